@@ -1,0 +1,113 @@
+//! All a module may ask of a hub.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::{
+    ErrorKind, Frame, FrameReceipt, LeasedCommand, Manifest, ModuleId, ModuleInfo, Problem, Reading,
+    StatusReceipt, StatusReport,
+};
+
+/// A module's line to its hub, bound to one module id.
+///
+/// The HTTP client implements it for real hubs, the runner wraps it with an outbox, and
+/// [`RecordingUplink`](crate::testing::RecordingUplink) implements it for a module's own tests.
+///
+/// # Cancel safety
+/// Every method may be cancelled. The request may then have reached the hub or not; each is safe to send again,
+/// except that a cancelled [`claim`](Self::claim) may leave commands leased until their lease ends.
+#[async_trait]
+pub trait Uplink: Send + Sync {
+    /// The module this line belongs to.
+    fn module_id(&self) -> &ModuleId;
+
+    /// Says what the module offers. Idempotent.
+    ///
+    /// # Errors
+    /// [`UplinkError`]; `PermissionDenied` when the token is for another module.
+    ///
+    /// # Cancel safety
+    /// See the trait.
+    async fn register(&self, manifest: &Manifest) -> Result<ModuleInfo, UplinkError>;
+
+    /// Hands over readings. When it returns, they are the other side's to keep: stored by a hub, or taken into the outbox.
+    ///
+    /// # Errors
+    /// [`UplinkError`]; none of the readings was taken then.
+    ///
+    /// # Cancel safety
+    /// See the trait.
+    async fn record(&self, readings: Vec<Reading>) -> Result<(), UplinkError>;
+
+    /// Shows a picture. Newest wins: it is never kept for later.
+    ///
+    /// # Errors
+    /// [`UplinkError`]; the picture is then gone.
+    ///
+    /// # Cancel safety
+    /// See the trait.
+    async fn show(&self, frame: Frame) -> Result<FrameReceipt, UplinkError>;
+
+    /// Takes the next command, waiting up to `wait` (at most 60 s) for one. An empty answer is no error.
+    ///
+    /// # Errors
+    /// [`UplinkError`].
+    ///
+    /// # Cancel safety
+    /// See the trait.
+    async fn claim(&self, wait: Duration) -> Result<Vec<LeasedCommand>, UplinkError>;
+
+    /// Says how a command ended, what the module's state is, or just that the module is there.
+    ///
+    /// # Errors
+    /// [`UplinkError`]; `Conflict` when the command's lease is over.
+    ///
+    /// # Cancel safety
+    /// See the trait.
+    async fn report(&self, report: StatusReport) -> Result<StatusReceipt, UplinkError>;
+}
+
+/// Why a request to a hub failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UplinkError {
+    /// The hub answered with a problem document.
+    #[error("{0}")]
+    Problem(Box<Problem>),
+    /// The hub could not be reached, or the line broke: nobody knows whether the request arrived.
+    #[error("the hub at {url} cannot be reached")]
+    Unreachable {
+        /// The hub's address.
+        url: String,
+        /// What the network said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The hub did not answer in time.
+    #[error("the hub at {url} did not answer within {} s", after.as_secs_f64())]
+    Timeout {
+        /// The hub's address.
+        url: String,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The answer was not what a hub answers; perhaps it is something else's address.
+    #[error("what answered at {url} is not an iotpi hub: {message}")]
+    NotAHub {
+        /// The address.
+        url: String,
+        /// What was wrong with the answer.
+        message: String,
+    },
+}
+
+impl UplinkError {
+    /// Which of the closed list it is.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Problem(problem) => problem.kind,
+            Self::Unreachable { .. } | Self::Timeout { .. } | Self::NotAHub { .. } => ErrorKind::Unavailable,
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! iotpi-hub-app
