@@ -25,7 +25,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[cfg_attr(feature = "openapi", schema(value_type = f64, minimum = 946_684_800, exclusive_maximum = 4_102_444_800, example = 1_795_473_000.25))]
+#[cfg_attr(feature = "openapi", schema(value_type = f64, minimum = 946_684_800.0, exclusive_maximum = 4_102_444_800.0, example = 1_795_473_000.25))]
 pub struct Timestamp(i64);
 
 /// Why a moment is not accepted.

@@ -1,1 +1,4 @@
-//! iotpi-hub
+//! The iotpi hub as a library.
+
+pub mod auth;
+pub mod store;
