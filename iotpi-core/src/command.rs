@@ -231,6 +231,8 @@ pub struct StatusReceipt {
     pub received_at: Timestamp,
     /// The command reported on, as it now is.
     pub command: Option<Command>,
+    /// Whether the hub has the module's manifest; if not, the module registers again.
+    pub registered: bool,
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+pub use iotpi_core::Page;
 use iotpi_core::{
     Bucket, Command, CommandId, CommandReport, LeasedCommand, Manifest, ModuleId, NewCommand, Reading, SensorType,
     Timestamp, Unit, UserName,
@@ -88,15 +89,6 @@ pub enum StoreError {
 
 /// Any error, boxed.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-/// A page of a list and where the next one begins.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Page<T> {
-    /// At most as many as asked for.
-    pub items: Vec<T>,
-    /// Opaque; nothing at the end.
-    pub next: Option<String>,
-}
 
 /// Which page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
