@@ -1,0 +1,1 @@
+export const mockHub = () => ({ name: 'iotpi-mock-hub' });

@@ -1,0 +1,69 @@
+import type { Problem, ProblemKind } from './types';
+
+/** The closed list of docs/ref/api.md. */
+export const PROBLEM_KINDS = [
+  'invalid_argument',
+  'unauthenticated',
+  'permission_denied',
+  'not_found',
+  'conflict',
+  'too_large',
+  'unprocessable',
+  'rate_limited',
+  'internal',
+  'unavailable',
+  'storage_full'
+] as const satisfies readonly ProblemKind[];
+
+/** The hub said no, or nothing at all (`kind` is then `unavailable` and `status` 0). */
+export class ApiProblem extends Error {
+  override readonly name = 'ApiProblem';
+  readonly kind: ProblemKind;
+  readonly status: number;
+  readonly pointer: string | null;
+  readonly retryAfterSecs: number | null;
+  readonly choices: readonly string[];
+  /** To be quoted when the problem is reported. */
+  readonly requestId: string | null;
+
+  constructor(problem: Pick<Problem, 'kind' | 'title' | 'status'> & Partial<Problem>) {
+    super(problem.detail ?? problem.title);
+    this.kind = problem.kind;
+    this.status = problem.status;
+    this.pointer = problem.pointer ?? null;
+    this.retryAfterSecs = problem.retry_after_secs ?? null;
+    this.choices = problem.choices ?? [];
+    this.requestId = problem.request_id ?? null;
+  }
+}
+
+function isProblem(body: unknown): body is Problem {
+  return (
+    typeof body === 'object' &&
+    body !== null &&
+    'kind' in body &&
+    (PROBLEM_KINDS as readonly unknown[]).includes(body.kind) &&
+    'title' in body
+  );
+}
+
+/** Reads an error answer. What is no problem document came from something between us and the hub. */
+export async function problemOf(answer: Response): Promise<ApiProblem> {
+  const body: unknown = await answer.json().catch(() => null);
+  if (isProblem(body)) return new ApiProblem(body);
+  return new ApiProblem({
+    kind: answer.status >= 500 ? 'unavailable' : 'internal',
+    title: `The hub could not be reached: something on the way answered ${answer.status}`,
+    status: answer.status
+  });
+}
+
+/** The answer to a request that got none. */
+export function noAnswer(): ApiProblem {
+  return new ApiProblem({ kind: 'unavailable', title: 'The hub does not answer', status: 0 });
+}
+
+/** What to tell a person about anything that was thrown. */
+export function messageOf(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown);
+}

@@ -1,0 +1,49 @@
+import { noAnswer, problemOf } from './problem';
+
+type Query = Record<string, string | number | undefined>;
+
+interface Options {
+  query?: Query;
+  body?: unknown;
+  signal?: AbortSignal;
+}
+
+let unauthenticated: () => void = () => {};
+
+/** Sets what happens when the hub no longer knows who is calling (once, by the root layout). */
+export function onUnauthenticated(handler: () => void): void {
+  unauthenticated = handler;
+}
+
+function withQuery(path: string, query: Query = {}): string {
+  const given = Object.entries(query).filter(([, value]) => value !== undefined);
+  if (given.length === 0) return path;
+  return `${path}?${new URLSearchParams(given.map(([name, value]) => [name, String(value)]))}`;
+}
+
+/**
+ * The one place that calls `fetch`. Resolves to the decoded body (`undefined` for 204).
+ *
+ * Throws an `ApiProblem`; an aborted request throws the signal's reason.
+ */
+export async function request<Answer>(method: string, path: string, options: Options = {}): Promise<Answer> {
+  const { query, body, signal } = options;
+  let answer: Response;
+  try {
+    answer = await fetch(withQuery(path, query), {
+      method,
+      signal,
+      credentials: 'same-origin',
+      headers: body === undefined ? {} : { 'content-type': 'application/json' },
+      body: body === undefined ? undefined : JSON.stringify(body)
+    });
+  } catch (thrown) {
+    if (signal?.aborted) throw thrown;
+    throw noAnswer();
+  }
+  if (answer.ok) return (answer.status === 204 ? undefined : await answer.json()) as Answer;
+  const problem = await problemOf(answer);
+  // A wrong password is `unauthenticated` too; the login page says so itself.
+  if (problem.kind === 'unauthenticated' && !path.startsWith('/api/auth/')) unauthenticated();
+  throw problem;
+}

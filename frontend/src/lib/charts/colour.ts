@@ -1,0 +1,21 @@
+/** A quantity keeps its colour wherever it is drawn; the colours themselves are in app.css, per scheme. */
+const BY_WORD: readonly [pattern: RegExp, name: string][] = [
+  [/temp|heat/, 'coral'],
+  [/humid|water|moist|rain/, 'blue'],
+  [/press/, 'violet'],
+  [/lux|light|illum|power|watt|energy/, 'amber'],
+  [/load|cpu/, 'teal'],
+  [/mem|ram/, 'pink'],
+  [/disk|stor/, 'indigo'],
+  [/co2|gas|air/, 'green']
+];
+const OTHERS = ['teal', 'blue', 'violet', 'amber', 'green', 'indigo', 'pink'] as const;
+
+/** The custom property that holds the series' colour. */
+export function colourOf(type: string): string {
+  const known = BY_WORD.find(([pattern]) => pattern.test(type))?.[1];
+  if (known) return `--${known}`;
+  let sum = 0;
+  for (const character of type) sum += character.charCodeAt(0);
+  return `--${OTHERS[sum % OTHERS.length]}`;
+}

@@ -1,0 +1,55 @@
+import type { Point } from '../live/series.svelte';
+
+/** How many times the expected distance may pass before silence is a gap. */
+const PATIENCE = 2.5;
+
+/** Times (Unix seconds) and values as uPlot wants them; `null` interrupts the line. */
+export type Line = [times: number[], values: (number | null)[]];
+
+/** The usual distance between the series' single readings, in seconds, when its manifest does not say; `null` when there are too few. */
+export function usualDistance(points: readonly Point[]): number | null {
+  const distances: number[] = [];
+  for (let at = 1; at < points.length; at += 1) {
+    const [before, after] = [points[at - 1] as Point, points[at] as Point];
+    if (before.span === 0 && after.span === 0) distances.push(after.t - before.t);
+  }
+  if (distances.length < 2) return null;
+  distances.sort((a, b) => a - b);
+  return distances[Math.floor(distances.length / 2)] ?? null;
+}
+
+/**
+ * The line to draw from `from` on, with a `null` wherever nothing could be measured or nobody said anything for
+ * 2.5 times `everySecs`.
+ */
+export function lineOf(points: readonly Point[], everySecs: number | null, from = -Infinity): Line {
+  const every = everySecs ?? usualDistance(points);
+  const times: number[] = [];
+  const values: (number | null)[] = [];
+  let before: Point | null = null;
+  for (const point of points) {
+    if (point.t < from) {
+      before = point;
+      continue;
+    }
+    if (before && times.length === 0) {
+      times.push(before.t);
+      values.push(before.v);
+    }
+    if (before && isGap(before, point, every)) {
+      times.push((before.t + point.t) / 2);
+      values.push(null);
+    }
+    times.push(point.t);
+    values.push(point.v);
+    before = point;
+  }
+  return [times, values];
+}
+
+function isGap(before: Point, after: Point, every: number | null): boolean {
+  // Averages lie a whole bucket apart even when nothing is missing.
+  const span = 1.5 * Math.max(before.span, after.span);
+  const patience = Math.max(PATIENCE * (every ?? Infinity), span);
+  return after.t - before.t > (every === null && span > 0 ? span : patience);
+}

@@ -1,0 +1,9 @@
+import { createContext } from 'svelte';
+import type { Clock } from './clock.svelte';
+import type { Live } from './live.svelte';
+
+/** The live store of the page, set by the layout of everything behind the login. */
+export const [getLive, setLive] = createContext<Live>();
+
+/** The hub's clock, beside it. */
+export const [getClock, setClock] = createContext<Clock>();

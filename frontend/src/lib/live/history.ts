@@ -1,0 +1,41 @@
+import * as hub from '../api/hub';
+import { type Series, WINDOW_SECS } from './series.svelte';
+
+/** The most readings asked for at once; beyond it the hour comes by the minute. */
+const LIMIT = 1000;
+const RETRY_MS = 5_000;
+
+/**
+ * Fills the series' hole from the hub: single readings as far back as one page goes, minute averages before that.
+ * A failed attempt is repeated until the returned function is called.
+ */
+export function fillHole(series: Series, now: () => number): () => void {
+  const stop = new AbortController();
+  let retry: ReturnType<typeof setTimeout> | undefined;
+
+  async function attempt(hole: number): Promise<void> {
+    const since = Math.max(hole, Math.floor(now() - WINDOW_SECS));
+    const span = { moduleId: series.moduleId, since };
+    const page = await hub.readings(series.type, { ...span, limit: LIMIT }, stop.signal);
+    const oldest = page.items.at(-1)?.timestamp;
+    const older =
+      page.next === null || oldest === undefined
+        ? []
+        : (await hub.minutes(series.type, { ...span, until: oldest, limit: LIMIT }, stop.signal)).items;
+    series.fill(page.items.toReversed(), older);
+  }
+
+  function start(): void {
+    const hole = series.hole;
+    if (hole === null) return;
+    attempt(hole).catch(() => {
+      if (!stop.signal.aborted) retry = setTimeout(start, RETRY_MS);
+    });
+  }
+
+  start();
+  return () => {
+    stop.abort();
+    clearTimeout(retry);
+  };
+}

@@ -1,0 +1,231 @@
+import { SvelteMap } from 'svelte/reactivity';
+import type { CameraInfo, Command, Module, Reading } from '../api/types';
+import { backoffMs } from './backoff';
+import { Commands } from './commands.svelte';
+import {
+  type LiveEvent,
+  type LiveSocket,
+  MAX_RECENT_READINGS,
+  type OpenSocket,
+  openWebSocket,
+  type Subscribe
+} from './protocol';
+import { Series } from './series.svelte';
+
+/** How many of the newest readings of each series a (re)connect brings: a short break needs no history request. */
+const RECENT = 60;
+/** After this long without a word we ask for one: a cable pulled out says nothing. */
+const SILENCE_MS = 30_000;
+/** How long the hub may take to answer that, or to open the connection. */
+const ANSWER_MS = 10_000;
+
+export type LiveState = 'connecting' | 'live' | 'lost';
+
+export interface LiveOptions {
+  url: string;
+  /** Asks the hub for one command; used after losses. */
+  askCommand: (id: string) => Promise<Command>;
+  open?: OpenSocket;
+  random?: () => number;
+  /** A connection ended before the hub said a word: perhaps the session is over. */
+  onRefused?: () => void;
+}
+
+/**
+ * The hub's present, kept up to date over one WebSocket for as long as it is started.
+ *
+ * It never queues what it sends (commands go over HTTP), and after a loss it trusts what the hub says, not what it knew.
+ */
+export class Live {
+  state = $state<LiveState>('connecting');
+  /** How far the hub's clock is ahead of ours, in seconds. */
+  skewSecs = $state(0);
+  /** How many events were dropped for us, in all. */
+  missed = $state(0);
+  hubVersion = $state<string | null>(null);
+  /** Whether the hub has told its present at least once. */
+  known = $state(false);
+
+  readonly modules = new SvelteMap<string, Module>();
+  /** By {@link seriesKey}. */
+  readonly series = new SvelteMap<string, Series>();
+  readonly cameras = new SvelteMap<string, CameraInfo>();
+  readonly commands: Commands;
+
+  readonly #url: string;
+  readonly #open: OpenSocket;
+  readonly #random: () => number;
+  readonly #onRefused: () => void;
+  #socket: LiveSocket | null = null;
+  #attempt = 0;
+  #greeted = false;
+  #retry: ReturnType<typeof setTimeout> | undefined;
+  #silence: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(options: LiveOptions) {
+    this.#url = options.url;
+    this.#open = options.open ?? openWebSocket;
+    this.#random = options.random ?? Math.random;
+    this.#onRefused = options.onRefused ?? (() => {});
+    this.commands = new Commands(options.askCommand);
+  }
+
+  /** Connects and stays connected; call the returned function to end everything. */
+  start(): () => void {
+    this.state = 'connecting';
+    this.#connect();
+    return () => this.#stop();
+  }
+
+  /** Tries again now instead of when the back-off ends: the network is back, or somebody looks at the page again. */
+  retryNow(): void {
+    if (this.#retry === undefined) return;
+    this.#attempt = 0;
+    this.#connect();
+  }
+
+  /** The series, made if it is new. */
+  seriesOf(moduleId: string, type: string): Series {
+    const key = seriesKey(moduleId, type);
+    let series = this.series.get(key);
+    if (!series) {
+      series = new Series(moduleId, type);
+      this.series.set(key, series);
+    }
+    return series;
+  }
+
+  #connect(): void {
+    clearTimeout(this.#retry);
+    this.#retry = undefined;
+    this.#greeted = false;
+    const socket = this.#open(this.#url);
+    this.#socket = socket;
+    socket.onopen = () => this.#subscribe(RECENT);
+    socket.onmessage = (event) => {
+      this.#heard();
+      this.#take(JSON.parse(String(event.data)) as LiveEvent);
+    };
+    socket.onclose = () => this.#lost();
+    this.#expectAnswer();
+  }
+
+  #subscribe(recent: number): void {
+    this.#socket?.send(JSON.stringify({ type: 'subscribe', recent } satisfies Subscribe));
+  }
+
+  #heard(): void {
+    clearTimeout(this.#silence);
+    this.#silence = setTimeout(() => {
+      // A repeated subscription is answered at once; the browser shows us no pings.
+      this.#subscribe(RECENT);
+      this.#expectAnswer();
+    }, SILENCE_MS);
+  }
+
+  #expectAnswer(): void {
+    clearTimeout(this.#silence);
+    this.#silence = setTimeout(() => this.#lost(), ANSWER_MS);
+  }
+
+  #lost(): void {
+    const refused = !this.#greeted;
+    this.#hangUp();
+    this.state = 'lost';
+    this.commands.startAsking();
+    this.#retry = setTimeout(() => this.#connect(), backoffMs(this.#attempt, this.#random));
+    this.#attempt += 1;
+    if (refused) this.#onRefused();
+  }
+
+  #hangUp(): void {
+    clearTimeout(this.#silence);
+    const socket = this.#socket;
+    this.#socket = null;
+    if (!socket) return;
+    socket.onopen = socket.onmessage = socket.onclose = null;
+    socket.close();
+  }
+
+  #stop(): void {
+    clearTimeout(this.#retry);
+    this.#retry = undefined;
+    this.commands.stopAsking();
+    this.#hangUp();
+  }
+
+  #take(event: LiveEvent): void {
+    switch (event.type) {
+      case 'hello':
+        this.#greeted = true;
+        this.skewSecs = event.hub_time - Date.now() / 1000;
+        this.hubVersion = event.version;
+        break;
+      case 'recent':
+        this.#takePresent(event.readings, event.modules, event.cameras);
+        break;
+      case 'reading':
+        this.seriesOf(event.reading.module_id, event.reading.type).push(event.reading);
+        break;
+      case 'module':
+        this.modules.set(event.module.id, event.module);
+        break;
+      case 'module_removed':
+        this.#forgetModule(event.module_id);
+        break;
+      case 'command':
+        this.commands.put(event.command);
+        break;
+      case 'camera':
+        this.cameras.set(event.camera.module_id, event.camera);
+        break;
+      case 'resync':
+        this.missed += event.missed;
+        this.commands.refresh();
+        break;
+      // `problem` would mean that we asked for something the hub does not know; the subscription stands.
+    }
+  }
+
+  #takePresent(readings: Reading[], modules: Module[], cameras: CameraInfo[]): void {
+    const present = new Set(modules.map((module) => module.id));
+    for (const id of [...this.modules.keys()]) if (!present.has(id)) this.#forgetModule(id);
+    for (const module of modules) this.modules.set(module.id, module);
+    const seen = new Set(cameras.map((camera) => camera.module_id));
+    for (const id of [...this.cameras.keys()]) if (!seen.has(id)) this.cameras.delete(id);
+    for (const camera of cameras) this.cameras.set(camera.module_id, camera);
+
+    const complete = readings.length < MAX_RECENT_READINGS;
+    for (const of of bySeries(readings)) {
+      this.seriesOf(of[0].module_id, of[0].type).pushRecent(of, complete && of.length < RECENT);
+    }
+
+    this.#attempt = 0;
+    this.known = true;
+    if (this.state !== 'live') {
+      this.state = 'live';
+      this.commands.stopAsking();
+      this.commands.refresh();
+    }
+  }
+
+  #forgetModule(id: string): void {
+    this.modules.delete(id);
+    this.cameras.delete(id);
+    for (const [key, series] of this.series) if (series.moduleId === id) this.series.delete(key);
+  }
+}
+
+/** Module ids and types hold no slash. */
+export const seriesKey = (moduleId: string, type: string): string => `${moduleId}/${type}`;
+
+function bySeries(readings: readonly Reading[]): Iterable<[Reading, ...Reading[]]> {
+  const groups = new Map<string, [Reading, ...Reading[]]>();
+  for (const reading of readings) {
+    const key = seriesKey(reading.module_id, reading.type);
+    const group = groups.get(key);
+    if (group) group.push(reading);
+    else groups.set(key, [reading]);
+  }
+  return groups.values();
+}

@@ -1,0 +1,42 @@
+/** The messages of docs/ref/live.md. */
+import type { CameraInfo, Command, Module, Problem, Reading } from '../api/types';
+
+export interface Subscribe {
+  type: 'subscribe';
+  /** How many of the newest readings of each series come first. */
+  recent: number;
+}
+
+export type LiveEvent =
+  | { type: 'hello'; hub_time: number; version: string }
+  | { type: 'recent'; seq: number; readings: Reading[]; modules: Module[]; cameras: CameraInfo[] }
+  | { type: 'reading'; seq: number; reading: Reading }
+  | { type: 'module'; seq: number; module: Module }
+  | { type: 'module_removed'; seq: number; module_id: string }
+  | { type: 'command'; seq: number; command: Command }
+  | { type: 'camera'; seq: number; camera: CameraInfo }
+  | { type: 'resync'; seq: number; missed: number }
+  | { type: 'problem'; problem: Problem };
+
+/** The most readings one `recent` holds; a full one may have left some out. */
+export const MAX_RECENT_READINGS = 10_000;
+
+/** What we need of a `WebSocket`; tests bring their own. */
+export interface LiveSocket {
+  onopen: (() => void) | null;
+  onmessage: ((event: { data: unknown }) => void) | null;
+  onclose: (() => void) | null;
+  send(data: string): void;
+  close(): void;
+}
+
+/** Begins to connect and returns at once. */
+export type OpenSocket = (url: string) => LiveSocket;
+
+/** The browser's own; its handlers get more than we look at. */
+export const openWebSocket: OpenSocket = (url) => new WebSocket(url) as LiveSocket;
+
+/** Where the hub that served this page streams. */
+export function liveUrl(page: Location): string {
+  return `${page.protocol === 'https:' ? 'wss' : 'ws'}://${page.host}/api/live`;
+}

@@ -1,0 +1,43 @@
+/** Names of the wire as a person reads them. */
+
+const WORDS: Readonly<Record<string, string>> = {
+  cpu: 'CPU',
+  gpu: 'GPU',
+  co2: 'CO₂',
+  tvoc: 'TVOC',
+  uv: 'UV',
+  io: 'I/O',
+  ip: 'IP',
+  wifi: 'Wi-Fi',
+  rssi: 'RSSI',
+  pm25: 'PM2.5',
+  pm10: 'PM10',
+  led: 'LED'
+};
+
+/** `cpu-temperature` becomes `CPU temperature`. */
+export function titleOf(id: string): string {
+  const words = id.split(/[-_]+/).map((word) => WORDS[word] ?? word);
+  const title = words.join(' ');
+  return title.charAt(0).toUpperCase() + title.slice(1);
+}
+
+/** How long ago, in one coarse unit: `now`, `12 s ago`, `3 min ago`. */
+export function ago(seconds: number): string {
+  const units: [number, string][] = [
+    [86_400, 'd'],
+    [3_600, 'h'],
+    [60, 'min']
+  ];
+  const past = Math.max(0, Math.round(seconds));
+  if (past < 2) return 'just now';
+  const [size, unit] = units.find(([from]) => past >= from) ?? [1, 's'];
+  return `${Math.floor(past / size)} ${unit} ago`;
+}
+
+/** A moment as the reader's clock shows it; with the date when it is not today. */
+export function momentOf(unixSecs: number): string {
+  const moment = new Date(unixSecs * 1000);
+  const today = moment.toDateString() === new Date().toDateString();
+  return moment.toLocaleString(undefined, { dateStyle: today ? undefined : 'medium', timeStyle: 'medium' });
+}
