@@ -1,7 +1,7 @@
 import { sveltekit } from '@sveltejs/kit/vite';
 import type { ProxyOptions } from 'vite';
 import { defineConfig } from 'vitest/config';
-import { mockHub } from './mock/plugin';
+import { mockHub } from './mock/plugin.ts';
 
 const hub = process.env.IOTPI_HUB ?? 'http://127.0.0.1:8000';
 

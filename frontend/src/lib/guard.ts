@@ -7,9 +7,9 @@ import { session } from './session.svelte';
 export type Door = 'setup' | 'login' | 'inside';
 
 /** Asks the hub who is calling and sends them to the page that is for them, unless they are there. */
-export async function guard(here: Door): Promise<void> {
+export async function guard(here: Door, ask: typeof fetch): Promise<void> {
   try {
-    await session.load();
+    await session.load(ask);
   } catch (thrown) {
     if (thrown instanceof ApiProblem) error(thrown.status || 503, { message: thrown.message, kind: thrown.kind });
     throw thrown;

@@ -17,8 +17,9 @@ class Session {
     return `Your role, ${this.caller?.role ?? 'nobody'}, may look but not switch. Ask an admin for the operator role.`;
   }
 
-  async load(): Promise<void> {
-    this.#take(await hub.session());
+  /** `ask` is SvelteKit's `fetch` inside a `load`. */
+  async load(ask?: typeof fetch): Promise<void> {
+    this.#take(await hub.session(ask));
   }
 
   async login(name: string, password: string): Promise<void> {

@@ -43,7 +43,7 @@ export const cancel = (commandId: string): Promise<Command> => request('POST', `
 export const commandHistory = (moduleId: string, limit: number, signal?: AbortSignal): Promise<Page<Command>> =>
   request('GET', `/api/modules/${id(moduleId)}/commands/history`, { query: { limit }, signal });
 
-export const session = (signal?: AbortSignal): Promise<Session> => request('GET', '/api/auth/session', { signal });
+export const session = (ask?: typeof fetch): Promise<Session> => request('GET', '/api/auth/session', { fetch: ask });
 
 export const login = (name: string, password: string): Promise<Session> =>
   request('POST', '/api/auth/login', { body: { name, password } });

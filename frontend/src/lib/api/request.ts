@@ -6,6 +6,8 @@ interface Options {
   query?: Query;
   body?: unknown;
   signal?: AbortSignal;
+  /** SvelteKit's own inside a `load`. */
+  fetch?: typeof fetch;
 }
 
 let unauthenticated: () => void = () => {};
@@ -27,10 +29,10 @@ function withQuery(path: string, query: Query = {}): string {
  * Throws an `ApiProblem`; an aborted request throws the signal's reason.
  */
 export async function request<Answer>(method: string, path: string, options: Options = {}): Promise<Answer> {
-  const { query, body, signal } = options;
+  const { query, body, signal, fetch: ask = fetch } = options;
   let answer: Response;
   try {
-    answer = await fetch(withQuery(path, query), {
+    answer = await ask(withQuery(path, query), {
       method,
       signal,
       credentials: 'same-origin',

@@ -42,6 +42,8 @@ export class Live {
   skewSecs = $state(0);
   /** How many events were dropped for us, in all. */
   missed = $state(0);
+  /** How many times the connection came to be live. */
+  connections = $state(0);
   hubVersion = $state<string | null>(null);
   /** Whether the hub has told its present at least once. */
   known = $state(false);
@@ -204,6 +206,7 @@ export class Live {
     this.known = true;
     if (this.state !== 'live') {
       this.state = 'live';
+      this.connections += 1;
       this.commands.stopAsking();
       this.commands.refresh();
     }

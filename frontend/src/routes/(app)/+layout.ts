@@ -1,3 +1,4 @@
 import { guard } from '$lib/guard';
+import type { LayoutLoad } from './$types';
 
-export const load = () => guard('inside');
+export const load: LayoutLoad = ({ fetch }) => guard('inside', fetch);

@@ -1,3 +1,4 @@
 import { guard } from '$lib/guard';
+import type { PageLoad } from './$types';
 
-export const load = () => guard('setup');
+export const load: PageLoad = ({ fetch }) => guard('setup', fetch);

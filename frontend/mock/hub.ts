@@ -1,0 +1,293 @@
+/** A hub that is not there: answers as recorded from a real one, moved to the present, and a few things that happen. */
+import type {
+  Bucket,
+  CameraInfo,
+  Caller,
+  Command,
+  Module,
+  NewCommand,
+  Page,
+  Reading,
+  Role
+} from '../src/lib/api/types';
+import type { LiveEvent } from '../src/lib/live/protocol';
+
+export interface Recording {
+  /** Unix seconds; all times of the answers are moved by how long ago that is. */
+  recorded_at: number;
+  /** By request line. */
+  answers: Record<string, unknown>;
+}
+
+export interface Answer {
+  status: number;
+  body: unknown;
+  /** A new value for the session cookie; an empty one ends it. */
+  session?: string;
+}
+
+type Say = (event: LiveEvent) => void;
+
+const ROLES: readonly Role[] = ['viewer', 'operator', 'admin'];
+const KEPT = 1000;
+/** What the mock prints as its first-admin code. */
+export const FIRST_ADMIN_CODE = 'mock-code';
+
+const problem = (status: number, kind: string, detail: string): Answer => ({
+  status,
+  body: { type: `urn:iotpi:problem:${kind}`, kind, title: kind.replaceAll('_', ' '), status, detail }
+});
+
+export class MockHub {
+  #modules: Module[] = [];
+  #cameras: CameraInfo[] = [];
+  #newest: Reading[] = [];
+  readonly #minutes = new Map<string, Bucket[]>();
+  /** What was measured since the mock started, by series, oldest first. */
+  readonly #readings = new Map<string, Reading[]>();
+  readonly #commands = new Map<string, Command>();
+  readonly #listeners = new Set<Say>();
+  readonly #timers = new Set<NodeJS.Timeout>();
+  #seq = 0;
+  #needsFirstAdmin: boolean;
+
+  constructor(recordings: readonly Recording[], needsFirstAdmin: boolean) {
+    this.#needsFirstAdmin = needsFirstAdmin;
+    for (const recording of recordings) this.#load(recording);
+  }
+
+  start(): void {
+    this.#timers.add(setInterval(() => this.#tick(), 1000));
+  }
+
+  stop(): void {
+    for (const timer of this.#timers) clearTimeout(timer);
+    this.#timers.clear();
+  }
+
+  /** The caller a session cookie stands for: the mock's cookies are just names. */
+  callerOf(session: string | undefined): Caller | null {
+    if (!session || this.#needsFirstAdmin) return null;
+    return { name: session, role: ROLES.find((role) => role === session) ?? 'admin' };
+  }
+
+  answer(method: string, url: URL, body: unknown, session: string | undefined): Answer {
+    const path = url.pathname;
+    if (path.startsWith('/api/auth/')) return this.#auth(path, body, session);
+    const caller = this.callerOf(session);
+    if (!caller) return problem(401, 'unauthenticated', 'log in first');
+    const [, first, second, third, fourth] = path.split('/').filter(Boolean);
+    if (method === 'GET' && first === 'modules' && !second) return ok(page(this.#modules));
+    if (method === 'GET' && first === 'cameras') return ok(page(this.#cameras));
+    if (method === 'GET' && first === 'sensors')
+      return second ? ok(this.#history(second, url)) : ok(page(this.#newest));
+    if (method === 'GET' && first === 'commands' && second) {
+      const command = this.#commands.get(second);
+      return command ? ok(command) : problem(404, 'not_found', 'no such command');
+    }
+    if (method === 'POST' && first === 'commands' && second && third === 'cancel') return this.#cancel(second);
+    if (first === 'modules' && second && third === 'commands' && fourth === 'history') {
+      const commands = [...this.#commands.values()].filter((command) => command.module_id === second);
+      return ok(page(commands.reverse()));
+    }
+    if (method === 'POST' && first === 'modules' && second && third === 'control') {
+      if (caller.role === 'viewer') return problem(403, 'permission_denied', 'a viewer may not send commands');
+      return this.#control(second, body as NewCommand, caller);
+    }
+    return problem(404, 'not_found', `the mock does not know ${method} ${path}`);
+  }
+
+  /** Tells the present and from then on what happens, until the returned function is called. */
+  listen(say: Say): () => void {
+    say({ type: 'hello', hub_time: now(), version: 'mock' });
+    this.#listeners.add(say);
+    return () => this.#listeners.delete(say);
+  }
+
+  present(recent: number): LiveEvent {
+    const readings = this.#newest.flatMap((newest) => {
+      const since = this.#readings.get(key(newest)) ?? [];
+      return since.length > 0 ? since.slice(-recent) : [newest];
+    });
+    return { type: 'recent', seq: this.#seq, readings, modules: this.#modules, cameras: this.#cameras };
+  }
+
+  #load({ recorded_at, answers }: Recording): void {
+    const moved = moveTimes(answers, now() - recorded_at) as Record<string, Page<never>>;
+    this.#modules.push(...(moved['GET /api/modules']?.items ?? []));
+    this.#modules.sort((a: Module, b: Module) => a.id.localeCompare(b.id));
+    this.#newest.push(...(moved['GET /api/sensors']?.items ?? []));
+    this.#cameras.push(...(moved['GET /api/cameras']?.items ?? []));
+    for (const [line, answer] of Object.entries(moved)) {
+      const buckets: Bucket[] = line.includes('bucket=') ? answer.items : [];
+      if (buckets[0]) this.#minutes.set(key(buckets[0]), buckets);
+    }
+  }
+
+  #auth(path: string, body: unknown, session: string | undefined): Answer {
+    const given = (body ?? {}) as { code?: string; name?: string };
+    const welcome = (name: string): Answer => ({
+      status: 200,
+      body: { caller: this.callerOf(name), needs_first_admin: false },
+      session: name
+    });
+    switch (path) {
+      case '/api/auth/session':
+        return ok({ caller: this.callerOf(session), needs_first_admin: this.#needsFirstAdmin });
+      case '/api/auth/first-admin':
+        if (!this.#needsFirstAdmin) return problem(409, 'conflict', 'this hub has its first admin');
+        if (given.code !== FIRST_ADMIN_CODE)
+          return problem(403, 'permission_denied', 'this is not the code the hub printed');
+        this.#needsFirstAdmin = false;
+        return welcome(given.name ?? 'admin');
+      case '/api/auth/login':
+        return welcome(given.name ?? 'admin');
+      case '/api/auth/logout':
+        return { status: 204, body: undefined, session: '' };
+      default:
+        return problem(404, 'not_found', `the mock does not know ${path}`);
+    }
+  }
+
+  #history(type: string, url: URL): Page<Reading> | Page<Bucket> {
+    const module_id = url.searchParams.get('module_id') ?? '';
+    const since = Number(url.searchParams.get('since') ?? 0);
+    const until = Number(url.searchParams.get('until') ?? Infinity);
+    const series = key({ module_id, type });
+    if (url.searchParams.has('bucket')) {
+      return page((this.#minutes.get(series) ?? []).filter(({ start }) => start >= since && start < until));
+    }
+    const readings = (this.#readings.get(series) ?? []).filter(({ timestamp }) => timestamp >= since);
+    // What lies before the mock's start is known by the minute only, so say that there is more.
+    return { items: readings.reverse(), next: 'older' };
+  }
+
+  #control(moduleId: string, wanted: NewCommand, caller: Caller): Answer {
+    const module = this.#modules.find(({ id }) => id === moduleId);
+    if (!module) return problem(404, 'not_found', `there is no module ${moduleId}`);
+    const offered = module.manifest?.actions?.some(({ name }) => name === wanted.action);
+    if (!offered) return problem(422, 'unprocessable', `${moduleId} does not offer ${wanted.action}`);
+    const created_at = now();
+    const command: Command = {
+      id: crypto.randomUUID(),
+      module_id: moduleId,
+      action: wanted.action,
+      params: wanted.params ?? {},
+      state: 'queued',
+      issued_by: caller.name,
+      created_at,
+      expires_at: created_at + (wanted.expires_in ?? 60),
+      leased_at: null,
+      finished_at: null,
+      attempts: 0,
+      result: null,
+      error: null
+    };
+    this.#become(command, {});
+    if (module.health !== 'offline') this.#after(250, () => this.#obey(command.id));
+    return ok(command);
+  }
+
+  #obey(id: string): void {
+    const command = this.#commands.get(id);
+    if (command?.state !== 'queued') return;
+    this.#become(command, { state: 'leased', leased_at: now(), attempts: 1 });
+    this.#after(500, () => {
+      const leased = this.#commands.get(id) as Command;
+      const params = (command.params ?? {}) as Record<string, unknown>;
+      if (params.text === 'fail') {
+        this.#become(leased, { state: 'failed', finished_at: now(), error: 'the display did not answer' });
+        return;
+      }
+      const module = this.#modules.find((one) => one.id === command.module_id) as Module;
+      const state = { ...(module.state as object | null), ...params };
+      this.#change({ ...module, state, state_at: now(), last_seen_at: now() });
+      this.#become(leased, { state: 'succeeded', finished_at: now(), result: state });
+    });
+  }
+
+  #cancel(id: string): Answer {
+    const command = this.#commands.get(id);
+    if (!command) return problem(404, 'not_found', 'no such command');
+    if (command.state !== 'queued') return problem(409, 'conflict', `the command is ${command.state}`);
+    return ok(this.#become(command, { state: 'cancelled', finished_at: now() }));
+  }
+
+  #become(command: Command, change: Partial<Command>): Command {
+    const changed = { ...command, ...change };
+    this.#commands.set(changed.id, changed);
+    this.#say({ type: 'command', seq: ++this.#seq, command: changed });
+    return changed;
+  }
+
+  #change(module: Module): void {
+    this.#modules = this.#modules.map((one) => (one.id === module.id ? module : one));
+    this.#say({ type: 'module', seq: ++this.#seq, module });
+  }
+
+  /** A second passes: everything that is online measures, cameras deliver, old commands expire. */
+  #tick(): void {
+    this.#newest = this.#newest.map((before) => this.#measure(before));
+    this.#cameras = this.#cameras.map((camera) => {
+      const after = { ...camera, frames: camera.frames + 12, taken_at: now(), received_at: now() };
+      this.#say({ type: 'camera', seq: ++this.#seq, camera: after });
+      return after;
+    });
+    for (const module of this.#modules) if (module.health === 'online') module.last_seen_at = now();
+    for (const command of this.#commands.values()) {
+      if (command.state === 'queued' && command.expires_at < now()) {
+        this.#become(command, { state: 'expired', finished_at: now() });
+      }
+    }
+  }
+
+  #measure(before: Reading): Reading {
+    const reading = { ...before, value: this.#next(before), timestamp: now(), received_at: now() };
+    const series = this.#readings.get(key(reading)) ?? [];
+    series.push(reading);
+    if (series.length > KEPT) series.shift();
+    this.#readings.set(key(reading), series);
+    this.#say({ type: 'reading', seq: ++this.#seq, reading });
+    return reading;
+  }
+
+  /** Wanders about the last minute that was recorded, by about as much as that minute did. */
+  #next(before: Reading): number | null {
+    if (before.value === null) return null;
+    if (before.type === 'uptime') return before.value + 1;
+    const recorded = this.#minutes.get(key(before))?.find(({ avg }) => avg != null);
+    const home = recorded?.avg ?? before.value;
+    const reach = recorded?.max != null && recorded.min != null ? recorded.max - recorded.min : Math.abs(home) / 100;
+    return before.value + (home - before.value) * 0.1 + (Math.random() - 0.5) * reach * 0.5;
+  }
+
+  #after(milliseconds: number, act: () => void): void {
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      act();
+    }, milliseconds);
+    this.#timers.add(timer);
+  }
+
+  #say(event: LiveEvent): void {
+    for (const say of this.#listeners) say(event);
+  }
+}
+
+const now = (): number => Date.now() / 1000;
+const ok = (body: unknown): Answer => ({ status: 200, body });
+const page = <Item>(items: Item[]): Page<Item> => ({ items, next: null });
+const key = (series: { module_id: string; type: string }): string => `${series.module_id}/${series.type}`;
+
+/** Every Unix time of an answer, moved: fields that end in `_at`, and the two that do not. */
+function moveTimes(value: unknown, by: number): unknown {
+  if (Array.isArray(value)) return value.map((one) => moveTimes(one, by));
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([name, inner]) =>
+      typeof inner === 'number' && (name.endsWith('_at') || name === 'timestamp' || name === 'start')
+        ? [name, inner + by]
+        : [name, moveTimes(inner, by)]
+    )
+  );
+}
