@@ -88,6 +88,47 @@ pub trait Camera: Send {
     async fn capture(&mut self) -> Result<Frame, DeviceError>;
 }
 
+#[async_trait]
+impl<S: Sensor + ?Sized> Sensor for Box<S> {
+    fn quantities(&self) -> Vec<Quantity> {
+        (**self).quantities()
+    }
+
+    async fn read(&mut self) -> Result<Vec<Sample>, DeviceError> {
+        (**self).read().await
+    }
+}
+
+#[async_trait]
+impl<A: Actuator + ?Sized> Actuator for Box<A> {
+    fn actions(&self) -> Vec<ActionSpec> {
+        (**self).actions()
+    }
+
+    async fn perform(&mut self, action: &Action) -> Result<Value, DeviceError> {
+        (**self).perform(action).await
+    }
+
+    async fn make_safe(&mut self) -> Result<(), DeviceError> {
+        (**self).make_safe().await
+    }
+
+    fn state(&self) -> Map<String, Value> {
+        (**self).state()
+    }
+}
+
+#[async_trait]
+impl<C: Camera + ?Sized> Camera for Box<C> {
+    fn spec(&self) -> CameraSpec {
+        (**self).spec()
+    }
+
+    async fn capture(&mut self) -> Result<Frame, DeviceError> {
+        (**self).capture().await
+    }
+}
+
 /// What went wrong with a device, for a program to decide on. The list may grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]

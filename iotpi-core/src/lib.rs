@@ -31,6 +31,31 @@ pub use unit::*;
 pub use uplink::*;
 
 #[cfg(feature = "client")]
+mod with_client {
+    pub use crate::{
+        backoff::*, client::*, module::*, obeying::*, outbox::*, polling::*, runner::*, streaming::*,
+        together::*,
+    };
+}
+#[cfg(feature = "client")]
+mod backoff;
+#[cfg(feature = "client")]
+mod client;
+#[cfg(feature = "client")]
 mod module;
 #[cfg(feature = "client")]
-pub use module::*;
+mod obeying;
+#[cfg(feature = "client")]
+mod outbox;
+#[cfg(feature = "client")]
+mod polling;
+#[cfg(feature = "client")]
+mod runner;
+#[cfg(feature = "client")]
+mod streaming;
+#[cfg(feature = "client")]
+pub mod testing;
+#[cfg(feature = "client")]
+mod together;
+#[cfg(feature = "client")]
+pub use with_client::*;

@@ -49,3 +49,18 @@ pub enum ModuleError {
     #[error("{0}")]
     Other(String),
 }
+
+#[async_trait]
+impl Module for Box<dyn Module> {
+    fn manifest(&self) -> Manifest {
+        (**self).manifest()
+    }
+
+    async fn run(self: Box<Self>, up: Arc<dyn Uplink>, stop: CancellationToken) -> Result<(), ModuleError> {
+        (*self).run(up, stop).await
+    }
+
+    async fn run_once(self: Box<Self>, up: Arc<dyn Uplink>) -> Result<(), ModuleError> {
+        (*self).run_once(up).await
+    }
+}

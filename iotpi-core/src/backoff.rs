@@ -1,0 +1,80 @@
+//! How long to wait before trying again.
+
+use std::time::Duration;
+
+/// Exponential back-off with full jitter: the n-th wait is drawn evenly from zero to `least * 2^n`, at most `most`. A
+/// thousand modules that lost the same hub come back spread out, not as a herd.
+///
+/// Source: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+#[derive(Debug, Clone)]
+pub struct Backoff {
+    least: Duration,
+    most: Duration,
+    failures: u32,
+}
+
+impl Backoff {
+    /// Waits of up to `least` at first and up to `most` in the end.
+    #[must_use]
+    pub fn new(least: Duration, most: Duration) -> Self {
+        Self { least, most, failures: 0 }
+    }
+
+    /// The wait after one more failure.
+    pub fn failed(&mut self) -> Duration {
+        let ceiling = self.ceiling();
+        self.failures = self.failures.saturating_add(1);
+        ceiling.mul_f64(unit_interval())
+    }
+
+    /// Forgets the failures.
+    pub fn succeeded(&mut self) {
+        self.failures = 0;
+    }
+
+    fn ceiling(&self) -> Duration {
+        self.least.saturating_mul(2u32.saturating_pow(self.failures.min(31))).min(self.most)
+    }
+}
+
+impl Default for Backoff {
+    /// From a quarter of a second to 30 s.
+    fn default() -> Self {
+        Self::new(Duration::from_millis(250), Duration::from_secs(30))
+    }
+}
+
+/// A number from 0 up to, not including, 1. Without a source of randomness, one half: a wait is still a wait.
+fn unit_interval() -> f64 {
+    getrandom::u32().map_or(0.5, |n| f64::from(n) / (f64::from(u32::MAX) + 1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_the_most_and_start_over() {
+        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(5));
+
+        let ceilings: Vec<_> = (0..5)
+            .map(|_| {
+                let ceiling = backoff.ceiling();
+                assert!(backoff.failed() <= ceiling);
+                ceiling.as_secs()
+            })
+            .collect();
+        backoff.succeeded();
+
+        assert_eq!(ceilings, [1, 2, 4, 5, 5]);
+        assert_eq!(backoff.ceiling().as_secs(), 1);
+    }
+
+    #[test]
+    fn two_waits_are_hardly_ever_the_same() {
+        let waits: std::collections::HashSet<_> =
+            (0..100).map(|_| Backoff::new(Duration::from_secs(1000), Duration::MAX).failed()).collect();
+
+        assert!(waits.len() > 90);
+    }
+}

@@ -1,0 +1,259 @@
+//! One request and its answer: deadline, token, problem decoding.
+
+use std::{fmt::Display, time::Duration};
+
+use bytes::Bytes;
+use http::{
+    HeaderValue, Method, Request, Response, StatusCode, Uri,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT},
+};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::UplinkError;
+
+/// The most bytes of an answer that are read: a full frame and some.
+const MAX_ANSWER_BYTES: usize = 32 * 1024 * 1024;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Shorter than the hub's 75 s, so that the client closes an idle connection first.
+const POOL_IDLE: Duration = Duration::from_secs(60);
+
+/// Why a text is not the address of a hub.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{url}` is not the address of a hub: {message}")]
+pub struct InvalidUrl {
+    url: String,
+    message: &'static str,
+}
+
+/// The connections to one hub.
+#[derive(Clone)]
+pub(super) struct Http {
+    pub url: String,
+    pub deadline: Duration,
+    token: Option<String>,
+    pool: Client<HttpConnector, Full<Bytes>>,
+}
+
+impl std::fmt::Debug for Http {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The token stays out of logs.
+        f.debug_struct("Http").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+/// A request to be.
+pub(super) struct Call {
+    method: Method,
+    path: String,
+    body: Result<Bytes, serde_json::Error>,
+    content_type: Option<HeaderValue>,
+    extra_time: Duration,
+}
+
+impl Call {
+    fn new(method: Method, path: impl Into<String>) -> Self {
+        Self {
+            method,
+            path: path.into(),
+            body: Ok(Bytes::new()),
+            content_type: None,
+            extra_time: Duration::ZERO,
+        }
+    }
+
+    pub fn get(path: impl Into<String>) -> Self {
+        Self::new(Method::GET, path)
+    }
+
+    pub fn post(path: impl Into<String>) -> Self {
+        Self::new(Method::POST, path)
+    }
+
+    pub fn put(path: impl Into<String>) -> Self {
+        Self::new(Method::PUT, path)
+    }
+
+    /// Adds `name=value`, if there is a value.
+    pub fn query(mut self, name: &str, value: Option<impl Display>) -> Self {
+        if let Some(value) = value {
+            self.path.push(if self.path.contains('?') { '&' } else { '?' });
+            self.path.push_str(name);
+            self.path.push('=');
+            self.path.extend(form_urlencoded::byte_serialize(value.to_string().as_bytes()));
+        }
+        self
+    }
+
+    pub fn json(mut self, body: &impl Serialize) -> Self {
+        self.body = serde_json::to_vec(body).map(Bytes::from);
+        self.content_type = Some(HeaderValue::from_static("application/json"));
+        self
+    }
+
+    pub fn jpeg(mut self, body: Bytes) -> Self {
+        self.body = Ok(body);
+        self.content_type = Some(HeaderValue::from_static("image/jpeg"));
+        self
+    }
+
+    /// Lets the answer take that much longer: a long poll.
+    pub fn extra_time(mut self, time: Duration) -> Self {
+        self.extra_time = time;
+        self
+    }
+}
+
+/// A text made fit to be one segment of a path.
+pub(super) fn segment(text: &str) -> String {
+    form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
+}
+
+impl Http {
+    pub fn new(url: &str) -> Result<Self, InvalidUrl> {
+        let invalid = |message| InvalidUrl { url: url.to_owned(), message };
+        let uri: Uri = url.parse().map_err(|_| invalid("it is not a URL"))?;
+        match uri.scheme_str() {
+            Some("http") => {}
+            Some("https") => return Err(invalid("this client speaks plain http")),
+            _ => return Err(invalid("it begins with http://")),
+        }
+        if uri.host().is_none_or(str::is_empty) {
+            return Err(invalid("a host is missing"));
+        }
+        if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
+            return Err(invalid("a hub lives at the root: http://HOST:PORT"));
+        }
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        connector.set_nodelay(true);
+        let pool = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(POOL_IDLE)
+            .build(connector);
+        Ok(Self {
+            url: url.trim_end_matches('/').to_owned(),
+            deadline: super::DEFAULT_DEADLINE,
+            token: None,
+            pool,
+        })
+    }
+
+    pub fn set_token(&mut self, token: String) {
+        self.token = Some(token);
+    }
+
+    /// The value of the `Authorization` header, if there is a token.
+    pub fn authorization(&self) -> Result<Option<HeaderValue>, UplinkError> {
+        let Some(token) = &self.token else { return Ok(None) };
+        let mut value = HeaderValue::from_str(&format!("Bearer {}", token.trim()))
+            .map_err(|_| self.not_a_hub("the token has characters that no token has".to_owned()))?;
+        value.set_sensitive(true);
+        Ok(Some(value))
+    }
+
+    /// Sends and reads a JSON answer.
+    pub async fn json<T: DeserializeOwned>(&self, call: Call) -> Result<T, UplinkError> {
+        let body = self.bytes(call).await?;
+        serde_json::from_slice(&body)
+            .map_err(|e| self.not_a_hub(format!("its answer was not understood: {e}")))
+    }
+
+    /// Sends and reads the answer whole.
+    pub async fn bytes(&self, call: Call) -> Result<Bytes, UplinkError> {
+        let limit = self.deadline + call.extra_time;
+        let exchange = async {
+            let response = self.send(call).await?;
+            self.read(response.into_body()).await
+        };
+        tokio::time::timeout(limit, exchange).await.map_err(|_| self.timed_out(limit))?
+    }
+
+    /// Sends and returns the answer's body as it comes; only the head is under the deadline.
+    pub async fn stream(&self, call: Call) -> Result<Incoming, UplinkError> {
+        let limit = self.deadline + call.extra_time;
+        let response =
+            tokio::time::timeout(limit, self.send(call)).await.map_err(|_| self.timed_out(limit))??;
+        Ok(response.into_body())
+    }
+
+    async fn send(&self, call: Call) -> Result<Response<Incoming>, UplinkError> {
+        let mut request = Request::builder()
+            .method(call.method)
+            .uri(format!("{}{}", self.url, call.path))
+            .header(ACCEPT, "application/json, application/problem+json, image/jpeg, */*;q=0.1")
+            .header(USER_AGENT, concat!("iotpi/", env!("CARGO_PKG_VERSION")));
+        if let Some(value) = self.authorization()? {
+            request = request.header(AUTHORIZATION, value);
+        }
+        if let Some(content_type) = call.content_type {
+            request = request.header(CONTENT_TYPE, content_type);
+        }
+        let body = call.body.map_err(|e| self.not_a_hub(format!("the request could not be written: {e}")))?;
+        let request = request
+            .body(Full::new(body))
+            .map_err(|e| self.not_a_hub(format!("the request could not be built: {e}")))?;
+        let response = self.pool.request(request).await.map_err(|e| self.unreachable(e))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        let body = self.read(response.into_body()).await?;
+        Err(self.refusal(status, &body))
+    }
+
+    async fn read(&self, body: Incoming) -> Result<Bytes, UplinkError> {
+        let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
+        body.map(http_body_util::Collected::to_bytes).map_err(|e| self.unreachable(e))
+    }
+
+    fn refusal(&self, status: StatusCode, body: &[u8]) -> UplinkError {
+        match serde_json::from_slice(body) {
+            Ok(problem) => UplinkError::Problem(Box::new(problem)),
+            Err(_) => self.not_a_hub(format!("it answered {status} without a problem document")),
+        }
+    }
+
+    pub fn unreachable(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> UplinkError {
+        UplinkError::Unreachable { url: self.url.clone(), source: source.into() }
+    }
+
+    pub fn timed_out(&self, after: Duration) -> UplinkError {
+        UplinkError::Timeout { url: self.url.clone(), after }
+    }
+
+    pub fn not_a_hub(&self, message: String) -> UplinkError {
+        UplinkError::NotAHub { url: self.url.clone(), message }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_root_of_a_host_is_a_hub() {
+        for url in ["http://127.0.0.1:8000", "http://hub.local", "http://[::1]:8000/"] {
+            assert!(Http::new(url).is_ok(), "{url}");
+        }
+        for url in
+            ["", "hub.local", "https://hub.local", "ftp://hub", "http://hub/api", "http://hub?x=1", "http://"]
+        {
+            assert!(Http::new(url).is_err(), "{url}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_stays_out_of_debug_output() {
+        let mut http = Http::new("http://hub.local").unwrap();
+
+        http.set_token("iotpi_secret".to_owned());
+
+        assert!(!format!("{http:?}").contains("secret"));
+    }
+}

@@ -1,0 +1,370 @@
+//! The typed client: everything a program may ask of a hub, over one pool of reused connections.
+//!
+//! Deliberately absent: TLS (a hub speaks plain HTTP on a trusted network, or sits behind a proxy), caching, retries
+//! (a module's runner retries; a program decides for itself).
+
+mod http;
+#[cfg(feature = "live")]
+mod live;
+mod mjpeg;
+mod uplink;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::json;
+
+use self::http::{Call, Http};
+#[cfg(feature = "live")]
+pub use self::live::LiveStream;
+pub use self::{http::InvalidUrl, mjpeg::FrameStream, uplink::HubUplink};
+use crate::{
+    Bucket, CameraInfo, Command, CommandId, Frame, FrameReceipt, LeasedCommand, Manifest, ModuleId,
+    ModuleInfo, NewCommand, NewReading, Page, Reading, SensorType, StatusReceipt, StatusReport, Stored,
+    Timestamp, UplinkError,
+};
+
+/// How long a request may take, from the first byte sent to the last one read.
+pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(10);
+
+/// A client of one hub. Cloning shares its connections.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use iotpi_core::HubClient;
+///
+/// let hub = HubClient::new("http://127.0.0.1:8000")?.with_token("iotpi_...");
+/// for reading in hub.newest(None).await? {
+///     println!("{}: {:?}", reading.module_id, reading.outcome);
+/// }
+/// # Ok(()) }
+/// ```
+///
+/// # Cancel safety
+/// Every method may be cancelled; the request may then have reached the hub or not.
+#[derive(Debug, Clone)]
+pub struct HubClient {
+    http: Http,
+}
+
+/// Which records of a sensor type to read.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ReadingFilter {
+    /// Only this module's.
+    pub module_id: Option<ModuleId>,
+    /// From this moment on, inclusive.
+    pub since: Option<Timestamp>,
+    /// Up to this moment, exclusive.
+    pub until: Option<Timestamp>,
+    /// At most so many, 1 to 1,000; the hub's default is 100.
+    pub limit: Option<u32>,
+    /// The last page's [`Page::next`].
+    pub cursor: Option<String>,
+    /// Oldest first instead of newest first.
+    pub ascending: bool,
+}
+
+/// How wide the stretches of [`HubClient::buckets`] are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BucketWidth {
+    /// One minute.
+    Minute,
+    /// Five minutes.
+    FiveMinutes,
+    /// Fifteen minutes.
+    QuarterHour,
+    /// One hour.
+    Hour,
+    /// One day.
+    Day,
+}
+
+impl BucketWidth {
+    /// The wire word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Minute => "1m",
+            Self::FiveMinutes => "5m",
+            Self::QuarterHour => "15m",
+            Self::Hour => "1h",
+            Self::Day => "1d",
+        }
+    }
+}
+
+/// A hub's answer to "how are you".
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct HubHealth {
+    /// `ok`, `stopping` or `failing`.
+    pub status: String,
+    /// The hub's version.
+    pub version: String,
+    /// Seconds since it started.
+    pub uptime_secs: f64,
+}
+
+impl HubClient {
+    /// A client of the hub at `http://HOST[:PORT]`. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`InvalidUrl`] when it is not such a URL.
+    pub fn new(url: &str) -> Result<Self, InvalidUrl> {
+        Ok(Self { http: Http::new(url)? })
+    }
+
+    /// The same client, showing a token: an API token, a module token or a JWT.
+    #[must_use]
+    pub fn with_token(mut self, token: impl Into<String>) -> Self {
+        self.http.set_token(token.into());
+        self
+    }
+
+    /// The same client with another deadline for each request; the default is [`DEFAULT_DEADLINE`].
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.http.deadline = deadline;
+        self
+    }
+
+    /// The hub's address.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.http.url
+    }
+
+    /// A module's line to this hub.
+    #[must_use]
+    pub fn uplink(&self, module_id: ModuleId) -> HubUplink {
+        HubUplink::new(self.clone(), module_id)
+    }
+
+    /// How the hub is.
+    ///
+    /// # Errors
+    /// [`UplinkError`]; `Unavailable` when it is stopping.
+    pub async fn health(&self) -> Result<HubHealth, UplinkError> {
+        self.http.json(Call::get("/health")).await
+    }
+
+    /// Delivers readings, of any types and modules the token may speak for: stored when it returns, all or none. At most 1,000.
+    ///
+    /// # Errors
+    /// [`UplinkError`]; `Unprocessable` with a pointer to the first reading that cannot be.
+    pub async fn record(&self, readings: &[Reading]) -> Result<Stored, UplinkError> {
+        self.http.json(Call::post("/api/sensors").json(&readings)).await
+    }
+
+    /// Delivers one reading as anybody may send it: unit and time may be left to the hub.
+    ///
+    /// # Errors
+    /// [`UplinkError`].
+    pub async fn record_new(
+        &self,
+        sensor: &SensorType,
+        readings: &[NewReading],
+    ) -> Result<Stored, UplinkError> {
+        self.http.json(Call::post(format!("/api/sensors/{sensor}")).json(&readings)).await
+    }
+
+    /// Every series as its newest record, all pages.
+    ///
+    /// # Errors
+    /// [`UplinkError`].
+    pub async fn newest(&self, module_id: Option<&ModuleId>) -> Result<Vec<Reading>, UplinkError> {
+        self.all_pages(|| Call::get("/api/sensors").query("module_id", module_id)).await
+    }
+
+    /// One page of records, newest first unless asked otherwise.
+    ///
+    /// # Errors
+    /// [`UplinkError`].
+    pub async fn readings(
+        &self,
+        sensor: &SensorType,
+        filter: &ReadingFilter,
+    ) -> Result<Page<Reading>, UplinkError> {
+        self.http.json(filtered(sensor, filter)).await
+    }
+
+    /// One page of records summed up, oldest first.
+    ///
+    /// # Errors
+    /// [`UplinkError`].
+    pub async fn buckets(
+        &self,
+        sensor: &SensorType,
+        width: BucketWidth,
+        filter: &ReadingFilter,
+    ) -> Result<Page<Bucket>, UplinkError> {
+        self.http.json(filtered(sensor, filter).query("bucket", Some(width.as_str()))).await
+    }
+
+    /// Shows a picture of a module's camera.
+    ///
+    /// # Errors
+    /// [`UplinkError`].
+    pub async fn show(&self, module_id: &ModuleId, frame: &Frame) -> Result<FrameReceipt, UplinkError> {
+        let call = Call::post("/api/camera/frame")
+            .query("module_id", Some(module_id))
+            .query("timestamp", Some(frame.taken_at().as_secs_f64()))
+            .jpeg(frame.jpeg().clone());
+        self.http.json(call).await
+    }
+
+    /// The newest picture of a camera; without a module, of the only camera.
+    ///
+    /// # Errors
+    /// [`UplinkError`]; `NotFound` while there is none.
+    pub async fn snapshot(&self, module_id: Option<&ModuleId>) -> Result<Bytes, UplinkError> {
+        self.http.bytes(Call::get("/api/camera/snapshot").query("module_id", module_id)).await
+    }
+
+    /// A camera's pictures as they come.
+    ///
+    /// # Errors
+    /// [`UplinkError`].
+    pub async fn frames(&self, module_id: Option<&ModuleId>) -> Result<FrameStream, UplinkError> {
+        let body = self.http.stream(Call::get("/api/camera/stream").query("module_id", module_id)).await?;
+        Ok(FrameStream::new(body, self.url().to_owned()))
+    }
+
+    /// The cameras that deliver.
+    ///
+    /// # Errors
+    /// [`UplinkError`].
+    pub async fn cameras(&self) -> Result<Vec<CameraInfo>, UplinkError> {
+        self.all_pages(|| Call::get("/api/cameras")).await
+    }
+
+    /// Registers a module.
+    ///
+    /// # Errors
+    /// [`UplinkError`].
+    pub async fn register(
+        &self,
+        module_id: &ModuleId,
+        manifest: &Manifest,
+    ) -> Result<ModuleInfo, UplinkError> {
+        self.http.json(Call::put(format!("/api/modules/{module_id}")).json(manifest)).await
+    }
+
+    /// Every module.
+    ///
+    /// # Errors
+    /// [`UplinkError`].
+    pub async fn modules(&self) -> Result<Vec<ModuleInfo>, UplinkError> {
+        self.all_pages(|| Call::get("/api/modules")).await
+    }
+
+    /// One module.
+    ///
+    /// # Errors
+    /// [`UplinkError`]; `NotFound`.
+    pub async fn module(&self, module_id: &ModuleId) -> Result<ModuleInfo, UplinkError> {
+        self.http.json(Call::get(format!("/api/modules/{module_id}"))).await
+    }
+
+    /// Asks a module to do something. Returns when the command is stored, not when it is done.
+    ///
+    /// # Errors
+    /// [`UplinkError`]; `Unprocessable` when the module's manifest does not offer it.
+    pub async fn control(&self, module_id: &ModuleId, command: &NewCommand) -> Result<Command, UplinkError> {
+        self.http.json(Call::post(format!("/api/modules/{module_id}/control")).json(command)).await
+    }
+
+    /// One command's life so far.
+    ///
+    /// # Errors
+    /// [`UplinkError`]; `NotFound`.
+    pub async fn command(&self, id: &CommandId) -> Result<Command, UplinkError> {
+        self.http.json(Call::get(format!("/api/commands/{}", http::segment(id)))).await
+    }
+
+    /// Takes back a command that is still queued.
+    ///
+    /// # Errors
+    /// [`UplinkError`]; `Conflict` when its module has it already.
+    pub async fn cancel(&self, id: &CommandId) -> Result<Command, UplinkError> {
+        self.http.json(Call::post(format!("/api/commands/{}/cancel", http::segment(id)))).await
+    }
+
+    /// Takes up to `limit` (1 to 16) commands for a module, waiting up to `wait` (at most 60 s) for one.
+    ///
+    /// # Errors
+    /// [`UplinkError`].
+    pub async fn claim(
+        &self,
+        module_id: &ModuleId,
+        wait: Duration,
+        limit: u32,
+    ) -> Result<Vec<LeasedCommand>, UplinkError> {
+        let call = Call::get(format!("/api/modules/{module_id}/commands"))
+            .query("wait", Some(wait.as_secs_f64()))
+            .query("limit", Some(limit))
+            .extra_time(wait);
+        Ok(self.http.json::<Page<LeasedCommand>>(call).await?.items)
+    }
+
+    /// Says for a module how a command ended, what its state is, or that it is there.
+    ///
+    /// # Errors
+    /// [`UplinkError`]; `Conflict` when the command's lease is over.
+    pub async fn report(
+        &self,
+        module_id: &ModuleId,
+        report: &StatusReport,
+    ) -> Result<StatusReceipt, UplinkError> {
+        self.http.json(Call::post(format!("/api/modules/{module_id}/status")).json(report)).await
+    }
+
+    /// Exchanges the client's token for a JWT that lives some minutes.
+    ///
+    /// # Errors
+    /// [`UplinkError`].
+    pub async fn jwt(&self) -> Result<String, UplinkError> {
+        #[derive(Deserialize)]
+        struct Granted {
+            access_token: String,
+        }
+        let granted: Granted = self.http.json(Call::post("/api/auth/jwt").json(&json!({}))).await?;
+        Ok(granted.access_token)
+    }
+
+    /// Opens the live line: the present first, then what happens.
+    ///
+    /// # Errors
+    /// [`UplinkError`].
+    #[cfg(feature = "live")]
+    pub async fn live(&self, subscription: &crate::Subscription) -> Result<LiveStream, UplinkError> {
+        LiveStream::open(&self.http, subscription).await
+    }
+
+    async fn all_pages<T: serde::de::DeserializeOwned>(
+        &self,
+        call: impl Fn() -> Call,
+    ) -> Result<Vec<T>, UplinkError> {
+        let mut all = Vec::new();
+        let mut cursor = None;
+        loop {
+            let call = call().query("limit", Some(crate::MAX_PAGE_ITEMS)).query("cursor", cursor.as_ref());
+            let page: Page<T> = self.http.json(call).await?;
+            all.extend(page.items);
+            match page.next {
+                Some(next) => cursor = Some(next),
+                None => return Ok(all),
+            }
+        }
+    }
+}
+
+fn filtered(sensor: &SensorType, filter: &ReadingFilter) -> Call {
+    Call::get(format!("/api/sensors/{sensor}"))
+        .query("module_id", filter.module_id.as_ref())
+        .query("since", filter.since.map(Timestamp::as_secs_f64))
+        .query("until", filter.until.map(Timestamp::as_secs_f64))
+        .query("limit", filter.limit)
+        .query("cursor", filter.cursor.as_ref())
+        .query("order", filter.ascending.then_some("asc"))
+}

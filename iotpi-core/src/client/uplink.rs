@@ -1,0 +1,51 @@
+//! A module's line to a hub over HTTP.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::HubClient;
+use crate::{
+    Frame, FrameReceipt, LeasedCommand, Manifest, ModuleId, ModuleInfo, Reading, StatusReceipt, StatusReport,
+    Uplink, UplinkError,
+};
+
+/// [`HubClient`] bound to one module id: what a module runs on. Made by [`HubClient::uplink`].
+#[derive(Debug, Clone)]
+pub struct HubUplink {
+    hub: HubClient,
+    module_id: ModuleId,
+}
+
+impl HubUplink {
+    pub(super) fn new(hub: HubClient, module_id: ModuleId) -> Self {
+        Self { hub, module_id }
+    }
+}
+
+#[async_trait]
+impl Uplink for HubUplink {
+    fn module_id(&self) -> &ModuleId {
+        &self.module_id
+    }
+
+    async fn register(&self, manifest: &Manifest) -> Result<ModuleInfo, UplinkError> {
+        self.hub.register(&self.module_id, manifest).await
+    }
+
+    async fn record(&self, readings: Vec<Reading>) -> Result<(), UplinkError> {
+        self.hub.record(&readings).await.map(|_| ())
+    }
+
+    async fn show(&self, frame: Frame) -> Result<FrameReceipt, UplinkError> {
+        self.hub.show(&self.module_id, &frame).await
+    }
+
+    async fn claim(&self, wait: Duration) -> Result<Vec<LeasedCommand>, UplinkError> {
+        self.hub.claim(&self.module_id, wait, 1).await
+    }
+
+    async fn report(&self, report: StatusReport) -> Result<StatusReceipt, UplinkError> {
+        self.hub.report(&self.module_id, &report).await
+    }
+}

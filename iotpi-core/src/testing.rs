@@ -1,0 +1,231 @@
+//! For the tests of modules: a hub that only remembers.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use serde_json::{Map, Value};
+use tokio::sync::Notify;
+
+use crate::{
+    ActionName, Command, CommandState, Frame, FrameReceipt, Health, LeasedCommand, Manifest, ModuleId,
+    ModuleInfo, Problem, Reading, StatusReceipt, StatusReport, Timestamp, Uplink, UplinkError, UserName,
+};
+
+/// An [`Uplink`] that remembers what a module said, hands out the commands a test gives it, and fails on demand.
+///
+/// Cloning shares it, so a test keeps one clone and the runner gets the other.
+///
+/// ```
+/// use std::time::Duration;
+/// use iotpi_core::{measure, testing::RecordingUplink, Polling, Quantity, Runner};
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let hub = RecordingUplink::new("attic".parse()?);
+/// let sensor = measure(Quantity::Temperature, || async { Ok(21.5) });
+///
+/// Runner::new(hub.clone()).once(Polling::new(sensor, Duration::from_secs(60))).await?;
+///
+/// assert_eq!(hub.readings()[0].outcome.value(), Some(21.5));
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone)]
+pub struct RecordingUplink {
+    module_id: ModuleId,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    heard: Mutex<Heard>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Heard {
+    manifests: Vec<Manifest>,
+    readings: Vec<Reading>,
+    frames: Vec<Frame>,
+    reports: Vec<StatusReport>,
+    commands: VecDeque<LeasedCommand>,
+    failures: VecDeque<Problem>,
+    handed_out: u64,
+    away: bool,
+    forgotten: bool,
+}
+
+impl RecordingUplink {
+    /// A line for that module to a hub that takes everything.
+    #[must_use]
+    pub fn new(module_id: ModuleId) -> Self {
+        Self { module_id, shared: Arc::default() }
+    }
+
+    /// Queues a command, alive for a minute, and returns its id.
+    ///
+    /// # Panics
+    /// When `action` is not an id.
+    #[allow(clippy::expect_used)]
+    pub fn command(&self, action: &str, params: Map<String, Value>) -> String {
+        let mut heard = self.lock();
+        heard.handed_out += 1;
+        let id = format!("command-{}", heard.handed_out);
+        let command = Command {
+            id: id.clone(),
+            module_id: self.module_id.clone(),
+            action: ActionName::new(action).expect("an action's name is an id"),
+            params,
+            state: CommandState::Leased,
+            issued_by: UserName::new("test").expect("an id"),
+            created_at: Timestamp::MIN,
+            expires_at: Timestamp::MIN.plus(Duration::from_secs(60)),
+            leased_at: Some(Timestamp::MIN),
+            finished_at: None,
+            attempts: 1,
+            result: None,
+            error: None,
+        };
+        let lease = format!("lease-{}", heard.handed_out);
+        heard.commands.push_back(LeasedCommand { command, lease, lease_secs: 30.0, expires_in: 60.0 });
+        drop(heard);
+        self.shared.changed.notify_waiters();
+        id
+    }
+
+    /// Queues a command as given.
+    pub fn lease(&self, command: LeasedCommand) {
+        self.lock().commands.push_back(command);
+        self.shared.changed.notify_waiters();
+    }
+
+    /// Lets the next request fail with a problem; several are used up one by one.
+    pub fn fail_next(&self, problem: Problem) {
+        self.lock().failures.push_back(problem);
+    }
+
+    /// From now on the hub cannot be reached, or can be again.
+    pub fn set_away(&self, away: bool) {
+        self.lock().away = away;
+    }
+
+    /// Lets the hub forget the module's manifest, as after a restart with a new database.
+    pub fn forget_manifest(&self) {
+        self.lock().forgotten = true;
+    }
+
+    /// The manifests registered so far.
+    #[must_use]
+    pub fn manifests(&self) -> Vec<Manifest> {
+        self.lock().manifests.clone()
+    }
+
+    /// The readings recorded so far.
+    #[must_use]
+    pub fn readings(&self) -> Vec<Reading> {
+        self.lock().readings.clone()
+    }
+
+    /// The frames shown so far.
+    #[must_use]
+    pub fn frames(&self) -> Vec<Frame> {
+        self.lock().frames.clone()
+    }
+
+    /// The reports so far, heartbeats among them.
+    #[must_use]
+    pub fn reports(&self) -> Vec<StatusReport> {
+        self.lock().reports.clone()
+    }
+
+    /// Waits until what was heard meets a condition.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn until(&self, met: impl Fn(&Self) -> bool) {
+        loop {
+            let changed = self.shared.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if met(self) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Heard> {
+        self.shared.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hear<T>(&self, take: impl FnOnce(&mut Heard) -> T) -> Result<T, UplinkError> {
+        let mut heard = self.lock();
+        if heard.away {
+            return Err(UplinkError::Unreachable {
+                url: "test".to_owned(),
+                source: "the hub is away".into(),
+            });
+        }
+        if let Some(problem) = heard.failures.pop_front() {
+            return Err(UplinkError::Problem(Box::new(problem)));
+        }
+        let taken = take(&mut heard);
+        drop(heard);
+        self.shared.changed.notify_waiters();
+        Ok(taken)
+    }
+}
+
+#[async_trait]
+impl Uplink for RecordingUplink {
+    fn module_id(&self) -> &ModuleId {
+        &self.module_id
+    }
+
+    async fn register(&self, manifest: &Manifest) -> Result<ModuleInfo, UplinkError> {
+        self.hear(|heard| {
+            heard.manifests.push(manifest.clone());
+            heard.forgotten = false;
+        })?;
+        Ok(ModuleInfo {
+            id: self.module_id.clone(),
+            manifest: Some(manifest.clone()),
+            health: Health::Online,
+            last_seen_at: Some(Timestamp::MIN),
+            registered_at: Timestamp::MIN,
+            state: None,
+            state_at: None,
+        })
+    }
+
+    async fn record(&self, readings: Vec<Reading>) -> Result<(), UplinkError> {
+        self.hear(|heard| heard.readings.extend(readings))
+    }
+
+    async fn show(&self, frame: Frame) -> Result<FrameReceipt, UplinkError> {
+        let seq = self.hear(|heard| {
+            heard.frames.push(frame);
+            heard.frames.len() as u64
+        })?;
+        Ok(FrameReceipt { viewers: 0, seq })
+    }
+
+    async fn claim(&self, wait: Duration) -> Result<Vec<LeasedCommand>, UplinkError> {
+        let waited = tokio::time::timeout(wait, self.until(|hub| !hub.lock().commands.is_empty())).await;
+        match waited {
+            Ok(()) => self.hear(|heard| heard.commands.pop_front().into_iter().collect()),
+            Err(_) => self.hear(|_| Vec::new()),
+        }
+    }
+
+    async fn report(&self, report: StatusReport) -> Result<StatusReceipt, UplinkError> {
+        let registered = self.hear(|heard| {
+            heard.reports.push(report);
+            !heard.forgotten
+        })?;
+        Ok(StatusReceipt { received_at: Timestamp::MIN, command: None, registered })
+    }
+}

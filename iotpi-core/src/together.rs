@@ -1,0 +1,84 @@
+//! Several modules under one id: a device that measures and obeys.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::{Manifest, Module, ModuleError, Uplink};
+
+/// Runs several parts as one module; its manifest is all of theirs. When one part ends with an error, all are stopped.
+///
+/// At most one part may take commands: two would take each other's.
+#[derive(Default)]
+pub struct Together {
+    parts: Vec<Box<dyn Module>>,
+}
+
+impl std::fmt::Debug for Together {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Together").field("parts", &self.parts.len()).finish()
+    }
+}
+
+impl Together {
+    /// No part yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The same with another part.
+    #[must_use]
+    pub fn with(mut self, part: impl Module + 'static) -> Self {
+        self.parts.push(Box::new(part));
+        self
+    }
+
+    fn check(&self) -> Result<(), ModuleError> {
+        let obeying = self.parts.iter().filter(|part| !part.manifest().actions.is_empty()).count();
+        if obeying > 1 {
+            return Err(ModuleError::Other(format!("{obeying} parts of the module take commands; one may")));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Module for Together {
+    fn manifest(&self) -> Manifest {
+        self.parts.iter().map(|part| part.manifest()).fold(Manifest::default(), Manifest::and)
+    }
+
+    async fn run(self: Box<Self>, up: Arc<dyn Uplink>, stop: CancellationToken) -> Result<(), ModuleError> {
+        self.check()?;
+        let mut running = JoinSet::new();
+        for part in self.parts {
+            running.spawn(part.run(up.clone(), stop.clone()));
+        }
+        let mut first_error = None;
+        while let Some(ended) = running.join_next().await {
+            let error = match ended {
+                Ok(Ok(())) => continue,
+                Ok(Err(error)) => error,
+                Err(panicked) => ModuleError::Other(format!("a part of the module ended: {panicked}")),
+            };
+            // The other parts get to leave their devices safe.
+            stop.cancel();
+            first_error.get_or_insert(error);
+        }
+        first_error.map_or(Ok(()), Err)
+    }
+
+    async fn run_once(self: Box<Self>, up: Arc<dyn Uplink>) -> Result<(), ModuleError> {
+        self.check()?;
+        let mut first_error = None;
+        for part in self.parts {
+            if let Err(error) = part.run_once(up.clone()).await {
+                first_error.get_or_insert(error);
+            }
+        }
+        first_error.map_or(Ok(()), Err)
+    }
+}
