@@ -43,7 +43,7 @@ export class MockHub {
   #cameras: CameraInfo[] = [];
   #newest: Reading[] = [];
   readonly #minutes = new Map<string, Bucket[]>();
-  /** What was measured since the mock started, by series, oldest first. */
+  /** By series, oldest first: the recorded hour, then what was measured since the mock started. */
   readonly #readings = new Map<string, Reading[]>();
   readonly #commands = new Map<string, Command>();
   readonly #listeners = new Set<Say>();
@@ -106,8 +106,8 @@ export class MockHub {
 
   present(recent: number): LiveEvent {
     const readings = this.#newest.flatMap((newest) => {
-      const since = this.#readings.get(key(newest)) ?? [];
-      return since.length > 0 ? since.slice(-recent) : [newest];
+      const kept = this.#readings.get(key(newest)) ?? [];
+      return kept.length > 0 ? kept.slice(-recent) : [newest];
     });
     return { type: 'recent', seq: this.#seq, readings, modules: this.#modules, cameras: this.#cameras };
   }
@@ -120,7 +120,9 @@ export class MockHub {
     this.#cameras.push(...(moved['GET /api/cameras']?.items ?? []));
     for (const [line, answer] of Object.entries(moved)) {
       const buckets: Bucket[] = line.includes('bucket=') ? answer.items : [];
-      if (buckets[0]) this.#minutes.set(key(buckets[0]), buckets);
+      if (!buckets[0]) continue;
+      this.#minutes.set(key(buckets[0]), buckets);
+      this.#readings.set(key(buckets[0]), buckets.toReversed().flatMap(readingsOf));
     }
   }
 
@@ -157,9 +159,9 @@ export class MockHub {
     if (url.searchParams.has('bucket')) {
       return page((this.#minutes.get(series) ?? []).filter(({ start }) => start >= since && start < until));
     }
-    const readings = (this.#readings.get(series) ?? []).filter(({ timestamp }) => timestamp >= since);
-    // What lies before the mock's start is known by the minute only, so say that there is more.
-    return { items: readings.reverse(), next: 'older' };
+    const kept = this.#readings.get(series) ?? [];
+    const items = kept.filter(({ timestamp }) => timestamp >= since).reverse();
+    return { items, next: items.length === KEPT ? 'older' : null };
   }
 
   #control(moduleId: string, wanted: NewCommand, caller: Caller): Answer {
@@ -258,7 +260,7 @@ export class MockHub {
     const recorded = this.#minutes.get(key(before))?.find(({ avg }) => avg != null);
     const home = recorded?.avg ?? before.value;
     const reach = recorded?.max != null && recorded.min != null ? recorded.max - recorded.min : Math.abs(home) / 100;
-    return before.value + (home - before.value) * 0.1 + (Math.random() - 0.5) * reach * 0.5;
+    return before.value + (home - before.value) * 0.1 + (Math.random() - 0.5) * reach * 0.2;
   }
 
   #after(milliseconds: number, act: () => void): void {
@@ -278,6 +280,16 @@ const now = (): number => Date.now() / 1000;
 const ok = (body: unknown): Answer => ({ status: 200, body });
 const page = <Item>(items: Item[]): Page<Item> => ({ items, next: null });
 const key = (series: { module_id: string; type: string }): string => `${series.module_id}/${series.type}`;
+
+/** Readings that a minute's aggregate may come from. */
+function readingsOf({ module_id, type, unit, start, avg, min, max, count }: Bucket): Reading[] {
+  const many = Math.max(count ?? 0, 1);
+  return Array.from({ length: many }, (_, at) => {
+    const timestamp = start + (60 * at) / many;
+    const value = avg == null ? null : avg + (Math.random() - 0.5) * ((max ?? avg) - (min ?? avg)) * 0.5;
+    return { module_id, type, unit, value, timestamp, received_at: timestamp, reason: null };
+  }).filter(({ timestamp }) => timestamp < now());
+}
 
 /** Every Unix time of an answer, moved: fields that end in `_at`, and the two that do not. */
 function moveTimes(value: unknown, by: number): unknown {

@@ -7,6 +7,8 @@ export interface Scale {
   of: (value: number) => number;
   /** How many decimals are worth showing. */
   digits: number;
+  /** Somebody's own unit, whose values may have any size. */
+  open?: boolean;
   /** Words instead of a number (uptime, yes and no), when the value is better told so. */
   words?: (value: number) => string;
 }
@@ -115,13 +117,18 @@ export function scaleOf(unit: string | null | undefined, magnitude = 0): Scale {
     return plain(symbol, digits, 1 / divisor);
   }
   // A unit of somebody's own is shown as it is called.
-  return KNOWN[unit] ?? plain(unit.replaceAll('_', ' '), 2);
+  return KNOWN[unit] ?? { ...plain(unit.replaceAll('_', ' '), 2), open: true };
 }
 
 /** A number with a fixed count of decimals and thin thousands, never `-0`. */
 export function number(value: number, digits: number): string {
   const text = value.toLocaleString('en', { minimumFractionDigits: digits, maximumFractionDigits: digits });
   return (/^-[0.,]+$/.test(text) ? text.slice(1) : text).replaceAll(',', '\u202f');
+}
+
+/** Very small values in a unit we know nothing about would otherwise all read 0.00. */
+function digitsFor(shown: number, { digits, open }: Scale): number {
+  return open && shown !== 0 && Math.abs(shown) < 10 ** -digits ? 6 : digits;
 }
 
 export interface Shown {
@@ -133,7 +140,5 @@ export interface Shown {
 export function show(value: number, unit: string | null | undefined, scale = scaleOf(unit, value)): Shown {
   if (scale.words) return { value: scale.words(value), symbol: '' };
   const shown = scale.of(value);
-  // Very small values of open-ended units would all read 0.00.
-  const digits = shown !== 0 && Math.abs(shown) < 10 ** -scale.digits ? Math.min(scale.digits + 3, 6) : scale.digits;
-  return { value: number(shown, digits), symbol: scale.symbol };
+  return { value: number(shown, digitsFor(shown, scale)), symbol: scale.symbol };
 }

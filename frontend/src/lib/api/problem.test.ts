@@ -1,0 +1,95 @@
+import { describe, expect, test, vi } from 'vitest';
+import { ApiProblem, PROBLEM_KINDS, messageOf, problemOf } from './problem';
+import { onUnauthenticated, request } from './request';
+
+const answering = (status: number, body: string, type = 'application/problem+json') =>
+  vi.fn<typeof fetch>(() => Promise.resolve(new Response(body, { status, headers: { 'content-type': type } })));
+
+async function problemFrom(path: string, ask: typeof fetch): Promise<ApiProblem> {
+  const thrown: unknown = await request('GET', path, { fetch: ask }).catch((error: unknown) => error);
+  expect(thrown).toBeInstanceOf(ApiProblem);
+  return thrown as ApiProblem;
+}
+
+describe('a problem document', () => {
+  test('keeps everything a person or a program can act on', async () => {
+    const document = {
+      type: 'urn:iotpi:problem:unprocessable',
+      kind: 'unprocessable',
+      title: 'Unprocessable content',
+      status: 422,
+      detail: 'temperature cannot be measured in `bananas`',
+      pointer: '/3/unit',
+      request_id: '01890a5d',
+      choices: ['celsius', 'kelvin']
+    };
+
+    const problem = await problemOf(new Response(JSON.stringify(document), { status: 422 }));
+
+    expect(problem.kind).toBe('unprocessable');
+    expect(problem.message).toBe('temperature cannot be measured in `bananas`');
+    expect(problem.pointer).toBe('/3/unit');
+    expect(problem.requestId).toBe('01890a5d');
+    expect(problem.choices).toEqual(['celsius', 'kelvin']);
+    expect(problem.retryAfterSecs).toBeNull();
+  });
+
+  test.each(PROBLEM_KINDS)('of kind %s is decoded as that kind', async (kind) => {
+    const problem = await problemOf(Response.json({ kind, title: 'No', status: 400 }, { status: 400 }));
+
+    expect(problem.kind).toBe(kind);
+    expect(problem.message).toBe('No');
+  });
+
+  test('of a kind outside the closed list is not believed', async () => {
+    const problem = await problemOf(Response.json({ kind: 'teapot', title: 'No' }, { status: 418 }));
+
+    expect(problem.kind).toBe('internal');
+  });
+
+  test('is told apart from the page of a proxy that cannot reach the hub', async () => {
+    const problem = await problemOf(new Response('<h1>Bad gateway</h1>', { status: 502 }));
+
+    expect(problem.kind).toBe('unavailable');
+    expect(problem.message).toContain('502');
+  });
+});
+
+describe('a request', () => {
+  test('that gets no answer at all is the problem that the hub is unavailable', async () => {
+    const problem = await problemFrom('/api/modules', () => Promise.reject(new TypeError('fetch failed')));
+
+    expect(problem.kind).toBe('unavailable');
+    expect(problem.status).toBe(0);
+    expect(messageOf(problem)).toBe('The hub does not answer');
+  });
+
+  test('of nobody leads to the login page', async () => {
+    const toLogin = vi.fn();
+    onUnauthenticated(toLogin);
+
+    const body = JSON.stringify({ kind: 'unauthenticated', title: 'Say who you are', status: 401 });
+    const problem = await problemFrom('/api/modules', answering(401, body));
+
+    expect(problem.kind).toBe('unauthenticated');
+    expect(toLogin).toHaveBeenCalledOnce();
+  });
+
+  test('with a wrong password stays where it is, because that page tells', async () => {
+    const toLogin = vi.fn();
+    onUnauthenticated(toLogin);
+
+    const body = JSON.stringify({ kind: 'unauthenticated', title: 'Wrong', status: 401 });
+    await problemFrom('/api/auth/login', answering(401, body));
+
+    expect(toLogin).not.toHaveBeenCalled();
+  });
+
+  test('leaves out of its query what is not given', async () => {
+    const ask = answering(200, '{"items": [], "next": null}', 'application/json');
+
+    await request('GET', '/api/sensors/temperature', { query: { since: 5, until: undefined }, fetch: ask });
+
+    expect(ask.mock.calls[0]?.[0]).toBe('/api/sensors/temperature?since=5');
+  });
+});

@@ -1,0 +1,70 @@
+import { describe, expect, test } from 'vitest';
+import type { Point } from '../live/series.svelte';
+import { lineOf, usualDistance } from './gaps';
+
+const at = (...times: number[]): Point[] => times.map((t) => ({ t, v: t, span: 0 }));
+const minute = (...times: number[]): Point[] => times.map((t) => ({ t, v: t, span: 60 }));
+const holes = (points: readonly Point[], every: number | null) =>
+  lineOf(points, every)[1].filter((value) => value === null).length;
+
+describe('a line', () => {
+  test('has no gap while the readings come as often as they should', () => {
+    expect(lineOf(at(0, 10, 20, 30), 10)).toEqual([
+      [0, 10, 20, 30],
+      [0, 10, 20, 30]
+    ]);
+  });
+
+  test('forgives a reading that is late, up to two and a half times its distance', () => {
+    expect(holes(at(0, 10, 35), 10)).toBe(0);
+    expect(holes(at(0, 10, 36), 10)).toBe(1);
+  });
+
+  test('breaks in the middle of a silence', () => {
+    expect(lineOf(at(0, 10, 110, 120), 10)).toEqual([
+      [0, 10, 60, 110, 120],
+      [0, 10, null, 110, 120]
+    ]);
+  });
+
+  test('breaks where nothing could be measured', () => {
+    const points = at(0, 10, 20);
+    points[1] = { t: 10, v: null, span: 0 };
+
+    expect(lineOf(points, 10)[1]).toEqual([0, null, 20]);
+  });
+
+  test('finds out by itself how often a series speaks that has no manifest', () => {
+    expect(usualDistance(at(0, 60, 120, 180, 900))).toBe(60);
+    expect(holes(at(0, 60, 120, 180, 900), null)).toBe(1);
+  });
+
+  test('does not guess from one or two readings', () => {
+    expect(usualDistance(at(0, 5))).toBeNull();
+    expect(holes(at(0, 5), null)).toBe(0);
+  });
+
+  test('joins minute averages and breaks where a minute is missing', () => {
+    expect(holes(minute(30, 90, 150), 1)).toBe(0);
+    expect(holes(minute(30, 90, 210), 1)).toBe(1);
+  });
+
+  test('does not take sparse minutes of a slow series for gaps', () => {
+    expect(holes(minute(30, 330, 630), 300)).toBe(0);
+  });
+
+  test('joins averages to the readings that follow them', () => {
+    expect(holes([...minute(30, 90), ...at(121, 122, 123)], 1)).toBe(0);
+  });
+
+  test('comes in from the left edge, not from nowhere', () => {
+    expect(lineOf(at(0, 10, 20, 30), 10, 15)).toEqual([
+      [10, 20, 30],
+      [10, 20, 30]
+    ]);
+  });
+
+  test('of nothing is empty', () => {
+    expect(lineOf([], 10)).toEqual([[], []]);
+  });
+});

@@ -1,0 +1,247 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import type { Command, CommandState } from '../api/types';
+import { Live } from './live.svelte';
+import { FakeHub, aModule, aReading, recent } from './testing';
+
+const NOW = 1_795_472_000;
+
+const aCommand = (state: CommandState, id = 'c1'): Command => ({
+  id,
+  module_id: 'led',
+  action: 'set',
+  params: { on: true },
+  state,
+  issued_by: 'anna',
+  created_at: NOW,
+  expires_at: NOW + 60,
+  attempts: 0
+});
+
+describe('the live connection', () => {
+  let hub: FakeHub;
+  let live: Live;
+  let stop: () => void;
+  const askCommand = vi.fn<(id: string) => Promise<Command>>();
+  const onRefused = vi.fn();
+
+  beforeEach(() => {
+    vi.useFakeTimers({ now: NOW * 1000 });
+    askCommand.mockReset();
+    onRefused.mockReset();
+    hub = new FakeHub();
+    // The longest wait that full jitter may draw.
+    live = new Live({ url: 'ws://hub/api/live', askCommand, open: hub.open, random: () => 1, onRefused });
+    stop = live.start();
+  });
+
+  afterEach(() => {
+    stop();
+    expect(vi.getTimerCount()).toBe(0);
+    vi.useRealTimers();
+  });
+
+  function goLive(): void {
+    hub.newest.accept();
+    hub.newest.say(recent({ modules: [aModule('attic')], readings: [aReading(NOW - 1)] }));
+  }
+
+  test('subscribes as soon as it is open and is live once it knows the present', () => {
+    expect(live.state).toBe('connecting');
+
+    hub.newest.accept();
+    expect(hub.newest.sent).toEqual([{ type: 'subscribe', recent: 60 }]);
+    expect(live.state).toBe('connecting');
+
+    hub.newest.say(recent({ modules: [aModule('attic')] }));
+
+    expect(live.state).toBe('live');
+    expect([...live.modules.keys()]).toEqual(['attic']);
+  });
+
+  test('keeps the hub’s time, not ours', () => {
+    hub.newest.onopen?.();
+    hub.newest.say({ type: 'hello', hub_time: NOW + 90, version: '0.1.0' });
+
+    expect(live.skewSecs).toBeCloseTo(90);
+  });
+
+  test('comes back after it was lost, waiting longer each time', async () => {
+    goLive();
+    hub.newest.drop();
+    expect(live.state).toBe('lost');
+
+    for (const [attempt, wait] of [500, 1000, 2000, 4000].entries()) {
+      expect(hub.sockets).toHaveLength(attempt + 1);
+      await vi.advanceTimersByTimeAsync(wait - 1);
+      expect(hub.sockets).toHaveLength(attempt + 1);
+      await vi.advanceTimersByTimeAsync(1);
+      expect(hub.sockets).toHaveLength(attempt + 2);
+      hub.newest.drop();
+    }
+  });
+
+  test('never waits longer than fifteen seconds, and starts anew after a success', async () => {
+    for (let attempt = 0; attempt < 12; attempt += 1) {
+      hub.newest.drop();
+      await vi.advanceTimersByTimeAsync(Math.min(15_000, 500 * 2 ** attempt));
+    }
+    expect(hub.sockets).toHaveLength(13);
+
+    goLive();
+    hub.newest.drop();
+    await vi.advanceTimersByTimeAsync(500);
+
+    expect(hub.sockets).toHaveLength(14);
+  });
+
+  test('does not wait out its back-off when somebody says that the network is back', () => {
+    hub.newest.drop();
+
+    live.retryNow();
+
+    expect(hub.sockets).toHaveLength(2);
+  });
+
+  test('trusts the hub after a reconnect: what is gone there is gone here', async () => {
+    hub.newest.accept();
+    hub.newest.say(recent({ modules: [aModule('attic'), aModule('led')], readings: [aReading(NOW)] }));
+    hub.newest.drop();
+    await vi.advanceTimersByTimeAsync(500);
+
+    hub.newest.accept();
+    hub.newest.say(recent({ seq: 0, modules: [aModule('led')] }));
+
+    expect([...live.modules.keys()]).toEqual(['led']);
+    expect([...live.series.keys()]).toEqual([]);
+    expect(live.connections).toBe(2);
+  });
+
+  test('tells when a connection was refused, so that an ended session is noticed', () => {
+    hub.newest.drop();
+    expect(onRefused).toHaveBeenCalledOnce();
+  });
+
+  test('does not call a hub that restarted a refusal', () => {
+    goLive();
+    hub.newest.drop();
+    expect(onRefused).not.toHaveBeenCalled();
+  });
+
+  test('asks for a sign of life after a long silence, and gives the connection up without one', async () => {
+    goLive();
+    const first = hub.newest;
+
+    await vi.advanceTimersByTimeAsync(30_000);
+    expect(first.sent).toHaveLength(2);
+    expect(live.state).toBe('live');
+
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(live.state).toBe('lost');
+    expect(first.closed).toBe(true);
+  });
+
+  test('lives on when the silence is answered', async () => {
+    goLive();
+
+    await vi.advanceTimersByTimeAsync(30_000);
+    hub.newest.say(recent({ modules: [aModule('attic')] }));
+    await vi.advanceTimersByTimeAsync(29_000);
+
+    expect(live.state).toBe('live');
+    expect(hub.sockets).toHaveLength(1);
+  });
+
+  test('hears nothing more once it is stopped', () => {
+    goLive();
+    const socket = hub.newest;
+
+    stop();
+
+    expect(socket.closed).toBe(true);
+    expect(socket.onmessage).toBeNull();
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test('keeps modules, cameras and readings as they are told', () => {
+    goLive();
+    const camera = { module_id: 'cam', width: 640, height: 480, bytes: 1, fps: 12, viewers: 0, frames: 1, skipped: 0 };
+
+    hub.newest.say({ type: 'module', seq: 2, module: aModule('attic', { health: 'late' }) });
+    hub.newest.say({ type: 'camera', seq: 3, camera: { ...camera, taken_at: NOW, received_at: NOW } });
+    hub.newest.say({ type: 'reading', seq: 4, reading: aReading(NOW, 22.5) });
+
+    expect(live.modules.get('attic')?.health).toBe('late');
+    expect(live.cameras.get('cam')?.fps).toBe(12);
+    expect(live.series.get('attic/temperature')?.newest?.value).toBe(22.5);
+    expect(live.series.get('attic/temperature')?.points).toHaveLength(2);
+
+    hub.newest.say({ type: 'module_removed', seq: 5, module_id: 'attic' });
+    expect(live.modules.has('attic')).toBe(false);
+    expect(live.series.size).toBe(0);
+  });
+
+  describe('after a resync', () => {
+    test('counts what was missed and asks again for the commands that are not finished', async () => {
+      goLive();
+      hub.newest.say({ type: 'command', seq: 2, command: aCommand('queued', 'open') });
+      hub.newest.say({ type: 'command', seq: 3, command: aCommand('succeeded', 'done') });
+      askCommand.mockResolvedValue(aCommand('succeeded', 'open'));
+
+      hub.newest.say({ type: 'resync', seq: 90, missed: 44 });
+      hub.newest.say(recent({ seq: 90, modules: [aModule('attic')] }));
+      await vi.advanceTimersByTimeAsync(0);
+
+      expect(live.missed).toBe(44);
+      expect(askCommand.mock.calls).toEqual([['open']]);
+      expect(live.commands.byId.get('open')?.state).toBe('succeeded');
+    });
+
+    test('knows that readings are missing when the newest ones do not reach back to what it knew', () => {
+      goLive();
+      const series = live.seriesOf('attic', 'temperature');
+      expect(series.hole).toBeNull();
+      const sixty = Array.from({ length: 60 }, (_, at) => aReading(NOW + 100 + at));
+
+      hub.newest.say({ type: 'resync', seq: 90, missed: 150 });
+      hub.newest.say(recent({ seq: 90, modules: [aModule('attic')], readings: sixty }));
+
+      expect(series.hole).toBe(NOW - 1);
+    });
+  });
+
+  describe('a command', () => {
+    test('is followed by asking while the connection is lost, and no longer than that', async () => {
+      goLive();
+      hub.newest.say({ type: 'command', seq: 2, command: aCommand('leased') });
+      askCommand.mockResolvedValue(aCommand('leased'));
+      hub.newest.drop();
+
+      await vi.advanceTimersByTimeAsync(400);
+      expect(askCommand).not.toHaveBeenCalled();
+      await vi.advanceTimersByTimeAsync(2_000);
+      expect(askCommand).toHaveBeenCalledOnce();
+
+      goLive();
+      const asked = askCommand.mock.calls.length;
+      await vi.advanceTimersByTimeAsync(20_000);
+      expect(askCommand).toHaveBeenCalledTimes(asked);
+    });
+
+    test('whose events overtook the answer keeps what the events said', () => {
+      goLive();
+      hub.newest.say({ type: 'command', seq: 2, command: aCommand('leased') });
+
+      live.commands.introduce(aCommand('queued'));
+
+      expect(live.commands.byId.get('c1')?.state).toBe('leased');
+    });
+
+    test('that has an outcome keeps it, whatever comes late', () => {
+      live.commands.put(aCommand('failed'));
+
+      live.commands.put(aCommand('leased'));
+
+      expect(live.commands.byId.get('c1')?.state).toBe('failed');
+    });
+  });
+});

@@ -1,0 +1,72 @@
+import { describe, expect, test } from 'vitest';
+import { Series, WINDOW_SECS } from './series.svelte';
+import { aReading } from './testing';
+
+const NOW = 1_795_472_000;
+const times = (series: Series) => series.points.map((point) => point.t - NOW);
+
+describe('a series', () => {
+  test('keeps its points in the order of their time, whenever they come', () => {
+    const series = new Series('attic', 'temperature');
+
+    for (const late of [10, 30, 20, 0]) series.push(aReading(NOW + late));
+
+    expect(times(series)).toEqual([0, 10, 20, 30]);
+    expect(series.newest?.timestamp).toBe(NOW + 30);
+  });
+
+  test('holds a reading once, however often it is told', () => {
+    const series = new Series('attic', 'temperature');
+    series.push(aReading(NOW, 20));
+
+    series.fill([aReading(NOW, 21)], []);
+    series.pushRecent([aReading(NOW, 22)], false);
+
+    expect(series.points).toEqual([{ t: NOW, v: 22, span: 0 }]);
+  });
+
+  test('forgets what is older than the window, but for the point where the line comes in', () => {
+    const series = new Series('attic', 'temperature');
+
+    for (const at of [0, 60, 120, WINDOW_SECS + 90]) series.push(aReading(NOW + at));
+
+    expect(times(series)).toEqual([60, 120, WINDOW_SECS + 90]);
+  });
+
+  test('needs its history at first, and not once the hub has said that there is none', () => {
+    const unknown = new Series('attic', 'temperature');
+    unknown.pushRecent([aReading(NOW)], false);
+    const whole = new Series('attic', 'temperature');
+    whole.pushRecent([aReading(NOW)], true);
+
+    expect(unknown.hole).toBe(-Infinity);
+    expect(whole.hole).toBeNull();
+  });
+
+  test('needs no history when the newest readings overlap with what it knows', () => {
+    const series = new Series('attic', 'temperature');
+    series.fill([aReading(NOW), aReading(NOW + 1)], []);
+    series.push(aReading(NOW + 1));
+
+    series.pushRecent([aReading(NOW + 1), aReading(NOW + 2)], false);
+
+    expect(series.hole).toBeNull();
+  });
+
+  test('puts a minute’s average in the middle of its minute', () => {
+    const series = new Series('attic', 'temperature');
+
+    series.fill([], [{ module_id: 'attic', type: 'temperature', unit: 'celsius', start: NOW, avg: 21 }]);
+
+    expect(series.points).toEqual([{ t: NOW + 30, v: 21, span: 60 }]);
+  });
+
+  test('tells its charts of every change', () => {
+    const series = new Series('attic', 'temperature');
+    const before = series.version;
+
+    series.push(aReading(NOW));
+
+    expect(series.version).toBeGreaterThan(before);
+  });
+});

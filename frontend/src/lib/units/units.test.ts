@@ -1,0 +1,87 @@
+import { describe, expect, test } from 'vitest';
+import { ago, titleOf } from './names';
+import { duration, scaleOf, show } from './units';
+
+const text = (value: number, unit: string): string => {
+  const shown = show(value, unit);
+  return shown.symbol ? `${shown.value} ${shown.symbol}` : shown.value;
+};
+
+describe('a value', () => {
+  test.each([
+    [21.44, 'celsius', '21.4 °C'],
+    [-0.04, 'celsius', '0.0 °C'],
+    [45.2, 'percent', '45.2 %'],
+    [101_325, 'pascal', '1\u202f013.3 hPa'],
+    [1_500, 'lux', '1\u202f500 lx'],
+    [3.3, 'volt', '3.30 V'],
+    [50, 'hertz', '50.0 Hz'],
+    [1_500_000_000, 'hertz', '1.50 GHz'],
+    [512, 'bytes', '512 B'],
+    [8 * 1024 ** 3, 'bytes', '8.00 GiB'],
+    [300 * 1024 ** 2, 'bytes', '300 MiB'],
+    [415, 'ppm', '415 ppm'],
+    [7, 'count', '7'],
+    [1, 'boolean', 'Yes'],
+    [0, 'boolean', 'No'],
+    [273_840, 'seconds', '3 d 4 h'],
+    [2.5, 'furlong_per_fortnight', '2.50 furlong per fortnight']
+  ])('%d %s reads %s', (value, unit, expected) => {
+    expect(text(value, unit)).toBe(expected);
+  });
+
+  test('of zero is never minus zero', () => {
+    expect(text(-0, 'celsius')).toBe('0.0 °C');
+  });
+
+  test('in somebody’s own unit gets more decimals when it is very small', () => {
+    expect(text(0.000_4, 'siemens')).toBe('0.000400 siemens');
+  });
+
+  test('without a unit is just a number', () => {
+    expect(show(3, '')).toEqual({ value: '3.00', symbol: '' });
+  });
+});
+
+test('one chart has one scale, whatever the single value is', () => {
+  const scale = scaleOf('bytes', 2 * 1024 ** 3);
+
+  expect(show(512 * 1024 ** 2, 'bytes', scale)).toEqual({ value: '0.50', symbol: 'GiB' });
+});
+
+describe('a length of time', () => {
+  test.each([
+    [0, '0 s'],
+    [0.5, '0.5 s'],
+    [59.9, '59 s'],
+    [60, '1 min'],
+    [90, '1 min 30 s'],
+    [3_600, '1 h'],
+    [3_661, '1 h 1 min'],
+    [90_000, '1 d 1 h'],
+    [86_460, '1 d']
+  ])('of %d seconds reads %s', (seconds, expected) => {
+    expect(duration(seconds)).toBe(expected);
+  });
+});
+
+describe('an age', () => {
+  test.each([
+    [-3, 'just now'],
+    [1.2, 'just now'],
+    [12, '12 s ago'],
+    [61, '1 min ago'],
+    [7_300, '2 h ago'],
+    [200_000, '2 d ago']
+  ])('of %d seconds reads %s', (seconds, expected) => {
+    expect(ago(seconds)).toBe(expected);
+  });
+});
+
+test.each([
+  ['cpu-temperature', 'CPU temperature'],
+  ['soil_moisture', 'Soil moisture'],
+  ['co2', 'CO₂']
+])('the id %s is titled %s', (id, title) => {
+  expect(titleOf(id)).toBe(title);
+});

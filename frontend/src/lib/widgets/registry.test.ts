@@ -1,0 +1,63 @@
+import { describe, expect, test } from 'vitest';
+import type { CameraInfo, Manifest } from '../api/types';
+import { Series } from '../live/series.svelte';
+import { aModule, aReading } from '../live/testing';
+import { offersOf } from './offers';
+import { registry, widgetFor } from './registry';
+
+const LAMP = {
+  type: 'object',
+  properties: { on: { type: 'boolean' }, brightness: { type: 'integer', minimum: 0, maximum: 100 } }
+};
+
+const widgetsOf = (manifest: Manifest | null, series: Series[] = [], camera?: CameraInfo) =>
+  offersOf(aModule('attic', { manifest }), series, camera).map((offer) => [offer.key, widgetFor(offer)?.name]);
+
+describe('what a manifest offers finds its widget:', () => {
+  test('a measure is a sensor', () => {
+    const manifest = { measures: [{ type: 'temperature', unit: 'celsius', every_secs: 5 }] };
+
+    expect(widgetsOf(manifest)).toEqual([['attic/measure/temperature', 'sensor']]);
+  });
+
+  test('a camera is a camera', () => {
+    expect(widgetsOf({ camera: { width: 640, height: 480, fps: 12 } })).toEqual([['attic/camera', 'camera']]);
+  });
+
+  test('an action that switches and dims is a lamp', () => {
+    expect(widgetsOf({ actions: [{ name: 'set', params: LAMP }] })).toEqual([['attic/action/set', 'lamp']]);
+  });
+
+  test('any other action is a form', () => {
+    expect(widgetsOf({ actions: [{ name: 'reboot' }] })).toEqual([['attic/action/reboot', 'action']]);
+  });
+});
+
+test('a module without a manifest shows what it delivers', () => {
+  const series = new Series('attic', 'temperature');
+  series.push(aReading(1_795_472_000));
+
+  const [offer] = offersOf(aModule('attic'), [series], undefined);
+
+  expect(offer).toMatchObject({ kind: 'measure', measure: { type: 'temperature', unit: 'celsius' } });
+});
+
+test('a declared measure and its readings are one tile', () => {
+  const manifest = { measures: [{ type: 'temperature', unit: 'celsius' }] };
+  const series = new Series('attic', 'temperature');
+
+  const offers = offersOf(aModule('attic', { manifest }), [series], undefined);
+
+  expect(offers).toHaveLength(1);
+  expect(offers[0]).toMatchObject({ series });
+});
+
+test('a module with nothing to offer takes no room', () => {
+  expect(widgetsOf({})).toEqual([]);
+});
+
+test('every widget has a name of its own', () => {
+  const names = registry.map((widget) => widget.name);
+
+  expect(new Set(names).size).toBe(names.length);
+});
