@@ -1,0 +1,79 @@
+//! Columns as the vocabulary's types. A value that cannot be read is an error of its column, never a default.
+
+use std::{error::Error, fmt::Display, str::FromStr, time::Duration};
+
+use iotpi_core::Timestamp;
+use rusqlite::{Row, types::Type};
+use serde::de::DeserializeOwned;
+
+use crate::auth::Role;
+
+type Column<T> = rusqlite::Result<T>;
+
+/// A moment, from microseconds.
+pub(super) fn moment(row: &Row<'_>, column: usize) -> Column<Timestamp> {
+    row.get(column).map(Timestamp::from_micros)
+}
+
+/// A moment that may be absent.
+pub(super) fn maybe_moment(row: &Row<'_>, column: usize) -> Column<Option<Timestamp>> {
+    Ok(row.get::<_, Option<i64>>(column)?.map(Timestamp::from_micros))
+}
+
+/// A text that was checked when it was made: an id, a unit.
+pub(super) fn parsed<T: FromStr<Err: Error + Send + Sync + 'static>>(
+    row: &Row<'_>,
+    column: usize,
+) -> Column<T> {
+    row.get_ref(column)?.as_str()?.parse().map_err(|error| unreadable(column, error))
+}
+
+/// The same, maybe absent.
+pub(super) fn maybe_parsed<T: FromStr<Err: Error + Send + Sync + 'static>>(
+    row: &Row<'_>,
+    column: usize,
+) -> Column<Option<T>> {
+    match row.get_ref(column)?.as_str_or_null()? {
+        Some(text) => text.parse().map(Some).map_err(|error| unreadable(column, error)),
+        None => Ok(None),
+    }
+}
+
+/// A JSON text.
+pub(super) fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Column<T> {
+    serde_json::from_str(row.get_ref(column)?.as_str()?).map_err(|error| unreadable(column, error))
+}
+
+/// The same, maybe absent.
+pub(super) fn maybe_json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Column<Option<T>> {
+    match row.get_ref(column)?.as_str_or_null()? {
+        Some(text) => serde_json::from_str(text).map(Some).map_err(|error| unreadable(column, error)),
+        None => Ok(None),
+    }
+}
+
+/// A word of a closed list.
+pub(super) fn word<T: Copy>(
+    row: &Row<'_>,
+    column: usize,
+    list: &[T],
+    of: fn(T) -> &'static str,
+) -> Column<T> {
+    let text = row.get_ref(column)?.as_str()?;
+    let unknown = || unreadable(column, format!("`{text}` is none of the words known here"));
+    list.iter().copied().find(|item| of(*item) == text).ok_or_else(unknown)
+}
+
+/// A role.
+pub(super) fn role(row: &Row<'_>, column: usize) -> Column<Role> {
+    word(row, column, &Role::ALL, Role::as_str)
+}
+
+fn unreadable(column: usize, error: impl Into<Box<dyn Error + Send + Sync>> + Display) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into())
+}
+
+/// A duration as SQLite keeps it.
+pub(super) fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,155 @@
+//! The database file: where it is, who may read it, how connections to it are set up, which tables it has.
+
+use std::{
+    fs,
+    io::ErrorKind,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use super::failure::{Fail, Work};
+use crate::store::{BoxError, StoreError};
+
+/// "iotp" in ASCII: `file hub.db` shows it, and a database of another program is not taken for ours.
+const APPLICATION_ID: i32 = 0x696f_7470;
+
+/// Applied in order, each once; a database remembers in `user_version` how many it has. Never edit one that was
+/// released: add the next.
+const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001-first.sql")];
+
+/// Another process (`iotpi-hub token add`) holds the file for a commit, which takes milliseconds.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Every statement of the engine fits.
+const STATEMENTS_CACHED: usize = 64;
+
+/// Where a database is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In memory, private to the store that opened it.
+    Memory,
+    /// A file; `-wal` and `-shm` lie beside it.
+    File(PathBuf),
+}
+
+impl Place {
+    /// Reads what follows `sqlite:` in a store URL: `///path/to/file.db` (nothing in it is decoded) or `:memory:`.
+    pub(super) fn parse(rest: &str) -> Option<Self> {
+        match rest {
+            ":memory:" => Some(Self::Memory),
+            _ => rest.strip_prefix("//").filter(|path| !path.is_empty()).map(|path| Self::File(path.into())),
+        }
+    }
+
+    /// Opens the connection that writes. The file, its folder and its tables are made when missing.
+    pub(super) fn open_writer(&self) -> Result<Connection, StoreError> {
+        let connection = match self {
+            Self::Memory => Connection::open_in_memory().map_err(failed("open a database in memory"))?,
+            Self::File(path) => {
+                create(path).map_err(failed("create the database file"))?;
+                let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+                Connection::open_with_flags(path, flags).map_err(failed("open the database"))?
+            }
+        };
+        set_up(&connection).map_err(failed("set up the database"))?;
+        migrate(connection)
+    }
+
+    /// Opens a connection that only reads; nothing when the place has only the one connection.
+    pub(super) fn open_reader(&self) -> Result<Option<Connection>, StoreError> {
+        let Self::File(path) = self else { return Ok(None) };
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).map_err(failed("open the database"))?;
+        share(&connection)
+            .and_then(|()| connection.pragma_update(None, "query_only", true))
+            .map_err(failed("set up the database"))?;
+        Ok(Some(connection))
+    }
+}
+
+fn failed<E: Into<BoxError>>(context: &'static str) -> impl FnOnce(E) -> StoreError {
+    move |error| StoreError::Engine { context, source: error.into() }
+}
+
+/// Makes the file, readable by its owner alone: it holds password hashes and keys. SQLite gives the files beside it
+/// the same mode.
+fn create(path: &Path) -> std::io::Result<()> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn share(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    // A changed file must not make SQLite run what its schema says.
+    connection.pragma_update(None, "trusted_schema", false)?;
+    // Sorting spills into memory, not onto the card.
+    connection.pragma_update(None, "temp_store", "memory")
+}
+
+fn set_up(connection: &Connection) -> rusqlite::Result<()> {
+    share(connection)?;
+    connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
+    // Each commit is on the disk before it is acknowledged; `normal` would lose the last ones in a power cut.
+    connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    // 4 MiB of WAL: written back often enough to stay small, seldom enough to fold many commits into one page write.
+    connection.pragma_update_and_check(None, "wal_autocheckpoint", 1000, |_| Ok(()))?;
+    // After a burst the WAL file shrinks again.
+    connection.pragma_update_and_check(None, "journal_size_limit", 16 << 20, |_| Ok(()))
+}
+
+/// Why the hub does not touch a database.
+#[derive(Debug, thiserror::Error)]
+enum Unfit {
+    #[error("the file is a database of another program")]
+    Foreign,
+    #[error("the database has version {found}, made by a newer hub; this one knows versions up to {known}")]
+    Newer { found: usize, known: usize },
+}
+
+fn migrate(mut connection: Connection) -> Result<Connection, StoreError> {
+    let known = MIGRATIONS.len();
+    // One transaction a migration. The version is read within it: another process may be doing the same.
+    while version(&connection)? < known {
+        apply_next(&mut connection).map_err(|fail| fail.into_store_error("migrate the database"))?;
+    }
+    match version(&connection)? {
+        found if found > known => Err(failed("open the database")(Unfit::Newer { found, known })),
+        _ => Ok(connection),
+    }
+}
+
+fn apply_next(connection: &mut Connection) -> Work<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let done = version(&transaction)?;
+    if let Some(migration) = MIGRATIONS.get(done) {
+        transaction.execute_batch(migration)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", done + 1)?;
+    }
+    transaction.commit().map_err(Fail::from)
+}
+
+/// How many migrations a database of ours, or an empty one, has.
+fn version(connection: &Connection) -> Result<usize, StoreError> {
+    let read = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
+    let application = read("application_id").map_err(failed("read the database"))?;
+    let version = read("user_version").map_err(failed("read the database"))?;
+    let tables: usize = connection
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(failed("read the database"))?;
+    match usize::try_from(version) {
+        Ok(version) if application == APPLICATION_ID => Ok(version),
+        Ok(0) if application == 0 && tables == 0 => Ok(0),
+        _ => Err(failed("open the database")(Unfit::Foreign)),
+    }
+}

@@ -1,0 +1,98 @@
+//! Modules: what they said of themselves, and when they were last heard.
+
+use iotpi_core::{Manifest, ModuleId, Timestamp};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::{
+    columns::{maybe_json, maybe_moment, moment, parsed},
+    failure::Work,
+};
+use crate::store::{
+    BoxError, ModuleRecord, Now, Page, PageRequest, StoreError,
+    cursor::{self, List},
+};
+
+const COLUMNS: &str = "id, manifest, last_seen_at_us, registered_at_us, state, state_at_us";
+
+/// Makes the module if need be. Answers whether it was new.
+pub(super) fn ensure(db: &Connection, id: &ModuleId, now: Now) -> Work<bool> {
+    let sql = "INSERT INTO modules (id, registered_at_us) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+    Ok(db.prepare_cached(sql)?.execute(params![id.as_str(), now.wall.as_micros()])? == 1)
+}
+
+/// See [`Store::register`](crate::store::Store::register).
+pub(super) fn register(db: &Connection, id: &ModuleId, manifest: &Manifest, now: Now) -> Work<ModuleRecord> {
+    ensure(db, id, now)?;
+    let sql = format!("UPDATE modules SET manifest = ?2 WHERE id = ?1 RETURNING {COLUMNS}");
+    Ok(db.prepare_cached(&sql)?.query_row(params![id.as_str(), json(manifest)?], record)?)
+}
+
+/// See [`Store::report_state`](crate::store::Store::report_state).
+pub(super) fn report_state(
+    db: &Connection,
+    id: &ModuleId,
+    state: &Map<String, Value>,
+    now: Now,
+) -> Work<ModuleRecord> {
+    ensure(db, id, now)?;
+    let sql = format!("UPDATE modules SET state = ?2, state_at_us = ?3 WHERE id = ?1 RETURNING {COLUMNS}");
+    let row = params![id.as_str(), json(state)?, now.wall.as_micros()];
+    Ok(db.prepare_cached(&sql)?.query_row(row, record)?)
+}
+
+/// See [`Store::touch`](crate::store::Store::touch). The last one wins, also over a later time: that one came from a
+/// clock that has been set back since.
+pub(super) fn touch(db: &Connection, seen: &[(ModuleId, Timestamp)], now: Now) -> Work<()> {
+    let mut touch = db.prepare_cached("UPDATE modules SET last_seen_at_us = ?2 WHERE id = ?1")?;
+    for (id, at) in seen {
+        ensure(db, id, now)?;
+        touch.execute(params![id.as_str(), at.as_micros()])?;
+    }
+    Ok(())
+}
+
+/// See [`Store::module`](crate::store::Store::module).
+pub(super) fn module(db: &Connection, id: &ModuleId) -> Work<Option<ModuleRecord>> {
+    let sql = format!("SELECT {COLUMNS} FROM modules WHERE id = ?1");
+    Ok(db.prepare_cached(&sql)?.query_row([id.as_str()], record).optional()?)
+}
+
+/// See [`Store::modules`](crate::store::Store::modules).
+pub(super) fn modules(db: &Connection, page: &PageRequest) -> Work<Page<ModuleRecord>> {
+    let list = List::new("modules", &());
+    let after = list.key::<String>(page)?.unwrap_or_default();
+    // Every id is greater than the empty text.
+    let sql = format!("SELECT {COLUMNS} FROM modules WHERE id > ?1 ORDER BY id LIMIT ?2");
+    let mut statement = db.prepare_cached(&sql)?;
+    let rows = statement.query_map(params![after, cursor::limit(page) + 1], record)?;
+    Ok(list.page(rows.collect::<Result<_, _>>()?, page, |module| module.id.to_string()))
+}
+
+/// See [`Store::remove_module`](crate::store::Store::remove_module). Series, records and commands go with the row that
+/// they reference.
+pub(super) fn remove(db: &Connection, id: &ModuleId) -> Work<()> {
+    db.prepare_cached("DELETE FROM tokens WHERE module_id = ?1")?.execute([id.as_str()])?;
+    match db.prepare_cached("DELETE FROM modules WHERE id = ?1")?.execute([id.as_str()])? {
+        0 => Err(StoreError::NotFound("module").into()),
+        _ => Ok(()),
+    }
+}
+
+fn record(row: &Row<'_>) -> rusqlite::Result<ModuleRecord> {
+    let state = maybe_json(row, 4)?;
+    Ok(ModuleRecord {
+        id: parsed(row, 0)?,
+        manifest: maybe_json(row, 1)?,
+        last_seen_at: maybe_moment(row, 2)?,
+        registered_at: moment(row, 3)?,
+        state: state.zip(maybe_moment(row, 5)?),
+    })
+}
+
+/// A value as JSON text.
+pub(super) fn json(value: &impl Serialize) -> Work<String> {
+    let unsayable = |error| StoreError::Engine { context: "write JSON", source: BoxError::from(error) };
+    Ok(serde_json::to_string(value).map_err(unsayable)?)
+}

@@ -1,0 +1,147 @@
+//! People, their sessions, tokens, and the hub's own secrets. Secrets that others hold are kept as hashes only.
+
+use iotpi_core::{Timestamp, UserName};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{
+    columns::{maybe_moment, maybe_parsed, moment, parsed, role},
+    failure::Work,
+};
+use crate::store::{
+    Now, Page, PageRequest, SecretHash, Steady, StoreError, TokenRecord, UserRecord,
+    cursor::{self, List},
+};
+
+const HOUR_US: i64 = 3_600_000_000;
+
+/// See [`Store::add_first_user`](crate::store::Store::add_first_user).
+pub(super) fn add_first_user(db: &Connection, user: &UserRecord, now: Now) -> Work<()> {
+    if has_users(db)? {
+        return Err(StoreError::Conflict("there is a user already".to_owned()).into());
+    }
+    let row = params![user.name.as_str(), user.role.as_str(), user.password_hash, now.wall.as_micros()];
+    let sql = "INSERT INTO users (name, role, password_hash, created_at_us) VALUES (?1, ?2, ?3, ?4)";
+    db.prepare_cached(sql)?.execute(row)?;
+    Ok(())
+}
+
+/// See [`Store::has_users`](crate::store::Store::has_users).
+pub(super) fn has_users(db: &Connection) -> Work<bool> {
+    Ok(db.prepare_cached("SELECT 1 FROM users LIMIT 1")?.exists([])?)
+}
+
+/// See [`Store::user`](crate::store::Store::user).
+pub(super) fn user(db: &Connection, name: &UserName) -> Work<Option<UserRecord>> {
+    let sql = "SELECT name, role, password_hash FROM users WHERE name = ?1";
+    Ok(db.prepare_cached(sql)?.query_row([name.as_str()], read_user).optional()?)
+}
+
+fn read_user(row: &Row<'_>) -> rusqlite::Result<UserRecord> {
+    Ok(UserRecord { name: parsed(row, 0)?, role: role(row, 1)?, password_hash: row.get(2)? })
+}
+
+/// See [`Store::open_session`](crate::store::Store::open_session). Those that have ended are forgotten on the way.
+pub(super) fn open_session(
+    db: &Connection,
+    secret: &SecretHash,
+    user: &UserName,
+    ends: Steady,
+    now: Now,
+) -> Work<()> {
+    db.prepare_cached("DELETE FROM sessions WHERE ends_steady_us <= ?1")?
+        .execute([now.steady.0.as_micros()])?;
+    if !db.prepare_cached("SELECT 1 FROM users WHERE name = ?1")?.exists([user.as_str()])? {
+        return Err(StoreError::NotFound("user").into());
+    }
+    let row = params![secret, user.as_str(), ends.0.as_micros(), now.wall.as_micros()];
+    let sql = "INSERT INTO sessions (secret, user, ends_steady_us, opened_at_us) VALUES (?1, ?2, ?3, ?4)";
+    db.prepare_cached(sql)?.execute(row)?;
+    Ok(())
+}
+
+/// See [`Store::session`](crate::store::Store::session).
+pub(super) fn session(db: &Connection, secret: &SecretHash, now: Now) -> Work<Option<UserRecord>> {
+    let sql = "SELECT name, role, password_hash FROM sessions JOIN users ON name = user
+               WHERE secret = ?1 AND ends_steady_us > ?2";
+    let query = params![secret, now.steady.0.as_micros()];
+    Ok(db.prepare_cached(sql)?.query_row(query, read_user).optional()?)
+}
+
+/// See [`Store::end_session`](crate::store::Store::end_session).
+pub(super) fn end_session(db: &Connection, secret: &SecretHash) -> Work<()> {
+    db.prepare_cached("DELETE FROM sessions WHERE secret = ?1")?.execute([secret])?;
+    Ok(())
+}
+
+/// See [`Store::add_token`](crate::store::Store::add_token).
+pub(super) fn add_token(db: &Connection, secret: &SecretHash, token: &TokenRecord) -> Work<()> {
+    let sql = "INSERT INTO tokens (id, secret, name, role, module_id, created_at_us)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (name) DO NOTHING";
+    let row = params![
+        token.id,
+        secret,
+        token.name.as_str(),
+        token.role.as_str(),
+        token.module_id.as_ref().map(AsRef::<str>::as_ref),
+        token.created_at.as_micros(),
+    ];
+    match db.prepare_cached(sql)?.execute(row)? {
+        0 => Err(StoreError::Conflict(format!("there is a token named {} already", token.name)).into()),
+        _ => Ok(()),
+    }
+}
+
+const TOKEN: &str = "SELECT id, name, role, module_id, created_at_us, last_used_at_us FROM tokens";
+
+fn read_token(row: &Row<'_>) -> rusqlite::Result<TokenRecord> {
+    Ok(TokenRecord {
+        id: row.get(0)?,
+        name: parsed(row, 1)?,
+        role: role(row, 2)?,
+        module_id: maybe_parsed(row, 3)?,
+        created_at: moment(row, 4)?,
+        last_used_at: maybe_moment(row, 5)?,
+    })
+}
+
+/// See [`Store::token`](crate::store::Store::token).
+pub(super) fn token(db: &Connection, secret: &SecretHash) -> Work<Option<TokenRecord>> {
+    let sql = format!("{TOKEN} WHERE secret = ?1");
+    Ok(db.prepare_cached(&sql)?.query_row([secret], read_token).optional()?)
+}
+
+/// See [`Store::touch_token`](crate::store::Store::touch_token). Writes at most once an hour.
+pub(super) fn touch_token(db: &Connection, id: &str, now: Now) -> Work<()> {
+    let wall = now.wall.as_micros();
+    let hour = Timestamp::from_micros(wall - wall.rem_euclid(HOUR_US));
+    let sql = "UPDATE tokens SET last_used_at_us = ?2 WHERE id = ?1 AND last_used_at_us IS NOT ?2";
+    db.prepare_cached(sql)?.execute(params![id, hour.as_micros()])?;
+    Ok(())
+}
+
+/// See [`Store::tokens`](crate::store::Store::tokens).
+pub(super) fn tokens(db: &Connection, page: &PageRequest) -> Work<Page<TokenRecord>> {
+    let list = List::new("tokens", &());
+    let after = list.key::<String>(page)?.unwrap_or_default();
+    let sql = format!("{TOKEN} WHERE name > ?1 ORDER BY name LIMIT ?2");
+    let mut statement = db.prepare_cached(&sql)?;
+    let rows = statement.query_map(params![after, cursor::limit(page) + 1], read_token)?;
+    Ok(list.page(rows.collect::<Result<_, _>>()?, page, |token| token.name.to_string()))
+}
+
+/// See [`Store::revoke_token`](crate::store::Store::revoke_token).
+pub(super) fn revoke_token(db: &Connection, id: &str) -> Work<()> {
+    match db.prepare_cached("DELETE FROM tokens WHERE id = ?1")?.execute([id])? {
+        0 => Err(StoreError::NotFound("token").into()),
+        _ => Ok(()),
+    }
+}
+
+/// See [`Store::hub_secret`](crate::store::Store::hub_secret).
+pub(super) fn hub_secret(db: &Connection, name: &str, fresh: [u8; 32]) -> Work<[u8; 32]> {
+    let sql = "INSERT INTO hub_secrets (name, secret) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+    db.prepare_cached(sql)?.execute(params![name, fresh])?;
+    Ok(db
+        .prepare_cached("SELECT secret FROM hub_secrets WHERE name = ?1")?
+        .query_row([name], |row| row.get(0))?)
+}
