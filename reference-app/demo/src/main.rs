@@ -1,0 +1,120 @@
+//! The whole house on one machine: a hub and some modules with simulated devices, each a process of its own.
+//!
+//! The demo knows nothing of hubs and modules but their command lines: it starts `iotpi-hub` and `iotpi-module`, which
+//! stand beside it, restarts what crashes, and ends everything in order. It needs no terminal.
+
+mod child;
+mod hub;
+mod modules;
+mod supervise;
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+
+use anyhow::Context;
+use clap::Parser;
+use tokio::time::Instant;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use self::{
+    child::{Programs, say},
+    modules::CameraSource,
+};
+
+/// From the signal to the end. The modules get the first part of it, the hub what is left.
+const ALL_ENDED_WITHIN: Duration = Duration::from_millis(2800);
+const MODULES_ENDED_WITHIN: Duration = Duration::from_millis(1900);
+
+/// Starts a hub and the modules `system`, `temperature`, `led` and `camera`, each as its own process.
+///
+/// Nothing but this machine is needed: the devices are simulated below their drivers, and `system` reads this machine.
+/// Ctrl-C or SIGTERM ends everything in order.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Args {
+    /// Where the hub listens. Port 0 takes any free one.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8000")]
+    listen: SocketAddr,
+    /// The folder for the database and the modules' settings.
+    #[arg(long, value_name = "DIR", env = "IOTPI_DATA", default_value = "iotpi-data")]
+    data: PathBuf,
+    /// What the camera shows: `testcard`, a folder of JPEG files, or a device such as `/dev/video0`.
+    #[arg(long, value_name = "SOURCE", default_value = "testcard")]
+    camera: CameraSource,
+    /// Seconds between the modules' signs of life; one that is silent for 2.5 times as long counts as late.
+    #[arg(long, value_name = "SECONDS", default_value_t = 2.0, value_parser = modules::heartbeat)]
+    heartbeat: f64,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let ran = runtime.context("no runtime could be made").and_then(|runtime| runtime.block_on(run(args)));
+    match ran {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(format!("iotpi-demo: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: Args) -> anyhow::Result<()> {
+    let stop = iotpi_core::stop_signal();
+    tokio::pin!(stop);
+    let started = tokio::select! {
+        () = &mut stop => return Ok(()),
+        started = start(&args) => started?,
+    };
+    stop.await;
+    started.end().await;
+    Ok(())
+}
+
+/// What runs.
+struct Started {
+    hub: hub::Hub,
+    modules: TaskTracker,
+    stop_modules: CancellationToken,
+}
+
+async fn start(args: &Args) -> anyhow::Result<Started> {
+    let programs = Programs::beside_this()?;
+    tokio::fs::create_dir_all(&args.data)
+        .await
+        .with_context(|| format!("the data folder {} cannot be made", args.data.display()))?;
+    let data = tokio::fs::canonicalize(&args.data).await.context("the data folder cannot be found")?;
+    let settings = modules::write_settings(&data, &args.camera, args.heartbeat).await?;
+
+    let hub = hub::Hub::start(&programs, &data, args.listen).await?;
+    let modules = TaskTracker::new();
+    let stop_modules = CancellationToken::new();
+    for (name, file) in settings {
+        let token = hub::module_token(&programs, &data, name).await?;
+        let command = modules::command(&programs, &file, hub.url(), token);
+        modules.spawn(supervise::keep_running(name, command, stop_modules.clone(), MODULES_ENDED_WITHIN));
+    }
+    modules.close();
+
+    println!("hub: {}", hub.url());
+    match hub.first_admin_code() {
+        Some(code) => {
+            println!("first admin code: {code}");
+            println!("Open {} and make yourself the first admin with that code.", hub.url());
+        }
+        None => println!("An admin exists already: open {} and log in.", hub.url()),
+    }
+    println!("Running: the hub and the modules {}. Ctrl-C ends all of them.", modules::NAMES.join(", "));
+    Ok(Started { hub, modules, stop_modules })
+}
+
+impl Started {
+    /// Modules first: they can still tell the hub how they left their devices.
+    async fn end(self) {
+        let asked_at = Instant::now();
+        println!("Ending: modules first, then the hub.");
+        self.stop_modules.cancel();
+        self.modules.wait().await;
+        self.hub.end(ALL_ENDED_WITHIN.saturating_sub(asked_at.elapsed())).await;
+        println!("Everything ended in {:.1} s.", asked_at.elapsed().as_secs_f64());
+    }
+}

@@ -1,0 +1,53 @@
+//! A child that crashed is started again, later each time.
+
+use std::time::Duration;
+
+use iotpi_core::Backoff;
+use tokio::{process::Command, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use crate::child::{Running, say};
+
+/// A child that ran so long did not crash because of how it was started.
+const RAN_WELL: Duration = Duration::from_secs(10);
+
+/// How long to wait before a child is started again.
+pub fn backoff() -> Backoff {
+    Backoff::new(Duration::from_millis(250), Duration::from_secs(15))
+}
+
+/// Keeps a child running until `stop`, then ends it `within` that time.
+pub async fn keep_running(
+    name: &'static str,
+    mut command: Command,
+    stop: CancellationToken,
+    within: Duration,
+) {
+    let mut backoff = backoff();
+    while !stop.is_cancelled() {
+        let started_at = Instant::now();
+        let how = match Running::start(name, &mut command, None) {
+            Ok(mut running) => {
+                let pid = running.id().unwrap_or_default();
+                say(format!("iotpi-demo: {name} runs as process {pid}"));
+                tokio::select! {
+                    () = stop.cancelled() => return running.end(name, within).await,
+                    ended = running.ended() => match ended {
+                        Ok(status) => format!("ended ({status})"),
+                        Err(error) => format!("{error:#}"),
+                    },
+                }
+            }
+            Err(error) => format!("{error:#}"),
+        };
+        if started_at.elapsed() >= RAN_WELL {
+            backoff.succeeded();
+        }
+        let wait = backoff.failed();
+        say(format!("iotpi-demo: {name} {how}; it is started again in {:.1} s", wait.as_secs_f64()));
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}

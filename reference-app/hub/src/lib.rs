@@ -1,1 +1,0 @@
-//! iotpi-hub-app
