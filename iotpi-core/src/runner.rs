@@ -154,8 +154,11 @@ impl Runner {
     }
 }
 
-/// Returns on SIGINT (Ctrl-C) or SIGTERM.
-async fn stop_signal() {
+/// Returns on SIGINT (Ctrl-C) or SIGTERM: for programs that call [`Runner::run_until`].
+///
+/// # Cancel safety
+/// Cancel safe. From the first poll on, a signal no longer ends the process by itself.
+pub async fn stop_signal() {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
