@@ -1,6 +1,6 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Plugin } from 'vite';
+import type { Plugin, PreviewServer, ViteDevServer } from 'vite';
 import { WebSocketServer } from 'ws';
 import { type Answer, FIRST_ADMIN_CODE, MockHub, type Recording } from './hub.ts';
 
@@ -18,49 +18,52 @@ const recording = (name: string): Recording => JSON.parse(readFileSync(new URL(n
 export function mockHub(): Plugin {
   return {
     name: 'iotpi-mock-hub',
-    configureServer(server) {
-      const { MOCK_EMPTY, MOCK_EXTRA, MOCK_FIRST_ADMIN } = process.env;
-      const recorded = [recording('recorded.json'), ...(MOCK_EXTRA === '0' ? [] : [recording('extra.json')])];
-      const frames = readdirSync(new URL('frames/', FIXTURES))
-        .sort()
-        .map((name) => readFileSync(new URL(`frames/${name}`, FIXTURES)));
-      const hub = new MockHub(MOCK_EMPTY === '1' ? [] : recorded, MOCK_FIRST_ADMIN === '1');
-      const live = new WebSocketServer({ noServer: true });
-      hub.start();
-
-      server.middlewares.use('/api', (request, response) => {
-        void serve(hub, frames, request, response);
-      });
-
-      server.httpServer?.on('upgrade', (request, socket, head) => {
-        if (request.url?.split('?')[0] !== '/api/live') return;
-        if (!hub.callerOf(sessionOf(request))) {
-          socket.end('HTTP/1.1 401 Unauthorized\r\n\r\n');
-          return;
-        }
-        live.handleUpgrade(request, socket, head, (client) => {
-          let told = false;
-          const end = hub.listen((event) => {
-            if (told || event.type === 'hello') client.send(JSON.stringify(event));
-          });
-          client.on('message', (message) => {
-            const { recent = 1 } = JSON.parse(String(message)) as { recent?: number };
-            told = true;
-            client.send(JSON.stringify(hub.present(recent)));
-          });
-          client.on('close', end);
-        });
-      });
-
-      server.httpServer?.on('close', () => {
-        hub.stop();
-        live.close();
-      });
-      const how =
-        MOCK_FIRST_ADMIN === '1' ? `first admin code: ${FIRST_ADMIN_CODE}` : 'log in with any name and password';
-      server.config.logger.info(`  mock hub: ${how} (the names viewer and operator have those roles)`);
-    }
+    configureServer: attach,
+    // The built pages with a mock hub: `vite build && vite preview --mode mock`.
+    configurePreviewServer: attach
   };
+}
+
+function attach(server: ViteDevServer | PreviewServer): void {
+  const { MOCK_EMPTY, MOCK_EXTRA, MOCK_FIRST_ADMIN } = process.env;
+  const recorded = [recording('recorded.json'), ...(MOCK_EXTRA === '0' ? [] : [recording('extra.json')])];
+  const frames = readdirSync(new URL('frames/', FIXTURES))
+    .sort()
+    .map((name) => readFileSync(new URL(`frames/${name}`, FIXTURES)));
+  const hub = new MockHub(MOCK_EMPTY === '1' ? [] : recorded, MOCK_FIRST_ADMIN === '1');
+  const live = new WebSocketServer({ noServer: true });
+  hub.start();
+
+  server.middlewares.use('/api', (request, response) => {
+    void serve(hub, frames, request, response);
+  });
+
+  server.httpServer?.on('upgrade', (request, socket, head) => {
+    if (request.url?.split('?')[0] !== '/api/live') return;
+    if (!hub.callerOf(sessionOf(request))) {
+      socket.end('HTTP/1.1 401 Unauthorized\r\n\r\n');
+      return;
+    }
+    live.handleUpgrade(request, socket, head, (client) => {
+      let told = false;
+      const end = hub.listen((event) => {
+        if (told || event.type === 'hello') client.send(JSON.stringify(event));
+      });
+      client.on('message', (message) => {
+        const { recent = 1 } = JSON.parse(String(message)) as { recent?: number };
+        told = true;
+        client.send(JSON.stringify(hub.present(recent)));
+      });
+      client.on('close', end);
+    });
+  });
+
+  server.httpServer?.on('close', () => {
+    hub.stop();
+    live.close();
+  });
+  const how = MOCK_FIRST_ADMIN === '1' ? `first admin code: ${FIRST_ADMIN_CODE}` : 'log in with any name and password';
+  server.config.logger.info(`  mock hub: ${how} (the names viewer and operator have those roles)`);
 }
 
 async function serve(hub: MockHub, frames: Buffer[], request: IncomingMessage, response: ServerResponse) {

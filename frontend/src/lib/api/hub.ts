@@ -1,6 +1,6 @@
 /** The hub's operations as the dashboard uses them, one function a route. */
 import { request } from './request';
-import type { Bucket, Command, NewCommand, Page, Reading, Session } from './types';
+import type { Bucket, Command, Module, NewCommand, Page, Reading, Session } from './types';
 
 const id = encodeURIComponent;
 
@@ -30,6 +30,18 @@ export function minutes(type: string, span: Span, signal?: AbortSignal): Promise
     query: { module_id: moduleId, since, until, limit, bucket: '1m' },
     signal
   });
+}
+
+/** Every module, by id. */
+export async function modules(signal?: AbortSignal): Promise<Module[]> {
+  const all: Module[] = [];
+  let cursor: string | undefined;
+  do {
+    const page: Page<Module> = await request('GET', '/api/modules', { query: { limit: 1000, cursor }, signal });
+    all.push(...page.items);
+    cursor = page.next ?? undefined;
+  } while (cursor);
+  return all;
 }
 
 export const control = (moduleId: string, command: NewCommand): Promise<Command> =>

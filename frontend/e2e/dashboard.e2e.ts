@@ -1,0 +1,239 @@
+/** One person's first half hour with a hub, in a real browser. */
+import { mkdir } from 'node:fs/promises';
+import type { Browser, Locator, Page } from 'playwright-core';
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFailed, test } from 'vitest';
+import { openBrowser } from './browser.ts';
+import { type System, startSystem } from './system.ts';
+
+const NAME = 'anna';
+const PASSWORD = 'correct horse battery';
+const STOP_MS = 10_000;
+
+let system: System;
+let browser: Browser;
+let page: Page;
+/** What the browser complained about. */
+const complaints: string[] = [];
+
+beforeAll(async () => {
+  system = await startSystem();
+  browser = await openBrowser();
+  page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
+  page.on('pageerror', (error) => complaints.push(error.message));
+  page.on('console', (message) => {
+    if (message.type() === 'error') complaints.push(message.text());
+  });
+});
+
+afterAll(async () => {
+  await browser?.close();
+  await system?.stop();
+});
+
+beforeEach(() => {
+  onTestFailed(async ({ task }) => {
+    await mkdir('test-results', { recursive: true });
+    await page.screenshot({ path: `test-results/${task.name.replaceAll(/\W+/g, '-')}.png`, fullPage: true });
+  });
+});
+
+const lamp = () => page.locator('[data-widget=lamp][data-module=led]');
+const temperature = () =>
+  page
+    .locator('[data-widget=sensor][data-module=temperature]')
+    .filter({ has: page.locator('[data-type=temperature]') });
+
+const attribute = (locator: Locator, name: string) => async () => locator.getAttribute(name);
+const live = () => page.locator('[data-live=live]').waitFor();
+
+/** The picture made small, as numbers. */
+const pixels = () =>
+  page.locator('[data-widget=camera] img').evaluate((element) => {
+    const canvas = Object.assign(document.createElement('canvas'), { width: 64, height: 48 });
+    const context = canvas.getContext('2d');
+    if (!context) return '';
+    context.drawImage(element as HTMLImageElement, 0, 0, 64, 48);
+    return context.getImageData(0, 0, 64, 48).data.join();
+  });
+
+/** How many pixels of the chart have the colour of its line. */
+const inked = (chart: Locator, colour: string) =>
+  chart.locator('canvas').evaluate((element, name) => {
+    const canvas = element as HTMLCanvasElement;
+    const hex = getComputedStyle(canvas).getPropertyValue(name).trim();
+    const wanted = [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+    const data = canvas.getContext('2d')?.getImageData(0, 0, canvas.width, canvas.height).data ?? [];
+    let count = 0;
+    for (let at = 0; at < data.length; at += 4) {
+      const near = wanted.every((value, channel) => Math.abs(value - (data[at + channel] ?? 0)) < 24);
+      if (near && (data[at + 3] ?? 0) > 200) count += 1;
+    }
+    return count;
+  }, colour);
+
+describe('somebody opens the dashboard of a new hub', () => {
+  test('and is asked for the one-time code before anything else', async () => {
+    await page.goto(system.url);
+
+    await page.getByRole('heading', { name: 'Set up this hub' }).waitFor();
+    expect(new URL(page.url()).pathname).toBe('/setup');
+  });
+
+  test('is refused with a wrong code, and told why', async () => {
+    await page.getByLabel('One-time code').fill('not-the-code');
+    await page.getByLabel('Name').fill(NAME);
+    await page.getByLabel('Password').fill(PASSWORD);
+    await page.getByRole('button', { name: 'Create the admin' }).click();
+
+    await page.getByRole('alert').waitFor();
+    expect(new URL(page.url()).pathname).toBe('/setup');
+    // The browser itself reports the refusal; that is no complaint about the page.
+    complaints.length = 0;
+  });
+
+  test('becomes the first admin with the right one', async () => {
+    await page.getByLabel('One-time code').fill(system.firstAdminCode);
+    await page.getByRole('button', { name: 'Create the admin' }).click();
+
+    await live();
+    expect(new URL(page.url()).pathname).toBe('/');
+  });
+});
+
+describe('the dashboard', () => {
+  test('shows the temperature, and shows it anew when it changes', async () => {
+    const value = temperature().locator('[data-type=temperature]');
+
+    await expect.poll(attribute(value, 'data-value')).toMatch(/^-?\d/);
+    const first = await value.getAttribute('data-value');
+
+    await expect.poll(attribute(value, 'data-value')).not.toBe(first);
+    expect(await value.textContent()).toMatch(/°C$/);
+  });
+
+  test('draws the temperature as a line', async () => {
+    const chart = temperature().getByRole('img');
+
+    await expect.poll(async () => Number(await chart.getAttribute('data-points'))).toBeGreaterThanOrEqual(2);
+    await expect.poll(() => inked(chart, '--coral')).toBeGreaterThan(0);
+    expect(await chart.getAttribute('aria-label')).toMatch(/^Temperature, last hour: lowest .*°C, highest .*°C$/);
+  });
+
+  test('shows a camera picture that moves, with its size and rate', async () => {
+    const camera = page.locator('[data-widget=camera]');
+    await camera.locator('img').waitFor();
+
+    await expect.poll(pixels).toMatch(/[1-9]/);
+    const first = await pixels();
+
+    await expect.poll(pixels).not.toBe(first);
+    await camera.getByText(/\d+ × \d+/).waitFor();
+    await camera.getByText(/[\d.]+ fps/).waitFor();
+  });
+
+  test('shows what the machine itself measures', async () => {
+    await expect.poll(() => page.locator('[data-widget=sensor][data-module=system]').count()).toBeGreaterThan(1);
+  });
+});
+
+describe('the lamp', () => {
+  test('is switched on, says so, and the module reports it', async () => {
+    const control = lamp().getByRole('switch');
+    if ((await control.getAttribute('aria-checked')) === 'true') await control.click();
+    await expect.poll(attribute(control, 'aria-checked')).toBe('false');
+
+    await control.click();
+
+    await lamp().locator('[data-state=succeeded]').waitFor();
+    await lamp().getByRole('status').getByText('Done').waitFor();
+    await expect.poll(attribute(control, 'aria-checked')).toBe('true');
+  });
+
+  test('is dimmed, and the module reports how far', async () => {
+    await lamp().getByRole('slider').fill('70');
+
+    await lamp().getByText('at 70 %').waitFor();
+    await lamp().locator('[data-state=succeeded]').waitFor();
+  });
+
+  test('obeys the keyboard', async () => {
+    const control = lamp().getByRole('switch');
+
+    await control.focus();
+    await page.keyboard.press('Space');
+
+    await expect.poll(attribute(control, 'aria-checked')).toBe('false');
+  });
+});
+
+describe('the modules page', () => {
+  test('shows every module online', async () => {
+    await page.getByRole('link', { name: 'Modules' }).click();
+    await page.getByRole('heading', { name: 'Modules' }).waitFor();
+
+    for (const id of ['camera', 'led', 'system', 'temperature']) {
+      const card = page.locator(`article[data-module=${id}]`);
+      await expect.poll(attribute(card, 'data-health')).toBe('online');
+    }
+  });
+
+  test('tells what a module was told and what it offers', async () => {
+    const card = page.locator('article[data-module=led]');
+
+    await card.getByText('Commands and manifest').click();
+
+    await card.getByText('succeeded').first().waitFor();
+    await card.getByText('"brightness"').first().waitFor();
+  });
+
+  test('is still there after a reload', async () => {
+    await page.reload();
+
+    await live();
+    await page.locator('article[data-module=led]').waitFor();
+    expect(new URL(page.url()).pathname).toBe('/modules');
+  });
+});
+
+describe('whoever logs out', () => {
+  test('sees the login page, wherever they go', async () => {
+    await page.getByRole('button', { name: 'Log out' }).click();
+    await page.getByRole('heading', { name: 'Welcome back' }).waitFor();
+
+    await page.goto(`${system.url}/modules`);
+
+    await page.getByRole('heading', { name: 'Welcome back' }).waitFor();
+  });
+
+  test('comes in again with name and password', async () => {
+    await page.getByLabel('Name').fill(NAME);
+    await page.getByLabel('Password').fill(PASSWORD);
+    await page.getByRole('button', { name: 'Log in' }).click();
+
+    await live();
+    await temperature().waitFor();
+  });
+
+  test('has seen no page wider than a small phone', async () => {
+    await page.setViewportSize({ width: 360, height: 740 });
+
+    for (const name of ['Modules', 'Dashboard']) {
+      await page.getByRole('link', { name }).click();
+      await page.locator('article').first().waitFor();
+      expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(360);
+    }
+  });
+
+  test('left no complaint in the browser’s console', () => {
+    expect(complaints).toEqual([]);
+  });
+});
+
+test('the system ends in order when it is told to', { timeout: STOP_MS }, async () => {
+  await page.goto('about:blank');
+
+  const code = await system.stop();
+
+  // The mock ends as Vite does; the demo has an orderly end to show.
+  if (process.env.IOTPI_DEMO !== 'mock') expect(code).toBe(0);
+});

@@ -1,0 +1,95 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+
+/** A running system to look at. */
+export interface System {
+  url: string;
+  firstAdminCode: string;
+  /** Ends it and everything it started; resolves to its exit code. */
+  stop: () => Promise<number | null>;
+}
+
+const START_MS = 45_000;
+/** An orderly end takes less than three seconds; what takes longer than this is ended. */
+const END_MS = 8_000;
+
+/**
+ * Starts the hub and modules that `IOTPI_DEMO` names (the `iotpi-demo` binary), on a free port and with data of its
+ * own. `IOTPI_DEMO=mock` starts the mock hub instead, which shows less: it only proves the pages.
+ */
+export async function startSystem(): Promise<System> {
+  const demo = process.env.IOTPI_DEMO;
+  if (!demo) throw new Error('IOTPI_DEMO is not set: it names the iotpi-demo binary, or is `mock`');
+  return demo === 'mock' ? startMock() : startDemo(demo);
+}
+
+async function startDemo(binary: string): Promise<System> {
+  const data = await mkdtemp(join(tmpdir(), 'iotpi-e2e-'));
+  const child = spawn(binary, ['--listen', '127.0.0.1:0', '--data', data], { stdio: ['ignore', 'pipe', 'inherit'] });
+  try {
+    const [url, firstAdminCode] = await told(child, [/^hub: (http:\S+)/, /^first admin code: (\S+)/]);
+    return {
+      url,
+      firstAdminCode,
+      stop: async () => {
+        const code = await ended(child);
+        await rm(data, { recursive: true, force: true });
+        return code;
+      }
+    };
+  } catch (thrown) {
+    await ended(child);
+    await rm(data, { recursive: true, force: true });
+    throw thrown;
+  }
+}
+
+async function startMock(): Promise<System> {
+  const child = spawn(process.execPath, ['node_modules/vite/bin/vite.js', 'dev', '--mode', 'mock', '--port', '0'], {
+    env: { ...process.env, MOCK_FIRST_ADMIN: '1', MOCK_EXTRA: '0', NO_COLOR: '1' },
+    stdio: ['ignore', 'pipe', 'inherit']
+  });
+  try {
+    const [firstAdminCode, url] = await told(child, [/first admin code: (\S+)/, /Local:\s+(http:\S+?)\/?$/]);
+    return { url, firstAdminCode, stop: () => ended(child) };
+  } catch (thrown) {
+    await ended(child);
+    throw thrown;
+  }
+}
+
+/** What the process tells about itself on its standard output: the first group of each pattern. */
+async function told(child: ChildProcess, patterns: [RegExp, RegExp]): Promise<[string, string]> {
+  const found = new Map<RegExp, string>();
+  const lines: string[] = [];
+  return new Promise((resolve, reject) => {
+    const fail = (why: string) => reject(new Error(`${why}; it said:\n${lines.join('\n')}`));
+    const late = setTimeout(() => fail(`not ready after ${START_MS} ms`), START_MS);
+    child.once('error', (error) => fail(error.message));
+    child.once('exit', (code) => fail(`ended with ${code}`));
+    if (!child.stdout) return fail('no standard output');
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      lines.push(line);
+      for (const pattern of patterns) {
+        const value = pattern.exec(line.trim())?.[1];
+        if (value) found.set(pattern, value);
+      }
+      const [first, second] = patterns.map((pattern) => found.get(pattern));
+      if (first === undefined || second === undefined) return;
+      clearTimeout(late);
+      resolve([first, second]);
+    });
+  });
+}
+
+/** Ends the process; `null` when it had to be killed. */
+async function ended(child: ChildProcess): Promise<number | null> {
+  if (child.exitCode !== null || child.signalCode !== null) return child.exitCode;
+  const exit = new Promise<number | null>((resolve) => child.once('exit', (code) => resolve(code)));
+  child.kill('SIGTERM');
+  const patience = setTimeout(() => child.kill('SIGKILL'), END_MS);
+  return exit.finally(() => clearTimeout(patience));
+}
