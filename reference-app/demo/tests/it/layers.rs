@@ -1,0 +1,133 @@
+//! Who may import whom: the table every crate of the workspace stands in, checked against what cargo says.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+/// A crate of the workspace and which of the others it may import, for its tests, too.
+const MAY_IMPORT: [(&str, &[&str]); 8] = [
+    ("iotpi-core", &[]),
+    ("iotpi-hal", &["iotpi-core"]),
+    ("iotpi-hub", &["iotpi-core"]),
+    ("iotpi-py", &["iotpi-core", "iotpi-hal"]),
+    // A hub never imports hardware, a module never a hub, and the demo only starts processes.
+    ("iotpi-hub-app", &["iotpi-core", "iotpi-hub"]),
+    ("iotpi-modules", &["iotpi-core", "iotpi-hal"]),
+    ("iotpi-demo", &["iotpi-core"]),
+    ("iotpi-benches", &["iotpi-core", "iotpi-hal", "iotpi-hub"]),
+];
+
+/// What the core must not pull in, however far down: it is the vocabulary of programs that have none of these.
+const NOT_IN_CORE: [&str; 14] = [
+    "axum",
+    "tower",
+    "tungstenite",
+    "rusqlite",
+    "libsqlite3-sys",
+    "sqlx",
+    "rppal",
+    "embedded-hal",
+    "gpiocdev",
+    "linux-embedded-hal",
+    "nokhwa",
+    "jpeg-encoder",
+    "pyo3",
+    "iotpi-hub",
+];
+
+/// What is wrong with the imports of a workspace, as `cargo metadata` describes it; one sentence each.
+fn broken_layers(metadata: &Value) -> Vec<String> {
+    let items = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let name = |value: &Value| value["name"].as_str().unwrap_or_default().to_owned();
+    let packages = items(&metadata["packages"]);
+    let ours: Vec<String> = packages.iter().map(name).collect();
+    let mut broken = Vec::new();
+    for package in &packages {
+        let importer = name(package);
+        let Some((_, may)) = MAY_IMPORT.iter().find(|(listed, _)| *listed == importer) else {
+            broken.push(format!("{importer} is not in the table of who may import whom"));
+            continue;
+        };
+        for imported in items(&package["dependencies"]).iter().map(name) {
+            // A crate may import itself in its tests, with other features.
+            if ours.contains(&imported) && imported != importer && !may.contains(&imported.as_str()) {
+                broken.push(format!("{importer} must not import {imported}"));
+            }
+        }
+    }
+    broken.extend(
+        MAY_IMPORT
+            .iter()
+            .filter(|(listed, _)| !ours.iter().any(|name| name == listed))
+            .map(|(listed, _)| format!("{listed} stands in the table and is not in the workspace")),
+    );
+    broken
+}
+
+fn cargo(arguments: &[&str]) -> String {
+    let said = Command::new(env!("CARGO"))
+        .args(arguments)
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+        .output()
+        .unwrap();
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    String::from_utf8(said.stdout).unwrap()
+}
+
+fn metadata() -> Value {
+    let said = cargo(&["metadata", "--no-deps", "--format-version", "1", "--locked"]);
+    serde_json::from_str(&said).unwrap()
+}
+
+/// The names of all crates below a crate with its default features, itself included.
+fn tree(package: &str) -> Vec<String> {
+    let said = cargo(&["tree", "--package", package, "--edges", "normal", "--prefix", "none", "--locked"]);
+    said.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_crate_imports_only_what_it_may() {
+    let broken = broken_layers(&metadata());
+
+    assert_eq!(broken, Vec::<String>::new());
+}
+
+#[test]
+fn a_forbidden_import_is_reported() {
+    let mut metadata = metadata();
+    let packages = metadata["packages"].as_array_mut().unwrap();
+
+    for package in packages.iter_mut().filter(|package| package["name"] == "iotpi-modules") {
+        let imports = package["dependencies"].as_array_mut().unwrap();
+        imports.push(serde_json::json!({"name": "iotpi-hub", "kind": "dev"}));
+    }
+    packages.push(serde_json::json!({"name": "iotpi-new", "dependencies": []}));
+    packages.retain(|package| package["name"] != "iotpi-py");
+
+    assert_eq!(
+        broken_layers(&metadata),
+        [
+            "iotpi-modules must not import iotpi-hub",
+            "iotpi-new is not in the table of who may import whom",
+            "iotpi-py stands in the table and is not in the workspace",
+        ]
+    );
+}
+
+#[test]
+fn the_core_pulls_in_no_server_database_or_hardware() {
+    let below = tree("iotpi-core");
+
+    // The same question finds what is there, so an empty answer to the next means something.
+    assert!(below.iter().any(|name| name == "hyper"), "{below:?}");
+    assert!(tree("iotpi-hub").iter().any(|name| name == "rusqlite"));
+    let strangers: Vec<_> = below.iter().filter(|name| NOT_IN_CORE.contains(&name.as_str())).collect();
+    assert!(strangers.is_empty(), "{strangers:?}");
+}
+
+#[test]
+fn the_programs_stay_apart_however_far_down() {
+    assert!(!tree("iotpi-modules").iter().any(|name| name == "iotpi-hub"));
+    assert!(!tree("iotpi-hub-app").iter().any(|name| name == "iotpi-hal"));
+    assert!(!tree("iotpi-demo").iter().any(|name| name == "iotpi-hub" || name == "iotpi-hal"));
+}

@@ -1,0 +1,3 @@
+//! The shipped programs as processes, and who may import whom.
+
+mod layers;
