@@ -62,7 +62,7 @@ export interface ActionSpec {
   description?: string | null;
   hazardous?: boolean;
   /** JSON Schema (2020-12) of an object. */
-  params?: unknown;
+  params?: Record<string, unknown>;
 }
 
 export interface CameraSpec {
@@ -88,7 +88,7 @@ export interface Module {
   health: Health;
   last_seen_at?: number | null;
   registered_at?: number | null;
-  state?: unknown;
+  state?: Record<string, unknown> | null;
   state_at?: number | null;
 }
 
@@ -98,7 +98,7 @@ export interface Command {
   id: string;
   module_id: string;
   action: string;
-  params?: unknown;
+  params?: Record<string, unknown>;
   state: CommandState;
   issued_by: string;
   created_at: number;
@@ -112,7 +112,7 @@ export interface Command {
 
 export interface NewCommand {
   action: string;
-  params?: unknown;
+  params?: Record<string, unknown>;
   expires_in?: number;
 }
 
