@@ -1,0 +1,135 @@
+//! How a blocking driver is awaited: it measures on one of tokio's threads for blocking work.
+//!
+//! Deliberately absent: a thread per driver. A driver works for milliseconds every few seconds.
+
+use iotpi_core::{DeviceError, DeviceErrorKind, Quantity, Sample, Sensor, async_trait};
+use tokio::{sync::oneshot, task::JoinHandle};
+
+use crate::drivers::Sense;
+
+/// A blocking driver as a [`Sensor`].
+///
+/// At most one measurement runs at a time, also when the one who waited for it gave up: the next read first waits for
+/// the old one to end, so a bus that hangs costs one thread, not one per read.
+#[derive(Debug)]
+pub struct Blocking<D> {
+    quantities: Vec<Quantity>,
+    driver: Place<D>,
+}
+
+#[derive(Debug)]
+enum Place<D> {
+    Here(D),
+    Measuring(JoinHandle<D>),
+    /// It panicked while it measured.
+    Lost,
+}
+
+impl<D: Sense> Blocking<D> {
+    /// A sensor around a driver.
+    pub fn new(driver: D) -> Self {
+        Self { quantities: driver.quantities(), driver: Place::Here(driver) }
+    }
+
+    /// Takes the driver out of its place, waiting for a measurement that was cancelled to end.
+    async fn take(&mut self) -> Result<D, DeviceError> {
+        let finished = match &mut self.driver {
+            Place::Measuring(task) => Some(task.await),
+            Place::Here(_) | Place::Lost => None,
+        };
+        match (finished, std::mem::replace(&mut self.driver, Place::Lost)) {
+            (Some(Ok(driver)), _) | (None, Place::Here(driver)) => Ok(driver),
+            _ => Err(DeviceError::new(DeviceErrorKind::Other, "the driver panicked: start the module anew")),
+        }
+    }
+}
+
+#[async_trait]
+impl<D: Sense> Sensor for Blocking<D> {
+    fn quantities(&self) -> Vec<Quantity> {
+        self.quantities.clone()
+    }
+
+    /// Measures once on another thread.
+    ///
+    /// # Errors
+    /// Those of the driver; [`DeviceErrorKind::Other`] when it panicked.
+    ///
+    /// # Cancel safety
+    /// A cancelled read leaves the driver to end its measurement; the next read waits for that and measures anew.
+    async fn read(&mut self) -> Result<Vec<Sample>, DeviceError> {
+        let mut driver = self.take().await?;
+        let (answer, answered) = oneshot::channel();
+        self.driver = Place::Measuring(tokio::task::spawn_blocking(move || {
+            // Nobody waits any more when the read was cancelled.
+            let _ = answer.send(driver.sense());
+            driver
+        }));
+        let samples = match answered.await {
+            Ok(samples) => samples,
+            Err(_) => Err(DeviceError::new(DeviceErrorKind::Other, "the driver panicked")),
+        };
+        if let Ok(driver) = self.take().await {
+            self.driver = Place::Here(driver);
+        }
+        samples
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// Measures when it is told to, and counts.
+    struct Told(mpsc::Receiver<()>, f64);
+
+    impl Sense for Told {
+        fn quantities(&self) -> Vec<Quantity> {
+            vec![Quantity::Distance]
+        }
+
+        fn sense(&mut self) -> Result<Vec<Sample>, DeviceError> {
+            self.0.recv().map_err(|_| DeviceErrorKind::Timeout)?;
+            self.1 += 1.0;
+            Ok(vec![Sample::new(Quantity::Distance, self.1)])
+        }
+    }
+
+    #[tokio::test]
+    async fn a_cancelled_read_leaves_the_sensor_usable() {
+        let (tell, told) = mpsc::channel();
+        let mut sensor = Blocking::new(Told(told, 0.0));
+
+        tokio::select! {
+            biased;
+            _ = sensor.read() => unreachable!("it was not told to measure"),
+            () = tokio::task::yield_now() => {}
+        }
+        tell.send(()).unwrap();
+        tell.send(()).unwrap();
+        let samples = sensor.read().await.unwrap();
+
+        assert_eq!(samples, [Sample::new(Quantity::Distance, 2.0)]);
+    }
+
+    #[tokio::test]
+    async fn a_driver_that_panics_is_an_error_and_stays_one() {
+        struct Broken;
+        impl Sense for Broken {
+            fn quantities(&self) -> Vec<Quantity> {
+                vec![Quantity::Co2]
+            }
+            fn sense(&mut self) -> Result<Vec<Sample>, DeviceError> {
+                panic!("as the test wants it")
+            }
+        }
+        let mut sensor = Blocking::new(Broken);
+
+        for _ in 0..2 {
+            assert_eq!(sensor.read().await.unwrap_err().kind(), DeviceErrorKind::Other);
+        }
+        assert_eq!(sensor.quantities(), [Quantity::Co2]);
+    }
+}

@@ -1,0 +1,203 @@
+//! Maxim DS18B20 thermometer on the kernel's 1-Wire bus.
+//!
+//! # Wiring
+//! | sensor | Raspberry Pi |
+//! |---|---|
+//! | VDD (red) | 3.3 V, pin 1 |
+//! | GND (black) | ground, pin 9 |
+//! | DQ (yellow) | BCM 4, pin 7, with 4.7 kilo-ohm to 3.3 V |
+//!
+//! # Boot configuration
+//! `dtoverlay=w1-gpio` in `/boot/firmware/config.txt` (before 2023: `/boot/config.txt`), then a reboot. The kernel then
+//! shows each thermometer as a folder `/sys/bus/w1/devices/28-*`; any user may read it.
+//!
+//! # Troubleshooting
+//! | error | what to look at |
+//! |---|---|
+//! | `not found: no thermometer` | the overlay; the pull-up resistor; DQ and GND swapped |
+//! | `bus` | a loose wire; DQ shorted to ground reads as all zeros |
+//! | `checksum` | a long or star-shaped cable; a weaker pull-up (try 2.2 kilo-ohm) |
+//! | `out of range: 85 °C` | the value after power-on: the chip lost power while it measured. Wire VDD, do not rely on parasitic power |
+//!
+//! # Deliberately absent
+//! Retries: the module asks again in its rhythm, and a failed read is data. Setting the resolution: the chip's own
+//! default is 12 bits. A 1-Wire driver of our own: the timing is microseconds, which belongs in the kernel.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use iotpi_core::{DeviceError, DeviceErrorKind, Quantity, Sample};
+
+use crate::drivers::Sense;
+
+/// Where the kernel shows its 1-Wire devices.
+pub const KERNEL_FOLDER: &str = "/sys/bus/w1/devices";
+
+/// The value in the scratchpad after power-on, in thousandths of a degree.
+const POWER_ON_MILLIDEGREES: i32 = 85_000;
+
+/// The driver. One reading takes 750 ms: the kernel starts the conversion when the file is read.
+#[derive(Debug)]
+pub struct Ds18b20 {
+    folder: PathBuf,
+    id: Option<String>,
+}
+
+impl Ds18b20 {
+    /// The thermometer of that id (`28-00000abcdef0`), else the only one there is.
+    #[must_use]
+    pub fn new(id: Option<String>) -> Self {
+        Self::in_folder(KERNEL_FOLDER, id)
+    }
+
+    /// The same below another folder than the kernel's.
+    pub fn in_folder(folder: impl Into<PathBuf>, id: Option<String>) -> Self {
+        Self { folder: folder.into(), id }
+    }
+
+    /// Measures once, in degrees Celsius, -55 to 125.
+    ///
+    /// # Errors
+    /// - [`DeviceErrorKind::NotFound`]: no such thermometer, or several and none named.
+    /// - [`DeviceErrorKind::Bus`]: the kernel got no answer, or only zeros.
+    /// - [`DeviceErrorKind::Checksum`]: the answer was garbled.
+    /// - [`DeviceErrorKind::OutOfRange`]: the power-on value, or one the chip cannot measure.
+    pub fn measure(&self) -> Result<f64, DeviceError> {
+        let file = self.device()?.join("w1_slave");
+        let text = fs::read_to_string(&file).map_err(|e| read_error(&file, e))?;
+        parse(&text)
+    }
+
+    fn device(&self) -> Result<PathBuf, DeviceError> {
+        if let Some(id) = &self.id {
+            return Ok(self.folder.join(id));
+        }
+        let folder = self.folder.display();
+        let entries = fs::read_dir(&self.folder).map_err(|e| {
+            let message = format!(
+                "no 1-Wire bus at {folder}: add `dtoverlay=w1-gpio` to /boot/firmware/config.txt and reboot"
+            );
+            DeviceError::new(DeviceErrorKind::NotFound, message).with_source(e)
+        })?;
+        let mut found: Vec<PathBuf> = entries
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("28-")))
+            .collect();
+        found.sort();
+        match found.len() {
+            1 => Ok(found.remove(0)),
+            0 => Err(DeviceError::new(
+                DeviceErrorKind::NotFound,
+                format!("no thermometer in {folder}: look at the wiring and the 4.7 kilo-ohm pull-up"),
+            )),
+            n => {
+                let names: Vec<_> = found.iter().filter_map(|p| p.file_name()?.to_str()).collect();
+                let message = format!("{n} thermometers in {folder}, say which by id: {}", names.join(", "));
+                Err(DeviceError::new(DeviceErrorKind::NotFound, message))
+            }
+        }
+    }
+}
+
+fn read_error(file: &Path, error: io::Error) -> DeviceError {
+    let file = file.display();
+    let (kind, message) = match error.kind() {
+        io::ErrorKind::NotFound => {
+            (DeviceErrorKind::NotFound, format!("no thermometer at {file}: unplugged?"))
+        }
+        io::ErrorKind::PermissionDenied => {
+            (DeviceErrorKind::PermissionDenied, format!("{file} may not be read"))
+        }
+        _ => (DeviceErrorKind::Bus, format!("the kernel got no answer for {file}")),
+    };
+    DeviceError::new(kind, message).with_source(error)
+}
+
+/// Reads the kernel's two lines: `72 01 4b 46 7f ff 0e 10 57 : crc=57 YES` and `72 01 4b 46 7f ff 0e 10 57 t=23125`.
+fn parse(text: &str) -> Result<f64, DeviceError> {
+    let bus = |message: &str| DeviceError::new(DeviceErrorKind::Bus, message);
+    let mut lines = text.lines();
+    let (Some(first), Some(second)) = (lines.next(), lines.next()) else {
+        return Err(bus("the kernel got no answer from the thermometer"));
+    };
+    if !first.trim_end().ends_with("YES") {
+        return Err(DeviceError::new(
+            DeviceErrorKind::Checksum,
+            "the thermometer's answer was garbled on the wire",
+        ));
+    }
+    let millidegrees: i32 = second
+        .rsplit_once("t=")
+        .and_then(|(_, number)| number.trim().parse().ok())
+        .ok_or_else(|| bus("the kernel shows no temperature"))?;
+    // A bus shorted to ground reads as zeros, whose check sum is zero, too.
+    if first.split_whitespace().take(9).all(|byte| byte == "00") {
+        return Err(bus("the bus reads as zeros: DQ is shorted to ground"));
+    }
+    if millidegrees == POWER_ON_MILLIDEGREES {
+        return Err(DeviceError::new(
+            DeviceErrorKind::OutOfRange,
+            "85 °C is the value after power-on: the thermometer lost power while it measured",
+        ));
+    }
+    if !(-55_000..=125_000).contains(&millidegrees) {
+        let message = format!("{} °C is outside -55 to 125", f64::from(millidegrees) / 1000.0);
+        return Err(DeviceError::new(DeviceErrorKind::OutOfRange, message));
+    }
+    Ok(f64::from(millidegrees) / 1000.0)
+}
+
+impl Sense for Ds18b20 {
+    fn quantities(&self) -> Vec<Quantity> {
+        vec![Quantity::Temperature]
+    }
+
+    fn sense(&mut self) -> Result<Vec<Sample>, DeviceError> {
+        Ok(vec![Sample::new(Quantity::Temperature, self.measure()?)])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(text: &str) -> DeviceErrorKind {
+        parse(text).unwrap_err().kind()
+    }
+
+    #[test]
+    fn the_lines_of_the_kernel_are_read() {
+        let text = "72 01 4b 46 7f ff 0e 10 57 : crc=57 YES\n72 01 4b 46 7f ff 0e 10 57 t=23125\n";
+
+        assert!((parse(text).unwrap() - 23.125).abs() < 1e-9);
+        assert!((parse(&text.replace("23125", "-1062")).unwrap() + 1.062).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_is_not_a_measurement_is_an_error() {
+        let zeros = "00 00 00 00 00 00 00 00 00 : crc=00 YES\n00 00 00 00 00 00 00 00 00 t=0\n";
+        let power_on = "50 05 4b 46 7f ff 0c 10 1c : crc=1c YES\n50 05 4b 46 7f ff 0c 10 1c t=85000\n";
+
+        assert_eq!(kind(""), DeviceErrorKind::Bus);
+        assert_eq!(kind(zeros), DeviceErrorKind::Bus);
+        assert_eq!(kind(power_on), DeviceErrorKind::OutOfRange);
+        assert_eq!(kind(&power_on.replace("YES", "NO")), DeviceErrorKind::Checksum);
+        assert_eq!(kind(&power_on.replace("85000", "127937")), DeviceErrorKind::OutOfRange);
+        assert_eq!(kind(&power_on.replace("t=85000", "")), DeviceErrorKind::Bus);
+    }
+
+    #[test]
+    fn with_several_thermometers_one_must_be_named() {
+        let folder = tempfile::tempdir().unwrap();
+        for id in ["28-000000000001", "28-000000000002", "w1_bus_master1"] {
+            fs::create_dir(folder.path().join(id)).unwrap();
+        }
+
+        let error = Ds18b20::in_folder(folder.path(), None).measure().unwrap_err();
+
+        assert_eq!(error.kind(), DeviceErrorKind::NotFound);
+        assert!(error.to_string().contains("28-000000000001, 28-000000000002"), "{error}");
+    }
+}

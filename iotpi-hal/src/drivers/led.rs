@@ -1,0 +1,257 @@
+//! A lamp on a pin: on, off and brightness.
+//!
+//! # Wiring
+//! Pin (any BCM number) - resistor - long leg of the LED; short leg - ground. 330 ohm suits any 3 mm or 5 mm LED at
+//! 3.3 V. A pin gives 16 mA at most: a lamp, a strip or a relay needs a transistor between.
+//!
+//! Hardware PWM needs `dtoverlay=pwm,pin=18,func=2` (BCM 12, 13, 18 or 19) in `/boot/firmware/config.txt`; every other pin
+//! is switched in software at 200 Hz, which a camera may see and an eye does not.
+//!
+//! # Troubleshooting
+//! | error | what to look at |
+//! |---|---|
+//! | `permission denied` | the user must be in group `gpio` |
+//! | `bus: the pin is in use` | another program has it: `gpioinfo` says which |
+//! | `refused` | parameters outside the schema |
+//!
+//! # Deliberately absent
+//! Correction for the eye: brightness is the share of time the pin is on. Colours and patterns.
+
+use std::{fmt::Debug, time::Duration};
+
+use embedded_hal::pwm::SetDutyCycle;
+use iotpi_core::{Action, ActionName, ActionSpec, Actuator, DeviceError, DeviceErrorKind, async_trait};
+use serde_json::{Map, Value, json};
+
+const SET: &str = "set";
+const BLINK: &str = "blink";
+
+/// The actuator. It does not touch the pin before it is first told to.
+#[derive(Debug)]
+pub struct Led<P> {
+    pin: P,
+    on: bool,
+    /// Per cent, 1 to 100; kept while the lamp is off.
+    brightness: u8,
+}
+
+impl<P> Led<P>
+where
+    P: SetDutyCycle,
+    P::Error: Debug,
+{
+    /// A lamp on a pin, off, that will light fully when switched on.
+    pub fn new(pin: P) -> Self {
+        Self { pin, on: false, brightness: 100 }
+    }
+
+    /// Gives the pin back, as it is.
+    pub fn release(self) -> P {
+        self.pin
+    }
+
+    /// Sets what is given: brightness in per cent, 0 to 100. A brightness alone switches on, 0 switches off.
+    ///
+    /// # Errors
+    /// [`DeviceErrorKind::Bus`] when the pin did not obey; the lamp then counts as it was.
+    pub fn set(&mut self, on: Option<bool>, brightness: Option<u8>) -> Result<(), DeviceError> {
+        let lit = brightness != Some(0) && on.unwrap_or(brightness.is_some() || self.on);
+        let level = brightness.filter(|&b| b > 0).map_or(self.brightness, |b| b.min(100));
+        self.light(if lit { level } else { 0 })?;
+        (self.on, self.brightness) = (lit, level);
+        Ok(())
+    }
+
+    fn light(&mut self, percent: u8) -> Result<(), DeviceError> {
+        self.pin
+            .set_duty_cycle_percent(percent)
+            .map_err(|e| DeviceError::new(DeviceErrorKind::Bus, format!("the pin did not obey: {e:?}")))
+    }
+
+    async fn blink(&mut self, times: u64, period: Duration) -> Result<(), DeviceError> {
+        let before = if self.on { self.brightness } else { 0 };
+        for _ in 0..times {
+            // Away from what it shows first, so that a lamp that is on blinks, too.
+            for percent in if self.on { [0, before] } else { [self.brightness, 0] } {
+                self.light(percent)?;
+                tokio::time::sleep(period / 2).await;
+            }
+        }
+        self.light(before)
+    }
+
+    fn shown(&self) -> Map<String, Value> {
+        Map::from_iter([("on".to_owned(), self.on.into()), ("brightness".to_owned(), self.brightness.into())])
+    }
+}
+
+#[async_trait]
+impl<P> Actuator for Led<P>
+where
+    P: SetDutyCycle + Send,
+    P::Error: Debug,
+{
+    fn actions(&self) -> Vec<ActionSpec> {
+        let name = |text| ActionName::new(text).ok();
+        let set = json!({
+            "type": "object",
+            "properties": {
+                "on": {"type": "boolean", "title": "On"},
+                "brightness": {"type": "integer", "title": "Brightness in per cent", "minimum": 0, "maximum": 100},
+            },
+            "minProperties": 1,
+            "additionalProperties": false,
+        });
+        let blink = json!({
+            "type": "object",
+            "properties": {
+                "times": {"type": "integer", "title": "How often", "minimum": 1, "maximum": 20, "default": 3},
+                "period_ms": {"type": "integer", "title": "Milliseconds from one to the next", "minimum": 100, "maximum": 5000, "default": 500},
+            },
+            "required": ["times", "period_ms"],
+            "additionalProperties": false,
+        });
+        [
+            (SET, "Switches the lamp and sets its brightness", set),
+            (BLINK, "Blinks, then stays as it was", blink),
+        ]
+        .into_iter()
+        .filter_map(|(action, text, params)| Some(ActionSpec::new(name(action)?, text, params)))
+        .collect()
+    }
+
+    async fn perform(&mut self, action: &Action) -> Result<Value, DeviceError> {
+        let params = Params(&action.params);
+        match action.name.as_str() {
+            SET => {
+                params.only(&["on", "brightness"])?;
+                let brightness = params.integer("brightness", 0, 100)?.and_then(|b| u8::try_from(b).ok());
+                let on = params.boolean("on")?;
+                if on.is_none() && brightness.is_none() {
+                    return Err(refused("`set` needs `on`, `brightness` or both"));
+                }
+                self.set(on, brightness)?;
+            }
+            BLINK => {
+                params.only(&["times", "period_ms"])?;
+                let missing = || refused("`blink` needs `times` and `period_ms`");
+                let times = params.integer("times", 1, 20)?.ok_or_else(missing)?;
+                let period = params.integer("period_ms", 100, 5000)?.ok_or_else(missing)?;
+                self.blink(times, Duration::from_millis(period)).await?;
+            }
+            other => {
+                return Err(refused(format!("a lamp does not know `{other}`: it knows `set` and `blink`")));
+            }
+        }
+        Ok(Value::Object(self.shown()))
+    }
+
+    /// Switches the lamp off.
+    async fn make_safe(&mut self) -> Result<(), DeviceError> {
+        self.set(Some(false), None)
+    }
+
+    fn state(&self) -> Map<String, Value> {
+        self.shown()
+    }
+}
+
+fn refused(message: impl Into<String>) -> DeviceError {
+    DeviceError::new(DeviceErrorKind::Refused, message)
+}
+
+/// Parameters, checked again here: a hub may be older than the module.
+struct Params<'a>(&'a Map<String, Value>);
+
+impl Params<'_> {
+    fn only(&self, known: &[&str]) -> Result<(), DeviceError> {
+        match self.0.keys().find(|key| !known.contains(&key.as_str())) {
+            Some(key) => Err(refused(format!("there is no parameter `{key}`"))),
+            None => Ok(()),
+        }
+    }
+
+    fn boolean(&self, name: &str) -> Result<Option<bool>, DeviceError> {
+        let wrong = || refused(format!("`{name}` must be true or false"));
+        self.0.get(name).map(|value| value.as_bool().ok_or_else(wrong)).transpose()
+    }
+
+    fn integer(&self, name: &str, least: u64, most: u64) -> Result<Option<u64>, DeviceError> {
+        let wrong = || refused(format!("`{name}` must be a whole number from {least} to {most}"));
+        self.0
+            .get(name)
+            .map(|value| value.as_u64().filter(|n| (least..=most).contains(n)).ok_or_else(wrong))
+            .transpose()
+    }
+}
+
+#[cfg(test)]
+#[cfg(feature = "sim")]
+mod tests {
+    use super::*;
+    use crate::sim::{FaultSwitch, PinTwin};
+
+    fn lamp() -> (PinTwin, Led<PinTwin>) {
+        let pin = PinTwin::new(FaultSwitch::default());
+        (pin.clone(), Led::new(pin))
+    }
+
+    async fn perform(led: &mut Led<PinTwin>, name: &str, params: Value) -> Result<Value, DeviceErrorKind> {
+        let action =
+            Action { name: ActionName::new(name).unwrap(), params: params.as_object().unwrap().clone() };
+        led.perform(&action).await.map_err(|e| e.kind())
+    }
+
+    #[tokio::test]
+    async fn on_off_and_brightness_go_together_as_one_expects() {
+        let (pin, mut led) = lamp();
+        for (params, on, brightness, duty) in [
+            (json!({"on": true}), true, 100, 100),
+            (json!({"brightness": 40}), true, 40, 40),
+            (json!({"on": false}), false, 40, 0),
+            (json!({"on": true}), true, 40, 40),
+            (json!({"brightness": 0}), false, 40, 0),
+            (json!({"on": false, "brightness": 70}), false, 70, 0),
+            (json!({"on": true, "brightness": 0}), false, 70, 0),
+            (json!({"on": true}), true, 70, 70),
+        ] {
+            let answer = perform(&mut led, "set", params.clone()).await.unwrap();
+
+            assert_eq!(answer, json!({"on": on, "brightness": brightness}), "{params}");
+            assert_eq!(Value::Object(led.state()), answer);
+            assert_eq!(pin.duty(), duty, "{params}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_in_the_schema_is_refused_and_changes_nothing() {
+        let (pin, mut led) = lamp();
+        for (name, params) in [
+            ("set", json!({})),
+            ("set", json!({"on": 1})),
+            ("set", json!({"brightness": 101})),
+            ("set", json!({"brightness": 12.5})),
+            ("set", json!({"on": true, "colour": "red"})),
+            ("blink", json!({"times": 3})),
+            ("blink", json!({"times": 21, "period_ms": 100})),
+            ("explode", json!({})),
+        ] {
+            let refused = perform(&mut led, name, params.clone()).await;
+
+            assert_eq!(refused, Err(DeviceErrorKind::Refused), "{name} {params}");
+        }
+        assert_eq!(pin.history(), [0_u8; 0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_blinks_as_often_as_told_and_stays_as_it_was() {
+        let (pin, mut led) = lamp();
+        led.set(Some(true), Some(60)).unwrap();
+        let begin = tokio::time::Instant::now();
+
+        perform(&mut led, "blink", json!({"times": 2, "period_ms": 500})).await.unwrap();
+
+        assert_eq!(pin.history(), [60, 0, 60, 0, 60, 60]);
+        assert_eq!(begin.elapsed(), Duration::from_secs(1));
+    }
+}

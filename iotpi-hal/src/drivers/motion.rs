@@ -1,0 +1,193 @@
+//! Passive infrared motion sensors (HC-SR501, AM312 and their like): one pin that is high while something moves.
+//!
+//! # Wiring
+//! VCC to 5 V (HC-SR501) or 3.3 V (AM312), GND to ground, OUT to any BCM pin: the output is 3.3 V either way. Set the
+//! HC-SR501's jumper to *repeat* and its time to the shortest; `hold_secs` prolongs it here.
+//!
+//! # Troubleshooting
+//! | symptom | what to look at |
+//! |---|---|
+//! | always 1 | it sees a heater or the sun; it warms up for a minute after power-on; the pin is not wired and floats |
+//! | always 0 | power; sensitivity at its minimum |
+//! | `permission denied` | the user must be in group `gpio` |
+//!
+//! # Deliberately absent
+//! Interrupts: the output stays high for seconds, so a reading every second misses nothing. An unplugged sensor reads
+//! as no motion: a single wire cannot say more.
+
+use std::{fmt::Debug, sync::Arc, time::Duration};
+
+use embedded_hal::digital::InputPin;
+use iotpi_core::{Clock, DeviceError, DeviceErrorKind, Quantity, Sample, Sensor, async_trait};
+
+/// How a motion sensor is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MotionConfig {
+    /// How long the pin must stay active to count: 50 ms. Shorter is a disturbance.
+    pub debounce: Duration,
+    /// How long motion lasts after the pin was last seen active: 2 s.
+    pub hold: Duration,
+    /// Whether the pin is low while something moves.
+    pub active_low: bool,
+}
+
+impl Default for MotionConfig {
+    fn default() -> Self {
+        Self { debounce: Duration::from_millis(50), hold: Duration::from_secs(2), active_low: false }
+    }
+}
+
+/// The sensor.
+#[derive(Debug)]
+pub struct Motion<P> {
+    pin: P,
+    clock: Arc<dyn Clock>,
+    config: MotionConfig,
+    /// Monotonic time.
+    last_active_at: Option<Duration>,
+}
+
+impl<P> Motion<P>
+where
+    P: InputPin,
+    P::Error: Debug,
+{
+    /// A sensor on a pin.
+    pub fn new(pin: P, clock: Arc<dyn Clock>, config: MotionConfig) -> Self {
+        Self { pin, clock, config, last_active_at: None }
+    }
+
+    /// Whether something moves now, or did within the hold time. Takes the debounce time when motion begins.
+    ///
+    /// # Errors
+    /// [`DeviceErrorKind::Bus`] when the pin cannot be read.
+    ///
+    /// # Cancel safety
+    /// A cancelled look has seen nothing.
+    pub async fn look(&mut self) -> Result<bool, DeviceError> {
+        let mut active = self.is_active()?;
+        if active && !self.held() {
+            tokio::time::sleep(self.config.debounce).await;
+            active = self.is_active()?;
+        }
+        if active {
+            self.last_active_at = Some(self.clock.monotonic());
+        }
+        Ok(self.held())
+    }
+
+    /// Waits until motion begins or ends, looking every `every`; returns whether something moves now.
+    ///
+    /// # Errors
+    /// [`DeviceErrorKind::Bus`] when the pin cannot be read.
+    ///
+    /// # Cancel safety
+    /// A cancelled wait loses nothing: the next one begins from what was last seen.
+    pub async fn changed(&mut self, every: Duration) -> Result<bool, DeviceError> {
+        let before = self.held();
+        loop {
+            let now = self.look().await?;
+            if now != before {
+                return Ok(now);
+            }
+            tokio::time::sleep(every).await;
+        }
+    }
+
+    fn held(&self) -> bool {
+        self.last_active_at.is_some_and(|at| {
+            self.clock.monotonic().saturating_sub(at) < self.config.hold.max(Duration::from_nanos(1))
+        })
+    }
+
+    fn is_active(&mut self) -> Result<bool, DeviceError> {
+        let level = if self.config.active_low { self.pin.is_low() } else { self.pin.is_high() };
+        level.map_err(|e| DeviceError::new(DeviceErrorKind::Bus, format!("the pin cannot be read: {e:?}")))
+    }
+}
+
+#[async_trait]
+impl<P> Sensor for Motion<P>
+where
+    P: InputPin + Send,
+    P::Error: Debug,
+{
+    fn quantities(&self) -> Vec<Quantity> {
+        vec![Quantity::Motion]
+    }
+
+    async fn read(&mut self) -> Result<Vec<Sample>, DeviceError> {
+        let moving = self.look().await?;
+        Ok(vec![Sample::new(Quantity::Motion, f64::from(u8::from(moving)))])
+    }
+}
+
+#[cfg(test)]
+#[cfg(feature = "sim")]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use iotpi_core::{ManualClock, Timestamp};
+
+    use super::*;
+    use crate::sim::{FaultSwitch, PinTwin, Weather, World};
+
+    fn sensor(world: &Arc<World>, config: MotionConfig) -> (Arc<ManualClock>, Motion<PinTwin>) {
+        let (clock, source) = (ManualClock::at(Timestamp::MIN), Arc::clone(world));
+        let pin = PinTwin::input(FaultSwitch::default(), move || source.weather().motion);
+        (clock.clone(), Motion::new(pin, clock, config))
+    }
+
+    fn weather(motion: bool) -> Weather {
+        Weather { motion, ..Weather::default() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn motion_lasts_for_its_hold_time() {
+        let world = World::still(weather(true));
+        let (clock, mut motion) = sensor(&world, MotionConfig::default());
+
+        let begun = motion.look().await.unwrap();
+        world.set(weather(false));
+        clock.advance(Duration::from_millis(1900));
+        let held = motion.look().await.unwrap();
+        clock.advance(Duration::from_millis(200));
+        let over = motion.look().await.unwrap();
+
+        assert_eq!([begun, held, over], [true, true, false]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_disturbance_shorter_than_the_debounce_time_is_no_motion() {
+        let looks = AtomicU32::new(0);
+        // High when first looked at, low when looked at again.
+        let pin = PinTwin::input(FaultSwitch::default(), move || looks.fetch_add(1, Ordering::Relaxed) == 0);
+        let mut motion = Motion::new(pin, ManualClock::at(Timestamp::MIN), MotionConfig::default());
+
+        assert!(!motion.look().await.unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_is_waited_for() {
+        let world = World::still(weather(false));
+        let (_clock, mut motion) = sensor(&world, MotionConfig::default());
+
+        let wait = motion.changed(Duration::from_millis(100));
+        let begin = async {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            world.set(weather(true));
+        };
+        let (changed, ()) = tokio::join!(wait, begin);
+
+        assert!(changed.unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sensor_that_pulls_low_is_read_the_other_way_round() {
+        let world = World::still(weather(false));
+        let (_clock, mut motion) =
+            sensor(&world, MotionConfig { active_low: true, ..MotionConfig::default() });
+
+        assert!(motion.look().await.unwrap());
+    }
+}
