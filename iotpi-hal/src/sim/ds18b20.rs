@@ -1,0 +1,139 @@
+//! A DS18B20 as the kernel shows it: a folder of files.
+
+use std::{fmt::Write as _, fs, io, path::Path, sync::Arc};
+
+use iotpi_core::{DeviceError, DeviceErrorKind, Quantity, Sample};
+use tempfile::TempDir;
+
+use super::{Fault, FaultSwitch, World};
+use crate::drivers::{Sense, ds18b20::Ds18b20};
+
+/// The id of the simulated thermometer.
+const ID: &str = "28-0000005e1a2b";
+
+/// The twin. Its folder goes away with it.
+#[derive(Debug)]
+pub struct Ds18b20Twin {
+    folder: TempDir,
+    world: Arc<World>,
+    faults: FaultSwitch,
+    /// The raw value last written: sixteenths of a degree.
+    raw: i16,
+}
+
+impl Ds18b20Twin {
+    /// A thermometer in a world, in a new folder.
+    ///
+    /// # Errors
+    /// When the folder for temporary files cannot be written.
+    pub fn new(world: Arc<World>, faults: FaultSwitch) -> io::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("iotpi-w1-").tempdir()?;
+        Ok(Self { folder, world, faults, raw: 85 * 16 })
+    }
+
+    /// The folder that stands for [`KERNEL_FOLDER`](crate::drivers::ds18b20::KERNEL_FOLDER).
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Measures as the chip would, and writes what the kernel would show.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    #[allow(clippy::cast_possible_truncation)]
+    pub fn refresh(&mut self) -> io::Result<()> {
+        let fault = self.faults.fault();
+        let device = self.folder.path().join(ID);
+        if fault == Some(Fault::Unplugged) {
+            return match fs::remove_dir_all(&device) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            };
+        }
+        fs::create_dir_all(&device)?;
+        if fault != Some(Fault::Stuck) {
+            self.raw = (self.world.weather().temperature * 16.0).round() as i16;
+        }
+        let text = match fault {
+            Some(Fault::Nack) => String::new(),
+            // A chip that lost power shows its power-on value.
+            Some(Fault::Hung) => slave_file(85 * 16, true),
+            Some(Fault::Corrupt) => slave_file(self.raw, false),
+            Some(Fault::Stuck | Fault::Unplugged) | None => slave_file(self.raw, true),
+        };
+        fs::write(device.join("w1_slave"), text)
+    }
+}
+
+/// The kernel's `w1_slave`: the scratchpad (datasheet figure 9) with its check sum, and the temperature.
+fn slave_file(raw: i16, whole: bool) -> String {
+    let [low, high] = raw.to_le_bytes();
+    let mut pad = vec![low, high, 0x4B, 0x46, 0x7F, 0xFF, 0x0C, 0x10];
+    let crc = pad.iter().fold(0, |crc, byte| crc8(crc ^ byte));
+    pad.push(if whole { crc } else { !crc });
+    let bytes = pad.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x} ");
+        text
+    });
+    let verdict = if whole { "YES" } else { "NO" };
+    // Whole thousandths, truncated, as the kernel computes them.
+    let millidegrees = i32::from(raw) * 1000 / 16;
+    format!("{bytes}: crc={crc:02x} {verdict}\n{bytes}t={millidegrees}\n")
+}
+
+/// The 1-Wire check sum over one byte: x^8 + x^5 + x^4 + 1, bits reflected (Maxim application note 27).
+fn crc8(mut byte: u8) -> u8 {
+    for _ in 0..8 {
+        byte = if byte & 1 == 1 { (byte >> 1) ^ 0x8C } else { byte >> 1 };
+    }
+    byte
+}
+
+/// The driver above its twin: the twin measures whenever the driver is about to read, as the kernel has it done.
+#[derive(Debug)]
+pub struct TwinThermometer {
+    twin: Ds18b20Twin,
+    driver: Ds18b20,
+}
+
+impl TwinThermometer {
+    /// The shipping driver on the twin's folder.
+    #[must_use]
+    pub fn new(twin: Ds18b20Twin) -> Self {
+        let driver = Ds18b20::in_folder(twin.folder(), None);
+        Self { twin, driver }
+    }
+}
+
+impl Sense for TwinThermometer {
+    fn quantities(&self) -> Vec<Quantity> {
+        self.driver.quantities()
+    }
+
+    fn sense(&mut self) -> Result<Vec<Sample>, DeviceError> {
+        self.twin.refresh().map_err(|e| {
+            DeviceError::new(DeviceErrorKind::Other, "the twin's folder cannot be written").with_source(e)
+        })?;
+        self.driver.sense()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_is_the_one_of_the_kernel() {
+        // Kernel documentation, w1_therm: a DS18B20 at 23.125 degrees with this scratchpad has CRC 57.
+        let scratchpad = [0x72, 0x01, 0x4B, 0x46, 0x7F, 0xFF, 0x0E, 0x10];
+
+        let crc = scratchpad.iter().fold(0, |crc, byte| crc8(crc ^ byte));
+
+        assert_eq!(crc, 0x57);
+        assert!(
+            slave_file(370, true).ends_with("YES\n72 01 4b 46 7f ff 0c 10 1c t=23125\n")
+                || slave_file(370, true).contains("t=23125\n")
+        );
+    }
+}
