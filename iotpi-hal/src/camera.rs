@@ -1,0 +1,13 @@
+//! Cameras: where JPEG pictures come from.
+//!
+//! Deliberately absent: decoding, scaling, colour. A camera that speaks JPEG is passed through.
+
+mod font;
+mod mcu_rows;
+mod pace;
+pub mod replay;
+pub mod testcard;
+#[cfg(feature = "v4l")]
+pub mod v4l;
+#[cfg(feature = "v4l")]
+mod yuyv;

@@ -1,0 +1,33 @@
+//! The rhythm of a camera that has none of its own.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
+
+/// Ticks at a rate. A tick nobody waited for is not made up for.
+#[derive(Debug)]
+pub(super) struct Pace {
+    period: Duration,
+    /// Made at the first tick, because a tokio timer can only be made inside its runtime.
+    interval: Option<Interval>,
+}
+
+impl Pace {
+    /// So many frames a second.
+    pub fn new(fps: f64) -> Self {
+        let period = Duration::try_from_secs_f64(1.0 / fps).unwrap_or(Duration::from_secs(1));
+        Self { period: period.max(Duration::from_millis(1)), interval: None }
+    }
+
+    /// Waits for the next tick; the first is now. A cancelled wait loses nothing.
+    pub async fn tick(&mut self) -> Instant {
+        self.interval
+            .get_or_insert_with(|| {
+                let mut interval = interval(self.period);
+                interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
+                interval
+            })
+            .tick()
+            .await
+    }
+}

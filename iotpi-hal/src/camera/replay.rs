@@ -1,0 +1,239 @@
+//! Recorded pictures, again and again: a folder of JPEG files, or one MJPEG file (JPEG after JPEG).
+//!
+//! `ffmpeg -i film.mp4 -c:v mjpeg -q:v 5 -an film.mjpeg` makes one. Deliberately absent: containers (AVI, MP4) and the recorded
+//! rhythm: pictures come at the rate the settings say, stamped with the time they are shown.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use iotpi_core::{Camera, CameraSpec, Clock, DeviceError, DeviceErrorKind, Frame, async_trait};
+
+use super::pace::Pace;
+
+/// The camera.
+#[derive(Debug)]
+pub struct Replay {
+    spec: CameraSpec,
+    clock: Arc<dyn Clock>,
+    pace: Pace,
+    pictures: Pictures,
+    next: usize,
+}
+
+#[derive(Debug)]
+enum Pictures {
+    /// Read one at a time: a folder may be large.
+    Files(Vec<PathBuf>),
+    /// Parts of one file that was read once.
+    Parts(Vec<Bytes>),
+}
+
+impl Replay {
+    /// The pictures of a folder in the order of their names (`.jpg`, `.jpeg`), or of an MJPEG file, at 0.1 to 60 a second.
+    ///
+    /// # Errors
+    /// - [`DeviceErrorKind::NotFound`]: nothing there, or no picture in it.
+    /// - [`DeviceErrorKind::PermissionDenied`]: it may not be read.
+    /// - [`DeviceErrorKind::Refused`]: an impossible rate.
+    pub fn open(path: &Path, fps: f64, clock: Arc<dyn Clock>) -> Result<Self, DeviceError> {
+        if !(0.1..=60.0).contains(&fps) {
+            return Err(DeviceError::new(DeviceErrorKind::Refused, "pictures come at 0.1 to 60 a second"));
+        }
+        let failed = |e: io::Error| read_error(path, e);
+        let pictures = if path.is_dir() {
+            Pictures::Files(jpeg_files(path).map_err(failed)?)
+        } else {
+            Pictures::Parts(split(&Bytes::from(fs::read(path).map_err(failed)?)))
+        };
+        let first = pictures.get(0).map_err(failed)?;
+        let first = first.and_then(|jpeg| Frame::from_jpeg(jpeg, clock.now()).ok()).ok_or_else(|| {
+            DeviceError::new(DeviceErrorKind::NotFound, format!("no JPEG picture in {}", path.display()))
+        })?;
+        let spec = CameraSpec { width: first.width(), height: first.height(), fps };
+        Ok(Self { spec, clock, pace: Pace::new(fps), pictures, next: 0 })
+    }
+}
+
+#[async_trait]
+impl Camera for Replay {
+    fn spec(&self) -> CameraSpec {
+        self.spec
+    }
+
+    async fn capture(&mut self) -> Result<Frame, DeviceError> {
+        self.pace.tick().await;
+        let at = self.next % self.pictures.len().max(1);
+        self.next = at + 1;
+        // A file of some 100 KB that is most likely in the page cache: not worth another thread.
+        let jpeg =
+            self.pictures.get(at).map_err(|e| read_error(&self.pictures.name(at), e))?.unwrap_or_default();
+        Frame::from_jpeg(jpeg, self.clock.now()).map_err(|e| {
+            let message = format!("{} is no picture", self.pictures.name(at).display());
+            DeviceError::new(DeviceErrorKind::Other, message).with_source(e)
+        })
+    }
+}
+
+impl Pictures {
+    fn len(&self) -> usize {
+        match self {
+            Self::Files(files) => files.len(),
+            Self::Parts(parts) => parts.len(),
+        }
+    }
+
+    fn get(&self, at: usize) -> io::Result<Option<Bytes>> {
+        match self {
+            Self::Files(files) => files.get(at).map(|file| fs::read(file).map(Bytes::from)).transpose(),
+            Self::Parts(parts) => Ok(parts.get(at).cloned()),
+        }
+    }
+
+    fn name(&self, at: usize) -> PathBuf {
+        match self {
+            Self::Files(files) => files.get(at).cloned().unwrap_or_default(),
+            Self::Parts(_) => PathBuf::from(format!("part {at} of the file")),
+        }
+    }
+}
+
+fn jpeg_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let is_jpeg = |path: &PathBuf| {
+        path.extension().is_some_and(|e| e.eq_ignore_ascii_case("jpg") || e.eq_ignore_ascii_case("jpeg"))
+    };
+    let mut files: Vec<_> = fs::read_dir(folder)?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .filter(|path| path.as_ref().map_or(true, is_jpeg))
+        .collect::<io::Result<_>>()?;
+    files.sort();
+    Ok(files)
+}
+
+fn read_error(path: &Path, error: io::Error) -> DeviceError {
+    let kind = match error.kind() {
+        io::ErrorKind::NotFound => DeviceErrorKind::NotFound,
+        io::ErrorKind::PermissionDenied => DeviceErrorKind::PermissionDenied,
+        _ => DeviceErrorKind::Other,
+    };
+    DeviceError::new(kind, format!("{} cannot be read", path.display())).with_source(error)
+}
+
+/// The pictures of an MJPEG file. What lies between two, and a last one that is cut off, is left out.
+fn split(file: &Bytes) -> Vec<Bytes> {
+    let mut parts = Vec::new();
+    let mut at = 0;
+    while let Some(begin) = find(file, at, &[0xFF, 0xD8, 0xFF]) {
+        match end_of_picture(file, begin) {
+            Some(end) => {
+                parts.push(file.slice(begin..end));
+                at = end;
+            }
+            None => at = begin + 2,
+        }
+    }
+    parts
+}
+
+fn find(bytes: &[u8], from: usize, what: &[u8]) -> Option<usize> {
+    bytes.get(from..)?.windows(what.len()).position(|window| window == what).map(|i| from + i)
+}
+
+/// Walks the markers of a picture (ITU-T T.81 annex B), so that a thumbnail within a segment does not end it.
+fn end_of_picture(bytes: &[u8], begin: usize) -> Option<usize> {
+    let mut at = begin + 2;
+    loop {
+        // In a scan, FF 00 is data and FF D0..D7 are restarts: neither is a marker with a segment.
+        at = find(bytes, at, &[0xFF])?;
+        match *bytes.get(at + 1)? {
+            0xD9 => return Some(at + 2),
+            0xFF => at += 1,
+            0x00 | 0x01 | 0xD0..=0xD7 => at += 2,
+            0xD8 => return None,
+            _ => {
+                let length = u16::from_be_bytes([*bytes.get(at + 2)?, *bytes.get(at + 3)?]);
+                at += 2 + usize::from(length);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use iotpi_core::{ManualClock, Timestamp};
+
+    use super::*;
+    use crate::camera::testcard::TestCard;
+
+    fn clock() -> Arc<ManualClock> {
+        ManualClock::at(Timestamp::MIN)
+    }
+
+    fn pictures(count: usize) -> Vec<Bytes> {
+        let mut card = TestCard::new(CameraSpec { width: 160, height: 120, fps: 1.0 }, clock()).unwrap();
+        (0..count).map(|_| card.paint(Timestamp::MIN).unwrap().jpeg().clone()).collect()
+    }
+
+    async fn next(camera: &mut Replay) -> Bytes {
+        camera.capture().await.unwrap().jpeg().clone()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_folder_is_shown_in_the_order_of_names_and_begins_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let pictures = pictures(2);
+        fs::write(folder.path().join("b.JPEG"), &pictures[1]).unwrap();
+        fs::write(folder.path().join("a.jpg"), &pictures[0]).unwrap();
+        fs::write(folder.path().join("notes.txt"), "not a picture").unwrap();
+
+        let mut camera = Replay::open(folder.path(), 10.0, clock()).unwrap();
+        let shown = [next(&mut camera).await, next(&mut camera).await, next(&mut camera).await];
+
+        assert_eq!(camera.spec(), CameraSpec { width: 160, height: 120, fps: 10.0 });
+        assert_eq!(shown, [pictures[0].clone(), pictures[1].clone(), pictures[0].clone()]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_mjpeg_file_is_taken_apart_and_a_cut_off_end_is_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("film.mjpeg");
+        let pictures = pictures(3);
+        let mut film = Vec::new();
+        film.extend_from_slice(&pictures[0]);
+        film.extend_from_slice(b"\0\0padding");
+        film.extend_from_slice(&pictures[1]);
+        film.extend_from_slice(&pictures[2][..pictures[2].len() / 2]);
+        fs::write(&file, film).unwrap();
+
+        let mut camera = Replay::open(&file, 10.0, clock()).unwrap();
+        let shown = [next(&mut camera).await, next(&mut camera).await, next(&mut camera).await];
+
+        assert_eq!(shown, [pictures[0].clone(), pictures[1].clone(), pictures[0].clone()]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_picture_that_goes_away_is_an_error_and_the_next_one_is_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let pictures = pictures(2);
+        fs::write(folder.path().join("a.jpg"), &pictures[0]).unwrap();
+        fs::write(folder.path().join("b.jpg"), &pictures[1]).unwrap();
+        let mut camera = Replay::open(folder.path(), 10.0, clock()).unwrap();
+
+        fs::remove_file(folder.path().join("a.jpg")).unwrap();
+
+        assert_eq!(camera.capture().await.unwrap_err().kind(), DeviceErrorKind::NotFound);
+        assert_eq!(next(&mut camera).await, pictures[1]);
+    }
+
+    #[test]
+    fn where_there_is_no_picture_there_is_no_camera() {
+        let folder = tempfile::tempdir().unwrap();
+
+        for path in [folder.path().to_owned(), folder.path().join("absent.mjpeg")] {
+            assert_eq!(Replay::open(&path, 10.0, clock()).unwrap_err().kind(), DeviceErrorKind::NotFound);
+        }
+    }
+}
