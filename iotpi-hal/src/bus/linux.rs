@@ -1,0 +1,209 @@
+//! Linux character devices: `/dev/i2c-*` through `linux-embedded-hal`, `/dev/gpiochip*` through `gpiocdev`.
+//!
+//! The long-term path: it needs nothing but the kernel, on any board.
+
+use std::path::{Path, PathBuf};
+
+use embedded_hal::{
+    digital::{self, InputPin, OutputPin},
+    i2c::{self, ErrorKind, I2c, NoAcknowledgeSource, Operation},
+};
+use gpiocdev::{
+    Chip, Request,
+    line::{Bias, Value},
+    request::Builder,
+};
+use iotpi_core::{DeviceError, DeviceErrorKind};
+use linux_embedded_hal::{I2CError, I2cdev, i2cdev::linux::LinuxI2CError};
+
+use super::mend::{Opened, errno, open_error};
+
+/// The GPIO chips that carry the 40-pin header, by label: Pi 4, Pi 5, Pi 3 and older.
+const HEADER_LABELS: [&str; 3] = ["pinctrl-bcm2711", "pinctrl-rp1", "pinctrl-bcm2835"];
+/// What `gpioinfo` shows as the user of a line.
+const CONSUMER: &str = "iotpi";
+
+/// Opens an I2C bus, such as `/dev/i2c-1`.
+///
+/// # Errors
+/// [`DeviceErrorKind::NotFound`] when I2C is off, [`DeviceErrorKind::PermissionDenied`] outside group `i2c`.
+pub fn i2c(path: &Path) -> Result<LinuxI2c, DeviceError> {
+    I2cdev::new(path).map(LinuxI2c).map_err(|e| {
+        let number = i2c_errno(&e);
+        open_error(Opened::I2c, &path.display().to_string(), number, e)
+    })
+}
+
+/// An I2C bus.
+pub struct LinuxI2c(I2cdev);
+
+/// What went wrong on it.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct LinuxI2cError(#[from] I2CError);
+
+fn i2c_errno(error: &LinuxI2CError) -> Option<i32> {
+    match error {
+        LinuxI2CError::Errno(number) => Some(*number),
+        LinuxI2CError::Io(error) => error.raw_os_error(),
+    }
+}
+
+impl i2c::Error for LinuxI2cError {
+    fn kind(&self) -> ErrorKind {
+        match i2c_errno(self.0.inner()) {
+            // What the Pi's own adapter says when nobody acknowledges (i2c-bcm2835); linux-embedded-hal calls it `Other`.
+            Some(errno::EREMOTEIO | errno::ENXIO | errno::ENODEV) => {
+                ErrorKind::NoAcknowledge(NoAcknowledgeSource::Unknown)
+            }
+            // A clock line held low.
+            Some(errno::ETIMEDOUT) => ErrorKind::Bus,
+            _ => i2c::Error::kind(&self.0),
+        }
+    }
+}
+
+impl i2c::ErrorType for LinuxI2c {
+    type Error = LinuxI2cError;
+}
+
+impl I2c for LinuxI2c {
+    fn transaction(&mut self, address: u8, operations: &mut [Operation<'_>]) -> Result<(), LinuxI2cError> {
+        Ok(I2c::<u8>::transaction(&mut self.0, address, operations)?)
+    }
+}
+
+/// The pull on an input.
+pub type Pull = Bias;
+
+/// Takes a pin of the header as an output, low. `chip` is the GPIO chip's path where it is not to be found by label.
+///
+/// # Errors
+/// [`DeviceErrorKind::NotFound`] without such a chip or pin, [`DeviceErrorKind::PermissionDenied`] outside group `gpio`,
+/// [`DeviceErrorKind::Bus`] when another program has the pin.
+pub fn output(chip: Option<&Path>, pin: u8) -> Result<LinuxPin, DeviceError> {
+    take(chip, pin, |request| request.as_output(Value::Inactive))
+}
+
+/// Takes a pin of the header as an input.
+///
+/// # Errors
+/// As [`output`].
+pub fn input(chip: Option<&Path>, pin: u8, pull: Pull) -> Result<LinuxPin, DeviceError> {
+    take(chip, pin, |request| request.as_input().with_bias(pull))
+}
+
+fn take(
+    chip: Option<&Path>,
+    pin: u8,
+    direct: impl FnOnce(&mut Builder) -> &mut Builder,
+) -> Result<LinuxPin, DeviceError> {
+    let chip = chip.map_or_else(header_chip, |path| Ok(path.to_owned()))?;
+    let mut request = Request::builder();
+    request.on_chip(&chip).with_consumer(CONSUMER).with_line(pin.into());
+    direct(&mut request).request().map(LinuxPin).map_err(|e| {
+        let number = gpio_errno(&e).or_else(|| line_errno(&chip, pin));
+        open_error(Opened::Gpio, &format!("pin {pin} of {}", chip.display()), number, e)
+    })
+}
+
+/// The chip that carries the header.
+fn header_chip() -> Result<PathBuf, DeviceError> {
+    let failed = |e: gpiocdev::Error| {
+        let number = gpio_errno(&e);
+        open_error(Opened::Gpio, "/dev/gpiochip*", number, e)
+    };
+    let mut labels = Vec::new();
+    for path in gpiocdev::chip::chips().map_err(failed)? {
+        let info = Chip::from_path(&path).and_then(|chip| chip.info()).map_err(failed)?;
+        if HEADER_LABELS.contains(&info.label.as_str()) {
+            return Ok(path);
+        }
+        labels.push(info.label);
+    }
+    Err(DeviceError::new(
+        DeviceErrorKind::NotFound,
+        match labels.as_slice() {
+            [] => "this machine has no GPIO chip".to_owned(),
+            some => {
+                format!("no GPIO chip of a Raspberry Pi among {}: say which by its path", some.join(", "))
+            }
+        },
+    ))
+}
+
+fn gpio_errno(error: &gpiocdev::Error) -> Option<i32> {
+    match error {
+        gpiocdev::Error::Os(number) => Some(number.0),
+        gpiocdev::Error::NoGpioChips() => Some(errno::ENOENT),
+        _ => None,
+    }
+}
+
+/// Why a line was not given out, where the error keeps the kernel's number to itself.
+fn line_errno(chip: &Path, pin: u8) -> Option<i32> {
+    let chip = Chip::from_path(chip).ok()?;
+    match chip.line_info(pin.into()) {
+        Err(_) => Some(errno::EINVAL),
+        Ok(line) => line.used.then_some(errno::EBUSY),
+    }
+}
+
+/// A pin of the header.
+#[derive(Debug)]
+pub struct LinuxPin(Request);
+
+/// The kernel did not switch or read a pin.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct LinuxPinError(#[from] gpiocdev::Error);
+
+impl digital::Error for LinuxPinError {
+    fn kind(&self) -> digital::ErrorKind {
+        digital::ErrorKind::Other
+    }
+}
+
+impl digital::ErrorType for LinuxPin {
+    type Error = LinuxPinError;
+}
+
+impl OutputPin for LinuxPin {
+    fn set_low(&mut self) -> Result<(), LinuxPinError> {
+        Ok(self.0.set_lone_value(Value::Inactive)?)
+    }
+
+    fn set_high(&mut self) -> Result<(), LinuxPinError> {
+        Ok(self.0.set_lone_value(Value::Active)?)
+    }
+}
+
+impl InputPin for LinuxPin {
+    fn is_high(&mut self) -> Result<bool, LinuxPinError> {
+        Ok(self.0.lone_value()? == Value::Active)
+    }
+
+    fn is_low(&mut self) -> Result<bool, LinuxPinError> {
+        Ok(!self.is_high()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bus_that_is_not_there_says_how_to_enable_it() {
+        let error = i2c(Path::new("/dev/i2c-250")).map(|_| ()).unwrap_err();
+
+        assert_eq!(error.kind(), DeviceErrorKind::NotFound);
+        assert!(error.to_string().contains("raspi-config nonint do_i2c 0"), "{error}");
+    }
+
+    #[test]
+    fn a_chip_that_is_not_there_is_not_found() {
+        let error = output(Some(Path::new("/dev/gpiochip250")), 17).unwrap_err();
+
+        assert_eq!(error.kind(), DeviceErrorKind::NotFound, "{error:?}");
+    }
+}

@@ -1,0 +1,210 @@
+//! rppal: the Raspberry Pi's own peripherals, memory-mapped.
+//!
+//! Faster than the character devices, and its software PWM is steadier. rppal is no longer maintained (its author says so in its
+//! README), and each new board needs a change to it: new systems take [`linux`](super).
+
+use std::path::Path;
+
+use embedded_hal::{
+    i2c::{self, ErrorKind, I2c, NoAcknowledgeSource, Operation},
+    pwm::{self, SetDutyCycle},
+};
+use iotpi_core::{DeviceError, DeviceErrorKind};
+use rppal::{
+    gpio::{self, Gpio, InputPin, OutputPin},
+    pwm::{Channel, Polarity, Pwm},
+};
+
+use super::mend::{Opened, errno, open_error};
+
+const LAMP_HZ: f64 = 200.0;
+const HARDWARE_HZ: f64 = 1000.0;
+const MAX_DUTY: u16 = 1000;
+
+/// Opens an I2C bus by the path of its device file, `/dev/i2c-1`.
+///
+/// # Errors
+/// [`DeviceErrorKind::NotFound`] when I2C is off or the path is no I2C bus, [`DeviceErrorKind::PermissionDenied`] outside group
+/// `i2c`.
+pub fn i2c(path: &Path) -> Result<PiI2c, DeviceError> {
+    let what = path.display().to_string();
+    let bus = what.strip_prefix("/dev/i2c-").and_then(|number| number.parse().ok()).ok_or_else(|| {
+        DeviceError::new(
+            DeviceErrorKind::NotFound,
+            format!("{what} is no I2C bus: it should look like /dev/i2c-1"),
+        )
+    })?;
+    rppal::i2c::I2c::with_bus(bus).map(PiI2c).map_err(|e| match e {
+        rppal::i2c::Error::UnknownModel => no_pi(e),
+        e => open_error(Opened::I2c, &what, i2c_errno(&e), e),
+    })
+}
+
+/// An I2C bus.
+#[derive(Debug)]
+pub struct PiI2c(rppal::i2c::I2c);
+
+/// What went wrong on it.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct PiI2cError(#[from] rppal::i2c::Error);
+
+fn i2c_errno(error: &rppal::i2c::Error) -> Option<i32> {
+    match error {
+        rppal::i2c::Error::Io(error) => error.raw_os_error(),
+        _ => None,
+    }
+}
+
+impl i2c::Error for PiI2cError {
+    fn kind(&self) -> ErrorKind {
+        match i2c_errno(&self.0) {
+            Some(errno::EREMOTEIO | errno::ENXIO | errno::ENODEV) => {
+                ErrorKind::NoAcknowledge(NoAcknowledgeSource::Unknown)
+            }
+            Some(errno::ETIMEDOUT) => ErrorKind::Bus,
+            _ => i2c::Error::kind(&self.0),
+        }
+    }
+}
+
+impl i2c::ErrorType for PiI2c {
+    type Error = PiI2cError;
+}
+
+impl I2c for PiI2c {
+    fn transaction(&mut self, address: u8, operations: &mut [Operation<'_>]) -> Result<(), PiI2cError> {
+        // rppal's own `transaction` ends the transfer between write and read; one message pair is what the chips want.
+        if let [Operation::Write(write), Operation::Read(read)] = operations {
+            self.0.set_slave_address(address.into())?;
+            return Ok(self.0.write_read(write, read)?);
+        }
+        Ok(I2c::transaction(&mut self.0, address, operations)?)
+    }
+}
+
+/// Takes a pin as an input without a pull.
+///
+/// # Errors
+/// [`DeviceErrorKind::NotFound`] when this is no Pi or there is no such pin, [`DeviceErrorKind::PermissionDenied`] outside group
+/// `gpio`, [`DeviceErrorKind::Bus`] when this program has the pin already.
+pub fn input(pin: u8) -> Result<InputPin, DeviceError> {
+    take(pin).map(gpio::Pin::into_input)
+}
+
+/// Takes a pin as an output whose duty is made in software.
+///
+/// # Errors
+/// As [`input`].
+pub fn output(pin: u8) -> Result<PiPin, DeviceError> {
+    take(pin).map(|pin| PiPin(pin.into_output_low()))
+}
+
+fn take(pin: u8) -> Result<gpio::Pin, DeviceError> {
+    Gpio::new().and_then(|gpio| gpio.get(pin)).map_err(|e| {
+        let what = format!("pin {pin}");
+        let number = match &e {
+            gpio::Error::Io(error) => error.raw_os_error(),
+            gpio::Error::PermissionDenied(_) => Some(errno::EACCES),
+            gpio::Error::PinUsed(_) => Some(errno::EBUSY),
+            gpio::Error::PinNotAvailable(_) => Some(errno::EINVAL),
+            gpio::Error::UnknownModel => return no_pi(e),
+            gpio::Error::ThreadPanic => None,
+        };
+        open_error(Opened::Gpio, &what, number, e)
+    })
+}
+
+fn no_pi(error: impl std::error::Error + Send + Sync + 'static) -> DeviceError {
+    DeviceError::new(DeviceErrorKind::NotFound, "this is no Raspberry Pi that rppal knows: use bus `linux`")
+        .with_source(error)
+}
+
+/// An output with a duty made in software.
+#[derive(Debug)]
+pub struct PiPin(OutputPin);
+
+/// The pin did not obey.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct PiPinError(#[from] gpio::Error);
+
+impl pwm::Error for PiPinError {
+    fn kind(&self) -> pwm::ErrorKind {
+        pwm::ErrorKind::Other
+    }
+}
+
+impl pwm::ErrorType for PiPin {
+    type Error = PiPinError;
+}
+
+impl SetDutyCycle for PiPin {
+    fn max_duty_cycle(&self) -> u16 {
+        MAX_DUTY
+    }
+
+    fn set_duty_cycle(&mut self, duty: u16) -> Result<(), PiPinError> {
+        // At both ends no thread is needed.
+        match duty {
+            0 | MAX_DUTY.. => {
+                self.0.clear_pwm()?;
+                if duty == 0 { self.0.set_low() } else { self.0.set_high() }
+            }
+            _ => self.0.set_pwm_frequency(LAMP_HZ, f64::from(duty) / f64::from(MAX_DUTY))?,
+        }
+        Ok(())
+    }
+}
+
+/// Opens a hardware PWM channel: 0 (BCM 12 or 18), 1 (BCM 13 or 19); on a Pi 5 up to 3.
+///
+/// # Errors
+/// [`DeviceErrorKind::NotFound`] without the overlay or such a channel, [`DeviceErrorKind::PermissionDenied`] outside group `gpio`.
+pub fn pwm(channel: u8) -> Result<PiPwm, DeviceError> {
+    let what = format!("PWM channel {channel}");
+    let channel = match channel {
+        0 => Channel::Pwm0,
+        1 => Channel::Pwm1,
+        2 => Channel::Pwm2,
+        3 => Channel::Pwm3,
+        _ => return Err(DeviceError::new(DeviceErrorKind::NotFound, format!("{what} does not exist"))),
+    };
+    Pwm::with_frequency(channel, HARDWARE_HZ, 0.0, Polarity::Normal, true).map(PiPwm).map_err(|e| {
+        let number = match &e {
+            rppal::pwm::Error::Io(error) => error.raw_os_error(),
+            rppal::pwm::Error::InvalidChannel => Some(errno::EINVAL),
+            rppal::pwm::Error::UnknownModel => return no_pi(e),
+        };
+        open_error(Opened::Pwm, &what, number, e)
+    })
+}
+
+/// A hardware PWM channel.
+#[derive(Debug)]
+pub struct PiPwm(Pwm);
+
+/// The channel did not obey.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct PiPwmError(#[from] rppal::pwm::Error);
+
+impl pwm::Error for PiPwmError {
+    fn kind(&self) -> pwm::ErrorKind {
+        pwm::ErrorKind::Other
+    }
+}
+
+impl pwm::ErrorType for PiPwm {
+    type Error = PiPwmError;
+}
+
+impl SetDutyCycle for PiPwm {
+    fn max_duty_cycle(&self) -> u16 {
+        MAX_DUTY
+    }
+
+    fn set_duty_cycle(&mut self, duty: u16) -> Result<(), PiPwmError> {
+        Ok(self.0.set_duty_cycle(f64::from(duty.min(MAX_DUTY)) / f64::from(MAX_DUTY))?)
+    }
+}
