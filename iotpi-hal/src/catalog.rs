@@ -1,0 +1,298 @@
+//! The catalog: every device there is a driver for, and how a table of settings becomes one.
+//!
+//! A new device is a driver, its twin and one line here. Settings are plain tables, as a program reads them from TOML or JSON; unknown
+//! keys are refused.
+//!
+//! ```
+//! # #[cfg(feature = "sim")] {
+//! use iotpi_core::SystemClock;
+//! use iotpi_hal::catalog::{self, Device, Setup};
+//!
+//! let settings = serde_json::json!({"bus": "sim", "pin": 17});
+//! let device = catalog::open("led", settings, &Setup::new(SystemClock::shared()))?;
+//! assert!(matches!(device, Device::Actuator(_)));
+//! # }
+//! # Ok::<(), iotpi_hal::catalog::OpenError>(())
+//! ```
+
+use std::{fmt, sync::Arc};
+
+use iotpi_core::{Actuator, Camera, Clock, DeviceError, DeviceErrorKind, Sensor};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::bus::Bus;
+#[cfg(feature = "sim")]
+use crate::sim::World;
+
+mod actuators;
+#[cfg(feature = "camera")]
+mod cameras;
+mod sensors;
+
+pub use actuators::LedSettings;
+#[cfg(feature = "v4l")]
+pub use cameras::V4lSettings;
+#[cfg(feature = "camera")]
+pub use cameras::{ReplaySettings, TestCardSettings};
+pub use sensors::{Bme280Settings, Ds18b20Settings, MotionSettings, SystemSettings};
+
+/// An opened device.
+pub enum Device {
+    /// It measures.
+    Sensor(Box<dyn Sensor>),
+    /// It obeys.
+    Actuator(Box<dyn Actuator>),
+    /// It sees.
+    Camera(Box<dyn Camera>),
+}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sensor(_) => "Sensor",
+            Self::Actuator(_) => "Actuator",
+            Self::Camera(_) => "Camera",
+        })
+    }
+}
+
+/// Why a device could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// There is no such driver in this build.
+    #[error("there is no driver `{name}`; there are {}", names())]
+    UnknownDriver {
+        /// What was asked for.
+        name: String,
+    },
+    /// The settings do not fit the driver.
+    #[error("the settings of driver `{driver}` are wrong")]
+    Settings {
+        /// Whose settings.
+        driver: &'static str,
+        /// What is wrong with them.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The device, its bus or its pin cannot be used.
+    #[error("driver `{driver}` cannot be opened")]
+    Device {
+        /// Which driver.
+        driver: &'static str,
+        /// Why.
+        #[source]
+        source: DeviceError,
+    },
+}
+
+/// What devices are opened with.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    clock: Arc<dyn Clock>,
+    #[cfg(feature = "sim")]
+    world: Arc<World>,
+}
+
+impl Setup {
+    /// A clock; the simulated world is one of its own, on that clock.
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            #[cfg(feature = "sim")]
+            world: World::new(1, Arc::clone(&clock)),
+            clock,
+        }
+    }
+
+    /// A simulated world and its clock: twins opened with the same world feel the same weather.
+    #[cfg(feature = "sim")]
+    #[must_use]
+    pub fn in_world(world: Arc<World>) -> Self {
+        Self { clock: Arc::clone(world.clock()), world }
+    }
+}
+
+/// One line of the catalog.
+#[derive(Debug)]
+pub struct Entry {
+    /// What settings call it.
+    pub name: &'static str,
+    /// What it is.
+    pub title: &'static str,
+    /// The types it measures, or the actions it obeys; a machine may show fewer of the first.
+    pub offers: &'static [&'static str],
+    /// Where it is connected.
+    pub connects: &'static str,
+    /// What it can be opened with; empty when there is no choice, because it has no bus.
+    pub buses: &'static [Bus],
+    /// Settings that open it on its twin, or without hardware, as TOML.
+    pub example: &'static str,
+    /// Wiring and use, in the repository.
+    pub readme: &'static str,
+    open: fn(Value, &Setup) -> Result<Device, Failure>,
+}
+
+/// The catalog of this build.
+pub static CATALOG: &[Entry] = &[
+    Entry {
+        name: "bme280",
+        title: "Bosch BME280: temperature, humidity and pressure",
+        offers: &["temperature", "humidity", "pressure"],
+        connects: "I2C, 0x76 or 0x77",
+        buses: &[Bus::Sim, Bus::Linux, Bus::Pi],
+        example: "bus = \"sim\"\ni2c = \"/dev/i2c-1\"\naddress = 0x76",
+        readme: "reference-app/modules/temperature/README.md",
+        open: sensors::bme280,
+    },
+    Entry {
+        name: "bmp280",
+        title: "Bosch BMP280: temperature and pressure",
+        offers: &["temperature", "pressure"],
+        connects: "I2C, 0x76 or 0x77",
+        buses: &[Bus::Sim, Bus::Linux, Bus::Pi],
+        example: "bus = \"sim\"\ni2c = \"/dev/i2c-1\"\naddress = 0x77",
+        readme: "reference-app/modules/temperature/README.md",
+        open: sensors::bmp280,
+    },
+    Entry {
+        name: "ds18b20",
+        title: "Maxim DS18B20 thermometer",
+        offers: &["temperature"],
+        connects: "1-Wire, BCM 4 by default",
+        buses: &[Bus::Sim, Bus::Linux],
+        example: "bus = \"sim\"",
+        readme: "reference-app/modules/temperature/README.md",
+        open: sensors::ds18b20,
+    },
+    Entry {
+        name: "led",
+        title: "A lamp on a pin, with brightness",
+        offers: &["set", "blink"],
+        connects: "any pin; BCM 12, 13, 18 or 19 for hardware PWM",
+        buses: &[Bus::Sim, Bus::Linux, Bus::Pi],
+        example: "bus = \"sim\"\npin = 17",
+        readme: "reference-app/modules/led/README.md",
+        open: actuators::led,
+    },
+    Entry {
+        name: "motion",
+        title: "Passive infrared motion sensor",
+        offers: &["motion"],
+        connects: "any pin",
+        buses: &[Bus::Sim, Bus::Linux, Bus::Pi],
+        example: "bus = \"sim\"\npin = 23\nhold_secs = 2.0",
+        readme: "reference-app/modules/motion/README.md",
+        open: sensors::motion,
+    },
+    Entry {
+        name: "system",
+        title: "This machine: processor temperature, load, memory, disk, uptime, throttling",
+        offers: &["cpu-temperature", "load", "memory-used", "disk-used", "uptime", "throttled"],
+        connects: "nothing: real values on every bus",
+        buses: &[],
+        example: "",
+        readme: "reference-app/modules/system/README.md",
+        open: sensors::system,
+    },
+    #[cfg(feature = "camera")]
+    Entry {
+        name: "testcard",
+        title: "Moving test card with the time painted in",
+        offers: &[],
+        connects: "nothing",
+        buses: &[],
+        example: "width = 640\nheight = 480\nfps = 12",
+        readme: "reference-app/modules/camera/README.md",
+        open: cameras::testcard,
+    },
+    #[cfg(feature = "camera")]
+    Entry {
+        name: "replay",
+        title: "Recorded pictures: a folder of JPEG files, or an MJPEG file",
+        offers: &[],
+        connects: "a path",
+        buses: &[],
+        example: "path = \"pictures\"\nfps = 12",
+        readme: "reference-app/modules/camera/README.md",
+        open: cameras::replay,
+    },
+    #[cfg(feature = "v4l")]
+    Entry {
+        name: "v4l",
+        title: "V4L2 camera: USB, or a Pi camera with a V4L2 driver",
+        offers: &[],
+        connects: "/dev/video0",
+        buses: &[Bus::Sim, Bus::Linux],
+        example: "bus = \"sim\"\ndevice = \"/dev/video0\"\nwidth = 640\nheight = 480\nfps = 15",
+        readme: "reference-app/modules/camera/README.md",
+        open: cameras::v4l,
+    },
+];
+
+/// The line of a driver.
+#[must_use]
+pub fn find(driver: &str) -> Option<&'static Entry> {
+    CATALOG.iter().find(|entry| entry.name == driver)
+}
+
+/// Opens a device by its driver's name and its settings, an object.
+///
+/// A sensor that does not answer yet opens all the same, and says so when it is read: it may be plugged in later. A bus or pin that
+/// cannot be used is an error here.
+///
+/// # Errors
+/// [`OpenError`].
+pub fn open(driver: &str, settings: impl Into<Value>, setup: &Setup) -> Result<Device, OpenError> {
+    find(driver).ok_or_else(|| OpenError::UnknownDriver { name: driver.to_owned() })?.open(settings, setup)
+}
+
+impl Entry {
+    /// Opens a device with settings, an object.
+    ///
+    /// # Errors
+    /// [`OpenError::Settings`] or [`OpenError::Device`].
+    pub fn open(&self, settings: impl Into<Value>, setup: &Setup) -> Result<Device, OpenError> {
+        let driver = self.name;
+        (self.open)(settings.into(), setup).map_err(|failure| match failure {
+            Failure::Settings(source) => OpenError::Settings { driver, source },
+            Failure::Device(source) => OpenError::Device { driver, source },
+        })
+    }
+}
+
+fn names() -> String {
+    CATALOG.iter().map(|entry| entry.name).collect::<Vec<_>>().join(", ")
+}
+
+/// What can go wrong in an opening function, which does not know its driver's name.
+#[derive(Debug)]
+enum Failure {
+    Settings(serde_json::Error),
+    Device(DeviceError),
+}
+
+impl From<DeviceError> for Failure {
+    fn from(error: DeviceError) -> Self {
+        Self::Device(error)
+    }
+}
+
+fn read<S: DeserializeOwned>(settings: Value) -> Result<S, Failure> {
+    serde_json::from_value(settings).map_err(Failure::Settings)
+}
+
+fn not_built(bus: Bus) -> Failure {
+    let word = bus.as_str();
+    let message = if bus.is_built() {
+        format!("this device has no bus `{word}`")
+    } else {
+        format!("this program was built without bus `{word}`: build it with `--features {word}`")
+    };
+    Failure::Device(DeviceError::new(DeviceErrorKind::Refused, message))
+}
+
+fn wrong(message: impl Into<String>) -> Failure {
+    Failure::Device(DeviceError::new(DeviceErrorKind::Refused, message))
+}

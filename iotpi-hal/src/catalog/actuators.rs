@@ -1,0 +1,62 @@
+//! Opening actuators.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Device, Failure, Setup, not_built, read};
+use crate::{bus::Bus, drivers::led::Led};
+
+/// Settings of `led`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LedSettings {
+    /// `linux` (default), `pi` or `sim`.
+    #[serde(default)]
+    pub bus: Bus,
+    /// BCM number.
+    pub pin: u8,
+    /// The processor's PWM channel of that pin, with the `pwm` overlay; without it the pin is switched in software.
+    #[serde(default)]
+    pub pwm_channel: Option<u8>,
+    /// The GPIO chip, `/dev/gpiochip0`, where it is not found by its label; bus `linux` only.
+    #[serde(default)]
+    pub chip: Option<PathBuf>,
+}
+
+pub(super) fn led(settings: Value, setup: &Setup) -> Result<Device, Failure> {
+    let LedSettings { bus, pin, pwm_channel, chip } = read(settings)?;
+    let _ = (setup, pin, pwm_channel, &chip);
+    match bus {
+        #[cfg(feature = "sim")]
+        Bus::Sim => {
+            let twin = crate::sim::PinTwin::new(setup.world.faults("led"));
+            Ok(Device::Actuator(Box::new(Led::new(twin))))
+        }
+        #[cfg(feature = "linux")]
+        Bus::Linux => {
+            use crate::bus::{
+                linux::output,
+                soft_pwm::SoftPwm,
+                sysfs_pwm::{KERNEL_FOLDER, SysfsPwm},
+            };
+
+            Ok(Device::Actuator(match pwm_channel {
+                Some(channel) => Box::new(Led::new(SysfsPwm::open(KERNEL_FOLDER.as_ref(), channel)?)),
+                None => Box::new(Led::new(SoftPwm::new(output(chip.as_deref(), pin)?))),
+            }))
+        }
+        #[cfg(feature = "pi")]
+        Bus::Pi => {
+            use crate::bus::pi;
+
+            Ok(Device::Actuator(match pwm_channel {
+                Some(channel) => Box::new(Led::new(pi::pwm(channel)?)),
+                None => Box::new(Led::new(pi::output(pin)?)),
+            }))
+        }
+        #[allow(unreachable_patterns)]
+        other => Err(not_built(other)),
+    }
+}

@@ -1,0 +1,194 @@
+//! Opening sensors.
+
+use std::{path::PathBuf, time::Duration};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Device, Failure, Setup, not_built, read, wrong};
+use crate::{
+    blocking::Blocking,
+    bus::Bus,
+    drivers::{
+        Sense,
+        bme280::{Chip, PRIMARY_ADDRESS, SECONDARY_ADDRESS},
+        ds18b20::Ds18b20,
+        motion::{Motion, MotionConfig},
+        system::System,
+    },
+};
+#[cfg(any(feature = "linux", feature = "pi"))]
+use crate::{bus::SystemDelay, drivers::bme280::Bme280};
+
+/// Settings of `bme280` and `bmp280`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Bme280Settings {
+    /// `linux` (default), `pi` or `sim`.
+    pub bus: Bus,
+    /// The I2C bus: `/dev/i2c-1`.
+    pub i2c: PathBuf,
+    /// `0x76` (default; SDO at ground) or `0x77`.
+    pub address: u8,
+}
+
+impl Default for Bme280Settings {
+    fn default() -> Self {
+        Self { bus: Bus::default(), i2c: "/dev/i2c-1".into(), address: PRIMARY_ADDRESS }
+    }
+}
+
+/// Settings of `ds18b20`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Ds18b20Settings {
+    /// `linux` (default) or `sim`.
+    pub bus: Bus,
+    /// `28-00000abcdef0`; the only one there is when left out. The twin is the only one.
+    pub id: Option<String>,
+}
+
+/// Settings of `motion`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MotionSettings {
+    /// `linux` (default), `pi` or `sim`.
+    #[serde(default)]
+    pub bus: Bus,
+    /// BCM number.
+    pub pin: u8,
+    /// The GPIO chip, `/dev/gpiochip0`, where it is not found by its label; bus `linux` only.
+    #[serde(default)]
+    pub chip: Option<PathBuf>,
+    /// Whether the pin is low while something moves: false.
+    #[serde(default)]
+    pub active_low: bool,
+    /// Milliseconds the pin must stay active to count: 50.
+    #[serde(default = "debounce_ms")]
+    pub debounce_ms: u64,
+    /// Seconds motion lasts after it was last seen, 0 to 3,600: 2.
+    #[serde(default = "hold_secs")]
+    pub hold_secs: f64,
+}
+
+fn debounce_ms() -> u64 {
+    50
+}
+
+fn hold_secs() -> f64 {
+    2.0
+}
+
+/// Settings of `system`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SystemSettings {
+    /// The folder below which `/proc` and `/sys` stand: `/`.
+    pub root: Option<PathBuf>,
+}
+
+fn sensor(driver: impl Sense) -> Device {
+    Device::Sensor(Box::new(Blocking::new(driver)))
+}
+
+pub(super) fn bme280(settings: Value, setup: &Setup) -> Result<Device, Failure> {
+    open_bme280(settings, setup, Chip::Bme280)
+}
+
+pub(super) fn bmp280(settings: Value, setup: &Setup) -> Result<Device, Failure> {
+    open_bme280(settings, setup, Chip::Bmp280)
+}
+
+fn open_bme280(settings: Value, setup: &Setup, chip: Chip) -> Result<Device, Failure> {
+    let Bme280Settings { bus, i2c, address } = read(settings)?;
+    if !matches!(address, PRIMARY_ADDRESS | SECONDARY_ADDRESS) {
+        return Err(wrong(format!("the chip has address 0x76 or 0x77, not {address:#04x}")));
+    }
+    let _ = (setup, &i2c, chip);
+    match bus {
+        #[cfg(feature = "sim")]
+        Bus::Sim => {
+            use crate::{drivers::bme280::Bme280, sim::Bme280Twin};
+
+            let name = if chip == Chip::Bme280 { "bme280" } else { "bmp280" };
+            let twin =
+                Bme280Twin::new(chip, address, setup.world.clone()).with_faults(setup.world.faults(name));
+            let (i2c, delay) = twin.connect();
+            Ok(sensor(Bme280::new(i2c, delay, address, chip)))
+        }
+        #[cfg(feature = "linux")]
+        Bus::Linux => {
+            let i2c = crate::bus::linux::i2c(&i2c)?;
+            Ok(sensor(Bme280::new(i2c, SystemDelay, address, chip)))
+        }
+        #[cfg(feature = "pi")]
+        Bus::Pi => {
+            let i2c = crate::bus::pi::i2c(&i2c)?;
+            Ok(sensor(Bme280::new(i2c, SystemDelay, address, chip)))
+        }
+        #[allow(unreachable_patterns)]
+        other => Err(not_built(other)),
+    }
+}
+
+pub(super) fn ds18b20(settings: Value, setup: &Setup) -> Result<Device, Failure> {
+    let Ds18b20Settings { bus, id } = read(settings)?;
+    let _ = setup;
+    match bus {
+        #[cfg(feature = "sim")]
+        Bus::Sim => {
+            use iotpi_core::{DeviceError, DeviceErrorKind};
+
+            use crate::sim::{Ds18b20Twin, TwinThermometer};
+
+            let twin = Ds18b20Twin::new(setup.world.clone(), setup.world.faults("ds18b20")).map_err(|e| {
+                DeviceError::new(DeviceErrorKind::Other, "no folder for the simulated thermometer")
+                    .with_source(e)
+            })?;
+            Ok(sensor(TwinThermometer::new(twin)))
+        }
+        // Plain files: this bus needs no feature.
+        Bus::Linux => Ok(sensor(Ds18b20::new(id))),
+        other => Err(not_built(other)),
+    }
+}
+
+pub(super) fn motion(settings: Value, setup: &Setup) -> Result<Device, Failure> {
+    let MotionSettings { bus, pin, chip, active_low, debounce_ms, hold_secs } = read(settings)?;
+    if !(0.0..=3600.0).contains(&hold_secs) || debounce_ms > 10_000 {
+        return Err(wrong("`hold_secs` is 0 to 3600, `debounce_ms` 0 to 10000"));
+    }
+    let config = MotionConfig {
+        debounce: Duration::from_millis(debounce_ms),
+        hold: Duration::from_secs_f64(hold_secs),
+        active_low,
+    };
+    let clock = setup.clock.clone();
+    let _ = (pin, &chip);
+    match bus {
+        #[cfg(feature = "sim")]
+        Bus::Sim => {
+            let world = setup.world.clone();
+            let faults = world.faults("motion");
+            let twin = crate::sim::PinTwin::input(faults, move || world.weather().motion != active_low);
+            Ok(Device::Sensor(Box::new(Motion::new(twin, clock, config))))
+        }
+        #[cfg(feature = "linux")]
+        Bus::Linux => {
+            use crate::bus::linux::{Pull, input};
+
+            // Without a sensor the pin must not float.
+            let pull = if active_low { Pull::PullUp } else { Pull::PullDown };
+            Ok(Device::Sensor(Box::new(Motion::new(input(chip.as_deref(), pin, pull)?, clock, config))))
+        }
+        #[cfg(feature = "pi")]
+        Bus::Pi => Ok(Device::Sensor(Box::new(Motion::new(crate::bus::pi::input(pin)?, clock, config)))),
+        #[allow(unreachable_patterns)]
+        other => Err(not_built(other)),
+    }
+}
+
+pub(super) fn system(settings: Value, _setup: &Setup) -> Result<Device, Failure> {
+    let SystemSettings { root } = read(settings)?;
+    Ok(sensor(root.map_or_else(System::new, System::at)))
+}

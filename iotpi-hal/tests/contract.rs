@@ -1,0 +1,232 @@
+//! The contract of the catalog: every entry is opened on its twin, used, broken and mended.
+#![cfg(all(feature = "sim", feature = "camera"))]
+#![allow(clippy::unwrap_used)]
+
+use std::{fs, sync::Arc, time::Duration};
+
+use iotpi_core::{Action, ActionName, Actuator, CameraSpec, DeviceErrorKind, ManualClock, Sensor, Timestamp};
+use iotpi_hal::{
+    bus::Bus,
+    camera::testcard::TestCard,
+    catalog::{self, CATALOG, Device, Entry, OpenError, Setup},
+    sim::{Fault, World},
+};
+use serde_json::{Value, json};
+
+/// A world at noon, its clock, and a folder for what must lie somewhere.
+struct Scene {
+    clock: Arc<ManualClock>,
+    world: Arc<World>,
+    setup: Setup,
+    folder: tempfile::TempDir,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let noon = Timestamp::parse("2026-06-01T12:00:00Z").unwrap();
+        let clock = ManualClock::at(noon);
+        let world = World::new(7, clock.clone());
+        let setup = Setup::in_world(world.clone());
+        let folder = tempfile::tempdir().unwrap();
+        let spec = CameraSpec { width: 160, height: 120, fps: 1.0 };
+        let mut card = TestCard::new(spec, clock.clone()).unwrap();
+        for name in ["1.jpg", "2.jpg"] {
+            fs::write(folder.path().join(name), card.paint(noon).unwrap().jpeg()).unwrap();
+        }
+        Self { clock, world, setup, folder }
+    }
+
+    fn open(&self, entry: &Entry) -> Device {
+        let mut settings: Value = toml::from_str(entry.example).unwrap();
+        if let Some(path) = settings.get_mut("path") {
+            *path = json!(self.folder.path());
+        }
+        entry.open(settings, &self.setup).unwrap()
+    }
+}
+
+/// How a driver answers a fault of its twin: an error of a kind, or a reading nobody can tell from a good one.
+fn answer(driver: &str, fault: Fault) -> Option<DeviceErrorKind> {
+    use DeviceErrorKind::{Bus, Checksum, NotFound, OutOfRange, Timeout};
+
+    match (driver, fault) {
+        (_, Fault::Stuck) => None,
+        ("bme280" | "bmp280" | "ds18b20", Fault::Unplugged) => Some(NotFound),
+        ("bme280" | "bmp280" | "ds18b20" | "led" | "motion", Fault::Nack) => Some(Bus),
+        ("bme280" | "bmp280", Fault::Corrupt) => Some(OutOfRange),
+        ("bme280" | "bmp280", Fault::Hung) => Some(Timeout),
+        ("ds18b20", Fault::Corrupt) => Some(Checksum),
+        // What it shows after power-on.
+        ("ds18b20", Fault::Hung) => Some(OutOfRange),
+        // A pin knows neither.
+        ("led" | "motion", Fault::Unplugged | Fault::Corrupt | Fault::Hung) => None,
+        (driver, fault) => panic!("say here how `{driver}` answers {fault:?}"),
+    }
+}
+
+const FAULTS: [Fault; 5] = [Fault::Nack, Fault::Corrupt, Fault::Stuck, Fault::Hung, Fault::Unplugged];
+
+async fn values(sensor: &mut dyn Sensor) -> Result<Vec<f64>, DeviceErrorKind> {
+    let samples = sensor.read().await.map_err(|e| e.kind())?;
+    assert_eq!(samples.iter().map(|s| s.quantity.clone()).collect::<Vec<_>>(), sensor.quantities());
+    Ok(samples.iter().map(|s| s.outcome.value().unwrap()).collect())
+}
+
+async fn perform(actuator: &mut dyn Actuator, name: &str, params: Value) -> Result<Value, DeviceErrorKind> {
+    let action = Action { name: ActionName::new(name).unwrap(), params: params.as_object().unwrap().clone() };
+    actuator.perform(&action).await.map_err(|e| e.kind())
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_entry_opens_and_offers_what_it_says() {
+    let scene = Scene::new();
+
+    for entry in CATALOG {
+        let offered: Vec<String> = match scene.open(entry) {
+            Device::Sensor(mut sensor) => {
+                values(&mut *sensor).await.unwrap();
+                sensor.quantities().iter().map(|q| q.name().to_string()).collect()
+            }
+            Device::Actuator(actuator) => actuator.actions().iter().map(|a| a.name.to_string()).collect(),
+            Device::Camera(mut camera) => {
+                let (spec, frame) = (camera.spec(), camera.capture().await.unwrap());
+                assert_eq!((frame.width(), frame.height()), (spec.width, spec.height), "{}", entry.name);
+                Vec::new()
+            }
+        };
+
+        // A machine may show less of itself than the list; everything else offers all of it.
+        let listed =
+            entry.offers.iter().filter(|o| entry.name != "system" || offered.iter().any(|n| n == *o));
+        assert!(offered.iter().eq(listed), "{}: {offered:?}", entry.name);
+        assert!(entry.name == "system" || entry.offers.len() == offered.len());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_fault_is_told_and_is_over_when_it_ends() {
+    let scene = Scene::new();
+
+    for entry in CATALOG.iter().filter(|entry| entry.buses.contains(&Bus::Sim) && entry.name != "v4l") {
+        for fault in FAULTS {
+            let switch = scene.world.faults(entry.name);
+            let expected = answer(entry.name, fault);
+            let device = scene.open(entry);
+            match device {
+                Device::Sensor(mut sensor) => {
+                    let before = values(&mut *sensor).await.unwrap();
+                    scene.clock.advance(Duration::from_secs(3600));
+
+                    switch.begin(fault);
+                    let during = [values(&mut *sensor).await, values(&mut *sensor).await];
+                    switch.end();
+
+                    let after = values(&mut *sensor).await.unwrap();
+                    for during in during {
+                        assert_eq!(during.as_ref().err(), expected.as_ref(), "{} {fault:?}", entry.name);
+                        if fault == Fault::Stuck && entry.name != "motion" {
+                            assert_eq!(during.unwrap(), before, "{}", entry.name);
+                        }
+                    }
+                    assert!(entry.name == "motion" || after != before, "{} {fault:?}", entry.name);
+                }
+                Device::Actuator(mut actuator) => {
+                    switch.begin(fault);
+                    let during = perform(&mut *actuator, "set", json!({"on": true})).await;
+                    let safe = actuator.make_safe().await.map_err(|e| e.kind());
+                    switch.end();
+
+                    assert_eq!(during.err(), expected, "{} {fault:?}", entry.name);
+                    assert_eq!(safe.err(), expected);
+                    perform(&mut *actuator, "set", json!({"on": true})).await.unwrap();
+                }
+                Device::Camera(_) => panic!("say here how a camera fails"),
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_actuator_can_be_made_safe_twice() {
+    let scene = Scene::new();
+
+    for entry in CATALOG {
+        let Device::Actuator(mut actuator) = scene.open(entry) else { continue };
+        perform(&mut *actuator, "set", json!({"brightness": 40})).await.unwrap();
+
+        actuator.make_safe().await.unwrap();
+        actuator.make_safe().await.unwrap();
+
+        assert_eq!(Value::Object(actuator.state()), json!({"on": false, "brightness": 40}), "{}", entry.name);
+    }
+}
+
+#[tokio::test]
+async fn twins_of_one_world_feel_the_same_weather() {
+    let scene = Scene::new();
+    let temperature = async |driver: &str| {
+        let Device::Sensor(mut sensor) = scene.open(catalog::find(driver).unwrap()) else {
+            panic!("{driver}")
+        };
+        values(&mut *sensor).await.unwrap()[0]
+    };
+
+    let (bme280, bmp280, ds18b20) =
+        (temperature("bme280").await, temperature("bmp280").await, temperature("ds18b20").await);
+
+    let really = scene.world.weather().temperature;
+    assert!((bme280 - really).abs() < 0.01 && (bmp280 - really).abs() < 0.01, "{bme280} {bmp280} {really}");
+    assert!((ds18b20 - really).abs() <= 0.0325, "{ds18b20} {really}");
+}
+
+#[test]
+fn settings_that_do_not_fit_are_refused_and_say_why() {
+    let scene = Scene::new();
+    let error = |driver: &str, settings: Value| match catalog::open(driver, settings, &scene.setup) {
+        Err(OpenError::Settings { source, .. }) => source.to_string(),
+        Err(OpenError::Device { source, .. }) => source.to_string(),
+        Err(other) => other.to_string(),
+        Ok(device) => panic!("{device:?}"),
+    };
+
+    assert!(error("bme280", json!({"bus": "sim", "adress": 118})).contains("unknown field `adress`"));
+    assert!(error("bme280", json!({"bus": "sim", "address": 60})).contains("0x76 or 0x77"));
+    assert!(error("led", json!({"bus": "sim"})).contains("missing field `pin`"));
+    assert!(error("ds18b20", json!({"bus": "pi"})).starts_with("refused"));
+    assert!(error("replay", json!({"path": "/nowhere"})).starts_with("not found"));
+    assert!(error("bme820", json!({})).contains("there is no driver `bme820`; there are bme280"));
+    #[cfg(not(feature = "linux"))]
+    assert!(error("led", json!({"pin": 17})).contains("--features linux"));
+}
+
+#[test]
+fn a_module_reads_its_settings_from_one_table() {
+    /// As a module's program has it: its own keys, and all others for the driver.
+    #[derive(serde::Deserialize)]
+    struct Table {
+        id: String,
+        driver: String,
+        every_secs: f64,
+        #[serde(flatten)]
+        settings: serde_json::Map<String, Value>,
+    }
+    let scene = Scene::new();
+    let text = "id = \"attic\"\ndriver = \"bme280\"\nevery_secs = 2\nbus = \"sim\"\naddress = 0x77";
+
+    let table: Table = toml::from_str(text).unwrap();
+    let device = catalog::open(&table.driver, table.settings, &scene.setup).unwrap();
+
+    assert_eq!((table.id.as_str(), table.every_secs), ("attic", 2.0));
+    assert!(matches!(device, Device::Sensor(_)));
+}
+
+#[test]
+fn every_name_stands_once_and_every_example_is_complete() {
+    let mut names: Vec<_> = CATALOG.iter().map(|entry| entry.name).collect();
+    names.sort_unstable();
+    let count = names.len();
+    names.dedup();
+
+    assert_eq!(names.len(), count);
+    assert!(CATALOG.iter().all(|e| e.buses.is_empty() || e.example.contains("bus = \"sim\"")));
+}
