@@ -1,1 +1,68 @@
-fn main(){}
+//! The hub as a program: reads a config file and the environment, which the library never does, and serves.
+
+mod config;
+mod serve;
+mod token;
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use self::{config::Place, serve::Serve, token::TokenCommand};
+
+/// The hub of an iotpi system: stores readings, streams cameras, queues commands and serves the dashboard.
+#[derive(Debug, Parser)]
+#[command(version, about, name = "iotpi-hub", subcommand_required = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the hub until SIGTERM or Ctrl-C.
+    ///
+    /// Prints `iotpi-hub listening on http://ADDR:PORT` once it listens and, while there is no user, before that the
+    /// one-time code with which the browser makes the first admin. Logs go to standard error; RUST_LOG sets what is
+    /// logged (info; debug; iotpi_hub=debug).
+    Serve(Serve),
+    /// Makes, lists and revokes tokens. Works while the hub runs: a change counts at once.
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Token(Tokens),
+    /// Prints the OpenAPI 3.1 description of the HTTP API as JSON.
+    Openapi,
+    /// Prints an example config file: every setting with its default.
+    Config,
+}
+
+#[derive(Debug, Args)]
+struct Tokens {
+    #[command(flatten)]
+    place: Place,
+    #[command(subcommand)]
+    command: TokenCommand,
+}
+
+fn main() -> ExitCode {
+    let ended = match Cli::parse().command {
+        Command::Serve(serve) => serve::run(&serve),
+        Command::Token(tokens) => token::run(&tokens.place, tokens.command),
+        Command::Openapi => openapi(),
+        Command::Config => {
+            print!("{}", config::EXAMPLE);
+            Ok(())
+        }
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("iotpi-hub: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn openapi() -> anyhow::Result<()> {
+    println!("{}", iotpi_hub::http::openapi().to_pretty_json()?);
+    Ok(())
+}

@@ -1,1 +1,120 @@
-fn main(){}
+//! The stock modules: settings in TOML become a module that runs as a service, or once from cron.
+//!
+//! Deliberately absent: a plug-in loader. A device of your own is a driver in `iotpi-hal`, or a program of your own on
+//! `iotpi-core`.
+
+mod catalog_table;
+mod settings;
+mod stock;
+mod stop;
+
+use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use iotpi_core::{HubClient, Runner, SystemClock};
+use iotpi_hal::catalog::Setup;
+use tracing_subscriber::EnvFilter;
+
+use self::{settings::Settings, stock::Stock};
+
+/// Runs a module made of devices with a driver in the catalog.
+#[derive(Debug, Parser)]
+#[command(version, about, name = "iotpi-module", subcommand_required = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the module that a settings file describes, until SIGTERM or Ctrl-C.
+    ///
+    /// What the command line says wins over the environment, and that over the file.
+    #[command(after_help = RUN_HELP)]
+    Run(Run),
+    /// Shows the drivers of this build: what they measure or obey, where they are connected, on which bus.
+    List,
+}
+
+const RUN_HELP: &str = "Example, `temperature.toml`:\n
+  id = \"temperature\"
+  hub = \"http://raspberrypi.local:8000\"
+  token_file = \"/etc/iotpi/temperature.token\"
+
+  [[device]]
+  driver = \"bme280\"
+  bus = \"linux\"
+  every_secs = 60
+
+A token: `iotpi-hub token add --role module --module temperature` on the hub's machine.
+RUST_LOG sets what is logged (info; debug; iotpi_core=debug).";
+
+#[derive(Debug, Args)]
+struct Run {
+    /// The settings file.
+    file: PathBuf,
+    /// Takes one reading or picture, or what commands are waiting, and ends: for cron. Fails when the device or hub does.
+    #[arg(long)]
+    once: bool,
+    /// The hub, http://HOST[:PORT].
+    #[arg(long, value_name = "URL", env = "IOTPI_URL")]
+    hub: Option<String>,
+    /// A file with the module's token. Otherwise IOTPI_TOKEN, or what the settings file says.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Also ends when the standard input is closed: for a program that runs modules.
+    #[arg(long, hide = true)]
+    until_stdin_closes: bool,
+}
+
+fn main() -> ExitCode {
+    let ended = match Cli::parse().command {
+        Command::List => {
+            print!("{}", catalog_table::table());
+            Ok(())
+        }
+        Command::Run(run) => start(&run),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("iotpi-module: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(run: &Run) -> anyhow::Result<()> {
+    log();
+    let settings = Settings::read(&run.file)?;
+    let url = settings.hub_url(run.hub.as_deref());
+    let token = settings.token(run.token_file.as_deref(), std::env::var("IOTPI_TOKEN").ok())?;
+    let hub = HubClient::new(&url)?.with_token(token);
+    // One thread: a module waits, mostly. A driver that blocks does so on a thread of its own.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let ended = runtime.block_on(async {
+        let module = Stock::open(&settings, &Setup::new(SystemClock::shared()))?;
+        let runner = Runner::new(hub.uplink(settings.id.clone()));
+        let ended = if run.once {
+            runner.once(module).await
+        } else {
+            runner.run_until(module, stop::stop_token(run.until_stdin_closes)).await
+        };
+        ended.with_context(|| format!("module `{}` at {url}", settings.id))
+    });
+    // A device that hangs holds its thread; the process need not wait for it.
+    runtime.shutdown_background();
+    ended
+}
+
+fn log() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        // A log nobody reads any more is no reason to end.
+        .log_internal_errors(false)
+        .init();
+}

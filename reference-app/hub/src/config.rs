@@ -1,0 +1,122 @@
+//! Where the hub's settings come from: the command line, then the environment, then the config file, then defaults.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+use clap::Args;
+use iotpi_hub::Config;
+
+/// Every setting with its default; a test keeps it so.
+pub const EXAMPLE: &str = include_str!("../iotpi-hub.toml");
+
+/// Where a hub installed on a Pi keeps its things.
+const INSTALLED: &str = "/var/lib/iotpi";
+/// Where a hub that somebody tries out keeps them.
+const HERE: &str = "iotpi-data";
+/// The database in the data folder.
+const DATABASE: &str = "hub.db";
+
+/// Which hub: its config file and its data.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Place {
+    /// The config file (TOML); `iotpi-hub config` prints an example.
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    /// The folder where everything is kept; made when missing. Otherwise the config's `store`, else /var/lib/iotpi where that
+    /// can be written, else ./iotpi-data.
+    #[arg(long, value_name = "DIR", env = "IOTPI_DATA", global = true)]
+    data: Option<PathBuf>,
+}
+
+impl Place {
+    /// The whole config.
+    pub fn config(&self, listen: Option<SocketAddr>) -> anyhow::Result<Config> {
+        let text = match &self.config {
+            Some(file) => {
+                fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?
+            }
+            None => String::new(),
+        };
+        let shown = self.config.as_deref().unwrap_or(Path::new("the config")).display().to_string();
+        // toml's own message shows the line and marks the place.
+        let mut config: Config = toml::from_str(&text).with_context(|| format!("{shown} is not right"))?;
+        let says_store = toml::from_str::<toml::Table>(&text).is_ok_and(|table| table.contains_key("store"));
+        if let Some(listen) = listen {
+            config.listen = listen;
+        }
+        if self.data.is_some() || !says_store {
+            config.store = self.store()?;
+        }
+        Ok(config)
+    }
+
+    /// The URL of the database in the data folder.
+    fn store(&self) -> anyhow::Result<String> {
+        let folder = self.data.clone().unwrap_or_else(default_data);
+        let folder = std::path::absolute(&folder).context("the data folder cannot be found")?;
+        let file = folder.join(DATABASE);
+        let path = file.to_str().with_context(|| format!("{} is not UTF-8", folder.display()))?;
+        Ok(format!("sqlite://{path}"))
+    }
+}
+
+fn default_data() -> PathBuf {
+    let writable = rustix::fs::access(INSTALLED, rustix::fs::Access::WRITE_OK).is_ok();
+    if writable { INSTALLED } else { HERE }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(text: &str, data: Option<&str>) -> (tempfile::TempDir, Place) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("hub.toml");
+        fs::write(&file, text).unwrap();
+        (folder, Place { config: Some(file), data: data.map(Into::into) })
+    }
+
+    #[test]
+    fn the_example_shows_every_setting_with_its_default() {
+        let shown: toml::Table = toml::from_str(EXAMPLE).unwrap();
+
+        let mut defaults = toml::Table::try_from(Config::default()).unwrap();
+        // Where things are kept depends on who runs the hub; the example says so in a comment.
+        defaults.remove("store");
+        assert!(EXAMPLE.contains("# store = \"sqlite:///"));
+        assert_eq!(shown, defaults);
+    }
+
+    #[test]
+    fn the_command_line_wins_over_the_file() {
+        let text = "listen = \"0.0.0.0:80\"\nstore = \"sqlite:///elsewhere/hub.db\"\n";
+        let (_folder, told) = place(text, Some("/data"));
+        let (_other_folder, untold) = place(text, None);
+
+        let told = told.config(Some("127.0.0.1:9000".parse().unwrap())).unwrap();
+        let untold = untold.config(None).unwrap();
+
+        assert_eq!((told.listen.port(), told.store.as_str()), (9000, "sqlite:///data/hub.db"));
+        assert_eq!((untold.listen.port(), untold.store.as_str()), (80, "sqlite:///elsewhere/hub.db"));
+    }
+
+    #[test]
+    fn an_unknown_field_is_refused_with_its_line() {
+        let (_folder, place) = place("[http]\nmax_conections = 5\n", None);
+
+        let said = format!("{:#}", place.config(None).unwrap_err());
+
+        assert!(said.contains("line 2") && said.contains("max_conections"), "{said}");
+    }
+
+    #[test]
+    fn without_a_file_everything_has_its_default() {
+        let config = Place { config: None, data: Some("/data".into()) }.config(None).unwrap();
+
+        assert_eq!(config, Config { store: "sqlite:///data/hub.db".to_owned(), ..Config::default() });
+    }
+}

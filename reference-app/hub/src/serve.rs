@@ -1,0 +1,132 @@
+//! `iotpi-hub serve`.
+
+use std::{
+    io::{ErrorKind, IsTerminal},
+    net::SocketAddr,
+    time::Duration,
+};
+
+use anyhow::{Context, anyhow};
+use clap::Args;
+use iotpi_hub::{Config, Hub};
+use sd_notify::NotifyState;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::oneshot,
+};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::Place;
+
+/// The hub promises to be out in less than 3 s.
+const OUT_WITHIN: Duration = Duration::from_millis(2800);
+
+/// What `serve` can be told.
+#[derive(Debug, Args)]
+pub struct Serve {
+    #[command(flatten)]
+    place: Place,
+    /// Where to listen; port 0 takes any free one. Default 127.0.0.1:8000: this machine only.
+    #[arg(long, value_name = "ADDR:PORT", env = "IOTPI_LISTEN")]
+    listen: Option<SocketAddr>,
+    /// Also ends when the standard input is closed: for a program that runs a hub.
+    #[arg(long, hide = true)]
+    until_stdin_closes: bool,
+}
+
+/// Runs a hub until it is told to stop.
+pub fn run(serve: &Serve) -> anyhow::Result<()> {
+    log();
+    let config = serve.place.config(serve.listen)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let ended = runtime.block_on(until_told(config, serve.until_stdin_closes));
+    runtime.shutdown_background();
+    ended
+}
+
+async fn until_told(config: Config, until_stdin_closes: bool) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let stdin_closed = stdin_closed(until_stdin_closes);
+
+    let listener =
+        TcpListener::bind(config.listen).await.map_err(|error| cannot_listen(config.listen, error))?;
+    let address = listener.local_addr()?;
+    let store = config.store.clone();
+    let hub = Hub::open(config).await.with_context(|| format!("the store {store} cannot be used"))?;
+    if let Some(code) = hub.first_admin_code().await? {
+        println!("first admin code: {code}");
+    }
+    println!("iotpi-hub listening on http://{address}");
+    tracing::info!(%address, store, "the hub runs");
+    let mut serving = tokio::spawn(hub.clone().serve(listener));
+    tell_systemd(NotifyState::Ready);
+
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+        _ = stdin_closed => {}
+        ended = &mut serving => {
+            ended.context("the server ended by itself")?;
+        }
+    }
+    tell_systemd(NotifyState::Stopping);
+    tracing::info!("stopping");
+    match tokio::time::timeout(OUT_WITHIN, hub.shutdown()).await {
+        Ok(closed) => closed.context("the store was not closed well")?,
+        Err(_) => tracing::warn!("not everything ended in time; what was acknowledged is kept"),
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Becomes ready when the standard input is closed, if that is asked for; else never.
+async fn stdin_closed(asked: bool) {
+    let (closed, told) = oneshot::channel::<()>();
+    if !asked {
+        return std::future::pending().await;
+    }
+    // A plain thread: unlike one of the runtime's, it keeps nobody waiting when the program ends otherwise.
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        drop(closed);
+    });
+    let _ = told.await;
+}
+
+fn cannot_listen(address: SocketAddr, error: std::io::Error) -> anyhow::Error {
+    let port = address.port();
+    match error.kind() {
+        ErrorKind::AddrInUse => anyhow!(
+            "port {port} is taken: stop what listens there (`ss -ltnp 'sport = :{port}'` shows it), or choose another \
+             port with --listen {}:{}",
+            address.ip(),
+            port.wrapping_add(1).max(1024)
+        ),
+        ErrorKind::PermissionDenied => {
+            anyhow!("port {port} may only be opened by root: choose one from 1024 up with --listen")
+        }
+        ErrorKind::AddrNotAvailable => {
+            anyhow!("{} is no address of this machine: choose another with --listen", address.ip())
+        }
+        _ => anyhow::Error::new(error).context(format!("cannot listen on {address}")),
+    }
+}
+
+/// Does nothing when systemd does not wait for it.
+fn tell_systemd(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::debug!(%error, "systemd was not told");
+    }
+}
+
+fn log() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        // A log nobody reads any more is no reason to end.
+        .log_internal_errors(false)
+        .init();
+}

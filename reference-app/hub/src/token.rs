@@ -1,0 +1,145 @@
+//! `iotpi-hub token`: works on the store itself, so also while no hub runs, and without anybody's password. Who may
+//! read the data folder is its admin anyway.
+
+use anyhow::{Context, bail};
+use clap::{Subcommand, ValueEnum};
+use iotpi_core::{Clock, ModuleId, SystemClock, Timestamp, UserName};
+use iotpi_hub::{
+    auth::{
+        Role,
+        token::{NewToken, issue},
+    },
+    store::{self, PageRequest, Store, TokenRecord},
+};
+
+use crate::config::Place;
+
+/// What can be done with tokens.
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Makes a token and prints just that; it cannot be shown again.
+    #[command(after_help = ADD_HELP)]
+    Add {
+        /// What its bearer may.
+        #[arg(long, value_enum)]
+        role: RoleWord,
+        /// The one module a token of role `module` speaks for.
+        #[arg(long, value_name = "ID", required_if_eq("role", "module"))]
+        module: Option<ModuleId>,
+        /// Revokes the token of that name, if there is one.
+        #[arg(long)]
+        replace: bool,
+        /// What the token is for, [a-z0-9][a-z0-9_-]{0,63}; no two tokens have the same name. With role `module` it may be
+        /// left out and is then the module's id.
+        #[arg(required_unless_present = "module")]
+        name: Option<UserName>,
+    },
+    /// Lists the tokens, without their secrets.
+    List,
+    /// Revokes a token; whoever uses it is refused from then on.
+    Revoke {
+        /// Its name or its id.
+        #[arg(value_name = "NAME|ID")]
+        token: String,
+    },
+}
+
+const ADD_HELP: &str = "Examples:
+  iotpi-hub token add --role operator night-watch
+  iotpi-hub token add --role module --module temperature > temperature.token
+
+A request shows it as `Authorization: Bearer TOKEN`.";
+
+/// The roles as words of the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RoleWord {
+    /// Reads.
+    Viewer,
+    /// Also sends commands and delivers.
+    Operator,
+    /// Also registers and removes modules and makes tokens.
+    Admin,
+    /// Delivers, takes commands and reports as one module, and nothing else.
+    Module,
+}
+
+impl From<RoleWord> for Role {
+    fn from(word: RoleWord) -> Self {
+        match word {
+            RoleWord::Viewer => Self::Viewer,
+            RoleWord::Operator => Self::Operator,
+            RoleWord::Admin => Self::Admin,
+            RoleWord::Module => Self::Module,
+        }
+    }
+}
+
+/// Does what was asked on the store of that place.
+pub fn run(place: &Place, command: TokenCommand) -> anyhow::Result<()> {
+    let url = place.config(None)?.store;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let store = store::open(&url).await.with_context(|| format!("the store {url} cannot be used"))?;
+        let done = carry_out(store.as_ref(), command).await;
+        store.close().await?;
+        done
+    })
+}
+
+async fn carry_out(store: &dyn Store, command: TokenCommand) -> anyhow::Result<()> {
+    match command {
+        TokenCommand::Add { role, module, replace, name } => {
+            let Some(name) = name.or_else(|| module.as_ref().and_then(|id| UserName::new(id.as_str()).ok()))
+            else {
+                bail!("the token needs a name");
+            };
+            if replace {
+                for token in all(store).await?.iter().filter(|token| token.name == name) {
+                    store.revoke_token(&token.id).await?;
+                }
+            }
+            let new = NewToken { name: name.clone(), role: role.into(), module_id: module };
+            let issued = issue(store, new, SystemClock::shared().now())
+                .await
+                .with_context(|| format!("no token `{name}`"))?;
+            println!("{}", issued.token);
+        }
+        TokenCommand::List => print_list(&all(store).await?),
+        TokenCommand::Revoke { token } => {
+            let tokens = all(store).await?;
+            let Some(found) = tokens.iter().find(|t| t.id == token || t.name.as_str() == token) else {
+                bail!("there is no token `{token}`: `iotpi-hub token list` shows those there are");
+            };
+            store.revoke_token(&found.id).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn all(store: &dyn Store) -> anyhow::Result<Vec<TokenRecord>> {
+    let mut tokens = Vec::new();
+    let mut page = PageRequest::default();
+    loop {
+        let next = store.tokens(&page).await?;
+        tokens.extend(next.items);
+        match next.next {
+            Some(cursor) => page.cursor = Some(cursor),
+            None => return Ok(tokens),
+        }
+    }
+}
+
+fn print_list(tokens: &[TokenRecord]) {
+    println!("{:36}  {:8}  {:24}  {:24}  {:27}  LAST USED", "ID", "ROLE", "NAME", "MODULE", "MADE");
+    for token in tokens {
+        let module = token.module_id.as_ref().map_or("", ModuleId::as_str);
+        let used = token.last_used_at.as_ref().map_or_else(|| "never".to_owned(), Timestamp::to_string);
+        println!(
+            "{:36}  {:8}  {:24}  {module:24}  {:27}  {used}",
+            token.id,
+            token.role.as_str(),
+            token.name.as_str(),
+            token.created_at.to_string()
+        );
+    }
+}
