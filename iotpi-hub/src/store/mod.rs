@@ -11,8 +11,8 @@ use std::{fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 pub use iotpi_core::Page;
 use iotpi_core::{
-    Bucket, Command, CommandId, CommandReport, LeasedCommand, Manifest, ModuleId, NewCommand, Reading, SensorType,
-    Timestamp, Unit, UserName,
+    Bucket, Command, CommandId, CommandReport, LeasedCommand, Manifest, ModuleId, NewCommand, Reading,
+    SensorType, Timestamp, Unit, UserName,
 };
 use serde_json::{Map, Value};
 
@@ -20,6 +20,7 @@ use crate::auth::Role;
 
 #[cfg(feature = "testing")]
 pub mod contract;
+mod cursor;
 mod sqlite;
 
 /// The engine's answer.
@@ -238,7 +239,12 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Records summed up over stretches of `width` (a divisor of a day; UTC-aligned), one row a series and stretch,
     /// ordered by stretch, then module; stretches without a record are left out. All four aggregates are filled.
-    async fn buckets(&self, query: &ReadingQuery, width: Duration, page: &PageRequest) -> Result<Page<Bucket>>;
+    async fn buckets(
+        &self,
+        query: &ReadingQuery,
+        width: Duration,
+        page: &PageRequest,
+    ) -> Result<Page<Bucket>>;
 
     /// Every series as its newest record, by module id, then type.
     async fn newest(&self, module_id: Option<&ModuleId>, page: &PageRequest) -> Result<Page<Reading>>;
@@ -252,7 +258,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn register(&self, id: &ModuleId, manifest: &Manifest, now: Now) -> Result<ModuleRecord>;
 
     /// Keeps a module's state; creates the module if need be.
-    async fn report_state(&self, id: &ModuleId, state: &Map<String, Value>, now: Now) -> Result<ModuleRecord>;
+    async fn report_state(&self, id: &ModuleId, state: &Map<String, Value>, now: Now)
+    -> Result<ModuleRecord>;
 
     /// Keeps when modules were last heard; unknown ones are created.
     async fn touch(&self, seen: &[(ModuleId, Timestamp)], now: Now) -> Result<()>;
@@ -278,7 +285,13 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Leases the module's oldest commands, up to `limit`, each with its own fresh lease id; nothing while one of
     /// the module's commands is leased. Overdue ones are never handed over.
-    async fn claim(&self, module_id: &ModuleId, limit: u32, terms: LeaseTerms, now: Now) -> Result<Vec<LeasedCommand>>;
+    async fn claim(
+        &self,
+        module_id: &ModuleId,
+        limit: u32,
+        terms: LeaseTerms,
+        now: Now,
+    ) -> Result<Vec<LeasedCommand>>;
 
     /// Keeps how a command ended. The same report twice is one.
     ///
@@ -368,4 +381,3 @@ pub async fn open(url: &str) -> Result<Arc<dyn Store>> {
         _ => Err(StoreError::BadUrl(url.to_owned())),
     }
 }
-

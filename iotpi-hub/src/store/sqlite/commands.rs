@@ -240,7 +240,7 @@ pub(super) fn commands(db: &Connection, module: &ModuleId, page: &PageRequest) -
         Ok((row.get::<_, i64>(0)?, read_from(row, 1)?))
     })?;
     let page = list.page(rows.collect::<Result<Vec<_>, _>>()?, page, |(number, _)| *number);
-    Ok(Page { items: page.items.into_iter().map(|(_, command)| command).collect(), next: page.next })
+    Ok(page.map(|(_, command)| command))
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Command> {

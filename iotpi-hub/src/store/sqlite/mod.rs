@@ -35,9 +35,10 @@ use super::{
 /// A store in one SQLite database.
 #[derive(Debug)]
 pub(super) struct Sqlite {
-    writer: Writer,
-    /// Absent in memory, where the writer's connection is the only one.
+    /// Absent in memory, where the writer's connection is the only one. Dropped first: the last connection to close
+    /// writes the WAL back, and a reader cannot.
     readers: Option<Readers>,
+    writer: Writer,
 }
 
 impl Sqlite {
@@ -57,7 +58,7 @@ impl Sqlite {
                 connections.push(connection);
             }
             let readers = (!connections.is_empty()).then(|| Readers::new(connections));
-            Ok(Self { writer, readers })
+            Ok(Self { readers, writer })
         };
         tokio::task::spawn_blocking(open)
             .await
@@ -263,7 +264,7 @@ impl Store for Sqlite {
     }
 
     async fn close(&self) -> Result<()> {
-        // Readers first: the last connection to close writes the WAL back and removes it.
+        // Readers first, as when dropped.
         if let Some(readers) = &self.readers {
             readers.close().await;
         }

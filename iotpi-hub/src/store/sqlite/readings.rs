@@ -141,8 +141,7 @@ pub(super) fn readings(db: &Connection, query: &ReadingQuery, page: &PageRequest
             *(if query.ascending { &mut until } else { &mut from }) = *worst;
         }
     }
-    let page = list.page(found, page, |(place, _)| *place);
-    Ok(Page { items: page.items.into_iter().map(|(_, reading)| reading).collect(), next: page.next })
+    Ok(list.page(found, page, |(place, _)| *place).map(|(_, reading)| reading))
 }
 
 /// Walks along one series.

@@ -1,0 +1,439 @@
+//! Commands, from order to outcome.
+
+use std::{sync::Arc, time::Duration};
+
+use iotpi_core::{
+    ActionName, Command, CommandOutcome, CommandReport, CommandState, LeasedCommand, NewCommand, Timestamp,
+    UserName,
+};
+use serde_json::{Value, json};
+
+use super::{after, all, known, module, page};
+use crate::store::{CommandOrder, LeaseTerms, Now, Steady, Store, StoreError, Sweep};
+
+const LEASE_SECS: u64 = 30;
+const TERMS: LeaseTerms = LeaseTerms { lease: Duration::from_secs(LEASE_SECS), max_attempts: 3 };
+const MANY: u64 = 100;
+
+/// An order that lives so many seconds.
+pub(super) fn order(of: &str, id: &str, secs: u64) -> CommandOrder {
+    let params = json!({"on": true, "brightness": 40}).as_object().unwrap().clone();
+    CommandOrder {
+        id: id.to_owned(),
+        module_id: module(of),
+        command: NewCommand::new(ActionName::new("set").unwrap(), params),
+        time_to_live: Duration::from_secs(secs),
+        issued_by: UserName::new("anna").unwrap(),
+        hazardous: false,
+    }
+}
+
+/// A module `led` with these commands waiting, each with an hour to live.
+async fn waiting(store: &Arc<dyn Store>, ids: &[&str]) {
+    known(store, "led").await;
+    for id in ids {
+        store.submit(&order("led", id, 3600), MANY, after(0)).await.unwrap();
+    }
+}
+
+async fn claim(store: &Arc<dyn Store>, limit: u32, now: Now) -> Vec<LeasedCommand> {
+    store.claim(&module("led"), limit, TERMS, now).await.unwrap()
+}
+
+async fn claim_one(store: &Arc<dyn Store>, now: Now) -> LeasedCommand {
+    claim(store, 1, now).await.pop().expect("a command to claim")
+}
+
+async fn sweep(store: &Arc<dyn Store>, secs: u64) -> Sweep {
+    store.sweep_commands(TERMS, after(secs)).await.unwrap()
+}
+
+async fn command(store: &Arc<dyn Store>, id: &str) -> Command {
+    store.command(&id.to_owned()).await.unwrap().expect("the command is kept")
+}
+
+async fn state(store: &Arc<dyn Store>, id: &str) -> CommandState {
+    command(store, id).await.state
+}
+
+fn ids(claimed: &[LeasedCommand]) -> Vec<&str> {
+    claimed.iter().map(|leased| leased.command.id.as_str()).collect()
+}
+
+fn succeeded(leased: &LeasedCommand, result: Option<Value>) -> CommandReport {
+    let (id, lease) = (leased.command.id.clone(), leased.lease.clone());
+    CommandReport { id, lease, outcome: CommandOutcome::Succeeded { result } }
+}
+
+async fn finish(store: &Arc<dyn Store>, report: &CommandReport, now: Now) -> Result<Command, StoreError> {
+    store.finish(&module("led"), report, now).await
+}
+
+pub async fn a_submitted_command_waits(store: Arc<dyn Store>) {
+    known(&store, "led").await;
+    let order = order("led", "c1", 60);
+
+    let answer = store.submit(&order, MANY, after(5)).await.unwrap();
+
+    let expected = Command {
+        id: "c1".to_owned(),
+        module_id: module("led"),
+        action: order.command.action.clone(),
+        params: order.command.params.clone(),
+        state: CommandState::Queued,
+        issued_by: order.issued_by.clone(),
+        created_at: after(5).wall,
+        expires_at: after(65).wall,
+        leased_at: None,
+        finished_at: None,
+        attempts: 0,
+        result: None,
+        error: None,
+    };
+    assert_eq!(answer, expected);
+    assert_eq!(store.command(&order.id).await.unwrap(), Some(expected));
+    assert_eq!(store.command(&"c2".to_owned()).await.unwrap(), None);
+}
+
+pub async fn a_command_for_nobody_is_refused(store: Arc<dyn Store>) {
+    let answer = store.submit(&order("nobody", "c1", 60), MANY, after(0)).await;
+
+    assert!(matches!(answer, Err(StoreError::NotFound(_))), "{answer:?}");
+}
+
+pub async fn a_second_command_of_the_same_id_is_refused(store: Arc<dyn Store>) {
+    waiting(&store, &["c1"]).await;
+
+    let answer = store.submit(&order("led", "c1", 1), MANY, after(0)).await;
+
+    assert!(matches!(answer, Err(StoreError::Conflict(_))), "{answer:?}");
+    assert_eq!(command(&store, "c1").await.expires_at, after(3600).wall);
+}
+
+pub async fn waiting_commands_are_limited(store: Arc<dyn Store>) {
+    waiting(&store, &["c1", "c2"]).await;
+    known(&store, "other").await;
+    let submit = async |of, id| store.submit(&order(of, id, 60), 2, after(0)).await;
+
+    let refused = submit("led", "c3").await;
+    submit("other", "o1").await.unwrap();
+    let leased = claim_one(&store, after(0)).await;
+    let still_refused = submit("led", "c3").await;
+    finish(&store, &succeeded(&leased, None), after(1)).await.unwrap();
+
+    assert!(matches!(refused, Err(StoreError::LimitReached { limit: 2, .. })), "{refused:?}");
+    assert!(matches!(still_refused, Err(StoreError::LimitReached { .. })), "a leased one counts, too");
+    submit("led", "c3").await.unwrap();
+}
+
+pub async fn commands_are_claimed_oldest_first(store: Arc<dyn Store>) {
+    // Ids and clocks say otherwise; the order of submission counts.
+    known(&store, "led").await;
+    for (id, secs) in [("z", 9), ("m", 5), ("a", 1)] {
+        store.submit(&order("led", id, 3600), MANY, after(secs)).await.unwrap();
+    }
+
+    let claimed = claim(&store, 2, after(10)).await;
+
+    assert_eq!(ids(&claimed), ["z", "m"]);
+    assert_ne!(claimed[0].lease, claimed[1].lease);
+    for (leased, left) in claimed.iter().zip([3599.0, 3595.0]) {
+        assert_eq!((leased.lease_secs, leased.expires_in), (LEASE_SECS as f64, left));
+        assert_eq!((leased.command.state, leased.command.attempts), (CommandState::Leased, 1));
+        assert_eq!(leased.command.leased_at, Some(after(10).wall));
+        assert_eq!(command(&store, &leased.command.id).await, leased.command);
+    }
+}
+
+pub async fn while_a_command_is_leased_no_later_one_is(store: Arc<dyn Store>) {
+    waiting(&store, &["c1", "c2", "c3"]).await;
+    let both = claim(&store, 2, after(0)).await;
+
+    assert_eq!(claim(&store, 16, after(1)).await, []);
+    finish(&store, &succeeded(&both[0], None), after(1)).await.unwrap();
+    assert_eq!(claim(&store, 16, after(1)).await, []);
+    finish(&store, &succeeded(&both[1], None), after(1)).await.unwrap();
+
+    assert_eq!(ids(&claim(&store, 16, after(1)).await), ["c3"]);
+}
+
+pub async fn claims_at_once_never_share_a_command(store: Arc<dyn Store>) {
+    waiting(&store, &["c1", "c2", "c3"]).await;
+
+    let mut tasks = Vec::new();
+    for _ in 0..20 {
+        let store = Arc::clone(&store);
+        tasks.push(tokio::spawn(async move { claim(&store, 1, after(0)).await }));
+    }
+    let mut claimed = Vec::new();
+    for task in tasks {
+        claimed.extend(task.await.unwrap());
+    }
+
+    assert_eq!(ids(&claimed), ["c1"]);
+}
+
+pub async fn an_overdue_command_is_never_handed_over(store: Arc<dyn Store>) {
+    known(&store, "led").await;
+    store.submit(&order("led", "short", 10), MANY, after(0)).await.unwrap();
+    store.submit(&order("led", "long", 60), MANY, after(0)).await.unwrap();
+
+    // Nobody has swept yet.
+    let claimed = claim(&store, 16, after(10)).await;
+
+    assert_eq!(ids(&claimed), ["long"]);
+    assert_eq!(state(&store, "short").await, CommandState::Queued);
+}
+
+pub async fn an_outcome_ends_a_command(store: Arc<dyn Store>) {
+    let result = json!({"on": true, "list": [1, "ü"]});
+    let failed = CommandOutcome::Failed { error: "no power".to_owned() };
+    let rejected = CommandOutcome::Rejected { error: "too hot".to_owned() };
+    let nothing = CommandOutcome::Succeeded { result: None };
+    let something = CommandOutcome::Succeeded { result: Some(result.clone()) };
+    let cases = [
+        (something, CommandState::Succeeded, Some(result), None),
+        (nothing, CommandState::Succeeded, None, None),
+        (failed, CommandState::Failed, None, Some("no power".to_owned())),
+        (rejected, CommandState::Rejected, None, Some("too hot".to_owned())),
+    ];
+    waiting(&store, &["c1", "c2", "c3", "c4"]).await;
+
+    for (outcome, state, result, error) in cases {
+        let leased = claim_one(&store, after(1)).await;
+        let report = CommandReport { outcome, ..succeeded(&leased, None) };
+
+        let ended = finish(&store, &report, after(2)).await.unwrap();
+
+        let finished_at = Some(after(2).wall);
+        assert_eq!(ended, Command { state, result, error, finished_at, ..leased.command });
+        assert_eq!(command(&store, &ended.id).await, ended);
+    }
+    assert_eq!(claim(&store, 1, after(3)).await, []);
+}
+
+pub async fn the_same_report_twice_is_one(store: Arc<dyn Store>) {
+    waiting(&store, &["c1"]).await;
+    let leased = claim_one(&store, after(0)).await;
+    let report = succeeded(&leased, Some(json!({"b": 1, "a": 2})));
+
+    let first = finish(&store, &report, after(1)).await.unwrap();
+    let second = finish(&store, &report, after(9)).await.unwrap();
+
+    assert_eq!(first, second);
+    assert_eq!(second.finished_at, Some(after(1).wall));
+}
+
+pub async fn a_second_outcome_is_refused(store: Arc<dyn Store>) {
+    waiting(&store, &["c1"]).await;
+    let leased = claim_one(&store, after(0)).await;
+    let report = succeeded(&leased, None);
+    finish(&store, &report, after(1)).await.unwrap();
+
+    let failed = CommandOutcome::Failed { error: "after all".to_owned() };
+    for outcome in [failed, CommandOutcome::Succeeded { result: Some(json!(1)) }] {
+        let answer = finish(&store, &CommandReport { outcome, ..report.clone() }, after(2)).await;
+
+        assert!(matches!(answer, Err(StoreError::Conflict(_))), "{answer:?}");
+    }
+    assert_eq!(
+        (state(&store, "c1").await, command(&store, "c1").await.result),
+        (CommandState::Succeeded, None)
+    );
+}
+
+pub async fn only_the_present_claim_may_report(store: Arc<dyn Store>) {
+    waiting(&store, &["c1"]).await;
+    let lost = claim_one(&store, after(0)).await;
+    sweep(&store, LEASE_SECS).await;
+
+    let queued = finish(&store, &succeeded(&lost, None), after(LEASE_SECS)).await;
+    let present = claim_one(&store, after(LEASE_SECS)).await;
+    let leased_anew = finish(&store, &succeeded(&lost, None), after(LEASE_SECS)).await;
+    let forged = CommandReport { lease: String::new(), ..succeeded(&present, None) };
+    let forged = finish(&store, &forged, after(LEASE_SECS)).await;
+
+    for answer in [queued, leased_anew, forged] {
+        assert!(matches!(answer, Err(StoreError::Conflict(_))), "{answer:?}");
+    }
+    assert_ne!(lost.lease, present.lease);
+    assert_eq!(present.command.attempts, 2);
+    finish(&store, &succeeded(&present, None), after(LEASE_SECS + 1)).await.unwrap();
+}
+
+pub async fn another_modules_command_cannot_be_finished(store: Arc<dyn Store>) {
+    waiting(&store, &["c1"]).await;
+    known(&store, "other").await;
+    let leased = claim_one(&store, after(0)).await;
+    let report = succeeded(&leased, None);
+
+    let others = store.finish(&module("other"), &report, after(1)).await;
+    let nobodys = finish(&store, &CommandReport { id: "c2".to_owned(), ..report }, after(1)).await;
+
+    assert!(matches!(others, Err(StoreError::NotFound(_))), "{others:?}");
+    assert!(matches!(nobodys, Err(StoreError::NotFound(_))), "{nobodys:?}");
+    assert_eq!(state(&store, "c1").await, CommandState::Leased);
+}
+
+pub async fn a_lost_claim_comes_back_when_its_lease_ends(store: Arc<dyn Store>) {
+    waiting(&store, &["c1"]).await;
+    claim_one(&store, after(0)).await;
+
+    let early = sweep(&store, LEASE_SECS - 1).await;
+    let due = sweep(&store, LEASE_SECS).await;
+
+    assert_eq!(early.changed, []);
+    assert_eq!(due.changed, [command(&store, "c1").await]);
+    assert_eq!((due.changed[0].state, due.changed[0].attempts), (CommandState::Queued, 1));
+    assert_eq!(claim_one(&store, after(LEASE_SECS)).await.command.attempts, 2);
+}
+
+pub async fn a_command_that_came_back_keeps_its_place(store: Arc<dyn Store>) {
+    waiting(&store, &["c1", "c2"]).await;
+    claim_one(&store, after(0)).await;
+    sweep(&store, LEASE_SECS).await;
+
+    assert_eq!(ids(&claim(&store, 16, after(LEASE_SECS)).await), ["c1", "c2"]);
+}
+
+pub async fn a_command_claimed_too_often_is_dead(store: Arc<dyn Store>) {
+    waiting(&store, &["c1"]).await;
+    let mut last = Vec::new();
+    for attempt in 0..3 {
+        claim_one(&store, after(attempt * LEASE_SECS)).await;
+        last = sweep(&store, (attempt + 1) * LEASE_SECS).await.changed;
+    }
+
+    assert_eq!((last[0].state, last[0].attempts), (CommandState::Dead, 3));
+    assert_eq!(last[0].finished_at, Some(after(3 * LEASE_SECS).wall));
+    assert_eq!(claim(&store, 1, after(3 * LEASE_SECS)).await, []);
+}
+
+pub async fn a_hazardous_command_is_handed_over_once(store: Arc<dyn Store>) {
+    known(&store, "led").await;
+    let door = CommandOrder { hazardous: true, ..order("led", "door", 3600) };
+    store.submit(&door, MANY, after(0)).await.unwrap();
+    let leased = claim_one(&store, after(0)).await;
+
+    let swept = sweep(&store, LEASE_SECS).await;
+
+    assert_eq!((swept.changed[0].state, swept.changed[0].attempts), (CommandState::Dead, 1));
+    assert_eq!(claim(&store, 1, after(LEASE_SECS)).await, []);
+    let late = finish(&store, &succeeded(&leased, None), after(LEASE_SECS)).await;
+    assert!(matches!(late, Err(StoreError::Conflict(_))), "{late:?}");
+}
+
+pub async fn what_outlived_its_time_expires(store: Arc<dyn Store>) {
+    known(&store, "led").await;
+    for (id, secs) in [("c1", 10), ("c2", 20), ("c3", 10)] {
+        store.submit(&order("led", id, secs), MANY, after(0)).await.unwrap();
+    }
+
+    let early = sweep(&store, 9).await;
+    let due = sweep(&store, 10).await;
+
+    assert_eq!(early.changed, []);
+    let expired: Vec<_> = due.changed.iter().map(|c| (c.id.as_str(), c.state, c.finished_at)).collect();
+    let at = Some(after(10).wall);
+    assert_eq!(expired, [("c1", CommandState::Expired, at), ("c3", CommandState::Expired, at)]);
+    assert_eq!(sweep(&store, 11).await.changed, []);
+    assert_eq!(state(&store, "c2").await, CommandState::Queued);
+}
+
+pub async fn a_claim_that_holds_outlives_the_commands_time(store: Arc<dyn Store>) {
+    known(&store, "led").await;
+    store.submit(&order("led", "done", 10), MANY, after(0)).await.unwrap();
+    let done = claim_one(&store, after(9)).await;
+
+    // Begun in time: what came of it is worth more than that it took long.
+    let swept = sweep(&store, 12).await;
+    let finished = finish(&store, &succeeded(&done, None), after(13)).await.unwrap();
+
+    store.submit(&order("led", "lost", 10), MANY, after(20)).await.unwrap();
+    claim_one(&store, after(20)).await;
+    let lost = sweep(&store, 20 + LEASE_SECS).await;
+
+    assert_eq!(swept.changed, []);
+    assert_eq!(finished.state, CommandState::Succeeded);
+    assert_eq!(lost.changed[0].state, CommandState::Expired);
+}
+
+pub async fn a_sweep_says_when_the_next_is_due(store: Arc<dyn Store>) {
+    assert_eq!(sweep(&store, 0).await.next, None);
+    waiting(&store, &["c1"]).await;
+    store.submit(&order("led", "c2", 40), MANY, after(0)).await.unwrap();
+
+    let queued = sweep(&store, 0).await;
+    claim(&store, 1, after(5)).await;
+    let leased = sweep(&store, 5).await;
+    let back = sweep(&store, 35).await;
+    let expired = sweep(&store, 40).await;
+
+    assert_eq!(queued.next, Some(after(40).steady));
+    assert_eq!(leased.next, Some(after(5 + LEASE_SECS).steady));
+    assert_eq!((back.changed.len(), back.next), (1, Some(after(40).steady)));
+    assert_eq!((expired.changed.len(), expired.next), (1, Some(after(3600).steady)));
+}
+
+pub async fn a_queued_command_can_be_taken_back(store: Arc<dyn Store>) {
+    waiting(&store, &["c1", "c2"]).await;
+    let leased = claim_one(&store, after(0)).await;
+
+    let cancelled = store.cancel(&"c2".to_owned(), after(1)).await.unwrap();
+    let leased_one = store.cancel(&leased.command.id, after(1)).await;
+    let again = store.cancel(&"c2".to_owned(), after(2)).await;
+    let nobodys = store.cancel(&"c3".to_owned(), after(2)).await;
+
+    assert_eq!((cancelled.state, cancelled.finished_at), (CommandState::Cancelled, Some(after(1).wall)));
+    assert_eq!(command(&store, "c2").await, cancelled);
+    assert!(matches!(leased_one, Err(StoreError::Conflict(_))), "{leased_one:?}");
+    assert!(matches!(again, Err(StoreError::Conflict(_))), "{again:?}");
+    assert!(matches!(nobodys, Err(StoreError::NotFound(_))), "{nobodys:?}");
+}
+
+pub async fn a_clock_set_back_gives_no_command_more_than_its_time(store: Arc<dyn Store>) {
+    known(&store, "led").await;
+    known(&store, "other").await;
+    store.submit(&order("led", "queued", 60), MANY, after(1_000_000)).await.unwrap();
+    store.submit(&order("other", "leased", 3600), MANY, after(1_000_000)).await.unwrap();
+    store.claim(&module("other"), 1, TERMS, after(1_000_000)).await.unwrap();
+
+    // The hub starts anew, more than eleven days earlier.
+    store.clamp_deadlines(TERMS, after(0)).await.unwrap();
+
+    assert_eq!(command(&store, "queued").await.expires_at, after(60).wall);
+    let back = sweep(&store, LEASE_SECS).await;
+    assert_eq!((back.changed[0].id.as_str(), back.changed[0].state), ("leased", CommandState::Queued));
+    assert_eq!(back.next, Some(after(60).steady));
+    let expired = sweep(&store, 60).await;
+    assert_eq!((expired.changed[0].id.as_str(), expired.changed[0].state), ("queued", CommandState::Expired));
+    assert_eq!(expired.next, Some(after(3600).steady));
+}
+
+pub async fn a_clock_set_forward_gives_no_command_more_time(store: Arc<dyn Store>) {
+    waiting(&store, &["c1"]).await;
+    let far = Now { wall: Timestamp::END, steady: Steady(Timestamp::END) };
+
+    store.clamp_deadlines(TERMS, far).await.unwrap();
+
+    assert_eq!(command(&store, "c1").await.expires_at, after(3600).wall);
+    assert_eq!(claim(&store, 1, far).await, []);
+    let swept = store.sweep_commands(TERMS, far).await.unwrap();
+    assert_eq!((swept.changed[0].state, swept.next), (CommandState::Expired, None));
+}
+
+pub async fn commands_are_listed_newest_first(store: Arc<dyn Store>) {
+    waiting(&store, &["c1", "c2", "c3", "c4", "c5"]).await;
+    known(&store, "other").await;
+    store.submit(&order("other", "o1", 60), MANY, after(0)).await.unwrap();
+    store.cancel(&"c3".to_owned(), after(0)).await.unwrap();
+    let led = module("led");
+
+    for limit in [1, 2, 5, 6] {
+        let (found, _) = all(limit, async |page| store.commands(&led, &page).await.unwrap()).await;
+
+        let found: Vec<_> = found.iter().map(|command| command.id.as_str()).collect();
+        assert_eq!(found, ["c5", "c4", "c3", "c2", "c1"], "limit {limit}");
+    }
+    assert_eq!(store.commands(&module("nobody"), &page(1)).await.unwrap().items, []);
+}

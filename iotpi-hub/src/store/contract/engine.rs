@@ -1,0 +1,64 @@
+//! Writing at once, being cancelled, closing.
+
+use std::{future::Future, pin::pin, sync::Arc, task::Context};
+
+use iotpi_core::{Quantity, Reading, Sample, Timestamp};
+
+use super::{MANY, after, module, page, start};
+use crate::store::{SeriesKey, Store, StoreError};
+
+fn reading(n: u32) -> Reading {
+    let taken_at = Timestamp::from_micros(start().as_micros() + i64::from(n / 2));
+    Reading::new(module("attic"), Sample::new(Quantity::Temperature, f64::from(n)), taken_at)
+}
+
+async fn kept(store: &Arc<dyn Store>) -> Vec<f64> {
+    let series = SeriesKey { module_id: module("attic"), sensor: Quantity::Temperature.name() };
+    let recent = store.recent(&series, 10_000).await.unwrap();
+    recent.iter().filter_map(|reading| reading.outcome.value()).collect()
+}
+
+pub async fn writes_at_once_are_all_kept(store: Arc<dyn Store>) {
+    let mut tasks = Vec::new();
+    for n in 0..200 {
+        let store = Arc::clone(&store);
+        tasks.push(tokio::spawn(async move { store.record(vec![reading(n)], MANY, after(0)).await }));
+    }
+    let mut new_modules = 0;
+    for task in tasks {
+        new_modules += task.await.unwrap().unwrap().len();
+    }
+
+    let mut kept = kept(&store).await;
+    kept.sort_by(f64::total_cmp);
+    assert_eq!(kept, (0..200).map(f64::from).collect::<Vec<_>>());
+    assert_eq!(new_modules, 1);
+}
+
+pub async fn a_cancelled_write_happens_wholly_or_not_at_all(store: Arc<dyn Store>) {
+    for n in 0..50 {
+        let batch = vec![reading(2 * n), reading(2 * n + 1)];
+        let mut write = pin!(store.record(batch, MANY, after(0)));
+        // Begun, and nobody waits for the answer.
+        let _ = write.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop()));
+    }
+    store.check().await.unwrap();
+
+    let kept = kept(&store).await;
+    for pair in kept.chunks(2) {
+        assert_eq!(pair.len(), 2, "half a batch: {kept:?}");
+        assert_eq!((pair[0] % 2.0, pair[1]), (0.0, pair[0] + 1.0), "half a batch: {kept:?}");
+    }
+}
+
+pub async fn a_closed_store_answers_closed(store: Arc<dyn Store>) {
+    store.record(vec![reading(0)], MANY, after(0)).await.unwrap();
+    store.check().await.unwrap();
+
+    store.close().await.unwrap();
+
+    assert!(matches!(store.record(vec![reading(1)], MANY, after(0)).await, Err(StoreError::Closed)));
+    assert!(matches!(store.modules(&page(1)).await, Err(StoreError::Closed)));
+    assert!(matches!(store.check().await, Err(StoreError::Closed)));
+    assert!(matches!(store.close().await, Err(StoreError::Closed)));
+}

@@ -1,0 +1,164 @@
+//! What every engine promises, each promise a test. An engine only says how it opens an empty store.
+//!
+//! ```no_run
+//! # mod engine {
+//! use std::sync::Arc;
+//! use iotpi_hub::store::{self, Store};
+//!
+//! /// An empty store, and what must live as long as it does.
+//! async fn fresh() -> (Arc<dyn Store>, impl Sized) {
+//!     (store::open("sqlite::memory:").await.expect("a database in memory"), ())
+//! }
+//!
+//! iotpi_hub::store_contract!(fresh);
+//! # }
+//! # fn main() {}
+//! ```
+#![allow(missing_docs, reason = "the name of a promise is its sentence")]
+#![allow(clippy::missing_panics_doc, reason = "a promise that is broken panics")]
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
+pub mod commands;
+pub mod engine;
+pub mod modules;
+pub mod people;
+pub mod readings;
+
+use std::{sync::Arc, time::Duration};
+
+use iotpi_core::{ModuleId, Page, Timestamp};
+
+use super::{Now, PageRequest, Steady, Store};
+
+/// Generates one test a promise. Give it the name of an async function that answers an empty store and a guard.
+#[macro_export]
+macro_rules! store_contract {
+    ($fresh:ident) => {
+        $crate::store_contract! { @promises $fresh;
+            readings:
+                a_record_is_read_back_as_it_was_taken,
+                a_number_that_is_none_is_kept_as_a_gap,
+                new_modules_are_named_once_and_known_from_then_on,
+                a_batch_is_kept_whole_or_not_at_all,
+                a_series_keeps_its_unit,
+                series_are_limited,
+                records_are_found_by_module_and_time,
+                records_of_one_microsecond_are_all_kept_in_order_of_arrival,
+                records_go_either_way_on_every_page,
+                a_page_goes_on_behind_what_came_meanwhile,
+                a_cursor_of_another_list_is_refused,
+                the_newest_record_of_each_series_is_the_latest_taken,
+                the_recent_records_of_a_series_come_oldest_first,
+                stretches_are_summed_up,
+                stretches_are_paged_in_order,
+                stretches_keep_to_the_time_asked_for,
+            ;
+            modules:
+                a_registered_module_is_read_back,
+                a_second_manifest_replaces_the_first,
+                the_last_state_wins,
+                a_module_was_seen_when_it_was_last_touched,
+                modules_are_listed_by_id,
+                a_removed_module_leaves_nothing_behind,
+                a_module_nobody_knows_cannot_be_removed,
+            ;
+            commands:
+                a_submitted_command_waits,
+                a_command_for_nobody_is_refused,
+                a_second_command_of_the_same_id_is_refused,
+                waiting_commands_are_limited,
+                commands_are_claimed_oldest_first,
+                while_a_command_is_leased_no_later_one_is,
+                claims_at_once_never_share_a_command,
+                an_overdue_command_is_never_handed_over,
+                an_outcome_ends_a_command,
+                the_same_report_twice_is_one,
+                a_second_outcome_is_refused,
+                only_the_present_claim_may_report,
+                another_modules_command_cannot_be_finished,
+                a_lost_claim_comes_back_when_its_lease_ends,
+                a_command_that_came_back_keeps_its_place,
+                a_command_claimed_too_often_is_dead,
+                a_hazardous_command_is_handed_over_once,
+                what_outlived_its_time_expires,
+                a_claim_that_holds_outlives_the_commands_time,
+                a_sweep_says_when_the_next_is_due,
+                a_queued_command_can_be_taken_back,
+                a_clock_set_back_gives_no_command_more_than_its_time,
+                a_clock_set_forward_gives_no_command_more_time,
+                commands_are_listed_newest_first,
+            ;
+            people:
+                only_one_user_is_the_first,
+                a_session_lasts_until_it_ends,
+                a_session_can_be_ended_early,
+                a_session_needs_a_user,
+                a_token_is_found_by_its_secret,
+                token_names_are_taken_once,
+                a_tokens_use_is_kept_to_the_hour,
+                a_revoked_token_is_gone,
+                tokens_are_listed_by_name,
+                a_secret_of_the_hub_stays_what_it_was,
+            ;
+            engine:
+                writes_at_once_are_all_kept,
+                a_cancelled_write_happens_wholly_or_not_at_all,
+                a_closed_store_answers_closed,
+            ;
+        }
+    };
+    (@promises $fresh:ident; $($part:ident: $($promise:ident,)* ;)*) => {$(
+        mod $part {
+            $(
+                #[tokio::test]
+                async fn $promise() {
+                    let (store, _guard) = super::$fresh().await;
+                    $crate::store::contract::$part::$promise(store).await;
+                }
+            )*
+        }
+    )*};
+}
+
+/// The hub's limit on series in these tests.
+const MANY: u64 = 10_000;
+
+fn start() -> Timestamp {
+    Timestamp::from_micros(1_795_472_000_000_000)
+}
+
+/// So many seconds after the tests' beginning, on both clocks; the steady one is a little behind, as it may be.
+fn after(secs: u64) -> Now {
+    let wall = start().plus(Duration::from_secs(secs));
+    Now { wall, steady: Steady(wall.minus(Duration::from_millis(250))) }
+}
+
+fn module(id: &str) -> ModuleId {
+    ModuleId::new(id).unwrap()
+}
+
+fn page(limit: u32) -> PageRequest {
+    PageRequest { limit, cursor: None }
+}
+
+/// Follows a list to its end: its items, and how many each page had.
+async fn all<T>(limit: u32, mut next: impl AsyncFnMut(PageRequest) -> Page<T>) -> (Vec<T>, Vec<usize>) {
+    let (mut items, mut sizes) = (Vec::new(), Vec::new());
+    let mut request = page(limit);
+    loop {
+        let page = next(request).await;
+        sizes.push(page.items.len());
+        items.extend(page.items);
+        match page.next {
+            None => return (items, sizes),
+            cursor => request = PageRequest { limit, cursor },
+        }
+    }
+}
+
+/// A module the store knows.
+async fn known(store: &Arc<dyn Store>, id: &str) -> ModuleId {
+    let id = module(id);
+    store.touch(&[(id.clone(), start())], after(0)).await.unwrap();
+    id
+}

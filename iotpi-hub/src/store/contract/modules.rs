@@ -1,0 +1,130 @@
+//! Modules.
+
+use std::sync::Arc;
+
+use iotpi_core::{Manifest, Quantity, Reading, Sample};
+use serde_json::{Map, Value, json};
+
+use super::{MANY, after, all, commands, known, module, page, people, start};
+use crate::store::{ModuleRecord, ReadingQuery, SeriesKey, Store, StoreError};
+
+fn manifest(text: &str) -> Manifest {
+    serde_json::from_str(text).unwrap()
+}
+
+fn state(value: Value) -> Map<String, Value> {
+    value.as_object().unwrap().clone()
+}
+
+pub async fn a_registered_module_is_read_back(store: Arc<dyn Store>) {
+    let lamp = manifest(
+        r#"{"version": "0.1.0", "measures": [{"type": "temperature", "unit": "celsius", "every_secs": 60}],
+            "actions": [{"name": "set", "params": {"type": "object"}, "hazardous": true}],
+            "camera": {"width": 640, "height": 480, "fps": 12}, "heartbeat_secs": 10}"#,
+    );
+
+    let answer = store.register(&module("led"), &lamp, after(1)).await.unwrap();
+
+    let expected = ModuleRecord {
+        id: module("led"),
+        manifest: Some(lamp),
+        last_seen_at: None,
+        registered_at: after(1).wall,
+        state: None,
+    };
+    assert_eq!(answer, expected);
+    assert_eq!(store.module(&module("led")).await.unwrap(), Some(expected));
+    assert_eq!(store.module(&module("other")).await.unwrap(), None);
+}
+
+pub async fn a_second_manifest_replaces_the_first(store: Arc<dyn Store>) {
+    store.register(&module("led"), &manifest(r#"{"version": "1"}"#), after(1)).await.unwrap();
+    store.report_state(&module("led"), &state(json!({"on": true})), after(2)).await.unwrap();
+
+    let answer = store.register(&module("led"), &manifest(r#"{"version": "2"}"#), after(3)).await.unwrap();
+
+    assert_eq!(answer.manifest.unwrap().version.as_deref(), Some("2"));
+    assert_eq!(answer.registered_at, after(1).wall);
+    assert_eq!(answer.state, Some((state(json!({"on": true})), after(2).wall)));
+}
+
+pub async fn the_last_state_wins(store: Arc<dyn Store>) {
+    let first =
+        store.report_state(&module("led"), &state(json!({"on": true, "x": 1})), after(1)).await.unwrap();
+    let last = state(json!({"on": false, "nested": {"list": [1, null, "ü"]}}));
+
+    let answer = store.report_state(&module("led"), &last, after(2)).await.unwrap();
+
+    assert_eq!((first.manifest, first.registered_at), (None, after(1).wall));
+    assert_eq!(answer.state, Some((last, after(2).wall)));
+    assert_eq!(store.module(&module("led")).await.unwrap(), Some(answer));
+}
+
+pub async fn a_module_was_seen_when_it_was_last_touched(store: Arc<dyn Store>) {
+    let (a, b) = (module("a"), module("b"));
+    store.touch(&[(a.clone(), after(5).wall), (b.clone(), after(6).wall)], after(6)).await.unwrap();
+
+    // The clock was set back: what it says now counts.
+    store.touch(&[(a.clone(), after(2).wall)], after(2)).await.unwrap();
+    store.touch(&[], after(9)).await.unwrap();
+
+    let (a, b) = (store.module(&a).await.unwrap().unwrap(), store.module(&b).await.unwrap().unwrap());
+    assert_eq!((a.last_seen_at, a.registered_at), (Some(after(2).wall), after(6).wall));
+    assert_eq!(b.last_seen_at, Some(after(6).wall));
+}
+
+pub async fn modules_are_listed_by_id(store: Arc<dyn Store>) {
+    let ids = ["0", "a", "a-1", "a_1", "b", "zz"];
+    for id in ids.iter().rev() {
+        known(&store, id).await;
+    }
+
+    for limit in [1, 2, 6, 7] {
+        let (found, _) = all(limit, async |page| store.modules(&page).await.unwrap()).await;
+
+        let found: Vec<_> = found.iter().map(|module| module.id.as_str()).collect();
+        assert_eq!(found, ids, "limit {limit}");
+    }
+}
+
+pub async fn a_removed_module_leaves_nothing_behind(store: Arc<dyn Store>) {
+    let (led, other) = (module("led"), module("other"));
+    let reading = |of| Reading::new(of, Sample::new(Quantity::Temperature, 1.0), start());
+    store.record(vec![reading(led.clone()), reading(other.clone())], MANY, after(0)).await.unwrap();
+    store.report_state(&led, &state(json!({"on": true})), after(0)).await.unwrap();
+    let order = commands::order("led", "gone", 60);
+    store.submit(&order, 100, after(0)).await.unwrap();
+    store.submit(&commands::order("other", "stays", 60), 100, after(0)).await.unwrap();
+    store.add_token(&[1; 32], &people::token("led-token", Some("led"))).await.unwrap();
+    store.add_token(&[2; 32], &people::token("other-token", Some("other"))).await.unwrap();
+
+    store.remove_module(&led).await.unwrap();
+
+    let everything = ReadingQuery {
+        sensor: Quantity::Temperature.name(),
+        module_id: None,
+        since: None,
+        until: None,
+        ascending: true,
+    };
+    assert_eq!(store.module(&led).await.unwrap(), None);
+    assert_eq!(store.readings(&everything, &page(10)).await.unwrap().items.len(), 1);
+    assert_eq!(store.newest(None, &page(10)).await.unwrap().items.len(), 1);
+    assert_eq!(store.command(&order.id).await.unwrap(), None);
+    assert_eq!(store.token(&[1; 32]).await.unwrap(), None);
+    assert!(store.command(&"stays".to_owned()).await.unwrap().is_some());
+    assert!(store.token(&[2; 32]).await.unwrap().is_some());
+
+    // One of the same name begins anew.
+    store.record(vec![reading(led.clone())], MANY, after(1)).await.unwrap();
+    let series = SeriesKey { module_id: led.clone(), sensor: everything.sensor.clone() };
+    assert_eq!(store.recent(&series, 10).await.unwrap().len(), 1);
+    assert_eq!(store.commands(&led, &page(10)).await.unwrap().items, []);
+    assert_eq!(store.module(&led).await.unwrap().unwrap().state, None);
+}
+
+pub async fn a_module_nobody_knows_cannot_be_removed(store: Arc<dyn Store>) {
+    let answer = store.remove_module(&module("nobody")).await;
+
+    assert!(matches!(answer, Err(StoreError::NotFound(_))), "{answer:?}");
+}

@@ -1,0 +1,324 @@
+//! Records and their series.
+
+use std::{sync::Arc, time::Duration};
+
+use iotpi_core::{Outcome, Quantity, Reading, SensorType, Timestamp, Unit};
+
+use super::{MANY, after, all, module, page, start};
+use crate::store::{PageRequest, ReadingQuery, SeriesKey, Store, StoreError};
+
+fn sensor(name: &str) -> SensorType {
+    SensorType::new(name).unwrap()
+}
+
+fn at(secs: i64) -> Timestamp {
+    Timestamp::from_micros(start().as_micros() + secs * 1_000_000)
+}
+
+fn temperature(of: &str, secs: i64, value: f64) -> Reading {
+    Reading {
+        module_id: module(of),
+        quantity: Quantity::Temperature,
+        outcome: Outcome::Value(value),
+        taken_at: at(secs),
+        received_at: Some(at(secs + 1)),
+    }
+}
+
+fn gap(of: &str, secs: i64, reason: &str) -> Reading {
+    Reading { outcome: Outcome::no_data(reason), ..temperature(of, secs, 0.0) }
+}
+
+fn custom(of: &str, name: &str, unit: &str, value: f64) -> Reading {
+    let quantity = Quantity::Custom { name: sensor(name), unit: Unit::parse(unit).unwrap() };
+    Reading { quantity, ..temperature(of, 0, value) }
+}
+
+fn query(name: &str) -> ReadingQuery {
+    ReadingQuery { sensor: sensor(name), module_id: None, since: None, until: None, ascending: false }
+}
+
+async fn record(store: &Arc<dyn Store>, readings: &[Reading]) {
+    store.record(readings.to_vec(), MANY, after(0)).await.unwrap();
+}
+
+async fn every(store: &Arc<dyn Store>, query: &ReadingQuery) -> Vec<Reading> {
+    store.readings(query, &page(1000)).await.unwrap().items
+}
+
+fn values(readings: &[Reading]) -> Vec<f64> {
+    readings.iter().filter_map(|reading| reading.outcome.value()).collect()
+}
+
+pub async fn a_record_is_read_back_as_it_was_taken(store: Arc<dyn Store>) {
+    let taken = [
+        temperature("attic", 0, -12.345_678_9),
+        gap("attic", 1, "no answer from 0x76"),
+        custom("attic", "soil-moisture", "bunches", f64::MAX),
+    ];
+
+    record(&store, &taken).await;
+
+    assert_eq!(every(&store, &query("temperature")).await, [taken[1].clone(), taken[0].clone()]);
+    assert_eq!(every(&store, &query("soil-moisture")).await, [taken[2].clone()]);
+    assert_eq!(every(&store, &query("pressure")).await, []);
+}
+
+pub async fn a_number_that_is_none_is_kept_as_a_gap(store: Arc<dyn Store>) {
+    record(&store, &[temperature("attic", 0, f64::NAN), temperature("attic", 1, f64::INFINITY)]).await;
+
+    let kept = every(&store, &query("temperature")).await;
+
+    assert_eq!(kept.len(), 2);
+    assert!(kept.iter().all(|reading| matches!(reading.outcome, Outcome::NoData(_))), "{kept:?}");
+}
+
+pub async fn new_modules_are_named_once_and_known_from_then_on(store: Arc<dyn Store>) {
+    let batch =
+        vec![temperature("attic", 0, 1.0), temperature("cellar", 0, 1.0), temperature("attic", 1, 1.0)];
+
+    let first = store.record(batch.clone(), MANY, after(7)).await.unwrap();
+    let second = store.record(batch, MANY, after(8)).await.unwrap();
+
+    assert_eq!(first, [module("attic"), module("cellar")]);
+    assert_eq!(second, []);
+    let attic = store.module(&module("attic")).await.unwrap().unwrap();
+    assert_eq!(attic.registered_at, after(7).wall);
+    assert_eq!((attic.manifest, attic.last_seen_at, attic.state), (None, None, None));
+}
+
+pub async fn a_batch_is_kept_whole_or_not_at_all(store: Arc<dyn Store>) {
+    record(&store, &[custom("attic", "soil", "bunches", 1.0)]).await;
+
+    let refused = store
+        .record(
+            vec![
+                temperature("attic", 0, 1.0),
+                temperature("cellar", 0, 1.0),
+                custom("attic", "soil", "bananas", 1.0),
+            ],
+            MANY,
+            after(0),
+        )
+        .await;
+
+    assert!(matches!(refused, Err(StoreError::OtherUnit { index: 2, .. })), "{refused:?}");
+    assert_eq!(every(&store, &query("temperature")).await, []);
+    assert_eq!(every(&store, &query("soil")).await.len(), 1);
+    assert_eq!(store.module(&module("cellar")).await.unwrap(), None);
+    assert_eq!(store.series_units().await.unwrap().len(), 1);
+}
+
+pub async fn a_series_keeps_its_unit(store: Arc<dyn Store>) {
+    let bunches = Unit::parse("bunches").unwrap();
+    record(&store, &[custom("attic", "soil", "bunches", 1.0), custom("cellar", "soil", "bananas", 1.0)])
+        .await;
+
+    let refused = store.record(vec![custom("attic", "soil", "bananas", 1.0)], MANY, after(0)).await;
+
+    assert!(matches!(refused, Err(StoreError::OtherUnit { index: 0, unit }) if unit == bunches));
+    let mut units = store.series_units().await.unwrap();
+    units.sort_by(|a, b| a.0.cmp(&b.0));
+    let key = |of| SeriesKey { module_id: module(of), sensor: sensor("soil") };
+    assert_eq!(units, [(key("attic"), bunches), (key("cellar"), Unit::parse("bananas").unwrap())]);
+}
+
+pub async fn series_are_limited(store: Arc<dyn Store>) {
+    let record = async |readings| store.record(readings, 2, after(0)).await;
+    record(vec![temperature("a", 0, 1.0), temperature("b", 0, 1.0)]).await.unwrap();
+
+    let refused = record(vec![temperature("a", 1, 1.0), temperature("c", 1, 1.0)]).await;
+
+    assert!(matches!(refused, Err(StoreError::LimitReached { limit: 2, .. })), "{refused:?}");
+    assert_eq!(store.module(&module("c")).await.unwrap(), None);
+    record(vec![temperature("a", 2, 1.0), temperature("b", 2, 1.0)]).await.unwrap();
+}
+
+pub async fn records_are_found_by_module_and_time(store: Arc<dyn Store>) {
+    for secs in 0..5 {
+        let value = f64::from(i32::try_from(secs).unwrap());
+        record(&store, &[temperature("attic", secs, value), temperature("cellar", secs, 10.0 + value)]).await;
+    }
+
+    let attic = ReadingQuery { module_id: Some(module("attic")), ..query("temperature") };
+    let since = ReadingQuery { since: Some(at(3)), ..attic.clone() };
+    let until = ReadingQuery { until: Some(at(3)), ..attic.clone() };
+    let between = ReadingQuery { since: Some(at(1)), until: Some(at(2)), ..query("temperature") };
+    let nobodys = ReadingQuery { module_id: Some(module("nobody")), ..query("temperature") };
+
+    assert_eq!(values(&every(&store, &attic).await), [4.0, 3.0, 2.0, 1.0, 0.0]);
+    assert_eq!(values(&every(&store, &since).await), [4.0, 3.0], "since is inclusive");
+    assert_eq!(values(&every(&store, &until).await), [2.0, 1.0, 0.0], "until is exclusive");
+    assert_eq!(values(&every(&store, &between).await), [11.0, 1.0]);
+    assert_eq!(every(&store, &nobodys).await, []);
+}
+
+pub async fn records_of_one_microsecond_are_all_kept_in_order_of_arrival(store: Arc<dyn Store>) {
+    record(&store, &[temperature("attic", 0, 1.0), temperature("attic", 0, 2.0)]).await;
+    record(&store, &[temperature("cellar", 0, 3.0)]).await;
+    record(&store, &[temperature("attic", 0, 4.0)]).await;
+
+    let ascending = ReadingQuery { ascending: true, ..query("temperature") };
+
+    assert_eq!(values(&every(&store, &ascending).await), [1.0, 2.0, 3.0, 4.0]);
+    assert_eq!(values(&every(&store, &query("temperature")).await), [4.0, 3.0, 2.0, 1.0]);
+}
+
+pub async fn records_go_either_way_on_every_page(store: Arc<dyn Store>) {
+    let taken: Vec<_> =
+        (0..21).map(|n: i64| temperature(["a", "b", "c"][n as usize % 3], n / 2, n as f64)).collect();
+    record(&store, &taken).await;
+
+    for (limit, sizes) in [(1, vec![1; 21]), (4, vec![4, 4, 4, 4, 4, 1]), (7, vec![7; 3]), (1000, vec![21])] {
+        for ascending in [true, false] {
+            let query = ReadingQuery { ascending, ..query("temperature") };
+
+            let (found, pages) = all(limit, async |page| store.readings(&query, &page).await.unwrap()).await;
+
+            let mut expected: Vec<_> = (0..21).map(f64::from).collect();
+            if !ascending {
+                expected.reverse();
+            }
+            assert_eq!(values(&found), expected, "limit {limit}");
+            assert_eq!(pages, sizes, "limit {limit}");
+        }
+    }
+}
+
+pub async fn a_page_goes_on_behind_what_came_meanwhile(store: Arc<dyn Store>) {
+    record(&store, &[1, 2, 3, 4].map(|n| temperature("attic", n, n as f64))).await;
+    let first = store.readings(&query("temperature"), &page(2)).await.unwrap();
+
+    record(&store, &[temperature("attic", 5, 5.0), temperature("attic", 0, 0.0)]).await;
+    let second = PageRequest { limit: 10, cursor: first.next };
+    let second = store.readings(&query("temperature"), &second).await.unwrap();
+
+    assert_eq!(values(&first.items), [4.0, 3.0]);
+    assert_eq!(values(&second.items), [2.0, 1.0, 0.0]);
+    assert_eq!(second.next, None);
+}
+
+pub async fn a_cursor_of_another_list_is_refused(store: Arc<dyn Store>) {
+    record(&store, &[temperature("a", 0, 1.0), temperature("a", 1, 1.0), temperature("b", 0, 1.0)]).await;
+    let whole = query("temperature");
+    let cursor = store.readings(&whole, &page(1)).await.unwrap().next.unwrap();
+    let with = |cursor: &str| PageRequest { limit: 1, cursor: Some(cursor.to_owned()) };
+
+    assert!(store.readings(&whole, &with(&cursor)).await.is_ok());
+    for other in [
+        query("pressure"),
+        ReadingQuery { module_id: Some(module("a")), ..whole.clone() },
+        ReadingQuery { since: Some(at(0)), ..whole.clone() },
+        ReadingQuery { until: Some(at(9)), ..whole.clone() },
+        ReadingQuery { ascending: true, ..whole.clone() },
+    ] {
+        let answer = store.readings(&other, &with(&cursor)).await;
+        assert!(matches!(answer, Err(StoreError::BadCursor)), "{other:?}: {answer:?}");
+    }
+    let minute = Duration::from_secs(60);
+    assert!(matches!(store.buckets(&whole, minute, &with(&cursor)).await, Err(StoreError::BadCursor)));
+    assert!(matches!(store.newest(None, &with(&cursor)).await, Err(StoreError::BadCursor)));
+    assert!(matches!(store.modules(&with(&cursor)).await, Err(StoreError::BadCursor)));
+    let half = &cursor[..cursor.len() / 2];
+    for nonsense in ["", "x", "0", "%00", "🙂", half, &format!("{cursor}00")] {
+        let answer = store.readings(&whole, &with(nonsense)).await;
+        assert!(matches!(answer, Err(StoreError::BadCursor)), "{nonsense}: {answer:?}");
+    }
+}
+
+pub async fn the_newest_record_of_each_series_is_the_latest_taken(store: Arc<dyn Store>) {
+    // What was delivered last is not the newest: an outbox may be late.
+    let newest = [
+        temperature("attic", 9, 1.0),
+        Reading { taken_at: at(9), ..custom("cellar", "soil", "bunches", 2.0) },
+        gap("cellar", 9, "unplugged"),
+    ];
+    record(&store, &newest).await;
+    let older = newest.clone().map(|reading| Reading { taken_at: at(3), ..reading });
+    record(&store, &older).await;
+
+    let (found, pages) = all(1, async |page| store.newest(None, &page).await.unwrap()).await;
+    let cellars = store.newest(Some(&module("cellar")), &page(10)).await.unwrap();
+
+    assert_eq!(found, newest);
+    assert_eq!(pages, [1, 1, 1]);
+    assert_eq!(cellars.items, newest[1..]);
+    assert_eq!(store.newest(Some(&module("nobody")), &page(10)).await.unwrap().items, []);
+}
+
+pub async fn the_recent_records_of_a_series_come_oldest_first(store: Arc<dyn Store>) {
+    record(&store, &[3, 1, 4, 2].map(|n| temperature("attic", n, n as f64))).await;
+    record(&store, &[temperature("cellar", 5, 5.0)]).await;
+    let recent = async |of, count| {
+        let series = SeriesKey { module_id: module(of), sensor: sensor("temperature") };
+        values(&store.recent(&series, count).await.unwrap())
+    };
+
+    assert_eq!(recent("attic", 3).await, [2.0, 3.0, 4.0]);
+    assert_eq!(recent("attic", 100).await, [1.0, 2.0, 3.0, 4.0]);
+    assert!(recent("attic", 0).await.is_empty());
+    assert!(recent("nobody", 3).await.is_empty());
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A whole UTC day's first second, as seconds after the tests' beginning.
+fn midnight() -> i64 {
+    -(start().as_micros() / 1_000_000).rem_euclid(86_400)
+}
+
+pub async fn stretches_are_summed_up(store: Arc<dyn Store>) {
+    let day = midnight();
+    record(&store, &[temperature("attic", day, 1.0), temperature("attic", day + 59, 4.0)]).await;
+    record(&store, &[gap("attic", day + 30, "no answer"), gap("attic", day + 180, "no answer")]).await;
+    record(&store, &[temperature("attic", day + 60, -7.5)]).await;
+
+    let found = store.buckets(&query("temperature"), MINUTE, &page(10)).await.unwrap();
+    let days = store.buckets(&query("temperature"), Duration::from_secs(86_400), &page(10)).await.unwrap();
+
+    let seen: Vec<_> =
+        found.items.iter().map(|b| (b.start, b.avg, b.min, b.max, b.count, b.missing)).collect();
+    assert_eq!(
+        seen,
+        [
+            (at(day), Some(2.5), Some(1.0), Some(4.0), Some(2), 1),
+            (at(day + 60), Some(-7.5), Some(-7.5), Some(-7.5), Some(1), 0),
+            (at(day + 180), None, None, None, Some(0), 1),
+        ]
+    );
+    assert!(found.items.iter().all(|b| b.unit == Unit::CELSIUS && b.kind == sensor("temperature")));
+    assert_eq!(days.items.len(), 1);
+    assert_eq!((days.items[0].start, days.items[0].count, days.items[0].missing), (at(day), Some(3), 2));
+}
+
+pub async fn stretches_are_paged_in_order(store: Arc<dyn Store>) {
+    let day = midnight();
+    // Far apart and close together, so that an engine which goes forward in steps must find both.
+    let minutes = [0, 1, 2, 3, 60 * 24 * 400, 60 * 24 * 400 + 1];
+    for minute in minutes {
+        record(&store, &["c", "a", "b"].map(|of| temperature(of, day + 60 * minute, 1.0))).await;
+    }
+    let expected: Vec<_> =
+        minutes.iter().flat_map(|m| ["a", "b", "c"].map(|of| (at(day + 60 * m), module(of)))).collect();
+
+    for limit in [1, 2, 3, 5, 17, 18, 1000] {
+        let whole = query("temperature");
+        let (found, pages) =
+            all(limit, async |page| store.buckets(&whole, MINUTE, &page).await.unwrap()).await;
+
+        let found: Vec<_> = found.into_iter().map(|bucket| (bucket.start, bucket.module_id)).collect();
+        assert_eq!(found, expected, "limit {limit}");
+        assert_eq!(pages.len(), 18_usize.div_ceil(limit as usize), "limit {limit}");
+    }
+}
+
+pub async fn stretches_keep_to_the_time_asked_for(store: Arc<dyn Store>) {
+    let day = midnight();
+    record(&store, &[0, 30, 60, 90, 120].map(|secs| temperature("attic", day + secs, secs as f64))).await;
+    let part = ReadingQuery { since: Some(at(day + 30)), until: Some(at(day + 90)), ..query("temperature") };
+
+    let found = store.buckets(&part, MINUTE, &page(10)).await.unwrap().items;
+
+    let seen: Vec<_> = found.iter().map(|b| (b.start, b.min, b.max)).collect();
+    assert_eq!(seen, [(at(day), Some(30.0), Some(30.0)), (at(day + 60), Some(60.0), Some(60.0))]);
+}
