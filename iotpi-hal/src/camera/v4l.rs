@@ -25,6 +25,9 @@ use tokio::sync::watch;
 
 use super::yuyv;
 
+/// What a camera may send.
+const SPOKEN: [FrameFormat; 2] = [FrameFormat::MJPEG, FrameFormat::YUYV];
+
 /// What the thread says last: the newest frame, or why it ended.
 type Newest = Option<Result<Frame, Arc<DeviceError>>>;
 
@@ -148,20 +151,26 @@ fn start(wish: &Wish, clock: Arc<dyn Clock>) -> Result<(CameraSpec, watch::Recei
 }
 
 fn open_device(wish: &Wish) -> Result<Device, DeviceError> {
-    let closest = |format: FrameFormat| {
-        let wanted = CameraFormat::new(wish.format.resolution(), format, wish.format.frame_rate());
-        let request = RequestedFormat::with_formats(RequestedFormatType::Closest(wanted), &[format]).clone();
-        Device::new(CameraIndex::Index(wish.index), request)
-    };
-    // Only a camera that is there and offers no JPEG is worth the second question.
-    let mut device = closest(FrameFormat::MJPEG)
-        .or_else(|error| match error {
-            NokhwaError::OpenDeviceError(..) => Err(error),
-            _ => closest(FrameFormat::YUYV),
-        })
-        .map_err(|e| camera_error(wish, e))?;
-    device.open_stream().map_err(|e| camera_error(wish, e))?;
+    let failed = |e| camera_error(wish, e);
+    let request = RequestedFormat::with_formats(RequestedFormatType::None, &SPOKEN);
+    let mut device = Device::new(CameraIndex::Index(wish.index), request).map_err(failed)?;
+    let offered = device.compatible_camera_formats().map_err(failed)?;
+    if let Some(format) = nearest(&offered, wish.format) {
+        let exactly = RequestedFormat::with_formats(RequestedFormatType::Exact(format), &SPOKEN);
+        device.set_camera_requset(exactly).map_err(failed)?;
+    }
+    device.open_stream().map_err(failed)?;
     Ok(device)
+}
+
+/// What is nearest in size, then speaks JPEG, then is nearest in rate. nokhwa's own choice knows exact sizes only.
+fn nearest(offered: &[CameraFormat], wish: CameraFormat) -> Option<CameraFormat> {
+    let spoken = offered.iter().filter(|format| SPOKEN.contains(&format.format()));
+    spoken.copied().min_by_key(|format| {
+        let size = format.width().abs_diff(wish.width()) + format.height().abs_diff(wish.height());
+        let rate = format.frame_rate().abs_diff(wish.frame_rate());
+        (size, format.format() != FrameFormat::MJPEG, rate)
+    })
 }
 
 fn run(mut device: Device, wish: &Wish, clock: &dyn Clock, frames: &watch::Sender<Newest>) {
@@ -231,6 +240,23 @@ mod tests {
             V4l::open(Path::new("/dev/video250"), 640, 480, 15, ManualClock::at(Timestamp::MIN)).unwrap_err();
 
         assert_eq!(error.kind(), DeviceErrorKind::NotFound, "{error:?}");
+    }
+
+    #[test]
+    fn of_what_a_camera_offers_the_nearest_is_taken() {
+        let format = |w, h, format, fps| CameraFormat::new(Resolution::new(w, h), format, fps);
+        let offered = [
+            format(1920, 1080, FrameFormat::MJPEG, 30),
+            format(640, 360, FrameFormat::YUYV, 15),
+            format(640, 360, FrameFormat::MJPEG, 30),
+            format(640, 360, FrameFormat::MJPEG, 10),
+            format(640, 480, FrameFormat::GRAY, 15),
+        ];
+
+        let taken = nearest(&offered, format(640, 480, FrameFormat::MJPEG, 15));
+
+        assert_eq!(taken, Some(format(640, 360, FrameFormat::MJPEG, 10)));
+        assert_eq!(nearest(&offered[4..], offered[0]), None);
     }
 
     #[test]
