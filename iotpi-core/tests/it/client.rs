@@ -1,0 +1,127 @@
+//! The client against a peer that answers with exactly the bytes a test gives it. Against a real hub it is tested where
+//! the hub is.
+
+use std::time::Duration;
+
+use iotpi_core::{ErrorKind, HubClient, ModuleId, UplinkError};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    sync::mpsc,
+};
+
+/// A peer that answers each request on each connection with the next of `answers`, and tells what it was asked.
+async fn peer(answers: Vec<String>) -> (String, mpsc::UnboundedReceiver<(usize, String)>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (heard, asked) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        let mut answers = answers.into_iter();
+        let mut connection = 0;
+        while let Ok((mut socket, _)) = listener.accept().await {
+            connection += 1;
+            let mut request = Vec::new();
+            let mut buffer = [0; 4096];
+            loop {
+                match socket.read(&mut buffer).await {
+                    Ok(0) | Err(_) => break,
+                    Ok(n) => request.extend_from_slice(&buffer[..n]),
+                }
+                if request.windows(4).any(|w| w == b"\r\n\r\n") {
+                    heard.send((connection, String::from_utf8_lossy(&request).into_owned())).unwrap();
+                    request.clear();
+                    match answers.next() {
+                        Some(answer) => socket.write_all(answer.as_bytes()).await.unwrap(),
+                        None => std::future::pending().await,
+                    }
+                }
+            }
+        }
+    });
+    (url, asked)
+}
+
+fn answer(status: &str, body: &str) -> String {
+    format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+}
+
+const HEALTHY: &str = r#"{"status":"ok","version":"0.1.0","uptime_secs":1.5}"#;
+
+#[tokio::test]
+async fn connections_are_reused_and_the_token_is_shown() {
+    let (url, mut asked) = peer(vec![answer("200 OK", HEALTHY), answer("200 OK", HEALTHY)]).await;
+    let hub = HubClient::new(&url).unwrap().with_token("iotpi_abc");
+
+    hub.health().await.unwrap();
+    hub.health().await.unwrap();
+
+    let (first, request) = asked.recv().await.unwrap();
+    let (second, _) = asked.recv().await.unwrap();
+    assert_eq!((first, second), (1, 1));
+    assert!(request.contains("authorization: Bearer iotpi_abc"), "{request}");
+}
+
+#[tokio::test]
+async fn a_problem_document_becomes_a_typed_error() {
+    let body = r#"{"type":"urn:iotpi:problem:not_found","kind":"not_found","title":"Not found","status":404,"detail":"no module `x`","request_id":"r"}"#;
+    let (url, _asked) = peer(vec![answer("404 Not Found", body)]).await;
+
+    let error = HubClient::new(&url).unwrap().module(&ModuleId::new("x").unwrap()).await.unwrap_err();
+
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert_eq!(error.to_string(), "not_found: no module `x`");
+}
+
+#[tokio::test]
+async fn something_else_at_that_address_is_told_apart() {
+    let (url, _asked) =
+        peer(vec![answer("502 Bad Gateway", "<h1>oops</h1>"), answer("200 OK", "<h1>welcome</h1>")]).await;
+    let hub = HubClient::new(&url).unwrap();
+
+    for _ in 0..2 {
+        assert!(matches!(hub.health().await, Err(UplinkError::NotAHub { .. })));
+    }
+}
+
+#[tokio::test]
+async fn a_hub_that_does_not_answer_is_given_up_at_the_deadline() {
+    let (url, _asked) = peer(vec![]).await;
+    let hub = HubClient::new(&url).unwrap().with_deadline(Duration::from_millis(50));
+
+    let error = hub.health().await.unwrap_err();
+
+    assert!(matches!(error, UplinkError::Timeout { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_hub_that_is_not_there_is_unreachable() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+
+    let error = HubClient::new(&url).unwrap().health().await.unwrap_err();
+
+    assert!(matches!(error, UplinkError::Unreachable { .. }), "{error:?}");
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+}
+
+#[tokio::test]
+async fn all_pages_are_read_and_the_cursor_travels_encoded() {
+    let module = |id: &str| {
+        format!(
+            r#"{{"id":"{id}","manifest":null,"health":"unknown","last_seen_at":null,"registered_at":1e9,"state":null,"state_at":null}}"#
+        )
+    };
+    let (url, mut asked) = peer(vec![
+        answer("200 OK", &format!(r#"{{"items":[{}],"next":"a&b=c"}}"#, module("one"))),
+        answer("200 OK", &format!(r#"{{"items":[{}],"next":null}}"#, module("two"))),
+    ])
+    .await;
+
+    let modules = HubClient::new(&url).unwrap().modules().await.unwrap();
+
+    assert_eq!(modules.iter().map(|m| m.id.as_str()).collect::<Vec<_>>(), ["one", "two"]);
+    asked.recv().await.unwrap();
+    let (_, second) = asked.recv().await.unwrap();
+    assert!(second.contains("cursor=a%26b%3Dc"), "{second}");
+}

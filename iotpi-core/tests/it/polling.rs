@@ -1,0 +1,91 @@
+use std::time::Duration;
+
+use iotpi_core::{
+    DeviceError, DeviceErrorKind, ManualClock, Module, Outcome, Polling, Quantity, RunError, Runner,
+    Timestamp, measure,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::hub;
+
+#[tokio::test(start_paused = true)]
+async fn a_sensor_is_read_in_its_rhythm_and_stamped_by_the_clock() {
+    let (hub, stop) = (hub(), CancellationToken::new());
+    let clock = ManualClock::at(Timestamp::MIN);
+    let mut beats = 0;
+    let sensor = measure(Quantity::Temperature, {
+        let clock = clock.clone();
+        move || {
+            beats += 1;
+            clock.advance(Duration::from_secs(60));
+            let value = f64::from(beats);
+            async move { Ok(value) }
+        }
+    });
+    let module = Polling::new(sensor, Duration::from_secs(60)).with_clock(clock);
+
+    let running = tokio::spawn(Runner::new(hub.clone()).run_until(module, stop.clone()));
+    hub.until(|hub| hub.readings().len() == 3).await;
+    stop.cancel();
+    running.await.unwrap().unwrap();
+
+    let readings = hub.readings();
+    assert_eq!(
+        readings.iter().map(|r| r.outcome.value()).collect::<Vec<_>>(),
+        [Some(1.0), Some(2.0), Some(3.0)]
+    );
+    assert_eq!(readings[2].taken_at, Timestamp::MIN.plus(Duration::from_secs(180)));
+    assert_eq!(readings[0].module_id.as_str(), "attic");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_read_is_a_gap_with_its_reason_and_the_next_one_is_tried() {
+    let (hub, stop) = (hub(), CancellationToken::new());
+    let mut reads = 0;
+    let sensor = measure(Quantity::Humidity, move || {
+        reads += 1;
+        let fails = reads == 1;
+        async move {
+            if fails {
+                Err(DeviceError::new(DeviceErrorKind::Bus, "no acknowledge at 0x76"))
+            } else {
+                Ok(40.0)
+            }
+        }
+    });
+
+    let running = tokio::spawn(
+        Runner::new(hub.clone()).run_until(Polling::new(sensor, Duration::from_secs(1)), stop.clone()),
+    );
+    hub.until(|hub| hub.readings().len() == 2).await;
+    stop.cancel();
+    running.await.unwrap().unwrap();
+
+    let readings = hub.readings();
+    assert_eq!(readings[0].outcome, Outcome::NoData("bus: no acknowledge at 0x76".to_owned()));
+    assert_eq!(readings[1].outcome, Outcome::Value(40.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn once_takes_one_reading_and_reports_a_broken_sensor() {
+    let hub = hub();
+    let sensor = measure(Quantity::Temperature, || async { Err(DeviceErrorKind::Timeout.into()) });
+
+    let ended = Runner::new(hub.clone()).once(Polling::new(sensor, Duration::from_secs(1))).await;
+
+    assert!(matches!(ended, Err(RunError::Module(_))), "{ended:?}");
+    assert_eq!(hub.readings().len(), 1);
+    assert_eq!(hub.manifests().len(), 1);
+}
+
+#[test]
+fn the_manifest_says_what_is_measured_and_how_often() {
+    let sensor = measure(Quantity::Pressure, || async { Ok(1.0) });
+
+    let manifest = Polling::new(sensor, Duration::from_secs(5)).described("Barometer").manifest();
+
+    assert_eq!(
+        serde_json::to_value(manifest).unwrap(),
+        serde_json::json!({"description": "Barometer", "measures": [{"type": "pressure", "unit": "pascal", "every_secs": 5.0}], "actions": []})
+    );
+}

@@ -1,0 +1,227 @@
+use std::{sync::Arc, time::Duration};
+
+use iotpi_core::{
+    ErrorKind, Frame, FrameReceipt, LeasedCommand, Manifest, Module, ModuleError, ModuleId, ModuleInfo,
+    Polling, Quantity, Reading, RunError, Runner, StatusReceipt, StatusReport, Together, Uplink, UplinkError,
+    async_trait, measure, testing::RecordingUplink,
+};
+use tokio::{task::JoinHandle, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use crate::{hub, problem};
+
+/// Counts up once a second.
+fn counting() -> impl Module {
+    let mut count = 0;
+    let sensor = measure(Quantity::Temperature, move || {
+        count += 1;
+        let value = f64::from(count);
+        async move { Ok(value) }
+    });
+    Polling::new(sensor, Duration::from_secs(1))
+}
+
+fn start(
+    hub: &RecordingUplink,
+    module: impl Module + 'static,
+) -> (JoinHandle<Result<(), RunError>>, CancellationToken) {
+    let stop = CancellationToken::new();
+    (tokio::spawn(Runner::new(hub.clone()).run_until(module, stop.clone())), stop)
+}
+
+fn values(hub: &RecordingUplink) -> Vec<f64> {
+    hub.readings().iter().filter_map(|r| r.outcome.value()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn readings_wait_while_the_hub_is_away_and_arrive_in_order() {
+    let hub = hub();
+    hub.set_away(true);
+    let (running, stop) = start(&hub, counting());
+
+    tokio::time::advance(Duration::from_secs(0)).await;
+    let outage =
+        tokio::time::timeout(Duration::from_secs(20), hub.until(|hub| !hub.readings().is_empty())).await;
+    assert!(outage.is_err(), "nothing can arrive at a hub that is away");
+    hub.set_away(false);
+    hub.until(|hub| hub.readings().len() >= 20).await;
+    stop.cancel();
+    running.await.unwrap().unwrap();
+
+    let values = values(&hub);
+    let in_order: Vec<f64> = (1u32..).take(values.len()).map(f64::from).collect();
+    assert_eq!(values, in_order);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_outbox_keeps_the_newest() {
+    let hub = hub();
+    hub.set_away(true);
+    let stop = CancellationToken::new();
+    let runner = Runner::new(hub.clone()).with_outbox_capacity(5);
+    let running = tokio::spawn(runner.run_until(counting(), stop.clone()));
+
+    let outage =
+        tokio::time::timeout(Duration::from_millis(20_500), hub.until(|hub| !hub.readings().is_empty()))
+            .await;
+    assert!(outage.is_err());
+    hub.set_away(false);
+    hub.until(|hub| !hub.readings().is_empty()).await;
+    stop.cancel();
+    running.await.unwrap().unwrap();
+
+    assert!(values(&hub)[0] > 15.0, "{:?}", values(&hub));
+}
+
+/// A hub that takes no batch with the value 3 in it.
+struct Picky(RecordingUplink);
+
+#[async_trait]
+impl Uplink for Picky {
+    fn module_id(&self) -> &ModuleId {
+        self.0.module_id()
+    }
+
+    async fn register(&self, manifest: &Manifest) -> Result<ModuleInfo, UplinkError> {
+        self.0.register(manifest).await
+    }
+
+    async fn record(&self, readings: Vec<Reading>) -> Result<(), UplinkError> {
+        if readings.iter().any(|r| r.outcome.value() == Some(3.0)) {
+            return Err(UplinkError::Problem(Box::new(problem(ErrorKind::Unprocessable))));
+        }
+        self.0.record(readings).await
+    }
+
+    async fn show(&self, frame: Frame) -> Result<FrameReceipt, UplinkError> {
+        self.0.show(frame).await
+    }
+
+    async fn claim(&self, wait: Duration) -> Result<Vec<LeasedCommand>, UplinkError> {
+        self.0.claim(wait).await
+    }
+
+    async fn report(&self, report: StatusReport) -> Result<StatusReceipt, UplinkError> {
+        self.0.report(report).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_reading_the_hub_will_not_take_does_not_hold_up_the_others() {
+    let (hub, stop) = (hub(), CancellationToken::new());
+    let sensor = measure(Quantity::Temperature, {
+        let mut count = 0;
+        move || {
+            count += 1;
+            let value = f64::from(count);
+            async move { Ok(value) }
+        }
+    });
+    let burst = Polling::new(sensor, Duration::from_millis(1));
+
+    let running = tokio::spawn(Runner::new(Picky(hub.clone())).run_until(burst, stop.clone()));
+    hub.until(|hub| hub.readings().len() > 8).await;
+    stop.cancel();
+    running.await.unwrap().unwrap();
+
+    let values = values(&hub);
+    assert_eq!(values[..8], [1.0, 2.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_module_the_hub_refuses_ends_with_the_reason() {
+    let hub = hub();
+    hub.fail_next(problem(ErrorKind::PermissionDenied));
+
+    let (running, _stop) = start(&hub, counting());
+
+    let Err(RunError::Refused(error)) = running.await.unwrap() else { panic!("it went on") };
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hub_that_is_not_there_yet_is_waited_for() {
+    let hub = hub();
+    hub.fail_next(problem(ErrorKind::Unavailable));
+    hub.fail_next(problem(ErrorKind::Internal));
+
+    let (running, stop) = start(&hub, counting());
+    hub.until(|hub| hub.manifests().len() == 1).await;
+    stop.cancel();
+
+    running.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_hub_hears_from_an_idle_module_every_heartbeat() {
+    let hub = hub();
+    let begun = Instant::now();
+    let (running, stop) = start(&hub, counting());
+
+    hub.until(|hub| hub.reports().len() == 3).await;
+    let after = begun.elapsed();
+    stop.cancel();
+    running.await.unwrap().unwrap();
+
+    assert_eq!(after.as_secs(), 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hub_that_forgot_the_module_is_told_again() {
+    let hub = hub();
+    let (running, stop) = start(&hub, counting());
+    hub.until(|hub| hub.manifests().len() == 1).await;
+
+    hub.forget_manifest();
+    hub.until(|hub| hub.manifests().len() == 2).await;
+    stop.cancel();
+
+    running.await.unwrap().unwrap();
+}
+
+/// Never listens to `stop`.
+struct Deaf;
+
+#[async_trait]
+impl Module for Deaf {
+    fn manifest(&self) -> Manifest {
+        Manifest::default()
+    }
+
+    async fn run(self: Box<Self>, _up: Arc<dyn Uplink>, _stop: CancellationToken) -> Result<(), ModuleError> {
+        std::future::pending().await
+    }
+
+    async fn run_once(self: Box<Self>, _up: Arc<dyn Uplink>) -> Result<(), ModuleError> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_module_that_does_not_listen_is_cut_off_and_it_is_said() {
+    let hub = hub();
+    let (running, stop) = start(&hub, Deaf);
+    hub.until(|hub| hub.manifests().len() == 1).await;
+
+    let asked = Instant::now();
+    stop.cancel();
+    let ended = running.await.unwrap();
+
+    assert!(matches!(ended, Err(RunError::Overran)), "{ended:?}");
+    assert!(asked.elapsed() < Duration::from_secs(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_parts_of_a_module_share_one_manifest_and_one_end() {
+    let hub = hub();
+    let pressure = measure(Quantity::Pressure, || async { Ok(101_325.0) });
+    let module = Together::new().with(counting()).with(Polling::new(pressure, Duration::from_secs(1)));
+
+    let (running, stop) = start(&hub, module);
+    hub.until(|hub| hub.readings().len() > 4).await;
+    stop.cancel();
+    running.await.unwrap().unwrap();
+
+    let measures: Vec<_> = hub.manifests()[0].measures.iter().map(|m| m.kind.to_string()).collect();
+    assert_eq!(measures, ["temperature", "pressure"]);
+}
