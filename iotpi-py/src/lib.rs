@@ -1,1 +1,52 @@
-//! iotpi-py
+//! The native half of the Python package `iotpi`: the core's client and module runner, seen from Python.
+//!
+//! It is thin on purpose. Wire types cross the border as the JSON they are on the wire, and `python/iotpi` makes typed
+//! objects of them; requests cross as [`pending::Pending`], which the sync client waits for and the asyncio client
+//! starts. Deliberately absent: rules of any kind, and anything a user would name; that is the Python half's.
+
+use pyo3::prelude::*;
+
+mod failure;
+mod hub;
+mod logging;
+mod module;
+mod pending;
+mod runner;
+mod runtime;
+mod stream;
+
+#[pymodule]
+mod _iotpi {
+    use iotpi_core::{ErrorKind, SensorType, Unit};
+
+    use super::*;
+    #[pymodule_export]
+    use super::{
+        hub::Hub,
+        pending::{Pending, Started},
+        runner::Runner,
+        stream::Stream,
+    };
+
+    /// The unit a series is kept in: a named quantity's own, else the given one.
+    #[pyfunction]
+    #[pyo3(signature = (sensor, unit=None))]
+    fn canonical_unit(sensor: &str, unit: Option<&str>) -> PyResult<String> {
+        let sensor = SensorType::new(sensor).map_err(failure::invalid)?;
+        let unit = unit.map(Unit::parse).transpose().map_err(failure::invalid)?;
+        Ok(module::series(sensor, unit)?.0.unit().as_str().to_owned())
+    }
+
+    /// Refuses a text that is not an id.
+    #[pyfunction]
+    fn check_id(text: &str) -> PyResult<()> {
+        iotpi_core::ModuleId::new(text).map(drop).map_err(|e| failure::invalid(e).into())
+    }
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        logging::install();
+        module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        module.add("ERROR_KINDS", ErrorKind::ALL.map(ErrorKind::as_str).to_vec())
+    }
+}

@@ -1,0 +1,364 @@
+//! The client: one method for each request, each answering with a [`Pending`].
+
+use std::{process, str::FromStr, time::Duration};
+
+use bytes::Bytes;
+use iotpi_core::{
+    ActionName, BucketWidth, Clock, CommandId, EventKind, Frame, HubClient, InvalidFrame, InvalidTimestamp,
+    MAX_PAGE_ITEMS, ModuleId, NewCommand, NewReading, Page, Quantity, Reading, ReadingFilter, SensorType,
+    Subscription, SystemClock, Timestamp, Unit,
+};
+use pyo3::{exceptions::PyRuntimeError, prelude::*};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
+
+use crate::{
+    failure::{Failure, invalid, unprocessable},
+    pending::{Answer, Pending},
+    stream::{Source, Stream},
+};
+
+/// The first and the longest pause between two looks at a command that is under way.
+const FIRST_LOOK: Duration = Duration::from_millis(20);
+const SLOWEST_LOOK: Duration = Duration::from_millis(500);
+
+/// A client of one hub.
+#[pyclass(module = "iotpi._iotpi", frozen)]
+pub struct Hub {
+    client: HubClient,
+    /// The process it was made in: its connections do not survive a fork.
+    process: u32,
+}
+
+impl Hub {
+    pub fn client(&self) -> PyResult<HubClient> {
+        if self.process != process::id() {
+            return Err(PyRuntimeError::new_err(
+                "this client was made before the process forked; make one in the child process",
+            ));
+        }
+        Ok(self.client.clone())
+    }
+
+    fn ask<F, T>(&self, question: impl FnOnce(HubClient) -> F) -> PyResult<Pending>
+    where
+        F: Future<Output = Result<T, Failure>> + Send + 'static,
+        T: Serialize,
+    {
+        let answer = question(self.client()?);
+        Ok(Pending::new(async move { Answer::json(&answer.await?) }))
+    }
+}
+
+#[pymethods]
+impl Hub {
+    #[new]
+    fn new(url: &str, token: Option<String>, timeout: f64) -> PyResult<Self> {
+        let mut client = HubClient::new(url).map_err(invalid)?.with_deadline(seconds("timeout", timeout)?);
+        if let Some(token) = token {
+            client = client.with_token(token);
+        }
+        Ok(Self { client, process: process::id() })
+    }
+
+    #[getter]
+    fn url(&self) -> &str {
+        self.client.url()
+    }
+
+    fn health(&self) -> PyResult<Pending> {
+        self.ask(async |hub| {
+            let health = hub.health().await?;
+            Ok(json!({"status": health.status, "version": health.version, "uptime_secs": health.uptime_secs}))
+        })
+    }
+
+    fn newest(&self, module: Option<&str>) -> PyResult<Pending> {
+        let module = module.map(id::<ModuleId>).transpose()?;
+        self.ask(async move |hub| Ok(hub.newest(module.as_ref()).await?))
+    }
+
+    fn readings(
+        &self,
+        sensor: &str,
+        module: Option<&str>,
+        since: Option<f64>,
+        until: Option<f64>,
+        limit: Option<u64>,
+        ascending: bool,
+    ) -> PyResult<Pending> {
+        let sensor: SensorType = id(sensor)?;
+        let filter = ReadingFilter { ascending, ..filter(module, since, until)? };
+        self.ask(async move |hub| {
+            let mut pages = Pages::new(filter, limit);
+            while pages.wants_more() {
+                pages.take(hub.readings(&sensor, &pages.filter).await?);
+            }
+            Ok(pages.items)
+        })
+    }
+
+    fn buckets(
+        &self,
+        sensor: &str,
+        width: &str,
+        module: Option<&str>,
+        since: Option<f64>,
+        until: Option<f64>,
+        limit: Option<u64>,
+    ) -> PyResult<Pending> {
+        let (sensor, width): (SensorType, _) = (id(sensor)?, bucket_width(width)?);
+        let filter = filter(module, since, until)?;
+        self.ask(async move |hub| {
+            let mut pages = Pages::new(filter, limit);
+            while pages.wants_more() {
+                pages.take(hub.buckets(&sensor, width, &pages.filter).await?);
+            }
+            Ok(pages.items)
+        })
+    }
+
+    fn record(
+        &self,
+        sensor: &str,
+        module: &str,
+        value: Option<f64>,
+        unit: Option<&str>,
+        timestamp: Option<f64>,
+        reason: Option<String>,
+    ) -> PyResult<Pending> {
+        let sensor: SensorType = id(sensor)?;
+        let reading = NewReading {
+            module_id: id(module)?,
+            kind: None,
+            value: finite(value)?,
+            unit: unit.map(Unit::parse).transpose().map_err(invalid)?,
+            timestamp: timestamp.map(moment).transpose()?,
+            received_at: None,
+            reason,
+        };
+        self.ask(async move |hub| Ok(hub.record_new(&sensor, &[reading]).await?))
+    }
+
+    /// Readings as a JSON array; each says its type, unit and time.
+    fn record_many(&self, readings: &str) -> PyResult<Pending> {
+        let readings = serde_json::from_str::<Vec<Value>>(readings).map_err(invalid)?;
+        let now = SystemClock::new().now();
+        let readings: Vec<Reading> = readings
+            .into_iter()
+            .enumerate()
+            .map(|(index, value)| reading(value, now).map_err(|failure| failure.at(format!("/{index}"))))
+            .collect::<Result<_, _>>()?;
+        self.ask(async move |hub| Ok(hub.record(&readings).await?))
+    }
+
+    fn cameras(&self) -> PyResult<Pending> {
+        self.ask(async |hub| Ok(hub.cameras().await?))
+    }
+
+    fn snapshot(&self, module: Option<&str>) -> PyResult<Pending> {
+        let (hub, module) = (self.client()?, module.map(id::<ModuleId>).transpose()?);
+        Ok(Pending::new(async move { Ok(Answer::Bytes(hub.snapshot(module.as_ref()).await?)) }))
+    }
+
+    fn show(&self, module: &str, jpeg: &[u8], timestamp: Option<f64>) -> PyResult<Pending> {
+        let module: ModuleId = id(module)?;
+        let taken_at = timestamp.map(moment).transpose()?.unwrap_or_else(|| SystemClock::new().now());
+        let frame = frame(Bytes::copy_from_slice(jpeg), taken_at)?;
+        self.ask(async move |hub| Ok(hub.show(&module, &frame).await?))
+    }
+
+    fn frames(&self, module: Option<&str>) -> PyResult<Pending> {
+        let (hub, module) = (self.client()?, module.map(id::<ModuleId>).transpose()?);
+        Ok(Pending::new(async move {
+            let frames = hub.frames(module.as_ref()).await?;
+            Ok(Answer::Stream(Stream::new(Source::Frames(frames))))
+        }))
+    }
+
+    fn modules(&self) -> PyResult<Pending> {
+        self.ask(async |hub| Ok(hub.modules().await?))
+    }
+
+    fn module(&self, module: &str) -> PyResult<Pending> {
+        let module: ModuleId = id(module)?;
+        self.ask(async move |hub| Ok(hub.module(&module).await?))
+    }
+
+    /// `params` is a JSON object.
+    fn control(
+        &self,
+        module: &str,
+        action: &str,
+        params: &str,
+        expires_in: Option<f64>,
+    ) -> PyResult<Pending> {
+        let module: ModuleId = id(module)?;
+        let params: Map<String, Value> = serde_json::from_str(params).map_err(invalid)?;
+        let command = NewCommand {
+            expires_in: finite(expires_in)?,
+            ..NewCommand::new(id::<ActionName>(action)?, params)
+        };
+        self.ask(async move |hub| Ok(hub.control(&module, &command).await?))
+    }
+
+    fn command(&self, command: CommandId) -> PyResult<Pending> {
+        self.ask(async move |hub| Ok(hub.command(&command).await?))
+    }
+
+    fn cancel(&self, command: CommandId) -> PyResult<Pending> {
+        self.ask(async move |hub| Ok(hub.cancel(&command).await?))
+    }
+
+    /// Looks at a command until it is in a final state.
+    fn settled(&self, command: CommandId, timeout: f64) -> PyResult<Pending> {
+        let timeout = seconds("timeout", timeout)?;
+        self.ask(async move |hub| {
+            let give_up = Instant::now() + timeout;
+            let mut pause = FIRST_LOOK;
+            loop {
+                let now = hub.command(&command).await?;
+                if now.state.is_final() {
+                    return Ok(now);
+                }
+                let left = give_up.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    let (state, secs) = (now.state.as_str(), timeout.as_secs_f64());
+                    return Err(Failure::timeout(format!("the command is still {state} after {secs} s")));
+                }
+                tokio::time::sleep(pause.min(left)).await;
+                pause = (pause * 2).min(SLOWEST_LOOK);
+            }
+        })
+    }
+
+    fn live(
+        &self,
+        kinds: Option<Vec<String>>,
+        modules: Option<Vec<String>>,
+        sensors: Option<Vec<String>>,
+        recent: u32,
+    ) -> PyResult<Pending> {
+        let subscription = Subscription {
+            kinds: kinds.map(|kinds| each(kinds, event_kind)).transpose()?,
+            modules: modules.map(|ids| each(ids, |text| id(&text))).transpose()?,
+            sensors: sensors.map(|ids| each(ids, |text| id(&text))).transpose()?,
+            recent,
+        };
+        let hub = self.client()?;
+        Ok(Pending::new(async move {
+            let live = hub.live(&subscription).await?;
+            Ok(Answer::Stream(Stream::new(Source::Live(Box::new(live)))))
+        }))
+    }
+}
+
+/// Pages put together until there are `limit` items, or no more.
+struct Pages<T> {
+    filter: ReadingFilter,
+    limit: Option<u64>,
+    items: Vec<T>,
+    ended: bool,
+}
+
+impl<T> Pages<T> {
+    fn new(filter: ReadingFilter, limit: Option<u64>) -> Self {
+        let mut pages = Self { filter, limit, items: Vec::new(), ended: false };
+        // A limit of 0 goes to the hub, which says what limits there are.
+        pages.filter.limit = Some(pages.next_limit());
+        pages
+    }
+
+    fn next_limit(&self) -> u32 {
+        let left = self.limit.map_or(u64::MAX, |limit| limit.saturating_sub(self.items.len() as u64));
+        u32::try_from(left).unwrap_or(u32::MAX).min(MAX_PAGE_ITEMS)
+    }
+
+    fn wants_more(&self) -> bool {
+        !self.ended
+    }
+
+    fn take(&mut self, page: Page<T>) {
+        self.items.extend(page.items);
+        self.filter.cursor = page.next;
+        self.filter.limit = Some(self.next_limit());
+        self.ended = self.filter.cursor.is_none() || self.next_limit() == 0;
+    }
+}
+
+pub fn id<T: FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, Failure> {
+    text.parse().map_err(invalid)
+}
+
+fn each<T>(texts: Vec<String>, read: impl Fn(String) -> Result<T, Failure>) -> Result<Vec<T>, Failure> {
+    texts.into_iter().map(read).collect()
+}
+
+fn filter(module: Option<&str>, since: Option<f64>, until: Option<f64>) -> Result<ReadingFilter, Failure> {
+    Ok(ReadingFilter {
+        module_id: module.map(id).transpose()?,
+        since: since.map(moment).transpose()?,
+        until: until.map(moment).transpose()?,
+        ..ReadingFilter::default()
+    })
+}
+
+fn moment(secs: f64) -> Result<Timestamp, Failure> {
+    Timestamp::from_secs_f64(secs).map_err(|error| match error {
+        InvalidTimestamp::Malformed => invalid(error),
+        InvalidTimestamp::OutOfRange => unprocessable(error),
+    })
+}
+
+pub fn seconds(name: &str, secs: f64) -> Result<Duration, Failure> {
+    Duration::try_from_secs_f64(secs)
+        .map_err(|_| invalid(format!("{name} is a number of seconds, not {secs}")))
+}
+
+/// JSON has no NaN: it would arrive as null, which means something else.
+fn finite(value: Option<f64>) -> Result<Option<f64>, Failure> {
+    match value {
+        Some(value) if !value.is_finite() => {
+            Err(invalid(format!("{value} is not a finite number; a failed measurement is None")))
+        }
+        value => Ok(value),
+    }
+}
+
+/// A word of a closed list of the wire.
+fn word<T: DeserializeOwned>(text: &str, what: &str, choices: &str) -> Result<T, Failure> {
+    serde_json::from_value(Value::from(text))
+        .map_err(|_| invalid(format!("`{text}` is not {what}; use {choices}")))
+}
+
+fn event_kind(text: String) -> Result<EventKind, Failure> {
+    word(&text, "a kind of event", "reading, module, command, camera")
+}
+
+fn bucket_width(text: &str) -> Result<BucketWidth, Failure> {
+    use BucketWidth::{Day, FiveMinutes, Hour, Minute, QuarterHour};
+
+    let widths = [Minute, FiveMinutes, QuarterHour, Hour, Day];
+    widths
+        .into_iter()
+        .find(|width| width.as_str() == text)
+        .ok_or_else(|| invalid(format!("`{text}` is not a bucket; use 1m, 5m, 15m, 1h, 1d")))
+}
+
+fn reading(value: Value, now: Timestamp) -> Result<Reading, Failure> {
+    let new: NewReading = serde_json::from_value(value).map_err(invalid)?;
+    let (Some(kind), Some(unit)) = (new.kind.clone(), new.unit.clone()) else {
+        return Err(invalid("a reading says its type and its unit"));
+    };
+    let mut reading = new.received(Quantity::new(kind, unit), now).map_err(unprocessable)?;
+    reading.received_at = None;
+    Ok(reading)
+}
+
+pub fn frame(jpeg: Bytes, taken_at: Timestamp) -> Result<Frame, Failure> {
+    Frame::from_jpeg(jpeg, taken_at).map_err(|error| match error {
+        InvalidFrame::TooLarge(_) => Failure::new(iotpi_core::ErrorKind::TooLarge, error.to_string()),
+        other => unprocessable(other),
+    })
+}

@@ -1,0 +1,159 @@
+//! A module made of Python functions, registered and kept going by the core's runner.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use iotpi_core::{
+    ActionSpec, CameraSpec, Manifest, Module, ModuleError, ModuleId, Obeying, Polling, SensorType, Streaming,
+    Together, Unit, Uplink,
+};
+use pyo3::{exceptions::PyRuntimeError, prelude::*};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    failure::{Failure, invalid},
+    hub::{Hub, id, seconds},
+    module::{Acting, Function, Measuring, Seeing},
+    pending::{Answer, Pending},
+};
+
+/// A sensor as Python says it: series, unit, seconds between measurements, function.
+type SensorPart = (String, Option<String>, f64, Py<PyAny>);
+/// An action as Python says it: its entry in the manifest as JSON, function.
+type ActionPart = (String, Py<PyAny>);
+/// A camera as Python says it: width and height in pixels, frames a second, function.
+type CameraPart = (u32, u32, f64, Py<PyAny>);
+
+/// Several Python functions as one module, to be run once.
+#[pyclass(module = "iotpi._iotpi", frozen)]
+pub struct Runner {
+    parts: Mutex<Option<(iotpi_core::Runner, Functions)>>,
+    stop: CancellationToken,
+}
+
+#[pymethods]
+impl Runner {
+    #[new]
+    #[expect(clippy::too_many_arguments, reason = "called in one place, by keyword")]
+    fn new(
+        hub: &Hub,
+        module: &str,
+        version: Option<String>,
+        description: Option<String>,
+        sensors: Vec<SensorPart>,
+        actions: Vec<ActionPart>,
+        camera: Option<CameraPart>,
+        state: Option<Py<PyAny>>,
+        make_safe: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
+        let module: ModuleId = id(module)?;
+        let actions = actions.into_iter().map(action).collect::<Result<_, _>>()?;
+        let functions = Functions {
+            about: Manifest { version, description, ..Manifest::default() },
+            sensors: sensors.into_iter().map(sensor).collect::<Result<_, _>>()?,
+            acting: Acting::new(actions, state.map(Function::new), make_safe.map(Function::new)),
+            camera: camera.map(seeing).transpose()?,
+        };
+        let runner = iotpi_core::Runner::new(hub.client()?.uplink(module));
+        Ok(Self { parts: Mutex::new(Some((runner, functions))), stop: CancellationToken::new() })
+    }
+
+    /// Runs until `stop`, then for at most 2 s to end in order.
+    fn run(&self) -> PyResult<Pending> {
+        let ((runner, functions), stop) = (self.take()?, self.stop.clone());
+        Ok(Pending::new(async move {
+            runner.run_until(functions, stop).await?;
+            Ok(Answer::Nothing)
+        }))
+    }
+
+    /// Measures once, shows one picture, does what commands are waiting.
+    fn once(&self) -> PyResult<Pending> {
+        let (runner, functions) = self.take()?;
+        Ok(Pending::new(async move {
+            runner.once(functions).await?;
+            Ok(Answer::Nothing)
+        }))
+    }
+
+    fn stop(&self) {
+        self.stop.cancel();
+    }
+}
+
+impl Runner {
+    fn take(&self) -> PyResult<(iotpi_core::Runner, Functions)> {
+        let taken = self.parts.lock().unwrap_or_else(PoisonError::into_inner).take();
+        taken.ok_or_else(|| PyRuntimeError::new_err("this was run already"))
+    }
+}
+
+fn sensor((sensor, unit, every, function): SensorPart) -> Result<(Measuring, Duration), Failure> {
+    let unit = unit.as_deref().map(Unit::parse).transpose().map_err(invalid)?;
+    let measuring = Measuring::new(id::<SensorType>(&sensor)?, unit, Function::new(function))?;
+    Ok((measuring, seconds("every", every)?))
+}
+
+fn action((spec, function): ActionPart) -> Result<(ActionSpec, Function), Failure> {
+    Ok((serde_json::from_str(&spec).map_err(invalid)?, Function::new(function)))
+}
+
+fn seeing((width, height, fps, function): CameraPart) -> Result<Seeing, Failure> {
+    if !(fps.is_finite() && fps > 0.0) {
+        return Err(invalid(format!("fps is more than 0, not {fps}")));
+    }
+    Ok(Seeing::new(CameraSpec { width, height, fps }, Function::new(function)))
+}
+
+/// The module that Python's functions make.
+struct Functions {
+    about: Manifest,
+    sensors: Vec<(Measuring, Duration)>,
+    acting: Acting,
+    camera: Option<Seeing>,
+}
+
+impl Functions {
+    async fn together(mut self: Box<Self>) -> Box<Together> {
+        self.acting.look_at_state().await;
+        let mut parts = Together::new();
+        for (measuring, every) in self.sensors {
+            parts = parts.with(Polling::new(measuring, every));
+        }
+        if !self.acting.is_idle() {
+            parts = parts.with(Obeying::new(self.acting));
+        }
+        if let Some(camera) = self.camera {
+            parts = parts.with(Streaming::new(camera));
+        }
+        Box::new(parts)
+    }
+}
+
+#[async_trait]
+impl Module for Functions {
+    fn manifest(&self) -> Manifest {
+        use iotpi_core::{Actuator, Camera, Measure, Sensor};
+
+        let every = |(sensor, every): &(Measuring, Duration)| {
+            sensor.quantities().iter().map(|q| Measure::new(q, Some(*every))).collect::<Vec<_>>()
+        };
+        Manifest {
+            measures: self.sensors.iter().flat_map(every).collect(),
+            actions: self.acting.actions(),
+            camera: self.camera.as_ref().map(Camera::spec),
+            ..self.about.clone()
+        }
+    }
+
+    async fn run(self: Box<Self>, up: Arc<dyn Uplink>, stop: CancellationToken) -> Result<(), ModuleError> {
+        self.together().await.run(up, stop).await
+    }
+
+    async fn run_once(self: Box<Self>, up: Arc<dyn Uplink>) -> Result<(), ModuleError> {
+        self.together().await.run_once(up).await
+    }
+}
