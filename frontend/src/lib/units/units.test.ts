@@ -22,6 +22,7 @@ describe('a value', () => {
     [300 * 1024 ** 2, 'bytes', '300 MiB'],
     [415, 'ppm', '415 ppm'],
     [7, 'count', '7'],
+    [0.418, 'count', '0.42'],
     [1, 'boolean', 'Yes'],
     [0, 'boolean', 'No'],
     [273_840, 'seconds', '3 d 4 h'],

@@ -7,6 +7,8 @@ export interface Scale {
   of: (value: number) => number;
   /** How many decimals are worth showing. */
   digits: number;
+  /** Whole numbers are shown as such. */
+  whole?: boolean;
   /** Somebody's own unit, whose values may have any size. */
   open?: boolean;
   /** Words instead of a number (uptime, yes and no), when the value is better told so. */
@@ -61,7 +63,7 @@ const KNOWN: Readonly<Record<string, Scale>> = {
   metre_per_second_squared: plain('m/s²', 2),
   sievert_per_hour: plain('µSv/h', 2, 1e6),
   microsievert_per_hour: plain('µSv/h', 2),
-  count: plain('', 0),
+  count: { ...plain('', 2), whole: true },
   boolean: { ...plain('', 0), words: (value) => (value === 0 ? 'No' : 'Yes') }
 };
 
@@ -127,7 +129,8 @@ export function number(value: number, digits: number): string {
 }
 
 /** Very small values in a unit we know nothing about would otherwise all read 0.00. */
-function digitsFor(shown: number, { digits, open }: Scale): number {
+function digitsFor(shown: number, { digits, open, whole }: Scale): number {
+  if (whole && Number.isInteger(shown)) return 0;
   return open && shown !== 0 && Math.abs(shown) < 10 ** -digits ? 6 : digits;
 }
 
