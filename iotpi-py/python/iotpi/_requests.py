@@ -1,0 +1,216 @@
+"""Every request once: what is asked of the native half, and what becomes of the answer. Both clients are built on it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Callable, Generator, Iterable, Mapping
+from dataclasses import asdict
+from typing import Any, Generic, TypeVar, cast
+
+from . import _iotpi
+from .events import Event, event_of
+from .records import (
+    Bucket,
+    CameraInfo,
+    Command,
+    HubHealth,
+    ModuleInfo,
+    Moment,
+    Reading,
+    unix_seconds,
+)
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+
+
+class Request(Generic[T]):
+    """A request under way: wait for it, or await it; once."""
+
+    def __init__(self, pending: _iotpi.Pending, read: Callable[[Any], T]) -> None:
+        self._pending = pending
+        self._read = read
+
+    def wait(self) -> T:
+        """Blocks, with the interpreter released."""
+        return self._read(self._pending.wait())
+
+    def __await__(self) -> Generator[Any, None, T]:
+        return self._answer().__await__()
+
+    async def _answer(self) -> T:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+
+        def settle(value: object, error: BaseException | None) -> None:
+            if future.done():
+                return
+            if error is None:
+                future.set_result(value)
+            else:
+                future.set_exception(error)
+
+        def done(value: object, error: BaseException | None) -> None:
+            # A loop that was closed meanwhile has nobody left who waits.
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(settle, value, error)
+
+        started = self._pending.start(done)
+        try:
+            return self._read(await future)
+        finally:
+            started.cancel()
+
+
+class Requests:
+    """The requests to one hub."""
+
+    def __init__(self, url: str | None, token: str | None, timeout: float) -> None:
+        self.hub = _iotpi.Hub(
+            url or os.environ.get("IOTPI_URL") or DEFAULT_URL,
+            token or os.environ.get("IOTPI_TOKEN") or None,
+            timeout,
+        )
+
+    def health(self) -> Request[HubHealth]:
+        return Request(self.hub.health(), _one(HubHealth))
+
+    def readings(
+        self,
+        type: str,
+        module: str | None,
+        since: Moment | None,
+        until: Moment | None,
+        limit: int | None,
+        ascending: bool,
+    ) -> Request[list[Reading]]:
+        pending = self.hub.readings(type, module, unix_seconds(since), unix_seconds(until), limit, ascending)
+        return Request(pending, _many(Reading))
+
+    def latest(self, module: str | None) -> Request[list[Reading]]:
+        return Request(self.hub.newest(module), _many(Reading))
+
+    def history(
+        self,
+        type: str,
+        bucket: str,
+        module: str | None,
+        since: Moment | None,
+        until: Moment | None,
+        limit: int | None,
+    ) -> Request[list[Bucket]]:
+        pending = self.hub.buckets(type, bucket, module, unix_seconds(since), unix_seconds(until), limit)
+        return Request(pending, _many(Bucket))
+
+    def record(
+        self,
+        type: str,
+        value: float | None,
+        module: str,
+        unit: str | None,
+        timestamp: Moment | None,
+        reason: str | None,
+    ) -> Request[int]:
+        pending = self.hub.record(type, module, value, unit, unix_seconds(timestamp), reason)
+        return Request(pending, _stored)
+
+    def record_many(self, readings: Iterable[Reading]) -> Request[int]:
+        said = [
+            {name: value for name, value in asdict(reading).items() if value is not None or name == "value"}
+            for reading in readings
+        ]
+        return Request(self.hub.record_many(to_json(said)), _stored)
+
+    def cameras(self) -> Request[list[CameraInfo]]:
+        return Request(self.hub.cameras(), _many(CameraInfo))
+
+    def snapshot(self, module: str | None) -> Request[bytes]:
+        return Request(self.hub.snapshot(module), _bytes)
+
+    def show(self, module: str, jpeg: bytes, timestamp: Moment | None) -> Request[int]:
+        return Request(self.hub.show(module, jpeg, unix_seconds(timestamp)), _viewers)
+
+    def frames(self, module: str | None) -> Request[Lines[bytes]]:
+        return Request(self.hub.frames(module), lambda stream: Lines(stream, _bytes))
+
+    def modules(self) -> Request[list[ModuleInfo]]:
+        return Request(self.hub.modules(), _many(ModuleInfo))
+
+    def module(self, id: str) -> Request[ModuleInfo]:
+        return Request(self.hub.module(id), _one(ModuleInfo))
+
+    def control(
+        self, module: str, action: str, params: Mapping[str, Any] | None, expires_in: float | None
+    ) -> Request[Command]:
+        pending = self.hub.control(module, action, to_json(dict(params or {})), expires_in)
+        return Request(pending, _one(Command))
+
+    def command(self, id: str) -> Request[Command]:
+        return Request(self.hub.command(id), _one(Command))
+
+    def cancel(self, id: str) -> Request[Command]:
+        return Request(self.hub.cancel(id), _one(Command))
+
+    def wait(self, command: Command | str, timeout: float) -> Request[Command]:
+        id = command.id if isinstance(command, Command) else command
+        return Request(self.hub.settled(id, timeout), _one(Command))
+
+    def live(
+        self,
+        kinds: Iterable[str] | None,
+        modules: Iterable[str] | None,
+        sensors: Iterable[str] | None,
+        recent: int,
+    ) -> Request[Lines[Event]]:
+        pending = self.hub.live(_names(kinds), _names(modules), _names(sensors), recent)
+        return Request(pending, lambda stream: Lines(stream, event_of))
+
+
+class Lines(Generic[T]):
+    """What comes line by line on an open stream; ``None`` at its end."""
+
+    def __init__(self, stream: _iotpi.Stream, read: Callable[[Any], T]) -> None:
+        self._stream = stream
+        self._read = read
+
+    def next(self) -> Request[T | None]:
+        return Request(self._stream.next(), lambda line: None if line is None else self._read(line))
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+def to_json(value: object) -> str:
+    """Strict JSON: no NaN, which a hub would not read."""
+    return json.dumps(value, allow_nan=False)
+
+
+def _one(cls: Callable[..., R]) -> Callable[[str], R]:
+    return lambda text: cls(**json.loads(text))
+
+
+def _many(cls: Callable[..., R]) -> Callable[[str], list[R]]:
+    return lambda text: [cls(**item) for item in json.loads(text)]
+
+
+def _stored(text: str) -> int:
+    return cast(int, json.loads(text)["stored"])
+
+
+def _viewers(text: str) -> int:
+    return cast(int, json.loads(text)["viewers"])
+
+
+def _bytes(data: bytes) -> bytes:
+    return data
+
+
+def _names(names: Iterable[str] | None) -> list[str] | None:
+    """A list of names; a single name is meant as one, not as its letters."""
+    if names is None:
+        return None
+    return [names] if isinstance(names, str) else list(names)

@@ -1,0 +1,308 @@
+"""A module: functions that measure, act and see, and the loop that keeps them going."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from . import _iotpi
+from ._requests import Requests, to_json
+from ._worker import Worker
+from .errors import InvalidArgument, Refused
+from .schema import bind, schema_of
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_log = logging.getLogger("iotpi.module")
+
+
+@dataclass
+class _Sensor:
+    unit: str
+    every_secs: float
+    function: Callable[..., Any]
+
+
+@dataclass
+class _Action:
+    spec: str
+    function: Callable[..., Any]
+
+
+@dataclass
+class _Camera:
+    width: int
+    height: int
+    fps: float
+    function: Callable[..., Any]
+
+
+@dataclass
+class Module:
+    """A module: decorate functions with :meth:`sensor`, :meth:`action` and :meth:`camera`, then :meth:`run`.
+
+    Functions may be plain or ``async def``. All of one module run in one thread, plain ones one at a time, so they need
+    no locks among themselves; what takes long is better ``async def``. The camera has a thread of its own.
+
+    Args:
+        id: The module's id, ``[a-z0-9][a-z0-9_-]{0,63}``; may be given to :meth:`run` instead.
+        description: One sentence for people.
+        version: The module's own version.
+    """
+
+    id: str | None = None
+    description: str | None = None
+    version: str | None = None
+    _sensors: dict[str, _Sensor] = field(default_factory=dict, init=False, repr=False)
+    _actions: dict[str, _Action] = field(default_factory=dict, init=False, repr=False)
+    _camera: _Camera | None = field(default=None, init=False, repr=False)
+    _state: Callable[[], Any] | None = field(default=None, init=False, repr=False)
+    _make_safe: Callable[[], Any] | None = field(default=None, init=False, repr=False)
+    _stopping: threading.Event = field(default_factory=threading.Event, init=False, repr=False)
+    _runner: _iotpi.Runner | None = field(default=None, init=False, repr=False)
+
+    def sensor(self, type: str, *, unit: str | None = None, every: float | timedelta = 60.0) -> Callable[[F], F]:
+        """Makes a function that returns a number a sensor, read now and then every so often.
+
+        When it returns ``None`` or raises, that is recorded too: a reading without a value, with its reason.
+
+        Args:
+            type: What it measures: ``temperature``, ``humidity``, ..., or an id of your own.
+            unit: What the number is in, such as ``celsius`` or ``fahrenheit``; needed for a type of your own.
+            every: Seconds from one measurement to the next.
+
+        Raises:
+            InvalidArgument: The type is taken, or is not an id.
+            Unprocessable: The unit does not measure that.
+        """
+        if type in self._sensors:
+            raise InvalidArgument(f"this module has a sensor for `{type}` already")
+        secs = every.total_seconds() if isinstance(every, timedelta) else float(every)
+        if not 0 < secs < float("inf"):
+            raise InvalidArgument(f"every is a number of seconds above 0, not {every!r}")
+        given = unit if unit is not None else _iotpi.canonical_unit(type)
+        _iotpi.canonical_unit(type, given)
+
+        def decorate(function: F) -> F:
+            self._sensors[type] = _Sensor(given, secs, function)
+            return function
+
+        return decorate
+
+    def action(
+        self,
+        name: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        description: str | None = None,
+        hazardous: bool = False,
+    ) -> Callable[[F], F]:
+        """Makes a function an action that people can ask for. Its parameters are keyword arguments.
+
+        What it returns, anything JSON can say, is the command's result. When it raises :class:`iotpi.Refused` the
+        command is ``rejected``, after any other exception ``failed``.
+
+        Args:
+            name: The action's id.
+            params: JSON Schema of an object; without it, made from the function's annotations.
+            description: One sentence for people; without it, the first line of the function's docstring.
+            hazardous: Doing it twice does harm: such a command is handed over at most once.
+
+        Raises:
+            InvalidArgument: The name is taken or is not an id, or a parameter has no JSON form.
+        """
+        _iotpi.check_id(name)
+        if name in self._actions:
+            raise InvalidArgument(f"this module has an action `{name}` already")
+
+        def decorate(function: F) -> F:
+            said = description or (function.__doc__ or "").strip().partition("\n")[0]
+            spec = {
+                "name": name,
+                "params": dict(params) if params is not None else schema_of(function),
+                "hazardous": hazardous,
+                **({"description": said} if said else {}),
+            }
+            self._actions[name] = _Action(to_json(spec), function)
+            return function
+
+        return decorate
+
+    def camera(self, *, width: int, height: int, fps: float = 10.0) -> Callable[[F], F]:
+        """Makes a function that returns a JPEG file as ``bytes`` the module's camera.
+
+        Args:
+            width: Pixels.
+            height: Pixels.
+            fps: At most so many pictures a second.
+
+        Raises:
+            InvalidArgument: The module has a camera already.
+        """
+        if self._camera is not None:
+            raise InvalidArgument("this module has a camera already; a second one is a module of its own")
+
+        def decorate(function: F) -> F:
+            self._camera = _Camera(width, height, fps, function)
+            return function
+
+        return decorate
+
+    def state(self, function: F) -> F:
+        """Makes a function that returns a dict, such as ``{"on": True}``, tell the module's state.
+
+        It is asked at the start and after each action.
+        """
+        if self._state is not None:
+            raise InvalidArgument("this module has a function for its state already")
+        self._state = function
+        return function
+
+    def make_safe(self, function: F) -> F:
+        """Makes a function the one that brings the devices where they can do no harm; called when the module ends.
+
+        It waits for its turn for 0.2 s. When another function does not return it is called all the same, in another
+        thread. It has about half a second.
+        """
+        if self._make_safe is not None:
+            raise InvalidArgument("this module has a function that makes it safe already")
+        self._make_safe = function
+        return function
+
+    def run(
+        self, id: str | None = None, *, url: str | None = None, token: str | None = None, once: bool = False
+    ) -> None:
+        """Registers with the hub and runs until Ctrl-C, SIGTERM or :meth:`stop`, then ends in order within 2 s.
+
+        A hub that is away is waited for; up to 10,000 readings wait with it.
+
+        Args:
+            id: The module's id, if it was not given before.
+            url: The hub, ``http://HOST:PORT``; else ``IOTPI_URL``, else ``http://127.0.0.1:8000``.
+            token: The module's token; else ``IOTPI_TOKEN``, else none.
+            once: Measure once, show one picture, do what commands are waiting, and return: for cron. Then a hub that
+                is away, and a sensor that fails, is an error.
+
+        Raises:
+            Error: The hub refused the module (token, id, manifest).
+            ModuleFailed: It could not go on, or a function did not return in time.
+        """
+        module_id = id or self.id
+        if module_id is None:
+            raise InvalidArgument("a module has an id: Module(id) or run(id)")
+        if self._runner is not None:
+            raise InvalidArgument(f"module `{self.id or module_id}` is running already")
+        requests = Requests(url, token, 10.0)
+        workers = {name: Worker(f"iotpi {module_id} {name}") for name in self._threads()}
+        try:
+            self._runner = self._native(requests.hub, module_id, workers)
+            # A stop() that came before there was something to stop counts.
+            if self._stopping.is_set():
+                self._runner.stop()
+            with _signals(self.stop):
+                (self._runner.once() if once else self._runner.run()).wait()
+        finally:
+            self._runner = None
+            self._stopping.clear()
+            for worker in workers.values():
+                worker.stop()
+
+    def stop(self) -> None:
+        """Ends :meth:`run` from another thread or a signal handler; returns at once."""
+        self._stopping.set()
+        if self._runner is not None:
+            self._runner.stop()
+
+    def _threads(self) -> list[str]:
+        return ["functions"] if self._camera is None else ["functions", "camera"]
+
+    def _native(self, hub: _iotpi.Hub, id: str, workers: dict[str, Worker]) -> _iotpi.Runner:
+        worker, camera, state, make_safe = workers["functions"], self._camera, self._state, self._make_safe
+        return _iotpi.Runner(
+            hub,
+            id,
+            self.version,
+            self.description,
+            [
+                (name, sensor.unit, sensor.every_secs, _measuring(worker, name, sensor.function))
+                for name, sensor in self._sensors.items()
+            ],
+            [(action.spec, _acting(worker, action.function)) for action in self._actions.values()],
+            camera and (camera.width, camera.height, camera.fps, _seeing(workers["camera"], camera.function)),
+            (lambda: to_json(worker.call(state))) if state else None,
+            (lambda: worker.call_urgently(make_safe)) if make_safe else None,
+        )
+
+
+def _measuring(worker: Worker, name: str, function: Callable[..., Any]) -> Callable[[], float | None]:
+    failing = False
+
+    def measure() -> float | None:
+        nonlocal failing
+        try:
+            value = worker.call(function)
+            measured = None if value is None else float(value)
+        except Exception:
+            # The core logs the reason once; a programmer also wants the place.
+            if not failing:
+                _log.info("sensor %s failed", name, exc_info=True)
+            failing = True
+            raise
+        failing = False
+        return measured
+
+    return measure
+
+
+def _acting(worker: Worker, function: Callable[..., Any]) -> Callable[[str], str]:
+    def act(params: str) -> str:
+        try:
+            return to_json(worker.call(function, **bind(function, json.loads(params))))
+        except Refused:
+            raise
+        except Exception:
+            _log.exception("action %s failed", function.__qualname__)
+            raise
+
+    return act
+
+
+def _seeing(worker: Worker, function: Callable[..., Any]) -> Callable[[], bytes]:
+    def see() -> bytes:
+        jpeg = worker.call(function)
+        if not isinstance(jpeg, bytes | bytearray | memoryview):
+            raise TypeError(f"a camera function returns a JPEG file as bytes, not {type(jpeg).__name__}")
+        return bytes(jpeg)
+
+    return see
+
+
+@contextmanager
+def _signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Lets Ctrl-C and SIGTERM call ``stop``; outside the main thread, where Python takes no signals, nothing."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, lambda *_: stop()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+_default = Module()
+
+sensor = _default.sensor
+action = _default.action
+camera = _default.camera
+state = _default.state
+make_safe = _default.make_safe
+run = _default.run

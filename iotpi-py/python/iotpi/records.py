@@ -1,0 +1,237 @@
+"""What a hub keeps and says, as small frozen classes. Times are Unix seconds, UTC."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal, NotRequired, TypedDict
+
+from .errors import InvalidArgument
+
+CommandState = Literal["queued", "leased", "succeeded", "failed", "rejected", "expired", "cancelled", "dead"]
+ModuleHealth = Literal["online", "late", "offline", "unknown"]
+BucketWidth = Literal["1m", "5m", "15m", "1h", "1d"]
+EventKind = Literal["reading", "module", "command", "camera"]
+
+Moment = float | datetime
+"""A time: Unix seconds, or a ``datetime`` that knows its time zone."""
+
+
+def unix_seconds(moment: Moment | None) -> float | None:
+    """The moment as Unix seconds.
+
+    Raises:
+        InvalidArgument: A ``datetime`` without a time zone: nobody can tell which moment it is.
+    """
+    if not isinstance(moment, datetime):
+        return moment
+    if moment.tzinfo is None:
+        raise InvalidArgument(f"{moment!r} has no time zone; use datetime.now(timezone.utc) or .astimezone()")
+    return moment.timestamp()
+
+
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """One measurement of one series.
+
+    Attributes:
+        module_id: Whose it is.
+        type: What was measured, such as ``temperature``; with ``module_id`` it names the series.
+        value: The number in ``unit``; ``None`` when the measurement was tried and failed.
+        unit: A word such as ``celsius``, ``percent``, ``pascal``.
+        timestamp: When it was measured, by the module's clock; Unix seconds.
+        received_at: When the hub took it in; ``None`` before it did.
+        reason: With a ``value`` of ``None``: why.
+    """
+
+    module_id: str
+    type: str
+    value: float | None
+    unit: str
+    timestamp: float
+    received_at: float | None = None
+    reason: str | None = None
+
+    @property
+    def time(self) -> datetime:
+        """``timestamp`` as an aware ``datetime`` in UTC."""
+        return _time(self.timestamp)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bucket:
+    """Readings of one series summed up over one UTC-aligned stretch of time.
+
+    Attributes:
+        module_id: Whose they are.
+        type: What was measured.
+        unit: The unit of ``avg``, ``min`` and ``max``.
+        start: The stretch's first moment; Unix seconds.
+        missing: How many measurements failed.
+        count: How many values there were.
+        avg: Their mean; ``None`` when there were none, as are ``min`` and ``max``.
+        min: The least.
+        max: The greatest.
+    """
+
+    module_id: str
+    type: str
+    unit: str
+    start: float
+    missing: int
+    count: int = 0
+    avg: float | None = None
+    min: float | None = None
+    max: float | None = None
+
+    @property
+    def time(self) -> datetime:
+        """``start`` as an aware ``datetime`` in UTC."""
+        return _time(self.start)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One command and its life so far.
+
+    Attributes:
+        id: Identifies it.
+        module_id: Whom it is for.
+        action: Which of the module's actions.
+        params: Its parameters.
+        state: ``queued``, ``leased``, then ``succeeded``, ``failed``, ``rejected``, ``expired``, ``cancelled`` or ``dead``.
+        issued_by: Who asked for it.
+        created_at: When; Unix seconds, as are the next three.
+        expires_at: After this it is no longer to be done.
+        leased_at: When it was last handed to the module.
+        finished_at: When its last state was reached.
+        attempts: How often it was handed to the module.
+        result: What the module answered, if it succeeded.
+        error: Why it did not succeed.
+    """
+
+    id: str
+    module_id: str
+    action: str
+    params: Mapping[str, Any]
+    state: CommandState
+    issued_by: str
+    created_at: float
+    expires_at: float
+    leased_at: float | None
+    finished_at: float | None
+    attempts: int
+    result: Any
+    error: str | None
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.state not in ("queued", "leased")
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it was done."""
+        return self.state == "succeeded"
+
+
+class Measure(TypedDict):
+    """One thing a module measures."""
+
+    type: str
+    unit: str
+    every_secs: NotRequired[float]
+
+
+class ActionSpec(TypedDict):
+    """One thing a module can be told to do; ``params`` is a JSON Schema of an object."""
+
+    name: str
+    description: NotRequired[str]
+    params: dict[str, Any]
+    hazardous: bool
+
+
+class CameraSpec(TypedDict):
+    """What a camera will deliver: pixels, frames a second."""
+
+    width: int
+    height: int
+    fps: float
+
+
+class Manifest(TypedDict):
+    """What a module says of itself."""
+
+    version: NotRequired[str]
+    description: NotRequired[str]
+    measures: list[Measure]
+    actions: list[ActionSpec]
+    camera: NotRequired[CameraSpec]
+    heartbeat_secs: NotRequired[float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModuleInfo:
+    """A module as the hub knows it.
+
+    Attributes:
+        id: Its id.
+        manifest: What it said of itself; ``None`` when it never registered.
+        health: ``online``, ``late``, ``offline``, or ``unknown`` when it was never heard.
+        last_seen_at: When it was last heard; Unix seconds, as are the other times.
+        registered_at: When the hub first knew of it.
+        state: The last state it reported, such as ``{"on": True}``.
+        state_at: When it reported that.
+    """
+
+    id: str
+    manifest: Manifest | None
+    health: ModuleHealth
+    last_seen_at: float | None
+    registered_at: float
+    state: Mapping[str, Any] | None
+    state_at: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraInfo:
+    """A camera as the hub knows it.
+
+    Attributes:
+        module_id: Whose camera it is.
+        width: Pixels of the newest frame.
+        height: Pixels of the newest frame.
+        bytes: Size of the newest frame.
+        fps: Frames a second over the last seconds.
+        viewers: How many watch it.
+        frames: Frames since the hub started.
+        skipped: Frames some viewer did not get because a newer one was there.
+        taken_at: When the newest frame was taken, by the camera's clock; Unix seconds.
+        received_at: When the hub got it.
+    """
+
+    module_id: str
+    width: int
+    height: int
+    bytes: int
+    fps: float
+    viewers: int
+    frames: int
+    skipped: int
+    taken_at: float
+    received_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubHealth:
+    """How a hub is: ``ok``, ``stopping`` or ``failing``; its version; seconds since it started."""
+
+    status: str
+    version: str
+    uptime_secs: float
