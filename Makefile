@@ -1,0 +1,56 @@
+# The doors of the project. `make help` lists them; each first asks scripts/doctor.sh for what it needs.
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bless ui wheel bench clean doctor-%
+MAKEFLAGS += --no-print-directory
+
+# Where `make demo` listens and keeps its data, and what its camera shows: testcard, a folder of JPEG files, /dev/video0.
+PORT ?= 8000
+IOTPI_DATA ?= iotpi-data
+CAMERA ?= testcard
+V4L := $(filter /dev/%,$(CAMERA))
+
+PROGRAMS := --package iotpi-hub-app --package iotpi-modules --package iotpi-demo
+DASHBOARD := iotpi-hub/dashboard/index.html
+DASHBOARD_SOURCES := $(shell find frontend/src frontend/static -type f 2>/dev/null) \
+	$(wildcard frontend/*.js frontend/*.ts frontend/*.json)
+
+help: ## Lists the doors
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 15
+
+doctor-%:
+	@scripts/doctor.sh $*
+
+demo: doctor-demo ## Builds everything and runs a hub with simulated modules; PORT, IOTPI_DATA, CAMERA
+	@PORT=$(PORT) scripts/doctor.sh port $(if $(V4L),v4l)
+	@$(MAKE) $(DASHBOARD)
+	@cargo build --release --locked $(PROGRAMS) $(if $(V4L),--features iotpi-modules/v4l)
+	@exec target/release/iotpi-demo --listen 127.0.0.1:$(PORT) --data '$(IOTPI_DATA)' --camera '$(CAMERA)'
+
+test: doctor-test $(DASHBOARD) ## Runs every test of every part; PARTS="rust python" picks some
+	@scripts/test.sh $(PARTS)
+
+check: doctor-check $(DASHBOARD) ## Formatting, lints, documentation, licences, layers
+	@scripts/check.sh
+
+bless: doctor-bless ## Writes the golden files anew: openapi.json, the live protocol, the dashboard's types
+	cargo run --quiet --locked --package iotpi-hub-app -- openapi >openapi.json.new && mv openapi.json.new openapi.json
+	IOTPI_BLESS=1 cargo test --quiet --locked --package iotpi-hub
+	cd frontend && npm run --silent api
+
+ui: doctor-ui $(DASHBOARD) ## Builds the dashboard, if its sources changed
+
+$(DASHBOARD): $(DASHBOARD_SOURCES)
+	@scripts/doctor.sh ui
+	cd frontend && npm run --silent build
+	rm -rf iotpi-hub/dashboard && cp -r frontend/build iotpi-hub/dashboard
+	@touch $@
+
+wheel: doctor-wheel ## Builds the Python package into iotpi-py/dist
+	.venv/bin/maturin build --release --locked --manifest-path iotpi-py/Cargo.toml --out iotpi-py/dist
+
+bench: doctor-bench ## Runs the benches
+	cargo bench --locked --package iotpi-benches
+
+clean: ## Removes what was built; data folders stay
+	cargo clean
+	rm -rf frontend/build frontend/.svelte-kit frontend/node_modules iotpi-hub/dashboard iotpi-py/dist .venv

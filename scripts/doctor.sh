@@ -1,0 +1,136 @@
+#!/usr/bin/env bash
+# Looks for what a door of the Makefile needs, installs what is missing, and says what it does. The second time there is
+# nothing to do, and it says nothing.
+#
+#   scripts/doctor.sh demo|test|check|wheel|bench...   what is needed for that door
+#   PORT=8000 scripts/doctor.sh port                   whether the port is free
+#
+# What it may change: Debian packages (apt-get; with sudo when not root), frontend/node_modules, .venv. Toolchains are
+# yours: it says what to do.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { printf 'doctor: %s\n' "$*" >&2; }
+# One line of what is wrong, one of how to mend it.
+fail() { printf 'doctor: %s\ndoctor: to mend it: %s\n' "$1" "$2" >&2; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+# at_least 1.95 1.96.0: the second version is the first or newer.
+at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n1)" = "$1" ]; }
+
+# Runs quietly; when it fails, shows the end of what it said, then what is wrong and the mend.
+or_fail() {
+    local wrong=$1 mend=$2 log
+    shift 2
+    log=$(mktemp)
+    if ! "$@" >"$log" 2>&1 </dev/null; then
+        tail -n 8 "$log" | sed 's/^/    /' >&2
+        rm -f "$log"
+        fail "$wrong" "$mend"
+    fi
+    rm -f "$log"
+}
+OFFLINE='connect this machine to the network (a proxy is set with HTTPS_PROXY), then run the same command again'
+
+# packages WHY NAME...: installs Debian packages.
+packages() {
+    local why=$1 sudo=''
+    shift
+    have apt-get || fail "$why needs the Debian packages $* or their like" "install them with this system's package manager"
+    if [ "$(id -u)" != 0 ]; then
+        have sudo || fail "$why needs the packages $*" "as root: apt-get install $*"
+        sudo=sudo
+    fi
+    say "installing the packages $* ($why)"
+    or_fail 'the list of packages could not be fetched' "$OFFLINE" $sudo apt-get update -q
+    or_fail "the packages $* could not be installed" "see above, or by hand: apt-get install $*" \
+        $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"
+}
+
+rust() {
+    local wanted found
+    wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+    have cargo || [ ! -x "$HOME/.cargo/bin/cargo" ] || fail 'cargo is installed, but not on the PATH' ". $HOME/.cargo/env"
+    have cargo || fail "there is no Rust (cargo); $wanted or newer is needed" 'install it from https://rustup.rs'
+    found=$(cargo --version | cut -d' ' -f2)
+    at_least "$wanted" "$found" || fail "Rust $found is too old; $wanted or newer is needed" 'rustup update stable (or https://rustup.rs)'
+    have cc || packages 'a C compiler builds SQLite' build-essential
+    or_fail 'the Rust crates could not be fetched' "$OFFLINE" cargo fetch --locked
+}
+
+node() {
+    local wanted found
+    wanted=$(sed -n 's/.*"node": ">=\(.*\)".*/\1/p' frontend/package.json)
+    have node || fail "there is no Node.js; $wanted or newer is needed" 'install it from https://nodejs.org (or: https://github.com/nvm-sh/nvm)'
+    found=$(command node --version | tr -d v)
+    at_least "$wanted" "$found" || fail "Node.js $found is too old; $wanted or newer is needed" 'install a newer one from https://nodejs.org'
+    have npm || fail 'there is no npm' 'install it (Debian: apt-get install npm)'
+    if ! cmp -s frontend/package-lock.json frontend/node_modules/.installed; then
+        say 'installing the npm packages of the dashboard (npm ci)'
+        or_fail 'the npm packages could not be installed' "$OFFLINE" npm --prefix frontend ci --no-audit --no-fund
+        cp frontend/package-lock.json frontend/node_modules/.installed
+    fi
+}
+
+python() {
+    local found tools
+    have python3 || packages 'Python' python3
+    found=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+    at_least 3.11 "$found" || fail "Python $found is too old; 3.11 or newer is needed" 'install a newer one and put it first on the PATH as python3'
+    python3 -c 'import ensurepip, venv' 2>/dev/null || packages 'Python virtual environments' python3-venv
+    if [ ! -x .venv/bin/python ]; then
+        say 'making a Python virtual environment in .venv'
+        or_fail 'the virtual environment could not be made' 'remove .venv and try again' python3 -m venv .venv
+    fi
+    # What the tests and the wheel need stands in iotpi-py/pyproject.toml alone.
+    tools=$(.venv/bin/python -c 'import tomllib; print(*tomllib.load(open("iotpi-py/pyproject.toml", "rb"))["project"]["optional-dependencies"]["dev"], sep="\n")')
+    if [ "$tools" != "$(cat .venv/.installed 2>/dev/null)" ]; then
+        say 'installing Python tools into .venv (pip)'
+        # shellcheck disable=SC2086  # one word a line
+        or_fail 'the Python tools could not be installed' "$OFFLINE" .venv/bin/pip install --quiet --disable-pip-version-check $tools
+        printf '%s\n' "$tools" >.venv/.installed
+    fi
+}
+
+# For cameras on V4L2: bindings are made from the kernel's headers.
+libclang() {
+    compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null || compgen -G '/usr/lib*/*/libclang*.so*' >/dev/null ||
+        [ -n "${LIBCLANG_PATH:-}" ] || packages 'the V4L2 camera' libclang-dev
+}
+
+browser() {
+    local place
+    [ -z "${CHROMIUM:-}" ] || return 0
+    for place in chromium chromium-browser google-chrome; do
+        have $place && return 0
+    done
+    packages 'the tests of the dashboard look at it in Chromium' chromium
+}
+
+deny() {
+    have cargo-deny || [ -x .venv/bin/cargo-deny ] && return 0
+    say 'building cargo-deny into .venv, once: this takes some minutes'
+    or_fail 'cargo-deny could not be built' "$OFFLINE" cargo install --locked --root .venv cargo-deny
+}
+
+port() {
+    local port=${PORT:-8000} who
+    if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+        who=$(have ss && ss -ltnpH "sport = :$port" 2>/dev/null | sed -n 's/.*users:(("\([^"]*\)",pid=\([0-9]*\).*/ by \1 (process \2)/p' | head -n1)
+        fail "port $port is taken${who:-}" "stop it, or choose another port: make demo PORT=$((port + 1))"
+    fi
+}
+
+for door in "$@"; do
+    case $door in
+        port) port ;;
+        ui) node ;;
+        rust | bench) rust ;;
+        demo) rust; node ;;
+        v4l) libclang ;;
+        wheel) rust; python ;;
+        check) rust; node; python; libclang; deny ;;
+        bless) rust; node; python ;;
+        test) rust; node; python; libclang; browser ;;
+        *) fail "nobody knows what \`$door\` needs" 'see the end of scripts/doctor.sh' ;;
+    esac
+done

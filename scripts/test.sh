@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# Every test of every part, one part after the other, each even when one before it failed; then a summary.
+#
+#   scripts/test.sh [PART...]   rust features python frontend browser; all of them when none is named
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+parts=("$@")
+[ ${#parts[@]} -gt 0 ] || parts=(rust features python frontend browser)
+summary=()
+failed=0
+
+# Everything is built by one command with one set of features: the tests, and the programs that the process tests, the
+# browser and Python start. Other selections would build the same crates once more.
+rust() {
+    if command -v cargo-nextest >/dev/null; then
+        cargo nextest run --locked --no-fail-fast
+    else
+        cargo test --locked --no-fail-fast --lib --bins --tests --examples
+    fi && cargo test --locked --no-fail-fast --doc
+}
+
+# The sets of features that ship and are not the default one.
+features() {
+    cargo test --locked --package iotpi-core --no-default-features &&
+        cargo test --locked --package iotpi-hal --all-features --lib --tests &&
+        cargo check --locked --package iotpi-hal --no-default-features --features linux &&
+        cargo check --locked --package iotpi-hal --no-default-features --features pi &&
+        cargo check --locked --package iotpi-modules --features pi,v4l &&
+        cargo check --locked --package iotpi-hub --no-default-features --tests
+}
+
+python() {
+    # Into .venv, beside what the doctor put there.
+    VIRTUAL_ENV="$PWD/.venv" .venv/bin/maturin develop --quiet --locked --manifest-path iotpi-py/Cargo.toml &&
+        (cd iotpi-py && ../.venv/bin/pytest)
+}
+
+frontend() {
+    (cd frontend && npm run --silent check && npm run --silent lint && npm run --silent test)
+}
+
+browser() {
+    (cd frontend && IOTPI_DEMO="$PWD/../target/debug/iotpi-demo" npm run --silent e2e)
+}
+
+for part in "${parts[@]}"; do
+    printf '\n=== %s ===\n' "$part"
+    began=$SECONDS
+    if "$part" </dev/null; then verdict=ok; else verdict=FAILED failed=1; fi
+    summary+=("$(printf '%-9s %-7s %4d s' "$part" "$verdict" $((SECONDS - began)))")
+    printf '=== %s: %s\n' "$part" "$verdict"
+done
+
+printf '\nSummary\n'
+printf '  %s\n' "${summary[@]}" "all of it $(printf '%-7s %4d s' "$([ $failed = 0 ] && echo ok || echo FAILED)" "$SECONDS")"
+exit $failed
