@@ -2,7 +2,6 @@
 
 use std::{
     convert::Infallible,
-    fmt::Write,
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -68,32 +67,42 @@ pub async fn write_settings(
 }
 
 fn settings(name: &str, camera: &CameraSource, heartbeat: f64) -> anyhow::Result<String> {
-    let mut text = String::from("# Written by iotpi-demo at every start.\n");
-    writeln!(text, "id = \"{name}\"\nheartbeat_secs = {heartbeat:?}")?;
-    text.push_str(match name {
-        "system" => "description = \"This machine\"\nevery_secs = 5\n\n[device]\ndriver = \"system\"\n",
-        "temperature" => {
-            "description = \"A BME280 in a simulated room\"\nevery_secs = 2\n\n\
-             [device]\ndriver = \"bme280\"\nbus = \"sim\"\n"
+    let mut text = format!(
+        "# Written by iotpi-demo at every start.\nid = \"{name}\"\nheartbeat_secs = {heartbeat:?}\ndescription = "
+    );
+    match name {
+        "system" => {
+            text.push_str("\"This machine\"\n\n[[device]]\ndriver = \"system\"\nevery_secs = 5\n");
         }
-        "led" => "description = \"A lamp on a simulated pin\"\n\n[device]\ndriver = \"led\"\nbus = \"sim\"\npin = 17\n",
-        _ => "description = \"A camera\"\n\n[device]\n",
-    });
-    if name == "camera" {
-        let absolute = |path: &Path| {
-            let path = std::path::absolute(path).context("the camera's pictures cannot be found")?;
-            // A TOML basic string is written as a Rust one is.
-            Ok::<_, anyhow::Error>(format!("{:?}", path.display().to_string()))
-        };
-        match camera {
-            CameraSource::TestCard => text.push_str("driver = \"testcard\"\nfps = 12\n"),
-            CameraSource::Folder(path) => {
-                writeln!(text, "driver = \"replay\"\npath = {}\nfps = 12", absolute(path)?)?
-            }
-            CameraSource::Device(path) => writeln!(text, "driver = \"v4l\"\ndevice = {}", absolute(path)?)?,
-        }
+        "temperature" => text.push_str(
+            "\"A BME280 in a simulated room\"\n\n[[device]]\ndriver = \"bme280\"\nbus = \"sim\"\nevery_secs = 2\n",
+        ),
+        "led" => text.push_str(
+            "\"A lamp on a simulated pin\"\n\n[[device]]\ndriver = \"led\"\nbus = \"sim\"\npin = 17\n",
+        ),
+        _ => text.push_str(&camera_settings(camera)?),
     }
     Ok(text)
+}
+
+fn camera_settings(camera: &CameraSource) -> anyhow::Result<String> {
+    let quoted = |path: &Path| {
+        let path = std::path::absolute(path).context("the camera's pictures cannot be found")?;
+        // A TOML basic string is written as JSON writes one.
+        serde_json::to_string(path.to_str().context("the camera's path is not UTF-8")?)
+            .map_err(anyhow::Error::from)
+    };
+    Ok(match camera {
+        CameraSource::TestCard => {
+            "\"A test card\"\n\n[[device]]\ndriver = \"testcard\"\nfps = 12\n".to_owned()
+        }
+        CameraSource::Folder(path) => {
+            format!("\"Recorded pictures\"\n\n[[device]]\ndriver = \"replay\"\npath = {}\n", quoted(path)?)
+        }
+        CameraSource::Device(path) => {
+            format!("\"A camera\"\n\n[[device]]\ndriver = \"v4l\"\ndevice = {}\n", quoted(path)?)
+        }
+    })
 }
 
 /// The command that runs a module.
