@@ -10,19 +10,6 @@ export default {
     adapter: adapter({ pages: 'build', assets: 'build', fallback: 'index.html' }),
     paths: { relative: false },
     // No version file is polled: a hub that was updated also drops the live connection, and the page reloads on a failed import.
-    version: { pollInterval: 0 },
-    csp: {
-      mode: 'hash',
-      directives: {
-        'default-src': ['self'],
-        'script-src': ['self'],
-        'style-src': ['self', 'unsafe-inline'],
-        'img-src': ['self', 'data:'],
-        'connect-src': ['self'],
-        'object-src': ['none'],
-        'base-uri': ['self'],
-        'form-action': ['self']
-      }
-    }
+    version: { pollInterval: 0 }
   }
 };
