@@ -197,10 +197,10 @@ export class Live {
     for (const id of [...this.cameras.keys()]) if (!seen.has(id)) this.cameras.delete(id);
     for (const camera of cameras) this.cameras.set(camera.module_id, camera);
 
-    const complete = readings.length < MAX_RECENT_READINGS;
-    for (const of of bySeries(readings)) {
-      this.seriesOf(of[0].module_id, of[0].type).pushRecent(of, complete && of.length < RECENT);
-    }
+    const groups = bySeries(readings);
+    // With very many series the hub sends fewer of each; only what is shorter than that is all there is.
+    const each = Math.min(RECENT, Math.floor(MAX_RECENT_READINGS / Math.max(1, groups.length)));
+    for (const of of groups) this.seriesOf(of[0].module_id, of[0].type).pushRecent(of, of.length < each);
 
     this.#attempt = 0;
     this.known = true;
@@ -222,7 +222,7 @@ export class Live {
 /** Module ids and types hold no slash. */
 export const seriesKey = (moduleId: string, type: string): string => `${moduleId}/${type}`;
 
-function bySeries(readings: readonly Reading[]): Iterable<[Reading, ...Reading[]]> {
+function bySeries(readings: readonly Reading[]): [Reading, ...Reading[]][] {
   const groups = new Map<string, [Reading, ...Reading[]]>();
   for (const reading of readings) {
     const key = seriesKey(reading.module_id, reading.type);
@@ -230,5 +230,5 @@ function bySeries(readings: readonly Reading[]): Iterable<[Reading, ...Reading[]
     if (group) group.push(reading);
     else groups.set(key, [reading]);
   }
-  return groups.values();
+  return [...groups.values()];
 }

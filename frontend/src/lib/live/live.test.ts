@@ -180,6 +180,17 @@ describe('the live connection', () => {
     expect(live.series.size).toBe(0);
   });
 
+  test('does not take the few readings of each of very many series for all there are', () => {
+    const types = Array.from({ length: 250 }, (_, at) => `series-${at}`);
+    const forty = (type: string) => Array.from({ length: 40 }, (_, at) => aReading(NOW + at, 20, type));
+    hub.newest.accept();
+
+    hub.newest.say(recent({ modules: [aModule('attic')], readings: [...types.flatMap(forty)] }));
+
+    expect(live.series.size).toBe(250);
+    expect(live.series.get('attic/series-0')?.hole).toBe(-Infinity);
+  });
+
   describe('after a resync', () => {
     test('counts what was missed and asks again for the commands that are not finished', async () => {
       goLive();

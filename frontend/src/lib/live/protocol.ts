@@ -18,7 +18,7 @@ export type LiveEvent =
   | { type: 'resync'; seq: number; missed: number }
   | { type: 'problem'; problem: Problem };
 
-/** The most readings one `recent` holds; a full one may have left some out. */
+/** The most readings one `recent` holds, of all series together. */
 export const MAX_RECENT_READINGS = 10_000;
 
 /** What we need of a `WebSocket`; tests bring their own. */
