@@ -3,7 +3,7 @@
 
 use std::{error::Error, fs, time::Instant};
 
-use iotpi_core::{CameraSpec, Clock, SystemClock};
+use iotpi_core::{CameraSpec, SystemClock};
 use iotpi_hal::camera::testcard::TestCard;
 
 const COUNT: u32 = 500;

@@ -1,4 +1,9 @@
 //! Opening actuators.
+// Which settings are used depends on the back ends that are built.
+#![cfg_attr(
+    not(all(feature = "sim", feature = "linux", feature = "pi")),
+    allow(unused_variables, unused_imports)
+)]
 
 use std::path::PathBuf;
 
@@ -27,7 +32,6 @@ pub struct LedSettings {
 
 pub(super) fn led(settings: Value, setup: &Setup) -> Result<Device, Failure> {
     let LedSettings { bus, pin, pwm_channel, chip } = read(settings)?;
-    let _ = (setup, pin, pwm_channel, &chip);
     match bus {
         #[cfg(feature = "sim")]
         Bus::Sim => {

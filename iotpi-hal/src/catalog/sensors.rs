@@ -1,4 +1,9 @@
 //! Opening sensors.
+// Which settings are used depends on the back ends that are built.
+#![cfg_attr(
+    not(all(feature = "sim", feature = "linux", feature = "pi")),
+    allow(unused_variables, unused_imports)
+)]
 
 use std::{path::PathBuf, time::Duration};
 
@@ -104,7 +109,6 @@ fn open_bme280(settings: Value, setup: &Setup, chip: Chip) -> Result<Device, Fai
     if !matches!(address, PRIMARY_ADDRESS | SECONDARY_ADDRESS) {
         return Err(wrong(format!("the chip has address 0x76 or 0x77, not {address:#04x}")));
     }
-    let _ = (setup, &i2c, chip);
     match bus {
         #[cfg(feature = "sim")]
         Bus::Sim => {
@@ -133,7 +137,6 @@ fn open_bme280(settings: Value, setup: &Setup, chip: Chip) -> Result<Device, Fai
 
 pub(super) fn ds18b20(settings: Value, setup: &Setup) -> Result<Device, Failure> {
     let Ds18b20Settings { bus, id } = read(settings)?;
-    let _ = setup;
     match bus {
         #[cfg(feature = "sim")]
         Bus::Sim => {
@@ -164,7 +167,6 @@ pub(super) fn motion(settings: Value, setup: &Setup) -> Result<Device, Failure> 
         active_low,
     };
     let clock = setup.clock.clone();
-    let _ = (pin, &chip);
     match bus {
         #[cfg(feature = "sim")]
         Bus::Sim => {
