@@ -1,4 +1,30 @@
-//! The iotpi hub as a library.
+//! The iotpi hub as a library: it stores readings, streams cameras, queues commands and serves the dashboard.
+//!
+//! Three storeys. *Doors* ([`http`]) translate between the outside and the hub. *Rooms* (the methods of [`Hub`]) hold the
+//! rules: every write passes one, with the [`Caller`](auth::Caller) who asks for it. The *cellar* ([`store`]) keeps.
+//!
+//! Deliberately absent: reading files or the environment, logging set-up, signal handling (a program's business), and
+//! any code of a module.
+#![doc = include_str!("../README.md")]
 
 pub mod auth;
+mod clock;
+mod config;
+mod error;
+mod events;
+mod frames;
+pub mod http;
+mod hub;
+mod metrics;
+pub mod ops;
+mod presence;
+mod server;
 pub mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use config::{AuthConfig, Config, HttpConfig, Limits};
+pub use error::{HubError, Result};
+pub use events::{Events, Happened};
+pub use frames::{Frames, Shown};
+pub use hub::Hub;

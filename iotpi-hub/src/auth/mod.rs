@@ -1,6 +1,23 @@
 //! Who is calling, and what they may.
+//!
+//! People log in and hold a session, programs hold tokens or a short JWT, modules hold tokens bound to one module id.
+//! Deliberately absent: a default password, and a way to switch all this off.
+
+mod caller;
+mod first_admin;
+pub(crate) mod jwt;
+mod password;
+mod secret;
+mod throttle;
+pub mod token;
 
 use serde::{Deserialize, Serialize};
+
+pub use caller::{Caller, Identity};
+pub(crate) use first_admin::FirstAdmin;
+pub(crate) use password::Passwords;
+pub(crate) use secret::{Secret, hash, random};
+pub(crate) use throttle::Throttle;
 
 /// What a caller may, from least to most; `module` stands beside the ladder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]

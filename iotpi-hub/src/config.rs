@@ -1,0 +1,138 @@
+//! What a hub can be told. Plain data: the library reads no file and no environment; a program does that.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{HubError, Result};
+
+/// Everything a hub can be told. Unknown fields are refused; what is left out has its default.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The address and port to listen on. Default `127.0.0.1:8000`: this machine only.
+    pub listen: SocketAddr,
+    /// Where things are kept, by URL: `sqlite:///var/lib/iotpi/hub.db`, `sqlite::memory:`. Default `sqlite:iotpi-hub.db`.
+    pub store: String,
+    /// The HTTP server.
+    pub http: HttpConfig,
+    /// Who may call.
+    pub auth: AuthConfig,
+    /// How much of each.
+    pub limits: Limits,
+}
+
+/// The HTTP server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpConfig {
+    /// Names the hub may be called by, besides IP addresses, `localhost` and the machine's own name. Default none.
+    pub allowed_hosts: Vec<String>,
+    /// Open connections, streams and WebSockets included; one more is answered 503 and closed. Default 1,024.
+    pub max_connections: u32,
+    /// Seconds a client has to send a request's head. Default 10.
+    pub header_timeout_secs: u64,
+    /// Seconds a connection may do nothing between two requests. Default 75.
+    pub idle_timeout_secs: u64,
+}
+
+/// Who may call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuthConfig {
+    /// Networks whose requests without any credentials may deliver readings, frames and status, and nothing else.
+    /// Default none.
+    pub anonymous_ingest: Vec<IpNet>,
+    /// Days a login lasts. Default 30.
+    pub session_days: u32,
+    /// Seconds a JWT lasts. Default 900. A JWT cannot be revoked: it lives to its end.
+    pub jwt_secs: u64,
+}
+
+/// How much of each.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Series kept. Default 10,000.
+    pub series: u64,
+    /// Modules known. Default 1,000.
+    pub modules: u64,
+    /// Cameras with a picture in memory. Default 64.
+    pub cameras: u64,
+    /// Events a live client may be behind before it is told to resync. Default 2,048.
+    pub live_backlog: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8000)),
+            store: "sqlite:iotpi-hub.db".to_owned(),
+            http: HttpConfig::default(),
+            auth: AuthConfig::default(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            allowed_hosts: Vec::new(),
+            max_connections: 1024,
+            header_timeout_secs: 10,
+            idle_timeout_secs: 75,
+        }
+    }
+}
+
+impl Default for AuthConfig {
+    fn default() -> Self {
+        Self { anonymous_ingest: Vec::new(), session_days: 30, jwt_secs: 900 }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { series: 10_000, modules: 1_000, cameras: 64, live_backlog: 2_048 }
+    }
+}
+
+impl Config {
+    /// Looks for values that cannot work.
+    ///
+    /// # Errors
+    /// `InvalidArgument`, naming the field.
+    pub fn check(&self) -> Result<()> {
+        let in_range = |field: &str, value: u64, min: u64, max: u64| {
+            if (min..=max).contains(&value) {
+                Ok(())
+            } else {
+                Err(HubError::invalid_argument(format!("{field} must be {min} to {max}, not {value}")))
+            }
+        };
+        in_range("http.max_connections", self.http.max_connections.into(), 1, 100_000)?;
+        in_range("http.header_timeout_secs", self.http.header_timeout_secs, 1, 600)?;
+        in_range("http.idle_timeout_secs", self.http.idle_timeout_secs, 1, 3_600)?;
+        in_range("auth.session_days", self.auth.session_days.into(), 1, 3_650)?;
+        in_range("auth.jwt_secs", self.auth.jwt_secs, 10, 86_400)?;
+        in_range("limits.series", self.limits.series, 1, 1_000_000)?;
+        in_range("limits.modules", self.limits.modules, 1, 100_000)?;
+        in_range("limits.cameras", self.limits.cameras, 1, 10_000)?;
+        in_range("limits.live_backlog", self.limits.live_backlog.into(), 1, 1_000_000)
+    }
+}
+
+impl HttpConfig {
+    pub(crate) fn header_timeout(&self) -> Duration {
+        Duration::from_secs(self.header_timeout_secs)
+    }
+
+    pub(crate) fn idle_timeout(&self) -> Duration {
+        Duration::from_secs(self.idle_timeout_secs)
+    }
+}

@@ -1,0 +1,265 @@
+//! `/api/auth`: people, sessions and tokens.
+
+use axum::{
+    Json,
+    extract::{FromRequestParts, State},
+    response::{IntoResponse, Response},
+};
+use http::{HeaderValue, StatusCode, header, request::Parts};
+use iotpi_core::UserName;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    commands::Uuid,
+    extract::{JsonOf, Path, Peer, Query, SESSION_COOKIE, credential, page},
+    page::Page,
+    problem::{
+        Conflict, NotFound, PermissionDenied, RateLimited, StorageFull, TooLarge, Unauthenticated,
+        Unprocessable,
+    },
+};
+use crate::{
+    Hub,
+    auth::{
+        Caller, Identity,
+        token::{IssuedToken, NewToken, TokenInfo},
+    },
+    error::{HubError, Result},
+    ops::auth::{Credential, Login},
+};
+
+pub(super) fn routes() -> OpenApiRouter<Hub> {
+    OpenApiRouter::new()
+        .routes(routes!(session))
+        .routes(routes!(first_admin))
+        .routes(routes!(login))
+        .routes(routes!(logout))
+        .routes(routes!(jwt))
+        .routes(routes!(list_tokens, issue_token))
+        .routes(routes!(revoke_token))
+}
+
+/// What the request shows of who sent it, unchecked.
+struct Shown(Option<Credential>);
+
+impl FromRequestParts<Hub> for Shown {
+    type Rejection = HubError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Hub) -> Result<Self> {
+        credential(parts).map(Self)
+    }
+}
+
+/// Who is asking.
+#[derive(Debug, Serialize, ToSchema)]
+struct Session {
+    /// Who; null for nobody.
+    #[schema(required)]
+    caller: Option<Identity>,
+    /// Whether the first admin is still to be made.
+    needs_first_admin: bool,
+}
+
+/// Who am I
+///
+/// Open to all: without a valid session or token, `caller` is null.
+#[utoipa::path(
+    get, path = "/api/auth/session", tag = "auth", operation_id = "session", security(()),
+    responses((status = 200, description = "Who is asking", body = Session))
+)]
+async fn session(State(hub): State<Hub>, shown: Result<Shown>) -> Result<Json<Session>> {
+    let caller = match shown {
+        Ok(Shown(Some(credential))) => match hub.identify(&credential).await {
+            Ok(caller) => caller.identity().cloned(),
+            Err(error) if error.kind() == iotpi_core::ErrorKind::Unauthenticated => None,
+            Err(error) => return Err(error),
+        },
+        _ => None,
+    };
+    Ok(Json(Session { caller, needs_first_admin: hub.needs_first_admin().await? }))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct FirstAdmin {
+    /// The one-time code the hub printed when it started.
+    #[schema(min_length = 1, max_length = 64)]
+    code: String,
+    /// The admin's name.
+    name: UserName,
+    #[schema(min_length = 8, max_length = 256, format = "password")]
+    password: String,
+}
+
+/// Make the first admin
+///
+/// While there is no user, with the one-time code the hub printed. Logs in.
+#[utoipa::path(
+    post, path = "/api/auth/first-admin", tag = "auth", operation_id = "first_admin", security(()),
+    request_body = FirstAdmin,
+    responses(
+        (status = 200, description = "Logged in", body = Session, headers(("set-cookie" = String, description = "The session"))),
+        PermissionDenied, Conflict, TooLarge, RateLimited, StorageFull
+    )
+)]
+async fn first_admin(
+    State(hub): State<Hub>,
+    Peer(from): Peer,
+    JsonOf(body): JsonOf<FirstAdmin>,
+) -> Result<Response> {
+    logged_in(hub.make_first_admin(from, &body.code, body.name, body.password).await?)
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct LoginBody {
+    name: UserName,
+    #[schema(max_length = 256, format = "password")]
+    password: String,
+}
+
+/// Log in
+///
+/// Sets the session cookie. Ten failures a minute from one network are enough.
+#[utoipa::path(
+    post, path = "/api/auth/login", tag = "auth", operation_id = "login", security(()),
+    request_body = LoginBody,
+    responses(
+        (status = 200, description = "Logged in", body = Session, headers(("set-cookie" = String, description = "The session"))),
+        Unauthenticated, TooLarge, RateLimited, StorageFull
+    )
+)]
+async fn login(
+    State(hub): State<Hub>,
+    Peer(from): Peer,
+    JsonOf(body): JsonOf<LoginBody>,
+) -> Result<Response> {
+    if body.password.chars().count() > 256 {
+        return Err(HubError::invalid_argument("a password has 8 to 256 characters").at("/password"));
+    }
+    logged_in(hub.log_in(from, &body.name, body.password).await?)
+}
+
+fn logged_in(login: Login) -> Result<Response> {
+    let session = Session { caller: login.caller.identity().cloned(), needs_first_admin: false };
+    let cookie = cookie(&login.session, login.lasts.as_secs())?;
+    Ok((
+        [(header::SET_COOKIE, cookie), (header::CACHE_CONTROL, HeaderValue::from_static("no-store"))],
+        Json(session),
+    )
+        .into_response())
+}
+
+/// Not `Secure`: the hub itself speaks plain HTTP, on loopback or a home network.
+fn cookie(secret: &str, max_age: u64) -> Result<HeaderValue> {
+    let text = format!("{SESSION_COOKIE}={secret}; Path=/; HttpOnly; SameSite=Strict; Max-Age={max_age}");
+    HeaderValue::try_from(text)
+        .map_err(|error| HubError::internal("the cookie is not a header").caused_by(error))
+}
+
+/// Log out
+///
+/// Ends the session. Without one, there is nothing to end.
+#[utoipa::path(
+    post, path = "/api/auth/logout", tag = "auth", operation_id = "logout", security(()),
+    responses((status = 204, description = "There is no session any more", headers(("set-cookie" = String, description = "Empty"))), StorageFull)
+)]
+async fn logout(State(hub): State<Hub>, shown: Result<Shown>) -> Result<Response> {
+    if let Ok(Shown(Some(Credential::Session(secret)))) = shown {
+        hub.log_out(&secret).await?;
+    }
+    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie("", 0)?)]).into_response())
+}
+
+/// A short-lived JWT.
+#[derive(Debug, Serialize, ToSchema)]
+struct JwtAnswer {
+    access_token: String,
+    /// Always `Bearer`.
+    token_type: &'static str,
+    /// Seconds until it ends; nothing ends it before.
+    expires_in: u64,
+}
+
+/// Exchange a session or an API token for a JWT
+///
+/// It says what its owner is and lives 15 minutes; it cannot be revoked, nor exchanged for another one.
+#[utoipa::path(
+    post, path = "/api/auth/jwt", tag = "auth", operation_id = "jwt",
+    responses((status = 200, description = "The JWT", body = JwtAnswer), PermissionDenied)
+)]
+async fn jwt(State(hub): State<Hub>, shown: Shown) -> Result<Response> {
+    let Shown(Some(credential)) = shown else {
+        return Err(HubError::unauthenticated("log in, or send an API token"));
+    };
+    let jwt = hub.exchange_for_jwt(&credential).await?;
+    let answer =
+        JwtAnswer { access_token: jwt.access_token, token_type: "Bearer", expires_in: jwt.lasts.as_secs() };
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(answer)).into_response())
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct ListParams {
+    /// How many a page holds; 100 when left out.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+    /// The last page's `next`.
+    #[param(max_length = 1000)]
+    cursor: Option<String>,
+}
+
+/// The tokens
+///
+/// By name, without their secrets.
+#[utoipa::path(
+    get, path = "/api/auth/tokens", tag = "auth", operation_id = "list_tokens",
+    params(ListParams),
+    responses((status = 200, description = "Tokens", body = Page<TokenInfo>), PermissionDenied)
+)]
+async fn list_tokens(
+    State(hub): State<Hub>,
+    caller: Caller,
+    Query(query): Query<ListParams>,
+) -> Result<Json<Page<TokenInfo>>> {
+    caller.may_administer()?;
+    let tokens = hub.store().tokens(&page(query.limit, query.cursor)?).await?;
+    Ok(Json(Page::of(tokens, TokenInfo::from)))
+}
+
+/// Make a token
+///
+/// The answer shows it this once.
+#[utoipa::path(
+    post, path = "/api/auth/tokens", tag = "auth", operation_id = "issue_token",
+    request_body = NewToken,
+    responses((status = 200, description = "The token with its secret", body = IssuedToken), PermissionDenied, Conflict, TooLarge, Unprocessable, StorageFull)
+)]
+async fn issue_token(
+    State(hub): State<Hub>,
+    caller: Caller,
+    JsonOf(new): JsonOf<NewToken>,
+) -> Result<Response> {
+    let issued = hub.issue_token(&caller, new).await?;
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(issued)).into_response())
+}
+
+/// Revoke a token
+///
+/// At once; a JWT made from it before lives to its end.
+#[utoipa::path(
+    delete, path = "/api/auth/tokens/{id}", tag = "auth", operation_id = "revoke_token",
+    params(("id" = inline(Uuid), Path, description = "The token's id")),
+    responses((status = 204, description = "Revoked"), PermissionDenied, NotFound, StorageFull)
+)]
+async fn revoke_token(
+    State(hub): State<Hub>,
+    caller: Caller,
+    Path(Uuid(id)): Path<Uuid>,
+) -> Result<StatusCode> {
+    hub.revoke_token(&caller, &id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,184 @@
+//! Commands: `/api/modules/{id}/control`, `/commands`, `/status`, and `/api/commands`.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use axum::{Json, extract::State};
+use iotpi_core::{Command, LeasedCommand, ModuleId, NewCommand, StatusReceipt, StatusReport};
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    extract::{Deliverer, JsonOf, Path, Query, page},
+    page::Page,
+    problem::{Conflict, NotFound, PermissionDenied, RateLimited, StorageFull, TooLarge, Unprocessable},
+};
+use crate::{
+    Hub,
+    auth::Caller,
+    error::{HubError, Result},
+    ops::commands::{MAX_CLAIM, MAX_WAIT},
+};
+
+pub(super) fn routes() -> OpenApiRouter<Hub> {
+    OpenApiRouter::new()
+        .routes(routes!(control))
+        .routes(routes!(claim))
+        .routes(routes!(history))
+        .routes(routes!(report))
+        .routes(routes!(read))
+        .routes(routes!(cancel))
+}
+
+/// A UUID in the path.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = "uuid")]
+pub(super) struct Uuid(pub(super) String);
+
+impl FromStr for Uuid {
+    type Err = NotAUuid;
+
+    fn from_str(text: &str) -> Result<Self, NotAUuid> {
+        // Said again in the one form the store knows.
+        text.parse::<uuid::Uuid>().map(|id| Self(id.to_string())).map_err(|_| NotAUuid)
+    }
+}
+
+pub(super) struct NotAUuid;
+
+impl fmt::Display for NotAUuid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not a UUID")
+    }
+}
+
+/// Order a module to do something
+///
+/// Checked against the module's manifest, then stored. Watch what becomes of it with `GET /api/commands/{id}` or live.
+#[utoipa::path(
+    post, path = "/api/modules/{id}/control", tag = "commands", operation_id = "submit",
+    params(("id" = ModuleId, Path, description = "The module")),
+    request_body = NewCommand,
+    responses((status = 200, description = "The command, queued", body = Command), PermissionDenied, NotFound, TooLarge, Unprocessable, RateLimited, StorageFull)
+)]
+async fn control(
+    State(hub): State<Hub>,
+    caller: Caller,
+    Path(id): Path<ModuleId>,
+    JsonOf(command): JsonOf<NewCommand>,
+) -> Result<Json<Command>> {
+    hub.submit(&caller, &id, command).await.map(Json)
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct ClaimParams {
+    /// Seconds to wait for a command when there is none; 0 when left out.
+    #[param(minimum = 0, maximum = 60)]
+    wait: Option<f64>,
+    /// How many commands at most; 1 when left out.
+    #[param(minimum = 1, maximum = 16)]
+    limit: Option<u32>,
+}
+
+/// Take the next commands
+///
+/// For the module itself. Each is leased for 30 s: say how it ended with the status, or it comes back.
+#[utoipa::path(
+    get, path = "/api/modules/{id}/commands", tag = "commands", operation_id = "claim",
+    params(("id" = ModuleId, Path, description = "The module"), ClaimParams),
+    responses((status = 200, description = "Commands, oldest first, each now leased", body = Page<LeasedCommand>), PermissionDenied, RateLimited, StorageFull)
+)]
+async fn claim(
+    State(hub): State<Hub>,
+    caller: Caller,
+    Path(id): Path<ModuleId>,
+    Query(query): Query<ClaimParams>,
+) -> Result<Json<Page<LeasedCommand>>> {
+    let limit = query.limit.unwrap_or(1);
+    if !(1..=MAX_CLAIM).contains(&limit) {
+        return Err(HubError::invalid_argument("`limit` is 1 to 16"));
+    }
+    let wait = Duration::try_from_secs_f64(query.wait.unwrap_or(0.0))
+        .ok()
+        .filter(|wait| *wait <= MAX_WAIT)
+        .ok_or_else(|| HubError::invalid_argument("`wait` is 0 to 60 seconds"))?;
+    hub.claim(&caller, &id, limit, wait).await.map(Page::whole).map(Json)
+}
+
+/// Report what became of a command, or the module's state
+///
+/// Either part may be left out; an empty object is a heartbeat.
+#[utoipa::path(
+    post, path = "/api/modules/{id}/status", tag = "commands", operation_id = "report",
+    params(("id" = ModuleId, Path, description = "The module")),
+    request_body = StatusReport,
+    responses((status = 200, description = "Taken in", body = StatusReceipt), PermissionDenied, NotFound, Conflict, TooLarge, RateLimited, StorageFull)
+)]
+async fn report(
+    State(hub): State<Hub>,
+    Deliverer(caller): Deliverer,
+    Path(id): Path<ModuleId>,
+    JsonOf(report): JsonOf<StatusReport>,
+) -> Result<Json<StatusReceipt>> {
+    hub.report(&caller, &id, report).await.map(Json)
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct HistoryParams {
+    /// How many a page holds; 100 when left out.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+    /// The last page's `next`.
+    #[param(max_length = 1000)]
+    cursor: Option<String>,
+}
+
+/// A module's commands
+///
+/// Newest first.
+#[utoipa::path(
+    get, path = "/api/modules/{id}/commands/history", tag = "commands", operation_id = "list_commands",
+    params(("id" = ModuleId, Path, description = "The module"), HistoryParams),
+    responses((status = 200, description = "Commands", body = Page<Command>), PermissionDenied, NotFound)
+)]
+async fn history(
+    State(hub): State<Hub>,
+    caller: Caller,
+    Path(id): Path<ModuleId>,
+    Query(query): Query<HistoryParams>,
+) -> Result<Json<Page<Command>>> {
+    caller.may_read()?;
+    let page = page(query.limit, query.cursor)?;
+    if hub.store().module(&id).await?.is_none() {
+        return Err(HubError::not_found(format!("there is no module `{id}`")));
+    }
+    Ok(Json(hub.store().commands(&id, &page).await?.into()))
+}
+
+/// One command's life
+#[utoipa::path(
+    get, path = "/api/commands/{id}", tag = "commands", operation_id = "read_command",
+    params(("id" = inline(Uuid), Path, description = "The command")),
+    responses((status = 200, description = "The command", body = Command), PermissionDenied, NotFound)
+)]
+async fn read(State(hub): State<Hub>, caller: Caller, Path(Uuid(id)): Path<Uuid>) -> Result<Json<Command>> {
+    caller.may_read()?;
+    let command = hub.store().command(&id).await?;
+    command.map(Json).ok_or_else(|| HubError::not_found("there is no such command"))
+}
+
+/// Take back a command
+///
+/// Only while it is still queued.
+#[utoipa::path(
+    post, path = "/api/commands/{id}/cancel", tag = "commands", operation_id = "cancel_command",
+    params(("id" = inline(Uuid), Path, description = "The command")),
+    responses((status = 200, description = "The command, cancelled", body = Command), PermissionDenied, NotFound, Conflict, StorageFull)
+)]
+async fn cancel(State(hub): State<Hub>, caller: Caller, Path(Uuid(id)): Path<Uuid>) -> Result<Json<Command>> {
+    hub.cancel_command(&caller, &id).await.map(Json)
+}

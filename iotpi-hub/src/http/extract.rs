@@ -1,0 +1,274 @@
+//! What a request holds, taken out and checked: who calls, path, query, body.
+
+use std::{fmt::Display, net::IpAddr, str::FromStr, time::Duration};
+
+use axum::{
+    body::Body,
+    extract::{FromRequest, FromRequestParts, RawPathParams, Request},
+};
+use bytes::{Bytes, BytesMut};
+use http::{header, request::Parts};
+use http_body_util::BodyExt as _;
+use iotpi_core::{InvalidTimestamp, Timestamp};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::{
+    Hub,
+    auth::Caller,
+    error::{HubError, Result},
+    ops::auth::Credential,
+    store::PageRequest,
+};
+
+/// The most bytes of a JSON body.
+pub(crate) const MAX_JSON_BYTES: usize = 256 * 1024;
+/// A body has to arrive within this time.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// The name of the session cookie.
+pub(crate) const SESSION_COOKIE: &str = "iotpi_session";
+
+/// The address the request came from; put there by the accept loop, never taken from a header.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub(crate) IpAddr);
+
+impl Peer {
+    pub(crate) fn of(parts: &Parts) -> Result<IpAddr> {
+        let Self(address) =
+            parts.extensions.get().ok_or_else(|| HubError::internal("a request came from nowhere"))?;
+        Ok(address.to_canonical())
+    }
+}
+
+impl FromRequestParts<Hub> for Peer {
+    type Rejection = HubError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Hub) -> Result<Self> {
+        Self::of(parts).map(Self)
+    }
+}
+
+/// What the request shows of who sent it.
+pub(crate) fn credential(parts: &Parts) -> Result<Option<Credential>> {
+    if let Some(value) = parts.headers.get(header::AUTHORIZATION) {
+        let bearer = value
+            .to_str()
+            .ok()
+            .and_then(|text| text.split_once(' '))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+        let (_, token) = bearer.ok_or_else(|| {
+            HubError::unauthenticated("`Authorization` has to be `Bearer`, a space, and a token")
+        })?;
+        return Ok(Some(Credential::Bearer(token.trim().to_owned())));
+    }
+    let cookies = parts.headers.get_all(header::COOKIE).iter().filter_map(|v| v.to_str().ok());
+    let session = cookies
+        .flat_map(|line| line.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find(|(name, value)| *name == SESSION_COOKIE && !value.is_empty());
+    Ok(session.map(|(_, secret)| Credential::Session(secret.to_owned())))
+}
+
+/// Somebody known; everybody else is turned away.
+impl FromRequestParts<Hub> for Caller {
+    type Rejection = HubError;
+
+    async fn from_request_parts(parts: &mut Parts, hub: &Hub) -> Result<Self> {
+        let credential = credential(parts)?.ok_or_else(|| {
+            HubError::unauthenticated("say who you are: log in, or send `Authorization: Bearer TOKEN`")
+        })?;
+        let caller = hub.identify(&credential).await?;
+        if let Some(module) = caller.module_id() {
+            hub.heard(module).await?;
+        }
+        Ok(caller)
+    }
+}
+
+/// Somebody who may deliver: known, or nobody from a network of `auth.anonymous_ingest`.
+pub(crate) struct Deliverer(pub(crate) Caller);
+
+impl FromRequestParts<Hub> for Deliverer {
+    type Rejection = HubError;
+
+    async fn from_request_parts(parts: &mut Parts, hub: &Hub) -> Result<Self> {
+        if credential(parts)?.is_none() {
+            let from = Peer::of(parts)?;
+            if hub.config().auth.anonymous_ingest.iter().any(|network| network.contains(&from)) {
+                return Ok(Self(Caller::Anonymous));
+            }
+        }
+        Caller::from_request_parts(parts, hub).await.map(Self)
+    }
+}
+
+/// The one parameter of the path.
+pub(crate) struct Path<T>(pub(crate) T);
+
+impl<T: FromStr<Err: Display>> FromRequestParts<Hub> for Path<T> {
+    type Rejection = HubError;
+
+    async fn from_request_parts(parts: &mut Parts, hub: &Hub) -> Result<Self> {
+        let params = RawPathParams::from_request_parts(parts, hub)
+            .await
+            .map_err(|_| HubError::invalid_argument("the path is not UTF-8"))?;
+        let (name, text) =
+            params.iter().next().ok_or_else(|| HubError::internal("a path without parameters"))?;
+        text.parse()
+            .map(Self)
+            .map_err(|error| HubError::invalid_argument(format!("`{name}` in the path: {error}")))
+    }
+}
+
+/// The query, every parameter known and of its shape.
+pub(crate) struct Query<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequestParts<Hub> for Query<T> {
+    type Rejection = HubError;
+
+    async fn from_request_parts(parts: &mut Parts, hub: &Hub) -> Result<Self> {
+        match axum::extract::Query::from_request_parts(parts, hub).await {
+            Ok(axum::extract::Query(query)) => Ok(Self(query)),
+            Err(rejection) => {
+                let reason =
+                    std::error::Error::source(&rejection).map_or(rejection.to_string(), ToString::to_string);
+                Err(HubError::invalid_argument(format!("the query is wrong: {reason}")))
+            }
+        }
+    }
+}
+
+/// The page asked for.
+pub(crate) fn page(limit: Option<u32>, cursor: Option<String>) -> Result<PageRequest> {
+    let limit = limit.unwrap_or(100);
+    if !(1..=1000).contains(&limit) {
+        return Err(HubError::invalid_argument("`limit` is 1 to 1,000"));
+    }
+    Ok(PageRequest { limit, cursor })
+}
+
+/// A moment in a query: Unix seconds or RFC 3339.
+pub(crate) fn moment(name: &str, text: Option<&str>) -> Result<Option<Timestamp>> {
+    let Some(text) = text else { return Ok(None) };
+    let parsed = match text.parse::<f64>() {
+        Ok(secs) => Timestamp::from_secs_f64(secs),
+        Err(_) => Timestamp::parse(text),
+    };
+    parsed.map(Some).map_err(|error| wrong_time(&error, name))
+}
+
+/// Whether a value that is about to be read as a [`Timestamp`] lies outside the years that can be true.
+pub(crate) fn check_years(value: Option<&Value>) -> Result<()> {
+    let parsed = match value {
+        Some(Value::Number(secs)) => secs.as_f64().map(Timestamp::from_secs_f64),
+        Some(Value::String(text)) => Some(Timestamp::parse(text)),
+        _ => None,
+    };
+    match parsed {
+        Some(Err(error @ InvalidTimestamp::OutOfRange)) => Err(wrong_time(&error, "timestamp")),
+        // What is malformed is said by whoever reads it.
+        _ => Ok(()),
+    }
+}
+
+fn wrong_time(error: &InvalidTimestamp, name: &str) -> HubError {
+    let detail = format!("`{name}`: {error}");
+    match error {
+        InvalidTimestamp::OutOfRange => HubError::unprocessable(detail),
+        InvalidTimestamp::Malformed => HubError::invalid_argument(detail),
+    }
+}
+
+/// The JSON body as a value.
+pub(crate) struct JsonBody(pub(crate) Value);
+
+impl FromRequest<Hub> for JsonBody {
+    type Rejection = HubError;
+
+    async fn from_request(request: Request, _: &Hub) -> Result<Self> {
+        check_json(request.headers())?;
+        let body = read(request, MAX_JSON_BYTES, "a JSON body has up to 256 KiB").await?;
+        serde_json::from_slice(&body)
+            .map(Self)
+            .map_err(|error| HubError::invalid_argument(format!("the body is not JSON: {error}")))
+    }
+}
+
+/// The JSON body as what it should be.
+pub(crate) struct JsonOf<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequest<Hub> for JsonOf<T> {
+    type Rejection = HubError;
+
+    async fn from_request(request: Request, hub: &Hub) -> Result<Self> {
+        let JsonBody(value) = JsonBody::from_request(request, hub).await?;
+        read_as(value, "").map(Self)
+    }
+}
+
+/// Reads a value as what it should be; says where it is not, from `base` on.
+pub(crate) fn read_as<T: DeserializeOwned>(value: Value, base: &str) -> Result<T> {
+    // Serde takes an array for a struct, field by field in their order: not here.
+    if !value.is_object() {
+        return Err(HubError::invalid_argument("this has to be a JSON object").at(base));
+    }
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let mut pointer = base.to_owned();
+        for segment in error.path() {
+            match segment {
+                serde_path_to_error::Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
+                serde_path_to_error::Segment::Map { key } => {
+                    pointer.push('/');
+                    pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
+                }
+                _ => {}
+            }
+        }
+        HubError::invalid_argument(error.inner().to_string()).at(pointer)
+    })
+}
+
+fn check_json(headers: &http::HeaderMap) -> Result<()> {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
+    let text = value.to_str().unwrap_or_default();
+    let media = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if media == "application/json" || media == "text/json" || media.ends_with("+json") {
+        Ok(())
+    } else {
+        Err(HubError::invalid_argument(format!(
+            "the body has to be JSON and say so, not `{media}`: with curl, add -H 'content-type: application/json'"
+        )))
+    }
+}
+
+/// Reads a body of up to `limit` bytes.
+pub(crate) async fn read(request: Request, limit: usize, too_large: &str) -> Result<Bytes> {
+    let declared = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|v| v.to_str().ok())
+        .and_then(|text| text.parse::<usize>().ok());
+    if declared.is_some_and(|bytes| bytes > limit) {
+        return Err(HubError::too_large(too_large));
+    }
+    let collect = collect(request.into_body(), limit, declared.unwrap_or(0));
+    match tokio::time::timeout(BODY_TIMEOUT, collect).await {
+        Ok(Ok(Some(body))) => Ok(body),
+        Ok(Ok(None)) => Err(HubError::too_large(too_large)),
+        Ok(Err(error)) => Err(HubError::invalid_argument("the body broke off").caused_by(error)),
+        Err(_) => Err(HubError::invalid_argument("the body did not arrive within 60 s")),
+    }
+}
+
+/// One allocation when the length is known; nothing when there is more than `limit`.
+async fn collect(mut body: Body, limit: usize, declared: usize) -> Result<Option<Bytes>, axum::Error> {
+    let mut whole = BytesMut::with_capacity(declared);
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        if whole.len() + data.len() > limit {
+            return Ok(None);
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(Some(whole.freeze()))
+}

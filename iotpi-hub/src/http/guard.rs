@@ -1,0 +1,215 @@
+//! What every request passes and every answer gets: an id, the host and origin checks, the security headers.
+
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex},
+    task::Poll,
+    time::Duration,
+};
+
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use futures_util::FutureExt as _;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
+
+use super::problem;
+use crate::{
+    Hub,
+    error::{HubError, Result},
+    hub::lock,
+};
+
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// So much of a body nobody read is read after all before the answer goes out, within the time below.
+const MAX_UNREAD_BYTES: usize = 32 * 1024 * 1024;
+const UNREAD_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Names the request, counts the answer, makes errors problem documents, and adds the headers every answer has.
+pub(super) async fn every_answer(State(hub): State<Hub>, request: Request, next: Next) -> Response {
+    let id = uuid::Uuid::now_v7().to_string();
+    let (request, unread) = keep_body(request);
+    let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let response = answered.unwrap_or_else(|_| HubError::internal("the hub failed").into_response());
+    if response.status().is_client_error() {
+        drain(unread).await;
+    }
+    let mut response = problem::finish(response, &id);
+    hub.inner.metrics.answered(response.status().as_u16());
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::try_from(id) {
+        headers.insert(REQUEST_ID.clone(), id);
+    }
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "same-origin"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers
+        .entry(header::CONTENT_SECURITY_POLICY)
+        .or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
+    response
+}
+
+/// Checks by which name the hub was called, and from which page.
+pub(super) async fn host_and_origin(
+    State(hub): State<Hub>,
+    request: Request,
+    next: Next,
+) -> Result<Response> {
+    let host = host(request.uri(), request.headers())?;
+    if !is_own(&hub, name_of(&host)) {
+        return Err(HubError::permission_denied(format!(
+            "this hub does not answer to the name `{}`: add it to http.allowed_hosts",
+            name_of(&host)
+        )));
+    }
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    let upgrades = request.headers().contains_key(header::UPGRADE);
+    if (!reads || upgrades)
+        && let Some(origin) = request.headers().get(header::ORIGIN)
+        && !is_same(origin, &host)
+    {
+        return Err(HubError::permission_denied("this request comes from a page of another site"));
+    }
+    Ok(next.run(request).await)
+}
+
+/// The authority the request was sent to (RFC 9112 section 3.3): that of an absolute target, else the `Host` header.
+fn host(uri: &Uri, headers: &HeaderMap) -> Result<String> {
+    let said = match uri.authority() {
+        Some(authority) => Some(authority.as_str()),
+        None => headers.get(header::HOST).and_then(|v| v.to_str().ok()),
+    };
+    let said = said.filter(|host| !host.is_empty() && !host.contains('@'));
+    said.map(str::to_ascii_lowercase)
+        .ok_or_else(|| HubError::invalid_argument("the `Host` header is missing"))
+}
+
+/// A host without its port; an IPv6 address keeps its brackets.
+fn name_of(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !host.ends_with(']') => name,
+        _ => host,
+    }
+}
+
+fn is_own(hub: &Hub, name: &str) -> bool {
+    let bare = name.strip_prefix('[').and_then(|n| n.strip_suffix(']')).unwrap_or(name);
+    bare.parse::<std::net::IpAddr>().is_ok()
+        || name == "localhost"
+        || name == hub.inner.host_name
+        || name.strip_suffix(".local").is_some_and(|name| name == hub.inner.host_name)
+        || hub.config().http.allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(name))
+}
+
+/// Whether a page's origin is the host itself. The scheme is not compared: a proxy may speak TLS for the hub.
+fn is_same(origin: &HeaderValue, host: &str) -> bool {
+    let Ok(origin) = origin.to_str() else { return false };
+    let Some((scheme, authority)) = origin.split_once("://") else { return false };
+    let default_port = match scheme {
+        "http" => ":80",
+        "https" => ":443",
+        _ => return false,
+    };
+    let authority = authority.to_ascii_lowercase();
+    let plain = |text: &str| text.strip_suffix(default_port).unwrap_or(text).to_owned();
+    plain(&authority) == plain(host)
+}
+
+/// A request body that can be taken back by whoever has to read on when the handler did not.
+type KeptBody = Arc<Mutex<Body>>;
+
+struct SharedBody(KeptBody);
+
+impl http_body::Body for SharedBody {
+    type Data = bytes::Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<bytes::Bytes>, axum::Error>>> {
+        std::pin::Pin::new(&mut *lock(&self.0)).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        lock(&self.0).is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        lock(&self.0).size_hint()
+    }
+}
+
+fn keep_body(request: Request) -> (Request, Option<KeptBody>) {
+    // Who waits for `100 Continue` has sent nothing yet, and shall not.
+    if request.body().is_end_stream() || request.headers().contains_key(header::EXPECT) {
+        return (request, None);
+    }
+    let (parts, body) = request.into_parts();
+    let kept = Arc::new(Mutex::new(body));
+    (Request::from_parts(parts, Body::new(SharedBody(Arc::clone(&kept)))), Some(kept))
+}
+
+/// Reads what the handler did not: a client that is still sending when the connection closes sees a reset, and never the
+/// problem that was answered.
+async fn drain(unread: Option<KeptBody>) {
+    let Some(mut body) = unread
+        .and_then(|kept| Arc::try_unwrap(kept).ok())
+        .map(|kept| kept.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
+    else {
+        return;
+    };
+    let read = async {
+        let mut bytes = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            bytes += frame.data_ref().map_or(0, bytes::Bytes::len);
+            if bytes > MAX_UNREAD_BYTES {
+                return;
+            }
+        }
+    };
+    // Whoever takes longer has to live with the reset.
+    let _ = tokio::time::timeout(UNREAD_TIMEOUT, read).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_not_part_of_the_name() {
+        for (host, name) in [
+            ("localhost", "localhost"),
+            ("localhost:8000", "localhost"),
+            ("192.0.2.1:80", "192.0.2.1"),
+            ("[::1]:8000", "[::1]"),
+            ("[::1]", "[::1]"),
+        ] {
+            assert_eq!(name_of(host), name);
+        }
+    }
+
+    #[test]
+    fn only_the_hosts_own_pages_are_of_the_same_origin() {
+        let same = |origin: &str, host: &str| is_same(&HeaderValue::try_from(origin).unwrap(), host);
+
+        assert!(same("http://hub.local:8000", "hub.local:8000"));
+        assert!(same("http://hub.local", "hub.local"));
+        assert!(same("http://hub.local:80", "hub.local"));
+        assert!(same("https://hub.example", "hub.example"));
+        for origin in ["http://hub.local:8001", "http://evil.example", "null", "http://hub.local", "file://"]
+        {
+            assert!(!same(origin, "hub.local:8000"), "{origin}");
+        }
+    }
+}

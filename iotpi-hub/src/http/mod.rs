@@ -1,0 +1,75 @@
+//! The doors: HTTP, translated into calls of the rooms.
+//!
+//! One table routes and documents: what is not in it does not exist. Deliberately absent: rules. A door that decides
+//! something is in the wrong file.
+
+mod auth;
+mod camera;
+mod commands;
+#[cfg(feature = "dashboard")]
+mod dashboard;
+mod extract;
+mod guard;
+mod live;
+mod modules;
+mod openapi;
+mod operations;
+mod page;
+pub(crate) mod problem;
+mod sensors;
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    middleware,
+    response::{IntoResponse, Response},
+};
+use utoipa_axum::router::OpenApiRouter;
+
+pub(crate) use extract::Peer;
+pub use openapi::openapi;
+
+use crate::{Hub, error::HubError};
+
+/// The most bytes of a multipart form: a frame and what surrounds it.
+const MAX_FORM_BYTES: usize = iotpi_core::MAX_FRAME_BYTES + 64 * 1024;
+
+/// The table. A new resource is one line here.
+fn table() -> OpenApiRouter<Hub> {
+    openapi::document()
+        .merge(sensors::routes())
+        .merge(camera::routes())
+        .merge(modules::routes())
+        .merge(commands::routes())
+        .merge(auth::routes())
+        .merge(live::routes())
+        .merge(operations::routes())
+}
+
+/// Everything a hub answers.
+pub(crate) fn router(hub: Hub) -> Router {
+    let router: Router<Hub> = table().into();
+    #[cfg(feature = "docs")]
+    let router = {
+        let config = utoipa_swagger_ui::Config::from("/api/openapi.json");
+        router.merge(utoipa_swagger_ui::SwaggerUi::new("/docs").config(config))
+    };
+    router
+        .fallback(elsewhere)
+        .layer(DefaultBodyLimit::max(MAX_FORM_BYTES))
+        .layer(middleware::from_fn_with_state(hub.clone(), guard::host_and_origin))
+        .layer(middleware::from_fn_with_state(hub.clone(), guard::every_answer))
+        .with_state(hub)
+}
+
+/// What the table does not have: the dashboard's paths, and nothing else.
+async fn elsewhere(request: axum::extract::Request) -> Response {
+    let path = request.uri().path();
+    if path == "/api" || path.starts_with("/api/") {
+        return HubError::not_found(format!("there is nothing at {path}; see /docs")).into_response();
+    }
+    #[cfg(feature = "dashboard")]
+    return dashboard::serve(&request);
+    #[cfg(not(feature = "dashboard"))]
+    HubError::not_found("this hub was built without the dashboard").into_response()
+}

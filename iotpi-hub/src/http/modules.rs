@@ -1,0 +1,97 @@
+//! `/api/modules`: who is there and what they offer.
+
+use axum::{Json, extract::State};
+use http::StatusCode;
+use iotpi_core::{Manifest, ModuleId, ModuleInfo};
+use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    extract::{JsonOf, Path, Query, page},
+    page::Page,
+    problem::{NotFound, PermissionDenied, RateLimited, StorageFull, TooLarge, Unprocessable},
+};
+use crate::{
+    Hub,
+    auth::Caller,
+    error::{HubError, Result},
+};
+
+pub(super) fn routes() -> OpenApiRouter<Hub> {
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(read, register, remove))
+}
+
+/// Register a module
+///
+/// Says what the module offers. Idempotent: the last manifest holds.
+#[utoipa::path(
+    put, path = "/api/modules/{id}", tag = "modules", operation_id = "register",
+    params(("id" = ModuleId, Path, description = "The module")),
+    request_body = Manifest,
+    responses((status = 200, description = "The module", body = ModuleInfo), PermissionDenied, TooLarge, Unprocessable, RateLimited, StorageFull)
+)]
+async fn register(
+    State(hub): State<Hub>,
+    caller: Caller,
+    Path(id): Path<ModuleId>,
+    JsonOf(manifest): JsonOf<Manifest>,
+) -> Result<Json<ModuleInfo>> {
+    hub.register(&caller, &id, &manifest).await.map(Json)
+}
+
+/// One module
+#[utoipa::path(
+    get, path = "/api/modules/{id}", tag = "modules", operation_id = "read_module",
+    params(("id" = ModuleId, Path, description = "The module")),
+    responses((status = 200, description = "The module", body = ModuleInfo), PermissionDenied, NotFound)
+)]
+async fn read(State(hub): State<Hub>, caller: Caller, Path(id): Path<ModuleId>) -> Result<Json<ModuleInfo>> {
+    caller.may_read_of(Some(&id))?;
+    let record = hub.store().module(&id).await?;
+    let record = record.ok_or_else(|| HubError::not_found(format!("there is no module `{id}`")))?;
+    Ok(Json(hub.describe(record)))
+}
+
+/// Remove a module
+///
+/// With its series, commands and tokens.
+#[utoipa::path(
+    delete, path = "/api/modules/{id}", tag = "modules", operation_id = "remove_module",
+    params(("id" = ModuleId, Path, description = "The module")),
+    responses((status = 204, description = "Removed"), PermissionDenied, NotFound, StorageFull)
+)]
+async fn remove(State(hub): State<Hub>, caller: Caller, Path(id): Path<ModuleId>) -> Result<StatusCode> {
+    hub.remove_module(&caller, &id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct ListParams {
+    /// How many a page holds; 100 when left out.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+    /// The last page's `next`.
+    #[param(max_length = 1000)]
+    cursor: Option<String>,
+}
+
+/// The modules
+///
+/// By id.
+#[utoipa::path(
+    get, path = "/api/modules", tag = "modules", operation_id = "list_modules",
+    params(ListParams),
+    responses((status = 200, description = "Modules", body = Page<ModuleInfo>), PermissionDenied)
+)]
+async fn list(
+    State(hub): State<Hub>,
+    caller: Caller,
+    Query(query): Query<ListParams>,
+) -> Result<Json<Page<ModuleInfo>>> {
+    caller.may_read()?;
+    let modules = hub.store().modules(&page(query.limit, query.cursor)?).await?;
+    Ok(Json(Page::of(modules, |record| hub.describe(record))))
+}

@@ -1,0 +1,99 @@
+//! The API's description, from the table that routes.
+
+use utoipa::{
+    IntoResponses, Modify, OpenApi as _,
+    openapi::{
+        OpenApi, Ref, RefOr, Schema, SecurityRequirement,
+        path::Operation,
+        schema::ArrayItems,
+        security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
+};
+use utoipa_axum::router::OpenApiRouter;
+
+use super::{
+    extract::SESSION_COOKIE,
+    problem::{Internal, InvalidArgument, PermissionDenied, Unauthenticated, Unavailable},
+};
+use crate::Hub;
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "iotpi hub",
+        description = "Sensors in, commands out, cameras through, events live. docs/ref/api.md says what a schema cannot.",
+        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
+        contact(name = "iotpi", url = "https://github.com/iotpi/iotpi"),
+    ),
+    servers((url = "/", description = "This hub")),
+    tags(
+        (name = "sensors", description = "Readings in and out"),
+        (name = "camera", description = "Pictures in and out; newest wins"),
+        (name = "modules", description = "Who is there and what they offer"),
+        (name = "commands", description = "What modules are told to do"),
+        (name = "live", description = "Events as they happen"),
+        (name = "auth", description = "People, sessions and tokens"),
+        (name = "operations", description = "Running a hub")
+    ),
+    components(schemas(iotpi_core::Problem, iotpi_core::ErrorKind)),
+    security(("session" = []), ("bearer" = [])),
+    modifiers(&Schemes)
+)]
+struct Description;
+
+struct Schemes;
+
+impl Modify for Schemes {
+    fn modify(&self, openapi: &mut OpenApi) {
+        let components = openapi.components.get_or_insert_default();
+        let cookie = ApiKeyValue::with_description(SESSION_COOKIE, "A person's session, from login");
+        components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
+        let bearer = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("An API token, a module's token, or a JWT"))
+            .build();
+        components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+    }
+}
+
+/// An empty table with the description's head.
+pub(super) fn document() -> OpenApiRouter<Hub> {
+    OpenApiRouter::with_openapi(Description::openapi())
+}
+
+/// The OpenAPI 3.1 document, as pretty JSON with a line feed at the end.
+#[must_use]
+pub fn openapi() -> String {
+    let mut openapi = super::table().into_openapi();
+    for item in openapi.paths.paths.values_mut() {
+        let methods = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
+        methods.into_iter().flatten().for_each(complete);
+    }
+    if let Some(components) = &mut openapi.components {
+        components.schemas.iter_mut().for_each(|(name, schema)| name_items(name, schema));
+    }
+    let mut text = openapi.to_pretty_json().unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// A page's items by their name: utoipa writes a type parameter's schema out, where a generated client wants the type.
+fn name_items(name: &str, schema: &mut RefOr<Schema>) {
+    let (Some(item), RefOr::T(Schema::Object(page))) = (name.strip_prefix("Page_"), schema) else { return };
+    if let Some(RefOr::T(Schema::Array(items))) = page.properties.get_mut("items") {
+        items.items = ArrayItems::RefOrSchema(Box::new(Ref::from_schema_name(item).into()));
+    }
+}
+
+/// Adds what every operation may answer, because it is decided before or behind the door: a request no operation
+/// understands, a host or origin that may not, and, unless it is open, a caller nobody knows.
+fn complete(operation: &mut Operation) {
+    let open = operation.security.as_deref().is_some_and(|s| s.contains(&SecurityRequirement::default()));
+    let mut common = [InvalidArgument::responses(), PermissionDenied::responses(), Internal::responses()]
+        .into_iter()
+        .chain([Unavailable::responses()])
+        .chain((!open).then(Unauthenticated::responses));
+    for (status, response) in common.by_ref().flatten() {
+        operation.responses.responses.entry(status).or_insert(response);
+    }
+}

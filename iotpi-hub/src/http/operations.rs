@@ -1,0 +1,89 @@
+//! `/health`, `/metrics` and the API's own description.
+
+use std::sync::OnceLock;
+
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use http::{StatusCode, header};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{openapi::openapi, problem::PermissionDenied};
+use crate::{Hub, auth::Caller, error::Result};
+
+pub(super) fn routes() -> OpenApiRouter<Hub> {
+    OpenApiRouter::new().routes(routes!(health)).routes(routes!(metrics)).routes(routes!(describe))
+}
+
+/// How the hub is.
+#[derive(Debug, Serialize, ToSchema)]
+struct HealthReport {
+    status: HubHealth,
+    /// The hub's version.
+    version: &'static str,
+    /// Seconds since it started.
+    uptime_secs: f64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum HubHealth {
+    /// It answers and can write.
+    Ok,
+    /// It is going.
+    Stopping,
+    /// It cannot write.
+    Failing,
+}
+
+/// Is the hub well
+#[utoipa::path(
+    get, path = "/health", tag = "operations", operation_id = "health", security(()),
+    responses(
+        (status = 200, description = "Yes", body = HealthReport),
+        (status = 503, description = "No", body = HealthReport)
+    )
+)]
+async fn health(State(hub): State<Hub>) -> (StatusCode, Json<HealthReport>) {
+    let status = if hub.stopping().is_cancelled() {
+        HubHealth::Stopping
+    } else if let Err(error) = hub.store().check().await {
+        tracing::error!(error = &error as &dyn std::error::Error, "the store cannot write");
+        HubHealth::Failing
+    } else {
+        HubHealth::Ok
+    };
+    let code = if status == HubHealth::Ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let uptime_secs = hub.inner.clock.uptime().as_secs_f64();
+    (code, Json(HealthReport { status, version: env!("CARGO_PKG_VERSION"), uptime_secs }))
+}
+
+/// What the hub counts
+///
+/// Prometheus text.
+#[utoipa::path(
+    get, path = "/metrics", tag = "operations", operation_id = "metrics",
+    responses((status = 200, description = "Counters", body = String, content_type = "text/plain"), PermissionDenied)
+)]
+async fn metrics(State(hub): State<Hub>, caller: Caller) -> Result<Response> {
+    caller.may_read()?;
+    let text = hub.inner.metrics.text(hub.inner.started_at);
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
+}
+
+/// This document
+#[utoipa::path(
+    get, path = "/api/openapi.json", tag = "operations", operation_id = "openapi", security(()),
+    responses((status = 200, description = "OpenAPI 3.1", body = Object, content_type = "application/json"))
+)]
+async fn describe() -> impl IntoResponse {
+    // Made when first asked for: a hub starts faster and smaller without it.
+    static DOCUMENT: OnceLock<Bytes> = OnceLock::new();
+    let document = DOCUMENT.get_or_init(|| openapi().into()).clone();
+    ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-cache")], document)
+}

@@ -1,0 +1,172 @@
+//! Problem documents (RFC 9457), and the one place that knows status codes.
+
+use std::{collections::BTreeMap, error::Error as _, sync::Arc};
+
+use axum::{
+    Json,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderValue, StatusCode, header};
+use iotpi_core::{ErrorKind, Problem};
+use utoipa::{
+    IntoResponses,
+    openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder},
+};
+
+use crate::error::HubError;
+
+pub(crate) const CONTENT_TYPE: &str = "application/problem+json";
+
+fn status(kind: ErrorKind) -> StatusCode {
+    match kind {
+        ErrorKind::InvalidArgument => StatusCode::BAD_REQUEST,
+        ErrorKind::Unauthenticated => StatusCode::UNAUTHORIZED,
+        ErrorKind::PermissionDenied => StatusCode::FORBIDDEN,
+        ErrorKind::NotFound => StatusCode::NOT_FOUND,
+        ErrorKind::Conflict => StatusCode::CONFLICT,
+        ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        ErrorKind::Unprocessable => StatusCode::UNPROCESSABLE_ENTITY,
+        ErrorKind::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorKind::StorageFull => StatusCode::INSUFFICIENT_STORAGE,
+    }
+}
+
+fn title(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::InvalidArgument => "Invalid argument",
+        ErrorKind::Unauthenticated => "Unauthenticated",
+        ErrorKind::PermissionDenied => "Permission denied",
+        ErrorKind::NotFound => "Not found",
+        ErrorKind::Conflict => "Conflict",
+        ErrorKind::TooLarge => "Too large",
+        ErrorKind::Unprocessable => "Unprocessable content",
+        ErrorKind::RateLimited => "Rate limited",
+        ErrorKind::Internal => "Internal error",
+        ErrorKind::Unavailable => "Unavailable",
+        ErrorKind::StorageFull => "Storage full",
+    }
+}
+
+/// An error as a document.
+pub(crate) fn document(error: &HubError, request_id: Option<&str>) -> Problem {
+    let kind = error.kind();
+    Problem {
+        type_: format!("urn:iotpi:problem:{}", kind.as_str()),
+        kind,
+        title: title(kind).to_owned(),
+        status: status(kind).as_u16(),
+        detail: error.detail().to_owned(),
+        pointer: error.pointer().map(str::to_owned),
+        choices: (!error.choices().is_empty()).then(|| error.choices().to_vec()),
+        retry_after_secs: error.wait().map(|wait| wait.as_secs_f64()),
+        request_id: request_id.map(str::to_owned),
+    }
+}
+
+/// The answer is finished by [`finish`], which knows the request's id.
+impl IntoResponse for HubError {
+    fn into_response(self) -> Response {
+        let mut response = status(self.kind()).into_response();
+        response.extensions_mut().insert(Arc::new(self));
+        response
+    }
+}
+
+/// Makes every error answer a problem document: those of the rooms, and those axum gives by itself.
+pub(crate) fn finish(response: Response, request_id: &str) -> Response {
+    let code = response.status();
+    if !(code.is_client_error() || code.is_server_error()) {
+        return response;
+    }
+    let error = match response.extensions().get::<Arc<HubError>>() {
+        Some(error) => Arc::clone(error),
+        None if is_plain(&response) => Arc::new(unsaid(code)),
+        None => return response,
+    };
+    log(&error, request_id);
+    let mut problem = document(&error, Some(request_id));
+    // 405 is the one status besides those of the kinds.
+    problem.status = code.as_u16();
+    let mut finished = (code, Json(&problem)).into_response();
+    let headers = finished.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+    if let Some(allow) = response.headers().get(header::ALLOW) {
+        headers.insert(header::ALLOW, allow.clone());
+    }
+    if code == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"iotpi\""));
+    }
+    if let Some(wait) = error.wait() {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1));
+    }
+    finished
+}
+
+/// Whether it is an answer nobody gave a shape.
+fn is_plain(response: &Response) -> bool {
+    let content_type = response.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
+    content_type.is_none_or(|t| t.starts_with("text/plain"))
+}
+
+fn unsaid(code: StatusCode) -> HubError {
+    match code {
+        StatusCode::METHOD_NOT_ALLOWED => HubError::invalid_argument(
+            "this path does not answer that method; the `Allow` header names those it does",
+        ),
+        StatusCode::NOT_FOUND => HubError::not_found("there is nothing at this path"),
+        StatusCode::PAYLOAD_TOO_LARGE => HubError::too_large("the body is too large"),
+        StatusCode::SERVICE_UNAVAILABLE => HubError::unavailable("the hub cannot answer now"),
+        code if code.is_server_error() => HubError::internal("the hub failed"),
+        _ => HubError::invalid_argument("the request is not one the hub understands"),
+    }
+}
+
+/// The chain of causes is logged here, once.
+fn log(error: &HubError, request_id: &str) {
+    match error.kind() {
+        ErrorKind::Internal | ErrorKind::StorageFull => {
+            let error: &dyn std::error::Error = error;
+            tracing::error!(request_id, error, "request failed");
+        }
+        ErrorKind::Unavailable => tracing::warn!(request_id, source = error.source(), "{error}"),
+        kind => tracing::debug!(request_id, kind = kind.as_str(), "{error}"),
+    }
+}
+
+/// How a kind is documented as an answer.
+fn documented(kind: ErrorKind) -> BTreeMap<String, RefOr<utoipa::openapi::Response>> {
+    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+    let response = ResponseBuilder::new().description(title(kind)).content(CONTENT_TYPE, content).build();
+    BTreeMap::from([(status(kind).as_str().to_owned(), RefOr::T(response))])
+}
+
+macro_rules! documented_kinds {
+    ($($kind:ident),*) => {
+        $(
+            #[doc = concat!("`", stringify!($kind), "` among an operation's documented answers.")]
+            pub(crate) struct $kind;
+
+            impl IntoResponses for $kind {
+                fn responses() -> BTreeMap<String, RefOr<utoipa::openapi::Response>> {
+                    documented(ErrorKind::$kind)
+                }
+            }
+        )*
+    };
+}
+
+documented_kinds!(
+    InvalidArgument,
+    Unauthenticated,
+    PermissionDenied,
+    NotFound,
+    Conflict,
+    TooLarge,
+    Unprocessable,
+    RateLimited,
+    Internal,
+    Unavailable,
+    StorageFull
+);

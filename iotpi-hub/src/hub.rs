@@ -1,0 +1,253 @@
+//! The hub: one value that holds the rooms together.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
+    time::Duration,
+};
+
+use iotpi_core::{Clock, ModuleId, SystemClock, Timestamp, Unit};
+use tokio::sync::Notify;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    auth::{FirstAdmin, Passwords, Throttle, jwt::JwtKey},
+    clock::HubClock,
+    config::Config,
+    error::{HubError, Result},
+    events::Events,
+    frames::Frames,
+    metrics::Metrics,
+    ops::commands::Commands,
+    presence::Presence,
+    store::{self, Now, PageRequest, SeriesKey, Store},
+};
+
+/// How often it is written down when modules were last heard.
+const SAVE_PRESENCE_EVERY: Duration = Duration::from_secs(30);
+/// How often it is looked for modules that fell silent.
+const LOOK_FOR_SILENCE_EVERY: Duration = Duration::from_secs(1);
+
+/// A running hub. Clones share it.
+///
+/// ```
+/// use iotpi_hub::{Config, Hub};
+/// use tokio::net::TcpListener;
+///
+/// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+/// let config = Config { store: "sqlite::memory:".to_owned(), ..Config::default() };
+/// let hub = Hub::open(config).await?;
+/// if let Some(code) = hub.first_admin_code().await? {
+///     println!("create the first admin with the code {code}");
+/// }
+/// let listener = TcpListener::bind("127.0.0.1:0").await?;
+/// let serving = tokio::spawn(hub.clone().serve(listener));
+/// // ... until it is time to go:
+/// hub.shutdown().await?;
+/// serving.await?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Hub {
+    pub(crate) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) config: Config,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: HubClock,
+    pub(crate) started_at: Timestamp,
+    pub(crate) events: Events,
+    pub(crate) frames: Arc<Frames>,
+    pub(crate) presence: Presence,
+    /// The unit each series keeps, as far as it is known.
+    pub(crate) units: Mutex<HashMap<SeriesKey, Unit>>,
+    pub(crate) commands: Commands,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) jwt: JwtKey,
+    pub(crate) passwords: Passwords,
+    pub(crate) throttle: Throttle,
+    pub(crate) first_admin: FirstAdmin,
+    /// Once there is a user there always is one.
+    pub(crate) has_users: AtomicBool,
+    /// The machine's own name.
+    pub(crate) host_name: String,
+    /// Rung when a module's health may have changed.
+    pub(crate) health_bell: Notify,
+    pub(crate) stop: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+}
+
+impl Hub {
+    /// Opens the store the config names and starts a hub on the machine's clock.
+    ///
+    /// # Errors
+    /// `InvalidArgument` when the config cannot work; the store's otherwise.
+    pub async fn open(config: Config) -> Result<Self> {
+        config.check()?;
+        let store = store::open(&config.store).await?;
+        Self::start(config, store, SystemClock::shared()).await
+    }
+
+    /// Starts a hub on a store and a clock: takes over what the store knows and begins the background work. Must be
+    /// called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// `InvalidArgument` when the config cannot work; the store's otherwise.
+    pub async fn start(config: Config, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result<Self> {
+        config.check()?;
+        let clock = HubClock::new(clock);
+        let now = clock.now();
+        let jwt = JwtKey::new(&store.hub_secret("jwt", crate::auth::random()?).await?);
+        store.clamp_deadlines(crate::ops::commands::TERMS, now).await?;
+        let presence = Presence::default();
+        let mut page = PageRequest { limit: 1000, cursor: None };
+        loop {
+            let modules = store.modules(&page).await?;
+            modules.items.iter().for_each(|record| presence.restore(record, now));
+            match modules.next {
+                Some(cursor) => page.cursor = Some(cursor),
+                None => break,
+            }
+        }
+        let units = store.series_units().await?.into_iter().collect();
+        let has_users = AtomicBool::new(store.has_users().await?);
+        let metrics = Arc::new(Metrics::default());
+        let inner = Inner {
+            events: Events::new(config.limits.live_backlog as usize),
+            frames: Arc::new(Frames::new(config.limits.cameras, Arc::clone(&metrics))),
+            presence,
+            units: Mutex::new(units),
+            commands: Commands::default(),
+            metrics,
+            jwt,
+            passwords: Passwords::default(),
+            throttle: Throttle::default(),
+            first_admin: FirstAdmin::default(),
+            has_users,
+            host_name: gethostname::gethostname().to_string_lossy().to_ascii_lowercase(),
+            health_bell: Notify::new(),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            started_at: now.wall,
+            clock,
+            store,
+            config,
+        };
+        let hub = Self { inner: Arc::new(inner) };
+        hub.inner.tasks.spawn(hub.clone().sweep_commands());
+        hub.inner.tasks.spawn(hub.clone().watch_health());
+        Ok(hub)
+    }
+
+    /// What it was told.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    /// What it keeps. Reads may go straight to it; writes go through the hub's own methods, which have consequences.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.inner.store
+    }
+
+    /// What happens in it.
+    #[must_use]
+    pub fn events(&self) -> &Events {
+        &self.inner.events
+    }
+
+    /// Cancelled when the hub begins to stop.
+    #[must_use]
+    pub fn stopping(&self) -> &CancellationToken {
+        &self.inner.stop
+    }
+
+    /// Stops: no new connections, requests in flight finish, streams and long polls end at once; then what is unsaved is
+    /// saved and the store closed. Takes under 3 s. Calling it twice is fine.
+    ///
+    /// # Errors
+    /// The store's, when it cannot be closed well.
+    pub async fn shutdown(&self) -> Result<()> {
+        self.inner.stop.cancel();
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+        match self.inner.store.close().await {
+            Ok(()) | Err(store::StoreError::Closed) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        self.inner.clock.now()
+    }
+
+    /// The module was heard; makes it known if it was not.
+    pub(crate) async fn heard(&self, id: &ModuleId) -> Result<()> {
+        let now = self.now();
+        let new = !self.inner.presence.knows(id);
+        if new {
+            self.check_room_for(id)?;
+            self.inner.store.touch(&[(id.clone(), now.wall)], now).await?;
+        }
+        if self.inner.presence.heard(id, now) {
+            self.inner.health_bell.notify_one();
+        }
+        Ok(())
+    }
+
+    /// There is room for one more module, or it is known.
+    pub(crate) fn check_room_for(&self, id: &ModuleId) -> Result<()> {
+        let limit = self.inner.config.limits.modules;
+        if self.inner.presence.count() < limit || self.inner.presence.knows(id) {
+            Ok(())
+        } else {
+            Err(HubError::rate_limited(format!("the hub knows {limit} modules already; remove one")))
+        }
+    }
+
+    /// The one task that notices silence, tells of it, and writes down who was heard.
+    async fn watch_health(self) {
+        let mut save = tokio::time::interval(SAVE_PRESENCE_EVERY);
+        let mut look = tokio::time::interval(LOOK_FOR_SILENCE_EVERY);
+        save.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = self.inner.stop.cancelled() => break,
+                _ = save.tick() => self.save_presence().await,
+                _ = look.tick() => self.tell_health().await,
+                () = self.inner.health_bell.notified() => self.tell_health().await,
+            }
+        }
+        // Requests in flight may still be heard; what they add is the next start's loss.
+        self.save_presence().await;
+    }
+
+    async fn tell_health(&self) {
+        for id in self.inner.presence.changed(self.now()) {
+            if let Err(error) = self.announce_module(&id).await {
+                tracing::warn!(module = %id, error = &error as &dyn std::error::Error, "health could not be told");
+            }
+        }
+    }
+
+    async fn save_presence(&self) {
+        let unsaved = self.inner.presence.unsaved();
+        if unsaved.is_empty() {
+            return;
+        }
+        if let Err(error) = self.inner.store.touch(&unsaved, self.now()).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "last_seen could not be saved");
+        }
+    }
+}
+
+/// A lock held for a moment; a panic elsewhere does not spoil what it guards.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,239 @@
+//! Logging in and out, the first admin, tokens; and who a credential belongs to.
+
+use std::{
+    net::IpAddr,
+    sync::atomic::Ordering::{Relaxed, Release},
+    time::Duration,
+};
+
+use iotpi_core::UserName;
+
+use crate::{
+    Hub,
+    auth::{
+        Caller, Role, Secret, hash,
+        token::{self, IssuedToken, NewToken},
+    },
+    error::{HubError, Result},
+    store::{Steady, StoreError, TokenRecord, UserRecord},
+};
+
+/// What a request shows of who sent it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credential {
+    /// `Authorization: Bearer`: a token or a JWT.
+    Bearer(String),
+    /// The session cookie.
+    Session(String),
+}
+
+/// A session just begun.
+#[derive(Debug)]
+pub struct Login {
+    /// Who logged in.
+    pub caller: Caller,
+    /// What the browser keeps in its cookie.
+    pub session: String,
+    /// How long it lasts.
+    pub lasts: Duration,
+}
+
+/// A JWT just signed.
+#[derive(Debug)]
+pub struct Jwt {
+    /// What to send as `Authorization: Bearer`.
+    pub access_token: String,
+    /// How long it lasts; it cannot be revoked.
+    pub lasts: Duration,
+}
+
+impl Hub {
+    /// Whose credential it is.
+    ///
+    /// # Errors
+    /// `Unauthenticated` when it is nobody's (any more), the store's.
+    ///
+    /// # Cancel safety
+    /// Changes nothing that matters.
+    pub async fn identify(&self, credential: &Credential) -> Result<Caller> {
+        let now = self.now();
+        match credential {
+            Credential::Session(secret) => {
+                let user = self.store().session(&hash(secret), now).await?;
+                user.map(|user| Caller::known(user.name, user.role, None))
+                    .ok_or_else(|| HubError::unauthenticated("the session has ended: log in again"))
+            }
+            Credential::Bearer(secret) if secret.starts_with(token::PREFIX) => {
+                let token = self.store().token(&hash(secret)).await?;
+                let token =
+                    token.ok_or_else(|| HubError::unauthenticated("no such token; it may be revoked"))?;
+                self.note_use_of(&token).await;
+                Ok(Caller::known(token.name, token.role, token.module_id))
+            }
+            Credential::Bearer(jwt) => self
+                .inner
+                .jwt
+                .verify(jwt, now.wall)
+                .ok_or_else(|| HubError::unauthenticated("neither a token nor a JWT that still holds")),
+        }
+    }
+
+    /// Written once an hour: a token is used with every request.
+    async fn note_use_of(&self, token: &TokenRecord) {
+        const AN_HOUR: Duration = Duration::from_secs(3600);
+        let now = self.now();
+        if token.last_used_at.is_none_or(|last| now.wall.since(last) >= AN_HOUR)
+            && let Err(error) = self.store().touch_token(&token.id, now).await
+        {
+            // The request itself need not fail for this.
+            tracing::warn!(token = %token.name, error = &error as &dyn std::error::Error, "last use not kept");
+        }
+    }
+
+    /// Whether nobody can log in yet.
+    ///
+    /// # Errors
+    /// The store's.
+    ///
+    /// # Cancel safety
+    /// Changes nothing.
+    pub async fn needs_first_admin(&self) -> Result<bool> {
+        if !self.inner.has_users.load(Relaxed) && self.store().has_users().await? {
+            self.inner.has_users.store(true, Release);
+        }
+        Ok(!self.inner.has_users.load(Relaxed))
+    }
+
+    /// A fresh one-time code with which the first admin can be made, to be shown to whoever started the hub; nothing when
+    /// there is a user. The code before no longer works.
+    ///
+    /// # Errors
+    /// The store's.
+    ///
+    /// # Cancel safety
+    /// Cancelled, the code before still works.
+    pub async fn first_admin_code(&self) -> Result<Option<String>> {
+        if self.needs_first_admin().await? { self.inner.first_admin.new_code().map(Some) } else { Ok(None) }
+    }
+
+    /// Makes the first admin and logs them in.
+    ///
+    /// # Errors
+    /// `Conflict` (there is a user), `PermissionDenied` (another code), `InvalidArgument` (the password),
+    /// `RateLimited`, the store's.
+    ///
+    /// # Cancel safety
+    /// Made or not.
+    pub async fn make_first_admin(
+        &self,
+        from: IpAddr,
+        code: &str,
+        name: UserName,
+        password: String,
+    ) -> Result<Login> {
+        if !self.needs_first_admin().await? {
+            return Err(HubError::conflict("there is an admin already: log in"));
+        }
+        self.inner.throttle.attempt(from, self.inner.clock.uptime())?;
+        if !self.inner.first_admin.is(code) {
+            return Err(HubError::permission_denied(
+                "that is not the code the hub printed when it last started",
+            )
+            .at("/code"));
+        }
+        self.inner.throttle.succeeded(from);
+        let password_hash = self.inner.passwords.hash(password).await?;
+        let user = UserRecord { name, role: Role::Admin, password_hash };
+        self.store().add_first_user(&user, self.now()).await?;
+        self.inner.first_admin.used();
+        self.inner.has_users.store(true, Release);
+        self.begin_session(user).await
+    }
+
+    /// Logs somebody in.
+    ///
+    /// # Errors
+    /// `Unauthenticated`, `RateLimited` (ten failures a minute from one network), the store's.
+    ///
+    /// # Cancel safety
+    /// A cancelled attempt counts as a failed one.
+    pub async fn log_in(&self, from: IpAddr, name: &UserName, password: String) -> Result<Login> {
+        self.inner.throttle.attempt(from, self.inner.clock.uptime())?;
+        let user = self.store().user(name).await?;
+        let known_hash = user.as_ref().map(|user| user.password_hash.clone());
+        match (self.inner.passwords.verify(password, known_hash).await?, user) {
+            (true, Some(user)) => {
+                self.inner.throttle.succeeded(from);
+                self.begin_session(user).await
+            }
+            _ => Err(HubError::unauthenticated("the name or the password is wrong")),
+        }
+    }
+
+    async fn begin_session(&self, user: UserRecord) -> Result<Login> {
+        let lasts = Duration::from_secs(u64::from(self.config().auth.session_days) * 86_400);
+        let secret = Secret::new("")?;
+        let now = self.now();
+        self.store().open_session(&secret.hash(), &user.name, Steady(now.steady.0.plus(lasts)), now).await?;
+        Ok(Login { caller: Caller::known(user.name, user.role, None), session: secret.0, lasts })
+    }
+
+    /// Ends a session; one that has ended is fine.
+    ///
+    /// # Errors
+    /// The store's.
+    ///
+    /// # Cancel safety
+    /// Ended or not.
+    pub async fn log_out(&self, session: &str) -> Result<()> {
+        Ok(self.store().end_session(&hash(session)).await?)
+    }
+
+    /// Signs a JWT that says what the credential's owner is.
+    ///
+    /// # Errors
+    /// `Unauthenticated`; `PermissionDenied` for a JWT, which would otherwise live for ever; the store's.
+    ///
+    /// # Cancel safety
+    /// Changes nothing.
+    pub async fn exchange_for_jwt(&self, credential: &Credential) -> Result<Jwt> {
+        let caller = self.identify(credential).await?;
+        match credential {
+            Credential::Bearer(text) if !text.starts_with(token::PREFIX) => {
+                return Err(HubError::permission_denied("a JWT cannot be exchanged for another one"));
+            }
+            _ => {}
+        }
+        let who = caller.identity().ok_or_else(|| HubError::unauthenticated("say who you are first"))?;
+        let lasts = Duration::from_secs(self.config().auth.jwt_secs);
+        let now = self.now().wall;
+        Ok(Jwt { access_token: self.inner.jwt.sign(who, now, now.plus(lasts)), lasts })
+    }
+
+    /// Makes a token.
+    ///
+    /// # Errors
+    /// `PermissionDenied`, and as [`token::issue`].
+    ///
+    /// # Cancel safety
+    /// As [`token::issue`].
+    pub async fn issue_token(&self, caller: &Caller, new: NewToken) -> Result<IssuedToken> {
+        caller.may_administer()?;
+        token::issue(self.store().as_ref(), new, self.now().wall).await
+    }
+
+    /// Revokes a token, at once.
+    ///
+    /// # Errors
+    /// `PermissionDenied`, `NotFound`, the store's.
+    ///
+    /// # Cancel safety
+    /// Revoked or not.
+    pub async fn revoke_token(&self, caller: &Caller, id: &str) -> Result<()> {
+        caller.may_administer()?;
+        match self.store().revoke_token(id).await {
+            Err(StoreError::NotFound(_)) => Err(HubError::not_found("there is no such token")),
+            other => Ok(other?),
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! Commands: checked against the manifest, handed over under a lease, told of in every state.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use iotpi_core::{
+    ActionName, Command, CommandId, CommandOutcome, CommandState, DEFAULT_EXPIRES_IN_SECS, Event,
+    LeasedCommand, MAX_ERROR_LEN, ModuleId, NewCommand, StatusReceipt, StatusReport,
+};
+use jsonschema::Validator;
+use serde_json::{Map, Value};
+use tokio::sync::Notify;
+
+use crate::{
+    Hub,
+    auth::Caller,
+    error::{HubError, Result},
+    hub::lock,
+    store::{CommandOrder, LeaseTerms, Steady},
+};
+
+/// How commands are handed over.
+pub const TERMS: LeaseTerms = LeaseTerms { lease: Duration::from_secs(30), max_attempts: 5 };
+/// The most commands waiting for one module.
+pub const MAX_WAITING: u64 = 100;
+/// The most bytes of a command's parameters or a module's state, as JSON.
+pub const MAX_OBJECT_BYTES: usize = 16 * 1024;
+/// The longest a claim waits.
+pub const MAX_WAIT: Duration = Duration::from_secs(60);
+/// The most commands handed over at once.
+pub const MAX_CLAIM: u32 = 16;
+
+/// A module that waits for commands is there: while it waits it counts as heard this often.
+const HEARD_WHILE_WAITING: Duration = Duration::from_secs(5);
+
+/// What the commands' room remembers between calls; the commands themselves are in the store.
+#[derive(Debug, Default)]
+pub(crate) struct Commands {
+    /// Rung when there may be something to claim.
+    bells: Mutex<HashMap<ModuleId, Arc<Notify>>>,
+    /// Compiled schemas of actions' parameters, each with its source.
+    schemas: Mutex<HashMap<ModuleId, HashMap<ActionName, Compiled>>>,
+    /// When the next lease or life ends.
+    due: Mutex<Option<Steady>>,
+    /// Rung when `due` has come nearer.
+    due_bell: Notify,
+}
+
+#[derive(Debug, Clone)]
+struct Compiled {
+    source: Map<String, Value>,
+    validator: Arc<Validator>,
+}
+
+impl Commands {
+    pub(crate) fn forget_schemas(&self, id: &ModuleId) {
+        lock(&self.schemas).remove(id);
+    }
+
+    pub(crate) fn forget(&self, id: &ModuleId) {
+        self.forget_schemas(id);
+        if let Some(bell) = lock(&self.bells).remove(id) {
+            bell.notify_waiters();
+        }
+    }
+
+    fn bell(&self, id: &ModuleId) -> Arc<Notify> {
+        Arc::clone(lock(&self.bells).entry(id.clone()).or_default())
+    }
+
+    fn ring(&self, id: &ModuleId) {
+        if let Some(bell) = lock(&self.bells).get(id) {
+            bell.notify_waiters();
+        }
+    }
+
+    /// Something will be due then, if nothing was due before.
+    fn expect(&self, at: Steady) {
+        let mut due = lock(&self.due);
+        if due.is_none_or(|due| at < due) {
+            *due = Some(at);
+            self.due_bell.notify_one();
+        }
+    }
+
+    /// The compiled schema of an action: compiled once for each manifest.
+    fn validator(
+        &self,
+        id: &ModuleId,
+        action: &ActionName,
+        source: &Map<String, Value>,
+    ) -> Result<Arc<Validator>> {
+        let mut schemas = lock(&self.schemas);
+        let of_module = schemas.entry(id.clone()).or_default();
+        if let Some(compiled) = of_module.get(action).filter(|c| &c.source == source) {
+            return Ok(Arc::clone(&compiled.validator));
+        }
+        let validator = Arc::new(compile(source).map_err(|(reason, _)| {
+            HubError::internal("the manifest's schema does not compile").caused_by(reason)
+        })?);
+        let compiled = Compiled { source: source.clone(), validator: Arc::clone(&validator) };
+        of_module.insert(action.clone(), compiled);
+        Ok(validator)
+    }
+}
+
+/// Compiles a JSON Schema (2020-12) of an action's parameters; says what is wrong and where otherwise. Nothing is fetched:
+/// a reference to anywhere else is an error. Patterns run on an engine that takes linear time.
+pub(crate) fn compile(schema: &Map<String, Value>) -> Result<Validator, (String, String)> {
+    if schema.get("type").is_some_and(|t| t != "object") {
+        return Err(("its type is not `object`".to_owned(), "/type".to_owned()));
+    }
+    jsonschema::options()
+        .with_draft(jsonschema::Draft::Draft202012)
+        .with_pattern_options(jsonschema::PatternOptions::regex())
+        .build(&Value::Object(schema.clone()))
+        .map_err(|error| (error.to_string(), error.instance_path().to_string()))
+}
+
+impl Hub {
+    /// Orders a module to do something.
+    ///
+    /// # Errors
+    /// `PermissionDenied`, `NotFound` (the module), `Unprocessable` (not in the manifest, not as its schema says, an
+    /// impossible time to live), `TooLarge`, `RateLimited` ([`MAX_WAITING`]), the store's.
+    ///
+    /// # Cancel safety
+    /// Kept wholly or not at all.
+    pub async fn submit(
+        &self,
+        caller: &Caller,
+        module_id: &ModuleId,
+        command: NewCommand,
+    ) -> Result<Command> {
+        caller.may_command()?;
+        let issued_by = match caller.identity() {
+            Some(who) => who.name.clone(),
+            None => return Err(HubError::unauthenticated("commands are issued by somebody")),
+        };
+        let record = self.store().module(module_id).await?.ok_or_else(|| no_module(module_id))?;
+        let Some(manifest) = record.manifest else {
+            return Err(HubError::unprocessable(format!(
+                "module `{module_id}` never registered: nobody knows what it obeys"
+            )));
+        };
+        let Some(action) = manifest.action(&command.action) else {
+            let offered = manifest.actions.iter().map(|a| a.name.to_string()).collect();
+            return Err(HubError::unprocessable(format!(
+                "module `{module_id}` has no action `{}`",
+                command.action
+            ))
+            .at("/action")
+            .with_choices(offered));
+        };
+        check_size(&command.params, "/params")?;
+        let secs = command.expires_in.unwrap_or(DEFAULT_EXPIRES_IN_SECS);
+        let time_to_live =
+            Duration::try_from_secs_f64(secs).ok().filter(|_| (1.0..=86_400.0).contains(&secs)).ok_or_else(
+                || HubError::unprocessable("a command lives 1 to 86,400 seconds").at("/expires_in"),
+            )?;
+        let validator = self.inner.commands.validator(module_id, &action.name, &action.params)?;
+        let params = Value::Object(command.params.clone());
+        if let Err(error) = validator.validate(&params) {
+            let place = format!("/params{}", error.instance_path());
+            return Err(HubError::unprocessable(error.to_string()).at(place));
+        }
+        self.sweep_if_due().await?;
+
+        let now = self.now();
+        let order = CommandOrder {
+            id: uuid::Uuid::now_v7().to_string(),
+            module_id: module_id.clone(),
+            hazardous: action.hazardous,
+            command,
+            time_to_live,
+            issued_by,
+        };
+        let command = self.store().submit(&order, MAX_WAITING, now).await?;
+        self.inner.commands.expect(Steady(now.steady.0.plus(time_to_live)));
+        self.tell_of_command(&command);
+        self.inner.commands.ring(module_id);
+        Ok(command)
+    }
+
+    /// Hands a module its next commands, each under a lease; waits up to `wait` for one.
+    ///
+    /// # Errors
+    /// `PermissionDenied` (only the module itself), the store's.
+    ///
+    /// # Cancel safety
+    /// A cancelled claim may leave commands leased until their lease ends.
+    pub async fn claim(
+        &self,
+        caller: &Caller,
+        module_id: &ModuleId,
+        limit: u32,
+        wait: Duration,
+    ) -> Result<Vec<LeasedCommand>> {
+        caller.is_module(module_id)?;
+        self.heard(module_id).await?;
+        let bell = self.inner.commands.bell(module_id);
+        let patience = tokio::time::sleep(wait.min(MAX_WAIT));
+        tokio::pin!(patience);
+        loop {
+            // Listening begins before the look, so that nothing is missed between the two.
+            let rung = bell.notified();
+            tokio::pin!(rung);
+            rung.as_mut().enable();
+            self.sweep_if_due().await?;
+            let now = self.now();
+            let claimed = self.store().claim(module_id, limit.clamp(1, MAX_CLAIM), TERMS, now).await?;
+            if !claimed.is_empty() {
+                self.inner.commands.expect(Steady(now.steady.0.plus(TERMS.lease)));
+                claimed.iter().for_each(|leased| self.tell_of_command(&leased.command));
+                return Ok(claimed);
+            }
+            if wait.is_zero() {
+                return Ok(claimed);
+            }
+            loop {
+                tokio::select! {
+                    () = &mut rung => break,
+                    () = &mut patience => return Ok(claimed),
+                    () = self.stopping().cancelled() => return Ok(claimed),
+                    () = tokio::time::sleep(HEARD_WHILE_WAITING) => {
+                        self.inner.presence.heard(module_id, self.now());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes what a module says of itself and of a command it holds.
+    ///
+    /// # Errors
+    /// `PermissionDenied`, `TooLarge`, `NotFound` (the command), `Conflict` (the lease is over), the store's. What was
+    /// said of the module's state is kept even when the command's part fails.
+    ///
+    /// # Cancel safety
+    /// The same report may be sent again.
+    pub async fn report(
+        &self,
+        caller: &Caller,
+        module_id: &ModuleId,
+        report: StatusReport,
+    ) -> Result<StatusReceipt> {
+        caller.may_deliver_as(module_id)?;
+        if let Some(state) = &report.state {
+            check_size(state, "/state")?;
+        }
+        if let Some(CommandOutcome::Failed { error } | CommandOutcome::Rejected { error }) =
+            report.command.as_ref().map(|c| &c.outcome)
+            && error.chars().count() > MAX_ERROR_LEN
+        {
+            return Err(HubError::invalid_argument("an error has up to 500 characters").at("/command/error"));
+        }
+        self.heard(module_id).await?;
+        let now = self.now();
+        if let Some(state) = &report.state {
+            let record = self.store().report_state(module_id, state, now).await?;
+            self.tell_of(record);
+        }
+        let command = match &report.command {
+            None => None,
+            Some(report) => {
+                self.sweep_if_due().await?;
+                let before = self.store().command(&report.id).await?.map(|c| c.state);
+                let command = self.store().finish(module_id, report, now).await?;
+                // The same outcome said twice is one event.
+                if before != Some(command.state) {
+                    self.tell_of_command(&command);
+                }
+                self.inner.commands.ring(module_id);
+                Some(command)
+            }
+        };
+        let registered = self.inner.presence.is_registered(module_id);
+        Ok(StatusReceipt { received_at: now.wall, command, registered })
+    }
+
+    /// Takes back a command that is still queued.
+    ///
+    /// # Errors
+    /// `PermissionDenied`, `NotFound`, `Conflict`, the store's.
+    ///
+    /// # Cancel safety
+    /// Cancelled or not.
+    pub async fn cancel_command(&self, caller: &Caller, id: &CommandId) -> Result<Command> {
+        caller.may_command()?;
+        self.sweep_if_due().await?;
+        let command = self.store().cancel(id, self.now()).await?;
+        self.tell_of_command(&command);
+        self.inner.commands.ring(&command.module_id);
+        Ok(command)
+    }
+
+    fn tell_of_command(&self, command: &Command) {
+        self.inner.metrics.command(command.state);
+        self.events().publish(Event::Command { command: command.clone() });
+    }
+
+    /// Sweeps now if something is due, so that no answer depends on when the sweeper gets its turn.
+    async fn sweep_if_due(&self) -> Result<()> {
+        let due = *lock(&self.inner.commands.due);
+        if due.is_some_and(|due| due <= self.now().steady) { self.sweep().await } else { Ok(()) }
+    }
+
+    async fn sweep(&self) -> Result<()> {
+        // Whoever expects something during the sweep sets `due` anew.
+        *lock(&self.inner.commands.due) = None;
+        let now = self.now();
+        let swept = match self.store().sweep_commands(TERMS, now).await {
+            Ok(swept) => swept,
+            Err(error) => {
+                self.inner.commands.expect(now.steady);
+                return Err(error.into());
+            }
+        };
+        for command in &swept.changed {
+            self.tell_of_command(command);
+            // Back in the queue, or out of the way of the next one.
+            self.inner.commands.ring(&command.module_id);
+            if command.state == CommandState::Dead {
+                tracing::warn!(command = command.id, module = %command.module_id, "a command is dead");
+            }
+        }
+        if let Some(next) = swept.next {
+            self.inner.commands.expect(next);
+        }
+        Ok(())
+    }
+
+    /// The one task that ends lives and leases on time.
+    pub(crate) async fn sweep_commands(self) {
+        const AFTER_A_FAILURE: Duration = Duration::from_secs(5);
+        let mut swept = self.sweep().await;
+        loop {
+            let pause = match &swept {
+                Ok(()) => lock(&self.inner.commands.due).map(|due| due.0.since(self.now().steady.0)),
+                Err(error) => {
+                    tracing::error!(error = error as &dyn std::error::Error, "commands could not be swept");
+                    Some(AFTER_A_FAILURE)
+                }
+            };
+            tokio::select! {
+                () = self.stopping().cancelled() => return,
+                () = self.inner.commands.due_bell.notified() => {}
+                // Without anything due, the bell alone wakes it; a day is as good as never.
+                () = tokio::time::sleep(pause.unwrap_or(Duration::from_secs(86_400))) => {}
+            }
+            swept = match swept {
+                Ok(()) => self.sweep_if_due().await,
+                Err(_) => self.sweep().await,
+            };
+        }
+    }
+
+    /// Looks again at everything that follows from the time: for a test that has set the clock.
+    #[cfg(feature = "testing")]
+    pub(crate) fn look_at_the_clock(&self) {
+        self.inner.commands.due_bell.notify_one();
+        self.inner.health_bell.notify_one();
+    }
+}
+
+fn check_size(object: &Map<String, Value>, pointer: &str) -> Result<()> {
+    let bytes = serde_json::to_vec(object).map_or(usize::MAX, |json| json.len());
+    if bytes > MAX_OBJECT_BYTES {
+        return Err(HubError::too_large(format!("{bytes} bytes; 16 KiB may be")).at(pointer));
+    }
+    Ok(())
+}
+
+fn no_module(id: &ModuleId) -> HubError {
+    HubError::not_found(format!("there is no module `{id}`"))
+}

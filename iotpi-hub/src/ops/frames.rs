@@ -1,0 +1,69 @@
+//! Showing frames and finding cameras.
+
+use iotpi_core::{CameraInfo, Event, Frame, FrameReceipt, ModuleId};
+
+use crate::{
+    Hub,
+    auth::Caller,
+    error::{HubError, Result},
+    frames::Viewer,
+};
+
+impl Hub {
+    /// Shows a frame to all who watch that camera.
+    ///
+    /// # Errors
+    /// `PermissionDenied`, `RateLimited` (no room for another camera or module), the store's.
+    ///
+    /// # Cancel safety
+    /// Shown or not.
+    pub async fn show(&self, caller: &Caller, module_id: &ModuleId, frame: Frame) -> Result<FrameReceipt> {
+        caller.may_deliver_as(module_id)?;
+        self.heard(module_id).await?;
+        let showing = self.inner.frames.show(module_id, frame, self.now().wall, self.inner.clock.uptime())?;
+        if showing.announce
+            && let Some(camera) = self.camera(module_id)
+        {
+            self.events().publish(Event::Camera { camera });
+        }
+        Ok(showing.receipt)
+    }
+
+    /// A camera that has delivered, as it now is.
+    #[must_use]
+    pub fn camera(&self, module_id: &ModuleId) -> Option<CameraInfo> {
+        self.inner.frames.info(module_id, self.inner.clock.uptime())
+    }
+
+    /// The cameras that have delivered, by id.
+    #[must_use]
+    pub fn cameras(&self) -> Vec<CameraInfo> {
+        self.inner.frames.names().iter().filter_map(|id| self.camera(id)).collect()
+    }
+
+    /// The camera that is meant: the one named, else the only one.
+    pub(crate) fn the_camera(&self, named: Option<ModuleId>) -> Result<ModuleId> {
+        if let Some(id) = named {
+            return Ok(id);
+        }
+        let mut names = self.inner.frames.names();
+        match (names.pop(), names.is_empty()) {
+            (Some(only), true) => Ok(only),
+            (Some(last), false) => {
+                names.push(last);
+                let choices = names.into_iter().map(String::from).collect();
+                Err(HubError::invalid_argument("there are several cameras: say which with `module_id`")
+                    .with_choices(choices))
+            }
+            (None, _) => Err(HubError::not_found("no camera has delivered a frame yet")),
+        }
+    }
+
+    /// Begins to watch a camera: one that has delivered, or a module that may yet.
+    pub(crate) fn watch(&self, module_id: &ModuleId) -> Result<Viewer> {
+        if self.inner.frames.newest(module_id).is_none() && !self.inner.presence.knows(module_id) {
+            return Err(HubError::not_found(format!("there is no module `{module_id}`")));
+        }
+        self.inner.frames.watch(module_id)
+    }
+}

@@ -1,0 +1,8 @@
+//! The rooms: what can be done, who may, and what follows from it.
+
+pub mod auth;
+pub mod commands;
+mod frames;
+mod modules;
+mod present;
+pub(crate) mod readings;

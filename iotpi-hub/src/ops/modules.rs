@@ -1,0 +1,159 @@
+//! Registering, describing and removing modules.
+
+use std::collections::HashSet;
+
+use iotpi_core::{Event, MAX_FRAME_SIDE, MAX_MANIFEST_ENTRIES, Manifest, ModuleId, ModuleInfo};
+
+use crate::{
+    Hub,
+    auth::Caller,
+    error::{HubError, Result},
+    hub::lock,
+    ops::commands,
+    store::ModuleRecord,
+};
+
+/// The most bytes of a manifest, as JSON.
+pub const MAX_MANIFEST_BYTES: usize = 64 * 1024;
+
+impl Hub {
+    /// Keeps what a module offers. Idempotent.
+    ///
+    /// # Errors
+    /// `PermissionDenied`, `TooLarge`, `Unprocessable` (an action's `params` is no JSON Schema), the store's.
+    ///
+    /// # Cancel safety
+    /// Kept wholly or not at all.
+    pub async fn register(&self, caller: &Caller, id: &ModuleId, manifest: &Manifest) -> Result<ModuleInfo> {
+        caller.may_register(id)?;
+        check(manifest)?;
+        self.check_room_for(id)?;
+        let now = self.now();
+        let record = self.store().register(id, manifest, now).await?;
+        self.inner.commands.forget_schemas(id);
+        // An admin who registers a module has not heard it.
+        if caller.module_id() == Some(id) {
+            self.inner.presence.heard(id, now);
+        } else if !self.inner.presence.knows(id) {
+            self.inner.presence.restore(&record, now);
+        }
+        self.inner.presence.registered(id, manifest);
+        Ok(self.tell_of(record))
+    }
+
+    /// Removes a module with its series, commands and tokens.
+    ///
+    /// # Errors
+    /// `PermissionDenied`, `NotFound`, the store's.
+    ///
+    /// # Cancel safety
+    /// Removed wholly or not at all.
+    pub async fn remove_module(&self, caller: &Caller, id: &ModuleId) -> Result<()> {
+        caller.may_administer()?;
+        self.store().remove_module(id).await?;
+        self.inner.presence.forget(id);
+        self.inner.frames.remove(id);
+        self.inner.commands.forget(id);
+        lock(&self.inner.units).retain(|series, _| &series.module_id != id);
+        self.events().publish(Event::ModuleRemoved { module_id: id.clone() });
+        Ok(())
+    }
+
+    /// A module as it is kept, with its health.
+    pub(crate) fn describe(&self, record: ModuleRecord) -> ModuleInfo {
+        let (health, heard_at) = self.inner.presence.of(&record.id, self.now());
+        let (state, state_at) = record.state.unzip();
+        ModuleInfo {
+            id: record.id,
+            manifest: record.manifest,
+            health,
+            last_seen_at: heard_at.or(record.last_seen_at),
+            registered_at: record.registered_at,
+            state,
+            state_at,
+        }
+    }
+
+    /// Tells everybody of a module as it now is.
+    pub(crate) fn tell_of(&self, record: ModuleRecord) -> ModuleInfo {
+        self.inner.presence.told(&record.id, self.now());
+        let module = self.describe(record);
+        self.events().publish(Event::Module { module: module.clone() });
+        module
+    }
+
+    /// Tells everybody of a module as it now is, if there still is one.
+    pub(crate) async fn announce_module(&self, id: &ModuleId) -> Result<()> {
+        match self.store().module(id).await? {
+            Some(record) => {
+                self.tell_of(record);
+            }
+            None => self.inner.presence.forget(id),
+        }
+        Ok(())
+    }
+}
+
+fn check(manifest: &Manifest) -> Result<()> {
+    let entries = [("/measures", manifest.measures.len()), ("/actions", manifest.actions.len())];
+    if let Some((list, count)) = entries.into_iter().find(|(_, count)| *count > MAX_MANIFEST_ENTRIES) {
+        return Err(HubError::too_large(format!("{count} entries; {MAX_MANIFEST_ENTRIES} may be")).at(list));
+    }
+    let bytes = serde_json::to_vec(manifest).map_or(usize::MAX, |json| json.len());
+    if bytes > MAX_MANIFEST_BYTES {
+        return Err(HubError::too_large("a manifest has up to 64 KiB"));
+    }
+    for (field, text, max) in
+        [("/version", &manifest.version, 64), ("/description", &manifest.description, 500)]
+    {
+        short_enough(text.as_deref(), max, field)?;
+    }
+    if manifest.heartbeat_secs.is_some_and(|secs| !(1.0..=3600.0).contains(&secs)) {
+        return Err(HubError::invalid_argument("a heartbeat is 1 to 3,600 seconds").at("/heartbeat_secs"));
+    }
+    if let Some(camera) = &manifest.camera {
+        let side = 1..=MAX_FRAME_SIDE;
+        if !side.contains(&camera.width) || !side.contains(&camera.height) {
+            return Err(HubError::invalid_argument("a camera has 1 to 8,192 pixels a side").at("/camera"));
+        }
+        if !(camera.fps > 0.0 && camera.fps <= 1000.0) {
+            return Err(HubError::invalid_argument(
+                "a camera aims at more than 0 and up to 1,000 frames a second",
+            )
+            .at("/camera/fps"));
+        }
+    }
+    let mut measured = HashSet::new();
+    for (i, measure) in manifest.measures.iter().enumerate() {
+        if !measured.insert(&measure.kind) {
+            return Err(HubError::unprocessable(format!("`{}` is measured twice", measure.kind))
+                .at(format!("/measures/{i}/type")));
+        }
+        if measure.every_secs.is_some_and(|secs| secs <= 0.0) {
+            return Err(HubError::invalid_argument("a rhythm is more than 0 seconds")
+                .at(format!("/measures/{i}/every_secs")));
+        }
+    }
+    let mut named = HashSet::new();
+    for (i, action) in manifest.actions.iter().enumerate() {
+        let at = |field: &str| format!("/actions/{i}/{field}");
+        if !named.insert(&action.name) {
+            return Err(
+                HubError::unprocessable(format!("there are two actions `{}`", action.name)).at(at("name"))
+            );
+        }
+        short_enough(action.description.as_deref(), 500, &at("description"))?;
+        commands::compile(&action.params).map_err(|(reason, place)| {
+            HubError::unprocessable(format!("not a JSON Schema of an object: {reason}"))
+                .at(format!("{}{place}", at("params")))
+        })?;
+    }
+    Ok(())
+}
+
+fn short_enough(text: Option<&str>, max: usize, pointer: &str) -> Result<()> {
+    if text.is_some_and(|text| text.chars().count() > max) {
+        return Err(HubError::invalid_argument(format!("up to {max} characters")).at(pointer));
+    }
+    Ok(())
+}

@@ -1,0 +1,134 @@
+//! When modules were last heard, in memory; written to the store now and then.
+//!
+//! Silence is measured in steady time, so that a stepped clock makes nobody late.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use iotpi_core::{Health, Manifest, ModuleId, Timestamp};
+
+use crate::store::{ModuleRecord, Now, Steady};
+
+/// Who was heard when.
+#[derive(Debug, Default)]
+pub(crate) struct Presence(Mutex<HashMap<ModuleId, Seen>>);
+
+#[derive(Debug)]
+struct Seen {
+    heard: Option<(Timestamp, Steady)>,
+    heartbeat: Duration,
+    /// Whether it has said what it offers.
+    registered: bool,
+    /// The health everybody was last told of.
+    told: Health,
+    unsaved: bool,
+}
+
+impl Seen {
+    fn health(&self, now: Now) -> Health {
+        Health::of(self.heard.map(|(_, at)| now.steady.0.since(at.0)), self.heartbeat)
+    }
+}
+
+impl Presence {
+    /// Takes a module over from the store.
+    pub(crate) fn restore(&self, record: &ModuleRecord, now: Now) {
+        let mut seen = Seen {
+            heard: record.last_seen_at.map(|at| (at, Steady(at))),
+            heartbeat: heartbeat(record.manifest.as_ref()),
+            registered: record.manifest.is_some(),
+            told: Health::Unknown,
+            unsaved: false,
+        };
+        seen.told = seen.health(now);
+        self.lock().insert(record.id.clone(), seen);
+    }
+
+    /// How many modules there are.
+    pub(crate) fn count(&self) -> u64 {
+        self.lock().len() as u64
+    }
+
+    /// Whether there is such a module.
+    pub(crate) fn knows(&self, id: &ModuleId) -> bool {
+        self.lock().contains_key(id)
+    }
+
+    /// The module was heard. Answers whether its health is no longer what everybody was told.
+    pub(crate) fn heard(&self, id: &ModuleId, now: Now) -> bool {
+        let mut all = self.lock();
+        let seen = all.entry(id.clone()).or_insert_with(|| Seen {
+            heard: None,
+            heartbeat: heartbeat(None),
+            registered: false,
+            told: Health::Unknown,
+            unsaved: false,
+        });
+        seen.heard = Some((now.wall, now.steady));
+        seen.unsaved = true;
+        seen.told != seen.health(now)
+    }
+
+    /// The module promised another heartbeat.
+    pub(crate) fn registered(&self, id: &ModuleId, manifest: &Manifest) {
+        if let Some(seen) = self.lock().get_mut(id) {
+            seen.heartbeat = heartbeat(Some(manifest));
+            seen.registered = true;
+        }
+    }
+
+    /// Whether the module has said what it offers.
+    pub(crate) fn is_registered(&self, id: &ModuleId) -> bool {
+        self.lock().get(id).is_some_and(|seen| seen.registered)
+    }
+
+    /// The module was removed.
+    pub(crate) fn forget(&self, id: &ModuleId) {
+        self.lock().remove(id);
+    }
+
+    /// Its health and when it was last heard.
+    pub(crate) fn of(&self, id: &ModuleId, now: Now) -> (Health, Option<Timestamp>) {
+        self.lock()
+            .get(id)
+            .map_or((Health::Unknown, None), |seen| (seen.health(now), seen.heard.map(|(at, _)| at)))
+    }
+
+    /// Its health, of which everybody is being told.
+    pub(crate) fn told(&self, id: &ModuleId, now: Now) {
+        if let Some(seen) = self.lock().get_mut(id) {
+            seen.told = seen.health(now);
+        }
+    }
+
+    /// The modules whose health is no longer what everybody was told.
+    pub(crate) fn changed(&self, now: Now) -> Vec<ModuleId> {
+        self.lock()
+            .iter()
+            .filter(|(_, seen)| seen.told != seen.health(now))
+            .map(|(id, _)| id.clone())
+            .collect()
+    }
+
+    /// Who was heard since the last time this was asked.
+    pub(crate) fn unsaved(&self) -> Vec<(ModuleId, Timestamp)> {
+        self.lock()
+            .iter_mut()
+            .filter_map(|(id, seen)| {
+                let unsaved = std::mem::take(&mut seen.unsaved);
+                seen.heard.filter(|_| unsaved).map(|(at, _)| (id.clone(), at))
+            })
+            .collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ModuleId, Seen>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn heartbeat(manifest: Option<&Manifest>) -> Duration {
+    manifest.map_or_else(|| Manifest::default().heartbeat(), Manifest::heartbeat)
+}

@@ -1,0 +1,288 @@
+//! The accept loop: our own, because a hub has to bound its connections, drop the slow and leave in time.
+
+use std::{
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::{Router, body::Body};
+use http::Request;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use socket2::SockRef;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout},
+};
+use tower_service::Service as _;
+
+use crate::{
+    Hub,
+    http::{Peer, problem, router},
+    hub::lock,
+};
+
+/// Requests in flight have so long to finish when the hub stops.
+const DRAIN: Duration = Duration::from_secs(2);
+/// hyper's buffers for each connection. Also how far a viewer's next frame is fetched ahead: small enough that newest wins.
+const BUFFER_BYTES: usize = 64 * 1024;
+/// What may wait unsent in the kernel for each connection. Without it the kernel would queue megabytes of frames for a slow
+/// viewer (tcp(7), TCP_NOTSENT_LOWAT).
+const UNSENT_BYTES: u32 = 128 * 1024;
+/// After accepting failed (out of file descriptors, say), a moment for connections to go away.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+impl Hub {
+    /// Serves everybody who connects, until the hub [stops](Hub::shutdown). Answers once the last request is.
+    pub async fn serve(self, listener: TcpListener) {
+        let router = router(self.clone());
+        let max = self.config().http.max_connections as usize;
+        let permits = Arc::new(Semaphore::new(max));
+        // Turning somebody away takes a moment too, and that many moments at once are enough.
+        let refusals = Arc::new(Semaphore::new(64));
+        loop {
+            let accepted = tokio::select! {
+                () = self.stopping().cancelled() => break,
+                accepted = listener.accept() => accepted,
+            };
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "a connection could not be accepted"
+                    );
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
+                self.inner.tasks.spawn(connection(self.clone(), router.clone(), stream, peer, permit));
+            } else {
+                self.inner.metrics.connections_refused.add(1);
+                if let Ok(permit) = Arc::clone(&refusals).try_acquire_owned() {
+                    self.inner.tasks.spawn(refuse(stream, permit, max));
+                }
+            }
+        }
+        drop(listener);
+        // Everybody gets their permit back within `DRAIN`.
+        let all = u32::try_from(max).unwrap_or(u32::MAX);
+        let _ = permits.acquire_many(all).await;
+    }
+}
+
+/// One connection, from accept to close. An upgraded one goes on in its own task and gives its place back when that ends.
+async fn connection(
+    hub: Hub,
+    router: Router,
+    stream: TcpStream,
+    peer: SocketAddr,
+    permit: OwnedSemaphorePermit,
+) {
+    let permit = Arc::new((permit, hub.inner.metrics.connections.enter()));
+    // Best effort: a connection without these is slower, not wrong.
+    let _ = stream.set_nodelay(true);
+    #[cfg(target_os = "linux")]
+    let _ = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES);
+    let activity = Arc::new(Activity::new());
+    let io = TokioIo::new(Watched { stream, activity: Arc::clone(&activity), permit: Arc::clone(&permit) });
+    let service = service_fn(|request: Request<Incoming>| {
+        activity.set(Phase::Busy);
+        let ended = Ended(Arc::clone(&activity));
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(Peer(peer.ip()));
+        let answer = router.clone().call(request);
+        async move {
+            let response = answer.await?;
+            Ok::<_, Infallible>(response.map(|body| Answer { body, _ended: ended }))
+        }
+    });
+    let serving = http1::Builder::new()
+        .max_buf_size(BUFFER_BYTES)
+        .max_headers(64)
+        .serve_connection(io, service)
+        .with_upgrades();
+    tokio::pin!(serving);
+    let http = &hub.config().http;
+    loop {
+        let deadline = activity.deadline(http.header_timeout(), http.idle_timeout());
+        tokio::select! {
+            done = &mut serving => {
+                if let Err(error) = done {
+                    tracing::debug!(%peer, error = &error as &dyn std::error::Error, "connection broke");
+                }
+                return;
+            }
+            () = hub.stopping().cancelled() => break,
+            () = tokio::time::sleep_until(deadline) => {
+                if activity.deadline(http.header_timeout(), http.idle_timeout()) <= Instant::now() {
+                    tracing::debug!(%peer, "connection too slow or idle");
+                    return;
+                }
+            }
+        }
+    }
+    serving.as_mut().graceful_shutdown();
+    if timeout(DRAIN, serving).await.is_err() {
+        tracing::warn!(%peer, "a request did not finish in time");
+    }
+}
+
+/// Says that there is no room, and closes.
+async fn refuse(mut stream: TcpStream, _permit: OwnedSemaphorePermit, max: usize) {
+    let error = crate::HubError::unavailable(format!("{max} connections are open already; try again later"))
+        .retry_after(Duration::from_secs(1));
+    let problem = serde_json::to_string(&problem::document(&error, None)).unwrap_or_default();
+    let answer = format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: {}\r\ncontent-length: {}\r\nretry-after: 2\r\nconnection: close\r\n\r\n{problem}",
+        problem::CONTENT_TYPE,
+        problem.len()
+    );
+    let say = async {
+        stream.write_all(answer.as_bytes()).await?;
+        stream.shutdown().await?;
+        // Closing with unread bytes would be a reset, which may overtake the answer.
+        let mut sink = [0; 1024];
+        while stream.read(&mut sink).await? > 0 {}
+        io::Result::Ok(())
+    };
+    let _ = timeout(Duration::from_secs(1), say).await;
+}
+
+/// What a connection is doing, and since when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Reading a request's head; a new connection owes one.
+    Head,
+    /// Answering, or sending the answer's body.
+    Busy,
+    /// Between two requests.
+    Idle,
+}
+
+#[derive(Debug)]
+struct Activity(Mutex<(Phase, Instant)>);
+
+impl Activity {
+    fn new() -> Self {
+        Self(Mutex::new((Phase::Head, Instant::now())))
+    }
+
+    fn set(&self, phase: Phase) {
+        *lock(&self.0) = (phase, Instant::now());
+    }
+
+    /// Bytes came in: if nothing was going on, a head has begun.
+    fn received(&self) {
+        let mut now = lock(&self.0);
+        if now.0 == Phase::Idle {
+            *now = (Phase::Head, Instant::now());
+        }
+    }
+
+    fn deadline(&self, head: Duration, idle: Duration) -> Instant {
+        let (phase, since) = *lock(&self.0);
+        match phase {
+            Phase::Head => since + head,
+            Phase::Idle => since + idle,
+            // Looked at again then.
+            Phase::Busy => Instant::now() + head.min(idle),
+        }
+    }
+}
+
+/// Ends a request's busy time when its answer is sent or given up.
+struct Ended(Arc<Activity>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.set(Phase::Idle);
+    }
+}
+
+/// An answer's body that knows when it is over.
+struct Answer {
+    body: Body,
+    _ended: Ended,
+}
+
+impl http_body::Body for Answer {
+    type Data = bytes::Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<bytes::Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The socket, telling when bytes come in. It holds the connection's place, so that an upgraded one keeps it.
+struct Watched {
+    stream: TcpStream,
+    activity: Arc<Activity>,
+    #[allow(dead_code)] // Held, never read.
+    permit: Arc<(OwnedSemaphorePermit, crate::metrics::Entered)>,
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if buffer.filled().len() > before {
+            self.activity.received();
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, buffer)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffers: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, buffers)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
