@@ -162,3 +162,24 @@ async fn known(store: &Arc<dyn Store>, id: &str) -> ModuleId {
     store.touch(&[(id.clone(), start())], after(0)).await.unwrap();
     id
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_promise_is_in_the_list() {
+        let list = include_str!("mod.rs");
+        for part in [
+            include_str!("readings.rs"),
+            include_str!("modules.rs"),
+            include_str!("commands.rs"),
+            include_str!("people.rs"),
+            include_str!("engine.rs"),
+        ] {
+            let promises =
+                part.lines().filter_map(|line| line.strip_prefix("pub async fn ")?.split('(').next());
+            for promise in promises {
+                assert!(list.contains(&format!(" {promise},\n")), "{promise} is not in `store_contract!`");
+            }
+        }
+    }
+}

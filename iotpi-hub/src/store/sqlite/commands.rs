@@ -56,6 +56,12 @@ pub(super) fn submit(db: &Connection, order: &CommandOrder, max_waiting: u64, no
         .ok_or_else(|| StoreError::Conflict("there is a command of that id already".to_owned()).into())
 }
 
+pub(super) const LEASED: &str =
+    "SELECT 1 FROM commands WHERE module_id = ?1 AND finished_at_us IS NULL AND state = 'leased'";
+pub(super) const OLDEST: &str = "SELECT id, expires_steady_us FROM commands
+     WHERE module_id = ?1 AND finished_at_us IS NULL AND state = 'queued' AND expires_steady_us > ?2
+     ORDER BY number LIMIT ?3";
+
 /// See [`Store::claim`](crate::store::Store::claim).
 pub(super) fn claim(
     db: &Connection,
@@ -64,15 +70,10 @@ pub(super) fn claim(
     terms: LeaseTerms,
     now: Now,
 ) -> Work<Vec<LeasedCommand>> {
-    let sql = "SELECT 1 FROM commands WHERE module_id = ?1 AND finished_at_us IS NULL AND state = 'leased'";
-    if db.prepare_cached(sql)?.exists([module.as_str()])? {
+    if db.prepare_cached(LEASED)?.exists([module.as_str()])? {
         return Ok(Vec::new());
     }
-    let mut oldest = db.prepare_cached(
-        "SELECT id, expires_steady_us FROM commands
-         WHERE module_id = ?1 AND finished_at_us IS NULL AND state = 'queued' AND expires_steady_us > ?2
-         ORDER BY number LIMIT ?3",
-    )?;
+    let mut oldest = db.prepare_cached(OLDEST)?;
     let steady = now.steady.0;
     let claimable = oldest
         .query_map(params![module.as_str(), steady.as_micros(), limit], |row| {
@@ -165,6 +166,10 @@ fn conflict(what: &str, command: &Command) -> Fail {
     StoreError::Conflict(format!("{what}; it is {}", command.state.as_str())).into()
 }
 
+pub(super) const NEXT_DUE: &str =
+    "SELECT min(CASE state WHEN 'leased' THEN lease_steady_us ELSE expires_steady_us END)
+     FROM commands WHERE finished_at_us IS NULL";
+
 /// See [`Store::sweep_commands`](crate::store::Store::sweep_commands).
 ///
 /// A claim that is over makes a command dead sooner than its time to live makes it expired: nobody knows whether it was
@@ -190,9 +195,7 @@ pub(super) fn sweep(db: &Connection, terms: LeaseTerms, now: Now) -> Work<Sweep>
     let mut changed = rows.collect::<Result<Vec<_>, _>>()?;
     // RETURNING promises no order.
     changed.sort_unstable_by_key(|(number, _)| *number);
-    let sql = "SELECT min(CASE state WHEN 'leased' THEN lease_steady_us ELSE expires_steady_us END)
-               FROM commands WHERE finished_at_us IS NULL";
-    let next: Option<i64> = db.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+    let next: Option<i64> = db.prepare_cached(NEXT_DUE)?.query_row([], |row| row.get(0))?;
     Ok(Sweep {
         changed: changed.into_iter().map(|(_, command)| command).collect(),
         next: next.map(|at| Steady(Timestamp::from_micros(at))),

@@ -28,8 +28,8 @@ pub(super) fn record(
          VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?;
     let mut new_modules = Vec::new();
-    let mut arrival = take_arrivals(db, readings.len())?;
-    for (index, reading) in readings.iter().enumerate() {
+    let arrivals = take_arrivals(db, readings.len())?..;
+    for (arrival, (index, reading)) in arrivals.zip(readings.iter().enumerate()) {
         let unit = reading.quantity.unit();
         let series = match find_series(db, &reading.module_id, &reading.quantity.name())? {
             Some((id, kept)) if kept == unit => id,
@@ -55,7 +55,6 @@ pub(super) fn record(
             outcome.reason(),
             received_at.as_micros()
         ])?;
-        arrival += 1;
     }
     Ok(new_modules)
 }
@@ -145,16 +144,20 @@ pub(super) fn readings(db: &Connection, query: &ReadingQuery, page: &PageRequest
 }
 
 /// Walks along one series.
-struct Walk<'db>(CachedStatement<'db>);
+pub(super) struct Walk<'db>(CachedStatement<'db>);
 
 impl<'db> Walk<'db> {
     fn prepare(db: &'db Connection, ascending: bool) -> Work<Self> {
+        Ok(Self(db.prepare_cached(&Self::sql(ascending))?))
+    }
+
+    pub(super) fn sql(ascending: bool) -> String {
         let order = if ascending { "taken_at_us, arrival" } else { "taken_at_us DESC, arrival DESC" };
-        Ok(Self(db.prepare_cached(&format!(
+        format!(
             "SELECT taken_at_us, arrival, value, reason, received_at_us FROM readings
              WHERE series_id = ?1 AND (taken_at_us, arrival) > (?2, ?3) AND (taken_at_us, arrival) < (?4, ?5)
              ORDER BY {order} LIMIT ?6"
-        ))?))
+        )
     }
 
     fn collect(
@@ -184,20 +187,21 @@ impl<'db> Walk<'db> {
     }
 }
 
+/// The last record of each series: one look at the end of each.
+pub(super) const NEWEST: &str =
+    "SELECT s.module_id, s.sensor, s.unit, r.taken_at_us, r.value, r.reason, r.received_at_us
+     FROM series AS s JOIN readings AS r
+       ON r.series_id = s.id
+      AND (r.taken_at_us, r.arrival) = (SELECT taken_at_us, arrival FROM readings WHERE series_id = s.id
+                                        ORDER BY taken_at_us DESC, arrival DESC LIMIT 1)
+     WHERE (s.module_id, s.sensor) > (?1, ?2) AND (?3 IS NULL OR s.module_id = ?3)
+     ORDER BY s.module_id, s.sensor LIMIT ?4";
+
 /// See [`Store::newest`](crate::store::Store::newest).
 pub(super) fn newest(db: &Connection, module: Option<&ModuleId>, page: &PageRequest) -> Work<Page<Reading>> {
     let list = List::new("newest", &module);
     let (after_module, after_sensor) = list.key::<(String, String)>(page)?.unwrap_or_default();
-    // One look at the end of each series.
-    let mut statement = db.prepare_cached(
-        "SELECT s.module_id, s.sensor, s.unit, r.taken_at_us, r.value, r.reason, r.received_at_us
-         FROM series AS s JOIN readings AS r
-           ON r.series_id = s.id
-          AND (r.taken_at_us, r.arrival) = (SELECT taken_at_us, arrival FROM readings WHERE series_id = s.id
-                                            ORDER BY taken_at_us DESC, arrival DESC LIMIT 1)
-         WHERE (s.module_id, s.sensor) > (?1, ?2) AND (?3 IS NULL OR s.module_id = ?3)
-         ORDER BY s.module_id, s.sensor LIMIT ?4",
-    )?;
+    let mut statement = db.prepare_cached(NEWEST)?;
     let query = params![after_module, after_sensor, module.map(ModuleId::as_str), cursor::limit(page) + 1];
     let rows = statement.query_map(query, |row| {
         Ok(Reading {
@@ -216,15 +220,9 @@ pub(super) fn newest(db: &Connection, module: Option<&ModuleId>, page: &PageRequ
 pub(super) fn recent(db: &Connection, series: &SeriesKey, count: u32) -> Work<Vec<Reading>> {
     let Some((id, unit)) = find_series(db, &series.module_id, &series.sensor)? else { return Ok(Vec::new()) };
     let everything = ((i64::MIN, i64::MIN), (i64::MAX, i64::MAX));
-    let found_series = Series { id, module_id: series.module_id.clone(), unit };
+    let walked = Series { id, module_id: series.module_id.clone(), unit };
     let mut found = Vec::new();
-    Walk::prepare(db, false)?.collect(
-        &found_series,
-        &series.sensor,
-        everything,
-        count as usize,
-        &mut found,
-    )?;
+    Walk::prepare(db, false)?.collect(&walked, &series.sensor, everything, count as usize, &mut found)?;
     Ok(found.into_iter().rev().map(|(_, reading)| reading).collect())
 }
 

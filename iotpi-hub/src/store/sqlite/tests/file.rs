@@ -1,0 +1,195 @@
+//! The file: its mode, its settings, its versions, and who else opens it.
+
+use std::{os::unix::fs::PermissionsExt, path::Path, sync::Arc};
+
+use iotpi_core::{Outcome, Reading};
+use rusqlite::Connection;
+
+use super::{NOW, open, reading, recorded};
+use crate::store::{self, PageRequest, Store, StoreError, sqlite::Sqlite};
+
+fn sentence(error: &StoreError) -> String {
+    let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+    format!("{error}: {cause}")
+}
+
+#[test]
+fn the_sqlite_inside_is_3_54_or_newer() {
+    assert!(rusqlite::version_number() >= 3_054_000, "{}", rusqlite::version());
+}
+
+#[tokio::test]
+async fn a_url_of_no_engine_is_refused() {
+    for url in ["", "sqlite", "sqlite:", "sqlite://", "sqlite:hub.db", "postgres://host/db", "/tmp/hub.db"] {
+        let answer = store::open(url).await;
+        assert!(matches!(&answer, Err(StoreError::BadUrl(said)) if said == url), "{url}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_file_and_its_folder_are_made_for_the_owner_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("var/lib/hub.db");
+
+    let store = open(&path).await.unwrap();
+    store.record(vec![reading("attic", 1)], 10, NOW).await.unwrap();
+
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&path), 0o600);
+    assert_eq!(mode(&path.with_file_name("hub.db-wal")), 0o600);
+    assert_eq!(mode(path.parent().unwrap()), 0o700);
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_there_when_the_file_is_opened_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hub.db");
+    let store = open(&path).await.unwrap();
+    store.record(vec![reading("attic", 1), reading("attic", 2)], 10, NOW).await.unwrap();
+    drop(store);
+
+    let store = open(&path).await.unwrap();
+    assert_eq!(recorded(&store).await, 2);
+    // Arrivals are numbered on: of two records of one microsecond the one of today is the newer.
+    let today = Reading { outcome: Outcome::Value(99.0), ..reading("attic", 2) };
+    store.record(vec![today.clone()], 10, NOW).await.unwrap();
+    let newest = store.newest(None, &PageRequest::default()).await.unwrap();
+    assert_eq!(newest.items[0].outcome, today.outcome);
+}
+
+#[tokio::test]
+async fn a_store_that_is_closed_or_dropped_leaves_one_file() {
+    for close in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder.path().join("hub.db")).await.unwrap();
+        store.record(vec![reading("attic", 1)], 10, NOW).await.unwrap();
+
+        if close {
+            store.close().await.unwrap();
+        }
+        drop(store);
+
+        let files: Vec<_> = folder.path().read_dir().unwrap().map(|file| file.unwrap().file_name()).collect();
+        assert_eq!(files, ["hub.db"]);
+    }
+}
+
+#[tokio::test]
+async fn a_copy_of_the_files_as_a_power_cut_leaves_them_has_every_acknowledged_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hub.db");
+    let store = open(&path).await.unwrap();
+    for n in 0..20 {
+        store.record(vec![reading("attic", n)], 10, NOW).await.unwrap();
+    }
+
+    let copy = folder.path().join("copy.db");
+    std::fs::copy(&path, &copy).unwrap();
+    std::fs::copy(folder.path().join("hub.db-wal"), folder.path().join("copy.db-wal")).unwrap();
+
+    assert_eq!(recorded(&open(&copy).await.unwrap()).await, 20);
+}
+
+#[tokio::test]
+async fn the_settings_that_promise_durability_are_in_force() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder.path().join("hub.db")).await.unwrap();
+    let pragma = async |name: &'static str| {
+        let ask = move |db: &Connection| {
+            Ok(db.pragma_query_value(None, name, |row| row.get::<_, rusqlite::types::Value>(0))?)
+        };
+        (store.write("ask", ask).await.unwrap(), store.read("ask", ask).await.unwrap())
+    };
+
+    let wal = rusqlite::types::Value::Text("wal".to_owned());
+    assert_eq!(pragma("journal_mode").await, (wal.clone(), wal));
+    assert_eq!(pragma("synchronous").await.0, 2.into());
+    assert_eq!(pragma("foreign_keys").await.0, 1.into());
+    assert_eq!(pragma("query_only").await, (0.into(), 1.into()));
+    assert_eq!(pragma("user_version").await.0, 1.into());
+}
+
+#[tokio::test]
+async fn a_database_of_a_newer_hub_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hub.db");
+    open(&path).await.unwrap().close().await.unwrap();
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    let before = std::fs::read(&path).unwrap();
+
+    let error = open(&path).await.unwrap_err();
+
+    assert!(sentence(&error).contains("version 99, made by a newer hub"), "{}", sentence(&error));
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_file_of_another_program_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (other, text) = (folder.path().join("other.db"), folder.path().join("text.db"));
+    Connection::open(&other).unwrap().execute_batch("CREATE TABLE theirs (a)").unwrap();
+    std::fs::write(
+        &text,
+        "not a database at all, but longer than the header of one would have to be, by far",
+    )
+    .unwrap();
+
+    let error = open(&other).await.unwrap_err();
+    assert!(sentence(&error).contains("database of another program"), "{}", sentence(&error));
+    assert!(matches!(open(&text).await, Err(StoreError::Engine { .. })));
+}
+
+#[tokio::test]
+async fn two_that_open_a_new_file_at_once_both_find_the_tables() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hub.db");
+
+    let (first, second) = tokio::join!(open(&path), open(&path));
+
+    let (first, second) = (first.unwrap(), second.unwrap());
+    first.record(vec![reading("attic", 1)], 10, NOW).await.unwrap();
+    assert_eq!(recorded(&second).await, 1);
+}
+
+#[tokio::test]
+async fn another_process_writes_to_the_same_file_meanwhile() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hub.db");
+    let hub = Arc::new(open(&path).await.unwrap());
+    let tool = Arc::new(open(&path).await.unwrap());
+
+    let write = |store: &Arc<Sqlite>, of: &'static str| {
+        let store = Arc::clone(store);
+        tokio::spawn(async move {
+            for n in 0..50 {
+                store.record(vec![reading(of, n)], 10, NOW).await.unwrap();
+            }
+        })
+    };
+    let (one, two) = (write(&hub, "hub"), write(&tool, "tool"));
+    one.await.unwrap();
+    two.await.unwrap();
+
+    assert_eq!(recorded(&hub).await, 100);
+    assert_eq!(recorded(&tool).await, 100);
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_a_failure_and_not_a_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hub.db");
+    let store = open(&path).await.unwrap();
+    let flood: Vec<_> = (0..1000).map(|n| reading("attic", n)).collect();
+    store.record(flood, 10, NOW).await.unwrap();
+    store.close().await.unwrap();
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[4096..].fill(0x5a);
+    std::fs::write(&path, bytes).unwrap();
+
+    let answer = match open(&path).await {
+        Ok(store) => store.record(vec![reading("attic", 1)], 10, NOW).await.map(drop),
+        Err(error) => Err(error),
+    };
+
+    assert!(matches!(answer, Err(StoreError::Engine { .. })), "{answer:?}");
+}

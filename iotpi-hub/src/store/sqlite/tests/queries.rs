@@ -1,0 +1,151 @@
+//! The readers: what they may, what they cost, and that pages make the whole list.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use iotpi_core::{ModuleId, Quantity, Reading};
+use proptest::prelude::*;
+use rusqlite::Connection;
+
+use super::{NOW, open, reading, temperatures, whole};
+use crate::store::{
+    SeriesKey, Store, StoreError,
+    sqlite::{
+        Sqlite, buckets, commands,
+        failure::Work,
+        readers,
+        readings::{self, Walk},
+    },
+};
+
+#[tokio::test]
+async fn a_reader_cannot_write() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder.path().join("hub.db")).await.unwrap();
+
+    let answer = store.read("try", |db| Ok(db.execute("DELETE FROM arrivals", [])?)).await;
+
+    assert!(matches!(answer, Err(StoreError::Engine { .. })), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_query_that_panics_gives_its_connection_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder.path().join("hub.db")).await.unwrap();
+
+    for _ in 0..2 * readers::CONNECTIONS {
+        let answer = store.read("panic", |_| -> Work<()> { panic!("on purpose") }).await;
+        assert!(matches!(answer, Err(StoreError::Engine { .. })), "{answer:?}");
+    }
+
+    assert!(!store.has_users().await.unwrap());
+}
+
+#[tokio::test]
+async fn no_list_walks_through_or_sorts_a_whole_table() {
+    let store = Sqlite::open(":memory:").await.unwrap();
+    let plans = |db: &Connection| {
+        let statements = [
+            &Walk::sql(true),
+            &Walk::sql(false),
+            readings::NEWEST,
+            buckets::NEXT_RECORD,
+            buckets::SUM,
+            commands::LEASED,
+            commands::OLDEST,
+        ];
+        let plan = |sql: &str| -> rusqlite::Result<String> {
+            let mut explain = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
+            // Without parameters: the plan is what they leave open.
+            let steps = explain.raw_query().mapped(|row| row.get::<_, String>(3));
+            Ok(steps.collect::<Result<Vec<_>, _>>()?.join("; "))
+        };
+        Ok(statements.map(plan).into_iter().collect::<Result<Vec<_>, _>>()?)
+    };
+
+    for plan in store.write("explain", plans).await.unwrap() {
+        assert!(plan.contains("SEARCH") && !plan.contains("SCAN") && !plan.contains("TEMP"), "{plan}");
+    }
+}
+
+#[tokio::test]
+async fn a_sweep_looks_only_at_commands_that_are_not_final() {
+    let store = Sqlite::open(":memory:").await.unwrap();
+    let plan = |db: &Connection| {
+        let explain = format!("EXPLAIN QUERY PLAN {}", commands::NEXT_DUE);
+        Ok(db.query_row(&explain, [], |row| row.get::<_, String>(3))?)
+    };
+
+    let plan = store.write("explain", plan).await.unwrap();
+
+    assert!(plan.contains("USING INDEX commands_waiting"), "{plan}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn pages_put_together_are_the_whole_list(
+        data in prop::collection::vec((0_usize..4, 0_i64..6), 0..40),
+        limit in 1_u32..12,
+        ascending: bool,
+        width_us in prop::sample::select(vec![1_i64, 2, 4]),
+    ) {
+        let taken: Vec<_> = data.iter().map(|(of, n)| reading(["a", "b", "c", "d"][*of], *n)).collect();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+
+        runtime.block_on(async {
+            let store = Sqlite::open(":memory:").await.unwrap();
+            for reading in &taken {
+                store.record(vec![reading.clone()], 10, NOW).await.unwrap();
+            }
+            records_are_whole(&store, &taken, limit, ascending).await;
+            stretches_are_whole(&store, &taken, limit, width_us).await;
+            recent_records_are_the_end(&store, &taken, limit).await;
+        });
+    }
+}
+
+/// What the store should give back, oldest first: sorted by time alone, stably, because they came in this order.
+fn kept(taken: &[Reading]) -> Vec<Reading> {
+    let received_at = Some(NOW.wall);
+    let mut kept: Vec<_> = taken.iter().map(|reading| Reading { received_at, ..reading.clone() }).collect();
+    kept.sort_by_key(|reading| reading.taken_at);
+    kept
+}
+
+async fn records_are_whole(store: &Sqlite, taken: &[Reading], limit: u32, ascending: bool) {
+    let query = temperatures(ascending);
+    let mut expected = kept(taken);
+    if !ascending {
+        expected.reverse();
+    }
+
+    let found = whole(limit, async |page| store.readings(&query, &page).await.unwrap()).await;
+
+    assert_eq!(found, expected);
+}
+
+async fn stretches_are_whole(store: &Sqlite, taken: &[Reading], limit: u32, width_us: i64) {
+    let (query, width) = (temperatures(true), Duration::from_micros(width_us.unsigned_abs()));
+    let mut expected = BTreeMap::new();
+    for reading in taken {
+        let micros = reading.taken_at.as_micros();
+        *expected.entry((micros - micros % width_us, reading.module_id.clone())).or_insert(0) += 1;
+    }
+
+    let found = whole(limit, async |page| store.buckets(&query, width, &page).await.unwrap()).await;
+
+    let found: Vec<_> =
+        found.into_iter().map(|b| ((b.start.as_micros(), b.module_id), b.count.unwrap())).collect();
+    assert_eq!(found, expected.into_iter().collect::<Vec<_>>());
+}
+
+async fn recent_records_are_the_end(store: &Sqlite, taken: &[Reading], limit: u32) {
+    let series = SeriesKey { module_id: ModuleId::new("a").unwrap(), sensor: Quantity::Temperature.name() };
+    let mut expected = kept(taken);
+    expected.retain(|reading| reading.module_id == series.module_id);
+
+    let found = store.recent(&series, limit).await.unwrap();
+
+    assert_eq!(found, expected[expected.len().saturating_sub(limit as usize)..]);
+}
