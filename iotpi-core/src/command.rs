@@ -136,7 +136,7 @@ pub struct Command {
     /// How often it was handed to the module.
     pub attempts: u32,
     /// What the module answered, if it succeeded.
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Value))]
     pub result: Option<Value>,
     /// Why it did not succeed.
     pub error: Option<String>,
@@ -159,15 +159,11 @@ pub struct LeasedCommand {
 }
 
 /// How a command ended, as the module says it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(tag = "outcome", rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq)]
 pub enum CommandOutcome {
     /// Done.
     Succeeded {
         /// Any JSON.
-        #[serde(default)]
-        #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
         result: Option<Value>,
     },
     /// Tried, and it did not work.
@@ -196,17 +192,85 @@ impl CommandOutcome {
 
 /// What a module says of one command it holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(from = "CommandReportRecord", into = "CommandReportRecord")]
 pub struct CommandReport {
     /// Which command.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub id: CommandId,
     /// The claim it was handed over under.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub lease: LeaseId,
     /// How it ended.
-    #[serde(flatten)]
     pub outcome: CommandOutcome,
+}
+
+/// What a module says of one command it holds, as it goes over the wire: flat, told apart by `outcome`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(as = CommandReport))]
+#[serde(tag = "outcome", rename_all = "snake_case", deny_unknown_fields)]
+pub enum CommandReportRecord {
+    /// Done.
+    Succeeded {
+        /// Which command.
+        #[cfg_attr(feature = "openapi", schema(value_type = String, format = "uuid"))]
+        id: CommandId,
+        /// The claim it was handed over under.
+        #[cfg_attr(feature = "openapi", schema(value_type = String))]
+        lease: LeaseId,
+        /// What came of it: any JSON.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(value_type = Value))]
+        result: Option<Value>,
+    },
+    /// Tried, and it did not work.
+    Failed {
+        /// Which command.
+        #[cfg_attr(feature = "openapi", schema(value_type = String, format = "uuid"))]
+        id: CommandId,
+        /// The claim it was handed over under.
+        #[cfg_attr(feature = "openapi", schema(value_type = String))]
+        lease: LeaseId,
+        /// Why.
+        #[cfg_attr(feature = "openapi", schema(max_length = 500))]
+        error: String,
+    },
+    /// Not tried: the module will not or cannot.
+    Rejected {
+        /// Which command.
+        #[cfg_attr(feature = "openapi", schema(value_type = String, format = "uuid"))]
+        id: CommandId,
+        /// The claim it was handed over under.
+        #[cfg_attr(feature = "openapi", schema(value_type = String))]
+        lease: LeaseId,
+        /// Why.
+        #[cfg_attr(feature = "openapi", schema(max_length = 500))]
+        error: String,
+    },
+}
+
+impl From<CommandReport> for CommandReportRecord {
+    fn from(CommandReport { id, lease, outcome }: CommandReport) -> Self {
+        match outcome {
+            CommandOutcome::Succeeded { result } => Self::Succeeded { id, lease, result },
+            CommandOutcome::Failed { error } => Self::Failed { id, lease, error },
+            CommandOutcome::Rejected { error } => Self::Rejected { id, lease, error },
+        }
+    }
+}
+
+impl From<CommandReportRecord> for CommandReport {
+    fn from(record: CommandReportRecord) -> Self {
+        match record {
+            CommandReportRecord::Succeeded { id, lease, result } => {
+                Self { id, lease, outcome: CommandOutcome::Succeeded { result } }
+            }
+            CommandReportRecord::Failed { id, lease, error } => {
+                Self { id, lease, outcome: CommandOutcome::Failed { error } }
+            }
+            CommandReportRecord::Rejected { id, lease, error } => {
+                Self { id, lease, outcome: CommandOutcome::Rejected { error } }
+            }
+        }
+    }
 }
 
 /// The body of `POST /api/modules/{id}/status`; an empty one is a heartbeat.
@@ -220,6 +284,7 @@ pub struct StatusReport {
     pub state: Option<Map<String, Value>>,
     /// How one command ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<CommandReportRecord>))]
     pub command: Option<CommandReport>,
 }
 
@@ -257,5 +322,7 @@ mod tests {
         assert_eq!((command.id.as_str(), command.lease.as_str()), ("c", "l"));
         assert_eq!(command.outcome.state(), CommandState::Succeeded);
         assert_eq!(serde_json::from_str::<StatusReport>("{}").unwrap(), StatusReport::default());
+        let misspelt = r#"{"command": {"id": "c", "lease": "l", "outcome": "succeeded", "results": 1}}"#;
+        assert!(serde_json::from_str::<StatusReport>(misspelt).is_err());
     }
 }

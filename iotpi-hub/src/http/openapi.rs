@@ -1,11 +1,13 @@
 //! The API's description, from the table that routes.
 
+use std::collections::BTreeMap;
+
 use utoipa::{
     IntoResponses, Modify, OpenApi as _,
     openapi::{
         OpenApi, Ref, RefOr, Schema, SecurityRequirement,
         path::Operation,
-        schema::ArrayItems,
+        schema::{AdditionalProperties, ArrayItems},
         security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
 };
@@ -71,6 +73,7 @@ pub fn openapi() -> String {
     }
     if let Some(components) = &mut openapi.components {
         components.schemas.iter_mut().for_each(|(name, schema)| name_items(name, schema));
+        close_report(&mut components.schemas);
     }
     let mut text = openapi.to_pretty_json().unwrap_or_default();
     text.push('\n');
@@ -82,6 +85,16 @@ fn name_items(name: &str, schema: &mut RefOr<Schema>) {
     let (Some(item), RefOr::T(Schema::Object(page))) = (name.strip_prefix("Page_"), schema) else { return };
     if let Some(RefOr::T(Schema::Array(items))) = page.properties.get_mut("items") {
         items.items = ArrayItems::RefOrSchema(Box::new(Ref::from_schema_name(item).into()));
+    }
+}
+
+/// Says that a command's report has no other fields: utoipa says it of structs with `deny_unknown_fields`, not of enums.
+fn close_report(schemas: &mut BTreeMap<String, RefOr<Schema>>) {
+    let Some(RefOr::T(Schema::OneOf(report))) = schemas.get_mut("CommandReport") else { return };
+    for outcome in &mut report.items {
+        if let RefOr::T(Schema::Object(outcome)) = outcome {
+            outcome.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
+        }
     }
 }
 
