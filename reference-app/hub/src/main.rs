@@ -47,7 +47,10 @@ fn main() -> ExitCode {
     let ended = match Cli::parse().command {
         Command::Serve(serve) => serve::run(&serve),
         Command::Token(tokens) => token::run(&tokens.place, tokens.command),
-        Command::Openapi => openapi(),
+        Command::Openapi => {
+            println!("{}", iotpi_hub::http::openapi().trim_end());
+            Ok(())
+        }
         Command::Config => {
             print!("{}", config::EXAMPLE);
             Ok(())
@@ -60,9 +63,4 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-fn openapi() -> anyhow::Result<()> {
-    println!("{}", iotpi_hub::http::openapi().to_pretty_json()?);
-    Ok(())
 }

@@ -3,7 +3,7 @@
 
 use anyhow::{Context, bail};
 use clap::{Subcommand, ValueEnum};
-use iotpi_core::{Clock, ModuleId, SystemClock, Timestamp, UserName};
+use iotpi_core::{ModuleId, SystemClock, Timestamp, UserName};
 use iotpi_hub::{
     auth::{
         Role,

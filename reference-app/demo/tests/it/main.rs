@@ -1,3 +1,9 @@
 //! The shipped programs as processes, and who may import whom.
 
+mod crashes;
+mod demo;
+mod endings;
 mod layers;
+mod once;
+mod tokens;
+mod travels;

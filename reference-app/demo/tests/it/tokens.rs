@@ -1,0 +1,37 @@
+//! Tokens made and revoked on the command line while the hub runs.
+
+use iotpi_core::{ErrorKind, HubClient, NewCommand};
+
+use crate::demo::{Demo, id};
+
+#[tokio::test]
+async fn a_token_counts_at_once_until_it_is_revoked() {
+    let demo = Demo::start().await;
+    let token = demo.token(&["--role", "viewer", "wall-screen"]).await;
+    let screen = HubClient::new(&demo.url).unwrap().with_token(token);
+
+    let allowed = screen.modules().await;
+    let list = demo.hub_command(&["token", "list"]).await;
+    demo.hub_command(&["token", "revoke", "wall-screen"]).await;
+    let revoked = screen.modules().await;
+
+    assert!(allowed.is_ok(), "{allowed:?}");
+    assert!(String::from_utf8_lossy(&list.stdout).contains("wall-screen"));
+    assert_eq!(revoked.map_err(|error| error.kind()), Err(ErrorKind::Unauthenticated));
+
+    demo.end().await;
+}
+
+#[tokio::test]
+async fn a_viewer_may_not_switch_the_lamp() {
+    let demo = Demo::start().await;
+    let token = demo.token(&["--role", "viewer", "wall-screen"]).await;
+    let screen = HubClient::new(&demo.url).unwrap().with_token(token);
+
+    let refused =
+        screen.control(&id("led"), &NewCommand::new("set".parse().unwrap(), Default::default())).await;
+
+    assert_eq!(refused.map_err(|error| error.kind()), Err(ErrorKind::PermissionDenied));
+
+    demo.end().await;
+}
