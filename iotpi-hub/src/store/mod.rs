@@ -238,7 +238,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn readings(&self, query: &ReadingQuery, page: &PageRequest) -> Result<Page<Reading>>;
 
     /// Records summed up over stretches of `width` (a divisor of a day; UTC-aligned), one row a series and stretch,
-    /// ordered by stretch, then module; stretches without a record are left out. All four aggregates are filled.
+    /// ordered by stretch, then module, whatever `ascending` says; stretches without a record are left out. All four
+    /// aggregates are filled.
     async fn buckets(
         &self,
         query: &ReadingQuery,
@@ -261,7 +262,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn report_state(&self, id: &ModuleId, state: &Map<String, Value>, now: Now)
     -> Result<ModuleRecord>;
 
-    /// Keeps when modules were last heard; unknown ones are created.
+    /// Keeps when modules were last heard; unknown ones are created. The last call wins, also over a later time: the
+    /// clock was set back since.
     async fn touch(&self, seen: &[(ModuleId, Timestamp)], now: Now) -> Result<()>;
 
     /// One module.
@@ -280,7 +282,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Keeps a command, queued.
     ///
     /// Errors: [`StoreError::NotFound`] (the module); [`StoreError::LimitReached`] when `max_waiting` commands of the
-    /// module are not final.
+    /// module are not final; [`StoreError::Conflict`] when there is a command of that id.
     async fn submit(&self, order: &CommandOrder, max_waiting: u64, now: Now) -> Result<Command>;
 
     /// Leases the module's oldest commands, up to `limit`, each with its own fresh lease id; nothing while one of
@@ -304,7 +306,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn cancel(&self, id: &CommandId, now: Now) -> Result<Command>;
 
     /// Expires what outlived its time; puts back what outlived its lease, or makes it dead after `max_attempts` claims
-    /// or when it is hazardous.
+    /// or when it is hazardous. While a lease holds, its command is left alone, even past its time: it may be done
+    /// already, and the outcome counts. `changed` is in order of submission.
     async fn sweep_commands(&self, terms: LeaseTerms, now: Now) -> Result<Sweep>;
 
     /// After a start: no deadline may lie further ahead than the command's whole time to live, no lease further than a
@@ -331,6 +334,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn user(&self, name: &UserName) -> Result<Option<UserRecord>>;
 
     /// Keeps a session until `ends`.
+    ///
+    /// Errors: [`StoreError::NotFound`] (the user).
     async fn open_session(&self, secret: &SecretHash, user: &UserName, ends: Steady, now: Now) -> Result<()>;
 
     /// Whose session it is, if it has not ended.
@@ -347,7 +352,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// The token of that secret.
     async fn token(&self, secret: &SecretHash) -> Result<Option<TokenRecord>>;
 
-    /// Keeps that a token was used.
+    /// Keeps that a token was used, to the hour; one that is unknown was revoked meanwhile.
     async fn touch_token(&self, id: &str, now: Now) -> Result<()>;
 
     /// Tokens by name.
@@ -363,15 +368,16 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     // ---- the engine ----
 
-    /// Whether it can write.
+    /// Whether it takes writes. Writes nothing itself.
     async fn check(&self) -> Result<()>;
 
     /// Finishes what was begun and closes; later calls are [`StoreError::Closed`].
     async fn close(&self) -> Result<()>;
 }
 
-/// Opens a store by the scheme of its URL: `sqlite:///var/lib/iotpi/hub.db`, `sqlite::memory:`. The file and its
-/// tables are made when missing.
+/// Opens a store by the scheme of its URL: `sqlite:///var/lib/iotpi/hub.db`, `sqlite://relative/hub.db`,
+/// `sqlite::memory:`. The path is taken as it stands. The file (mode 0600), its folder and its tables are made when
+/// missing.
 ///
 /// # Errors
 /// [`StoreError::BadUrl`]; [`StoreError::Engine`] when the engine cannot open it.
