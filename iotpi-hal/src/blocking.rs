@@ -9,8 +9,8 @@ use crate::drivers::Sense;
 
 /// A blocking driver as a [`Sensor`].
 ///
-/// At most one measurement runs at a time, also when the one who waited for it gave up: the next read first waits for
-/// the old one to end, so a bus that hangs costs one thread, not one per read.
+/// At most one measurement runs at a time, also when the one who waited for it gave up: the next read first
+/// waits for the old one to end, so a bus that hangs costs one thread, not one per read.
 #[derive(Debug)]
 pub struct Blocking<D> {
     quantities: Vec<Quantity>,

@@ -1,7 +1,7 @@
 //! Back ends: what buses and pins are opened with.
 //!
-//! Pins are BCM numbers everywhere. Every function that opens something says in its error what to do about it. Deliberately absent:
-//! a board file: the kernel knows the board.
+//! Pins are BCM numbers everywhere. Every function that opens something says in its error what to do about
+//! it. Deliberately absent: a board file: the kernel knows the board.
 
 use embedded_hal::delay::DelayNs;
 use serde::{Deserialize, Serialize};
@@ -50,13 +50,14 @@ impl Bus {
     }
 }
 
-/// A delay that lets the thread sleep. For drivers on a thread of their own, as [`Blocking`](crate::blocking::Blocking)
-/// gives them.
+/// A delay that lets the thread sleep. For drivers on a thread of their own, as
+/// [`Blocking`](crate::blocking::Blocking) gives them.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemDelay;
 
 impl DelayNs for SystemDelay {
-    // The lint guards tasks; a driver sleeps for the milliseconds its datasheet asks for, on a thread for such work.
+    // The lint guards tasks; a driver sleeps for the milliseconds its datasheet asks for, on a thread for
+    // such work.
     #[allow(clippy::disallowed_methods)]
     fn delay_ns(&mut self, ns: u32) {
         std::thread::sleep(std::time::Duration::from_nanos(ns.into()));

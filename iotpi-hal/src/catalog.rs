@@ -1,7 +1,7 @@
 //! The catalog: every device there is a driver for, and how a table of settings becomes one.
 //!
-//! A new device is a driver, its twin and one line here. Settings are plain tables, as a program reads them from TOML or JSON; unknown
-//! keys are refused.
+//! A new device is a driver, its twin and one line here. Settings are plain tables, as a program reads them
+//! from TOML or JSON; unknown keys are refused.
 //!
 //! ```
 //! # #[cfg(feature = "sim")] {
@@ -239,8 +239,8 @@ pub fn find(driver: &str) -> Option<&'static Entry> {
 
 /// Opens a device by its driver's name and its settings, an object.
 ///
-/// A sensor that does not answer yet opens all the same, and says so when it is read: it may be plugged in later. A bus or pin that
-/// cannot be used is an error here.
+/// A sensor that does not answer yet opens all the same, and says so when it is read: it may be plugged in
+/// later. A bus or pin that cannot be used is an error here.
 ///
 /// # Errors
 /// [`OpenError`].

@@ -1,5 +1,5 @@
-//! Twins: simulated chips and pins *below* the drivers, fed by one simulated world. The driver that ships runs above
-//! them, in every test and in the demo.
+//! Twins: simulated chips and pins *below* the drivers, fed by one simulated world. The driver that ships
+//! runs above them, in every test and in the demo.
 //!
 //! Deliberately absent: a simulated sensor that answers in its driver's place.
 

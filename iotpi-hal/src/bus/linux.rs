@@ -52,7 +52,8 @@ fn i2c_errno(error: &LinuxI2CError) -> Option<i32> {
 impl i2c::Error for LinuxI2cError {
     fn kind(&self) -> ErrorKind {
         match i2c_errno(self.0.inner()) {
-            // What the Pi's own adapter says when nobody acknowledges (i2c-bcm2835); linux-embedded-hal calls it `Other`.
+            // What the Pi's own adapter says when nobody acknowledges (i2c-bcm2835); linux-embedded-hal calls
+            // it `Other`.
             Some(errno::EREMOTEIO | errno::ENXIO | errno::ENODEV) => {
                 ErrorKind::NoAcknowledge(NoAcknowledgeSource::Unknown)
             }
@@ -76,11 +77,12 @@ impl I2c for LinuxI2c {
 /// The pull on an input.
 pub type Pull = Bias;
 
-/// Takes a pin of the header as an output, low. `chip` is the GPIO chip's path where it is not to be found by label.
+/// Takes a pin of the header as an output, low. `chip` is the GPIO chip's path where it is not to be found by
+/// label.
 ///
 /// # Errors
-/// [`DeviceErrorKind::NotFound`] without such a chip or pin, [`DeviceErrorKind::PermissionDenied`] outside group `gpio`,
-/// [`DeviceErrorKind::Bus`] when another program has the pin.
+/// [`DeviceErrorKind::NotFound`] without such a chip or pin, [`DeviceErrorKind::PermissionDenied`] outside
+/// group `gpio`, [`DeviceErrorKind::Bus`] when another program has the pin.
 pub fn output(chip: Option<&Path>, pin: u8) -> Result<LinuxPin, DeviceError> {
     take(chip, pin, |request| request.as_output(Value::Inactive))
 }
@@ -205,5 +207,13 @@ mod tests {
         let error = output(Some(Path::new("/dev/gpiochip250")), 17).unwrap_err();
 
         assert_eq!(error.kind(), DeviceErrorKind::NotFound, "{error:?}");
+    }
+
+    #[test]
+    fn what_the_adapter_of_a_pi_says_when_nobody_acknowledges_is_understood() {
+        let kind = |number| i2c::Error::kind(&LinuxI2cError(LinuxI2CError::Errno(number).into()));
+
+        assert_eq!(kind(errno::EREMOTEIO), ErrorKind::NoAcknowledge(NoAcknowledgeSource::Unknown));
+        assert_eq!(kind(errno::ETIMEDOUT), ErrorKind::Bus);
     }
 }

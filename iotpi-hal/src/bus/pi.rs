@@ -1,7 +1,7 @@
 //! rppal: the Raspberry Pi's own peripherals, memory-mapped.
 //!
-//! Faster than the character devices, and its software PWM is steadier. rppal is no longer maintained (its author says so in its
-//! README), and each new board needs a change to it: new systems take [`linux`](super).
+//! Faster than the character devices, and its software PWM is steadier. rppal is no longer maintained (its
+//! author says so in its README), and each new board needs a change to it: new systems take [`linux`](super).
 
 use std::path::Path;
 
@@ -24,8 +24,8 @@ const MAX_DUTY: u16 = 1000;
 /// Opens an I2C bus by the path of its device file, `/dev/i2c-1`.
 ///
 /// # Errors
-/// [`DeviceErrorKind::NotFound`] when I2C is off or the path is no I2C bus, [`DeviceErrorKind::PermissionDenied`] outside group
-/// `i2c`.
+/// [`DeviceErrorKind::NotFound`] when I2C is off or the path is no I2C bus,
+/// [`DeviceErrorKind::PermissionDenied`] outside group `i2c`.
 pub fn i2c(path: &Path) -> Result<PiI2c, DeviceError> {
     let what = path.display().to_string();
     let bus = what.strip_prefix("/dev/i2c-").and_then(|number| number.parse().ok()).ok_or_else(|| {
@@ -74,7 +74,8 @@ impl i2c::ErrorType for PiI2c {
 
 impl I2c for PiI2c {
     fn transaction(&mut self, address: u8, operations: &mut [Operation<'_>]) -> Result<(), PiI2cError> {
-        // rppal's own `transaction` ends the transfer between write and read; one message pair is what the chips want.
+        // rppal's own `transaction` ends the transfer between write and read; one message pair is what the
+        // chips want.
         if let [Operation::Write(write), Operation::Read(read)] = operations {
             self.0.set_slave_address(address.into())?;
             return Ok(self.0.write_read(write, read)?);
@@ -86,8 +87,9 @@ impl I2c for PiI2c {
 /// Takes a pin as an input without a pull.
 ///
 /// # Errors
-/// [`DeviceErrorKind::NotFound`] when this is no Pi or there is no such pin, [`DeviceErrorKind::PermissionDenied`] outside group
-/// `gpio`, [`DeviceErrorKind::Bus`] when this program has the pin already.
+/// [`DeviceErrorKind::NotFound`] when this is no Pi or there is no such pin,
+/// [`DeviceErrorKind::PermissionDenied`] outside group `gpio`, [`DeviceErrorKind::Bus`] when this program has
+/// the pin already.
 pub fn input(pin: u8) -> Result<InputPin, DeviceError> {
     take(pin).map(gpio::Pin::into_input)
 }
@@ -160,7 +162,8 @@ impl SetDutyCycle for PiPin {
 /// Opens a hardware PWM channel: 0 (BCM 12 or 18), 1 (BCM 13 or 19); on a Pi 5 up to 3.
 ///
 /// # Errors
-/// [`DeviceErrorKind::NotFound`] without the overlay or such a channel, [`DeviceErrorKind::PermissionDenied`] outside group `gpio`.
+/// [`DeviceErrorKind::NotFound`] without the overlay or such a channel, [`DeviceErrorKind::PermissionDenied`]
+/// outside group `gpio`.
 pub fn pwm(channel: u8) -> Result<PiPwm, DeviceError> {
     let what = format!("PWM channel {channel}");
     let channel = match channel {

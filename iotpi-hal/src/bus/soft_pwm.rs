@@ -1,7 +1,8 @@
 //! Pulse width modulation in software, for a pin that can only be switched.
 //!
-//! A thread switches the pin 200 times a second while the duty is between nothing and all; at both ends it waits and costs
-//! nothing. Good for lamps. Deliberately absent: servos and motors, whose pulses must not jitter with the scheduler.
+//! A thread switches the pin 200 times a second while the duty is between nothing and all; at both ends it
+//! waits and costs nothing. Good for lamps. Deliberately absent: servos and motors, whose pulses must not
+//! jitter with the scheduler.
 
 use std::{
     fmt::Debug,

@@ -1,7 +1,7 @@
 //! The processor's PWM through the kernel's files, for the pins an overlay gave to it.
 //!
-//! `dtoverlay=pwm,pin=18,func=2` in `/boot/firmware/config.txt` makes BCM 18 channel 0 (on a Pi 5: channel 2). The kernel has no
-//! character device for PWM as yet; its files are the interface it documents.
+//! `dtoverlay=pwm,pin=18,func=2` in `/boot/firmware/config.txt` makes BCM 18 channel 0 (on a Pi 5: channel
+//! 2). The kernel has no character device for PWM as yet; its files are the interface it documents.
 
 use std::{
     fs, io,

@@ -1,8 +1,8 @@
 //! A JPEG taken apart into rows of 16 pixels that can be exchanged without encoding the others again.
 //!
-//! With a restart marker behind every row of blocks (ITU-T T.81, B.2.1 and E.1.4) each row is decoded on its own, so a row
-//! encoded in another picture of the same width, quality and sampling can stand in its place. A test card where a fifth of the rows
-//! change costs a fifth.
+//! With a restart marker behind every row of blocks (ITU-T T.81, B.2.1 and E.1.4) each row is decoded on its
+//! own, so a row encoded in another picture of the same width, quality and sampling can stand in its place. A
+//! test card where a fifth of the rows change costs a fifth.
 
 use jpeg_encoder::{ColorType, Encoder, EncodingError, SamplingFactor};
 

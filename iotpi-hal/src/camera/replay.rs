@@ -1,7 +1,8 @@
 //! Recorded pictures, again and again: a folder of JPEG files, or one MJPEG file (JPEG after JPEG).
 //!
-//! `ffmpeg -i film.mp4 -c:v mjpeg -q:v 5 -an film.mjpeg` makes one. Deliberately absent: containers (AVI, MP4) and the recorded
-//! rhythm: pictures come at the rate the settings say, stamped with the time they are shown.
+//! `ffmpeg -i film.mp4 -c:v mjpeg -q:v 5 -an film.mjpeg` makes one. Deliberately absent: containers (AVI,
+//! MP4) and the recorded rhythm: pictures come at the rate the settings say, stamped with the time they are
+//! shown.
 
 use std::{
     fs, io,
@@ -33,7 +34,8 @@ enum Pictures {
 }
 
 impl Replay {
-    /// The pictures of a folder in the order of their names (`.jpg`, `.jpeg`), or of an MJPEG file, at 0.1 to 60 a second.
+    /// The pictures of a folder in the order of their names (`.jpg`, `.jpeg`), or of an MJPEG file, at 0.1 to
+    /// 60 a second.
     ///
     /// # Errors
     /// - [`DeviceErrorKind::NotFound`]: nothing there, or no picture in it.

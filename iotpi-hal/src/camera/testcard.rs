@@ -1,7 +1,7 @@
 //! A moving test card with the time and the number of the frame painted in, for a system without a camera.
 //!
-//! The time painted in is the one the frame is stamped with, so the delay to a screen can be read off a photograph of it. Only the rows
-//! that move are encoded anew ([`mcu_rows`](super) has how).
+//! The time painted in is the one the frame is stamped with, so the delay to a screen can be read off a
+//! photograph of it. Only the rows that move are encoded anew ([`mcu_rows`](super) has how).
 //!
 //! Deliberately absent: sound, colour standards.
 
@@ -129,7 +129,7 @@ fn scale(width: usize, height: usize) -> usize {
 
 /// The block rows the text stands in.
 fn text_rows(scale: usize) -> usize {
-    (font::HEIGHT * scale + 4).div_ceil(ROW_HEIGHT)
+    (font::HEIGHT * scale + 8).div_ceil(ROW_HEIGHT)
 }
 
 /// `HH:MM:SS.mmm`.

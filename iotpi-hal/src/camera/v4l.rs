@@ -1,7 +1,7 @@
 //! V4L2 cameras: USB cameras, and Pi cameras whose driver offers JPEG or YUYV.
 //!
-//! A camera that sends JPEG is passed through untouched; one that sends YUYV is encoded. The camera runs on a thread of its own and only the
-//! newest frame is kept: who comes late sees what is now.
+//! A camera that sends JPEG is passed through untouched; one that sends YUYV is encoded. The camera runs on a
+//! thread of its own and only the newest frame is kept: who comes late sees what is now.
 //!
 //! # Troubleshooting
 //! | error | what to look at |
@@ -63,8 +63,9 @@ impl V4l {
     /// Blocks for as long as the camera takes to answer, some tenths of a second.
     ///
     /// # Errors
-    /// [`DeviceErrorKind::NotFound`] without such a camera, [`DeviceErrorKind::PermissionDenied`] outside group `video`,
-    /// [`DeviceErrorKind::Bus`] when another program has it, [`DeviceErrorKind::Other`] when it offers neither JPEG nor YUYV.
+    /// [`DeviceErrorKind::NotFound`] without such a camera, [`DeviceErrorKind::PermissionDenied`] outside
+    /// group `video`, [`DeviceErrorKind::Bus`] when another program has it, [`DeviceErrorKind::Other`] when
+    /// it offers neither JPEG nor YUYV.
     pub fn open(
         path: &Path,
         width: u32,
@@ -128,7 +129,8 @@ fn start(wish: &Wish, clock: Arc<dyn Clock>) -> Result<(CameraSpec, watch::Recei
     let (frames, newest) = watch::channel(None);
     let (opened, answer) = std::sync::mpsc::sync_channel(1);
     let wish = wish.clone();
-    // The device is not Send, so it is opened where it runs. The thread ends with the last receiver, or with the camera.
+    // The device is not Send, so it is opened where it runs. The thread ends with the last receiver, or with
+    // the camera.
     thread::spawn(move || match open_device(&wish) {
         Ok(device) => {
             let format = device.camera_format();
@@ -163,7 +165,8 @@ fn open_device(wish: &Wish) -> Result<Device, DeviceError> {
     Ok(device)
 }
 
-/// What is nearest in size, then speaks JPEG, then is nearest in rate. nokhwa's own choice knows exact sizes only.
+/// What is nearest in size, then speaks JPEG, then is nearest in rate. nokhwa's own choice knows exact sizes
+/// only.
 fn nearest(offered: &[CameraFormat], wish: CameraFormat) -> Option<CameraFormat> {
     let spoken = offered.iter().filter(|format| SPOKEN.contains(&format.format()));
     spoken.copied().min_by_key(|format| {

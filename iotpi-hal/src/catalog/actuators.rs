@@ -22,7 +22,8 @@ pub struct LedSettings {
     pub bus: Bus,
     /// BCM number.
     pub pin: u8,
-    /// The processor's PWM channel of that pin, with the `pwm` overlay; without it the pin is switched in software.
+    /// The processor's PWM channel of that pin, with the `pwm` overlay; without it the pin is switched in
+    /// software.
     #[serde(default)]
     pub pwm_channel: Option<u8>,
     /// The GPIO chip, `/dev/gpiochip0`, where it is not found by its label; bus `linux` only.

@@ -72,8 +72,8 @@ const MEASUREMENT_MICROS: u32 = 9_400;
 const STATUS_TRIES: u32 = 5;
 const STATUS_PAUSE_MICROS: u32 = 2_000;
 
-/// What the chip shows for a measurement it skipped (section 4.2.3). It is a possible value, too (about 26.5 °C), so only
-/// temperature and pressure together mean it.
+/// What the chip shows for a measurement it skipped (section 4.2.3). It is a possible value, too (about 26.5
+/// °C), so only temperature and pressure together mean it.
 const SKIPPED: u32 = 0x8_0000;
 
 /// Which of the two chips is expected: what a sensor measures must be known before it is first asked.
@@ -113,7 +113,8 @@ pub struct Bme280<I, D> {
     delay: D,
     address: u8,
     chip: Chip,
-    /// Absent until the chip was found, and again after every failure: the next measurement then starts from a reset.
+    /// Absent until the chip was found, and again after every failure: the next measurement then starts from
+    /// a reset.
     calibration: Option<Calibration>,
 }
 
@@ -265,8 +266,9 @@ where
     fn bus_error(&self, error: &I::Error) -> DeviceError {
         let address = self.address;
         match error.kind() {
-            // Some adapters do not say whether the address or a byte was not acknowledged. While the chip has not been
-            // found it must be the address; later it may be a disturbance, and the next measurement looks again.
+            // Some adapters do not say whether the address or a byte was not acknowledged. While the chip has
+            // not been found it must be the address; later it may be a disturbance, and the next measurement
+            // looks again.
             ErrorKind::NoAcknowledge(NoAcknowledgeSource::Address) => self.nothing_there(error),
             ErrorKind::NoAcknowledge(NoAcknowledgeSource::Unknown) if self.calibration.is_none() => {
                 self.nothing_there(error)

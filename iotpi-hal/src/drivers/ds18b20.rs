@@ -8,8 +8,8 @@
 //! | DQ (yellow) | BCM 4, pin 7, with 4.7 kilo-ohm to 3.3 V |
 //!
 //! # Boot configuration
-//! `dtoverlay=w1-gpio` in `/boot/firmware/config.txt` (before 2023: `/boot/config.txt`), then a reboot. The kernel then
-//! shows each thermometer as a folder `/sys/bus/w1/devices/28-*`; any user may read it.
+//! `dtoverlay=w1-gpio` in `/boot/firmware/config.txt` (before 2023: `/boot/config.txt`), then a reboot. The
+//! kernel then shows each thermometer as a folder `/sys/bus/w1/devices/28-*`; any user may read it.
 //!
 //! # Troubleshooting
 //! | error | what to look at |
@@ -20,8 +20,9 @@
 //! | `out of range: 85 °C` | the value after power-on: the chip lost power while it measured. Wire VDD, do not rely on parasitic power |
 //!
 //! # Deliberately absent
-//! Retries: the module asks again in its rhythm, and a failed read is data. Setting the resolution: the chip's own
-//! default is 12 bits. A 1-Wire driver of our own: the timing is microseconds, which belongs in the kernel.
+//! Retries: the module asks again in its rhythm, and a failed read is data. Setting the resolution: the
+//! chip's own default is 12 bits. A 1-Wire driver of our own: the timing is microseconds, which belongs in
+//! the kernel.
 
 use std::{
     fs, io,
@@ -115,7 +116,8 @@ fn read_error(file: &Path, error: io::Error) -> DeviceError {
     DeviceError::new(kind, message).with_source(error)
 }
 
-/// Reads the kernel's two lines: `72 01 4b 46 7f ff 0e 10 57 : crc=57 YES` and `72 01 4b 46 7f ff 0e 10 57 t=23125`.
+/// Reads the kernel's two lines: `72 01 4b 46 7f ff 0e 10 57 : crc=57 YES` and `72 01 4b 46 7f ff 0e 10 57
+/// t=23125`.
 fn parse(text: &str) -> Result<f64, DeviceError> {
     let bus = |message: &str| DeviceError::new(DeviceErrorKind::Bus, message);
     let mut lines = text.lines();

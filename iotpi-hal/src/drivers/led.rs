@@ -1,11 +1,11 @@
 //! A lamp on a pin: on, off and brightness.
 //!
 //! # Wiring
-//! Pin (any BCM number) - resistor - long leg of the LED; short leg - ground. 330 ohm suits any 3 mm or 5 mm LED at
-//! 3.3 V. A pin gives 16 mA at most: a lamp, a strip or a relay needs a transistor between.
+//! Pin (any BCM number) - resistor - long leg of the LED; short leg - ground. 330 ohm suits any 3 mm or 5 mm
+//! LED at 3.3 V. A pin gives 16 mA at most: a lamp, a strip or a relay needs a transistor between.
 //!
-//! Hardware PWM needs `dtoverlay=pwm,pin=18,func=2` (BCM 12, 13, 18 or 19) in `/boot/firmware/config.txt`; every other pin
-//! is switched in software at 200 Hz, which a camera may see and an eye does not.
+//! Hardware PWM needs `dtoverlay=pwm,pin=18,func=2` (BCM 12, 13, 18 or 19) in `/boot/firmware/config.txt`;
+//! every other pin is switched in software at 200 Hz, which a camera may see and an eye does not.
 //!
 //! # Troubleshooting
 //! | error | what to look at |
@@ -25,6 +25,8 @@ use serde_json::{Map, Value, json};
 
 const SET: &str = "set";
 const BLINK: &str = "blink";
+/// A command whose outcome takes 30 s counts as lost and is handed out again.
+const LONGEST_BLINK: Duration = Duration::from_secs(25);
 
 /// The actuator. It does not touch the pin before it is first told to.
 #[derive(Debug)]
@@ -68,7 +70,7 @@ where
             .map_err(|e| DeviceError::new(DeviceErrorKind::Bus, format!("the pin did not obey: {e:?}")))
     }
 
-    async fn blink(&mut self, times: u64, period: Duration) -> Result<(), DeviceError> {
+    async fn blink(&mut self, times: u32, period: Duration) -> Result<(), DeviceError> {
         let before = if self.on { self.brightness } else { 0 };
         for _ in 0..times {
             // Away from what it shows first, so that a lamp that is on blinks, too.
@@ -113,7 +115,7 @@ where
         });
         [
             (SET, "Switches the lamp and sets its brightness", set),
-            (BLINK, "Blinks, then stays as it was", blink),
+            (BLINK, "Blinks for up to 25 seconds in all, then stays as it was", blink),
         ]
         .into_iter()
         .filter_map(|(action, text, params)| Some(ActionSpec::new(name(action)?, text, params)))
@@ -135,9 +137,16 @@ where
             BLINK => {
                 params.only(&["times", "period_ms"])?;
                 let missing = || refused("`blink` needs `times` and `period_ms`");
-                let times = params.integer("times", 1, 20)?.ok_or_else(missing)?;
+                let times = params
+                    .integer("times", 1, 20)?
+                    .and_then(|n| u32::try_from(n).ok())
+                    .ok_or_else(missing)?;
                 let period = params.integer("period_ms", 100, 5000)?.ok_or_else(missing)?;
-                self.blink(times, Duration::from_millis(period)).await?;
+                let period = Duration::from_millis(period);
+                if period * times > LONGEST_BLINK {
+                    return Err(refused("blinking may take 25 seconds in all"));
+                }
+                self.blink(times, period).await?;
             }
             other => {
                 return Err(refused(format!("a lamp does not know `{other}`: it knows `set` and `blink`")));
@@ -234,6 +243,7 @@ mod tests {
             ("set", json!({"on": true, "colour": "red"})),
             ("blink", json!({"times": 3})),
             ("blink", json!({"times": 21, "period_ms": 100})),
+            ("blink", json!({"times": 6, "period_ms": 5000})),
             ("explode", json!({})),
         ] {
             let refused = perform(&mut led, name, params.clone()).await;

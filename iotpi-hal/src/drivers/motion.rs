@@ -1,8 +1,8 @@
 //! Passive infrared motion sensors (HC-SR501, AM312 and their like): one pin that is high while something moves.
 //!
 //! # Wiring
-//! VCC to 5 V (HC-SR501) or 3.3 V (AM312), GND to ground, OUT to any BCM pin: the output is 3.3 V either way. Set the
-//! HC-SR501's jumper to *repeat* and its time to the shortest; `hold_secs` prolongs it here.
+//! VCC to 5 V (HC-SR501) or 3.3 V (AM312), GND to ground, OUT to any BCM pin: the output is 3.3 V either way.
+//! Set the HC-SR501's jumper to *repeat* and its time to the shortest; `hold_secs` prolongs it here.
 //!
 //! # Troubleshooting
 //! | symptom | what to look at |
@@ -12,8 +12,8 @@
 //! | `permission denied` | the user must be in group `gpio` |
 //!
 //! # Deliberately absent
-//! Interrupts: the output stays high for seconds, so a reading every second misses nothing. An unplugged sensor reads
-//! as no motion: a single wire cannot say more.
+//! Interrupts: the output stays high for seconds, so a reading every second misses nothing. An unplugged
+//! sensor reads as no motion: a single wire cannot say more.
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
 

@@ -1,5 +1,5 @@
-//! This machine itself: processor temperature, load, memory, disk, time since it started, and on a Pi whether it is
-//! throttled. Read from `/proc` and `/sys`; nothing is simulated, nothing runs in the background.
+//! This machine itself: processor temperature, load, memory, disk, time since it started, and on a Pi whether
+//! it is throttled. Read from `/proc` and `/sys`; nothing is simulated, nothing runs in the background.
 //!
 //! A value the kernel does not show is not a quantity of this sensor: a virtual machine has no temperature.
 //!
@@ -23,7 +23,8 @@ use iotpi_core::{DeviceError, DeviceErrorKind, Quantity, Sample, SensorType, Uni
 
 use crate::drivers::Sense;
 
-/// Under-voltage, capped, throttled, soft limit: the bits that say *now*; the higher ones say *once since the start*.
+/// Under-voltage, capped, throttled, soft limit: the bits that say *now*; the higher ones say *once since the
+/// start*.
 const THROTTLED_NOW: u32 = 0b1111;
 
 /// The sensor.

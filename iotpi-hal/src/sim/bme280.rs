@@ -1,8 +1,9 @@
 //! A BME280 or BMP280 that answers register reads and writes on an I2C bus of its own.
 //!
-//! Its calibration is the datasheet's example; its raw values are found by inverting the *integer* compensation of
-//! section 4.2.3, while the driver uses the floating point one: an error in either shows against the other.
-//! It measures in forced mode, takes its time, and skips what was not asked for. Deliberately absent: the filter and normal mode.
+//! Its calibration is the datasheet's example; its raw values are found by inverting the *integer*
+//! compensation of section 4.2.3, while the driver uses the floating point one: an error in either shows
+//! against the other. It measures in forced mode, takes its time, and skips what was not asked for.
+//! Deliberately absent: the filter and normal mode.
 
 use std::sync::{Arc, Mutex};
 
@@ -290,8 +291,8 @@ fn pressure(t_fine: i32, raw: u32) -> f64 {
     (((p + var1 + var2) >> 8) + (p7 << 4)) as f64 / 256.0
 }
 
-/// Per cent; the datasheet's 32-bit formula gives 1024ths. Computed in 64 bits: the raw values the search tries go past
-/// what a chip can show.
+/// Per cent; the datasheet's 32-bit formula gives 1024ths. Computed in 64 bits: the raw values the search
+/// tries go past what a chip can show.
 #[allow(clippy::cast_precision_loss)]
 fn humidity(t_fine: i32, raw: u32) -> f64 {
     let c = CALIBRATION;
@@ -341,7 +342,8 @@ mod tests {
 
             let measured = driver(Chip::Bme280, twin(Chip::Bme280, weather)).measure().unwrap();
 
-            // One step of 16 bits is 0.0051 °C and 2.6 Pa at 25 °C (section 3.4), and up to 3.7 Pa at the ends of the range.
+            // One step of 16 bits is 0.0051 °C and 2.6 Pa at 25 °C (section 3.4), and up to 3.7 Pa at the
+            // ends of the range.
             prop_assert!((measured.temperature - temperature).abs() < 0.0065, "{measured:?}");
             prop_assert!((measured.pressure - pressure).abs() < 4.5, "{measured:?}");
             prop_assert!((measured.humidity.unwrap() - humidity).abs() < 0.03, "{measured:?}");
@@ -400,5 +402,36 @@ mod tests {
         let error = Bme280::new(i2c, Hasty, PRIMARY_ADDRESS, Chip::Bme280).measure().unwrap_err();
 
         assert_eq!(error.kind(), DeviceErrorKind::Timeout);
+    }
+
+    /// A bus whose adapter does not say which byte was not acknowledged, as the Pi's.
+    struct Vague(TwinI2c, FaultSwitch);
+
+    impl ErrorType for Vague {
+        type Error = TwinError;
+    }
+
+    impl I2c for Vague {
+        fn transaction(&mut self, address: u8, operations: &mut [Operation<'_>]) -> Result<(), TwinError> {
+            match self.1.fault() {
+                Some(_) => Err(TwinError(ErrorKind::NoAcknowledge(NoAcknowledgeSource::Unknown))),
+                None => self.0.transaction(address, operations),
+            }
+        }
+    }
+
+    #[test]
+    fn on_a_vague_bus_a_found_chip_that_falls_silent_is_a_bus_error_and_then_not_there() {
+        let (i2c, delay) = twin(Chip::Bme280, Weather::default()).connect();
+        let silence = FaultSwitch::default();
+        let mut driver = Bme280::new(Vague(i2c, silence.clone()), delay, PRIMARY_ADDRESS, Chip::Bme280);
+        driver.measure().unwrap();
+
+        silence.begin(Fault::Unplugged);
+        let kinds = [driver.measure(), driver.measure()].map(|m| m.unwrap_err().kind());
+        silence.end();
+
+        assert_eq!(kinds, [DeviceErrorKind::Bus, DeviceErrorKind::NotFound]);
+        assert!(driver.measure().is_ok());
     }
 }

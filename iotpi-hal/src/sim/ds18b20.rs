@@ -69,7 +69,8 @@ impl Ds18b20Twin {
 /// The kernel's `w1_slave`: the scratchpad (datasheet figure 9) with its check sum, and the temperature.
 fn slave_file(raw: i16, whole: bool) -> String {
     let [low, high] = raw.to_le_bytes();
-    let mut pad = vec![low, high, 0x4B, 0x46, 0x7F, 0xFF, 0x0C, 0x10];
+    // Byte 6 is reserved; chips count the sixteenths down in it.
+    let mut pad = vec![low, high, 0x4B, 0x46, 0x7F, 0xFF, 0x10 - (low & 0x0F), 0x10];
     let crc = pad.iter().fold(0, |crc, byte| crc8(crc ^ byte));
     pad.push(if whole { crc } else { !crc });
     let bytes = pad.iter().fold(String::new(), |mut text, byte| {
@@ -122,18 +123,39 @@ impl Sense for TwinThermometer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sim::Weather;
 
     #[test]
-    fn the_file_is_the_one_of_the_kernel() {
-        // Kernel documentation, w1_therm: a DS18B20 at 23.125 degrees with this scratchpad has CRC 57.
-        let scratchpad = [0x72, 0x01, 0x4B, 0x46, 0x7F, 0xFF, 0x0E, 0x10];
+    fn the_file_is_the_one_in_the_documentation_of_the_kernel() {
+        let text = slave_file(0x0172, true);
 
-        let crc = scratchpad.iter().fold(0, |crc, byte| crc8(crc ^ byte));
+        assert_eq!(text, "72 01 4b 46 7f ff 0e 10 57 : crc=57 YES\n72 01 4b 46 7f ff 0e 10 57 t=23125\n");
+    }
 
-        assert_eq!(crc, 0x57);
-        assert!(
-            slave_file(370, true).ends_with("YES\n72 01 4b 46 7f ff 0c 10 1c t=23125\n")
-                || slave_file(370, true).contains("t=23125\n")
-        );
+    #[test]
+    fn the_driver_reads_every_value_the_chip_can_show() {
+        let world = World::still(Weather::default());
+        let mut thermometer =
+            TwinThermometer::new(Ds18b20Twin::new(world.clone(), FaultSwitch::default()).unwrap());
+
+        // In steps of 15/16 degree over the whole range; 85 itself is the power-on value.
+        for sixteenths in (-55 * 16..=125 * 16).step_by(15).filter(|&s| s != 85 * 16) {
+            let temperature = f64::from(sixteenths) / 16.0;
+            world.set(Weather { temperature, ..Weather::default() });
+
+            let samples = thermometer.sense().unwrap();
+
+            assert!((samples[0].outcome.value().unwrap() - temperature).abs() < 0.001, "{temperature}");
+        }
+    }
+
+    #[test]
+    fn the_folder_goes_away_with_the_twin() {
+        let twin = Ds18b20Twin::new(World::still(Weather::default()), FaultSwitch::default()).unwrap();
+        let folder = twin.folder().to_owned();
+
+        drop(twin);
+
+        assert!(!folder.exists());
     }
 }

@@ -1,7 +1,7 @@
 //! One simulated world: a room with a window, whose weather follows from a seed and the time.
 //!
-//! Deterministic: the same seed and the same moment give the same weather, whoever asks and how often. The values drift over a
-//! day and wander over minutes, as charts want it. Deliberately absent: physics.
+//! Deterministic: the same seed and the same moment give the same weather, whoever asks and how often. The
+//! values drift over a day and wander over minutes, as charts want it. Deliberately absent: physics.
 
 use std::{
     collections::HashMap,
