@@ -14,7 +14,8 @@ const aCommand = (state: CommandState, id = 'c1'): Command => ({
   issued_by: 'anna',
   created_at: NOW,
   expires_at: NOW + 60,
-  attempts: 0
+  attempts: 0,
+  result: null
 });
 
 describe('the live connection', () => {

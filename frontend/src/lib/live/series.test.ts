@@ -56,7 +56,8 @@ describe('a series', () => {
   test('puts a minute’s average in the middle of its minute', () => {
     const series = new Series('attic', 'temperature');
 
-    series.fill([], [{ module_id: 'attic', type: 'temperature', unit: 'celsius', start: NOW, avg: 21 }]);
+    const minute = { module_id: 'attic', type: 'temperature', unit: 'celsius', start: NOW, avg: 21, missing: 0 };
+    series.fill([], [minute]);
 
     expect(series.points).toEqual([{ t: NOW + 30, v: 21, span: 60 }]);
   });
