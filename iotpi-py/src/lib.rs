@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 
 mod failure;
 mod hub;
+mod interpreter;
 mod logging;
 mod module;
 mod pending;
@@ -45,6 +46,7 @@ mod _iotpi {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        interpreter::close_at_exit(module)?;
         logging::install();
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         module.add("ERROR_KINDS", ErrorKind::ALL.map(ErrorKind::as_str).to_vec())

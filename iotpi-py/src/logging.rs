@@ -3,6 +3,8 @@
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use pyo3::{intern, prelude::*};
 
+use crate::interpreter;
+
 struct ToPython;
 
 impl Log for ToPython {
@@ -17,7 +19,7 @@ impl Log for ToPython {
         let part = record.target().rsplit("::").next().unwrap_or("core");
         let text = record.args().to_string();
         // Nothing is logged while the interpreter is ending, and a log line is never worth an exception.
-        let _ = Python::try_attach(|py| write(py, part, record.level(), &text));
+        let _ = interpreter::enter(|py| write(py, part, record.level(), &text));
     }
 
     fn flush(&self) {}

@@ -1,6 +1,6 @@
 //! Python functions as devices: what a module measures, does and sees.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -17,14 +17,17 @@ use pyo3::{
 use serde_json::{Map, Value};
 use tokio::time::{Interval, MissedTickBehavior};
 
-use crate::failure::{Failure, invalid, unprocessable};
+use crate::{
+    failure::{Failure, invalid, unprocessable},
+    interpreter,
+};
 
 /// A Python function that blocks until it has a result. It is called on a thread that may be blocked.
-pub struct Function(Py<PyAny>);
+pub struct Function(Arc<Py<PyAny>>);
 
 impl Function {
     pub fn new(callable: Py<PyAny>) -> Self {
-        Self(callable)
+        Self(Arc::new(callable))
     }
 
     /// Calls it; an exception becomes a device error.
@@ -33,9 +36,9 @@ impl Function {
         A: for<'py> PyCallArgs<'py> + Send + 'static,
         T: for<'a, 'py> FromPyObject<'a, 'py> + Send + 'static,
     {
-        let callable = Python::attach(|py| self.0.clone_ref(py));
+        let callable = self.0.clone();
         let called = tokio::task::spawn_blocking(move || {
-            Python::try_attach(|py| {
+            interpreter::enter(|py| {
                 let result =
                     callable.call1(py, args).and_then(|result| result.extract(py).map_err(Into::into));
                 result.map_err(|error: PyErr| device_error(py, &error))

@@ -11,7 +11,7 @@ use pyo3::{exceptions::PyRuntimeError, prelude::*, types::PyBytes};
 use serde::Serialize;
 use tokio::task::AbortHandle;
 
-use crate::{failure::Failure, runtime, stream::Stream};
+use crate::{failure::Failure, interpreter, runtime, stream::Stream};
 
 /// How often a waiting main thread looks for Ctrl-C and other signals.
 const SIGNAL_CHECK: Duration = Duration::from_millis(100);
@@ -87,7 +87,7 @@ impl Pending {
         let task = runtime::handle()?.spawn(async move {
             let ended = work.await;
             // While the interpreter is ending there is nobody left to tell.
-            Python::try_attach(|py| {
+            interpreter::enter(|py| {
                 let told = match ended.map_err(PyErr::from).and_then(|answer| answer.into_object(py)) {
                     Ok(value) => done.call1(py, (value, py.None())),
                     Err(error) => done.call1(py, (py.None(), error)),

@@ -1,4 +1,4 @@
-"""Every request once: what is asked of the native half, and what becomes of the answer. Both clients are built on it."""
+"""Every request once: what is asked of the native half, and what becomes of the answer. Both clients use it."""
 
 from __future__ import annotations
 
@@ -156,8 +156,8 @@ class Requests:
         return Request(self.hub.cancel(id), _one(Command))
 
     def wait(self, command: Command | str, timeout: float) -> Request[Command]:
-        id = command.id if isinstance(command, Command) else command
-        return Request(self.hub.settled(id, timeout), _one(Command))
+        command_id = command.id if isinstance(command, Command) else command
+        return Request(self.hub.settled(command_id, timeout), _one(Command))
 
     def live(
         self,

@@ -1,6 +1,6 @@
 """What can go wrong: one tree under :class:`Error`, one class for each kind of problem a hub names.
 
-Each class is also the builtin that fits, so ``except TimeoutError`` and ``except LookupError`` mean what they always do.
+Each class is also the builtin that fits, so ``except TimeoutError`` means what it always does.
 """
 
 from __future__ import annotations

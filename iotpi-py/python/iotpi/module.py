@@ -235,7 +235,9 @@ class Module:
                 for name, sensor in self._sensors.items()
             ],
             [(action.spec, _acting(worker, action.function)) for action in self._actions.values()],
-            camera and (camera.width, camera.height, camera.fps, _seeing(workers["camera"], camera.function)),
+            None
+            if camera is None
+            else (camera.width, camera.height, camera.fps, _seeing(workers["camera"], camera.function)),
             (lambda: to_json(worker.call(state))) if state else None,
             (lambda: worker.call_urgently(make_safe)) if make_safe else None,
         )

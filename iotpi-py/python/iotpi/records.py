@@ -104,7 +104,8 @@ class Command:
         module_id: Whom it is for.
         action: Which of the module's actions.
         params: Its parameters.
-        state: ``queued``, ``leased``, then ``succeeded``, ``failed``, ``rejected``, ``expired``, ``cancelled`` or ``dead``.
+        state: ``queued``, ``leased``, then ``succeeded``, ``failed``, ``rejected``,
+            ``expired``, ``cancelled`` or ``dead``.
         issued_by: Who asked for it.
         created_at: When; Unix seconds, as are the next three.
         expires_at: After this it is no longer to be done.

@@ -16,8 +16,8 @@ _TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", dict:
 def schema_of(function: Callable[..., Any]) -> dict[str, Any]:
     """The JSON Schema (2020-12) of a function's parameters.
 
-    ``bool``, ``int``, ``float``, ``str``, ``list``, ``dict``, ``Literal``, ``X | None`` and ``Annotated`` with a dict of
-    further schema words (``Annotated[int, {"minimum": 0, "maximum": 100}]``) are understood; a default makes a
+    ``bool``, ``int``, ``float``, ``str``, ``list``, ``dict``, ``Literal``, ``X | None`` and ``Annotated`` with a dict
+    of further schema words (``Annotated[int, {"minimum": 0, "maximum": 100}]``) are understood; a default makes a
     parameter optional.
 
     Raises:
