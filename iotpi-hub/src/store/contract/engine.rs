@@ -1,6 +1,11 @@
 //! Writing at once, being cancelled, closing.
 
-use std::{future::Future, pin::pin, sync::Arc, task::Context};
+use std::{
+    future::Future,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Waker},
+};
 
 use iotpi_core::{Quantity, Reading, Sample, Timestamp};
 
@@ -40,7 +45,7 @@ pub async fn a_cancelled_write_happens_wholly_or_not_at_all(store: Arc<dyn Store
         let batch = vec![reading(2 * n), reading(2 * n + 1)];
         let mut write = pin!(store.record(batch, MANY, after(0)));
         // Begun, and nobody waits for the answer.
-        let _ = write.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop()));
+        let _ = write.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     }
     store.check().await.unwrap();
 
@@ -48,6 +53,20 @@ pub async fn a_cancelled_write_happens_wholly_or_not_at_all(store: Arc<dyn Store
     for pair in kept.chunks(2) {
         assert_eq!(pair.len(), 2, "half a batch: {kept:?}");
         assert_eq!((pair[0] % 2.0, pair[1]), (0.0, pair[0] + 1.0), "half a batch: {kept:?}");
+    }
+}
+
+pub async fn closing_finishes_what_was_begun(store: Arc<dyn Store>) {
+    let mut begun: Vec<_> =
+        (0..20).map(|n| Box::pin(store.record(vec![reading(n)], MANY, after(0)))).collect();
+    for write in &mut begun {
+        let _ = write.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    }
+
+    store.close().await.unwrap();
+
+    for write in begun {
+        write.await.unwrap();
     }
 }
 

@@ -103,6 +103,7 @@ macro_rules! store_contract {
             engine:
                 writes_at_once_are_all_kept,
                 a_cancelled_write_happens_wholly_or_not_at_all,
+                closing_finishes_what_was_begun,
                 a_closed_store_answers_closed,
             ;
         }
