@@ -1,7 +1,7 @@
 //! rppal: the Raspberry Pi's own peripherals, memory-mapped.
 //!
-//! Faster than the character devices, and its software PWM is steadier. rppal is no longer maintained (its
-//! author says so in its README), and each new board needs a change to it: new systems take [`linux`](super).
+//! Faster than the character devices, and its software PWM is steadier. rppal is no longer maintained (last release:
+//! December 2024), and each new board needs a change to it: new systems take [`linux`](super).
 
 use std::path::Path;
 
