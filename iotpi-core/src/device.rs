@@ -56,7 +56,7 @@ pub trait Actuator: Send {
     /// Not cancelled while the module runs; at the end of its grace time it may be. Then [`make_safe`](Self::make_safe) follows.
     async fn perform(&mut self, action: &Action) -> Result<Value, DeviceError>;
 
-    /// Brings the device where it can do no harm when nobody watches: lamps as they are, heaters off, motors stopped.
+    /// Brings the device where it can do no harm when nobody watches: lamps and heaters off, motors stopped.
     /// Called when the module ends, however it ends.
     ///
     /// # Errors

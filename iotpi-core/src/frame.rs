@@ -106,7 +106,7 @@ fn dimensions(jpeg: &[u8]) -> Result<(u32, u32), InvalidFrame> {
                 };
                 return Ok((side(at + 7)?, side(at + 5)?));
             }
-            0xD8 | 0xD9 | 0xDA => return Err(NotJpeg("there is no frame header before the picture")),
+            0xD8..=0xDA => return Err(NotJpeg("there is no frame header before the picture")),
             _ => {
                 let (Some(&high), Some(&low)) = (jpeg.get(at + 2), jpeg.get(at + 3)) else {
                     return Err(NotJpeg("a segment is cut off"));
