@@ -54,7 +54,8 @@ impl Settings {
         Self::parse(&text).with_context(|| format!("{} is not right", file.display()))
     }
 
-    fn parse(text: &str) -> anyhow::Result<Self> {
+    /// Reads the text of one.
+    pub fn parse(text: &str) -> anyhow::Result<Self> {
         let settings: Self = toml::from_str(text)?;
         ensure!(!settings.devices.is_empty(), "a module has at least one [[device]]");
         if let Some(secs) = settings.heartbeat_secs {

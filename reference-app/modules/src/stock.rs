@@ -62,3 +62,110 @@ impl Module for Stock {
         Box::new(self.devices).run_once(up).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path, time::Duration};
+
+    use iotpi_core::{Runner, SystemClock, testing::RecordingUplink};
+    use iotpi_hal::catalog::CATALOG;
+    use serde_json::json;
+
+    use super::*;
+
+    const FOLDERS: [&str; 6] = ["temperature", "humidity", "led", "motion", "camera", "system"];
+
+    fn read(folder: &str, file: &str) -> String {
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).join(file)).unwrap()
+    }
+
+    fn on_its_twin(text: &str) -> anyhow::Result<Stock> {
+        let mut settings = Settings::parse(text)?;
+        for device in &mut settings.devices {
+            if device.rest.contains_key("bus") {
+                device.rest.insert("bus".to_owned(), json!("sim"));
+            }
+        }
+        Stock::open(&settings, &Setup::new(SystemClock::shared()))
+    }
+
+    /// The TOML blocks of a page.
+    fn blocks(page: &str) -> impl Iterator<Item = &str> {
+        page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next())
+    }
+
+    #[tokio::test]
+    async fn the_settings_of_every_stock_module_open_their_devices() {
+        for folder in FOLDERS {
+            let module =
+                on_its_twin(&read(folder, "module.toml")).unwrap_or_else(|e| panic!("{folder}: {e:#}"));
+
+            let manifest = module.manifest();
+            assert!(manifest.description.is_some() && manifest.version.is_some(), "{folder}");
+            let offers =
+                manifest.measures.len() + manifest.actions.len() + usize::from(manifest.camera.is_some());
+            assert!(offers > 0, "{folder} offers nothing");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_settings_in_every_readme_are_right() {
+        let mut seen = 0;
+        for folder in FOLDERS.into_iter().chain(["."]) {
+            for block in blocks(&read(folder, "README.md")) {
+                let settings = Settings::parse(block).unwrap_or_else(|e| panic!("{folder}: {e:#}"));
+                // What this build has no driver for, or no file, is only read.
+                let needs_more = ["v4l", "replay"];
+                if settings.devices.iter().all(|device| !needs_more.contains(&device.driver.as_str())) {
+                    on_its_twin(block).unwrap_or_else(|e| panic!("{folder}: {e:#}"));
+                }
+                seen += 1;
+            }
+        }
+
+        assert!(seen >= FOLDERS.len(), "{seen}");
+    }
+
+    #[test]
+    fn every_page_the_catalog_names_is_there() {
+        for entry in CATALOG {
+            let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(entry.readme);
+            assert!(page.is_file(), "{}: {}", entry.name, page.display());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn devices_under_one_id_measure_and_obey() {
+        let text = "id = \"greenhouse\"\nheartbeat_secs = 5\n[[device]]\ndriver = \"ds18b20\"\nbus = \"sim\"\n\
+                    [[device]]\ndriver = \"led\"\nbus = \"sim\"\npin = 17\n";
+        let module = on_its_twin(text).unwrap();
+        let hub = RecordingUplink::new("greenhouse".parse().unwrap());
+        let stop = CancellationToken::new();
+        let params = serde_json::from_str(r#"{"brightness": 30}"#).unwrap();
+        hub.command("set", params);
+
+        let running = tokio::spawn(Runner::new(hub.clone()).run_until(module, stop.clone()));
+        let done = |hub: &RecordingUplink| hub.reports().iter().any(|report| report.command.is_some());
+        hub.until(|hub| !hub.readings().is_empty() && done(hub)).await;
+        stop.cancel();
+        running.await.unwrap().unwrap();
+
+        assert_eq!(hub.manifests()[0].heartbeat(), Duration::from_secs(5));
+        assert_eq!(hub.readings()[0].quantity.name().as_str(), "temperature");
+        // It went out when the module ended.
+        assert_eq!(hub.reports().last().unwrap().state.as_ref().unwrap()["on"], json!(false));
+    }
+
+    #[tokio::test]
+    async fn settings_that_make_no_sense_are_refused_in_words() {
+        let said = |device: &str| {
+            let text = format!("id = \"a\"\n[[device]]\n{device}");
+            format!("{:#}", on_its_twin(&text).unwrap_err())
+        };
+
+        assert!(said("driver = \"bme820\"").contains("bme280"));
+        assert!(said("driver = \"led\"\nbus = \"sim\"").contains("pin"));
+        assert!(said("driver = \"led\"\nbus = \"sim\"\npin = 17\nevery_secs = 5").contains("every_secs"));
+        assert!(said("driver = \"bme280\"\nbus = \"sim\"\naddress = 16").contains("0x76"));
+    }
+}
