@@ -146,10 +146,13 @@ impl ActionSpec {
 #[serde(deny_unknown_fields)]
 pub struct CameraSpec {
     /// Pixels, 1 to 8,192.
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 8192))]
     pub width: u32,
     /// Pixels, 1 to 8,192.
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 8192))]
     pub height: u32,
-    /// Frames a second it aims at.
+    /// Frames a second it aims at, up to 1,000.
+    #[cfg_attr(feature = "openapi", schema(exclusive_minimum = 0, maximum = 1000))]
     pub fps: f64,
 }
 
