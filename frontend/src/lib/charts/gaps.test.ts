@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { Point } from '../live/series.svelte';
-import { lineOf, usualDistance } from './gaps';
+import { lineOf, lonePoints, usualDistance } from './gaps';
 
 const at = (...times: number[]): Point[] => times.map((t) => ({ t, v: t, span: 0 }));
 const minute = (...times: number[]): Point[] => times.map((t) => ({ t, v: t, span: 60 }));
@@ -67,4 +67,10 @@ describe('a line', () => {
   test('of nothing is empty', () => {
     expect(lineOf([], 10)).toEqual([[], []]);
   });
+});
+
+test('values that stand alone between gaps are found, at the ends too', () => {
+  expect(lonePoints([1, null, 2, 3, null, 4])).toEqual([0, 5]);
+  expect(lonePoints([null, 1, null])).toEqual([1]);
+  expect(lonePoints([1, 2])).toEqual([]);
 });

@@ -47,6 +47,15 @@ export function lineOf(points: readonly Point[], everySecs: number | null, from 
   return [times, values];
 }
 
+/** Where values stand between two gaps: a line has no length there, so they need a dot to be seen. */
+export function lonePoints(values: readonly (number | null | undefined)[]): number[] {
+  const lone: number[] = [];
+  values.forEach((value, at) => {
+    if (value != null && values[at - 1] == null && values[at + 1] == null) lone.push(at);
+  });
+  return lone;
+}
+
 function isGap(before: Point, after: Point, every: number | null): boolean {
   // Averages lie a whole bucket apart even when nothing is missing.
   const span = 1.5 * Math.max(before.span, after.span);
