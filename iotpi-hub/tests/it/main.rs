@@ -1,0 +1,17 @@
+//! The hub as its clients see it: over real HTTP and WebSockets on loopback, with a real store.
+#![allow(missing_docs)]
+
+mod api;
+mod auth;
+mod camera;
+mod commands;
+mod connections;
+mod dashboard;
+mod golden;
+mod hosts;
+mod live;
+mod modules;
+mod operations;
+mod permissions;
+mod problems;
+mod sensors;
