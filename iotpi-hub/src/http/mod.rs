@@ -52,7 +52,8 @@ pub(crate) fn router(hub: Hub) -> Router {
     #[cfg(feature = "docs")]
     let router = {
         let config = utoipa_swagger_ui::Config::from("/api/openapi.json");
-        router.merge(utoipa_swagger_ui::SwaggerUi::new("/docs").config(config))
+        let docs: Router<Hub> = utoipa_swagger_ui::SwaggerUi::new("/docs").config(config).into();
+        router.merge(docs.layer(middleware::map_response(docs_policy)))
     };
     router
         .fallback(elsewhere)
@@ -60,6 +61,15 @@ pub(crate) fn router(hub: Hub) -> Router {
         .layer(middleware::from_fn_with_state(hub.clone(), guard::host_and_origin))
         .layer(middleware::from_fn_with_state(hub.clone(), guard::every_answer))
         .with_state(hub)
+}
+
+/// The browsable description runs its own scripts, styles itself, and asks this hub; nothing else.
+#[cfg(feature = "docs")]
+async fn docs_policy(mut response: Response) -> Response {
+    let policy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+                  connect-src 'self'; frame-ancestors 'none'";
+    response.headers_mut().insert(http::header::CONTENT_SECURITY_POLICY, http::HeaderValue::from_static(policy));
+    response
 }
 
 /// What the table does not have: the dashboard's paths, and nothing else.
