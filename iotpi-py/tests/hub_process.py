@@ -38,6 +38,7 @@ class HubProcess:
                 stderr=log,
                 text=True,
             )
+        self._tokens: dict[tuple[str, str], str] = {}
         self.url = self._url()
 
     def _url(self) -> str:
@@ -51,7 +52,9 @@ class HubProcess:
         raise AssertionError(f"the hub did not start:\n{''.join(said)}{self.log.read_text()}")
 
     def token(self, role: str, name: str) -> str:
-        """A token for a person or script of that name, or for the module of that id."""
+        """The token of a person or script of that name, or of the module of that id; made when first asked for."""
+        if (role, name) in self._tokens:
+            return self._tokens[role, name]
         who = ["--module", name] if role == "module" else [name]
         made = subprocess.run(
             [self.binary, "token", "add", "--role", role, *who, "--data", self.data],
@@ -61,7 +64,8 @@ class HubProcess:
             check=False,
         )
         assert made.returncode == 0, made.stderr
-        return made.stdout.strip()
+        self._tokens[role, name] = made.stdout.strip()
+        return self._tokens[role, name]
 
     def client(self, role: str, name: str | None = None) -> iotpi.Client:
         return iotpi.Client(self.url, self.token(role, name or f"test-{role}"))

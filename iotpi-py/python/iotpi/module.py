@@ -191,14 +191,17 @@ class Module:
                 is away, and a sensor that fails, is an error.
 
         Raises:
-            Error: The hub refused the module (token, id, manifest).
+            InvalidArgument: It has no id, or nothing to do, or runs already.
+            Error: The hub refused it (token, id, manifest).
             ModuleFailed: It could not go on, or a function did not return in time.
         """
         module_id = id or self.id
         if module_id is None:
             raise InvalidArgument("a module has an id: Module(id) or run(id)")
         if self._runner is not None:
-            raise InvalidArgument(f"module `{self.id or module_id}` is running already")
+            raise InvalidArgument(f"module `{module_id}` is running already")
+        if not (self._sensors or self._actions or self._camera):
+            raise InvalidArgument(f"module `{module_id}` has nothing to do; decorate a function with sensor or action")
         requests = Requests(url, token, 10.0)
         workers = {name: Worker(f"iotpi {module_id} {name}") for name in self._threads()}
         try:

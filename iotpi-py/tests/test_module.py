@@ -1,0 +1,354 @@
+"""Modules of Python functions, run against a real hub."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import iotpi
+import pytest
+from hub_process import HubProcess
+from odd_servers import silent_server
+
+Start = Callable[[iotpi.Module], None]
+
+
+def first(client: iotpi.Client, module: str, wanted: Callable[[iotpi.Event], Any]) -> Any:
+    """Waits for the first live event of a module that is wanted, and returns what is wanted of it."""
+    with client.live(modules=[module]) as events:
+        for event in events:
+            if (found := wanted(event)) is not None:
+                return found
+    raise AssertionError("the hub ended")
+
+
+def reading(event: iotpi.Event) -> iotpi.Reading | None:
+    match event:
+        case iotpi.ReadingStored(reading=reading) | iotpi.Recent(readings=[*_, reading]):
+            return reading
+    return None
+
+
+def registered(event: iotpi.Event) -> iotpi.ModuleInfo | None:
+    match event:
+        case iotpi.ModuleChanged(module=module) | iotpi.Recent(modules=[module]) if module.manifest:
+            return module
+    return None
+
+
+def outcome(client: iotpi.Client, module: str, action: str, **params: Any) -> iotpi.Command:
+    first(client, module, registered)
+    return client.wait(client.control(module, action, params), timeout=30)
+
+
+def test_a_function_becomes_a_sensor(client: iotpi.Client, module_id: str, start: Start) -> None:
+    module = iotpi.Module(module_id, description="A test", version="1.2.3")
+
+    @module.sensor("temperature", unit="fahrenheit", every=3600)
+    def read() -> float:
+        return 212
+
+    start(module)
+
+    measured = first(client, module_id, reading)
+    manifest = first(client, module_id, registered).manifest
+    assert (measured.value, measured.unit) == (pytest.approx(100), "celsius")
+    assert manifest["measures"] == [{"type": "temperature", "unit": "celsius", "every_secs": 3600}]
+    assert (manifest["description"], manifest["version"]) == ("A test", "1.2.3")
+
+
+def test_a_sensor_is_read_again_and_again(client: iotpi.Client, module_id: str, start: Start) -> None:
+    module = iotpi.Module(module_id)
+    values = iter(range(1000))
+
+    @module.sensor("ticks", unit="count", every=0.01)
+    def read() -> int:
+        return next(values)
+
+    start(module)
+
+    assert first(client, module_id, lambda event: ((found := reading(event)) and found.value == 3) or None)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_sensor_that_raises_leaves_its_reason(
+    client: iotpi.Client, module_id: str, start: Start, asynchronous: bool
+) -> None:
+    module = iotpi.Module(module_id)
+
+    def fail() -> float:
+        raise OSError("no acknowledge")
+
+    async def fail_later() -> float:
+        await asyncio.sleep(0)
+        return fail()
+
+    module.sensor("temperature")(fail_later if asynchronous else fail)
+    start(module)
+
+    measured = first(client, module_id, reading)
+    assert measured.value is None
+    assert "OSError: no acknowledge" in measured.reason
+
+
+@pytest.mark.parametrize("value", [None, float("nan")])
+def test_a_sensor_without_a_value_leaves_a_gap(
+    client: iotpi.Client, module_id: str, start: Start, value: float | None
+) -> None:
+    module = iotpi.Module(module_id)
+    module.sensor("temperature")(lambda: value)
+    start(module)
+
+    measured = first(client, module_id, reading)
+
+    assert measured.value is None
+    assert measured.reason
+
+
+def test_an_action_is_done_and_answers(client: iotpi.Client, module_id: str, start: Start) -> None:
+    module = iotpi.Module(module_id)
+    done: list[int] = []
+
+    @module.action("blink")
+    def blink(times: int, colour: str = "red") -> dict[str, object]:
+        """Blink some times.
+
+        And more about it.
+        """
+        done.append(times)
+        return {"times": times, "colour": colour}
+
+    start(module)
+    command = outcome(client, module_id, "blink", times=3)
+
+    assert (command.state, command.result) == ("succeeded", {"times": 3, "colour": "red"})
+    assert (command.succeeded, command.finished, done) == (True, True, [3])
+    [action] = first(client, module_id, registered).manifest["actions"]
+    assert (action["name"], action["description"], action["hazardous"]) == ("blink", "Blink some times.", False)
+    with pytest.raises(iotpi.Unprocessable):
+        client.control(module_id, "blink", {"times": "often"})
+
+
+def test_an_action_may_be_async_and_use_a_schema_of_its_own(client: iotpi.Client, module_id: str, start: Start) -> None:
+    module = iotpi.Module(module_id)
+    schema = {"type": "object", "properties": {"level": {"type": "integer", "maximum": 9}}, "required": ["level"]}
+
+    @module.action("dim", params=schema, hazardous=True)
+    async def dim(level: int) -> int:
+        await asyncio.sleep(0)
+        return level
+
+    start(module)
+
+    assert outcome(client, module_id, "dim", level=9).result == 9
+    [action] = first(client, module_id, registered).manifest["actions"]
+    assert (action["params"], action["hazardous"]) == (schema, True)
+
+
+@pytest.mark.parametrize(
+    ("error", "state"), [(iotpi.Refused("not at night"), "rejected"), (RuntimeError("stuck"), "failed")]
+)
+def test_an_action_that_raises_says_how_it_ended(
+    client: iotpi.Client, module_id: str, start: Start, error: Exception, state: str
+) -> None:
+    module = iotpi.Module(module_id)
+
+    @module.action("turn")
+    def turn() -> None:
+        raise error
+
+    start(module)
+    command = outcome(client, module_id, "turn")
+
+    assert command.state == state
+    assert command.error is not None
+    assert str(error) in command.error
+    assert not command.succeeded
+
+
+def test_the_state_is_told_at_the_start_and_after_an_action(client: iotpi.Client, module_id: str, start: Start) -> None:
+    module = iotpi.Module(module_id)
+    light = {"on": False}
+    module.state(lambda: light)
+    module.action("on")(lambda: light.update(on=True))
+
+    start(module)
+
+    def state(event: iotpi.Event) -> Any:
+        found = registered(event)
+        return found and found.state
+
+    assert first(client, module_id, state) == {"on": False}
+    assert outcome(client, module_id, "on").succeeded
+    assert client.module(module_id).state == {"on": True}
+
+
+def test_a_camera_shows_what_its_function_returns(
+    client: iotpi.Client, module_id: str, start: Start, jpeg: bytes
+) -> None:
+    module = iotpi.Module(module_id)
+    module.camera(width=1, height=1, fps=50)(lambda: jpeg)
+
+    start(module)
+    first(client, module_id, lambda event: isinstance(event, iotpi.CameraSeen) or None)
+
+    with client.frames(module_id) as frames:
+        assert [next(frames), next(frames)] == [jpeg, jpeg]
+
+
+def test_functions_of_a_module_share_one_thread(client: iotpi.Client, module_id: str, start: Start) -> None:
+    module = iotpi.Module(module_id)
+    threads = set()
+
+    @module.sensor("a", unit="count")
+    def read() -> int:
+        threads.add(threading.get_ident())
+        return 1
+
+    @module.action("act")
+    async def act() -> None:
+        threads.add(threading.get_ident())
+
+    start(module)
+    first(client, module_id, reading)
+
+    assert outcome(client, module_id, "act").succeeded
+    assert len(threads) == 1
+
+
+def test_the_module_is_made_safe_when_it_stops(module_id: str, start: Start, client: iotpi.Client) -> None:
+    module = iotpi.Module(module_id)
+    safe = threading.Event()
+    module.make_safe(safe.set)
+    start(module)
+    first(client, module_id, registered)
+
+    module.stop()
+
+    assert safe.wait(10)
+
+
+def test_a_function_that_hangs_does_not_keep_the_module_from_being_made_safe(hub: HubProcess, module_id: str) -> None:
+    module = iotpi.Module(module_id)
+    hanging, release, safe = threading.Event(), threading.Event(), threading.Event()
+
+    @module.sensor("temperature")
+    def read() -> None:
+        hanging.set()
+        release.wait(30)
+
+    module.make_safe(safe.set)
+    stopping = threading.Thread(target=lambda: hanging.wait(10) and module.stop())
+    stopping.start()
+
+    module.run(url=hub.url, token=hub.token("module", module_id))
+
+    stopping.join(10)
+    release.set()
+    assert safe.is_set()
+
+
+def test_once_measures_once_and_returns(hub: HubProcess, client: iotpi.Client, module_id: str) -> None:
+    module = iotpi.Module(module_id)
+    module.sensor("temperature")(lambda: 21.5)
+    token = hub.token("module", module_id)
+
+    module.run(url=hub.url, token=token, once=True)
+    module.run(url=hub.url, token=token, once=True)
+
+    assert [reading.value for reading in client.readings("temperature", module=module_id)] == [21.5, 21.5]
+
+
+def test_once_fails_when_the_sensor_fails(hub: HubProcess, client: iotpi.Client, module_id: str) -> None:
+    module = iotpi.Module(module_id)
+    module.sensor("temperature")(lambda: 1 / 0)
+
+    with pytest.raises(iotpi.ModuleFailed, match="ZeroDivisionError"):
+        module.run(url=hub.url, token=hub.token("module", module_id), once=True)
+
+    [gap] = client.latest(module_id)
+    assert gap.value is None
+
+
+def test_a_wrong_token_ends_the_module_with_its_exception(hub: HubProcess, module_id: str) -> None:
+    module = iotpi.Module(module_id)
+    module.sensor("temperature")(lambda: 1)
+
+    with pytest.raises(iotpi.PermissionDenied):
+        module.run(url=hub.url, token=hub.token("module", "somebody-else"))
+    with pytest.raises(iotpi.Unauthenticated):
+        module.run(url=hub.url, token="iotpi_wrong")
+
+
+def test_a_stop_that_comes_first_counts(hub: HubProcess, module_id: str) -> None:
+    module = iotpi.Module(module_id)
+    module.sensor("temperature")(lambda: 1)
+    module.stop()
+
+    # It returns; a stop that was forgotten would let it run on.
+    module.run(url=hub.url, token=hub.token("module", module_id))
+
+    assert not [thread for thread in threading.enumerate() if module_id in thread.name]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_module_in_order(number: signal.Signals, tmp_path: Path) -> None:
+    script = tmp_path / "module.py"
+    script.write_text(
+        "import iotpi\n"
+        "iotpi.sensor('temperature')(lambda: 1)\n"
+        "iotpi.make_safe(lambda: print('safe', flush=True))\n"
+        "iotpi.run('a-module')\n"
+        "print('ended')\n"
+    )
+    with silent_server() as server:
+        process = subprocess.Popen(
+            [sys.executable, script],
+            env={**os.environ, "IOTPI_URL": server.url},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert server.asked.wait(30)
+
+        process.send_signal(number)
+        said, _ = process.communicate(timeout=30)
+
+    assert said == "safe\nended\n"
+    assert process.returncode == 0
+
+
+def test_mistakes_are_named_where_they_are_made(module_id: str) -> None:
+    module = iotpi.Module()
+    module.sensor("temperature")(lambda: 1)
+    module.action("set")(lambda: None)
+    module.camera(width=1, height=1)(lambda: b"")
+    module.state(dict)
+    module.make_safe(lambda: None)
+
+    mistakes: dict[str, Callable[[], Any]] = {
+        "a sensor for `temperature` already": lambda: module.sensor("temperature"),
+        "an action `set` already": lambda: module.action("set"),
+        "a camera already": lambda: module.camera(width=1, height=1),
+        "its state already": lambda: module.state(dict),
+        "makes it safe already": lambda: module.make_safe(dict),
+        "`Soil` is not an id": lambda: module.sensor("Soil", unit="percent"),
+        "`Blink` is not an id": lambda: module.action("Blink"),
+        "say its unit": lambda: module.sensor("soil"),
+        "seconds above 0": lambda: module.sensor("humidity", every=0),
+        "a module has an id": lambda: module.run(),
+        "is not an id": lambda: module.run("No Id"),
+        "nothing to do": lambda: iotpi.Module(module_id).run(),
+    }
+    for text, mistake in mistakes.items():
+        with pytest.raises(iotpi.InvalidArgument, match=text):
+            mistake()
+    with pytest.raises(iotpi.Unprocessable, match="humidity cannot be measured in `celsius`"):
+        module.sensor("humidity", unit="celsius")
