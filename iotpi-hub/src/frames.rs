@@ -122,9 +122,7 @@ impl Frames {
     /// A camera's newest frame.
     #[must_use]
     pub fn newest(&self, module_id: &ModuleId) -> Option<Arc<Shown>> {
-        let slot = lock(&self.slots).get(module_id).cloned()?;
-        let newest = slot.newest.borrow().clone();
-        newest
+        lock(&self.slots).get(module_id)?.newest.borrow().clone()
     }
 
     /// The cameras that have delivered, by id.

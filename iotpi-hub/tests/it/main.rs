@@ -1,5 +1,5 @@
 //! The hub as its clients see it: over real HTTP and WebSockets on loopback, with a real store.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 mod api;
 mod auth;
