@@ -7,6 +7,7 @@ MAKEFLAGS += --no-print-directory
 PORT ?= 8000
 IOTPI_DATA ?= iotpi-data
 CAMERA ?= testcard
+export PORT
 V4L := $(filter /dev/%,$(CAMERA))
 
 PROGRAMS := --package iotpi-hub-app --package iotpi-modules --package iotpi-demo
@@ -20,9 +21,7 @@ help: ## Lists the doors
 doctor-%:
 	@scripts/doctor.sh $*
 
-demo: doctor-demo ## Builds everything and runs a hub with simulated modules; PORT, IOTPI_DATA, CAMERA
-	@PORT=$(PORT) scripts/doctor.sh port $(if $(V4L),v4l)
-	@$(MAKE) $(DASHBOARD)
+demo: doctor-demo doctor-port $(if $(V4L),doctor-v4l) $(DASHBOARD) ## Builds everything and runs a hub with simulated modules; PORT, IOTPI_DATA, CAMERA
 	@cargo build --release --locked $(PROGRAMS) $(if $(V4L),--features iotpi-modules/v4l)
 	@exec target/release/iotpi-demo --listen 127.0.0.1:$(PORT) --data '$(IOTPI_DATA)' --camera '$(CAMERA)'
 

@@ -1,0 +1,51 @@
+//! One camera, many viewers: the time from sending a frame until the last viewer has it whole.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::time::Instant;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use futures_util::future::{join_all, try_join_all};
+use iotpi_benches::{Bench, frame, module};
+
+const FRAME_BYTES: usize = 100_000;
+
+fn viewers(criterion: &mut Criterion) {
+    let bench = Bench::new().unwrap();
+    let module = module().unwrap();
+    let frame = frame(FRAME_BYTES).unwrap();
+    let mut group = criterion.benchmark_group("fanout");
+    group.sample_size(20);
+    for count in [1_usize, 10, 100] {
+        // There has to be a camera before anybody can look.
+        bench.runtime.block_on(bench.client.show(&module, &frame)).unwrap();
+        let mut streams = bench.runtime.block_on(async {
+            let mut streams =
+                try_join_all((0..count).map(|_| bench.client.frames(Some(&module)))).await.unwrap();
+            // Who comes is shown the newest frame at once.
+            join_all(streams.iter_mut().map(|stream| stream.next())).await;
+            streams
+        });
+        group.throughput(Throughput::Bytes((FRAME_BYTES * count) as u64));
+        group.bench_function(BenchmarkId::from_parameter(format!("{count} viewers")), |bencher| {
+            bencher.iter_custom(|iterations| {
+                bench.runtime.block_on(async {
+                    let began = Instant::now();
+                    for _ in 0..iterations {
+                        let (shown, seen) = futures_util::future::join(
+                            bench.client.show(&module, &frame),
+                            join_all(streams.iter_mut().map(|stream| stream.next())),
+                        )
+                        .await;
+                        shown.unwrap();
+                        assert!(seen.into_iter().all(|jpeg| jpeg.unwrap().is_some()));
+                    }
+                    began.elapsed()
+                })
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, viewers);
+criterion_main!(benches);

@@ -1,0 +1,37 @@
+//! The wire types, read and written.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use iotpi_benches::{frame, readings};
+use iotpi_core::{Event, Frame, LiveMessage, NewReadings, NumberedEvent, Reading, Timestamp};
+
+fn json(criterion: &mut Criterion) {
+    let thousand = readings(0, 1000).unwrap();
+    let text = serde_json::to_string(&thousand).unwrap();
+    let mut group = criterion.benchmark_group("wire/1000 readings");
+    group.throughput(Throughput::Elements(1000));
+    group.bench_function("write", |bencher| bencher.iter(|| serde_json::to_vec(&thousand).unwrap()));
+    group.bench_function("read as sent", |bencher| {
+        bencher.iter(|| serde_json::from_str::<NewReadings>(&text).unwrap());
+    });
+    group.bench_function("read as kept", |bencher| {
+        bencher.iter(|| serde_json::from_str::<Vec<Reading>>(&text).unwrap());
+    });
+    group.finish();
+
+    let reading = thousand[0].clone();
+    let event = LiveMessage::Event(NumberedEvent { seq: 42, event: Event::Reading { reading } });
+    criterion.bench_function("wire/live event/write", |bencher| {
+        bencher.iter(|| serde_json::to_string(&event).unwrap());
+    });
+}
+
+fn jpeg(criterion: &mut Criterion) {
+    let jpeg = frame(100_000).unwrap().jpeg().clone();
+    criterion.bench_function("wire/jpeg of 100 KB/look", |bencher| {
+        bencher.iter(|| Frame::from_jpeg(jpeg.clone(), Timestamp::MIN).unwrap());
+    });
+}
+
+criterion_group!(benches, json, jpeg);
+criterion_main!(benches);
