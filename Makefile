@@ -31,9 +31,8 @@ test: doctor-test $(DASHBOARD) ## Runs every test of every part; PARTS="rust pyt
 check: doctor-check $(DASHBOARD) ## Formatting, lints, documentation, licences, layers
 	@scripts/check.sh
 
-bless: doctor-bless ## Writes the golden files anew: openapi.json, the live protocol, the dashboard's types
-	cargo run --quiet --locked --package iotpi-hub-app -- openapi >openapi.json.new && mv openapi.json.new openapi.json
-	IOTPI_BLESS=1 cargo test --quiet --locked --package iotpi-hub
+bless: doctor-bless ## Writes the golden files anew: openapi.json, the live protocol, the config, the dashboard's types
+	BLESS=1 cargo test --quiet --locked --package iotpi-hub --test it golden
 	cd frontend && npm run --silent api
 
 ui: doctor-ui $(DASHBOARD) ## Builds the dashboard, if its sources changed
