@@ -23,6 +23,9 @@ const POLL: Duration = Duration::from_secs(25);
 const REMEMBERED: usize = 64;
 /// How long an action under way may go on once the module is told to stop.
 const GRACE: Duration = Duration::from_secs(1);
+/// How long a module that was told to stop waits for a hub to take what it says: with the rest, less than the runner's
+/// grace, so that a hub that does not answer keeps no device from being made safe.
+const LAST_WORD: Duration = Duration::from_millis(250);
 
 /// Takes commands for an [`Actuator`], does them one after the other, and reports how each ended with the device's state.
 ///
@@ -66,7 +69,7 @@ impl<A: Actuator> Obeying<A> {
         let action = Action { name: command.action.clone(), params: command.params.clone() };
         let performed = tokio::select! {
             performed = self.actuator.perform(&action) => performed,
-            () = grace_over(stop) => Err(DeviceError::new(DeviceErrorKind::Other, "the module was stopped meanwhile")),
+            () = over(stop, GRACE) => Err(DeviceError::new(DeviceErrorKind::Other, "the module was stopped meanwhile")),
         };
         let outcome = match performed {
             Ok(result) => CommandOutcome::Succeeded { result: Some(result).filter(|r| !r.is_null()) },
@@ -102,10 +105,10 @@ impl<A: Actuator> Obeying<A> {
         let mut untold = VecDeque::from([self.state_report()]);
         while !stop.is_cancelled() {
             let tried = match untold.front() {
-                Some(report) => {
-                    let sent = send(up, report.clone()).await;
-                    sent.map(|()| drop(untold.pop_front()))
-                }
+                Some(report) => tokio::select! {
+                    () = over(stop, LAST_WORD) => return,
+                    sent = send(up, report.clone()) => sent.map(|()| drop(untold.pop_front())),
+                },
                 None => tokio::select! {
                     () = stop.cancelled() => return,
                     claimed = up.claim(POLL) => match claimed {
@@ -156,7 +159,7 @@ impl<A: Actuator> Obeying<A> {
             tracing::error!(module = %up.module_id(), %error, "the device could not be made safe");
         }
         // A hub that is gone learns the state at the next start.
-        let _ = tokio::time::timeout(Duration::from_secs(1), up.report(self.state_report())).await;
+        let _ = tokio::time::timeout(LAST_WORD, up.report(self.state_report())).await;
         Ok(safe?)
     }
 }
@@ -172,9 +175,9 @@ fn with_causes(error: &dyn std::error::Error) -> String {
 }
 
 /// Returns when a module that was told to stop has had its time.
-async fn grace_over(stop: &CancellationToken) {
+async fn over(stop: &CancellationToken, grace: Duration) {
     stop.cancelled().await;
-    tokio::time::sleep(GRACE).await;
+    tokio::time::sleep(grace).await;
 }
 
 /// Tells the hub; what the hub will never accept is let go.
