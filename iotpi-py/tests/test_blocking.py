@@ -53,13 +53,18 @@ def test_another_thread_works_while_a_call_waits(call: str) -> None:
     # does not hold the interpreter. The call ends because the server hung up, long before its own timeout.
     with silent_server() as server:
         client = iotpi.Client(server.url, timeout=60)
-        hang_up = threading.Thread(target=lambda: server.asked.wait(30) and server.close())
-        hang_up.start()
+
+        def hang_up() -> None:
+            server.asked.wait(30)
+            server.close()
+
+        hanging_up = threading.Thread(target=hang_up)
+        hanging_up.start()
 
         with pytest.raises(iotpi.Unavailable) as raised:
             CALLS[call](client)
 
-        hang_up.join(10)
+        hanging_up.join(10)
     assert server.asked.is_set()
     assert not isinstance(raised.value, iotpi.Timeout)
 

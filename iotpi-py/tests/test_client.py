@@ -50,7 +50,8 @@ def test_a_reading_in_another_unit_is_converted(client: iotpi.Client, module_id:
 
     [reading] = client.latest(module_id)
 
-    assert (reading.value, reading.unit) == (pytest.approx(100), "celsius")
+    assert reading.value == pytest.approx(100)
+    assert reading.unit == "celsius"
 
 
 def test_a_failed_measurement_is_kept_with_its_reason(client: iotpi.Client, module_id: str) -> None:

@@ -50,7 +50,7 @@ async def until_it_works(watcher: aio.Client, module: str) -> None:
             case iotpi.CameraSeen():
                 delivered = True
         for changed in modules:
-            manifest, reported = changed.manifest, reported or changed.state is not None
+            manifest, reported = changed.manifest or manifest, reported or changed.state is not None
         if manifest is None or not {measure["type"] for measure in manifest["measures"]} <= measured:
             continue
         if delivered >= ("camera" in manifest) and reported >= bool(manifest["actions"]):

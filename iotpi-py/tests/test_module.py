@@ -17,16 +17,23 @@ import pytest
 from hub_process import HubProcess
 from odd_servers import silent_server
 
+PATIENCE_SECS = 20
+
 Start = Callable[[iotpi.Module], None]
 
 
 def first(client: iotpi.Client, module: str, wanted: Callable[[iotpi.Event], Any]) -> Any:
     """Waits for the first live event of a module that is wanted, and returns what is wanted of it."""
     with client.live(modules=[module]) as events:
-        for event in events:
-            if (found := wanted(event)) is not None:
-                return found
-    raise AssertionError("the hub ended")
+        patience = threading.Timer(PATIENCE_SECS, events.close)
+        patience.start()
+        try:
+            for event in events:
+                if (found := wanted(event)) is not None:
+                    return found
+        finally:
+            patience.cancel()
+    raise AssertionError(f"nothing of {module} that was waited for came")
 
 
 def reading(event: iotpi.Event) -> iotpi.Reading | None:
@@ -182,8 +189,10 @@ def test_the_state_is_told_at_the_start_and_after_an_action(client: iotpi.Client
     start(module)
 
     def state(event: iotpi.Event) -> Any:
-        found = registered(event)
-        return found and found.state
+        match event:
+            case iotpi.ModuleChanged(module=module) | iotpi.Recent(modules=[module]):
+                return module.state
+        return None
 
     assert first(client, module_id, state) == {"on": False}
     assert outcome(client, module_id, "on").succeeded
@@ -226,6 +235,7 @@ def test_functions_of_a_module_share_one_thread(client: iotpi.Client, module_id:
 def test_the_module_is_made_safe_when_it_stops(module_id: str, start: Start, client: iotpi.Client) -> None:
     module = iotpi.Module(module_id)
     safe = threading.Event()
+    module.sensor("temperature")(lambda: 1)
     module.make_safe(safe.set)
     start(module)
     first(client, module_id, registered)
@@ -245,7 +255,12 @@ def test_a_function_that_hangs_does_not_keep_the_module_from_being_made_safe(hub
         release.wait(30)
 
     module.make_safe(safe.set)
-    stopping = threading.Thread(target=lambda: hanging.wait(10) and module.stop())
+
+    def stop() -> None:
+        hanging.wait(10)
+        module.stop()
+
+    stopping = threading.Thread(target=stop)
     stopping.start()
 
     module.run(url=hub.url, token=hub.token("module", module_id))

@@ -3,18 +3,20 @@
 from collections.abc import Callable
 from typing import final
 
+__all__ = ["ERROR_KINDS", "Hub", "Pending", "Runner", "Started", "Stream", "__version__", "canonical_unit", "check_id"]
+
 __version__: str
 ERROR_KINDS: list[str]
 
 def canonical_unit(sensor: str, unit: str | None = None) -> str: ...
 def check_id(text: str) -> None: ...
 
-Answer = str | bytes | Stream | None
+_Answer = str | bytes | Stream | None
 
 @final
 class Pending:
-    def wait(self) -> Answer: ...
-    def start(self, done: Callable[[Answer, BaseException | None], object]) -> Started: ...
+    def wait(self) -> _Answer: ...
+    def start(self, done: Callable[[_Answer, BaseException | None], object]) -> Started: ...
 
 @final
 class Started:
