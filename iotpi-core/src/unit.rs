@@ -131,7 +131,7 @@ static KNOWN: &[Known] = {
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[cfg_attr(feature = "openapi", schema(value_type = String, min_length = 1, max_length = 32, example = "celsius"))]
+#[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^([!-~]{1,32}|°[CF]?)$", min_length = 1, max_length = 32, example = "celsius"))]
 #[serde(try_from = "String", into = "String")]
 pub struct Unit(Name);
 

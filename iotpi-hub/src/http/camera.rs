@@ -63,9 +63,10 @@ struct FrameForm {
     #[schema(value_type = String, content_media_type = "image/jpeg")]
     frame: Vec<u8>,
     /// Whose camera.
+    #[schema(nullable = false)]
     module_id: Option<ModuleId>,
     /// When the picture was taken: Unix seconds or RFC 3339.
-    #[schema(value_type = Option<f64>)]
+    #[schema(value_type = Option<f64>, nullable = false, minimum = 946_684_800.0, exclusive_maximum = 4_102_444_800.0)]
     timestamp: Option<String>,
 }
 

@@ -68,7 +68,9 @@ pub(crate) fn router(hub: Hub) -> Router {
 async fn docs_policy(mut response: Response) -> Response {
     let policy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
                   connect-src 'self'; frame-ancestors 'none'";
-    response.headers_mut().insert(http::header::CONTENT_SECURITY_POLICY, http::HeaderValue::from_static(policy));
+    response
+        .headers_mut()
+        .insert(http::header::CONTENT_SECURITY_POLICY, http::HeaderValue::from_static(policy));
     response
 }
 
