@@ -3,18 +3,21 @@
 use std::{error::Error, fmt::Display};
 
 use iotpi_core::{ErrorKind, ModuleError, Problem, RunError, UplinkError};
-use pyo3::{intern, prelude::*, types::IntoPyDict};
+use pyo3::{intern, prelude::*, types::PyDict};
 
 /// A failure that has not met Python yet: it can be made on any thread.
 #[derive(Debug)]
-pub struct Failure {
-    /// A word of [`ErrorKind`], or one of the two that Python tells apart: `timeout`, `module_failed`.
-    kind: &'static str,
-    detail: String,
-    pointer: Option<String>,
-    choices: Option<Vec<String>>,
-    request_id: Option<String>,
-    retry_after: Option<f64>,
+pub enum Failure {
+    /// The hub said so.
+    Hub(Box<Problem>),
+    /// It was found on this side.
+    Here {
+        /// A word of [`ErrorKind`], or one of the two that Python tells apart: `timeout`, `module_failed`.
+        kind: &'static str,
+        detail: String,
+        /// The place in what was given that is at fault (RFC 6901).
+        pointer: Option<String>,
+    },
 }
 
 impl Failure {
@@ -27,13 +30,15 @@ impl Failure {
     }
 
     fn of(kind: &'static str, detail: String) -> Self {
-        Self { kind, detail, pointer: None, choices: None, request_id: None, retry_after: None }
+        Self::Here { kind, detail, pointer: None }
     }
 
-    /// The same, pointing at one place (RFC 6901) of what was given.
-    pub fn at(mut self, pointer: String) -> Self {
-        self.pointer = Some(pointer);
-        self
+    /// The same, pointing at one place of what was given.
+    pub fn at(self, place: String) -> Self {
+        match self {
+            Self::Here { kind, detail, .. } => Self::Here { kind, detail, pointer: Some(place) },
+            hub => hub,
+        }
     }
 }
 
@@ -47,23 +52,16 @@ pub fn unprocessable(error: impl Display) -> Failure {
     Failure::new(ErrorKind::Unprocessable, error.to_string())
 }
 
-impl From<Problem> for Failure {
-    fn from(problem: Problem) -> Self {
-        Self {
-            kind: problem.kind.as_str(),
-            detail: problem.detail,
-            pointer: problem.pointer,
-            choices: problem.choices,
-            request_id: problem.request_id,
-            retry_after: problem.retry_after_secs,
-        }
+impl From<Box<Problem>> for Failure {
+    fn from(problem: Box<Problem>) -> Self {
+        Self::Hub(problem)
     }
 }
 
 impl From<UplinkError> for Failure {
     fn from(error: UplinkError) -> Self {
         match error {
-            UplinkError::Problem(problem) => (*problem).into(),
+            UplinkError::Problem(problem) => problem.into(),
             UplinkError::Timeout { .. } => Self::timeout(with_causes(&error)),
             other => Self::new(other.kind(), with_causes(&other)),
         }
@@ -87,15 +85,22 @@ impl From<Failure> for PyErr {
 
 impl Failure {
     fn into_exception(self, py: Python<'_>) -> PyResult<PyErr> {
-        let more = [
-            ("pointer", self.pointer.into_pyobject(py)?),
-            ("choices", self.choices.into_pyobject(py)?),
-            ("request_id", self.request_id.into_pyobject(py)?),
-            ("retry_after", self.retry_after.into_pyobject(py)?),
-        ]
-        .into_py_dict(py)?;
+        let more = PyDict::new(py);
+        let (kind, detail) = match self {
+            Self::Hub(problem) => {
+                more.set_item("pointer", problem.pointer)?;
+                more.set_item("choices", problem.choices)?;
+                more.set_item("request_id", problem.request_id)?;
+                more.set_item("retry_after", problem.retry_after_secs)?;
+                (problem.kind.as_str(), problem.detail)
+            }
+            Self::Here { kind, detail, pointer } => {
+                more.set_item("pointer", pointer)?;
+                (kind, detail)
+            }
+        };
         let errors = py.import(intern!(py, "iotpi.errors"))?;
-        let exception = errors.call_method(intern!(py, "error_of"), (self.kind, self.detail), Some(&more))?;
+        let exception = errors.call_method(intern!(py, "error_of"), (kind, detail), Some(&more))?;
         Ok(PyErr::from_value(exception))
     }
 }

@@ -1,20 +1,21 @@
 //! The client: one method for each request, each answering with a [`Pending`].
 
-use std::{process, str::FromStr, time::Duration};
+use std::{process, time::Duration};
 
 use bytes::Bytes;
 use iotpi_core::{
-    ActionName, BucketWidth, Clock, CommandId, EventKind, Frame, HubClient, InvalidFrame, InvalidTimestamp,
-    MAX_PAGE_ITEMS, ModuleId, NewCommand, NewReading, Page, Quantity, Reading, ReadingFilter, SensorType,
-    Subscription, SystemClock, Timestamp, Unit,
+    ActionName, Clock, CommandId, HubClient, ModuleId, NewCommand, NewReading, Reading, ReadingFilter,
+    SensorType, Subscription, SystemClock, Unit,
 };
 use pyo3::{exceptions::PyRuntimeError, prelude::*};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use crate::{
-    failure::{Failure, invalid, unprocessable},
+    arguments::{bucket_width, each, event_kind, filter, finite, frame, id, moment, reading, seconds},
+    failure::{Failure, invalid},
+    pages::Pages,
     pending::{Answer, Pending},
     stream::{Source, Stream},
 };
@@ -252,113 +253,4 @@ impl Hub {
             Ok(Answer::Stream(Stream::new(Source::Live(Box::new(live)))))
         }))
     }
-}
-
-/// Pages put together until there are `limit` items, or no more.
-struct Pages<T> {
-    filter: ReadingFilter,
-    limit: Option<u64>,
-    items: Vec<T>,
-    ended: bool,
-}
-
-impl<T> Pages<T> {
-    fn new(filter: ReadingFilter, limit: Option<u64>) -> Self {
-        let mut pages = Self { filter, limit, items: Vec::new(), ended: false };
-        // A limit of 0 goes to the hub, which says what limits there are.
-        pages.filter.limit = Some(pages.next_limit());
-        pages
-    }
-
-    fn next_limit(&self) -> u32 {
-        let left = self.limit.map_or(u64::MAX, |limit| limit.saturating_sub(self.items.len() as u64));
-        u32::try_from(left).unwrap_or(u32::MAX).min(MAX_PAGE_ITEMS)
-    }
-
-    fn wants_more(&self) -> bool {
-        !self.ended
-    }
-
-    fn take(&mut self, page: Page<T>) {
-        self.items.extend(page.items);
-        self.filter.cursor = page.next;
-        self.filter.limit = Some(self.next_limit());
-        self.ended = self.filter.cursor.is_none() || self.next_limit() == 0;
-    }
-}
-
-pub fn id<T: FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, Failure> {
-    text.parse().map_err(invalid)
-}
-
-fn each<T>(texts: Vec<String>, read: impl Fn(String) -> Result<T, Failure>) -> Result<Vec<T>, Failure> {
-    texts.into_iter().map(read).collect()
-}
-
-fn filter(module: Option<&str>, since: Option<f64>, until: Option<f64>) -> Result<ReadingFilter, Failure> {
-    Ok(ReadingFilter {
-        module_id: module.map(id).transpose()?,
-        since: since.map(moment).transpose()?,
-        until: until.map(moment).transpose()?,
-        ..ReadingFilter::default()
-    })
-}
-
-fn moment(secs: f64) -> Result<Timestamp, Failure> {
-    Timestamp::from_secs_f64(secs).map_err(|error| match error {
-        InvalidTimestamp::Malformed => invalid(error),
-        InvalidTimestamp::OutOfRange => unprocessable(error),
-    })
-}
-
-pub fn seconds(name: &str, secs: f64) -> Result<Duration, Failure> {
-    Duration::try_from_secs_f64(secs)
-        .map_err(|_| invalid(format!("{name} is a number of seconds, not {secs}")))
-}
-
-/// JSON has no NaN: it would arrive as null, which means something else.
-fn finite(value: Option<f64>) -> Result<Option<f64>, Failure> {
-    match value {
-        Some(value) if !value.is_finite() => {
-            Err(invalid(format!("{value} is not a finite number; a failed measurement is None")))
-        }
-        value => Ok(value),
-    }
-}
-
-/// A word of a closed list of the wire.
-fn word<T: DeserializeOwned>(text: &str, what: &str, choices: &str) -> Result<T, Failure> {
-    serde_json::from_value(Value::from(text))
-        .map_err(|_| invalid(format!("`{text}` is not {what}; use {choices}")))
-}
-
-fn event_kind(text: String) -> Result<EventKind, Failure> {
-    word(&text, "a kind of event", "reading, module, command, camera")
-}
-
-fn bucket_width(text: &str) -> Result<BucketWidth, Failure> {
-    use BucketWidth::{Day, FiveMinutes, Hour, Minute, QuarterHour};
-
-    let widths = [Minute, FiveMinutes, QuarterHour, Hour, Day];
-    widths
-        .into_iter()
-        .find(|width| width.as_str() == text)
-        .ok_or_else(|| invalid(format!("`{text}` is not a bucket; use 1m, 5m, 15m, 1h, 1d")))
-}
-
-fn reading(value: Value, now: Timestamp) -> Result<Reading, Failure> {
-    let new: NewReading = serde_json::from_value(value).map_err(invalid)?;
-    let (Some(kind), Some(unit)) = (new.kind.clone(), new.unit.clone()) else {
-        return Err(invalid("a reading says its type and its unit"));
-    };
-    let mut reading = new.received(Quantity::new(kind, unit), now).map_err(unprocessable)?;
-    reading.received_at = None;
-    Ok(reading)
-}
-
-pub fn frame(jpeg: Bytes, taken_at: Timestamp) -> Result<Frame, Failure> {
-    Frame::from_jpeg(jpeg, taken_at).map_err(|error| match error {
-        InvalidFrame::TooLarge(_) => Failure::new(iotpi_core::ErrorKind::TooLarge, error.to_string()),
-        other => unprocessable(other),
-    })
 }

@@ -6,11 +6,13 @@
 
 use pyo3::prelude::*;
 
+mod arguments;
 mod failure;
 mod hub;
 mod interpreter;
 mod logging;
 mod module;
+mod pages;
 mod pending;
 mod runner;
 mod runtime;

@@ -14,8 +14,9 @@ use pyo3::{exceptions::PyRuntimeError, prelude::*};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    arguments::{id, seconds},
     failure::{Failure, invalid},
-    hub::{Hub, id, seconds},
+    hub::Hub,
     module::{Acting, Function, Measuring, Seeing},
     pending::{Answer, Pending},
 };

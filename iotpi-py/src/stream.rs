@@ -22,7 +22,7 @@ impl Source {
         match self {
             Self::Live(live) => match live.next().await? {
                 None => Ok(Answer::Nothing),
-                Some(LiveMessage::Problem { problem }) => Err(problem.into()),
+                Some(LiveMessage::Problem { problem }) => Err(Box::new(problem).into()),
                 Some(message) => Answer::json(&message),
             },
             Self::Frames(frames) => Ok(frames.next().await?.map_or(Answer::Nothing, Answer::Bytes)),

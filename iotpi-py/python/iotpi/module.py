@@ -300,7 +300,8 @@ def _signals(stop: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            # None: it was not set from Python, and cannot be set back from it.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 _default = Module()

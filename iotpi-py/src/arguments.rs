@@ -1,0 +1,93 @@
+//! What Python gives, read as the core's types; what cannot be read is a [`Failure`] that says so.
+
+use std::{str::FromStr, time::Duration};
+
+use bytes::Bytes;
+use iotpi_core::{
+    BucketWidth, ErrorKind, EventKind, Frame, InvalidFrame, InvalidTimestamp, NewReading, Quantity, Reading,
+    ReadingFilter, Timestamp,
+};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::failure::{Failure, invalid, unprocessable};
+
+pub fn id<T: FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, Failure> {
+    text.parse().map_err(invalid)
+}
+
+pub fn each<T>(texts: Vec<String>, read: impl Fn(String) -> Result<T, Failure>) -> Result<Vec<T>, Failure> {
+    texts.into_iter().map(read).collect()
+}
+
+pub fn filter(
+    module: Option<&str>,
+    since: Option<f64>,
+    until: Option<f64>,
+) -> Result<ReadingFilter, Failure> {
+    Ok(ReadingFilter {
+        module_id: module.map(id).transpose()?,
+        since: since.map(moment).transpose()?,
+        until: until.map(moment).transpose()?,
+        ..ReadingFilter::default()
+    })
+}
+
+pub fn moment(secs: f64) -> Result<Timestamp, Failure> {
+    Timestamp::from_secs_f64(secs).map_err(|error| match error {
+        InvalidTimestamp::Malformed => invalid(error),
+        InvalidTimestamp::OutOfRange => unprocessable(error),
+    })
+}
+
+pub fn seconds(name: &str, secs: f64) -> Result<Duration, Failure> {
+    Duration::try_from_secs_f64(secs)
+        .map_err(|_| invalid(format!("{name} is a number of seconds, not {secs}")))
+}
+
+/// JSON has no NaN: it would arrive as null, which means something else.
+pub fn finite(value: Option<f64>) -> Result<Option<f64>, Failure> {
+    match value {
+        Some(value) if !value.is_finite() => {
+            Err(invalid(format!("{value} is not a finite number; a failed measurement is None")))
+        }
+        value => Ok(value),
+    }
+}
+
+/// A word of a closed list of the wire.
+fn word<T: DeserializeOwned>(text: &str, what: &str, choices: &str) -> Result<T, Failure> {
+    serde_json::from_value(Value::from(text))
+        .map_err(|_| invalid(format!("`{text}` is not {what}; use {choices}")))
+}
+
+pub fn event_kind(text: String) -> Result<EventKind, Failure> {
+    word(&text, "a kind of event", "reading, module, command, camera")
+}
+
+pub fn bucket_width(text: &str) -> Result<BucketWidth, Failure> {
+    use BucketWidth::{Day, FiveMinutes, Hour, Minute, QuarterHour};
+
+    let widths = [Minute, FiveMinutes, QuarterHour, Hour, Day];
+    widths
+        .into_iter()
+        .find(|width| width.as_str() == text)
+        .ok_or_else(|| invalid(format!("`{text}` is not a bucket; use 1m, 5m, 15m, 1h, 1d")))
+}
+
+pub fn reading(value: Value, now: Timestamp) -> Result<Reading, Failure> {
+    let new: NewReading = serde_json::from_value(value).map_err(invalid)?;
+    let (Some(kind), Some(unit)) = (new.kind.clone(), new.unit.clone()) else {
+        return Err(invalid("a reading says its type and its unit"));
+    };
+    let mut reading = new.received(Quantity::new(kind, unit), now).map_err(unprocessable)?;
+    reading.received_at = None;
+    Ok(reading)
+}
+
+pub fn frame(jpeg: Bytes, taken_at: Timestamp) -> Result<Frame, Failure> {
+    Frame::from_jpeg(jpeg, taken_at).map_err(|error| match error {
+        InvalidFrame::TooLarge(_) => Failure::new(ErrorKind::TooLarge, error.to_string()),
+        other => unprocessable(other),
+    })
+}
