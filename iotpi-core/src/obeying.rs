@@ -22,7 +22,7 @@ const POLL: Duration = Duration::from_secs(25);
 /// How many finished commands are remembered, so that one handed over again is answered, not done again.
 const REMEMBERED: usize = 64;
 /// How long an action under way may go on once the module is told to stop.
-const GRACE: Duration = Duration::from_secs(1);
+const GRACE: Duration = Duration::from_millis(750);
 /// How long a module that was told to stop waits for a hub to take what it says: with the rest, less than the runner's
 /// grace, so that a hub that does not answer keeps no device from being made safe.
 const LAST_WORD: Duration = Duration::from_millis(250);
@@ -99,18 +99,19 @@ impl<A: Actuator> Obeying<A> {
         StatusReport { state: (!state.is_empty()).then_some(state), command: None }
     }
 
-    async fn obey(&mut self, up: &Arc<dyn Uplink>, stop: &CancellationToken) {
+    /// Obeys until it is told to stop; returns what the hub was not told.
+    async fn obey(&mut self, up: &Arc<dyn Uplink>, stop: &CancellationToken) -> VecDeque<StatusReport> {
         let mut backoff = Backoff::default();
         // What the hub has yet to be told, oldest first.
         let mut untold = VecDeque::from([self.state_report()]);
         while !stop.is_cancelled() {
             let tried = match untold.front() {
                 Some(report) => tokio::select! {
-                    () = over(stop, LAST_WORD) => return,
+                    () = over(stop, LAST_WORD) => break,
                     sent = send(up, report.clone()) => sent.map(|()| drop(untold.pop_front())),
                 },
                 None => tokio::select! {
-                    () = stop.cancelled() => return,
+                    () = stop.cancelled() => break,
                     claimed = up.claim(POLL) => match claimed {
                         Ok(commands) => {
                             untold = self.carry_out_all(up, commands, stop).await;
@@ -125,12 +126,13 @@ impl<A: Actuator> Obeying<A> {
                 Err(error) => {
                     tracing::debug!(module = %up.module_id(), %error, "no line to the hub");
                     tokio::select! {
-                        () = stop.cancelled() => return,
+                        () = stop.cancelled() => break,
                         () = tokio::time::sleep(backoff.failed()) => {}
                     }
                 }
             }
         }
+        untold
     }
 
     /// Carries out what was claimed and returns what to tell the hub.
@@ -153,13 +155,23 @@ impl<A: Actuator> Obeying<A> {
         reports
     }
 
-    async fn make_safe(&mut self, up: &Arc<dyn Uplink>) -> Result<(), ModuleError> {
+    /// Makes the device safe, then tells the hub what it was not told and how things now stand, if it listens.
+    async fn end(&mut self, up: &Arc<dyn Uplink>, untold: VecDeque<StatusReport>) -> Result<(), ModuleError> {
         let safe = self.actuator.make_safe().await;
         if let Err(error) = &safe {
             tracing::error!(module = %up.module_id(), %error, "the device could not be made safe");
         }
-        // A hub that is gone learns the state at the next start.
-        let _ = tokio::time::timeout(LAST_WORD, up.report(self.state_report())).await;
+        let outcomes = untold.into_iter().filter(|report| report.command.is_some());
+        let mut reports: Vec<_> = outcomes.map(|report| StatusReport { state: None, ..report }).collect();
+        reports.push(self.state_report());
+        let last_words = async {
+            for report in reports {
+                send(up, report).await?;
+            }
+            Ok::<(), UplinkError>(())
+        };
+        // A hub that is gone hands the command over again, and learns the state at the next start.
+        let _ = tokio::time::timeout(LAST_WORD, last_words).await;
         Ok(safe?)
     }
 }
@@ -212,8 +224,8 @@ impl<A: Actuator> Module for Obeying<A> {
         up: Arc<dyn Uplink>,
         stop: CancellationToken,
     ) -> Result<(), ModuleError> {
-        self.obey(&up, &stop).await;
-        self.make_safe(&up).await
+        let untold = self.obey(&up, &stop).await;
+        self.end(&up, untold).await
     }
 
     async fn run_once(mut self: Box<Self>, up: Arc<dyn Uplink>) -> Result<(), ModuleError> {

@@ -122,12 +122,16 @@ async fn an_action_that_hangs_is_cut_off_at_the_end_and_the_device_made_safe() {
     let (hub, lamp) = (hub(), Lamp::default());
     let (running, stop) = start(&hub, &lamp);
     hub.command("set", params(json!({"hang": true})));
-    hub.until(|_| lamp.log().len() == 1 || outcomes(&hub).is_empty() && !lamp.log().is_empty()).await;
+    while lamp.log().is_empty() {
+        tokio::task::yield_now().await;
+    }
 
     stop.cancel();
     running.await.unwrap().unwrap();
 
     assert_eq!(lamp.log().last().unwrap(), "made safe");
+    let [(_, CommandOutcome::Failed { error })] = &outcomes(&hub)[..] else { panic!("{:?}", outcomes(&hub)) };
+    assert!(error.contains("stopped meanwhile"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
