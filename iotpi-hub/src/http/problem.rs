@@ -65,7 +65,7 @@ pub(crate) fn document(error: &HubError, request_id: Option<&str>) -> Problem {
     }
 }
 
-/// The answer is finished by [`finish`], which knows the request's id.
+/// The answer is finished by `finish`, which knows the request's id.
 impl IntoResponse for HubError {
     fn into_response(self) -> Response {
         let mut response = status(self.kind()).into_response();

@@ -5,4 +5,4 @@ pub mod commands;
 mod frames;
 mod modules;
 mod present;
-pub(crate) mod readings;
+pub mod readings;

@@ -13,7 +13,10 @@ const PASSWORD: &str = "correct horse battery";
 fn session(answer: &Answer) -> String {
     assert_eq!(answer.status, 200, "{answer:?}");
     let cookie = answer.header("set-cookie");
-    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict") && cookie.contains("Path=/"), "{cookie}");
+    assert!(
+        cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict") && cookie.contains("Path=/"),
+        "{cookie}"
+    );
     cookie.split(';').next().unwrap().to_owned()
 }
 
@@ -30,7 +33,8 @@ async fn the_first_admin_is_made_with_the_code_once_and_is_logged_in() {
         let body = json!({"code": code, "name": "anna", "password": password});
         api.open(Method::POST, "/api/auth/first-admin").json(body)
     };
-    let who = async |cookie: &str| api.open(Method::GET, "/api/auth/session").header("cookie", cookie).ok().await;
+    let who =
+        async |cookie: &str| api.open(Method::GET, "/api/auth/session").header("cookie", cookie).ok().await;
     let before = who("none=1").await;
     let code = api.hub.hub().first_admin_code().await.unwrap().unwrap();
 
@@ -73,7 +77,8 @@ async fn a_session_lasts_until_logout() {
 async fn a_session_ends_after_its_days() {
     let api = Api::standing_still().await;
     let cookie = first_admin(&api).await;
-    let modules = async || api.open(Method::GET, "/api/modules").header("cookie", &cookie).send().await.status;
+    let modules =
+        async || api.open(Method::GET, "/api/modules").header("cookie", &cookie).send().await.status;
 
     api.hub.advance(Duration::from_secs(30 * 86_400 - 1));
     let before = modules().await;
@@ -121,8 +126,12 @@ async fn tokens_are_made_shown_once_listed_without_secret_and_revoked_at_once() 
     assert_eq!((used.status, revoked.status), (200, 204));
     assert_eq!((taken.0, taken.1.as_str()), (409, "conflict"));
     assert!(!String::from_utf8_lossy(&page.body).contains(&secret));
-    let listed = page.json()["items"].as_array().unwrap().iter().find(|t| t["name"] == "script").unwrap().clone();
-    assert_eq!((&listed["id"], &listed["role"], &listed["module_id"]), (&issued["id"], &json!("viewer"), &Value::Null));
+    let listed =
+        page.json()["items"].as_array().unwrap().iter().find(|t| t["name"] == "script").unwrap().clone();
+    assert_eq!(
+        (&listed["id"], &listed["role"], &listed["module_id"]),
+        (&issued["id"], &json!("viewer"), &Value::Null)
+    );
     assert!(!listed["last_used_at"].is_null());
     assert_eq!((after.0, after.1.as_str()), (401, "unauthenticated"));
     api.stop().await;
@@ -176,7 +185,8 @@ async fn an_anonymous_network_delivers_and_does_nothing_else() {
     let read = nobody(Method::GET, "/api/sensors/temperature").problem().await;
     let register = nobody(Method::PUT, "/api/modules/a").json(json!({})).problem().await;
     let claim = nobody(Method::GET, "/api/modules/a/commands").problem().await;
-    let bad_token = nobody(Method::POST, "/api/sensors/temperature").json(reading).token("iotpi_made-up").problem().await;
+    let bad_token =
+        nobody(Method::POST, "/api/sensors/temperature").json(reading).token("iotpi_made-up").problem().await;
 
     assert_eq!((delivered.status, frame.status, status.status), (200, 200, 200));
     for refused in [read, register, claim, bad_token] {
@@ -187,7 +197,10 @@ async fn an_anonymous_network_delivers_and_does_nothing_else() {
 
 #[tokio::test]
 async fn nobody_delivers_from_a_network_that_is_not_named() {
-    let elsewhere = iotpi_hub::AuthConfig { anonymous_ingest: vec!["192.0.2.0/24".parse().unwrap()], ..Default::default() };
+    let elsewhere = iotpi_hub::AuthConfig {
+        anonymous_ingest: vec!["192.0.2.0/24".parse().unwrap()],
+        ..Default::default()
+    };
     let api = Api::with_config(iotpi_hub::Config { auth: elsewhere, ..Default::default() }).await;
 
     let call = api.open(Method::POST, "/api/sensors/temperature").header("x-forwarded-for", "192.0.2.7");

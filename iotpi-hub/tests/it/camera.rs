@@ -143,7 +143,8 @@ async fn what_is_not_a_jpeg_or_over_the_limits_is_refused() {
     let largest = jpeg(8192, 8192, 0);
     let filling = MAX_FRAME_BYTES - largest.len();
     assert_eq!(post(jpeg(8192, 8192, filling)).send().await.status, 200);
-    let as_text = api.call(Method::POST, "/api/camera/frame").header("content-type", "text/plain").body("hello");
+    let as_text =
+        api.call(Method::POST, "/api/camera/frame").header("content-type", "text/plain").body("hello");
     assert_eq!(as_text.problem().await.0, 400);
     let past = api.call(Method::POST, "/api/camera/frame?timestamp=3").jpeg(jpeg(8, 8, 1));
     assert_eq!(past.problem().await.0, 422);
@@ -156,7 +157,9 @@ async fn a_frame_may_come_in_a_form_and_without_a_name_is_the_tokens_module_or_c
     let module = api.module("porch").await;
     let form = |name: &str, picture: &[u8]| {
         let mut body = Vec::new();
-        for (field, value) in [("module_id", b"attic".as_slice()), ("timestamp", b"1795473000.5"), (name, picture)] {
+        for (field, value) in
+            [("module_id", b"attic".as_slice()), ("timestamp", b"1795473000.5"), (name, picture)]
+        {
             body.extend(format!("--x\r\nContent-Disposition: form-data; name=\"{field}\"\r\n\r\n").bytes());
             body.extend(value);
             body.extend(b"\r\n");
@@ -170,7 +173,8 @@ async fn a_frame_may_come_in_a_form_and_without_a_name_is_the_tokens_module_or_c
     form("file", &jpeg(8, 8, 3_000_000)).ok().await;
     api.call(Method::POST, "/api/camera/frame").token(&module).jpeg(jpeg(8, 8, 1)).ok().await;
     api.call(Method::POST, "/api/camera/frame").body(jpeg(8, 8, 1)).ok().await;
-    let foreign = api.call(Method::POST, "/api/camera/frame?module_id=attic").token(&module).jpeg(jpeg(8, 8, 1));
+    let foreign =
+        api.call(Method::POST, "/api/camera/frame?module_id=attic").token(&module).jpeg(jpeg(8, 8, 1));
 
     assert_eq!(foreign.problem().await.0, 403);
     assert_eq!(form("picture", &jpeg(8, 8, 1)).problem().await.0, 400);
@@ -178,6 +182,9 @@ async fn a_frame_may_come_in_a_form_and_without_a_name_is_the_tokens_module_or_c
     let cameras = api.get("/api/cameras").ok().await;
     let names: Vec<_> = cameras["items"].as_array().unwrap().iter().map(|c| &c["module_id"]).collect();
     assert_eq!(names, ["attic", "camera", "porch"]);
-    assert_eq!((&cameras["items"][0]["taken_at"], &cameras["items"][0]["frames"]), (&json!(1_795_473_000.5), &json!(2)));
+    assert_eq!(
+        (&cameras["items"][0]["taken_at"], &cameras["items"][0]["frames"]),
+        (&json!(1_795_473_000.5), &json!(2))
+    );
     api.stop().await;
 }

@@ -39,7 +39,10 @@ async fn a_command_goes_from_a_person_to_the_module_and_its_outcome_back() {
     assert_eq!((&command["state"], &command["module_id"]), (&json!("queued"), &json!("led")));
     assert!(command["issued_by"].as_str().unwrap().starts_with("operator-"));
     assert_eq!((&command["created_at"], &command["expires_at"]), (&json!(NOW_SECS), &json!(NOW_SECS + 60.0)));
-    assert_eq!((&leased["state"], &leased["params"], &leased["attempts"]), (&json!("leased"), &params, &json!(1)));
+    assert_eq!(
+        (&leased["state"], &leased["params"], &leased["attempts"]),
+        (&json!("leased"), &params, &json!(1))
+    );
     assert_eq!((&leased["lease_secs"], &leased["expires_in"]), (&json!(30.0), &json!(60.0)));
     assert_eq!(receipt["command"]["state"], "succeeded");
     assert_eq!(receipt["command"]["result"], json!({"on": true}));
@@ -159,7 +162,8 @@ async fn a_long_poll_wakes_when_the_command_before_is_done() {
     assert_eq!(api.get(CLAIM).token(&module).ok().await["items"], json!([]));
 
     let claim = api.get(&format!("{CLAIM}?wait=30")).token(&module).ok();
-    let finish = api.post(STATUS, outcome(&first, json!({"outcome": "failed", "error": "no power"}))).token(&module);
+    let finish =
+        api.post(STATUS, outcome(&first, json!({"outcome": "failed", "error": "no power"}))).token(&module);
     let (claimed, finished) = tokio::join!(claim, finish.ok());
 
     assert_eq!(finished["command"]["error"], "no power");
@@ -193,7 +197,8 @@ async fn several_commands_are_handed_over_in_their_order() {
 
     let claimed = api.get(&format!("{CLAIM}?limit=16")).token(&module).ok().await;
 
-    let order: Vec<_> = claimed["items"].as_array().unwrap().iter().map(|c| &c["params"]["brightness"]).collect();
+    let order: Vec<_> =
+        claimed["items"].as_array().unwrap().iter().map(|c| &c["params"]["brightness"]).collect();
     assert_eq!(order, [&json!(0), &json!(1), &json!(2)]);
     api.stop().await;
 }
@@ -239,10 +244,12 @@ async fn a_report_on_a_command_nobody_gave_is_not_found() {
     let module = api.lamp().await;
     let report = json!({"id": "01890a5d-0000-7000-8000-000000000000", "lease": "l"});
 
-    let unknown = api.post(STATUS, outcome(&report, json!({"outcome": "succeeded"}))).token(&module).problem().await;
+    let unknown =
+        api.post(STATUS, outcome(&report, json!({"outcome": "succeeded"}))).token(&module).problem().await;
     let long = outcome(&report, json!({"outcome": "failed", "error": "x".repeat(501)}));
     let long = api.post(STATUS, long).token(&module).problem().await;
-    let vague = api.post(STATUS, outcome(&report, json!({"outcome": "maybe"}))).token(&module).problem().await;
+    let vague =
+        api.post(STATUS, outcome(&report, json!({"outcome": "maybe"}))).token(&module).problem().await;
 
     assert_eq!(unknown.0, 404);
     assert_eq!((long.0, long.2.as_str()), (400, "/command/error"));

@@ -44,11 +44,17 @@ async fn one_connection_more_than_allowed_is_answered_503_and_closed() {
     held.pop();
 
     assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
-    assert!(refused.contains("application/problem+json") && refused.contains(r#""kind":"unavailable""#), "{refused}");
+    assert!(
+        refused.contains("application/problem+json") && refused.contains(r#""kind":"unavailable""#),
+        "{refused}"
+    );
     // There is room again as soon as the hub has seen one go.
     loop {
         let mut stream = TcpStream::connect(api.hub.address()).await.unwrap();
-        stream.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await.unwrap();
+        stream
+            .write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+            .await
+            .unwrap();
         if rest(&mut stream).await.starts_with("HTTP/1.1 200") {
             break;
         }
@@ -132,7 +138,8 @@ async fn requests_follow_each_other_on_one_connection_even_when_sent_together() 
 async fn a_refused_frame_is_read_to_its_end_so_that_the_problem_is_seen() {
     let api = Api::start().await;
 
-    let nobody = api.open(http::Method::POST, "/api/camera/frame").jpeg(jpeg(8, 8, 3_000_000)).problem().await;
+    let nobody =
+        api.open(http::Method::POST, "/api/camera/frame").jpeg(jpeg(8, 8, 3_000_000)).problem().await;
 
     assert_eq!((nobody.0, nobody.1.as_str()), (401, "unauthenticated"));
     api.stop().await;

@@ -57,11 +57,15 @@ fn the_live_protocol_is_the_checked_in_one() {
 
     let said: Vec<Value> = hub
         .iter()
-        .map(|message| serde_json::to_value(serde_json::from_value::<LiveMessage>(message.clone()).unwrap()).unwrap())
+        .map(|message| {
+            serde_json::to_value(serde_json::from_value::<LiveMessage>(message.clone()).unwrap()).unwrap()
+        })
         .collect();
     let asked: Vec<Value> = client
         .iter()
-        .map(|message| serde_json::to_value(serde_json::from_value::<LiveRequest>(message.clone()).unwrap()).unwrap())
+        .map(|message| {
+            serde_json::to_value(serde_json::from_value::<LiveRequest>(message.clone()).unwrap()).unwrap()
+        })
         .collect();
 
     assert_eq!((said.as_slice(), asked.as_slice()), (hub.as_slice(), client.as_slice()));

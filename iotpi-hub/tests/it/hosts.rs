@@ -13,13 +13,27 @@ async fn a_name_that_is_not_the_hubs_is_refused() {
     let own = gethostname::gethostname().to_string_lossy().into_owned();
     let own_local = format!("{own}.local:8000");
 
-    for name in ["localhost", "LOCALHOST:8000", "127.0.0.1:9", "[::1]:8000", "hub.example", "Hub.Example:80", &own, &own_local]
-    {
+    for name in [
+        "localhost",
+        "LOCALHOST:8000",
+        "127.0.0.1:9",
+        "[::1]:8000",
+        "hub.example",
+        "Hub.Example:80",
+        &own,
+        &own_local,
+    ] {
         let answer = api.open(Method::GET, "/health").header("host", name).send().await;
 
         assert_eq!(answer.status, 200, "{name}");
     }
-    for name in ["evil.example", "localhost.evil.example", "hub.example.evil", "127.0.0.1.evil.example", "user@localhost"] {
+    for name in [
+        "evil.example",
+        "localhost.evil.example",
+        "hub.example.evil",
+        "127.0.0.1.evil.example",
+        "user@localhost",
+    ] {
         let answer = api.open(Method::GET, "/health").header("host", name).send().await;
 
         assert!(matches!(answer.status, 400 | 403), "{name}");

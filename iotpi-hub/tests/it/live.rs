@@ -73,7 +73,8 @@ async fn a_subscriber_gets_the_present_first_and_then_what_happens() {
     let api = Api::standing_still().await;
     let token = api.lamp().await;
     for i in 0..3 {
-        let body = json!({"module_id": "led", "value": i, "unit": "celsius", "timestamp": NOW_SECS + f64::from(i)});
+        let body =
+            json!({"module_id": "led", "value": i, "unit": "celsius", "timestamp": NOW_SECS + f64::from(i)});
         api.post("/api/sensors/temperature", body).ok().await;
     }
     let mut live = Live::connect(&api).await;
@@ -99,7 +100,8 @@ async fn a_subscriber_gets_the_present_first_and_then_what_happens() {
     assert_eq!((&module["type"], &module["module"]["state"]), (&json!("module"), &json!({"on": true})));
     assert_eq!((&camera["type"], &camera["camera"]["frames"]), (&json!("camera"), &json!(1)));
     assert_eq!((&removed["type"], &removed["module_id"]), (&json!("module_removed"), &json!("led")));
-    let numbers: Vec<_> = [&reading, &queued, &module, &camera, &removed].map(|e| e["seq"].as_u64().unwrap()).into();
+    let numbers: Vec<_> =
+        [&reading, &queued, &module, &camera, &removed].map(|e| e["seq"].as_u64().unwrap()).into();
     assert_eq!(numbers, (seq + 1..=seq + 5).collect::<Vec<_>>());
     api.stop().await;
 }
@@ -162,7 +164,11 @@ async fn what_is_not_understood_is_a_problem_and_the_subscription_stands() {
         live.0.send(Message::Text(message.clone().into())).await.unwrap();
         let answer = live.hear().await;
 
-        assert_eq!((&answer["type"], &answer["problem"]["kind"]), (&json!("problem"), &json!(kind)), "{message}");
+        assert_eq!(
+            (&answer["type"], &answer["problem"]["kind"]),
+            (&json!("problem"), &json!(kind)),
+            "{message}"
+        );
     }
     api.post("/api/sensors/temperature", json!({"module_id": "a", "value": 1})).ok().await;
     assert_eq!(live.hear().await["type"], "reading");

@@ -80,7 +80,8 @@ async fn the_last_state_wins_and_is_told_with_its_time() {
     let token = api.lamp().await;
 
     for on in [true, false] {
-        let receipt = api.post("/api/modules/led/status", json!({"state": {"on": on}})).token(&token).ok().await;
+        let receipt =
+            api.post("/api/modules/led/status", json!({"state": {"on": on}})).token(&token).ok().await;
         assert_eq!(receipt, json!({"received_at": NOW_SECS, "command": null, "registered": true}));
     }
 
@@ -98,7 +99,10 @@ async fn a_manifest_whose_schema_is_none_is_refused_at_its_place() {
     let action = |params: Value| json!({"actions": [{"name": "ok"}, {"name": "set", "params": params}]});
 
     for (params, pointer) in [
-        (json!({"type": "object", "properties": {"on": {"type": "bool"}}}), "/actions/1/params/properties/on/type"),
+        (
+            json!({"type": "object", "properties": {"on": {"type": "bool"}}}),
+            "/actions/1/params/properties/on/type",
+        ),
         (json!({"type": "string"}), "/actions/1/params/type"),
         (json!({"$ref": "https://example.com/schema.json"}), "/actions/1/params"),
         (json!({"properties": {"a": {"pattern": "("}}}), "/actions/1/params/properties/a/pattern"),
@@ -106,7 +110,10 @@ async fn a_manifest_whose_schema_is_none_is_refused_at_its_place() {
         let problem = api.put("/api/modules/led", action(params.clone())).problem().await;
 
         assert_eq!((problem.0, problem.1.as_str()), (422, "unprocessable"), "{params}");
-        assert!(problem.2.starts_with("/actions/1/params") && pointer.starts_with(problem.2.as_str()), "{problem:?}");
+        assert!(
+            problem.2.starts_with("/actions/1/params") && pointer.starts_with(problem.2.as_str()),
+            "{problem:?}"
+        );
     }
     assert_eq!(api.get("/api/modules/led").problem().await.0, 404);
     api.stop().await;

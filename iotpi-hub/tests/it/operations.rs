@@ -35,7 +35,12 @@ async fn metrics_count_what_went_through() {
     let api = Api::start().await;
     let viewer = api.token(Role::Viewer).await;
     api.lamp().await;
-    api.post("/api/sensors/temperature", json!([{"module_id": "a", "value": 1}, {"module_id": "a", "value": 2}])).ok().await;
+    api.post(
+        "/api/sensors/temperature",
+        json!([{"module_id": "a", "value": 1}, {"module_id": "a", "value": 2}]),
+    )
+    .ok()
+    .await;
     api.call(Method::POST, "/api/camera/frame").jpeg(jpeg(8, 8, 1)).ok().await;
     let command = api.post("/api/modules/led/control", json!({"action": "set"})).ok().await;
     api.call(Method::POST, &format!("/api/commands/{}/cancel", command["id"].as_str().unwrap())).ok().await;

@@ -43,7 +43,8 @@ async fn let_in(api: &Api, method: &Method, path: &str, token: Option<&str>) -> 
             "/api/auth/tokens" => serde_json::json!({"name": format!("n{}", uuid()), "role": "viewer"}),
             _ => serde_json::json!({}),
         };
-        call = if path == "/api/camera/frame" { call.jpeg(crate::api::jpeg(8, 8, 0)) } else { call.json(body) };
+        call =
+            if path == "/api/camera/frame" { call.jpeg(crate::api::jpeg(8, 8, 0)) } else { call.json(body) };
     }
     // Of the endless stream the head is enough.
     let status = call.open().await.status().as_u16();

@@ -8,7 +8,8 @@ use crate::api::Api;
 #[tokio::test]
 async fn a_body_that_is_not_json_is_an_invalid_argument() {
     let api = Api::start().await;
-    let call = || api.call(Method::POST, "/api/sensors/temperature").header("content-type", "application/json");
+    let call =
+        || api.call(Method::POST, "/api/sensors/temperature").header("content-type", "application/json");
 
     for body in ["", "{", "{\"module_id\": }", "\u{feff}{}", "hello"] {
         assert_eq!(call().body(body).problem().await.1, "invalid_argument", "{body:?}");
@@ -86,7 +87,11 @@ async fn a_wrong_method_is_answered_with_those_that_are_right() {
     ] {
         let answer = api.call(method, path).send().await;
 
-        assert_eq!((answer.status, answer.problem()["kind"].as_str()), (405, Some("invalid_argument")), "{path}");
+        assert_eq!(
+            (answer.status, answer.problem()["kind"].as_str()),
+            (405, Some("invalid_argument")),
+            "{path}"
+        );
         let mut methods: Vec<_> = answer.header("allow").split(',').collect();
         let mut expected: Vec<_> = allowed.split(',').collect();
         methods.sort_unstable();
@@ -118,7 +123,8 @@ async fn a_misspelt_field_is_refused_wherever_it_stands() {
     let api = Api::start().await;
     let token = api.lamp().await;
 
-    let command = api.post("/api/modules/led/control", json!({"action": "set", "expires": 5})).problem().await;
+    let command =
+        api.post("/api/modules/led/control", json!({"action": "set", "expires": 5})).problem().await;
     let manifest = json!({"actions": [{"name": "a", "harzardous": true}]});
     let manifest = api.put("/api/modules/led", manifest).problem().await;
     let report = json!({"command": {"id": "c", "lease": "l", "outcome": "succeeded", "results": 1}});

@@ -45,7 +45,12 @@ async fn an_array_is_stored_whole_or_not_at_all_and_the_problem_names_the_item()
         (json!({"module_id": "a", "value": "1", "unit": "celsius"}), 400, "invalid_argument", "/1/value"),
         (json!({"module_id": "A!", "value": 1}), 400, "invalid_argument", "/1/module_id"),
         (json!({"module_id": "a", "value": 1, "timestamp": 3}), 422, "unprocessable", "/1/timestamp"),
-        (json!({"module_id": "a", "value": 1, "timestamp": "yesterday"}), 400, "invalid_argument", "/1/timestamp"),
+        (
+            json!({"module_id": "a", "value": 1, "timestamp": "yesterday"}),
+            400,
+            "invalid_argument",
+            "/1/timestamp",
+        ),
         (json!({"module_id": "a", "value": 1, "humidity": 3}), 400, "invalid_argument", "/1/humidity"),
         (json!({"module_id": "a", "value": 1, "type": "humidity"}), 400, "invalid_argument", "/1/type"),
         (json!({"module_id": "a", "unit": "celsius"}), 400, "invalid_argument", "/1/value"),
@@ -86,7 +91,8 @@ async fn a_value_that_is_not_a_finite_number_is_refused() {
 
     for value in ["NaN", "Infinity", "1e999", "\"NaN\"", "true", "[]"] {
         let body = format!(r#"{{"module_id": "a", "unit": "celsius", "value": {value}}}"#);
-        let call = api.call(Method::POST, "/api/sensors/temperature").header("content-type", "application/json");
+        let call =
+            api.call(Method::POST, "/api/sensors/temperature").header("content-type", "application/json");
         let (status, kind, _) = call.body(body).problem().await;
 
         assert_eq!((status, kind.as_str()), (400, "invalid_argument"), "{value}");
@@ -130,7 +136,8 @@ async fn a_series_of_ones_own_keeps_the_unit_it_began_with() {
     assert_eq!(unsaid, (422, "unprocessable".to_owned(), "/unit".to_owned()));
     assert_eq!(foreign, (422, "unprocessable".to_owned(), "/unit".to_owned()));
     let page = api.get("/api/sensors/flow-rate?order=asc").ok().await;
-    let values: Vec<_> = page["items"].as_array().unwrap().iter().map(|r| (&r["value"], &r["unit"])).collect();
+    let values: Vec<_> =
+        page["items"].as_array().unwrap().iter().map(|r| (&r["value"], &r["unit"])).collect();
     let unit = json!("kilometre");
     assert_eq!(values, [(&json!(1.0), &unit), (&json!(2.0), &unit), (&json!(3.0), &unit)]);
     api.stop().await;
@@ -207,7 +214,8 @@ async fn records_are_paged_filtered_and_ordered() {
 #[tokio::test]
 async fn buckets_sum_up_and_show_only_the_aggregates_asked_for() {
     let api = Api::start().await;
-    let batch: Vec<_> = [1.0, 2.0, 6.0].iter().zip(0..).map(|(v, i)| reading(*v, NOW_SECS + f64::from(i))).collect();
+    let batch: Vec<_> =
+        [1.0, 2.0, 6.0].iter().zip(0..).map(|(v, i)| reading(*v, NOW_SECS + f64::from(i))).collect();
     api.post("/api/sensors/temperature", batch.into()).ok().await;
     let gap = json!({"module_id": "temp-sensor-01", "value": null, "timestamp": NOW_SECS + 5.0});
     api.post("/api/sensors/temperature", gap).ok().await;
@@ -231,7 +239,9 @@ async fn buckets_sum_up_and_show_only_the_aggregates_asked_for() {
 #[tokio::test]
 async fn the_same_page_is_to_be_had_as_csv() {
     let api = Api::standing_still().await;
-    api.post("/api/sensors/temperature", json!([reading(1.5, NOW_SECS), reading(2.5, NOW_SECS + 0.5)])).ok().await;
+    api.post("/api/sensors/temperature", json!([reading(1.5, NOW_SECS), reading(2.5, NOW_SECS + 0.5)]))
+        .ok()
+        .await;
 
     let by_format = api.get("/api/sensors/temperature?format=csv&limit=1").send().await;
     let by_accept = api.get("/api/sensors/temperature").header("accept", "text/csv").send().await;
@@ -282,7 +292,8 @@ async fn a_module_delivers_and_reads_its_own_series_only() {
     let read_own = api.get("/api/sensors/temperature?module_id=temp-sensor-01").token(&token).send().await;
     let read_all = api.get("/api/sensors/temperature").token(&token).problem().await;
     let viewer = api.token(Role::Viewer).await;
-    let by_viewer = api.post("/api/sensors/temperature", reading(1.0, NOW_SECS)).token(&viewer).problem().await;
+    let by_viewer =
+        api.post("/api/sensors/temperature", reading(1.0, NOW_SECS)).token(&viewer).problem().await;
 
     assert_eq!((own.status, read_own.status), (200, 200));
     assert_eq!(foreign, (403, "permission_denied".to_owned(), "/module_id".to_owned()));
