@@ -9,6 +9,8 @@ parts=("$@")
 [ ${#parts[@]} -gt 0 ] || parts=(rust features python frontend browser)
 summary=()
 failed=0
+trap 'exit 130' INT TERM
+[ -t 1 ] || export NO_COLOR=1
 
 # Everything is built by one command with one set of features: the tests, and the programs that the process tests, the
 # browser and Python start. Other selections would build the same crates once more.
@@ -22,7 +24,7 @@ rust() {
 
 # The sets of features that ship and are not the default one.
 features() {
-    cargo test --locked --package iotpi-core --no-default-features &&
+    cargo test --locked --package iotpi-core --no-default-features --lib &&
         cargo test --locked --package iotpi-hal --all-features --lib --tests &&
         cargo check --locked --package iotpi-hal --no-default-features --features linux &&
         cargo check --locked --package iotpi-hal --no-default-features --features pi &&
@@ -33,7 +35,7 @@ features() {
 python() {
     # Into .venv, beside what the doctor put there.
     VIRTUAL_ENV="$PWD/.venv" .venv/bin/maturin develop --quiet --locked --manifest-path iotpi-py/Cargo.toml &&
-        (cd iotpi-py && ../.venv/bin/pytest)
+        (cd iotpi-py && timeout 600 ../.venv/bin/pytest)
 }
 
 frontend() {
