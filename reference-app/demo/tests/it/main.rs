@@ -1,4 +1,5 @@
 //! The shipped programs as processes, and who may import whom.
+#![allow(clippy::unwrap_used)]
 
 mod crashes;
 mod demo;

@@ -1,4 +1,5 @@
 //! The program's command line. What the hub does is tested where it stands, and by the demo.
+#![allow(clippy::unwrap_used)]
 
 use std::{
     fs,
