@@ -45,6 +45,7 @@ pub struct HttpConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct AuthConfig {
     /// Networks whose requests without any credentials may deliver readings, frames and status, and nothing else.
+    /// What counts is the address that connects: behind a proxy that is the proxy's, so do not name its network here.
     /// Default none.
     pub anonymous_ingest: Vec<IpNet>,
     /// Days a login lasts. Default 30.

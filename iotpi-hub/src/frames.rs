@@ -7,7 +7,7 @@ use std::{
     collections::{HashMap, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -38,7 +38,7 @@ pub struct Shown {
 
 /// The cameras.
 #[derive(Debug)]
-pub struct Frames {
+pub(crate) struct Frames {
     slots: Mutex<HashMap<ModuleId, Arc<Slot>>>,
     max_cameras: u64,
     metrics: Arc<Metrics>,
@@ -49,6 +49,8 @@ struct Slot {
     newest: watch::Sender<Option<Arc<Shown>>>,
     viewers: AtomicU32,
     skipped: AtomicU64,
+    /// Its module was removed.
+    gone: AtomicBool,
     pace: Mutex<Pace>,
 }
 
@@ -120,14 +122,12 @@ impl Frames {
     }
 
     /// A camera's newest frame.
-    #[must_use]
-    pub fn newest(&self, module_id: &ModuleId) -> Option<Arc<Shown>> {
+    pub(crate) fn newest(&self, module_id: &ModuleId) -> Option<Arc<Shown>> {
         lock(&self.slots).get(module_id)?.newest.borrow().clone()
     }
 
     /// The cameras that have delivered, by id.
-    #[must_use]
-    pub fn names(&self) -> Vec<ModuleId> {
+    pub(crate) fn names(&self) -> Vec<ModuleId> {
         let mut names: Vec<ModuleId> = lock(&self.slots)
             .iter()
             .filter(|(_, slot)| slot.newest.borrow().is_some())
@@ -138,8 +138,7 @@ impl Frames {
     }
 
     /// A camera that has delivered, as it now is. `now` is monotonic.
-    #[must_use]
-    pub fn info(&self, module_id: &ModuleId, now: Duration) -> Option<CameraInfo> {
+    pub(crate) fn info(&self, module_id: &ModuleId, now: Duration) -> Option<CameraInfo> {
         let slot = lock(&self.slots).get(module_id).cloned()?;
         let shown = slot.newest.borrow().clone()?;
         let mut pace = lock(&slot.pace);
@@ -161,6 +160,7 @@ impl Frames {
     /// Forgets a camera; who watches it sees the end.
     pub(crate) fn remove(&self, module_id: &ModuleId) {
         if let Some(slot) = lock(&self.slots).remove(module_id) {
+            slot.gone.store(true, Relaxed);
             slot.newest.send_replace(None);
         }
     }
@@ -177,6 +177,7 @@ impl Frames {
             newest: watch::Sender::new(None),
             viewers: AtomicU32::new(0),
             skipped: AtomicU64::new(0),
+            gone: AtomicBool::new(false),
             pace: Mutex::default(),
         });
         slots.insert(module_id.clone(), Arc::clone(&slot));
@@ -230,7 +231,7 @@ impl Viewer {
                     self.frames.metrics.frames_out.add(1);
                     return Some(shown);
                 }
-                None if self.last_seq.is_some() => return None,
+                None if self.slot.as_ref().is_some_and(|slot| slot.gone.load(Relaxed)) => return None,
                 _ => self.newest.changed().await.ok()?,
             }
         }
@@ -333,10 +334,13 @@ mod tests {
         show(&frames, "a", Duration::ZERO);
         let mut viewer = frames.watch(&id("a")).unwrap();
         viewer.next().await.unwrap();
+        let mut waiting = frames.watch(&id("b")).unwrap();
 
         frames.remove(&id("a"));
+        frames.remove(&id("b"));
 
         assert!(viewer.next().await.is_none());
+        assert!(waiting.next().await.is_none());
         show(&frames, "b", Duration::ZERO);
         show(&frames, "c", Duration::ZERO);
         assert!(frames.watch(&id("d")).is_err());

@@ -200,6 +200,13 @@ impl Hub {
         Ok(())
     }
 
+    /// The module showed itself, if it is known.
+    pub(crate) fn seen(&self, id: &ModuleId) {
+        if self.inner.presence.knows(id) && self.inner.presence.heard(id, self.now()) {
+            self.inner.health_bell.notify_one();
+        }
+    }
+
     /// There is room for one more module, or it is known.
     pub(crate) fn check_room_for(&self, id: &ModuleId) -> Result<()> {
         let limit = self.inner.config.limits.modules;

@@ -26,5 +26,5 @@ pub mod testing;
 pub use config::{AuthConfig, Config, HttpConfig, Limits};
 pub use error::{HubError, Result};
 pub use events::{Events, Happened};
-pub use frames::{Frames, Shown};
+pub use frames::Shown;
 pub use hub::Hub;

@@ -35,7 +35,7 @@ const DRAIN: Duration = Duration::from_secs(2);
 const BUFFER_BYTES: usize = 64 * 1024;
 /// What may wait unsent in the kernel for each connection. Without it the kernel would queue megabytes of frames for a slow
 /// viewer (tcp(7), TCP_NOTSENT_LOWAT).
-const UNSENT_BYTES: u32 = 128 * 1024;
+const UNSENT_BYTES: u32 = 32 * 1024;
 /// After accepting failed (out of file descriptors, say), a moment for connections to go away.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 

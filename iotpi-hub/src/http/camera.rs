@@ -247,9 +247,7 @@ async fn snapshot(
     caller.may_read()?;
     let camera = hub.the_camera(query.module_id)?;
     let shown = hub
-        .inner
-        .frames
-        .newest(&camera)
+        .newest_frame(&camera)
         .ok_or_else(|| HubError::not_found(format!("camera `{camera}` has delivered no frame yet")))?;
     // The moment of arrival keeps tags of two runs of the hub apart.
     let etag = format!("\"{}-{}\"", shown.received_at.as_micros(), shown.seq);

@@ -79,7 +79,7 @@ impl FromRequestParts<Hub> for Caller {
         })?;
         let caller = hub.identify(&credential).await?;
         if let Some(module) = caller.module_id() {
-            hub.heard(module).await?;
+            hub.seen(module);
         }
         Ok(caller)
     }

@@ -226,7 +226,7 @@ impl Hub {
                     () = &mut patience => return Ok(claimed),
                     () = self.stopping().cancelled() => return Ok(claimed),
                     () = tokio::time::sleep(HEARD_WHILE_WAITING) => {
-                        self.inner.presence.heard(module_id, self.now());
+                        self.seen(module_id);
                     }
                 }
             }

@@ -1,12 +1,14 @@
 //! Showing frames and finding cameras.
 
+use std::sync::Arc;
+
 use iotpi_core::{CameraInfo, Event, Frame, FrameReceipt, ModuleId};
 
 use crate::{
     Hub,
     auth::Caller,
     error::{HubError, Result},
-    frames::Viewer,
+    frames::{Shown, Viewer},
 };
 
 impl Hub {
@@ -27,6 +29,12 @@ impl Hub {
             self.events().publish(Event::Camera { camera });
         }
         Ok(showing.receipt)
+    }
+
+    /// A camera's newest frame.
+    #[must_use]
+    pub fn newest_frame(&self, module_id: &ModuleId) -> Option<Arc<Shown>> {
+        self.inner.frames.newest(module_id)
     }
 
     /// A camera that has delivered, as it now is.

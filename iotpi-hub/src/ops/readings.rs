@@ -69,12 +69,11 @@ impl Hub {
         self.inner.metrics.readings.add(stored);
 
         let modules: BTreeSet<_> = readings.iter().map(|r| &r.module_id).collect();
-        let mut told = modules.iter().any(|id| self.inner.presence.heard(id, now));
-        for id in &new_modules {
-            self.announce_module(id).await?;
-            told = true;
+        let mut told = false;
+        for id in &modules {
+            told |= self.inner.presence.heard(id, now);
         }
-        if told {
+        if told || !new_modules.is_empty() {
             self.inner.health_bell.notify_one();
         }
         for reading in readings {
