@@ -18,15 +18,15 @@ look() {
     fi
 }
 
-lint() { look "clippy $1" cargo clippy --quiet --locked --all-targets "${@:2}" -- --deny warnings; }
+lint() { look "clippy $1" cargo clippy --quiet --locked "${@:2}" -- --deny warnings; }
 
 look rustfmt cargo fmt --all --check
-lint 'all that is built by default'
-lint 'the Python extension and the benches' --package iotpi-py --package iotpi-benches
-lint 'the vocabulary alone' --package iotpi-core --no-default-features
-lint 'every device' --package iotpi-hal --package iotpi-modules --all-features
-lint 'a Pi without twins' --package iotpi-hal --no-default-features --features pi,linux
-lint 'a hub without dashboard' --package iotpi-hub --no-default-features
+lint 'all that is built by default' --all-targets
+lint 'the Python extension and the benches' --all-targets --package iotpi-py --package iotpi-benches
+lint 'the vocabulary alone' --lib --package iotpi-core --no-default-features
+lint 'every device' --all-targets --package iotpi-hal --package iotpi-modules --all-features
+lint 'a Pi without twins' --lib --package iotpi-hal --no-default-features --features pi,linux
+lint 'a hub without dashboard' --all-targets --package iotpi-hub --no-default-features
 look rustdoc env RUSTDOCFLAGS='--deny warnings' cargo doc --quiet --locked --no-deps
 look layers cargo test --quiet --locked --package iotpi-demo --test it layers
 look cargo-deny cargo deny --all-features check bans licenses sources

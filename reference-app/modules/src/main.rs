@@ -57,7 +57,7 @@ struct Run {
     /// Takes one reading or picture, or what commands are waiting, and ends: for cron. Fails when the device or hub does.
     #[arg(long)]
     once: bool,
-    /// The hub, http://HOST[:PORT].
+    /// The hub, `http://HOST:PORT`.
     #[arg(long, value_name = "URL", env = "IOTPI_URL")]
     hub: Option<String>,
     /// A file with the module's token. Otherwise IOTPI_TOKEN, or what the settings file says.

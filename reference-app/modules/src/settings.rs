@@ -19,7 +19,7 @@ const DEFAULT_EVERY_SECS: f64 = 10.0;
 pub struct Settings {
     /// The module's id at the hub.
     pub id: ModuleId,
-    /// The hub, `http://HOST[:PORT]`. Default `http://127.0.0.1:8000`.
+    /// The hub, `http://HOST:PORT`. Default `http://127.0.0.1:8000`.
     hub: Option<String>,
     /// The module's token.
     token: Option<String>,
