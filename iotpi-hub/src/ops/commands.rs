@@ -338,23 +338,25 @@ impl Hub {
         const AFTER_A_FAILURE: Duration = Duration::from_secs(5);
         let mut swept = self.sweep().await;
         loop {
-            let pause = match &swept {
-                Ok(()) => lock(&self.inner.commands.due).map(|due| due.0.since(self.now().steady.0)),
-                Err(error) => {
-                    tracing::error!(error = error as &dyn std::error::Error, "commands could not be swept");
-                    Some(AFTER_A_FAILURE)
+            if let Err(error) = swept {
+                tracing::error!(error = &error as &dyn std::error::Error, "commands could not be swept");
+                // The bell is not listened to: a store that fails at once would keep this loop, and nobody else, busy.
+                tokio::select! {
+                    () = self.stopping().cancelled() => return,
+                    () = tokio::time::sleep(AFTER_A_FAILURE) => {}
                 }
-            };
+                swept = self.sweep().await;
+                continue;
+            }
+            let due = *lock(&self.inner.commands.due);
+            // Without anything due, the bell alone wakes it; a day is as good as never.
+            let pause = due.map_or(Duration::from_secs(86_400), |due| due.0.since(self.now().steady.0));
             tokio::select! {
                 () = self.stopping().cancelled() => return,
                 () = self.inner.commands.due_bell.notified() => {}
-                // Without anything due, the bell alone wakes it; a day is as good as never.
-                () = tokio::time::sleep(pause.unwrap_or(Duration::from_secs(86_400))) => {}
+                () = tokio::time::sleep(pause) => {}
             }
-            swept = match swept {
-                Ok(()) => self.sweep_if_due().await,
-                Err(_) => self.sweep().await,
-            };
+            swept = self.sweep_if_due().await;
         }
     }
 

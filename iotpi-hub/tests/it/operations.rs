@@ -31,6 +31,21 @@ async fn a_hub_whose_store_is_gone_says_it_fails() {
 }
 
 #[tokio::test]
+async fn a_store_that_fails_in_the_background_leaves_the_hub_answering() {
+    let api = Api::standing_still().await;
+    api.lamp().await;
+    api.post("/api/modules/led/control", json!({"action": "set", "expires_in": 10})).ok().await;
+
+    api.hub.hub().store().close().await.unwrap();
+    api.hub.advance(std::time::Duration::from_secs(11));
+
+    for _ in 0..3 {
+        assert_eq!(api.open(Method::GET, "/health").send().await.status, 503);
+    }
+    api.stop().await;
+}
+
+#[tokio::test]
 async fn metrics_count_what_went_through() {
     let api = Api::start().await;
     let viewer = api.token(Role::Viewer).await;
