@@ -75,8 +75,8 @@ pub(crate) struct Inner {
     pub(crate) has_users: AtomicBool,
     /// The machine's own name.
     pub(crate) host_name: String,
-    /// Rung when a module's health may have changed.
-    pub(crate) health_bell: Notify,
+    /// Rung when there may be something to tell of a module.
+    pub(crate) module_bell: Notify,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
 }
@@ -129,7 +129,7 @@ impl Hub {
             first_admin: FirstAdmin::default(),
             has_users,
             host_name: gethostname::gethostname().to_string_lossy().to_ascii_lowercase(),
-            health_bell: Notify::new(),
+            module_bell: Notify::new(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             started_at: now.wall,
@@ -139,7 +139,7 @@ impl Hub {
         };
         let hub = Self { inner: Arc::new(inner) };
         hub.inner.tasks.spawn(hub.clone().sweep_commands());
-        hub.inner.tasks.spawn(hub.clone().watch_health());
+        hub.inner.tasks.spawn(hub.clone().watch_modules());
         Ok(hub)
     }
 
@@ -195,7 +195,7 @@ impl Hub {
             self.inner.store.touch(&[(id.clone(), now.wall)], now).await?;
         }
         if self.inner.presence.heard(id, now) {
-            self.inner.health_bell.notify_one();
+            self.inner.module_bell.notify_one();
         }
         Ok(())
     }
@@ -203,7 +203,7 @@ impl Hub {
     /// The module showed itself, if it is known.
     pub(crate) fn seen(&self, id: &ModuleId) {
         if self.inner.presence.knows(id) && self.inner.presence.heard(id, self.now()) {
-            self.inner.health_bell.notify_one();
+            self.inner.module_bell.notify_one();
         }
     }
 
@@ -217,8 +217,8 @@ impl Hub {
         }
     }
 
-    /// The one task that notices silence, tells of it, and writes down who was heard.
-    async fn watch_health(self) {
+    /// The one task that tells of modules: what changed and who fell silent; and writes down who was heard.
+    async fn watch_modules(self) {
         let mut save = tokio::time::interval(SAVE_PRESENCE_EVERY);
         let mut look = tokio::time::interval(LOOK_FOR_SILENCE_EVERY);
         save.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -227,18 +227,20 @@ impl Hub {
             tokio::select! {
                 () = self.inner.stop.cancelled() => break,
                 _ = save.tick() => self.save_presence().await,
-                _ = look.tick() => self.tell_health().await,
-                () = self.inner.health_bell.notified() => self.tell_health().await,
+                _ = look.tick() => self.tell_of_modules().await,
+                () = self.inner.module_bell.notified() => self.tell_of_modules().await,
             }
         }
         // Requests in flight may still be heard; what they add is the next start's loss.
         self.save_presence().await;
     }
 
-    async fn tell_health(&self) {
-        for id in self.inner.presence.changed(self.now()) {
-            if let Err(error) = self.announce_module(&id).await {
-                tracing::warn!(module = %id, error = &error as &dyn std::error::Error, "health could not be told");
+    async fn tell_of_modules(&self) {
+        for id in self.inner.presence.to_tell(self.now()) {
+            if let Err(error) = self.tell_of(&id).await {
+                tracing::warn!(module = %id, error = &error as &dyn std::error::Error, "a change could not be told");
+                // Tried again at the next look.
+                self.inner.presence.changed(&id);
             }
         }
     }

@@ -3,18 +3,25 @@
 //! Silence is measured in steady time, so that a stepped clock makes nobody late.
 
 use std::{
-    collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    collections::{BTreeSet, HashMap},
+    sync::Mutex,
     time::Duration,
 };
 
 use iotpi_core::{Health, Manifest, ModuleId, Timestamp};
 
-use crate::store::{ModuleRecord, Now, Steady};
+use crate::{
+    hub::lock,
+    store::{ModuleRecord, Now, Steady},
+};
 
-/// Who was heard when.
+/// Who was heard when, and of whom there is something to tell.
 #[derive(Debug, Default)]
-pub(crate) struct Presence(Mutex<HashMap<ModuleId, Seen>>);
+pub(crate) struct Presence {
+    seen: Mutex<HashMap<ModuleId, Seen>>,
+    /// Modules that registered, reported a state or were removed since everybody was told.
+    changed: Mutex<BTreeSet<ModuleId>>,
+}
 
 #[derive(Debug)]
 struct Seen {
@@ -44,22 +51,22 @@ impl Presence {
             unsaved: false,
         };
         seen.told = seen.health(now);
-        self.lock().insert(record.id.clone(), seen);
+        lock(&self.seen).insert(record.id.clone(), seen);
     }
 
     /// How many modules there are.
     pub(crate) fn count(&self) -> u64 {
-        self.lock().len() as u64
+        lock(&self.seen).len() as u64
     }
 
     /// Whether there is such a module.
     pub(crate) fn knows(&self, id: &ModuleId) -> bool {
-        self.lock().contains_key(id)
+        lock(&self.seen).contains_key(id)
     }
 
     /// The module was heard. Answers whether its health is no longer what everybody was told.
     pub(crate) fn heard(&self, id: &ModuleId, now: Now) -> bool {
-        let mut all = self.lock();
+        let mut all = lock(&self.seen);
         let seen = all.entry(id.clone()).or_insert_with(|| Seen {
             heard: None,
             heartbeat: heartbeat(None),
@@ -74,7 +81,7 @@ impl Presence {
 
     /// The module promised another heartbeat.
     pub(crate) fn registered(&self, id: &ModuleId, manifest: &Manifest) {
-        if let Some(seen) = self.lock().get_mut(id) {
+        if let Some(seen) = lock(&self.seen).get_mut(id) {
             seen.heartbeat = heartbeat(Some(manifest));
             seen.registered = true;
         }
@@ -82,50 +89,55 @@ impl Presence {
 
     /// Whether the module has said what it offers.
     pub(crate) fn is_registered(&self, id: &ModuleId) -> bool {
-        self.lock().get(id).is_some_and(|seen| seen.registered)
+        lock(&self.seen).get(id).is_some_and(|seen| seen.registered)
     }
 
     /// The module was removed.
     pub(crate) fn forget(&self, id: &ModuleId) {
-        self.lock().remove(id);
+        lock(&self.seen).remove(id);
     }
 
     /// Its health and when it was last heard.
     pub(crate) fn of(&self, id: &ModuleId, now: Now) -> (Health, Option<Timestamp>) {
-        self.lock()
+        lock(&self.seen)
             .get(id)
             .map_or((Health::Unknown, None), |seen| (seen.health(now), seen.heard.map(|(at, _)| at)))
     }
 
     /// Its health, of which everybody is being told.
     pub(crate) fn told(&self, id: &ModuleId, now: Now) {
-        if let Some(seen) = self.lock().get_mut(id) {
+        if let Some(seen) = lock(&self.seen).get_mut(id) {
             seen.told = seen.health(now);
         }
     }
 
-    /// The modules whose health is no longer what everybody was told.
-    pub(crate) fn changed(&self, now: Now) -> Vec<ModuleId> {
-        self.lock()
-            .iter()
-            .filter(|(_, seen)| seen.told != seen.health(now))
-            .map(|(id, _)| id.clone())
-            .collect()
+    /// The module is not what it was when everybody was told.
+    pub(crate) fn changed(&self, id: &ModuleId) {
+        lock(&self.changed).insert(id.clone());
+    }
+
+    /// The modules to tell of: those that changed, and those whose health is no longer what everybody was told. Asked
+    /// again, the former are not named again.
+    pub(crate) fn to_tell(&self, now: Now) -> BTreeSet<ModuleId> {
+        let mut ids = std::mem::take(&mut *lock(&self.changed));
+        ids.extend(
+            lock(&self.seen)
+                .iter()
+                .filter(|(_, seen)| seen.told != seen.health(now))
+                .map(|(id, _)| id.clone()),
+        );
+        ids
     }
 
     /// Who was heard since the last time this was asked.
     pub(crate) fn unsaved(&self) -> Vec<(ModuleId, Timestamp)> {
-        self.lock()
+        lock(&self.seen)
             .iter_mut()
             .filter_map(|(id, seen)| {
                 let unsaved = std::mem::take(&mut seen.unsaved);
                 seen.heard.filter(|_| unsaved).map(|(at, _)| (id.clone(), at))
             })
             .collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<ModuleId, Seen>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -260,8 +260,8 @@ impl Hub {
         self.heard(module_id).await?;
         let now = self.now();
         if let Some(state) = &report.state {
-            let record = self.store().report_state(module_id, state, now).await?;
-            self.tell_of(record);
+            self.store().report_state(module_id, state, now).await?;
+            self.changed(module_id);
         }
         let command = match &report.command {
             None => None,
@@ -364,7 +364,7 @@ impl Hub {
     #[cfg(feature = "testing")]
     pub(crate) fn look_at_the_clock(&self) {
         self.inner.commands.due_bell.notify_one();
-        self.inner.health_bell.notify_one();
+        self.inner.module_bell.notify_one();
     }
 }
 

@@ -38,7 +38,8 @@ impl Hub {
             self.inner.presence.restore(&record, now);
         }
         self.inner.presence.registered(id, manifest);
-        Ok(self.tell_of(record))
+        self.changed(id);
+        Ok(self.describe(record))
     }
 
     /// Removes a module with its series, commands and tokens.
@@ -55,7 +56,7 @@ impl Hub {
         self.inner.frames.remove(id);
         self.inner.commands.forget(id);
         lock(&self.inner.units).retain(|series, _| &series.module_id != id);
-        self.events().publish(Event::ModuleRemoved { module_id: id.clone() });
+        self.changed(id);
         Ok(())
     }
 
@@ -74,22 +75,26 @@ impl Hub {
         }
     }
 
-    /// Tells everybody of a module as it now is.
-    pub(crate) fn tell_of(&self, record: ModuleRecord) -> ModuleInfo {
-        self.inner.presence.told(&record.id, self.now());
-        let module = self.describe(record);
-        self.events().publish(Event::Module { module: module.clone() });
-        module
+    /// There is something to tell of a module.
+    pub(crate) fn changed(&self, id: &ModuleId) {
+        self.inner.presence.changed(id);
+        self.inner.module_bell.notify_one();
     }
 
-    /// Tells everybody of a module as it now is, if there still is one.
-    pub(crate) async fn announce_module(&self, id: &ModuleId) -> Result<()> {
-        match self.store().module(id).await? {
+    /// Tells everybody of a module as it now is. Only the one task that watches them does so, and it reads the module
+    /// afresh: two writes at the same moment cannot be told in the wrong order.
+    pub(crate) async fn tell_of(&self, id: &ModuleId) -> Result<()> {
+        let event = match self.store().module(id).await? {
             Some(record) => {
-                self.tell_of(record);
+                self.inner.presence.told(id, self.now());
+                Event::Module { module: self.describe(record) }
             }
-            None => self.inner.presence.forget(id),
-        }
+            None => {
+                self.inner.presence.forget(id);
+                Event::ModuleRemoved { module_id: id.clone() }
+            }
+        };
+        self.events().publish(event);
         Ok(())
     }
 }

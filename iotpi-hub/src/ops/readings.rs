@@ -74,7 +74,7 @@ impl Hub {
             told |= self.inner.presence.heard(id, now);
         }
         if told || !new_modules.is_empty() {
-            self.inner.health_bell.notify_one();
+            self.inner.module_bell.notify_one();
         }
         for reading in readings {
             self.events().publish(Event::Reading { reading });

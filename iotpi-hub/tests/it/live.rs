@@ -254,3 +254,31 @@ async fn a_module_that_falls_silent_is_told_of() {
     assert_eq!(told, ["late", "offline"]);
     api.stop().await;
 }
+
+#[tokio::test]
+async fn the_last_that_is_told_of_a_module_is_how_it_is() {
+    let api = Api::standing_still().await;
+    let token = api.lamp().await;
+    let mut live = Live::connect(&api).await;
+    live.subscribe(json!({"kinds": ["module"]})).await;
+
+    // Registrations and reports of one module at the same moment, and then one last word.
+    let many = (0..40).map(|n| {
+        let (api, token) = (&api, &token);
+        async move {
+            api.post("/api/modules/led/status", json!({"state": {"n": n}})).token(token).ok().await;
+            api.put("/api/modules/led", json!({"description": "again"})).token(token).ok().await;
+        }
+    });
+    futures_util::future::join_all(many).await;
+    api.post("/api/modules/led/status", json!({"state": {"n": "last"}})).token(&token).ok().await;
+
+    let mut told = live.hear().await;
+    while told["module"]["state"]["n"] != "last" {
+        told = live.hear().await;
+    }
+    assert_eq!(told["module"]["manifest"]["description"], "again");
+    api.delete("/api/modules/led").ok().await;
+    assert_eq!(live.hear().await["type"], "module_removed");
+    api.stop().await;
+}
