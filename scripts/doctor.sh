@@ -29,7 +29,7 @@ or_fail() {
     fi
     rm -f "$log"
 }
-OFFLINE='connect this machine to the network (a proxy is set with HTTPS_PROXY), then run the same command again'
+OFFLINE='connect this machine to the network (a proxy is set with HTTPS_PROXY), unless it says something else above; then run the same command again'
 
 # packages WHY NAME...: installs Debian packages.
 packages() {
@@ -46,7 +46,7 @@ packages() {
         $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"
 }
 
-rust() {
+need_rust() {
     local wanted found
     wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
     have cargo || [ ! -x "$HOME/.cargo/bin/cargo" ] || fail 'cargo is installed, but not on the PATH' ". $HOME/.cargo/env"
@@ -57,11 +57,11 @@ rust() {
     or_fail 'the Rust crates could not be fetched' "$OFFLINE" cargo fetch --locked
 }
 
-node() {
+need_node() {
     local wanted found
     wanted=$(sed -n 's/.*"node": ">=\(.*\)".*/\1/p' frontend/package.json)
     have node || fail "there is no Node.js; $wanted or newer is needed" 'install it from https://nodejs.org (or: https://github.com/nvm-sh/nvm)'
-    found=$(command node --version | tr -d v)
+    found=$(node --version | tr -d v)
     at_least "$wanted" "$found" || fail "Node.js $found is too old; $wanted or newer is needed" 'install a newer one from https://nodejs.org'
     have npm || fail 'there is no npm' 'install it (Debian: apt-get install npm)'
     if ! cmp -s frontend/package-lock.json frontend/node_modules/.installed; then
@@ -71,7 +71,7 @@ node() {
     fi
 }
 
-python() {
+need_python() {
     local found tools
     have python3 || packages 'Python' python3
     found=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
@@ -92,12 +92,12 @@ python() {
 }
 
 # For cameras on V4L2: bindings are made from the kernel's headers.
-libclang() {
+need_libclang() {
     compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null || compgen -G '/usr/lib*/*/libclang*.so*' >/dev/null ||
         [ -n "${LIBCLANG_PATH:-}" ] || packages 'the V4L2 camera' libclang-dev
 }
 
-browser() {
+need_browser() {
     local place
     [ -z "${CHROMIUM:-}" ] || return 0
     for place in chromium chromium-browser google-chrome; do
@@ -106,13 +106,13 @@ browser() {
     packages 'the tests of the dashboard look at it in Chromium' chromium
 }
 
-deny() {
+need_deny() {
     have cargo-deny || [ -x .venv/bin/cargo-deny ] && return 0
     say 'building cargo-deny into .venv, once: this takes some minutes'
     or_fail 'cargo-deny could not be built' "$OFFLINE" cargo install --locked --root .venv cargo-deny
 }
 
-port() {
+need_port() {
     local port=${PORT:-8000} who
     if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
         who=$(have ss && ss -ltnpH "sport = :$port" 2>/dev/null | sed -n 's/.*users:(("\([^"]*\)",pid=\([0-9]*\).*/ by \1 (process \2)/p' | head -n1)
@@ -122,15 +122,15 @@ port() {
 
 for door in "$@"; do
     case $door in
-        port) port ;;
-        ui) node ;;
-        rust | bench) rust ;;
-        demo) rust; node ;;
-        v4l) libclang ;;
-        wheel) rust; python ;;
-        check) rust; node; python; libclang; deny ;;
-        bless) rust; node; python ;;
-        test) rust; node; python; libclang; browser ;;
+        port) need_port ;;
+        ui) need_node ;;
+        rust | bench) need_rust ;;
+        demo) need_rust; need_node ;;
+        v4l) need_libclang ;;
+        wheel) need_rust; need_python ;;
+        check) need_rust; need_node; need_python; need_libclang; need_deny ;;
+        bless) need_rust; need_node; need_python ;;
+        test) need_rust; need_node; need_python; need_libclang; need_browser ;;
         *) fail "nobody knows what \`$door\` needs" 'see the end of scripts/doctor.sh' ;;
     esac
 done
