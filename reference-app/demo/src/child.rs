@@ -135,3 +135,8 @@ async fn pass_on(
 pub fn say(line: impl AsRef<str>) {
     let _ = writeln!(std::io::stderr(), "{}", line.as_ref());
 }
+
+/// Tells a line on standard output: what a person or a program that started the demo wants to know.
+pub fn tell(line: impl AsRef<str>) {
+    let _ = writeln!(std::io::stdout(), "{}", line.as_ref());
+}

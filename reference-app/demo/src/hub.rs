@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use crate::{
-    child::{ENDS_WITH_STDIN, Programs, Running, say},
+    child::{ENDS_WITH_STDIN, Programs, Running, say, tell},
     supervise,
 };
 
@@ -127,7 +127,7 @@ async fn keep_up(mut running: Running, mut command: Command, mut asked: oneshot:
                 Ok((running, announced)) => {
                     backoff.succeeded();
                     if let Some(code) = announced.code {
-                        println!("first admin code: {code}");
+                        tell(format!("first admin code: {code}"));
                     }
                     break running;
                 }

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
-    child::{Programs, say},
+    child::{Programs, say, tell},
     modules::CameraSource,
 };
 
@@ -95,15 +95,15 @@ async fn start(args: &Args) -> anyhow::Result<Started> {
     }
     modules.close();
 
-    println!("hub: {}", hub.url());
+    tell(format!("hub: {}", hub.url()));
     match hub.first_admin_code() {
         Some(code) => {
-            println!("first admin code: {code}");
-            println!("Open {} and make yourself the first admin with that code.", hub.url());
+            tell(format!("first admin code: {code}"));
+            tell(format!("Open {} and make yourself the first admin with that code.", hub.url()));
         }
-        None => println!("An admin exists already: open {} and log in.", hub.url()),
+        None => tell(format!("An admin exists already: open {} and log in.", hub.url())),
     }
-    println!("Running: the hub and the modules {}. Ctrl-C ends all of them.", modules::NAMES.join(", "));
+    tell(format!("Running: the hub and the modules {}. Ctrl-C ends all of them.", modules::NAMES.join(", ")));
     Ok(Started { hub, modules, stop_modules })
 }
 
@@ -111,10 +111,10 @@ impl Started {
     /// Modules first: they can still tell the hub how they left their devices.
     async fn end(self) {
         let asked_at = Instant::now();
-        println!("Ending: modules first, then the hub.");
+        tell("Ending: modules first, then the hub.");
         self.stop_modules.cancel();
         self.modules.wait().await;
         self.hub.end(ALL_ENDED_WITHIN.saturating_sub(asked_at.elapsed())).await;
-        println!("Everything ended in {:.1} s.", asked_at.elapsed().as_secs_f64());
+        tell(format!("Everything ended in {:.1} s.", asked_at.elapsed().as_secs_f64()));
     }
 }
