@@ -130,7 +130,7 @@ async fn all(store: &dyn Store) -> anyhow::Result<Vec<TokenRecord>> {
 }
 
 fn print_list(tokens: &[TokenRecord]) {
-    println!("{:36}  {:8}  {:24}  {:24}  {:27}  LAST USED", "ID", "ROLE", "NAME", "MODULE", "MADE");
+    println!("{:36}  {:8}  {:24}  {:24}  {:27}  LAST USED (HOUR)", "ID", "ROLE", "NAME", "MODULE", "MADE");
     for token in tokens {
         let module = token.module_id.as_ref().map_or("", ModuleId::as_str);
         let used = token.last_used_at.as_ref().map_or_else(|| "never".to_owned(), Timestamp::to_string);
