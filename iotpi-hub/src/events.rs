@@ -3,11 +3,13 @@
 //! Best effort: a listener that falls behind is told how far, and asks for the present. Deliberately absent: a log of
 //! events. What must survive is in the store.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use axum::extract::ws::Utf8Bytes;
 use iotpi_core::{Event, LiveMessage, NumberedEvent};
 use tokio::sync::broadcast;
+
+use crate::lock::lock;
 
 /// One event and, once somebody wants it, its wire form: made once, shared by all.
 #[derive(Debug)]
@@ -56,26 +58,22 @@ impl Events {
     /// The number of the newest event.
     #[must_use]
     pub fn seq(&self) -> u64 {
-        *self.lock()
+        *lock(&self.seq)
     }
 
     /// Everything from now on, and the number of the newest event before.
     #[must_use]
     pub fn listen(&self) -> (u64, broadcast::Receiver<Arc<Happened>>) {
-        let seq = self.lock();
+        let seq = lock(&self.seq);
         (*seq, self.sender.subscribe())
     }
 
     pub(crate) fn publish(&self, event: Event) {
         // Numbered and sent under one lock, so that listeners see numbers rise.
-        let mut seq = self.lock();
+        let mut seq = lock(&self.seq);
         *seq += 1;
         let numbered = NumberedEvent { seq: *seq, event };
         // Nobody listening is not an error.
         let _ = self.sender.send(Arc::new(Happened { numbered, wire: OnceLock::new() }));
-    }
-
-    fn lock(&self) -> MutexGuard<'_, u64> {
-        self.seq.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use crate::{
     error::{HubError, Result},
-    hub::lock,
+    lock::lock,
     metrics::Metrics,
 };
 

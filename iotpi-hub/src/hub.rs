@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
+    sync::{Arc, Mutex, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -254,9 +254,4 @@ impl Hub {
             tracing::warn!(error = &error as &dyn std::error::Error, "last_seen could not be saved");
         }
     }
-}
-
-/// A lock held for a moment; a panic elsewhere does not spoil what it guards.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -11,7 +11,7 @@ use std::{
 use iotpi_core::{Health, Manifest, ModuleId, Timestamp};
 
 use crate::{
-    hub::lock,
+    lock::lock,
     store::{ModuleRecord, Now, Steady},
 };
 

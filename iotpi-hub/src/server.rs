@@ -26,7 +26,7 @@ use tower_service::Service as _;
 use crate::{
     Hub,
     http::{Peer, problem, router},
-    hub::lock,
+    lock::lock,
 };
 
 /// Requests in flight have so long to finish when the hub stops.

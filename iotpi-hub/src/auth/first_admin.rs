@@ -1,8 +1,8 @@
 //! The one-time code with which the first admin is made.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
-use crate::{auth::secret, error::Result, store::SecretHash};
+use crate::{auth::secret, error::Result, lock::lock, store::SecretHash};
 
 /// Letters and digits nobody mistakes for one another (Crockford's base 32).
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
@@ -24,23 +24,19 @@ impl FirstAdmin {
             }
             code.push(char::from(ALPHABET[usize::from(byte % 32)]));
         }
-        *self.lock() = Some(of(&code));
+        *lock(&self.code) = Some(of(&code));
         Ok(code)
     }
 
     /// Whether it is the present code, however it is spelt.
     pub(crate) fn is(&self, code: &str) -> bool {
         // Two SHA-256 are compared: the time it takes tells nothing about the code.
-        self.lock().is_some_and(|kept| kept == of(code))
+        lock(&self.code).is_some_and(|kept| kept == of(code))
     }
 
     /// The code has done its work.
     pub(crate) fn used(&self) {
-        *self.lock() = None;
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<SecretHash>> {
-        self.code.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.code) = None;
     }
 }
 

@@ -3,11 +3,14 @@
 use std::{
     collections::{HashMap, VecDeque},
     net::{IpAddr, Ipv6Addr},
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
     time::Duration,
 };
 
-use crate::error::{HubError, Result};
+use crate::{
+    error::{HubError, Result},
+    lock::lock,
+};
 
 const FAILURES: usize = 10;
 const WINDOW: Duration = Duration::from_secs(60);
@@ -24,7 +27,7 @@ impl Throttle {
     /// Counts an attempt as failed before it is made, so that many at once do not slip through; [`Self::succeeded`]
     /// takes it back. `now` is monotonic.
     pub(crate) fn attempt(&self, from: IpAddr, now: Duration) -> Result<()> {
-        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failed = lock(&self.failed);
         let network = network(from);
         if failed.len() >= MAX_NETWORKS && !failed.contains_key(&network) {
             failed.retain(|_, times| times.back().is_some_and(|t| now.saturating_sub(*t) < WINDOW));
@@ -49,7 +52,7 @@ impl Throttle {
 
     /// The last attempt was a good one.
     pub(crate) fn succeeded(&self, from: IpAddr) {
-        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failed = lock(&self.failed);
         let network = network(from);
         if let Some(times) = failed.get_mut(&network) {
             times.pop_back();

@@ -22,7 +22,7 @@ use super::problem;
 use crate::{
     Hub,
     error::{HubError, Result},
-    hub::lock,
+    lock::lock,
 };
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

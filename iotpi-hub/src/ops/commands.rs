@@ -18,7 +18,7 @@ use crate::{
     Hub,
     auth::Caller,
     error::{HubError, Result},
-    hub::lock,
+    lock::lock,
     store::{CommandOrder, LeaseTerms, Steady},
 };
 

@@ -8,7 +8,7 @@ use crate::{
     Hub,
     auth::Caller,
     error::{HubError, Result},
-    hub::lock,
+    lock::lock,
     ops::commands,
     store::ModuleRecord,
 };

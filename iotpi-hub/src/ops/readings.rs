@@ -8,7 +8,7 @@ use crate::{
     Hub,
     auth::Caller,
     error::{HubError, Result},
-    hub::lock,
+    lock::lock,
     store::{Now, SeriesKey, StoreError},
 };
 
