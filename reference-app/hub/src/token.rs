@@ -29,7 +29,7 @@ pub enum TokenCommand {
         /// Revokes the token of that name, if there is one.
         #[arg(long)]
         replace: bool,
-        /// What the token is for, [a-z0-9][a-z0-9_-]{0,63}; no two tokens have the same name. With role `module` it may be
+        /// What the token is for, `[a-z0-9][a-z0-9_-]{0,63}`; no two tokens have the same name. With role `module` it may be
         /// left out and is then the module's id.
         #[arg(required_unless_present = "module")]
         name: Option<UserName>,
