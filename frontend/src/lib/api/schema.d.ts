@@ -614,7 +614,7 @@ export interface components {
     CameraSpec: {
       /**
        * Format: double
-       * @description Frames a second it aims at.
+       * @description Frames a second it aims at, up to 1,000.
        */
       fps: number;
       /**
@@ -1751,12 +1751,13 @@ export interface operations {
         'multipart/form-data': {
           /** @description The picture; `file` and `image` are good names for the field too. */
           frame: string;
-          module_id?: components['schemas']['ModuleId'] | null;
+          /** @description Whose camera. */
+          module_id?: components['schemas']['ModuleId'];
           /**
            * Format: double
            * @description When the picture was taken: Unix seconds or RFC 3339.
            */
-          timestamp?: number | null;
+          timestamp?: number;
         };
       };
     };
