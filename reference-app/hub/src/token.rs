@@ -1,6 +1,8 @@
 //! `iotpi-hub token`: works on the store itself, so also while no hub runs, and without anybody's password. Who may
 //! read the data folder is its admin anyway.
 
+use std::path::Path;
+
 use anyhow::{Context, bail};
 use clap::{Subcommand, ValueEnum};
 use iotpi_core::{ModuleId, SystemClock, Timestamp, UserName};
@@ -77,6 +79,12 @@ impl From<RoleWord> for Role {
 /// Does what was asked on the store of that place.
 pub fn run(place: &Place, command: TokenCommand) -> anyhow::Result<()> {
     let url = place.config(None)?.store;
+    if let Some(file) = url.strip_prefix("sqlite://").filter(|file| !Path::new(file).exists()) {
+        // Fine before the first start; a surprise when the folder was mistyped.
+        eprintln!(
+            "iotpi-hub: there is no database at {file} yet; a new one is made. If a hub runs, is --data its folder?"
+        );
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let store = store::open(&url).await.with_context(|| format!("the store {url} cannot be used"))?;
