@@ -59,3 +59,12 @@ pub mod testing;
 mod together;
 #[cfg(feature = "client")]
 pub use with_client::*;
+
+// The Rust in the project's own pages compiles, too.
+#[cfg(all(doctest, feature = "client"))]
+mod pages {
+    #[doc = include_str!("../../README.md")]
+    struct Readme;
+    #[doc = include_str!("../../docs/howto/sensor.md")]
+    struct AddASensor;
+}
