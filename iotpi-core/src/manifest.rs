@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{ActionName, ModuleId, Quantity, SensorType, Timestamp, Unit};
+use crate::{ActionName, Delivery, ModuleId, Quantity, SensorType, Timestamp, Unit};
 
 /// The most measures, and the most actions, a manifest may have.
 pub const MAX_MANIFEST_ENTRIES: usize = 64;
@@ -203,6 +203,9 @@ pub struct ModuleInfo {
     pub state: Option<Map<String, Value>>,
     /// When it reported that state.
     pub state_at: Option<Timestamp>,
+    /// How many of its numbered readings arrived; null when it does not number them.
+    #[serde(default)]
+    pub delivery: Option<Delivery>,
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! What was measured, by whom, when: quantities, samples and readings.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{ModuleId, SensorType, Timestamp, Unit};
@@ -180,15 +182,66 @@ pub struct Reading {
     pub outcome: Outcome,
     /// When it was measured, by the module's clock.
     pub taken_at: Timestamp,
-    /// When the hub took it in, by the hub's clock; nothing before it did.
+    /// When the hub took it in, by the hub's clock to the millisecond; nothing before it did.
     pub received_at: Option<Timestamp>,
+    /// Whose clock `taken_at` goes by.
+    pub time_source: TimeSource,
+    /// Its number among all readings of its module, if the module numbers them. Not kept with the record: a reading
+    /// that is read back has none.
+    pub number: Option<SeqNo>,
 }
 
 impl Reading {
-    /// A sample of a module, taken at a moment, not yet received.
+    /// A sample of a module, taken at a moment, not yet received and without a number.
     #[must_use]
     pub fn new(module_id: ModuleId, sample: Sample, taken_at: Timestamp) -> Self {
-        Self { module_id, quantity: sample.quantity, outcome: sample.outcome, taken_at, received_at: None }
+        Self {
+            module_id,
+            quantity: sample.quantity,
+            outcome: sample.outcome,
+            taken_at,
+            received_at: None,
+            time_source: TimeSource::Module,
+            number: None,
+        }
+    }
+}
+
+/// The greatest epoch and number: what every language's numbers hold exactly, 2^53 - 1.
+pub const MAX_SEQ: u64 = (1 << 53) - 1;
+
+/// The number a module gives a reading before it first sends it, so that a hub stores it once however often it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SeqNo {
+    /// Drawn at random when a module begins to count anew (a new outbox): 1 to [`MAX_SEQ`].
+    pub epoch: u64,
+    /// 1 for the first reading of the epoch, then one more each: 1 to [`MAX_SEQ`].
+    pub seq: u64,
+}
+
+/// Whose clock says when a reading was taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum TimeSource {
+    /// The module's wall clock.
+    #[default]
+    Module,
+    /// The module knew only how long ago it was taken (its wall clock was never set): the hub's clock at arrival, less
+    /// that age.
+    Estimated,
+    /// Nobody said when: the moment of arrival.
+    Hub,
+}
+
+impl TimeSource {
+    /// Every source.
+    pub const ALL: [Self; 3] = [Self::Module, Self::Estimated, Self::Hub];
+
+    /// Whether it is the module's own clock, of which nothing needs to be said.
+    #[allow(clippy::trivially_copy_pass_by_ref)] // Serde calls it.
+    fn is_module(&self) -> bool {
+        *self == Self::Module
     }
 }
 
@@ -214,6 +267,9 @@ pub struct ReadingRecord {
     /// With a null value: why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    /// Whose clock `timestamp` goes by; the module's when left out.
+    #[serde(default, skip_serializing_if = "TimeSource::is_module")]
+    time_source: TimeSource,
 }
 
 impl From<Reading> for ReadingRecord {
@@ -226,6 +282,7 @@ impl From<Reading> for ReadingRecord {
             module_id: reading.module_id,
             timestamp: reading.taken_at,
             received_at: reading.received_at,
+            time_source: reading.time_source,
         }
     }
 }
@@ -242,6 +299,8 @@ impl TryFrom<ReadingRecord> for Reading {
             outcome,
             taken_at: wire.timestamp,
             received_at: wire.received_at,
+            time_source: wire.time_source,
+            number: None,
         })
     }
 }
@@ -274,22 +333,91 @@ pub struct NewReading {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(max_length = 200))]
     pub reason: Option<String>,
+    /// With `seq`: which count of the module `seq` belongs to. A reading that was stored under the same module, epoch and
+    /// seq before is not stored again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 9_007_199_254_740_991_u64))]
+    pub epoch: Option<u64>,
+    /// With `epoch`: the number the module gave this reading before it first sent it; 1, then one more each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 9_007_199_254_740_991_u64))]
+    pub seq: Option<u64>,
+    /// In place of `timestamp`, from a module whose wall clock was never set: seconds since it was measured, 0 to
+    /// 31,622,400 (a year). The hub places it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 0, maximum = 31_622_400))]
+    pub age: Option<f64>,
+    /// As read back from the hub: whose clock `timestamp` goes by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_source: Option<TimeSource>,
 }
 
+/// The greatest [`NewReading::age`], in seconds: 366 days.
+pub const MAX_AGE_SECS: f64 = 31_622_400.0;
+
 impl NewReading {
-    /// Becomes a reading of the given quantity, received now: the value is converted into the quantity's unit.
+    /// A value, or null for a measurement that failed, of a module; all else is left to the hub.
+    #[must_use]
+    pub fn new(module_id: ModuleId, value: Option<f64>) -> Self {
+        Self {
+            module_id,
+            kind: None,
+            value,
+            unit: None,
+            timestamp: None,
+            received_at: None,
+            reason: None,
+            epoch: None,
+            seq: None,
+            age: None,
+            time_source: None,
+        }
+    }
+
+    /// Becomes a reading of the given quantity, received now: the value is converted into the quantity's unit, and a
+    /// reading without a time gets one.
     ///
     /// # Errors
     /// [`IncompatibleUnit`] when the unit measures something else.
     pub fn received(self, quantity: Quantity, now: Timestamp) -> Result<Reading, IncompatibleUnit> {
         let outcome = outcome(&quantity, self.value, self.unit.as_ref(), self.reason)?;
+        let (taken_at, time_source) = match (self.timestamp, self.age) {
+            (Some(timestamp), _) => (timestamp, self.time_source.unwrap_or_default()),
+            (None, Some(age)) => {
+                let age = Duration::try_from_secs_f64(age).unwrap_or_default();
+                (now.minus(age), TimeSource::Estimated)
+            }
+            (None, None) => (now, TimeSource::Hub),
+        };
         Ok(Reading {
             module_id: self.module_id,
             quantity,
             outcome,
-            taken_at: self.timestamp.unwrap_or(now),
+            taken_at,
             received_at: Some(now),
+            time_source,
+            number: self.epoch.zip(self.seq).map(|(epoch, seq)| SeqNo { epoch, seq }),
         })
+    }
+}
+
+impl From<Reading> for NewReading {
+    /// A reading as its module sends it.
+    fn from(reading: Reading) -> Self {
+        let unit = reading.quantity.unit();
+        Self {
+            kind: Some(reading.quantity.name()),
+            value: reading.outcome.value(),
+            unit: Some(unit),
+            reason: reading.outcome.reason().map(str::to_owned),
+            module_id: reading.module_id,
+            timestamp: Some(reading.taken_at),
+            received_at: None,
+            epoch: reading.number.map(|n| n.epoch),
+            seq: reading.number.map(|n| n.seq),
+            age: None,
+            time_source: Some(reading.time_source).filter(|source| !source.is_module()),
+        }
     }
 }
 
@@ -337,8 +465,11 @@ pub enum NewReadings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Stored {
-    /// How many are now on disk.
+    /// How many were new and are now on disk.
     pub stored: u64,
+    /// How many had been stored before, by their numbers, and were not stored again.
+    #[serde(default)]
+    pub repeated: u64,
 }
 
 /// Readings of one series summed up over one UTC-aligned stretch of time.

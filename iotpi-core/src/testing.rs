@@ -198,6 +198,7 @@ impl Uplink for RecordingUplink {
             registered_at: Timestamp::MIN,
             state: None,
             state_at: None,
+            delivery: None,
         })
     }
 

@@ -131,13 +131,10 @@ impl Hub {
     ) -> PyResult<Pending> {
         let sensor: SensorType = id(sensor)?;
         let reading = NewReading {
-            module_id: id(module)?,
-            kind: None,
-            value: finite(value)?,
             unit: unit.map(Unit::parse).transpose().map_err(invalid)?,
             timestamp: timestamp.map(moment).transpose()?,
-            received_at: None,
             reason,
+            ..NewReading::new(id(module)?, finite(value)?)
         };
         self.ask(async move |hub| Ok(hub.record_new(&sensor, &[reading]).await?))
     }

@@ -20,9 +20,9 @@ use self::http::{Call, Http};
 pub use self::live::LiveStream;
 pub use self::{http::InvalidUrl, mjpeg::FrameStream, uplink::HubUplink};
 use crate::{
-    Bucket, CameraInfo, Command, CommandId, Frame, FrameReceipt, LeasedCommand, Manifest, ModuleId,
-    ModuleInfo, NewCommand, NewReading, Page, Reading, SensorType, StatusReceipt, StatusReport, Stored,
-    Timestamp, UplinkError,
+    Bucket, CameraInfo, Command, CommandId, DeliveryAccount, Frame, FrameReceipt, LeasedCommand, Manifest,
+    ModuleId, ModuleInfo, NewCommand, NewGap, NewReading, Page, Reading, SensorType, StatusReceipt,
+    StatusReport, Stored, Timestamp, UplinkError,
 };
 
 /// How long a request may take, from the first byte sent to the last one read.
@@ -153,7 +153,33 @@ impl HubClient {
     /// # Errors
     /// [`UplinkError`]; `Unprocessable` with a pointer to the first reading that cannot be.
     pub async fn record(&self, readings: &[Reading]) -> Result<Stored, UplinkError> {
+        let readings: Vec<_> = readings.iter().cloned().map(NewReading::from).collect();
+        self.deliver(&readings).await
+    }
+
+    /// Delivers readings as anybody may send them, each with its type: stored when it returns, all or none. At most 1,000.
+    ///
+    /// # Errors
+    /// [`UplinkError`]; `Unprocessable` with a pointer to the first reading that cannot be.
+    pub async fn deliver(&self, readings: &[NewReading]) -> Result<Stored, UplinkError> {
         self.http.json(Call::post("/api/sensors").json(&readings)).await
+    }
+
+    /// Says that numbered readings of a module will never come.
+    ///
+    /// # Errors
+    /// [`UplinkError`].
+    pub async fn report_gap(&self, module_id: &ModuleId, gap: &NewGap) -> Result<(), UplinkError> {
+        let call = Call::post(format!("/api/modules/{module_id}/gaps")).json(gap);
+        self.http.bytes(call).await.map(|_| ())
+    }
+
+    /// How many of a module's numbered readings arrived.
+    ///
+    /// # Errors
+    /// [`UplinkError`].
+    pub async fn delivery(&self, module_id: &ModuleId) -> Result<DeliveryAccount, UplinkError> {
+        self.http.json(Call::get(format!("/api/modules/{module_id}/delivery"))).await
     }
 
     /// Delivers one reading as anybody may send it: unit and time may be left to the hub.

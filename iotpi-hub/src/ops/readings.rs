@@ -79,7 +79,7 @@ impl Hub {
         for reading in readings {
             self.events().publish(Event::Reading { reading });
         }
-        Ok(Stored { stored })
+        Ok(Stored { stored, repeated: 0 })
     }
 
     /// Another hub on the same store, or a removal, may have changed a series' unit behind our back: the store says so,

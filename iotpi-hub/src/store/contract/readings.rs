@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use iotpi_core::{Outcome, Quantity, Reading, SensorType, Timestamp, Unit};
+use iotpi_core::{Outcome, Quantity, Reading, SensorType, TimeSource, Timestamp, Unit};
 
 use super::{MANY, after, all, module, page, start};
 use crate::store::{PageRequest, ReadingQuery, SeriesKey, Store, StoreError};
@@ -22,6 +22,8 @@ fn temperature(of: &str, secs: i64, value: f64) -> Reading {
         outcome: Outcome::Value(value),
         taken_at: at(secs),
         received_at: Some(at(secs + 1)),
+        time_source: TimeSource::Module,
+        number: None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Records and their series. How they lie on the disk is this file's and `buckets.rs`' business alone.
 
-use iotpi_core::{ModuleId, Outcome, Quantity, Reading, SensorType, Timestamp, Unit};
+use iotpi_core::{ModuleId, Outcome, Quantity, Reading, SensorType, TimeSource, Timestamp, Unit};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
 use super::{
@@ -177,6 +177,8 @@ impl<'db> Walk<'db> {
                 outcome: outcome(row, 2)?,
                 taken_at: moment(row, 0)?,
                 received_at: maybe_moment(row, 4)?,
+                time_source: TimeSource::Module,
+                number: None,
             };
             Ok(((row.get(0)?, row.get(1)?), reading))
         })?;
@@ -210,6 +212,8 @@ pub(super) fn newest(db: &Connection, module: Option<&ModuleId>, page: &PageRequ
             outcome: outcome(row, 4)?,
             taken_at: moment(row, 3)?,
             received_at: maybe_moment(row, 6)?,
+            time_source: TimeSource::Module,
+            number: None,
         })
     })?;
     let key = |reading: &Reading| (reading.module_id.to_string(), reading.quantity.name().to_string());
