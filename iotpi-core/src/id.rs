@@ -50,6 +50,13 @@ macro_rules! id {
             }
         }
 
+        // An id and its text compare and hash alike: a map of ids is asked with a text.
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(&self.0)

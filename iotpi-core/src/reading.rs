@@ -78,10 +78,16 @@ impl Quantity {
     pub fn name(&self) -> SensorType {
         match self {
             Self::Custom { name, .. } => name.clone(),
-            named => {
-                let name = NAMED.iter().find(|(q, _, _)| q == named).map_or("custom", |(_, n, _)| n);
-                SensorType::new(name).expect("names in the table are ids")
-            }
+            named => SensorType::new(named.name_str()).expect("names in the table are ids"),
+        }
+    }
+
+    /// The same as plain text.
+    #[must_use]
+    pub fn name_str(&self) -> &str {
+        match self {
+            Self::Custom { name, .. } => name.as_str(),
+            named => NAMED.iter().find(|(q, _, _)| q == named).map_or("custom", |(_, name, _)| name),
         }
     }
 
@@ -237,6 +243,16 @@ pub enum TimeSource {
 impl TimeSource {
     /// Every source.
     pub const ALL: [Self; 3] = [Self::Module, Self::Estimated, Self::Hub];
+
+    /// The source's wire word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Module => "module",
+            Self::Estimated => "estimated",
+            Self::Hub => "hub",
+        }
+    }
 
     /// Whether it is the module's own clock, of which nothing needs to be said.
     #[allow(clippy::trivially_copy_pass_by_ref)] // Serde calls it.
@@ -507,6 +523,13 @@ mod tests {
 
     fn wire(text: &str) -> Result<Reading, serde_json::Error> {
         serde_json::from_str(text)
+    }
+
+    #[test]
+    fn a_time_sources_word_is_its_wire_form() {
+        for source in TimeSource::ALL {
+            assert_eq!(serde_json::to_value(source).unwrap(), source.as_str());
+        }
     }
 
     #[test]

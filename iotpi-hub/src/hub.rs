@@ -25,6 +25,8 @@ use crate::{
 
 /// How often it is written down when modules were last heard.
 const SAVE_PRESENCE_EVERY: Duration = Duration::from_secs(30);
+/// How often the store gets to look after itself.
+const TEND_STORE_EVERY: Duration = Duration::from_secs(60);
 /// How often it is looked for modules that fell silent.
 const LOOK_FOR_SILENCE_EVERY: Duration = Duration::from_secs(1);
 
@@ -140,6 +142,7 @@ impl Hub {
         let hub = Self { inner: Arc::new(inner) };
         hub.inner.tasks.spawn(hub.clone().sweep_commands());
         hub.inner.tasks.spawn(hub.clone().watch_modules());
+        hub.inner.tasks.spawn(hub.clone().tend_store());
         Ok(hub)
     }
 
@@ -233,6 +236,21 @@ impl Hub {
         }
         // Requests in flight may still be heard; what they add is the next start's loss.
         self.save_presence().await;
+    }
+
+    /// The one task that gives the store time for its own work.
+    async fn tend_store(self) {
+        let mut due = tokio::time::interval(TEND_STORE_EVERY);
+        due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = self.inner.stop.cancelled() => return,
+                _ = due.tick() => {}
+            }
+            if let Err(error) = self.inner.store.tend(self.now()).await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the store could not be tended");
+            }
+        }
     }
 
     async fn tell_of_modules(&self) {

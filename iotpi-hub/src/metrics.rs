@@ -47,6 +47,7 @@ pub(crate) struct Metrics {
     /// Answered requests by the first digit of their status, 1 to 5.
     requests: [Counter; 5],
     pub(crate) readings: Counter,
+    pub(crate) readings_repeated: Counter,
     pub(crate) frames_in: Counter,
     pub(crate) frames_out: Counter,
     pub(crate) frames_skipped: Counter,
@@ -92,6 +93,12 @@ impl Metrics {
             .collect();
         family("iotpi_requests_total", "counter", "HTTP requests answered.", &requests);
         family("iotpi_readings_stored_total", "counter", "Readings stored.", &counter(&self.readings));
+        family(
+            "iotpi_readings_repeated_total",
+            "counter",
+            "Numbered readings that had been stored before.",
+            &counter(&self.readings_repeated),
+        );
         family("iotpi_frames_received_total", "counter", "Camera frames taken.", &counter(&self.frames_in));
         family(
             "iotpi_frames_delivered_total",

@@ -76,6 +76,8 @@ pub enum BucketWidth {
     QuarterHour,
     /// One hour.
     Hour,
+    /// Six hours.
+    QuarterDay,
     /// One day.
     Day,
 }
@@ -89,6 +91,7 @@ impl BucketWidth {
             Self::FiveMinutes => "5m",
             Self::QuarterHour => "15m",
             Self::Hour => "1h",
+            Self::QuarterDay => "6h",
             Self::Day => "1d",
         }
     }

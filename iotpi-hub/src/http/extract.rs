@@ -23,6 +23,8 @@ use crate::{
 
 /// The most bytes of a JSON body.
 pub(crate) const MAX_JSON_BYTES: usize = 256 * 1024;
+/// The most items on a page, unless a list says otherwise.
+pub(crate) const MAX_PAGE: u32 = 1000;
 /// A body has to arrive within this time.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// The name of the session cookie.
@@ -140,9 +142,14 @@ impl<T: DeserializeOwned> FromRequestParts<Hub> for Query<T> {
 
 /// The page asked for.
 pub(crate) fn page(limit: Option<u32>, cursor: Option<String>) -> Result<PageRequest> {
+    page_of(limit, cursor, MAX_PAGE)
+}
+
+/// The page asked for, of a list with a limit of its own.
+pub(crate) fn page_of(limit: Option<u32>, cursor: Option<String>, most: u32) -> Result<PageRequest> {
     let limit = limit.unwrap_or(100);
-    if !(1..=1000).contains(&limit) {
-        return Err(HubError::invalid_argument("`limit` is 1 to 1,000"));
+    if !(1..=most).contains(&limit) {
+        return Err(HubError::invalid_argument(format!("`limit` is 1 to {},000 here", most / 1000)));
     }
     Ok(PageRequest { limit, cursor })
 }

@@ -8,6 +8,8 @@ mod camera;
 mod commands;
 #[cfg(feature = "dashboard")]
 mod dashboard;
+mod deliveries;
+mod export;
 mod extract;
 mod guard;
 mod live;
@@ -40,6 +42,7 @@ fn table() -> OpenApiRouter<Hub> {
         .merge(sensors::routes())
         .merge(camera::routes())
         .merge(modules::routes())
+        .merge(deliveries::routes())
         .merge(commands::routes())
         .merge(auth::routes())
         .merge(live::routes())

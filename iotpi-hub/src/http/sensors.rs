@@ -1,13 +1,13 @@
 //! `/api/sensors`: readings in and out.
 
-use std::{fmt::Write as _, time::Duration};
+use std::time::Duration;
 
 use axum::{
     Json,
     extract::State,
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, HeaderValue, header};
+use http::HeaderMap;
 use iotpi_core::{Bucket, ModuleId, NewReading, NewReadings, Reading, ReadingRecord, SensorType, Stored};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -15,7 +15,8 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    extract::{Deliverer, JsonBody, Path, Query, check_years, moment, page, read_as},
+    export::{self, Format, Row},
+    extract::{Deliverer, JsonBody, MAX_PAGE, Path, Query, check_years, moment, page, page_of, read_as},
     page::Page,
     problem::{PermissionDenied, RateLimited, StorageFull, TooLarge, Unprocessable},
 };
@@ -24,8 +25,11 @@ use crate::{
     auth::Caller,
     error::{HubError, Result},
     ops::readings::{Delivery, MAX_READINGS},
-    store::ReadingQuery,
+    store::{self, PageRequest, ReadingQuery},
 };
+
+/// The most aggregates on a page: a wide screen's chart in one answer.
+const MAX_BUCKETS: u32 = 2000;
 
 pub(super) fn routes() -> OpenApiRouter<Hub> {
     OpenApiRouter::new().routes(routes!(list_series, record_mixed)).routes(routes!(read, record))
@@ -138,8 +142,8 @@ struct ReadParams {
     /// Up to this moment, exclusive: Unix seconds or RFC 3339, years 2000 to 2099.
     #[param(value_type = Option<f64>, minimum = 946_684_800.0, exclusive_maximum = 4_102_444_800.0)]
     until: Option<String>,
-    /// How many a page holds; 100 when left out.
-    #[param(minimum = 1, maximum = 1000)]
+    /// How many a page holds; 100 when left out. At most 1,000 records, or 2,000 aggregates.
+    #[param(minimum = 1, maximum = 2000)]
     limit: Option<u32>,
     /// The last page's `next`.
     #[param(max_length = 1000)]
@@ -153,7 +157,8 @@ struct ReadParams {
     /// With `bucket`: which aggregates, separated by commas; all when left out.
     #[param(pattern = "^(avg|min|max|count)(,(avg|min|max|count)){0,3}$", example = "avg,min,max")]
     agg: Option<String>,
-    /// The same page as CSV; as does `Accept: text/csv`.
+    /// As CSV or as JSON lines; as do `Accept: text/csv` and `application/x-ndjson`. Without `limit` and `cursor` that is
+    /// everything there is, streamed.
     #[param(inline)]
     format: Option<Format>,
 }
@@ -163,13 +168,6 @@ struct ReadParams {
 enum Order {
     Asc,
     Desc,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-enum Format {
-    Json,
-    Csv,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
@@ -182,6 +180,8 @@ enum Width {
     QuarterHour,
     #[serde(rename = "1h")]
     Hour,
+    #[serde(rename = "6h")]
+    QuarterDay,
     #[serde(rename = "1d")]
     Day,
 }
@@ -193,6 +193,7 @@ impl Width {
             Self::FiveMinutes => 300,
             Self::QuarterHour => 900,
             Self::Hour => 3_600,
+            Self::QuarterDay => 21_600,
             Self::Day => 86_400,
         })
     }
@@ -209,14 +210,14 @@ enum SensorItem {
 
 /// Records of a sensor type
 ///
-/// Newest first unless `order=asc`; with `bucket` summed up; as CSV with `format=csv`.
+/// Newest first unless `order=asc`; with `bucket` summed up; as CSV or JSON lines with `format`.
 #[utoipa::path(
     get, path = "/api/sensors/{type}", tag = "sensors", operation_id = "read",
     params(("type" = SensorType, Path, description = "What was measured"), ReadParams),
     responses(
         (status = 200, description = "Records, or with `bucket` aggregates",
-         content((Page<SensorItem> = "application/json"), (String = "text/csv")),
-         headers(("x-next-cursor" = Option<String>, description = "With CSV: the next page's cursor, if there is one"))),
+         content((Page<SensorItem> = "application/json"), (String = "text/csv"), (String = "application/x-ndjson")),
+         headers(("x-next-cursor" = Option<String>, description = "With CSV and JSON lines, when `limit` or `cursor` is given: the next page's cursor, if there is one"))),
         PermissionDenied, Unprocessable
     )
 )]
@@ -228,13 +229,10 @@ async fn read(
     headers: HeaderMap,
 ) -> Result<Response> {
     caller.may_read_of(query.module_id.as_ref())?;
-    let csv = match query.format {
-        Some(format) => format == Format::Csv,
-        None => {
-            headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).is_some_and(|a| a.contains("text/csv"))
-        }
-    };
-    let page = page(query.limit, query.cursor)?;
+    let format = Format::asked(query.format, &headers);
+    let all = format != Format::Json && query.limit.is_none() && query.cursor.is_none();
+    let most = if query.bucket.is_some() { MAX_BUCKETS } else { MAX_PAGE };
+    let page = if all { export::first_step() } else { page_of(query.limit, query.cursor, most)? };
     let wanted = ReadingQuery {
         sensor,
         module_id: query.module_id,
@@ -246,121 +244,68 @@ async fn read(
         if query.agg.is_some() {
             return Err(HubError::invalid_argument("`agg` needs a `bucket`"));
         }
-        let records = hub.store().readings(&wanted, &page).await?;
-        return Ok(if csv {
-            as_csv(readings_csv(&records.items), records.next)
-        } else {
-            Json(Page::from(records)).into_response()
-        });
+        let read = move |page: PageRequest| {
+            let (hub, wanted) = (hub.clone(), wanted.clone());
+            async move { Ok(hub.store().readings(&wanted, &page).await?) }
+        };
+        return answer(format, all, page, read).await;
     };
     let aggregates = Aggregates::parse(query.agg.as_deref())?;
-    let mut buckets = hub.store().buckets(&wanted, width.duration(), &page).await?;
-    buckets.items.iter_mut().for_each(|bucket| aggregates.keep(bucket));
-    Ok(if csv {
-        as_csv(buckets_csv(&buckets.items), buckets.next)
-    } else {
-        Json(Page::from(buckets)).into_response()
+    let read = move |page: PageRequest| {
+        let (hub, wanted, aggregates) = (hub.clone(), wanted.clone(), aggregates);
+        async move {
+            let mut buckets = hub.store().buckets(&wanted, width.duration(), &page).await?;
+            buckets.items.iter_mut().for_each(|bucket| aggregates.keep(bucket));
+            Ok(buckets)
+        }
+    };
+    answer(format, all, page, read).await
+}
+
+/// Reads the first page and answers with it, or with everything from there on.
+async fn answer<T: Row, F>(
+    format: Format,
+    all: bool,
+    page: PageRequest,
+    read: impl Fn(PageRequest) -> F + Send + 'static,
+) -> Result<Response>
+where
+    F: Future<Output = Result<store::Page<T>>> + Send + 'static,
+{
+    let first = read(page).await?;
+    Ok(match (format, all) {
+        (Format::Json, _) => Json(Page::from(first)).into_response(),
+        (_, false) => export::page(format, first),
+        (_, true) => export::everything(format, first, read),
     })
 }
 
 /// Which aggregates were asked for.
-struct Aggregates<'a>(Option<Vec<&'a str>>);
+#[derive(Clone, Copy)]
+struct Aggregates {
+    avg: bool,
+    min: bool,
+    max: bool,
+    count: bool,
+}
 
-impl<'a> Aggregates<'a> {
-    fn parse(text: Option<&'a str>) -> Result<Self> {
-        let names: Option<Vec<_>> = text.map(|text| text.split(',').collect());
-        match names.iter().flatten().find(|name| !["avg", "min", "max", "count"].contains(*name)) {
-            Some(other) => {
-                Err(HubError::invalid_argument(format!("`agg` knows avg, min, max and count, not `{other}`")))
-            }
-            None => Ok(Self(names)),
+impl Aggregates {
+    fn parse(text: Option<&str>) -> Result<Self> {
+        let Some(text) = text else { return Ok(Self { avg: true, min: true, max: true, count: true }) };
+        let names: Vec<_> = text.split(',').collect();
+        if let Some(other) = names.iter().find(|name| !["avg", "min", "max", "count"].contains(name)) {
+            return Err(HubError::invalid_argument(format!(
+                "`agg` knows avg, min, max and count, not `{other}`"
+            )));
         }
+        let asked = |name| names.contains(&name);
+        Ok(Self { avg: asked("avg"), min: asked("min"), max: asked("max"), count: asked("count") })
     }
 
-    fn keep(&self, bucket: &mut Bucket) {
-        let Some(names) = &self.0 else { return };
-        bucket.avg = bucket.avg.filter(|_| names.contains(&"avg"));
-        bucket.min = bucket.min.filter(|_| names.contains(&"min"));
-        bucket.max = bucket.max.filter(|_| names.contains(&"max"));
-        bucket.count = bucket.count.filter(|_| names.contains(&"count"));
-    }
-}
-
-fn as_csv(text: String, next: Option<String>) -> Response {
-    let mut response = text.into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8; header=present"));
-    if let Some(next) = next.and_then(|cursor| HeaderValue::from_str(&cursor).ok()) {
-        headers.insert("x-next-cursor", next);
-    }
-    response
-}
-
-/// RFC 4180; times are Unix seconds, a missing value is empty.
-fn readings_csv(readings: &[Reading]) -> String {
-    let mut csv = "module_id,type,value,unit,timestamp,received_at,reason\r\n".to_owned();
-    for reading in readings {
-        // Writing to a string cannot fail.
-        let _ = write!(
-            csv,
-            "{},{},{},{},{},{},{}\r\n",
-            reading.module_id,
-            reading.quantity.name(),
-            number(reading.outcome.value()),
-            quoted(reading.quantity.unit().as_str()),
-            reading.taken_at.as_secs_f64(),
-            number(reading.received_at.map(|t| t.as_secs_f64())),
-            quoted(reading.outcome.reason().unwrap_or_default()),
-        );
-    }
-    csv
-}
-
-fn buckets_csv(buckets: &[Bucket]) -> String {
-    let mut csv = "module_id,type,unit,start,avg,min,max,count,missing\r\n".to_owned();
-    for bucket in buckets {
-        let _ = write!(
-            csv,
-            "{},{},{},{},{},{},{},{},{}\r\n",
-            bucket.module_id,
-            bucket.kind,
-            quoted(bucket.unit.as_str()),
-            bucket.start.as_secs_f64(),
-            number(bucket.avg),
-            number(bucket.min),
-            number(bucket.max),
-            bucket.count.map_or_else(String::new, |count| count.to_string()),
-            bucket.missing,
-        );
-    }
-    csv
-}
-
-fn number(value: Option<f64>) -> String {
-    value.map_or_else(String::new, |value| value.to_string())
-}
-
-fn quoted(text: &str) -> String {
-    if text.contains([',', '"', '\r', '\n']) {
-        format!("\"{}\"", text.replace('"', "\"\""))
-    } else {
-        text.to_owned()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_field_with_commas_quotes_or_lines_is_quoted() {
-        for (text, csv) in [
-            ("plain", "plain"),
-            ("a,b", "\"a,b\""),
-            ("say \"no\"", "\"say \"\"no\"\"\""),
-            ("a\nb", "\"a\nb\""),
-        ] {
-            assert_eq!(quoted(text), csv);
-        }
+    fn keep(self, bucket: &mut Bucket) {
+        bucket.avg = bucket.avg.filter(|_| self.avg);
+        bucket.min = bucket.min.filter(|_| self.min);
+        bucket.max = bucket.max.filter(|_| self.max);
+        bucket.count = bucket.count.filter(|_| self.count);
     }
 }

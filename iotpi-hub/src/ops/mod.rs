@@ -2,6 +2,7 @@
 
 pub mod auth;
 pub mod commands;
+mod deliveries;
 mod frames;
 mod modules;
 mod present;

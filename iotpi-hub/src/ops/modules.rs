@@ -72,7 +72,7 @@ impl Hub {
             registered_at: record.registered_at,
             state,
             state_at,
-            delivery: None,
+            delivery: record.delivery,
         }
     }
 

@@ -2,14 +2,17 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use iotpi_core::{Event, MAX_REASON_LEN, NewReading, Outcome, Quantity, Reading, SensorType, Stored, Unit};
+use iotpi_core::{
+    Event, MAX_AGE_SECS, MAX_REASON_LEN, MAX_SEQ, NewReading, Outcome, Quantity, Reading, SensorType, Stored,
+    Timestamp, Unit,
+};
 
 use crate::{
     Hub,
     auth::Caller,
     error::{HubError, Result},
     lock::lock,
-    store::{Now, SeriesKey, StoreError},
+    store::{Now, Recorded, SeriesKey, StoreError},
 };
 
 /// The most readings in one request.
@@ -52,10 +55,10 @@ impl Hub {
         delivery: Delivery,
         kind: Option<&SensorType>,
     ) -> Result<Stored> {
-        let stored = delivery.readings.len() as u64;
-        if delivery.readings.len() > MAX_READINGS {
+        let count = delivery.readings.len();
+        if count > MAX_READINGS {
             return Err(HubError::too_large(format!(
-                "{stored} readings in one request; {MAX_READINGS} may be"
+                "{count} readings in one request; {MAX_READINGS} may be"
             )));
         }
         for (index, reading) in delivery.readings.iter().enumerate() {
@@ -63,23 +66,33 @@ impl Hub {
                 .may_deliver_as(&reading.module_id)
                 .map_err(|error| error.at(delivery.pointer(index, "module_id")))?;
         }
-        let now = self.now();
-        let (readings, new_modules) = self.record_in_their_units(&delivery, kind, now).await?;
+        // When it arrived is kept to the millisecond, and told as it is kept.
+        let mut now = self.now();
+        now.wall = Timestamp::from_micros(now.wall.as_micros() - now.wall.as_micros().rem_euclid(1000));
+        let (readings, recorded) = self.record_in_their_units(&delivery, kind, now).await?;
         self.remember_units(&readings);
+        let repeated = recorded.repeated.len() as u64;
+        let stored = count as u64 - repeated;
         self.inner.metrics.readings.add(stored);
+        self.inner.metrics.readings_repeated.add(repeated);
 
         let modules: BTreeSet<_> = readings.iter().map(|r| &r.module_id).collect();
         let mut told = false;
         for id in &modules {
             told |= self.inner.presence.heard(id, now);
         }
-        if told || !new_modules.is_empty() {
+        if told || !recorded.new_modules.is_empty() {
             self.inner.module_bell.notify_one();
         }
-        for reading in readings {
-            self.events().publish(Event::Reading { reading });
+        // What came before was told before.
+        let mut repeated_at = recorded.repeated.into_iter().peekable();
+        for (index, reading) in readings.into_iter().enumerate() {
+            if repeated_at.next_if_eq(&index).is_none() {
+                let reading = Reading { number: None, ..reading };
+                self.events().publish(Event::Reading { reading });
+            }
         }
-        Ok(Stored { stored, repeated: 0 })
+        Ok(Stored { stored, repeated })
     }
 
     /// Another hub on the same store, or a removal, may have changed a series' unit behind our back: the store says so,
@@ -89,12 +102,12 @@ impl Hub {
         delivery: &Delivery,
         kind: Option<&SensorType>,
         now: Now,
-    ) -> Result<(Vec<Reading>, Vec<iotpi_core::ModuleId>)> {
+    ) -> Result<(Vec<Reading>, Recorded)> {
         let mut tries = 0;
         loop {
             let readings = self.in_their_units(delivery, kind, now)?;
             match self.store().record(readings.clone(), self.config().limits.series, now).await {
-                Ok(new_modules) => return Ok((readings, new_modules)),
+                Ok(recorded) => return Ok((readings, recorded)),
                 Err(StoreError::OtherUnit { .. }) if tries < 2 => {
                     tries += 1;
                     let units: HashMap<_, _> = self.store().series_units().await?.into_iter().collect();
@@ -130,6 +143,7 @@ impl Hub {
                         HubError::invalid_argument("a reason has up to 200 characters").at(at("reason"))
                     );
                 }
+                check_number(new).map_err(|(error, field)| error.at(at(field)))?;
                 let quantity = match Quantity::named(&sensor) {
                     Some(named) => named,
                     None => {
@@ -169,6 +183,31 @@ impl Hub {
                 units.entry(key).or_insert_with(|| unit.clone());
             }
         }
+    }
+}
+
+/// A number is whole or not there, and a time is said once.
+fn check_number(new: &NewReading) -> Result<(), (HubError, &'static str)> {
+    let outside = |number: Option<u64>| number.is_some_and(|number| !(1..=MAX_SEQ).contains(&number));
+    match (new.epoch, new.seq) {
+        (Some(_), None) => return Err((HubError::invalid_argument("`epoch` goes with a `seq`"), "seq")),
+        (None, Some(_)) => return Err((HubError::invalid_argument("`seq` goes with an `epoch`"), "epoch")),
+        (epoch, _) if outside(epoch) => {
+            return Err((HubError::invalid_argument("an epoch is 1 to 2^53 - 1"), "epoch"));
+        }
+        (_, seq) if outside(seq) => {
+            return Err((HubError::invalid_argument("a seq is 1 to 2^53 - 1"), "seq"));
+        }
+        _ => {}
+    }
+    match new.age {
+        Some(_) if new.timestamp.is_some() => {
+            Err((HubError::invalid_argument("`age` stands in place of `timestamp`"), "age"))
+        }
+        Some(age) if !(0.0..=MAX_AGE_SECS).contains(&age) => {
+            Err((HubError::unprocessable("an age is 0 to 31,622,400 seconds"), "age"))
+        }
+        _ => Ok(()),
     }
 }
 

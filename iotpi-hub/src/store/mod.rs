@@ -11,8 +11,8 @@ use std::{fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 pub use iotpi_core::Page;
 use iotpi_core::{
-    Bucket, Command, CommandId, CommandReport, LeasedCommand, Manifest, ModuleId, NewCommand, Reading,
-    SensorType, Timestamp, Unit, UserName,
+    Bucket, Command, CommandId, CommandReport, Delivery, DeliveryAccount, Gap, LeasedCommand, Manifest,
+    ModuleId, NewCommand, NewGap, Reading, SensorType, Timestamp, Unit, UserName,
 };
 use serde_json::{Map, Value};
 
@@ -130,6 +130,28 @@ pub struct ReadingQuery {
     pub ascending: bool,
 }
 
+/// What became of readings that were to be kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recorded {
+    /// Modules that were unknown before.
+    pub new_modules: Vec<ModuleId>,
+    /// Which of the readings, by their place, had been kept before.
+    pub repeated: Vec<usize>,
+}
+
+/// Which gaps.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GapQuery {
+    /// Only this module's.
+    pub module_id: Option<ModuleId>,
+    /// Only those that took something of this type, or may have.
+    pub sensor: Option<SensorType>,
+    /// Only those that end at this moment or later.
+    pub since: Option<Timestamp>,
+    /// Only those that begin before this moment.
+    pub until: Option<Timestamp>,
+}
+
 /// A module as it is kept: its health is derived, never stored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModuleRecord {
@@ -143,6 +165,8 @@ pub struct ModuleRecord {
     pub registered_at: Timestamp,
     /// The last state it reported, and when.
     pub state: Option<(Map<String, Value>, Timestamp)>,
+    /// How many of its numbered readings arrived; nothing when it does not number them.
+    pub delivery: Option<Delivery>,
 }
 
 /// A command to be kept.
@@ -226,15 +250,27 @@ pub trait Store: Send + Sync + fmt::Debug {
     // ---- readings ----
 
     /// Keeps readings, all or none; unknown modules and series are created (`now` as their first moment), at most
-    /// `max_series` in all. Returns the ids of modules that were new.
+    /// `max_series` in all. A numbered one that was kept before is not kept again. When they were received is kept to the
+    /// millisecond.
     ///
     /// Errors: [`StoreError::OtherUnit`] when a series keeps another unit; [`StoreError::LimitReached`].
-    async fn record(&self, readings: Vec<Reading>, max_series: u64, now: Now) -> Result<Vec<ModuleId>>;
+    async fn record(&self, readings: Vec<Reading>, max_series: u64, now: Now) -> Result<Recorded>;
+
+    /// Keeps that numbered readings of a module will never come; creates the module if need be. The same gap said again
+    /// (by epoch and first number) replaces what was said before. Returns whether the module was new.
+    async fn record_gap(&self, module_id: &ModuleId, gap: &NewGap, now: Now) -> Result<bool>;
+
+    /// Gaps by the moment they begin, oldest first: those that touch the time asked for. A gap whose series nobody knows
+    /// is in every series' list.
+    async fn gaps(&self, query: &GapQuery, page: &PageRequest) -> Result<Page<Gap>>;
+
+    /// How many of a module's numbered readings arrived; one that is unknown has numbered none.
+    async fn delivery(&self, module_id: &ModuleId) -> Result<DeliveryAccount>;
 
     /// The unit each series keeps, in no order.
     async fn series_units(&self) -> Result<Vec<(SeriesKey, Unit)>>;
 
-    /// Records by time (then arrival), newest first unless `ascending`.
+    /// Records by time, then module, then arrival; newest first unless `ascending`.
     async fn readings(&self, query: &ReadingQuery, page: &PageRequest) -> Result<Page<Reading>>;
 
     /// Records summed up over stretches of `width` (a divisor of a day; UTC-aligned), one row a series and stretch,
@@ -367,6 +403,13 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn hub_secret(&self, name: &str, fresh: [u8; 32]) -> Result<[u8; 32]>;
 
     // ---- the engine ----
+
+    /// Does what has become due of the engine's own work; to be called every minute or so. Never called, the engine still
+    /// keeps its promises, and takes more room.
+    async fn tend(&self, now: Now) -> Result<()>;
+
+    /// Brings all records into the form they stay in, now. Done by itself in time; for tests, and before figures are taken.
+    async fn settle(&self) -> Result<()>;
 
     /// Whether it takes writes. Writes nothing itself.
     async fn check(&self) -> Result<()>;

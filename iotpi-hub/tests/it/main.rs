@@ -7,6 +7,7 @@ mod camera;
 mod commands;
 mod connections;
 mod dashboard;
+mod deliveries;
 mod golden;
 mod hosts;
 mod live;

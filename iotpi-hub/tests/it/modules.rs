@@ -21,7 +21,7 @@ async fn a_module_registers_with_a_manifest_and_is_online() {
     let module = api.put("/api/modules/led", manifest.clone()).token(&token).ok().await;
 
     let expected = json!({"id": "led", "manifest": manifest, "health": "online", "last_seen_at": NOW_SECS,
-                          "registered_at": NOW_SECS, "state": null, "state_at": null});
+                          "registered_at": NOW_SECS, "state": null, "state_at": null, "delivery": null});
     assert_eq!(module, expected);
     assert_eq!(api.get("/api/modules/led").ok().await, expected);
     assert_eq!(api.get("/api/modules").ok().await, json!({"items": [expected], "next": null}));

@@ -39,6 +39,9 @@ async fn let_in(api: &Api, method: &Method, path: &str, token: Option<&str>) -> 
             "/api/sensors" | "/api/sensors/temperature" => {
                 serde_json::json!({"module_id": "led", "type": "temperature", "value": 1})
             }
+            "/api/modules/led/gaps" => {
+                serde_json::json!({"epoch": 1, "first_seq": 1, "last_seq": 1, "reason": "full"})
+            }
             "/api/modules/led/control" => serde_json::json!({"action": "set"}),
             "/api/auth/tokens" => serde_json::json!({"name": format!("n{}", uuid()), "role": "viewer"}),
             _ => serde_json::json!({}),
@@ -94,6 +97,9 @@ async fn each_role_is_let_in_where_the_reference_says_and_nowhere_else() {
         ("watch", "voa"),
         ("snapshot", "voa"),
         ("list_cameras", "voa"),
+        ("record_gap", "oam"),
+        ("list_gaps", "voa"),
+        ("read_delivery", "voam"),
         ("list_modules", "voa"),
         ("read_module", "voam"),
         ("register", "am"),

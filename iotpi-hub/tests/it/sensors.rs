@@ -16,13 +16,13 @@ async fn a_reading_comes_back_as_it_was_sent_and_may_be_sent_again() {
 
     let stored = api.post("/api/sensors/temperature", reading(21.4, NOW_SECS + 0.25)).ok().await;
 
-    assert_eq!(stored, json!({"stored": 1}));
+    assert_eq!(stored, json!({"stored": 1, "repeated": 0}));
     let page = api.get("/api/sensors/temperature").ok().await;
     let record = json!({"module_id": "temp-sensor-01", "type": "temperature", "value": 21.4, "unit": "celsius",
                         "timestamp": NOW_SECS + 0.25, "received_at": NOW_SECS});
     assert_eq!(page, json!({"items": [record], "next": null}));
     let again = api.post("/api/sensors/temperature", page["items"][0].clone()).ok().await;
-    assert_eq!(again, json!({"stored": 1}));
+    assert_eq!(again, json!({"stored": 1, "repeated": 0}));
     api.stop().await;
 }
 
@@ -33,7 +33,7 @@ async fn the_four_fields_of_the_documentation_need_no_token_on_an_anonymous_netw
     let body = reading(23.5, NOW_SECS);
     let answer = api.open(Method::POST, "/api/sensors/temperature").json(body).send().await;
 
-    assert_eq!((answer.status, answer.json()), (200, json!({"stored": 1})));
+    assert_eq!((answer.status, answer.json()), (200, json!({"stored": 1, "repeated": 0})));
     api.stop().await;
 }
 
@@ -165,7 +165,10 @@ async fn more_than_a_thousand_readings_are_too_many() {
     let problem = api.post("/api/sensors/temperature", batch(1001)).problem().await;
 
     assert_eq!((problem.0, problem.1.as_str()), (413, "too_large"));
-    assert_eq!(api.post("/api/sensors/temperature", batch(1000)).ok().await, json!({"stored": 1000}));
+    assert_eq!(
+        api.post("/api/sensors/temperature", batch(1000)).ok().await,
+        json!({"stored": 1000, "repeated": 0})
+    );
     api.stop().await;
 }
 
@@ -249,8 +252,8 @@ async fn the_same_page_is_to_be_had_as_csv() {
     assert!(by_format.header("content-type").starts_with("text/csv"));
     assert_eq!(
         String::from_utf8_lossy(&by_format.body),
-        "module_id,type,value,unit,timestamp,received_at,reason\r\n\
-         temp-sensor-01,temperature,2.5,celsius,1795473000.5,1795473000,\r\n"
+        "module_id,type,value,unit,timestamp,received_at,reason,time_source\r\n\
+         temp-sensor-01,temperature,2.5,celsius,1795473000.5,1795473000,,module\r\n"
     );
     assert!(!by_format.header("x-next-cursor").is_empty());
     assert_eq!(by_accept.body.iter().filter(|b| **b == b'\n').count(), 3);

@@ -31,7 +31,7 @@ pub async fn writes_at_once_are_all_kept(store: Arc<dyn Store>) {
     }
     let mut new_modules = 0;
     for task in tasks {
-        new_modules += task.await.unwrap().unwrap().len();
+        new_modules += task.await.unwrap().unwrap().new_modules.len();
     }
 
     let mut kept = kept(&store).await;

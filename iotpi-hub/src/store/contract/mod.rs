@@ -19,6 +19,7 @@
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
 pub mod commands;
+pub mod deliveries;
 pub mod engine;
 pub mod modules;
 pub mod people;
@@ -43,7 +44,7 @@ macro_rules! store_contract {
                 a_series_keeps_its_unit,
                 series_are_limited,
                 records_are_found_by_module_and_time,
-                records_of_one_microsecond_are_all_kept_in_order_of_arrival,
+                records_of_one_microsecond_come_by_module_and_then_as_they_arrived,
                 records_go_either_way_on_every_page,
                 a_page_goes_on_behind_what_came_meanwhile,
                 a_cursor_of_another_list_is_refused,
@@ -52,6 +53,19 @@ macro_rules! store_contract {
                 stretches_are_summed_up,
                 stretches_are_paged_in_order,
                 stretches_keep_to_the_time_asked_for,
+            ;
+            deliveries:
+                a_numbered_reading_is_kept_once,
+                the_same_number_of_another_module_or_epoch_is_another_reading,
+                readings_without_numbers_are_kept_as_they_come,
+                numbers_of_a_refused_batch_are_not_taken,
+                a_backlog_beside_the_present_fills_its_hole,
+                every_number_is_received_lost_or_missing,
+                what_arrives_after_all_is_not_lost,
+                a_gap_is_listed_for_each_series_and_for_what_nobody_knows,
+                gaps_are_found_by_module_type_and_time,
+                a_removed_modules_numbers_are_forgotten,
+                counts_too_old_to_be_remembered_are_still_counted,
             ;
             modules:
                 a_registered_module_is_read_back,
@@ -171,6 +185,7 @@ mod tests {
         let list = include_str!("mod.rs");
         for part in [
             include_str!("readings.rs"),
+            include_str!("deliveries.rs"),
             include_str!("modules.rs"),
             include_str!("commands.rs"),
             include_str!("people.rs"),

@@ -31,6 +31,7 @@ pub async fn a_registered_module_is_read_back(store: Arc<dyn Store>) {
         last_seen_at: None,
         registered_at: after(1).wall,
         state: None,
+        delivery: None,
     };
     assert_eq!(answer, expected);
     assert_eq!(store.module(&module("led")).await.unwrap(), Some(expected));

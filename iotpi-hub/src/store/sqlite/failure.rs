@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use rusqlite::{ErrorCode, ffi};
+use rusqlite::{ErrorCode, ffi, types::FromSqlError};
 
 use crate::store::StoreError;
 
@@ -28,9 +28,26 @@ impl Fail {
     }
 }
 
+impl Fail {
+    /// What the engine could not do; a refusal, where there is nobody to be refused, is one of those.
+    pub(super) fn into_failure(self) -> Failure {
+        match self {
+            Self::Engine(failure) => failure,
+            Self::Refused(error) => Failure::passing(&error.to_string()),
+        }
+    }
+}
+
 impl From<StoreError> for Fail {
     fn from(error: StoreError) -> Self {
         Self::Refused(error)
+    }
+}
+
+/// A column is not of its type, which STRICT tables only have when the file was damaged.
+impl From<FromSqlError> for Fail {
+    fn from(error: FromSqlError) -> Self {
+        Failure::damaged(&error.to_string()).into()
     }
 }
 
@@ -58,6 +75,21 @@ enum Kind {
 }
 
 impl Failure {
+    /// Nothing may be acknowledged any more.
+    pub(super) fn fatal(what: &str) -> Self {
+        Self { kind: Kind::Fatal, message: what.to_owned() }
+    }
+
+    /// What is on the disk is not what was written.
+    pub(super) fn damaged(what: &str) -> Self {
+        Self::fatal(&format!("the database is damaged: {what}"))
+    }
+
+    /// This piece of work cannot be done.
+    pub(super) fn passing(what: &str) -> Self {
+        Self { kind: Kind::Passing, message: what.to_owned() }
+    }
+
     /// Whether the engine may go on after it.
     pub(super) fn is_fatal(&self) -> bool {
         self.kind == Kind::Fatal
@@ -68,6 +100,12 @@ impl Failure {
             Kind::Full => StoreError::Full(Box::new(self)),
             Kind::Fatal | Kind::Passing => StoreError::Engine { context, source: Box::new(self) },
         }
+    }
+}
+
+impl From<Failure> for Fail {
+    fn from(failure: Failure) -> Self {
+        Self::Engine(failure)
     }
 }
 

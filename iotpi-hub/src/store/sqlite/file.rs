@@ -8,9 +8,15 @@ use std::{
     time::Duration,
 };
 
+use iotpi_core::{Outcome, TimeSource};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use super::failure::{Fail, Work};
+use super::{
+    chunk::MAX_POINTS,
+    failure::{Fail, Work},
+    fold,
+    point::Point,
+};
 use crate::store::{BoxError, StoreError};
 
 /// "iotp" in ASCII: `file hub.db` shows it, and a database of another program is not taken for ours.
@@ -18,7 +24,14 @@ const APPLICATION_ID: i32 = 0x696f_7470;
 
 /// Applied in order, each once; a database remembers in `user_version` how many it has. Never edit one that was
 /// released: add the next.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001-first.sql")];
+const MIGRATIONS: [&str; 2] =
+    [include_str!("migrations/0001-first.sql"), include_str!("migrations/0002-journal.sql")];
+
+/// The migration after which the readings of the one before are carried over.
+const CARRY_OVER: usize = 1;
+
+/// A commit of a few readings writes one page to the WAL, so pages are small. Counts for a new database only.
+const PAGE_BYTES: u32 = 512;
 
 /// Another process (`iotpi-hub token add`) holds the file for a commit, which takes milliseconds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -97,12 +110,14 @@ fn share(connection: &Connection) -> rusqlite::Result<()> {
 
 fn set_up(connection: &Connection) -> rusqlite::Result<()> {
     share(connection)?;
+    connection.pragma_update(None, "page_size", PAGE_BYTES)?;
     connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
     // Each commit is on the disk before it is acknowledged; `normal` would lose the last ones in a power cut.
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     // 4 MiB of WAL: written back often enough to stay small, seldom enough to fold many commits into one page write.
-    connection.pragma_update_and_check(None, "wal_autocheckpoint", 1000, |_| Ok(()))?;
+    let page: u32 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
+    connection.pragma_update_and_check(None, "wal_autocheckpoint", (4 << 20) / page.max(1), |_| Ok(()))?;
     // After a burst the WAL file shrinks again.
     connection.pragma_update_and_check(None, "journal_size_limit", 16 << 20, |_| Ok(()))
 }
@@ -133,10 +148,43 @@ fn apply_next(connection: &mut Connection) -> Work<()> {
     let done = version(&transaction)?;
     if let Some(migration) = MIGRATIONS.get(done) {
         transaction.execute_batch(migration)?;
+        if done == CARRY_OVER {
+            carry_over(&transaction)?;
+        }
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", done + 1)?;
     }
     transaction.commit().map_err(Fail::from)
+}
+
+/// Moves the readings of the first form of database, a row each, into chunks and rollups.
+fn carry_over(db: &Connection) -> Work<()> {
+    let mut series = db.prepare("SELECT id FROM series")?;
+    let series = series.query_map([], |row| row.get(0))?.collect::<Result<Vec<i64>, _>>()?;
+    for id in series {
+        let mut rows = db.prepare(
+            "SELECT taken_at_us, received_at_us, value, reason FROM readings WHERE series_id = ?1
+             ORDER BY taken_at_us, arrival",
+        )?;
+        let mut rows = rows.query([id])?;
+        let mut points = Vec::with_capacity(MAX_POINTS);
+        loop {
+            let row = rows.next()?;
+            if points.len() == MAX_POINTS || row.is_none() {
+                fold::series(db, id, &points, 0)?;
+                points.clear();
+            }
+            let Some(row) = row else { break };
+            let outcome = match row.get(2)? {
+                Some(value) => Outcome::Value(value),
+                None => Outcome::NoData(row.get(3)?),
+            };
+            let received_ms = row.get::<_, i64>(1)?.div_euclid(1000);
+            let (source, numbered) = (TimeSource::Module, false);
+            points.push(Point { taken_us: row.get(0)?, received_ms, outcome, source, numbered });
+        }
+    }
+    Ok(db.execute_batch("DROP TABLE readings")?)
 }
 
 /// How many migrations a database of ours, or an empty one, has.

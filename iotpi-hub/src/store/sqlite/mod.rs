@@ -3,33 +3,55 @@
 //! Deliberately absent: SQL of one table in more than one file. A table's file knows its rows; this one only says which
 //! side, writer or readers, does what.
 
-mod buckets;
+mod chunk;
 mod columns;
 mod commands;
+mod deliveries;
 mod failure;
 mod file;
+mod fold;
+mod frame;
+mod gaps;
+mod journal;
 mod modules;
 mod people;
+mod point;
+mod ranges;
 mod readers;
 mod readings;
+mod rollups;
+mod slots;
+mod tail;
 #[cfg(test)]
 mod tests;
+mod varint;
 mod writer;
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use iotpi_core::{
-    Bucket, Command, CommandId, CommandReport, LeasedCommand, Manifest, ModuleId, Reading, Timestamp, Unit,
-    UserName,
+    Bucket, Command, CommandId, CommandReport, DeliveryAccount, Gap, LeasedCommand, Manifest, ModuleId,
+    NewGap, Reading, Timestamp, Unit, UserName,
 };
 use rusqlite::Connection;
 use serde_json::{Map, Value};
 
-use self::{failure::Work, file::Place, readers::Readers, writer::Writer};
+use self::{
+    deliveries::Deliveries,
+    failure::Work,
+    file::Place,
+    journal::Journal,
+    readers::Readers,
+    tail::Tail,
+    writer::{Desk, Writer},
+};
 use super::{
-    CommandOrder, LeaseTerms, ModuleRecord, Now, Page, PageRequest, ReadingQuery, Result, SecretHash,
-    SeriesKey, Steady, Store, StoreError, Sweep, TokenRecord, UserRecord,
+    CommandOrder, GapQuery, LeaseTerms, ModuleRecord, Now, Page, PageRequest, ReadingQuery, Recorded, Result,
+    SecretHash, SeriesKey, Steady, Store, StoreError, Sweep, TokenRecord, UserRecord,
 };
 
 /// A store in one SQLite database.
@@ -39,6 +61,9 @@ pub(super) struct Sqlite {
     /// writes the WAL back, and a reader cannot.
     readers: Option<Readers>,
     writer: Writer,
+    /// What the database does not have yet where queries look for it.
+    tail: Arc<Tail>,
+    deliveries: Arc<Mutex<Deliveries>>,
 }
 
 impl Sqlite {
@@ -48,9 +73,18 @@ impl Sqlite {
     /// [`StoreError::BadUrl`]; [`StoreError::Engine`] when the database cannot be opened, is another program's or
     /// was made by a newer hub.
     pub(super) async fn open(rest: &str) -> Result<Self> {
+        Self::open_with(rest, Duration::ZERO, None).await
+    }
+
+    /// The same; readings wait up to `window` to be committed together, and are folded when `fold_at` of them wait.
+    pub(super) async fn open_with(rest: &str, window: Duration, fold_at: Option<usize>) -> Result<Self> {
         let place = Place::parse(rest).ok_or_else(|| StoreError::BadUrl(format!("sqlite:{rest}")))?;
         let open = move || {
-            let writer = Writer::start(place.open_writer()?)?;
+            let connection = place.open_writer()?;
+            let journal = Journal::load(&connection, fold_at)
+                .map_err(|fail| fail.into_store_error("read the journal"))?;
+            let (tail, deliveries) = (journal.tail(), journal.deliveries());
+            let writer = Writer::start(connection, journal, window)?;
             let mut connections = Vec::new();
             while connections.len() < readers::CONNECTIONS
                 && let Some(connection) = place.open_reader()?
@@ -58,7 +92,7 @@ impl Sqlite {
                 connections.push(connection);
             }
             let readers = (!connections.is_empty()).then(|| Readers::new(connections));
-            Ok(Self { readers, writer })
+            Ok(Self { readers, writer, tail, deliveries })
         };
         tokio::task::spawn_blocking(open)
             .await
@@ -68,9 +102,13 @@ impl Sqlite {
     async fn write<T: Send + 'static>(
         &self,
         context: &'static str,
-        work: impl FnOnce(&Connection) -> Work<T> + Send + 'static,
+        work: impl FnOnce(&mut Desk<'_>) -> Work<T> + Send + 'static,
     ) -> Result<T> {
         self.writer.write(context, work).await
+    }
+
+    fn with_delivery(&self, record: ModuleRecord) -> ModuleRecord {
+        ModuleRecord { delivery: lock(&self.deliveries).account(&record.id), ..record }
     }
 
     async fn read<T: Send + 'static>(
@@ -80,24 +118,61 @@ impl Sqlite {
     ) -> Result<T> {
         match &self.readers {
             Some(readers) => readers.read(context, query).await,
-            None => self.writer.write(context, query).await,
+            None => self.writer.write(context, move |desk| query(desk)).await,
         }
     }
 }
 
+use crate::lock::lock;
+
 #[async_trait]
 impl Store for Sqlite {
-    async fn record(&self, new: Vec<Reading>, max_series: u64, now: Now) -> Result<Vec<ModuleId>> {
-        self.write("record readings", move |db| readings::record(db, &new, max_series, now)).await
+    async fn record(&self, new: Vec<Reading>, max_series: u64, now: Now) -> Result<Recorded> {
+        let record = move |desk: &mut Desk<'_>| {
+            let (db, journal) = desk.parts();
+            journal.record(db, new, max_series, now)
+        };
+        self.writer.write_together("record readings", record).await
+    }
+
+    async fn record_gap(&self, module_id: &ModuleId, gap: &NewGap, now: Now) -> Result<bool> {
+        let (module_id, gap) = (module_id.clone(), gap.clone());
+        let record = move |desk: &mut Desk<'_>| {
+            let (db, journal) = desk.parts();
+            journal.record_gap(db, &module_id, &gap, now)
+        };
+        self.write("record a gap", record).await
+    }
+
+    async fn gaps(&self, query: &GapQuery, page: &PageRequest) -> Result<Page<Gap>> {
+        let (query, page) = (query.clone(), page.clone());
+        self.read("list gaps", move |db| gaps::gaps(db, &query, &page)).await
+    }
+
+    async fn delivery(&self, module_id: &ModuleId) -> Result<DeliveryAccount> {
+        let total = lock(&self.deliveries).account(module_id);
+        let (id, tail) = (module_id.clone(), Arc::clone(&self.tail));
+        let series = self.read("sum up deliveries", move |db| gaps::by_series(db, &tail, &id)).await?;
+        Ok(DeliveryAccount { module_id: module_id.clone(), total, series })
     }
 
     async fn series_units(&self) -> Result<Vec<(SeriesKey, Unit)>> {
-        self.read("list series", readings::units).await
+        let units = |series: &tail::Series| {
+            let unit = |one: &tail::One| {
+                let key = SeriesKey { module_id: one.module_id.clone(), sensor: one.quantity.name() };
+                (key, one.unit())
+            };
+            series.behind(None, None).map(unit).collect()
+        };
+        Ok(self.tail.look(units))
     }
 
     async fn readings(&self, query: &ReadingQuery, page: &PageRequest) -> Result<Page<Reading>> {
-        let (query, page) = (query.clone(), page.clone());
-        self.read("list records", move |db| readings::readings(db, &query, &page)).await
+        if let Some(known) = self.tail.look(|series| readings::first_page_known(series, query, page)) {
+            return Ok(known);
+        }
+        let (query, page, tail) = (query.clone(), page.clone(), Arc::clone(&self.tail));
+        self.read("list records", move |db| readings::readings(db, &tail, &query, &page)).await
     }
 
     async fn buckets(
@@ -106,23 +181,32 @@ impl Store for Sqlite {
         width: Duration,
         page: &PageRequest,
     ) -> Result<Page<Bucket>> {
-        let (query, page) = (query.clone(), page.clone());
-        self.read("sum up records", move |db| buckets::buckets(db, &query, width, &page)).await
+        let (query, page, tail) = (query.clone(), page.clone(), Arc::clone(&self.tail));
+        self.read("sum up records", move |db| rollups::buckets(db, &tail, &query, width, &page)).await
     }
 
     async fn newest(&self, module_id: Option<&ModuleId>, page: &PageRequest) -> Result<Page<Reading>> {
-        let (module_id, page) = (module_id.cloned(), page.clone());
-        self.read("list newest records", move |db| readings::newest(db, module_id.as_ref(), &page)).await
+        let known = self.tail.look(|series| readings::newest_known(series, module_id, page));
+        if let Some(known) = known.map_err(|fail| fail.into_store_error("list newest records"))? {
+            return Ok(known);
+        }
+        let (module_id, page, tail) = (module_id.cloned(), page.clone(), Arc::clone(&self.tail));
+        let newest = move |db: &Connection| readings::newest(db, &tail, module_id.as_ref(), &page);
+        self.read("list newest records", newest).await
     }
 
     async fn recent(&self, series: &SeriesKey, count: u32) -> Result<Vec<Reading>> {
-        let series = series.clone();
-        self.read("list recent records", move |db| readings::recent(db, &series, count)).await
+        if let Some(known) = self.tail.look(|all| readings::recent_known(all, series, count)) {
+            return Ok(known);
+        }
+        let (series, tail) = (series.clone(), Arc::clone(&self.tail));
+        self.read("list recent records", move |db| readings::recent(db, &tail, &series, count)).await
     }
 
     async fn register(&self, id: &ModuleId, manifest: &Manifest, now: Now) -> Result<ModuleRecord> {
         let (id, manifest) = (id.clone(), manifest.clone());
-        self.write("register a module", move |db| modules::register(db, &id, &manifest, now)).await
+        let kept = self.write("register a module", move |db| modules::register(db, &id, &manifest, now));
+        kept.await.map(|record| self.with_delivery(record))
     }
 
     async fn report_state(
@@ -132,7 +216,8 @@ impl Store for Sqlite {
         now: Now,
     ) -> Result<ModuleRecord> {
         let (id, state) = (id.clone(), state.clone());
-        self.write("keep a module's state", move |db| modules::report_state(db, &id, &state, now)).await
+        let kept = self.write("keep a module's state", move |db| modules::report_state(db, &id, &state, now));
+        kept.await.map(|record| self.with_delivery(record))
     }
 
     async fn touch(&self, seen: &[(ModuleId, Timestamp)], now: Now) -> Result<()> {
@@ -142,17 +227,25 @@ impl Store for Sqlite {
 
     async fn module(&self, id: &ModuleId) -> Result<Option<ModuleRecord>> {
         let id = id.clone();
-        self.read("read a module", move |db| modules::module(db, &id)).await
+        let found = self.read("read a module", move |db| modules::module(db, &id)).await?;
+        Ok(found.map(|record| self.with_delivery(record)))
     }
 
     async fn modules(&self, page: &PageRequest) -> Result<Page<ModuleRecord>> {
         let page = page.clone();
-        self.read("list modules", move |db| modules::modules(db, &page)).await
+        let found = self.read("list modules", move |db| modules::modules(db, &page)).await?;
+        Ok(found.map(|record| self.with_delivery(record)))
     }
 
     async fn remove_module(&self, id: &ModuleId) -> Result<()> {
         let id = id.clone();
-        self.write("remove a module", move |db| modules::remove(db, &id)).await
+        let remove = move |desk: &mut Desk<'_>| {
+            let (db, journal) = desk.parts();
+            modules::remove(db, &id)?;
+            journal.removed(&id);
+            Ok(())
+        };
+        self.write("remove a module", remove).await
     }
 
     async fn submit(&self, order: &CommandOrder, max_waiting: u64, now: Now) -> Result<Command> {
@@ -256,6 +349,26 @@ impl Store for Sqlite {
     async fn hub_secret(&self, name: &str, fresh: [u8; 32]) -> Result<[u8; 32]> {
         let name = name.to_owned();
         self.write("keep a secret of the hub", move |db| people::hub_secret(db, &name, fresh)).await
+    }
+
+    async fn tend(&self, now: Now) -> Result<()> {
+        let tend = move |desk: &mut Desk<'_>| {
+            desk.journal.fold_if_old(now);
+            Ok(())
+        };
+        self.write("tend the journal", tend).await
+    }
+
+    async fn settle(&self) -> Result<()> {
+        // What is folded is what is on the disk, so each turn is a write of its own.
+        while self.tail.look(tail::Series::waiting) > 0 {
+            let fold = |desk: &mut Desk<'_>| {
+                desk.journal.fold_all();
+                Ok(())
+            };
+            self.write("fold the journal", fold).await?;
+        }
+        Ok(())
     }
 
     async fn check(&self) -> Result<()> {

@@ -88,6 +88,8 @@ fn record(row: &Row<'_>) -> rusqlite::Result<ModuleRecord> {
         last_seen_at: maybe_moment(row, 2)?,
         registered_at: moment(row, 3)?,
         state: state.zip(maybe_moment(row, 5)?),
+        // In memory: whoever asks adds it.
+        delivery: None,
     })
 }
 

@@ -1,239 +1,296 @@
-//! Records and their series. How they lie on the disk is this file's and `buckets.rs`' business alone.
+//! Records read back: pages, the newest of each series, the recent ones of one. Folded ones come from the chunks, the
+//! others from memory.
 
-use iotpi_core::{ModuleId, Outcome, Quantity, Reading, SensorType, TimeSource, Timestamp, Unit};
-use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
+use std::ops::Range;
+
+use iotpi_core::{ModuleId, Quantity, Reading, SensorType, Timestamp};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    columns::{maybe_moment, moment, parsed},
     failure::Work,
-    modules,
+    fold::decoded,
+    point::{Point, merged},
+    tail::{Held, Series, Tail},
 };
 use crate::store::{
-    Now, Page, PageRequest, ReadingQuery, SeriesKey, StoreError,
+    Page, PageRequest, ReadingQuery, SeriesKey,
     cursor::{self, List},
 };
 
-/// The order of records: time, then arrival.
-type Place = (i64, i64);
-
-/// See [`Store::record`](crate::store::Store::record).
-pub(super) fn record(
-    db: &Connection,
-    readings: &[Reading],
-    max_series: u64,
-    now: Now,
-) -> Work<Vec<ModuleId>> {
-    let mut insert = db.prepare_cached(
-        "INSERT INTO readings (series_id, taken_at_us, arrival, value, reason, received_at_us)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-    )?;
-    let mut new_modules = Vec::new();
-    let arrivals = take_arrivals(db, readings.len())?..;
-    for (arrival, (index, reading)) in arrivals.zip(readings.iter().enumerate()) {
-        let unit = reading.quantity.unit();
-        let series = match find_series(db, &reading.module_id, &reading.quantity.name())? {
-            Some((id, kept)) if kept == unit => id,
-            Some((_, unit)) => return Err(StoreError::OtherUnit { index, unit }.into()),
-            None => {
-                if modules::ensure(db, &reading.module_id, now)? {
-                    new_modules.push(reading.module_id.clone());
-                }
-                create_series(db, reading, max_series)?
-            }
-        };
-        // SQLite would turn a number that is none into NULL: say why instead.
-        let outcome = match &reading.outcome {
-            Outcome::Value(value) => &Outcome::of(*value),
-            no_data => no_data,
-        };
-        let received_at = reading.received_at.unwrap_or(now.wall);
-        insert.execute(params![
-            series,
-            reading.taken_at.as_micros(),
-            arrival,
-            outcome.value(),
-            outcome.reason(),
-            received_at.as_micros()
-        ])?;
-    }
-    Ok(new_modules)
-}
-
-/// Reserves arrival numbers and answers the first.
-fn take_arrivals(db: &Connection, many: usize) -> Work<i64> {
-    let sql = "UPDATE arrivals SET last = last + ?1 RETURNING last - ?1 + 1";
-    Ok(db.prepare_cached(sql)?.query_row([many], |row| row.get(0))?)
-}
-
-fn find_series(db: &Connection, module: &ModuleId, sensor: &SensorType) -> Work<Option<(i64, Unit)>> {
-    let sql = "SELECT id, unit FROM series WHERE module_id = ?1 AND sensor = ?2";
-    let found = |row: &Row<'_>| Ok((row.get(0)?, parsed(row, 1)?));
-    Ok(db.prepare_cached(sql)?.query_row([module.as_str(), sensor.as_str()], found).optional()?)
-}
-
-fn create_series(db: &Connection, reading: &Reading, max_series: u64) -> Work<i64> {
-    let kept: u64 = db.prepare_cached("SELECT count(*) FROM series")?.query_row([], |row| row.get(0))?;
-    if kept >= max_series {
-        return Err(StoreError::LimitReached { what: "series", limit: max_series }.into());
-    }
-    let (sensor, unit) = (reading.quantity.name(), reading.quantity.unit());
-    let row = [reading.module_id.as_str(), sensor.as_str(), unit.as_str()];
-    Ok(db.prepare_cached("INSERT INTO series (module_id, sensor, unit) VALUES (?1, ?2, ?3)")?.insert(row)?)
-}
-
-/// See [`Store::series_units`](crate::store::Store::series_units).
-pub(super) fn units(db: &Connection) -> Work<Vec<(SeriesKey, Unit)>> {
-    let mut statement = db.prepare_cached("SELECT module_id, sensor, unit FROM series")?;
-    let rows = statement.query_map([], |row| {
-        Ok((SeriesKey { module_id: parsed(row, 0)?, sensor: parsed(row, 1)? }, parsed(row, 2)?))
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
-}
-
-/// One series of a query.
-#[derive(Debug)]
-pub(super) struct Series {
-    pub(super) id: i64,
-    pub(super) module_id: ModuleId,
-    pub(super) unit: Unit,
-}
-
-/// The series a query is about, by module id.
-pub(super) fn series_of(db: &Connection, query: &ReadingQuery) -> Work<Vec<Series>> {
-    let mut statement = db.prepare_cached(
-        "SELECT id, module_id, unit FROM series WHERE sensor = ?1 AND (?2 IS NULL OR module_id = ?2)
-         ORDER BY module_id",
-    )?;
-    let module = query.module_id.as_ref().map(ModuleId::as_str);
-    let rows = statement.query_map(params![query.sensor.as_str(), module], |row| {
-        Ok(Series { id: row.get(0)?, module_id: parsed(row, 1)?, unit: parsed(row, 2)? })
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
-}
+/// The order of records: time, module, and of those of one module and microsecond, arrival: how many came before.
+type Place = (i64, ModuleId, u32);
 
 /// See [`Store::readings`](crate::store::Store::readings).
-///
-/// One short walk a series, the results merged: a single statement over several series would sort everything they have.
-/// Once the page is full, its worst place ends the walks of the remaining series early.
-pub(super) fn readings(db: &Connection, query: &ReadingQuery, page: &PageRequest) -> Work<Page<Reading>> {
+pub(super) fn readings(
+    db: &Connection,
+    tail: &Tail,
+    query: &ReadingQuery,
+    page: &PageRequest,
+) -> Work<Page<Reading>> {
     let list = List::new("readings", query);
     let most = cursor::limit(page) + 1;
-    // Places strictly between these two.
-    let mut from = (query.since.map_or(i64::MIN, Timestamp::as_micros), i64::MIN);
-    let mut until = (query.until.map_or(i64::MAX, Timestamp::as_micros), i64::MIN);
-    match list.key::<Place>(page)? {
-        Some(after) if query.ascending => from = after,
-        Some(after) => until = after,
+    let after = list.key::<Place>(page)?;
+    let mut time = query.since.map_or(i64::MIN, Timestamp::as_micros)
+        ..query.until.map_or(i64::MAX, Timestamp::as_micros);
+    // The microsecond the last page ended in may go on.
+    match &after {
+        Some((taken_us, ..)) if query.ascending => time.start = time.start.max(*taken_us),
+        Some((taken_us, ..)) => time.end = time.end.min(taken_us.saturating_add(1)),
         None => {}
     }
-    let mut walk = Walk::prepare(db, query.ascending)?;
-    let mut found: Vec<(Place, Reading)> = Vec::new();
-    for series in series_of(db, query)? {
-        walk.collect(&series, &query.sensor, (from, until), most, &mut found)?;
-        if query.ascending {
-            found.sort_unstable_by_key(|(place, _)| *place);
-        } else {
-            found.sort_unstable_by_key(|(place, _)| std::cmp::Reverse(*place));
-        }
-        found.truncate(most);
-        if let (true, Some((worst, _))) = (found.len() == most, found.last()) {
-            *(if query.ascending { &mut until } else { &mut from }) = *worst;
-        }
-    }
-    Ok(list.page(found, page, |(place, _)| *place).map(|(_, reading)| reading))
-}
-
-/// Walks along one series.
-pub(super) struct Walk<'db>(CachedStatement<'db>);
-
-impl<'db> Walk<'db> {
-    fn prepare(db: &'db Connection, ascending: bool) -> Work<Self> {
-        Ok(Self(db.prepare_cached(&Self::sql(ascending))?))
-    }
-
-    pub(super) fn sql(ascending: bool) -> String {
-        let order = if ascending { "taken_at_us, arrival" } else { "taken_at_us DESC, arrival DESC" };
-        format!(
-            "SELECT taken_at_us, arrival, value, reason, received_at_us FROM readings
-             WHERE series_id = ?1 AND (taken_at_us, arrival) > (?2, ?3) AND (taken_at_us, arrival) < (?4, ?5)
-             ORDER BY {order} LIMIT ?6"
-        )
-    }
-
-    fn collect(
-        &mut self,
-        series: &Series,
-        sensor: &SensorType,
-        (from, until): (Place, Place),
-        most: usize,
-        found: &mut Vec<(Place, Reading)>,
-    ) -> Work<()> {
-        let quantity = Quantity::new(sensor.clone(), series.unit.clone());
-        let stretch = params![series.id, from.0, from.1, until.0, until.1, most];
-        let rows = self.0.query_map(stretch, |row| {
-            let reading = Reading {
-                module_id: series.module_id.clone(),
-                quantity: quantity.clone(),
-                outcome: outcome(row, 2)?,
-                taken_at: moment(row, 0)?,
-                received_at: maybe_moment(row, 4)?,
-                time_source: TimeSource::Module,
-                number: None,
-            };
-            Ok(((row.get(0)?, row.get(1)?), reading))
-        })?;
-        for row in rows {
-            found.push(row?);
-        }
-        Ok(())
-    }
-}
-
-/// The last record of each series: one look at the end of each.
-pub(super) const NEWEST: &str =
-    "SELECT s.module_id, s.sensor, s.unit, r.taken_at_us, r.value, r.reason, r.received_at_us
-     FROM series AS s JOIN readings AS r
-       ON r.series_id = s.id
-      AND (r.taken_at_us, r.arrival) = (SELECT taken_at_us, arrival FROM readings WHERE series_id = s.id
-                                        ORDER BY taken_at_us DESC, arrival DESC LIMIT 1)
-     WHERE (s.module_id, s.sensor) > (?1, ?2) AND (?3 IS NULL OR s.module_id = ?3)
-     ORDER BY s.module_id, s.sensor LIMIT ?4";
-
-/// See [`Store::newest`](crate::store::Store::newest).
-pub(super) fn newest(db: &Connection, module: Option<&ModuleId>, page: &PageRequest) -> Work<Page<Reading>> {
-    let list = List::new("newest", &module);
-    let (after_module, after_sensor) = list.key::<(String, String)>(page)?.unwrap_or_default();
-    let mut statement = db.prepare_cached(NEWEST)?;
-    let query = params![after_module, after_sensor, module.map(ModuleId::as_str), cursor::limit(page) + 1];
-    let rows = statement.query_map(query, |row| {
-        Ok(Reading {
-            module_id: parsed(row, 0)?,
-            quantity: Quantity::new(parsed(row, 1)?, parsed(row, 2)?),
-            outcome: outcome(row, 4)?,
-            taken_at: moment(row, 3)?,
-            received_at: maybe_moment(row, 6)?,
-            time_source: TimeSource::Module,
-            number: None,
-        })
+    let part =
+        Part { most, ascending: query.ascending, beside: after.as_ref().map(|(taken_us, ..)| *taken_us) };
+    let held = tail.look_with(db, |series| {
+        let waiting = |points: &[Point]| part.of(between(points, time.start, time.end)).to_vec();
+        series.asked(query).map(|one| one.hold(waiting)).collect::<Vec<Held>>()
     })?;
-    let key = |reading: &Reading| (reading.module_id.to_string(), reading.quantity.name().to_string());
-    Ok(list.page(rows.collect::<Result<_, _>>()?, page, key))
-}
-
-/// See [`Store::recent`](crate::store::Store::recent).
-pub(super) fn recent(db: &Connection, series: &SeriesKey, count: u32) -> Work<Vec<Reading>> {
-    let Some((id, unit)) = find_series(db, &series.module_id, &series.sensor)? else { return Ok(Vec::new()) };
-    let everything = ((i64::MIN, i64::MIN), (i64::MAX, i64::MAX));
-    let walked = Series { id, module_id: series.module_id.clone(), unit };
-    let mut found = Vec::new();
-    Walk::prepare(db, false)?.collect(&walked, &series.sensor, everything, count as usize, &mut found)?;
-    Ok(found.into_iter().rev().map(|(_, reading)| reading).collect())
-}
-
-/// How a measurement ended: the value's column, the reason's beside it.
-fn outcome(row: &Row<'_>, value: usize) -> rusqlite::Result<Outcome> {
-    match row.get(value)? {
-        Some(value) => Ok(Outcome::Value(value)),
-        None => row.get(value + 1).map(Outcome::NoData),
+    let mut found: Vec<(Place, Quantity, Point)> = Vec::new();
+    for series in held {
+        let (module_id, quantity) = (series.module_id.clone(), series.quantity.clone());
+        let points = points(db, series, time.clone(), part)?;
+        let mut ordinal = 0;
+        let mut previous = None;
+        for point in points {
+            ordinal = if previous == Some(point.taken_us) { ordinal + 1 } else { 0 };
+            previous = Some(point.taken_us);
+            let place = (point.taken_us, module_id.clone(), ordinal);
+            let behind = after
+                .as_ref()
+                .is_none_or(|after| if query.ascending { place > *after } else { place < *after });
+            if behind {
+                found.push((place, quantity.clone(), point));
+            }
+        }
+        // What is not among the first `most` of those found so far will not be in the end either.
+        found.sort_unstable_by(|(a, ..), (b, ..)| if query.ascending { a.cmp(b) } else { b.cmp(a) });
+        found.truncate(most);
+        if let (Some(((worst, ..), ..)), true) = (found.last(), found.len() == most) {
+            if query.ascending {
+                time.end = time.end.min(worst.saturating_add(1));
+            } else {
+                time.start = time.start.max(*worst);
+            }
+        }
     }
+    let page = list.page(found, page, |(place, ..)| place.clone());
+    Ok(page.map(|((_, module_id, _), quantity, point)| point.reading(module_id, quantity)))
+}
+
+/// Which part of a series' records: the first or the last so many, and all of each microsecond that is among them.
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    most: usize,
+    /// The first ones; else the last.
+    ascending: bool,
+    /// Records of this microsecond, where the last page ended, come on top.
+    beside: Option<i64>,
+}
+
+impl Part {
+    /// The newest so many.
+    fn newest(most: usize) -> Self {
+        Self { most: most.max(1), ascending: false, beside: None }
+    }
+
+    /// How many of these points count.
+    fn counted(&self, points: &[Point]) -> usize {
+        let beside = self.beside.map_or(0, |at| between(points, at, at.saturating_add(1)).len());
+        points.len() - beside
+    }
+
+    /// The part of points in order.
+    fn of<'a>(&self, points: &'a [Point]) -> &'a [Point] {
+        let over = self.counted(points).saturating_sub(self.most);
+        if over == 0 {
+            return points;
+        }
+        let kept = points.len() - over;
+        if self.ascending {
+            let edge = points[kept - 1].taken_us;
+            &points[..points.partition_point(|point| point.taken_us <= edge)]
+        } else {
+            let edge = points[over].taken_us;
+            &points[points.partition_point(|point| point.taken_us < edge)..]
+        }
+    }
+}
+
+/// A part of one series' records in a stretch of time, oldest first.
+fn points(db: &Connection, series: Held, time: Range<i64>, part: Part) -> Work<Vec<Point>> {
+    let row = series.row;
+    let Some(folded) = folded(db, row)? else { return Ok(Vec::new()) };
+    let waiting = series.waiting(folded);
+    let waiting = between(&waiting, time.start, time.end);
+    let mut chunks: Vec<Vec<Point>> = Vec::new();
+    let mut count = 0;
+    stored(db, row, time.clone(), part.ascending, |points| {
+        let edge = chunks.last().and_then(|chunk| if part.ascending { chunk.last() } else { chunk.first() });
+        let next = if part.ascending { points.first() } else { points.last() };
+        let goes_on = edge.map(|point| point.taken_us) == next.map(|point| point.taken_us);
+        if count >= part.most && !goes_on {
+            return false;
+        }
+        count += part.counted(points);
+        chunks.push(points.to_vec());
+        true
+    })?;
+    if !part.ascending {
+        chunks.reverse();
+    }
+    let all = merged(chunks.concat(), waiting.iter().cloned());
+    Ok(part.of(&all).to_vec())
+}
+
+/// The points of a stretch of time, among points in order.
+pub(super) fn between(points: &[Point], since_us: i64, until_us: i64) -> &[Point] {
+    let from = points.partition_point(|point| point.taken_us < since_us);
+    let until = points.partition_point(|point| point.taken_us < until_us);
+    points.get(from..until).unwrap_or_default()
+}
+
+/// How far a series is folded; nothing when it is gone.
+pub(super) fn folded(db: &Connection, row: i64) -> Work<Option<u64>> {
+    let sql = "SELECT folded FROM series WHERE id = ?1";
+    Ok(db.prepare_cached(sql)?.query_row([row], |row| row.get(0)).optional()?)
+}
+
+/// The chunks of a series from the one that may hold `?2` on, and up to the one that begins before `?3`.
+pub(super) const CHUNKS: &str = "SELECT last_us, body, first_us FROM chunks
+     WHERE series_id = ?1 AND first_us < ?3
+       AND first_us >= coalesce((SELECT max(first_us) FROM chunks WHERE series_id = ?1 AND first_us < ?2), ?2)
+     ORDER BY first_us, id";
+
+/// The same, backwards; those that end before the stretch come last and are not looked at.
+pub(super) const CHUNKS_BACKWARDS: &str = "SELECT last_us, body, first_us FROM chunks
+     WHERE series_id = ?1 AND first_us < ?2 ORDER BY first_us DESC, id DESC";
+
+/// Goes through the folded records of a series in a stretch of time, chunk by chunk in the order asked for; within a chunk
+/// the oldest is first. Ends when `go_on` says so.
+pub(super) fn stored(
+    db: &Connection,
+    row: i64,
+    time: Range<i64>,
+    ascending: bool,
+    mut go_on: impl FnMut(&[Point]) -> bool,
+) -> Work<()> {
+    let mut statement = db.prepare_cached(if ascending { CHUNKS } else { CHUNKS_BACKWARDS })?;
+    let mut rows = if ascending {
+        statement.query(params![row, time.start, time.end])?
+    } else {
+        statement.query(params![row, time.end])?
+    };
+    while let Some(row) = rows.next()? {
+        if row.get::<_, i64>(0)? < time.start {
+            if ascending {
+                continue;
+            }
+            return Ok(());
+        }
+        let points = decoded(row.get_ref(1)?.as_blob()?)?;
+        let points = between(&points, time.start, time.end);
+        if !points.is_empty() && !go_on(points) {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// See [`Store::newest`](crate::store::Store::newest). Answers from memory; nothing when a series was not looked at since
+/// the start.
+pub(super) fn newest_known(
+    series: &Series,
+    module: Option<&ModuleId>,
+    page: &PageRequest,
+) -> Work<Option<Page<Reading>>> {
+    let list = List::new("newest", &module);
+    let after = list.key::<(ModuleId, SensorType)>(page)?;
+    let mut found = Vec::new();
+    for one in series.behind(after.as_ref(), module).take(cursor::limit(page) + 1) {
+        let Some(newest) = &one.newest else { return Ok(None) };
+        found.push(newest.clone().reading(one.module_id.clone(), one.quantity.clone()));
+    }
+    let key = |reading: &Reading| (reading.module_id.clone(), reading.quantity.name());
+    Ok(Some(list.page(found, page, key)))
+}
+
+/// The same, looking up what is not known, and remembering it.
+pub(super) fn newest(
+    db: &Connection,
+    tail: &Tail,
+    module: Option<&ModuleId>,
+    page: &PageRequest,
+) -> Work<Page<Reading>> {
+    let list = List::new("newest", &module);
+    let after = list.key::<(ModuleId, SensorType)>(page)?;
+    let most = cursor::limit(page) + 1;
+    let held = tail.look_with(db, |series| {
+        let one = |one: &super::tail::One| {
+            (one.newest.clone(), one.hold(|points| Part::newest(1).of(points).to_vec()))
+        };
+        series.behind(after.as_ref(), module).take(most).map(one).collect::<Vec<_>>()
+    })?;
+    let mut found = Vec::with_capacity(held.len());
+    for (known, held) in held {
+        let (row, module_id, quantity) = (held.row, held.module_id.clone(), held.quantity.clone());
+        let newest = match known {
+            Some(newest) => Some(newest),
+            None => points(db, held, i64::MIN..i64::MAX, Part::newest(1))?.pop(),
+        };
+        if let Some(newest) = newest {
+            tail.found_newest(row, &newest);
+            found.push(newest.reading(module_id, quantity));
+        }
+    }
+    let key = |reading: &Reading| (reading.module_id.clone(), reading.quantity.name());
+    Ok(list.page(found, page, key))
+}
+
+/// See [`Store::recent`](crate::store::Store::recent). Answers from memory, if the newest are all there.
+pub(super) fn recent_known(series: &Series, key: &SeriesKey, count: u32) -> Option<Vec<Reading>> {
+    let Some(one) = series.find(&key.module_id, key.sensor.as_str()) else { return Some(Vec::new()) };
+    let newest = one.newest_waiting(count as usize)?;
+    Some(newest.into_iter().map(|p| p.reading(one.module_id.clone(), one.quantity.clone())).collect())
+}
+
+/// The same, from memory and chunks.
+pub(super) fn recent(db: &Connection, tail: &Tail, key: &SeriesKey, count: u32) -> Work<Vec<Reading>> {
+    let most = count as usize;
+    let held = tail.look_with(db, |series| {
+        Some(
+            series
+                .find(&key.module_id, key.sensor.as_str())?
+                .hold(|points| Part::newest(most).of(points).to_vec()),
+        )
+    })?;
+    let Some(held) = held else { return Ok(Vec::new()) };
+    let (module_id, quantity) = (held.module_id.clone(), held.quantity.clone());
+    let points = points(db, held, i64::MIN..i64::MAX, Part::newest(most))?;
+    let newest = points.into_iter().rev().take(most).collect::<Vec<_>>().into_iter().rev();
+    Ok(newest.map(|point| point.reading(module_id.clone(), quantity.clone())).collect())
+}
+
+/// The newest page of one module's series, from memory, if it is all there and no more than that is asked for.
+pub(super) fn first_page_known(
+    series: &Series,
+    query: &ReadingQuery,
+    page: &PageRequest,
+) -> Option<Page<Reading>> {
+    let module = query.module_id.as_ref()?;
+    if query.ascending || query.since.is_some() || query.until.is_some() || page.cursor.is_some() {
+        return None;
+    }
+    let one = series.find(module, query.sensor.as_str())?;
+    let list = List::new("readings", query);
+    // One more than the page, and one more to know that the oldest's microsecond is whole.
+    let most = cursor::limit(page) + 1;
+    let mut newest = one.newest_waiting(most + 1)?;
+    if newest.len() > most {
+        newest.remove(0);
+    }
+    if newest.windows(2).any(|two| two[0].taken_us == two[1].taken_us) {
+        return None;
+    }
+    newest.reverse();
+    let page = list.page(newest, page, |point| (point.taken_us, module, 0_u32));
+    Some(page.map(|point| point.reading(module.clone(), one.quantity.clone())))
 }

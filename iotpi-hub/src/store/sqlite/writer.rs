@@ -2,20 +2,29 @@
 //!
 //! A lone write waits for nobody: the thread takes what is there, and while it commits, the next group gathers by
 //! itself. Each write runs in a savepoint of its own, so that one that is refused takes nothing of its neighbours along.
+//!
+//! With a commit window, which is for cards that wear, readings wait so long for company; any other write commits at once
+//! and takes them along.
 
 use std::{
     fmt,
+    ops::Deref,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
+        mpsc::{self, RecvTimeoutError, TryRecvError},
     },
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use rusqlite::Connection;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::failure::{Fail, Failure, Work};
+use super::{
+    failure::{Fail, Failure, Work},
+    journal::Journal,
+};
 use crate::store::{Result, StoreError};
 
 /// Writes that may wait before callers have to.
@@ -26,29 +35,64 @@ const GROUP: usize = 256;
 /// Where writes are handed in. Dropped, it waits until the thread has finished what it was given.
 pub(super) struct Writer {
     inbox: Option<mpsc::Sender<Message>>,
+    /// One permit a write that waits.
+    places: Arc<Semaphore>,
     thread: Option<JoinHandle<()>>,
     commits: Arc<AtomicU64>,
 }
 
 enum Message {
-    Write(Box<dyn Job>),
+    Write(Box<dyn Job>, OwnedSemaphorePermit),
     Close(oneshot::Sender<()>),
 }
 
+impl Message {
+    /// Whether it may wait for company.
+    fn is_patient(&self) -> bool {
+        matches!(self, Self::Write(job, _) if job.is_patient())
+    }
+}
+
+/// What a write works on: the database, and the way in for readings.
+pub(super) struct Desk<'a> {
+    db: &'a Connection,
+    pub(super) journal: &'a mut Journal,
+}
+
+impl Desk<'_> {
+    /// The database and the journal, each for itself.
+    pub(super) fn parts(&mut self) -> (&Connection, &mut Journal) {
+        (self.db, self.journal)
+    }
+}
+
+impl Deref for Desk<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        self.db
+    }
+}
+
 impl Writer {
-    /// Starts the thread; the connection is its own from now on.
+    /// Starts the thread; the connection is its own from now on. Readings wait up to `window` to be committed together.
     ///
     /// # Errors
     /// [`StoreError::Engine`] when the system has no thread left.
-    pub(super) fn start(connection: Connection) -> Result<Self> {
-        let (inbox, messages) = mpsc::channel(QUEUE);
+    pub(super) fn start(connection: Connection, journal: Journal, window: Duration) -> Result<Self> {
+        let (inbox, messages) = mpsc::channel();
         let commits = Arc::new(AtomicU64::new(0));
-        let scribe = Scribe { connection, broken: None, commits: Arc::clone(&commits) };
+        let scribe = Scribe { connection, journal, window, broken: None, commits: Arc::clone(&commits) };
         let thread = thread::Builder::new()
             .name("iotpi-store".to_owned())
             .spawn(move || scribe.run(messages))
             .map_err(|error| StoreError::Engine { context: "start the writer", source: error.into() })?;
-        Ok(Self { inbox: Some(inbox), thread: Some(thread), commits })
+        Ok(Self {
+            inbox: Some(inbox),
+            places: Arc::new(Semaphore::new(QUEUE)),
+            thread: Some(thread),
+            commits,
+        })
     }
 
     /// Does `work` in a transaction and answers once it is on the disk. `context` says what it does.
@@ -61,11 +105,36 @@ impl Writer {
     pub(super) async fn write<T: Send + 'static>(
         &self,
         context: &'static str,
-        work: impl FnOnce(&Connection) -> Work<T> + Send + 'static,
+        work: impl FnOnce(&mut Desk<'_>) -> Work<T> + Send + 'static,
+    ) -> Result<T> {
+        self.hand_in(context, Patience::None, work).await
+    }
+
+    /// The same for work that may wait for company, and takes back by itself what it did when it fails.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    ///
+    /// # Cancel safety
+    /// As [`Self::write`].
+    pub(super) async fn write_together<T: Send + 'static>(
+        &self,
+        context: &'static str,
+        work: impl FnOnce(&mut Desk<'_>) -> Work<T> + Send + 'static,
+    ) -> Result<T> {
+        self.hand_in(context, Patience::Window, work).await
+    }
+
+    async fn hand_in<T: Send + 'static>(
+        &self,
+        context: &'static str,
+        patience: Patience,
+        work: impl FnOnce(&mut Desk<'_>) -> Work<T> + Send + 'static,
     ) -> Result<T> {
         let (reply, answer) = oneshot::channel();
-        let write = Write { context, work: Some(work), done: None, reply };
-        self.send(Message::Write(Box::new(write))).await?;
+        let write = Write { context, patience, work: Some(work), done: None, reply };
+        let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| StoreError::Closed)?;
+        self.send(Message::Write(Box::new(write), place))?;
         answer.await.map_err(|_| StoreError::Closed)?
     }
 
@@ -75,7 +144,7 @@ impl Writer {
     /// [`StoreError::Closed`] when it was closed before.
     pub(super) async fn close(&self) -> Result<()> {
         let (reply, closed) = oneshot::channel();
-        self.send(Message::Close(reply)).await?;
+        self.send(Message::Close(reply))?;
         closed.await.map_err(|_| StoreError::Closed)
     }
 
@@ -84,9 +153,9 @@ impl Writer {
         self.commits.load(Ordering::Relaxed)
     }
 
-    async fn send(&self, message: Message) -> Result<()> {
+    fn send(&self, message: Message) -> Result<()> {
         let inbox = self.inbox.as_ref().ok_or(StoreError::Closed)?;
-        inbox.send(message).await.map_err(|_| StoreError::Closed)
+        inbox.send(message).map_err(|_| StoreError::Closed)
     }
 }
 
@@ -106,10 +175,21 @@ impl fmt::Debug for Writer {
     }
 }
 
+/// How long a write may be kept waiting for company.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    None,
+    /// The commit window.
+    Window,
+}
+
 /// A write, whatever it answers.
 trait Job: Send {
+    /// Whether it may wait for company; it then needs no savepoint either.
+    fn is_patient(&self) -> bool;
+
     /// Does the work. `Ok` says whether to keep what it did.
-    fn run(&mut self, connection: &Connection) -> Result<bool, Failure>;
+    fn run(&mut self, desk: &mut Desk<'_>) -> Result<bool, Failure>;
 
     /// Tells the caller: what the work said, if the group is on the disk.
     fn answer(self: Box<Self>, group: Result<(), Failure>);
@@ -117,18 +197,23 @@ trait Job: Send {
 
 struct Write<T, F> {
     context: &'static str,
+    patience: Patience,
     work: Option<F>,
     done: Option<Result<T>>,
     reply: oneshot::Sender<Result<T>>,
 }
 
-impl<T: Send, F: FnOnce(&Connection) -> Work<T> + Send> Job for Write<T, F> {
-    fn run(&mut self, connection: &Connection) -> Result<bool, Failure> {
+impl<T: Send, F: FnOnce(&mut Desk<'_>) -> Work<T> + Send> Job for Write<T, F> {
+    fn is_patient(&self) -> bool {
+        self.patience == Patience::Window
+    }
+
+    fn run(&mut self, desk: &mut Desk<'_>) -> Result<bool, Failure> {
         let Some(work) = self.work.take() else { return Ok(false) };
-        match work(connection) {
+        match work(desk) {
             Ok(value) => self.done = Some(Ok(value)),
             // SQLite has undone the whole group, or the engine is broken.
-            Err(Fail::Engine(failure)) if failure.is_fatal() || connection.is_autocommit() => {
+            Err(Fail::Engine(failure)) if failure.is_fatal() || desk.is_autocommit() => {
                 return Err(failure);
             }
             Err(fail) => self.done = Some(Err(fail.into_store_error(self.context))),
@@ -151,29 +236,27 @@ impl<T: Send, F: FnOnce(&Connection) -> Work<T> + Send> Job for Write<T, F> {
 /// The thread's side.
 struct Scribe {
     connection: Connection,
+    journal: Journal,
+    window: Duration,
     /// Why nothing may be acknowledged any more.
     broken: Option<Failure>,
     commits: Arc<AtomicU64>,
 }
 
 impl Scribe {
-    fn run(mut self, mut messages: mpsc::Receiver<Message>) {
+    fn run(mut self, messages: mpsc::Receiver<Message>) {
         let mut closing = Vec::new();
-        while let Some(first) = messages.blocking_recv() {
-            let waiting = std::iter::from_fn(|| messages.try_recv().ok());
+        while let Some(gathered) = self.gather(&messages, !closing.is_empty()) {
             let mut group = Vec::new();
-            for message in std::iter::once(first).chain(waiting.take(GROUP - 1)) {
+            for message in gathered {
                 match message {
-                    Message::Write(job) => group.push(job),
+                    Message::Write(job, place) => group.push((job, place)),
+                    // What was handed in is still done.
                     Message::Close(reply) => closing.push(reply),
                 }
             }
-            if !closing.is_empty() {
-                // What was handed in is still done; nothing new is taken.
-                messages.close();
-            }
             let committed = self.commit(&mut group);
-            for job in group {
+            for (job, _place) in group {
                 job.answer(committed.clone());
             }
         }
@@ -185,45 +268,91 @@ impl Scribe {
         }
     }
 
-    fn commit(&mut self, group: &mut [Box<dyn Job>]) -> Result<(), Failure> {
+    /// The next group; an empty one when there is only something to fold, none when there will never be one again.
+    fn gather(&self, messages: &mpsc::Receiver<Message>, closing: bool) -> Option<Vec<Message>> {
+        let first = if closing || self.is_folding() {
+            match messages.try_recv() {
+                Ok(message) => message,
+                Err(TryRecvError::Empty) if !closing => return Some(Vec::new()),
+                Err(_) => return None,
+            }
+        } else {
+            messages.recv().ok()?
+        };
+        let until = Instant::now() + self.window;
+        let mut group = vec![first];
+        while group.len() < GROUP {
+            let patient = !closing && !self.window.is_zero() && group.iter().all(Message::is_patient);
+            let next = if patient {
+                messages.recv_timeout(until.saturating_duration_since(Instant::now()))
+            } else {
+                messages.try_recv().map_err(|_| RecvTimeoutError::Timeout)
+            };
+            match next {
+                Ok(message) => group.push(message),
+                Err(_) => break,
+            }
+        }
+        Some(group)
+    }
+
+    fn is_folding(&self) -> bool {
+        self.broken.is_none() && self.journal.is_folding()
+    }
+
+    fn commit(&mut self, group: &mut [(Box<dyn Job>, OwnedSemaphorePermit)]) -> Result<(), Failure> {
         if let Some(failure) = &self.broken {
             return Err(failure.clone());
         }
         let committed = self.transact(group);
-        if let Err(failure) = &committed {
-            if !self.connection.is_autocommit() {
-                // What cannot be rolled back is not on the disk either: the next start drops it from the WAL.
-                let _ = self.execute("ROLLBACK");
+        match &committed {
+            Ok(()) => {
+                self.journal.committed();
+                self.journal.fold_if_full();
             }
-            if failure.is_fatal() || !self.connection.is_autocommit() {
-                // A failed sync must not be tried again: the kernel may have thrown the pages away and would say yes.
-                // The process should end here; until it does, every later write is refused.
-                tracing::error!(error = %failure, "the store failed and takes no more writes");
-                self.broken = Some(failure.clone());
+            Err(failure) => {
+                if !self.connection.is_autocommit() {
+                    // What cannot be rolled back is not on the disk either: the next start drops it from the WAL.
+                    let _ = self.connection.execute_batch("ROLLBACK");
+                }
+                self.journal.rolled_back();
+                if failure.is_fatal() || !self.connection.is_autocommit() {
+                    // A failed sync must not be tried again: the kernel may have thrown the pages away and would say
+                    // yes. The process should end here; until it does, every later write is refused.
+                    tracing::error!(error = %failure, "the store failed and takes no more writes");
+                    self.broken = Some(failure.clone());
+                }
             }
         }
         committed
     }
 
-    fn transact(&self, group: &mut [Box<dyn Job>]) -> Result<(), Failure> {
-        let before = self.connection.total_changes();
-        self.execute("BEGIN IMMEDIATE")?;
-        for job in group {
-            self.execute("SAVEPOINT job")?;
-            if !job.run(&self.connection)? {
-                self.execute("ROLLBACK TO job")?;
-            }
-            self.execute("RELEASE job")?;
+    fn transact(&mut self, group: &mut [(Box<dyn Job>, OwnedSemaphorePermit)]) -> Result<(), Failure> {
+        let Self { connection, journal, .. } = self;
+        let db: &Connection = connection;
+        let before = db.total_changes();
+        let execute = |sql: &str| db.prepare_cached(sql)?.execute([]).map_err(Failure::from);
+        execute("BEGIN IMMEDIATE")?;
+        if journal.is_folding() || group.iter().any(|(job, _)| job.is_patient()) {
+            journal.claim(db)?;
         }
-        self.execute("COMMIT")?;
-        if self.connection.total_changes() != before {
+        for (job, _) in group {
+            let mut desk = Desk { db, journal };
+            if job.is_patient() {
+                job.run(&mut desk)?;
+                continue;
+            }
+            execute("SAVEPOINT job")?;
+            if !job.run(&mut desk)? {
+                execute("ROLLBACK TO job")?;
+            }
+            execute("RELEASE job")?;
+        }
+        journal.write(db).and_then(|()| journal.fold_some(db)).map_err(Fail::into_failure)?;
+        execute("COMMIT")?;
+        if db.total_changes() != before {
             self.commits.fetch_add(1, Ordering::Relaxed);
         }
-        Ok(())
-    }
-
-    fn execute(&self, sql: &str) -> Result<(), Failure> {
-        self.connection.prepare_cached(sql)?.execute([])?;
         Ok(())
     }
 }

@@ -2,11 +2,11 @@
 
 use std::{os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 
-use iotpi_core::{Outcome, Reading};
+use iotpi_core::{ModuleId, Outcome, Reading};
 use rusqlite::Connection;
 
 use super::{NOW, open, reading, recorded};
-use crate::store::{self, PageRequest, Store, StoreError, sqlite::Sqlite};
+use crate::store::{self, PageRequest, Store, StoreError, sqlite::failure::Work};
 
 fn sentence(error: &StoreError) -> String {
     let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
@@ -95,10 +95,10 @@ async fn the_settings_that_promise_durability_are_in_force() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder.path().join("hub.db")).await.unwrap();
     let pragma = async |name: &'static str| {
-        let ask = move |db: &Connection| {
+        let ask = move |db: &Connection| -> Work<_> {
             Ok(db.pragma_query_value(None, name, |row| row.get::<_, rusqlite::types::Value>(0))?)
         };
-        (store.write("ask", ask).await.unwrap(), store.read("ask", ask).await.unwrap())
+        (store.write("ask", move |desk| ask(desk)).await.unwrap(), store.read("ask", ask).await.unwrap())
     };
 
     let wal = rusqlite::types::Value::Text("wal".to_owned());
@@ -106,7 +106,7 @@ async fn the_settings_that_promise_durability_are_in_force() {
     assert_eq!(pragma("synchronous").await.0, 2.into());
     assert_eq!(pragma("foreign_keys").await.0, 1.into());
     assert_eq!(pragma("query_only").await, (0.into(), 1.into()));
-    assert_eq!(pragma("user_version").await.0, 1.into());
+    assert_eq!(pragma("user_version").await.0, 2.into());
 }
 
 #[tokio::test]
@@ -147,8 +147,8 @@ async fn two_that_open_a_new_file_at_once_both_find_the_tables() {
     let (first, second) = tokio::join!(open(&path), open(&path));
 
     let (first, second) = (first.unwrap(), second.unwrap());
-    first.record(vec![reading("attic", 1)], 10, NOW).await.unwrap();
-    assert_eq!(recorded(&second).await, 1);
+    assert!(!first.has_users().await.unwrap());
+    assert!(!second.has_users().await.unwrap());
 }
 
 #[tokio::test]
@@ -158,20 +158,38 @@ async fn another_process_writes_to_the_same_file_meanwhile() {
     let hub = Arc::new(open(&path).await.unwrap());
     let tool = Arc::new(open(&path).await.unwrap());
 
-    let write = |store: &Arc<Sqlite>, of: &'static str| {
-        let store = Arc::clone(store);
-        tokio::spawn(async move {
+    let recording = tokio::spawn({
+        let hub = Arc::clone(&hub);
+        async move {
             for n in 0..50 {
-                store.record(vec![reading(of, n)], 10, NOW).await.unwrap();
+                hub.record(vec![reading("hub", n)], 10, NOW).await.unwrap();
             }
-        })
-    };
-    let (one, two) = (write(&hub, "hub"), write(&tool, "tool"));
-    one.await.unwrap();
-    two.await.unwrap();
+        }
+    });
+    for n in 0..50 {
+        let seen = (ModuleId::new(format!("tool-{n}")).unwrap(), NOW.wall);
+        tool.touch(&[seen], NOW).await.unwrap();
+    }
+    recording.await.unwrap();
 
-    assert_eq!(recorded(&hub).await, 100);
-    assert_eq!(recorded(&tool).await, 100);
+    assert_eq!(recorded(&hub).await, 50);
+    assert_eq!(hub.modules(&PageRequest { limit: 100, cursor: None }).await.unwrap().items.len(), 51);
+}
+
+#[tokio::test]
+async fn a_second_hub_takes_the_database_over_and_the_first_acknowledges_nothing_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hub.db");
+    let (first, second) = (open(&path).await.unwrap(), open(&path).await.unwrap());
+    first.record(vec![reading("attic", 1)], 10, NOW).await.unwrap();
+
+    second.record(vec![reading("attic", 2)], 10, NOW).await.unwrap();
+    let late = first.record(vec![reading("attic", 3)], 10, NOW).await;
+
+    assert!(matches!(&late, Err(error) if sentence(error).contains("took the database over")), "{late:?}");
+    assert_eq!(recorded(&second).await, 2);
+    drop((first, second));
+    assert_eq!(recorded(&open(&path).await.unwrap()).await, 2);
 }
 
 #[tokio::test]

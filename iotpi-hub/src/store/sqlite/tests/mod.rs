@@ -37,6 +37,21 @@ mod in_memory {
     crate::store_contract!(fresh);
 }
 
+/// Every commit is folded at once.
+mod folding {
+    use std::{sync::Arc, time::Duration};
+
+    use crate::store::{Store, sqlite::Sqlite};
+
+    async fn fresh() -> (Arc<dyn Store>, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let place = format!("//{}/hub.db", folder.path().display());
+        (Arc::new(Sqlite::open_with(&place, Duration::ZERO, Some(1)).await.unwrap()), folder)
+    }
+
+    crate::store_contract!(fresh);
+}
+
 const NOW: Now = {
     let wall = Timestamp::from_micros(1_795_472_000_000_000);
     Now { wall, steady: Steady(wall) }

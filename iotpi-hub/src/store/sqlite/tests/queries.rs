@@ -4,17 +4,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use iotpi_core::{ModuleId, Quantity, Reading};
 use proptest::prelude::*;
-use rusqlite::Connection;
 
 use super::{NOW, open, reading, temperatures, whole};
 use crate::store::{
     SeriesKey, Store, StoreError,
-    sqlite::{
-        Sqlite, buckets, commands,
-        failure::Work,
-        readers,
-        readings::{self, Walk},
-    },
+    sqlite::{Sqlite, commands, failure::Work, readers, readings, rollups, writer::Desk},
 };
 
 #[tokio::test]
@@ -22,7 +16,7 @@ async fn a_reader_cannot_write() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder.path().join("hub.db")).await.unwrap();
 
-    let answer = store.read("try", |db| Ok(db.execute("DELETE FROM arrivals", [])?)).await;
+    let answer = store.read("try", |db| Ok(db.execute("DELETE FROM progress", [])?)).await;
 
     assert!(matches!(answer, Err(StoreError::Engine { .. })), "{answer:?}");
 }
@@ -43,13 +37,11 @@ async fn a_query_that_panics_gives_its_connection_back() {
 #[tokio::test]
 async fn no_list_walks_through_or_sorts_a_whole_table() {
     let store = Sqlite::open(":memory:").await.unwrap();
-    let plans = |db: &Connection| {
+    let plans = |db: &mut Desk<'_>| {
         let statements = [
-            &Walk::sql(true),
-            &Walk::sql(false),
-            readings::NEWEST,
-            buckets::NEXT_RECORD,
-            buckets::SUM,
+            readings::CHUNKS,
+            readings::CHUNKS_BACKWARDS,
+            rollups::ROLLUPS,
             commands::LEASED,
             commands::OLDEST,
         ];
@@ -70,7 +62,7 @@ async fn no_list_walks_through_or_sorts_a_whole_table() {
 #[tokio::test]
 async fn a_sweep_looks_only_at_commands_that_are_not_final() {
     let store = Sqlite::open(":memory:").await.unwrap();
-    let plan = |db: &Connection| {
+    let plan = |db: &mut Desk<'_>| {
         let explain = format!("EXPLAIN QUERY PLAN {}", commands::NEXT_DUE);
         Ok(db.query_row(&explain, [], |row| row.get::<_, String>(3))?)
     };
@@ -89,12 +81,13 @@ proptest! {
         limit in 1_u32..12,
         ascending: bool,
         width_us in prop::sample::select(vec![1_i64, 2, 4]),
+        fold_at in prop::sample::select(vec![None, Some(1), Some(7)]),
     ) {
         let taken: Vec<_> = data.iter().map(|(of, n)| reading(["a", "b", "c", "d"][*of], *n)).collect();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
 
         runtime.block_on(async {
-            let store = Sqlite::open(":memory:").await.unwrap();
+            let store = Sqlite::open_with(":memory:", Duration::ZERO, fold_at).await.unwrap();
             for reading in &taken {
                 store.record(vec![reading.clone()], 10, NOW).await.unwrap();
             }
@@ -105,11 +98,11 @@ proptest! {
     }
 }
 
-/// What the store should give back, oldest first: sorted by time alone, stably, because they came in this order.
+/// What the store should give back, oldest first: sorted by time, then module, stably, because they came in this order.
 fn kept(taken: &[Reading]) -> Vec<Reading> {
     let received_at = Some(NOW.wall);
     let mut kept: Vec<_> = taken.iter().map(|reading| Reading { received_at, ..reading.clone() }).collect();
-    kept.sort_by_key(|reading| reading.taken_at);
+    kept.sort_by_key(|reading| (reading.taken_at, reading.module_id.clone()));
     kept
 }
 

@@ -1,0 +1,189 @@
+//! Numbered readings: kept once, and accounted for.
+
+use std::sync::Arc;
+
+use iotpi_core::{
+    Delivery, Gap, GapReason, NewGap, Quantity, Reading, Sample, SensorType, SeqNo, SeriesDelivery,
+    SeriesGap, Timestamp,
+};
+
+use super::{MANY, after, module, page, start};
+use crate::store::{GapQuery, ReadingQuery, Recorded, Store, StoreError};
+
+const EPOCH: u64 = 77;
+
+fn at(seq: u64) -> Timestamp {
+    Timestamp::from_micros(start().as_micros() + i64::try_from(seq).unwrap() * 1_000_000)
+}
+
+fn numbered(of: &str, epoch: u64, seq: u64) -> Reading {
+    let value = f64::from(u32::try_from(seq).unwrap());
+    let number = Some(SeqNo { epoch, seq });
+    Reading { number, ..Reading::new(module(of), Sample::new(Quantity::Temperature, value), at(seq)) }
+}
+
+async fn record(store: &Arc<dyn Store>, readings: &[Reading]) -> Recorded {
+    store.record(readings.to_vec(), MANY, after(0)).await.unwrap()
+}
+
+async fn deliver(store: &Arc<dyn Store>, of: &str, seqs: impl IntoIterator<Item = u64>) -> Recorded {
+    record(store, &seqs.into_iter().map(|seq| numbered(of, EPOCH, seq)).collect::<Vec<_>>()).await
+}
+
+async fn kept(store: &Arc<dyn Store>) -> Vec<f64> {
+    let sensor = Quantity::Temperature.name();
+    let query = ReadingQuery { sensor, module_id: None, since: None, until: None, ascending: true };
+    let records = store.readings(&query, &page(1000)).await.unwrap().items;
+    assert!(records.iter().all(|record| record.number.is_none()));
+    records.iter().filter_map(|record| record.outcome.value()).collect()
+}
+
+async fn total(store: &Arc<dyn Store>, of: &str) -> Option<(u64, u64, u64, u64)> {
+    let total = store.delivery(&module(of)).await.unwrap().total;
+    total.map(|Delivery { expected, received, lost, missing, .. }| (expected, received, lost, missing))
+}
+
+fn gap(first_seq: u64, last_seq: u64, named: u64) -> NewGap {
+    let series = SeriesGap {
+        kind: Quantity::Temperature.name(),
+        lost: named,
+        since: at(first_seq),
+        until: at(last_seq),
+    };
+    NewGap { epoch: EPOCH, first_seq, last_seq, reason: GapReason::Full, series: vec![series] }
+}
+
+pub async fn a_numbered_reading_is_kept_once(store: Arc<dyn Store>) {
+    deliver(&store, "attic", 1..=3).await;
+
+    let again = deliver(&store, "attic", [3, 2, 4]).await;
+    let within = deliver(&store, "attic", [5, 5]).await;
+
+    assert_eq!((again.repeated, within.repeated), (vec![0, 1], vec![1]));
+    assert_eq!(kept(&store).await, [1.0, 2.0, 3.0, 4.0, 5.0]);
+}
+
+pub async fn the_same_number_of_another_module_or_epoch_is_another_reading(store: Arc<dyn Store>) {
+    let others = [numbered("attic", 1, 1), numbered("cellar", 1, 1), numbered("attic", 2, 1)];
+
+    let recorded = record(&store, &others).await;
+
+    assert!(recorded.repeated.is_empty());
+    assert_eq!(kept(&store).await.len(), 3);
+}
+
+pub async fn readings_without_numbers_are_kept_as_they_come(store: Arc<dyn Store>) {
+    let plain = Reading { number: None, ..numbered("attic", EPOCH, 1) };
+
+    record(&store, &[plain.clone(), plain.clone()]).await;
+    record(&store, &[plain]).await;
+
+    assert_eq!(kept(&store).await, [1.0, 1.0, 1.0]);
+    assert_eq!(total(&store, "attic").await, None);
+}
+
+pub async fn numbers_of_a_refused_batch_are_not_taken(store: Arc<dyn Store>) {
+    deliver(&store, "attic", [1]).await;
+    let full =
+        store.record(vec![numbered("attic", EPOCH, 2), numbered("cellar", EPOCH, 1)], 1, after(0)).await;
+    assert!(matches!(full, Err(StoreError::LimitReached { .. })), "{full:?}");
+
+    let recorded = deliver(&store, "attic", [2]).await;
+
+    assert!(recorded.repeated.is_empty());
+    assert_eq!(kept(&store).await, [1.0, 2.0]);
+    assert_eq!(total(&store, "cellar").await, None);
+}
+
+pub async fn a_backlog_beside_the_present_fills_its_hole(store: Arc<dyn Store>) {
+    deliver(&store, "attic", 1..=3).await;
+    deliver(&store, "attic", [9, 10]).await;
+    assert_eq!(total(&store, "attic").await, Some((10, 5, 0, 5)));
+
+    deliver(&store, "attic", 3..=8).await;
+
+    assert_eq!(total(&store, "attic").await, Some((10, 10, 0, 0)));
+    assert_eq!(kept(&store).await, (1..=10).map(f64::from).collect::<Vec<_>>());
+}
+
+pub async fn every_number_is_received_lost_or_missing(store: Arc<dyn Store>) {
+    deliver(&store, "attic", [1, 2, 8, 12]).await;
+
+    store.record_gap(&module("attic"), &gap(3, 5, 2), after(9)).await.unwrap();
+
+    assert_eq!(total(&store, "attic").await, Some((12, 4, 3, 5)));
+    let account = store.delivery(&module("attic")).await.unwrap();
+    assert_eq!(account.total.unwrap().since, after(0).wall);
+    let kind = Quantity::Temperature.name();
+    assert_eq!(account.series, [SeriesDelivery { kind, expected: 6, received: 4, lost: 2 }]);
+    let attic = store.module(&module("attic")).await.unwrap().unwrap();
+    assert_eq!(attic.delivery, account.total);
+    assert_eq!(store.modules(&page(10)).await.unwrap().items, [attic]);
+}
+
+pub async fn what_arrives_after_all_is_not_lost(store: Arc<dyn Store>) {
+    store.record_gap(&module("attic"), &gap(1, 4, 4), after(0)).await.unwrap();
+    assert_eq!(total(&store, "attic").await, Some((4, 0, 4, 0)));
+
+    deliver(&store, "attic", [2, 3]).await;
+
+    assert_eq!(total(&store, "attic").await, Some((4, 2, 2, 0)));
+}
+
+pub async fn a_gap_is_listed_for_each_series_and_for_what_nobody_knows(store: Arc<dyn Store>) {
+    let new = store.record_gap(&module("attic"), &gap(3, 9, 5), after(20)).await.unwrap();
+    let again = store.record_gap(&module("attic"), &gap(3, 9, 5), after(21)).await.unwrap();
+
+    let gaps = store.gaps(&GapQuery::default(), &page(10)).await.unwrap().items;
+
+    assert_eq!((new, again), (true, false));
+    let listed = |kind: Option<SensorType>, lost| Gap {
+        module_id: module("attic"),
+        kind,
+        since: at(3),
+        until: at(9),
+        lost,
+        reason: GapReason::Full,
+        recorded_at: after(21).wall,
+    };
+    assert_eq!(gaps, [listed(Some(Quantity::Temperature.name()), 5), listed(None, 2)]);
+}
+
+pub async fn gaps_are_found_by_module_type_and_time(store: Arc<dyn Store>) {
+    for (of, first) in [("attic", 1), ("attic", 11), ("cellar", 5)] {
+        store.record_gap(&module(of), &gap(first, first + 3, 4), after(20)).await.unwrap();
+    }
+    let found = async |query: GapQuery| {
+        let gaps = super::all(1, async |page| store.gaps(&query, &page).await.unwrap()).await.0;
+        gaps.into_iter().map(|gap| gap.since).collect::<Vec<_>>()
+    };
+    let all = GapQuery::default();
+
+    assert_eq!(found(all.clone()).await, [at(1), at(5), at(11)]);
+    assert_eq!(found(GapQuery { module_id: Some(module("attic")), ..all.clone() }).await, [at(1), at(11)]);
+    assert_eq!(found(GapQuery { since: Some(at(8)), ..all.clone() }).await, [at(5), at(11)]);
+    assert_eq!(found(GapQuery { until: Some(at(11)), ..all.clone() }).await, [at(1), at(5)]);
+    let pressure = GapQuery { sensor: Some(Quantity::Pressure.name()), ..all };
+    assert_eq!(found(pressure).await, []);
+}
+
+pub async fn a_removed_modules_numbers_are_forgotten(store: Arc<dyn Store>) {
+    deliver(&store, "attic", 1..=3).await;
+    store.record_gap(&module("attic"), &gap(4, 4, 1), after(0)).await.unwrap();
+
+    store.remove_module(&module("attic")).await.unwrap();
+
+    assert_eq!(total(&store, "attic").await, None);
+    assert_eq!(store.gaps(&GapQuery::default(), &page(10)).await.unwrap().items, []);
+    assert!(deliver(&store, "attic", 1..=2).await.repeated.is_empty());
+    assert_eq!(kept(&store).await, [1.0, 2.0]);
+}
+
+pub async fn counts_too_old_to_be_remembered_are_still_counted(store: Arc<dyn Store>) {
+    for epoch in 1..=100 {
+        record(&store, &[numbered("attic", epoch, 1), numbered("attic", epoch, 3)]).await;
+    }
+
+    assert_eq!(total(&store, "attic").await, Some((300, 200, 0, 100)));
+    assert_eq!(record(&store, &[numbered("attic", 100, 1)]).await.repeated, [0]);
+}

@@ -1,0 +1,141 @@
+//! Folding: records leave the journal for the chunks and rollups of their series.
+//!
+//! One series is one step of a few tenths of a millisecond, in a transaction with whatever else is being written: folding
+//! never holds up a write for longer than that, and costs no commit of its own while there are writes.
+
+use rusqlite::{Connection, OptionalExtension, Params, Row, params};
+
+use super::{
+    chunk::{self, MAX_POINTS},
+    failure::{Failure, Work},
+    point::{Point, merged},
+    rollups::{self, Sum},
+};
+
+/// Moves records of a series, in order, into its chunks and rollups, and notes that it is folded up to the position
+/// `cut`. Answers when the last folded record was taken; nothing when the series is gone.
+///
+/// # Errors
+/// SQLite's; damage when a chunk cannot be read.
+pub(super) fn series(db: &Connection, row: i64, points: &[Point], cut: u64) -> Work<Option<i64>> {
+    let numbered = points.iter().filter(|point| point.numbered).count();
+    let known = db
+        .prepare_cached("UPDATE series SET folded = ?2, received = received + ?3 WHERE id = ?1")?
+        .execute(params![row, cut, numbered])?;
+    if known == 0 {
+        return Ok(None);
+    }
+    rollups::add(db, row, points)?;
+    keep(db, row, points)?;
+    Ok(points.last().map(|point| point.taken_us))
+}
+
+/// Puts records, in order, into the chunks they belong to by time.
+///
+/// # Errors
+/// SQLite's; damage when a chunk cannot be read.
+pub(super) fn keep(db: &Connection, row: i64, mut points: &[Point]) -> Work<()> {
+    while let Some(first) = points.first() {
+        // The chunk that begins before the first one, and where the next chunk begins.
+        let target = Chunk::find(
+            db,
+            "SELECT id, first_us, last_us, count FROM chunks WHERE series_id = ?1 AND first_us <= ?2
+             ORDER BY first_us DESC, id DESC LIMIT 1",
+            params![row, first.taken_us],
+        )?;
+        let next: Option<i64> = db
+            .prepare_cached("SELECT min(first_us) FROM chunks WHERE series_id = ?1 AND first_us > ?2")?
+            .query_row(params![row, first.taken_us], |row| row.get(0))?;
+        let here = points.partition_point(|point| next.is_none_or(|next| point.taken_us < next));
+        let (run, rest) = points.split_at(here);
+        points = rest;
+        match target {
+            Some(chunk) if chunk.last_us > run[0].taken_us || chunk.count < MAX_POINTS => {
+                let together = merged(chunk.points(db)?, run.iter().cloned());
+                // Chunks that late records split are left half full each, or each late one would split one again.
+                let size = match next {
+                    Some(_) => together.len().div_ceil(together.len().div_ceil(MAX_POINTS)),
+                    None => MAX_POINTS,
+                };
+                write(db, row, Some(chunk.id), &together, size)?;
+            }
+            _ => write(db, row, None, run, MAX_POINTS)?,
+        }
+    }
+    Ok(())
+}
+
+/// Writes records as chunks of up to `size`, the first in place of `replaced`.
+fn write(db: &Connection, row: i64, mut replaced: Option<i64>, points: &[Point], size: usize) -> Work<()> {
+    for part in points.chunks(size) {
+        if let (Some(first), Some(last)) = (part.first(), part.last()) {
+            insert(db, row, replaced.take(), first, last, part)?;
+        }
+    }
+    Ok(())
+}
+
+fn insert(
+    db: &Connection,
+    row: i64,
+    replaced: Option<i64>,
+    first: &Point,
+    last: &Point,
+    points: &[Point],
+) -> Work<()> {
+    let sum = Sum::of(points);
+    let body =
+        chunk::encode(points).map_err(|error| Failure::passing(&format!("compress records: {error}")))?;
+    db.prepare_cached(
+        "INSERT INTO chunks (id, series_id, first_us, last_us, count, present, min, max, sum, body)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+         ON CONFLICT (id) DO UPDATE SET first_us = excluded.first_us, last_us = excluded.last_us,
+             count = excluded.count, present = excluded.present, min = excluded.min, max = excluded.max,
+             sum = excluded.sum, body = excluded.body",
+    )?
+    .execute(params![
+        replaced,
+        row,
+        first.taken_us,
+        last.taken_us,
+        points.len(),
+        sum.present,
+        sum.min(),
+        sum.max(),
+        sum.sum,
+        body
+    ])?;
+    Ok(())
+}
+
+/// A chunk by its row, without its body.
+#[derive(Debug)]
+struct Chunk {
+    id: i64,
+    last_us: i64,
+    count: usize,
+}
+
+impl Chunk {
+    fn find(db: &Connection, sql: &str, params: impl Params) -> Work<Option<Self>> {
+        let read = |row: &Row<'_>| Ok(Self { id: row.get(0)?, last_us: row.get(2)?, count: row.get(3)? });
+        Ok(db.prepare_cached(sql)?.query_row(params, read).optional()?)
+    }
+
+    fn points(&self, db: &Connection) -> Work<Vec<Point>> {
+        let mut body = db.prepare_cached("SELECT body FROM chunks WHERE id = ?1")?;
+        let mut rows = body.query([self.id])?;
+        match rows.next()? {
+            Some(row) => decoded(row.get_ref(0)?.as_blob()?),
+            None => Ok(Vec::new()),
+        }
+    }
+}
+
+/// The records in a chunk's body.
+///
+/// # Errors
+/// Damage.
+pub(super) fn decoded(body: &[u8]) -> Work<Vec<Point>> {
+    chunk::decode(body).map_err(|damaged| Failure::damaged(&damaged.to_string()).into())
+}

@@ -1,0 +1,116 @@
+//! Gaps: what modules said will never come.
+
+use iotpi_core::{Gap, GapReason, ModuleId, NewGap, SeriesDelivery};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{
+    columns::{moment, parsed, word},
+    failure::Work,
+    modules,
+    point::Point,
+    tail::Tail,
+};
+use crate::store::{
+    GapQuery, Now, Page, PageRequest,
+    cursor::{self, List},
+};
+
+/// Keeps a gap: a row for each series, and one for what the module could not name. Said again, it replaces what was said
+/// of it before. Answers whether the module was new.
+pub(super) fn record(db: &Connection, module: &ModuleId, gap: &NewGap, now: Now) -> Work<bool> {
+    let new = modules::ensure(db, module, now)?;
+    db.prepare_cached("DELETE FROM gaps WHERE module_id = ?1 AND epoch = ?2 AND first_seq = ?3")?
+        .execute(params![module.as_str(), gap.epoch, gap.first_seq])?;
+    let mut insert = db.prepare_cached(
+        "INSERT INTO gaps (module_id, epoch, first_seq, last_seq, sensor, since_us, until_us, lost, reason,
+                           recorded_at_us)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+         ON CONFLICT DO UPDATE SET lost = lost + excluded.lost, since_us = min(since_us, excluded.since_us),
+                                   until_us = max(until_us, excluded.until_us)",
+    )?;
+    let mut keep = |sensor: &str, since: i64, until: i64, lost: u64| {
+        insert.execute(params![
+            module.as_str(),
+            gap.epoch,
+            gap.first_seq,
+            gap.last_seq,
+            sensor,
+            since,
+            until,
+            lost,
+            gap.reason.as_str(),
+            now.wall.as_micros()
+        ])
+    };
+    let mut unnamed = gap.lost();
+    for series in &gap.series {
+        keep(series.kind.as_str(), series.since.as_micros(), series.until.as_micros(), series.lost)?;
+        unnamed = unnamed.saturating_sub(series.lost);
+    }
+    if unnamed > 0 {
+        // When they were taken is known as far as the others say it.
+        let since = gap.series.iter().map(|s| s.since).min().unwrap_or(now.wall);
+        let until = gap.series.iter().map(|s| s.until).max().unwrap_or(now.wall);
+        keep("", since.as_micros(), until.as_micros(), unnamed)?;
+    }
+    Ok(new)
+}
+
+/// See [`Store::gaps`](crate::store::Store::gaps).
+pub(super) fn gaps(db: &Connection, query: &GapQuery, page: &PageRequest) -> Work<Page<Gap>> {
+    let list = List::new("gaps", query);
+    let (after, after_id) = list.key::<(i64, i64)>(page)?.unwrap_or((i64::MIN, i64::MIN));
+    let mut statement = db.prepare_cached(
+        "SELECT id, module_id, sensor, since_us, until_us, lost, reason, recorded_at_us FROM gaps
+         WHERE (since_us, id) > (?1, ?2) AND (?3 IS NULL OR module_id = ?3)
+           AND (?4 IS NULL OR sensor IN (?4, '')) AND until_us >= ?5 AND since_us < ?6
+         ORDER BY since_us, id LIMIT ?7",
+    )?;
+    let wanted = params![
+        after,
+        after_id,
+        query.module_id.as_ref().map(ModuleId::as_str),
+        query.sensor.as_ref().map(iotpi_core::SensorType::as_str),
+        query.since.map_or(i64::MIN, iotpi_core::Timestamp::as_micros),
+        query.until.map_or(i64::MAX, iotpi_core::Timestamp::as_micros),
+        cursor::limit(page) + 1,
+    ];
+    let rows = statement.query_map(wanted, |row| Ok((row.get::<_, i64>(0)?, gap(row)?)))?;
+    let page =
+        list.page(rows.collect::<Result<Vec<_>, _>>()?, page, |(id, gap)| (gap.since.as_micros(), *id));
+    Ok(page.map(|(_, gap)| gap))
+}
+
+fn gap(row: &Row<'_>) -> rusqlite::Result<Gap> {
+    let named = !row.get_ref(2)?.as_str()?.is_empty();
+    Ok(Gap {
+        module_id: parsed(row, 1)?,
+        kind: if named { Some(parsed(row, 2)?) } else { None },
+        since: moment(row, 3)?,
+        until: moment(row, 4)?,
+        lost: row.get(5)?,
+        reason: word(row, 6, &GapReason::ALL, GapReason::as_str)?,
+        recorded_at: moment(row, 7)?,
+    })
+}
+
+/// The accounts of a module's series, by type.
+pub(super) fn by_series(db: &Connection, tail: &Tail, module: &ModuleId) -> Work<Vec<SeriesDelivery>> {
+    let held = tail.look_with(db, |series| {
+        let numbered = |points: &[Point]| points.iter().filter(|point| point.numbered).cloned().collect();
+        series.behind(None, Some(module)).map(|one| one.hold(numbered)).collect::<Vec<_>>()
+    })?;
+    let mut series = db.prepare_cached("SELECT folded, received FROM series WHERE id = ?1")?;
+    let mut gaps =
+        db.prepare_cached("SELECT coalesce(sum(lost), 0) FROM gaps WHERE module_id = ?1 AND sensor = ?2")?;
+    let mut accounts = Vec::with_capacity(held.len());
+    for held in held {
+        let kind = held.quantity.name();
+        let found = series.query_row([held.row], |row| Ok((row.get::<_, u64>(0)?, row.get::<_, u64>(1)?)));
+        let Some((folded, received)) = found.optional()? else { continue };
+        let received = received + held.waiting(folded).len() as u64;
+        let lost: u64 = gaps.query_row(params![module.as_str(), kind.as_str()], |row| row.get(0))?;
+        accounts.push(SeriesDelivery { kind, expected: received + lost, received, lost });
+    }
+    Ok(accounts)
+}

@@ -1,0 +1,266 @@
+//! What is in memory of the series: which there are, the newest record of each, and the records that are in the journal
+//! but not yet folded. A query sees the folded ones in the database and these.
+//!
+//! The writer changes it after each commit, before anybody is answered. A query takes what it needs of it *and* begins
+//! its view of the database under one lock, so the two differ by at most the one commit that is not told yet; how far a
+//! series is folded tells in which of the two a record is to be counted.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Bound,
+    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
+
+use iotpi_core::{ModuleId, Quantity, SensorType, Unit};
+use rusqlite::Connection;
+
+use super::{failure::Work, frame::Entry, point::Point};
+use crate::store::{ReadingQuery, SeriesKey};
+
+/// The series and their records that are not folded.
+#[derive(Debug, Default)]
+pub(super) struct Tail(RwLock<Series>);
+
+/// All series.
+#[derive(Debug, Default)]
+pub(super) struct Series {
+    by_row: HashMap<i64, One>,
+    by_key: BTreeMap<(ModuleId, SensorType), i64>,
+    by_sensor: HashMap<SensorType, BTreeMap<ModuleId, i64>>,
+    waiting: usize,
+}
+
+/// One series.
+#[derive(Debug)]
+pub(super) struct One {
+    pub(super) row: i64,
+    pub(super) module_id: ModuleId,
+    pub(super) quantity: Quantity,
+    /// The newest record, once somebody looked or a newer one came.
+    pub(super) newest: Option<Point>,
+    /// When the last folded record was taken.
+    pub(super) folded_until_us: Option<i64>,
+    /// Records on their way into chunks, in order, and the position up to which they are.
+    frozen: Vec<Point>,
+    cut: u64,
+    /// Records in the journal behind those, in order.
+    fresh: Vec<Point>,
+}
+
+/// A series as a query holds it.
+#[derive(Debug, Clone)]
+pub(super) struct Held {
+    pub(super) row: i64,
+    pub(super) module_id: ModuleId,
+    pub(super) quantity: Quantity,
+    /// Unless the database has them already: see [`Held::waiting`].
+    pub(super) frozen: Vec<Point>,
+    pub(super) fresh: Vec<Point>,
+    cut: u64,
+}
+
+impl One {
+    pub(super) fn unit(&self) -> Unit {
+        self.quantity.unit()
+    }
+
+    /// The series with those of its waiting records that `which` names by two runs in order.
+    pub(super) fn hold(&self, which: impl Fn(&[Point]) -> Vec<Point>) -> Held {
+        Held {
+            row: self.row,
+            module_id: self.module_id.clone(),
+            quantity: self.quantity.clone(),
+            frozen: which(&self.frozen),
+            fresh: which(&self.fresh),
+            cut: self.cut,
+        }
+    }
+
+    fn push(&mut self, point: &Point) {
+        if self.newest.as_ref().is_some_and(|newest| newest.taken_us <= point.taken_us)
+            || self.newest.is_none() && self.folded_until_us.is_none_or(|last| last <= point.taken_us)
+        {
+            self.newest = Some(point.clone());
+        }
+        match self.fresh.last() {
+            Some(last) if last.taken_us > point.taken_us => {
+                let at = self.fresh.partition_point(|known| known.taken_us <= point.taken_us);
+                self.fresh.insert(at, point.clone());
+            }
+            _ => self.fresh.push(point.clone()),
+        }
+    }
+
+    /// The newest `count` waiting records, oldest first, if nothing folded can be among the newest.
+    pub(super) fn newest_waiting(&self, count: usize) -> Option<Vec<Point>> {
+        if !self.frozen.is_empty() {
+            return None;
+        }
+        let newest = &self.fresh[self.fresh.len().saturating_sub(count)..];
+        let enough = match (newest.first(), self.folded_until_us) {
+            (_, None) => true,
+            (Some(oldest), Some(folded)) => newest.len() == count && oldest.taken_us > folded,
+            (None, Some(_)) => count == 0,
+        };
+        enough.then(|| newest.to_vec())
+    }
+}
+
+impl Held {
+    /// The records that are in memory alone, in order, given how far the database has folded the series.
+    pub(super) fn waiting(self, folded: u64) -> Vec<Point> {
+        if folded >= self.cut { self.fresh } else { super::point::merged(self.frozen, self.fresh) }
+    }
+}
+
+impl Tail {
+    fn read(&self) -> RwLockReadGuard<'_, Series> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Series> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at what is in memory.
+    pub(super) fn look<T>(&self, look: impl FnOnce(&Series) -> T) -> T {
+        look(&self.read())
+    }
+
+    /// Looks at what is in memory and begins the connection's view of the database, which from here on does not change
+    /// until its transaction ends.
+    pub(super) fn look_with<T>(&self, db: &Connection, look: impl FnOnce(&Series) -> T) -> Work<T> {
+        let series = self.read();
+        db.prepare_cached("SELECT folded FROM progress")?.query_row([], |row| row.get::<_, i64>(0))?;
+        Ok(look(&series))
+    }
+
+    /// Takes over what another one has.
+    pub(super) fn replace(&self, other: &Self) {
+        *self.write() = std::mem::take(&mut *other.write());
+    }
+
+    /// A series there is.
+    pub(super) fn add(&self, row: i64, key: SeriesKey, quantity: Quantity, folded_until_us: Option<i64>) {
+        let mut series = self.write();
+        let SeriesKey { module_id, sensor } = key;
+        series.by_key.insert((module_id.clone(), sensor.clone()), row);
+        series.by_sensor.entry(sensor).or_default().insert(module_id.clone(), row);
+        let (frozen, fresh) = (Vec::new(), Vec::new());
+        let one = One { row, module_id, quantity, newest: None, folded_until_us, frozen, cut: 0, fresh };
+        series.by_row.insert(row, one);
+    }
+
+    /// Entries of the journal, in its order.
+    pub(super) fn push(&self, entries: &[Entry]) {
+        let mut series = self.write();
+        for entry in entries {
+            if let Some(one) = series.by_row.get_mut(&entry.series) {
+                one.push(&entry.point);
+                series.waiting += 1;
+            }
+        }
+    }
+
+    /// A module's series are gone.
+    pub(super) fn forget(&self, module: &ModuleId) {
+        let mut series = self.write();
+        let gone: Vec<_> = series.of_module(module).map(|(key, row)| (key.clone(), *row)).collect();
+        for (key, row) in gone {
+            series.by_key.remove(&key);
+            if let Some(of_sensor) = series.by_sensor.get_mut(&key.1) {
+                of_sensor.remove(module);
+                if of_sensor.is_empty() {
+                    series.by_sensor.remove(&key.1);
+                }
+            }
+            if let Some(one) = series.by_row.remove(&row) {
+                series.waiting -= one.fresh.len() + one.frozen.len();
+            }
+        }
+    }
+
+    /// Sets everything that waits apart, to be folded: it ends at the position `cut`. Answers the rows concerned.
+    pub(super) fn freeze(&self, cut: u64) -> Vec<i64> {
+        let mut rows = Vec::new();
+        for one in self.write().by_row.values_mut().filter(|one| !one.fresh.is_empty()) {
+            one.frozen = std::mem::take(&mut one.fresh);
+            one.cut = cut;
+            rows.push(one.row);
+        }
+        rows.sort_unstable();
+        rows
+    }
+
+    /// What was set apart of a series.
+    pub(super) fn frozen(&self, row: i64) -> Vec<Point> {
+        self.read().by_row.get(&row).map(|one| one.frozen.clone()).unwrap_or_default()
+    }
+
+    /// What was set apart of a series is folded; the last folded record was taken then.
+    pub(super) fn folded(&self, row: i64, until_us: Option<i64>) {
+        let mut series = self.write();
+        if let Some(one) = series.by_row.get_mut(&row) {
+            let folded = std::mem::take(&mut one.frozen).len();
+            one.folded_until_us = one.folded_until_us.max(until_us);
+            series.waiting -= folded;
+        }
+    }
+
+    /// A series' newest record, found in the database; ignored when a newer one came meanwhile.
+    pub(super) fn found_newest(&self, row: i64, found: &Point) {
+        if let Some(one) = self.write().by_row.get_mut(&row)
+            && one.newest.as_ref().is_none_or(|newest| newest.taken_us < found.taken_us)
+        {
+            one.newest = Some(found.clone());
+        }
+    }
+}
+
+impl Series {
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.by_row.len()
+    }
+
+    /// How many records wait to be folded.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// The series of that key.
+    pub(super) fn find(&self, module: &ModuleId, sensor: &str) -> Option<&One> {
+        let row = self.by_sensor.get(sensor)?.get(module)?;
+        self.by_row.get(row)
+    }
+
+    /// All series, by module, then type, behind a key.
+    pub(super) fn behind<'a>(
+        &'a self,
+        after: Option<&(ModuleId, SensorType)>,
+        module: Option<&'a ModuleId>,
+    ) -> impl Iterator<Item = &'a One> {
+        let from = after.cloned().map_or(Bound::Unbounded, Bound::Excluded);
+        self.by_key
+            .range((from, Bound::Unbounded))
+            .filter(move |((of, _), _)| module.is_none_or(|module| of == module))
+            .filter_map(|(_, row)| self.by_row.get(row))
+    }
+
+    fn of_module<'a>(
+        &'a self,
+        module: &'a ModuleId,
+    ) -> impl Iterator<Item = (&'a (ModuleId, SensorType), &'a i64)> {
+        self.by_key.iter().filter(move |((of, _), _)| of == module)
+    }
+
+    /// The series a query is about, by module.
+    pub(super) fn asked<'a>(&'a self, query: &'a ReadingQuery) -> impl Iterator<Item = &'a One> {
+        self.by_sensor
+            .get(&query.sensor)
+            .into_iter()
+            .flatten()
+            .filter(|(module, _)| query.module_id.as_ref().is_none_or(|wanted| wanted == *module))
+            .filter_map(|(_, row)| self.by_row.get(row))
+    }
+}
