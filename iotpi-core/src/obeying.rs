@@ -96,7 +96,7 @@ impl<A: Actuator> Obeying<A> {
 
     fn state_report(&self) -> StatusReport {
         let state = self.actuator.state();
-        StatusReport { state: (!state.is_empty()).then_some(state), command: None }
+        StatusReport { state: (!state.is_empty()).then_some(state), ..StatusReport::default() }
     }
 
     /// Obeys until it is told to stop; returns what the hub was not told.
