@@ -363,8 +363,8 @@ pub struct StatusReceipt {
     /// Whether the hub has the module's manifest; if not, the module registers again.
     pub registered: bool,
     /// Seconds for which the issuer of the `watch`ed command still counts as there, from the answer on: 0 when it is
-    /// gone. Null when nothing was watched, or the hub knows no such command with a limit.
-    #[serde(default)]
+    /// gone. Left out when nothing was watched, or the hub knows no such command with a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alive_secs: Option<f64>,
 }
 

@@ -117,7 +117,7 @@ pub struct ActionSpec {
     pub hazardous: bool,
     /// Whether the newest order says it all ("40 %", not "10 % more"): it then supersedes an older one that is still
     /// queued, of the same action and `target`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_false")]
     pub absolute: bool,
     /// Of an absolute action: the parameter that tells targets apart, such as `channel`. Without it the module has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -128,6 +128,11 @@ pub struct ActionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 3600))]
     pub while_alive: Option<f64>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 fn any_object() -> Map<String, Value> {

@@ -12,6 +12,8 @@ mod hosts;
 mod live;
 mod modules;
 mod operations;
+mod orders;
 mod permissions;
+mod presence;
 mod problems;
 mod sensors;
