@@ -42,6 +42,8 @@ mod backoff;
 #[cfg(feature = "client")]
 mod client;
 #[cfg(feature = "client")]
+mod journal;
+#[cfg(feature = "client")]
 mod module;
 #[cfg(feature = "client")]
 mod obeying;
@@ -51,6 +53,8 @@ mod outbox;
 mod polling;
 #[cfg(feature = "client")]
 mod runner;
+#[cfg(feature = "client")]
+mod safety_lease;
 #[cfg(feature = "client")]
 mod streaming;
 #[cfg(feature = "client")]
