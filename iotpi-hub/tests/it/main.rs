@@ -7,6 +7,8 @@ mod camera;
 mod commands;
 mod connections;
 mod dashboard;
+mod dying;
+mod dying_module;
 mod golden;
 mod hosts;
 mod live;
