@@ -104,7 +104,7 @@ impl Run {
         self.points.swap_remove(index)
     }
 
-    fn start(&self, kill_at: &str) -> Module {
+    fn start(&mut self, kill_at: &str) -> Module {
         // This very program, which then runs the module and nothing else.
         let mut command = Command::new(std::env::current_exe().unwrap());
         command
@@ -113,6 +113,7 @@ impl Run {
             .env("TOKEN", &self.token)
             .env("FOLDER", self.folder.path())
             .env("KILL_AT", kill_at)
+            .env("KILL_AFTER", self.random.below(3).to_string())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .kill_on_drop(true);

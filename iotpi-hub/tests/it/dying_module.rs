@@ -3,10 +3,19 @@
 //! It is the module that ships: the points lie in its line to the hub and in its device, which are this program's own.
 //! `open` is hazardous, `set` may be done twice; either writes a line to a file that is on the disk before it returns.
 //!
-//! Environment: `HUB`, `TOKEN`, `FOLDER`; `KILL_AT`: a point, such as `after_started`; `FORGETFUL`: says `started` to nobody
+//! Environment: `HUB`, `TOKEN`, `FOLDER`; `KILL_AT`: a point, such as `after_started`, that is passed `KILL_AFTER` times before; `FORGETFUL`: says `started` to nobody
 //! and keeps no journal, which the tests must find.
 
-use std::{fs::OpenOptions, io::Write as _, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs::OpenOptions,
+    io::Write as _,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use iotpi_core::{
     Action, ActionName, ActionSpec, Actuator, CommandOutcome, DeviceError, Frame, FrameReceipt, HubClient,
@@ -15,15 +24,16 @@ use iotpi_core::{
 };
 use serde_json::{Value, json};
 
-/// Where the process ends, the first time it comes there.
+/// Where the process ends, when it has passed there so many times.
 #[derive(Clone)]
 struct Death {
     at: Arc<str>,
+    passes: Arc<AtomicU32>,
 }
 
 impl Death {
     fn comes_at(&self, point: &str) {
-        if &*self.at == point {
+        if &*self.at == point && self.passes.fetch_sub(1, Ordering::Relaxed) == 0 {
             rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap();
             // The signal is delivered before anything else is done.
             std::thread::park();
@@ -123,7 +133,8 @@ impl Uplink for Line {
 async fn the_module() {
     let told = |name: &str| std::env::var(name).unwrap();
     let folder = PathBuf::from(told("FOLDER"));
-    let death = Death { at: std::env::var("KILL_AT").unwrap_or_default().into() };
+    let passes = Arc::new(AtomicU32::new(told("KILL_AFTER").parse().unwrap()));
+    let death = Death { at: told("KILL_AT").into(), passes };
     let forgetful = std::env::var_os("FORGETFUL").is_some();
     let hub = HubClient::new(&told("HUB")).unwrap().with_token(told("TOKEN"));
     let line = Line { hub: hub.uplink(ModuleId::new("led").unwrap()), death: death.clone(), forgetful };
