@@ -409,7 +409,7 @@ pub(super) fn commands(db: &Connection, module: &ModuleId, page: &PageRequest) -
     );
     let mut statement = db.prepare_cached(&sql)?;
     let rows = statement
-        .query_map(params![module.as_str(), before, cursor::limit(page) + 1], |row| numbered(row))?;
+        .query_map(params![module.as_str(), before, cursor::limit(page) + 1], numbered)?;
     let page = list.page(rows.collect::<Result<Vec<_>, _>>()?, page, |(number, _)| *number);
     Ok(page.map(|(_, command)| command))
 }
