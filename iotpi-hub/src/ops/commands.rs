@@ -477,3 +477,69 @@ fn check_size(object: &Map<String, Value>, pointer: &str) -> Result<()> {
 fn no_module(id: &ModuleId) -> HubError {
     HubError::not_found(format!("there is no module `{id}`"))
 }
+
+#[cfg(test)]
+mod tests {
+    use iotpi_core::{Clock, ManualClock, Timestamp, UserName};
+
+    use super::*;
+    use crate::{Config, store};
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    /// A hub on a clock that stands still, with a command that ended now.
+    async fn hub() -> (Hub, Arc<ManualClock>) {
+        let clock = ManualClock::at(Timestamp::from_micros(1_795_473_000_000_000));
+        let store = store::open("sqlite::memory:").await.unwrap();
+        let hub = Hub::start(Config::default(), store, clock.clone()).await.unwrap();
+        end_one(&hub, "old").await;
+        (hub, clock)
+    }
+
+    async fn end_one(hub: &Hub, id: &str) {
+        let module_id = ModuleId::new("led").unwrap();
+        let now = hub.now();
+        hub.store().touch(&[(module_id.clone(), now.wall)], now).await.unwrap();
+        let order = CommandOrder {
+            id: id.to_owned(),
+            module_id,
+            command: NewCommand::new(ActionName::new("set").unwrap(), Map::new()),
+            time_to_live: DAY,
+            issued_by: UserName::new("anna").unwrap(),
+            issuer: None,
+            idempotency_key: None,
+            hazardous: false,
+            target: None,
+            while_alive: None,
+        };
+        hub.store().submit(&order, 100, now).await.unwrap();
+        hub.store().cancel(&order.id, now).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_command_is_kept_for_thirty_days_after_its_end() {
+        let (hub, clock) = hub().await;
+
+        clock.advance(30 * DAY);
+        end_one(&hub, "new").await;
+        assert_eq!(hub.prune_commands_once().await.unwrap(), 0);
+        clock.advance(Duration::from_secs(1));
+        end_one(&hub, "newer").await;
+        assert_eq!(hub.prune_commands_once().await.unwrap(), 1);
+
+        assert_eq!(hub.store().command(&"old".to_owned()).await.unwrap(), None);
+        assert!(hub.store().command(&"new".to_owned()).await.unwrap().is_some());
+        hub.shutdown().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_was_set_makes_no_command_old() {
+        let (hub, clock) = hub().await;
+
+        clock.step_to(clock.now().plus(3650 * DAY));
+        end_one(&hub, "new").await;
+
+        assert_eq!(hub.prune_commands_once().await.unwrap(), 0);
+        hub.shutdown().await.unwrap();
+    }
+}

@@ -6,7 +6,10 @@
 
 use std::{collections::BTreeMap, process::Stdio, time::Duration};
 
-use iotpi_core::{Command as Order, CommandState, Event, HubClient, LiveMessage, LiveStream, Subscription};
+use iotpi_core::{
+    Clock as _, Command as Order, CommandState, Event, HubClient, LiveMessage, LiveStream, Subscription,
+    SystemClock,
+};
 use iotpi_hub::{Config, store::PageRequest, testing::TestHub};
 use serde_json::json;
 use tokio::{
@@ -36,13 +39,10 @@ struct Random(u64);
 
 impl Random {
     fn of_the_seed() -> Self {
-        let seed = std::env::var("IOTPI_SEED").ok().map_or_else(
-            || {
-                let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-                u64::from(now.unwrap().subsec_nanos())
-            },
-            |seed| seed.parse().expect("IOTPI_SEED is a number"),
-        );
+        let seed = match std::env::var("IOTPI_SEED") {
+            Ok(seed) => seed.parse().expect("IOTPI_SEED is a number"),
+            Err(_) => SystemClock::new().now().as_micros().unsigned_abs(),
+        };
         eprintln!("IOTPI_SEED={seed}");
         Self(seed)
     }

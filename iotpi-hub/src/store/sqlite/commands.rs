@@ -408,8 +408,7 @@ pub(super) fn commands(db: &Connection, module: &ModuleId, page: &PageRequest) -
         "SELECT number, {COLUMNS} FROM commands WHERE module_id = ?1 AND number < ?2 ORDER BY number DESC LIMIT ?3"
     );
     let mut statement = db.prepare_cached(&sql)?;
-    let rows = statement
-        .query_map(params![module.as_str(), before, cursor::limit(page) + 1], numbered)?;
+    let rows = statement.query_map(params![module.as_str(), before, cursor::limit(page) + 1], numbered)?;
     let page = list.page(rows.collect::<Result<Vec<_>, _>>()?, page, |(number, _)| *number);
     Ok(page.map(|(_, command)| command))
 }
