@@ -124,7 +124,7 @@ pub struct ActionSpec {
     #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 64))]
     pub target: Option<String>,
     /// What it does may last only while somebody watches: seconds, 1 to 3,600, that its issuer or the hub may be gone
-    /// before the module makes itself safe.
+    /// before the module makes itself safe. It does so at its start, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 3600))]
     pub while_alive: Option<f64>,

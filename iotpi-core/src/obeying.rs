@@ -24,6 +24,8 @@ const POLL: Duration = Duration::from_secs(25);
 const REMEMBERED: usize = 64;
 /// How long an action under way may go on once the module is told to stop.
 const GRACE: Duration = Duration::from_millis(750);
+/// What is said of an action that took longer than that.
+const CUT_OFF: &str = "the module was stopped meanwhile";
 /// How long a module that was told to stop waits for a hub to take what it says: with the rest, less than the runner's
 /// grace, so that a hub that does not answer keeps no device from being made safe.
 const LAST_WORD: Duration = Duration::from_millis(250);
@@ -32,7 +34,8 @@ const LAST_WORD: Duration = Duration::from_millis(250);
 ///
 /// A command whose time to live or whose lease is over when its turn comes is not done. A hazardous one is begun only
 /// when the hub took that it is. What a `while_alive` action did is made safe when its issuer or the hub is gone longer
-/// than the action's limit. The device is made safe when the module ends, too.
+/// than the action's limit, and at the start of a module that has such actions: the process before may have died. The
+/// device is made safe when the module ends, too.
 #[derive(Debug)]
 pub struct Obeying<A> {
     actuator: A,
@@ -107,11 +110,19 @@ impl<A: Actuator> Obeying<A> {
                 Err(reason) => return Some(CommandOutcome::Failed { error: cut(&reason) }),
             }
         }
-        let outcome = self.perform(command, duty.stop).await;
+        let outcome = match (self.perform(command, duty.stop).await, hazardous) {
+            (Some(outcome), _) => outcome,
+            // Begun and cut off: nobody knows how far it came.
+            (None, true) => CommandOutcome::UnknownOutcome { error: CUT_OFF.to_owned() },
+            (None, false) => CommandOutcome::Failed { error: CUT_OFF.to_owned() },
+        };
         if hazardous {
             self.journal.end(&command.id, &outcome).await;
         }
-        if let (Some(limit), CommandOutcome::Succeeded { .. }) = (limit, &outcome) {
+        // One that failed may have come half the way.
+        if let Some(limit) = limit
+            && !matches!(outcome, CommandOutcome::Rejected { .. })
+        {
             self.safety.hold(duty.up, command.action.clone(), command.id.clone(), limit);
         }
         if self.done.len() == REMEMBERED {
@@ -154,13 +165,14 @@ impl<A: Actuator> Obeying<A> {
         }
     }
 
-    async fn perform(&mut self, command: &Command, stop: &CancellationToken) -> CommandOutcome {
+    /// Does it; nothing when it was cut off because the module was stopped.
+    async fn perform(&mut self, command: &Command, stop: &CancellationToken) -> Option<CommandOutcome> {
         let action = Action { name: command.action.clone(), params: command.params.clone() };
         let performed = tokio::select! {
             performed = self.actuator.perform(&action) => performed,
-            () = over(stop, GRACE) => Err(DeviceError::new(DeviceErrorKind::Other, "the module was stopped meanwhile")),
+            () = over(stop, GRACE) => return None,
         };
-        match performed {
+        Some(match performed {
             Ok(result) => CommandOutcome::Succeeded { result: Some(result).filter(|r| !r.is_null()) },
             Err(error) => {
                 let kind = error.kind();
@@ -170,7 +182,7 @@ impl<A: Actuator> Obeying<A> {
                     _ => CommandOutcome::Failed { error },
                 }
             }
-        }
+        })
     }
 
     fn report(&self, leased: &LeasedCommand, outcome: CommandOutcome) -> StatusReport {
@@ -263,6 +275,14 @@ impl<A: Actuator> Obeying<A> {
             }
         }
         self.state_report()
+    }
+
+    /// What a process before this one did may last only while somebody watches, and it may have ended without a word.
+    async fn begin_safe(&mut self, up: &Arc<dyn Uplink>) {
+        let lasts = self.actuator.actions().iter().any(|spec| spec.alive_limit().is_some());
+        if lasts && let Err(error) = self.actuator.make_safe().await {
+            tracing::error!(module = %up.module_id(), %error, "the device could not be made safe");
+        }
     }
 
     /// Carries out what was claimed and returns what to tell the hub.
@@ -382,6 +402,7 @@ impl<A: Actuator> Module for Obeying<A> {
         up: Arc<dyn Uplink>,
         stop: CancellationToken,
     ) -> Result<(), ModuleError> {
+        self.begin_safe(&up).await;
         let untold = self.obey(&up, &stop).await;
         self.end(&up, untold).await
     }

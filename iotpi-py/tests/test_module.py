@@ -188,7 +188,10 @@ def test_what_lasts_only_while_somebody_watches_is_made_safe(
 
     start(module)
     first(client, module_id, registered)
-    leaving.control(module_id, "heat")
+    command = leaving.control(module_id, "heat")
+    assert client.wait(command, timeout=30).succeeded
+    # It was called at the start as well.
+    safe.clear()
 
     assert safe.wait(30)
 

@@ -273,6 +273,20 @@ async fn a_module_that_crashed_before_it_could_tell_says_after_all_how_it_ended(
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_that_is_cut_off_at_the_modules_end_has_an_unknown_outcome() {
+    let running = start(AtStart::Takes, None, vec![leased("a", "open", json!({"secs": 20}))]);
+    while !running.door.log().contains(&"open".to_owned()) {
+        tokio::task::yield_now().await;
+    }
+
+    running.stop.cancel();
+    running.task.await.unwrap();
+
+    let outcomes = outcomes(&running.hub);
+    assert!(matches!(&outcomes[..], [(_, CommandOutcome::UnknownOutcome { .. })]), "{outcomes:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_was_held_too_long_is_not_done_any_more() {
     // Three at once: the first takes a while, by then the second's time is over.
     let short = LeasedCommand { expires_in: 5.0, ..leased("b", "ring", json!({})) };

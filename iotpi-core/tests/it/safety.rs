@@ -42,7 +42,10 @@ impl Actuator for Heater {
 
     async fn perform(&mut self, action: &Action) -> Result<Value, DeviceError> {
         *self.on.lock().unwrap() |= action.name.as_str() == "heat";
-        Ok(Value::Null)
+        match action.params.get("jam") {
+            Some(_) => Err(DeviceErrorKind::Bus.into()),
+            None => Ok(Value::Null),
+        }
     }
 
     async fn make_safe(&mut self) -> Result<(), DeviceError> {
@@ -78,6 +81,8 @@ async fn told_to(action: &str, alive_secs: Option<f64>) -> Running {
     let task = tokio::spawn(running);
     hub.command(action, Map::new());
     hub.until(|hub| hub.reports().iter().any(|report| report.command.is_some())).await;
+    // Once at the start, for the process before.
+    assert_eq!(std::mem::take(&mut *heater.made_safe.lock().unwrap()).len(), 1);
     Running { hub, heater, stop, task, since: Instant::now() }
 }
 
@@ -209,6 +214,19 @@ async fn a_device_that_cannot_be_made_safe_is_tried_again() {
     let_pass(60).await;
 
     assert_eq!(running.made_safe().len(), 4);
+    assert!(!*running.heater.on.lock().unwrap());
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_failed_half_way_is_watched_like_what_was_done() {
+    let running = told_to("beep", Some(0.0)).await;
+
+    let params = json!({"jam": true}).as_object().unwrap().clone();
+    running.hub.command("heat", params);
+    let_pass(60).await;
+
+    assert_eq!(running.made_safe().len(), 1);
     assert!(!*running.heater.on.lock().unwrap());
     running.end().await;
 }

@@ -185,6 +185,8 @@ class Module:
     def make_safe(self, function: F) -> F:
         """Makes a function the one that brings the devices where they can do no harm; called when the module ends.
 
+        When an action has ``while_alive``, it is also called at the start, and when nobody watches any more.
+
         It waits for its turn for 0.2 s. When another function does not return it is called all the same, in another
         thread. It has about half a second.
         """
