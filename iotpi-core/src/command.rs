@@ -15,7 +15,8 @@ pub type CommandId = String;
 /// Proves the claim on a command; opaque, and known to nobody but the one that claimed.
 pub type LeaseId = String;
 
-/// Where a command is in its life: `queued -> leased -> succeeded | failed | rejected`, or `expired | cancelled | dead`.
+/// Where a command is in its life: `queued -> leased -> succeeded | failed | rejected`, or `expired | cancelled | dead |
+/// unknown_outcome`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
@@ -36,11 +37,13 @@ pub enum CommandState {
     Cancelled,
     /// Handed over again and again, and never an outcome.
     Dead,
+    /// Begun, and nobody knows how it ended: it is not done again.
+    UnknownOutcome,
 }
 
 impl CommandState {
     /// Every state, in the order of a life.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Queued,
         Self::Leased,
         Self::Succeeded,
@@ -49,6 +52,7 @@ impl CommandState {
         Self::Expired,
         Self::Cancelled,
         Self::Dead,
+        Self::UnknownOutcome,
     ];
 
     /// The state's wire word.
@@ -63,6 +67,7 @@ impl CommandState {
             Self::Expired => "expired",
             Self::Cancelled => "cancelled",
             Self::Dead => "dead",
+            Self::UnknownOutcome => "unknown_outcome",
         }
     }
 
@@ -131,6 +136,8 @@ pub struct Command {
     pub expires_at: Timestamp,
     /// When it was last handed to the module.
     pub leased_at: Option<Timestamp>,
+    /// When the module said that it begins: from then on it is not handed over again.
+    pub started_at: Option<Timestamp>,
     /// When its last state was reached.
     pub finished_at: Option<Timestamp>,
     /// How often it was handed to the module.
@@ -140,6 +147,9 @@ pub struct Command {
     pub result: Option<Value>,
     /// Why it did not succeed.
     pub error: Option<String>,
+    /// The newer command that made this one pointless, if it was cancelled for that.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = "uuid"))]
+    pub superseded_by: Option<CommandId>,
 }
 
 /// A command in the hands of its module.
@@ -156,11 +166,16 @@ pub struct LeasedCommand {
     pub lease_secs: f64,
     /// Seconds until it is no longer to be done, from hand-over: no clock has to agree.
     pub expires_in: f64,
+    /// Whether the module has to say `started`, and hear that the hub took it, before it acts.
+    #[serde(default)]
+    pub hazardous: bool,
 }
 
-/// How a command ended, as the module says it.
+/// What became of a command, as the module says it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum CommandOutcome {
+    /// About to be done. Said before a hazardous action is begun; it is begun only when the hub took it.
+    Started,
     /// Done.
     Succeeded {
         /// Any JSON.
@@ -176,6 +191,11 @@ pub enum CommandOutcome {
         /// Why, up to 500 characters.
         error: String,
     },
+    /// Begun, and the module does not know how it ended: it was interrupted.
+    UnknownOutcome {
+        /// What is known, up to 500 characters.
+        error: String,
+    },
 }
 
 impl CommandOutcome {
@@ -183,9 +203,20 @@ impl CommandOutcome {
     #[must_use]
     pub fn state(&self) -> CommandState {
         match self {
+            Self::Started => CommandState::Leased,
             Self::Succeeded { .. } => CommandState::Succeeded,
             Self::Failed { .. } => CommandState::Failed,
             Self::Rejected { .. } => CommandState::Rejected,
+            Self::UnknownOutcome { .. } => CommandState::UnknownOutcome,
+        }
+    }
+
+    /// Why it did not succeed, if it did not.
+    #[must_use]
+    pub fn error(&self) -> Option<&str> {
+        match self {
+            Self::Failed { error } | Self::Rejected { error } | Self::UnknownOutcome { error } => Some(error),
+            Self::Started | Self::Succeeded { .. } => None,
         }
     }
 }
@@ -198,7 +229,7 @@ pub struct CommandReport {
     pub id: CommandId,
     /// The claim it was handed over under.
     pub lease: LeaseId,
-    /// How it ended.
+    /// What became of it.
     pub outcome: CommandOutcome,
 }
 
@@ -208,6 +239,15 @@ pub struct CommandReport {
 #[cfg_attr(feature = "openapi", schema(as = CommandReport))]
 #[serde(tag = "outcome", rename_all = "snake_case", deny_unknown_fields)]
 pub enum CommandReportRecord {
+    /// About to be done; to be said before a hazardous action, which is begun only when the hub took it.
+    Started {
+        /// Which command.
+        #[cfg_attr(feature = "openapi", schema(value_type = String, format = "uuid"))]
+        id: CommandId,
+        /// The claim it was handed over under.
+        #[cfg_attr(feature = "openapi", schema(value_type = String))]
+        lease: LeaseId,
+    },
     /// Done.
     Succeeded {
         /// Which command.
@@ -245,14 +285,28 @@ pub enum CommandReportRecord {
         #[cfg_attr(feature = "openapi", schema(max_length = 500))]
         error: String,
     },
+    /// Begun, and the module does not know how it ended.
+    UnknownOutcome {
+        /// Which command.
+        #[cfg_attr(feature = "openapi", schema(value_type = String, format = "uuid"))]
+        id: CommandId,
+        /// The claim it was handed over under.
+        #[cfg_attr(feature = "openapi", schema(value_type = String))]
+        lease: LeaseId,
+        /// What is known.
+        #[cfg_attr(feature = "openapi", schema(max_length = 500))]
+        error: String,
+    },
 }
 
 impl From<CommandReport> for CommandReportRecord {
     fn from(CommandReport { id, lease, outcome }: CommandReport) -> Self {
         match outcome {
+            CommandOutcome::Started => Self::Started { id, lease },
             CommandOutcome::Succeeded { result } => Self::Succeeded { id, lease, result },
             CommandOutcome::Failed { error } => Self::Failed { id, lease, error },
             CommandOutcome::Rejected { error } => Self::Rejected { id, lease, error },
+            CommandOutcome::UnknownOutcome { error } => Self::UnknownOutcome { id, lease, error },
         }
     }
 }
@@ -260,6 +314,9 @@ impl From<CommandReport> for CommandReportRecord {
 impl From<CommandReportRecord> for CommandReport {
     fn from(record: CommandReportRecord) -> Self {
         match record {
+            CommandReportRecord::Started { id, lease } => {
+                Self { id, lease, outcome: CommandOutcome::Started }
+            }
             CommandReportRecord::Succeeded { id, lease, result } => {
                 Self { id, lease, outcome: CommandOutcome::Succeeded { result } }
             }
@@ -268,6 +325,9 @@ impl From<CommandReportRecord> for CommandReport {
             }
             CommandReportRecord::Rejected { id, lease, error } => {
                 Self { id, lease, outcome: CommandOutcome::Rejected { error } }
+            }
+            CommandReportRecord::UnknownOutcome { id, lease, error } => {
+                Self { id, lease, outcome: CommandOutcome::UnknownOutcome { error } }
             }
         }
     }
@@ -282,10 +342,14 @@ pub struct StatusReport {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
     pub state: Option<Map<String, Value>>,
-    /// How one command ended.
+    /// What became of one command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<CommandReportRecord>))]
     pub command: Option<CommandReport>,
+    /// One of the module's commands with a `while_alive` limit: the answer says how long its issuer counts as there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = "uuid"))]
+    pub watch: Option<CommandId>,
 }
 
 /// The hub's answer to a [`StatusReport`].
@@ -298,6 +362,10 @@ pub struct StatusReceipt {
     pub command: Option<Command>,
     /// Whether the hub has the module's manifest; if not, the module registers again.
     pub registered: bool,
+    /// Seconds for which the issuer of the `watch`ed command still counts as there, from the answer on: 0 when it is
+    /// gone. Left out when nothing was watched, or the hub knows no such command with a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alive_secs: Option<f64>,
 }
 
 #[cfg(test)]

@@ -57,7 +57,8 @@ pub trait Actuator: Send {
     async fn perform(&mut self, action: &Action) -> Result<Value, DeviceError>;
 
     /// Brings the device where it can do no harm when nobody watches: lamps and heaters off, motors stopped.
-    /// Called when the module ends, however it ends.
+    /// Called when the module ends, however it ends; and, of a device with `while_alive` actions, at the start and when
+    /// nobody watches any more.
     ///
     /// # Errors
     /// [`DeviceError`] when the device did not obey.

@@ -44,6 +44,8 @@ mod backoff;
 #[cfg(feature = "client")]
 mod client;
 #[cfg(feature = "client")]
+mod journal;
+#[cfg(feature = "client")]
 mod module;
 #[cfg(feature = "client")]
 mod obeying;
@@ -53,6 +55,8 @@ mod outbox;
 mod polling;
 #[cfg(feature = "client")]
 mod runner;
+#[cfg(feature = "client")]
+mod safety_lease;
 #[cfg(feature = "client")]
 mod streaming;
 #[cfg(feature = "client")]

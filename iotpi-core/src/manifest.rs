@@ -111,9 +111,28 @@ pub struct ActionSpec {
     #[serde(default = "any_object")]
     #[cfg_attr(feature = "openapi", schema(value_type = Object))]
     pub params: Map<String, Value>,
-    /// Whether doing it twice does harm: such a command is handed over at most once.
+    /// Whether doing it twice does harm: the module says `started` before it acts, and the command is then done at most
+    /// once.
     #[serde(default)]
     pub hazardous: bool,
+    /// Whether the newest order says it all ("40 %", not "10 % more"): it then supersedes an older one that is still
+    /// queued, of the same action and `target`.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub absolute: bool,
+    /// Of an absolute action: the parameter that tells targets apart, such as `channel`. Without it the module has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 64))]
+    pub target: Option<String>,
+    /// What it does may last only while somebody watches: seconds, 1 to 3,600, that its issuer or the hub may be gone
+    /// before the module makes itself safe. It does so at its start, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 3600))]
+    pub while_alive: Option<f64>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 fn any_object() -> Map<String, Value> {
@@ -129,14 +148,60 @@ impl ActionSpec {
             Value::Object(schema) => schema,
             _ => any_object(),
         };
-        Self { name, description: Some(description.into()), params, hazardous: false }
+        Self {
+            name,
+            description: Some(description.into()),
+            params,
+            hazardous: false,
+            absolute: false,
+            target: None,
+            while_alive: None,
+        }
     }
 
-    /// The same, to be handed over at most once.
+    /// The same, to be done at most once.
     #[must_use]
     pub fn hazardous(mut self) -> Self {
         self.hazardous = true;
         self
+    }
+
+    /// The same, with every order saying it all: the newest supersedes those before it that still wait.
+    #[must_use]
+    pub fn absolute(mut self) -> Self {
+        self.absolute = true;
+        self
+    }
+
+    /// The same, absolute for each value of that parameter.
+    #[must_use]
+    pub fn absolute_for(mut self, parameter: impl Into<String>) -> Self {
+        self.absolute = true;
+        self.target = Some(parameter.into());
+        self
+    }
+
+    /// The same, with what it does lasting only while its issuer and the hub are there: 1 s to 1 h may they be gone.
+    #[must_use]
+    pub fn while_alive(mut self, limit: Duration) -> Self {
+        self.while_alive = Some(limit.as_secs_f64());
+        self
+    }
+
+    /// How long issuer or hub may be gone, if that matters.
+    #[must_use]
+    pub fn alive_limit(&self) -> Option<Duration> {
+        self.while_alive.and_then(|secs| Duration::try_from_secs_f64(secs).ok())
+    }
+
+    /// What tells the targets of an absolute order apart: orders with the same text supersede each other. Nothing when
+    /// the action is not absolute.
+    #[must_use]
+    pub fn target_of(&self, params: &Map<String, Value>) -> Option<String> {
+        self.absolute.then(|| {
+            let value = self.target.as_ref().and_then(|name| params.get(name));
+            value.map_or_else(String::new, Value::to_string)
+        })
     }
 }
 
@@ -216,6 +281,21 @@ mod tests {
     fn an_empty_manifest_is_a_manifest() {
         assert_eq!(serde_json::from_str::<Manifest>("{}").unwrap(), Manifest::default());
         assert!(serde_json::from_str::<Manifest>(r#"{"mesures": []}"#).is_err());
+    }
+
+    #[test]
+    fn orders_of_one_target_are_told_apart_from_those_of_another() {
+        let params = |value: Value| value.as_object().cloned().unwrap_or_default();
+        let set = ActionSpec::new(ActionName::new("set").unwrap(), "Set it", Value::Null);
+        let [one, two, none] =
+            [serde_json::json!({"channel": 1}), serde_json::json!({"channel": 2}), Value::Null];
+
+        let by_channel = set.clone().absolute_for("channel");
+        assert_eq!(set.target_of(&params(one.clone())), None);
+        assert_eq!(set.absolute().target_of(&params(one.clone())), Some(String::new()));
+        assert_eq!(by_channel.target_of(&params(one)).as_deref(), Some("1"));
+        assert_eq!(by_channel.target_of(&params(two)).as_deref(), Some("2"));
+        assert_eq!(by_channel.target_of(&params(none)).as_deref(), Some(""));
     }
 
     #[test]

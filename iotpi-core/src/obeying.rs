@@ -2,19 +2,20 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
 
 use async_trait::async_trait;
 use serde_json::{Map, Value};
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio::{task::JoinError, time::Instant};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
-    Action, ActionName, ActionSpec, Actuator, Backoff, CommandId, CommandOutcome, CommandReport, DeviceError,
-    DeviceErrorKind, ErrorKind, LeasedCommand, MAX_ERROR_LEN, Manifest, Module, ModuleError, StatusReport,
-    Uplink, UplinkError,
+    Action, ActionName, ActionSpec, Actuator, Backoff, Command, CommandId, CommandOutcome, CommandReport,
+    DeviceError, DeviceErrorKind, ErrorKind, LeasedCommand, MAX_ERROR_LEN, Manifest, Module, ModuleError,
+    StatusReport, Uplink, UplinkError, journal::Journal, safety_lease::SafetyLeases,
 };
 
 /// How long one question for commands waits for an answer.
@@ -23,25 +24,48 @@ const POLL: Duration = Duration::from_secs(25);
 const REMEMBERED: usize = 64;
 /// How long an action under way may go on once the module is told to stop.
 const GRACE: Duration = Duration::from_millis(750);
+/// What is said of an action that took longer than that.
+const CUT_OFF: &str = "the module was stopped meanwhile";
 /// How long a module that was told to stop waits for a hub to take what it says: with the rest, less than the runner's
 /// grace, so that a hub that does not answer keeps no device from being made safe.
 const LAST_WORD: Duration = Duration::from_millis(250);
 
 /// Takes commands for an [`Actuator`], does them one after the other, and reports how each ended with the device's state.
 ///
-/// A command whose time to live is over when its turn comes is not done. The device is made safe when the module ends.
+/// A command whose time to live or whose lease is over when its turn comes is not done. A hazardous one is begun only
+/// when the hub took that it is. What a `while_alive` action did is made safe when its issuer or the hub is gone longer
+/// than the action's limit, and at the start of a module that has such actions: the process before may have died. The
+/// device is made safe when the module ends, too.
 #[derive(Debug)]
 pub struct Obeying<A> {
     actuator: A,
     description: Option<String>,
     done: VecDeque<(CommandId, CommandOutcome)>,
+    journal: Journal,
+    safety: SafetyLeases,
+}
+
+/// Under which circumstances commands are carried out.
+struct Duty<'a> {
+    up: &'a Arc<dyn Uplink>,
+    stop: &'a CancellationToken,
+    /// When the commands were handed over.
+    since: Instant,
+    /// Whether the module is there afterwards, to make safe what may not last.
+    stays: bool,
 }
 
 impl<A: Actuator> Obeying<A> {
     /// Commands for `actuator`.
     #[must_use]
     pub fn new(actuator: A) -> Self {
-        Self { actuator, description: None, done: VecDeque::new() }
+        Self {
+            actuator,
+            description: None,
+            done: VecDeque::new(),
+            journal: Journal::default(),
+            safety: SafetyLeases::default(),
+        }
     }
 
     /// The same with a sentence for people in its manifest.
@@ -51,42 +75,114 @@ impl<A: Actuator> Obeying<A> {
         self
     }
 
-    /// Does a command unless it was done before or its time is over; `handed_over` is when it came.
-    async fn carry_out(
-        &mut self,
-        leased: &LeasedCommand,
-        handed_over: Instant,
-        stop: &CancellationToken,
-    ) -> Option<CommandOutcome> {
+    /// The same with a small file of its own, in which hazardous commands are kept before they are begun and when they
+    /// ended: after a crash it says at once what it knows of them, and never does one again. The file and its folder are
+    /// made when missing. Two modules must not share one.
+    #[must_use]
+    pub fn with_journal(mut self, path: impl Into<PathBuf>) -> Self {
+        self.journal = Journal::at(path.into());
+        self
+    }
+
+    /// Does a command unless it was done before or its time is over. Nothing when there is nothing to say of it.
+    async fn carry_out(&mut self, leased: &LeasedCommand, duty: &Duty<'_>) -> Option<CommandOutcome> {
         let command = &leased.command;
         if let Some((_, outcome)) = self.done.iter().find(|(id, _)| id == &command.id) {
             return Some(outcome.clone());
         }
-        let time_to_live = Duration::try_from_secs_f64(leased.expires_in).unwrap_or(Duration::ZERO);
-        if handed_over.elapsed() >= time_to_live {
-            return None;
+        if let Some(outcome) = self.journal.outcome(&command.id) {
+            return Some(outcome);
         }
-        let action = Action { name: command.action.clone(), params: command.params.clone() };
-        let performed = tokio::select! {
-            performed = self.actuator.perform(&action) => performed,
-            () = over(stop, GRACE) => Err(DeviceError::new(DeviceErrorKind::Other, "the module was stopped meanwhile")),
-        };
-        let outcome = match performed {
-            Ok(result) => CommandOutcome::Succeeded { result: Some(result).filter(|r| !r.is_null()) },
-            Err(error) => {
-                let kind = error.kind();
-                let error = with_causes(&error).chars().take(MAX_ERROR_LEN).collect();
-                match kind {
-                    DeviceErrorKind::Refused => CommandOutcome::Rejected { error },
-                    _ => CommandOutcome::Failed { error },
-                }
+        let left = time_left(leased, duty.since)?;
+        let spec = self.actuator.actions().into_iter().find(|spec| spec.name == command.action);
+        let limit = spec.as_ref().and_then(ActionSpec::alive_limit);
+        if limit.is_some() && !duty.stays {
+            let error =
+                "what it does lasts only while somebody watches; a module that runs once does not".to_owned();
+            return Some(CommandOutcome::Rejected { error });
+        }
+        // Whichever of the two says so: the manifest may have changed since the command was issued.
+        let hazardous = leased.hazardous || spec.is_some_and(|spec| spec.hazardous);
+        if hazardous {
+            match self.begin(leased, left, duty).await {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(reason) => return Some(CommandOutcome::Failed { error: cut(&reason) }),
             }
+        }
+        let outcome = match (self.perform(command, duty.stop).await, hazardous) {
+            (Some(outcome), _) => outcome,
+            // Begun and cut off: nobody knows how far it came.
+            (None, true) => CommandOutcome::UnknownOutcome { error: CUT_OFF.to_owned() },
+            (None, false) => CommandOutcome::Failed { error: CUT_OFF.to_owned() },
         };
+        if hazardous {
+            self.journal.end(&command.id, &outcome).await;
+        }
+        // One that failed may have come half the way.
+        if let Some(limit) = limit
+            && !matches!(outcome, CommandOutcome::Rejected { .. })
+        {
+            self.safety.hold(duty.up, command.action.clone(), command.id.clone(), limit);
+        }
         if self.done.len() == REMEMBERED {
             self.done.pop_front();
         }
         self.done.push_back((command.id.clone(), outcome.clone()));
         Some(outcome)
+    }
+
+    /// Says that a hazardous command is begun, to the hub and to the journal. Whether it may be: `false` when the claim
+    /// on it is over, a reason when nobody could be told in time.
+    async fn begin(
+        &mut self,
+        leased: &LeasedCommand,
+        left: Duration,
+        duty: &Duty<'_>,
+    ) -> Result<bool, String> {
+        let (id, lease) = (leased.command.id.clone(), leased.lease.clone());
+        let started = CommandReport { id, lease, outcome: CommandOutcome::Started };
+        let started = StatusReport { command: Some(started), ..StatusReport::default() };
+        let told = tokio::select! {
+            told = tokio::time::timeout(left, duty.up.report(started)) => told,
+            () = duty.stop.cancelled() => return Err("not begun: the module was stopped".to_owned()),
+        };
+        match told {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => {
+                return Ok(false);
+            }
+            Ok(Err(error)) => return Err(format!("not begun: {}", with_causes(&error))),
+            Err(_) => return Err("not begun: the hub did not answer in time".to_owned()),
+        }
+        // The hub's answer may have taken its time, and then it is too late all the same.
+        if time_left(leased, duty.since).is_none() {
+            return Err("not begun: the hub's answer came too late".to_owned());
+        }
+        match self.journal.begin(&leased.command.id, &leased.lease).await {
+            Ok(()) => Ok(true),
+            Err(error) => Err(format!("not begun: the module's journal cannot be written: {error}")),
+        }
+    }
+
+    /// Does it; nothing when it was cut off because the module was stopped.
+    async fn perform(&mut self, command: &Command, stop: &CancellationToken) -> Option<CommandOutcome> {
+        let action = Action { name: command.action.clone(), params: command.params.clone() };
+        let performed = tokio::select! {
+            performed = self.actuator.perform(&action) => performed,
+            () = over(stop, GRACE) => return None,
+        };
+        Some(match performed {
+            Ok(result) => CommandOutcome::Succeeded { result: Some(result).filter(|r| !r.is_null()) },
+            Err(error) => {
+                let kind = error.kind();
+                let error = cut(&with_causes(&error));
+                match kind {
+                    DeviceErrorKind::Refused => CommandOutcome::Rejected { error },
+                    _ => CommandOutcome::Failed { error },
+                }
+            }
+        })
     }
 
     fn report(&self, leased: &LeasedCommand, outcome: CommandOutcome) -> StatusReport {
@@ -96,30 +192,56 @@ impl<A: Actuator> Obeying<A> {
 
     fn state_report(&self) -> StatusReport {
         let state = self.actuator.state();
-        StatusReport { state: (!state.is_empty()).then_some(state), command: None }
+        StatusReport { state: (!state.is_empty()).then_some(state), ..StatusReport::default() }
+    }
+
+    /// What a process before this one could not tell.
+    async fn left_untold(&mut self) -> VecDeque<StatusReport> {
+        let left = self.journal.open().await;
+        left.into_iter()
+            .map(|report| StatusReport { command: Some(report), ..StatusReport::default() })
+            .collect()
     }
 
     /// Obeys until it is told to stop; returns what the hub was not told.
     async fn obey(&mut self, up: &Arc<dyn Uplink>, stop: &CancellationToken) -> VecDeque<StatusReport> {
         let mut backoff = Backoff::default();
         // What the hub has yet to be told, oldest first.
-        let mut untold = VecDeque::from([self.state_report()]);
+        let mut untold = self.left_untold().await;
+        untold.push_back(self.state_report());
+        // The question for commands under way. A task of its own: a claim that is broken off may have taken a command
+        // along, and one whose answer waits to be looked at would look handed over later than it was.
+        let mut question: Option<AbortOnDropHandle<_>> = None;
         while !stop.is_cancelled() {
+            if self.safety.is_over() {
+                untold.push_back(self.make_safe_alone(up).await);
+                continue;
+            }
             let tried = match untold.front() {
                 Some(report) => tokio::select! {
                     () = over(stop, LAST_WORD) => break,
-                    sent = send(up, report.clone()) => sent.map(|()| drop(untold.pop_front())),
+                    () = self.safety.over() => continue,
+                    sent = send(up, report.clone()) => sent.map(|()| self.told(untold.pop_front())),
                 },
-                None => tokio::select! {
-                    () = stop.cancelled() => break,
-                    claimed = up.claim(POLL) => match claimed {
-                        Ok(commands) => {
-                            untold = self.carry_out_all(up, commands, stop).await;
+                None => {
+                    let claimed =
+                        question.get_or_insert_with(|| AbortOnDropHandle::new(tokio::spawn(ask(up.clone()))));
+                    let claimed = tokio::select! {
+                        () = stop.cancelled() => break,
+                        () = self.safety.over() => continue,
+                        claimed = claimed => claimed,
+                    };
+                    question = None;
+                    match claimed.map_err(into_panic) {
+                        Ok((since, Ok(commands))) => {
+                            let duty = Duty { up, stop, since, stays: true };
+                            untold = self.carry_out_all(commands, &duty).await;
                             Ok(())
                         }
-                        Err(error) => Err(error),
-                    },
-                },
+                        Ok((_, Err(error))) => Err(error),
+                        Err(()) => break,
+                    }
+                }
             };
             match tried {
                 Ok(()) => backoff.succeeded(),
@@ -127,6 +249,7 @@ impl<A: Actuator> Obeying<A> {
                     tracing::debug!(module = %up.module_id(), %error, "no line to the hub");
                     tokio::select! {
                         () = stop.cancelled() => break,
+                        () = self.safety.over() => {}
                         () = tokio::time::sleep(backoff.failed()) => {}
                     }
                 }
@@ -135,20 +258,48 @@ impl<A: Actuator> Obeying<A> {
         untold
     }
 
+    fn told(&mut self, report: Option<StatusReport>) {
+        if let Some(command) = report.and_then(|report| report.command) {
+            self.journal.told(&command.id);
+        }
+    }
+
+    /// Makes the device safe because nobody watches it any more; returns what to tell the hub.
+    async fn make_safe_alone(&mut self, up: &Arc<dyn Uplink>) -> StatusReport {
+        tracing::warn!(module = %up.module_id(), "who switched it on, or the hub, is gone: making the device safe");
+        match self.actuator.make_safe().await {
+            Ok(()) => self.safety.release(),
+            Err(error) => {
+                tracing::error!(module = %up.module_id(), %error, "the device could not be made safe");
+                self.safety.try_again();
+            }
+        }
+        self.state_report()
+    }
+
+    /// What a process before this one did may last only while somebody watches, and it may have ended without a word.
+    async fn begin_safe(&mut self, up: &Arc<dyn Uplink>) {
+        let lasts = self.actuator.actions().iter().any(|spec| spec.alive_limit().is_some());
+        if lasts && let Err(error) = self.actuator.make_safe().await {
+            tracing::error!(module = %up.module_id(), %error, "the device could not be made safe");
+        }
+    }
+
     /// Carries out what was claimed and returns what to tell the hub.
     async fn carry_out_all(
         &mut self,
-        up: &Arc<dyn Uplink>,
         commands: Vec<LeasedCommand>,
-        stop: &CancellationToken,
+        duty: &Duty<'_>,
     ) -> VecDeque<StatusReport> {
-        let handed_over = Instant::now();
         let mut reports = VecDeque::with_capacity(commands.len());
         for leased in commands {
-            match self.carry_out(&leased, handed_over, stop).await {
+            if self.safety.is_over() {
+                reports.push_back(self.make_safe_alone(duty.up).await);
+            }
+            match self.carry_out(&leased, duty).await {
                 Some(outcome) => reports.push_back(self.report(&leased, outcome)),
                 None => {
-                    tracing::warn!(module = %up.module_id(), command = leased.command.id, "came too late, not done")
+                    tracing::warn!(module = %duty.up.module_id(), command = leased.command.id, "came too late, not done");
                 }
             }
         }
@@ -157,6 +308,7 @@ impl<A: Actuator> Obeying<A> {
 
     /// Makes the device safe, then tells the hub what it was not told and how things now stand, if it listens.
     async fn end(&mut self, up: &Arc<dyn Uplink>, untold: VecDeque<StatusReport>) -> Result<(), ModuleError> {
+        self.safety.release();
         let safe = self.actuator.make_safe().await;
         if let Err(error) = &safe {
             tracing::error!(module = %up.module_id(), %error, "the device could not be made safe");
@@ -174,6 +326,32 @@ impl<A: Actuator> Obeying<A> {
         let _ = tokio::time::timeout(LAST_WORD, last_words).await;
         Ok(safe?)
     }
+}
+
+/// How long a command may still be begun, counted from when it was handed over; nothing when its time or its lease is
+/// over. A lease that is over means that it was, or will be, handed over anew.
+fn time_left(leased: &LeasedCommand, since: Instant) -> Option<Duration> {
+    let secs = leased.expires_in.min(leased.lease_secs);
+    let left = Duration::try_from_secs_f64(secs).ok()?.checked_sub(since.elapsed())?;
+    (!left.is_zero()).then_some(left)
+}
+
+/// Asks for commands; says when they came.
+async fn ask(up: Arc<dyn Uplink>) -> (Instant, Result<Vec<LeasedCommand>, UplinkError>) {
+    let claimed = up.claim(POLL).await;
+    (Instant::now(), claimed)
+}
+
+/// A question that panicked does so here, too.
+fn into_panic(failed: JoinError) {
+    if let Ok(panic) = failed.try_into_panic() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// As much of a text as an outcome has room for.
+fn cut(error: &str) -> String {
+    error.chars().take(MAX_ERROR_LEN).collect()
 }
 
 fn with_causes(error: &dyn std::error::Error) -> String {
@@ -224,13 +402,20 @@ impl<A: Actuator> Module for Obeying<A> {
         up: Arc<dyn Uplink>,
         stop: CancellationToken,
     ) -> Result<(), ModuleError> {
+        self.begin_safe(&up).await;
         let untold = self.obey(&up, &stop).await;
         self.end(&up, untold).await
     }
 
     async fn run_once(mut self: Box<Self>, up: Arc<dyn Uplink>) -> Result<(), ModuleError> {
+        for report in self.left_untold().await {
+            send(&up, report.clone()).await?;
+            self.told(Some(report));
+        }
         let commands = up.claim(Duration::ZERO).await?;
-        for report in self.carry_out_all(&up, commands, &CancellationToken::new()).await {
+        let stop = CancellationToken::new();
+        let duty = Duty { up: &up, stop: &stop, since: Instant::now(), stays: false };
+        for report in self.carry_out_all(commands, &duty).await {
             up.report(report).await?;
         }
         Ok(())

@@ -56,6 +56,7 @@ struct Heard {
     handed_out: u64,
     away: bool,
     forgotten: bool,
+    alive_secs: Option<f64>,
 }
 
 impl RecordingUplink {
@@ -84,13 +85,21 @@ impl RecordingUplink {
             created_at: Timestamp::MIN,
             expires_at: Timestamp::MIN.plus(Duration::from_secs(60)),
             leased_at: Some(Timestamp::MIN),
+            started_at: None,
             finished_at: None,
             attempts: 1,
             result: None,
             error: None,
+            superseded_by: None,
         };
         let lease = format!("lease-{}", heard.handed_out);
-        heard.commands.push_back(LeasedCommand { command, lease, lease_secs: 30.0, expires_in: 60.0 });
+        heard.commands.push_back(LeasedCommand {
+            command,
+            lease,
+            lease_secs: 30.0,
+            expires_in: 60.0,
+            hazardous: false,
+        });
         drop(heard);
         self.shared.changed.notify_waiters();
         id
@@ -110,6 +119,11 @@ impl RecordingUplink {
     /// From now on the hub cannot be reached, or can be again.
     pub fn set_away(&self, away: bool) {
         self.lock().away = away;
+    }
+
+    /// For so many seconds from each answer on, the issuers of watched commands count as there; nothing at first.
+    pub fn set_alive_secs(&self, secs: Option<f64>) {
+        self.lock().alive_secs = secs;
     }
 
     /// Lets the hub forget the module's manifest, as after a restart with a new database.
@@ -223,10 +237,11 @@ impl Uplink for RecordingUplink {
     }
 
     async fn report(&self, report: StatusReport) -> Result<StatusReceipt, UplinkError> {
-        let registered = self.hear(|heard| {
+        let (registered, alive_secs) = self.hear(|heard| {
+            let watched = report.watch.is_some();
             heard.reports.push(report);
-            !heard.forgotten
+            (!heard.forgotten, heard.alive_secs.filter(|_| watched))
         })?;
-        Ok(StatusReceipt { received_at: Timestamp::MIN, command: None, registered })
+        Ok(StatusReceipt { received_at: Timestamp::MIN, command: None, registered, alive_secs })
     }
 }

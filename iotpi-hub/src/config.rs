@@ -64,6 +64,8 @@ pub struct Limits {
     pub modules: u64,
     /// Cameras with a picture in memory. Default 64.
     pub cameras: u64,
+    /// Commands of one module that are not ended yet. Default 100.
+    pub commands_waiting: u64,
     /// Events a live client may be behind before it is told to resync. Default 2,048.
     pub live_backlog: u32,
 }
@@ -99,7 +101,7 @@ impl Default for AuthConfig {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { series: 10_000, modules: 1_000, cameras: 64, live_backlog: 2_048 }
+        Self { series: 10_000, modules: 1_000, cameras: 64, commands_waiting: 100, live_backlog: 2_048 }
     }
 }
 
@@ -124,6 +126,7 @@ impl Config {
         in_range("limits.series", self.limits.series, 1, 1_000_000)?;
         in_range("limits.modules", self.limits.modules, 1, 100_000)?;
         in_range("limits.cameras", self.limits.cameras, 1, 10_000)?;
+        in_range("limits.commands_waiting", self.limits.commands_waiting, 1, 10_000)?;
         in_range("limits.live_backlog", self.limits.live_backlog.into(), 1, 1_000_000)
     }
 }

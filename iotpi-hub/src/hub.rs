@@ -17,6 +17,7 @@ use crate::{
     error::{HubError, Result},
     events::Events,
     frames::Frames,
+    issuers::Issuers,
     metrics::Metrics,
     ops::commands::Commands,
     presence::Presence,
@@ -68,6 +69,8 @@ pub(crate) struct Inner {
     /// The unit each series keeps, as far as it is known.
     pub(crate) units: Mutex<HashMap<SeriesKey, Unit>>,
     pub(crate) commands: Commands,
+    /// Which sessions and tokens are there.
+    pub(crate) issuers: Arc<Issuers>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) jwt: JwtKey,
     pub(crate) passwords: Passwords,
@@ -124,6 +127,7 @@ impl Hub {
             presence,
             units: Mutex::new(units),
             commands: Commands::default(),
+            issuers: Arc::default(),
             metrics,
             jwt,
             passwords: Passwords::default(),
@@ -141,6 +145,7 @@ impl Hub {
         };
         let hub = Self { inner: Arc::new(inner) };
         hub.inner.tasks.spawn(hub.clone().sweep_commands());
+        hub.inner.tasks.spawn(hub.clone().prune_commands());
         hub.inner.tasks.spawn(hub.clone().watch_modules());
         hub.inner.tasks.spawn(hub.clone().tend_store());
         Ok(hub)

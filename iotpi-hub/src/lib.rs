@@ -15,6 +15,7 @@ mod events;
 mod frames;
 pub mod http;
 mod hub;
+mod issuers;
 mod lock;
 mod metrics;
 pub mod ops;

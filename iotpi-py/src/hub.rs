@@ -191,6 +191,7 @@ impl Hub {
         action: &str,
         params: &str,
         expires_in: Option<f64>,
+        key: Option<String>,
     ) -> PyResult<Pending> {
         let module: ModuleId = id(module)?;
         let params: Map<String, Value> = serde_json::from_str(params).map_err(invalid)?;
@@ -198,7 +199,12 @@ impl Hub {
             expires_in: finite(expires_in)?,
             ..NewCommand::new(id::<ActionName>(action)?, params)
         };
-        self.ask(async move |hub| Ok(hub.control(&module, &command).await?))
+        self.ask(async move |hub| {
+            Ok(match key {
+                Some(key) => hub.control_once(&module, &command, &key).await?,
+                None => hub.control(&module, &command).await?,
+            })
+        })
     }
 
     fn command(&self, command: CommandId) -> PyResult<Pending> {

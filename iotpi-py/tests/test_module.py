@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,58 @@ def test_an_action_may_be_async_and_use_a_schema_of_its_own(client: iotpi.Client
     assert outcome(client, module_id, "dim", level=9).result == 9
     [action] = first(client, module_id, registered).manifest["actions"]
     assert (action["params"], action["hazardous"]) == (schema, True)
+
+
+def test_an_action_says_what_the_manifest_has_a_word_for(client: iotpi.Client, module_id: str, start: Start) -> None:
+    module = iotpi.Module(module_id)
+
+    @module.action("heat", absolute=True, target="zone", while_alive=timedelta(minutes=1))
+    def heat(zone: int) -> None:
+        pass
+
+    start(module)
+
+    [action] = first(client, module_id, registered).manifest["actions"]
+    assert (action["absolute"], action["target"], action["while_alive"]) == (True, "zone", 60)
+    for wrong in [{"target": "zone"}, {"while_alive": 0.5}, {"while_alive": 3601}]:
+        with pytest.raises(iotpi.InvalidArgument):
+            module.action("other", **wrong)  # type: ignore[arg-type]
+
+
+def test_what_lasts_only_while_somebody_watches_is_made_safe(
+    client: iotpi.Client, hub: HubProcess, module_id: str, start: Start
+) -> None:
+    module = iotpi.Module(module_id)
+    safe = threading.Event()
+    module.action("heat", while_alive=1)(lambda: None)
+    module.make_safe(safe.set)
+    # Somebody else watches; whoever switched it on makes no request any more.
+    leaving = hub.client("operator")
+
+    start(module)
+    first(client, module_id, registered)
+    command = leaving.control(module_id, "heat")
+    assert client.wait(command, timeout=30).succeeded
+    # It was called at the start as well.
+    safe.clear()
+
+    assert safe.wait(30)
+
+
+def test_a_request_under_one_key_is_one_command(client: iotpi.Client, module_id: str, start: Start) -> None:
+    module = iotpi.Module(module_id)
+    done = []
+    module.action("count")(lambda: done.append(1))
+
+    start(module)
+    first(client, module_id, registered)
+    commands = [client.control(module_id, "count", key="once") for _ in range(3)]
+
+    assert len({command.id for command in commands}) == 1
+    assert client.wait(commands[0], timeout=30).succeeded
+    assert done == [1]
+    with pytest.raises(iotpi.Conflict):
+        client.control(module_id, "count", expires_in=5, key="once")
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,7 @@ pub(super) struct Call {
     path: String,
     body: Result<Bytes, serde_json::Error>,
     content_type: Option<HeaderValue>,
+    idempotency_key: Option<String>,
     extra_time: Duration,
 }
 
@@ -63,6 +64,7 @@ impl Call {
             path: path.into(),
             body: Ok(Bytes::new()),
             content_type: None,
+            idempotency_key: None,
             extra_time: Duration::ZERO,
         }
     }
@@ -99,6 +101,12 @@ impl Call {
     pub fn jpeg(mut self, body: Bytes) -> Self {
         self.body = Ok(body);
         self.content_type = Some(HeaderValue::from_static("image/jpeg"));
+        self
+    }
+
+    /// Under this key the same request said again is one.
+    pub fn once(mut self, key: &str) -> Self {
+        self.idempotency_key = Some(key.to_owned());
         self
     }
 
@@ -193,6 +201,9 @@ impl Http {
         }
         if let Some(content_type) = call.content_type {
             request = request.header(CONTENT_TYPE, content_type);
+        }
+        if let Some(key) = call.idempotency_key {
+            request = request.header("idempotency-key", key);
         }
         let body = call.body.map_err(|e| self.not_a_hub(format!("the request could not be written: {e}")))?;
         let request = request

@@ -303,6 +303,22 @@ impl HubClient {
         self.http.json(Call::post(format!("/api/modules/{module_id}/control")).json(command)).await
     }
 
+    /// The same under a key of the caller's choice, 1 to 64 visible ASCII characters: asked again with it, when nobody
+    /// knows whether the first request arrived, the hub answers with the first command. The key is kept as long as the
+    /// command, at least while it is not ended.
+    ///
+    /// # Errors
+    /// As [`Self::control`]; `InvalidArgument` when it is no key, `Conflict` when it was another request's.
+    pub async fn control_once(
+        &self,
+        module_id: &ModuleId,
+        command: &NewCommand,
+        key: &str,
+    ) -> Result<Command, UplinkError> {
+        let call = Call::post(format!("/api/modules/{module_id}/control")).json(command).once(key);
+        self.http.json(call).await
+    }
+
     /// One command's life so far.
     ///
     /// # Errors

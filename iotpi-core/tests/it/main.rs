@@ -2,9 +2,11 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod client;
+mod hazardous;
 mod obeying;
 mod polling;
 mod runner;
+mod safety;
 mod streaming;
 
 use iotpi_core::{ErrorKind, ModuleId, Problem, testing::RecordingUplink};

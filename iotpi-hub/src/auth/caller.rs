@@ -27,13 +27,30 @@ pub struct Identity {
     /// The one module a `module` caller speaks for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub module_id: Option<ModuleId>,
+    /// Which session, token or JWT was shown; names it without being its secret, and stays in the hub.
+    #[serde(skip)]
+    pub issuer: Option<String>,
 }
 
 impl Caller {
     /// A known caller.
     #[must_use]
     pub fn known(name: UserName, role: Role, module_id: Option<ModuleId>) -> Self {
-        Self::Known(Identity { name, role, module_id })
+        Self::Known(Identity { name, role, module_id, issuer: None })
+    }
+
+    /// The same, with what it showed.
+    #[must_use]
+    pub(crate) fn who_showed(mut self, issuer: String) -> Self {
+        if let Self::Known(identity) = &mut self {
+            identity.issuer = Some(issuer);
+        }
+        self
+    }
+
+    /// Which session, token or JWT was shown, if one was.
+    pub(crate) fn issuer(&self) -> Option<&str> {
+        self.identity()?.issuer.as_deref()
     }
 
     /// Who it is, if it is known.

@@ -88,7 +88,7 @@ mod tests {
     const START: Timestamp = Timestamp::from_micros(1_795_473_000_000_000);
 
     fn anna() -> Identity {
-        Identity { name: UserName::new("anna").unwrap(), role: Role::Operator, module_id: None }
+        Identity { name: UserName::new("anna").unwrap(), role: Role::Operator, module_id: None, issuer: None }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::{fmt, str::FromStr, time::Duration};
 
 use axum::{Json, extract::State};
+use http::{HeaderMap, HeaderName};
 use iotpi_core::{Command, LeasedCommand, ModuleId, NewCommand, StatusReceipt, StatusReport};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
@@ -30,6 +31,8 @@ pub(super) fn routes() -> OpenApiRouter<Hub> {
         .routes(routes!(cancel))
 }
 
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
 /// A UUID in the path.
 #[derive(ToSchema)]
 #[schema(value_type = String, format = "uuid")]
@@ -55,19 +58,35 @@ impl fmt::Display for NotAUuid {
 /// Order a module to do something
 ///
 /// Checked against the module's manifest, then stored. Watch what becomes of it with `GET /api/commands/{id}` or live.
+/// Asked again with the same `Idempotency-Key` and body, the hub answers with the first command, as it then is.
 #[utoipa::path(
     post, path = "/api/modules/{id}/control", tag = "commands", operation_id = "submit",
-    params(("id" = ModuleId, Path, description = "The module")),
+    params(
+        ("id" = ModuleId, Path, description = "The module"),
+        ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 64,
+         description = "Visible ASCII characters of the caller's choice, kept as long as the command"),
+    ),
     request_body = NewCommand,
-    responses((status = 200, description = "The command, queued", body = Command), PermissionDenied, NotFound, TooLarge, Unprocessable, RateLimited, StorageFull)
+    responses((status = 200, description = "The command, queued; or the first one with that key, as it now is", body = Command), PermissionDenied, NotFound, Conflict, TooLarge, Unprocessable, RateLimited, StorageFull)
 )]
 async fn control(
     State(hub): State<Hub>,
     caller: Caller,
     Path(id): Path<ModuleId>,
+    headers: HeaderMap,
     JsonOf(command): JsonOf<NewCommand>,
 ) -> Result<Json<Command>> {
-    hub.submit(&caller, &id, command).await.map(Json)
+    let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let command = match (keys.next(), keys.next()) {
+        (None, _) => hub.submit(&caller, &id, command).await?,
+        (Some(key), None) => {
+            // What is no text is no key either; the room says what one is.
+            let key = key.to_str().unwrap_or_default().to_owned();
+            hub.submit_once(&caller, &id, command, key).await?
+        }
+        _ => return Err(HubError::invalid_argument("one `Idempotency-Key`, not several")),
+    };
+    Ok(Json(command))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

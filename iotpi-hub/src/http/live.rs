@@ -25,6 +25,7 @@ use crate::{
     auth::Caller,
     error::{HubError, Result},
     events::{Happened, to_wire},
+    issuers::Line,
 };
 
 /// How often the hub asks whether the client is still there.
@@ -59,17 +60,20 @@ async fn live(State(hub): State<Hub>, caller: Caller, upgrade: Result<Upgrade>) 
     caller.may_read()?;
     let Upgrade(upgrade) = upgrade?;
     let tasks = hub.inner.tasks.clone();
+    let line = caller.issuer().map(|issuer| hub.inner.issuers.line(issuer, hub.now().steady));
     Ok(upgrade
         // Somewhat over the protocol's limit, so that what is a little too long gets an answer and not a hang-up.
         .max_message_size(4 * MAX_LIVE_MESSAGE_BYTES)
         .max_frame_size(4 * MAX_LIVE_MESSAGE_BYTES)
-        .on_upgrade(move |socket| tasks.track_future(Client::new(hub, socket).run())))
+        .on_upgrade(move |socket| tasks.track_future(Client::new(hub, socket, line).run())))
 }
 
 /// One live client.
 struct Client {
     hub: Hub,
     socket: WebSocket,
+    /// Shows that whoever opened it is there.
+    line: Option<Line>,
     events: broadcast::Receiver<Arc<Happened>>,
     wanted: Option<Subscription>,
     /// The last event the client knows of.
@@ -82,11 +86,11 @@ struct Client {
 type Flow = ControlFlow<()>;
 
 impl Client {
-    fn new(hub: Hub, socket: WebSocket) -> Self {
+    fn new(hub: Hub, socket: WebSocket, line: Option<Line>) -> Self {
         let (seq, events) = hub.events().listen();
         let mut ping = interval_at(tokio::time::Instant::now() + PING_EVERY, PING_EVERY);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { hub, socket, events, wanted: None, seq, ping, unanswered: 0 }
+        Self { hub, socket, line, events, wanted: None, seq, ping, unanswered: 0 }
     }
 
     async fn run(mut self) {
@@ -98,6 +102,9 @@ impl Client {
         let mut flow = self.say(&hello).await;
         while flow.is_continue() {
             flow = self.turn().await;
+        }
+        if let Some(line) = &self.line {
+            line.closed(self.hub.now().steady);
         }
         if self.hub.stopping().is_cancelled() {
             let going =
@@ -133,6 +140,9 @@ impl Client {
     async fn hear(&mut self, message: Message) -> Flow {
         // Whatever it is, it is a sign of life.
         self.unanswered = 0;
+        if let Some(line) = &self.line {
+            line.heard(self.hub.now().steady);
+        }
         match message {
             Message::Text(text) => match understand(&text) {
                 Ok(LiveRequest::Subscribe(subscription)) => {

@@ -19,13 +19,17 @@ use crate::{
     auth::Caller,
     error::{HubError, Result},
     lock::lock,
-    store::{CommandOrder, LeaseTerms, Steady},
+    store::{CommandHistory, CommandOrder, LeaseTerms, Steady},
 };
 
 /// How commands are handed over.
 pub const TERMS: LeaseTerms = LeaseTerms { lease: Duration::from_secs(30), max_attempts: 5 };
-/// The most commands waiting for one module.
-pub const MAX_WAITING: u64 = 100;
+/// How long a command is kept after its end, and the key of its request with it.
+pub const KEEP_COMMANDS: Duration = Duration::from_secs(30 * 86_400);
+/// The most ended commands kept of one module.
+pub const MAX_ENDED: u64 = 10_000;
+/// The longest key of a request.
+pub const MAX_KEY_LEN: usize = 64;
 /// The most bytes of a command's parameters or a module's state, as JSON.
 pub const MAX_OBJECT_BYTES: usize = 16 * 1024;
 /// The longest a claim waits.
@@ -35,6 +39,11 @@ pub const MAX_CLAIM: u32 = 16;
 
 /// A module that waits for commands is there: while it waits it counts as heard this often.
 const HEARD_WHILE_WAITING: Duration = Duration::from_secs(5);
+
+/// How many ended commands go in one commit.
+const PRUNE_STEP: u32 = 200;
+/// Wall and steady time that lie closer together than this were not set apart.
+const CLOCKS_AGREE: Duration = Duration::from_secs(3600);
 
 /// What the commands' room remembers between calls; the commands themselves are in the store.
 #[derive(Debug, Default)]
@@ -125,7 +134,7 @@ impl Hub {
     ///
     /// # Errors
     /// `PermissionDenied`, `NotFound` (the module), `Unprocessable` (not in the manifest, not as its schema says, an
-    /// impossible time to live), `TooLarge`, `RateLimited` ([`MAX_WAITING`]), the store's.
+    /// impossible time to live), `TooLarge`, `RateLimited` (`limits.commands_waiting`), the store's.
     ///
     /// # Cancel safety
     /// Kept wholly or not at all.
@@ -134,6 +143,37 @@ impl Hub {
         caller: &Caller,
         module_id: &ModuleId,
         command: NewCommand,
+    ) -> Result<Command> {
+        self.submit_keyed(caller, module_id, command, None).await
+    }
+
+    /// The same under a key, 1 to 64 visible ASCII characters: asked again with it, by the same name for the same module,
+    /// the hub answers with the first command, as it then is. Kept as long as the command.
+    ///
+    /// # Errors
+    /// As [`Self::submit`]; `InvalidArgument` (the key), `Conflict` (another request had it).
+    ///
+    /// # Cancel safety
+    /// May be asked again.
+    pub async fn submit_once(
+        &self,
+        caller: &Caller,
+        module_id: &ModuleId,
+        command: NewCommand,
+        key: String,
+    ) -> Result<Command> {
+        if !(1..=MAX_KEY_LEN).contains(&key.len()) || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(HubError::invalid_argument("a key has 1 to 64 visible ASCII characters"));
+        }
+        self.submit_keyed(caller, module_id, command, Some(key)).await
+    }
+
+    async fn submit_keyed(
+        &self,
+        caller: &Caller,
+        module_id: &ModuleId,
+        command: NewCommand,
+        idempotency_key: Option<String>,
     ) -> Result<Command> {
         caller.may_command()?;
         let issued_by = match caller.identity() {
@@ -174,15 +214,23 @@ impl Hub {
             id: uuid::Uuid::now_v7().to_string(),
             module_id: module_id.clone(),
             hazardous: action.hazardous,
+            target: action.target_of(&command.params),
+            while_alive: action.alive_limit(),
+            issuer: caller.issuer().map(str::to_owned),
+            idempotency_key,
             command,
             time_to_live,
             issued_by,
         };
-        let command = self.store().submit(&order, MAX_WAITING, now).await?;
-        self.inner.commands.expect(Steady(now.steady.0.plus(time_to_live)));
-        self.tell_of_command(&command);
-        self.inner.commands.ring(module_id);
-        Ok(command)
+        let limit = self.config().limits.commands_waiting;
+        let submission = self.store().submit(&order, limit, now).await?;
+        submission.superseded.iter().for_each(|older| self.tell_of_command(older));
+        if submission.is_new {
+            self.inner.commands.expect(Steady(now.steady.0.plus(time_to_live)));
+            self.tell_of_command(&submission.command);
+            self.inner.commands.ring(module_id);
+        }
+        Ok(submission.command)
     }
 
     /// Hands a module its next commands, each under a lease; waits up to `wait` for one.
@@ -251,8 +299,7 @@ impl Hub {
         if let Some(state) = &report.state {
             check_size(state, "/state")?;
         }
-        if let Some(CommandOutcome::Failed { error } | CommandOutcome::Rejected { error }) =
-            report.command.as_ref().map(|c| &c.outcome)
+        if let Some(error) = report.command.as_ref().and_then(|c| c.outcome.error())
             && error.chars().count() > MAX_ERROR_LEN
         {
             return Err(HubError::invalid_argument("an error has up to 500 characters").at("/command/error"));
@@ -267,10 +314,15 @@ impl Hub {
             None => None,
             Some(report) => {
                 self.sweep_if_due().await?;
-                let before = self.store().command(&report.id).await?.map(|c| c.state);
-                let command = self.store().finish(module_id, report, now).await?;
-                // The same outcome said twice is one event.
-                if before != Some(command.state) {
+                let before = self.store().command(&report.id).await?.map(|c| (c.state, c.started_at));
+                let command = match report.outcome {
+                    CommandOutcome::Started => {
+                        self.store().start(module_id, &report.id, &report.lease, TERMS, now).await?
+                    }
+                    _ => self.store().finish(module_id, report, now).await?,
+                };
+                // The same said twice is one event.
+                if before != Some((command.state, command.started_at)) {
                     self.tell_of_command(&command);
                 }
                 self.inner.commands.ring(module_id);
@@ -278,7 +330,11 @@ impl Hub {
             }
         };
         let registered = self.inner.presence.is_registered(module_id);
-        Ok(StatusReceipt { received_at: now.wall, command, registered })
+        let alive_secs = match &report.watch {
+            Some(id) => self.issuer_alive_for(module_id, id).await?.map(|left| left.as_secs_f64()),
+            None => None,
+        };
+        Ok(StatusReceipt { received_at: now.wall, command, registered, alive_secs })
     }
 
     /// Takes back a command that is still queued.
@@ -295,6 +351,13 @@ impl Hub {
         self.tell_of_command(&command);
         self.inner.commands.ring(&command.module_id);
         Ok(command)
+    }
+
+    /// How much longer the issuer of a command counts as there; nothing when that does not matter to the command.
+    async fn issuer_alive_for(&self, module_id: &ModuleId, id: &CommandId) -> Result<Option<Duration>> {
+        let watched = self.store().watched_issuer(module_id, id).await?;
+        let now = self.now().steady;
+        Ok(watched.map(|watched| self.inner.issuers.alive_for(&watched.issuer, watched.while_alive, now)))
     }
 
     fn tell_of_command(&self, command: &Command) {
@@ -360,6 +423,41 @@ impl Hub {
         }
     }
 
+    /// The one task that forgets commands, a little at a time.
+    pub(crate) async fn prune_commands(self) {
+        const EVERY: Duration = Duration::from_secs(600);
+        const BETWEEN_STEPS: Duration = Duration::from_millis(100);
+        // The first look is not at the start, when everything else happens too.
+        let mut pause = EVERY;
+        loop {
+            tokio::select! {
+                () = self.stopping().cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+            pause = match self.prune_commands_once().await {
+                Ok(gone) if gone >= u64::from(PRUNE_STEP) => BETWEEN_STEPS,
+                Ok(_) => EVERY,
+                Err(error) => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "old commands could not be forgotten"
+                    );
+                    EVERY
+                }
+            };
+        }
+    }
+
+    /// Forgets commands that ended long ago, or are too many: one step. How many went.
+    async fn prune_commands_once(&self) -> Result<u64> {
+        let now = self.now();
+        // A wall clock that was set since the hub started says nothing about anybody's age.
+        let apart = now.wall.since(now.steady.0).max(now.steady.0.since(now.wall));
+        let keep = (apart < CLOCKS_AGREE).then_some(KEEP_COMMANDS);
+        let history = CommandHistory { keep, per_module: MAX_ENDED, step: PRUNE_STEP };
+        Ok(self.store().prune_commands(history, now).await?)
+    }
+
     /// Looks again at everything that follows from the time: for a test that has set the clock.
     #[cfg(feature = "testing")]
     pub(crate) fn look_at_the_clock(&self) {
@@ -378,4 +476,70 @@ fn check_size(object: &Map<String, Value>, pointer: &str) -> Result<()> {
 
 fn no_module(id: &ModuleId) -> HubError {
     HubError::not_found(format!("there is no module `{id}`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use iotpi_core::{Clock, ManualClock, Timestamp, UserName};
+
+    use super::*;
+    use crate::{Config, store};
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    /// A hub on a clock that stands still, with a command that ended now.
+    async fn hub() -> (Hub, Arc<ManualClock>) {
+        let clock = ManualClock::at(Timestamp::from_micros(1_795_473_000_000_000));
+        let store = store::open("sqlite::memory:").await.unwrap();
+        let hub = Hub::start(Config::default(), store, clock.clone()).await.unwrap();
+        end_one(&hub, "old").await;
+        (hub, clock)
+    }
+
+    async fn end_one(hub: &Hub, id: &str) {
+        let module_id = ModuleId::new("led").unwrap();
+        let now = hub.now();
+        hub.store().touch(&[(module_id.clone(), now.wall)], now).await.unwrap();
+        let order = CommandOrder {
+            id: id.to_owned(),
+            module_id,
+            command: NewCommand::new(ActionName::new("set").unwrap(), Map::new()),
+            time_to_live: DAY,
+            issued_by: UserName::new("anna").unwrap(),
+            issuer: None,
+            idempotency_key: None,
+            hazardous: false,
+            target: None,
+            while_alive: None,
+        };
+        hub.store().submit(&order, 100, now).await.unwrap();
+        hub.store().cancel(&order.id, now).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_command_is_kept_for_thirty_days_after_its_end() {
+        let (hub, clock) = hub().await;
+
+        clock.advance(30 * DAY);
+        end_one(&hub, "new").await;
+        assert_eq!(hub.prune_commands_once().await.unwrap(), 0);
+        clock.advance(Duration::from_secs(1));
+        end_one(&hub, "newer").await;
+        assert_eq!(hub.prune_commands_once().await.unwrap(), 1);
+
+        assert_eq!(hub.store().command(&"old".to_owned()).await.unwrap(), None);
+        assert!(hub.store().command(&"new".to_owned()).await.unwrap().is_some());
+        hub.shutdown().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_was_set_makes_no_command_old() {
+        let (hub, clock) = hub().await;
+
+        clock.step_to(clock.now().plus(3650 * DAY));
+        end_one(&hub, "new").await;
+
+        assert_eq!(hub.prune_commands_once().await.unwrap(), 0);
+        hub.shutdown().await.unwrap();
+    }
 }

@@ -149,6 +149,21 @@ fn check(manifest: &Manifest) -> Result<()> {
             );
         }
         short_enough(action.description.as_deref(), 500, &at("description"))?;
+        if action.while_alive.is_some_and(|secs| !(1.0..=3600.0).contains(&secs)) {
+            return Err(
+                HubError::invalid_argument("`while_alive` is 1 to 3,600 seconds").at(at("while_alive"))
+            );
+        }
+        if let Some(target) = &action.target {
+            if !action.absolute {
+                return Err(
+                    HubError::unprocessable("only an `absolute` action has a `target`").at(at("target"))
+                );
+            }
+            if !(1..=64).contains(&target.chars().count()) {
+                return Err(HubError::invalid_argument("1 to 64 characters").at(at("target")));
+            }
+        }
         commands::compile(&action.params).map_err(|(reason, place)| {
             HubError::unprocessable(format!("not a JSON Schema of an object: {reason}"))
                 .at(format!("{}{place}", at("params")))

@@ -11,8 +11,8 @@ use std::{fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 pub use iotpi_core::Page;
 use iotpi_core::{
-    Bucket, Command, CommandId, CommandReport, Delivery, DeliveryAccount, Gap, LeasedCommand, Manifest,
-    ModuleId, NewCommand, NewGap, Reading, SensorType, Timestamp, Unit, UserName,
+    Bucket, Command, CommandId, CommandReport, Delivery, DeliveryAccount, Gap, LeaseId, LeasedCommand,
+    Manifest, ModuleId, NewCommand, NewGap, Reading, SensorType, Timestamp, Unit, UserName,
 };
 use serde_json::{Map, Value};
 
@@ -21,6 +21,7 @@ use crate::auth::Role;
 #[cfg(feature = "testing")]
 pub mod contract;
 mod cursor;
+pub(crate) use cursor::hex;
 mod sqlite;
 
 /// The engine's answer.
@@ -182,8 +183,47 @@ pub struct CommandOrder {
     pub time_to_live: Duration,
     /// By whom.
     pub issued_by: UserName,
-    /// Whether it may be handed over at most once.
+    /// Which session or token issued it; names it without being its secret.
+    pub issuer: Option<String>,
+    /// The key under which the same request finds it again.
+    pub idempotency_key: Option<String>,
+    /// Whether the module has to say that it begins.
     pub hazardous: bool,
+    /// Of an absolute action, which target it is for: it supersedes what waits for the same one.
+    pub target: Option<String>,
+    /// How long its issuer may be gone, if that matters.
+    pub while_alive: Option<Duration>,
+}
+
+/// What became of an order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Submission {
+    /// The command: the new one, or that of the first request with the same key.
+    pub command: Command,
+    /// Whether it is a new one.
+    pub is_new: bool,
+    /// The commands it superseded, oldest first.
+    pub superseded: Vec<Command>,
+}
+
+/// Whose presence a command depends on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WatchedIssuer {
+    /// The session or token.
+    pub issuer: String,
+    /// How long it may be gone.
+    pub while_alive: Duration,
+}
+
+/// How much history of commands is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CommandHistory {
+    /// How long a command is kept after its end; nothing: none goes for its age.
+    pub keep: Option<Duration>,
+    /// The most ended commands of one module.
+    pub per_module: u64,
+    /// The most commands that go in one step.
+    pub step: u32,
 }
 
 /// How commands are handed over.
@@ -315,11 +355,14 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     // ---- commands ----
 
-    /// Keeps a command, queued.
+    /// Keeps a command, queued. An order with the key of an earlier one of the same issuer's name, module and request
+    /// keeps nothing and answers with that one's command. An absolute order cancels those of its action and target that
+    /// are still queued; their places are free.
     ///
     /// Errors: [`StoreError::NotFound`] (the module); [`StoreError::LimitReached`] when `max_waiting` commands of the
-    /// module are not final; [`StoreError::Conflict`] when there is a command of that id.
-    async fn submit(&self, order: &CommandOrder, max_waiting: u64, now: Now) -> Result<Command>;
+    /// module are not final; [`StoreError::Conflict`] when there is a command of that id, or the key was another
+    /// request's.
+    async fn submit(&self, order: &CommandOrder, max_waiting: u64, now: Now) -> Result<Submission>;
 
     /// Leases the module's oldest commands, up to `limit`, each with its own fresh lease id; nothing while one of
     /// the module's commands is leased. Overdue ones are never handed over.
@@ -331,7 +374,22 @@ pub trait Store: Send + Sync + fmt::Debug {
         now: Now,
     ) -> Result<Vec<LeasedCommand>>;
 
-    /// Keeps how a command ended. The same report twice is one.
+    /// Keeps that a claimed command is begun: it will not be handed over again, and its claim holds for a whole lease
+    /// from now on. Saying it twice is fine.
+    ///
+    /// Errors: [`StoreError::NotFound`]; [`StoreError::Conflict`] when the lease is not the command's present one, or it
+    /// or the command's time is over, swept or not.
+    async fn start(
+        &self,
+        module_id: &ModuleId,
+        id: &CommandId,
+        lease: &LeaseId,
+        terms: LeaseTerms,
+        now: Now,
+    ) -> Result<Command>;
+
+    /// Keeps how a command ended ([`CommandOutcome::Started`](iotpi_core::CommandOutcome::Started) is no end: it is
+    /// refused as a conflict). The same report twice is one.
     ///
     /// Errors: [`StoreError::NotFound`]; [`StoreError::Conflict`] when the lease is not the command's present one.
     async fn finish(&self, module_id: &ModuleId, report: &CommandReport, now: Now) -> Result<Command>;
@@ -341,14 +399,22 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Errors: [`StoreError::NotFound`]; [`StoreError::Conflict`] when it is no longer queued.
     async fn cancel(&self, id: &CommandId, now: Now) -> Result<Command>;
 
-    /// Expires what outlived its time; puts back what outlived its lease, or makes it dead after `max_attempts` claims
-    /// or when it is hazardous. While a lease holds, its command is left alone, even past its time: it may be done
-    /// already, and the outcome counts. `changed` is in order of submission.
+    /// Expires what outlived its time; puts back what outlived its lease, or makes it dead after `max_attempts` claims.
+    /// What was begun when its lease ended is `unknown_outcome`. While a lease holds, its command is left alone, even
+    /// past its time: it may be done already, and the outcome counts. `changed` is in order of submission.
     async fn sweep_commands(&self, terms: LeaseTerms, now: Now) -> Result<Sweep>;
 
     /// After a start: no deadline may lie further ahead than the command's whole time to live, no lease further than a
     /// whole lease, whatever the clock did meanwhile.
     async fn clamp_deadlines(&self, terms: LeaseTerms, now: Now) -> Result<()>;
+
+    /// Forgets commands that ended, oldest first, in a step of bounded size; with them goes the key they are found
+    /// by. Returns how many went: less than `step` when nothing is left to do. Age is measured from the end of the newest
+    /// command or from now, whichever is earlier: a clock that jumps ahead makes none old by itself.
+    async fn prune_commands(&self, history: CommandHistory, now: Now) -> Result<u64>;
+
+    /// Whose presence a command of that module depends on, if there is such a command and it does.
+    async fn watched_issuer(&self, module_id: &ModuleId, id: &CommandId) -> Result<Option<WatchedIssuer>>;
 
     /// One command.
     async fn command(&self, id: &CommandId) -> Result<Option<Command>>;

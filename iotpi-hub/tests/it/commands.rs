@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use iotpi_hub::auth::Role;
+use iotpi_hub::{Config, Limits, auth::Role};
 use serde_json::{Value, json};
 
 use crate::api::{Api, NOW_SECS};
@@ -225,17 +225,23 @@ async fn a_queued_command_can_be_taken_back_and_a_leased_one_cannot() {
 }
 
 #[tokio::test]
-async fn more_than_a_hundred_commands_do_not_wait_for_one_module() {
-    let api = Api::start().await;
-    api.lamp().await;
-    for _ in 0..100 {
-        api.post(CONTROL, json!({"action": "set"})).ok().await;
+async fn no_more_commands_wait_for_one_module_than_the_config_says() {
+    for (limit, config) in [(100, Config::default()), (3, waiting(3))] {
+        let api = Api::with_config(config).await;
+        api.lamp().await;
+        for _ in 0..limit {
+            api.post(CONTROL, json!({"action": "set"})).ok().await;
+        }
+
+        let problem = api.post(CONTROL, json!({"action": "set"})).problem().await;
+
+        assert_eq!((problem.0, problem.1.as_str()), (429, "rate_limited"));
+        api.stop().await;
     }
+}
 
-    let problem = api.post(CONTROL, json!({"action": "set"})).problem().await;
-
-    assert_eq!((problem.0, problem.1.as_str()), (429, "rate_limited"));
-    api.stop().await;
+fn waiting(commands_waiting: u64) -> Config {
+    Config { limits: Limits { commands_waiting, ..Limits::default() }, ..Config::default() }
 }
 
 #[tokio::test]

@@ -32,7 +32,8 @@ fn the_live_protocol_is_the_checked_in_one() {
         "state": {"on": true}, "state_at": 1_795_473_000.5});
     let command = json!({"id": "01890a5d-0000-7000-8000-000000000000", "module_id": "led", "action": "set", "params": {"on": true},
         "state": "succeeded", "issued_by": "anna", "created_at": 1_795_473_000.0, "expires_at": 1_795_473_060.0,
-        "leased_at": 1_795_473_000.25, "finished_at": 1_795_473_000.5, "attempts": 1, "result": {"on": true}, "error": null});
+        "leased_at": 1_795_473_000.25, "started_at": null, "finished_at": 1_795_473_000.5, "attempts": 1, "result": {"on": true}, "error": null,
+        "superseded_by": null});
     let camera = json!({"module_id": "camera", "width": 640, "height": 480, "bytes": 23411, "fps": 12.5, "viewers": 1,
         "frames": 1841, "skipped": 3, "taken_at": 1_795_473_000.25, "received_at": 1_795_473_000.5});
     let problem = json!({"type": "urn:iotpi:problem:invalid_argument", "kind": "invalid_argument", "title": "Invalid argument",
@@ -88,6 +89,7 @@ fn a_config_that_cannot_work_names_the_field() {
     for (text, field) in [
         ("[http]\nmax_connections = 0", "http.max_connections"),
         ("[auth]\njwt_secs = 5", "auth.jwt_secs"),
+        ("[limits]\ncommands_waiting = 0", "limits.commands_waiting"),
         ("[limits]\nlive_backlog = 0", "limits.live_backlog"),
     ] {
         let config: Config = toml::from_str(text).unwrap();

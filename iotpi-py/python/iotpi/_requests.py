@@ -144,9 +144,14 @@ class Requests:
         return Request(self.hub.module(id), _one(ModuleInfo))
 
     def control(
-        self, module: str, action: str, params: Mapping[str, Any] | None, expires_in: float | None
+        self,
+        module: str,
+        action: str,
+        params: Mapping[str, Any] | None,
+        expires_in: float | None,
+        key: str | None,
     ) -> Request[Command]:
-        pending = self.hub.control(module, action, to_json(dict(params or {})), expires_in)
+        pending = self.hub.control(module, action, to_json(dict(params or {})), expires_in, key)
         return Request(pending, _one(Command))
 
     def command(self, id: str) -> Request[Command]:

@@ -132,9 +132,10 @@ class Client:
         params: Mapping[str, Any] | None = None,
         *,
         expires_in: float | None = None,
+        key: str | None = None,
     ) -> Command:
         """Asks a module to do something. Returns when the command is stored; :meth:`wait` waits until it is done."""
-        return await self._requests.control(module, action, params, expires_in)
+        return await self._requests.control(module, action, params, expires_in, key)
 
     async def command(self, id: str) -> Command:
         """One command's life so far."""

@@ -182,6 +182,7 @@ class Client:
         params: Mapping[str, Any] | None = None,
         *,
         expires_in: float | None = None,
+        key: str | None = None,
     ) -> Command:
         """Asks a module to do something. Returns when the command is stored; :meth:`wait` waits until it is done.
 
@@ -190,11 +191,14 @@ class Client:
             action: What: one of the actions of its manifest.
             params: How, as the action's schema has it.
             expires_in: Seconds until it is no longer to be done, 1 to 86,400; the hub's default is 60.
+            key: 1 to 64 visible ASCII characters: asked again with the same one, the hub answers with the first
+                command instead of making another.
 
         Raises:
             Unprocessable: The module does not offer that.
+            Conflict: The key was another request's.
         """
-        return self._requests.control(module, action, params, expires_in).wait()
+        return self._requests.control(module, action, params, expires_in, key).wait()
 
     def command(self, id: str) -> Command:
         """One command's life so far."""

@@ -103,6 +103,9 @@ class Module:
         params: Mapping[str, Any] | None = None,
         description: str | None = None,
         hazardous: bool = False,
+        absolute: bool = False,
+        target: str | None = None,
+        while_alive: float | timedelta | None = None,
     ) -> Callable[[F], F]:
         """Makes a function an action that people can ask for. Its parameters are keyword arguments.
 
@@ -113,14 +116,25 @@ class Module:
             name: The action's id.
             params: JSON Schema of an object; without it, made from the function's annotations.
             description: One sentence for people; without it, the first line of the function's docstring.
-            hazardous: Doing it twice does harm: such a command is handed over at most once.
+            hazardous: Doing it twice does harm: it is begun only when the hub took that it is, and done at most once.
+            absolute: The newest order says it all: it supersedes those that still wait.
+            target: Of an absolute action, the parameter that tells targets apart; without it the module has one.
+            while_alive: What it does may last only while somebody watches: seconds, 1 to 3,600, that whoever asked for
+                it, or the hub, may be gone before the function of :meth:`make_safe` is called.
 
         Raises:
-            InvalidArgument: The name is taken or is not an id, or a parameter has no JSON form.
+            InvalidArgument: The name is taken or is not an id, a parameter has no JSON form, the seconds are out of
+                range, or a target is given of what is not absolute.
         """
         _iotpi.check_id(name)
         if name in self._actions:
             raise InvalidArgument(f"this module has an action `{name}` already")
+
+        if target is not None and not absolute:
+            raise InvalidArgument(f"`{name}` is not absolute: a target says nothing")
+        limit = while_alive.total_seconds() if isinstance(while_alive, timedelta) else while_alive
+        if limit is not None and not 1 <= limit <= 3600:
+            raise InvalidArgument(f"while_alive is 1 to 3,600 seconds, not {while_alive!r}")
 
         def decorate(function: F) -> F:
             said = description or (function.__doc__ or "").strip().partition("\n")[0]
@@ -128,7 +142,10 @@ class Module:
                 "name": name,
                 "params": dict(params) if params is not None else schema_of(function),
                 "hazardous": hazardous,
+                "absolute": absolute,
                 **({"description": said} if said else {}),
+                **({"target": target} if target is not None else {}),
+                **({"while_alive": limit} if limit is not None else {}),
             }
             self._actions[name] = _Action(to_json(spec), function)
             return function
@@ -167,6 +184,8 @@ class Module:
 
     def make_safe(self, function: F) -> F:
         """Makes a function the one that brings the devices where they can do no harm; called when the module ends.
+
+        When an action has ``while_alive``, it is also called at the start, and when nobody watches any more.
 
         It waits for its turn for 0.2 s. When another function does not return it is called all the same, in another
         thread. It has about half a second.

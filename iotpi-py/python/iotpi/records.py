@@ -9,7 +9,9 @@ from typing import Any, Literal, NotRequired, TypedDict
 
 from .errors import InvalidArgument
 
-CommandState = Literal["queued", "leased", "succeeded", "failed", "rejected", "expired", "cancelled", "dead"]
+CommandState = Literal[
+    "queued", "leased", "succeeded", "failed", "rejected", "expired", "cancelled", "dead", "unknown_outcome"
+]
 ModuleHealth = Literal["online", "late", "offline", "unknown"]
 BucketWidth = Literal["1m", "5m", "15m", "1h", "1d"]
 EventKind = Literal["reading", "module", "command", "camera"]
@@ -105,15 +107,17 @@ class Command:
         action: Which of the module's actions.
         params: Its parameters.
         state: ``queued``, ``leased``, then ``succeeded``, ``failed``, ``rejected``,
-            ``expired``, ``cancelled`` or ``dead``.
+            ``expired``, ``cancelled``, ``dead`` or ``unknown_outcome``: begun, and nobody knows how it ended.
         issued_by: Who asked for it.
-        created_at: When; Unix seconds, as are the next three.
+        created_at: When; Unix seconds, as are the next four.
         expires_at: After this it is no longer to be done.
         leased_at: When it was last handed to the module.
+        started_at: When the module said that it begins, if it did.
         finished_at: When its last state was reached.
         attempts: How often it was handed to the module.
         result: What the module answered, if it succeeded.
         error: Why it did not succeed.
+        superseded_by: The id of the newer command that made it pointless, if it was cancelled for that.
     """
 
     id: str
@@ -125,10 +129,12 @@ class Command:
     created_at: float
     expires_at: float
     leased_at: float | None
+    started_at: float | None
     finished_at: float | None
     attempts: int
     result: Any
     error: str | None
+    superseded_by: str | None
 
     @property
     def finished(self) -> bool:
@@ -156,6 +162,9 @@ class ActionSpec(TypedDict):
     description: NotRequired[str]
     params: dict[str, Any]
     hazardous: bool
+    absolute: NotRequired[bool]
+    target: NotRequired[str]
+    while_alive: NotRequired[float]
 
 
 class CameraSpec(TypedDict):

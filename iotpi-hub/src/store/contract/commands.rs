@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 use super::{after, all, known, module, page};
 use crate::store::{CommandOrder, LeaseTerms, Now, Steady, Store, StoreError, Sweep};
 
-const LEASE_SECS: u64 = 30;
-const TERMS: LeaseTerms = LeaseTerms { lease: Duration::from_secs(LEASE_SECS), max_attempts: 3 };
-const MANY: u64 = 100;
+pub(super) const LEASE_SECS: u64 = 30;
+pub(super) const TERMS: LeaseTerms = LeaseTerms { lease: Duration::from_secs(LEASE_SECS), max_attempts: 3 };
+pub(super) const MANY: u64 = 100;
 
 /// An order that lives so many seconds.
 pub(super) fn order(of: &str, id: &str, secs: u64) -> CommandOrder {
@@ -24,48 +24,56 @@ pub(super) fn order(of: &str, id: &str, secs: u64) -> CommandOrder {
         command: NewCommand::new(ActionName::new("set").unwrap(), params),
         time_to_live: Duration::from_secs(secs),
         issued_by: UserName::new("anna").unwrap(),
+        issuer: None,
+        idempotency_key: None,
         hazardous: false,
+        target: None,
+        while_alive: None,
     }
 }
 
 /// A module `led` with these commands waiting, each with an hour to live.
-async fn waiting(store: &Arc<dyn Store>, ids: &[&str]) {
+pub(super) async fn waiting(store: &Arc<dyn Store>, ids: &[&str]) {
     known(store, "led").await;
     for id in ids {
         store.submit(&order("led", id, 3600), MANY, after(0)).await.unwrap();
     }
 }
 
-async fn claim(store: &Arc<dyn Store>, limit: u32, now: Now) -> Vec<LeasedCommand> {
+pub(super) async fn claim(store: &Arc<dyn Store>, limit: u32, now: Now) -> Vec<LeasedCommand> {
     store.claim(&module("led"), limit, TERMS, now).await.unwrap()
 }
 
-async fn claim_one(store: &Arc<dyn Store>, now: Now) -> LeasedCommand {
+pub(super) async fn claim_one(store: &Arc<dyn Store>, now: Now) -> LeasedCommand {
     claim(store, 1, now).await.pop().expect("a command to claim")
 }
 
-async fn sweep(store: &Arc<dyn Store>, secs: u64) -> Sweep {
+pub(super) async fn sweep(store: &Arc<dyn Store>, secs: u64) -> Sweep {
     store.sweep_commands(TERMS, after(secs)).await.unwrap()
 }
 
-async fn command(store: &Arc<dyn Store>, id: &str) -> Command {
+pub(super) async fn command(store: &Arc<dyn Store>, id: &str) -> Command {
     store.command(&id.to_owned()).await.unwrap().expect("the command is kept")
 }
 
-async fn state(store: &Arc<dyn Store>, id: &str) -> CommandState {
+pub(super) async fn state(store: &Arc<dyn Store>, id: &str) -> CommandState {
     command(store, id).await.state
 }
 
-fn ids(claimed: &[LeasedCommand]) -> Vec<&str> {
+pub(super) fn ids(claimed: &[LeasedCommand]) -> Vec<&str> {
     claimed.iter().map(|leased| leased.command.id.as_str()).collect()
 }
 
-fn succeeded(leased: &LeasedCommand, result: Option<Value>) -> CommandReport {
+pub(super) fn succeeded(leased: &LeasedCommand, result: Option<Value>) -> CommandReport {
     let (id, lease) = (leased.command.id.clone(), leased.lease.clone());
     CommandReport { id, lease, outcome: CommandOutcome::Succeeded { result } }
 }
 
-async fn finish(store: &Arc<dyn Store>, report: &CommandReport, now: Now) -> Result<Command, StoreError> {
+pub(super) async fn finish(
+    store: &Arc<dyn Store>,
+    report: &CommandReport,
+    now: Now,
+) -> Result<Command, StoreError> {
     store.finish(&module("led"), report, now).await
 }
 
@@ -75,6 +83,7 @@ pub async fn a_submitted_command_waits(store: Arc<dyn Store>) {
 
     let answer = store.submit(&order, MANY, after(5)).await.unwrap();
 
+    assert!(answer.is_new && answer.superseded.is_empty());
     let expected = Command {
         id: "c1".to_owned(),
         module_id: module("led"),
@@ -85,12 +94,14 @@ pub async fn a_submitted_command_waits(store: Arc<dyn Store>) {
         created_at: after(5).wall,
         expires_at: after(65).wall,
         leased_at: None,
+        started_at: None,
         finished_at: None,
         attempts: 0,
         result: None,
         error: None,
+        superseded_by: None,
     };
-    assert_eq!(answer, expected);
+    assert_eq!(answer.command, expected);
     assert_eq!(store.command(&order.id).await.unwrap(), Some(expected));
     assert_eq!(store.command(&"c2".to_owned()).await.unwrap(), None);
 }
@@ -307,20 +318,6 @@ pub async fn a_command_claimed_too_often_is_dead(store: Arc<dyn Store>) {
     assert_eq!((last[0].state, last[0].attempts), (CommandState::Dead, 3));
     assert_eq!(last[0].finished_at, Some(after(3 * LEASE_SECS).wall));
     assert_eq!(claim(&store, 1, after(3 * LEASE_SECS)).await, []);
-}
-
-pub async fn a_hazardous_command_is_handed_over_once(store: Arc<dyn Store>) {
-    known(&store, "led").await;
-    let door = CommandOrder { hazardous: true, ..order("led", "door", 3600) };
-    store.submit(&door, MANY, after(0)).await.unwrap();
-    let leased = claim_one(&store, after(0)).await;
-
-    let swept = sweep(&store, LEASE_SECS).await;
-
-    assert_eq!((swept.changed[0].state, swept.changed[0].attempts), (CommandState::Dead, 1));
-    assert_eq!(claim(&store, 1, after(LEASE_SECS)).await, []);
-    let late = finish(&store, &succeeded(&leased, None), after(LEASE_SECS)).await;
-    assert!(matches!(late, Err(StoreError::Conflict(_))), "{late:?}");
 }
 
 pub async fn what_outlived_its_time_expires(store: Arc<dyn Store>) {

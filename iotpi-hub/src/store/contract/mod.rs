@@ -18,10 +18,12 @@
 #![allow(clippy::missing_panics_doc, reason = "a promise that is broken panics")]
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
+pub mod begun;
 pub mod commands;
 pub mod deliveries;
 pub mod engine;
 pub mod modules;
+pub mod orders;
 pub mod people;
 pub mod readings;
 
@@ -93,7 +95,6 @@ macro_rules! store_contract {
                 a_lost_claim_comes_back_when_its_lease_ends,
                 a_command_that_came_back_keeps_its_place,
                 a_command_claimed_too_often_is_dead,
-                a_hazardous_command_is_handed_over_once,
                 what_outlived_its_time_expires,
                 a_claim_that_holds_outlives_the_commands_time,
                 a_sweep_says_when_the_next_is_due,
@@ -101,6 +102,27 @@ macro_rules! store_contract {
                 a_clock_set_back_gives_no_command_more_than_its_time,
                 a_clock_set_forward_gives_no_command_more_time,
                 commands_are_listed_newest_first,
+            ;
+            begun:
+                a_command_that_was_begun_is_never_handed_over_again,
+                a_hazardous_command_that_was_not_begun_comes_back,
+                a_command_is_begun_once_under_its_present_claim,
+                nothing_is_begun_when_its_claim_or_its_time_is_over,
+                a_command_that_is_begun_has_a_whole_lease_to_end_in,
+                a_module_may_say_that_it_does_not_know,
+            ;
+            orders:
+                a_newer_order_for_the_same_target_supersedes_what_waits,
+                a_leased_order_is_not_superseded,
+                a_superseded_order_frees_its_place,
+                an_order_that_is_refused_supersedes_nothing,
+                the_same_request_under_one_key_is_one_command,
+                a_key_of_another_request_is_refused,
+                a_key_belongs_to_one_issuer_and_one_module,
+                an_order_says_whose_presence_it_depends_on,
+                ended_commands_are_forgotten_when_they_are_old,
+                ended_commands_are_forgotten_when_they_are_many,
+                a_clock_that_jumps_ahead_makes_no_command_old,
             ;
             people:
                 only_one_user_is_the_first,
@@ -187,7 +209,9 @@ mod tests {
             include_str!("readings.rs"),
             include_str!("deliveries.rs"),
             include_str!("modules.rs"),
+            include_str!("begun.rs"),
             include_str!("commands.rs"),
+            include_str!("orders.rs"),
             include_str!("people.rs"),
             include_str!("engine.rs"),
         ] {

@@ -1,12 +1,16 @@
-//! Commands: `queued -> leased -> succeeded | failed | rejected`, or `expired | cancelled | dead`.
+//! Commands: `queued -> leased -> succeeded | failed | rejected`, or `expired | cancelled | dead | unknown_outcome`.
 //!
 //! Every step is one `UPDATE ... WHERE state = ...`: a command that moved on meanwhile is not moved again. A claim that
 //! holds protects its command: whatever runs out meanwhile, what the module says in time counts.
 
+use std::time::Duration;
+
 use iotpi_core::{
-    Command, CommandId, CommandOutcome, CommandReport, CommandState, LeasedCommand, ModuleId, Timestamp,
+    Command, CommandId, CommandOutcome, CommandReport, CommandState, LeaseId, LeasedCommand, ModuleId,
+    Timestamp,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde_json::{Map, Value};
 
 use super::{
     columns::{json, maybe_json, maybe_moment, micros, moment, parsed, word},
@@ -14,28 +18,39 @@ use super::{
     modules,
 };
 use crate::store::{
-    BoxError, CommandOrder, LeaseTerms, Now, Page, PageRequest, Steady, StoreError, Sweep,
+    BoxError, CommandHistory, CommandOrder, LeaseTerms, Now, Page, PageRequest, Steady, StoreError,
+    Submission, Sweep, WatchedIssuer,
     cursor::{self, List, hex},
 };
 
 const COLUMNS: &str = "id, module_id, action, params, state, issued_by, created_at_us, expires_at_us, leased_at_us, \
-                       finished_at_us, attempts, result, error";
+                       started_at_us, finished_at_us, attempts, result, error, superseded_by";
+
+/// What an older command is told that a newer one made pointless.
+const SUPERSEDED: &str = "a newer command for the same target came before this one was begun";
+/// What is known of a command that was begun and then never heard of.
+const UNKNOWN: &str = "the module began and did not say how it ended";
 
 /// See [`Store::submit`](crate::store::Store::submit).
-pub(super) fn submit(db: &Connection, order: &CommandOrder, max_waiting: u64, now: Now) -> Work<Command> {
+pub(super) fn submit(db: &Connection, order: &CommandOrder, max_waiting: u64, now: Now) -> Work<Submission> {
     let module = order.module_id.as_str();
     if !db.prepare_cached("SELECT 1 FROM modules WHERE id = ?1")?.exists([module])? {
         return Err(StoreError::NotFound("module").into());
     }
+    if let Some(command) = first_of_key(db, order)? {
+        return Ok(Submission { command, is_new: false, superseded: Vec::new() });
+    }
+    let superseded = supersede(db, order, now)?;
     let sql = "SELECT count(*) FROM commands WHERE module_id = ?1 AND finished_at_us IS NULL";
     let waiting: u64 = db.prepare_cached(sql)?.query_row([module], |row| row.get(0))?;
     if waiting >= max_waiting {
         return Err(StoreError::LimitReached { what: "commands waiting", limit: max_waiting }.into());
     }
     let sql = format!(
-        "INSERT INTO commands (id, module_id, action, params, hazardous, state, issued_by, created_at_us,
-                               time_to_live_us, expires_at_us, expires_steady_us, attempts)
-         VALUES (?1, ?2, ?3, ?4, ?5, 'queued', ?6, ?7, ?8, ?9, ?10, 0)
+        "INSERT INTO commands (id, module_id, action, params, hazardous, target, while_alive_us, state, issued_by,
+                               issuer, idempotency_key, created_at_us, time_to_live_us, expires_at_us,
+                               expires_steady_us, attempts)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'queued', ?8, ?9, ?10, ?11, ?12, ?13, ?14, 0)
          ON CONFLICT (id) DO NOTHING RETURNING {COLUMNS}"
     );
     let row = params![
@@ -44,21 +59,78 @@ pub(super) fn submit(db: &Connection, order: &CommandOrder, max_waiting: u64, no
         order.command.action.as_str(),
         modules::json(&order.command.params)?,
         order.hazardous,
+        order.target,
+        order.while_alive.map(micros),
         order.issued_by.as_str(),
+        order.issuer,
+        order.idempotency_key,
         now.wall.as_micros(),
         micros(order.time_to_live),
         now.wall.plus(order.time_to_live).as_micros(),
         now.steady.0.plus(order.time_to_live).as_micros(),
     ];
-    db.prepare_cached(&sql)?
-        .query_row(row, read)
-        .optional()?
-        .ok_or_else(|| StoreError::Conflict("there is a command of that id already".to_owned()).into())
+    match db.prepare_cached(&sql)?.query_row(row, read).optional()? {
+        Some(command) => Ok(Submission { command, is_new: true, superseded }),
+        None => Err(StoreError::Conflict("there is a command of that id already".to_owned()).into()),
+    }
+}
+
+pub(super) const BY_KEY: &str = "SELECT id, action, params, time_to_live_us FROM commands
+     WHERE module_id = ?1 AND issued_by = ?2 AND idempotency_key = ?3";
+
+/// The command of the first request with the order's key, which has to have asked for the same.
+fn first_of_key(db: &Connection, order: &CommandOrder) -> Work<Option<Command>> {
+    let Some(key) = &order.idempotency_key else { return Ok(None) };
+    let first = db
+        .prepare_cached(BY_KEY)?
+        .query_row([order.module_id.as_str(), order.issued_by.as_str(), key], |row| {
+            let asked: (String, Map<String, Value>, i64) = (row.get(1)?, json(row, 2)?, row.get(3)?);
+            Ok((row.get::<_, CommandId>(0)?, asked))
+        })
+        .optional()?;
+    let Some((id, (action, params, time_to_live))) = first else { return Ok(None) };
+    let asked = (order.command.action.as_str(), &order.command.params, micros(order.time_to_live));
+    if (action.as_str(), &params, time_to_live) == asked {
+        command(db, &id)
+    } else {
+        Err(StoreError::Conflict(format!("the key `{key}` was another request's")).into())
+    }
+}
+
+/// Cancels what waits for the order's target. What is leased may be done already and is left to its end.
+fn supersede(db: &Connection, order: &CommandOrder, now: Now) -> Work<Vec<Command>> {
+    let Some(target) = &order.target else { return Ok(Vec::new()) };
+    let sql = format!(
+        "UPDATE commands SET state = 'cancelled', finished_at_us = ?5, error = ?6, superseded_by = ?4
+         WHERE module_id = ?1 AND finished_at_us IS NULL AND state = 'queued' AND action = ?2 AND target = ?3
+         RETURNING number, {COLUMNS}"
+    );
+    let row = params![
+        order.module_id.as_str(),
+        order.command.action.as_str(),
+        target,
+        order.id,
+        now.wall.as_micros(),
+        SUPERSEDED,
+    ];
+    in_order(db.prepare_cached(&sql)?.query_map(row, numbered)?)
+}
+
+/// A row led by its number.
+fn numbered(row: &Row<'_>) -> rusqlite::Result<(i64, Command)> {
+    Ok((row.get(0)?, read_from(row, 1)?))
+}
+
+/// RETURNING promises no order.
+fn in_order(rows: impl Iterator<Item = rusqlite::Result<(i64, Command)>>) -> Work<Vec<Command>> {
+    let mut changed = rows.collect::<Result<Vec<_>, _>>()?;
+    changed.sort_unstable_by_key(|(number, _)| *number);
+    Ok(changed.into_iter().map(|(_, command)| command).collect())
 }
 
 pub(super) const LEASED: &str =
     "SELECT 1 FROM commands WHERE module_id = ?1 AND finished_at_us IS NULL AND state = 'leased'";
-pub(super) const OLDEST: &str = "SELECT id, expires_steady_us FROM commands
+pub(super) const OLDEST: &str = "SELECT id, expires_steady_us, hazardous FROM commands
      WHERE module_id = ?1 AND finished_at_us IS NULL AND state = 'queued' AND expires_steady_us > ?2
      ORDER BY number LIMIT ?3";
 
@@ -77,7 +149,7 @@ pub(super) fn claim(
     let steady = now.steady.0;
     let claimable = oldest
         .query_map(params![module.as_str(), steady.as_micros(), limit], |row| {
-            Ok((row.get::<_, CommandId>(0)?, moment(row, 1)?))
+            Ok((row.get::<_, CommandId>(0)?, moment(row, 1)?, row.get(2)?))
         })?
         .collect::<Result<Vec<_>, _>>()?;
     let sql = format!(
@@ -87,7 +159,7 @@ pub(super) fn claim(
     );
     let mut take = db.prepare_cached(&sql)?;
     let mut claimed = Vec::with_capacity(claimable.len());
-    for (id, expires) in claimable {
+    for (id, expires, hazardous) in claimable {
         let lease = fresh_lease()?;
         let row = params![id, lease, steady.plus(terms.lease).as_micros(), now.wall.as_micros()];
         claimed.push(LeasedCommand {
@@ -95,6 +167,7 @@ pub(super) fn claim(
             lease,
             lease_secs: terms.lease.as_secs_f64(),
             expires_in: expires.since(steady).as_secs_f64(),
+            hazardous,
         });
     }
     Ok(claimed)
@@ -108,12 +181,51 @@ fn fresh_lease() -> Work<String> {
     Ok(hex(&bytes))
 }
 
+/// See [`Store::start`](crate::store::Store::start). Whether the lease and the time are over is looked at here, too:
+/// the sweep may not have had its turn.
+pub(super) fn start(
+    db: &Connection,
+    module: &ModuleId,
+    id: &CommandId,
+    lease: &LeaseId,
+    terms: LeaseTerms,
+    now: Now,
+) -> Work<Command> {
+    let sql = format!(
+        "UPDATE commands SET started_at_us = ?4, lease_steady_us = ?5
+         WHERE id = ?1 AND module_id = ?2 AND lease = ?3 AND state = 'leased' AND started_at_us IS NULL
+           AND lease_steady_us > ?6 AND expires_steady_us > ?6
+         RETURNING {COLUMNS}"
+    );
+    let steady = now.steady.0;
+    let ends = steady.plus(terms.lease).as_micros();
+    let row = params![id, module.as_str(), lease, now.wall.as_micros(), ends, steady.as_micros()];
+    if let Some(command) = db.prepare_cached(&sql)?.query_row(row, read).optional()? {
+        return Ok(command);
+    }
+    match with_lease(db, id)? {
+        Some((command, present)) if command.module_id == *module => {
+            let holds = command.state == CommandState::Leased && present.as_ref() == Some(lease);
+            if holds && command.started_at.is_some() {
+                Ok(command)
+            } else {
+                Err(conflict("the claim on the command, or its time, is over", &command))
+            }
+        }
+        _ => Err(StoreError::NotFound("command").into()),
+    }
+}
+
 /// See [`Store::finish`](crate::store::Store::finish).
 pub(super) fn finish(db: &Connection, module: &ModuleId, report: &CommandReport, now: Now) -> Work<Command> {
-    let (result, error) = match &report.outcome {
-        CommandOutcome::Succeeded { result } => (result.as_ref(), None),
-        CommandOutcome::Failed { error } | CommandOutcome::Rejected { error } => (None, Some(error)),
+    let result = match &report.outcome {
+        CommandOutcome::Succeeded { result } => result.as_ref(),
+        _ => None,
     };
+    let error = report.outcome.error();
+    if !report.outcome.state().is_final() {
+        return Err(StoreError::Conflict("that a command is begun is not how it ends".to_owned()).into());
+    }
     let sql = format!(
         "UPDATE commands SET state = ?4, result = ?5, error = ?6, finished_at_us = ?7
          WHERE id = ?1 AND module_id = ?2 AND lease = ?3 AND state = 'leased' RETURNING {COLUMNS}"
@@ -133,7 +245,7 @@ pub(super) fn finish(db: &Connection, module: &ModuleId, report: &CommandReport,
     let Some((command, lease)) = with_lease(db, &report.id)? else {
         return Err(StoreError::NotFound("command").into());
     };
-    let said_already = (command.state, command.result.as_ref(), command.error.as_ref())
+    let said_already = (command.state, command.result.as_ref(), command.error.as_deref())
         == (report.outcome.state(), result, error);
     if command.module_id != *module {
         Err(StoreError::NotFound("command").into())
@@ -172,34 +284,26 @@ pub(super) const NEXT_DUE: &str =
 
 /// See [`Store::sweep_commands`](crate::store::Store::sweep_commands).
 ///
-/// A claim that is over makes a command dead sooner than its time to live makes it expired: nobody knows whether it was
-/// done, and `expired` would say that it was not.
+/// A claim that is over makes a command dead, or its outcome unknown, sooner than its time to live makes it expired:
+/// nobody knows whether it was done, and `expired` would say that it was not.
 pub(super) fn sweep(db: &Connection, terms: LeaseTerms, now: Now) -> Work<Sweep> {
+    const ENDS_AS: &str = "CASE WHEN state = 'leased' AND started_at_us IS NOT NULL THEN 'unknown_outcome'
+                                WHEN state = 'leased' AND attempts >= ?3 THEN 'dead'
+                                WHEN expires_steady_us <= ?1 THEN 'expired' END";
     let sql = format!(
         "UPDATE commands SET
-            state = CASE WHEN state = 'leased' AND (hazardous OR attempts >= ?3) THEN 'dead'
-                         WHEN expires_steady_us <= ?1 THEN 'expired'
-                         ELSE 'queued' END,
-            finished_at_us = CASE WHEN state = 'leased' AND (hazardous OR attempts >= ?3) THEN ?2
-                                  WHEN expires_steady_us <= ?1 THEN ?2 END,
+            state = ifnull({ENDS_AS}, 'queued'),
+            finished_at_us = CASE WHEN ({ENDS_AS}) IS NOT NULL THEN ?2 END,
+            error = CASE {ENDS_AS} WHEN 'unknown_outcome' THEN ?4 END,
             lease = NULL, lease_steady_us = NULL
          WHERE finished_at_us IS NULL
            AND CASE state WHEN 'leased' THEN lease_steady_us ELSE expires_steady_us END <= ?1
          RETURNING number, {COLUMNS}"
     );
-    let mut statement = db.prepare_cached(&sql)?;
-    let rows = statement
-        .query_map(params![now.steady.0.as_micros(), now.wall.as_micros(), terms.max_attempts], |row| {
-            Ok((row.get::<_, i64>(0)?, read_from(row, 1)?))
-        })?;
-    let mut changed = rows.collect::<Result<Vec<_>, _>>()?;
-    // RETURNING promises no order.
-    changed.sort_unstable_by_key(|(number, _)| *number);
+    let row = params![now.steady.0.as_micros(), now.wall.as_micros(), terms.max_attempts, UNKNOWN];
+    let changed = in_order(db.prepare_cached(&sql)?.query_map(row, numbered)?)?;
     let next: Option<i64> = db.prepare_cached(NEXT_DUE)?.query_row([], |row| row.get(0))?;
-    Ok(Sweep {
-        changed: changed.into_iter().map(|(_, command)| command).collect(),
-        next: next.map(|at| Steady(Timestamp::from_micros(at))),
-    })
+    Ok(Sweep { changed, next: next.map(|at| Steady(Timestamp::from_micros(at))) })
 }
 
 /// See [`Store::clamp_deadlines`](crate::store::Store::clamp_deadlines). What people are shown follows what counts.
@@ -217,6 +321,71 @@ pub(super) fn clamp(db: &Connection, terms: LeaseTerms, now: Now) -> Work<()> {
     )?
     .execute([steady.plus(terms.lease).as_micros()])?;
     Ok(())
+}
+
+pub(super) const TOO_OLD: &str = "SELECT number FROM commands
+     WHERE finished_at_us < min(?1, (SELECT max(finished_at_us) FROM commands WHERE finished_at_us IS NOT NULL)) - ?2
+     ORDER BY finished_at_us LIMIT ?3";
+pub(super) const TOO_MANY: &str =
+    "SELECT module_id, count(*) - ?1 FROM commands WHERE finished_at_us IS NOT NULL
+     GROUP BY module_id HAVING count(*) > ?1";
+pub(super) const OLDEST_ENDED: &str = "SELECT number FROM commands
+     WHERE module_id = ?1 AND finished_at_us IS NOT NULL ORDER BY number LIMIT ?2";
+
+/// The numbers of commands that may be forgotten, up to a step of them.
+pub(super) fn prunable(db: &Connection, history: CommandHistory, now: Now) -> Work<Vec<i64>> {
+    let number = |row: &Row<'_>| row.get::<_, i64>(0);
+    let step = usize::try_from(history.step).unwrap_or(usize::MAX);
+    let mut ended = Vec::new();
+    if let Some(keep) = history.keep {
+        let mut too_old = db.prepare_cached(TOO_OLD)?;
+        let row = params![now.wall.as_micros(), micros(keep), history.step];
+        ended = too_old.query_map(row, number)?.collect::<Result<_, _>>()?;
+    }
+    let mut too_many = db.prepare_cached(TOO_MANY)?;
+    let modules = too_many
+        .query_map([history.per_module], |row| Ok((row.get::<_, String>(0)?, row.get::<_, u64>(1)?)))?
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut oldest = db.prepare_cached(OLDEST_ENDED)?;
+    for (module, over) in modules {
+        if ended.len() >= step {
+            break;
+        }
+        let over = over.min(u64::from(history.step));
+        for number in oldest.query_map(params![module, over], number)? {
+            ended.push(number?);
+        }
+    }
+    ended.sort_unstable();
+    ended.dedup();
+    ended.truncate(step);
+    Ok(ended)
+}
+
+/// Forgets them, if they are still there.
+pub(super) fn forget(db: &Connection, numbers: &[i64]) -> Work<u64> {
+    let mut forget =
+        db.prepare_cached("DELETE FROM commands WHERE number = ?1 AND finished_at_us IS NOT NULL")?;
+    let mut gone = 0;
+    for number in numbers {
+        gone += forget.execute([number])? as u64;
+    }
+    Ok(gone)
+}
+
+/// See [`Store::watched_issuer`](crate::store::Store::watched_issuer).
+pub(super) fn watched_issuer(
+    db: &Connection,
+    module: &ModuleId,
+    id: &CommandId,
+) -> Work<Option<WatchedIssuer>> {
+    let sql = "SELECT issuer, while_alive_us FROM commands
+               WHERE id = ?1 AND module_id = ?2 AND issuer IS NOT NULL AND while_alive_us IS NOT NULL";
+    let found = |row: &Row<'_>| {
+        let while_alive = Duration::from_micros(row.get(1)?);
+        Ok(WatchedIssuer { issuer: row.get(0)?, while_alive })
+    };
+    Ok(db.prepare_cached(sql)?.query_row([id.as_str(), module.as_str()], found).optional()?)
 }
 
 /// See [`Store::command`](crate::store::Store::command).
@@ -239,9 +408,7 @@ pub(super) fn commands(db: &Connection, module: &ModuleId, page: &PageRequest) -
         "SELECT number, {COLUMNS} FROM commands WHERE module_id = ?1 AND number < ?2 ORDER BY number DESC LIMIT ?3"
     );
     let mut statement = db.prepare_cached(&sql)?;
-    let rows = statement.query_map(params![module.as_str(), before, cursor::limit(page) + 1], |row| {
-        Ok((row.get::<_, i64>(0)?, read_from(row, 1)?))
-    })?;
+    let rows = statement.query_map(params![module.as_str(), before, cursor::limit(page) + 1], numbered)?;
     let page = list.page(rows.collect::<Result<Vec<_>, _>>()?, page, |(number, _)| *number);
     Ok(page.map(|(_, command)| command))
 }
@@ -262,9 +429,11 @@ fn read_from(row: &Row<'_>, at: usize) -> rusqlite::Result<Command> {
         created_at: moment(row, at + 6)?,
         expires_at: moment(row, at + 7)?,
         leased_at: maybe_moment(row, at + 8)?,
-        finished_at: maybe_moment(row, at + 9)?,
-        attempts: row.get(at + 10)?,
-        result: maybe_json(row, at + 11)?,
-        error: row.get(at + 12)?,
+        started_at: maybe_moment(row, at + 9)?,
+        finished_at: maybe_moment(row, at + 10)?,
+        attempts: row.get(at + 11)?,
+        result: maybe_json(row, at + 12)?,
+        error: row.get(at + 13)?,
+        superseded_by: row.get(at + 14)?,
     })
 }

@@ -20,12 +20,15 @@ use super::{
 use crate::store::{BoxError, StoreError};
 
 /// "iotp" in ASCII: `file hub.db` shows it, and a database of another program is not taken for ours.
-const APPLICATION_ID: i32 = 0x696f_7470;
+pub(super) const APPLICATION_ID: i32 = 0x696f_7470;
 
 /// Applied in order, each once; a database remembers in `user_version` how many it has. Never edit one that was
 /// released: add the next.
-const MIGRATIONS: [&str; 2] =
-    [include_str!("migrations/0001-first.sql"), include_str!("migrations/0002-journal.sql")];
+pub(super) const MIGRATIONS: [&str; 3] = [
+    include_str!("migrations/0001-first.sql"),
+    include_str!("migrations/0002-journal.sql"),
+    include_str!("migrations/0003-commands.sql"),
+];
 
 /// The migration after which the readings of the one before are carried over.
 const CARRY_OVER: usize = 1;

@@ -34,8 +34,8 @@ use std::{
 
 use async_trait::async_trait;
 use iotpi_core::{
-    Bucket, Command, CommandId, CommandReport, DeliveryAccount, Gap, LeasedCommand, Manifest, ModuleId,
-    NewGap, Reading, Timestamp, Unit, UserName,
+    Bucket, Command, CommandId, CommandReport, DeliveryAccount, Gap, LeaseId, LeasedCommand, Manifest,
+    ModuleId, NewGap, Reading, Timestamp, Unit, UserName,
 };
 use rusqlite::Connection;
 use serde_json::{Map, Value};
@@ -50,8 +50,9 @@ use self::{
     writer::{Desk, Writer},
 };
 use super::{
-    CommandOrder, GapQuery, LeaseTerms, ModuleRecord, Now, Page, PageRequest, ReadingQuery, Recorded, Result,
-    SecretHash, SeriesKey, Steady, Store, StoreError, Sweep, TokenRecord, UserRecord,
+    CommandHistory, CommandOrder, GapQuery, LeaseTerms, ModuleRecord, Now, Page, PageRequest, ReadingQuery,
+    Recorded, Result, SecretHash, SeriesKey, Steady, Store, StoreError, Submission, Sweep, TokenRecord,
+    UserRecord, WatchedIssuer,
 };
 
 /// A store in one SQLite database.
@@ -248,7 +249,7 @@ impl Store for Sqlite {
         self.write("remove a module", remove).await
     }
 
-    async fn submit(&self, order: &CommandOrder, max_waiting: u64, now: Now) -> Result<Command> {
+    async fn submit(&self, order: &CommandOrder, max_waiting: u64, now: Now) -> Result<Submission> {
         let order = order.clone();
         self.write("submit a command", move |db| commands::submit(db, &order, max_waiting, now)).await
     }
@@ -262,6 +263,19 @@ impl Store for Sqlite {
     ) -> Result<Vec<LeasedCommand>> {
         let module_id = module_id.clone();
         self.write("claim commands", move |db| commands::claim(db, &module_id, limit, terms, now)).await
+    }
+
+    async fn start(
+        &self,
+        module_id: &ModuleId,
+        id: &CommandId,
+        lease: &LeaseId,
+        terms: LeaseTerms,
+        now: Now,
+    ) -> Result<Command> {
+        let (module_id, id, lease) = (module_id.clone(), id.clone(), lease.clone());
+        self.write("start a command", move |db| commands::start(db, &module_id, &id, &lease, terms, now))
+            .await
     }
 
     async fn finish(&self, module_id: &ModuleId, report: &CommandReport, now: Now) -> Result<Command> {
@@ -280,6 +294,21 @@ impl Store for Sqlite {
 
     async fn clamp_deadlines(&self, terms: LeaseTerms, now: Now) -> Result<()> {
         self.write("clamp deadlines", move |db| commands::clamp(db, terms, now)).await
+    }
+
+    async fn prune_commands(&self, history: CommandHistory, now: Now) -> Result<u64> {
+        // Found by a reader, so that the search holds up no write. What has ended stays as it is meanwhile.
+        let ended =
+            self.read("find commands to forget", move |db| commands::prunable(db, history, now)).await?;
+        if ended.is_empty() {
+            return Ok(0);
+        }
+        self.write("forget commands", move |db| commands::forget(db, &ended)).await
+    }
+
+    async fn watched_issuer(&self, module_id: &ModuleId, id: &CommandId) -> Result<Option<WatchedIssuer>> {
+        let (module_id, id) = (module_id.clone(), id.clone());
+        self.read("read a command's issuer", move |db| commands::watched_issuer(db, &module_id, &id)).await
     }
 
     async fn command(&self, id: &CommandId) -> Result<Option<Command>> {

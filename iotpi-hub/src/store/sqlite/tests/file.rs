@@ -6,7 +6,13 @@ use iotpi_core::{ModuleId, Outcome, Reading};
 use rusqlite::Connection;
 
 use super::{NOW, open, reading, recorded};
-use crate::store::{self, PageRequest, Store, StoreError, sqlite::failure::Work};
+use crate::store::{
+    self, PageRequest, Store, StoreError,
+    sqlite::{
+        failure::Work,
+        file::{APPLICATION_ID, MIGRATIONS},
+    },
+};
 
 fn sentence(error: &StoreError) -> String {
     let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
@@ -106,7 +112,7 @@ async fn the_settings_that_promise_durability_are_in_force() {
     assert_eq!(pragma("synchronous").await.0, 2.into());
     assert_eq!(pragma("foreign_keys").await.0, 1.into());
     assert_eq!(pragma("query_only").await, (0.into(), 1.into()));
-    assert_eq!(pragma("user_version").await.0, 2.into());
+    assert_eq!(pragma("user_version").await.0, (MIGRATIONS.len() as i64).into());
 }
 
 #[tokio::test]
@@ -121,6 +127,32 @@ async fn a_database_of_a_newer_hub_is_refused_and_left_alone() {
 
     assert!(sentence(&error).contains("version 99, made by a newer hub"), "{}", sentence(&error));
     assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+#[tokio::test]
+async fn commands_of_the_first_version_are_taken_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hub.db");
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch(MIGRATIONS[0]).unwrap();
+    old.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+    old.pragma_update(None, "user_version", 1).unwrap();
+    old.execute_batch(
+        "INSERT INTO modules (id, registered_at_us) VALUES ('led', 0);
+         INSERT INTO commands VALUES
+            (1, 'a', 'led', 'set', '{\"on\":true}', 0, 'succeeded', 'anna', 5, 6, 7, 8, 1, 'l', 9, 10, 11, '1', NULL),
+            (7, 'b', 'led', 'set', '{}', 1, 'queued', 'anna', 5, 6, 7, 8, 0, NULL, NULL, NULL, NULL, NULL, NULL);
+         DELETE FROM commands WHERE number = 7;",
+    )
+    .unwrap();
+    drop(old);
+
+    let store = open(&path).await.unwrap();
+
+    let kept = store.command(&"a".to_owned()).await.unwrap().unwrap();
+    assert_eq!((kept.state.as_str(), kept.attempts, kept.result), ("succeeded", 1, Some(1.into())));
+    assert_eq!((kept.started_at, kept.superseded_by), (None, None));
+    assert_eq!(store.command(&"b".to_owned()).await.unwrap(), None);
 }
 
 #[tokio::test]

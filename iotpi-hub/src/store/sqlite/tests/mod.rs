@@ -1,6 +1,7 @@
 //! The contract on a file and in memory, and what only this engine promises.
 
 mod file;
+mod life;
 mod queries;
 mod writer;
 

@@ -44,6 +44,9 @@ async fn no_list_walks_through_or_sorts_a_whole_table() {
             rollups::ROLLUPS,
             commands::LEASED,
             commands::OLDEST,
+            commands::BY_KEY,
+            commands::TOO_OLD,
+            commands::OLDEST_ENDED,
         ];
         let plan = |sql: &str| -> rusqlite::Result<String> {
             let mut explain = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;

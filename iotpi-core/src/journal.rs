@@ -1,0 +1,219 @@
+//! What a module remembers of hazardous commands across its own end: which it began, and how they ended.
+//!
+//! The hub's `started` mark is what keeps a hazardous command from being handed over twice. This one is the module's own:
+//! it lets a module that crashed say at once that it does not know, or how it ended when only the report was missing,
+//! and it holds also when a hub comes back with an older database.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{CommandId, CommandOutcome, CommandReport, LeaseId};
+
+/// How many commands are remembered; the oldest goes first, one nobody was told of last.
+const REMEMBERED: usize = 64;
+/// What is said of a command that was begun and has no outcome.
+const INTERRUPTED: &str = "the module was interrupted after it had begun";
+
+/// A small file of hazardous commands, or nothing. Written whole, to a new file that takes the old one's place once it is
+/// on the disk: a cut leaves the one or the other.
+#[derive(Debug, Default)]
+pub(crate) struct Journal {
+    path: Option<PathBuf>,
+    entries: Vec<Entry>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Entry {
+    /// The outcome is `started` as long as there is no other.
+    report: CommandReport,
+    /// Whether the hub has heard it.
+    told: bool,
+}
+
+impl Journal {
+    pub(crate) fn at(path: PathBuf) -> Self {
+        Self { path: Some(path), entries: Vec::new() }
+    }
+
+    /// Reads what the last process left, and returns what the hub has yet to be told, oldest first. A file that cannot
+    /// be understood is put aside: the hub has its own mark.
+    pub(crate) async fn open(&mut self) -> Vec<CommandReport> {
+        let Some(path) = self.path.clone() else { return Vec::new() };
+        let read = blocking(move || match fs::read(&path) {
+            Ok(bytes) => match serde_json::from_slice::<Vec<Entry>>(&bytes) {
+                Ok(entries) => Ok(entries),
+                Err(error) => {
+                    let aside = path.with_extension("unreadable");
+                    tracing::error!(path = %path.display(), %error, aside = %aside.display(), "the journal of commands is put aside");
+                    fs::rename(&path, aside)?;
+                    Ok(Vec::new())
+                }
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
+        });
+        match read.await {
+            Ok(entries) => self.entries = entries,
+            Err(error) => tracing::error!(%error, "the journal of commands cannot be read"),
+        }
+        for entry in &mut self.entries {
+            if entry.report.outcome == CommandOutcome::Started {
+                entry.report.outcome = CommandOutcome::UnknownOutcome { error: INTERRUPTED.to_owned() };
+            }
+        }
+        self.entries.iter().filter(|entry| !entry.told).map(|entry| entry.report.clone()).collect()
+    }
+
+    /// What became of a command that was begun by this process or one before it.
+    pub(crate) fn outcome(&self, id: &CommandId) -> Option<CommandOutcome> {
+        self.entries.iter().find(|entry| &entry.report.id == id).map(|entry| entry.report.outcome.clone())
+    }
+
+    /// The command is about to be done. It may be, once this is `Ok`.
+    pub(crate) async fn begin(&mut self, id: &CommandId, lease: &LeaseId) -> io::Result<()> {
+        let report = CommandReport { id: id.clone(), lease: lease.clone(), outcome: CommandOutcome::Started };
+        if self.entries.len() >= REMEMBERED {
+            let oldest = self.entries.iter().position(|entry| entry.told).unwrap_or(0);
+            self.entries.remove(oldest);
+        }
+        self.entries.push(Entry { report, told: false });
+        let written = self.write().await;
+        if written.is_err() {
+            self.entries.pop();
+        }
+        written
+    }
+
+    /// The command that was begun last ended so.
+    pub(crate) async fn end(&mut self, id: &CommandId, outcome: &CommandOutcome) {
+        if let Some(entry) = self.entries.iter_mut().find(|entry| &entry.report.id == id) {
+            entry.report.outcome = outcome.clone();
+            if let Err(error) = self.write().await {
+                // It stays begun on the disk, which is true, and less than is known.
+                tracing::error!(command = id, %error, "the journal of commands cannot be written");
+            }
+        }
+    }
+
+    /// The hub has heard how a command ended. On the disk with the next command: said twice is one.
+    pub(crate) fn told(&mut self, id: &CommandId) {
+        if let Some(entry) = self.entries.iter_mut().find(|entry| &entry.report.id == id) {
+            entry.told = true;
+        }
+    }
+
+    async fn write(&self) -> io::Result<()> {
+        let Some(path) = self.path.clone() else { return Ok(()) };
+        let bytes = serde_json::to_vec(&self.entries)?;
+        blocking(move || replace(&path, &bytes)).await
+    }
+}
+
+/// Puts a file with this content at `path`, wholly or not at all, on the disk when it returns.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    fs::create_dir_all(folder)?;
+    let new = path.with_extension("new");
+    let mut file = File::create(&new)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    // The new name is on the disk only when its folder is.
+    File::open(folder)?.sync_all()
+}
+
+/// Does what waits for a disk where others do not wait with it.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(reports: &[CommandReport]) -> Vec<&str> {
+        reports.iter().map(|report| report.id.as_str()).collect()
+    }
+
+    fn succeeded() -> CommandOutcome {
+        CommandOutcome::Succeeded { result: Some(serde_json::json!({"open": true})) }
+    }
+
+    #[tokio::test]
+    async fn the_next_process_knows_what_was_begun_and_how_it_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state/commands.json");
+        let (a, b, c) = ("a".to_owned(), "b".to_owned(), "c".to_owned());
+        let mut first = Journal::at(path.clone());
+        assert_eq!(first.open().await, []);
+        for id in [&a, &b, &c] {
+            first.begin(id, &format!("lease-{id}")).await.unwrap();
+        }
+        first.end(&a, &succeeded()).await;
+        first.told(&a);
+        first.end(&b, &succeeded()).await;
+        drop(first);
+
+        let mut second = Journal::at(path.clone());
+        let untold = second.open().await;
+
+        assert_eq!(ids(&untold), ["b", "c"]);
+        assert_eq!((untold[0].lease.as_str(), &untold[0].outcome), ("lease-b", &succeeded()));
+        assert_eq!(untold[1].outcome.state(), crate::CommandState::UnknownOutcome);
+        assert_eq!(second.outcome(&a), Some(succeeded()));
+        assert_eq!(second.outcome(&"d".to_owned()), None);
+        let left: Vec<_> =
+            path.parent().unwrap().read_dir().unwrap().map(|f| f.unwrap().file_name()).collect();
+        assert_eq!(left, ["commands.json"]);
+    }
+
+    #[tokio::test]
+    async fn a_bounded_number_of_commands_is_remembered_those_untold_longest() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut journal = Journal::at(folder.path().join("commands.json"));
+
+        for n in 0..REMEMBERED + 2 {
+            let id = n.to_string();
+            journal.begin(&id, &"l".to_owned()).await.unwrap();
+            if n != 0 {
+                journal.told(&id);
+            }
+        }
+
+        assert_eq!(journal.entries.len(), REMEMBERED);
+        assert_eq!(ids(&journal.open().await)[0], "0");
+        assert_eq!(journal.outcome(&"1".to_owned()), None);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_understood_is_put_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("commands.json");
+        fs::write(&path, "{\"half").unwrap();
+
+        let mut journal = Journal::at(path.clone());
+
+        assert_eq!(journal.open().await, []);
+        assert!(!path.exists());
+        assert_eq!(fs::read(path.with_extension("unreadable")).unwrap(), b"{\"half");
+        journal.begin(&"a".to_owned(), &"l".to_owned()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_written_is_not_begun() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("file"), "").unwrap();
+        let mut journal = Journal::at(folder.path().join("file/commands.json"));
+
+        assert!(journal.begin(&"a".to_owned(), &"l".to_owned()).await.is_err());
+        assert_eq!(journal.outcome(&"a".to_owned()), None);
+    }
+}

@@ -1,0 +1,227 @@
+//! Orders: what they supersede, under which key they are found again, how long they are kept.
+
+use std::{sync::Arc, time::Duration};
+
+use iotpi_core::{ActionName, Command, CommandState, Timestamp, UserName};
+
+use super::{
+    after, all,
+    commands::{MANY, claim, claim_one, command, finish, ids, order, state, succeeded, waiting},
+    known, module,
+};
+use crate::store::{CommandHistory, CommandOrder, Now, Steady, Store, StoreError, Submission, WatchedIssuer};
+
+fn absolute(id: &str, target: &str) -> CommandOrder {
+    CommandOrder { target: Some(target.to_owned()), ..order("led", id, 3600) }
+}
+
+fn keyed(id: &str, key: &str) -> CommandOrder {
+    CommandOrder { idempotency_key: Some(key.to_owned()), ..order("led", id, 3600) }
+}
+
+async fn submit(store: &Arc<dyn Store>, order: &CommandOrder) -> Submission {
+    store.submit(order, MANY, after(1)).await.unwrap()
+}
+
+fn names(commands: &[Command]) -> Vec<&str> {
+    commands.iter().map(|command| command.id.as_str()).collect()
+}
+
+pub async fn a_newer_order_for_the_same_target_supersedes_what_waits(store: Arc<dyn Store>) {
+    // What is not absolute, is for another target, action or module, stays.
+    waiting(&store, &["plain"]).await;
+    known(&store, "other").await;
+    let dim = ActionName::new("dim").unwrap();
+    let mut other_action = absolute("other-action", "1");
+    other_action.command.action = dim;
+    let other_module = CommandOrder { module_id: module("other"), ..absolute("other-module", "1") };
+    for older in [absolute("a", "1"), absolute("b", "2"), absolute("other", ""), other_action, other_module] {
+        assert_eq!(submit(&store, &older).await.superseded, []);
+    }
+
+    let newer = store.submit(&absolute("c", "1"), MANY, after(2)).await.unwrap();
+
+    assert_eq!(names(&newer.superseded), ["a"]);
+    let older = command(&store, "a").await;
+    assert_eq!(newer.superseded[0], older);
+    assert_eq!((older.state, older.superseded_by.as_deref()), (CommandState::Cancelled, Some("c")));
+    assert_eq!(older.finished_at, Some(after(2).wall));
+    assert!(older.error.is_some());
+    assert_eq!(ids(&claim(&store, 16, after(3)).await), ["plain", "b", "other", "other-action", "c"]);
+    let plain = submit(&store, &order("led", "plain-again", 3600)).await;
+    assert_eq!(plain.superseded, []);
+}
+
+pub async fn a_leased_order_is_not_superseded(store: Arc<dyn Store>) {
+    known(&store, "led").await;
+    submit(&store, &absolute("a", "")).await;
+    let leased = claim_one(&store, after(1)).await;
+
+    let newer = submit(&store, &absolute("b", "")).await;
+    let newest = submit(&store, &absolute("c", "")).await;
+    finish(&store, &succeeded(&leased, None), after(2)).await.unwrap();
+
+    assert_eq!((newer.superseded, names(&newest.superseded)), (vec![], vec!["b"]));
+    assert_eq!(state(&store, "a").await, CommandState::Succeeded);
+    assert_eq!(ids(&claim(&store, 16, after(2)).await), ["c"]);
+}
+
+pub async fn a_superseded_order_frees_its_place(store: Arc<dyn Store>) {
+    known(&store, "led").await;
+    for id in ["a", "b", "c", "d"] {
+        store.submit(&absolute(id, ""), 1, after(1)).await.unwrap();
+    }
+
+    let full = store.submit(&absolute("e", "another"), 1, after(1)).await;
+
+    assert!(matches!(full, Err(StoreError::LimitReached { .. })), "{full:?}");
+    assert_eq!(ids(&claim(&store, 16, after(1)).await), ["d"]);
+}
+
+pub async fn an_order_that_is_refused_supersedes_nothing(store: Arc<dyn Store>) {
+    known(&store, "led").await;
+    submit(&store, &absolute("a", "1")).await;
+    submit(&store, &absolute("b", "2")).await;
+
+    let full = store.submit(&absolute("c", "1"), 1, after(2)).await;
+    let taken = store.submit(&absolute("b", "1"), MANY, after(2)).await;
+
+    assert!(matches!(full, Err(StoreError::LimitReached { .. })), "{full:?}");
+    assert!(matches!(taken, Err(StoreError::Conflict(_))), "{taken:?}");
+    assert_eq!(state(&store, "a").await, CommandState::Queued);
+}
+
+pub async fn the_same_request_under_one_key_is_one_command(store: Arc<dyn Store>) {
+    known(&store, "led").await;
+    let first = submit(&store, &keyed("c1", "k")).await;
+
+    // Also at the limit, and when it has long moved on.
+    let second = store.submit(&keyed("c2", "k"), 1, after(2)).await.unwrap();
+    let leased = claim_one(&store, after(3)).await;
+    let ended = finish(&store, &succeeded(&leased, None), after(4)).await.unwrap();
+    let third = submit(&store, &keyed("c3", "k")).await;
+
+    assert!(first.is_new && !second.is_new && !third.is_new);
+    assert_eq!(second.command, first.command);
+    assert_eq!(third.command, ended);
+    assert_eq!(claim(&store, 16, after(5)).await, []);
+    // A repeated order supersedes nothing: what came after it is newer.
+    let older = CommandOrder { target: Some(String::new()), ..keyed("c4", "absolute") };
+    submit(&store, &older).await;
+    submit(&store, &absolute("c5", "")).await;
+    let repeated = submit(&store, &CommandOrder { id: "c6".to_owned(), ..older }).await;
+    assert_eq!((repeated.command.id.as_str(), repeated.superseded), ("c4", vec![]));
+    assert_eq!(ids(&claim(&store, 16, after(5)).await), ["c5"]);
+}
+
+pub async fn a_key_of_another_request_is_refused(store: Arc<dyn Store>) {
+    known(&store, "led").await;
+    submit(&store, &keyed("c1", "k")).await;
+    let mut action = keyed("c2", "k");
+    action.command.action = ActionName::new("dim").unwrap();
+    let mut params = keyed("c2", "k");
+    params.command.params.insert("on".to_owned(), false.into());
+    let time = CommandOrder { time_to_live: Duration::from_secs(60), ..keyed("c2", "k") };
+
+    for other in [action, params, time] {
+        let answer = store.submit(&other, MANY, after(2)).await;
+
+        assert!(matches!(answer, Err(StoreError::Conflict(_))), "{answer:?}");
+    }
+    assert_eq!(store.command(&"c2".to_owned()).await.unwrap(), None);
+}
+
+pub async fn a_key_belongs_to_one_issuer_and_one_module(store: Arc<dyn Store>) {
+    known(&store, "led").await;
+    known(&store, "other").await;
+    submit(&store, &keyed("c1", "k")).await;
+
+    let bob = CommandOrder { issued_by: UserName::new("bob").unwrap(), ..keyed("c2", "k") };
+    let elsewhere = CommandOrder { module_id: module("other"), ..keyed("c3", "k") };
+
+    for order in [bob, elsewhere, keyed("c4", "K")] {
+        assert!(submit(&store, &order).await.is_new, "{order:?}");
+    }
+}
+
+pub async fn an_order_says_whose_presence_it_depends_on(store: Arc<dyn Store>) {
+    known(&store, "led").await;
+    let while_alive = Some(Duration::from_millis(2500));
+    let issuer = Some("session".to_owned());
+    submit(&store, &CommandOrder { while_alive, issuer: issuer.clone(), ..order("led", "heat", 60) }).await;
+    submit(&store, &CommandOrder { issuer, ..order("led", "plain", 60) }).await;
+    let of = async |module_id: &str, id: &str| {
+        store.watched_issuer(&module(module_id), &id.to_owned()).await.unwrap()
+    };
+
+    let expected = WatchedIssuer { issuer: "session".to_owned(), while_alive: Duration::from_millis(2500) };
+    assert_eq!(of("led", "heat").await, Some(expected));
+    assert_eq!(
+        [of("led", "plain").await, of("led", "none").await, of("other", "heat").await],
+        [None, None, None]
+    );
+}
+
+/// Ends so many commands of a module, one a day, and leaves one that is queued.
+async fn history(store: &Arc<dyn Store>, of: &str, days: u64) {
+    known(store, of).await;
+    for day in 0..days {
+        let id = format!("{of}-{day}");
+        store.submit(&order(of, &id, 60), MANY, after(day * 86_400)).await.unwrap();
+        store.cancel(&id, after(day * 86_400)).await.unwrap();
+    }
+    store.submit(&order(of, &format!("{of}-queued"), 3600), MANY, after(0)).await.unwrap();
+}
+
+async fn kept(store: &Arc<dyn Store>, of: &str) -> Vec<String> {
+    let module = module(of);
+    let (found, _) = all(100, async |page| store.commands(&module, &page).await.unwrap()).await;
+    found.into_iter().map(|command| command.id).collect()
+}
+
+const DAY: Duration = Duration::from_secs(86_400);
+const TERMS: CommandHistory = CommandHistory { keep: None, per_module: 1000, step: 1000 };
+
+pub async fn ended_commands_are_forgotten_when_they_are_old(store: Arc<dyn Store>) {
+    history(&store, "led", 6).await;
+    let terms = CommandHistory { keep: Some(2 * DAY), step: 2, ..TERMS };
+
+    let now = after(5 * 86_400);
+    let mut steps = Vec::new();
+    for _ in 0..3 {
+        steps.push(store.prune_commands(terms, now).await.unwrap());
+    }
+
+    assert_eq!(steps, [2, 1, 0]);
+    assert_eq!(kept(&store, "led").await, ["led-queued", "led-5", "led-4", "led-3"]);
+    assert_eq!(store.prune_commands(TERMS, now).await.unwrap(), 0);
+}
+
+pub async fn ended_commands_are_forgotten_when_they_are_many(store: Arc<dyn Store>) {
+    history(&store, "led", 5).await;
+    history(&store, "door", 3).await;
+    store.submit(&keyed("keyed", "k"), MANY, after(0)).await.unwrap();
+
+    let terms = CommandHistory { per_module: 2, step: 3, ..TERMS };
+    let gone = [
+        store.prune_commands(terms, after(0)).await.unwrap(),
+        store.prune_commands(terms, after(0)).await.unwrap(),
+    ];
+
+    assert_eq!(gone, [3, 1]);
+    assert_eq!(kept(&store, "led").await, ["keyed", "led-queued", "led-4", "led-3"]);
+    assert_eq!(kept(&store, "door").await, ["door-queued", "door-2", "door-1"]);
+    // The key goes with its command.
+    store.cancel(&"keyed".to_owned(), after(0)).await.unwrap();
+    store.prune_commands(CommandHistory { per_module: 0, ..TERMS }, after(0)).await.unwrap();
+    assert!(submit(&store, &keyed("keyed-again", "k")).await.is_new);
+}
+
+pub async fn a_clock_that_jumps_ahead_makes_no_command_old(store: Arc<dyn Store>) {
+    history(&store, "led", 3).await;
+    let far = Now { wall: Timestamp::END, steady: Steady(Timestamp::END) };
+
+    let gone = store.prune_commands(CommandHistory { keep: Some(3 * DAY), ..TERMS }, far).await.unwrap();
+
+    assert_eq!(gone, 0);
+}

@@ -1,0 +1,146 @@
+//! A module that kills itself (SIGKILL) at a named point: what the tests of commands start, again and again.
+//!
+//! It is the module that ships: the points lie in its line to the hub and in its device, which are this program's own.
+//! `open` is hazardous, `set` may be done twice; either writes a line to a file that is on the disk before it returns.
+//!
+//! Environment: `HUB`, `TOKEN`, `FOLDER`; `KILL_AT`: a point, such as `after_started`, that is passed `KILL_AFTER` times before; `FORGETFUL`: says `started` to nobody
+//! and keeps no journal, which the tests must find.
+
+use std::{
+    fs::OpenOptions,
+    io::Write as _,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use iotpi_core::{
+    Action, ActionName, ActionSpec, Actuator, CommandOutcome, DeviceError, Frame, FrameReceipt, HubClient,
+    HubUplink, LeasedCommand, Manifest, ModuleId, ModuleInfo, Obeying, Reading, Runner, StatusReceipt,
+    StatusReport, Timestamp, Uplink, UplinkError, async_trait,
+};
+use serde_json::{Value, json};
+
+/// Where the process ends, when it has passed there so many times.
+#[derive(Clone)]
+struct Death {
+    at: Arc<str>,
+    passes: Arc<AtomicU32>,
+}
+
+impl Death {
+    fn comes_at(&self, point: &str) {
+        if &*self.at == point && self.passes.fetch_sub(1, Ordering::Relaxed) == 0 {
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap();
+            // The signal is delivered before anything else is done.
+            std::thread::park();
+        }
+    }
+}
+
+struct Device {
+    log: PathBuf,
+    death: Death,
+}
+
+impl Device {
+    fn act(&self, action: &Action) {
+        let mut log = OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
+        writeln!(log, "{} {}", action.name, action.params["n"]).unwrap();
+        log.sync_all().unwrap();
+    }
+}
+
+#[async_trait]
+impl Actuator for Device {
+    fn actions(&self) -> Vec<ActionSpec> {
+        let spec =
+            |name: &str| ActionSpec::new(ActionName::new(name).unwrap(), "", json!({"type": "object"}));
+        vec![spec("open").hazardous(), spec("set")]
+    }
+
+    async fn perform(&mut self, action: &Action) -> Result<Value, DeviceError> {
+        self.death.comes_at("before_perform");
+        self.act(action);
+        self.death.comes_at("in_perform");
+        // What a device does takes time, and others get their turn.
+        tokio::task::yield_now().await;
+        self.death.comes_at("after_perform");
+        Ok(action.params["n"].clone())
+    }
+
+    async fn make_safe(&mut self) -> Result<(), DeviceError> {
+        Ok(())
+    }
+}
+
+struct Line {
+    hub: HubUplink,
+    death: Death,
+    forgetful: bool,
+}
+
+#[async_trait]
+impl Uplink for Line {
+    fn module_id(&self) -> &ModuleId {
+        self.hub.module_id()
+    }
+
+    async fn register(&self, manifest: &Manifest) -> Result<ModuleInfo, UplinkError> {
+        self.hub.register(manifest).await
+    }
+
+    async fn record(&self, readings: Vec<Reading>) -> Result<(), UplinkError> {
+        self.hub.record(readings).await
+    }
+
+    async fn show(&self, frame: Frame) -> Result<FrameReceipt, UplinkError> {
+        self.hub.show(frame).await
+    }
+
+    async fn claim(&self, wait: Duration) -> Result<Vec<LeasedCommand>, UplinkError> {
+        // What the process before had to tell has been told.
+        println!("asking");
+        let claimed = self.hub.claim(wait).await?;
+        if !claimed.is_empty() {
+            self.death.comes_at("claimed");
+        }
+        Ok(claimed)
+    }
+
+    async fn report(&self, report: StatusReport) -> Result<StatusReceipt, UplinkError> {
+        let (before, after) = match report.command.as_ref().map(|command| &command.outcome) {
+            None => return self.hub.report(report).await,
+            Some(CommandOutcome::Started) => ("before_started", "after_started"),
+            Some(_) => ("before_report", "after_report"),
+        };
+        self.death.comes_at(before);
+        let receipt = if self.forgetful && before == "before_started" {
+            StatusReceipt { received_at: Timestamp::MIN, command: None, registered: true, alive_secs: None }
+        } else {
+            self.hub.report(report).await?
+        };
+        self.death.comes_at(after);
+        Ok(receipt)
+    }
+}
+
+#[tokio::test]
+#[ignore = "no test: a process that the tests of commands start"]
+async fn the_module() {
+    let told = |name: &str| std::env::var(name).unwrap();
+    let folder = PathBuf::from(told("FOLDER"));
+    let passes = Arc::new(AtomicU32::new(told("KILL_AFTER").parse().unwrap()));
+    let death = Death { at: told("KILL_AT").into(), passes };
+    let forgetful = std::env::var_os("FORGETFUL").is_some();
+    let hub = HubClient::new(&told("HUB")).unwrap().with_token(told("TOKEN"));
+    let line = Line { hub: hub.uplink(ModuleId::new("led").unwrap()), death: death.clone(), forgetful };
+    let mut module = Obeying::new(Device { log: folder.join("done.log"), death });
+    if !forgetful {
+        module = module.with_journal(folder.join("commands.json"));
+    }
+    Runner::new(line).run(module).await.unwrap();
+}
