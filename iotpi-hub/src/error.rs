@@ -143,7 +143,7 @@ impl From<StoreError> for HubError {
                     .caused_by(error)
             }
             StoreError::Closed => Self::unavailable("the hub is stopping").caused_by(error),
-            StoreError::Engine { .. } | StoreError::BadUrl(_) => {
+            StoreError::Engine { .. } | StoreError::Damaged { .. } | StoreError::BadUrl(_) => {
                 Self::internal("the hub's store failed").caused_by(error)
             }
         }

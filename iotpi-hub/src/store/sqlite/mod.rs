@@ -6,17 +6,27 @@
 mod buckets;
 mod columns;
 mod commands;
+mod copy;
+mod expiry;
 mod failure;
 mod file;
 mod modules;
+mod notes;
+mod pace;
 mod people;
 mod readers;
 mod readings;
 #[cfg(test)]
 mod tests;
+mod verify;
 mod writer;
 
-use std::time::Duration;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use iotpi_core::{
@@ -28,8 +38,9 @@ use serde_json::{Map, Value};
 
 use self::{failure::Work, file::Place, readers::Readers, writer::Writer};
 use super::{
-    CommandOrder, LeaseTerms, ModuleRecord, Now, Page, PageRequest, ReadingQuery, Result, SecretHash,
-    SeriesKey, Steady, Store, StoreError, Sweep, TokenRecord, UserRecord,
+    BackedUp, CommandOrder, DiskUse, ExpiryPlan, ExpiryReport, LeaseTerms, ModuleRecord, Now, Page,
+    PageRequest, ReadingQuery, Result, SecretHash, SeriesKey, Steady, Store, StoreError, StoreOptions, Sweep,
+    TokenRecord, UserRecord, Verification,
 };
 
 /// A store in one SQLite database.
@@ -39,6 +50,36 @@ pub(super) struct Sqlite {
     /// writes the WAL back, and a reader cannot.
     readers: Option<Readers>,
     writer: Writer,
+    /// Absent in memory.
+    file: Option<PathBuf>,
+    /// Whether it is noted beside the file that the database wants to be looked through at the next start.
+    suspect: AtomicBool,
+}
+
+/// The file that a store URL names, given what follows `sqlite:`.
+pub(super) fn file(rest: &str) -> Option<PathBuf> {
+    match Place::parse(rest)? {
+        Place::Memory => None,
+        Place::File(path) => Some(path),
+    }
+}
+
+/// See [`store::backup`](super::backup).
+pub(super) async fn backup(database: &Path, to: &Path) -> Result<BackedUp> {
+    let (database, to) = (database.to_owned(), to.to_owned());
+    pace::paced("make a backup", move |pace| copy::copy(&database, &to, pace)).await
+}
+
+/// See [`store::verify`](super::verify).
+pub(super) async fn verify(database: &Path, deep: bool) -> Result<Verification> {
+    let database = database.to_owned();
+    pace::paced("check the database", move |pace| verify::verify(&database, deep, pace)).await
+}
+
+/// See [`store::examine`](super::examine).
+pub(super) async fn examine(database: &Path, thorough: bool) -> Result<Option<String>> {
+    let database = database.to_owned();
+    pace::paced("examine the database", move |pace| verify::examine(&database, thorough, pace)).await
 }
 
 impl Sqlite {
@@ -47,10 +88,14 @@ impl Sqlite {
     /// # Errors
     /// [`StoreError::BadUrl`]; [`StoreError::Engine`] when the database cannot be opened, is another program's or
     /// was made by a newer hub.
-    pub(super) async fn open(rest: &str) -> Result<Self> {
+    pub(super) async fn open(rest: &str, options: StoreOptions) -> Result<Self> {
         let place = Place::parse(rest).ok_or_else(|| StoreError::BadUrl(format!("sqlite:{rest}")))?;
         let open = move || {
-            let writer = Writer::start(place.open_writer()?)?;
+            let file = match &place {
+                Place::Memory => None,
+                Place::File(path) => Some(path.clone()),
+            };
+            let writer = Writer::start(place.open_writer()?, options.commit_window)?;
             let mut connections = Vec::new();
             while connections.len() < readers::CONNECTIONS
                 && let Some(connection) = place.open_reader()?
@@ -58,7 +103,7 @@ impl Sqlite {
                 connections.push(connection);
             }
             let readers = (!connections.is_empty()).then(|| Readers::new(connections));
-            Ok(Self { readers, writer })
+            Ok(Self { readers, writer, file, suspect: AtomicBool::new(false) })
         };
         tokio::task::spawn_blocking(open)
             .await
@@ -70,7 +115,8 @@ impl Sqlite {
         context: &'static str,
         work: impl FnOnce(&Connection) -> Work<T> + Send + 'static,
     ) -> Result<T> {
-        self.writer.write(context, work).await
+        let done = self.writer.write(context, work).await;
+        done.inspect_err(|error| self.suspect(error))
     }
 
     async fn read<T: Send + 'static>(
@@ -78,9 +124,20 @@ impl Sqlite {
         context: &'static str,
         query: impl FnOnce(&Connection) -> Work<T> + Send + 'static,
     ) -> Result<T> {
-        match &self.readers {
+        let found = match &self.readers {
             Some(readers) => readers.read(context, query).await,
             None => self.writer.write(context, query).await,
+        };
+        found.inspect_err(|error| self.suspect(error))
+    }
+
+    /// Notes beside the file that the next start has to look through it, when the error says so.
+    fn suspect(&self, error: &StoreError) {
+        let Some(file) = self.file.as_deref().filter(|_| verify::is_suspect(error)) else { return };
+        if !self.suspect.swap(true, Ordering::Relaxed) {
+            tracing::error!(error = error as &dyn std::error::Error, "the database is suspect");
+            // The disk may be what is broken; then there is nothing to note it on.
+            let _ = fs::write(file::beside(file, file::SUSPECT), format!("{error}\n"));
         }
     }
 }
@@ -256,6 +313,88 @@ impl Store for Sqlite {
     async fn hub_secret(&self, name: &str, fresh: [u8; 32]) -> Result<[u8; 32]> {
         let name = name.to_owned();
         self.write("keep a secret of the hub", move |db| people::hub_secret(db, &name, fresh)).await
+    }
+
+    async fn expire(&self, plan: &ExpiryPlan, dry_run: bool) -> Result<ExpiryReport> {
+        let plan = plan.clone();
+        let (report, cuts) = self.read("plan an expiry", move |db| expiry::plan(db, &plan)).await?;
+        if dry_run {
+            return Ok(report);
+        }
+        let mut gone = 0;
+        for cut in cuts {
+            loop {
+                // Each step shares a commit with whatever else waits.
+                let step = self.write("remove old records", move |db| expiry::step(db, cut)).await?;
+                gone += step;
+                if step == 0 {
+                    break;
+                }
+            }
+        }
+        Ok(expiry::taken(report, gone))
+    }
+
+    async fn thin(&self, before: Timestamp) -> Result<bool> {
+        let work = move |db: &Connection| match expiry::oldest(db, before)? {
+            Some(cut) => expiry::step(db, cut).map(|gone| gone > 0),
+            None => Ok(false),
+        };
+        self.write("thin out old records", work).await
+    }
+
+    async fn disk_use(&self) -> Result<DiskUse> {
+        let wal = self.file.as_deref().map(|file| file::beside(file, "-wal"));
+        self.read("measure the database", move |db| {
+            let pragma = |name| db.pragma_query_value(None, name, |row| row.get::<_, u64>(0));
+            let page = pragma("page_size")?;
+            Ok(DiskUse {
+                database_bytes: page.saturating_mul(pragma("page_count")?),
+                wal_bytes: wal.and_then(|wal| fs::metadata(wal).ok()).map_or(0, |wal| wal.len()),
+                reusable_bytes: page.saturating_mul(pragma("freelist_count")?),
+            })
+        })
+        .await
+    }
+
+    async fn verify(&self, deep: bool) -> Result<Verification> {
+        // Closed is closed, whoever else could still read the file.
+        self.check().await?;
+        let found = match &self.file {
+            Some(file) => verify(file, deep).await?,
+            None => {
+                self.writer.write("check the database", move |db| Ok(verify::look_through(db, deep)?)).await?
+            }
+        };
+        if let Some(fault) = found.faults.first() {
+            self.suspect(&StoreError::Damaged {
+                context: "check the database",
+                source: fault.clone().into(),
+            });
+        }
+        Ok(found)
+    }
+
+    async fn backup(&self, to: &Path) -> Result<BackedUp> {
+        self.check().await?;
+        let Some(file) = &self.file else {
+            return Err(StoreError::Conflict("what is kept in memory has no backup".to_owned()));
+        };
+        backup(file, to).await.inspect_err(|error| self.suspect(error))
+    }
+
+    async fn note(&self, name: &str) -> Result<Option<String>> {
+        let name = name.to_owned();
+        self.read("read a note", move |db| notes::note(db, &name)).await
+    }
+
+    async fn keep_note(&self, name: &str, text: &str) -> Result<()> {
+        let (name, text) = (name.to_owned(), text.to_owned());
+        self.write("keep a note", move |db| notes::keep(db, &name, &text)).await
+    }
+
+    fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
     }
 
     async fn check(&self) -> Result<()> {

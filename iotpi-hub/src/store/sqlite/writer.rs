@@ -10,6 +10,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use rusqlite::Connection;
@@ -28,6 +29,8 @@ pub(super) struct Writer {
     inbox: Option<mpsc::Sender<Message>>,
     thread: Option<JoinHandle<()>>,
     commits: Arc<AtomicU64>,
+    /// How long readings may wait for others to share their commit.
+    commit_window: Duration,
 }
 
 enum Message {
@@ -40,7 +43,7 @@ impl Writer {
     ///
     /// # Errors
     /// [`StoreError::Engine`] when the system has no thread left.
-    pub(super) fn start(connection: Connection) -> Result<Self> {
+    pub(super) fn start(connection: Connection, commit_window: Duration) -> Result<Self> {
         let (inbox, messages) = mpsc::channel(QUEUE);
         let commits = Arc::new(AtomicU64::new(0));
         let scribe = Scribe { connection, broken: None, commits: Arc::clone(&commits) };
@@ -48,7 +51,7 @@ impl Writer {
             .name("iotpi-store".to_owned())
             .spawn(move || scribe.run(messages))
             .map_err(|error| StoreError::Engine { context: "start the writer", source: error.into() })?;
-        Ok(Self { inbox: Some(inbox), thread: Some(thread), commits })
+        Ok(Self { inbox: Some(inbox), thread: Some(thread), commits, commit_window })
     }
 
     /// Does `work` in a transaction and answers once it is on the disk. `context` says what it does.
@@ -102,7 +105,10 @@ impl Drop for Writer {
 
 impl fmt::Debug for Writer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Writer").field("commits", &self.commits()).finish_non_exhaustive()
+        f.debug_struct("Writer")
+            .field("commits", &self.commits())
+            .field("commit_window", &self.commit_window)
+            .finish_non_exhaustive()
     }
 }
 

@@ -113,3 +113,9 @@ CREATE TABLE hub_secrets (
     name   TEXT NOT NULL PRIMARY KEY,
     secret BLOB NOT NULL -- 32 bytes
 ) STRICT, WITHOUT ROWID;
+
+-- What the hub notes for itself across restarts: how much it wrote, when it last ran which upkeep.
+CREATE TABLE notes (
+    name TEXT NOT NULL PRIMARY KEY,
+    text TEXT NOT NULL -- JSON
+) STRICT, WITHOUT ROWID;

@@ -9,7 +9,7 @@ use std::path::Path;
 use iotpi_core::{ModuleId, Quantity, Reading, Sample, Timestamp};
 
 use super::Sqlite;
-use crate::store::{Now, Page, PageRequest, ReadingQuery, Steady, Store, StoreError};
+use crate::store::{Now, Page, PageRequest, ReadingQuery, Steady, Store, StoreError, StoreOptions};
 
 mod in_a_file {
     use std::sync::Arc;
@@ -43,7 +43,7 @@ const NOW: Now = {
 };
 
 async fn open(path: &Path) -> Result<Sqlite, StoreError> {
-    Sqlite::open(&format!("//{}", path.display())).await
+    Sqlite::open(&format!("//{}", path.display()), StoreOptions::default()).await
 }
 
 fn reading(of: &str, n: i64) -> Reading {

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 
 use super::{NOW, open, reading, temperatures, whole};
 use crate::store::{
-    SeriesKey, Store, StoreError,
+    SeriesKey, Store, StoreError, StoreOptions,
     sqlite::{
         Sqlite, buckets, commands,
         failure::Work,
@@ -42,7 +42,7 @@ async fn a_query_that_panics_gives_its_connection_back() {
 
 #[tokio::test]
 async fn no_list_walks_through_or_sorts_a_whole_table() {
-    let store = Sqlite::open(":memory:").await.unwrap();
+    let store = Sqlite::open(":memory:", StoreOptions::default()).await.unwrap();
     let plans = |db: &Connection| {
         let statements = [
             &Walk::sql(true),
@@ -69,7 +69,7 @@ async fn no_list_walks_through_or_sorts_a_whole_table() {
 
 #[tokio::test]
 async fn a_sweep_looks_only_at_commands_that_are_not_final() {
-    let store = Sqlite::open(":memory:").await.unwrap();
+    let store = Sqlite::open(":memory:", StoreOptions::default()).await.unwrap();
     let plan = |db: &Connection| {
         let explain = format!("EXPLAIN QUERY PLAN {}", commands::NEXT_DUE);
         Ok(db.query_row(&explain, [], |row| row.get::<_, String>(3))?)
@@ -94,7 +94,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
 
         runtime.block_on(async {
-            let store = Sqlite::open(":memory:").await.unwrap();
+            let store = Sqlite::open(":memory:", StoreOptions::default()).await.unwrap();
             for reading in &taken {
                 store.record(vec![reading.clone()], 10, NOW).await.unwrap();
             }
