@@ -140,6 +140,7 @@ impl From<StoreError> for HubError {
             StoreError::BadCursor => Self::invalid_argument(detail),
             StoreError::Full(_) => {
                 Self::new(ErrorKind::StorageFull, "the hub's disk is full: nothing was stored")
+                    .retry_after(crate::ops::storage::some_secs())
                     .caused_by(error)
             }
             StoreError::Closed => Self::unavailable("the hub is stopping").caused_by(error),

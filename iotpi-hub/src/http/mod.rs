@@ -17,6 +17,7 @@ mod operations;
 mod page;
 pub(crate) mod problem;
 mod sensors;
+mod storage;
 
 use axum::{
     Router,
@@ -43,6 +44,7 @@ fn table() -> OpenApiRouter<Hub> {
         .merge(commands::routes())
         .merge(auth::routes())
         .merge(live::routes())
+        .merge(storage::routes())
         .merge(operations::routes())
 }
 

@@ -6,3 +6,4 @@ mod frames;
 mod modules;
 mod present;
 pub mod readings;
+pub(crate) mod storage;

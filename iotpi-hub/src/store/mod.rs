@@ -459,6 +459,9 @@ pub async fn open_with(url: &str, options: StoreOptions) -> Result<Arc<dyn Store
     }
 }
 
+/// The newest version of tables that this hub knows.
+pub(crate) const KNOWN_VERSION: usize = sqlite::KNOWN_VERSION;
+
 /// The file in which a store of that URL keeps everything, if it is one.
 #[must_use]
 pub fn file(url: &str) -> Option<PathBuf> {

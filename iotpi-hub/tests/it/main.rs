@@ -15,3 +15,4 @@ mod operations;
 mod permissions;
 mod problems;
 mod sensors;
+mod storage;

@@ -11,7 +11,10 @@ use std::{
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::failure::{Fail, Work, said};
-use crate::store::{BoxError, StoreError};
+use crate::{
+    storage::ASIDE,
+    store::{BoxError, StoreError},
+};
 
 /// "iotp" in ASCII: `file hub.db` shows it, and a database of another program is not taken for ours.
 pub(super) const APPLICATION_ID: i32 = 0x696f_7470;
@@ -55,6 +58,10 @@ impl Place {
         let connection = match self {
             Self::Memory => Connection::open_in_memory().map_err(said("open a database in memory"))?,
             Self::File(path) => {
+                // A database that is half put aside, or a new one half in place, is not opened by anybody.
+                if beside(path, ASIDE).exists() {
+                    return Err(failed("open the database")(Unfit::Aside));
+                }
                 create(path).map_err(failed("create the database file"))?;
                 let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
                 Connection::open_with_flags(path, flags).map_err(said("open the database"))?
@@ -130,6 +137,8 @@ fn set_up(connection: &Connection) -> rusqlite::Result<()> {
 enum Unfit {
     #[error("the file is a database of another program")]
     Foreign,
+    #[error("the database is being replaced, which the next start of the hub ends")]
+    Aside,
     #[error("the database has version {found}, made by a newer hub; this one knows versions up to {known}")]
     Newer { found: usize, known: usize },
 }

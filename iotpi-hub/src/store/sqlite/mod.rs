@@ -43,6 +43,9 @@ use super::{
     TokenRecord, UserRecord, Verification,
 };
 
+/// The newest version of the tables this hub knows.
+pub(super) const KNOWN_VERSION: usize = file::KNOWN;
+
 /// A store in one SQLite database.
 #[derive(Debug)]
 pub(super) struct Sqlite {
