@@ -129,6 +129,11 @@ pub(super) fn examine(path: &Path, thorough: bool, pace: &Pace) -> Result<Option
         Ok(_) => {}
         Err(error) => return damage(error),
     }
+    match is_of_another(path, &db) {
+        Ok(false) => {}
+        Ok(true) => return Ok(Some("the WAL beside the database is that of another".to_owned())),
+        Err(error) => return damage(error),
+    }
     if !thorough {
         return Ok(None);
     }
@@ -136,6 +141,26 @@ pub(super) fn examine(path: &Path, thorough: bool, pace: &Pace) -> Result<Option
         Ok(faults) => Ok((!faults.is_empty()).then(|| faults.join("; "))),
         Err(error) => damage(error),
     }
+}
+
+/// Whether the WAL cannot be this database's. SQLite plays in whatever lies there; but each commit that changes how many
+/// pages a database has writes that into page 1 too, so the two agree in every WAL that is the database's own. One of a
+/// database of as many pages is not told apart.
+fn is_of_another(path: &Path, db: &Connection) -> Result<bool> {
+    let index = file::beside(path, "-shm");
+    // Somebody else may commit between the two looks, but not each time.
+    for _ in 0..3 {
+        let pages: u32 =
+            db.pragma_query_value(None, "page_count", |row| row.get(0)).map_err(said("count the pages"))?;
+        // https://sqlite.org/walformat.html#the_wal_index_header: frames at 16, pages at 20, as the machine writes numbers.
+        let head = fs::read(&index).unwrap_or_default();
+        let number =
+            |at: usize| head.get(at..at + 4).and_then(|n| n.try_into().ok()).map_or(0, u32::from_ne_bytes);
+        if number(16) == 0 || number(20) == pages {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Whether an error means that the disk or what is on it can no longer be trusted.
