@@ -337,3 +337,158 @@ async fn damage_that_is_found_while_the_hub_runs_is_told_and_noted_for_the_next_
     assert_eq!(home.problems().await, Vec::<String>::new(), "the other is sound");
     home.api.stop().await;
 }
+
+/// A small disk of its own, and something on it that takes room.
+struct Disk(tempfile::TempDir);
+
+impl Disk {
+    /// Nothing when this process may not mount one.
+    fn of_mib(mib: u64) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let size = format!("size={mib}m");
+        let mounted = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
+            .arg(folder.path())
+            .output();
+        if mounted.is_ok_and(|mounted| mounted.status.success()) {
+            return Some(Self(folder));
+        }
+        eprintln!("SKIPPED: only root may mount a small tmpfs, so the disk was not really filled");
+        None
+    }
+
+    fn database(&self) -> PathBuf {
+        self.0.path().join("hub.db")
+    }
+
+    fn free(&self) -> u64 {
+        Machine::default().free_bytes(&self.database()).unwrap()
+    }
+
+    /// Takes all but so many bytes.
+    fn leave(&self, free: u64) {
+        let filler = self.0.path().join("filler");
+        let _ = std::fs::remove_file(&filler);
+        let take = self.free().saturating_sub(free);
+        std::fs::write(&filler, vec![0; usize::try_from(take).unwrap()]).unwrap();
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Lazily: whatever still has a file open there goes with it.
+        let _ = std::process::Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+/// Delivers until it is refused for want of room; answers how many readings were acknowledged.
+async fn fill(api: &Api, look: bool) -> usize {
+    for batch in 0..5_000_u32 {
+        if look {
+            api.hub.look_for_room().await.unwrap();
+        }
+        let readings: Vec<_> = (0..1000_u32)
+            .map(|n| {
+                let value = f64::from(n).sin() * f64::from(batch);
+                json!({"module_id": "attic", "value": value, "timestamp": NOW_SECS + f64::from(batch * 1000 + n)})
+            })
+            .collect();
+        let answer = api.post("/api/sensors/temperature", json!(readings)).send().await;
+        match answer.status {
+            200 => {}
+            507 => {
+                assert!(!answer.header("retry-after").is_empty());
+                return batch as usize * 1000;
+            }
+            _ => panic!("{answer:?}"),
+        }
+    }
+    panic!("the disk is never full");
+}
+
+async fn all_kept(api: &Api) -> usize {
+    let mut path = "/api/sensors/temperature?limit=1000".to_owned();
+    let mut kept = 0;
+    loop {
+        let page = api.get(&path).ok().await;
+        kept += page["items"].as_array().unwrap().len();
+        match page["next"].as_str() {
+            Some(next) => path = format!("/api/sensors/temperature?limit=1000&cursor={next}"),
+            None => return kept,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_real_disk_that_fills_up_leaves_its_reserve_and_recovers() {
+    let Some(disk) = Disk::of_mib(48) else { return };
+    let storage = StorageConfig { low_water_bytes: 16 * MIB, ..StorageConfig::default() };
+    let config = Config { storage, ..Config::default() };
+    let hub = TestHub::on_machine(config, &url(&disk.database()), Machine::default(), NOW).await.unwrap();
+    let api = Api::of(hub).await;
+    api.lamp().await;
+    disk.leave(19 * MIB);
+
+    let acknowledged = fill(&api, true).await;
+
+    assert!(disk.free() > 8 * MIB, "the reserve is left: {}", disk.free());
+    api.post("/api/modules/led/control", json!({"action": "set"})).ok().await;
+    api.post("/api/auth/tokens", json!({"name": "night-watch", "role": "viewer"})).ok().await;
+    assert_eq!(all_kept(&api).await, acknowledged);
+
+    disk.leave(24 * MIB);
+    api.hub.look_for_room().await.unwrap();
+
+    api.post("/api/sensors/temperature", json!({"module_id": "attic", "value": 1})).ok().await;
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn a_real_disk_without_a_byte_left_loses_nothing_that_was_acknowledged() {
+    let Some(disk) = Disk::of_mib(48) else { return };
+    let storage = StorageConfig { low_water_bytes: 0, ..StorageConfig::default() };
+    let config = Config { storage, ..Config::default() };
+    let hub = TestHub::on_machine(config, &url(&disk.database()), Machine::default(), NOW).await.unwrap();
+    let api = Api::of(hub).await;
+    disk.leave(2 * MIB);
+
+    let acknowledged = fill(&api, false).await;
+    let kept = all_kept(&api).await;
+    disk.leave(8 * MIB);
+    api.post("/api/sensors/temperature", json!({"module_id": "attic", "value": 1})).ok().await;
+
+    assert_eq!(kept, acknowledged);
+    assert_eq!(all_kept(&api).await, acknowledged + 1);
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn damage_that_shows_only_when_a_large_database_is_read_is_mended_at_the_start_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("hub.db");
+    let config = Config { store: url(&database), ..Config::default() };
+    let hub = Api::of(TestHub::opened(config.clone()).await.unwrap()).await;
+    hub.lamp().await;
+    hub.call(Method::POST, "/api/storage/backup").ok().await;
+    hub.stop().await;
+    // Too large to be looked through at every start.
+    let db = rusqlite::Connection::open(&database).unwrap();
+    db.execute_batch("CREATE TABLE ballast (b BLOB); INSERT INTO ballast VALUES (zeroblob(17 << 20))").unwrap();
+    let sql = "SELECT rootpage FROM sqlite_schema WHERE name = 'modules'";
+    let page: usize = db.query_row(sql, [], |row| row.get(0)).unwrap();
+    drop(db);
+    let mut bytes = std::fs::read(&database).unwrap();
+    bytes[(page - 1) * 4096..page * 4096].fill(0x5a);
+    std::fs::write(&database, &bytes).unwrap();
+
+    let api = Api::of(TestHub::opened(config).await.unwrap()).await;
+
+    let recovered = api.hub.hub().recovered().unwrap().clone();
+    assert!(recovered.restored.is_some(), "{recovered:?}");
+    assert!(std::fs::read(recovered.quarantine.join("hub.db")).unwrap() == bytes);
+    let modules = api.get("/api/modules").ok().await;
+    assert_eq!(modules["items"][0]["id"], json!("led"));
+    let report = api.get("/api/storage").ok().await;
+    assert_eq!(report["quarantined"][0]["restored"], json!(true), "{report}");
+    api.stop().await;
+}
