@@ -73,7 +73,10 @@ async fn health(State(hub): State<Hub>) -> (StatusCode, Json<HealthReport>) {
 async fn metrics(State(hub): State<Hub>, caller: Caller) -> Result<Response> {
     caller.may_read()?;
     let mut text = hub.inner.metrics.text(hub.inner.started_at);
-    text.push_str(&crate::storage::metrics(&hub.storage_report().await?));
+    // What the hub counts itself is told also when the store is gone.
+    if let Ok(report) = hub.storage_report().await {
+        text.push_str(&crate::storage::metrics(&report));
+    }
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }
 

@@ -25,6 +25,8 @@ const COUNT_WEAR_EVERY: Duration = Duration::from_secs(60);
 const NOTE_WEAR_EVERY: Duration = Duration::from_secs(3_600);
 /// How often it is looked whether a backup is due.
 const LOOK_FOR_BACKUP_EVERY: Duration = Duration::from_secs(600);
+/// A backup that failed is tried again after so long.
+const RETRY_BACKUP_AFTER: Duration = Duration::from_secs(6 * 3_600);
 /// How often old things are removed.
 const EXPIRE_EVERY: Duration = Duration::from_secs(3_600);
 /// When the database is looked through, after the start and then again.
@@ -131,7 +133,11 @@ impl Hub {
                 if one.restored { "the newest backup was restored" } else { "a new database was begun" };
             format!("a damaged database was put aside at {}, {instead}: {}", one.at, one.why)
         });
-        let found = [problems.scrub, problems.space, problems.backup, problems.retention];
+        let suspect =
+            storage.file.as_deref().is_some_and(storage::is_suspect).then(|| {
+                "the database met a fatal error: the next start of the hub looks through it".to_owned()
+            });
+        let found = [suspect, problems.scrub, problems.space, problems.backup, problems.retention];
         Ok(StorageReport {
             database_bytes: taken.database_bytes,
             wal_bytes: taken.wal_bytes,
@@ -297,6 +303,7 @@ impl Hub {
         }
         let every = Duration::from_secs(3_600) * every_hours;
         let mut made_at = self.inner.clock.uptime();
+        let mut not_before = Duration::ZERO;
         let mut look = interval(LOOK_FOR_BACKUP_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -315,15 +322,18 @@ impl Hub {
                         || uptime.saturating_sub(made_at) >= every
                 }
             };
-            if !due {
+            if !due || uptime < not_before {
                 continue;
             }
             tokio::select! {
                 () = self.inner.stop.cancelled() => break,
                 made = self.make_backup() => match made {
                     Ok(_) => made_at = self.inner.clock.uptime(),
-                    // Said already; the next look tries again.
-                    Err(error) => tracing::debug!(%error, "no backup"),
+                    Err(error) => {
+                        // Said already. A try may have written all of it, so the next is not at once.
+                        tracing::debug!(%error, "no backup");
+                        not_before = self.inner.clock.uptime() + every.min(RETRY_BACKUP_AFTER);
+                    }
                 }
             }
         }

@@ -19,7 +19,7 @@ pub use config::{BackupConfig, CommitWindow, RetentionConfig, SeriesRetention, S
 pub use device::{DeviceKind, device_kind};
 pub use machine::Machine;
 pub(crate) use quarantine::{ASIDE, acknowledge, list as quarantined};
-pub(crate) use recovery::{Opened, open};
+pub(crate) use recovery::{Opened, is_suspect, open};
 pub use recovery::{Recovered, restore};
 pub(crate) use report::metrics;
 pub use report::{Expired, LastBackup, Quarantined, RetentionReport, StorageReport};

@@ -58,6 +58,8 @@ pub(super) struct Aside {
     parts: Vec<String>,
     /// The backup that comes next, if one was named.
     pub(super) restore: Option<PathBuf>,
+    /// Whether a copy of that lies beside the database already.
+    pub(super) copied: bool,
 }
 
 /// What lies in a folder, as its report says it.
@@ -96,9 +98,22 @@ impl Aside {
         sync_folder(database)?;
         let parts = PARTS.iter().filter(|part| beside(database, part).exists());
         let parts = parts.map(|part| (*part).to_owned()).collect();
-        let aside = Self { folder, reason, why: why.to_owned(), at_us: at.as_micros(), parts, restore };
-        write(&beside(database, ASIDE), &serde_json::to_vec(&aside)?)?;
+        let aside = Self {
+            folder,
+            reason,
+            why: why.to_owned(),
+            at_us: at.as_micros(),
+            parts,
+            copied: restore.is_some(),
+            restore,
+        };
+        aside.said(database)?;
         Ok(aside)
+    }
+
+    /// Writes it down.
+    pub(super) fn said(&self, database: &Path) -> io::Result<()> {
+        write(&beside(database, ASIDE), &serde_json::to_vec(self)?)
     }
 
     /// What was begun and not ended, if anything.

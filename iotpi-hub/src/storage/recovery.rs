@@ -71,6 +71,11 @@ impl DatabaseLock {
     }
 }
 
+/// Whether it is noted that the database wants to be looked through.
+pub(crate) fn is_suspect(database: &Path) -> bool {
+    beside(database, SUSPECT).exists()
+}
+
 /// A store opened for a hub.
 pub(crate) struct Opened {
     pub(crate) store: Arc<dyn Store>,
@@ -113,8 +118,7 @@ async fn recover(
         return replace(database, backups, aside).await.map(Some);
     }
     let size = |file: &Path| fs::metadata(file).map_or(0, |found| found.len());
-    let suspect = beside(database, SUSPECT);
-    let look = suspect.exists() || size(database) + size(&beside(database, "-wal")) <= SMALL_BYTES;
+    let look = is_suspect(database) || size(database) + size(&beside(database, "-wal")) <= SMALL_BYTES;
     let damage = match damage {
         Some(why) => Some(why),
         None => store::examine(database, look).await?,
@@ -128,7 +132,7 @@ async fn recover(
         .or_else(|| emptied().then(|| "the database file is empty, and there are backups of it".to_owned()));
     let Some(why) = damage else {
         // It was looked through and is sound.
-        let _ = fs::remove_file(&suspect);
+        let _ = fs::remove_file(beside(database, SUSPECT));
         return Ok(None);
     };
     let aside = Aside::begin(database, Reason::Damaged, &why, now, None)
@@ -146,15 +150,17 @@ async fn replace(database: &Path, backups: &Path, aside: Aside) -> Result<Recove
         let newest_first = backup::list(backups, database).unwrap_or_default().into_iter().rev();
         sources.extend(newest_first.map(|backup| backup.path));
         for source in sources {
-            match install(&aside, database, &source).await {
-                Ok(()) => {
-                    restored = Some(source);
-                    break;
-                }
-                Err(error) => tracing::error!(
+            if let Err(error) = sound(&source).await {
+                tracing::error!(
                     error = &error as &dyn std::error::Error, backup = %source.display(), "a backup is of no use"
-                ),
+                );
+                continue;
             }
+            // A sound one that cannot be copied, for want of room say, is tried again at the next start: until then nobody
+            // begins anew.
+            install(&aside, database, &source).await?;
+            restored = Some(source);
+            break;
         }
     }
     // It spoke of the database that is gone.
@@ -164,9 +170,18 @@ async fn replace(database: &Path, backups: &Path, aside: Aside) -> Result<Recove
     Ok(Recovered { why, quarantine, restored: report.restored })
 }
 
-/// Copies a backup, with its WAL if it has one, and puts the verified copy in the database's place.
+/// Puts the verified copy of a sound backup in the database's place.
 async fn install(aside: &Aside, database: &Path, backup: &Path) -> Result<()> {
-    sound(backup).await?;
+    let copy = beside(database, RESTORING);
+    let copied = aside.copied && aside.restore.as_deref() == Some(backup);
+    if !(copied && sound(&copy).await.is_ok()) {
+        copy_of(database, backup).await?;
+    }
+    aside.install(database, &copy, backup).map_err(failed("install the backup"))
+}
+
+/// Copies a backup, with its WAL if it has one, beside the database, and verifies the copy.
+async fn copy_of(database: &Path, backup: &Path) -> Result<()> {
     let copy = beside(database, RESTORING);
     match fs::remove_file(&copy) {
         // One that a killed process left.
@@ -174,8 +189,7 @@ async fn install(aside: &Aside, database: &Path, backup: &Path) -> Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(failed("copy the backup")(error)),
     }
-    store::backup(backup, &copy).await?;
-    aside.install(database, &copy, backup).map_err(failed("install the backup"))
+    store::backup(backup, &copy).await.map(drop)
 }
 
 async fn sound(backup: &Path) -> Result<Verification> {
@@ -210,28 +224,36 @@ async fn sound(backup: &Path) -> Result<Verification> {
 pub async fn restore(database: &Path, backup: &Path, force: bool, now: Timestamp) -> Result<PathBuf> {
     let _lock = DatabaseLock::take(database)?;
     let backup = backup.canonicalize().map_err(failed("find the backup"))?;
-    sound(&backup).await?;
-    if let Some(mut begun) = Aside::begun(database).map_err(failed("read what was begun"))? {
-        let folder = begun.folder(database);
-        begun.restore = Some(backup.clone());
-        let done = replace(database, &folder.join("none"), begun).await?;
-        if done.restored.as_ref() == Some(&backup) {
-            return Ok(folder);
-        }
-        // An earlier start had another in its place already; that one is put aside in its turn.
+    if database.canonicalize().is_ok_and(|database| database == backup) {
+        return Err(StoreError::Conflict("that is the database itself".to_owned()));
     }
-    if database.exists() && !force {
+    sound(&backup).await?;
+    let mut begun = Aside::begun(database).map_err(failed("read what was begun"))?;
+    if begun.is_none() && database.exists() && !force {
         return Err(StoreError::Conflict(format!("there is a database at {}", database.display())));
     }
-    let why = format!("replaced by {}", backup.display());
-    let aside = Aside::begin(database, Reason::Replaced, &why, now, Some(backup.clone()));
-    let aside = aside.map_err(failed("put the database aside"))?;
+    // Before anything is moved: when there is no room for it, everything stays as it is.
+    copy_of(database, &backup).await?;
+    if let Some(begun) = &mut begun {
+        begun.restore = Some(backup.clone());
+        begun.copied = true;
+        begun.said(database).map_err(failed("put the database aside"))?;
+    }
+    let aside = match begun {
+        Some(begun) => begun,
+        None => {
+            let why = format!("replaced by {}", backup.display());
+            Aside::begin(database, Reason::Replaced, &why, now, Some(backup.clone()))
+                .map_err(failed("put the database aside"))?
+        }
+    };
     let folder = aside.folder(database);
     let done = replace(database, &folder.join("none"), aside).await?;
-    match done.restored {
-        Some(restored) if restored == backup => Ok(folder),
-        _ => Err(failed("install the backup")(io::Error::other("the backup could not be copied"))),
+    if done.restored == Some(backup) {
+        return Ok(folder);
     }
+    // An earlier start was cut after it had another in its place.
+    Err(StoreError::Conflict("what was begun before is ended now; restore once more".to_owned()))
 }
 
 fn failed(context: &'static str) -> impl FnOnce(io::Error) -> StoreError {
@@ -430,6 +452,42 @@ mod tests {
 
         assert_eq!(opened.recovered.as_ref().unwrap().why, "a test");
         opened.store.close().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_restore_that_was_cut_is_ended_by_the_next_start() {
+        let home = Home::new().await;
+        let opened = home.open().await.unwrap();
+        opened.store.keep_note("from", "\"present\"").await.unwrap();
+        opened.store.close().await.unwrap();
+        drop(opened);
+        let newest = home.folder.path().join("backups/hub-000001-20261123T223000Z.db");
+        let asked = home.folder.path().join("asked.db");
+        store::backup(&home.database(), &asked).await.unwrap();
+        let changed = store::open(&format!("sqlite://{}", asked.display())).await.unwrap();
+        changed.keep_note("from", "\"asked\"").await.unwrap();
+        changed.close().await.unwrap();
+        copy_of(&home.database(), &asked).await.unwrap();
+        let aside = Aside::begin(&home.database(), Reason::Replaced, "a test", NOW, Some(asked)).unwrap();
+
+        let (recovered, note) = home.note().await;
+
+        assert!(newest.exists() && recovered.unwrap().quarantine == aside.folder(&home.database()));
+        assert_eq!(
+            note.as_deref(),
+            Some("\"asked\""),
+            "the one that was asked for, not the newest of the folder"
+        );
+    }
+
+    #[tokio::test]
+    async fn the_database_itself_is_no_backup_of_it() {
+        let home = Home::new().await;
+
+        let refused = restore(&home.database(), &home.database(), true, NOW).await;
+
+        assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
+        assert_eq!(home.note().await.1.as_deref(), Some("\"backup\""));
     }
 
     #[tokio::test]

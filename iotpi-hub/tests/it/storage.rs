@@ -333,6 +333,9 @@ async fn damage_that_is_found_while_the_hub_runs_is_told_and_noted_for_the_next_
 
     assert!(!found.is_sound(), "{found:?}");
     assert!(home.database.with_file_name("damaged.db.suspect").exists());
+    std::fs::write(home.database.with_file_name("hub.db.suspect"), "as the engine would note it").unwrap();
+    assert!(home.problems().await[0].contains("fatal error"));
+    std::fs::remove_file(home.database.with_file_name("hub.db.suspect")).unwrap();
     home.api.hub.look_for_damage().await;
     assert_eq!(home.problems().await, Vec::<String>::new(), "the other is sound");
     home.api.stop().await;
@@ -473,7 +476,8 @@ async fn damage_that_shows_only_when_a_large_database_is_read_is_mended_at_the_s
     hub.stop().await;
     // Too large to be looked through at every start.
     let db = rusqlite::Connection::open(&database).unwrap();
-    db.execute_batch("CREATE TABLE ballast (b BLOB); INSERT INTO ballast VALUES (zeroblob(17 << 20))").unwrap();
+    db.execute_batch("CREATE TABLE ballast (b BLOB); INSERT INTO ballast VALUES (zeroblob(17 << 20))")
+        .unwrap();
     let sql = "SELECT rootpage FROM sqlite_schema WHERE name = 'modules'";
     let page: usize = db.query_row(sql, [], |row| row.get(0)).unwrap();
     drop(db);
