@@ -8,7 +8,10 @@ use std::{
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{HubError, Result};
+use crate::{
+    error::{HubError, Result},
+    storage::{BackupConfig, RetentionConfig, StorageConfig},
+};
 
 /// Everything a hub can be told. Unknown fields are refused; what is left out has its default.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,6 +27,12 @@ pub struct Config {
     pub auth: AuthConfig,
     /// How much of each.
     pub limits: Limits,
+    /// The database and the device it lies on.
+    pub storage: StorageConfig,
+    /// Backups.
+    pub backup: BackupConfig,
+    /// How long what is recorded is kept.
+    pub retention: RetentionConfig,
 }
 
 /// The HTTP server.
@@ -78,6 +87,9 @@ impl Default for Config {
             http: HttpConfig::default(),
             auth: AuthConfig::default(),
             limits: Limits::default(),
+            storage: StorageConfig::default(),
+            backup: BackupConfig::default(),
+            retention: RetentionConfig::default(),
         }
     }
 }
@@ -127,7 +139,10 @@ impl Config {
         in_range("limits.modules", self.limits.modules, 1, 100_000)?;
         in_range("limits.cameras", self.limits.cameras, 1, 10_000)?;
         in_range("limits.commands_waiting", self.limits.commands_waiting, 1, 10_000)?;
-        in_range("limits.live_backlog", self.limits.live_backlog.into(), 1, 1_000_000)
+        in_range("limits.live_backlog", self.limits.live_backlog.into(), 1, 1_000_000)?;
+        self.storage.check()?;
+        self.backup.check()?;
+        self.retention.check()
     }
 }
 

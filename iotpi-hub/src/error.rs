@@ -140,10 +140,11 @@ impl From<StoreError> for HubError {
             StoreError::BadCursor => Self::invalid_argument(detail),
             StoreError::Full(_) => {
                 Self::new(ErrorKind::StorageFull, "the hub's disk is full: nothing was stored")
+                    .retry_after(crate::ops::storage::some_secs())
                     .caused_by(error)
             }
             StoreError::Closed => Self::unavailable("the hub is stopping").caused_by(error),
-            StoreError::Engine { .. } | StoreError::BadUrl(_) => {
+            StoreError::Engine { .. } | StoreError::Damaged { .. } | StoreError::BadUrl(_) => {
                 Self::internal("the hub's store failed").caused_by(error)
             }
         }

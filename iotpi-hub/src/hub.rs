@@ -20,8 +20,10 @@ use crate::{
     issuers::Issuers,
     metrics::Metrics,
     ops::commands::Commands,
+    ops::storage::WEAR,
     presence::Presence,
-    store::{self, Now, PageRequest, SeriesKey, Store},
+    storage::{self, Machine, Opened, Storage, Wear, device_kind},
+    store::{self, Now, PageRequest, SeriesKey, Store, StoreError, StoreOptions},
 };
 
 /// How often it is written down when modules were last heard.
@@ -72,6 +74,7 @@ pub(crate) struct Inner {
     /// Which sessions and tokens are there.
     pub(crate) issuers: Arc<Issuers>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) storage: Storage,
     pub(crate) jwt: JwtKey,
     pub(crate) passwords: Passwords,
     pub(crate) throttle: Throttle,
@@ -87,14 +90,32 @@ pub(crate) struct Inner {
 }
 
 impl Hub {
-    /// Opens the store the config names and starts a hub on the machine's clock.
+    /// Opens the store the config names and starts a hub on the machine's clock. A database that is found damaged is put
+    /// aside with all its files, and the newest backup or a new database takes its place: [`Self::recovered`] says so.
     ///
     /// # Errors
-    /// `InvalidArgument` when the config cannot work; the store's otherwise.
+    /// `InvalidArgument` when the config cannot work; `Conflict` when another hub has the database open; the store's
+    /// otherwise.
     pub async fn open(config: Config) -> Result<Self> {
         config.check()?;
-        let store = store::open(&config.store).await?;
-        Self::start(config, store, SystemClock::shared()).await
+        let (clock, machine) = (SystemClock::shared(), Machine::default());
+        let device = store::file(&config.store).map(|file| device_kind(machine.sys(), &file));
+        let commit_window = device.map_or(Duration::ZERO, |kind| config.storage.commit_window.on(kind));
+        let options = StoreOptions { commit_window, ..StoreOptions::default() };
+        let opened = storage::open(&config, options, clock.now(), None).await?;
+        let recovered = opened.recovered.clone();
+        let store = Arc::clone(&opened.store);
+        match Self::start_with(config.clone(), opened, options, Arc::clone(&clock), machine.clone()).await {
+            // What opens well may still not be readable: once more, with that knowledge.
+            Err(error) if recovered.is_none() && is_damage(&error) => {
+                let damage = format!("{error}: {}", causes(&error));
+                let _ = store.close().await;
+                drop(store);
+                let opened = storage::open(&config, options, clock.now(), Some(damage)).await?;
+                Self::start_with(config, opened, options, clock, machine).await
+            }
+            started => started,
+        }
     }
 
     /// Starts a hub on a store and a clock: takes over what the store knows and begins the background work. Must be
@@ -103,6 +124,31 @@ impl Hub {
     /// # Errors
     /// `InvalidArgument` when the config cannot work; the store's otherwise.
     pub async fn start(config: Config, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result<Self> {
+        Self::start_on(config, store, clock, Machine::default()).await
+    }
+
+    /// As [`Self::start`], on a machine that answers otherwise.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_on(
+        config: Config,
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        machine: Machine,
+    ) -> Result<Self> {
+        let opened = Opened { store, lock: None, recovered: None };
+        Self::start_with(config, opened, StoreOptions::default(), clock, machine).await
+    }
+
+    async fn start_with(
+        config: Config,
+        opened: Opened,
+        options: StoreOptions,
+        clock: Arc<dyn Clock>,
+        machine: Machine,
+    ) -> Result<Self> {
+        let Opened { store, lock, recovered } = opened;
         config.check()?;
         let clock = HubClock::new(clock);
         let now = clock.now();
@@ -121,6 +167,12 @@ impl Hub {
         let units = store.series_units().await?.into_iter().collect();
         let has_users = AtomicBool::new(store.has_users().await?);
         let metrics = Arc::new(Metrics::default());
+        let wear = Wear::remembered(store.note(WEAR).await?.as_deref(), clock.uptime());
+        let file = store.file().map(std::path::Path::to_owned);
+        let mut storage = Storage::new(machine, file, &config.backup, wear, now, clock.uptime());
+        storage.commit_window = options.commit_window;
+        storage.recovered = recovered;
+        storage.hold(lock);
         let inner = Inner {
             events: Events::new(config.limits.live_backlog as usize),
             frames: Arc::new(Frames::new(config.limits.cameras, Arc::clone(&metrics))),
@@ -129,6 +181,7 @@ impl Hub {
             commands: Commands::default(),
             issuers: Arc::default(),
             metrics,
+            storage,
             jwt,
             passwords: Passwords::default(),
             throttle: Throttle::default(),
@@ -148,6 +201,7 @@ impl Hub {
         hub.inner.tasks.spawn(hub.clone().prune_commands());
         hub.inner.tasks.spawn(hub.clone().watch_modules());
         hub.inner.tasks.spawn(hub.clone().tend_store());
+        hub.look_after_storage();
         Ok(hub)
     }
 
@@ -184,7 +238,9 @@ impl Hub {
         self.inner.stop.cancel();
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
-        match self.inner.store.close().await {
+        let closed = self.inner.store.close().await;
+        self.inner.storage.release();
+        match closed {
             Ok(()) | Err(store::StoreError::Closed) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -277,4 +333,15 @@ impl Hub {
             tracing::warn!(error = &error as &dyn std::error::Error, "last_seen could not be saved");
         }
     }
+}
+
+fn is_damage(error: &HubError) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref());
+    matches!(source, Some(StoreError::Damaged { .. }))
+}
+
+/// What an error came from, and that from.
+fn causes(error: &HubError) -> String {
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -21,6 +21,7 @@ mod metrics;
 pub mod ops;
 mod presence;
 mod server;
+pub mod storage;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -30,3 +31,4 @@ pub use error::{HubError, Result};
 pub use events::{Events, Happened};
 pub use frames::Shown;
 pub use hub::Hub;
+pub use storage::{BackupConfig, CommitWindow, RetentionConfig, SeriesRetention, StorageConfig};

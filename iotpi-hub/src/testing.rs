@@ -13,6 +13,7 @@ use crate::{
         Role,
         token::{self, NewToken},
     },
+    storage::{Machine, RetentionReport},
     store,
 };
 
@@ -71,14 +72,56 @@ impl TestHub {
         Self::on_store(config, store::open(url).await?, SystemClock::shared(), None).await
     }
 
+    /// A hub that keeps what it has under this store URL, on a clock that stands still and a machine that answers as it is told.
+    ///
+    /// # Errors
+    /// The hub's.
+    pub async fn on_machine(config: Config, url: &str, machine: Machine, now: Timestamp) -> Result<Self> {
+        let clock = ManualClock::at(now);
+        let hub = Hub::start_on(config, store::open(url).await?, clock.clone(), machine).await?;
+        Self::serve(hub, Some(clock)).await
+    }
+
+    /// The hub opened as a program opens it, with all that is done about a damaged database.
+    ///
+    /// # Errors
+    /// The hub's.
+    pub async fn opened(config: Config) -> Result<Self> {
+        Self::serve(Hub::open(config).await?, None).await
+    }
+
+    /// Looks now how much room there is, which the hub does every few seconds.
+    ///
+    /// # Errors
+    /// The hub's.
+    pub async fn look_for_room(&self) -> Result<()> {
+        self.hub.look_for_room().await
+    }
+
+    /// Looks now through the database, which the hub does every week.
+    pub async fn look_for_damage(&self) {
+        self.hub.look_for_damage().await;
+    }
+
+    /// Removes now what is old, which the hub does every hour.
+    ///
+    /// # Errors
+    /// The hub's.
+    pub async fn expire_by_itself(&self) -> Result<RetentionReport> {
+        self.hub.expire_by_itself().await
+    }
+
     async fn on_store(
         config: Config,
         store: Arc<dyn store::Store>,
         clock: Arc<dyn Clock>,
         manual: Option<Arc<ManualClock>>,
     ) -> Result<Self> {
+        Self::serve(Hub::start(config, store, clock).await?, manual).await
+    }
+
+    async fn serve(hub: Hub, manual: Option<Arc<ManualClock>>) -> Result<Self> {
         let no_port = |error: std::io::Error| HubError::unavailable("no free port").caused_by(error);
-        let hub = Hub::start(config, store, clock).await?;
         let listener = TcpListener::bind("127.0.0.1:0").await.map_err(no_port)?;
         let address = listener.local_addr().map_err(no_port)?;
         let serving = tokio::spawn(hub.clone().serve(listener));

@@ -19,6 +19,7 @@ mod operations;
 mod page;
 pub(crate) mod problem;
 mod sensors;
+mod storage;
 
 use axum::{
     Router,
@@ -46,6 +47,7 @@ fn table() -> OpenApiRouter<Hub> {
         .merge(commands::routes())
         .merge(auth::routes())
         .merge(live::routes())
+        .merge(storage::routes())
         .merge(operations::routes())
 }
 

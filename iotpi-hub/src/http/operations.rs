@@ -72,7 +72,11 @@ async fn health(State(hub): State<Hub>) -> (StatusCode, Json<HealthReport>) {
 )]
 async fn metrics(State(hub): State<Hub>, caller: Caller) -> Result<Response> {
     caller.may_read()?;
-    let text = hub.inner.metrics.text(hub.inner.started_at);
+    let mut text = hub.inner.metrics.text(hub.inner.started_at);
+    // What the hub counts itself is told also when the store is gone.
+    if let Ok(report) = hub.storage_report().await {
+        text.push_str(&crate::storage::metrics(&report));
+    }
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }
 

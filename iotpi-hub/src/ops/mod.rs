@@ -7,3 +7,4 @@ mod frames;
 mod modules;
 mod present;
 pub mod readings;
+pub(crate) mod storage;

@@ -36,7 +36,8 @@ impl Hub {
     ///
     /// # Errors
     /// `InvalidArgument`, `PermissionDenied`, `Unprocessable` (a unit that does not fit, a number that cannot be
-    /// converted), `TooLarge` (more than [`MAX_READINGS`]), `RateLimited` (no room for another series), the store's.
+    /// converted), `TooLarge` (more than [`MAX_READINGS`]), `RateLimited` (no room for another series), `StorageFull`, the
+    /// store's.
     ///
     /// # Cancel safety
     /// Recorded wholly or not at all; the events of what was recorded may be lost.
@@ -66,6 +67,7 @@ impl Hub {
                 .may_deliver_as(&reading.module_id)
                 .map_err(|error| error.at(delivery.pointer(index, "module_id")))?;
         }
+        self.check_space()?;
         // When it arrived is kept to the millisecond, and told as it is kept.
         let mut now = self.now();
         now.wall = Timestamp::from_micros(now.wall.as_micros() - now.wall.as_micros().rem_euclid(1000));
@@ -117,7 +119,10 @@ impl Hub {
                     return Err(HubError::unprocessable(format!("the series keeps {unit}"))
                         .at(delivery.pointer(index, "unit")));
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    self.no_room_for(&error);
+                    return Err(error.into());
+                }
             }
         }
     }

@@ -6,7 +6,12 @@
 //! Wall time is what people see; it may jump. Deadlines (of commands, leases, sessions) are kept in *steady* time: the
 //! wall time at which the hub started plus the monotonic time since, [`Steady`].
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 pub use iotpi_core::Page;
@@ -23,6 +28,9 @@ pub mod contract;
 mod cursor;
 pub(crate) use cursor::hex;
 mod sqlite;
+mod upkeep;
+
+pub use upkeep::{BackedUp, DiskUse, Expired, ExpiryPlan, ExpiryReport, SeriesExpiry, Verification};
 
 /// The engine's answer.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
@@ -78,6 +86,15 @@ pub enum StoreError {
     /// The engine failed.
     #[error("the store failed: {context}")]
     Engine {
+        /// What was being done.
+        context: &'static str,
+        /// What the engine said.
+        #[source]
+        source: BoxError,
+    },
+    /// What is kept is damaged: it cannot be read as what was written.
+    #[error("what the store keeps is damaged: {context}")]
+    Damaged {
         /// What was being done.
         context: &'static str,
         /// What the engine said.
@@ -468,6 +485,41 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// The hub's own secret of that name: `fresh` the first time, ever after what was kept then.
     async fn hub_secret(&self, name: &str, fresh: [u8; 32]) -> Result<[u8; 32]>;
 
+    // ---- upkeep ----
+
+    /// Removes what the plan says, in small steps that keep no other write waiting, and says how much that was; with
+    /// `dry_run` only says how much it would be. The newest record of each series stays, so that a series has one.
+    ///
+    /// Cancelled, it ends between two steps.
+    async fn expire(&self, plan: &ExpiryPlan, dry_run: bool) -> Result<ExpiryReport>;
+
+    /// Frees some room, one small step: removes oldest readings taken before `before`, as [`Self::expire`] would. Answers
+    /// whether there were any. What is freed is at first only [`DiskUse::reusable_bytes`].
+    async fn thin(&self, before: Timestamp) -> Result<bool>;
+
+    /// What it takes of the disk.
+    async fn disk_use(&self) -> Result<DiskUse>;
+
+    /// Looks through everything that is kept, or with `deep` false only through what is quickly looked at, while other
+    /// calls go on. That something is wrong is an answer and no error.
+    ///
+    /// Cancelled, it ends soon after.
+    async fn verify(&self, deep: bool) -> Result<Verification>;
+
+    /// Makes a copy of everything as it is at one moment, while other calls go on: a file at `to`, where there must be none.
+    /// It is on the disk and was read back and compared when this answers. Made in steps with pauses between them, so that
+    /// the device has time for other writes too.
+    ///
+    /// Errors: [`StoreError::Conflict`] when there is a file, or what is kept is kept in memory; [`StoreError::Damaged`] when the
+    /// copy is not what was copied. Cancelled, it ends soon after; what there is then of the copy is not at `to`.
+    async fn backup(&self, to: &Path) -> Result<BackedUp>;
+
+    /// What the hub noted for itself under that name.
+    async fn note(&self, name: &str) -> Result<Option<String>>;
+
+    /// Notes something under that name instead of what was noted before.
+    async fn keep_note(&self, name: &str, text: &str) -> Result<()>;
+
     // ---- the engine ----
 
     /// Does what has become due of the engine's own work; to be called every minute or so. Never called, the engine still
@@ -476,6 +528,8 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Brings all records into the form they stay in, now. Done by itself in time; for tests, and before figures are taken.
     async fn settle(&self) -> Result<()>;
+    /// The file in which everything is kept, if it is one.
+    fn file(&self) -> Option<&Path>;
 
     /// Whether it takes writes. Writes nothing itself.
     async fn check(&self) -> Result<()>;
@@ -484,15 +538,73 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn close(&self) -> Result<()>;
 }
 
+/// How a store is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StoreOptions {
+    /// How long readings may wait for others to share their commit; every other write commits at once. Zero, the default:
+    /// each waits only for the commit before it.
+    pub commit_window: Duration,
+    /// In place of the engine's own rule, bring records into the form they stay in when so many wait for it. For tests.
+    pub fold_at: Option<usize>,
+}
+
 /// Opens a store by the scheme of its URL: `sqlite:///var/lib/iotpi/hub.db`, `sqlite://relative/hub.db`,
 /// `sqlite::memory:`. The path is taken as it stands. The file (mode 0600), its folder and its tables are made when
 /// missing.
 ///
 /// # Errors
-/// [`StoreError::BadUrl`]; [`StoreError::Engine`] when the engine cannot open it.
+/// [`StoreError::BadUrl`]; [`StoreError::Damaged`]; [`StoreError::Engine`] when the engine cannot open it.
 pub async fn open(url: &str) -> Result<Arc<dyn Store>> {
+    open_with(url, StoreOptions::default()).await
+}
+
+/// As [`open`], with options.
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_with(url: &str, options: StoreOptions) -> Result<Arc<dyn Store>> {
     match url.split_once(':') {
-        Some(("sqlite", rest)) => Ok(Arc::new(sqlite::Sqlite::open(rest).await?)),
+        Some(("sqlite", rest)) => Ok(Arc::new(sqlite::Sqlite::open(rest, options).await?)),
         _ => Err(StoreError::BadUrl(url.to_owned())),
     }
+}
+
+/// The newest version of tables that this hub knows.
+pub(crate) const KNOWN_VERSION: usize = sqlite::KNOWN_VERSION;
+
+/// The file in which a store of that URL keeps everything, if it is one.
+#[must_use]
+pub fn file(url: &str) -> Option<PathBuf> {
+    url.strip_prefix("sqlite:").and_then(sqlite::file)
+}
+
+/// As [`Store::backup`], of a database that nobody here has open; another process may.
+///
+/// # Errors
+/// As [`Store::backup`].
+///
+/// # Cancel safety
+/// As [`Store::backup`].
+pub async fn backup(database: &Path, to: &Path) -> Result<BackedUp> {
+    sqlite::backup(database, to).await
+}
+
+/// As [`Store::verify`], of a database that nobody here has open; another process may. Changes nothing.
+///
+/// # Errors
+/// [`StoreError::Engine`] when it is another program's or a newer hub's, or cannot be read.
+///
+/// # Cancel safety
+/// As [`Store::verify`].
+pub async fn verify(database: &Path, deep: bool) -> Result<Verification> {
+    sqlite::verify(database, deep).await
+}
+
+/// What is wrong with the database at that path, or nothing: it is sound, or not there. `thorough` also looks through its
+/// pages. Changes neither the database nor its WAL.
+///
+/// # Errors
+/// [`StoreError::Engine`] when it is another program's or a newer hub's, or cannot be read: that is no damage.
+pub(crate) async fn examine(database: &Path, thorough: bool) -> Result<Option<String>> {
+    sqlite::examine(database, thorough).await
 }

@@ -29,7 +29,8 @@ fn the_live_protocol_is_the_checked_in_one() {
         "timestamp": 1_795_473_060.25, "received_at": 1_795_473_060.31, "reason": "no answer on the bus"});
     let module = json!({"id": "led", "manifest": {"measures": [], "actions": [{"name": "set", "params": {"type": "object"},
         "hazardous": false}]}, "health": "online", "last_seen_at": 1_795_473_000.5, "registered_at": 1_795_472_000.0,
-        "state": {"on": true}, "state_at": 1_795_473_000.5});
+        "state": {"on": true}, "state_at": 1_795_473_000.5,
+        "delivery": {"since": 1_795_472_000.0, "expected": 42, "received": 40, "lost": 2, "missing": 0}});
     let command = json!({"id": "01890a5d-0000-7000-8000-000000000000", "module_id": "led", "action": "set", "params": {"on": true},
         "state": "succeeded", "issued_by": "anna", "created_at": 1_795_473_000.0, "expires_at": 1_795_473_060.0,
         "leased_at": 1_795_473_000.25, "started_at": null, "finished_at": 1_795_473_000.5, "attempts": 1, "result": {"on": true}, "error": null,

@@ -20,3 +20,4 @@ mod permissions;
 mod presence;
 mod problems;
 mod sensors;
+mod storage;

@@ -115,6 +115,10 @@ async fn each_role_is_let_in_where_the_reference_says_and_nowhere_else() {
         ("issue_token", "a"),
         ("revoke_token", "a"),
         ("metrics", "voa"),
+        ("storage", "voa"),
+        ("acknowledge_quarantine", "a"),
+        ("back_up", "a"),
+        ("expire", "a"),
         ("remove_module", "a"),
     ]);
 

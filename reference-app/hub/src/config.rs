@@ -54,6 +54,11 @@ impl Place {
         Ok(config)
     }
 
+    /// The file in which a hub of that config keeps everything.
+    pub fn database(&self, config: &Config) -> anyhow::Result<PathBuf> {
+        iotpi_hub::store::file(&config.store).with_context(|| format!("{} is no file", config.store))
+    }
+
     /// The URL of the database in the data folder.
     fn store(&self) -> anyhow::Result<String> {
         let folder = self.data.clone().unwrap_or_else(default_data);

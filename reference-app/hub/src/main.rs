@@ -1,6 +1,10 @@
 //! The hub as a program: reads a config file and the environment, which the library never does, and serves.
 
+mod backup;
+mod check;
 mod config;
+mod db;
+mod restore;
 mod serve;
 mod token;
 
@@ -8,7 +12,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use self::{config::Place, serve::Serve, token::TokenCommand};
+use self::{
+    backup::Backup, check::Check, config::Place, db::Db, restore::Restore, serve::Serve, token::TokenCommand,
+};
 
 /// The hub of an iotpi system: stores readings, streams cameras, queues commands and serves the dashboard.
 #[derive(Debug, Parser)]
@@ -29,6 +35,17 @@ enum Command {
     /// Makes, lists and revokes tokens. Works while the hub runs: a change counts at once.
     #[command(subcommand_required = true, arg_required_else_help = true)]
     Token(Tokens),
+    /// Makes a backup of the database and verifies it. Works while the hub runs.
+    ///
+    /// Prints its path. It is one file, whole as it was at one moment; opened, checked and compared before it gets its name.
+    Backup(Backup),
+    /// Puts a backup in the database's place. The hub must not run.
+    Restore(Restore),
+    /// Looks through the database and says what is in it and whether it is sound. Works while the hub runs; changes nothing.
+    Check(Check),
+    /// The database by hand.
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Db(Db),
     /// Prints the OpenAPI 3.1 description of the HTTP API as JSON.
     Openapi,
     /// Prints an example config file: every setting with its default.
@@ -47,6 +64,10 @@ fn main() -> ExitCode {
     let ended = match Cli::parse().command {
         Command::Serve(serve) => serve::run(&serve),
         Command::Token(tokens) => token::run(&tokens.place, tokens.command),
+        Command::Backup(wanted) => backup::run(&wanted),
+        Command::Restore(wanted) => restore::run(&wanted),
+        Command::Check(wanted) => check::run(&wanted),
+        Command::Db(db) => db::run(&db),
         Command::Openapi => {
             println!("{}", iotpi_hub::http::openapi().trim_end());
             Ok(())

@@ -54,6 +54,21 @@ async fn until_told(config: Config, until_stdin_closes: bool) -> anyhow::Result<
     let address = listener.local_addr()?;
     let store = config.store.clone();
     let hub = Hub::open(config).await.with_context(|| format!("the store {store} cannot be used"))?;
+    if let Some(recovered) = hub.recovered() {
+        let instead = match &recovered.restored {
+            Some(backup) => format!("{} was restored", backup.display()),
+            None => "there was no backup: a new database was begun".to_owned(),
+        };
+        // Also where nobody has the log on.
+        eprintln!(
+            "iotpi-hub: the database was damaged ({}); all its files are in {}; {instead}",
+            recovered.why,
+            recovered.quarantine.display()
+        );
+        tracing::error!(
+            why = recovered.why, quarantine = %recovered.quarantine.display(), instead, "the database was damaged"
+        );
+    }
     if let Some(code) = hub.first_admin_code().await? {
         println!("first admin code: {code}");
     }

@@ -26,6 +26,7 @@ pub mod modules;
 pub mod orders;
 pub mod people;
 pub mod readings;
+pub mod upkeep;
 
 use std::{sync::Arc, time::Duration};
 
@@ -136,6 +137,20 @@ macro_rules! store_contract {
                 tokens_are_listed_by_name,
                 a_secret_of_the_hub_stays_what_it_was,
             ;
+            upkeep:
+                old_records_go_and_the_newest_of_each_series_stays,
+                a_dry_run_takes_nothing_and_says_what_would_go,
+                summaries_outlive_the_records_and_go_by_their_own_rule,
+                a_plan_without_an_end_takes_nothing,
+                series_are_kept_as_their_rule_says,
+                an_expiry_keeps_no_write_waiting,
+                thinning_takes_the_oldest_first_until_there_are_none,
+                a_note_is_read_back_and_replaced,
+                what_is_kept_is_found_sound_and_counted,
+                what_it_takes_of_the_disk_is_known,
+                a_backup_is_everything_at_one_moment,
+                a_backup_never_replaces_a_file,
+            ;
             engine:
                 writes_at_once_are_all_kept,
                 a_cancelled_write_happens_wholly_or_not_at_all,
@@ -213,6 +228,7 @@ mod tests {
             include_str!("commands.rs"),
             include_str!("orders.rs"),
             include_str!("people.rs"),
+            include_str!("upkeep.rs"),
             include_str!("engine.rs"),
         ] {
             let promises =

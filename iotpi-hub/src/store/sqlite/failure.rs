@@ -70,6 +70,8 @@ enum Kind {
     Full,
     /// What is on the disk may no longer be what SQLite believes: nothing may be acknowledged any more.
     Fatal,
+    /// What is on the disk is no database, or not a whole one: nothing may be acknowledged any more either.
+    Damaged,
     /// Concerns this piece of work alone.
     Passing,
 }
@@ -82,7 +84,7 @@ impl Failure {
 
     /// What is on the disk is not what was written.
     pub(super) fn damaged(what: &str) -> Self {
-        Self::fatal(&format!("the database is damaged: {what}"))
+        Self { kind: Kind::Damaged, message: format!("the database is damaged: {what}") }
     }
 
     /// This piece of work cannot be done.
@@ -92,12 +94,13 @@ impl Failure {
 
     /// Whether the engine may go on after it.
     pub(super) fn is_fatal(&self) -> bool {
-        self.kind == Kind::Fatal
+        matches!(self.kind, Kind::Fatal | Kind::Damaged)
     }
 
     pub(super) fn into_store_error(self, context: &'static str) -> StoreError {
         match self.kind {
             Kind::Full => StoreError::Full(Box::new(self)),
+            Kind::Damaged => StoreError::Damaged { context, source: Box::new(self) },
             Kind::Fatal | Kind::Passing => StoreError::Engine { context, source: Box::new(self) },
         }
     }
@@ -107,6 +110,11 @@ impl From<Failure> for Fail {
     fn from(failure: Failure) -> Self {
         Self::Engine(failure)
     }
+}
+
+/// What SQLite said while `context` was being done, as the store says it.
+pub(super) fn said(context: &'static str) -> impl FnOnce(rusqlite::Error) -> StoreError {
+    move |error| Failure::from(error).into_store_error(context)
 }
 
 impl From<rusqlite::Error> for Failure {
@@ -120,7 +128,8 @@ fn kind(said: ffi::Error) -> Kind {
     match (said.code, said.extended_code) {
         // On a full disk the index of the WAL cannot grow either, and this is how SQLite says so.
         (ErrorCode::DiskFull, _) | (_, ffi::SQLITE_IOERR_SHMSIZE) => Kind::Full,
-        (ErrorCode::SystemIoFailure | ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase, _) => Kind::Fatal,
+        (ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase, _) => Kind::Damaged,
+        (ErrorCode::SystemIoFailure, _) => Kind::Fatal,
         _ => Kind::Passing,
     }
 }

@@ -13,11 +13,14 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::{
     chunk::MAX_POINTS,
-    failure::{Fail, Work},
+    failure::{Fail, Work, said},
     fold,
     point::Point,
 };
-use crate::store::{BoxError, StoreError};
+use crate::{
+    storage::ASIDE,
+    store::{BoxError, StoreError},
+};
 
 /// "iotp" in ASCII: `file hub.db` shows it, and a database of another program is not taken for ours.
 pub(super) const APPLICATION_ID: i32 = 0x696f_7470;
@@ -35,6 +38,12 @@ const CARRY_OVER: usize = 1;
 
 /// A commit of a few readings writes one page to the WAL, so pages are small. Counts for a new database only.
 const PAGE_BYTES: u32 = 512;
+
+/// The newest version of the tables this hub knows.
+pub(super) const KNOWN: usize = MIGRATIONS.len();
+
+/// What a file's name has when it says that the database beside it wants to be looked through.
+pub(super) const SUSPECT: &str = ".suspect";
 
 /// Another process (`iotpi-hub token add`) holds the file for a commit, which takes milliseconds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -63,14 +72,18 @@ impl Place {
     /// Opens the connection that writes. The file, its folder and its tables are made when missing.
     pub(super) fn open_writer(&self) -> Result<Connection, StoreError> {
         let connection = match self {
-            Self::Memory => Connection::open_in_memory().map_err(failed("open a database in memory"))?,
+            Self::Memory => Connection::open_in_memory().map_err(said("open a database in memory"))?,
             Self::File(path) => {
+                // A database that is half put aside, or a new one half in place, is not opened by anybody.
+                if beside(path, ASIDE).exists() {
+                    return Err(failed("open the database")(Unfit::Aside));
+                }
                 create(path).map_err(failed("create the database file"))?;
                 let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-                Connection::open_with_flags(path, flags).map_err(failed("open the database"))?
+                Connection::open_with_flags(path, flags).map_err(said("open the database"))?
             }
         };
-        set_up(&connection).map_err(failed("set up the database"))?;
+        set_up(&connection).map_err(said("set up the database"))?;
         migrate(connection)
     }
 
@@ -78,10 +91,10 @@ impl Place {
     pub(super) fn open_reader(&self) -> Result<Option<Connection>, StoreError> {
         let Self::File(path) = self else { return Ok(None) };
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags).map_err(failed("open the database"))?;
+        let connection = Connection::open_with_flags(path, flags).map_err(said("open the database"))?;
         share(&connection)
             .and_then(|()| connection.pragma_update(None, "query_only", true))
-            .map_err(failed("set up the database"))?;
+            .map_err(said("set up the database"))?;
         Ok(Some(connection))
     }
 }
@@ -102,7 +115,19 @@ fn create(path: &Path) -> std::io::Result<()> {
     }
 }
 
-fn share(connection: &Connection) -> rusqlite::Result<()> {
+/// The file beside another, named after it.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// The answer for a database of another program.
+pub(super) fn foreign() -> StoreError {
+    failed("open the database")(Unfit::Foreign)
+}
+
+pub(super) fn share(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
     connection.busy_timeout(BUSY_TIMEOUT)?;
     // A changed file must not make SQLite run what its schema says.
@@ -130,12 +155,14 @@ fn set_up(connection: &Connection) -> rusqlite::Result<()> {
 enum Unfit {
     #[error("the file is a database of another program")]
     Foreign,
+    #[error("the database is being replaced, which the next start of the hub ends")]
+    Aside,
     #[error("the database has version {found}, made by a newer hub; this one knows versions up to {known}")]
     Newer { found: usize, known: usize },
 }
 
 fn migrate(mut connection: Connection) -> Result<Connection, StoreError> {
-    let known = MIGRATIONS.len();
+    let known = KNOWN;
     // One transaction a migration. The version is read within it: another process may be doing the same.
     while version(&connection)? < known {
         apply_next(&mut connection).map_err(|fail| fail.into_store_error("migrate the database"))?;
@@ -191,16 +218,16 @@ fn carry_over(db: &Connection) -> Work<()> {
 }
 
 /// How many migrations a database of ours, or an empty one, has.
-fn version(connection: &Connection) -> Result<usize, StoreError> {
+pub(super) fn version(connection: &Connection) -> Result<usize, StoreError> {
     let read = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
-    let application = read("application_id").map_err(failed("read the database"))?;
-    let version = read("user_version").map_err(failed("read the database"))?;
+    let application = read("application_id").map_err(said("read the database"))?;
+    let version = read("user_version").map_err(said("read the database"))?;
     let tables: usize = connection
         .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
-        .map_err(failed("read the database"))?;
+        .map_err(said("read the database"))?;
     match usize::try_from(version) {
         Ok(version) if application == APPLICATION_ID => Ok(version),
         Ok(0) if application == 0 && tables == 0 => Ok(0),
-        _ => Err(failed("open the database")(Unfit::Foreign)),
+        _ => Err(foreign()),
     }
 }

@@ -12,6 +12,9 @@ use super::{
     rollups::{self, Sum},
 };
 
+/// The longest stretch of time in one chunk: 30 days. A series with few records has small chunks, and retention is not off by years.
+const PERIOD_US: i64 = 30 * 86_400 * 1_000_000;
+
 /// Moves records of a series, in order, into its chunks and rollups, and notes that it is folded up to the position
 /// `cut`. Answers when the last folded record was taken; nothing when the series is gone.
 ///
@@ -46,11 +49,17 @@ pub(super) fn keep(db: &Connection, row: i64, mut points: &[Point]) -> Work<()> 
         let next: Option<i64> = db
             .prepare_cached("SELECT min(first_us) FROM chunks WHERE series_id = ?1 AND first_us > ?2")?
             .query_row(params![row, first.taken_us], |row| row.get(0))?;
-        let here = points.partition_point(|point| next.is_none_or(|next| point.taken_us < next));
+        let period = period(first.taken_us);
+        let here = points.partition_point(|point| {
+            next.is_none_or(|next| point.taken_us < next) && self::period(point.taken_us) == period
+        });
         let (run, rest) = points.split_at(here);
         points = rest;
         match target {
-            Some(chunk) if chunk.last_us > run[0].taken_us || chunk.count < MAX_POINTS => {
+            Some(chunk)
+                if chunk.last_us > run[0].taken_us
+                    || chunk.count < MAX_POINTS && self::period(chunk.last_us) == period =>
+            {
                 let together = merged(chunk.points(db)?, run.iter().cloned());
                 // Chunks that late records split are left half full each, or each late one would split one again.
                 let size = match next {
@@ -63,6 +72,11 @@ pub(super) fn keep(db: &Connection, row: i64, mut points: &[Point]) -> Work<()> 
         }
     }
     Ok(())
+}
+
+/// Which stretch of [`PERIOD_US`] a moment is in. No chunk reaches from one into the next, so that what is old can go.
+fn period(moment_us: i64) -> i64 {
+    moment_us.div_euclid(PERIOD_US)
 }
 
 /// Writes records as chunks of up to `size`, the first in place of `replaced`.

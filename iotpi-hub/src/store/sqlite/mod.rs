@@ -6,7 +6,9 @@
 mod chunk;
 mod columns;
 mod commands;
+mod copy;
 mod deliveries;
+mod expiry;
 mod failure;
 mod file;
 mod fold;
@@ -14,6 +16,8 @@ mod frame;
 mod gaps;
 mod journal;
 mod modules;
+mod notes;
+mod pace;
 mod people;
 mod point;
 mod ranges;
@@ -25,10 +29,16 @@ mod tail;
 #[cfg(test)]
 mod tests;
 mod varint;
+mod verify;
 mod writer;
 
 use std::{
-    sync::{Arc, Mutex},
+    fs,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -50,10 +60,15 @@ use self::{
     writer::{Desk, Writer},
 };
 use super::{
-    CommandHistory, CommandOrder, GapQuery, LeaseTerms, ModuleRecord, Now, Page, PageRequest, ReadingQuery,
-    Recorded, Result, SecretHash, SeriesKey, Steady, Store, StoreError, Submission, Sweep, TokenRecord,
-    UserRecord, WatchedIssuer,
+    BackedUp, CommandHistory, CommandOrder, DiskUse, ExpiryPlan, ExpiryReport, GapQuery, LeaseTerms,
+    ModuleRecord, Now, Page, PageRequest, ReadingQuery, Recorded, Result, SecretHash, SeriesKey, Steady,
+    Store, StoreError, StoreOptions, Submission, Sweep, TokenRecord, UserRecord, Verification, WatchedIssuer,
 };
+
+use crate::lock::lock;
+
+/// The newest version of the tables this hub knows.
+pub(super) const KNOWN_VERSION: usize = file::KNOWN;
 
 /// A store in one SQLite database.
 #[derive(Debug)]
@@ -65,6 +80,36 @@ pub(super) struct Sqlite {
     /// What the database does not have yet where queries look for it.
     tail: Arc<Tail>,
     deliveries: Arc<Mutex<Deliveries>>,
+    /// Absent in memory.
+    file: Option<PathBuf>,
+    /// Whether it is noted beside the file that the database wants to be looked through at the next start.
+    suspect: AtomicBool,
+}
+
+/// The file that a store URL names, given what follows `sqlite:`.
+pub(super) fn file(rest: &str) -> Option<PathBuf> {
+    match Place::parse(rest)? {
+        Place::Memory => None,
+        Place::File(path) => Some(path),
+    }
+}
+
+/// See [`store::backup`](super::backup).
+pub(super) async fn backup(database: &Path, to: &Path) -> Result<BackedUp> {
+    let (database, to) = (database.to_owned(), to.to_owned());
+    pace::paced("make a backup", move |pace| copy::copy(&database, &to, pace)).await
+}
+
+/// See [`store::verify`](super::verify).
+pub(super) async fn verify(database: &Path, deep: bool) -> Result<Verification> {
+    let database = database.to_owned();
+    pace::paced("check the database", move |pace| verify::verify(&database, deep, pace)).await
+}
+
+/// See [`store::examine`](super::examine).
+pub(super) async fn examine(database: &Path, thorough: bool) -> Result<Option<String>> {
+    let database = database.to_owned();
+    pace::paced("examine the database", move |pace| verify::examine(&database, thorough, pace)).await
 }
 
 impl Sqlite {
@@ -73,19 +118,18 @@ impl Sqlite {
     /// # Errors
     /// [`StoreError::BadUrl`]; [`StoreError::Engine`] when the database cannot be opened, is another program's or
     /// was made by a newer hub.
-    pub(super) async fn open(rest: &str) -> Result<Self> {
-        Self::open_with(rest, Duration::ZERO, None).await
-    }
-
-    /// The same; readings wait up to `window` to be committed together, and are folded when `fold_at` of them wait.
-    pub(super) async fn open_with(rest: &str, window: Duration, fold_at: Option<usize>) -> Result<Self> {
+    pub(super) async fn open(rest: &str, options: StoreOptions) -> Result<Self> {
         let place = Place::parse(rest).ok_or_else(|| StoreError::BadUrl(format!("sqlite:{rest}")))?;
         let open = move || {
+            let file = match &place {
+                Place::Memory => None,
+                Place::File(path) => Some(path.clone()),
+            };
             let connection = place.open_writer()?;
-            let journal = Journal::load(&connection, fold_at)
+            let journal = Journal::load(&connection, options.fold_at)
                 .map_err(|fail| fail.into_store_error("read the journal"))?;
             let (tail, deliveries) = (journal.tail(), journal.deliveries());
-            let writer = Writer::start(connection, journal, window)?;
+            let writer = Writer::start(connection, journal, options.commit_window)?;
             let mut connections = Vec::new();
             while connections.len() < readers::CONNECTIONS
                 && let Some(connection) = place.open_reader()?
@@ -93,7 +137,8 @@ impl Sqlite {
                 connections.push(connection);
             }
             let readers = (!connections.is_empty()).then(|| Readers::new(connections));
-            Ok(Self { readers, writer, tail, deliveries })
+            let suspect = AtomicBool::new(false);
+            Ok(Self { readers, writer, tail, deliveries, file, suspect })
         };
         tokio::task::spawn_blocking(open)
             .await
@@ -105,7 +150,22 @@ impl Sqlite {
         context: &'static str,
         work: impl FnOnce(&mut Desk<'_>) -> Work<T> + Send + 'static,
     ) -> Result<T> {
-        self.writer.write(context, work).await
+        let done = self.writer.write(context, work).await;
+        done.inspect_err(|error| self.suspect(error))
+    }
+
+    /// When the newest record of all series was received, by the hub's clock.
+    async fn newest_received(&self) -> Result<Option<Timestamp>> {
+        let mut page = PageRequest { limit: 1000, cursor: None };
+        let mut received_at = None;
+        loop {
+            let found = self.newest(None, &page).await?;
+            received_at = received_at.max(found.items.iter().filter_map(|reading| reading.received_at).max());
+            match found.next {
+                Some(cursor) => page.cursor = Some(cursor),
+                None => return Ok(received_at),
+            }
+        }
     }
 
     fn with_delivery(&self, record: ModuleRecord) -> ModuleRecord {
@@ -117,14 +177,23 @@ impl Sqlite {
         context: &'static str,
         query: impl FnOnce(&Connection) -> Work<T> + Send + 'static,
     ) -> Result<T> {
-        match &self.readers {
+        let found = match &self.readers {
             Some(readers) => readers.read(context, query).await,
             None => self.writer.write(context, move |desk| query(desk)).await,
+        };
+        found.inspect_err(|error| self.suspect(error))
+    }
+
+    /// Notes beside the file that the next start has to look through it, when the error says so.
+    fn suspect(&self, error: &StoreError) {
+        let Some(file) = self.file.as_deref().filter(|_| verify::is_suspect(error)) else { return };
+        if !self.suspect.swap(true, Ordering::Relaxed) {
+            tracing::error!(error = error as &dyn std::error::Error, "the database is suspect");
+            // The disk may be what is broken; then there is nothing to note it on.
+            let _ = fs::write(file::beside(file, file::SUSPECT), format!("{error}\n"));
         }
     }
 }
-
-use crate::lock::lock;
 
 #[async_trait]
 impl Store for Sqlite {
@@ -133,7 +202,8 @@ impl Store for Sqlite {
             let (db, journal) = desk.parts();
             journal.record(db, new, max_series, now)
         };
-        self.writer.write_together("record readings", record).await
+        let recorded = self.writer.write_together("record readings", record).await;
+        recorded.inspect_err(|error| self.suspect(error))
     }
 
     async fn record_gap(&self, module_id: &ModuleId, gap: &NewGap, now: Now) -> Result<bool> {
@@ -398,6 +468,80 @@ impl Store for Sqlite {
             self.write("fold the journal", fold).await?;
         }
         Ok(())
+    }
+
+    async fn expire(&self, plan: &ExpiryPlan, dry_run: bool) -> Result<ExpiryReport> {
+        let plan = plan.clone();
+        let (report, cuts) = self.read("plan an expiry", move |db| expiry::plan(db, &plan)).await?;
+        let report = ExpiryReport { newest_at: self.newest_received().await?, ..report };
+        if dry_run {
+            return Ok(report);
+        }
+        for cut in cuts {
+            // Each step shares a commit with whatever else waits.
+            while self.write("remove what is old", move |db| expiry::step(db, cut)).await? {}
+        }
+        Ok(report)
+    }
+
+    async fn thin(&self, before: Timestamp) -> Result<bool> {
+        let thin = move |desk: &mut Desk<'_>| match expiry::oldest(desk, before)? {
+            Some(cut) => expiry::step(desk, cut),
+            None => Ok(false),
+        };
+        self.write("thin out old records", thin).await
+    }
+
+    async fn disk_use(&self) -> Result<DiskUse> {
+        let wal = self.file.as_deref().map(|file| file::beside(file, "-wal"));
+        self.read("measure the database", move |db| {
+            let pragma = |name| db.pragma_query_value(None, name, |row| row.get::<_, u64>(0));
+            let page = pragma("page_size")?;
+            Ok(DiskUse {
+                database_bytes: page.saturating_mul(pragma("page_count")?),
+                wal_bytes: wal.and_then(|wal| fs::metadata(wal).ok()).map_or(0, |wal| wal.len()),
+                reusable_bytes: page.saturating_mul(pragma("freelist_count")?),
+            })
+        })
+        .await
+    }
+
+    async fn verify(&self, deep: bool) -> Result<Verification> {
+        // Closed is closed, whoever else could still read the file.
+        self.check().await?;
+        let found = match &self.file {
+            Some(file) => verify(file, deep).await?,
+            None => self.write("check the database", move |db| Ok(verify::look_through(db, deep)?)).await?,
+        };
+        if let Some(fault) = found.faults.first() {
+            self.suspect(&StoreError::Damaged {
+                context: "check the database",
+                source: fault.clone().into(),
+            });
+        }
+        Ok(found)
+    }
+
+    async fn backup(&self, to: &Path) -> Result<BackedUp> {
+        self.check().await?;
+        let Some(file) = &self.file else {
+            return Err(StoreError::Conflict("what is kept in memory has no backup".to_owned()));
+        };
+        backup(file, to).await.inspect_err(|error| self.suspect(error))
+    }
+
+    async fn note(&self, name: &str) -> Result<Option<String>> {
+        let name = name.to_owned();
+        self.read("read a note", move |db| notes::note(db, &name)).await
+    }
+
+    async fn keep_note(&self, name: &str, text: &str) -> Result<()> {
+        let (name, text) = (name.to_owned(), text.to_owned());
+        self.write("keep a note", move |db| notes::keep(db, &name, &text)).await
+    }
+
+    fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
     }
 
     async fn check(&self) -> Result<()> {

@@ -19,7 +19,7 @@ use crate::store::{
 
 const SECOND: i64 = 1_000_000;
 /// The widths that are kept, in seconds, widest first.
-const WIDTHS: [i64; 3] = [86_400, 3_600, 60];
+pub(super) const WIDTHS: [i64; 3] = [86_400, 3_600, 60];
 
 /// No record is older: a module may say that it took one a year before a hub booted in 1970. A whole day's beginning, so
 /// that a query without a beginning is made of whole days.
@@ -111,7 +111,7 @@ pub(super) fn add(db: &Connection, row: i64, points: &[Point]) -> Work<()> {
 }
 
 /// The stretch of `width` seconds a moment is in, counted from 1970, also before it.
-fn unit_of(moment_us: i64, width: i64) -> i64 {
+pub(super) fn unit_of(moment_us: i64, width: i64) -> i64 {
     moment_us.div_euclid(width * SECOND)
 }
 

@@ -1,6 +1,9 @@
 //! The program's command line. What the hub does is tested where it stands, and by the demo.
 #![allow(clippy::unwrap_used)]
 
+mod keeping;
+mod running;
+
 use std::{
     fs,
     net::TcpListener,
@@ -107,6 +110,11 @@ fn every_command_has_its_help() {
         &["token", "add", "--help"],
         &["token", "list", "--help"],
         &["token", "revoke", "--help"],
+        &["backup", "--help"],
+        &["restore", "--help"],
+        &["check", "--help"],
+        &["db", "--help"],
+        &["db", "shell", "--help"],
         &["openapi", "--help"],
         &["config", "--help"],
     ] {

@@ -47,7 +47,8 @@ CREATE TABLE chunks (
     CHECK (first_us <= last_us AND count > 0)
 ) STRICT;
 
-CREATE INDEX chunks_by_time ON chunks (series_id, first_us);
+-- All that retention looks at, so that it reads no chunk.
+CREATE INDEX chunks_by_time ON chunks (series_id, first_us, id, last_us, count);
 
 -- All folded records of a series summed up by the minute, the hour and the day. They outlive the chunks.
 CREATE TABLE rollups (
@@ -100,5 +101,13 @@ CREATE TABLE gaps (
 ) STRICT;
 
 CREATE INDEX gaps_by_time ON gaps (since_us, id);
+
+-- ---- the hub's own ----
+
+-- What the hub notes for itself across restarts: how much it wrote, when it last ran which upkeep.
+CREATE TABLE notes (
+    name TEXT NOT NULL PRIMARY KEY,
+    text TEXT NOT NULL -- JSON
+) STRICT, WITHOUT ROWID;
 
 DROP TABLE arrivals;

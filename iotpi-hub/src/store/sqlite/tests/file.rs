@@ -168,7 +168,7 @@ async fn a_file_of_another_program_is_refused() {
 
     let error = open(&other).await.unwrap_err();
     assert!(sentence(&error).contains("database of another program"), "{}", sentence(&error));
-    assert!(matches!(open(&text).await, Err(StoreError::Engine { .. })));
+    assert!(matches!(open(&text).await, Err(StoreError::Damaged { .. })));
 }
 
 #[tokio::test]
@@ -241,5 +241,5 @@ async fn a_damaged_file_is_a_failure_and_not_a_panic() {
         Err(error) => Err(error),
     };
 
-    assert!(matches!(answer, Err(StoreError::Engine { .. })), "{answer:?}");
+    assert!(matches!(answer, Err(StoreError::Damaged { .. })), "{answer:?}");
 }

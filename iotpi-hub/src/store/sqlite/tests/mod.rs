@@ -10,7 +10,7 @@ use std::path::Path;
 use iotpi_core::{ModuleId, Quantity, Reading, Sample, Timestamp};
 
 use super::Sqlite;
-use crate::store::{Now, Page, PageRequest, ReadingQuery, Steady, Store, StoreError};
+use crate::store::{Now, Page, PageRequest, ReadingQuery, Steady, Store, StoreError, StoreOptions};
 
 mod in_a_file {
     use std::sync::Arc;
@@ -40,14 +40,21 @@ mod in_memory {
 
 /// Every commit is folded at once.
 mod folding {
-    use std::{sync::Arc, time::Duration};
+    use std::sync::Arc;
 
-    use crate::store::{Store, sqlite::Sqlite};
+    use crate::store::{Store, StoreOptions, sqlite::Sqlite};
 
     async fn fresh() -> (Arc<dyn Store>, tempfile::TempDir) {
         let folder = tempfile::tempdir().unwrap();
         let place = format!("//{}/hub.db", folder.path().display());
-        (Arc::new(Sqlite::open_with(&place, Duration::ZERO, Some(1)).await.unwrap()), folder)
+        (
+            Arc::new(
+                Sqlite::open(&place, StoreOptions { fold_at: Some(1), ..StoreOptions::default() })
+                    .await
+                    .unwrap(),
+            ),
+            folder,
+        )
     }
 
     crate::store_contract!(fresh);
@@ -59,7 +66,7 @@ const NOW: Now = {
 };
 
 async fn open(path: &Path) -> Result<Sqlite, StoreError> {
-    Sqlite::open(&format!("//{}", path.display())).await
+    Sqlite::open(&format!("//{}", path.display()), StoreOptions::default()).await
 }
 
 fn reading(of: &str, n: i64) -> Reading {

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::{NOW, open, reading, temperatures, whole};
 use crate::store::{
-    SeriesKey, Store, StoreError,
+    SeriesKey, Store, StoreError, StoreOptions,
     sqlite::{Sqlite, commands, failure::Work, readers, readings, rollups, writer::Desk},
 };
 
@@ -36,7 +36,7 @@ async fn a_query_that_panics_gives_its_connection_back() {
 
 #[tokio::test]
 async fn no_list_walks_through_or_sorts_a_whole_table() {
-    let store = Sqlite::open(":memory:").await.unwrap();
+    let store = Sqlite::open(":memory:", StoreOptions::default()).await.unwrap();
     let plans = |db: &mut Desk<'_>| {
         let statements = [
             readings::CHUNKS,
@@ -64,7 +64,7 @@ async fn no_list_walks_through_or_sorts_a_whole_table() {
 
 #[tokio::test]
 async fn a_sweep_looks_only_at_commands_that_are_not_final() {
-    let store = Sqlite::open(":memory:").await.unwrap();
+    let store = Sqlite::open(":memory:", StoreOptions::default()).await.unwrap();
     let plan = |db: &mut Desk<'_>| {
         let explain = format!("EXPLAIN QUERY PLAN {}", commands::NEXT_DUE);
         Ok(db.query_row(&explain, [], |row| row.get::<_, String>(3))?)
@@ -90,7 +90,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
 
         runtime.block_on(async {
-            let store = Sqlite::open_with(":memory:", Duration::ZERO, fold_at).await.unwrap();
+            let store = Sqlite::open(":memory:", StoreOptions { fold_at, ..StoreOptions::default() }).await.unwrap();
             for reading in &taken {
                 store.record(vec![reading.clone()], 10, NOW).await.unwrap();
             }

@@ -1,0 +1,484 @@
+//! Looking after the storage: room, wear, backups, damage, age.
+
+use std::{path::Path, time::Duration};
+
+use iotpi_core::{ErrorKind, Timestamp};
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
+
+use crate::{
+    Hub,
+    auth::Caller,
+    error::{HubError, Result},
+    lock::lock,
+    storage::{
+        self, BackupConfig, LastBackup, Quarantined, Recovered, RetentionReport, Room, SpaceState,
+        StorageReport, backup,
+    },
+    store::{ExpiryReport, StoreError},
+};
+
+/// How often it is looked how much room there is.
+const LOOK_FOR_ROOM_EVERY: Duration = Duration::from_secs(5);
+/// How often it is counted what was written.
+const COUNT_WEAR_EVERY: Duration = Duration::from_secs(60);
+/// How often it is noted: a row an hour is nothing to a card.
+const NOTE_WEAR_EVERY: Duration = Duration::from_secs(3_600);
+/// How often it is looked whether a backup is due.
+const LOOK_FOR_BACKUP_EVERY: Duration = Duration::from_secs(600);
+/// A backup that failed is tried again after so long.
+const RETRY_BACKUP_AFTER: Duration = Duration::from_secs(6 * 3_600);
+/// How often old things are removed.
+const EXPIRE_EVERY: Duration = Duration::from_secs(3_600);
+/// When the database is looked through, after the start and then again.
+const SCRUB_AFTER: Duration = Duration::from_secs(3_600);
+const SCRUB_EVERY: Duration = Duration::from_secs(7 * 86_400);
+/// Steps of thinning out between two looks.
+const THIN_STEPS: usize = 200;
+/// The name of the wear's note.
+pub(crate) const WEAR: &str = "wear";
+
+impl Hub {
+    /// How the storage is.
+    ///
+    /// # Errors
+    /// `Unauthenticated`, `PermissionDenied` (a viewer or more reads it), the store's.
+    ///
+    /// # Cancel safety
+    /// Reads only.
+    pub async fn storage(&self, caller: &Caller) -> Result<StorageReport> {
+        caller.may_read()?;
+        let report = self.storage_report().await?;
+        if caller.may_administer().is_ok() {
+            return Ok(report);
+        }
+        let last_backup = report.last_backup.map(|backup| LastBackup { path: None, ..backup });
+        let quarantined =
+            report.quarantined.into_iter().map(|one| Quarantined { path: None, ..one }).collect();
+        Ok(StorageReport { last_backup, quarantined, ..report })
+    }
+
+    /// What was done with a damaged database when the hub was opened, if it was.
+    #[must_use]
+    pub fn recovered(&self) -> Option<&Recovered> {
+        self.inner.storage.recovered.as_ref()
+    }
+
+    /// An admin has seen which databases were put aside: it is no longer told of them. Their files stay.
+    ///
+    /// # Errors
+    /// `Unauthenticated`, `PermissionDenied`, `Internal` when it cannot be written down.
+    pub fn acknowledge_quarantine(&self, caller: &Caller) -> Result<()> {
+        caller.may_administer()?;
+        let Some(file) = &self.inner.storage.file else { return Ok(()) };
+        storage::acknowledge(file).map(drop).map_err(|error| {
+            HubError::internal("it could not be written down that this was seen").caused_by(error)
+        })
+    }
+
+    /// Makes a backup now.
+    ///
+    /// # Errors
+    /// `Unauthenticated`, `PermissionDenied`; `Conflict` when one is being made or the database is in memory;
+    /// `StorageFull` when there is no room for it; the store's.
+    ///
+    /// # Cancel safety
+    /// Cancelled, no backup is made.
+    pub async fn back_up(&self, caller: &Caller) -> Result<LastBackup> {
+        caller.may_administer()?;
+        self.make_backup().await
+    }
+
+    /// Removes what is older than the config says, also what a run by itself would refuse to; without `confirm` only says what
+    /// would go and whether that would be refused.
+    ///
+    /// # Errors
+    /// `Unauthenticated`, `PermissionDenied`, the store's.
+    ///
+    /// # Cancel safety
+    /// Cancelled, it has removed some of it.
+    pub async fn expire(&self, caller: &Caller, confirm: bool) -> Result<RetentionReport> {
+        caller.may_administer()?;
+        let now = self.now();
+        let plan = storage::plan(&self.config().retention, now.wall);
+        let would = self.store().expire(&plan, true).await?;
+        if !confirm {
+            return Ok(RetentionReport::new(now.wall, true, self.refusal(&would), &would));
+        }
+        let done = self.store().expire(&plan, false).await?;
+        let report = RetentionReport::new(now.wall, false, None, &done);
+        self.inner.storage.tell(|problems| &mut problems.retention, None);
+        *lock(&self.inner.storage.retention) = Some(report.clone());
+        Ok(report)
+    }
+
+    /// There is room for what a module delivers.
+    ///
+    /// # Errors
+    /// `StorageFull` when there is not, with the time to try again.
+    pub(crate) fn check_space(&self) -> Result<()> {
+        if self.inner.storage.is_full() { Err(no_room()) } else { Ok(()) }
+    }
+
+    pub(crate) async fn storage_report(&self) -> Result<StorageReport> {
+        let storage = &self.inner.storage;
+        let config = &self.config().storage;
+        let taken = self.store().disk_use().await?;
+        let counted = self.count_wear();
+        let wall = self.now().wall;
+        let wear = lock(&storage.wear).clone();
+        let problems = storage.problems();
+        let quarantined = self.quarantined();
+        let aside = quarantined.iter().map(|one| {
+            let instead =
+                if one.restored { "the newest backup was restored" } else { "a new database was begun" };
+            format!("a damaged database was put aside at {}, {instead}: {}", one.at, one.why)
+        });
+        let suspect =
+            storage.file.as_deref().is_some_and(storage::is_suspect).then(|| {
+                "the database met a fatal error: the next start of the hub looks through it".to_owned()
+            });
+        let found = [suspect, problems.scrub, problems.space, problems.backup, problems.retention];
+        Ok(StorageReport {
+            database_bytes: taken.database_bytes,
+            wal_bytes: taken.wal_bytes,
+            reusable_bytes: taken.reusable_bytes,
+            free_bytes: storage.file.as_deref().and_then(|file| storage.machine.free_bytes(file).ok()),
+            low_water_bytes: config.low_water_bytes,
+            full: storage.is_full(),
+            written_today_bytes: counted.then(|| wear.today(wall)),
+            written_per_day_bytes: counted.then(|| wear.per_day()).flatten(),
+            written_total_bytes: counted.then(|| wear.total()),
+            endurance_bytes: config.endurance_bytes(),
+            forecast_years: counted.then(|| wear.years_left(config.endurance_bytes())).flatten(),
+            device_kind: storage.device,
+            commit_window_ms: u64::try_from(storage.commit_window.as_millis()).unwrap_or(u64::MAX),
+            last_backup: lock(&storage.backup).as_ref().map(told),
+            backup_every_hours: self.config().backup.every_hours,
+            problems: aside.chain(found.into_iter().flatten()).collect(),
+            quarantined,
+            retention: lock(&storage.retention).clone(),
+        })
+    }
+
+    /// Those nobody has acknowledged.
+    fn quarantined(&self) -> Vec<Quarantined> {
+        let file = self.inner.storage.file.as_deref();
+        let found = file.and_then(|file| storage::quarantined(file).ok()).unwrap_or_default();
+        found
+            .into_iter()
+            .filter(|(_, _, seen)| !seen)
+            .map(|(path, report, _)| Quarantined {
+                at: Timestamp::from_micros(report.at_us),
+                why: report.why,
+                restored: report.restored.is_some(),
+                path: Some(path.display().to_string()),
+            })
+            .collect()
+    }
+
+    // ---- what goes on by itself ----
+
+    pub(crate) fn look_after_storage(&self) {
+        let tasks = &self.inner.tasks;
+        tasks.spawn(self.clone().watch_wear());
+        if self.inner.storage.file.is_some() {
+            tasks.spawn(self.clone().watch_space());
+            tasks.spawn(self.clone().watch_backups());
+            tasks.spawn(self.clone().scrub());
+        }
+        tasks.spawn(self.clone().watch_age());
+    }
+
+    async fn watch_space(self) {
+        let mut look = interval(LOOK_FOR_ROOM_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = self.inner.stop.cancelled() => break,
+                _ = look.tick() => {}
+                () = self.inner.storage.space_bell.notified() => {}
+            }
+            tokio::select! {
+                () = self.inner.stop.cancelled() => break,
+                looked = self.look_for_room() => if let Err(error) = looked {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "it is not known how much room there is");
+                }
+            }
+        }
+    }
+
+    /// Looks how much room there is, thins out if that helps, and says whether readings may come.
+    pub(crate) async fn look_for_room(&self) -> Result<()> {
+        let storage = &self.inner.storage;
+        let mark = self.config().storage.low_water_bytes;
+        let Some(file) = storage.file.as_deref().filter(|_| mark > 0) else { return Ok(()) };
+        let was_low = *lock(&storage.space) != SpaceState::Room;
+        let mut state = self.room(file).await?.state(mark, was_low);
+        let mut thinned = false;
+        for _ in 0..THIN_STEPS {
+            // What is out is not helped by freed pages, and old readings are not given for nothing.
+            let Some(before) = self.thin_before().filter(|_| state == SpaceState::Low) else { break };
+            if !self.store().thin(before).await? {
+                break;
+            }
+            thinned = true;
+            state = self.room(file).await?.state(mark, true);
+        }
+        *lock(&storage.space) = state;
+        let full = match state {
+            SpaceState::Room => false,
+            SpaceState::Out => true,
+            // As long as thinning out goes on, readings come.
+            SpaceState::Low => !thinned,
+        };
+        let problem = match (state, full) {
+            (SpaceState::Room, _) => None,
+            (_, true) => Some("the disk is full: readings are refused until there is room".to_owned()),
+            (_, false) => Some("the disk is nearly full: the oldest readings are thinned out".to_owned()),
+        };
+        let told = problem.clone();
+        if storage.tell(|problems| &mut problems.space, problem) {
+            match told {
+                Some(problem) => tracing::error!("{problem}"),
+                None => tracing::info!("there is room on the disk again"),
+            }
+        }
+        storage.set_full(full);
+        Ok(())
+    }
+
+    async fn room(&self, file: &Path) -> Result<Room> {
+        let free = self.inner.storage.machine.free_bytes(file);
+        let free = free
+            .map_err(|error| HubError::internal("the disk does not say how much is free").caused_by(error))?;
+        Ok(Room::new(free, self.store().disk_use().await?))
+    }
+
+    /// Readings taken before then may be thinned out; none while the clock is doubted.
+    fn thin_before(&self) -> Option<Timestamp> {
+        let (wall, uptime) = (self.now().wall, self.inner.clock.uptime());
+        let days = Duration::from_secs(86_400) * self.config().storage.thin_keep_days;
+        lock(&self.inner.storage.clock).doubt(wall, uptime).is_none().then(|| wall.minus(days))
+    }
+
+    async fn watch_wear(self) {
+        let mut count = interval(COUNT_WEAR_EVERY);
+        count.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut noted = self.inner.clock.uptime();
+        loop {
+            tokio::select! {
+                () = self.inner.stop.cancelled() => break,
+                _ = count.tick() => {}
+            }
+            self.count_wear();
+            let uptime = self.inner.clock.uptime();
+            if uptime.saturating_sub(noted) >= NOTE_WEAR_EVERY {
+                noted = uptime;
+                self.note_wear().await;
+            }
+        }
+        if self.count_wear() {
+            self.note_wear().await;
+        }
+    }
+
+    async fn note_wear(&self) {
+        let note = lock(&self.inner.storage.wear).note();
+        if let Err(error) = self.store().keep_note(WEAR, &note).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the wear could not be noted");
+        }
+    }
+
+    /// Counts what was written by now; answers whether the machine can say.
+    fn count_wear(&self) -> bool {
+        let Some(written) = self.inner.storage.machine.written_bytes() else { return false };
+        lock(&self.inner.storage.wear).count(written, self.inner.clock.uptime(), self.now().wall);
+        true
+    }
+
+    async fn watch_backups(self) {
+        let BackupConfig { every_hours, .. } = self.config().backup;
+        if every_hours == 0 {
+            return;
+        }
+        let every = Duration::from_secs(3_600) * every_hours;
+        let mut made_at = self.inner.clock.uptime();
+        let mut not_before = Duration::ZERO;
+        let mut look = interval(LOOK_FOR_BACKUP_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = self.inner.stop.cancelled() => break,
+                _ = look.tick() => {}
+            }
+            let uptime = self.inner.clock.uptime();
+            let last = lock(&self.inner.storage.backup).as_ref().map(|backup| backup.at);
+            let due = match last {
+                // Nothing is worth a backup in a hub's first hour.
+                None => uptime.saturating_sub(made_at) >= every.min(Duration::from_secs(3_600)),
+                // Whichever clock says so: the wall clock may have been set back.
+                Some(at) => {
+                    at.is_some_and(|at| self.now().wall.since(at) >= every)
+                        || uptime.saturating_sub(made_at) >= every
+                }
+            };
+            if !due || uptime < not_before {
+                continue;
+            }
+            tokio::select! {
+                () = self.inner.stop.cancelled() => break,
+                made = self.make_backup() => match made {
+                    Ok(_) => made_at = self.inner.clock.uptime(),
+                    Err(error) => {
+                        // Said already. A try may have written all of it, so the next is not at once.
+                        tracing::debug!(%error, "no backup");
+                        not_before = self.inner.clock.uptime() + every.min(RETRY_BACKUP_AFTER);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn make_backup(&self) -> Result<LastBackup> {
+        let storage = &self.inner.storage;
+        let (Some(file), Some(folder)) = (&storage.file, &storage.backups) else {
+            return Err(HubError::conflict("what is kept in memory has no backup"));
+        };
+        let Ok(_alone) = storage.backing_up.try_lock() else {
+            return Err(HubError::conflict("a backup is being made"));
+        };
+        let made = self.backup_into(file, folder).await;
+        let problem = made.as_ref().err().map(|error| format!("no backup could be made: {error}"));
+        let told = problem.clone();
+        if storage.tell(|problems| &mut problems.backup, problem)
+            && let Some(problem) = told
+        {
+            let cause = made.as_ref().err().and_then(|error| std::error::Error::source(error));
+            tracing::error!(cause, "{problem}");
+        }
+        made
+    }
+
+    async fn backup_into(&self, file: &Path, folder: &Path) -> Result<LastBackup> {
+        let storage = &self.inner.storage;
+        let taken = self.store().disk_use().await?.database_bytes;
+        let wanted = taken.saturating_add(self.config().storage.low_water_bytes);
+        if storage.machine.free_bytes(&folder.join("backup")).is_ok_and(|free| free < wanted) {
+            let detail = format!("a backup takes {taken} bytes, and {} has no room for it", folder.display());
+            return Err(HubError::new(ErrorKind::StorageFull, detail));
+        }
+        let (made, _) = backup::make(file, folder, self.config().backup.keep, self.now().wall).await?;
+        tracing::info!(file = %made.path.display(), bytes = made.bytes, "a backup was made and verified");
+        let report = told(&made);
+        *lock(&storage.backup) = Some(made);
+        Ok(report)
+    }
+
+    async fn scrub(self) {
+        let mut look = interval_at(Instant::now() + SCRUB_AFTER, SCRUB_EVERY);
+        loop {
+            tokio::select! {
+                () = self.inner.stop.cancelled() => break,
+                _ = look.tick() => {}
+            }
+            tokio::select! {
+                () = self.inner.stop.cancelled() => break,
+                () = self.look_for_damage() => {}
+            }
+        }
+    }
+
+    /// Looks through the database.
+    pub(crate) async fn look_for_damage(&self) {
+        let problem = match self.store().verify(false).await {
+            Ok(found) => found.faults.first().map(|fault| {
+                format!(
+                    "the database is damaged, which the next start of the hub mends from a backup: {fault}"
+                )
+            }),
+            Err(error) => Some(format!("the database could not be looked through: {error}")),
+        };
+        let told = problem.clone();
+        if self.inner.storage.tell(|problems| &mut problems.scrub, problem)
+            && let Some(problem) = told
+        {
+            tracing::error!("{problem}");
+        }
+    }
+
+    async fn watch_age(self) {
+        let mut look = interval_at(Instant::now() + EXPIRE_EVERY, EXPIRE_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = self.inner.stop.cancelled() => break,
+                _ = look.tick() => {}
+            }
+            tokio::select! {
+                () = self.inner.stop.cancelled() => break,
+                ran = self.expire_by_itself() => if let Err(error) = ran {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "old readings could not be removed");
+                }
+            }
+        }
+    }
+
+    /// Removes what is older than the config says, unless that is refused.
+    pub(crate) async fn expire_by_itself(&self) -> Result<RetentionReport> {
+        let now = self.now();
+        let plan = storage::plan(&self.config().retention, now.wall);
+        let would = self.store().expire(&plan, true).await?;
+        let refused = self.refusal(&would);
+        lock(&self.inner.storage.clock).accept(now.wall, self.inner.clock.uptime());
+        let nothing = [would.raw, would.minutes, would.hours, would.days].iter().all(|of| of.gone == 0);
+        let done =
+            if refused.is_some() || nothing { would } else { self.store().expire(&plan, false).await? };
+        // A refusal of nothing is no news.
+        let problem =
+            refused.clone().filter(|_| !nothing).map(|why| format!("old readings are not removed: {why}"));
+        let told = problem.clone();
+        if self.inner.storage.tell(|problems| &mut problems.retention, problem)
+            && let Some(problem) = told
+        {
+            tracing::error!("{problem}");
+        }
+        let report = RetentionReport::new(now.wall, refused.is_some(), refused, &done);
+        *lock(&self.inner.storage.retention) = Some(report.clone());
+        Ok(report)
+    }
+
+    fn refusal(&self, would: &ExpiryReport) -> Option<String> {
+        let (wall, uptime) = (self.now().wall, self.inner.clock.uptime());
+        let doubt = lock(&self.inner.storage.clock).doubt(wall, uptime);
+        doubt.or_else(|| storage::refusal(would, wall))
+    }
+
+    /// A write found no room: it is looked at once.
+    pub(crate) fn no_room_for(&self, error: &StoreError) {
+        if matches!(error, StoreError::Full(_)) {
+            self.inner.storage.space_bell.notify_one();
+        }
+    }
+}
+
+/// The answer while there is no room: later, and not all at once.
+pub(crate) fn no_room() -> HubError {
+    HubError::new(ErrorKind::StorageFull, "the hub's disk is full: nothing was stored")
+        .retry_after(some_secs())
+}
+
+/// 5 to 30 s, at random.
+pub(crate) fn some_secs() -> Duration {
+    let spread = crate::auth::random()
+        .map_or(0, |bytes: [u8; 32]| u64::from(u16::from_le_bytes([bytes[0], bytes[1]])));
+    Duration::from_millis(5_000 + spread * 25_000 / u64::from(u16::MAX))
+}
+
+fn told(backup: &backup::BackupFile) -> LastBackup {
+    LastBackup {
+        at: backup.at,
+        bytes: backup.bytes,
+        verified: true,
+        path: Some(backup.path.display().to_string()),
+    }
+}

@@ -1,0 +1,283 @@
+//! What the hub can be told about its database, its backups, and how long it keeps what it records.
+
+use std::{fmt, path::PathBuf, time::Duration};
+
+use iotpi_core::{ModuleId, SensorType};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::DeviceKind;
+use crate::error::{HubError, Result};
+
+/// The longest commit window, milliseconds.
+const MAX_WINDOW_MS: u64 = 10_000;
+/// The longest stretch a setting in days may name: a century.
+const MAX_DAYS: u32 = 36_525;
+
+/// The database and the device it lies on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StorageConfig {
+    /// How long readings may wait for others to share a commit: `"auto"`, `"none"`, or milliseconds, 0 to 10,000.
+    /// `"auto"` is 200 ms on an SD card and eMMC, none elsewhere. Default `"auto"`.
+    pub commit_window: CommitWindow,
+    /// Bytes of the disk that stay free: below, old raw readings are thinned out, and if that does not help, readings
+    /// are refused. 0 switches it off. Default 268,435,456 (256 MiB).
+    pub low_water_bytes: u64,
+    /// Days of raw readings that are never thinned out, however full the disk is. 1 to 36,525. Default 30.
+    pub thin_keep_days: u32,
+    /// What the device endures, in terabytes (10^12 bytes) written. The forecast on the storage page is made with it; it
+    /// changes nothing else. Above 0, up to 1,000,000. Default 10, a small SD card.
+    pub endurance_tbw: f64,
+}
+
+/// Backups.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BackupConfig {
+    /// Hours between two backups; 0 makes none by itself. Up to 8,784 (a year). Default 168 (a week).
+    pub every_hours: u32,
+    /// How many are kept; older ones are removed after a new one is verified. 1 to 1,000. Default 3.
+    pub keep: u32,
+    /// The folder they go to. Left out: `backups` beside the database, which is of no use when the card dies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dir: Option<PathBuf>,
+}
+
+/// How long what is recorded is kept. 0 days is forever.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RetentionConfig {
+    /// Days each single reading is kept. Default 365.
+    pub raw_days: u32,
+    /// Days the summary of each minute is kept. Default 730.
+    pub minute_days: u32,
+    /// Days the summary of each hour is kept. Default 0, forever.
+    pub hour_days: u32,
+    /// Days the summary of each day is kept. Default 0, forever.
+    pub day_days: u32,
+    /// Series whose readings are kept for another time; the first that fits counts. Default none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub series: Vec<SeriesRetention>,
+}
+
+/// How long the readings of some series are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SeriesRetention {
+    /// Only this module's; every module's when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub module_id: Option<ModuleId>,
+    /// Only of this type; of every type when left out.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    pub sensor: Option<SensorType>,
+    /// Days each single reading is kept; 0 is forever.
+    pub raw_days: u32,
+}
+
+/// How long readings may wait for others to share a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CommitWindow {
+    /// As the device wants it: 200 ms on an SD card and eMMC, none elsewhere.
+    #[default]
+    Auto,
+    /// Not at all: each waits only for the commit before it.
+    None,
+    /// So many milliseconds, 0 to 10,000.
+    Millis(u16),
+}
+
+impl CommitWindow {
+    /// The window on a device of that kind.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use iotpi_hub::{CommitWindow, storage::DeviceKind};
+    ///
+    /// assert_eq!(CommitWindow::Auto.on(DeviceKind::Sd), Duration::from_millis(200));
+    /// assert_eq!(CommitWindow::Auto.on(DeviceKind::Ssd), Duration::ZERO);
+    /// ```
+    #[must_use]
+    pub fn on(self, device: DeviceKind) -> Duration {
+        match self {
+            // Each commit dirties at least one block of the card's flash, whatever it holds.
+            Self::Auto if matches!(device, DeviceKind::Sd | DeviceKind::Emmc) => Duration::from_millis(200),
+            Self::Auto | Self::None => Duration::ZERO,
+            Self::Millis(millis) => Duration::from_millis(millis.into()),
+        }
+    }
+}
+
+impl Serialize for CommitWindow {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Auto => serializer.serialize_str("auto"),
+            Self::None => serializer.serialize_str("none"),
+            Self::Millis(millis) => serializer.serialize_u16(*millis),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for CommitWindow {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = CommitWindow;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "\"auto\", \"none\", or milliseconds, 0 to {MAX_WINDOW_MS}")
+            }
+
+            fn visit_str<E: de::Error>(self, word: &str) -> Result<CommitWindow, E> {
+                match word {
+                    "auto" => Ok(CommitWindow::Auto),
+                    "none" => Ok(CommitWindow::None),
+                    _ => Err(E::invalid_value(de::Unexpected::Str(word), &self)),
+                }
+            }
+
+            fn visit_u64<E: de::Error>(self, millis: u64) -> Result<CommitWindow, E> {
+                match u16::try_from(millis) {
+                    Ok(millis) if u64::from(millis) <= MAX_WINDOW_MS => Ok(CommitWindow::Millis(millis)),
+                    _ => Err(E::invalid_value(de::Unexpected::Unsigned(millis), &self)),
+                }
+            }
+
+            fn visit_i64<E: de::Error>(self, millis: i64) -> Result<CommitWindow, E> {
+                match u64::try_from(millis) {
+                    Ok(millis) => self.visit_u64(millis),
+                    Err(_) => Err(E::invalid_value(de::Unexpected::Signed(millis), &self)),
+                }
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+impl Default for StorageConfig {
+    fn default() -> Self {
+        Self {
+            commit_window: CommitWindow::Auto,
+            low_water_bytes: 256 << 20,
+            thin_keep_days: 30,
+            endurance_tbw: 10.0,
+        }
+    }
+}
+
+impl Default for BackupConfig {
+    fn default() -> Self {
+        Self { every_hours: 168, keep: 3, dir: None }
+    }
+}
+
+impl Default for RetentionConfig {
+    fn default() -> Self {
+        Self { raw_days: 365, minute_days: 730, hour_days: 0, day_days: 0, series: Vec::new() }
+    }
+}
+
+impl StorageConfig {
+    pub(crate) fn check(&self) -> Result<()> {
+        if let CommitWindow::Millis(millis) = self.commit_window {
+            up_to("storage.commit_window", u64::from(millis), MAX_WINDOW_MS)?;
+        }
+        if self.thin_keep_days == 0 {
+            return Err(HubError::invalid_argument("storage.thin_keep_days must be 1 or more"));
+        }
+        up_to("storage.thin_keep_days", self.thin_keep_days.into(), MAX_DAYS.into())?;
+        if !(self.endurance_tbw > 0.0 && self.endurance_tbw <= 1e6) {
+            return Err(HubError::invalid_argument(format!(
+                "storage.endurance_tbw must be above 0 and up to 1000000, not {}",
+                self.endurance_tbw
+            )));
+        }
+        Ok(())
+    }
+
+    /// The stated endurance in bytes.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be 0 to 10^18")]
+    pub(crate) fn endurance_bytes(&self) -> u64 {
+        (self.endurance_tbw * 1e12) as u64
+    }
+}
+
+impl BackupConfig {
+    pub(crate) fn check(&self) -> Result<()> {
+        up_to("backup.every_hours", self.every_hours.into(), 8_784)?;
+        if self.keep == 0 {
+            return Err(HubError::invalid_argument("backup.keep must be 1 or more"));
+        }
+        up_to("backup.keep", self.keep.into(), 1_000)
+    }
+}
+
+impl RetentionConfig {
+    pub(crate) fn check(&self) -> Result<()> {
+        let all = [
+            ("retention.raw_days", self.raw_days),
+            ("retention.minute_days", self.minute_days),
+            ("retention.hour_days", self.hour_days),
+            ("retention.day_days", self.day_days),
+        ];
+        let of_series = self.series.iter().map(|rule| ("retention.series.raw_days", rule.raw_days));
+        all.into_iter()
+            .chain(of_series)
+            .try_for_each(|(field, days)| up_to(field, days.into(), MAX_DAYS.into()))
+    }
+}
+
+fn up_to(field: &str, value: u64, max: u64) -> Result<()> {
+    if value <= max {
+        Ok(())
+    } else {
+        Err(HubError::invalid_argument(format!("{field} may be up to {max}, not {value}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window(text: &str) -> Result<CommitWindow, toml::de::Error> {
+        toml::from_str::<StorageConfig>(&format!("commit_window = {text}")).map(|c| c.commit_window)
+    }
+
+    #[test]
+    fn a_commit_window_is_a_word_or_milliseconds() {
+        for (text, meant) in [
+            ("\"auto\"", CommitWindow::Auto),
+            ("\"none\"", CommitWindow::None),
+            ("0", CommitWindow::Millis(0)),
+            ("10000", CommitWindow::Millis(10_000)),
+        ] {
+            assert_eq!(window(text).unwrap(), meant, "{text}");
+        }
+        for wrong in ["\"fast\"", "10001", "-1", "0.5", "true", "70000"] {
+            assert!(window(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_commit_window_is_written_as_it_is_read() {
+        for meant in [CommitWindow::Auto, CommitWindow::None, CommitWindow::Millis(250)] {
+            let config = StorageConfig { commit_window: meant, ..StorageConfig::default() };
+
+            let text = toml::to_string(&config).unwrap();
+
+            assert_eq!(toml::from_str::<StorageConfig>(&text).unwrap(), config, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_work_is_named() {
+        let storage = |endurance_tbw| StorageConfig { endurance_tbw, ..StorageConfig::default() };
+        for wrong in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e7] {
+            assert!(storage(wrong).check().unwrap_err().detail().contains("storage.endurance_tbw"));
+        }
+        assert_eq!(storage(10.0).endurance_bytes(), 10_000_000_000_000);
+        let none = BackupConfig { keep: 0, ..BackupConfig::default() };
+        assert!(none.check().unwrap_err().detail().contains("backup.keep"));
+        let ages = RetentionConfig { hour_days: 40_000, ..RetentionConfig::default() };
+        assert!(ages.check().unwrap_err().detail().contains("retention.hour_days"));
+    }
+}

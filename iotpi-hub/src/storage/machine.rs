@@ -1,0 +1,117 @@
+//! What the hub asks of the machine it runs on. A test asks another one.
+
+use std::{
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+type Written = dyn Fn() -> Option<u64> + Send + Sync;
+type Free = dyn Fn(&Path) -> io::Result<u64> + Send + Sync;
+
+/// The machine as the hub sees it.
+#[derive(Clone)]
+pub struct Machine {
+    sys: PathBuf,
+    written: Arc<Written>,
+    free: Arc<Free>,
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self { sys: "/sys".into(), written: Arc::new(written_by_process), free: Arc::new(free_on_disk) }
+    }
+}
+
+impl Machine {
+    /// The same with sysfs mounted there.
+    #[must_use]
+    pub fn with_sys(mut self, sys: impl Into<PathBuf>) -> Self {
+        self.sys = sys.into();
+        self
+    }
+
+    /// The same with another count of the bytes this process had written to devices since it began.
+    #[must_use]
+    pub fn with_written_bytes(mut self, written: impl Fn() -> Option<u64> + Send + Sync + 'static) -> Self {
+        self.written = Arc::new(written);
+        self
+    }
+
+    /// The same with another measure of the bytes that are free where a file lies.
+    #[must_use]
+    pub fn with_free_bytes(
+        mut self,
+        free: impl Fn(&Path) -> io::Result<u64> + Send + Sync + 'static,
+    ) -> Self {
+        self.free = Arc::new(free);
+        self
+    }
+
+    /// Where sysfs is mounted.
+    #[must_use]
+    pub fn sys(&self) -> &Path {
+        &self.sys
+    }
+
+    /// Bytes this process had written to devices since it began; `None` where the kernel does not count them.
+    #[must_use]
+    pub fn written_bytes(&self) -> Option<u64> {
+        (self.written)()
+    }
+
+    /// Bytes that are free for this user where the file lies.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn free_bytes(&self, file: &Path) -> io::Result<u64> {
+        (self.free)(file)
+    }
+}
+
+impl fmt::Debug for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Machine").field("sys", &self.sys).finish_non_exhaustive()
+    }
+}
+
+/// `write_bytes` less what never reached the device (proc(5), /proc/pid/io).
+fn written_by_process() -> Option<u64> {
+    parse_io(&fs::read_to_string("/proc/self/io").ok()?)
+}
+
+fn parse_io(text: &str) -> Option<u64> {
+    let field =
+        |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")?.parse().ok());
+    let written: u64 = field("write_bytes")?;
+    Some(written.saturating_sub(field("cancelled_write_bytes").unwrap_or(0)))
+}
+
+fn free_on_disk(file: &Path) -> io::Result<u64> {
+    let file = std::path::absolute(file)?;
+    // A folder that is not there yet will lie where the nearest one does.
+    let there = file.ancestors().skip(1).find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+    let disk = rustix::fs::statvfs(there)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_counts_is_read() {
+        let text = "rchar: 1\nwchar: 2\nsyscr: 3\nsyscw: 4\nread_bytes: 5\nwrite_bytes: 8192\ncancelled_write_bytes: 4096\n";
+
+        assert_eq!(parse_io(text), Some(4096));
+        assert_eq!(parse_io("rchar: 1\n"), None);
+    }
+
+    #[test]
+    fn this_machine_says_how_much_is_free() {
+        let folder = tempfile::tempdir().unwrap();
+
+        assert!(Machine::default().free_bytes(&folder.path().join("hub.db")).unwrap() > 0);
+        assert!(Machine::default().free_bytes(&folder.path().join("not/yet/hub.db")).unwrap() > 0);
+    }
+}

@@ -1,0 +1,29 @@
+//! Housekeeping: the device, its wear and its room, backups, damage, and how long things are kept.
+//!
+//! What is decided here is done by the store, which alone knows how things lie on the disk. The hub's own tasks that look
+//! after all this are in `ops/storage.rs`.
+
+pub mod backup;
+mod config;
+mod device;
+mod machine;
+mod quarantine;
+mod recovery;
+mod report;
+mod retention;
+mod space;
+mod state;
+mod wear;
+
+pub use config::{BackupConfig, CommitWindow, RetentionConfig, SeriesRetention, StorageConfig};
+pub use device::{DeviceKind, device_kind};
+pub use machine::Machine;
+pub(crate) use quarantine::{ASIDE, acknowledge, list as quarantined};
+pub(crate) use recovery::{Opened, is_suspect, open};
+pub use recovery::{Recovered, restore};
+pub(crate) use report::metrics;
+pub use report::{Expired, LastBackup, Quarantined, RetentionReport, StorageReport};
+pub(crate) use retention::{plan, refusal};
+pub(crate) use space::{Room, State as SpaceState};
+pub(crate) use state::Storage;
+pub(crate) use wear::Wear;

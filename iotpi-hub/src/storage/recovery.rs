@@ -1,0 +1,515 @@
+//! Opening the database of a hub, whatever state it is found in.
+//!
+//! Damage is what SQLite calls it: no database, malformed, or pages that do not fit together. What cannot be *read*, and what
+//! is another program's or a newer hub's, is not damaged: the hub refuses to start and touches nothing.
+
+use std::{
+    fs, io,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use iotpi_core::Timestamp;
+
+use super::{
+    backup,
+    quarantine::{Aside, Reason, beside},
+};
+use crate::{
+    Config,
+    store::{self, Result, Store, StoreError, StoreOptions, Verification},
+};
+
+/// Up to this size a database is looked through at every start: a second on a slow card.
+const SMALL_BYTES: u64 = 16 << 20;
+/// Says that a hub has the database open: a lock on this file, which itself stays.
+const LOCK: &str = ".lock";
+/// Says that the database wants to be looked through.
+const SUSPECT: &str = ".suspect";
+/// A backup on its way to being the database.
+const RESTORING: &str = ".restoring";
+
+/// What was done with a damaged database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recovered {
+    /// What was wrong.
+    pub why: String,
+    /// The folder where all its files are now.
+    pub quarantine: PathBuf,
+    /// The backup that replaced it; nothing when a new database was begun.
+    pub restored: Option<PathBuf>,
+}
+
+/// Held while a hub has the database open.
+#[derive(Debug)]
+pub(crate) struct DatabaseLock(#[allow(dead_code, reason = "held, never read")] fs::File);
+
+impl DatabaseLock {
+    /// Takes it.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when another has it.
+    pub(crate) fn take(database: &Path) -> Result<Self> {
+        if let Some(folder) = database.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(folder)
+                .map_err(failed("make the data folder"))?;
+        }
+        let mut open = fs::OpenOptions::new();
+        let file = open.write(true).create(true).truncate(false).open(beside(database, LOCK));
+        let file = file.map_err(failed("open the lock file"))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self(file)),
+            Err(fs::TryLockError::WouldBlock) => {
+                Err(StoreError::Conflict(format!("a hub has {} open", database.display())))
+            }
+            Err(fs::TryLockError::Error(error)) => Err(failed("lock the database")(error)),
+        }
+    }
+}
+
+/// Whether it is noted that the database wants to be looked through.
+pub(crate) fn is_suspect(database: &Path) -> bool {
+    beside(database, SUSPECT).exists()
+}
+
+/// A store opened for a hub.
+pub(crate) struct Opened {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) lock: Option<DatabaseLock>,
+    pub(crate) recovered: Option<Recovered>,
+}
+
+/// Opens what the config names. `damage` is what an earlier try found wrong, if there was one.
+pub(crate) async fn open(
+    config: &Config,
+    options: StoreOptions,
+    now: Timestamp,
+    damage: Option<String>,
+) -> Result<Opened> {
+    let Some(database) = store::file(&config.store) else {
+        let store = store::open_with(&config.store, options).await?;
+        return Ok(Opened { store, lock: None, recovered: None });
+    };
+    let lock = DatabaseLock::take(&database)?;
+    let backups = backup::folder(&config.backup, &database);
+    let mut recovered = recover(&database, &backups, now, damage).await?;
+    let store = match store::open_with(&config.store, options).await {
+        Err(StoreError::Damaged { context, source }) if recovered.is_none() => {
+            recovered = recover(&database, &backups, now, Some(format!("{context}: {source}"))).await?;
+            store::open_with(&config.store, options).await?
+        }
+        opened => opened?,
+    };
+    Ok(Opened { store, lock: Some(lock), recovered })
+}
+
+/// Puts a damaged database aside and another in its place; ends what an earlier start had begun.
+async fn recover(
+    database: &Path,
+    backups: &Path,
+    now: Timestamp,
+    damage: Option<String>,
+) -> Result<Option<Recovered>> {
+    if let Some(aside) = Aside::begun(database).map_err(failed("read what was begun"))? {
+        return replace(database, backups, aside).await.map(Some);
+    }
+    let size = |file: &Path| fs::metadata(file).map_or(0, |found| found.len());
+    let look = is_suspect(database) || size(database) + size(&beside(database, "-wal")) <= SMALL_BYTES;
+    let damage = match damage {
+        Some(why) => Some(why),
+        None => store::examine(database, look).await?,
+    };
+    let emptied = || {
+        database.exists()
+            && size(database) == 0
+            && backup::list(backups, database).is_ok_and(|b| !b.is_empty())
+    };
+    let damage = damage
+        .or_else(|| emptied().then(|| "the database file is empty, and there are backups of it".to_owned()));
+    let Some(why) = damage else {
+        // It was looked through and is sound.
+        let _ = fs::remove_file(beside(database, SUSPECT));
+        return Ok(None);
+    };
+    let aside = Aside::begin(database, Reason::Damaged, &why, now, None)
+        .map_err(failed("quarantine the database"))?;
+    replace(database, backups, aside).await.map(Some)
+}
+
+/// From step 3 of [`super::quarantine`] to its end.
+async fn replace(database: &Path, backups: &Path, aside: Aside) -> Result<Recovered> {
+    aside.put(database).map_err(failed("quarantine the database"))?;
+    let quarantine = aside.folder(database);
+    let mut restored = aside.installed(database);
+    if !database.exists() {
+        let mut sources: Vec<PathBuf> = aside.restore.iter().cloned().collect();
+        let newest_first = backup::list(backups, database).unwrap_or_default().into_iter().rev();
+        sources.extend(newest_first.map(|backup| backup.path));
+        for source in sources {
+            if let Err(error) = sound(&source).await {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error, backup = %source.display(), "a backup is of no use"
+                );
+                continue;
+            }
+            // A sound one that cannot be copied, for want of room say, is tried again at the next start: until then nobody
+            // begins anew.
+            install(&aside, database, &source).await?;
+            restored = Some(source);
+            break;
+        }
+    }
+    // It spoke of the database that is gone.
+    let _ = fs::remove_file(beside(database, SUSPECT));
+    let why = aside.why.clone();
+    let report = aside.end(database, restored).map_err(failed("quarantine the database"))?;
+    Ok(Recovered { why, quarantine, restored: report.restored })
+}
+
+/// Puts the verified copy of a sound backup in the database's place.
+async fn install(aside: &Aside, database: &Path, backup: &Path) -> Result<()> {
+    let copy = beside(database, RESTORING);
+    let copied = aside.copied && aside.restore.as_deref() == Some(backup);
+    if !(copied && sound(&copy).await.is_ok()) {
+        copy_of(database, backup).await?;
+    }
+    aside.install(database, &copy, backup).map_err(failed("install the backup"))
+}
+
+/// Copies a backup, with its WAL if it has one, beside the database, and verifies the copy.
+async fn copy_of(database: &Path, backup: &Path) -> Result<()> {
+    let copy = beside(database, RESTORING);
+    match fs::remove_file(&copy) {
+        // One that a killed process left.
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed("copy the backup")(error)),
+    }
+    store::backup(backup, &copy).await.map(drop)
+}
+
+async fn sound(backup: &Path) -> Result<Verification> {
+    if let Some(fault) = store::examine(backup, false).await? {
+        return Err(StoreError::Damaged { context: "verify the backup", source: fault.into() });
+    }
+    let found = store::verify(backup, true).await?;
+    match found.faults.first() {
+        Some(fault) => {
+            Err(StoreError::Damaged { context: "verify the backup", source: fault.clone().into() })
+        }
+        // An empty file is a database too, of nobody.
+        None if found.version == 0 => {
+            Err(StoreError::Conflict(format!("{} is no database of a hub", backup.display())))
+        }
+        None if found.version > store::KNOWN_VERSION => {
+            Err(StoreError::Conflict(format!("{} was made by a newer hub", backup.display())))
+        }
+        None => Ok(found),
+    }
+}
+
+/// Puts the present database aside, together with all its files, and that backup in its place. Answers the folder of the
+/// present one.
+///
+/// # Errors
+/// [`StoreError::Conflict`] when a hub has the database open, or there is one and it is not `force`d;
+/// [`StoreError::Damaged`] when the backup is; the system's.
+///
+/// # Cancel safety
+/// Cut at any moment, the next start of a hub, or the next restore, ends what was begun.
+pub async fn restore(database: &Path, backup: &Path, force: bool, now: Timestamp) -> Result<PathBuf> {
+    let _lock = DatabaseLock::take(database)?;
+    let backup = backup.canonicalize().map_err(failed("find the backup"))?;
+    if database.canonicalize().is_ok_and(|database| database == backup) {
+        return Err(StoreError::Conflict("that is the database itself".to_owned()));
+    }
+    sound(&backup).await?;
+    let mut begun = Aside::begun(database).map_err(failed("read what was begun"))?;
+    if begun.is_none() && database.exists() && !force {
+        return Err(StoreError::Conflict(format!("there is a database at {}", database.display())));
+    }
+    // Before anything is moved: when there is no room for it, everything stays as it is.
+    copy_of(database, &backup).await?;
+    if let Some(begun) = &mut begun {
+        begun.restore = Some(backup.clone());
+        begun.copied = true;
+        begun.said(database).map_err(failed("put the database aside"))?;
+    }
+    let aside = match begun {
+        Some(begun) => begun,
+        None => {
+            let why = format!("replaced by {}", backup.display());
+            Aside::begin(database, Reason::Replaced, &why, now, Some(backup.clone()))
+                .map_err(failed("put the database aside"))?
+        }
+    };
+    let folder = aside.folder(database);
+    let done = replace(database, &folder.join("none"), aside).await?;
+    if done.restored == Some(backup) {
+        return Ok(folder);
+    }
+    // An earlier start was cut after it had another in its place.
+    Err(StoreError::Conflict("what was begun before is ended now; restore once more".to_owned()))
+}
+
+fn failed(context: &'static str) -> impl FnOnce(io::Error) -> StoreError {
+    move |error| match error.kind() {
+        io::ErrorKind::StorageFull => StoreError::Full(error.into()),
+        _ => StoreError::Engine { context, source: error.into() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_micros(1_795_473_000_000_000);
+
+    struct Home {
+        folder: tempfile::TempDir,
+        config: Config,
+    }
+
+    impl Home {
+        /// A database with a note, and a backup of it.
+        async fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let store = format!("sqlite://{}/hub.db", folder.path().display());
+            let home = Self { folder, config: Config { store, ..Config::default() } };
+            let opened = home.open().await.unwrap();
+            opened.store.keep_note("from", "\"backup\"").await.unwrap();
+            opened.store.close().await.unwrap();
+            drop(opened);
+            home.back_up().await;
+            home
+        }
+
+        fn database(&self) -> PathBuf {
+            self.folder.path().join("hub.db")
+        }
+
+        async fn back_up(&self) {
+            backup::make(&self.database(), &self.folder.path().join("backups"), 9, NOW).await.unwrap();
+        }
+
+        async fn open(&self) -> Result<Opened> {
+            open(&self.config, StoreOptions::default(), NOW, None).await
+        }
+
+        /// Opens it, and answers what was done and what it has under the note.
+        async fn note(&self) -> (Option<Recovered>, Option<String>) {
+            let opened = self.open().await.unwrap();
+            let note = opened.store.note("from").await.unwrap();
+            opened.store.close().await.unwrap();
+            (opened.recovered, note)
+        }
+
+        /// Damages the database; answers its bytes.
+        fn damage(&self) -> Vec<u8> {
+            let garbage = vec![0xa5; 50_000];
+            fs::write(self.database(), &garbage).unwrap();
+            garbage
+        }
+    }
+
+    #[tokio::test]
+    async fn a_damaged_database_is_put_aside_and_the_newest_sound_backup_restored() {
+        let home = Home::new().await;
+        home.back_up().await;
+        let backups = backup::list(&home.folder.path().join("backups"), &home.database()).unwrap();
+        fs::write(&backups[1].path, "rotten").unwrap();
+        let old = home.damage();
+
+        let (recovered, note) = home.note().await;
+
+        let recovered = recovered.unwrap();
+        assert_eq!(recovered.restored.as_ref(), Some(&backups[0].path), "the newest is rotten too");
+        assert_eq!(fs::read(recovered.quarantine.join("hub.db")).unwrap(), old);
+        assert_eq!(note.as_deref(), Some("\"backup\""));
+        assert_eq!(home.note().await.0, None, "once");
+    }
+
+    #[tokio::test]
+    async fn without_a_backup_a_new_database_is_begun() {
+        let home = Home::new().await;
+        fs::remove_dir_all(home.folder.path().join("backups")).unwrap();
+        let old = home.damage();
+
+        let (recovered, note) = home.note().await;
+
+        let recovered = recovered.unwrap();
+        assert_eq!((recovered.restored, note), (None, None));
+        assert_eq!(fs::read(recovered.quarantine.join("hub.db")).unwrap(), old);
+    }
+
+    #[tokio::test]
+    async fn cut_at_any_point_the_next_start_ends_it() {
+        for cut in ["said", "wal gone", "all gone", "copied", "installed"] {
+            let home = Home::new().await;
+            let old = home.damage();
+            let wal = beside(&home.database(), "-wal");
+            fs::write(&wal, "an old WAL").unwrap();
+            let aside = Aside::begin(&home.database(), Reason::Damaged, "a test", NOW, None).unwrap();
+            let quarantine = aside.folder(&home.database());
+            if cut == "wal gone" {
+                fs::rename(&wal, quarantine.join("hub.db-wal")).unwrap();
+            }
+            if ["all gone", "copied", "installed"].contains(&cut) {
+                aside.put(&home.database()).unwrap();
+            }
+            if cut == "copied" {
+                fs::write(beside(&home.database(), RESTORING), "half a cop").unwrap();
+            }
+            if cut == "installed" {
+                let newest = home.folder.path().join("backups/hub-000001-20261123T223000Z.db");
+                install(&aside, &home.database(), &newest).await.unwrap();
+            }
+            let by_hand = store::open(&home.config.store).await;
+            assert!(matches!(by_hand, Err(StoreError::Engine { .. })), "{cut}: nobody opens it meanwhile");
+
+            let (recovered, note) = home.note().await;
+
+            let recovered = recovered.unwrap();
+            assert_eq!(note.as_deref(), Some("\"backup\""), "{cut}");
+            assert!(recovered.restored.is_some(), "{cut}");
+            assert_eq!(recovered.quarantine, quarantine, "{cut}");
+            assert_eq!(fs::read(quarantine.join("hub.db")).unwrap(), old, "{cut}");
+            assert_eq!(fs::read(quarantine.join("hub.db-wal")).unwrap(), b"an old WAL", "{cut}");
+            assert!(!beside(&home.database(), ".aside").exists(), "{cut}");
+            assert_eq!(home.note().await, (None, Some("\"backup\"".to_owned())), "{cut}: once");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_ours_or_cannot_be_read_is_left_alone() {
+        let home = Home::new().await;
+        let spoil = |sql: &str| {
+            let folder = tempfile::tempdir_in(home.folder.path()).unwrap();
+            let copy = folder.path().join("hub.db");
+            fs::copy(home.database(), &copy).unwrap();
+            rusqlite::Connection::open(&copy).unwrap().execute_batch(sql).unwrap();
+            (folder, copy)
+        };
+        let foreign = spoil("PRAGMA application_id = 7");
+        let newer = spoil("PRAGMA user_version = 99");
+        let unreadable = tempfile::tempdir().unwrap();
+        let folder = unreadable.path().join("hub.db");
+        fs::create_dir(&folder).unwrap();
+
+        for path in [&foreign.1, &newer.1, &folder] {
+            let config = Config { store: format!("sqlite://{}", path.display()), ..Config::default() };
+            let before = fs::read(path).ok();
+
+            let refused = open(&config, StoreOptions::default(), NOW, None).await;
+
+            assert!(matches!(refused.map(|_| ()), Err(StoreError::Engine { .. })), "{}", path.display());
+            assert_eq!(fs::read(path).ok(), before);
+            assert!(!beside(path, ".aside").exists());
+            let beside_it =
+                path.parent().unwrap().read_dir().unwrap().map(|entry| entry.unwrap().file_name());
+            assert!(beside_it.into_iter().all(|name| !name.to_string_lossy().contains("quarantine")));
+        }
+    }
+
+    #[tokio::test]
+    async fn only_one_hub_has_a_database_open() {
+        let home = Home::new().await;
+        let opened = home.open().await.unwrap();
+
+        let second = home.open().await.map(|_| ());
+        let restored =
+            restore(&home.database(), &home.folder.path().join("backups/none.db"), true, NOW).await;
+
+        assert!(matches!(second, Err(StoreError::Conflict(_))), "{second:?}");
+        assert!(matches!(restored, Err(StoreError::Conflict(_))), "{restored:?}");
+        opened.store.close().await.unwrap();
+        drop(opened);
+        home.open().await.unwrap().store.close().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_suspect_database_is_looked_through_and_trusted_again_when_it_is_sound() {
+        let home = Home::new().await;
+        let suspect = beside(&home.database(), SUSPECT);
+        fs::write(&suspect, "an I/O error").unwrap();
+
+        let (recovered, note) = home.note().await;
+
+        assert_eq!((recovered, note.as_deref()), (None, Some("\"backup\"")));
+        assert!(!suspect.exists());
+    }
+
+    #[tokio::test]
+    async fn what_an_earlier_try_found_damaged_is_put_aside_however_it_looks() {
+        let home = Home::new().await;
+
+        let opened =
+            open(&home.config, StoreOptions::default(), NOW, Some("a test".to_owned())).await.unwrap();
+
+        assert_eq!(opened.recovered.as_ref().unwrap().why, "a test");
+        opened.store.close().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_restore_that_was_cut_is_ended_by_the_next_start() {
+        let home = Home::new().await;
+        let opened = home.open().await.unwrap();
+        opened.store.keep_note("from", "\"present\"").await.unwrap();
+        opened.store.close().await.unwrap();
+        drop(opened);
+        let newest = home.folder.path().join("backups/hub-000001-20261123T223000Z.db");
+        let asked = home.folder.path().join("asked.db");
+        store::backup(&home.database(), &asked).await.unwrap();
+        let changed = store::open(&format!("sqlite://{}", asked.display())).await.unwrap();
+        changed.keep_note("from", "\"asked\"").await.unwrap();
+        changed.close().await.unwrap();
+        copy_of(&home.database(), &asked).await.unwrap();
+        let aside = Aside::begin(&home.database(), Reason::Replaced, "a test", NOW, Some(asked)).unwrap();
+
+        let (recovered, note) = home.note().await;
+
+        assert!(newest.exists() && recovered.unwrap().quarantine == aside.folder(&home.database()));
+        assert_eq!(
+            note.as_deref(),
+            Some("\"asked\""),
+            "the one that was asked for, not the newest of the folder"
+        );
+    }
+
+    #[tokio::test]
+    async fn the_database_itself_is_no_backup_of_it() {
+        let home = Home::new().await;
+
+        let refused = restore(&home.database(), &home.database(), true, NOW).await;
+
+        assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
+        assert_eq!(home.note().await.1.as_deref(), Some("\"backup\""));
+    }
+
+    #[tokio::test]
+    async fn a_restored_backup_may_have_a_wal_of_its_own() {
+        let home = Home::new().await;
+        let opened = home.open().await.unwrap();
+        opened.store.keep_note("from", "\"wal\"").await.unwrap();
+        let copy = home.folder.path().join("copy.db");
+        for part in ["", "-wal"] {
+            fs::copy(beside(&home.database(), part), beside(&copy, part)).unwrap();
+        }
+        opened.store.keep_note("from", "\"later\"").await.unwrap();
+        opened.store.close().await.unwrap();
+        drop(opened);
+
+        let unforced = restore(&home.database(), &copy, false, NOW).await;
+        let aside = restore(&home.database(), &copy, true, NOW).await.unwrap();
+
+        assert!(matches!(unforced, Err(StoreError::Conflict(_))), "{unforced:?}");
+        assert_eq!(home.note().await, (None, Some("\"wal\"".to_owned())));
+        let put_aside = store::open(&format!("sqlite://{}/hub.db", aside.display())).await.unwrap();
+        assert_eq!(put_aside.note("from").await.unwrap().as_deref(), Some("\"later\""));
+        put_aside.close().await.unwrap();
+    }
+}

@@ -1,0 +1,163 @@
+//! What may go because it is old, and when nothing may.
+//!
+//! A Pi's clock may say any year. So a run is refused when the clock moved against the monotonic one, when it is earlier than
+//! what was received last, and when it would take more than a tenth of what there is, until an admin confirms it.
+
+use std::time::Duration;
+
+use iotpi_core::Timestamp;
+
+use super::RetentionConfig;
+use crate::store::{ExpiryPlan, ExpiryReport, SeriesExpiry};
+
+/// A clock may be set by so much and still be trusted.
+const MAY_MOVE: Duration = Duration::from_secs(3_600);
+/// After it was set by more, nothing is removed for so long.
+const PAUSE: Duration = Duration::from_secs(86_400);
+/// What was received last may be so much later than now: a summer time, a small correction.
+const MAY_BE_EARLIER: Duration = Duration::from_secs(86_400);
+/// A run may take one in so many.
+const ONE_IN: u64 = 10;
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Up to when things may go at that time.
+pub(crate) fn plan(config: &RetentionConfig, wall: Timestamp) -> ExpiryPlan {
+    let before = |days: u32| (days > 0).then(|| wall.minus(DAY * days));
+    ExpiryPlan {
+        raw_before: before(config.raw_days),
+        minutes_before: before(config.minute_days),
+        hours_before: before(config.hour_days),
+        days_before: before(config.day_days),
+        series: config
+            .series
+            .iter()
+            .map(|rule| SeriesExpiry {
+                module_id: rule.module_id.clone(),
+                sensor: rule.sensor.clone(),
+                raw_before: before(rule.raw_days),
+            })
+            .collect(),
+    }
+}
+
+/// Watches the wall clock against the monotonic one.
+#[derive(Debug, Clone)]
+pub(crate) struct ClockWatch {
+    /// When it was last taken for right.
+    anchor: (Timestamp, Duration),
+    /// Nothing is removed until then, in uptime, and why.
+    pause: Option<(Duration, String)>,
+}
+
+impl ClockWatch {
+    pub(crate) fn new(wall: Timestamp, uptime: Duration) -> Self {
+        Self { anchor: (wall, uptime), pause: None }
+    }
+
+    /// Why the clock is not to be trusted now, if it is not.
+    pub(crate) fn doubt(&mut self, wall: Timestamp, uptime: Duration) -> Option<String> {
+        let expected = self.anchor.0.plus(uptime.saturating_sub(self.anchor.1));
+        let moved = wall.since(expected).max(expected.since(wall));
+        if moved > MAY_MOVE {
+            let way = if wall > expected { "forward" } else { "back" };
+            let why =
+                format!("the clock was set {way} by {} s: nothing is removed for a day", moved.as_secs());
+            self.pause = Some((uptime + PAUSE, why));
+            self.anchor = (wall, uptime);
+        }
+        self.pause.take_if(|(until, _)| *until <= uptime);
+        self.pause.as_ref().map(|(_, why)| why.clone())
+    }
+
+    /// The clock is taken for right as it is: many small steps over weeks are none at once.
+    pub(crate) fn accept(&mut self, wall: Timestamp, uptime: Duration) {
+        self.anchor = (wall, uptime);
+    }
+}
+
+/// Why a run that would take this is refused, if it is.
+pub(crate) fn refusal(would: &ExpiryReport, wall: Timestamp) -> Option<String> {
+    if let Some(newest) = would.newest_at.filter(|newest| newest.since(wall) > MAY_BE_EARLIER) {
+        return Some(format!("it is {wall} by the clock, and a reading was received at {newest}"));
+    }
+    let kinds = [
+        ("readings", would.raw),
+        ("summaries of minutes", would.minutes),
+        ("summaries of hours", would.hours),
+        ("summaries of days", would.days),
+    ];
+    let (what, too_many) = kinds.into_iter().find(|(_, of)| of.gone.saturating_mul(ONE_IN) > of.of)?;
+    Some(format!(
+        "{} of {} {what} would go at once, more than a tenth: an admin has to confirm it",
+        too_many.gone, too_many.of
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use iotpi_core::{ModuleId, SensorType};
+
+    use super::*;
+    use crate::{SeriesRetention, store::Expired};
+
+    const NOW: Timestamp = Timestamp::from_micros(1_795_473_000_000_000);
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    fn would(gone: u64, of: u64) -> ExpiryReport {
+        ExpiryReport { raw: Expired { gone, of }, newest_at: Some(NOW), ..ExpiryReport::default() }
+    }
+
+    #[test]
+    fn days_become_moments_and_none_is_never() {
+        let attic = ModuleId::new("attic").unwrap();
+        let rule = SeriesRetention { module_id: Some(attic.clone()), sensor: None, raw_days: 0 };
+        let config = RetentionConfig { series: vec![rule], ..RetentionConfig::default() };
+
+        let plan = plan(&config, NOW);
+
+        let temperature = SensorType::new("temperature").unwrap();
+        assert_eq!(plan.raw_before(&attic, &temperature), None);
+        let other = plan.raw_before(&ModuleId::new("shed").unwrap(), &temperature);
+        assert_eq!(other, Some(NOW.minus(DAY * 365)));
+        assert_eq!((plan.minutes_before, plan.hours_before), (Some(NOW.minus(DAY * 730)), None));
+    }
+
+    #[test]
+    fn more_than_a_tenth_at_once_is_refused() {
+        assert_eq!(refusal(&would(10, 100), NOW), None);
+        assert!(refusal(&would(11, 100), NOW).unwrap().contains("11 of 100 readings"));
+        assert_eq!(refusal(&would(0, 0), NOW), None);
+        let summaries = ExpiryReport { hours: Expired { gone: 2, of: 3 }, ..would(0, 100) };
+        assert!(refusal(&summaries, NOW).unwrap().contains("2 of 3 summaries of hours"));
+    }
+
+    #[test]
+    fn a_clock_earlier_than_what_was_received_is_refused() {
+        assert_eq!(refusal(&would(0, 9), NOW.minus(HOUR * 23)), None);
+        assert!(refusal(&would(0, 9), NOW.minus(HOUR * 25)).is_some());
+    }
+
+    #[test]
+    fn a_clock_that_was_set_is_doubted_for_a_day() {
+        for step in [HOUR * 2, HOUR * 24 * 3_650] {
+            for set in [NOW.plus(step), NOW.minus(step)] {
+                let mut watch = ClockWatch::new(NOW, Duration::ZERO);
+
+                let at = |hours: u32| (set.plus(HOUR * hours), HOUR * hours);
+
+                assert!(watch.doubt(at(1).0, at(1).1).is_some());
+                watch.accept(at(1).0, at(1).1);
+                assert!(watch.doubt(at(24).0, at(24).1).is_some(), "a day is not over");
+                assert_eq!(watch.doubt(at(25).0, at(25).1), None);
+            }
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_corrected_a_little_is_trusted() {
+        let mut watch = ClockWatch::new(NOW, Duration::ZERO);
+
+        assert_eq!(watch.doubt(NOW.plus(HOUR * 2), HOUR + Duration::from_secs(60)), None);
+        assert_eq!(watch.doubt(NOW.plus(HOUR * 9), HOUR * 10), None);
+    }
+}

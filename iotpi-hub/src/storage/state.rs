@@ -1,0 +1,128 @@
+//! What the hub knows of its storage while it runs.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::Notify;
+
+use super::{
+    BackupConfig, DeviceKind, Machine, Recovered, RetentionReport, SpaceState,
+    backup::{self, BackupFile},
+    device_kind,
+    recovery::DatabaseLock,
+    retention::ClockWatch,
+    wear::Wear,
+};
+use crate::{lock::lock, store::Now};
+
+/// What the hub knows of its storage.
+#[derive(Debug)]
+pub(crate) struct Storage {
+    pub(crate) machine: Machine,
+    /// Absent in memory.
+    pub(crate) file: Option<PathBuf>,
+    pub(crate) backups: Option<PathBuf>,
+    pub(crate) device: DeviceKind,
+    pub(crate) commit_window: Duration,
+    /// What was done with a damaged database at the start.
+    pub(crate) recovered: Option<Recovered>,
+    pub(crate) wear: Mutex<Wear>,
+    pub(crate) space: Mutex<SpaceState>,
+    full: AtomicBool,
+    /// Rung when a write found no room.
+    pub(crate) space_bell: Notify,
+    pub(crate) backup: Mutex<Option<BackupFile>>,
+    /// Held while one is made.
+    pub(crate) backing_up: tokio::sync::Mutex<()>,
+    pub(crate) clock: Mutex<ClockWatch>,
+    pub(crate) retention: Mutex<Option<RetentionReport>>,
+    problems: Mutex<Problems>,
+    held: Mutex<Option<DatabaseLock>>,
+}
+
+/// What somebody should look after, by what it is about.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Problems {
+    pub(crate) backup: Option<String>,
+    pub(crate) scrub: Option<String>,
+    pub(crate) space: Option<String>,
+    pub(crate) retention: Option<String>,
+}
+
+impl Storage {
+    pub(crate) fn new(
+        machine: Machine,
+        file: Option<PathBuf>,
+        config: &BackupConfig,
+        wear: Wear,
+        now: Now,
+        uptime: Duration,
+    ) -> Self {
+        let device = file.as_deref().map_or(DeviceKind::Unknown, |file| device_kind(machine.sys(), file));
+        let backups = file.as_deref().map(|file| backup::folder(config, file));
+        let newest = match (&backups, &file) {
+            (Some(folder), Some(file)) => backup::list(folder, file).unwrap_or_default().pop(),
+            _ => None,
+        };
+        Self {
+            machine,
+            file,
+            backups,
+            device,
+            commit_window: Duration::ZERO,
+            recovered: None,
+            wear: Mutex::new(wear),
+            space: Mutex::default(),
+            full: AtomicBool::new(false),
+            space_bell: Notify::new(),
+            backup: Mutex::new(newest),
+            backing_up: tokio::sync::Mutex::new(()),
+            clock: Mutex::new(ClockWatch::new(now.wall, uptime)),
+            retention: Mutex::default(),
+            problems: Mutex::default(),
+            held: Mutex::default(),
+        }
+    }
+
+    /// Holds the lock until [`Self::release`].
+    pub(crate) fn hold(&self, held: Option<DatabaseLock>) {
+        *lock(&self.held) = held;
+    }
+
+    /// The database is closed.
+    pub(crate) fn release(&self) {
+        lock(&self.held).take();
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
+    }
+
+    /// Answers what it was before.
+    pub(crate) fn set_full(&self, full: bool) -> bool {
+        self.full.swap(full, Ordering::Relaxed)
+    }
+
+    pub(crate) fn problems(&self) -> Problems {
+        lock(&self.problems).clone()
+    }
+
+    /// Changes what there is to look after; answers whether that is something else now.
+    pub(crate) fn tell(
+        &self,
+        of: impl FnOnce(&mut Problems) -> &mut Option<String>,
+        problem: Option<String>,
+    ) -> bool {
+        let mut problems = lock(&self.problems);
+        let told = of(&mut problems);
+        let changed = *told != problem;
+        *told = problem;
+        changed
+    }
+}

@@ -1,0 +1,242 @@
+//! Expiry, thinning, notes, verification, backups.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use iotpi_core::{Quantity, Reading, Sample, Timestamp};
+
+use super::{MANY, after, all, module, page, start};
+use crate::store::{ExpiryPlan, ReadingQuery, SeriesExpiry, SeriesKey, Store, StoreError};
+
+/// A reading of that module, taken so many seconds after the beginning.
+fn reading(of: &str, secs: u64) -> Reading {
+    let taken_at = start().plus(Duration::from_secs(secs));
+    Reading::new(module(of), Sample::new(Quantity::Temperature, secs as f64), taken_at)
+}
+
+async fn record(store: &Arc<dyn Store>, of: &str, secs: impl Iterator<Item = u64>) {
+    let readings: Vec<_> = secs.map(|secs| reading(of, secs)).collect();
+    for batch in readings.chunks(1000) {
+        store.record(batch.to_vec(), MANY, after(7)).await.unwrap();
+    }
+    store.settle().await.unwrap();
+}
+
+/// When the records of that module were taken, in seconds after the beginning.
+async fn kept(store: &Arc<dyn Store>, of: &str) -> Vec<u64> {
+    let query = ReadingQuery {
+        sensor: Quantity::Temperature.name(),
+        module_id: Some(module(of)),
+        since: None,
+        until: None,
+        ascending: true,
+    };
+    let (records, _) = all(1000, async |page| store.readings(&query, &page).await.unwrap()).await;
+    records.iter().map(|record| record.taken_at.since(start()).as_secs()).collect()
+}
+
+fn at(secs: u64) -> Option<Timestamp> {
+    Some(start().plus(Duration::from_secs(secs)))
+}
+
+fn raw(before: Option<Timestamp>) -> ExpiryPlan {
+    ExpiryPlan { raw_before: before, ..ExpiryPlan::default() }
+}
+
+/// Records go in stretches of at most so many: a record that is old enough may stay as long as its stretch has a younger one.
+const STRETCH: u64 = 4096;
+
+pub async fn old_records_go_and_the_newest_of_each_series_stays(store: Arc<dyn Store>) {
+    record(&store, "attic", 0..10_000).await;
+    record(&store, "shed", 0..3).await;
+
+    let report = store.expire(&raw(at(5000)), false).await.unwrap();
+
+    let attic = kept(&store, "attic").await;
+    assert!(attic[0] <= 5000 && attic[0] > 5000 - STRETCH, "from {}", attic[0]);
+    assert_eq!(attic, (attic[0]..10_000).collect::<Vec<_>>());
+    assert!(kept(&store, "shed").await.ends_with(&[2]), "a series has at least one record");
+    assert_eq!((report.raw.gone, report.raw.of), (attic[0], 10_003));
+    assert_eq!(report.newest_at, at(7));
+}
+
+pub async fn a_dry_run_takes_nothing_and_says_what_would_go(store: Arc<dyn Store>) {
+    record(&store, "attic", 0..10_000).await;
+
+    let would = store.expire(&raw(at(6000)), true).await.unwrap();
+
+    assert!(would.raw.gone > 6000 - STRETCH && would.raw.of == 10_000, "{would:?}");
+    assert_eq!(kept(&store, "attic").await.len(), 10_000);
+    assert_eq!(store.expire(&raw(at(6000)), false).await.unwrap().raw, would.raw);
+    assert_eq!(kept(&store, "attic").await.len() as u64, 10_000 - would.raw.gone);
+}
+
+pub async fn summaries_outlive_the_records_and_go_by_their_own_rule(store: Arc<dyn Store>) {
+    record(&store, "attic", 0..10_000).await;
+    let query = ReadingQuery {
+        sensor: Quantity::Temperature.name(),
+        module_id: None,
+        since: None,
+        until: None,
+        ascending: true,
+    };
+    let minute = Duration::from_secs(60);
+    let counted = async || {
+        let (minutes, _) = all(1000, async |page| store.buckets(&query, minute, &page).await.unwrap()).await;
+        minutes.iter().filter_map(|bucket| bucket.count).sum::<u64>()
+    };
+
+    store.expire(&raw(at(9000)), false).await.unwrap();
+    let of_all = counted().await;
+    let plan = ExpiryPlan { minutes_before: at(5000), ..ExpiryPlan::default() };
+    let report = store.expire(&plan, false).await.unwrap();
+
+    assert_eq!(of_all, 10_000);
+    let of_the_rest = counted().await;
+    assert!((5000..=5060).contains(&of_the_rest), "{of_the_rest}");
+    assert!(report.minutes.gone > 80 && report.minutes.of > 160 && report.raw.gone == 0, "{report:?}");
+}
+
+pub async fn a_plan_without_an_end_takes_nothing(store: Arc<dyn Store>) {
+    record(&store, "attic", 0..10).await;
+
+    let report = store.expire(&ExpiryPlan::default(), false).await.unwrap();
+
+    assert_eq!((report.raw.gone, report.raw.of), (0, 10));
+    assert_eq!(kept(&store, "attic").await.len(), 10);
+}
+
+pub async fn series_are_kept_as_their_rule_says(store: Arc<dyn Store>) {
+    for of in ["attic", "cellar", "shed"] {
+        record(&store, of, 0..10_000).await;
+    }
+    let rule = |of: &str, raw_before| SeriesExpiry { module_id: Some(module(of)), sensor: None, raw_before };
+    let other = SeriesExpiry { sensor: Some(Quantity::Humidity.name()), ..rule("shed", at(9999)) };
+    let plan =
+        ExpiryPlan { series: vec![other, rule("attic", None), rule("cellar", at(9999))], ..raw(at(5000)) };
+
+    store.expire(&plan, false).await.unwrap();
+
+    let count = async |of| kept(&store, of).await.len() as u64;
+    assert_eq!(count("attic").await, 10_000);
+    assert!(count("cellar").await <= STRETCH);
+    let shed = count("shed").await;
+    assert!((5000..5000 + STRETCH).contains(&shed), "a rule for another type is none for this one: {shed}");
+}
+
+pub async fn an_expiry_keeps_no_write_waiting(store: Arc<dyn Store>) {
+    record(&store, "attic", 0..40_000).await;
+    let (expiring, plan) = (Arc::clone(&store), raw(at(39_999)));
+    let expiry = tokio::spawn(async move { expiring.expire(&plan, false).await });
+
+    let mut written = 0;
+    while !expiry.is_finished() {
+        store.record(vec![reading("shed", written)], MANY, after(7)).await.unwrap();
+        written += 1;
+    }
+
+    assert!(expiry.await.unwrap().unwrap().raw.gone >= 40_000 - STRETCH);
+    assert!(written > 1, "the first write waited for the whole expiry");
+    assert_eq!(kept(&store, "shed").await.len() as u64, written);
+}
+
+pub async fn thinning_takes_the_oldest_first_until_there_are_none(store: Arc<dyn Store>) {
+    record(&store, "attic", 0..10_000).await;
+    record(&store, "shed", 2000..12_000).await;
+    let before = start().plus(Duration::from_secs(9000));
+
+    assert!(store.thin(before).await.unwrap());
+    let (attic, shed) = (kept(&store, "attic").await, kept(&store, "shed").await);
+    assert!(attic.len() < 10_000 && attic.last() == Some(&9999), "the oldest go, the newest stays");
+    assert_eq!(shed.len(), 10_000, "younger ones of another series stay meanwhile");
+
+    let mut steps = 0;
+    while store.thin(before).await.unwrap() {
+        steps += 1;
+        assert!(steps < 10_000, "thinning ends");
+    }
+    for (of, end) in [("attic", 10_000), ("shed", 12_000)] {
+        let first = kept(&store, of).await[0];
+        assert!(first > 9000 - STRETCH && first <= 9000, "{of} from {first}");
+        assert_eq!(kept(&store, of).await, (first..end).collect::<Vec<_>>());
+    }
+}
+
+pub async fn a_note_is_read_back_and_replaced(store: Arc<dyn Store>) {
+    assert_eq!(store.note("wear").await.unwrap(), None);
+
+    store.keep_note("wear", "{}").await.unwrap();
+    store.keep_note("other", "[]").await.unwrap();
+    store.keep_note("wear", "{\"bytes\":1}").await.unwrap();
+
+    assert_eq!(store.note("wear").await.unwrap().as_deref(), Some("{\"bytes\":1}"));
+    assert_eq!(store.note("other").await.unwrap().as_deref(), Some("[]"));
+}
+
+pub async fn what_is_kept_is_found_sound_and_counted(store: Arc<dyn Store>) {
+    record(&store, "attic", 0..100).await;
+
+    for deep in [false, true] {
+        let found = store.verify(deep).await.unwrap();
+
+        assert!(found.is_sound() && found.deep == deep && found.version >= 1, "{found:?}");
+        assert!(found.rows.iter().any(|(table, rows)| table == "modules" && *rows == 1), "{found:?}");
+    }
+}
+
+pub async fn what_it_takes_of_the_disk_is_known(store: Arc<dyn Store>) {
+    record(&store, "attic", 0..20_000).await;
+    let full = store.disk_use().await.unwrap();
+    while store.thin(start().plus(Duration::from_secs(20_000))).await.unwrap() {}
+    let thinned = store.disk_use().await.unwrap();
+
+    assert!(full.database_bytes > 0 && full.reusable_bytes < full.database_bytes, "{full:?}");
+    assert!(thinned.reusable_bytes > full.reusable_bytes, "{full:?} {thinned:?}");
+}
+
+pub async fn a_backup_is_everything_at_one_moment(store: Arc<dyn Store>) {
+    let Some(folder) = folder(&store) else { return };
+    record(&store, "attic", 0..3000).await;
+    let to = folder.join("copy.db");
+    let (copied, target) = (Arc::clone(&store), to.clone());
+    let backup = tokio::spawn(async move { copied.backup(&target).await });
+
+    let mut written = 0;
+    while !backup.is_finished() {
+        record(&store, "shed", 2 * written..2 * written + 2).await;
+        written += 1;
+    }
+
+    let made = backup.await.unwrap().unwrap();
+    assert!(made.bytes > 0 && written > 0);
+    let url = format!("sqlite://{}", to.display());
+    let copy = crate::store::open(&url).await.unwrap();
+    assert_eq!(kept(&copy, "attic").await.len(), 3000);
+    let shed = kept(&copy, "shed").await.len();
+    assert!(shed.is_multiple_of(2) && shed as u64 <= 2 * written, "whole batches: {shed}");
+    let found = copy.verify(true).await.unwrap();
+    assert!(found.is_sound() && found.rows == made.rows, "{found:?} {made:?}");
+    copy.close().await.unwrap();
+    assert_eq!(kept(&store, "shed").await.len() as u64, 2 * written);
+}
+
+pub async fn a_backup_never_replaces_a_file(store: Arc<dyn Store>) {
+    let Some(folder) = folder(&store) else {
+        let in_memory = store.backup(Path::new("/nowhere")).await;
+        assert!(matches!(in_memory, Err(StoreError::Conflict(_))), "{in_memory:?}");
+        return;
+    };
+    let to = folder.join("copy.db");
+    std::fs::write(&to, "precious").unwrap();
+
+    let refused = store.backup(&to).await;
+
+    assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
+    assert_eq!(std::fs::read(&to).unwrap(), b"precious");
+    let key = SeriesKey { module_id: module("attic"), sensor: Quantity::Temperature.name() };
+    assert!(store.recent(&key, 1).await.unwrap().is_empty() && store.modules(&page(1)).await.is_ok());
+}
+
+/// Where the store keeps its file; nothing when it keeps none.
+fn folder(store: &Arc<dyn Store>) -> Option<std::path::PathBuf> {
+    store.file().and_then(Path::parent).map(Path::to_owned)
+}

@@ -1,0 +1,18 @@
+//! What the hub notes for itself.
+
+use rusqlite::{Connection, OptionalExtension as _};
+
+use super::failure::Work;
+
+/// See [`Store::note`](crate::store::Store::note).
+pub(super) fn note(db: &Connection, name: &str) -> Work<Option<String>> {
+    let sql = "SELECT text FROM notes WHERE name = ?1";
+    Ok(db.prepare_cached(sql)?.query_row([name], |row| row.get(0)).optional()?)
+}
+
+/// See [`Store::keep_note`](crate::store::Store::keep_note).
+pub(super) fn keep(db: &Connection, name: &str, text: &str) -> Work<()> {
+    let sql = "INSERT INTO notes (name, text) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET text = excluded.text";
+    db.prepare_cached(sql)?.execute([name, text])?;
+    Ok(())
+}

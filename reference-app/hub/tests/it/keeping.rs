@@ -1,0 +1,312 @@
+//! Backups, restoring, checking, and databases that are damaged, with the program as it ships.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use crate::{iotpi_hub, running::Running, text};
+
+/// What belongs to a database.
+const PARTS: [&str; 3] = ["", "-wal", "-shm"];
+
+fn part(data: &Path, suffix: &str) -> PathBuf {
+    data.join(format!("hub.db{suffix}"))
+}
+
+/// An admin's token for the hub on that data.
+fn admin(data: &Path) -> String {
+    let made = iotpi_hub(data, &["token", "add", "--role", "admin", "--replace", "tester"]);
+    assert!(made.status.success(), "{made:?}");
+    text(&made.stdout).trim().to_owned()
+}
+
+/// How many temperatures of that module the hub has.
+fn kept(hub: &Running, data: &Path, module: &str) -> usize {
+    let path = format!("/api/sensors/temperature?limit=1000&module_id={module}");
+    let (status, body) = hub.call("GET", &path, Some(&admin(data)), "");
+    assert_eq!(status, 200, "{body}");
+    body.matches("\"timestamp\"").count()
+}
+
+/// A folder where a hub ran, was stopped and was killed: some readings lie in the database, some in its WAL.
+fn used(module: &str, stored: u32, waiting: u32) -> tempfile::TempDir {
+    let data = tempfile::tempdir().unwrap();
+    for (readings, kill) in [(stored, false), (waiting, true)] {
+        let hub = Running::start(data.path(), "");
+        for n in 0..readings {
+            assert!(hub.record(module, n));
+        }
+        if kill {
+            hub.kill()
+        } else {
+            hub.stop()
+        };
+    }
+    assert!(fs::metadata(part(data.path(), "-wal")).unwrap().len() > 0, "some lie in the WAL");
+    data
+}
+
+fn quarantines(data: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(data).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.file_name().unwrap().to_string_lossy().contains(".quarantine-")).collect()
+}
+
+fn run(data: &Path, arguments: &[&str]) -> Output {
+    let ran = iotpi_hub(data, arguments);
+    assert!(ran.status.success(), "{arguments:?}: {ran:?}");
+    ran
+}
+
+#[test]
+fn a_backup_is_made_while_the_hub_runs_and_restored_after_it_was_stopped() {
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path();
+    let hub = Running::start(data, "");
+    for n in 0..20 {
+        assert!(hub.record("attic", n));
+    }
+
+    let made = PathBuf::from(text(&run(data, &["backup"]).stdout).trim());
+    for n in 0..10 {
+        assert!(hub.record("attic", n));
+    }
+    let running = iotpi_hub(data, &["restore", "--force", made.to_str().unwrap()]);
+    assert_eq!(kept(&hub, data, "attic"), 30);
+    hub.stop();
+    let unforced = iotpi_hub(data, &["restore", made.to_str().unwrap()]);
+    let before = fs::read(part(data, "")).unwrap();
+    let restored = run(data, &["restore", "--force", made.to_str().unwrap()]);
+
+    assert!(made.starts_with(data.join("backups")), "{}", made.display());
+    assert!(!running.status.success() && text(&running.stderr).contains("stop it first"), "{running:?}");
+    assert!(!unforced.status.success() && text(&unforced.stderr).contains("--force"), "{unforced:?}");
+    let aside = text(&restored.stderr).lines().next().unwrap().rsplit(' ').next().unwrap().to_owned();
+    assert_eq!(fs::read(Path::new(&aside).join("hub.db")).unwrap(), before);
+    let hub = Running::start(data, "");
+    assert_eq!(kept(&hub, data, "attic"), 20);
+    hub.stop();
+}
+
+#[test]
+fn a_backup_goes_where_it_is_told_and_replaces_nothing() {
+    let data = used("attic", 5, 5);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let file = elsewhere.path().join("mine.db");
+
+    run(data.path(), &["backup", "--to", file.to_str().unwrap()]);
+    let again = iotpi_hub(data.path(), &["backup", "--to", file.to_str().unwrap()]);
+    let numbered = run(data.path(), &["backup", "--to", elsewhere.path().to_str().unwrap()]);
+
+    assert!(!again.status.success() && text(&again.stderr).contains("is there already"), "{again:?}");
+    assert!(text(&numbered.stdout).contains("/hub-000001-"), "{numbered:?}");
+    // One file, which needs no WAL: bytes 18 and 19 say how it is to be read.
+    assert_eq!(fs::read(&file).unwrap()[18..20], [1, 1]);
+    let left = fs::read_dir(elsewhere.path()).unwrap().count();
+    assert_eq!(left, 2);
+    let fresh = tempfile::tempdir().unwrap();
+    run(fresh.path(), &["restore", file.to_str().unwrap()]);
+    let hub = Running::start(fresh.path(), "");
+    assert_eq!(kept(&hub, fresh.path(), "attic"), 10);
+    hub.stop();
+}
+
+#[test]
+fn what_is_no_backup_is_not_restored() {
+    let data = used("attic", 5, 5);
+    let before: Vec<_> = PARTS.map(|suffix| fs::read(part(data.path(), suffix)).ok()).into();
+    let (rotten, empty) = (data.path().join("rotten.db"), data.path().join("empty.db"));
+    fs::write(&rotten, vec![0x5a; 20_000]).unwrap();
+    fs::write(&empty, "").unwrap();
+
+    for wrong in [&rotten, &empty, &data.path().join("none.db")] {
+        let refused = iotpi_hub(data.path(), &["restore", "--force", wrong.to_str().unwrap()]);
+
+        assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    }
+    let after: Vec<_> = PARTS.map(|suffix| fs::read(part(data.path(), suffix)).ok()).into();
+    assert_eq!(after, before);
+}
+
+#[test]
+fn a_check_says_what_there_is_and_what_is_wrong() {
+    let data = used("attic", 300, 5);
+
+    let quick = text(&run(data.path(), &["check"]).stdout);
+    let deep = text(&run(data.path(), &["check", "--deep"]).stdout);
+    let file = part(data.path(), "");
+    let mut bytes = fs::read(&file).unwrap();
+    let from = bytes.len() - 2 * 4096;
+    bytes[from..].fill(0x5a);
+    fs::write(&file, bytes).unwrap();
+    let damaged = iotpi_hub(data.path(), &["check"]);
+
+    assert!(quick.contains("305  readings") && quick.contains("sound"), "{quick}");
+    assert!(deep.trim_end().ends_with("sound"), "{deep}");
+    assert_eq!(damaged.status.code(), Some(1), "{damaged:?}");
+    assert!(text(&damaged.stderr).contains("damaged"), "{damaged:?}");
+    assert!(quarantines(data.path()).is_empty(), "a check changes nothing");
+}
+
+#[test]
+fn the_shell_reads_unless_it_is_told_otherwise() {
+    let data = used("attic", 5, 5);
+    let shell = |extra: &[&str], sql: &str| {
+        let arguments: Vec<_> = ["db", "shell"].iter().chain(extra).copied().chain([sql]).collect();
+        iotpi_hub(data.path(), &arguments)
+    };
+    let missing = Command::new(env!("CARGO_BIN_EXE_iotpi-hub"))
+        .args(["db", "shell"])
+        .env("IOTPI_DATA", data.path())
+        .env("PATH", "/nowhere")
+        .output()
+        .unwrap();
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(text(&missing.stderr).contains("apt install sqlite3"), "{missing:?}");
+
+    if Command::new("sqlite3").arg("-version").output().is_err() {
+        eprintln!("SKIPPED: the program sqlite3 is not installed, so the shell itself was not tried");
+        return;
+    }
+    let read = shell(&[], "SELECT count(*) FROM readings");
+    let refused = shell(&[], "DELETE FROM readings");
+    let still = shell(&[], "SELECT count(*) FROM readings");
+    let written = shell(&["--write"], "CREATE TABLE mine (a); DROP TABLE mine");
+
+    assert_eq!(text(&read.stdout).trim(), "10", "{read:?}");
+    assert!(!refused.status.success() && text(&still.stdout).trim() == "10", "{refused:?}");
+    assert!(written.status.success(), "{written:?}");
+}
+
+/// What is done to the files of a database, and whether it damages it.
+type Mutation = (&'static str, fn(&Path), bool);
+
+const MUTATIONS: [Mutation; 9] = [
+    ("truncated", |data| resize(&part(data, ""), 2), true),
+    ("truncated within a page", |data| resize(&part(data, ""), 3), true),
+    ("a header of zeros", |data| fill(&part(data, ""), 0, 100, 0), true),
+    ("nothing but zeros", |data| fill(&part(data, ""), 0, usize::MAX, 0), true),
+    ("garbage", |data| fill(&part(data, ""), 0, usize::MAX, 0xa5), true),
+    ("garbage behind the first page", |data| fill(&part(data, ""), 4096, usize::MAX, 0xa5), true),
+    ("emptied beside its WAL", |data| fs::write(part(data, ""), "").unwrap(), true),
+    ("gone from beside its WAL", |data| fs::remove_file(part(data, "")).unwrap(), true),
+    ("a garbage index of the WAL", |data| fs::write(part(data, "-shm"), vec![0xa5; 32_768]).unwrap(), false),
+];
+
+fn resize(file: &Path, divisor: u64) {
+    let file = fs::OpenOptions::new().write(true).open(file).unwrap();
+    file.set_len(file.metadata().unwrap().len() / divisor).unwrap();
+}
+
+fn fill(file: &Path, from: usize, to: usize, byte: u8) {
+    let mut bytes = fs::read(file).unwrap();
+    let to = to.min(bytes.len());
+    bytes[from..to].fill(byte);
+    fs::write(file, bytes).unwrap();
+}
+
+/// Starts a hub on damaged files: it serves, all old files are where they say byte for byte, and everybody is told.
+fn starts_on_damage(what: &str, data: &Path, backed_up: usize) {
+    let old: Vec<_> = ["", "-wal"].map(|suffix| fs::read(part(data, suffix)).ok()).into();
+
+    let hub = Running::start(data, "");
+
+    assert_eq!(hub.call("GET", "/health", None, "").0, 200, "{what}");
+    assert!(hub.record("shed", 1), "{what}");
+    let found = quarantines(data);
+    assert_eq!(found.len(), 1, "{what}");
+    assert_eq!(kept(&hub, data, "attic"), backed_up, "{what}");
+    let token = admin(data);
+    let aside: Vec<_> =
+        ["", "-wal"].map(|suffix| fs::read(found[0].join(format!("hub.db{suffix}"))).ok()).into();
+    assert!(aside == old, "{what}: the old files are not byte for byte what they were");
+    let told = hub.call("GET", "/api/storage", Some(&token), "").1;
+    assert!(told.contains("a damaged database was put aside"), "{what}: {told}");
+    let metrics = hub.call("GET", "/metrics", Some(&token), "").1;
+    assert!(metrics.contains("\niotpi_databases_quarantined 1\n"), "{what}");
+    assert_eq!(hub.call("POST", "/api/storage/acknowledge", Some(&token), "").0, 204, "{what}");
+    assert!(!hub.call("GET", "/api/storage", Some(&token), "").1.contains("put aside"), "{what}");
+    let said = hub.stop();
+    assert!(
+        said.lines().any(|line| line.starts_with("iotpi-hub: the database was damaged")),
+        "{what}: {said}"
+    );
+
+    // The next start has nothing to mend.
+    let hub = Running::start(data, "");
+    assert_eq!((kept(&hub, data, "shed"), quarantines(data).len()), (1, 1), "{what}");
+    hub.stop();
+}
+
+#[test]
+fn a_hub_starts_on_damaged_files_with_its_newest_backup() {
+    for (what, mutate, damages) in MUTATIONS {
+        let data = used("attic", 300, 5);
+        run(data.path(), &["backup"]);
+        mutate(data.path());
+
+        if damages {
+            starts_on_damage(what, data.path(), 305);
+        } else {
+            let hub = Running::start(data.path(), "");
+            assert_eq!(
+                (kept(&hub, data.path(), "attic"), quarantines(data.path()).len()),
+                (305, 0),
+                "{what}"
+            );
+            hub.stop();
+        }
+    }
+}
+
+#[test]
+fn a_hub_starts_on_damaged_files_without_a_backup_too() {
+    for (what, mutate, _) in MUTATIONS.into_iter().filter(|(_, _, damages)| *damages) {
+        let data = used("attic", 30, 5);
+        mutate(data.path());
+
+        starts_on_damage(what, data.path(), 0);
+    }
+}
+
+#[test]
+fn a_wal_of_another_database_is_not_played_into_this_one() {
+    let data = used("attic", 30, 5);
+    run(data.path(), &["backup"]);
+    let other = used("cellar", 900, 40);
+    fs::copy(part(other.path(), "-wal"), part(data.path(), "-wal")).unwrap();
+    fs::remove_file(part(data.path(), "-shm")).unwrap();
+
+    starts_on_damage("another's WAL", data.path(), 35);
+}
+
+#[test]
+fn what_is_not_ours_is_refused_and_left_alone() {
+    let data = used("attic", 5, 1);
+    let other = tempfile::tempdir().unwrap();
+    fs::copy(part(data.path(), ""), part(other.path(), "")).unwrap();
+    // The application id, at 68 of the header.
+    fill(&part(other.path(), ""), 68, 72, 7);
+    let before = fs::read(part(other.path(), "")).unwrap();
+
+    let refused = iotpi_hub(other.path(), &["serve", "--listen", "127.0.0.1:0"]);
+
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert!(text(&refused.stderr).contains("another program"), "{refused:?}");
+    assert_eq!(fs::read(part(other.path(), "")).unwrap(), before);
+    assert!(quarantines(other.path()).is_empty());
+}
+
+#[test]
+fn a_second_hub_on_the_same_data_is_refused() {
+    let data = tempfile::tempdir().unwrap();
+    let hub = Running::start(data.path(), "");
+
+    let second = iotpi_hub(data.path(), &["serve", "--listen", "127.0.0.1:0"]);
+
+    assert_eq!(second.status.code(), Some(1), "{second:?}");
+    assert!(text(&second.stderr).contains("a hub has"), "{second:?}");
+    assert!(hub.record("attic", 1));
+    hub.stop();
+}
