@@ -11,6 +11,7 @@ mod golden;
 mod hosts;
 mod live;
 mod modules;
+mod mutations;
 mod operations;
 mod permissions;
 mod problems;
