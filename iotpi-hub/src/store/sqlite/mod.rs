@@ -33,7 +33,7 @@ use iotpi_core::{
     Bucket, Command, CommandId, CommandReport, LeasedCommand, Manifest, ModuleId, Reading, Timestamp, Unit,
     UserName,
 };
-use rusqlite::Connection;
+use rusqlite::{Connection, config::DbConfig};
 use serde_json::{Map, Value};
 
 use self::{failure::Work, file::Place, readers::Readers, writer::Writer};
@@ -406,6 +406,12 @@ impl Store for Sqlite {
     }
 
     async fn close(&self) -> Result<()> {
+        if self.suspect.load(Ordering::Relaxed) {
+            // As the writer does when it is broken itself.
+            let leave =
+                |db: &Connection| Ok(db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?);
+            let _ = self.writer.write("leave what is there", leave).await;
+        }
         // Readers first, as when dropped.
         if let Some(readers) = &self.readers {
             readers.close().await;

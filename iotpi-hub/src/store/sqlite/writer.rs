@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::Connection;
+use rusqlite::{Connection, config::DbConfig};
 use tokio::sync::{mpsc, oneshot};
 
 use super::failure::{Fail, Failure, Work};
@@ -182,6 +182,10 @@ impl Scribe {
             for job in group {
                 job.answer(committed.clone());
             }
+        }
+        if self.broken.is_some() {
+            // What is there stays as it was found: nothing is written back into a database that may be damaged.
+            let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
         }
         if let Err((_, error)) = self.connection.close() {
             tracing::error!(%error, "the database did not close");
