@@ -98,6 +98,11 @@ impl TestHub {
         self.hub.look_for_room().await
     }
 
+    /// Makes a backup now if one is due, for which the hub looks every ten minutes.
+    pub async fn look_for_backup(&self) {
+        self.hub.look_for_backup().await;
+    }
+
     /// Looks now through the database, which the hub does every week.
     pub async fn look_for_damage(&self) {
         self.hub.look_for_damage().await;

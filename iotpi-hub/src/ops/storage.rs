@@ -11,22 +11,17 @@ use crate::{
     error::{HubError, Result},
     lock::lock,
     storage::{
-        self, BackupConfig, LastBackup, Quarantined, Recovered, RetentionReport, Room, SpaceState,
-        StorageReport, backup,
+        self, LastBackup, Quarantined, Recovered, RetentionReport, Room, SpaceState, StorageReport, backup,
     },
     store::{ExpiryReport, StoreError},
 };
 
-/// How often it is looked how much room there is.
-const LOOK_FOR_ROOM_EVERY: Duration = Duration::from_secs(5);
 /// How often it is counted what was written.
 const COUNT_WEAR_EVERY: Duration = Duration::from_secs(60);
 /// How often it is noted: a row an hour is nothing to a card.
 const NOTE_WEAR_EVERY: Duration = Duration::from_secs(3_600);
 /// How often it is looked whether a backup is due.
 const LOOK_FOR_BACKUP_EVERY: Duration = Duration::from_secs(600);
-/// A backup that failed is tried again after so long.
-const RETRY_BACKUP_AFTER: Duration = Duration::from_secs(6 * 3_600);
 /// How often old things are removed.
 const EXPIRE_EVERY: Duration = Duration::from_secs(3_600);
 /// When the database is looked through, after the start and then again.
@@ -190,7 +185,7 @@ impl Hub {
     }
 
     async fn watch_space(self) {
-        let mut look = interval(LOOK_FOR_ROOM_EVERY);
+        let mut look = interval(self.inner.storage.machine.look_every());
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -297,13 +292,6 @@ impl Hub {
     }
 
     async fn watch_backups(self) {
-        let BackupConfig { every_hours, .. } = self.config().backup;
-        if every_hours == 0 {
-            return;
-        }
-        let every = Duration::from_secs(3_600) * every_hours;
-        let mut made_at = self.inner.clock.uptime();
-        let mut not_before = Duration::ZERO;
         let mut look = interval(LOOK_FOR_BACKUP_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -311,31 +299,28 @@ impl Hub {
                 () = self.inner.stop.cancelled() => break,
                 _ = look.tick() => {}
             }
-            let uptime = self.inner.clock.uptime();
-            let last = lock(&self.inner.storage.backup).as_ref().map(|backup| backup.at);
-            let due = match last {
-                // Nothing is worth a backup in a hub's first hour.
-                None => uptime.saturating_sub(made_at) >= every.min(Duration::from_secs(3_600)),
-                // Whichever clock says so: the wall clock may have been set back.
-                Some(at) => {
-                    at.is_some_and(|at| self.now().wall.since(at) >= every)
-                        || uptime.saturating_sub(made_at) >= every
-                }
-            };
-            if !due || uptime < not_before {
-                continue;
-            }
             tokio::select! {
                 () = self.inner.stop.cancelled() => break,
-                made = self.make_backup() => match made {
-                    Ok(_) => made_at = self.inner.clock.uptime(),
-                    Err(error) => {
-                        // Said already. A try may have written all of it, so the next is not at once.
-                        tracing::debug!(%error, "no backup");
-                        not_before = self.inner.clock.uptime() + every.min(RETRY_BACKUP_AFTER);
-                    }
-                }
+                () = self.look_for_backup() => {}
             }
+        }
+    }
+
+    /// Makes a backup if one is due.
+    pub(crate) async fn look_for_backup(&self) {
+        let storage = &self.inner.storage;
+        let every = Duration::from_secs(3_600) * self.config().backup.every_hours;
+        let last = lock(&storage.backup).as_ref().map(|backup| backup.at);
+        let (wall, uptime) = (self.now().wall, self.inner.clock.uptime());
+        if !lock(&storage.backup_turn).is_due(last, every, wall, uptime) {
+            return;
+        }
+        let made = self.make_backup().await;
+        let uptime = self.inner.clock.uptime();
+        match made {
+            Ok(_) => lock(&storage.backup_turn).made(uptime),
+            // Said already.
+            Err(_) => lock(&storage.backup_turn).failed(every, uptime),
         }
     }
 

@@ -6,6 +6,7 @@ use std::{
     fs, io,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use iotpi_core::Timestamp;
@@ -15,6 +16,11 @@ use crate::store::{self, BackedUp, Result, StoreError};
 
 /// The folder when none is named.
 const FOLDER: &str = "backups";
+
+/// The first of a hub is made after so long.
+const FIRST_AFTER: Duration = Duration::from_secs(3_600);
+/// One that failed is tried again after so long.
+const RETRY_AFTER: Duration = Duration::from_secs(6 * 3_600);
 
 /// A backup in the folder. It was verified when it was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +97,45 @@ pub async fn make(
     Ok((BackupFile { number, at: Some(now), bytes: made.bytes, path }, made))
 }
 
+/// When the next backup is made by itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Turn {
+    /// The uptime when the last was made; when the hub started otherwise.
+    made: Duration,
+    /// After a failure not before this uptime: a try may have written all of it.
+    not_before: Duration,
+}
+
+impl Turn {
+    /// Whether one is due. `last` is when the newest was made, if there is one and it says so.
+    pub(crate) fn is_due(
+        self,
+        last: Option<Option<Timestamp>>,
+        every: Duration,
+        wall: Timestamp,
+        uptime: Duration,
+    ) -> bool {
+        if every.is_zero() || uptime < self.not_before {
+            return false;
+        }
+        let ran = uptime.saturating_sub(self.made);
+        match last {
+            // Nothing is worth a backup in a hub's first hour.
+            None => ran >= every.min(FIRST_AFTER),
+            // Whichever clock says so: the wall clock may have been set back.
+            Some(at) => ran >= every || at.is_some_and(|at| wall.since(at) >= every),
+        }
+    }
+
+    pub(crate) fn made(&mut self, uptime: Duration) {
+        *self = Self { made: uptime, not_before: Duration::ZERO };
+    }
+
+    pub(crate) fn failed(&mut self, every: Duration, uptime: Duration) {
+        self.not_before = uptime + every.min(RETRY_AFTER);
+    }
+}
+
 fn stem(database: &Path) -> String {
     database.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
@@ -149,7 +194,7 @@ mod tests {
         fs::write(&other, "not ours").unwrap();
 
         for hours in [5, 4, 3, 2, 1] {
-            let earlier_each_time = NOW.plus(std::time::Duration::from_secs(3_600 * hours));
+            let earlier_each_time = NOW.plus(Duration::from_secs(3_600 * hours));
             make(&database, &folder, 2, earlier_each_time).await.unwrap();
         }
 

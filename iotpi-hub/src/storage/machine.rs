@@ -4,6 +4,7 @@ use std::{
     fmt, fs, io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 type Written = dyn Fn() -> Option<u64> + Send + Sync;
@@ -15,11 +16,17 @@ pub struct Machine {
     sys: PathBuf,
     written: Arc<Written>,
     free: Arc<Free>,
+    look_every: Duration,
 }
 
 impl Default for Machine {
     fn default() -> Self {
-        Self { sys: "/sys".into(), written: Arc::new(written_by_process), free: Arc::new(free_on_disk) }
+        Self {
+            sys: "/sys".into(),
+            written: Arc::new(written_by_process),
+            free: Arc::new(free_on_disk),
+            look_every: Duration::from_secs(5),
+        }
     }
 }
 
@@ -46,6 +53,19 @@ impl Machine {
     ) -> Self {
         self.free = Arc::new(free);
         self
+    }
+
+    /// The same with another time between two looks how much room there is; 5 s otherwise.
+    #[must_use]
+    pub fn with_look_every(mut self, every: Duration) -> Self {
+        self.look_every = every;
+        self
+    }
+
+    /// The time between two looks how much room there is.
+    #[must_use]
+    pub fn look_every(&self) -> Duration {
+        self.look_every
     }
 
     /// Where sysfs is mounted.

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 use super::{
     BackupConfig, DeviceKind, Machine, Recovered, RetentionReport, SpaceState,
-    backup::{self, BackupFile},
+    backup::{self, BackupFile, Turn},
     device_kind,
     recovery::DatabaseLock,
     retention::ClockWatch,
@@ -38,6 +38,7 @@ pub(crate) struct Storage {
     /// Rung when a write found no room.
     pub(crate) space_bell: Notify,
     pub(crate) backup: Mutex<Option<BackupFile>>,
+    pub(crate) backup_turn: Mutex<Turn>,
     /// Held while one is made.
     pub(crate) backing_up: tokio::sync::Mutex<()>,
     pub(crate) clock: Mutex<ClockWatch>,
@@ -82,6 +83,7 @@ impl Storage {
             full: AtomicBool::new(false),
             space_bell: Notify::new(),
             backup: Mutex::new(newest),
+            backup_turn: Mutex::default(),
             backing_up: tokio::sync::Mutex::new(()),
             clock: Mutex::new(ClockWatch::new(now.wall, uptime)),
             retention: Mutex::default(),

@@ -601,7 +601,7 @@ pub async fn verify(database: &Path, deep: bool) -> Result<Verification> {
 }
 
 /// What is wrong with the database at that path, or nothing: it is sound, or not there. `thorough` also looks through its
-/// pages. Changes neither the database nor its WAL.
+/// pages and indexes. Changes neither the database nor its WAL.
 ///
 /// # Errors
 /// [`StoreError::Engine`] when it is another program's or a newer hub's, or cannot be read: that is no damage.

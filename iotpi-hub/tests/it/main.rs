@@ -14,6 +14,7 @@ mod golden;
 mod hosts;
 mod live;
 mod modules;
+mod mutations;
 mod operations;
 mod orders;
 mod permissions;

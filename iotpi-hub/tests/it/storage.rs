@@ -41,6 +41,8 @@ impl Told {
         let (free, written) = (Arc::clone(&self.free), Arc::clone(&self.written));
         Machine::default()
             .with_sys("/no/sysfs")
+            // The test says when it is looked.
+            .with_look_every(Duration::from_secs(86_400))
             .with_free_bytes(move |_: &Path| Ok(free.load(Ordering::Relaxed)))
             .with_written_bytes(move || Some(written.load(Ordering::Relaxed)))
     }
@@ -241,6 +243,40 @@ async fn a_backup_is_made_told_of_and_kept() {
     let viewer = home.api.token(Role::Viewer).await;
     let seen = home.api.get("/api/storage").token(&viewer).ok().await;
     assert_eq!(seen["last_backup"], json!({"at": NOW_SECS, "bytes": backups[1].bytes, "verified": true}));
+    home.api.stop().await;
+}
+
+#[tokio::test]
+async fn backups_are_made_by_themselves_as_often_as_the_config_says() {
+    let backup = BackupConfig { every_hours: 24, keep: 9, dir: None };
+    let home = Home::new(Config { backup, ..Config::default() }).await;
+    let hours = async |hours: u64| {
+        home.api.hub.advance(Duration::from_secs(hours * 3_600));
+        home.api.hub.look_for_backup().await;
+        backup::list(&home.database.with_file_name("backups"), &home.database).unwrap().len()
+    };
+
+    assert_eq!([hours(0).await, hours(1).await, hours(23).await, hours(1).await], [0, 1, 1, 2]);
+    home.told.free_mib(1);
+    assert_eq!(hours(24).await, 2, "there is no room");
+    assert!(home.problems().await.iter().any(|problem| problem.contains("no backup")));
+    home.told.free_mib(1024);
+    assert_eq!([hours(5).await, hours(1).await], [2, 3], "a failure is not tried again at once");
+    // Set back by years, the steady clock still counts.
+    home.api.hub.step_to(NOW.minus(Duration::from_secs(10 * 365 * 86_400)));
+    assert_eq!([hours(23).await, hours(1).await], [3, 4]);
+    home.api.stop().await;
+}
+
+#[tokio::test]
+async fn no_backup_is_made_by_itself_where_none_is_wanted() {
+    let backup = BackupConfig { every_hours: 0, ..BackupConfig::default() };
+    let home = Home::new(Config { backup, ..Config::default() }).await;
+
+    home.api.hub.advance(Duration::from_secs(365 * 86_400));
+    home.api.hub.look_for_backup().await;
+
+    assert!(!home.database.with_file_name("backups").exists());
     home.api.stop().await;
 }
 

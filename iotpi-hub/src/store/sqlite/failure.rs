@@ -72,6 +72,8 @@ enum Kind {
     Fatal,
     /// What is on the disk is no database, or not a whole one: nothing may be acknowledged any more either.
     Damaged,
+    /// A row is not what this hub writes. Whoever needs it cannot go on; the pages are sound and others can.
+    Unreadable,
     /// Concerns this piece of work alone.
     Passing,
 }
@@ -100,7 +102,7 @@ impl Failure {
     pub(super) fn into_store_error(self, context: &'static str) -> StoreError {
         match self.kind {
             Kind::Full => StoreError::Full(Box::new(self)),
-            Kind::Damaged => StoreError::Damaged { context, source: Box::new(self) },
+            Kind::Damaged | Kind::Unreadable => StoreError::Damaged { context, source: Box::new(self) },
             Kind::Fatal | Kind::Passing => StoreError::Engine { context, source: Box::new(self) },
         }
     }
@@ -119,7 +121,14 @@ pub(super) fn said(context: &'static str) -> impl FnOnce(rusqlite::Error) -> Sto
 
 impl From<rusqlite::Error> for Failure {
     fn from(error: rusqlite::Error) -> Self {
-        let kind = error.sqlite_error().map_or(Kind::Passing, |said| kind(*said));
+        use rusqlite::Error;
+        let kind = match &error {
+            Error::FromSqlConversionFailure(..)
+            | Error::IntegralValueOutOfRange(..)
+            | Error::InvalidColumnType(..)
+            | Error::Utf8Error(..) => Kind::Unreadable,
+            other => other.sqlite_error().map_or(Kind::Passing, |said| kind(*said)),
+        };
         Self { kind, message: error.to_string() }
     }
 }

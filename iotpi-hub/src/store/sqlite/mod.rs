@@ -47,7 +47,7 @@ use iotpi_core::{
     Bucket, Command, CommandId, CommandReport, DeliveryAccount, Gap, LeaseId, LeasedCommand, Manifest,
     ModuleId, NewGap, Reading, Timestamp, Unit, UserName,
 };
-use rusqlite::Connection;
+use rusqlite::{Connection, config::DbConfig};
 use serde_json::{Map, Value};
 
 use self::{
@@ -126,8 +126,11 @@ impl Sqlite {
                 Place::File(path) => Some(path.clone()),
             };
             let connection = place.open_writer()?;
-            let journal = Journal::load(&connection, options.fold_at)
-                .map_err(|fail| fail.into_store_error("read the journal"))?;
+            let journal = Journal::load(&connection, options.fold_at).map_err(|fail| {
+                // What is there stays as it was found, the WAL beside it too.
+                let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+                fail.into_store_error("read the journal")
+            })?;
             let (tail, deliveries) = (journal.tail(), journal.deliveries());
             let writer = Writer::start(connection, journal, options.commit_window)?;
             let mut connections = Vec::new();
@@ -550,6 +553,12 @@ impl Store for Sqlite {
     }
 
     async fn close(&self) -> Result<()> {
+        if self.suspect.load(Ordering::Relaxed) {
+            // As the writer does when it is broken itself.
+            let leave =
+                |db: &mut Desk<'_>| Ok(db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?);
+            let _ = self.writer.write("leave what is there", leave).await;
+        }
         // Readers first, as when dropped.
         if let Some(readers) = &self.readers {
             readers.close().await;

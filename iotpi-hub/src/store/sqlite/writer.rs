@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rusqlite::Connection;
+use rusqlite::{Connection, config::DbConfig};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::{
@@ -259,6 +259,10 @@ impl Scribe {
             for (job, _place) in group {
                 job.answer(committed.clone());
             }
+        }
+        if self.broken.is_some() {
+            // What is there stays as it was found: nothing is written back into a database that may be damaged.
+            let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
         }
         if let Err((_, error)) = self.connection.close() {
             tracing::error!(%error, "the database did not close");
