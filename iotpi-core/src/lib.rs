@@ -54,6 +54,8 @@ mod polling;
 #[cfg(feature = "client")]
 mod runner;
 #[cfg(feature = "client")]
+mod sending;
+#[cfg(feature = "client")]
 mod streaming;
 #[cfg(feature = "client")]
 pub mod testing;

@@ -3,6 +3,7 @@
 
 mod client;
 mod obeying;
+mod outbox;
 mod polling;
 mod runner;
 mod streaming;
