@@ -106,13 +106,15 @@ fn all(count: u32) -> Vec<u32> {
     (0..count).collect()
 }
 
-/// A hub that takes its time for readings, and notes how many requests of them are open, at most.
+/// When a request was answered, and what was in it.
+type Answered = (Instant, Vec<u32>);
+
+/// A hub that takes its time for readings.
 #[derive(Clone)]
 struct Slow {
     hub: RecordingUplink,
     takes: Duration,
-    /// When a request was answered, and what was in it.
-    answered: Arc<Mutex<Vec<(Instant, Vec<u32>)>>>,
+    answered: Arc<Mutex<Vec<Answered>>>,
 }
 
 #[async_trait]
