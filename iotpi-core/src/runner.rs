@@ -31,6 +31,7 @@ pub struct Runner {
     capacity: usize,
     folder: Option<PathBuf>,
     limits: OutboxLimits,
+    backoff: Backoff,
 }
 
 impl std::fmt::Debug for Runner {
@@ -70,7 +71,15 @@ impl Runner {
             capacity: DEFAULT_OUTBOX_CAPACITY,
             folder: None,
             limits: OutboxLimits::default(),
+            backoff: Backoff::default(),
         }
+    }
+
+    /// The same with other waits after failures; [`Backoff::default`] otherwise: up to 250 ms at first, up to 30 s in the end.
+    #[must_use]
+    pub fn with_backoff(mut self, backoff: Backoff) -> Self {
+        self.backoff = backoff;
+        self
     }
 
     /// The same with room for so many waiting readings in memory, at least 2; [`DEFAULT_OUTBOX_CAPACITY`] otherwise. With a
@@ -216,7 +225,7 @@ impl Runner {
 
     /// Opens the outbox.
     async fn line(self) -> Result<Line, OutboxError> {
-        let Self { uplink, clock, capacity, folder, limits } = self;
+        let Self { uplink, clock, capacity, folder, limits, backoff } = self;
         let outbox = match folder {
             None => Outbox::in_memory(capacity, clock),
             Some(folder) => {
@@ -230,7 +239,8 @@ impl Runner {
                 })?
             }
         };
-        Ok(Line { sender: Sender::new(uplink.clone(), outbox.clone()), uplink, outbox })
+        let sender = Sender::new(uplink.clone(), outbox.clone(), backoff.clone());
+        Ok(Line { sender, uplink, outbox, backoff })
     }
 }
 
@@ -258,13 +268,14 @@ struct Line {
     uplink: Arc<dyn Uplink>,
     outbox: Arc<Outbox>,
     sender: Sender,
+    backoff: Backoff,
 }
 
 impl Line {
     /// Registers, then says "I am here" every heartbeat; registers again when the hub does not know the manifest any
     /// more. Returns only when the hub refuses the first registration for good.
     async fn keep_registered(&self, manifest: &Manifest) -> UplinkError {
-        let mut backoff = Backoff::default();
+        let mut backoff = self.backoff.clone();
         let mut accepted_once = false;
         loop {
             match self.uplink.register(manifest).await {

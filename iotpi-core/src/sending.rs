@@ -36,8 +36,8 @@ pub(crate) struct Sender {
 }
 
 impl Sender {
-    pub fn new(uplink: Arc<dyn Uplink>, outbox: Arc<Outbox>) -> Self {
-        Self { uplink, outbox, pace: Pace::default() }
+    pub fn new(uplink: Arc<dyn Uplink>, outbox: Arc<Outbox>, backoff: Backoff) -> Self {
+        Self { uplink, outbox, pace: Pace::new(backoff) }
     }
 
     /// Sends new readings as they come, until `stop`.
@@ -248,20 +248,19 @@ struct Pace {
     trying: Semaphore,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Paused {
     backoff: Backoff,
     /// Nobody sends before; nothing while the hub answers.
     until: Option<Instant>,
 }
 
-impl Default for Pace {
-    fn default() -> Self {
-        Self { paused: Mutex::default(), resumed: Notify::new(), trying: Semaphore::new(1) }
-    }
-}
-
 impl Pace {
+    fn new(backoff: Backoff) -> Self {
+        let paused = Mutex::new(Paused { backoff, until: None });
+        Self { paused, resumed: Notify::new(), trying: Semaphore::new(1) }
+    }
+
     /// Waits until it is one's turn. After a failure only one has it, until it succeeds.
     async fn turn(&self) -> Option<SemaphorePermit<'_>> {
         let mut permit = None;

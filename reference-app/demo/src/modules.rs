@@ -109,7 +109,12 @@ fn camera_settings(camera: &CameraSource) -> anyhow::Result<String> {
 pub fn command(programs: &Programs, settings: &Path, hub: &str, token: String) -> Command {
     let mut command = Command::new(&programs.module);
     // The folder where its readings wait lies beside its settings.
-    command.arg("run").arg(settings).arg("--outbox").arg(settings.with_extension("outbox")).arg(ENDS_WITH_STDIN);
+    command
+        .arg("run")
+        .arg(settings)
+        .arg("--outbox")
+        .arg(settings.with_extension("outbox"))
+        .arg(ENDS_WITH_STDIN);
     // The environment, not the command line: only this user can read it.
     command.env("IOTPI_URL", hub).env("IOTPI_TOKEN", token);
     command
