@@ -247,7 +247,7 @@ fn busy(detail: impl Into<String>) -> Response<String> {
 
 /// Says that there is no room, and closes.
 async fn refuse(mut stream: TcpStream, _permit: OwnedSemaphorePermit, max: usize) {
-    let answer = busy(&format!("{max} connections are open already; try again later"));
+    let answer = busy(format!("{max} connections are open already; try again later"));
     let header = |name| answer.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let answer = format!(
         "HTTP/1.1 {}\r\ncontent-type: {}\r\ncontent-length: {}\r\nretry-after: {}\r\nconnection: close\r\n\r\n{}",
