@@ -58,6 +58,8 @@ mod runner;
 #[cfg(feature = "client")]
 mod safety_lease;
 #[cfg(feature = "client")]
+mod sending;
+#[cfg(feature = "client")]
 mod streaming;
 #[cfg(feature = "client")]
 pub mod testing;

@@ -1,28 +1,37 @@
 //! What keeps a module going: it registers, lets the hub know it is there, sends what waits, and stops in order.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    Backoff, Batch, DEFAULT_OUTBOX_CAPACITY, ErrorKind, Frame, FrameReceipt, LeasedCommand, Manifest, Module,
-    ModuleError, ModuleId, ModuleInfo, Outbox, Reading, StatusReceipt, StatusReport, Uplink, UplinkError,
+    Backoff, Clock, DEFAULT_OUTBOX_CAPACITY, ErrorKind, Frame, FrameReceipt, LeasedCommand, Manifest, Module,
+    ModuleError, ModuleId, ModuleInfo, NewGap, NewReading, OutboxError, OutboxLimits, Problem, Reading,
+    StatusReceipt, StatusReport, Stored, SystemClock, Uplink, UplinkError,
+    outbox::Outbox,
+    sending::{Sender, pause, with_source},
 };
 
-/// How many readings are sent in one request.
-const BATCH: usize = 500;
 /// How long a module that was told to stop may take: to finish, to make its devices safe, and to send what waits.
 const GRACE: Duration = Duration::from_millis(1500);
 const LAST_SEND: Duration = Duration::from_millis(500);
+/// How long a module that runs once may take to send what waits on disk.
+const ONCE_SEND: Duration = Duration::from_secs(30);
 
 /// Runs one module on one uplink.
 ///
-/// Readings go through a bounded outbox: while the hub is away they wait, and when it is back they go out, oldest
-/// first. All waits have full jitter, so that many modules do not come back at once.
+/// Readings are numbered and go through a bounded outbox: while the hub is away they wait, and when it is back new ones are
+/// sent at once and those that waited beside them, oldest first. What is lost all the same is told to the hub as a gap. With
+/// [a folder](Self::with_outbox_dir) they survive the process, too. All waits have full jitter, so that many modules do not
+/// come back at once.
 pub struct Runner {
     uplink: Arc<dyn Uplink>,
-    outbox: Outbox,
+    clock: Arc<dyn Clock>,
+    capacity: usize,
+    folder: Option<PathBuf>,
+    limits: OutboxLimits,
+    backoff: Backoff,
 }
 
 impl std::fmt::Debug for Runner {
@@ -35,6 +44,9 @@ impl std::fmt::Debug for Runner {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
+    /// The folder of its outbox cannot be used.
+    #[error("the outbox cannot be opened")]
+    Outbox(#[from] OutboxError),
     /// The hub will not have it: wrong token, wrong id, a manifest it cannot read.
     #[error("the hub refused to register the module")]
     Refused(#[source] UplinkError),
@@ -53,13 +65,53 @@ impl Runner {
     /// A runner on an uplink, usually [`HubClient::uplink`](crate::HubClient::uplink).
     #[must_use]
     pub fn new(uplink: impl Uplink + 'static) -> Self {
-        Self { uplink: Arc::new(uplink), outbox: Outbox::new(DEFAULT_OUTBOX_CAPACITY) }
+        Self {
+            uplink: Arc::new(uplink),
+            clock: SystemClock::shared(),
+            capacity: DEFAULT_OUTBOX_CAPACITY,
+            folder: None,
+            limits: OutboxLimits::default(),
+            backoff: Backoff::default(),
+        }
     }
 
-    /// The same with room for so many waiting readings.
+    /// The same with other waits after failures; [`Backoff::default`] otherwise: up to 250 ms at first, up to 30 s in the end.
+    #[must_use]
+    pub fn with_backoff(mut self, backoff: Backoff) -> Self {
+        self.backoff = backoff;
+        self
+    }
+
+    /// The same with room for so many waiting readings in memory, at least 2; [`DEFAULT_OUTBOX_CAPACITY`] otherwise. With a
+    /// folder it does not matter.
     #[must_use]
     pub fn with_outbox_capacity(mut self, readings: usize) -> Self {
-        self.outbox = Outbox::new(readings);
+        self.capacity = readings;
+        self
+    }
+
+    /// The same with a folder of the module's own, made if there is none, where readings wait that the hub has not taken
+    /// for 5 s, and all that wait when the module stops. Nothing is written while the hub answers.
+    ///
+    /// A killed process loses what waited in memory (up to 6 s of readings) and the next one tells the hub as a gap. A power cut
+    /// also costs what was not yet synced (another second) and the count: the next start begins a new epoch.
+    #[must_use]
+    pub fn with_outbox_dir(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.folder = Some(folder.into());
+        self
+    }
+
+    /// The same with other limits for what waits in the folder.
+    #[must_use]
+    pub fn with_outbox_limits(mut self, limits: OutboxLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The same with another clock to tell when readings were taken.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
         self
     }
 
@@ -98,14 +150,20 @@ impl Runner {
     ) -> Result<(), RunError> {
         let module = Box::new(module);
         let manifest = module.manifest();
-        let line = Arc::new(Line { uplink: self.uplink, outbox: self.outbox });
+        let line = Arc::new(self.line().await?);
         // The module runs from the start, also while no hub answers: its readings wait in the outbox.
         let mut work = tokio::spawn(module.run(line.clone(), stop.child_token()));
         let tasks = TaskTracker::new();
-        let sending = CancellationToken::new();
+        let end_of_sending = CancellationToken::new();
         tasks.spawn({
-            let (line, sending) = (line.clone(), sending.clone());
-            async move { sending.run_until_cancelled(line.send_waiting()).await }
+            let (line, end) = (line.clone(), end_of_sending.clone());
+            async move {
+                tokio::join!(
+                    line.sender.live_lane(&end),
+                    line.sender.backlog_lane(&end),
+                    line.sender.tend(&end)
+                )
+            }
         });
         tasks.close();
 
@@ -124,14 +182,11 @@ impl Runner {
             None => tokio::time::timeout(GRACE, &mut work).await.ok(),
         };
         work.abort();
-        // What is left goes out now, or is lost with the process; the loss is said.
-        sending.cancel();
+        // What is left goes out now, or waits on disk, or is lost with the process; that is said.
+        end_of_sending.cancel();
         tasks.wait().await;
-        let _ = tokio::time::timeout(LAST_SEND, line.send_rest()).await;
-        let (left, lost) = (line.outbox.len(), line.outbox.lost());
-        if left + usize::try_from(lost).unwrap_or(usize::MAX) > 0 {
-            tracing::warn!(module = %line.module_id(), left, lost, "readings did not reach the hub");
-        }
+        line.sender.send_rest(LAST_SEND).await;
+        line.close().await;
         match (refused, ended) {
             (Some(error), _) => Err(RunError::Refused(error)),
             (None, Some(Ok(ended))) => Ok(ended?),
@@ -140,7 +195,8 @@ impl Runner {
         }
     }
 
-    /// Registers, does the module's work once, and returns: for cron. Nothing waits for a hub that is away.
+    /// Registers, does the module's work once, and returns: for cron. With a folder, readings that the hub does not take wait
+    /// there for the next time; without one nothing waits.
     ///
     /// # Errors
     /// [`RunError`], also when the hub cannot be reached or the device failed.
@@ -148,9 +204,43 @@ impl Runner {
     /// # Cancel safety
     /// Not cancel safe.
     pub async fn once(self, module: impl Module) -> Result<(), RunError> {
-        self.uplink.register(&module.manifest()).await.map_err(RunError::Refused)?;
-        Box::new(module).run_once(self.uplink).await?;
-        Ok(())
+        let manifest = module.manifest();
+        if self.folder.is_none() {
+            self.uplink.register(&manifest).await.map_err(RunError::Refused)?;
+            return Ok(Box::new(module).run_once(self.uplink).await?);
+        }
+        let line = Arc::new(self.line().await?);
+        let registered = line.register(&manifest).await;
+        let done = match &registered {
+            Err(error) if is_final(error.kind()) => Ok(()),
+            _ => Box::new(module).run_once(line.clone()).await,
+        };
+        if registered.is_ok() {
+            line.sender.send_all(ONCE_SEND).await;
+        }
+        line.close().await;
+        registered.map_err(RunError::Refused)?;
+        Ok(done?)
+    }
+
+    /// Opens the outbox.
+    async fn line(self) -> Result<Line, OutboxError> {
+        let Self { uplink, clock, capacity, folder, limits, backoff } = self;
+        let outbox = match folder {
+            None => Outbox::in_memory(capacity, clock),
+            Some(folder) => {
+                let module_id = uplink.module_id().clone();
+                let at = folder.clone();
+                let opened =
+                    tokio::task::spawn_blocking(move || Outbox::on_disk(&folder, &module_id, limits, clock))
+                        .await;
+                opened.unwrap_or_else(|error| {
+                    Err(OutboxError::Io { folder: at, source: std::io::Error::other(error) })
+                })?
+            }
+        };
+        let sender = Sender::new(uplink.clone(), outbox.clone(), backoff.clone());
+        Ok(Line { sender, uplink, outbox, backoff })
     }
 }
 
@@ -176,14 +266,16 @@ pub async fn stop_signal() {
 /// The module's uplink: readings go into the outbox, all else straight through.
 struct Line {
     uplink: Arc<dyn Uplink>,
-    outbox: Outbox,
+    outbox: Arc<Outbox>,
+    sender: Sender,
+    backoff: Backoff,
 }
 
 impl Line {
     /// Registers, then says "I am here" every heartbeat; registers again when the hub does not know the manifest any
     /// more. Returns only when the hub refuses the first registration for good.
     async fn keep_registered(&self, manifest: &Manifest) -> UplinkError {
-        let mut backoff = Backoff::default();
+        let mut backoff = self.backoff.clone();
         let mut accepted_once = false;
         loop {
             match self.uplink.register(manifest).await {
@@ -196,7 +288,7 @@ impl Line {
                 Err(error) if !accepted_once && is_final(error.kind()) => return error,
                 Err(error) => {
                     tracing::warn!(module = %self.module_id(), error = %with_source(&error), "not registered");
-                    tokio::time::sleep(backoff.failed()).await;
+                    tokio::time::sleep(pause(&mut backoff, &error)).await;
                 }
             }
         }
@@ -217,50 +309,16 @@ impl Line {
         }
     }
 
-    /// Sends what waits, oldest first, for ever.
-    async fn send_waiting(&self) {
-        let mut backoff = Backoff::default();
-        let mut size = BATCH;
-        loop {
-            let batch = self.outbox.oldest(size).await;
-            match self.send(batch, &mut size).await {
-                Ok(()) => backoff.succeeded(),
-                Err(error) => {
-                    tracing::warn!(module = %self.module_id(), error = %with_source(&error), waiting = self.outbox.len(), "readings wait");
-                    tokio::time::sleep(backoff.failed()).await;
-                }
+    /// Ends the outbox in order and says what did not reach the hub.
+    async fn close(&self) {
+        let (left, lost) = self.outbox.close().await;
+        let module = self.module_id();
+        match (left, lost) {
+            (0, 0) => {}
+            (left, 0) if self.outbox.is_on_disk() => {
+                tracing::info!(%module, left, "readings wait on disk for the next start");
             }
-        }
-    }
-
-    /// Sends what waits, oldest first, until nothing waits or the hub does not answer.
-    async fn send_rest(&self) {
-        let mut size = BATCH;
-        while let Some(batch) = self.outbox.try_oldest(size) {
-            if self.send(batch, &mut size).await.is_err() {
-                return;
-            }
-        }
-    }
-
-    /// Sends one batch. A batch the hub refuses is halved until the one reading at fault is alone; that one is let go.
-    async fn send(&self, batch: Batch, size: &mut usize) -> Result<(), UplinkError> {
-        match self.uplink.record(batch.readings.clone()).await {
-            Ok(()) => {
-                self.outbox.confirm(&batch);
-                *size = (*size * 2).min(BATCH);
-                Ok(())
-            }
-            Err(error) if is_unacceptable(error.kind()) && batch.readings.len() > 1 => {
-                *size = batch.readings.len() / 2;
-                Ok(())
-            }
-            Err(error) if is_unacceptable(error.kind()) => {
-                tracing::error!(module = %self.module_id(), %error, reading = ?batch.readings, "the hub will not take a reading");
-                self.outbox.discard(&batch);
-                Ok(())
-            }
-            Err(error) => Err(error),
+            (left, lost) => tracing::warn!(%module, left, lost, "readings did not reach the hub"),
         }
     }
 }
@@ -268,18 +326,6 @@ impl Line {
 /// Whether asking again, with the same token and manifest, is in vain.
 fn is_final(kind: ErrorKind) -> bool {
     !kind.is_transient() && kind != ErrorKind::Conflict
-}
-
-/// Whether the hub will never take what was sent.
-fn is_unacceptable(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::InvalidArgument | ErrorKind::Unprocessable | ErrorKind::TooLarge)
-}
-
-fn with_source(error: &UplinkError) -> String {
-    match std::error::Error::source(error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    }
 }
 
 #[async_trait]
@@ -293,8 +339,19 @@ impl Uplink for Line {
     }
 
     async fn record(&self, readings: Vec<Reading>) -> Result<(), UplinkError> {
-        self.outbox.push(readings);
+        if let Some(reading) = readings.iter().find(|reading| reading.module_id != *self.module_id()) {
+            return Err(not_ours(self.module_id(), &reading.module_id));
+        }
+        self.outbox.push(readings).await;
         Ok(())
+    }
+
+    async fn deliver(&self, readings: Vec<NewReading>) -> Result<Stored, UplinkError> {
+        self.uplink.deliver(readings).await
+    }
+
+    async fn report_gap(&self, gap: NewGap) -> Result<(), UplinkError> {
+        self.uplink.report_gap(gap).await
     }
 
     async fn show(&self, frame: Frame) -> Result<FrameReceipt, UplinkError> {
@@ -308,4 +365,22 @@ impl Uplink for Line {
     async fn report(&self, report: StatusReport) -> Result<StatusReceipt, UplinkError> {
         self.uplink.report(report).await
     }
+}
+
+/// A module's numbers count its own readings, so those of another cannot be among them.
+fn not_ours(ours: &ModuleId, other: &ModuleId) -> UplinkError {
+    let kind = ErrorKind::InvalidArgument;
+    UplinkError::Problem(Box::new(Problem {
+        type_: format!("urn:iotpi:problem:{}", kind.as_str()),
+        kind,
+        title: "Invalid argument".to_owned(),
+        status: 400,
+        detail: format!(
+            "module `{ours}` recorded a reading of module `{other}`; it may only speak for itself"
+        ),
+        pointer: None,
+        choices: None,
+        retry_after_secs: None,
+        request_id: None,
+    }))
 }

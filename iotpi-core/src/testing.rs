@@ -1,7 +1,7 @@
 //! For the tests of modules: a hub that only remembers.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -12,10 +12,12 @@ use tokio::sync::Notify;
 
 use crate::{
     ActionName, Command, CommandState, Frame, FrameReceipt, Health, LeasedCommand, Manifest, ModuleId,
-    ModuleInfo, Problem, Reading, StatusReceipt, StatusReport, Timestamp, Uplink, UplinkError, UserName,
+    ModuleInfo, NewGap, NewReading, Problem, Quantity, Reading, SeqNo, StatusReceipt, StatusReport, Stored,
+    Timestamp, Unit, Uplink, UplinkError, UserName,
 };
 
-/// An [`Uplink`] that remembers what a module said, hands out the commands a test gives it, and fails on demand.
+/// An [`Uplink`] that remembers what a module said, hands out the commands a test gives it, and fails on demand. Like a hub
+/// it keeps a numbered reading once, and gaps.
 ///
 /// Cloning shares it, so a test keeps one clone and the runner gets the other.
 ///
@@ -49,12 +51,16 @@ struct Shared {
 struct Heard {
     manifests: Vec<Manifest>,
     readings: Vec<Reading>,
+    delivered: Vec<NewReading>,
+    numbers: BTreeSet<SeqNo>,
+    gaps: Vec<NewGap>,
     frames: Vec<Frame>,
     reports: Vec<StatusReport>,
     commands: VecDeque<LeasedCommand>,
     failures: VecDeque<Problem>,
     handed_out: u64,
     away: bool,
+    mute: bool,
     forgotten: bool,
     alive_secs: Option<f64>,
 }
@@ -126,6 +132,11 @@ impl RecordingUplink {
         self.lock().alive_secs = secs;
     }
 
+    /// From now on what is asked arrives and is done, but the answer is lost; or no longer.
+    pub fn set_mute(&self, mute: bool) {
+        self.lock().mute = mute;
+    }
+
     /// Lets the hub forget the module's manifest, as after a restart with a new database.
     pub fn forget_manifest(&self) {
         self.lock().forgotten = true;
@@ -137,10 +148,34 @@ impl RecordingUplink {
         self.lock().manifests.clone()
     }
 
-    /// The readings recorded so far.
+    /// The readings recorded so far, in the order they came: a numbered one once. One without a time was taken at
+    /// [`Timestamp::MIN`], where this hub's clock stands.
     #[must_use]
     pub fn readings(&self) -> Vec<Reading> {
         self.lock().readings.clone()
+    }
+
+    /// The same readings as they were sent.
+    #[must_use]
+    pub fn delivered(&self) -> Vec<NewReading> {
+        self.lock().delivered.clone()
+    }
+
+    /// The gaps told so far; the same one told twice is one.
+    #[must_use]
+    pub fn gaps(&self) -> Vec<NewGap> {
+        self.lock().gaps.clone()
+    }
+
+    /// The numbers that will never come: those of the gaps without those that came all the same.
+    #[must_use]
+    pub fn lost(&self) -> BTreeSet<SeqNo> {
+        let heard = self.lock();
+        let numbers = |gap: &NewGap| {
+            let epoch = gap.epoch;
+            (gap.first_seq..=gap.last_seq).map(move |seq| SeqNo { epoch, seq })
+        };
+        heard.gaps.iter().flat_map(numbers).filter(|number| !heard.numbers.contains(number)).collect()
     }
 
     /// The frames shown so far.
@@ -187,8 +222,15 @@ impl RecordingUplink {
             return Err(UplinkError::Problem(Box::new(problem)));
         }
         let taken = take(&mut heard);
+        let mute = heard.mute;
         drop(heard);
         self.shared.changed.notify_waiters();
+        if mute {
+            return Err(UplinkError::Unreachable {
+                url: "test".to_owned(),
+                source: "the answer was lost".into(),
+            });
+        }
         Ok(taken)
     }
 }
@@ -217,7 +259,37 @@ impl Uplink for RecordingUplink {
     }
 
     async fn record(&self, readings: Vec<Reading>) -> Result<(), UplinkError> {
-        self.hear(|heard| heard.readings.extend(readings))
+        self.hear(|heard| {
+            heard.delivered.extend(readings.iter().cloned().map(NewReading::from));
+            heard.readings.extend(readings);
+        })
+    }
+
+    async fn deliver(&self, readings: Vec<NewReading>) -> Result<Stored, UplinkError> {
+        self.hear(|heard| {
+            let mut done = Stored { stored: 0, repeated: 0 };
+            for reading in readings {
+                let number = reading.epoch.zip(reading.seq).map(|(epoch, seq)| SeqNo { epoch, seq });
+                if number.is_some_and(|number| !heard.numbers.insert(number)) {
+                    done.repeated += 1;
+                    continue;
+                }
+                done.stored += 1;
+                heard.delivered.push(reading.clone());
+                let unit = reading.unit.clone().unwrap_or(Unit::COUNT);
+                let received = reading.kind.clone().map(|kind| Quantity::new(kind, unit));
+                heard.readings.extend(received.and_then(|q| reading.received(q, Timestamp::MIN).ok()));
+            }
+            done
+        })
+    }
+
+    async fn report_gap(&self, gap: NewGap) -> Result<(), UplinkError> {
+        self.hear(|heard| {
+            if !heard.gaps.iter().any(|known| (known.epoch, known.first_seq) == (gap.epoch, gap.first_seq)) {
+                heard.gaps.push(gap);
+            }
+        })
     }
 
     async fn show(&self, frame: Frame) -> Result<FrameReceipt, UplinkError> {

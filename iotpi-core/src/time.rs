@@ -44,6 +44,8 @@ impl Timestamp {
     pub const MIN: Self = Self(946_684_800_000_000);
     /// 2100-01-01 00:00 UTC, the first moment no longer accepted.
     pub const END: Self = Self(4_102_444_800_000_000);
+    /// 2026-01-01 00:00 UTC: there was no iotpi before, so a machine that shows an earlier time has a clock that was not set.
+    pub const FIRST_POSSIBLE: Self = Self(1_767_225_600_000_000);
 
     /// The moment so many microseconds after 1970-01-01 00:00 UTC, unchecked.
     #[must_use]
@@ -85,8 +87,14 @@ impl Timestamp {
         Self(moment.as_microsecond()).checked()
     }
 
+    /// Whether it can go over the wire: in the years 2000 to 2099.
+    #[must_use]
+    pub fn is_valid(self) -> bool {
+        (Self::MIN..Self::END).contains(&self)
+    }
+
     fn checked(self) -> Result<Self, InvalidTimestamp> {
-        if (Self::MIN..Self::END).contains(&self) { Ok(self) } else { Err(InvalidTimestamp::OutOfRange) }
+        if self.is_valid() { Ok(self) } else { Err(InvalidTimestamp::OutOfRange) }
     }
 
     /// This moment and a while.
@@ -161,19 +169,42 @@ pub trait Clock: Send + Sync + fmt::Debug {
 
     /// Time since some fixed moment; never goes back. Leases and deadlines run on it.
     fn monotonic(&self) -> Duration;
+
+    /// Whether the wall clock can be believed. A Pi has no battery: after a power cut it shows 1970, or the last moment it
+    /// remembers, until NTP sets it. By default: whether it shows [`Timestamp::FIRST_POSSIBLE`] or later.
+    fn is_set(&self) -> bool {
+        self.now() >= Timestamp::FIRST_POSSIBLE
+    }
+
+    /// Names the run of the machine that [`monotonic`](Self::monotonic) counts from, if that is known: two processes of
+    /// the same boot can compare their monotonic times. By default unknown.
+    fn boot(&self) -> Option<u128> {
+        None
+    }
 }
 
 /// The machine's own clocks.
+///
+/// On Linux its monotonic time counts from the boot (`/proc/uptime`) and the boot has a name, so that the age of what a
+/// process before this one kept is known. The wall clock is believed from [`Timestamp::FIRST_POSSIBLE`] on, except that
+/// where systemd-timesyncd keeps the time it must have said `synchronized` since the boot: on Raspberry Pi OS a clock that
+/// was not set shows the hour of the last shutdown, which looks like a time. Where something else keeps the time (chrony,
+/// ntpd), start modules after `time-sync.target`.
 #[derive(Debug, Clone)]
 pub struct SystemClock {
     started: Instant,
+    /// From the boot to `started`; zero where nobody says.
+    up_before: Duration,
+    boot: Option<u128>,
 }
 
 impl SystemClock {
-    /// A clock whose monotonic time begins now.
+    /// A clock whose monotonic time begins at the machine's boot, where that is known, else now.
     #[must_use]
     pub fn new() -> Self {
-        Self { started: Instant::now() }
+        let boot = boot_id();
+        let up_before = boot.and_then(|_| uptime()).unwrap_or_default();
+        Self { started: Instant::now(), up_before, boot }
     }
 
     /// The same, shared.
@@ -181,6 +212,25 @@ impl SystemClock {
     pub fn shared() -> Arc<dyn Clock> {
         Arc::new(Self::new())
     }
+}
+
+/// The id the kernel gives each boot: random(4).
+fn boot_id() -> Option<u128> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    u128::from_str_radix(&text.trim().replace('-', ""), 16).ok()
+}
+
+/// How long the machine has been up, suspended or not, to 10 ms: proc_uptime(5).
+fn uptime() -> Option<Duration> {
+    let text = std::fs::read_to_string("/proc/uptime").ok()?;
+    Duration::try_from_secs_f64(text.split(' ').next()?.parse().ok()?).ok()
+}
+
+/// Whether systemd-timesyncd runs here and has not heard the time since the boot: systemd-timesyncd.service(8), "Files".
+/// Both are looked up in memory (`/run` is a tmpfs).
+fn waits_for_timesyncd() -> bool {
+    let folder = std::path::Path::new("/run/systemd/timesync");
+    folder.is_dir() && !folder.join("synchronized").exists()
 }
 
 impl Default for SystemClock {
@@ -199,46 +249,72 @@ impl Clock for SystemClock {
     }
 
     fn monotonic(&self) -> Duration {
-        self.started.elapsed()
+        self.up_before + self.started.elapsed()
+    }
+
+    fn is_set(&self) -> bool {
+        self.now() >= Timestamp::FIRST_POSSIBLE && !waits_for_timesyncd()
+    }
+
+    fn boot(&self) -> Option<u128> {
+        self.boot
     }
 }
 
 /// A clock that stands still until it is told to move. For tests.
 #[derive(Debug)]
 pub struct ManualClock {
-    at: std::sync::Mutex<(Timestamp, Duration)>,
+    at: std::sync::Mutex<Shown>,
+}
+
+#[derive(Debug)]
+struct Shown {
+    wall: Timestamp,
+    monotonic: Duration,
+    boot: u128,
 }
 
 impl ManualClock {
     /// A clock that shows this moment; its monotonic time is zero.
     #[must_use]
     pub fn at(now: Timestamp) -> Arc<Self> {
-        Arc::new(Self { at: std::sync::Mutex::new((now, Duration::ZERO)) })
+        Arc::new(Self { at: std::sync::Mutex::new(Shown { wall: now, monotonic: Duration::ZERO, boot: 1 }) })
     }
 
     /// Lets time pass on both clocks.
     pub fn advance(&self, by: Duration) {
         let mut at = self.lock();
-        *at = (at.0.plus(by), at.1 + by);
+        at.wall = at.wall.plus(by);
+        at.monotonic += by;
     }
 
     /// Sets the wall clock as NTP would: monotonic time does not notice.
     pub fn step_to(&self, now: Timestamp) {
-        self.lock().0 = now;
+        self.lock().wall = now;
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, (Timestamp, Duration)> {
+    /// The machine boots anew and shows this moment; its monotonic time is zero again.
+    pub fn reboot(&self, now: Timestamp) {
+        let mut at = self.lock();
+        *at = Shown { wall: now, monotonic: Duration::ZERO, boot: at.boot + 1 };
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Shown> {
         self.at.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        self.lock().0
+        self.lock().wall
     }
 
     fn monotonic(&self) -> Duration {
-        self.lock().1
+        self.lock().monotonic
+    }
+
+    fn boot(&self) -> Option<u128> {
+        Some(self.lock().boot)
     }
 }
 
@@ -284,5 +360,27 @@ mod tests {
 
         assert_eq!(clock.monotonic(), Duration::from_secs(5));
         assert_eq!(clock.now(), Timestamp::END);
+    }
+
+    #[test]
+    fn a_clock_that_shows_1970_is_not_set() {
+        let clock = ManualClock::at(Timestamp::from_micros(0));
+        assert!(!clock.is_set());
+
+        clock.step_to(Timestamp::FIRST_POSSIBLE);
+
+        assert!(clock.is_set());
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn two_clocks_of_one_boot_agree_on_monotonic_time() {
+        let first = SystemClock::new();
+        let second = SystemClock::new();
+
+        let apart = second.monotonic().abs_diff(first.monotonic());
+
+        assert_eq!(first.boot(), second.boot());
+        assert!(apart < Duration::from_secs(1), "{apart:?}");
     }
 }

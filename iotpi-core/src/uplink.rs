@@ -5,8 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::{
-    ErrorKind, Frame, FrameReceipt, LeasedCommand, Manifest, ModuleId, ModuleInfo, Problem, Reading,
-    StatusReceipt, StatusReport,
+    ErrorKind, Frame, FrameReceipt, LeasedCommand, Manifest, ModuleId, ModuleInfo, NewGap, NewReading,
+    Problem, Reading, StatusReceipt, StatusReport, Stored,
 };
 
 /// A module's line to its hub, bound to one module id.
@@ -31,14 +31,36 @@ pub trait Uplink: Send + Sync {
     /// See the trait.
     async fn register(&self, manifest: &Manifest) -> Result<ModuleInfo, UplinkError>;
 
-    /// Hands over readings. When it returns, they are the other side's to keep: stored by a hub, or taken into the outbox.
+    /// Hands over readings of this module. When it returns, they are the other side's to keep: stored by a hub, or numbered
+    /// and taken into the outbox. This is what a module calls.
     ///
     /// # Errors
     /// [`UplinkError`]; none of the readings was taken then.
     ///
     /// # Cancel safety
     /// See the trait.
-    async fn record(&self, readings: Vec<Reading>) -> Result<(), UplinkError>;
+    async fn record(&self, readings: Vec<Reading>) -> Result<(), UplinkError> {
+        self.deliver(readings.into_iter().map(NewReading::from).collect()).await.map(|_| ())
+    }
+
+    /// Delivers readings to the hub as they stand, with their numbers if they have some; at most 1,000. Never through an
+    /// outbox: this is what a runner calls, and who else calls it keeps them until it returned.
+    ///
+    /// # Errors
+    /// [`UplinkError`]; none of the readings was taken then.
+    ///
+    /// # Cancel safety
+    /// See the trait. Readings with numbers are stored once however often they are sent.
+    async fn deliver(&self, readings: Vec<NewReading>) -> Result<Stored, UplinkError>;
+
+    /// Says that numbered readings of this module will never come. Idempotent.
+    ///
+    /// # Errors
+    /// [`UplinkError`].
+    ///
+    /// # Cancel safety
+    /// See the trait.
+    async fn report_gap(&self, gap: NewGap) -> Result<(), UplinkError>;
 
     /// Shows a picture. Newest wins: it is never kept for later.
     ///
@@ -108,6 +130,15 @@ impl UplinkError {
         match self {
             Self::Problem(problem) => problem.kind,
             Self::Unreachable { .. } | Self::Timeout { .. } | Self::NotAHub { .. } => ErrorKind::Unavailable,
+        }
+    }
+
+    /// How long the hub asks to be left alone, if it does.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Problem(problem) => Duration::try_from_secs_f64(problem.retry_after_secs?).ok(),
+            _ => None,
         }
     }
 }

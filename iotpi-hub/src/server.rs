@@ -11,7 +11,7 @@ use std::{
 };
 
 use axum::{Router, body::Body};
-use http::Request;
+use http::{HeaderValue, Method, Request, Response, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use socket2::SockRef;
@@ -36,6 +36,20 @@ const BUFFER_BYTES: usize = 64 * 1024;
 /// What may wait unsent in the kernel for each connection. Without it the kernel would queue megabytes of frames for a slow
 /// viewer (tcp(7), TCP_NOTSENT_LOWAT).
 const UNSENT_BYTES: u32 = 32 * 1024;
+/// Bytes of deliveries of readings that are being read and stored at the same time; further ones wait for their turn before
+/// their bodies are read. When a thousand modules come back with a backlog, this bounds what they cost in memory; single
+/// readings (150 bytes) never meet it.
+const DELIVERY_BYTES: u32 = 4 * 1024 * 1024;
+/// A delivery that does not say how long it is counts as so much, and one that says too much as the longest there may be.
+const UNKNOWN_BYTES: u32 = 64 * 1024;
+const MOST_BYTES: u32 = 256 * 1024;
+/// How long a delivery waits for its turn, well within a module's deadline of 10 s.
+const DELIVERY_WAIT: Duration = Duration::from_secs(4);
+/// Who is sent away comes back after 1 to so many seconds, at random, and not all at once.
+const RETRY_AFTER_SECS: u32 = 10;
+/// Connections taken at once, and then a second: a herd is taken in one by one.
+const ACCEPT_BURST: u32 = 256;
+const ACCEPTS_A_SECOND: u32 = 1000;
 /// After accepting failed (out of file descriptors, say), a moment for connections to go away.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -47,7 +61,14 @@ impl Hub {
         let permits = Arc::new(Semaphore::new(max));
         // Turning somebody away takes a moment too, and that many moments at once are enough.
         let refusals = Arc::new(Semaphore::new(64));
+        let room = Room {
+            permits: Arc::clone(&permits),
+            max,
+            deliveries: Arc::new(Semaphore::new(DELIVERY_BYTES as usize)),
+        };
+        let mut pace = Pace::new();
         loop {
+            pace.next().await;
             let accepted = tokio::select! {
                 () = self.stopping().cancelled() => break,
                 accepted = listener.accept() => accepted,
@@ -64,7 +85,14 @@ impl Hub {
                 }
             };
             if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
-                self.inner.tasks.spawn(connection(self.clone(), router.clone(), stream, peer, permit));
+                self.inner.tasks.spawn(connection(
+                    self.clone(),
+                    router.clone(),
+                    room.clone(),
+                    stream,
+                    peer,
+                    permit,
+                ));
             } else {
                 self.inner.metrics.connections_refused.add(1);
                 if let Ok(permit) = Arc::clone(&refusals).try_acquire_owned() {
@@ -79,10 +107,69 @@ impl Hub {
     }
 }
 
+/// What connections share.
+#[derive(Clone)]
+struct Room {
+    permits: Arc<Semaphore>,
+    max: usize,
+    deliveries: Arc<Semaphore>,
+}
+
+impl Room {
+    /// Whether connections get scarce: then each is closed after its answer, so that idle ones hold no place.
+    fn is_scarce(&self) -> bool {
+        self.permits.available_permits() < self.max / 4
+    }
+
+    /// A delivery's turn. Nothing if it did not come in time.
+    async fn turn(&self, request: &Request<Incoming>) -> Option<OwnedSemaphorePermit> {
+        let length = request
+            .headers()
+            .get(header::CONTENT_LENGTH)
+            .and_then(|length| length.to_str().ok()?.parse().ok());
+        let bytes = length.unwrap_or(UNKNOWN_BYTES).clamp(1, MOST_BYTES);
+        timeout(DELIVERY_WAIT, Arc::clone(&self.deliveries).acquire_many_owned(bytes)).await.ok()?.ok()
+    }
+}
+
+fn is_delivery(request: &Request<Incoming>) -> bool {
+    request.method() == Method::POST && request.uri().path().starts_with("/api/sensors")
+}
+
+/// How long somebody who is sent away shall stay away.
+fn retry_after() -> Duration {
+    // Without randomness all come back at once, as they would have anyway.
+    let drawn = getrandom::u32().unwrap_or_default();
+    Duration::from_secs(u64::from(1 + drawn % RETRY_AFTER_SECS))
+}
+
+/// Lets the accept loop go on when its time has come.
+struct Pace {
+    left: f64,
+    at: Instant,
+}
+
+impl Pace {
+    fn new() -> Self {
+        Self { left: f64::from(ACCEPT_BURST), at: Instant::now() }
+    }
+
+    async fn next(&mut self) {
+        let since = self.at.elapsed().as_secs_f64();
+        self.at = Instant::now();
+        self.left = (self.left + since * f64::from(ACCEPTS_A_SECOND)).min(f64::from(ACCEPT_BURST));
+        if self.left < 1.0 {
+            tokio::time::sleep(Duration::from_secs(1) / ACCEPTS_A_SECOND).await;
+        }
+        self.left -= 1.0;
+    }
+}
+
 /// One connection, from accept to close. An upgraded one goes on in its own task and gives its place back when that ends.
 async fn connection(
     hub: Hub,
     router: Router,
+    room: Room,
     stream: TcpStream,
     peer: SocketAddr,
     permit: OwnedSemaphorePermit,
@@ -97,11 +184,28 @@ async fn connection(
     let service = service_fn(|request: Request<Incoming>| {
         activity.set(Phase::Busy);
         let ended = Ended(Arc::clone(&activity));
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(Peer(peer.ip()));
-        let answer = router.clone().call(request);
+        let (mut router, room) = (router.clone(), room.clone());
+        let metrics = Arc::clone(&hub.inner.metrics);
         async move {
-            let response = answer.await?;
+            let turn = match is_delivery(&request) {
+                true => room.turn(&request).await.map(Some),
+                false => Some(None),
+            };
+            let mut response = match &turn {
+                Some(_) => {
+                    let mut request = request.map(Body::new);
+                    request.extensions_mut().insert(Peer(peer.ip()));
+                    router.call(request).await?
+                }
+                None => {
+                    let busy = busy("readings come faster than they can be stored; try again later");
+                    metrics.answered(busy.status().as_u16());
+                    busy.map(Body::from)
+                }
+            };
+            if turn.is_none() || room.is_scarce() {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
             Ok::<_, Infallible>(response.map(|body| Answer { body, _ended: ended }))
         }
     });
@@ -136,15 +240,22 @@ async fn connection(
     }
 }
 
+/// The answer to somebody who is sent away, with the time to come back, each another.
+fn busy(detail: impl Into<String>) -> Response<String> {
+    problem::whole(&crate::HubError::unavailable(detail).retry_after(retry_after()))
+}
+
 /// Says that there is no room, and closes.
 async fn refuse(mut stream: TcpStream, _permit: OwnedSemaphorePermit, max: usize) {
-    let error = crate::HubError::unavailable(format!("{max} connections are open already; try again later"))
-        .retry_after(Duration::from_secs(1));
-    let problem = serde_json::to_string(&problem::document(&error, None)).unwrap_or_default();
+    let answer = busy(format!("{max} connections are open already; try again later"));
+    let header = |name| answer.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let answer = format!(
-        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: {}\r\ncontent-length: {}\r\nretry-after: 2\r\nconnection: close\r\n\r\n{problem}",
-        problem::CONTENT_TYPE,
-        problem.len()
+        "HTTP/1.1 {}\r\ncontent-type: {}\r\ncontent-length: {}\r\nretry-after: {}\r\nconnection: close\r\n\r\n{}",
+        answer.status(),
+        header(header::CONTENT_TYPE),
+        answer.body().len(),
+        header(header::RETRY_AFTER),
+        answer.body(),
     );
     let say = async {
         stream.write_all(answer.as_bytes()).await?;

@@ -1,6 +1,7 @@
 //! A module made of Python functions, registered and kept going by the core's runner.
 
 use std::{
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -49,6 +50,7 @@ impl Runner {
         camera: Option<CameraPart>,
         state: Option<Py<PyAny>>,
         make_safe: Option<Py<PyAny>>,
+        outbox: Option<PathBuf>,
     ) -> PyResult<Self> {
         let module: ModuleId = id(module)?;
         let actions = actions.into_iter().map(action).collect::<Result<_, _>>()?;
@@ -58,7 +60,10 @@ impl Runner {
             acting: Acting::new(actions, state.map(Function::new), make_safe.map(Function::new)),
             camera: camera.map(seeing).transpose()?,
         };
-        let runner = iotpi_core::Runner::new(hub.client()?.uplink(module));
+        let mut runner = iotpi_core::Runner::new(hub.client()?.uplink(module));
+        if let Some(folder) = outbox {
+            runner = runner.with_outbox_dir(folder);
+        }
         Ok(Self { parts: Mutex::new(Some((runner, functions))), stop: CancellationToken::new() })
     }
 

@@ -334,6 +334,35 @@ def test_once_measures_once_and_returns(hub: HubProcess, client: iotpi.Client, m
     assert [reading.value for reading in client.readings("temperature", module=module_id)] == [21.5, 21.5]
 
 
+def test_what_the_hub_did_not_take_waits_in_the_outbox(
+    hub: HubProcess, client: iotpi.Client, module_id: str, tmp_path: Path
+) -> None:
+    token, outbox = hub.token("module", module_id), tmp_path / "outbox"
+    module = iotpi.Module(module_id)
+    values = iter([1.5, 2.5])
+
+    @module.sensor("temperature", every=60)
+    def read() -> float:
+        return next(values)
+
+    with pytest.raises(iotpi.Unavailable):
+        module.run(url="http://127.0.0.1:1", token=token, once=True, outbox=outbox)
+    assert len(list(outbox.glob("*.seg"))) == 1
+    module.run(url=hub.url, token=token, once=True, outbox=outbox)
+
+    assert {reading.value for reading in client.readings("temperature", module=module_id)} == {1.5, 2.5}
+    assert list(outbox.glob("*.seg")) == []
+
+
+def test_an_outbox_belongs_to_one_module(hub: HubProcess, module_id: str, tmp_path: Path) -> None:
+    for id, ends in [(module_id, iotpi.Unavailable), (f"{module_id}-too", iotpi.ModuleFailed)]:
+        module = iotpi.Module(id)
+        module.sensor("temperature", every=60)(lambda: 1.0)
+
+        with pytest.raises(ends):
+            module.run(url="http://127.0.0.1:1", token="none", once=True, outbox=str(tmp_path))
+
+
 def test_once_fails_when_the_sensor_fails(hub: HubProcess, client: iotpi.Client, module_id: str) -> None:
     module = iotpi.Module(module_id)
     module.sensor("temperature")(lambda: 1 / 0)

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 
 use super::HubClient;
 use crate::{
-    Frame, FrameReceipt, LeasedCommand, Manifest, ModuleId, ModuleInfo, Reading, StatusReceipt, StatusReport,
-    Uplink, UplinkError,
+    Frame, FrameReceipt, LeasedCommand, Manifest, ModuleId, ModuleInfo, NewGap, NewReading, StatusReceipt,
+    StatusReport, Stored, Uplink, UplinkError,
 };
 
 /// [`HubClient`] bound to one module id: what a module runs on. Made by [`HubClient::uplink`].
@@ -33,8 +33,12 @@ impl Uplink for HubUplink {
         self.hub.register(&self.module_id, manifest).await
     }
 
-    async fn record(&self, readings: Vec<Reading>) -> Result<(), UplinkError> {
-        self.hub.record(&readings).await.map(|_| ())
+    async fn deliver(&self, readings: Vec<NewReading>) -> Result<Stored, UplinkError> {
+        self.hub.deliver(&readings).await
+    }
+
+    async fn report_gap(&self, gap: NewGap) -> Result<(), UplinkError> {
+        self.hub.report_gap(&self.module_id, &gap).await
     }
 
     async fn show(&self, frame: Frame) -> Result<FrameReceipt, UplinkError> {

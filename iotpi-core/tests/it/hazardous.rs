@@ -8,8 +8,8 @@ use std::{
 
 use iotpi_core::{
     Action, ActionName, ActionSpec, Actuator, CommandOutcome, DeviceError, DeviceErrorKind, ErrorKind, Frame,
-    FrameReceipt, LeasedCommand, Manifest, Module, ModuleId, ModuleInfo, Obeying, Reading, StatusReceipt,
-    StatusReport, Uplink, UplinkError, async_trait, testing::RecordingUplink,
+    FrameReceipt, LeasedCommand, Manifest, Module, ModuleId, ModuleInfo, NewGap, NewReading, Obeying,
+    Reading, StatusReceipt, StatusReport, Stored, Uplink, UplinkError, async_trait, testing::RecordingUplink,
 };
 use serde_json::{Map, Value, json};
 use tokio::task::JoinHandle;
@@ -81,6 +81,14 @@ impl Uplink for Line {
 
     async fn record(&self, readings: Vec<Reading>) -> Result<(), UplinkError> {
         self.hub.record(readings).await
+    }
+
+    async fn deliver(&self, readings: Vec<NewReading>) -> Result<Stored, UplinkError> {
+        self.hub.deliver(readings).await
+    }
+
+    async fn report_gap(&self, gap: NewGap) -> Result<(), UplinkError> {
+        self.hub.report_gap(gap).await
     }
 
     async fn show(&self, frame: Frame) -> Result<FrameReceipt, UplinkError> {

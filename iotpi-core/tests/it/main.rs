@@ -4,6 +4,7 @@
 mod client;
 mod hazardous;
 mod obeying;
+mod outbox;
 mod polling;
 mod runner;
 mod safety;

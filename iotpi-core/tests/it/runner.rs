@@ -1,9 +1,9 @@
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use iotpi_core::{
-    ErrorKind, Frame, FrameReceipt, LeasedCommand, Manifest, Module, ModuleError, ModuleId, ModuleInfo,
-    Polling, Quantity, Reading, RunError, Runner, StatusReceipt, StatusReport, Together, Uplink, UplinkError,
-    async_trait, measure, testing::RecordingUplink,
+    ErrorKind, Frame, FrameReceipt, GapReason, LeasedCommand, Manifest, Module, ModuleError, ModuleId,
+    ModuleInfo, NewGap, NewReading, Polling, Quantity, RunError, Runner, StatusReceipt, StatusReport, Stored,
+    Together, Uplink, UplinkError, async_trait, measure, testing::RecordingUplink,
 };
 use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -34,7 +34,7 @@ fn values(hub: &RecordingUplink) -> Vec<f64> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn readings_wait_while_the_hub_is_away_and_arrive_in_order() {
+async fn readings_wait_while_the_hub_is_away_and_all_arrive_with_their_numbers() {
     let hub = hub();
     hub.set_away(true);
     let (running, stop) = start(&hub, counting());
@@ -48,9 +48,13 @@ async fn readings_wait_while_the_hub_is_away_and_arrive_in_order() {
     stop.cancel();
     running.await.unwrap().unwrap();
 
-    let values = values(&hub);
-    let in_order: Vec<f64> = (1u32..).take(values.len()).map(f64::from).collect();
-    assert_eq!(values, in_order);
+    let mut delivered = hub.delivered();
+    delivered.sort_by_key(|reading| reading.seq);
+    let numbers: Vec<_> = delivered.iter().filter_map(|reading| reading.seq).collect();
+    let values: Vec<_> = delivered.iter().filter_map(|reading| reading.value).collect();
+    assert_eq!(numbers, (1..).take(delivered.len()).collect::<Vec<_>>());
+    assert_eq!(values, (1u32..).take(delivered.len()).map(f64::from).collect::<Vec<_>>());
+    assert!(delivered.iter().all(|reading| reading.epoch == delivered[0].epoch));
 }
 
 #[tokio::test(start_paused = true)]
@@ -71,6 +75,16 @@ async fn a_full_outbox_keeps_the_newest() {
     running.await.unwrap().unwrap();
 
     assert!(values(&hub)[0] > 15.0, "{:?}", values(&hub));
+    // What went is known: every number arrived or is in a gap.
+    let came: BTreeSet<_> = hub.delivered().iter().filter_map(|reading| reading.seq).collect();
+    let lost: BTreeSet<_> = hub.lost().into_iter().map(|number| number.seq).collect();
+    let all = (1..).take(came.len() + lost.len()).collect();
+    assert_eq!(came.union(&lost).copied().collect::<BTreeSet<u64>>(), all);
+    assert!(
+        lost.len() > 10 && hub.gaps().iter().all(|gap| gap.reason == GapReason::Full),
+        "{:?}",
+        hub.gaps()
+    );
 }
 
 /// A hub that takes no batch with the value 3 in it.
@@ -86,11 +100,15 @@ impl Uplink for Picky {
         self.0.register(manifest).await
     }
 
-    async fn record(&self, readings: Vec<Reading>) -> Result<(), UplinkError> {
-        if readings.iter().any(|r| r.outcome.value() == Some(3.0)) {
+    async fn deliver(&self, readings: Vec<NewReading>) -> Result<Stored, UplinkError> {
+        if readings.iter().any(|r| r.value == Some(3.0)) {
             return Err(UplinkError::Problem(Box::new(problem(ErrorKind::Unprocessable))));
         }
-        self.0.record(readings).await
+        self.0.deliver(readings).await
+    }
+
+    async fn report_gap(&self, gap: NewGap) -> Result<(), UplinkError> {
+        self.0.report_gap(gap).await
     }
 
     async fn show(&self, frame: Frame) -> Result<FrameReceipt, UplinkError> {
@@ -126,6 +144,8 @@ async fn one_reading_the_hub_will_not_take_does_not_hold_up_the_others() {
 
     let values = values(&hub);
     assert_eq!(values[..8], [1.0, 2.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0]);
+    let gaps: Vec<_> = hub.gaps().iter().map(|gap| (gap.first_seq, gap.last_seq, gap.reason)).collect();
+    assert_eq!(gaps, [(3, 3, GapReason::Refused)]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -104,6 +104,19 @@ pub(crate) fn finish(response: Response, request_id: &str) -> Response {
     finished
 }
 
+/// A whole answer to a request that no route will see.
+pub(crate) fn whole(error: &HubError) -> http::Response<String> {
+    let body = serde_json::to_string(&document(error, None)).unwrap_or_default();
+    let mut response = http::Response::new(body);
+    *response.status_mut() = status(error.kind());
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+    if let Some(wait) = error.wait() {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+    }
+    response
+}
+
 /// Whether it is an answer nobody gave a shape.
 fn is_plain(response: &Response) -> bool {
     let content_type = response.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());

@@ -20,8 +20,10 @@ impl Hub {
     pub async fn record_gap(&self, caller: &Caller, module_id: &ModuleId, gap: &NewGap) -> Result<()> {
         caller.may_deliver_as(module_id)?;
         check(gap)?;
+        self.check_space()?;
         self.heard(module_id).await?;
-        self.store().record_gap(module_id, gap, self.now()).await?;
+        let recorded = self.store().record_gap(module_id, gap, self.now()).await;
+        recorded.inspect_err(|error| self.no_room_for(error))?;
         self.changed(module_id);
         Ok(())
     }

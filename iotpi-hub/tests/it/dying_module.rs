@@ -19,8 +19,8 @@ use std::{
 
 use iotpi_core::{
     Action, ActionName, ActionSpec, Actuator, CommandOutcome, DeviceError, Frame, FrameReceipt, HubClient,
-    HubUplink, LeasedCommand, Manifest, ModuleId, ModuleInfo, Obeying, Reading, Runner, StatusReceipt,
-    StatusReport, Timestamp, Uplink, UplinkError, async_trait,
+    HubUplink, LeasedCommand, Manifest, ModuleId, ModuleInfo, NewGap, NewReading, Obeying, Reading, Runner,
+    StatusReceipt, StatusReport, Stored, Timestamp, Uplink, UplinkError, async_trait,
 };
 use serde_json::{Value, json};
 
@@ -95,6 +95,14 @@ impl Uplink for Line {
 
     async fn record(&self, readings: Vec<Reading>) -> Result<(), UplinkError> {
         self.hub.record(readings).await
+    }
+
+    async fn deliver(&self, readings: Vec<NewReading>) -> Result<Stored, UplinkError> {
+        self.hub.deliver(readings).await
+    }
+
+    async fn report_gap(&self, gap: NewGap) -> Result<(), UplinkError> {
+        self.hub.report_gap(gap).await
     }
 
     async fn show(&self, frame: Frame) -> Result<FrameReceipt, UplinkError> {

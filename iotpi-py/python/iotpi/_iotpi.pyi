@@ -1,6 +1,7 @@
 """The native half. Private: its shape follows from what the Python half needs."""
 
 from collections.abc import Callable
+from os import PathLike
 from typing import final
 
 __all__ = ["ERROR_KINDS", "Hub", "Pending", "Runner", "Started", "Stream", "__version__", "canonical_unit", "check_id"]
@@ -93,6 +94,7 @@ class Runner:
         camera: tuple[int, int, float, Callable[[], bytes]] | None,
         state: Callable[[], str] | None,
         make_safe: Callable[[], None] | None,
+        outbox: str | PathLike[str] | None,
     ) -> Runner: ...
     def run(self) -> Pending: ...
     def once(self) -> Pending: ...

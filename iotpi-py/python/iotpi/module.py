@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from os import PathLike
 from typing import Any, TypeVar
 
 from . import _iotpi
@@ -196,11 +197,17 @@ class Module:
         return function
 
     def run(
-        self, id: str | None = None, *, url: str | None = None, token: str | None = None, once: bool = False
+        self,
+        id: str | None = None,
+        *,
+        url: str | None = None,
+        token: str | None = None,
+        once: bool = False,
+        outbox: str | PathLike[str] | None = None,
     ) -> None:
         """Registers with the hub and runs until Ctrl-C, SIGTERM or :meth:`stop`, then ends in order within 2 s.
 
-        A hub that is away is waited for; up to 10,000 readings wait with it.
+        A hub that is away is waited for; up to 10,000 readings wait with it, or as many as the ``outbox`` holds.
 
         Args:
             id: The module's id, if it was not given before.
@@ -208,11 +215,15 @@ class Module:
             token: The module's token; else ``IOTPI_TOKEN``, else none.
             once: Measure once, show one picture, do what commands are waiting, and return: for cron. Then a hub that
                 is away, and a sensor that fails, is an error.
+            outbox: A folder of this module's own, made if there is none, where readings wait that the hub has not taken
+                for 5 s, and all that wait at the end: 64 MiB, 1,000,000 readings or 7 days, whichever is reached first.
+                Without one they wait in memory and go with the process. What is lost is told to the hub as a gap.
 
         Raises:
             InvalidArgument: It has no id, or nothing to do, or runs already.
             Error: The hub refused it (token, id, manifest).
-            ModuleFailed: It could not go on, or a function did not return in time.
+            ModuleFailed: It could not go on, a function did not return in time, or the outbox cannot be used: it is
+                another module's, or another process has it open.
         """
         module_id = id or self.id
         if module_id is None:
@@ -224,7 +235,7 @@ class Module:
         requests = Requests(url, token, 10.0)
         workers = {name: Worker(f"iotpi {module_id} {name}") for name in self._threads()}
         try:
-            self._runner = self._native(requests.hub, module_id, workers)
+            self._runner = self._native(requests.hub, module_id, workers, outbox)
             # A stop() that came before there was something to stop counts.
             if self._stopping.is_set():
                 self._runner.stop()
@@ -245,7 +256,9 @@ class Module:
     def _threads(self) -> list[str]:
         return ["functions"] if self._camera is None else ["functions", "camera"]
 
-    def _native(self, hub: _iotpi.Hub, id: str, workers: dict[str, Worker]) -> _iotpi.Runner:
+    def _native(
+        self, hub: _iotpi.Hub, id: str, workers: dict[str, Worker], outbox: str | PathLike[str] | None
+    ) -> _iotpi.Runner:
         worker, camera, state, make_safe = workers["functions"], self._camera, self._state, self._make_safe
         return _iotpi.Runner(
             hub,
@@ -262,6 +275,7 @@ class Module:
             else (camera.width, camera.height, camera.fps, _seeing(workers["camera"], camera.function)),
             (lambda: to_json(worker.call(state))) if state else None,
             (lambda: worker.call_urgently(make_safe)) if make_safe else None,
+            outbox,
         )
 
 

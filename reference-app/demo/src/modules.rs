@@ -108,7 +108,13 @@ fn camera_settings(camera: &CameraSource) -> anyhow::Result<String> {
 /// The command that runs a module.
 pub fn command(programs: &Programs, settings: &Path, hub: &str, token: String) -> Command {
     let mut command = Command::new(&programs.module);
-    command.arg("run").arg(settings).arg(ENDS_WITH_STDIN);
+    // The folder where its readings wait lies beside its settings.
+    command
+        .arg("run")
+        .arg(settings)
+        .arg("--outbox")
+        .arg(settings.with_extension("outbox"))
+        .arg(ENDS_WITH_STDIN);
     // The environment, not the command line: only this user can read it.
     command.env("IOTPI_URL", hub).env("IOTPI_TOKEN", token);
     command

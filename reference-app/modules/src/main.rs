@@ -63,6 +63,10 @@ struct Run {
     /// A file with the module's token. Otherwise IOTPI_TOKEN, or what the settings file says.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// A folder of this module's own where readings wait that the hub does not take. Otherwise what the settings file says,
+    /// else `outbox` in systemd's STATE_DIRECTORY; without any of them readings wait in memory.
+    #[arg(long, value_name = "DIR")]
+    outbox: Option<PathBuf>,
     /// Also ends when the standard input is closed: for a program that runs modules.
     #[arg(long, hide = true)]
     until_stdin_closes: bool,
@@ -91,11 +95,15 @@ fn start(run: &Run) -> anyhow::Result<()> {
     let url = settings.hub_url(run.hub.as_deref());
     let token = settings.token(run.token_file.as_deref(), std::env::var("IOTPI_TOKEN").ok())?;
     let hub = HubClient::new(&url)?.with_token(token);
+    let outbox = settings.outbox(run.outbox.as_deref(), std::env::var_os("STATE_DIRECTORY"));
     // One thread: a module waits, mostly. A driver that blocks does so on a thread of its own.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
         let module = Stock::open(&settings, &Setup::new(SystemClock::shared()))?;
-        let runner = Runner::new(hub.uplink(settings.id.clone()));
+        let mut runner = Runner::new(hub.uplink(settings.id.clone()));
+        if let Some(folder) = outbox {
+            runner = runner.with_outbox_dir(folder);
+        }
         let ended = if run.once {
             runner.once(module).await
         } else {

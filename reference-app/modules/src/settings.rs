@@ -1,6 +1,7 @@
 //! The settings of one module, as its TOML file has them.
 
 use std::{
+    ffi::OsString,
     fs,
     path::{Path, PathBuf},
 };
@@ -29,6 +30,9 @@ pub struct Settings {
     pub description: Option<String>,
     /// Seconds between signs of life, 1 to 3,600. Default 10.
     pub heartbeat_secs: Option<f64>,
+    /// A folder of this module's own where readings wait that the hub does not take. Default: `outbox` in systemd's
+    /// `STATE_DIRECTORY`; without one they wait in memory.
+    outbox: Option<PathBuf>,
     /// Its devices, one or more; at most one that takes commands.
     #[serde(rename = "device")]
     pub devices: Vec<DeviceSettings>,
@@ -70,6 +74,15 @@ impl Settings {
     /// The hub's address: what was asked for, else the file's, else this machine.
     pub fn hub_url(&self, asked: Option<&str>) -> String {
         asked.or(self.hub.as_deref()).unwrap_or(DEFAULT_HUB).to_owned()
+    }
+
+    /// Where readings wait: the folder asked for, else the file's, else one in the first of systemd's state folders.
+    pub fn outbox(&self, asked: Option<&Path>, state_directory: Option<OsString>) -> Option<PathBuf> {
+        let of_systemd = || {
+            let folders = state_directory.filter(|folders| !folders.is_empty())?;
+            std::env::split_paths(&folders).next().map(|folder| folder.join("outbox"))
+        };
+        asked.or(self.outbox.as_deref()).map(Path::to_owned).or_else(of_systemd)
     }
 
     /// The module's token: from the file asked for, else the environment, else what the settings say.
@@ -149,5 +162,20 @@ mod tests {
         assert_eq!(from(None, None), "from-settings");
         let none = Settings::parse(LAMP).unwrap().token(None, None).unwrap_err();
         assert!(none.to_string().contains("token add --role module --module lamp"), "{none}");
+    }
+
+    #[test]
+    fn readings_wait_in_the_folder_of_the_command_line_then_the_files_then_systemds() {
+        let named = Settings::parse(&format!("outbox = \"/named\"\n{LAMP}")).unwrap();
+        let unnamed = Settings::parse(LAMP).unwrap();
+        let systemd = Some(OsString::from("/var/lib/first:/var/lib/second"));
+
+        let asked = named.outbox(Some(Path::new("/asked")), systemd.clone());
+
+        assert_eq!(asked, Some(PathBuf::from("/asked")));
+        assert_eq!(named.outbox(None, systemd.clone()), Some(PathBuf::from("/named")));
+        assert_eq!(unnamed.outbox(None, systemd), Some(PathBuf::from("/var/lib/first/outbox")));
+        assert_eq!(unnamed.outbox(None, Some(OsString::new())), None);
+        assert_eq!(unnamed.outbox(None, None), None);
     }
 }

@@ -137,7 +137,10 @@ fn kind(said: ffi::Error) -> Kind {
     match (said.code, said.extended_code) {
         // On a full disk the index of the WAL cannot grow either, and this is how SQLite says so.
         (ErrorCode::DiskFull, _) | (_, ffi::SQLITE_IOERR_SHMSIZE) => Kind::Full,
-        (ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase, _) => Kind::Damaged,
+        // A file that ends in the middle of a page is shorter than it was.
+        (ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase, _) | (_, ffi::SQLITE_IOERR_SHORT_READ) => {
+            Kind::Damaged
+        }
         (ErrorCode::SystemIoFailure, _) => Kind::Fatal,
         _ => Kind::Passing,
     }

@@ -183,7 +183,7 @@ pub struct Process {
 }
 
 impl Process {
-    fn open(pid: i32) -> Self {
+    pub fn open(pid: i32) -> Self {
         let handle = pidfd_open(Pid::from_raw(pid).unwrap(), PidfdFlags::empty()).unwrap();
         Self { pid, handle: Arc::new(handle) }
     }

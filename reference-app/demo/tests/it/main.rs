@@ -4,6 +4,8 @@
 mod crashes;
 mod demo;
 mod endings;
+mod herd;
+mod killed;
 mod layers;
 mod once;
 mod tokens;

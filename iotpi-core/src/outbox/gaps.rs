@@ -1,0 +1,131 @@
+//! Gaps that the hub has to be told of.
+
+use std::collections::BTreeMap;
+
+use super::kept::Kept;
+use crate::{Clock, GapReason, MAX_GAP_SERIES, NewGap, SensorType, SeqNo, SeriesGap};
+
+/// How many gaps wait at most. An outage makes one; a hub that answers takes them. More than that, and the rest shows at the
+/// hub as missing.
+const MAX_GAPS: usize = 4096;
+
+/// What waits to be told, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Gaps {
+    waiting: Vec<Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    gap: NewGap,
+    /// The hub may know it already: it stays as it is, because a hub knows a gap by its epoch and first number.
+    tried: bool,
+}
+
+impl Gaps {
+    /// Those of an earlier process; it may have told them.
+    pub fn of(gaps: Vec<NewGap>) -> Self {
+        Self { waiting: gaps.into_iter().map(|gap| Waiting { gap, tried: true }).collect() }
+    }
+
+    /// Adds one; an untold one of the same reason that ends right before it grows instead. False if there is no room.
+    pub fn add(&mut self, gap: NewGap) -> bool {
+        let known = |w: &Waiting| {
+            w.gap.epoch == gap.epoch && w.gap.first_seq <= gap.first_seq && gap.last_seq <= w.gap.last_seq
+        };
+        if gap.last_seq < gap.first_seq || self.waiting.iter().any(known) {
+            return true;
+        }
+        let before = |w: &&mut Waiting| {
+            !w.tried
+                && w.gap.epoch == gap.epoch
+                && w.gap.reason == gap.reason
+                && w.gap.last_seq.checked_add(1) == Some(gap.first_seq)
+        };
+        if let Some(before) = self.waiting.iter_mut().find(before) {
+            before.gap.last_seq = gap.last_seq;
+            join(&mut before.gap.series, gap.series);
+            return true;
+        }
+        if self.waiting.len() == MAX_GAPS {
+            return false;
+        }
+        self.waiting.push(Waiting { gap, tried: false });
+        true
+    }
+
+    /// The oldest, to be told now.
+    pub fn next(&mut self) -> Option<NewGap> {
+        let oldest = self.waiting.first_mut()?;
+        oldest.tried = true;
+        Some(oldest.gap.clone())
+    }
+
+    /// The hub knows it.
+    pub fn told(&mut self, gap: &NewGap) {
+        self.waiting.retain(|w| {
+            w.gap.epoch != gap.epoch || w.gap.first_seq != gap.first_seq || w.gap.reason != gap.reason
+        });
+    }
+
+    /// Whether a reading of this number went because the outbox was full or it was too old.
+    pub fn evicted(&self, number: SeqNo) -> bool {
+        let covers = |w: &Waiting| {
+            matches!(w.gap.reason, GapReason::Full | GapReason::TooOld)
+                && w.gap.epoch == number.epoch
+                && (w.gap.first_seq..=w.gap.last_seq).contains(&number.seq)
+        };
+        self.waiting.iter().any(covers)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// All of them, to be written down.
+    pub fn list(&self) -> Vec<NewGap> {
+        self.waiting.iter().map(|w| w.gap.clone()).collect()
+    }
+}
+
+fn join(known: &mut Vec<SeriesGap>, more: Vec<SeriesGap>) {
+    for more in more {
+        if let Some(known) = known.iter_mut().find(|known| known.kind == more.kind) {
+            known.lost += more.lost;
+            known.since = known.since.min(more.since);
+            known.until = known.until.max(more.until);
+        } else if known.len() < MAX_GAP_SERIES {
+            known.push(more);
+        }
+    }
+}
+
+/// The gaps that losing these readings makes: one for each stretch of numbers without a hole.
+pub(super) fn gaps_of<'a>(
+    lost: impl IntoIterator<Item = &'a Kept>,
+    reason: GapReason,
+    clock: &dyn Clock,
+) -> Vec<NewGap> {
+    let mut gaps: Vec<(NewGap, BTreeMap<SensorType, SeriesGap>)> = Vec::new();
+    for kept in lost {
+        let SeqNo { epoch, seq } = kept.number;
+        match gaps.last_mut() {
+            Some((gap, _)) if gap.epoch == epoch && gap.last_seq + 1 == seq => gap.last_seq = seq,
+            _ => {
+                let gap = NewGap { epoch, first_seq: seq, last_seq: seq, reason, series: Vec::new() };
+                gaps.push((gap, BTreeMap::new()));
+            }
+        }
+        let (Some(at), Some((_, series))) = (kept.taken.at(clock), gaps.last_mut()) else { continue };
+        let kind = kept.quantity.name();
+        let known = series.entry(kind.clone()).or_insert(SeriesGap { kind, lost: 0, since: at, until: at });
+        known.lost += 1;
+        known.since = known.since.min(at);
+        known.until = known.until.max(at);
+    }
+    let told = |(gap, series): (NewGap, BTreeMap<_, _>)| NewGap {
+        series: series.into_values().take(MAX_GAP_SERIES).collect(),
+        ..gap
+    };
+    gaps.into_iter().map(told).collect()
+}

@@ -1,0 +1,99 @@
+//! Which numbers are given and which readings wait in memory, kept where a killed process leaves it.
+//!
+//! After `kill -9` the next start must know which numbers were given, so that none is given twice, and which readings were
+//! in memory, so that their loss can be told. Writing that to the card for each reading would wear it out; shared memory
+//! (`/dev/shm`, a tmpfs) costs nothing and lives as long as the boot. A power cut takes it away: then a new epoch begins.
+//! The name has the epoch in it, 53 random bits that only the outbox' own folder knows, so nobody can put one there before.
+
+use std::{fs::File, io, path::PathBuf};
+
+/// Where shared memory is on Linux: shm_overview(7).
+const FOLDER: &str = "/dev/shm";
+
+/// What the mark says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Marked {
+    /// The first number whose reading is only in memory; `next` if there is none.
+    pub first: u64,
+    /// The next number to be given.
+    pub next: u64,
+}
+
+/// The open mark of one epoch.
+#[derive(Debug)]
+pub(super) struct Mark {
+    epoch: u64,
+    file: File,
+}
+
+fn path(epoch: u64) -> PathBuf {
+    PathBuf::from(FOLDER).join(format!("iotpi-outbox-{epoch:014x}"))
+}
+
+impl Mark {
+    /// What the mark of this epoch says, if there is one.
+    pub fn read(epoch: u64) -> Option<Marked> {
+        let bytes = std::fs::read(path(epoch)).ok()?;
+        let (said, sum) = bytes.split_at_checked(16)?;
+        if crc32fast::hash(said).to_le_bytes() != *sum {
+            return None;
+        }
+        let (first, next) = said.split_at(8);
+        Some(Marked {
+            first: u64::from_le_bytes(first.try_into().ok()?),
+            next: u64::from_le_bytes(next.try_into().ok()?),
+        })
+    }
+
+    /// Opens the mark of this epoch, made if there is none.
+    #[cfg(unix)]
+    pub fn open(epoch: u64, marked: Marked) -> io::Result<Self> {
+        use std::os::unix::fs::OpenOptionsExt as _;
+
+        let file = std::fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path(epoch))?;
+        let mark = Self { epoch, file };
+        mark.write(marked)?;
+        Ok(mark)
+    }
+
+    /// There is no such place.
+    #[cfg(not(unix))]
+    pub fn open(_: u64, _: Marked) -> io::Result<Self> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Says it anew. One write into one page: a killed process leaves it whole.
+    #[cfg(unix)]
+    pub fn write(&self, marked: Marked) -> io::Result<()> {
+        use std::os::unix::fs::FileExt as _;
+
+        let mut bytes = [0; 20];
+        bytes[..8].copy_from_slice(&marked.first.to_le_bytes());
+        bytes[8..16].copy_from_slice(&marked.next.to_le_bytes());
+        let sum = crc32fast::hash(&bytes[..16]);
+        bytes[16..].copy_from_slice(&sum.to_le_bytes());
+        self.file.write_all_at(&bytes, 0)
+    }
+
+    /// There is no such place.
+    #[cfg(not(unix))]
+    pub fn write(&self, _: Marked) -> io::Result<()> {
+        let _ = &self.file;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Removes it: after a stop in order.
+    pub fn remove(self) {
+        Self::forget(self.epoch);
+    }
+
+    /// Removes the mark of this epoch, if there is one.
+    pub fn forget(epoch: u64) {
+        let _ = std::fs::remove_file(path(epoch));
+    }
+}

@@ -1,0 +1,338 @@
+//! Readings that wait for the hub, each with its number.
+//!
+//! A reading is numbered when it comes in, and waits in memory to be sent at once (the live lane). What has waited there for
+//! 5 s, and what is more than one batch, goes to the backlog: in memory, bounded, or on disk if the module has a folder for
+//! it. So a card is written to only while the hub does not answer. What is lost is known by its numbers: a gap, which waits
+//! to be told like a reading.
+//!
+//! Deliberately absent: writing down each acknowledgement. What was acknowledged and is still on disk after a kill is sent
+//! again, and the hub knows it by its number.
+
+mod backlog;
+mod disk;
+mod gaps;
+mod kept;
+mod limits;
+mod mark;
+mod record;
+mod recovery;
+mod segment;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::VecDeque,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{sync::Notify, time::Instant};
+
+pub(crate) use self::kept::Kept;
+pub use self::limits::{DEFAULT_OUTBOX_CAPACITY, OutboxError, OutboxLimits};
+use self::{
+    backlog::{Backlog, Memory},
+    disk::Disk,
+    gaps::gaps_of,
+    mark::{Mark, Marked},
+};
+use crate::{Clock, GapReason, MAX_SEQ, ModuleId, NewGap, Reading, SeqNo};
+
+/// How many readings the live lane has at most: one request.
+pub(crate) const BATCH: usize = 500;
+/// How long a reading waits in the live lane before it becomes backlog.
+const SPILL_AFTER: Duration = Duration::from_secs(5);
+
+/// What waits in a module.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    epoch: u64,
+    clock: Arc<dyn Clock>,
+    on_disk: bool,
+    max_fresh: usize,
+    /// Held for moments.
+    fresh: Mutex<Fresh>,
+    /// Held across reads and writes of the disk: locked by threads that may block. Never taken while `fresh` is held.
+    backlog: Mutex<Backlog>,
+    pub fresh_came: Notify,
+    pub backlog_came: Notify,
+}
+
+/// The live lane.
+#[derive(Debug)]
+struct Fresh {
+    next_seq: u64,
+    /// In the order of their numbers.
+    waiting: VecDeque<(Instant, Kept)>,
+    /// The first number of those that are being sent.
+    flying: Option<u64>,
+    mark: Option<Mark>,
+}
+
+/// Some of the newest readings, taken out to be sent.
+pub(crate) type Flock = Vec<(Instant, Kept)>;
+
+fn random() -> u64 {
+    // Without randomness, the time: better than the same epoch for all.
+    getrandom::u64().unwrap_or_else(|_| {
+        let now = crate::SystemClock::new().now().as_micros();
+        u64::try_from(now).unwrap_or(1)
+    })
+}
+
+/// 53 random bits, not zero.
+fn new_epoch() -> u64 {
+    (random() & MAX_SEQ).max(1)
+}
+
+impl Outbox {
+    /// One that keeps up to `capacity` readings, at least 2, in memory.
+    pub fn in_memory(capacity: usize, clock: Arc<dyn Clock>) -> Arc<Self> {
+        let max_fresh = (capacity / 2).clamp(1, BATCH);
+        let backlog = Backlog::Memory(Memory::new(capacity.saturating_sub(max_fresh).max(1), clock.clone()));
+        Self::new(new_epoch(), 1, max_fresh, backlog, clock, None)
+    }
+
+    /// One that keeps what the hub does not take in this folder. Blocks.
+    pub fn on_disk(
+        folder: &Path,
+        module_id: &ModuleId,
+        limits: OutboxLimits,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Self>, OutboxError> {
+        let (disk, next_seq) = Disk::open(folder, module_id, limits, clock.clone())?;
+        let epoch = disk.epoch();
+        let mark = Mark::open(epoch, Marked { first: next_seq, next: next_seq });
+        if let Err(error) = &mark {
+            tracing::debug!(%error, "no shared memory: after a kill the readings are counted anew");
+        }
+        Ok(Self::new(epoch, next_seq, BATCH, Backlog::Disk(Box::new(disk)), clock, mark.ok()))
+    }
+
+    fn new(
+        epoch: u64,
+        next_seq: u64,
+        max_fresh: usize,
+        backlog: Backlog,
+        clock: Arc<dyn Clock>,
+        mark: Option<Mark>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            epoch,
+            clock,
+            on_disk: matches!(backlog, Backlog::Disk(_)),
+            max_fresh,
+            fresh: Mutex::new(Fresh { next_seq, waiting: VecDeque::new(), flying: None, mark }),
+            backlog: Mutex::new(backlog),
+            fresh_came: Notify::new(),
+            backlog_came: Notify::new(),
+        })
+    }
+
+    pub fn clock(&self) -> &dyn Clock {
+        self.clock.as_ref()
+    }
+
+    /// Numbers readings and takes them in. What is too much for the live lane is in the backlog when it returns.
+    pub async fn push(self: &Arc<Self>, readings: Vec<Reading>) {
+        let is_full = {
+            let mut fresh = self.fresh();
+            let now = Instant::now();
+            for reading in readings {
+                let number = SeqNo { epoch: self.epoch, seq: fresh.next_seq };
+                fresh.next_seq += 1;
+                fresh.waiting.push_back((now, Kept::new(reading, number, self.clock())));
+            }
+            fresh.write_mark();
+            fresh.waiting.len() > self.max_fresh
+        };
+        self.fresh_came.notify_one();
+        if is_full {
+            self.blocking(|outbox| outbox.spill()).await;
+        }
+    }
+
+    pub fn is_on_disk(&self) -> bool {
+        self.on_disk
+    }
+
+    pub fn has_fresh(&self) -> bool {
+        !self.fresh().waiting.is_empty()
+    }
+
+    /// Takes out the newest readings, in the order of their numbers. They are under way until [`Self::land_fresh`].
+    pub fn take_off_fresh(&self) -> Flock {
+        let mut fresh = self.fresh();
+        let older = fresh.waiting.len().saturating_sub(BATCH);
+        let newest: Flock = fresh.waiting.drain(older..).collect();
+        fresh.flying = newest.first().map(|(_, kept)| kept.number.seq);
+        newest
+    }
+
+    /// Those under way are the hub's or said to be lost, but for these, which wait again.
+    pub fn land_fresh(&self, unsettled: Flock) {
+        let mut fresh = self.fresh();
+        fresh.flying = None;
+        if !unsettled.is_empty() {
+            fresh.waiting.extend(unsettled);
+            fresh.waiting.make_contiguous().sort_by_key(|(_, kept)| kept.number.seq);
+        }
+        fresh.write_mark();
+    }
+
+    /// Whether there are readings in the backlog, and gaps to be told.
+    pub async fn waits(self: &Arc<Self>) -> (bool, bool) {
+        let looked = self.blocking(|outbox| {
+            let backlog = outbox.backlog();
+            (backlog.len() > 0, backlog.has_gaps())
+        });
+        looked.await.unwrap_or_default()
+    }
+
+    /// Copies out the oldest readings of the backlog. They are under way until [`Self::land`].
+    pub async fn take_off(self: &Arc<Self>) -> Vec<Kept> {
+        self.blocking(|outbox| outbox.backlog().take_off(BATCH)).await.unwrap_or_default()
+    }
+
+    /// The batch under way is over: the first `settled` of it are the hub's, or said to be lost.
+    pub async fn land(self: &Arc<Self>, settled: usize) {
+        self.blocking(move |outbox| {
+            let mut backlog = outbox.backlog();
+            backlog.settle(settled);
+            backlog.land();
+        })
+        .await;
+    }
+
+    /// The hub will never take this reading.
+    pub async fn refuse(self: &Arc<Self>, kept: Kept) {
+        self.blocking(move |outbox| {
+            let gaps = gaps_of([&kept], GapReason::Refused, outbox.clock());
+            outbox.backlog().lose(gaps);
+        })
+        .await;
+        self.backlog_came.notify_one();
+    }
+
+    /// The oldest gap the hub has to be told of.
+    pub async fn next_gap(self: &Arc<Self>) -> Option<NewGap> {
+        self.blocking(|outbox| outbox.backlog().next_gap()).await.flatten()
+    }
+
+    /// The hub knows a gap.
+    pub async fn told(self: &Arc<Self>, gap: NewGap) {
+        self.blocking(move |outbox| outbox.backlog().told(&gap)).await;
+    }
+
+    /// To be called every second or so: moves to the backlog what has waited too long, syncs, lets go what is too old.
+    pub async fn tend(self: &Arc<Self>) {
+        let oldest = self.fresh().waiting.front().map(|(since, _)| *since);
+        let is_waiting = oldest.is_some_and(|since| since.elapsed() >= SPILL_AFTER);
+        if !is_waiting && !self.on_disk {
+            return;
+        }
+        self.blocking(move |outbox| {
+            if is_waiting {
+                outbox.spill();
+            }
+            if let Backlog::Disk(disk) = &mut *outbox.backlog() {
+                disk.drop_old();
+                if disk.is_unsynced() {
+                    disk.sync(false);
+                }
+            }
+        })
+        .await;
+    }
+
+    /// Ends in order: what was not sent is on disk, if there is one. Says how many readings wait and how many were lost.
+    pub async fn close(self: &Arc<Self>) -> (u64, u64) {
+        self.blocking(|outbox| {
+            outbox.fresh().flying = None;
+            let left = if outbox.on_disk { outbox.spill() } else { outbox.fresh().waiting.len() };
+            let (mut backlog, mut fresh) = (outbox.backlog(), outbox.fresh());
+            match &mut *backlog {
+                Backlog::Disk(disk) if left == 0 => match disk.close(fresh.next_seq) {
+                    Ok(()) => {
+                        if let Some(mark) = fresh.mark.take() {
+                            mark.remove();
+                        }
+                    }
+                    Err(error) => tracing::error!(%error, "the outbox did not end in order"),
+                },
+                // What could not be written down stays marked as being in memory: the next start tells of it.
+                Backlog::Disk(disk) => disk.sync(true),
+                Backlog::Memory(_) => {}
+            }
+            (backlog.len() + left as u64, backlog.lost())
+        })
+        .await
+        .unwrap_or_default()
+    }
+
+    /// Moves the live lane's readings to the backlog. Says how many could not be. Blocks.
+    fn spill(&self) -> usize {
+        let mut backlog = self.backlog();
+        let waiting: Vec<_> = self.fresh().waiting.drain(..).collect();
+        let readings: Vec<_> = waiting.iter().map(|(_, kept)| kept.clone()).collect();
+        let appended = backlog.append(&readings);
+        let mut fresh = self.fresh();
+        if let Err((taken, error)) = appended {
+            tracing::error!(%error, waiting = waiting.len() - taken, "readings cannot be written to the outbox");
+            let newer = std::mem::take(&mut fresh.waiting);
+            fresh.waiting = waiting.into_iter().skip(taken).chain(newer).collect();
+            // A disk that takes nothing leaves the memory, and that is bounded, too.
+            let excess = fresh.waiting.len().saturating_sub(DEFAULT_OUTBOX_CAPACITY);
+            let dropped: Vec<_> = fresh.waiting.drain(..excess).map(|(_, kept)| kept).collect();
+            fresh.write_mark();
+            let left = fresh.waiting.len();
+            drop(fresh);
+            backlog.lose(gaps_of(&dropped, GapReason::Full, self.clock()));
+            return left;
+        }
+        fresh.write_mark();
+        drop(fresh);
+        drop(backlog);
+        self.backlog_came.notify_one();
+        0
+    }
+
+    /// Does something that takes the backlog's lock, on a thread that may wait for the disk if there is one.
+    async fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        act: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Option<T> {
+        if !self.on_disk {
+            return Some(act(self));
+        }
+        let outbox = self.clone();
+        // It fails when the runtime ends, or `act` panicked.
+        tokio::task::spawn_blocking(move || act(&outbox)).await.ok()
+    }
+
+    fn fresh(&self) -> MutexGuard<'_, Fresh> {
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn backlog(&self) -> MutexGuard<'_, Backlog> {
+        self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Fresh {
+    /// Best effort: without it a kill costs the count, not the readings.
+    fn write_mark(&mut self) {
+        let waiting = self.waiting.front().map(|(_, kept)| kept.number.seq);
+        let first = waiting.into_iter().chain(self.flying).min().unwrap_or(self.next_seq);
+        if let Some(mark) = &self.mark
+            && mark.write(Marked { first, next: self.next_seq }).is_err()
+        {
+            // An old mark would give numbers twice.
+            if let Some(mark) = self.mark.take() {
+                mark.remove();
+            }
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! A segment: one append-only file of readings, and where in it the reading back is.
+//!
+//! ```text
+//! "iotpiOB1" | epoch: u64 | boot: u128 | CRC-32 of the three: u32 | record | record | ...
+//! ```
+//! The file's name repeats the epoch and says the first number: both are known when the header is rotten.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::{
+    kept::Kept,
+    record::{self, MARK},
+};
+
+const MAGIC: &[u8; 8] = b"iotpiOB1";
+/// How long a header is.
+pub(super) const HEADER: usize = 8 + 8 + 16 + 4;
+const ENDING: &str = ".seg";
+
+/// One file.
+#[derive(Debug)]
+pub(super) struct Segment {
+    /// Its place among the segments: later ones have greater ordinals.
+    pub ordinal: u64,
+    /// Which count its numbers belong to.
+    pub epoch: u64,
+    /// The boot its monotonic times belong to.
+    pub boot: u128,
+    /// The number of its first reading.
+    pub first_seq: u64,
+    /// The number of its last reading; less than `first_seq` while it has none.
+    pub last_seq: u64,
+    /// The number of the last reading up to `offset`; one less than `first_seq` at the beginning.
+    pub settled_seq: u64,
+    /// Of a segment an earlier process wrote: the number that follows its last one, if it is known.
+    pub upper_seq: Option<u64>,
+    /// How long the file is.
+    pub bytes: u64,
+    /// Up to where it is read and settled.
+    pub offset: usize,
+    /// How many readings behind `offset` it has.
+    pub left: u64,
+    /// When its first and last reading were taken in, on this boot's monotonic clock.
+    pub span: (Duration, Duration),
+    path: PathBuf,
+}
+
+/// What comes next in a segment.
+#[derive(Debug, PartialEq)]
+pub(super) enum Piece {
+    /// A reading, and where it ends.
+    Reading(Kept, usize),
+    /// Bytes that are none, where they end, and whether they look like the beginning of one.
+    Rotten(usize, bool),
+}
+
+impl Segment {
+    /// Makes the file of a new one, header and all.
+    pub fn create(
+        folder: &Path,
+        ordinal: u64,
+        epoch: u64,
+        boot: u128,
+        first_seq: u64,
+    ) -> io::Result<(Self, File)> {
+        let path = folder.join(format!("{ordinal:010}-{epoch:014x}-{first_seq}{ENDING}"));
+        let mut file = OpenOptions::new().append(true).create_new(true).open(&path)?;
+        let mut header = Vec::with_capacity(HEADER);
+        header.extend(MAGIC);
+        header.extend(epoch.to_le_bytes());
+        header.extend(boot.to_le_bytes());
+        header.extend(crc32fast::hash(&header).to_le_bytes());
+        if let Err(error) = file.write_all(&header) {
+            // Without its header it would be in the way at the next try.
+            let _ = std::fs::remove_file(&path);
+            return Err(error);
+        }
+        let segment = Self { boot, bytes: HEADER as u64, ..Self::named(path, ordinal, epoch, first_seq) };
+        Ok((segment, file))
+    }
+
+    /// What the name of a file says, if it is that of a segment.
+    pub fn of(path: PathBuf) -> Option<Self> {
+        let name = path.file_name()?.to_str()?.strip_suffix(ENDING)?;
+        let mut parts = name.split('-');
+        let (ordinal, epoch, first) = (parts.next()?, parts.next()?, parts.next()?);
+        let (ordinal, epoch) = (ordinal.parse().ok()?, u64::from_str_radix(epoch, 16).ok()?);
+        let first_seq = first.parse().ok()?;
+        Some(Self::named(path, ordinal, epoch, first_seq))
+    }
+
+    fn named(path: PathBuf, ordinal: u64, epoch: u64, first_seq: u64) -> Self {
+        Self {
+            ordinal,
+            epoch,
+            boot: 0,
+            first_seq,
+            last_seq: first_seq.saturating_sub(1),
+            settled_seq: first_seq.saturating_sub(1),
+            upper_seq: None,
+            bytes: 0,
+            offset: HEADER,
+            left: 0,
+            span: (Duration::ZERO, Duration::ZERO),
+            path,
+        }
+    }
+
+    /// The whole file: at most a megabyte or so.
+    pub fn load(&self) -> io::Result<Vec<u8>> {
+        std::fs::read(&self.path)
+    }
+
+    /// Removes the file.
+    pub fn delete(&self) -> io::Result<()> {
+        std::fs::remove_file(&self.path)
+    }
+
+    /// Takes what a header says; false if it is not one, or not this file's.
+    pub fn read_header(&mut self, bytes: &[u8]) -> bool {
+        let Some(header) = bytes.get(..HEADER) else { return false };
+        let (said, sum) = header.split_at(HEADER - 4);
+        let boot = said[16..].try_into().map(u128::from_le_bytes).unwrap_or_default();
+        let right = said.starts_with(MAGIC)
+            && crc32fast::hash(said).to_le_bytes() == *sum
+            && said[8..16] == self.epoch.to_le_bytes();
+        if right {
+            self.boot = boot;
+        }
+        right
+    }
+
+    /// What comes at `at` in the bytes of this file; nothing at their end.
+    pub fn next(&self, bytes: &[u8], at: usize, boot: u128) -> Option<Piece> {
+        let rest = bytes.get(at..).filter(|rest| !rest.is_empty())?;
+        if let Some((mut kept, length)) = record::decode(rest, self.epoch) {
+            if self.boot != boot {
+                kept.taken.monotonic = None;
+            }
+            return Some(Piece::Reading(kept, at + length));
+        }
+        let marks = rest.iter().enumerate().skip(1).filter(|(_, byte)| **byte == MARK);
+        let sound =
+            marks.map(|(place, _)| place).find(|place| record::decode(&rest[*place..], self.epoch).is_some());
+        Some(Piece::Rotten(at + sound.unwrap_or(rest.len()), rest[0] == MARK))
+    }
+}

@@ -1,0 +1,300 @@
+//! How what waits gets to the hub: a live lane for the newest readings, a second lane for the backlog and the gaps.
+//!
+//! Both lanes send at the same time, so a backlog of days delays no new reading by more than the request that is being
+//! answered. They share one pace: when a request fails both pause, and then one of them tries for both.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Notify, Semaphore, SemaphorePermit},
+    time::{Instant, sleep, sleep_until, timeout, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Backoff, ErrorKind, Uplink, UplinkError,
+    outbox::{Kept, Outbox},
+};
+
+/// How long a request of the live lane may take; then its readings wait in line again.
+const LIVE_DEADLINE: Duration = Duration::from_secs(5);
+/// How often the outbox looks after what waits.
+const TEND_EVERY: Duration = Duration::from_secs(1);
+/// A hub that refuses a gap (it knows no such thing, or the token may not) is asked again after this.
+const GAP_RETRY: Duration = Duration::from_secs(60);
+/// No hub is left alone for longer, whatever it asks for.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
+
+/// The way from an outbox to a hub.
+pub(crate) struct Sender {
+    pub uplink: Arc<dyn Uplink>,
+    pub outbox: Arc<Outbox>,
+    pace: Pace,
+}
+
+impl Sender {
+    pub fn new(uplink: Arc<dyn Uplink>, outbox: Arc<Outbox>, backoff: Backoff) -> Self {
+        Self { uplink, outbox, pace: Pace::new(backoff) }
+    }
+
+    /// Sends new readings as they come, until `stop`.
+    pub async fn live_lane(&self, stop: &CancellationToken) {
+        let turn = async || {
+            while !self.outbox.has_fresh() {
+                self.outbox.fresh_came.notified().await;
+            }
+            self.pace.turn().await
+        };
+        while let Some(turn) = stop.run_until_cancelled(turn()).await {
+            match self.send_fresh(stop.cancelled()).await {
+                Some(Ok(())) => self.pace.succeeded(),
+                Some(Err(error)) => self.failed(&error),
+                None => {}
+            }
+            drop(turn);
+        }
+    }
+
+    /// Sends the backlog, oldest first, and tells of gaps, until `stop`.
+    pub async fn backlog_lane(&self, stop: &CancellationToken) {
+        // When the hub may be told of gaps: later, if it refused one.
+        let mut gaps_from = Instant::now();
+        while let Some((is_gap, turn)) = stop.run_until_cancelled(self.backlog_turn(gaps_from)).await {
+            let done = if is_gap {
+                match stop.run_until_cancelled(self.tell_gap()).await {
+                    Some(Err(error)) if !error.kind().is_transient() => {
+                        tracing::warn!(module = %self.uplink.module_id(), %error, "the hub was not told of a gap");
+                        gaps_from = Instant::now() + GAP_RETRY;
+                        None
+                    }
+                    done => done,
+                }
+            } else {
+                self.send_backlog(stop.cancelled()).await
+            };
+            match done {
+                Some(Ok(())) => self.pace.succeeded(),
+                Some(Err(error)) => self.failed(&error),
+                None => {}
+            }
+            drop(turn);
+        }
+    }
+
+    /// Waits until there is a gap to be told (true) or backlog to be sent, and until it may be.
+    async fn backlog_turn(&self, gaps_from: Instant) -> (bool, Option<SemaphorePermit<'_>>) {
+        loop {
+            let (readings, gaps) = self.outbox.waits().await;
+            let is_gap = gaps && gaps_from <= Instant::now();
+            if readings || is_gap {
+                let turn = self.pace.turn().await;
+                // A gap that was tried grows no more, so while nobody knows whether the hub answers readings try.
+                return (is_gap && !(readings && turn.is_some()), turn);
+            }
+            tokio::select! {
+                () = self.outbox.backlog_came.notified() => {}
+                () = sleep_until(gaps_from), if gaps => {}
+            }
+        }
+    }
+
+    /// Looks after what waits, until `stop`.
+    pub async fn tend(&self, stop: &CancellationToken) {
+        while stop.run_until_cancelled(sleep(TEND_EVERY)).await.is_some() {
+            self.outbox.tend().await;
+        }
+    }
+
+    /// Sends new readings, and a backlog that is in memory alone, until nothing waits, the hub does not answer, or the time is
+    /// over: before the end.
+    pub async fn send_rest(&self, within: Duration) {
+        let deadline = Instant::now() + within;
+        if self.send_all_fresh(deadline).await && !self.outbox.is_on_disk() {
+            self.send_all_backlog(deadline).await;
+        }
+    }
+
+    /// The same with a backlog on disk.
+    pub async fn send_all(&self, within: Duration) {
+        let deadline = Instant::now() + within;
+        if self.send_all_fresh(deadline).await {
+            self.send_all_backlog(deadline).await;
+        }
+    }
+
+    /// Whether all were sent.
+    async fn send_all_fresh(&self, deadline: Instant) -> bool {
+        while self.outbox.has_fresh() {
+            if !matches!(self.send_fresh(sleep_until(deadline)).await, Some(Ok(()))) {
+                return false;
+            }
+        }
+        true
+    }
+
+    async fn send_all_backlog(&self, deadline: Instant) {
+        loop {
+            let sent = match self.outbox.waits().await {
+                (true, _) => self.send_backlog(sleep_until(deadline)).await,
+                (false, true) => timeout_at(deadline, self.tell_gap()).await.ok(),
+                (false, false) => return,
+            };
+            if !matches!(sent, Some(Ok(()))) {
+                return;
+            }
+        }
+    }
+
+    /// Sends the newest readings; nothing is known when there are none or `over` comes first. What was not taken waits on.
+    async fn send_fresh(&self, over: impl Future<Output = ()>) -> Option<Result<(), UplinkError>> {
+        let mut flock = self.outbox.take_off_fresh();
+        if flock.is_empty() {
+            return None;
+        }
+        let readings: Vec<_> = flock.iter().map(|(_, kept)| kept.clone()).collect();
+        let mut settled = 0;
+        let sent = tokio::select! {
+            biased;
+            sent = timeout(LIVE_DEADLINE, self.deliver(&readings, &mut settled)) => Some(sent),
+            () = over => None,
+        };
+        self.outbox.land_fresh(flock.split_off(settled));
+        let too_slow = || UplinkError::Timeout { url: "its hub".to_owned(), after: LIVE_DEADLINE };
+        sent.map(|sent| sent.unwrap_or_else(|_| Err(too_slow())))
+    }
+
+    /// Sends the oldest readings of the backlog; nothing is known when there are none or `over` comes first.
+    async fn send_backlog(&self, over: impl Future<Output = ()>) -> Option<Result<(), UplinkError>> {
+        let readings = self.outbox.take_off().await;
+        if readings.is_empty() {
+            return None;
+        }
+        let mut settled = 0;
+        let sent = tokio::select! {
+            biased;
+            sent = self.deliver(&readings, &mut settled) => Some(sent),
+            () = over => None,
+        };
+        self.outbox.land(settled).await;
+        sent
+    }
+
+    async fn tell_gap(&self) -> Result<(), UplinkError> {
+        let Some(gap) = self.outbox.next_gap().await else { return Ok(()) };
+        self.uplink.report_gap(gap.clone()).await?;
+        self.outbox.told(gap).await;
+        Ok(())
+    }
+
+    /// Sends readings in their order; `settled` is how many of them, from the first on, need not be sent again. Some that the
+    /// hub refuses are halved until the one at fault is alone; that one is let go, and is a gap.
+    async fn deliver(&self, readings: &[Kept], settled: &mut usize) -> Result<(), UplinkError> {
+        let mut size = readings.len();
+        while *settled < readings.len() {
+            let part = &readings[*settled..readings.len().min(*settled + size)];
+            let module_id = self.uplink.module_id();
+            let to_send = part.iter().map(|kept| kept.to_send(module_id, self.outbox.clock())).collect();
+            match self.uplink.deliver(to_send).await {
+                Ok(_) => {
+                    *settled += part.len();
+                    size *= 2;
+                }
+                Err(error) if is_unacceptable(error.kind()) && part.len() > 1 => size = part.len() / 2,
+                Err(error) if is_unacceptable(error.kind()) => {
+                    tracing::error!(module = %module_id, %error, reading = ?part, "the hub will not take a reading");
+                    for kept in part {
+                        self.outbox.refuse(kept.clone()).await;
+                    }
+                    *settled += part.len();
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn failed(&self, error: &UplinkError) {
+        tracing::warn!(module = %self.uplink.module_id(), error = %with_source(error), "readings wait");
+        self.pace.failed(error);
+    }
+}
+
+/// Whether the hub will never take what was sent.
+fn is_unacceptable(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::InvalidArgument | ErrorKind::Unprocessable | ErrorKind::TooLarge)
+}
+
+pub(crate) fn with_source(error: &UplinkError) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
+/// How long to wait after a failure: what the hub asks for, and a back-off with full jitter on top.
+pub(crate) fn pause(backoff: &mut Backoff, error: &UplinkError) -> Duration {
+    error.retry_after().unwrap_or_default().min(MAX_RETRY_AFTER) + backoff.failed()
+}
+
+/// When the lanes may send.
+#[derive(Debug)]
+struct Pace {
+    paused: Mutex<Paused>,
+    resumed: Notify,
+    /// Held by the one that tries while nobody knows whether the hub answers.
+    trying: Semaphore,
+}
+
+#[derive(Debug)]
+struct Paused {
+    backoff: Backoff,
+    /// Nobody sends before; nothing while the hub answers.
+    until: Option<Instant>,
+}
+
+impl Pace {
+    fn new(backoff: Backoff) -> Self {
+        let paused = Mutex::new(Paused { backoff, until: None });
+        Self { paused, resumed: Notify::new(), trying: Semaphore::new(1) }
+    }
+
+    /// Waits until it is one's turn. After a failure only one has it, until it succeeds.
+    async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        let mut permit = None;
+        loop {
+            let resumed = self.resumed.notified();
+            tokio::pin!(resumed);
+            resumed.as_mut().enable();
+            let until = self.lock().until?;
+            if permit.is_some() && until <= Instant::now() {
+                return permit;
+            }
+            tokio::select! {
+                () = resumed => {}
+                () = sleep_until(until), if permit.is_some() => {}
+                acquired = self.trying.acquire(), if permit.is_none() => permit = acquired.ok(),
+            }
+        }
+    }
+
+    fn failed(&self, error: &UplinkError) {
+        let mut paused = self.lock();
+        let pause = pause(&mut paused.backoff, error);
+        paused.until = Some(Instant::now() + pause);
+    }
+
+    fn succeeded(&self) {
+        let mut paused = self.lock();
+        paused.backoff.succeeded();
+        if paused.until.take().is_some() {
+            self.resumed.notify_waiters();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Paused> {
+        self.paused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

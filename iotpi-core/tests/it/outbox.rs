@@ -1,0 +1,374 @@
+//! What becomes of readings between a module and its hub: the two lanes, the folder, the clocks.
+
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use iotpi_core::{
+    Clock, ErrorKind, Frame, FrameReceipt, GapReason, LeasedCommand, Manifest, ManualClock, Module,
+    ModuleError, ModuleId, ModuleInfo, NewGap, NewReading, OutboxLimits, Quantity, Reading, RunError, Runner,
+    Sample, StatusReceipt, StatusReport, Stored, Timestamp, Uplink, UplinkError, async_trait,
+    testing::RecordingUplink,
+};
+use tempfile::TempDir;
+use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use crate::{hub, problem};
+
+const NOW: Timestamp = Timestamp::FIRST_POSSIBLE;
+
+/// A module that records what a test gives it.
+struct Fed {
+    feed: mpsc::UnboundedReceiver<Vec<Reading>>,
+}
+
+#[async_trait]
+impl Module for Fed {
+    fn manifest(&self) -> Manifest {
+        Manifest::default()
+    }
+
+    async fn run(
+        mut self: Box<Self>,
+        up: Arc<dyn Uplink>,
+        stop: CancellationToken,
+    ) -> Result<(), ModuleError> {
+        while let Some(Some(readings)) = stop.run_until_cancelled(self.feed.recv()).await {
+            up.record(readings).await?;
+        }
+        stop.cancelled().await;
+        // What was fed before the end is recorded.
+        while let Ok(readings) = self.feed.try_recv() {
+            up.record(readings).await?;
+        }
+        Ok(())
+    }
+
+    async fn run_once(mut self: Box<Self>, up: Arc<dyn Uplink>) -> Result<(), ModuleError> {
+        while let Ok(readings) = self.feed.try_recv() {
+            up.record(readings).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A module that runs, and its feed.
+struct Running {
+    feed: mpsc::UnboundedSender<Vec<Reading>>,
+    stop: CancellationToken,
+    ended: JoinHandle<Result<(), RunError>>,
+}
+
+impl Running {
+    fn start(runner: Runner) -> Self {
+        let (feed, readings) = mpsc::unbounded_channel();
+        let stop = CancellationToken::new();
+        let ended = tokio::spawn(runner.run_until(Fed { feed: readings }, stop.clone()));
+        Self { feed, stop, ended }
+    }
+
+    fn feed(&self, values: impl IntoIterator<Item = u32>) {
+        self.feed_at(values, NOW);
+    }
+
+    fn feed_at(&self, values: impl IntoIterator<Item = u32>, at: Timestamp) {
+        let readings = values.into_iter().map(|n| reading(n, at)).collect();
+        self.feed.send(readings).unwrap();
+    }
+
+    async fn stop(self) -> Result<(), RunError> {
+        self.stop.cancel();
+        self.ended.await.unwrap()
+    }
+}
+
+fn reading(value: u32, at: Timestamp) -> Reading {
+    let sample = Sample::new(Quantity::Temperature, value.into());
+    Reading::new(ModuleId::new("attic").unwrap(), sample, at)
+}
+
+fn on_disk(hub: impl Uplink + 'static, folder: &Path) -> Runner {
+    Runner::new(hub).with_outbox_dir(folder)
+}
+
+/// The values that came, in order of their size.
+fn values(hub: &RecordingUplink) -> Vec<u32> {
+    let mut values: Vec<_> = hub.delivered().iter().map(|r| r.value.unwrap() as u32).collect();
+    values.sort_unstable();
+    values
+}
+
+fn all(count: u32) -> Vec<u32> {
+    (0..count).collect()
+}
+
+/// When a request was answered, and what was in it.
+type Answered = (Instant, Vec<u32>);
+
+/// A hub that takes its time for readings.
+#[derive(Clone)]
+struct Slow {
+    hub: RecordingUplink,
+    takes: Duration,
+    answered: Arc<Mutex<Vec<Answered>>>,
+}
+
+#[async_trait]
+impl Uplink for Slow {
+    fn module_id(&self) -> &ModuleId {
+        self.hub.module_id()
+    }
+
+    async fn register(&self, manifest: &Manifest) -> Result<ModuleInfo, UplinkError> {
+        self.hub.register(manifest).await
+    }
+
+    async fn deliver(&self, readings: Vec<NewReading>) -> Result<Stored, UplinkError> {
+        tokio::time::sleep(self.takes).await;
+        let values = readings.iter().map(|r| r.value.unwrap() as u32).collect();
+        let stored = self.hub.deliver(readings).await?;
+        self.answered.lock().unwrap().push((Instant::now(), values));
+        Ok(stored)
+    }
+
+    async fn report_gap(&self, gap: NewGap) -> Result<(), UplinkError> {
+        self.hub.report_gap(gap).await
+    }
+
+    async fn show(&self, frame: Frame) -> Result<FrameReceipt, UplinkError> {
+        self.hub.show(frame).await
+    }
+
+    async fn claim(&self, wait: Duration) -> Result<Vec<LeasedCommand>, UplinkError> {
+        self.hub.claim(wait).await
+    }
+
+    async fn report(&self, report: StatusReport) -> Result<StatusReceipt, UplinkError> {
+        self.hub.report(report).await
+    }
+}
+
+/// A folder in which readings 0 to `count` wait.
+async fn folder_with(count: u32) -> TempDir {
+    let folder = TempDir::new().unwrap();
+    let away = hub();
+    away.set_away(true);
+    let running = Running::start(on_disk(away, folder.path()));
+    for n in (0..count).step_by(100) {
+        running.feed(n..count.min(n + 100));
+    }
+    running.stop().await.unwrap();
+    folder
+}
+
+#[tokio::test(start_paused = true)]
+async fn new_readings_pass_a_backlog_that_drains_oldest_first_beside_them() {
+    let folder = folder_with(20_000).await;
+    let slow = Slow { hub: hub(), takes: Duration::from_secs(1), answered: Arc::default() };
+
+    let running = Running::start(on_disk(slow.clone(), folder.path()));
+    let mut fed_at = Vec::new();
+    for n in 20_000..20_030 {
+        fed_at.push(Instant::now());
+        running.feed([n]);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    slow.hub.until(|hub| hub.readings().len() == 20_030).await;
+    running.stop().await.unwrap();
+
+    let answered = slow.answered.lock().unwrap().clone();
+    let mut oldest_first: Vec<u32> = Vec::new();
+    for (at, values) in &answered {
+        match values.iter().find_map(|value| value.checked_sub(20_000)) {
+            // Its own second, and that of the request before it.
+            Some(n) => assert!(*at - fed_at[n as usize] <= Duration::from_millis(2_100), "{n}"),
+            None => oldest_first.extend(values),
+        }
+    }
+    assert_eq!(oldest_first, all(20_000));
+    assert!(slow.hub.gaps().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_on_disk_when_a_module_stops_arrives_after_the_next_start() {
+    let folder = folder_with(1234).await;
+    let hub = hub();
+
+    let running = Running::start(on_disk(hub.clone(), folder.path()));
+    running.feed([1234]);
+    hub.until(|hub| hub.readings().len() == 1235).await;
+    running.stop().await.unwrap();
+
+    assert_eq!(values(&hub), all(1235));
+    let numbers: BTreeSet<_> = hub.delivered().iter().map(|r| (r.epoch.unwrap(), r.seq.unwrap())).collect();
+    let epoch = numbers.first().unwrap().0;
+    assert_eq!(numbers, (1..=1235).map(|seq| (epoch, seq)).collect());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_lost_costs_a_repeat_and_no_reading() {
+    for folder in [None, Some(TempDir::new().unwrap())] {
+        let hub = hub();
+        hub.set_mute(true);
+        let runner = Runner::new(hub.clone());
+        let runner = match &folder {
+            Some(folder) => runner.with_outbox_dir(folder.path()),
+            None => runner,
+        };
+
+        let running = Running::start(runner);
+        running.feed(0..700);
+        hub.until(|hub| !hub.readings().is_empty()).await;
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        hub.set_mute(false);
+        running.feed([700]);
+        hub.until(|hub| hub.readings().len() == 701).await;
+        running.stop().await.unwrap();
+
+        assert_eq!(values(&hub), all(701));
+        assert!(hub.gaps().is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_outage_loses_only_what_the_gap_says() {
+    let folder = TempDir::new().unwrap();
+    let hub = hub();
+    hub.set_away(true);
+    let limits = OutboxLimits { readings: 1600, ..OutboxLimits::default() };
+
+    let running = Running::start(on_disk(hub.clone(), folder.path()).with_outbox_limits(limits));
+    for n in 0..500 {
+        running.feed(n * 10..n * 10 + 10);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    hub.set_away(false);
+    hub.until(|hub| hub.readings().len() + hub.lost().len() == 5000).await;
+    running.stop().await.unwrap();
+
+    let came: BTreeSet<_> = hub.delivered().iter().filter_map(|r| r.seq).collect();
+    let lost: BTreeSet<_> = hub.lost().iter().map(|number| number.seq).collect();
+    assert_eq!(came.union(&lost).copied().collect::<BTreeSet<_>>(), (1..=5000).collect());
+    let [gap] = &hub.gaps()[..] else { panic!("{:?}", hub.gaps()) };
+    assert_eq!((gap.first_seq, gap.reason), (1, GapReason::Full));
+    assert!((3400..3700).contains(&gap.lost()), "{}", gap.lost());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hub_that_asks_for_time_gets_it() {
+    let hub = hub();
+    let running = Running::start(Runner::new(hub.clone()));
+    hub.until(|hub| hub.manifests().len() == 1).await;
+    let mut busy = problem(ErrorKind::Unavailable);
+    busy.retry_after_secs = Some(100.0);
+    hub.fail_next(busy);
+
+    let begun = Instant::now();
+    running.feed([0]);
+    hub.until(|hub| !hub.readings().is_empty()).await;
+    let after = begun.elapsed().as_secs_f64();
+    running.stop().await.unwrap();
+
+    assert!((100.0..100.5).contains(&after), "{after}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn once_with_a_folder_keeps_what_the_hub_does_not_take_for_the_next_time() {
+    let folder = TempDir::new().unwrap();
+    let hub = hub();
+    let once = |values: std::ops::Range<u32>| {
+        let (feed, readings) = mpsc::unbounded_channel();
+        feed.send(values.map(|n| reading(n, NOW)).collect()).unwrap();
+        on_disk(hub.clone(), folder.path()).once(Fed { feed: readings })
+    };
+
+    hub.set_away(true);
+    let away = once(0..3).await;
+    hub.set_away(false);
+    once(3..5).await.unwrap();
+
+    assert!(matches!(away, Err(RunError::Refused(_))), "{away:?}");
+    assert_eq!(values(&hub), all(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_module_speaks_for_itself_alone() {
+    let running = Running::start(Runner::new(hub()));
+    let cellar = Reading::new(ModuleId::new("cellar").unwrap(), Sample::new(Quantity::Motion, 1.0), NOW);
+
+    running.feed.send(vec![cellar]).unwrap();
+    let ended = running.ended.await.unwrap();
+
+    let Err(RunError::Module(ModuleError::Uplink(error))) = ended else { panic!("{ended:?}") };
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_runners_do_not_share_a_folder() {
+    let folder = TempDir::new().unwrap();
+    let hub = hub();
+    let first = Running::start(on_disk(hub.clone(), folder.path()));
+    hub.until(|hub| hub.manifests().len() == 1).await;
+
+    let second = Running::start(on_disk(hub.clone(), folder.path())).ended.await.unwrap();
+    first.stop().await.unwrap();
+
+    assert!(matches!(second, Err(RunError::Outbox(_))), "{second:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_module_that_boots_in_1970_sends_ages_until_its_clock_is_set() {
+    let hub = hub();
+    hub.set_away(true);
+    let clock = ManualClock::at(Timestamp::from_micros(0));
+    let running = Running::start(Runner::new(hub.clone()).with_clock(clock.clone()));
+
+    clock.advance(Duration::from_secs(5));
+    running.feed_at([0], clock.now());
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    clock.advance(Duration::from_secs(10));
+    clock.step_to(NOW);
+    running.feed_at([1], clock.now());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    hub.set_away(false);
+    hub.until(|hub| hub.readings().len() == 2).await;
+    running.stop().await.unwrap();
+
+    let mut sent = hub.delivered();
+    sent.sort_by_key(|reading| reading.seq);
+    let times: Vec<_> = sent.iter().map(|reading| (reading.timestamp, reading.age)).collect();
+    assert_eq!(times, [(None, Some(10.0)), (Some(NOW), None)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wall_clock_that_jumps_by_decades_loses_nothing_and_leaves_the_order() {
+    const TEN_YEARS: Duration = Duration::from_secs(10 * 366 * 86_400);
+    let folder = TempDir::new().unwrap();
+    let hub = hub();
+    hub.set_away(true);
+    let clock = ManualClock::at(NOW);
+    let running = Running::start(on_disk(hub.clone(), folder.path()).with_clock(clock.clone()));
+
+    for (n, wall) in (0..).zip([NOW, NOW.plus(TEN_YEARS), NOW.minus(TEN_YEARS), Timestamp::END, NOW]) {
+        clock.step_to(wall);
+        running.feed_at([n], wall);
+        tokio::time::sleep(Duration::from_secs(7)).await;
+        clock.advance(Duration::from_secs(7));
+    }
+    hub.set_away(false);
+    hub.until(|hub| hub.readings().len() == 5).await;
+    running.stop().await.unwrap();
+
+    let mut sent = hub.delivered();
+    sent.sort_by_key(|reading| reading.seq);
+    assert_eq!(sent.iter().map(|r| r.value.unwrap() as u32).collect::<Vec<_>>(), all(5));
+    // What the wall could not have shown goes with its age.
+    let stamped: Vec<_> = sent.iter().map(|reading| reading.timestamp).collect();
+    assert_eq!(stamped, [Some(NOW), Some(NOW.plus(TEN_YEARS)), None, None, Some(NOW)]);
+    assert!(sent[2].age.is_some() && sent[3].age.is_some());
+    assert!(hub.gaps().is_empty());
+}
