@@ -109,7 +109,8 @@ pub(super) async fn verify(database: &Path, deep: bool) -> Result<Verification> 
 /// See [`store::examine`](super::examine).
 pub(super) async fn examine(database: &Path, thorough: bool) -> Result<Option<String>> {
     let database = database.to_owned();
-    pace::paced("examine the database", move |pace| verify::examine(&database, thorough, pace)).await
+    pace::paced("examine the database", move |pace| verify::examine(&database, thorough, &pace.hurried()))
+        .await
 }
 
 impl Sqlite {

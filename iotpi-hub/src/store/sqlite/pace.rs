@@ -12,24 +12,32 @@ use crate::store::{Result, StoreError};
 /// The longest pause between two steps.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// Whether to go on. Clones share it.
+/// Whether to go on, and how fast. Clones share the first.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Pace(Arc<(Mutex<bool>, Condvar)>);
+pub(super) struct Pace {
+    over: Arc<(Mutex<bool>, Condvar)>,
+    hurried: bool,
+}
 
 impl Pace {
+    /// The same without pauses: everything waits for this work.
+    pub(super) fn hurried(&self) -> Self {
+        Self { hurried: true, ..self.clone() }
+    }
+
     /// Gives the device as long to others as the step since `began` had it. Answers whether to go on.
     pub(super) fn rest(&self, began: Instant) -> bool {
-        let pause = began.elapsed().min(LONGEST_PAUSE);
-        let over = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match self.0.1.wait_timeout_while(over, pause, |over| !*over) {
+        let pause = if self.hurried { Duration::ZERO } else { began.elapsed().min(LONGEST_PAUSE) };
+        let over = self.over.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.over.1.wait_timeout_while(over, pause, |over| !*over) {
             Ok((over, _)) => !*over,
             Err(_) => false,
         }
     }
 
     fn end(&self) {
-        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.0.1.notify_all();
+        *self.over.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.over.1.notify_all();
     }
 }
 
