@@ -7,6 +7,7 @@ mod camera;
 mod commands;
 mod connections;
 mod dashboard;
+mod faults;
 mod golden;
 mod hosts;
 mod live;

@@ -1,4 +1,5 @@
 //! The hub as a program: reads a config file and the environment, which the library never does, and serves.
+#![forbid(unsafe_code)]
 
 mod config;
 mod serve;
