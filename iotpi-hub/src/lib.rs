@@ -20,6 +20,8 @@ mod lock;
 mod metrics;
 pub mod ops;
 mod presence;
+#[cfg(feature = "sabotage")]
+pub mod sabotage;
 mod server;
 pub mod store;
 #[cfg(feature = "testing")]

@@ -11,6 +11,8 @@ use std::{
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::failure::{Fail, Work};
+#[cfg(feature = "sabotage")]
+use crate::sabotage::{self, Sabotage};
 use crate::store::{BoxError, StoreError};
 
 /// "iotp" in ASCII: `file hub.db` shows it, and a database of another program is not taken for ours.
@@ -99,7 +101,10 @@ fn set_up(connection: &Connection) -> rusqlite::Result<()> {
     share(connection)?;
     connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
     // Each commit is on the disk before it is acknowledged; `normal` would lose the last ones in a power cut.
-    connection.pragma_update(None, "synchronous", "full")?;
+    let synchronous = "full";
+    #[cfg(feature = "sabotage")]
+    let synchronous = if sabotage::is(Sabotage::SyncLess) { "normal" } else { synchronous };
+    connection.pragma_update(None, "synchronous", synchronous)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     // 4 MiB of WAL: written back often enough to stay small, seldom enough to fold many commits into one page write.
     connection.pragma_update_and_check(None, "wal_autocheckpoint", 1000, |_| Ok(()))?;

@@ -185,7 +185,7 @@ impl Scribe {
         }
     }
 
-    fn commit(&mut self, group: &mut [Box<dyn Job>]) -> Result<(), Failure> {
+    fn commit(&mut self, group: &mut Vec<Box<dyn Job>>) -> Result<(), Failure> {
         if let Some(failure) = &self.broken {
             return Err(failure.clone());
         }
@@ -205,15 +205,20 @@ impl Scribe {
         committed
     }
 
-    fn transact(&self, group: &mut [Box<dyn Job>]) -> Result<(), Failure> {
+    #[cfg_attr(not(feature = "sabotage"), allow(clippy::ptr_arg, reason = "the sabotage empties it"))]
+    fn transact(&self, group: &mut Vec<Box<dyn Job>>) -> Result<(), Failure> {
         let before = self.connection.total_changes();
         self.execute("BEGIN IMMEDIATE")?;
-        for job in group {
+        for job in group.iter_mut() {
             self.execute("SAVEPOINT job")?;
             if !job.run(&self.connection)? {
                 self.execute("ROLLBACK TO job")?;
             }
             self.execute("RELEASE job")?;
+        }
+        #[cfg(feature = "sabotage")]
+        if crate::sabotage::is(crate::sabotage::Sabotage::AcknowledgeBeforeCommit) {
+            group.drain(..).for_each(|job| job.answer(Ok(())));
         }
         self.execute("COMMIT")?;
         if self.connection.total_changes() != before {
