@@ -263,6 +263,10 @@ impl Store for Sqlite {
         self.write("check the store", |_| Ok(())).await
     }
 
+    async fn failed(&self) -> String {
+        self.writer.failed().await
+    }
+
     async fn close(&self) -> Result<()> {
         // Readers first, as when dropped.
         if let Some(readers) = &self.readers {

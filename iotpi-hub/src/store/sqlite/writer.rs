@@ -12,8 +12,8 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use rusqlite::Connection;
-use tokio::sync::{mpsc, oneshot};
+use rusqlite::{Connection, config::DbConfig};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::failure::{Fail, Failure, Work};
 use crate::store::{Result, StoreError};
@@ -28,6 +28,7 @@ pub(super) struct Writer {
     inbox: Option<mpsc::Sender<Message>>,
     thread: Option<JoinHandle<()>>,
     commits: Arc<AtomicU64>,
+    failed: watch::Receiver<Option<String>>,
 }
 
 enum Message {
@@ -43,12 +44,13 @@ impl Writer {
     pub(super) fn start(connection: Connection) -> Result<Self> {
         let (inbox, messages) = mpsc::channel(QUEUE);
         let commits = Arc::new(AtomicU64::new(0));
-        let scribe = Scribe { connection, broken: None, commits: Arc::clone(&commits) };
+        let (tell, failed) = watch::channel(None);
+        let scribe = Scribe { connection, broken: None, tell, commits: Arc::clone(&commits) };
         let thread = thread::Builder::new()
             .name("iotpi-store".to_owned())
             .spawn(move || scribe.run(messages))
             .map_err(|error| StoreError::Engine { context: "start the writer", source: error.into() })?;
-        Ok(Self { inbox: Some(inbox), thread: Some(thread), commits })
+        Ok(Self { inbox: Some(inbox), thread: Some(thread), commits, failed })
     }
 
     /// Does `work` in a transaction and answers once it is on the disk. `context` says what it does.
@@ -77,6 +79,17 @@ impl Writer {
         let (reply, closed) = oneshot::channel();
         self.send(Message::Close(reply)).await?;
         closed.await.map_err(|_| StoreError::Closed)
+    }
+
+    /// See [`Store::failed`](crate::store::Store::failed).
+    pub(super) async fn failed(&self) -> String {
+        let mut failed = self.failed.clone();
+        let why = failed.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
+        match why {
+            Some(why) => why,
+            // It ended well.
+            None => std::future::pending().await,
+        }
     }
 
     /// How many transactions that changed something were committed.
@@ -153,6 +166,8 @@ struct Scribe {
     connection: Connection,
     /// Why nothing may be acknowledged any more.
     broken: Option<Failure>,
+    /// Where whoever has to end the process listens.
+    tell: watch::Sender<Option<String>>,
     commits: Arc<AtomicU64>,
 }
 
@@ -177,6 +192,10 @@ impl Scribe {
                 job.answer(committed.clone());
             }
         }
+        if self.broken.is_some() {
+            // To write the WAL back would be to sync once more.
+            let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        }
         if let Err((_, error)) = self.connection.close() {
             tracing::error!(%error, "the database did not close");
         }
@@ -197,9 +216,10 @@ impl Scribe {
             }
             if failure.is_fatal() || !self.connection.is_autocommit() {
                 // A failed sync must not be tried again: the kernel may have thrown the pages away and would say yes.
-                // The process should end here; until it does, every later write is refused.
+                // Every later write is refused, and the process is to end: the next start recovers.
                 tracing::error!(error = %failure, "the store failed and takes no more writes");
                 self.broken = Some(failure.clone());
+                self.tell.send_replace(Some(failure.to_string()));
             }
         }
         committed

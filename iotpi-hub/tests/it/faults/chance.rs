@@ -1,6 +1,10 @@
-//! Numbers that look random and are the same for the same seed.
+//! Numbers that look random and are the same for the same seed. Also used by the tests of the programs.
+#![allow(dead_code, reason = "each test binary uses a part")]
 
-use std::env;
+use std::{
+    env,
+    hash::{BuildHasher, Hasher, RandomState},
+};
 
 /// SplitMix64 (Steele, Lea, Flood 2014): any seed is a good one.
 #[derive(Debug, Clone)]
@@ -54,7 +58,7 @@ pub fn seeds(few: u64, many: u64) -> impl Iterator<Item = u64> {
         (Some(seed), _) => (seed, 1),
         (None, cases) => {
             let count = cases.unwrap_or(if torture() { many } else { few });
-            let fresh = uuid::Uuid::now_v7().as_u128() as u64 % 1_000_000_000;
+            let fresh = RandomState::new().build_hasher().finish() % 1_000_000_000;
             (number("IOTPI_SEEDS_FROM").unwrap_or(fresh), count)
         }
     };
@@ -71,8 +75,10 @@ impl Drop for Named {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!(
-                "\nseed {0}; again: IOTPI_SEED={0} cargo test --package iotpi-hub --test it {1}\n",
-                self.seed, self.test
+                "\nseed {0}; again: IOTPI_SEED={0} cargo test --package {1} --test it {2}\n",
+                self.seed,
+                env!("CARGO_PKG_NAME"),
+                self.test
             );
         }
     }

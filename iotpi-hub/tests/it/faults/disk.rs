@@ -50,8 +50,8 @@ pub enum Trouble {
 pub enum Fault {
     /// With this operation the power goes; nothing works from then on.
     PowerCut { at: u64 },
-    /// This operation fails, with those up to `for_next` behind it.
-    Error { at: u64, for_next: u64, trouble: Trouble },
+    /// From this operation on, the first `times` fail. There is no room only for those that need some.
+    Error { at: u64, times: u64, trouble: Trouble },
 }
 
 /// Names one open file of a disk.
@@ -92,7 +92,7 @@ enum NameChange {
     Removed(String),
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Content {
     seen: Vec<u8>,
     sure: Vec<u8>,
@@ -114,6 +114,12 @@ enum ChangeKind {
     Truncate { to: usize },
 }
 
+impl std::fmt::Debug for Content {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} bytes, {} changes unsure", self.seen.len(), self.unsure.len())
+    }
+}
+
 impl Disk {
     /// A disk with these files, all of them sure.
     pub fn new(folder: PathBuf, image: &Image) -> Self {
@@ -125,11 +131,6 @@ impl Disk {
     }
 
     // ---- the test's side ----
-
-    /// How many operations there were.
-    pub fn operations(&self) -> u64 {
-        self.lock().operations
-    }
 
     /// Every operation so far.
     pub fn done(&self) -> Vec<Operation> {
@@ -143,7 +144,7 @@ impl Disk {
         state.fault_met = None;
         state.fault = Some(match fault {
             Fault::PowerCut { at } => Fault::PowerCut { at: now + at },
-            Fault::Error { at, for_next, trouble } => Fault::Error { at: now + at, for_next, trouble },
+            Fault::Error { at, times, trouble } => Fault::Error { at: now + at, times, trouble },
         });
     }
 
@@ -374,7 +375,14 @@ impl Disk {
                 state.dead = true;
                 Some(Trouble::Io)
             }
-            Some(Fault::Error { at, for_next, trouble }) if now >= at && now - at <= for_next => Some(trouble),
+            Some(Fault::Error { at, times: times @ 1.., trouble })
+                if now >= at
+                    && (trouble != Trouble::Full
+                        || matches!(operation, Operation::Write | Operation::Grow)) =>
+            {
+                state.fault = Some(Fault::Error { at, times: times - 1, trouble });
+                Some(trouble)
+            }
             _ => None,
         };
         match trouble {
@@ -405,8 +413,7 @@ impl State {
 
     fn write(&mut self, node: Node, at: usize, bytes: &[u8]) {
         let content = &mut self.nodes[node];
-        let change =
-            Change { kind: ChangeKind::Write { at, bytes: bytes.to_vec() }, given_up: false };
+        let change = Change { kind: ChangeKind::Write { at, bytes: bytes.to_vec() }, given_up: false };
         change.apply(&mut content.seen);
         content.unsure.push(change);
     }

@@ -150,7 +150,8 @@ impl Ledger {
             for bucket in buckets.await {
                 *sums.entry(bucket.module_id.clone()).or_default() += bucket.count.unwrap_or_default();
             }
-            for ((module, sensor), values) in found.iter().filter(|((_, sensor), _)| *sensor == quantity.name())
+            for ((module, sensor), values) in
+                found.iter().filter(|((_, sensor), _)| *sensor == quantity.name())
             {
                 let there: usize = values.values().map(Vec::len).sum();
                 assert_eq!(sums.get(module).copied(), Some(there as u64), "the sums of {module} {sensor}");
@@ -203,7 +204,12 @@ impl Ledger {
                 Some(module) => (module.manifest, module.state.map(|(state, _)| state)),
                 None => (None, None),
             };
-            assert!(known.manifests.contains(&manifest), "{}: {manifest:?}, not {:?}", known.id, known.manifests);
+            assert!(
+                known.manifests.contains(&manifest),
+                "{}: {manifest:?}, not {:?}",
+                known.id,
+                known.manifests
+            );
             assert!(known.states.contains(&state), "{}: {state:?}, not {:?}", known.id, known.states);
             known.manifests = vec![manifest];
             known.states = vec![state];
@@ -236,11 +242,13 @@ impl Ledger {
         let now = self.now();
         for known in &mut self.modules {
             for tracked in &mut known.commands {
-                let (Some(CommandState::Leased), Some(lease)) = (tracked.state(), tracked.lease.clone()) else {
+                let (Some(CommandState::Leased), Some(lease)) = (tracked.state(), tracked.lease.clone())
+                else {
                     continue;
                 };
                 let outcome = CommandOutcome::Succeeded { result: None };
-                let report = |lease| CommandReport { id: tracked.id.clone(), lease, outcome: outcome.clone() };
+                let report =
+                    |lease| CommandReport { id: tracked.id.clone(), lease, outcome: outcome.clone() };
                 for old in tracked.old_leases.iter().cloned().chain(["nobody's".to_owned()]) {
                     let refused = store.finish(&known.id, &report(old), now).await;
                     assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");

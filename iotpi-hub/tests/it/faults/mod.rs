@@ -5,6 +5,7 @@
 
 pub mod chance;
 mod disk;
+mod io_errors;
 mod ledger;
 mod power_cut;
 mod vfs;

@@ -17,9 +17,9 @@ const ROUNDS: u32 = 40;
 const BEGINS_WITH: usize = 850 * 4120;
 
 /// A database that has been in use, its WAL nearly due to be written back, and what is in it.
-struct Used {
-    image: Image,
-    ledger: Ledger,
+pub struct Used {
+    pub image: Image,
+    pub ledger: Ledger,
     /// How many operations a case has.
     operations: u64,
 }
@@ -29,7 +29,7 @@ fn wal(image: &Image) -> usize {
 }
 
 /// Does what a case does, without a power cut; says what the disk was asked to do.
-fn rehearse(image: &Image, mut ledger: Ledger, seed: u64) -> (Vec<Operation>, Image, Ledger) {
+pub fn rehearse(image: &Image, mut ledger: Ledger, seed: u64) -> (Vec<Operation>, Image, Ledger) {
     let rig = Rig::new(image);
     let mut chance = Chance::new(seed);
     run(async {
@@ -41,7 +41,7 @@ fn rehearse(image: &Image, mut ledger: Ledger, seed: u64) -> (Vec<Operation>, Im
     })
 }
 
-fn used() -> Used {
+pub fn used() -> Used {
     let (mut image, mut ledger) = (Image::new(), Ledger::new());
     for seed in 0..1000 {
         (_, image, ledger) = rehearse(&image, ledger, seed);

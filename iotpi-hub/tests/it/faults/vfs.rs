@@ -213,11 +213,8 @@ unsafe extern "C" fn access(
             return (*below).xAccess.unwrap()(below, name, flags, out);
         };
         // As SQLite's own: an empty file is none, when it is asked whether a journal is there.
-        let there = if flags == ffi::SQLITE_ACCESS_EXISTS {
-            !on.disk.is_empty(&file)
-        } else {
-            on.disk.exists(&file)
-        };
+        let there =
+            if flags == ffi::SQLITE_ACCESS_EXISTS { !on.disk.is_empty(&file) } else { on.disk.exists(&file) };
         *out = c_int::from(there);
         ffi::SQLITE_OK
     }
@@ -421,7 +418,10 @@ unsafe extern "C" fn map_index(
     assert_eq!(usize::try_from(size).unwrap(), REGION);
     let region = usize::try_from(region).unwrap();
     let there = handle.with(|file| file.index.len());
-    if there <= region && extend != 0 && let Err(trouble) = handle.on.disk.grow(REGION) {
+    if there <= region
+        && extend != 0
+        && let Err(trouble) = handle.on.disk.grow(REGION)
+    {
         // On a full disk SQLite's own VFS says it like this as well.
         return if trouble == Trouble::Full { ffi::SQLITE_IOERR_SHMSIZE } else { ffi::SQLITE_IOERR_SHMMAP };
     }
@@ -437,7 +437,12 @@ unsafe extern "C" fn map_index(
     ffi::SQLITE_OK
 }
 
-unsafe extern "C" fn lock_index(file: *mut ffi::sqlite3_file, offset: c_int, n: c_int, flags: c_int) -> c_int {
+unsafe extern "C" fn lock_index(
+    file: *mut ffi::sqlite3_file,
+    offset: c_int,
+    n: c_int,
+    flags: c_int,
+) -> c_int {
     let handle = unsafe { handle(file) };
     let slots = usize::try_from(offset).unwrap()..usize::try_from(offset + n).unwrap();
     let mask = slots.clone().fold(0_u8, |mask, slot| mask | 1 << slot);
