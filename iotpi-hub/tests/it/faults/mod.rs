@@ -5,6 +5,7 @@
 
 pub mod chance;
 mod disk;
+mod full_disk;
 mod io_errors;
 mod ledger;
 mod power_cut;

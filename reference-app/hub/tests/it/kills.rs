@@ -207,7 +207,8 @@ async fn a_hub_whose_store_failed_ends_and_the_next_has_what_was_acknowledged() 
 
     // The card goes bad under a hub that runs: everything but the first page is something else now.
     let hub = Running::start(folder.path()).await;
-    let bad: Vec<u8> = sound[..4096].iter().copied().chain(std::iter::repeat_n(0x5a, sound.len() - 4096)).collect();
+    let bad: Vec<u8> =
+        sound[..4096].iter().copied().chain(std::iter::repeat_n(0x5a, sound.len() - 4096)).collect();
     std::fs::write(&database, bad).unwrap();
     let mut refused = false;
     for n in 0..1000 {
@@ -220,7 +221,10 @@ async fn a_hub_whose_store_failed_ends_and_the_next_has_what_was_acknowledged() 
 
     assert!(refused);
     assert_eq!(status.code(), Some(1), "{said}");
-    assert!(said.lines().last().is_some_and(|line| line.starts_with("iotpi-hub: the store failed")), "{said}");
+    assert!(
+        said.lines().last().is_some_and(|line| line.starts_with("iotpi-hub: the store failed")),
+        "{said}"
+    );
 
     // On a card that reads again.
     for beside in ["hub.db-wal", "hub.db-shm"] {
