@@ -53,8 +53,9 @@ pub const ALL: [Mutation; 12] = [
 
 const PAGE: usize = 4096;
 
-/// Damages the database at `path` and what lies beside it; `other` is another, sound one.
-pub fn mutate(mutation: Mutation, path: &Path, other: &Path, chance: &mut Chance) {
+/// Damages the database at `path` and what lies beside it; `other` is another, sound one. Says whether the database itself
+/// is as it was: then only the end of the WAL may be missing.
+pub fn mutate(mutation: Mutation, path: &Path, other: &Path, chance: &mut Chance) -> bool {
     let wal = beside(path, "-wal");
     // Database or WAL; the WAL has the newest of everything.
     let target = if wal.exists() && chance.one_in(2) { &wal } else { path };
@@ -89,6 +90,12 @@ pub fn mutate(mutation: Mutation, path: &Path, other: &Path, chance: &mut Chance
         Mutation::GarbageShm => garbage(&beside(path, "-shm"), chance),
         Mutation::GarbageWal => garbage(&wal, chance),
         Mutation::Empty => fs::write(path, []).unwrap(),
+    }
+    match mutation {
+        Mutation::DeleteWal | Mutation::GarbageShm | Mutation::GarbageWal => true,
+        // A WAL has check sums; another's are as good as its own.
+        Mutation::Header | Mutation::SwapDatabase | Mutation::SwapWal | Mutation::Empty => false,
+        _ => target == wal,
     }
 }
 

@@ -148,11 +148,6 @@ impl Disk {
         });
     }
 
-    /// Nothing goes wrong from now on.
-    pub fn mend(&self) {
-        self.lock().fault = None;
-    }
-
     /// The operation that met the fault first, if one did.
     pub fn fault_met(&self) -> Option<Operation> {
         self.lock().fault_met
@@ -161,11 +156,6 @@ impl Disk {
     /// How many bytes fit; nothing: as many as there are.
     pub fn set_capacity(&self, capacity: Option<usize>) {
         self.lock().capacity = capacity;
-    }
-
-    /// The bytes its files have.
-    pub fn size(&self) -> usize {
-        self.lock().size()
     }
 
     /// Whether the power is gone.
