@@ -78,11 +78,6 @@ impl From<rusqlite::Error> for Failure {
     }
 }
 
-/// Whether the engine may not go on after it.
-pub(super) fn is_fatal(error: &rusqlite::Error) -> bool {
-    error.sqlite_error().is_some_and(|said| kind(*said) == Kind::Fatal)
-}
-
 fn kind(said: ffi::Error) -> Kind {
     match (said.code, said.extended_code) {
         // On a full disk the index of the WAL cannot grow either, and this is how SQLite says so.

@@ -8,9 +8,9 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, OpenFlags, TransactionBehavior, hooks::Wal};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use super::failure::{Fail, Work, is_fatal};
+use super::failure::{Fail, Work};
 #[cfg(feature = "sabotage")]
 use crate::sabotage::{self, Sabotage};
 use crate::store::{BoxError, StoreError};
@@ -48,7 +48,7 @@ impl Place {
 
     /// Opens the connection that writes. The file, its folder and its tables are made when missing.
     pub(super) fn open_writer(&self) -> Result<Connection, StoreError> {
-        let mut connection = match self {
+        let connection = match self {
             Self::Memory => Connection::open_in_memory().map_err(failed("open a database in memory"))?,
             Self::File(path) => {
                 create(path).map_err(failed("create the database file"))?;
@@ -56,7 +56,7 @@ impl Place {
                 Connection::open_with_flags(path, flags).map_err(failed("open the database"))?
             }
         };
-        set_up(&mut connection).map_err(failed("set up the database"))?;
+        set_up(&connection).map_err(failed("set up the database"))?;
         migrate(connection)
     }
 
@@ -97,7 +97,7 @@ fn share(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "temp_store", "memory")
 }
 
-fn set_up(connection: &mut Connection) -> Result<(), BoxError> {
+fn set_up(connection: &Connection) -> Result<(), BoxError> {
     share(connection)?;
     // The answer comes before the change is committed: only whoever reads on to the end is told when that fails. In any
     // other mode a commit is not sure to survive a power cut at this `synchronous`.
@@ -114,26 +114,11 @@ fn set_up(connection: &mut Connection) -> Result<(), BoxError> {
     let synchronous = if sabotage::is(Sabotage::SyncLess) { "normal" } else { synchronous };
     connection.pragma_update(None, "synchronous", synchronous)?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    connection.wal_hook(Some(write_back))?;
+    // The writer does it, and looks at what comes of it.
+    connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
     // After a burst the WAL file shrinks again.
     connection.pragma_update_and_check(None, "journal_size_limit", 16 << 20, |_| Ok(()))?;
     Ok(())
-}
-
-/// 4 MiB of WAL: written back often enough to stay small, seldom enough to fold many commits into one page write.
-const WRITE_BACK_FROM_PAGES: i32 = 1000;
-
-/// Called after each commit. SQLite's own `wal_autocheckpoint` does the same and says nothing when a sync fails; this makes
-/// it the commit's failure, so that nothing more is acknowledged. No room, or a reader in the way, is no such failure: the
-/// commit is on the disk, and the WAL is written back later.
-fn write_back(wal: &mut Wal, pages: i32) -> rusqlite::Result<()> {
-    if pages < WRITE_BACK_FROM_PAGES {
-        return Ok(());
-    }
-    match wal.checkpoint() {
-        Err(error) if is_fatal(&error) => Err(error),
-        _ => Ok(()),
-    }
 }
 
 /// Why the hub does not touch a database.

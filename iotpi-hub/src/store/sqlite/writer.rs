@@ -7,12 +7,12 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicI32, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
 };
 
-use rusqlite::{Connection, config::DbConfig};
+use rusqlite::{Connection, config::DbConfig, hooks::Wal};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::failure::{Fail, Failure, Work};
@@ -22,6 +22,8 @@ use crate::store::{Result, StoreError};
 const QUEUE: usize = 1024;
 /// Writes in one commit, at most: bounds how long the first of them waits.
 const GROUP: usize = 256;
+/// 4 MiB of WAL: written back often enough to stay small, seldom enough to fold many commits into one page write.
+const WRITE_BACK_FROM_PAGES: i32 = 1000;
 
 /// Where writes are handed in. Dropped, it waits until the thread has finished what it was given.
 pub(super) struct Writer {
@@ -41,11 +43,19 @@ impl Writer {
     ///
     /// # Errors
     /// [`StoreError::Engine`] when the system has no thread left.
-    pub(super) fn start(connection: Connection) -> Result<Self> {
+    pub(super) fn start(mut connection: Connection) -> Result<Self> {
         let (inbox, messages) = mpsc::channel(QUEUE);
         let commits = Arc::new(AtomicU64::new(0));
         let (tell, failed) = watch::channel(None);
-        let scribe = Scribe { connection, broken: None, tell, commits: Arc::clone(&commits) };
+        let wal_pages = Arc::new(AtomicI32::new(0));
+        let count = Arc::clone(&wal_pages);
+        connection
+            .wal_hook(Some(move |_: &mut Wal, pages| {
+                count.store(pages, Ordering::Relaxed);
+                Ok(())
+            }))
+            .map_err(|error| StoreError::Engine { context: "set up the database", source: error.into() })?;
+        let scribe = Scribe { connection, broken: None, tell, wal_pages, commits: Arc::clone(&commits) };
         let thread = thread::Builder::new()
             .name("iotpi-store".to_owned())
             .spawn(move || scribe.run(messages))
@@ -168,6 +178,8 @@ struct Scribe {
     broken: Option<Failure>,
     /// Where whoever has to end the process listens.
     tell: watch::Sender<Option<String>>,
+    /// How long the WAL was after the last commit; 0 once it was written back.
+    wal_pages: Arc<AtomicI32>,
     commits: Arc<AtomicU64>,
 }
 
@@ -209,20 +221,43 @@ impl Scribe {
             return Err(failure.clone());
         }
         let committed = self.transact(group);
-        if let Err(failure) = &committed {
-            if !self.connection.is_autocommit() {
-                // What cannot be rolled back is not on the disk either: the next start drops it from the WAL.
-                let _ = self.execute("ROLLBACK");
-            }
-            if failure.is_fatal() || !self.connection.is_autocommit() {
-                // A failed sync must not be tried again: the kernel may have thrown the pages away and would say yes.
-                // Every later write is refused, and the process is to end: the next start recovers.
-                tracing::error!(error = %failure, "the store failed and takes no more writes");
-                self.broken = Some(failure.clone());
-                self.tell.send_replace(Some(failure.to_string()));
+        match &committed {
+            Ok(()) => self.write_back(),
+            Err(failure) => {
+                if !self.connection.is_autocommit() {
+                    // What cannot be rolled back is not on the disk either: the next start drops it from the WAL.
+                    let _ = self.execute("ROLLBACK");
+                }
+                if failure.is_fatal() || !self.connection.is_autocommit() {
+                    self.fail(failure);
+                }
             }
         }
         committed
+    }
+
+    /// Nothing is acknowledged from now on.
+    fn fail(&mut self, failure: &Failure) {
+        // A failed sync must not be tried again: the kernel may have thrown the pages away and would say yes. Every later
+        // write is refused, and the process is to end: the next start recovers.
+        tracing::error!(error = %failure, "the store failed and takes no more writes");
+        self.broken = Some(failure.clone());
+        self.tell.send_replace(Some(failure.to_string()));
+    }
+
+    /// Writes the WAL back when it has grown long. SQLite would by itself, but says nothing when a sync fails meanwhile. No
+    /// room, or a reader in the way, is no such failure: the commit is on the disk, and the next one tries again.
+    fn write_back(&mut self) {
+        if self.wal_pages.load(Ordering::Relaxed) < WRITE_BACK_FROM_PAGES {
+            return;
+        }
+        self.wal_pages.store(0, Ordering::Relaxed);
+        let done = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        if let Err(failure) = done.map_err(Failure::from)
+            && failure.is_fatal()
+        {
+            self.fail(&failure);
+        }
     }
 
     #[cfg_attr(not(feature = "sabotage"), allow(clippy::ptr_arg, reason = "the sabotage empties it"))]
@@ -240,6 +275,7 @@ impl Scribe {
         if crate::sabotage::is(crate::sabotage::Sabotage::AcknowledgeBeforeCommit) {
             group.drain(..).for_each(|job| job.answer(Ok(())));
             // As a commit on a card takes; a killed process loses only what it had not yet written.
+            #[allow(clippy::disallowed_methods, reason = "it is meant to be slow")]
             thread::sleep(std::time::Duration::from_millis(2));
         }
         self.execute("COMMIT")?;

@@ -69,6 +69,7 @@ fn play(scenario: &Scenario, n: u64, times: u64, trouble: Trouble) -> Option<Ope
         }
         let store = rig.open().await.unwrap();
         assert!(!has_failed(store.as_ref()).await);
+        ledger.send_again(store.as_ref()).await;
         ledger.check(store.as_ref()).await;
         ledger.check_leases(store.as_ref()).await;
         ledger.round(store.as_ref(), rig.disk(), Kind::Readings, &mut chance, false).await;

@@ -47,6 +47,8 @@ pub struct Known {
 #[derive(Debug, Clone)]
 pub struct Batch {
     pub readings: Vec<Reading>,
+    /// Without numbers: must not be sent again.
+    pub plain: bool,
     pub fate: Fate,
 }
 

@@ -32,7 +32,12 @@ const MANY: u64 = 1000;
 /// One thing a module does.
 #[derive(Debug, Clone)]
 pub enum Deed {
-    Record(Vec<Reading>),
+    Record {
+        readings: Vec<Reading>,
+        plain: bool,
+    },
+    /// What was acknowledged before, numbered.
+    RecordAgain(Vec<Reading>),
     Submit(CommandOrder),
     Claim(u32),
     Finish(CommandReport),
@@ -59,13 +64,12 @@ pub enum Kind {
     Commands,
 }
 
-/// One reading, numbered or not. The one place that knows how a reading is made.
-fn reading(known: &mut Known, value: u64, chance: &mut Chance, now: Now) -> Reading {
-    let quantity = QUANTITIES[chance.index(QUANTITIES.len())].clone();
-    // Some come late.
-    let taken_at = now.wall.minus(Duration::from_millis(chance.below(7_200_000)));
-    let reading = Reading::new(known.id.clone(), Sample::new(quantity, value as f64), taken_at);
-    known.seq += 1;
+/// Whether numbered readings are sent again, those that were acknowledged and those nobody knows of. Only to be switched on
+/// with a store that keeps a number once; [`numbered`] gives them then.
+pub const SENDS_AGAIN: bool = false;
+
+/// Gives a reading its number. The one place that knows how.
+fn numbered(reading: Reading, _seq: u64) -> Reading {
     reading
 }
 
@@ -89,14 +93,34 @@ impl Ledger {
 
     fn batch(&mut self, of: usize, chance: &mut Chance) -> Deed {
         let size = if chance.one_in(8) { 20 + chance.below(60) } else { 1 + chance.below(5) };
+        let (now, plain) = (self.now(), chance.one_in(3));
+        let mut readings = Vec::new();
+        for _ in 0..size {
+            let value = self.next();
+            let known = &mut self.modules[of];
+            let sample = Sample::new(QUANTITIES[chance.index(QUANTITIES.len())].clone(), value as f64);
+            // Some come late.
+            let taken_at = now.wall.minus(Duration::from_millis(chance.below(7_200_000)));
+            let reading = Reading::new(known.id.clone(), sample, taken_at);
+            readings.push(if plain {
+                reading
+            } else {
+                known.seq += 1;
+                numbered(reading, known.seq)
+            });
+        }
+        Deed::Record { readings, plain }
+    }
+
+    /// Sends again what nobody answered, and some of what was: it is there once afterwards.
+    pub async fn send_again(&mut self, store: &dyn Store) {
         let now = self.now();
-        let readings = (0..size)
-            .map(|_| {
-                let value = self.next();
-                reading(&mut self.modules[of], value, chance, now)
-            })
-            .collect();
-        Deed::Record(readings)
+        for batch in self.modules.iter_mut().flat_map(|known| known.batches.iter_mut().rev().take(3)) {
+            if SENDS_AGAIN && !batch.plain {
+                store.record(batch.readings.clone(), MANY, now).await.unwrap();
+                batch.fate = Fate::Acknowledged;
+            }
+        }
     }
 
     /// What a module does next; nothing, when what it might do makes no sense now.
@@ -113,6 +137,10 @@ impl Ledger {
             Kind::Commands => 5 + chance.below(9),
         };
         match what {
+            0 if SENDS_AGAIN && chance.one_in(3) => {
+                let known = known.batches.iter().filter(|b| !b.plain && b.fate == Fate::Acknowledged);
+                Some(Deed::RecordAgain(chance.pick(&known.collect::<Vec<_>>())?.readings.clone()))
+            }
             0..5 => Some(self.batch(of, chance)),
             5 | 6 if registered => {
                 let id = known.id.clone();
@@ -153,9 +181,10 @@ impl Ledger {
     fn sent(&mut self, of: usize, deed: &Deed) {
         let known = &mut self.modules[of];
         match deed {
-            Deed::Record(readings) => {
-                known.batches.push(Batch { readings: readings.clone(), fate: Fate::Unknown });
+            Deed::Record { readings, plain } => {
+                known.batches.push(Batch { readings: readings.clone(), plain: *plain, fate: Fate::Unknown });
             }
+            Deed::RecordAgain(_) => {}
             Deed::Submit(order) => known.commands.push(Tracked {
                 id: order.id.clone(),
                 states: vec![None, Some(CommandState::Queued)],
@@ -187,10 +216,11 @@ impl Ledger {
             Ok(said) => said,
         };
         match (deed, said) {
-            (Deed::Record(readings), _) => {
+            (Deed::Record { readings, .. }, _) => {
                 let batch = known.batches.iter_mut().rev().find(|batch| batch.readings == readings).unwrap();
                 batch.fate = Fate::Acknowledged;
             }
+            (Deed::RecordAgain(_), _) => {}
             (Deed::FinishLate(report), _) => panic!("a lease that is over was taken: {report:?}"),
             (Deed::Claim(_), Said::Claimed(leased)) => {
                 // It is known now which were claimed, and that the others were not.
@@ -284,7 +314,9 @@ fn report(tracked: &Tracked, lease: String, failed: bool) -> CommandReport {
 async fn perform(store: &dyn Store, module: &ModuleId, deed: &Deed, now: Now) -> Result<Said> {
     let command = |command| Said::Command(Box::new(command));
     match deed {
-        Deed::Record(readings) => store.record(readings.clone(), MANY, now).await.map(|_| Said::Done),
+        Deed::Record { readings, .. } | Deed::RecordAgain(readings) => {
+            store.record(readings.clone(), MANY, now).await.map(|_| Said::Done)
+        }
         Deed::Submit(order) => store.submit(order, MANY, now).await.map(command),
         Deed::Claim(limit) => store.claim(module, *limit, TERMS, now).await.map(Said::Claimed),
         Deed::Finish(report) | Deed::FinishLate(report) => {
