@@ -27,6 +27,7 @@ lint 'the vocabulary alone' --lib --package iotpi-core --no-default-features
 lint 'every device' --all-targets --package iotpi-hal --package iotpi-modules --all-features
 lint 'a Pi without twins' --lib --package iotpi-hal --no-default-features --features pi,linux
 lint 'a hub without dashboard' --all-targets --package iotpi-hub --no-default-features
+lint 'a hub that breaks its promises' --lib --package iotpi-hub --features sabotage
 look rustdoc env RUSTDOCFLAGS='--deny warnings' cargo doc --quiet --locked --no-deps
 look layers cargo test --quiet --locked --package iotpi-demo --test it layers
 look cargo-deny cargo deny --all-features check bans licenses sources

@@ -124,7 +124,7 @@ for door in "$@"; do
     case $door in
         port) need_port ;;
         ui) need_node ;;
-        rust | bench) need_rust ;;
+        rust | bench | torture) need_rust ;;
         demo) need_rust; need_node ;;
         v4l) need_libclang ;;
         wheel) need_rust; need_python ;;

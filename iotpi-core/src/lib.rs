@@ -1,5 +1,6 @@
 //! The vocabulary, traits, typed client and module runner of **iotpi**: Raspberry Pi systems made of independent
 //! modules that talk to one hub.
+#![forbid(unsafe_code)]
 #![cfg_attr(feature = "client", doc = include_str!("../README.md"))]
 
 pub use async_trait::async_trait;

@@ -229,6 +229,16 @@ impl Hub {
         &self.inner.stop
     }
 
+    /// Becomes ready when the store has failed for good, and says why. Every write is refused from then on; a program that
+    /// serves a hub then ends, says so with its exit code, and is started again: opening the store recovers what was
+    /// acknowledged. Never ready otherwise.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn failed(&self) -> String {
+        self.inner.store.failed().await
+    }
+
     /// Stops: no new connections, requests in flight finish, streams and long polls end at once; then what is unsaved is
     /// saved and the store closed. Takes under 3 s. Calling it twice is fine.
     ///

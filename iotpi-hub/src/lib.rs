@@ -5,6 +5,7 @@
 //!
 //! Deliberately absent: reading files or the environment, logging set-up, signal handling (a program's business), and
 //! any code of a module.
+#![forbid(unsafe_code)]
 #![doc = include_str!("../README.md")]
 
 pub mod auth;
@@ -20,6 +21,8 @@ mod lock;
 mod metrics;
 pub mod ops;
 mod presence;
+#[cfg(feature = "sabotage")]
+pub mod sabotage;
 mod server;
 pub mod storage;
 pub mod store;

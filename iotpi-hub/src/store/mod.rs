@@ -534,6 +534,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Whether it takes writes. Writes nothing itself.
     async fn check(&self) -> Result<()>;
 
+    /// Becomes ready when the engine has failed for good, and says why: from then on every write is refused, because what
+    /// is on the disk may not be what was written. Nothing mends it but opening the store anew, which recovers what was
+    /// acknowledged: a program that serves a store ends here. Never ready otherwise.
+    async fn failed(&self) -> String;
+
     /// Finishes what was begun and closes; later calls are [`StoreError::Closed`].
     async fn close(&self) -> Result<()>;
 }

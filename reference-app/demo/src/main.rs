@@ -2,6 +2,7 @@
 //!
 //! The demo knows nothing of hubs and modules but their command lines: it starts `iotpi-hub` and `iotpi-module`, which
 //! stand beside it, restarts what crashes, and ends everything in order. It needs no terminal.
+#![forbid(unsafe_code)]
 
 mod child;
 mod hub;

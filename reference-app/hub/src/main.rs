@@ -1,4 +1,5 @@
 //! The hub as a program: reads a config file and the environment, which the library never does, and serves.
+#![forbid(unsafe_code)]
 
 mod backup;
 mod check;
@@ -30,7 +31,8 @@ enum Command {
     ///
     /// Prints `iotpi-hub listening on http://ADDR:PORT` once it listens and, while there is no user, before that the
     /// one-time code with which the browser makes the first admin. Logs go to standard error; RUST_LOG sets what is
-    /// logged (info; debug; iotpi_hub=debug).
+    /// logged (info; debug; iotpi_hub=debug). When its store fails for good (an I/O error, a damaged file) it ends with
+    /// exit code 1: started again, it recovers what it acknowledged.
     Serve(Serve),
     /// Makes, lists and revokes tokens. Works while the hub runs: a change counts at once.
     #[command(subcommand_required = true, arg_required_else_help = true)]

@@ -77,6 +77,7 @@ async fn until_told(config: Config, until_stdin_closes: bool) -> anyhow::Result<
     let mut serving = tokio::spawn(hub.clone().serve(listener));
     tell_systemd(NotifyState::Ready);
 
+    let mut failed = None;
     tokio::select! {
         _ = tokio::signal::ctrl_c() => {}
         _ = terminate.recv() => {}
@@ -84,6 +85,7 @@ async fn until_told(config: Config, until_stdin_closes: bool) -> anyhow::Result<
         ended = &mut serving => {
             ended.context("the server ended by itself")?;
         }
+        why = hub.failed() => failed = Some(why),
     }
     tell_systemd(NotifyState::Stopping);
     tracing::info!("stopping");
@@ -92,7 +94,11 @@ async fn until_told(config: Config, until_stdin_closes: bool) -> anyhow::Result<
         Err(_) => tracing::warn!("not everything ended in time; what was acknowledged is kept"),
     }
     tracing::info!("stopped");
-    Ok(())
+    match failed {
+        // What started the hub starts it again; a sync that failed is not tried again before that.
+        Some(why) => Err(anyhow!("the store failed ({why}): the next start recovers what was acknowledged")),
+        None => Ok(()),
+    }
 }
 
 /// Becomes ready when the standard input is closed, if that is asked for; else never.

@@ -2,6 +2,7 @@
 //!
 //! Deliberately absent: a plug-in loader. A device of your own is a driver in `iotpi-hal`, or a program of your own on
 //! `iotpi-core`.
+#![forbid(unsafe_code)]
 
 mod catalog_table;
 mod settings;

@@ -218,6 +218,8 @@ pub(super) fn start(
 
 /// See [`Store::finish`](crate::store::Store::finish).
 pub(super) fn finish(db: &Connection, module: &ModuleId, report: &CommandReport, now: Now) -> Work<Command> {
+    #[cfg(feature = "sabotage")]
+    let report = &drop_the_fence(db, report)?;
     let result = match &report.outcome {
         CommandOutcome::Succeeded { result } => result.as_ref(),
         _ => None,
@@ -256,6 +258,15 @@ pub(super) fn finish(db: &Connection, module: &ModuleId, report: &CommandReport,
     } else {
         Err(conflict("the command has ended", &command))
     }
+}
+
+/// A report with whatever lease is the present one.
+#[cfg(feature = "sabotage")]
+fn drop_the_fence(db: &Connection, report: &CommandReport) -> Work<CommandReport> {
+    use crate::sabotage::{Sabotage, is};
+    let present = with_lease(db, &report.id)?.and_then(|(_, lease)| lease);
+    let lease = present.filter(|_| is(Sabotage::DropTheFence)).unwrap_or_else(|| report.lease.clone());
+    Ok(CommandReport { lease, ..report.clone() })
 }
 
 /// See [`Store::cancel`](crate::store::Store::cancel).

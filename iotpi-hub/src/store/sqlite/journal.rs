@@ -31,6 +31,8 @@ const FOLD_AT_A_SERIES: usize = 300;
 const FOLD_AT: std::ops::RangeInclusive<usize> = 8_192..=131_072;
 /// What waits longer is folded even if it is little.
 pub(super) const FOLD_AFTER: Duration = Duration::from_secs(15 * 60);
+/// Folding that failed (the disk is full) is tried again after so long.
+const FOLD_AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// Folding takes so much of a transaction's time, and at least one series.
 const FOLD_SLICE: Duration = Duration::from_millis(2);
 
@@ -78,6 +80,8 @@ struct Folding {
     cut: u64,
     /// Series yet to do, last first.
     rows: Vec<i64>,
+    /// It failed; not again until then.
+    not_before: Option<Instant>,
 }
 
 impl Journal {
@@ -392,14 +396,26 @@ impl Journal {
         if let Some(mark) = open.mark {
             self.slots.undo(mark);
         }
+        self.unfold(open.folded);
+    }
+
+    /// What could not be folded in the open transaction waits a while.
+    pub(super) fn fold_later(&mut self) {
+        let folded = std::mem::take(&mut self.open.folded);
+        self.open.all_folded = false;
+        self.unfold(folded);
+    }
+
+    fn unfold(&mut self, folded: Vec<(i64, Option<i64>)>) {
         if let Some(folding) = &mut self.folding {
-            folding.rows.extend(open.folded.iter().rev().map(|(row, _)| *row));
+            folding.rows.extend(folded.iter().rev().map(|(row, _)| *row));
+            folding.not_before = Some(Instant::now() + FOLD_AGAIN_AFTER);
         }
     }
 
     /// Whether there is something to fold right now.
     pub(super) fn is_folding(&self) -> bool {
-        self.folding.is_some()
+        self.folding.as_ref().is_some_and(|folding| folding.not_before.is_none_or(|at| at <= Instant::now()))
     }
 
     /// Begins to fold when so much waits that it is worth it. Between transactions.
@@ -426,7 +442,7 @@ impl Journal {
             let cut = self.slots.end();
             let mut rows = self.tail.freeze(cut);
             rows.reverse();
-            self.folding = Some(Folding { cut, rows });
+            self.folding = Some(Folding { cut, rows, not_before: None });
         }
     }
 

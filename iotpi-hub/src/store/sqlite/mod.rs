@@ -553,6 +553,10 @@ impl Store for Sqlite {
         self.write("check the store", |_| Ok(())).await
     }
 
+    async fn failed(&self) -> String {
+        self.writer.failed().await
+    }
+
     async fn close(&self) -> Result<()> {
         if self.suspect.load(Ordering::Relaxed) {
             // As the writer does when it is broken itself.

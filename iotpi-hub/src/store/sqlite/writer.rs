@@ -11,15 +11,15 @@ use std::{
     ops::Deref,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicI32, AtomicU64, Ordering},
         mpsc::{self, RecvTimeoutError, TryRecvError},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
-use rusqlite::{Connection, config::DbConfig};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use rusqlite::{Connection, config::DbConfig, hooks::Wal};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use super::{
     failure::{Fail, Failure, Work},
@@ -31,6 +31,9 @@ use crate::store::{Result, StoreError};
 const QUEUE: usize = 1024;
 /// Writes in one commit, at most: bounds how long the first of them waits.
 const GROUP: usize = 256;
+/// Half a megabyte of WAL, with pages of 512 bytes: written back often enough for a quick start after a power cut, seldom
+/// enough to put many commits into one page write.
+const WRITE_BACK_FROM_PAGES: i32 = 1000;
 
 /// Where writes are handed in. Dropped, it waits until the thread has finished what it was given.
 pub(super) struct Writer {
@@ -39,6 +42,7 @@ pub(super) struct Writer {
     places: Arc<Semaphore>,
     thread: Option<JoinHandle<()>>,
     commits: Arc<AtomicU64>,
+    failed: watch::Receiver<Option<String>>,
 }
 
 enum Message {
@@ -79,10 +83,21 @@ impl Writer {
     ///
     /// # Errors
     /// [`StoreError::Engine`] when the system has no thread left.
-    pub(super) fn start(connection: Connection, journal: Journal, window: Duration) -> Result<Self> {
+    pub(super) fn start(mut connection: Connection, journal: Journal, window: Duration) -> Result<Self> {
         let (inbox, messages) = mpsc::channel();
         let commits = Arc::new(AtomicU64::new(0));
-        let scribe = Scribe { connection, journal, window, broken: None, commits: Arc::clone(&commits) };
+        let (tell, failed) = watch::channel(None);
+        let wal_pages = Arc::new(AtomicI32::new(0));
+        let count = Arc::clone(&wal_pages);
+        connection
+            .wal_hook(Some(move |_: &mut Wal, pages| {
+                count.store(pages, Ordering::Relaxed);
+                Ok(())
+            }))
+            .map_err(|error| StoreError::Engine { context: "set up the database", source: error.into() })?;
+        let broken = None;
+        let commits_made = Arc::clone(&commits);
+        let scribe = Scribe { connection, journal, window, broken, tell, wal_pages, commits: commits_made };
         let thread = thread::Builder::new()
             .name("iotpi-store".to_owned())
             .spawn(move || scribe.run(messages))
@@ -92,6 +107,7 @@ impl Writer {
             places: Arc::new(Semaphore::new(QUEUE)),
             thread: Some(thread),
             commits,
+            failed,
         })
     }
 
@@ -146,6 +162,17 @@ impl Writer {
         let (reply, closed) = oneshot::channel();
         self.send(Message::Close(reply))?;
         closed.await.map_err(|_| StoreError::Closed)
+    }
+
+    /// See [`Store::failed`](crate::store::Store::failed).
+    pub(super) async fn failed(&self) -> String {
+        let mut failed = self.failed.clone();
+        let why = failed.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
+        match why {
+            Some(why) => why,
+            // It ended well.
+            None => std::future::pending().await,
+        }
     }
 
     /// How many transactions that changed something were committed.
@@ -233,6 +260,9 @@ impl<T: Send, F: FnOnce(&mut Desk<'_>) -> Work<T> + Send> Job for Write<T, F> {
     }
 }
 
+/// Writes that are committed together, each with its place in the queue.
+type Group = Vec<(Box<dyn Job>, OwnedSemaphorePermit)>;
+
 /// The thread's side.
 struct Scribe {
     connection: Connection,
@@ -240,6 +270,10 @@ struct Scribe {
     window: Duration,
     /// Why nothing may be acknowledged any more.
     broken: Option<Failure>,
+    /// Where whoever has to end the process listens.
+    tell: watch::Sender<Option<String>>,
+    /// How long the WAL was after the last commit; 0 once it was written back.
+    wal_pages: Arc<AtomicI32>,
     commits: Arc<AtomicU64>,
 }
 
@@ -261,7 +295,7 @@ impl Scribe {
             }
         }
         if self.broken.is_some() {
-            // What is there stays as it was found: nothing is written back into a database that may be damaged.
+            // To write the WAL back would be to sync once more; and a database that may be damaged stays as it was found.
             let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
         }
         if let Err((_, error)) = self.connection.close() {
@@ -304,7 +338,7 @@ impl Scribe {
         self.broken.is_none() && self.journal.is_folding()
     }
 
-    fn commit(&mut self, group: &mut [(Box<dyn Job>, OwnedSemaphorePermit)]) -> Result<(), Failure> {
+    fn commit(&mut self, group: &mut Group) -> Result<(), Failure> {
         if let Some(failure) = &self.broken {
             return Err(failure.clone());
         }
@@ -313,6 +347,7 @@ impl Scribe {
             Ok(()) => {
                 self.journal.committed();
                 self.journal.fold_if_full();
+                self.write_back();
             }
             Err(failure) => {
                 if !self.connection.is_autocommit() {
@@ -321,17 +356,39 @@ impl Scribe {
                 }
                 self.journal.rolled_back();
                 if failure.is_fatal() || !self.connection.is_autocommit() {
-                    // A failed sync must not be tried again: the kernel may have thrown the pages away and would say
-                    // yes. The process should end here; until it does, every later write is refused.
-                    tracing::error!(error = %failure, "the store failed and takes no more writes");
-                    self.broken = Some(failure.clone());
+                    self.fail(failure);
                 }
             }
         }
         committed
     }
 
-    fn transact(&mut self, group: &mut [(Box<dyn Job>, OwnedSemaphorePermit)]) -> Result<(), Failure> {
+    /// Nothing is acknowledged from now on.
+    fn fail(&mut self, failure: &Failure) {
+        // A failed sync must not be tried again: the kernel may have thrown the pages away and would say yes. Every later
+        // write is refused, and the process is to end: the next start recovers.
+        tracing::error!(error = %failure, "the store failed and takes no more writes");
+        self.broken = Some(failure.clone());
+        self.tell.send_replace(Some(failure.to_string()));
+    }
+
+    /// Writes the WAL back when it has grown long. SQLite would by itself, but says nothing when a sync fails meanwhile. No
+    /// room, or a reader in the way, is no such failure: the commit is on the disk, and the next one tries again.
+    fn write_back(&mut self) {
+        if self.wal_pages.load(Ordering::Relaxed) < WRITE_BACK_FROM_PAGES {
+            return;
+        }
+        self.wal_pages.store(0, Ordering::Relaxed);
+        let done = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        if let Err(failure) = done.map_err(Failure::from)
+            && failure.is_fatal()
+        {
+            self.fail(&failure);
+        }
+    }
+
+    #[cfg_attr(not(feature = "sabotage"), allow(clippy::ptr_arg, reason = "the sabotage empties it"))]
+    fn transact(&mut self, group: &mut Group) -> Result<(), Failure> {
         let Self { connection, journal, .. } = self;
         let db: &Connection = connection;
         let before = db.total_changes();
@@ -340,7 +397,7 @@ impl Scribe {
         if journal.is_folding() || group.iter().any(|(job, _)| job.is_patient()) {
             journal.claim(db)?;
         }
-        for (job, _) in group {
+        for (job, _) in group.iter_mut() {
             let mut desk = Desk { db, journal };
             if job.is_patient() {
                 job.run(&mut desk)?;
@@ -352,7 +409,27 @@ impl Scribe {
             }
             execute("RELEASE job")?;
         }
-        journal.write(db).and_then(|()| journal.fold_some(db)).map_err(Fail::into_failure)?;
+        journal.write(db).map_err(Fail::into_failure)?;
+        if journal.is_folding() {
+            execute("SAVEPOINT fold")?;
+            if let Err(failure) = journal.fold_some(db).map_err(Fail::into_failure) {
+                if failure.is_fatal() || db.is_autocommit() {
+                    return Err(failure);
+                }
+                // The writes of the group are no worse for it.
+                tracing::warn!(error = %failure, "the journal could not be folded; later");
+                execute("ROLLBACK TO fold")?;
+                journal.fold_later();
+            }
+            execute("RELEASE fold")?;
+        }
+        #[cfg(feature = "sabotage")]
+        if crate::sabotage::is(crate::sabotage::Sabotage::AcknowledgeBeforeCommit) {
+            group.drain(..).for_each(|(job, _)| job.answer(Ok(())));
+            // As a commit on a card takes; a killed process loses only what it had not yet written.
+            #[allow(clippy::disallowed_methods, reason = "it is meant to be slow")]
+            thread::sleep(std::time::Duration::from_millis(2));
+        }
         execute("COMMIT")?;
         if db.total_changes() != before {
             self.commits.fetch_add(1, Ordering::Relaxed);

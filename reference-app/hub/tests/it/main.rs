@@ -1,7 +1,11 @@
 //! The program's command line. What the hub does is tested where it stands, and by the demo.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../../../../iotpi-hub/tests/it/faults/chance.rs"]
+mod chance;
 mod keeping;
+mod kills;
+mod process;
 mod running;
 
 use std::{

@@ -1,0 +1,106 @@
+//! No room: `507`, nothing acknowledged is lost, reads and login go on, and writes come back by themselves.
+
+use std::{path::Path, time::Duration};
+
+use iotpi_core::{ErrorKind, HubClient, ModuleId, Quantity, Reading, Sample, Timestamp, UplinkError};
+use iotpi_hub::{Config, auth::Role, testing::TestHub};
+
+use super::{Rig, disk::Image};
+
+fn batch(n: u64) -> Vec<Reading> {
+    (n * 100..n * 100 + 100)
+        .map(|value| {
+            let at = Timestamp::from_micros(1_795_472_000_000_000).plus(Duration::from_secs(value));
+            let sample = Sample::new(Quantity::Temperature, value as f64);
+            Reading::new(ModuleId::new("m").unwrap(), sample, at)
+        })
+        .collect()
+}
+
+async fn kept(hub: &HubClient) -> Vec<u64> {
+    let mut filter = iotpi_core::ReadingFilter {
+        limit: Some(1000),
+        ascending: true,
+        ..iotpi_core::ReadingFilter::default()
+    };
+    let mut kept = Vec::new();
+    loop {
+        let page = hub.readings(&Quantity::Temperature.name(), &filter).await.unwrap();
+        kept.extend(page.items.iter().map(|reading| reading.outcome.value().unwrap() as u64));
+        match page.next {
+            None => return kept,
+            cursor => filter.cursor = cursor,
+        }
+    }
+}
+
+/// Fills the disk under a hub at `path`; `make_room` then makes some.
+async fn fill(path: &Path, make_room: impl FnOnce()) {
+    let config = Config::default();
+    let hub = TestHub::with_store(config, &format!("sqlite://{}", path.display())).await.unwrap();
+    let module = HubClient::new(&hub.url())
+        .unwrap()
+        .with_token(hub.module_token(&ModuleId::new("m").unwrap()).await.unwrap());
+    let reader = HubClient::new(&hub.url()).unwrap().with_token(hub.token(Role::Viewer).await.unwrap());
+
+    let mut sent = 0;
+    let refused = loop {
+        match module.record(&batch(sent)).await {
+            Ok(_) => sent += 1,
+            Err(refused) => break refused,
+        }
+        assert!(sent < 10_000, "the disk never fills");
+    };
+
+    assert!(sent > 0, "something fits: {refused}");
+    let UplinkError::Problem(problem) = &refused else { panic!("{refused:?}") };
+    assert_eq!((problem.kind, problem.status), (ErrorKind::StorageFull, 507));
+    // Who asks is answered, the token is looked up, and nothing is half there.
+    let everything: Vec<u64> = (0..sent * 100).collect();
+    assert_eq!(kept(&reader).await, everything);
+    assert!(module.record(&batch(sent)).await.is_err(), "it is still full");
+
+    make_room();
+
+    module.record(&batch(sent)).await.unwrap();
+    let everything: Vec<u64> = (0..(sent + 1) * 100).collect();
+    assert_eq!(kept(&reader).await, everything);
+    hub.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_full_disk_is_said_and_writes_come_back_with_the_room() {
+    let rig = Rig::new(&Image::new());
+    rig.disk().set_capacity(Some(2 << 20));
+
+    fill(&rig.path, || rig.disk().set_capacity(None)).await;
+
+    rig.check_integrity();
+}
+
+/// The same on a file system of the kernel's. Mounting one needs root.
+#[tokio::test]
+async fn a_full_tmpfs_is_said_and_writes_come_back_with_the_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let mount = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=3m", "tmpfs"])
+        .arg(folder.path())
+        .output();
+    if !mount.as_ref().is_ok_and(|mount| mount.status.success()) {
+        eprintln!("\nNOT TESTED: a full tmpfs. It cannot be mounted here (root is needed): {mount:?}\n");
+        return;
+    }
+    let _mounted = Mounted(folder.path());
+    let ballast = folder.path().join("ballast");
+    std::fs::write(&ballast, vec![0; 1 << 20]).unwrap();
+
+    fill(&folder.path().join("hub.db"), || std::fs::remove_file(&ballast).unwrap()).await;
+}
+
+struct Mounted<'a>(&'a Path);
+
+impl Drop for Mounted<'_> {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(self.0).status();
+    }
+}

@@ -1,0 +1,89 @@
+//! A hub as a process of its own, on a free port.
+
+use std::{
+    path::Path,
+    process::{ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use iotpi_core::HubClient;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, BufReader},
+    process::{Child, Command},
+};
+
+/// Long enough for a busy machine; a test that waits so long has failed.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+const CONFIG: &str = "[auth]\nanonymous_ingest = [\"127.0.0.0/8\"]\n";
+
+/// A running hub; killed when dropped.
+pub struct Running {
+    child: Child,
+    pub client: HubClient,
+    /// From the start of the process to the first good answer of `/health`.
+    pub ready_after: Duration,
+}
+
+impl Running {
+    /// Starts one on a data folder and waits until it is ready. Readings are taken without a token.
+    pub async fn start(data: &Path) -> Self {
+        tokio::time::timeout(DEADLINE, Self::up(data)).await.expect("the hub is ready in time")
+    }
+
+    async fn up(data: &Path) -> Self {
+        let config = data.join("hub.toml");
+        std::fs::write(&config, CONFIG).unwrap();
+        let began = Instant::now();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_iotpi-hub"))
+            .args(["serve", "--until-stdin-closes", "--listen", "127.0.0.1:0", "--config"])
+            .arg(config)
+            .arg("--data")
+            .arg(data)
+            .env("RUST_LOG", "error")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let url = loop {
+            let line = lines.next_line().await.unwrap();
+            let Some(line) = line else {
+                let mut said = String::new();
+                child.stderr.take().unwrap().read_to_string(&mut said).await.unwrap();
+                panic!("the hub did not start: {said}");
+            };
+            if let Some(url) = line.strip_prefix("iotpi-hub listening on ") {
+                break url.to_owned();
+            }
+        };
+        let client = HubClient::new(&url).unwrap();
+        client.health().await.unwrap();
+        Self { child, client, ready_after: began.elapsed() }
+    }
+
+    /// `kill -9`.
+    pub async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// Ends it in order; what it said on standard error.
+    pub async fn end(mut self) -> (ExitStatus, String) {
+        drop(self.child.stdin.take());
+        self.ended().await
+    }
+
+    /// Waits until it ends by itself; what it said on standard error.
+    pub async fn ended(mut self) -> (ExitStatus, String) {
+        let mut said = String::new();
+        let mut stderr = self.child.stderr.take().unwrap();
+        let ended = async {
+            stderr.read_to_string(&mut said).await.unwrap();
+            self.child.wait().await.unwrap()
+        };
+        let status = tokio::time::timeout(DEADLINE, ended).await.expect("the hub ends in time");
+        (status, said)
+    }
+}
