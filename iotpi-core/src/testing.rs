@@ -161,7 +161,7 @@ impl RecordingUplink {
         self.lock().delivered.clone()
     }
 
-    /// The gaps told so far; the same one told twice is one.
+    /// The gaps told so far. The same one (by its epoch and first number) told again replaces what was told before.
     #[must_use]
     pub fn gaps(&self) -> Vec<NewGap> {
         self.lock().gaps.clone()
@@ -286,9 +286,8 @@ impl Uplink for RecordingUplink {
 
     async fn report_gap(&self, gap: NewGap) -> Result<(), UplinkError> {
         self.hear(|heard| {
-            if !heard.gaps.iter().any(|known| (known.epoch, known.first_seq) == (gap.epoch, gap.first_seq)) {
-                heard.gaps.push(gap);
-            }
+            heard.gaps.retain(|known| (known.epoch, known.first_seq) != (gap.epoch, gap.first_seq));
+            heard.gaps.push(gap);
         })
     }
 

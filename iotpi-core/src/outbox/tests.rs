@@ -132,6 +132,7 @@ async fn what_waits_at_a_stop_waits_at_the_next_start_and_the_count_goes_on() {
     assert_eq!(outbox.take_off_fresh()[0].1.number.seq, 1201);
     assert!(gaps(&outbox).await.is_empty());
     assert!(place.segments().is_empty(), "what the hub has needs no file");
+    outbox.close().await;
 }
 
 #[tokio::test]
