@@ -88,7 +88,8 @@ enum End {
 async fn use_it(path: &Path) -> (End, Vec<Reading>) {
     let refused = |error: &StoreError| {
         let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
-        assert!(matches!(error, StoreError::Engine { .. }) && !cause.is_empty(), "unclear: {error:?}");
+        let said = matches!(error, StoreError::Engine { .. } | StoreError::Damaged { .. });
+        assert!(said && !cause.is_empty(), "unclear: {error:?}");
     };
     let store = match open(path).await {
         Ok(store) => store,

@@ -74,6 +74,8 @@ enum Kind {
     Damaged,
     /// A row is not what this hub writes. Whoever needs it cannot go on; the pages are sound and others can.
     Unreadable,
+    /// A statement is not one SQLite can do with the tables there are.
+    Statement,
     /// Concerns this piece of work alone.
     Passing,
 }
@@ -94,6 +96,11 @@ impl Failure {
         Self { kind: Kind::Passing, message: what.to_owned() }
     }
 
+    /// The same, met while the database was first read: a statement that does not fit the tables has met damaged ones.
+    pub(super) fn at_start(self) -> Self {
+        if self.kind == Kind::Statement { Self { kind: Kind::Damaged, ..self } } else { self }
+    }
+
     /// Whether the engine may go on after it.
     pub(super) fn is_fatal(&self) -> bool {
         matches!(self.kind, Kind::Fatal | Kind::Damaged)
@@ -103,7 +110,9 @@ impl Failure {
         match self.kind {
             Kind::Full => StoreError::Full(Box::new(self)),
             Kind::Damaged | Kind::Unreadable => StoreError::Damaged { context, source: Box::new(self) },
-            Kind::Fatal | Kind::Passing => StoreError::Engine { context, source: Box::new(self) },
+            Kind::Fatal | Kind::Statement | Kind::Passing => {
+                StoreError::Engine { context, source: Box::new(self) }
+            }
         }
     }
 }
@@ -142,6 +151,7 @@ fn kind(said: ffi::Error) -> Kind {
             Kind::Damaged
         }
         (ErrorCode::SystemIoFailure, _) => Kind::Fatal,
+        (_, ffi::SQLITE_ERROR) => Kind::Statement,
         _ => Kind::Passing,
     }
 }

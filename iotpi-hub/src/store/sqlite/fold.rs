@@ -16,21 +16,20 @@ use super::{
 const PERIOD_US: i64 = 30 * 86_400 * 1_000_000;
 
 /// Moves records of a series, in order, into its chunks and rollups, and notes that it is folded up to the position
-/// `cut`. Answers when the last folded record was taken; nothing when the series is gone.
+/// `cut`. Does nothing when the series is gone.
 ///
 /// # Errors
 /// SQLite's; damage when a chunk cannot be read.
-pub(super) fn series(db: &Connection, row: i64, points: &[Point], cut: u64) -> Work<Option<i64>> {
+pub(super) fn series(db: &Connection, row: i64, points: &[Point], cut: u64) -> Work<()> {
     let numbered = points.iter().filter(|point| point.numbered).count();
     let known = db
         .prepare_cached("UPDATE series SET folded = ?2, received = received + ?3 WHERE id = ?1")?
         .execute(params![row, cut, numbered])?;
     if known == 0 {
-        return Ok(None);
+        return Ok(());
     }
     rollups::add(db, row, points)?;
-    keep(db, row, points)?;
-    Ok(points.last().map(|point| point.taken_us))
+    keep(db, row, points)
 }
 
 /// Puts records, in order, into the chunks they belong to by time.

@@ -33,8 +33,8 @@ const FOLD_AT: std::ops::RangeInclusive<usize> = 8_192..=131_072;
 pub(super) const FOLD_AFTER: Duration = Duration::from_secs(15 * 60);
 /// Folding that failed (the disk is full) is tried again after so long.
 const FOLD_AGAIN_AFTER: Duration = Duration::from_secs(5);
-/// Folding takes so much of a transaction's time, and at least one series.
-const FOLD_SLICE: Duration = Duration::from_millis(2);
+/// So many records are folded in one transaction, and at least one series: some 2 ms.
+const FOLD_STEP: usize = 4096;
 
 /// Where readings go in.
 #[derive(Debug)]
@@ -452,11 +452,14 @@ impl Journal {
     /// SQLite's; damage when a chunk cannot be read.
     pub(super) fn fold_some(&mut self, db: &Connection) -> Work<()> {
         let Some(folding) = &mut self.folding else { return Ok(()) };
-        let began = Instant::now();
+        let mut records = 0;
         while let Some(row) = folding.rows.pop() {
-            let until = fold::series(db, row, &self.tail.frozen(row), folding.cut)?;
-            self.open.folded.push((row, until));
-            if began.elapsed() >= FOLD_SLICE {
+            let points = self.tail.frozen(row);
+            // Noted first: when it fails, the row goes back to those yet to do.
+            self.open.folded.push((row, points.last().map(|point| point.taken_us)));
+            fold::series(db, row, &points, folding.cut)?;
+            records += points.len();
+            if records >= FOLD_STEP {
                 break;
             }
         }

@@ -130,7 +130,7 @@ impl Sqlite {
             let journal = Journal::load(&connection, options.fold_at).map_err(|fail| {
                 // What is there stays as it was found, the WAL beside it too.
                 let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
-                fail.into_store_error("read the journal")
+                fail.into_failure().at_start().into_store_error("read the journal")
             })?;
             let (tail, deliveries) = (journal.tail(), journal.deliveries());
             let writer = Writer::start(connection, journal, options.commit_window)?;

@@ -3,16 +3,19 @@
 use std::{path::Path, time::Duration};
 
 use iotpi_core::{ErrorKind, HubClient, ModuleId, Quantity, Reading, Sample, Timestamp, UplinkError};
-use iotpi_hub::{Config, auth::Role, testing::TestHub};
+use iotpi_hub::{Config, StorageConfig, auth::Role, testing::TestHub};
 
-use super::{Rig, disk::Image};
+use super::{Rig, chance::Chance, disk::Image};
 
 fn batch(n: u64) -> Vec<Reading> {
+    let mut noise = Chance::new(n);
     (n * 100..n * 100 + 100)
-        .map(|value| {
+        .flat_map(|value| {
             let at = Timestamp::from_micros(1_795_472_000_000_000).plus(Duration::from_secs(value));
-            let sample = Sample::new(Quantity::Temperature, value as f64);
-            Reading::new(ModuleId::new("m").unwrap(), sample, at)
+            // Numbers in order are compressed to next to nothing; noise is not.
+            let noise = f64::from_bits(noise.below(1 << 62));
+            let samples = [(Quantity::Temperature, value as f64), (Quantity::Pressure, noise)];
+            samples.map(|(of, value)| Reading::new(ModuleId::new("m").unwrap(), Sample::new(of, value), at))
         })
         .collect()
 }
@@ -36,7 +39,9 @@ async fn kept(hub: &HubClient) -> Vec<u64> {
 
 /// Fills the disk under a hub at `path`; `make_room` then makes some.
 async fn fill(path: &Path, make_room: impl FnOnce()) {
-    let config = Config::default();
+    // The disk is fuller than the hub would let it become by itself.
+    let storage = StorageConfig { low_water_bytes: 0, ..StorageConfig::default() };
+    let config = Config { storage, ..Config::default() };
     let hub = TestHub::with_store(config, &format!("sqlite://{}", path.display())).await.unwrap();
     let module = HubClient::new(&hub.url())
         .unwrap()

@@ -14,7 +14,7 @@ mod workload;
 
 use std::{path::PathBuf, sync::Arc};
 
-use iotpi_hub::store::{self, Store};
+use iotpi_hub::store::{self, Store, StoreOptions};
 use rusqlite::Connection;
 
 use self::{
@@ -27,6 +27,8 @@ struct Rig {
     mounted: Mounted,
     path: PathBuf,
     /// Holds the file the hub makes before SQLite opens it; what is in it is on the disk in memory.
+    /// See `StoreOptions`.
+    fold_at: Option<usize>,
     _folder: tempfile::TempDir,
 }
 
@@ -34,7 +36,8 @@ impl Rig {
     fn new(image: &Image) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let at = folder.path().canonicalize().unwrap();
-        Self { mounted: vfs::mount(Disk::new(at.clone(), image)), path: at.join("hub.db"), _folder: folder }
+        let mounted = vfs::mount(Disk::new(at.clone(), image));
+        Self { mounted, path: at.join("hub.db"), fold_at: None, _folder: folder }
     }
 
     fn disk(&self) -> &Disk {
@@ -42,7 +45,8 @@ impl Rig {
     }
 
     async fn open(&self) -> store::Result<Arc<dyn Store>> {
-        store::open(&format!("sqlite://{}", self.path.display())).await
+        let options = StoreOptions { fold_at: self.fold_at, ..StoreOptions::default() };
+        store::open_with(&format!("sqlite://{}", self.path.display()), options).await
     }
 
     /// SQLite finds nothing wrong with the database. Nobody else has it open.

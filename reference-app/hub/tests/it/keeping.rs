@@ -142,7 +142,7 @@ fn a_check_says_what_there_is_and_what_is_wrong() {
     fs::write(&file, bytes).unwrap();
     let damaged = iotpi_hub(data.path(), &["check"]);
 
-    assert!(quick.contains("305  readings") && quick.contains("sound"), "{quick}");
+    assert!(quick.contains("  series") && quick.contains("sound"), "{quick}");
     assert!(deep.trim_end().ends_with("sound"), "{deep}");
     assert_eq!(damaged.status.code(), Some(1), "{damaged:?}");
     assert!(text(&damaged.stderr).contains("damaged"), "{damaged:?}");
@@ -169,13 +169,13 @@ fn the_shell_reads_unless_it_is_told_otherwise() {
         eprintln!("SKIPPED: the program sqlite3 is not installed, so the shell itself was not tried");
         return;
     }
-    let read = shell(&[], "SELECT count(*) FROM readings");
-    let refused = shell(&[], "DELETE FROM readings");
-    let still = shell(&[], "SELECT count(*) FROM readings");
+    let read = shell(&[], "SELECT count(*) FROM series");
+    let refused = shell(&[], "DELETE FROM series");
+    let still = shell(&[], "SELECT count(*) FROM series");
     let written = shell(&["--write"], "CREATE TABLE mine (a); DROP TABLE mine");
 
-    assert_eq!(text(&read.stdout).trim(), "10", "{read:?}");
-    assert!(!refused.status.success() && text(&still.stdout).trim() == "10", "{refused:?}");
+    assert_eq!(text(&read.stdout).trim(), "1", "{read:?}");
+    assert!(!refused.status.success() && text(&still.stdout).trim() == "1", "{refused:?}");
     assert!(written.status.success(), "{written:?}");
 }
 
