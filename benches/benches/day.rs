@@ -1,0 +1,103 @@
+//! A day of a house on an SD card: 50 modules, one reading a second each, with the commit window such a card gets. What is
+//! written to the device in that day, and what a reading takes when it is at rest. The day passes as fast as the disk
+//! syncs; its commits are those of a real one: what arrives in a window and the commit behind it.
+#![allow(missing_docs, clippy::unwrap_used, clippy::cast_precision_loss)]
+
+use std::{fs, time::Duration};
+
+use iotpi_benches::folder;
+use iotpi_core::{Quantity, Reading, Sample, SeqNo, Timestamp};
+use iotpi_hub::store::{self, Now, Steady};
+
+const MODULES: u64 = 50;
+const DAY_SECS: u64 = 86_400;
+/// The window of 200 ms, the mean wait for the reading that opens it, and the sync of a card (10 ms).
+const COMMIT_EVERY_MICROS: u64 = 230_000;
+
+fn main() {
+    let secs: u64 = std::env::var("IOTPI_BENCH_SECS").ok().and_then(|text| text.parse().ok()).unwrap_or(DAY_SECS);
+    let folder = folder().unwrap();
+    let path = folder.path().join("hub.db");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let store = store::open(&format!("sqlite://{}", path.display())).await.unwrap();
+        let begin = Timestamp::from_micros(1_795_472_000_000_000);
+        let (mut written, mut recorded) = (written_bytes(), 0_u64);
+        let began = std::time::Instant::now();
+        let mut noise = Noise(1);
+        let (mut waiting, mut commit_at, mut tend_at) = (Vec::new(), COMMIT_EVERY_MICROS, 60_000_000);
+        let mut commits = 0_u64;
+        for n in 0..secs * MODULES {
+            // The modules measure spread over the second, each with the jitter of a timer and of a network.
+            let (module, second) = (n % MODULES, n / MODULES);
+            let taken = n * (1_000_000 / MODULES) + noise.below(900);
+            let received = taken + 1_000 + noise.below(4_000);
+            // A room's temperature: a slow wave, a sensor's noise, two digits.
+            let wave = 21.0 + 3.0 * (second as f64 / 13_750.0 + module as f64).sin();
+            let value = ((wave + noise.below(40) as f64 / 100.0) * 100.0).round() / 100.0;
+            waiting.push(Reading {
+                received_at: Some(begin.plus(Duration::from_micros(received))),
+                number: Some(SeqNo { epoch: 1 + module, seq: second + 1 }),
+                ..Reading::new(
+                    format!("module-{module}").parse().unwrap(),
+                    Sample::new(Quantity::Temperature, value),
+                    begin.plus(Duration::from_micros(taken)),
+                )
+            });
+            if received >= commit_at {
+                let at = begin.plus(Duration::from_micros(received));
+                let now = Now { wall: at, steady: Steady(at) };
+                recorded += waiting.len() as u64;
+                commits += 1;
+                store.record(std::mem::take(&mut waiting), 1000, now).await.unwrap();
+                commit_at = received + COMMIT_EVERY_MICROS;
+                if received >= tend_at {
+                    store.tend(now).await.unwrap();
+                    tend_at += 60_000_000;
+                }
+            }
+        }
+        let took = began.elapsed();
+        written = written_bytes() - written;
+        store.settle().await.unwrap();
+        let taken = store.disk_use().await.unwrap();
+        let journal = journal_bytes(&path);
+        let at_rest = taken.database_bytes - taken.reusable_bytes - journal;
+        let days = secs as f64 / DAY_SECS as f64;
+        println!("simulated {secs} s of {MODULES} modules at 1 Hz in {:.0} s: {commits} commits", took.as_secs_f64());
+        println!("written to the device: {:.2} GB a day ({} bytes a commit)", written as f64 / days / 1e9, written / commits);
+        println!(
+            "at rest: {:.2} bytes a reading, rollups included ({:.1} MB of {:.1} MB; the journal's slots take {:.1} MB)",
+            at_rest as f64 / recorded as f64,
+            at_rest as f64 / 1e6,
+            taken.database_bytes as f64 / 1e6,
+            journal as f64 / 1e6,
+        );
+        store.close().await.unwrap();
+    });
+}
+
+/// What this process had written to devices so far: `/proc/self/io`.
+fn written_bytes() -> u64 {
+    let text = fs::read_to_string("/proc/self/io").unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("write_bytes: ")).unwrap();
+    line.parse().unwrap()
+}
+
+/// What the slots of the journal take, folded or not.
+fn journal_bytes(path: &std::path::Path) -> u64 {
+    let db = rusqlite::Connection::open_with_flags(path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+    db.query_row("SELECT coalesce(sum(pgsize), 0) FROM dbstat WHERE name = 'journal'", [], |row| row.get(0))
+        .or_else(|_| db.query_row("SELECT count(*) * 512 FROM journal", [], |row| row.get(0)))
+        .unwrap()
+}
+
+/// A small generator of numbers that are the same each time.
+struct Noise(u64);
+
+impl Noise {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % limit
+    }
+}
