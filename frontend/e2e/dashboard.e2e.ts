@@ -182,7 +182,7 @@ describe('the modules page', () => {
 
     await card.getByText('Commands and manifest').click();
 
-    await card.getByText('succeeded').first().waitFor();
+    await card.locator('[data-state=succeeded]').first().waitFor();
     await card.getByText('"brightness"').first().waitFor();
   });
 
