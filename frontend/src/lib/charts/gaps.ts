@@ -1,3 +1,4 @@
+import type { Gap } from '../api/types';
 import type { Point } from '../live/series.svelte';
 
 /** How many times the expected distance may pass before silence is a gap. */
@@ -45,6 +46,28 @@ export function lineOf(points: readonly Point[], everySecs: number | null, from 
     before = point;
   }
   return [times, values];
+}
+
+/** The least and the greatest value at each of the line's times; `null` where the line has none either. */
+export function bandOf([times]: Line, points: readonly Point[]): [lows: (number | null)[], highs: (number | null)[]] {
+  const byTime = new Map(points.map((point) => [point.t, point]));
+  return [times.map((t) => byTime.get(t)?.low ?? null), times.map((t) => byTime.get(t)?.high ?? null)];
+}
+
+/**
+ * The part of a gap between two moments (Unix seconds), widened about its middle to at least `leastSecs`; `null` when
+ * none of it lies there.
+ */
+export function stretchOf(
+  { since, until }: Pick<Gap, 'since' | 'until'>,
+  from: number,
+  to: number,
+  leastSecs: number
+): [since: number, until: number] | null {
+  const lacks = Math.max(0, leastSecs - (until - since)) / 2;
+  const begin = Math.max(from, since - lacks);
+  const end = Math.min(to, until + lacks);
+  return begin < end ? [begin, end] : null;
 }
 
 /** Where values stand between two gaps: a line has no length there, so they need a dot to be seen. */

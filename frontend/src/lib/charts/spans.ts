@@ -1,0 +1,26 @@
+import type { Width } from '../api/hub';
+
+const HOUR = 3600;
+const DAY = 24 * HOUR;
+
+/** How far back a chart looks. */
+export interface Span {
+  key: 'hour' | 'day' | 'week' | 'month' | 'year';
+  /** On its button. */
+  short: string;
+  secs: number;
+  /** What one point sums up; `null`: readings as they are. */
+  bucket: { width: Width; secs: number } | null;
+}
+
+/** The most points the hub sends and a chart is drawn from. */
+export const MAX_POINTS = 2000;
+
+/** The last hour is live; further back the hub sums up, so that no span has more than `MAX_POINTS` points. */
+export const SPANS = [
+  { key: 'hour', short: '1 h', secs: HOUR, bucket: null },
+  { key: 'day', short: '1 d', secs: DAY, bucket: { width: '1m', secs: 60 } },
+  { key: 'week', short: '1 w', secs: 7 * DAY, bucket: { width: '15m', secs: 900 } },
+  { key: 'month', short: '1 mo', secs: 31 * DAY, bucket: { width: '1h', secs: HOUR } },
+  { key: 'year', short: '1 y', secs: 365 * DAY, bucket: { width: '6h', secs: 6 * HOUR } }
+] as const satisfies readonly Span[];
