@@ -14,7 +14,7 @@ export function summed(minutes: readonly Bucket[], width: string, since: number,
     const day = Math.sin((2 * Math.PI * start) / DAY);
     const year = Math.sin((2 * Math.PI * start) / (365 * DAY));
     const avg = model.avg + reach * (day + year);
-    const wide = reach * Math.min(2, 0.3 + secs / DAY);
+    const wide = reach * Math.min(1.2, 0.3 + secs / DAY);
     buckets.push({ ...model, start, avg, min: avg - wide, max: avg + wide, count: secs, missing: 0 });
   }
   return buckets;

@@ -31,7 +31,7 @@ export function timeLabel(unixSecs: number, step: number): string {
   const midnight = moment.getHours() === 0 && moment.getMinutes() === 0;
   if (step < DAY && !midnight) return clockOf(unixSecs);
   if (step < 28 * DAY) return moment.toLocaleDateString(undefined, { day: 'numeric', month: 'short' });
-  return moment.toLocaleDateString(undefined, { month: 'short', year: '2-digit' });
+  return moment.toLocaleDateString(undefined, moment.getMonth() === 0 ? { year: 'numeric' } : { month: 'short' });
 }
 
 /** Room above and below, and never so close that noise looks like an event. In shown units, like all of the plot. */

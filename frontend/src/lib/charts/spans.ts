@@ -16,11 +16,14 @@ export interface Span {
 /** The most points the hub sends and a chart is drawn from. */
 export const MAX_POINTS = 2000;
 
-/** The last hour is live; further back the hub sums up, so that no span has more than `MAX_POINTS` points. */
+/**
+ * The last hour is live; further back the hub sums up, so that no span has more than `MAX_POINTS` points. A year comes by
+ * the day: days and nights drawn as a line would fill the chart, as extremes they are the band about it.
+ */
 export const SPANS = [
   { key: 'hour', short: '1 h', secs: HOUR, bucket: null },
   { key: 'day', short: '1 d', secs: DAY, bucket: { width: '1m', secs: 60 } },
   { key: 'week', short: '1 w', secs: 7 * DAY, bucket: { width: '15m', secs: 900 } },
   { key: 'month', short: '1 mo', secs: 31 * DAY, bucket: { width: '1h', secs: HOUR } },
-  { key: 'year', short: '1 y', secs: 365 * DAY, bucket: { width: '6h', secs: 6 * HOUR } }
+  { key: 'year', short: '1 y', secs: 365 * DAY, bucket: { width: '1d', secs: DAY } }
 ] as const satisfies readonly Span[];

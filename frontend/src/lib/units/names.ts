@@ -1,4 +1,5 @@
 /** Names of the wire as a person reads them. */
+import { number } from './units';
 
 const WORDS: Readonly<Record<string, string>> = {
   cpu: 'CPU',
@@ -51,5 +52,5 @@ export function dayOf(unixSecs: number): string {
 
 /** How many of something, with thin thousands: `1 reading`, `12 readings`. */
 export function counted(count: number, one: string, many = `${one}s`): string {
-  return `${count.toLocaleString('en').replaceAll(',', '\u202f')} ${count === 1 ? one : many}`;
+  return `${number(count, 0)} ${count === 1 ? one : many}`;
 }
