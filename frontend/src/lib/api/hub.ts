@@ -52,13 +52,25 @@ export function exportUrl(type: string, moduleId: string, format: 'csv' | 'ndjso
   return `/api/sensors/${id(type)}?${query}`;
 }
 
+/** The most pages of gaps that are read; a module that lost more is told apart by `whole`. */
+const GAP_PAGES = 5;
+
 /** Readings that will never arrive, oldest gap first; without a type those of the whole module. */
-export function gaps(
+export async function gaps(
   moduleId: string,
   span: { type?: string; since?: number; until?: number },
   signal?: AbortSignal
-): Promise<Page<Gap>> {
-  return request('GET', '/api/gaps', { query: { module_id: moduleId, ...span, limit: 1000 }, signal });
+): Promise<{ items: Gap[]; whole: boolean }> {
+  const items: Gap[] = [];
+  let cursor: string | undefined;
+  for (let read = 0; read < GAP_PAGES; read += 1) {
+    const query = { module_id: moduleId, ...span, limit: 1000, cursor };
+    const page: Page<Gap> = await request('GET', '/api/gaps', { query, signal });
+    items.push(...page.items);
+    cursor = page.next ?? undefined;
+    if (!cursor) return { items, whole: true };
+  }
+  return { items, whole: false };
 }
 
 /** Every module, by id. */

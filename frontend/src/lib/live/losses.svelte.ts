@@ -9,14 +9,17 @@ const ASK_MS = 60_000;
 export class Losses {
   /** By when they begin. */
   gaps = $state.raw<readonly Gap[]>([]);
+  /** Whether these are all: thousands of gaps are not read. */
+  whole = $state(true);
 
   /** Asks now and every minute, until the returned function is called. `now` is the hub's, in Unix seconds. */
   start(moduleId: string, type: string, spanSecs: number, now: () => number): () => void {
     this.gaps = [];
     return repeat(ASK_MS, async (signal) => {
       // Whoever cannot be asked now is asked again; `live` tells when the hub is away.
-      const page = await hub.gaps(moduleId, { type, since: Math.floor(now() - spanSecs) }, signal);
-      this.gaps = page.items;
+      const told = await hub.gaps(moduleId, { type, since: Math.floor(now() - spanSecs) }, signal);
+      this.gaps = told.items;
+      this.whole = told.whole;
     });
   }
 }

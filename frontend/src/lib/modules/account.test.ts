@@ -44,6 +44,10 @@ describe('gaps together', () => {
     );
   });
 
+  test('that are not all of them say that it was at least so many', () => {
+    expect(lossOf([{ lost: 1, reason: 'full' }], false)).toBe('At least 1 reading lost: the module’s outbox was full');
+  });
+
   test('that are none say nothing', () => {
     expect(lossOf([])).toBeNull();
   });

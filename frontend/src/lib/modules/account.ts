@@ -21,10 +21,13 @@ export function accountOf({ lost, missing, since }: Delivery): string {
   return `${parts.join(', ')} since ${dayOf(since)}`;
 }
 
-/** What the gaps took all together and why: `40 readings lost: the module’s outbox was full`. */
-export function lossOf(gaps: readonly Pick<Gap, 'lost' | 'reason'>[]): string | null {
+/**
+ * What the gaps took all together and why: `40 readings lost: the module’s outbox was full`. Unless they are the `whole`
+ * of it, it is at least that.
+ */
+export function lossOf(gaps: readonly Pick<Gap, 'lost' | 'reason'>[], whole = true): string | null {
   if (gaps.length === 0) return null;
   const lost = gaps.reduce((sum, gap) => sum + gap.lost, 0);
   const why = [...new Set(gaps.map((gap) => WHY[gap.reason]))];
-  return `${counted(lost, 'reading')} lost: ${why.join('; ')}`;
+  return `${whole ? '' : 'At least '}${counted(lost, 'reading')} lost: ${why.join('; ')}`;
 }
