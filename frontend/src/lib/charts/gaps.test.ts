@@ -27,6 +27,24 @@ describe('a line', () => {
     ]);
   });
 
+  test('breaks where readings were lost, however near the others are', () => {
+    const lost = [
+      { since: 2, until: 3 },
+      { since: 12, until: 13 },
+      { since: 14, until: 14 },
+      { since: 31, until: 99 }
+    ];
+
+    expect(lineOf(at(0, 10, 20, 30), 10, -Infinity, lost)).toEqual([
+      [0, 5, 10, 15, 20, 30],
+      [0, null, 10, null, 20, 30]
+    ]);
+  });
+
+  test('does not break between averages because something within them was lost', () => {
+    expect(lineOf(minute(30, 90), 1, -Infinity, [{ since: 40, until: 50 }])[1]).toEqual([30, 90]);
+  });
+
   test('breaks where nothing could be measured', () => {
     const points = at(0, 10, 20);
     points[1] = { t: 10, v: null, span: 0 };

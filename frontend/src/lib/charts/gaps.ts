@@ -20,14 +20,20 @@ export function usualDistance(points: readonly Point[]): number | null {
 }
 
 /**
- * The line to draw from `from` on, with a `null` wherever nothing could be measured or nobody said anything for
- * 2.5 times `everySecs`.
+ * The line to draw from `from` on, with a `null` wherever nothing could be measured, nobody said anything for 2.5 times
+ * `everySecs`, or readings between two others were `lost` (by when they begin).
  */
-export function lineOf(points: readonly Point[], everySecs: number | null, from = -Infinity): Line {
+export function lineOf(
+  points: readonly Point[],
+  everySecs: number | null,
+  from = -Infinity,
+  lost: readonly Pick<Gap, 'since' | 'until'>[] = []
+): Line {
   const every = everySecs ?? usualDistance(points);
   const times: number[] = [];
   const values: (number | null)[] = [];
   let before: Point | null = null;
+  let next = 0;
   for (const point of points) {
     if (point.t < from) {
       before = point;
@@ -37,7 +43,9 @@ export function lineOf(points: readonly Point[], everySecs: number | null, from 
       times.push(before.t);
       values.push(before.v);
     }
-    if (before && isGap(before, point, every)) {
+    // What was lost inside a bucket does not part it from the next.
+    while (before && point.span === 0 && (lost[next]?.since ?? Infinity) < before.t) next += 1;
+    if (before && (isGap(before, point, every) || isBetween(before, lost[next], point))) {
       times.push((before.t + point.t) / 2);
       values.push(null);
     }
@@ -84,4 +92,8 @@ function isGap(before: Point, after: Point, every: number | null): boolean {
   const span = 1.5 * Math.max(before.span, after.span);
   const patience = Math.max(PATIENCE * (every ?? Infinity), span);
   return after.t - before.t > (every === null && span > 0 ? span : patience);
+}
+
+function isBetween(before: Point, lost: Pick<Gap, 'since' | 'until'> | undefined, after: Point): boolean {
+  return lost !== undefined && before.span + after.span === 0 && before.t <= lost.since && lost.until <= after.t;
 }

@@ -57,13 +57,13 @@ describe('the wear', () => {
   test('is not known where nobody counts', () => {
     expect(worn(aReport({ written_total_bytes: null }))).toBeNull();
     expect(bytes(null)).toBe('–');
-    expect(years(null)).toBe('not known yet');
+    expect(years(null)).toBe('Not known yet');
   });
 
   test.each([
     [1.44, '1.4 years'],
     [18, '18 years'],
-    [4_000, 'over 100 years']
+    [4_000, 'Over 100 years']
   ])('forecast as %d reads %s', (forecast, text) => {
     expect(years(forecast)).toBe(text);
   });

@@ -20,10 +20,10 @@ export function bytes(count: number | null | undefined): string {
   return `${value} ${symbol}`;
 }
 
-/** `18 years`, `1.4 years`, `over 100 years`: no forecast is better than that. */
+/** `18 years`, `1.4 years`, `Over 100 years`: no forecast is better than that. */
 export function years(count: number | null | undefined): string {
-  if (count == null) return 'not known yet';
-  if (count > 100) return 'over 100 years';
+  if (count == null) return 'Not known yet';
+  if (count > 100) return 'Over 100 years';
   return `${number(count, count < 10 ? 1 : 0)} years`;
 }
 
