@@ -21,9 +21,9 @@ export const MAX_POINTS = 2000;
  * the day: days and nights drawn as a line would fill the chart, as extremes they are the band about it.
  */
 export const SPANS = [
-  { key: 'hour', short: '1 h', secs: HOUR, bucket: null },
-  { key: 'day', short: '1 d', secs: DAY, bucket: { width: '1m', secs: 60 } },
-  { key: 'week', short: '1 w', secs: 7 * DAY, bucket: { width: '15m', secs: 900 } },
-  { key: 'month', short: '1 mo', secs: 31 * DAY, bucket: { width: '1h', secs: HOUR } },
-  { key: 'year', short: '1 y', secs: 365 * DAY, bucket: { width: '1d', secs: DAY } }
+  { key: 'hour', short: '1\u202fh', secs: HOUR, bucket: null },
+  { key: 'day', short: '1\u202fd', secs: DAY, bucket: { width: '1m', secs: 60 } },
+  { key: 'week', short: '1\u202fw', secs: 7 * DAY, bucket: { width: '15m', secs: 900 } },
+  { key: 'month', short: '1\u202fmo', secs: 31 * DAY, bucket: { width: '1h', secs: HOUR } },
+  { key: 'year', short: '1\u202fy', secs: 365 * DAY, bucket: { width: '1d', secs: DAY } }
 ] as const satisfies readonly Span[];
