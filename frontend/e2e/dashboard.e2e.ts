@@ -56,20 +56,23 @@ const pixels = () =>
     return context.getImageData(0, 0, 64, 48).data.join();
   });
 
-/** How many pixels of the chart have the colour of its line. */
-const inked = (chart: Locator, colour: string) =>
-  chart.locator('canvas').evaluate((element, name) => {
-    const canvas = element as HTMLCanvasElement;
-    const hex = getComputedStyle(canvas).getPropertyValue(name).trim();
-    const wanted = [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
-    const data = canvas.getContext('2d')?.getImageData(0, 0, canvas.width, canvas.height).data ?? [];
-    let count = 0;
-    for (let at = 0; at < data.length; at += 4) {
-      const near = wanted.every((value, channel) => Math.abs(value - (data[at + channel] ?? 0)) < 24);
-      if (near && (data[at + 3] ?? 0) > 200) count += 1;
-    }
-    return count;
-  }, colour);
+/** How many pixels of the chart have that colour and are at least that opaque (0 to 255). */
+const inked = (chart: Locator, colour: string, opaque = 200) =>
+  chart.locator('canvas').evaluate(
+    (element, [name, least]) => {
+      const canvas = element as HTMLCanvasElement;
+      const hex = getComputedStyle(canvas).getPropertyValue(name).trim();
+      const wanted = [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+      const data = canvas.getContext('2d')?.getImageData(0, 0, canvas.width, canvas.height).data ?? [];
+      let count = 0;
+      for (let at = 0; at < data.length; at += 4) {
+        const near = wanted.every((value, channel) => Math.abs(value - (data[at + channel] ?? 0)) < 24);
+        if (near && (data[at + 3] ?? 0) > least) count += 1;
+      }
+      return count;
+    },
+    [colour, opaque] as const
+  );
 
 describe('somebody opens the dashboard of a new hub', () => {
   test('and is asked for the one-time code before anything else', async () => {
@@ -117,6 +120,16 @@ describe('the dashboard', () => {
     await expect.poll(async () => Number(await chart.getAttribute('data-points'))).toBeGreaterThanOrEqual(2);
     await expect.poll(() => inked(chart, '--coral')).toBeGreaterThan(0);
     expect(await chart.getAttribute('aria-label')).toMatch(/^Temperature, last hour: lowest .*°C, highest .*°C$/);
+  });
+
+  test('looks back a day, as far as there is one, and comes back to the live hour', async () => {
+    const chart = temperature().getByRole('img');
+
+    await temperature().getByRole('button', { name: 'Last day' }).click();
+
+    await expect.poll(attribute(chart, 'aria-label')).toMatch(/^Temperature, last day: lowest .*°C, highest .*°C$/);
+    await temperature().getByRole('button', { name: 'Last hour' }).click();
+    await expect.poll(attribute(chart, 'aria-label')).toMatch(/^Temperature, last hour: lowest /);
   });
 
   test('shows a camera picture that moves, with its size and rate', async () => {
@@ -182,7 +195,7 @@ describe('the modules page', () => {
 
     await card.getByText('Commands and manifest').click();
 
-    await card.getByText('succeeded').first().waitFor();
+    await card.locator('[data-state=succeeded]').first().waitFor();
     await card.getByText('"brightness"').first().waitFor();
   });
 
@@ -192,6 +205,72 @@ describe('the modules page', () => {
     await live();
     await page.locator('article[data-module=led]').waitFor();
     expect(new URL(page.url()).pathname).toBe('/modules');
+  });
+});
+
+// The mock takes no readings.
+describe.skipIf(process.env.IOTPI_DEMO === 'mock')('a module that lost readings', () => {
+  const post = (path: string, body: unknown) =>
+    page.evaluate(
+      async ([to, json]) => {
+        const answer = await fetch(to, { method: 'POST', headers: { 'content-type': 'application/json' }, body: json });
+        return answer.status;
+      },
+      [path, JSON.stringify(body)] as const
+    );
+
+  test('says how many, and which, on the modules page', async () => {
+    const now = Date.now() / 1000;
+    const reading = { module_id: 'counter', unit: 'count', epoch: 7 };
+    const readings = [
+      { ...reading, value: 1, seq: 1, timestamp: now - 60 },
+      { ...reading, value: 2, seq: 20, timestamp: now }
+    ];
+    const series = [{ type: 'visitors', lost: 12, since: now - 45, until: now - 20 }];
+    expect(await post('/api/sensors/visitors', readings)).toBe(200);
+    expect(
+      await post('/api/modules/counter/gaps', { epoch: 7, first_seq: 5, last_seq: 16, reason: 'full', series })
+    ).toBe(204);
+
+    const card = page.locator('article[data-module=counter]');
+    await card.getByText(/^12 lost, 6 not yet arrived since /).click();
+
+    await card.getByText('12 readings of visitors: the module’s outbox was full').waitFor();
+  });
+
+  test('has them marked in its chart', async () => {
+    await page.getByRole('link', { name: 'Dashboard' }).click();
+
+    const tile = page.locator('[data-widget=sensor][data-module=counter]');
+    await expect.poll(attribute(tile.getByRole('img'), 'data-gaps')).toBe('1');
+    await tile.getByText('12 readings lost: the module’s outbox was full').waitFor();
+    await expect.poll(() => inked(tile.getByRole('img'), '--bad', 60)).toBeGreaterThan(0);
+  });
+
+  test('gives what it has as a file', async () => {
+    const link = page.locator('[data-widget=sensor][data-module=counter]').getByText('CSV', { exact: true });
+    const file = await page.evaluate(async (href) => (await fetch(href ?? '')).text(), await link.getAttribute('href'));
+
+    expect(file.trim().split('\n')).toHaveLength(3);
+    expect(file).toContain('visitors');
+  });
+});
+
+describe('the storage page', () => {
+  test('says how much is written and how much room there is', async () => {
+    await page.locator('nav').getByRole('link', { name: 'Storage' }).click();
+
+    for (const title of ['Wear', 'Room', 'Backup', 'Retention']) {
+      await page.getByRole('heading', { name: title, exact: true }).waitFor();
+    }
+    await page.getByRole('meter', { name: 'Endurance used up' }).waitFor();
+    expect(await page.locator('[data-problems]').count()).toBe(0);
+  });
+
+  test('lets an admin make a backup, which is verified', async () => {
+    await page.getByRole('button', { name: 'Back up now' }).click();
+
+    await page.getByText('verified', { exact: true }).waitFor();
   });
 });
 
@@ -217,9 +296,12 @@ describe('whoever logs out', () => {
   test('has seen no page wider than a small phone', async () => {
     await page.setViewportSize({ width: 360, height: 740 });
 
-    for (const name of ['Modules', 'Dashboard']) {
-      await page.getByRole('link', { name }).click();
-      await page.locator('article').first().waitFor();
+    for (const name of ['Modules', 'Storage', 'Dashboard']) {
+      await page.locator('nav').getByRole('link', { name }).click();
+      await page
+        .locator(name === 'Storage' ? '[role=meter]' : 'article')
+        .first()
+        .waitFor();
       expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(360);
     }
   });

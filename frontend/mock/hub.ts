@@ -4,13 +4,17 @@ import type {
   CameraInfo,
   Caller,
   Command,
+  Gap,
   Module,
   NewCommand,
   Page,
   Reading,
-  Role
+  Role,
+  StorageReport
 } from '../src/lib/api/types';
 import type { LiveEvent } from '../src/lib/live/protocol';
+import { MockStorage } from './storage.ts';
+import { summed } from './summed.ts';
 
 export interface Recording {
   /** Unix seconds; all times of the answers are moved by how long ago that is. */
@@ -42,6 +46,9 @@ export class MockHub {
   #modules: Module[] = [];
   #cameras: CameraInfo[] = [];
   #newest: Reading[] = [];
+  #gaps: Gap[] = [];
+  readonly #storage: MockStorage | null;
+  readonly #keys = new Map<string, string>();
   readonly #minutes = new Map<string, Bucket[]>();
   /** By series, oldest first: the recorded hour, then what was measured since the mock started. */
   readonly #readings = new Map<string, Reading[]>();
@@ -54,6 +61,11 @@ export class MockHub {
   constructor(recordings: readonly Recording[], needsFirstAdmin: boolean) {
     this.#needsFirstAdmin = needsFirstAdmin;
     for (const recording of recordings) this.#load(recording);
+    const reports = recordings.map(({ recorded_at, answers }) =>
+      moveTimes(answers['GET /api/storage'], now() - recorded_at)
+    );
+    const report = reports.findLast((one) => one !== undefined) as StorageReport | undefined;
+    this.#storage = report ? new MockStorage(report) : null;
   }
 
   start(): void {
@@ -71,7 +83,8 @@ export class MockHub {
     return { name: session, role: ROLES.find((role) => role === session) ?? 'admin' };
   }
 
-  answer(method: string, url: URL, body: unknown, session: string | undefined): Answer {
+  /** `key` is the request's `Idempotency-Key`. */
+  answer(method: string, url: URL, body: unknown, session: string | undefined, key?: string): Answer {
     const path = url.pathname;
     if (path.startsWith('/api/auth/')) return this.#auth(path, body, session);
     const caller = this.callerOf(session);
@@ -79,6 +92,12 @@ export class MockHub {
     const [, first, second, third, fourth] = path.split('/').filter(Boolean);
     if (method === 'GET' && first === 'modules' && !second) return ok(page(this.#modules));
     if (method === 'GET' && first === 'cameras') return ok(page(this.#cameras));
+    if (method === 'GET' && first === 'gaps') return ok(this.#gapsOf(url));
+    if (first === 'storage' && this.#storage) {
+      if (method === 'GET') return ok(this.#storage.report());
+      if (caller.role !== 'admin') return problem(403, 'permission_denied', 'this is for admins');
+      return this.#storage.answer(second, body);
+    }
     if (method === 'GET' && first === 'sensors')
       return second ? ok(this.#history(second, url)) : ok(page(this.#newest));
     if (method === 'GET' && first === 'commands' && second) {
@@ -92,7 +111,8 @@ export class MockHub {
     }
     if (method === 'POST' && first === 'modules' && second && third === 'control') {
       if (caller.role === 'viewer') return problem(403, 'permission_denied', 'a viewer may not send commands');
-      return this.#control(second, body as NewCommand, caller);
+      const known = key && this.#commands.get(this.#keys.get(key) ?? '');
+      return known ? ok(known) : this.#control(second, body as NewCommand, caller, key);
     }
     return problem(404, 'not_found', `the mock does not know ${method} ${path}`);
   }
@@ -114,10 +134,14 @@ export class MockHub {
 
   #load({ recorded_at, answers }: Recording): void {
     const moved = moveTimes(answers, now() - recorded_at) as Record<string, Page<never>>;
-    this.#modules.push(...(moved['GET /api/modules']?.items ?? []));
+    // What is invented of a recorded module takes its place.
+    const modules: Module[] = moved['GET /api/modules']?.items ?? [];
+    const told = new Set(modules.map(({ id }) => id));
+    this.#modules = [...this.#modules.filter(({ id }) => !told.has(id)), ...modules];
     this.#modules.sort((a: Module, b: Module) => a.id.localeCompare(b.id));
     this.#newest.push(...(moved['GET /api/sensors']?.items ?? []));
     this.#cameras.push(...(moved['GET /api/cameras']?.items ?? []));
+    this.#gaps.push(...(moved['GET /api/gaps']?.items ?? []));
     for (const [line, answer] of Object.entries(moved)) {
       const buckets: Bucket[] = line.includes('bucket=') ? answer.items : [];
       if (!buckets[0]) continue;
@@ -156,7 +180,9 @@ export class MockHub {
     const since = Number(url.searchParams.get('since') ?? 0);
     const until = Number(url.searchParams.get('until') ?? Infinity);
     const series = key({ module_id, type });
-    if (url.searchParams.has('bucket')) {
+    const width = url.searchParams.get('bucket');
+    if (width && width !== '1m') return page(summed(this.#minutes.get(series) ?? [], width, since, now()));
+    if (width) {
       return page((this.#minutes.get(series) ?? []).filter(({ start }) => start >= since && start < until));
     }
     const kept = this.#readings.get(series) ?? [];
@@ -164,7 +190,13 @@ export class MockHub {
     return { items, next: items.length === KEPT ? 'older' : null };
   }
 
-  #control(moduleId: string, wanted: NewCommand, caller: Caller): Answer {
+  #gapsOf(url: URL): Page<Gap> {
+    const { module_id, type, since = 0 } = Object.fromEntries(url.searchParams);
+    const fits = (gap: Gap) => gap.module_id === module_id && (!type || (gap.type ?? type) === type);
+    return page(this.#gaps.filter((gap) => fits(gap) && gap.until >= Number(since)));
+  }
+
+  #control(moduleId: string, wanted: NewCommand, caller: Caller, key?: string): Answer {
     const module = this.#modules.find(({ id }) => id === moduleId);
     if (!module) return problem(404, 'not_found', `there is no module ${moduleId}`);
     const offered = module.manifest?.actions?.some(({ name }) => name === wanted.action);
@@ -185,6 +217,7 @@ export class MockHub {
       result: null,
       error: null
     };
+    if (key) this.#keys.set(key, command.id);
     this.#become(command, {});
     if (module.health !== 'offline') this.#after(250, () => this.#obey(command.id));
     return ok(command);
@@ -197,6 +230,11 @@ export class MockHub {
     this.#after(500, () => {
       const leased = this.#commands.get(id) as Command;
       const params = (command.params ?? {}) as Record<string, unknown>;
+      if (params.text === 'power') {
+        const error = 'the module was restarted while it did it';
+        this.#become(leased, { state: 'unknown_outcome', started_at: now(), finished_at: now(), error });
+        return;
+      }
       if (params.text === 'fail') {
         this.#become(leased, { state: 'failed', finished_at: now(), error: 'the display did not answer' });
         return;
@@ -291,13 +329,15 @@ function readingsOf({ module_id, type, unit, start, avg, min, max, count }: Buck
   }).filter(({ timestamp }) => timestamp < now());
 }
 
-/** Every Unix time of an answer, moved: fields that end in `_at`, and the two that do not. */
+const TIMES: readonly string[] = ['timestamp', 'start', 'since', 'until', 'at'];
+
+/** Every Unix time of an answer, moved: fields that end in `_at`, and those that do not. */
 function moveTimes(value: unknown, by: number): unknown {
   if (Array.isArray(value)) return value.map((one) => moveTimes(one, by));
   if (typeof value !== 'object' || value === null) return value;
   return Object.fromEntries(
     Object.entries(value).map(([name, inner]) =>
-      typeof inner === 'number' && (name.endsWith('_at') || name === 'timestamp' || name === 'start')
+      typeof inner === 'number' && (name.endsWith('_at') || TIMES.includes(name))
         ? [name, inner + by]
         : [name, moveTimes(inner, by)]
     )

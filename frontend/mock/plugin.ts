@@ -77,7 +77,10 @@ async function serve(hub: MockHub, frames: Buffer[], request: IncomingMessage, r
   const chunks: Buffer[] = [];
   for await (const chunk of request) chunks.push(chunk as Buffer);
   const body: unknown = chunks.length > 0 ? JSON.parse(Buffer.concat(chunks).toString()) : undefined;
-  send(response, hub.answer(request.method ?? 'GET', url, body, session));
+  send(
+    response,
+    hub.answer(request.method ?? 'GET', url, body, session, request.headers['idempotency-key']?.toString())
+  );
 }
 
 function send(response: ServerResponse, { status, body, session }: Answer) {

@@ -23,7 +23,7 @@ async function get(path) {
 const recorded_at = Date.now() / 1000;
 /** @type {Record<string, any>} */
 const answers = {};
-for (const path of ['/api/modules', '/api/sensors', '/api/cameras'])
+for (const path of ['/api/modules', '/api/sensors', '/api/cameras', '/api/gaps', '/api/storage'])
   answers[`GET ${path}`] = await (await get(path)).json();
 for (const { module_id, type } of answers['GET /api/sensors'].items) {
   const path = `/api/sensors/${type}?module_id=${module_id}&bucket=1m&since=${Math.floor(recorded_at - 3600)}&limit=1000`;

@@ -11,6 +11,10 @@ class Session {
     return this.caller?.role === 'operator' || this.caller?.role === 'admin';
   }
 
+  get isAdmin(): boolean {
+    return this.caller?.role === 'admin';
+  }
+
   /** Why the caller may not send commands, or `null`. */
   get controlDenial(): string | null {
     if (this.mayControl) return null;

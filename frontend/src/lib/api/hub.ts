@@ -1,6 +1,17 @@
 /** The hub's operations as the dashboard uses them, one function a route. */
 import { request } from './request';
-import type { Bucket, Command, Module, NewCommand, Page, Reading, Session } from './types';
+import type {
+  Bucket,
+  Command,
+  Gap,
+  Module,
+  NewCommand,
+  Page,
+  Reading,
+  RetentionReport,
+  Session,
+  StorageReport
+} from './types';
 
 const id = encodeURIComponent;
 
@@ -10,7 +21,7 @@ interface Span {
   since: number;
   /** Unix seconds, exclusive. */
   until?: number;
-  /** At most 1,000. */
+  /** At most 1,000, or 2,000 buckets. */
   limit?: number;
 }
 
@@ -23,13 +34,43 @@ export function readings(type: string, span: Span, signal?: AbortSignal): Promis
   });
 }
 
-/** One series by the minute, newest first. */
-export function minutes(type: string, span: Span, signal?: AbortSignal): Promise<Page<Bucket>> {
+export type Width = '1m' | '5m' | '15m' | '1h' | '6h' | '1d';
+
+/** One series summed up, newest first. */
+export function buckets(type: string, width: Width, span: Span, signal?: AbortSignal): Promise<Page<Bucket>> {
   const { moduleId, since, until, limit } = span;
   return request('GET', `/api/sensors/${id(type)}`, {
-    query: { module_id: moduleId, since, until, limit, bucket: '1m' },
+    query: { module_id: moduleId, since, until, limit, bucket: width, agg: 'avg,min,max' },
     signal
   });
+}
+
+/** Where one series is to be had as a file: everything there is from `since` on (Unix seconds), oldest first. */
+export function exportUrl(type: string, moduleId: string, format: 'csv' | 'ndjson', since?: number): string {
+  const query = new URLSearchParams({ module_id: moduleId, order: 'asc', format });
+  if (since !== undefined) query.set('since', String(since));
+  return `/api/sensors/${id(type)}?${query}`;
+}
+
+/** The most pages of gaps that are read; a module that lost more is told apart by `whole`. */
+const GAP_PAGES = 5;
+
+/** Readings that will never arrive, oldest gap first; without a type those of the whole module. */
+export async function gaps(
+  moduleId: string,
+  span: { type?: string; since?: number; until?: number },
+  signal?: AbortSignal
+): Promise<{ items: Gap[]; whole: boolean }> {
+  const items: Gap[] = [];
+  let cursor: string | undefined;
+  for (let read = 0; read < GAP_PAGES; read += 1) {
+    const query = { module_id: moduleId, ...span, limit: 1000, cursor };
+    const page: Page<Gap> = await request('GET', '/api/gaps', { query, signal });
+    items.push(...page.items);
+    cursor = page.next ?? undefined;
+    if (!cursor) return { items, whole: true };
+  }
+  return { items, whole: false };
 }
 
 /** Every module, by id. */
@@ -44,8 +85,9 @@ export async function modules(signal?: AbortSignal): Promise<Module[]> {
   return all;
 }
 
-export const control = (moduleId: string, command: NewCommand): Promise<Command> =>
-  request('POST', `/api/modules/${id(moduleId)}/control`, { body: command });
+/** `key` names this press of a button: asked again with it, the hub takes the command once. */
+export const control = (moduleId: string, command: NewCommand, key: string): Promise<Command> =>
+  request('POST', `/api/modules/${id(moduleId)}/control`, { body: command, headers: { 'Idempotency-Key': key } });
 
 export const command = (commandId: string): Promise<Command> => request('GET', `/api/commands/${id(commandId)}`);
 
@@ -54,6 +96,18 @@ export const cancel = (commandId: string): Promise<Command> => request('POST', `
 /** A module's commands, newest first. */
 export const commandHistory = (moduleId: string, limit: number, signal?: AbortSignal): Promise<Page<Command>> =>
   request('GET', `/api/modules/${id(moduleId)}/commands/history`, { query: { limit }, signal });
+
+export const storage = (signal?: AbortSignal): Promise<StorageReport> => request('GET', '/api/storage', { signal });
+
+/** What was put aside is told of no more. */
+export const acknowledgeStorage = (): Promise<void> => request('POST', '/api/storage/acknowledge');
+
+/** Resolves when the backup is made and verified. */
+export const makeBackup = (): Promise<void> => request('POST', '/api/storage/backup');
+
+/** Says what is too old; with `confirm` it is removed. */
+export const retention = (confirm: boolean): Promise<RetentionReport> =>
+  request('POST', '/api/storage/retention', { body: { confirm } });
 
 export const session = (ask?: typeof fetch): Promise<Session> => request('GET', '/api/auth/session', { fetch: ask });
 

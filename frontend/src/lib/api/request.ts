@@ -5,6 +5,7 @@ type Query = Record<string, string | number | undefined>;
 interface Options {
   query?: Query;
   body?: unknown;
+  headers?: Record<string, string>;
   signal?: AbortSignal;
   /** SvelteKit's own inside a `load`. */
   fetch?: typeof fetch;
@@ -29,14 +30,14 @@ function withQuery(path: string, query: Query = {}): string {
  * Throws an `ApiProblem`; an aborted request throws the signal's reason.
  */
 export async function request<Answer>(method: string, path: string, options: Options = {}): Promise<Answer> {
-  const { query, body, signal, fetch: ask = fetch } = options;
+  const { query, body, headers, signal, fetch: ask = fetch } = options;
   let answer: Response;
   try {
     answer = await ask(withQuery(path, query), {
       method,
       signal,
       credentials: 'same-origin',
-      headers: body === undefined ? {} : { 'content-type': 'application/json' },
+      headers: body === undefined ? headers : { ...headers, 'content-type': 'application/json' },
       body: body === undefined ? undefined : JSON.stringify(body)
     });
   } catch (thrown) {

@@ -263,6 +263,26 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/api/gaps': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Readings that will never arrive
+     * @description By the moment they begin: one for each series that lost some, and one for those of which nobody knows the series.
+     */
+    get: operations['list_gaps'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/api/live': {
     parameters: {
       query?: never;
@@ -380,8 +400,50 @@ export interface paths {
     /**
      * Order a module to do something
      * @description Checked against the module's manifest, then stored. Watch what becomes of it with `GET /api/commands/{id}` or live.
+     *     Asked again with the same `Idempotency-Key` and body, the hub answers with the first command, as it then is.
      */
     post: operations['submit'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/modules/{id}/delivery': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * A module's account
+     * @description How many of its numbered readings arrived, were lost, or are missing: in all, and series by series.
+     */
+    get: operations['read_delivery'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/modules/{id}/gaps': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Say that readings will never come
+     * @description For the module itself, when it had to drop numbered readings. The same gap (by epoch and first number) said again
+     *     replaces what was said before.
+     */
+    post: operations['record_gap'];
     delete?: never;
     options?: never;
     head?: never;
@@ -458,7 +520,7 @@ export interface paths {
     };
     /**
      * Records of a sensor type
-     * @description Newest first unless `order=asc`; with `bucket` summed up; as CSV with `format=csv`.
+     * @description Newest first unless `order=asc`; with `bucket` summed up; as CSV or JSON lines with `format`.
      */
     get: operations['read'];
     put?: never;
@@ -467,6 +529,87 @@ export interface paths {
      * @description One reading, or an array of up to 1,000 that is stored whole or not at all. Answers after the commit is on disk.
      */
     post: operations['record'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/storage': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * How the storage is
+     * @description Room, wear and its forecast, the newest backup, damage, and what somebody should look after.
+     */
+    get: operations['storage'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/storage/acknowledge': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Acknowledge what was put aside
+     * @description The damaged databases are told of no more. Their files stay where they are.
+     */
+    post: operations['acknowledge_quarantine'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/storage/backup': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Make a backup
+     * @description Answers when it is on the disk and verified; a caller who hangs up cancels it.
+     */
+    post: operations['back_up'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/storage/retention': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Remove what is old
+     * @description What the config's `[retention]` says. The hub does it by itself every hour, and refuses when more than a tenth would go or
+     *     the clock is doubtful: then an admin looks, and confirms.
+     */
+    post: operations['expire'];
     delete?: never;
     options?: never;
     head?: never;
@@ -521,14 +664,30 @@ export interface components {
     ActionName: string;
     /** @description One thing a module can be told to do. */
     ActionSpec: {
+      /**
+       * @description Whether the newest order says it all ("40 %", not "10 % more"): it then supersedes an older one that is still
+       *     queued, of the same action and `target`.
+       */
+      absolute?: boolean;
       /** @description One sentence for people. */
       description?: string | null;
-      /** @description Whether doing it twice does harm: such a command is handed over at most once. */
+      /**
+       * @description Whether doing it twice does harm: the module says `started` before it acts, and the command is then done at most
+       *     once.
+       */
       hazardous?: boolean;
       /** @description Its name in a command. */
       name: components['schemas']['ActionName'];
       /** @description A JSON Schema (2020-12) of an object: the action's parameters. */
       params?: Record<string, unknown>;
+      /** @description Of an absolute action: the parameter that tells targets apart, such as `channel`. Without it the module has one. */
+      target?: string | null;
+      /**
+       * Format: double
+       * @description What it does may last only while somebody watches: seconds, 1 to 3,600, that its issuer or the hub may be gone
+       *     before the module makes itself safe. It does so at its start, too.
+       */
+      while_alive?: number | null;
     };
     /** @description Readings of one series summed up over one UTC-aligned stretch of time. */
     Bucket: {
@@ -658,11 +817,28 @@ export interface components {
       params: Record<string, unknown>;
       /** @description What the module answered, if it succeeded. */
       result: unknown;
+      started_at?: components['schemas']['Timestamp'] | null;
       /** @description Where it is in its life. */
       state: components['schemas']['CommandState'];
+      /**
+       * Format: uuid
+       * @description The newer command that made this one pointless, if it was cancelled for that.
+       */
+      superseded_by?: string | null;
     };
     /** @description What a module says of one command it holds, as it goes over the wire: flat, told apart by `outcome`. */
     CommandReport:
+      | {
+          /**
+           * Format: uuid
+           * @description Which command.
+           */
+          id: string;
+          /** @description The claim it was handed over under. */
+          lease: string;
+          /** @enum {string} */
+          outcome: 'started';
+        }
       | {
           /**
            * Format: uuid
@@ -701,12 +877,65 @@ export interface components {
           lease: string;
           /** @enum {string} */
           outcome: 'rejected';
+        }
+      | {
+          /** @description What is known. */
+          error: string;
+          /**
+           * Format: uuid
+           * @description Which command.
+           */
+          id: string;
+          /** @description The claim it was handed over under. */
+          lease: string;
+          /** @enum {string} */
+          outcome: 'unknown_outcome';
         };
     /**
-     * @description Where a command is in its life: `queued -> leased -> succeeded | failed | rejected`, or `expired | cancelled | dead`.
+     * @description Where a command is in its life: `queued -> leased -> succeeded | failed | rejected`, or `expired | cancelled | dead |
+     *     unknown_outcome`.
      * @enum {string}
      */
-    CommandState: 'queued' | 'leased' | 'succeeded' | 'failed' | 'rejected' | 'expired' | 'cancelled' | 'dead';
+    CommandState:
+      'queued' | 'leased' | 'succeeded' | 'failed' | 'rejected' | 'expired' | 'cancelled' | 'dead' | 'unknown_outcome';
+    /** @description How many of a module's numbered readings arrived. */
+    Delivery: {
+      /**
+       * Format: int64
+       * @description How many readings the module made, by the greatest numbers that arrived or were reported lost.
+       */
+      expected: number;
+      /**
+       * Format: int64
+       * @description How many of them will never arrive, by the module's own word.
+       */
+      lost: number;
+      /**
+       * Format: int64
+       * @description How many of them have not arrived yet: they wait in the module, or vanished with it.
+       */
+      missing: number;
+      /**
+       * Format: int64
+       * @description How many of them arrived, each counted once.
+       */
+      received: number;
+      /** @description When the first numbered reading of the module arrived: the account begins there. */
+      since: components['schemas']['Timestamp'];
+    };
+    /** @description A module's account in full: `GET /api/modules/{id}/delivery`. */
+    DeliveryAccount: {
+      /** @description Whose. */
+      module_id: components['schemas']['ModuleId'];
+      /** @description Series by series, by type. */
+      series: components['schemas']['SeriesDelivery'][];
+      total?: components['schemas']['Delivery'] | null;
+    };
+    /**
+     * @description What kind of device a file lies on.
+     * @enum {string}
+     */
+    DeviceKind: 'sd' | 'emmc' | 'ssd' | 'hdd' | 'unknown';
     /**
      * @description Every way a request can fail. The same list is the Python exception tree and the TypeScript type.
      * @enum {string}
@@ -723,6 +952,24 @@ export interface components {
       | 'internal'
       | 'unavailable'
       | 'storage_full';
+    /** @description Whether to remove what is old. */
+    Expire: {
+      /** @description Removes it, also more than a tenth at once; else it is only looked what would go. */
+      confirm?: boolean;
+    };
+    /** @description How many of how many. */
+    Expired: {
+      /**
+       * Format: int64
+       * @description So many went, or would.
+       */
+      gone: number;
+      /**
+       * Format: int64
+       * @description So many there were before.
+       */
+      of: number;
+    };
     FirstAdmin: {
       /** @description The one-time code the hub printed when it started. */
       code: string;
@@ -744,6 +991,30 @@ export interface components {
        */
       viewers: number;
     };
+    /** @description Readings that will never arrive, as the hub lists them: one for each series a gap took something of. */
+    Gap: {
+      /**
+       * Format: int64
+       * @description How many.
+       */
+      lost: number;
+      /** @description Whose. */
+      module_id: components['schemas']['ModuleId'];
+      /** @description Why. */
+      reason: components['schemas']['GapReason'];
+      /** @description When the hub was told. */
+      recorded_at: components['schemas']['Timestamp'];
+      /** @description When the first of them was taken; when it was told, if the module did not know. */
+      since: components['schemas']['Timestamp'];
+      type?: components['schemas']['SensorType'] | null;
+      /** @description When the last of them was taken. */
+      until: components['schemas']['Timestamp'];
+    };
+    /**
+     * @description Why readings that were made were lost.
+     * @enum {string}
+     */
+    GapReason: 'full' | 'too_old' | 'unreadable' | 'refused' | 'killed';
     /**
      * @description Whether a module is there, derived from when it was last heard and how often it promised to be.
      * @enum {string}
@@ -786,6 +1057,19 @@ export interface components {
       /** @description Always `Bearer`. */
       token_type: string;
     };
+    /** @description A backup. */
+    LastBackup: {
+      at?: components['schemas']['Timestamp'] | null;
+      /**
+       * Format: int64
+       * @description Its size, bytes.
+       */
+      bytes: number;
+      /** @description Where it is; admins see it. */
+      path?: string | null;
+      /** @description Whether it was read back and compared when it was made. One that was not is none. */
+      verified: boolean;
+    };
     /** @description A command in the hands of its module. */
     LeasedCommand: components['schemas']['Command'] & {
       /**
@@ -793,6 +1077,8 @@ export interface components {
        * @description Seconds until it is no longer to be done, from hand-over: no clock has to agree.
        */
       expires_in: number;
+      /** @description Whether the module has to say `started`, and hear that the hub took it, before it acts. */
+      hazardous?: boolean;
       /** @description Proves the claim; to be sent with the outcome. */
       lease: string;
       /**
@@ -842,6 +1128,7 @@ export interface components {
     ModuleId: string;
     /** @description A module as the hub knows it. */
     ModuleInfo: {
+      delivery?: components['schemas']['Delivery'] | null;
       /** @description Whether it is there. */
       health: components['schemas']['Health'];
       /** @description Its id. */
@@ -867,16 +1154,60 @@ export interface components {
       params?: Record<string, unknown>;
     };
     /**
+     * @description A module says that readings of these numbers will never come: the body of `POST /api/modules/{id}/gaps`.
+     *
+     *     The same gap said twice is one: it is known by its epoch and first number.
+     */
+    NewGap: {
+      /**
+       * Format: int64
+       * @description Which count of the module the numbers belong to.
+       */
+      epoch: number;
+      /**
+       * Format: int64
+       * @description The first number lost.
+       */
+      first_seq: number;
+      /**
+       * Format: int64
+       * @description The last number lost; all between are lost too.
+       */
+      last_seq: number;
+      /** @description Why. */
+      reason: components['schemas']['GapReason'];
+      /** @description What was lost of each series, as far as the module still knows; up to 64. */
+      series?: components['schemas']['SeriesGap'][];
+    };
+    /**
      * @description One measurement as anybody may send it: what a hub can fill in may be left out.
      *
      *     This is the body of `POST /api/sensors/{type}`; `requests.post` with the four fields of the documentation is enough.
      */
     NewReading: {
+      /**
+       * Format: double
+       * @description In place of `timestamp`, from a module whose wall clock was never set: seconds since it was measured, 0 to
+       *     31,622,400 (a year). The hub places it.
+       */
+      age?: number | null;
+      /**
+       * Format: int64
+       * @description With `seq`: which count of the module `seq` belongs to. A reading that was stored under the same module, epoch and
+       *     seq before is not stored again.
+       */
+      epoch?: number | null;
       /** @description Whose it is. */
       module_id: components['schemas']['ModuleId'];
       /** @description With a null value: why, up to 200 characters. */
       reason?: string | null;
       received_at?: components['schemas']['Timestamp'] | null;
+      /**
+       * Format: int64
+       * @description With `epoch`: the number the module gave this reading before it first sent it; 1, then one more each.
+       */
+      seq?: number | null;
+      time_source?: components['schemas']['TimeSource'] | null;
       timestamp?: components['schemas']['Timestamp'] | null;
       type?: components['schemas']['SensorType'] | null;
       unit?: components['schemas']['Unit'] | null;
@@ -907,6 +1238,13 @@ export interface components {
     Page_Command: {
       /** @description At most as many as asked for. */
       items: components['schemas']['Command'][];
+      /** @description Send it back as `cursor` to get the next page; null on the last one. */
+      next: string | null;
+    };
+    /** @description A page of a list and where the next one begins. */
+    Page_Gap: {
+      /** @description At most as many as asked for. */
+      items: components['schemas']['Gap'][];
       /** @description Send it back as `cursor` to get the next page; null on the last one. */
       next: string | null;
     };
@@ -972,12 +1310,25 @@ export interface components {
       /** @description A URN that names the kind. */
       type: string;
     };
+    /** @description A damaged database that was put aside. */
+    Quarantined: {
+      /** @description When. */
+      at: components['schemas']['Timestamp'];
+      /** @description The folder with all its files; admins see it. */
+      path?: string | null;
+      /** @description Whether a backup took its place; a new database did otherwise. */
+      restored: boolean;
+      /** @description What was wrong. */
+      why: string;
+    };
     /** @description One measurement as it goes over the wire. */
     Reading: {
       module_id: components['schemas']['ModuleId'];
       /** @description With a null value: why. */
       reason?: string | null;
       received_at?: components['schemas']['Timestamp'] | null;
+      /** @description Whose clock `timestamp` goes by; the module's when left out. */
+      time_source?: components['schemas']['TimeSource'];
       /** @description When it was measured, by the module's clock; Unix seconds. */
       timestamp: components['schemas']['Timestamp'];
       /** @description What was measured; with `module_id` it names the series. */
@@ -988,6 +1339,23 @@ export interface components {
        * @description A finite number, or null for a measurement that failed.
        */
       value: number | null;
+    };
+    /** @description What was removed because it is old, or would be. */
+    RetentionReport: {
+      /** @description When. */
+      at: components['schemas']['Timestamp'];
+      /** @description Summaries of days. */
+      days: components['schemas']['Expired'];
+      /** @description Whether it was only looked. */
+      dry_run: boolean;
+      /** @description Summaries of hours. */
+      hours: components['schemas']['Expired'];
+      /** @description Summaries of minutes. */
+      minutes: components['schemas']['Expired'];
+      /** @description Readings. */
+      readings: components['schemas']['Expired'];
+      /** @description Why nothing was removed, if it was refused; an admin may confirm it. */
+      refused?: string | null;
     };
     /**
      * @description What a caller may, from least to most; `module` stands beside the ladder.
@@ -1001,6 +1369,40 @@ export interface components {
      * @example temperature
      */
     SensorType: string;
+    /** @description The account of one series. */
+    SeriesDelivery: {
+      /**
+       * Format: int64
+       * @description How many readings were made, as far as is known: received and lost.
+       */
+      expected: number;
+      /**
+       * Format: int64
+       * @description How many will never arrive, by the module's own word.
+       */
+      lost: number;
+      /**
+       * Format: int64
+       * @description How many numbered ones arrived, each counted once.
+       */
+      received: number;
+      /** @description The `{type}` of the series. */
+      type: components['schemas']['SensorType'];
+    };
+    /** @description What a gap took of one series. */
+    SeriesGap: {
+      /**
+       * Format: int64
+       * @description How many readings of it.
+       */
+      lost: number;
+      /** @description When the first of them was taken. */
+      since: components['schemas']['Timestamp'];
+      /** @description The `{type}` of the series. */
+      type: components['schemas']['SensorType'];
+      /** @description When the last of them was taken. */
+      until: components['schemas']['Timestamp'];
+    };
     /** @description Who is asking. */
     Session: {
       caller: components['schemas']['Identity'] | null;
@@ -1009,6 +1411,12 @@ export interface components {
     };
     /** @description The hub's answer to a [`StatusReport`]. */
     StatusReceipt: {
+      /**
+       * Format: double
+       * @description Seconds for which the issuer of the `watch`ed command still counts as there, from the answer on: 0 when it is
+       *     gone. Left out when nothing was watched, or the hub knows no such command with a limit.
+       */
+      alive_secs?: number | null;
       command?: components['schemas']['Command'] | null;
       /** @description When the hub took it in. */
       received_at: components['schemas']['Timestamp'];
@@ -1020,15 +1428,103 @@ export interface components {
       command?: components['schemas']['CommandReport'] | null;
       /** @description The module's whole present state, an object of up to 16 KiB; the last one wins. */
       state?: Record<string, unknown> | null;
+      /**
+       * Format: uuid
+       * @description One of the module's commands with a `while_alive` limit: the answer says how long its issuer counts as there.
+       */
+      watch?: string | null;
+    };
+    /** @description How the hub's storage is. */
+    StorageReport: {
+      /**
+       * Format: int32
+       * @description Hours between two backups; 0: none by itself.
+       */
+      backup_every_hours: number;
+      /**
+       * Format: int64
+       * @description How long readings may wait for others to share a commit, milliseconds.
+       */
+      commit_window_ms: number;
+      /**
+       * Format: int64
+       * @description Size of the database, bytes.
+       */
+      database_bytes: number;
+      /** @description What the database lies on. */
+      device_kind: components['schemas']['DeviceKind'];
+      /**
+       * Format: int64
+       * @description What the device endures being written, as the config says, bytes.
+       */
+      endurance_bytes: number;
+      /**
+       * Format: double
+       * @description Years until that is used up, if it goes on like this; null when it is not known how it goes.
+       */
+      forecast_years?: number | null;
+      /**
+       * Format: int64
+       * @description Free on the disk, bytes; null when the database is in memory or the disk does not say.
+       */
+      free_bytes?: number | null;
+      /** @description Whether readings are refused for want of room. */
+      full: boolean;
+      last_backup?: components['schemas']['LastBackup'] | null;
+      /**
+       * Format: int64
+       * @description Below so many free bytes old readings are thinned out, then new ones refused; 0: never.
+       */
+      low_water_bytes: number;
+      /** @description What somebody should look after, a sentence each. */
+      problems: string[];
+      /** @description Damaged databases that were put aside and that nobody has acknowledged yet, oldest first. */
+      quarantined: components['schemas']['Quarantined'][];
+      retention?: components['schemas']['RetentionReport'] | null;
+      /**
+       * Format: int64
+       * @description Of the database, what was freed and is used again before it grows, bytes.
+       */
+      reusable_bytes: number;
+      /**
+       * Format: int64
+       * @description Committed and not yet written back into the database, bytes.
+       */
+      wal_bytes: number;
+      /**
+       * Format: int64
+       * @description Written a day of running, over the last 30 days the hub ran; null before an hour was measured.
+       */
+      written_per_day_bytes?: number | null;
+      /**
+       * Format: int64
+       * @description Written to the device today (UTC), bytes; null where the kernel does not count them.
+       */
+      written_today_bytes?: number | null;
+      /**
+       * Format: int64
+       * @description Written since the hub began to count, bytes; null where the kernel does not count them.
+       */
+      written_total_bytes?: number | null;
     };
     /** @description What the hub did with delivered readings. */
     Stored: {
       /**
        * Format: int64
-       * @description How many are now on disk.
+       * @description How many had been stored before, by their numbers, and were not stored again.
+       */
+      repeated?: number;
+      /**
+       * Format: int64
+       * @description How many were new and are now on disk.
        */
       stored: number;
     };
+    /**
+     * @description Whose clock says when a reading was taken.
+     * @enum {string}
+     */
+    TimeSource: 'module' | 'estimated' | 'hub';
     /**
      * Format: double
      * @description A moment: microseconds since 1970-01-01 00:00 UTC.
@@ -2265,6 +2761,93 @@ export interface operations {
       };
     };
   };
+  list_gaps: {
+    parameters: {
+      query?: {
+        /** @description Only this module's. */
+        module_id?: components['schemas']['ModuleId'];
+        /** @description Only those of this series' type, or of a series nobody knows. */
+        type?: components['schemas']['SensorType'];
+        /** @description Only those that end at this moment or later: Unix seconds or RFC 3339, years 2000 to 2099. */
+        since?: number;
+        /** @description Only those that begin before this moment: Unix seconds or RFC 3339, years 2000 to 2099. */
+        until?: number;
+        /** @description How many a page holds; 100 when left out. */
+        limit?: number;
+        /** @description The last page's `next`. */
+        cursor?: string;
+      };
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Gaps */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Page_Gap'];
+        };
+      };
+      /** @description Invalid argument */
+      400: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Unauthenticated */
+      401: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Permission denied */
+      403: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Unprocessable content */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Internal error */
+      500: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Unavailable */
+      503: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
   live: {
     parameters: {
       query?: never;
@@ -2843,7 +3426,10 @@ export interface operations {
   submit: {
     parameters: {
       query?: never;
-      header?: never;
+      header?: {
+        /** @description Visible ASCII characters of the caller's choice, kept as long as the command */
+        'Idempotency-Key'?: string | null;
+      };
       path: {
         /** @description The module */
         id: components['schemas']['ModuleId'];
@@ -2856,7 +3442,7 @@ export interface operations {
       };
     };
     responses: {
-      /** @description The command, queued */
+      /** @description The command, queued; or the first one with that key, as it now is */
       200: {
         headers: {
           [name: string]: unknown;
@@ -2894,6 +3480,198 @@ export interface operations {
       };
       /** @description Not found */
       404: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Conflict */
+      409: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Too large */
+      413: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Unprocessable content */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Rate limited */
+      429: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Internal error */
+      500: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Unavailable */
+      503: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Storage full */
+      507: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  read_delivery: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @description The module */
+        id: components['schemas']['ModuleId'];
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description The account */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['DeliveryAccount'];
+        };
+      };
+      /** @description Invalid argument */
+      400: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Unauthenticated */
+      401: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Permission denied */
+      403: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Not found */
+      404: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Internal error */
+      500: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Unavailable */
+      503: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  record_gap: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @description The module */
+        id: components['schemas']['ModuleId'];
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        'application/json': components['schemas']['NewGap'];
+      };
+    };
+    responses: {
+      /** @description Kept */
+      204: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      /** @description Invalid argument */
+      400: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Unauthenticated */
+      401: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Permission denied */
+      403: {
         headers: {
           [name: string]: unknown;
         };
@@ -3316,21 +4094,24 @@ export interface operations {
         since?: number;
         /** @description Up to this moment, exclusive: Unix seconds or RFC 3339, years 2000 to 2099. */
         until?: number;
-        /** @description How many a page holds; 100 when left out. */
+        /** @description How many a page holds; 100 when left out. At most 1,000 records, or 2,000 aggregates. */
         limit?: number;
         /** @description The last page's `next`. */
         cursor?: string;
         /** @description By time; `desc` (newest first) when left out. */
         order?: 'asc' | 'desc';
         /** @description Sum up over stretches of this width, UTC-aligned; the items are then buckets. */
-        bucket?: '1m' | '5m' | '15m' | '1h' | '1d';
+        bucket?: '1m' | '5m' | '15m' | '1h' | '6h' | '1d';
         /**
          * @description With `bucket`: which aggregates, separated by commas; all when left out.
          * @example avg,min,max
          */
         agg?: string;
-        /** @description The same page as CSV; as does `Accept: text/csv`. */
-        format?: 'json' | 'csv';
+        /**
+         * @description As CSV or as JSON lines; as do `Accept: text/csv` and `application/x-ndjson`. Without `limit` and `cursor` that is
+         *     everything there is, streamed.
+         */
+        format?: 'json' | 'csv' | 'ndjson';
       };
       header?: never;
       path: {
@@ -3344,13 +4125,14 @@ export interface operations {
       /** @description Records, or with `bucket` aggregates */
       200: {
         headers: {
-          /** @description With CSV: the next page's cursor, if there is one */
+          /** @description With CSV and JSON lines, when `limit` or `cursor` is given: the next page's cursor, if there is one */
           'x-next-cursor'?: string | null;
           [name: string]: unknown;
         };
         content: {
           'application/json': components['schemas']['Page_SensorItem'];
           'text/csv': string;
+          'application/x-ndjson': string;
         };
       };
       /** @description Invalid argument */
@@ -3508,6 +4290,286 @@ export interface operations {
       };
       /** @description Storage full */
       507: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  storage: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description How it is */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['StorageReport'];
+        };
+      };
+      /** @description Invalid argument */
+      400: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Unauthenticated */
+      401: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Permission denied */
+      403: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Internal error */
+      500: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Unavailable */
+      503: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  acknowledge_quarantine: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Acknowledged */
+      204: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      /** @description Invalid argument */
+      400: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Unauthenticated */
+      401: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Permission denied */
+      403: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Internal error */
+      500: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Unavailable */
+      503: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  back_up: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Made and verified */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['LastBackup'];
+        };
+      };
+      /** @description Invalid argument */
+      400: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Unauthenticated */
+      401: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Permission denied */
+      403: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Conflict */
+      409: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Internal error */
+      500: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Unavailable */
+      503: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Storage full */
+      507: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  expire: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        'application/json': components['schemas']['Expire'];
+      };
+    };
+    responses: {
+      /** @description What went, or would */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['RetentionReport'];
+        };
+      };
+      /** @description Invalid argument */
+      400: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Unauthenticated */
+      401: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Permission denied */
+      403: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Internal error */
+      500: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Unavailable */
+      503: {
         headers: {
           [name: string]: unknown;
         };

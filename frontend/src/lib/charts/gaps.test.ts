@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { Point } from '../live/series.svelte';
-import { lineOf, lonePoints, usualDistance } from './gaps';
+import { bandOf, lineOf, lonePoints, stretchOf, usualDistance } from './gaps';
 
 const at = (...times: number[]): Point[] => times.map((t) => ({ t, v: t, span: 0 }));
 const minute = (...times: number[]): Point[] => times.map((t) => ({ t, v: t, span: 60 }));
@@ -25,6 +25,24 @@ describe('a line', () => {
       [0, 10, 60, 110, 120],
       [0, 10, null, 110, 120]
     ]);
+  });
+
+  test('breaks where readings were lost, however near the others are', () => {
+    const lost = [
+      { since: 2, until: 3 },
+      { since: 12, until: 13 },
+      { since: 14, until: 14 },
+      { since: 31, until: 99 }
+    ];
+
+    expect(lineOf(at(0, 10, 20, 30), 10, -Infinity, lost)).toEqual([
+      [0, 5, 10, 15, 20, 30],
+      [0, null, 10, null, 20, 30]
+    ]);
+  });
+
+  test('does not break between averages because something within them was lost', () => {
+    expect(lineOf(minute(30, 90), 1, -Infinity, [{ since: 40, until: 50 }])[1]).toEqual([30, 90]);
   });
 
   test('breaks where nothing could be measured', () => {
@@ -73,4 +91,34 @@ test('values that stand alone between gaps are found, at the ends too', () => {
   expect(lonePoints([1, null, 2, 3, null, 4])).toEqual([0, 5]);
   expect(lonePoints([null, 1, null])).toEqual([1]);
   expect(lonePoints([1, 2])).toEqual([]);
+});
+
+test('the band about a line of averages breaks where the line does', () => {
+  const points: Point[] = [
+    { t: 30, v: 5, span: 60, low: 4, high: 7 },
+    { t: 90, v: 6, span: 60, low: 5, high: 8 },
+    { t: 990, v: 6, span: 60, low: 6, high: 6 }
+  ];
+
+  const line = lineOf(points, null);
+
+  expect(line[1]).toEqual([5, 6, null, 6]);
+  expect(bandOf(line, points)).toEqual([
+    [4, 5, null, 6],
+    [7, 8, null, 6]
+  ]);
+});
+
+describe('the stretch of a gap on a chart', () => {
+  test('ends where the chart does', () => {
+    expect(stretchOf({ since: 50, until: 150 }, 100, 200, 1)).toEqual([100, 150]);
+  });
+
+  test('of a single moment is still wide enough to be seen', () => {
+    expect(stretchOf({ since: 150, until: 150 }, 100, 200, 4)).toEqual([148, 152]);
+  });
+
+  test('that lies elsewhere is none', () => {
+    expect(stretchOf({ since: 10, until: 20 }, 100, 200, 4)).toBeNull();
+  });
 });

@@ -1,3 +1,4 @@
+import type { Gap } from '../api/types';
 import type { Point } from '../live/series.svelte';
 
 /** How many times the expected distance may pass before silence is a gap. */
@@ -19,14 +20,20 @@ export function usualDistance(points: readonly Point[]): number | null {
 }
 
 /**
- * The line to draw from `from` on, with a `null` wherever nothing could be measured or nobody said anything for
- * 2.5 times `everySecs`.
+ * The line to draw from `from` on, with a `null` wherever nothing could be measured, nobody said anything for 2.5 times
+ * `everySecs`, or readings between two others were `lost` (by when they begin).
  */
-export function lineOf(points: readonly Point[], everySecs: number | null, from = -Infinity): Line {
+export function lineOf(
+  points: readonly Point[],
+  everySecs: number | null,
+  from = -Infinity,
+  lost: readonly Pick<Gap, 'since' | 'until'>[] = []
+): Line {
   const every = everySecs ?? usualDistance(points);
   const times: number[] = [];
   const values: (number | null)[] = [];
   let before: Point | null = null;
+  let next = 0;
   for (const point of points) {
     if (point.t < from) {
       before = point;
@@ -36,7 +43,9 @@ export function lineOf(points: readonly Point[], everySecs: number | null, from 
       times.push(before.t);
       values.push(before.v);
     }
-    if (before && isGap(before, point, every)) {
+    // What was lost inside a bucket does not part it from the next.
+    while (before && point.span === 0 && (lost[next]?.since ?? Infinity) < before.t) next += 1;
+    if (before && (isGap(before, point, every) || isBetween(before, lost[next], point))) {
       times.push((before.t + point.t) / 2);
       values.push(null);
     }
@@ -45,6 +54,28 @@ export function lineOf(points: readonly Point[], everySecs: number | null, from 
     before = point;
   }
   return [times, values];
+}
+
+/** The least and the greatest value at each of the line's times; `null` where the line has none either. */
+export function bandOf([times]: Line, points: readonly Point[]): [lows: (number | null)[], highs: (number | null)[]] {
+  const byTime = new Map(points.map((point) => [point.t, point]));
+  return [times.map((t) => byTime.get(t)?.low ?? null), times.map((t) => byTime.get(t)?.high ?? null)];
+}
+
+/**
+ * The part of a gap between two moments (Unix seconds), widened about its middle to at least `leastSecs`; `null` when
+ * none of it lies there.
+ */
+export function stretchOf(
+  { since, until }: Pick<Gap, 'since' | 'until'>,
+  from: number,
+  to: number,
+  leastSecs: number
+): [since: number, until: number] | null {
+  const lacks = Math.max(0, leastSecs - (until - since)) / 2;
+  const begin = Math.max(from, since - lacks);
+  const end = Math.min(to, until + lacks);
+  return begin < end ? [begin, end] : null;
 }
 
 /** Where values stand between two gaps: a line has no length there, so they need a dot to be seen. */
@@ -61,4 +92,8 @@ function isGap(before: Point, after: Point, every: number | null): boolean {
   const span = 1.5 * Math.max(before.span, after.span);
   const patience = Math.max(PATIENCE * (every ?? Infinity), span);
   return after.t - before.t > (every === null && span > 0 ? span : patience);
+}
+
+function isBetween(before: Point, lost: Pick<Gap, 'since' | 'until'> | undefined, after: Point): boolean {
+  return lost !== undefined && before.span + after.span === 0 && before.t <= lost.since && lost.until <= after.t;
 }

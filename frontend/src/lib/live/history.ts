@@ -21,7 +21,7 @@ export function fillHole(series: Series, now: () => number): () => void {
     const older =
       page.next === null || oldest === undefined
         ? []
-        : (await hub.minutes(series.type, { ...span, until: oldest, limit: LIMIT }, stop.signal)).items;
+        : (await hub.buckets(series.type, '1m', { ...span, until: oldest, limit: LIMIT }, stop.signal)).items;
     series.fill(page.items.toReversed(), older);
   }
 

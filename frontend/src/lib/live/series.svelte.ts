@@ -11,6 +11,9 @@ export interface Point {
   v: number | null;
   /** How many seconds the value stands for: 0 for a reading, 60 for a minute's average. */
   span: number;
+  /** The least and the greatest value of that time, when it is an average. */
+  low?: number | null;
+  high?: number | null;
 }
 
 /** The last hour of one series: a ring of points in the order of their time, and the newest reading. */

@@ -1,5 +1,5 @@
 /** A hub's end of the live connection for tests: what was opened, what was said, and what is to be said. */
-import type { Module, Reading } from '../api/types';
+import type { Command, Module, Reading } from '../api/types';
 import type { LiveEvent, LiveSocket, OpenSocket } from './protocol';
 
 export class FakeSocket implements LiveSocket {
@@ -75,4 +75,19 @@ export const recent = (parts: Partial<Extract<LiveEvent, { type: 'recent' }>> = 
   modules: [],
   cameras: [],
   ...parts
+});
+
+export const aCommand = (rest: Partial<Command> = {}): Command => ({
+  id: 'c1',
+  module_id: 'attic',
+  action: 'open',
+  params: {},
+  state: 'queued',
+  issued_by: 'anna',
+  created_at: 1_795_472_000,
+  expires_at: 1_795_472_060,
+  attempts: 0,
+  result: null,
+  error: null,
+  ...rest
 });

@@ -1,4 +1,5 @@
 /** Names of the wire as a person reads them. */
+import { number } from './units';
 
 const WORDS: Readonly<Record<string, string>> = {
   cpu: 'CPU',
@@ -40,4 +41,16 @@ export function momentOf(unixSecs: number): string {
   const moment = new Date(unixSecs * 1000);
   const today = moment.toDateString() === new Date().toDateString();
   return moment.toLocaleString(undefined, { dateStyle: today ? undefined : 'medium', timeStyle: 'medium' });
+}
+
+/** A day as a date, with the year when it is not this one: `24 Nov`. */
+export function dayOf(unixSecs: number): string {
+  const day = new Date(unixSecs * 1000);
+  const year = day.getFullYear() === new Date().getFullYear() ? undefined : 'numeric';
+  return day.toLocaleDateString(undefined, { day: 'numeric', month: 'short', year });
+}
+
+/** How many of something, with thin thousands: `1 reading`, `12 readings`. */
+export function counted(count: number, one: string, many = `${one}s`): string {
+  return `${number(count, 0)} ${count === 1 ? one : many}`;
 }

@@ -1,6 +1,6 @@
 import * as hub from '../api/hub';
-import { messageOf } from '../api/problem';
-import type { Command } from '../api/types';
+import { ApiProblem, messageOf } from '../api/problem';
+import type { Command, NewCommand } from '../api/types';
 import type { Live } from '../live/live.svelte';
 
 /** The one command a control is concerned with: gives it, and follows it through its states. */
@@ -26,7 +26,7 @@ export class Order {
     this.sending = true;
     this.refusal = null;
     try {
-      const command = await hub.control(moduleId, { action, params, expires_in: expiresIn });
+      const command = await sendOnce(moduleId, { action, params, expires_in: expiresIn });
       this.#live.commands.introduce(command);
       this.#id = command.id;
       return true;
@@ -37,4 +37,23 @@ export class Order {
       this.sending = false;
     }
   }
+}
+
+/**
+ * Sends the command, and once more when there was no answer: nobody knows then whether it arrived, and the key makes
+ * both requests one command.
+ */
+async function sendOnce(moduleId: string, command: NewCommand): Promise<Command> {
+  const key = freshKey();
+  try {
+    return await hub.control(moduleId, command, key);
+  } catch (thrown) {
+    if (thrown instanceof ApiProblem && thrown.status === 0) return hub.control(moduleId, command, key);
+    throw thrown;
+  }
+}
+
+/** Not `crypto.randomUUID`: browsers offer it over HTTPS only, and a hub at home speaks plain HTTP. */
+function freshKey(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
 }

@@ -28,6 +28,12 @@ describe('what a manifest offers finds its widget:', () => {
     expect(widgetsOf({ actions: [{ name: 'set', params: LAMP }] })).toEqual([['attic/action/set', 'lamp']]);
   });
 
+  test('a lamp that does harm when it is switched twice is a form, which asks first', () => {
+    const actions = [{ name: 'set', hazardous: true, params: LAMP }];
+
+    expect(widgetsOf({ actions })).toEqual([['attic/action/set', 'action']]);
+  });
+
   test('any other action is a form', () => {
     expect(widgetsOf({ actions: [{ name: 'reboot' }] })).toEqual([['attic/action/reboot', 'action']]);
   });

@@ -30,10 +30,13 @@ function widget<Kind extends OfferKind>(
   };
 }
 
+const isLamp = ({ action }: OfferOf<'action'>): boolean => !action.hazardous && lampFieldsOf(action.params) !== null;
+
 /** Every widget; the first that fits an offer shows it, so the special ones come before the general ones. */
 export const registry: readonly Widget[] = [
   widget('camera', 'camera', 'camera', CameraTile),
-  widget('lamp', 'control', 'action', LampControl, (offer) => lampFieldsOf(offer.action.params) !== null),
+  // A switch acts at a touch; what is hazardous gets the form, which asks before it sends.
+  widget('lamp', 'control', 'action', LampControl, isLamp),
   widget('action', 'control', 'action', ActionForm),
   widget('sensor', 'sensor', 'measure', SensorTile)
 ];
