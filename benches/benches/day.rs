@@ -15,7 +15,8 @@ const DAY_SECS: u64 = 86_400;
 const COMMIT_EVERY_MICROS: u64 = 230_000;
 
 fn main() {
-    let secs: u64 = std::env::var("IOTPI_BENCH_SECS").ok().and_then(|text| text.parse().ok()).unwrap_or(DAY_SECS);
+    let secs: u64 =
+        std::env::var("IOTPI_BENCH_SECS").ok().and_then(|text| text.parse().ok()).unwrap_or(DAY_SECS);
     let folder = folder().unwrap();
     let path = folder.path().join("hub.db");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();

@@ -50,7 +50,9 @@ impl Line {
         let mut filled = 0;
         loop {
             filled += self.stream.read(&mut self.buffer[filled..]).await.unwrap();
-            let Some(head) = self.buffer[..filled].windows(4).position(|four| four == b"\r\n\r\n") else { continue };
+            let Some(head) = self.buffer[..filled].windows(4).position(|four| four == b"\r\n\r\n") else {
+                continue;
+            };
             let text = std::str::from_utf8(&self.buffer[..head]).unwrap();
             assert!(text.starts_with("HTTP/1.1 200"), "{text}");
             let length = text.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
@@ -69,7 +71,11 @@ struct House {
 
 impl House {
     fn get(&self, path: &str) -> Vec<u8> {
-        format!("GET {path} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\n\r\n", self.address, self.token).into()
+        format!(
+            "GET {path} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\n\r\n",
+            self.address, self.token
+        )
+        .into()
     }
 
     fn post(&self, path: &str, body: &str) -> Vec<u8> {
@@ -100,7 +106,11 @@ impl House {
         .await;
         let took = began.elapsed().as_secs_f64();
         let times = times.concat();
-        println!("{what:<44} {connections:>4} conn  {:>9.0}/s   {}", (times.len() as u64 * count) as f64 / took, spread(times));
+        println!(
+            "{what:<44} {connections:>4} conn  {:>9.0}/s   {}",
+            (times.len() as u64 * count) as f64 / took,
+            spread(times)
+        );
     }
 }
 
@@ -238,15 +248,24 @@ async fn control(hub: &TestHub, house: &House) {
         times.push(at - sent);
         let command = &claimed[0];
         let outcome = iotpi_core::CommandOutcome::Succeeded { result: None };
-        let report = iotpi_core::CommandReport { id: command.command.id.clone(), lease: command.lease.clone(), outcome };
+        let report = iotpi_core::CommandReport {
+            id: command.command.id.clone(),
+            lease: command.lease.clone(),
+            outcome,
+        };
         up.report(iotpi_core::StatusReport { command: Some(report), ..Default::default() }).await.unwrap();
     }
-    println!("{:<44}                         {}", "control to module by long poll, stored first", spread(times));
+    println!(
+        "{:<44}                         {}",
+        "control to module by long poll, stored first",
+        spread(times)
+    );
 }
 
 /// From sending a reading until each of 100 pages has it, 200 readings a second.
 async fn live(house: &House) {
-    let hub = HubClient::new(&format!("http://{}", house.address)).unwrap().with_token(house.token.to_string());
+    let hub =
+        HubClient::new(&format!("http://{}", house.address)).unwrap().with_token(house.token.to_string());
     let mut pages = Vec::new();
     for _ in 0..100 {
         let request = tokio_tungstenite::tungstenite::http::Request::builder()

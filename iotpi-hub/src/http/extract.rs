@@ -192,12 +192,27 @@ pub(crate) struct JsonBody(pub(crate) Value);
 impl FromRequest<Hub> for JsonBody {
     type Rejection = HubError;
 
+    async fn from_request(request: Request, hub: &Hub) -> Result<Self> {
+        let JsonText(body) = JsonText::from_request(request, hub).await?;
+        value(&body).map(Self)
+    }
+}
+
+/// A JSON text as a value.
+pub(crate) fn value(body: &[u8]) -> Result<Value> {
+    serde_json::from_slice(body)
+        .map_err(|error| HubError::invalid_argument(format!("the body is not JSON: {error}")))
+}
+
+/// The body of a request that says it is JSON.
+pub(crate) struct JsonText(pub(crate) Bytes);
+
+impl FromRequest<Hub> for JsonText {
+    type Rejection = HubError;
+
     async fn from_request(request: Request, _: &Hub) -> Result<Self> {
         check_json(request.headers())?;
-        let body = read(request, MAX_JSON_BYTES, "a JSON body has up to 256 KiB").await?;
-        serde_json::from_slice(&body)
-            .map(Self)
-            .map_err(|error| HubError::invalid_argument(format!("the body is not JSON: {error}")))
+        read(request, MAX_JSON_BYTES, "a JSON body has up to 256 KiB").await.map(Self)
     }
 }
 

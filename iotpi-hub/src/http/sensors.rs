@@ -9,14 +9,16 @@ use axum::{
 };
 use http::HeaderMap;
 use iotpi_core::{Bucket, ModuleId, NewReading, NewReadings, Reading, ReadingRecord, SensorType, Stored};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     export::{self, Format, Row},
-    extract::{Deliverer, JsonBody, MAX_PAGE, Path, Query, check_years, moment, page, page_of, read_as},
+    extract::{
+        Deliverer, JsonText, MAX_PAGE, Path, Query, check_years, moment, page, page_of, read_as, value,
+    },
     page::Page,
     problem::{PermissionDenied, RateLimited, StorageFull, TooLarge, Unprocessable},
 };
@@ -48,9 +50,9 @@ async fn record(
     State(hub): State<Hub>,
     Deliverer(caller): Deliverer,
     Path(kind): Path<SensorType>,
-    JsonBody(body): JsonBody,
+    JsonText(body): JsonText,
 ) -> Result<Json<Stored>> {
-    hub.record_delivery(&caller, delivery(body)?, Some(&kind)).await.map(Json)
+    hub.record_delivery(&caller, delivery(&body)?, Some(&kind)).await.map(Json)
 }
 
 /// Record readings of several types
@@ -64,13 +66,50 @@ async fn record(
 async fn record_mixed(
     State(hub): State<Hub>,
     Deliverer(caller): Deliverer,
-    JsonBody(body): JsonBody,
+    JsonText(body): JsonText,
 ) -> Result<Json<Stored>> {
-    hub.record_delivery(&caller, delivery(body)?, None).await.map(Json)
+    hub.record_delivery(&caller, delivery(&body)?, None).await.map(Json)
 }
 
-/// Reads one reading or an array, item by item, so that a problem names the item.
-fn delivery(body: Value) -> Result<Delivery> {
+/// Reads one reading or an array. What cannot be read at once is read again, item by item, so that a problem names the item.
+fn delivery(body: &[u8]) -> Result<Delivery> {
+    let many = body.trim_ascii_start().starts_with(b"[");
+    let at_once = if many {
+        serde_json::from_slice::<Vec<Object>>(body)
+    } else {
+        serde_json::from_slice::<Object>(body).map(|one| vec![one])
+    };
+    match at_once {
+        Ok(items) if items.len() <= MAX_READINGS => {
+            Ok(Delivery { readings: items.into_iter().map(|Object(reading)| reading).collect(), many })
+        }
+        _ => item_by_item(value(body)?),
+    }
+}
+
+/// A reading as a JSON object: serde would take an array for it, field by field in their order.
+struct Object(NewReading);
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Object;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Object, A::Error> {
+                NewReading::deserialize(de::value::MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+        deserializer.deserialize_map(Visitor)
+    }
+}
+
+fn item_by_item(body: Value) -> Result<Delivery> {
     match body {
         Value::Array(items) if items.len() > MAX_READINGS => {
             Err(HubError::too_large(format!("{} readings in one request; 1,000 may be", items.len())))
