@@ -355,8 +355,8 @@ def test_what_the_hub_did_not_take_waits_in_the_outbox(
 
 
 def test_an_outbox_belongs_to_one_module(hub: HubProcess, module_id: str, tmp_path: Path) -> None:
-    for id, ends in [(module_id, iotpi.Unavailable), (f"{module_id}-too", iotpi.ModuleFailed)]:
-        module = iotpi.Module(id)
+    for owner, ends in [(module_id, iotpi.Unavailable), (f"{module_id}-too", iotpi.ModuleFailed)]:
+        module = iotpi.Module(owner)
         module.sensor("temperature", every=60)(lambda: 1.0)
 
         with pytest.raises(ends):
