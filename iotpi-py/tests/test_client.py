@@ -126,6 +126,10 @@ def test_what_arrived_and_what_is_lost_is_told(hub: HubProcess, client: iotpi.Cl
     assert (total.expected, total.received, total.lost, total.missing) == (6, 2, 3, 1)
     assert account.series == [iotpi.SeriesDelivery(type="temperature", expected=4, received=2, lost=2)]
     assert client.module(module_id).delivery == total
+    with client.live(modules=[module_id]) as events:
+        _, recent = next(events), next(events)
+    assert isinstance(recent, iotpi.Recent)
+    assert [module.delivery for module in recent.modules] == [total]
     with pytest.raises(iotpi.NotFound):
         client.delivery("nobody")
 
