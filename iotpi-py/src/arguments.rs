@@ -4,8 +4,8 @@ use std::{str::FromStr, time::Duration};
 
 use bytes::Bytes;
 use iotpi_core::{
-    BucketWidth, ErrorKind, EventKind, Frame, InvalidFrame, InvalidTimestamp, NewReading, Quantity, Reading,
-    ReadingFilter, Timestamp,
+    BucketWidth, ErrorKind, EventKind, Frame, InvalidFrame, InvalidTimestamp, NewReading, ReadingFilter,
+    Timestamp,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -66,23 +66,22 @@ pub fn event_kind(text: String) -> Result<EventKind, Failure> {
 }
 
 pub fn bucket_width(text: &str) -> Result<BucketWidth, Failure> {
-    use BucketWidth::{Day, FiveMinutes, Hour, Minute, QuarterHour};
+    use BucketWidth::{Day, FiveMinutes, Hour, Minute, QuarterDay, QuarterHour};
 
-    let widths = [Minute, FiveMinutes, QuarterHour, Hour, Day];
+    let widths = [Minute, FiveMinutes, QuarterHour, Hour, QuarterDay, Day];
     widths
         .into_iter()
         .find(|width| width.as_str() == text)
-        .ok_or_else(|| invalid(format!("`{text}` is not a bucket; use 1m, 5m, 15m, 1h, 1d")))
+        .ok_or_else(|| invalid(format!("`{text}` is not a bucket; use 1m, 5m, 15m, 1h, 6h, 1d")))
 }
 
-pub fn reading(value: Value, now: Timestamp) -> Result<Reading, Failure> {
+/// A reading of those that are delivered together.
+pub fn reading(value: Value) -> Result<NewReading, Failure> {
     let new: NewReading = serde_json::from_value(value).map_err(invalid)?;
-    let (Some(kind), Some(unit)) = (new.kind.clone(), new.unit.clone()) else {
+    if new.kind.is_none() || new.unit.is_none() {
         return Err(invalid("a reading says its type and its unit"));
-    };
-    let mut reading = new.received(Quantity::new(kind, unit), now).map_err(unprocessable)?;
-    reading.received_at = None;
-    Ok(reading)
+    }
+    Ok(new)
 }
 
 pub fn frame(jpeg: Bytes, taken_at: Timestamp) -> Result<Frame, Failure> {

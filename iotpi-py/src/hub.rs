@@ -4,8 +4,8 @@ use std::{process, time::Duration};
 
 use bytes::Bytes;
 use iotpi_core::{
-    ActionName, Clock, CommandId, HubClient, ModuleId, NewCommand, NewReading, Reading, ReadingFilter,
-    SensorType, Subscription, SystemClock, Unit,
+    ActionName, Clock, CommandId, HubClient, ModuleId, NewCommand, NewReading, ReadingFilter, SensorType,
+    Subscription, SystemClock, Unit,
 };
 use pyo3::{exceptions::PyRuntimeError, prelude::*};
 use serde::Serialize;
@@ -120,6 +120,7 @@ impl Hub {
         })
     }
 
+    #[expect(clippy::too_many_arguments, reason = "called in one place")]
     fn record(
         &self,
         sensor: &str,
@@ -128,12 +129,18 @@ impl Hub {
         unit: Option<&str>,
         timestamp: Option<f64>,
         reason: Option<String>,
+        epoch: Option<u64>,
+        seq: Option<u64>,
+        age: Option<f64>,
     ) -> PyResult<Pending> {
         let sensor: SensorType = id(sensor)?;
         let reading = NewReading {
             unit: unit.map(Unit::parse).transpose().map_err(invalid)?,
             timestamp: timestamp.map(moment).transpose()?,
             reason,
+            epoch,
+            seq,
+            age: finite(age)?,
             ..NewReading::new(id(module)?, finite(value)?)
         };
         self.ask(async move |hub| Ok(hub.record_new(&sensor, &[reading]).await?))
@@ -142,13 +149,36 @@ impl Hub {
     /// Readings as a JSON array; each says its type, unit and time.
     fn record_many(&self, readings: &str) -> PyResult<Pending> {
         let readings = serde_json::from_str::<Vec<Value>>(readings).map_err(invalid)?;
-        let now = SystemClock::new().now();
-        let readings: Vec<Reading> = readings
+        let readings: Vec<NewReading> = readings
             .into_iter()
             .enumerate()
-            .map(|(index, value)| reading(value, now).map_err(|failure| failure.at(format!("/{index}"))))
+            .map(|(index, value)| reading(value).map_err(|failure| failure.at(format!("/{index}"))))
             .collect::<Result<_, _>>()?;
-        self.ask(async move |hub| Ok(hub.record(&readings).await?))
+        self.ask(async move |hub| Ok(hub.deliver(&readings).await?))
+    }
+
+    fn gaps(
+        &self,
+        module: Option<&str>,
+        sensor: Option<&str>,
+        since: Option<f64>,
+        until: Option<f64>,
+        limit: Option<u64>,
+    ) -> PyResult<Pending> {
+        let sensor = sensor.map(id::<SensorType>).transpose()?;
+        let filter = filter(module, since, until)?;
+        self.ask(async move |hub| {
+            let mut pages = Pages::new(filter, limit);
+            while pages.wants_more() {
+                pages.take(hub.gaps(sensor.as_ref(), &pages.filter).await?);
+            }
+            Ok(pages.items)
+        })
+    }
+
+    fn delivery(&self, module: &str) -> PyResult<Pending> {
+        let module: ModuleId = id(module)?;
+        self.ask(async move |hub| Ok(hub.delivery(&module).await?))
     }
 
     fn cameras(&self) -> PyResult<Pending> {

@@ -29,6 +29,9 @@ type ActionPart = (String, Py<PyAny>);
 /// A camera as Python says it: width and height in pixels, frames a second, function.
 type CameraPart = (u32, u32, f64, Py<PyAny>);
 
+/// The file in the outbox's folder that remembers hazardous commands; the outbox leaves it alone, and lets no other module in.
+const JOURNAL: &str = "commands.json";
+
 /// Several Python functions as one module, to be run once.
 #[pyclass(module = "iotpi._iotpi", frozen)]
 pub struct Runner {
@@ -58,6 +61,7 @@ impl Runner {
             about: Manifest { version, description, ..Manifest::default() },
             sensors: sensors.into_iter().map(sensor).collect::<Result<_, _>>()?,
             acting: Acting::new(actions, state.map(Function::new), make_safe.map(Function::new)),
+            journal: outbox.as_ref().map(|folder| folder.join(JOURNAL)),
             camera: camera.map(seeing).transpose()?,
         };
         let mut runner = iotpi_core::Runner::new(hub.client()?.uplink(module));
@@ -119,6 +123,7 @@ struct Functions {
     about: Manifest,
     sensors: Vec<(Measuring, Duration)>,
     acting: Acting,
+    journal: Option<PathBuf>,
     camera: Option<Seeing>,
 }
 
@@ -130,7 +135,11 @@ impl Functions {
             parts = parts.with(Polling::new(measuring, every));
         }
         if !self.acting.is_idle() {
-            parts = parts.with(Obeying::new(self.acting));
+            let obeying = Obeying::new(self.acting);
+            parts = parts.with(match self.journal {
+                Some(path) => obeying.with_journal(path),
+                None => obeying,
+            });
         }
         if let Some(camera) = self.camera {
             parts = parts.with(Streaming::new(camera));

@@ -24,6 +24,8 @@ CALLS = {
     "history": lambda client: client.history("temperature"),
     "record": lambda client: client.record("temperature", 1.0, module="a"),
     "record_many": lambda client: client.record_many([READING]),
+    "gaps": lambda client: client.gaps(),
+    "delivery": lambda client: client.delivery("a"),
     "cameras": lambda client: client.cameras(),
     "snapshot": lambda client: client.snapshot(),
     "show": lambda client: client.show("a", JPEG),

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import iotpi
 import pytest
+import requests
 from hub_process import HubProcess
 
 # A quiet hour long ago: whole, UTC-aligned, and nobody else's.
@@ -69,6 +72,78 @@ def test_what_was_read_may_be_recorded_again(client: iotpi.Client, module_id: st
     assert client.record_many(recorded) == 3
 
 
+def test_a_numbered_reading_is_stored_once(client: iotpi.Client, module_id: str) -> None:
+    numbered = [replace(reading, epoch=7, seq=seq) for seq, reading in enumerate(readings(module_id, [1, 2]), 1)]
+
+    first = client.record("temperature", 1, module=module_id, timestamp=HOUR, epoch=7, seq=1)
+    again = client.record("temperature", 1, module=module_id, timestamp=HOUR, epoch=7, seq=1)
+    both = client.record_many(numbered)
+
+    assert [(stored, stored.repeated) for stored in (first, again, both)] == [(1, 0), (0, 1), (1, 1)]
+    assert [reading.value for reading in client.readings("temperature", module=module_id)] == [2, 1]
+    with pytest.raises(iotpi.Error, match="seq"):
+        client.record_many([replace(numbered[0], seq=None)])
+
+
+def test_a_reading_without_a_clock_is_placed_by_its_age(client: iotpi.Client, module_id: str) -> None:
+    client.record("temperature", 1, module=module_id, timestamp=HOUR)
+    client.record("humidity", 2, module=module_id, age=90)
+    client.record("pressure", 3, module=module_id)
+
+    humidity, pressure, temperature = client.latest(module_id)
+
+    sources = (temperature.time_source, humidity.time_source, pressure.time_source)
+    assert sources == ("module", "estimated", "hub")
+    assert humidity.received_at is not None
+    assert humidity.received_at - humidity.timestamp == pytest.approx(90, abs=0.01)
+
+
+def test_what_arrived_and_what_is_lost_is_told(hub: HubProcess, client: iotpi.Client, module_id: str) -> None:
+    client.record("temperature", 1, module=module_id, timestamp=HOUR, epoch=7, seq=1)
+    client.record("temperature", 6, module=module_id, timestamp=HOUR, epoch=7, seq=6)
+    begins, ends = HOUR.timestamp() + 2, HOUR.timestamp() + 4
+    lost: list[dict[str, Any]] = [
+        {"first_seq": 2, "last_seq": 3, "series": [{"type": "temperature", "lost": 2, "since": begins, "until": ends}]},
+        {"first_seq": 4, "last_seq": 4},
+    ]
+    for gap in lost:
+        said = requests.post(
+            f"{hub.url}/api/modules/{module_id}/gaps",
+            json={"epoch": 7, "reason": "full", **gap},
+            headers={"Authorization": f"Bearer {hub.token('module', module_id)}"},
+            timeout=10,
+        )
+        assert said.status_code == 204, said.text
+
+    [known, unknown] = client.gaps(module_id, limit=None)
+    account = client.delivery(module_id)
+
+    assert (known.type, known.since, known.until, known.lost, known.reason) == ("temperature", begins, ends, 2, "full")
+    assert (unknown.type, unknown.lost) == (None, 1)
+    assert client.gaps(module_id, type="temperature", until=ends) == [known]
+    total = account.total
+    assert total is not None
+    assert (total.expected, total.received, total.lost, total.missing) == (6, 2, 3, 1)
+    assert account.series == [iotpi.SeriesDelivery(type="temperature", expected=4, received=2, lost=2)]
+    assert client.module(module_id).delivery == total
+    with client.live(modules=[module_id]) as events:
+        _, recent = next(events), next(events)
+    assert isinstance(recent, iotpi.Recent)
+    assert [module.delivery for module in recent.modules] == [total]
+    with pytest.raises(iotpi.NotFound):
+        client.delivery("nobody")
+
+
+def test_a_module_that_does_not_number_has_no_account(client: iotpi.Client, module_id: str) -> None:
+    client.record("temperature", 1, module=module_id)
+
+    assert client.module(module_id).delivery is None
+    account = client.delivery(module_id)
+    assert account.total is None
+    assert account.series == [iotpi.SeriesDelivery(type="temperature", expected=0, received=0, lost=0)]
+    assert client.gaps(module_id) == []
+
+
 def test_a_bad_reading_is_pointed_at_and_none_is_stored(client: iotpi.Client, module_id: str) -> None:
     good = readings(module_id, [1, 2])
     bad = iotpi.Reading(module_id=module_id, type="temperature", value=3, unit="lux", timestamp=HOUR.timestamp())
@@ -113,6 +188,10 @@ def test_history_sums_up_an_hour(client: iotpi.Client, module_id: str) -> None:
 
     assert (hour.time, hour.min, hour.avg, hour.max) == (HOUR, 10, 20, 30)
     assert (hour.count, hour.missing) == (3, 1)
+    [quarter] = client.history("temperature", "6h", module=module_id)
+    assert (quarter.time, quarter.count) == (HOUR, 3)
+    with pytest.raises(iotpi.InvalidArgument, match="6h"):
+        client.history("temperature", "2h", module=module_id)  # type: ignore[arg-type]
 
 
 def test_a_datetime_without_a_time_zone_is_refused(client: iotpi.Client) -> None:

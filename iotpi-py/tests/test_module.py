@@ -354,9 +354,39 @@ def test_what_the_hub_did_not_take_waits_in_the_outbox(
     assert list(outbox.glob("*.seg")) == []
 
 
+def test_a_module_that_was_killed_at_a_hazardous_action_says_so_and_does_not_do_it_again(
+    hub: HubProcess, client: iotpi.Client, module_id: str, tmp_path: Path
+) -> None:
+    token, outbox = hub.token("module", module_id), tmp_path / "outbox"
+    script = tmp_path / "module.py"
+    script.write_text(
+        "import os, sys, iotpi\n"
+        "module = iotpi.Module(sys.argv[1])\n"
+        "module.action('open', hazardous=True)(lambda: os._exit(3))\n"
+        "module.run(outbox=sys.argv[2])\n"
+    )
+    environment = {**os.environ, "IOTPI_URL": hub.url, "IOTPI_TOKEN": token}
+    with subprocess.Popen([sys.executable, script, module_id, outbox], env=environment) as process:
+        try:
+            first(client, module_id, registered)
+            command = client.control(module_id, "open")
+            assert process.wait(30) == 3
+        finally:
+            process.kill()
+    opened: list[int] = []
+    module = iotpi.Module(module_id)
+    module.action("open", hazardous=True)(lambda: opened.append(1))
+
+    module.run(url=hub.url, token=token, once=True, outbox=outbox)
+
+    ended = client.command(command.id)
+    assert (ended.state, ended.error) == ("unknown_outcome", "the module was interrupted after it had begun")
+    assert opened == []
+
+
 def test_an_outbox_belongs_to_one_module(hub: HubProcess, module_id: str, tmp_path: Path) -> None:
-    for id, ends in [(module_id, iotpi.Unavailable), (f"{module_id}-too", iotpi.ModuleFailed)]:
-        module = iotpi.Module(id)
+    for owner, ends in [(module_id, iotpi.Unavailable), (f"{module_id}-too", iotpi.ModuleFailed)]:
+        module = iotpi.Module(owner)
         module.sensor("temperature", every=60)(lambda: 1.0)
 
         with pytest.raises(ends):

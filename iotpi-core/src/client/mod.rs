@@ -20,8 +20,8 @@ use self::http::{Call, Http};
 pub use self::live::LiveStream;
 pub use self::{http::InvalidUrl, mjpeg::FrameStream, uplink::HubUplink};
 use crate::{
-    Bucket, CameraInfo, Command, CommandId, DeliveryAccount, Frame, FrameReceipt, LeasedCommand, Manifest,
-    ModuleId, ModuleInfo, NewCommand, NewGap, NewReading, Page, Reading, SensorType, StatusReceipt,
+    Bucket, CameraInfo, Command, CommandId, DeliveryAccount, Frame, FrameReceipt, Gap, LeasedCommand,
+    Manifest, ModuleId, ModuleInfo, NewCommand, NewGap, NewReading, Page, Reading, SensorType, StatusReceipt,
     StatusReport, Stored, Timestamp, UplinkError,
 };
 
@@ -177,6 +177,19 @@ impl HubClient {
         self.http.bytes(call).await.map(|_| ())
     }
 
+    /// One page of readings that will never arrive, by the moment they begin; of all types without `sensor`. They know one
+    /// order only: `ascending` stays false.
+    ///
+    /// # Errors
+    /// [`UplinkError`].
+    pub async fn gaps(
+        &self,
+        sensor: Option<&SensorType>,
+        filter: &ReadingFilter,
+    ) -> Result<Page<Gap>, UplinkError> {
+        self.http.json(filtered("/api/gaps".to_owned(), filter).query("type", sensor)).await
+    }
+
     /// How many of a module's numbered readings arrived.
     ///
     /// # Errors
@@ -214,7 +227,7 @@ impl HubClient {
         sensor: &SensorType,
         filter: &ReadingFilter,
     ) -> Result<Page<Reading>, UplinkError> {
-        self.http.json(filtered(sensor, filter)).await
+        self.http.json(filtered(records(sensor), filter)).await
     }
 
     /// One page of records summed up, oldest first.
@@ -227,7 +240,7 @@ impl HubClient {
         width: BucketWidth,
         filter: &ReadingFilter,
     ) -> Result<Page<Bucket>, UplinkError> {
-        self.http.json(filtered(sensor, filter).query("bucket", Some(width.as_str()))).await
+        self.http.json(filtered(records(sensor), filter).query("bucket", Some(width.as_str()))).await
     }
 
     /// Shows a picture of a module's camera.
@@ -404,8 +417,13 @@ impl HubClient {
     }
 }
 
-fn filtered(sensor: &SensorType, filter: &ReadingFilter) -> Call {
-    Call::get(format!("/api/sensors/{sensor}"))
+/// Where the records of a sensor type are.
+fn records(sensor: &SensorType) -> String {
+    format!("/api/sensors/{sensor}")
+}
+
+fn filtered(path: String, filter: &ReadingFilter) -> Call {
+    Call::get(path)
         .query("module_id", filter.module_id.as_ref())
         .query("since", filter.since.map(Timestamp::as_secs_f64))
         .query("until", filter.until.map(Timestamp::as_secs_f64))

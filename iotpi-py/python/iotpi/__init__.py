@@ -48,7 +48,20 @@ from .events import (
     Resync,
 )
 from .module import Module, action, camera, make_safe, run, sensor, state
-from .records import Bucket, CameraInfo, Command, HubHealth, Manifest, ModuleInfo, Reading
+from .records import (
+    Bucket,
+    CameraInfo,
+    Command,
+    Delivery,
+    DeliveryAccount,
+    Gap,
+    HubHealth,
+    Manifest,
+    ModuleInfo,
+    Reading,
+    SeriesDelivery,
+    Stored,
+)
 
 __all__ = [
     "Bucket",
@@ -58,8 +71,11 @@ __all__ = [
     "Command",
     "CommandChanged",
     "Conflict",
+    "Delivery",
+    "DeliveryAccount",
     "Error",
     "Event",
+    "Gap",
     "Hello",
     "HubHealth",
     "Internal",
@@ -78,7 +94,9 @@ __all__ = [
     "Recent",
     "Refused",
     "Resync",
+    "SeriesDelivery",
     "StorageFull",
+    "Stored",
     "Stream",
     "Timeout",
     "TooLarge",

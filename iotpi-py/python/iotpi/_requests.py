@@ -15,10 +15,15 @@ from .records import (
     Bucket,
     CameraInfo,
     Command,
+    DeliveryAccount,
+    Gap,
     HubHealth,
     ModuleInfo,
     Moment,
     Reading,
+    Stored,
+    delivery_account,
+    module_info,
     unix_seconds,
 )
 
@@ -114,16 +119,33 @@ class Requests:
         unit: str | None,
         timestamp: Moment | None,
         reason: str | None,
-    ) -> Request[int]:
-        pending = self.hub.record(type, module, value, unit, unix_seconds(timestamp), reason)
+        epoch: int | None,
+        seq: int | None,
+        age: float | None,
+    ) -> Request[Stored]:
+        when = unix_seconds(timestamp)
+        pending = self.hub.record(type, module, value, unit, when, reason, epoch, seq, age)
         return Request(pending, _stored)
 
-    def record_many(self, readings: Iterable[Reading]) -> Request[int]:
+    def record_many(self, readings: Iterable[Reading]) -> Request[Stored]:
         said = [
             {name: value for name, value in asdict(reading).items() if value is not None or name == "value"}
             for reading in readings
         ]
         return Request(self.hub.record_many(to_json(said)), _stored)
+
+    def gaps(
+        self,
+        module: str | None,
+        type: str | None,
+        since: Moment | None,
+        until: Moment | None,
+        limit: int | None,
+    ) -> Request[list[Gap]]:
+        return Request(self.hub.gaps(module, type, unix_seconds(since), unix_seconds(until), limit), _many(Gap))
+
+    def delivery(self, module: str) -> Request[DeliveryAccount]:
+        return Request(self.hub.delivery(module), _one(delivery_account))
 
     def cameras(self) -> Request[list[CameraInfo]]:
         return Request(self.hub.cameras(), _many(CameraInfo))
@@ -138,10 +160,10 @@ class Requests:
         return Request(self.hub.frames(module), lambda stream: Lines(stream, _bytes))
 
     def modules(self) -> Request[list[ModuleInfo]]:
-        return Request(self.hub.modules(), _many(ModuleInfo))
+        return Request(self.hub.modules(), _many(module_info))
 
     def module(self, id: str) -> Request[ModuleInfo]:
-        return Request(self.hub.module(id), _one(ModuleInfo))
+        return Request(self.hub.module(id), _one(module_info))
 
     def control(
         self,
@@ -202,8 +224,8 @@ def _many(cls: Callable[..., R]) -> Callable[[str], list[R]]:
     return lambda text: [cls(**item) for item in json.loads(text)]
 
 
-def _stored(text: str) -> int:
-    return cast(int, json.loads(text)["stored"])
+def _stored(text: str) -> Stored:
+    return Stored(**json.loads(text))
 
 
 def _viewers(text: str) -> int:

@@ -17,11 +17,14 @@ from .records import (
     BucketWidth,
     CameraInfo,
     Command,
+    DeliveryAccount,
     EventKind,
+    Gap,
     HubHealth,
     ModuleInfo,
     Moment,
     Reading,
+    Stored,
 )
 
 T = TypeVar("T")
@@ -93,13 +96,32 @@ class Client:
         unit: str | None = None,
         timestamp: Moment | None = None,
         reason: str | None = None,
-    ) -> None:
+        epoch: int | None = None,
+        seq: int | None = None,
+        age: float | None = None,
+    ) -> Stored:
         """Delivers one reading; it is on the hub's disk when this returns."""
-        await self._requests.record(type, value, module, unit, timestamp, reason)
+        return await self._requests.record(type, value, module, unit, timestamp, reason, epoch, seq, age)
 
-    async def record_many(self, readings: Iterable[Reading]) -> int:
+    async def record_many(self, readings: Iterable[Reading]) -> Stored:
         """Delivers up to 1,000 readings of any types, all or none, and returns how many were stored."""
         return await self._requests.record_many(readings)
+
+    async def gaps(
+        self,
+        module: str | None = None,
+        *,
+        type: str | None = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
+        limit: int | None = 100,
+    ) -> list[Gap]:
+        """Readings that will never arrive, as their modules said, by the moment they begin."""
+        return await self._requests.gaps(module, type, since, until, limit)
+
+    async def delivery(self, module: str) -> DeliveryAccount:
+        """How many of a module's numbered readings arrived, were lost, or are missing."""
+        return await self._requests.delivery(module)
 
     async def cameras(self) -> list[CameraInfo]:
         """The cameras that deliver."""

@@ -13,11 +13,14 @@ from .records import (
     BucketWidth,
     CameraInfo,
     Command,
+    DeliveryAccount,
     EventKind,
+    Gap,
     HubHealth,
     ModuleInfo,
     Moment,
     Reading,
+    Stored,
 )
 
 T = TypeVar("T")
@@ -98,7 +101,7 @@ class Client:
 
         Args:
             type: What was measured.
-            bucket: How wide a stretch is: ``1m``, ``5m``, ``15m``, ``1h`` or ``1d``.
+            bucket: How wide a stretch is: ``1m``, ``5m``, ``15m``, ``1h``, ``6h`` or ``1d``.
             module: Only this module's.
             since: From this moment on, inclusive.
             until: Up to this moment, exclusive.
@@ -115,7 +118,10 @@ class Client:
         unit: str | None = None,
         timestamp: Moment | None = None,
         reason: str | None = None,
-    ) -> None:
+        epoch: int | None = None,
+        seq: int | None = None,
+        age: float | None = None,
+    ) -> Stored:
         """Delivers one reading; it is on the hub's disk when this returns.
 
         Args:
@@ -125,16 +131,51 @@ class Client:
             unit: What ``value`` is in; without it, the series' own unit.
             timestamp: When it was measured; without it, the moment it arrives.
             reason: With a ``value`` of ``None``: why, up to 200 characters.
-        """
-        self._requests.record(type, value, module, unit, timestamp, reason).wait()
+            epoch: With ``seq``: which count of the module it belongs to, 1 to 2**53 - 1.
+            seq: The number the module gave this reading; 1, then one more each. Sent again with it, because nobody
+                knows whether the first request arrived, it is stored once.
+            age: In place of ``timestamp``, for a clock that was never set: seconds since it was measured, up to a year.
 
-    def record_many(self, readings: Iterable[Reading]) -> int:
+        Returns:
+            1, or 0 when it had been stored before.
+        """
+        return self._requests.record(type, value, module, unit, timestamp, reason, epoch, seq, age).wait()
+
+    def record_many(self, readings: Iterable[Reading]) -> Stored:
         """Delivers up to 1,000 readings of any types, all or none, and returns how many were stored.
 
         Raises:
             Unprocessable: One of them cannot be; ``pointer`` says which, such as ``/3``.
         """
         return self._requests.record_many(readings).wait()
+
+    def gaps(
+        self,
+        module: str | None = None,
+        *,
+        type: str | None = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
+        limit: int | None = 100,
+    ) -> list[Gap]:
+        """Readings that will never arrive, as their modules said, by the moment they begin.
+
+        Args:
+            module: Only this module's.
+            type: Only those of this sensor type, or of one nobody knows.
+            since: Only those that end at this moment or later.
+            until: Only those that begin before this moment.
+            limit: At most so many; ``None`` for all there are.
+        """
+        return self._requests.gaps(module, type, since, until, limit).wait()
+
+    def delivery(self, module: str) -> DeliveryAccount:
+        """How many of a module's numbered readings arrived, were lost, or are missing: in all, and series by series.
+
+        Raises:
+            NotFound: The hub does not know the module.
+        """
+        return self._requests.delivery(module).wait()
 
     def cameras(self) -> list[CameraInfo]:
         """The cameras that deliver."""

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from .records import CameraInfo, Command, ModuleInfo, Reading
+from .records import CameraInfo, Command, ModuleInfo, Reading, module_info
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +88,13 @@ def event_of(message: str) -> Event:
             return Recent(
                 said["seq"],
                 [Reading(**reading) for reading in said["readings"]],
-                [ModuleInfo(**module) for module in said["modules"]],
+                [module_info(**module) for module in said["modules"]],
                 [CameraInfo(**camera) for camera in said["cameras"]],
             )
         case "reading":
             return ReadingStored(said["seq"], Reading(**said["reading"]))
         case "module":
-            return ModuleChanged(said["seq"], ModuleInfo(**said["module"]))
+            return ModuleChanged(said["seq"], module_info(**said["module"]))
         case "module_removed":
             return ModuleRemoved(said["seq"], said["module_id"])
         case "command":

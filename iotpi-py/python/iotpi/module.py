@@ -218,6 +218,8 @@ class Module:
             outbox: A folder of this module's own, made if there is none, where readings wait that the hub has not taken
                 for 5 s, and all that wait at the end: 64 MiB, 1,000,000 readings or 7 days, whichever is reached first.
                 Without one they wait in memory and go with the process. What is lost is told to the hub as a gap.
+                Hazardous commands are remembered there, too: a module that was killed at one says at its next start
+                that nobody knows how it ended, and never does it again.
 
         Raises:
             InvalidArgument: It has no id, or nothing to do, or runs already.

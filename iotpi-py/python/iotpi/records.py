@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, Self, TypedDict
 
 from .errors import InvalidArgument
 
@@ -13,7 +13,9 @@ CommandState = Literal[
     "queued", "leased", "succeeded", "failed", "rejected", "expired", "cancelled", "dead", "unknown_outcome"
 ]
 ModuleHealth = Literal["online", "late", "offline", "unknown"]
-BucketWidth = Literal["1m", "5m", "15m", "1h", "1d"]
+BucketWidth = Literal["1m", "5m", "15m", "1h", "6h", "1d"]
+GapReason = Literal["full", "too_old", "unreadable", "refused", "killed"]
+TimeSource = Literal["module", "estimated", "hub"]
 EventKind = Literal["reading", "module", "command", "camera"]
 
 Moment = float | datetime
@@ -49,6 +51,10 @@ class Reading:
         timestamp: When it was measured, by the module's clock; Unix seconds.
         received_at: When the hub took it in; ``None`` before it did.
         reason: With a ``value`` of ``None``: why.
+        time_source: Whose clock ``timestamp`` goes by: the ``module``'s; ``estimated`` by the hub from the reading's
+            age; ``hub``, when nobody said when.
+        epoch: With ``seq``, to be sent: which count of its module ``seq`` belongs to. What is read back has neither.
+        seq: The number its module gave it before it first sent it: stored once, however often it is sent.
     """
 
     module_id: str
@@ -58,11 +64,113 @@ class Reading:
     timestamp: float
     received_at: float | None = None
     reason: str | None = None
+    time_source: TimeSource = "module"
+    epoch: int | None = None
+    seq: int | None = None
 
     @property
     def time(self) -> datetime:
         """``timestamp`` as an aware ``datetime`` in UTC."""
         return _time(self.timestamp)
+
+
+class Stored(int):
+    """How many delivered readings were new and are now on the hub's disk.
+
+    Attributes:
+        repeated: How many had been stored before, by their numbers, and were not stored again.
+    """
+
+    repeated: int
+
+    def __new__(cls, stored: int, repeated: int = 0) -> Self:
+        """Both counts, as the hub says them."""
+        made = super().__new__(cls, stored)
+        made.repeated = repeated
+        return made
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """Readings of one series that will never arrive.
+
+    Attributes:
+        module_id: Whose.
+        since: When the first of them was taken, or when the hub was told if the module did not know; Unix seconds.
+        until: When the last of them was taken.
+        lost: How many.
+        reason: ``full``, ``too_old``, ``unreadable``, ``refused`` or ``killed``.
+        recorded_at: When the hub was told.
+        type: Of which series; ``None`` when the module did not know any more.
+    """
+
+    module_id: str
+    since: float
+    until: float
+    lost: int
+    reason: GapReason
+    recorded_at: float
+    type: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """How many of a module's numbered readings arrived.
+
+    Attributes:
+        since: When the first numbered one arrived: the account begins there; Unix seconds.
+        expected: How many the module made, by the greatest numbers that arrived or were reported lost.
+        received: How many of them arrived, each counted once.
+        lost: How many will never arrive, by the module's own word.
+        missing: How many have not arrived yet: they wait in the module, or vanished with it.
+    """
+
+    since: float
+    expected: int
+    received: int
+    lost: int
+    missing: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesDelivery:
+    """The account of one series.
+
+    Attributes:
+        type: Which.
+        expected: How many readings were made, as far as is known: received and lost.
+        received: How many numbered ones arrived, each counted once.
+        lost: How many will never arrive, by the module's own word.
+    """
+
+    type: str
+    expected: int
+    received: int
+    lost: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryAccount:
+    """A module's account in full.
+
+    Attributes:
+        module_id: Whose.
+        total: All series together; ``None`` when the module does not number its readings.
+        series: Series by series, by type.
+    """
+
+    module_id: str
+    total: Delivery | None
+    series: list[SeriesDelivery]
+
+
+def delivery_account(*, module_id: str, total: dict[str, Any] | None, series: list[dict[str, Any]]) -> DeliveryAccount:
+    """The account in a hub's answer."""
+    return DeliveryAccount(
+        module_id=module_id,
+        total=None if total is None else Delivery(**total),
+        series=[SeriesDelivery(**one) for one in series],
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,6 +306,7 @@ class ModuleInfo:
         registered_at: When the hub first knew of it.
         state: The last state it reported, such as ``{"on": True}``.
         state_at: When it reported that.
+        delivery: How many of its numbered readings arrived; ``None`` when it does not number them.
     """
 
     id: str
@@ -207,6 +316,12 @@ class ModuleInfo:
     registered_at: float
     state: Mapping[str, Any] | None
     state_at: float | None
+    delivery: Delivery | None = None
+
+
+def module_info(*, delivery: dict[str, Any] | None = None, **said: Any) -> ModuleInfo:
+    """The module in a hub's answer."""
+    return ModuleInfo(delivery=None if delivery is None else Delivery(**delivery), **said)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,8 +64,9 @@ struct Run {
     /// A file with the module's token. Otherwise IOTPI_TOKEN, or what the settings file says.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// A folder of this module's own where readings wait that the hub does not take. Otherwise what the settings file says,
-    /// else `outbox` in systemd's STATE_DIRECTORY; without any of them readings wait in memory.
+    /// A folder of this module's own where readings wait that the hub does not take, and where hazardous commands are
+    /// remembered. Otherwise what the settings file says, else `outbox` in systemd's STATE_DIRECTORY; without any of them
+    /// both are in memory.
     #[arg(long, value_name = "DIR")]
     outbox: Option<PathBuf>,
     /// Also ends when the standard input is closed: for a program that runs modules.
@@ -100,7 +101,7 @@ fn start(run: &Run) -> anyhow::Result<()> {
     // One thread: a module waits, mostly. A driver that blocks does so on a thread of its own.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
-        let module = Stock::open(&settings, &Setup::new(SystemClock::shared()))?;
+        let module = Stock::open(&settings, &Setup::new(SystemClock::shared()), outbox.as_deref())?;
         let mut runner = Runner::new(hub.uplink(settings.id.clone()));
         if let Some(folder) = outbox {
             runner = runner.with_outbox_dir(folder);

@@ -30,8 +30,8 @@ pub struct Settings {
     pub description: Option<String>,
     /// Seconds between signs of life, 1 to 3,600. Default 10.
     pub heartbeat_secs: Option<f64>,
-    /// A folder of this module's own where readings wait that the hub does not take. Default: `outbox` in systemd's
-    /// `STATE_DIRECTORY`; without one they wait in memory.
+    /// A folder of this module's own where readings wait that the hub does not take, and where hazardous commands are
+    /// remembered. Default: `outbox` in systemd's `STATE_DIRECTORY`; without one both are in memory.
     outbox: Option<PathBuf>,
     /// Its devices, one or more; at most one that takes commands.
     #[serde(rename = "device")]

@@ -1,6 +1,6 @@
 //! Settings become a module: each device in its ready-made form, all of them under one id.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use anyhow::{Context, ensure};
 use iotpi_core::{Manifest, Module, ModuleError, Obeying, Polling, Streaming, Together, Uplink, async_trait};
@@ -8,6 +8,9 @@ use iotpi_hal::catalog::{self, Device, Setup};
 use tokio_util::sync::CancellationToken;
 
 use crate::settings::{DeviceSettings, Settings};
+
+/// The file in the outbox's folder that remembers hazardous commands; the outbox leaves it alone, and lets no other module in.
+const JOURNAL: &str = "commands.json";
 
 /// A module made of devices from the catalog.
 #[derive(Debug)]
@@ -18,8 +21,8 @@ pub struct Stock {
 }
 
 impl Stock {
-    /// Opens all devices.
-    pub fn open(settings: &Settings, setup: &Setup) -> anyhow::Result<Self> {
+    /// Opens all devices. With the folder of the module's outbox, hazardous commands are remembered there.
+    pub fn open(settings: &Settings, setup: &Setup, outbox: Option<&Path>) -> anyhow::Result<Self> {
         let manifest = Manifest {
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
             description: settings.description.clone(),
@@ -27,13 +30,18 @@ impl Stock {
             ..Manifest::default()
         };
         let devices = settings.devices.iter().try_fold(Together::new(), |devices, device| {
-            add(devices, device, setup).with_context(|| format!("module `{}`", settings.id))
+            add(devices, device, setup, outbox).with_context(|| format!("module `{}`", settings.id))
         })?;
         Ok(Self { manifest, devices })
     }
 }
 
-fn add(devices: Together, settings: &DeviceSettings, setup: &Setup) -> anyhow::Result<Together> {
+fn add(
+    devices: Together,
+    settings: &DeviceSettings,
+    setup: &Setup,
+    outbox: Option<&Path>,
+) -> anyhow::Result<Together> {
     let device = catalog::open(&settings.driver, settings.rest.clone(), setup)?;
     let measures = matches!(device, Device::Sensor(_));
     ensure!(
@@ -43,7 +51,13 @@ fn add(devices: Together, settings: &DeviceSettings, setup: &Setup) -> anyhow::R
     );
     Ok(match device {
         Device::Sensor(sensor) => devices.with(Polling::new(sensor, settings.every())),
-        Device::Actuator(actuator) => devices.with(Obeying::new(actuator)),
+        Device::Actuator(actuator) => {
+            let obeying = Obeying::new(actuator);
+            devices.with(match outbox {
+                Some(folder) => obeying.with_journal(folder.join(JOURNAL)),
+                None => obeying,
+            })
+        }
         Device::Camera(camera) => devices.with(Streaming::new(camera)),
     })
 }
@@ -65,9 +79,9 @@ impl Module for Stock {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, path::Path, time::Duration};
+    use std::{fs, time::Duration};
 
-    use iotpi_core::{Runner, SystemClock, testing::RecordingUplink};
+    use iotpi_core::{CommandOutcome, LeasedCommand, Runner, SystemClock, testing::RecordingUplink};
     use iotpi_hal::catalog::CATALOG;
     use serde_json::json;
 
@@ -80,13 +94,17 @@ mod tests {
     }
 
     fn on_its_twin(text: &str) -> anyhow::Result<Stock> {
+        with_outbox(text, None)
+    }
+
+    fn with_outbox(text: &str, outbox: Option<&Path>) -> anyhow::Result<Stock> {
         let mut settings = Settings::parse(text)?;
         for device in &mut settings.devices {
             if device.rest.contains_key("bus") {
                 device.rest.insert("bus".to_owned(), json!("sim"));
             }
         }
-        Stock::open(&settings, &Setup::new(SystemClock::shared()))
+        Stock::open(&settings, &Setup::new(SystemClock::shared()), outbox)
     }
 
     /// The TOML blocks of a page.
@@ -154,6 +172,48 @@ mod tests {
         assert_eq!(hub.readings()[0].quantity.name().as_str(), "temperature");
         // It went out when the module ended.
         assert_eq!(hub.reports().last().unwrap().state.as_ref().unwrap()["on"], json!(false));
+    }
+
+    #[tokio::test]
+    async fn a_hazardous_command_is_remembered_beside_the_readings_that_wait() {
+        let folder = tempfile::tempdir().unwrap();
+        let command = json!({"id": "a", "module_id": "lamp", "action": "set", "params": {"on": true},
+            "state": "leased", "issued_by": "anna", "created_at": 1_795_473_000, "expires_at": 1_795_473_060,
+            "attempts": 1, "lease": "l", "lease_secs": 30.0, "expires_in": 60.0, "hazardous": true});
+        let command: LeasedCommand = serde_json::from_value(command).unwrap();
+        // Twice by a process of its own: a hub with an older database hands it over again.
+        let mut said = Vec::new();
+        for _ in 0..2 {
+            let module = with_outbox(
+                "id = \"lamp\"\n[[device]]\ndriver = \"led\"\nbus = \"sim\"\npin = 17\n",
+                Some(folder.path()),
+            );
+            let hub = RecordingUplink::new("lamp".parse().unwrap());
+            let stop = CancellationToken::new();
+            hub.lease(command.clone());
+
+            let runner = Runner::new(hub.clone()).with_outbox_dir(folder.path());
+            let running = tokio::spawn(runner.run_until(module.unwrap(), stop.clone()));
+            let told = |hub: &RecordingUplink| {
+                let reports = hub.reports().into_iter().filter_map(|report| report.command);
+                reports.map(|command| command.outcome).collect::<Vec<_>>()
+            };
+            hub.until(|hub| told(hub).len() >= 2).await;
+            stop.cancel();
+            running.await.unwrap().unwrap();
+
+            let lit =
+                hub.reports().iter().filter_map(|r| r.state.clone()).any(|state| state["on"] == json!(true));
+            said.push((told(&hub), lit));
+        }
+
+        let [(first, lit), (second, lit_again)] = &said[..] else { panic!("{said:?}") };
+        assert!(
+            matches!(first[..], [CommandOutcome::Started, CommandOutcome::Succeeded { .. }]),
+            "{first:?}"
+        );
+        assert_eq!(second[..], [first[1].clone(), first[1].clone()]);
+        assert_eq!((*lit, *lit_again), (true, false));
     }
 
     #[tokio::test]
