@@ -25,7 +25,13 @@ torment power-cuts iotpi-hub faults::power_cut
 torment io-errors iotpi-hub faults::io_errors
 torment full-disk iotpi-hub faults::full_disk
 torment corruption iotpi-hub corruption
+torment mutations iotpi-hub mutations
+torment network iotpi-hub network
+torment commands iotpi-hub dying::
+torment outbox iotpi-core outbox
 torment kills iotpi-hub-app kills
+torment module-kills iotpi-demo killed
+torment herd iotpi-demo herd
 
 printf '\nSummary\n'
 printf '  %s\n' "${summary[@]}"
