@@ -1,6 +1,9 @@
 //! Recording readings: units, all or nothing, and telling of it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
 
 use iotpi_core::{
     Event, MAX_AGE_SECS, MAX_REASON_LEN, MAX_SEQ, NewReading, Outcome, Quantity, Reading, SensorType, Stored,
@@ -15,6 +18,8 @@ use crate::{
     store::{Now, Recorded, SeriesKey, StoreError},
 };
 
+/// A clock that is not set is asked for again after so long: NTP takes seconds once there is a network.
+const CLOCK_WAIT: Duration = Duration::from_secs(10);
 /// The most readings in one request.
 pub const MAX_READINGS: usize = 1000;
 
@@ -148,7 +153,14 @@ impl Hub {
                         HubError::invalid_argument("a reason has up to 200 characters").at(at("reason"))
                     );
                 }
-                check_number(new).map_err(|(error, field)| error.at(at(field)))?;
+                check_number(new, &at)?;
+                if new.timestamp.is_none() && !self.inner.clock.is_possible() {
+                    return Err(HubError::unavailable(
+                        "the hub's clock is not set: it cannot say when this was",
+                    )
+                    .at(at("timestamp"))
+                    .retry_after(CLOCK_WAIT));
+                }
                 let quantity = match Quantity::named(&sensor) {
                     Some(named) => named,
                     None => {
@@ -192,25 +204,20 @@ impl Hub {
 }
 
 /// A number is whole or not there, and a time is said once.
-fn check_number(new: &NewReading) -> Result<(), (HubError, &'static str)> {
+fn check_number(new: &NewReading, at: &impl Fn(&str) -> String) -> Result<()> {
+    let invalid = |detail: &str, field: &str| Err(HubError::invalid_argument(detail).at(at(field)));
     let outside = |number: Option<u64>| number.is_some_and(|number| !(1..=MAX_SEQ).contains(&number));
     match (new.epoch, new.seq) {
-        (Some(_), None) => return Err((HubError::invalid_argument("`epoch` goes with a `seq`"), "seq")),
-        (None, Some(_)) => return Err((HubError::invalid_argument("`seq` goes with an `epoch`"), "epoch")),
-        (epoch, _) if outside(epoch) => {
-            return Err((HubError::invalid_argument("an epoch is 1 to 2^53 - 1"), "epoch"));
-        }
-        (_, seq) if outside(seq) => {
-            return Err((HubError::invalid_argument("a seq is 1 to 2^53 - 1"), "seq"));
-        }
+        (Some(_), None) => return invalid("`epoch` goes with a `seq`", "seq"),
+        (None, Some(_)) => return invalid("`seq` goes with an `epoch`", "epoch"),
+        (epoch, _) if outside(epoch) => return invalid("an epoch is 1 to 2^53 - 1", "epoch"),
+        (_, seq) if outside(seq) => return invalid("a seq is 1 to 2^53 - 1", "seq"),
         _ => {}
     }
     match new.age {
-        Some(_) if new.timestamp.is_some() => {
-            Err((HubError::invalid_argument("`age` stands in place of `timestamp`"), "age"))
-        }
+        Some(_) if new.timestamp.is_some() => invalid("`age` stands in place of `timestamp`", "age"),
         Some(age) if !(0.0..=MAX_AGE_SECS).contains(&age) => {
-            Err((HubError::unprocessable("an age is 0 to 31,622,400 seconds"), "age"))
+            Err(HubError::unprocessable("an age is 0 to 31,622,400 seconds").at(at("age")))
         }
         _ => Ok(()),
     }

@@ -1,9 +1,9 @@
 //! Numbered readings over HTTP, gaps, and exports of everything.
 
-use iotpi_core::Event;
+use iotpi_core::{Event, Reading, Timestamp};
 use serde_json::{Value, json};
 
-use crate::api::{Api, NOW_SECS};
+use crate::api::{Api, NOW, NOW_SECS};
 
 fn numbered(seq: u64) -> Value {
     json!({"module_id": "attic", "value": seq, "timestamp": NOW_SECS + seq as f64, "epoch": 7, "seq": seq})
@@ -150,5 +150,44 @@ async fn an_export_without_a_limit_is_everything() {
         .map(|line| serde_json::from_str::<Value>(line).unwrap()["count"].as_u64().unwrap())
         .sum();
     assert_eq!(counted, 2700);
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn a_hub_that_booted_in_1970_takes_what_says_its_time_and_the_rest_later() {
+    let api = Api::standing_still().await;
+    api.hub.step_to(Timestamp::from_micros(0));
+
+    api.post("/api/sensors/temperature", json!([numbered(1)])).ok().await;
+    let placeless = json!({"module_id": "attic", "value": 2, "age": 5, "epoch": 7, "seq": 2});
+    let refused = api.post("/api/sensors/temperature", placeless.clone()).send().await;
+    api.hub.step_to(NOW);
+    api.post("/api/sensors/temperature", placeless).ok().await;
+
+    assert_eq!(refused.status, 503);
+    assert!(!refused.header("retry-after").is_empty());
+    let records = api.get("/api/sensors/temperature?order=asc").ok().await;
+    let read: Vec<Reading> = serde_json::from_value(records["items"].clone()).unwrap();
+    let taken: Vec<_> = read.iter().map(|reading| reading.taken_at.as_secs_f64()).collect();
+    assert_eq!(taken, [NOW_SECS - 5.0, NOW_SECS + 1.0]);
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn a_hub_whose_clock_jumps_ten_years_keeps_every_reading_once_and_in_its_place() {
+    let api = Api::standing_still().await;
+    let ten_years = std::time::Duration::from_secs(10 * 365 * 86_400);
+
+    for (seq, wall) in [(1, NOW), (2, NOW.plus(ten_years)), (3, NOW.minus(ten_years)), (4, NOW)] {
+        api.hub.step_to(wall);
+        for _ in 0..2 {
+            api.post("/api/sensors/temperature", json!([numbered(seq)])).ok().await;
+        }
+    }
+
+    let records = api.get("/api/sensors/temperature?order=asc").ok().await;
+    let values: Vec<_> = records["items"].as_array().unwrap().iter().map(|r| r["value"].clone()).collect();
+    assert_eq!(values, [1.0, 2.0, 3.0, 4.0]);
+    assert_eq!(api.get("/api/modules/attic/delivery").ok().await["total"]["received"], 4);
     api.stop().await;
 }

@@ -7,8 +7,8 @@ use tokio::sync::oneshot;
 
 use super::{NOW, open, reading, recorded};
 use crate::store::{
-    Store, StoreError,
-    sqlite::{failure::Fail, writer::Desk},
+    Store, StoreError, StoreOptions,
+    sqlite::{Sqlite, failure::Fail, writer::Desk},
 };
 
 #[tokio::test]
@@ -173,4 +173,26 @@ async fn cancelled_waiters_leave_a_writer_that_works() {
     store.record(vec![reading("attic", 1000)], 10, NOW).await.unwrap();
     assert!(before <= 100);
     assert!(recorded(&store).await > before);
+}
+
+#[tokio::test]
+async fn in_a_window_readings_share_a_commit_and_any_other_write_takes_them_along() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = format!("//{}", folder.path().join("hub.db").display());
+    // Longer than any test: whoever waits for its end is found by the runner's limit.
+    let commit_window = std::time::Duration::from_secs(3600);
+    let store =
+        Sqlite::open(&place, StoreOptions { commit_window, ..StoreOptions::default() }).await.unwrap();
+    let mut readings: Vec<_> =
+        (0..5).map(|n| Box::pin(store.record(vec![reading("attic", n)], 10, NOW))).collect();
+    for reading in &mut readings {
+        assert!(poll_once(reading).await.is_pending());
+    }
+
+    store.touch(&[(ModuleId::new("lamp").unwrap(), NOW.wall)], NOW).await.unwrap();
+
+    for reading in readings {
+        reading.await.unwrap();
+    }
+    assert_eq!((store.writer.commits(), recorded(&store).await), (1, 5));
 }
