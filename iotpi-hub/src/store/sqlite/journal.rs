@@ -343,8 +343,14 @@ impl Journal {
 
     /// The open transaction removes a module.
     pub(super) fn removed(&mut self, module: &ModuleId) {
-        self.open.removed.push(module.clone());
+        // What the transaction took in of it before goes with it: a series that begins now may get the same row.
+        let mut rows: Vec<i64> =
+            self.tail.look(|series| series.behind(None, Some(module)).map(|one| one.row).collect());
+        let begun = self.open.series.iter().filter(|(key, ..)| key.module_id == *module);
+        rows.extend(begun.map(|(_, row, _)| *row));
+        self.open.entries.retain(|entry| !rows.contains(&entry.series));
         self.open.series.retain(|(key, ..)| key.module_id != *module);
+        self.open.removed.push(module.clone());
     }
 
     /// Writes what the transaction has taken in. The last thing before it is committed.
@@ -369,6 +375,10 @@ impl Journal {
             self.claim = Claim::Owner(me);
         }
         let mut deliveries = lock(&self.deliveries);
+        // Before what the module said afterwards.
+        for module in &open.removed {
+            self.tail.forget(module);
+        }
         for (key, row, quantity) in open.series {
             self.tail.add(row, key, quantity, None);
         }
@@ -386,7 +396,6 @@ impl Journal {
         }
         deliveries.apply(open.added);
         for module in open.removed {
-            self.tail.forget(&module);
             deliveries.forget(&module);
         }
     }

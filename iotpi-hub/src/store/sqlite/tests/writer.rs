@@ -196,3 +196,29 @@ async fn in_a_window_readings_share_a_commit_and_any_other_write_takes_them_alon
     }
     assert_eq!((store.writer.commits(), recorded(&store).await), (1, 5));
 }
+
+#[tokio::test]
+async fn a_module_that_speaks_in_the_commit_that_removes_it_begins_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hub.db");
+    let store = open(&path).await.unwrap();
+    let attic = ModuleId::new("attic").unwrap();
+    store.record(vec![reading("attic", 1)], 10, NOW).await.unwrap();
+    // The writer is held up, so that what comes now makes one group.
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let held = store.write("hold", move |_| Ok(wait.recv().is_ok()));
+    let record = |n| store.record(vec![reading("attic", n)], 10, NOW);
+
+    let (held, before, removed, after, ()) =
+        tokio::join!(held, record(2), store.remove_module(&attic), record(3), async { go.send(()).unwrap() });
+
+    assert!(held.unwrap());
+    before.and(after).unwrap();
+    removed.unwrap();
+    assert_eq!(recorded(&store).await, 1);
+    record(4).await.unwrap();
+    store.settle().await.unwrap();
+    assert_eq!(recorded(&store).await, 2);
+    drop(store);
+    assert_eq!(recorded(&open(&path).await.unwrap()).await, 2);
+}
