@@ -93,7 +93,9 @@ need_python() {
 
 # For cameras on V4L2: bindings are made from the kernel's headers.
 need_libclang() {
-    compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null || compgen -G '/usr/lib*/*/libclang*.so*' >/dev/null ||
+    # Not libclang-cpp or libclang_rt, which other packages bring.
+    compgen -G '/usr/lib/llvm-*/lib/libclang.so*' >/dev/null || compgen -G '/usr/lib/llvm-*/lib/libclang-[0-9]*.so*' >/dev/null ||
+        compgen -G '/usr/lib*/*/libclang.so*' >/dev/null || compgen -G '/usr/lib*/*/libclang-[0-9]*.so*' >/dev/null ||
         [ -n "${LIBCLANG_PATH:-}" ] || packages 'the V4L2 camera' libclang-dev
 }
 
