@@ -1,6 +1,7 @@
 //! The database file: where it is, who may read it, how connections to it are set up, which tables it has.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::ErrorKind,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
@@ -9,11 +10,11 @@ use std::{
 };
 
 use iotpi_core::{Outcome, TimeSource};
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior, config::DbConfig};
 
 use super::{
     chunk::MAX_POINTS,
-    failure::{Fail, Work, said},
+    failure::{Fail, Failure, Work, said},
     fold,
     point::Point,
 };
@@ -191,8 +192,42 @@ fn migrate(mut connection: Connection) -> Result<Connection, StoreError> {
     }
     match version(&connection)? {
         found if found > known => Err(failed("open the database")(Unfit::Newer { found, known })),
-        _ => Ok(connection),
+        _ => match has_our_tables(&connection) {
+            Ok(()) => Ok(connection),
+            Err(error) => {
+                // What is there stays as it was found, the WAL beside it too.
+                let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+                Err(error)
+            }
+        },
     }
+}
+
+/// The tables and indexes are, to the letter, those that the migrations make; what somebody added beside them is theirs. A
+/// schema in which one letter has rotted fails here, and not with the first statement that misses a column.
+pub(super) fn has_our_tables(connection: &Connection) -> Result<(), StoreError> {
+    let tables = || -> Work<()> {
+        let mut ours = Connection::open_in_memory()?;
+        while version_of(&ours)? < KNOWN {
+            apply_next(&mut ours)?;
+        }
+        let found = schema(connection)?;
+        match schema(&ours)?.difference(&found).next() {
+            Some((name, _)) => Err(Failure::damaged(&format!("`{name}` is not what it was made as")).into()),
+            None => Ok(()),
+        }
+    };
+    tables().map_err(|fail| fail.into_failure().at_start().into_store_error("read the tables"))
+}
+
+/// What there is, by name, each with the text it was made by.
+fn schema(connection: &Connection) -> rusqlite::Result<BTreeSet<(String, String)>> {
+    let sql = "SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'";
+    connection.prepare(sql)?.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+}
+
+fn version_of(connection: &Connection) -> rusqlite::Result<usize> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
 fn apply_next(connection: &mut Connection) -> Work<()> {

@@ -160,6 +160,11 @@ pub(super) fn examine(path: &Path, thorough: bool, pace: &Pace) -> Result<Option
     match file::version(&db) {
         // Opening it says so; what a newer hub made is not ours to judge.
         Ok(version) if version > file::KNOWN => return Ok(None),
+        Ok(version) if version == file::KNOWN => {
+            if let Err(error) = file::has_our_tables(&db) {
+                return damage(error);
+            }
+        }
         Ok(_) => {}
         Err(error) => return damage(error),
     }

@@ -243,3 +243,27 @@ async fn a_damaged_file_is_a_failure_and_not_a_panic() {
 
     assert!(matches!(answer, Err(StoreError::Damaged { .. })), "{answer:?}");
 }
+
+#[tokio::test]
+async fn a_schema_in_which_a_letter_changed_is_damage_and_a_table_beside_it_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hub.db");
+    open(&path).await.unwrap().close().await.unwrap();
+    let change = |sql: &str| {
+        let db = Connection::open(&path).unwrap();
+        db.pragma_update(None, "writable_schema", true).unwrap();
+        db.execute_batch(sql).unwrap();
+    };
+
+    change("CREATE TABLE mine (a)");
+    open(&path).await.unwrap().close().await.unwrap();
+    change(
+        "UPDATE sqlite_schema SET sql = replace(sql, 'last_seen_at_us', 'last_seem_at_us') WHERE name = 'modules'",
+    );
+    let error = open(&path).await.unwrap_err();
+
+    assert!(
+        matches!(error, StoreError::Damaged { .. }) && sentence(&error).contains("`modules`"),
+        "{error:?}"
+    );
+}
