@@ -6,11 +6,11 @@ use std::{
     io::ErrorKind,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use iotpi_core::{Outcome, TimeSource};
-use rusqlite::{Connection, OpenFlags, TransactionBehavior, config::DbConfig};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, config::DbConfig};
 
 use super::{
     chunk::MAX_POINTS,
@@ -146,16 +146,30 @@ fn set_up(connection: &Connection) -> Result<(), StoreError> {
     }
 }
 
+/// Goes into WAL mode; answers the modes SQLite names on the way.
+fn go_into_wal(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+    // The answer comes before the change is committed: only whoever reads on to the end is told when that fails.
+    let go = || connection.prepare("PRAGMA journal_mode = wal")?.query_map([], |row| row.get(0))?.collect();
+    let began = Instant::now();
+    loop {
+        match go() {
+            // Somebody else does the same with a new file. SQLite does not wait for them here, whatever its timeout.
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && began.elapsed() < BUSY_TIMEOUT =>
+            {
+                std::thread::park_timeout(Duration::from_millis(5));
+            }
+            modes => return modes,
+        }
+    }
+}
+
 /// Answers the journal mode, if it is not one in which a commit is sure to survive a power cut.
 fn settings(connection: &Connection) -> rusqlite::Result<Option<String>> {
     share(connection)?;
     connection.pragma_update(None, "page_size", PAGE_BYTES)?;
-    // The answer comes before the change is committed: only whoever reads on to the end is told when that fails.
-    let modes: Vec<String> = connection
-        .prepare("PRAGMA journal_mode = wal")?
-        .query_map([], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
-    if let Some(mode) = modes.into_iter().find(|mode| mode != "wal" && mode != "memory") {
+    if let Some(mode) = go_into_wal(connection)?.into_iter().find(|mode| mode != "wal" && mode != "memory") {
         return Ok(Some(mode));
     }
     // Each commit is on the disk before it is acknowledged; `normal` would lose the last ones in a power cut.
