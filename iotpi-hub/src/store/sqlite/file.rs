@@ -290,6 +290,9 @@ fn carry_over(db: &Connection) -> Work<()> {
 
 /// How many migrations a database of ours, or an empty one, has.
 pub(super) fn version(connection: &Connection) -> Result<usize, StoreError> {
+    // All of one moment: another process may be making the tables.
+    let moment = connection.is_autocommit().then(|| connection.unchecked_transaction()).transpose();
+    let _moment = moment.map_err(said("read the database"))?;
     let read = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
     let application = read("application_id").map_err(said("read the database"))?;
     let version = read("user_version").map_err(said("read the database"))?;
