@@ -267,3 +267,43 @@ async fn a_schema_in_which_a_letter_changed_is_damage_and_a_table_beside_it_is_n
         "{error:?}"
     );
 }
+
+#[tokio::test]
+async fn readings_of_the_first_version_are_taken_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hub.db");
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch(MIGRATIONS[0]).unwrap();
+    old.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+    old.pragma_update(None, "user_version", 1).unwrap();
+    let begin = NOW.wall.as_micros();
+    old.execute_batch(&format!(
+        "INSERT INTO modules (id, registered_at_us) VALUES ('attic', {begin}), ('shed', {begin});
+         INSERT INTO series (id, module_id, sensor, unit)
+             VALUES (1, 'attic', 'temperature', 'celsius'), (2, 'shed', 'temperature', 'celsius');
+         WITH RECURSIVE n (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < 9999)
+         INSERT INTO readings SELECT 1, {begin} + n * 1000000, n, n / 10.0, NULL, {begin} + n * 1000000 + 2345 FROM n;
+         INSERT INTO readings VALUES (2, {begin}, 10000, NULL, 'unplugged', {begin});"
+    ))
+    .unwrap();
+    drop(old);
+
+    let store = open(&path).await.unwrap();
+
+    assert_eq!(recorded(&store).await, 10_001);
+    let newest = store.newest(None, &PageRequest::default()).await.unwrap().items;
+    assert_eq!(newest[0].outcome, Outcome::Value(999.9));
+    assert_eq!(
+        newest[0].received_at.unwrap().as_micros(),
+        begin + 9_999_000_000 + 2000,
+        "to the millisecond"
+    );
+    assert_eq!(newest[1].outcome, Outcome::NoData("unplugged".to_owned()));
+    let day = std::time::Duration::from_secs(86_400);
+    let days = store.buckets(&super::temperatures(true), day, &PageRequest::default()).await.unwrap().items;
+    let (count, missing) =
+        days.iter().fold((0, 0), |sum, day| (sum.0 + day.count.unwrap(), sum.1 + day.missing));
+    assert_eq!((count, missing), (10_000, 1));
+    store.record(vec![reading("attic", 1)], 10, NOW).await.unwrap();
+    assert_eq!(recorded(&store).await, 10_002);
+}
