@@ -2,15 +2,21 @@
 //!
 //! Deliberately absent: decoding, scaling, any other format.
 
-use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
-use crate::{ModuleId, Timestamp};
+use bytes::Bytes;
+
+use crate::Timestamp;
 
 /// The most bytes a frame may have: 8 MiB.
 pub const MAX_FRAME_BYTES: usize = 8 * 1024 * 1024;
 /// The most pixels a side of a frame may have.
 pub const MAX_FRAME_SIDE: u32 = 8192;
+/// The frame header of a JPEG has to come within so many bytes: profiles and thumbnails fit, and who fills 8 MiB with empty
+/// segments is refused after this much.
+const MAX_HEADER_BYTES: usize = 1024 * 1024;
+/// The farthest two clocks that are compared may be apart.
+const MAX_CLOCK_OFFSET: Duration = Duration::from_secs(200 * 365 * 24 * 3600);
 
 /// A JPEG picture and when it was taken. Cloning shares the bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +25,9 @@ pub struct Frame {
     width: u32,
     height: u32,
     taken_at: Timestamp,
+    sequence: Option<u64>,
+    /// The hub's clock less the camera's.
+    clock_offset_micros: i64,
 }
 
 /// Why bytes are not a frame.
@@ -48,7 +57,23 @@ impl Frame {
         if !(1..=MAX_FRAME_SIDE).contains(&width) || !(1..=MAX_FRAME_SIDE).contains(&height) {
             return Err(InvalidFrame::Dimensions(width, height));
         }
-        Ok(Self { jpeg, width, height, taken_at })
+        Ok(Self { jpeg, width, height, taken_at, sequence: None, clock_offset_micros: 0 })
+    }
+
+    /// The same with the camera's own number of it: one more than the frame before, so that missing ones are seen.
+    #[must_use]
+    pub fn numbered(self, sequence: u64) -> Self {
+        Self { sequence: Some(sequence), ..self }
+    }
+
+    /// The same with how far the hub's clock is ahead of the camera's, in seconds; negative when it is behind. What is not a
+    /// number counts as none.
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation)]
+    pub fn with_clock_offset(self, secs: f64) -> Self {
+        let most = MAX_CLOCK_OFFSET.as_secs_f64();
+        let secs = if secs.is_finite() { secs.clamp(-most, most) } else { 0.0 };
+        Self { clock_offset_micros: (secs * 1e6).round() as i64, ..self }
     }
 
     /// The JPEG file.
@@ -74,6 +99,26 @@ impl Frame {
     pub fn taken_at(&self) -> Timestamp {
         self.taken_at
     }
+
+    /// The camera's own number of it, if it numbers.
+    #[must_use]
+    pub fn sequence(&self) -> Option<u64> {
+        self.sequence
+    }
+
+    /// How far the hub's clock is ahead of the camera's, in seconds, as the camera's side estimated it; else 0.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss)]
+    pub fn clock_offset_secs(&self) -> f64 {
+        self.clock_offset_micros as f64 / 1e6
+    }
+
+    /// When it was taken, by the hub's clock.
+    #[must_use]
+    pub fn captured_at(&self) -> Timestamp {
+        let by = Duration::from_micros(self.clock_offset_micros.unsigned_abs());
+        if self.clock_offset_micros < 0 { self.taken_at.minus(by) } else { self.taken_at.plus(by) }
+    }
 }
 
 /// Finds the dimensions in the frame header; nothing behind it is read but the end-of-image marker.
@@ -90,6 +135,9 @@ fn dimensions(jpeg: &[u8]) -> Result<(u32, u32), InvalidFrame> {
     }
     let mut at = 2;
     loop {
+        if at > MAX_HEADER_BYTES {
+            return Err(NotJpeg("there is no frame header within the first MiB"));
+        }
         let (Some(0xFF), Some(&marker)) = (jpeg.get(at), jpeg.get(at + 1)) else {
             return Err(NotJpeg("a marker is missing before the frame header"));
         };
@@ -119,42 +167,6 @@ fn dimensions(jpeg: &[u8]) -> Result<(u32, u32), InvalidFrame> {
             }
         }
     }
-}
-
-/// The hub's answer to a frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct FrameReceipt {
-    /// How many watch this camera now.
-    pub viewers: u32,
-    /// How many frames of this camera the hub has taken since it started.
-    pub seq: u64,
-}
-
-/// A camera as the hub knows it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct CameraInfo {
-    /// Whose camera it is.
-    pub module_id: ModuleId,
-    /// Pixels of the newest frame.
-    pub width: u32,
-    /// Pixels of the newest frame.
-    pub height: u32,
-    /// Size of the newest frame.
-    pub bytes: u64,
-    /// Frames a second over the last seconds.
-    pub fps: f64,
-    /// How many watch it.
-    pub viewers: u32,
-    /// Frames taken since the hub started.
-    pub frames: u64,
-    /// Frames some viewer did not get because a newer one was there, summed over viewers.
-    pub skipped: u64,
-    /// When the newest frame was taken, by the camera's clock.
-    pub taken_at: Timestamp,
-    /// When the hub got it.
-    pub received_at: Timestamp,
 }
 
 #[cfg(test)]
@@ -198,6 +210,37 @@ mod tests {
                 Err(InvalidFrame::Dimensions(width.into(), height.into()))
             );
         }
+    }
+
+    #[test]
+    fn a_header_without_end_is_refused_after_its_first_mebibyte() {
+        for segment in [&[0xFF, 0xE0, 0, 2][..], &[0xFF, 0xFF], &[0xFF, 0xD0]] {
+            let mut bomb = vec![0xFF, 0xD8];
+            bomb.extend(segment.repeat(MAX_FRAME_BYTES / segment.len() - 2));
+            bomb.extend([0xFF, 0xD9]);
+
+            let refusal = frame(bomb).unwrap_err();
+
+            assert_eq!(refusal, InvalidFrame::NotJpeg("there is no frame header within the first MiB"));
+        }
+    }
+
+    #[test]
+    fn the_offset_of_the_clocks_brings_its_time_to_that_of_the_hub() {
+        let at = Timestamp::parse("2026-06-01T12:00:00Z").unwrap();
+        let frame = Frame::from_jpeg(jpeg(8, 8).into(), at).unwrap();
+
+        let ahead = frame.clone().numbered(7).with_clock_offset(1.5);
+        let behind = frame.clone().with_clock_offset(-2.0);
+
+        assert_eq!(ahead.captured_at(), at.plus(Duration::from_millis(1500)));
+        assert_eq!((ahead.sequence(), ahead.clock_offset_secs()), (Some(7), 1.5));
+        assert_eq!(behind.captured_at(), at.minus(Duration::from_secs(2)));
+        for nonsense in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            assert_eq!(frame.clone().with_clock_offset(nonsense).captured_at(), at);
+        }
+        assert!(frame.clone().with_clock_offset(f64::MAX).captured_at() > at);
+        assert!(frame.with_clock_offset(f64::MIN).captured_at() < at);
     }
 
     #[test]

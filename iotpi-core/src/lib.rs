@@ -5,6 +5,7 @@
 
 pub use async_trait::async_trait;
 
+mod camera;
 mod command;
 mod device;
 mod error;
@@ -20,6 +21,7 @@ mod time;
 mod unit;
 mod uplink;
 
+pub use camera::*;
 pub use command::*;
 pub use device::*;
 pub use error::*;

@@ -27,6 +27,8 @@ pub struct Config {
     pub auth: AuthConfig,
     /// How much of each.
     pub limits: Limits,
+    /// Cameras.
+    pub cameras: CamerasConfig,
     /// The database and the device it lies on.
     pub storage: StorageConfig,
     /// Backups.
@@ -79,6 +81,15 @@ pub struct Limits {
     pub live_backlog: u32,
 }
 
+/// Cameras.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CamerasConfig {
+    /// Seconds without a frame after which a camera counts as lost and its viewers see a picture that says so; a camera that is
+    /// slower by itself has three of its own intervals. Default 5.
+    pub lost_after_secs: u64,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -87,6 +98,7 @@ impl Default for Config {
             http: HttpConfig::default(),
             auth: AuthConfig::default(),
             limits: Limits::default(),
+            cameras: CamerasConfig::default(),
             storage: StorageConfig::default(),
             backup: BackupConfig::default(),
             retention: RetentionConfig::default(),
@@ -117,6 +129,18 @@ impl Default for Limits {
     }
 }
 
+impl Default for CamerasConfig {
+    fn default() -> Self {
+        Self { lost_after_secs: 5 }
+    }
+}
+
+impl CamerasConfig {
+    pub(crate) fn lost_after(&self) -> Duration {
+        Duration::from_secs(self.lost_after_secs)
+    }
+}
+
 impl Config {
     /// Looks for values that cannot work.
     ///
@@ -140,6 +164,7 @@ impl Config {
         in_range("limits.cameras", self.limits.cameras, 1, 10_000)?;
         in_range("limits.commands_waiting", self.limits.commands_waiting, 1, 10_000)?;
         in_range("limits.live_backlog", self.limits.live_backlog.into(), 1, 1_000_000)?;
+        in_range("cameras.lost_after_secs", self.cameras.lost_after_secs, 2, 3_600)?;
         self.storage.check()?;
         self.backup.check()?;
         self.retention.check()

@@ -175,7 +175,11 @@ impl Hub {
         storage.hold(lock);
         let inner = Inner {
             events: Events::new(config.limits.live_backlog as usize),
-            frames: Arc::new(Frames::new(config.limits.cameras, Arc::clone(&metrics))),
+            frames: Arc::new(Frames::new(
+                config.limits.cameras,
+                config.cameras.lost_after(),
+                Arc::clone(&metrics),
+            )),
             presence,
             units: Mutex::new(units),
             commands: Commands::default(),
@@ -301,7 +305,10 @@ impl Hub {
             tokio::select! {
                 () = self.inner.stop.cancelled() => break,
                 _ = save.tick() => self.save_presence().await,
-                _ = look.tick() => self.tell_of_modules().await,
+                _ = look.tick() => {
+                    self.look_for_lost_cameras();
+                    self.tell_of_modules().await;
+                }
                 () = self.inner.module_bell.notified() => self.tell_of_modules().await,
             }
         }

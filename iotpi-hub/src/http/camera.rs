@@ -11,7 +11,7 @@ use axum::{
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use iotpi_core::{CameraInfo, Frame, FrameReceipt, InvalidFrame, MAX_FRAME_BYTES, ModuleId};
+use iotpi_core::{Frame, FrameReceipt, InvalidFrame, MAX_FRAME_BYTES, ModuleId, Via, WatchedCamera};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -191,7 +191,7 @@ async fn watch(
 ) -> Result<Response> {
     caller.may_read()?;
     let camera = hub.the_camera(query.module_id)?;
-    let viewer = hub.watch(&camera)?;
+    let viewer = hub.watch(&camera, Via::Mjpeg)?;
     let mut response = Body::from_stream(mjpeg(hub, viewer)).into_response();
     let headers = response.headers_mut();
     headers
@@ -275,12 +275,12 @@ async fn snapshot(
 
 /// The cameras
 ///
-/// Those that have delivered a frame since the hub started, with rates and viewers.
+/// Those that have delivered a frame since the hub started, with rates, ages and who watches.
 #[utoipa::path(
     get, path = "/api/cameras", tag = "camera", operation_id = "list_cameras",
-    responses((status = 200, description = "All of them, by module id", body = Page<CameraInfo>), PermissionDenied)
+    responses((status = 200, description = "All of them, by module id", body = Page<WatchedCamera>), PermissionDenied)
 )]
-async fn list(State(hub): State<Hub>, caller: Caller) -> Result<Json<Page<CameraInfo>>> {
+async fn list(State(hub): State<Hub>, caller: Caller) -> Result<Json<Page<WatchedCamera>>> {
     caller.may_read()?;
-    Ok(Json(Page::whole(hub.cameras())))
+    Ok(Json(Page::whole(hub.watched_cameras())))
 }

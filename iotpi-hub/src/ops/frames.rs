@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use iotpi_core::{CameraInfo, Event, Frame, FrameReceipt, ModuleId};
+use iotpi_core::{CameraInfo, Event, Frame, FrameReceipt, ModuleId, Via, WatchedCamera};
 
 use crate::{
     Hub,
     auth::Caller,
     error::{HubError, Result},
-    frames::{Shown, Viewer},
+    frames::{Moment, Shown, Viewer},
 };
 
 impl Hub {
@@ -22,7 +22,7 @@ impl Hub {
     pub async fn show(&self, caller: &Caller, module_id: &ModuleId, frame: Frame) -> Result<FrameReceipt> {
         caller.may_deliver_as(module_id)?;
         self.heard(module_id).await?;
-        let showing = self.inner.frames.show(module_id, frame, self.now().wall, self.inner.clock.uptime())?;
+        let showing = self.inner.frames.show(module_id, frame, self.moment())?;
         if showing.announce
             && let Some(camera) = self.camera(module_id)
         {
@@ -40,13 +40,33 @@ impl Hub {
     /// A camera that has delivered, as it now is.
     #[must_use]
     pub fn camera(&self, module_id: &ModuleId) -> Option<CameraInfo> {
-        self.inner.frames.info(module_id, self.inner.clock.uptime())
+        self.inner.frames.info(module_id, self.moment())
     }
 
     /// The cameras that have delivered, by id.
     #[must_use]
     pub fn cameras(&self) -> Vec<CameraInfo> {
         self.inner.frames.names().iter().filter_map(|id| self.camera(id)).collect()
+    }
+
+    /// The cameras that have delivered, by id, with who watches them.
+    #[must_use]
+    pub fn watched_cameras(&self) -> Vec<WatchedCamera> {
+        let now = self.moment();
+        self.inner.frames.names().iter().filter_map(|id| self.inner.frames.watched(id, now)).collect()
+    }
+
+    /// Tells of cameras that fell silent or came back; called once a second.
+    pub(crate) fn look_for_lost_cameras(&self) {
+        for id in self.inner.frames.look_for_lost(self.moment()) {
+            if let Some(camera) = self.camera(&id) {
+                self.events().publish(Event::Camera { camera });
+            }
+        }
+    }
+
+    pub(crate) fn moment(&self) -> Moment {
+        Moment { wall: self.now().wall, uptime: self.inner.clock.uptime() }
     }
 
     /// The camera that is meant: the one named, else the only one.
@@ -68,10 +88,10 @@ impl Hub {
     }
 
     /// Begins to watch a camera: one that has delivered, or a module that may yet.
-    pub(crate) fn watch(&self, module_id: &ModuleId) -> Result<Viewer> {
+    pub(crate) fn watch(&self, module_id: &ModuleId, via: Via) -> Result<Viewer> {
         if self.inner.frames.newest(module_id).is_none() && !self.inner.presence.knows(module_id) {
             return Err(HubError::not_found(format!("there is no module `{module_id}`")));
         }
-        self.inner.frames.watch(module_id)
+        self.inner.frames.watch(module_id, via, self.moment())
     }
 }

@@ -48,8 +48,10 @@ async fn a_frame_is_answered_with_the_viewers_and_shown_as_snapshot() {
     let cameras = api.get("/api/cameras").ok().await;
     assert_eq!(
         cameras["items"],
-        json!([{"module_id": "porch", "width": 640, "height": 480, "bytes": picture.len(), "fps": 0.0, "viewers": 0,
-                "frames": 2, "skipped": 0, "taken_at": NOW_SECS, "received_at": NOW_SECS}])
+        json!([{"module_id": "porch", "online": true, "width": 640, "height": 480, "bytes": picture.len(), "fps": 0.0,
+                "viewers": 0, "frames": 2, "delivered": 0, "skipped": 0, "missing": 0, "refused": 0, "taken_at": NOW_SECS,
+                "captured_at": NOW_SECS, "received_at": NOW_SECS, "latency": {"p50": 0.0, "p99": 0.0}, "age": 0.0,
+                "watching": []}])
     );
     api.stop().await;
 }

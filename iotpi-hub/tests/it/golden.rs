@@ -35,8 +35,9 @@ fn the_live_protocol_is_the_checked_in_one() {
         "state": "succeeded", "issued_by": "anna", "created_at": 1_795_473_000.0, "expires_at": 1_795_473_060.0,
         "leased_at": 1_795_473_000.25, "started_at": null, "finished_at": 1_795_473_000.5, "attempts": 1, "result": {"on": true}, "error": null,
         "superseded_by": null});
-    let camera = json!({"module_id": "camera", "width": 640, "height": 480, "bytes": 23411, "fps": 12.5, "viewers": 1,
-        "frames": 1841, "skipped": 3, "taken_at": 1_795_473_000.25, "received_at": 1_795_473_000.5});
+    let camera = json!({"module_id": "camera", "online": true, "width": 640, "height": 480, "bytes": 23411, "fps": 12.5,
+        "viewers": 1, "frames": 1841, "delivered": 1302, "skipped": 3, "missing": 0, "refused": 0, "taken_at": 1_795_472_999.25,
+        "captured_at": 1_795_473_000.25, "received_at": 1_795_473_000.5, "latency": {"p50": 0.25, "p99": 0.375}});
     let problem = json!({"type": "urn:iotpi:problem:invalid_argument", "kind": "invalid_argument", "title": "Invalid argument",
         "status": 400, "detail": "`recent` is 0 to 1,000", "pointer": "/recent"});
     serde_json::from_value::<Problem>(problem.clone()).unwrap();

@@ -215,7 +215,7 @@ export interface paths {
     };
     /**
      * The cameras
-     * @description Those that have delivered a frame since the hub started, with rates and viewers.
+     * @description Those that have delivered a frame since the hub started, with rates, ages and who watches.
      */
     get: operations['list_cameras'];
     put?: never;
@@ -732,6 +732,13 @@ export interface components {
        * @description Size of the newest frame.
        */
       bytes: number;
+      /** @description When the newest frame was taken, by the hub's clock, as far as the camera told how far the two are apart. */
+      captured_at: components['schemas']['Timestamp'];
+      /**
+       * Format: int64
+       * @description Frames given to viewers, summed over all of them.
+       */
+      delivered: number;
       /**
        * Format: double
        * @description Frames a second over the last seconds.
@@ -747,10 +754,24 @@ export interface components {
        * @description Pixels of the newest frame.
        */
       height: number;
+      /** @description How long frames took from the camera to the hub. */
+      latency: components['schemas']['Latency'];
+      /**
+       * Format: int64
+       * @description Frames the camera numbered and that never came.
+       */
+      missing: number;
       /** @description Whose camera it is. */
       module_id: components['schemas']['ModuleId'];
+      /** @description Whether it delivers. When it does not, its viewers see a picture that says so. */
+      online: boolean;
       /** @description When the hub got it. */
       received_at: components['schemas']['Timestamp'];
+      /**
+       * Format: int64
+       * @description Deliveries that were refused: not a JPEG, or too large.
+       */
+      refused: number;
       /**
        * Format: int64
        * @description Frames some viewer did not get because a newer one was there, summed over viewers.
@@ -760,7 +781,7 @@ export interface components {
       taken_at: components['schemas']['Timestamp'];
       /**
        * Format: int32
-       * @description How many watch it.
+       * @description How many want its frames: who watches it, and a recorder that takes each.
        */
       viewers: number;
       /**
@@ -982,12 +1003,13 @@ export interface components {
     FrameReceipt: {
       /**
        * Format: int64
-       * @description How many frames of this camera the hub has taken since it started.
+       * @description The number of this frame; numbers of a camera rise from the hub's start.
        */
       seq: number;
       /**
        * Format: int32
-       * @description How many watch this camera now.
+       * @description How many want this camera's frames now: who watches it, and a recorder that takes each. With none, one frame a second
+       *     is enough.
        */
       viewers: number;
     };
@@ -1069,6 +1091,19 @@ export interface components {
       path?: string | null;
       /** @description Whether it was read back and compared when it was made. One that was not is none. */
       verified: boolean;
+    };
+    /** @description How long frames took, over the last 256 of them. */
+    Latency: {
+      /**
+       * Format: double
+       * @description Half of them took no longer than this many seconds.
+       */
+      p50: number;
+      /**
+       * Format: double
+       * @description All but one in a hundred took no longer than this many seconds.
+       */
+      p99: number;
     };
     /** @description A command in the hands of its module. */
     LeasedCommand: components['schemas']['Command'] & {
@@ -1228,13 +1263,6 @@ export interface components {
       role: components['schemas']['Role'];
     };
     /** @description A page of a list and where the next one begins. */
-    Page_CameraInfo: {
-      /** @description At most as many as asked for. */
-      items: components['schemas']['CameraInfo'][];
-      /** @description Send it back as `cursor` to get the next page; null on the last one. */
-      next: string | null;
-    };
-    /** @description A page of a list and where the next one begins. */
     Page_Command: {
       /** @description At most as many as asked for. */
       items: components['schemas']['Command'][];
@@ -1280,6 +1308,13 @@ export interface components {
     Page_TokenInfo: {
       /** @description At most as many as asked for. */
       items: components['schemas']['TokenInfo'][];
+      /** @description Send it back as `cursor` to get the next page; null on the last one. */
+      next: string | null;
+    };
+    /** @description A page of a list and where the next one begins. */
+    Page_WatchedCamera: {
+      /** @description At most as many as asked for. */
+      items: components['schemas']['WatchedCamera'][];
       /** @description Send it back as `cursor` to get the next page; null on the last one. */
       next: string | null;
     };
@@ -1578,6 +1613,43 @@ export interface components {
      * @example anna
      */
     UserName: string;
+    /**
+     * @description How somebody watches a camera.
+     * @enum {string}
+     */
+    Via: 'mjpeg' | 'live' | 'recording';
+    /** @description A camera and who watches it, at one moment. */
+    WatchedCamera: components['schemas']['CameraInfo'] & {
+      /**
+       * Format: double
+       * @description Seconds since the newest frame was captured.
+       */
+      age: number;
+      /** @description Who watches it, the longest first; up to 256. */
+      watching: components['schemas']['Watching'][];
+    };
+    /** @description One who watches a camera. */
+    Watching: {
+      /**
+       * Format: int64
+       * @description Frames it was given.
+       */
+      delivered: number;
+      /**
+       * Format: int64
+       * @description Names it among those of its camera since the hub started.
+       */
+      id: number;
+      /** @description Since when. */
+      since: components['schemas']['Timestamp'];
+      /**
+       * Format: int64
+       * @description Frames it did not get because a newer one was there.
+       */
+      skipped: number;
+      /** @description How it watches. */
+      via: components['schemas']['Via'];
+    };
   };
   responses: never;
   parameters: never;
@@ -2539,7 +2611,7 @@ export interface operations {
           [name: string]: unknown;
         };
         content: {
-          'application/json': components['schemas']['Page_CameraInfo'];
+          'application/json': components['schemas']['Page_WatchedCamera'];
         };
       };
       /** @description Invalid argument */

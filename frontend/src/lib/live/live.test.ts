@@ -165,7 +165,18 @@ describe('the live connection', () => {
 
   test('keeps modules, cameras and readings as they are told', () => {
     goLive();
-    const camera = { module_id: 'cam', width: 640, height: 480, bytes: 1, fps: 12, viewers: 0, frames: 1, skipped: 0 };
+    const seen = { online: true, delivered: 0, missing: 0, refused: 0, captured_at: 1, latency: { p50: 0, p99: 0 } };
+    const camera = {
+      ...seen,
+      module_id: 'cam',
+      width: 640,
+      height: 480,
+      bytes: 1,
+      fps: 12,
+      viewers: 0,
+      frames: 1,
+      skipped: 0
+    };
 
     hub.newest.say({ type: 'module', seq: 2, module: aModule('attic', { health: 'late' }) });
     hub.newest.say({ type: 'camera', seq: 3, camera: { ...camera, taken_at: NOW, received_at: NOW } });

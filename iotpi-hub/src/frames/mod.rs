@@ -1,0 +1,179 @@
+//! The newest picture of each camera, and who watches it.
+//!
+//! Newest wins: a frame is shown to whoever is ready for it and forgotten when the next one comes. Its bytes are shared by
+//! all viewers, never copied. Deliberately absent: a queue, decoding, anything on disk.
+
+mod no_signal;
+mod pace;
+mod slot;
+mod viewer;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use iotpi_core::{CameraInfo, Frame, FrameReceipt, ModuleId, Timestamp, Via, WatchedCamera};
+
+pub(crate) use slot::Slot;
+pub(crate) use viewer::Viewer;
+
+use crate::{
+    error::{HubError, Result},
+    lock::lock,
+    metrics::Metrics,
+};
+
+/// A picture as it is shown.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    /// The picture.
+    pub frame: Frame,
+    /// Its number: those of a camera rise from the hub's start.
+    pub seq: u64,
+    /// When it was taken, by the hub's clock and never later than it came.
+    pub captured_at: Timestamp,
+    /// When the hub got it.
+    pub received_at: Timestamp,
+    /// The hub drew it, because the camera delivers nothing.
+    pub no_signal: bool,
+}
+
+/// The cameras.
+#[derive(Debug)]
+pub(crate) struct Frames {
+    slots: Mutex<HashMap<ModuleId, Arc<Slot>>>,
+    max_cameras: u64,
+    lost_after: Duration,
+    metrics: Arc<Metrics>,
+}
+
+/// What showing a frame led to.
+pub(crate) struct Showing {
+    pub(crate) receipt: FrameReceipt,
+    /// Whether it is time to tell everybody about the camera.
+    pub(crate) announce: bool,
+}
+
+/// A moment: by the wall clock, and in monotonic time since the hub's start.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    pub(crate) wall: Timestamp,
+    pub(crate) uptime: Duration,
+}
+
+impl Frames {
+    pub(crate) fn new(max_cameras: u64, lost_after: Duration, metrics: Arc<Metrics>) -> Self {
+        Self { slots: Mutex::default(), max_cameras, lost_after, metrics }
+    }
+
+    /// Shows a frame to all who watch that camera.
+    ///
+    /// # Errors
+    /// `RateLimited` when there are as many cameras as there may be.
+    pub(crate) fn show(&self, module_id: &ModuleId, frame: Frame, now: Moment) -> Result<Showing> {
+        let slot = self.slot(module_id, now)?;
+        self.metrics.frames_in.add(1);
+        Ok(slot.show(frame, now))
+    }
+
+    /// The place of a camera, made if it is new. Whoever pushes frames keeps it; what it shows after the camera was removed
+    /// nobody sees.
+    ///
+    /// # Errors
+    /// `RateLimited` when there are as many cameras as there may be.
+    pub(crate) fn slot(&self, module_id: &ModuleId, now: Moment) -> Result<Arc<Slot>> {
+        let mut slots = lock(&self.slots);
+        if let Some(slot) = slots.get(module_id) {
+            return Ok(Arc::clone(slot));
+        }
+        if slots.len() as u64 >= self.max_cameras {
+            return Err(HubError::rate_limited(format!("there are {} cameras already", self.max_cameras)));
+        }
+        let slot = Arc::new(Slot::new(now, self.lost_after));
+        slots.insert(module_id.clone(), Arc::clone(&slot));
+        Ok(slot)
+    }
+
+    /// Begins to watch a camera, which may not have delivered yet.
+    ///
+    /// # Errors
+    /// `RateLimited` when there are as many cameras as there may be.
+    pub(crate) fn watch(self: &Arc<Self>, module_id: &ModuleId, via: Via, now: Moment) -> Result<Viewer> {
+        let slot = self.slot(module_id, now)?;
+        // Who comes to a camera that is gone shall not take its last picture for the present.
+        slot.tell_if_lost(now);
+        Ok(Viewer::new(Arc::clone(self), module_id.clone(), slot, via, now.wall))
+    }
+
+    /// A camera's newest frame; never one the hub drew.
+    pub(crate) fn newest(&self, module_id: &ModuleId) -> Option<Arc<Shown>> {
+        lock(&self.slots).get(module_id)?.last_good()
+    }
+
+    /// The cameras that have delivered, by id.
+    pub(crate) fn names(&self) -> Vec<ModuleId> {
+        let mut names: Vec<ModuleId> = lock(&self.slots)
+            .iter()
+            .filter(|(_, slot)| slot.last_good().is_some())
+            .map(|(id, _)| id.clone())
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// A camera that has delivered, as it now is.
+    pub(crate) fn info(&self, module_id: &ModuleId, now: Moment) -> Option<CameraInfo> {
+        let slot = lock(&self.slots).get(module_id).cloned()?;
+        slot.info(module_id, now)
+    }
+
+    /// A camera that has delivered, with who watches it.
+    pub(crate) fn watched(&self, module_id: &ModuleId, now: Moment) -> Option<WatchedCamera> {
+        let slot = lock(&self.slots).get(module_id).cloned()?;
+        let camera = slot.info(module_id, now)?;
+        let age = now.wall.since(camera.captured_at).as_secs_f64();
+        Some(WatchedCamera { camera, age, watching: slot.watching() })
+    }
+
+    /// A delivery for that camera was refused.
+    pub(crate) fn refused(&self, module_id: &ModuleId) {
+        if let Some(slot) = lock(&self.slots).get(module_id) {
+            slot.refused();
+        }
+    }
+
+    /// Shows who watches a lost camera that it is lost. Called once a second; the cameras that fell silent or came back since
+    /// the last time.
+    pub(crate) fn look_for_lost(&self, now: Moment) -> Vec<ModuleId> {
+        let slots: Vec<_> =
+            lock(&self.slots).iter().map(|(id, slot)| (id.clone(), Arc::clone(slot))).collect();
+        let turned = slots.into_iter().filter(|(_, slot)| {
+            slot.tell_if_lost(now);
+            slot.turned(now)
+        });
+        turned.map(|(id, _)| id).collect()
+    }
+
+    /// Forgets a camera; who watches it sees the end.
+    pub(crate) fn remove(&self, module_id: &ModuleId) {
+        if let Some(slot) = lock(&self.slots).remove(module_id) {
+            slot.end();
+        }
+    }
+
+    /// A camera that was waited for and never came leaves nothing behind.
+    fn forget_unseen(&self, module_id: &ModuleId, slot: &Arc<Slot>) {
+        let mut slots = lock(&self.slots);
+        if slot.viewers() == 0
+            && slot.last_good().is_none()
+            && slots.get(module_id).is_some_and(|kept| Arc::ptr_eq(kept, slot))
+        {
+            slots.remove(module_id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,183 @@
+use super::*;
+
+fn jpeg() -> Frame {
+    let jpeg: &[u8] = &[
+        0xFF, 0xD8, 0xFF, 0xC0, 0, 17, 8, 0, 8, 0, 8, 3, 1, 0x22, 0, 2, 0x11, 1, 3, 0x11, 1, 0xFF, 0xDA, 0,
+        2, 0xFF, 0xD9,
+    ];
+    Frame::from_jpeg(jpeg.into(), at(Duration::ZERO).wall).unwrap()
+}
+
+fn frames() -> Arc<Frames> {
+    Arc::new(Frames::new(2, Duration::from_secs(5), Arc::default()))
+}
+
+fn id(text: &str) -> ModuleId {
+    ModuleId::new(text).unwrap()
+}
+
+/// A hub that started at noon.
+fn at(uptime: Duration) -> Moment {
+    Moment { wall: Timestamp::parse("2026-06-01T12:00:00Z").unwrap().plus(uptime), uptime }
+}
+
+const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+fn show(frames: &Frames, camera: &str, uptime: Duration) -> Showing {
+    frames.show(&id(camera), jpeg(), at(uptime)).unwrap()
+}
+
+fn watch(frames: &Arc<Frames>, camera: &str, uptime: Duration) -> Viewer {
+    frames.watch(&id(camera), Via::Mjpeg, at(uptime)).unwrap()
+}
+
+#[tokio::test]
+async fn a_slow_viewer_gets_the_newest_frame_and_its_skips_are_counted() {
+    let frames = frames();
+    let mut viewer = watch(&frames, "a", ms(0));
+    for i in 1..=5 {
+        assert_eq!(show(&frames, "a", ms(100 * i)).receipt, FrameReceipt { viewers: 1, seq: i });
+    }
+    assert_eq!(viewer.next().await.unwrap().seq, 5);
+    for i in 6..=9 {
+        show(&frames, "a", ms(100 * i));
+    }
+
+    assert_eq!(viewer.next().await.unwrap().seq, 9);
+
+    let camera = frames.watched(&id("a"), at(ms(900))).unwrap();
+    let info = &camera.camera;
+    assert_eq!((info.frames, info.skipped, info.delivered, info.viewers, info.fps), (9, 3, 2, 1, 10.0));
+    let watching = &camera.watching[0];
+    assert_eq!((watching.via, watching.delivered, watching.skipped), (Via::Mjpeg, 2, 3));
+    assert_eq!(watching.since, at(ms(0)).wall);
+    drop(viewer);
+    let camera = frames.watched(&id("a"), at(ms(60_000))).unwrap();
+    assert_eq!((camera.camera.fps, camera.camera.viewers, camera.watching.len()), (0.0, 0, 0));
+    assert_eq!((camera.camera.skipped, camera.camera.delivered), (3, 2));
+}
+
+#[tokio::test]
+async fn viewers_of_a_camera_share_the_bytes() {
+    let frames = frames();
+    show(&frames, "a", ms(0));
+    let (mut one, mut two) = (watch(&frames, "a", ms(0)), watch(&frames, "a", ms(0)));
+
+    let (one, two) = (one.next().await.unwrap(), two.next().await.unwrap());
+
+    assert_eq!(one.frame.jpeg().as_ptr(), two.frame.jpeg().as_ptr());
+}
+
+#[test]
+fn a_camera_is_announced_at_most_once_a_second() {
+    let frames = frames();
+
+    let announced: Vec<bool> =
+        [0, 400, 999, 1000, 1500, 2100].map(|at| show(&frames, "a", ms(at)).announce).into();
+
+    assert_eq!(announced, [true, false, false, true, false, true]);
+}
+
+#[test]
+fn numbers_that_never_came_are_counted_and_a_camera_that_begins_anew_misses_none() {
+    let frames = frames();
+    let numbered = |number: u64| frames.show(&id("a"), jpeg().numbered(number), at(ms(0))).unwrap();
+
+    for number in [7, 8, 11, 12, 1, 2, u64::MAX] {
+        numbered(number);
+    }
+    frames.refused(&id("a"));
+
+    let info = frames.info(&id("a"), at(ms(0))).unwrap();
+    assert_eq!((info.frames, info.missing, info.refused), (7, 2, 1));
+}
+
+#[test]
+fn a_frame_was_captured_by_the_hubs_clock_and_not_after_it_came() {
+    let frames = frames();
+    let captured = |offset: f64| {
+        frames.show(&id("a"), jpeg().with_clock_offset(offset), at(ms(1000))).unwrap();
+        frames.newest(&id("a")).unwrap().captured_at
+    };
+
+    assert_eq!(captured(0.25), at(ms(250)).wall);
+    assert_eq!(captured(3600.0), at(ms(1000)).wall);
+    assert_eq!(captured(-1e12), Timestamp::MIN);
+}
+
+#[tokio::test]
+async fn a_lost_camera_shows_that_it_is_lost_once_a_second_and_comes_back_by_itself() {
+    let frames = frames();
+    show(&frames, "a", ms(0));
+    let mut viewer = watch(&frames, "a", ms(0));
+    viewer.next().await.unwrap();
+
+    assert_eq!(frames.look_for_lost(at(ms(4_999))), [id("a")]);
+    assert!(frames.info(&id("a"), at(ms(4_999))).unwrap().online);
+    assert_eq!(frames.look_for_lost(at(ms(5_000))), [id("a")]);
+    let first = viewer.next().await.unwrap();
+    assert_eq!(frames.look_for_lost(at(ms(6_000))), []);
+    let second = viewer.next().await.unwrap();
+
+    assert!(first.no_signal && second.no_signal && second.seq > first.seq);
+    assert_eq!(first.frame.jpeg().as_ptr(), second.frame.jpeg().as_ptr());
+    let info = frames.info(&id("a"), at(ms(6_000))).unwrap();
+    assert_eq!((info.online, info.frames, info.width), (false, 1, 8));
+    assert!(!frames.newest(&id("a")).unwrap().no_signal);
+    show(&frames, "a", ms(7_000));
+    assert!(!viewer.next().await.unwrap().no_signal);
+    assert_eq!(frames.look_for_lost(at(ms(7_001))), [id("a")]);
+    assert!(frames.info(&id("a"), at(ms(7_001))).unwrap().online);
+}
+
+#[tokio::test]
+async fn who_comes_to_a_lost_camera_sees_at_once_that_it_is_lost() {
+    let frames = frames();
+    show(&frames, "a", ms(0));
+    frames.look_for_lost(at(ms(60_000)));
+
+    let mut viewer = watch(&frames, "a", ms(60_500));
+
+    assert!(viewer.next().await.unwrap().no_signal);
+    let mut early = watch(&frames, "b", ms(60_500));
+    frames.look_for_lost(at(ms(65_500)));
+    assert!(early.next().await.unwrap().no_signal);
+}
+
+#[tokio::test]
+async fn a_camera_nobody_saw_leaves_nothing_behind_and_a_removed_one_ends_its_viewers() {
+    let frames = frames();
+    drop(watch(&frames, "never", ms(0)));
+    assert!(lock(&frames.slots).is_empty());
+    show(&frames, "a", ms(0));
+    let mut viewer = watch(&frames, "a", ms(0));
+    viewer.next().await.unwrap();
+    let mut waiting = watch(&frames, "b", ms(0));
+
+    frames.remove(&id("a"));
+    frames.remove(&id("b"));
+
+    assert!(viewer.next().await.is_none());
+    assert!(waiting.next().await.is_none());
+    show(&frames, "b", ms(0));
+    show(&frames, "c", ms(0));
+    assert!(frames.watch(&id("d"), Via::Live, at(ms(0))).is_err());
+}
+
+#[tokio::test]
+async fn who_pushes_hears_of_the_first_viewer() {
+    let frames = frames();
+    let slot = frames.slot(&id("a"), at(ms(0))).unwrap();
+    let mut viewers = slot.viewers_changing();
+    assert_eq!(*viewers.borrow_and_update(), 0);
+
+    let viewer = watch(&frames, "a", ms(0));
+
+    viewers.changed().await.unwrap();
+    assert_eq!(*viewers.borrow_and_update(), 1);
+    drop(viewer);
+    viewers.changed().await.unwrap();
+    assert_eq!(*viewers.borrow_and_update(), 0);
+}
