@@ -4,6 +4,7 @@
 //! all viewers, never copied. Deliberately absent: a queue, decoding, anything on disk.
 
 mod buffers;
+mod figures;
 mod no_signal;
 mod pace;
 mod slot;
@@ -18,6 +19,7 @@ use std::{
 use iotpi_core::{CameraInfo, Frame, FrameReceipt, ModuleId, Timestamp, Via, WatchedCamera};
 
 pub(crate) use buffers::{Buffer, Buffers};
+pub(crate) use figures::metrics;
 pub(crate) use slot::Slot;
 pub(crate) use viewer::Viewer;
 
