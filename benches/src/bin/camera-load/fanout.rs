@@ -146,6 +146,7 @@ impl Fanout {
         let rate = if self.as_fast_as_acknowledged { json!("acknowledged") } else { json!(self.fps) };
         Ok(json!({
             "server": whom.label,
+            "name": whom.name,
             "test": "fanout",
             "cameras": self.cameras,
             "viewers": self.viewers,

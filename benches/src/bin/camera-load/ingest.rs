@@ -72,6 +72,7 @@ impl Ingest {
         let (p50, p99) = milliseconds(took).ok_or("no frame was taken")?;
         Ok(json!({
             "server": whom.label,
+            "name": whom.name,
             "test": if self.push { "push" } else { "ingest" },
             "connections": self.connections,
             "bytes": whom.bytes,
