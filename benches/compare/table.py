@@ -7,16 +7,17 @@ import json
 import statistics
 import sys
 
-# Figure, its column, how it is shown, whether more is better.
+# Figure, its column, how it is shown.
 COLUMNS = (
-    ("frames_per_s", "frames/s", "{:.0f}", True),
-    ("deliveries_per_s", "deliv./s", "{:.0f}", True),
-    ("p50_ms", "p50 ms", "{:.2f}", False),
-    ("p99_ms", "p99 ms", "{:.2f}", False),
-    ("cpu_us", "CPU us", "{:.1f}", False),
-    ("kernel_us", "in kernel", "{:.1f}", False),
-    ("lost_percent", "lost %", "{:.2f}", False),
-    ("peak_mb", "peak MB", "{:.1f}", False),
+    ("frames_per_s", "frames/s", "{:.0f}"),
+    ("deliveries_per_s", "deliv./s", "{:.0f}"),
+    ("p50_ms", "p50 ms", "{:.2f}"),
+    ("p99_ms", "p99 ms", "{:.2f}"),
+    ("cpu_us", "CPU us", "{:.1f}"),
+    ("kernel_us", "in kernel", "{:.1f}"),
+    ("lost_percent", "lost %", "{:.2f}"),
+    ("peak_mb", "peak MB", "{:.1f}"),
+    ("others_percent", "others %", "{:.0f}"),
 )
 
 
@@ -42,19 +43,19 @@ def print_test(name: str, servers: dict[str, list[dict]]) -> None:
     shown = [column for column in COLUMNS if any(column[0] in figures for figures in medians.values())]
     rounds = min(len(lines) for lines in servers.values())
     print(f"\n{name} (median of {rounds})")
-    print(f"  {'':16}" + "".join(f"{title:>11}" for _, title, _, _ in shown))
+    print(f"  {'':22}" + "".join(f"{title:>11}" for _, title, _ in shown))
     for server, figures in medians.items():
-        cells = (form.format(figures[key]) if key in figures else "-" for key, _, form, _ in shown)
-        print(f"  {server:16}" + "".join(f"{cell:>11}" for cell in cells))
+        cells = (form.format(figures[key]) if key in figures else "-" for key, _, form in shown)
+        print(f"  {server:22}" + "".join(f"{cell:>11}" for cell in cells))
     hub = medians.get("hub")
     for server, figures in medians.items():
         if hub is None or server == "hub":
             continue
-        print(f"  {'hub / ' + server:16}" + "".join(f"{ratio(hub, figures, key):>11}" for key, *_ in shown))
+        print(f"  {'hub / ' + server:22}" + "".join(f"{ratio(hub, figures, key):>11}" for key, *_ in shown))
 
 
 def ratio(hub: dict[str, float], other: dict[str, float], key: str) -> str:
-    if key == "lost_percent" or not hub.get(key) or not other.get(key):
+    if key in ("lost_percent", "others_percent") or not hub.get(key) or not other.get(key):
         return "-"
     return f"{hub[key] / other[key]:.2f}x"
 
