@@ -43,7 +43,7 @@ pub enum MalformedStream {
     NotTheBoundary,
 }
 
-/// Takes a stream apart. [`push`](Self::push) what came, then ask for [`next`](Self::next) until there is none.
+/// Takes a stream apart. [`push`](Self::push) what came, then ask for [`part`](Self::part) until there is none.
 #[derive(Debug)]
 pub struct MixedReplace {
     /// `--boundary`; unknown until the first line that looks like one when nobody said.
@@ -98,7 +98,7 @@ impl MixedReplace {
         Self { delimiter, input: VecDeque::new(), text: BytesMut::new(), state: State::Preamble }
     }
 
-    /// Hands over what came next; an empty piece says nothing. It is kept until [`next`](Self::next) read it.
+    /// Hands over what came next; an empty piece says nothing. It is kept until [`part`](Self::part) read it.
     pub fn push(&mut self, data: Bytes) {
         if !data.is_empty() {
             self.input.push_back(data);
@@ -109,7 +109,7 @@ impl MixedReplace {
     ///
     /// # Errors
     /// [`MalformedStream`]; the stream is of no use from there on.
-    pub fn next(&mut self) -> Result<Option<Part>, MalformedStream> {
+    pub fn part(&mut self) -> Result<Option<Part>, MalformedStream> {
         loop {
             match &mut self.state {
                 State::Ended => {
@@ -295,7 +295,7 @@ mod tests {
         let mut parts = Vec::new();
         for bytes in stream.chunks(piece) {
             reader.push(Bytes::copy_from_slice(bytes));
-            while let Some(part) = reader.next()? {
+            while let Some(part) = reader.part()? {
                 parts.push(part);
             }
         }
@@ -334,12 +334,12 @@ mod tests {
     fn the_end_is_an_end_and_what_follows_is_not_kept() {
         let mut reader = of(TYPE);
         reader.push(Bytes::from_static(b"--frame\r\nContent-Length: 1\r\n\r\nx\r\n--frame--\r\n"));
-        assert_eq!(reader.next().unwrap().unwrap().body, "x");
-        assert!(reader.next().unwrap().is_none() && reader.has_ended());
+        assert_eq!(reader.part().unwrap().unwrap().body, "x");
+        assert!(reader.part().unwrap().is_none() && reader.has_ended());
 
         reader.push(Bytes::from_static(b"--frame\r\nContent-Length: 1\r\n\r\nx"));
 
-        assert_eq!(reader.next(), Ok(None));
+        assert_eq!(reader.part(), Ok(None));
         assert!(reader.input.is_empty());
     }
 
@@ -396,7 +396,7 @@ mod tests {
 
         let refused = (0..).find_map(|i| {
             reader.push(piece.clone());
-            reader.next().err().map(|error| (error, i))
+            reader.part().err().map(|error| (error, i))
         });
 
         assert_eq!(refused, Some((MalformedStream::TooLarge, MAX_FRAME_BYTES / piece.len())));

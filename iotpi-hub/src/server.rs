@@ -26,7 +26,11 @@ use tower_service::Service as _;
 
 use crate::{
     Hub,
-    http::{Peer, line, problem, router},
+    http::{
+        Peer, line,
+        mjpeg::{self, Mjpeg, Piece},
+        problem, router,
+    },
     lock::lock,
 };
 
@@ -36,7 +40,7 @@ const DRAIN: Duration = Duration::from_secs(2);
 const BUFFER_BYTES: usize = 64 * 1024;
 /// What may wait unsent in the kernel for each connection. Without it the kernel would queue megabytes of frames for a slow
 /// viewer (tcp(7), TCP_NOTSENT_LOWAT).
-const UNSENT_BYTES: u32 = 32 * 1024;
+const UNSENT_BYTES: u32 = 128 * 1024;
 /// What the kernel keeps for each connection until the other side has it; it takes twice as much memory for it (socket(7),
 /// SO_SNDBUF). Left to itself it grows to 4 MiB, seconds of pictures, for a viewer that stalls. On a line with 50 ms there and
 /// back this still carries 20 Mbit/s.
@@ -219,7 +223,11 @@ async fn connection(
             if turn.is_none() || room.is_scarce() {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok::<_, Infallible>(response.map(|body| Answer { body, _ended: ended }))
+            let parts = response.extensions().get::<Mjpeg>().and_then(Mjpeg::take);
+            Ok::<_, Infallible>(response.map(|body| Answer {
+                body: parts.map_or(Content::Body(body), Content::Parts),
+                _ended: ended,
+            }))
         }
     });
     let serving = http1::Builder::new()
@@ -333,27 +341,44 @@ impl Drop for Ended {
 
 /// An answer's body that knows when it is over.
 struct Answer {
-    body: Body,
+    body: Content,
     _ended: Ended,
 }
 
+enum Content {
+    Body(Body),
+    /// Frames without end.
+    Parts(mjpeg::Parts),
+}
+
 impl http_body::Body for Answer {
-    type Data = Bytes;
+    type Data = Piece;
     type Error = axum::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<http_body::Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+    ) -> Poll<Option<Result<http_body::Frame<Piece>, axum::Error>>> {
+        match &mut self.body {
+            Content::Body(body) => {
+                Pin::new(body).poll_frame(context).map_ok(|frame| frame.map_data(Piece::from))
+            }
+            Content::Parts(parts) => parts
+                .as_mut()
+                .poll_next(context)
+                .map(|part| part.map(|part| Ok(http_body::Frame::data(part)))),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        matches!(&self.body, Content::Body(body) if body.is_end_stream())
     }
 
     fn size_hint(&self) -> http_body::SizeHint {
-        self.body.size_hint()
+        match &self.body {
+            Content::Body(body) => body.size_hint(),
+            Content::Parts(_) => http_body::SizeHint::default(),
+        }
     }
 }
 

@@ -28,7 +28,7 @@ impl FrameStream {
     /// Cancel safe: what was read so far is kept.
     pub async fn next(&mut self) -> Result<Option<Bytes>, UplinkError> {
         loop {
-            let part = self.parts.next().map_err(|malformed| UplinkError::NotAHub {
+            let part = self.parts.part().map_err(|malformed| UplinkError::NotAHub {
                 url: self.url.clone(),
                 message: malformed.to_string(),
             })?;

@@ -12,10 +12,11 @@ mod viewer;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
+use bytes::Bytes;
 use iotpi_core::{CameraInfo, Frame, FrameReceipt, ModuleId, Timestamp, Via, WatchedCamera};
 
 pub(crate) use buffers::{Buffer, Buffers};
@@ -42,6 +43,8 @@ pub struct Shown {
     pub received_at: Timestamp,
     /// The hub drew it, because the camera delivers nothing.
     pub no_signal: bool,
+    /// What stands before it in an MJPEG stream; made for the first viewer of it.
+    pub(crate) part_head: OnceLock<Bytes>,
 }
 
 /// The cameras.

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -98,7 +98,9 @@ impl Slot {
         let announce = state.pace.announce(now.uptime, ANNOUNCE_EVERY);
         state.seq += 1;
         let seq = state.seq;
-        let shown = Arc::new(Shown { frame, seq, captured_at, received_at: now.wall, no_signal: false });
+        let part_head = OnceLock::new();
+        let shown =
+            Arc::new(Shown { frame, seq, captured_at, received_at: now.wall, no_signal: false, part_head });
         state.last_good = Some(Arc::clone(&shown));
         // Still under the lock, so that viewers see numbers rise. The frame before goes with its last viewer.
         self.newest.send_replace(Some(shown));
@@ -127,6 +129,7 @@ impl Slot {
             captured_at: now.wall,
             received_at: now.wall,
             no_signal: true,
+            part_head: OnceLock::new(),
         };
         state.no_signal = Some(frame);
         self.newest.send_replace(Some(Arc::new(shown)));

@@ -1,6 +1,7 @@
 //! `/api/camera`: pictures in and out.
 
 pub(crate) mod line;
+pub(crate) mod mjpeg;
 mod push;
 mod show;
 mod watch;

@@ -124,7 +124,7 @@ impl Pushed {
     /// Cancel safe up to the showing, which is over at once.
     async fn next(&mut self) -> Result<Option<FrameReceipt>> {
         loop {
-            if let Some(part) = self.parts.next().map_err(malformed)? {
+            if let Some(part) = self.parts.part().map_err(malformed)? {
                 self.ask_again().await?;
                 let caption = Caption::of(|name| part.header(name.as_str()));
                 let frame = caption.and_then(|caption| caption.on(part.body.clone(), self.hub.now().wall));
