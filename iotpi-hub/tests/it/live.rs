@@ -159,7 +159,7 @@ async fn what_is_not_understood_is_a_problem_and_the_subscription_stands() {
         (json!({"type": "subscribe", "modules": ["A"]}).to_string(), "invalid_argument"),
         (json!({"type": "subscribe", "module": ["a"]}).to_string(), "invalid_argument"),
         (json!({"type": "subscribe", "modules": vec!["a"; 65]}).to_string(), "too_large"),
-        (json!({"type": "subscribe", "modules": ["x".repeat(4096)]}).to_string(), "too_large"),
+        (json!({"type": "subscribe", "modules": ["x".repeat(16 * 1024)]}).to_string(), "too_large"),
     ] {
         live.0.send(Message::Text(message.clone().into())).await.unwrap();
         let answer = live.hear().await;
