@@ -15,6 +15,7 @@ mod faults;
 mod golden;
 mod hosts;
 mod live;
+mod live_pictures;
 mod modules;
 mod mutate;
 mod mutations;

@@ -13,7 +13,8 @@ pub(super) fn understand(text: &str) -> Result<LiveRequest> {
     if text.len() > MAX_LIVE_MESSAGE_BYTES {
         return Err(HubError::too_large("a live message has up to 16 KiB"));
     }
-    let request = serde_json::from_str(text).map_err(|error| HubError::invalid_argument(error.to_string()))?;
+    let request =
+        serde_json::from_str(text).map_err(|error| HubError::invalid_argument(error.to_string()))?;
     match &request {
         LiveRequest::Subscribe(subscription) => check_subscription(subscription)?,
         LiveRequest::Watch { cameras } => check_cameras(cameras)?,

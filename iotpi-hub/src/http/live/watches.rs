@@ -166,3 +166,6 @@ async fn next(mut viewer: Viewer) -> (Viewer, Option<Arc<Shown>>) {
     let shown = viewer.next().await;
     (viewer, shown)
 }
+
+#[cfg(test)]
+mod tests;
