@@ -72,7 +72,8 @@ impl Load {
         let cameras = (0..self.cameras).map(|n| Ok(format!("camera-{n}").parse()?));
         let cameras = cameras.collect::<Result<Vec<ModuleId>, Error>>()?;
         for camera in &cameras {
-            client.show(camera, &frame(self.bytes)?).await?;
+            let jpeg = frame(self.bytes)?.jpeg().clone();
+            client.show(camera, &Frame::from_jpeg(jpeg, SystemClock::shared().now())?).await?;
         }
         let mut clients = tokio::task::JoinSet::new();
         let end = Instant::now() + Duration::from_secs(self.secs + 1);
