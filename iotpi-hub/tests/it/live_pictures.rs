@@ -411,10 +411,10 @@ async fn who_never_reads_holds_one_picture_and_the_others_lose_none() {
         raw.say(json!({"type": "watch", "cameras": [{"module_id": "porch"}]})).await;
         stalled.push(raw);
     }
+    api.until_watched_by("porch", 3).await;
     let mut line = api.line().await;
     line.watch(&watch(&["porch"])).await.unwrap();
     assert_eq!(acknowledged(&mut line).await.seq, 1);
-    api.until_watched_by("porch", 4).await;
 
     for seq in 2..=30 {
         assert_eq!(take(4_000_000).await.seq, seq);

@@ -3,10 +3,9 @@
 use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
 use iotpi_core::{LiveFrame, LiveMessage, LiveRequest, Subscription, Via, WatchRequest};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     sync::broadcast::{self, error::RecvError},
     time::{Interval, MissedTickBehavior, interval_at, timeout},
 };
@@ -36,9 +35,9 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(40);
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// One live client.
-pub(super) struct Client {
+pub(super) struct Client<S> {
     hub: Hub,
-    socket: Socket<TokioIo<Upgraded>>,
+    socket: Socket<S>,
     /// Shows that whoever opened it is there.
     line: Option<Line>,
     events: broadcast::Receiver<Arc<Happened>>,
@@ -55,8 +54,8 @@ pub(super) struct Client {
 /// Over, or not.
 type Flow = ControlFlow<()>;
 
-impl Client {
-    pub(super) fn new(hub: Hub, socket: Socket<TokioIo<Upgraded>>, line: Option<Line>) -> Self {
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    pub(super) fn new(hub: Hub, socket: Socket<S>, line: Option<Line>) -> Self {
         let (seq, events) = hub.events().listen();
         let mut ping = interval_at(tokio::time::Instant::now() + PING_EVERY, PING_EVERY);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -261,3 +260,6 @@ impl Client {
         Flow::Continue(())
     }
 }
+
+#[cfg(test)]
+mod tests;

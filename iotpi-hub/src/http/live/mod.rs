@@ -7,9 +7,10 @@ mod upgrade;
 mod watches;
 
 use axum::{extract::State, response::Response};
+use hyper_util::rt::TokioIo;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use self::{client::Client, upgrade::Upgrade};
+use self::{client::Client, socket::Socket, upgrade::Upgrade};
 use super::problem;
 use crate::{Hub, auth::Caller, error::Result};
 
@@ -33,7 +34,7 @@ async fn live(State(hub): State<Hub>, caller: Caller, upgrade: Result<Upgrade>) 
     tasks.spawn(async move {
         // One that hangs up before it begins needs nothing more.
         if let Ok(stream) = upgraded.await {
-            Client::new(hub, socket::over(stream).await, line).run().await;
+            Client::new(hub, Socket::new(TokioIo::new(stream)).await, line).run().await;
         }
     });
     Ok(answer)

@@ -14,8 +14,6 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{Sink as _, Stream as _};
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
 use iotpi_core::MAX_LIVE_MESSAGE_BYTES;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::{
@@ -56,13 +54,9 @@ pub(super) struct Socket<S> {
     next: Option<Outgoing>,
 }
 
-/// The WebSocket on a connection that was upgraded.
-pub(super) async fn over(stream: Upgraded) -> Socket<TokioIo<Upgraded>> {
-    Socket::new(TokioIo::new(stream)).await
-}
-
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
-    async fn new(stream: S) -> Self {
+    /// The server's side of a WebSocket whose handshake is done.
+    pub(super) async fn new(stream: S) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER_BYTES)
             // Somewhat over the protocol's limit, so that what is a little too long gets an answer and not a hang-up.
