@@ -114,6 +114,18 @@ impl AsyncWrite for Noting {
     }
 }
 
+#[test]
+fn what_tungstenite_writes_comes_after_the_message_under_way() {
+    let outgoing = Some(Outgoing { head: vec![1; 10], payload: Bytes::from_static(&[2; 90]), written: 0 });
+    let stream = Noting { at_once: 7, ..Noting::default() };
+    let mut line = Line { stream, outgoing, written: 0 };
+
+    let wrote = Pin::new(&mut line).poll_write(&mut Context::from_waker(std::task::Waker::noop()), b"pong");
+
+    assert!(matches!(wrote, Poll::Ready(Ok(4))), "{wrote:?}");
+    assert_eq!(line.stream.taken, [&[1; 10][..], &[2; 90], b"pong"].concat());
+}
+
 proptest! {
     #[test]
     fn each_byte_of_a_payload_is_written_from_where_it_lies(
