@@ -4,19 +4,52 @@ use serde::{Deserialize, Serialize};
 
 use crate::{CameraInfo, Command, ModuleId, ModuleInfo, Problem, Reading, SensorType, Timestamp};
 
-/// The most bytes of a client's message.
-pub const MAX_LIVE_MESSAGE_BYTES: usize = 4096;
+/// The most bytes of a client's message: full lists of the longest ids fit.
+pub const MAX_LIVE_MESSAGE_BYTES: usize = 16 * 1024;
 /// The most names in each list of a [`Subscription`].
 pub const MAX_SUBSCRIPTION_NAMES: usize = 64;
 /// The most recent readings of a series a [`Subscription`] may ask for.
 pub const MAX_RECENT: u32 = 1000;
 
+/// The most cameras a live client may watch at once.
+pub const MAX_WATCHED_CAMERAS: usize = 64;
+/// The most pictures a second of one camera a [`WatchRequest`] may limit itself to.
+pub const MAX_WATCHED_FPS: f64 = 60.0;
+
 /// What a live client says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum LiveRequest {
     /// Replaces the client's subscription.
     Subscribe(Subscription),
+    /// Replaces the list of cameras whose pictures are sent. A camera that stays in the list is not interrupted.
+    Watch {
+        /// Each once, 0 to 64.
+        cameras: Vec<WatchRequest>,
+    },
+    /// A picture was painted, so that the next may come. What came before it counts as painted too.
+    Shown {
+        /// Whose camera.
+        module_id: ModuleId,
+        /// The picture's number.
+        seq: u64,
+    },
+    /// Asks for the hub's time, to learn how far its clock is from the client's.
+    Time {
+        /// The client's clock, in Unix seconds or whatever it counts; comes back as it was.
+        client_time: f64,
+    },
+}
+
+/// A camera a live client wants the pictures of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WatchRequest {
+    /// Whose camera.
+    pub module_id: ModuleId,
+    /// At most so many pictures a second, over 0 to 60; as many as come and are acknowledged when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_fps: Option<f64>,
 }
 
 /// Kinds of events a client can subscribe to.
@@ -106,7 +139,14 @@ pub enum LiveMessage {
         /// How many were missed.
         missed: u64,
     },
-    /// The client said something that was not understood.
+    /// The answer to [`LiveRequest::Time`].
+    Time {
+        /// What the client said.
+        client_time: f64,
+        /// The hub's wall clock.
+        hub_time: Timestamp,
+    },
+    /// The client said something that was not understood, or a camera it watches is not there.
     Problem {
         /// What was wrong with it.
         problem: Problem,
@@ -203,6 +243,7 @@ mod tests {
             r#"{"type":"hello","hub_time":1795472000.2,"version":"0.1.0"}"#,
             r#"{"type":"module_removed","seq":44,"module_id":"led"}"#,
             r#"{"type":"resync","seq":90,"missed":44}"#,
+            r#"{"type":"time","client_time":12.5,"hub_time":1795472000.25}"#,
             r#"{"type":"reading","seq":1,"reading":{"module_id":"a","type":"soil","value":1.0,"unit":"x","timestamp":1795472000.0}}"#,
         ] {
             let message: LiveMessage = serde_json::from_str(text).unwrap();
@@ -214,11 +255,47 @@ mod tests {
 
     #[test]
     fn a_bare_subscribe_wants_everything() {
-        let LiveRequest::Subscribe(everything) = serde_json::from_str(r#"{"type":"subscribe"}"#).unwrap();
+        let request = serde_json::from_str(r#"{"type":"subscribe"}"#).unwrap();
 
+        let LiveRequest::Subscribe(everything) = request else { panic!("{request:?}") };
         assert_eq!(everything, Subscription::default());
         let event = Event::ModuleRemoved { module_id: ModuleId::new("led").unwrap() };
         assert!(event.is_wanted_by(&everything));
         assert!(!event.is_wanted_by(&Subscription { kinds: Some(vec![EventKind::Reading]), ..everything }));
+    }
+    #[test]
+    fn what_a_request_does_not_have_is_refused() {
+        for text in [
+            r#"{"type":"watch"}"#,
+            r#"{"type":"watch","cameras":[],"fps":1}"#,
+            r#"{"type":"watch","cameras":[{"module_id":"a","fps":1}]}"#,
+            r#"{"type":"shown","module_id":"a","seq":-1}"#,
+            r#"{"type":"shown","module_id":"a","seq":1,"at":2}"#,
+            r#"{"type":"time"}"#,
+            r#"{"type":"time","client_time":1e999}"#,
+            r#"{"type":"subscribe","sensor":[]}"#,
+        ] {
+            assert!(serde_json::from_str::<LiveRequest>(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn full_lists_of_the_longest_ids_fit_in_a_message() {
+        let id = "x".repeat(crate::MAX_ID_LEN);
+        let module_id = ModuleId::new(id.clone()).unwrap();
+        let camera = WatchRequest { module_id: module_id.clone(), max_fps: Some(59.999_999_999_999_99) };
+        let watch = LiveRequest::Watch { cameras: vec![camera; MAX_WATCHED_CAMERAS] };
+        let subscribe = LiveRequest::Subscribe(Subscription {
+            kinds: None,
+            modules: Some(vec![module_id; MAX_SUBSCRIPTION_NAMES]),
+            sensors: Some(vec![SensorType::new(id).unwrap(); MAX_SUBSCRIPTION_NAMES]),
+            recent: MAX_RECENT,
+        });
+
+        for request in [watch, subscribe] {
+            // Indented, too, as some write it.
+            let text = serde_json::to_string_pretty(&request).unwrap();
+            assert!(text.len() <= MAX_LIVE_MESSAGE_BYTES, "{}", text.len());
+        }
     }
 }

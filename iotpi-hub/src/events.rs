@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, Mutex, OnceLock};
 
-use axum::extract::ws::Utf8Bytes;
+use bytes::Bytes;
 use iotpi_core::{Event, LiveMessage, NumberedEvent};
 use tokio::sync::broadcast;
 
@@ -15,7 +15,7 @@ use crate::lock::lock;
 #[derive(Debug)]
 pub struct Happened {
     numbered: NumberedEvent,
-    wire: OnceLock<Utf8Bytes>,
+    wire: OnceLock<Bytes>,
 }
 
 impl Happened {
@@ -32,13 +32,13 @@ impl Happened {
     }
 
     /// The live message.
-    pub(crate) fn wire(&self) -> Utf8Bytes {
+    pub(crate) fn wire(&self) -> Bytes {
         self.wire.get_or_init(|| to_wire(&LiveMessage::Event(self.numbered.clone()))).clone()
     }
 }
 
 /// A live message as it travels.
-pub(crate) fn to_wire(message: &LiveMessage) -> Utf8Bytes {
+pub(crate) fn to_wire(message: &LiveMessage) -> Bytes {
     // Wire types have string keys and finite numbers: serialising them cannot fail.
     serde_json::to_string(message).unwrap_or_default().into()
 }

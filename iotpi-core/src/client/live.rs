@@ -9,9 +9,21 @@ use tokio_tungstenite::{
 };
 
 use super::http::Http;
-use crate::{LiveMessage, LiveRequest, Problem, Subscription, UplinkError};
+use crate::{
+    LiveFrame, LiveMessage, LiveRequest, ModuleId, Problem, Subscription, UplinkError, WatchRequest,
+};
 
-/// The live line of one client: messages as [`LiveMessage`].
+/// What comes on a live line.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(clippy::large_enum_variant)] // Taken apart at once, never kept.
+pub enum Live {
+    /// The hub says something.
+    Said(LiveMessage),
+    /// A picture of a camera that is [watched](LiveStream::watch).
+    Frame(LiveFrame),
+}
+
+/// The live line of one client: messages as [`LiveMessage`], pictures as [`LiveFrame`].
 #[derive(Debug)]
 pub struct LiveStream {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
@@ -27,6 +39,7 @@ impl LiveStream {
             let value: HeaderValue = value;
             request.headers_mut().insert(AUTHORIZATION, value);
         }
+        // Its limits, 16 MiB a frame, are above the largest picture.
         let connect =
             tokio_tungstenite::connect_async_with_config(request, Some(WebSocketConfig::default()), true);
         let (socket, _) = tokio::time::timeout(http.deadline, connect)
@@ -46,12 +59,46 @@ impl LiveStream {
     /// # Cancel safety
     /// Not cancel safe: half a message may have been sent.
     pub async fn subscribe(&mut self, subscription: &Subscription) -> Result<(), UplinkError> {
-        let request = serde_json::to_string(&LiveRequest::Subscribe(subscription.clone()))
-            .map_err(|e| UplinkError::NotAHub { url: self.url.clone(), message: e.to_string() })?;
-        self.socket.send(Message::text(request)).await.map_err(|e| self.broken(e))
+        self.say(&LiveRequest::Subscribe(subscription.clone())).await
     }
 
-    /// The next message; nothing when the hub closed the line.
+    /// Replaces the list of cameras whose pictures come, 0 to [`MAX_WATCHED_CAMERAS`](crate::MAX_WATCHED_CAMERAS) of them.
+    /// They come from [`Self::receive`], of each camera the newest, and each wants to be acknowledged with [`Self::shown`]:
+    /// at most two of a camera come without. A camera that is not known is a [`LiveMessage::Problem`]; the others are sent.
+    ///
+    /// # Errors
+    /// [`UplinkError`] when the line broke.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: half a message may have been sent.
+    pub async fn watch(&mut self, cameras: &[WatchRequest]) -> Result<(), UplinkError> {
+        self.say(&LiveRequest::Watch { cameras: cameras.to_vec() }).await
+    }
+
+    /// Acknowledges a picture, and those of its camera that came before.
+    ///
+    /// # Errors
+    /// [`UplinkError`] when the line broke.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: half a message may have been sent.
+    pub async fn shown(&mut self, module_id: &ModuleId, seq: u64) -> Result<(), UplinkError> {
+        self.say(&LiveRequest::Shown { module_id: module_id.clone(), seq }).await
+    }
+
+    /// Asks for the hub's time; a [`LiveMessage::Time`] with the same `client_time` (any finite number) follows.
+    ///
+    /// # Errors
+    /// [`UplinkError`] when the line broke.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: half a message may have been sent.
+    pub async fn ask_time(&mut self, client_time: f64) -> Result<(), UplinkError> {
+        self.say(&LiveRequest::Time { client_time }).await
+    }
+
+    /// The next thing the hub says; nothing when it closed the line. Pictures that come in between are dropped and not
+    /// acknowledged: who watches uses [`Self::receive`].
     ///
     /// # Errors
     /// [`UplinkError`] when the line broke or the message was not understood.
@@ -60,17 +107,46 @@ impl LiveStream {
     /// Cancel safe.
     pub async fn next(&mut self) -> Result<Option<LiveMessage>, UplinkError> {
         loop {
+            match self.receive().await? {
+                None => return Ok(None),
+                Some(Live::Said(message)) => return Ok(Some(message)),
+                Some(Live::Frame(_)) => {}
+            }
+        }
+    }
+
+    /// The next thing the hub says or the next picture, whichever comes; nothing when the hub closed the line.
+    ///
+    /// # Errors
+    /// [`UplinkError`] when the line broke or the message was not understood.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn receive(&mut self) -> Result<Option<Live>, UplinkError> {
+        loop {
             match self.socket.next().await {
                 None | Some(Ok(Message::Close(_))) => return Ok(None),
                 Some(Ok(Message::Text(text))) => {
-                    return serde_json::from_str(&text)
-                        .map(Some)
-                        .map_err(|e| UplinkError::NotAHub { url: self.url.clone(), message: e.to_string() });
+                    let message = serde_json::from_str(&text).map_err(|e| self.not_a_hub(e.to_string()))?;
+                    return Ok(Some(Live::Said(message)));
+                }
+                Some(Ok(Message::Binary(bytes))) => {
+                    let frame = LiveFrame::read(bytes).map_err(|e| self.not_a_hub(e.to_string()))?;
+                    return Ok(Some(Live::Frame(frame)));
                 }
                 Some(Ok(_)) => {}
                 Some(Err(e)) => return Err(self.broken(e)),
             }
         }
+    }
+
+    async fn say(&mut self, request: &LiveRequest) -> Result<(), UplinkError> {
+        let request = serde_json::to_string(request).map_err(|e| self.not_a_hub(e.to_string()))?;
+        self.socket.send(Message::text(request)).await.map_err(|e| self.broken(e))
+    }
+
+    fn not_a_hub(&self, message: String) -> UplinkError {
+        UplinkError::NotAHub { url: self.url.clone(), message }
     }
 
     fn broken(&self, source: tokio_tungstenite::tungstenite::Error) -> UplinkError {

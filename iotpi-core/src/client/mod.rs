@@ -17,7 +17,7 @@ use serde_json::json;
 
 use self::http::{Call, Http};
 #[cfg(feature = "live")]
-pub use self::live::LiveStream;
+pub use self::live::{Live, LiveStream};
 pub use self::{http::InvalidUrl, mjpeg::FrameStream, uplink::HubUplink};
 use crate::{
     Bucket, CameraInfo, Command, CommandId, DeliveryAccount, Frame, FrameReceipt, Gap, LeasedCommand,

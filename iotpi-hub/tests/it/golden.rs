@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use iotpi_core::{LiveMessage, LiveRequest, NumberedEvent, Problem};
+use iotpi_core::{LiveFrame, LiveMessage, LiveRequest, NumberedEvent, Problem, Timestamp};
 use iotpi_hub::Config;
 use serde_json::{Value, json};
 
@@ -50,13 +50,26 @@ fn the_live_protocol_is_the_checked_in_one() {
         json!({"type": "command", "seq": 45, "command": command}),
         json!({"type": "camera", "seq": 46, "camera": camera}),
         json!({"type": "resync", "seq": 90, "missed": 44}),
+        json!({"type": "time", "client_time": 1_795_473_000.125, "hub_time": 1_795_473_000.25}),
         json!({"type": "problem", "problem": problem}),
     ];
     let client = [
         json!({"type": "subscribe", "recent": 1}),
         json!({"type": "subscribe", "kinds": ["reading", "module", "command", "camera"], "modules": ["led"],
                "sensors": ["temperature"], "recent": 60}),
+        json!({"type": "watch", "cameras": [{"module_id": "front", "max_fps": 10.0}, {"module_id": "porch"}]}),
+        json!({"type": "shown", "module_id": "front", "seq": 123}),
+        json!({"type": "time", "client_time": 1_795_473_000.125}),
     ];
+    let frame = LiveFrame {
+        module_id: "front".parse().unwrap(),
+        seq: 123,
+        captured_at: Timestamp::from_secs_f64(1_795_473_000.25).unwrap(),
+        received_at: Timestamp::from_secs_f64(1_795_473_000.5).unwrap(),
+        no_signal: true,
+        jpeg: Vec::new().into(),
+    };
+    let head = frame.head().iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ");
 
     let said: Vec<Value> = hub
         .iter()
@@ -73,7 +86,9 @@ fn the_live_protocol_is_the_checked_in_one() {
 
     assert_eq!((said.as_slice(), asked.as_slice()), (hub.as_slice(), client.as_slice()));
     assert!(serde_json::from_value::<NumberedEvent>(hub[2].clone()).is_ok());
-    let golden = json!({"client": asked, "hub": said});
+    let picture = json!({"module_id": "front", "seq": 123, "captured_at": 1_795_473_000.25,
+        "received_at": 1_795_473_000.5, "no_signal": true, "head": head});
+    let golden = json!({"client": asked, "hub": said, "picture": picture});
     same_as("tests/golden/live.json", &format!("{golden:#}\n"));
 }
 

@@ -14,7 +14,7 @@ use tokio_tungstenite::{
 
 use crate::api::{Api, NOW_SECS, jpeg};
 
-pub struct Live(WebSocketStream<TcpStream>);
+pub struct Live(pub WebSocketStream<TcpStream>);
 
 fn request(api: &Api, token: &str) -> Request<()> {
     let mut request = format!("ws://{}/api/live", api.hub.address()).into_client_request().unwrap();
@@ -27,7 +27,7 @@ impl Live {
         Self::over(api, TcpStream::connect(api.hub.address()).await.unwrap()).await
     }
 
-    async fn over(api: &Api, stream: TcpStream) -> Self {
+    pub async fn over(api: &Api, stream: TcpStream) -> Self {
         let (socket, _) = client_async(request(api, &api.admin), stream).await.unwrap();
         let mut live = Self(socket);
         assert_eq!(live.hear().await["type"], "hello");
@@ -159,7 +159,7 @@ async fn what_is_not_understood_is_a_problem_and_the_subscription_stands() {
         (json!({"type": "subscribe", "modules": ["A"]}).to_string(), "invalid_argument"),
         (json!({"type": "subscribe", "module": ["a"]}).to_string(), "invalid_argument"),
         (json!({"type": "subscribe", "modules": vec!["a"; 65]}).to_string(), "too_large"),
-        (json!({"type": "subscribe", "modules": ["x".repeat(4096)]}).to_string(), "too_large"),
+        (json!({"type": "subscribe", "modules": ["x".repeat(16 * 1024)]}).to_string(), "too_large"),
     ] {
         live.0.send(Message::Text(message.clone().into())).await.unwrap();
         let answer = live.hear().await;

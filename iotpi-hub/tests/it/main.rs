@@ -16,6 +16,7 @@ mod frame_line;
 mod golden;
 mod hosts;
 mod live;
+mod live_pictures;
 mod modules;
 mod mutate;
 mod mutations;

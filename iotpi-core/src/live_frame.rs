@@ -1,0 +1,196 @@
+//! A picture on the live line: a binary head, then the JPEG file. `docs/ref/live.md` is the reference.
+//!
+//! Deliberately absent: copies. The head is written apart from the file, and what is read shares the message's bytes.
+
+use bytes::Bytes;
+
+use crate::{ModuleId, Timestamp};
+
+/// What a message that is a picture begins with.
+const KIND: u8 = 1;
+/// Flag: the hub drew it.
+const NO_SIGNAL: u8 = 1;
+/// Bytes of the head before the module id.
+const FIXED_BYTES: usize = 32;
+
+/// One picture of a camera, as the hub sends it to who watches on the live line.
+///
+/// ```
+/// use bytes::Bytes;
+/// use iotpi_core::{LiveFrame, Timestamp};
+///
+/// let frame = LiveFrame {
+///     module_id: "front".parse()?,
+///     seq: 123,
+///     captured_at: Timestamp::parse("2026-11-24T12:00:00Z")?,
+///     received_at: Timestamp::parse("2026-11-24T12:00:00.05Z")?,
+///     no_signal: false,
+///     jpeg: Bytes::from_static(b"\xFF\xD8..."),
+/// };
+/// let message = [&frame.head()[..], &frame.jpeg].concat();
+/// assert_eq!(LiveFrame::read(message.into())?, frame);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveFrame {
+    /// Whose camera.
+    pub module_id: ModuleId,
+    /// Its number: those of a camera rise from the hub's start. What is acknowledged with.
+    pub seq: u64,
+    /// When it was taken, by the hub's clock.
+    pub captured_at: Timestamp,
+    /// When the hub got it.
+    pub received_at: Timestamp,
+    /// The hub drew it, because the camera delivers nothing.
+    pub no_signal: bool,
+    /// The JPEG file.
+    pub jpeg: Bytes,
+}
+
+/// Why bytes are not a picture of the live line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidLiveFrame {
+    /// A message of another kind than pictures, of a newer hub.
+    #[error("a binary message of kind {0}, and only pictures (1) are known")]
+    Kind(u8),
+    /// It ends within its head.
+    #[error("a picture of the live line ends within its head, after {0} bytes")]
+    Short(usize),
+    /// Its head says what cannot be.
+    #[error("the head of a picture of the live line has no valid {0}")]
+    Head(&'static str),
+}
+
+impl LiveFrame {
+    /// What goes before the JPEG file in the message.
+    #[must_use]
+    pub fn head(&self) -> Vec<u8> {
+        let id = self.module_id.as_str().as_bytes();
+        let mut head = Vec::with_capacity(FIXED_BYTES + id.len());
+        head.extend([KIND, if self.no_signal { NO_SIGNAL } else { 0 }]);
+        // An id has up to 64 bytes.
+        head.extend(u16::try_from(id.len()).unwrap_or(u16::MAX).to_be_bytes());
+        head.extend([0; 4]);
+        head.extend(self.seq.to_be_bytes());
+        head.extend(self.captured_at.as_secs_f64().to_be_bytes());
+        head.extend(self.received_at.as_secs_f64().to_be_bytes());
+        head.extend(id);
+        head
+    }
+
+    /// Reads a binary message. The picture shares its bytes; whether they are a JPEG is not looked at.
+    ///
+    /// # Errors
+    /// [`InvalidLiveFrame`].
+    pub fn read(message: Bytes) -> Result<Self, InvalidLiveFrame> {
+        let short = InvalidLiveFrame::Short(message.len());
+        let Some((head, rest)) = message.split_first_chunk::<FIXED_BYTES>() else {
+            return Err(match message.first() {
+                Some(&kind) if kind != KIND => InvalidLiveFrame::Kind(kind),
+                _ => short,
+            });
+        };
+        let [kind, flags, n0, n1, _, _, _, _, numbers @ ..] = *head;
+        if kind != KIND {
+            return Err(InvalidLiveFrame::Kind(kind));
+        }
+        let (numbers, _) = numbers.as_chunks::<8>();
+        let [seq, captured_at, received_at] = *numbers else { return Err(short) };
+        let id_bytes = usize::from(u16::from_be_bytes([n0, n1]));
+        let id = rest.get(..id_bytes).ok_or(short)?;
+        let id = std::str::from_utf8(id).map_err(|_| InvalidLiveFrame::Head("module id"))?;
+        let at = |bytes, what| {
+            Timestamp::from_secs_f64(f64::from_be_bytes(bytes)).map_err(|_| InvalidLiveFrame::Head(what))
+        };
+        Ok(Self {
+            module_id: ModuleId::new(id).map_err(|_| InvalidLiveFrame::Head("module id"))?,
+            seq: u64::from_be_bytes(seq),
+            captured_at: at(captured_at, "time of capture")?,
+            received_at: at(received_at, "time of arrival")?,
+            no_signal: flags & NO_SIGNAL != 0,
+            jpeg: message.slice(FIXED_BYTES + id_bytes..),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn frame() -> LiveFrame {
+        LiveFrame {
+            module_id: ModuleId::new("front").unwrap(),
+            seq: 0x0102_0304_0506_0708,
+            captured_at: Timestamp::parse("2026-11-24T12:00:00.25Z").unwrap(),
+            received_at: Timestamp::parse("2026-11-24T12:00:00.5Z").unwrap(),
+            no_signal: true,
+            jpeg: Bytes::from_static(b"jpeg"),
+        }
+    }
+
+    #[test]
+    fn a_head_has_each_field_where_the_protocol_says() {
+        let head = frame().head();
+
+        assert_eq!(head[..8], [1, 1, 0, 5, 0, 0, 0, 0]);
+        assert_eq!(head[8..16], [1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(head[16..24], frame().captured_at.as_secs_f64().to_be_bytes());
+        assert_eq!(head[24..32], frame().received_at.as_secs_f64().to_be_bytes());
+        assert_eq!(head[32..], *b"front");
+    }
+
+    #[test]
+    fn what_is_cut_within_its_head_or_of_another_kind_is_refused() {
+        let head = frame().head();
+
+        for cut in 0..head.len() {
+            let refused = LiveFrame::read(Bytes::copy_from_slice(&head[..cut]));
+            assert_eq!(refused, Err(InvalidLiveFrame::Short(cut)));
+        }
+        assert_eq!(LiveFrame::read(Bytes::from_static(&[2])), Err(InvalidLiveFrame::Kind(2)));
+        assert_eq!(LiveFrame::read(vec![7; 100].into()), Err(InvalidLiveFrame::Kind(7)));
+        let with = |at: usize, byte: u8| {
+            let mut head = head.clone();
+            head[at] = byte;
+            LiveFrame::read(head.into())
+        };
+        assert_eq!(with(32, b'/'), Err(InvalidLiveFrame::Head("module id")));
+        assert_eq!(with(32, 0xFF), Err(InvalidLiveFrame::Head("module id")));
+        assert_eq!(with(16, 0x7F), Err(InvalidLiveFrame::Head("time of capture")));
+        assert_eq!(with(24, 0x00), Err(InvalidLiveFrame::Head("time of arrival")));
+        // Flags that this version does not know.
+        assert_eq!(with(1, 0xFF), Ok(LiveFrame { jpeg: Bytes::new(), ..frame() }));
+    }
+
+    proptest! {
+        #[test]
+        fn a_frame_reads_back_as_what_was_sent(
+            id in "[a-z0-9][a-z0-9_-]{0,63}", seq: u64, captured in 946_684_800_000_000..4_102_444_790_000_000_i64,
+            later in 0..10_000_000_i64, no_signal: bool, jpeg in proptest::collection::vec(any::<u8>(), 0..100)
+        ) {
+            let at = Timestamp::from_micros;
+            let frame = LiveFrame {
+                module_id: ModuleId::new(id).unwrap(), seq, captured_at: at(captured), received_at: at(captured + later),
+                no_signal, jpeg: jpeg.into(),
+            };
+
+            let message = [&frame.head()[..], &frame.jpeg].concat();
+
+            prop_assert_eq!(LiveFrame::read(message.into()), Ok(frame));
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_a_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..150), framed: bool) {
+            if framed && bytes.len() > 3 {
+                bytes[0] = KIND;
+                bytes[2] = 0;
+            }
+
+            if let Ok(frame) = LiveFrame::read(bytes.clone().into()) {
+                prop_assert!(bytes.ends_with(&frame.jpeg));
+            }
+        }
+    }
+}

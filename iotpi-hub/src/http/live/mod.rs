@@ -1,0 +1,41 @@
+//! `/api/live`: events and pictures over a WebSocket. `docs/ref/live.md` is the protocol.
+
+mod client;
+mod request;
+mod socket;
+mod upgrade;
+mod watches;
+
+use axum::{extract::State, response::Response};
+use hyper_util::rt::TokioIo;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use self::{client::Client, socket::Socket, upgrade::Upgrade};
+use super::problem;
+use crate::{Hub, auth::Caller, error::Result};
+
+pub(super) fn routes() -> OpenApiRouter<Hub> {
+    OpenApiRouter::new().routes(routes!(live))
+}
+
+/// Live events and pictures
+///
+/// Upgrades to a WebSocket; docs/ref/live.md is the protocol.
+#[utoipa::path(
+    get, path = "/api/live", tag = "live", operation_id = "live",
+    responses((status = 101, description = "A WebSocket"), problem::PermissionDenied)
+)]
+async fn live(State(hub): State<Hub>, caller: Caller, upgrade: Result<Upgrade>) -> Result<Response> {
+    caller.may_read()?;
+    let upgrade = upgrade?;
+    let line = caller.issuer().map(|issuer| hub.inner.issuers.line(issuer, hub.now().steady));
+    let tasks = hub.inner.tasks.clone();
+    let (answer, upgraded) = upgrade.accept();
+    tasks.spawn(async move {
+        // One that hangs up before it begins needs nothing more.
+        if let Ok(stream) = upgraded.await {
+            Client::new(hub, Socket::new(TokioIo::new(stream)).await, line).run().await;
+        }
+    });
+    Ok(answer)
+}

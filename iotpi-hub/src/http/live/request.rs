@@ -1,0 +1,57 @@
+//! Understanding what a live client says.
+
+use std::collections::HashSet;
+
+use iotpi_core::{
+    LiveRequest, MAX_LIVE_MESSAGE_BYTES, MAX_RECENT, MAX_SUBSCRIPTION_NAMES, MAX_WATCHED_CAMERAS,
+    MAX_WATCHED_FPS, Subscription, WatchRequest,
+};
+
+use crate::error::{HubError, Result};
+
+pub(super) fn understand(text: &str) -> Result<LiveRequest> {
+    if text.len() > MAX_LIVE_MESSAGE_BYTES {
+        return Err(HubError::too_large("a live message has up to 16 KiB"));
+    }
+    let request =
+        serde_json::from_str(text).map_err(|error| HubError::invalid_argument(error.to_string()))?;
+    match &request {
+        LiveRequest::Subscribe(subscription) => check_subscription(subscription)?,
+        LiveRequest::Watch { cameras } => check_cameras(cameras)?,
+        LiveRequest::Shown { .. } | LiveRequest::Time { .. } => {}
+    }
+    Ok(request)
+}
+
+fn check_subscription(subscription: &Subscription) -> Result<()> {
+    if subscription.recent > MAX_RECENT {
+        return Err(HubError::invalid_argument("`recent` is 0 to 1,000").at("/recent"));
+    }
+    let lists = [
+        ("/kinds", subscription.kinds.as_ref().map(Vec::len)),
+        ("/modules", subscription.modules.as_ref().map(Vec::len)),
+        ("/sensors", subscription.sensors.as_ref().map(Vec::len)),
+    ];
+    match lists.into_iter().find(|(_, len)| len.is_some_and(|len| len > MAX_SUBSCRIPTION_NAMES)) {
+        Some((list, _)) => Err(HubError::too_large("a list has up to 64 names").at(list)),
+        None => Ok(()),
+    }
+}
+
+fn check_cameras(cameras: &[WatchRequest]) -> Result<()> {
+    if cameras.len() > MAX_WATCHED_CAMERAS {
+        return Err(HubError::too_large("up to 64 cameras are watched at once").at("/cameras"));
+    }
+    let mut named = HashSet::new();
+    for (i, camera) in cameras.iter().enumerate() {
+        if !named.insert(&camera.module_id) {
+            let twice = format!("`{}` is in the list twice", camera.module_id);
+            return Err(HubError::invalid_argument(twice).at(format!("/cameras/{i}/module_id")));
+        }
+        if camera.max_fps.is_some_and(|fps| fps.is_nan() || fps <= 0.0 || fps > MAX_WATCHED_FPS) {
+            let limit = HubError::invalid_argument("`max_fps` is over 0, to 60");
+            return Err(limit.at(format!("/cameras/{i}/max_fps")));
+        }
+    }
+    Ok(())
+}
