@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    auth::{FirstAdmin, Passwords, Throttle, jwt::JwtKey},
+    auth::{FirstAdmin, Known, Passwords, Throttle, jwt::JwtKey},
     clock::HubClock,
     config::Config,
     error::{HubError, Result},
@@ -76,6 +76,8 @@ pub(crate) struct Inner {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) storage: Storage,
     pub(crate) jwt: JwtKey,
+    /// Whose tokens were shown a moment ago.
+    pub(crate) known: Known,
     pub(crate) passwords: Passwords,
     pub(crate) throttle: Throttle,
     pub(crate) first_admin: FirstAdmin,
@@ -187,6 +189,7 @@ impl Hub {
             metrics,
             storage,
             jwt,
+            known: Known::default(),
             passwords: Passwords::default(),
             throttle: Throttle::default(),
             first_admin: FirstAdmin::default(),

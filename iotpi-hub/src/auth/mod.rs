@@ -6,6 +6,7 @@
 mod caller;
 mod first_admin;
 pub(crate) mod jwt;
+mod known;
 mod password;
 mod secret;
 mod throttle;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use caller::{Caller, Identity};
 pub(crate) use first_admin::FirstAdmin;
+pub(crate) use known::Known;
 pub(crate) use password::Passwords;
 pub(crate) use secret::{Secret, hash, random};
 pub(crate) use throttle::Throttle;

@@ -9,15 +9,20 @@ use axum::{
 };
 use bytes::Bytes;
 use http::{StatusCode, header};
+use iotpi_core::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{openapi::openapi, problem::PermissionDenied};
+use super::{extract::Deliverer, openapi::openapi, problem::PermissionDenied};
 use crate::{Hub, auth::Caller, error::Result};
 
 pub(super) fn routes() -> OpenApiRouter<Hub> {
-    OpenApiRouter::new().routes(routes!(health)).routes(routes!(metrics)).routes(routes!(describe))
+    OpenApiRouter::new()
+        .routes(routes!(health))
+        .routes(routes!(metrics))
+        .routes(routes!(time))
+        .routes(routes!(describe))
 }
 
 /// How the hub is.
@@ -61,6 +66,24 @@ async fn health(State(hub): State<Hub>) -> (StatusCode, Json<HealthReport>) {
     let code = if status == HubHealth::Ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let uptime_secs = hub.inner.clock.uptime().as_secs_f64();
     (code, Json(HealthReport { status, version: env!("CARGO_PKG_VERSION"), uptime_secs }))
+}
+
+/// The hub's clock at one moment.
+#[derive(Debug, Serialize, ToSchema)]
+struct HubTime {
+    /// Unix seconds.
+    hub_time: Timestamp,
+}
+
+/// The hub's clock
+///
+/// For whoever wants to know how far theirs is off: half of the round trip before and after, the shortest of some.
+#[utoipa::path(
+    get, path = "/api/time", tag = "operations", operation_id = "time",
+    responses((status = 200, description = "The time", body = HubTime), PermissionDenied)
+)]
+async fn time(State(hub): State<Hub>, Deliverer(_): Deliverer) -> Json<HubTime> {
+    Json(HubTime { hub_time: hub.now().wall })
 }
 
 /// What the hub counts

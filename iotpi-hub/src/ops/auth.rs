@@ -15,7 +15,7 @@ use crate::{
         token::{self, IssuedToken, NewToken},
     },
     error::{HubError, Result},
-    store::{Now, Steady, StoreError, TokenRecord, UserRecord, hex},
+    store::{Now, SecretHash, Steady, StoreError, TokenRecord, UserRecord, hex},
 };
 
 /// What a request shows of who sent it.
@@ -57,23 +57,34 @@ impl Hub {
     /// Changes nothing that matters.
     pub async fn identify(&self, credential: &Credential) -> Result<Caller> {
         let now = self.now();
-        let caller = self.owner_of(credential, now).await?;
         let (Credential::Bearer(secret) | Credential::Session(secret)) = credential;
-        // Half of the hash says which one it is, and is no use to anybody who reads it.
-        let issuer = hex(&hash(secret)[..16]);
-        self.inner.issuers.seen(&issuer, now.steady);
-        Ok(caller.who_showed(issuer))
+        let hash = hash(secret);
+        let caller = match self.inner.known.get(&hash, now.steady) {
+            Some(caller) => caller,
+            None => {
+                // Half of the hash says which one it is, and is no use to anybody who reads it.
+                let caller = self.owner_of(credential, &hash, now).await?.who_showed(hex(&hash[..16]));
+                if matches!(credential, Credential::Bearer(secret) if secret.starts_with(token::PREFIX)) {
+                    self.inner.known.keep(hash, &caller, now.steady);
+                }
+                caller
+            }
+        };
+        if let Some(issuer) = caller.issuer() {
+            self.inner.issuers.seen(issuer, now.steady);
+        }
+        Ok(caller)
     }
 
-    async fn owner_of(&self, credential: &Credential, now: Now) -> Result<Caller> {
+    async fn owner_of(&self, credential: &Credential, hash: &SecretHash, now: Now) -> Result<Caller> {
         match credential {
-            Credential::Session(secret) => {
-                let user = self.store().session(&hash(secret), now).await?;
+            Credential::Session(_) => {
+                let user = self.store().session(hash, now).await?;
                 user.map(|user| Caller::known(user.name, user.role, None))
                     .ok_or_else(|| HubError::unauthenticated("the session has ended: log in again"))
             }
             Credential::Bearer(secret) if secret.starts_with(token::PREFIX) => {
-                let token = self.store().token(&hash(secret)).await?;
+                let token = self.store().token(hash).await?;
                 let token =
                     token.ok_or_else(|| HubError::unauthenticated("no such token; it may be revoked"))?;
                 self.note_use_of(&token).await;
@@ -242,7 +253,10 @@ impl Hub {
         caller.may_administer()?;
         match self.store().revoke_token(id).await {
             Err(StoreError::NotFound(_)) => Err(HubError::not_found("there is no such token")),
-            other => Ok(other?),
+            other => {
+                self.inner.known.forget();
+                Ok(other?)
+            }
         }
     }
 }

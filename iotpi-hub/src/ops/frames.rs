@@ -8,7 +8,7 @@ use crate::{
     Hub,
     auth::Caller,
     error::{HubError, Result},
-    frames::{Moment, Shown, Viewer},
+    frames::{Moment, Shown, Slot, Viewer},
 };
 
 impl Hub {
@@ -29,6 +29,19 @@ impl Hub {
             self.events().publish(Event::Camera { camera });
         }
         Ok(showing.receipt)
+    }
+
+    /// Counts that a frame of that camera was refused.
+    pub(crate) fn refused_frame(&self, caller: &Caller, module_id: &ModuleId) {
+        if caller.may_deliver_as(module_id).is_ok() {
+            self.inner.frames.refused(module_id);
+        }
+    }
+
+    /// The place of a camera that pushes.
+    pub(crate) fn slot(&self, caller: &Caller, module_id: &ModuleId) -> Result<Arc<Slot>> {
+        caller.may_deliver_as(module_id)?;
+        self.inner.frames.slot(module_id, self.moment())
     }
 
     /// A camera's newest frame.

@@ -54,6 +54,8 @@ impl Hub {
         self.store().remove_module(id).await?;
         self.inner.presence.forget(id);
         self.inner.frames.remove(id);
+        // Its tokens went with it.
+        self.inner.known.forget();
         self.inner.commands.forget(id);
         lock(&self.inner.units).retain(|series, _| &series.module_id != id);
         self.changed(id);

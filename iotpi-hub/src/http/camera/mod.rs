@@ -1,0 +1,215 @@
+//! `/api/camera`: pictures in and out.
+
+mod push;
+mod show;
+mod watch;
+
+use std::time::Duration;
+
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use iotpi_core::{Frame, InvalidFrame, ModuleId, Timestamp, Via, WatchedCamera};
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    extract::{Query, moment},
+    page::Page,
+    problem::{NotFound, PermissionDenied, RateLimited, Unavailable},
+};
+use crate::{
+    Hub,
+    auth::Caller,
+    error::{HubError, Result},
+    frames::Shown,
+};
+
+/// How long `?fresh=1` waits for a frame.
+const FRESH_WAIT: Duration = Duration::from_secs(10);
+
+static X_TIMESTAMP: HeaderName = HeaderName::from_static("x-timestamp");
+static X_SEQUENCE: HeaderName = HeaderName::from_static("x-sequence");
+static X_CLOCK_OFFSET: HeaderName = HeaderName::from_static("x-clock-offset");
+
+pub(super) fn routes() -> OpenApiRouter<Hub> {
+    OpenApiRouter::new()
+        .routes(routes!(show::show))
+        .routes(routes!(push::push, watch::watch))
+        .routes(routes!(snapshot))
+        .routes(routes!(list))
+}
+
+/// A JPEG file.
+#[derive(ToSchema)]
+#[schema(value_type = String, content_media_type = "image/jpeg")]
+#[allow(dead_code)] // Only its schema is used.
+struct Jpeg(Vec<u8>);
+
+/// What was said about a picture beside its bytes.
+#[derive(Debug, Default)]
+struct Caption {
+    timestamp: Option<Timestamp>,
+    sequence: Option<u64>,
+    clock_offset: f64,
+}
+
+impl Caption {
+    /// Reads it from fields by name, wherever they stand.
+    fn of<'a>(field: impl Fn(&HeaderName) -> Option<&'a str>) -> Result<Self> {
+        let wrong = |name: &HeaderName, should: &str| {
+            HubError::invalid_argument(format!("the header `{name}` is {should}"))
+        };
+        let sequence =
+            field(&X_SEQUENCE).map(|text| text.parse().map_err(|_| wrong(&X_SEQUENCE, "a whole number")));
+        let offset = field(&X_CLOCK_OFFSET).map(|text| {
+            let secs = text.parse().ok().filter(|secs: &f64| secs.is_finite());
+            secs.ok_or_else(|| wrong(&X_CLOCK_OFFSET, "a number of seconds"))
+        });
+        Ok(Self {
+            timestamp: moment(X_TIMESTAMP.as_str(), field(&X_TIMESTAMP))?,
+            sequence: sequence.transpose()?,
+            clock_offset: offset.transpose()?.unwrap_or_default(),
+        })
+    }
+
+    fn of_headers(headers: &HeaderMap) -> Result<Self> {
+        Self::of(|name| headers.get(name).and_then(|value| value.to_str().ok()))
+    }
+
+    /// The picture with its caption.
+    fn on(self, jpeg: bytes::Bytes, now: Timestamp) -> Result<Frame> {
+        let frame = Frame::from_jpeg(jpeg, self.timestamp.unwrap_or(now)).map_err(|error| match error {
+            InvalidFrame::TooLarge(_) => HubError::too_large(error.to_string()),
+            InvalidFrame::NotJpeg(_) | InvalidFrame::Dimensions(..) => {
+                HubError::unprocessable(error.to_string())
+            }
+        })?;
+        let frame = frame.with_clock_offset(self.clock_offset);
+        Ok(match self.sequence {
+            Some(number) => frame.numbered(number),
+            None => frame,
+        })
+    }
+}
+
+/// Whose camera it is: the one named, else the token's module, else `camera`.
+fn camera_of(named: Option<ModuleId>, caller: &Caller) -> Result<ModuleId> {
+    match named.or_else(|| caller.module_id().cloned()) {
+        Some(id) => Ok(id),
+        None => {
+            ModuleId::new("camera").map_err(|error| HubError::internal("no default name").caused_by(error))
+        }
+    }
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct CameraParams {
+    /// Which camera; the only one when left out.
+    module_id: Option<ModuleId>,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct SnapshotParams {
+    /// Which camera; the only one when left out.
+    module_id: Option<ModuleId>,
+    /// 1 to wait for the next frame, up to 10 s, instead of taking the newest there is.
+    #[param(value_type = Option<u8>, maximum = 1)]
+    fresh: Option<String>,
+}
+
+/// The newest frame of a camera
+///
+/// A frame, never a picture the hub drew: `X-Timestamp` says how old it is. With `fresh=1` the next one to come.
+#[utoipa::path(
+    get, path = "/api/camera/snapshot", tag = "camera", operation_id = "snapshot",
+    params(SnapshotParams),
+    responses(
+        (status = 200, description = "The newest JPEG", body = inline(Jpeg), content_type = "image/jpeg",
+         headers(("etag" = String, description = "Names this frame"),
+                 ("x-timestamp" = f64, description = "When it was captured by the hub's clock, Unix seconds"),
+                 ("x-sequence" = u64, description = "Its number; numbers of a camera rise from the hub's start"))),
+        (status = 304, description = "Still the frame of `If-None-Match`"),
+        PermissionDenied, NotFound, RateLimited, Unavailable
+    )
+)]
+async fn snapshot(
+    State(hub): State<Hub>,
+    caller: Caller,
+    Query(query): Query<SnapshotParams>,
+    headers: HeaderMap,
+) -> Result<Response> {
+    caller.may_read()?;
+    let fresh = match query.fresh.as_deref() {
+        None | Some("0" | "false") => false,
+        Some("1" | "true" | "") => true,
+        Some(_) => return Err(HubError::invalid_argument("`fresh` is 0 or 1")),
+    };
+    let camera = hub.the_camera(query.module_id)?;
+    let newest = hub.newest_frame(&camera);
+    let shown = match newest {
+        newest if fresh => next(&hub, &camera, newest.map(|shown| shown.seq)).await?,
+        Some(newest) => newest,
+        None => return Err(HubError::not_found(format!("camera `{camera}` has delivered no frame yet"))),
+    };
+    // The moment of arrival keeps tags of two runs of the hub apart.
+    let etag = format!("\"{}-{}\"", shown.received_at.as_micros(), shown.seq);
+    let known = headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok());
+    let mut response = if known.is_some_and(|known| known.split(',').any(|tag| tag.trim() == etag)) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        ([(header::CONTENT_TYPE, "image/jpeg")], shown.frame.jpeg().clone()).into_response()
+    };
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::ETAG, etag),
+        (header::CACHE_CONTROL, "no-cache".to_owned()),
+        (X_TIMESTAMP.clone(), format!("{:.6}", shown.captured_at.as_secs_f64())),
+        (X_SEQUENCE.clone(), shown.seq.to_string()),
+    ] {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(name, value);
+        }
+    }
+    Ok(response)
+}
+
+/// The next frame of a camera after that number. Whoever waits counts as a viewer, so that a camera at rest delivers one.
+async fn next(hub: &Hub, camera: &ModuleId, after: Option<u64>) -> Result<std::sync::Arc<Shown>> {
+    let mut viewer = hub.watch(camera, Via::Mjpeg)?;
+    let wait = async {
+        loop {
+            match viewer.next().await {
+                Some(shown) if shown.no_signal || Some(shown.seq) <= after => {}
+                Some(shown) => return Ok(shown),
+                None => return Err(HubError::not_found(format!("camera `{camera}` was removed"))),
+            }
+        }
+    };
+    tokio::select! {
+        () = hub.stopping().cancelled() => Err(HubError::unavailable("the hub is stopping")),
+        waited = tokio::time::timeout(FRESH_WAIT, wait) => {
+            waited.unwrap_or_else(|_| Err(HubError::unavailable(format!("camera `{camera}` delivered no frame within 10 s"))))
+        }
+    }
+}
+
+/// The cameras
+///
+/// Those that have delivered a frame since the hub started, with rates, ages and who watches.
+#[utoipa::path(
+    get, path = "/api/cameras", tag = "camera", operation_id = "list_cameras",
+    responses((status = 200, description = "All of them, by module id", body = Page<WatchedCamera>), PermissionDenied)
+)]
+async fn list(State(hub): State<Hub>, caller: Caller) -> Result<Json<Page<WatchedCamera>>> {
+    caller.may_read()?;
+    Ok(Json(Page::whole(hub.watched_cameras())))
+}

@@ -1,0 +1,145 @@
+//! One picture a request.
+
+use axum::{
+    Json,
+    extract::{FromRequest as _, Multipart, Request, State, multipart::MultipartError},
+};
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, header};
+use iotpi_core::{FrameReceipt, MAX_FRAME_BYTES, ModuleId};
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+
+use super::{
+    super::{
+        extract::{Deliverer, read},
+        problem::{StorageFull, TooLarge, Unprocessable},
+    },
+    Caption, Jpeg, PermissionDenied, Query, RateLimited, camera_of, moment,
+};
+use crate::{
+    Hub,
+    error::{HubError, Result},
+};
+
+const TOO_LARGE: &str = "a frame has up to 8 MiB";
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ShowParams {
+    /// Whose camera; when left out the token's module, else `camera`.
+    module_id: Option<ModuleId>,
+    /// When the picture was taken, by the camera's clock: Unix seconds or RFC 3339; the moment of arrival when left out. The
+    /// header `X-Timestamp` says the same.
+    #[param(value_type = Option<f64>, minimum = 946_684_800.0, exclusive_maximum = 4_102_444_800.0)]
+    timestamp: Option<String>,
+}
+
+/// A form with a picture.
+#[derive(ToSchema)]
+#[allow(dead_code)] // Only its schema is used.
+pub(super) struct FrameForm {
+    /// The picture; `file` and `image` are good names for the field too.
+    #[schema(value_type = String, content_media_type = "image/jpeg")]
+    frame: Vec<u8>,
+    /// Whose camera.
+    #[schema(nullable = false)]
+    module_id: Option<ModuleId>,
+    /// When the picture was taken: Unix seconds or RFC 3339.
+    #[schema(value_type = Option<f64>, nullable = false, minimum = 946_684_800.0, exclusive_maximum = 4_102_444_800.0)]
+    timestamp: Option<String>,
+}
+
+/// Show a frame
+///
+/// The body is one JPEG of up to 8 MiB and 8,192 pixels a side, or a form with one. Newest wins: it is never queued. What is
+/// refused leaves the frame before where it is.
+#[utoipa::path(
+    post, path = "/api/camera/frame", tag = "camera", operation_id = "show",
+    params(
+        ShowParams,
+        ("x-timestamp" = Option<f64>, Header, description = "When the picture was taken, by the camera's clock"),
+        ("x-sequence" = Option<u64>, Header, description = "The camera's own number of the frame, one more than that of the frame before"),
+        ("x-clock-offset" = Option<f64>, Header, description = "How far the hub's clock is ahead of the camera's, in seconds, as `/api/time` tells"),
+    ),
+    request_body(content(
+        (inline(Jpeg) = "image/jpeg"),
+        (inline(Jpeg) = "application/octet-stream"),
+        (inline(FrameForm) = "multipart/form-data"),
+    )),
+    responses((status = 200, description = "Shown", body = FrameReceipt), PermissionDenied, TooLarge, Unprocessable, RateLimited, StorageFull)
+)]
+pub(super) async fn show(
+    State(hub): State<Hub>,
+    Deliverer(caller): Deliverer,
+    Query(query): Query<ShowParams>,
+    request: Request,
+) -> Result<Json<FrameReceipt>> {
+    let headers = Caption::of_headers(request.headers())?;
+    let form = match media_type(request.headers()).as_str() {
+        "multipart/form-data" => read_form(request, &hub).await?,
+        "" | "image/jpeg" | "image/jpg" | "application/octet-stream" => {
+            Form { frame: Some(read(request, MAX_FRAME_BYTES, TOO_LARGE).await?), ..Form::default() }
+        }
+        other => {
+            return Err(HubError::invalid_argument(format!(
+                "a frame comes as image/jpeg, not as `{other}`: with curl, add -H 'content-type: image/jpeg'"
+            )));
+        }
+    };
+    let module_id = camera_of(query.module_id.or(form.module_id), &caller)?;
+    let jpeg = form.frame.ok_or_else(|| {
+        HubError::invalid_argument("the form has no picture: put it in a field `frame`, `file` or `image`")
+    })?;
+    let said = query.timestamp.or(form.timestamp);
+    let timestamp = moment("timestamp", said.as_deref())?.or(headers.timestamp);
+    let frame = Caption { timestamp, ..headers }.on(jpeg, hub.now().wall);
+    let frame = frame.inspect_err(|_| hub.refused_frame(&caller, &module_id))?;
+    hub.show(&caller, &module_id, frame).await.map(Json)
+}
+
+fn media_type(headers: &HeaderMap) -> String {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+#[derive(Default)]
+struct Form {
+    frame: Option<Bytes>,
+    module_id: Option<ModuleId>,
+    timestamp: Option<String>,
+}
+
+async fn read_form(request: Request, hub: &Hub) -> Result<Form> {
+    let mut multipart = Multipart::from_request(request, hub)
+        .await
+        .map_err(|rejection| HubError::invalid_argument(format!("not a form: {}", rejection.body_text())))?;
+    let mut form = Form::default();
+    while let Some(field) = multipart.next_field().await.map_err(broken_form)? {
+        match field.name().unwrap_or_default() {
+            "frame" | "file" | "image" => form.frame = Some(field.bytes().await.map_err(broken_form)?),
+            "module_id" => {
+                let text = field.text().await.map_err(broken_form)?;
+                let id = text.trim().parse();
+                form.module_id =
+                    Some(id.map_err(|error| HubError::invalid_argument(format!("`module_id`: {error}")))?);
+            }
+            "timestamp" => form.timestamp = Some(field.text().await.map_err(broken_form)?.trim().to_owned()),
+            other => {
+                return Err(HubError::invalid_argument(format!(
+                    "the form has a field `{other}`; it may have `frame`, `module_id` and `timestamp`"
+                )));
+            }
+        }
+    }
+    Ok(form)
+}
+
+fn broken_form(error: MultipartError) -> HubError {
+    if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        HubError::too_large(TOO_LARGE)
+    } else {
+        HubError::invalid_argument(format!("the form is broken: {}", error.body_text()))
+    }
+}
