@@ -12,6 +12,7 @@ mod deliveries;
 mod dying;
 mod dying_module;
 mod faults;
+mod film;
 mod golden;
 mod hosts;
 mod live;
