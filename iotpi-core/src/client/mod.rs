@@ -21,9 +21,9 @@ use self::http::{Call, Http};
 pub use self::live::LiveStream;
 pub use self::{http::InvalidUrl, mjpeg::FrameStream, uplink::HubUplink};
 use crate::{
-    Bucket, CameraInfo, Command, CommandId, DeliveryAccount, Frame, FrameReceipt, Gap, LeasedCommand,
-    Manifest, ModuleId, ModuleInfo, NewCommand, NewGap, NewReading, Page, Pictures, Reading, SensorType,
-    StatusReceipt, StatusReport, Stored, Timestamp, UplinkError,
+    Bucket, Command, CommandId, DeliveryAccount, Frame, FrameReceipt, Gap, LeasedCommand, Manifest, ModuleId,
+    ModuleInfo, NewCommand, NewGap, NewReading, Page, Pictures, Reading, SensorType, StatusReceipt,
+    StatusReport, Stored, Timestamp, UplinkError, WatchedCamera,
 };
 
 /// How long a request may take, from the first byte sent to the last one read.
@@ -307,11 +307,11 @@ impl HubClient {
         Ok(FrameStream::new(body, self.url().to_owned()))
     }
 
-    /// The cameras that deliver.
+    /// The cameras, and who watches them.
     ///
     /// # Errors
     /// [`UplinkError`].
-    pub async fn cameras(&self) -> Result<Vec<CameraInfo>, UplinkError> {
+    pub async fn cameras(&self) -> Result<Vec<WatchedCamera>, UplinkError> {
         self.all_pages(|| Call::get("/api/cameras")).await
     }
 
