@@ -108,8 +108,7 @@ def test_a_film_for_asyncio(hub: HubProcess, module_id: str, jpeg: bytes) -> Non
         seen = []
         async with both.film(module_id) as film:
             film.show(jpeg)
-            while not film.online:
-                await asyncio.sleep(0.005)
+            await asyncio.to_thread(until, lambda: film.online)
             async with both.frames(module_id) as frames:
                 seen.append(await anext(frames))
                 while await film.wanted() and len(seen) < 5:

@@ -236,8 +236,8 @@ class Film:
     """:class:`iotpi.Film` for asyncio: a camera's pictures pushed on one line, always the newest.
 
     Showing never waits: a picture that was not sent when the next one is shown is let go. A hub that is away is tried
-    again by itself, a line that broke opened again; the newest picture is then sent again. Pictures are numbered, and say
-    how far the hub's clock is ahead of this machine's. Close it when done (``async with`` does).
+    again by itself, a line that broke opened again; the newest picture is then sent again. Pictures are numbered, and
+    say how far the hub's clock is ahead of this machine's. Close it when done (``async with`` does).
     """
 
     def __init__(self, film: _iotpi.Film) -> None:

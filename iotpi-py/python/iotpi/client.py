@@ -332,8 +332,8 @@ class Film:
     """A camera's pictures pushed on one line, of which the hub gets the newest each time it can take one.
 
     Showing never waits: a picture that was not sent when the next one is shown is let go. A hub that is away is tried
-    again by itself, a line that broke opened again; the newest picture is then sent again. Pictures are numbered, and say
-    how far the hub's clock is ahead of this machine's. Close it when done (``with`` does).
+    again by itself, a line that broke opened again; the newest picture is then sent again. Pictures are numbered, and
+    say how far the hub's clock is ahead of this machine's. Close it when done (``with`` does).
     """
 
     def __init__(self, film: _iotpi.Film) -> None:
