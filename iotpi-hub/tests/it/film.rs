@@ -1,12 +1,19 @@
 //! Films from the client that modules use: pictures pushed on one line.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use iotpi_core::{
     Clock, ErrorKind, Film, FilmState, Frame, HubClient, Pictures, SystemClock, UplinkError, WatchedCamera,
 };
+use iotpi_hub::{Config, auth::Role, testing::TestHub};
+use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-use crate::api::{Api, NOW_SECS, id, jpeg};
+use crate::{
+    api::{Api, NOW_SECS, id, jpeg},
+    proxy::{Fault, Proxy},
+};
 
 fn picture(filling: usize) -> Frame {
     Frame::from_jpeg(Bytes::from(jpeg(8, 8, filling)), SystemClock::new().now()).unwrap()
@@ -96,4 +103,54 @@ async fn a_hub_that_stops_ends_the_film_and_waits_for_none() {
     api.stop().await;
 
     assert_eq!(pushing.await.unwrap().unwrap_err().kind(), ErrorKind::Unavailable);
+}
+
+/// Shows one more picture, of a size of its own, and waits until the hub's newest is that one.
+async fn arrives(hub: &TestHub, token: &str, film: &Film, filling: usize) {
+    let shown = picture(filling);
+    let viewer = HubClient::new(&hub.url()).unwrap().with_token(token);
+    film.show(shown.clone());
+    let arriving = async {
+        while viewer.snapshot(Some(&id("porch"))).await.ok().as_ref() != Some(shown.jpeg()) {
+            tokio::task::yield_now().await;
+        }
+    };
+    let arrived = tokio::time::timeout(Duration::from_secs(60), arriving).await;
+    assert!(arrived.is_ok(), "the picture of {filling} did not arrive: {:?}", film.state());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn through_every_fault_of_the_network_and_restarts_of_the_hub_a_film_comes_back() {
+    let data = TempDir::new().unwrap();
+    let store = format!("sqlite://{}", data.path().join("hub.db").display());
+    let mut hub = TestHub::with_store(Config::default(), &store).await.unwrap();
+    let (module, viewer) =
+        (hub.module_token(&id("porch")).await.unwrap(), hub.token(Role::Viewer).await.unwrap());
+    let proxy = Proxy::to(hub.address()).await;
+    let client = HubClient::new(&proxy.url()).unwrap().with_token(module);
+    let (film, pictures) = Film::begin();
+    let line = client.with_deadline(Duration::from_secs(1)).uplink(id("porch"));
+    let sending = tokio::spawn(async move { pictures.send_over(&line).await });
+    arrives(&hub, &viewer, &film, 1).await;
+
+    for (round, fault) in Fault::ALL.into_iter().enumerate() {
+        proxy.set(fault, 700);
+        for filling in 0..5 {
+            film.show(picture(50_000 + 100 * filling));
+            tokio::task::yield_now().await;
+        }
+        if round % 2 == 0 {
+            hub.stop().await.unwrap();
+            film.show(picture(10));
+            hub = TestHub::with_store(Config::default(), &store).await.unwrap();
+            proxy.move_to(hub.address());
+        }
+        proxy.set(Fault::None, 0);
+
+        arrives(&hub, &viewer, &film, 1000 + round).await;
+    }
+
+    drop(film);
+    sending.await.unwrap();
+    hub.stop().await.unwrap();
 }
