@@ -215,7 +215,7 @@ impl Hub {
         let (hub, module) = (self.client()?, module.map(id::<ModuleId>).transpose()?);
         Ok(Pending::new(async move {
             let frames = hub.frames(module.as_ref()).await?;
-            Ok(Answer::Stream(Stream::new(Source::Frames(frames))))
+            Ok(Answer::Stream(Stream::new(Source::Frames(Box::new(frames)))))
         }))
     }
 
