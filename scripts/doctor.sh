@@ -91,6 +91,18 @@ need_python() {
     fi
 }
 
+# FastAPI and uvicorn, which the hub is compared with.
+need_fastapi() {
+    local venv=benches/compare/.venv wanted=benches/compare/requirements.txt
+    have python3 || packages 'Python' python3
+    python3 -c 'import ensurepip, venv' 2>/dev/null || packages 'Python virtual environments' python3-venv
+    cmp -s "$wanted" "$venv/.installed" && return 0
+    say "installing FastAPI and uvicorn into $venv (pip)"
+    [ -x $venv/bin/python ] || or_fail 'the virtual environment could not be made' "remove $venv and try again" python3 -m venv $venv
+    or_fail 'FastAPI could not be installed' "$OFFLINE" $venv/bin/pip install --quiet --disable-pip-version-check -r $wanted
+    cp "$wanted" "$venv/.installed"
+}
+
 # For cameras on V4L2: bindings are made from the kernel's headers.
 need_libclang() {
     # Not libclang-cpp or libclang_rt, which other packages bring.
@@ -127,6 +139,7 @@ for door in "$@"; do
         port) need_port ;;
         ui) need_node ;;
         rust | bench | torture) need_rust ;;
+        compare) need_rust; need_fastapi ;;
         demo) need_rust; need_node ;;
         v4l) need_libclang ;;
         wheel) need_rust; need_python ;;

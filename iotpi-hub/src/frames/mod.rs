@@ -3,6 +3,8 @@
 //! Newest wins: a frame is shown to whoever is ready for it and forgotten when the next one comes. Its bytes are shared by
 //! all viewers, never copied. Deliberately absent: a queue, decoding, anything on disk.
 
+mod buffers;
+mod figures;
 mod no_signal;
 mod pace;
 mod slot;
@@ -16,6 +18,8 @@ use std::{
 
 use iotpi_core::{CameraInfo, Frame, FrameReceipt, ModuleId, Timestamp, Via, WatchedCamera};
 
+pub(crate) use buffers::{Buffer, Buffers};
+pub(crate) use figures::metrics;
 pub(crate) use slot::Slot;
 pub(crate) use viewer::Viewer;
 
@@ -46,6 +50,8 @@ pub(crate) struct Frames {
     slots: Mutex<HashMap<ModuleId, Arc<Slot>>>,
     max_cameras: u64,
     lost_after: Duration,
+    /// What pictures are read into.
+    pub(crate) buffers: Arc<Buffers>,
     metrics: Arc<Metrics>,
 }
 
@@ -65,7 +71,7 @@ pub(crate) struct Moment {
 
 impl Frames {
     pub(crate) fn new(max_cameras: u64, lost_after: Duration, metrics: Arc<Metrics>) -> Self {
-        Self { slots: Mutex::default(), max_cameras, lost_after, metrics }
+        Self { slots: Mutex::default(), max_cameras, lost_after, buffers: Arc::default(), metrics }
     }
 
     /// Shows a frame to all who watch that camera.

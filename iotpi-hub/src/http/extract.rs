@@ -17,6 +17,7 @@ use crate::{
     Hub,
     auth::Caller,
     error::{HubError, Result},
+    frames::Buffer,
     ops::auth::Credential,
     store::PageRequest,
 };
@@ -26,7 +27,7 @@ pub(crate) const MAX_JSON_BYTES: usize = 256 * 1024;
 /// The most items on a page, unless a list says otherwise.
 pub(crate) const MAX_PAGE: u32 = 1000;
 /// A body has to arrive within this time.
-const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// The name of the session cookie.
 pub(crate) const SESSION_COOKIE: &str = "iotpi_session";
 
@@ -265,6 +266,16 @@ fn check_json(headers: &http::HeaderMap) -> Result<()> {
 
 /// Reads a body of up to `limit` bytes.
 pub(crate) async fn read(request: Request, limit: usize, too_large: &str) -> Result<Bytes> {
+    read_into(request, limit, too_large, BytesMut::with_capacity).await.map(BytesMut::freeze)
+}
+
+/// Reads a body of up to `limit` bytes into what `begin` makes for the length it says, or for 0 bytes.
+pub(crate) async fn read_into<B: Collect>(
+    request: Request,
+    limit: usize,
+    too_large: &str,
+    begin: impl FnOnce(usize) -> B,
+) -> Result<B> {
     let declared = request
         .headers()
         .get(header::CONTENT_LENGTH)
@@ -273,7 +284,7 @@ pub(crate) async fn read(request: Request, limit: usize, too_large: &str) -> Res
     if declared.is_some_and(|bytes| bytes > limit) {
         return Err(HubError::too_large(too_large));
     }
-    let collect = collect(request.into_body(), limit, declared.unwrap_or(0));
+    let collect = collect(request.into_body(), limit, begin(declared.unwrap_or(0)));
     match tokio::time::timeout(BODY_TIMEOUT, collect).await {
         Ok(Ok(Some(body))) => Ok(body),
         Ok(Ok(None)) => Err(HubError::too_large(too_large)),
@@ -282,15 +293,40 @@ pub(crate) async fn read(request: Request, limit: usize, too_large: &str) -> Res
     }
 }
 
+/// What a body is read into.
+pub(crate) trait Collect {
+    fn add(&mut self, data: &[u8]);
+    fn bytes(&self) -> usize;
+}
+
+impl Collect for BytesMut {
+    fn add(&mut self, data: &[u8]) {
+        self.extend_from_slice(data);
+    }
+
+    fn bytes(&self) -> usize {
+        self.len()
+    }
+}
+
+impl Collect for Buffer {
+    fn add(&mut self, data: &[u8]) {
+        self.extend(data);
+    }
+
+    fn bytes(&self) -> usize {
+        self.len()
+    }
+}
+
 /// One allocation when the length is known; nothing when there is more than `limit`.
-async fn collect(mut body: Body, limit: usize, declared: usize) -> Result<Option<Bytes>, axum::Error> {
-    let mut whole = BytesMut::with_capacity(declared);
+async fn collect<B: Collect>(mut body: Body, limit: usize, mut whole: B) -> Result<Option<B>, axum::Error> {
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame?.into_data() else { continue };
-        if whole.len() + data.len() > limit {
+        if whole.bytes() + data.len() > limit {
             return Ok(None);
         }
-        whole.extend_from_slice(&data);
+        whole.add(&data);
     }
-    Ok(Some(whole.freeze()))
+    Ok(Some(whole))
 }

@@ -2,9 +2,12 @@
 
 use std::{
     panic::AssertUnwindSafe,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, LazyLock, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     task::Poll,
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use axum::{
@@ -25,7 +28,14 @@ use crate::{
     lock::lock,
 };
 
-static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// What every answer says, unless it says something else itself.
+pub(super) static EVERY_ANSWER: [(HeaderName, &str); 4] = [
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::REFERRER_POLICY, "same-origin"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+];
 
 /// So much of a body nobody read is read after all before the answer goes out, within the time below.
 const MAX_UNREAD_BYTES: usize = 32 * 1024 * 1024;
@@ -33,7 +43,7 @@ const UNREAD_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Names the request, counts the answer, makes errors problem documents, and adds the headers every answer has.
 pub(super) async fn every_answer(State(hub): State<Hub>, request: Request, next: Next) -> Response {
-    let id = uuid::Uuid::now_v7().to_string();
+    let id = request_id();
     let (request, unread) = keep_body(request);
     let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
     let response = answered.unwrap_or_else(|_| HubError::internal("the hub failed").into_response());
@@ -46,17 +56,21 @@ pub(super) async fn every_answer(State(hub): State<Hub>, request: Request, next:
     if let Ok(id) = HeaderValue::try_from(id) {
         headers.insert(REQUEST_ID.clone(), id);
     }
-    for (name, value) in [
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "same-origin"),
-        (header::X_FRAME_OPTIONS, "DENY"),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
+    for (name, value) in &EVERY_ANSWER {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
-    headers
-        .entry(header::CONTENT_SECURITY_POLICY)
-        .or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
     response
+}
+
+/// Names a request: a version 7 UUID whose random part is drawn once a process and then counted on, because asking the
+/// operating system for each would cost more than the rest of it.
+pub(super) fn request_id() -> String {
+    static NEXT: LazyLock<AtomicU64> = LazyLock::new(|| AtomicU64::new(getrandom::u64().unwrap_or_default()));
+    let mut rest = [0; 10];
+    rest[2..].copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    let now = u64::try_from(now).unwrap_or(u64::MAX);
+    uuid::Builder::from_unix_timestamp_millis(now, &rest).into_uuid().to_string()
 }
 
 /// Checks by which name the hub was called, and from which page.
@@ -65,22 +79,28 @@ pub(super) async fn host_and_origin(
     request: Request,
     next: Next,
 ) -> Result<Response> {
-    let host = host(request.uri(), request.headers())?;
-    if !is_own(&hub, name_of(&host)) {
+    check(&hub, request.method(), request.uri(), request.headers())?;
+    Ok(next.run(request).await)
+}
+
+/// By which name the hub was called, and from which page.
+pub(super) fn check(hub: &Hub, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<()> {
+    let host = host(uri, headers)?;
+    if !is_own(hub, name_of(&host)) {
         return Err(HubError::permission_denied(format!(
             "this hub does not answer to the name `{}`: add it to http.allowed_hosts",
             name_of(&host)
         )));
     }
-    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-    let upgrades = request.headers().contains_key(header::UPGRADE);
+    let reads = matches!(*method, Method::GET | Method::HEAD);
+    let upgrades = headers.contains_key(header::UPGRADE);
     if (!reads || upgrades)
-        && let Some(origin) = request.headers().get(header::ORIGIN)
+        && let Some(origin) = headers.get(header::ORIGIN)
         && !is_same(origin, &host)
     {
         return Err(HubError::permission_denied("this request comes from a page of another site"));
     }
-    Ok(next.run(request).await)
+    Ok(())
 }
 
 /// The authority the request was sent to (RFC 9112 section 3.3): that of an absolute target, else the `Host` header.

@@ -29,6 +29,7 @@ use axum::{
 };
 use utoipa_axum::router::OpenApiRouter;
 
+pub(crate) use camera::line;
 pub(crate) use extract::Peer;
 pub use openapi::openapi;
 

@@ -96,6 +96,7 @@ async fn time(State(hub): State<Hub>, Deliverer(_): Deliverer) -> Json<HubTime> 
 async fn metrics(State(hub): State<Hub>, caller: Caller) -> Result<Response> {
     caller.may_read()?;
     let mut text = hub.inner.metrics.text(hub.inner.started_at);
+    text.push_str(&crate::frames::metrics(&hub.watched_cameras()));
     // What the hub counts itself is told also when the store is gone.
     if let Ok(report) = hub.storage_report().await {
         text.push_str(&crate::storage::metrics(&report));

@@ -17,7 +17,7 @@ use crate::error::HubError;
 
 pub(crate) const CONTENT_TYPE: &str = "application/problem+json";
 
-fn status(kind: ErrorKind) -> StatusCode {
+pub(super) fn status(kind: ErrorKind) -> StatusCode {
     match kind {
         ErrorKind::InvalidArgument => StatusCode::BAD_REQUEST,
         ErrorKind::Unauthenticated => StatusCode::UNAUTHORIZED,
@@ -137,7 +137,7 @@ fn unsaid(code: StatusCode) -> HubError {
 }
 
 /// The chain of causes is logged here, once.
-fn log(error: &HubError, request_id: &str) {
+pub(super) fn log(error: &HubError, request_id: &str) {
     match error.kind() {
         ErrorKind::Internal | ErrorKind::StorageFull => {
             let error: &dyn std::error::Error = error;

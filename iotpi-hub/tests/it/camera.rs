@@ -190,3 +190,42 @@ async fn a_frame_may_come_in_a_form_and_without_a_name_is_the_tokens_module_or_c
     );
     api.stop().await;
 }
+
+#[tokio::test]
+async fn a_lost_camera_shows_that_there_is_no_signal_and_comes_back_by_itself() {
+    let api = Api::standing_still().await;
+    api.show("porch", jpeg(8, 8, 1)).await;
+    let mut body = api.get("/api/camera/stream").open().await.into_body();
+    let present = until(&mut body, |read| read.len() > 20 && ends_a_part(read)).await;
+
+    api.hub.advance(std::time::Duration::from_secs(5));
+    let lost = until(&mut body, ends_a_part).await;
+    let again = until(&mut body, ends_a_part).await;
+    let camera = api.get("/api/cameras").ok().await["items"][0].clone();
+    let snapshot = api.get("/api/camera/snapshot").send().await;
+    api.show("porch", jpeg(8, 8, 2)).await;
+    let back = next_good(&mut body).await;
+
+    assert!(!has(&present, "X-Signal: none"));
+    assert!(has(&lost, "X-Signal: none\r\n") && has(&again, "X-Signal: none\r\n"));
+    assert_eq!((&camera["online"], &camera["frames"]), (&json!(false), &json!(1)));
+    assert_eq!(snapshot.body, jpeg(8, 8, 1));
+    assert!(back.windows(jpeg(8, 8, 2).len()).any(|w| w == jpeg(8, 8, 2)));
+    assert_eq!(api.get("/api/cameras").ok().await["items"][0]["online"], true);
+    drop(body);
+    api.stop().await;
+}
+
+fn has(part: &[u8], text: &str) -> bool {
+    part.windows(text.len()).any(|w| w == text.as_bytes())
+}
+
+/// The next part that is a frame of the camera: one that says there is none may have been on its way.
+async fn next_good(body: &mut Incoming) -> Vec<u8> {
+    loop {
+        let part = until(body, ends_a_part).await;
+        if !has(&part, "X-Signal") {
+            return part;
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! Running a hub.
 
 use http::Method;
+use http_body_util::BodyExt as _;
 use iotpi_hub::auth::Role;
 use serde_json::{Value, json};
 
@@ -57,6 +58,8 @@ async fn metrics_count_what_went_through() {
     .ok()
     .await;
     api.call(Method::POST, "/api/camera/frame").jpeg(jpeg(8, 8, 1)).ok().await;
+    let mut stream = api.get("/api/camera/stream").open().await.into_body();
+    while !stream.frame().await.unwrap().unwrap().data_ref().unwrap().ends_with(&[0xFF, 0xD9]) {}
     let command = api.post("/api/modules/led/control", json!({"action": "set"})).ok().await;
     api.call(Method::POST, &format!("/api/commands/{}/cancel", command["id"].as_str().unwrap())).ok().await;
     api.get("/api/nothing").problem().await;
@@ -71,6 +74,11 @@ async fn metrics_count_what_went_through() {
         "iotpi_commands_total{state=\"cancelled\"} 1",
         "iotpi_requests_total{status=\"4xx\"} 1",
         "iotpi_live_clients 0",
+        "iotpi_camera_online{camera=\"camera\"} 1",
+        "iotpi_camera_frames_total{camera=\"camera\"} 1",
+        "iotpi_camera_viewers{camera=\"camera\"} 1",
+        "iotpi_camera_delivered_total{camera=\"camera\"} 1",
+        "iotpi_camera_viewer_skipped_total{camera=\"camera\",viewer=\"1\",via=\"mjpeg\"} 0",
         "# TYPE process_start_time_seconds gauge",
     ] {
         assert!(text.lines().any(|l| l == line), "{line}\n{text}");

@@ -94,6 +94,7 @@ async fn each_role_is_let_in_where_the_reference_says_and_nowhere_else() {
         ("read", "voa"),
         // Without `module_id` a module delivers as its own camera.
         ("show", "oamx"),
+        ("push", "oamx"),
         ("watch", "voa"),
         ("snapshot", "voa"),
         ("list_cameras", "voa"),
@@ -110,6 +111,7 @@ async fn each_role_is_let_in_where_the_reference_says_and_nowhere_else() {
         ("read_command", "voa"),
         ("cancel_command", "oa"),
         ("live", "voa"),
+        ("time", "voamx"),
         ("jwt", "voamx"),
         ("list_tokens", "a"),
         ("issue_token", "a"),

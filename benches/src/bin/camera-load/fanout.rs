@@ -16,7 +16,7 @@ use crate::{
     camera::Camera,
     frame,
     ingest::rest,
-    process,
+    process::{Moment, Stretch, peak_megabytes},
     spread::{milliseconds, rounded},
     viewers::{Delivery, Watch},
 };
@@ -37,8 +37,8 @@ pub struct Fanout {
     /// Viewers beside them that ask and then never read.
     #[arg(long, default_value_t = 0)]
     stalled: usize,
-    /// Cameras.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    /// Cameras; with 0, viewers watch what the server has of its own, and nothing is known of its age.
+    #[arg(long, default_value_t = 1)]
     cameras: u16,
     /// Frames a second of each camera.
     #[arg(long, default_value_t = 10.0)]
@@ -87,9 +87,9 @@ impl Fanout {
                 cameras.into_iter().map(|camera| scope.spawn(|| send(camera, interval, &stop))).collect();
             let stretch = self.all_are_there(&mut readies).and_then(|()| {
                 rest(whom.warm_up_secs);
-                let (from, before) = (frame::now(), process::Cpu::of(whom.pid)?);
+                let from = Moment::now(whom.pid)?;
                 rest(whom.secs);
-                Ok((from, frame::now(), before, process::Cpu::of(whom.pid)?))
+                Ok(Stretch { from, to: Moment::now(whom.pid)? })
             });
             stop.store(true, Relaxed);
             let sent = sending.into_iter().map(|camera| camera.join().map_err(|_| "a camera broke")?);
@@ -107,7 +107,7 @@ impl Fanout {
         let whom = &self.whom;
         let all = self.viewers + self.stalled;
         let requests = (0..all).map(|viewer| {
-            let path = numbered(&self.watch_path, viewer % usize::from(self.cameras));
+            let path = numbered(&self.watch_path, viewer % usize::from(self.cameras.max(1)));
             (whom.url.head("GET", &path, whom.token.as_deref()) + "\r\n").into_bytes()
         });
         Watch { target: whom.url, requests: requests.collect(), reading: self.viewers }
@@ -129,23 +129,28 @@ impl Fanout {
     #[allow(clippy::cast_precision_loss)]
     fn figures(
         &self,
-        (from, to, before, after): (Duration, Duration, process::Cpu, process::Cpu),
+        stretch: Stretch,
         sent: &[Vec<Duration>],
         deliveries: &[Delivery],
     ) -> Result<Value, Error> {
         let whom = &self.whom;
-        let within = from..to;
-        let counted: Vec<_> = deliveries.iter().filter(|d| within.contains(&d.stamp.sent_at)).collect();
+        // A frame of ours counts where it was sent: what was lost is then to the frame.
+        let when = |delivery: &Delivery| delivery.stamp.map_or(delivery.whole_at, |stamp| stamp.sent_at);
+        let counted: Vec<_> = deliveries.iter().filter(|delivery| stretch.has(when(delivery))).collect();
+        let ages = counted.iter().filter_map(|d| Some(d.whole_at.saturating_sub(d.stamp?.sent_at)));
+        let ages = milliseconds(ages.collect());
+        if counted.is_empty() || (ages.is_none() && self.cameras > 0) {
+            return Err("no frame was delivered".into());
+        }
         let frames: Vec<_> =
-            sent.iter().map(|times| times.iter().filter(|at| within.contains(at)).count()).collect();
-        let wanted: usize = (0..self.viewers).map(|viewer| frames[viewer % frames.len()]).sum();
-        let ages = counted.iter().map(|d| d.whole_at.saturating_sub(d.stamp.sent_at)).collect();
-        let (p50, p99) = milliseconds(ages).ok_or("no frame was delivered")?;
-        let (cpu, kernel) = after.micros_each(before, counted.len());
-        let secs = (to - from).as_secs_f64();
+            sent.iter().map(|times| times.iter().filter(|at| stretch.has(**at)).count()).collect();
+        let wanted: usize = frames.iter().cycle().take(self.viewers).sum();
+        let (cpu, kernel) = stretch.micros_each(counted.len());
+        let secs = stretch.secs();
         let rate = if self.as_fast_as_acknowledged { json!("acknowledged") } else { json!(self.fps) };
         Ok(json!({
             "server": whom.label,
+            "name": whom.name,
             "test": "fanout",
             "cameras": self.cameras,
             "viewers": self.viewers,
@@ -157,11 +162,12 @@ impl Fanout {
             "deliveries_per_s": rounded(counted.len() as f64 / secs, 1),
             "lost": wanted.saturating_sub(counted.len()),
             "lost_percent": rounded(100.0 * wanted.saturating_sub(counted.len()) as f64 / wanted.max(1) as f64, 2),
-            "p50_ms": p50,
-            "p99_ms": p99,
+            "p50_ms": ages.map(|(p50, _)| p50),
+            "p99_ms": ages.map(|(_, p99)| p99),
             "cpu_us": rounded(cpu, 1),
             "kernel_us": rounded(kernel, 1),
-            "peak_mb": rounded(process::peak_megabytes(whom.pid)?, 1),
+            "peak_mb": rounded(peak_megabytes(whom.pid)?, 1),
+            "others_percent": rounded(stretch.others_percent(), 0),
         }))
     }
 }

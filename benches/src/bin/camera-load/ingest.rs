@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 use crate::{
     Whom,
     camera::Camera,
-    frame, process,
+    frame,
+    process::{Moment, Stretch, peak_megabytes},
     spread::{milliseconds, rounded},
 };
 
@@ -53,34 +54,40 @@ impl Ingest {
             .map(|n| Camera::connect(whom, &self.path.replace("{n}", &n.to_string()), self.push))
             .collect::<io::Result<Vec<_>>>()?;
         let stop = AtomicBool::new(false);
-        let (from, to, before, after, sent) = thread::scope(|scope| {
+        let (stretch, sent) = thread::scope(|scope| {
             let running: Vec<_> =
                 cameras.into_iter().map(|camera| scope.spawn(|| send(camera, &stop))).collect();
             rest(whom.warm_up_secs);
-            let (from, before) = (frame::now(), process::Cpu::of(whom.pid));
+            let from = Moment::now(whom.pid);
             rest(whom.secs);
-            let (to, after) = (frame::now(), process::Cpu::of(whom.pid));
+            let to = Moment::now(whom.pid);
             stop.store(true, Relaxed);
             let sent: Result<Vec<_>, Error> =
                 running.into_iter().map(|camera| camera.join().map_err(|_| "a camera broke")?).collect();
-            Ok::<_, Error>((from, to, before?, after?, sent?.concat()))
+            Ok::<_, Error>((Stretch { from: from?, to: to? }, sent?.concat()))
         })?;
         let took: Vec<Duration> =
-            sent.into_iter().filter(|(at, _)| (from..to).contains(at)).map(|(_, took)| took).collect();
+            sent.into_iter().filter(|(at, _)| stretch.has(*at)).map(|(_, took)| took).collect();
         let count = took.len();
-        let (cpu, kernel) = after.micros_each(before, count);
-        let (p50, p99) = milliseconds(took).ok_or("no frame was taken")?;
+        let (cpu, kernel) = stretch.micros_each(count);
+        if count == 0 {
+            return Err("no frame was taken".into());
+        }
+        // Nobody acknowledges a pushed frame: how long the kernel took to take it says nothing.
+        let times = if self.push { None } else { milliseconds(took) };
         Ok(json!({
             "server": whom.label,
+            "name": whom.name,
             "test": if self.push { "push" } else { "ingest" },
             "connections": self.connections,
             "bytes": whom.bytes,
-            "frames_per_s": rounded(count as f64 / (to - from).as_secs_f64(), 0),
-            "p50_ms": p50,
-            "p99_ms": p99,
+            "frames_per_s": rounded(count as f64 / stretch.secs(), 0),
+            "p50_ms": times.map(|(p50, _)| p50),
+            "p99_ms": times.map(|(_, p99)| p99),
             "cpu_us": rounded(cpu, 1),
             "kernel_us": rounded(kernel, 1),
-            "peak_mb": rounded(process::peak_megabytes(whom.pid)?, 1),
+            "peak_mb": rounded(peak_megabytes(whom.pid)?, 1),
+            "others_percent": rounded(stretch.others_percent(), 0),
         }))
     }
 }

@@ -67,6 +67,9 @@ struct Whom {
     /// What the server is called in the figures.
     #[arg(long, default_value = "server")]
     label: String,
+    /// What the measurement is called in the figures.
+    #[arg(long, default_value = "")]
+    name: String,
     /// Bytes of a frame, 64 to 8 MiB.
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(64..=8 * 1024 * 1024))]
     bytes: u32,

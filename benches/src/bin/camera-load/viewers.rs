@@ -23,8 +23,8 @@ const BUFFER_BYTES: usize = 256 * 1024;
 /// A frame that a viewer has whole.
 #[derive(Debug, Clone, Copy)]
 pub struct Delivery {
-    /// What the frame says about itself.
-    pub stamp: Stamp,
+    /// What the frame says about itself; nothing if it is none of ours.
+    pub stamp: Option<Stamp>,
     /// When its last byte was read.
     pub whole_at: Duration,
 }
@@ -110,14 +110,7 @@ impl Viewer {
                 return Err(io::Error::other("a stream ended by itself")).into();
             }
             let whole_at = frame::now();
-            mjpeg
-                .feed(buffer.filled(), |stamp| {
-                    // Who shows a picture of its own (no signal) shows none of ours.
-                    if let Some(stamp) = stamp {
-                        deliveries.push(Delivery { stamp, whole_at });
-                    }
-                })
-                .into()
+            mjpeg.feed(buffer.filled(), |stamp| deliveries.push(Delivery { stamp, whole_at })).into()
         })
         .await
     }

@@ -1,5 +1,6 @@
 //! `/api/camera`: pictures in and out.
 
+pub(crate) mod line;
 mod push;
 mod show;
 mod watch;

@@ -77,10 +77,10 @@ pub(super) async fn push(
     Query(query): Query<PushParams>,
     request: Request,
 ) -> Result<Response> {
-    let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
-    let parts = MixedReplace::of_content_type(content_type.unwrap_or_default()).map_err(malformed)?;
     let module_id = camera_of(query.module_id, &caller)?;
     caller.may_deliver_as(&module_id)?;
+    let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
+    let parts = MixedReplace::of_content_type(content_type.unwrap_or_default()).map_err(malformed)?;
     let (head, body) = request.into_parts();
     let mut pushed =
         Pushed { parts, body, credential: credential(&head)?, caller, module_id, asked: Instant::now(), hub };

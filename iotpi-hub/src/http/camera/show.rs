@@ -12,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     super::{
-        extract::{Deliverer, read},
+        extract::{Deliverer, read_into},
         problem::{StorageFull, TooLarge, Unprocessable},
     },
     Caption, Jpeg, PermissionDenied, Query, RateLimited, camera_of, moment,
@@ -29,11 +29,11 @@ const TOO_LARGE: &str = "a frame has up to 8 MiB";
 #[serde(deny_unknown_fields)]
 pub(super) struct ShowParams {
     /// Whose camera; when left out the token's module, else `camera`.
-    module_id: Option<ModuleId>,
+    pub(super) module_id: Option<ModuleId>,
     /// When the picture was taken, by the camera's clock: Unix seconds or RFC 3339; the moment of arrival when left out. The
     /// header `X-Timestamp` says the same.
     #[param(value_type = Option<f64>, minimum = 946_684_800.0, exclusive_maximum = 4_102_444_800.0)]
-    timestamp: Option<String>,
+    pub(super) timestamp: Option<String>,
 }
 
 /// A form with a picture.
@@ -79,8 +79,10 @@ pub(super) async fn show(
     let headers = Caption::of_headers(request.headers())?;
     let form = match media_type(request.headers()).as_str() {
         "multipart/form-data" => read_form(request, &hub).await?,
-        "" | "image/jpeg" | "image/jpg" | "application/octet-stream" => {
-            Form { frame: Some(read(request, MAX_FRAME_BYTES, TOO_LARGE).await?), ..Form::default() }
+        _ if is_jpeg(request.headers()) => {
+            let buffers = &hub.inner.frames.buffers;
+            let frame = read_into(request, MAX_FRAME_BYTES, TOO_LARGE, |bytes| buffers.take(bytes)).await?;
+            Form { frame: Some(frame.freeze()), ..Form::default() }
         }
         other => {
             return Err(HubError::invalid_argument(format!(
@@ -97,6 +99,11 @@ pub(super) async fn show(
     let frame = Caption { timestamp, ..headers }.on(jpeg, hub.now().wall);
     let frame = frame.inspect_err(|_| hub.refused_frame(&caller, &module_id))?;
     hub.show(&caller, &module_id, frame).await.map(Json)
+}
+
+/// Whether the body is a picture, or may well be one.
+pub(super) fn is_jpeg(headers: &HeaderMap) -> bool {
+    matches!(media_type(headers).as_str(), "" | "image/jpeg" | "image/jpg" | "application/octet-stream")
 }
 
 fn media_type(headers: &HeaderMap) -> String {

@@ -1,0 +1,115 @@
+//! HTTP by hand, for what a client would not do.
+
+use iotpi_hub::testing::TestHub;
+use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+/// A connection to a hub.
+pub struct Wire {
+    stream: TcpStream,
+    read: Vec<u8>,
+}
+
+/// The head of an answer.
+#[derive(Debug)]
+pub struct Head(String);
+
+impl Head {
+    pub fn status(&self) -> u16 {
+        self.0.split(' ').nth(1).unwrap().parse().unwrap()
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut fields = self.0.lines().filter_map(|line| line.split_once(": "));
+        fields.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+}
+
+impl Wire {
+    pub async fn to(hub: &TestHub) -> Self {
+        let address = hub.url().strip_prefix("http://").unwrap().to_owned();
+        Self { stream: TcpStream::connect(address).await.unwrap(), read: Vec::new() }
+    }
+
+    /// Sends; what cannot be sent because the hub hung up is its right.
+    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.stream.write_all(bytes.as_ref()).await.is_ok()
+    }
+
+    /// Sends the head of a request with these fields.
+    pub async fn head(&mut self, request: &str, token: &str, fields: &[(&str, &str)]) {
+        let mut head = format!("{request} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n");
+        for (name, value) in fields {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        self.send(head + "\r\n").await;
+    }
+
+    /// Sends a frame with its length.
+    pub async fn frame(&mut self, token: &str, path: &str, jpeg: &[u8]) {
+        let length = jpeg.len().to_string();
+        self.head(
+            &format!("POST {path}"),
+            token,
+            &[("content-type", "image/jpeg"), ("content-length", &length)],
+        )
+        .await;
+        self.send(jpeg).await;
+    }
+
+    pub async fn chunk(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        let bytes = bytes.as_ref();
+        let chunk = [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat();
+        self.send(chunk).await
+    }
+
+    /// Says that nothing more will be sent.
+    pub async fn half_close(&mut self) {
+        self.stream.shutdown().await.unwrap();
+    }
+
+    async fn until(&mut self, end: impl Fn(&[u8]) -> Option<usize>) -> Vec<u8> {
+        loop {
+            if let Some(end) = end(&self.read) {
+                return self.read.drain(..end).collect();
+            }
+            let read = self.stream.read_buf(&mut self.read).await.unwrap();
+            assert_ne!(read, 0, "the hub hung up: {:?}", String::from_utf8_lossy(&self.read));
+        }
+    }
+
+    pub async fn answer_head(&mut self) -> Head {
+        let head = self.until(|read| read.windows(4).position(|w| w == b"\r\n\r\n").map(|at| at + 4)).await;
+        Head(String::from_utf8(head).unwrap())
+    }
+
+    /// An answer with a length.
+    pub async fn answer(&mut self) -> (Head, Value) {
+        let head = self.answer_head().await;
+        let length: usize = head.header("content-length").expect("a length").parse().unwrap();
+        let body = self.until(|read| (read.len() >= length).then_some(length)).await;
+        (head, serde_json::from_slice(&body).unwrap_or(Value::Null))
+    }
+
+    /// The next line of a chunked answer of JSON lines; nothing at its end.
+    pub async fn line(&mut self) -> Option<Value> {
+        let line_end = |read: &[u8]| read.windows(2).position(|w| w == b"\r\n").map(|at| at + 2);
+        let size = String::from_utf8(self.until(line_end).await).unwrap();
+        let size = usize::from_str_radix(size.trim(), 16).unwrap();
+        let chunk = self.until(|read| (read.len() >= size + 2).then_some(size + 2)).await;
+        (size > 0).then(|| serde_json::from_slice(&chunk[..size]).unwrap())
+    }
+
+    /// Whether the hub closes, whatever it says before.
+    pub async fn is_closed(&mut self) -> bool {
+        loop {
+            match self.stream.read_buf(&mut self.read).await {
+                Ok(0) | Err(_) => return true,
+                Ok(_) => self.read.clear(),
+            }
+        }
+    }
+}
