@@ -44,14 +44,18 @@ pub use uplink::*;
 #[cfg(feature = "client")]
 mod with_client {
     pub use crate::{
-        backoff::*, client::*, module::*, obeying::*, outbox::*, polling::*, runner::*, streaming::*,
-        together::*,
+        backoff::*, client::*, film::*, module::*, obeying::*, outbox::*, polling::*, runner::*,
+        streaming::*, together::*,
     };
 }
 #[cfg(feature = "client")]
 mod backoff;
 #[cfg(feature = "client")]
 mod client;
+#[cfg(feature = "client")]
+mod film;
+#[cfg(feature = "client")]
+mod hub_clock;
 #[cfg(feature = "client")]
 mod journal;
 #[cfg(feature = "client")]

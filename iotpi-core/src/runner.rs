@@ -7,8 +7,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     Backoff, Clock, DEFAULT_OUTBOX_CAPACITY, ErrorKind, Frame, FrameReceipt, LeasedCommand, Manifest, Module,
-    ModuleError, ModuleId, ModuleInfo, NewGap, NewReading, OutboxError, OutboxLimits, Problem, Reading,
-    StatusReceipt, StatusReport, Stored, SystemClock, Uplink, UplinkError,
+    ModuleError, ModuleId, ModuleInfo, NewGap, NewReading, OutboxError, OutboxLimits, Pictures, Problem,
+    Reading, StatusReceipt, StatusReport, Stored, SystemClock, Uplink, UplinkError,
     outbox::Outbox,
     sending::{Sender, pause, with_source},
 };
@@ -356,6 +356,10 @@ impl Uplink for Line {
 
     async fn show(&self, frame: Frame) -> Result<FrameReceipt, UplinkError> {
         self.uplink.show(frame).await
+    }
+
+    async fn film(&self, pictures: &mut Pictures) -> Result<(), UplinkError> {
+        self.uplink.film(pictures).await
     }
 
     async fn claim(&self, wait: Duration) -> Result<Vec<LeasedCommand>, UplinkError> {

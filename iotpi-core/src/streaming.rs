@@ -1,17 +1,22 @@
 //! A module that shows what a camera sees.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-use crate::{Backoff, Camera, Manifest, Module, ModuleError, Uplink};
+use crate::{Camera, Film, Manifest, Module, ModuleError, Uplink};
 
 /// How long to wait after a camera failed before it is asked again.
 const CAMERA_RETRY: Duration = Duration::from_secs(1);
+/// How long the last picture may take when the module is told to stop.
+const LAST_PICTURE: Duration = Duration::from_millis(300);
 
-/// Shows each picture of a [`Camera`] as it is taken. Newest wins: pictures taken while the hub is away are let go.
+/// Shows the pictures of a [`Camera`]. Newest wins: pictures taken while the hub is away or the line is slow are let go.
+///
+/// While somebody watches, the camera sets the pace. While nobody does, it is asked for one picture a second, so that
+/// neither camera nor processor nor network works for nobody; the first viewer has a new picture as soon as the camera has
+/// one. So a camera must not give a picture that waited in it since it was last asked, but its newest.
 #[derive(Debug)]
 pub struct Streaming<C> {
     camera: C,
@@ -19,7 +24,7 @@ pub struct Streaming<C> {
 }
 
 impl<C: Camera> Streaming<C> {
-    /// The pictures of `camera`, which sets the pace.
+    /// The pictures of `camera`, which sets the pace: its `capture` waits until there is a new one.
     #[must_use]
     pub fn new(camera: C) -> Self {
         Self { camera, description: None }
@@ -32,36 +37,30 @@ impl<C: Camera> Streaming<C> {
         self
     }
 
-    async fn stream(&mut self, up: &Arc<dyn Uplink>) -> std::convert::Infallible {
-        let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(5));
-        let mut silent_until: Option<Instant> = None;
+    /// Captures what is wanted.
+    async fn capture(&mut self, film: &Film, up: &dyn Uplink) -> Infallible {
         let mut failing = false;
+        let mut refused = false;
         loop {
-            let frame = match self.camera.capture().await {
-                Ok(frame) => frame,
+            film.wanted().await;
+            match self.camera.capture().await {
+                Ok(frame) => {
+                    failing = false;
+                    film.show(frame);
+                }
                 Err(error) => {
                     if !failing {
                         tracing::warn!(module = %up.module_id(), %error, "the camera gave no picture");
                     }
                     failing = true;
                     tokio::time::sleep(CAMERA_RETRY).await;
-                    continue;
                 }
-            };
-            failing = false;
-            if silent_until.is_some_and(|until| Instant::now() < until) {
-                continue;
             }
-            silent_until = match up.show(frame).await {
-                Ok(_) => {
-                    backoff.succeeded();
-                    None
-                }
-                Err(error) => {
-                    tracing::debug!(module = %up.module_id(), %error, "a picture was not taken");
-                    Some(Instant::now() + backoff.failed())
-                }
-            };
+            if !refused && film.state().refused > 0 {
+                refused = true;
+                let error = film.state().error.map(|error| error.to_string());
+                tracing::warn!(module = %up.module_id(), error, "the hub refuses pictures; said once");
+            }
         }
     }
 }
@@ -81,9 +80,25 @@ impl<C: Camera> Module for Streaming<C> {
         up: Arc<dyn Uplink>,
         stop: CancellationToken,
     ) -> Result<(), ModuleError> {
-        tokio::select! {
-            () = stop.cancelled() => Ok(()),
-            never = self.stream(&up) => match never {},
+        let (film, pictures) = Film::begin();
+        let line = up.clone();
+        // A task of its own: a camera that computes does not hold up the picture before.
+        let sending = tokio::spawn(async move { pictures.send_over(&*line).await });
+        let mut sending = AbortOnDropHandle::new(sending);
+        let ended = tokio::select! {
+            () = stop.cancelled() => None,
+            ended = &mut sending => Some(ended),
+            never = self.capture(&film, &*up) => match never {},
+        };
+        // The line is ended in order, if it can be.
+        drop(film);
+        match ended {
+            Some(Err(panicked)) => Err(ModuleError::Other(format!("sending pictures ended: {panicked}"))),
+            Some(Ok(())) => Ok(()),
+            None => {
+                let _ = tokio::time::timeout(LAST_PICTURE, sending).await;
+                Ok(())
+            }
         }
     }
 

@@ -12,8 +12,8 @@ use tokio::sync::Notify;
 
 use crate::{
     ActionName, Command, CommandState, Frame, FrameReceipt, Health, LeasedCommand, Manifest, ModuleId,
-    ModuleInfo, NewGap, NewReading, Problem, Quantity, Reading, SeqNo, StatusReceipt, StatusReport, Stored,
-    Timestamp, Unit, Uplink, UplinkError, UserName,
+    ModuleInfo, NewGap, NewReading, Pictures, Problem, Quantity, Reading, SeqNo, StatusReceipt, StatusReport,
+    Stored, Timestamp, Unit, Uplink, UplinkError, UserName,
 };
 
 /// An [`Uplink`] that remembers what a module said, hands out the commands a test gives it, and fails on demand. Like a hub
@@ -63,6 +63,7 @@ struct Heard {
     mute: bool,
     forgotten: bool,
     alive_secs: Option<f64>,
+    viewers: u32,
 }
 
 impl RecordingUplink {
@@ -125,11 +126,18 @@ impl RecordingUplink {
     /// From now on the hub cannot be reached, or can be again.
     pub fn set_away(&self, away: bool) {
         self.lock().away = away;
+        self.shared.changed.notify_waiters();
     }
 
     /// For so many seconds from each answer on, the issuers of watched commands count as there; nothing at first.
     pub fn set_alive_secs(&self, secs: Option<f64>) {
         self.lock().alive_secs = secs;
+    }
+
+    /// From now on so many watch the module's camera; nobody at first.
+    pub fn set_viewers(&self, viewers: u32) {
+        self.lock().viewers = viewers;
+        self.shared.changed.notify_waiters();
     }
 
     /// From now on what is asked arrives and is done, but the answer is lost; or no longer.
@@ -292,11 +300,34 @@ impl Uplink for RecordingUplink {
     }
 
     async fn show(&self, frame: Frame) -> Result<FrameReceipt, UplinkError> {
-        let seq = self.hear(|heard| {
+        self.hear(|heard| {
             heard.frames.push(frame);
-            heard.frames.len() as u64
-        })?;
-        Ok(FrameReceipt { viewers: 0, seq })
+            FrameReceipt { viewers: heard.viewers, seq: heard.frames.len() as u64 }
+        })
+    }
+
+    /// Like a hub, it says at once when the number of viewers changes, also while no picture comes.
+    async fn film(&self, pictures: &mut Pictures) -> Result<(), UplinkError> {
+        let mut viewers = None;
+        loop {
+            let news = self.until(|hub| {
+                let heard = hub.lock();
+                heard.away || viewers.is_some_and(|viewers| viewers != heard.viewers)
+            });
+            let frame = tokio::select! {
+                frame = pictures.next() => frame,
+                () = news => {
+                    let receipt = self.hear(|heard| FrameReceipt { viewers: heard.viewers, seq: heard.frames.len() as u64 })?;
+                    viewers = Some(receipt.viewers);
+                    pictures.accepted(receipt);
+                    continue;
+                }
+            };
+            let Some(frame) = frame else { return Ok(()) };
+            let answer = self.show(frame).await;
+            viewers = answer.as_ref().map_or(viewers, |receipt| Some(receipt.viewers));
+            pictures.settle(answer)?;
+        }
     }
 
     async fn claim(&self, wait: Duration) -> Result<Vec<LeasedCommand>, UplinkError> {

@@ -71,6 +71,24 @@ pub trait Uplink: Send + Sync {
     /// See the trait.
     async fn show(&self, frame: Frame) -> Result<FrameReceipt, UplinkError>;
 
+    /// Shows a film: each time the line can take one, the newest picture. Tells `pictures` what the hub answers, and returns
+    /// when the film is over. [`Pictures::send_over`](crate::Pictures::send_over) opens it again when it broke.
+    ///
+    /// By default each picture is [shown](Self::show) by itself.
+    ///
+    /// # Errors
+    /// [`UplinkError`] when the line broke. A picture that was refused is no error: the film goes on.
+    ///
+    /// # Cancel safety
+    /// See the trait.
+    #[cfg(feature = "client")]
+    async fn film(&self, pictures: &mut crate::Pictures) -> Result<(), UplinkError> {
+        while let Some(frame) = pictures.next().await {
+            pictures.settle(self.show(frame).await)?;
+        }
+        Ok(())
+    }
+
     /// Takes the next command, waiting up to `wait` (at most 60 s) for one. An empty answer is no error.
     ///
     /// # Errors

@@ -58,13 +58,19 @@ impl From<Box<Problem>> for Failure {
     }
 }
 
+impl From<&UplinkError> for Failure {
+    fn from(error: &UplinkError) -> Self {
+        match error {
+            UplinkError::Problem(problem) => problem.clone().into(),
+            UplinkError::Timeout { .. } => Self::timeout(with_causes(error)),
+            other => Self::new(other.kind(), with_causes(other)),
+        }
+    }
+}
+
 impl From<UplinkError> for Failure {
     fn from(error: UplinkError) -> Self {
-        match error {
-            UplinkError::Problem(problem) => problem.into(),
-            UplinkError::Timeout { .. } => Self::timeout(with_causes(&error)),
-            other => Self::new(other.kind(), with_causes(&other)),
-        }
+        (&error).into()
     }
 }
 

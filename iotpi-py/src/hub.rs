@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::{
     arguments::{bucket_width, each, event_kind, filter, finite, frame, id, moment, reading, seconds},
     failure::{Failure, invalid},
+    film::Film,
     pages::Pages,
     pending::{Answer, Pending},
     stream::{Source, Stream},
@@ -190,18 +191,31 @@ impl Hub {
         Ok(Pending::new(async move { Ok(Answer::Bytes(hub.snapshot(module.as_ref()).await?)) }))
     }
 
-    fn show(&self, module: &str, jpeg: &[u8], timestamp: Option<f64>) -> PyResult<Pending> {
+    fn show(
+        &self,
+        module: &str,
+        jpeg: &[u8],
+        timestamp: Option<f64>,
+        sequence: Option<u64>,
+    ) -> PyResult<Pending> {
         let module: ModuleId = id(module)?;
         let taken_at = timestamp.map(moment).transpose()?.unwrap_or_else(|| SystemClock::new().now());
-        let frame = frame(Bytes::copy_from_slice(jpeg), taken_at)?;
+        let mut frame = frame(Bytes::copy_from_slice(jpeg), taken_at)?;
+        if let Some(sequence) = sequence {
+            frame = frame.numbered(sequence);
+        }
         self.ask(async move |hub| Ok(hub.show(&module, &frame).await?))
+    }
+
+    fn film(&self, module: &str) -> PyResult<Film> {
+        Film::begin(self.client()?.uplink(id(module)?))
     }
 
     fn frames(&self, module: Option<&str>) -> PyResult<Pending> {
         let (hub, module) = (self.client()?, module.map(id::<ModuleId>).transpose()?);
         Ok(Pending::new(async move {
             let frames = hub.frames(module.as_ref()).await?;
-            Ok(Answer::Stream(Stream::new(Source::Frames(frames))))
+            Ok(Answer::Stream(Stream::new(Source::Frames(Box::new(frames)))))
         }))
     }
 

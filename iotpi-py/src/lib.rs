@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 
 mod arguments;
 mod failure;
+mod film;
 mod hub;
 mod interpreter;
 mod logging;
@@ -25,6 +26,7 @@ mod _iotpi {
     use super::*;
     #[pymodule_export]
     use super::{
+        film::Film,
         hub::Hub,
         pending::{Pending, Started},
         runner::Runner,

@@ -14,7 +14,7 @@ use crate::{
 
 pub enum Source {
     Live(Box<LiveStream>),
-    Frames(FrameStream),
+    Frames(Box<FrameStream>),
 }
 
 impl Source {

@@ -6,6 +6,8 @@ use bytes::Bytes;
 use http::{
     HeaderValue, Method, Request, Response, StatusCode, Uri,
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT},
+    request,
+    uri::Authority,
 };
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -14,6 +16,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 use serde::{Serialize, de::DeserializeOwned};
+use tokio::net::TcpStream;
 
 use crate::UplinkError;
 
@@ -50,10 +53,10 @@ impl std::fmt::Debug for Http {
 /// A request to be.
 pub(super) struct Call {
     method: Method,
-    path: String,
+    pub path: String,
     body: Result<Bytes, serde_json::Error>,
     content_type: Option<HeaderValue>,
-    idempotency_key: Option<String>,
+    headers: Vec<(&'static str, String)>,
     extra_time: Duration,
 }
 
@@ -64,7 +67,7 @@ impl Call {
             path: path.into(),
             body: Ok(Bytes::new()),
             content_type: None,
-            idempotency_key: None,
+            headers: Vec::new(),
             extra_time: Duration::ZERO,
         }
     }
@@ -105,8 +108,12 @@ impl Call {
     }
 
     /// Under this key the same request said again is one.
-    pub fn once(mut self, key: &str) -> Self {
-        self.idempotency_key = Some(key.to_owned());
+    pub fn once(self, key: &str) -> Self {
+        self.header("idempotency-key", key.to_owned())
+    }
+
+    pub fn header(mut self, name: &'static str, value: String) -> Self {
+        self.headers.push((name, value));
         self
     }
 
@@ -190,20 +197,44 @@ impl Http {
         Ok(response.into_body())
     }
 
-    async fn send(&self, call: Call) -> Result<Response<Incoming>, UplinkError> {
-        let mut request = Request::builder()
-            .method(call.method)
-            .uri(format!("{}{}", self.url, call.path))
+    /// What every request begins with.
+    pub fn request(&self, method: Method, uri: &str) -> Result<request::Builder, UplinkError> {
+        let request = Request::builder()
+            .method(method)
+            .uri(uri)
             .header(ACCEPT, "application/json, application/problem+json, image/jpeg, */*;q=0.1")
             .header(USER_AGENT, concat!("iotpi/", env!("CARGO_PKG_VERSION")));
-        if let Some(value) = self.authorization()? {
-            request = request.header(AUTHORIZATION, value);
-        }
+        Ok(match self.authorization()? {
+            Some(value) => request.header(AUTHORIZATION, value),
+            None => request,
+        })
+    }
+
+    /// `HOST[:PORT]`.
+    pub fn authority(&self) -> &str {
+        self.url.split_once("://").map_or(&self.url, |(_, authority)| authority)
+    }
+
+    /// A connection of the caller's own, outside the pool.
+    pub async fn connect(&self) -> Result<TcpStream, UplinkError> {
+        let authority: Authority =
+            self.authority().parse().map_err(|_| self.not_a_hub("its address has no host".to_owned()))?;
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        let connecting = TcpStream::connect((host, authority.port_u16().unwrap_or(80)));
+        let limit = CONNECT_TIMEOUT.min(self.deadline);
+        let connected = tokio::time::timeout(limit, connecting).await.map_err(|_| self.timed_out(limit))?;
+        let socket = connected.map_err(|e| self.unreachable(e))?;
+        socket.set_nodelay(true).map_err(|e| self.unreachable(e))?;
+        Ok(socket)
+    }
+
+    async fn send(&self, call: Call) -> Result<Response<Incoming>, UplinkError> {
+        let mut request = self.request(call.method, &format!("{}{}", self.url, call.path))?;
         if let Some(content_type) = call.content_type {
             request = request.header(CONTENT_TYPE, content_type);
         }
-        if let Some(key) = call.idempotency_key {
-            request = request.header("idempotency-key", key);
+        for (name, value) in call.headers {
+            request = request.header(name, value);
         }
         let body = call.body.map_err(|e| self.not_a_hub(format!("the request could not be written: {e}")))?;
         let request = request
@@ -218,12 +249,12 @@ impl Http {
         Err(self.refusal(status, &body))
     }
 
-    async fn read(&self, body: Incoming) -> Result<Bytes, UplinkError> {
+    pub async fn read(&self, body: Incoming) -> Result<Bytes, UplinkError> {
         let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
         body.map(http_body_util::Collected::to_bytes).map_err(|e| self.unreachable(e))
     }
 
-    fn refusal(&self, status: StatusCode, body: &[u8]) -> UplinkError {
+    pub fn refusal(&self, status: StatusCode, body: &[u8]) -> UplinkError {
         match serde_json::from_slice(body) {
             Ok(problem) => UplinkError::Problem(Box::new(problem)),
             Err(_) => self.not_a_hub(format!("it answered {status} without a problem document")),

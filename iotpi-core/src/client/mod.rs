@@ -7,6 +7,7 @@ mod http;
 #[cfg(feature = "live")]
 mod live;
 mod mjpeg;
+mod push;
 mod uplink;
 
 use std::time::Duration;
@@ -20,9 +21,9 @@ use self::http::{Call, Http};
 pub use self::live::{Live, LiveStream};
 pub use self::{http::InvalidUrl, mjpeg::FrameStream, uplink::HubUplink};
 use crate::{
-    Bucket, CameraInfo, Command, CommandId, DeliveryAccount, Frame, FrameReceipt, Gap, LeasedCommand,
-    Manifest, ModuleId, ModuleInfo, NewCommand, NewGap, NewReading, Page, Reading, SensorType, StatusReceipt,
-    StatusReport, Stored, Timestamp, UplinkError,
+    Bucket, Command, CommandId, DeliveryAccount, Frame, FrameReceipt, Gap, LeasedCommand, Manifest, ModuleId,
+    ModuleInfo, NewCommand, NewGap, NewReading, Page, Pictures, Reading, SensorType, StatusReceipt,
+    StatusReport, Stored, Timestamp, UplinkError, WatchedCamera,
 };
 
 /// How long a request may take, from the first byte sent to the last one read.
@@ -243,16 +244,50 @@ impl HubClient {
         self.http.json(filtered(records(sensor), filter).query("bucket", Some(width.as_str()))).await
     }
 
-    /// Shows a picture of a module's camera.
+    /// Shows one picture of a module's camera. For many, [`push`](Self::push).
+    ///
+    /// # Errors
+    /// [`UplinkError`]; `Unprocessable` when the hub does not take it for a picture.
+    pub async fn show(&self, module_id: &ModuleId, frame: &Frame) -> Result<FrameReceipt, UplinkError> {
+        let call = Call::post("/api/camera/frame").query("module_id", Some(module_id));
+        let call = push::stamps(frame).fold(call, |call, (name, value)| match name {
+            // Where older hubs look for it.
+            "x-timestamp" => call.query("timestamp", Some(value)),
+            name => call.header(name, value),
+        });
+        self.http.json(call.jpeg(frame.jpeg().clone())).await
+    }
+
+    /// Shows a film on one line: each time it can take one, the newest picture, with its number and with how far the hub's
+    /// clock is ahead. Opens the line when there is a first picture, and returns when the film is over. An older hub that has
+    /// no such route gets each picture in a request of its own.
+    ///
+    /// # Errors
+    /// [`UplinkError`] when the line broke or the hub ended it. A picture that was refused is no error: it is counted, and
+    /// the film goes on.
+    ///
+    /// # Cancel safety
+    /// Cancel safe; a picture under way is cut off.
+    pub async fn push(&self, module_id: &ModuleId, pictures: &mut Pictures) -> Result<(), UplinkError> {
+        if let push::Pushed::NoSuchRoute = push::push(self, module_id, pictures).await? {
+            pictures.again();
+            while let Some(frame) = pictures.next().await {
+                pictures.settle(self.show(module_id, &frame).await)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the hub's clock shows.
     ///
     /// # Errors
     /// [`UplinkError`].
-    pub async fn show(&self, module_id: &ModuleId, frame: &Frame) -> Result<FrameReceipt, UplinkError> {
-        let call = Call::post("/api/camera/frame")
-            .query("module_id", Some(module_id))
-            .query("timestamp", Some(frame.taken_at().as_secs_f64()))
-            .jpeg(frame.jpeg().clone());
-        self.http.json(call).await
+    pub async fn time(&self) -> Result<Timestamp, UplinkError> {
+        #[derive(Deserialize)]
+        struct HubTime {
+            hub_time: Timestamp,
+        }
+        Ok(self.http.json::<HubTime>(Call::get("/api/time")).await?.hub_time)
     }
 
     /// The newest picture of a camera; without a module, of the only camera.
@@ -272,11 +307,11 @@ impl HubClient {
         Ok(FrameStream::new(body, self.url().to_owned()))
     }
 
-    /// The cameras that deliver.
+    /// The cameras, and who watches them.
     ///
     /// # Errors
     /// [`UplinkError`].
-    pub async fn cameras(&self) -> Result<Vec<CameraInfo>, UplinkError> {
+    pub async fn cameras(&self) -> Result<Vec<WatchedCamera>, UplinkError> {
         self.all_pages(|| Call::get("/api/cameras")).await
     }
 

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 
 use super::HubClient;
 use crate::{
-    Frame, FrameReceipt, LeasedCommand, Manifest, ModuleId, ModuleInfo, NewGap, NewReading, StatusReceipt,
-    StatusReport, Stored, Uplink, UplinkError,
+    Frame, FrameReceipt, LeasedCommand, Manifest, ModuleId, ModuleInfo, NewGap, NewReading, Pictures,
+    StatusReceipt, StatusReport, Stored, Uplink, UplinkError,
 };
 
 /// [`HubClient`] bound to one module id: what a module runs on. Made by [`HubClient::uplink`].
@@ -43,6 +43,10 @@ impl Uplink for HubUplink {
 
     async fn show(&self, frame: Frame) -> Result<FrameReceipt, UplinkError> {
         self.hub.show(&self.module_id, &frame).await
+    }
+
+    async fn film(&self, pictures: &mut Pictures) -> Result<(), UplinkError> {
+        self.hub.push(&self.module_id, pictures).await
     }
 
     async fn claim(&self, wait: Duration) -> Result<Vec<LeasedCommand>, UplinkError> {

@@ -125,3 +125,16 @@ async fn all_pages_are_read_and_the_cursor_travels_encoded() {
     let (_, second) = asked.recv().await.unwrap();
     assert!(second.contains("cursor=a%26b%3Dc"), "{second}");
 }
+
+#[test]
+fn what_a_newer_hub_says_beyond_what_is_known_is_let_pass() {
+    let camera = r#"{"module_id":"porch","online":true,"width":1,"height":1,"bytes":9,"fps":1.0,"viewers":0,"frames":1,
+        "delivered":0,"skipped":0,"missing":0,"refused":0,"taken_at":1e9,"captured_at":1e9,"received_at":1e9,
+        "latency":{"p50":0.1,"p99":0.2,"p999":0.3},"colour":"blue"}"#;
+    let said = format!(r#"{{"type":"camera","seq":7,"camera":{camera},"mood":"good"}}"#);
+
+    let heard: iotpi_core::LiveMessage = serde_json::from_str(&said).unwrap();
+
+    let iotpi_core::LiveMessage::Event(event) = heard else { panic!("{heard:?}") };
+    assert!(matches!(event.event, iotpi_core::Event::Camera { camera } if camera.latency.p99 == 0.2));
+}

@@ -2,6 +2,8 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod client;
+mod film;
+mod film_hub;
 mod hazardous;
 mod obeying;
 mod outbox;

@@ -18,7 +18,7 @@ What runs behind the scenes logs to the logger ``iotpi``.
 
 from . import aio
 from ._iotpi import __version__
-from .client import Client, Stream
+from .client import Client, Film, Stream
 from .errors import (
     Conflict,
     Error,
@@ -56,11 +56,13 @@ from .records import (
     DeliveryAccount,
     Gap,
     HubHealth,
+    Latency,
     Manifest,
     ModuleInfo,
     Reading,
     SeriesDelivery,
     Stored,
+    Watching,
 )
 
 __all__ = [
@@ -75,11 +77,13 @@ __all__ = [
     "DeliveryAccount",
     "Error",
     "Event",
+    "Film",
     "Gap",
     "Hello",
     "HubHealth",
     "Internal",
     "InvalidArgument",
+    "Latency",
     "Manifest",
     "Module",
     "ModuleChanged",
@@ -103,6 +107,7 @@ __all__ = [
     "Unauthenticated",
     "Unavailable",
     "Unprocessable",
+    "Watching",
     "__version__",
     "action",
     "aio",

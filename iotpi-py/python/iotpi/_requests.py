@@ -22,6 +22,7 @@ from .records import (
     Moment,
     Reading,
     Stored,
+    camera_info,
     delivery_account,
     module_info,
     unix_seconds,
@@ -148,13 +149,16 @@ class Requests:
         return Request(self.hub.delivery(module), _one(delivery_account))
 
     def cameras(self) -> Request[list[CameraInfo]]:
-        return Request(self.hub.cameras(), _many(CameraInfo))
+        return Request(self.hub.cameras(), _many(camera_info))
 
     def snapshot(self, module: str | None) -> Request[bytes]:
         return Request(self.hub.snapshot(module), _bytes)
 
-    def show(self, module: str, jpeg: bytes, timestamp: Moment | None) -> Request[int]:
-        return Request(self.hub.show(module, jpeg, unix_seconds(timestamp)), _viewers)
+    def show(self, module: str, jpeg: bytes, timestamp: Moment | None, sequence: int | None) -> Request[int]:
+        return Request(self.hub.show(module, jpeg, unix_seconds(timestamp), sequence), _viewers)
+
+    def film(self, module: str) -> _iotpi.Film:
+        return self.hub.film(module)
 
     def frames(self, module: str | None) -> Request[Lines[bytes]]:
         return Request(self.hub.frames(module), lambda stream: Lines(stream, _bytes))

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar, cast
 
+from . import _iotpi
 from ._requests import Lines, Request, Requests
+from .errors import Error
 from .events import Event
 from .records import (
     Bucket,
@@ -25,6 +27,7 @@ from .records import (
     Moment,
     Reading,
     Stored,
+    unix_seconds,
 )
 
 T = TypeVar("T")
@@ -124,16 +127,22 @@ class Client:
         return await self._requests.delivery(module)
 
     async def cameras(self) -> list[CameraInfo]:
-        """The cameras that deliver."""
+        """The cameras, and who watches them."""
         return await self._requests.cameras()
 
     async def snapshot(self, module: str | None = None) -> bytes:
         """The newest picture of a camera, a JPEG file; without ``module``, of the only camera."""
         return await self._requests.snapshot(module)
 
-    async def show(self, module: str, jpeg: bytes, *, timestamp: Moment | None = None) -> int:
-        """Shows a picture as a module's camera and returns how many watch. Newest wins: it is not stored."""
-        return await self._requests.show(module, jpeg, timestamp)
+    async def show(
+        self, module: str, jpeg: bytes, *, timestamp: Moment | None = None, sequence: int | None = None
+    ) -> int:
+        """Shows one picture as a module's camera and returns how many watch. For many there is :meth:`film`."""
+        return await self._requests.show(module, jpeg, timestamp, sequence)
+
+    def film(self, module: str) -> Film:
+        """Begins to show pictures as a module's camera, on one line; it is opened with the first picture."""
+        return Film(self._requests.film(module))
 
     def frames(self, module: str | None = None) -> Stream[bytes]:
         """A camera's pictures as they come, JPEG files; those this program is too slow for are skipped."""
@@ -221,3 +230,72 @@ class Stream(Generic[T]):
         opening, self._opening = self._opening, None
         if opening is not None:
             self._lines = await opening
+
+
+class Film:
+    """:class:`iotpi.Film` for asyncio: a camera's pictures pushed on one line, always the newest.
+
+    Showing never waits: a picture that was not sent when the next one is shown is let go. A hub that is away is tried
+    again by itself, a line that broke opened again; the newest picture is then sent again. Pictures are numbered, and
+    say how far the hub's clock is ahead of this machine's. Close it when done (``async with`` does).
+    """
+
+    def __init__(self, film: _iotpi.Film) -> None:
+        self._film = film
+
+    def show(self, jpeg: bytes, *, timestamp: Moment | None = None, sequence: int | None = None) -> None:
+        """Shows a picture; returns at once.
+
+        Args:
+            jpeg: A JPEG file, up to 8 MiB.
+            timestamp: When it was taken; without it, now.
+            sequence: The camera's own number of it, one more than the one before; without it, it is numbered here.
+
+        Raises:
+            Unprocessable: It is no JPEG.
+            ValueError: The film was closed.
+        """
+        self._film.show(jpeg, unix_seconds(timestamp), sequence)
+
+    async def wanted(self) -> bool:
+        """Waits until the next picture is wanted, and is ``True``; ``False`` when the film was closed.
+
+        At once while somebody watches, else a second after the picture before, or as soon as somebody begins to watch.
+        """
+        return cast(str, await Request(self._film.wanted(), _same)) == "true"
+
+    @property
+    def viewers(self) -> int:
+        """How many want the pictures, as the hub last said; 0 while there is no line."""
+        return self._film.viewers
+
+    @property
+    def online(self) -> bool:
+        """Whether a hub takes the pictures."""
+        return self._film.online
+
+    @property
+    def refused(self) -> int:
+        """How many pictures the hub refused."""
+        return self._film.refused
+
+    @property
+    def error(self) -> Error | None:
+        """What went wrong last, a refused picture or a line that broke; ``None`` once the hub has said good things."""
+        return cast("Error | None", self._film.error)
+
+    async def close(self) -> None:
+        """Ends it. The last picture is still sent if that takes no longer than a second."""
+        await Request(self._film.close(), _same)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+def _same(answer: T) -> T:
+    return answer

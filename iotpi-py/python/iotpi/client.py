@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar, cast
 
+from . import _iotpi
 from ._requests import Lines, Requests
+from .errors import Error
 from .events import Event
 from .records import (
     Bucket,
@@ -21,6 +23,7 @@ from .records import (
     Moment,
     Reading,
     Stored,
+    unix_seconds,
 )
 
 T = TypeVar("T")
@@ -178,7 +181,7 @@ class Client:
         return self._requests.delivery(module).wait()
 
     def cameras(self) -> list[CameraInfo]:
-        """The cameras that deliver."""
+        """The cameras, and who watches them."""
         return self._requests.cameras().wait()
 
     def snapshot(self, module: str | None = None) -> bytes:
@@ -190,15 +193,26 @@ class Client:
         """
         return self._requests.snapshot(module).wait()
 
-    def show(self, module: str, jpeg: bytes, *, timestamp: Moment | None = None) -> int:
-        """Shows a picture as a module's camera and returns how many watch. Newest wins: it is not stored.
+    def show(self, module: str, jpeg: bytes, *, timestamp: Moment | None = None, sequence: int | None = None) -> int:
+        """Shows one picture as a module's camera and returns how many watch. For many there is :meth:`film`.
+
+        Newest wins: it is not kept for later.
 
         Args:
             module: Whose camera.
             jpeg: A JPEG file, up to 8 MiB.
             timestamp: When it was taken; without it, now.
+            sequence: The camera's own number of it, one more than the one before, so that missing ones are seen.
         """
-        return self._requests.show(module, jpeg, timestamp).wait()
+        return self._requests.show(module, jpeg, timestamp, sequence).wait()
+
+    def film(self, module: str) -> Film:
+        """Begins to show pictures as a module's camera, on one line; it is opened with the first picture.
+
+        Args:
+            module: Whose camera.
+        """
+        return Film(self._requests.film(module))
 
     def frames(self, module: str | None = None) -> Stream[bytes]:
         """A camera's pictures as they come, JPEG files; those this program is too slow for are skipped."""
@@ -312,3 +326,68 @@ class Stream(Generic[T]):
     def close(self) -> None:
         """Hangs up; an iteration that waits in another thread ends."""
         self._lines.close()
+
+
+class Film:
+    """A camera's pictures pushed on one line, of which the hub gets the newest each time it can take one.
+
+    Showing never waits: a picture that was not sent when the next one is shown is let go. A hub that is away is tried
+    again by itself, a line that broke opened again; the newest picture is then sent again. Pictures are numbered, and
+    say how far the hub's clock is ahead of this machine's. Close it when done (``with`` does).
+    """
+
+    def __init__(self, film: _iotpi.Film) -> None:
+        self._film = film
+
+    def show(self, jpeg: bytes, *, timestamp: Moment | None = None, sequence: int | None = None) -> None:
+        """Shows a picture; returns at once.
+
+        Args:
+            jpeg: A JPEG file, up to 8 MiB.
+            timestamp: When it was taken; without it, now.
+            sequence: The camera's own number of it, one more than the one before; without it, it is numbered here.
+
+        Raises:
+            Unprocessable: It is no JPEG.
+            ValueError: The film was closed.
+        """
+        self._film.show(jpeg, unix_seconds(timestamp), sequence)
+
+    def wanted(self) -> bool:
+        """Waits until the next picture is wanted, and is ``True``; ``False`` when the film was closed.
+
+        At once while somebody watches, else a second after the picture before, or as soon as somebody begins to watch.
+        """
+        return cast(str, self._film.wanted().wait()) == "true"
+
+    @property
+    def viewers(self) -> int:
+        """How many want the pictures, as the hub last said; 0 while there is no line."""
+        return self._film.viewers
+
+    @property
+    def online(self) -> bool:
+        """Whether a hub takes the pictures."""
+        return self._film.online
+
+    @property
+    def refused(self) -> int:
+        """How many pictures the hub refused."""
+        return self._film.refused
+
+    @property
+    def error(self) -> Error | None:
+        """What went wrong last, a refused picture or a line that broke; ``None`` once the hub has said good things."""
+        return cast("Error | None", self._film.error)
+
+    def close(self) -> None:
+        """Ends it. The last picture is still sent if that takes no longer than a second."""
+        self._film.close().wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from .records import CameraInfo, Command, ModuleInfo, Reading, module_info
+from .records import CameraInfo, Command, ModuleInfo, Reading, camera_info, module_info
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class CommandChanged:
 
 @dataclass(frozen=True, slots=True)
 class CameraSeen:
-    """A camera delivers; at most once a second for each."""
+    """A camera delivers, or does no longer; at most once a second for each."""
 
     seq: int
     camera: CameraInfo
@@ -89,7 +89,7 @@ def event_of(message: str) -> Event:
                 said["seq"],
                 [Reading(**reading) for reading in said["readings"]],
                 [module_info(**module) for module in said["modules"]],
-                [CameraInfo(**camera) for camera in said["cameras"]],
+                [camera_info(**camera) for camera in said["cameras"]],
             )
         case "reading":
             return ReadingStored(said["seq"], Reading(**said["reading"]))
@@ -100,7 +100,7 @@ def event_of(message: str) -> Event:
         case "command":
             return CommandChanged(said["seq"], Command(**said["command"]))
         case "camera":
-            return CameraSeen(said["seq"], CameraInfo(**said["camera"]))
+            return CameraSeen(said["seq"], camera_info(**said["camera"]))
         case "resync":
             return Resync(said["seq"], said["missed"])
         case other:

@@ -159,7 +159,7 @@ class Module:
         Args:
             width: Pixels.
             height: Pixels.
-            fps: At most so many pictures a second.
+            fps: At most so many pictures a second, while somebody watches; one a second while nobody does.
 
         Raises:
             InvalidArgument: The module has a camera already.

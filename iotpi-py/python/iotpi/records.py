@@ -16,6 +16,7 @@ ModuleHealth = Literal["online", "late", "offline", "unknown"]
 BucketWidth = Literal["1m", "5m", "15m", "1h", "6h", "1d"]
 GapReason = Literal["full", "too_old", "unreadable", "refused", "killed"]
 TimeSource = Literal["module", "estimated", "hub"]
+WatchedVia = Literal["mjpeg", "live", "recording"]
 EventKind = Literal["reading", "module", "command", "camera"]
 
 Moment = float | datetime
@@ -325,32 +326,89 @@ def module_info(*, delivery: dict[str, Any] | None = None, **said: Any) -> Modul
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """How long frames took from the camera to the hub, over the last 256 of them; in seconds.
+
+    Attributes:
+        p50: Half of them took no longer.
+        p99: All but one in a hundred took no longer.
+    """
+
+    p50: float
+    p99: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watching:
+    """One who watches a camera.
+
+    Attributes:
+        id: Names it among those of its camera since the hub started.
+        via: How: ``mjpeg``, ``live`` or ``recording``.
+        since: Since when; Unix seconds.
+        delivered: Frames it was given.
+        skipped: Frames it did not get because a newer one was there.
+    """
+
+    id: int
+    via: WatchedVia
+    since: float
+    delivered: int
+    skipped: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CameraInfo:
     """A camera as the hub knows it.
 
     Attributes:
         module_id: Whose camera it is.
+        online: Whether it delivers. When it does not, its viewers see a picture that says so.
         width: Pixels of the newest frame.
         height: Pixels of the newest frame.
         bytes: Size of the newest frame.
         fps: Frames a second over the last seconds.
-        viewers: How many watch it.
-        frames: Frames since the hub started.
+        viewers: How many want its frames: who watches it, and a recorder that takes each.
+        frames: Frames taken since the hub started.
+        delivered: Frames given to viewers, summed over all of them.
         skipped: Frames some viewer did not get because a newer one was there.
+        missing: Frames the camera numbered and that never came.
+        refused: Deliveries that were refused: not a JPEG, or too large.
         taken_at: When the newest frame was taken, by the camera's clock; Unix seconds.
+        captured_at: The same by the hub's clock, as far as the camera told how far the two are apart.
         received_at: When the hub got it.
+        latency: How long frames took from the camera to the hub.
+        age: Seconds since the newest frame was captured; ``None`` in events, which do not say it.
+        watching: Who watches it, the longest first; ``None`` in events.
     """
 
     module_id: str
+    online: bool
     width: int
     height: int
     bytes: int
     fps: float
     viewers: int
     frames: int
+    delivered: int
     skipped: int
+    missing: int
+    refused: int
     taken_at: float
+    captured_at: float
     received_at: float
+    latency: Latency
+    age: float | None = None
+    watching: list[Watching] | None = None
+
+
+def camera_info(*, latency: dict[str, Any], watching: list[dict[str, Any]] | None = None, **said: Any) -> CameraInfo:
+    """The camera in a hub's answer or event."""
+    return CameraInfo(
+        latency=Latency(**latency),
+        watching=None if watching is None else [Watching(**one) for one in watching],
+        **said,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

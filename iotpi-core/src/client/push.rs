@@ -1,0 +1,349 @@
+//! A camera's pictures on one request that lasts: `multipart/x-mixed-replace`, one part a picture, while the answer tells
+//! line by line who watches.
+//!
+//! It has a connection of its own, beside the pool, because its buffers matter: what lies in one is a picture that is not
+//! the newest any more. So hyper asks for the next picture when the last one is with the kernel, and the kernel keeps
+//! little that the network has not taken.
+//!
+//! Deliberately absent: opening it again. [`Pictures::send_over`] does.
+
+use std::{
+    convert::Infallible,
+    fmt::Write,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::stream;
+use http::{
+    HeaderValue, Method, StatusCode,
+    header::{CONTENT_TYPE, HOST},
+};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::{
+    body::{Frame as Chunk, Incoming},
+    client::conn::http1,
+};
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use tokio::{net::TcpStream, sync::watch, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    HubClient,
+    http::{Call, Http},
+};
+use crate::{
+    Clock, Frame, FrameReceipt, ModuleId, Pictures, Problem, SystemClock, UplinkError, film,
+    hub_clock::{HubClock, SAMPLES},
+};
+
+const BOUNDARY: &str = "iotpi-picture";
+/// hyper's least: with a larger picture written it asks for none until that is with the kernel.
+const WRITE_BUFFER: usize = 8192;
+/// The most bytes the kernel keeps that it has not sent.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const MAX_UNSENT: u32 = 16 * 1024;
+/// The most bytes of one line of the answer.
+const MAX_LINE: usize = 64 * 1024;
+/// How long the first picture waits to know how the clocks differ.
+const FIRST_SAMPLE: Duration = Duration::from_secs(1);
+const SAMPLE_EVERY: Duration = Duration::from_secs(10);
+
+/// How a push ended that did not fail.
+pub(super) enum Pushed {
+    /// The film is over.
+    Over,
+    /// The hub has no such route: it is an older one.
+    NoSuchRoute,
+}
+
+/// One line of the answer.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Line {
+    Problem { problem: Box<Problem> },
+    Receipt(FrameReceipt),
+}
+
+/// How far the hub's clock is ahead, as far as that is known.
+#[derive(Clone)]
+struct Offset {
+    clock: SystemClock,
+    hub: Arc<Mutex<HubClock>>,
+}
+
+impl Offset {
+    fn secs(&self) -> Option<f64> {
+        let hub = self.hub.lock().unwrap_or_else(PoisonError::into_inner);
+        hub.offset_secs(self.clock.now(), self.clock.monotonic())
+    }
+
+    /// Asks the hub once.
+    async fn sample(&self, client: &HubClient) -> Result<(), UplinkError> {
+        let sent = self.clock.monotonic();
+        let hub_time = client.time().await?;
+        let received = self.clock.monotonic();
+        self.hub.lock().unwrap_or_else(PoisonError::into_inner).heard(sent, received, hub_time);
+        Ok(())
+    }
+
+    /// Asks the hub again and again; a hub that does not tell the time is left alone.
+    async fn keep(&self, client: &HubClient) -> Infallible {
+        let mut asked = 1;
+        loop {
+            if asked >= SAMPLES {
+                tokio::time::sleep(SAMPLE_EVERY).await;
+            }
+            asked += 1;
+            match self.sample(client).await {
+                Err(error) if !error.kind().is_transient() => std::future::pending::<()>().await,
+                Err(_) => asked = SAMPLES,
+                Ok(()) => {}
+            }
+        }
+    }
+}
+
+/// Pushes until the film is over or the line breaks.
+pub(super) async fn push(
+    client: &HubClient,
+    module_id: &ModuleId,
+    pictures: &mut Pictures,
+) -> Result<Pushed, UplinkError> {
+    // A line is opened when there is something to send.
+    if pictures.next().await.is_none() {
+        return Ok(Pushed::Over);
+    }
+    let offset = Offset { clock: SystemClock::new(), hub: Arc::default() };
+    let _ = timeout(FIRST_SAMPLE, offset.sample(client)).await;
+    let socket = client.http.connect().await?;
+    tokio::select! {
+        ended = converse(&client.http, socket, module_id, pictures, offset.clone()) => ended,
+        never = offset.keep(client) => match never {},
+    }
+}
+
+/// Sends pictures and hears what the hub says of them.
+async fn converse(
+    http: &Http,
+    socket: TcpStream,
+    module_id: &ModuleId,
+    pictures: &Pictures,
+    offset: Offset,
+) -> Result<Pushed, UplinkError> {
+    bound_buffers(&socket, http.deadline);
+    let over = CancellationToken::new();
+    let body = StreamBody::new(parts(pictures.slot(), offset, over.clone()));
+    let path = Call::post("/api/camera/stream").query("module_id", Some(module_id)).path;
+    let request = http
+        .request(Method::POST, &path)?
+        .header(HOST, http.authority())
+        .header(CONTENT_TYPE, content_type())
+        .body(body)
+        .map_err(|e| http.not_a_hub(format!("the request could not be built: {e}")))?;
+    let (mut sender, connection) = http1::Builder::new()
+        .max_buf_size(WRITE_BUFFER)
+        .handshake(TokioIo::new(socket))
+        .await
+        .map_err(|e| http.unreachable(e))?;
+    let exchange = async {
+        let answered = timeout(http.deadline, sender.send_request(request)).await;
+        let answer = answered.map_err(|_| http.timed_out(http.deadline))?.map_err(|e| http.unreachable(e))?;
+        let status = answer.status();
+        if matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) {
+            return Ok(Pushed::NoSuchRoute);
+        }
+        if !status.is_success() {
+            let read = timeout(http.deadline, http.read(answer.into_body())).await;
+            let body = read.map_err(|_| http.timed_out(http.deadline))??;
+            return Err(http.refusal(status, &body));
+        }
+        let hearing = hear(http, answer.into_body(), pictures);
+        let last_moment = async {
+            over.cancelled().await;
+            tokio::time::sleep(http.deadline).await;
+        };
+        tokio::select! {
+            ended = hearing => if over.is_cancelled() { Ok(Pushed::Over) } else { Err(ended) },
+            () = last_moment => Ok(Pushed::Over),
+        }
+    };
+    tokio::pin!(exchange, connection);
+    tokio::select! {
+        ended = &mut exchange => return ended,
+        _ = &mut connection => {}
+    }
+    // What had arrived before the connection ended is still heard, and it says how it ended.
+    exchange.await
+}
+
+/// Reads the answer to its end and says how it ended.
+async fn hear(http: &Http, mut answer: Incoming, pictures: &Pictures) -> UplinkError {
+    let mut buffer = BytesMut::new();
+    let mut last_problem = None;
+    loop {
+        match answer.frame().await {
+            None => {
+                let ended = || http.unreachable("the hub ended the stream of pictures");
+                return last_problem.map_or_else(ended, UplinkError::Problem);
+            }
+            Some(Err(e)) => return http.unreachable(e),
+            Some(Ok(chunk)) => {
+                if let Some(data) = chunk.data_ref() {
+                    buffer.extend_from_slice(data);
+                }
+            }
+        }
+        while let Some(end) = buffer.iter().position(|&byte| byte == b'\n') {
+            let line = buffer.split_to(end + 1);
+            if line.trim_ascii().is_empty() {
+                continue;
+            }
+            match serde_json::from_slice(&line) {
+                Ok(Line::Receipt(receipt)) => {
+                    last_problem = None;
+                    pictures.accepted(receipt);
+                }
+                Ok(Line::Problem { problem }) => {
+                    last_problem = Some(problem.clone());
+                    if let Err(error) = pictures.settle(Err(UplinkError::Problem(problem))) {
+                        return error;
+                    }
+                }
+                Err(e) => return http.not_a_hub(format!("its answer was not understood: {e}")),
+            }
+        }
+        if buffer.len() > MAX_LINE {
+            return http.not_a_hub("a line of its answer has no end".to_owned());
+        }
+    }
+}
+
+/// The body: head and JPEG of each picture as two chunks, the JPEG's bytes being the frame's own.
+fn parts(
+    slot: watch::Receiver<Option<Frame>>,
+    offset: Offset,
+    over: CancellationToken,
+) -> impl stream::Stream<Item = Result<Chunk<Bytes>, Infallible>> + Send + 'static {
+    struct Parts {
+        slot: watch::Receiver<Option<Frame>>,
+        offset: Offset,
+        over: CancellationToken,
+        /// The picture whose head was sent.
+        jpeg: Option<Bytes>,
+    }
+    stream::unfold(Parts { slot, offset, over, jpeg: None }, async |mut parts| {
+        if let Some(jpeg) = parts.jpeg.take() {
+            return Some((Ok(Chunk::data(jpeg)), parts));
+        }
+        if parts.over.is_cancelled() {
+            return None;
+        }
+        let head = match film::next(&mut parts.slot).await {
+            Some(frame) => {
+                parts.jpeg = Some(frame.jpeg().clone());
+                head(&match parts.offset.secs() {
+                    Some(secs) => frame.with_clock_offset(secs),
+                    None => frame,
+                })
+            }
+            None => {
+                parts.over.cancel();
+                format!("\r\n--{BOUNDARY}--\r\n")
+            }
+        };
+        Some((Ok(Chunk::data(head.into())), parts))
+    })
+}
+
+/// The head of a part. The line break before the boundary belongs to the boundary (RFC 2046 section 5.1.1).
+fn head(frame: &Frame) -> String {
+    let mut head =
+        format!("\r\n--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {}\r\n", frame.jpeg().len());
+    for (name, value) in stamps(frame) {
+        let _ = write!(head, "{name}: {value}\r\n");
+    }
+    head.push_str("\r\n");
+    head
+}
+
+/// What is said of a frame in headers: when it was taken, its number, and how far the clocks are apart.
+///
+/// A clock that was never set shows a time no hub takes; then the hub's time is said if it is known, else none.
+pub(super) fn stamps(frame: &Frame) -> impl Iterator<Item = (&'static str, String)> {
+    let own = frame.taken_at().is_valid();
+    let at = if own { frame.taken_at() } else { frame.captured_at() };
+    let offset = (own && frame.clock_offset_secs() != 0.0).then(|| frame.clock_offset_secs());
+    [
+        ("x-timestamp", at.is_valid().then(|| at.as_secs_f64().to_string())),
+        ("x-sequence", frame.sequence().map(|number| number.to_string())),
+        ("x-clock-offset", offset.map(|secs| secs.to_string())),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| value.map(|value| (name, value)))
+}
+
+fn content_type() -> HeaderValue {
+    HeaderValue::from_static("multipart/x-mixed-replace; boundary=iotpi-picture")
+}
+
+/// Lets the kernel keep little, and give up a peer that takes nothing for `deadline`. Elsewhere than on Linux the kernel's
+/// own measures hold.
+fn bound_buffers(socket: &TcpStream, deadline: Duration) {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        let socket = socket2::SockRef::from(socket);
+        // A kernel that does not know them does without.
+        let _ = socket.set_tcp_notsent_lowat(MAX_UNSENT);
+        let _ = socket.set_tcp_user_timeout(Some(deadline));
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let _ = (socket, deadline);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Timestamp;
+
+    fn taken(at: Timestamp) -> Frame {
+        let jpeg = vec![0xFF, 0xD8, 0xFF, 0xC0, 0, 17, 8, 0, 1, 0, 1, 0xFF, 0xD9];
+        Frame::from_jpeg(jpeg.into(), at).unwrap()
+    }
+
+    fn said(frame: &Frame) -> Vec<(&'static str, String)> {
+        stamps(frame).collect()
+    }
+
+    #[test]
+    fn a_time_is_said_to_the_microsecond_beside_the_offset_of_the_clocks() {
+        let frame = taken(Timestamp::from_micros(1_795_472_000_123_456)).numbered(7).with_clock_offset(-0.25);
+
+        let expected = [
+            ("x-timestamp", "1795472000.123456".to_owned()),
+            ("x-sequence", "7".to_owned()),
+            ("x-clock-offset", "-0.25".to_owned()),
+        ];
+        assert_eq!(said(&frame), expected);
+    }
+
+    #[test]
+    fn a_camera_whose_clock_was_never_set_goes_by_the_hubs() {
+        let in_1970 = taken(Timestamp::from_micros(5_000_000));
+
+        let known = said(&in_1970.clone().with_clock_offset(1_795_472_000.0));
+        let unknown = said(&in_1970);
+
+        assert_eq!(known, [("x-timestamp", "1795472005".to_owned())]);
+        assert_eq!(unknown, []);
+    }
+
+    #[test]
+    fn the_boundary_in_the_head_is_the_one_between_the_parts() {
+        let said = content_type();
+
+        assert!(said.to_str().unwrap().ends_with(&format!("; boundary={BOUNDARY}")));
+    }
+}

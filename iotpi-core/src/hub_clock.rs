@@ -1,0 +1,184 @@
+//! What a hub's clock shows, estimated from afar.
+//!
+//! Each sample says what the hub's clock showed between two moments of ours; it is taken to have been the middle, so it is
+//! wrong by half the round trip at most. The sample with the shortest round trip of the last eight counts (D. Mills, RFC
+//! 5905 section 10, "clock filter algorithm").
+//!
+//! Ours is the monotonic clock, so that an own wall clock that is set meanwhile changes nothing here. Deliberately absent:
+//! an estimate of how fast the clocks drift apart. The eldest sample is 80 s old; at 50 ppm that is 4 ms.
+
+use std::{collections::VecDeque, time::Duration};
+
+use crate::Timestamp;
+
+/// How many samples are compared.
+pub(crate) const SAMPLES: usize = 8;
+/// The most two clocks drift apart: 500 ppm is what NTP slews at, crystals are ten times better.
+const MAX_DRIFT_PPM: i64 = 500;
+/// What the clocks' own steps and roundings may add.
+const TOLERANCE_MICROS: i64 = 1000;
+
+/// The estimate.
+#[derive(Debug, Default)]
+pub(crate) struct HubClock {
+    samples: VecDeque<Sample>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Sample {
+    /// The middle of the round trip, by our monotonic clock.
+    at_micros: i64,
+    /// The hub's clock less our monotonic one.
+    ahead_micros: i64,
+    round_trip_micros: i64,
+}
+
+impl HubClock {
+    /// Takes a sample: what the hub's clock showed at some moment from `sent` to `received`, by our monotonic clock.
+    pub fn heard(&mut self, sent: Duration, received: Duration, hub_time: Timestamp) {
+        let round_trip_micros = micros(received.saturating_sub(sent));
+        let at_micros = micros(sent) + round_trip_micros / 2;
+        let ahead_micros = hub_time.as_micros().saturating_sub(at_micros);
+        let sample = Sample { at_micros, ahead_micros, round_trip_micros };
+        // What cannot be true of the same clock was said before the hub's clock was set.
+        self.samples.retain(|other| other.agrees_with(&sample));
+        self.samples.push_back(sample);
+        while self.samples.len() > SAMPLES {
+            self.samples.pop_front();
+        }
+    }
+
+    /// How far the hub's clock is ahead of our wall clock, in seconds, when ours show `now` and `monotonic`; nothing
+    /// before the first sample.
+    #[allow(clippy::cast_precision_loss)]
+    pub fn offset_secs(&self, now: Timestamp, monotonic: Duration) -> Option<f64> {
+        // Of equally short ones the last: it is the freshest.
+        let best = self.samples.iter().rev().min_by_key(|sample| sample.round_trip_micros)?;
+        let hub_time = best.ahead_micros.saturating_add(micros(monotonic));
+        Some(hub_time.saturating_sub(now.as_micros()) as f64 / 1e6)
+    }
+}
+
+impl Sample {
+    /// Whether there is a clock of which both are true.
+    fn agrees_with(&self, other: &Self) -> bool {
+        let apart = self.ahead_micros.abs_diff(other.ahead_micros);
+        let elapsed = self.at_micros.abs_diff(other.at_micros);
+        let drift = elapsed / 1_000_000 * MAX_DRIFT_PPM.unsigned_abs() + MAX_DRIFT_PPM.unsigned_abs();
+        let trips = (self.round_trip_micros + other.round_trip_micros) / 2;
+        apart <= trips.unsigned_abs() + drift + TOLERANCE_MICROS.unsigned_abs()
+    }
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX / 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const START: Timestamp = Timestamp::FIRST_POSSIBLE;
+
+    fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    /// A sample sent at a moment, with so long a way there and back, of a hub whose clock shows `START + ahead` at zero.
+    fn sample(clock: &mut HubClock, sent: Duration, there: Duration, back: Duration, ahead: Duration) {
+        clock.heard(sent, sent + there + back, START.plus(ahead + sent + there));
+    }
+
+    /// How far off the estimate is when our wall clock shows `START` at zero and the hub is `ahead`.
+    fn error_secs(clock: &HubClock, at: Duration, ahead: Duration) -> f64 {
+        clock.offset_secs(START.plus(at), at).unwrap() - ahead.as_secs_f64()
+    }
+
+    #[test]
+    fn nothing_is_known_before_the_first_sample() {
+        assert_eq!(HubClock::default().offset_secs(START, ms(0)), None);
+    }
+
+    #[test]
+    fn with_ways_of_one_length_it_is_exact() {
+        let mut clock = HubClock::default();
+
+        sample(&mut clock, ms(1000), ms(40), ms(40), ms(2500));
+
+        assert!(error_secs(&clock, ms(5000), ms(2500)).abs() < 1e-6);
+    }
+
+    #[test]
+    fn the_shortest_round_trip_of_the_last_eight_wins() {
+        let mut clock = HubClock::default();
+
+        for i in 0..7 {
+            sample(&mut clock, ms(1000 * i), ms(400), ms(2), ms(100));
+        }
+        assert!(error_secs(&clock, ms(7000), ms(100)) > 0.19);
+        sample(&mut clock, ms(7000), ms(1), ms(3), ms(100));
+        assert!(error_secs(&clock, ms(8000), ms(100)).abs() < 0.0011);
+
+        // When it is no longer among the last eight, another one counts.
+        for i in 8..16 {
+            sample(&mut clock, ms(1000 * i), ms(20), ms(0), ms(100));
+        }
+        assert!((error_secs(&clock, ms(17000), ms(100)) - 0.01).abs() < 1e-6);
+    }
+
+    #[test]
+    fn drift_is_followed_as_old_samples_leave() {
+        let mut clock = HubClock::default();
+        // The hub's clock gains 100 us a second.
+        let gained = |at: Duration| at / 10_000;
+
+        for i in 0..1000 {
+            let at = Duration::from_secs(10 * i);
+            sample(&mut clock, at, ms(1), ms(1), gained(at));
+            assert!(error_secs(&clock, at, gained(at)).abs() < 0.001 + 0.008, "after {i}");
+        }
+    }
+
+    #[test]
+    fn a_hub_whose_clock_was_set_is_believed_at_once() {
+        let mut clock = HubClock::default();
+        for i in 0..8 {
+            sample(&mut clock, ms(1000 * i), ms(1), ms(1), ms(60_000));
+        }
+
+        sample(&mut clock, ms(20_000), ms(30), ms(30), ms(0));
+
+        assert!(error_secs(&clock, ms(20_000), ms(0)).abs() <= 0.03);
+    }
+
+    #[test]
+    fn an_own_clock_that_was_set_needs_no_new_sample() {
+        let mut clock = HubClock::default();
+        clock.heard(ms(1000), ms(1002), START.plus(ms(1001)));
+
+        // It showed 1970 and now shows what the hub shows.
+        let before = clock.offset_secs(Timestamp::from_micros(0), ms(2000)).unwrap();
+        let after = clock.offset_secs(START.plus(ms(3000)), ms(3000)).unwrap();
+
+        assert!((before - START.as_secs_f64() - 2.0).abs() < 1e-3);
+        assert!(after.abs() < 1e-6);
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_never_wrong_by_more_than_half_the_shortest_round_trip(
+            ways in proptest::collection::vec((0_u64..2000, 0_u64..2000), 1..9), ahead in 0_u64..1_000_000,
+        ) {
+            let mut clock = HubClock::default();
+            for (i, &(there, back)) in ways.iter().enumerate() {
+                sample(&mut clock, ms(10_000 * i as u64), ms(there), ms(back), ms(ahead));
+            }
+
+            let shortest = ways.iter().map(|(there, back)| there + back).min().unwrap();
+            let bound = shortest as f64 / 2000.0 + 1e-5;
+            prop_assert!(error_secs(&clock, ms(100_000), ms(ahead)).abs() <= bound);
+        }
+    }
+}

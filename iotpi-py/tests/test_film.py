@@ -1,0 +1,122 @@
+"""Films: pictures pushed on one line, to a real hub."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+import iotpi
+import pytest
+from hub_process import HubProcess
+from iotpi import aio
+
+PATIENCE_SECS = 20
+
+
+def until(met: Callable[[], bool]) -> None:
+    """Looks again and again."""
+    give_up = time.monotonic() + PATIENCE_SECS
+    while not met():
+        assert time.monotonic() < give_up, "what was waited for did not come"
+        threading.Event().wait(0.005)
+
+
+def camera(client: iotpi.Client, module: str) -> iotpi.CameraInfo:
+    [found] = [camera for camera in client.cameras() if camera.module_id == module]
+    return found
+
+
+def test_a_film_is_seen_and_hears_who_watches(client: iotpi.Client, module_id: str, jpeg: bytes) -> None:
+    with client.film(module_id) as film:
+        assert film.wanted()
+        film.show(jpeg)
+        until(lambda: film.online)
+        with client.frames(module_id) as frames:
+            assert next(frames) == jpeg
+            until(lambda: film.viewers == 1)
+            assert film.wanted()
+            film.show(jpeg + b"\0")
+            assert next(frames) == jpeg + b"\0"
+            [watching] = camera(client, module_id).watching or []
+        until(lambda: film.viewers == 0)
+
+    seen = camera(client, module_id)
+    assert (seen.online, seen.frames, seen.missing, seen.refused) == (True, 2, 0, 0)
+    assert seen.latency.p99 >= seen.latency.p50 >= 0
+    assert (seen.age or -1) > 0
+    assert (watching.via, watching.delivered) == ("mjpeg", 2)
+    assert (film.error, film.refused) == (None, 0)
+
+
+def test_what_is_shown_last_is_sent_before_a_film_ends(client: iotpi.Client, module_id: str, jpeg: bytes) -> None:
+    with client.film(module_id) as film:
+        film.show(jpeg)
+
+    assert client.snapshot(module_id) == jpeg
+
+
+def test_a_closed_film_wants_nothing(client: iotpi.Client, module_id: str, jpeg: bytes) -> None:
+    film = client.film(module_id)
+    film.show(jpeg)
+    answers: list[bool] = []
+    waiting = threading.Thread(target=lambda: answers.append(film.wanted()))
+    waiting.start()
+
+    film.close()
+    waiting.join(PATIENCE_SECS)
+
+    # The one that waited may have been told before it was closed.
+    assert len(answers) == 1
+    assert not film.wanted()
+    film.close()
+    with pytest.raises(ValueError, match="closed"):
+        film.show(jpeg)
+
+
+def test_a_film_says_what_is_wrong(hub: HubProcess, client: iotpi.Client, module_id: str, jpeg: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        nobody = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    stranger = iotpi.Client(hub.url, hub.token("module", f"{module_id}-other"))
+
+    with iotpi.Client(nobody).film(module_id) as away, stranger.film(module_id) as refused:
+        away.show(jpeg)
+        refused.show(jpeg)
+        until(lambda: away.error is not None and refused.error is not None)
+
+    assert isinstance(away.error, iotpi.Unavailable)
+    assert isinstance(refused.error, iotpi.PermissionDenied)
+    assert not away.online
+    with client.film(module_id) as film, pytest.raises(iotpi.Unprocessable, match="not a JPEG"):
+        film.show(b"hello")
+
+
+def test_numbers_that_never_came_are_counted(client: iotpi.Client, module_id: str, jpeg: bytes) -> None:
+    client.show(module_id, jpeg, sequence=1)
+    client.show(module_id, jpeg, sequence=4, timestamp=1795472000.5)
+
+    assert camera(client, module_id).missing == 2
+    assert camera(client, module_id).taken_at == 1795472000.5
+
+
+def test_a_film_for_asyncio(hub: HubProcess, module_id: str, jpeg: bytes) -> None:
+    both = aio.Client(hub.url, hub.token("operator", "test-operator"))
+
+    async def show() -> list[bytes]:
+        seen = []
+        async with both.film(module_id) as film:
+            film.show(jpeg)
+            await asyncio.to_thread(until, lambda: film.online)
+            async with both.frames(module_id) as frames:
+                seen.append(await anext(frames))
+                while await film.wanted() and len(seen) < 5:
+                    film.show(jpeg + bytes(len(seen)))
+                    seen.append(await anext(frames))
+        assert not await film.wanted()
+        return seen
+
+    seen = asyncio.run(asyncio.wait_for(show(), PATIENCE_SECS))
+
+    assert [len(picture) - len(jpeg) for picture in seen] == [0, 1, 2, 3, 4]
