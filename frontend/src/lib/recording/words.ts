@@ -1,0 +1,68 @@
+/** Recording as a person reads it. */
+import type { RecordingMode, RecordingReport, RecordingSettings, Trigger } from '../api/recording';
+import type { Module } from '../api/types';
+import { counted, momentOf, titleOf } from '../units/names';
+import { duration, show } from '../units/units';
+
+export const MODES: readonly { mode: RecordingMode; name: string; means: string }[] = [
+  { mode: 'off', name: 'Off', means: 'Nothing is recorded, unless somebody presses “Record now”.' },
+  { mode: 'time_lapse', name: 'Time lapse', means: 'One picture every so many seconds.' },
+  { mode: 'continuous', name: 'Continuous', means: 'Every picture the camera delivers.' },
+  { mode: 'on_event', name: 'On an event', means: 'Every picture around what a module measured or did.' }
+];
+
+export const bytesOf = (bytes: number): string => {
+  const { value, symbol } = show(bytes, 'bytes');
+  return `${value} ${symbol}`;
+};
+
+export function triggerOf(trigger: Trigger): string {
+  return 'action' in trigger
+    ? `${trigger.module_id} did “${trigger.action}”`
+    : `${titleOf(trigger.type)} of ${trigger.module_id} above ${trigger.above}`;
+}
+
+/** What is set, in a sentence. */
+export function settingsOf({ mode, every_secs, before_secs, after_secs }: RecordingSettings): string {
+  switch (mode) {
+    case 'time_lapse':
+      return `One picture every ${duration(every_secs)}.`;
+    case 'on_event':
+      return `From ${duration(before_secs)} before an event until ${duration(after_secs)} after it.`;
+    default:
+      return MODES.find((one) => one.mode === mode)?.means ?? mode;
+  }
+}
+
+/** What there is. */
+export function keptOf({ frames, bytes, oldest_at }: RecordingReport): string {
+  if (frames === 0) return 'Nothing is recorded yet.';
+  const since = oldest_at == null ? '' : ` since ${momentOf(oldest_at)}`;
+  return `${counted(frames, 'picture')}, ${bytesOf(bytes)}${since}.`;
+}
+
+/** Every event of a module that may begin a recording; of a measure the value is still to be said. */
+export function eventsOf(
+  modules: readonly Module[]
+): ({ module_id: string; type: string } | { module_id: string; action: string })[] {
+  return modules.flatMap(({ id: module_id, manifest }) => [
+    ...(manifest?.measures ?? []).map(({ type }) => ({ module_id, type })),
+    ...(manifest?.actions ?? []).map(({ name: action }) => ({ module_id, action }))
+  ]);
+}
+
+/** The value of a `datetime-local` input, to the second. */
+export function inputOf(unixSecs: number): string {
+  const moment = new Date(Math.floor(unixSecs) * 1000);
+  const local = new Date(moment.getTime() - moment.getTimezoneOffset() * 60_000);
+  return local.toISOString().slice(0, 19);
+}
+
+/** Unix seconds of what such an input holds; `null` while it is empty or half written. */
+export function momentIn(input: string): number | null {
+  const moment = new Date(input).getTime() / 1000;
+  return Number.isFinite(moment) ? moment : null;
+}
+
+/** The value of a `date` input. */
+export const dateOf = (unixSecs: number): string => inputOf(unixSecs).slice(0, 10);
