@@ -112,11 +112,16 @@ export class Painter<Picture = ImageBitmap> {
 
 /** Paints into that canvas. */
 export function easelOf(canvas: HTMLCanvasElement): Easel<ImageBitmap> {
-  // It takes the decoded picture as it is: no copy, and its size with it.
+  // It takes the decoded picture as it is: no copy.
   const context = canvas.getContext('bitmaprenderer');
   return {
     decode: (jpeg) => createImageBitmap(new Blob([jpeg], { type: 'image/jpeg' })),
-    draw: (picture) => context?.transferFromImageBitmap(picture),
+    draw: (picture) => {
+      // The canvas keeps its own size and would stretch the picture into it.
+      if (canvas.width !== picture.width) canvas.width = picture.width;
+      if (canvas.height !== picture.height) canvas.height = picture.height;
+      context?.transferFromImageBitmap(picture);
+    },
     discard: (picture) => picture.close(),
     nextPaint: () => new Promise((resolve) => requestAnimationFrame(() => resolve()))
   };

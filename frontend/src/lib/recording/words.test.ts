@@ -23,8 +23,8 @@ test('what is kept is told with its size', () => {
   const nothing = { ...SETTINGS, recording: false, frames: 0, bytes: 0, oldest_at: null, newest_at: null };
 
   expect(keptOf(nothing)).toBe('Nothing is recorded yet.');
-  expect(keptOf({ ...nothing, frames: 1, bytes: 2048 })).toBe('1 picture, 2 KiB.');
-  expect(bytesOf(3 * 1024 ** 3)).toBe('3.00 GiB');
+  expect(keptOf({ ...nothing, frames: 1, bytes: 2048 })).toBe('1 picture, 2 kB.');
+  expect([0, 999, 75_400_000, 1e10, 2.54e9].map(bytesOf)).toEqual(['0 B', '999 B', '75 MB', '10 GB', '2.5 GB']);
 });
 
 test('what begins a recording is told by who did or measured it', () => {

@@ -2,7 +2,7 @@
 import type { RecordingMode, RecordingReport, RecordingSettings, Trigger } from '../api/recording';
 import type { Module } from '../api/types';
 import { counted, momentOf, titleOf } from '../units/names';
-import { duration, show } from '../units/units';
+import { duration, number } from '../units/units';
 
 export const MODES: readonly { mode: RecordingMode; name: string; means: string }[] = [
   { mode: 'off', name: 'Off', means: 'Nothing is recorded, unless somebody presses “Record now”.' },
@@ -11,10 +11,14 @@ export const MODES: readonly { mode: RecordingMode; name: string; means: string 
   { mode: 'on_event', name: 'On an event', means: 'Every picture around what a module measured or did.' }
 ];
 
-export const bytesOf = (bytes: number): string => {
-  const { value, symbol } = show(bytes, 'bytes');
-  return `${value} ${symbol}`;
-};
+const UNITS = ['B', 'kB', 'MB', 'GB', 'TB'] as const;
+
+/** In the units a card is sold by, which the settings go by too: `198 MB`, `2.5 GB`. */
+export function bytesOf(bytes: number): string {
+  const place = Math.min(UNITS.length - 1, Math.max(0, Math.floor(Math.log10(Math.max(1, bytes)) / 3)));
+  const amount = bytes / 1000 ** place;
+  return `${number(amount, place > 2 && !Number.isInteger(amount) ? 1 : 0)} ${UNITS[place]}`;
+}
 
 export function triggerOf(trigger: Trigger): string {
   return 'action' in trigger
@@ -66,3 +70,6 @@ export function momentIn(input: string): number | null {
 
 /** The value of a `date` input. */
 export const dateOf = (unixSecs: number): string => inputOf(unixSecs).slice(0, 10);
+
+/** What stands behind the seconds, so that two frames after each other differ: `07`. */
+export const hundredths = (unixSecs: number): string => String(Math.floor((unixSecs * 100) % 100)).padStart(2, '0');
