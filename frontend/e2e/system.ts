@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -8,6 +8,8 @@ import { createInterface } from 'node:readline';
 export interface System {
   url: string;
   firstAdminCode: string;
+  /** Kills the hub and nothing else; resolves when it is gone. It comes back on the same address. */
+  restartHub: () => Promise<void>;
   /** Ends it and everything it started; resolves to its exit code. */
   stop: () => Promise<number | null>;
 }
@@ -34,6 +36,7 @@ async function startDemo(binary: string): Promise<System> {
     return {
       url,
       firstAdminCode,
+      restartHub: () => killHubOf(child),
       stop: async () => {
         const code = await ended(child);
         await rm(data, { recursive: true, force: true });
@@ -48,17 +51,45 @@ async function startDemo(binary: string): Promise<System> {
 }
 
 async function startMock(): Promise<System> {
-  const child = spawn(process.execPath, ['node_modules/vite/bin/vite.js', 'dev', '--mode', 'mock', '--port', '0'], {
-    env: { ...process.env, MOCK_FIRST_ADMIN: '1', MOCK_EXTRA: '0', NO_COLOR: '1' },
-    stdio: ['ignore', 'pipe', 'inherit']
-  });
+  let child = mock('0', '1');
   try {
     const [firstAdminCode, url] = await told(child, [/first admin code: (\S+)/, /Local:\s+(http:\S+?)\/?$/]);
-    return { url, firstAdminCode, stop: () => ended(child) };
+    return {
+      url,
+      firstAdminCode,
+      restartHub: async () => {
+        await ended(child);
+        child = mock(new URL(url).port, '0');
+      },
+      stop: () => ended(child)
+    };
   } catch (thrown) {
     await ended(child);
     throw thrown;
   }
+}
+
+/** Built pages, as a hub serves them: a development server would load the page again by itself when it is back. */
+const mock = (port: string, firstAdmin: string): ChildProcess =>
+  spawn(
+    process.execPath,
+    ['node_modules/vite/bin/vite.js', 'preview', '--mode', 'mock', '--strictPort', '--port', port],
+    {
+      env: { ...process.env, MOCK_FIRST_ADMIN: firstAdmin, MOCK_EXTRA: '0', NO_COLOR: '1' },
+      stdio: ['ignore', 'pipe', 'inherit']
+    }
+  );
+
+/** The demo starts its hub again by itself. */
+async function killHubOf(demo: ChildProcess): Promise<void> {
+  const children = await readFile(`/proc/${demo.pid}/task/${demo.pid}/children`, 'utf8');
+  for (const pid of children.split(' ').filter(Boolean)) {
+    const name = await readFile(`/proc/${pid}/comm`, 'utf8');
+    if (name.trim() !== 'iotpi-hub') continue;
+    process.kill(Number(pid), 'SIGKILL');
+    return;
+  }
+  throw new Error('the demo has no hub');
 }
 
 /** What the process tells about itself on its standard output: the first group of each pattern. */
