@@ -28,7 +28,7 @@ export class MockRecordings {
     // Whole frames, so that a time is found again.
     const begun_at = Math.round(now() - begun);
     const frames = Math.round((begun - ended) * FPS);
-    return { id, begun_at, ended_at: begun_at + frames / FPS, frames, bytes: frames * FRAME_BYTES, reason };
+    return { id: String(id), begun_at, ended_at: begun_at + frames / FPS, frames, bytes: frames * FRAME_BYTES, reason };
   });
 
   /** Answers what lies below `/api/cameras/{id}/`; `undefined` for what is none of it. */
@@ -44,9 +44,10 @@ export class MockRecordings {
         this.#settings.set(moduleId, body as RecordingSettings);
         return ok(this.#report(moduleId));
       case 'POST record':
-        return ok(this.#record((body as { secs: number; reason: string }) ?? { secs: 30, reason: '' }));
+        this.#record((body as { secs?: number }).secs ?? 30);
+        return ok(this.#report(moduleId));
       case 'GET recordings':
-        return page(this.#whole().filter((one) => one.begun_at < until && (one.ended_at ?? 0) >= since));
+        return page(this.#whole().filter((one) => one.begun_at < until && one.ended_at >= since));
       case 'GET recordings/frames':
         return page(this.#times(since, until));
       default:
@@ -77,25 +78,26 @@ export class MockRecordings {
       keep_bytes: 10_000_000_000,
       triggers: [],
       ...this.#settings.get(moduleId),
-      recording: stretches.some((one) => (one.ended_at ?? 0) > now() - 2),
+      recording: stretches.some((one) => one.ended_at > now() - 2),
+      paused: null,
       frames: sum((one) => one.frames),
       bytes: sum((one) => one.bytes),
       oldest_at: stretches[0]?.begun_at ?? null,
-      newest_at: stretches.at(-1)?.ended_at ?? null
+      newest_at: stretches.at(-1)?.ended_at ?? null,
+      skipped: 0
     };
   }
 
-  #record({ secs, reason }: { secs: number; reason: string }): Stretch {
+  #record(secs: number): void {
     const begun_at = Math.round(now());
-    const stretch = { id: this.#stretches.length, begun_at, ended_at: begun_at + secs, frames: 0, bytes: 0, reason };
-    this.#stretches.push(stretch);
-    return stretch;
+    const [id, ended_at] = [String(this.#stretches.length), begun_at + secs];
+    this.#stretches.push({ id, begun_at, ended_at, frames: 0, bytes: 0, reason: 'asked for' });
   }
 
   /** What is still being recorded reaches until now. */
   #whole(): Stretch[] {
     return this.#stretches.map((one) => {
-      const ended_at = Math.min(one.ended_at ?? Infinity, now());
+      const ended_at = Math.min(one.ended_at, now());
       const frames = Math.max(1, Math.floor((ended_at - one.begun_at) * FPS));
       return { ...one, ended_at: one.begun_at + (frames - 1) / FPS, frames, bytes: frames * FRAME_BYTES };
     });

@@ -5,8 +5,14 @@ import type { Page } from './types';
 
 export type RecordingMode = 'off' | 'time_lapse' | 'continuous' | 'on_event';
 
-/** What begins a recording on an event: a reading above a value, or a command that was done. */
-export type Trigger = { module_id: string; type: string; above: number } | { module_id: string; action: string };
+/** What begins a recording on an event: a reading above or below a value, or a command that was done. */
+export interface Trigger {
+  module_id: string;
+  type?: string;
+  above?: number;
+  below?: number;
+  action?: string;
+}
 
 export interface RecordingSettings {
   mode: RecordingMode;
@@ -16,6 +22,7 @@ export interface RecordingSettings {
   before_secs: number;
   /** On an event, for how long it is recorded. */
   after_secs: number;
+  /** 0 is forever. */
   keep_days: number;
   keep_bytes: number;
   triggers: Trigger[];
@@ -25,22 +32,26 @@ export interface RecordingSettings {
 export interface RecordingReport extends RecordingSettings {
   /** Whether frames are being recorded now. */
   recording: boolean;
+  /** Why recording waits though it should go on; `null` when it does not wait. */
+  paused: string | null;
   frames: number;
   bytes: number;
   /** Unix seconds; `null` while nothing is recorded. */
   oldest_at: number | null;
   newest_at: number | null;
+  /** Frames that were to be recorded since the hub started and were not. */
+  skipped: number;
 }
 
 /** Frames recorded without a break. */
 export interface Stretch {
-  id: number | string;
+  id: string;
   begun_at: number;
-  /** Of the newest frame, while it goes on. */
-  ended_at: number | null;
+  /** When its newest frame was captured. */
+  ended_at: number;
   frames: number;
   bytes: number;
-  reason: string | null;
+  reason: string;
 }
 
 /** From when (inclusive) until when (exclusive), in Unix seconds. */
@@ -62,9 +73,9 @@ export const recording = (moduleId: string, signal?: AbortSignal): Promise<Recor
 export const setRecording = (moduleId: string, settings: RecordingSettings): Promise<RecordingReport> =>
   request('PUT', `${at(moduleId)}/recording`, { body: settings });
 
-/** Records for so many seconds, whatever the mode. */
-export const record = (moduleId: string, secs: number, reason: string): Promise<unknown> =>
-  request('POST', `${at(moduleId)}/record`, { body: { secs, reason } });
+/** Records for so many seconds, whatever the mode; the hub notes who asked. */
+export const record = (moduleId: string, secs: number): Promise<RecordingReport> =>
+  request('POST', `${at(moduleId)}/record`, { body: { secs } });
 
 /** Oldest first; `whole` is false when there were more than a page can show. */
 export async function stretches(

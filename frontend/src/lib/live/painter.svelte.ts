@@ -16,7 +16,7 @@ export interface Easel<Picture> {
 
 interface Options<Picture> {
   easel: Easel<Picture>;
-  /** The frame was painted, or never will be: another one may come. */
+  /** The frame was painted or cannot be, and with it those before: another one may come. */
   onDone: (frame: Frame) => void;
   /** The hub's time in Unix seconds, or `null` while the clocks are not compared. */
   hubNow: () => number | null;
@@ -62,7 +62,6 @@ export class Painter<Picture = ImageBitmap> {
 
   take(frame: Frame): void {
     if (this.#stopped) return;
-    if (this.#waiting) this.#options.onDone(this.#waiting);
     this.#waiting = frame;
     if (!this.#busy) void this.#work();
   }

@@ -78,7 +78,6 @@ describe('a painter', () => {
 
   test('keeps only the newest frame waiting while one is being decoded', async () => {
     for (const seq of [1, 2, 3, 4]) painter.take(aFrame(seq));
-    expect(done).toEqual([2, 3]);
 
     await decoded();
     await painted();
@@ -87,7 +86,7 @@ describe('a painter', () => {
     await painted();
 
     expect(browser.drawn).toEqual([1, 4]);
-    expect(done).toEqual([2, 3, 1, 4]);
+    expect(done).toEqual([1, 4]);
   });
 
   test('goes on after a picture that cannot be decoded, and leaves the last good one', async () => {

@@ -13,7 +13,7 @@ export interface Watch {
   cameras: { module_id: string; max_fps?: number }[];
 }
 
-/** That frame was painted. */
+/** That frame was painted; it stands for those of its camera before it too. */
 export interface Shown {
   type: 'shown';
   module_id: string;

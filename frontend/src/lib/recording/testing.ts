@@ -6,7 +6,7 @@ export const aStretch = (
   ended_at: number,
   frames = Math.round((ended_at - begun_at) * 10)
 ): Stretch => ({
-  id: `${begun_at}`,
+  id: String(begun_at),
   begun_at,
   ended_at,
   frames,

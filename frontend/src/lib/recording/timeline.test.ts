@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { advanced, amountIn, bands, dayAround, shareOf, snapped, ticks, timeAt, zoomed } from './timeline';
+import { advanced, amountIn, bands, dayAround, goalOf, shareOf, snapped, ticks, timeAt, zoomed } from './timeline';
 import { aStretch } from './testing';
 
 const DAY = { since: 0, until: 1000 };
@@ -71,10 +71,6 @@ describe('what was recorded', () => {
     expect(bands([aStretch(-50, -10), aStretch(1100, 1200)], DAY, 100)).toEqual([]);
   });
 
-  test('that still goes on ends at its newest frame', () => {
-    expect(bands([{ ...aStretch(500, 500), ended_at: null }], DAY, 1000)).toHaveLength(1);
-  });
-
   test('is found from any moment', () => {
     const stretches = [aStretch(100, 200), aStretch(500, 600)];
 
@@ -90,6 +86,16 @@ describe('what was recorded', () => {
     expect(advanced(0, 1, stretches)).toBe(101);
     expect(advanced(590, 30, stretches)).toBeNull();
     expect(advanced(700, 1, stretches)).toBeNull();
+  });
+
+  test('is gone through with keys, faster the more is seen', () => {
+    const stretches = [aStretch(100, 200), aStretch(500, 600)];
+    const goals = (keys: string[], view = DAY) => keys.map((key) => goalOf(key, 500, view, stretches));
+
+    expect(goals(['ArrowLeft', 'ArrowRight', 'PageDown', 'PageUp'])).toEqual([490, 510, 400, 600]);
+    expect(goals(['ArrowLeft', 'ArrowRight'], { since: 450, until: 550 })).toEqual([499, 501]);
+    expect(goals(['Home', 'End', 'Tab'])).toEqual([100, 600, null]);
+    expect(goalOf('Home', 500, DAY, [])).toBeNull();
   });
 
   test('is counted in parts of what a range cuts', () => {

@@ -23,16 +23,13 @@ export const shareOf = (time: number, view: Range): number => (time - view.since
 export const timeAt = (share: number, view: Range): number =>
   view.since + Math.min(1, Math.max(0, share)) * (view.until - view.since);
 
-/** The end of a stretch that still goes on is its newest frame. */
-export const endOf = (stretch: Stretch): number => Math.max(stretch.begun_at, stretch.ended_at ?? stretch.begun_at);
-
 /** What is drawn: the recorded parts of the view as shares of it. What is closer than a pixel is one band. */
 export function bands(stretches: readonly Stretch[], view: Range, pixels: number): { from: number; to: number }[] {
   const pixel = 1 / Math.max(1, pixels);
   const drawn: { from: number; to: number }[] = [];
   for (const stretch of stretches) {
     const from = Math.max(0, shareOf(stretch.begun_at, view));
-    const to = Math.min(1, shareOf(endOf(stretch), view));
+    const to = Math.min(1, shareOf(stretch.ended_at, view));
     if (to < 0 || from > 1) continue;
     // However short, it can be seen.
     const wide = Math.min(1, Math.max(to, from + 2 * pixel));
@@ -59,7 +56,7 @@ export function ticks(view: Range, pixels: number, labelPixels = 56): { step: nu
 export function snapped(time: number, stretches: readonly Stretch[]): number | null {
   let best: number | null = null;
   for (const stretch of stretches) {
-    const near = Math.min(Math.max(time, stretch.begun_at), endOf(stretch));
+    const near = Math.min(Math.max(time, stretch.begun_at), stretch.ended_at);
     if (best === null || Math.abs(near - time) < Math.abs(best - time)) best = near;
   }
   return best;
@@ -70,7 +67,7 @@ export function advanced(time: number, secs: number, stretches: readonly Stretch
   let at = time;
   let rest = secs;
   for (const stretch of stretches) {
-    const end = endOf(stretch);
+    const end = stretch.ended_at;
     if (end <= at) continue;
     at = Math.max(at, stretch.begun_at);
     if (at + rest <= end) return at + rest;
@@ -80,12 +77,38 @@ export function advanced(time: number, secs: number, stretches: readonly Stretch
   return null;
 }
 
+/**
+ * Where a key leads from a moment: arrows by a hundredth of what is seen, pages by a tenth, home and end to the first and
+ * the last picture; `null` for a key that leads nowhere.
+ */
+export function goalOf(key: string, from: number, view: Range, stretches: readonly Stretch[]): number | null {
+  const span = view.until - view.since;
+  switch (key) {
+    case 'ArrowLeft':
+    case 'ArrowDown':
+      return from - span / 100;
+    case 'ArrowRight':
+    case 'ArrowUp':
+      return from + span / 100;
+    case 'PageDown':
+      return from - span / 10;
+    case 'PageUp':
+      return from + span / 10;
+    case 'Home':
+      return stretches[0]?.begun_at ?? null;
+    case 'End':
+      return stretches.at(-1)?.ended_at ?? null;
+    default:
+      return null;
+  }
+}
+
 /** How much of the range was recorded: frames and bytes, in parts of the stretches it cuts. */
 export function amountIn(range: Range, stretches: readonly Stretch[]): { frames: number; bytes: number } {
   let [frames, bytes] = [0, 0];
   for (const stretch of stretches) {
-    const length = endOf(stretch) - stretch.begun_at;
-    const common = Math.min(range.until, endOf(stretch)) - Math.max(range.since, stretch.begun_at);
+    const length = stretch.ended_at - stretch.begun_at;
+    const common = Math.min(range.until, stretch.ended_at) - Math.max(range.since, stretch.begun_at);
     if (common < 0) continue;
     const share = length > 0 ? common / length : 1;
     frames += stretch.frames * share;

@@ -1,6 +1,5 @@
 /** When the frames of a recording were captured: asked of the hub in windows, as far as stepping and playing need. */
 import { MOST_FRAMES, type Range, type Stretch } from '../api/recording';
-import { endOf } from './timeline';
 
 /** A window is of about so many frames, well below what the hub tells at once. */
 const WINDOW_FRAMES = 3_000;
@@ -42,7 +41,7 @@ export class FrameTimes {
   /** The frame after (1) or before (-1) that one; `null` at the end of what was recorded. */
   async neighbour(time: number, way: 1 | -1, stretches: readonly Stretch[]): Promise<number | null> {
     for (const stretch of way === 1 ? stretches : stretches.toReversed()) {
-      const [begin, end] = [stretch.begun_at, endOf(stretch)];
+      const { begun_at: begin, ended_at: end } = stretch;
       if (way === 1 ? end <= time : begin >= time) continue;
       let from = Math.min(Math.max(time, begin), end);
       for (;;) {
@@ -61,7 +60,7 @@ export class FrameTimes {
 
   /** Asks for the frames of that stretch about that time: mostly those that lie `way` of it. */
   async load(time: number, stretch: Stretch, way: 1 | -1): Promise<void> {
-    const [begin, end] = [stretch.begun_at, endOf(stretch)];
+    const { begun_at: begin, ended_at: end } = stretch;
     const rate = stretch.frames / Math.max(1, end - begin);
     const ahead = WINDOW_FRAMES / Math.max(rate, 1e-6);
     const behind = ahead / 10;

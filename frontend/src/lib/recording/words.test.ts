@@ -20,15 +20,21 @@ test('what is set is a sentence', () => {
 });
 
 test('what is kept is told with its size', () => {
-  const nothing = { ...SETTINGS, recording: false, frames: 0, bytes: 0, oldest_at: null, newest_at: null };
+  const rest = { recording: false, paused: null, frames: 0, bytes: 0, oldest_at: null, newest_at: null, skipped: 0 };
+  const nothing = { ...SETTINGS, ...rest };
 
-  expect(keptOf(nothing)).toBe('Nothing is recorded yet.');
-  expect(keptOf({ ...nothing, frames: 1, bytes: 2048 })).toBe('1 picture, 2 kB.');
+  expect(keptOf(nothing)).toBe('Nothing is recorded yet. Kept for 7 days, at most 10 GB.');
+  expect(keptOf({ ...nothing, frames: 1, bytes: 2048, keep_days: 0 })).toBe(
+    '1 picture, 2 kB. Kept without end, at most 10 GB.'
+  );
   expect([0, 999, 75_400_000, 1e10, 2.54e9].map(bytesOf)).toEqual(['0 B', '999 B', '75 MB', '10 GB', '2.5 GB']);
 });
 
 test('what begins a recording is told by who did or measured it', () => {
   expect(triggerOf({ module_id: 'door', type: 'motion', above: 0.5 })).toBe('Motion of door above 0.5');
+  expect(triggerOf({ module_id: 'attic', type: 'temperature', above: 1, below: 3 })).toBe(
+    'Temperature of attic above 1 and below 3'
+  );
   expect(triggerOf({ module_id: 'led', action: 'on' })).toBe('led did “on”');
 });
 

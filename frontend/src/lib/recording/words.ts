@@ -21,9 +21,10 @@ export function bytesOf(bytes: number): string {
 }
 
 export function triggerOf(trigger: Trigger): string {
-  return 'action' in trigger
-    ? `${trigger.module_id} did “${trigger.action}”`
-    : `${titleOf(trigger.type)} of ${trigger.module_id} above ${trigger.above}`;
+  const { module_id, type, above, below, action } = trigger;
+  if (action != null) return `${module_id} did “${action}”`;
+  const bounds = [above == null ? [] : `above ${above}`, below == null ? [] : `below ${below}`].flat().join(' and ');
+  return `${titleOf(type ?? 'anything')} of ${module_id} ${bounds}`.trim();
 }
 
 /** What is set, in a sentence. */
@@ -39,16 +40,15 @@ export function settingsOf({ mode, every_secs, before_secs, after_secs }: Record
 }
 
 /** What there is. */
-export function keptOf({ frames, bytes, oldest_at }: RecordingReport): string {
-  if (frames === 0) return 'Nothing is recorded yet.';
+export function keptOf({ frames, bytes, oldest_at, keep_days, keep_bytes }: RecordingReport): string {
   const since = oldest_at == null ? '' : ` since ${momentOf(oldest_at)}`;
-  return `${counted(frames, 'picture')}, ${bytesOf(bytes)}${since}.`;
+  const kept = frames === 0 ? 'Nothing is recorded yet.' : `${counted(frames, 'picture')}, ${bytesOf(bytes)}${since}.`;
+  const days = keep_days === 0 ? 'without end' : `for ${counted(keep_days, 'day')}`;
+  return `${kept} Kept ${days}, at most ${bytesOf(keep_bytes)}.`;
 }
 
 /** Every event of a module that may begin a recording; of a measure the value is still to be said. */
-export function eventsOf(
-  modules: readonly Module[]
-): ({ module_id: string; type: string } | { module_id: string; action: string })[] {
+export function eventsOf(modules: readonly Module[]): Trigger[] {
   return modules.flatMap(({ id: module_id, manifest }) => [
     ...(manifest?.measures ?? []).map(({ type }) => ({ module_id, type })),
     ...(manifest?.actions ?? []).map(({ name: action }) => ({ module_id, action }))
