@@ -123,7 +123,7 @@ describe('the full view of a camera', () => {
     await tile().focus();
     await page.keyboard.press('Enter');
 
-    await page.getByRole('heading', { name: 'Camera', exact: false }).first().waitFor();
+    await page.locator(`[data-camera=${CAMERA}]`).waitFor();
     expect(new URL(page.url()).search).toBe(`?id=${CAMERA}`);
     await moves(live());
   });
