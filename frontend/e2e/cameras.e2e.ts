@@ -209,6 +209,27 @@ describe('recording', () => {
   });
 });
 
+// The mock has no modules that could stand still.
+describe.skipIf(MOCK)('a camera that delivers nothing', () => {
+  let goOn = () => {};
+  afterAll(() => goOn());
+
+  test('is shown as lost, with the hub’s own picture', async () => {
+    goOn = await system.freezeCamera();
+
+    await page.locator('[data-badge=lost]').getByText('No signal').waitFor();
+    await expect.poll(pixels(live())).toMatch(/[1-9]/);
+    expect(await page.locator('[data-badge=latency]').count()).toBe(0);
+  });
+
+  test('comes back by itself', async () => {
+    goOn();
+
+    await page.locator('[data-badge=live]').waitFor();
+    await moves(live());
+  });
+});
+
 describe('when the hub restarts', () => {
   test('the page is not loaded again, and its pictures come back', async () => {
     await page.evaluate(() => Object.assign(window, { kept: true }));

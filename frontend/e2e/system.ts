@@ -10,6 +10,8 @@ export interface System {
   firstAdminCode: string;
   /** Kills the hub and nothing else; resolves when it is gone. It comes back on the same address. */
   restartHub: () => Promise<void>;
+  /** The camera's module stands still until the returned function is called; the mock has none. */
+  freezeCamera: () => Promise<() => void>;
   /** Ends it and everything it started; resolves to its exit code. */
   stop: () => Promise<number | null>;
 }
@@ -36,7 +38,12 @@ async function startDemo(binary: string): Promise<System> {
     return {
       url,
       firstAdminCode,
-      restartHub: () => killHubOf(child),
+      restartHub: async () => void process.kill(await processOf(child, 'iotpi-hub'), 'SIGKILL'),
+      freezeCamera: async () => {
+        const pid = await processOf(child, 'camera');
+        process.kill(pid, 'SIGSTOP');
+        return () => void process.kill(pid, 'SIGCONT');
+      },
       stop: async () => {
         const code = await ended(child);
         await rm(data, { recursive: true, force: true });
@@ -61,6 +68,7 @@ async function startMock(): Promise<System> {
         await ended(child);
         child = mock(new URL(url).port, '0');
       },
+      freezeCamera: () => Promise.reject(new Error('the mock has no modules')),
       stop: () => ended(child)
     };
   } catch (thrown) {
@@ -80,16 +88,14 @@ const mock = (port: string, firstAdmin: string): ChildProcess =>
     }
   );
 
-/** The demo starts its hub again by itself. */
-async function killHubOf(demo: ChildProcess): Promise<void> {
+/** The process among those the demo started whose command line says so; it starts again by itself what ends. */
+async function processOf(demo: ChildProcess, said: string): Promise<number> {
   const children = await readFile(`/proc/${demo.pid}/task/${demo.pid}/children`, 'utf8');
   for (const pid of children.split(' ').filter(Boolean)) {
-    const name = await readFile(`/proc/${pid}/comm`, 'utf8');
-    if (name.trim() !== 'iotpi-hub') continue;
-    process.kill(Number(pid), 'SIGKILL');
-    return;
+    const words = (await readFile(`/proc/${pid}/cmdline`, 'utf8')).split('\0');
+    if (words.some((word) => word.split(/[/.]/).includes(said))) return Number(pid);
   }
-  throw new Error('the demo has no hub');
+  throw new Error(`the demo has no process ${said}`);
 }
 
 /** What the process tells about itself on its standard output: the first group of each pattern. */

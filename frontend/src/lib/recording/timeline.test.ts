@@ -38,6 +38,8 @@ describe('a day', () => {
     expect(whole.step).toBe(7200);
     expect(whole.times[0]).toBe(day.since);
     expect(hour.step).toBe(600);
+    // Labels with seconds are longer.
+    expect(ticks(zoomed(day, 600, day.since + 40_000), 1200).step).toBe(60);
     for (const time of hour.times) expect(new Date(time * 1000).getMinutes() % 10).toBe(0);
   });
 });

@@ -2,6 +2,10 @@
 import type { Range, Stretch } from '../api/recording';
 import { TIME_STEPS } from '../charts/axis';
 
+/** The room a label such as `12:00` needs, in CSS pixels, and one such as `12:00:30`. */
+const LABEL = 56;
+const WITH_SECONDS = 84;
+
 /** The local day that holds that moment, midnight to midnight; with the clocks changed it is not 24 hours long. */
 export function dayAround(unixSecs: number, daysLater = 0): Range {
   const day = new Date(unixSecs * 1000);
@@ -41,9 +45,9 @@ export function bands(stretches: readonly Stretch[], view: Range, pixels: number
 }
 
 /** The times of the marks, as close as their labels allow, and how far apart they are (seconds). */
-export function ticks(view: Range, pixels: number, labelPixels = 56): { step: number; times: number[] } {
+export function ticks(view: Range, pixels: number): { step: number; times: number[] } {
   const span = view.until - view.since;
-  const step = TIME_STEPS.find((one) => (one / span) * pixels >= labelPixels) ?? 86_400;
+  const step = TIME_STEPS.find((one) => (one / span) * pixels >= (one < 60 ? WITH_SECONDS : LABEL)) ?? 86_400;
   const times: number[] = [];
   // Whole steps of the local clock: counted from midnight.
   const { since: midnight } = dayAround(view.since);
