@@ -3,10 +3,9 @@ import { mkdir } from 'node:fs/promises';
 import type { Browser, Locator, Page } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFailed, test } from 'vitest';
 import { openBrowser } from './browser.ts';
+import { NAME, PASSWORD } from './person.ts';
 import { type System, startSystem } from './system.ts';
 
-const NAME = 'anna';
-const PASSWORD = 'correct horse battery';
 const STOP_MS = 10_000;
 
 let system: System;
@@ -48,11 +47,11 @@ const live = () => page.locator('[data-live=live]').waitFor();
 
 /** The picture made small, as numbers. */
 const pixels = () =>
-  page.locator('[data-widget=camera] img').evaluate((element) => {
+  page.locator('[data-widget=camera] canvas').evaluate((element) => {
     const canvas = Object.assign(document.createElement('canvas'), { width: 64, height: 48 });
     const context = canvas.getContext('2d');
     if (!context) return '';
-    context.drawImage(element as HTMLImageElement, 0, 0, 64, 48);
+    context.drawImage(element as HTMLCanvasElement, 0, 0, 64, 48);
     return context.getImageData(0, 0, 64, 48).data.join();
   });
 
@@ -134,7 +133,7 @@ describe('the dashboard', () => {
 
   test('shows a camera picture that moves, with its size and rate', async () => {
     const camera = page.locator('[data-widget=camera]');
-    await camera.locator('img').waitFor();
+    await camera.locator('canvas').waitFor();
 
     await expect.poll(pixels).toMatch(/[1-9]/);
     const first = await pixels();
@@ -296,10 +295,10 @@ describe('whoever logs out', () => {
   test('has seen no page wider than a small phone', async () => {
     await page.setViewportSize({ width: 360, height: 740 });
 
-    for (const name of ['Modules', 'Storage', 'Dashboard']) {
+    for (const name of ['Cameras', 'Modules', 'Storage', 'Dashboard']) {
       await page.locator('nav').getByRole('link', { name }).click();
       await page
-        .locator(name === 'Storage' ? '[role=meter]' : 'article')
+        .locator(name === 'Storage' ? '[role=meter]' : name === 'Cameras' ? '[data-widget=camera]' : 'article')
         .first()
         .waitFor();
       expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(360);

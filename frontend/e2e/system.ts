@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -8,6 +8,10 @@ import { createInterface } from 'node:readline';
 export interface System {
   url: string;
   firstAdminCode: string;
+  /** Kills the hub and nothing else; resolves when it is gone. It comes back on the same address. */
+  restartHub: () => Promise<void>;
+  /** The camera's module stands still until the returned function is called; the mock has none. */
+  freezeCamera: () => Promise<() => void>;
   /** Ends it and everything it started; resolves to its exit code. */
   stop: () => Promise<number | null>;
 }
@@ -34,6 +38,12 @@ async function startDemo(binary: string): Promise<System> {
     return {
       url,
       firstAdminCode,
+      restartHub: async () => void process.kill(await processOf(child, 'iotpi-hub'), 'SIGKILL'),
+      freezeCamera: async () => {
+        const pid = await processOf(child, 'camera');
+        process.kill(pid, 'SIGSTOP');
+        return () => void process.kill(pid, 'SIGCONT');
+      },
       stop: async () => {
         const code = await ended(child);
         await rm(data, { recursive: true, force: true });
@@ -48,17 +58,44 @@ async function startDemo(binary: string): Promise<System> {
 }
 
 async function startMock(): Promise<System> {
-  const child = spawn(process.execPath, ['node_modules/vite/bin/vite.js', 'dev', '--mode', 'mock', '--port', '0'], {
-    env: { ...process.env, MOCK_FIRST_ADMIN: '1', MOCK_EXTRA: '0', NO_COLOR: '1' },
-    stdio: ['ignore', 'pipe', 'inherit']
-  });
+  let child = mock('0', '1');
   try {
     const [firstAdminCode, url] = await told(child, [/first admin code: (\S+)/, /Local:\s+(http:\S+?)\/?$/]);
-    return { url, firstAdminCode, stop: () => ended(child) };
+    return {
+      url,
+      firstAdminCode,
+      restartHub: async () => {
+        await ended(child);
+        child = mock(new URL(url).port, '0');
+      },
+      freezeCamera: () => Promise.reject(new Error('the mock has no modules')),
+      stop: () => ended(child)
+    };
   } catch (thrown) {
     await ended(child);
     throw thrown;
   }
+}
+
+/** Built pages, as a hub serves them: a development server would load the page again by itself when it is back. */
+const mock = (port: string, firstAdmin: string): ChildProcess =>
+  spawn(
+    process.execPath,
+    ['node_modules/vite/bin/vite.js', 'preview', '--mode', 'mock', '--strictPort', '--port', port],
+    {
+      env: { ...process.env, MOCK_FIRST_ADMIN: firstAdmin, MOCK_EXTRA: '0', NO_COLOR: '1' },
+      stdio: ['ignore', 'pipe', 'inherit']
+    }
+  );
+
+/** The process among those the demo started whose command line says so; it starts again by itself what ends. */
+async function processOf(demo: ChildProcess, said: string): Promise<number> {
+  const children = await readFile(`/proc/${demo.pid}/task/${demo.pid}/children`, 'utf8');
+  for (const pid of children.split(' ').filter(Boolean)) {
+    const words = (await readFile(`/proc/${pid}/cmdline`, 'utf8')).split('\0');
+    if (words.some((word) => word.split(/[/.]/).includes(said))) return Number(pid);
+  }
+  throw new Error(`the demo has no process ${said}`);
 }
 
 /** What the process tells about itself on its standard output: the first group of each pattern. */

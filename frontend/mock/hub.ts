@@ -13,6 +13,8 @@ import type {
   StorageReport
 } from '../src/lib/api/types';
 import type { LiveEvent } from '../src/lib/live/protocol';
+import { aSecondLater, completed, watched } from './cameras.ts';
+import { MockRecordings } from './recordings.ts';
 import { MockStorage } from './storage.ts';
 import { summed } from './summed.ts';
 
@@ -47,6 +49,8 @@ export class MockHub {
   #cameras: CameraInfo[] = [];
   #newest: Reading[] = [];
   #gaps: Gap[] = [];
+  readonly recordings = new MockRecordings();
+  readonly #startedAt = now();
   readonly #storage: MockStorage | null;
   readonly #keys = new Map<string, string>();
   readonly #minutes = new Map<string, Bucket[]>();
@@ -91,7 +95,13 @@ export class MockHub {
     if (!caller) return problem(401, 'unauthenticated', 'log in first');
     const [, first, second, third, fourth] = path.split('/').filter(Boolean);
     if (method === 'GET' && first === 'modules' && !second) return ok(page(this.#modules));
-    if (method === 'GET' && first === 'cameras') return ok(page(this.#cameras));
+    if (method === 'GET' && first === 'cameras' && !second)
+      return ok(page(this.#cameras.map((camera) => watched(camera, this.#startedAt))));
+    if (first === 'cameras' && second) {
+      const below = path.split('/').slice(4).join('/');
+      const answer = this.recordings.answer(method, decodeURIComponent(second), below, url, body, caller.role);
+      if (answer) return answer;
+    }
     if (method === 'GET' && first === 'gaps') return ok(this.#gapsOf(url));
     if (first === 'storage' && this.#storage) {
       if (method === 'GET') return ok(this.#storage.report());
@@ -124,6 +134,11 @@ export class MockHub {
     return () => this.#listeners.delete(say);
   }
 
+  /** Whether the camera delivers nothing. */
+  isLost(moduleId: string): boolean {
+    return this.#cameras.find(({ module_id }) => module_id === moduleId)?.online !== true;
+  }
+
   present(recent: number): LiveEvent {
     const readings = this.#newest.flatMap((newest) => {
       const kept = this.#readings.get(key(newest)) ?? [];
@@ -140,7 +155,7 @@ export class MockHub {
     this.#modules = [...this.#modules.filter(({ id }) => !told.has(id)), ...modules];
     this.#modules.sort((a: Module, b: Module) => a.id.localeCompare(b.id));
     this.#newest.push(...(moved['GET /api/sensors']?.items ?? []));
-    this.#cameras.push(...(moved['GET /api/cameras']?.items ?? []));
+    this.#cameras.push(...(moved['GET /api/cameras']?.items ?? []).map(completed));
     this.#gaps.push(...(moved['GET /api/gaps']?.items ?? []));
     for (const [line, answer] of Object.entries(moved)) {
       const buckets: Bucket[] = line.includes('bucket=') ? answer.items : [];
@@ -269,8 +284,8 @@ export class MockHub {
   #tick(): void {
     this.#newest = this.#newest.map((before) => this.#measure(before));
     this.#cameras = this.#cameras.map((camera) => {
-      const after = { ...camera, frames: camera.frames + 12, taken_at: now(), received_at: now() };
-      this.#say({ type: 'camera', seq: ++this.#seq, camera: after });
+      const after = aSecondLater(camera);
+      if (after !== camera) this.#say({ type: 'camera', seq: ++this.#seq, camera: after });
       return after;
     });
     for (const module of this.#modules) if (module.health === 'online') module.last_seen_at = now();

@@ -2,7 +2,10 @@ import { readFileSync, readdirSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Plugin, PreviewServer, ViteDevServer } from 'vite';
 import { WebSocketServer } from 'ws';
+import type { ClientMessage, LiveEvent } from '../src/lib/live/protocol';
+import { invented } from './cameras.ts';
 import { type Answer, FIRST_ADMIN_CODE, MockHub, type Recording } from './hub.ts';
+import { frameAt, frameNow, type Jpegs, MockPictures } from './pictures.ts';
 
 const FIXTURES = new URL('./fixtures/', import.meta.url);
 const FRAME_MS = 1000 / 12;
@@ -13,7 +16,8 @@ const recording = (name: string): Recording => JSON.parse(readFileSync(new URL(n
  * Serves the hub's part of the origin from recorded answers.
  *
  * `MOCK_FIRST_ADMIN=1`: begins without an admin. `MOCK_EMPTY=1`: begins without modules. `MOCK_EXTRA=0`: only the
- * recorded modules, not the invented ones.
+ * recorded modules, not the invented ones. `MOCK_CAMERAS=9`: so many cameras (1 to 16). `MOCK_PICTURES=0`: is a hub of
+ * before, which sends no pictures over the live connection.
  */
 export function mockHub(): Plugin {
   return {
@@ -25,17 +29,22 @@ export function mockHub(): Plugin {
 }
 
 function attach(server: ViteDevServer | PreviewServer): void {
-  const { MOCK_EMPTY, MOCK_EXTRA, MOCK_FIRST_ADMIN } = process.env;
-  const recorded = [recording('recorded.json'), ...(MOCK_EXTRA === '0' ? [] : [recording('extra.json')])];
-  const frames = readdirSync(new URL('frames/', FIXTURES))
-    .sort()
-    .map((name) => readFileSync(new URL(`frames/${name}`, FIXTURES)));
+  const { MOCK_CAMERAS, MOCK_EMPTY, MOCK_EXTRA, MOCK_FIRST_ADMIN, MOCK_PICTURES } = process.env;
+  const cameras = Number(MOCK_CAMERAS ?? (MOCK_EXTRA === '0' ? 1 : 4));
+  const extra = MOCK_EXTRA === '0' ? [] : [recording('extra.json')];
+  const recorded = [recording('recorded.json'), ...extra, invented(cameras - 1)];
+  const jpegs: Jpegs = {
+    frames: readdirSync(new URL('frames/', FIXTURES))
+      .sort()
+      .map((name) => readFileSync(new URL(`frames/${name}`, FIXTURES))),
+    noSignal: readFileSync(new URL('no-signal.jpg', FIXTURES))
+  };
   const hub = new MockHub(MOCK_EMPTY === '1' ? [] : recorded, MOCK_FIRST_ADMIN === '1');
   const live = new WebSocketServer({ noServer: true });
   hub.start();
 
   server.middlewares.use('/api', (request, response) => {
-    void serve(hub, frames, request, response);
+    void serve(hub, jpegs, request, response);
   });
 
   server.httpServer?.on('upgrade', (request, socket, head) => {
@@ -46,15 +55,29 @@ function attach(server: ViteDevServer | PreviewServer): void {
     }
     live.handleUpgrade(request, socket, head, (client) => {
       let told = false;
+      const say = (event: LiveEvent) => client.send(JSON.stringify(event));
+      const pictures = new MockPictures(
+        jpegs,
+        (moduleId) => hub.isLost(moduleId),
+        (message) => client.send(message)
+      );
       const end = hub.listen((event) => {
-        if (told || event.type === 'hello') client.send(JSON.stringify(event));
+        if (told || event.type === 'hello') say(event);
       });
-      client.on('message', (message) => {
-        const { recent = 1 } = JSON.parse(String(message)) as { recent?: number };
-        told = true;
-        client.send(JSON.stringify(hub.present(recent)));
+      client.on('message', (data) => {
+        const message = JSON.parse(String(data)) as ClientMessage;
+        if (message.type === 'subscribe') {
+          told = true;
+          say(hub.present(message.recent));
+        } else if (MOCK_PICTURES === '0') say(unknownMessage(message.type));
+        else if (message.type === 'time')
+          say({ type: 'time', client_time: message.client_time, hub_time: Date.now() / 1000 });
+        else pictures.take(message);
       });
-      client.on('close', end);
+      client.on('close', () => {
+        end();
+        pictures.end();
+      });
     });
   });
 
@@ -66,13 +89,27 @@ function attach(server: ViteDevServer | PreviewServer): void {
   server.config.logger.info(`  mock hub: ${how} (the names viewer and operator have those roles)`);
 }
 
-async function serve(hub: MockHub, frames: Buffer[], request: IncomingMessage, response: ServerResponse) {
+const unknownMessage = (type: string): LiveEvent => ({
+  type: 'problem',
+  problem: {
+    type: 'urn:iotpi:problem:invalid_argument',
+    kind: 'invalid_argument',
+    title: 'Invalid argument',
+    status: 400,
+    detail: `unknown message type ${type}`
+  }
+});
+
+async function serve(hub: MockHub, jpegs: Jpegs, request: IncomingMessage, response: ServerResponse) {
   const url = new URL(`/api${request.url ?? '/'}`, 'http://mock');
   const session = sessionOf(request);
-  if (url.pathname.startsWith('/api/camera/') && hub.callerOf(session)) {
-    if (url.pathname.endsWith('/stream')) stream(frames, response);
-    else response.writeHead(200, { 'content-type': 'image/jpeg' }).end(frames[frameAt(frames)]);
-    return;
+  if (hub.callerOf(session)) {
+    if (url.pathname === '/api/camera/stream') return stream(jpegs, response);
+    if (url.pathname === '/api/camera/snapshot') return picture(response, frameNow(jpegs));
+    if (/^\/api\/cameras\/[^/]+\/recordings\/frame$/.test(url.pathname)) {
+      const at = hub.recordings.nearest(Number(url.searchParams.get('at')));
+      if (at !== null) return picture(response, frameAt(jpegs, at), { 'x-timestamp': String(at) });
+    }
   }
   const chunks: Buffer[] = [];
   for await (const chunk of request) chunks.push(chunk as Buffer);
@@ -92,12 +129,14 @@ function send(response: ServerResponse, { status, body, session }: Answer) {
   response.writeHead(status).end(body === undefined ? undefined : JSON.stringify(body));
 }
 
-const frameAt = (frames: Buffer[]): number => Math.floor(Date.now() / FRAME_MS) % frames.length;
+function picture(response: ServerResponse, jpeg: Buffer, headers: Record<string, string> = {}) {
+  response.writeHead(200, { 'content-type': 'image/jpeg', ...headers }).end(jpeg);
+}
 
-function stream(frames: Buffer[], response: ServerResponse) {
+function stream(jpegs: Jpegs, response: ServerResponse) {
   response.writeHead(200, { 'content-type': 'multipart/x-mixed-replace; boundary=frame', 'cache-control': 'no-store' });
   const interval = setInterval(() => {
-    const frame = frames[frameAt(frames)] as Buffer;
+    const frame = frameNow(jpegs);
     response.write(`--frame\r\ncontent-type: image/jpeg\r\ncontent-length: ${frame.length}\r\n\r\n`);
     response.write(frame);
     response.write('\r\n');

@@ -10,7 +10,8 @@ import type {
   Reading,
   RetentionReport,
   Session,
-  StorageReport
+  StorageReport,
+  WatchedCamera
 } from './types';
 
 const id = encodeURIComponent;
@@ -73,17 +74,23 @@ export async function gaps(
   return { items, whole: false };
 }
 
-/** Every module, by id. */
-export async function modules(signal?: AbortSignal): Promise<Module[]> {
-  const all: Module[] = [];
+/** Every item of a list. */
+async function whole<Item>(path: string, signal?: AbortSignal): Promise<Item[]> {
+  const all: Item[] = [];
   let cursor: string | undefined;
   do {
-    const page: Page<Module> = await request('GET', '/api/modules', { query: { limit: 1000, cursor }, signal });
+    const page: Page<Item> = await request('GET', path, { query: { limit: 1000, cursor }, signal });
     all.push(...page.items);
     cursor = page.next ?? undefined;
   } while (cursor);
   return all;
 }
+
+/** Every module, by id. */
+export const modules = (signal?: AbortSignal): Promise<Module[]> => whole('/api/modules', signal);
+
+/** Every camera that delivered, and who watches it. */
+export const cameras = (signal?: AbortSignal): Promise<WatchedCamera[]> => whole('/api/cameras', signal);
 
 /** `key` names this press of a button: asked again with it, the hub takes the command once. */
 export const control = (moduleId: string, command: NewCommand, key: string): Promise<Command> =>

@@ -26,6 +26,8 @@ export type RetentionReport = Schemas['RetentionReport'];
 export type Role = Schemas['Role'];
 export type Session = Schemas['Session'];
 export type StorageReport = Schemas['StorageReport'];
+export type WatchedCamera = Schemas['WatchedCamera'];
+export type Watching = Schemas['Watching'];
 
 /** Every list of the hub: `next` is an opaque cursor, `null` on the last page. */
 export type Page<Item> = Omit<Schemas['Page_Reading'], 'items'> & { items: Item[] };

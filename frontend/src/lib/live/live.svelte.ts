@@ -2,15 +2,17 @@ import { SvelteMap } from 'svelte/reactivity';
 import type { CameraInfo, Command, Module, Reading } from '../api/types';
 import { backoffMs } from './backoff';
 import { Commands } from './commands.svelte';
+import { Pictures } from './pictures.svelte';
 import {
+  type ClientMessage,
   type LiveEvent,
   type LiveSocket,
   MAX_RECENT_READINGS,
   type OpenSocket,
-  openWebSocket,
-  type Subscribe
+  openWebSocket
 } from './protocol';
 import { Series } from './series.svelte';
+import { TimeSync } from './timesync';
 
 /** How many of the newest readings of each series a (re)connect brings: a short break needs no history request. */
 const RECENT = 60;
@@ -40,6 +42,8 @@ export class Live {
   state = $state<LiveState>('connecting');
   /** How far the hub's clock is ahead of ours, in seconds. */
   skewSecs = $state(0);
+  /** How wrong that can be, in seconds; `null` while it only comes from the hub's greeting. */
+  skewDoubtSecs = $state<number | null>(null);
   /** How many events were dropped for us, in all. */
   missed = $state(0);
   /** How many times the connection came to be live. */
@@ -53,11 +57,14 @@ export class Live {
   readonly series = new SvelteMap<string, Series>();
   readonly cameras = new SvelteMap<string, CameraInfo>();
   readonly commands: Commands;
+  /** What the cameras see. */
+  readonly pictures = new Pictures();
 
   readonly #url: string;
   readonly #open: OpenSocket;
   readonly #random: () => number;
   readonly #onRefused: () => void;
+  readonly #time = new TimeSync((client_time) => this.#say({ type: 'time', client_time }));
   #socket: LiveSocket | null = null;
   #attempt = 0;
   #greeted = false;
@@ -103,17 +110,25 @@ export class Live {
     this.#greeted = false;
     const socket = this.#open(this.#url);
     this.#socket = socket;
-    socket.onopen = () => this.#subscribe(RECENT);
-    socket.onmessage = (event) => {
+    socket.onopen = () => {
+      this.#subscribe(RECENT);
+      this.#time.start();
+    };
+    socket.onmessage = ({ data }) => {
       this.#heard();
-      this.#take(JSON.parse(String(event.data)) as LiveEvent);
+      if (data instanceof ArrayBuffer) this.pictures.take(data);
+      else this.#take(JSON.parse(String(data)) as LiveEvent);
     };
     socket.onclose = () => this.#lost();
     this.#expectAnswer();
   }
 
   #subscribe(recent: number): void {
-    this.#socket?.send(JSON.stringify({ type: 'subscribe', recent } satisfies Subscribe));
+    this.#say({ type: 'subscribe', recent });
+  }
+
+  #say(message: ClientMessage): void {
+    this.#socket?.send(JSON.stringify(message));
   }
 
   #heard(): void {
@@ -142,6 +157,8 @@ export class Live {
 
   #hangUp(): void {
     clearTimeout(this.#silence);
+    this.#time.stop();
+    this.pictures.end();
     const socket = this.#socket;
     this.#socket = null;
     if (!socket) return;
@@ -161,6 +178,7 @@ export class Live {
       case 'hello':
         this.#greeted = true;
         this.skewSecs = event.hub_time - Date.now() / 1000;
+        this.skewDoubtSecs = null;
         this.hubVersion = event.version;
         break;
       case 'recent':
@@ -185,8 +203,25 @@ export class Live {
         this.missed += event.missed;
         this.commands.refresh();
         break;
-      // `problem` would mean that we asked for something the hub does not know; the subscription stands.
+      case 'time':
+        this.#takeTime(event.client_time, event.hub_time);
+        break;
+      case 'problem':
+        // A hub that does not know what a question for the time is, knows no pictures either; the subscription stands.
+        if (this.pictures.offered === null) {
+          this.#time.stop();
+          this.pictures.refuse();
+        }
+        break;
     }
+  }
+
+  #takeTime(clientTime: number, hubTime: number): void {
+    this.#time.answer(clientTime, hubTime);
+    const { secs, doubtSecs } = this.#time.offset;
+    if (secs !== null) this.skewSecs = secs;
+    this.skewDoubtSecs = doubtSecs;
+    if (this.pictures.offered === null) this.pictures.begin((message) => this.#say(message));
   }
 
   #takePresent(readings: Reading[], modules: Module[], cameras: CameraInfo[]): void {

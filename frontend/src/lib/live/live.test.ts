@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Command, CommandState } from '../api/types';
 import { Live } from './live.svelte';
-import { FakeHub, aModule, aReading, recent } from './testing';
+import { FakeHub, aCamera, aFrameMessage, aModule, aReading, recent } from './testing';
 
 const NOW = 1_795_472_000;
 
@@ -17,6 +17,14 @@ const aCommand = (state: CommandState, id = 'c1'): Command => ({
   attempts: 0,
   result: null
 });
+
+const aProblem = {
+  type: 'urn:iotpi:problem:invalid_argument',
+  kind: 'invalid_argument',
+  title: 'Invalid argument',
+  status: 400,
+  detail: 'unknown message'
+} as const;
 
 describe('the live connection', () => {
   let hub: FakeHub;
@@ -50,7 +58,8 @@ describe('the live connection', () => {
     expect(live.state).toBe('connecting');
 
     hub.newest.accept();
-    expect(hub.newest.sent).toEqual([{ type: 'subscribe', recent: 60 }]);
+    expect(hub.newest.sent[0]).toEqual({ type: 'subscribe', recent: 60 });
+    expect(hub.newest.said('subscribe')).toHaveLength(1);
     expect(live.state).toBe('connecting');
 
     hub.newest.say(recent({ modules: [aModule('attic')] }));
@@ -64,6 +73,17 @@ describe('the live connection', () => {
     hub.newest.say({ type: 'hello', hub_time: NOW + 90, version: '0.1.0' });
 
     expect(live.skewSecs).toBeCloseTo(90);
+  });
+
+  test('knows the hub’s time better with every answer', async () => {
+    hub.newest.accept();
+    await vi.advanceTimersByTimeAsync(40);
+    const [{ client_time } = { client_time: NaN }] = hub.newest.said('time');
+
+    hub.newest.say({ type: 'time', client_time, hub_time: NOW + 7.02 });
+
+    expect(live.skewSecs).toBeCloseTo(7);
+    expect(live.skewDoubtSecs).toBeCloseTo(0.02);
   });
 
   test('comes back after it was lost, waiting longer each time', async () => {
@@ -133,7 +153,7 @@ describe('the live connection', () => {
     const first = hub.newest;
 
     await vi.advanceTimersByTimeAsync(30_000);
-    expect(first.sent).toHaveLength(2);
+    expect(first.said('subscribe')).toHaveLength(2);
     expect(live.state).toBe('live');
 
     await vi.advanceTimersByTimeAsync(10_000);
@@ -165,21 +185,8 @@ describe('the live connection', () => {
 
   test('keeps modules, cameras and readings as they are told', () => {
     goLive();
-    const seen = { online: true, delivered: 0, missing: 0, refused: 0, captured_at: 1, latency: { p50: 0, p99: 0 } };
-    const camera = {
-      ...seen,
-      module_id: 'cam',
-      width: 640,
-      height: 480,
-      bytes: 1,
-      fps: 12,
-      viewers: 0,
-      frames: 1,
-      skipped: 0
-    };
-
     hub.newest.say({ type: 'module', seq: 2, module: aModule('attic', { health: 'late' }) });
-    hub.newest.say({ type: 'camera', seq: 3, camera: { ...camera, taken_at: NOW, received_at: NOW } });
+    hub.newest.say({ type: 'camera', seq: 3, camera: aCamera('cam', { fps: 12 }) });
     hub.newest.say({ type: 'reading', seq: 4, reading: aReading(NOW, 22.5) });
 
     expect(live.modules.get('attic')?.health).toBe('late');
@@ -201,6 +208,61 @@ describe('the live connection', () => {
 
     expect(live.series.size).toBe(250);
     expect(live.series.get('attic/series-0')?.hole).toBe(-Infinity);
+  });
+
+  describe('pictures', () => {
+    const take = vi.fn();
+    const cameras = () => hub.newest.said('watch').map((message) => message.cameras.map(({ module_id }) => module_id));
+
+    beforeEach(() => take.mockReset());
+
+    test('are asked for as soon as the hub has shown that it knows them', () => {
+      const end = live.pictures.watch({ moduleId: 'front', maxFps: 10, take });
+      goLive();
+      expect(hub.newest.said('watch')).toEqual([]);
+
+      hub.newest.tellTime();
+      hub.newest.sayBinary(aFrameMessage({ moduleId: 'front', seq: 7 }));
+
+      expect(hub.newest.said('watch')).toEqual([{ type: 'watch', cameras: [{ module_id: 'front', max_fps: 10 }] }]);
+      expect(take).toHaveBeenCalledOnce();
+      end();
+    });
+
+    test('are asked for again when the hub has restarted', async () => {
+      const end = live.pictures.watch({ moduleId: 'front', maxFps: null, take });
+      goLive();
+      hub.newest.tellTime();
+      hub.newest.drop();
+      expect(live.pictures.offered).toBeNull();
+      await vi.advanceTimersByTimeAsync(500);
+
+      goLive();
+      hub.newest.tellTime();
+
+      expect(hub.sockets).toHaveLength(2);
+      expect(cameras()).toEqual([['front']]);
+      end();
+    });
+
+    test('are not to be had from a hub that does not know the question, and it is asked no more', async () => {
+      goLive();
+
+      hub.newest.say({ type: 'problem', problem: aProblem });
+      await vi.advanceTimersByTimeAsync(25_000);
+
+      expect(live.pictures.offered).toBe(false);
+      expect(hub.newest.said('time')).toHaveLength(1);
+    });
+
+    test('of the others go on when the hub does not know one of the cameras', () => {
+      goLive();
+      hub.newest.tellTime();
+
+      hub.newest.say({ type: 'problem', problem: aProblem });
+
+      expect(live.pictures.offered).toBe(true);
+    });
   });
 
   describe('after a resync', () => {

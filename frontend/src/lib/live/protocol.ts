@@ -7,6 +7,28 @@ export interface Subscribe {
   recent: number;
 }
 
+/** Which cameras' pictures are sent; replaces the list before. */
+export interface Watch {
+  type: 'watch';
+  cameras: { module_id: string; max_fps?: number }[];
+}
+
+/** That frame was painted; it stands for those of its camera before it too. */
+export interface Shown {
+  type: 'shown';
+  module_id: string;
+  seq: number;
+}
+
+/** Asks for the hub's time; comes back with it. */
+export interface AskTime {
+  type: 'time';
+  /** Unix seconds by our clock. */
+  client_time: number;
+}
+
+export type ClientMessage = Subscribe | Watch | Shown | AskTime;
+
 export type LiveEvent =
   | { type: 'hello'; hub_time: number; version: string }
   | { type: 'recent'; seq: number; readings: Reading[]; modules: Module[]; cameras: CameraInfo[] }
@@ -15,6 +37,7 @@ export type LiveEvent =
   | { type: 'module_removed'; seq: number; module_id: string }
   | { type: 'command'; seq: number; command: Command }
   | { type: 'camera'; seq: number; camera: CameraInfo }
+  | { type: 'time'; client_time: number; hub_time: number }
   | { type: 'resync'; seq: number; missed: number }
   | { type: 'problem'; problem: Problem };
 
@@ -34,7 +57,11 @@ export interface LiveSocket {
 export type OpenSocket = (url: string) => LiveSocket;
 
 /** The browser's own; its handlers get more than we look at. */
-export const openWebSocket: OpenSocket = (url) => new WebSocket(url) as LiveSocket;
+export const openWebSocket: OpenSocket = (url) => {
+  const socket = new WebSocket(url);
+  socket.binaryType = 'arraybuffer';
+  return socket as LiveSocket;
+};
 
 /** Where the hub that served this page streams. */
 export function liveUrl(page: Location): string {

@@ -1,13 +1,18 @@
 /** A hub's end of the live connection for tests: what was opened, what was said, and what is to be said. */
-import type { Command, Module, Reading } from '../api/types';
-import type { LiveEvent, LiveSocket, OpenSocket } from './protocol';
+import type { CameraInfo, Command, Module, Reading } from '../api/types';
+import type { ClientMessage, LiveEvent, LiveSocket, OpenSocket } from './protocol';
 
 export class FakeSocket implements LiveSocket {
   onopen: LiveSocket['onopen'] = null;
   onmessage: LiveSocket['onmessage'] = null;
   onclose: LiveSocket['onclose'] = null;
-  readonly sent: unknown[] = [];
+  readonly sent: ClientMessage[] = [];
   closed = false;
+
+  /** What was sent of one type. */
+  said<Type extends ClientMessage['type']>(type: Type): Extract<ClientMessage, { type: Type }>[] {
+    return this.sent.filter((message) => message.type === type) as Extract<ClientMessage, { type: Type }>[];
+  }
 
   send(data: string): void {
     this.sent.push(JSON.parse(data));
@@ -24,6 +29,16 @@ export class FakeSocket implements LiveSocket {
 
   say(event: LiveEvent): void {
     this.onmessage?.({ data: JSON.stringify(event) });
+  }
+
+  sayBinary(data: ArrayBuffer): void {
+    this.onmessage?.({ data });
+  }
+
+  /** Answers the newest question for the time, as a hub does whose clock is that far ahead. */
+  tellTime(aheadSecs = 0): void {
+    const client_time = this.said('time').at(-1)?.client_time ?? NaN;
+    this.say({ type: 'time', client_time, hub_time: client_time + aheadSecs });
   }
 
   /** The connection ends from the hub's side. */
@@ -91,3 +106,50 @@ export const aCommand = (rest: Partial<Command> = {}): Command => ({
   error: null,
   ...rest
 });
+
+export const aCamera = (moduleId: string, rest: Partial<CameraInfo> = {}): CameraInfo => ({
+  module_id: moduleId,
+  width: 640,
+  height: 480,
+  bytes: 16_000,
+  fps: 12,
+  viewers: 0,
+  frames: 1,
+  delivered: 0,
+  skipped: 0,
+  missing: 0,
+  refused: 0,
+  online: true,
+  latency: { p50: 0.01, p99: 0.02 },
+  taken_at: 1_795_472_000,
+  captured_at: 1_795_472_000,
+  received_at: 1_795_472_000,
+  ...rest
+});
+
+interface FrameParts {
+  moduleId?: string;
+  flags?: number;
+  seq?: number;
+  capturedAt?: number;
+  receivedAt?: number;
+  jpeg?: readonly number[];
+}
+
+/** A binary message as the hub sends it. */
+export function aFrameMessage(parts: FrameParts = {}): ArrayBuffer {
+  const { moduleId = 'front', flags = 0, seq = 1, capturedAt = 0, receivedAt = 0 } = parts;
+  const { jpeg = [0xff, 0xd8, 0xff, 0xd9] } = parts;
+  const name = new TextEncoder().encode(moduleId);
+  const message = new Uint8Array(32 + name.length + jpeg.length);
+  const head = new DataView(message.buffer);
+  head.setUint8(0, 1);
+  head.setUint8(1, flags);
+  head.setUint16(2, name.length);
+  head.setBigUint64(8, BigInt(seq));
+  head.setFloat64(16, capturedAt);
+  head.setFloat64(24, receivedAt);
+  message.set(name, 32);
+  message.set(jpeg, 32 + name.length);
+  return message.buffer;
+}

@@ -1,0 +1,260 @@
+/** What cameras see, live and recorded, in a real browser. */
+import { mkdir } from 'node:fs/promises';
+import type { Browser, Locator, Page } from 'playwright-core';
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFailed, test } from 'vitest';
+import { openBrowser } from './browser.ts';
+import { becomeFirstAdmin } from './person.ts';
+import { type System, startSystem } from './system.ts';
+
+const CAMERA = 'camera';
+const MOCK = process.env.IOTPI_DEMO === 'mock';
+
+let system: System;
+let browser: Browser;
+let page: Page;
+/** What the browser complained about. */
+const complaints: string[] = [];
+/** The paths it asked for, and the binary messages that came over WebSockets. */
+const asked: string[] = [];
+let pictures = 0;
+let sockets = 0;
+
+beforeAll(async () => {
+  system = await startSystem();
+  browser = await openBrowser();
+  page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
+  page.on('pageerror', (error) => complaints.push(error.message));
+  page.on('console', (message) => {
+    if (message.type() === 'error') complaints.push(message.text());
+  });
+  page.on('request', (request) => asked.push(new URL(request.url()).pathname));
+  page.on('websocket', (socket) => {
+    if (!socket.url().endsWith('/api/live')) return;
+    sockets += 1;
+    socket.on('framereceived', ({ payload }) => {
+      if (typeof payload !== 'string') pictures += 1;
+    });
+  });
+  await becomeFirstAdmin(page, system);
+});
+
+afterAll(async () => {
+  await browser?.close();
+  await system?.stop();
+});
+
+beforeEach(() => {
+  onTestFailed(async ({ task }) => {
+    await mkdir('test-results', { recursive: true });
+    await page.screenshot({ path: `test-results/${task.name.replaceAll(/\W+/g, '-')}.png`, fullPage: true });
+  });
+});
+
+const attribute = (locator: Locator, name: string) => async () => locator.getAttribute(name);
+const tile = () => page.locator(`[data-widget=camera][data-module=${CAMERA}]`);
+const live = () => page.getByRole('img', { name: `Live picture of ${CAMERA}` });
+const recorded = () => page.getByRole('img', { name: `Recorded picture of ${CAMERA}` });
+const timeline = () => page.getByRole('slider', { name: 'Moment of the recording' });
+const latency = () => page.locator('[data-badge=latency]').first();
+
+/** The picture made small, as numbers. */
+const pixels = (canvas: Locator) => () =>
+  canvas.evaluate((element) => {
+    const small = Object.assign(document.createElement('canvas'), { width: 64, height: 48 });
+    const context = small.getContext('2d');
+    if (!context) return '';
+    context.drawImage(element as HTMLCanvasElement, 0, 0, 64, 48);
+    return context.getImageData(0, 0, 64, 48).data.join();
+  });
+
+async function moves(canvas: Locator): Promise<void> {
+  await expect.poll(pixels(canvas)).toMatch(/[1-9]/);
+  const first = await pixels(canvas)();
+  await expect.poll(pixels(canvas)).not.toBe(first);
+}
+
+describe('the camera wall', () => {
+  test('shows the camera’s picture, which moves', async () => {
+    await page.locator('nav').getByRole('link', { name: 'Cameras' }).click();
+
+    await tile().waitFor();
+    await moves(live());
+  });
+
+  test('gets its pictures over the one live connection', () => {
+    expect(sockets).toBe(1);
+    expect(pictures).toBeGreaterThan(1);
+    expect(asked.filter((path) => path.startsWith('/api/camera/'))).toEqual([]);
+  });
+
+  test('says how old a picture is when it is seen, and how many a second there are', async () => {
+    await expect.poll(attribute(latency(), 'data-p50')).toMatch(/^\d+$/);
+    expect(await latency().textContent()).toMatch(/^\s*[\d.]+ m?s · p99 [\d.]+/);
+    expect(await latency().getAttribute('title')).toContain('camera to hub');
+    await page
+      .locator('[data-badge=rate]')
+      .getByText(/[\d.]+ fps/)
+      .waitFor();
+  });
+
+  test('watches nothing while the wall is not on the page', async () => {
+    await page.locator('nav').getByRole('link', { name: 'Storage' }).click();
+    await page.getByRole('heading', { name: 'Wear', exact: true }).waitFor();
+
+    // What was under way still comes; then a whole second brings nothing.
+    let before = -1;
+    await expect
+      .poll(
+        () => {
+          const same = pictures === before;
+          before = pictures;
+          return same;
+        },
+        { interval: 1000 }
+      )
+      .toBe(true);
+  });
+});
+
+describe('the full view of a camera', () => {
+  test('opens from the wall, with the keyboard', async () => {
+    await page.locator('nav').getByRole('link', { name: 'Cameras' }).click();
+
+    await tile().focus();
+    await page.keyboard.press('Enter');
+
+    await page.locator(`[data-camera=${CAMERA}]`).waitFor();
+    expect(new URL(page.url()).search).toBe(`?id=${CAMERA}`);
+    await moves(live());
+  });
+
+  test('says who watches', async () => {
+    await page.getByRole('row').filter({ hasText: 'Dashboard' }).first().waitFor();
+  });
+
+  test('gives the newest picture as a file', async () => {
+    const link = page.getByRole('link', { name: 'Snapshot' });
+    const type = await page.evaluate(
+      async (href) => (await fetch(href ?? '')).headers.get('content-type'),
+      await link.getAttribute('href')
+    );
+
+    expect(type).toBe('image/jpeg');
+  });
+
+  test('is still there after a reload', async () => {
+    await page.reload();
+
+    await moves(live());
+  });
+});
+
+describe('recording', () => {
+  test('begins when somebody wants it to, and grows', async () => {
+    await page.getByRole('button', { name: 'Record now' }).click();
+
+    await expect.poll(async () => Number(await timeline().getAttribute('data-bands'))).toBeGreaterThanOrEqual(1);
+  });
+
+  test('shows its last picture at the end of the timeline', async () => {
+    await timeline().focus();
+    await page.keyboard.press('End');
+
+    await expect.poll(attribute(recorded(), 'data-shown')).toMatch(/^\d+/);
+    await expect.poll(pixels(recorded())).toMatch(/[1-9]/);
+  });
+
+  test('is stepped through frame by frame, back and forth', async () => {
+    const shown = async () => Number(await recorded().getAttribute('data-shown'));
+    const last = await shown();
+
+    await page.getByRole('button', { name: 'Previous picture' }).click();
+    await expect.poll(shown).toBeLessThan(last);
+    const before = await shown();
+    await page.getByRole('button', { name: 'Next picture' }).click();
+
+    await expect.poll(shown).toBeGreaterThan(before);
+  });
+
+  test('plays', async () => {
+    await timeline().focus();
+    await page.keyboard.press('Home');
+    await expect.poll(attribute(recorded(), 'data-shown')).toMatch(/^\d+/);
+
+    await page.keyboard.press('Space');
+
+    await moves(recorded());
+    await page.getByRole('button', { name: 'Live', exact: true }).click();
+    await moves(live());
+  });
+
+  test.skipIf(MOCK)('is had as a video file', async () => {
+    const link = page.getByRole('link', { name: 'Video (AVI)' });
+    const begin = await page.evaluate(
+      async (href) => (await (await fetch(href ?? '')).text()).slice(0, 4),
+      await link.getAttribute('href')
+    );
+
+    expect(begin).toBe('RIFF');
+  });
+
+  test('is set by an operator', async () => {
+    await page.getByRole('button', { name: 'Change' }).click();
+    await page.getByLabel('What is recorded').selectOption({ label: 'Time lapse' });
+    await page.getByLabel('Every (seconds)').fill('2');
+    await page.getByRole('button', { name: 'Save' }).click();
+
+    await page.locator('[data-mode=time_lapse]').waitFor();
+    await page.getByText('One picture every 2 s.').waitFor();
+  });
+});
+
+// The mock has no modules that could stand still.
+describe.skipIf(MOCK)('a camera that delivers nothing', () => {
+  let goOn = () => {};
+  afterAll(() => goOn());
+
+  test('is shown as lost, with the hub’s own picture', async () => {
+    goOn = await system.freezeCamera();
+
+    await page.locator('[data-badge=lost]').getByText('No signal').waitFor();
+    await expect.poll(pixels(live())).toMatch(/[1-9]/);
+    expect(await page.locator('[data-badge=latency]').count()).toBe(0);
+  });
+
+  test('comes back by itself', async () => {
+    goOn();
+
+    await page.locator('[data-badge=live]').waitFor();
+    await moves(live());
+  });
+});
+
+describe('when the hub restarts', () => {
+  test('the page is not loaded again, and its pictures come back', async () => {
+    await page.evaluate(() => Object.assign(window, { kept: true }));
+    expect(complaints).toEqual([]);
+
+    await system.restartHub();
+
+    await page.locator('[data-live=lost]').waitFor();
+    await page.locator('[data-live=live]').waitFor();
+    await moves(live());
+    expect(await page.evaluate(() => 'kept' in window)).toBe(true);
+    expect(asked.filter((path) => path === '/api/camera/stream')).toEqual([]);
+    // The browser itself reports what it could not reach; that is no complaint about the page.
+    complaints.length = 0;
+  });
+
+  test('no page of cameras is wider than a small phone', async () => {
+    await page.setViewportSize({ width: 360, height: 740 });
+    const width = () => page.evaluate(() => document.documentElement.scrollWidth);
+    expect(await width()).toBeLessThanOrEqual(360);
+
+    await page.getByRole('link', { name: 'All cameras' }).click();
+    await tile().waitFor();
+
+    expect(await width()).toBeLessThanOrEqual(360);
+    expect(complaints).toEqual([]);
+  });
+});

@@ -1,0 +1,15 @@
+import type { Page } from 'playwright-core';
+import type { System } from './system.ts';
+
+export const NAME = 'anna';
+export const PASSWORD = 'correct horse battery';
+
+/** Makes the hub's first admin and waits until the dashboard is live. */
+export async function becomeFirstAdmin(page: Page, system: System): Promise<void> {
+  await page.goto(system.url);
+  await page.getByLabel('One-time code').fill(system.firstAdminCode);
+  await page.getByLabel('Name').fill(NAME);
+  await page.getByLabel('Password').fill(PASSWORD);
+  await page.getByRole('button', { name: 'Create the admin' }).click();
+  await page.locator('[data-live=live]').waitFor();
+}

@@ -1,0 +1,89 @@
+/** The pictures of the hub that is not there, as the live connection carries them (docs/ref/live.md). */
+import type { ClientMessage } from '../src/lib/live/protocol';
+
+const FRAME_MS = 1000 / 12;
+const NO_SIGNAL_MS = 1000;
+/** How many pictures of a camera may be on their way to a client. */
+const UNDER_WAY = 2;
+/** How long a picture takes from the camera to the hub that is not there. */
+const TO_HUB_SECS = 0.012;
+
+export interface Jpegs {
+  frames: readonly Buffer[];
+  /** What the hub draws for a camera that is lost. */
+  noSignal: Buffer;
+}
+
+/** The number of the camera's newest frame, which is also which of the pictures it is. */
+const newest = (): number => Math.floor(Date.now() / FRAME_MS);
+
+export function frameNow({ frames }: Jpegs): Buffer {
+  return frames[newest() % frames.length] as Buffer;
+}
+
+/** The frame nearest to that moment; what was recorded looks like what is live. */
+export function frameAt({ frames }: Jpegs, unixSecs: number): Buffer {
+  return frames[Math.abs(Math.floor((unixSecs * 1000) / FRAME_MS)) % frames.length] as Buffer;
+}
+
+interface Sent {
+  seq: number;
+  at: number;
+  underWay: Set<number>;
+}
+
+/** One client's watched cameras. */
+export class MockPictures {
+  readonly #jpegs: Jpegs;
+  readonly #send: (message: Uint8Array) => void;
+  readonly #isLost: (moduleId: string) => boolean;
+  readonly #sent = new Map<string, Sent & { everyMs: number }>();
+  readonly #interval = setInterval(() => this.#turn(), FRAME_MS / 2);
+
+  constructor(jpegs: Jpegs, isLost: (moduleId: string) => boolean, send: (message: Uint8Array) => void) {
+    this.#jpegs = jpegs;
+    this.#isLost = isLost;
+    this.#send = send;
+  }
+
+  take(message: ClientMessage): void {
+    if (message.type === 'shown') this.#sent.get(message.module_id)?.underWay.delete(message.seq);
+    if (message.type !== 'watch') return;
+    const before = new Map(this.#sent);
+    this.#sent.clear();
+    for (const { module_id, max_fps } of message.cameras) {
+      const known = before.get(module_id) ?? { seq: 0, at: 0, underWay: new Set() };
+      this.#sent.set(module_id, { ...known, everyMs: 1000 / (max_fps ?? 60) });
+    }
+  }
+
+  end(): void {
+    clearInterval(this.#interval);
+  }
+
+  #turn(): void {
+    const now = Date.now();
+    for (const [moduleId, camera] of this.#sent) {
+      const lost = this.#isLost(moduleId);
+      const seq = newest();
+      const due = now - camera.at >= Math.max(camera.everyMs - 5, lost ? NO_SIGNAL_MS : 0);
+      if (!due || seq === camera.seq || camera.underWay.size >= UNDER_WAY) continue;
+      camera.seq = seq;
+      camera.at = now;
+      camera.underWay.add(seq);
+      this.#send(encoded(moduleId, seq, lost, now / 1000, lost ? this.#jpegs.noSignal : frameNow(this.#jpegs)));
+    }
+  }
+}
+
+function encoded(moduleId: string, seq: number, lost: boolean, now: number, jpeg: Buffer): Buffer {
+  const name = Buffer.from(moduleId);
+  const head = Buffer.alloc(32);
+  head.writeUInt8(1, 0);
+  head.writeUInt8(lost ? 1 : 0, 1);
+  head.writeUInt16BE(name.length, 2);
+  head.writeBigUInt64BE(BigInt(seq), 8);
+  head.writeDoubleBE(now - TO_HUB_SECS, 16);
+  head.writeDoubleBE(now, 24);
+  return Buffer.concat([head, name, jpeg]);
+}

@@ -1,0 +1,124 @@
+/** What the hub that is not there has recorded: today from some hours ago until now, with breaks. */
+import type { RecordingReport, RecordingSettings, Stretch } from '../src/lib/api/recording';
+import type { Role } from '../src/lib/api/types';
+import type { Answer } from './hub.ts';
+
+const FPS = 12;
+const FRAME_BYTES = 16_000;
+const MOST_TIMES = 10_000;
+/** By how long ago they began and ended, in seconds. */
+const PAST: readonly [begun: number, ended: number, reason: string][] = [
+  [26 * 3600, 25.2 * 3600, 'continuous'],
+  [7.6 * 3600, 6.1 * 3600, 'continuous'],
+  [5.2 * 3600, 5.19 * 3600, 'motion of door above 0.5'],
+  [4.4 * 3600, 4.39 * 3600, 'motion of door above 0.5'],
+  [4.1 * 3600, 4.08 * 3600, 'motion of door above 0.5'],
+  [2.8 * 3600, 0.9 * 3600, 'continuous'],
+  [1500, 600, 'continuous'],
+  [420, 12, 'continuous']
+];
+
+const now = (): number => Date.now() / 1000;
+const ok = (body: unknown): Answer => ({ status: 200, body });
+const page = (items: unknown[]): Answer => ok({ items, next: null });
+
+export class MockRecordings {
+  readonly #settings = new Map<string, RecordingSettings>();
+  readonly #stretches: Stretch[] = PAST.map(([begun, ended, reason], id) => {
+    // Whole frames, so that a time is found again.
+    const begun_at = Math.round(now() - begun);
+    const frames = Math.round((begun - ended) * FPS);
+    return { id: String(id), begun_at, ended_at: begun_at + frames / FPS, frames, bytes: frames * FRAME_BYTES, reason };
+  });
+
+  /** Answers what lies below `/api/cameras/{id}/`; `undefined` for what is none of it. */
+  answer(method: string, moduleId: string, rest: string, url: URL, body: unknown, role: Role): Answer | undefined {
+    const denied = method !== 'GET' && role === 'viewer';
+    if (denied) return { status: 403, body: problem(403, 'permission_denied', 'this is for operators') };
+    const since = Number(url.searchParams.get('since') ?? 0);
+    const until = Number(url.searchParams.get('until') ?? Infinity);
+    switch (`${method} ${rest}`) {
+      case 'GET recording':
+        return ok(this.#report(moduleId));
+      case 'PUT recording':
+        this.#settings.set(moduleId, body as RecordingSettings);
+        return ok(this.#report(moduleId));
+      case 'POST record':
+        this.#record((body as { secs?: number }).secs ?? 30);
+        return ok(this.#report(moduleId));
+      case 'GET recordings':
+        return page(this.#whole().filter((one) => one.begun_at < until && one.ended_at >= since));
+      case 'GET recordings/frames':
+        return page(this.#times(since, until));
+      default:
+        return undefined;
+    }
+  }
+
+  /** The frame nearest to that moment. */
+  nearest(time: number): number | null {
+    let best: number | null = null;
+    for (const { begun_at, frames } of this.#whole()) {
+      const place = Math.min(Math.max(Math.round((time - begun_at) * FPS), 0), Math.max(frames - 1, 0));
+      const at = begun_at + place / FPS;
+      if (best === null || Math.abs(at - time) < Math.abs(best - time)) best = at;
+    }
+    return best;
+  }
+
+  #report(moduleId: string): RecordingReport {
+    const stretches = this.#whole();
+    const sum = (of: (one: Stretch) => number) => stretches.reduce((all, one) => all + of(one), 0);
+    return {
+      mode: 'continuous',
+      every_secs: 60,
+      before_secs: 5,
+      after_secs: 30,
+      keep_days: 7,
+      keep_bytes: 10_000_000_000,
+      triggers: [],
+      ...this.#settings.get(moduleId),
+      recording: stretches.some((one) => one.ended_at > now() - 2),
+      paused: null,
+      frames: sum((one) => one.frames),
+      bytes: sum((one) => one.bytes),
+      oldest_at: stretches[0]?.begun_at ?? null,
+      newest_at: stretches.at(-1)?.ended_at ?? null,
+      skipped: 0
+    };
+  }
+
+  #record(secs: number): void {
+    const begun_at = Math.round(now());
+    const [id, ended_at] = [String(this.#stretches.length), begun_at + secs];
+    this.#stretches.push({ id, begun_at, ended_at, frames: 0, bytes: 0, reason: 'asked for' });
+  }
+
+  /** What is still being recorded reaches until now. */
+  #whole(): Stretch[] {
+    return this.#stretches.map((one) => {
+      const ended_at = Math.min(one.ended_at, now());
+      const frames = Math.max(1, Math.floor((ended_at - one.begun_at) * FPS));
+      return { ...one, ended_at: one.begun_at + (frames - 1) / FPS, frames, bytes: frames * FRAME_BYTES };
+    });
+  }
+
+  #times(since: number, until: number): number[] {
+    return this.#whole()
+      .flatMap(({ begun_at, frames }) => {
+        const first = Math.max(0, Math.ceil((since - begun_at) * FPS));
+        const end = Math.min(frames, Math.ceil((until - begun_at) * FPS));
+        const count = Math.min(Math.max(0, end - first), MOST_TIMES);
+        return Array.from({ length: count }, (_, at) => begun_at + (first + at) / FPS);
+      })
+      .slice(0, MOST_TIMES);
+  }
+}
+
+const problem = (status: number, kind: string, detail: string) => ({
+  type: `urn:iotpi:problem:${kind}`,
+  kind,
+  title: kind.replaceAll('_', ' '),
+  status,
+  detail
+});

@@ -1,0 +1,143 @@
+/** Recorded pictures: the wire's types and one function a route. */
+import { noAnswer, problemOf } from './problem';
+import { request } from './request';
+import type { Page } from './types';
+
+export type RecordingMode = 'off' | 'time_lapse' | 'continuous' | 'on_event';
+
+/** What begins a recording on an event: a reading above or below a value, or a command that was done. */
+export interface Trigger {
+  module_id: string;
+  type?: string;
+  above?: number;
+  below?: number;
+  action?: string;
+}
+
+export interface RecordingSettings {
+  mode: RecordingMode;
+  /** Of a time lapse, between two frames. */
+  every_secs: number;
+  /** On an event, what is kept of the time before it. */
+  before_secs: number;
+  /** On an event, for how long it is recorded. */
+  after_secs: number;
+  /** 0 is forever. */
+  keep_days: number;
+  keep_bytes: number;
+  triggers: Trigger[];
+}
+
+/** The settings, and what is going on. */
+export interface RecordingReport extends RecordingSettings {
+  /** Whether frames are being recorded now. */
+  recording: boolean;
+  /** Why recording waits though it should go on; `null` when it does not wait. */
+  paused: string | null;
+  frames: number;
+  bytes: number;
+  /** Unix seconds; `null` while nothing is recorded. */
+  oldest_at: number | null;
+  newest_at: number | null;
+  /** Frames that were to be recorded since the hub started and were not. */
+  skipped: number;
+}
+
+/** Frames recorded without a break. */
+export interface Stretch {
+  id: string;
+  begun_at: number;
+  /** When its newest frame was captured. */
+  ended_at: number;
+  frames: number;
+  bytes: number;
+  reason: string;
+}
+
+/** From when (inclusive) until when (exclusive), in Unix seconds. */
+export interface Range {
+  since: number;
+  until: number;
+}
+
+/** The most frame times the hub tells at once. */
+export const MOST_FRAMES = 10_000;
+/** The most pages of stretches that are read for one day. */
+const STRETCH_PAGES = 5;
+
+const at = (moduleId: string): string => `/api/cameras/${encodeURIComponent(moduleId)}`;
+
+export const recording = (moduleId: string, signal?: AbortSignal): Promise<RecordingReport> =>
+  request('GET', `${at(moduleId)}/recording`, { signal });
+
+export const setRecording = (moduleId: string, settings: RecordingSettings): Promise<RecordingReport> =>
+  request('PUT', `${at(moduleId)}/recording`, { body: settings });
+
+/** Records for so many seconds, whatever the mode; the hub notes who asked. */
+export const record = (moduleId: string, secs: number): Promise<RecordingReport> =>
+  request('POST', `${at(moduleId)}/record`, { body: { secs } });
+
+/** Oldest first; `whole` is false when there were more than a page can show. */
+export async function stretches(
+  moduleId: string,
+  { since, until }: Range,
+  signal?: AbortSignal
+): Promise<{ items: Stretch[]; whole: boolean }> {
+  const items: Stretch[] = [];
+  let cursor: string | undefined;
+  for (let read = 0; read < STRETCH_PAGES; read += 1) {
+    const query = { since, until, limit: 1000, cursor };
+    const page: Page<Stretch> = await request('GET', `${at(moduleId)}/recordings`, { query, signal });
+    items.push(...page.items);
+    cursor = page.next ?? undefined;
+    if (!cursor) return { items, whole: true };
+  }
+  return { items, whole: false };
+}
+
+/** When frames were captured, oldest first; as many as the hub tells at once. */
+export async function frameTimes(moduleId: string, { since, until }: Range, signal?: AbortSignal): Promise<number[]> {
+  const query = { since, until, limit: MOST_FRAMES };
+  const page: Page<number> = await request('GET', `${at(moduleId)}/recordings/frames`, { query, signal });
+  return page.items;
+}
+
+/** Where the recorded frame nearest to that time is. */
+export const frameUrl = (moduleId: string, time: number): string =>
+  `${at(moduleId)}/recordings/frame?${new URLSearchParams({ at: String(time), pick: 'nearest' })}`;
+
+export type ExportFormat = 'avi' | 'zip';
+
+/** Where a range is to be had as a file. */
+export function recordedUrl(moduleId: string, { since, until }: Range, format: ExportFormat): string {
+  const query = new URLSearchParams({ since: String(since), until: String(until), format });
+  return `${at(moduleId)}/recordings/export?${query}`;
+}
+
+/** One recorded JPEG: the nearest to that time, and when it was captured. */
+export async function recordedFrame(moduleId: string, time: number, signal: AbortSignal): Promise<Recorded> {
+  let answer: Response;
+  try {
+    answer = await fetch(frameUrl(moduleId, time), { signal, credentials: 'same-origin' });
+  } catch (thrown) {
+    if (signal.aborted) throw thrown;
+    throw noAnswer();
+  }
+  if (!answer.ok) throw await problemOf(answer);
+  return { jpeg: await answer.blob(), capturedAt: secondsOf(answer.headers.get('x-timestamp')) ?? time };
+}
+
+/** A JPEG, and when it was captured (Unix seconds by the hub's clock). */
+export interface Recorded {
+  jpeg: Blob;
+  capturedAt: number;
+}
+
+/** Unix seconds, or RFC 3339; `null` for neither. */
+export function secondsOf(stamp: string | null): number | null {
+  if (!stamp) return null;
+  const seconds = Number(stamp);
+  if (Number.isFinite(seconds)) return seconds;
+  const moment = Date.parse(stamp) / 1000;
+  return Number.isFinite(moment) ? moment : null;
+}

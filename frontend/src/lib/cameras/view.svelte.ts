@@ -1,0 +1,72 @@
+import type { CameraInfo } from '../api/types';
+import type { Clock } from '../live/clock.svelte';
+import type { Live } from '../live/live.svelte';
+import { easelOf, Painter } from '../live/painter.svelte';
+import { rateOf } from '../live/pictures.svelte';
+import { type Condition, conditionOf, delivers } from './condition';
+import { Sight } from './sight.svelte';
+
+interface Options {
+  live: Live;
+  clock: Clock;
+  moduleId: () => string;
+  /** Every frame, however small the picture. */
+  full: () => boolean;
+}
+
+/** One camera as it is seen on this page: whether it is, what was painted, and what is to be said about it. */
+export class CameraView {
+  readonly sight = new Sight();
+  painter = $state.raw<Painter | null>(null);
+  /** The picture of a hub without pictures on the live connection broke off. */
+  broken = $state(false);
+
+  readonly #options: Options;
+  readonly #maxFps: number | null = $derived.by(() => (this.#options.full() ? null : rateOf(this.sight.width)));
+  readonly info: CameraInfo | null = $derived.by(() => this.#live.cameras.get(this.#options.moduleId()) ?? null);
+
+  readonly condition: Condition = $derived.by(() => {
+    const { live, clock } = this.#options;
+    const painted = this.painter?.painted ? this.painter.noSignal : null;
+    // A stream shows what there is without saying what it is.
+    const noSignal = this.streamed ? (this.info && !this.broken ? !delivers(this.info, clock.now) : null) : painted;
+    return conditionOf({ info: this.info, connected: live.state === 'live', noSignal, now: clock.now });
+  });
+
+  constructor(options: Options) {
+    this.#options = options;
+  }
+
+  get #live(): Live {
+    return this.#options.live;
+  }
+
+  /** The hub sends no pictures over the live connection. */
+  get streamed(): boolean {
+    return this.#live.pictures.offered === false;
+  }
+
+  /** For `{@attach}` of the canvas: paints there as long as it is on the page. */
+  readonly paintInto = (canvas: HTMLCanvasElement): (() => void) => {
+    const live = this.#live;
+    const painter = new Painter({
+      easel: easelOf(canvas),
+      onDone: (frame) => live.pictures.shown(frame),
+      hubNow: () => (live.skewDoubtSecs === null ? null : Date.now() / 1000 + live.skewSecs)
+    });
+    this.painter = painter;
+    const stop = painter.start();
+    return () => {
+      stop();
+      this.painter = null;
+    };
+  };
+
+  /** For an `$effect`: watches while the picture is seen. */
+  watch(): (() => void) | undefined {
+    const painter = this.painter;
+    if (!painter || !this.sight.seen || this.sight.width === 0) return undefined;
+    const moduleId = this.#options.moduleId();
+    return this.#live.pictures.watch({ moduleId, maxFps: this.#maxFps, take: (frame) => painter.take(frame) });
+  }
+}

@@ -1,0 +1,68 @@
+import { describe, expect, test } from 'vitest';
+import { Painted, percentile } from './figures';
+
+const NOW = 1_795_472_000;
+
+const painted = (latencies: readonly (number | null)[], everySecs = 0.1): Painted => {
+  const all = new Painted();
+  latencies.forEach((latency, at) => all.add(NOW + at * everySecs, latency));
+  return all;
+};
+
+describe('a percentile', () => {
+  test('of one value is that value', () => {
+    expect(percentile([7], 0.5)).toBe(7);
+    expect(percentile([7], 0.99)).toBe(7);
+  });
+
+  test('is a value that was measured, never one between', () => {
+    const hundred = Array.from({ length: 100 }, (_, at) => at + 1);
+
+    expect(percentile(hundred, 0.5)).toBe(50);
+    expect(percentile(hundred, 0.99)).toBe(99);
+    expect(percentile([1, 2, 3], 0.99)).toBe(3);
+  });
+});
+
+describe('how old pictures are', () => {
+  test('is unknown before the first, and while the clocks are not compared', () => {
+    expect(painted([]).latency).toBeNull();
+    expect(painted([null, null]).latency).toBeNull();
+  });
+
+  test('is told by the half of them and by the worst in a hundred', () => {
+    const latencies = Array.from({ length: 100 }, (_, at) => (at === 42 ? 0.4 : at === 43 ? 0.3 : 0.08));
+
+    expect(painted(latencies).latency).toEqual({ p50: 0.08, p99: 0.3 });
+  });
+
+  test('goes by the last 128 frames', () => {
+    const latencies = [...Array.from({ length: 200 }, () => 2), ...Array.from({ length: 128 }, () => 0.05)];
+
+    expect(painted(latencies).latency).toEqual({ p50: 0.05, p99: 0.05 });
+  });
+});
+
+describe('the rate', () => {
+  test('is how many frames a second were painted', () => {
+    const all = painted(Array.from({ length: 31 }, () => 0.1));
+
+    expect(all.fps(NOW + 3)).toBeCloseTo(10);
+  });
+
+  test('goes by the last three seconds', () => {
+    const all = new Painted();
+    for (let at = 0; at < 50; at += 1) all.add(NOW + at * 0.1, null);
+    for (let at = 0; at < 9; at += 1) all.add(NOW + 5 + at * 0.5, null);
+
+    expect(all.fps(NOW + 9)).toBeCloseTo(2);
+  });
+
+  test('falls as soon as nothing comes, and is nothing in the end', () => {
+    const all = painted(Array.from({ length: 31 }, () => 0.1));
+
+    expect(all.fps(NOW + 4)).toBeLessThan(8);
+    expect(all.fps(NOW + 5)).toBeLessThan(5);
+    expect(all.fps(NOW + 7)).toBe(0);
+  });
+});

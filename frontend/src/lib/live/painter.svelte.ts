@@ -1,0 +1,127 @@
+import { Painted, type Percentiles } from './figures';
+import type { Frame } from './frame';
+
+/** So often at most the figures change: a number that changes with every frame cannot be read. */
+const TELL_MS = 500;
+
+/** What a painter needs of the browser; tests bring their own. */
+export interface Easel<Picture> {
+  decode: (jpeg: Uint8Array<ArrayBuffer>) => Promise<Picture>;
+  /** Shows the picture and lets go of it. */
+  draw: (picture: Picture) => void;
+  discard: (picture: Picture) => void;
+  /** Resolves when the browser is about to compose what was drawn. */
+  nextPaint: () => Promise<void>;
+}
+
+interface Options<Picture> {
+  easel: Easel<Picture>;
+  /** The frame was painted or cannot be, and with it those before: another one may come. */
+  onDone: (frame: Frame) => void;
+  /** The hub's time in Unix seconds, or `null` while the clocks are not compared. */
+  hubNow: () => number | null;
+}
+
+/**
+ * Paints the frames of one camera as they come: decoded off the main thread, one at a time, and while one is being
+ * decoded only the newest waits.
+ */
+export class Painter<Picture = ImageBitmap> {
+  /** Whether anything was painted yet. */
+  painted = $state(false);
+  /** The picture is the hub's own: the camera delivers nothing. */
+  noSignal = $state(false);
+  /** From capture to pixel. */
+  latency = $state.raw<Percentiles | null>(null);
+  /** Painted frames a second. */
+  fps = $state(0);
+  /** When the newest was captured, by the hub's clock; of the hub's own pictures none. */
+  capturedAt = $state<number | null>(null);
+
+  readonly #options: Options<Picture>;
+  readonly #lately = new Painted();
+  #waiting: Frame | null = null;
+  #busy = false;
+  #stopped = false;
+  #interval: ReturnType<typeof setInterval> | undefined;
+
+  constructor(options: Options<Picture>) {
+    this.#options = options;
+  }
+
+  /** Keeps the figures true while nothing comes; ends with the returned function, and so does painting. */
+  start(): () => void {
+    this.#stopped = false;
+    this.#interval = setInterval(() => this.#tell(), TELL_MS);
+    return () => {
+      clearInterval(this.#interval);
+      this.#stopped = true;
+      this.#waiting = null;
+    };
+  }
+
+  take(frame: Frame): void {
+    if (this.#stopped) return;
+    this.#waiting = frame;
+    if (!this.#busy) void this.#work();
+  }
+
+  async #work(): Promise<void> {
+    this.#busy = true;
+    for (let frame = this.#next(); frame; frame = this.#next()) await this.#paint(frame);
+    this.#busy = false;
+  }
+
+  #next(): Frame | null {
+    const frame = this.#waiting;
+    this.#waiting = null;
+    return frame;
+  }
+
+  async #paint(frame: Frame): Promise<void> {
+    const { easel, onDone, hubNow } = this.#options;
+    let picture: Picture;
+    try {
+      picture = await easel.decode(frame.jpeg);
+    } catch {
+      // A JPEG the browser cannot read: the last good one stays, and the next may come.
+      onDone(frame);
+      return;
+    }
+    if (this.#stopped) return easel.discard(picture);
+    easel.draw(picture);
+    await easel.nextPaint();
+    const now = hubNow();
+    // How old the hub's own picture is says nothing about the camera.
+    this.#lately.add(Date.now() / 1000, frame.noSignal || now === null ? null : now - frame.capturedAt);
+    const news = !this.painted || this.noSignal !== frame.noSignal;
+    this.painted = true;
+    this.noSignal = frame.noSignal;
+    if (!frame.noSignal) this.capturedAt = frame.capturedAt;
+    if (news) this.#tell();
+    onDone(frame);
+  }
+
+  #tell(): void {
+    const latency = this.#lately.latency;
+    if (latency?.p50 !== this.latency?.p50 || latency?.p99 !== this.latency?.p99) this.latency = latency;
+    this.fps = this.#lately.fps(Date.now() / 1000);
+  }
+}
+
+/** Paints into that canvas. */
+export function easelOf(canvas: HTMLCanvasElement): Easel<ImageBitmap> {
+  // It takes the decoded picture as it is: no copy.
+  const context = canvas.getContext('bitmaprenderer');
+  return {
+    decode: (jpeg) => createImageBitmap(new Blob([jpeg], { type: 'image/jpeg' })),
+    draw: (picture) => {
+      // The canvas keeps its own size and would stretch the picture into it.
+      if (canvas.width !== picture.width) canvas.width = picture.width;
+      if (canvas.height !== picture.height) canvas.height = picture.height;
+      context?.transferFromImageBitmap(picture);
+    },
+    discard: (picture) => picture.close(),
+    nextPaint: () => new Promise((resolve) => requestAnimationFrame(() => resolve()))
+  };
+}

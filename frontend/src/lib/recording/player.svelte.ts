@@ -1,0 +1,166 @@
+import { ApiProblem, messageOf } from '../api/problem';
+import type { Range, Recorded, Stretch } from '../api/recording';
+import { Store } from './store';
+import { advanced, snapped } from './timeline';
+import { FrameTimes } from './times';
+
+export const SPEEDS = [0.5, 1, 2, 4, 8, 16] as const;
+/** How often playing goes on; faster than pictures can come and be seen. */
+const TICK_MS = 40;
+/** So many pictures are asked for ahead. */
+const AHEAD = 3;
+
+/** Where pictures come from and go to; tests bring their own. */
+export interface Projector {
+  fetch: (time: number, signal: AbortSignal) => Promise<Recorded>;
+  times: (range: Range) => Promise<number[]>;
+  /** Resolves when the picture is on the screen. */
+  show: (jpeg: Blob) => Promise<void>;
+}
+
+/** Plays what was recorded of one camera: any moment, frame by frame, and at several speeds. */
+export class Player {
+  /** Where it is (Unix seconds); `null`: nowhere, the live picture is to be seen. */
+  at = $state<number | null>(null);
+  /** When the picture that is seen was captured. */
+  shownAt = $state<number | null>(null);
+  playing = $state(false);
+  speed = $state<number>(1);
+  refusal = $state<string | null>(null);
+  /** Of the day, oldest first. */
+  stretches = $state.raw<readonly Stretch[]>([]);
+
+  readonly #projector: Projector;
+  readonly #store: Store;
+  readonly #times: FrameTimes;
+  #wanted: number | null = null;
+  #busy = false;
+  #asking = false;
+  #interval: ReturnType<typeof setInterval> | undefined;
+  #tickedAt = 0;
+
+  constructor(projector: Projector) {
+    this.#projector = projector;
+    this.#store = new Store(projector.fetch);
+    this.#times = new FrameTimes(projector.times);
+  }
+
+  /** Goes to what was recorded nearest to that moment. */
+  seek(time: number): void {
+    const at = snapped(time, this.stretches);
+    if (at === null) return;
+    this.at = at;
+    this.#want(this.#times.knows(at) ? (this.#times.at(at) ?? at) : at);
+  }
+
+  /** To the next (1) or the previous (-1) frame. */
+  async step(way: 1 | -1): Promise<void> {
+    this.pause();
+    const from = this.shownAt ?? this.at;
+    if (from === null || this.#asking) return;
+    const time = await this.#ask(() => this.#times.neighbour(from, way, this.stretches));
+    if (time === null || time === undefined || this.at === null) return;
+    this.at = time;
+    this.#want(time);
+  }
+
+  play(): void {
+    if (this.playing || this.stretches.length === 0) return;
+    // At the very end, or nowhere yet: from the beginning.
+    if (this.at === null || advanced(this.at, 0.001, this.stretches) === null) this.seek(-Infinity);
+    this.playing = true;
+    this.#tickedAt = Date.now();
+    this.#interval = setInterval(() => this.#tick(), TICK_MS);
+  }
+
+  pause(): void {
+    clearInterval(this.#interval);
+    this.playing = false;
+  }
+
+  /** Back to the live picture; also ends everything. */
+  leave(): void {
+    this.pause();
+    this.#store.clear();
+    this.at = this.shownAt = this.#wanted = this.refusal = null;
+  }
+
+  #tick(): void {
+    const now = Date.now();
+    const passed = (now - this.#tickedAt) / 1000;
+    this.#tickedAt = now;
+    if (this.at === null) return this.pause();
+    const at = advanced(this.at, passed * this.speed, this.stretches);
+    if (at === null) return this.pause();
+    this.at = at;
+    this.#learn(at);
+    const time = this.#times.knows(at) ? this.#times.at(at) : null;
+    if (time !== null) this.#want(time);
+  }
+
+  /** While playing the times of the frames must be known, well before they are come to. */
+  #learn(at: number): void {
+    const ahead = advanced(at, this.speed, this.stretches) ?? at;
+    if (this.#times.knows(at) && this.#times.knows(ahead)) return;
+    const from = this.#times.knows(at) ? ahead : at;
+    const stretch = this.stretches.find((one) => snapped(from, [one]) === from);
+    if (stretch && !this.#asking) void this.#ask(() => this.#times.load(from, stretch, 1));
+  }
+
+  async #ask<Answer>(act: () => Promise<Answer>): Promise<Answer | undefined> {
+    this.#asking = true;
+    try {
+      return await act();
+    } catch (thrown) {
+      this.refusal = messageOf(thrown);
+      return undefined;
+    } finally {
+      this.#asking = false;
+    }
+  }
+
+  #want(time: number): void {
+    if (time === this.#wanted) return;
+    this.#wanted = time;
+    if (!this.#busy) void this.#work();
+  }
+
+  /** One picture after the other; what was wanted in between and no more is left out. */
+  async #work(): Promise<void> {
+    this.#busy = true;
+    let shown: number | null = null;
+    for (let time = this.#wanted; time !== null && time !== shown; time = this.#wanted) {
+      shown = time;
+      await this.#show(time);
+    }
+    this.#busy = false;
+  }
+
+  async #show(time: number): Promise<void> {
+    try {
+      const coming = this.#store.get(time);
+      if (this.playing) this.#store.prefetch(time, this.#next(time));
+      const { jpeg, capturedAt } = await coming;
+      // Left meanwhile.
+      if (this.at === null) return;
+      await this.#projector.show(jpeg);
+      this.shownAt = capturedAt;
+      this.refusal = null;
+    } catch (thrown) {
+      if (this.at === null || (thrown instanceof DOMException && thrown.name === 'AbortError')) return;
+      const gone = thrown instanceof ApiProblem && thrown.kind === 'not_found';
+      this.refusal = gone ? 'This picture is no longer there.' : messageOf(thrown);
+    }
+  }
+
+  /** The frames that playing will come to at its next ticks. */
+  #next(time: number): number[] {
+    const next = new Set<number>();
+    const stride = Math.max((2 * TICK_MS * this.speed) / 1000, 0.02);
+    for (let ahead = stride; next.size < AHEAD && ahead <= stride * 24; ahead += stride) {
+      const at = this.#times.knows(time + ahead) ? this.#times.at(time + ahead) : null;
+      if (at !== null && at > time) next.add(at);
+    }
+    return [...next];
+  }
+}

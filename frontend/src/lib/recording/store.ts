@@ -1,0 +1,71 @@
+/** Recorded pictures on their way from the hub: the wanted one, and a few that will be wanted next. */
+
+import type { Recorded } from '../api/recording';
+
+/** As many pictures are kept: stepping back costs nothing. */
+const KEPT = 32;
+
+/** Throws when there is none, or the hub does not answer. */
+export type Fetch = (time: number, signal: AbortSignal) => Promise<Recorded>;
+
+interface Entry {
+  stop: AbortController;
+  recorded: Promise<Recorded>;
+  here: boolean;
+}
+
+export class Store {
+  readonly #fetch: Fetch;
+  /** By the time that was asked for, the longest unused first. */
+  readonly #entries = new Map<number, Entry>();
+
+  constructor(fetch: Fetch) {
+    this.#fetch = fetch;
+  }
+
+  /** The picture nearest to that time; asked for once. */
+  get(time: number): Promise<Recorded> {
+    const known = this.#entries.get(time);
+    const entry = known ?? this.#ask(time);
+    this.#entries.delete(time);
+    this.#entries.set(time, entry);
+    this.#forget();
+    return entry.recorded;
+  }
+
+  /** Asks for what will be wanted next; what is under way and neither of them nor `now` is given up. */
+  prefetch(now: number, next: readonly number[]): void {
+    for (const [time, entry] of this.#entries) {
+      if (!entry.here && time !== now && !next.includes(time)) this.#drop(time, entry);
+    }
+    for (const time of next) this.get(time).catch(() => {});
+  }
+
+  /** Gives everything up. */
+  clear(): void {
+    for (const [time, entry] of this.#entries) this.#drop(time, entry);
+  }
+
+  #ask(time: number): Entry {
+    const stop = new AbortController();
+    const entry: Entry = { stop, here: false, recorded: this.#fetch(time, stop.signal) };
+    entry.recorded.then(
+      () => (entry.here = true),
+      // What failed is asked for again the next time.
+      () => this.#entries.get(time) === entry && this.#entries.delete(time)
+    );
+    return entry;
+  }
+
+  #forget(): void {
+    for (const [time, entry] of this.#entries) {
+      if (this.#entries.size <= KEPT) return;
+      this.#drop(time, entry);
+    }
+  }
+
+  #drop(time: number, entry: Entry): void {
+    this.#entries.delete(time);
+    if (!entry.here) entry.stop.abort();
+  }
+}

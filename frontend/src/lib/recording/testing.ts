@@ -1,0 +1,15 @@
+import type { Stretch } from '../api/recording';
+
+/** Recorded without a break, 1,000 bytes a frame. */
+export const aStretch = (
+  begun_at: number,
+  ended_at: number,
+  frames = Math.round((ended_at - begun_at) * 10)
+): Stretch => ({
+  id: String(begun_at),
+  begun_at,
+  ended_at,
+  frames,
+  bytes: frames * 1000,
+  reason: 'continuous'
+});

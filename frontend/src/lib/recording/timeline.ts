@@ -1,0 +1,122 @@
+/** A stretch of time on the screen: where a moment stands, what was recorded, and what the marks say. */
+import type { Range, Stretch } from '../api/recording';
+import { TIME_STEPS } from '../charts/axis';
+
+/** The room a label such as `12:00` needs, in CSS pixels, and one such as `12:00:30`. */
+const LABEL = 56;
+const WITH_SECONDS = 84;
+
+/** The local day that holds that moment, midnight to midnight; with the clocks changed it is not 24 hours long. */
+export function dayAround(unixSecs: number, daysLater = 0): Range {
+  const day = new Date(unixSecs * 1000);
+  const midnight = (days: number) =>
+    new Date(day.getFullYear(), day.getMonth(), day.getDate() + daysLater + days).getTime() / 1000;
+  return { since: midnight(0), until: midnight(1) };
+}
+
+/** So much of the day about the centre, never past its ends. */
+export function zoomed(day: Range, spanSecs: number, centre: number): Range {
+  const span = Math.min(spanSecs, day.until - day.since);
+  const since = Math.min(Math.max(centre - span / 2, day.since), day.until - span);
+  return { since, until: since + span };
+}
+
+/** 0 at the left end, 1 at the right; outside the view less or more. */
+export const shareOf = (time: number, view: Range): number => (time - view.since) / (view.until - view.since);
+
+export const timeAt = (share: number, view: Range): number =>
+  view.since + Math.min(1, Math.max(0, share)) * (view.until - view.since);
+
+/** What is drawn: the recorded parts of the view as shares of it. What is closer than a pixel is one band. */
+export function bands(stretches: readonly Stretch[], view: Range, pixels: number): { from: number; to: number }[] {
+  const pixel = 1 / Math.max(1, pixels);
+  const drawn: { from: number; to: number }[] = [];
+  for (const stretch of stretches) {
+    const from = Math.max(0, shareOf(stretch.begun_at, view));
+    const to = Math.min(1, shareOf(stretch.ended_at, view));
+    if (to < 0 || from > 1) continue;
+    // However short, it can be seen.
+    const wide = Math.min(1, Math.max(to, from + 2 * pixel));
+    const last = drawn.at(-1);
+    if (last && from - last.to < pixel) last.to = Math.max(last.to, wide);
+    else drawn.push({ from, to: wide });
+  }
+  return drawn;
+}
+
+/** The times of the marks, as close as their labels allow, and how far apart they are (seconds). */
+export function ticks(view: Range, pixels: number): { step: number; times: number[] } {
+  const span = view.until - view.since;
+  const step = TIME_STEPS.find((one) => (one / span) * pixels >= (one < 60 ? WITH_SECONDS : LABEL)) ?? 86_400;
+  const times: number[] = [];
+  // Whole steps of the local clock: counted from midnight.
+  const { since: midnight } = dayAround(view.since);
+  for (let at = midnight + Math.ceil((view.since - midnight) / step) * step; at <= view.until; at += step)
+    times.push(at);
+  return { step, times };
+}
+
+/** The moment itself where something was recorded then, else the nearest that was; `null` when nothing was. */
+export function snapped(time: number, stretches: readonly Stretch[]): number | null {
+  let best: number | null = null;
+  for (const stretch of stretches) {
+    const near = Math.min(Math.max(time, stretch.begun_at), stretch.ended_at);
+    if (best === null || Math.abs(near - time) < Math.abs(best - time)) best = near;
+  }
+  return best;
+}
+
+/** Where playing has come to after so many recorded seconds: what was not recorded is skipped. `null`: past the end. */
+export function advanced(time: number, secs: number, stretches: readonly Stretch[]): number | null {
+  let at = time;
+  let rest = secs;
+  for (const stretch of stretches) {
+    const end = stretch.ended_at;
+    if (end <= at) continue;
+    at = Math.max(at, stretch.begun_at);
+    if (at + rest <= end) return at + rest;
+    rest -= end - at;
+    at = end;
+  }
+  return null;
+}
+
+/**
+ * Where a key leads from a moment: arrows by a hundredth of what is seen, pages by a tenth, home and end to the first and
+ * the last picture; `null` for a key that leads nowhere.
+ */
+export function goalOf(key: string, from: number, view: Range, stretches: readonly Stretch[]): number | null {
+  const span = view.until - view.since;
+  switch (key) {
+    case 'ArrowLeft':
+    case 'ArrowDown':
+      return from - span / 100;
+    case 'ArrowRight':
+    case 'ArrowUp':
+      return from + span / 100;
+    case 'PageDown':
+      return from - span / 10;
+    case 'PageUp':
+      return from + span / 10;
+    case 'Home':
+      return stretches[0]?.begun_at ?? null;
+    case 'End':
+      return stretches.at(-1)?.ended_at ?? null;
+    default:
+      return null;
+  }
+}
+
+/** How much of the range was recorded: frames and bytes, in parts of the stretches it cuts. */
+export function amountIn(range: Range, stretches: readonly Stretch[]): { frames: number; bytes: number } {
+  let [frames, bytes] = [0, 0];
+  for (const stretch of stretches) {
+    const length = stretch.ended_at - stretch.begun_at;
+    const common = Math.min(range.until, stretch.ended_at) - Math.max(range.since, stretch.begun_at);
+    if (common < 0) continue;
+    const share = length > 0 ? common / length : 1;
+    frames += stretch.frames * share;
+    bytes += stretch.bytes * share;
+  }
+  return { frames: Math.round(frames), bytes: Math.round(bytes) };
+}
