@@ -159,8 +159,8 @@ export interface paths {
     put?: never;
     /**
      * Show a frame
-     * @description The body is one JPEG of up to 8 MiB and 8,192 pixels a side, or a form with one. Newest wins: it is never queued or
-     *     stored.
+     * @description The body is one JPEG of up to 8 MiB and 8,192 pixels a side, or a form with one. Newest wins: it is never queued. What is
+     *     refused leaves the frame before where it is.
      */
     post: operations['show'];
     delete?: never;
@@ -176,7 +176,10 @@ export interface paths {
       path?: never;
       cookie?: never;
     };
-    /** The newest frame of a camera */
+    /**
+     * The newest frame of a camera
+     * @description A frame, never a picture the hub drew: `X-Timestamp` says how old it is. With `fresh=1` the next one to come.
+     */
     get: operations['snapshot'];
     put?: never;
     post?: never;
@@ -195,11 +198,18 @@ export interface paths {
     };
     /**
      * Watch a camera
-     * @description MJPEG without end: for each viewer the newest frame, never a queue. Waits when the module has not delivered yet.
+     * @description MJPEG without end: for each viewer the newest frame, never a queue. While the camera delivers nothing, a drawn picture a
+     *     second says so, with `X-Signal: none`. Waits when the module has not delivered yet.
      */
     get: operations['watch'];
     put?: never;
-    post?: never;
+    /**
+     * Push frames
+     * @description A `multipart/x-mixed-replace` body without end, each part a JPEG with the headers of one that is posted; `Content-Length` may
+     *     be left out. The answer begins after the first frame and says, a line of JSON each, whenever the number of viewers changes,
+     *     and what was wrong with a picture that was refused. A stream in which nothing comes for 60 s is ended.
+     */
+    post: operations['push'];
     delete?: never;
     options?: never;
     head?: never;
@@ -291,7 +301,7 @@ export interface paths {
       cookie?: never;
     };
     /**
-     * Live events
+     * Live events and pictures
      * @description Upgrades to a WebSocket; docs/ref/live.md is the protocol.
      */
     get: operations['live'];
@@ -610,6 +620,26 @@ export interface paths {
      *     the clock is doubtful: then an admin looks, and confirms.
      */
     post: operations['expire'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/time': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * The hub's clock
+     * @description For whoever wants to know how far theirs is off: half of the round trip before and after, the shortest of some.
+     */
+    get: operations['time'];
+    put?: never;
+    post?: never;
     delete?: never;
     options?: never;
     head?: never;
@@ -1055,6 +1085,11 @@ export interface components {
     };
     /** @enum {string} */
     HubHealth: 'ok' | 'stopping' | 'failing';
+    /** @description The hub's clock at one moment. */
+    HubTime: {
+      /** @description Unix seconds. */
+      hub_time: components['schemas']['Timestamp'];
+    };
     /** @description A known caller. */
     Identity: {
       module_id?: components['schemas']['ModuleId'] | null;
@@ -2305,10 +2340,20 @@ export interface operations {
       query?: {
         /** @description Whose camera; when left out the token's module, else `camera`. */
         module_id?: components['schemas']['ModuleId'];
-        /** @description When the picture was taken: Unix seconds or RFC 3339; the moment of arrival when left out. */
+        /**
+         * @description When the picture was taken, by the camera's clock: Unix seconds or RFC 3339; the moment of arrival when left out. The
+         *     header `X-Timestamp` says the same.
+         */
         timestamp?: number;
       };
-      header?: never;
+      header?: {
+        /** @description When the picture was taken, by the camera's clock */
+        'x-timestamp'?: number | null;
+        /** @description The camera's own number of the frame, one more than that of the frame before */
+        'x-sequence'?: number | null;
+        /** @description How far the hub's clock is ahead of the camera's, in seconds, as `/api/time` tells */
+        'x-clock-offset'?: number | null;
+      };
       path?: never;
       cookie?: never;
     };
@@ -2427,6 +2472,8 @@ export interface operations {
       query?: {
         /** @description Which camera; the only one when left out. */
         module_id?: components['schemas']['ModuleId'];
+        /** @description 1 to wait for the next frame, up to 10 s, instead of taking the newest there is. */
+        fresh?: number;
       };
       header?: never;
       path?: never;
@@ -2439,7 +2486,9 @@ export interface operations {
         headers: {
           /** @description Names this frame */
           etag?: string;
-          /** @description When it was taken, Unix seconds */
+          /** @description Its number; numbers of a camera rise from the hub's start */
+          'x-sequence'?: number;
+          /** @description When it was captured by the hub's clock, Unix seconds */
           'x-timestamp'?: number;
           [name: string]: unknown;
         };
@@ -2490,6 +2539,15 @@ export interface operations {
           'application/problem+json': components['schemas']['Problem'];
         };
       };
+      /** @description Rate limited */
+      429: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
       /** @description Internal error */
       500: {
         headers: {
@@ -2522,7 +2580,7 @@ export interface operations {
     };
     requestBody?: never;
     responses: {
-      /** @description Frames, each a part with `Content-Length` and `X-Timestamp` */
+      /** @description Frames, each a part with `Content-Length`, `X-Timestamp` (captured, by the hub's clock) and `X-Sequence` */
       200: {
         headers: {
           [name: string]: unknown;
@@ -2587,6 +2645,119 @@ export interface operations {
       };
       /** @description Unavailable */
       503: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  push: {
+    parameters: {
+      query?: {
+        /** @description Whose camera; when left out the token's module, else `camera`. */
+        module_id?: components['schemas']['ModuleId'];
+      };
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        'multipart/x-mixed-replace': string;
+      };
+    };
+    responses: {
+      /** @description Lines of JSON */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/x-ndjson':
+            | components['schemas']['FrameReceipt']
+            | {
+                /** @description What was wrong. */
+                problem: components['schemas']['Problem'];
+              };
+        };
+      };
+      /** @description Invalid argument */
+      400: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Unauthenticated */
+      401: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Permission denied */
+      403: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Too large */
+      413: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Unprocessable content */
+      422: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Rate limited */
+      429: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Internal error */
+      500: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Unavailable */
+      503: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Storage full */
+      507: {
         headers: {
           [name: string]: unknown;
         };
@@ -4602,6 +4773,71 @@ export interface operations {
         };
         content: {
           'application/json': components['schemas']['RetentionReport'];
+        };
+      };
+      /** @description Invalid argument */
+      400: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Unauthenticated */
+      401: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Permission denied */
+      403: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Internal error */
+      500: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Unavailable */
+      503: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  time: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description The time */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['HubTime'];
         };
       };
       /** @description Invalid argument */

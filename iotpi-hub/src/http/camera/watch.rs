@@ -1,15 +1,19 @@
 //! The MJPEG stream.
 
+use std::convert::Infallible;
+
 use axum::{
     body::Body,
     extract::State,
     response::{IntoResponse, Response},
 };
+use bytes::Bytes;
+use futures_util::stream;
 use http::{HeaderValue, header};
 use iotpi_core::Via;
 
 use super::{CameraParams, Jpeg, NotFound, PermissionDenied, Query, RateLimited, mjpeg::Mjpeg};
-use crate::{Hub, auth::Caller, error::Result};
+use crate::{Hub, auth::Caller, error};
 
 /// Watch a camera
 ///
@@ -28,11 +32,12 @@ pub(super) async fn watch(
     State(hub): State<Hub>,
     caller: Caller,
     Query(query): Query<CameraParams>,
-) -> Result<Response> {
+) -> error::Result<Response> {
     caller.may_read()?;
     let camera = hub.the_camera(query.module_id)?;
     let viewer = hub.watch(&camera, Via::Mjpeg)?;
-    let mut response = Body::empty().into_response();
+    // Of no length, as what is sent in its place.
+    let mut response = Body::from_stream(stream::empty::<Result<Bytes, Infallible>>()).into_response();
     response.extensions_mut().insert(Mjpeg::new(hub, viewer));
     let headers = response.headers_mut();
     headers
