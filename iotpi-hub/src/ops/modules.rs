@@ -42,20 +42,26 @@ impl Hub {
         Ok(self.describe(record))
     }
 
-    /// Removes a module with its series, commands and tokens.
+    /// Removes a module with its series, commands, tokens and recordings.
     ///
     /// # Errors
     /// `PermissionDenied`, `NotFound`, the store's.
     ///
     /// # Cancel safety
-    /// Removed wholly or not at all.
+    /// Removed wholly or not at all, but for files of recordings: those go at the latest at the next start.
     pub async fn remove_module(&self, caller: &Caller, id: &ModuleId) -> Result<()> {
         caller.may_administer()?;
-        self.store().remove_module(id).await?;
+        // What is written behind the index would be taken in at the next start.
+        self.inner.recordings.end(id).await;
+        if let Err(error) = self.store().remove_module(id).await {
+            self.inner.recordings.go_on(self, id);
+            return Err(error.into());
+        }
         self.inner.presence.forget(id);
         self.inner.frames.remove(id);
         self.inner.commands.forget(id);
         lock(&self.inner.units).retain(|series, _| &series.module_id != id);
+        self.remove_recordings(id).await;
         self.changed(id);
         Ok(())
     }
