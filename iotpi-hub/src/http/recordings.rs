@@ -181,8 +181,8 @@ async fn list_recorded_frames(
 #[serde(deny_unknown_fields)]
 struct FrameParams {
     /// The moment: Unix seconds or RFC 3339.
-    #[param(value_type = f64)]
-    at: String,
+    #[param(value_type = f64, required)]
+    at: Option<String>,
     /// Which frame is meant: the one nearest to it, the first after it, the last before it. Default `nearest`.
     #[serde(default)]
     #[param(inline)]
@@ -207,8 +207,10 @@ async fn recorded_frame(
     Path(id): Path<ModuleId>,
     Query(query): Query<FrameParams>,
 ) -> Result<Response> {
-    let missing = || HubError::invalid_argument("`at` is missing");
-    let at = moment("at", Some(&query.at))?.ok_or_else(missing)?;
+    // Who may not is told so before what is missing.
+    caller.may_read()?;
+    let missing = || HubError::invalid_argument("say which moment is meant with `at`");
+    let at = moment("at", query.at.as_deref())?.ok_or_else(missing)?;
     let (found_at, jpeg) = hub.recorded_frame(&caller, &id, at, query.pick).await?;
     let mut response = ([(header::CONTENT_TYPE, "image/jpeg")], jpeg).into_response();
     let headers = response.headers_mut();
@@ -243,8 +245,8 @@ struct ExportParams {
     #[param(value_type = Option<f64>)]
     until: Option<String>,
     /// As what: `avi` (up to 2 GB) or `zip`.
-    #[param(inline)]
-    format: ExportFormat,
+    #[param(inline, required)]
+    format: Option<ExportFormat>,
     /// Of an AVI file: frames a second, 0.1 to 120, one after the other without pauses; when left out, each is shown when it was
     /// captured.
     #[param(minimum = 0.1, maximum = 120)]
@@ -268,10 +270,13 @@ async fn export_recording(
     Path(id): Path<ModuleId>,
     Query(query): Query<ExportParams>,
 ) -> Result<Response> {
+    caller.may_read()?;
+    let asked =
+        query.format.ok_or_else(|| HubError::invalid_argument("`format` has to be `avi` or `zip`"))?;
     if query.fps.is_some_and(|fps| !(0.1..=120.0).contains(&fps)) {
         return Err(HubError::invalid_argument("`fps` is 0.1 to 120"));
     }
-    let (format, ending, media) = match query.format {
+    let (format, ending, media) = match asked {
         ExportFormat::Avi => (Format::Avi(query.fps), "avi", "video/x-msvideo"),
         ExportFormat::Zip => (Format::Zip, "zip", "application/zip"),
     };

@@ -52,11 +52,9 @@ impl Hub {
     pub async fn remove_module(&self, caller: &Caller, id: &ModuleId) -> Result<()> {
         caller.may_administer()?;
         // What is written behind the index would be taken in at the next start.
-        self.inner.recordings.end(id).await;
-        if let Err(error) = self.store().remove_module(id).await {
-            self.inner.recordings.go_on(self, id);
-            return Err(error.into());
-        }
+        let ended = self.inner.recordings.end(self, id).await;
+        self.store().remove_module(id).await?;
+        ended.for_good();
         self.inner.presence.forget(id);
         self.inner.frames.remove(id);
         self.inner.commands.forget(id);

@@ -73,6 +73,29 @@ struct State {
     removed: bool,
 }
 
+/// A camera whose recording ended, because it is to be removed.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    hub: Hub,
+    camera: Option<Arc<Camera>>,
+}
+
+impl Ended {
+    /// It is removed.
+    pub(crate) fn for_good(mut self) {
+        self.camera = None;
+    }
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        if let Some(camera) = self.camera.take() {
+            lock(&camera.state).removed = false;
+            self.hub.inner.recordings.wake(&self.hub, &camera);
+        }
+    }
+}
+
 /// A reason to record every frame until then, in the hub's uptime.
 #[derive(Debug, Clone)]
 struct Event {
@@ -279,28 +302,25 @@ impl Recordings {
         camera.bell.notify_one();
     }
 
-    /// Time has passed.
+    /// Time has passed: for a test that has set the clock.
+    #[cfg(feature = "testing")]
     pub(crate) fn look_at_the_clock(&self) {
         lock(&self.cameras).values().for_each(|camera| camera.bell.notify_one());
         self.retention_bell.notify_one();
     }
 
-    /// Ends recording a camera that is about to be removed; answers when nothing is written any more.
-    pub(crate) async fn end(&self, id: &ModuleId) {
-        let Some(camera) = self.camera(id) else { return };
-        lock(&camera.state).removed = true;
-        camera.bell.notify_one();
-        let mut running = camera.running.subscribe();
-        // The sender is in the camera, which is here.
-        let _ = running.wait_for(|running| !running).await;
-    }
-
-    /// It was not removed after all.
-    pub(crate) fn go_on(&self, hub: &Hub, id: &ModuleId) {
-        if let Some(camera) = self.camera(id) {
-            lock(&camera.state).removed = false;
-            self.wake(hub, &camera);
+    /// Ends recording a camera that is about to be removed; answers when nothing is written any more. It goes on when the answer
+    /// is dropped before it is said that that was for good.
+    pub(crate) async fn end(&self, hub: &Hub, id: &ModuleId) -> Ended {
+        let ended = Ended { hub: hub.clone(), camera: self.camera(id) };
+        if let Some(camera) = &ended.camera {
+            lock(&camera.state).removed = true;
+            camera.bell.notify_one();
+            let mut running = camera.running.subscribe();
+            // The sender is in the camera, which is here.
+            let _ = running.wait_for(|running| !running).await;
         }
+        ended
     }
 
     /// It is removed.

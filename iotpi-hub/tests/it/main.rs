@@ -25,5 +25,6 @@ mod permissions;
 mod presence;
 mod problems;
 mod proxy;
+mod recordings;
 mod sensors;
 mod storage;
