@@ -305,10 +305,12 @@ fn parts(
     stream::try_unfold((hub, export, place), |(hub, mut export, place)| async move {
         let stopping = hub.stopping().clone();
         let made = spawn_blocking(move || {
+            let before = export.damaged();
             let part = export.next();
-            (part, export)
+            let damaged = export.damaged() - before;
+            (part, export, damaged)
         });
-        let (part, export) = tokio::select! {
+        let (part, export, damaged) = tokio::select! {
             () = stopping.cancelled() => return Err(std::io::Error::other("the hub stops")),
             made = made => made.map_err(std::io::Error::other)?,
         };
@@ -316,9 +318,9 @@ fn parts(
             hub.inner.metrics.recording_errors.add(1);
             tracing::warn!(%error, "an export broke off");
         })?;
-        if part.is_none() && export.damaged() > 0 {
-            hub.inner.metrics.recording_errors.add(export.damaged());
-            tracing::error!(frames = export.damaged(), "damaged frames were left out of an export");
+        if damaged > 0 {
+            hub.inner.metrics.recording_errors.add(damaged);
+            tracing::error!(frames = damaged, "damaged frames were left out of an export");
         }
         Ok(part.map(|part| (part, (hub, export, place))))
     })

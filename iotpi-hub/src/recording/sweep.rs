@@ -26,7 +26,7 @@ use super::segment::{self, ENDING, Origin};
 use crate::{
     Hub,
     error::{HubError, Result},
-    store::{Footage, PageRequest, SegmentRecord},
+    store::{Footage, PageRequest, SegmentRecord, StoreError},
 };
 
 /// A file that was there when the hub started.
@@ -65,6 +65,14 @@ struct Swept {
     dropped: u64,
 }
 
+impl Swept {
+    /// So many places are damaged: counted before anybody sees what is whole.
+    fn damaged(&mut self, hub: &Hub, places: u64) {
+        self.damaged += places;
+        hub.inner.metrics.recording_errors.add(places);
+    }
+}
+
 /// Brings files and index together. Segments that were begun since the start are not among these.
 pub(crate) async fn sweep(hub: &Hub, folder: &Path, leftovers: Vec<Leftover>) -> Result<()> {
     let store = hub.store();
@@ -100,7 +108,6 @@ pub(crate) async fn sweep(hub: &Hub, folder: &Path, leftovers: Vec<Leftover>) ->
         sweep_camera(hub, &module_id, files, &mut swept).await?;
     }
     let Swept { recovered, damaged, removed, dropped } = swept;
-    hub.inner.metrics.recording_errors.add(damaged + dropped);
     if damaged + dropped > 0 {
         tracing::error!(recovered, damaged, removed, dropped, "recordings are damaged or missing");
     } else if recovered + removed > 0 {
@@ -134,7 +141,7 @@ async fn sweep_camera(
             Some(segment) if segment.bytes == file.length => {}
             Some(segment) if segment.bytes < file.length => take_in(hub, file, segment.bytes, swept).await?,
             Some(segment) => {
-                swept.damaged += 1;
+                swept.damaged(hub, 1);
                 drop_from_index(hub, module_id, vec![segment.name]).await?;
                 take_in(hub, file, 0, swept).await?;
             }
@@ -150,6 +157,7 @@ async fn sweep_camera(
         indexed.into_keys().filter(|name| open.as_ref() != Some(name) && !exists(name)).collect();
     if !missing.is_empty() {
         swept.dropped += missing.len() as u64;
+        hub.inner.metrics.recording_errors.add(missing.len() as u64);
         tracing::error!(module = %module_id, files = ?missing, "files of recordings are missing");
         drop_from_index(hub, module_id, missing).await?;
     }
@@ -173,11 +181,11 @@ async fn take_in(hub: &Hub, file: Leftover, from: u64, swept: &mut Swept) -> Res
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => {
             tracing::error!(file = shown, %error, "a recording cannot be read");
-            swept.damaged += 1;
+            swept.damaged(hub, 1);
             return Ok(());
         }
     };
-    swept.damaged += scanned.damaged;
+    swept.damaged(hub, scanned.damaged);
     swept.recovered += scanned.frames.len() as u64;
     if scanned.damaged > 0 {
         tracing::error!(
@@ -192,6 +200,11 @@ async fn take_in(hub: &Hub, file: Leftover, from: u64, swept: &mut Swept) -> Res
     }
     let now = hub.now();
     if hub.store().module(&module_id).await?.is_none() {
+        // Removed since the start.
+        if hub.store().doomed_segments().await?.iter().any(|(of, doomed)| *of == module_id && *doomed == name)
+        {
+            return Ok(());
+        }
         let seen = scanned.frames.last().map_or(now.wall, |spot| spot.at);
         hub.store().touch(&[(module_id.clone(), seen)], now).await?;
         if let Some(record) = hub.store().module(&module_id).await? {
@@ -201,7 +214,10 @@ async fn take_in(hub: &Hub, file: Leftover, from: u64, swept: &mut Swept) -> Res
     let Origin { stretch, reason, .. } = origin;
     let footage =
         Footage { module_id, segment: name, stretch, reason, frames: scanned.frames, end: scanned.end };
-    Ok(hub.store().index_footage(&footage).await?)
+    match hub.store().index_footage(&footage).await {
+        Err(StoreError::NotFound(_)) => Ok(()),
+        indexed => Ok(indexed?),
+    }
 }
 
 /// Looks through a file, cuts a torn end off, and removes it when there is no frame in it.

@@ -108,7 +108,7 @@ pub trait FootageStore {
     /// Keeps where frames lie that are on the disk. Those before the end of what is indexed of the segment are known: said
     /// twice is said once.
     ///
-    /// Errors: [`StoreError::NotFound`](super::StoreError::NotFound) (the module).
+    /// Errors: [`StoreError::NotFound`](super::StoreError::NotFound) (the module; a segment that is doomed).
     async fn index_footage(&self, footage: &Footage) -> Result<()>;
 
     /// How much there is of a camera.

@@ -150,6 +150,8 @@ pub async fn doomed_segments_leave_the_index_and_are_remembered_until_their_file
         (at(2000), at(2000), 1, 204)
     );
     assert_eq!(times(&store, &of(&porch, None, None), 10).await, [2000, 3000]);
+    let late = store.index_footage(&footage(&porch, "a1", 204, &[1001])).await;
+    assert!(matches!(late, Err(StoreError::NotFound(_))), "{late:?}");
     let doomed = store.doomed_segments().await.unwrap();
     assert_eq!(doomed, [(porch.clone(), "a1".to_owned()), (porch.clone(), "unknown".to_owned())]);
 

@@ -57,6 +57,10 @@ pub(super) fn all_recording(db: &Connection) -> Work<Vec<(ModuleId, RecordingSet
 pub(super) fn index(db: &Connection, footage: &Footage) -> Work<()> {
     known(db, &footage.module_id)?;
     let module = footage.module_id.as_str();
+    let sql = "SELECT 1 FROM doomed_segments WHERE module_id = ?1 AND name = ?2";
+    if db.prepare_cached(sql)?.exists(params![module, footage.segment])? {
+        return Err(StoreError::NotFound("segment").into());
+    }
     let sql = "SELECT id, bytes FROM segments WHERE module_id = ?1 AND name = ?2";
     let found = db
         .prepare_cached(sql)?
