@@ -11,7 +11,7 @@ use std::{
 
 use crate::frames::Shown;
 
-/// The most bytes of JPEG one camera may hold, before an event and for the disk together.
+/// The most bytes of JPEG one camera may hold from before an event, and as many again that wait for the disk.
 pub(super) const MOST_BYTES: u64 = 32 << 20;
 /// The most bytes all cameras together may hold.
 const MOST_BYTES_OF_ALL: u64 = 128 << 20;

@@ -39,14 +39,16 @@ const MOST_EXPORTS: usize = 4;
 /// A reading that was taken longer ago is no event: it waited in a module for the hub.
 const STALE: Duration = Duration::from_secs(60);
 
+/// What begins recordings, by whose reading or command it is.
+type Triggers = HashMap<ModuleId, Vec<(Arc<Camera>, RecordingTrigger)>>;
+
 /// All recordings.
 #[derive(Debug)]
 pub(crate) struct Recordings {
     /// Where the files lie; absent when there is no place for them.
     pub(crate) folder: Option<PathBuf>,
     cameras: Mutex<HashMap<ModuleId, Arc<Camera>>>,
-    /// By whose reading or command it is.
-    triggers: RwLock<HashMap<ModuleId, Vec<(Arc<Camera>, RecordingTrigger)>>>,
+    triggers: RwLock<Triggers>,
     budget: Arc<Budget>,
     pub(crate) exports: Arc<Semaphore>,
     /// Rung when something may be too old or too much.

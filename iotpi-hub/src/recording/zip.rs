@@ -139,13 +139,14 @@ fn put32(file: &mut Vec<u8>, words: &[u32]) {
 
 /// Date and time as MS-DOS has them, to two seconds, in UTC; from 1980 on.
 fn dos_time(at: Timestamp) -> u32 {
-    let Ok(at) = jiff::Timestamp::from_microsecond(at.as_micros()) else { return 1 << 21 | 1 << 16 };
+    let Ok(at) = jiff::Timestamp::from_microsecond(at.as_micros()) else { return 0x21 << 16 };
     let at = jiff::tz::TimeZone::UTC.to_datetime(at);
     let field = |value: i32| u32::try_from(value.max(0)).unwrap_or_default();
     let date =
-        field(i32::from(at.year()) - 1980) << 9 | field(at.month().into()) << 5 | field(at.day().into());
-    let time = field(at.hour().into()) << 11 | field(at.minute().into()) << 5 | field(at.second().into()) / 2;
-    date << 16 | time
+        (field(i32::from(at.year()) - 1980) << 9) | (field(at.month().into()) << 5) | field(at.day().into());
+    let time =
+        (field(at.hour().into()) << 11) | (field(at.minute().into()) << 5) | (field(at.second().into()) / 2);
+    (date << 16) | time
 }
 
 #[cfg(test)]
