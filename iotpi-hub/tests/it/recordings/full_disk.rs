@@ -3,7 +3,7 @@
 use std::{
     path::Path,
     sync::{
-        Arc,
+        Arc, RwLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -62,6 +62,47 @@ async fn recording_waits_before_readings_want_for_room() {
 
     assert_eq!(api.pictures("porch").await, [999, 3, 4].map(picture));
     assert_eq!(problems(&api).await, 0);
+    api.stop().await;
+}
+
+/// A disk that takes its time: it stands still while it is told to.
+#[tokio::test]
+async fn a_slow_disk_costs_the_oldest_frames_and_nobody_else_anything() {
+    const MIB: usize = 1 << 20;
+    let home = Home::new();
+    let stands_still = Arc::new(RwLock::new(()));
+    let of = Arc::clone(&stands_still);
+    // It is asked for its room before each write, on the thread that writes.
+    let machine = quick().with_free_bytes(move |file| {
+        if file.to_string_lossy().contains("recordings") {
+            drop(of.read());
+        }
+        Ok(1 << 40)
+    });
+    let api = home.start_on(Config::default(), machine, NOW).await;
+    api.record("porch", json!({"mode": "continuous"})).await;
+    api.watched("porch").await;
+    until("it is recorded", async || api.recorded("porch").await == 1).await;
+
+    let standing = stands_still.write().unwrap();
+    // One is being written, four fit into 32 MiB, the others push each other out.
+    for n in 0..12 {
+        let before = api.taken("porch").await;
+        api.film("porch", jpeg(64, 48, 7 * MIB + n)).await;
+        until("the recorder sees it", async || api.taken("porch").await > before).await;
+        // Whoever looks sees the newest.
+        assert_eq!(api.get("/api/camera/snapshot").send().await.body.len(), jpeg(64, 48, 7 * MIB + n).len());
+        api.hub.advance(Duration::from_millis(100));
+    }
+    let skipped = api.recording("porch").await["skipped"].as_u64().unwrap();
+    assert!((7..=8).contains(&skipped), "{skipped}");
+    drop(standing);
+
+    until("it goes on", async || api.recorded("porch").await == 1 + 12 - skipped).await;
+    let newest: Vec<_> = (8..12).map(|n| jpeg(64, 48, 7 * MIB + n)).collect();
+    assert!(api.pictures("porch").await.ends_with(&newest));
+    assert_eq!(api.metric("iotpi_recording_skipped_frames_total").await, skipped as f64);
+    assert_eq!(api.recording("porch").await["paused"], json!(null));
     api.stop().await;
 }
 
