@@ -44,6 +44,8 @@ pub(super) struct Recorder {
     hub: Hub,
     camera: Arc<Camera>,
     viewer: Option<Viewer>,
+    /// The number of the newest picture it gave.
+    seen: Option<u64>,
     /// Frames from before an event that may come.
     before: Waiting<()>,
     /// Frames that are to be written.
@@ -65,6 +67,7 @@ impl Recorder {
         let budget = &hub.inner.recordings.budget;
         Self {
             viewer: None,
+            seen: None,
             before: Waiting::new(Arc::clone(budget)),
             waiting: Waiting::new(Arc::clone(budget)),
             run: None,
@@ -113,6 +116,7 @@ impl Recorder {
                         // Removed; if the module comes back, it is watched again.
                         None => {
                             self.viewer = None;
+                            self.seen = None;
                             self.later();
                         }
                     }
@@ -128,6 +132,7 @@ impl Recorder {
     fn follow(&mut self, plan: &Plan, now: Duration) {
         if !plan.watches() {
             self.viewer = None;
+            self.seen = None;
         } else if self.viewer.is_none() && self.try_again.is_none_or(|at| at <= Instant::now()) {
             match self.hub.watch(&self.camera.id, Via::Recording) {
                 Ok(viewer) => self.viewer = Some(viewer),
@@ -158,6 +163,11 @@ impl Recorder {
     }
 
     fn came(&mut self, shown: Arc<Shown>, plan: &Plan) {
+        // Newest wins here too: what came while this task had no turn is counted.
+        let passed_by = self.seen.replace(shown.seq).map_or(0, |last| shown.seq.saturating_sub(last + 1));
+        if plan.records() && passed_by > 0 {
+            self.skipped(passed_by);
+        }
         if shown.no_signal {
             return;
         }
