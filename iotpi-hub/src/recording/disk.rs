@@ -273,7 +273,7 @@ mod tests {
     use iotpi_core::Frame;
 
     use super::*;
-    use crate::frames::Shown;
+    use crate::recording::held::tests::shown;
 
     fn held(tag: &Arc<Tag>, millis: i64, bytes: usize) -> Held<Arc<Tag>> {
         let mut jpeg = vec![0xFF, 0xD8, 0xFF, 0xC0, 0, 17, 8, 0, 8, 0, 8, 3];
@@ -281,8 +281,7 @@ mod tests {
         jpeg.extend([0xFF, 0xD9]);
         let at = Timestamp::from_micros(1_795_473_000_000_000 + millis * 1000);
         let frame = Frame::from_jpeg(jpeg.into(), at).unwrap();
-        let shown = Shown { frame, seq: 1, captured_at: at, received_at: at, no_signal: false };
-        Held { shown: Arc::new(shown), came: Duration::ZERO, tag: Arc::clone(tag) }
+        Held { shown: shown(frame, at), came: Duration::ZERO, tag: Arc::clone(tag) }
     }
 
     fn files(folder: &tempfile::TempDir) -> Files {

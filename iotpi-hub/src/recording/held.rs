@@ -114,10 +114,11 @@ impl<T> Drop for Waiting<T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use iotpi_core::{Frame, Timestamp};
+pub(super) mod tests {
+    use iotpi_core::{Frame, ModuleId, Timestamp};
 
     use super::*;
+    use crate::frames::{Frames, Moment};
 
     fn frame(secs: u64, bytes: usize) -> Held<()> {
         let mut jpeg = vec![0xFF, 0xD8, 0xFF, 0xC0, 0, 17, 8, 0, 8, 0, 8, 3];
@@ -125,8 +126,15 @@ mod tests {
         jpeg.extend([0xFF, 0xD9]);
         let at = Timestamp::MIN;
         let frame = Frame::from_jpeg(jpeg.into(), at).unwrap();
-        let shown = Shown { frame, seq: secs, captured_at: at, received_at: at, no_signal: false };
-        Held { shown: Arc::new(shown), came: Duration::from_secs(secs), tag: () }
+        Held { shown: shown(frame, at), came: Duration::from_secs(secs), tag: () }
+    }
+
+    /// As a camera's slot shows it.
+    pub(in super::super) fn shown(frame: Frame, wall: Timestamp) -> Arc<Shown> {
+        let frames = Frames::new(1, Duration::MAX, Arc::default());
+        let camera = ModuleId::new("porch").unwrap();
+        frames.show(&camera, frame, Moment { wall, uptime: Duration::ZERO }).unwrap();
+        frames.newest(&camera).unwrap()
     }
 
     const MIB: usize = 1 << 20;
