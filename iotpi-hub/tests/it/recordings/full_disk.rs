@@ -3,7 +3,7 @@
 use std::{
     path::Path,
     sync::{
-        Arc, RwLock,
+        Arc, Condvar, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -70,12 +70,13 @@ async fn recording_waits_before_readings_want_for_room() {
 async fn a_slow_disk_costs_the_oldest_frames_and_nobody_else_anything() {
     const MIB: usize = 1 << 20;
     let home = Home::new();
-    let stands_still = Arc::new(RwLock::new(()));
+    let stands_still = Arc::new((Mutex::new(false), Condvar::new()));
     let of = Arc::clone(&stands_still);
     // It is asked for its room before each write, on the thread that writes.
     let machine = quick().with_free_bytes(move |file| {
         if file.to_string_lossy().contains("recordings") {
-            drop(of.read());
+            let (still, moves) = &*of;
+            drop(moves.wait_while(still.lock().unwrap(), |still| *still));
         }
         Ok(1 << 40)
     });
@@ -84,7 +85,7 @@ async fn a_slow_disk_costs_the_oldest_frames_and_nobody_else_anything() {
     api.watched("porch").await;
     until("it is recorded", async || api.recorded("porch").await == 1).await;
 
-    let standing = stands_still.write().unwrap();
+    *stands_still.0.lock().unwrap() = true;
     // One is being written, four fit into 32 MiB, the others push each other out.
     for n in 0..12 {
         let before = api.taken("porch").await;
@@ -96,7 +97,8 @@ async fn a_slow_disk_costs_the_oldest_frames_and_nobody_else_anything() {
     }
     let skipped = api.recording("porch").await["skipped"].as_u64().unwrap();
     assert!((7..=8).contains(&skipped), "{skipped}");
-    drop(standing);
+    *stands_still.0.lock().unwrap() = false;
+    stands_still.1.notify_all();
 
     until("it goes on", async || api.recorded("porch").await == 1 + 12 - skipped).await;
     let newest: Vec<_> = (8..12).map(|n| jpeg(64, 48, 7 * MIB + n)).collect();
