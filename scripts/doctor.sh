@@ -120,6 +120,11 @@ need_browser() {
     packages 'the tests of the dashboard look at it in Chromium' chromium
 }
 
+# Recordings are exported as files that other programs open.
+need_ffmpeg() {
+    have ffmpeg && have ffprobe || packages 'the tests of recordings open them with ffmpeg' ffmpeg
+}
+
 need_deny() {
     have cargo-deny || [ -x .venv/bin/cargo-deny ] && return 0
     say 'building cargo-deny into .venv, once: this takes some minutes'
@@ -145,7 +150,7 @@ for door in "$@"; do
         wheel) need_rust; need_python ;;
         check) need_rust; need_node; need_python; need_libclang; need_deny ;;
         bless) need_rust; need_node; need_python ;;
-        test) need_rust; need_node; need_python; need_libclang; need_browser ;;
+        test) need_rust; need_node; need_python; need_libclang; need_browser; need_ffmpeg ;;
         *) fail "nobody knows what \`$door\` needs" 'see the end of scripts/doctor.sh' ;;
     esac
 done

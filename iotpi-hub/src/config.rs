@@ -2,6 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -88,6 +89,10 @@ pub struct CamerasConfig {
     /// Seconds without a frame after which a camera counts as lost and its viewers see a picture that says so; a camera that is
     /// slower by itself has three of its own intervals. Default 5.
     pub lost_after_secs: u64,
+    /// The folder for recordings, made when missing. Default `recordings` beside the database; with a database in memory
+    /// there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recordings: Option<PathBuf>,
 }
 
 impl Default for Config {
@@ -131,13 +136,18 @@ impl Default for Limits {
 
 impl Default for CamerasConfig {
     fn default() -> Self {
-        Self { lost_after_secs: 5 }
+        Self { lost_after_secs: 5, recordings: None }
     }
 }
 
 impl CamerasConfig {
     pub(crate) fn lost_after(&self) -> Duration {
         Duration::from_secs(self.lost_after_secs)
+    }
+
+    /// Where recordings are kept, given where the database is.
+    pub(crate) fn recordings(&self, database: Option<&Path>) -> Option<PathBuf> {
+        self.recordings.clone().or_else(|| Some(database?.with_file_name("recordings")))
     }
 }
 

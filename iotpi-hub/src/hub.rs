@@ -22,6 +22,7 @@ use crate::{
     ops::commands::Commands,
     ops::storage::WEAR,
     presence::Presence,
+    recording::Recordings,
     storage::{self, Machine, Opened, Storage, Wear, device_kind},
     store::{self, Now, PageRequest, SeriesKey, Store, StoreError, StoreOptions},
 };
@@ -68,6 +69,7 @@ pub(crate) struct Inner {
     pub(crate) events: Events,
     pub(crate) frames: Arc<Frames>,
     pub(crate) presence: Presence,
+    pub(crate) recordings: Recordings,
     /// The unit each series keeps, as far as it is known.
     pub(crate) units: Mutex<HashMap<SeriesKey, Unit>>,
     pub(crate) commands: Commands,
@@ -171,6 +173,7 @@ impl Hub {
         let metrics = Arc::new(Metrics::default());
         let wear = Wear::remembered(store.note(WEAR).await?.as_deref(), clock.uptime());
         let file = store.file().map(std::path::Path::to_owned);
+        let recordings = config.cameras.recordings(file.as_deref());
         let mut storage = Storage::new(machine, file, &config.backup, wear, now, clock.uptime());
         storage.commit_window = options.commit_window;
         storage.recovered = recovered;
@@ -183,6 +186,7 @@ impl Hub {
                 Arc::clone(&metrics),
             )),
             presence,
+            recordings: Recordings::new(recordings),
             units: Mutex::new(units),
             commands: Commands::default(),
             issuers: Arc::default(),
@@ -209,6 +213,7 @@ impl Hub {
         hub.inner.tasks.spawn(hub.clone().watch_modules());
         hub.inner.tasks.spawn(hub.clone().tend_store());
         hub.look_after_storage();
+        hub.look_after_recordings().await?;
         Ok(hub)
     }
 

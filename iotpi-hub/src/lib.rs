@@ -21,6 +21,7 @@ mod lock;
 mod metrics;
 pub mod ops;
 mod presence;
+mod recording;
 #[cfg(feature = "sabotage")]
 pub mod sabotage;
 mod server;
@@ -29,7 +30,7 @@ pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use config::{AuthConfig, Config, HttpConfig, Limits};
+pub use config::{AuthConfig, CamerasConfig, Config, HttpConfig, Limits};
 pub use error::{HubError, Result};
 pub use events::{Events, Happened};
 pub use frames::Shown;

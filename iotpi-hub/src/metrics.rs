@@ -51,6 +51,10 @@ pub(crate) struct Metrics {
     pub(crate) frames_in: Counter,
     pub(crate) frames_out: Counter,
     pub(crate) frames_skipped: Counter,
+    pub(crate) recorded_frames: Counter,
+    pub(crate) recorded_bytes: Counter,
+    pub(crate) recording_skipped: Counter,
+    pub(crate) recording_errors: Counter,
     commands: [Counter; CommandState::ALL.len()],
     pub(crate) connections: std::sync::Arc<Gauge>,
     pub(crate) connections_refused: Counter,
@@ -112,6 +116,22 @@ impl Metrics {
             "Frames a viewer was too slow for.",
             &counter(&self.frames_skipped),
         );
+        for (name, help, count) in [
+            ("iotpi_recorded_frames_total", "Frames recorded.", &self.recorded_frames),
+            ("iotpi_recorded_bytes_total", "Bytes of recorded frames.", &self.recorded_bytes),
+            (
+                "iotpi_recording_skipped_frames_total",
+                "Frames that were to be recorded and were not.",
+                &self.recording_skipped,
+            ),
+            (
+                "iotpi_recording_errors_total",
+                "Writes that failed, and recorded frames or files found damaged or missing.",
+                &self.recording_errors,
+            ),
+        ] {
+            family(name, "counter", help, &counter(count));
+        }
         let commands: Vec<_> = CommandState::ALL
             .iter()
             .zip(&self.commands)

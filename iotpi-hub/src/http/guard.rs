@@ -7,7 +7,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     task::Poll,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use axum::{
@@ -43,7 +43,7 @@ const UNREAD_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Names the request, counts the answer, makes errors problem documents, and adds the headers every answer has.
 pub(super) async fn every_answer(State(hub): State<Hub>, request: Request, next: Next) -> Response {
-    let id = request_id();
+    let id = request_id(&hub);
     let (request, unread) = keep_body(request);
     let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
     let response = answered.unwrap_or_else(|_| HubError::internal("the hub failed").into_response());
@@ -64,12 +64,11 @@ pub(super) async fn every_answer(State(hub): State<Hub>, request: Request, next:
 
 /// Names a request: a version 7 UUID whose random part is drawn once a process and then counted on, because asking the
 /// operating system for each would cost more than the rest of it.
-pub(super) fn request_id() -> String {
+pub(super) fn request_id(hub: &Hub) -> String {
     static NEXT: LazyLock<AtomicU64> = LazyLock::new(|| AtomicU64::new(getrandom::u64().unwrap_or_default()));
     let mut rest = [0; 10];
     rest[2..].copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes());
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-    let now = u64::try_from(now).unwrap_or(u64::MAX);
+    let now = u64::try_from(hub.now().wall.as_micros() / 1000).unwrap_or_default();
     uuid::Builder::from_unix_timestamp_millis(now, &rest).into_uuid().to_string()
 }
 

@@ -18,6 +18,7 @@ mod openapi;
 mod operations;
 mod page;
 pub(crate) mod problem;
+mod recordings;
 mod sensors;
 mod storage;
 
@@ -43,6 +44,7 @@ fn table() -> OpenApiRouter<Hub> {
     openapi::document()
         .merge(sensors::routes())
         .merge(camera::routes())
+        .merge(recordings::routes())
         .merge(modules::routes())
         .merge(deliveries::routes())
         .merge(commands::routes())

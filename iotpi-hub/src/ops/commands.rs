@@ -362,6 +362,7 @@ impl Hub {
 
     fn tell_of_command(&self, command: &Command) {
         self.inner.metrics.command(command.state);
+        self.inner.recordings.saw_command(self, command);
         self.events().publish(Event::Command { command: command.clone() });
     }
 
@@ -463,6 +464,7 @@ impl Hub {
     pub(crate) fn look_at_the_clock(&self) {
         self.inner.commands.due_bell.notify_one();
         self.inner.module_bell.notify_one();
+        self.inner.recordings.look_at_the_clock();
     }
 }
 

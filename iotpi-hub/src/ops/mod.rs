@@ -7,4 +7,5 @@ mod frames;
 mod modules;
 mod present;
 pub mod readings;
+mod recordings;
 pub(crate) mod storage;

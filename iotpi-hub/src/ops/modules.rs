@@ -42,22 +42,26 @@ impl Hub {
         Ok(self.describe(record))
     }
 
-    /// Removes a module with its series, commands and tokens.
+    /// Removes a module with its series, commands, tokens and recordings.
     ///
     /// # Errors
     /// `PermissionDenied`, `NotFound`, the store's.
     ///
     /// # Cancel safety
-    /// Removed wholly or not at all.
+    /// Removed wholly or not at all, but for files of recordings: those go at the latest at the next start.
     pub async fn remove_module(&self, caller: &Caller, id: &ModuleId) -> Result<()> {
         caller.may_administer()?;
+        // What is written behind the index would be taken in at the next start.
+        let ended = self.inner.recordings.end(self, id).await;
         self.store().remove_module(id).await?;
+        ended.for_good();
         self.inner.presence.forget(id);
         self.inner.frames.remove(id);
         // Its tokens went with it.
         self.inner.known.forget();
         self.inner.commands.forget(id);
         lock(&self.inner.units).retain(|series, _| &series.module_id != id);
+        self.remove_recordings(id).await;
         self.changed(id);
         Ok(())
     }

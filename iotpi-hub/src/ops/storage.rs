@@ -11,7 +11,8 @@ use crate::{
     error::{HubError, Result},
     lock::lock,
     storage::{
-        self, LastBackup, Quarantined, Recovered, RetentionReport, Room, SpaceState, StorageReport, backup,
+        self, LastBackup, Problems, Quarantined, Recovered, RetentionReport, Room, SpaceState, StorageReport,
+        backup,
     },
     store::{ExpiryReport, StoreError},
 };
@@ -132,7 +133,8 @@ impl Hub {
             storage.file.as_deref().is_some_and(storage::is_suspect).then(|| {
                 "the database met a fatal error: the next start of the hub looks through it".to_owned()
             });
-        let found = [suspect, problems.scrub, problems.space, problems.backup, problems.retention];
+        let Problems { backup, scrub, space, retention, recording } = problems;
+        let found = [suspect, scrub, space, backup, retention, recording];
         Ok(StorageReport {
             database_bytes: taken.database_bytes,
             wal_bytes: taken.wal_bytes,

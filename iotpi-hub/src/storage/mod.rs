@@ -25,5 +25,5 @@ pub(crate) use report::metrics;
 pub use report::{Expired, LastBackup, Quarantined, RetentionReport, StorageReport};
 pub(crate) use retention::{plan, refusal};
 pub(crate) use space::{Room, State as SpaceState};
-pub(crate) use state::Storage;
+pub(crate) use state::{Problems, Storage};
 pub(crate) use wear::Wear;

@@ -54,6 +54,7 @@ pub(crate) struct Problems {
     pub(crate) scrub: Option<String>,
     pub(crate) space: Option<String>,
     pub(crate) retention: Option<String>,
+    pub(crate) recording: Option<String>,
 }
 
 impl Storage {

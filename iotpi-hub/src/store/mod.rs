@@ -27,8 +27,10 @@ use crate::auth::Role;
 pub mod contract;
 mod cursor;
 mod error;
+mod footage;
 pub(crate) use cursor::hex;
 pub use error::{BoxError, StoreError};
+pub use footage::{Footage, FootageQuery, FootageStore, FootageTotals, FoundFrame, FrameSpot, SegmentRecord};
 mod sqlite;
 mod upkeep;
 
@@ -244,7 +246,7 @@ pub struct TokenRecord {
 /// # Cancel safety
 /// Every method: a cancelled write happened wholly or not at all.
 #[async_trait]
-pub trait Store: Send + Sync + fmt::Debug {
+pub trait Store: FootageStore + Send + Sync + fmt::Debug {
     // ---- readings ----
 
     /// Keeps readings, all or none; unknown modules and series are created (`now` as their first moment), at most
@@ -306,7 +308,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Modules by id.
     async fn modules(&self, page: &PageRequest) -> Result<Page<ModuleRecord>>;
 
-    /// Removes a module with its series, records, commands and tokens.
+    /// Removes a module with its series, records, commands, tokens and the index of its recordings, whose files are doomed.
     ///
     /// Errors: [`StoreError::NotFound`].
     async fn remove_module(&self, id: &ModuleId) -> Result<()>;

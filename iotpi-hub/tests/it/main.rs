@@ -29,6 +29,7 @@ mod presence;
 mod problems;
 mod proxy;
 mod pushing;
+mod recordings;
 mod sensors;
 mod storage;
 mod wire;

@@ -42,6 +42,7 @@ async fn let_in(api: &Api, method: &Method, path: &str, token: Option<&str>) -> 
             "/api/modules/led/gaps" => {
                 serde_json::json!({"epoch": 1, "first_seq": 1, "last_seq": 1, "reason": "full"})
             }
+            "/api/cameras/led/recording" => serde_json::json!({"mode": "off"}),
             "/api/modules/led/control" => serde_json::json!({"action": "set"}),
             "/api/auth/tokens" => serde_json::json!({"name": format!("n{}", uuid()), "role": "viewer"}),
             _ => serde_json::json!({}),
@@ -98,6 +99,13 @@ async fn each_role_is_let_in_where_the_reference_says_and_nowhere_else() {
         ("watch", "voa"),
         ("snapshot", "voa"),
         ("list_cameras", "voa"),
+        ("read_recording", "voa"),
+        ("set_recording", "oa"),
+        ("record_camera", "oa"),
+        ("list_recordings", "voa"),
+        ("list_recorded_frames", "voa"),
+        ("recorded_frame", "voa"),
+        ("export_recording", "voa"),
         ("record_gap", "oam"),
         ("list_gaps", "voa"),
         ("read_delivery", "voam"),

@@ -10,7 +10,7 @@ use std::{io, net::IpAddr, sync::LazyLock, time::Duration};
 use axum::extract::FromRequestParts as _;
 use bytes::{Buf as _, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header, request::Parts};
-use iotpi_core::{MAX_FRAME_BYTES, ModuleId};
+use iotpi_core::{MAX_FRAME_BYTES, ModuleId, Timestamp};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -215,7 +215,7 @@ fn plain_length(headers: &HeaderMap) -> Option<usize> {
 }
 
 async fn show(hub: &Hub, coming: Coming, jpeg: Buffer) -> Answer {
-    let id = guard::request_id();
+    let id = guard::request_id(hub);
     let frame = coming.caption.on(jpeg.freeze(), hub.now().wall);
     let shown = match frame {
         Ok(frame) => hub.show(&coming.caller, &coming.module_id, frame).await,
@@ -237,7 +237,7 @@ async fn show(hub: &Hub, coming: Coming, jpeg: Buffer) -> Answer {
         }
     };
     hub.inner.metrics.answered(status.as_u16());
-    Answer { status, content_type, body, id }
+    Answer { status, content_type, body, id, at: hub.now().wall }
 }
 
 struct Answer {
@@ -245,6 +245,7 @@ struct Answer {
     content_type: &'static str,
     body: String,
     id: String,
+    at: Timestamp,
 }
 
 impl Answer {
@@ -253,9 +254,10 @@ impl Answer {
         static EVERY_ANSWER: LazyLock<String> = LazyLock::new(|| {
             guard::EVERY_ANSWER.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect()
         });
-        let Self { status, content_type, body, id } = self;
+        let Self { status, content_type, body, id, .. } = self;
         let close = if close { "connection: close\r\n" } else { "" };
-        let date = jiff::Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT");
+        let date = jiff::Timestamp::from_microsecond(self.at.as_micros()).unwrap_or_default();
+        let date = date.strftime("%a, %d %b %Y %H:%M:%S GMT");
         format!(
             "HTTP/1.1 {status}\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n{}: {id}\r\n{}{close}date: {date}\r\n\r\n{body}",
             body.len(),

@@ -22,6 +22,7 @@ pub mod begun;
 pub mod commands;
 pub mod deliveries;
 pub mod engine;
+pub mod footage;
 pub mod modules;
 pub mod orders;
 pub mod people;
@@ -151,6 +152,16 @@ macro_rules! store_contract {
                 a_backup_is_everything_at_one_moment,
                 a_backup_never_replaces_a_file,
             ;
+            footage:
+                recording_settings_are_read_back_and_replaced,
+                indexed_frames_are_found_by_time_on_every_page,
+                frames_of_a_clock_that_was_set_back_come_in_the_order_of_their_times,
+                footage_said_twice_is_indexed_once,
+                a_frame_is_found_near_after_and_before_a_moment,
+                segments_of_one_stretch_are_one_recording,
+                doomed_segments_leave_the_index_and_are_remembered_until_their_files_are_gone,
+                a_removed_modules_recordings_are_doomed,
+            ;
             engine:
                 writes_at_once_are_all_kept,
                 a_cancelled_write_happens_wholly_or_not_at_all,
@@ -230,6 +241,7 @@ mod tests {
             include_str!("people.rs"),
             include_str!("upkeep.rs"),
             include_str!("engine.rs"),
+            include_str!("footage.rs"),
         ] {
             let promises =
                 part.lines().filter_map(|line| line.strip_prefix("pub async fn ")?.split('(').next());

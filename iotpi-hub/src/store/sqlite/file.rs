@@ -30,10 +30,11 @@ pub(super) const APPLICATION_ID: i32 = 0x696f_7470;
 
 /// Applied in order, each once; a database remembers in `user_version` how many it has. Never edit one that was
 /// released: add the next.
-pub(super) const MIGRATIONS: [&str; 3] = [
+pub(super) const MIGRATIONS: [&str; 4] = [
     include_str!("migrations/0001-first.sql"),
     include_str!("migrations/0002-journal.sql"),
     include_str!("migrations/0003-commands.sql"),
+    include_str!("migrations/0004-recordings.sql"),
 ];
 
 /// The migration after which the readings of the one before are carried over.

@@ -12,6 +12,7 @@ mod expiry;
 mod failure;
 mod file;
 mod fold;
+mod footage;
 mod frame;
 mod gaps;
 mod journal;

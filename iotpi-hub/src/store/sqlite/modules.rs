@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::{
     columns::{maybe_json, maybe_moment, moment, parsed},
     failure::Work,
+    footage,
 };
 use crate::store::{
     BoxError, ModuleRecord, Now, Page, PageRequest, StoreError,
@@ -73,6 +74,7 @@ pub(super) fn modules(db: &Connection, page: &PageRequest) -> Work<Page<ModuleRe
 /// See [`Store::remove_module`](crate::store::Store::remove_module). Series, records and commands go with the row that
 /// they reference.
 pub(super) fn remove(db: &Connection, id: &ModuleId) -> Work<()> {
+    footage::doom_all(db, id)?;
     db.prepare_cached("DELETE FROM tokens WHERE module_id = ?1")?.execute([id.as_str()])?;
     match db.prepare_cached("DELETE FROM modules WHERE id = ?1")?.execute([id.as_str()])? {
         0 => Err(StoreError::NotFound("module").into()),

@@ -6,6 +6,7 @@ mod chance;
 mod keeping;
 mod kills;
 mod process;
+mod recordings;
 mod running;
 
 use std::{

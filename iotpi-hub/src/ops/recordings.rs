@@ -1,0 +1,413 @@
+//! Recordings: settings, orders, reading back, and how long they are kept.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use iotpi_core::{
+    MAX_RECORDING_REASON, MAX_RECORDING_TRIGGERS, ModuleId, Page, Pick, RecordOrder, Recording,
+    RecordingMode, RecordingSettings, RecordingTrigger, Stretch, Timestamp,
+};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    task::spawn_blocking,
+    time::{MissedTickBehavior, interval},
+};
+
+use crate::{
+    Hub,
+    auth::Caller,
+    error::{HubError, Result},
+    lock::lock,
+    recording::{self, Export, Format, Leftover, ReadFrame},
+    store::{FootageQuery, PageRequest},
+};
+
+/// How often it is looked what is too old or too much.
+const EXPIRE_EVERY: Duration = Duration::from_secs(60);
+/// Frames that are planned at a time.
+const STEP: u32 = 10_000;
+const DAY: Duration = Duration::from_secs(86_400);
+
+impl Hub {
+    /// A camera's recording: its settings, and what is going on.
+    ///
+    /// # Errors
+    /// `PermissionDenied`, `NotFound` (the module), the store's.
+    ///
+    /// # Cancel safety
+    /// Reads only.
+    pub async fn recording(&self, caller: &Caller, id: &ModuleId) -> Result<Recording> {
+        caller.may_read()?;
+        self.check_known(id)?;
+        self.describe_recording(id).await
+    }
+
+    /// Sets when a camera is recorded and for how long that is kept; acts on it at once.
+    ///
+    /// # Errors
+    /// `PermissionDenied`, `NotFound` (the module), `InvalidArgument` and `TooLarge` (the settings), `Conflict` when there is no
+    /// place for recordings, the store's.
+    ///
+    /// # Cancel safety
+    /// Set wholly or not at all; what is set is acted on at the latest after a restart.
+    pub async fn set_recording(
+        &self,
+        caller: &Caller,
+        id: &ModuleId,
+        settings: RecordingSettings,
+    ) -> Result<Recording> {
+        caller.may_command()?;
+        check(&settings)?;
+        self.check_known(id)?;
+        if settings.mode != RecordingMode::Off {
+            self.check_place()?;
+        }
+        self.store().set_recording(id, &settings).await?;
+        self.inner.recordings.set(self, id, settings);
+        self.describe_recording(id).await
+    }
+
+    /// Records every frame of a camera from now on for so long.
+    ///
+    /// # Errors
+    /// `PermissionDenied`, `NotFound` (the module), `InvalidArgument` (the order), `Conflict` when there is no place for
+    /// recordings, the store's.
+    ///
+    /// # Cancel safety
+    /// Begun or not.
+    pub async fn record_camera(
+        &self,
+        caller: &Caller,
+        id: &ModuleId,
+        order: &RecordOrder,
+    ) -> Result<Recording> {
+        caller.may_command()?;
+        if !(1..=3_600).contains(&order.secs) {
+            return Err(HubError::invalid_argument("a recording is 1 to 3,600 seconds long").at("/secs"));
+        }
+        let asked = caller.identity().map_or_else(String::new, |who| format!("asked for by {}", who.name));
+        let reason = order.reason.as_deref().unwrap_or(&asked);
+        if !(1..=MAX_RECORDING_REASON).contains(&reason.chars().count()) {
+            return Err(HubError::invalid_argument("a reason has 1 to 200 characters").at("/reason"));
+        }
+        self.check_known(id)?;
+        self.check_place()?;
+        if self.inner.recordings.camera(id).is_none() {
+            let settings = self.store().recording(id).await?.unwrap_or_default();
+            self.inner.recordings.set(self, id, settings);
+        }
+        self.inner.recordings.record(self, id, Duration::from_secs(order.secs.into()), reason);
+        self.describe_recording(id).await
+    }
+
+    /// A camera's stretches that touch the time asked for, oldest first.
+    ///
+    /// # Errors
+    /// `PermissionDenied`, `NotFound` (the module), `InvalidArgument` (the time, the cursor), the store's.
+    ///
+    /// # Cancel safety
+    /// Reads only.
+    pub async fn recordings(
+        &self,
+        caller: &Caller,
+        query: &FootageQuery,
+        page: &PageRequest,
+    ) -> Result<Page<Stretch>> {
+        self.check_query(caller, query)?;
+        Ok(self.store().stretches(query, page).await?)
+    }
+
+    /// When a camera's recorded frames were captured.
+    ///
+    /// # Errors
+    /// As [`Self::recordings`].
+    ///
+    /// # Cancel safety
+    /// Reads only.
+    pub async fn recorded_times(
+        &self,
+        caller: &Caller,
+        query: &FootageQuery,
+        page: &PageRequest,
+    ) -> Result<Page<Timestamp>> {
+        self.check_query(caller, query)?;
+        Ok(self.store().footage(query, page).await?.map(|found| found.spot.at))
+    }
+
+    /// A recorded frame, and when it was captured.
+    ///
+    /// # Errors
+    /// `PermissionDenied`; `NotFound` (the module; no such frame); `Internal` when it is damaged; the store's.
+    ///
+    /// # Cancel safety
+    /// Reads only.
+    pub async fn recorded_frame(
+        &self,
+        caller: &Caller,
+        id: &ModuleId,
+        at: Timestamp,
+        pick: Pick,
+    ) -> Result<(Timestamp, Bytes)> {
+        caller.may_read()?;
+        self.check_known(id)?;
+        let none = || HubError::not_found(format!("camera `{id}` has no such recorded frame"));
+        let found = self.store().footage_near(id, at, pick).await?.ok_or_else(none)?;
+        let folder = self.inner.recordings.folder.clone().ok_or_else(none)?;
+        let (module_id, at) = (id.clone(), found.spot.at);
+        let read = spawn_blocking(move || recording::open_and_read(&folder, &module_id, &found)).await;
+        let failed = || HubError::internal("the recording cannot be read");
+        match read.map_err(|error| failed().caused_by(error))?.map_err(|error| failed().caused_by(error))? {
+            ReadFrame::Whole(jpeg) => Ok((at, jpeg)),
+            ReadFrame::Gone => Err(none()),
+            ReadFrame::Damaged => {
+                self.inner.metrics.recording_errors.add(1);
+                Err(HubError::internal(format!(
+                    "the frame recorded at {at} is damaged; those beside it may not be"
+                )))
+            }
+        }
+    }
+
+    /// Plans an export: what is to be sent, how long it will be, and the place it takes among those at once.
+    ///
+    /// # Errors
+    /// `PermissionDenied`; `NotFound` (the module; nothing was recorded then); `InvalidArgument` (the time); `TooLarge`;
+    /// `RateLimited` when four are under way; the store's.
+    ///
+    /// # Cancel safety
+    /// Reads only.
+    pub(crate) async fn export_recording(
+        &self,
+        caller: &Caller,
+        query: &FootageQuery,
+        format: Format,
+    ) -> Result<(Export, Option<u64>, OwnedSemaphorePermit)> {
+        self.check_query(caller, query)?;
+        let recordings = &self.inner.recordings;
+        let place = std::sync::Arc::clone(&recordings.exports).try_acquire_owned().map_err(|_| {
+            HubError::rate_limited("four exports are under way; wait for one to end")
+                .retry_after(Duration::from_secs(10))
+        })?;
+        let none = || HubError::not_found("nothing was recorded in that time");
+        let folder = recordings.folder.clone().ok_or_else(none)?;
+        let mut export = Export::new(folder, query.module_id.clone());
+        let mut page = PageRequest { limit: STEP, cursor: None };
+        loop {
+            let found = self.store().footage(query, &page).await?;
+            found.items.into_iter().try_for_each(|found| export.plan(found))?;
+            match found.next {
+                Some(cursor) => page.cursor = Some(cursor),
+                None => break,
+            }
+        }
+        if export.is_empty() {
+            return Err(none());
+        }
+        let bytes = export.begin(format)?;
+        Ok((export, bytes, place))
+    }
+
+    fn check_query(&self, caller: &Caller, query: &FootageQuery) -> Result<()> {
+        caller.may_read()?;
+        self.check_known(&query.module_id)?;
+        match (query.since, query.until) {
+            (Some(since), Some(until)) if since >= until => {
+                Err(HubError::invalid_argument("`since` has to be before `until`"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_known(&self, id: &ModuleId) -> Result<()> {
+        if self.inner.presence.knows(id) {
+            Ok(())
+        } else {
+            Err(HubError::not_found(format!("there is no module `{id}`")))
+        }
+    }
+
+    fn check_place(&self) -> Result<()> {
+        match self.inner.recordings.folder {
+            Some(_) => Ok(()),
+            None => Err(HubError::conflict(
+                "there is no place for recordings: the database is in memory; name a folder in `cameras.recordings`",
+            )),
+        }
+    }
+
+    async fn describe_recording(&self, id: &ModuleId) -> Result<Recording> {
+        let totals = self.store().footage_totals(id).await?;
+        let camera = self.inner.recordings.camera(id);
+        let settings = match &camera {
+            Some(camera) => camera.settings(),
+            None => self.store().recording(id).await?.unwrap_or_default(),
+        };
+        let now = camera.map(|camera| camera.now(self.inner.clock.uptime()));
+        let (recording, paused, skipped) = now.unwrap_or_default();
+        let RecordingSettings { mode, every_secs, before_secs, after_secs, keep_days, keep_bytes, triggers } =
+            settings;
+        Ok(Recording {
+            mode,
+            every_secs,
+            before_secs,
+            after_secs,
+            keep_days,
+            keep_bytes,
+            triggers,
+            recording,
+            paused,
+            frames: totals.frames,
+            bytes: totals.bytes,
+            oldest_at: totals.oldest_at,
+            newest_at: totals.newest_at,
+            skipped,
+        })
+    }
+
+    // ---- what goes on by itself ----
+
+    /// Begins to record what is to be recorded, and looks after what was.
+    pub(crate) async fn look_after_recordings(&self) -> Result<()> {
+        let Some(folder) = self.inner.recordings.folder.clone() else { return Ok(()) };
+        // Before the first new segment is begun.
+        let leftovers = spawn_blocking(move || recording::leftovers(&folder)).await;
+        let leftovers = leftovers.map_err(|error| HubError::internal("no thread").caused_by(error))?;
+        for (id, settings) in self.store().all_recording().await? {
+            self.inner.recordings.set(self, &id, settings);
+        }
+        self.inner.tasks.spawn(self.clone().watch_recordings(leftovers));
+        Ok(())
+    }
+
+    async fn watch_recordings(self, leftovers: std::io::Result<Vec<Leftover>>) {
+        let Some(folder) = self.inner.recordings.folder.clone() else { return };
+        match leftovers {
+            Ok(leftovers) => {
+                if let Err(error) = recording::sweep(&self, &folder, leftovers).await {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "recordings could not be looked through"
+                    );
+                }
+            }
+            // None was recorded yet, or its disk is not there: then nothing is dropped from the index either.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => tracing::error!(%error, folder = %folder.display(), "recordings cannot be listed"),
+        }
+        let mut look = interval(EXPIRE_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = self.inner.stop.cancelled() => return,
+                _ = look.tick() => {}
+                () = self.inner.recordings.retention_bell.notified() => {}
+            }
+            if let Err(error) = self.expire_recordings().await {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "old recordings could not be removed"
+                );
+            }
+        }
+    }
+
+    /// Removes the oldest segments of each camera that are too old or too much. Only where somebody said how much that is.
+    async fn expire_recordings(&self) -> Result<()> {
+        for (id, camera) in self.inner.recordings.cameras() {
+            if self.inner.stop.is_cancelled() {
+                return Ok(());
+            }
+            let Some(settings) = self.store().recording(&id).await? else { continue };
+            let before = self.recordings_before(&settings);
+            let mut over = self.store().footage_totals(&id).await?.bytes.saturating_sub(settings.keep_bytes);
+            let mut doomed = Vec::new();
+            let mut page = PageRequest { limit: 1000, cursor: None };
+            'pages: loop {
+                let segments = self.store().segments(&id, &page).await?;
+                for segment in segments.items {
+                    let old = before.is_some_and(|before| segment.last_at < before);
+                    // One that is being written is the newest.
+                    if (over == 0 && !old) || camera.open().as_ref() == Some(&segment.name) {
+                        break 'pages;
+                    }
+                    over = over.saturating_sub(segment.bytes);
+                    doomed.push(segment.name);
+                }
+                match segments.next {
+                    Some(cursor) => page.cursor = Some(cursor),
+                    None => break,
+                }
+            }
+            if !doomed.is_empty() {
+                self.store().doom_segments(&id, &doomed).await?;
+                self.remove_doomed().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What was recorded before then is too old; nothing is while the clock is doubted.
+    fn recordings_before(&self, settings: &RecordingSettings) -> Option<Timestamp> {
+        let (wall, uptime) = (self.now().wall, self.inner.clock.uptime());
+        let doubt = lock(&self.inner.storage.clock).doubt(wall, uptime);
+        (settings.keep_days > 0 && doubt.is_none()).then(|| wall.minus(DAY * settings.keep_days))
+    }
+
+    async fn remove_doomed(&self) -> Result<()> {
+        let Some(folder) = self.inner.recordings.folder.clone() else { return Ok(()) };
+        let doomed = self.store().doomed_segments().await?;
+        let gone = spawn_blocking(move || recording::remove_files(&folder, doomed)).await;
+        let gone = gone.map_err(|error| HubError::internal("no thread").caused_by(error))?;
+        Ok(self.store().forget_doomed(&gone).await?)
+    }
+
+    /// A camera was removed: its files go. What cannot be removed now goes at the next start.
+    pub(crate) async fn remove_recordings(&self, id: &ModuleId) {
+        self.inner.recordings.forget(id);
+        let Some(folder) = self.inner.recordings.folder.clone() else { return };
+        let id = id.clone();
+        let _ = spawn_blocking(move || recording::remove_folder(&folder, &id)).await;
+        if let Err(error) = self.remove_doomed().await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "recordings could not be removed");
+        }
+    }
+
+    /// Says on the storage page why recordings wait, or that none does.
+    pub(crate) fn tell_of_paused_recordings(&self) {
+        let paused = self.inner.recordings.paused();
+        self.inner.storage.tell(|problems| &mut problems.recording, paused);
+    }
+}
+
+fn check(settings: &RecordingSettings) -> Result<()> {
+    let in_range = |field: &str, value: u64, least: u64, most: u64| {
+        if (least..=most).contains(&value) {
+            return Ok(());
+        }
+        Err(HubError::invalid_argument(format!("`{field}` is {least} to {most}, not {value}"))
+            .at(format!("/{field}")))
+    };
+    in_range("every_secs", settings.every_secs.into(), 1, 86_400)?;
+    in_range("before_secs", settings.before_secs.into(), 0, 60)?;
+    in_range("after_secs", settings.after_secs.into(), 1, 3_600)?;
+    in_range("keep_days", settings.keep_days.into(), 0, 3_650)?;
+    in_range("keep_bytes", settings.keep_bytes, 16_000_000, 10_000_000_000_000)?;
+    let triggers = settings.triggers.len();
+    if triggers > MAX_RECORDING_TRIGGERS {
+        return Err(HubError::too_large(format!("{triggers} triggers; {MAX_RECORDING_TRIGGERS} may be"))
+            .at("/triggers"));
+    }
+    settings.triggers.iter().enumerate().try_for_each(|(n, trigger)| check_trigger(n, trigger))
+}
+
+fn check_trigger(n: usize, trigger: &RecordingTrigger) -> Result<()> {
+    let bounds = [trigger.above, trigger.below];
+    let said = bounds.iter().flatten().count();
+    let fits = match (&trigger.kind, &trigger.action) {
+        (Some(_), None) => said > 0 && bounds.iter().flatten().all(|bound| bound.is_finite()),
+        (None, Some(_)) => said == 0,
+        _ => false,
+    };
+    let what = "a trigger is a reading (`type`, with `above` or `below`) or a command (`action`)";
+    if fits { Ok(()) } else { Err(HubError::invalid_argument(what).at(format!("/triggers/{n}"))) }
+}

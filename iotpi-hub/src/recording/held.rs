@@ -1,0 +1,180 @@
+//! Frames that wait in memory: before an event, or for the disk. Bounded by bytes; newest wins.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use crate::frames::Shown;
+
+/// The most bytes of JPEG one camera may hold from before an event, and as many again that wait for the disk.
+pub(super) const MOST_BYTES: u64 = 32 << 20;
+/// The most bytes all cameras together may hold.
+const MOST_BYTES_OF_ALL: u64 = 128 << 20;
+
+/// What all cameras hold together.
+#[derive(Debug, Default)]
+pub(super) struct Budget(AtomicU64);
+
+impl Budget {
+    fn take(&self, bytes: u64) -> bool {
+        let take = |held: u64| Some(held + bytes).filter(|held| *held <= MOST_BYTES_OF_ALL);
+        self.0.fetch_update(Relaxed, Relaxed, take).is_ok()
+    }
+
+    fn give(&self, bytes: u64) {
+        self.0.fetch_sub(bytes, Relaxed);
+    }
+}
+
+/// A frame that waits.
+#[derive(Debug)]
+pub(super) struct Held<T> {
+    pub(super) shown: Arc<Shown>,
+    /// When it came, in the hub's uptime.
+    pub(super) came: Duration,
+    /// What is to become of it.
+    pub(super) tag: T,
+}
+
+impl<T> Held<T> {
+    fn bytes(&self) -> u64 {
+        self.shown.frame.jpeg().len() as u64
+    }
+}
+
+/// Frames that wait, the oldest first. What they take is given back when they are taken out, or with the queue.
+#[derive(Debug)]
+pub(super) struct Waiting<T> {
+    frames: VecDeque<Held<T>>,
+    bytes: u64,
+    most: u64,
+    budget: Arc<Budget>,
+}
+
+impl<T> Waiting<T> {
+    pub(super) fn new(budget: Arc<Budget>) -> Self {
+        Self { frames: VecDeque::new(), bytes: 0, most: MOST_BYTES, budget }
+    }
+
+    /// Takes a frame in; the oldest go when there is no room. Answers how many went, itself included if even that is not
+    /// enough.
+    pub(super) fn push(&mut self, frame: Held<T>) -> u64 {
+        let bytes = frame.bytes();
+        let mut gone = 0;
+        while self.bytes + bytes > self.most || !self.budget.take(bytes) {
+            gone += 1;
+            if self.pop().is_none() {
+                return gone;
+            }
+        }
+        self.bytes += bytes;
+        self.frames.push_back(frame);
+        gone
+    }
+
+    /// The oldest.
+    pub(super) fn pop(&mut self) -> Option<Held<T>> {
+        let frame = self.frames.pop_front()?;
+        self.bytes -= frame.bytes();
+        self.budget.give(frame.bytes());
+        Some(frame)
+    }
+
+    /// Lets those go that came before then.
+    pub(super) fn forget_before(&mut self, then: Duration) {
+        while self.frames.front().is_some_and(|frame| frame.came < then) {
+            self.pop();
+        }
+    }
+
+    /// How many bytes wait.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// How many frames wait.
+    pub(super) fn len(&self) -> usize {
+        self.frames.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+}
+
+impl<T> Drop for Waiting<T> {
+    fn drop(&mut self) {
+        self.budget.give(self.bytes);
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use iotpi_core::{Frame, ModuleId, Timestamp};
+
+    use super::*;
+    use crate::frames::{Frames, Moment};
+
+    fn frame(secs: u64, bytes: usize) -> Held<()> {
+        let mut jpeg = vec![0xFF, 0xD8, 0xFF, 0xC0, 0, 17, 8, 0, 8, 0, 8, 3];
+        jpeg.resize(bytes - 2, 0x55);
+        jpeg.extend([0xFF, 0xD9]);
+        let at = Timestamp::MIN;
+        let frame = Frame::from_jpeg(jpeg.into(), at).unwrap();
+        Held { shown: shown(frame, at), came: Duration::from_secs(secs), tag: () }
+    }
+
+    /// As a camera's slot shows it.
+    pub(in super::super) fn shown(frame: Frame, wall: Timestamp) -> Arc<Shown> {
+        let frames = Frames::new(1, Duration::MAX, Arc::default());
+        let camera = ModuleId::new("porch").unwrap();
+        frames.show(&camera, frame, Moment { wall, uptime: Duration::ZERO }).unwrap();
+        frames.newest(&camera).unwrap()
+    }
+
+    const MIB: usize = 1 << 20;
+
+    #[test]
+    fn the_oldest_go_when_a_camera_holds_too_much() {
+        let mut waiting = Waiting::new(Arc::default());
+
+        let gone: u64 = (0..40).map(|n| waiting.push(frame(n, MIB))).sum();
+
+        assert_eq!((gone, waiting.len(), waiting.bytes()), (8, 32, MOST_BYTES));
+        assert_eq!(waiting.pop().map(|frame| frame.came), Some(Duration::from_secs(8)));
+    }
+
+    #[test]
+    fn what_is_too_old_goes() {
+        let mut waiting = Waiting::new(Arc::default());
+        (0..10).for_each(|n| {
+            waiting.push(frame(n, 100));
+        });
+
+        waiting.forget_before(Duration::from_secs(6));
+
+        assert_eq!(waiting.len(), 4);
+    }
+
+    #[test]
+    fn all_cameras_together_hold_no_more_than_their_limit_and_give_back_what_they_held() {
+        let budget = Arc::new(Budget::default());
+        let mut cameras: Vec<_> = (0..5).map(|_| Waiting::new(Arc::clone(&budget))).collect();
+
+        let gone: Vec<u64> =
+            cameras.iter_mut().map(|camera| (0..32).map(|n| camera.push(frame(n, MIB))).sum()).collect();
+        assert_eq!(gone, [0, 0, 0, 0, 32]);
+
+        cameras.pop();
+        cameras.pop();
+        let mut other = Waiting::new(Arc::clone(&budget));
+        assert_eq!((0..32).map(|n| other.push(frame(n, MIB))).sum::<u64>(), 0);
+        drop((cameras, other));
+        assert_eq!(budget.0.load(Relaxed), 0);
+    }
+}

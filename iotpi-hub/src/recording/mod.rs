@@ -1,0 +1,387 @@
+//! Recording cameras: frames appended untouched to files, an index of them in the database.
+//!
+//! Deliberately absent: decoding, rewriting, a queue without a bound. Reading back is in `library.rs` and `export.rs`.
+
+mod avi;
+mod disk;
+mod export;
+mod held;
+mod library;
+mod recorder;
+mod segment;
+mod sweep;
+mod zip;
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, RwLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use iotpi_core::{
+    Command, CommandState, ModuleId, Reading, RecordingMode, RecordingSettings, RecordingTrigger,
+};
+use tokio::sync::{Notify, Semaphore, watch};
+
+pub(crate) use export::{Export, Format};
+pub(crate) use library::{ReadFrame, open_and_read, remove_files, remove_folder};
+pub(crate) use sweep::{Leftover, leftovers, sweep};
+
+use self::{disk::Tag, held::Budget, recorder::Recorder};
+use crate::{Hub, lock::lock};
+
+/// Exports at once; each holds a frame or two in memory and a plan of up to 16 MB.
+const MOST_EXPORTS: usize = 4;
+/// A reading that was taken longer ago is no event: it waited in a module for the hub.
+const STALE: Duration = Duration::from_secs(60);
+
+/// What begins recordings, by whose reading or command it is.
+type Triggers = HashMap<ModuleId, Vec<(Arc<Camera>, RecordingTrigger)>>;
+
+/// All recordings.
+#[derive(Debug)]
+pub(crate) struct Recordings {
+    /// Where the files lie; absent when there is no place for them.
+    pub(crate) folder: Option<PathBuf>,
+    cameras: Mutex<HashMap<ModuleId, Arc<Camera>>>,
+    triggers: RwLock<Triggers>,
+    budget: Arc<Budget>,
+    pub(crate) exports: Arc<Semaphore>,
+    /// Rung when something may be too old or too much.
+    pub(crate) retention_bell: Notify,
+}
+
+/// A camera that is recorded, or was.
+#[derive(Debug)]
+pub(crate) struct Camera {
+    id: ModuleId,
+    bell: Notify,
+    state: Mutex<State>,
+    running: watch::Sender<bool>,
+    skipped: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    settings: RecordingSettings,
+    event: Option<Event>,
+    paused: Option<String>,
+    /// The segment that is being written.
+    open: Option<String>,
+    removed: bool,
+}
+
+/// A camera whose recording ended, because it is to be removed.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    hub: Hub,
+    camera: Option<Arc<Camera>>,
+}
+
+impl Ended {
+    /// It is removed.
+    pub(crate) fn for_good(mut self) {
+        self.camera = None;
+    }
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        if let Some(camera) = self.camera.take() {
+            lock(&camera.state).removed = false;
+            self.hub.inner.recordings.wake(&self.hub, &camera);
+        }
+    }
+}
+
+/// A reason to record every frame until then, in the hub's uptime.
+#[derive(Debug, Clone)]
+struct Event {
+    tag: Arc<Tag>,
+    until: Duration,
+}
+
+/// What is to be done with a camera now.
+#[derive(Debug)]
+struct Plan {
+    /// Every frame, for this reason, until then.
+    event: Option<Arc<Tag>>,
+    until: Option<Duration>,
+    /// Every frame.
+    all: bool,
+    /// One frame so often.
+    sample: Option<Duration>,
+    /// The last frames so long, in memory.
+    before: Duration,
+    keep_bytes: u64,
+    /// The hub stops or the camera is removed.
+    is_last: bool,
+}
+
+impl Plan {
+    /// Whether something is to be recorded now.
+    fn records(&self) -> bool {
+        self.event.is_some() || self.all || self.sample.is_some()
+    }
+
+    /// Whether each frame is wanted.
+    fn watches(&self) -> bool {
+        self.event.is_some() || self.all || !self.before.is_zero()
+    }
+
+    fn wants_any(&self) -> bool {
+        self.records() || self.watches()
+    }
+}
+
+impl State {
+    fn plan(&mut self, now: Duration, stopping: bool) -> Plan {
+        self.event.take_if(|event| event.until <= now);
+        let is_last = stopping || self.removed;
+        let mode = if is_last { RecordingMode::Off } else { self.settings.mode };
+        let event = self.event.as_ref().filter(|_| !is_last);
+        let secs = |secs: u32| Duration::from_secs(secs.into());
+        Plan {
+            event: event.map(|event| Arc::clone(&event.tag)),
+            until: event.map(|event| event.until),
+            all: mode == RecordingMode::Continuous,
+            sample: (mode == RecordingMode::TimeLapse).then(|| secs(self.settings.every_secs)),
+            before: if mode == RecordingMode::OnEvent {
+                secs(self.settings.before_secs)
+            } else {
+                Duration::ZERO
+            },
+            keep_bytes: self.settings.keep_bytes,
+            is_last,
+        }
+    }
+}
+
+impl Camera {
+    fn new(id: ModuleId) -> Self {
+        let (bell, state) = (Notify::new(), Mutex::default());
+        Self { id, bell, state, running: watch::Sender::new(false), skipped: AtomicU64::new(0) }
+    }
+
+    fn plan(&self, now: Duration, stopping: bool) -> Plan {
+        lock(&self.state).plan(now, stopping)
+    }
+
+    /// Ends the recorder, unless there is something to record again.
+    fn leave(&self, now: Duration, stopping: bool) -> bool {
+        let mut state = lock(&self.state);
+        let leaves = !state.plan(now, stopping).wants_any();
+        if leaves {
+            state.paused = None;
+            state.open = None;
+            self.running.send_replace(false);
+        }
+        leaves
+    }
+
+    fn is_paused(&self) -> bool {
+        lock(&self.state).paused.is_some()
+    }
+
+    /// Recording waits, or goes on; answers whether that is new.
+    fn pause(&self, why: Option<String>) -> bool {
+        let mut state = lock(&self.state);
+        let is_new = state.paused.is_some() != why.is_some();
+        state.paused = why;
+        is_new
+    }
+
+    fn opened(&self, segment: Option<&str>) {
+        lock(&self.state).open = segment.map(str::to_owned);
+    }
+
+    fn skipped(&self, frames: u64) {
+        self.skipped.fetch_add(frames, Relaxed);
+    }
+
+    /// When it is recorded.
+    pub(crate) fn settings(&self) -> RecordingSettings {
+        lock(&self.state).settings.clone()
+    }
+
+    /// The segment that is being written.
+    pub(crate) fn open(&self) -> Option<String> {
+        lock(&self.state).open.clone()
+    }
+
+    /// Whether it is being recorded, why that waits, and how many frames were skipped.
+    pub(crate) fn now(&self, uptime: Duration) -> (bool, Option<String>, u64) {
+        let mut state = lock(&self.state);
+        let records = state.plan(uptime, false).records();
+        (records && state.paused.is_none(), state.paused.clone(), self.skipped.load(Relaxed))
+    }
+}
+
+impl Recordings {
+    pub(crate) fn new(folder: Option<PathBuf>) -> Self {
+        Self {
+            folder,
+            cameras: Mutex::default(),
+            triggers: RwLock::default(),
+            budget: Arc::default(),
+            exports: Arc::new(Semaphore::new(MOST_EXPORTS)),
+            retention_bell: Notify::new(),
+        }
+    }
+
+    /// A camera about which something was said.
+    pub(crate) fn camera(&self, id: &ModuleId) -> Option<Arc<Camera>> {
+        lock(&self.cameras).get(id).cloned()
+    }
+
+    pub(crate) fn cameras(&self) -> Vec<(ModuleId, Arc<Camera>)> {
+        lock(&self.cameras).iter().map(|(id, camera)| (id.clone(), Arc::clone(camera))).collect()
+    }
+
+    fn camera_or_new(&self, id: &ModuleId) -> Arc<Camera> {
+        let mut cameras = lock(&self.cameras);
+        Arc::clone(cameras.entry(id.clone()).or_insert_with(|| Arc::new(Camera::new(id.clone()))))
+    }
+
+    /// Takes settings over and acts on them.
+    pub(crate) fn set(&self, hub: &Hub, id: &ModuleId, settings: RecordingSettings) {
+        let camera = self.camera_or_new(id);
+        {
+            let mut triggers = self.triggers.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+            for of in triggers.values_mut() {
+                of.retain(|(other, _)| other.id != *id);
+            }
+            if settings.mode == RecordingMode::OnEvent {
+                for trigger in &settings.triggers {
+                    let of = triggers.entry(trigger.module_id.clone()).or_default();
+                    of.push((Arc::clone(&camera), trigger.clone()));
+                }
+            }
+            triggers.retain(|_, of| !of.is_empty());
+        }
+        {
+            let mut state = lock(&camera.state);
+            // Off is off at once.
+            state.event.take_if(|_| settings.mode == RecordingMode::Off);
+            state.settings = settings;
+        }
+        self.wake(hub, &camera);
+        self.retention_bell.notify_one();
+    }
+
+    /// Records every frame of a camera for so long from now on.
+    pub(crate) fn record(&self, hub: &Hub, id: &ModuleId, for_: Duration, reason: &str) {
+        self.event(hub, &self.camera_or_new(id), for_, reason);
+    }
+
+    fn event(&self, hub: &Hub, camera: &Arc<Camera>, for_: Duration, reason: &str) {
+        let now = hub.inner.clock.uptime();
+        {
+            let mut state = lock(&camera.state);
+            let until = now + for_;
+            match state.event.as_mut().filter(|event| event.until > now) {
+                Some(event) => event.until = event.until.max(until),
+                None => state.event = Some(Event { tag: Tag::new(reason), until }),
+            }
+        }
+        self.wake(hub, camera);
+    }
+
+    /// Has the recorder look again; starts it if need be.
+    fn wake(&self, hub: &Hub, camera: &Arc<Camera>) {
+        {
+            let mut state = lock(&camera.state);
+            let stopping = hub.stopping().is_cancelled();
+            let wanted = state.plan(hub.inner.clock.uptime(), stopping).wants_any();
+            if wanted && self.folder.is_some() && !camera.running.send_replace(true) {
+                hub.inner.tasks.spawn(Recorder::new(hub.clone(), Arc::clone(camera)).run());
+            }
+        }
+        camera.bell.notify_one();
+    }
+
+    /// Time has passed: for a test that has set the clock.
+    #[cfg(feature = "testing")]
+    pub(crate) fn look_at_the_clock(&self) {
+        lock(&self.cameras).values().for_each(|camera| camera.bell.notify_one());
+        self.retention_bell.notify_one();
+    }
+
+    /// Ends recording a camera that is about to be removed; answers when nothing is written any more. It goes on when the answer
+    /// is dropped before it is said that that was for good.
+    pub(crate) async fn end(&self, hub: &Hub, id: &ModuleId) -> Ended {
+        let ended = Ended { hub: hub.clone(), camera: self.camera(id) };
+        if let Some(camera) = &ended.camera {
+            lock(&camera.state).removed = true;
+            camera.bell.notify_one();
+            let mut running = camera.running.subscribe();
+            // The sender is in the camera, which is here.
+            let _ = running.wait_for(|running| !running).await;
+        }
+        ended
+    }
+
+    /// It is removed.
+    pub(crate) fn forget(&self, id: &ModuleId) {
+        lock(&self.cameras).remove(id);
+        let mut triggers = self.triggers.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for of in triggers.values_mut() {
+            of.retain(|(camera, _)| camera.id != *id);
+        }
+        triggers.retain(|_, of| !of.is_empty());
+    }
+
+    /// A reading was stored.
+    pub(crate) fn saw_reading(&self, hub: &Hub, reading: &Reading) {
+        let Some(value) = reading.outcome.value() else { return };
+        let kind = reading.quantity.name_str();
+        let hit = |trigger: &RecordingTrigger| {
+            trigger.kind.as_ref().is_some_and(|wanted| wanted.as_str() == kind)
+                && (trigger.above.is_some_and(|above| value > above)
+                    || trigger.below.is_some_and(|below| value < below))
+        };
+        if self.any_hit(&reading.module_id, hit) && hub.now().wall.since(reading.taken_at) <= STALE {
+            self.hit(hub, &reading.module_id, hit, &format!("{} {kind} {value}", reading.module_id));
+        }
+    }
+
+    /// A command ended.
+    pub(crate) fn saw_command(&self, hub: &Hub, command: &Command) {
+        let hit = |trigger: &RecordingTrigger| trigger.action.as_ref() == Some(&command.action);
+        if command.state == CommandState::Succeeded && self.any_hit(&command.module_id, hit) {
+            self.hit(hub, &command.module_id, hit, &format!("{} {}", command.module_id, command.action));
+        }
+    }
+
+    fn any_hit(&self, of: &ModuleId, hit: impl Fn(&RecordingTrigger) -> bool) -> bool {
+        let triggers = self.triggers.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        triggers.get(of).is_some_and(|of| of.iter().any(|(_, trigger)| hit(trigger)))
+    }
+
+    fn hit(&self, hub: &Hub, of: &ModuleId, hit: impl Fn(&RecordingTrigger) -> bool, reason: &str) {
+        let cameras: Vec<_> = {
+            let triggers = self.triggers.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let of = triggers.get(of).into_iter().flatten();
+            of.filter(|(_, trigger)| hit(trigger)).map(|(camera, _)| Arc::clone(camera)).collect()
+        };
+        for camera in cameras {
+            let after = Duration::from_secs(camera.settings().after_secs.into());
+            self.event(hub, &camera, after, reason);
+        }
+    }
+
+    /// Why the recording of some camera waits, if one's does.
+    pub(crate) fn paused(&self) -> Option<String> {
+        let cameras = self.cameras();
+        let mut paused: Vec<_> = cameras
+            .iter()
+            .filter_map(|(id, camera)| lock(&camera.state).paused.as_ref().map(|why| (id, why.clone())))
+            .collect();
+        paused.sort();
+        paused.first().map(|(id, why)| format!("the recording of `{id}` waits: {why}"))
+    }
+}

@@ -1,0 +1,474 @@
+//! Recordings: their settings, and where each frame lies.
+//!
+//! A row for frames that were indexed together. Its body has three numbers a frame ([`super::varint`]): microseconds since
+//! the frame before (the first: since the row's `first_us`), bytes from the end of the JPEG before to this record (the first: from
+//! the file's beginning), bytes of the JPEG. Some 8 bytes a frame.
+
+use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc};
+
+use iotpi_core::{ModuleId, Pick, RecordingSettings, Stretch, Timestamp};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use super::{
+    columns::{json, maybe_moment, moment, parsed},
+    failure::{Failure, Work},
+    modules, varint,
+};
+use crate::store::{
+    Footage, FootageQuery, FootageTotals, FoundFrame, FrameSpot, Page, PageRequest, SegmentRecord,
+    StoreError,
+    cursor::{self, List},
+};
+
+/// The longest a row is, in time.
+const SPAN_US: i64 = 60_000_000;
+/// The most frames of a row: a body of some 8 KiB.
+const MOST: usize = 1024;
+
+/// See [`FootageStore::set_recording`](crate::store::FootageStore::set_recording).
+pub(super) fn set_recording(db: &Connection, module: &ModuleId, settings: &RecordingSettings) -> Work<()> {
+    known(db, module)?;
+    let sql = "INSERT INTO recording_settings (module_id, settings) VALUES (?1, ?2)
+               ON CONFLICT DO UPDATE SET settings = excluded.settings";
+    db.prepare_cached(sql)?.execute(params![module.as_str(), modules::json(settings)?])?;
+    Ok(())
+}
+
+fn known(db: &Connection, module: &ModuleId) -> Work<()> {
+    let known = db.prepare_cached("SELECT 1 FROM modules WHERE id = ?1")?.exists([module.as_str()])?;
+    if known { Ok(()) } else { Err(StoreError::NotFound("module").into()) }
+}
+
+/// See [`FootageStore::recording`](crate::store::FootageStore::recording).
+pub(super) fn recording(db: &Connection, module: &ModuleId) -> Work<Option<RecordingSettings>> {
+    let sql = "SELECT settings FROM recording_settings WHERE module_id = ?1";
+    Ok(db.prepare_cached(sql)?.query_row([module.as_str()], |row| json(row, 0)).optional()?)
+}
+
+/// See [`FootageStore::all_recording`](crate::store::FootageStore::all_recording).
+pub(super) fn all_recording(db: &Connection) -> Work<Vec<(ModuleId, RecordingSettings)>> {
+    let mut all =
+        db.prepare_cached("SELECT module_id, settings FROM recording_settings ORDER BY module_id")?;
+    let all = all.query_map([], |row| Ok((parsed(row, 0)?, json(row, 1)?)))?;
+    Ok(all.collect::<Result<_, _>>()?)
+}
+
+/// See [`FootageStore::index_footage`](crate::store::FootageStore::index_footage).
+pub(super) fn index(db: &Connection, footage: &Footage) -> Work<()> {
+    known(db, &footage.module_id)?;
+    let module = footage.module_id.as_str();
+    let sql = "SELECT 1 FROM doomed_segments WHERE module_id = ?1 AND name = ?2";
+    if db.prepare_cached(sql)?.exists(params![module, footage.segment])? {
+        return Err(StoreError::NotFound("segment").into());
+    }
+    let sql = "SELECT id, bytes FROM segments WHERE module_id = ?1 AND name = ?2";
+    let found = db
+        .prepare_cached(sql)?
+        .query_row(params![module, footage.segment], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, u64>(1)?)))
+        .optional()?;
+    let indexed = found.map_or(0, |(_, bytes)| bytes);
+    let new: Vec<FrameSpot> = footage.frames.iter().filter(|spot| spot.offset >= indexed).copied().collect();
+    let times = || new.iter().map(|spot| spot.at.as_micros());
+    let (Some(first), Some(last)) = (times().min(), times().max()) else { return Ok(()) };
+    let sql = "INSERT INTO segments (module_id, name, stretch, reason, first_us, last_us, frames, bytes)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+               ON CONFLICT (module_id, name) DO UPDATE SET first_us = min(first_us, excluded.first_us),
+                   last_us = max(last_us, excluded.last_us), frames = frames + excluded.frames, bytes = excluded.bytes
+               RETURNING id";
+    let segment: i64 = db.prepare_cached(sql)?.query_row(
+        params![
+            module,
+            footage.segment,
+            footage.stretch,
+            footage.reason,
+            first,
+            last,
+            new.len(),
+            footage.end
+        ],
+        |row| row.get(0),
+    )?;
+    let mut insert = db.prepare_cached(
+        "INSERT INTO footage (segment_id, module_id, first_us, last_us, body) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?;
+    for row in rows(&new) {
+        let times = || row.iter().map(|spot| spot.at.as_micros());
+        let first = times().min().unwrap_or_default();
+        let last = times().max().unwrap_or_default();
+        insert.execute(params![segment, module, first, last, encode(first, row)])?;
+    }
+    Ok(())
+}
+
+/// Cuts frames into what may be a row.
+fn rows(mut frames: &[FrameSpot]) -> Vec<&[FrameSpot]> {
+    let mut rows = Vec::new();
+    while !frames.is_empty() {
+        let (mut first, mut last) = (i64::MAX, i64::MIN);
+        let fits = frames.iter().take(MOST).take_while(|spot| {
+            first = first.min(spot.at.as_micros());
+            last = last.max(spot.at.as_micros());
+            last.saturating_sub(first) <= SPAN_US
+        });
+        let (row, rest) = frames.split_at(fits.count().max(1));
+        rows.push(row);
+        frames = rest;
+    }
+    rows
+}
+
+fn encode(first: i64, frames: &[FrameSpot]) -> Vec<u8> {
+    let mut body = Vec::with_capacity(frames.len() * 8);
+    let (mut at, mut end) = (first, 0);
+    for spot in frames {
+        varint::put_signed(&mut body, spot.at.as_micros().wrapping_sub(at));
+        varint::put(&mut body, spot.offset.wrapping_sub(end));
+        varint::put(&mut body, spot.length.into());
+        at = spot.at.as_micros();
+        end = spot.offset.wrapping_add(spot.length.into());
+    }
+    body
+}
+
+fn decode(first: i64, mut body: &[u8]) -> Work<Vec<FrameSpot>> {
+    let unreadable = || Failure::damaged("an index of a recording cannot be read");
+    let (mut frames, mut at, mut end) = (Vec::new(), first, 0_u64);
+    while !body.is_empty() {
+        let after = varint::take_signed(&mut body).ok_or_else(unreadable)?;
+        let behind = varint::take(&mut body).ok_or_else(unreadable)?;
+        let length = varint::take(&mut body).and_then(|length| u32::try_from(length).ok());
+        let length = length.ok_or_else(unreadable)?;
+        at = at.wrapping_add(after);
+        let offset = end.wrapping_add(behind);
+        end = offset.wrapping_add(length.into());
+        frames.push(FrameSpot { at: Timestamp::from_micros(at), offset, length });
+    }
+    Ok(frames)
+}
+
+/// See [`FootageStore::footage_totals`](crate::store::FootageStore::footage_totals).
+pub(super) fn totals(db: &Connection, module: &ModuleId) -> Work<FootageTotals> {
+    let sql = "SELECT coalesce(sum(frames), 0), coalesce(sum(bytes), 0), min(first_us), max(last_us)
+               FROM segments WHERE module_id = ?1";
+    let totals = |row: &Row<'_>| {
+        Ok(FootageTotals {
+            frames: row.get(0)?,
+            bytes: row.get(1)?,
+            oldest_at: maybe_moment(row, 2)?,
+            newest_at: maybe_moment(row, 3)?,
+        })
+    };
+    Ok(db.prepare_cached(sql)?.query_row([module.as_str()], totals)?)
+}
+
+fn since(query: &FootageQuery) -> i64 {
+    query.since.map_or(i64::MIN, Timestamp::as_micros)
+}
+
+fn until(query: &FootageQuery) -> i64 {
+    query.until.map_or(i64::MAX, Timestamp::as_micros)
+}
+
+/// See [`FootageStore::stretches`](crate::store::FootageStore::stretches).
+pub(super) fn stretches(db: &Connection, query: &FootageQuery, page: &PageRequest) -> Work<Page<Stretch>> {
+    let list = List::new("stretches", query);
+    let (after, after_id) = list.key::<(i64, String)>(page)?.unwrap_or((i64::MIN, String::new()));
+    let mut statement = db.prepare_cached(
+        "SELECT stretch, min(first_us) AS first, max(last_us) AS last, sum(frames), sum(bytes), min(reason)
+         FROM segments WHERE module_id = ?1 GROUP BY stretch
+         HAVING last >= ?2 AND first < ?3 AND (first, stretch) > (?4, ?5)
+         ORDER BY first, stretch LIMIT ?6",
+    )?;
+    let wanted = params![
+        query.module_id.as_str(),
+        since(query),
+        until(query),
+        after,
+        after_id,
+        cursor::limit(page) + 1
+    ];
+    let stretch = |row: &Row<'_>| {
+        Ok(Stretch {
+            id: row.get(0)?,
+            begun_at: moment(row, 1)?,
+            ended_at: moment(row, 2)?,
+            frames: row.get(3)?,
+            bytes: row.get(4)?,
+            reason: row.get(5)?,
+        })
+    };
+    let rows = statement.query_map(wanted, stretch)?.collect::<Result<_, _>>()?;
+    Ok(list.page(rows, page, |stretch: &Stretch| (stretch.begun_at.as_micros(), stretch.id.clone())))
+}
+
+/// In which order frames come.
+type Key = (i64, i64, u64);
+
+/// See [`FootageStore::footage`](crate::store::FootageStore::footage).
+pub(super) fn footage(db: &Connection, query: &FootageQuery, page: &PageRequest) -> Work<Page<FoundFrame>> {
+    let list = List::new("footage", query);
+    let after = list.key::<Key>(page)?;
+    let from = after.map_or(since(query), |(at, ..)| at.max(since(query)));
+    let until = until(query);
+    let mut statement = db.prepare_cached(
+        "SELECT segment_id, name, footage.first_us, body
+         FROM footage JOIN segments ON segments.id = segment_id
+         WHERE footage.module_id = ?1 AND footage.first_us >= ?2 AND footage.first_us < ?3 AND footage.last_us >= ?4
+         ORDER BY footage.first_us, footage.id",
+    )?;
+    let wanted = params![query.module_id.as_str(), from.saturating_sub(SPAN_US), until, from];
+    let mut rows = statement.query(wanted)?;
+    let most = cursor::limit(page) + 1;
+    let mut found: Vec<(Key, FoundFrame)> = Vec::new();
+    // Rows may overlap where a clock was set back: a frame's turn is when no later row can have an earlier one.
+    let mut waiting: BinaryHeap<Reverse<(Key, u32, Arc<str>)>> = BinaryHeap::new();
+    loop {
+        let row = rows.next()?;
+        let before = row.map_or(Ok(i64::MAX), |row| row.get(2))?;
+        while found.len() < most
+            && waiting.peek().is_some_and(|Reverse((key, ..))| row.is_none() || key.0 < before)
+        {
+            let Some(Reverse((key, length, segment))) = waiting.pop() else { break };
+            let spot = FrameSpot { at: Timestamp::from_micros(key.0), offset: key.2, length };
+            found.push((key, FoundFrame { segment, spot }));
+        }
+        let Some(row) = row.filter(|_| found.len() < most) else { break };
+        let (segment, name): (i64, Arc<str>) = (row.get(0)?, row.get::<_, String>(1)?.into());
+        for spot in decode(before, row.get_ref(3)?.as_blob()?)? {
+            let key = (spot.at.as_micros(), segment, spot.offset);
+            if (from..until).contains(&key.0) && after.is_none_or(|after| key > after) {
+                waiting.push(Reverse((key, spot.length, Arc::clone(&name))));
+            }
+        }
+    }
+    Ok(list.page(found, page, |(key, _)| *key).map(|(_, frame)| frame))
+}
+
+/// See [`FootageStore::footage_near`](crate::store::FootageStore::footage_near).
+pub(super) fn near(
+    db: &Connection,
+    module: &ModuleId,
+    at: Timestamp,
+    pick: Pick,
+) -> Work<Option<FoundFrame>> {
+    let at = at.as_micros();
+    let columns = "SELECT name, footage.first_us, body FROM footage JOIN segments ON segments.id = segment_id
+                   WHERE footage.module_id = ?1";
+    let look = |rest: &str, wanted: &[&dyn rusqlite::ToSql]| -> Work<Vec<FoundFrame>> {
+        let mut statement = db.prepare_cached(&format!("{columns} {rest}"))?;
+        let mut rows = statement.query(wanted)?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            let segment: Arc<str> = row.get::<_, String>(0)?.into();
+            let frames = decode(row.get(1)?, row.get_ref(2)?.as_blob()?)?;
+            found.extend(frames.into_iter().map(|spot| FoundFrame { segment: Arc::clone(&segment), spot }));
+        }
+        Ok(found)
+    };
+    let module = module.as_str();
+    // All rows that can reach over that moment, the last one that begins before, and the first one that begins after.
+    let mut frames =
+        look("AND footage.first_us BETWEEN ?2 AND ?3", params![module, at.saturating_sub(SPAN_US), at])?;
+    frames.extend(look(
+        "AND footage.first_us < ?2 ORDER BY footage.first_us DESC, footage.id DESC LIMIT 1",
+        params![module, at],
+    )?);
+    frames.extend(look(
+        "AND footage.first_us > ?2 ORDER BY footage.first_us, footage.id LIMIT 1",
+        params![module, at],
+    )?);
+    let micros = |frame: &FoundFrame| frame.spot.at.as_micros();
+    Ok(match pick {
+        Pick::Nearest => frames.into_iter().min_by_key(|frame| micros(frame).abs_diff(at)),
+        Pick::Next => frames.into_iter().filter(|frame| micros(frame) > at).min_by_key(micros),
+        Pick::Previous => frames.into_iter().filter(|frame| micros(frame) < at).max_by_key(micros),
+    })
+}
+
+/// See [`FootageStore::segments`](crate::store::FootageStore::segments).
+pub(super) fn segments(db: &Connection, module: &ModuleId, page: &PageRequest) -> Work<Page<SegmentRecord>> {
+    let list = List::new("segments", module);
+    let (after, after_id) = list.key::<(i64, i64)>(page)?.unwrap_or((i64::MIN, i64::MIN));
+    let mut statement = db.prepare_cached(
+        "SELECT id, module_id, name, stretch, reason, first_us, last_us, frames, bytes FROM segments
+         WHERE module_id = ?1 AND (first_us, id) > (?2, ?3) ORDER BY first_us, id LIMIT ?4",
+    )?;
+    let segment = |row: &Row<'_>| {
+        let record = SegmentRecord {
+            module_id: parsed(row, 1)?,
+            name: row.get(2)?,
+            stretch: row.get(3)?,
+            reason: row.get(4)?,
+            first_at: moment(row, 5)?,
+            last_at: moment(row, 6)?,
+            frames: row.get(7)?,
+            bytes: row.get(8)?,
+        };
+        Ok((row.get::<_, i64>(0)?, record))
+    };
+    let wanted = params![module.as_str(), after, after_id, cursor::limit(page) + 1];
+    let rows = statement.query_map(wanted, segment)?.collect::<Result<Vec<_>, _>>()?;
+    Ok(list.page(rows, page, |(id, segment)| (segment.first_at.as_micros(), *id)).map(|(_, segment)| segment))
+}
+
+/// See [`FootageStore::doom_segments`](crate::store::FootageStore::doom_segments).
+pub(super) fn doom(db: &Connection, module: &ModuleId, names: &[String]) -> Work<()> {
+    let mut note = db.prepare_cached(
+        "INSERT INTO doomed_segments (module_id, name) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+    )?;
+    let mut remove = db.prepare_cached("DELETE FROM segments WHERE module_id = ?1 AND name = ?2")?;
+    for name in names {
+        note.execute(params![module.as_str(), name])?;
+        remove.execute(params![module.as_str(), name])?;
+    }
+    Ok(())
+}
+
+/// Dooms all of a module's segments, which is about to be removed.
+pub(super) fn doom_all(db: &Connection, module: &ModuleId) -> Work<()> {
+    let sql = "INSERT INTO doomed_segments (module_id, name) SELECT module_id, name FROM segments WHERE module_id = ?1
+               ON CONFLICT DO NOTHING";
+    db.prepare_cached(sql)?.execute([module.as_str()])?;
+    Ok(())
+}
+
+/// See [`FootageStore::doomed_segments`](crate::store::FootageStore::doomed_segments).
+pub(super) fn doomed(db: &Connection) -> Work<Vec<(ModuleId, String)>> {
+    let mut doomed =
+        db.prepare_cached("SELECT module_id, name FROM doomed_segments ORDER BY module_id, name")?;
+    let doomed = doomed.query_map([], |row| Ok((parsed(row, 0)?, row.get(1)?)))?;
+    Ok(doomed.collect::<Result<_, _>>()?)
+}
+
+/// See [`FootageStore::forget_doomed`](crate::store::FootageStore::forget_doomed).
+pub(super) fn forget_doomed(db: &Connection, gone: &[(ModuleId, String)]) -> Work<()> {
+    let mut forget = db.prepare_cached("DELETE FROM doomed_segments WHERE module_id = ?1 AND name = ?2")?;
+    for (module, name) in gone {
+        forget.execute(params![module.as_str(), name])?;
+    }
+    Ok(())
+}
+
+/// The same part of the trait, side by side with who does it.
+mod side {
+    use async_trait::async_trait;
+
+    use super::{
+        super::Sqlite, Footage, FootageQuery, FootageTotals, FoundFrame, ModuleId, Page, PageRequest, Pick,
+        RecordingSettings, SegmentRecord, Stretch, Timestamp,
+    };
+    use crate::store::{FootageStore, Result};
+
+    #[async_trait]
+    impl FootageStore for Sqlite {
+        async fn set_recording(&self, module_id: &ModuleId, settings: &RecordingSettings) -> Result<()> {
+            let (module_id, settings) = (module_id.clone(), settings.clone());
+            self.write("keep a recording's settings", move |db| {
+                super::set_recording(db, &module_id, &settings)
+            })
+            .await
+        }
+
+        async fn recording(&self, module_id: &ModuleId) -> Result<Option<RecordingSettings>> {
+            let module_id = module_id.clone();
+            self.read("read a recording's settings", move |db| super::recording(db, &module_id)).await
+        }
+
+        async fn all_recording(&self) -> Result<Vec<(ModuleId, RecordingSettings)>> {
+            self.read("list recordings' settings", super::all_recording).await
+        }
+
+        async fn index_footage(&self, footage: &Footage) -> Result<()> {
+            let footage = footage.clone();
+            self.write("index a recording", move |db| super::index(db, &footage)).await
+        }
+
+        async fn footage_totals(&self, module_id: &ModuleId) -> Result<FootageTotals> {
+            let module_id = module_id.clone();
+            self.read("sum up recordings", move |db| super::totals(db, &module_id)).await
+        }
+
+        async fn stretches(&self, query: &FootageQuery, page: &PageRequest) -> Result<Page<Stretch>> {
+            let (query, page) = (query.clone(), page.clone());
+            self.read("list recordings", move |db| super::stretches(db, &query, &page)).await
+        }
+
+        async fn footage(&self, query: &FootageQuery, page: &PageRequest) -> Result<Page<FoundFrame>> {
+            let (query, page) = (query.clone(), page.clone());
+            self.read("list recorded frames", move |db| super::footage(db, &query, &page)).await
+        }
+
+        async fn footage_near(
+            &self,
+            module_id: &ModuleId,
+            at: Timestamp,
+            pick: Pick,
+        ) -> Result<Option<FoundFrame>> {
+            let module_id = module_id.clone();
+            self.read("find a recorded frame", move |db| super::near(db, &module_id, at, pick)).await
+        }
+
+        async fn segments(&self, module_id: &ModuleId, page: &PageRequest) -> Result<Page<SegmentRecord>> {
+            let (module_id, page) = (module_id.clone(), page.clone());
+            self.read("list segments", move |db| super::segments(db, &module_id, &page)).await
+        }
+
+        async fn doom_segments(&self, module_id: &ModuleId, names: &[String]) -> Result<()> {
+            let (module_id, names) = (module_id.clone(), names.to_vec());
+            self.write("remove recordings", move |db| super::doom(db, &module_id, &names)).await
+        }
+
+        async fn doomed_segments(&self) -> Result<Vec<(ModuleId, String)>> {
+            self.read("list removed recordings", super::doomed).await
+        }
+
+        async fn forget_doomed(&self, gone: &[(ModuleId, String)]) -> Result<()> {
+            let gone = gone.to_vec();
+            self.write("forget removed recordings", move |db| super::forget_doomed(db, &gone)).await
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn frames_come_back_as_they_were(
+            frames in proptest::collection::vec((any::<i64>(), any::<u64>(), any::<u32>()), 1..50),
+            first: i64,
+        ) {
+            let spot = |(at, offset, length)| FrameSpot { at: Timestamp::from_micros(at), offset, length };
+            let frames: Vec<_> = frames.into_iter().map(spot).collect();
+
+            let body = encode(first, &frames);
+
+            prop_assert_eq!(decode(first, &body).unwrap_or_default(), frames);
+        }
+
+        #[test]
+        fn no_row_is_longer_than_its_limits(
+            steps in proptest::collection::vec(-40_000_000_i64..40_000_000, 0..3000),
+        ) {
+            let mut at = 0;
+            let frames: Vec<_> = steps
+                .into_iter()
+                .map(|step| {
+                    at += step;
+                    FrameSpot { at: Timestamp::from_micros(at), offset: 0, length: 0 }
+                })
+                .collect();
+
+            let rows = rows(&frames);
+
+            prop_assert_eq!(rows.concat(), frames.clone());
+            for row in rows {
+                let times = || row.iter().map(|spot| spot.at.as_micros());
+                prop_assert!(row.len() <= MOST && times().max().unwrap_or(0) - times().min().unwrap_or(0) <= SPAN_US);
+            }
+        }
+    }
+}
