@@ -1,58 +1,19 @@
 /** Recorded pictures: the wire's types and one function a route. */
 import { noAnswer, problemOf } from './problem';
 import { request } from './request';
+import type { components } from './schema';
 import type { Page } from './types';
 
-export type RecordingMode = 'off' | 'time_lapse' | 'continuous' | 'on_event';
+type Schemas = components['schemas'];
 
+export type RecordingMode = Schemas['RecordingMode'];
 /** What begins a recording on an event: a reading above or below a value, or a command that was done. */
-export interface Trigger {
-  module_id: string;
-  type?: string;
-  above?: number;
-  below?: number;
-  action?: string;
-}
-
-export interface RecordingSettings {
-  mode: RecordingMode;
-  /** Of a time lapse, between two frames. */
-  every_secs: number;
-  /** On an event, what is kept of the time before it. */
-  before_secs: number;
-  /** On an event, for how long it is recorded. */
-  after_secs: number;
-  /** 0 is forever. */
-  keep_days: number;
-  keep_bytes: number;
-  triggers: Trigger[];
-}
-
+export type Trigger = Schemas['RecordingTrigger'];
+export type RecordingSettings = Required<Schemas['RecordingSettings']>;
 /** The settings, and what is going on. */
-export interface RecordingReport extends RecordingSettings {
-  /** Whether frames are being recorded now. */
-  recording: boolean;
-  /** Why recording waits though it should go on; `null` when it does not wait. */
-  paused: string | null;
-  frames: number;
-  bytes: number;
-  /** Unix seconds; `null` while nothing is recorded. */
-  oldest_at: number | null;
-  newest_at: number | null;
-  /** Frames that were to be recorded since the hub started and were not. */
-  skipped: number;
-}
-
+export type RecordingReport = Schemas['Recording'];
 /** Frames recorded without a break. */
-export interface Stretch {
-  id: string;
-  begun_at: number;
-  /** When its newest frame was captured. */
-  ended_at: number;
-  frames: number;
-  bytes: number;
-  reason: string;
-}
+export type Stretch = Schemas['Stretch'];
 
 /** From when (inclusive) until when (exclusive), in Unix seconds. */
 export interface Range {

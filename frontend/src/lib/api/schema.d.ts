@@ -236,6 +236,131 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/api/cameras/{id}/record': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Record a camera now
+     * @description Every frame for so many seconds, in every mode; said again before the end, it goes on until the later end. With `on_event`
+     *     the frames from just before are recorded too.
+     */
+    post: operations['record_camera'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/cameras/{id}/recording': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * A camera's recording
+     * @description When it is recorded, for how long that is kept, and what is going on.
+     */
+    get: operations['read_recording'];
+    /**
+     * Set when a camera is recorded
+     * @description Replaces all settings; what is left out has its default. Acted on at once, and kept across restarts.
+     */
+    put: operations['set_recording'];
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/cameras/{id}/recordings': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * What was recorded of a camera
+     * @description Stretches without a pause that touch the time asked for, oldest first.
+     */
+    get: operations['list_recordings'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/cameras/{id}/recordings/export': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Export a recording
+     * @description Streamed. One that breaks off is shorter than its `content-length`, or has no last chunk (RFC 9112, 7.1).
+     */
+    get: operations['export_recording'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/cameras/{id}/recordings/frame': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * A recorded frame
+     * @description `x-timestamp` says when it was captured. Asked for by exactly that time, it may be kept for ever.
+     */
+    get: operations['recorded_frame'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/cameras/{id}/recordings/frames': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * When the recorded frames of a camera were captured
+     * @description For scrubbing: each of these times names its frame.
+     */
+    get: operations['list_recorded_frames'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/api/commands/{id}': {
     parameters: {
       query?: never;
@@ -1340,6 +1465,20 @@ export interface components {
       next: string | null;
     };
     /** @description A page of a list and where the next one begins. */
+    Page_Stretch: {
+      /** @description At most as many as asked for. */
+      items: components['schemas']['Stretch'][];
+      /** @description Send it back as `cursor` to get the next page; null on the last one. */
+      next: string | null;
+    };
+    /** @description A page of a list and where the next one begins. */
+    Page_Timestamp: {
+      /** @description At most as many as asked for. */
+      items: components['schemas']['Timestamp'][];
+      /** @description Send it back as `cursor` to get the next page; null on the last one. */
+      next: string | null;
+    };
+    /** @description A page of a list and where the next one begins. */
     Page_TokenInfo: {
       /** @description At most as many as asked for. */
       items: components['schemas']['TokenInfo'][];
@@ -1409,6 +1548,128 @@ export interface components {
        * @description A finite number, or null for a measurement that failed.
        */
       value: number | null;
+    };
+    /** @description An order to record now. */
+    RecordOrder: {
+      /** @description Why, up to 200 characters; says who asked when left out. */
+      reason?: string;
+      /**
+       * Format: int32
+       * @description For so many seconds, 1 to 3,600. Default 30.
+       */
+      secs?: number;
+    };
+    /** @description A camera's recording: its settings, and what is going on. */
+    Recording: {
+      /**
+       * Format: int32
+       * @description In `on_event`: seconds after the last event.
+       */
+      after_secs: number;
+      /**
+       * Format: int32
+       * @description In `on_event`: seconds before the event that are recorded too.
+       */
+      before_secs: number;
+      /**
+       * Format: int64
+       * @description Bytes of the files they are in.
+       */
+      bytes: number;
+      /**
+       * Format: int32
+       * @description In `time_lapse`: seconds between two frames.
+       */
+      every_secs: number;
+      /**
+       * Format: int64
+       * @description Frames that are kept.
+       */
+      frames: number;
+      /**
+       * Format: int64
+       * @description Bytes its recordings may have.
+       */
+      keep_bytes: number;
+      /**
+       * Format: int32
+       * @description Days a recording is kept; 0 is forever.
+       */
+      keep_days: number;
+      /** @description When it is recorded. */
+      mode: components['schemas']['RecordingMode'];
+      newest_at: components['schemas']['Timestamp'] | null;
+      oldest_at: components['schemas']['Timestamp'] | null;
+      /** @description Why recording waits though it should go on; null when it does not wait. */
+      paused: string | null;
+      /** @description Whether what it delivers now is recorded. */
+      recording: boolean;
+      /**
+       * Format: int64
+       * @description Frames that were to be recorded since the hub started and were not: the disk was too slow, full or broken.
+       */
+      skipped: number;
+      /** @description In `on_event`: what is an event. */
+      triggers: components['schemas']['RecordingTrigger'][];
+    };
+    /**
+     * @description When a camera is recorded.
+     * @enum {string}
+     */
+    RecordingMode: 'off' | 'time_lapse' | 'continuous' | 'on_event';
+    /** @description When a camera is recorded and for how long that is kept. All but `mode` may be left out. */
+    RecordingSettings: {
+      /**
+       * Format: int32
+       * @description In `on_event`: seconds after the last reading or command that is an event, 1 to 3,600. Default 30.
+       */
+      after_secs?: number;
+      /**
+       * Format: int32
+       * @description In `on_event`: seconds before the event that are recorded too, 0 to 60, as far as they fit in memory. Default 5.
+       */
+      before_secs?: number;
+      /**
+       * Format: int32
+       * @description In `time_lapse`: seconds between two frames, 1 to 86,400. Default 60.
+       */
+      every_secs?: number;
+      /**
+       * Format: int64
+       * @description Bytes this camera's recordings may have, 16,000,000 to 10^13; then the oldest go. Default 10^10.
+       */
+      keep_bytes?: number;
+      /**
+       * Format: int32
+       * @description Days a recording is kept, up to 3,650; 0 is forever. Default 7.
+       */
+      keep_days?: number;
+      /** @description When it is recorded. */
+      mode: components['schemas']['RecordingMode'];
+      /** @description In `on_event`: what is an event, up to 16. */
+      triggers?: components['schemas']['RecordingTrigger'][];
+    };
+    /**
+     * @description What begins an on-event recording: a reading (`type`, with `above`, `below` or both) or a command that succeeded
+     *     (`action`).
+     */
+    RecordingTrigger: {
+      /**
+       * Format: double
+       * @description A value above this, in the series' unit.
+       */
+      above?: number;
+      /** @description Of the command: what it did. */
+      action?: components['schemas']['ActionName'];
+      /**
+       * Format: double
+       * @description A value below this, in the series' unit.
+       */
+      below?: number;
+      /** @description Whose reading or command. */
+      module_id: components['schemas']['ModuleId'];
+      /** @description Of the reading: what is measured. */
+      type?: components['schemas']['SensorType'];
     };
     /** @description What was removed because it is old, or would be. */
     RetentionReport: {
@@ -1589,6 +1850,27 @@ export interface components {
        * @description How many were new and are now on disk.
        */
       stored: number;
+    };
+    /** @description Recorded without a pause. */
+    Stretch: {
+      /** @description When its first frame that is kept was captured. */
+      begun_at: components['schemas']['Timestamp'];
+      /**
+       * Format: int64
+       * @description Bytes of the files they are in.
+       */
+      bytes: number;
+      /** @description When its last frame was captured. */
+      ended_at: components['schemas']['Timestamp'];
+      /**
+       * Format: int64
+       * @description Frames that are kept.
+       */
+      frames: number;
+      /** @description Names it among those of its camera. */
+      id: string;
+      /** @description Why it was recorded. */
+      reason: string;
     };
     /**
      * @description Whose clock says when a reading was taken.
@@ -2805,6 +3087,636 @@ export interface operations {
       };
       /** @description Permission denied */
       403: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Internal error */
+      500: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Unavailable */
+      503: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  record_camera: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @description Whose camera */
+        id: components['schemas']['ModuleId'];
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        'application/json': components['schemas']['RecordOrder'];
+      };
+    };
+    responses: {
+      /** @description Begun */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Recording'];
+        };
+      };
+      /** @description Invalid argument */
+      400: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Unauthenticated */
+      401: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Permission denied */
+      403: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Not found */
+      404: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Conflict */
+      409: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Internal error */
+      500: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Unavailable */
+      503: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  read_recording: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @description Whose camera */
+        id: components['schemas']['ModuleId'];
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description How it is */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Recording'];
+        };
+      };
+      /** @description Invalid argument */
+      400: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Unauthenticated */
+      401: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Permission denied */
+      403: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Not found */
+      404: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Internal error */
+      500: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Unavailable */
+      503: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  set_recording: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @description Whose camera */
+        id: components['schemas']['ModuleId'];
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        'application/json': components['schemas']['RecordingSettings'];
+      };
+    };
+    responses: {
+      /** @description Set */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Recording'];
+        };
+      };
+      /** @description Invalid argument */
+      400: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Unauthenticated */
+      401: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Permission denied */
+      403: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Not found */
+      404: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Conflict */
+      409: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Too large */
+      413: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Internal error */
+      500: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Unavailable */
+      503: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  list_recordings: {
+    parameters: {
+      query?: {
+        /** @description From this moment on, inclusive: Unix seconds or RFC 3339. */
+        since?: number;
+        /** @description Up to this moment, exclusive. */
+        until?: number;
+        /** @description How many, 1 to 1,000; default 100. */
+        limit?: number;
+        /** @description The last page's `next`. */
+        cursor?: string;
+      };
+      header?: never;
+      path: {
+        /** @description Whose camera */
+        id: components['schemas']['ModuleId'];
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description A page of them */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Page_Stretch'];
+        };
+      };
+      /** @description Invalid argument */
+      400: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Unauthenticated */
+      401: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Permission denied */
+      403: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Not found */
+      404: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Internal error */
+      500: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Unavailable */
+      503: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  export_recording: {
+    parameters: {
+      query: {
+        /** @description From this moment on, inclusive: Unix seconds or RFC 3339. */
+        since?: number;
+        /** @description Up to this moment, exclusive. */
+        until?: number;
+        /** @description As what: `avi` (up to 2 GB) or `zip`. */
+        format: 'avi' | 'zip';
+        /**
+         * @description Of an AVI file: frames a second, 0.1 to 120, one after the other without pauses; when left out, each is shown when it was
+         *     captured.
+         */
+        fps?: number;
+      };
+      header?: never;
+      path: {
+        /** @description Whose camera */
+        id: components['schemas']['ModuleId'];
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description The file */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'video/x-msvideo': string;
+          'application/zip': string;
+        };
+      };
+      /** @description Invalid argument */
+      400: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Unauthenticated */
+      401: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Permission denied */
+      403: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Not found */
+      404: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Too large */
+      413: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Rate limited */
+      429: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Internal error */
+      500: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Unavailable */
+      503: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  recorded_frame: {
+    parameters: {
+      query: {
+        /** @description The moment: Unix seconds or RFC 3339. */
+        at: number;
+        /** @description Which frame is meant: the one nearest to it, the first after it, the last before it. Default `nearest`. */
+        pick?: 'nearest' | 'next' | 'previous';
+      };
+      header?: never;
+      path: {
+        /** @description Whose camera */
+        id: components['schemas']['ModuleId'];
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description The JPEG */
+      200: {
+        headers: {
+          /** @description When it was captured, Unix seconds */
+          'x-timestamp'?: number;
+          [name: string]: unknown;
+        };
+        content: {
+          'image/jpeg': string;
+        };
+      };
+      /** @description Invalid argument */
+      400: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Unauthenticated */
+      401: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Permission denied */
+      403: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Not found */
+      404: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Internal error */
+      500: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Unavailable */
+      503: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  list_recorded_frames: {
+    parameters: {
+      query?: {
+        /** @description From this moment on, inclusive: Unix seconds or RFC 3339. */
+        since?: number;
+        /** @description Up to this moment, exclusive. */
+        until?: number;
+        /** @description How many, 1 to 10,000; default 100. */
+        limit?: number;
+        /** @description The last page's `next`. */
+        cursor?: string;
+      };
+      header?: never;
+      path: {
+        /** @description Whose camera */
+        id: components['schemas']['ModuleId'];
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description A page of times, oldest first */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Page_Timestamp'];
+        };
+      };
+      /** @description Invalid argument */
+      400: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Unauthenticated */
+      401: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Permission denied */
+      403: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Not found */
+      404: {
         headers: {
           [name: string]: unknown;
         };
