@@ -62,6 +62,8 @@ pub(super) struct Tally {
     since: Timestamp,
     delivered: AtomicU64,
     skipped: AtomicU64,
+    /// The number of the picture it got last; 0 before the first.
+    last_seq: AtomicU64,
 }
 
 impl Slot {
@@ -175,6 +177,8 @@ impl Slot {
     pub(super) fn info(&self, module_id: &ModuleId, now: Moment) -> Option<CameraInfo> {
         let mut state = lock(&self.state);
         let shown = state.last_good.clone()?;
+        let newest = state.seq;
+        let missed: u64 = lock(&self.watching).values().map(|tally| tally.missed(newest)).sum();
         Some(CameraInfo {
             module_id: module_id.clone(),
             online: self.is_online(&state, now),
@@ -185,7 +189,7 @@ impl Slot {
             viewers: self.viewers(),
             frames: state.frames,
             delivered: self.delivered.load(Relaxed),
-            skipped: self.skipped.load(Relaxed),
+            skipped: self.skipped.load(Relaxed) + missed,
             missing: state.missing,
             refused: self.refused.load(Relaxed),
             taken_at: shown.frame.taken_at(),
@@ -197,7 +201,8 @@ impl Slot {
 
     /// Who watches, the longest first.
     pub(super) fn watching(&self) -> Vec<Watching> {
-        lock(&self.watching).values().take(MOST_NAMED).map(|tally| tally.told()).collect()
+        let newest = lock(&self.state).seq;
+        lock(&self.watching).values().take(MOST_NAMED).map(|tally| tally.told(newest)).collect()
     }
 
     fn is_online(&self, state: &State, now: Moment) -> bool {
@@ -214,35 +219,53 @@ impl Slot {
             state.viewers_made += 1;
             state.viewers_made
         };
-        let (delivered, skipped) = (AtomicU64::new(0), AtomicU64::new(0));
-        let tally = Arc::new(Tally { id, via, since, delivered, skipped });
+        let (delivered, skipped, last_seq) = Default::default();
+        let tally = Arc::new(Tally { id, via, since, delivered, skipped, last_seq });
         lock(&self.watching).insert(id, Arc::clone(&tally));
         self.viewers.send_modify(|viewers| *viewers += 1);
         tally
     }
 
-    pub(super) fn leave(&self, tally: &Tally) {
+    /// A viewer is gone; how many pictures it had missed and not been asked about.
+    pub(super) fn leave(&self, tally: &Tally) -> u64 {
+        let missed = tally.missed(lock(&self.state).seq);
+        self.skipped.fetch_add(missed, Relaxed);
         lock(&self.watching).remove(&tally.id);
         self.viewers.send_modify(|viewers| *viewers -= 1);
+        missed
     }
 
-    pub(super) fn gave(&self, tally: &Tally, skipped: u64) {
-        for (counter, by) in
-            [(&self.delivered, 1), (&tally.delivered, 1), (&self.skipped, skipped), (&tally.skipped, skipped)]
-        {
+    /// A viewer got a picture, and not so many before it.
+    pub(super) fn gave(&self, tally: &Tally, seq: u64, skipped: u64) {
+        tally.last_seq.store(seq, Relaxed);
+        let counted = [
+            (&self.delivered, 1),
+            (&tally.delivered, 1),
+            (&self.skipped, skipped),
+            (&tally.skipped, skipped),
+        ];
+        for (counter, by) in counted {
             counter.fetch_add(by, Relaxed);
         }
     }
 }
 
 impl Tally {
-    fn told(&self) -> Watching {
+    /// What it has already missed for good, though it took nothing since: all but the newest.
+    fn missed(&self, newest: u64) -> u64 {
+        match self.last_seq.load(Relaxed) {
+            0 => 0,
+            last => newest.saturating_sub(last).saturating_sub(1),
+        }
+    }
+
+    fn told(&self, newest: u64) -> Watching {
         Watching {
             id: self.id,
             via: self.via,
             since: self.since,
             delivered: self.delivered.load(Relaxed),
-            skipped: self.skipped.load(Relaxed),
+            skipped: self.skipped.load(Relaxed) + self.missed(newest),
         }
     }
 }

@@ -44,6 +44,8 @@ async fn a_slow_viewer_gets_the_newest_frame_and_its_skips_are_counted() {
     for i in 6..=9 {
         show(&frames, "a", ms(100 * i));
     }
+    // Before it takes the newest, too.
+    assert_eq!(frames.watched(&id("a"), at(ms(900))).unwrap().watching[0].skipped, 3);
 
     assert_eq!(viewer.next().await.unwrap().seq, 9);
 

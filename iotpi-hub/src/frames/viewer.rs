@@ -42,7 +42,7 @@ impl Viewer {
                 Some(shown) if self.last_seq.is_none_or(|last| shown.seq > last) => {
                     let skipped = self.last_seq.map_or(0, |last| shown.seq - last - 1);
                     self.last_seq = Some(shown.seq);
-                    self.slot.gave(&self.tally, skipped);
+                    self.slot.gave(&self.tally, shown.seq, skipped);
                     self.frames.metrics.frames_skipped.add(skipped);
                     self.frames.metrics.frames_out.add(1);
                     return Some(shown);
@@ -56,7 +56,7 @@ impl Viewer {
 
 impl Drop for Viewer {
     fn drop(&mut self) {
-        self.slot.leave(&self.tally);
+        self.frames.metrics.frames_skipped.add(self.slot.leave(&self.tally));
         self.frames.forget_unseen(&self.module_id, &self.slot);
     }
 }

@@ -8,6 +8,7 @@ mod kills;
 mod process;
 mod recordings;
 mod running;
+mod stalled;
 
 use std::{
     fs,

@@ -64,6 +64,11 @@ impl Running {
         Self { child, client, ready_after: began.elapsed() }
     }
 
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id().unwrap()
+    }
+
     /// `kill -9`.
     pub async fn kill(mut self) {
         self.child.kill().await.unwrap();
