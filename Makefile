@@ -1,6 +1,6 @@
 # The doors of the project. `make help` lists them; each first asks scripts/doctor.sh for what it needs.
 .DEFAULT_GOAL := help
-.PHONY: help demo test torture check bless ui wheel bench compare clean doctor-%
+.PHONY: help demo test torture check bless ui wheel bench compare fuzz clean doctor-%
 MAKEFLAGS += --no-print-directory
 
 # Where `make demo` listens and keeps its data, and what its camera shows: testcard, a folder of JPEG files, /dev/video0.
@@ -55,6 +55,10 @@ bench: doctor-bench ## Runs the benches
 compare: doctor-compare $(DASHBOARD) ## The camera path against other servers, whole processes in turns; PARTS="ingest push fanout stalled acknowledged memory"
 	@benches/compare/compare.sh $(PARTS)
 
+fuzz: doctor-fuzz ## Feeds what reads pictures with anything, SECS seconds for each target (600)
+	@scripts/fuzz.sh
+
 clean: ## Removes what was built; data folders stay
 	cargo clean
+	rm -rf fuzz/target fuzz/artifacts
 	rm -rf frontend/build frontend/.svelte-kit frontend/node_modules iotpi-hub/dashboard iotpi-py/dist .venv benches/compare/.venv

@@ -131,6 +131,13 @@ need_deny() {
     or_fail 'cargo-deny could not be built' "$OFFLINE" cargo install --locked --root .venv cargo-deny
 }
 
+need_fuzz() {
+    have c++ || packages 'libFuzzer is built from C++' g++
+    have cargo-fuzz || [ -x .venv/bin/cargo-fuzz ] && return 0
+    say 'building cargo-fuzz into .venv, once: this takes a minute'
+    or_fail 'cargo-fuzz could not be built' "$OFFLINE" cargo install --locked --root .venv cargo-fuzz
+}
+
 need_port() {
     local port=${PORT:-8000} who
     if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
@@ -145,6 +152,7 @@ for door in "$@"; do
         ui) need_node ;;
         rust | bench | torture) need_rust ;;
         compare) need_rust; need_fastapi ;;
+        fuzz) need_rust; need_fuzz ;;
         demo) need_rust; need_node ;;
         v4l) need_libclang ;;
         wheel) need_rust; need_python ;;

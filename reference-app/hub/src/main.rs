@@ -34,7 +34,7 @@ enum Command {
     /// logged (info; debug; iotpi_hub=debug). When its store fails for good (an I/O error, a damaged file) it ends with
     /// exit code 1: started again, it recovers what it acknowledged.
     Serve(Serve),
-    /// Makes, lists and revokes tokens. Works while the hub runs: a change counts at once.
+    /// Makes, lists and revokes tokens. Works while the hub runs: a new token counts at once, a revoked one ends within a second.
     #[command(subcommand_required = true, arg_required_else_help = true)]
     Token(Tokens),
     /// Makes a backup of the database and verifies it. Works while the hub runs.
