@@ -34,7 +34,7 @@ pub use actuators::LedSettings;
 #[cfg(feature = "v4l")]
 pub use cameras::V4lSettings;
 #[cfg(feature = "camera")]
-pub use cameras::{ReplaySettings, TestCardSettings};
+pub use cameras::{ReplaySettings, RpicamSettings, TestCardSettings};
 pub use sensors::{Bme280Settings, Ds18b20Settings, MotionSettings, SystemSettings};
 
 /// An opened device.
@@ -217,6 +217,17 @@ pub static CATALOG: &[Entry] = &[
         example: "path = \"pictures\"\nfps = 12",
         readme: "reference-app/modules/camera/README.md",
         open: cameras::replay,
+    },
+    #[cfg(feature = "camera")]
+    Entry {
+        name: "rpicam",
+        title: "Pi camera module, through rpicam-vid",
+        offers: &[],
+        connects: "the camera connector (CSI)",
+        buses: &[Bus::Sim, Bus::Linux],
+        example: "bus = \"sim\"\ncamera = 0\nwidth = 640\nheight = 480\nfps = 15",
+        readme: "reference-app/modules/camera/README.md",
+        open: cameras::rpicam,
     },
     #[cfg(feature = "v4l")]
     Entry {
