@@ -153,7 +153,7 @@ async fn every_fault_is_told_and_is_over_when_it_ends() {
 async fn every_actuator_can_be_made_safe_twice() {
     let scene = Scene::new();
 
-    for entry in CATALOG {
+    for entry in CATALOG.iter().filter(|entry| entry.buses.contains(&Bus::Sim)) {
         let Device::Actuator(mut actuator) = scene.open(entry) else { continue };
         perform(&mut *actuator, "set", json!({"brightness": 40})).await.unwrap();
 

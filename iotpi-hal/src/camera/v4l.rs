@@ -40,6 +40,7 @@ use self::{
 };
 use super::yuyv::{self, Yuyv};
 
+pub mod adjusting;
 pub mod controls;
 mod negotiate;
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{Device, Failure, Setup, read};
 #[cfg(feature = "v4l")]
-use crate::camera::v4l::{V4l, Wish, controls::Controls};
+use crate::camera::v4l::{V4l, Wish, adjusting::Adjusting, controls::Controls};
 use crate::{
     bus::Bus,
     camera::{replay::Replay, rpicam::Rpicam, testcard::TestCard},
@@ -107,6 +107,22 @@ impl Default for V4lSettings {
     }
 }
 
+/// Settings of `v4l-controls`.
+#[cfg(feature = "v4l")]
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct V4lControlsSettings {
+    /// The camera's: `/dev/video0`.
+    pub device: PathBuf,
+}
+
+#[cfg(feature = "v4l")]
+impl Default for V4lControlsSettings {
+    fn default() -> Self {
+        Self { device: "/dev/video0".into() }
+    }
+}
+
 pub(super) fn testcard(settings: Value, setup: &Setup) -> Result<Device, Failure> {
     let TestCardSettings { width, height, fps } = read(settings)?;
     let spec = CameraSpec { width, height, fps };
@@ -154,4 +170,10 @@ pub(super) fn v4l(settings: Value, setup: &Setup) -> Result<Device, Failure> {
         }
         other @ Bus::Pi => Err(super::not_built(other)),
     }
+}
+
+#[cfg(feature = "v4l")]
+pub(super) fn v4l_controls(settings: Value, _: &Setup) -> Result<Device, Failure> {
+    let V4lControlsSettings { device } = read(settings)?;
+    Ok(Device::Actuator(Box::new(Adjusting::new(device))))
 }

@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use iotpi_core::{DeviceError, DeviceErrorKind};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use v4l::{
     Device,
     control::{Control, Description, Flags, Type, Value},
@@ -17,7 +17,7 @@ use super::camera_error;
 pub type Controls = BTreeMap<String, Setting>;
 
 /// What a control is set to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Setting {
     /// On or off.
