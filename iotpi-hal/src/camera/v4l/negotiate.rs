@@ -162,7 +162,7 @@ mod tests {
             let taken = within(side, least, most, step);
 
             let best = (0..=steps).map(|n| (least + n * step).abs_diff(side)).min().unwrap();
-            prop_assert!((least..=most).contains(&taken) && (taken - least) % step == 0);
+            prop_assert!((least..=most).contains(&taken) && (taken - least).is_multiple_of(step));
             prop_assert_eq!(taken.abs_diff(side), best);
         }
     }
