@@ -153,8 +153,7 @@ mod turbo {
         let planes = super::planes(yuyv);
         let mut compressor = Compressor::new().unwrap();
         compressor.set_quality(super::QUALITY.into()).unwrap();
-        let image =
-            YuvImage { pixels: &planes[..], width, align: 1, height, subsamp: Subsamp::Sub2x1 };
+        let image = YuvImage { pixels: &planes[..], width, align: 1, height, subsamp: Subsamp::Sub2x1 };
         compressor.compress_yuv_to_vec(image).unwrap()
     }
 }
