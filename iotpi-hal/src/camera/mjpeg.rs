@@ -99,6 +99,16 @@ impl Splitter {
     }
 }
 
+/// The picture some bytes begin with, without what lies behind it; `None` when it does not end.
+#[cfg(feature = "v4l")]
+pub(super) fn first(bytes: &[u8]) -> Option<&[u8]> {
+    let mut at = 2;
+    match bytes.starts_with(&BEGIN).then(|| walk(bytes, &mut at))? {
+        Walk::End(end) => bytes.get(..end),
+        Walk::Unfinished | Walk::CutOff(_) => None,
+    }
+}
+
 /// The pictures of a whole file. A last one that is cut off is left out.
 pub(super) fn split(file: &Bytes) -> Vec<Bytes> {
     let mut pictures = Vec::new();

@@ -5,53 +5,61 @@
 //! kernel gives it, not when it was fetched. A camera that is unplugged, or gives no frame for some seconds, is an error; the
 //! next capture opens it anew, with its controls.
 //!
+//! nokhwa waits for a frame without a time limit. The thread of a silent camera is therefore left behind, and keeps the camera
+//! until it speaks or is unplugged; until then each opening is an error ("in use"). Then the thread ends by itself, and the
+//! camera is back with the next capture. There is never more than one such thread a camera.
+//!
 //! # Troubleshooting
 //! | error | what to look at |
 //! |---|---|
 //! | `not found` | `v4l2-ctl --list-devices`; a Pi camera module under libcamera wants driver `rpicam` |
 //! | `permission denied` | the user must be in group `video` |
-//! | `bus: ... is in use` | another program has the camera open |
+//! | `bus: ... is in use` | another program has the camera open, or it has been silent: plug it in again |
 //! | `timeout` | the cable, the hub it hangs on, its power |
 //! | `refused` | a control the camera has not, or a value outside its range: the error lists what there is |
+//! | `does not open` | it offers neither JPEG nor YUYV, or a rate that is no whole number, as HDMI and TV inputs do |
 //!
 //! # Deliberately absent
-//! H.264, several planes, cropping.
+//! H.264, several planes, cropping; HDMI and TV inputs, which nokhwa refuses (docs/design/0017).
 
 use std::{
     fmt, io,
     path::{Path, PathBuf},
     sync::{Arc, mpsc},
     thread,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
 use iotpi_core::{Camera, CameraSpec, Clock, DeviceError, DeviceErrorKind, Frame, Timestamp, async_trait};
-use rustix::time::{ClockId, clock_gettime};
-use tokio::sync::watch;
-use v4l::{
-    buffer::{Flags, Metadata, Type},
-    io::{mmap::Stream, traits::CaptureStream},
+use nokhwa::{
+    NokhwaError,
+    utils::{CameraFormat, FrameFormat},
+};
+use rustix::io::Errno;
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
 };
 
-use self::{
-    controls::Controls,
-    negotiate::{Agreed, Pixels},
+use self::controls::Controls;
+use super::{
+    mjpeg,
+    yuyv::{self, Yuyv},
 };
-use super::yuyv::{self, Yuyv};
 
 pub mod adjusting;
 pub mod controls;
 mod negotiate;
 
-/// Buffers the kernel fills ahead.
-const BUFFERS: u32 = 4;
+/// Buffers that may fill while one is looked at: nokhwa asks for four.
+const BUFFERS: u32 = 3;
 /// Without a frame for so long, and for five frame times, a camera counts as hung.
 const SILENT: Duration = Duration::from_secs(5);
+/// A camera that sends no picture for so long, but something, says what. Shorter than the silence, or it would not be heard.
+const BROKEN: Duration = Duration::from_secs(4);
 /// A frame older than this was stamped by a clock that is not ours.
 const OLDEST: Duration = Duration::from_secs(10);
-/// `POLLIN`.
-const READABLE: i16 = 1;
 
 /// What the thread says last: the newest frame, or why it ended.
 type Newest = Option<Result<Frame, Arc<DeviceError>>>;
@@ -78,6 +86,8 @@ pub struct V4l {
     clock: Arc<dyn Clock>,
     /// Absent after a failure: the next capture opens the camera anew.
     newest: Option<watch::Receiver<Newest>>,
+    /// When it was opened, or a frame of it was last taken.
+    heard_at: Instant,
 }
 
 impl fmt::Debug for V4l {
@@ -94,10 +104,10 @@ impl V4l {
     /// # Errors
     /// [`DeviceErrorKind::NotFound`] without such a camera, [`DeviceErrorKind::PermissionDenied`] outside
     /// group `video`, [`DeviceErrorKind::Bus`] when another program has it, [`DeviceErrorKind::Refused`] when it has no such
-    /// control or not that value, [`DeviceErrorKind::Other`] when it offers neither JPEG nor YUYV.
+    /// control or not that value, [`DeviceErrorKind::Other`] when it offers neither JPEG nor YUYV, or nokhwa does not open it.
     pub fn open(wish: Wish, clock: Arc<dyn Clock>) -> Result<Self, DeviceError> {
         let (spec, newest) = start(&wish, Arc::clone(&clock))?;
-        Ok(Self { wish, spec, clock, newest: Some(newest) })
+        Ok(Self { wish, spec, clock, newest: Some(newest), heard_at: Instant::now() })
     }
 
     async fn reopen(&self) -> Result<watch::Receiver<Newest>, DeviceError> {
@@ -118,23 +128,37 @@ impl Camera for V4l {
     async fn capture(&mut self) -> Result<Frame, DeviceError> {
         let mut newest = match self.newest.take() {
             Some(newest) => newest,
-            None => self.reopen().await?,
+            None => {
+                let newest = self.reopen().await?;
+                self.heard_at = Instant::now();
+                newest
+            }
         };
+        let until = self.heard_at + silent(self.spec.fps);
         // Put back before waiting, so that a cancelled capture keeps the camera open.
-        let changed = self.newest.insert(newest.clone()).changed().await;
+        let changed = timeout_at(until, self.newest.insert(newest.clone()).changed()).await;
         let frame = newest.borrow_and_update().clone();
-        match (changed, frame) {
-            (Ok(()), Some(Ok(frame))) => Ok(frame),
-            (_, Some(Err(error))) => {
-                self.newest = None;
-                Err(DeviceError::new(error.kind(), "the camera failed").with_source(error))
+        let error = match (changed, frame) {
+            (Ok(Ok(())), Some(Ok(frame))) => {
+                self.heard_at = Instant::now();
+                return Ok(frame);
             }
-            (Err(_), _) | (_, None) => {
-                self.newest = None;
-                Err(DeviceError::new(DeviceErrorKind::NotFound, "the camera went away"))
+            (Ok(_), Some(Err(error))) => {
+                DeviceError::new(error.kind(), "the camera failed").with_source(error)
             }
-        }
+            (Ok(_), _) => DeviceError::new(DeviceErrorKind::NotFound, "the camera went away"),
+            (Err(_), _) => {
+                let message = format!("{} gives no frame", self.wish.device.display());
+                DeviceError::new(DeviceErrorKind::Timeout, message)
+            }
+        };
+        self.newest = None;
+        Err(error)
     }
+}
+
+fn silent(fps: f64) -> Duration {
+    SILENT.max(Duration::try_from_secs_f64(5.0 / fps.max(0.01)).unwrap_or_default())
 }
 
 /// Opens the camera on a thread and waits until it has said what it delivers.
@@ -142,11 +166,16 @@ fn start(wish: &Wish, clock: Arc<dyn Clock>) -> Result<(CameraSpec, watch::Recei
     let (frames, newest) = watch::channel(None);
     let (opened, answer) = mpsc::sync_channel(1);
     let wish = wish.clone();
-    // The thread ends with the last receiver, or with the camera.
+    // A device of nokhwa is not `Send`: it is opened where it runs. The thread ends with the last receiver, or with the camera.
     thread::spawn(move || match open_device(&wish) {
-        Ok((agreed, stream)) => {
-            if opened.send(Ok(agreed.spec())).is_ok() {
-                run(stream, &wish, agreed, &*clock, &frames);
+        Ok(camera) => {
+            let format = camera.camera_format();
+            let (width, height, fps) = (format.width(), format.height(), format.frame_rate().into());
+            if opened.send(Ok(CameraSpec { width, height, fps })).is_ok() {
+                // The camera is closed before the error is told, which is answered by opening it anew.
+                if let Err(error) = run(camera, &wish, &*clock, &frames) {
+                    frames.send_replace(Some(Err(Arc::new(error))));
+                }
             }
         }
         // The one who asked waits for the answer.
@@ -158,119 +187,120 @@ fn start(wish: &Wish, clock: Arc<dyn Clock>) -> Result<(CameraSpec, watch::Recei
     Ok((spec, newest))
 }
 
-fn open_device(wish: &Wish) -> Result<(Agreed, Stream<'static>), DeviceError> {
-    let failed = |e| camera_error(&wish.device, e);
-    let device = v4l::Device::with_path(&wish.device).map_err(failed)?;
-    let agreed = negotiate::agree(&device, wish)?;
-    controls::set(&device, &wish.device, &wish.controls)?;
-    let mut stream = Stream::with_buffers(&device, Type::VideoCapture, BUFFERS).map_err(failed)?;
-    let five_frames = Duration::try_from_secs_f64(5.0 / agreed.fps.max(0.01)).unwrap_or_default();
-    stream.set_timeout(SILENT.max(five_frames));
-    Ok((agreed, stream))
+fn open_device(wish: &Wish) -> Result<nokhwa::Camera, DeviceError> {
+    let mut camera = negotiate::open(wish)?;
+    if !wish.controls.is_empty() {
+        let beside = v4l::Device::with_path(&wish.device).map_err(|e| camera_error(&wish.device, e))?;
+        controls::set(&beside, &wish.device, &wish.controls)?;
+    }
+    camera.open_stream().map_err(|e| nokhwa_error(&wish.device, e))?;
+    Ok(camera)
 }
 
+/// Shows frames until nobody looks any more.
 fn run(
-    mut stream: Stream<'_>,
+    mut camera: nokhwa::Camera,
     wish: &Wish,
-    agreed: Agreed,
     clock: &dyn Clock,
     frames: &watch::Sender<Newest>,
-) {
-    let ready = stream.handle();
-    let mut passed_over = 0;
-    let mut good = clock_gettime(ClockId::Monotonic).tv_sec;
+) -> Result<(), DeviceError> {
+    let failed = |e| nokhwa_error(&wish.device, e);
+    let format = camera.camera_format();
+    let mut good = Instant::now();
     while !frames.is_closed() {
-        let (bytes, meta) = match stream.next() {
-            Ok((bytes, meta)) => (&bytes[..bytes.len().min(meta.bytesused as usize)], meta),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => {
-                frames.send_replace(Some(Err(Arc::new(camera_error(&wish.device, error)))));
-                return;
-            }
-        };
-        // Encoding may take longer than a frame does: what waited meanwhile is old. Each buffer is passed over once at most.
-        if passed_over < BUFFERS && ready.poll(READABLE, 0).is_ok_and(|newer| newer > 0) {
-            passed_over += 1;
-            continue;
-        }
-        passed_over = 0;
-        let now = clock_gettime(ClockId::Monotonic).tv_sec;
-        let frame = if meta.flags.contains(Flags::ERROR) {
-            Err(DeviceError::new(DeviceErrorKind::Checksum, "the camera's driver says the frame is damaged"))
-        } else {
-            to_frame(bytes, agreed, taken_at(meta, clock))
-        };
-        match frame {
-            Ok(_) => good = now,
+        let buffer = camera.frame().map_err(failed)?;
+        let fetched = Instant::now();
+        match to_frame(buffer.buffer(), format, taken_at(buffer.capture_timestamp(), clock)) {
+            Ok(frame) => frames.send_replace(Some(Ok(frame))),
             // Mangled on the cable, or the first of a camera that wakes up: the next may be whole.
-            Err(_) if now - good < SILENT.as_secs().cast_signed() => continue,
-            Err(_) => {}
-        }
-        let failed = frame.is_err();
-        frames.send_replace(Some(frame.map_err(Arc::new)));
-        if failed {
-            return;
+            Err(_) if good.elapsed() < BROKEN => continue,
+            Err(error) => return Err(error),
+        };
+        good = Instant::now();
+        for _ in 0..passed_over(good - fetched, format.frame_rate()) {
+            camera.frame_raw().map_err(failed)?;
         }
     }
+    Ok(())
 }
 
-/// The kernel stamps a frame by the clock that does not jump; its age is the same on ours.
-fn taken_at(meta: &Metadata, clock: &dyn Clock) -> Timestamp {
-    let now = clock.now();
-    if (meta.flags & Flags::TIMESTAMP_MASK) != Flags::TIMESTAMP_MONOTONIC {
-        return now;
-    }
-    let steady = clock_gettime(ClockId::Monotonic);
-    let micros =
-        (steady.tv_sec - meta.timestamp.sec) * 1_000_000 + steady.tv_nsec / 1000 - meta.timestamp.usec;
-    let age = Duration::from_micros(u64::try_from(micros).unwrap_or_default());
-    if age > OLDEST { now } else { now.minus(age) }
+/// Encoding may take longer than a frame does: of those that waited meanwhile all but the newest are old.
+fn passed_over(encoding: Duration, fps: u32) -> u32 {
+    let waited = encoding.as_secs_f64() * f64::from(fps);
+    (1..BUFFERS).filter(|n| waited >= f64::from(n + 1)).count().try_into().unwrap_or_default()
 }
 
-/// A camera's JPEG is copied out of the kernel's buffer and no more; YUYV is encoded.
-fn to_frame(bytes: &[u8], agreed: Agreed, taken_at: Timestamp) -> Result<Frame, DeviceError> {
+/// The kernel stamps a frame, nokhwa makes a time of day of it; its age is the same on our clock.
+fn taken_at(stamp: Option<Duration>, clock: &dyn Clock) -> Timestamp {
+    let age = stamp.and_then(|stamp| SystemTime::UNIX_EPOCH.checked_add(stamp)?.elapsed().ok());
+    clock.now().minus(age.filter(|age| *age <= OLDEST).unwrap_or_default())
+}
+
+/// A camera's JPEG is cut out of the kernel's buffer and no more; YUYV is encoded.
+fn to_frame(buffer: &[u8], format: CameraFormat, taken_at: Timestamp) -> Result<Frame, DeviceError> {
     let broken = |e: Box<dyn std::error::Error + Send + Sync>| {
         DeviceError::new(DeviceErrorKind::Other, "the camera sent no picture").with_source(e)
     };
-    let jpeg = match agreed.pixels {
-        Pixels::Jpeg => Bytes::copy_from_slice(bytes),
-        Pixels::Yuyv { stride } => {
-            let Agreed { width, height, .. } = agreed;
-            let picture = Yuyv { bytes, stride, width: width as usize, height: height as usize };
-            yuyv::encode(&picture).map_err(|e| broken(Box::new(e)))?.into()
-        }
+    let jpeg = if format.format() == FrameFormat::MJPEG {
+        // nokhwa gives the whole buffer, in which a longer picture may have been before.
+        let picture = mjpeg::first(buffer).ok_or_else(|| broken("no whole JPEG in the buffer".into()))?;
+        Bytes::copy_from_slice(picture)
+    } else {
+        let (width, height) = (format.width() as usize, format.height() as usize);
+        let picture = Yuyv { bytes: buffer, stride: stride(buffer.len(), width, height), width, height };
+        yuyv::encode(&picture).map_err(|e| broken(Box::new(e)))?.into()
     };
     Frame::from_jpeg(jpeg, taken_at).map_err(|e| broken(Box::new(e)))
 }
 
+/// Bytes of a line. nokhwa does not tell; a buffer of so many equal lines that are longer has them filled up.
+fn stride(buffer: usize, width: usize, height: usize) -> usize {
+    let least = width.div_ceil(2) * 4;
+    match buffer.checked_div(height) {
+        Some(line) if line > least && line * height == buffer => line,
+        _ => least,
+    }
+}
+
+/// nokhwa keeps the system's error as text only: `... (os error 19)`.
+fn nokhwa_error(device: &Path, error: NokhwaError) -> DeviceError {
+    let text = error.to_string();
+    let number = text.rsplit_once("(os error ").and_then(|(_, rest)| rest.split_once(')')?.0.parse().ok());
+    let (kind, message) = known(device, number.map(Errno::from_raw_os_error)).unwrap_or_else(|| {
+        (DeviceErrorKind::Other, format!("{} does not open as JPEG or YUYV, or failed", device.display()))
+    });
+    DeviceError::new(kind, message).with_source(error)
+}
+
 /// Says what to do about an error of the system.
 fn camera_error(device: &Path, error: io::Error) -> DeviceError {
-    use rustix::io::Errno;
+    let number = error.raw_os_error().map(Errno::from_raw_os_error);
+    let (kind, message) = known(device, number)
+        .unwrap_or_else(|| (DeviceErrorKind::Other, format!("{} failed", device.display())));
+    DeviceError::new(kind, message).with_source(error)
+}
 
+fn known(device: &Path, number: Option<Errno>) -> Option<(DeviceErrorKind, String)> {
     let path = device.display();
-    let (kind, message) = match error.raw_os_error().map(Errno::from_raw_os_error) {
-        Some(Errno::NOENT | Errno::NODEV | Errno::NXIO) => (
+    Some(match number? {
+        Errno::NOENT | Errno::NODEV | Errno::NXIO => (
             DeviceErrorKind::NotFound,
             format!("{path} is not there: `v4l2-ctl --list-devices` lists the cameras"),
         ),
-        Some(Errno::ACCESS | Errno::PERM) => (
+        Errno::ACCESS | Errno::PERM => (
             DeviceErrorKind::PermissionDenied,
             format!("{path} may not be used: add the user to group video"),
         ),
-        Some(Errno::BUSY) => (DeviceErrorKind::Bus, format!("{path} is in use by another program")),
-        Some(Errno::NOTTY) => (DeviceErrorKind::Other, format!("{path} is no camera")),
-        None if error.kind() == io::ErrorKind::TimedOut => {
-            (DeviceErrorKind::Timeout, format!("{path} gives no frame"))
-        }
-        _ => (DeviceErrorKind::Other, format!("{path} failed")),
-    };
-    DeviceError::new(kind, message).with_source(error)
+        Errno::BUSY => (DeviceErrorKind::Bus, format!("{path} is in use by another program, or hangs")),
+        Errno::NOTTY => (DeviceErrorKind::Other, format!("{path} is no camera")),
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use iotpi_core::ManualClock;
-    use v4l::Timestamp as Stamp;
+    use nokhwa::utils::Resolution;
 
     use super::*;
     use crate::camera::testcard::TestCard;
@@ -281,6 +311,16 @@ mod tests {
 
     fn open(device: &str) -> DeviceErrorKind {
         V4l::open(wish(device), ManualClock::at(Timestamp::MIN)).unwrap_err().kind()
+    }
+
+    fn format(pixels: FrameFormat) -> CameraFormat {
+        CameraFormat::new(Resolution::new(160, 120), pixels, 15)
+    }
+
+    fn picture() -> Bytes {
+        let spec = CameraSpec { width: 160, height: 120, fps: 1.0 };
+        let mut card = TestCard::new(spec, ManualClock::at(Timestamp::MIN)).unwrap();
+        card.paint(Timestamp::MIN).unwrap().jpeg().clone()
     }
 
     #[test]
@@ -294,33 +334,84 @@ mod tests {
     }
 
     #[test]
-    fn jpeg_of_the_camera_is_passed_through_untouched() {
-        let clock = ManualClock::at(Timestamp::MIN);
-        let spec = CameraSpec { width: 160, height: 120, fps: 1.0 };
-        let jpeg = TestCard::new(spec, clock.clone()).unwrap().paint(Timestamp::MIN).unwrap().jpeg().clone();
-        let agreed = Agreed { width: 160, height: 120, pixels: Pixels::Jpeg, fps: 15.0 };
+    fn the_systems_error_is_found_in_nokhwas_text() {
+        let kind = |text: &str| {
+            nokhwa_error(Path::new("/dev/video0"), NokhwaError::ReadFrameError(text.into())).kind()
+        };
 
-        let frame = to_frame(&jpeg, agreed, Timestamp::MIN).unwrap();
+        assert_eq!(kind("No such device (os error 19)"), DeviceErrorKind::NotFound);
+        assert_eq!(kind("Device or resource busy (os error 16)"), DeviceErrorKind::Bus);
+        assert_eq!(kind("Permission denied (os error 13)"), DeviceErrorKind::PermissionDenied);
+        assert_eq!(kind("Failed to Fufill"), DeviceErrorKind::Other);
+    }
 
-        assert_eq!(frame.jpeg(), &jpeg);
-        let cut_off = to_frame(&jpeg[..50], agreed, Timestamp::MIN).unwrap_err();
-        assert_eq!(cut_off.kind(), DeviceErrorKind::Other);
+    #[test]
+    fn jpeg_of_the_camera_is_passed_through_untouched_without_what_lies_behind_it() {
+        let jpeg = picture();
+        let buffer = [&jpeg[..], &jpeg[50..], &[0; 4096]].concat();
+        let taken = |buffer| to_frame(buffer, format(FrameFormat::MJPEG), Timestamp::MIN);
+
+        assert_eq!(taken(&jpeg).unwrap().jpeg(), &jpeg);
+        assert_eq!(taken(&buffer).unwrap().jpeg(), &jpeg);
+        for bad in [&jpeg[..50], &buffer[1..], &[0; 100], &[]] {
+            assert_eq!(taken(bad).unwrap_err().kind(), DeviceErrorKind::Other);
+        }
+    }
+
+    #[test]
+    fn yuyv_is_encoded_whether_its_lines_are_filled_up_or_not() {
+        for line in [320, 384] {
+            let buffer = vec![128; line * 120];
+
+            let frame = to_frame(&buffer, format(FrameFormat::YUYV), Timestamp::MIN).unwrap();
+
+            assert_eq!((frame.width(), frame.height()), (160, 120));
+            assert_eq!(stride(buffer.len(), 160, 120), line);
+        }
+        // A page filled up is no longer line.
+        assert_eq!(stride(40_960, 160, 120), 320);
+    }
+
+    #[test]
+    fn of_the_frames_that_waited_for_the_encoder_the_newest_is_shown() {
+        let passed_over = |millis| passed_over(Duration::from_millis(millis), 10);
+
+        assert_eq!([0, 99, 199].map(passed_over), [0, 0, 0]);
+        assert_eq!([200, 299, 300, 9000].map(passed_over), [1, 1, 2, 2]);
     }
 
     #[test]
     fn a_frame_is_as_old_as_the_kernel_says_unless_that_cannot_be() {
         let noon = Timestamp::parse("2026-06-01T12:00:00Z").unwrap();
         let clock = ManualClock::at(noon);
-        let steady = clock_gettime(ClockId::Monotonic);
-        let age = |flags, secs| {
-            let timestamp = Stamp::new(steady.tv_sec - secs, steady.tv_nsec / 1000);
-            let meta = Metadata { flags, timestamp, ..Metadata::default() };
-            noon.since(taken_at(&meta, &*clock)).as_secs()
-        };
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let age = |stamp| noon.since(taken_at(stamp, &*clock)).as_secs();
 
-        assert_eq!(age(Flags::TIMESTAMP_MONOTONIC, 2), 2);
-        assert_eq!(age(Flags::TIMESTAMP_UNKNOWN, 2), 0);
-        assert_eq!(age(Flags::TIMESTAMP_MONOTONIC, 1000), 0);
-        assert_eq!(age(Flags::TIMESTAMP_MONOTONIC, -1000), 0);
+        assert_eq!(age(Some(now - Duration::from_secs(2))), 2);
+        assert_eq!(age(None), 0);
+        assert_eq!(age(Some(now - Duration::from_secs(1000))), 0);
+        assert_eq!(age(Some(now + Duration::from_secs(1000))), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_camera_that_falls_silent_is_an_error_after_5_s_and_is_opened_anew() {
+        // The thread that waits for a frame and gets none.
+        let (stuck, newest) = watch::channel(None);
+        let clock = ManualClock::at(Timestamp::MIN);
+        let spec = CameraSpec { width: 160, height: 120, fps: 15.0 };
+        let newest = Some(newest);
+        let mut camera = V4l { wish: wish("/dev/video250"), spec, clock, newest, heard_at: Instant::now() };
+        let frame = Frame::from_jpeg(picture(), Timestamp::MIN).unwrap();
+        stuck.send_replace(Some(Ok(frame.clone())));
+        assert_eq!(camera.capture().await.unwrap().jpeg(), frame.jpeg());
+
+        // One that gives up waiting does not start the time again.
+        let began = Instant::now();
+        tokio::time::timeout(Duration::from_secs(4), camera.capture()).await.unwrap_err();
+        let silent = camera.capture().await.unwrap_err();
+
+        assert_eq!((silent.kind(), began.elapsed().as_secs()), (DeviceErrorKind::Timeout, 5));
+        assert!(stuck.is_closed());
+        assert_eq!(camera.capture().await.unwrap_err().kind(), DeviceErrorKind::NotFound);
     }
 }

@@ -1,6 +1,9 @@
 //! What can be adjusted on a camera: brightness, exposure, focus and whatever else it offers.
 //!
 //! Names are those of `v4l2-ctl --list-ctrls`: small letters, `_` for what is neither letter nor digit.
+//!
+//! Through the crate `v4l`, on which nokhwa stands, and not through nokhwa: that sets a format whenever it opens a camera, which
+//! the kernel refuses while frames are taken, so a camera that is watched could not be adjusted (docs/design/0017).
 
 use std::{collections::BTreeMap, path::Path};
 
