@@ -230,7 +230,7 @@ fn passed_over(encoding: Duration, fps: u32) -> u32 {
     (1..BUFFERS).filter(|n| waited >= f64::from(n + 1)).count().try_into().unwrap_or_default()
 }
 
-/// The kernel stamps a frame, nokhwa makes a time of day of it; its age is the same on our clock.
+/// The kernel stamps a frame, nokhwa makes a time of day of it by the system's clock; its age is the same on ours.
 fn taken_at(stamp: Option<Duration>, clock: &dyn Clock) -> Timestamp {
     let age = stamp.and_then(|stamp| SystemTime::UNIX_EPOCH.checked_add(stamp)?.elapsed().ok());
     clock.now().minus(age.filter(|age| *age <= OLDEST).unwrap_or_default())
@@ -384,7 +384,7 @@ mod tests {
     fn a_frame_is_as_old_as_the_kernel_says_unless_that_cannot_be() {
         let noon = Timestamp::parse("2026-06-01T12:00:00Z").unwrap();
         let clock = ManualClock::at(noon);
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap();
         let age = |stamp| noon.since(taken_at(stamp, &*clock)).as_secs();
 
         assert_eq!(age(Some(now - Duration::from_secs(2))), 2);

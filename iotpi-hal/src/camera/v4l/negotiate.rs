@@ -17,14 +17,9 @@ const SPOKEN: [FrameFormat; 2] = [FrameFormat::MJPEG, FrameFormat::YUYV];
 pub(super) fn open(wish: &Wish) -> Result<Camera, DeviceError> {
     let failed = |e| nokhwa_error(&wish.device, e);
     let index = CameraIndex::Index(index(&wish.device)?);
-    let request = |format| RequestedFormat::with_formats(format, &SPOKEN);
-    let exactly = |pixels| request(RequestedFormatType::Exact(asked(wish, pixels)));
-    // With any format it lists. nokhwa sees none where a driver lists no rates: then it must be what is asked for.
-    let mut camera = Camera::new(index.clone(), request(RequestedFormatType::None)).or_else(|error| {
-        let opened = SPOKEN.iter().find_map(|pixels| Camera::new(index.clone(), exactly(*pixels)).ok());
-        opened.ok_or_else(|| failed(error))
-    })?;
-    let offered = camera.compatible_camera_formats().unwrap_or_default();
+    let any = RequestedFormat::with_formats(RequestedFormatType::None, &SPOKEN);
+    let mut camera = Camera::new(index, any).map_err(failed)?;
+    let offered = camera.compatible_camera_formats().map_err(failed)?;
     if let Some(best) = nearest(&offered, wish) {
         settle(&mut camera, best, wish).map_err(failed)?;
     }
