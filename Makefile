@@ -1,6 +1,6 @@
 # The doors of the project. `make help` lists them; each first asks scripts/doctor.sh for what it needs.
 .DEFAULT_GOAL := help
-.PHONY: help demo test torture check bless ui wheel bench compare fuzz clean doctor-%
+.PHONY: help demo test test-vm torture check bless ui wheel bench compare fuzz clean doctor-%
 MAKEFLAGS += --no-print-directory
 
 # Where `make demo` listens and keeps its data, and what its camera shows: testcard, a folder of JPEG files, /dev/video0.
@@ -16,7 +16,7 @@ DASHBOARD_SOURCES := $(shell find frontend/src frontend/static -type f 2>/dev/nu
 	$(wildcard frontend/*.js frontend/*.ts frontend/*.json)
 
 help: ## Lists the doors
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 15
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 15
 
 doctor-%:
 	@scripts/doctor.sh $*
@@ -27,6 +27,9 @@ demo: doctor-demo doctor-port $(if $(V4L),doctor-v4l) $(DASHBOARD) ## Builds eve
 
 test: doctor-test $(DASHBOARD) ## Runs every test of every part; PARTS="rust python" picks some
 	@scripts/test.sh $(PARTS)
+
+test-vm: doctor-test-vm ## The V4L2 camera against a real kernel, in a guest; two minutes
+	@scripts/test-vm.sh
 
 torture: doctor-torture $(DASHBOARD) ## Every proof at full size, a quarter of an hour and more; PARTS="kills power-cuts" picks some
 	@scripts/torture.sh $(PARTS)

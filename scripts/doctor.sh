@@ -2,7 +2,7 @@
 # Looks for what a door of the Makefile needs, installs what is missing, and says what it does. The second time there is
 # nothing to do, and it says nothing.
 #
-#   scripts/doctor.sh demo|test|check|wheel|bench...   what is needed for that door
+#   scripts/doctor.sh demo|test|test-vm|check|wheel|bench...   what is needed for that door
 #   PORT=8000 scripts/doctor.sh port                   whether the port is free
 #
 # What it may change: Debian packages (apt-get; with sudo when not root), frontend/node_modules, .venv. Toolchains are
@@ -111,6 +111,17 @@ need_libclang() {
         [ -n "${LIBCLANG_PATH:-}" ] || packages 'the V4L2 camera' libclang-dev
 }
 
+# For the guest of `make test-vm`. Its kernel and busybox are fetched by the script, and not installed.
+need_guest() {
+    have apt-get && [ "$(dpkg --print-architecture)" = amd64 ] || fail 'the guest wants Debian on amd64' 'run it on such a machine'
+    have qemu-system-x86_64 || packages 'the V4L2 camera is tested in a guest' qemu-system-x86
+    have strip || packages 'the guest is made small' binutils
+    local sudo=sudo
+    [ "$(id -u)" != 0 ] || sudo=''
+    apt-cache show linux-image-amd64 busybox-static >/dev/null 2>&1 ||
+        or_fail 'the list of packages could not be fetched' "$OFFLINE" $sudo apt-get update -q
+}
+
 need_browser() {
     local place
     [ -z "${CHROMIUM:-}" ] || return 0
@@ -155,6 +166,7 @@ for door in "$@"; do
         fuzz) need_rust; need_fuzz ;;
         demo) need_rust; need_node ;;
         v4l) need_libclang ;;
+        test-vm) need_rust; need_libclang; need_guest ;;
         wheel) need_rust; need_python ;;
         check) need_rust; need_node; need_python; need_libclang; need_deny ;;
         bless) need_rust; need_node; need_python ;;

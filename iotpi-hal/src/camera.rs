@@ -4,8 +4,10 @@
 
 mod font;
 mod mcu_rows;
+mod mjpeg;
 mod pace;
 pub mod replay;
+pub mod rpicam;
 pub mod testcard;
 #[cfg(feature = "v4l")]
 pub mod v4l;

@@ -31,10 +31,10 @@ mod cameras;
 mod sensors;
 
 pub use actuators::LedSettings;
-#[cfg(feature = "v4l")]
-pub use cameras::V4lSettings;
 #[cfg(feature = "camera")]
-pub use cameras::{ReplaySettings, TestCardSettings};
+pub use cameras::{ReplaySettings, RpicamSettings, TestCardSettings};
+#[cfg(feature = "v4l")]
+pub use cameras::{V4lControlsSettings, V4lSettings};
 pub use sensors::{Bme280Settings, Ds18b20Settings, MotionSettings, SystemSettings};
 
 /// An opened device.
@@ -218,6 +218,17 @@ pub static CATALOG: &[Entry] = &[
         readme: "reference-app/modules/camera/README.md",
         open: cameras::replay,
     },
+    #[cfg(feature = "camera")]
+    Entry {
+        name: "rpicam",
+        title: "Pi camera module, through rpicam-vid",
+        offers: &[],
+        connects: "the camera connector (CSI)",
+        buses: &[Bus::Sim, Bus::Linux],
+        example: "bus = \"sim\"\ncamera = 0\nwidth = 640\nheight = 480\nfps = 15",
+        readme: "reference-app/modules/camera/README.md",
+        open: cameras::rpicam,
+    },
     #[cfg(feature = "v4l")]
     Entry {
         name: "v4l",
@@ -228,6 +239,18 @@ pub static CATALOG: &[Entry] = &[
         example: "bus = \"sim\"\ndevice = \"/dev/video0\"\nwidth = 640\nheight = 480\nfps = 15",
         readme: "reference-app/modules/camera/README.md",
         open: cameras::v4l,
+    },
+    #[cfg(feature = "v4l")]
+    Entry {
+        name: "v4l-controls",
+        title: "Brightness, exposure, focus... of a V4L2 camera, while it is watched",
+        offers: &["set"],
+        connects: "/dev/video0",
+        // Whether it obeys, only a kernel can say: `make test-vm` asks one.
+        buses: &[],
+        example: "device = \"/dev/video0\"",
+        readme: "reference-app/modules/camera/README.md",
+        open: cameras::v4l_controls,
     },
 ];
 

@@ -5,7 +5,7 @@
 //! - [`drivers`]: one chip or kind of device per file, generic over embedded-hal 1.0.
 //! - [`bus`]: the back ends that open buses and pins, and say what to do when they cannot.
 //! - [`blocking`]: how a blocking driver is awaited.
-//! - [`camera`]: test card, replay, V4L2.
+//! - [`camera`]: test card, replay, a Pi's camera modules, V4L2.
 //! - [`sim`]: the simulated world and the twins below the drivers.
 //! - [`catalog`]: the table of all of it, and how a settings table becomes a device.
 

@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use iotpi_core::{Camera, CameraSpec, Clock, DeviceError, DeviceErrorKind, Frame, async_trait};
 
-use super::pace::Pace;
+use super::{mjpeg::split, pace::Pace};
 
 /// The camera.
 #[derive(Debug)]
@@ -122,45 +122,6 @@ fn read_error(path: &Path, error: io::Error) -> DeviceError {
         _ => DeviceErrorKind::Other,
     };
     DeviceError::new(kind, format!("{} cannot be read", path.display())).with_source(error)
-}
-
-/// The pictures of an MJPEG file. What lies between two, and a last one that is cut off, is left out.
-fn split(file: &Bytes) -> Vec<Bytes> {
-    let mut parts = Vec::new();
-    let mut at = 0;
-    while let Some(begin) = find(file, at, &[0xFF, 0xD8, 0xFF]) {
-        match end_of_picture(file, begin) {
-            Some(end) => {
-                parts.push(file.slice(begin..end));
-                at = end;
-            }
-            None => at = begin + 2,
-        }
-    }
-    parts
-}
-
-fn find(bytes: &[u8], from: usize, what: &[u8]) -> Option<usize> {
-    bytes.get(from..)?.windows(what.len()).position(|window| window == what).map(|i| from + i)
-}
-
-/// Walks the markers of a picture (ITU-T T.81 annex B), so that a thumbnail within a segment does not end it.
-fn end_of_picture(bytes: &[u8], begin: usize) -> Option<usize> {
-    let mut at = begin + 2;
-    loop {
-        // In a scan, FF 00 is data and FF D0..D7 are restarts: neither is a marker with a segment.
-        at = find(bytes, at, &[0xFF])?;
-        match *bytes.get(at + 1)? {
-            0xD9 => return Some(at + 2),
-            0xFF => at += 1,
-            0x00 | 0x01 | 0xD0..=0xD7 => at += 2,
-            0xD8 => return None,
-            _ => {
-                let length = u16::from_be_bytes([*bytes.get(at + 2)?, *bytes.get(at + 3)?]);
-                at += 2 + usize::from(length);
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,35 +1,83 @@
 //! V4L2 cameras: USB cameras, and Pi cameras whose driver offers JPEG or YUYV.
 //!
 //! A camera that sends JPEG is passed through untouched; one that sends YUYV is encoded. The camera runs on a
-//! thread of its own and only the newest frame is kept: who comes late sees what is now.
+//! thread of its own and only the newest frame is kept: who comes late sees what is now. A frame is stamped with the time the
+//! kernel gives it, not when it was fetched. A camera that is unplugged, or gives no frame for some seconds, is an error; the
+//! next capture opens it anew, with its controls.
+//!
+//! nokhwa waits for a frame without a time limit. The thread of a silent camera is therefore left behind, and keeps the camera
+//! until it speaks or is unplugged; until then each opening is an error ("in use"). Then the thread ends by itself, and the
+//! camera is back with the next capture. There is never more than one such thread a camera.
 //!
 //! # Troubleshooting
 //! | error | what to look at |
 //! |---|---|
-//! | `not found` | `v4l2-ctl --list-devices`; a Pi camera module under libcamera has no JPEG or YUYV here |
+//! | `not found` | `v4l2-ctl --list-devices`; a Pi camera module under libcamera wants driver `rpicam` |
 //! | `permission denied` | the user must be in group `video` |
-//! | `bus: ... is in use` | another program has the camera open |
+//! | `bus: ... is in use` | another program has the camera open, or it has been silent: plug it in again |
+//! | `timeout` | the cable, the hub it hangs on, its power |
+//! | `refused` | a control the camera has not, or a value outside its range: the error lists what there is |
+//! | `does not open` | it offers neither JPEG nor YUYV, or a rate that is no whole number, as HDMI and TV inputs do |
 //!
 //! # Deliberately absent
-//! Controls (exposure, focus): `v4l2-ctl` sets them. H.264.
+//! H.264, several planes, cropping; HDMI and TV inputs, which nokhwa refuses (docs/design/0017).
 
-use std::{fmt, path::Path, sync::Arc, thread};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::{Arc, mpsc},
+    thread,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
-use iotpi_core::{Camera, CameraSpec, Clock, DeviceError, DeviceErrorKind, Frame, async_trait};
+use iotpi_core::{Camera, CameraSpec, Clock, DeviceError, DeviceErrorKind, Frame, Timestamp, async_trait};
 use nokhwa::{
-    Camera as Device, NokhwaError,
-    utils::{CameraFormat, CameraIndex, FrameFormat, RequestedFormat, RequestedFormatType, Resolution},
+    NokhwaError,
+    utils::{CameraFormat, FrameFormat},
 };
-use tokio::sync::watch;
+use rustix::io::Errno;
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
 
-use super::yuyv;
+use self::controls::Controls;
+use super::{
+    mjpeg,
+    yuyv::{self, Yuyv},
+};
 
-/// What a camera may send.
-const SPOKEN: [FrameFormat; 2] = [FrameFormat::MJPEG, FrameFormat::YUYV];
+pub mod adjusting;
+pub mod controls;
+mod negotiate;
+
+/// Buffers that may fill while one is looked at: nokhwa asks for four.
+const BUFFERS: u32 = 3;
+/// Without a frame for so long, and for five frame times, a camera counts as hung.
+const SILENT: Duration = Duration::from_secs(5);
+/// A camera that sends no picture for so long, but something, says what. Shorter than the silence, or it would not be heard.
+const BROKEN: Duration = Duration::from_secs(4);
+/// A frame older than this was stamped by a clock that is not ours.
+const OLDEST: Duration = Duration::from_secs(10);
 
 /// What the thread says last: the newest frame, or why it ended.
 type Newest = Option<Result<Frame, Arc<DeviceError>>>;
+
+/// What to ask of the camera.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Wish {
+    /// `/dev/video0`, or a link to it that does not change with the port, from `/dev/v4l/by-id`.
+    pub device: PathBuf,
+    /// Pixels. The camera's nearest is taken.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// Frames a second. The camera's nearest is taken.
+    pub fps: u32,
+    /// Set at every opening, in the order of their names.
+    pub controls: Controls,
+}
 
 /// The camera.
 pub struct V4l {
@@ -38,53 +86,28 @@ pub struct V4l {
     clock: Arc<dyn Clock>,
     /// Absent after a failure: the next capture opens the camera anew.
     newest: Option<watch::Receiver<Newest>>,
-}
-
-/// What the settings ask for.
-#[derive(Debug, Clone)]
-struct Wish {
-    path: String,
-    index: u32,
-    format: CameraFormat,
+    /// When it was opened, or a frame of it was last taken.
+    heard_at: Instant,
 }
 
 impl fmt::Debug for V4l {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("V4l")
-            .field("device", &self.wish.path)
-            .field("spec", &self.spec)
-            .finish_non_exhaustive()
+        f.debug_struct("V4l").field("wish", &self.wish).field("spec", &self.spec).finish_non_exhaustive()
     }
 }
 
 impl V4l {
-    /// Opens `/dev/videoN` at the camera's nearest to a size in pixels and a rate in frames a second.
+    /// Opens a camera at its nearest to what is wished for.
     ///
     /// Blocks for as long as the camera takes to answer, some tenths of a second.
     ///
     /// # Errors
     /// [`DeviceErrorKind::NotFound`] without such a camera, [`DeviceErrorKind::PermissionDenied`] outside
-    /// group `video`, [`DeviceErrorKind::Bus`] when another program has it, [`DeviceErrorKind::Other`] when
-    /// it offers neither JPEG nor YUYV.
-    pub fn open(
-        path: &Path,
-        width: u32,
-        height: u32,
-        fps: u32,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, DeviceError> {
-        let text = path.display().to_string();
-        let index =
-            text.strip_prefix("/dev/video").and_then(|number| number.parse().ok()).ok_or_else(|| {
-                DeviceError::new(
-                    DeviceErrorKind::NotFound,
-                    format!("{text} is no camera: it should look like /dev/video0"),
-                )
-            })?;
-        let format = CameraFormat::new(Resolution::new(width, height), FrameFormat::MJPEG, fps);
-        let wish = Wish { path: text, index, format };
+    /// group `video`, [`DeviceErrorKind::Bus`] when another program has it, [`DeviceErrorKind::Refused`] when it has no such
+    /// control or not that value, [`DeviceErrorKind::Other`] when it offers neither JPEG nor YUYV, or nokhwa does not open it.
+    pub fn open(wish: Wish, clock: Arc<dyn Clock>) -> Result<Self, DeviceError> {
         let (spec, newest) = start(&wish, Arc::clone(&clock))?;
-        Ok(Self { wish, spec, clock, newest: Some(newest) })
+        Ok(Self { wish, spec, clock, newest: Some(newest), heard_at: Instant::now() })
     }
 
     async fn reopen(&self) -> Result<watch::Receiver<Newest>, DeviceError> {
@@ -105,42 +128,54 @@ impl Camera for V4l {
     async fn capture(&mut self) -> Result<Frame, DeviceError> {
         let mut newest = match self.newest.take() {
             Some(newest) => newest,
-            None => self.reopen().await?,
+            None => {
+                let newest = self.reopen().await?;
+                self.heard_at = Instant::now();
+                newest
+            }
         };
+        let until = self.heard_at + silent(self.spec.fps);
         // Put back before waiting, so that a cancelled capture keeps the camera open.
-        let changed = self.newest.insert(newest.clone()).changed().await;
+        let changed = timeout_at(until, self.newest.insert(newest.clone()).changed()).await;
         let frame = newest.borrow_and_update().clone();
-        match (changed, frame) {
-            (Ok(()), Some(Ok(frame))) => Ok(frame),
-            (_, Some(Err(error))) => {
-                self.newest = None;
-                Err(DeviceError::new(error.kind(), "the camera failed").with_source(error))
+        let error = match (changed, frame) {
+            (Ok(Ok(())), Some(Ok(frame))) => {
+                self.heard_at = Instant::now();
+                return Ok(frame);
             }
-            (Err(_), _) | (_, None) => {
-                self.newest = None;
-                Err(DeviceError::new(DeviceErrorKind::NotFound, "the camera went away"))
+            (Ok(_), Some(Err(error))) => {
+                DeviceError::new(error.kind(), "the camera failed").with_source(error)
             }
-        }
+            (Ok(_), _) => DeviceError::new(DeviceErrorKind::NotFound, "the camera went away"),
+            (Err(_), _) => {
+                let message = format!("{} gives no frame", self.wish.device.display());
+                DeviceError::new(DeviceErrorKind::Timeout, message)
+            }
+        };
+        self.newest = None;
+        Err(error)
     }
+}
+
+fn silent(fps: f64) -> Duration {
+    SILENT.max(Duration::try_from_secs_f64(5.0 / fps.max(0.01)).unwrap_or_default())
 }
 
 /// Opens the camera on a thread and waits until it has said what it delivers.
 fn start(wish: &Wish, clock: Arc<dyn Clock>) -> Result<(CameraSpec, watch::Receiver<Newest>), DeviceError> {
     let (frames, newest) = watch::channel(None);
-    let (opened, answer) = std::sync::mpsc::sync_channel(1);
+    let (opened, answer) = mpsc::sync_channel(1);
     let wish = wish.clone();
-    // The device is not Send, so it is opened where it runs. The thread ends with the last receiver, or with
-    // the camera.
+    // A device of nokhwa is not `Send`: it is opened where it runs. The thread ends with the last receiver, or with the camera.
     thread::spawn(move || match open_device(&wish) {
-        Ok(device) => {
-            let format = device.camera_format();
-            let spec = CameraSpec {
-                width: format.width(),
-                height: format.height(),
-                fps: format.frame_rate().into(),
-            };
-            if opened.send(Ok(spec)).is_ok() {
-                run(device, &wish, &*clock, &frames);
+        Ok(camera) => {
+            let format = camera.camera_format();
+            let (width, height, fps) = (format.width(), format.height(), format.frame_rate().into());
+            if opened.send(Ok(CameraSpec { width, height, fps })).is_ok() {
+                // The camera is closed before the error is told, which is answered by opening it anew.
+                if let Err(error) = run(camera, &wish, &*clock, &frames) {
+                    frames.send_replace(Some(Err(Arc::new(error))));
+                }
             }
         }
         // The one who asked waits for the answer.
@@ -152,126 +187,231 @@ fn start(wish: &Wish, clock: Arc<dyn Clock>) -> Result<(CameraSpec, watch::Recei
     Ok((spec, newest))
 }
 
-fn open_device(wish: &Wish) -> Result<Device, DeviceError> {
-    let failed = |e| camera_error(wish, e);
-    let request = RequestedFormat::with_formats(RequestedFormatType::None, &SPOKEN);
-    let mut device = Device::new(CameraIndex::Index(wish.index), request).map_err(failed)?;
-    let offered = device.compatible_camera_formats().map_err(failed)?;
-    if let Some(format) = nearest(&offered, wish.format) {
-        let exactly = RequestedFormat::with_formats(RequestedFormatType::Exact(format), &SPOKEN);
-        device.set_camera_requset(exactly).map_err(failed)?;
+fn open_device(wish: &Wish) -> Result<nokhwa::Camera, DeviceError> {
+    let mut camera = negotiate::open(wish)?;
+    if !wish.controls.is_empty() {
+        let beside = v4l::Device::with_path(&wish.device).map_err(|e| camera_error(&wish.device, e))?;
+        controls::set(&beside, &wish.device, &wish.controls)?;
     }
-    device.open_stream().map_err(failed)?;
-    Ok(device)
+    camera.open_stream().map_err(|e| nokhwa_error(&wish.device, e))?;
+    Ok(camera)
 }
 
-/// What is nearest in size, then speaks JPEG, then is nearest in rate. nokhwa's own choice knows exact sizes
-/// only.
-fn nearest(offered: &[CameraFormat], wish: CameraFormat) -> Option<CameraFormat> {
-    let spoken = offered.iter().filter(|format| SPOKEN.contains(&format.format()));
-    spoken.copied().min_by_key(|format| {
-        let size = format.width().abs_diff(wish.width()) + format.height().abs_diff(wish.height());
-        let rate = format.frame_rate().abs_diff(wish.frame_rate());
-        (size, format.format() != FrameFormat::MJPEG, rate)
-    })
-}
-
-fn run(mut device: Device, wish: &Wish, clock: &dyn Clock, frames: &watch::Sender<Newest>) {
-    let format = device.camera_format();
+/// Shows frames until nobody looks any more.
+fn run(
+    mut camera: nokhwa::Camera,
+    wish: &Wish,
+    clock: &dyn Clock,
+    frames: &watch::Sender<Newest>,
+) -> Result<(), DeviceError> {
+    let failed = |e| nokhwa_error(&wish.device, e);
+    let format = camera.camera_format();
+    let mut good = Instant::now();
     while !frames.is_closed() {
-        let frame = device
-            .frame_raw()
-            .map_err(|e| camera_error(wish, e))
-            .and_then(|raw| to_frame(&raw, format, clock));
-        let failed = frame.is_err();
-        frames.send_replace(Some(frame.map_err(Arc::new)));
-        if failed {
-            return;
+        let buffer = camera.frame().map_err(failed)?;
+        let fetched = Instant::now();
+        match to_frame(buffer.buffer(), format, taken_at(buffer.capture_timestamp(), clock)) {
+            Ok(frame) => frames.send_replace(Some(Ok(frame))),
+            // Mangled on the cable, or the first of a camera that wakes up: the next may be whole.
+            Err(_) if good.elapsed() < BROKEN => continue,
+            Err(error) => return Err(error),
+        };
+        good = Instant::now();
+        for _ in 0..passed_over(good - fetched, format.frame_rate()) {
+            camera.frame_raw().map_err(failed)?;
         }
     }
+    Ok(())
 }
 
-/// A camera's JPEG is copied out of the kernel's buffer and no more; YUYV is encoded.
-fn to_frame(raw: &[u8], format: CameraFormat, clock: &dyn Clock) -> Result<Frame, DeviceError> {
-    let taken_at = clock.now();
+/// Encoding may take longer than a frame does: of those that waited meanwhile all but the newest are old.
+fn passed_over(encoding: Duration, fps: u32) -> u32 {
+    let waited = encoding.as_secs_f64() * f64::from(fps);
+    (1..BUFFERS).filter(|n| waited >= f64::from(n + 1)).count().try_into().unwrap_or_default()
+}
+
+/// The kernel stamps a frame, nokhwa makes a time of day of it by the system's clock; its age is the same on ours.
+fn taken_at(stamp: Option<Duration>, clock: &dyn Clock) -> Timestamp {
+    let age = stamp.and_then(|stamp| SystemTime::UNIX_EPOCH.checked_add(stamp)?.elapsed().ok());
+    clock.now().minus(age.filter(|age| *age <= OLDEST).unwrap_or_default())
+}
+
+/// A camera's JPEG is cut out of the kernel's buffer and no more; YUYV is encoded.
+fn to_frame(buffer: &[u8], format: CameraFormat, taken_at: Timestamp) -> Result<Frame, DeviceError> {
     let broken = |e: Box<dyn std::error::Error + Send + Sync>| {
         DeviceError::new(DeviceErrorKind::Other, "the camera sent no picture").with_source(e)
     };
-    let jpeg = match format.format() {
-        FrameFormat::MJPEG => Bytes::copy_from_slice(raw),
-        _ => {
-            let side = |pixels: u32| u16::try_from(pixels).unwrap_or(u16::MAX);
-            yuyv::encode(raw, side(format.width()), side(format.height()))
-                .ok_or_else(|| broken("too few bytes".into()))?
-                .map_err(|e| broken(Box::new(e)))?
-                .into()
-        }
+    let jpeg = if format.format() == FrameFormat::MJPEG {
+        // nokhwa gives the whole buffer, in which a longer picture may have been before.
+        let picture = mjpeg::first(buffer).ok_or_else(|| broken("no whole JPEG in the buffer".into()))?;
+        Bytes::copy_from_slice(picture)
+    } else {
+        let (width, height) = (format.width() as usize, format.height() as usize);
+        let picture = Yuyv { bytes: buffer, stride: stride(buffer.len(), width, height), width, height };
+        yuyv::encode(&picture).map_err(|e| broken(Box::new(e)))?.into()
     };
     Frame::from_jpeg(jpeg, taken_at).map_err(|e| broken(Box::new(e)))
 }
 
-/// nokhwa keeps the system's error as text only.
-fn camera_error(wish: &Wish, error: NokhwaError) -> DeviceError {
-    let path = &wish.path;
+/// Bytes of a line. nokhwa does not tell; a buffer of so many equal lines that are longer has them filled up.
+fn stride(buffer: usize, width: usize, height: usize) -> usize {
+    let least = width.div_ceil(2) * 4;
+    match buffer.checked_div(height) {
+        Some(line) if line > least && line * height == buffer => line,
+        _ => least,
+    }
+}
+
+/// nokhwa keeps the system's error as text only: `... (os error 19)`.
+fn nokhwa_error(device: &Path, error: NokhwaError) -> DeviceError {
     let text = error.to_string();
-    let says = |words: &str| text.contains(words);
-    let (kind, message) = if says("os error 2)") || says("os error 19)") || says("os error 6)") {
-        (
+    let number = text.rsplit_once("(os error ").and_then(|(_, rest)| rest.split_once(')')?.0.parse().ok());
+    let (kind, message) = known(device, number.map(Errno::from_raw_os_error)).unwrap_or_else(|| {
+        (DeviceErrorKind::Other, format!("{} does not open as JPEG or YUYV, or failed", device.display()))
+    });
+    DeviceError::new(kind, message).with_source(error)
+}
+
+/// Says what to do about an error of the system.
+fn camera_error(device: &Path, error: io::Error) -> DeviceError {
+    let number = error.raw_os_error().map(Errno::from_raw_os_error);
+    let (kind, message) = known(device, number)
+        .unwrap_or_else(|| (DeviceErrorKind::Other, format!("{} failed", device.display())));
+    DeviceError::new(kind, message).with_source(error)
+}
+
+fn known(device: &Path, number: Option<Errno>) -> Option<(DeviceErrorKind, String)> {
+    let path = device.display();
+    Some(match number? {
+        Errno::NOENT | Errno::NODEV | Errno::NXIO => (
             DeviceErrorKind::NotFound,
             format!("{path} is not there: `v4l2-ctl --list-devices` lists the cameras"),
-        )
-    } else if says("os error 13)") || says("os error 1)") {
-        (DeviceErrorKind::PermissionDenied, format!("{path} may not be used: add the user to group video"))
-    } else if says("os error 16)") {
-        (DeviceErrorKind::Bus, format!("{path} is in use by another program"))
-    } else {
-        (DeviceErrorKind::Other, format!("{path} offers no JPEG or YUYV picture, or failed"))
-    };
-    DeviceError::new(kind, message).with_source(error)
+        ),
+        Errno::ACCESS | Errno::PERM => (
+            DeviceErrorKind::PermissionDenied,
+            format!("{path} may not be used: add the user to group video"),
+        ),
+        Errno::BUSY => (DeviceErrorKind::Bus, format!("{path} is in use by another program, or hangs")),
+        Errno::NOTTY => (DeviceErrorKind::Other, format!("{path} is no camera")),
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use iotpi_core::{ManualClock, Timestamp};
+    use iotpi_core::ManualClock;
+    use nokhwa::utils::Resolution;
 
     use super::*;
     use crate::camera::testcard::TestCard;
 
+    fn wish(device: &str) -> Wish {
+        Wish { device: device.into(), width: 640, height: 480, fps: 15, controls: Controls::new() }
+    }
+
+    fn open(device: &str) -> DeviceErrorKind {
+        V4l::open(wish(device), ManualClock::at(Timestamp::MIN)).unwrap_err().kind()
+    }
+
+    fn format(pixels: FrameFormat) -> CameraFormat {
+        CameraFormat::new(Resolution::new(160, 120), pixels, 15)
+    }
+
+    fn picture() -> Bytes {
+        let spec = CameraSpec { width: 160, height: 120, fps: 1.0 };
+        let mut card = TestCard::new(spec, ManualClock::at(Timestamp::MIN)).unwrap();
+        card.paint(Timestamp::MIN).unwrap().jpeg().clone()
+    }
+
     #[test]
     fn a_camera_that_is_not_there_is_not_found() {
-        let error =
-            V4l::open(Path::new("/dev/video250"), 640, 480, 15, ManualClock::at(Timestamp::MIN)).unwrap_err();
-
-        assert_eq!(error.kind(), DeviceErrorKind::NotFound, "{error:?}");
+        assert_eq!(open("/dev/video250"), DeviceErrorKind::NotFound);
     }
 
     #[test]
-    fn of_what_a_camera_offers_the_nearest_is_taken() {
-        let format = |w, h, format, fps| CameraFormat::new(Resolution::new(w, h), format, fps);
-        let offered = [
-            format(1920, 1080, FrameFormat::MJPEG, 30),
-            format(640, 360, FrameFormat::YUYV, 15),
-            format(640, 360, FrameFormat::MJPEG, 30),
-            format(640, 360, FrameFormat::MJPEG, 10),
-            format(640, 480, FrameFormat::GRAY, 15),
-        ];
-
-        let taken = nearest(&offered, format(640, 480, FrameFormat::MJPEG, 15));
-
-        assert_eq!(taken, Some(format(640, 360, FrameFormat::MJPEG, 10)));
-        assert_eq!(nearest(&offered[4..], offered[0]), None);
+    fn what_is_no_camera_says_so() {
+        assert_eq!(open("/dev/null"), DeviceErrorKind::Other);
     }
 
     #[test]
-    fn jpeg_of_the_camera_is_passed_through_untouched() {
+    fn the_systems_error_is_found_in_nokhwas_text() {
+        let kind = |text: &str| {
+            nokhwa_error(Path::new("/dev/video0"), NokhwaError::ReadFrameError(text.into())).kind()
+        };
+
+        assert_eq!(kind("No such device (os error 19)"), DeviceErrorKind::NotFound);
+        assert_eq!(kind("Device or resource busy (os error 16)"), DeviceErrorKind::Bus);
+        assert_eq!(kind("Permission denied (os error 13)"), DeviceErrorKind::PermissionDenied);
+        assert_eq!(kind("Failed to Fufill"), DeviceErrorKind::Other);
+    }
+
+    #[test]
+    fn jpeg_of_the_camera_is_passed_through_untouched_without_what_lies_behind_it() {
+        let jpeg = picture();
+        let buffer = [&jpeg[..], &jpeg[50..], &[0; 4096]].concat();
+        let taken = |buffer| to_frame(buffer, format(FrameFormat::MJPEG), Timestamp::MIN);
+
+        assert_eq!(taken(&jpeg).unwrap().jpeg(), &jpeg);
+        assert_eq!(taken(&buffer).unwrap().jpeg(), &jpeg);
+        for bad in [&jpeg[..50], &buffer[1..], &[0; 100], &[]] {
+            assert_eq!(taken(bad).unwrap_err().kind(), DeviceErrorKind::Other);
+        }
+    }
+
+    #[test]
+    fn yuyv_is_encoded_whether_its_lines_are_filled_up_or_not() {
+        for line in [320, 384] {
+            let buffer = vec![128; line * 120];
+
+            let frame = to_frame(&buffer, format(FrameFormat::YUYV), Timestamp::MIN).unwrap();
+
+            assert_eq!((frame.width(), frame.height()), (160, 120));
+            assert_eq!(stride(buffer.len(), 160, 120), line);
+        }
+        // A page filled up is no longer line.
+        assert_eq!(stride(40_960, 160, 120), 320);
+    }
+
+    #[test]
+    fn of_the_frames_that_waited_for_the_encoder_the_newest_is_shown() {
+        let passed_over = |millis| passed_over(Duration::from_millis(millis), 10);
+
+        assert_eq!([0, 99, 199].map(passed_over), [0, 0, 0]);
+        assert_eq!([200, 299, 300, 9000].map(passed_over), [1, 1, 2, 2]);
+    }
+
+    #[test]
+    fn a_frame_is_as_old_as_the_kernel_says_unless_that_cannot_be() {
+        let noon = Timestamp::parse("2026-06-01T12:00:00Z").unwrap();
+        let clock = ManualClock::at(noon);
+        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap();
+        let age = |stamp| noon.since(taken_at(stamp, &*clock)).as_secs();
+
+        assert_eq!(age(Some(now - Duration::from_secs(2))), 2);
+        assert_eq!(age(None), 0);
+        assert_eq!(age(Some(now - Duration::from_secs(1000))), 0);
+        assert_eq!(age(Some(now + Duration::from_secs(1000))), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_camera_that_falls_silent_is_an_error_after_5_s_and_is_opened_anew() {
+        // The thread that waits for a frame and gets none.
+        let (stuck, newest) = watch::channel(None);
         let clock = ManualClock::at(Timestamp::MIN);
-        let spec = CameraSpec { width: 160, height: 120, fps: 1.0 };
-        let jpeg = TestCard::new(spec, clock.clone()).unwrap().paint(Timestamp::MIN).unwrap().jpeg().clone();
-        let format = CameraFormat::new(Resolution::new(160, 120), FrameFormat::MJPEG, 15);
+        let spec = CameraSpec { width: 160, height: 120, fps: 15.0 };
+        let newest = Some(newest);
+        let mut camera = V4l { wish: wish("/dev/video250"), spec, clock, newest, heard_at: Instant::now() };
+        let frame = Frame::from_jpeg(picture(), Timestamp::MIN).unwrap();
+        stuck.send_replace(Some(Ok(frame.clone())));
+        assert_eq!(camera.capture().await.unwrap().jpeg(), frame.jpeg());
 
-        let frame = to_frame(&jpeg, format, &*clock).unwrap();
+        // One that gives up waiting does not start the time again.
+        let began = Instant::now();
+        tokio::time::timeout(Duration::from_secs(4), camera.capture()).await.unwrap_err();
+        let silent = camera.capture().await.unwrap_err();
 
-        assert_eq!(frame.jpeg(), &jpeg);
-        assert_eq!(to_frame(&jpeg[..50], format, &*clock).unwrap_err().kind(), DeviceErrorKind::Other);
+        assert_eq!((silent.kind(), began.elapsed().as_secs()), (DeviceErrorKind::Timeout, 5));
+        assert!(stuck.is_closed());
+        assert_eq!(camera.capture().await.unwrap_err().kind(), DeviceErrorKind::NotFound);
     }
 }

@@ -1,77 +1,162 @@
 //! Encoding what a camera sends that does not speak JPEG: YUYV, 4:2:2, two pixels in four bytes.
+//!
+//! The planes are handed to mozjpeg as they are, in its plainest and fastest mode (that of libjpeg-turbo): no colour is
+//! converted and none thrown away. Why this encoder: docs/design/0017.
 
-use jpeg_encoder::{Encoder, EncodingError, ImageBuffer, JpegColorType, SamplingFactor};
+use std::{io, panic};
+
+use mozjpeg::{ColorSpace, Compress};
 
 /// Good enough for a camera that is watched, and a third of the size of 95.
-const QUALITY: u8 = 80;
+const QUALITY: f32 = 80.0;
+/// Pixels of a block's side.
+const BLOCK: usize = 8;
 
-/// Lines of YUYV as the encoder wants them: already in its colour space, so nothing is converted.
-struct Yuyv<'a> {
-    bytes: &'a [u8],
-    width: u16,
-    height: u16,
+/// A picture as a camera sends it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Yuyv<'a> {
+    pub bytes: &'a [u8],
+    /// Bytes from a line to the next.
+    pub stride: usize,
+    /// Pixels.
+    pub width: usize,
+    pub height: usize,
 }
 
-/// Encodes a picture; `None` when there are too few bytes for it.
-pub(super) fn encode(bytes: &[u8], width: u16, height: u16) -> Option<Result<Vec<u8>, EncodingError>> {
-    let needed = usize::from(width).div_ceil(2) * 4 * usize::from(height);
-    if bytes.len() < needed || needed == 0 {
-        return None;
+/// Encodes a picture.
+///
+/// # Errors
+/// [`io::ErrorKind::InvalidData`] when there are too few bytes for it, or no encoder takes one of that size.
+pub(super) fn encode(picture: &Yuyv<'_>) -> io::Result<Vec<u8>> {
+    let Yuyv { bytes, stride, width, height } = *picture;
+    let invalid = |why| io::Error::new(io::ErrorKind::InvalidData, why);
+    let line = width.div_ceil(2) * 4;
+    // A camera may end the last line early.
+    if width == 0 || height == 0 || stride < line || bytes.len() < stride * (height - 1) + line {
+        return Err(invalid("too few bytes for a picture"));
     }
-    let mut jpeg = Vec::with_capacity(needed / 8);
-    let mut encoder = Encoder::new(&mut jpeg, QUALITY);
-    encoder.set_sampling_factor(SamplingFactor::R_4_2_2);
-    let encoded = encoder.encode_image(Yuyv { bytes, width, height });
-    Some(encoded.map(|()| jpeg))
-}
-
-impl ImageBuffer for Yuyv<'_> {
-    fn get_jpeg_color_type(&self) -> JpegColorType {
-        JpegColorType::Ycbcr
-    }
-
-    fn width(&self) -> u16 {
-        self.width
-    }
-
-    fn height(&self) -> u16 {
-        self.height
-    }
-
-    fn fill_buffers(&self, y: u16, buffers: &mut [Vec<u8>; 4]) {
-        let width = usize::from(self.width);
-        let stride = width.div_ceil(2) * 4;
-        let line = &self.bytes[usize::from(y) * stride..][..stride];
-        let [luma, blue, red, _] = buffers;
-        for (i, pair) in line.chunks_exact(4).enumerate() {
-            let count = (width - 2 * i).min(2);
-            luma.extend([pair[0], pair[2]].into_iter().take(count));
-            blue.extend(std::iter::repeat_n(pair[1], count));
-            red.extend(std::iter::repeat_n(pair[3], count));
+    let planes = Planes::new(picture);
+    // mozjpeg unwinds when its C code gives up, as it does with more than 65,535 pixels a side.
+    let encoded = panic::catch_unwind(|| {
+        let mut compress = Compress::new(ColorSpace::JCS_YCbCr);
+        compress.set_size(width, height);
+        compress.set_fastest_defaults();
+        compress.set_optimize_coding(false);
+        compress.set_quality(QUALITY);
+        compress.set_chroma_sampling_pixel_sizes((2, 1), (2, 1));
+        compress.set_raw_data_in(true);
+        let mut started = compress.start_compress(Vec::with_capacity(bytes.len() / 8))?;
+        if !started.write_raw_data(&[&planes.luma, &planes.blue, &planes.red]) {
+            return Err(io::Error::other("the encoder stopped"));
         }
+        started.finish()
+    });
+    encoded.unwrap_or_else(|_| Err(invalid("the encoder gave up")))
+}
+
+/// One plane a colour, each filled up to whole blocks with the pixels at its edge.
+struct Planes {
+    luma: Vec<u8>,
+    blue: Vec<u8>,
+    red: Vec<u8>,
+}
+
+impl Planes {
+    fn new(picture: &Yuyv<'_>) -> Self {
+        let Yuyv { bytes, stride, width, height } = *picture;
+        let pairs = width.div_ceil(2);
+        let wide = width.next_multiple_of(BLOCK);
+        let narrow = pairs.next_multiple_of(BLOCK);
+        let high = height.next_multiple_of(BLOCK);
+        let mut planes =
+            Self { luma: vec![0; wide * high], blue: vec![0; narrow * high], red: vec![0; narrow * high] };
+        let lines = planes
+            .luma
+            .chunks_exact_mut(wide)
+            .zip(planes.blue.chunks_exact_mut(narrow).zip(planes.red.chunks_exact_mut(narrow)));
+        for (y, (luma, (blue, red))) in lines.enumerate() {
+            let line = &bytes[y.min(height - 1) * stride..][..pairs * 4];
+            let pixels = line.as_chunks::<4>().0;
+            for ((pair, blue), red) in pixels.iter().zip(blue.iter_mut()).zip(red.iter_mut()) {
+                *blue = pair[1];
+                *red = pair[3];
+            }
+            for (pair, luma) in pixels.iter().zip(luma.as_chunks_mut::<2>().0) {
+                *luma = [pair[0], pair[2]];
+            }
+            for (plane, filled) in [(luma, width), (blue, pairs), (red, pairs)] {
+                let edge = plane[filled - 1];
+                plane[filled..].fill(edge);
+            }
+        }
+        planes
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use zune_jpeg::{JpegDecoder, zune_core::bytestream::ZCursor};
 
     use super::*;
 
+    fn decode(jpeg: Vec<u8>) -> (Vec<u8>, (usize, usize)) {
+        let mut decoder = JpegDecoder::new(ZCursor::new(jpeg));
+        let pixels = decoder.decode().unwrap();
+        (pixels, decoder.dimensions().unwrap())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn a_red_picture_stays_red_whatever_its_size_and_stride(
+            width in 1_usize..70, height in 1_usize..70, more in 0_usize..9,
+        ) {
+            // BT.601 full range: red is Y 76, Cb 85, Cr 255. What fills up a line is another colour.
+            let mut line = [76, 85, 76, 255].repeat(width.div_ceil(2));
+            line.extend(vec![0; more]);
+            let picture = Yuyv { bytes: &line.repeat(height), stride: line.len(), width, height };
+
+            let (pixels, size) = decode(encode(&picture).unwrap());
+
+            prop_assert_eq!(size, (width, height));
+            prop_assert!(pixels.chunks_exact(3).all(|p| p[0] > 235 && p[1] < 20 && p[2] < 20), "{:?}", &pixels[..3]);
+        }
+    }
+
     #[test]
-    fn a_red_picture_stays_red() {
-        // BT.601 full range: red is Y 76, Cb 85, Cr 255.
-        let bytes = [76, 85, 76, 255].repeat(16 * 16);
+    fn each_half_of_a_picture_keeps_its_colour() {
+        // Left black, right white; above bluish, below reddish.
+        let (width, height) = (64, 32);
+        let mut bytes = Vec::new();
+        for y in 0..height {
+            for x in 0..width / 2 {
+                let luma = if x < width / 4 { 60 } else { 180 };
+                let (blue, red) = if y < height / 2 { (200, 110) } else { (110, 200) };
+                bytes.extend([luma, blue, luma, red]);
+            }
+        }
 
-        let jpeg = encode(&bytes, 32, 16).unwrap().unwrap();
+        let (pixels, _) = decode(encode(&Yuyv { bytes: &bytes, stride: width * 2, width, height }).unwrap());
 
-        let pixels = JpegDecoder::new(ZCursor::new(jpeg)).decode().unwrap();
-        assert_eq!(pixels.len(), 32 * 16 * 3);
-        assert!(pixels.chunks_exact(3).all(|p| p[0] > 240 && p[1] < 15 && p[2] < 15), "{:?}", &pixels[..3]);
+        let at = |x: usize, y: usize| <[u8; 3]>::try_from(&pixels[(y * width + x) * 3..][..3]).unwrap();
+        let bright = |p: [u8; 3]| p.iter().map(|&c| u32::from(c)).sum::<u32>();
+        assert!(bright(at(4, 4)) + 200 < bright(at(60, 4)));
+        assert!(
+            at(4, 4)[2] > at(4, 4)[0] + 60 && at(60, 28)[0] > at(60, 28)[2] + 50,
+            "{:?} {:?}",
+            at(4, 4),
+            at(60, 28)
+        );
     }
 
     #[test]
     fn too_few_bytes_are_no_picture() {
-        assert!(encode(&[0; 100], 32, 16).is_none());
+        for (length, width, height) in [(100, 32, 16), (32 * 2 * 16 - 1, 32, 16), (0, 0, 0), (64, 0, 1)] {
+            let picture = Yuyv { bytes: &vec![0; length], stride: 64, width, height };
+
+            assert_eq!(encode(&picture).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        }
     }
 }

@@ -7,9 +7,12 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Device, Failure, Setup, read};
-use crate::camera::{replay::Replay, testcard::TestCard};
 #[cfg(feature = "v4l")]
-use crate::{bus::Bus, camera::v4l::V4l};
+use crate::camera::v4l::{V4l, Wish, adjusting::Adjusting, controls::Controls};
+use crate::{
+    bus::Bus,
+    camera::{replay::Replay, rpicam::Rpicam, testcard::TestCard},
+};
 
 /// Settings of `testcard`.
 #[derive(Debug, Clone, Deserialize)]
@@ -44,6 +47,39 @@ fn replay_fps() -> f64 {
     12.0
 }
 
+/// Settings of `rpicam`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RpicamSettings {
+    /// `linux` (default), or `sim` for a test card in its place.
+    pub bus: Bus,
+    /// Which camera, as `rpicam-hello --list-cameras` counts: 0.
+    pub camera: u32,
+    /// Pixels, 16 to 8,192: 640.
+    pub width: u32,
+    /// Pixels, 16 to 8,192: 480.
+    pub height: u32,
+    /// Frames a second, 0.1 to 240: 15.
+    pub fps: f64,
+    /// JPEG quality, 1 to 100: 80.
+    pub quality: u8,
+    /// 0 (default) or 180 degrees.
+    pub rotation: u32,
+    /// Mirrors left and right.
+    pub hflip: bool,
+    /// Turns top and bottom over.
+    pub vflip: bool,
+    /// The program, where it is not `rpicam-vid` or `libcamera-vid` in `PATH`. A script ends in `exec rpicam-vid "$@"`.
+    pub program: Option<PathBuf>,
+}
+
+impl Default for RpicamSettings {
+    fn default() -> Self {
+        let Rpicam { camera, width, height, fps, quality, hflip, vflip, program, .. } = Rpicam::default();
+        Self { bus: Bus::default(), camera, width, height, fps, quality, rotation: 0, hflip, vflip, program }
+    }
+}
+
 /// Settings of `v4l`.
 #[cfg(feature = "v4l")]
 #[derive(Debug, Clone, Deserialize)]
@@ -51,7 +87,7 @@ fn replay_fps() -> f64 {
 pub struct V4lSettings {
     /// `linux` (default), or `sim` for a test card in its place.
     pub bus: Bus,
-    /// `/dev/video0`.
+    /// `/dev/video0`; a name in `/dev/v4l/by-id` stays the same whatever else is plugged in.
     pub device: PathBuf,
     /// Pixels: 640. The camera's nearest is taken.
     pub width: u32,
@@ -59,12 +95,31 @@ pub struct V4lSettings {
     pub height: u32,
     /// Frames a second: 15. The camera's nearest is taken.
     pub fps: u32,
+    /// What to set on the camera, by the names of `v4l2-ctl --list-ctrls`: `{ brightness = 128 }`.
+    pub controls: Controls,
 }
 
 #[cfg(feature = "v4l")]
 impl Default for V4lSettings {
     fn default() -> Self {
-        Self { bus: Bus::default(), device: "/dev/video0".into(), width: 640, height: 480, fps: 15 }
+        let (bus, controls) = (Bus::default(), Controls::new());
+        Self { bus, device: "/dev/video0".into(), width: 640, height: 480, fps: 15, controls }
+    }
+}
+
+/// Settings of `v4l-controls`.
+#[cfg(feature = "v4l")]
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct V4lControlsSettings {
+    /// The camera's: `/dev/video0`.
+    pub device: PathBuf,
+}
+
+#[cfg(feature = "v4l")]
+impl Default for V4lControlsSettings {
+    fn default() -> Self {
+        Self { device: "/dev/video0".into() }
     }
 }
 
@@ -79,16 +134,46 @@ pub(super) fn replay(settings: Value, setup: &Setup) -> Result<Device, Failure> 
     Ok(Device::Camera(Box::new(Replay::open(&path, fps, setup.clock.clone())?)))
 }
 
-#[cfg(feature = "v4l")]
-pub(super) fn v4l(settings: Value, setup: &Setup) -> Result<Device, Failure> {
-    let V4lSettings { bus, device, width, height, fps } = read(settings)?;
+pub(super) fn rpicam(settings: Value, setup: &Setup) -> Result<Device, Failure> {
+    let settings: RpicamSettings = read(settings)?;
+    let turned = match settings.rotation {
+        0 => false,
+        180 => true,
+        _ => return Err(super::wrong("`rotation` is 0 or 180")),
+    };
+    let RpicamSettings { bus, camera, width, height, fps, quality, hflip, vflip, program, .. } = settings;
     let clock = setup.clock.clone();
     match bus {
-        Bus::Linux => Ok(Device::Camera(Box::new(V4l::open(&device, width, height, fps, clock)?))),
+        Bus::Linux => {
+            let (hflip, vflip) = (hflip != turned, vflip != turned);
+            let wish =
+                Rpicam { camera, width, height, fps, quality, hflip, vflip, program, ..Rpicam::default() };
+            Ok(Device::Camera(Box::new(wish.open(clock)?)))
+        }
+        Bus::Sim => Ok(Device::Camera(Box::new(TestCard::new(CameraSpec { width, height, fps }, clock)?))),
+        other @ Bus::Pi => Err(super::not_built(other)),
+    }
+}
+
+#[cfg(feature = "v4l")]
+pub(super) fn v4l(settings: Value, setup: &Setup) -> Result<Device, Failure> {
+    let V4lSettings { bus, device, width, height, fps, controls } = read(settings)?;
+    let clock = setup.clock.clone();
+    match bus {
+        Bus::Linux => {
+            let wish = Wish { device, width, height, fps, controls };
+            Ok(Device::Camera(Box::new(V4l::open(wish, clock)?)))
+        }
         Bus::Sim => {
             let spec = CameraSpec { width, height, fps: fps.into() };
             Ok(Device::Camera(Box::new(TestCard::new(spec, clock)?)))
         }
         other @ Bus::Pi => Err(super::not_built(other)),
     }
+}
+
+#[cfg(feature = "v4l")]
+pub(super) fn v4l_controls(settings: Value, _: &Setup) -> Result<Device, Failure> {
+    let V4lControlsSettings { device } = read(settings)?;
+    Ok(Device::Actuator(Box::new(Adjusting::new(device))))
 }

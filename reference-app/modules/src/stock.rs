@@ -133,7 +133,7 @@ mod tests {
             for block in blocks(&read(folder, "README.md")) {
                 let settings = Settings::parse(block).unwrap_or_else(|e| panic!("{folder}: {e:#}"));
                 // What this build has no driver for, or no file, is only read.
-                let needs_more = ["v4l", "replay"];
+                let needs_more = ["v4l", "v4l-controls", "replay"];
                 if settings.devices.iter().all(|device| !needs_more.contains(&device.driver.as_str())) {
                     on_its_twin(block).unwrap_or_else(|e| panic!("{folder}: {e:#}"));
                 }

@@ -1,0 +1,240 @@
+//! The camera with a shell script in the place of `rpicam-vid`.
+
+use std::{fs, os::unix::fs::PermissionsExt};
+
+use iotpi_core::{SystemClock, Timestamp};
+
+use super::*;
+use crate::camera::testcard::TestCard;
+
+/// No test waits longer than this for what must come.
+const BOUND: Duration = Duration::from_secs(20);
+
+/// A folder with a program, and pictures `1.jpg` to `3.jpg` for it to show.
+struct Fake {
+    folder: tempfile::TempDir,
+    pictures: Vec<bytes::Bytes>,
+}
+
+impl Fake {
+    /// A shell script. It finds the pictures beside it, and in `run` how many times it was started, from 1.
+    fn new(script: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let spec = CameraSpec { width: 160, height: 120, fps: 1.0 };
+        let mut card = TestCard::new(spec, SystemClock::shared()).unwrap();
+        let pictures: Vec<_> = (0..3).map(|_| card.paint(Timestamp::MIN).unwrap().jpeg().clone()).collect();
+        for (number, jpeg) in pictures.iter().enumerate() {
+            fs::write(folder.path().join(format!("{}.jpg", number + 1)), jpeg).unwrap();
+        }
+        let file = folder.path().join("rpicam-vid");
+        let counted = "cd \"$(dirname \"$0\")\"\necho x >>runs\nrun=$(wc -l <runs)\n";
+        fs::write(&file, format!("#!/bin/sh\n{counted}{script}\n")).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+        Self { folder, pictures }
+    }
+
+    fn wish(&self) -> Rpicam {
+        Rpicam {
+            program: Some(self.folder.path().join("rpicam-vid")),
+            patience: Patience {
+                silent: BOUND,
+                least: Duration::from_millis(1),
+                most: Duration::from_millis(2),
+            },
+            fps: 200.0,
+            ..Rpicam::default()
+        }
+    }
+
+    fn open(&self) -> RpicamVid {
+        self.wish().open(SystemClock::shared()).unwrap()
+    }
+
+    /// Whether the process whose number the script wrote to `pid` is there, dead and not waited for included.
+    fn is_there(&self) -> bool {
+        let pid = fs::read_to_string(self.folder.path().join("pid")).unwrap();
+        Path::new("/proc").join(pid.trim()).exists()
+    }
+}
+
+async fn next(camera: &mut RpicamVid) -> Result<Frame, DeviceError> {
+    timeout(BOUND, camera.capture()).await.expect("neither a picture nor an error")
+}
+
+/// The next picture, whatever errors come before it.
+async fn next_picture(camera: &mut RpicamVid) -> bytes::Bytes {
+    let picture = async {
+        loop {
+            if let Ok(frame) = camera.capture().await {
+                return frame.jpeg().clone();
+            }
+        }
+    };
+    timeout(BOUND, picture).await.expect("no picture")
+}
+
+#[tokio::test]
+async fn the_newest_picture_of_the_program_is_shown() {
+    // Nobody is slower than a pipe that is read: the next picture is written when the one before it was seen.
+    let fake = Fake::new("mkfifo seen; for n in 1 2 3; do cat $n.jpg; read -r _ <seen; done; exec sleep 600");
+    let mut camera = fake.open();
+
+    let mut shown = Vec::new();
+    for _ in 0..3 {
+        shown.push(next(&mut camera).await.unwrap().jpeg().clone());
+        let seen = fake.folder.path().join("seen");
+        tokio::task::spawn_blocking(move || fs::write(seen, "x\n")).await.unwrap().unwrap();
+    }
+
+    assert_eq!(shown, fake.pictures);
+}
+
+#[tokio::test]
+async fn what_was_asked_for_is_what_the_program_is_told() {
+    let fake = Fake::new("echo \"$@\" >told; cat 1.jpg; exec sleep 600");
+    let wish =
+        Rpicam { camera: 1, width: 1296, height: 972, fps: 7.5, quality: 60, hflip: true, ..fake.wish() };
+    let mut camera = wish.open(SystemClock::shared()).unwrap();
+
+    let frame = next(&mut camera).await.unwrap();
+
+    let told = fs::read_to_string(fake.folder.path().join("told")).unwrap();
+    assert_eq!(
+        told.trim(),
+        "--codec mjpeg --timeout 0 --nopreview --flush --output - --camera 1 --width 1296 --height 972 \
+         --framerate 7.5 --quality 60 --hflip"
+    );
+    assert_eq!(camera.spec(), CameraSpec { width: 1296, height: 972, fps: 7.5 });
+    assert_eq!((frame.width(), frame.height()), (160, 120));
+}
+
+#[tokio::test]
+async fn a_program_that_dies_amid_a_picture_is_told_of_and_started_again() {
+    let fake = Fake::new(
+        "if [ $run = 1 ]; then head -c 900 1.jpg; echo 'lost the sensor' >&2; exit 3; fi; cat 2.jpg; exec sleep 600",
+    );
+    let mut camera = fake.open();
+
+    let error = next(&mut camera).await.unwrap_err();
+    let picture = next_picture(&mut camera).await;
+
+    assert_eq!(error.kind(), DeviceErrorKind::Other);
+    assert!(error.to_string().contains("exit status: 3): lost the sensor"), "{error}");
+    assert_eq!(picture, fake.pictures[1]);
+}
+
+#[tokio::test]
+async fn a_program_that_falls_silent_is_killed_and_started_again() {
+    // The first gives half a picture and lives on.
+    let fake = Fake::new(
+        "if [ $run = 1 ]; then echo $$ >pid; head -c 900 1.jpg; exec sleep 600; fi; cat 2.jpg; exec sleep 600",
+    );
+    let mut wish = fake.wish();
+    wish.patience.silent = Duration::from_millis(300);
+    let mut camera = wish.open(SystemClock::shared()).unwrap();
+
+    let error = next(&mut camera).await.unwrap_err();
+    let picture = next_picture(&mut camera).await;
+
+    assert_eq!(error.kind(), DeviceErrorKind::Timeout, "{error}");
+    assert_eq!(picture, fake.pictures[1]);
+    assert!(!fake.is_there());
+}
+
+#[tokio::test]
+async fn the_program_ends_with_the_camera() {
+    let fake = Fake::new("echo $$ >pid; cat 1.jpg; exec sleep 600");
+    let mut camera = fake.open();
+    next(&mut camera).await.unwrap();
+    assert!(fake.is_there());
+
+    drop(camera);
+
+    let gone = async {
+        while fake.is_there() {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(BOUND, gone).await.expect("the program outlives its camera");
+}
+
+#[tokio::test]
+async fn a_program_that_floods_its_standard_error_is_not_held_up() {
+    let fake = Fake::new(
+        "i=0; while [ $i -lt 40 ]; do cat 1.jpg 2.jpg 3.jpg >&2; i=$((i + 1)); done; cat 3.jpg; exec sleep 600",
+    );
+    let mut camera = fake.open();
+
+    assert_eq!(next(&mut camera).await.unwrap().jpeg(), &fake.pictures[2]);
+}
+
+#[tokio::test]
+async fn what_the_program_complains_of_decides_the_kind() {
+    for (complaint, kind) in [
+        ("ERROR: *** no cameras available ***", DeviceErrorKind::NotFound),
+        ("Pipeline handler in use: failed to acquire camera", DeviceErrorKind::Bus),
+        ("/dev/media0: Permission denied", DeviceErrorKind::PermissionDenied),
+        ("unrecognised option '--flush'", DeviceErrorKind::Other),
+    ] {
+        let fake = Fake::new(&format!("echo 'INFO starting' >&2; echo \"{complaint}\" >&2; exit 255"));
+        let mut camera = fake.open();
+
+        let error = next(&mut camera).await.unwrap_err();
+
+        assert_eq!(error.kind(), kind, "{error}");
+        assert!(error.to_string().contains(complaint), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_picture_is_an_error_and_not_shown() {
+    // Start of image, a scan without a frame header, end of image.
+    let fake = Fake::new(
+        "[ $run = 1 ] && printf '\\377\\330\\377\\332\\000\\002\\377\\331'; cat 2.jpg; exec sleep 600",
+    );
+    let mut camera = fake.open();
+
+    let error = next(&mut camera).await.unwrap_err();
+
+    assert!(error.to_string().contains("no frame header"), "{error}");
+    assert_eq!(next_picture(&mut camera).await, fake.pictures[1]);
+}
+
+#[test]
+fn a_program_that_is_not_there_is_not_found_and_says_what_to_install() {
+    let wish = Rpicam { program: Some("/nowhere/rpicam-vid".into()), ..Rpicam::default() };
+
+    let error = wish.open(SystemClock::shared()).unwrap_err();
+
+    assert_eq!(error.kind(), DeviceErrorKind::NotFound);
+    assert!(error.to_string().contains("apt install rpicam-apps"), "{error}");
+}
+
+#[tokio::test]
+async fn a_program_that_is_removed_while_it_runs_is_not_found() {
+    let fake = Fake::new("rm rpicam-vid; cat 1.jpg; exit 0");
+    let mut camera = fake.open();
+
+    let missing = async {
+        loop {
+            match camera.capture().await {
+                Err(error) if error.kind() == DeviceErrorKind::NotFound => return,
+                _ => {}
+            }
+        }
+    };
+    timeout(BOUND, missing).await.expect("no such error");
+}
+
+#[test]
+fn impossible_wishes_are_refused() {
+    let usual = Rpicam::default;
+    for wish in [
+        Rpicam { width: 0, ..usual() },
+        Rpicam { height: 9000, ..usual() },
+        Rpicam { fps: f64::NAN, ..usual() },
+        Rpicam { quality: 0, ..usual() },
+    ] {
+        assert_eq!(wish.open(SystemClock::shared()).unwrap_err().kind(), DeviceErrorKind::Refused);
+    }
+}

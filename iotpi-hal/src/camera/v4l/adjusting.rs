@@ -1,0 +1,125 @@
+//! Adjusting a V4L2 camera while it is watched: an actuator beside the camera, on the same device.
+//!
+//! The device is opened for each action and closed again, so it may be unplugged and replugged as it likes, and nobody else
+//! who has it open is in the way. What was adjusted is gone when the camera is opened anew: what should stay goes to the
+//! camera's own settings.
+
+use std::path::PathBuf;
+
+use iotpi_core::{Action, ActionName, ActionSpec, Actuator, DeviceError, DeviceErrorKind, async_trait};
+use serde_json::{Map, Value, json};
+
+use super::{
+    camera_error,
+    controls::{self, Controls},
+};
+
+const SET: &str = "set";
+
+/// The actuator. Its state is what the controls stand at, read from the camera after each action.
+#[derive(Debug)]
+pub struct Adjusting {
+    device: PathBuf,
+    state: Controls,
+}
+
+impl Adjusting {
+    /// The controls of a camera, `/dev/video0`. It need not be there yet.
+    #[must_use]
+    pub fn new(device: PathBuf) -> Self {
+        let state = adjust(&device, &Controls::new()).unwrap_or_default();
+        Self { device, state }
+    }
+}
+
+/// Sets controls and reads all of them.
+fn adjust(device: &std::path::Path, wanted: &Controls) -> Result<Controls, DeviceError> {
+    let opened = v4l::Device::with_path(device).map_err(|e| camera_error(device, e))?;
+    controls::set(&opened, device, wanted)?;
+    controls::read(&opened, device)
+}
+
+#[async_trait]
+impl Actuator for Adjusting {
+    fn actions(&self) -> Vec<ActionSpec> {
+        let params = json!({
+            "type": "object",
+            "properties": {
+                "control": {"type": "string", "title": "Control, such as brightness", "minLength": 1, "maxLength": 64},
+                "value": {"type": ["integer", "boolean"], "title": "Value"},
+            },
+            "required": ["control", "value"],
+            "additionalProperties": false,
+        });
+        let name = ActionName::new(SET).ok();
+        name.map(|name| ActionSpec::new(name, "Sets a control of the camera", params)).into_iter().collect()
+    }
+
+    async fn perform(&mut self, action: &Action) -> Result<Value, DeviceError> {
+        let refused = |why: &str| DeviceError::new(DeviceErrorKind::Refused, why);
+        let (Some(control), Some(value), 2) =
+            (action.params.get("control"), action.params.get("value"), action.params.len())
+        else {
+            return Err(refused("`set` needs `control` and `value`, and nothing else"));
+        };
+        let (Some(control), Ok(value)) = (control.as_str(), serde_json::from_value(value.clone())) else {
+            return Err(refused("`control` is a name, `value` a whole number, true or false"));
+        };
+        if action.name.as_str() != SET {
+            return Err(refused("a camera's controls know `set` only"));
+        }
+        let (device, wanted) = (self.device.clone(), Controls::from([(control.to_owned(), value)]));
+        // A USB camera takes a control in some milliseconds, or not at all for seconds.
+        let adjusted = tokio::task::spawn_blocking(move || adjust(&device, &wanted)).await;
+        self.state = adjusted.map_err(|e| {
+            DeviceError::new(DeviceErrorKind::Other, "setting the control panicked").with_source(e)
+        })??;
+        Ok(json!({ control: self.state.get(control).copied() }))
+    }
+
+    /// A picture does no harm.
+    async fn make_safe(&mut self) -> Result<(), DeviceError> {
+        Ok(())
+    }
+
+    fn state(&self) -> Map<String, Value> {
+        self.state.iter().map(|(name, setting)| (name.clone(), (*setting).into())).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn action(params: Value) -> Action {
+        Action { name: ActionName::new(SET).unwrap(), params: params.as_object().unwrap().clone() }
+    }
+
+    #[tokio::test]
+    async fn a_camera_that_is_not_there_is_told_of_when_it_is_adjusted() {
+        let mut adjusting = Adjusting::new("/dev/video250".into());
+
+        let error =
+            adjusting.perform(&action(json!({"control": "brightness", "value": 1}))).await.unwrap_err();
+
+        assert_eq!(error.kind(), DeviceErrorKind::NotFound);
+        assert!(adjusting.state().is_empty());
+    }
+
+    #[tokio::test]
+    async fn orders_that_make_no_sense_are_refused() {
+        let mut adjusting = Adjusting::new("/dev/video250".into());
+
+        for params in [
+            json!({}),
+            json!({"control": "brightness"}),
+            json!({"control": "brightness", "value": "high"}),
+            json!({"control": 7, "value": 1}),
+            json!({"control": "brightness", "value": 1, "more": 2}),
+        ] {
+            let error = adjusting.perform(&action(params)).await.unwrap_err();
+
+            assert_eq!(error.kind(), DeviceErrorKind::Refused);
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Which size, rate and form of pixels a camera is asked for.
+
+use std::path::Path;
+
+use iotpi_core::{DeviceError, DeviceErrorKind};
+use nokhwa::{
+    Camera, NokhwaError,
+    utils::{CameraFormat, CameraIndex, FrameFormat, RequestedFormat, RequestedFormatType, Resolution},
+};
+
+use super::{Wish, nokhwa_error};
+
+/// What a camera and we speak, what is better first.
+const SPOKEN: [FrameFormat; 2] = [FrameFormat::MJPEG, FrameFormat::YUYV];
+
+/// Opens a camera and sets it to its nearest: nearest in size, then JPEG before YUYV, then nearest in rate.
+pub(super) fn open(wish: &Wish) -> Result<Camera, DeviceError> {
+    let failed = |e| nokhwa_error(&wish.device, e);
+    let index = CameraIndex::Index(index(&wish.device)?);
+    let any = RequestedFormat::with_formats(RequestedFormatType::None, &SPOKEN);
+    let mut camera = Camera::new(index, any).map_err(failed)?;
+    let offered = camera.compatible_camera_formats().map_err(failed)?;
+    if let Some(best) = nearest(&offered, wish) {
+        settle(&mut camera, best, wish).map_err(failed)?;
+    }
+    Ok(camera)
+}
+
+/// Sets what is best of the listed, or what the driver makes of the wish, if that is nearer: of a range of sizes nokhwa lists the
+/// ends only.
+fn settle(camera: &mut Camera, best: CameraFormat, wish: &Wish) -> Result<(), NokhwaError> {
+    let listed = || RequestedFormat::with_formats(RequestedFormatType::Exact(best), &SPOKEN);
+    camera.set_camera_requset(listed())?;
+    let asked = asked(wish, best.format());
+    if best == asked {
+        return Ok(());
+    }
+    // Errors when the driver takes something else, which may be nearer all the same.
+    let _ = camera.set_resolution(asked.resolution());
+    let _ = camera.set_frame_rate(asked.frame_rate());
+    match camera.refresh_camera_format() {
+        Ok(got) if got.format() == best.format() && distance(got, wish) <= distance(best, wish) => {}
+        _ => drop(camera.set_camera_requset(listed())?),
+    }
+    Ok(())
+}
+
+fn asked(wish: &Wish, pixels: FrameFormat) -> CameraFormat {
+    CameraFormat::new(Resolution::new(wish.width, wish.height), pixels, wish.fps.max(1))
+}
+
+fn nearest(offered: &[CameraFormat], wish: &Wish) -> Option<CameraFormat> {
+    let spoken = offered.iter().filter(|format| SPOKEN.contains(&format.format()));
+    spoken.copied().min_by_key(|format| {
+        let (size, rate) = distance(*format, wish);
+        (size, format.format() != FrameFormat::MJPEG, rate)
+    })
+}
+
+/// In size, and in rate.
+fn distance(format: CameraFormat, wish: &Wish) -> (u32, u32) {
+    let size = format.width().abs_diff(wish.width).saturating_add(format.height().abs_diff(wish.height));
+    (size, format.frame_rate().abs_diff(wish.fps))
+}
+
+/// nokhwa knows cameras by the number of `/dev/video0`. A link, from `/dev/v4l/by-id`, may lead to another each time.
+fn index(device: &Path) -> Result<u32, DeviceError> {
+    let file = device.canonicalize().map_err(|e| super::camera_error(device, e))?;
+    let number = file.to_str().and_then(|file| file.strip_prefix("/dev/video")?.parse().ok());
+    number.ok_or_else(|| {
+        let message = format!("{} is no camera: it should be /dev/video0 or lead there", device.display());
+        DeviceError::new(DeviceErrorKind::Other, message)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wish(width: u32, height: u32) -> Wish {
+        Wish { device: "/dev/video0".into(), width, height, fps: 15, controls: super::super::Controls::new() }
+    }
+
+    #[test]
+    fn of_what_a_camera_offers_the_nearest_size_is_taken_then_jpeg_then_the_nearest_rate() {
+        let format = |w, h, pixels, fps| CameraFormat::new(Resolution::new(w, h), pixels, fps);
+        let offered = [
+            format(1920, 1080, FrameFormat::MJPEG, 15),
+            format(640, 360, FrameFormat::YUYV, 15),
+            format(640, 360, FrameFormat::MJPEG, 30),
+            format(640, 360, FrameFormat::MJPEG, 10),
+            format(640, 480, FrameFormat::GRAY, 15),
+        ];
+
+        assert_eq!(nearest(&offered, &wish(640, 480)), Some(offered[3]));
+        assert_eq!(nearest(&offered[..2], &wish(640, 480)), Some(offered[1]));
+        assert_eq!(nearest(&offered[4..], &wish(640, 480)), None);
+    }
+
+    #[test]
+    fn a_link_leads_to_the_camera_and_what_is_none_is_told_apart_from_what_is_not_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("usb-camera");
+        std::os::unix::fs::symlink("/dev/null", &link).unwrap();
+
+        assert_eq!(index(&link).unwrap_err().kind(), DeviceErrorKind::Other);
+        std::fs::remove_file(&link).unwrap();
+        assert_eq!(index(&link).unwrap_err().kind(), DeviceErrorKind::NotFound);
+    }
+}

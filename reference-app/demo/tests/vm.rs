@@ -1,0 +1,308 @@
+//! The V4L2 camera against a real kernel: module in a guest with the virtual camera `vivid`, hub outside.
+//!
+//! `make test-vm` makes the guest (`scripts/test-vm.sh`) and runs this; `IOTPI_VM` is the folder with its kernel and initramfs.
+//! The guest does what it is told on its serial line, one shell command a line, and answers with what the command wrote and
+//! `guest: status N`.
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use iotpi_core::{CommandState, HubClient, ModuleId, NewCommand};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
+    process::{Child, ChildStdin, ChildStdout, Command},
+    time::{sleep, timeout},
+};
+use zune_jpeg::{JpegDecoder, zune_core::bytestream::ZCursor};
+
+/// A guest without a processor of its own is slow: it boots in ten seconds, and shows two pictures a second.
+const DEADLINE: Duration = Duration::from_secs(120);
+/// The guest's name for the machine it runs on.
+const OUTSIDE: &str = "10.0.2.2";
+
+/// A hub on a free port.
+struct Hub {
+    child: Child,
+    url: String,
+    data: TempDir,
+}
+
+impl Hub {
+    async fn start() -> Self {
+        let data = TempDir::new().unwrap();
+        let mut child = Command::new(program("iotpi-hub"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .arg(data.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let url = loop {
+            let line = lines.next_line().await.unwrap().expect("the hub did not start");
+            if let Some(url) = line.strip_prefix("iotpi-hub listening on ") {
+                break url.to_owned();
+            }
+        };
+        Self { child, url, data }
+    }
+
+    async fn token(&self, arguments: &[&str]) -> String {
+        let made = Command::new(program("iotpi-hub"))
+            .args(["token", "add"])
+            .args(arguments)
+            .arg("--data")
+            .arg(self.data.path())
+            .output()
+            .await
+            .unwrap();
+        assert!(made.status.success(), "{made:?}");
+        String::from_utf8(made.stdout).unwrap().trim().to_owned()
+    }
+}
+
+/// A running guest.
+struct Guest {
+    child: Child,
+    stdin: ChildStdin,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Guest {
+    async fn boot(image: &Path) -> Self {
+        let mut child = Command::new("qemu-system-x86_64")
+            .args(["-accel", "tcg", "-m", "256", "-no-reboot", "-display", "none", "-monitor", "none"])
+            .args(["-serial", "stdio", "-nic", "user,model=virtio-net-pci"])
+            .args(["-append", "console=ttyS0 quiet loglevel=1 panic=-1", "-kernel"])
+            .arg(image.join("vmlinuz"))
+            .arg("-initrd")
+            .arg(image.join("initramfs"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("qemu-system-x86_64 cannot be started");
+        let stdin = child.stdin.take().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut guest = Self { child, stdin, lines };
+        guest.until("guest: ready").await;
+        guest
+    }
+
+    /// Reads up to a line that begins so; gives what came before it, and what follows the beginning.
+    async fn until(&mut self, beginning: &str) -> (String, String) {
+        let reading = async {
+            let mut before = String::new();
+            loop {
+                let line = self.lines.next_line().await.unwrap().expect("the guest ended");
+                if let Some(rest) = line.strip_prefix(beginning) {
+                    return (before, rest.trim().to_owned());
+                }
+                before.push_str(&line);
+                before.push('\n');
+            }
+        };
+        timeout(DEADLINE, reading).await.expect("the guest does not answer")
+    }
+
+    /// Runs a shell command; gives what it wrote and whether it succeeded.
+    async fn tries(&mut self, command: &str) -> (String, bool) {
+        self.stdin.write_all(format!("{command}\n").as_bytes()).await.unwrap();
+        let (wrote, status) = self.until("guest: status").await;
+        (wrote, status == "0")
+    }
+
+    /// Runs a shell command that must succeed.
+    async fn run(&mut self, command: &str) -> String {
+        let (wrote, succeeded) = self.tries(command).await;
+        assert!(succeeded, "{command}: {wrote}");
+        wrote
+    }
+
+    /// A camera appears: a webcam, with a few sizes.
+    async fn plug_in(&mut self) {
+        let options = "n_devs=1 node_types=1 num_inputs=1 input_types=0";
+        self.run(&format!("insmod /drivers/vivid.ko {options} && [ -c /dev/video0 ]")).await;
+    }
+
+    /// It is gone from the bus, and its driver from the kernel, which waits until nobody has it open any more.
+    async fn unplug(&mut self) {
+        self.run("echo vivid.0 >/sys/bus/platform/drivers/vivid/unbind").await;
+        let unloading = async {
+            while !self.tries("rmmod vivid 2>/dev/null").await.1 {
+                sleep(Duration::from_millis(100)).await;
+            }
+        };
+        timeout(DEADLINE, unloading).await.expect("the module does not let the camera go");
+        self.run("[ ! -e /dev/video0 ]").await;
+    }
+
+    async fn start_module(&mut self, settings: &str, hub: &str) {
+        let settings = settings.replace('\n', "\\n").replace('"', "\\\"");
+        self.run(&format!("printf \"{settings}\" >/camera.toml")).await;
+        self.run(&format!("iotpi-module run /camera.toml --hub {hub} >>/tmp/log 2>&1 & module=$!")).await;
+    }
+
+    /// Ends the module, and the guest.
+    async fn end(mut self) {
+        self.run("kill $module; wait $module").await;
+        self.stdin.write_all(b"poweroff -f\n").await.unwrap();
+        let ended = timeout(DEADLINE, self.child.wait()).await.expect("the guest does not end").unwrap();
+        assert!(ended.success());
+    }
+}
+
+fn program(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_BIN_EXE_iotpi-demo")).with_file_name(name);
+    assert!(path.is_file(), "{} is missing: run `cargo build` first", path.display());
+    path
+}
+
+fn camera() -> ModuleId {
+    ModuleId::new("camera").unwrap()
+}
+
+/// How many frames came so far, and the size of the newest.
+async fn shown(hub: &HubClient) -> (u64, (u32, u32)) {
+    let cameras = hub.cameras().await.unwrap();
+    cameras.first().map_or((0, (0, 0)), |camera| (camera.frames, (camera.width, camera.height)))
+}
+
+/// Waits until so many more frames came; gives the size of the newest.
+async fn more_frames(hub: &HubClient, more: u64) -> (u32, u32) {
+    let before = shown(hub).await.0;
+    until("more frames", async || {
+        let (frames, size) = shown(hub).await;
+        (frames >= before + more).then_some(size)
+    })
+    .await
+}
+
+/// How bright the newest picture is: the mean of all its bytes, 0 to 255.
+async fn brightness(hub: &HubClient) -> f64 {
+    let jpeg = hub.snapshot(Some(&camera())).await.unwrap();
+    let pixels = JpegDecoder::new(ZCursor::new(jpeg.to_vec())).decode().unwrap();
+    pixels.iter().map(|&byte| f64::from(byte)).sum::<f64>() / pixels.len() as f64
+}
+
+/// Asks until there is an answer.
+async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let asking = async {
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(DEADLINE, asking).await.unwrap_or_else(|_| panic!("in vain: {what}"))
+}
+
+/// Orders a control to be set; gives how the command ended.
+async fn set(hub: &HubClient, control: &str, value: Value) -> iotpi_core::Command {
+    let params = json!({"control": control, "value": value}).as_object().unwrap().clone();
+    let command = hub.control(&camera(), &NewCommand::new("set".parse().unwrap(), params)).await.unwrap();
+    until("the command's end", async || {
+        let command = hub.command(&command.id).await.unwrap();
+        command.state.is_final().then_some(command)
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs the guest that `make test-vm` makes"]
+async fn a_kernel_camera_is_shown_adjusted_unplugged_and_comes_back() {
+    let image = std::env::var("IOTPI_VM").expect("IOTPI_VM names the folder `make test-vm` makes");
+    let mut outside = Hub::start().await;
+    let hub = HubClient::new(&outside.url)
+        .unwrap()
+        .with_token(outside.token(&["--role", "operator", "test"]).await);
+    let token = outside.token(&["--role", "module", "--module", "camera"]).await;
+    let seen_from_guest = outside.url.replace("127.0.0.1", OUTSIDE);
+    let settings = |width: u32, height: u32| {
+        format!(
+            "id = \"camera\"\ntoken = \"{token}\"\nheartbeat_secs = 1\n\
+             [[device]]\ndriver = \"v4l\"\nwidth = {width}\nheight = {height}\nfps = 10\ncontrols = {{ brightness = 60 }}\n\
+             [[device]]\ndriver = \"v4l-controls\"\n"
+        )
+    };
+    let mut guest = Guest::boot(Path::new(&image)).await;
+
+    // Frames arrive, in the size asked for.
+    guest.plug_in().await;
+    guest.start_module(&settings(640, 360), &seen_from_guest).await;
+    assert_eq!(more_frames(&hub, 5).await, (640, 360));
+
+    // Controls: the settings' has been set, an order changes it, and the picture shows it.
+    let state = async || hub.module(&camera()).await.unwrap().state.unwrap_or_default();
+    until("the state of the controls", async || {
+        (state().await.get("brightness") == Some(&json!(60))).then_some(())
+    })
+    .await;
+    let dim = brightness(&hub).await;
+    let ended = set(&hub, "brightness", json!(200)).await;
+    assert_eq!(ended.state, CommandState::Succeeded, "{ended:?}");
+    until("a brighter picture", async || (brightness(&hub).await > dim + 40.0).then_some(())).await;
+    until("the state", async || (state().await.get("brightness") == Some(&json!(200))).then_some(())).await;
+    let ended = set(&hub, "warp_drive", json!(9)).await;
+    assert_eq!(ended.state, CommandState::Rejected, "{ended:?}");
+
+    // For longer than 5 s the camera gives no frame: the module lives on. When it gives some again, it has been opened anew,
+    // and stands as the settings want it.
+    let seen = async || hub.module(&camera()).await.unwrap().last_seen_at.unwrap();
+    let signs_of_life = async |secs| {
+        let first = seen().await;
+        until("signs of life", async || {
+            (seen().await.since(first) >= Duration::from_secs(secs)).then_some(())
+        })
+        .await;
+    };
+    let no_frame_for = async |secs| {
+        // The last frame may still be under way.
+        signs_of_life(3).await;
+        let frames = shown(&hub).await.0;
+        signs_of_life(secs).await;
+        assert_eq!(shown(&hub).await.0, frames);
+    };
+    let lost = "percentage_of_dropped_buffers";
+    let ended = set(&hub, lost, json!(100)).await;
+    assert_eq!(ended.state, CommandState::Succeeded, "{ended:?}");
+    no_frame_for(8).await;
+    guest.run("kill -0 $module").await;
+    let ended = set(&hub, lost, json!(0)).await;
+    assert_eq!(ended.state, CommandState::Succeeded, "{ended:?}");
+    more_frames(&hub, 3).await;
+    let as_set = async || {
+        until("the brightness of the settings", async || (brightness(&hub).await < dim + 15.0).then_some(()))
+            .await;
+    };
+    as_set().await;
+    set(&hub, "brightness", json!(200)).await;
+
+    // Unplugged: the module lives on and no frame comes.
+    guest.unplug().await;
+    guest.run("kill -0 $module").await;
+    no_frame_for(3).await;
+
+    // Plugged in again: it comes back by itself, as the settings want it.
+    guest.plug_in().await;
+    assert_eq!(more_frames(&hub, 3).await, (640, 360));
+    as_set().await;
+    guest.run("kill -0 $module").await;
+
+    // A size it has not: the nearest.
+    guest.run("kill $module; wait $module").await;
+    guest.start_module(&settings(300, 190), &seen_from_guest).await;
+    until("the other size", async || (shown(&hub).await.1 == (320, 180)).then_some(())).await;
+
+    guest.end().await;
+    outside.child.kill().await.unwrap();
+}
