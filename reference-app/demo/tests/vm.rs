@@ -173,7 +173,7 @@ fn camera() -> ModuleId {
 /// How many frames came so far, and the size of the newest.
 async fn shown(hub: &HubClient) -> (u64, (u32, u32)) {
     let cameras = hub.cameras().await.unwrap();
-    cameras.first().map_or((0, (0, 0)), |camera| (camera.frames, (camera.width, camera.height)))
+    cameras.first().map_or((0, (0, 0)), |seen| (seen.camera.frames, (seen.camera.width, seen.camera.height)))
 }
 
 /// Waits until so many more frames came; gives the size of the newest.
