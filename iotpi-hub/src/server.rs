@@ -35,7 +35,7 @@ use crate::{
 };
 
 /// Requests in flight have so long to finish when the hub stops.
-const DRAIN: Duration = Duration::from_secs(2);
+pub(crate) const DRAIN: Duration = Duration::from_secs(2);
 /// hyper's buffers for each connection. Also how far a viewer's next frame is fetched ahead: small enough that newest wins.
 const BUFFER_BYTES: usize = 64 * 1024;
 /// What may wait unsent in the kernel for each connection. Without it the kernel would queue megabytes of frames for a slow

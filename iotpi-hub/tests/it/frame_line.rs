@@ -221,3 +221,18 @@ async fn a_line_that_is_asked_to_close_closes_and_a_stopping_hub_hangs_up() {
 
     assert!(idle.is_closed().await);
 }
+
+#[tokio::test]
+async fn a_camera_that_stalls_amid_a_frame_does_not_hold_up_a_hub_that_stops() {
+    let api = Api::start().await;
+    let mut wire = Wire::to(&api.hub).await;
+    wire.frame(&api.admin, FRAME, &jpeg(8, 8, 10)).await;
+    wire.answer().await;
+    wire.head(&format!("POST {FRAME}"), &api.admin, &[("content-length", "5000")]).await;
+    wire.send(&jpeg(8, 8, 5000)[..100]).await;
+
+    // Far less than the minute a body may take.
+    tokio::time::timeout(std::time::Duration::from_secs(30), api.stop()).await.expect("the hub stops");
+
+    assert!(wire.is_closed().await);
+}

@@ -16,6 +16,7 @@ use tokio::{
     net::TcpStream,
     time::timeout,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{
     super::{
@@ -26,7 +27,7 @@ use super::{
     Caption, Query, camera_of, moment,
     show::{ShowParams, is_jpeg},
 };
-use crate::{Hub, auth::Caller, error::HubError, frames::Buffer, http::Peer};
+use crate::{Hub, auth::Caller, error::HubError, frames::Buffer, http::Peer, server::DRAIN};
 
 /// What such a request begins with.
 const BEGINNING: &[u8] = b"POST /api/camera/frame";
@@ -73,17 +74,23 @@ pub(crate) async fn take(
             return End::Handed(line.stream, line.read);
         };
         line.read.advance(length);
-        let Ok(jpeg) = line.body(hub.inner.frames.buffers.take(coming.length), coming.length).await else {
-            return End::Closed;
-        };
         let close = close() || coming.close;
-        let answer = show(hub, coming, jpeg).await;
-        if line.stream.write_all(answer.head(close).as_bytes()).await.is_err() || close {
+        let kept = tokio::select! {
+            () = long_after(hub.stopping()) => return End::Closed,
+            kept = line.serve(hub, coming, close) => kept,
+        };
+        if kept.is_err() || close {
             let _ = line.stream.shutdown().await;
             return End::Closed;
         }
         wait = patience.idle;
     }
+}
+
+/// A camera that is amid a frame when the hub stops has this long to finish.
+async fn long_after(stopping: &CancellationToken) {
+    stopping.cancelled().await;
+    tokio::time::sleep(DRAIN).await;
 }
 
 struct Line {
@@ -122,6 +129,14 @@ impl Line {
         }
     }
 
+    /// Reads a frame, shows it, and answers.
+    async fn serve(&mut self, hub: &Hub, coming: Coming, close: bool) -> io::Result<()> {
+        let jpeg = self.body(hub.inner.frames.buffers.take(coming.length), coming.length).await?;
+        let answer = show(hub, coming, jpeg).await;
+        // Whoever does not read the answers is not waited for without end.
+        timeout(BODY_TIMEOUT, self.stream.write_all(answer.head(close).as_bytes())).await?
+    }
+
     /// A body of that length: what was read with the head, and the rest from the socket to where it stays.
     async fn body(&mut self, mut body: Buffer, length: usize) -> io::Result<Buffer> {
         let here = self.read.split_to(length.min(self.read.len()));
@@ -135,7 +150,7 @@ impl Line {
             }
             Ok(())
         };
-        timeout(BODY_TIMEOUT, rest).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        timeout(BODY_TIMEOUT, rest).await??;
         Ok(body)
     }
 }
