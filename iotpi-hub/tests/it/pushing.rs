@@ -193,3 +193,35 @@ async fn a_fresh_snapshot_is_the_next_frame_and_who_waits_counts_as_a_viewer() {
     assert_eq!(api.get("/api/camera/snapshot?fresh=2").problem().await.0, 400);
     api.stop().await;
 }
+
+#[tokio::test]
+async fn ffmpeg_pushes_a_camera_and_ffmpeg_watches_it() {
+    let api = Api::start().await;
+    let url = format!("{}/api/camera/stream?module_id=porch", api.hub.url());
+    let bearer = format!("Authorization: Bearer {}\r\n", api.admin);
+    // Quiet, and gone with the test.
+    let ffmpeg = |arguments: &[&str]| {
+        let mut command = tokio::process::Command::new("ffmpeg");
+        command.args(["-nostdin", "-loglevel", "error"]).args(arguments).kill_on_drop(true);
+        command
+    };
+    api.put("/api/modules/porch", json!({})).ok().await;
+
+    let picture = ["-re", "-f", "lavfi", "-i", "testsrc=size=64x48:rate=20"];
+    let multipart = ["-content_type", "multipart/x-mixed-replace; boundary=ffmpeg", "-f", "mpjpeg", &url];
+    let mut push = ffmpeg(&[&picture[..], &["-headers", &bearer], &multipart].concat()).spawn().unwrap();
+    let watch = ["-headers", &bearer, "-i", &url, "-frames:v", "5", "-f", "framemd5", "-"];
+    let watched = ffmpeg(&watch).output().await.unwrap();
+
+    let frames = String::from_utf8(watched.stdout).unwrap();
+    let frames: Vec<_> = frames.lines().filter(|line| !line.starts_with('#')).collect();
+    assert!(watched.status.success());
+    assert_eq!(frames.len(), 5, "{frames:?}");
+    let camera = &api.get("/api/cameras").ok().await["items"][0];
+    assert_eq!(
+        (&camera["width"], &camera["height"], &camera["refused"]),
+        (&json!(64), &json!(48), &json!(0))
+    );
+    push.kill().await.unwrap();
+    api.stop().await;
+}
