@@ -48,9 +48,15 @@ impl Hub {
     /// `PermissionDenied`, `NotFound`, the store's.
     ///
     /// # Cancel safety
-    /// Removed wholly or not at all, but for files of recordings: those go at the latest at the next start.
+    /// Once begun it goes to its end, whoever still waits for it.
     pub async fn remove_module(&self, caller: &Caller, id: &ModuleId) -> Result<()> {
         caller.may_administer()?;
+        let (hub, id) = (self.clone(), id.clone());
+        let removal = self.inner.tasks.spawn(async move { hub.remove(&id).await });
+        removal.await.map_err(|error| HubError::internal("the removal broke off").caused_by(error))?
+    }
+
+    async fn remove(&self, id: &ModuleId) -> Result<()> {
         // What is written behind the index would be taken in at the next start.
         let ended = self.inner.recordings.end(self, id).await;
         self.store().remove_module(id).await?;

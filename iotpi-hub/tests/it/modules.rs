@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use http::Method;
 use iotpi_core::Timestamp;
+use iotpi_hub::auth::{Caller, Role};
 use serde_json::{Value, json};
 
-use crate::api::{Api, NOW, NOW_SECS, anonymous};
+use crate::api::{Api, NOW, NOW_SECS, anonymous, id};
 
 #[tokio::test]
 async fn a_module_registers_with_a_manifest_and_is_online() {
@@ -176,5 +177,22 @@ async fn when_a_module_was_last_heard_survives_a_restart() {
 
     let after = api.get("/api/modules/led").ok().await;
     assert_eq!(after["last_seen_at"], before["last_seen_at"]);
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn a_removal_that_nobody_waits_for_goes_to_its_end() {
+    let api = Api::start().await;
+    api.lamp().await;
+    let admin = Caller::known("anna".parse().unwrap(), Role::Admin, None);
+    let led = id("led");
+
+    let mut removal = Box::pin(api.hub.hub().remove_module(&admin, &led));
+    let begun = futures_util::poll!(&mut removal);
+    drop(removal);
+
+    assert!(begun.is_pending());
+    let gone = async { while api.get("/api/modules/led").send().await.status != 404 {} };
+    tokio::time::timeout(Duration::from_secs(30), gone).await.expect("the module is removed");
     api.stop().await;
 }
