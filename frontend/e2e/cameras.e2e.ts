@@ -224,9 +224,21 @@ describe.skipIf(MOCK)('a camera that delivers nothing', () => {
 
   test('comes back by itself', async () => {
     goOn();
+    goOn = () => {};
 
     await page.locator('[data-badge=live]').waitFor();
     await moves(live());
+  });
+
+  test('comes back when its module was killed, and the page is not loaded again', async () => {
+    await page.evaluate(() => Object.assign(window, { kept: true }));
+
+    await system.killCamera();
+
+    // What moves now comes from another process.
+    await moves(live());
+    await page.locator('[data-badge=live]').waitFor();
+    expect(await page.evaluate(() => 'kept' in window)).toBe(true);
   });
 });
 

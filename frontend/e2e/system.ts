@@ -3,6 +3,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 
 /** A running system to look at. */
 export interface System {
@@ -10,6 +11,8 @@ export interface System {
   firstAdminCode: string;
   /** Kills the hub and nothing else; resolves when it is gone. It comes back on the same address. */
   restartHub: () => Promise<void>;
+  /** Kills the camera's module; resolves when another has been started in its place. */
+  killCamera: () => Promise<void>;
   /** The camera's module stands still until the returned function is called; the mock has none. */
   freezeCamera: () => Promise<() => void>;
   /** Ends it and everything it started; resolves to its exit code. */
@@ -39,6 +42,12 @@ async function startDemo(binary: string): Promise<System> {
       url,
       firstAdminCode,
       restartHub: async () => void process.kill(await processOf(child, 'iotpi-hub'), 'SIGKILL'),
+      killCamera: async () => {
+        const pid = await processOf(child, 'camera');
+        process.kill(pid, 'SIGKILL');
+        const another = () => processOf(child, 'camera').catch(() => pid);
+        while ((await another()) === pid) await nextTurn();
+      },
       freezeCamera: async () => {
         const pid = await processOf(child, 'camera');
         process.kill(pid, 'SIGSTOP');
@@ -68,6 +77,7 @@ async function startMock(): Promise<System> {
         await ended(child);
         child = mock(new URL(url).port, '0');
       },
+      killCamera: () => Promise.reject(new Error('the mock has no modules')),
       freezeCamera: () => Promise.reject(new Error('the mock has no modules')),
       stop: () => ended(child)
     };

@@ -183,3 +183,14 @@ async fn who_pushes_hears_of_the_first_viewer() {
     viewers.changed().await.unwrap();
     assert_eq!(*viewers.borrow_and_update(), 0);
 }
+
+#[test]
+fn of_very_many_viewers_all_are_counted_and_256_are_named() {
+    let frames = frames();
+    show(&frames, "a", ms(0));
+    let _viewers: Vec<_> = (0..300).map(|_| watch(&frames, "a", ms(0))).collect();
+
+    let camera = frames.watched(&id("a"), at(ms(0))).unwrap();
+
+    assert_eq!((camera.camera.viewers, camera.watching.len()), (300, 256));
+}

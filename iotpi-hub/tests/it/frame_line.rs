@@ -236,3 +236,21 @@ async fn a_camera_that_stalls_amid_a_frame_does_not_hold_up_a_hub_that_stops() {
 
     assert!(wire.is_closed().await);
 }
+
+#[tokio::test]
+async fn a_frame_may_come_in_chunks() {
+    let api = Api::start().await;
+    let picture = jpeg(8, 8, 100_000);
+    let mut wire = Wire::to(&api.hub).await;
+
+    let fields = [("content-type", "image/jpeg"), ("transfer-encoding", "chunked")];
+    wire.head(&format!("POST {FRAME}"), &api.admin, &fields).await;
+    for piece in picture.chunks(9_999) {
+        wire.chunk(piece).await;
+    }
+    wire.chunk([]).await;
+
+    assert_eq!(wire.answer().await.0.status(), 200);
+    assert_eq!(api.get("/api/camera/snapshot").send().await.body, picture);
+    api.stop().await;
+}

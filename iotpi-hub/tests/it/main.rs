@@ -32,4 +32,5 @@ mod pushing;
 mod recordings;
 mod sensors;
 mod storage;
+mod tmpfs;
 mod wire;

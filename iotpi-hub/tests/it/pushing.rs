@@ -225,3 +225,59 @@ async fn ffmpeg_pushes_a_camera_and_ffmpeg_watches_it() {
     push.kill().await.unwrap();
     api.stop().await;
 }
+
+#[tokio::test]
+async fn a_stream_in_which_nothing_comes_is_ended_after_a_minute() {
+    let api = Api::start().await;
+    let (mut wire, _) = api.pushing(&jpeg(8, 8, 1)).await;
+
+    // Time goes by itself while nobody does anything.
+    tokio::time::pause();
+    let line = wire.line().await.unwrap();
+
+    assert_eq!(line["problem"]["detail"], "nothing came for 60 s");
+    assert_eq!(wire.line().await, None);
+    tokio::time::resume();
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_whose_token_was_revoked_is_ended_with_a_frame_that_comes_ten_seconds_later() {
+    let api = Api::start().await;
+    let made = api
+        .post("/api/auth/tokens", json!({"name": "porch", "role": "module", "module_id": "porch"}))
+        .ok()
+        .await;
+    let mut wire = Wire::to(&api.hub).await;
+    wire.head(PUSH, made["token"].as_str().unwrap(), &FIELDS).await;
+    wire.chunk(part(&jpeg(8, 8, 1), "")).await;
+    assert_eq!(
+        (wire.answer_head().await.status(), wire.line().await.unwrap()["seq"].as_u64()),
+        (200, Some(1))
+    );
+    api.delete(&format!("/api/auth/tokens/{}", made["id"].as_str().unwrap())).send().await;
+
+    tokio::time::pause();
+    tokio::time::advance(std::time::Duration::from_secs(10)).await;
+    tokio::time::resume();
+    wire.chunk(part(&jpeg(8, 8, 2), "")).await;
+
+    assert_eq!(wire.line().await.unwrap()["problem"]["kind"], "unauthenticated");
+    assert_eq!(wire.line().await, None);
+    assert_eq!(api.newest().await, jpeg(8, 8, 1));
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn who_waits_for_a_fresh_snapshot_of_a_camera_at_rest_is_told_after_ten_seconds() {
+    let api = Api::start().await;
+    let (wire, _) = api.pushing(&jpeg(8, 8, 1)).await;
+
+    tokio::time::pause();
+    let waited = api.get("/api/camera/snapshot?fresh=1").problem().await;
+    tokio::time::resume();
+
+    assert_eq!((waited.0, &waited.1[..]), (503, "unavailable"));
+    drop(wire);
+    api.stop().await;
+}

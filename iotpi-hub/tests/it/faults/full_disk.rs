@@ -6,6 +6,7 @@ use iotpi_core::{ErrorKind, HubClient, ModuleId, Quantity, Reading, Sample, Time
 use iotpi_hub::{Config, StorageConfig, auth::Role, testing::TestHub};
 
 use super::{Rig, chance::Chance, disk::Image};
+use crate::tmpfs::Tmpfs;
 
 fn batch(n: u64) -> Vec<Reading> {
     let mut noise = Chance::new(n);
@@ -86,26 +87,9 @@ async fn a_full_disk_is_said_and_writes_come_back_with_the_room() {
 /// The same on a file system of the kernel's. Mounting one needs root.
 #[tokio::test]
 async fn a_full_tmpfs_is_said_and_writes_come_back_with_the_room() {
-    let folder = tempfile::tempdir().unwrap();
-    let mount = std::process::Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=3m", "tmpfs"])
-        .arg(folder.path())
-        .output();
-    if !mount.as_ref().is_ok_and(|mount| mount.status.success()) {
-        eprintln!("\nNOT TESTED: a full tmpfs. It cannot be mounted here (root is needed): {mount:?}\n");
-        return;
-    }
-    let _mounted = Mounted(folder.path());
+    let Some(folder) = Tmpfs::mount(3) else { return };
     let ballast = folder.path().join("ballast");
     std::fs::write(&ballast, vec![0; 1 << 20]).unwrap();
 
     fill(&folder.path().join("hub.db"), || std::fs::remove_file(&ballast).unwrap()).await;
-}
-
-struct Mounted<'a>(&'a Path);
-
-impl Drop for Mounted<'_> {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg("-l").arg(self.0).status();
-    }
 }

@@ -1,7 +1,6 @@
 //! A disk without room: recording waits, says so, and goes on by itself.
 
 use std::{
-    path::Path,
     sync::{
         Arc, Condvar, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -13,7 +12,10 @@ use iotpi_hub::{Config, StorageConfig, storage::Machine};
 use serde_json::json;
 
 use super::{Home, picture, until};
-use crate::api::{Api, NOW, jpeg};
+use crate::{
+    api::{Api, NOW, jpeg},
+    tmpfs::Tmpfs,
+};
 
 /// Looks again soon.
 fn quick() -> Machine {
@@ -111,16 +113,7 @@ async fn a_slow_disk_costs_the_oldest_frames_and_nobody_else_anything() {
 /// A file system of the kernel's that is really full. Mounting one needs root.
 #[tokio::test]
 async fn a_full_disk_costs_no_frame_that_was_recorded() {
-    let folder = tempfile::tempdir().unwrap();
-    let mount = std::process::Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"])
-        .arg(folder.path())
-        .output();
-    if !mount.as_ref().is_ok_and(|mount| mount.status.success()) {
-        eprintln!("\nNOT TESTED: a full tmpfs. It cannot be mounted here (root is needed): {mount:?}\n");
-        return;
-    }
-    let _mounted = Mounted(folder.path());
+    let Some(folder) = Tmpfs::mount(4) else { return };
     let ballast = folder.path().join("ballast");
     std::fs::write(&ballast, vec![0; 2 << 20]).unwrap();
     let home = Home::new();
@@ -161,12 +154,4 @@ async fn a_full_disk_costs_no_frame_that_was_recorded() {
     assert!(kept.starts_with(&after), "{} of {}", kept.len(), after.len());
     assert_eq!(api.metric("iotpi_recording_errors_total").await, 0.0);
     api.stop().await;
-}
-
-struct Mounted<'a>(&'a Path);
-
-impl Drop for Mounted<'_> {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg("-l").arg(self.0).status();
-    }
 }
