@@ -161,7 +161,7 @@ export class MockHub {
       const buckets: Bucket[] = line.includes('bucket=') ? answer.items : [];
       if (!buckets[0]) continue;
       this.#minutes.set(key(buckets[0]), buckets);
-      this.#readings.set(key(buckets[0]), buckets.toReversed().flatMap(readingsOf));
+      this.#readings.set(key(buckets[0]), buckets.flatMap(readingsOf));
     }
   }
 
@@ -306,11 +306,11 @@ export class MockHub {
     return reading;
   }
 
-  /** Wanders about the last minute that was recorded, by about as much as that minute did. */
+  /** A random walk about the last recorded minute, within about the range of that minute. */
   #next(before: Reading): number | null {
     if (before.value === null) return null;
     if (before.type === 'uptime') return before.value + 1;
-    const recorded = this.#minutes.get(key(before))?.find(({ avg }) => avg != null);
+    const recorded = this.#minutes.get(key(before))?.findLast(({ avg }) => avg != null);
     const home = recorded?.avg ?? before.value;
     const reach = recorded?.max != null && recorded.min != null ? recorded.max - recorded.min : Math.abs(home) / 100;
     return before.value + (home - before.value) * 0.1 + (Math.random() - 0.5) * reach * 0.2;

@@ -3,14 +3,15 @@ import type { Bucket } from '../src/lib/api/types';
 const SECS: Readonly<Record<string, number>> = { '5m': 300, '15m': 900, '1h': 3600, '6h': 21_600, '1d': 86_400 };
 const DAY = 86_400;
 
-/** Buckets of a long time that nobody recorded: the recorded hour, with days and seasons drawn about it. Newest first. */
+/** Buckets of a long time that was never recorded: the recorded hour, with days and seasons added to it. Oldest first. */
 export function summed(minutes: readonly Bucket[], width: string, since: number, until: number): Bucket[] {
-  const model = minutes.find(({ avg }) => avg != null);
+  const model = minutes.findLast(({ avg }) => avg != null);
   const secs = SECS[width];
   if (!model || model.avg == null || !secs) return [];
   const reach = Math.max(Math.abs(model.avg) / 20, (model.max ?? model.avg) - (model.min ?? model.avg));
   const buckets: Bucket[] = [];
-  for (let start = Math.floor(until / secs) * secs; start >= since; start -= secs) {
+  // The hub answers with the bucket that holds `since`, too.
+  for (let start = Math.floor(since / secs) * secs; start < until; start += secs) {
     const day = Math.sin((2 * Math.PI * start) / DAY);
     const year = Math.sin((2 * Math.PI * start) / (365 * DAY));
     const avg = model.avg + reach * (day + year);

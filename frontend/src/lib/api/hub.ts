@@ -37,7 +37,7 @@ export function readings(type: string, span: Span, signal?: AbortSignal): Promis
 
 export type Width = '1m' | '5m' | '15m' | '1h' | '6h' | '1d';
 
-/** One series summed up, newest first. */
+/** One series summed up, oldest first, whatever the order of its readings. */
 export function buckets(type: string, width: Width, span: Span, signal?: AbortSignal): Promise<Page<Bucket>> {
   const { moduleId, since, until, limit } = span;
   return request('GET', `/api/sensors/${id(type)}`, {

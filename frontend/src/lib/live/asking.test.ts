@@ -30,11 +30,11 @@ afterEach(() => {
 });
 
 describe('an overview', () => {
-  test('is what the hub summed up, oldest first, each average in the middle of its bucket', async () => {
+  test('has one point for each bucket, oldest first, its average in the middle of the bucket', async () => {
     answers = [
       pageOf([
-        { ...MINUTE, start: NOW - 60, avg: 21, min: 20, max: 22 },
-        { ...MINUTE, start: NOW - 120, missing: 1 }
+        { ...MINUTE, start: NOW - 120, missing: 1 },
+        { ...MINUTE, start: NOW - 60, avg: 21, min: 20, max: 22 }
       ])
     ];
     const overview = new Overview();

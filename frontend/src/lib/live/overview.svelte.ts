@@ -30,7 +30,7 @@ export class Overview {
       const since = Math.floor(now() - span.secs);
       try {
         const page = await hub.buckets(type, bucket.width, { moduleId, since, limit: MAX_POINTS }, signal);
-        this.points = page.items.toReversed().map((one) => pointOf(one, bucket.secs));
+        this.points = page.items.map((one) => pointOf(one, bucket.secs));
         this.known = true;
         this.problem = null;
       } catch (thrown) {

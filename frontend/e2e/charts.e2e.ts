@@ -1,0 +1,154 @@
+/** Charts of a hub with a year of history: their points, their labels, and the value under the pointer. */
+import { mkdir } from 'node:fs/promises';
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFailed, test } from 'vitest';
+import { openBrowser } from './browser.ts';
+import { type Label, labelsOf, recordLabels } from './labels.ts';
+import { becomeFirstAdmin } from './person.ts';
+import { type System, startSystem } from './system.ts';
+
+const HOUR = 3600;
+const DAY = 24 * HOUR;
+const MODULE = 'history';
+const TYPE = 'ramp';
+/** The most readings of one request. */
+const MAX_READINGS = 1000;
+
+let system: System;
+let browser: Browser;
+let page: Page;
+let now: number;
+
+/** The value at a moment: hours since a week ago, so that each value belongs to one moment only. */
+const valueAt = (unixSecs: number) => (unixSecs - (now - 7 * DAY)) / HOUR;
+
+/** Times of one reading a minute for the last week and one an hour for the year before, oldest first. */
+function times(): number[] {
+  const all: number[] = [];
+  for (let at = now - 365 * DAY; at < now - 7 * DAY; at += HOUR) all.push(at);
+  for (let at = now - 7 * DAY; at <= now; at += 60) all.push(at);
+  return all;
+}
+
+async function record(all: readonly number[]): Promise<void> {
+  for (let first = 0; first < all.length; first += MAX_READINGS) {
+    const readings = all
+      .slice(first, first + MAX_READINGS)
+      .map((timestamp) => ({ module_id: MODULE, unit: 'celsius', timestamp, value: valueAt(timestamp) }));
+    const answer = await fetch(`${system.url}/api/sensors/${TYPE}`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(readings)
+    });
+    if (!answer.ok) throw new Error(`${answer.status} ${await answer.text()}`);
+  }
+}
+
+// The mock stores no readings.
+describe.skipIf(process.env.IOTPI_DEMO === 'mock')('charts of a hub with a year of history', () => {
+  beforeAll(async () => {
+    system = await startSystem();
+    now = Math.floor(Date.now() / 1000);
+    await record(times());
+    browser = await openBrowser();
+    page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
+    await recordLabels(page);
+    await becomeFirstAdmin(page, system);
+  });
+
+  afterAll(async () => {
+    await browser?.close();
+    await system?.stop();
+  });
+
+  beforeEach(() => {
+    onTestFailed(async ({ task }) => {
+      await mkdir('test-results', { recursive: true });
+      await page.screenshot({ path: `test-results/${task.name.replaceAll(/\W+/g, '-')}.png`, fullPage: true });
+    });
+  });
+
+  const tile = () => page.locator(`[data-widget=sensor][data-module=${MODULE}]`);
+  const chart = () => tile().getByRole('img');
+  const points = async () => Number(await chart().getAttribute('data-points'));
+
+  async function choose(span: string): Promise<void> {
+    await tile()
+      .getByRole('button', { name: `Last ${span}` })
+      .click();
+    await expect.poll(async () => chart().getAttribute('aria-label')).toMatch(new RegExp(`last ${span}: lowest `));
+  }
+
+  /** The moment at a place of the chart, if it shows `secs` up to now. */
+  const momentAt = (share: number, secs: number) => now - secs + share * secs;
+
+  /** What the chart says where the pointer is, at that share of its width. */
+  async function hovered(share: number): Promise<{ value: number; text: string }> {
+    const area = chart().locator('.u-over');
+    await area.scrollIntoViewIfNeeded();
+    const box = await area.boundingBox();
+    if (!box) throw new Error('the chart has no plot');
+    await page.mouse.move(box.x + share * box.width, box.y + box.height / 2);
+    const text = (await chart().locator('figcaption').textContent()) ?? '';
+    return { value: Number(/-?[\d\u202f]+(\.\d+)?/.exec(text)?.[0].replaceAll('\u202f', '')), text };
+  }
+
+  const texts = (labels: readonly Label[]) => labels.map(({ text }) => text);
+
+  /** The whole hours or midnights that a time axis may name, as the browser writes them. */
+  const written = (unixSecs: number, step: number) =>
+    page.evaluate(
+      ([at, every]) => {
+        const local = new Date(at * 1000).getTimezoneOffset() * 60;
+        const moment = new Date((Math.round((at - local) / every) * every + local) * 1000);
+        return moment.getHours() === 0
+          ? moment.toLocaleDateString(undefined, { day: 'numeric', month: 'short' })
+          : moment.toLocaleTimeString(undefined, { hour: '2-digit', minute: '2-digit', hour12: false });
+      },
+      [unixSecs, step] as const
+    );
+
+  describe.each([
+    { span: 'day', secs: DAY, buckets: 1440, step: HOUR },
+    { span: 'week', secs: 7 * DAY, buckets: 672, step: 12 * HOUR }
+  ])('of the last $span', ({ span, secs, buckets, step }) => {
+    test('has a point for each bucket of the whole span', async () => {
+      await choose(span);
+
+      // The first and the last bucket are cut by the edges.
+      await expect.poll(points).toBeGreaterThanOrEqual(buckets - 2);
+      expect(await points()).toBeLessThanOrEqual(buckets + 2);
+    });
+
+    test('has its first and last label where their moments are', async () => {
+      await expect.poll(async () => (await labelsOf(chart())).length).toBeGreaterThan(2);
+
+      const labels = await labelsOf(chart());
+      const [first, last] = [labels[0], labels.at(-1)] as [Label, Label];
+      expect(first.share, `first of ${texts(labels)}`).toBeLessThan(0.25);
+      expect(last.share, `last of ${texts(labels)}`).toBeGreaterThan(0.75);
+      expect(first.text).toBe(await written(momentAt(first.share, secs), step));
+      expect(last.text).toBe(await written(momentAt(last.share, secs), step));
+    });
+
+    test.each([0.1, 0.5, 0.9])('tells the value of the moment under the pointer, at %d of its width', async (share) => {
+      const { value, text } = await hovered(share);
+
+      const moment = momentAt(share, secs);
+      // One bucket, and a pixel of the chart, on either side.
+      const doubt = (3 * secs) / buckets + secs / 200;
+      expect(Math.abs(value - valueAt(moment)), text).toBeLessThan(doubt / HOUR);
+    });
+  });
+
+  test.each([
+    { span: 'month', days: 31, least: 740 },
+    { span: 'year', days: 365, least: 364 }
+  ])('the last $span begins that long ago', async ({ span, days, least }) => {
+    await choose(span);
+
+    await expect.poll(points).toBeGreaterThanOrEqual(least);
+    const { value, text } = await hovered(0.02);
+    expect(Math.abs(value - valueAt(momentAt(0.02, days * DAY))), text).toBeLessThan(days * 24 * 0.02);
+  });
+});
