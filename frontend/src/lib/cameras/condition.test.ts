@@ -1,16 +1,20 @@
 import { describe, expect, test } from 'vitest';
 import { aCamera } from '../live/testing';
-import { conditionOf, delivers, type Knowledge } from './condition';
+import { conditionOf, delivers, type Knowledge, streamedAge } from './condition';
 
 const NOW = 1_795_472_000;
 
 const condition = (rest: Partial<Knowledge> = {}) =>
-  conditionOf({ info: aCamera('front'), connected: true, noSignal: false, now: NOW, ...rest });
+  conditionOf({ info: aCamera('front'), connected: true, noSignal: false, oldSecs: null, now: NOW, ...rest });
 
 describe('a camera’s picture', () => {
   test('is live while the camera’s own is shown', () => {
     expect(condition()).toBe('live');
     expect(condition({ info: null })).toBe('live');
+  });
+
+  test('is old, not live, when it is older than usual', () => {
+    expect(condition({ oldSecs: 3 })).toBe('old');
   });
 
   test('is lost while the hub draws it, and when there is none to wait for', () => {
@@ -29,6 +33,7 @@ describe('a camera’s picture', () => {
 
   test('is what was last seen while the hub is away, whatever it was', () => {
     expect(condition({ connected: false })).toBe('away');
+    expect(condition({ connected: false, oldSecs: 8 })).toBe('away');
     expect(condition({ connected: false, noSignal: true })).toBe('away');
   });
 });
@@ -39,5 +44,14 @@ describe('a hub that does not say whether its camera is online', () => {
   test('is believed by when it got the newest frame', () => {
     expect(delivers(before, NOW + 4)).toBe(true);
     expect(delivers(before, NOW + 6)).toBe(false);
+  });
+});
+
+describe('the age of a streamed picture', () => {
+  const age = (fps: number, secs: number) => streamedAge(aCamera('front', { fps, received_at: NOW }), NOW + secs);
+
+  test('is told after two seconds, or after three intervals of a slower camera', () => {
+    expect([age(12, 1.9), age(12, 2.1)]).toEqual([null, 2]);
+    expect([age(0.2, 14.9), age(0.2, 15.1)]).toEqual([null, 15]);
   });
 });

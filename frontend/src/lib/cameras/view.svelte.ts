@@ -3,7 +3,7 @@ import type { Clock } from '../live/clock.svelte';
 import type { Live } from '../live/live.svelte';
 import { easelOf, Painter } from '../live/painter.svelte';
 import { rateOf } from '../live/pictures.svelte';
-import { type Condition, conditionOf, delivers } from './condition';
+import { type Condition, conditionOf, delivers, streamedAge } from './condition';
 import { Sight } from './sight.svelte';
 
 interface Options {
@@ -25,12 +25,19 @@ export class CameraView {
   readonly #maxFps: number | null = $derived.by(() => (this.#options.full() ? null : rateOf(this.sight.width)));
   readonly info: CameraInfo | null = $derived.by(() => this.#live.cameras.get(this.#options.moduleId()) ?? null);
 
+  /** The picture is older than those of this camera usually get: its age in whole seconds, by our own clock. */
+  readonly oldSecs: number | null = $derived.by(() => {
+    if (!this.streamed) return this.painter?.oldSecs ?? null;
+    return this.info && streamedAge(this.info, this.#options.clock.now);
+  });
+
   readonly condition: Condition = $derived.by(() => {
     const { live, clock } = this.#options;
     const painted = this.painter?.painted ? this.painter.noSignal : null;
     // A stream shows what there is without saying what it is.
     const noSignal = this.streamed ? (this.info && !this.broken ? !delivers(this.info, clock.now) : null) : painted;
-    return conditionOf({ info: this.info, connected: live.state === 'live', noSignal, now: clock.now });
+    const connected = live.state === 'live' || live.state === 'silent';
+    return conditionOf({ info: this.info, connected, noSignal, oldSecs: this.oldSecs, now: clock.now });
   });
 
   constructor(options: Options) {
@@ -52,6 +59,7 @@ export class CameraView {
     const painter = new Painter({
       easel: easelOf(canvas),
       onDone: (frame) => live.pictures.shown(frame),
+      intervalSecs: () => (this.info && this.info.fps > 0 ? 1 / this.info.fps : null),
       hubNow: () => (live.skewDoubtSecs === null ? null : Date.now() / 1000 + live.skewSecs)
     });
     this.painter = painter;

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { aCamera } from '../live/testing';
-import { delay, latencyMeans, latencyOf, rate } from './words';
+import { delay, latencyMeans, latencyOf, old, rate } from './words';
 
 test('a delay is told in milliseconds, and in seconds when it is long', () => {
   expect([0.0004, 0.0841, 0.9994, 0.9996, 1.44, -0.003].map(delay)).toEqual([
@@ -29,4 +29,8 @@ test('what the badge means says how much of it was the way to the hub', () => {
 
 test('a rate has a decimal while it is low', () => {
   expect([0, 0.5, 9.94, 9.96, 29.7].map(rate)).toEqual(['0 fps', '0.5 fps', '9.9 fps', '10 fps', '30 fps']);
+});
+
+test('an age is told by the second, then by the minute', () => {
+  expect([2, 59, 61, 185, 7260].map(old)).toEqual(['2 s old', '59 s old', '1 min old', '3 min old', '2 h 1 min old']);
 });

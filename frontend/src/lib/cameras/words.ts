@@ -1,7 +1,7 @@
 /** Figures of a camera as a person reads them. */
 import type { CameraInfo } from '../api/types';
 import type { Percentiles } from '../live/figures';
-import { number } from '../units/units';
+import { duration, number } from '../units/units';
 
 /** Milliseconds up to a second, then seconds: `84 ms`, `1.4 s`. */
 export function delay(seconds: number): string {
@@ -26,3 +26,6 @@ export function latencyMeans(shown: Percentiles, info: CameraInfo | null, doubtS
 
 /** Painted frames a second: `12 fps`, `0.5 fps`. */
 export const rate = (fps: number): string => `${number(fps, fps > 0 && fps < 9.95 ? 1 : 0)} fps`;
+
+/** How old a picture is that should be newer: `3 s old`, `2 min old`. */
+export const old = (seconds: number): string => `${duration(seconds < 60 ? seconds : seconds - (seconds % 60))} old`;

@@ -66,3 +66,16 @@ describe('the rate', () => {
     expect(all.fps(NOW + 7)).toBe(0);
   });
 });
+
+describe('the usual interval', () => {
+  test('is unknown before there are three frames', () => {
+    expect(painted([null, null]).intervalSecs).toBeNull();
+  });
+
+  test('is not changed by one pause', () => {
+    const all = painted(Array.from({ length: 10 }, () => null));
+    for (let at = 0; at < 3; at += 1) all.add(NOW + 60 + at * 0.1, null);
+
+    expect(all.intervalSecs).toBeCloseTo(0.1);
+  });
+});

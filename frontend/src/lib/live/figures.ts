@@ -3,6 +3,8 @@
 const KEPT = 128;
 /** A rate is of the last seconds, not of the minute before. */
 const RATE_SECS = 3;
+/** An interval is usual when it is the middle one of the last few; a pause among them does not change it. */
+const INTERVALS = 8;
 
 /** In seconds. */
 export interface Percentiles {
@@ -32,6 +34,17 @@ export class Painted {
     if (this.#latencies.length === 0) return null;
     const sorted = this.#latencies.toSorted((a, b) => a - b);
     return { p50: percentile(sorted, 0.5), p99: percentile(sorted, 0.99) };
+  }
+
+  /** Seconds between two frames, usually; `null` before there were three. */
+  get intervalSecs(): number | null {
+    const lately = this.#times.slice(-1 - INTERVALS);
+    if (lately.length < 3) return null;
+    const intervals = lately.slice(1).map((at, place) => at - (lately[place] as number));
+    return percentile(
+      intervals.toSorted((a, b) => a - b),
+      0.5
+    );
   }
 
   /** Frames a second over the last three seconds before `now`; 0 when fewer than two were painted in them. */

@@ -12,16 +12,14 @@ import {
   openWebSocket
 } from './protocol';
 import { Series } from './series.svelte';
+import { Silence } from './silence';
 import { TimeSync } from './timesync';
 
 /** How many of the newest readings of each series a (re)connect brings: a short break needs no history request. */
 const RECENT = 60;
-/** After this long without a word we ask for one: a cable pulled out says nothing. */
-const SILENCE_MS = 30_000;
-/** How long the hub may take to answer that, or to open the connection. */
-const ANSWER_MS = 10_000;
 
-export type LiveState = 'connecting' | 'live' | 'lost';
+/** `silent`: the connection stands, and the hub has not answered a question on it. `lost`: it is being opened again. */
+export type LiveState = 'connecting' | 'live' | 'silent' | 'lost';
 
 export interface LiveOptions {
   url: string;
@@ -40,6 +38,8 @@ export interface LiveOptions {
  */
 export class Live {
   state = $state<LiveState>('connecting');
+  /** While `silent`: seconds since the last message, by our clock. */
+  silentSecs = $state<number | null>(null);
   /** How far the hub's clock is ahead of ours, in seconds. */
   skewSecs = $state(0);
   /** How wrong that can be, in seconds; `null` while it only comes from the hub's greeting. */
@@ -65,11 +65,16 @@ export class Live {
   readonly #random: () => number;
   readonly #onRefused: () => void;
   readonly #time = new TimeSync((client_time) => this.#say({ type: 'time', client_time }));
+  readonly #silence = new Silence({
+    probe: () => this.#say({ type: 'time', client_time: Date.now() / 1000 }),
+    isWatching: () => this.pictures.watching,
+    onSilent: (secs) => this.#takeSilence(secs),
+    onLost: () => this.#lost()
+  });
   #socket: LiveSocket | null = null;
   #attempt = 0;
   #greeted = false;
   #retry: ReturnType<typeof setTimeout> | undefined;
-  #silence: ReturnType<typeof setTimeout> | undefined;
 
   constructor(options: LiveOptions) {
     this.#url = options.url;
@@ -77,6 +82,11 @@ export class Live {
     this.#random = options.random ?? Math.random;
     this.#onRefused = options.onRefused ?? (() => {});
     this.commands = new Commands(options.askCommand);
+  }
+
+  /** The hub does not answer: what is shown is as old as it says, and may have changed since. */
+  get unresponsive(): boolean {
+    return this.state === 'silent' || this.state === 'lost';
   }
 
   /** Connects and stays connected; call the returned function to end everything. */
@@ -115,12 +125,13 @@ export class Live {
       this.#time.start();
     };
     socket.onmessage = ({ data }) => {
-      this.#heard();
-      if (data instanceof ArrayBuffer) this.pictures.take(data);
+      const picture = data instanceof ArrayBuffer;
+      this.#silence.heard(picture);
+      if (picture) this.pictures.take(data);
       else this.#take(JSON.parse(String(data)) as LiveEvent);
     };
     socket.onclose = () => this.#lost();
-    this.#expectAnswer();
+    this.#silence.start();
   }
 
   #subscribe(recent: number): void {
@@ -131,18 +142,10 @@ export class Live {
     this.#socket?.send(JSON.stringify(message));
   }
 
-  #heard(): void {
-    clearTimeout(this.#silence);
-    this.#silence = setTimeout(() => {
-      // A repeated subscription is answered at once; the browser shows us no pings.
-      this.#subscribe(RECENT);
-      this.#expectAnswer();
-    }, SILENCE_MS);
-  }
-
-  #expectAnswer(): void {
-    clearTimeout(this.#silence);
-    this.#silence = setTimeout(() => this.#lost(), ANSWER_MS);
+  #takeSilence(secs: number | null): void {
+    this.silentSecs = secs;
+    if (secs !== null && this.state === 'live') this.state = 'silent';
+    else if (secs === null && this.state === 'silent') this.state = 'live';
   }
 
   #lost(): void {
@@ -156,7 +159,7 @@ export class Live {
   }
 
   #hangUp(): void {
-    clearTimeout(this.#silence);
+    this.#silence.stop();
     this.#time.stop();
     this.pictures.end();
     const socket = this.#socket;
@@ -239,6 +242,7 @@ export class Live {
 
     this.#attempt = 0;
     this.known = true;
+    // A `silent` connection is `live` again by its next message.
     if (this.state !== 'live') {
       this.state = 'live';
       this.connections += 1;

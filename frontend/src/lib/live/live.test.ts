@@ -148,28 +148,102 @@ describe('the live connection', () => {
     expect(onRefused).not.toHaveBeenCalled();
   });
 
-  test('asks for a sign of life after a long silence, and gives the connection up without one', async () => {
+  test('is unresponsive when a question after eight silent seconds has no answer, and given up four seconds later', async () => {
     goLive();
     const first = hub.newest;
+    const asked = first.said('time').length;
 
-    await vi.advanceTimersByTimeAsync(30_000);
-    expect(first.said('subscribe')).toHaveLength(2);
+    await vi.advanceTimersByTimeAsync(7_900);
+    expect(first.said('time')).toHaveLength(asked);
+    await vi.advanceTimersByTimeAsync(100);
+    expect(first.said('time')).toHaveLength(asked + 1);
     expect(live.state).toBe('live');
 
-    await vi.advanceTimersByTimeAsync(10_000);
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(live.state).toBe('silent');
+    expect(live.silentSecs).toBe(9);
+    expect(live.unresponsive).toBe(true);
+
+    await vi.advanceTimersByTimeAsync(3_000);
     expect(live.state).toBe('lost');
+    expect(live.silentSecs).toBeNull();
     expect(first.closed).toBe(true);
   });
 
-  test('lives on when the silence is answered', async () => {
+  test('is questioned after three silent seconds while a camera is watched', async () => {
+    const end = live.pictures.watch({ moduleId: 'front', maxFps: null, take: () => {} });
+    goLive();
+    hub.newest.tellTime();
+    const asked = hub.newest.said('time').length;
+
+    await vi.advanceTimersByTimeAsync(3_000);
+    expect(hub.newest.said('time')).toHaveLength(asked + 1);
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(live.state).toBe('silent');
+    await vi.advanceTimersByTimeAsync(3_000);
+
+    expect(live.state).toBe('lost');
+    end();
+  });
+
+  test('lives on when the question is answered, and is not called unresponsive for the time of a round trip', async () => {
     goLive();
 
-    await vi.advanceTimersByTimeAsync(30_000);
-    hub.newest.say(recent({ modules: [aModule('attic')] }));
-    await vi.advanceTimersByTimeAsync(29_000);
+    await vi.advanceTimersByTimeAsync(8_900);
+    expect(live.state).toBe('live');
+    hub.newest.tellTime();
+    await vi.advanceTimersByTimeAsync(7_900);
 
     expect(live.state).toBe('live');
     expect(hub.sockets).toHaveLength(1);
+  });
+
+  test('is live again with the first message after it was unresponsive', async () => {
+    goLive();
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(live.state).toBe('silent');
+
+    hub.newest.say({ type: 'reading', seq: 9, reading: aReading(NOW) });
+
+    expect(live.state).toBe('live');
+    expect(live.silentSecs).toBeNull();
+    expect(live.connections).toBe(1);
+  });
+
+  test('that does not open within ten seconds is tried again', async () => {
+    await vi.advanceTimersByTimeAsync(9_900);
+    expect(live.state).toBe('connecting');
+
+    await vi.advanceTimersByTimeAsync(100);
+
+    expect(live.state).toBe('lost');
+  });
+
+  test('has more time for an answer when it was given up and opened again at once: pictures are slow on it', async () => {
+    const end = live.pictures.watch({ moduleId: 'front', maxFps: null, take: () => {} });
+    const open = () => {
+      goLive();
+      hub.newest.tellTime();
+    };
+    open();
+    await vi.advanceTimersByTimeAsync(7_000);
+    expect(live.state).toBe('lost');
+    await vi.advanceTimersByTimeAsync(500);
+    open();
+
+    await vi.advanceTimersByTimeAsync(10_500);
+    expect(live.state).toBe('silent');
+    hub.newest.sayBinary(aFrameMessage());
+    expect(live.state).toBe('live');
+    await vi.advanceTimersByTimeAsync(10_500);
+    expect(live.state).toBe('silent');
+
+    // Pictures that come quickly end that.
+    hub.newest.sayBinary(aFrameMessage({ seq: 2 }));
+    hub.newest.sayBinary(aFrameMessage({ seq: 3 }));
+    await vi.advanceTimersByTimeAsync(7_000);
+    expect(live.state).toBe('lost');
+    end();
   });
 
   test('hears nothing more once it is stopped', () => {
@@ -249,10 +323,15 @@ describe('the live connection', () => {
       goLive();
 
       hub.newest.say({ type: 'problem', problem: aProblem });
-      await vi.advanceTimersByTimeAsync(25_000);
-
-      expect(live.pictures.offered).toBe(false);
+      await vi.advanceTimersByTimeAsync(7_900);
       expect(hub.newest.said('time')).toHaveLength(1);
+
+      // It is asked again only as a sign of life, and that it does not know the question is an answer.
+      await vi.advanceTimersByTimeAsync(200);
+      hub.newest.say({ type: 'problem', problem: aProblem });
+      await vi.advanceTimersByTimeAsync(5_000);
+      expect(live.pictures.offered).toBe(false);
+      expect(live.state).toBe('live');
     });
 
     test('of the others go on when the hub does not know one of the cameras', () => {
@@ -308,7 +387,7 @@ describe('the live connection', () => {
 
       goLive();
       const asked = askCommand.mock.calls.length;
-      await vi.advanceTimersByTimeAsync(20_000);
+      await vi.advanceTimersByTimeAsync(7_000);
       expect(askCommand).toHaveBeenCalledTimes(asked);
     });
 

@@ -1,3 +1,4 @@
+import { isOld } from './age';
 import { Painted, type Percentiles } from './figures';
 import type { Frame } from './frame';
 
@@ -20,7 +21,12 @@ interface Options<Picture> {
   onDone: (frame: Frame) => void;
   /** The hub's time in Unix seconds, or `null` while the clocks are not compared. */
   hubNow: () => number | null;
+  /** Seconds between two pictures of the camera, as far as the hub knows, or `null`. */
+  intervalSecs?: () => number | null;
 }
+
+/** Between two pictures, where nothing is known of their rate: pictures that are old after two seconds. */
+const FAST_SECS = 0.1;
 
 /**
  * Paints the frames of one camera as they come: decoded off the main thread, one at a time, and while one is being
@@ -35,11 +41,15 @@ export class Painter<Picture = ImageBitmap> {
   latency = $state.raw<Percentiles | null>(null);
   /** Painted frames a second. */
   fps = $state(0);
+  /** The picture is older than those of its camera usually get: its age in whole seconds; `null` while it is not. */
+  oldSecs = $state<number | null>(null);
   /** When the newest was captured, by the hub's clock; of the hub's own pictures none. */
   capturedAt = $state<number | null>(null);
 
   readonly #options: Options<Picture>;
   readonly #lately = new Painted();
+  /** When what is shown was captured, in Unix seconds by our own clock; when it was painted, where that is not known. */
+  #takenAt: number | null = null;
   #waiting: Frame | null = null;
   #busy = false;
   #stopped = false;
@@ -92,9 +102,12 @@ export class Painter<Picture = ImageBitmap> {
     easel.draw(picture);
     await easel.nextPaint();
     const now = hubNow();
+    const paintedAt = Date.now() / 1000;
     // How old the hub's own picture is says nothing about the camera.
-    this.#lately.add(Date.now() / 1000, frame.noSignal || now === null ? null : now - frame.capturedAt);
-    const news = !this.painted || this.noSignal !== frame.noSignal;
+    const latency = frame.noSignal || now === null ? null : now - frame.capturedAt;
+    this.#lately.add(paintedAt, latency);
+    this.#takenAt = paintedAt - Math.max(0, latency ?? 0);
+    const news = !this.painted || this.noSignal !== frame.noSignal || this.oldSecs !== null;
     this.painted = true;
     this.noSignal = frame.noSignal;
     if (!frame.noSignal) this.capturedAt = frame.capturedAt;
@@ -105,7 +118,11 @@ export class Painter<Picture = ImageBitmap> {
   #tell(): void {
     const latency = this.#lately.latency;
     if (latency?.p50 !== this.latency?.p50 || latency?.p99 !== this.latency?.p99) this.latency = latency;
-    this.fps = this.#lately.fps(Date.now() / 1000);
+    const now = Date.now() / 1000;
+    this.fps = this.#lately.fps(now);
+    const age = this.#takenAt === null ? 0 : now - this.#takenAt;
+    const interval = this.#lately.intervalSecs ?? this.#options.intervalSecs?.() ?? FAST_SECS;
+    this.oldSecs = isOld(age, interval) ? Math.floor(age) : null;
   }
 }
 

@@ -166,4 +166,62 @@ describe('a painter', () => {
     painter.take(aFrame(2));
     expect(done).toEqual([]);
   });
+
+  describe('says how old its picture is', () => {
+    const paint = async (frame: Frame) => {
+      painter.take(frame);
+      await decoded();
+      await painted();
+    };
+    const after = async (milliseconds: number) => {
+      await vi.advanceTimersByTimeAsync(milliseconds);
+      return painter.oldSecs;
+    };
+
+    test('when it is older than two seconds, by our own clock, whatever else happens', async () => {
+      await paint(aFrame(1));
+
+      expect(await after(2_000)).toBeNull();
+      expect(await after(500)).toBe(2);
+      expect(await after(5_000)).toBe(7);
+    });
+
+    test('from when it was captured', async () => {
+      hubNow = NOW + 40;
+
+      await paint(aFrame(1));
+
+      expect(painter.oldSecs).toBe(40);
+    });
+
+    test('from when it was painted, while the clocks are not compared', async () => {
+      hubNow = null;
+
+      await paint(aFrame(1, { capturedAt: NOW - 3600 }));
+
+      expect(painter.oldSecs).toBeNull();
+      expect(await after(2_500)).toBe(2);
+    });
+
+    test('after three of its camera’s intervals, where those are longer', async () => {
+      hubNow = null;
+      for (let seq = 1; seq <= 6; seq += 1) {
+        await paint(aFrame(seq));
+        await vi.advanceTimersByTimeAsync(seq < 6 ? 4_000 : 0);
+      }
+
+      expect(await after(12_000)).toBeNull();
+      expect(await after(500)).toBe(12);
+    });
+
+    test('no more as soon as a new one is painted', async () => {
+      hubNow = null;
+      await paint(aFrame(1));
+      expect(await after(60_000)).toBe(60);
+
+      await paint(aFrame(2));
+
+      expect(painter.oldSecs).toBeNull();
+    });
+  });
 });

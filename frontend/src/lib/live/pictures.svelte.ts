@@ -29,6 +29,11 @@ export class Pictures {
   #told = '[]';
   #telling = false;
 
+  /** Whether pictures are expected on this connection. */
+  get watching(): boolean {
+    return this.#say !== null && this.#watchers.size > 0;
+  }
+
   /** Watches until the returned function is called. */
   watch(watcher: Watcher): () => void {
     this.#watchers.add(watcher);

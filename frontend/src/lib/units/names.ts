@@ -36,6 +36,12 @@ export function ago(seconds: number): string {
   return `${Math.floor(past / size)} ${unit} ago`;
 }
 
+/** How far in the future, in one coarse unit: `12 s ahead`, `2 min ahead`. */
+export function ahead(seconds: number): string {
+  const future = Math.round(seconds);
+  return future < 60 ? `${future} s ahead` : `${Math.round(future / 60)} min ahead`;
+}
+
 /** A moment as the reader's clock shows it; with the date when it is not today. */
 export function momentOf(unixSecs: number): string {
   const moment = new Date(unixSecs * 1000);

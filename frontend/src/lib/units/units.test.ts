@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { ago, titleOf } from './names';
+import { ago, ahead, titleOf } from './names';
 import { duration, scaleOf, show } from './units';
 
 const text = (value: number, unit: string): string => {
@@ -85,4 +85,14 @@ test.each([
   ['co2', 'CO₂']
 ])('the id %s is titled %s', (id, title) => {
   expect(titleOf(id)).toBe(title);
+});
+
+test('how far ahead a time is, in seconds and then in minutes', () => {
+  expect([6, 59, 61, 119, 299].map(ahead)).toEqual([
+    '6 s ahead',
+    '59 s ahead',
+    '1 min ahead',
+    '2 min ahead',
+    '5 min ahead'
+  ]);
 });

@@ -1,0 +1,100 @@
+/**
+ * Notices when the live connection brings no messages any more.
+ *
+ * A cable that was pulled out or a hub that hangs ends no connection: only the absence of messages shows it. So the hub
+ * is asked for one after a while, and the connection is given up when no answer comes. All times are of a clock of this
+ * browser that is never set.
+ */
+
+/** Without a message for so long the hub is asked for one: while pictures are expected, and otherwise. */
+export const PROBE_MS = { watching: 3_000, idle: 8_000 } as const;
+/** How long after the question the connection counts as unresponsive: an answer usually takes some milliseconds. */
+export const REPORT_MS = 1_000;
+/** How long after the question the connection is given up. */
+export const ANSWER_MS = 4_000;
+/** How long the connection may take to open and to bring its first message. */
+export const OPEN_MS = 10_000;
+const CHECK_MS = 500;
+/** A connection that is open again within this time was slow, not dead. */
+const SLOW_MS = 3_000;
+const MAX_PATIENCE = 8;
+
+export interface SilenceOptions {
+  /** Asks the hub for a message. */
+  probe: () => void;
+  /** Whether pictures are expected. */
+  isWatching: () => boolean;
+  /** The question has not been answered: seconds since the last message; `null` when one came after all. */
+  onSilent: (secs: number | null) => void;
+  /** The connection is to be given up. */
+  onLost: () => void;
+}
+
+export class Silence {
+  readonly #options: SilenceOptions;
+  #interval: ReturnType<typeof setInterval> | undefined;
+  /** When the last message came; before the first, when the connection began to open. */
+  #heardAt = 0;
+  #open = false;
+  #probedAt: number | null = null;
+  #silent = false;
+  #gaveUpAt = -Infinity;
+  /**
+   * By how much longer an answer may take. A message shows only when it is whole, and a big picture on a slow line takes
+   * longer than `ANSWER_MS`: without more patience each attempt would be given up in the middle of the first picture.
+   */
+  #patience = 1;
+
+  constructor(options: SilenceOptions) {
+    this.#options = options;
+  }
+
+  /** A connection begins to open. */
+  start(): void {
+    this.stop();
+    this.#heardAt = performance.now();
+    this.#interval = setInterval(() => this.#check(), CHECK_MS);
+  }
+
+  /** A message has come, `picture` says of which kind. */
+  heard(picture: boolean): void {
+    const now = performance.now();
+    if (!this.#open && now - this.#gaveUpAt < SLOW_MS) this.#patience = Math.min(MAX_PATIENCE, 2 * this.#patience);
+    else if (picture && now - this.#heardAt < PROBE_MS.watching) this.#patience = 1;
+    this.#open = true;
+    this.#heardAt = now;
+    this.#probedAt = null;
+    this.#report(null);
+  }
+
+  /** The connection has ended. */
+  stop(): void {
+    clearInterval(this.#interval);
+    this.#interval = undefined;
+    this.#open = false;
+    this.#probedAt = null;
+    this.#report(null);
+  }
+
+  #check(): void {
+    const { probe, isWatching, onLost } = this.#options;
+    const now = performance.now();
+    const quiet = now - this.#heardAt;
+    if (!this.#open) {
+      if (quiet >= OPEN_MS) onLost();
+    } else if (this.#probedAt === null) {
+      if (quiet < (isWatching() ? PROBE_MS.watching : PROBE_MS.idle)) return;
+      this.#probedAt = now;
+      probe();
+    } else if (now - this.#probedAt >= ANSWER_MS * this.#patience) {
+      this.#gaveUpAt = now;
+      onLost();
+    } else if (now - this.#probedAt >= REPORT_MS) this.#report(Math.floor(quiet / 1000));
+  }
+
+  #report(secs: number | null): void {
+    if (secs === null && !this.#silent) return;
+    this.#silent = secs !== null;
+    this.#options.onSilent(secs);
+  }
+}
