@@ -1,6 +1,7 @@
 import { isOld } from './age';
 import { Painted, type Percentiles } from './figures';
 import type { Frame } from './frame';
+import { decodeUpright } from './orientation';
 
 /** So often at most the figures change: a number that changes with every frame cannot be read. */
 const TELL_MS = 500;
@@ -11,6 +12,8 @@ export interface Easel<Picture> {
   /** Shows the picture and lets go of it. */
   draw: (picture: Picture) => void;
   discard: (picture: Picture) => void;
+  /** Width by height of the picture as it is seen. */
+  aspectOf?: (picture: Picture) => number;
   /** Resolves when the browser is about to compose what was drawn. */
   nextPaint: () => Promise<void>;
 }
@@ -43,6 +46,8 @@ export class Painter<Picture = ImageBitmap> {
   fps = $state(0);
   /** The picture is older than those of its camera usually get: its age in whole seconds; `null` while it is not. */
   oldSecs = $state<number | null>(null);
+  /** Width by height of what is shown, as it is seen: a camera on its side has another than its JPEG files. */
+  aspect = $state<number | null>(null);
   /** When the newest was captured, by the hub's clock; of the hub's own pictures none. */
   capturedAt = $state<number | null>(null);
 
@@ -99,6 +104,7 @@ export class Painter<Picture = ImageBitmap> {
       return;
     }
     if (this.#stopped) return easel.discard(picture);
+    this.aspect = easel.aspectOf?.(picture) ?? null;
     easel.draw(picture);
     await easel.nextPaint();
     const now = hubNow();
@@ -131,7 +137,7 @@ export function easelOf(canvas: HTMLCanvasElement): Easel<ImageBitmap> {
   // It takes the decoded picture as it is: no copy.
   const context = canvas.getContext('bitmaprenderer');
   return {
-    decode: (jpeg) => createImageBitmap(new Blob([jpeg], { type: 'image/jpeg' })),
+    decode: decodeUpright,
     draw: (picture) => {
       // The canvas keeps its own size and would stretch the picture into it.
       if (canvas.width !== picture.width) canvas.width = picture.width;
@@ -139,6 +145,7 @@ export function easelOf(canvas: HTMLCanvasElement): Easel<ImageBitmap> {
       context?.transferFromImageBitmap(picture);
     },
     discard: (picture) => picture.close(),
+    aspectOf: ({ width, height }) => width / height,
     nextPaint: () => new Promise((resolve) => requestAnimationFrame(() => resolve()))
   };
 }
