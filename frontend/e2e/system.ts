@@ -15,6 +15,8 @@ export interface System {
   killCamera: () => Promise<void>;
   /** The camera's module stands still until the returned function is called; the mock has none. */
   freezeCamera: () => Promise<() => void>;
+  /** The hub stands still until the returned function is called; the mock cannot. */
+  freezeHub: () => Promise<() => void>;
   /** Ends it and everything it started; resolves to its exit code. */
   stop: () => Promise<number | null>;
 }
@@ -48,11 +50,8 @@ async function startDemo(binary: string): Promise<System> {
         const another = () => processOf(child, 'camera').catch(() => pid);
         while ((await another()) === pid) await nextTurn();
       },
-      freezeCamera: async () => {
-        const pid = await processOf(child, 'camera');
-        process.kill(pid, 'SIGSTOP');
-        return () => void process.kill(pid, 'SIGCONT');
-      },
+      freezeCamera: () => frozen(child, 'camera'),
+      freezeHub: () => frozen(child, 'iotpi-hub'),
       stop: async () => {
         const code = await ended(child);
         await rm(data, { recursive: true, force: true });
@@ -79,6 +78,7 @@ async function startMock(): Promise<System> {
       },
       killCamera: () => Promise.reject(new Error('the mock has no modules')),
       freezeCamera: () => Promise.reject(new Error('the mock has no modules')),
+      freezeHub: () => Promise.reject(new Error('the mock is no process of its own')),
       stop: () => ended(child)
     };
   } catch (thrown) {
@@ -106,6 +106,13 @@ async function processOf(demo: ChildProcess, said: string): Promise<number> {
     if (words.some((word) => word.split(/[/.]/).includes(said))) return Number(pid);
   }
   throw new Error(`the demo has no process ${said}`);
+}
+
+/** Stops a process of the demo without ending it, until the returned function is called. */
+async function frozen(demo: ChildProcess, name: string): Promise<() => void> {
+  const pid = await processOf(demo, name);
+  process.kill(pid, 'SIGSTOP');
+  return () => void process.kill(pid, 'SIGCONT');
 }
 
 /** What the process tells about itself on its standard output: the first group of each pattern. */
