@@ -94,22 +94,27 @@ export class MockHub {
     const caller = this.callerOf(session);
     if (!caller) return problem(401, 'unauthenticated', 'log in first');
     const [, first, second, third, fourth] = path.split('/').filter(Boolean);
-    if (method === 'GET' && first === 'modules' && !second) return ok(page(this.#modules));
+    if (method === 'GET' && first === 'modules' && !second) return pageOf(this.#modules, url);
     if (method === 'GET' && first === 'cameras' && !second)
-      return ok(page(this.#cameras.map((camera) => watched(camera, this.#startedAt))));
+      return pageOf(
+        this.#cameras.map((camera) => watched(camera, this.#startedAt)).sort(by(({ module_id }) => module_id)),
+        url
+      );
     if (first === 'cameras' && second) {
       const below = path.split('/').slice(4).join('/');
       const answer = this.recordings.answer(method, decodeURIComponent(second), below, url, body, caller.role);
       if (answer) return answer;
     }
-    if (method === 'GET' && first === 'gaps') return ok(this.#gapsOf(url));
+    if (method === 'GET' && first === 'gaps') return pageOf(this.#gapsOf(url), url);
     if (first === 'storage' && this.#storage) {
       if (method === 'GET') return ok(this.#storage.report());
       if (caller.role !== 'admin') return problem(403, 'permission_denied', 'this is for admins');
       return this.#storage.answer(second, body);
     }
     if (method === 'GET' && first === 'sensors')
-      return second ? ok(this.#history(second, url)) : ok(page(this.#newest));
+      return second
+        ? this.#history(second, url)
+        : pageOf(this.#newest.toSorted(by((one) => `${one.module_id}/${one.type}`)), url);
     if (method === 'GET' && first === 'commands' && second) {
       const command = this.#commands.get(second);
       return command ? ok(command) : problem(404, 'not_found', 'no such command');
@@ -117,7 +122,10 @@ export class MockHub {
     if (method === 'POST' && first === 'commands' && second && third === 'cancel') return this.#cancel(second);
     if (first === 'modules' && second && third === 'commands' && fourth === 'history') {
       const commands = [...this.#commands.values()].filter((command) => command.module_id === second);
-      return ok(page(commands.reverse()));
+      return pageOf(
+        commands.sort((a, b) => b.created_at - a.created_at),
+        url
+      );
     }
     if (method === 'POST' && first === 'modules' && second && third === 'control') {
       if (caller.role === 'viewer') return problem(403, 'permission_denied', 'a viewer may not send commands');
@@ -190,25 +198,31 @@ export class MockHub {
     }
   }
 
-  #history(type: string, url: URL): Page<Reading> | Page<Bucket> {
+  #history(type: string, url: URL): Answer {
     const module_id = url.searchParams.get('module_id') ?? '';
     const since = Number(url.searchParams.get('since') ?? 0);
-    const until = Number(url.searchParams.get('until') ?? Infinity);
+    const until = Number(url.searchParams.get('until') ?? now());
     const series = key({ module_id, type });
     const width = url.searchParams.get('bucket');
-    if (width && width !== '1m') return page(summed(this.#minutes.get(series) ?? [], width, since, now()));
-    if (width) {
-      return page((this.#minutes.get(series) ?? []).filter(({ start }) => start >= since && start < until));
+    if (!width) {
+      const kept = this.#readings.get(series) ?? [];
+      return pageOf(kept.filter(({ timestamp }) => timestamp >= since && timestamp < until).toReversed(), url);
     }
-    const kept = this.#readings.get(series) ?? [];
-    const items = kept.filter(({ timestamp }) => timestamp >= since).reverse();
-    return { items, next: items.length === KEPT ? 'older' : null };
+    const minutes = this.#minutes.get(series) ?? [];
+    // Only an hour was recorded; what comes before it is invented.
+    const recorded = width === '1m' ? minutes.filter(({ start }) => start + 60 > since && start < until) : [];
+    const before = summed(minutes, width, since, recorded[0]?.start ?? until);
+    return pageOf(
+      [...before, ...recorded].map((one) => picked(one, url.searchParams.get('agg'))),
+      url,
+      2000
+    );
   }
 
-  #gapsOf(url: URL): Page<Gap> {
+  #gapsOf(url: URL): Gap[] {
     const { module_id, type, since = 0 } = Object.fromEntries(url.searchParams);
     const fits = (gap: Gap) => gap.module_id === module_id && (!type || (gap.type ?? type) === type);
-    return page(this.#gaps.filter((gap) => fits(gap) && gap.until >= Number(since)));
+    return this.#gaps.filter((gap) => fits(gap) && gap.until >= Number(since)).sort((a, b) => a.since - b.since);
   }
 
   #control(moduleId: string, wanted: NewCommand, caller: Caller, key?: string): Answer {
@@ -331,8 +345,30 @@ export class MockHub {
 
 const now = (): number => Date.now() / 1000;
 const ok = (body: unknown): Answer => ({ status: 200, body });
-const page = <Item>(items: Item[]): Page<Item> => ({ items, next: null });
+
+/** The part of a list that was asked for; the cursor is how many items come before it. */
+export function pageOf<Item>(items: readonly Item[], url: URL, most = 1000): Answer {
+  const limit = Number(url.searchParams.get('limit') ?? 100);
+  if (!Number.isInteger(limit) || limit < 1 || limit > most)
+    return problem(400, 'invalid_argument', `\`limit\` is 1 to ${most}`);
+  const from = Number(url.searchParams.get('cursor') ?? 0);
+  const next = from + limit < items.length ? String(from + limit) : null;
+  return ok({ items: items.slice(from, from + limit), next });
+}
+const by =
+  <Item>(name: (item: Item) => string) =>
+  (a: Item, b: Item): number =>
+    name(a) < name(b) ? -1 : 1;
 const key = (series: { module_id: string; type: string }): string => `${series.module_id}/${series.type}`;
+
+/** Only the figures that were asked for. */
+function picked(bucket: Bucket, agg: string | null): Bucket {
+  const wanted = agg?.split(',') ?? ['avg', 'min', 'max', 'count'];
+  const figures = Object.entries(bucket).filter(([name]) => !FIGURES.includes(name) || wanted.includes(name));
+  return Object.fromEntries(figures) as Bucket;
+}
+
+const FIGURES: readonly string[] = ['avg', 'min', 'max', 'count'];
 
 /** Readings that a minute's aggregate may come from. */
 function readingsOf({ module_id, type, unit, start, avg, min, max, count }: Bucket): Reading[] {

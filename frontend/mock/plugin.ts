@@ -1,16 +1,6 @@
-import { readFileSync, readdirSync } from 'node:fs';
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Plugin, PreviewServer, ViteDevServer } from 'vite';
-import { WebSocketServer } from 'ws';
-import type { ClientMessage, LiveEvent } from '../src/lib/live/protocol';
-import { invented } from './cameras.ts';
-import { type Answer, FIRST_ADMIN_CODE, MockHub, type Recording } from './hub.ts';
-import { frameAt, frameNow, type Jpegs, MockPictures } from './pictures.ts';
-
-const FIXTURES = new URL('./fixtures/', import.meta.url);
-const FRAME_MS = 1000 / 12;
-
-const recording = (name: string): Recording => JSON.parse(readFileSync(new URL(name, FIXTURES), 'utf8'));
+import { FIRST_ADMIN_CODE } from './hub.ts';
+import { startMockHub } from './serve.ts';
 
 /**
  * Serves the hub's part of the origin from recorded answers.
@@ -29,121 +19,13 @@ export function mockHub(): Plugin {
 }
 
 function attach(server: ViteDevServer | PreviewServer): void {
-  const { MOCK_CAMERAS, MOCK_EMPTY, MOCK_EXTRA, MOCK_FIRST_ADMIN, MOCK_PICTURES } = process.env;
-  const cameras = Number(MOCK_CAMERAS ?? (MOCK_EXTRA === '0' ? 1 : 4));
-  const extra = MOCK_EXTRA === '0' ? [] : [recording('extra.json')];
-  const recorded = [recording('recorded.json'), ...extra, invented(cameras - 1)];
-  const jpegs: Jpegs = {
-    frames: readdirSync(new URL('frames/', FIXTURES))
-      .sort()
-      .map((name) => readFileSync(new URL(`frames/${name}`, FIXTURES))),
-    noSignal: readFileSync(new URL('no-signal.jpg', FIXTURES))
-  };
-  const hub = new MockHub(MOCK_EMPTY === '1' ? [] : recorded, MOCK_FIRST_ADMIN === '1');
-  const live = new WebSocketServer({ noServer: true });
-  hub.start();
-
-  server.middlewares.use('/api', (request, response) => {
-    void serve(hub, jpegs, request, response);
-  });
-
-  server.httpServer?.on('upgrade', (request, socket, head) => {
-    if (request.url?.split('?')[0] !== '/api/live') return;
-    if (!hub.callerOf(sessionOf(request))) {
-      socket.end('HTTP/1.1 401 Unauthorized\r\n\r\n');
-      return;
-    }
-    live.handleUpgrade(request, socket, head, (client) => {
-      let told = false;
-      const say = (event: LiveEvent) => client.send(JSON.stringify(event));
-      const pictures = new MockPictures(
-        jpegs,
-        (moduleId) => hub.isLost(moduleId),
-        (message) => client.send(message)
-      );
-      const end = hub.listen((event) => {
-        if (told || event.type === 'hello') say(event);
-      });
-      client.on('message', (data) => {
-        const message = JSON.parse(String(data)) as ClientMessage;
-        if (message.type === 'subscribe') {
-          told = true;
-          say(hub.present(message.recent));
-        } else if (MOCK_PICTURES === '0') say(unknownMessage(message.type));
-        else if (message.type === 'time')
-          say({ type: 'time', client_time: message.client_time, hub_time: Date.now() / 1000 });
-        else pictures.take(message);
-      });
-      client.on('close', () => {
-        end();
-        pictures.end();
-      });
-    });
-  });
-
-  server.httpServer?.on('close', () => {
-    hub.stop();
-    live.close();
-  });
-  const how = MOCK_FIRST_ADMIN === '1' ? `first admin code: ${FIRST_ADMIN_CODE}` : 'log in with any name and password';
+  const mock = startMockHub(process.env);
+  server.middlewares.use('/api', (request, response) => mock.answer(request, response, `/api${request.url ?? '/'}`));
+  server.httpServer?.on('upgrade', mock.upgrade);
+  server.httpServer?.on('close', mock.stop);
+  const how =
+    process.env.MOCK_FIRST_ADMIN === '1'
+      ? `first admin code: ${FIRST_ADMIN_CODE}`
+      : 'log in with any name and password';
   server.config.logger.info(`  mock hub: ${how} (the names viewer and operator have those roles)`);
-}
-
-const unknownMessage = (type: string): LiveEvent => ({
-  type: 'problem',
-  problem: {
-    type: 'urn:iotpi:problem:invalid_argument',
-    kind: 'invalid_argument',
-    title: 'Invalid argument',
-    status: 400,
-    detail: `unknown message type ${type}`
-  }
-});
-
-async function serve(hub: MockHub, jpegs: Jpegs, request: IncomingMessage, response: ServerResponse) {
-  const url = new URL(`/api${request.url ?? '/'}`, 'http://mock');
-  const session = sessionOf(request);
-  if (hub.callerOf(session)) {
-    if (url.pathname === '/api/camera/stream') return stream(jpegs, response);
-    if (url.pathname === '/api/camera/snapshot') return picture(response, frameNow(jpegs));
-    if (/^\/api\/cameras\/[^/]+\/recordings\/frame$/.test(url.pathname)) {
-      const at = hub.recordings.nearest(Number(url.searchParams.get('at')));
-      if (at !== null) return picture(response, frameAt(jpegs, at), { 'x-timestamp': String(at) });
-    }
-  }
-  const chunks: Buffer[] = [];
-  for await (const chunk of request) chunks.push(chunk as Buffer);
-  const body: unknown = chunks.length > 0 ? JSON.parse(Buffer.concat(chunks).toString()) : undefined;
-  send(
-    response,
-    hub.answer(request.method ?? 'GET', url, body, session, request.headers['idempotency-key']?.toString())
-  );
-}
-
-function send(response: ServerResponse, { status, body, session }: Answer) {
-  if (session !== undefined) {
-    const end = session === '' ? '; Max-Age=0' : '';
-    response.setHeader('set-cookie', `iotpi_session=${session}; Path=/; HttpOnly; SameSite=Strict${end}`);
-  }
-  response.setHeader('content-type', status < 400 ? 'application/json' : 'application/problem+json');
-  response.writeHead(status).end(body === undefined ? undefined : JSON.stringify(body));
-}
-
-function picture(response: ServerResponse, jpeg: Buffer, headers: Record<string, string> = {}) {
-  response.writeHead(200, { 'content-type': 'image/jpeg', ...headers }).end(jpeg);
-}
-
-function stream(jpegs: Jpegs, response: ServerResponse) {
-  response.writeHead(200, { 'content-type': 'multipart/x-mixed-replace; boundary=frame', 'cache-control': 'no-store' });
-  const interval = setInterval(() => {
-    const frame = frameNow(jpegs);
-    response.write(`--frame\r\ncontent-type: image/jpeg\r\ncontent-length: ${frame.length}\r\n\r\n`);
-    response.write(frame);
-    response.write('\r\n');
-  }, FRAME_MS);
-  response.on('close', () => clearInterval(interval));
-}
-
-function sessionOf(request: IncomingMessage): string | undefined {
-  return /(?:^|; )iotpi_session=([^;]+)/.exec(request.headers.cookie ?? '')?.[1];
 }

@@ -1,7 +1,7 @@
 /** What the hub that is not there has recorded: today from some hours ago until now, with breaks. */
 import type { RecordingReport, RecordingSettings, Stretch } from '../src/lib/api/recording';
 import type { Role } from '../src/lib/api/types';
-import type { Answer } from './hub.ts';
+import { type Answer, pageOf } from './hub.ts';
 
 const FPS = 12;
 const FRAME_BYTES = 16_000;
@@ -20,7 +20,6 @@ const PAST: readonly [begun: number, ended: number, reason: string][] = [
 
 const now = (): number => Date.now() / 1000;
 const ok = (body: unknown): Answer => ({ status: 200, body });
-const page = (items: unknown[]): Answer => ok({ items, next: null });
 
 export class MockRecordings {
   readonly #settings = new Map<string, RecordingSettings>();
@@ -47,9 +46,12 @@ export class MockRecordings {
         this.#record((body as { secs?: number }).secs ?? 30);
         return ok(this.#report(moduleId));
       case 'GET recordings':
-        return page(this.#whole().filter((one) => one.begun_at < until && one.ended_at >= since));
+        return pageOf(
+          this.#whole().filter((one) => one.begun_at < until && one.ended_at >= since),
+          url
+        );
       case 'GET recordings/frames':
-        return page(this.#times(since, until));
+        return pageOf(this.#times(since, until), url, MOST_TIMES);
       default:
         return undefined;
     }

@@ -1,6 +1,13 @@
 import type { Bucket } from '../src/lib/api/types';
 
-const SECS: Readonly<Record<string, number>> = { '5m': 300, '15m': 900, '1h': 3600, '6h': 21_600, '1d': 86_400 };
+const SECS: Readonly<Record<string, number>> = {
+  '1m': 60,
+  '5m': 300,
+  '15m': 900,
+  '1h': 3600,
+  '6h': 21_600,
+  '1d': 86_400
+};
 const DAY = 86_400;
 
 /** Buckets of a long time that was never recorded: the recorded hour, with days and seasons added to it. Oldest first. */

@@ -1,4 +1,6 @@
+import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { answerFaults } from '../../../mock/contract.ts';
 import { SPANS } from '../charts/spans';
 import { Losses } from './losses.svelte';
 import { Overview } from './overview.svelte';
@@ -7,6 +9,10 @@ import { StorageWatch } from './storage.svelte';
 const NOW = 1_795_472_000;
 const [HOUR, DAY, , , YEAR] = SPANS;
 const MINUTE = { module_id: 'attic', type: 'temperature', unit: 'celsius', missing: 0 };
+
+/** As recorded from a real hub. */
+const STORAGE = JSON.parse(readFileSync(new URL('../../../mock/fixtures/recorded.json', import.meta.url), 'utf8'))
+  .answers['GET /api/storage'];
 
 const asked: URL[] = [];
 let answers: unknown[] = [];
@@ -20,7 +26,9 @@ beforeEach(() => {
   vi.stubGlobal('fetch', (url: string) => {
     asked.push(new URL(url, 'http://hub'));
     const answer = answers.shift();
-    return answer === undefined ? Promise.reject(new TypeError('network')) : Promise.resolve(Response.json(answer));
+    if (answer === undefined) return Promise.reject(new TypeError('network'));
+    expect(answerFaults('GET', new URL(url, 'http://hub'), 200, answer)).toEqual([]);
+    return Promise.resolve(Response.json(answer));
   });
 });
 
@@ -117,7 +125,7 @@ describe('losses', () => {
 });
 
 test('the storage that is known stays when the hub does not answer', async () => {
-  answers = [{ problems: ['no backup'] }];
+  answers = [{ ...STORAGE, problems: ['no backup'] }];
   const watch = new StorageWatch();
   const stop = watch.start();
   await vi.waitFor(() => expect(watch.report).not.toBeNull());

@@ -1,6 +1,13 @@
 /** A hub's end of the live connection for tests: what was opened, what was said, and what is to be said. */
+import { messageFaults } from '../../../mock/contract.ts';
 import type { CameraInfo, Command, Module, Reading } from '../api/types';
 import type { ClientMessage, LiveEvent, LiveSocket, OpenSocket } from './protocol';
+
+/** A message that a real hub or page would not send proves nothing. */
+function expectKnown(from: 'hub' | 'client', message: object): void {
+  const faults = messageFaults(from, JSON.parse(JSON.stringify(message)));
+  if (faults.length > 0) throw new Error(`not the live protocol: ${faults.join('; ')}: ${JSON.stringify(message)}`);
+}
 
 export class FakeSocket implements LiveSocket {
   onopen: LiveSocket['onopen'] = null;
@@ -15,7 +22,9 @@ export class FakeSocket implements LiveSocket {
   }
 
   send(data: string): void {
-    this.sent.push(JSON.parse(data));
+    const message = JSON.parse(data);
+    expectKnown('client', message);
+    this.sent.push(message);
   }
 
   close(): void {
@@ -28,6 +37,7 @@ export class FakeSocket implements LiveSocket {
   }
 
   say(event: LiveEvent): void {
+    expectKnown('hub', event);
     this.onmessage?.({ data: JSON.stringify(event) });
   }
 

@@ -1,0 +1,207 @@
+/**
+ * What every answer of a hub keeps to: the shapes of `openapi.json`, and the order that docs/ref/api.md promises. The
+ * real hub, the mock and the answers that unit tests make up are checked against it, so that none of them can have an idea
+ * of its own.
+ */
+import { readFileSync } from 'node:fs';
+import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
+
+type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
+type Schema = { [name: string]: Json };
+
+interface Operation {
+  responses: Record<string, { content?: Record<string, { schema: Schema }> }>;
+}
+
+const REPOSITORY = new URL('../../', import.meta.url);
+const read = (path: string) => JSON.parse(readFileSync(new URL(path, REPOSITORY), 'utf8'));
+
+const openapi: { paths: Record<string, Record<string, Operation>>; components: { schemas: Record<string, Schema> } } =
+  read('openapi.json');
+/** One message of each kind, as the hub and its client write them. */
+const golden: { client: Schema[]; hub: Schema[] } = read('iotpi-hub/tests/golden/live.json');
+
+const ajv = new Ajv2020({ strict: false, allErrors: true, validateFormats: false });
+ajv.addSchema({
+  $id: 'openapi',
+  components: {
+    schemas: Object.fromEntries(
+      Object.entries(openapi.components.schemas).map(([name, schema]) => [name, openObjects(schema)])
+    )
+  }
+});
+
+/** References become absolute. A schema that is part of another one may not be closed alone: `closed` does it outside. */
+function openObjects(schema: Json): Json {
+  if (Array.isArray(schema)) return schema.map(openObjects);
+  if (typeof schema !== 'object' || schema === null) return schema;
+  const { $ref, additionalProperties, ...rest } = schema;
+  const open: Schema = Object.fromEntries(Object.entries(rest).map(([name, value]) => [name, openObjects(value)]));
+  if (typeof $ref === 'string') open.$ref = `openapi${$ref}`;
+  // `false` would also forbid what a schema beside it has; fields that are not known are looked for below.
+  if (additionalProperties !== undefined && additionalProperties !== false)
+    open.additionalProperties = openObjects(additionalProperties);
+  return open;
+}
+
+const validators = new Map<string, ValidateFunction>();
+
+function validatorOf(schema: Schema): ValidateFunction {
+  const key = JSON.stringify(schema);
+  const known = validators.get(key) ?? ajv.compile(openObjects(schema) as Schema);
+  validators.set(key, known);
+  return known;
+}
+
+const resolved = (schema: Schema): Schema =>
+  typeof schema.$ref === 'string'
+    ? resolved(openapi.components.schemas[schema.$ref.replace('#/components/schemas/', '')] as Schema)
+    : schema;
+
+/** All properties that a value of this schema may have; `null` where any may be there. */
+function propertiesOf(schema: Schema, value: Schema): Map<string, Schema[]> | null {
+  const whole = resolved(schema);
+  const found = new Map<string, Schema[]>();
+  let any = whole.additionalProperties !== undefined && whole.additionalProperties !== false;
+  const add = (name: string, one: Schema) => found.set(name, [...(found.get(name) ?? []), one]);
+  for (const [name, one] of Object.entries((whole.properties as Record<string, Schema> | undefined) ?? {}))
+    add(name, one);
+  const choices = [whole.oneOf, whole.anyOf].flatMap((one) => (one as Schema[] | undefined) ?? []);
+  // Of several shapes the one that fits is meant.
+  const parts = [...((whole.allOf as Schema[] | undefined) ?? []), ...choices.filter((one) => validatorOf(one)(value))];
+  for (const part of parts) {
+    const of = propertiesOf(part, value);
+    if (of === null) any = true;
+    else for (const [name, all] of of) for (const one of all) add(name, one);
+  }
+  return any || (found.size === 0 && parts.length === 0) ? null : found;
+}
+
+/** Fields that the schema does not know, at any depth. */
+function unknownFields(schema: Schema, value: Json, place: string): string[] {
+  if (Array.isArray(value)) {
+    const whole = resolved(schema);
+    const options = [whole, ...[whole.oneOf, whole.anyOf].flatMap((one) => (one as Schema[] | undefined) ?? [])];
+    const items = options.map((one) => resolved(one).items).find((one) => one !== undefined);
+    return items ? value.flatMap((one, at) => unknownFields(items as Schema, one, `${place}/${at}`)) : [];
+  }
+  if (typeof value !== 'object' || value === null) return [];
+  const known = propertiesOf(schema, value);
+  if (known === null) return [];
+  return Object.entries(value).flatMap(([name, inner]) => {
+    const [first] = known.get(name) ?? [];
+    return first ? unknownFields(first, inner, `${place}/${name}`) : [`${place}/${name} is not known`];
+  });
+}
+
+function shapeFaults(schema: Schema, value: Json): string[] {
+  const validate = validatorOf(schema);
+  if (!validate(value)) return (validate.errors ?? []).map(({ instancePath, message }) => `${instancePath} ${message}`);
+  return unknownFields(schema, value, '');
+}
+
+/** A schema of `openapi.json` by its name. */
+export const schemaFaults = (name: string, value: unknown): string[] =>
+  shapeFaults({ $ref: `#/components/schemas/${name}` }, value as Json);
+
+type By = (item: never) => number | string;
+const ORDERS: readonly { path: RegExp; bucket?: boolean; ascending: boolean; by: By }[] = [
+  { path: /^\/api\/modules$/, ascending: true, by: (one: { id: string }) => one.id },
+  { path: /^\/api\/cameras$/, ascending: true, by: (one: { module_id: string }) => one.module_id },
+  {
+    path: /^\/api\/sensors$/,
+    ascending: true,
+    by: (one: { module_id: string; type: string }) => `${one.module_id}\n${one.type}`
+  },
+  { path: /^\/api\/sensors\/[^/]+$/, bucket: true, ascending: true, by: (one: { start: number }) => one.start },
+  {
+    path: /^\/api\/sensors\/[^/]+$/,
+    bucket: false,
+    ascending: false,
+    by: (one: { timestamp: number }) => one.timestamp
+  },
+  { path: /^\/api\/gaps$/, ascending: true, by: (one: { since: number }) => one.since },
+  {
+    path: /^\/api\/modules\/[^/]+\/commands\/history$/,
+    ascending: false,
+    by: (one: { created_at: number }) => one.created_at
+  },
+  { path: /^\/api\/cameras\/[^/]+\/recordings$/, ascending: true, by: (one: { begun_at: number }) => one.begun_at },
+  { path: /^\/api\/cameras\/[^/]+\/recordings\/frames$/, ascending: true, by: (one: number) => one }
+];
+
+function orderFaults(url: URL, items: readonly never[]): string[] {
+  const bucketed = url.searchParams.has('bucket');
+  const order = ORDERS.find(({ path, bucket = bucketed }) => path.test(url.pathname) && bucket === bucketed);
+  if (!order || url.searchParams.get('order') === 'asc') return [];
+  const keys = items.map(order.by);
+  const wrong = keys.findIndex((key, at) => {
+    const before = keys[at - 1];
+    return before !== undefined && (order.ascending ? key < before : key > before);
+  });
+  const direction = order.ascending ? 'ascending' : 'descending';
+  return wrong === -1
+    ? []
+    : [`/items/${wrong}: ${String(keys[wrong])} is not ${direction} after ${String(keys[wrong - 1])}`];
+}
+
+/** No page has more items than were asked for. */
+function pageFaults(url: URL, { length }: readonly unknown[]): string[] {
+  const limit = Number(url.searchParams.get('limit') ?? 100);
+  return length > limit ? [`${length} items, and ${limit} were asked for`] : [];
+}
+
+function operationOf(method: string, path: string): Operation | undefined {
+  const known = Object.entries(openapi.paths).find(([template]) =>
+    new RegExp(`^${template.replaceAll(/\{[^}]+\}/g, '[^/]+')}$`).test(path)
+  );
+  return known?.[1][method.toLowerCase()];
+}
+
+/** What is wrong with an answer, a sentence each; nothing when a hub may give it. */
+export function answerFaults(method: string, url: URL, status: number, body: unknown): string[] {
+  const operation = operationOf(method, url.pathname);
+  if (!operation) return [`${method} ${url.pathname} is no route`];
+  if (status >= 400) return schemaFaults('Problem', body);
+  const answer = operation.responses[String(status)];
+  if (!answer) return [`${status} is no answer of ${method} ${url.pathname}`];
+  const schema = answer.content?.['application/json']?.schema;
+  if (!schema) return body === undefined ? [] : [`${status} has no body`];
+  const faults = shapeFaults(schema, body as Json);
+  if (faults.length > 0) return faults;
+  const { items } = body as { items?: never[] };
+  return Array.isArray(items) ? [...orderFaults(url, items), ...pageFaults(url, items)] : [];
+}
+
+/** The payload of a message, by the field it is in. */
+const PAYLOADS: Readonly<Record<string, string>> = {
+  readings: 'Reading',
+  modules: 'ModuleInfo',
+  cameras: 'CameraInfo',
+  reading: 'Reading',
+  module: 'ModuleInfo',
+  camera: 'CameraInfo',
+  command: 'Command',
+  problem: 'Problem'
+};
+
+/**
+ * What is wrong with a message of the live connection that the hub or its client (`hub`, `client`) says: its fields are
+ * those of the golden message of the same type, its payload is that of the HTTP API.
+ */
+export function messageFaults(from: 'hub' | 'client', message: Schema): string[] {
+  const alike = golden[from].filter(({ type }) => type === message.type);
+  if (alike.length === 0) return [`${String(message.type)} is no message of the ${from}`];
+  const fields = new Map(alike.flatMap((one) => Object.entries(one)));
+  const faults = Object.entries(message).flatMap(([name, value]) => {
+    const known = fields.get(name);
+    if (known === undefined) return [`${name} is not known`];
+    if (Array.isArray(known) !== Array.isArray(value) || typeof known !== typeof value)
+      return [`${name} has another type`];
+    const schema = from === 'hub' ? PAYLOADS[name] : undefined;
+    if (!schema) return [];
+    return (Array.isArray(value) ? value : [value]).flatMap((one) => schemaFaults(schema, one));
+  });
+  if (from === 'hub') for (const name of fields.keys()) if (!(name in message)) faults.push(`${name} is missing`);
+  return faults;
+}
