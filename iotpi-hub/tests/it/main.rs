@@ -12,6 +12,7 @@ mod deliveries;
 mod dying;
 mod dying_module;
 mod faults;
+mod field;
 mod film;
 mod frame_line;
 mod golden;
