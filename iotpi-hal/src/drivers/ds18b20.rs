@@ -19,6 +19,12 @@
 //! | `checksum` | a long or star-shaped cable; a weaker pull-up (try 2.2 kilo-ohm) |
 //! | `out of range: 85 °C` | the value after power-on: the chip lost power while it measured. Wire VDD, do not rely on parasitic power |
 //!
+//! # 85 °C
+//! After power-on the scratchpad holds 85.000 °C, which is also a temperature. Byte 6 of the scratchpad tells the two apart, by the
+//! rule of the kernel's own check (Documentation/w1/slaves/w1_therm.rst, `features`): it is 0x0C until the first conversion; a
+//! conversion sets it to 0x10 less the sixteenths of a degree, for 85.000 °C to 0x10. Chips that are no originals and leave
+//! 0x0C there for ever cannot report 85.000 °C; they report its neighbours, 84.9375 °C and 85.0625 °C.
+//!
 //! # Deliberately absent
 //! Retries: the module asks again in its rhythm, and a failed read is data. Setting the resolution: the
 //! chip's own default is 12 bits. A 1-Wire driver of our own: the timing is microseconds, which belongs in
@@ -38,6 +44,8 @@ pub const KERNEL_FOLDER: &str = "/sys/bus/w1/devices";
 
 /// The value in the scratchpad after power-on, in thousandths of a degree.
 const POWER_ON_MILLIDEGREES: i32 = 85_000;
+/// Byte 6 of the scratchpad from power-on to the first conversion.
+const POWER_ON_BYTE_6: &str = "0c";
 
 /// The driver. One reading takes 750 ms: the kernel starts the conversion when the file is read.
 #[derive(Debug)]
@@ -64,7 +72,7 @@ impl Ds18b20 {
     /// - [`DeviceErrorKind::NotFound`]: no such thermometer, or several and none named.
     /// - [`DeviceErrorKind::Bus`]: the kernel got no answer, or only zeros.
     /// - [`DeviceErrorKind::Checksum`]: the answer was garbled.
-    /// - [`DeviceErrorKind::OutOfRange`]: the power-on value, or one the chip cannot measure.
+    /// - [`DeviceErrorKind::OutOfRange`]: the value after power-on, or one the chip cannot measure.
     pub fn measure(&self) -> Result<f64, DeviceError> {
         let file = self.device()?.join("w1_slave");
         let text = fs::read_to_string(&file).map_err(|e| read_error(&file, e))?;
@@ -138,7 +146,9 @@ fn parse(text: &str) -> Result<f64, DeviceError> {
     if first.split_whitespace().take(9).all(|byte| byte == "00") {
         return Err(bus("the bus reads as zeros: DQ is shorted to ground"));
     }
-    if millidegrees == POWER_ON_MILLIDEGREES {
+    let is_unconverted =
+        first.split_whitespace().nth(6).is_some_and(|byte| byte.eq_ignore_ascii_case(POWER_ON_BYTE_6));
+    if millidegrees == POWER_ON_MILLIDEGREES && is_unconverted {
         return Err(DeviceError::new(
             DeviceErrorKind::OutOfRange,
             "85 °C is the value after power-on: the thermometer lost power while it measured",
@@ -188,6 +198,21 @@ mod tests {
         assert_eq!(kind(&power_on.replace("YES", "NO")), DeviceErrorKind::Checksum);
         assert_eq!(kind(&power_on.replace("85000", "127937")), DeviceErrorKind::OutOfRange);
         assert_eq!(kind(&power_on.replace("t=85000", "")), DeviceErrorKind::Bus);
+    }
+
+    #[test]
+    fn a_measured_85_degrees_is_told_from_the_value_after_power_on() {
+        let measured = "50 05 4b 46 7f ff 10 10 bd : crc=bd YES\n50 05 4b 46 7f ff 10 10 bd t=85000\n";
+        // At 9 bits; and a chip with other alarm limits.
+        let coarse = measured.replace("4b 46 7f", "55 00 1f");
+        let power_on = measured.replace("ff 10 10", "ff 0c 10");
+
+        assert_eq!(parse(measured).unwrap(), 85.0);
+        assert_eq!(parse(&coarse).unwrap(), 85.0);
+        assert_eq!(kind(&power_on), DeviceErrorKind::OutOfRange);
+        assert_eq!(kind(&power_on.replace("4b 46 7f", "55 00 1f")), DeviceErrorKind::OutOfRange);
+        // 0x0C is also the byte of a measurement that ends in 4/16.
+        assert_eq!(parse(&power_on.replace("50 05", "54 05").replace("85000", "85250")).unwrap(), 85.25);
     }
 
     #[test]

@@ -17,8 +17,25 @@ pub struct Ds18b20Twin {
     folder: TempDir,
     world: Arc<World>,
     faults: FaultSwitch,
-    /// The raw value last written: sixteenths of a degree.
+    scratchpad: Scratchpad,
+}
+
+/// What the chip's scratchpad holds, as far as it changes.
+#[derive(Debug, Clone, Copy)]
+struct Scratchpad {
+    /// Sixteenths of a degree.
     raw: i16,
+    /// Reserved by the datasheet; real chips count the sixteenths down in it.
+    byte_6: u8,
+}
+
+impl Scratchpad {
+    const POWER_ON: Self = Self { raw: 85 * 16, byte_6: 0x0C };
+
+    fn measured(raw: i16) -> Self {
+        let [low, _] = raw.to_le_bytes();
+        Self { raw, byte_6: 0x10 - (low & 0x0F) }
+    }
 }
 
 impl Ds18b20Twin {
@@ -28,7 +45,7 @@ impl Ds18b20Twin {
     /// When the folder for temporary files cannot be written.
     pub fn new(world: Arc<World>, faults: FaultSwitch) -> io::Result<Self> {
         let folder = tempfile::Builder::new().prefix("iotpi-w1-").tempdir()?;
-        Ok(Self { folder, world, faults, raw: 85 * 16 })
+        Ok(Self { folder, world, faults, scratchpad: Scratchpad::POWER_ON })
     }
 
     /// The folder that stands for [`KERNEL_FOLDER`](crate::drivers::ds18b20::KERNEL_FOLDER).
@@ -53,24 +70,23 @@ impl Ds18b20Twin {
         }
         fs::create_dir_all(&device)?;
         if fault != Some(Fault::Stuck) {
-            self.raw = (self.world.weather().temperature * 16.0).round() as i16;
+            self.scratchpad = Scratchpad::measured((self.world.weather().temperature * 16.0).round() as i16);
         }
         let text = match fault {
             Some(Fault::Nack) => String::new(),
             // A chip that lost power shows its power-on value.
-            Some(Fault::Hung) => slave_file(85 * 16, true),
-            Some(Fault::Corrupt) => slave_file(self.raw, false),
-            Some(Fault::Stuck | Fault::Unplugged) | None => slave_file(self.raw, true),
+            Some(Fault::Hung) => slave_file(Scratchpad::POWER_ON, true),
+            Some(Fault::Corrupt) => slave_file(self.scratchpad, false),
+            Some(Fault::Stuck | Fault::Unplugged) | None => slave_file(self.scratchpad, true),
         };
         fs::write(device.join("w1_slave"), text)
     }
 }
 
 /// The kernel's `w1_slave`: the scratchpad (datasheet figure 9) with its check sum, and the temperature.
-fn slave_file(raw: i16, whole: bool) -> String {
+fn slave_file(Scratchpad { raw, byte_6 }: Scratchpad, whole: bool) -> String {
     let [low, high] = raw.to_le_bytes();
-    // Byte 6 is reserved; chips count the sixteenths down in it.
-    let mut pad = vec![low, high, 0x4B, 0x46, 0x7F, 0xFF, 0x10 - (low & 0x0F), 0x10];
+    let mut pad = vec![low, high, 0x4B, 0x46, 0x7F, 0xFF, byte_6, 0x10];
     let crc = pad.iter().fold(0, |crc, byte| crc8(crc ^ byte));
     pad.push(if whole { crc } else { !crc });
     let bytes = pad.iter().fold(String::new(), |mut text, byte| {
@@ -127,7 +143,7 @@ mod tests {
 
     #[test]
     fn the_file_is_the_one_in_the_documentation_of_the_kernel() {
-        let text = slave_file(0x0172, true);
+        let text = slave_file(Scratchpad::measured(0x0172), true);
 
         assert_eq!(text, "72 01 4b 46 7f ff 0e 10 57 : crc=57 YES\n72 01 4b 46 7f ff 0e 10 57 t=23125\n");
     }
@@ -138,8 +154,8 @@ mod tests {
         let mut thermometer =
             TwinThermometer::new(Ds18b20Twin::new(world.clone(), FaultSwitch::default()).unwrap());
 
-        // In steps of 15/16 degree over the whole range; 85 itself is the power-on value.
-        for sixteenths in (-55 * 16..=125 * 16).step_by(15).filter(|&s| s != 85 * 16) {
+        // In steps of 5/16 degree over the whole range, 85 °C among them.
+        for sixteenths in (-55 * 16..=125 * 16).step_by(5) {
             let temperature = f64::from(sixteenths) / 16.0;
             world.set(Weather { temperature, ..Weather::default() });
 
@@ -147,6 +163,20 @@ mod tests {
 
             assert!((samples[0].outcome.value().unwrap() - temperature).abs() < 0.001, "{temperature}");
         }
+    }
+
+    #[test]
+    fn after_power_on_the_85_degrees_of_the_chip_are_no_measurement() {
+        let faults = FaultSwitch::default();
+        let world = World::still(Weather { temperature: 85.0, ..Weather::default() });
+        let mut thermometer = TwinThermometer::new(Ds18b20Twin::new(world, faults.clone()).unwrap());
+
+        let measured = thermometer.sense().unwrap()[0].outcome.value();
+        faults.begin(Fault::Hung);
+        let after_power_on = thermometer.sense().unwrap_err();
+
+        assert_eq!(measured, Some(85.0));
+        assert_eq!(after_power_on.kind(), DeviceErrorKind::OutOfRange);
     }
 
     #[test]
