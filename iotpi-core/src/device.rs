@@ -57,8 +57,9 @@ pub trait Actuator: Send {
     async fn perform(&mut self, action: &Action) -> Result<Value, DeviceError>;
 
     /// Brings the device where it can do no harm when nobody watches: lamps and heaters off, motors stopped.
-    /// Called when the module ends, however it ends; and, of a device with `while_alive` actions, at the start and when
-    /// nobody watches any more.
+    /// Called when the module ends: on SIGHUP, SIGINT, SIGQUIT and SIGTERM, on an error, and when the hub refuses it; not after a
+    /// panic, SIGKILL or a power cut (`docs/howto/fail-safe.md`). Also called, of a device with `while_alive` actions, at the start
+    /// and when nobody watches any more.
     ///
     /// # Errors
     /// [`DeviceError`] when the device did not obey.

@@ -74,12 +74,16 @@ mod runner;
 mod safety_lease;
 #[cfg(feature = "client")]
 mod sending;
+#[cfg(feature = "stop-signal")]
+mod signals;
 #[cfg(feature = "client")]
 mod streaming;
 #[cfg(feature = "client")]
 pub mod testing;
 #[cfg(feature = "client")]
 mod together;
+#[cfg(feature = "stop-signal")]
+pub use signals::stop_signal;
 #[cfg(feature = "client")]
 pub use with_client::*;
 

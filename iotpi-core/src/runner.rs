@@ -11,6 +11,7 @@ use crate::{
     Reading, StatusReceipt, StatusReport, Stored, SystemClock, Uplink, UplinkError,
     outbox::Outbox,
     sending::{Sender, pause, with_source},
+    stop_signal,
 };
 
 /// How long a module that was told to stop may take: to finish, to make its devices safe, and to send what waits.
@@ -115,7 +116,9 @@ impl Runner {
         self
     }
 
-    /// Runs a module until Ctrl-C or SIGTERM.
+    /// Runs a module until a [signal](stop_signal) asks it to end: SIGHUP, SIGINT (Ctrl-C), SIGQUIT or SIGTERM. All of them
+    /// end it in the same order, and further ones do not cut that short. Open the devices inside of the runtime, after a call
+    /// of [`stop_signal`] and with [`Self::run_until`], where a signal may come before this is called.
     ///
     /// # Errors
     /// [`RunError`]. A hub that cannot be reached is waited for.
@@ -124,10 +127,11 @@ impl Runner {
     /// Not cancel safe: devices are then not made safe.
     pub async fn run(self, module: impl Module + 'static) -> Result<(), RunError> {
         let stop = CancellationToken::new();
+        let signal = stop_signal();
         let asked = tokio::spawn({
             let stop = stop.clone();
             async move {
-                stop_signal().await;
+                signal.await;
                 stop.cancel();
             }
         });
@@ -242,25 +246,6 @@ impl Runner {
         let sender = Sender::new(uplink.clone(), outbox.clone(), backoff.clone());
         Ok(Line { sender, uplink, outbox, backoff })
     }
-}
-
-/// Returns on SIGINT (Ctrl-C) or SIGTERM: for programs that call [`Runner::run_until`].
-///
-/// # Cancel safety
-/// Cancel safe. From the first poll on, a signal no longer ends the process by itself.
-pub async fn stop_signal() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-            return;
-        }
-    }
-    let _ = tokio::signal::ctrl_c().await;
 }
 
 /// The module's uplink: readings go into the outbox, all else straight through.

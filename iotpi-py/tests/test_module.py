@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -425,7 +426,7 @@ def test_a_stop_that_comes_first_counts(hub: HubProcess, module_id: str) -> None
     assert not [thread for thread in threading.enumerate() if module_id in thread.name]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM])
 def test_a_signal_ends_a_module_in_order(number: signal.Signals, tmp_path: Path) -> None:
     script = tmp_path / "module.py"
     script.write_text(
@@ -437,7 +438,8 @@ def test_a_signal_ends_a_module_in_order(number: signal.Signals, tmp_path: Path)
     )
     with silent_server() as server:
         process = subprocess.Popen(
-            [sys.executable, script],
+            # Whoever runs the tests may ignore some signals, and that is inherited.
+            ["env", "--default-signal", sys.executable, script],
             env={**os.environ, "IOTPI_URL": server.url},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -450,6 +452,84 @@ def test_a_signal_ends_a_module_in_order(number: signal.Signals, tmp_path: Path)
 
     assert said == "safe\nended\n"
     assert process.returncode == 0
+
+
+def lamp_script(folder: Path) -> Path:
+    """A module whose lamp is a file: on when it begins, off when it was made safe, which takes a while."""
+    script = folder / "lamp.py"
+    script.write_text(
+        "import os, pathlib, time, iotpi\n"
+        f"lamp = pathlib.Path({str(folder / 'lamp')!r})\n"
+        "@iotpi.sensor('temperature', every=0.1)\n"
+        "def measure():\n"
+        "    print('measured by', os.getpid(), flush=True)\n"
+        "    return 1\n"
+        "@iotpi.make_safe\n"
+        "def off():\n"
+        "    print('making safe', flush=True)\n"
+        "    time.sleep(0.3)\n"
+        "    print('safe', flush=True)\n"
+        "    lamp.write_text('off')\n"
+        "lamp.write_text('on')\n"
+        "iotpi.run('lamp', url='http://127.0.0.1:1')\n"
+    )
+    return script
+
+
+def started(signals: str, folder: Path) -> tuple[subprocess.Popen[str], Iterator[str]]:
+    """The lamp's module with what `env` does about signals, once it has measured; and the lines it prints from then on."""
+    process = subprocess.Popen(
+        ["env", signals, sys.executable, lamp_script(folder)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    lines = iter(process.stdout)
+    assert next(lines).startswith("measured")
+    return process, lines
+
+
+def test_further_signals_do_not_cut_the_end_short(tmp_path: Path) -> None:
+    process, lines = started("--default-signal", tmp_path)
+
+    process.send_signal(signal.SIGHUP)
+    assert "making safe\n" in lines
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+        process.send_signal(number)
+
+    assert process.wait(30) == 0
+    assert (tmp_path / "lamp").read_text() == "off"
+
+
+def test_under_nohup_a_module_outlives_its_terminal(tmp_path: Path) -> None:
+    process, lines = started("--ignore-signal=HUP", tmp_path)
+
+    process.send_signal(signal.SIGHUP)
+    after = [next(lines) for _ in range(5)]
+    process.send_signal(signal.SIGTERM)
+
+    assert all(line.startswith("measured") for line in after)
+    assert process.wait(30) == 0
+    assert (tmp_path / "lamp").read_text() == "off"
+
+
+def test_a_terminal_that_is_closed_leaves_the_device_safe(tmp_path: Path) -> None:
+    # Killed, `script` closes the terminal it gave the module, as a lost SSH connection does: `print` then fails.
+    command = f"env --default-signal {sys.executable} {lamp_script(tmp_path)}"
+    terminal = subprocess.Popen(
+        ["script", "--quiet", "--flush", "--command", command, "/dev/null"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert terminal.stdout is not None
+    module = os.pidfd_open(int(next(iter(terminal.stdout)).split()[-1]))
+
+    terminal.kill()
+    terminal.wait(30)
+
+    ended, _, _ = select.select([module], [], [], 30)
+    os.close(module)
+    assert ended
+    assert (tmp_path / "lamp").read_text() == "off"
 
 
 def test_mistakes_are_named_where_they_are_made(module_id: str) -> None:

@@ -10,6 +10,7 @@ mod outbox;
 mod polling;
 mod runner;
 mod safety;
+mod signals;
 mod streaming;
 
 use iotpi_core::{ErrorKind, ModuleId, Problem, testing::RecordingUplink};

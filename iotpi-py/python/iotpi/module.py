@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import select
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -205,7 +207,11 @@ class Module:
         once: bool = False,
         outbox: str | PathLike[str] | None = None,
     ) -> None:
-        """Registers with the hub and runs until Ctrl-C, SIGTERM or :meth:`stop`, then ends in order within 2 s.
+        """Registers with the hub and runs until :meth:`stop` or a signal, then ends in order within 2 s.
+
+        SIGHUP (the terminal is closed), SIGINT (Ctrl-C), SIGQUIT and SIGTERM end it in the same way; started with SIGHUP ignored
+        (``nohup``), it goes on. Python takes signals in its main thread only: a program that calls this in another thread calls
+        :meth:`stop` from its own handlers.
 
         A hub that is away is waited for; up to 10,000 readings wait with it, or as many as the ``outbox`` holds.
 
@@ -276,7 +282,7 @@ class Module:
             if camera is None
             else (camera.width, camera.height, camera.fps, _seeing(workers["camera"], camera.function)),
             (lambda: to_json(worker.call(state))) if state else None,
-            (lambda: worker.call_urgently(make_safe)) if make_safe else None,
+            _making_safe(worker, make_safe) if make_safe else None,
             outbox,
         )
 
@@ -326,17 +332,48 @@ def _seeing(worker: Worker, function: Callable[..., Any]) -> Callable[[], bytes]
 
 @contextmanager
 def _signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Lets Ctrl-C and SIGTERM call ``stop``; outside the main thread, where Python takes no signals, nothing."""
+    """Lets the signals that ask a program to end call ``stop``; outside the main thread, where Python takes no signals, nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, lambda *_: stop()) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGQUIT, signal.SIGTERM]
+    # A parent such as nohup wants the module to outlive its terminal.
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+
+    def handle(*_: object) -> None:
+        stop()
+        _replace_lost_output()
+
+    before = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield
     finally:
         for number, handler in before.items():
             # None: it was not set from Python, and cannot be set back from it.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def _replace_lost_output() -> None:
+    """Makes standard output and error ``/dev/null`` where their terminal, or the reader of their pipe, is gone.
+
+    A ``print`` in a function that makes a device safe would raise otherwise, and leave the device on.
+    """
+    for descriptor in (1, 2):
+        poll = select.poll()
+        poll.register(descriptor, 0)
+        if any(events & (select.POLLHUP | select.POLLERR) for _, events in poll.poll(0)):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, descriptor)
+            os.close(nowhere)
+
+
+def _making_safe(worker: Worker, function: Callable[[], Any]) -> Callable[[], None]:
+    def make_safe() -> None:
+        _replace_lost_output()
+        worker.call_urgently(function)
+
+    return make_safe
 
 
 _default = Module()

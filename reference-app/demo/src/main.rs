@@ -28,7 +28,7 @@ const MODULES_ENDED_WITHIN: Duration = Duration::from_millis(1900);
 /// Starts a hub and the modules `system`, `temperature`, `led` and `camera`, each as its own process.
 ///
 /// Nothing but this machine is needed: the devices are simulated below their drivers, and `system` reads this machine.
-/// Ctrl-C or SIGTERM ends everything in order.
+/// Ctrl-C, SIGTERM, SIGQUIT or SIGHUP (the terminal is closed) ends everything in order.
 #[derive(Debug, Parser)]
 #[command(version, about)]
 struct Args {

@@ -10,11 +10,7 @@ use anyhow::{Context, anyhow};
 use clap::Args;
 use iotpi_hub::{Config, Hub};
 use sd_notify::NotifyState;
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-    sync::oneshot,
-};
+use tokio::{net::TcpListener, sync::oneshot};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::Place;
@@ -46,7 +42,7 @@ pub fn run(serve: &Serve) -> anyhow::Result<()> {
 }
 
 async fn until_told(config: Config, until_stdin_closes: bool) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
+    let signal = iotpi_core::stop_signal();
     let stdin_closed = stdin_closed(until_stdin_closes);
 
     let listener =
@@ -79,8 +75,7 @@ async fn until_told(config: Config, until_stdin_closes: bool) -> anyhow::Result<
 
     let mut failed = None;
     tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
+        () = signal => {}
         _ = stdin_closed => {}
         ended = &mut serving => {
             ended.context("the server ended by itself")?;

@@ -29,7 +29,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs the module that a settings file describes, until SIGTERM or Ctrl-C.
+    /// Runs the module that a settings file describes, until SIGHUP (the terminal is closed), Ctrl-C, SIGQUIT or
+    /// SIGTERM: then it makes its devices safe and ends within 2 s. Started with SIGHUP ignored (`nohup`), it goes on.
     ///
     /// What the command line says wins over the environment, and that over the file.
     #[command(after_help = RUN_HELP)]
@@ -101,15 +102,15 @@ fn start(run: &Run) -> anyhow::Result<()> {
     // One thread: a module waits, mostly. A driver that blocks does so on a thread of its own.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
+        let stop = (!run.once).then(|| stop::stop_token(run.until_stdin_closes));
         let module = Stock::open(&settings, &Setup::new(SystemClock::shared()), outbox.as_deref())?;
         let mut runner = Runner::new(hub.uplink(settings.id.clone()));
         if let Some(folder) = outbox {
             runner = runner.with_outbox_dir(folder);
         }
-        let ended = if run.once {
-            runner.once(module).await
-        } else {
-            runner.run_until(module, stop::stop_token(run.until_stdin_closes)).await
+        let ended = match stop {
+            Some(stop) => runner.run_until(module, stop).await,
+            None => runner.once(module).await,
         };
         ended.with_context(|| format!("module `{}` at {url}", settings.id))
     });

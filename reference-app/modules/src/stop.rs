@@ -2,13 +2,15 @@
 
 use tokio_util::sync::CancellationToken;
 
-/// Cancelled on SIGINT or SIGTERM and, if asked, when the standard input is closed.
+/// Cancelled on a [signal](iotpi_core::stop_signal) and, if asked, when the standard input is closed. From the call on no such signal
+/// ends the process: call it before devices are opened.
 pub fn stop_token(until_stdin_closes: bool) -> CancellationToken {
     let stop = CancellationToken::new();
+    let signal = iotpi_core::stop_signal();
     tokio::spawn({
         let stop = stop.clone();
         async move {
-            iotpi_core::stop_signal().await;
+            signal.await;
             stop.cancel();
         }
     });

@@ -50,7 +50,10 @@ impl Demo {
     /// Starts one on data that may be there already.
     pub async fn start_with(data: TempDir) -> Self {
         program("iotpi-hub");
-        let mut child = Command::new(program("iotpi-demo"))
+        // Whoever runs the tests may ignore some signals, and that is inherited.
+        let mut child = Command::new("env")
+            .arg("--default-signal")
+            .arg(program("iotpi-demo"))
             .args(["--listen", "127.0.0.1:0", "--heartbeat", "1", "--data"])
             .arg(data.path())
             .stdin(Stdio::null())

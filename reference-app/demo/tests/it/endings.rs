@@ -10,7 +10,7 @@ use crate::demo::{DEADLINE, Demo, program};
 
 #[tokio::test]
 async fn a_signal_ends_everything_in_order_and_in_under_three_seconds() {
-    for signal in [Signal::TERM, Signal::INT] {
+    for signal in [Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP] {
         let mut demo = Demo::start().await;
         let processes = demo.processes().await;
 

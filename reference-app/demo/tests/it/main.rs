@@ -8,5 +8,6 @@ mod herd;
 mod killed;
 mod layers;
 mod once;
+mod signals;
 mod tokens;
 mod travels;
