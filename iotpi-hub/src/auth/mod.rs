@@ -11,6 +11,7 @@ mod password;
 mod secret;
 mod throttle;
 pub mod token;
+pub mod user;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +20,7 @@ pub(crate) use first_admin::FirstAdmin;
 pub(crate) use known::Known;
 pub(crate) use password::Passwords;
 pub(crate) use secret::{Secret, hash, random};
-pub(crate) use throttle::Throttle;
+pub(crate) use throttle::{Target, Throttle};
 
 /// What a caller may, from least to most; `module` stands beside the ladder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]

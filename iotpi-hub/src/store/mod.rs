@@ -215,6 +215,21 @@ pub struct UserRecord {
     pub password_hash: String,
 }
 
+/// A person in a list, without the hash of their password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserListing {
+    /// The name to log in with.
+    pub name: UserName,
+    /// What they may.
+    pub role: Role,
+    /// When they were added.
+    pub created_at: Timestamp,
+    /// When the newest of their sessions was opened; nothing when they have none.
+    pub last_login_at: Option<Timestamp>,
+    /// How many sessions they have.
+    pub sessions: u64,
+}
+
 /// The SHA-256 of a secret: what is kept of session ids and tokens.
 pub type SecretHash = [u8; 32];
 
@@ -388,6 +403,29 @@ pub trait Store: FootageStore + Send + Sync + fmt::Debug {
     ///
     /// Errors: [`StoreError::Conflict`] when there is one already.
     async fn add_first_user(&self, user: &UserRecord, now: Now) -> Result<()>;
+
+    /// Keeps a further user.
+    ///
+    /// Errors: [`StoreError::Conflict`] when the name is taken.
+    async fn add_user(&self, user: &UserRecord, now: Now) -> Result<()>;
+
+    /// Replaces a user's password and ends all their sessions.
+    ///
+    /// Errors: [`StoreError::NotFound`].
+    async fn set_password(&self, name: &UserName, password_hash: &str) -> Result<()>;
+
+    /// Changes a user's role; it counts from their next request.
+    ///
+    /// Errors: [`StoreError::NotFound`]; [`StoreError::Conflict`] when no admin would be left.
+    async fn set_role(&self, name: &UserName, role: Role) -> Result<()>;
+
+    /// Removes a user and ends all their sessions.
+    ///
+    /// Errors: [`StoreError::NotFound`]; [`StoreError::Conflict`] when no admin would be left.
+    async fn remove_user(&self, name: &UserName) -> Result<()>;
+
+    /// Users by name.
+    async fn users(&self, page: &PageRequest, now: Now) -> Result<Page<UserListing>>;
 
     /// Whether anybody can log in.
     async fn has_users(&self) -> Result<bool>;

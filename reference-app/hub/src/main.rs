@@ -8,6 +8,7 @@ mod db;
 mod restore;
 mod serve;
 mod token;
+mod user;
 
 use std::process::ExitCode;
 
@@ -15,6 +16,7 @@ use clap::{Args, Parser, Subcommand};
 
 use self::{
     backup::Backup, check::Check, config::Place, db::Db, restore::Restore, serve::Serve, token::TokenCommand,
+    user::UserCommand,
 };
 
 /// The hub of an iotpi system: stores readings, streams cameras, queues commands and serves the dashboard.
@@ -27,7 +29,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs the hub until SIGTERM or Ctrl-C.
+    /// Runs the hub until SIGHUP (the terminal is closed), Ctrl-C, SIGQUIT or SIGTERM. Started with SIGHUP ignored
+    /// (`nohup`), it goes on without its terminal.
     ///
     /// Prints `iotpi-hub listening on http://ADDR:PORT` once it listens and, while there is no user, before that the
     /// one-time code with which the browser makes the first admin. Logs go to standard error; RUST_LOG sets what is
@@ -37,6 +40,10 @@ enum Command {
     /// Makes, lists and revokes tokens. Works while the hub runs: a new token counts at once, a revoked one ends within a second.
     #[command(subcommand_required = true, arg_required_else_help = true)]
     Token(Tokens),
+    /// Adds, lists and removes the people who log in, and replaces forgotten passwords. Works while the hub runs, which
+    /// honours each change within a second.
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    User(Users),
     /// Makes a backup of the database and verifies it. Works while the hub runs.
     ///
     /// Prints its path. It is one file, whole as it was at one moment; opened, checked and compared before it gets its name.
@@ -62,10 +69,19 @@ struct Tokens {
     command: TokenCommand,
 }
 
+#[derive(Debug, Args)]
+struct Users {
+    #[command(flatten)]
+    place: Place,
+    #[command(subcommand)]
+    command: UserCommand,
+}
+
 fn main() -> ExitCode {
     let ended = match Cli::parse().command {
         Command::Serve(serve) => serve::run(&serve),
         Command::Token(tokens) => token::run(&tokens.place, tokens.command),
+        Command::User(users) => user::run(&users.place, users.command),
         Command::Backup(wanted) => backup::run(&wanted),
         Command::Restore(wanted) => restore::run(&wanted),
         Command::Check(wanted) => check::run(&wanted),

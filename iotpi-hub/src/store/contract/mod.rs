@@ -136,6 +136,9 @@ macro_rules! store_contract {
                 a_tokens_use_is_kept_to_the_hour,
                 a_revoked_token_is_gone,
                 tokens_are_listed_by_name,
+                a_user_is_added_once_and_listed_by_name,
+                a_new_password_ends_the_sessions_of_its_user,
+                the_only_admin_is_neither_demoted_nor_removed,
                 a_secret_of_the_hub_stays_what_it_was,
             ;
             upkeep:

@@ -7,7 +7,7 @@ use iotpi_core::{Timestamp, UserName};
 use super::{after, all, module, page, start};
 use crate::{
     auth::Role,
-    store::{Steady, Store, StoreError, TokenRecord, UserRecord},
+    store::{Steady, Store, StoreError, TokenRecord, UserListing, UserRecord},
 };
 
 fn name(text: &str) -> UserName {
@@ -132,6 +132,74 @@ pub async fn tokens_are_listed_by_name(store: Arc<dyn Store>) {
     assert_eq!(found, ["a", "b", "c"].map(|text| token(text, None)));
     assert_eq!(pages, [2, 1]);
     assert_eq!(store.tokens(&page(3)).await.unwrap().next, None);
+}
+
+pub async fn a_user_is_added_once_and_listed_by_name(store: Arc<dyn Store>) {
+    let bert = UserRecord { name: name("bert"), role: Role::Viewer, ..anna() };
+    store.add_user(&bert, after(1)).await.unwrap();
+    store.add_user(&anna(), after(2)).await.unwrap();
+    store.open_session(&[1; 32], &name("anna"), in_secs(60), after(3)).await.unwrap();
+    store.open_session(&[2; 32], &name("anna"), in_secs(90), after(4)).await.unwrap();
+
+    let again = store.add_user(&UserRecord { role: Role::Operator, ..bert.clone() }, after(5)).await;
+    let first = store.add_first_user(&UserRecord { name: name("carl"), ..anna() }, after(5)).await;
+    let (listed, pages) = all(1, async |page| store.users(&page, after(70)).await.unwrap()).await;
+
+    assert!(matches!(again, Err(StoreError::Conflict(_))), "{again:?}");
+    assert!(matches!(first, Err(StoreError::Conflict(_))), "{first:?}");
+    assert_eq!(store.user(&name("bert")).await.unwrap(), Some(bert));
+    let listing = |text: &str, role, created_at, last_login_at, sessions| UserListing {
+        name: name(text),
+        role,
+        created_at,
+        last_login_at,
+        sessions,
+    };
+    // One of the two sessions has ended.
+    let anna = listing("anna", Role::Admin, after(2).wall, Some(after(4).wall), 1);
+    assert_eq!(listed, [anna, listing("bert", Role::Viewer, after(1).wall, None, 0)]);
+    assert_eq!(pages, [1, 1]);
+}
+
+pub async fn a_new_password_ends_the_sessions_of_its_user(store: Arc<dyn Store>) {
+    store.add_user(&anna(), after(0)).await.unwrap();
+    store.add_user(&UserRecord { name: name("bert"), ..anna() }, after(0)).await.unwrap();
+    for (secret, user) in [([1; 32], "anna"), ([2; 32], "anna"), ([3; 32], "bert")] {
+        store.open_session(&secret, &name(user), in_secs(60), after(0)).await.unwrap();
+    }
+
+    store.set_password(&name("anna"), "$argon2id$new").await.unwrap();
+    let unknown = store.set_password(&name("carl"), "$argon2id$new").await;
+
+    assert_eq!(store.user(&name("anna")).await.unwrap().unwrap().password_hash, "$argon2id$new");
+    assert_eq!(store.user(&name("bert")).await.unwrap().unwrap().password_hash, anna().password_hash);
+    assert_eq!(store.session(&[1; 32], after(1)).await.unwrap(), None);
+    assert_eq!(store.session(&[2; 32], after(1)).await.unwrap(), None);
+    assert!(store.session(&[3; 32], after(1)).await.unwrap().is_some());
+    assert!(matches!(unknown, Err(StoreError::NotFound(_))), "{unknown:?}");
+}
+
+pub async fn the_only_admin_is_neither_demoted_nor_removed(store: Arc<dyn Store>) {
+    let refused = |answer: Result<(), StoreError>| matches!(answer, Err(StoreError::Conflict(_)));
+    store.add_user(&anna(), after(0)).await.unwrap();
+    store.add_user(&UserRecord { name: name("bert"), role: Role::Viewer, ..anna() }, after(0)).await.unwrap();
+    store.open_session(&[1; 32], &name("anna"), in_secs(60), after(0)).await.unwrap();
+
+    assert!(refused(store.set_role(&name("anna"), Role::Operator).await));
+    assert!(refused(store.remove_user(&name("anna")).await));
+    store.set_role(&name("anna"), Role::Admin).await.unwrap();
+    store.set_role(&name("bert"), Role::Admin).await.unwrap();
+    store.set_role(&name("anna"), Role::Viewer).await.unwrap();
+
+    assert_eq!(store.session(&[1; 32], after(1)).await.unwrap().unwrap().role, Role::Viewer);
+    assert!(refused(store.remove_user(&name("bert")).await));
+    store.remove_user(&name("anna")).await.unwrap();
+    assert_eq!(store.user(&name("anna")).await.unwrap(), None);
+    assert_eq!(store.session(&[1; 32], after(1)).await.unwrap(), None);
+    for answer in [store.remove_user(&name("anna")).await, store.set_role(&name("anna"), Role::Viewer).await]
+    {
+        assert!(matches!(answer, Err(StoreError::NotFound(_))), "{answer:?}");
+    }
 }
 
 pub async fn a_secret_of_the_hub_stays_what_it_was(store: Arc<dyn Store>) {

@@ -63,10 +63,11 @@ use self::{
 use super::{
     BackedUp, CommandHistory, CommandOrder, DiskUse, ExpiryPlan, ExpiryReport, GapQuery, LeaseTerms,
     ModuleRecord, Now, Page, PageRequest, ReadingQuery, Recorded, Result, SecretHash, SeriesKey, Steady,
-    Store, StoreError, StoreOptions, Submission, Sweep, TokenRecord, UserRecord, Verification, WatchedIssuer,
+    Store, StoreError, StoreOptions, Submission, Sweep, TokenRecord, UserListing, UserRecord, Verification,
+    WatchedIssuer,
 };
 
-use crate::lock::lock;
+use crate::{auth::Role, lock::lock};
 
 /// The newest version of the tables this hub knows.
 pub(super) const KNOWN_VERSION: usize = file::KNOWN;
@@ -399,6 +400,31 @@ impl Store for Sqlite {
     async fn add_first_user(&self, user: &UserRecord, now: Now) -> Result<()> {
         let user = user.clone();
         self.write("add the first user", move |db| people::add_first_user(db, &user, now)).await
+    }
+
+    async fn add_user(&self, user: &UserRecord, now: Now) -> Result<()> {
+        let user = user.clone();
+        self.write("add a user", move |db| people::add_user(db, &user, now)).await
+    }
+
+    async fn set_password(&self, name: &UserName, password_hash: &str) -> Result<()> {
+        let (name, password_hash) = (name.clone(), password_hash.to_owned());
+        self.write("set a password", move |db| people::set_password(db, &name, &password_hash)).await
+    }
+
+    async fn set_role(&self, name: &UserName, role: Role) -> Result<()> {
+        let name = name.clone();
+        self.write("set a user's role", move |db| people::set_role(db, &name, role)).await
+    }
+
+    async fn remove_user(&self, name: &UserName) -> Result<()> {
+        let name = name.clone();
+        self.write("remove a user", move |db| people::remove_user(db, &name)).await
+    }
+
+    async fn users(&self, page: &PageRequest, now: Now) -> Result<Page<UserListing>> {
+        let page = page.clone();
+        self.read("list users", move |db| people::users(db, &page, now)).await
     }
 
     async fn has_users(&self) -> Result<bool> {

@@ -7,9 +7,12 @@ use super::{
     columns::{maybe_moment, maybe_parsed, moment, parsed, role},
     failure::Work,
 };
-use crate::store::{
-    Now, Page, PageRequest, SecretHash, Steady, StoreError, TokenRecord, UserRecord,
-    cursor::{self, List},
+use crate::{
+    auth::Role,
+    store::{
+        Now, Page, PageRequest, SecretHash, Steady, StoreError, TokenRecord, UserListing, UserRecord,
+        cursor::{self, List},
+    },
 };
 
 const HOUR_US: i64 = 3_600_000_000;
@@ -19,10 +22,78 @@ pub(super) fn add_first_user(db: &Connection, user: &UserRecord, now: Now) -> Wo
     if has_users(db)? {
         return Err(StoreError::Conflict("there is a user already".to_owned()).into());
     }
+    add_user(db, user, now)
+}
+
+/// See [`Store::add_user`](crate::store::Store::add_user).
+pub(super) fn add_user(db: &Connection, user: &UserRecord, now: Now) -> Work<()> {
     let row = params![user.name.as_str(), user.role.as_str(), user.password_hash, now.wall.as_micros()];
-    let sql = "INSERT INTO users (name, role, password_hash, created_at_us) VALUES (?1, ?2, ?3, ?4)";
-    db.prepare_cached(sql)?.execute(row)?;
+    let sql = "INSERT INTO users (name, role, password_hash, created_at_us) VALUES (?1, ?2, ?3, ?4)
+               ON CONFLICT (name) DO NOTHING";
+    match db.prepare_cached(sql)?.execute(row)? {
+        0 => Err(StoreError::Conflict(format!("there is a user named {} already", user.name)).into()),
+        _ => Ok(()),
+    }
+}
+
+/// See [`Store::set_password`](crate::store::Store::set_password).
+pub(super) fn set_password(db: &Connection, name: &UserName, password_hash: &str) -> Work<()> {
+    let sql = "UPDATE users SET password_hash = ?2 WHERE name = ?1";
+    changed(db.prepare_cached(sql)?.execute(params![name.as_str(), password_hash])?)?;
+    db.prepare_cached("DELETE FROM sessions WHERE user = ?1")?.execute([name.as_str()])?;
     Ok(())
+}
+
+/// See [`Store::set_role`](crate::store::Store::set_role).
+pub(super) fn set_role(db: &Connection, name: &UserName, role: Role) -> Work<()> {
+    if role != Role::Admin {
+        check_another_admin(db, name)?;
+    }
+    let sql = "UPDATE users SET role = ?2 WHERE name = ?1";
+    changed(db.prepare_cached(sql)?.execute(params![name.as_str(), role.as_str()])?)
+}
+
+/// See [`Store::remove_user`](crate::store::Store::remove_user). Their sessions go with them (`ON DELETE CASCADE`).
+pub(super) fn remove_user(db: &Connection, name: &UserName) -> Work<()> {
+    check_another_admin(db, name)?;
+    changed(db.prepare_cached("DELETE FROM users WHERE name = ?1")?.execute([name.as_str()])?)
+}
+
+fn changed(users: usize) -> Work<()> {
+    if users == 0 { Err(StoreError::NotFound("user").into()) } else { Ok(()) }
+}
+
+/// Refuses to take the role of admin from the only one.
+fn check_another_admin(db: &Connection, name: &UserName) -> Work<()> {
+    let sql = "SELECT 1 FROM users WHERE name = ?1 AND role = 'admin'
+               AND NOT EXISTS (SELECT 1 FROM users WHERE name <> ?1 AND role = 'admin')";
+    if db.prepare_cached(sql)?.exists([name.as_str()])? {
+        return Err(
+            StoreError::Conflict(format!("{name} is the only admin: make another user admin first")).into()
+        );
+    }
+    Ok(())
+}
+
+/// See [`Store::users`](crate::store::Store::users).
+pub(super) fn users(db: &Connection, page: &PageRequest, now: Now) -> Work<Page<UserListing>> {
+    let list = List::new("users", &());
+    let after = list.key::<String>(page)?.unwrap_or_default();
+    let sql = "SELECT name, role, created_at_us, max(opened_at_us), count(secret)
+               FROM users LEFT JOIN sessions ON user = name AND ends_steady_us > ?3
+               WHERE name > ?1 GROUP BY name ORDER BY name LIMIT ?2";
+    let mut statement = db.prepare_cached(sql)?;
+    let query = params![after, cursor::limit(page) + 1, now.steady.0.as_micros()];
+    let rows = statement.query_map(query, |row| {
+        Ok(UserListing {
+            name: parsed(row, 0)?,
+            role: role(row, 1)?,
+            created_at: moment(row, 2)?,
+            last_login_at: maybe_moment(row, 3)?,
+            sessions: row.get(4)?,
+        })
+    })?;
+    Ok(list.page(rows.collect::<Result<_, _>>()?, page, |user| user.name.to_string()))
 }
 
 /// See [`Store::has_users`](crate::store::Store::has_users).

@@ -9,6 +9,7 @@ mod process;
 mod recordings;
 mod running;
 mod stalled;
+mod users;
 
 use std::{
     fs,
@@ -116,6 +117,12 @@ fn every_command_has_its_help() {
         &["token", "add", "--help"],
         &["token", "list", "--help"],
         &["token", "revoke", "--help"],
+        &["user", "--help"],
+        &["user", "add", "--help"],
+        &["user", "passwd", "--help"],
+        &["user", "role", "--help"],
+        &["user", "list", "--help"],
+        &["user", "remove", "--help"],
         &["backup", "--help"],
         &["restore", "--help"],
         &["check", "--help"],
