@@ -1,14 +1,46 @@
+import { readFileSync, writeFileSync } from 'node:fs';
 import adapter from '@sveltejs/adapter-static';
 import { vitePreprocess } from '@sveltejs/vite-plugin-svelte';
+
+const PAGE = 'build/index.html';
+
+/** The files of the dashboard, and one page for every path: the hub answers unknown paths with it and the browser routes. */
+const files = adapter({ pages: 'build', assets: 'build', fallback: 'index.html' });
+
+/**
+ * As `files`, but the page says `%base%` where it names the path below which the hub is. The hub writes it for each request, because a
+ * proxy may serve the hub below a path of its own.
+ *
+ * @type {import('@sveltejs/kit').Adapter}
+ */
+const belowAnyPath = {
+  ...files,
+  async adapt(builder) {
+    await files.adapt(builder);
+    const replaced = [
+      [/"\/_app\//g, '"%base%/_app/'],
+      [/"\/favicon\.svg"/g, '"%base%/favicon.svg"'],
+      [/base: ""/g, 'base: new URL("%base%/", location).pathname.slice(0, -1)']
+    ].reduce(
+      (page, [absolute, relative]) => {
+        if (!page.match(absolute))
+          throw new Error(`${PAGE} has no ${absolute}: SvelteKit writes it in another way now`);
+        return page.replace(absolute, relative);
+      },
+      readFileSync(PAGE, 'utf8')
+    );
+    writeFileSync(PAGE, replaced);
+  }
+};
 
 /** @type {import('@sveltejs/kit').Config} */
 export default {
   preprocess: vitePreprocess(),
   compilerOptions: { runes: ({ filename }) => (filename.includes('node_modules') ? undefined : true) },
   kit: {
-    // One page for every path: the hub answers unknown paths with index.html and the browser routes.
-    adapter: adapter({ pages: 'build', assets: 'build', fallback: 'index.html' }),
-    paths: { relative: false },
+    adapter: belowAnyPath,
+    // Scripts find their parts relative to themselves.
+    paths: { relative: true },
     // No version file is polled: a hub that was updated also drops the live connection, and the page reloads on a failed import.
     version: { pollInterval: 0 }
   }

@@ -136,6 +136,11 @@ need_ffmpeg() {
     have ffmpeg && have ffprobe || packages 'the tests of recordings open them with ffmpeg' ffmpeg
 }
 
+# The tests of the dashboard look at it through a proxy.
+need_nginx() {
+    have nginx || [ -x /usr/sbin/nginx ] || packages 'the tests of the dashboard put a proxy before the hub' nginx-light
+}
+
 need_deny() {
     have cargo-deny || [ -x .venv/bin/cargo-deny ] && return 0
     say 'building cargo-deny into .venv, once: this takes some minutes'
@@ -170,7 +175,7 @@ for door in "$@"; do
         wheel) need_rust; need_python ;;
         check) need_rust; need_node; need_python; need_libclang; need_deny ;;
         bless) need_rust; need_node; need_python ;;
-        test) need_rust; need_node; need_python; need_libclang; need_browser; need_ffmpeg ;;
+        test) need_rust; need_node; need_python; need_libclang; need_browser; need_ffmpeg; need_nginx ;;
         *) fail "nobody knows what \`$door\` needs" 'see the end of scripts/doctor.sh' ;;
     esac
 done

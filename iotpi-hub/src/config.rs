@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{HubError, Result},
+    http::proxy::is_base,
     storage::{BackupConfig, RetentionConfig, StorageConfig},
 };
 
@@ -44,6 +45,12 @@ pub struct Config {
 pub struct HttpConfig {
     /// Names the hub may be called by, besides IP addresses, `localhost` and the machine's own name. Default none.
     pub allowed_hosts: Vec<String>,
+    /// Networks of proxies in front of the hub. Of a request that comes from one, the address of the sender is taken from
+    /// `X-Forwarded-For`; of all others it is the address that connects, whatever their headers say. Default none.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The path below which a proxy serves the hub, `/iotpi`, if the proxy passes requests on with that path. One that removes it needs
+    /// nothing here. Default empty.
+    pub base_path: String,
     /// Open connections, streams and WebSockets included; one more is answered 503 and closed. Default 1,024.
     pub max_connections: u32,
     /// Seconds a client has to send a request's head. Default 10.
@@ -57,8 +64,7 @@ pub struct HttpConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct AuthConfig {
     /// Networks whose requests without any credentials may deliver readings, frames and status, and nothing else.
-    /// What counts is the address that connects: behind a proxy that is the proxy's, so do not name its network here.
-    /// Default none.
+    /// What counts is the sender's address: behind a proxy, name that in `http.trusted_proxies`. Default none.
     pub anonymous_ingest: Vec<IpNet>,
     /// Days a login lasts. Default 30.
     pub session_days: u32,
@@ -115,6 +121,8 @@ impl Default for HttpConfig {
     fn default() -> Self {
         Self {
             allowed_hosts: Vec::new(),
+            trusted_proxies: Vec::new(),
+            base_path: String::new(),
             max_connections: 1024,
             header_timeout_secs: 10,
             idle_timeout_secs: 75,
@@ -167,6 +175,12 @@ impl Config {
         in_range("http.max_connections", self.http.max_connections.into(), 1, 100_000)?;
         in_range("http.header_timeout_secs", self.http.header_timeout_secs, 1, 600)?;
         in_range("http.idle_timeout_secs", self.http.idle_timeout_secs, 1, 3_600)?;
+        if !self.http.base_path.is_empty() && !is_base(&self.http.base_path) {
+            return Err(HubError::invalid_argument(format!(
+                "http.base_path must be a path such as \"/iotpi\", without a slash at its end, not {:?}",
+                self.http.base_path
+            )));
+        }
         in_range("auth.session_days", self.auth.session_days.into(), 1, 3_650)?;
         in_range("auth.jwt_secs", self.auth.jwt_secs, 10, 86_400)?;
         in_range("limits.series", self.limits.series, 1, 1_000_000)?;

@@ -29,7 +29,9 @@ use crate::{
     http::{
         Peer, line,
         mjpeg::{self, Mjpeg, Piece},
-        problem, router,
+        problem,
+        proxy::Base,
+        router,
     },
     lock::lock,
 };
@@ -199,6 +201,7 @@ async fn connection(
     let io =
         TokioIo::new(Watched { stream, read, activity: Arc::clone(&activity), permit: Arc::clone(&permit) });
     let service = service_fn(|request: Request<Incoming>| {
+        let request = Base::strip(http, request);
         activity.set(Phase::Busy);
         let ended = Ended(Arc::clone(&activity));
         let (mut router, room) = (router.clone(), room.clone());

@@ -1,4 +1,7 @@
-//! Failed logins by network: ten a minute, then wait.
+//! Failed logins: ten a minute for one account from one network, 100 a minute from one network, then wait.
+//!
+//! Both count what one network does, so that nobody can keep the others out. Deliberately absent: a limit for an account from
+//! all networks together, with which a stranger could keep its owner out.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -7,60 +10,82 @@ use std::{
     time::Duration,
 };
 
+use iotpi_core::UserName;
+
 use crate::{
     error::{HubError, Result},
     lock::lock,
 };
 
-const FAILURES: usize = 10;
+const MAX_ACCOUNT_FAILURES: usize = 10;
+const MAX_NETWORK_FAILURES: usize = 100;
 const WINDOW: Duration = Duration::from_secs(60);
-/// More networks than this failing within one minute are an attack: the table does not grow further.
-const MAX_NETWORKS: usize = 10_000;
+/// With more accounts and networks than this failing within one minute the table does not grow further: it is an attack.
+const MAX_ENTRIES: usize = 10_000;
 
-/// Counts failed attempts for each network address, a /64 in IPv6.
+/// What an attempt is about.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Target {
+    /// To log in under that name, whether there is such a user or not.
+    Account(UserName),
+    /// To make the first admin.
+    FirstAdmin,
+}
+
+/// Counts failed attempts by network address, a /64 in IPv6.
 #[derive(Debug, Default)]
 pub(crate) struct Throttle {
-    failed: Mutex<HashMap<IpAddr, VecDeque<Duration>>>,
+    failed: Mutex<HashMap<Key, VecDeque<Duration>>>,
 }
+
+/// Without a target: all attempts of the network.
+type Key = (IpAddr, Option<Target>);
 
 impl Throttle {
     /// Counts an attempt as failed before it is made, so that many at once do not slip through; [`Self::succeeded`]
     /// takes it back. `now` is monotonic.
-    pub(crate) fn attempt(&self, from: IpAddr, now: Duration) -> Result<()> {
+    pub(crate) fn attempt(&self, from: IpAddr, target: &Target, now: Duration) -> Result<()> {
         let mut failed = lock(&self.failed);
-        let network = network(from);
-        if failed.len() >= MAX_NETWORKS && !failed.contains_key(&network) {
+        let keys = keys(from, target);
+        if failed.len() + keys.len() > MAX_ENTRIES && keys.iter().any(|(key, _)| !failed.contains_key(key)) {
             failed.retain(|_, times| times.back().is_some_and(|t| now.saturating_sub(*t) < WINDOW));
-            if failed.len() >= MAX_NETWORKS {
+            if failed.len() + keys.len() > MAX_ENTRIES {
                 return Err(too_many(WINDOW));
             }
         }
-        let times = failed.entry(network).or_default();
-        while times.front().is_some_and(|t| now.saturating_sub(*t) >= WINDOW) {
-            times.pop_front();
-        }
-        match times.front() {
-            Some(first) if times.len() >= FAILURES => {
-                Err(too_many(WINDOW.saturating_sub(now.saturating_sub(*first))))
+        for (key, limit) in &keys {
+            let Some(times) = failed.get_mut(key) else { continue };
+            while times.front().is_some_and(|t| now.saturating_sub(*t) >= WINDOW) {
+                times.pop_front();
             }
-            _ => {
-                times.push_back(now);
-                Ok(())
+            if let Some(first) = times.front().filter(|_| times.len() >= *limit) {
+                return Err(too_many(WINDOW.saturating_sub(now.saturating_sub(*first))));
             }
         }
+        for (key, _) in keys {
+            failed.entry(key).or_default().push_back(now);
+        }
+        Ok(())
     }
 
     /// The last attempt was a good one.
-    pub(crate) fn succeeded(&self, from: IpAddr) {
+    pub(crate) fn succeeded(&self, from: IpAddr, target: &Target) {
         let mut failed = lock(&self.failed);
-        let network = network(from);
-        if let Some(times) = failed.get_mut(&network) {
-            times.pop_back();
-            if times.is_empty() {
-                failed.remove(&network);
+        for (key, _) in keys(from, target) {
+            if let Some(times) = failed.get_mut(&key) {
+                times.pop_back();
+                if times.is_empty() {
+                    failed.remove(&key);
+                }
             }
         }
     }
+}
+
+/// What an attempt counts for, and how many may fail.
+fn keys(from: IpAddr, target: &Target) -> [(Key, usize); 2] {
+    let network = network(from);
+    [((network, Some(target.clone())), MAX_ACCOUNT_FAILURES), ((network, None), MAX_NETWORK_FAILURES)]
 }
 
 fn too_many(wait: Duration) -> HubError {
@@ -81,21 +106,40 @@ fn network(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
+    fn account(name: &str) -> Target {
+        Target::Account(UserName::new(name).unwrap())
+    }
+
     #[test]
     fn the_eleventh_failure_in_a_minute_waits_for_the_first_to_be_a_minute_old() {
         let throttle = Throttle::default();
         let here: IpAddr = "192.0.2.1".parse().unwrap();
         let at = Duration::from_secs;
         for i in 0..10 {
-            throttle.attempt(here, at(i)).unwrap();
+            throttle.attempt(here, &account("anna"), at(i)).unwrap();
         }
 
-        let refused = throttle.attempt(here, at(10)).unwrap_err();
+        let refused = throttle.attempt(here, &account("anna"), at(10)).unwrap_err();
 
         assert_eq!(refused.wait(), Some(at(50)));
-        assert!(throttle.attempt("192.0.2.2".parse().unwrap(), at(10)).is_ok());
-        assert!(throttle.attempt(here, at(60)).is_ok());
-        assert!(throttle.attempt(here, at(60)).is_err());
+        assert!(throttle.attempt("192.0.2.2".parse().unwrap(), &account("anna"), at(10)).is_ok());
+        assert!(throttle.attempt(here, &account("bert"), at(10)).is_ok());
+        assert!(throttle.attempt(here, &Target::FirstAdmin, at(10)).is_ok());
+        assert!(throttle.attempt(here, &account("anna"), at(60)).is_ok());
+        assert!(throttle.attempt(here, &account("anna"), at(60)).is_err());
+    }
+
+    #[test]
+    fn who_tries_many_accounts_waits_after_100_failures() {
+        let throttle = Throttle::default();
+        let here: IpAddr = "192.0.2.1".parse().unwrap();
+        for i in 0..100 {
+            throttle.attempt(here, &account(&format!("user-{i}")), Duration::ZERO).unwrap();
+        }
+
+        assert!(throttle.attempt(here, &account("anna"), Duration::from_secs(59)).is_err());
+        assert!(throttle.attempt("192.0.2.2".parse().unwrap(), &account("anna"), Duration::ZERO).is_ok());
+        assert!(throttle.attempt(here, &account("anna"), Duration::from_secs(60)).is_ok());
     }
 
     #[test]
@@ -103,10 +147,23 @@ mod tests {
         let throttle = Throttle::default();
         let here: IpAddr = "192.0.2.1".parse().unwrap();
 
-        for _ in 0..100 {
-            throttle.attempt(here, Duration::ZERO).unwrap();
-            throttle.succeeded(here);
+        for _ in 0..200 {
+            throttle.attempt(here, &account("anna"), Duration::ZERO).unwrap();
+            throttle.succeeded(here, &account("anna"));
         }
+    }
+
+    #[test]
+    fn the_table_does_not_grow_without_end() {
+        let throttle = Throttle::default();
+
+        for i in 0..20_000_u32 {
+            let _ = throttle.attempt(IpAddr::from(i.to_be_bytes()), &account("anna"), Duration::ZERO);
+        }
+
+        assert!(lock(&throttle.failed).len() <= MAX_ENTRIES);
+        let later = throttle.attempt("192.0.2.1".parse().unwrap(), &account("anna"), Duration::from_secs(61));
+        assert!(later.is_ok());
     }
 
     #[test]

@@ -2,10 +2,10 @@
 
 use axum::{
     Json,
-    extract::{FromRequestParts, State},
+    extract::State,
     response::{IntoResponse, Response},
 };
-use http::{HeaderValue, StatusCode, header, request::Parts};
+use http::{HeaderValue, StatusCode, header};
 use iotpi_core::UserName;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -13,12 +13,13 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     commands::Uuid,
-    extract::{JsonOf, Path, Peer, Query, SESSION_COOKIE, credential, page},
+    extract::{JsonOf, Path, Query, SESSION_COOKIE, Shown, page},
     page::Page,
     problem::{
         Conflict, NotFound, PermissionDenied, RateLimited, StorageFull, TooLarge, Unauthenticated,
         Unprocessable,
     },
+    proxy::{Base, Client},
 };
 use crate::{
     Hub,
@@ -39,17 +40,6 @@ pub(super) fn routes() -> OpenApiRouter<Hub> {
         .routes(routes!(jwt))
         .routes(routes!(list_tokens, issue_token))
         .routes(routes!(revoke_token))
-}
-
-/// What the request shows of who sent it, unchecked.
-struct Shown(Option<Credential>);
-
-impl FromRequestParts<Hub> for Shown {
-    type Rejection = HubError;
-
-    async fn from_request_parts(parts: &mut Parts, _: &Hub) -> Result<Self> {
-        credential(parts).map(Self)
-    }
 }
 
 /// Who is asking.
@@ -106,10 +96,11 @@ struct FirstAdmin {
 )]
 async fn first_admin(
     State(hub): State<Hub>,
-    Peer(from): Peer,
+    client: Client,
+    base: Base,
     JsonOf(body): JsonOf<FirstAdmin>,
 ) -> Result<Response> {
-    logged_in(hub.make_first_admin(from, &body.code, body.name, body.password).await?)
+    logged_in(hub.make_first_admin(client.address, &body.code, body.name, body.password).await?, &base)
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -122,7 +113,7 @@ struct LoginBody {
 
 /// Log in
 ///
-/// Sets the session cookie. Ten failures a minute from one network are enough.
+/// Sets the session cookie. After ten failures in a minute for one name from one network, or 100 from one network, wait.
 #[utoipa::path(
     post, path = "/api/auth/login", tag = "auth", operation_id = "login", security(()),
     request_body = LoginBody,
@@ -133,18 +124,19 @@ struct LoginBody {
 )]
 async fn login(
     State(hub): State<Hub>,
-    Peer(from): Peer,
+    client: Client,
+    base: Base,
     JsonOf(body): JsonOf<LoginBody>,
 ) -> Result<Response> {
     if body.password.chars().count() > 256 {
         return Err(HubError::invalid_argument("a password has 8 to 256 characters").at("/password"));
     }
-    logged_in(hub.log_in(from, &body.name, body.password).await?)
+    logged_in(hub.log_in(client.address, &body.name, body.password).await?, &base)
 }
 
-fn logged_in(login: Login) -> Result<Response> {
+fn logged_in(login: Login, base: &Base) -> Result<Response> {
     let session = Session { caller: login.caller.identity().cloned(), needs_first_admin: false };
-    let cookie = cookie(&login.session, login.lasts.as_secs())?;
+    let cookie = cookie(&login.session, base, login.lasts.as_secs())?;
     Ok((
         [(header::SET_COOKIE, cookie), (header::CACHE_CONTROL, HeaderValue::from_static("no-store"))],
         Json(session),
@@ -153,8 +145,10 @@ fn logged_in(login: Login) -> Result<Response> {
 }
 
 /// Not `Secure`: the hub itself speaks plain HTTP, on loopback or a home network.
-fn cookie(secret: &str, max_age: u64) -> Result<HeaderValue> {
-    let text = format!("{SESSION_COOKIE}={secret}; Path=/; HttpOnly; SameSite=Strict; Max-Age={max_age}");
+fn cookie(secret: &str, base: &Base, max_age: u64) -> Result<HeaderValue> {
+    let path = base.cookie_path();
+    let text =
+        format!("{SESSION_COOKIE}={secret}; Path={path}; HttpOnly; SameSite=Strict; Max-Age={max_age}");
     HeaderValue::try_from(text)
         .map_err(|error| HubError::internal("the cookie is not a header").caused_by(error))
 }
@@ -166,11 +160,11 @@ fn cookie(secret: &str, max_age: u64) -> Result<HeaderValue> {
     post, path = "/api/auth/logout", tag = "auth", operation_id = "logout", security(()),
     responses((status = 204, description = "There is no session any more", headers(("set-cookie" = String, description = "Empty"))), StorageFull)
 )]
-async fn logout(State(hub): State<Hub>, shown: Result<Shown>) -> Result<Response> {
+async fn logout(State(hub): State<Hub>, base: Base, shown: Result<Shown>) -> Result<Response> {
     if let Ok(Shown(Some(Credential::Session(secret)))) = shown {
         hub.log_out(&secret).await?;
     }
-    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie("", 0)?)]).into_response())
+    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie("", &base, 0)?)]).into_response())
 }
 
 /// A short-lived JWT.

@@ -1,17 +1,19 @@
 //! `/`: the built dashboard, carried inside the binary.
 
-use std::sync::OnceLock;
+use std::sync::Mutex;
 
 use axum::{
     extract::Request,
     response::{Html, IntoResponse, Response},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use rust_embed::{EmbeddedFile, RustEmbed};
 use sha2::{Digest, Sha256};
 
-use crate::error::HubError;
+use super::proxy::Base;
+use crate::{error::HubError, lock::lock};
 
 #[derive(RustEmbed)]
 #[folder = "dashboard/"]
@@ -19,7 +21,7 @@ struct Files;
 
 const NOT_BUILT: &str = "<!doctype html><meta charset=utf-8><title>iotpi hub</title>\
 <h1>The hub runs; its dashboard is not built in</h1>\
-<p>Run <code>make ui</code> in the source tree and build the hub again. The API is described at <a href=/docs>/docs</a>.";
+<p>Run <code>make ui</code> in the source tree and build the hub again. The API is described at <a href=docs/>docs/</a>.";
 
 /// Answers with a file of the dashboard; a path without a file is a page of the single-page app.
 pub(super) fn serve(request: &Request) -> Response {
@@ -31,11 +33,20 @@ pub(super) fn serve(request: &Request) -> Response {
         return asset(path, file, request.headers());
     }
     let wants_page = path.is_empty() || accepts_html(request.headers());
+    if let Some((below, _)) = path.split_once("/_app/") {
+        return HubError::not_found(format!(
+            "there is nothing at /{path}: a proxy that serves the hub below /{below} has to remove that path, or set \
+             http.base_path = \"/{below}\" in the hub's configuration"
+        ))
+        .into_response();
+    }
     if !wants_page || path.starts_with("_app/") {
         return HubError::not_found(format!("there is nothing at /{path}")).into_response();
     }
+    let base =
+        request.extensions().get::<Base>().cloned().unwrap_or_default().root_from(request.uri().path());
     match Files::get("index.html") {
-        Some(index) => page(index, request.headers()),
+        Some(index) => page(&index, &base, request.headers()),
         None => Html(NOT_BUILT).into_response(),
     }
 }
@@ -51,33 +62,57 @@ fn asset(path: &str, file: EmbeddedFile, headers: &HeaderMap) -> Response {
     // Names under `immutable` contain a hash of what is in them.
     let cache =
         if path.starts_with("_app/immutable/") { "public, max-age=31536000, immutable" } else { "no-cache" };
-    answer(file, headers, cache, None)
+    let etag = format!("\"{}\"", BASE64.encode(&file.metadata.sha256_hash()[..12]));
+    let content_type = file.metadata.mimetype().to_owned();
+    answer(file.data, &etag, &content_type, headers, cache)
 }
 
-fn page(index: EmbeddedFile, headers: &HeaderMap) -> Response {
-    static POLICY: OnceLock<HeaderValue> = OnceLock::new();
-    let policy = if cfg!(debug_assertions) {
-        // A debug build reads the files anew each time: they may have been built again.
-        policy(&index.data)
-    } else {
-        POLICY.get_or_init(|| policy(&index.data)).clone()
-    };
-    answer(index, headers, "no-cache", Some(policy))
+/// The page names the hub's root as `%base%`, which is written here: it may be below a proxy's path.
+fn page(index: &EmbeddedFile, base: &str, headers: &HeaderMap) -> Response {
+    static PAGE: Mutex<Option<(String, Page)>> = Mutex::new(None);
+    // A debug build reads the files anew each time: they may have been built again.
+    let known = lock(&PAGE).clone().filter(|(of, _)| of == base && !cfg!(debug_assertions));
+    let page = known.map_or_else(
+        || {
+            let page = Page::new(&index.data, base);
+            *lock(&PAGE) = Some((base.to_owned(), page.clone()));
+            page
+        },
+        |(_, page)| page,
+    );
+    let mut response = answer(page.html, &page.etag, "text/html; charset=utf-8", headers, "no-cache");
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, page.policy);
+    response
+}
+
+/// The page for one base.
+#[derive(Clone)]
+struct Page {
+    html: Bytes,
+    etag: String,
+    policy: HeaderValue,
+}
+
+impl Page {
+    fn new(index: &[u8], base: &str) -> Self {
+        let html = String::from_utf8_lossy(index).replace("%base%", base);
+        let etag = BASE64.encode(&Sha256::digest(&html)[..12]);
+        Self { etag: format!("\"{etag}\""), policy: policy(&html), html: html.into() }
+    }
 }
 
 fn answer(
-    file: EmbeddedFile,
+    body: impl Into<axum::body::Body>,
+    etag: &str,
+    content_type: &str,
     headers: &HeaderMap,
     cache: &'static str,
-    policy: Option<HeaderValue>,
 ) -> Response {
-    let etag = format!("\"{}\"", BASE64.encode(&file.metadata.sha256_hash()[..12]));
     let known = headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok());
     let mut response = if known.is_some_and(|known| known.split(',').any(|tag| tag.trim() == etag)) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        let content_type = file.metadata.mimetype().to_owned();
-        let mut response = axum::body::Body::from(file.data).into_response();
+        let mut response = body.into().into_response();
         if let Ok(content_type) = HeaderValue::try_from(content_type) {
             response.headers_mut().insert(header::CONTENT_TYPE, content_type);
         }
@@ -88,16 +123,13 @@ fn answer(
     if let Ok(etag) = HeaderValue::try_from(etag) {
         headers.insert(header::ETAG, etag);
     }
-    if let Some(policy) = policy {
-        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
-    }
     response
 }
 
 /// Scripts only from the hub itself, and the inline ones of the page as it was built, by their hash.
-fn policy(index: &[u8]) -> HeaderValue {
+fn policy(index: &str) -> HeaderValue {
     let mut scripts = String::from("'self'");
-    for script in inline_scripts(&String::from_utf8_lossy(index)) {
+    for script in inline_scripts(index) {
         scripts.push_str(&format!(" 'sha256-{}'", BASE64.encode(Sha256::digest(script))));
     }
     let policy = format!(
@@ -132,7 +164,7 @@ mod tests {
         let html = "<head><script src=\"/a.js\"></script><script>\n let a = 1 > 0;\n</script></head>";
 
         assert_eq!(inline_scripts(html), ["\n let a = 1 > 0;\n"]);
-        let policy = policy(html.as_bytes());
+        let policy = policy(html);
         assert_eq!(policy.to_str().unwrap().matches("'sha256-").count(), 1);
     }
 }

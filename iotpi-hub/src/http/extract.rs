@@ -18,6 +18,7 @@ use crate::{
     auth::Caller,
     error::{HubError, Result},
     frames::Buffer,
+    http::proxy::Client,
     ops::auth::Credential,
     store::PageRequest,
 };
@@ -31,23 +32,17 @@ pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// The name of the session cookie.
 pub(crate) const SESSION_COOKIE: &str = "iotpi_session";
 
-/// The address the request came from; put there by the accept loop, never taken from a header.
+/// The address of the connection's other end; put there by the accept loop.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub(crate) IpAddr);
 
-impl Peer {
-    pub(crate) fn of(parts: &Parts) -> Result<IpAddr> {
-        let Self(address) =
-            parts.extensions.get().ok_or_else(|| HubError::internal("a request came from nowhere"))?;
-        Ok(address.to_canonical())
-    }
-}
-
-impl FromRequestParts<Hub> for Peer {
+impl FromRequestParts<Hub> for Client {
     type Rejection = HubError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &Hub) -> Result<Self> {
-        Self::of(parts).map(Self)
+    async fn from_request_parts(parts: &mut Parts, hub: &Hub) -> Result<Self> {
+        let Peer(peer) =
+            parts.extensions.get().ok_or_else(|| HubError::internal("a request came from nowhere"))?;
+        Ok(Self::of(&hub.config().http.trusted_proxies, *peer, &parts.headers))
     }
 }
 
@@ -70,6 +65,17 @@ pub(crate) fn credential(parts: &Parts) -> Result<Option<Credential>> {
         .filter_map(|pair| pair.trim().split_once('='))
         .find(|(name, value)| *name == SESSION_COOKIE && !value.is_empty());
     Ok(session.map(|(_, secret)| Credential::Session(secret.to_owned())))
+}
+
+/// What the request shows of who sent it, unchecked.
+pub(crate) struct Shown(pub(crate) Option<Credential>);
+
+impl FromRequestParts<Hub> for Shown {
+    type Rejection = HubError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Hub) -> Result<Self> {
+        credential(parts).map(Self)
+    }
 }
 
 /// Somebody known; everybody else is turned away.
@@ -96,9 +102,15 @@ impl FromRequestParts<Hub> for Deliverer {
 
     async fn from_request_parts(parts: &mut Parts, hub: &Hub) -> Result<Self> {
         if credential(parts)?.is_none() {
-            let from = Peer::of(parts)?;
-            if hub.config().auth.anonymous_ingest.iter().any(|network| network.contains(&from)) {
-                return Ok(Self(Caller::Anonymous));
+            let client = Client::from_request_parts(parts, hub).await?;
+            if hub.config().auth.anonymous_ingest.iter().any(|network| network.contains(&client.address)) {
+                if client.is_certain {
+                    return Ok(Self(Caller::Anonymous));
+                }
+                return Err(HubError::unauthenticated(
+                    "this request says that a proxy passed it on, so its sender's network is not known: send a token, or name \
+                     the proxy in http.trusted_proxies",
+                ));
             }
         }
         Caller::from_request_parts(parts, hub).await.map(Self)

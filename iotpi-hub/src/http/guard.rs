@@ -97,7 +97,11 @@ pub(super) fn check(hub: &Hub, method: &Method, uri: &Uri, headers: &HeaderMap) 
         && let Some(origin) = headers.get(header::ORIGIN)
         && !is_same(origin, &host)
     {
-        return Err(HubError::permission_denied("this request comes from a page of another site"));
+        let origin = String::from_utf8_lossy(origin.as_bytes());
+        return Err(HubError::permission_denied(format!(
+            "the page that sent this request is of another site: Origin `{origin}` is not Host `{host}`. Behind a proxy, pass the \
+             browser's Host on; in nginx: proxy_set_header Host $http_host"
+        )));
     }
     Ok(())
 }

@@ -18,6 +18,7 @@ mod openapi;
 mod operations;
 mod page;
 pub(crate) mod problem;
+pub(crate) mod proxy;
 mod recordings;
 mod sensors;
 mod storage;
@@ -59,7 +60,7 @@ pub(crate) fn router(hub: Hub) -> Router {
     let router: Router<Hub> = table().into();
     #[cfg(feature = "docs")]
     let router = {
-        let config = utoipa_swagger_ui::Config::from("/api/openapi.json");
+        let config = utoipa_swagger_ui::Config::from("../api/openapi.json");
         let docs: Router<Hub> = utoipa_swagger_ui::SwaggerUi::new("/docs").config(config).into();
         router.merge(docs.layer(middleware::map_response(docs_policy)))
     };
@@ -76,9 +77,12 @@ pub(crate) fn router(hub: Hub) -> Router {
 async fn docs_policy(mut response: Response) -> Response {
     let policy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
                   connect-src 'self'; frame-ancestors 'none'";
-    response
-        .headers_mut()
-        .insert(http::header::CONTENT_SECURITY_POLICY, http::HeaderValue::from_static(policy));
+    let headers = response.headers_mut();
+    headers.insert(http::header::CONTENT_SECURITY_POLICY, http::HeaderValue::from_static(policy));
+    // From `/docs` to `/docs/`, below whatever path a proxy serves the hub.
+    if let Some(location) = headers.get_mut(http::header::LOCATION) {
+        *location = http::HeaderValue::from_static("docs/");
+    }
     response
 }
 

@@ -27,7 +27,7 @@ use crate::Hub;
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
         contact(name = "iotpi", url = "https://github.com/iotpi/iotpi"),
     ),
-    servers((url = "/", description = "This hub")),
+    servers((url = "../", description = "This hub; relative to where this document is, /api/openapi.json")),
     tags(
         (name = "sensors", description = "Readings in and out"),
         (name = "camera", description = "Pictures in and out; newest wins"),

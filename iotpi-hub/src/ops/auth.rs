@@ -6,12 +6,12 @@ use std::{
     time::Duration,
 };
 
-use iotpi_core::UserName;
+use iotpi_core::{ErrorKind, UserName};
 
 use crate::{
     Hub,
     auth::{
-        Caller, Role, Secret, hash,
+        Caller, Role, Secret, Target, hash,
         token::{self, IssuedToken, NewToken},
     },
     error::{HubError, Result},
@@ -98,6 +98,20 @@ impl Hub {
         }
     }
 
+    /// Whether a session or token that was shown when a connection was opened still exists. It is no sign of life of whoever
+    /// showed it. A JWT that was good when the connection was opened is good for the connection.
+    pub(crate) async fn still_exists(&self, credential: &Credential) -> bool {
+        let (Credential::Bearer(secret) | Credential::Session(secret)) = credential;
+        if matches!(credential, Credential::Bearer(jwt) if !jwt.starts_with(token::PREFIX)) {
+            return true;
+        }
+        match self.owner_of(credential, &hash(secret), self.now()).await {
+            Ok(_) => true,
+            // A store that fails ends no connection.
+            Err(error) => error.kind() != ErrorKind::Unauthenticated,
+        }
+    }
+
     /// Written once an hour: a token is used with every request.
     async fn note_use_of(&self, token: &TokenRecord) {
         const AN_HOUR: Duration = Duration::from_secs(3600);
@@ -154,14 +168,14 @@ impl Hub {
         if !self.needs_first_admin().await? {
             return Err(HubError::conflict("there is an admin already: log in"));
         }
-        self.inner.throttle.attempt(from, self.inner.clock.uptime())?;
+        self.inner.throttle.attempt(from, &Target::FirstAdmin, self.inner.clock.uptime())?;
         if !self.inner.first_admin.is(code) {
             return Err(HubError::permission_denied(
                 "that is not the code the hub printed when it last started",
             )
             .at("/code"));
         }
-        self.inner.throttle.succeeded(from);
+        self.inner.throttle.succeeded(from, &Target::FirstAdmin);
         let password_hash = self.inner.passwords.hash(password).await?;
         let user = UserRecord { name, role: Role::Admin, password_hash };
         self.store().add_first_user(&user, self.now()).await?;
@@ -173,17 +187,18 @@ impl Hub {
     /// Logs somebody in.
     ///
     /// # Errors
-    /// `Unauthenticated`, `RateLimited` (ten failures a minute from one network), the store's.
+    /// `Unauthenticated`, `RateLimited` (ten failures a minute for one name from one network, 100 from one network), the store's.
     ///
     /// # Cancel safety
     /// A cancelled attempt counts as a failed one.
     pub async fn log_in(&self, from: IpAddr, name: &UserName, password: String) -> Result<Login> {
-        self.inner.throttle.attempt(from, self.inner.clock.uptime())?;
+        let target = Target::Account(name.clone());
+        self.inner.throttle.attempt(from, &target, self.inner.clock.uptime())?;
         let user = self.store().user(name).await?;
         let known_hash = user.as_ref().map(|user| user.password_hash.clone());
         match (self.inner.passwords.verify(password, known_hash).await?, user) {
             (true, Some(user)) => {
-                self.inner.throttle.succeeded(from);
+                self.inner.throttle.succeeded(from, &target);
                 self.begin_session(user).await
             }
             _ => Err(HubError::unauthenticated("the name or the password is wrong")),

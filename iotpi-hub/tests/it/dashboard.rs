@@ -26,7 +26,9 @@ async fn a_page_of_the_app_is_the_app_and_a_missing_file_is_missing() {
     let file = api.open(Method::GET, "/_app/immutable/gone.js").header("accept", "text/html").problem().await;
     let image = api.open(Method::GET, "/gone.png").header("accept", "image/*").problem().await;
 
-    assert_eq!((page.status, &page.body), (200, &root.body));
+    // The same page, but for the way from there to the hub's root.
+    let from_root = String::from_utf8_lossy(&page.body).replace("\"../", "\"./");
+    assert_eq!((page.status, from_root), (200, String::from_utf8_lossy(&root.body).into_owned()));
     assert_eq!((file.0, image.0), (404, 404));
     api.stop().await;
 }

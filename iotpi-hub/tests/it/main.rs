@@ -3,6 +3,7 @@
 
 mod api;
 mod auth;
+mod behind_proxy;
 mod camera;
 mod commands;
 mod connections;

@@ -1,4 +1,5 @@
 /** The hub's operations as the dashboard uses them, one function a route. */
+import { hubUrl } from './place';
 import { request } from './request';
 import type {
   Bucket,
@@ -50,7 +51,7 @@ export function buckets(type: string, width: Width, span: Span, signal?: AbortSi
 export function exportUrl(type: string, moduleId: string, format: 'csv' | 'ndjson', since?: number): string {
   const query = new URLSearchParams({ module_id: moduleId, order: 'asc', format });
   if (since !== undefined) query.set('since', String(since));
-  return `/api/sensors/${id(type)}?${query}`;
+  return hubUrl(`/api/sensors/${id(type)}?${query}`);
 }
 
 /** The most pages of gaps that are read; a module that lost more is told apart by `whole`. */
@@ -128,7 +129,7 @@ export const createFirstAdmin = (code: string, name: string, password: string): 
   request('POST', '/api/auth/first-admin', { body: { code, name, password } });
 
 /** Where the camera's moving picture (MJPEG) is. */
-export const streamUrl = (moduleId: string): string => `/api/camera/stream?module_id=${id(moduleId)}`;
+export const streamUrl = (moduleId: string): string => hubUrl(`/api/camera/stream?module_id=${id(moduleId)}`);
 
 /** Where the camera's newest JPEG is. */
-export const snapshotUrl = (moduleId: string): string => `/api/camera/snapshot?module_id=${id(moduleId)}`;
+export const snapshotUrl = (moduleId: string): string => hubUrl(`/api/camera/snapshot?module_id=${id(moduleId)}`);

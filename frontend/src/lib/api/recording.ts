@@ -1,4 +1,5 @@
 /** Recorded pictures: the wire's types and one function a route. */
+import { hubUrl } from './place';
 import { noAnswer, problemOf } from './problem';
 import { request } from './request';
 import type { components } from './schema';
@@ -65,14 +66,14 @@ export async function frameTimes(moduleId: string, { since, until }: Range, sign
 
 /** Where the recorded frame nearest to that time is. */
 export const frameUrl = (moduleId: string, time: number): string =>
-  `${at(moduleId)}/recordings/frame?${new URLSearchParams({ at: String(time), pick: 'nearest' })}`;
+  hubUrl(`${at(moduleId)}/recordings/frame?${new URLSearchParams({ at: String(time), pick: 'nearest' })}`);
 
 export type ExportFormat = 'avi' | 'zip';
 
 /** Where a range is to be had as a file. */
 export function recordedUrl(moduleId: string, { since, until }: Range, format: ExportFormat): string {
   const query = new URLSearchParams({ since: String(since), until: String(until), format });
-  return `${at(moduleId)}/recordings/export?${query}`;
+  return hubUrl(`${at(moduleId)}/recordings/export?${query}`);
 }
 
 /** One recorded JPEG: the nearest to that time, and when it was captured. */

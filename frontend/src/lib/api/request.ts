@@ -1,3 +1,4 @@
+import { hubUrl } from './place';
 import { noAnswer, problemOf } from './problem';
 
 type Query = Record<string, string | number | undefined>;
@@ -33,7 +34,7 @@ export async function request<Answer>(method: string, path: string, options: Opt
   const { query, body, headers, signal, fetch: ask = fetch } = options;
   let answer: Response;
   try {
-    answer = await ask(withQuery(path, query), {
+    answer = await ask(hubUrl(withQuery(path, query)), {
       method,
       signal,
       credentials: 'same-origin',

@@ -55,7 +55,7 @@ export interface paths {
     put?: never;
     /**
      * Log in
-     * @description Sets the session cookie. Ten failures a minute from one network are enough.
+     * @description Sets the session cookie. After ten failures in a minute for one name from one network, or 100 from one network, wait.
      */
     post: operations['login'];
     delete?: never;

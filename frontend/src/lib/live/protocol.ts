@@ -1,4 +1,5 @@
 /** The messages of docs/ref/live.md. */
+import { hubUrl } from '../api/place';
 import type { CameraInfo, Command, Module, Problem, Reading } from '../api/types';
 
 export interface Subscribe {
@@ -65,5 +66,5 @@ export const openWebSocket: OpenSocket = (url) => {
 
 /** Where the hub that served this page streams. */
 export function liveUrl(page: Location): string {
-  return `${page.protocol === 'https:' ? 'wss' : 'ws'}://${page.host}/api/live`;
+  return `${page.protocol === 'https:' ? 'wss' : 'ws'}://${page.host}${hubUrl('/api/live')}`;
 }

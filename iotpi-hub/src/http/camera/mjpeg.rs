@@ -8,6 +8,7 @@ use std::{
     io::IoSlice,
     pin::Pin,
     sync::{Arc, Mutex},
+    time::{Duration, Instant},
 };
 
 use bytes::{Buf, Bytes};
@@ -17,7 +18,11 @@ use crate::{
     Hub,
     frames::{Shown, Viewer},
     lock::lock,
+    ops::auth::Credential,
 };
+
+/// How often it is asked whether the session or token that opened a stream still exists.
+const CHECK_CREDENTIAL_EVERY: Duration = Duration::from_secs(1);
 
 /// What follows every frame: Chrome paints a part only when it has seen where it ends, so the boundary comes at once.
 const TAIL: Bytes = Bytes::from_static(b"\r\n--frame\r\n");
@@ -30,15 +35,26 @@ pub(crate) type Parts = Pin<Box<dyn Stream<Item = Piece> + Send>>;
 pub(crate) struct Mjpeg(Arc<Mutex<Option<Parts>>>);
 
 impl Mjpeg {
-    /// The newest frame each time the viewer is ready for one, until the camera is removed or the hub stops.
-    pub(super) fn new(hub: Hub, viewer: Viewer) -> Self {
+    /// The newest frame each time the viewer is ready for one, until the camera is removed, the session or token that opened the
+    /// stream ends, or the hub stops.
+    pub(super) fn new(hub: Hub, viewer: Viewer, credential: Option<Credential>) -> Self {
         let opening = stream::iter([Piece::from(Bytes::from_static(b"--frame\r\n"))]);
-        let parts = stream::unfold((hub, viewer), |(hub, mut viewer)| async move {
+        let opened = (hub, viewer, credential, Instant::now());
+        let parts = stream::unfold(opened, |(hub, mut viewer, credential, mut checked_at)| async move {
             let shown = tokio::select! {
                 () = hub.stopping().cancelled() => None,
                 shown = viewer.next() => shown,
             }?;
-            Some((part(&shown), (hub, viewer)))
+            // There is a picture at least once a second: of the camera, or one that says it is lost.
+            if let Some(credential) =
+                credential.as_ref().filter(|_| checked_at.elapsed() >= CHECK_CREDENTIAL_EVERY)
+            {
+                if !hub.still_exists(credential).await {
+                    return None;
+                }
+                checked_at = Instant::now();
+            }
+            Some((part(&shown), (hub, viewer, credential, checked_at)))
         });
         Self(Arc::new(Mutex::new(Some(opening.chain(parts).boxed()))))
     }

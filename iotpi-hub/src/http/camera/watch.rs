@@ -13,7 +13,7 @@ use http::{HeaderValue, header};
 use iotpi_core::Via;
 
 use super::{CameraParams, Jpeg, NotFound, PermissionDenied, Query, RateLimited, mjpeg::Mjpeg};
-use crate::{Hub, auth::Caller, error};
+use crate::{Hub, auth::Caller, error, http::extract::Shown};
 
 /// Watch a camera
 ///
@@ -31,6 +31,7 @@ use crate::{Hub, auth::Caller, error};
 pub(super) async fn watch(
     State(hub): State<Hub>,
     caller: Caller,
+    Shown(credential): Shown,
     Query(query): Query<CameraParams>,
 ) -> error::Result<Response> {
     caller.may_read()?;
@@ -38,7 +39,7 @@ pub(super) async fn watch(
     let viewer = hub.watch(&camera, Via::Mjpeg)?;
     // Of no length, as what is sent in its place.
     let mut response = Body::from_stream(stream::empty::<Result<Bytes, Infallible>>()).into_response();
-    response.extensions_mut().insert(Mjpeg::new(hub, viewer));
+    response.extensions_mut().insert(Mjpeg::new(hub, viewer, credential));
     let headers = response.headers_mut();
     headers
         .insert(header::CONTENT_TYPE, HeaderValue::from_static("multipart/x-mixed-replace; boundary=frame"));

@@ -25,12 +25,15 @@ use crate::{
     events::{Happened, to_wire},
     http::problem,
     issuers::Line,
+    ops::auth::Credential,
 };
 
 /// How often the hub asks whether the client is still there.
 const PING_EVERY: Duration = Duration::from_secs(20);
 /// A client that takes nothing for so long is gone: it has left two pings unanswered.
 const SEND_TIMEOUT: Duration = Duration::from_secs(40);
+/// How often it is asked whether the session or token that opened the connection still exists.
+const CHECK_CREDENTIAL_EVERY: Duration = Duration::from_secs(1);
 /// For a goodbye. Said to who listens; one that does not is not waited for.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -40,6 +43,10 @@ pub(super) struct Client<S> {
     socket: Socket<S>,
     /// Shows that whoever opened it is there.
     line: Option<Line>,
+    /// What was shown when the connection was opened, and when to look at it again.
+    credential: Option<Credential>,
+    check: Interval,
+    is_revoked: bool,
     events: broadcast::Receiver<Arc<Happened>>,
     wanted: Option<Subscription>,
     /// The last event the client knows of.
@@ -55,12 +62,33 @@ pub(super) struct Client<S> {
 type Flow = ControlFlow<()>;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
-    pub(super) fn new(hub: Hub, socket: Socket<S>, line: Option<Line>) -> Self {
+    pub(super) fn new(
+        hub: Hub,
+        socket: Socket<S>,
+        line: Option<Line>,
+        credential: Option<Credential>,
+    ) -> Self {
         let (seq, events) = hub.events().listen();
-        let mut ping = interval_at(tokio::time::Instant::now() + PING_EVERY, PING_EVERY);
-        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let watches = Watches::new();
-        Self { hub, socket, line, events, wanted: None, seq, watches, ping, unanswered: 0, written: 0 }
+        let every = |period: Duration| {
+            let mut ticks = interval_at(tokio::time::Instant::now() + period, period);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            ticks
+        };
+        Self {
+            hub,
+            socket,
+            line,
+            credential,
+            check: every(CHECK_CREDENTIAL_EVERY),
+            is_revoked: false,
+            events,
+            wanted: None,
+            seq,
+            watches: Watches::new(),
+            ping: every(PING_EVERY),
+            unanswered: 0,
+            written: 0,
+        }
     }
 
     pub(super) async fn run(mut self) {
@@ -76,10 +104,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         if let Some(line) = &self.line {
             line.closed(self.hub.now().steady);
         }
-        let why = self.hub.stopping().is_cancelled().then_some(CloseFrame {
-            code: CloseCode::Away,
-            reason: Utf8Bytes::from_static("the hub is stopping"),
-        });
+        let why = match (self.is_revoked, self.hub.stopping().is_cancelled()) {
+            (true, _) => Some((CloseCode::Policy, "the session or token has ended")),
+            (false, true) => Some((CloseCode::Away, "the hub is stopping")),
+            (false, false) => None,
+        };
+        let why = why.map(|(code, reason)| CloseFrame { code, reason: Utf8Bytes::from_static(reason) });
         let _ = timeout(CLOSE_TIMEOUT, self.socket.close(why)).await;
     }
 
@@ -96,6 +126,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
                 Step::Broken => Flow::Break(()),
             },
             _ = self.ping.tick() => self.ask_whether_there(),
+            _ = self.check.tick(), if self.credential.is_some() => self.check_credential().await,
             happened = self.events.recv(), if free && self.wanted.is_some() => match happened {
                 Ok(happened) => self.tell(&happened).await,
                 Err(RecvError::Lagged(_)) => self.resync().await,
@@ -103,6 +134,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             },
             next = self.watches.next(), if free => self.show(next).await,
         }
+    }
+
+    async fn check_credential(&mut self) -> Flow {
+        if let Some(credential) = &self.credential {
+            self.is_revoked = !self.hub.still_exists(credential).await;
+        }
+        if self.is_revoked { Flow::Break(()) } else { Flow::Continue(()) }
     }
 
     async fn hear(&mut self, message: Message) -> Flow {

@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::{client::Client, socket::Socket, upgrade::Upgrade};
-use super::problem;
+use super::{extract::Shown, problem};
 use crate::{Hub, auth::Caller, error::Result};
 
 pub(super) fn routes() -> OpenApiRouter<Hub> {
@@ -25,7 +25,12 @@ pub(super) fn routes() -> OpenApiRouter<Hub> {
     get, path = "/api/live", tag = "live", operation_id = "live",
     responses((status = 101, description = "A WebSocket"), problem::PermissionDenied)
 )]
-async fn live(State(hub): State<Hub>, caller: Caller, upgrade: Result<Upgrade>) -> Result<Response> {
+async fn live(
+    State(hub): State<Hub>,
+    caller: Caller,
+    Shown(credential): Shown,
+    upgrade: Result<Upgrade>,
+) -> Result<Response> {
     caller.may_read()?;
     let upgrade = upgrade?;
     let line = caller.issuer().map(|issuer| hub.inner.issuers.line(issuer, hub.now().steady));
@@ -34,7 +39,7 @@ async fn live(State(hub): State<Hub>, caller: Caller, upgrade: Result<Upgrade>) 
     tasks.spawn(async move {
         // One that hangs up before it begins needs nothing more.
         if let Ok(stream) = upgraded.await {
-            Client::new(hub, Socket::new(TokioIo::new(stream)).await, line).run().await;
+            Client::new(hub, Socket::new(TokioIo::new(stream)).await, line, credential).run().await;
         }
     });
     Ok(answer)

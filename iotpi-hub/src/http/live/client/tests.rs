@@ -32,7 +32,7 @@ impl Slow {
         hub.show(&caller, &"porch".parse().unwrap(), frame).await.unwrap();
         tokio::time::pause();
         let (ours, theirs) = duplex(1000);
-        let client = Client::new(hub.clone(), Socket::new(ours).await, None);
+        let client = Client::new(hub.clone(), Socket::new(ours).await, None, None);
         let serving = tokio::spawn(client.run());
         let mut line = WebSocketStream::from_raw_socket(theirs, Role::Client, None).await;
         let watch = r#"{"type":"watch","cameras":[{"module_id":"porch"}]}"#;

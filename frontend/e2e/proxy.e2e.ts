@@ -1,0 +1,96 @@
+/** The dashboard behind nginx, set up in the ways people do it. */
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { openBrowser } from './browser.ts';
+import { type Hub, PASSWORD, startHub } from './hub.ts';
+import { type Proxy, startNginx } from './nginx.ts';
+
+/** What a proxy needs to pass WebSockets on, and the browser's own Host. */
+const UPGRADE =
+  'proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_upgrade;';
+const HOST = 'proxy_set_header Host $http_host;';
+
+let hub: Hub;
+let below: Hub;
+let proxy: Proxy;
+let browser: Browser;
+
+beforeAll(async () => {
+  [hub, below] = await Promise.all([startHub(''), startHub('http.base_path = "/iotpi"')]);
+  proxy = await startNginx([
+    `location / { proxy_pass ${hub.url}; }`,
+    `location / { proxy_pass ${hub.url}; ${UPGRADE} proxy_set_header Host $host; }`,
+    `location / { proxy_pass ${hub.url}; ${UPGRADE} ${HOST} }`,
+    `location /iotpi/ { proxy_pass ${hub.url}/; ${UPGRADE} ${HOST} proxy_set_header X-Forwarded-Prefix /iotpi; }`,
+    `location /iotpi/ { proxy_pass ${below.url}; ${UPGRADE} ${HOST} }`,
+    `location /house/iotpi/ { proxy_pass ${hub.url}/; ${UPGRADE} ${HOST} }`,
+    `location /iotpi/ { proxy_pass ${hub.url}; ${UPGRADE} ${HOST} }`
+  ]);
+  browser = await openBrowser();
+});
+
+afterAll(async () => {
+  await browser?.close();
+  await proxy?.stop();
+  await Promise.all([hub?.stop(), below?.stop()]);
+});
+
+/** Opens a page and collects what the browser could not load. */
+async function open(url: string): Promise<{ page: Page; failed: string[] }> {
+  const page = await browser.newPage();
+  const failed: string[] = [];
+  page.on('response', (answer) => {
+    if (answer.status() >= 400) failed.push(`${answer.status()} ${answer.url()}`);
+  });
+  page.on('pageerror', (error) => failed.push(error.message));
+  await page.goto(url);
+  return { page, failed };
+}
+
+async function logIn(page: Page): Promise<void> {
+  await page.getByLabel('Name').fill('anna');
+  await page.getByLabel('Password').fill(PASSWORD);
+  await page.getByRole('button', { name: 'Log in' }).click();
+}
+
+test.each([
+  ['at the root, with the browser’s Host', 2, ''],
+  ['below a path that nginx removes and names', 3, '/iotpi'],
+  ['below a path that nginx leaves and the hub knows', 4, '/iotpi'],
+  ['below a path that nginx removes and nobody names', 5, '/house/iotpi']
+])('%s the dashboard is live on every page', async (_, at, base) => {
+  const root = `${proxy.urls[at]}${base}`;
+  const { page, failed } = await open(`${root}/`);
+
+  await logIn(page);
+  await page.locator('[data-live=live]').waitFor();
+  await page.getByRole('link', { name: 'Modules', exact: true }).click();
+  await expect.poll(() => new URL(page.url()).pathname).toBe(`${base}/modules`);
+  await page.reload();
+  await page.locator('[data-live=live]').waitFor();
+  await page.getByRole('link', { name: 'API', exact: true }).click();
+  await page.locator('.opblock').first().waitFor();
+  const servers = await page.locator('.servers option').first().getAttribute('value');
+  await page.close();
+
+  expect(failed).toEqual([]);
+  expect(servers).toBe('../');
+});
+
+test.each([
+  ['without a Host of its own', 0],
+  ['with $host, which has no port', 1]
+])('%s the log-in says what to set', async (_, at) => {
+  const { page } = await open(`${proxy.urls[at]}/`);
+
+  await logIn(page);
+  await page.getByText('proxy_set_header Host $http_host').waitFor();
+  await page.close();
+});
+
+test('below a path that nginx leaves and nobody told the hub, the page says what to set', async () => {
+  const { page } = await open(`${proxy.urls[6]}/iotpi/`);
+
+  await page.getByText('http.base_path').waitFor();
+  await page.close();
+});
