@@ -1,6 +1,6 @@
 # The doors of the project. `make help` lists them; each first asks scripts/doctor.sh for what it needs.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-vm torture check bless ui wheel bench compare fuzz clean doctor-%
+.PHONY: help demo test test-vm torture check bless ui wheel bench compare soak fuzz clean doctor-%
 MAKEFLAGS += --no-print-directory
 
 # Where `make demo` listens and keeps its data, and what its camera shows: testcard, a folder of JPEG files, /dev/video0.
@@ -55,8 +55,13 @@ wheel: doctor-wheel ## Builds the Python package into iotpi-py/dist
 bench: doctor-bench ## Runs the benches
 	cargo bench --locked --package iotpi-benches
 
-compare: doctor-compare $(DASHBOARD) ## The camera path against other servers, whole processes in turns; PARTS="ingest push fanout stalled acknowledged memory"
+compare: doctor-compare $(DASHBOARD) ## The camera path against other servers, whole processes in turns; PARTS="requests ingest push fanout stalled acknowledged memory"
 	@benches/compare/compare.sh $(PARTS)
+
+soak: doctor-bench ## A hub under a steady load for SECS seconds (600): how its memory develops
+	@cargo build --quiet --release --locked --package iotpi-hub-app
+	@cargo build --quiet --release --locked --package iotpi-benches --bin hub-load
+	@target/release/hub-load soak --hub target/release/iotpi-hub --secs $(or $(SECS),600)
 
 fuzz: doctor-fuzz ## Feeds what reads pictures with anything, SECS seconds for each target (600)
 	@scripts/fuzz.sh

@@ -19,7 +19,7 @@ ROUNDS=${ROUNDS:-3} SECS=${SECS:-3} OTHERS=${OTHERS:-10} TRIES=${TRIES:-5}
 SERVERS=${SERVERS:-hub hyper plain fastapi fastapi-uvloop ustreamer}
 VENV=benches/compare/.venv
 TARGET=${CARGO_TARGET_DIR:-target}/release
-LOAD=$TARGET/camera-load
+LOAD=$TARGET/hub-load
 
 say() { printf 'compare: %s\n' "$*" >&2; }
 fail() { say "$*"; exit 1; }
@@ -29,7 +29,7 @@ build() {
     # Two builds: in one, the hub would have the features the benches ask for.
     [ -n "${HUB:-}" ] || cargo build --quiet --release --locked --package iotpi-hub-app
     HUB=${HUB:-$TARGET/iotpi-hub}
-    cargo build --quiet --release --locked --package iotpi-benches --bin camera-load
+    cargo build --quiet --release --locked --package iotpi-benches --bin hub-load
     V4L2=${V4L2:-$(compgen -G '/dev/video*' | head -n1 || true)}
     if ! wants ustreamer; then
         return
@@ -163,14 +163,21 @@ fanout() {
 }
 stalled() { all 'fan-out, 10 fps, 20 viewers, 10 stalled' fanout --stalled 10; }
 acknowledged() { all 'as fast as acknowledged, 20 viewers' fanout --as-fast-as-acknowledged; }
+# Bare hyper answers any request with an empty 204.
+requests() {
+    local server
+    for server in hub hyper; do
+        measure 'GET /health, 8 connections' "$server" requests
+    done
+}
 memory() { all '8 cameras, 15 fps, 100 viewers' fanout --cameras 8 --viewers 100 --fps 15; }
 
 tests=("$@")
-[ ${#tests[@]} -gt 0 ] || tests=(ingest push fanout stalled acknowledged memory)
+[ ${#tests[@]} -gt 0 ] || tests=(requests ingest push fanout stalled acknowledged memory)
 for test in "${tests[@]}"; do
     case $test in
-        ingest | push | fanout | stalled | acknowledged | memory) ;;
-        *) fail "there is no measurement \`$test\`: ingest push fanout stalled acknowledged memory" ;;
+        requests | ingest | push | fanout | stalled | acknowledged | memory) ;;
+        *) fail "there is no measurement \`$test\`: requests ingest push fanout stalled acknowledged memory" ;;
     esac
 done
 build

@@ -1,6 +1,6 @@
 """Makes the table of a comparison: medians over the rounds, and ratios to the hub.
 
-Usage: table.py FILE, one line of JSON a measurement, as `camera-load` prints it.
+Usage: table.py FILE, one line of JSON a measurement, as `hub-load` prints it.
 """
 
 import json
@@ -10,6 +10,7 @@ import sys
 # Figure, its column, how it is shown.
 COLUMNS = (
     ("frames_per_s", "frames/s", "{:.0f}"),
+    ("requests_per_s", "requests/s", "{:.0f}"),
     ("deliveries_per_s", "deliv./s", "{:.0f}"),
     ("p50_ms", "p50 ms", "{:.2f}"),
     ("p99_ms", "p99 ms", "{:.2f}"),

@@ -1,5 +1,5 @@
-//! The load of the whole-process comparison: cameras and viewers that speak to any server over plain sockets and cost as
-//! little as can be, so that what is measured is the server. `benches/compare/README.md` says how it is used.
+//! The load of the whole-process measurements: clients that speak to any server over plain sockets and cost as little as
+//! possible, so that the server is measured. `benches/compare/README.md` says how it is used.
 //!
 //! Each measurement is printed as one line of JSON. Deliberately absent: an HTTP library on this side.
 #![forbid(unsafe_code)]
@@ -13,6 +13,8 @@ mod ingest;
 mod line;
 mod mjpeg;
 mod process;
+mod requests;
+mod soak;
 mod spread;
 mod viewers;
 
@@ -24,7 +26,7 @@ use iotpi_benches::Error;
 use self::line::Target;
 
 #[derive(Debug, Parser)]
-#[command(about = "The load of the comparison of the camera path")]
+#[command(about = "The load of the whole-process measurements")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -36,6 +38,10 @@ enum Command {
     Ingest(ingest::Ingest),
     /// Cameras and viewers: how old the pictures are that arrive.
     Fanout(fanout::Fanout),
+    /// One GET request over and over.
+    Requests(requests::Requests),
+    /// A hub of its own under a steady load: how its memory develops.
+    Soak(soak::Soak),
     /// Runs a control server on a free port, which it prints, until it is killed.
     ServeBare {
         /// Made of what.
@@ -85,7 +91,7 @@ fn main() -> ExitCode {
     match run(Cli::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("camera-load: {error}");
+            eprintln!("hub-load: {error}");
             ExitCode::FAILURE
         }
     }
@@ -95,6 +101,8 @@ fn run(command: Command) -> Result<(), Error> {
     match command {
         Command::Ingest(ingest) => println!("{}", ingest.run()?),
         Command::Fanout(fanout) => println!("{}", fanout.run()?),
+        Command::Requests(requests) => println!("{}", requests.run()?),
+        Command::Soak(soak) => println!("{}", soak.run()?),
         Command::ServeBare { kind } => {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
             runtime.block_on(async {
