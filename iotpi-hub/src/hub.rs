@@ -20,6 +20,7 @@ use crate::{
     issuers::Issuers,
     metrics::Metrics,
     ops::commands::Commands,
+    ops::health::StoreCheck,
     ops::storage::WEAR,
     presence::Presence,
     recording::Recordings,
@@ -77,6 +78,8 @@ pub(crate) struct Inner {
     pub(crate) issuers: Arc<Issuers>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) storage: Storage,
+    /// When the store was last found able to write.
+    pub(crate) store_check: StoreCheck,
     pub(crate) jwt: JwtKey,
     /// Whose tokens were shown a moment ago.
     pub(crate) known: Known,
@@ -192,6 +195,7 @@ impl Hub {
             issuers: Arc::default(),
             metrics,
             storage,
+            store_check: StoreCheck::default(),
             jwt,
             known: Known::default(),
             passwords: Passwords::default(),

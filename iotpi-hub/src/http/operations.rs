@@ -46,18 +46,20 @@ enum HubHealth {
     Failing,
 }
 
-/// Is the hub well
+/// Health of the hub
+///
+/// The store is checked at most once a second.
 #[utoipa::path(
     get, path = "/health", tag = "operations", operation_id = "health", security(()),
     responses(
-        (status = 200, description = "Yes", body = HealthReport),
-        (status = 503, description = "No", body = HealthReport)
+        (status = 200, description = "The hub answers and can write", body = HealthReport),
+        (status = 503, description = "The hub is stopping or cannot write", body = HealthReport)
     )
 )]
 async fn health(State(hub): State<Hub>) -> (StatusCode, Json<HealthReport>) {
     let status = if hub.stopping().is_cancelled() {
         HubHealth::Stopping
-    } else if let Err(error) = hub.store().check().await {
+    } else if let Err(error) = hub.check_store().await {
         tracing::error!(error = &error as &dyn std::error::Error, "the store cannot write");
         HubHealth::Failing
     } else {

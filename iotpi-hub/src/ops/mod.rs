@@ -4,6 +4,7 @@ pub mod auth;
 pub mod commands;
 mod deliveries;
 mod frames;
+pub(crate) mod health;
 mod modules;
 mod present;
 pub mod readings;
