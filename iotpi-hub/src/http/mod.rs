@@ -6,6 +6,7 @@
 mod auth;
 mod camera;
 mod commands;
+mod compression;
 #[cfg(feature = "dashboard")]
 mod dashboard;
 mod deliveries;
@@ -42,16 +43,20 @@ const MAX_FORM_BYTES: usize = iotpi_core::MAX_FRAME_BYTES + 64 * 1024;
 
 /// The table. A new resource is one line here.
 fn table() -> OpenApiRouter<Hub> {
-    openapi::document()
+    // Large answers of text without secrets.
+    let compressed = OpenApiRouter::new()
         .merge(sensors::routes())
-        .merge(camera::routes())
-        .merge(recordings::routes())
         .merge(modules::routes())
         .merge(deliveries::routes())
         .merge(commands::routes())
+        .merge(storage::routes())
+        .layer(compression::layer());
+    openapi::document()
+        .merge(compressed)
+        .merge(camera::routes())
+        .merge(recordings::routes())
         .merge(auth::routes())
         .merge(live::routes())
-        .merge(storage::routes())
         .merge(operations::routes())
 }
 

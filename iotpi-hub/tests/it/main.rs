@@ -6,6 +6,7 @@ mod auth;
 mod behind_proxy;
 mod camera;
 mod commands;
+mod compression;
 mod connections;
 mod corruption;
 mod dashboard;
