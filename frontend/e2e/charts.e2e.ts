@@ -151,4 +151,18 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('charts of a hub with a year 
     const { value, text } = await hovered(0.02);
     expect(Math.abs(value - valueAt(momentAt(0.02, days * DAY))), text).toBeLessThan(days * 24 * 0.02);
   });
+
+  test('a value from a clock that is ahead says by how much, and is not called new', async () => {
+    const body = { module_id: 'hasty', value: 21, unit: 'celsius', timestamp: Date.now() / 1000 + 120 };
+    const answer = await fetch(`${system.url}/api/sensors/temperature`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body)
+    });
+    expect(answer.status).toBe(200);
+
+    const age = page.locator('[data-widget=sensor][data-module=hasty] [data-age]');
+    await age.getByText(/^(2|1) min ahead$/).waitFor();
+    expect(await age.getAttribute('data-age')).toBe('ahead');
+  });
 });

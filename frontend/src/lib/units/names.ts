@@ -42,6 +42,14 @@ export function ahead(seconds: number): string {
   return future < 60 ? `${future} s ahead` : `${Math.round(future / 60)} min ahead`;
 }
 
+const TIME_NOTES: Readonly<Record<string, string>> = {
+  arrival: 'Sender’s clock is ahead: time of arrival',
+  hub_unsynced: 'The hub’s clock was wrong at that time'
+};
+
+/** A remark on a value's time, by whose clock it goes; `null` where the time needs none. */
+export const timeNote = (source: string | undefined): string | null => TIME_NOTES[source ?? ''] ?? null;
+
 /** A moment as the reader's clock shows it; with the date when it is not today. */
 export function momentOf(unixSecs: number): string {
   const moment = new Date(unixSecs * 1000);

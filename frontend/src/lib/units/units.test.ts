@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { ago, ahead, titleOf } from './names';
+import { ago, ahead, timeNote, titleOf } from './names';
 import { duration, scaleOf, show } from './units';
 
 const text = (value: number, unit: string): string => {
@@ -95,4 +95,10 @@ test('how far ahead a time is, in seconds and then in minutes', () => {
     '2 min ahead',
     '5 min ahead'
   ]);
+});
+
+test('whose clock a time goes by is remarked on only where that is unusual', () => {
+  expect(timeNote('arrival')).toContain('ahead');
+  expect(timeNote('hub_unsynced')).not.toBeNull();
+  expect(['module', 'hub', 'estimated', undefined].map(timeNote)).toEqual([null, null, null, null]);
 });
