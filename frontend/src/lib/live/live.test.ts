@@ -198,6 +198,22 @@ describe('the live connection', () => {
     expect(hub.sockets).toHaveLength(1);
   });
 
+  test('is not given up for the time in which the page itself was busy and messages waited', async () => {
+    goLive();
+    await vi.advanceTimersByTimeAsync(8_000);
+    const now = performance.now.bind(performance);
+    const busy = vi.spyOn(performance, 'now').mockImplementation(() => now() + 20_000);
+
+    await vi.advanceTimersByTimeAsync(500);
+    expect(live.state).toBe('live');
+    hub.newest.tellTime();
+    await vi.advanceTimersByTimeAsync(5_000);
+
+    expect(live.state).toBe('live');
+    expect(hub.sockets).toHaveLength(1);
+    busy.mockRestore();
+  });
+
   test('is live again with the first message after it was unresponsive', async () => {
     goLive();
     await vi.advanceTimersByTimeAsync(10_000);

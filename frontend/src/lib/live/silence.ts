@@ -37,6 +37,7 @@ export class Silence {
   #heardAt = 0;
   #open = false;
   #probedAt: number | null = null;
+  #checkedAt = 0;
   #silent = false;
   #gaveUpAt = -Infinity;
   /**
@@ -52,7 +53,7 @@ export class Silence {
   /** A connection begins to open. */
   start(): void {
     this.stop();
-    this.#heardAt = performance.now();
+    this.#heardAt = this.#checkedAt = performance.now();
     this.#interval = setInterval(() => this.#check(), CHECK_MS);
   }
 
@@ -79,6 +80,13 @@ export class Silence {
   #check(): void {
     const { probe, isWatching, onLost } = this.#options;
     const now = performance.now();
+    // While the page itself was busy, or hidden, messages may have waited with this check: that time does not count.
+    const late = Math.max(0, now - this.#checkedAt - CHECK_MS);
+    this.#checkedAt = now;
+    if (late > CHECK_MS) {
+      if (this.#probedAt !== null) this.#probedAt += late;
+      if (!this.#open) this.#heardAt += late;
+    }
     const quiet = now - this.#heardAt;
     if (!this.#open) {
       if (quiet >= OPEN_MS) onLost();

@@ -122,9 +122,21 @@ export function scaleOf(unit: string | null | undefined, magnitude = 0): Scale {
   return KNOWN[unit] ?? { ...plain(unit.replaceAll('_', ' '), 2), open: true };
 }
 
+/** By count of decimals: making one takes a hundred times as long as formatting a number with it. */
+const FORMATS = new Map<number, Intl.NumberFormat>();
+
+function formatOf(digits: number): Intl.NumberFormat {
+  let format = FORMATS.get(digits);
+  if (!format) {
+    format = new Intl.NumberFormat('en', { minimumFractionDigits: digits, maximumFractionDigits: digits });
+    FORMATS.set(digits, format);
+  }
+  return format;
+}
+
 /** A number with a fixed count of decimals and thin thousands, never `-0`. */
 export function number(value: number, digits: number): string {
-  const text = value.toLocaleString('en', { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  const text = formatOf(digits).format(value);
   return (/^-[0.,]+$/.test(text) ? text.slice(1) : text).replaceAll(',', '\u202f');
 }
 
