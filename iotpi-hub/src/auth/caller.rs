@@ -71,7 +71,7 @@ impl Caller {
     fn role(&self) -> Result<Role> {
         self.identity().map(|i| i.role).ok_or_else(|| {
             HubError::unauthenticated(
-                "this needs to know who you are: log in, or send `Authorization: Bearer TOKEN`",
+                "Authentication is required. Log in or send `Authorization: Bearer TOKEN`.",
             )
         })
     }
@@ -162,7 +162,7 @@ impl Caller {
 }
 
 fn denied(role: Role, needed: &str) -> HubError {
-    HubError::permission_denied(format!("this needs role `{needed}`; you have `{}`", role.as_str()))
+    HubError::permission_denied(format!("This needs the role `{needed}`. Your role is `{}`.", role.as_str()))
 }
 
 #[cfg(test)]

@@ -154,8 +154,15 @@ impl Slot {
         self.viewers.subscribe()
     }
 
+    /// How many want its frames: open streams and the recorder.
     pub(super) fn viewers(&self) -> u32 {
         *self.viewers.borrow()
+    }
+
+    /// How many streams are open, without the recorder.
+    fn streams(&self) -> u32 {
+        let recorders = lock(&self.watching).values().filter(|tally| tally.via == Via::Recording).count();
+        self.viewers().saturating_sub(u32::try_from(recorders).unwrap_or(u32::MAX))
     }
 
     /// Whether its module was removed.
@@ -186,7 +193,7 @@ impl Slot {
             height: shown.frame.height(),
             bytes: shown.frame.jpeg().len() as u64,
             fps: state.pace.per_second(now.uptime),
-            viewers: self.viewers(),
+            viewers: self.streams(),
             frames: state.frames,
             delivered: self.delivered.load(Relaxed),
             skipped: self.skipped.load(Relaxed) + missed,
@@ -195,7 +202,7 @@ impl Slot {
             taken_at: shown.frame.taken_at(),
             captured_at: shown.captured_at,
             received_at: shown.received_at,
-            latency: state.pace.latency(),
+            latency: state.pace.latency(now.uptime),
         })
     }
 

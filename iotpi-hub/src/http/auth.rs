@@ -129,7 +129,7 @@ async fn login(
     JsonOf(body): JsonOf<LoginBody>,
 ) -> Result<Response> {
     if body.password.chars().count() > 256 {
-        return Err(HubError::invalid_argument("a password has 8 to 256 characters").at("/password"));
+        return Err(HubError::invalid_argument("A password needs 8 to 256 characters.").at("/password"));
     }
     logged_in(hub.log_in(client.address, &body.name, body.password).await?, &base)
 }
@@ -186,7 +186,7 @@ struct JwtAnswer {
 )]
 async fn jwt(State(hub): State<Hub>, shown: Shown) -> Result<Response> {
     let Shown(Some(credential)) = shown else {
-        return Err(HubError::unauthenticated("log in, or send an API token"));
+        return Err(HubError::unauthenticated("Log in or send an API token."));
     };
     let jwt = hub.exchange_for_jwt(&credential).await?;
     let answer =

@@ -5,6 +5,8 @@
 
 mod auth;
 mod camera;
+#[cfg(feature = "dashboard")]
+mod coding;
 mod commands;
 mod compression;
 #[cfg(feature = "dashboard")]

@@ -126,12 +126,16 @@ fn is_plain(response: &Response) -> bool {
 fn unsaid(code: StatusCode) -> HubError {
     match code {
         StatusCode::METHOD_NOT_ALLOWED => HubError::invalid_argument(
-            "this path does not answer that method; the `Allow` header names those it does",
+            "This path does not support the method. The `Allow` header lists the supported ones.",
         ),
         StatusCode::NOT_FOUND => HubError::not_found("there is nothing at this path"),
         StatusCode::PAYLOAD_TOO_LARGE => HubError::too_large("the body is too large"),
-        StatusCode::SERVICE_UNAVAILABLE => HubError::unavailable("the hub cannot answer now"),
-        code if code.is_server_error() => HubError::internal("the hub failed"),
+        StatusCode::SERVICE_UNAVAILABLE => {
+            HubError::unavailable("The hub cannot answer now. Try again in a moment.")
+        }
+        code if code.is_server_error() => {
+            HubError::internal("The hub failed. Its log has the cause under the request id.")
+        }
         _ => HubError::invalid_argument("the request is not one the hub understands"),
     }
 }

@@ -81,20 +81,21 @@ impl Hub {
             Credential::Session(_) => {
                 let user = self.store().session(hash, now).await?;
                 user.map(|user| Caller::known(user.name, user.role, None))
-                    .ok_or_else(|| HubError::unauthenticated("the session has ended: log in again"))
+                    .ok_or_else(|| HubError::unauthenticated("The session has ended. Log in again."))
             }
             Credential::Bearer(secret) if secret.starts_with(token::PREFIX) => {
                 let token = self.store().token(hash).await?;
-                let token =
-                    token.ok_or_else(|| HubError::unauthenticated("no such token; it may be revoked"))?;
+                let token = token.ok_or_else(|| {
+                    HubError::unauthenticated("This token is unknown or revoked. Send a valid token.")
+                })?;
                 self.note_use_of(&token).await;
                 Ok(Caller::known(token.name, token.role, token.module_id))
             }
-            Credential::Bearer(jwt) => self
-                .inner
-                .jwt
-                .verify(jwt, now.wall)
-                .ok_or_else(|| HubError::unauthenticated("neither a token nor a JWT that still holds")),
+            Credential::Bearer(jwt) => self.inner.jwt.verify(jwt, now.wall).ok_or_else(|| {
+                HubError::unauthenticated(
+                    "This is neither a valid token nor a valid JWT. It may have expired.",
+                )
+            }),
         }
     }
 
@@ -166,12 +167,12 @@ impl Hub {
         password: String,
     ) -> Result<Login> {
         if !self.needs_first_admin().await? {
-            return Err(HubError::conflict("there is an admin already: log in"));
+            return Err(HubError::conflict("An administrator account exists already. Log in instead."));
         }
         self.inner.throttle.attempt(from, &Target::FirstAdmin, self.inner.clock.uptime())?;
         if !self.inner.first_admin.is(code) {
             return Err(HubError::permission_denied(
-                "that is not the code the hub printed when it last started",
+                "This code is not valid. Use the newest code in the hub's log.",
             )
             .at("/code"));
         }
@@ -201,7 +202,7 @@ impl Hub {
                 self.inner.throttle.succeeded(from, &target);
                 self.begin_session(user).await
             }
-            _ => Err(HubError::unauthenticated("the name or the password is wrong")),
+            _ => Err(HubError::unauthenticated("Wrong name or password.")),
         }
     }
 
@@ -235,11 +236,15 @@ impl Hub {
         let caller = self.identify(credential).await?;
         match credential {
             Credential::Bearer(text) if !text.starts_with(token::PREFIX) => {
-                return Err(HubError::permission_denied("a JWT cannot be exchanged for another one"));
+                return Err(HubError::permission_denied(
+                    "A JWT cannot be exchanged for another JWT. Send an API token.",
+                ));
             }
             _ => {}
         }
-        let who = caller.identity().ok_or_else(|| HubError::unauthenticated("say who you are first"))?;
+        let who = caller
+            .identity()
+            .ok_or_else(|| HubError::unauthenticated("Log in or send an API token first."))?;
         let lasts = Duration::from_secs(self.config().auth.jwt_secs);
         let now = self.now().wall;
         Ok(Jwt { access_token: self.inner.jwt.sign(who, now, now.plus(lasts)), lasts })
@@ -267,7 +272,7 @@ impl Hub {
     pub async fn revoke_token(&self, caller: &Caller, id: &str) -> Result<()> {
         caller.may_administer()?;
         match self.store().revoke_token(id).await {
-            Err(StoreError::NotFound(_)) => Err(HubError::not_found("there is no such token")),
+            Err(StoreError::NotFound(_)) => Err(HubError::not_found("There is no token with this id.")),
             other => {
                 self.inner.known.forget();
                 Ok(other?)

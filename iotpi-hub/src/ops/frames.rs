@@ -103,7 +103,7 @@ impl Hub {
     /// Begins to watch a camera: one that has delivered, or a module that may yet.
     pub(crate) fn watch(&self, module_id: &ModuleId, via: Via) -> Result<Viewer> {
         if self.inner.frames.newest(module_id).is_none() && !self.inner.presence.knows(module_id) {
-            return Err(HubError::not_found(format!("there is no module `{module_id}`")));
+            return Err(HubError::not_found(format!("There is no module `{module_id}`.")));
         }
         self.inner.frames.watch(module_id, via, self.moment())
     }

@@ -251,7 +251,12 @@ export interface paths {
      *     the frames from just before are recorded too.
      */
     post: operations['record_camera'];
-    delete?: never;
+    /**
+     * Stop recording a camera now
+     * @description Ends the current event or the order to record now; without one it does nothing. A `continuous` recording or a `time_lapse`
+     *     goes on, and the next event starts a new recording.
+     */
+    delete: operations['stop_recording'];
     options?: never;
     head?: never;
     patch?: never;
@@ -936,7 +941,7 @@ export interface components {
       taken_at: components['schemas']['Timestamp'];
       /**
        * Format: int32
-       * @description How many want its frames: who watches it, and a recorder that takes each.
+       * @description How many streams of it are open; a recorder is not a viewer.
        */
       viewers: number;
       /**
@@ -1163,7 +1168,7 @@ export interface components {
       seq: number;
       /**
        * Format: int32
-       * @description How many want this camera's frames now: who watches it, and a recorder that takes each. With none, one frame a second
+       * @description How many want this camera's frames now: its viewers, and a recorder that takes each. With none, one frame a second
        *     is enough.
        */
       viewers: number;
@@ -1252,7 +1257,7 @@ export interface components {
       /** @description Whether it was read back and compared when it was made. One that was not is none. */
       verified: boolean;
     };
-    /** @description How long frames took, over the last 256 of them. */
+    /** @description How long frames took over the last 10 seconds, or the newest frame if there was none. */
     Latency: {
       /**
        * Format: double
@@ -1604,6 +1609,7 @@ export interface components {
       paused: string | null;
       /** @description Whether what it delivers now is recorded. */
       recording: boolean;
+      event_until: components['schemas']['Timestamp'] | null;
       /**
        * Format: int64
        * @description Frames that were to be recorded since the hub started and were not: the disk was too slow, full or broken.
@@ -3177,6 +3183,83 @@ export interface operations {
       };
       /** @description Conflict */
       409: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Internal error */
+      500: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Unavailable */
+      503: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  stop_recording: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @description Whose camera */
+        id: components['schemas']['ModuleId'];
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Ended */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Recording'];
+        };
+      };
+      /** @description Invalid argument */
+      400: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Unauthenticated */
+      401: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Permission denied */
+      403: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Not found */
+      404: {
         headers: {
           [name: string]: unknown;
         };

@@ -10,13 +10,29 @@ const text = (value: number, unit: string): string => {
 describe('a value', () => {
   test.each([
     [21.44, 'celsius', '21.4 °C'],
-    [-0.04, 'celsius', '0.0 °C'],
+    [-0.04, 'celsius', '-0.040 °C'],
+    [0.3, 'lux', '0.30 lx'],
     [45.2, 'percent', '45.2 %'],
     [101_325, 'pascal', '1\u202f013.3 hPa'],
     [1_500, 'lux', '1\u202f500 lx'],
     [3.3, 'volt', '3.30 V'],
     [50, 'hertz', '50.0 Hz'],
     [1_500_000_000, 'hertz', '1.50 GHz'],
+    [868_000_000, 'hertz', '868 MHz'],
+    [12_500, 'watt', '12.5 kW'],
+    [0.000_005, 'volt', '5.00 µV'],
+    [-2.4e-9, 'ampere', '-2.40 nA'],
+    [4e-7, 'seconds', '400 ns'],
+    [3e-20, 'volt', '30.00 ×10⁻²¹ V'],
+    [0, 'volt', '0.00 V'],
+    [1e-12, 'flux', '1.00 ×10⁻¹² flux'],
+    [-6e-6, 'flux', '-6.00 ×10⁻⁶ flux'],
+    [1e9, 'flux', '1.00 ×10⁹ flux'],
+    [-123_456, 'flux', '-123\u202f456 flux'],
+    [0.02, 'flux', '0.0200 flux'],
+    [3e-7, 'celsius', '300.00 ×10⁻⁹ °C'],
+    [Number.MIN_VALUE, 'flux', '0.00 ×10⁻³⁰⁶ flux'],
+    [Number.MAX_VALUE, 'flux', '179.77 ×10³⁰⁶ flux'],
     [512, 'bytes', '512 B'],
     [8 * 1024 ** 3, 'bytes', '8.00 GiB'],
     [300 * 1024 ** 2, 'bytes', '300 MiB'],
@@ -35,7 +51,7 @@ describe('a value', () => {
     expect(text(-0, 'celsius')).toBe('0.0 °C');
   });
 
-  test('in somebody’s own unit gets more decimals when it is very small', () => {
+  test('in a custom unit gets more decimals when it is small', () => {
     expect(text(0.000_4, 'siemens')).toBe('0.000400 siemens');
   });
 
