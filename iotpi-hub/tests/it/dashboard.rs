@@ -137,7 +137,7 @@ async fn compressed_files_have_no_path_of_their_own() {
     let path = a_script(&api).await;
 
     for suffix in [".br", ".gz"] {
-        let (status, _) = api.open(Method::GET, &format!("{path}{suffix}")).problem().await;
+        let (status, ..) = api.open(Method::GET, &format!("{path}{suffix}")).problem().await;
 
         assert_eq!(status, 404, "{suffix}");
     }

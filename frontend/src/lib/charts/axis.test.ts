@@ -101,9 +101,10 @@ describe('the value axis of any magnitude', () => {
 
   test('says its power of ten and its unit once, and leaves out a unit that is too long', () => {
     const tiny = scaleOf('flux', 6e-6);
-    expect(valueLabels([0, 2, 4, 6], 'flux', tiny)).toEqual(['0', '2', '4', '6 ×10⁻⁶ flux']);
+    expect(valueLabels([0, 2, 4, 6], 'flux', tiny)).toEqual(['0', '2', '4', '6 ×10⁻⁶']);
     const long = scaleOf('furlong_per_fortnight', 6e-6);
     expect(valueLabels([0, 2, 4], '', long)).toEqual(['0', '2', '4 ×10⁻⁶']);
+    expect(valueLabels([0, 2, 4], '', scaleOf('volt', 4e-6))).toEqual(['0', '2', '4 µV']);
   });
 });
 

@@ -47,8 +47,8 @@ export function valueRange(min: number | null, max: number | null, unit: string,
   return [min >= 0 ? Math.max(0, min - room) : min - room, max + room];
 }
 
-/** The longest label, in characters; a unit that does not fit is left out, for the tile shows it too. */
-const MAX_LABEL_CHARS = 12;
+/** The longest label with a unit, in characters; a unit that does not fit is left out, for the tile shows it too. */
+const MAX_LABEL_CHARS = 11;
 /** The usual width of a character at the size of the labels, in CSS pixels. */
 const CHAR_PX = 6.2;
 
@@ -67,8 +67,8 @@ export function valueLabels(splits: number[], unit: string, scale: Scale): strin
     const text = number(split, digits);
     if (at < splits.length - 1) return text;
     const withPower = power ? `${text} ${power}` : text;
-    const whole = scale.symbol ? `${withPower} ${scale.symbol}` : withPower;
-    return whole.length <= MAX_LABEL_CHARS ? whole : withPower;
+    const withUnit = scale.symbol ? `${withPower} ${scale.symbol}` : withPower;
+    return withUnit.length <= MAX_LABEL_CHARS ? withUnit : withPower;
   });
 }
 

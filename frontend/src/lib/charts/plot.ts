@@ -84,7 +84,9 @@ export function optionsOf(element: HTMLElement, plan: Plan): uPlot.Options {
           // `null` is all of them, as uPlot decides when there are few.
           filter: (plot, at, all) => (all ? null : lonePoints([...(plot.data[at] ?? [])]))
         },
-        fill: banded ? undefined : (plot) => shadeBelow(plot, stroke)
+        fill: banded ? undefined : (plot) => shadeBelow(plot, stroke),
+        // Down to the axis, not to zero: below zero the shade would lie above the line.
+        fillTo: (plot) => plot.scales.y?.min ?? 0
       },
       ...(banded ? [edge, edge] : [])
     ],
