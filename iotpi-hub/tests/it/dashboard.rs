@@ -94,24 +94,20 @@ async fn a_gzip_file_unpacks_to_the_plain_one() {
 async fn a_file_the_browser_has_in_that_coding_is_not_sent_again() {
     let api = Api::start().await;
     let path = a_script(&api).await;
-    for path in [path.as_str(), "/"] {
-        let get = |accept: &str| {
-            api.open(Method::GET, path).header("accept", "text/html,*/*").header("accept-encoding", accept)
-        };
-        let packed = get("br").send().await;
-        assert_eq!(packed.header("content-encoding"), "br");
-        let tag = packed.header("etag").to_owned();
+    let get = |accept: &str| api.open(Method::GET, &path).header("accept-encoding", accept);
+    let packed = get("br").send().await;
+    assert_eq!(packed.header("content-encoding"), "br");
+    let tag = packed.header("etag").to_owned();
 
-        for known in [tag.clone(), format!("W/{tag}"), format!("\"other\", {tag}"), "*".to_owned()] {
-            let again = get("br").header("if-none-match", &known).send().await;
+    for known in [tag.clone(), format!("W/{tag}"), format!("\"other\", {tag}"), "*".to_owned()] {
+        let again = get("br").header("if-none-match", &known).send().await;
 
-            assert_eq!((again.status, again.body.len()), (304, 0), "{known}");
-            assert_eq!((again.header("etag"), again.header("vary")), (tag.as_str(), "accept-encoding"));
-            assert!(again.headers.get("content-encoding").is_none());
-        }
-        let other = get("gzip").header("if-none-match", &tag).send().await;
-        assert_eq!((other.status, other.header("content-encoding")), (200, "gzip"));
+        assert_eq!((again.status, again.body.len()), (304, 0), "{known}");
+        assert_eq!((again.header("etag"), again.header("vary")), (tag.as_str(), "accept-encoding"));
+        assert!(again.headers.get("content-encoding").is_none());
     }
+    let other = get("gzip").header("if-none-match", &tag).send().await;
+    assert_eq!((other.status, other.header("content-encoding")), (200, "gzip"));
     api.stop().await;
 }
 
