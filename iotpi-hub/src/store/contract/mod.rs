@@ -19,6 +19,7 @@
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
 pub mod begun;
+pub mod buckets;
 pub mod commands;
 pub mod deliveries;
 pub mod engine;
@@ -57,6 +58,15 @@ macro_rules! store_contract {
                 stretches_are_summed_up,
                 stretches_are_paged_in_order,
                 stretches_keep_to_the_time_asked_for,
+            ;
+            buckets:
+                stretches_of_any_width_are_summed_up_at_any_rate,
+                stretches_of_a_time_that_begins_anywhere_are_summed_up,
+                records_that_come_late_correct_every_stretch,
+                a_series_may_come_at_another_rate_at_any_time,
+                stretches_outlive_the_records_they_sum_up,
+                each_width_goes_by_its_own_rule_and_wider_ones_stay,
+                sums_of_records_that_are_kept_are_kept_too,
             ;
             deliveries:
                 a_numbered_reading_is_kept_once,
@@ -236,6 +246,7 @@ mod tests {
         let list = include_str!("mod.rs");
         for part in [
             include_str!("readings.rs"),
+            include_str!("buckets.rs"),
             include_str!("deliveries.rs"),
             include_str!("modules.rs"),
             include_str!("begun.rs"),

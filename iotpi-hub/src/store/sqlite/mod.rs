@@ -3,6 +3,7 @@
 //! Deliberately absent: SQL of one table in more than one file. A table's file knows its rows; this one only says which
 //! side, writer or readers, does what.
 
+mod blocks;
 mod chunk;
 mod columns;
 mod commands;
@@ -26,6 +27,8 @@ mod readers;
 mod readings;
 mod rollups;
 mod slots;
+mod stretches;
+mod sum;
 mod tail;
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 mod file;
 mod life;
 mod queries;
+mod rest;
 mod writer;
 
 use std::path::Path;

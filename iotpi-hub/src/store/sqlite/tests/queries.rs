@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::{NOW, open, reading, temperatures, whole};
 use crate::store::{
     SeriesKey, Store, StoreError, StoreOptions,
-    sqlite::{Sqlite, commands, failure::Work, readers, readings, rollups, writer::Desk},
+    sqlite::{Sqlite, blocks, commands, failure::Work, readers, readings, stretches, writer::Desk},
 };
 
 #[tokio::test]
@@ -41,7 +41,10 @@ async fn no_list_walks_through_or_sorts_a_whole_table() {
         let statements = [
             readings::CHUNKS,
             readings::CHUNKS_BACKWARDS,
-            rollups::ROLLUPS,
+            stretches::ROLLUPS,
+            stretches::UNROLLED_CHUNKS,
+            stretches::ALL_CHUNKS,
+            blocks::BLOCKS,
             commands::LEASED,
             commands::OLDEST,
             commands::BY_KEY,
