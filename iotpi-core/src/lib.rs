@@ -13,6 +13,7 @@ mod event;
 mod frame;
 mod gap;
 mod id;
+mod jpeg;
 mod live_frame;
 mod manifest;
 mod mixed_replace;

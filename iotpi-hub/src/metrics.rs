@@ -49,6 +49,7 @@ pub(crate) struct Metrics {
     pub(crate) readings: Counter,
     pub(crate) readings_repeated: Counter,
     pub(crate) frames_in: Counter,
+    pub(crate) frame_times_ignored: Counter,
     pub(crate) frames_out: Counter,
     pub(crate) frames_skipped: Counter,
     pub(crate) recorded_frames: Counter,
@@ -104,6 +105,12 @@ impl Metrics {
             &counter(&self.readings_repeated),
         );
         family("iotpi_frames_received_total", "counter", "Camera frames taken.", &counter(&self.frames_in));
+        family(
+            "iotpi_frame_times_ignored_total",
+            "counter",
+            "Frames whose X-Timestamp was no possible time.",
+            &counter(&self.frame_times_ignored),
+        );
         family(
             "iotpi_frames_delivered_total",
             "counter",
