@@ -1,5 +1,7 @@
 /** How a unit of the wire is shown to people. */
 
+import { SYMBOLS, spelled } from './symbols';
+
 export interface Scale {
   /** What stands behind the number; empty for counts and states. */
   symbol: string;
@@ -118,8 +120,10 @@ export function scaleOf(unit: string | null | undefined, magnitude = 0): Scale {
     const [, symbol, divisor, digits] = ladder.findLast(([from]) => Math.abs(magnitude) >= from) ?? [0, unit, 1, 1];
     return plain(symbol, digits, 1 / divisor);
   }
+  const known = SYMBOLS[unit];
+  if (known) return { ...plain(known[0], known[1]), open: true };
   // A unit of somebody's own is shown as it is called.
-  return KNOWN[unit] ?? { ...plain(unit.replaceAll('_', ' '), 2), open: true };
+  return KNOWN[unit] ?? { ...plain(spelled(unit), 2), open: true };
 }
 
 /** By count of decimals: making one takes a hundred times as long as formatting a number with it. */
