@@ -13,6 +13,7 @@ mod deliveries;
 mod export;
 mod extract;
 mod guard;
+mod json_fault;
 mod live;
 mod modules;
 mod openapi;
