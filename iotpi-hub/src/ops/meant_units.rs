@@ -68,8 +68,8 @@ pub(super) fn check_unit_is_meant(new: &NewReading, quantity: &Quantity) -> Resu
 /// Values that are taken without a unit; 0 is in every unit the same, or near enough. With a unit any value is taken.
 fn usual(quantity: &Quantity) -> Option<RangeInclusive<f64>> {
     Some(match quantity {
-        // A kiln, but no kelvin of a furnace, and no thousandths of a degree.
-        Quantity::Temperature => -273.15..=2_000.0,
+        // Any furnace, but no thousandths of a degree, as the kernel has them.
+        Quantity::Temperature => -273.15..=10_000.0,
         // Below 1 it is a fraction; a sensor in fog shows a little more than 100.
         Quantity::Humidity => 1.0..=110.0,
         // From 11 km above the sea to a deep mine; hectopascal, kilopascal, bar, psi and inches of mercury are all below.
