@@ -14,7 +14,7 @@ use iotpi_core::{InvalidTimestamp, Timestamp};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{encoding::NotGzip, wording};
+use super::{encoding::NotGzip, json_fault, wording};
 use crate::{
     Hub,
     auth::{Caller, signed_url},
@@ -213,26 +213,23 @@ pub(crate) fn moment(name: &str, text: Option<&str>) -> Result<Option<Timestamp>
     parsed.map(Some).map_err(|error| wrong_time(&error, name))
 }
 
-/// Whether a value that is about to be read as a [`Timestamp`] lies outside the years that can be true.
-pub(crate) fn check_years(value: Option<&Value>) -> Result<()> {
+/// Whether a value that is about to be read as a [`Timestamp`] is one; what is neither a number nor a text is left to
+/// whoever reads it.
+pub(crate) fn check_moment(value: Option<&Value>) -> Result<()> {
     let parsed = match value {
         Some(Value::Number(secs)) => secs.as_f64().map(Timestamp::from_secs_f64),
         Some(Value::String(text)) => Some(Timestamp::parse(text)),
         _ => None,
     };
     match parsed {
-        Some(Err(error @ InvalidTimestamp::OutOfRange)) => Err(wrong_time(&error, "timestamp")),
-        // What is malformed is said by whoever reads it.
+        Some(Err(error)) => Err(wrong_time(&error, "timestamp")),
         _ => Ok(()),
     }
 }
 
 fn wrong_time(error: &InvalidTimestamp, name: &str) -> HubError {
     let detail = format!("`{name}`: {error}");
-    match error {
-        InvalidTimestamp::OutOfRange => HubError::unprocessable(detail),
-        InvalidTimestamp::Malformed => HubError::invalid_argument(detail),
-    }
+    if error.is_out_of_range() { HubError::unprocessable(detail) } else { HubError::invalid_argument(detail) }
 }
 
 /// The JSON body as a value.
@@ -250,19 +247,49 @@ impl FromRequest<Hub> for JsonBody {
 /// A JSON text as a value.
 pub(crate) fn value(body: &[u8]) -> Result<Value> {
     serde_json::from_slice(body)
-        .map_err(|error| HubError::invalid_argument(format!("the body is not JSON: {error}")))
+        .map_err(|error| HubError::invalid_argument(json_fault::describe(body, &error)).caused_by(error))
 }
 
-/// The body of a request that says it is JSON.
+/// The body of a request whose body is JSON, without a byte order mark.
 pub(crate) struct JsonText(pub(crate) Bytes);
 
 impl FromRequest<Hub> for JsonText {
     type Rejection = HubError;
 
     async fn from_request(request: Request, _: &Hub) -> Result<Self> {
-        check_json(request.headers())?;
-        read(request, MAX_JSON_BYTES, "a JSON body has up to 256 KiB").await.map(Self)
+        let declared = content_type(request.headers());
+        let typed = is_json(&declared);
+        if !typed && !UNTYPED.contains(&declared.as_str()) {
+            return Err(HubError::invalid_argument(format!(
+                "the body has to be JSON, not `{declared}`: with curl, add -H 'content-type: application/json'"
+            )));
+        }
+        let body = read(request, MAX_JSON_BYTES, "a JSON body has up to 256 KiB").await?;
+        let mark = body.len() - json_fault::without_mark(&body).len();
+        let body = body.slice(mark..);
+        if !typed && !body.trim_ascii().is_empty() && !json_fault::may_be_json(&body) {
+            let fault = value(&body).err().map_or_else(String::new, |error| format!("{}; ", error.detail()));
+            return Err(HubError::invalid_argument(format!(
+                "{fault}with curl, add -H 'content-type: application/json' and send a JSON object"
+            )));
+        }
+        Ok(Self(body))
     }
+}
+
+/// Content types that say nothing of the body: what devices and curl send by default. Cross-site forms can send them too;
+/// the `Origin` of a request is checked before.
+const UNTYPED: [&str; 4] =
+    ["", "text/plain", "application/x-www-form-urlencoded", "application/octet-stream"];
+
+/// The media type, in lower case and without parameters; empty when there is none.
+fn content_type(headers: &http::HeaderMap) -> String {
+    let text = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+fn is_json(media: &str) -> bool {
+    media == "application/json" || media == "text/json" || media.ends_with("+json")
 }
 
 /// The JSON body as what it should be.
@@ -297,19 +324,6 @@ pub(crate) fn read_as<T: DeserializeOwned>(value: Value, base: &str) -> Result<T
         }
         HubError::invalid_argument(wording::of_serde(&error.inner().to_string())).at(pointer)
     })
-}
-
-fn check_json(headers: &http::HeaderMap) -> Result<()> {
-    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
-    let text = value.to_str().unwrap_or_default();
-    let media = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    if media == "application/json" || media == "text/json" || media.ends_with("+json") {
-        Ok(())
-    } else {
-        Err(HubError::invalid_argument(format!(
-            "the body has to be JSON and say so, not `{media}`: with curl, add -H 'content-type: application/json'"
-        )))
-    }
 }
 
 /// Reads a body of up to `limit` bytes.

@@ -16,6 +16,7 @@ mod encoding;
 mod export;
 mod extract;
 mod guard;
+mod json_fault;
 mod live;
 mod modules;
 mod openapi;

@@ -466,6 +466,7 @@ impl Hub {
     /// Looks again at everything that follows from the time: for a test that has set the clock.
     #[cfg(feature = "testing")]
     pub(crate) fn look_at_the_clock(&self) {
+        self.look_whether_the_clock_was_set();
         self.inner.commands.due_bell.notify_one();
         self.inner.module_bell.notify_one();
         self.inner.recordings.look_at_the_clock();

@@ -659,7 +659,7 @@ export interface paths {
     };
     /**
      * Every series as its newest record
-     * @description By module, then type.
+     * @description By module, then type. Records more than 5 minutes ahead of the hub's clock are not looked at.
      */
     get: operations['list_series'];
     put?: never;
@@ -690,6 +690,8 @@ export interface paths {
     /**
      * Record readings
      * @description One reading, or an array of up to 1,000 that is stored whole or not at all. Answers after the commit is on disk.
+     *     A reading stamped more than 5 minutes ahead of the hub's clock is stored with the time of its arrival. Known units are
+     *     converted; a value without a unit that cannot be meant in the canonical unit is refused.
      */
     post: operations['record'];
     delete?: never;
@@ -1434,11 +1436,8 @@ export interface components {
       timestamp?: components['schemas']['Timestamp'] | null;
       type?: components['schemas']['SensorType'] | null;
       unit?: components['schemas']['Unit'] | null;
-      /**
-       * Format: double
-       * @description A finite number, or null for a measurement that failed.
-       */
-      value: number | null;
+      /** @description A finite number, true or false (1 and 0; without a unit they mean the unit `boolean`), or null for a measurement that failed. */
+      value: number | boolean | null;
     };
     /** @description The body of `POST /api/sensors` and `/api/sensors/{type}`: one reading or up to 1,000 of them. */
     NewReadings: components['schemas']['NewReading'] | components['schemas']['NewReading'][];
@@ -1912,7 +1911,7 @@ export interface components {
      * @description Whose clock says when a reading was taken.
      * @enum {string}
      */
-    TimeSource: 'module' | 'estimated' | 'hub';
+    TimeSource: 'module' | 'estimated' | 'hub' | 'arrival' | 'hub_unsynced';
     /**
      * Format: double
      * @description A moment: microseconds since 1970-01-01 00:00 UTC.
@@ -1955,7 +1954,8 @@ export interface components {
      *
      *     let fahrenheit: Unit = "[degF]".parse()?;
      *     assert_eq!(fahrenheit.to_string(), "fahrenheit");
-     *     assert!((Unit::CELSIUS.of(212.0, &fahrenheit).unwrap() - 100.0).abs() < 1e-9);
+     *     assert_eq!(Unit::CELSIUS.of(212.0, &fahrenheit), Some(100.0));
+     *     assert_eq!("µg/m³".parse::<Unit>()?, "ug/m3".parse()?);
      *     # Ok::<(), iotpi_core::InvalidUnit>(())
      *     ```
      * @example celsius
@@ -5450,7 +5450,10 @@ export interface operations {
         module_id?: components['schemas']['ModuleId'];
         /** @description From this moment on, inclusive: Unix seconds or RFC 3339, years 2000 to 2099. */
         since?: number;
-        /** @description Up to this moment, exclusive: Unix seconds or RFC 3339, years 2000 to 2099. */
+        /**
+         * @description Up to this moment, exclusive: Unix seconds or RFC 3339, years 2000 to 2099. Without it, a list newest first ends
+         *     5 minutes ahead of the hub's clock, and aggregates end with the bucket that holds that moment.
+         */
         until?: number;
         /** @description How many a page holds; 100 when left out. At most 1,000 records, or 2,000 aggregates. */
         limit?: number;

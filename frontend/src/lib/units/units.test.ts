@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { ago, ahead, timeNote, titleOf } from './names';
 import { duration, scaleOf, show } from './units';
@@ -42,6 +43,14 @@ describe('a value', () => {
     [1, 'boolean', 'Yes'],
     [0, 'boolean', 'No'],
     [273_840, 'seconds', '3 d 4 h'],
+    [12.34, 'microgram_per_cubic_metre', '12.3 µg/m³'],
+    [1.5, 'cubic_metre', '1.500 m³'],
+    [4.7, 'kiloohm', '4.70 kΩ'],
+    [7.2, 'none', '7.20'],
+    [29.92, 'inch_of_mercury', '29.92 inHg'],
+    [200, 'umol/m2/s', '200.00 µmol/m²/s'],
+    [3, 'users', '3.00 users'],
+    [0.25, '€/kWh', '0.25 €/kWh'],
     [2.5, 'furlong_per_fortnight', '2.50 furlong per fortnight']
   ])('%d %s reads %s', (value, unit, expected) => {
     expect(text(value, unit)).toBe(expected);
@@ -64,6 +73,19 @@ test('one chart has one scale, whatever the single value is', () => {
   const scale = scaleOf('bytes', 2 * 1024 ** 3);
 
   expect(show(512 * 1024 ** 2, 'bytes', scale)).toEqual({ value: '0.50', symbol: 'GiB' });
+});
+
+test('every known word of the hub has a symbol', () => {
+  const table = readFileSync('../iotpi-core/src/unit/table.rs', 'utf8');
+  const words = [...table.matchAll(/^ {8}(?:unit|rounded|degrees)\("(\w+)"/gm)].map((match) => match[1] ?? '');
+
+  const unnamed = words.filter((word) => {
+    const { symbol, words: inWords } = scaleOf(word);
+    return inWords === undefined && symbol === word.replaceAll('_', ' ');
+  });
+
+  expect(words.length).toBeGreaterThan(100);
+  expect(unnamed).toEqual(['bar', 'psi', 'ppm', 'ppb']);
 });
 
 describe('a length of time', () => {

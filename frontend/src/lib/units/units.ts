@@ -1,5 +1,7 @@
 /** How a unit of the wire is shown on the page. */
 
+import { SYMBOLS, spelled } from './symbols';
+
 export interface Scale {
   /** The unit behind the number; empty for counts and states. */
   symbol: string;
@@ -138,8 +140,10 @@ export function scaleOf(unit: string | null | undefined, magnitude = 0): Scale {
     return plain(symbol, digits, 1 / divisor);
   }
   const known = unit ? KNOWN[unit] : undefined;
+  const symbol = unit ? SYMBOLS[unit] : undefined;
   // A custom unit is shown as it is named; its values may have any size.
-  return fitted(known ?? plain((unit ?? '').replaceAll('_', ' '), 2), Math.abs((known?.of ?? Number)(size)), !known);
+  const scale = known ?? (symbol ? plain(symbol[0], symbol[1]) : plain(spelled(unit ?? ''), 2));
+  return fitted(scale, Math.abs((known?.of ?? Number)(size)), !known);
 }
 
 /** By count of decimals: making one takes a hundred times as long as formatting a number with it. */

@@ -55,6 +55,7 @@ macro_rules! store_contract {
                 a_cursor_of_another_list_is_refused,
                 the_newest_record_of_each_series_is_the_latest_taken,
                 the_recent_records_of_a_series_come_oldest_first,
+                records_ahead_of_the_time_asked_for_hide_nothing,
                 stretches_are_summed_up,
                 stretches_are_paged_in_order,
                 stretches_keep_to_the_time_asked_for,

@@ -78,7 +78,7 @@ pub(super) fn buckets(
     width: Duration,
     page: &PageRequest,
 ) -> Work<Page<Bucket>> {
-    let list = List::new("buckets", &(query, width));
+    let list = List::new("buckets", &(query.listed(), width));
     let width_us = micros(width).max(1);
     let most = cursor::limit(page) + 1;
     let after = list.key::<(i64, String)>(page)?;
@@ -86,8 +86,9 @@ pub(super) fn buckets(
         Some((start, module)) => (*start, module.as_str()),
         None => (i64::MIN, ""),
     };
-    let since = query.since.map_or(EARLIEST, Timestamp::as_micros).max(EARLIEST).max(after_start);
-    let until = query.until.map_or(LATEST, Timestamp::as_micros).min(LATEST);
+    let asked = query.time_us();
+    let since = asked.start.max(EARLIEST).max(after_start);
+    let until = asked.end.min(LATEST);
     let held = tail.look_with(db, |series| {
         let waiting = |points: &[Point]| between(points, since, until).to_vec();
         series.asked(query).map(|one| one.hold(waiting)).collect::<Vec<Held>>()

@@ -82,6 +82,7 @@ fn temperatures(ascending: bool) -> ReadingQuery {
         module_id: None,
         since: None,
         until: None,
+        not_after: None,
         ascending,
     }
 }

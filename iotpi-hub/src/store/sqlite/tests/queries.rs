@@ -144,7 +144,7 @@ async fn recent_records_are_the_end(store: &Sqlite, taken: &[Reading], limit: u3
     let mut expected = kept(taken);
     expected.retain(|reading| reading.module_id == series.module_id);
 
-    let found = store.recent(&series, limit).await.unwrap();
+    let found = store.recent(&series, limit, None).await.unwrap();
 
     assert_eq!(found, expected[expected.len().saturating_sub(limit as usize)..]);
 }
