@@ -13,6 +13,7 @@ mod dashboard;
 mod deliveries;
 mod dying;
 mod dying_module;
+mod ended_sessions;
 mod faults;
 mod field;
 mod film;
