@@ -15,6 +15,7 @@ mod dashboard;
 mod deliveries;
 mod dying;
 mod dying_module;
+mod ended_sessions;
 mod faults;
 mod field;
 mod field_readings;
