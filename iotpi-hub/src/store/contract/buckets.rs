@@ -37,7 +37,7 @@ async fn record(store: &Arc<dyn Store>, readings: Vec<Reading>) {
 fn query(interval: i64) -> ReadingQuery {
     let module_id = Some(module(&of_rate(interval)));
     let sensor = Quantity::Temperature.name();
-    ReadingQuery { sensor, module_id, since: None, until: None, ascending: true }
+    ReadingQuery { sensor, module_id, since: None, until: None, not_after: None, ascending: true }
 }
 
 async fn buckets(store: &Arc<dyn Store>, query: &ReadingQuery, width: i64) -> Vec<Bucket> {
