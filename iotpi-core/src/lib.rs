@@ -14,6 +14,7 @@ mod frame;
 mod gap;
 mod id;
 mod invalid_timestamp;
+mod jpeg;
 mod live_frame;
 mod manifest;
 mod mixed_replace;
