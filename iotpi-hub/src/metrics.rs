@@ -50,6 +50,7 @@ pub(crate) struct Metrics {
     pub(crate) readings_repeated: Counter,
     pub(crate) readings_ahead: Counter,
     pub(crate) frames_in: Counter,
+    pub(crate) frame_times_ignored: Counter,
     pub(crate) frames_out: Counter,
     pub(crate) frames_skipped: Counter,
     pub(crate) recorded_frames: Counter,
@@ -111,6 +112,12 @@ impl Metrics {
             &counter(&self.readings_ahead),
         );
         family("iotpi_frames_received_total", "counter", "Camera frames taken.", &counter(&self.frames_in));
+        family(
+            "iotpi_frame_times_ignored_total",
+            "counter",
+            "Frames whose X-Timestamp was no possible time.",
+            &counter(&self.frame_times_ignored),
+        );
         family(
             "iotpi_frames_delivered_total",
             "counter",

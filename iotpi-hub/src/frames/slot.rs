@@ -31,6 +31,8 @@ pub(crate) struct Slot {
     delivered: AtomicU64,
     skipped: AtomicU64,
     refused: AtomicU64,
+    /// A frame had a capture time that was ignored.
+    ignored_time: AtomicBool,
     /// Its module was removed.
     gone: AtomicBool,
     made: Moment,
@@ -75,6 +77,7 @@ impl Slot {
             delivered: AtomicU64::new(0),
             skipped: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            ignored_time: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             made,
             lost_after,
@@ -147,6 +150,10 @@ impl Slot {
     /// A delivery was refused.
     pub(crate) fn refused(&self) {
         self.refused.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn is_first_ignored_time(&self) -> bool {
+        !self.ignored_time.swap(true, Relaxed)
     }
 
     /// How many want its frames, now and whenever that changes.
