@@ -48,6 +48,15 @@ impl Caller {
         self
     }
 
+    /// The same, without a session or token of its own.
+    #[must_use]
+    pub(crate) fn without_issuer(mut self) -> Self {
+        if let Self::Known(identity) = &mut self {
+            identity.issuer = None;
+        }
+        self
+    }
+
     /// Which session, token or JWT was shown, if one was.
     pub(crate) fn issuer(&self) -> Option<&str> {
         self.identity()?.issuer.as_deref()

@@ -6,17 +6,18 @@ use axum::{
     body::Body,
     extract::{FromRequest, FromRequestParts, RawPathParams, Request},
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use bytes::{Bytes, BytesMut};
-use http::{header, request::Parts};
+use http::{Method, header, request::Parts};
 use http_body_util::BodyExt as _;
 use iotpi_core::{InvalidTimestamp, Timestamp};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::json_fault;
+use super::{encoding::NotGzip, json_fault, wording};
 use crate::{
     Hub,
-    auth::Caller,
+    auth::{Caller, signed_url},
     error::{HubError, Result},
     frames::Buffer,
     http::proxy::Client,
@@ -50,15 +51,12 @@ impl FromRequestParts<Hub> for Client {
 /// What the request shows of who sent it.
 pub(crate) fn credential(parts: &Parts) -> Result<Option<Credential>> {
     if let Some(value) = parts.headers.get(header::AUTHORIZATION) {
-        let bearer = value
-            .to_str()
-            .ok()
-            .and_then(|text| text.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-        let (_, token) = bearer.ok_or_else(|| {
-            HubError::unauthenticated("`Authorization` has to be `Bearer`, a space, and a token")
+        let token = value.to_str().ok().and_then(token_of).ok_or_else(|| {
+            HubError::unauthenticated(
+                "`Authorization` has to be `Bearer TOKEN`, or `Basic` with the token as the password",
+            )
         })?;
-        return Ok(Some(Credential::Bearer(token.trim().to_owned())));
+        return Ok(Some(Credential::Bearer(token)));
     }
     let cookies = parts.headers.get_all(header::COOKIE).iter().filter_map(|v| v.to_str().ok());
     let session = cookies
@@ -68,15 +66,51 @@ pub(crate) fn credential(parts: &Parts) -> Result<Option<Credential>> {
     Ok(session.map(|(_, secret)| Credential::Session(secret.to_owned())))
 }
 
-/// What the request shows of who sent it, unchecked.
+/// The session, token or JWT of the request, unchecked; nothing where a signed URL stands for it.
 pub(crate) struct Shown(pub(crate) Option<Credential>);
 
 impl FromRequestParts<Hub> for Shown {
     type Rejection = HubError;
 
     async fn from_request_parts(parts: &mut Parts, _: &Hub) -> Result<Self> {
+        if signature(parts).is_some() {
+            return Ok(Self(None));
+        }
         credential(parts).map(Self)
     }
+}
+
+/// The token in an `Authorization` header. In HTTP Basic (RFC 7617) it is the password, and the user name is ignored; where only a
+/// name is given, as in `http://TOKEN@hub/`, it is that.
+fn token_of(authorization: &str) -> Option<String> {
+    let (scheme, value) = authorization.split_once(' ')?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(value.trim().to_owned());
+    }
+    let decoded = scheme.eq_ignore_ascii_case("basic").then(|| BASE64.decode(value.trim()))?.ok()?;
+    let pair = String::from_utf8(decoded).ok()?;
+    let (name, password) = pair.split_once(':')?;
+    Some(if password.is_empty() { name } else { password }.to_owned())
+}
+
+/// The signature in the query of a GET without an `Authorization` header, and the rest of the query.
+fn signature(parts: &Parts) -> Option<(String, &str)> {
+    let may_be = parts.method == Method::GET && !parts.headers.contains_key(header::AUTHORIZATION);
+    signed_url::split(parts.uri.query().filter(|_| may_be)?)
+}
+
+/// What is missing in a request without credentials.
+fn nobody(parts: &Parts) -> HubError {
+    let names = ["token", "access_token", "auth", "api_key", "apikey", "key", "password", "jwt", "bearer"];
+    let mut fields =
+        parts.uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split('=').next());
+    if fields.any(|field| names.iter().any(|name| field.eq_ignore_ascii_case(name))) {
+        return HubError::unauthenticated(
+            "a token is not read from the query, because addresses are logged: send `Authorization: Bearer TOKEN`, or make a \
+             signed URL with POST /api/auth/url",
+        );
+    }
+    HubError::unauthenticated("say who you are: log in, or send `Authorization: Bearer TOKEN`")
 }
 
 /// Somebody known; everybody else is turned away.
@@ -84,9 +118,10 @@ impl FromRequestParts<Hub> for Caller {
     type Rejection = HubError;
 
     async fn from_request_parts(parts: &mut Parts, hub: &Hub) -> Result<Self> {
-        let credential = credential(parts)?.ok_or_else(|| {
-            HubError::unauthenticated("say who you are: log in, or send `Authorization: Bearer TOKEN`")
-        })?;
+        if let Some((query, signature)) = signature(parts) {
+            return hub.identify_signed(parts.uri.path(), &query, signature).await;
+        }
+        let credential = credential(parts)?.ok_or_else(|| nobody(parts))?;
         let caller = hub.identify(&credential).await?;
         if let Some(module) = caller.module_id() {
             hub.seen(module);
@@ -148,7 +183,7 @@ impl<T: DeserializeOwned> FromRequestParts<Hub> for Query<T> {
             Err(rejection) => {
                 let reason =
                     std::error::Error::source(&rejection).map_or(rejection.to_string(), ToString::to_string);
-                Err(HubError::invalid_argument(format!("the query is wrong: {reason}")))
+                Err(HubError::invalid_argument(format!("the query is wrong: {}", wording::of_query(&reason))))
             }
         }
     }
@@ -287,7 +322,7 @@ pub(crate) fn read_as<T: DeserializeOwned>(value: Value, base: &str) -> Result<T
                 _ => {}
             }
         }
-        HubError::invalid_argument(error.inner().to_string()).at(pointer)
+        HubError::invalid_argument(wording::of_serde(&error.inner().to_string())).at(pointer)
     })
 }
 
@@ -315,6 +350,7 @@ pub(crate) async fn read_into<B: Collect>(
     match tokio::time::timeout(BODY_TIMEOUT, collect).await {
         Ok(Ok(Some(body))) => Ok(body),
         Ok(Ok(None)) => Err(HubError::too_large(too_large)),
+        Ok(Err(error)) if NotGzip::caused(&error) => Err(HubError::invalid_argument(NotGzip.to_string())),
         Ok(Err(error)) => Err(HubError::invalid_argument("the body broke off").caused_by(error)),
         Err(_) => Err(HubError::invalid_argument("the body did not arrive within 60 s")),
     }

@@ -148,6 +148,28 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/api/auth/url': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Sign a URL
+     * @description For `<img>`, players and displays that can send neither a header nor a cookie. The URL opens one camera stream, snapshot or live
+     *     connection with GET, exactly as it was signed, until it expires or the session or token that made it ends. A connection that
+     *     was opened before stays open.
+     */
+    post: operations['sign_url'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/api/camera/frame': {
     parameters: {
       query?: never;
@@ -206,8 +228,9 @@ export interface paths {
     /**
      * Push frames
      * @description A `multipart/x-mixed-replace` body without end, each part a JPEG with the headers of one that is posted; `Content-Length` may
-     *     be left out. The answer begins after the first frame and says, a line of JSON each, whenever the number of viewers changes,
-     *     and what was wrong with a picture that was refused. A stream in which nothing comes for 60 s is ended.
+     *     be left out. The answer begins after the first frame that was taken, or the third that was refused. It consists of lines of
+     *     JSON: a receipt whenever the number of viewers changes, and a problem when a picture is refused, which never ends the stream. The
+     *     same problem is reported once until a picture is taken again. A stream in which nothing arrives for 60 s is ended.
      */
     post: operations['push'];
     delete?: never;
@@ -1739,6 +1762,13 @@ export interface components {
       /** @description Whether the first admin is still to be made. */
       needs_first_admin: boolean;
     };
+    /** @description A URL that needs no other credential. */
+    SignedUrlAnswer: {
+      /** @description When it can no longer be opened, Unix seconds. */
+      expires_at: components['schemas']['Timestamp'];
+      /** @description Path and query, to be resolved against the address of the hub. */
+      url: string;
+    };
     /** @description The hub's answer to a [`StatusReport`]. */
     StatusReceipt: {
       /**
@@ -1925,6 +1955,18 @@ export interface components {
      * @example celsius
      */
     Unit: string;
+    UrlToSign: {
+      /**
+       * Format: int32
+       * @description Seconds the URL may be used; 3,600 when left out.
+       */
+      expires_in?: number | null;
+      /**
+       * @description Path and query of `/api/camera/stream`, `/api/camera/snapshot` or `/api/live`.
+       * @example /api/camera/stream?module_id=porch
+       */
+      path: string;
+    };
     /**
      * @description Names a person or a token.
      * @example anna
@@ -2617,6 +2659,84 @@ export interface operations {
       };
     };
   };
+  sign_url: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        'application/json': components['schemas']['UrlToSign'];
+      };
+    };
+    responses: {
+      /** @description The URL */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['SignedUrlAnswer'];
+        };
+      };
+      /** @description Invalid argument */
+      400: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Unauthenticated */
+      401: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Permission denied */
+      403: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Too large */
+      413: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Internal error */
+      500: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Unavailable */
+      503: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
   show: {
     parameters: {
       query?: {
@@ -2644,7 +2764,7 @@ export interface operations {
         'application/octet-stream': string;
         'image/jpeg': string;
         'multipart/form-data': {
-          /** @description The picture; `file` and `image` are good names for the field too. */
+          /** @description The picture: the only file of the form, in a field of any name. */
           frame: string;
           /** @description Whose camera. */
           module_id?: components['schemas']['ModuleId'];
