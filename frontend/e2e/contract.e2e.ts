@@ -107,6 +107,7 @@ const CALLS: Readonly<Record<string, (side: Side) => Promise<unknown>>> = {
       .toBeGreaterThan(0),
   frameTimes: () => recording.frameTimes('camera', { since: now() - 60, until: now() + 60 }),
   recordedFrame: () => recording.recordedFrame('camera', now(), new AbortController().signal),
+  stopRecording: () => recording.stopRecording('camera'),
   retention: () => hub.retention(false),
   makeBackup: () => hub.makeBackup(),
   acknowledgeStorage: () => hub.acknowledgeStorage()

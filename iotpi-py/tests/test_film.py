@@ -12,6 +12,7 @@ import iotpi
 import pytest
 from hub_process import HubProcess
 from iotpi import aio
+from pictures import commented
 
 PATIENCE_SECS = 20
 
@@ -38,8 +39,8 @@ def test_a_film_is_seen_and_hears_who_watches(client: iotpi.Client, module_id: s
             assert next(frames) == jpeg
             until(lambda: film.viewers == 1)
             assert film.wanted()
-            film.show(jpeg + b"\0")
-            assert next(frames) == jpeg + b"\0"
+            film.show(commented(jpeg, 1))
+            assert next(frames) == commented(jpeg, 1)
             [watching] = camera(client, module_id).watching or []
         until(lambda: film.viewers == 0)
 
@@ -112,11 +113,11 @@ def test_a_film_for_asyncio(hub: HubProcess, module_id: str, jpeg: bytes) -> Non
             async with both.frames(module_id) as frames:
                 seen.append(await anext(frames))
                 while await film.wanted() and len(seen) < 5:
-                    film.show(jpeg + bytes(len(seen)))
+                    film.show(commented(jpeg, len(seen)))
                     seen.append(await anext(frames))
         assert not await film.wanted()
         return seen
 
     seen = asyncio.run(asyncio.wait_for(show(), PATIENCE_SECS))
 
-    assert [len(picture) - len(jpeg) for picture in seen] == [0, 1, 2, 3, 4]
+    assert seen == [jpeg, *(commented(jpeg, length) for length in range(1, 5))]

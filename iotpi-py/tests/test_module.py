@@ -494,6 +494,8 @@ def test_further_signals_do_not_cut_the_end_short(tmp_path: Path) -> None:
         process.send_signal(number)
 
     assert process.wait(30) == 0
+    assert process.stdout is not None
+    process.stdout.close()
     assert (tmp_path / "lamp").read_text() == "off"
 
 
@@ -506,6 +508,8 @@ def test_under_nohup_a_module_outlives_its_terminal(tmp_path: Path) -> None:
 
     assert all(line.startswith("measured") for line in after)
     assert process.wait(30) == 0
+    assert process.stdout is not None
+    process.stdout.close()
     assert (tmp_path / "lamp").read_text() == "off"
 
 
@@ -519,10 +523,14 @@ def test_a_terminal_that_is_closed_leaves_the_device_safe(tmp_path: Path) -> Non
         text=True,
     )
     assert terminal.stdout is not None
-    module = os.pidfd_open(int(next(iter(terminal.stdout)).split()[-1]))
+    measured = next(line for line in terminal.stdout if line.startswith("measured"))
+    module = os.pidfd_open(int(measured.split()[-1]))
 
     terminal.kill()
     terminal.wait(30)
+    terminal.stdout.close()
+    assert terminal.stdin is not None
+    terminal.stdin.close()
 
     ended, _, _ = select.select([module], [], [], 30)
     os.close(module)
