@@ -3,7 +3,7 @@
 use iotpi_core::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{columns::parsed, failure::Work, rollups};
+use super::{columns::parsed, failure::Work, rollups, writer::Desk};
 use crate::store::{ExpiryPlan, ExpiryReport};
 
 /// Rollups removed in one transaction: a few milliseconds on an SD card, as is one chunk.
@@ -68,11 +68,13 @@ pub(super) fn plan(db: &Connection, plan: &ExpiryPlan) -> Work<(ExpiryReport, Ve
 }
 
 /// Takes one step of a cut; answers false when there was nothing left to take.
-pub(super) fn step(db: &Connection, cut: Cut) -> Work<bool> {
+pub(super) fn step(desk: &mut Desk<'_>, cut: Cut) -> Work<bool> {
+    let (db, journal) = desk.parts();
     match cut {
-        Cut::Chunks { .. } => match first_that_goes(db, cut)? {
+        Cut::Chunks { series, before_us } => match first_that_goes(db, cut)? {
             Some(chunk) => {
                 db.prepare_cached("DELETE FROM chunks WHERE id = ?1")?.execute([chunk])?;
+                journal.expired(series, before_us);
                 Ok(true)
             }
             None => Ok(false),

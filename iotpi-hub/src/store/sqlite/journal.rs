@@ -69,7 +69,9 @@ struct Open {
     added: Added,
     removed: Vec<ModuleId>,
     mark: Option<slots::Mark>,
-    folded: Vec<(i64, Option<i64>)>,
+    folded: Vec<i64>,
+    /// Series and the moments before which some of their records were removed.
+    expired: Vec<(i64, i64)>,
     all_folded: bool,
     claimed: Option<i64>,
 }
@@ -94,7 +96,7 @@ impl Journal {
         let tail = Arc::new(Tail::default());
         let mut folded = std::collections::HashMap::new();
         let mut series = db.prepare(
-            "SELECT id, module_id, sensor, unit, folded,
+            "SELECT id, module_id, sensor, unit, folded, (SELECT min(first_us) FROM chunks WHERE series_id = series.id),
                     (SELECT last_us FROM chunks WHERE series_id = series.id ORDER BY first_us DESC, id DESC LIMIT 1)
              FROM series",
         )?;
@@ -102,7 +104,8 @@ impl Journal {
         while let Some(row) = rows.next()? {
             let (id, sensor): (i64, SensorType) = (row.get(0)?, parsed(row, 2)?);
             let quantity = Quantity::new(sensor.clone(), parsed(row, 3)?);
-            tail.add(id, SeriesKey { module_id: parsed(row, 1)?, sensor }, quantity, row.get(5)?);
+            let taken = row.get::<_, Option<i64>>(5)?.zip(row.get(6)?);
+            tail.add(id, SeriesKey { module_id: parsed(row, 1)?, sensor }, quantity, taken);
             folded.insert(id, row.get::<_, u64>(4)?);
         }
         let mut deliveries = Deliveries::load(db)?;
@@ -353,6 +356,11 @@ impl Journal {
         self.open.removed.push(module.clone());
     }
 
+    /// The open transaction removes records of a series from before a moment.
+    pub(super) fn expired(&mut self, row: i64, before_us: i64) {
+        self.open.expired.push((row, before_us));
+    }
+
     /// Writes what the transaction has taken in. The last thing before it is committed.
     ///
     /// # Errors
@@ -385,8 +393,11 @@ impl Journal {
         if !open.entries.is_empty() {
             self.tail.push(&open.entries);
         }
-        for (row, until_us) in open.folded {
-            self.tail.folded(row, until_us);
+        for row in open.folded {
+            self.tail.folded(row);
+        }
+        for (row, before_us) in open.expired {
+            self.tail.expired(row, before_us);
         }
         if open.all_folded
             && let Some(folding) = self.folding.take()
@@ -416,9 +427,9 @@ impl Journal {
         self.unfold(folded);
     }
 
-    fn unfold(&mut self, folded: Vec<(i64, Option<i64>)>) {
+    fn unfold(&mut self, folded: Vec<i64>) {
         if let Some(folding) = &mut self.folding {
-            folding.rows.extend(folded.iter().rev().map(|(row, _)| *row));
+            folding.rows.extend(folded.iter().rev());
             folding.not_before = Some(Instant::now() + FOLD_AGAIN_AFTER);
         }
     }
@@ -466,7 +477,7 @@ impl Journal {
         while let Some(row) = folding.rows.pop() {
             let points = self.tail.frozen(row);
             // Noted first: when it fails, the row goes back to those yet to do.
-            self.open.folded.push((row, points.last().map(|point| point.taken_us)));
+            self.open.folded.push(row);
             fold::series(db, row, &points, folding.cut)?;
             records += points.len();
             if records >= FOLD_STEP {

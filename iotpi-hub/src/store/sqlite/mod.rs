@@ -16,15 +16,18 @@ mod footage;
 mod frame;
 mod gaps;
 mod journal;
+mod merge;
 mod modules;
 mod notes;
 mod pace;
+mod page;
 mod people;
 mod point;
 mod ranges;
 mod readers;
 mod readings;
 mod rollups;
+mod runs;
 mod slots;
 mod tail;
 #[cfg(test)]
@@ -236,7 +239,7 @@ impl Store for Sqlite {
     async fn series_units(&self) -> Result<Vec<(SeriesKey, Unit)>> {
         let units = |series: &tail::Series| {
             let unit = |one: &tail::One| {
-                let key = SeriesKey { module_id: one.module_id.clone(), sensor: one.quantity.name() };
+                let key = SeriesKey { module_id: one.name.module_id.clone(), sensor: one.name.quantity.name() };
                 (key, one.unit())
             };
             series.behind(None, None).map(unit).collect()
@@ -248,8 +251,19 @@ impl Store for Sqlite {
         if let Some(known) = self.tail.look(|series| readings::first_page_known(series, query, page)) {
             return Ok(known);
         }
-        let (query, page, tail) = (query.clone(), page.clone(), Arc::clone(&self.tail));
-        self.read("list records", move |db| readings::readings(db, &tail, &query, &page)).await
+        if query.module_id.is_some() {
+            let (query, page, tail) = (query.clone(), page.clone(), Arc::clone(&self.tail));
+            return self.read("list records", move |db| readings::readings(db, &tail, &query, &page)).await;
+        }
+        let mut walk =
+            page::Walk::new(query, page).map_err(|fail| fail.into_store_error("list records"))?;
+        while let Some(wanted) = self.tail.look(|series| walk.go_on(series)) {
+            // A view of the database of its own each time: it has to fit what is in memory then.
+            let tail = Arc::clone(&self.tail);
+            let run = self.read("list records", move |db| merge::merge(db, &tail, &wanted)).await?;
+            run.iter().for_each(|run| walk.take(run));
+        }
+        Ok(walk.page())
     }
 
     async fn buckets(
@@ -510,7 +524,7 @@ impl Store for Sqlite {
         }
         for cut in cuts {
             // Each step shares a commit with whatever else waits.
-            while self.write("remove what is old", move |db| expiry::step(db, cut)).await? {}
+            while self.write("remove what is old", move |desk| expiry::step(desk, cut)).await? {}
         }
         Ok(report)
     }

@@ -2,6 +2,7 @@
 
 mod file;
 mod life;
+mod pages;
 mod queries;
 mod writer;
 

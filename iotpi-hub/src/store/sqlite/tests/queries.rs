@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::{NOW, open, reading, temperatures, whole};
 use crate::store::{
     SeriesKey, Store, StoreError, StoreOptions,
-    sqlite::{Sqlite, commands, failure::Work, readers, readings, rollups, writer::Desk},
+    sqlite::{Sqlite, commands, failure::Work, merge, readers, readings, rollups, writer::Desk},
 };
 
 #[tokio::test]
@@ -42,6 +42,9 @@ async fn no_list_walks_through_or_sorts_a_whole_table() {
             readings::CHUNKS,
             readings::CHUNKS_BACKWARDS,
             rollups::ROLLUPS,
+            merge::LAST_CHUNK,
+            merge::CHUNK_BEFORE,
+            merge::CHUNK_AFTER,
             commands::LEASED,
             commands::OLDEST,
             commands::BY_KEY,
