@@ -214,7 +214,8 @@ async fn removal(path: &Path) {
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let mut sizes = vec![(10, 10_000), (1_000, 10_000), (10, 1_000_000), (1_000, 1_000_000), (10_000, 1_000_000)];
+    let mut sizes =
+        vec![(10, 10_000), (1_000, 10_000), (10, 1_000_000), (1_000, 1_000_000), (10_000, 1_000_000)];
     if std::env::var_os("IOTPI_BENCH_GROWTH_1E8").is_some() {
         sizes.extend([(10, 100_000_000), (1_000, 100_000_000), (10_000, 100_000_000)]);
     }

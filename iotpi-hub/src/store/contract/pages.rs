@@ -57,8 +57,7 @@ async fn pages_are(store: &Arc<dyn Store>, kept: &[Reading], limits: &[u32]) {
                 expected.reverse();
             }
             for limit in limits {
-                let (found, _) =
-                    all(*limit, async |page| store.readings(&query, &page).await.unwrap()).await;
+                let (found, _) = all(*limit, async |page| store.readings(&query, &page).await.unwrap()).await;
 
                 assert_eq!(found.len(), expected.len(), "{query:?} by {limit}");
                 assert!(found == expected, "{query:?} by {limit}");
@@ -85,8 +84,7 @@ pub async fn records_that_arrive_late_are_on_pages_that_were_read_before(store: 
     pages_are(&store, &kept, &[50]).await;
 
     // Into the middle, at both ends, and beside one of the same microsecond.
-    let late =
-        [record(7, 2, -1), record(19, -3, -2), record(0, 9, -3), record(4, 4, -4), record(33, 2, -5)];
+    let late = [record(7, 2, -1), record(19, -3, -2), record(0, 9, -3), record(4, 4, -4), record(33, 2, -5)];
     for reading in late {
         keep(&store, std::slice::from_ref(&reading)).await;
         kept.push(reading);

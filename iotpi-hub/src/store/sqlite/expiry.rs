@@ -3,7 +3,7 @@
 use iotpi_core::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{columns::parsed, failure::Work, rollups, writer::Desk};
+use super::{columns::parsed, failure::Work, removals::REMOVED, rollups, writer::Desk};
 use crate::store::{ExpiryPlan, ExpiryReport};
 
 /// Rollups removed in one transaction: a few milliseconds on an SD card, as is one chunk.
@@ -34,8 +34,9 @@ pub(super) enum Cut {
 pub(super) fn plan(db: &Connection, plan: &ExpiryPlan) -> Work<(ExpiryReport, Vec<Cut>)> {
     let mut report = ExpiryReport::default();
     let mut cuts = Vec::new();
-    let mut series = db.prepare_cached("SELECT id, module_id, sensor FROM series ORDER BY id")?;
-    let rows = series.query_map([], |row| Ok((row.get(0)?, parsed(row, 1)?, parsed(row, 2)?)))?;
+    let mut series =
+        db.prepare_cached("SELECT id, module_id, sensor FROM series WHERE module_id <> ?1 ORDER BY id")?;
+    let rows = series.query_map([REMOVED], |row| Ok((row.get(0)?, parsed(row, 1)?, parsed(row, 2)?)))?;
     for row in rows {
         let (series, module_id, sensor) = row?;
         report.raw.of += chunked(db, series, i64::MAX)?.1;

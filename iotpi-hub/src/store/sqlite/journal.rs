@@ -20,6 +20,7 @@ use super::{
     frame::{self, Entry, Front},
     gaps, modules,
     point::Point,
+    removals::{self, REMOVED},
     slots::{self, Slots},
     tail::Tail,
 };
@@ -45,6 +46,9 @@ pub(super) struct Journal {
     deliveries: Arc<Mutex<Deliveries>>,
     open: Open,
     folding: Option<Folding>,
+    /// Whether there may be records of removed modules, and when to go on deleting them.
+    removed: bool,
+    delete_not_before: Option<Instant>,
     /// When it was last folded, in steady time; when nobody tells the time, size alone decides.
     folded_at: Option<Steady>,
     /// In place of the rule: fold when so many wait. For tests.
@@ -73,6 +77,8 @@ struct Open {
     /// Series and the moments before which some of their records were removed.
     expired: Vec<(i64, i64)>,
     all_folded: bool,
+    /// Nothing is left of removed modules.
+    all_deleted: bool,
     claimed: Option<i64>,
 }
 
@@ -98,9 +104,9 @@ impl Journal {
         let mut series = db.prepare(
             "SELECT id, module_id, sensor, unit, folded, (SELECT min(first_us) FROM chunks WHERE series_id = series.id),
                     (SELECT last_us FROM chunks WHERE series_id = series.id ORDER BY first_us DESC, id DESC LIMIT 1)
-             FROM series",
+             FROM series WHERE module_id <> ?1",
         )?;
-        let mut rows = series.query([])?;
+        let mut rows = series.query([REMOVED])?;
         while let Some(row) = rows.next()? {
             let (id, sensor): (i64, SensorType) = (row.get(0)?, parsed(row, 2)?);
             let quantity = Quantity::new(sensor.clone(), parsed(row, 3)?);
@@ -137,6 +143,8 @@ impl Journal {
             deliveries: Arc::new(Mutex::new(deliveries)),
             open: Open::default(),
             folding: None,
+            removed: removals::first_series(db)?.is_some(),
+            delete_not_before: None,
             folded_at: None,
             fold_at,
             claim: Claim::Read(data_version(db)?),
@@ -162,6 +170,7 @@ impl Journal {
                     // Somebody wrote since it was read.
                     let fresh = Self::load(db, self.fold_at).map_err(Fail::into_failure)?;
                     self.slots = fresh.slots;
+                    self.removed = fresh.removed;
                     self.tail.replace(&fresh.tail);
                     *lock(&self.deliveries) = std::mem::take(&mut *lock(&fresh.deliveries));
                 }
@@ -406,6 +415,7 @@ impl Journal {
             deliveries.saved();
         }
         deliveries.apply(open.added);
+        self.removed = (self.removed && !open.all_deleted) || !open.removed.is_empty();
         for module in open.removed {
             deliveries.forget(&module);
         }
@@ -418,6 +428,7 @@ impl Journal {
             self.slots.undo(mark);
         }
         self.unfold(open.folded);
+        self.delete_later();
     }
 
     /// What could not be folded in the open transaction waits a while.
@@ -437,6 +448,27 @@ impl Journal {
     /// Whether there is something to fold right now.
     pub(super) fn is_folding(&self) -> bool {
         self.folding.as_ref().is_some_and(|folding| folding.not_before.is_none_or(|at| at <= Instant::now()))
+    }
+
+    /// Whether records of removed modules are to be deleted right now.
+    pub(super) fn is_deleting(&self) -> bool {
+        self.removed && self.delete_not_before.is_none_or(|at| at <= Instant::now())
+    }
+
+    /// Deletes some records of removed modules in the open transaction.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub(super) fn delete_some(&mut self, db: &Connection) -> Work<()> {
+        self.delete_not_before = None;
+        self.open.all_deleted = !removals::delete_records(db)?;
+        Ok(())
+    }
+
+    /// What could not be deleted in the open transaction waits a while.
+    pub(super) fn delete_later(&mut self) {
+        self.open.all_deleted = false;
+        self.delete_not_before = Some(Instant::now() + FOLD_AGAIN_AFTER);
     }
 
     /// Begins to fold when so much waits that it is worth it. Between transactions.

@@ -356,10 +356,7 @@ impl Merge {
         match usize::try_from(rank).ok().and_then(|rank| self.names.get(rank)) {
             _ if rank <= 0 => Edge::at(us),
             Some(name) => Edge::before(us, name.module_id.clone()),
-            None => self
-                .names
-                .last()
-                .map_or(Edge::at(us), |name| Edge::behind(us, name.module_id.clone())),
+            None => self.names.last().map_or(Edge::at(us), |name| Edge::behind(us, name.module_id.clone())),
         }
     }
 
@@ -385,9 +382,8 @@ pub(super) const CHUNK_AFTER: &str = "SELECT id, first_us, last_us FROM chunks
      WHERE series_id = ?1 AND (first_us, id) > (?2, ?3) ORDER BY first_us, id LIMIT 1";
 
 fn find(db: &Connection, sql: &str, params: impl Params) -> Work<Option<Chunk>> {
-    let chunk = |row: &rusqlite::Row<'_>| {
-        Ok(Chunk { id: row.get(0)?, first_us: row.get(1)?, last_us: row.get(2)? })
-    };
+    let chunk =
+        |row: &rusqlite::Row<'_>| Ok(Chunk { id: row.get(0)?, first_us: row.get(1)?, last_us: row.get(2)? });
     Ok(db.prepare_cached(sql)?.query_row(params, chunk).optional()?)
 }
 

@@ -239,7 +239,12 @@ pub(super) fn newest(
 pub(super) fn recent_known(series: &Series, key: &SeriesKey, count: u32) -> Option<Vec<Reading>> {
     let Some(one) = series.find(&key.module_id, key.sensor.as_str()) else { return Some(Vec::new()) };
     let newest = one.newest_waiting(count as usize)?;
-    Some(newest.into_iter().map(|p| p.reading(one.name.module_id.clone(), one.name.quantity.clone())).collect())
+    Some(
+        newest
+            .into_iter()
+            .map(|p| p.reading(one.name.module_id.clone(), one.name.quantity.clone()))
+            .collect(),
+    )
 }
 
 /// The same, from memory and chunks.

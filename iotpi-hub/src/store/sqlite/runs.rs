@@ -1,7 +1,7 @@
 //! Runs: stretches of a sensor type's records over all its modules, merged in order and kept in memory.
 //!
-//! On the disk the records lie by series, so a page over all modules has to be merged from a chunk of each. A run is what
-//! such a merge made: every record of the type between two edges. The newest page, the oldest, and whatever was asked for
+//! On the disk the records lie by series, so a page over all modules has to be merged from a chunk of each. A run is the
+//! result of such a merge: every record of the type between two edges. The newest page, the oldest, and whatever was asked for
 //! last are answered from runs alone, in time that does not depend on how many series there are.
 //!
 //! A run is complete: the writer adds each new record that lies between its edges. What removes records removes them here.
@@ -115,8 +115,7 @@ impl Run {
 
     /// How many records lie before an edge.
     pub(super) fn before(&self, edge: &Edge) -> usize {
-        self.records
-            .partition_point(|record| !edge.is_before(record.point.taken_us, &record.name.module_id))
+        self.records.partition_point(|record| !edge.is_before(record.point.taken_us, &record.name.module_id))
     }
 
     /// Adds a record that arrived later than those that are there.
@@ -136,7 +135,9 @@ impl Run {
     fn keep_newest(&mut self, count: usize) {
         let mut first = self.records.len().saturating_sub(count);
         // The records of one module and microsecond stay together.
-        while first > 0 && self.records.get(first).is_some_and(|next| next.is_beside(&self.records[first - 1])) {
+        while first > 0
+            && self.records.get(first).is_some_and(|next| next.is_beside(&self.records[first - 1]))
+        {
             first -= 1;
         }
         if let Some(oldest) = self.records.get(first).filter(|_| first > 0) {
@@ -178,6 +179,8 @@ fn draw() -> u64 {
 pub(super) struct Runs {
     runs: Vec<Run>,
     bytes: usize,
+    /// Tells these runs from those of a type that was removed and began anew.
+    id: u64,
     /// Drawn anew whenever records went: a merge that began before is not kept.
     epoch: u64,
     merging: Mutex<Merging>,
@@ -191,16 +194,17 @@ struct Merging {
     arrived: Vec<Record>,
 }
 
-/// A merge under way: what it has to be told of when its run is kept.
+/// A merge under way: from which moment on records that arrive have to be added to its run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ticket {
+    id: u64,
     epoch: u64,
     arrived: usize,
 }
 
 impl Default for Runs {
     fn default() -> Self {
-        Self { runs: Vec::new(), bytes: 0, epoch: draw(), merging: Mutex::default() }
+        Self { runs: Vec::new(), bytes: 0, id: draw(), epoch: draw(), merging: Mutex::default() }
     }
 }
 
@@ -238,7 +242,7 @@ impl Runs {
         self.epoch = draw();
     }
 
-    /// Records from before a moment are gone, which ones is not known.
+    /// Some records from before a moment were removed: drops the runs that may have them.
     pub(super) fn forget_before(&mut self, before_us: i64) {
         self.runs.retain(|run| run.from.us >= before_us);
         self.bytes = self.runs.iter().map(|run| run.bytes).sum();
@@ -261,11 +265,14 @@ impl Runs {
     pub(super) fn begin(&self) -> Ticket {
         let mut merging = self.merging.lock().unwrap_or_else(PoisonError::into_inner);
         merging.count += 1;
-        Ticket { epoch: self.epoch, arrived: merging.arrived.len() }
+        Ticket { id: self.id, epoch: self.epoch, arrived: merging.arrived.len() }
     }
 
     /// A merge ended, with a run unless it failed.
     pub(super) fn end(&mut self, ticket: Ticket, run: Option<Run>) {
+        if ticket.id != self.id {
+            return;
+        }
         let merging = self.merging.get_mut().unwrap_or_else(PoisonError::into_inner);
         merging.count = merging.count.saturating_sub(1);
         let arrived: Vec<_> = merging.arrived.get(ticket.arrived..).unwrap_or_default().to_vec();
@@ -324,7 +331,12 @@ pub(super) fn shrink<'a>(all: impl Iterator<Item = &'a mut Runs>) {
     let mut all: Vec<_> = all.filter(|runs| !runs.runs.is_empty()).collect();
     while all.iter().map(|runs| runs.bytes).sum::<usize>() > MAX_BYTES {
         let oldest = all.iter_mut().min_by_key(|runs| runs.weight().1.unwrap_or(u64::MAX));
-        let Some((runs, used)) = oldest.and_then(|runs| { let used = runs.weight().1?; Some((runs, used)) }) else { return };
+        let Some((runs, used)) = oldest.and_then(|runs| {
+            let used = runs.weight().1?;
+            Some((runs, used))
+        }) else {
+            return;
+        };
         runs.drop_used(used);
     }
 }

@@ -40,6 +40,8 @@ pub(super) struct Series {
 struct OfSensor {
     rows: BTreeMap<ModuleId, i64>,
     runs: Runs,
+    /// When the first record was taken, or earlier, once a query has looked it up.
+    first_us: Option<i64>,
 }
 
 /// One series.
@@ -78,6 +80,18 @@ impl One {
     /// Records on their way into chunks, in order, and the position up to which they are; then those behind, in order.
     pub(super) fn waiting(&self) -> (&[Point], u64, &[Point]) {
         (&self.frozen, self.cut, &self.fresh)
+    }
+
+    /// When the first of its records was taken that is waiting or in a chunk, or earlier.
+    fn first_us(&self) -> Option<i64> {
+        let waiting = self.frozen.first().into_iter().chain(self.fresh.first()).map(|point| point.taken_us);
+        waiting.chain(self.folded.map(|(first, _)| first)).min()
+    }
+
+    /// When the last of its records was taken.
+    pub(super) fn last_us(&self) -> Option<i64> {
+        let waiting = self.frozen.last().into_iter().chain(self.fresh.last()).map(|point| point.taken_us);
+        waiting.chain(self.folded.map(|(_, last)| last)).max()
     }
 
     /// The series with those of its waiting records that `which` names by two runs in order.
@@ -178,6 +192,7 @@ impl Tail {
                 *waiting += 1;
                 if let Some(of_sensor) = by_sensor.get_mut(one.name.quantity.name_str()) {
                     of_sensor.runs.add(&one.name, &entry.point);
+                    of_sensor.first_us = of_sensor.first_us.map(|first| first.min(entry.point.taken_us));
                 }
             }
         }
@@ -236,9 +251,22 @@ impl Tail {
     pub(super) fn expired(&self, row: i64, before_us: i64) {
         let mut series = self.write();
         let Series { by_row, by_sensor, .. } = &mut *series;
-        if let Some(of_sensor) = by_row.get(&row).and_then(|one| by_sensor.get_mut(one.name.quantity.name_str())) {
+        if let Some(of_sensor) =
+            by_row.get(&row).and_then(|one| by_sensor.get_mut(one.name.quantity.name_str()))
+        {
             of_sensor.runs.forget_before(before_us);
         }
+    }
+
+    /// When the first record of a sensor type was taken, or earlier, given the same of those on the disk.
+    pub(super) fn found_first(&self, sensor: &SensorType, on_disk: Option<i64>) -> Option<i64> {
+        let mut series = self.write();
+        // What arrived or was folded since it was looked up counts too.
+        let first = series.of_sensor(sensor).filter_map(One::first_us).chain(on_disk).min();
+        if let Some(of_sensor) = series.by_sensor.get_mut(sensor) {
+            of_sensor.first_us = first;
+        }
+        first
     }
 
     /// A merge that began with that ticket ended; keeps its run, if it has one.
@@ -315,11 +343,38 @@ impl Series {
             .take_while(move |((of, _), _)| of == module)
     }
 
-    /// The series a query is about, by module.
-    pub(super) fn asked<'a>(&'a self, query: &'a ReadingQuery) -> impl Iterator<Item = &'a One> {
-        let one = query.module_id.as_ref().map(|module| self.find(module, query.sensor.as_str()));
-        let all = query.module_id.is_none().then(|| self.of_sensor(&query.sensor));
-        one.flatten().into_iter().chain(all.into_iter().flatten())
+    /// When the first record of a sensor type was taken, or earlier; nothing when no query has looked it up.
+    pub(super) fn first_of(&self, sensor: &SensorType) -> Option<Option<i64>> {
+        match self.by_sensor.get(sensor) {
+            Some(of_sensor) => of_sensor.first_us.map(Some),
+            None => Some(None),
+        }
+    }
+
+    /// How many series a query is about.
+    pub(super) fn count(&self, query: &ReadingQuery) -> usize {
+        match (&query.module_id, self.by_sensor.get(&query.sensor)) {
+            (_, None) => 0,
+            (Some(_), Some(_)) => 1,
+            (None, Some(of_sensor)) => of_sensor.rows.len(),
+        }
+    }
+
+    /// The series a query is about, by module, behind a module.
+    pub(super) fn asked_behind<'a>(
+        &'a self,
+        query: &'a ReadingQuery,
+        after: Option<&'a ModuleId>,
+    ) -> impl Iterator<Item = &'a One> {
+        let wanted = query.module_id.as_ref();
+        let one = wanted.filter(|module| after.is_none_or(|after| *module > after));
+        let one = one.and_then(|module| self.find(module, query.sensor.as_str()));
+        let of_sensor = self.by_sensor.get(&query.sensor).filter(|_| query.module_id.is_none());
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let all = of_sensor.into_iter().flat_map(move |of_sensor| {
+            of_sensor.rows.range::<ModuleId, _>((from, Bound::Unbounded)).map(|(_, row)| row)
+        });
+        one.into_iter().chain(all.filter_map(|row| self.by_row.get(row)))
     }
 }
 

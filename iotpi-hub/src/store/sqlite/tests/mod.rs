@@ -4,6 +4,7 @@ mod file;
 mod life;
 mod pages;
 mod queries;
+mod removals;
 mod writer;
 
 use std::path::Path;
