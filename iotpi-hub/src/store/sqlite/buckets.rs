@@ -59,6 +59,10 @@ pub(super) struct Walk {
     series: usize,
     most: usize,
     goes_on: bool,
+    /// Whether the first stretch is one of which some modules were on the last page.
+    is_part: bool,
+    /// How many sums the stretches that are looked at now had so far.
+    in_step: usize,
     found: Vec<SeriesSum>,
 }
 
@@ -90,6 +94,7 @@ impl Walk {
         let most = cursor::limit(page) + 1;
         let (query, request) = (query.clone(), page.clone());
         let (stretches, found, goes_on) = (0, Vec::new(), false);
+        let is_part = after.is_some();
         Ok(Self {
             list,
             query,
@@ -103,6 +108,8 @@ impl Walk {
             series: series.max(1),
             most,
             goes_on,
+            is_part,
+            in_step: 0,
             found,
         })
     }
@@ -134,7 +141,7 @@ impl Walk {
 
     /// Takes what a step found.
     pub(super) fn take(&mut self, step: &Step, summed: Summed) {
-        let few = summed.sums.is_empty() || summed.sums.len() < step.most / 4;
+        self.in_step += summed.sums.len();
         let first = self.found.len();
         self.found.extend(summed.sums);
         if let Some(new) = self.found.get_mut(first..) {
@@ -145,13 +152,16 @@ impl Walk {
             self.after = Some(module);
             return;
         }
-        let was_part = self.after.take().is_some();
+        self.after = None;
+        let is_part = std::mem::take(&mut self.is_part);
+        let in_step = std::mem::take(&mut self.in_step);
         // Behind the last record of all series there is nothing to look for.
-        let reached = !self.goes_on && !was_part;
+        let reached = !self.goes_on && !is_part;
         self.next = if reached { self.until } else { step.until_us };
         self.goes_on = false;
         // Where records are rare, a step reaches further.
-        self.stretches = if few && !was_part { self.stretches.saturating_mul(2) } else { 0 };
+        let few = in_step == 0 || in_step < step.most / 4;
+        self.stretches = if few && !is_part { self.stretches.saturating_mul(2) } else { 0 };
     }
 
     /// The page.
