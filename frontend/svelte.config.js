@@ -1,11 +1,12 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import adapter from '@sveltejs/adapter-static';
 import { vitePreprocess } from '@sveltejs/vite-plugin-svelte';
 
 const PAGE = 'build/index.html';
 
 /** The files of the dashboard, and one page for every path: the hub answers unknown paths with it and the browser routes. */
-const files = adapter({ pages: 'build', assets: 'build', fallback: 'index.html' });
+// `precompress` writes a .br and a .gz file beside each text file; the hub sends the one that the browser prefers.
+const files = adapter({ pages: 'build', assets: 'build', fallback: 'index.html', precompress: true });
 
 /**
  * As `files`, but the page says `%base%` where it names the path below which the hub is. The hub writes it for each request, because a
@@ -30,6 +31,8 @@ const belowAnyPath = {
       readFileSync(PAGE, 'utf8')
     );
     writeFileSync(PAGE, replaced);
+    // The hub sends the page plain, since it writes into it.
+    for (const coding of ['br', 'gz']) rmSync(`${PAGE}.${coding}`, { force: true });
   }
 };
 

@@ -32,16 +32,17 @@ fn sqlite(criterion: &mut Criterion) {
         module_id: Some(series.module_id.clone()),
         since: None,
         until: None,
+        not_after: None,
         ascending: false,
     };
     let page = PageRequest { limit: 1000, cursor: None };
 
     let mut group = criterion.benchmark_group("store/read");
     group.bench_function("newest of every series", |bencher| {
-        bencher.to_async(&runtime).iter(|| async { store.newest(None, &page).await.unwrap() });
+        bencher.to_async(&runtime).iter(|| async { store.newest(None, None, &page).await.unwrap() });
     });
     group.bench_function("recent 1000", |bencher| {
-        bencher.to_async(&runtime).iter(|| async { store.recent(&series, 1000).await.unwrap() });
+        bencher.to_async(&runtime).iter(|| async { store.recent(&series, 1000, None).await.unwrap() });
     });
     group.bench_function("page of 1000", |bencher| {
         bencher.to_async(&runtime).iter(|| async { store.readings(&all, &page).await.unwrap() });

@@ -85,9 +85,9 @@ describe('somebody opens the dashboard of a new hub', () => {
     await page.getByLabel('One-time code').fill('not-the-code');
     await page.getByLabel('Name').fill(NAME);
     await page.getByLabel('Password').fill(PASSWORD);
-    await page.getByRole('button', { name: 'Create the admin' }).click();
+    await page.getByRole('button', { name: 'Create account' }).click();
 
-    await page.getByRole('alert').waitFor();
+    await page.getByRole('alert').getByText('This code is not valid. Use the newest code in the hub').waitFor();
     expect(new URL(page.url()).pathname).toBe('/setup');
     // The browser itself reports the refusal; that is no complaint about the page.
     complaints.length = 0;
@@ -95,7 +95,7 @@ describe('somebody opens the dashboard of a new hub', () => {
 
   test('becomes the first admin with the right one', async () => {
     await page.getByLabel('One-time code').fill(system.firstAdminCode);
-    await page.getByRole('button', { name: 'Create the admin' }).click();
+    await page.getByRole('button', { name: 'Create account' }).click();
 
     await live();
     expect(new URL(page.url()).pathname).toBe('/');
@@ -232,9 +232,9 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('a module that lost readings'
     ).toBe(204);
 
     const card = page.locator('article[data-module=counter]');
-    await card.getByText(/^12 lost, 6 not yet arrived since /).click();
+    await card.getByText(/^12 lost, 6 pending since /).click();
 
-    await card.getByText('12 readings of visitors: the module’s outbox was full').waitFor();
+    await card.getByText('12 readings of visitors: the outbox of the module was full').waitFor();
   });
 
   test('has them marked in its chart', async () => {
@@ -242,7 +242,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('a module that lost readings'
 
     const tile = page.locator('[data-widget=sensor][data-module=counter]');
     await expect.poll(attribute(tile.getByRole('img'), 'data-gaps')).toBe('1');
-    await tile.getByText('12 readings lost: the module’s outbox was full').waitFor();
+    await tile.getByText('12 readings lost: the outbox of the module was full').waitFor();
     await expect.poll(() => inked(tile.getByRole('img'), '--bad', 60)).toBeGreaterThan(0);
   });
 
@@ -259,10 +259,10 @@ describe('the storage page', () => {
   test('says how much is written and how much room there is', async () => {
     await page.locator('nav').getByRole('link', { name: 'Storage' }).click();
 
-    for (const title of ['Wear', 'Room', 'Backup', 'Retention']) {
+    for (const title of ['Disk lifetime', 'Disk space', 'Backup', 'Retention']) {
       await page.getByRole('heading', { name: title, exact: true }).waitFor();
     }
-    await page.getByRole('meter', { name: 'Endurance used up' }).waitFor();
+    await page.getByRole('meter', { name: 'Endurance used' }).waitFor();
     expect(await page.locator('[data-problems]').count()).toBe(0);
   });
 
@@ -276,11 +276,11 @@ describe('the storage page', () => {
 describe('whoever logs out', () => {
   test('sees the login page, wherever they go', async () => {
     await page.getByRole('button', { name: 'Log out' }).click();
-    await page.getByRole('heading', { name: 'Welcome back' }).waitFor();
+    await page.getByRole('heading', { name: 'Log in' }).waitFor();
 
     await page.goto(`${system.url}/modules`);
 
-    await page.getByRole('heading', { name: 'Welcome back' }).waitFor();
+    await page.getByRole('heading', { name: 'Log in' }).waitFor();
   });
 
   test('comes in again with name and password', async () => {

@@ -10,6 +10,6 @@ export async function becomeFirstAdmin(page: Page, system: System): Promise<void
   await page.getByLabel('One-time code').fill(system.firstAdminCode);
   await page.getByLabel('Name').fill(NAME);
   await page.getByLabel('Password').fill(PASSWORD);
-  await page.getByRole('button', { name: 'Create the admin' }).click();
+  await page.getByRole('button', { name: 'Create account' }).click();
   await page.locator('[data-live=live]').waitFor();
 }

@@ -17,6 +17,8 @@ export interface System {
   freezeCamera: () => Promise<() => void>;
   /** The hub stands still until the returned function is called; the mock cannot. */
   freezeHub: () => Promise<() => void>;
+  /** The module of that name stands still until the returned function is called; the mock has none. */
+  freezeModule: (name: string) => Promise<() => void>;
   /** Ends it and everything it started; resolves to its exit code. */
   stop: () => Promise<number | null>;
 }
@@ -52,6 +54,7 @@ async function startDemo(binary: string): Promise<System> {
       },
       freezeCamera: () => frozen(child, 'camera'),
       freezeHub: () => frozen(child, 'iotpi-hub'),
+      freezeModule: (name) => frozen(child, name),
       stop: async () => {
         const code = await ended(child);
         await rm(data, { recursive: true, force: true });
@@ -79,6 +82,7 @@ async function startMock(): Promise<System> {
       killCamera: () => Promise.reject(new Error('the mock has no modules')),
       freezeCamera: () => Promise.reject(new Error('the mock has no modules')),
       freezeHub: () => Promise.reject(new Error('the mock is no process of its own')),
+      freezeModule: () => Promise.reject(new Error('the mock has no modules')),
       stop: () => ended(child)
     };
   } catch (thrown) {

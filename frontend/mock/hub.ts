@@ -186,7 +186,7 @@ export class MockHub {
       case '/api/auth/first-admin':
         if (!this.#needsFirstAdmin) return problem(409, 'conflict', 'this hub has its first admin');
         if (given.code !== FIRST_ADMIN_CODE)
-          return problem(403, 'permission_denied', 'this is not the code the hub printed');
+          return problem(403, 'permission_denied', "This code is not valid. Use the newest code in the hub's log.");
         this.#needsFirstAdmin = false;
         return welcome(given.name ?? 'admin');
       case '/api/auth/login':
@@ -227,7 +227,7 @@ export class MockHub {
 
   #control(moduleId: string, wanted: NewCommand, caller: Caller, key?: string): Answer {
     const module = this.#modules.find(({ id }) => id === moduleId);
-    if (!module) return problem(404, 'not_found', `there is no module ${moduleId}`);
+    if (!module) return problem(404, 'not_found', `There is no module \`${moduleId}\`.`);
     const offered = module.manifest?.actions?.some(({ name }) => name === wanted.action);
     if (!offered) return problem(422, 'unprocessable', `${moduleId} does not offer ${wanted.action}`);
     const created_at = now();

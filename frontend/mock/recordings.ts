@@ -33,7 +33,11 @@ export class MockRecordings {
   /** Answers what lies below `/api/cameras/{id}/`; `undefined` for what is none of it. */
   answer(method: string, moduleId: string, rest: string, url: URL, body: unknown, role: Role): Answer | undefined {
     const denied = method !== 'GET' && role === 'viewer';
-    if (denied) return { status: 403, body: problem(403, 'permission_denied', 'this is for operators') };
+    if (denied)
+      return {
+        status: 403,
+        body: problem(403, 'permission_denied', 'This needs the role `operator`. Your role is `viewer`.')
+      };
     const since = Number(url.searchParams.get('since') ?? 0);
     const until = Number(url.searchParams.get('until') ?? Infinity);
     switch (`${method} ${rest}`) {
@@ -44,6 +48,9 @@ export class MockRecordings {
         return ok(this.#report(moduleId));
       case 'POST record':
         this.#record((body as { secs?: number }).secs ?? 30);
+        return ok(this.#report(moduleId));
+      case 'DELETE record':
+        this.#stop();
         return ok(this.#report(moduleId));
       case 'GET recordings':
         return pageOf(
@@ -81,6 +88,7 @@ export class MockRecordings {
       triggers: [],
       ...this.#settings.get(moduleId),
       recording: stretches.some((one) => one.ended_at > now() - 2),
+      event_until: this.#stretches.map((one) => one.ended_at).find((end) => end > now()) ?? null,
       paused: null,
       frames: sum((one) => one.frames),
       bytes: sum((one) => one.bytes),
@@ -94,6 +102,10 @@ export class MockRecordings {
     const begun_at = Math.round(now());
     const [id, ended_at] = [String(this.#stretches.length), begun_at + secs];
     this.#stretches.push({ id, begun_at, ended_at, frames: 0, bytes: 0, reason: 'asked for' });
+  }
+
+  #stop(): void {
+    for (const one of this.#stretches) one.ended_at = Math.min(one.ended_at, now());
   }
 
   /** What is still being recorded reaches until now. */

@@ -6,20 +6,25 @@ use bytes::Bytes;
 use iotpi_core::{MAX_FRAME_BYTES, MalformedStream, MixedReplace};
 use libfuzzer_sys::fuzz_target;
 
-fn parts(stream: &[u8], piece: usize) -> (Vec<Bytes>, Option<MalformedStream>) {
+/// The parts and errors of a stream that arrives in pieces of that size.
+fn parts(stream: &[u8], piece: usize) -> Vec<Result<Bytes, MalformedStream>> {
     let Ok(mut reader) = MixedReplace::of_content_type("multipart/x-mixed-replace; boundary=frame") else { unreachable!() };
-    let mut bodies = Vec::new();
-    for bytes in stream.chunks(piece.max(1)) {
-        reader.push(Bytes::copy_from_slice(bytes));
-        loop {
-            match reader.part() {
-                Ok(Some(part)) => bodies.push(part.body),
-                Ok(None) => break,
-                Err(malformed) => return (bodies, Some(malformed)),
-            }
+    let mut parts = Vec::new();
+    let mut pieces = stream.chunks(piece.max(1));
+    loop {
+        while let Some(part) = reader.part().transpose() {
+            parts.push(part.map(|part| part.body));
+        }
+        match pieces.next() {
+            Some(piece) => reader.push(Bytes::copy_from_slice(piece)),
+            None => break,
         }
     }
-    (bodies, None)
+    reader.finish();
+    while let Some(part) = reader.part().transpose() {
+        parts.push(part.map(|part| part.body));
+    }
+    parts
 }
 
 fuzz_target!(|data: &[u8]| {
@@ -28,7 +33,7 @@ fuzz_target!(|data: &[u8]| {
     let whole = parts(stream, stream.len());
 
     assert_eq!(parts(stream, usize::from(piece)), whole);
-    assert!(whole.0.iter().all(|body| body.len() <= MAX_FRAME_BYTES));
+    assert!(whole.iter().flatten().all(|body| body.len() <= MAX_FRAME_BYTES));
     let mut learned = MixedReplace::new();
     learned.push(Bytes::copy_from_slice(stream));
     while let Ok(Some(_)) = learned.part() {}

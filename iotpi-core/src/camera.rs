@@ -8,7 +8,7 @@ use crate::{ModuleId, Timestamp};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FrameReceipt {
-    /// How many want this camera's frames now: who watches it, and a recorder that takes each. With none, one frame a second
+    /// How many want this camera's frames now: its viewers, and a recorder that takes each. With none, one frame a second
     /// is enough.
     pub viewers: u32,
     /// The number of this frame; numbers of a camera rise from the hub's start.
@@ -31,7 +31,7 @@ pub struct CameraInfo {
     pub bytes: u64,
     /// Frames a second over the last seconds.
     pub fps: f64,
-    /// How many want its frames: who watches it, and a recorder that takes each.
+    /// How many streams of it are open; a recorder is not a viewer.
     pub viewers: u32,
     /// Frames taken since the hub started.
     pub frames: u64,
@@ -53,7 +53,7 @@ pub struct CameraInfo {
     pub latency: Latency,
 }
 
-/// How long frames took, over the last 256 of them.
+/// How long frames took over the last 10 seconds, or the newest frame if there was none.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Latency {

@@ -1,4 +1,4 @@
-//! One picture: JPEG bytes that were looked at once, without decoding, and are then shared, never copied.
+//! One picture: JPEG bytes whose markers were read once, without decoding, and are then shared, never copied.
 //!
 //! Deliberately absent: decoding, scaling, any other format.
 
@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::Timestamp;
+use crate::{
+    Timestamp,
+    jpeg::{HUFFMAN_TABLES, Layout},
+};
 
 /// The most bytes a frame may have: 8 MiB.
 pub const MAX_FRAME_BYTES: usize = 8 * 1024 * 1024;
 /// The most pixels a side of a frame may have.
 pub const MAX_FRAME_SIDE: u32 = 8192;
-/// The frame header of a JPEG has to come within so many bytes: profiles and thumbnails fit, and who fills 8 MiB with empty
-/// segments is refused after this much.
-const MAX_HEADER_BYTES: usize = 1024 * 1024;
 /// The farthest two clocks that are compared may be apart.
 const MAX_CLOCK_OFFSET: Duration = Duration::from_secs(200 * 365 * 24 * 3600);
 
@@ -36,7 +36,7 @@ pub enum InvalidFrame {
     /// More than [`MAX_FRAME_BYTES`].
     #[error("a frame may have 8 MiB, this has {0} bytes")]
     TooLarge(usize),
-    /// It does not begin with a start-of-image marker, or its markers do not hang together.
+    /// There is no picture in it from a start-of-image to an end-of-image marker, or its segments are damaged.
     #[error("not a JPEG: {0}")]
     NotJpeg(&'static str),
     /// A side of zero, or of more than [`MAX_FRAME_SIDE`].
@@ -45,17 +45,28 @@ pub enum InvalidFrame {
 }
 
 impl Frame {
-    /// Looks at the markers of a JPEG (ITU-T T.81 annex B) and takes it as a frame.
+    /// Reads the markers of a JPEG (ITU-T T.81 annex B) and makes it a frame.
+    ///
+    /// Up to 1 KiB before the start-of-image marker and everything behind the end-of-image marker is cut off, without a copy. Two
+    /// JPEG files one behind the other (multi-picture format) stay as they are. A picture without Huffman tables, as Motion JPEG
+    /// cameras deliver, gets the standard ones; that is the one case in which the bytes are copied.
     ///
     /// # Errors
-    /// [`InvalidFrame`] when it is too large, not whole (start-of-image to end-of-image), or says impossible dimensions.
+    /// [`InvalidFrame`] when it is too large, not whole (start-of-image to end-of-image), or has impossible dimensions.
     pub fn from_jpeg(jpeg: Bytes, taken_at: Timestamp) -> Result<Self, InvalidFrame> {
         if jpeg.len() > MAX_FRAME_BYTES {
             return Err(InvalidFrame::TooLarge(jpeg.len()));
         }
-        let (width, height) = dimensions(&jpeg)?;
+        let Layout { start, end, width, height, tables_at } = Layout::of(&jpeg)?;
         if !(1..=MAX_FRAME_SIDE).contains(&width) || !(1..=MAX_FRAME_SIDE).contains(&height) {
             return Err(InvalidFrame::Dimensions(width, height));
+        }
+        let jpeg = match tables_at {
+            None => jpeg.slice(start..end),
+            Some(at) => Bytes::from([&jpeg[start..at], &HUFFMAN_TABLES, &jpeg[at..end]].concat()),
+        };
+        if jpeg.len() > MAX_FRAME_BYTES {
+            return Err(InvalidFrame::TooLarge(jpeg.len()));
         }
         Ok(Self { jpeg, width, height, taken_at, sequence: None, clock_offset_micros: 0 })
     }
@@ -121,54 +132,6 @@ impl Frame {
     }
 }
 
-/// Finds the dimensions in the frame header; nothing behind it is read but the end-of-image marker.
-fn dimensions(jpeg: &[u8]) -> Result<(u32, u32), InvalidFrame> {
-    use InvalidFrame::NotJpeg;
-
-    if !jpeg.starts_with(&[0xFF, 0xD8]) {
-        return Err(NotJpeg("it does not begin with a start-of-image marker"));
-    }
-    // Some cameras pad the file with zeros behind the end-of-image marker.
-    let end = jpeg.iter().rposition(|&b| b != 0).map_or(0, |last| last + 1);
-    if !jpeg[..end].ends_with(&[0xFF, 0xD9]) {
-        return Err(NotJpeg("it does not end with an end-of-image marker"));
-    }
-    let mut at = 2;
-    loop {
-        if at > MAX_HEADER_BYTES {
-            return Err(NotJpeg("there is no frame header within the first MiB"));
-        }
-        let (Some(0xFF), Some(&marker)) = (jpeg.get(at), jpeg.get(at + 1)) else {
-            return Err(NotJpeg("a marker is missing before the frame header"));
-        };
-        match marker {
-            // Fill bytes may stand before any marker (B.1.1.2).
-            0xFF => at += 1,
-            // Markers without a segment: TEM, RSTn.
-            0x01 | 0xD0..=0xD7 => at += 2,
-            // SOFn: all of C0..CF but DHT (C4), JPG (C8) and DAC (CC).
-            0xC0..=0xCF if !matches!(marker, 0xC4 | 0xC8 | 0xCC) => {
-                let side = |i: usize| match (jpeg.get(i), jpeg.get(i + 1)) {
-                    (Some(&high), Some(&low)) => Ok(u32::from(u16::from_be_bytes([high, low]))),
-                    _ => Err(NotJpeg("the frame header is cut off")),
-                };
-                return Ok((side(at + 7)?, side(at + 5)?));
-            }
-            0xD8..=0xDA => return Err(NotJpeg("there is no frame header before the picture")),
-            _ => {
-                let (Some(&high), Some(&low)) = (jpeg.get(at + 2), jpeg.get(at + 3)) else {
-                    return Err(NotJpeg("a segment is cut off"));
-                };
-                let length = usize::from(u16::from_be_bytes([high, low]));
-                if length < 2 {
-                    return Err(NotJpeg("a segment has an impossible length"));
-                }
-                at += 2 + length;
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -179,7 +142,7 @@ mod tests {
         let mut bytes = vec![0xFF, 0xD8, 0xFF, 0xE0, 0, 4, 1, 2, 0xFF, 0xC0, 0, 17, 8];
         bytes.extend(height.to_be_bytes());
         bytes.extend(width.to_be_bytes());
-        bytes.extend([3, 0xFF, 0xDA, 0, 2, 0xFF, 0xD9]);
+        bytes.extend([3, 1, 0x22, 0, 2, 0x11, 1, 3, 0x11, 1, 0xFF, 0xDA, 0, 2, 0xFF, 0xD9]);
         bytes
     }
 
@@ -194,12 +157,72 @@ mod tests {
         assert_eq!((frame.width(), frame.height()), (640, 480));
     }
 
-    #[test]
-    fn zeros_behind_the_end_are_padding() {
-        let mut bytes = jpeg(8, 8);
-        bytes.extend([0; 100]);
+    /// A decodable picture of 16 by 8 pixels: a baseline scan with an `FF` in its coded data.
+    fn baseline(tables: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0xFF, 0xD8, 0xFF, 0xE1, 0, 6, 0xFF, 0xD8, 0xFF, 0xD9, 0xFF, 0xDB, 0, 67, 0];
+        bytes.extend([1; 64]);
+        bytes.extend([0xFF, 0xC0, 0, 11, 8, 0, 8, 0, 16, 1, 1, 0x11, 0]);
+        bytes.extend(tables);
+        bytes.extend([0xFF, 0xDA, 0, 8, 1, 1, 0, 0, 63, 0, 0x2A, 0xFF, 0, 0x3F, 0xFF, 0xD9]);
+        bytes
+    }
 
-        assert!(frame(bytes).is_ok());
+    #[test]
+    fn bytes_around_the_picture_are_cut_off() {
+        let picture = baseline(&HUFFMAN_TABLES);
+        let film = [&b"ftypisom"[..], &[0xFF, 0xD9, 1, 2, 3]].concat();
+        let long = vec![0x55; 100_000];
+        for behind in [&b""[..], b"\r\n", &[0; 100], &[0xFF; 6], b" \n\0\xFF", b"--frame--\r\n", &film, &long]
+        {
+            for before in [&b""[..], b"\r\n", &[0; 16], b"--x\r\nContent-Type: image/jpeg\r\n\r\n"] {
+                let frame = frame([before, &picture, behind].concat()).unwrap();
+
+                assert!(frame.jpeg()[..] == picture, "{before:?} {:?}", &behind[..behind.len().min(20)]);
+                assert_eq!((frame.width(), frame.height()), (16, 8));
+            }
+        }
+    }
+
+    #[test]
+    fn the_bytes_of_a_whole_picture_are_not_copied() {
+        let bytes = Bytes::from([&baseline(&HUFFMAN_TABLES)[..], b"\r\n"].concat());
+
+        let frame = Frame::from_jpeg(bytes.clone(), Timestamp::MIN).unwrap();
+
+        assert_eq!(frame.jpeg().as_ptr(), bytes.as_ptr());
+    }
+
+    #[test]
+    fn two_pictures_one_behind_the_other_stay_together_and_a_cut_one_is_not_completed_by_the_next() {
+        let picture = baseline(&HUFFMAN_TABLES);
+        let both = picture.repeat(2);
+        let cut = [&picture[..picture.len() - 3], &picture, b"rest"].concat();
+
+        assert_eq!(frame(both.clone()).unwrap().jpeg()[..], both);
+        assert_eq!(frame([&both[..], b"rest"].concat()).unwrap().jpeg()[..], picture);
+        assert!(frame(cut).is_err());
+    }
+
+    #[test]
+    fn a_picture_without_huffman_tables_gets_the_standard_ones_once() {
+        let complete = baseline(&HUFFMAN_TABLES);
+
+        let first = frame([&b"\r\n"[..], &baseline(&[]), b"\0\0"].concat()).unwrap();
+        let again = frame(first.jpeg().to_vec()).unwrap();
+
+        assert_eq!(first.jpeg()[..], complete);
+        assert_eq!(again.jpeg()[..], complete);
+    }
+
+    #[test]
+    fn tables_are_not_given_to_a_progressive_or_arithmetic_picture() {
+        for kind in [0xC2, 0xC9] {
+            let mut picture = baseline(&[]);
+            let at = picture.windows(2).position(|w| w == [0xFF, 0xC0]).unwrap();
+            picture[at + 1] = kind;
+
+            assert_eq!(frame(picture.clone()).unwrap().jpeg()[..], picture);
+        }
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Readings on their way to a hub: what may be left out, and what became of them.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::{
     IncompatibleUnit, ModuleId, Quantity, Reading, SensorType, SeqNo, TimeSource, Timestamp, Unit,
@@ -14,19 +14,20 @@ use crate::{
 /// This is the body of `POST /api/sensors/{type}`; `requests.post` with the four fields of the documentation is enough.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
+// `Wire` refuses unknown fields; said here again, it is in the schema.
+#[serde(try_from = "Wire", deny_unknown_fields)]
 pub struct NewReading {
     /// Whose it is.
     pub module_id: ModuleId,
     /// What was measured; must equal the path's when there is one.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<SensorType>,
-    /// A finite number, or null for a measurement that failed.
-    // With a function of its own a field has to be there, also when it may be null.
-    #[serde(deserialize_with = "Option::deserialize")]
-    #[cfg_attr(feature = "openapi", schema(required = true))]
+    /// A finite number, or null for a measurement that failed. On the wire also true or false, which are 1 and 0; without a
+    /// unit they mean the unit `boolean`.
+    #[cfg_attr(feature = "openapi", schema(required = true, schema_with = value_schema))]
     pub value: Option<f64>,
-    /// A unit word, UCUM or SenML code; without it the series' unit is meant.
+    /// A unit's word, code or symbol; without it the series' unit is meant. The first reading of a type of your own has to
+    /// have one; `1` means no unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<Unit>,
     /// When it was measured, Unix seconds or RFC 3339; without it, the moment of arrival.
@@ -56,6 +57,139 @@ pub struct NewReading {
     /// As read back from the hub: whose clock `timestamp` goes by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_source: Option<TimeSource>,
+}
+
+/// A [`NewReading`] as it is read: its value may be true or false.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wire {
+    module_id: ModuleId,
+    #[serde(rename = "type", default)]
+    kind: Option<SensorType>,
+    // With a function of its own a field has to be there, also when it may be null.
+    #[serde(deserialize_with = "Option::deserialize")]
+    value: Option<NumberOrTruth>,
+    #[serde(default)]
+    unit: Option<Unit>,
+    #[serde(default)]
+    timestamp: Option<Timestamp>,
+    #[serde(default)]
+    received_at: Option<Timestamp>,
+    #[serde(default)]
+    reason: Option<String>,
+    #[serde(default)]
+    epoch: Option<u64>,
+    #[serde(default)]
+    seq: Option<u64>,
+    #[serde(default)]
+    age: Option<f64>,
+    #[serde(default)]
+    time_source: Option<TimeSource>,
+}
+
+/// Why true or false is not a value of that unit.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`value` is true or false, which has no unit `{unit}`: send a number, or leave `unit` out")]
+pub struct TruthWithUnit {
+    unit: Unit,
+}
+
+impl TryFrom<Wire> for NewReading {
+    type Error = TruthWithUnit;
+
+    fn try_from(wire: Wire) -> Result<Self, TruthWithUnit> {
+        let (value, unit) = match (wire.value, wire.unit) {
+            (Some(NumberOrTruth::Truth(_)), Some(unit)) if !unit.is_plain_number() => {
+                return Err(TruthWithUnit { unit });
+            }
+            (Some(NumberOrTruth::Truth(truth)), unit) => {
+                (Some(f64::from(u8::from(truth))), Some(unit.unwrap_or(Unit::BOOLEAN)))
+            }
+            (Some(NumberOrTruth::Number(number)), unit) => (Some(number), unit),
+            (None, unit) => (None, unit),
+        };
+        let Wire { module_id, kind, timestamp, received_at, reason, epoch, seq, age, time_source, .. } = wire;
+        Ok(Self {
+            module_id,
+            kind,
+            value,
+            unit,
+            timestamp,
+            received_at,
+            reason,
+            epoch,
+            seq,
+            age,
+            time_source,
+        })
+    }
+}
+
+enum NumberOrTruth {
+    Number(f64),
+    Truth(bool),
+}
+
+impl<'de> Deserialize<'de> for NumberOrTruth {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        #[allow(clippy::cast_precision_loss)]
+        impl de::Visitor<'_> for Visitor {
+            type Value = NumberOrTruth;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number, true, false, or null for a failed measurement")
+            }
+
+            fn visit_f64<E: de::Error>(self, number: f64) -> Result<NumberOrTruth, E> {
+                Ok(NumberOrTruth::Number(number))
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<NumberOrTruth, E> {
+                Ok(NumberOrTruth::Number(number as f64))
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<NumberOrTruth, E> {
+                Ok(NumberOrTruth::Number(number as f64))
+            }
+
+            fn visit_bool<E: de::Error>(self, truth: bool) -> Result<NumberOrTruth, E> {
+                Ok(NumberOrTruth::Truth(truth))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<NumberOrTruth, E> {
+                Err(E::custom(text_in_place_of_a_number(text)))
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+/// What to send in place of a text.
+fn text_in_place_of_a_number(text: &str) -> String {
+    let shown: String = text.chars().take(40).collect();
+    let number = text.trim().replace(',', ".").parse::<f64>().ok().filter(|number| number.is_finite());
+    let advice = match (text.trim().to_ascii_lowercase().as_str(), number) {
+        (_, Some(number)) => format!("send the number without quotation marks, {number}"),
+        ("true" | "on" | "yes" | "open" | "opened" | "detected", _) => "send true or 1".to_owned(),
+        ("false" | "off" | "no" | "closed" | "close" | "clear", _) => "send false or 0".to_owned(),
+        ("nan" | "null" | "none" | "unavailable" | "unknown" | "error" | "", _) => {
+            "send null, with a `reason`, for a failed measurement".to_owned()
+        }
+        _ => "send a number, true, false, or null for a failed measurement".to_owned(),
+    };
+    format!("`value` is the text \"{shown}\": {advice}")
+}
+
+#[cfg(feature = "openapi")]
+fn value_schema() -> utoipa::openapi::schema::Schema {
+    use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
+
+    let types = SchemaType::from_iter([Type::Number, Type::Boolean, Type::Null]);
+    let description = "A finite number, true or false (1 and 0; without a unit they mean the unit `boolean`), or null for a \
+                       measurement that failed.";
+    ObjectBuilder::new().schema_type(types).description(Some(description)).into()
 }
 
 /// The greatest [`NewReading::age`], in seconds: 366 days.
@@ -153,8 +287,44 @@ pub struct Stored {
 mod tests {
     use super::*;
 
+    fn read(fields: &str) -> Result<NewReading, String> {
+        let text = format!(r#"{{"module_id":"a",{fields}}}"#);
+        serde_json::from_str(&text).map_err(|error| error.to_string())
+    }
+
     #[test]
     fn a_misspelt_field_is_refused() {
-        assert!(serde_json::from_str::<NewReading>(r#"{"module_id":"a","value":1,"timestmp":1}"#).is_err());
+        assert!(read(r#""value":1,"timestmp":1"#).is_err());
+        assert!(read(r#""unit":"celsius""#).is_err());
+    }
+
+    #[test]
+    fn true_and_false_are_one_and_zero_and_mean_the_unit_boolean() {
+        let taken = |fields| read(fields).map(|new| (new.value, new.unit)).unwrap();
+
+        assert_eq!(taken(r#""value":true"#), (Some(1.0), Some(Unit::BOOLEAN)));
+        assert_eq!(taken(r#""value":false"#), (Some(0.0), Some(Unit::BOOLEAN)));
+        assert_eq!(taken(r#""value":true,"unit":"count""#), (Some(1.0), Some(Unit::COUNT)));
+        assert_eq!(taken(r#""value":true,"unit":"1""#), (Some(1.0), Some(Unit::NONE)));
+        assert_eq!(taken(r#""value":null"#), (None, None));
+        let error = read(r#""value":true,"unit":"celsius""#).unwrap_err();
+        assert!(error.contains("true or false") && error.contains("celsius"), "{error}");
+    }
+
+    #[test]
+    fn a_text_is_refused_with_what_to_send_instead() {
+        for (text, advice) in [
+            ("21.5", "without quotation marks, 21.5"),
+            ("21,5", "without quotation marks, 21.5"),
+            ("on", "true or 1"),
+            ("OFF", "false or 0"),
+            ("unavailable", "null"),
+            ("NaN", "null"),
+            ("warm", "a number"),
+        ] {
+            let error = read(&format!(r#""value":"{text}""#)).unwrap_err();
+
+            assert!(error.contains(advice), "{text}: {error}");
+        }
     }
 }

@@ -234,13 +234,17 @@ pub enum TimeSource {
     /// The module knew only how long ago it was taken (its wall clock was never set): the hub's clock at arrival, less
     /// that age.
     Estimated,
-    /// Nobody said when: the moment of arrival.
+    /// The reading came without a time: the hub's clock at arrival.
     Hub,
+    /// The module's time was more than 5 minutes ahead of the hub's clock: the hub's clock at arrival instead.
+    Arrival,
+    /// The hub's clock at arrival, which was wrong at that time: it was set by more than 5 minutes later.
+    HubUnsynced,
 }
 
 impl TimeSource {
     /// Every source.
-    pub const ALL: [Self; 3] = [Self::Module, Self::Estimated, Self::Hub];
+    pub const ALL: [Self; 5] = [Self::Module, Self::Estimated, Self::Hub, Self::Arrival, Self::HubUnsynced];
 
     /// The source's wire word.
     #[must_use]
@@ -249,6 +253,8 @@ impl TimeSource {
             Self::Module => "module",
             Self::Estimated => "estimated",
             Self::Hub => "hub",
+            Self::Arrival => "arrival",
+            Self::HubUnsynced => "hub_unsynced",
         }
     }
 
@@ -328,11 +334,23 @@ impl TryFrom<ReadingRecord> for Reading {
 
 /// A value came in a unit that does not measure that quantity.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{quantity} cannot be measured in `{unit}`; use {}", alternatives.join(", "))]
+#[error("{}", self.text())]
 pub struct IncompatibleUnit {
     quantity: SensorType,
     unit: Unit,
     alternatives: Vec<String>,
+}
+
+impl IncompatibleUnit {
+    fn text(&self) -> String {
+        let Self { quantity, unit, alternatives } = self;
+        let alternatives = alternatives.join(", ");
+        if *unit == Unit::BOOLEAN {
+            format!("{quantity} is not measured as true or false; send a number in {alternatives}")
+        } else {
+            format!("{quantity} cannot be measured in `{unit}`; use {alternatives}")
+        }
+    }
 }
 
 pub(crate) fn outcome(
@@ -426,7 +444,7 @@ mod tests {
             wire(r#"{"module_id":"a","type":"temperature","value":212,"unit":"fahrenheit","timestamp":1795473000}"#)
                 .unwrap();
 
-        assert!((reading.outcome.value().unwrap() - 100.0).abs() < 1e-9);
+        assert_eq!(reading.outcome.value(), Some(100.0));
         assert_eq!(serde_json::to_value(&reading).unwrap()["unit"], "celsius");
     }
 

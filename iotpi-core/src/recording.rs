@@ -140,6 +140,11 @@ pub struct Recording {
     pub triggers: Vec<RecordingTrigger>,
     /// Whether what it delivers now is recorded.
     pub recording: bool,
+    /// When the current event or the order to record now ends; null when there is none. A `continuous` recording or a
+    /// `time_lapse` goes on after it.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required))]
+    pub event_until: Option<Timestamp>,
     /// Why recording waits though it should go on; null when it does not wait.
     #[cfg_attr(feature = "openapi", schema(required))]
     pub paused: Option<String>,

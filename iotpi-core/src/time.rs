@@ -10,6 +10,8 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::InvalidTimestamp;
+
 /// A moment: microseconds since 1970-01-01 00:00 UTC.
 ///
 /// On the wire it is Unix seconds, a number kept to the microsecond; RFC 3339 text is read too. Only moments from
@@ -27,17 +29,6 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "openapi", schema(value_type = f64, minimum = 946_684_800.0, exclusive_maximum = 4_102_444_800.0, example = 1_795_473_000.25))]
 pub struct Timestamp(i64);
-
-/// Why a moment is not accepted.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidTimestamp {
-    /// Neither a number of seconds nor RFC 3339 text.
-    #[error("a timestamp is Unix seconds or an RFC 3339 text")]
-    Malformed,
-    /// Before 2000 or after 2099.
-    #[error("timestamp outside the years 2000 to 2099: the clock it was read from is wrong")]
-    OutOfRange,
-}
 
 impl Timestamp {
     /// 2000-01-01 00:00 UTC, the first moment accepted.
@@ -72,10 +63,12 @@ impl Timestamp {
     /// [`InvalidTimestamp`] outside the years 2000 to 2099 or when the number is not finite.
     #[allow(clippy::cast_possible_truncation)]
     pub fn from_secs_f64(secs: f64) -> Result<Self, InvalidTimestamp> {
-        if !secs.is_finite() {
-            return Err(InvalidTimestamp::Malformed);
+        let moment = Self((secs * 1e6).round() as i64);
+        if secs.is_finite() && moment.is_valid() {
+            Ok(moment)
+        } else {
+            Err(InvalidTimestamp::of_number(secs))
         }
-        Self((secs * 1e6).round() as i64).checked()
     }
 
     /// Reads an RFC 3339 text, `2026-11-23T22:30:00.25+01:00`.
@@ -83,7 +76,7 @@ impl Timestamp {
     /// # Errors
     /// [`InvalidTimestamp`] when it is not RFC 3339 or outside the years 2000 to 2099.
     pub fn parse(text: &str) -> Result<Self, InvalidTimestamp> {
-        let moment: jiff::Timestamp = text.parse().map_err(|_| InvalidTimestamp::Malformed)?;
+        let moment: jiff::Timestamp = text.parse().map_err(|_| InvalidTimestamp::of_text(text))?;
         Self(moment.as_microsecond()).checked()
     }
 
@@ -176,6 +169,12 @@ pub trait Clock: Send + Sync + fmt::Debug {
         self.now() >= Timestamp::FIRST_POSSIBLE
     }
 
+    /// How long the machine was suspended since this clock was made: the wall clock went on, the monotonic one stood still.
+    /// By default never.
+    fn suspended(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Names the run of the machine that [`monotonic`](Self::monotonic) counts from, if that is known: two processes of
     /// the same boot can compare their monotonic times. By default unknown.
     fn boot(&self) -> Option<u128> {
@@ -256,6 +255,11 @@ impl Clock for SystemClock {
         self.now() >= Timestamp::FIRST_POSSIBLE && !waits_for_timesyncd()
     }
 
+    fn suspended(&self) -> Duration {
+        let up = self.boot.and_then(|_| uptime());
+        up.map_or(Duration::ZERO, |up| up.saturating_sub(self.monotonic()))
+    }
+
     fn boot(&self) -> Option<u128> {
         self.boot
     }
@@ -275,10 +279,12 @@ struct Shown {
 }
 
 impl ManualClock {
-    /// A clock that shows this moment; its monotonic time is zero.
+    /// A clock that shows this moment, of a machine that has just booted; its monotonic time is zero.
     #[must_use]
     pub fn at(now: Timestamp) -> Arc<Self> {
-        Arc::new(Self { at: std::sync::Mutex::new(Shown { wall: now, monotonic: Duration::ZERO, boot: 1 }) })
+        static BOOTS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+        let boot = BOOTS.fetch_add(1 << 32, std::sync::atomic::Ordering::Relaxed).into();
+        Arc::new(Self { at: std::sync::Mutex::new(Shown { wall: now, monotonic: Duration::ZERO, boot }) })
     }
 
     /// Lets time pass on both clocks.

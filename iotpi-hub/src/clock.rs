@@ -1,10 +1,19 @@
 //! The hub's two clocks read together.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use iotpi_core::{Clock, Timestamp};
 
-use crate::store::{Now, Steady};
+use crate::{
+    store::{Now, Steady},
+    wrong_clock::WrongClock,
+};
 
 /// Makes a [`Now`] of a [`Clock`]: steady time is the wall time at the start plus the monotonic time since.
 ///
@@ -15,11 +24,17 @@ pub(crate) struct HubClock {
     clock: Arc<dyn Clock>,
     wall_at_start: Timestamp,
     monotonic_at_start: Duration,
+    was_set: Arc<AtomicBool>,
 }
 
 impl HubClock {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { wall_at_start: possible(clock.now()), monotonic_at_start: clock.monotonic(), clock }
+        Self {
+            wall_at_start: possible(clock.now()),
+            monotonic_at_start: clock.monotonic(),
+            was_set: Arc::default(),
+            clock,
+        }
     }
 
     pub(crate) fn now(&self) -> Now {
@@ -29,6 +44,19 @@ impl HubClock {
     /// Whether the wall clock shows a time that can be true.
     pub(crate) fn is_possible(&self) -> bool {
         self.clock.now() >= Timestamp::FIRST_POSSIBLE
+    }
+
+    /// Whether the wall clock can be believed: see [`Clock::is_set`]. Once it was set, only its time is looked at: the rest
+    /// takes system calls.
+    pub(crate) fn is_set(&self) -> bool {
+        let was_set = self.was_set.load(Relaxed) || self.clock.is_set();
+        self.was_set.fetch_or(was_set, Relaxed);
+        was_set && self.is_possible()
+    }
+
+    /// Looks whether the wall clock was set; answers by how much, in seconds.
+    pub(crate) fn look_for_a_step(&self, watch: &WrongClock) -> Option<f64> {
+        watch.look(&*self.clock)
     }
 
     pub(crate) fn uptime(&self) -> Duration {

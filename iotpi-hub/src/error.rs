@@ -139,13 +139,16 @@ impl From<StoreError> for HubError {
             StoreError::LimitReached { .. } => Self::rate_limited(detail),
             StoreError::BadCursor => Self::invalid_argument(detail),
             StoreError::Full(_) => {
-                Self::new(ErrorKind::StorageFull, "the hub's disk is full: nothing was stored")
+                Self::new(ErrorKind::StorageFull, "The disk of the hub is full. Nothing was stored.")
                     .retry_after(crate::ops::storage::some_secs())
                     .caused_by(error)
             }
-            StoreError::Closed => Self::unavailable("the hub is stopping").caused_by(error),
+            StoreError::Closed => {
+                Self::unavailable("The hub is stopping. Try again in a moment.").caused_by(error)
+            }
             StoreError::Engine { .. } | StoreError::Damaged { .. } | StoreError::BadUrl(_) => {
-                Self::internal("the hub's store failed").caused_by(error)
+                Self::internal("The storage of the hub failed. The log of the hub has the cause.")
+                    .caused_by(error)
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The hub: one value that holds the rooms together.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::{Arc, Mutex, atomic::AtomicBool},
     time::Duration,
 };
@@ -20,12 +20,12 @@ use crate::{
     issuers::Issuers,
     metrics::Metrics,
     ops::commands::Commands,
-    ops::health::StoreCheck,
-    ops::storage::WEAR,
+    ops::{health::StoreCheck, read_readings::kept_clock, storage::WEAR},
     presence::Presence,
     recording::Recordings,
     storage::{self, Machine, Opened, Storage, Wear, device_kind},
     store::{self, Now, PageRequest, SeriesKey, Store, StoreError, StoreOptions},
+    wrong_clock::WrongClock,
 };
 
 /// How often it is written down when modules were last heard.
@@ -68,6 +68,7 @@ pub(crate) struct Inner {
     pub(crate) config: Config,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: HubClock,
+    pub(crate) wrong_clock: WrongClock,
     pub(crate) started_at: Timestamp,
     pub(crate) events: Events,
     pub(crate) frames: Arc<Frames>,
@@ -75,6 +76,8 @@ pub(crate) struct Inner {
     pub(crate) recordings: Recordings,
     /// The unit each series keeps, as far as it is known.
     pub(crate) units: Mutex<HashMap<SeriesKey, Unit>>,
+    /// Modules whose clocks were found running ahead, which is logged once.
+    pub(crate) clocks_ahead: Mutex<HashSet<ModuleId>>,
     pub(crate) commands: Commands,
     /// Which sessions and tokens are there.
     pub(crate) issuers: Arc<Issuers>,
@@ -159,6 +162,7 @@ impl Hub {
     ) -> Result<Self> {
         let Opened { store, lock, recovered } = opened;
         config.check()?;
+        let wrong_clock = WrongClock::new(kept_clock(&*store).await?.as_deref(), &*clock);
         let clock = HubClock::new(clock);
         let now = clock.now();
         let jwt = JwtKey::new(&store.hub_secret("jwt", crate::auth::random()?).await?);
@@ -193,6 +197,7 @@ impl Hub {
             presence,
             recordings: Recordings::new(recordings),
             units: Mutex::new(units),
+            clocks_ahead: Mutex::default(),
             commands: Commands::default(),
             issuers: Arc::default(),
             metrics,
@@ -210,6 +215,7 @@ impl Hub {
             tasks: TaskTracker::new(),
             started_at: now.wall,
             clock,
+            wrong_clock,
             store,
             config,
         };
@@ -318,8 +324,12 @@ impl Hub {
         loop {
             tokio::select! {
                 () = self.inner.stop.cancelled() => break,
-                _ = save.tick() => self.save_presence().await,
+                _ = save.tick() => {
+                    self.save_presence().await;
+                    self.save_clock().await;
+                }
                 _ = look.tick() => {
+                    self.look_whether_the_clock_was_set();
                     self.look_for_lost_cameras();
                     self.publish_modules(self.inner.presence.to_tell(self.now())).await;
                 }
@@ -331,6 +341,7 @@ impl Hub {
         }
         // Requests in flight may still be heard; what they add is the next start's loss.
         self.save_presence().await;
+        self.save_clock().await;
     }
 
     /// The one task that gives the store time for its own work.

@@ -29,6 +29,7 @@ pub mod storage;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod wrong_clock;
 
 pub use config::{AuthConfig, CamerasConfig, Config, HttpConfig, Limits};
 pub use error::{HubError, Result};

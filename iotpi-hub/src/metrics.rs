@@ -48,7 +48,9 @@ pub(crate) struct Metrics {
     requests: [Counter; 5],
     pub(crate) readings: Counter,
     pub(crate) readings_repeated: Counter,
+    pub(crate) readings_ahead: Counter,
     pub(crate) frames_in: Counter,
+    pub(crate) frame_times_ignored: Counter,
     pub(crate) frames_out: Counter,
     pub(crate) frames_skipped: Counter,
     pub(crate) recorded_frames: Counter,
@@ -103,7 +105,19 @@ impl Metrics {
             "Numbered readings that had been stored before.",
             &counter(&self.readings_repeated),
         );
+        family(
+            "iotpi_readings_clock_ahead_total",
+            "counter",
+            "Readings stamped more than 5 minutes ahead of the hub's clock, stored with the time of their arrival.",
+            &counter(&self.readings_ahead),
+        );
         family("iotpi_frames_received_total", "counter", "Camera frames taken.", &counter(&self.frames_in));
+        family(
+            "iotpi_frame_times_ignored_total",
+            "counter",
+            "Frames whose X-Timestamp was no possible time.",
+            &counter(&self.frame_times_ignored),
+        );
         family(
             "iotpi_frames_delivered_total",
             "counter",

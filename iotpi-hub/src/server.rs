@@ -5,8 +5,11 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
-    sync::{Arc, Mutex},
-    task::{Context, Poll},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -147,6 +150,19 @@ fn is_delivery(request: &Request<Incoming>) -> bool {
     request.method() == Method::POST && request.uri().path().starts_with("/api/sensors")
 }
 
+/// Whether the answer may last for minutes: a camera stream, a fresh snapshot, a long poll. Such a request ends as soon as its
+/// client closes or half-closes the connection; every other one is carried out and answered.
+fn is_long(request: &Request<Incoming>) -> bool {
+    let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
+    let asks = |name: &str| query.split('&').any(|pair| pair.split('=').next() == Some(name));
+    request.method() == Method::GET
+        && match path {
+            "/api/camera/stream" => true,
+            "/api/camera/snapshot" => asks("fresh"),
+            _ => path.starts_with("/api/modules/") && path.ends_with("/commands") && asks("wait"),
+        }
+}
+
 /// How long somebody who is sent away shall stay away.
 fn retry_after() -> Duration {
     // Without randomness all come back at once, as they would have anyway.
@@ -203,10 +219,18 @@ async fn connection(
     let service = service_fn(|request: Request<Incoming>| {
         let request = Base::strip(http, request);
         activity.set(Phase::Busy);
+        activity.is_long.store(is_long(&request), Relaxed);
         let ended = Ended(Arc::clone(&activity));
+        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
         let (mut router, room) = (router.clone(), room.clone());
         let metrics = Arc::clone(&hub.inner.metrics);
         async move {
+            if reads && ended.0.is_unheard.load(Relaxed) {
+                // Nobody can receive the answer, and the request changes nothing.
+                let mut nothing = Response::new(Body::empty());
+                *nothing.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
+                return Ok(nothing.map(|body| Answer { body: Content::Body(body), reads, ended }));
+            }
             let turn = match is_delivery(&request) {
                 true => room.turn(&request).await.map(Some),
                 false => Some(None),
@@ -229,13 +253,16 @@ async fn connection(
             let parts = response.extensions().get::<Mjpeg>().and_then(Mjpeg::take);
             Ok::<_, Infallible>(response.map(|body| Answer {
                 body: parts.map_or(Content::Body(body), Content::Parts),
-                _ended: ended,
+                reads,
+                ended,
             }))
         }
     });
     let serving = http1::Builder::new()
         .max_buf_size(BUFFER_BYTES)
         .max_headers(64)
+        // A client that has sent its request may close its side and still read the answer (RFC 9112 section 9.6).
+        .half_close(true)
         .serve_connection(io, service)
         .with_upgrades();
     tokio::pin!(serving);
@@ -303,27 +330,37 @@ enum Phase {
 }
 
 #[derive(Debug)]
-struct Activity(Mutex<(Phase, Instant)>);
+struct Activity {
+    phase: Mutex<(Phase, Instant)>,
+    /// The present request ends when its client closes or half-closes: see [`is_long`].
+    is_long: AtomicBool,
+    /// The client closed the connection, so answers cannot be sent. Requests it had sent before are still carried out.
+    is_unheard: AtomicBool,
+}
 
 impl Activity {
     fn new() -> Self {
-        Self(Mutex::new((Phase::Head, Instant::now())))
+        Self {
+            phase: Mutex::new((Phase::Head, Instant::now())),
+            is_long: AtomicBool::new(false),
+            is_unheard: AtomicBool::new(false),
+        }
     }
 
     fn set(&self, phase: Phase) {
-        *lock(&self.0) = (phase, Instant::now());
+        *lock(&self.phase) = (phase, Instant::now());
     }
 
     /// Bytes came in: if nothing was going on, a head has begun.
     fn received(&self) {
-        let mut now = lock(&self.0);
+        let mut now = lock(&self.phase);
         if now.0 == Phase::Idle {
             *now = (Phase::Head, Instant::now());
         }
     }
 
     fn deadline(&self, head: Duration, idle: Duration) -> Instant {
-        let (phase, since) = *lock(&self.0);
+        let (phase, since) = *lock(&self.phase);
         match phase {
             Phase::Head => since + head,
             Phase::Idle => since + idle,
@@ -338,6 +375,7 @@ struct Ended(Arc<Activity>);
 
 impl Drop for Ended {
     fn drop(&mut self) {
+        self.0.is_long.store(false, Relaxed);
         self.0.set(Phase::Idle);
     }
 }
@@ -345,7 +383,9 @@ impl Drop for Ended {
 /// An answer's body that knows when it is over.
 struct Answer {
     body: Content,
-    _ended: Ended,
+    /// To a request that changes nothing: an answer of unknown length stops when nobody receives it.
+    reads: bool,
+    ended: Ended,
 }
 
 enum Content {
@@ -362,6 +402,9 @@ impl http_body::Body for Answer {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<http_body::Frame<Piece>, axum::Error>>> {
+        if self.reads && self.ended.0.is_unheard.load(Relaxed) && self.size_hint().exact().is_none() {
+            return Poll::Ready(None);
+        }
         match &mut self.body {
             Content::Body(body) => {
                 Pin::new(body).poll_frame(context).map_ok(|frame| frame.map_data(Piece::from))
@@ -416,16 +459,44 @@ impl AsyncRead for Watched {
     }
 }
 
+impl Watched {
+    /// Fails once the client has closed its side, while a request is answered that ends with that.
+    fn check_reader(&self, context: &mut Context<'_>) -> io::Result<()> {
+        if self.activity.is_long.load(Relaxed)
+            && let Poll::Ready(peeked) = self.stream.poll_peek(context, &mut ReadBuf::new(&mut [0]))
+            && peeked? == 0
+        {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(())
+    }
+
+    /// A write that failed counts as done: the client is gone, but requests it sent before are still to be read and carried out.
+    fn heard(&self, written: io::Result<usize>, bytes: usize) -> io::Result<usize> {
+        match written {
+            Err(error) if self.activity.is_long.load(Relaxed) => Err(error),
+            Err(_) => {
+                self.activity.is_unheard.store(true, Relaxed);
+                Ok(bytes)
+            }
+            written => written,
+        }
+    }
+}
+
 impl AsyncWrite for Watched {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, buffer)
+        self.check_reader(context)?;
+        let written = ready!(Pin::new(&mut self.stream).poll_write(context, buffer));
+        Poll::Ready(self.heard(written, buffer.len()))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check_reader(context)?;
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
@@ -438,7 +509,9 @@ impl AsyncWrite for Watched {
         context: &mut Context<'_>,
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, buffers)
+        self.check_reader(context)?;
+        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(context, buffers));
+        Poll::Ready(self.heard(written, buffers.iter().map(|buffer| buffer.len()).sum()))
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -34,10 +34,10 @@ pub fn filter(
 }
 
 pub fn moment(secs: f64) -> Result<Timestamp, Failure> {
-    Timestamp::from_secs_f64(secs).map_err(|error| match error {
-        InvalidTimestamp::Malformed => invalid(error),
-        InvalidTimestamp::OutOfRange => unprocessable(error),
-    })
+    let kind = |error: InvalidTimestamp| {
+        if error.is_out_of_range() { unprocessable(error) } else { invalid(error) }
+    };
+    Timestamp::from_secs_f64(secs).map_err(kind)
 }
 
 pub fn seconds(name: &str, secs: f64) -> Result<Duration, Failure> {

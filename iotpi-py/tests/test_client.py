@@ -85,10 +85,40 @@ def test_a_numbered_reading_is_stored_once(client: iotpi.Client, module_id: str)
         client.record_many([replace(numbered[0], seq=None)])
 
 
+def test_true_is_one_of_the_unit_boolean(client: iotpi.Client, module_id: str) -> None:
+    client.record("door", True, module=module_id)
+
+    (reading,) = client.latest(module_id)
+
+    assert (reading.value, reading.unit) == (1, "boolean")
+    with pytest.raises(iotpi.Unprocessable, match="true or false"):
+        client.record("temperature", True, module=module_id)
+
+
+def test_a_value_that_cannot_be_meant_in_the_canonical_unit_needs_its_unit(
+    client: iotpi.Client, module_id: str
+) -> None:
+    with pytest.raises(iotpi.Unprocessable, match="hectopascal"):
+        client.record("pressure", 1013.25, module=module_id)
+
+    client.record("pressure", 1013.25, module=module_id, unit="hPa")
+
+    assert client.latest(module_id)[0].value == 101_325
+
+
+def test_a_reading_of_a_clock_ahead_is_kept_at_its_arrival(client: iotpi.Client, module_id: str) -> None:
+    client.record("temperature", 1, module=module_id, timestamp=datetime(2036, 2, 7, tzinfo=UTC))
+
+    (reading,) = client.latest(module_id)
+
+    assert reading.time_source == "arrival"
+    assert reading.timestamp == reading.received_at
+
+
 def test_a_reading_without_a_clock_is_placed_by_its_age(client: iotpi.Client, module_id: str) -> None:
     client.record("temperature", 1, module=module_id, timestamp=HOUR)
     client.record("humidity", 2, module=module_id, age=90)
-    client.record("pressure", 3, module=module_id)
+    client.record("pressure", 100_000, module=module_id)
 
     humidity, pressure, temperature = client.latest(module_id)
 

@@ -477,10 +477,8 @@ def lamp_script(folder: Path) -> Path:
 
 
 def started(signals: str, folder: Path) -> tuple[subprocess.Popen[str], Iterator[str]]:
-    """The lamp's module with what `env` does about signals, once it has measured; and the lines it prints from then on."""
-    process = subprocess.Popen(
-        ["env", signals, sys.executable, lamp_script(folder)], stdout=subprocess.PIPE, text=True
-    )
+    """The lamp's module with what `env` does about signals, once it has measured, and what it prints after that."""
+    process = subprocess.Popen(["env", signals, sys.executable, lamp_script(folder)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     lines = iter(process.stdout)
     assert next(lines).startswith("measured")

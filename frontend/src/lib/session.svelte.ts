@@ -18,7 +18,7 @@ class Session {
   /** Why the caller may not send commands, or `null`. */
   get controlDenial(): string | null {
     if (this.mayControl) return null;
-    return `Your role, ${this.caller?.role ?? 'nobody'}, may look but not switch. Ask an admin for the operator role.`;
+    return 'You have read-only access.';
   }
 
   /** `ask` is SvelteKit's `fetch` inside a `load`. */

@@ -99,7 +99,7 @@ where
             "type": "object",
             "properties": {
                 "on": {"type": "boolean", "title": "On"},
-                "brightness": {"type": "integer", "title": "Brightness in per cent", "minimum": 0, "maximum": 100},
+                "brightness": {"type": "integer", "title": "Brightness (%)", "minimum": 0, "maximum": 100},
             },
             "minProperties": 1,
             "additionalProperties": false,
@@ -107,15 +107,15 @@ where
         let blink = json!({
             "type": "object",
             "properties": {
-                "times": {"type": "integer", "title": "How often", "minimum": 1, "maximum": 20, "default": 3},
-                "period_ms": {"type": "integer", "title": "Milliseconds from one to the next", "minimum": 100, "maximum": 5000, "default": 500},
+                "times": {"type": "integer", "title": "Number of blinks", "minimum": 1, "maximum": 20, "default": 3},
+                "period_ms": {"type": "integer", "title": "Interval (ms)", "minimum": 100, "maximum": 5000, "default": 500},
             },
             "required": ["times", "period_ms"],
             "additionalProperties": false,
         });
         [
             (SET, "Switches the lamp and sets its brightness", set),
-            (BLINK, "Blinks for up to 25 seconds in all, then stays as it was", blink),
+            (BLINK, "Blinks, then returns to its previous state (25 s at most)", blink),
         ]
         .into_iter()
         .filter_map(|(action, text, params)| Some(ActionSpec::new(name(action)?, text, params)))

@@ -48,6 +48,15 @@ impl Caller {
         self
     }
 
+    /// The same, without a session or token of its own.
+    #[must_use]
+    pub(crate) fn without_issuer(mut self) -> Self {
+        if let Self::Known(identity) = &mut self {
+            identity.issuer = None;
+        }
+        self
+    }
+
     /// Which session, token or JWT was shown, if one was.
     pub(crate) fn issuer(&self) -> Option<&str> {
         self.identity()?.issuer.as_deref()
@@ -71,7 +80,7 @@ impl Caller {
     fn role(&self) -> Result<Role> {
         self.identity().map(|i| i.role).ok_or_else(|| {
             HubError::unauthenticated(
-                "this needs to know who you are: log in, or send `Authorization: Bearer TOKEN`",
+                "Authentication is required. Log in or send `Authorization: Bearer TOKEN`.",
             )
         })
     }
@@ -162,7 +171,7 @@ impl Caller {
 }
 
 fn denied(role: Role, needed: &str) -> HubError {
-    HubError::permission_denied(format!("this needs role `{needed}`; you have `{}`", role.as_str()))
+    HubError::permission_denied(format!("This needs the role `{needed}`. Your role is `{}`.", role.as_str()))
 }
 
 #[cfg(test)]

@@ -74,6 +74,16 @@ impl JwtKey {
         valid.then(|| Caller::known(claims.sub, claims.role, claims.module))
     }
 
+    /// The signature of a text that is no JWT; it has to begin otherwise than one.
+    pub(crate) fn sign_text(&self, text: &str) -> [u8; 32] {
+        self.mac(text).finalize().into_bytes().into()
+    }
+
+    /// Whether it is the signature of that text; compares in constant time.
+    pub(crate) fn is_signature(&self, text: &str, signature: &[u8]) -> bool {
+        self.mac(text).verify_slice(signature).is_ok()
+    }
+
     fn mac(&self, text: &str) -> Hmac<Sha256> {
         self.0.clone().chain_update(text.as_bytes())
     }

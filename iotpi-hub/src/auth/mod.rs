@@ -9,6 +9,7 @@ pub(crate) mod jwt;
 mod known;
 mod password;
 mod secret;
+pub(crate) mod signed_url;
 mod throttle;
 pub mod token;
 pub mod user;

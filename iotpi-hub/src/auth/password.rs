@@ -39,7 +39,7 @@ impl Passwords {
     /// The hash to keep of a new password.
     pub(crate) async fn hash(&self, password: String) -> Result<String> {
         if !LENGTH.contains(&password.chars().count()) {
-            return Err(HubError::invalid_argument("a password has 8 to 256 characters").at("/password"));
+            return Err(HubError::invalid_argument("A password needs 8 to 256 characters.").at("/password"));
         }
         self.in_turn(move || {
             let salt = Salt::new(&super::random()?[..16]).map_err(failed)?;

@@ -89,7 +89,10 @@ fn keys(from: IpAddr, target: &Target) -> [(Key, usize); 2] {
 }
 
 fn too_many(wait: Duration) -> HubError {
-    HubError::rate_limited("too many failed attempts from this network; wait a minute").retry_after(wait)
+    HubError::rate_limited(
+        "Too many failed attempts from this network. Wait for the time in `retry_after_secs`.",
+    )
+    .retry_after(wait)
 }
 
 fn network(address: IpAddr) -> IpAddr {

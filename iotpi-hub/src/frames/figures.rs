@@ -25,7 +25,9 @@ pub(crate) fn metrics(cameras: &[WatchedCamera]) -> String {
         one(float(c.camera.missing))
     });
     family("refused_total", "counter", "Deliveries that were no frame.", &|c| one(float(c.camera.refused)));
-    family("viewers", "gauge", "Who wants its frames.", &|c| one(f64::from(c.camera.viewers)));
+    family("viewers", "gauge", "Open streams of it, without the recorder.", &|c| {
+        one(f64::from(c.camera.viewers))
+    });
     family("delivered_total", "counter", "Frames given to viewers.", &|c| one(float(c.camera.delivered)));
     family("skipped_total", "counter", "Frames viewers were too slow for.", &|c| {
         one(float(c.camera.skipped))

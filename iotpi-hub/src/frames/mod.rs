@@ -146,11 +146,14 @@ impl Frames {
         Some(WatchedCamera { camera, age, watching: slot.watching() })
     }
 
-    /// A delivery for that camera was refused.
-    pub(crate) fn refused(&self, module_id: &ModuleId) {
-        if let Some(slot) = lock(&self.slots).get(module_id) {
-            slot.refused();
-        }
+    /// Counts that a delivery for that camera was refused; `false` when the camera is not known.
+    pub(crate) fn refused(&self, module_id: &ModuleId) -> bool {
+        lock(&self.slots).get(module_id).inspect(|slot| slot.refused()).is_some()
+    }
+
+    /// Whether this is the first frame of that camera whose capture time was ignored.
+    pub(crate) fn is_first_ignored_time(&self, module_id: &ModuleId) -> bool {
+        lock(&self.slots).get(module_id).is_some_and(|slot| slot.is_first_ignored_time())
     }
 
     /// Shows who watches a lost camera that it is lost. Called once a second; the cameras that fell silent or came back since
@@ -173,7 +176,7 @@ impl Frames {
     }
 
     /// A camera that was waited for and never came leaves nothing behind.
-    fn forget_unseen(&self, module_id: &ModuleId, slot: &Arc<Slot>) {
+    pub(crate) fn forget_unseen(&self, module_id: &ModuleId, slot: &Arc<Slot>) {
         let mut slots = lock(&self.slots);
         if slot.viewers() == 0
             && slot.last_good().is_none()

@@ -31,6 +31,8 @@ pub(crate) struct Slot {
     delivered: AtomicU64,
     skipped: AtomicU64,
     refused: AtomicU64,
+    /// A frame had a capture time that was ignored.
+    ignored_time: AtomicBool,
     /// Its module was removed.
     gone: AtomicBool,
     made: Moment,
@@ -75,6 +77,7 @@ impl Slot {
             delivered: AtomicU64::new(0),
             skipped: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            ignored_time: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             made,
             lost_after,
@@ -149,13 +152,24 @@ impl Slot {
         self.refused.fetch_add(1, Relaxed);
     }
 
+    pub(super) fn is_first_ignored_time(&self) -> bool {
+        !self.ignored_time.swap(true, Relaxed)
+    }
+
     /// How many want its frames, now and whenever that changes.
     pub(crate) fn viewers_changing(&self) -> watch::Receiver<u32> {
         self.viewers.subscribe()
     }
 
+    /// How many want its frames: open streams and the recorder.
     pub(super) fn viewers(&self) -> u32 {
         *self.viewers.borrow()
+    }
+
+    /// How many streams are open, without the recorder.
+    fn streams(&self) -> u32 {
+        let recorders = lock(&self.watching).values().filter(|tally| tally.via == Via::Recording).count();
+        self.viewers().saturating_sub(u32::try_from(recorders).unwrap_or(u32::MAX))
     }
 
     /// Whether its module was removed.
@@ -186,7 +200,7 @@ impl Slot {
             height: shown.frame.height(),
             bytes: shown.frame.jpeg().len() as u64,
             fps: state.pace.per_second(now.uptime),
-            viewers: self.viewers(),
+            viewers: self.streams(),
             frames: state.frames,
             delivered: self.delivered.load(Relaxed),
             skipped: self.skipped.load(Relaxed) + missed,
@@ -195,7 +209,7 @@ impl Slot {
             taken_at: shown.frame.taken_at(),
             captured_at: shown.captured_at,
             received_at: shown.received_at,
-            latency: state.pace.latency(),
+            latency: state.pace.latency(now.uptime),
         })
     }
 

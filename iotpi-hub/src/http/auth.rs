@@ -1,12 +1,14 @@
 //! `/api/auth`: people, sessions and tokens.
 
+use std::time::Duration;
+
 use axum::{
     Json,
     extract::State,
     response::{IntoResponse, Response},
 };
 use http::{HeaderValue, StatusCode, header};
-use iotpi_core::UserName;
+use iotpi_core::{Timestamp, UserName};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -38,6 +40,7 @@ pub(super) fn routes() -> OpenApiRouter<Hub> {
         .routes(routes!(login))
         .routes(routes!(logout))
         .routes(routes!(jwt))
+        .routes(routes!(sign_url))
         .routes(routes!(list_tokens, issue_token))
         .routes(routes!(revoke_token))
 }
@@ -129,7 +132,7 @@ async fn login(
     JsonOf(body): JsonOf<LoginBody>,
 ) -> Result<Response> {
     if body.password.chars().count() > 256 {
-        return Err(HubError::invalid_argument("a password has 8 to 256 characters").at("/password"));
+        return Err(HubError::invalid_argument("A password needs 8 to 256 characters.").at("/password"));
     }
     logged_in(hub.log_in(client.address, &body.name, body.password).await?, &base)
 }
@@ -186,11 +189,59 @@ struct JwtAnswer {
 )]
 async fn jwt(State(hub): State<Hub>, shown: Shown) -> Result<Response> {
     let Shown(Some(credential)) = shown else {
-        return Err(HubError::unauthenticated("log in, or send an API token"));
+        return Err(HubError::unauthenticated("Log in or send an API token."));
     };
     let jwt = hub.exchange_for_jwt(&credential).await?;
     let answer =
         JwtAnswer { access_token: jwt.access_token, token_type: "Bearer", expires_in: jwt.lasts.as_secs() };
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(answer)).into_response())
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct UrlToSign {
+    /// Path and query of `/api/camera/stream`, `/api/camera/snapshot` or `/api/live`.
+    #[schema(max_length = 1000, example = "/api/camera/stream?module_id=porch")]
+    path: String,
+    /// Seconds the URL may be used; 3,600 when left out.
+    #[schema(minimum = 1, maximum = 86_400)]
+    expires_in: Option<u32>,
+}
+
+/// A URL that needs no other credential.
+#[derive(Debug, Serialize, ToSchema)]
+struct SignedUrlAnswer {
+    /// Path and query, to be resolved against the address of the hub.
+    url: String,
+    /// When it can no longer be opened, Unix seconds.
+    expires_at: Timestamp,
+}
+
+/// Sign a URL
+///
+/// For `<img>`, players and displays that can send neither a header nor a cookie. The URL opens one camera stream, snapshot or live
+/// connection with GET, exactly as it was signed, until it expires or the session or token that made it ends. A connection that
+/// was opened before stays open.
+#[utoipa::path(
+    post, path = "/api/auth/url", tag = "auth", operation_id = "sign_url",
+    request_body = UrlToSign,
+    responses((status = 200, description = "The URL", body = SignedUrlAnswer), PermissionDenied, TooLarge)
+)]
+async fn sign_url(
+    State(hub): State<Hub>,
+    _caller: Caller,
+    shown: Shown,
+    JsonOf(body): JsonOf<UrlToSign>,
+) -> Result<Response> {
+    let Shown(Some(credential)) = shown else {
+        return Err(HubError::unauthenticated("log in, or send an API token"));
+    };
+    if body.path.len() > 1000 {
+        return Err(HubError::invalid_argument("`path` has up to 1,000 characters").at("/path"));
+    }
+    let lasts = Duration::from_secs(body.expires_in.unwrap_or(3600).into());
+    let signed = hub.sign_url(&credential, &body.path, lasts).await?;
+    let answer = SignedUrlAnswer { url: signed.url, expires_at: signed.expires_at };
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(answer)).into_response())
 }
 

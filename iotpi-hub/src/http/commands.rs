@@ -173,7 +173,7 @@ async fn history(
     caller.may_read()?;
     let page = page(query.limit, query.cursor)?;
     if hub.store().module(&id).await?.is_none() {
-        return Err(HubError::not_found(format!("there is no module `{id}`")));
+        return Err(HubError::not_found(format!("There is no module `{id}`.")));
     }
     Ok(Json(hub.store().commands(&id, &page).await?.into()))
 }
@@ -187,7 +187,7 @@ async fn history(
 async fn read(State(hub): State<Hub>, caller: Caller, Path(Uuid(id)): Path<Uuid>) -> Result<Json<Command>> {
     caller.may_read()?;
     let command = hub.store().command(&id).await?;
-    command.map(Json).ok_or_else(|| HubError::not_found("there is no such command"))
+    command.map(Json).ok_or_else(|| HubError::not_found("There is no command with this id."))
 }
 
 /// Take back a command

@@ -1,4 +1,6 @@
-//! `/`: the built dashboard, carried inside the binary.
+//! `/`: the built dashboard, embedded in the binary, with the compressed files that its build wrote beside the plain ones.
+//!
+//! The page itself is sent plain: it is small, and the path below which a proxy serves the hub is written into it.
 
 use std::sync::Mutex;
 
@@ -12,7 +14,10 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use rust_embed::{EmbeddedFile, RustEmbed};
 use sha2::{Digest, Sha256};
 
-use super::proxy::Base;
+use super::{
+    coding::{self, Coding},
+    proxy::Base,
+};
 use crate::{error::HubError, lock::lock};
 
 #[derive(RustEmbed)]
@@ -29,19 +34,19 @@ pub(super) fn serve(request: &Request) -> Response {
         return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET,HEAD")]).into_response();
     }
     let path = request.uri().path().trim_start_matches('/');
-    if let Some(file) = Files::get(path).filter(|_| path != "index.html" && !path.is_empty()) {
-        return asset(path, file, request.headers());
+    if let Some(file) = File::find(path).filter(|_| path != "index.html" && !path.is_empty()) {
+        return asset(path, &file, request.headers());
     }
     let wants_page = path.is_empty() || accepts_html(request.headers());
     if let Some((below, _)) = path.split_once("/_app/") {
         return HubError::not_found(format!(
-            "there is nothing at /{path}: a proxy that serves the hub below /{below} has to remove that path, or set \
-             http.base_path = \"/{below}\" in the hub's configuration"
+            "There is nothing at /{path}. A proxy that serves the hub below /{below} has to remove that path, or set \
+             http.base_path = \"/{below}\" in the hub's configuration."
         ))
         .into_response();
     }
     if !wants_page || path.starts_with("_app/") {
-        return HubError::not_found(format!("there is nothing at /{path}")).into_response();
+        return HubError::not_found(format!("There is nothing at /{path}.")).into_response();
     }
     let base =
         request.extensions().get::<Base>().cloned().unwrap_or_default().root_from(request.uri().path());
@@ -58,13 +63,60 @@ fn accepts_html(headers: &HeaderMap) -> bool {
         .is_some_and(|accept| accept.contains("text/html"))
 }
 
-fn asset(path: &str, file: EmbeddedFile, headers: &HeaderMap) -> Response {
+/// A file of the dashboard.
+struct File {
+    plain: EmbeddedFile,
+    /// The codings it also exists in.
+    compressed: Vec<(Coding, EmbeddedFile)>,
+}
+
+impl File {
+    /// The file at that path; a compressed one is found by its plain path only.
+    fn find(path: &str) -> Option<Self> {
+        let is_compressed = |coding: Coding| {
+            path.strip_suffix(coding.suffix()).is_some_and(|plain| Files::get(plain).is_some())
+        };
+        if Coding::ALL.into_iter().any(is_compressed) {
+            return None;
+        }
+        let plain = Files::get(path)?;
+        let compressed = Coding::ALL
+            .into_iter()
+            .filter_map(|coding| Some((coding, Files::get(&format!("{path}{}", coding.suffix()))?)))
+            .collect();
+        Some(Self { plain, compressed })
+    }
+
+    /// The body that the client wants most, and its coding.
+    fn body(&self, headers: &HeaderMap) -> (&EmbeddedFile, Option<Coding>) {
+        coding::accepted(headers)
+            .into_iter()
+            .find_map(|wanted| {
+                let (coding, file) = self.compressed.iter().find(|(coding, _)| *coding == wanted)?;
+                Some((file, Some(*coding)))
+            })
+            .unwrap_or((&self.plain, None))
+    }
+}
+
+fn asset(path: &str, file: &File, headers: &HeaderMap) -> Response {
     // Names under `immutable` contain a hash of what is in them.
     let cache =
         if path.starts_with("_app/immutable/") { "public, max-age=31536000, immutable" } else { "no-cache" };
-    let etag = format!("\"{}\"", BASE64.encode(&file.metadata.sha256_hash()[..12]));
-    let content_type = file.metadata.mimetype().to_owned();
-    answer(file.data, &etag, &content_type, headers, cache)
+    let (body, coding) = file.body(headers);
+    // The hash of the bytes that are sent: each coding has an entity tag of its own.
+    let etag = format!("\"{}\"", BASE64.encode(&body.metadata.sha256_hash()[..12]));
+    let content_type = file.plain.metadata.mimetype();
+    let mut response = answer(body.data.clone(), &etag, content_type, headers, cache);
+    let is_sent = response.status() == StatusCode::OK;
+    let headers = response.headers_mut();
+    if let Some(coding) = coding.filter(|_| is_sent) {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
+    }
+    if !file.compressed.is_empty() {
+        headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    }
+    response
 }
 
 /// The page names the hub's root as `%base%`, which is written here: it may be below a proxy's path.
@@ -108,8 +160,7 @@ fn answer(
     headers: &HeaderMap,
     cache: &'static str,
 ) -> Response {
-    let known = headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok());
-    let mut response = if known.is_some_and(|known| known.split(',').any(|tag| tag.trim() == etag)) {
+    let mut response = if is_known(headers, etag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         let mut response = body.into().into_response();
@@ -124,6 +175,13 @@ fn answer(
         headers.insert(header::ETAG, etag);
     }
     response
+}
+
+/// Whether `If-None-Match` has that entity tag, by the weak comparison (RFC 9110, section 13.1.2).
+fn is_known(headers: &HeaderMap, etag: &str) -> bool {
+    let lines = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|line| line.to_str().ok());
+    let mut tags = lines.flat_map(|line| line.split(',')).map(str::trim);
+    tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
 }
 
 /// Scripts only from the hub itself, and the inline ones of the page as it was built, by their hash.

@@ -6,16 +6,18 @@ use axum::{
     body::Body,
     extract::{FromRequest, FromRequestParts, RawPathParams, Request},
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use bytes::{Bytes, BytesMut};
-use http::{header, request::Parts};
+use http::{Method, header, request::Parts};
 use http_body_util::BodyExt as _;
 use iotpi_core::{InvalidTimestamp, Timestamp};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::{encoding::NotGzip, json_fault, wording};
 use crate::{
     Hub,
-    auth::Caller,
+    auth::{Caller, signed_url},
     error::{HubError, Result},
     frames::Buffer,
     http::proxy::Client,
@@ -49,15 +51,12 @@ impl FromRequestParts<Hub> for Client {
 /// What the request shows of who sent it.
 pub(crate) fn credential(parts: &Parts) -> Result<Option<Credential>> {
     if let Some(value) = parts.headers.get(header::AUTHORIZATION) {
-        let bearer = value
-            .to_str()
-            .ok()
-            .and_then(|text| text.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-        let (_, token) = bearer.ok_or_else(|| {
-            HubError::unauthenticated("`Authorization` has to be `Bearer`, a space, and a token")
+        let token = value.to_str().ok().and_then(token_of).ok_or_else(|| {
+            HubError::unauthenticated(
+                "`Authorization` has to be `Bearer TOKEN`, or `Basic` with the token as the password",
+            )
         })?;
-        return Ok(Some(Credential::Bearer(token.trim().to_owned())));
+        return Ok(Some(Credential::Bearer(token)));
     }
     let cookies = parts.headers.get_all(header::COOKIE).iter().filter_map(|v| v.to_str().ok());
     let session = cookies
@@ -67,15 +66,51 @@ pub(crate) fn credential(parts: &Parts) -> Result<Option<Credential>> {
     Ok(session.map(|(_, secret)| Credential::Session(secret.to_owned())))
 }
 
-/// What the request shows of who sent it, unchecked.
+/// The session, token or JWT of the request, unchecked; nothing where a signed URL stands for it.
 pub(crate) struct Shown(pub(crate) Option<Credential>);
 
 impl FromRequestParts<Hub> for Shown {
     type Rejection = HubError;
 
     async fn from_request_parts(parts: &mut Parts, _: &Hub) -> Result<Self> {
+        if signature(parts).is_some() {
+            return Ok(Self(None));
+        }
         credential(parts).map(Self)
     }
+}
+
+/// The token in an `Authorization` header. In HTTP Basic (RFC 7617) it is the password, and the user name is ignored; where only a
+/// name is given, as in `http://TOKEN@hub/`, it is that.
+fn token_of(authorization: &str) -> Option<String> {
+    let (scheme, value) = authorization.split_once(' ')?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(value.trim().to_owned());
+    }
+    let decoded = scheme.eq_ignore_ascii_case("basic").then(|| BASE64.decode(value.trim()))?.ok()?;
+    let pair = String::from_utf8(decoded).ok()?;
+    let (name, password) = pair.split_once(':')?;
+    Some(if password.is_empty() { name } else { password }.to_owned())
+}
+
+/// The signature in the query of a GET without an `Authorization` header, and the rest of the query.
+fn signature(parts: &Parts) -> Option<(String, &str)> {
+    let may_be = parts.method == Method::GET && !parts.headers.contains_key(header::AUTHORIZATION);
+    signed_url::split(parts.uri.query().filter(|_| may_be)?)
+}
+
+/// What is missing in a request without credentials.
+fn nobody(parts: &Parts) -> HubError {
+    let names = ["token", "access_token", "auth", "api_key", "apikey", "key", "password", "jwt", "bearer"];
+    let mut fields =
+        parts.uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split('=').next());
+    if fields.any(|field| names.iter().any(|name| field.eq_ignore_ascii_case(name))) {
+        return HubError::unauthenticated(
+            "a token is not read from the query, because addresses are logged: send `Authorization: Bearer TOKEN`, or make a \
+             signed URL with POST /api/auth/url",
+        );
+    }
+    HubError::unauthenticated("say who you are: log in, or send `Authorization: Bearer TOKEN`")
 }
 
 /// Somebody known; everybody else is turned away.
@@ -83,9 +118,10 @@ impl FromRequestParts<Hub> for Caller {
     type Rejection = HubError;
 
     async fn from_request_parts(parts: &mut Parts, hub: &Hub) -> Result<Self> {
-        let credential = credential(parts)?.ok_or_else(|| {
-            HubError::unauthenticated("say who you are: log in, or send `Authorization: Bearer TOKEN`")
-        })?;
+        if let Some((query, signature)) = signature(parts) {
+            return hub.identify_signed(parts.uri.path(), &query, signature).await;
+        }
+        let credential = credential(parts)?.ok_or_else(|| nobody(parts))?;
         let caller = hub.identify(&credential).await?;
         if let Some(module) = caller.module_id() {
             hub.seen(module);
@@ -147,7 +183,7 @@ impl<T: DeserializeOwned> FromRequestParts<Hub> for Query<T> {
             Err(rejection) => {
                 let reason =
                     std::error::Error::source(&rejection).map_or(rejection.to_string(), ToString::to_string);
-                Err(HubError::invalid_argument(format!("the query is wrong: {reason}")))
+                Err(HubError::invalid_argument(format!("the query is wrong: {}", wording::of_query(&reason))))
             }
         }
     }
@@ -177,26 +213,23 @@ pub(crate) fn moment(name: &str, text: Option<&str>) -> Result<Option<Timestamp>
     parsed.map(Some).map_err(|error| wrong_time(&error, name))
 }
 
-/// Whether a value that is about to be read as a [`Timestamp`] lies outside the years that can be true.
-pub(crate) fn check_years(value: Option<&Value>) -> Result<()> {
+/// Whether a value that is about to be read as a [`Timestamp`] is one; what is neither a number nor a text is left to
+/// whoever reads it.
+pub(crate) fn check_moment(value: Option<&Value>) -> Result<()> {
     let parsed = match value {
         Some(Value::Number(secs)) => secs.as_f64().map(Timestamp::from_secs_f64),
         Some(Value::String(text)) => Some(Timestamp::parse(text)),
         _ => None,
     };
     match parsed {
-        Some(Err(error @ InvalidTimestamp::OutOfRange)) => Err(wrong_time(&error, "timestamp")),
-        // What is malformed is said by whoever reads it.
+        Some(Err(error)) => Err(wrong_time(&error, "timestamp")),
         _ => Ok(()),
     }
 }
 
 fn wrong_time(error: &InvalidTimestamp, name: &str) -> HubError {
     let detail = format!("`{name}`: {error}");
-    match error {
-        InvalidTimestamp::OutOfRange => HubError::unprocessable(detail),
-        InvalidTimestamp::Malformed => HubError::invalid_argument(detail),
-    }
+    if error.is_out_of_range() { HubError::unprocessable(detail) } else { HubError::invalid_argument(detail) }
 }
 
 /// The JSON body as a value.
@@ -214,19 +247,49 @@ impl FromRequest<Hub> for JsonBody {
 /// A JSON text as a value.
 pub(crate) fn value(body: &[u8]) -> Result<Value> {
     serde_json::from_slice(body)
-        .map_err(|error| HubError::invalid_argument(format!("the body is not JSON: {error}")))
+        .map_err(|error| HubError::invalid_argument(json_fault::describe(body, &error)).caused_by(error))
 }
 
-/// The body of a request that says it is JSON.
+/// The body of a request whose body is JSON, without a byte order mark.
 pub(crate) struct JsonText(pub(crate) Bytes);
 
 impl FromRequest<Hub> for JsonText {
     type Rejection = HubError;
 
     async fn from_request(request: Request, _: &Hub) -> Result<Self> {
-        check_json(request.headers())?;
-        read(request, MAX_JSON_BYTES, "a JSON body has up to 256 KiB").await.map(Self)
+        let declared = content_type(request.headers());
+        let typed = is_json(&declared);
+        if !typed && !UNTYPED.contains(&declared.as_str()) {
+            return Err(HubError::invalid_argument(format!(
+                "the body has to be JSON, not `{declared}`: with curl, add -H 'content-type: application/json'"
+            )));
+        }
+        let body = read(request, MAX_JSON_BYTES, "a JSON body has up to 256 KiB").await?;
+        let mark = body.len() - json_fault::without_mark(&body).len();
+        let body = body.slice(mark..);
+        if !typed && !body.trim_ascii().is_empty() && !json_fault::may_be_json(&body) {
+            let fault = value(&body).err().map_or_else(String::new, |error| format!("{}; ", error.detail()));
+            return Err(HubError::invalid_argument(format!(
+                "{fault}with curl, add -H 'content-type: application/json' and send a JSON object"
+            )));
+        }
+        Ok(Self(body))
     }
+}
+
+/// Content types that say nothing of the body: what devices and curl send by default. Cross-site forms can send them too;
+/// the `Origin` of a request is checked before.
+const UNTYPED: [&str; 4] =
+    ["", "text/plain", "application/x-www-form-urlencoded", "application/octet-stream"];
+
+/// The media type, in lower case and without parameters; empty when there is none.
+fn content_type(headers: &http::HeaderMap) -> String {
+    let text = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+fn is_json(media: &str) -> bool {
+    media == "application/json" || media == "text/json" || media.ends_with("+json")
 }
 
 /// The JSON body as what it should be.
@@ -259,21 +322,8 @@ pub(crate) fn read_as<T: DeserializeOwned>(value: Value, base: &str) -> Result<T
                 _ => {}
             }
         }
-        HubError::invalid_argument(error.inner().to_string()).at(pointer)
+        HubError::invalid_argument(wording::of_serde(&error.inner().to_string())).at(pointer)
     })
-}
-
-fn check_json(headers: &http::HeaderMap) -> Result<()> {
-    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
-    let text = value.to_str().unwrap_or_default();
-    let media = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    if media == "application/json" || media == "text/json" || media.ends_with("+json") {
-        Ok(())
-    } else {
-        Err(HubError::invalid_argument(format!(
-            "the body has to be JSON and say so, not `{media}`: with curl, add -H 'content-type: application/json'"
-        )))
-    }
 }
 
 /// Reads a body of up to `limit` bytes.
@@ -300,6 +350,7 @@ pub(crate) async fn read_into<B: Collect>(
     match tokio::time::timeout(BODY_TIMEOUT, collect).await {
         Ok(Ok(Some(body))) => Ok(body),
         Ok(Ok(None)) => Err(HubError::too_large(too_large)),
+        Ok(Err(error)) if NotGzip::caused(&error) => Err(HubError::invalid_argument(NotGzip.to_string())),
         Ok(Err(error)) => Err(HubError::invalid_argument("the body broke off").caused_by(error)),
         Err(_) => Err(HubError::invalid_argument("the body did not arrive within 60 s")),
     }

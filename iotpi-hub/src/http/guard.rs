@@ -21,7 +21,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 
-use super::problem;
+use super::{encoding, problem};
 use crate::{
     Hub,
     error::{HubError, Result},
@@ -44,13 +44,14 @@ const UNREAD_TIMEOUT: Duration = Duration::from_secs(2);
 /// Names the request, counts the answer, makes errors problem documents, and adds the headers every answer has.
 pub(super) async fn every_answer(State(hub): State<Hub>, request: Request, next: Next) -> Response {
     let id = request_id(&hub);
+    let challenge = problem::Challenge::to(request.headers());
     let (request, unread) = keep_body(request);
     let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
     let response = answered.unwrap_or_else(|_| HubError::internal("the hub failed").into_response());
     if response.status().is_client_error() {
         drain(unread).await;
     }
-    let mut response = problem::finish(response, &id);
+    let mut response = problem::finish(response, &id, challenge);
     hub.inner.metrics.answered(response.status().as_u16());
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::try_from(id) {
@@ -72,14 +73,17 @@ pub(super) fn request_id(hub: &Hub) -> String {
     uuid::Builder::from_unix_timestamp_millis(now, &rest).into_uuid().to_string()
 }
 
-/// Checks by which name the hub was called, and from which page.
+/// Checks by which name the hub was called, and from which page, and decodes the body.
 pub(super) async fn host_and_origin(
     State(hub): State<Hub>,
     request: Request,
     next: Next,
 ) -> Result<Response> {
     check(&hub, request.method(), request.uri(), request.headers())?;
-    Ok(next.run(request).await)
+    match encoding::decoded(request) {
+        Ok(request) => Ok(next.run(request).await),
+        Err(refusal) => Ok(refusal),
+    }
 }
 
 /// By which name the hub was called, and from which page.
@@ -108,6 +112,11 @@ pub(super) fn check(hub: &Hub, method: &Method, uri: &Uri, headers: &HeaderMap) 
 
 /// The authority the request was sent to (RFC 9112 section 3.3): that of an absolute target, else the `Host` header.
 fn host(uri: &Uri, headers: &HeaderMap) -> Result<String> {
+    if headers.get_all(header::HOST).iter().count() > 1 {
+        return Err(HubError::invalid_argument(
+            "a request has one `Host` header, not several (RFC 9112, 3.2)",
+        ));
+    }
     let said = match uri.authority() {
         Some(authority) => Some(authority.as_str()),
         None => headers.get(header::HOST).and_then(|v| v.to_str().ok()),

@@ -5,14 +5,18 @@
 
 mod auth;
 mod camera;
+#[cfg(feature = "dashboard")]
+mod coding;
 mod commands;
 mod compression;
 #[cfg(feature = "dashboard")]
 mod dashboard;
 mod deliveries;
+mod encoding;
 mod export;
 mod extract;
 mod guard;
+mod json_fault;
 mod live;
 mod modules;
 mod openapi;
@@ -23,6 +27,8 @@ pub(crate) mod proxy;
 mod recordings;
 mod sensors;
 mod storage;
+mod suggest;
+mod wording;
 
 use axum::{
     Router,
@@ -91,10 +97,23 @@ async fn docs_policy(mut response: Response) -> Response {
     response
 }
 
+fn contains(value: &http::HeaderValue, word: &str) -> bool {
+    value.to_str().is_ok_and(|value| value.contains(word))
+}
+
 /// What the table does not have: the dashboard's paths, and nothing else.
 async fn elsewhere(request: axum::extract::Request) -> Response {
     let path = request.uri().path();
-    if path == "/api" || path.starts_with("/api/") {
+    let is_page = matches!(*request.method(), http::Method::GET | http::Method::HEAD)
+        && request.headers().get(http::header::ACCEPT).is_some_and(|accept| contains(accept, "text/html"));
+    let is_api = path == "/api" || path.starts_with("/api/");
+    if (is_api || !is_page)
+        && let Some(meant) = suggest::meant(path)
+    {
+        return HubError::not_found(format!("there is nothing at {path}: did you mean {meant}?"))
+            .into_response();
+    }
+    if is_api {
         return HubError::not_found(format!("there is nothing at {path}; see /docs")).into_response();
     }
     #[cfg(feature = "dashboard")]

@@ -49,7 +49,7 @@ async fn register(
 async fn read(State(hub): State<Hub>, caller: Caller, Path(id): Path<ModuleId>) -> Result<Json<ModuleInfo>> {
     caller.may_read_of(Some(&id))?;
     let record = hub.store().module(&id).await?;
-    let record = record.ok_or_else(|| HubError::not_found(format!("there is no module `{id}`")))?;
+    let record = record.ok_or_else(|| HubError::not_found(format!("There is no module `{id}`.")))?;
     Ok(Json(hub.describe(record)))
 }
 

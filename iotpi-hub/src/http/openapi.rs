@@ -38,7 +38,7 @@ use crate::Hub;
         (name = "operations", description = "Running a hub")
     ),
     components(schemas(iotpi_core::Problem, iotpi_core::ErrorKind)),
-    security(("session" = []), ("bearer" = [])),
+    security(("session" = []), ("bearer" = []), ("basic" = [])),
     modifiers(&Schemes)
 )]
 struct Description;
@@ -55,6 +55,13 @@ impl Modify for Schemes {
             .description(Some("An API token, a module's token, or a JWT"))
             .build();
         components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+        let basic = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Basic)
+            .description(Some("The same token as the password; the user name is ignored"))
+            .build();
+        components.add_security_scheme("basic", SecurityScheme::Http(basic));
+        let signed = ApiKeyValue::with_description("sig", "A signed URL, from POST /api/auth/url");
+        components.add_security_scheme("signed_url", SecurityScheme::ApiKey(ApiKey::Query(signed)));
     }
 }
 

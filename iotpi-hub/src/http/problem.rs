@@ -6,7 +6,7 @@ use axum::{
     Json,
     response::{IntoResponse, Response},
 };
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use iotpi_core::{ErrorKind, Problem};
 use utoipa::{
     IntoResponses,
@@ -75,7 +75,7 @@ impl IntoResponse for HubError {
 }
 
 /// Makes every error answer a problem document: those of the rooms, and those axum gives by itself.
-pub(crate) fn finish(response: Response, request_id: &str) -> Response {
+pub(super) fn finish(response: Response, request_id: &str, challenge: Challenge) -> Response {
     let code = response.status();
     if !(code.is_client_error() || code.is_server_error()) {
         return response;
@@ -87,21 +87,64 @@ pub(crate) fn finish(response: Response, request_id: &str) -> Response {
     };
     log(&error, request_id);
     let mut problem = document(&error, Some(request_id));
-    // 405 is the one status besides those of the kinds.
+    // 405 and 415 are the two statuses besides those of the kinds.
     problem.status = code.as_u16();
     let mut finished = (code, Json(&problem)).into_response();
     let headers = finished.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
-    if let Some(allow) = response.headers().get(header::ALLOW) {
-        headers.insert(header::ALLOW, allow.clone());
+    for name in [header::ALLOW, header::ACCEPT_ENCODING] {
+        if let Some(value) = response.headers().get(&name) {
+            headers.insert(name, value.clone());
+        }
     }
     if code == StatusCode::UNAUTHORIZED {
-        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"iotpi\""));
+        challenge.add(headers);
     }
     if let Some(wait) = error.wait() {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1));
     }
     finished
+}
+
+/// Which ways to authenticate an answer 401 offers.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Challenge {
+    Bearer,
+    /// Also HTTP Basic: ffmpeg and other programs send the name and password of their URL only when they are asked.
+    BearerAndBasic,
+}
+
+impl Challenge {
+    /// Scripts of a page in a browser are not offered Basic, because the browser would then ask its user for a name and password.
+    pub(super) fn to(headers: &HeaderMap) -> Self {
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let is_browser = text(header::USER_AGENT).starts_with("Mozilla/");
+        if is_browser && !text(header::ACCEPT).contains("text/html") {
+            Self::Bearer
+        } else {
+            Self::BearerAndBasic
+        }
+    }
+
+    fn add(self, headers: &mut HeaderMap) {
+        let bearer = HeaderValue::from_static("Bearer realm=\"iotpi\"");
+        headers.insert(header::WWW_AUTHENTICATE, bearer);
+        if matches!(self, Self::BearerAndBasic) {
+            let basic = HeaderValue::from_static("Basic realm=\"iotpi\", charset=\"UTF-8\"");
+            headers.append(header::WWW_AUTHENTICATE, basic);
+        }
+    }
+}
+
+/// The answer to a body with an encoding the hub does not read, with those it does (RFC 9110 section 15.5.16).
+pub(super) fn unsupported_encoding(name: &str) -> Response {
+    let error = HubError::invalid_argument(format!(
+        "the body has the encoding `{name}`; send it as it is or with `Content-Encoding: gzip`"
+    ));
+    let mut response = StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response();
+    response.extensions_mut().insert(Arc::new(error));
+    response.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+    response
 }
 
 /// A whole answer to a request that no route will see.
@@ -126,12 +169,16 @@ fn is_plain(response: &Response) -> bool {
 fn unsaid(code: StatusCode) -> HubError {
     match code {
         StatusCode::METHOD_NOT_ALLOWED => HubError::invalid_argument(
-            "this path does not answer that method; the `Allow` header names those it does",
+            "This path does not support the method. The `Allow` header lists the supported ones.",
         ),
         StatusCode::NOT_FOUND => HubError::not_found("there is nothing at this path"),
         StatusCode::PAYLOAD_TOO_LARGE => HubError::too_large("the body is too large"),
-        StatusCode::SERVICE_UNAVAILABLE => HubError::unavailable("the hub cannot answer now"),
-        code if code.is_server_error() => HubError::internal("the hub failed"),
+        StatusCode::SERVICE_UNAVAILABLE => {
+            HubError::unavailable("The hub cannot answer now. Try again in a moment.")
+        }
+        code if code.is_server_error() => {
+            HubError::internal("The hub failed. Its log has the cause under the request id.")
+        }
         _ => HubError::invalid_argument("the request is not one the hub understands"),
     }
 }

@@ -32,7 +32,7 @@ use crate::{
 pub(super) fn routes() -> OpenApiRouter<Hub> {
     OpenApiRouter::new()
         .routes(routes!(read_recording, set_recording))
-        .routes(routes!(record_camera))
+        .routes(routes!(record_camera, stop_recording))
         .routes(routes!(list_recordings))
         .routes(routes!(list_recorded_frames))
         .routes(routes!(recorded_frame))
@@ -102,6 +102,23 @@ async fn record_camera(
     JsonOf(order): JsonOf<RecordOrder>,
 ) -> Result<Json<Recording>> {
     hub.record_camera(&caller, &id, &order).await.map(Json)
+}
+
+/// Stop recording a camera now
+///
+/// Ends the current event or the order to record now; without one it does nothing. A `continuous` recording or a `time_lapse`
+/// goes on, and the next event starts a new recording.
+#[utoipa::path(
+    delete, path = "/api/cameras/{id}/record", tag = "camera", operation_id = "stop_recording",
+    params(("id" = ModuleId, Path, description = "Whose camera")),
+    responses((status = 200, description = "Ended", body = Recording), PermissionDenied, NotFound)
+)]
+async fn stop_recording(
+    State(hub): State<Hub>,
+    caller: Caller,
+    Path(id): Path<ModuleId>,
+) -> Result<Json<Recording>> {
+    hub.stop_recording(&caller, &id).await.map(Json)
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

@@ -8,7 +8,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::HeaderMap;
-use iotpi_core::{Bucket, ModuleId, NewReading, NewReadings, Reading, ReadingRecord, SensorType, Stored};
+use iotpi_core::{
+    Bucket, ModuleId, NewReading, NewReadings, Reading, ReadingRecord, SensorType, Stored, Timestamp,
+};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
@@ -17,7 +19,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     export::{self, Format, Row},
     extract::{
-        Deliverer, JsonText, MAX_PAGE, Path, Query, check_years, moment, page, page_of, read_as, value,
+        Deliverer, JsonText, MAX_PAGE, Path, Query, check_moment, moment, page, page_of, read_as, value,
     },
     page::Page,
     problem::{PermissionDenied, RateLimited, StorageFull, TooLarge, Unprocessable},
@@ -40,6 +42,8 @@ pub(super) fn routes() -> OpenApiRouter<Hub> {
 /// Record readings
 ///
 /// One reading, or an array of up to 1,000 that is stored whole or not at all. Answers after the commit is on disk.
+/// A reading stamped more than 5 minutes ahead of the hub's clock is stored with the time of its arrival. Known units are
+/// converted; a value without a unit that cannot be meant in the canonical unit is refused.
 #[utoipa::path(
     post, path = "/api/sensors/{type}", tag = "sensors", operation_id = "record",
     params(("type" = SensorType, Path, description = "What was measured")),
@@ -127,15 +131,29 @@ fn item_by_item(body: Value) -> Result<Delivery> {
 }
 
 fn reading(value: Value, base: &str) -> Result<NewReading> {
-    check_years(value.get("timestamp")).map_err(|error| error.at(format!("{base}/timestamp")))?;
+    if let Err(error) = check_moment(value.get("timestamp")) {
+        let from_boot = value["timestamp"].as_f64().is_some_and(|secs| secs < Timestamp::MIN.as_secs_f64());
+        let error =
+            if from_boot { HubError::unprocessable(format!("{error}; {WITHOUT_A_CLOCK}")) } else { error };
+        return Err(error.at(format!("{base}/timestamp")));
+    }
     if value.is_object() && value.get("value").is_none() {
         return Err(HubError::invalid_argument(
             "`value` is missing: a number, or null for a failed measurement",
         )
         .at(format!("{base}/value")));
     }
-    read_as(value, base)
+    let is_value = matches!(value.get("value"), Some(Value::Bool(_)));
+    read_as(value, base).map_err(|error| match error.pointer() {
+        // True or false with a unit: the fault of two fields is told at the first.
+        Some(pointer) if is_value && pointer == base => error.at(format!("{base}/value")),
+        _ => error,
+    })
 }
+
+/// The remedy for a device without a clock.
+const WITHOUT_A_CLOCK: &str = "a device without a clock leaves `timestamp` out (the hub takes the time \
+                               of arrival) or sends `age`, in seconds";
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -153,7 +171,7 @@ struct SeriesParams {
 
 /// Every series as its newest record
 ///
-/// By module, then type.
+/// By module, then type. Records more than 5 minutes ahead of the hub's clock are not looked at.
 #[utoipa::path(
     get, path = "/api/sensors", tag = "sensors", operation_id = "list_series",
     params(SeriesParams),
@@ -166,7 +184,7 @@ async fn list_series(
 ) -> Result<Json<Page<Reading>>> {
     caller.may_read_of(query.module_id.as_ref())?;
     let page = page(query.limit, query.cursor)?;
-    Ok(Json(hub.store().newest(query.module_id.as_ref(), &page).await?.into()))
+    Ok(Json(hub.newest(query.module_id.as_ref(), &page).await?.into()))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -178,7 +196,8 @@ struct ReadParams {
     /// From this moment on, inclusive: Unix seconds or RFC 3339, years 2000 to 2099.
     #[param(value_type = Option<f64>, minimum = 946_684_800.0, exclusive_maximum = 4_102_444_800.0)]
     since: Option<String>,
-    /// Up to this moment, exclusive: Unix seconds or RFC 3339, years 2000 to 2099.
+    /// Up to this moment, exclusive: Unix seconds or RFC 3339, years 2000 to 2099. Without it, a list newest first ends
+    /// 5 minutes ahead of the hub's clock, and aggregates end with the bucket that holds that moment.
     #[param(value_type = Option<f64>, minimum = 946_684_800.0, exclusive_maximum = 4_102_444_800.0)]
     until: Option<String>,
     /// How many a page holds; 100 when left out. At most 1,000 records, or 2,000 aggregates.
@@ -272,12 +291,17 @@ async fn read(
     let all = format != Format::Json && query.limit.is_none() && query.cursor.is_none();
     let most = if query.bucket.is_some() { MAX_BUCKETS } else { MAX_PAGE };
     let page = if all { export::first_step() } else { page_of(query.limit, query.cursor, most)? };
+    let (since, until) = (moment("since", query.since.as_deref())?, moment("until", query.until.as_deref())?);
+    let ascending = query.order == Some(Order::Asc);
+    // An export of everything, and one oldest first, cannot hide anything behind what is ahead.
+    let bounded = until.is_none() && !all && (query.bucket.is_some() || !ascending);
     let wanted = ReadingQuery {
         sensor,
         module_id: query.module_id,
-        since: moment("since", query.since.as_deref())?,
-        until: moment("until", query.until.as_deref())?,
-        ascending: query.order == Some(Order::Asc),
+        since,
+        until,
+        not_after: if bounded { hub.latest() } else { None },
+        ascending,
     };
     let Some(width) = query.bucket else {
         if query.agg.is_some() {
@@ -285,7 +309,7 @@ async fn read(
         }
         let read = move |page: PageRequest| {
             let (hub, wanted) = (hub.clone(), wanted.clone());
-            async move { Ok(hub.store().readings(&wanted, &page).await?) }
+            async move { hub.readings(&wanted, &page).await }
         };
         return answer(format, all, page, read).await;
     };
@@ -293,7 +317,7 @@ async fn read(
     let read = move |page: PageRequest| {
         let (hub, wanted, aggregates) = (hub.clone(), wanted.clone(), aggregates);
         async move {
-            let mut buckets = hub.store().buckets(&wanted, width.duration(), &page).await?;
+            let mut buckets = hub.buckets(&wanted, width.duration(), &page).await?;
             buckets.items.iter_mut().for_each(|bucket| aggregates.keep(bucket));
             Ok(buckets)
         }

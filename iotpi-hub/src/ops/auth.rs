@@ -6,17 +6,21 @@ use std::{
     time::Duration,
 };
 
-use iotpi_core::{ErrorKind, UserName};
+use iotpi_core::{ErrorKind, Timestamp, UserName};
 
 use crate::{
     Hub,
     auth::{
         Caller, Role, Secret, Target, hash,
+        signed_url::{self, Issuer},
         token::{self, IssuedToken, NewToken},
     },
     error::{HubError, Result},
     store::{Now, SecretHash, Steady, StoreError, TokenRecord, UserRecord, hex},
 };
+
+/// The longest life of a signed URL.
+const MAX_URL_LIFE: Duration = Duration::from_secs(24 * 3600);
 
 /// What a request shows of who sent it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +40,15 @@ pub struct Login {
     pub session: String,
     /// How long it lasts.
     pub lasts: Duration,
+}
+
+/// A URL just signed.
+#[derive(Debug)]
+pub struct SignedUrl {
+    /// Path and query with the signature, relative to the address of the hub.
+    pub url: String,
+    /// When it ends.
+    pub expires_at: Timestamp,
 }
 
 /// A JWT just signed.
@@ -59,15 +72,15 @@ impl Hub {
         let now = self.now();
         let (Credential::Bearer(secret) | Credential::Session(secret)) = credential;
         let hash = hash(secret);
-        let caller = match self.inner.known.get(&hash, now.steady) {
-            Some(caller) => caller,
-            None => {
-                // Half of the hash says which one it is, and is no use to anybody who reads it.
-                let caller = self.owner_of(credential, &hash, now).await?.who_showed(hex(&hash[..16]));
-                if matches!(credential, Credential::Bearer(secret) if secret.starts_with(token::PREFIX)) {
-                    self.inner.known.keep(hash, &caller, now.steady);
-                }
-                caller
+        let caller = match (credential, issuer_of(credential, hash)) {
+            (_, Some(issuer)) => self.owner_of(issuer, now).await?,
+            (Credential::Bearer(jwt) | Credential::Session(jwt), None) => {
+                let caller = self.inner.jwt.verify(jwt, now.wall).ok_or_else(|| {
+                    HubError::unauthenticated(
+                        "This is neither a valid token nor a valid JWT. It may have expired.",
+                    )
+                })?;
+                caller.who_showed(name_of(&hash))
             }
         };
         if let Some(issuer) = caller.issuer() {
@@ -76,25 +89,29 @@ impl Hub {
         Ok(caller)
     }
 
-    async fn owner_of(&self, credential: &Credential, hash: &SecretHash, now: Now) -> Result<Caller> {
-        match credential {
-            Credential::Session(_) => {
-                let user = self.store().session(hash, now).await?;
-                user.map(|user| Caller::known(user.name, user.role, None))
-                    .ok_or_else(|| HubError::unauthenticated("the session has ended: log in again"))
+    /// Whose session or token it is.
+    async fn owner_of(&self, issuer: Issuer, now: Now) -> Result<Caller> {
+        match issuer {
+            Issuer::Session(hash) => {
+                let user = self.store().session(&hash, now).await?;
+                let user =
+                    user.ok_or_else(|| HubError::unauthenticated("The session has ended. Log in again."))?;
+                Ok(Caller::known(user.name, user.role, None).who_showed(name_of(&hash)))
             }
-            Credential::Bearer(secret) if secret.starts_with(token::PREFIX) => {
-                let token = self.store().token(hash).await?;
-                let token =
-                    token.ok_or_else(|| HubError::unauthenticated("no such token; it may be revoked"))?;
+            Issuer::Token(hash) => {
+                if let Some(caller) = self.inner.known.get(&hash, now.steady) {
+                    return Ok(caller);
+                }
+                let token = self.store().token(&hash).await?;
+                let token = token.ok_or_else(|| {
+                    HubError::unauthenticated("This token is unknown or revoked. Send a valid token.")
+                })?;
                 self.note_use_of(&token).await;
-                Ok(Caller::known(token.name, token.role, token.module_id))
+                let caller = Caller::known(token.name, token.role, token.module_id);
+                let caller = caller.who_showed(name_of(&hash));
+                self.inner.known.keep(hash, &caller, now.steady);
+                Ok(caller)
             }
-            Credential::Bearer(jwt) => self
-                .inner
-                .jwt
-                .verify(jwt, now.wall)
-                .ok_or_else(|| HubError::unauthenticated("neither a token nor a JWT that still holds")),
         }
     }
 
@@ -102,14 +119,82 @@ impl Hub {
     /// showed it. A JWT that was good when the connection was opened is good for the connection.
     pub(crate) async fn still_exists(&self, credential: &Credential) -> bool {
         let (Credential::Bearer(secret) | Credential::Session(secret)) = credential;
-        if matches!(credential, Credential::Bearer(jwt) if !jwt.starts_with(token::PREFIX)) {
-            return true;
-        }
-        match self.owner_of(credential, &hash(secret), self.now()).await {
+        let Some(issuer) = issuer_of(credential, hash(secret)) else { return true };
+        match self.owner_of(issuer, self.now()).await {
             Ok(_) => true,
             // A store that fails ends no connection.
             Err(error) => error.kind() != ErrorKind::Unauthenticated,
         }
+    }
+
+    /// Makes a URL with which a camera stream, a snapshot or the live connection can be opened without any other credential.
+    /// `target` is its path and query; the answer is the same with a signature. The URL has the rights of the session or token
+    /// that made it, and ends with it.
+    ///
+    /// # Errors
+    /// `Unauthenticated`; `PermissionDenied` for a JWT, which cannot be looked up later, and for a caller that may not read;
+    /// `InvalidArgument` (another path, a life outside 1 s to a day); the store's.
+    ///
+    /// # Cancel safety
+    /// Changes nothing.
+    pub async fn sign_url(
+        &self,
+        credential: &Credential,
+        target: &str,
+        lasts: Duration,
+    ) -> Result<SignedUrl> {
+        self.identify(credential).await?.may_read()?;
+        let (Credential::Bearer(secret) | Credential::Session(secret)) = credential;
+        let issuer = issuer_of(credential, hash(secret)).ok_or_else(|| {
+            HubError::permission_denied("a JWT cannot sign a URL: use a session or an API token")
+        })?;
+        if lasts < Duration::from_secs(1) || lasts > MAX_URL_LIFE {
+            return Err(HubError::invalid_argument("`expires_in` is 1 to 86,400 seconds").at("/expires_in"));
+        }
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        if !signed_url::PATHS.contains(&path) {
+            let paths = signed_url::PATHS.map(str::to_owned).to_vec();
+            return Err(HubError::invalid_argument(format!(
+                "a URL can be signed for {} only, each with its query",
+                paths.join(", ")
+            ))
+            .at("/path")
+            .with_choices(paths));
+        }
+        let is_query = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'#' | b'"' | b'<' | b'>');
+        if !query.bytes().all(is_query) || query.split('&').any(|pair| pair.starts_with("sig=")) {
+            return Err(HubError::invalid_argument(
+                "the query has to be percent-encoded and without a field `sig`",
+            )
+            .at("/path"));
+        }
+        let ends = Timestamp::from_micros(self.now().wall.plus(lasts).as_micros() / 1_000_000 * 1_000_000);
+        let target = signed_url::target(path, query);
+        let signature = signed_url::sign(&self.inner.jwt, &target, issuer, ends);
+        let separator = if query.is_empty() { '?' } else { '&' };
+        Ok(SignedUrl {
+            url: format!("{target}{separator}{}={signature}", signed_url::FIELD),
+            expires_at: ends,
+        })
+    }
+
+    /// Who a signed URL acts for: the owner of the session or token that made it, while that exists.
+    ///
+    /// # Errors
+    /// `Unauthenticated` when the signature is not the hub's, is for another URL, or has expired; the store's.
+    ///
+    /// # Cancel safety
+    /// Changes nothing that matters.
+    pub async fn identify_signed(&self, path: &str, query: &str, signature: &str) -> Result<Caller> {
+        let now = self.now();
+        let target = signed_url::target(path, query);
+        let issuer = signed_url::verify(&self.inner.jwt, &target, signature, now.wall).ok_or_else(|| {
+            HubError::unauthenticated(
+                "the signed URL has expired, or was made for another path or query: make a new one with POST /api/auth/url",
+            )
+        })?;
+        // It is no sign of life of the one who made it.
+        Ok(self.owner_of(issuer, now).await?.without_issuer())
     }
 
     /// Written once an hour: a token is used with every request.
@@ -166,12 +251,12 @@ impl Hub {
         password: String,
     ) -> Result<Login> {
         if !self.needs_first_admin().await? {
-            return Err(HubError::conflict("there is an admin already: log in"));
+            return Err(HubError::conflict("An administrator account exists already. Log in instead."));
         }
         self.inner.throttle.attempt(from, &Target::FirstAdmin, self.inner.clock.uptime())?;
         if !self.inner.first_admin.is(code) {
             return Err(HubError::permission_denied(
-                "that is not the code the hub printed when it last started",
+                "This code is not valid. Use the newest code in the hub's log.",
             )
             .at("/code"));
         }
@@ -201,7 +286,7 @@ impl Hub {
                 self.inner.throttle.succeeded(from, &target);
                 self.begin_session(user).await
             }
-            _ => Err(HubError::unauthenticated("the name or the password is wrong")),
+            _ => Err(HubError::unauthenticated("Wrong name or password.")),
         }
     }
 
@@ -235,11 +320,15 @@ impl Hub {
         let caller = self.identify(credential).await?;
         match credential {
             Credential::Bearer(text) if !text.starts_with(token::PREFIX) => {
-                return Err(HubError::permission_denied("a JWT cannot be exchanged for another one"));
+                return Err(HubError::permission_denied(
+                    "A JWT cannot be exchanged for another JWT. Send an API token.",
+                ));
             }
             _ => {}
         }
-        let who = caller.identity().ok_or_else(|| HubError::unauthenticated("say who you are first"))?;
+        let who = caller
+            .identity()
+            .ok_or_else(|| HubError::unauthenticated("Log in or send an API token first."))?;
         let lasts = Duration::from_secs(self.config().auth.jwt_secs);
         let now = self.now().wall;
         Ok(Jwt { access_token: self.inner.jwt.sign(who, now, now.plus(lasts)), lasts })
@@ -267,11 +356,24 @@ impl Hub {
     pub async fn revoke_token(&self, caller: &Caller, id: &str) -> Result<()> {
         caller.may_administer()?;
         match self.store().revoke_token(id).await {
-            Err(StoreError::NotFound(_)) => Err(HubError::not_found("there is no such token")),
+            Err(StoreError::NotFound(_)) => Err(HubError::not_found("There is no token with this id.")),
             other => {
                 self.inner.known.forget();
                 Ok(other?)
             }
         }
     }
+}
+
+/// The session or token a credential is; nothing for a JWT.
+fn issuer_of(credential: &Credential, hash: SecretHash) -> Option<Issuer> {
+    match credential {
+        Credential::Session(_) => Some(Issuer::Session(hash)),
+        Credential::Bearer(secret) => secret.starts_with(token::PREFIX).then_some(Issuer::Token(hash)),
+    }
+}
+
+/// Half of the hash tells sessions and tokens apart, and is of no use to anybody who reads it.
+fn name_of(hash: &SecretHash) -> String {
+    hex(&hash[..16])
 }

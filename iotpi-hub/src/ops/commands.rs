@@ -178,18 +178,22 @@ impl Hub {
         caller.may_command()?;
         let issued_by = match caller.identity() {
             Some(who) => who.name.clone(),
-            None => return Err(HubError::unauthenticated("commands are issued by somebody")),
+            None => {
+                return Err(HubError::unauthenticated(
+                    "Commands need a known caller. Log in or send an API token.",
+                ));
+            }
         };
         let record = self.store().module(module_id).await?.ok_or_else(|| no_module(module_id))?;
         let Some(manifest) = record.manifest else {
             return Err(HubError::unprocessable(format!(
-                "module `{module_id}` never registered: nobody knows what it obeys"
+                "Module `{module_id}` is not registered, so it accepts no commands."
             )));
         };
         let Some(action) = manifest.action(&command.action) else {
             let offered = manifest.actions.iter().map(|a| a.name.to_string()).collect();
             return Err(HubError::unprocessable(format!(
-                "module `{module_id}` has no action `{}`",
+                "Module `{module_id}` has no action `{}`.",
                 command.action
             ))
             .at("/action")
@@ -199,7 +203,7 @@ impl Hub {
         let secs = command.expires_in.unwrap_or(DEFAULT_EXPIRES_IN_SECS);
         let time_to_live =
             Duration::try_from_secs_f64(secs).ok().filter(|_| (1.0..=86_400.0).contains(&secs)).ok_or_else(
-                || HubError::unprocessable("a command lives 1 to 86,400 seconds").at("/expires_in"),
+                || HubError::unprocessable("`expires_in` must be 1 to 86,400 seconds.").at("/expires_in"),
             )?;
         let validator = self.inner.commands.validator(module_id, &action.name, &action.params)?;
         let params = Value::Object(command.params.clone());
@@ -462,6 +466,7 @@ impl Hub {
     /// Looks again at everything that follows from the time: for a test that has set the clock.
     #[cfg(feature = "testing")]
     pub(crate) fn look_at_the_clock(&self) {
+        self.look_whether_the_clock_was_set();
         self.inner.commands.due_bell.notify_one();
         self.inner.module_bell.notify_one();
         self.inner.recordings.look_at_the_clock();
@@ -477,7 +482,7 @@ fn check_size(object: &Map<String, Value>, pointer: &str) -> Result<()> {
 }
 
 fn no_module(id: &ModuleId) -> HubError {
-    HubError::not_found(format!("there is no module `{id}`"))
+    HubError::not_found(format!("There is no module `{id}`."))
 }
 
 #[cfg(test)]

@@ -31,10 +31,19 @@ impl Hub {
         Ok(showing.receipt)
     }
 
-    /// Counts that a frame of that camera was refused.
-    pub(crate) fn refused_frame(&self, caller: &Caller, module_id: &ModuleId) {
-        if caller.may_deliver_as(module_id).is_ok() {
-            self.inner.frames.refused(module_id);
+    /// Counts that a frame of that camera was refused; `false` when the camera is not known.
+    pub(crate) fn refused_frame(&self, caller: &Caller, module_id: &ModuleId) -> bool {
+        caller.may_deliver_as(module_id).is_ok() && self.inner.frames.refused(module_id)
+    }
+
+    /// Counts that a frame's capture time was no possible time, and logs it the first time for each camera.
+    pub(crate) fn ignored_frame_time(&self, module_id: &ModuleId) {
+        self.inner.metrics.frame_times_ignored.add(1);
+        if self.inner.frames.is_first_ignored_time(module_id) {
+            tracing::warn!(
+                camera = %module_id,
+                "X-Timestamp is more than a day off the hub's clock or no time at all: its frames count as taken when they arrive"
+            );
         }
     }
 
@@ -103,7 +112,7 @@ impl Hub {
     /// Begins to watch a camera: one that has delivered, or a module that may yet.
     pub(crate) fn watch(&self, module_id: &ModuleId, via: Via) -> Result<Viewer> {
         if self.inner.frames.newest(module_id).is_none() && !self.inner.presence.knows(module_id) {
-            return Err(HubError::not_found(format!("there is no module `{module_id}`")));
+            return Err(HubError::not_found(format!("There is no module `{module_id}`.")));
         }
         self.inner.frames.watch(module_id, via, self.moment())
     }

@@ -39,7 +39,7 @@ impl Hub {
         let mut newest = Vec::new();
         let mut page = PageRequest { limit: 1000, cursor: None };
         loop {
-            let found = self.store().newest(None, &page).await?;
+            let found = self.newest(None, &page).await?;
             newest.extend(
                 found.items.into_iter().filter(|r| wanted.wants_series(&r.module_id, &r.quantity.name())),
             );
@@ -58,7 +58,7 @@ impl Hub {
                 .collect();
             readings = Vec::with_capacity(series.len());
             for series in &series {
-                readings.extend(self.store().recent(series, each).await?);
+                readings.extend(self.recent(series, each).await?);
             }
         }
         readings.sort_by_key(|r| (r.taken_at, r.received_at));

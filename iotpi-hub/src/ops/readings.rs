@@ -7,7 +7,7 @@ use std::{
 
 use iotpi_core::{
     Event, MAX_AGE_SECS, MAX_REASON_LEN, MAX_SEQ, NewReading, Outcome, Quantity, Reading, SensorType, Stored,
-    Timestamp, Unit,
+    TimeSource, Timestamp, Unit,
 };
 
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
     auth::Caller,
     error::{HubError, Result},
     lock::lock,
+    ops::meant_units,
     store::{Now, Recorded, SeriesKey, StoreError},
 };
 
@@ -22,6 +23,8 @@ use crate::{
 const CLOCK_WAIT: Duration = Duration::from_secs(10);
 /// How often a request is tried again because the store keeps another unit of one of its series.
 const MAX_TRIES: u32 = 8;
+/// How far ahead of the hub's clock a reading may be stamped.
+pub(crate) const MAX_CLOCK_AHEAD: Duration = Duration::from_secs(300);
 /// The most readings in one request.
 pub const MAX_READINGS: usize = 1000;
 
@@ -75,6 +78,7 @@ impl Hub {
                 .map_err(|error| error.at(delivery.pointer(index, "module_id")))?;
         }
         self.check_space()?;
+        self.look_whether_the_clock_was_set();
         // When it arrived is kept to the millisecond, and told as it is kept.
         let mut now = self.now();
         now.wall = Timestamp::from_micros(now.wall.as_micros() - now.wall.as_micros().rem_euclid(1000));
@@ -84,6 +88,8 @@ impl Hub {
         let stored = count as u64 - repeated;
         self.inner.metrics.readings.add(stored);
         self.inner.metrics.readings_repeated.add(repeated);
+
+        self.tell_of_clocks_ahead(&readings);
 
         let modules: BTreeSet<_> = readings.iter().map(|r| &r.module_id).collect();
         let mut told = false;
@@ -143,6 +149,7 @@ impl Hub {
         kind: Option<&SensorType>,
         now: Now,
     ) -> Result<Vec<Reading>> {
+        let clock_is_set = self.inner.clock.is_set();
         let units = lock(&self.inner.units);
         // Units of series that begin with this delivery.
         let mut begun: HashMap<SeriesKey, Unit> = HashMap::new();
@@ -166,27 +173,18 @@ impl Hub {
                     .at(at("timestamp"))
                     .retry_after(CLOCK_WAIT));
                 }
-                let quantity = match Quantity::named(&sensor) {
-                    Some(named) => named,
-                    None => {
-                        let key = SeriesKey { module_id: new.module_id.clone(), sensor };
-                        let kept = units.get(&key).or_else(|| begun.get(&key)).or(new.unit.as_ref());
-                        let unit = kept.cloned().ok_or_else(|| {
-                            HubError::unprocessable(format!(
-                                "the first `{}` of module `{}` has to say its unit",
-                                key.sensor, key.module_id
-                            ))
-                            .at(at("unit"))
-                        })?;
-                        begun.insert(key.clone(), unit.clone());
-                        Quantity::Custom { name: key.sensor, unit }
-                    }
-                };
-                let alternatives = quantity.unit();
-                let reading = new.clone().received(quantity, now.wall).map_err(|error| {
-                    let choices = alternatives.alternatives().into_iter().map(str::to_owned).collect();
-                    HubError::unprocessable(error.to_string()).at(at("unit")).with_choices(choices)
+                let quantity = meant_units::quantity(new, sensor, &units, &mut begun)
+                    .map_err(|error| error.at(at("unit")))?;
+                meant_units::check_unit_is_meant(new, &quantity).map_err(|error| error.at(at("unit")))?;
+                let kept = quantity.unit();
+                let mut reading = new.clone().received(quantity, now.wall).map_err(|error| {
+                    let choices = kept.alternatives().into_iter().map(str::to_owned).collect();
+                    let field = if new.unit == Some(Unit::BOOLEAN) { "value" } else { "unit" };
+                    HubError::unprocessable(error.to_string()).at(at(field)).with_choices(choices)
                 })?;
+                if clock_is_set {
+                    put_at_arrival_if_ahead(&mut reading, now.wall);
+                }
                 if new.value.is_some() && matches!(reading.outcome, Outcome::NoData(_)) {
                     return Err(
                         HubError::unprocessable("the value is too large to be converted").at(at("value"))
@@ -197,6 +195,24 @@ impl Hub {
             .collect()
     }
 
+    /// Counts readings whose module's clock runs ahead, and logs it once for each module.
+    fn tell_of_clocks_ahead(&self, readings: &[Reading]) {
+        let put_at_arrival = |reading: &&Reading| {
+            reading.time_source == TimeSource::Arrival && reading.received_at == Some(reading.taken_at)
+        };
+        for reading in readings.iter().filter(put_at_arrival) {
+            self.inner.metrics.readings_ahead.add(1);
+            let mut told = lock(&self.inner.clocks_ahead);
+            if !told.contains(&reading.module_id) && (told.len() as u64) < self.config().limits.modules {
+                tracing::warn!(
+                    module = %reading.module_id,
+                    "its clock is more than 5 minutes ahead of the hub's: its readings are stored with the time of their arrival"
+                );
+                told.insert(reading.module_id.clone());
+            }
+        }
+    }
+
     fn remember_units(&self, readings: &[Reading]) {
         let mut units = lock(&self.inner.units);
         for reading in readings {
@@ -205,6 +221,15 @@ impl Hub {
                 units.entry(key).or_insert_with(|| unit.clone());
             }
         }
+    }
+}
+
+/// A reading of a clock that runs ahead would hide all that come after it until its time has come: it is kept with the time
+/// of its arrival.
+fn put_at_arrival_if_ahead(reading: &mut Reading, arrived_at: Timestamp) {
+    if reading.taken_at > arrived_at.plus(MAX_CLOCK_AHEAD) {
+        reading.taken_at = arrived_at;
+        reading.time_source = TimeSource::Arrival;
     }
 }
 

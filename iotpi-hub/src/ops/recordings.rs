@@ -83,12 +83,12 @@ impl Hub {
     ) -> Result<Recording> {
         caller.may_command()?;
         if !(1..=3_600).contains(&order.secs) {
-            return Err(HubError::invalid_argument("a recording is 1 to 3,600 seconds long").at("/secs"));
+            return Err(HubError::invalid_argument("A recording can be 1 to 3,600 seconds long.").at("/secs"));
         }
         let asked = caller.identity().map_or_else(String::new, |who| format!("asked for by {}", who.name));
         let reason = order.reason.as_deref().unwrap_or(&asked);
         if !(1..=MAX_RECORDING_REASON).contains(&reason.chars().count()) {
-            return Err(HubError::invalid_argument("a reason has 1 to 200 characters").at("/reason"));
+            return Err(HubError::invalid_argument("A reason needs 1 to 200 characters.").at("/reason"));
         }
         self.check_known(id)?;
         self.check_place()?;
@@ -97,6 +97,21 @@ impl Hub {
             self.inner.recordings.set(self, id, settings);
         }
         self.inner.recordings.record(self, id, Duration::from_secs(order.secs.into()), reason);
+        self.describe_recording(id).await
+    }
+
+    /// Ends the current event of a camera or the order to record it now; does nothing without one. A `continuous` recording or
+    /// a time lapse goes on, and the next event starts a new recording.
+    ///
+    /// # Errors
+    /// `PermissionDenied`, `NotFound` (the module), the store's.
+    ///
+    /// # Cancel safety
+    /// Ended or not.
+    pub async fn stop_recording(&self, caller: &Caller, id: &ModuleId) -> Result<Recording> {
+        caller.may_command()?;
+        self.check_known(id)?;
+        self.inner.recordings.stop(self, id);
         self.describe_recording(id).await
     }
 
@@ -150,7 +165,7 @@ impl Hub {
     ) -> Result<(Timestamp, Bytes)> {
         caller.may_read()?;
         self.check_known(id)?;
-        let none = || HubError::not_found(format!("camera `{id}` has no such recorded frame"));
+        let none = || HubError::not_found(format!("Camera `{id}` has no recorded frame at this time."));
         let found = self.store().footage_near(id, at, pick).await?.ok_or_else(none)?;
         let folder = self.inner.recordings.folder.clone().ok_or_else(none)?;
         let (module_id, at) = (id.clone(), found.spot.at);
@@ -185,10 +200,10 @@ impl Hub {
         self.check_query(caller, query)?;
         let recordings = &self.inner.recordings;
         let place = std::sync::Arc::clone(&recordings.exports).try_acquire_owned().map_err(|_| {
-            HubError::rate_limited("four exports are under way; wait for one to end")
+            HubError::rate_limited("Four exports are running already. Try again when one has finished.")
                 .retry_after(Duration::from_secs(10))
         })?;
-        let none = || HubError::not_found("nothing was recorded in that time");
+        let none = || HubError::not_found("There is no recording in this range.");
         let folder = recordings.folder.clone().ok_or_else(none)?;
         let mut export = Export::new(folder, query.module_id.clone());
         let mut page = PageRequest { limit: STEP, cursor: None };
@@ -212,7 +227,7 @@ impl Hub {
         self.check_known(&query.module_id)?;
         match (query.since, query.until) {
             (Some(since), Some(until)) if since >= until => {
-                Err(HubError::invalid_argument("`since` has to be before `until`"))
+                Err(HubError::invalid_argument("`since` must be before `until`."))
             }
             _ => Ok(()),
         }
@@ -222,7 +237,7 @@ impl Hub {
         if self.inner.presence.knows(id) {
             Ok(())
         } else {
-            Err(HubError::not_found(format!("there is no module `{id}`")))
+            Err(HubError::not_found(format!("There is no module `{id}`.")))
         }
     }
 
@@ -230,7 +245,7 @@ impl Hub {
         match self.inner.recordings.folder {
             Some(_) => Ok(()),
             None => Err(HubError::conflict(
-                "there is no place for recordings: the database is in memory; name a folder in `cameras.recordings`",
+                "Recordings need a folder because the database is in memory. Set `cameras.recordings`.",
             )),
         }
     }
@@ -242,8 +257,7 @@ impl Hub {
             Some(camera) => camera.settings(),
             None => self.store().recording(id).await?.unwrap_or_default(),
         };
-        let now = camera.map(|camera| camera.now(self.inner.clock.uptime()));
-        let (recording, paused, skipped) = now.unwrap_or_default();
+        let activity = camera.map(|camera| camera.now(self.inner.clock.uptime())).unwrap_or_default();
         let RecordingSettings { mode, every_secs, before_secs, after_secs, keep_days, keep_bytes, triggers } =
             settings;
         Ok(Recording {
@@ -254,13 +268,14 @@ impl Hub {
             keep_days,
             keep_bytes,
             triggers,
-            recording,
-            paused,
+            recording: activity.recording,
+            event_until: activity.event_left.map(|left| self.now().wall.plus(left)),
+            paused: activity.paused,
             frames: totals.frames,
             bytes: totals.bytes,
             oldest_at: totals.oldest_at,
             newest_at: totals.newest_at,
-            skipped,
+            skipped: activity.skipped,
         })
     }
 
@@ -384,7 +399,7 @@ fn check(settings: &RecordingSettings) -> Result<()> {
         if (least..=most).contains(&value) {
             return Ok(());
         }
-        Err(HubError::invalid_argument(format!("`{field}` is {least} to {most}, not {value}"))
+        Err(HubError::invalid_argument(format!("`{field}` must be {least} to {most}, not {value}."))
             .at(format!("/{field}")))
     };
     in_range("every_secs", settings.every_secs.into(), 1, 86_400)?;
@@ -394,8 +409,10 @@ fn check(settings: &RecordingSettings) -> Result<()> {
     in_range("keep_bytes", settings.keep_bytes, 16_000_000, 10_000_000_000_000)?;
     let triggers = settings.triggers.len();
     if triggers > MAX_RECORDING_TRIGGERS {
-        return Err(HubError::too_large(format!("{triggers} triggers; {MAX_RECORDING_TRIGGERS} may be"))
-            .at("/triggers"));
+        return Err(HubError::too_large(format!(
+            "A camera can have at most {MAX_RECORDING_TRIGGERS} triggers, not {triggers}."
+        ))
+        .at("/triggers"));
     }
     settings.triggers.iter().enumerate().try_for_each(|(n, trigger)| check_trigger(n, trigger))
 }
@@ -408,6 +425,6 @@ fn check_trigger(n: usize, trigger: &RecordingTrigger) -> Result<()> {
         (None, Some(_)) => said == 0,
         _ => false,
     };
-    let what = "a trigger is a reading (`type`, with `above` or `below`) or a command (`action`)";
+    let what = "A trigger must be a reading (`type` with `above` or `below`) or a command (`action`).";
     if fits { Ok(()) } else { Err(HubError::invalid_argument(what).at(format!("/triggers/{n}"))) }
 }

@@ -125,14 +125,18 @@ impl Hub {
         let problems = storage.problems();
         let quarantined = self.quarantined();
         let aside = quarantined.iter().map(|one| {
-            let instead =
-                if one.restored { "the newest backup was restored" } else { "a new database was begun" };
-            format!("a damaged database was put aside at {}, {instead}: {}", one.at, one.why)
+            let instead = if one.restored {
+                "the newest backup replaced it"
+            } else {
+                "a new, empty database replaced it"
+            };
+            format!("A damaged database was moved aside at {}; {instead}: {}", one.at, one.why)
         });
-        let suspect =
-            storage.file.as_deref().is_some_and(storage::is_suspect).then(|| {
-                "the database met a fatal error: the next start of the hub looks through it".to_owned()
-            });
+        let suspect = storage
+            .file
+            .as_deref()
+            .is_some_and(storage::is_suspect)
+            .then(|| "The database met a fatal error. The hub checks it at its next start.".to_owned());
         let Problems { backup, scrub, space, retention, recording } = problems;
         let found = [suspect, scrub, space, backup, retention, recording];
         Ok(StorageReport {
@@ -230,8 +234,8 @@ impl Hub {
         };
         let problem = match (state, full) {
             (SpaceState::Room, _) => None,
-            (_, true) => Some("the disk is full: readings are refused until there is room".to_owned()),
-            (_, false) => Some("the disk is nearly full: the oldest readings are thinned out".to_owned()),
+            (_, true) => Some("The disk is full. New readings are refused until space is free.".to_owned()),
+            (_, false) => Some("The disk is nearly full. The oldest readings are being deleted.".to_owned()),
         };
         let told = problem.clone();
         if storage.tell(|problems| &mut problems.space, problem) {
@@ -329,13 +333,13 @@ impl Hub {
     async fn make_backup(&self) -> Result<LastBackup> {
         let storage = &self.inner.storage;
         let (Some(file), Some(folder)) = (&storage.file, &storage.backups) else {
-            return Err(HubError::conflict("what is kept in memory has no backup"));
+            return Err(HubError::conflict("A database in memory cannot be backed up."));
         };
         let Ok(_alone) = storage.backing_up.try_lock() else {
-            return Err(HubError::conflict("a backup is being made"));
+            return Err(HubError::conflict("A backup is already running. Try again when it has finished."));
         };
         let made = self.backup_into(file, folder).await;
-        let problem = made.as_ref().err().map(|error| format!("no backup could be made: {error}"));
+        let problem = made.as_ref().err().map(|error| format!("The backup failed: {error}"));
         let told = problem.clone();
         if storage.tell(|problems| &mut problems.backup, problem)
             && let Some(problem) = told
@@ -351,7 +355,10 @@ impl Hub {
         let taken = self.store().disk_use().await?.database_bytes;
         let wanted = taken.saturating_add(self.config().storage.low_water_bytes);
         if storage.machine.free_bytes(&folder.join("backup")).is_ok_and(|free| free < wanted) {
-            let detail = format!("a backup takes {taken} bytes, and {} has no room for it", folder.display());
+            let detail = format!(
+                "A backup needs {taken} bytes, and {} does not have so much free space.",
+                folder.display()
+            );
             return Err(HubError::new(ErrorKind::StorageFull, detail));
         }
         let (made, _) = backup::make(file, folder, self.config().backup.keep, self.now().wall).await?;
@@ -380,10 +387,10 @@ impl Hub {
         let problem = match self.store().verify(false).await {
             Ok(found) => found.faults.first().map(|fault| {
                 format!(
-                    "the database is damaged, which the next start of the hub mends from a backup: {fault}"
+                    "The database is damaged. The hub repairs it from a backup at its next start: {fault}"
                 )
             }),
-            Err(error) => Some(format!("the database could not be looked through: {error}")),
+            Err(error) => Some(format!("The database could not be checked: {error}")),
         };
         let told = problem.clone();
         if self.inner.storage.tell(|problems| &mut problems.scrub, problem)
@@ -422,7 +429,7 @@ impl Hub {
             if refused.is_some() || nothing { would } else { self.store().expire(&plan, false).await? };
         // A refusal of nothing is no news.
         let problem =
-            refused.clone().filter(|_| !nothing).map(|why| format!("old readings are not removed: {why}"));
+            refused.clone().filter(|_| !nothing).map(|why| format!("Old readings are not deleted: {why}"));
         let told = problem.clone();
         if self.inner.storage.tell(|problems| &mut problems.retention, problem)
             && let Some(problem) = told
@@ -450,7 +457,7 @@ impl Hub {
 
 /// The answer while there is no room: later, and not all at once.
 pub(crate) fn no_room() -> HubError {
-    HubError::new(ErrorKind::StorageFull, "the hub's disk is full: nothing was stored")
+    HubError::new(ErrorKind::StorageFull, "The disk of the hub is full. Nothing was stored.")
         .retry_after(some_secs())
 }
 

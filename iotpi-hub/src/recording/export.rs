@@ -76,7 +76,9 @@ impl Export {
     /// `TooLarge` when there are too many.
     pub(crate) fn plan(&mut self, found: FoundFrame) -> Result<()> {
         if self.frames.len() >= MOST_FRAMES {
-            return Err(HubError::too_large("an export has up to 500,000 frames: take a shorter range"));
+            return Err(HubError::too_large(
+                "An export can have at most 500,000 frames. Choose a shorter range.",
+            ));
         }
         if self.segments.last() != Some(&found.segment) {
             // Two that overlap in time take turns.

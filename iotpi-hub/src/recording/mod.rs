@@ -75,6 +75,19 @@ struct State {
     removed: bool,
 }
 
+/// What the recorder of a camera does.
+#[derive(Debug, Default)]
+pub(crate) struct Activity {
+    /// Whether frames are recorded.
+    pub(crate) recording: bool,
+    /// How long the current event still lasts; nothing without one.
+    pub(crate) event_left: Option<Duration>,
+    /// Why recording is paused; nothing when it is not.
+    pub(crate) paused: Option<String>,
+    /// Frames skipped since the hub started.
+    pub(crate) skipped: u64,
+}
+
 /// A camera whose recording ended, because it is to be removed.
 #[derive(Debug)]
 pub(crate) struct Ended {
@@ -213,11 +226,16 @@ impl Camera {
         lock(&self.state).open.clone()
     }
 
-    /// Whether it is being recorded, why that waits, and how many frames were skipped.
-    pub(crate) fn now(&self, uptime: Duration) -> (bool, Option<String>, u64) {
+    /// What the camera's recorder does at that uptime.
+    pub(crate) fn now(&self, uptime: Duration) -> Activity {
         let mut state = lock(&self.state);
-        let records = state.plan(uptime, false).records();
-        (records && state.paused.is_none(), state.paused.clone(), self.skipped.load(Relaxed))
+        let plan = state.plan(uptime, false);
+        Activity {
+            recording: plan.records() && state.paused.is_none(),
+            event_left: plan.until.map(|until| until.saturating_sub(uptime)),
+            paused: state.paused.clone(),
+            skipped: self.skipped.load(Relaxed),
+        }
     }
 }
 
@@ -276,6 +294,14 @@ impl Recordings {
     /// Records every frame of a camera for so long from now on.
     pub(crate) fn record(&self, hub: &Hub, id: &ModuleId, for_: Duration, reason: &str) {
         self.event(hub, &self.camera_or_new(id), for_, reason);
+    }
+
+    /// Ends the current event of a camera, if there is one; later events start new ones.
+    pub(crate) fn stop(&self, hub: &Hub, id: &ModuleId) {
+        if let Some(camera) = self.camera(id) {
+            lock(&camera.state).event = None;
+            self.wake(hub, &camera);
+        }
     }
 
     fn event(&self, hub: &Hub, camera: &Arc<Camera>, for_: Duration, reason: &str) {
@@ -382,6 +408,6 @@ impl Recordings {
             .filter_map(|(id, camera)| lock(&camera.state).paused.as_ref().map(|why| (id, why.clone())))
             .collect();
         paused.sort();
-        paused.first().map(|(id, why)| format!("the recording of `{id}` waits: {why}"))
+        paused.first().map(|(id, why)| format!("The recording of `{id}` is paused: {why}"))
     }
 }

@@ -344,13 +344,13 @@ async fn write(hub: Hub, camera: Arc<Camera>, mut files: Files, job: Job) -> (Fi
 fn why(trouble: &Trouble) -> String {
     match trouble {
         Trouble::NoRoom(free) => {
-            format!("only {free} bytes are free on the disk; the rest is kept for readings")
+            format!("only {free} bytes are free on the disk, and they are reserved for readings")
         }
         Trouble::Failed(error) if error.kind() == std::io::ErrorKind::StorageFull => {
             "the disk is full".to_owned()
         }
         Trouble::Failed(error) => format!("the disk failed: {error}"),
-        Trouble::Index(StoreError::Full(_)) => "the database has no room for the index".to_owned(),
+        Trouble::Index(StoreError::Full(_)) => "the database has no space for the index".to_owned(),
         Trouble::Index(error) => format!("the index could not be written: {error}"),
     }
 }

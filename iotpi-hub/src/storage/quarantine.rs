@@ -193,7 +193,7 @@ pub(crate) fn list(database: &Path) -> io::Result<Vec<(PathBuf, Report, bool)>> 
         }
         let report = read_report(&entry.path()).unwrap_or(Report {
             at_us: 0,
-            why: "no report was written".to_owned(),
+            why: "the report is missing".to_owned(),
             restored: None,
         });
         found.push((entry.path(), report, entry.path().join(ACKNOWLEDGED).exists()));

@@ -129,7 +129,7 @@ async fn recover(
             && backup::list(backups, database).is_ok_and(|b| !b.is_empty())
     };
     let damage = damage
-        .or_else(|| emptied().then(|| "the database file is empty, and there are backups of it".to_owned()));
+        .or_else(|| emptied().then(|| "the database file is empty, but backups of it exist".to_owned()));
     let Some(why) = damage else {
         // It was looked through and is sound.
         let _ = fs::remove_file(beside(database, SUSPECT));

@@ -60,8 +60,7 @@ impl ClockWatch {
         let moved = wall.since(expected).max(expected.since(wall));
         if moved > MAY_MOVE {
             let way = if wall > expected { "forward" } else { "back" };
-            let why =
-                format!("the clock was set {way} by {} s: nothing is removed for a day", moved.as_secs());
+            let why = format!("the clock was set {way} by {} s; deletion waits for one day", moved.as_secs());
             self.pause = Some((uptime + PAUSE, why));
             self.anchor = (wall, uptime);
         }
@@ -78,17 +77,17 @@ impl ClockWatch {
 /// Why a run that would take this is refused, if it is.
 pub(crate) fn refusal(would: &ExpiryReport, wall: Timestamp) -> Option<String> {
     if let Some(newest) = would.newest_at.filter(|newest| newest.since(wall) > MAY_BE_EARLIER) {
-        return Some(format!("it is {wall} by the clock, and a reading was received at {newest}"));
+        return Some(format!("the clock says {wall}, but a reading was received at {newest}"));
     }
     let kinds = [
         ("readings", would.raw),
-        ("summaries of minutes", would.minutes),
-        ("summaries of hours", would.hours),
-        ("summaries of days", would.days),
+        ("minute averages", would.minutes),
+        ("hourly averages", would.hours),
+        ("daily averages", would.days),
     ];
     let (what, too_many) = kinds.into_iter().find(|(_, of)| of.gone.saturating_mul(ONE_IN) > of.of)?;
     Some(format!(
-        "{} of {} {what} would go at once, more than a tenth: an admin has to confirm it",
+        "{} of {} {what} would be deleted at once, more than 10 %; an administrator has to confirm it",
         too_many.gone, too_many.of
     ))
 }
@@ -128,7 +127,7 @@ mod tests {
         assert!(refusal(&would(11, 100), NOW).unwrap().contains("11 of 100 readings"));
         assert_eq!(refusal(&would(0, 0), NOW), None);
         let summaries = ExpiryReport { hours: Expired { gone: 2, of: 3 }, ..would(0, 100) };
-        assert!(refusal(&summaries, NOW).unwrap().contains("2 of 3 summaries of hours"));
+        assert!(refusal(&summaries, NOW).unwrap().contains("2 of 3 hourly averages"));
     }
 
     #[test]

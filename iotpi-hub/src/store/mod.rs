@@ -87,8 +87,30 @@ pub struct ReadingQuery {
     pub since: Option<Timestamp>,
     /// Up to this moment, exclusive.
     pub until: Option<Timestamp>,
+    /// Up to this moment, inclusive: what a clock that ran ahead left behind comes later. It moves with the time and is no
+    /// part of what a cursor is good for.
+    pub not_after: Option<Timestamp>,
     /// Oldest first instead of newest first.
     pub ascending: bool,
+}
+
+impl ReadingQuery {
+    /// The time asked for, in microseconds since 1970-01-01 00:00 UTC.
+    pub(crate) fn time_us(&self) -> std::ops::Range<i64> {
+        let since = self.since.map_or(i64::MIN, Timestamp::as_micros);
+        let until = self.until.map_or(i64::MAX, Timestamp::as_micros);
+        since..until.min(end_us(self.not_after))
+    }
+
+    /// What a cursor is good for.
+    pub(crate) fn listed(&self) -> Self {
+        Self { not_after: None, ..self.clone() }
+    }
+}
+
+/// The first microsecond behind `latest`.
+pub(crate) fn end_us(latest: Option<Timestamp>) -> i64 {
+    latest.map_or(i64::MAX, |latest| latest.as_micros().saturating_add(1))
 }
 
 /// What became of readings that were to be kept.
@@ -298,11 +320,19 @@ pub trait Store: FootageStore + Send + Sync + fmt::Debug {
         page: &PageRequest,
     ) -> Result<Page<Bucket>>;
 
-    /// Every series as its newest record, by module id, then type.
-    async fn newest(&self, module_id: Option<&ModuleId>, page: &PageRequest) -> Result<Page<Reading>>;
+    /// Every series as its newest record, by module id, then type. With `latest`, records taken after that moment are not
+    /// looked at: a clock that ran ahead left them behind, and they must not hide those that arrive now. A series with no
+    /// other record is left out.
+    async fn newest(
+        &self,
+        module_id: Option<&ModuleId>,
+        latest: Option<Timestamp>,
+        page: &PageRequest,
+    ) -> Result<Page<Reading>>;
 
-    /// The newest `count` records of one series, oldest first.
-    async fn recent(&self, series: &SeriesKey, count: u32) -> Result<Vec<Reading>>;
+    /// The newest `count` records of one series, oldest first; with `latest`, of those taken up to that moment.
+    async fn recent(&self, series: &SeriesKey, count: u32, latest: Option<Timestamp>)
+    -> Result<Vec<Reading>>;
 
     // ---- modules ----
 

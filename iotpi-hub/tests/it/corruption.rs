@@ -58,12 +58,13 @@ async fn read(store: &dyn Store) -> store::Result<Vec<Reading>> {
         module_id: None,
         since: None,
         until: None,
+        not_after: None,
         ascending: true,
     };
     let mut request = PageRequest { limit: 1000, cursor: None };
     let mut found = Vec::new();
     store.series_units().await?;
-    store.newest(None, &PageRequest::default()).await?;
+    store.newest(None, None, &PageRequest::default()).await?;
     store.modules(&PageRequest::default()).await?;
     store.buckets(&query, Duration::from_secs(3600), &PageRequest::default()).await?;
     loop {

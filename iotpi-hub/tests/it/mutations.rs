@@ -132,7 +132,7 @@ async fn survives(files: &[Vec<u8>; 2], what: &str) -> &'static str {
     };
     assert_eq!((health, wrote, read), (200, 200, 200), "{what}");
     let why = &api.hub.hub().recovered().unwrap().why;
-    if why.starts_with("the hub's store failed") {
+    if why.starts_with("The storage of the hub failed") {
         // It showed when the hub began to read, which may have committed a little to the WAL before.
         assert!(fs::read(aside.join("hub.db")).unwrap() == files[0], "{what}: {why}");
     } else {

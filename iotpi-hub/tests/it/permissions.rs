@@ -44,6 +44,7 @@ async fn let_in(api: &Api, method: &Method, path: &str, token: Option<&str>) -> 
             }
             "/api/cameras/led/recording" => serde_json::json!({"mode": "off"}),
             "/api/modules/led/control" => serde_json::json!({"action": "set"}),
+            "/api/auth/url" => serde_json::json!({"path": "/api/live"}),
             "/api/auth/tokens" => serde_json::json!({"name": format!("n{}", uuid()), "role": "viewer"}),
             _ => serde_json::json!({}),
         };
@@ -121,6 +122,7 @@ async fn each_role_is_let_in_where_the_reference_says_and_nowhere_else() {
         ("live", "voa"),
         ("time", "voamx"),
         ("jwt", "voamx"),
+        ("sign_url", "voa"),
         ("list_tokens", "a"),
         ("issue_token", "a"),
         ("revoke_token", "a"),

@@ -21,11 +21,15 @@ async fn a_body_that_is_not_json_is_an_invalid_argument() {
 }
 
 #[tokio::test]
-async fn what_curl_sends_without_a_header_is_told_what_to_do() {
+async fn a_form_is_told_how_to_send_json() {
     let api = Api::start().await;
 
     let call = api.call(Method::POST, "/api/sensors/temperature");
-    let answer = call.header("content-type", "application/x-www-form-urlencoded").body("{}").send().await;
+    let answer = call
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body("value=1&unit=celsius")
+        .send()
+        .await;
 
     let problem = answer.problem();
     assert_eq!(problem["kind"], "invalid_argument");

@@ -185,7 +185,7 @@ async fn old_readings_are_thinned_out_before_new_ones_are_refused() {
     // Freed pages of so few readings are no room; but the old ones were tried first.
     let kept = home.kept("attic").await;
     assert!((31..=61).contains(&kept), "what is 30 days old or younger stays, with its chunk: {kept}");
-    assert!(home.problems().await[0].contains("thinned out"));
+    assert!(home.problems().await[0].contains("being deleted"));
     home.days_of_readings("attic", 1).await;
     home.api.hub.look_for_room().await.unwrap();
     assert_eq!(home.report().await["full"], json!(true), "nothing is left to thin out");
@@ -259,7 +259,7 @@ async fn backups_are_made_by_themselves_as_often_as_the_config_says() {
     assert_eq!([hours(0).await, hours(1).await, hours(23).await, hours(1).await], [0, 1, 1, 2]);
     home.told.free_mib(1);
     assert_eq!(hours(24).await, 2, "there is no room");
-    assert!(home.problems().await.iter().any(|problem| problem.contains("no backup")));
+    assert!(home.problems().await.iter().any(|problem| problem.contains("backup failed")));
     home.told.free_mib(1024);
     assert_eq!([hours(5).await, hours(1).await], [2, 3], "a failure is not tried again at once");
     // Set back by years, the steady clock still counts.
@@ -291,7 +291,7 @@ async fn a_backup_without_room_is_a_problem_until_one_is_made() {
     home.api.call(Method::POST, "/api/storage/backup").ok().await;
 
     assert_eq!((refused.0, refused.1.as_str()), (507, "storage_full"));
-    assert!(problems.len() == 1 && problems[0].contains("no backup"), "{problems:?}");
+    assert!(problems.len() == 1 && problems[0].contains("backup failed"), "{problems:?}");
     assert_eq!(home.problems().await, Vec::<String>::new());
     home.api.stop().await;
 }

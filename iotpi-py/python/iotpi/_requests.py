@@ -125,6 +125,8 @@ class Requests:
         age: float | None,
     ) -> Request[Stored]:
         when = unix_seconds(timestamp)
+        if isinstance(value, bool) and unit is None:
+            unit = "boolean"
         pending = self.hub.record(type, module, value, unit, when, reason, epoch, seq, age)
         return Request(pending, _stored)
 

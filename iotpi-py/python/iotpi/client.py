@@ -129,9 +129,11 @@ class Client:
 
         Args:
             type: What was measured.
-            value: A finite number; ``None`` for a measurement that was tried and failed.
+            value: A finite number; ``True`` or ``False`` for 1 or 0, in the unit ``boolean`` if none is given; ``None`` for a
+                measurement that was tried and failed.
             module: Whose it is.
-            unit: What ``value`` is in; without it, the series' own unit.
+            unit: What ``value`` is in; without it, the series' own unit. The first reading of a type of your own needs
+                one; ``"1"`` means no unit. A value that cannot be meant in the series' unit is refused without one.
             timestamp: When it was measured; without it, the moment it arrives.
             reason: With a ``value`` of ``None``: why, up to 200 characters.
             epoch: With ``seq``: which count of the module it belongs to, 1 to 2**53 - 1.

@@ -209,9 +209,9 @@ class Module:
     ) -> None:
         """Registers with the hub and runs until :meth:`stop` or a signal, then ends in order within 2 s.
 
-        SIGHUP (the terminal is closed), SIGINT (Ctrl-C), SIGQUIT and SIGTERM end it in the same way; started with SIGHUP ignored
-        (``nohup``), it goes on. Python takes signals in its main thread only: a program that calls this in another thread calls
-        :meth:`stop` from its own handlers.
+        SIGHUP (the terminal is closed), SIGINT (Ctrl-C), SIGQUIT and SIGTERM end it in the same way; started with
+        SIGHUP ignored (``nohup``), it goes on. Python takes signals in its main thread only: a program that calls this
+        in another thread calls :meth:`stop` from its own handlers.
 
         A hub that is away is waited for; up to 10,000 readings wait with it, or as many as the ``outbox`` holds.
 
@@ -332,7 +332,10 @@ def _seeing(worker: Worker, function: Callable[..., Any]) -> Callable[[], bytes]
 
 @contextmanager
 def _signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Lets the signals that ask a program to end call ``stop``; outside the main thread, where Python takes no signals, nothing."""
+    """Lets the signals that ask a program to end call ``stop``.
+
+    Does nothing outside the main thread, where Python takes no signals.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -15,7 +15,7 @@ CommandState = Literal[
 ModuleHealth = Literal["online", "late", "offline", "unknown"]
 BucketWidth = Literal["1m", "5m", "15m", "1h", "6h", "1d"]
 GapReason = Literal["full", "too_old", "unreadable", "refused", "killed"]
-TimeSource = Literal["module", "estimated", "hub"]
+TimeSource = Literal["module", "estimated", "hub", "arrival", "hub_unsynced"]
 WatchedVia = Literal["mjpeg", "live", "recording"]
 EventKind = Literal["reading", "module", "command", "camera"]
 
@@ -53,7 +53,8 @@ class Reading:
         received_at: When the hub took it in; ``None`` before it did.
         reason: With a ``value`` of ``None``: why.
         time_source: Whose clock ``timestamp`` goes by: the ``module``'s; ``estimated`` by the hub from the reading's
-            age; ``hub``, when nobody said when.
+            age; ``hub``: the reading came without a time; ``arrival``: the module's time was more than 5 minutes ahead of
+            the hub's clock; ``hub_unsynced``: the hub's clock, which was wrong at that time.
         epoch: With ``seq``, to be sent: which count of its module ``seq`` belongs to. What is read back has neither.
         seq: The number its module gave it before it first sent it: stored once, however often it is sent.
     """

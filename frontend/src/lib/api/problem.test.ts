@@ -61,7 +61,7 @@ describe('a request', () => {
 
     expect(problem.kind).toBe('unavailable');
     expect(problem.status).toBe(0);
-    expect(messageOf(problem)).toBe('The hub does not answer');
+    expect(messageOf(problem)).toBe('The hub does not answer.');
   });
 
   test('of nobody leads to the login page', async () => {

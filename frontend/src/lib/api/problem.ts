@@ -1,3 +1,4 @@
+import { sentence } from '../units/names';
 import type { Problem, ProblemKind } from './types';
 
 /** The closed list of docs/ref/api.md. */
@@ -53,17 +54,17 @@ export async function problemOf(answer: Response): Promise<ApiProblem> {
   if (isProblem(body)) return new ApiProblem(body);
   return new ApiProblem({
     kind: answer.status >= 500 ? 'unavailable' : 'internal',
-    title: `The hub could not be reached: something on the way answered ${answer.status}`,
+    title: `Hub not reachable: a proxy answered with status ${answer.status}.`,
     status: answer.status
   });
 }
 
 /** The answer to a request that got none. */
 export function noAnswer(): ApiProblem {
-  return new ApiProblem({ kind: 'unavailable', title: 'The hub does not answer', status: 0 });
+  return new ApiProblem({ kind: 'unavailable', title: 'The hub does not answer.', status: 0 });
 }
 
-/** What to tell a person about anything that was thrown. */
+/** The text of an error on the page: one sentence. */
 export function messageOf(thrown: unknown): string {
-  return thrown instanceof Error ? thrown.message : String(thrown);
+  return sentence(thrown instanceof Error ? thrown.message : String(thrown));
 }

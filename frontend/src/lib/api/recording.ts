@@ -39,6 +39,10 @@ export const setRecording = (moduleId: string, settings: RecordingSettings): Pro
 export const record = (moduleId: string, secs: number): Promise<RecordingReport> =>
   request('POST', `${at(moduleId)}/record`, { body: { secs } });
 
+/** Ends what `record` or an event began; a continuous recording or a time lapse goes on. */
+export const stopRecording = (moduleId: string): Promise<RecordingReport> =>
+  request('DELETE', `${at(moduleId)}/record`);
+
 /** Oldest first; `whole` is false when there were more than a page can show. */
 export async function stretches(
   moduleId: string,

@@ -148,6 +148,28 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/api/auth/url': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Sign a URL
+     * @description For `<img>`, players and displays that can send neither a header nor a cookie. The URL opens one camera stream, snapshot or live
+     *     connection with GET, exactly as it was signed, until it expires or the session or token that made it ends. A connection that
+     *     was opened before stays open.
+     */
+    post: operations['sign_url'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/api/camera/frame': {
     parameters: {
       query?: never;
@@ -206,8 +228,9 @@ export interface paths {
     /**
      * Push frames
      * @description A `multipart/x-mixed-replace` body without end, each part a JPEG with the headers of one that is posted; `Content-Length` may
-     *     be left out. The answer begins after the first frame and says, a line of JSON each, whenever the number of viewers changes,
-     *     and what was wrong with a picture that was refused. A stream in which nothing comes for 60 s is ended.
+     *     be left out. The answer begins after the first frame that was taken, or the third that was refused. It consists of lines of
+     *     JSON: a receipt whenever the number of viewers changes, and a problem when a picture is refused, which never ends the stream. The
+     *     same problem is reported once until a picture is taken again. A stream in which nothing arrives for 60 s is ended.
      */
     post: operations['push'];
     delete?: never;
@@ -251,7 +274,12 @@ export interface paths {
      *     the frames from just before are recorded too.
      */
     post: operations['record_camera'];
-    delete?: never;
+    /**
+     * Stop recording a camera now
+     * @description Ends the current event or the order to record now; without one it does nothing. A `continuous` recording or a `time_lapse`
+     *     goes on, and the next event starts a new recording.
+     */
+    delete: operations['stop_recording'];
     options?: never;
     head?: never;
     patch?: never;
@@ -631,7 +659,7 @@ export interface paths {
     };
     /**
      * Every series as its newest record
-     * @description By module, then type.
+     * @description By module, then type. Records more than 5 minutes ahead of the hub's clock are not looked at.
      */
     get: operations['list_series'];
     put?: never;
@@ -662,6 +690,8 @@ export interface paths {
     /**
      * Record readings
      * @description One reading, or an array of up to 1,000 that is stored whole or not at all. Answers after the commit is on disk.
+     *     A reading stamped more than 5 minutes ahead of the hub's clock is stored with the time of its arrival. Known units are
+     *     converted; a value without a unit that cannot be meant in the canonical unit is refused.
      */
     post: operations['record'];
     delete?: never;
@@ -936,7 +966,7 @@ export interface components {
       taken_at: components['schemas']['Timestamp'];
       /**
        * Format: int32
-       * @description How many want its frames: who watches it, and a recorder that takes each.
+       * @description How many streams of it are open; a recorder is not a viewer.
        */
       viewers: number;
       /**
@@ -1163,7 +1193,7 @@ export interface components {
       seq: number;
       /**
        * Format: int32
-       * @description How many want this camera's frames now: who watches it, and a recorder that takes each. With none, one frame a second
+       * @description How many want this camera's frames now: its viewers, and a recorder that takes each. With none, one frame a second
        *     is enough.
        */
       viewers: number;
@@ -1252,7 +1282,7 @@ export interface components {
       /** @description Whether it was read back and compared when it was made. One that was not is none. */
       verified: boolean;
     };
-    /** @description How long frames took, over the last 256 of them. */
+    /** @description How long frames took over the last 10 seconds, or the newest frame if there was none. */
     Latency: {
       /**
        * Format: double
@@ -1406,11 +1436,8 @@ export interface components {
       timestamp?: components['schemas']['Timestamp'] | null;
       type?: components['schemas']['SensorType'] | null;
       unit?: components['schemas']['Unit'] | null;
-      /**
-       * Format: double
-       * @description A finite number, or null for a measurement that failed.
-       */
-      value: number | null;
+      /** @description A finite number, true or false (1 and 0; without a unit they mean the unit `boolean`), or null for a measurement that failed. */
+      value: number | boolean | null;
     };
     /** @description The body of `POST /api/sensors` and `/api/sensors/{type}`: one reading or up to 1,000 of them. */
     NewReadings: components['schemas']['NewReading'] | components['schemas']['NewReading'][];
@@ -1604,6 +1631,7 @@ export interface components {
       paused: string | null;
       /** @description Whether what it delivers now is recorded. */
       recording: boolean;
+      event_until: components['schemas']['Timestamp'] | null;
       /**
        * Format: int64
        * @description Frames that were to be recorded since the hub started and were not: the disk was too slow, full or broken.
@@ -1739,6 +1767,13 @@ export interface components {
       caller: components['schemas']['Identity'] | null;
       /** @description Whether the first admin is still to be made. */
       needs_first_admin: boolean;
+    };
+    /** @description A URL that needs no other credential. */
+    SignedUrlAnswer: {
+      /** @description When it can no longer be opened, Unix seconds. */
+      expires_at: components['schemas']['Timestamp'];
+      /** @description Path and query, to be resolved against the address of the hub. */
+      url: string;
     };
     /** @description The hub's answer to a [`StatusReport`]. */
     StatusReceipt: {
@@ -1876,7 +1911,7 @@ export interface components {
      * @description Whose clock says when a reading was taken.
      * @enum {string}
      */
-    TimeSource: 'module' | 'estimated' | 'hub';
+    TimeSource: 'module' | 'estimated' | 'hub' | 'arrival' | 'hub_unsynced';
     /**
      * Format: double
      * @description A moment: microseconds since 1970-01-01 00:00 UTC.
@@ -1919,12 +1954,25 @@ export interface components {
      *
      *     let fahrenheit: Unit = "[degF]".parse()?;
      *     assert_eq!(fahrenheit.to_string(), "fahrenheit");
-     *     assert!((Unit::CELSIUS.of(212.0, &fahrenheit).unwrap() - 100.0).abs() < 1e-9);
+     *     assert_eq!(Unit::CELSIUS.of(212.0, &fahrenheit), Some(100.0));
+     *     assert_eq!("µg/m³".parse::<Unit>()?, "ug/m3".parse()?);
      *     # Ok::<(), iotpi_core::InvalidUnit>(())
      *     ```
      * @example celsius
      */
     Unit: string;
+    UrlToSign: {
+      /**
+       * Format: int32
+       * @description Seconds the URL may be used; 3,600 when left out.
+       */
+      expires_in?: number | null;
+      /**
+       * @description Path and query of `/api/camera/stream`, `/api/camera/snapshot` or `/api/live`.
+       * @example /api/camera/stream?module_id=porch
+       */
+      path: string;
+    };
     /**
      * @description Names a person or a token.
      * @example anna
@@ -2617,6 +2665,84 @@ export interface operations {
       };
     };
   };
+  sign_url: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        'application/json': components['schemas']['UrlToSign'];
+      };
+    };
+    responses: {
+      /** @description The URL */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['SignedUrlAnswer'];
+        };
+      };
+      /** @description Invalid argument */
+      400: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Unauthenticated */
+      401: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Permission denied */
+      403: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Too large */
+      413: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Internal error */
+      500: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Unavailable */
+      503: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
   show: {
     parameters: {
       query?: {
@@ -2644,7 +2770,7 @@ export interface operations {
         'application/octet-stream': string;
         'image/jpeg': string;
         'multipart/form-data': {
-          /** @description The picture; `file` and `image` are good names for the field too. */
+          /** @description The picture: the only file of the form, in a field of any name. */
           frame: string;
           /** @description Whose camera. */
           module_id?: components['schemas']['ModuleId'];
@@ -3177,6 +3303,83 @@ export interface operations {
       };
       /** @description Conflict */
       409: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Internal error */
+      500: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Unavailable */
+      503: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  stop_recording: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @description Whose camera */
+        id: components['schemas']['ModuleId'];
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Ended */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Recording'];
+        };
+      };
+      /** @description Invalid argument */
+      400: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Unauthenticated */
+      401: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Permission denied */
+      403: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Not found */
+      404: {
         headers: {
           [name: string]: unknown;
         };
@@ -5247,7 +5450,10 @@ export interface operations {
         module_id?: components['schemas']['ModuleId'];
         /** @description From this moment on, inclusive: Unix seconds or RFC 3339, years 2000 to 2099. */
         since?: number;
-        /** @description Up to this moment, exclusive: Unix seconds or RFC 3339, years 2000 to 2099. */
+        /**
+         * @description Up to this moment, exclusive: Unix seconds or RFC 3339, years 2000 to 2099. Without it, a list newest first ends
+         *     5 minutes ahead of the hub's clock, and aggregates end with the bucket that holds that moment.
+         */
         until?: number;
         /** @description How many a page holds; 100 when left out. At most 1,000 records, or 2,000 aggregates. */
         limit?: number;

@@ -70,6 +70,22 @@ export class CameraView {
     };
   };
 
+  /** Whether the pictures of the camera are requested for this page now. */
+  get watching(): boolean {
+    if (!this.sight.seen || this.sight.width === 0 || this.#live.state !== 'live') return false;
+    return this.streamed ? this.info !== null : this.painter !== null;
+  }
+
+  /** Whether a picture was painted. */
+  get painted(): boolean {
+    return this.painter?.painted ?? false;
+  }
+
+  /** The viewers of the camera; the hub may not have counted this page yet. */
+  get viewers(): number {
+    return Math.max(this.info?.viewers ?? 0, this.watching ? 1 : 0);
+  }
+
   /** For an `$effect`: watches while the picture is seen. */
   watch(): (() => void) | undefined {
     const painter = this.painter;

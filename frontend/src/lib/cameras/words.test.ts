@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { aCamera } from '../live/testing';
-import { delay, latencyMeans, latencyOf, old, rate } from './words';
+import { delay, delayBadge, delayDetails, old, rate } from './words';
 
 test('a delay is told in milliseconds, and in seconds when it is long', () => {
   expect([0.0004, 0.0841, 0.9994, 0.9996, 1.44, -0.003].map(delay)).toEqual([
@@ -13,17 +13,17 @@ test('a delay is told in milliseconds, and in seconds when it is long', () => {
   ]);
 });
 
-test('a latency badge says its unit once, unless there are two', () => {
-  expect(latencyOf({ p50: 0.084, p99: 0.12 })).toBe('84 ms · p99 120');
-  expect(latencyOf({ p50: 0.084, p99: 1.2 })).toBe('84 ms · p99 1.2 s');
+test('the badge shows the typical delay only', () => {
+  expect(delayBadge({ p50: 0.014, p99: 0.508 })).toBe('Delay 14 ms');
+  expect(delayBadge({ p50: 1.44, p99: 12 })).toBe('Delay 1.4 s');
 });
 
-test('what the badge means says how much of it was the way to the hub', () => {
+test('the tooltip of the badge also shows the worst delay and the delay to the hub', () => {
   const info = aCamera('front', { latency: { p50: 0.012, p99: 0.03 } });
 
-  expect(latencyMeans({ p50: 0.084, p99: 0.12 }, info, 0.002)).toBe(
-    'From capture to this screen: half of the pictures within 84 ms, 99 % within 120 ms (clocks compared to within 2 ms). ' +
-      'Of that, camera to hub: 12 ms, 99 % within 30 ms.'
+  expect(delayDetails({ p50: 0.084, p99: 0.12 }, info, 0.002)).toBe(
+    'Delay to this screen: 84 ms typical, 120 ms worst 1 % (clock accuracy ±2 ms). ' +
+      'Delay to hub: 12 ms typical, 30 ms worst 1 %.'
   );
 });
 

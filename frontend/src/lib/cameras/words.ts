@@ -1,4 +1,4 @@
-/** Figures of a camera as a person reads them. */
+/** The texts of a camera's figures. */
 import type { CameraInfo } from '../api/types';
 import type { Percentiles } from '../live/figures';
 import { duration, number } from '../units/units';
@@ -9,19 +9,18 @@ export function delay(seconds: number): string {
   return Math.abs(milliseconds) < 1000 ? `${number(milliseconds, 0)} ms` : `${number(seconds, 1)} s`;
 }
 
-/** On the badge: `84 ms · p99 120 ms`; the unit stands once when both have the same. */
-export function latencyOf({ p50, p99 }: Percentiles): string {
-  const [half, worst] = [delay(p50), delay(p99)];
-  const [unit, other] = [half, worst].map((text) => text.split(' ')[1]);
-  return `${half} · p99 ${unit === other ? worst.split(' ')[0] : worst}`;
-}
+/** On the badge: `Delay 14 ms`. */
+export const delayBadge = ({ p50 }: Percentiles): string => `Delay ${delay(p50)}`;
 
-/** What the badge means, and what the hub knows of the way to it. */
-export function latencyMeans(shown: Percentiles, info: CameraInfo | null, doubtSecs: number | null): string {
-  const doubt = doubtSecs === null ? '' : ` (clocks compared to within ${delay(doubtSecs)})`;
-  const whole = `From capture to this screen: half of the pictures within ${delay(shown.p50)}, 99 % within ${delay(shown.p99)}${doubt}.`;
+/** Typical and worst delay: `1 ms typical, 5 ms worst 1 %`. */
+export const delaysOf = ({ p50, p99 }: Percentiles): string => `${delay(p50)} typical, ${delay(p99)} worst 1 %`;
+
+/** The tooltip of the badge: delay to this screen, and delay to the hub if the hub reports it. */
+export function delayDetails(shown: Percentiles, info: CameraInfo | null, accuracySecs: number | null): string {
+  const accuracy = accuracySecs === null ? '' : ` (clock accuracy ±${delay(accuracySecs)})`;
+  const whole = `Delay to this screen: ${delaysOf(shown)}${accuracy}.`;
   const toHub = (info as Partial<CameraInfo> | null)?.latency;
-  return toHub ? `${whole} Of that, camera to hub: ${delay(toHub.p50)}, 99 % within ${delay(toHub.p99)}.` : whole;
+  return toHub ? `${whole} Delay to hub: ${delaysOf(toHub)}.` : whole;
 }
 
 /** Painted frames a second: `12 fps`, `0.5 fps`. */

@@ -1,7 +1,7 @@
-/** What stands at the axes of a chart. */
+/** The labels and ranges of a chart's axes. */
 import type uPlot from 'uplot';
 import { dayOf } from '../units/names';
-import { number, type Scale } from '../units/units';
+import { number, powerOf, type Scale } from '../units/units';
 
 const DAY = 86_400;
 
@@ -18,13 +18,13 @@ export function clockOf(unixSecs: number, withSeconds = false): string {
   });
 }
 
-/** A moment on a chart of that many seconds: within a day the time says it all. */
+/** A moment on a chart of that many seconds; the day is left out within one day. */
 export function momentOn(unixSecs: number, spanSecs: number): string {
   if (spanSecs <= 3600) return clockOf(unixSecs, true);
   return spanSecs <= DAY ? clockOf(unixSecs) : `${dayOf(unixSecs)} ${clockOf(unixSecs)}`;
 }
 
-/** What stands below the splits of the time axis, which are `step` seconds apart. */
+/** The label of one split of the time axis; the splits are `step` seconds apart. */
 export function timeLabel(unixSecs: number, step: number): string {
   if (step < 60) return clockOf(unixSecs, true);
   const moment = new Date(unixSecs * 1000);
@@ -34,7 +34,10 @@ export function timeLabel(unixSecs: number, step: number): string {
   return moment.toLocaleDateString(undefined, moment.getMonth() === 0 ? { year: 'numeric' } : { month: 'short' });
 }
 
-/** Room above and below, and never so close that noise looks like an event. In shown units, like all of the plot. */
+/**
+ * The range of the value axis in shown numbers: some space above and below the values, and never so narrow that noise fills
+ * it.
+ */
 export function valueRange(min: number | null, max: number | null, unit: string, scale: Scale): [number, number] {
   if (min === null || max === null) return [0, 1];
   if (unit === 'boolean') return [-0.1, 1.1];
@@ -44,22 +47,47 @@ export function valueRange(min: number | null, max: number | null, unit: string,
   return [min >= 0 ? Math.max(0, min - room) : min - room, max + room];
 }
 
-/** The unit stands once, at the top of the axis. */
+/** The longest label with a unit, in characters; a unit that does not fit is left out, for the tile shows it too. */
+const MAX_LABEL_CHARS = 11;
+/** The usual width of a character at the size of the labels, in CSS pixels. */
+const CHAR_PX = 6.2;
+
+/** The labels of the value axis. The power of ten and the unit stand at the top one only. */
 export function valueLabels(splits: number[], unit: string, scale: Scale): string[] {
   if (unit === 'boolean') return splits.map((split) => (split === 0 ? 'No' : split === 1 ? 'Yes' : ''));
-  const { words: tell } = scale;
-  if (tell) {
-    const labels = splits.map(tell);
+  const { words } = scale;
+  if (words) {
+    const labels = splits.map(words);
     return labels.map((label, at) => (label === labels[at - 1] ? '' : label));
   }
   const step = Math.abs((splits[1] ?? 1) - (splits[0] ?? 0));
   const digits = step >= 1 || step === 0 ? 0 : Math.min(6, Math.ceil(-Math.log10(step) - 1e-9));
+  const power = powerOf(scale);
   return splits.map((split, at) => {
     const text = number(split, digits);
-    return at === splits.length - 1 && scale.symbol ? `${text} ${scale.symbol}` : text;
+    if (at < splits.length - 1) return text;
+    const withPower = power ? `${text} ${power}` : text;
+    const withUnit = scale.symbol ? `${withPower} ${scale.symbol}` : withPower;
+    return withUnit.length <= MAX_LABEL_CHARS ? withUnit : withPower;
   });
 }
 
 /** The widest label decides how wide the axis is, in CSS pixels. */
 export const valueAxisSize = (_: uPlot, labels: string[] | null): number =>
-  14 + Math.max(0, ...(labels ?? []).map((text) => text.length)) * 6.2;
+  14 + Math.max(0, ...(labels ?? []).map((text) => text.length)) * CHAR_PX;
+
+/** How far a label may extend beyond the right edge of the plot, in CSS pixels: the padding of the plot. */
+const RIGHT_PX = 14;
+
+/**
+ * The labels of the time axis; a label that would extend beyond the left edge of the plot, into the lowest label of the
+ * value axis, or beyond the right edge is left out. `at` is where a moment lies, in CSS pixels from the left edge.
+ */
+export function timeLabels(splits: number[], step: number, at: (unixSecs: number) => number, width: number): string[] {
+  return splits.map((split) => {
+    const text = timeLabel(split, step);
+    const half = (text.length * CHAR_PX) / 2;
+    const middle = at(split);
+    return middle - half < 0 || middle + half > width + RIGHT_PX ? '' : text;
+  });
+}

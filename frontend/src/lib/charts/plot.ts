@@ -2,7 +2,7 @@
 import type uPlot from 'uplot';
 import type { Gap } from '../api/types';
 import type { Scale } from '../units/units';
-import { timeLabel, TIME_STEPS, valueAxisSize, valueLabels, valueRange } from './axis';
+import { timeLabels, TIME_STEPS, valueAxisSize, valueLabels, valueRange } from './axis';
 import { lonePoints, stretchOf } from './gaps';
 
 /** What the plot asks for each time it is drawn, because it may have changed. */
@@ -58,7 +58,8 @@ export function optionsOf(element: HTMLElement, plan: Plan): uPlot.Options {
         space: (_, __, from, to) => (to - from < 600 ? 68 : 46),
         grid: { show: false },
         ticks: { show: false },
-        values: (_, splits, __, ___, step) => splits.map((split) => timeLabel(split, step))
+        values: (plot, splits, _, __, step) =>
+          timeLabels(splits, step, (moment) => plot.valToPos(moment, 'x'), plot.bbox.width / devicePixelRatio)
       },
       {
         stroke: quiet,
@@ -83,7 +84,9 @@ export function optionsOf(element: HTMLElement, plan: Plan): uPlot.Options {
           // `null` is all of them, as uPlot decides when there are few.
           filter: (plot, at, all) => (all ? null : lonePoints([...(plot.data[at] ?? [])]))
         },
-        fill: banded ? undefined : (plot) => shadeBelow(plot, stroke)
+        fill: banded ? undefined : (plot) => shadeBelow(plot, stroke),
+        // Down to the axis, not to zero: below zero the shade would lie above the line.
+        fillTo: (plot) => plot.scales.y?.min ?? 0
       },
       ...(banded ? [edge, edge] : [])
     ],

@@ -95,16 +95,16 @@ describe('the form sends', () => {
   test('nothing while a needed field is empty', () => {
     const fields = fieldsOf(object({ n: { type: 'number' } }, ['n']));
 
-    expect(paramsOf(fields, {}).errors).toEqual({ n: 'Needed' });
+    expect(paramsOf(fields, {}).errors).toEqual({ n: 'Required' });
   });
 
   test.each([
     [{ type: 'integer', minimum: 0, maximum: 10 }, 11, 'At most 10'],
     [{ type: 'integer', minimum: 0, maximum: 10 }, -1, 'At least 0'],
-    [{ type: 'integer' }, 1.5, 'A whole number, please'],
-    [{ type: 'number' }, NaN, 'A number, please'],
+    [{ type: 'integer' }, 1.5, 'Enter a whole number'],
+    [{ type: 'number' }, NaN, 'Enter a number'],
     [{ type: 'string', maxLength: 2 }, 'abc', 'At most 2 characters'],
-    [{ type: 'array' }, '[1,', 'This is not JSON']
+    [{ type: 'array' }, '[1,', 'Not valid JSON']
   ])('%j refuses %j: %s', (property, value, error) => {
     expect(paramsOf(fieldsOf(object({ x: property })), { x: value }).errors).toEqual({ x: error });
   });

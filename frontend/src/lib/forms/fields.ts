@@ -142,13 +142,13 @@ export function paramsOf(fields: readonly Field[], values: Values): Filled {
       value === undefined ||
       (value === '' && field.kind !== 'select' && !(field.kind === 'text' && field.required))
     ) {
-      if (field.required) errors[field.name] = 'Needed';
+      if (field.required) errors[field.name] = 'Required';
       continue;
     }
     try {
       params[field.name] = field.kind === 'json' ? JSON.parse(String(value)) : value;
     } catch {
-      errors[field.name] = 'This is not JSON';
+      errors[field.name] = 'Not valid JSON';
       continue;
     }
     const error = errorOf(field, value);
@@ -159,8 +159,8 @@ export function paramsOf(fields: readonly Field[], values: Values): Filled {
 
 function errorOf(field: Field, value: unknown): string | null {
   if (field.kind === 'number' || field.kind === 'slider') {
-    if (typeof value !== 'number' || !Number.isFinite(value)) return 'A number, please';
-    if (field.integer && !Number.isInteger(value)) return 'A whole number, please';
+    if (typeof value !== 'number' || !Number.isFinite(value)) return 'Enter a number';
+    if (field.integer && !Number.isInteger(value)) return 'Enter a whole number';
     if (field.min !== null && value < field.min) return `At least ${field.min}`;
     if (field.max !== null && value > field.max) return `At most ${field.max}`;
   }

@@ -90,7 +90,7 @@ describe('an overview', () => {
     await vi.waitFor(() => expect(overview.known).toBe(true));
 
     vi.advanceTimersByTime(60_000);
-    await vi.waitFor(() => expect(overview.problem).toBe('The hub does not answer'));
+    await vi.waitFor(() => expect(overview.problem).toBe('The hub does not answer.'));
     stop();
 
     expect(overview.points).toHaveLength(1);
@@ -131,7 +131,7 @@ test('the storage that is known stays when the hub does not answer', async () =>
   await vi.waitFor(() => expect(watch.report).not.toBeNull());
 
   vi.advanceTimersByTime(60_000);
-  await vi.waitFor(() => expect(watch.refusal).toBe('The hub does not answer'));
+  await vi.waitFor(() => expect(watch.refusal).toBe('The hub does not answer.'));
   stop();
 
   expect(watch.report).toMatchObject({ problems: ['no backup'] });

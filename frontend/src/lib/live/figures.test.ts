@@ -26,20 +26,38 @@ describe('a percentile', () => {
 
 describe('how old pictures are', () => {
   test('is unknown before the first, and while the clocks are not compared', () => {
-    expect(painted([]).latency).toBeNull();
-    expect(painted([null, null]).latency).toBeNull();
+    expect(painted([]).latency(NOW)).toBeNull();
+    expect(painted([null, null]).latency(NOW)).toBeNull();
   });
 
   test('is told by the half of them and by the worst in a hundred', () => {
     const latencies = Array.from({ length: 100 }, (_, at) => (at === 42 ? 0.4 : at === 43 ? 0.3 : 0.08));
 
-    expect(painted(latencies).latency).toEqual({ p50: 0.08, p99: 0.3 });
+    expect(painted(latencies, 0.05).latency(NOW + 5)).toEqual({ p50: 0.08, p99: 0.3 });
   });
 
-  test('goes by the last 128 frames', () => {
-    const latencies = [...Array.from({ length: 200 }, () => 2), ...Array.from({ length: 128 }, () => 0.05)];
+  test('forgets a freeze after ten seconds, however few frames there were since', () => {
+    const all = new Painted();
+    all.add(NOW, 12.4);
+    for (let at = 1; at <= 9; at += 1) all.add(NOW + at, 0.05);
 
-    expect(painted(latencies).latency).toEqual({ p50: 0.05, p99: 0.05 });
+    expect(all.latency(NOW + 9.5)?.p99).toBe(12.4);
+    expect(all.latency(NOW + 10)).toEqual({ p50: 0.05, p99: 0.05 });
+  });
+
+  test('keeps the last known delay of a camera that is slower than that', () => {
+    const all = painted([0.3, 0.2], 60);
+
+    expect(all.latency(NOW + 90)).toEqual({ p50: 0.2, p99: 0.2 });
+  });
+
+  test('is bounded for a fast camera', () => {
+    const all = painted(
+      Array.from({ length: 5_000 }, (_, at) => (at < 4_000 ? 2 : 0.05)),
+      0.001
+    );
+
+    expect(all.latency(NOW + 5)).toEqual({ p50: 0.05, p99: 0.05 });
   });
 });
 

@@ -4,27 +4,29 @@ import { tell } from './outcome';
 import { aCommand } from './testing';
 
 describe('a command', () => {
-  test('whose outcome is unknown says that nobody knows, and that it is not done again', () => {
+  test('with an unknown result says that it may have run and will not be retried', () => {
     const told = tell(aCommand({ state: 'unknown_outcome', error: 'the power went' }));
 
     expect(told.tone).toBe('bad');
-    expect(told.detail).toContain('Nobody knows whether it was done (the power went)');
-    expect(told.detail).toContain('not done a second time');
+    expect(told.word).toBe('Result unknown');
+    expect(told.detail).toBe(
+      'It may or may not have run (The power went). It will not be retried; please check the device.'
+    );
   });
 
   test('that a newer one made pointless names that one', () => {
     const told = tell(aCommand({ state: 'cancelled', superseded_by: '0199-abcdef12' }));
 
-    expect(told).toEqual({ tone: 'quiet', word: 'Superseded', detail: 'A newer order took its place (abcdef12)' });
+    expect(told).toEqual({ tone: 'quiet', word: 'Replaced', detail: 'Replaced by a newer command (abcdef12)' });
   });
 
   test('that somebody cancelled is just cancelled', () => {
     expect(tell(aCommand({ state: 'cancelled' }))).toEqual({ tone: 'quiet', word: 'Cancelled' });
   });
 
-  test('that waits for a module says so only when the module is away', () => {
+  test('that waits for an offline module says so', () => {
     expect(tell(aCommand(), 'online').detail).toBeUndefined();
-    expect(tell(aCommand(), 'offline').detail).toContain('offline');
+    expect(tell(aCommand(), 'offline').detail).toMatch(/^Module \S+ is offline\. The command waits for it\.$/);
   });
 
   test('has a word in every state', () => {

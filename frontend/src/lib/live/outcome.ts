@@ -1,28 +1,32 @@
 import type { Command, Health } from '../api/types';
+import { sentence } from '../units/names';
 
-/** How a command is shown: in colour, in a word, and with what there is to say about it. */
+/** How a command is shown: its colour, its state in a word, and details. */
 export interface Told {
   tone: 'good' | 'bad' | 'wait' | 'quiet';
   word: string;
   detail?: string;
 }
 
-/** What a person is told of a command. `health` is its module's. */
+/** The text of a command's state. `health` is that of its module. */
 export function tell(command: Command, health?: Health): Told {
   const { module_id: who } = command;
-  const error = command.error ?? undefined;
+  const error = command.error ? sentence(command.error) : undefined;
   switch (command.state) {
     case 'queued':
       return {
         tone: 'wait',
         word: 'Queued',
-        detail: health === 'offline' ? `${who} is offline; the command waits for it` : undefined
+        detail:
+          health === 'offline' || health === 'unknown'
+            ? `Module ${who} is offline. The command waits for it.`
+            : undefined
       };
     case 'leased':
       return {
         tone: 'wait',
         word: 'Running',
-        detail: command.started_at ? 'Begun: it is done once at most' : undefined
+        detail: command.started_at ? 'Started (never runs twice)' : undefined
       };
     case 'succeeded':
       return { tone: 'good', word: 'Done' };
@@ -31,22 +35,26 @@ export function tell(command: Command, health?: Health): Told {
     case 'rejected':
       return { tone: 'bad', word: 'Rejected', detail: error };
     case 'expired':
-      return { tone: 'bad', word: 'Expired', detail: error ?? `${who} did not take it in time` };
+      return { tone: 'bad', word: 'Expired', detail: error ?? `Module ${who} did not fetch it in time.` };
     case 'cancelled':
       return command.superseded_by
         ? {
             tone: 'quiet',
-            word: 'Superseded',
-            detail: `A newer order took its place (${shortId(command.superseded_by)})`
+            word: 'Replaced',
+            detail: `Replaced by a newer command (${shortId(command.superseded_by)})`
           }
         : { tone: 'quiet', word: 'Cancelled' };
     case 'dead':
-      return { tone: 'bad', word: 'Given up', detail: error ?? `${who} took it but never said how it went` };
+      return {
+        tone: 'bad',
+        word: 'No answer',
+        detail: error ?? `Module ${who} fetched it but did not report a result.`
+      };
     case 'unknown_outcome':
       return {
         tone: 'bad',
-        word: 'Outcome unknown',
-        detail: `Nobody knows whether it was done${error ? ` (${error})` : ''}. It is not done a second time: somebody has to look.`
+        word: 'Result unknown',
+        detail: `It may or may not have run${error ? ` (${error.replace(/\.$/, '')})` : ''}. It will not be retried; please check the device.`
       };
   }
 }

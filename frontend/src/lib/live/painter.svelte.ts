@@ -122,7 +122,7 @@ export class Painter<Picture = ImageBitmap> {
   }
 
   #tell(): void {
-    const latency = this.#lately.latency;
+    const latency = this.#lately.latency(Date.now() / 1000);
     if (latency?.p50 !== this.latency?.p50 || latency?.p99 !== this.latency?.p99) this.latency = latency;
     const now = Date.now() / 1000;
     this.fps = this.#lately.fps(now);

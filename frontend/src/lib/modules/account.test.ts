@@ -14,15 +14,15 @@ const delivery = (rest: Partial<Delivery>): Delivery => ({
 });
 
 describe('the account of a module', () => {
-  test('with every reading arrived says that none was lost, and since when', () => {
-    expect(accountOf(delivery({}))).toBe(`0 lost since ${dayOf(SINCE)}`);
+  test('without losses says that all readings were received, and since when', () => {
+    expect(accountOf(delivery({}))).toBe(`All 1\u202f000 readings received since ${dayOf(SINCE)}`);
     expect(isWhole(delivery({}))).toBe(true);
   });
 
-  test('tells what is lost from what may still come', () => {
+  test('tells lost readings from pending ones', () => {
     const account = delivery({ received: 985, lost: 12, missing: 3 });
 
-    expect(accountOf(account)).toBe(`12 lost, 3 not yet arrived since ${dayOf(SINCE)}`);
+    expect(accountOf(account)).toBe(`12 lost, 3 pending since ${dayOf(SINCE)}`);
     expect(isWhole(account)).toBe(false);
   });
 
@@ -40,12 +40,14 @@ describe('gaps together', () => {
     ] as const;
 
     expect(lossOf(gaps)).toBe(
-      '41 readings lost: the module’s outbox was full; the module was killed before they were on its disk'
+      '41 readings lost: the outbox of the module was full; the module was killed before it saved them'
     );
   });
 
   test('that are not all of them say that it was at least so many', () => {
-    expect(lossOf([{ lost: 1, reason: 'full' }], false)).toBe('At least 1 reading lost: the module’s outbox was full');
+    expect(lossOf([{ lost: 1, reason: 'full' }], false)).toBe(
+      'At least 1 reading lost: the outbox of the module was full'
+    );
   });
 
   test('that are none say nothing', () => {

@@ -1,30 +1,33 @@
-/** What became of the readings of a module, in words. */
+/** The texts about received and lost readings of a module. */
 import type { Delivery, Gap, GapReason } from '../api/types';
 import { counted, dayOf } from '../units/names';
+import { number } from '../units/units';
 
 /** Why readings were lost, as the end of a sentence. */
 export const WHY: Record<GapReason, string> = {
-  full: 'the module’s outbox was full',
-  too_old: 'they waited longer than the outbox keeps them',
-  unreadable: 'the outbox could not be read back',
-  refused: 'the hub would not take them',
-  killed: 'the module was killed before they were on its disk'
+  full: 'the outbox of the module was full',
+  too_old: 'they were older than the outbox limit',
+  unreadable: 'the outbox could not be read',
+  refused: 'the hub rejected them',
+  killed: 'the module was killed before it saved them'
 };
 
 /** Whether every reading arrived. */
 export const isWhole = ({ lost, missing }: Delivery): boolean => lost === 0 && missing === 0;
 
-/** `0 lost since 24 Nov`, or how many were and how many may still come. */
-export function accountOf({ lost, missing, since }: Delivery): string {
-  const parts = [counted(lost, 'lost', 'lost')];
-  if (missing > 0) parts.push(`${counted(missing, 'not', 'not')} yet arrived`);
-  return `${parts.join(', ')} since ${dayOf(since)}`;
+/** `All 84 readings received since 26 Nov`, or the counts of lost and pending ones. */
+export function accountOf(delivery: Delivery): string {
+  const { received, lost, missing, since } = delivery;
+  const from = `since ${dayOf(since)}`;
+  if (isWhole(delivery)) {
+    return received === 1 ? `1 reading received ${from}` : `All ${counted(received, 'reading')} received ${from}`;
+  }
+  const parts = [`${number(lost, 0)} lost`];
+  if (missing > 0) parts.push(`${number(missing, 0)} pending`);
+  return `${parts.join(', ')} ${from}`;
 }
 
-/**
- * What the gaps took all together and why: `40 readings lost: the module’s outbox was full`. Unless they are the `whole`
- * of it, it is at least that.
- */
+/** All gaps together, with their reasons: `40 readings lost: the outbox of the module was full`. `whole`: no gap is left out. */
 export function lossOf(gaps: readonly Pick<Gap, 'lost' | 'reason'>[], whole = true): string | null {
   if (gaps.length === 0) return null;
   const lost = gaps.reduce((sum, gap) => sum + gap.lost, 0);

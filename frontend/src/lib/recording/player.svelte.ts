@@ -149,7 +149,7 @@ export class Player {
     } catch (thrown) {
       if (this.at === null || (thrown instanceof DOMException && thrown.name === 'AbortError')) return;
       const gone = thrown instanceof ApiProblem && thrown.kind === 'not_found';
-      this.refusal = gone ? 'This picture is no longer there.' : messageOf(thrown);
+      this.refusal = gone ? 'This frame has been deleted.' : messageOf(thrown);
     }
   }
 

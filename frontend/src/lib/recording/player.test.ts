@@ -139,7 +139,7 @@ describe('the player', () => {
     fetch.mockRejectedValueOnce(new ApiProblem({ kind: 'not_found', title: 'Not found', status: 404 }));
     player.seek(1001);
     await settle();
-    expect(player.refusal).toBe('This picture is no longer there.');
+    expect(player.refusal).toBe('This frame has been deleted.');
 
     player.seek(1002);
     await settle();

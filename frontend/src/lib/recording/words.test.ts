@@ -14,18 +14,30 @@ const SETTINGS: RecordingSettings = {
 };
 
 test('what is set is a sentence', () => {
-  expect(settingsOf({ ...SETTINGS, mode: 'time_lapse' })).toBe('One picture every 1 min.');
-  expect(settingsOf({ ...SETTINGS, mode: 'on_event' })).toBe('From 5 s before an event until 30 s after it.');
-  expect(settingsOf({ ...SETTINGS, mode: 'continuous' })).toBe('Every picture the camera delivers.');
+  expect(settingsOf({ ...SETTINGS, mode: 'time_lapse' })).toBe('One frame every 1 min.');
+  expect(settingsOf({ ...SETTINGS, mode: 'on_event' })).toBe('From 5 s before to 30 s after each event.');
+  expect(settingsOf({ ...SETTINGS, mode: 'continuous' })).toBe('Every frame of the camera.');
 });
 
 test('what is kept is told with its size', () => {
-  const rest = { recording: false, paused: null, frames: 0, bytes: 0, oldest_at: null, newest_at: null, skipped: 0 };
+  const rest = {
+    recording: false,
+    event_until: null,
+    paused: null,
+    frames: 0,
+    bytes: 0,
+    oldest_at: null,
+    newest_at: null,
+    skipped: 0
+  };
   const nothing = { ...SETTINGS, ...rest };
 
-  expect(keptOf(nothing)).toBe('Nothing is recorded yet. Kept for 7 days, at most 10 GB.');
+  expect(keptOf(nothing)).toBe('No recordings yet. Kept for 7 days, at most 10 GB.');
+  expect(keptOf({ ...nothing, recording: true })).toBe(
+    'The first frames are being saved. Kept for 7 days, at most 10 GB.'
+  );
   expect(keptOf({ ...nothing, frames: 1, bytes: 2048, keep_days: 0 })).toBe(
-    '1 picture, 2 kB. Kept without end, at most 10 GB.'
+    '1 frame, 2 kB. Kept forever, at most 10 GB.'
   );
   expect([0, 999, 75_400_000, 1e10, 2.54e9].map(bytesOf)).toEqual(['0 B', '999 B', '75 MB', '10 GB', '2.5 GB']);
 });
@@ -35,7 +47,7 @@ test('what begins a recording is told by who did or measured it', () => {
   expect(triggerOf({ module_id: 'attic', type: 'temperature', above: 1, below: 3 })).toBe(
     'Temperature of attic above 1 and below 3'
   );
-  expect(triggerOf({ module_id: 'led', action: 'on' })).toBe('led did “on”');
+  expect(triggerOf({ module_id: 'led', action: 'on' })).toBe('When “on” on led succeeds');
 });
 
 test('what modules measure and do may begin a recording', () => {

@@ -1,14 +1,14 @@
-/** Recording as a person reads it. */
+/** The texts about recordings. */
 import type { RecordingMode, RecordingReport, RecordingSettings, Trigger } from '../api/recording';
 import type { Module } from '../api/types';
 import { counted, momentOf, titleOf } from '../units/names';
 import { duration, number } from '../units/units';
 
 export const MODES: readonly { mode: RecordingMode; name: string; means: string }[] = [
-  { mode: 'off', name: 'Off', means: 'Nothing is recorded, unless somebody presses “Record now”.' },
-  { mode: 'time_lapse', name: 'Time lapse', means: 'One picture every so many seconds.' },
-  { mode: 'continuous', name: 'Continuous', means: 'Every picture the camera delivers.' },
-  { mode: 'on_event', name: 'On an event', means: 'Every picture around what a module measured or did.' }
+  { mode: 'off', name: 'Off', means: 'Off. “Record now” still works.' },
+  { mode: 'time_lapse', name: 'Time lapse', means: 'One frame at a fixed interval.' },
+  { mode: 'continuous', name: 'Continuous', means: 'Every frame of the camera.' },
+  { mode: 'on_event', name: 'On events', means: 'Every frame shortly before and after an event.' }
 ];
 
 const UNITS = ['B', 'kB', 'MB', 'GB', 'TB'] as const;
@@ -22,32 +22,34 @@ export function bytesOf(bytes: number): string {
 
 export function triggerOf(trigger: Trigger): string {
   const { module_id, type, above, below, action } = trigger;
-  if (action != null) return `${module_id} did “${action}”`;
+  if (action != null) return `When “${action}” on ${module_id} succeeds`;
   const bounds = [above == null ? [] : `above ${above}`, below == null ? [] : `below ${below}`].flat().join(' and ');
   return `${titleOf(type ?? 'anything')} of ${module_id} ${bounds}`.trim();
 }
 
-/** What is set, in a sentence. */
+/** The settings as a sentence. */
 export function settingsOf({ mode, every_secs, before_secs, after_secs }: RecordingSettings): string {
   switch (mode) {
     case 'time_lapse':
-      return `One picture every ${duration(every_secs)}.`;
+      return `One frame every ${duration(every_secs)}.`;
     case 'on_event':
-      return `From ${duration(before_secs)} before an event until ${duration(after_secs)} after it.`;
+      return `From ${duration(before_secs)} before to ${duration(after_secs)} after each event.`;
     default:
       return MODES.find((one) => one.mode === mode)?.means ?? mode;
   }
 }
 
-/** What there is. */
-export function keptOf({ frames, bytes, oldest_at, keep_days, keep_bytes }: RecordingReport): string {
+/** The recorded frames, and how long they are kept. */
+export function keptOf(report: RecordingReport): string {
+  const { frames, bytes, oldest_at, keep_days, keep_bytes, recording } = report;
   const since = oldest_at == null ? '' : ` since ${momentOf(oldest_at)}`;
-  const kept = frames === 0 ? 'Nothing is recorded yet.' : `${counted(frames, 'picture')}, ${bytesOf(bytes)}${since}.`;
-  const days = keep_days === 0 ? 'without end' : `for ${counted(keep_days, 'day')}`;
+  const none = recording ? 'The first frames are being saved.' : 'No recordings yet.';
+  const kept = frames === 0 ? none : `${counted(frames, 'frame')}, ${bytesOf(bytes)}${since}.`;
+  const days = keep_days === 0 ? 'forever' : `for ${counted(keep_days, 'day')}`;
   return `${kept} Kept ${days}, at most ${bytesOf(keep_bytes)}.`;
 }
 
-/** Every event of a module that may begin a recording; of a measure the value is still to be said. */
+/** Every event of a module that can start a recording; a measure still needs a value. */
 export function eventsOf(modules: readonly Module[]): Trigger[] {
   return modules.flatMap(({ id: module_id, manifest }) => [
     ...(manifest?.measures ?? []).map(({ type }) => ({ module_id, type })),

@@ -36,13 +36,11 @@ describe('the alarms of the storage', () => {
   });
 
   test('are the hub’s problems as sentences', () => {
-    expect(alarmsOf(aReport({ problems: ['no backup could be made: no room'] }))).toEqual([
-      'No backup could be made: no room.'
-    ]);
+    expect(alarmsOf(aReport({ problems: ['the backup failed: no space'] }))).toEqual(['The backup failed: no space.']);
   });
 
   test('begin with a disk that is full, which is said once', () => {
-    const full = 'The disk is full: readings are refused until there is room.';
+    const full = 'The disk is full. New readings are refused until space is free.';
 
     expect(alarmsOf(aReport({ full: true, problems: ['no backup'] }))).toEqual([full, 'No backup.']);
     expect(alarmsOf(aReport({ full: true, problems: [full] }))).toEqual([full]);
@@ -57,7 +55,7 @@ describe('the wear', () => {
   test('is not known where nobody counts', () => {
     expect(worn(aReport({ written_total_bytes: null }))).toBeNull();
     expect(bytes(null)).toBe('–');
-    expect(years(null)).toBe('Not known yet');
+    expect(years(null)).toBe('Not yet known');
   });
 
   test.each([
@@ -75,15 +73,15 @@ describe('the wear', () => {
 });
 
 describe('a removal', () => {
-  test('says how much went', () => {
-    expect(retentionOf(aRemoval())).toBe('1\u202f234 records were removed because they are old.');
+  test('says how many records were deleted', () => {
+    expect(retentionOf(aRemoval())).toBe('Deleted 1\u202f234 records.');
   });
 
-  test('that was only looked at says how much would go', () => {
-    expect(retentionOf(aRemoval({ dry_run: true }))).toBe('1\u202f234 records would be removed.');
+  test('that is only a preview says how many records it would delete', () => {
+    expect(retentionOf(aRemoval({ dry_run: true }))).toBe('1\u202f234 records to delete.');
   });
 
   test('that was refused says why', () => {
-    expect(retentionOf(aRemoval({ refused: 'the clock is wrong' }))).toBe('Nothing was removed: the clock is wrong.');
+    expect(retentionOf(aRemoval({ refused: 'the clock is wrong' }))).toBe('Nothing was deleted: the clock is wrong.');
   });
 });

@@ -1,75 +1,73 @@
-/** What the hub says of its storage, in words. */
+/** The texts of the storage page. */
 import type { DeviceKind, RetentionReport, StorageReport } from '../api/types';
-import { counted } from '../units/names';
+import { counted, sentence } from '../units/names';
 import { number, show } from '../units/units';
 
 const DEVICES: Record<DeviceKind, string> = {
-  sd: 'an SD card',
-  emmc: 'an eMMC chip',
-  ssd: 'an SSD',
-  hdd: 'a hard disk',
-  unknown: 'a device of unknown kind'
+  sd: 'SD card',
+  emmc: 'eMMC',
+  ssd: 'SSD',
+  hdd: 'HDD',
+  unknown: 'disk'
 };
 
-export const deviceOf = (kind: DeviceKind): string => DEVICES[kind];
+export const deviceName = (kind: DeviceKind): string => DEVICES[kind];
 
-/** `1.40 GiB`; a dash for what is not known. */
+/** An interval in hours, as days when it is a whole number of them: `7 days`, `36 hours`. */
+export const daysOf = (hours: number): string =>
+  hours >= 24 && hours % 24 === 0 ? counted(hours / 24, 'day') : counted(hours, 'hour');
+
+/** `1.40 GiB`; a dash when it is not known. */
 export function bytes(count: number | null | undefined): string {
   if (count == null) return '–';
   const { value, symbol } = show(count, 'bytes');
   return `${value} ${symbol}`;
 }
 
-/** `18 years`, `1.4 years`, `Over 100 years`: no forecast is better than that. */
+/** `18 years`, `1.4 years`, `Over 100 years`: a forecast is not more precise. */
 export function years(count: number | null | undefined): string {
-  if (count == null) return 'Not known yet';
+  if (count == null) return 'Not yet known';
   if (count > 100) return 'Over 100 years';
   return `${number(count, count < 10 ? 1 : 0)} years`;
 }
 
-/** How much of the device's endurance the hub has used up, 0 to 1; `null` when nobody counts. */
+/** The used share of the rated endurance, 0 to 1; `null` when it is not known. */
 export function worn({ written_total_bytes, endurance_bytes }: StorageReport): number | null {
   if (written_total_bytes == null || endurance_bytes <= 0) return null;
   return Math.min(1, written_total_bytes / endurance_bytes);
 }
 
-/** A share in per cent, never a false zero. */
+/** A share in per cent; a small share is never shown as zero. */
 export function percent(share: number): string {
   if (share > 0 && share < 0.001) return 'less than 0.1 %';
   return `${number(share * 100, 1)} %`;
 }
 
-/** What is kept, and for how long is settled kind by kind. */
+/** The kinds of data with a retention time of their own. */
 export const KINDS = [
   ['readings', 'Readings'],
-  ['minutes', 'Summaries of minutes'],
-  ['hours', 'Summaries of hours'],
-  ['days', 'Summaries of days']
+  ['minutes', 'Minute averages'],
+  ['hours', 'Hourly averages'],
+  ['days', 'Daily averages']
 ] as const satisfies readonly (readonly [keyof RetentionReport, string])[];
 
-/** How much a removal takes of everything. */
+/** How many records of all kinds were or would be deleted. */
 export const removed = (report: RetentionReport): number => KINDS.reduce((sum, [kind]) => sum + report[kind].gone, 0);
 
-/** What became of the newest removal, as a sentence. */
+/** The result of the newest deletion, or a preview of it. */
 export function retentionOf(report: RetentionReport): string {
   const gone = removed(report);
-  if (report.refused) return `Nothing was removed: ${report.refused}.`;
-  if (report.dry_run) return gone === 0 ? 'Nothing is too old.' : `${counted(gone, 'record')} would be removed.`;
-  return gone === 0 ? 'Nothing was too old.' : `${counted(gone, 'record')} were removed because they are old.`;
+  if (report.refused) return `Nothing was deleted: ${report.refused.replace(/\.$/, '')}.`;
+  if (report.dry_run) return gone === 0 ? 'Nothing to delete.' : `${counted(gone, 'record')} to delete.`;
+  return gone === 0 ? 'Nothing to delete.' : `Deleted ${counted(gone, 'record')}.`;
 }
 
-/** What to tell on every page: problems as sentences, and a full disk first. Nothing when all is well. */
+/** The alarms on every page as sentences, a full disk first. Empty without problems. */
 export function alarmsOf(report: StorageReport | null): string[] {
   if (!report) return [];
   const full = report.full && !report.problems.some((problem) => problem.includes('disk is full'));
   const all = full
-    ? ['the disk is full: readings are refused until there is room', ...report.problems]
+    ? ['The disk is full. New readings are refused until space is free.', ...report.problems]
     : report.problems;
   return all.map(sentence);
-}
-
-/** The hub's problems begin small and end without a stop. */
-function sentence(problem: string): string {
-  const begun = problem.charAt(0).toUpperCase() + problem.slice(1);
-  return /[.!?]$/.test(begun) ? begun : `${begun}.`;
 }

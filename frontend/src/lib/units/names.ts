@@ -64,6 +64,15 @@ export function dayOf(unixSecs: number): string {
   return day.toLocaleDateString(undefined, { day: 'numeric', month: 'short', year });
 }
 
+/**
+ * A text of the hub as a sentence: begins with a capital letter, unless it begins with a quoted name, and ends with a full
+ * stop.
+ */
+export function sentence(text: string): string {
+  const begun = text.charAt(0).toUpperCase() + text.slice(1);
+  return /[.!?…:]$/.test(begun) || begun === '' ? begun : `${begun}.`;
+}
+
 /** How many of something, with thin thousands: `1 reading`, `12 readings`. */
 export function counted(count: number, one: string, many = `${one}s`): string {
   return `${number(count, 0)} ${count === 1 ? one : many}`;

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { ago, ahead, timeNote, titleOf } from './names';
 import { duration, scaleOf, show } from './units';
@@ -10,13 +11,29 @@ const text = (value: number, unit: string): string => {
 describe('a value', () => {
   test.each([
     [21.44, 'celsius', '21.4 °C'],
-    [-0.04, 'celsius', '0.0 °C'],
+    [-0.04, 'celsius', '-0.040 °C'],
+    [0.3, 'lux', '0.30 lx'],
     [45.2, 'percent', '45.2 %'],
     [101_325, 'pascal', '1\u202f013.3 hPa'],
     [1_500, 'lux', '1\u202f500 lx'],
     [3.3, 'volt', '3.30 V'],
     [50, 'hertz', '50.0 Hz'],
     [1_500_000_000, 'hertz', '1.50 GHz'],
+    [868_000_000, 'hertz', '868 MHz'],
+    [12_500, 'watt', '12.5 kW'],
+    [0.000_005, 'volt', '5.00 µV'],
+    [-2.4e-9, 'ampere', '-2.40 nA'],
+    [4e-7, 'seconds', '400 ns'],
+    [3e-20, 'volt', '30.00 ×10⁻²¹ V'],
+    [0, 'volt', '0.00 V'],
+    [1e-12, 'flux', '1.00 ×10⁻¹² flux'],
+    [-6e-6, 'flux', '-6.00 ×10⁻⁶ flux'],
+    [1e9, 'flux', '1.00 ×10⁹ flux'],
+    [-123_456, 'flux', '-123\u202f456 flux'],
+    [0.02, 'flux', '0.0200 flux'],
+    [3e-7, 'celsius', '300.00 ×10⁻⁹ °C'],
+    [Number.MIN_VALUE, 'flux', '0.00 ×10⁻³⁰⁶ flux'],
+    [Number.MAX_VALUE, 'flux', '179.77 ×10³⁰⁶ flux'],
     [512, 'bytes', '512 B'],
     [8 * 1024 ** 3, 'bytes', '8.00 GiB'],
     [300 * 1024 ** 2, 'bytes', '300 MiB'],
@@ -26,6 +43,14 @@ describe('a value', () => {
     [1, 'boolean', 'Yes'],
     [0, 'boolean', 'No'],
     [273_840, 'seconds', '3 d 4 h'],
+    [12.34, 'microgram_per_cubic_metre', '12.3 µg/m³'],
+    [1.5, 'cubic_metre', '1.500 m³'],
+    [4.7, 'kiloohm', '4.70 kΩ'],
+    [7.2, 'none', '7.20'],
+    [29.92, 'inch_of_mercury', '29.92 inHg'],
+    [200, 'umol/m2/s', '200.00 µmol/m²/s'],
+    [3, 'users', '3.00 users'],
+    [0.25, '€/kWh', '0.25 €/kWh'],
     [2.5, 'furlong_per_fortnight', '2.50 furlong per fortnight']
   ])('%d %s reads %s', (value, unit, expected) => {
     expect(text(value, unit)).toBe(expected);
@@ -35,7 +60,7 @@ describe('a value', () => {
     expect(text(-0, 'celsius')).toBe('0.0 °C');
   });
 
-  test('in somebody’s own unit gets more decimals when it is very small', () => {
+  test('in a custom unit gets more decimals when it is small', () => {
     expect(text(0.000_4, 'siemens')).toBe('0.000400 siemens');
   });
 
@@ -48,6 +73,19 @@ test('one chart has one scale, whatever the single value is', () => {
   const scale = scaleOf('bytes', 2 * 1024 ** 3);
 
   expect(show(512 * 1024 ** 2, 'bytes', scale)).toEqual({ value: '0.50', symbol: 'GiB' });
+});
+
+test('every known word of the hub has a symbol', () => {
+  const table = readFileSync('../iotpi-core/src/unit/table.rs', 'utf8');
+  const words = [...table.matchAll(/^ {8}(?:unit|rounded|degrees)\("(\w+)"/gm)].map((match) => match[1] ?? '');
+
+  const unnamed = words.filter((word) => {
+    const { symbol, words: inWords } = scaleOf(word);
+    return inWords === undefined && symbol === word.replaceAll('_', ' ');
+  });
+
+  expect(words.length).toBeGreaterThan(100);
+  expect(unnamed).toEqual(['bar', 'psi', 'ppm', 'ppb']);
 });
 
 describe('a length of time', () => {

@@ -1,22 +1,25 @@
-/** How a unit of the wire is shown to people. */
+/** How a unit of the wire is shown on the page. */
+
+import { SYMBOLS, spelled } from './symbols';
 
 export interface Scale {
-  /** What stands behind the number; empty for counts and states. */
+  /** The unit behind the number; empty for counts and states. */
   symbol: string;
+  /** The power of ten by which the shown number is multiplied; 0 without one. A value of 6e-6 is shown as 6 × 10⁻⁶. */
+  exponent: number;
   /** The shown number of a wire value. */
   of: (value: number) => number;
-  /** How many decimals are worth showing. */
+  /** How many decimals are shown. */
   digits: number;
-  /** Whole numbers are shown as such. */
+  /** Integers are shown without decimals. */
   whole?: boolean;
-  /** Somebody's own unit, whose values may have any size. */
-  open?: boolean;
-  /** Words instead of a number (uptime, yes and no), when the value is better told so. */
+  /** Words instead of a number, for durations and truth values. */
   words?: (value: number) => string;
 }
 
 const plain = (symbol: string, digits: number, factor = 1): Scale => ({
   symbol,
+  exponent: 0,
   digits,
   of: (value) => value * factor
 });
@@ -44,13 +47,10 @@ const KNOWN: Readonly<Record<string, Scale>> = {
   kilometre_per_hour: plain('km/h', 1),
   kilogram: plain('kg', 2),
   gram: plain('g', 1),
-  volt: plain('V', 2),
   millivolt: plain('mV', 0),
-  ampere: plain('A', 2),
   milliampere: plain('mA', 0),
   kilowatt: plain('kW', 2),
   kilowatt_hour: plain('kWh', 2),
-  joule: plain('J', 0),
   kilohertz: plain('kHz', 1),
   megahertz: plain('MHz', 0),
   kibibytes: plain('KiB', 0),
@@ -67,7 +67,7 @@ const KNOWN: Readonly<Record<string, Scale>> = {
   boolean: { ...plain('', 0), words: (value) => (value === 0 ? 'No' : 'Yes') }
 };
 
-/** Units whose sensible multiple depends on how big the value is: from, symbol, divisor, decimals. */
+/** Units with multiples of their own: the least value of each multiple, its symbol, divisor and decimals. */
 const LADDERS: Readonly<Record<string, readonly (readonly [number, string, number, number])[]>> = {
   bytes: [
     [0, 'B', 1, 0],
@@ -75,23 +75,39 @@ const LADDERS: Readonly<Record<string, readonly (readonly [number, string, numbe
     [1024 ** 2, 'MiB', 1024 ** 2, 0],
     [1024 ** 3, 'GiB', 1024 ** 3, 2],
     [1024 ** 4, 'TiB', 1024 ** 4, 2]
-  ],
-  hertz: [
-    [0, 'Hz', 1, 1],
-    [1e4, 'kHz', 1e3, 1],
-    [1e6, 'MHz', 1e6, 0],
-    [1e9, 'GHz', 1e9, 2]
-  ],
-  watt: [
-    [0, 'W', 1, 1],
-    [1e4, 'kW', 1e3, 2]
-  ],
-  watt_hour: [
-    [0, 'Wh', 1, 0],
-    [1e4, 'kWh', 1e3, 2]
   ]
 };
 
+/** Units that take the prefixes of the SI: their symbol, and the decimals of a value without a prefix. */
+const PREFIXED: Readonly<Record<string, readonly [symbol: string, digits: number]>> = {
+  hertz: ['Hz', 1],
+  watt: ['W', 1],
+  watt_hour: ['Wh', 0],
+  joule: ['J', 0],
+  volt: ['V', 2],
+  ampere: ['A', 2],
+  seconds: ['s', 1]
+};
+
+const PREFIXES: Readonly<Record<number, string>> = {
+  [-12]: 'p',
+  [-9]: 'n',
+  [-6]: 'µ',
+  [-3]: 'm',
+  0: '',
+  3: 'k',
+  6: 'M',
+  9: 'G',
+  12: 'T'
+};
+
+/** From here on a value gets a prefix. */
+const PREFIX_FROM = 1e4;
+/** Numbers below `SMALL` or from `LARGE` on are shown with an exponent, not with many digits. */
+const SMALL = 1e-4;
+const LARGE = 1e9;
+/** Powers of ten beyond it are no finite numbers. */
+const MAX_EXPONENT = 306;
 /** A length of time in its two biggest parts: `3 d 4 h`, `12 min`, `8.5 s`. */
 export function duration(seconds: number): string {
   const sign = seconds < 0 ? '-' : '';
@@ -109,17 +125,25 @@ export function duration(seconds: number): string {
   return sign + shown.map(([amount, unit]) => `${amount} ${unit}`).join(' ');
 }
 
-/** The scale for values of about that size; one chart uses one scale. */
+/**
+ * The scale for values up to that magnitude; one chart uses one scale. Values that would read as zero get more decimals, a
+ * prefix or an exponent, and values with very many digits get a prefix or an exponent.
+ */
 export function scaleOf(unit: string | null | undefined, magnitude = 0): Scale {
-  if (!unit) return plain('', 2);
-  if (unit === 'seconds') return { ...plain('s', 1), words: duration };
-  const ladder = LADDERS[unit];
+  const size = Math.abs(magnitude);
+  const prefixed = unit ? PREFIXED[unit] : undefined;
+  if (unit === 'seconds' && (size === 0 || size >= 0.1)) return { ...plain('s', 1), words: duration };
+  if (prefixed) return withPrefix(...prefixed, size);
+  const ladder = unit ? LADDERS[unit] : undefined;
   if (ladder) {
-    const [, symbol, divisor, digits] = ladder.findLast(([from]) => Math.abs(magnitude) >= from) ?? [0, unit, 1, 1];
+    const [, symbol, divisor, digits] = ladder.findLast(([from]) => size >= from) ?? [0, unit ?? '', 1, 1];
     return plain(symbol, digits, 1 / divisor);
   }
-  // A unit of somebody's own is shown as it is called.
-  return KNOWN[unit] ?? { ...plain(unit.replaceAll('_', ' '), 2), open: true };
+  const known = unit ? KNOWN[unit] : undefined;
+  const symbol = unit ? SYMBOLS[unit] : undefined;
+  // A custom unit is shown as it is named; its values may have any size.
+  const scale = known ?? (symbol ? plain(symbol[0], symbol[1]) : plain(spelled(unit ?? ''), 2));
+  return fitted(scale, Math.abs((known?.of ?? Number)(size)), !known);
 }
 
 /** By count of decimals: making one takes a hundred times as long as formatting a number with it. */
@@ -134,16 +158,61 @@ function formatOf(digits: number): Intl.NumberFormat {
   return format;
 }
 
+function withPrefix(symbol: string, digits: number, size: number): Scale {
+  const base = plain(symbol, digits);
+  if (size === 0 || (size >= 10 ** -digits && size < PREFIX_FROM)) return base;
+  const exponent = thousandsOf(size);
+  const prefix = PREFIXES[exponent];
+  if (prefix === undefined) return withExponent(base, exponent);
+  return {
+    ...base,
+    symbol: prefix + symbol,
+    digits: digitsOf(size / 10 ** exponent),
+    of: (value) => value / 10 ** exponent
+  };
+}
+
+/** `size` is the largest shown number. A custom unit (`open`) has no usual resolution: three digits are shown. */
+function fitted(base: Scale, size: number, open: boolean): Scale {
+  if (base.words || size === 0) return base;
+  if (size < SMALL || size >= LARGE) return withExponent(base, thousandsOf(size));
+  if (size < (open ? 1 : 10 ** -base.digits)) {
+    return { ...base, digits: (open ? 2 : 1) - Math.floor(Math.log10(size)) };
+  }
+  return open && size >= PREFIX_FROM ? { ...base, digits: 0 } : base;
+}
+
+const withExponent = (base: Scale, exponent: number): Scale => ({
+  ...base,
+  exponent,
+  digits: 2,
+  of: (value) => base.of(value) / 10 ** exponent
+});
+
+/** The multiple of three that leaves one to three digits before the point. */
+function thousandsOf(size: number): number {
+  const exponent = 3 * Math.floor((Math.log10(size) + 1e-12) / 3);
+  return Math.min(MAX_EXPONENT, Math.max(-MAX_EXPONENT, exponent));
+}
+
+/** The decimals that make three digits. */
+const digitsOf = (size: number): number => (size < 10 ? 2 : size < 100 ? 1 : 0);
+
+/** `×10⁻⁶`; empty for an exponent of 0. */
+export function powerOf({ exponent }: Scale): string {
+  const raised = [...String(exponent)].map((digit) => SUPERSCRIPTS[digit] ?? digit).join('');
+  return exponent === 0 ? '' : `×10${raised}`;
+}
+
+const SUPERSCRIPTS: Readonly<Record<string, string>> = {
+  '-': '⁻',
+  ...Object.fromEntries([...'⁰¹²³⁴⁵⁶⁷⁸⁹'].map((raised, digit) => [String(digit), raised]))
+};
+
 /** A number with a fixed count of decimals and thin thousands, never `-0`. */
 export function number(value: number, digits: number): string {
   const text = formatOf(digits).format(value);
   return (/^-[0.,]+$/.test(text) ? text.slice(1) : text).replaceAll(',', '\u202f');
-}
-
-/** Very small values in a unit we know nothing about would otherwise all read 0.00. */
-function digitsFor(shown: number, { digits, open, whole }: Scale): number {
-  if (whole && Number.isInteger(shown)) return 0;
-  return open && shown !== 0 && Math.abs(shown) < 10 ** -digits ? 6 : digits;
 }
 
 export interface Shown {
@@ -151,9 +220,10 @@ export interface Shown {
   symbol: string;
 }
 
-/** A wire value as a person reads it. */
+/** A wire value as it is shown: the number and its unit. */
 export function show(value: number, unit: string | null | undefined, scale = scaleOf(unit, value)): Shown {
   if (scale.words) return { value: scale.words(value), symbol: '' };
   const shown = scale.of(value);
-  return { value: number(shown, digitsFor(shown, scale)), symbol: scale.symbol };
+  const text = number(shown, scale.whole && Number.isInteger(shown) ? 0 : scale.digits);
+  return { value: scale.exponent === 0 ? text : `${text} ${powerOf(scale)}`, symbol: scale.symbol };
 }

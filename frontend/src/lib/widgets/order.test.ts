@@ -55,7 +55,7 @@ describe('an order', () => {
     expect(await give(order)).toBe(false);
 
     expect(keys).toHaveLength(2);
-    expect(order.refusal).toBe('The hub does not answer');
+    expect(order.refusal).toBe('The hub does not answer.');
   });
 
   test('that the hub refused is not sent again', async () => {
@@ -66,6 +66,6 @@ describe('an order', () => {
     expect(await give(order)).toBe(false);
 
     expect(keys).toHaveLength(1);
-    expect(order.refusal).toBe('the queue is full');
+    expect(order.refusal).toBe('The queue is full.');
   });
 });

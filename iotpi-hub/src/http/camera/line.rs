@@ -133,8 +133,10 @@ impl Line {
     async fn serve(&mut self, hub: &Hub, coming: Coming, close: bool) -> io::Result<()> {
         let jpeg = self.body(hub.inner.frames.buffers.take(coming.length), coming.length).await?;
         let answer = show(hub, coming, jpeg).await;
-        // Whoever does not read the answers is not waited for without end.
-        timeout(BODY_TIMEOUT, self.stream.write_all(answer.head(close).as_bytes())).await?
+        // A client that does not read its answers is waited for 60 s. One that has closed the connection is not an error: frames
+        // that it sent before may still be in the socket.
+        let _ = timeout(BODY_TIMEOUT, self.stream.write_all(answer.head(close).as_bytes())).await?;
+        Ok(())
     }
 
     /// A body of that length: what was read with the head, and the rest from the socket to where it stays.
@@ -172,12 +174,12 @@ async fn understand(hub: &Hub, head: &[u8], peer: IpAddr) -> Option<Coming> {
     parts.extensions.insert(Peer(peer));
     let Deliverer(caller) = Deliverer::from_request_parts(&mut parts, hub).await.ok()?;
     let Query(query) = Query::<ShowParams>::from_request_parts(&mut parts, hub).await.ok()?;
-    let headers = Caption::of_headers(&parts.headers).ok()?;
-    let timestamp = moment("timestamp", query.timestamp.as_deref()).ok()?.or(headers.timestamp);
+    let headers = Caption::of_headers(&parts.headers, hub.now().wall).ok()?;
+    let caption = headers.at(moment("timestamp", query.timestamp.as_deref()).ok()?);
     let module_id = camera_of(query.module_id, &caller).ok()?;
     caller.may_deliver_as(&module_id).ok()?;
     let close = parts.headers.contains_key(header::CONNECTION);
-    Some(Coming { caller, module_id, caption: Caption { timestamp, ..headers }, length, close })
+    Some(Coming { caller, module_id, caption, length, close })
 }
 
 /// The head as HTTP/1.1 has it.
@@ -206,7 +208,8 @@ fn parse(head: &[u8]) -> Option<Parts> {
 
 /// The length of a JPEG body that says it and nothing that would have to be understood.
 fn plain_length(headers: &HeaderMap) -> Option<usize> {
-    let strange = [header::TRANSFER_ENCODING, header::EXPECT, header::UPGRADE, header::TE];
+    let strange =
+        [header::TRANSFER_ENCODING, header::CONTENT_ENCODING, header::EXPECT, header::UPGRADE, header::TE];
     let repeated = |name| headers.get_all(name).iter().count() > 1;
     if strange.iter().any(|name| headers.contains_key(name))
         || repeated(header::CONTENT_LENGTH)
@@ -231,9 +234,14 @@ fn plain_length(headers: &HeaderMap) -> Option<usize> {
 
 async fn show(hub: &Hub, coming: Coming, jpeg: Buffer) -> Answer {
     let id = guard::request_id(hub);
+    let ignores_time = coming.caption.ignores_time;
     let frame = coming.caption.on(jpeg.freeze(), hub.now().wall);
     let shown = match frame {
-        Ok(frame) => hub.show(&coming.caller, &coming.module_id, frame).await,
+        Ok(frame) => hub.show(&coming.caller, &coming.module_id, frame).await.inspect(|_| {
+            if ignores_time {
+                hub.ignored_frame_time(&coming.module_id);
+            }
+        }),
         Err(error) => {
             hub.refused_frame(&coming.caller, &coming.module_id);
             Err(error)
@@ -313,6 +321,7 @@ mod tests {
             ("content-length: 77", "content-length: 77\ntransfer-encoding: chunked"),
             ("content-length: 77", "transfer-encoding: chunked"),
             ("content-length: 77", "content-length: 77\nexpect: 100-continue"),
+            ("content-length: 77", "content-length: 77\ncontent-encoding: gzip"),
             ("content-length: 77", "content-length: 77\nconnection: upgrade"),
             ("host: a", "host : a"),
             ("host: a", "host: a\n b"),

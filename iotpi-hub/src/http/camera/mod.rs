@@ -52,17 +52,22 @@ pub(super) fn routes() -> OpenApiRouter<Hub> {
 #[allow(dead_code)] // Only its schema is used.
 struct Jpeg(Vec<u8>);
 
-/// What was said about a picture beside its bytes.
+/// A capture time that differs from the hub's clock by more than this is not a time: the camera's clock was never set.
+const MAX_CLOCK_DIFFERENCE: Duration = Duration::from_secs(24 * 3600);
+
+/// What the headers say about a picture.
 #[derive(Debug, Default)]
 struct Caption {
     timestamp: Option<Timestamp>,
+    /// `X-Timestamp` is no possible time: the picture counts as taken when it arrived.
+    ignores_time: bool,
     sequence: Option<u64>,
     clock_offset: f64,
 }
 
 impl Caption {
-    /// Reads it from fields by name, wherever they stand.
-    fn of<'a>(field: impl Fn(&HeaderName) -> Option<&'a str>) -> Result<Self> {
+    /// Reads it from fields by name, of a request or of a part.
+    fn of<'a>(field: impl Fn(&HeaderName) -> Option<&'a str>, now: Timestamp) -> Result<Self> {
         let wrong = |name: &HeaderName, should: &str| {
             HubError::invalid_argument(format!("the header `{name}` is {should}"))
         };
@@ -72,15 +77,28 @@ impl Caption {
             let secs = text.parse().ok().filter(|secs: &f64| secs.is_finite());
             secs.ok_or_else(|| wrong(&X_CLOCK_OFFSET, "a number of seconds"))
         });
+        let clock_offset = offset.transpose()?.unwrap_or_default();
+        let said = field(&X_TIMESTAMP);
+        let timestamp = said.and_then(|text| possible_time(text, clock_offset, now));
         Ok(Self {
-            timestamp: moment(X_TIMESTAMP.as_str(), field(&X_TIMESTAMP))?,
+            ignores_time: said.is_some() && timestamp.is_none(),
+            timestamp,
             sequence: sequence.transpose()?,
-            clock_offset: offset.transpose()?.unwrap_or_default(),
+            clock_offset,
         })
     }
 
-    fn of_headers(headers: &HeaderMap) -> Result<Self> {
-        Self::of(|name| headers.get(name).and_then(|value| value.to_str().ok()))
+    fn of_headers(headers: &HeaderMap, now: Timestamp) -> Result<Self> {
+        // A value that is not text is neither a time nor a number.
+        Self::of(|name| headers.get(name).map(|value| value.to_str().unwrap_or("?")), now)
+    }
+
+    /// The same with a time that was asked for otherwise, which wins.
+    fn at(self, timestamp: Option<Timestamp>) -> Self {
+        match timestamp {
+            Some(_) => Self { timestamp, ignores_time: false, ..self },
+            None => self,
+        }
     }
 
     /// The picture with its caption.
@@ -91,12 +109,21 @@ impl Caption {
                 HubError::unprocessable(error.to_string())
             }
         })?;
-        let frame = frame.with_clock_offset(self.clock_offset);
+        // An arrival is by the hub's own clock.
+        let frame = frame.with_clock_offset(self.timestamp.map_or(0.0, |_| self.clock_offset));
         Ok(match self.sequence {
             Some(number) => frame.numbered(number),
             None => frame,
         })
     }
+}
+
+/// A capture time as cameras send it, if it can be one: Unix seconds or RFC 3339 in the years 2000 to 2099, and with the offset of
+/// the clocks within a day of the hub's own. Seconds since boot, 0, and the first day of a clock chip are none.
+fn possible_time(text: &str, clock_offset: f64, now: Timestamp) -> Option<Timestamp> {
+    let time = moment("x-timestamp", Some(text.trim())).ok()??;
+    let difference = (time.as_secs_f64() + clock_offset - now.as_secs_f64()).abs();
+    (difference <= MAX_CLOCK_DIFFERENCE.as_secs_f64()).then_some(time)
 }
 
 /// Whose camera it is: the one named, else the token's module, else `camera`.
@@ -109,17 +136,17 @@ fn camera_of(named: Option<ModuleId>, caller: &Caller) -> Result<ModuleId> {
     }
 }
 
+/// Other fields are ignored: pages add one of their own, such as `?t=123`, so that a browser loads a picture anew.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
 struct CameraParams {
     /// Which camera; the only one when left out.
     module_id: Option<ModuleId>,
 }
 
+/// Other fields are ignored, as in [`CameraParams`].
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
 struct SnapshotParams {
     /// Which camera; the only one when left out.
     module_id: Option<ModuleId>,
@@ -133,6 +160,7 @@ struct SnapshotParams {
 /// A frame, never a picture the hub drew: `X-Timestamp` says how old it is. With `fresh=1` the next one to come.
 #[utoipa::path(
     get, path = "/api/camera/snapshot", tag = "camera", operation_id = "snapshot",
+    security(("session" = []), ("bearer" = []), ("basic" = []), ("signed_url" = [])),
     params(SnapshotParams),
     responses(
         (status = 200, description = "The newest JPEG", body = inline(Jpeg), content_type = "image/jpeg",

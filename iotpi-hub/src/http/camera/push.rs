@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderValue, header};
 use http_body_util::BodyExt as _;
-use iotpi_core::{FrameReceipt, MalformedStream, MixedReplace, ModuleId, Problem};
+use iotpi_core::{FrameReceipt, MalformedStream, MixedReplace, ModuleId, Part, Problem};
 use serde::{Deserialize, Serialize};
 use tokio::{sync::watch, time::Instant};
 use utoipa::{IntoParams, ToSchema};
@@ -35,6 +35,8 @@ use crate::{
 const SILENCE: Duration = Duration::from_secs(60);
 /// How often it is asked whether the one who pushes still may.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
+/// The answer begins after this many refused pictures when there was no good one before.
+const MAX_REFUSED_UNANSWERED: u32 = 3;
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -48,9 +50,9 @@ pub(super) struct PushParams {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 enum Line {
-    /// The first frame was taken, or the number of viewers changed.
+    /// The answer begins, or the number of viewers changed. `seq` is 0 before the first picture.
     Receipt(FrameReceipt),
-    /// A picture was refused, and the stream goes on; or what ends it.
+    /// Why a picture was refused, or why the stream ends.
     Problem {
         /// What was wrong.
         problem: Problem,
@@ -60,8 +62,9 @@ enum Line {
 /// Push frames
 ///
 /// A `multipart/x-mixed-replace` body without end, each part a JPEG with the headers of one that is posted; `Content-Length` may
-/// be left out. The answer begins after the first frame and says, a line of JSON each, whenever the number of viewers changes,
-/// and what was wrong with a picture that was refused. A stream in which nothing comes for 60 s is ended.
+/// be left out. The answer begins after the first frame that was taken, or the third that was refused. It consists of lines of
+/// JSON: a receipt whenever the number of viewers changes, and a problem when a picture is refused, which never ends the stream. The
+/// same problem is reported once until a picture is taken again. A stream in which nothing arrives for 60 s is ended.
 #[utoipa::path(
     post, path = "/api/camera/stream", tag = "camera", operation_id = "push",
     params(PushParams),
@@ -82,14 +85,42 @@ pub(super) async fn push(
     let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
     let parts = MixedReplace::of_content_type(content_type.unwrap_or_default()).map_err(malformed)?;
     let (head, body) = request.into_parts();
-    let mut pushed =
-        Pushed { parts, body, credential: credential(&head)?, caller, module_id, asked: Instant::now(), hub };
-    let Some(receipt) = pushed.next().await? else {
-        return Err(HubError::invalid_argument("the stream ended before its first picture"));
+    let mut pushed = Pushed {
+        parts,
+        body,
+        is_over: false,
+        uncounted: 0,
+        credential: credential(&head)?,
+        caller,
+        module_id,
+        asked: Instant::now(),
+        hub,
     };
+    let mut seq = 0;
+    let mut refusal = None;
+    for refused in 1.. {
+        match pushed.next().await? {
+            Next::Taken(receipt) => {
+                seq = receipt.seq;
+                break;
+            }
+            Next::Refused(error) => {
+                refusal = Some(error);
+                if refused == MAX_REFUSED_UNANSWERED {
+                    break;
+                }
+            }
+            Next::End => {
+                return Err(refusal.unwrap_or_else(|| {
+                    HubError::invalid_argument("the stream ended before its first picture")
+                }));
+            }
+        }
+    }
     let slot = pushed.hub.slot(&pushed.caller, &pushed.module_id)?;
+    (0..std::mem::take(&mut pushed.uncounted)).for_each(|_| slot.refused());
     let viewers = slot.viewers_changing();
-    let answer = Answer { pushed, slot, viewers, told: None, seq: receipt.seq, over: false };
+    let answer = Answer { pushed, slot, viewers, told: None, refusal, reported: None, seq, over: false };
     let lines = stream::unfold(answer, |mut answer| async move { Some((answer.line().await?, answer)) });
     let mut response = Body::from_stream(lines).into_response();
     let headers = response.headers_mut();
@@ -114,35 +145,79 @@ struct Pushed {
     module_id: ModuleId,
     parts: MixedReplace,
     body: Body,
+    /// The body was read to its end.
+    is_over: bool,
+    /// Refused parts of a camera that the hub does not know yet.
+    uncounted: u32,
     /// When it was last asked whether they still may.
     asked: Instant,
 }
 
+/// What became of the next part of a stream.
+enum Next {
+    Taken(FrameReceipt),
+    /// The part was no picture, and was counted. The stream continues.
+    Refused(HubError),
+    End,
+}
+
 impl Pushed {
-    /// Shows the next picture; nothing when the stream has ended. After `Unprocessable` it goes on.
+    /// Shows the next picture.
     ///
+    /// # Errors
+    /// What ends the stream: its sender may not deliver any more, it broke off, or it is no stream of parts.
+    ///
+    /// # Cancel safety
     /// Cancel safe up to the showing, which is over at once.
-    async fn next(&mut self) -> Result<Option<FrameReceipt>> {
+    async fn next(&mut self) -> Result<Next> {
         loop {
-            if let Some(part) = self.parts.part().map_err(malformed)? {
-                self.ask_again().await?;
-                let caption = Caption::of(|name| part.header(name.as_str()));
-                let frame = caption.and_then(|caption| caption.on(part.body.clone(), self.hub.now().wall));
-                let frame = frame.inspect_err(|_| self.hub.refused_frame(&self.caller, &self.module_id));
-                return self.hub.show(&self.caller, &self.module_id, frame?).await.map(Some);
+            match self.parts.part() {
+                Ok(Some(part)) => return self.show(&part).await,
+                Ok(None) if self.parts.has_ended() => return Ok(Next::End),
+                Ok(None) => {}
+                Err(error) if error.is_final() => return Err(malformed(error)),
+                Err(error) => return Ok(self.refuse(malformed(error))),
             }
-            if self.parts.has_ended() {
-                return Ok(None);
+            if self.is_over {
+                return Ok(Next::End);
             }
             match tokio::time::timeout(SILENCE, self.body.frame()).await {
                 Ok(Some(Ok(frame))) => self.parts.push(frame.into_data().unwrap_or_default()),
                 Ok(Some(Err(error))) => {
                     return Err(HubError::invalid_argument("the stream broke off").caused_by(error));
                 }
-                Ok(None) => return Ok(None),
-                Err(_) => return Err(HubError::invalid_argument("nothing came for 60 s")),
+                Ok(None) => {
+                    self.is_over = true;
+                    self.parts.finish();
+                }
+                Err(_) => return Err(HubError::invalid_argument("nothing arrived for 60 s")),
             }
         }
+    }
+
+    async fn show(&mut self, part: &Part) -> Result<Next> {
+        self.ask_again().await?;
+        let now = self.hub.now().wall;
+        let caption = Caption::of(|name| part.header(name.as_str()), now);
+        let frame =
+            caption.and_then(|caption| Ok((caption.ignores_time, caption.on(part.body.clone(), now)?)));
+        let (ignores_time, frame) = match frame {
+            Ok(frame) => frame,
+            Err(error) => return Ok(self.refuse(error)),
+        };
+        let receipt = self.hub.show(&self.caller, &self.module_id, frame).await?;
+        if ignores_time {
+            self.hub.ignored_frame_time(&self.module_id);
+        }
+        Ok(Next::Taken(receipt))
+    }
+
+    /// Counts a part that is no picture.
+    fn refuse(&mut self, error: HubError) -> Next {
+        if !self.hub.refused_frame(&self.caller, &self.module_id) {
+            self.uncounted += 1;
+        }
+        Next::Refused(error)
     }
 
     /// A token may be revoked while its stream goes on.
@@ -163,16 +238,33 @@ struct Answer {
     slot: Arc<Slot>,
     viewers: watch::Receiver<u32>,
     told: Option<u32>,
+    /// Why the last picture was refused, until a line reports it.
+    refusal: Option<HubError>,
+    /// The problem that was reported last, until a picture is taken.
+    reported: Option<String>,
     seq: u64,
     over: bool,
 }
 
+impl Drop for Answer {
+    fn drop(&mut self) {
+        // A camera that delivered nothing but refused parts leaves no place behind.
+        self.pushed.hub.inner.frames.forget_unseen(&self.pushed.module_id, &self.slot);
+    }
+}
+
 impl Answer {
-    /// The next line, while taking what comes in; nothing at the end.
+    /// The next line, while taking pictures; nothing at the end.
     async fn line(&mut self) -> Option<Result<Bytes, std::convert::Infallible>> {
         let line = loop {
             if self.over || self.slot.is_gone() {
                 return None;
+            }
+            if let Some(error) = self.refusal.take()
+                && self.reported.as_deref() != Some(error.detail())
+            {
+                self.reported = Some(error.detail().to_owned());
+                break Line::Problem { problem: problem::document(&error, None) };
             }
             let viewers = *self.viewers.borrow_and_update();
             if self.told.replace(viewers) != Some(viewers) {
@@ -183,11 +275,15 @@ impl Answer {
                 () = stopping.cancelled() => return None,
                 // The slot lives as long as we do.
                 _ = self.viewers.changed() => {}
-                shown = self.pushed.next() => match shown {
-                    Ok(Some(receipt)) => self.seq = receipt.seq,
-                    Ok(None) => return None,
+                next = self.pushed.next() => match next {
+                    Ok(Next::Taken(receipt)) => {
+                        self.seq = receipt.seq;
+                        self.reported = None;
+                    }
+                    Ok(Next::Refused(error)) => self.refusal = Some(error),
+                    Ok(Next::End) => return None,
                     Err(error) => {
-                        self.over = error.kind() != iotpi_core::ErrorKind::Unprocessable;
+                        self.over = true;
                         break Line::Problem { problem: problem::document(&error, None) };
                     }
                 },

@@ -40,7 +40,7 @@ pub(super) struct ShowParams {
 #[derive(ToSchema)]
 #[allow(dead_code)] // Only its schema is used.
 pub(super) struct FrameForm {
-    /// The picture; `file` and `image` are good names for the field too.
+    /// The picture: the only file of the form, in a field of any name.
     #[schema(value_type = String, content_media_type = "image/jpeg")]
     frame: Vec<u8>,
     /// Whose camera.
@@ -76,7 +76,7 @@ pub(super) async fn show(
     Query(query): Query<ShowParams>,
     request: Request,
 ) -> Result<Json<FrameReceipt>> {
-    let headers = Caption::of_headers(request.headers())?;
+    let headers = Caption::of_headers(request.headers(), hub.now().wall)?;
     let form = match media_type(request.headers()).as_str() {
         "multipart/form-data" => read_form(request, &hub).await?,
         _ if is_jpeg(request.headers()) => {
@@ -92,13 +92,20 @@ pub(super) async fn show(
     };
     let module_id = camera_of(query.module_id.or(form.module_id), &caller)?;
     let jpeg = form.frame.ok_or_else(|| {
-        HubError::invalid_argument("the form has no picture: put it in a field `frame`, `file` or `image`")
+        HubError::invalid_argument("the form has no file: send the picture as a file in a field of any name")
     })?;
     let said = query.timestamp.or(form.timestamp);
-    let timestamp = moment("timestamp", said.as_deref())?.or(headers.timestamp);
-    let frame = Caption { timestamp, ..headers }.on(jpeg, hub.now().wall);
-    let frame = frame.inspect_err(|_| hub.refused_frame(&caller, &module_id))?;
-    hub.show(&caller, &module_id, frame).await.map(Json)
+    let caption = headers.at(moment("timestamp", said.as_deref())?);
+    let ignores_time = caption.ignores_time;
+    let frame = caption.on(jpeg, hub.now().wall);
+    let frame = frame.inspect_err(|_| {
+        hub.refused_frame(&caller, &module_id);
+    })?;
+    let receipt = hub.show(&caller, &module_id, frame).await?;
+    if ignores_time {
+        hub.ignored_frame_time(&module_id);
+    }
+    Ok(Json(receipt))
 }
 
 /// Whether the body is a picture, or may well be one.
@@ -124,8 +131,23 @@ async fn read_form(request: Request, hub: &Hub) -> Result<Form> {
         .map_err(|rejection| HubError::invalid_argument(format!("not a form: {}", rejection.body_text())))?;
     let mut form = Form::default();
     while let Some(field) = multipart.next_field().await.map_err(broken_form)? {
+        // A file is the picture whatever its field is called: `imageFile`, `upload`, `photo` ...
+        let is_file = field.file_name().is_some()
+            || field.content_type().is_some_and(|media| media.to_ascii_lowercase().starts_with("image/"));
         match field.name().unwrap_or_default() {
-            "frame" | "file" | "image" => form.frame = Some(field.bytes().await.map_err(broken_form)?),
+            name if is_file || matches!(name, "frame" | "file" | "image") => {
+                let is_unnamed = field.file_name() == Some("");
+                let bytes = field.bytes().await.map_err(broken_form)?;
+                // A browser sends a file field in which nothing was chosen as an empty file without a name.
+                if is_unnamed && bytes.is_empty() {
+                    continue;
+                }
+                if form.frame.replace(bytes).is_some() {
+                    return Err(HubError::invalid_argument(
+                        "the form has two files: send one picture with each request",
+                    ));
+                }
+            }
             "module_id" => {
                 let text = field.text().await.map_err(broken_form)?;
                 let id = text.trim().parse();
@@ -135,7 +157,7 @@ async fn read_form(request: Request, hub: &Hub) -> Result<Form> {
             "timestamp" => form.timestamp = Some(field.text().await.map_err(broken_form)?.trim().to_owned()),
             other => {
                 return Err(HubError::invalid_argument(format!(
-                    "the form has a field `{other}`; it may have `frame`, `module_id` and `timestamp`"
+                    "the form has a field `{other}`; it may have one file, `module_id` and `timestamp`"
                 )));
             }
         }

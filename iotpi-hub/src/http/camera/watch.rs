@@ -21,6 +21,7 @@ use crate::{Hub, auth::Caller, error, http::extract::Shown};
 /// second says so, with `X-Signal: none`. Waits when the module has not delivered yet.
 #[utoipa::path(
     get, path = "/api/camera/stream", tag = "camera", operation_id = "watch",
+    security(("session" = []), ("bearer" = []), ("basic" = []), ("signed_url" = [])),
     params(CameraParams),
     responses(
         (status = 200, description = "Frames, each a part with `Content-Length`, `X-Timestamp` (captured, by the hub's clock) and `X-Sequence`",

@@ -23,6 +23,7 @@ pub(super) fn routes() -> OpenApiRouter<Hub> {
 /// Upgrades to a WebSocket; docs/ref/live.md is the protocol.
 #[utoipa::path(
     get, path = "/api/live", tag = "live", operation_id = "live",
+    security(("session" = []), ("bearer" = []), ("basic" = []), ("signed_url" = [])),
     responses((status = 101, description = "A WebSocket"), problem::PermissionDenied)
 )]
 async fn live(

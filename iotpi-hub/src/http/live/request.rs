@@ -1,26 +1,73 @@
-//! Understanding what a live client says.
+//! Reading the messages of a live client.
 
 use std::collections::HashSet;
 
 use iotpi_core::{
     LiveRequest, MAX_LIVE_MESSAGE_BYTES, MAX_RECENT, MAX_SUBSCRIPTION_NAMES, MAX_WATCHED_CAMERAS,
-    MAX_WATCHED_FPS, Subscription, WatchRequest,
+    MAX_WATCHED_FPS, ModuleId, Subscription, WatchRequest,
 };
 
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::super::extract::read_as;
 use crate::error::{HubError, Result};
+
+/// The `type`s of messages.
+const TYPES: [&str; 4] = ["subscribe", "watch", "shown", "time"];
 
 pub(super) fn understand(text: &str) -> Result<LiveRequest> {
     if text.len() > MAX_LIVE_MESSAGE_BYTES {
         return Err(HubError::too_large("a live message has up to 16 KiB"));
     }
-    let request =
-        serde_json::from_str(text).map_err(|error| HubError::invalid_argument(error.to_string()))?;
+    let request = serde_json::from_str(text).or_else(|_| by_type(text))?;
     match &request {
         LiveRequest::Subscribe(subscription) => check_subscription(subscription)?,
         LiveRequest::Watch { cameras } => check_cameras(cameras)?,
         LiveRequest::Shown { .. } | LiveRequest::Time { .. } => {}
     }
     Ok(request)
+}
+
+/// Reads a message that has an error again, so that the problem names the place.
+fn by_type(text: &str) -> Result<LiveRequest> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Watch {
+        cameras: Vec<WatchRequest>,
+    }
+
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Shown {
+        module_id: ModuleId,
+        seq: u64,
+    }
+
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Time {
+        client_time: f64,
+    }
+
+    let mut message: Value = serde_json::from_str(text)
+        .map_err(|error| HubError::invalid_argument(format!("the message is not JSON: {error}")))?;
+    let Some(fields) = message.as_object_mut() else {
+        return Err(HubError::invalid_argument("a message has to be a JSON object with a `type`"));
+    };
+    let kind = fields.remove("type");
+    match kind.as_ref().and_then(Value::as_str) {
+        Some("subscribe") => read_as(message, "").map(LiveRequest::Subscribe),
+        Some("watch") => read_as(message, "").map(|Watch { cameras }| LiveRequest::Watch { cameras }),
+        Some("shown") => {
+            read_as(message, "").map(|Shown { module_id, seq }| LiveRequest::Shown { module_id, seq })
+        }
+        Some("time") => read_as(message, "").map(|Time { client_time }| LiveRequest::Time { client_time }),
+        _ => {
+            let wrong = HubError::invalid_argument("`type` has to be subscribe, watch, shown or time");
+            Err(wrong.at("/type").with_choices(TYPES.map(str::to_owned).to_vec()))
+        }
+    }
 }
 
 fn check_subscription(subscription: &Subscription) -> Result<()> {

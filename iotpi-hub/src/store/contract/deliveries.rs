@@ -32,7 +32,8 @@ async fn deliver(store: &Arc<dyn Store>, of: &str, seqs: impl IntoIterator<Item 
 
 async fn kept(store: &Arc<dyn Store>) -> Vec<f64> {
     let sensor = Quantity::Temperature.name();
-    let query = ReadingQuery { sensor, module_id: None, since: None, until: None, ascending: true };
+    let query =
+        ReadingQuery { sensor, module_id: None, since: None, until: None, not_after: None, ascending: true };
     let records = store.readings(&query, &page(1000)).await.unwrap().items;
     assert!(records.iter().all(|record| record.number.is_none()));
     records.iter().filter_map(|record| record.outcome.value()).collect()

@@ -19,7 +19,7 @@ fn reading(n: u32) -> Reading {
 
 async fn kept(store: &Arc<dyn Store>) -> Vec<f64> {
     let series = SeriesKey { module_id: module("attic"), sensor: Quantity::Temperature.name() };
-    let recent = store.recent(&series, 10_000).await.unwrap();
+    let recent = store.recent(&series, 10_000, None).await.unwrap();
     recent.iter().filter_map(|reading| reading.outcome.value()).collect()
 }
 

@@ -19,6 +19,7 @@
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
 pub mod begun;
+pub mod buckets;
 pub mod commands;
 pub mod deliveries;
 pub mod engine;
@@ -55,6 +56,7 @@ macro_rules! store_contract {
                 a_cursor_of_another_list_is_refused,
                 the_newest_record_of_each_series_is_the_latest_taken,
                 the_recent_records_of_a_series_come_oldest_first,
+                records_ahead_of_the_time_asked_for_hide_nothing,
                 stretches_are_summed_up,
                 stretches_are_paged_in_order,
                 stretches_keep_to_the_time_asked_for,
@@ -66,6 +68,16 @@ macro_rules! store_contract {
                 a_page_over_all_modules_goes_on_behind_its_cursor_whatever_happened,
                 a_removed_module_is_on_no_page_that_was_read_before,
                 what_retention_took_is_on_no_page_that_was_read_before,
+                a_latest_time_that_moves_on_is_kept_to,
+            ;
+            buckets:
+                stretches_of_any_width_are_summed_up_at_any_rate,
+                stretches_of_a_time_that_begins_anywhere_are_summed_up,
+                records_that_come_late_correct_every_stretch,
+                a_series_may_come_at_another_rate_at_any_time,
+                stretches_outlive_the_records_they_sum_up,
+                each_width_goes_by_its_own_rule_and_wider_ones_stay,
+                sums_of_records_that_are_kept_are_kept_too,
             ;
             deliveries:
                 a_numbered_reading_is_kept_once,
@@ -245,6 +257,7 @@ mod tests {
         let list = include_str!("mod.rs");
         for part in [
             include_str!("readings.rs"),
+            include_str!("buckets.rs"),
             include_str!("deliveries.rs"),
             include_str!("modules.rs"),
             include_str!("begun.rs"),

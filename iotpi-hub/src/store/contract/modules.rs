@@ -106,11 +106,12 @@ pub async fn a_removed_module_leaves_nothing_behind(store: Arc<dyn Store>) {
         module_id: None,
         since: None,
         until: None,
+        not_after: None,
         ascending: true,
     };
     assert_eq!(store.module(&led).await.unwrap(), None);
     assert_eq!(store.readings(&everything, &page(10)).await.unwrap().items.len(), 1);
-    assert_eq!(store.newest(None, &page(10)).await.unwrap().items.len(), 1);
+    assert_eq!(store.newest(None, None, &page(10)).await.unwrap().items.len(), 1);
     assert_eq!(store.command(&order.id).await.unwrap(), None);
     assert_eq!(store.token(&[1; 32]).await.unwrap(), None);
     assert!(store.command(&"stays".to_owned()).await.unwrap().is_some());
@@ -119,7 +120,7 @@ pub async fn a_removed_module_leaves_nothing_behind(store: Arc<dyn Store>) {
     // One of the same name begins anew.
     store.record(vec![reading(led.clone())], MANY, after(1)).await.unwrap();
     let series = SeriesKey { module_id: led.clone(), sensor: everything.sensor.clone() };
-    assert_eq!(store.recent(&series, 10).await.unwrap().len(), 1);
+    assert_eq!(store.recent(&series, 10, None).await.unwrap().len(), 1);
     assert_eq!(store.commands(&led, &page(10)).await.unwrap().items, []);
     assert_eq!(store.module(&led).await.unwrap().unwrap().state, None);
 }

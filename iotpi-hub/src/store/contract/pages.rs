@@ -29,6 +29,7 @@ fn query(since: Option<i64>, until: Option<i64>, ascending: bool) -> ReadingQuer
         module_id: None,
         since: since.map(at),
         until: until.map(at),
+        not_after: None,
         ascending,
     }
 }
@@ -150,4 +151,28 @@ pub async fn what_retention_took_is_on_no_page_that_was_read_before(store: Arc<d
     store.expire(&plan, false).await.unwrap();
 
     pages_are(&store, &kept, &[3, 100]).await;
+}
+
+pub async fn a_latest_time_that_moves_on_is_kept_to(store: Arc<dyn Store>) {
+    // Those of the last seconds are ahead of every latest time that is asked with.
+    let mut kept = [even(10, 0..5), even(10, 90..95)].concat();
+    keep(&store, &kept).await;
+    store.settle().await.unwrap();
+
+    for latest in 2..9 {
+        let late = record(latest % 10, latest - 3, -latest);
+        keep(&store, std::slice::from_ref(&late)).await;
+        kept.push(late);
+        for ascending in [true, false] {
+            let query = ReadingQuery { not_after: Some(at(latest)), ..query(None, None, ascending) };
+            let (found, _) = all(7, async |page| store.readings(&query, &page).await.unwrap()).await;
+
+            let mut expected: Vec<_> = kept.iter().filter(|r| r.taken_at <= at(latest)).cloned().collect();
+            expected.sort_by_key(|r| (r.taken_at, r.module_id.clone()));
+            if !ascending {
+                expected.reverse();
+            }
+            assert!(found == expected, "{query:?}");
+        }
+    }
 }

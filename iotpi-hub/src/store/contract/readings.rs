@@ -37,7 +37,14 @@ fn custom(of: &str, name: &str, unit: &str, value: f64) -> Reading {
 }
 
 fn query(name: &str) -> ReadingQuery {
-    ReadingQuery { sensor: sensor(name), module_id: None, since: None, until: None, ascending: false }
+    ReadingQuery {
+        sensor: sensor(name),
+        module_id: None,
+        since: None,
+        until: None,
+        not_after: None,
+        ascending: false,
+    }
 }
 
 async fn record(store: &Arc<dyn Store>, readings: &[Reading]) {
@@ -221,7 +228,7 @@ pub async fn a_cursor_of_another_list_is_refused(store: Arc<dyn Store>) {
     }
     let minute = Duration::from_secs(60);
     assert!(matches!(store.buckets(&whole, minute, &with(&cursor)).await, Err(StoreError::BadCursor)));
-    assert!(matches!(store.newest(None, &with(&cursor)).await, Err(StoreError::BadCursor)));
+    assert!(matches!(store.newest(None, None, &with(&cursor)).await, Err(StoreError::BadCursor)));
     assert!(matches!(store.modules(&with(&cursor)).await, Err(StoreError::BadCursor)));
     let half = &cursor[..cursor.len() / 2];
     for nonsense in ["", "x", "0", "%00", "🙂", half, &format!("{cursor}00")] {
@@ -241,13 +248,13 @@ pub async fn the_newest_record_of_each_series_is_the_latest_taken(store: Arc<dyn
     let older = newest.clone().map(|reading| Reading { taken_at: at(3), ..reading });
     record(&store, &older).await;
 
-    let (found, pages) = all(1, async |page| store.newest(None, &page).await.unwrap()).await;
-    let cellars = store.newest(Some(&module("cellar")), &page(10)).await.unwrap();
+    let (found, pages) = all(1, async |page| store.newest(None, None, &page).await.unwrap()).await;
+    let cellars = store.newest(Some(&module("cellar")), None, &page(10)).await.unwrap();
 
     assert_eq!(found, newest);
     assert_eq!(pages, [1, 1, 1]);
     assert_eq!(cellars.items, newest[1..]);
-    assert_eq!(store.newest(Some(&module("nobody")), &page(10)).await.unwrap().items, []);
+    assert_eq!(store.newest(Some(&module("nobody")), None, &page(10)).await.unwrap().items, []);
 }
 
 pub async fn the_recent_records_of_a_series_come_oldest_first(store: Arc<dyn Store>) {
@@ -255,7 +262,7 @@ pub async fn the_recent_records_of_a_series_come_oldest_first(store: Arc<dyn Sto
     record(&store, &[temperature("cellar", 5, 5.0)]).await;
     let recent = async |of, count| {
         let series = SeriesKey { module_id: module(of), sensor: sensor("temperature") };
-        values(&store.recent(&series, count).await.unwrap())
+        values(&store.recent(&series, count, None).await.unwrap())
     };
 
     assert_eq!(recent("attic", 3).await, [2.0, 3.0, 4.0]);
@@ -325,4 +332,36 @@ pub async fn stretches_keep_to_the_time_asked_for(store: Arc<dyn Store>) {
 
     let seen: Vec<_> = found.iter().map(|b| (b.start, b.min, b.max)).collect();
     assert_eq!(seen, [(at(day), Some(30.0), Some(30.0)), (at(day + 60), Some(60.0), Some(60.0))]);
+}
+
+/// Records of a clock that ran ahead, in memory and folded, hide nothing: whoever asks for the newest says up to when.
+pub async fn records_ahead_of_the_time_asked_for_hide_nothing(store: Arc<dyn Store>) {
+    record(&store, &[temperature("attic", 100, 99.0), temperature("attic", 1, 1.0)]).await;
+    record(&store, &[temperature("cellar", 200, 98.0)]).await;
+    record(&store, &[temperature("attic", 2, 2.0), temperature("attic", 3, 3.0)]).await;
+    let latest = Some(at(10));
+    let series = SeriesKey { module_id: module("attic"), sensor: sensor("temperature") };
+
+    let newest = store.newest(None, latest, &page(10)).await.unwrap().items;
+    let all = store.newest(None, None, &page(10)).await.unwrap().items;
+    let recent = store.recent(&series, 2, latest).await.unwrap();
+    let query = ReadingQuery { not_after: latest, ..query("temperature") };
+    let first = store.readings(&query, &page(2)).await.unwrap();
+    // The time went on between two pages.
+    let later = ReadingQuery { not_after: Some(at(11)), ..query.clone() };
+    let next = PageRequest { limit: 2, cursor: first.next.clone() };
+    let second = store.readings(&later, &next).await.unwrap();
+    let of_attic = ReadingQuery { module_id: Some(module("attic")), ..query.clone() };
+    let of_attic = store.readings(&of_attic, &page(10)).await.unwrap().items;
+    let shown = ReadingQuery { not_after: None, until: Some(at(1000)), ..query.clone() };
+    let shown = store.readings(&shown, &page(10)).await.unwrap().items;
+    let buckets = store.buckets(&query, Duration::from_secs(1), &page(10)).await.unwrap().items;
+
+    assert_eq!(values(&newest), [3.0]);
+    assert_eq!(values(&all), [99.0, 98.0]);
+    assert_eq!(values(&recent), [2.0, 3.0]);
+    assert_eq!((values(&first.items), values(&second.items)), (vec![3.0, 2.0], vec![1.0]));
+    assert_eq!(values(&of_attic), [3.0, 2.0, 1.0]);
+    assert_eq!(values(&shown), [98.0, 99.0, 3.0, 2.0, 1.0]);
+    assert_eq!(buckets.iter().filter_map(|b| b.avg).collect::<Vec<_>>(), [1.0, 2.0, 3.0]);
 }

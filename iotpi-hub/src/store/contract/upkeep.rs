@@ -28,6 +28,7 @@ async fn kept(store: &Arc<dyn Store>, of: &str) -> Vec<u64> {
         module_id: Some(module(of)),
         since: None,
         until: None,
+        not_after: None,
         ascending: true,
     };
     let (records, _) = all(1000, async |page| store.readings(&query, &page).await.unwrap()).await;
@@ -77,6 +78,7 @@ pub async fn summaries_outlive_the_records_and_go_by_their_own_rule(store: Arc<d
         module_id: None,
         since: None,
         until: None,
+        not_after: None,
         ascending: true,
     };
     let minute = Duration::from_secs(60);
@@ -233,7 +235,7 @@ pub async fn a_backup_never_replaces_a_file(store: Arc<dyn Store>) {
     assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
     assert_eq!(std::fs::read(&to).unwrap(), b"precious");
     let key = SeriesKey { module_id: module("attic"), sensor: Quantity::Temperature.name() };
-    assert!(store.recent(&key, 1).await.unwrap().is_empty() && store.modules(&page(1)).await.is_ok());
+    assert!(store.recent(&key, 1, None).await.unwrap().is_empty() && store.modules(&page(1)).await.is_ok());
 }
 
 /// Where the store keeps its file; nothing when it keeps none.

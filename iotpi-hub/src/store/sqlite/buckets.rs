@@ -8,7 +8,9 @@ use iotpi_core::{Bucket, ModuleId, Timestamp, Unit};
 use super::{
     columns::micros,
     failure::Work,
-    rollups::{EARLIEST, LATEST, Sum, start_of},
+    rollups::{EARLIEST, LATEST},
+    stretches::start_of,
+    sum::Sum,
 };
 use crate::store::{
     Page, PageRequest, ReadingQuery,
@@ -78,10 +80,10 @@ impl Walk {
         series: usize,
         first_us: Option<i64>,
     ) -> Work<Self> {
-        let list = List::new("buckets", &(query, width));
+        let list = List::new("buckets", &(query.listed(), width));
         let width_us = micros(width).max(1);
-        let since = query.since.map_or(EARLIEST, Timestamp::as_micros).max(EARLIEST);
-        let until = query.until.map_or(LATEST, Timestamp::as_micros).min(LATEST);
+        let asked = query.time_us();
+        let (since, until) = (asked.start.max(EARLIEST), asked.end.min(LATEST));
         let mut next = start_of(since.max(first_us.unwrap_or(EARLIEST)), width_us);
         let mut after = None;
         if let Some((start, module)) = list.key::<(i64, ModuleId)>(page)? {

@@ -6,8 +6,9 @@
 
 use iotpi_core::Outcome;
 use pco::{
-    ChunkConfig,
-    standalone::{simple_compress, simple_decompress},
+    ChunkConfig, FULL_BATCH_N,
+    data_types::Number,
+    standalone::{ChunkDecompressor, DecompressorItem, FileDecompressor, simple_compress, simple_decompress},
 };
 
 use super::{
@@ -32,25 +33,54 @@ pub(super) struct Damaged;
 /// # Errors
 /// The codec's, which has no reason to fail on numbers.
 pub(super) fn encode(points: &[Point]) -> Result<Vec<u8>, pco::errors::PcoError> {
-    let config = ChunkConfig::default().with_compression_level(LEVEL);
     let taken: Vec<i64> = points.iter().map(|point| point.taken_us).collect();
     let received: Vec<i64> = points.iter().map(|point| point.received_ms).collect();
     let values: Vec<f64> = points.iter().filter_map(|point| point.outcome.value()).collect();
 
     let mut bytes = vec![VERSION];
     put(&mut bytes, points.len() as u64);
-    column(&mut bytes, &simple_compress(&taken, &config)?);
-    column(&mut bytes, &simple_compress(&received, &config)?);
-    column(&mut bytes, &simple_compress(&values, &config)?);
-    column(&mut bytes, &sources(points));
-    column(&mut bytes, &reasons(points));
-    bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
-    Ok(bytes)
+    put_numbers(&mut bytes, &taken)?;
+    put_numbers(&mut bytes, &received)?;
+    put_numbers(&mut bytes, &values)?;
+    put_column(&mut bytes, &sources(points));
+    put_column(&mut bytes, &reasons(points));
+    Ok(sealed(bytes))
 }
 
-fn column(bytes: &mut Vec<u8>, column: &[u8]) {
+/// Appends a column of numbers, compressed.
+pub(super) fn put_numbers<T: Number>(
+    bytes: &mut Vec<u8>,
+    numbers: &[T],
+) -> Result<(), pco::errors::PcoError> {
+    let config = ChunkConfig::default().with_compression_level(LEVEL);
+    put_column(bytes, &simple_compress(numbers, &config)?);
+    Ok(())
+}
+
+fn put_column(bytes: &mut Vec<u8>, column: &[u8]) {
     put(bytes, column.len() as u64);
     bytes.extend(column);
+}
+
+/// Takes the next column off the front.
+pub(super) fn take_column<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = take(bytes)?;
+    take_bytes(bytes, length)
+}
+
+/// The bytes with their CRC-32 behind them.
+pub(super) fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
+    bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
+    bytes
+}
+
+/// The bytes in front of their CRC-32.
+///
+/// # Errors
+/// [`Damaged`] when it is not theirs.
+pub(super) fn unsealed(body: &[u8]) -> Result<&[u8], Damaged> {
+    let (bytes, sum) = body.split_last_chunk::<4>().ok_or(Damaged)?;
+    if crc32fast::hash(bytes).to_le_bytes() == *sum { Ok(bytes) } else { Err(Damaged) }
 }
 
 /// Time sources as runs: how many, which.
@@ -79,24 +109,22 @@ fn reasons(points: &[Point]) -> Vec<u8> {
 /// # Errors
 /// [`Damaged`] when it is not, to the last bit, what was written.
 pub(super) fn decode(body: &[u8]) -> Result<Vec<Point>, Damaged> {
-    let (rest, sum) = body.split_last_chunk::<4>().ok_or(Damaged)?;
-    if crc32fast::hash(rest).to_le_bytes() != *sum {
-        return Err(Damaged);
-    }
-    read(rest).ok_or(Damaged)
+    read(unsealed(body)?).ok_or(Damaged)
 }
 
-fn read(bytes: &[u8]) -> Option<Vec<Point>> {
-    let (version, mut rest) = bytes.split_first()?;
+/// What a body begins with: how many points. The columns follow.
+fn take_count(bytes: &mut &[u8]) -> Option<usize> {
+    let (version, rest) = bytes.split_first()?;
+    *bytes = rest;
     if *version != VERSION {
         return None;
     }
-    let rest = &mut rest;
-    let count = usize::try_from(take(rest)?).ok()?;
-    let mut next = || {
-        let length = take(rest)?;
-        take_bytes(rest, length)
-    };
+    usize::try_from(take(bytes)?).ok()
+}
+
+fn read(mut bytes: &[u8]) -> Option<Vec<Point>> {
+    let count = take_count(&mut bytes)?;
+    let mut next = || take_column(&mut bytes);
     let taken = simple_decompress::<i64>(next()?).ok()?;
     let received = simple_decompress::<i64>(next()?).ok()?;
     let values = simple_decompress::<f64>(next()?).ok()?;
@@ -128,6 +156,81 @@ fn read(bytes: &[u8]) -> Option<Vec<Point>> {
     Some(points)
 }
 
+/// Reads of a chunk's body only when each record was taken and its value, in order, until `next` answers false. Decompresses
+/// no more than it needs, in batches.
+///
+/// # Errors
+/// [`Damaged`] as [`decode`], as far as it was read.
+pub(super) fn values(body: &[u8], next: impl FnMut(i64, Option<f64>) -> bool) -> Result<(), Damaged> {
+    read_values(unsealed(body)?, next).ok_or(Damaged)
+}
+
+fn read_values(mut bytes: &[u8], mut next: impl FnMut(i64, Option<f64>) -> bool) -> Option<()> {
+    let count = take_count(&mut bytes)?;
+    let mut column = || take_column(&mut bytes);
+    let mut taken = Numbers::<i64>::new(column()?)?;
+    let _received = column()?;
+    let mut values = Numbers::<f64>::new(column()?)?;
+    let (_sources, mut reasons) = (column()?, column()?);
+    let mut absent_at = skip_reason(&mut reasons)?;
+    for index in 0..count as u64 {
+        let taken_us = taken.next()?;
+        let value = match absent_at.take_if(|at| *at == index) {
+            Some(_) => {
+                absent_at = skip_reason(&mut reasons)?;
+                None
+            }
+            None => Some(values.next()?),
+        };
+        if !next(taken_us, value) {
+            break;
+        }
+    }
+    Some(())
+}
+
+/// The numbers of a column, decompressed batch by batch.
+struct Numbers<'a, T: Number> {
+    source: Option<ChunkDecompressor<T, &'a [u8]>>,
+    batch: Box<[T]>,
+    at: usize,
+    end: usize,
+}
+
+impl<'a, T: Number + Default> Numbers<'a, T> {
+    fn new(column: &'a [u8]) -> Option<Self> {
+        let (file, column) = FileDecompressor::new(column).ok()?;
+        let source = match file.chunk_decompressor(column).ok()? {
+            DecompressorItem::Chunk(source) => Some(source),
+            DecompressorItem::EndOfData(_) => None,
+        };
+        let batch = vec![T::default(); FULL_BATCH_N].into_boxed_slice();
+        Some(Self { source, batch, at: 0, end: 0 })
+    }
+
+    /// The next one; nothing at the end, or when the rest cannot be read.
+    fn next(&mut self) -> Option<T> {
+        if self.at == self.end {
+            self.end = self.source.as_mut()?.read(&mut self.batch).ok()?.n_processed;
+            self.at = 0;
+        }
+        let number = *self.batch.get(self.at..self.end)?.first()?;
+        self.at += 1;
+        Some(number)
+    }
+}
+
+/// As [`next_reason`], without the reason.
+#[allow(clippy::option_option)]
+fn skip_reason(reasons: &mut &[u8]) -> Option<Option<u64>> {
+    if reasons.is_empty() {
+        return Some(None);
+    }
+    let index = take(reasons)?;
+    take_column(reasons)?;
+    Some(Some(index))
+}
+
 /// The next absent point and its reason, if there is one more; nothing at all when the column cannot be read.
 #[allow(clippy::option_option)]
 fn next_reason(reasons: &mut &[u8]) -> Option<Option<(u64, String)>> {
@@ -155,6 +258,22 @@ mod tests {
 
             let kept: Vec<_> = points.into_iter().map(|point| Point { numbered: false, ..point }).collect();
             prop_assert_eq!(read, kept);
+        }
+
+        #[test]
+        fn the_values_of_a_chunk_are_read_up_to_where_they_are_wanted(
+            points in prop::collection::vec(any_point(), 0..600), wanted in 0_usize..700,
+        ) {
+            let body = encode(&points).unwrap();
+            let mut read = Vec::new();
+
+            values(&body, |taken_us, value| {
+                read.push((taken_us, value.map(f64::to_bits)));
+                read.len() < wanted
+            }).unwrap();
+
+            let kept = points.iter().map(|point| (point.taken_us, point.outcome.value().map(f64::to_bits)));
+            prop_assert_eq!(read, kept.take(wanted.max(1)).collect::<Vec<_>>());
         }
 
         #[test]

@@ -13,10 +13,12 @@ use iotpi_core::{Outcome, TimeSource};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, config::DbConfig};
 
 use super::{
-    chunk::MAX_POINTS,
+    chunk::{MAX_POINTS, decode},
     failure::{Fail, Failure, Work, said},
     fold,
     point::Point,
+    rollups,
+    sum::unrolled_width,
 };
 #[cfg(feature = "sabotage")]
 use crate::sabotage::{self, Sabotage};
@@ -30,15 +32,16 @@ pub(super) const APPLICATION_ID: i32 = 0x696f_7470;
 
 /// Applied in order, each once; a database remembers in `user_version` how many it has. Never edit one that was
 /// released: add the next.
-pub(super) const MIGRATIONS: [&str; 4] = [
+pub(super) const MIGRATIONS: [&str; 5] = [
     include_str!("migrations/0001-first.sql"),
     include_str!("migrations/0002-journal.sql"),
     include_str!("migrations/0003-commands.sql"),
     include_str!("migrations/0004-recordings.sql"),
+    include_str!("migrations/0005-rollups.sql"),
 ];
 
-/// The migration after which the readings of the one before are carried over.
-const CARRY_OVER: usize = 1;
+/// The migration after which readings are brought into the form that is written now.
+const REWRITE_READINGS: usize = 4;
 
 /// A commit of a few readings writes one page to the WAL, so pages are small. Counts for a new database only.
 const PAGE_BYTES: u32 = 512;
@@ -250,8 +253,9 @@ fn apply_next(connection: &mut Connection) -> Work<()> {
     let done = version(&transaction)?;
     if let Some(migration) = MIGRATIONS.get(done) {
         transaction.execute_batch(migration)?;
-        if done == CARRY_OVER {
+        if done == REWRITE_READINGS {
             carry_over(&transaction)?;
+            unroll(&transaction)?;
         }
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", done + 1)?;
@@ -261,6 +265,10 @@ fn apply_next(connection: &mut Connection) -> Work<()> {
 
 /// Moves the readings of the first form of database, a row each, into chunks and rollups.
 fn carry_over(db: &Connection) -> Work<()> {
+    let sql = "SELECT count(*) FROM sqlite_schema WHERE name = 'readings'";
+    if db.query_row(sql, [], |row| row.get::<_, i64>(0))? == 0 {
+        return Ok(());
+    }
     let mut series = db.prepare("SELECT id FROM series")?;
     let series = series.query_map([], |row| row.get(0))?.collect::<Result<Vec<i64>, _>>()?;
     for id in series {
@@ -287,6 +295,27 @@ fn carry_over(db: &Connection) -> Work<()> {
         }
     }
     Ok(db.execute_batch("DROP TABLE readings")?)
+}
+
+/// Takes the records of each chunk out of the rollups that are not worth it. Those of a chunk that cannot be read stay: the next
+/// look through the database finds it.
+fn unroll(db: &Connection) -> Work<()> {
+    let mut chunk = db.prepare("SELECT series_id, body FROM chunks WHERE id = ?1")?;
+    let mut mark = db.prepare("UPDATE chunks SET unrolled_width = ?2 WHERE id = ?1")?;
+    let ids = db
+        .prepare("SELECT id FROM chunks WHERE unrolled_width = 0")?
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<Vec<i64>, _>>()?;
+    for id in ids {
+        let (series, body): (i64, Vec<u8>) = chunk.query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let Ok(points) = decode(&body) else { continue };
+        let unrolled_width = unrolled_width(&points);
+        if unrolled_width > 0 {
+            rollups::take_out(db, series, &points, unrolled_width)?;
+            mark.execute([id, unrolled_width])?;
+        }
+    }
+    Ok(())
 }
 
 /// How many migrations a database of ours, or an empty one, has.

@@ -9,11 +9,12 @@ use super::{
     chunk::{self, MAX_POINTS},
     failure::{Failure, Work},
     point::{Point, merged},
-    rollups::{self, Sum},
+    rollups,
+    sum::{Sum, UNROLLED, unrolled_width},
 };
 
 /// The longest stretch of time in one chunk: 30 days. A series with few records has small chunks, and retention is not off by years.
-const PERIOD_US: i64 = 30 * 86_400 * 1_000_000;
+pub(super) const PERIOD_US: i64 = 30 * 86_400 * 1_000_000;
 
 /// Moves records of a series, in order, into its chunks and rollups, and notes that it is folded up to the position
 /// `cut`. Does nothing when the series is gone.
@@ -28,11 +29,10 @@ pub(super) fn series(db: &Connection, row: i64, points: &[Point], cut: u64) -> W
     if known == 0 {
         return Ok(());
     }
-    rollups::add(db, row, points)?;
     keep(db, row, points)
 }
 
-/// Puts records, in order, into the chunks they belong to by time.
+/// Puts records, in order, into the chunks they belong to by time, and into the rollups where those are worth it.
 ///
 /// # Errors
 /// SQLite's; damage when a chunk cannot be read.
@@ -41,7 +41,7 @@ pub(super) fn keep(db: &Connection, row: i64, mut points: &[Point]) -> Work<()> 
         // The chunk that begins before the first one, and where the next chunk begins.
         let target = Chunk::find(
             db,
-            "SELECT id, first_us, last_us, count FROM chunks WHERE series_id = ?1 AND first_us <= ?2
+            "SELECT id, last_us, count, unrolled_width FROM chunks WHERE series_id = ?1 AND first_us <= ?2
              ORDER BY first_us DESC, id DESC LIMIT 1",
             params![row, first.taken_us],
         )?;
@@ -55,17 +55,18 @@ pub(super) fn keep(db: &Connection, row: i64, mut points: &[Point]) -> Work<()> 
         let (run, rest) = points.split_at(here);
         points = rest;
         match target {
-            Some(chunk)
-                if chunk.last_us > run[0].taken_us
-                    || chunk.count < MAX_POINTS && self::period(chunk.last_us) == period =>
-            {
+            Some(chunk) if chunk.last_us > run[0].taken_us => {
                 let together = merged(chunk.points(db)?, run.iter().cloned());
-                // Chunks that late records split are left half full each, or each late one would split one again.
-                let size = match next {
-                    Some(_) => together.len().div_ceil(together.len().div_ceil(MAX_POINTS)),
-                    None => MAX_POINTS,
-                };
-                write(db, row, Some(chunk.id), &together, size)?;
+                extend(db, row, &chunk, run, &together, next.is_none())?;
+            }
+            Some(chunk) if chunk.count < MAX_POINTS && self::period(chunk.last_us) == period => {
+                let together = merged(chunk.points(db)?, run.iter().cloned());
+                // When records now come less often, the rollups would no longer be much smaller: the next chunk goes without.
+                if unrolled_width(&together) > chunk.unrolled_width {
+                    write(db, row, None, run, MAX_POINTS)?;
+                } else {
+                    extend(db, row, &chunk, run, &together, next.is_none())?;
+                }
             }
             _ => write(db, row, None, run, MAX_POINTS)?,
         }
@@ -73,16 +74,39 @@ pub(super) fn keep(db: &Connection, row: i64, mut points: &[Point]) -> Work<()> 
     Ok(())
 }
 
+/// Writes a chunk together with the records `run` that were added to it.
+fn extend(
+    db: &Connection,
+    row: i64,
+    chunk: &Chunk,
+    run: &[Point],
+    together: &[Point],
+    is_newest: bool,
+) -> Work<()> {
+    rollups::add(db, row, run, |width| width > chunk.unrolled_width)?;
+    // Chunks that late records split are left half full each, or each late one would split one again.
+    let size = match is_newest {
+        false => together.len().div_ceil(together.len().div_ceil(MAX_POINTS)),
+        true => MAX_POINTS,
+    };
+    write(db, row, Some(chunk), together, size)
+}
+
 /// Which stretch of [`PERIOD_US`] a moment is in. No chunk reaches from one into the next, so that what is old can go.
 fn period(moment_us: i64) -> i64 {
     moment_us.div_euclid(PERIOD_US)
 }
 
-/// Writes records as chunks of up to `size`, the first in place of `replaced`.
-fn write(db: &Connection, row: i64, mut replaced: Option<i64>, points: &[Point], size: usize) -> Work<()> {
+/// Writes records as chunks of up to `size`, the first in place of `replaced`, and adds them to those rollups that are worth it and
+/// did not include that one.
+fn write(db: &Connection, row: i64, replaced: Option<&Chunk>, points: &[Point], size: usize) -> Work<()> {
+    let before = replaced.map_or(UNROLLED, |chunk| chunk.unrolled_width);
+    let mut replaced = replaced.map(|chunk| chunk.id);
     for part in points.chunks(size) {
+        let now = unrolled_width(part).min(before);
+        rollups::add(db, row, part, |width| now < width && width <= before)?;
         if let (Some(first), Some(last)) = (part.first(), part.last()) {
-            insert(db, row, replaced.take(), first, last, part)?;
+            insert(db, row, replaced.take(), (first, last), part, now)?;
         }
     }
     Ok(())
@@ -92,19 +116,19 @@ fn insert(
     db: &Connection,
     row: i64,
     replaced: Option<i64>,
-    first: &Point,
-    last: &Point,
+    (first, last): (&Point, &Point),
     points: &[Point],
+    unrolled_width: i64,
 ) -> Work<()> {
     let sum = Sum::of(points);
     let body =
         chunk::encode(points).map_err(|error| Failure::passing(&format!("compress records: {error}")))?;
     db.prepare_cached(
-        "INSERT INTO chunks (id, series_id, first_us, last_us, count, present, min, max, sum, body)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+        "INSERT INTO chunks (id, series_id, first_us, last_us, count, present, min, max, sum, body, unrolled_width)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
          ON CONFLICT (id) DO UPDATE SET first_us = excluded.first_us, last_us = excluded.last_us,
              count = excluded.count, present = excluded.present, min = excluded.min, max = excluded.max,
-             sum = excluded.sum, body = excluded.body",
+             sum = excluded.sum, body = excluded.body, unrolled_width = excluded.unrolled_width",
     )?
     .execute(params![
         replaced,
@@ -116,26 +140,45 @@ fn insert(
         sum.min(),
         sum.max(),
         sum.sum,
-        body
+        body,
+        unrolled_width
     ])?;
     Ok(())
 }
 
 /// A chunk by its row, without its body.
 #[derive(Debug)]
-struct Chunk {
-    id: i64,
-    last_us: i64,
+pub(super) struct Chunk {
+    pub(super) id: i64,
+    pub(super) last_us: i64,
     count: usize,
+    /// The widest width, in seconds, whose rollups do not include its records; 0: all rollups do.
+    pub(super) unrolled_width: i64,
 }
 
 impl Chunk {
     fn find(db: &Connection, sql: &str, params: impl Params) -> Work<Option<Self>> {
-        let read = |row: &Row<'_>| Ok(Self { id: row.get(0)?, last_us: row.get(2)?, count: row.get(3)? });
+        let read = |row: &Row<'_>| {
+            Ok(Self {
+                id: row.get(0)?,
+                last_us: row.get(1)?,
+                count: row.get(2)?,
+                unrolled_width: row.get(3)?,
+            })
+        };
         Ok(db.prepare_cached(sql)?.query_row(params, read).optional()?)
     }
 
-    fn points(&self, db: &Connection) -> Work<Vec<Point>> {
+    /// The chunk of that row, if there is one.
+    pub(super) fn of_row(db: &Connection, id: i64) -> Work<Option<Self>> {
+        Self::find(db, "SELECT id, last_us, count, unrolled_width FROM chunks WHERE id = ?1", [id])
+    }
+
+    /// Its records.
+    ///
+    /// # Errors
+    /// SQLite's; damage.
+    pub(super) fn points(&self, db: &Connection) -> Work<Vec<Point>> {
         let mut body = db.prepare_cached("SELECT body FROM chunks WHERE id = ?1")?;
         let mut rows = body.query([self.id])?;
         match rows.next()? {

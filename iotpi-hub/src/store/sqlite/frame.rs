@@ -22,9 +22,11 @@ pub(super) struct Entry {
     pub(super) number: Option<(i64, u64)>,
 }
 
-/// What a frame's value is: the bits of an entry's first byte, beside two for the time source and one for a number.
+/// What a frame's value is: the bits of an entry's first byte, beside three for the time source and one for a number.
 const NUMBERED: u8 = 0b100;
 const SOURCE: u8 = 0b011;
+/// The time source's third bit.
+const SOURCE_HIGH: u8 = 0b10_0000;
 const KIND: u8 = 0b11000;
 /// Eight bytes of a double.
 const DOUBLE: u8 = 0;
@@ -49,7 +51,9 @@ pub(super) fn encode(entries: &[Entry], bytes: &mut Vec<u8>) {
             (Outcome::Value(_), Some(_)) => THOUSANDTHS,
             (Outcome::Value(_), None) => DOUBLE,
         };
-        body.push(kind | source_code(point.source) | if number.is_some() { NUMBERED } else { 0 });
+        let source = source_code(point.source);
+        let source = source & SOURCE | if source > SOURCE { SOURCE_HIGH } else { 0 };
+        body.push(kind | source | if number.is_some() { NUMBERED } else { 0 });
         put_signed(&mut body, *series);
         put_signed(&mut body, point.received_ms.wrapping_sub(base_ms));
         put_signed(&mut body, point.taken_us.wrapping_sub(point.received_ms.wrapping_mul(1000)));
@@ -129,7 +133,7 @@ fn entries(mut body: &[u8]) -> Option<Vec<Entry>> {
             }
             _ => Outcome::Value(f64::from_le_bytes(take_bytes(body, 8)?.try_into().ok()?)),
         };
-        let source = source_of(head & SOURCE)?;
+        let source = source_of(head & SOURCE | if head & SOURCE_HIGH == 0 { 0 } else { SOURCE + 1 })?;
         let numbered = number.is_some();
         entries.push(Entry {
             series,

@@ -3,6 +3,7 @@
 //! Deliberately absent: SQL of one table in more than one file. A table's file knows its rows; this one only says which
 //! side, writer or readers, does what.
 
+mod blocks;
 mod buckets;
 mod chunk;
 mod columns;
@@ -31,6 +32,8 @@ mod removals;
 mod rollups;
 mod runs;
 mod slots;
+mod stretches;
+mod sum;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -177,7 +180,7 @@ impl Sqlite {
         let mut page = PageRequest { limit: 1000, cursor: None };
         let mut received_at = None;
         loop {
-            let found = self.newest(None, &page).await?;
+            let found = self.newest(None, None, &page).await?;
             received_at = received_at.max(found.items.iter().filter_map(|reading| reading.received_at).max());
             match found.next {
                 Some(cursor) => page.cursor = Some(cursor),
@@ -302,22 +305,33 @@ impl Store for Sqlite {
         Ok(walk.page())
     }
 
-    async fn newest(&self, module_id: Option<&ModuleId>, page: &PageRequest) -> Result<Page<Reading>> {
-        let known = self.tail.look(|series| readings::newest_known(series, module_id, page));
+    async fn newest(
+        &self,
+        module_id: Option<&ModuleId>,
+        latest: Option<Timestamp>,
+        page: &PageRequest,
+    ) -> Result<Page<Reading>> {
+        let known = self.tail.look(|series| readings::newest_known(series, module_id, latest, page));
         if let Some(known) = known.map_err(|fail| fail.into_store_error("list newest records"))? {
             return Ok(known);
         }
         let (module_id, page, tail) = (module_id.cloned(), page.clone(), Arc::clone(&self.tail));
-        let newest = move |db: &Connection| readings::newest(db, &tail, module_id.as_ref(), &page);
+        let newest = move |db: &Connection| readings::newest(db, &tail, module_id.as_ref(), latest, &page);
         self.read("list newest records", newest).await
     }
 
-    async fn recent(&self, series: &SeriesKey, count: u32) -> Result<Vec<Reading>> {
-        if let Some(known) = self.tail.look(|all| readings::recent_known(all, series, count)) {
+    async fn recent(
+        &self,
+        series: &SeriesKey,
+        count: u32,
+        latest: Option<Timestamp>,
+    ) -> Result<Vec<Reading>> {
+        if let Some(known) = self.tail.look(|all| readings::recent_known(all, series, count, latest)) {
             return Ok(known);
         }
         let (series, tail) = (series.clone(), Arc::clone(&self.tail));
-        self.read("list recent records", move |db| readings::recent(db, &tail, &series, count)).await
+        let recent = move |db: &Connection| readings::recent(db, &tail, &series, count, latest);
+        self.read("list recent records", recent).await
     }
 
     async fn register(&self, id: &ModuleId, manifest: &Manifest, now: Now) -> Result<ModuleRecord> {

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use iotpi_core::{Reading, Timestamp};
+use iotpi_core::Reading;
 
 use super::{
     failure::Work,
@@ -36,10 +36,10 @@ impl Walk {
     /// # Errors
     /// [`StoreError::BadCursor`](crate::store::StoreError::BadCursor).
     pub(super) fn new(query: &ReadingQuery, page: &PageRequest) -> Work<Self> {
-        let list = List::new("readings", query);
+        let list = List::new("readings", &query.listed());
         let after = list.key::<Place>(page)?;
-        let since = query.since.map_or(Edge::FIRST, |since| Edge::at(Timestamp::as_micros(since)));
-        let until = query.until.map_or(Edge::LAST, |until| Edge::at(Timestamp::as_micros(until)));
+        let time = query.time_us();
+        let (since, until) = (Edge::at(time.start), Edge::at(time.end));
         let (mut edge, end) = if query.ascending { (since, until) } else { (until, since) };
         // The records of one module and microsecond that the last page ended in may go on.
         match after.clone() {
@@ -64,6 +64,8 @@ impl Walk {
                         true => (self.edge.clone(), self.end.clone()),
                         false => (self.end.clone(), self.edge.clone()),
                     };
+                    // The latest time moves on with the clock: a run that ends there would serve no later query.
+                    let until = if series.is_last(&self.query.sensor, &until) { Edge::LAST } else { until };
                     let want = self.most - self.found.len();
                     return Some(Wanted { sensor: self.query.sensor.clone(), from, until, ascending, want });
                 }
@@ -98,7 +100,8 @@ impl Walk {
                 self.take_group(group);
                 rest = before;
             }
-            self.edge = run.from.clone();
+            // A run may begin behind the edge, when records arrived there while it was merged.
+            self.edge = run.from.clone().min(self.edge.clone());
         }
     }
 

@@ -64,6 +64,8 @@ pub(super) fn source_code(source: TimeSource) -> u8 {
         TimeSource::Module => 0,
         TimeSource::Estimated => 1,
         TimeSource::Hub => 2,
+        TimeSource::Arrival => 3,
+        TimeSource::HubUnsynced => 4,
     }
 }
 

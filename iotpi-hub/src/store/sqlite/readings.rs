@@ -15,6 +15,7 @@ use super::{
 use crate::store::{
     Page, PageRequest, ReadingQuery, SeriesKey,
     cursor::{self, List},
+    end_us,
 };
 
 /// The order of records: time, module, and of those of one module and microsecond, arrival: how many arrived before.
@@ -27,11 +28,10 @@ pub(super) fn readings(
     query: &ReadingQuery,
     page: &PageRequest,
 ) -> Work<Page<Reading>> {
-    let list = List::new("readings", query);
+    let list = List::new("readings", &query.listed());
     let most = cursor::limit(page) + 1;
     let after = list.key::<Place>(page)?;
-    let mut time = query.since.map_or(i64::MIN, Timestamp::as_micros)
-        ..query.until.map_or(i64::MAX, Timestamp::as_micros);
+    let mut time = query.time_us();
     // The microsecond the last page ended in may go on.
     match &after {
         Some((taken_us, ..)) if query.ascending => time.start = time.start.max(*taken_us),
@@ -190,13 +190,15 @@ pub(super) fn stored(
 pub(super) fn newest_known(
     series: &Series,
     module: Option<&ModuleId>,
+    latest: Option<Timestamp>,
     page: &PageRequest,
 ) -> Work<Option<Page<Reading>>> {
     let list = List::new("newest", &module);
     let after = list.key::<(ModuleId, SensorType)>(page)?;
     let mut found = Vec::new();
     for one in series.behind(after.as_ref(), module).take(cursor::limit(page) + 1) {
-        let Some(newest) = &one.newest else { return Ok(None) };
+        let known = one.newest.as_ref().filter(|newest| newest.taken_us < end_us(latest));
+        let Some(newest) = known else { return Ok(None) };
         found.push(newest.clone().reading(one.name.module_id.clone(), one.name.quantity.clone()));
     }
     let key = |reading: &Reading| (reading.module_id.clone(), reading.quantity.name());
@@ -208,14 +210,18 @@ pub(super) fn newest(
     db: &Connection,
     tail: &Tail,
     module: Option<&ModuleId>,
+    latest: Option<Timestamp>,
     page: &PageRequest,
 ) -> Work<Page<Reading>> {
+    let end = end_us(latest);
     let list = List::new("newest", &module);
     let after = list.key::<(ModuleId, SensorType)>(page)?;
     let most = cursor::limit(page) + 1;
     let held = tail.look_with(db, |series| {
         let one = |one: &super::tail::One| {
-            (one.newest.clone(), one.hold(|points| Part::newest(1).of(points).to_vec()))
+            let known = one.newest.clone().filter(|newest| newest.taken_us < end);
+            let waiting = |points: &[Point]| Part::newest(1).of(between(points, i64::MIN, end)).to_vec();
+            (known, one.hold(waiting))
         };
         series.behind(after.as_ref(), module).take(most).map(one).collect::<Vec<_>>()
     })?;
@@ -224,7 +230,7 @@ pub(super) fn newest(
         let (row, module_id, quantity) = (held.row, held.module_id.clone(), held.quantity.clone());
         let newest = match known {
             Some(newest) => Some(newest),
-            None => points(db, held, i64::MIN..i64::MAX, Part::newest(1))?.pop(),
+            None => points(db, held, i64::MIN..end, Part::newest(1))?.pop(),
         };
         if let Some(newest) = newest {
             tail.found_newest(row, &newest);
@@ -236,30 +242,40 @@ pub(super) fn newest(
 }
 
 /// See [`Store::recent`](crate::store::Store::recent). Answers from memory, if the newest are all there.
-pub(super) fn recent_known(series: &Series, key: &SeriesKey, count: u32) -> Option<Vec<Reading>> {
+pub(super) fn recent_known(
+    series: &Series,
+    key: &SeriesKey,
+    count: u32,
+    latest: Option<Timestamp>,
+) -> Option<Vec<Reading>> {
     let Some(one) = series.find(&key.module_id, key.sensor.as_str()) else { return Some(Vec::new()) };
     let newest = one.newest_waiting(count as usize)?;
-    Some(
-        newest
-            .into_iter()
-            .map(|p| p.reading(one.name.module_id.clone(), one.name.quantity.clone()))
-            .collect(),
-    )
+    if newest.last().is_some_and(|last| last.taken_us >= end_us(latest)) {
+        return None;
+    }
+    let reading = |point: Point| point.reading(one.name.module_id.clone(), one.name.quantity.clone());
+    Some(newest.into_iter().map(reading).collect())
 }
 
 /// The same, from memory and chunks.
-pub(super) fn recent(db: &Connection, tail: &Tail, key: &SeriesKey, count: u32) -> Work<Vec<Reading>> {
-    let most = count as usize;
+pub(super) fn recent(
+    db: &Connection,
+    tail: &Tail,
+    key: &SeriesKey,
+    count: u32,
+    latest: Option<Timestamp>,
+) -> Work<Vec<Reading>> {
+    let (most, end) = (count as usize, end_us(latest));
     let held = tail.look_with(db, |series| {
         Some(
             series
                 .find(&key.module_id, key.sensor.as_str())?
-                .hold(|points| Part::newest(most).of(points).to_vec()),
+                .hold(|points| Part::newest(most).of(between(points, i64::MIN, end)).to_vec()),
         )
     })?;
     let Some(held) = held else { return Ok(Vec::new()) };
     let (module_id, quantity) = (held.module_id.clone(), held.quantity.clone());
-    let points = points(db, held, i64::MIN..i64::MAX, Part::newest(most))?;
+    let points = points(db, held, i64::MIN..end, Part::newest(most))?;
     let newest = points.into_iter().rev().take(most).collect::<Vec<_>>().into_iter().rev();
     Ok(newest.map(|point| point.reading(module_id.clone(), quantity.clone())).collect())
 }
@@ -275,10 +291,13 @@ pub(super) fn first_page_known(
         return None;
     }
     let one = series.find(module, query.sensor.as_str())?;
-    let list = List::new("readings", query);
+    let list = List::new("readings", &query.listed());
     // One more than the page, and one more to know that the oldest's microsecond is whole.
     let most = cursor::limit(page) + 1;
     let mut newest = one.newest_waiting(most + 1)?;
+    if newest.last().is_some_and(|last| last.taken_us >= end_us(query.not_after)) {
+        return None;
+    }
     if newest.len() > most {
         newest.remove(0);
     }

@@ -19,7 +19,7 @@ const BEGUN: &str = "removing/";
 const MAX_ROWS: usize = 200;
 /// The most segments: each has the rows of its frames.
 const MAX_SEGMENTS: usize = 8;
-/// The most chunks: each has some 30 pages.
+/// The most chunks or blocks of sums: each has some 30 pages.
 const MAX_CHUNKS: usize = 8;
 
 /// Takes one step towards the removal of a module. Answers whether the module is gone; else there is more to do.
@@ -86,6 +86,10 @@ pub(super) fn delete_records(db: &Connection) -> Work<bool> {
             "DELETE FROM rollups WHERE (series_id, width, start) IN
              (SELECT series_id, width, start FROM rollups WHERE series_id = ?1 LIMIT ?2)",
             MAX_ROWS,
+        ),
+        (
+            "DELETE FROM rollup_blocks WHERE id IN (SELECT id FROM rollup_blocks WHERE series_id = ?1 LIMIT ?2)",
+            MAX_CHUNKS,
         ),
     ] {
         if db.prepare_cached(sql)?.execute(params![series, most])? > 0 {

@@ -18,7 +18,7 @@ use super::{
     failure::Work,
     frame::Entry,
     point::Point,
-    runs::{self, Name, Run, Runs, Ticket},
+    runs::{self, Edge, Name, Run, Runs, Ticket},
 };
 use crate::store::{ReadingQuery, SeriesKey};
 
@@ -314,6 +314,11 @@ impl Series {
     /// The runs of a sensor type; nothing when it has no series.
     pub(super) fn runs(&self, sensor: &SensorType) -> Option<&Runs> {
         self.by_sensor.get(sensor).map(|of_sensor| &of_sensor.runs)
+    }
+
+    /// Whether no record of a sensor type was taken behind that edge, nor in its microsecond.
+    pub(super) fn is_last(&self, sensor: &SensorType, edge: &Edge) -> bool {
+        self.of_sensor(sensor).filter_map(One::last_us).all(|last_us| last_us < edge.us)
     }
 
     /// All series, or those of one module, by module, then type, behind a key.

@@ -5,7 +5,7 @@ use std::{fs, io::Read as _, path::Path, time::Instant};
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 use super::{
-    chunk,
+    blocks, chunk,
     columns::moment,
     failure::{self, Failure, said},
     file::{self, APPLICATION_ID},
@@ -60,7 +60,10 @@ fn look(db: &Connection, found: &mut Verification) -> Result<()> {
     found.version = file::version(db)?;
     found.faults = faults(db, found.deep)?;
     if found.deep && found.version == file::KNOWN {
-        found.faults.extend(damaged_chunks(db)?);
+        found
+            .faults
+            .extend(damaged_bodies(db, "records", CHUNK_BODIES, |body| chunk::decode(body).is_err())?);
+        found.faults.extend(damaged_bodies(db, "sums", BLOCK_BODIES, |body| blocks::decode(body).is_err())?);
         let journal = Journal::load(db, None).map_err(|fail| fail.into_store_error("read the journal"));
         if let Err(error) = journal {
             found.faults.push(describe(&error));
@@ -83,18 +86,26 @@ fn faults(db: &Connection, deep: bool) -> Result<Vec<String>> {
     Ok(faults)
 }
 
-/// The chunks of records that are not, to the last bit, what was written.
-fn damaged_chunks(db: &Connection) -> Result<Vec<String>> {
+const CHUNK_BODIES: &str =
+    "SELECT body, module_id, sensor, first_us, last_us FROM chunks JOIN series ON series.id = series_id";
+const BLOCK_BODIES: &str = "SELECT body, module_id, sensor, first_us, last_us FROM rollup_blocks JOIN series ON series.id = series_id";
+
+/// The bodies that are not, to the last bit, what was written.
+fn damaged_bodies(
+    db: &Connection,
+    what: &str,
+    sql: &str,
+    is_damaged: impl Fn(&[u8]) -> bool,
+) -> Result<Vec<String>> {
     let look = || -> rusqlite::Result<_> {
-        let sql = "SELECT body, module_id, sensor, first_us, last_us FROM chunks JOIN series ON series.id = series_id";
         let mut faults = Vec::new();
-        let mut chunks = db.prepare(sql)?;
-        let mut rows = chunks.query([])?;
+        let mut bodies = db.prepare(sql)?;
+        let mut rows = bodies.query([])?;
         while let Some(row) = rows.next()? {
-            if chunk::decode(row.get_ref(0)?.as_blob()?).is_err() && faults.len() < FAULTS {
+            if is_damaged(row.get_ref(0)?.as_blob()?) && faults.len() < FAULTS {
                 let (module, sensor): (String, String) = (row.get(1)?, row.get(2)?);
                 let (first, last) = (moment(row, 3)?, moment(row, 4)?);
-                faults.push(format!("records of {module}/{sensor} from {first} to {last} are damaged"));
+                faults.push(format!("{what} of {module}/{sensor} from {first} to {last} are damaged"));
             }
         }
         Ok(faults)

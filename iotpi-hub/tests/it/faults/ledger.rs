@@ -132,6 +132,7 @@ impl Ledger {
                 module_id: None,
                 since: None,
                 until: None,
+                not_after: None,
                 ascending: true,
             };
             let readings = all(async |page| {
@@ -158,7 +159,7 @@ impl Ledger {
                 let there: usize = values.values().map(Vec::len).sum();
                 assert_eq!(sums.get(module).copied(), Some(there as u64), "the sums of {module} {sensor}");
                 let series = SeriesKey { module_id: module.clone(), sensor: sensor.clone() };
-                let recent = store.recent(&series, 3).await.unwrap();
+                let recent = store.recent(&series, 3, None).await.unwrap();
                 assert_eq!(recent.len(), there.min(3), "the newest of {module} {sensor}");
             }
         }

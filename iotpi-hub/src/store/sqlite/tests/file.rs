@@ -59,7 +59,7 @@ async fn what_was_acknowledged_is_there_when_the_file_is_opened_again() {
     // Arrivals are numbered on: of two records of one microsecond the one of today is the newer.
     let today = Reading { outcome: Outcome::Value(99.0), ..reading("attic", 2) };
     store.record(vec![today.clone()], 10, NOW).await.unwrap();
-    let newest = store.newest(None, &PageRequest::default()).await.unwrap();
+    let newest = store.newest(None, None, &PageRequest::default()).await.unwrap();
     assert_eq!(newest.items[0].outcome, today.outcome);
 }
 
@@ -291,7 +291,7 @@ async fn readings_of_the_first_version_are_taken_over() {
     let store = open(&path).await.unwrap();
 
     assert_eq!(recorded(&store).await, 10_001);
-    let newest = store.newest(None, &PageRequest::default()).await.unwrap().items;
+    let newest = store.newest(None, None, &PageRequest::default()).await.unwrap().items;
     assert_eq!(newest[0].outcome, Outcome::Value(999.9));
     assert_eq!(
         newest[0].received_at.unwrap().as_micros(),

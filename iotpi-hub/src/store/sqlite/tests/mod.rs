@@ -5,6 +5,7 @@ mod life;
 mod pages;
 mod queries;
 mod removals;
+mod rest;
 mod writer;
 
 use std::path::Path;
@@ -83,6 +84,7 @@ fn temperatures(ascending: bool) -> ReadingQuery {
         module_id: None,
         since: None,
         until: None,
+        not_after: None,
         ascending,
     }
 }

@@ -17,6 +17,7 @@ enum Step {
     Ask {
         since: Option<i64>,
         until: Option<i64>,
+        not_after: Option<i64>,
         limit: u32,
         ascending: bool,
     },
@@ -29,8 +30,12 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         5 => prop::collection::vec((0_u8..7, time()), 1..40).prop_map(Step::Record),
         2 => Just(Step::Fold),
-        6 => (prop::option::of(time()), prop::option::of(time()), 1_u32..30, any::<bool>())
-            .prop_map(|(since, until, limit, ascending)| Step::Ask { since, until, limit, ascending }),
+        6 => (
+            prop::option::of(time()), prop::option::of(time()), prop::option::of(time()), 1_u32..30, any::<bool>(),
+        )
+            .prop_map(|(since, until, not_after, limit, ascending)| {
+                Step::Ask { since, until, not_after, limit, ascending }
+            }),
         1 => (0_u8..7).prop_map(Step::Remove),
         1 => Just(Step::Restart),
     ]
@@ -85,12 +90,13 @@ proptest! {
                         drop(store);
                         store = open(&path, fold_at).await;
                     }
-                    Step::Ask { since, until, limit, ascending } => {
+                    Step::Ask { since, until, not_after, limit, ascending } => {
                         let query = ReadingQuery {
                             sensor: Quantity::Temperature.name(),
                             module_id: None,
                             since: since.map(at),
                             until: until.map(at),
+                            not_after: not_after.map(at),
                             ascending,
                         };
                         let found = whole(limit, async |page| store.readings(&query, &page).await.unwrap()).await;
@@ -107,6 +113,7 @@ fn sorted(kept: &[Reading], query: &ReadingQuery) -> Vec<Reading> {
     let wanted = |reading: &&Reading| {
         query.since.is_none_or(|since| reading.taken_at >= since)
             && query.until.is_none_or(|until| reading.taken_at < until)
+            && query.not_after.is_none_or(|latest| reading.taken_at <= latest)
     };
     let mut found: Vec<_> = kept.iter().filter(wanted).cloned().collect();
     found.sort_by_key(|reading| (reading.taken_at, reading.module_id.clone()));

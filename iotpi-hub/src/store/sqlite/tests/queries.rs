@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::{NOW, open, reading, temperatures, whole};
 use crate::store::{
     SeriesKey, Store, StoreError, StoreOptions,
-    sqlite::{Sqlite, commands, failure::Work, merge, readers, readings, rollups, writer::Desk},
+    sqlite::{Sqlite, blocks, commands, failure::Work, merge, readers, readings, stretches, writer::Desk},
 };
 
 #[tokio::test]
@@ -41,7 +41,10 @@ async fn no_list_walks_through_or_sorts_a_whole_table() {
         let statements = [
             readings::CHUNKS,
             readings::CHUNKS_BACKWARDS,
-            rollups::ROLLUPS,
+            stretches::ROLLUPS,
+            stretches::UNROLLED_CHUNKS,
+            stretches::ALL_CHUNKS,
+            blocks::BLOCKS,
             merge::LAST_CHUNK,
             merge::CHUNK_BEFORE,
             merge::CHUNK_AFTER,
@@ -144,7 +147,7 @@ async fn recent_records_are_the_end(store: &Sqlite, taken: &[Reading], limit: u3
     let mut expected = kept(taken);
     expected.retain(|reading| reading.module_id == series.module_id);
 
-    let found = store.recent(&series, limit).await.unwrap();
+    let found = store.recent(&series, limit, None).await.unwrap();
 
     assert_eq!(found, expected[expected.len().saturating_sub(limit as usize)..]);
 }

@@ -1,0 +1,15 @@
+/** Whether a module can be reached, and whether its controls may be used. */
+import type { Module } from '../api/types';
+import type { LiveState } from '../live/live.svelte';
+
+/** Whether the module does not answer. */
+export const isOffline = ({ health }: Pick<Module, 'health'>): boolean => health === 'offline' || health === 'unknown';
+
+/** Whether the reported state of the module is only the last known one: the module or the hub does not answer. */
+export const isUnreachable = (module: Pick<Module, 'health'>, live: LiveState): boolean =>
+  isOffline(module) || live === 'silent' || live === 'lost';
+
+/** Why a control that must act at once is disabled, as a sentence; `null` while its module can be reached. */
+export function offlineDenial(module: Pick<Module, 'id' | 'health'>): string | null {
+  return isOffline(module) ? `Module ${module.id} is offline. This control works again when the module is back.` : null;
+}

@@ -1,0 +1,132 @@
+//! Signed URLs: for programs and pages that can send neither a header nor a cookie, such as `<img>` on a wall display or a player.
+//!
+//! The signature is an HMAC-SHA-256 with the hub's own key over the path, the rest of the query, the end of the URL's life and the
+//! session or token that made it. That one is named by the hash the database keeps of it, so every use asks whether it still
+//! exists. Deliberately absent: the session or token itself, and any other method than GET.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
+use iotpi_core::Timestamp;
+
+use super::jwt::JwtKey;
+use crate::store::SecretHash;
+
+/// The field of the query that holds the signature.
+pub(crate) const FIELD: &str = "sig";
+/// What may be fetched with a signed URL.
+pub(crate) const PATHS: [&str; 3] = ["/api/camera/stream", "/api/camera/snapshot", "/api/live"];
+
+/// Who made a signed URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Issuer {
+    Session(SecretHash),
+    Token(SecretHash),
+}
+
+impl Issuer {
+    fn parts(&self) -> (&'static str, &SecretHash) {
+        match self {
+            Self::Session(hash) => ("s", hash),
+            Self::Token(hash) => ("t", hash),
+        }
+    }
+}
+
+/// The value of the field `sig` for a target (path and query) until `ends`, which is rounded down to the second.
+pub(crate) fn sign(key: &JwtKey, target: &str, issuer: Issuer, ends: Timestamp) -> String {
+    let (kind, hash) = issuer.parts();
+    let claims = format!("{kind}.{}.{}", BASE64.encode(hash), ends.as_micros() / 1_000_000);
+    let signature = BASE64.encode(key.sign_text(&signed(target, &claims)));
+    format!("{claims}.{signature}")
+}
+
+/// Who signed the target, if the signature holds and the URL's life is not over.
+pub(crate) fn verify(key: &JwtKey, target: &str, signature: &str, now: Timestamp) -> Option<Issuer> {
+    let (claims, mac) = signature.rsplit_once('.')?;
+    if !key.is_signature(&signed(target, claims), &BASE64.decode(mac).ok()?) {
+        return None;
+    }
+    let mut claims = claims.split('.');
+    let (kind, hash, ends) = (claims.next()?, claims.next()?, claims.next()?);
+    let hash: SecretHash = BASE64.decode(hash).ok()?.try_into().ok()?;
+    let ends: i64 = ends.parse().ok()?;
+    let issuer = match kind {
+        "s" => Issuer::Session(hash),
+        "t" => Issuer::Token(hash),
+        _ => return None,
+    };
+    (now.as_micros() < ends.checked_mul(1_000_000)?).then_some(issuer)
+}
+
+/// A query without the field `sig`, and the value of that field; nothing where it is missing or there twice.
+pub(crate) fn split(query: &str) -> Option<(String, &str)> {
+    let (mut signature, mut rest) = (None, Vec::new());
+    for pair in query.split('&') {
+        match pair.strip_prefix(FIELD).and_then(|pair| pair.strip_prefix('=')) {
+            Some(value) if signature.replace(value).is_some() => return None,
+            Some(_) => {}
+            None => rest.push(pair),
+        }
+    }
+    Some((rest.join("&"), signature?))
+}
+
+/// The path with its query.
+pub(crate) fn target(path: &str, query: &str) -> String {
+    if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
+}
+
+/// No JWT begins like this, so neither signature can stand for the other.
+fn signed(target: &str, claims: &str) -> String {
+    format!("signed url\nGET {target}\n{claims}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_micros(1_795_473_000_000_000);
+    const TARGET: &str = "/api/camera/stream?module_id=porch";
+
+    #[test]
+    fn a_signature_holds_for_its_target_its_key_and_its_time() {
+        let key = JwtKey::new(&[7; 32]);
+        let issuer = Issuer::Token([9; 32]);
+        let ends = NOW.plus(Duration::from_secs(60));
+
+        let signature = sign(&key, TARGET, issuer, ends);
+
+        assert_eq!(verify(&key, TARGET, &signature, NOW), Some(issuer));
+        assert_eq!(verify(&key, TARGET, &signature, ends), None);
+        assert_eq!(verify(&JwtKey::new(&[8; 32]), TARGET, &signature, NOW), None);
+        assert_eq!(verify(&key, "/api/camera/stream", &signature, NOW), None);
+        assert_eq!(verify(&key, "/api/camera/stream?module_id=attic", &signature, NOW), None);
+    }
+
+    #[test]
+    fn a_changed_claim_breaks_the_signature() {
+        let key = JwtKey::new(&[7; 32]);
+        let signature = sign(&key, TARGET, Issuer::Session([9; 32]), NOW.plus(Duration::from_secs(60)));
+
+        for forged in [
+            signature.replacen("s.", "t.", 1),
+            signature.replace("1795473060", "1795479999"),
+            signature.trim_end_matches(|c| c != '.').to_owned(),
+            "s.a.b".to_owned(),
+            String::new(),
+        ] {
+            assert_eq!(verify(&key, TARGET, &forged, NOW), None, "{forged}");
+        }
+    }
+
+    #[test]
+    fn the_signature_is_taken_out_of_the_query_wherever_it_is() {
+        assert_eq!(split("sig=a"), Some((String::new(), "a")));
+        assert_eq!(split("module_id=b&sig=a"), Some(("module_id=b".to_owned(), "a")));
+        assert_eq!(split("sig=a&module_id=b"), Some(("module_id=b".to_owned(), "a")));
+        for none in ["", "module_id=b", "signature=a", "sig=a&sig=b"] {
+            assert_eq!(split(none), None, "{none}");
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Compressed request bodies (`Content-Encoding`, RFC 9110 section 8.4): gzip, taken apart as it arrives.
+//!
+//! A body is never inflated as a whole: it is handed on in pieces of up to 16 KiB, so that the limits of the routes hold for the
+//! inflated bytes and a small body that inflates to gigabytes is refused at its limit.
+
+use std::{
+    fmt,
+    io::{self, BufRead, Read},
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use axum::{body::Body, extract::Request, response::Response};
+use bytes::{Buf as _, Bytes};
+use flate2::bufread::MultiGzDecoder;
+use http::{HeaderMap, header};
+
+use super::problem;
+
+/// The pieces that inflated bytes are handed on in.
+const PIECE_BYTES: usize = 16 * 1024;
+
+/// The request with its body as it was before it was compressed.
+///
+/// # Errors
+/// The answer 415 when the body has an encoding other than gzip.
+#[allow(clippy::result_large_err, reason = "the error is the answer")]
+pub(super) fn decoded(mut request: Request) -> Result<Request, Response> {
+    match encoding(request.headers()) {
+        Encoding::None => Ok(request),
+        Encoding::Gzip => {
+            for header in [header::CONTENT_ENCODING, header::CONTENT_LENGTH] {
+                request.headers_mut().remove(header);
+            }
+            Ok(request.map(|body| Body::new(Gzip::new(body))))
+        }
+        Encoding::Other(name) => Err(problem::unsupported_encoding(&name)),
+    }
+}
+
+enum Encoding {
+    None,
+    Gzip,
+    Other(String),
+}
+
+fn encoding(headers: &HeaderMap) -> Encoding {
+    if !headers.contains_key(header::CONTENT_ENCODING) {
+        return Encoding::None;
+    }
+    let values = headers.get_all(header::CONTENT_ENCODING).iter();
+    let text = values.map(|value| value.to_str().unwrap_or("?")).collect::<Vec<_>>().join(",");
+    let words = text.split(',').map(|word| word.trim().to_ascii_lowercase());
+    match &words.filter(|word| !word.is_empty() && word != "identity").collect::<Vec<_>>()[..] {
+        [] => Encoding::None,
+        [one] if one == "gzip" || one == "x-gzip" => Encoding::Gzip,
+        several => Encoding::Other(several.join(", ")),
+    }
+}
+
+/// A body that is inflated as it is read.
+struct Gzip {
+    compressed: Body,
+    decoder: MultiGzDecoder<Arrived>,
+    is_over: bool,
+}
+
+impl Gzip {
+    fn new(compressed: Body) -> Self {
+        Self { compressed, decoder: MultiGzDecoder::new(Arrived::default()), is_over: false }
+    }
+}
+
+/// The compressed bytes that have arrived; reading on would block until more do.
+#[derive(Default)]
+struct Arrived {
+    bytes: Bytes,
+    is_last: bool,
+}
+
+impl Read for Arrived {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.fill_buf()?.read(into)?;
+        self.consume(count);
+        Ok(count)
+    }
+}
+
+impl BufRead for Arrived {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.bytes.is_empty() && !self.is_last {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(&self.bytes)
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.bytes.advance(count);
+    }
+}
+
+impl http_body::Body for Gzip {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, axum::Error>>> {
+        let mut piece = vec![0; PIECE_BYTES];
+        loop {
+            if self.is_over {
+                return Poll::Ready(None);
+            }
+            match self.decoder.read(&mut piece) {
+                Ok(0) => self.is_over = true,
+                Ok(count) => {
+                    piece.truncate(count);
+                    return Poll::Ready(Some(Ok(http_body::Frame::data(piece.into()))));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    match ready!(Pin::new(&mut self.compressed).poll_frame(context)) {
+                        None => self.decoder.get_mut().is_last = true,
+                        Some(Ok(frame)) => {
+                            self.decoder.get_mut().bytes = frame.into_data().unwrap_or_default();
+                        }
+                        Some(Err(error)) => {
+                            self.is_over = true;
+                            return Poll::Ready(Some(Err(error)));
+                        }
+                    }
+                }
+                Err(_) => {
+                    self.is_over = true;
+                    return Poll::Ready(Some(Err(axum::Error::new(NotGzip))));
+                }
+            }
+        }
+    }
+}
+
+/// The body is not what its `Content-Encoding` says, or was cut off.
+#[derive(Debug)]
+pub(super) struct NotGzip;
+
+impl NotGzip {
+    /// Whether it is at the bottom of that error.
+    pub(super) fn caused(error: &axum::Error) -> bool {
+        let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+        while let Some(cause) = source {
+            if cause.is::<Self>() {
+                return true;
+            }
+            source = cause.source();
+        }
+        false
+    }
+}
+
+impl fmt::Display for NotGzip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the body is not whole gzip data, as its `Content-Encoding` says")
+    }
+}
+
+impl std::error::Error for NotGzip {}

@@ -1,0 +1,309 @@
+//! Readings at rest: what they take of the disk, and that their sums are right in every form they may have there.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use iotpi_core::{ModuleId, Outcome, Quantity, Reading, Sample, Timestamp};
+use proptest::prelude::*;
+use rusqlite::{Connection, params};
+
+use super::{NOW, open, temperatures, whole};
+use crate::store::{
+    ExpiryPlan, Store, StoreOptions,
+    sqlite::{
+        Sqlite, chunk,
+        file::{APPLICATION_ID, MIGRATIONS},
+        point::Point,
+        rollups,
+    },
+};
+
+const SECOND: i64 = 1_000_000;
+
+/// The record number `n` of a room's temperature, measured every `interval` seconds with the jitter of a timer.
+fn reading(interval: i64, n: i64) -> Reading {
+    let noise = noise(n);
+    let wave = (n as f64 / 700.0).sin() * 300.0;
+    let value = (2_100.0 + wave + noise.rem_euclid(40) as f64).round() / 100.0;
+    let taken_us = NOW.wall.as_micros() + n * interval * SECOND + noise.rem_euclid(900);
+    let received_at = Timestamp::from_micros(taken_us + 1_000 + noise.rem_euclid(4_000));
+    let sample = Sample::new(Quantity::Temperature, value);
+    let id = ModuleId::new("attic").unwrap();
+    Reading { received_at: Some(received_at), ..Reading::new(id, sample, Timestamp::from_micros(taken_us)) }
+}
+
+/// A number that looks like chance and is the same each time (the finalizer of SplitMix64).
+fn noise(n: i64) -> i64 {
+    let n = n.cast_unsigned().wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let n = (n ^ (n >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let n = (n ^ (n >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    ((n ^ (n >> 31)) >> 1).cast_signed()
+}
+
+/// Opens a store that folds whenever a thousand records wait.
+async fn folding(place: &str) -> Sqlite {
+    Sqlite::open(place, StoreOptions { fold_at: Some(1000), ..StoreOptions::default() }).await.unwrap()
+}
+
+async fn record(store: &Sqlite, readings: impl IntoIterator<Item = Reading>) {
+    let readings: Vec<_> = readings.into_iter().collect();
+    for batch in readings.chunks(500) {
+        store.record(batch.to_vec(), 10, NOW).await.unwrap();
+    }
+    store.settle().await.unwrap();
+}
+
+/// What the database takes without the journal's slots, which do not grow with what is at rest.
+async fn bytes_at_rest(store: &Sqlite) -> u64 {
+    let journal =
+        |db: &Connection| Ok(db.query_row("SELECT count(*) * 512 FROM journal", [], |row| row.get(0))?);
+    let journal: u64 = store.read("measure the journal", journal).await.unwrap();
+    store.disk_use().await.unwrap().database_bytes - journal
+}
+
+async fn rows(store: &Sqlite, table: &'static str) -> u64 {
+    let count = move |db: &Connection| {
+        Ok(db.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0))?)
+    };
+    store.read("count the rows", count).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_reading_at_rest_takes_5_bytes_at_most_at_any_rate() {
+    for interval in [1, 2, 10, 60, 100, 600, 3_600] {
+        let store = folding(":memory:").await;
+        let empty = bytes_at_rest(&store).await;
+
+        record(&store, (0..20_000).map(|n| reading(interval, n))).await;
+
+        let bytes = (bytes_at_rest(&store).await - empty) as f64 / 20_000.0;
+        println!("one every {interval} s: {bytes:.2} bytes a reading");
+        assert!(bytes <= 5.0, "{bytes} bytes a reading, one every {interval} s");
+        assert!(bytes >= 1.5, "{bytes} bytes: these readings are too easily compressed to show anything");
+    }
+}
+
+#[tokio::test]
+async fn thinning_frees_room_at_any_rate() {
+    for interval in [1, 10, 60, 3_600] {
+        let store = folding(":memory:").await;
+        record(&store, (0..20_000).map(|n| reading(interval, n))).await;
+        let chunks = async || {
+            let sum = |db: &Connection| {
+                Ok(db.query_row("SELECT sum(length(body)) FROM chunks", [], |row| row.get::<_, u64>(0))?)
+            };
+            store.read("measure the chunks", sum).await.unwrap()
+        };
+        let (before, all) = (store.disk_use().await.unwrap(), chunks().await);
+
+        while store.thin(reading(interval, 20_000).taken_at).await.unwrap() {}
+
+        let (after, left) = (store.disk_use().await.unwrap(), chunks().await);
+        assert_eq!(after.database_bytes, before.database_bytes, "every {interval} s");
+        let (freed, gone) = (after.reusable_bytes - before.reusable_bytes, all - left);
+        assert!(gone > all / 2 && freed * 5 > gone * 2, "{freed} of {gone} freed, every {interval} s");
+    }
+}
+
+#[tokio::test]
+async fn a_burst_now_and_then_makes_no_rollups_of_what_comes_seldom() {
+    let store = folding(":memory:").await;
+    // Each day begins with 1,500 readings in 25 minutes; then there is one a minute.
+    let day = |day: i64| {
+        let burst = (0..1_500).map(move |n| day * 86_400 + n);
+        let rest = (25..1_440).map(move |n| day * 86_400 + n * 60);
+        burst.chain(rest).map(|at| reading(1, at))
+    };
+
+    record(&store, (0..10).flat_map(day)).await;
+
+    let readings = 10 * (1_500 + 1_415);
+    let rollups = rows(&store, "rollups").await;
+    assert!(rollups < readings / 20, "{rollups} rollups of {readings} readings");
+}
+
+/// What buckets come to, by their beginnings: values, records without one, sum, least, greatest.
+type Model = BTreeMap<i64, (u64, u64, f64, f64, f64)>;
+
+fn model<'a>(records: impl IntoIterator<Item = &'a Reading>, width: i64) -> Model {
+    let mut model = Model::new();
+    for record in records {
+        let taken_us = record.taken_at.as_micros();
+        let start = taken_us - taken_us.rem_euclid(width * SECOND);
+        let bucket = model.entry(start).or_insert((0, 0, 0.0, f64::INFINITY, f64::NEG_INFINITY));
+        match record.outcome.value() {
+            Some(value) => {
+                *bucket =
+                    (bucket.0 + 1, bucket.1, bucket.2 + value, bucket.3.min(value), bucket.4.max(value));
+            }
+            None => bucket.1 += 1,
+        }
+    }
+    model
+}
+
+async fn check(store: &Sqlite, records: &[Reading], width: i64, limit: u32, when: &str) {
+    let (query, duration) = (temperatures(true), Duration::from_secs(width.unsigned_abs()));
+    let found = whole(limit, async |page| store.buckets(&query, duration, &page).await.unwrap()).await;
+    let expected = model(records, width);
+    let starts = |model: &Model| model.keys().copied().collect::<Vec<_>>();
+    let found_starts: Vec<_> = found.iter().map(|bucket| bucket.start.as_micros()).collect();
+    assert_eq!(found_starts, starts(&expected), "{width} s, {when}");
+    for (bucket, (present, missing, sum, min, max)) in found.iter().zip(expected.into_values()) {
+        let case = format!("{width} s from {}, {when}", bucket.start);
+        assert_eq!((bucket.count, bucket.missing), (Some(present), missing), "{case}");
+        let one = |number| (present > 0).then_some(number);
+        assert_eq!((bucket.min, bucket.max), (one(min), one(max)), "{case}");
+        let off = bucket.avg.unwrap_or(0.0) - one(sum / present as f64).unwrap_or(0.0);
+        assert!(off.abs() < 1e-9 && bucket.avg.is_some() == (present > 0), "{:?}: {case}", bucket.avg);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    #[test]
+    fn buckets_are_what_the_records_come_to(
+        parts in prop::collection::vec((1_i64..2_500, prop::sample::select(vec![1_i64, 7, 60, 600, 3_600])), 1..5),
+        late_one_in in 2_usize..9,
+        fold_at in prop::sample::select(vec![300_usize, 1_000, 4_000]),
+        expired in 0_usize..100,
+        width in prop::sample::select(vec![60_i64, 300, 3_600, 7_200, 86_400]),
+        limit in 40_u32..1_000,
+    ) {
+        let mut at = 0;
+        let mut records = Vec::new();
+        for (count, interval) in parts {
+            for _ in 0..count {
+                let outcome = if at % 11 == 3 { Outcome::no_data("none") } else { reading(1, at).outcome };
+                records.push(Reading { outcome, ..reading(1, at) });
+                at += interval;
+            }
+        }
+        let (late, first): (Vec<_>, Vec<_>) =
+            records.iter().cloned().enumerate().partition(|(n, _)| n % late_one_in == 1);
+        let raw_before = Some(records[records.len() * expired / 100].taken_at);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+
+        runtime.block_on(async {
+            let options = StoreOptions { fold_at: Some(fold_at), ..StoreOptions::default() };
+            let store = Sqlite::open(":memory:", options).await.unwrap();
+            for batch in first.chunks(200) {
+                store.record(batch.iter().map(|(_, one)| one.clone()).collect(), 10, NOW).await.unwrap();
+            }
+            let came: Vec<_> = first.into_iter().map(|(_, one)| one).collect();
+            check(&store, &came, width, limit, "as they arrived").await;
+            store.expire(&ExpiryPlan { raw_before, ..ExpiryPlan::default() }, false).await.unwrap();
+            check(&store, &came, width, limit, "when old ones are gone").await;
+            for batch in late.chunks(170) {
+                store.record(batch.iter().map(|(_, one)| one.clone()).collect(), 10, NOW).await.unwrap();
+            }
+            store.settle().await.unwrap();
+            check(&store, &records, width, limit, "with the late ones").await;
+            store.expire(&ExpiryPlan { raw_before, ..ExpiryPlan::default() }, false).await.unwrap();
+            check(&store, &records, width, limit, "when those are gone too").await;
+        });
+    }
+}
+
+#[tokio::test]
+async fn sums_are_the_same_when_the_file_is_opened_again() {
+    for interval in [1, 10, 60, 3_600] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("hub.db");
+        let records: Vec<_> = (0..9_500).map(|n| reading(interval, n)).collect();
+        let store = folding(&format!("//{}", path.display())).await;
+        record(&store, records[..9_000].to_vec()).await;
+        store.record(records[9_000..].to_vec(), 10, NOW).await.unwrap();
+        let plan = ExpiryPlan { raw_before: Some(records[5_000].taken_at), ..ExpiryPlan::default() };
+        store.expire(&plan, false).await.unwrap();
+        store.close().await.unwrap();
+
+        let store = open(&path).await.unwrap();
+
+        for width in [60, 3_600, 86_400] {
+            check(&store, &records, width, 1000, "opened again").await;
+        }
+        assert!(store.verify(true).await.unwrap().is_sound());
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_block_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hub.db");
+    let store = open(&path).await.unwrap();
+    record(&store, (0..9_000).map(|n| reading(60, n))).await;
+    let plan = ExpiryPlan { raw_before: Some(reading(60, 9_000).taken_at), ..ExpiryPlan::default() };
+    store.expire(&plan, false).await.unwrap();
+    assert!(rows(&store, "rollup_blocks").await > 0);
+    store.close().await.unwrap();
+
+    let db = Connection::open(&path).unwrap();
+    let mut body: Vec<u8> = db.query_row("SELECT body FROM rollup_blocks", [], |row| row.get(0)).unwrap();
+    body[9] ^= 1;
+    db.execute("UPDATE rollup_blocks SET body = ?1", [body]).unwrap();
+    drop(db);
+
+    let found = open(&path).await.unwrap().verify(true).await.unwrap();
+    assert!(found.faults.iter().any(|fault| fault.contains("sums of attic/temperature")), "{found:?}");
+}
+
+/// Writes a series as the version before rollups were left out did: chunks of 4,096, and rollups of everything.
+fn write_as_before(db: &Connection, series: i64, module: &str, records: &[Reading]) {
+    let points: Vec<_> = records.iter().map(|record| Point::of(record.clone(), NOW)).collect();
+    db.execute("INSERT INTO modules (id, registered_at_us) VALUES (?1, 0)", [module]).unwrap();
+    let sql = "INSERT INTO series (id, module_id, sensor, unit) VALUES (?1, ?2, 'temperature', 'celsius')";
+    db.execute(sql, params![series, module]).unwrap();
+    rollups::add(db, series, &points, |_| true).unwrap();
+    // The oldest chunk has expired.
+    for part in points.chunks(4096).skip(1) {
+        let (first, last) = (part[0].taken_us, part[part.len() - 1].taken_us);
+        let body = chunk::encode(part).unwrap();
+        let sql = "INSERT INTO chunks (series_id, first_us, last_us, count, present, sum, body)
+                   VALUES (?1, ?2, ?3, ?4, ?4, 0, ?5)";
+        db.execute(sql, params![series, first, last, part.len(), body]).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn rollups_that_are_not_worth_it_are_removed_from_an_older_database() {
+    let intervals = [1, 10, 60, 3_600];
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hub.db");
+    let old = Connection::open(&path).unwrap();
+    MIGRATIONS[..4].iter().for_each(|migration| old.execute_batch(migration).unwrap());
+    old.execute_batch("DROP TABLE readings").unwrap();
+    old.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+    old.pragma_update(None, "user_version", 4).unwrap();
+    old.execute_batch("BEGIN").unwrap();
+    let records = |interval: i64| (0..14_000).map(move |n| reading(interval, n)).collect::<Vec<_>>();
+    for (series, interval) in intervals.into_iter().enumerate() {
+        write_as_before(&old, series as i64 + 1, &format!("every-{interval}"), &records(interval));
+    }
+    old.execute_batch("COMMIT").unwrap();
+    let before: u64 = old.query_row("SELECT count(*) FROM rollups", [], |row| row.get(0)).unwrap();
+    drop(old);
+
+    let store = open(&path).await.unwrap();
+
+    for interval in intervals {
+        for width in [60, 3_600, 86_400] {
+            let mut query = temperatures(true);
+            query.module_id = Some(ModuleId::new(format!("every-{interval}")).unwrap());
+            let duration = Duration::from_secs(width);
+            let found = whole(1000, async |page| store.buckets(&query, duration, &page).await.unwrap()).await;
+            let found: BTreeMap<_, _> =
+                found.iter().map(|b| (b.start.as_micros(), (b.count, b.min, b.max))).collect();
+            let expected = model(&records(interval), width as i64);
+            let expected: BTreeMap<_, _> = expected
+                .into_iter()
+                .map(|(start, sum)| (start, (Some(sum.0), Some(sum.3), Some(sum.4))))
+                .collect();
+            assert_eq!(found, expected, "{width} s, every {interval} s");
+        }
+    }
+    let after = rows(&store, "rollups").await;
+    // Those of expired records are all there is left of them.
+    assert!(after < before / 2, "{after} of {before}");
+    assert!(store.verify(true).await.unwrap().is_sound());
+}
