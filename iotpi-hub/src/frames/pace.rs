@@ -65,7 +65,11 @@ impl Pace {
     pub(super) fn per_second(&mut self, now: Duration) -> f64 {
         self.forget_before(now);
         let Some(first) = self.arrivals.front() else { return 0.0 };
-        let span = now.saturating_sub(*first).max(MIN_RATE_SPAN).as_secs_f64();
+        let span = now.saturating_sub(*first);
+        if span.is_zero() {
+            return 0.0;
+        }
+        let span = span.max(MIN_RATE_SPAN).as_secs_f64();
         let intervals = self.arrivals.len() - 1;
         (intervals as f64 / span * 10.0).round() / 10.0
     }

@@ -132,6 +132,9 @@ impl Api {
     }
 }
 
+/// The head and body of a request: of which module, which reading.
+type Body = fn(&str, usize) -> (String, Vec<u8>);
+
 fn reading(module: &str, i: usize) -> Value {
     json!({"module_id": module, "value": i, "unit": "count"})
 }
@@ -139,7 +142,7 @@ fn reading(module: &str, i: usize) -> Value {
 #[tokio::test]
 async fn every_reading_is_stored_whether_its_sender_waits_or_not() {
     let (api, _folder) = hub().await;
-    let bodies: [(&str, fn(&str, usize) -> (String, Vec<u8>)); 6] = [
+    let bodies: [(&str, Body); 6] = [
         ("single", |module, i| post_json("/api/sensors/fire", "", &reading(module, i))),
         ("array", |module, i| post_json("/api/sensors/fire", "", &json!([reading(module, i)]))),
         ("mixed", |module, i| {

@@ -103,6 +103,7 @@ async fn each_role_is_let_in_where_the_reference_says_and_nowhere_else() {
         ("read_recording", "voa"),
         ("set_recording", "oa"),
         ("record_camera", "oa"),
+        ("stop_recording", "oa"),
         ("list_recordings", "voa"),
         ("list_recorded_frames", "voa"),
         ("recorded_frame", "voa"),

@@ -367,9 +367,14 @@ async fn damage_that_is_found_while_the_hub_runs_is_told_and_noted_for_the_next_
     }
     home.api.hub.hub().store().backup(&home.database.with_file_name("sound.db")).await.unwrap();
     // The pages as they are in the file, not those SQLite still has in memory: a copy, damaged, opened by another hub.
-    let mut bytes = std::fs::read(home.database.with_file_name("sound.db")).unwrap();
-    let middle = bytes.len() / 2 / 4096 * 4096;
-    bytes[middle..middle + 8 * 4096].fill(0x5a);
+    let sound = home.database.with_file_name("sound.db");
+    let mut bytes = std::fs::read(&sound).unwrap();
+    // A page that opening the database does not read.
+    let db = rusqlite::Connection::open(&sound).unwrap();
+    let number = |sql: &str| db.query_row(sql, [], |row| row.get::<_, usize>(0)).unwrap();
+    let page = number("SELECT rootpage FROM sqlite_schema WHERE name = 'users'");
+    let size = number("PRAGMA page_size");
+    bytes[(page - 1) * size..page * size].fill(0x5a);
     let damaged = home.database.with_file_name("damaged.db");
     std::fs::write(&damaged, bytes).unwrap();
     let store = store::open(&url(&damaged)).await.unwrap();
@@ -438,7 +443,9 @@ async fn fill(api: &Api, look: bool) -> usize {
         let readings: Vec<_> = (0..1000_u32)
             .map(|n| {
                 let value = f64::from(n).sin() * f64::from(batch);
-                json!({"module_id": "attic", "value": value, "timestamp": NOW_SECS + f64::from(batch * 1000 + n)})
+                // All of the last hours: what is old would be thinned out.
+                let timestamp = NOW_SECS - 6_000.0 + f64::from(batch) + f64::from(n) / 1000.0;
+                json!({"module_id": "attic", "value": value, "unit": "celsius", "timestamp": timestamp})
             })
             .collect();
         let answer = api.post("/api/sensors/temperature", json!(readings)).send().await;

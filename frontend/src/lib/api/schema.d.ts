@@ -808,7 +808,10 @@ export interface paths {
       path?: never;
       cookie?: never;
     };
-    /** Is the hub well */
+    /**
+     * Health of the hub
+     * @description The store is checked at most once a second.
+     */
     get: operations['health'];
     put?: never;
     post?: never;
@@ -1603,6 +1606,7 @@ export interface components {
        * @description Bytes of the files they are in.
        */
       bytes: number;
+      event_until: components['schemas']['Timestamp'] | null;
       /**
        * Format: int32
        * @description In `time_lapse`: seconds between two frames.
@@ -1631,7 +1635,6 @@ export interface components {
       paused: string | null;
       /** @description Whether what it delivers now is recorded. */
       recording: boolean;
-      event_until: components['schemas']['Timestamp'] | null;
       /**
        * Format: int64
        * @description Frames that were to be recorded since the hub started and were not: the disk was too slow, full or broken.
@@ -6014,7 +6017,7 @@ export interface operations {
     };
     requestBody?: never;
     responses: {
-      /** @description Yes */
+      /** @description The hub answers and can write */
       200: {
         headers: {
           [name: string]: unknown;
@@ -6050,7 +6053,7 @@ export interface operations {
           'application/problem+json': components['schemas']['Problem'];
         };
       };
-      /** @description No */
+      /** @description The hub is stopping or cannot write */
       503: {
         headers: {
           [name: string]: unknown;

@@ -50,7 +50,7 @@ describe('a value', () => {
     [29.92, 'inch_of_mercury', '29.92 inHg'],
     [200, 'umol/m2/s', '200.00 µmol/m²/s'],
     [3, 'users', '3.00 users'],
-    [0.25, '€/kWh', '0.25 €/kWh'],
+    [0.25, '€/kWh', '0.250 €/kWh'],
     [2.5, 'furlong_per_fortnight', '2.50 furlong per fortnight']
   ])('%d %s reads %s', (value, unit, expected) => {
     expect(text(value, unit)).toBe(expected);

@@ -222,11 +222,11 @@ fn starts_on_damage(what: &str, data: &Path, backed_up: usize) {
         ["", "-wal"].map(|suffix| fs::read(found[0].join(format!("hub.db{suffix}"))).ok()).into();
     assert!(aside == old, "{what}: the old files are not byte for byte what they were");
     let told = hub.call("GET", "/api/storage", Some(&token), "").1;
-    assert!(told.contains("a damaged database was put aside"), "{what}: {told}");
+    assert!(told.contains("A damaged database was moved aside"), "{what}: {told}");
     let metrics = hub.call("GET", "/metrics", Some(&token), "").1;
     assert!(metrics.contains("\niotpi_databases_quarantined 1\n"), "{what}");
     assert_eq!(hub.call("POST", "/api/storage/acknowledge", Some(&token), "").0, 204, "{what}");
-    assert!(!hub.call("GET", "/api/storage", Some(&token), "").1.contains("put aside"), "{what}");
+    assert!(!hub.call("GET", "/api/storage", Some(&token), "").1.contains("moved aside"), "{what}");
     let said = hub.stop();
     assert!(
         said.lines().any(|line| line.starts_with("iotpi-hub: the database was damaged")),
