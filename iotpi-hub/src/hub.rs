@@ -1,7 +1,7 @@
 //! The hub: one value that holds the rooms together.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::{Arc, Mutex, atomic::AtomicBool},
     time::Duration,
 };
@@ -30,6 +30,8 @@ use crate::{
 
 /// How often it is written down when modules were last heard.
 const SAVE_PRESENCE_EVERY: Duration = Duration::from_secs(30);
+/// The most modules in one write of that: a few milliseconds.
+const SAVE_PRESENCE_STEP: usize = 250;
 /// How often the store gets to look after itself.
 const TEND_STORE_EVERY: Duration = Duration::from_secs(60);
 /// How often it is looked for modules that fell silent.
@@ -329,9 +331,12 @@ impl Hub {
                 _ = look.tick() => {
                     self.look_whether_the_clock_was_set();
                     self.look_for_lost_cameras();
-                    self.tell_of_modules().await;
+                    self.publish_modules(self.inner.presence.to_tell(self.now())).await;
                 }
-                () = self.inner.module_bell.notified() => self.tell_of_modules().await,
+                // Only those that changed: a look at every module for each that reports would grow with their square.
+                () = self.inner.module_bell.notified() => {
+                    self.publish_modules(self.inner.presence.take_changed()).await;
+                }
             }
         }
         // Requests in flight may still be heard; what they add is the next start's loss.
@@ -354,8 +359,8 @@ impl Hub {
         }
     }
 
-    async fn tell_of_modules(&self) {
-        for id in self.inner.presence.to_tell(self.now()) {
+    async fn publish_modules(&self, ids: BTreeSet<ModuleId>) {
+        for id in ids {
             if let Err(error) = self.tell_of(&id).await {
                 tracing::warn!(module = %id, error = &error as &dyn std::error::Error, "a change could not be told");
                 // Tried again at the next look.
@@ -365,12 +370,11 @@ impl Hub {
     }
 
     async fn save_presence(&self) {
-        let unsaved = self.inner.presence.unsaved();
-        if unsaved.is_empty() {
-            return;
-        }
-        if let Err(error) = self.inner.store.touch(&unsaved, self.now()).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "last_seen could not be saved");
+        // In steps, so that no other write waits long however many modules there are.
+        for step in self.inner.presence.unsaved().chunks(SAVE_PRESENCE_STEP) {
+            if let Err(error) = self.inner.store.touch(step, self.now()).await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "last_seen could not be saved");
+            }
         }
     }
 }

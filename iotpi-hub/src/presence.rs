@@ -64,8 +64,16 @@ impl Presence {
         lock(&self.seen).contains_key(id)
     }
 
-    /// The module was heard. Answers whether its health is no longer what everybody was told.
+    /// The module was heard. Answers whether its health is no longer what was published last: it then counts as changed.
     pub(crate) fn heard(&self, id: &ModuleId, now: Now) -> bool {
+        let is_new_health = self.hear(id, now);
+        if is_new_health {
+            self.changed(id);
+        }
+        is_new_health
+    }
+
+    fn hear(&self, id: &ModuleId, now: Now) -> bool {
         let mut all = lock(&self.seen);
         let seen = all.entry(id.clone()).or_insert_with(|| Seen {
             heard: None,
@@ -116,10 +124,14 @@ impl Presence {
         lock(&self.changed).insert(id.clone());
     }
 
-    /// The modules to tell of: those that changed, and those whose health is no longer what everybody was told. Asked
-    /// again, the former are not named again.
+    /// The modules that changed. Asked again, they are not named again.
+    pub(crate) fn take_changed(&self) -> BTreeSet<ModuleId> {
+        std::mem::take(&mut *lock(&self.changed))
+    }
+
+    /// The modules that changed, and those whose health is no longer what was published last: looks at every module.
     pub(crate) fn to_tell(&self, now: Now) -> BTreeSet<ModuleId> {
-        let mut ids = std::mem::take(&mut *lock(&self.changed));
+        let mut ids = self.take_changed();
         ids.extend(
             lock(&self.seen)
                 .iter()

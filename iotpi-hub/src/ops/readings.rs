@@ -21,6 +21,8 @@ use crate::{
 
 /// A clock that is not set is asked for again after so long: NTP takes seconds once there is a network.
 const CLOCK_WAIT: Duration = Duration::from_secs(10);
+/// How often a request is tried again because the store keeps another unit of one of its series.
+const MAX_TRIES: u32 = 8;
 /// How far ahead of the hub's clock a reading may be stamped.
 pub(crate) const MAX_CLOCK_AHEAD: Duration = Duration::from_secs(300);
 /// The most readings in one request.
@@ -109,8 +111,8 @@ impl Hub {
         Ok(Stored { stored, repeated })
     }
 
-    /// Another hub on the same store, or a removal, may have changed a series' unit behind our back: the store says so,
-    /// and the second try knows.
+    /// Another hub on the same store, or a removal, may have changed the unit of a series: the store answers with the unit it
+    /// keeps, and the next try uses it.
     async fn record_in_their_units(
         &self,
         delivery: &Delivery,
@@ -122,10 +124,12 @@ impl Hub {
             let readings = self.in_their_units(delivery, kind, now)?;
             match self.store().record(readings.clone(), self.config().limits.series, now).await {
                 Ok(recorded) => return Ok((readings, recorded)),
-                Err(StoreError::OtherUnit { .. }) if tries < 2 => {
+                Err(StoreError::OtherUnit { index, unit }) if tries < MAX_TRIES && index < readings.len() => {
                     tries += 1;
-                    let units: HashMap<_, _> = self.store().series_units().await?.into_iter().collect();
-                    *lock(&self.inner.units) = units;
+                    let reading = &readings[index];
+                    let key =
+                        SeriesKey { module_id: reading.module_id.clone(), sensor: reading.quantity.name() };
+                    lock(&self.inner.units).insert(key, unit);
                 }
                 Err(StoreError::OtherUnit { index, unit }) => {
                     return Err(HubError::unprocessable(format!("the series keeps {unit}"))

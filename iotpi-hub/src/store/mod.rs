@@ -353,7 +353,9 @@ pub trait Store: FootageStore + Send + Sync + fmt::Debug {
     /// Modules by id.
     async fn modules(&self, page: &PageRequest) -> Result<Page<ModuleRecord>>;
 
-    /// Removes a module with its series, records, commands, tokens and the index of its recordings, whose files are doomed.
+    /// Removes a module with its series, records, commands, tokens and the index of its recordings, whose files are doomed. When
+    /// it answers, nothing of the module can be read any more, and a module of the same id begins anew; what is left of its
+    /// records is deleted in steps that keep no other write waiting, also after a restart.
     ///
     /// Errors: [`StoreError::NotFound`].
     async fn remove_module(&self, id: &ModuleId) -> Result<()>;

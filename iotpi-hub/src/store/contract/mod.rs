@@ -26,6 +26,7 @@ pub mod engine;
 pub mod footage;
 pub mod modules;
 pub mod orders;
+pub mod pages;
 pub mod people;
 pub mod readings;
 pub mod upkeep;
@@ -59,6 +60,15 @@ macro_rules! store_contract {
                 stretches_are_summed_up,
                 stretches_are_paged_in_order,
                 stretches_keep_to_the_time_asked_for,
+            ;
+            pages:
+                modules_that_measure_at_the_same_moment_come_in_one_order_on_every_page,
+                records_that_arrive_late_are_on_pages_that_were_read_before,
+                modules_that_were_never_there_together_are_on_one_list,
+                a_page_over_all_modules_goes_on_behind_its_cursor_whatever_happened,
+                a_removed_module_is_on_no_page_that_was_read_before,
+                what_retention_took_is_on_no_page_that_was_read_before,
+                a_latest_time_that_moves_on_is_kept_to,
             ;
             buckets:
                 stretches_of_any_width_are_summed_up_at_any_rate,
@@ -253,6 +263,7 @@ mod tests {
             include_str!("begun.rs"),
             include_str!("commands.rs"),
             include_str!("orders.rs"),
+            include_str!("pages.rs"),
             include_str!("people.rs"),
             include_str!("upkeep.rs"),
             include_str!("engine.rs"),

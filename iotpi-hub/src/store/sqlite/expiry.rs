@@ -12,7 +12,9 @@ use super::{
     columns::parsed,
     failure::Work,
     fold,
+    removals::REMOVED,
     sum::{WIDTHS, unit_of, units},
+    writer::Desk,
 };
 use crate::store::{ExpiryPlan, ExpiryReport};
 
@@ -48,8 +50,9 @@ pub(super) fn plan(db: &Connection, plan: &ExpiryPlan) -> Work<(ExpiryReport, Ve
     let mut cuts = Vec::new();
     let rollups_before = [plan.days_before, plan.hours_before, plan.minutes_before];
     let rollups_before_us = rollups_before.map(|before| before.map_or(i64::MIN, Timestamp::as_micros));
-    let mut series = db.prepare_cached("SELECT id, module_id, sensor FROM series ORDER BY id")?;
-    let rows = series.query_map([], |row| Ok((row.get(0)?, parsed(row, 1)?, parsed(row, 2)?)))?;
+    let mut series =
+        db.prepare_cached("SELECT id, module_id, sensor FROM series WHERE module_id <> ?1 ORDER BY id")?;
+    let rows = series.query_map([REMOVED], |row| Ok((row.get(0)?, parsed(row, 1)?, parsed(row, 2)?)))?;
     for row in rows {
         let (series, module_id, sensor) = row?;
         report.raw.of += chunked(db, series, i64::MAX)?.1;
@@ -80,12 +83,14 @@ pub(super) fn plan(db: &Connection, plan: &ExpiryPlan) -> Work<(ExpiryReport, Ve
 }
 
 /// Takes one step of a cut; answers false when there was nothing left to take.
-pub(super) fn step(db: &Connection, cut: Cut) -> Work<bool> {
+pub(super) fn step(desk: &mut Desk<'_>, cut: Cut) -> Work<bool> {
+    let (db, journal) = desk.parts();
     match cut {
         Cut::Chunks { series, before_us, rollups_before_us } => {
             match first_that_goes(db, series, before_us)? {
                 Some(chunk) => {
                     expire_chunk(db, series, chunk, rollups_before_us)?;
+                    journal.expired(series, before_us);
                     Ok(true)
                 }
                 None => Ok(false),

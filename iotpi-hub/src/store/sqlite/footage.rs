@@ -324,14 +324,6 @@ pub(super) fn doom(db: &Connection, module: &ModuleId, names: &[String]) -> Work
     Ok(())
 }
 
-/// Dooms all of a module's segments, which is about to be removed.
-pub(super) fn doom_all(db: &Connection, module: &ModuleId) -> Work<()> {
-    let sql = "INSERT INTO doomed_segments (module_id, name) SELECT module_id, name FROM segments WHERE module_id = ?1
-               ON CONFLICT DO NOTHING";
-    db.prepare_cached(sql)?.execute([module.as_str()])?;
-    Ok(())
-}
-
 /// See [`FootageStore::doomed_segments`](crate::store::FootageStore::doomed_segments).
 pub(super) fn doomed(db: &Connection) -> Work<Vec<(ModuleId, String)>> {
     let mut doomed =

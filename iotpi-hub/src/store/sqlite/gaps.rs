@@ -8,7 +8,7 @@ use super::{
     failure::Work,
     modules,
     point::Point,
-    tail::Tail,
+    tail::{One, Tail},
 };
 use crate::store::{
     GapQuery, Now, Page, PageRequest,
@@ -96,19 +96,23 @@ fn gap(row: &Row<'_>) -> rusqlite::Result<Gap> {
 
 /// The accounts of a module's series, by type.
 pub(super) fn by_series(db: &Connection, tail: &Tail, module: &ModuleId) -> Work<Vec<SeriesDelivery>> {
-    let held = tail.look_with(db, |series| {
-        let numbered = |points: &[Point]| points.iter().filter(|point| point.numbered).cloned().collect();
-        series.behind(None, Some(module)).map(|one| one.hold(numbered)).collect::<Vec<_>>()
+    let waiting = tail.look_with(db, |series| {
+        let numbered = |points: &[Point]| points.iter().filter(|point| point.numbered).count() as u64;
+        let count = |one: &One| {
+            let (frozen, cut, fresh) = one.waiting();
+            (one.row, one.name.quantity.name(), cut, numbered(frozen), numbered(fresh))
+        };
+        series.behind(None, Some(module)).map(count).collect::<Vec<_>>()
     })?;
     let mut series = db.prepare_cached("SELECT folded, received FROM series WHERE id = ?1")?;
     let mut gaps =
         db.prepare_cached("SELECT coalesce(sum(lost), 0) FROM gaps WHERE module_id = ?1 AND sensor = ?2")?;
-    let mut accounts = Vec::with_capacity(held.len());
-    for held in held {
-        let kind = held.quantity.name();
-        let found = series.query_row([held.row], |row| Ok((row.get::<_, u64>(0)?, row.get::<_, u64>(1)?)));
+    let mut accounts = Vec::with_capacity(waiting.len());
+    for (row, kind, cut, frozen, fresh) in waiting {
+        let found = series.query_row([row], |row| Ok((row.get::<_, u64>(0)?, row.get::<_, u64>(1)?)));
         let Some((folded, received)) = found.optional()? else { continue };
-        let received = received + held.waiting(folded).len() as u64;
+        // What is on its way into chunks may be there already.
+        let received = received + fresh + if folded >= cut { 0 } else { frozen };
         let lost: u64 = gaps.query_row(params![module.as_str(), kind.as_str()], |row| row.get(0))?;
         accounts.push(SeriesDelivery { kind, expected: received + lost, received, lost });
     }

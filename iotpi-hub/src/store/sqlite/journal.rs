@@ -20,6 +20,7 @@ use super::{
     frame::{self, Entry, Front},
     gaps, modules,
     point::Point,
+    removals::{self, REMOVED},
     slots::{self, Slots},
     tail::Tail,
 };
@@ -45,6 +46,9 @@ pub(super) struct Journal {
     deliveries: Arc<Mutex<Deliveries>>,
     open: Open,
     folding: Option<Folding>,
+    /// Whether there may be records of removed modules, and when to go on deleting them.
+    removed: bool,
+    delete_not_before: Option<Instant>,
     /// When it was last folded, in steady time; when nobody tells the time, size alone decides.
     folded_at: Option<Steady>,
     /// In place of the rule: fold when so many wait. For tests.
@@ -69,8 +73,12 @@ struct Open {
     added: Added,
     removed: Vec<ModuleId>,
     mark: Option<slots::Mark>,
-    folded: Vec<(i64, Option<i64>)>,
+    folded: Vec<i64>,
+    /// Series and the moments before which some of their records were removed.
+    expired: Vec<(i64, i64)>,
     all_folded: bool,
+    /// Nothing is left of removed modules.
+    all_deleted: bool,
     claimed: Option<i64>,
 }
 
@@ -94,15 +102,16 @@ impl Journal {
         let tail = Arc::new(Tail::default());
         let mut folded = std::collections::HashMap::new();
         let mut series = db.prepare(
-            "SELECT id, module_id, sensor, unit, folded,
+            "SELECT id, module_id, sensor, unit, folded, (SELECT min(first_us) FROM chunks WHERE series_id = series.id),
                     (SELECT last_us FROM chunks WHERE series_id = series.id ORDER BY first_us DESC, id DESC LIMIT 1)
-             FROM series",
+             FROM series WHERE module_id <> ?1",
         )?;
-        let mut rows = series.query([])?;
+        let mut rows = series.query([REMOVED])?;
         while let Some(row) = rows.next()? {
             let (id, sensor): (i64, SensorType) = (row.get(0)?, parsed(row, 2)?);
             let quantity = Quantity::new(sensor.clone(), parsed(row, 3)?);
-            tail.add(id, SeriesKey { module_id: parsed(row, 1)?, sensor }, quantity, row.get(5)?);
+            let taken = row.get::<_, Option<i64>>(5)?.zip(row.get(6)?);
+            tail.add(id, SeriesKey { module_id: parsed(row, 1)?, sensor }, quantity, taken);
             folded.insert(id, row.get::<_, u64>(4)?);
         }
         let mut deliveries = Deliveries::load(db)?;
@@ -134,6 +143,8 @@ impl Journal {
             deliveries: Arc::new(Mutex::new(deliveries)),
             open: Open::default(),
             folding: None,
+            removed: removals::first_series(db)?.is_some(),
+            delete_not_before: None,
             folded_at: None,
             fold_at,
             claim: Claim::Read(data_version(db)?),
@@ -159,6 +170,7 @@ impl Journal {
                     // Somebody wrote since it was read.
                     let fresh = Self::load(db, self.fold_at).map_err(Fail::into_failure)?;
                     self.slots = fresh.slots;
+                    self.removed = fresh.removed;
                     self.tail.replace(&fresh.tail);
                     *lock(&self.deliveries) = std::mem::take(&mut *lock(&fresh.deliveries));
                 }
@@ -353,6 +365,11 @@ impl Journal {
         self.open.removed.push(module.clone());
     }
 
+    /// The open transaction removes records of a series from before a moment.
+    pub(super) fn expired(&mut self, row: i64, before_us: i64) {
+        self.open.expired.push((row, before_us));
+    }
+
     /// Writes what the transaction has taken in. The last thing before it is committed.
     ///
     /// # Errors
@@ -385,8 +402,11 @@ impl Journal {
         if !open.entries.is_empty() {
             self.tail.push(&open.entries);
         }
-        for (row, until_us) in open.folded {
-            self.tail.folded(row, until_us);
+        for row in open.folded {
+            self.tail.folded(row);
+        }
+        for (row, before_us) in open.expired {
+            self.tail.expired(row, before_us);
         }
         if open.all_folded
             && let Some(folding) = self.folding.take()
@@ -395,6 +415,7 @@ impl Journal {
             deliveries.saved();
         }
         deliveries.apply(open.added);
+        self.removed = (self.removed && !open.all_deleted) || !open.removed.is_empty();
         for module in open.removed {
             deliveries.forget(&module);
         }
@@ -407,6 +428,7 @@ impl Journal {
             self.slots.undo(mark);
         }
         self.unfold(open.folded);
+        self.delete_later();
     }
 
     /// What could not be folded in the open transaction waits a while.
@@ -416,9 +438,9 @@ impl Journal {
         self.unfold(folded);
     }
 
-    fn unfold(&mut self, folded: Vec<(i64, Option<i64>)>) {
+    fn unfold(&mut self, folded: Vec<i64>) {
         if let Some(folding) = &mut self.folding {
-            folding.rows.extend(folded.iter().rev().map(|(row, _)| *row));
+            folding.rows.extend(folded.iter().rev());
             folding.not_before = Some(Instant::now() + FOLD_AGAIN_AFTER);
         }
     }
@@ -426,6 +448,27 @@ impl Journal {
     /// Whether there is something to fold right now.
     pub(super) fn is_folding(&self) -> bool {
         self.folding.as_ref().is_some_and(|folding| folding.not_before.is_none_or(|at| at <= Instant::now()))
+    }
+
+    /// Whether records of removed modules are to be deleted right now.
+    pub(super) fn is_deleting(&self) -> bool {
+        self.removed && self.delete_not_before.is_none_or(|at| at <= Instant::now())
+    }
+
+    /// Deletes some records of removed modules in the open transaction.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub(super) fn delete_some(&mut self, db: &Connection) -> Work<()> {
+        self.delete_not_before = None;
+        self.open.all_deleted = !removals::delete_records(db)?;
+        Ok(())
+    }
+
+    /// What could not be deleted in the open transaction waits a while.
+    pub(super) fn delete_later(&mut self) {
+        self.open.all_deleted = false;
+        self.delete_not_before = Some(Instant::now() + FOLD_AGAIN_AFTER);
     }
 
     /// Begins to fold when so much waits that it is worth it. Between transactions.
@@ -466,7 +509,7 @@ impl Journal {
         while let Some(row) = folding.rows.pop() {
             let points = self.tail.frozen(row);
             // Noted first: when it fails, the row goes back to those yet to do.
-            self.open.folded.push((row, points.last().map(|point| point.taken_us)));
+            self.open.folded.push(row);
             fold::series(db, row, &points, folding.cut)?;
             records += points.len();
             if records >= FOLD_STEP {

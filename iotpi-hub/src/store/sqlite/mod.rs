@@ -4,6 +4,7 @@
 //! side, writer or readers, does what.
 
 mod blocks;
+mod buckets;
 mod chunk;
 mod columns;
 mod commands;
@@ -17,15 +18,19 @@ mod footage;
 mod frame;
 mod gaps;
 mod journal;
+mod merge;
 mod modules;
 mod notes;
 mod pace;
+mod page;
 mod people;
 mod point;
 mod ranges;
 mod readers;
 mod readings;
+mod removals;
 mod rollups;
+mod runs;
 mod slots;
 mod stretches;
 mod sum;
@@ -149,9 +154,16 @@ impl Sqlite {
             let suspect = AtomicBool::new(false);
             Ok(Self { readers, writer, tail, deliveries, file, suspect })
         };
-        tokio::task::spawn_blocking(open)
+        let store: Self = tokio::task::spawn_blocking(open)
             .await
-            .map_err(|error| StoreError::Engine { context: "open the database", source: error.into() })?
+            .map_err(|error| StoreError::Engine { context: "open the database", source: error.into() })??;
+        for id in store.write("look what is removed", |desk| removals::begun(desk)).await? {
+            match store.remove_module(&id).await {
+                Ok(()) | Err(StoreError::NotFound(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(store)
     }
 
     async fn write<T: Send + 'static>(
@@ -239,7 +251,8 @@ impl Store for Sqlite {
     async fn series_units(&self) -> Result<Vec<(SeriesKey, Unit)>> {
         let units = |series: &tail::Series| {
             let unit = |one: &tail::One| {
-                let key = SeriesKey { module_id: one.module_id.clone(), sensor: one.quantity.name() };
+                let key =
+                    SeriesKey { module_id: one.name.module_id.clone(), sensor: one.name.quantity.name() };
                 (key, one.unit())
             };
             series.behind(None, None).map(unit).collect()
@@ -251,8 +264,18 @@ impl Store for Sqlite {
         if let Some(known) = self.tail.look(|series| readings::first_page_known(series, query, page)) {
             return Ok(known);
         }
-        let (query, page, tail) = (query.clone(), page.clone(), Arc::clone(&self.tail));
-        self.read("list records", move |db| readings::readings(db, &tail, &query, &page)).await
+        if query.module_id.is_some() {
+            let (query, page, tail) = (query.clone(), page.clone(), Arc::clone(&self.tail));
+            return self.read("list records", move |db| readings::readings(db, &tail, &query, &page)).await;
+        }
+        let mut walk = page::Walk::new(query, page).map_err(|fail| fail.into_store_error("list records"))?;
+        while let Some(wanted) = self.tail.look(|series| walk.go_on(series)) {
+            // A view of the database of its own each time: it has to fit what is in memory then.
+            let tail = Arc::clone(&self.tail);
+            let run = self.read("list records", move |db| merge::merge(db, &tail, &wanted)).await?;
+            run.iter().for_each(|run| walk.take(run));
+        }
+        Ok(walk.page())
     }
 
     async fn buckets(
@@ -261,8 +284,25 @@ impl Store for Sqlite {
         width: Duration,
         page: &PageRequest,
     ) -> Result<Page<Bucket>> {
-        let (query, page, tail) = (query.clone(), page.clone(), Arc::clone(&self.tail));
-        self.read("sum up records", move |db| rollups::buckets(db, &tail, &query, width, &page)).await
+        let first_us = match self.tail.look(|series| series.first_of(&query.sensor)) {
+            Some(first_us) => first_us,
+            None => {
+                let (sensor, tail) = (query.sensor.clone(), Arc::clone(&self.tail));
+                let first = move |db: &Connection| rollups::first_us(db, &tail, &sensor);
+                let first_us = self.read("find the first records", first).await?;
+                self.tail.found_first(&query.sensor, first_us)
+            }
+        };
+        let series = self.tail.look(|series| series.count(query));
+        let mut walk = buckets::Walk::new(query, width, page, series, first_us)
+            .map_err(|fail| fail.into_store_error("sum up records"))?;
+        while let Some(step) = walk.step() {
+            // A view of the database of its own each time: it has to fit what is in memory then.
+            let (tail, asked) = (Arc::clone(&self.tail), step.clone());
+            let summed = self.read("sum up records", move |db| rollups::sum_step(db, &tail, &asked)).await?;
+            walk.take(&step, summed);
+        }
+        Ok(walk.page())
     }
 
     async fn newest(
@@ -330,13 +370,20 @@ impl Store for Sqlite {
 
     async fn remove_module(&self, id: &ModuleId) -> Result<()> {
         let id = id.clone();
-        let remove = move |desk: &mut Desk<'_>| {
-            let (db, journal) = desk.parts();
-            modules::remove(db, &id)?;
-            journal.removed(&id);
-            Ok(())
-        };
-        self.write("remove a module", remove).await
+        loop {
+            let id = id.clone();
+            let step = move |desk: &mut Desk<'_>| {
+                let (db, journal) = desk.parts();
+                let gone = removals::step(db, &id)?;
+                if gone {
+                    journal.removed(&id);
+                }
+                Ok(gone)
+            };
+            if self.write("remove a module", step).await? {
+                return Ok(());
+            }
+        }
     }
 
     async fn submit(&self, order: &CommandOrder, max_waiting: u64, now: Now) -> Result<Submission> {
@@ -505,6 +552,7 @@ impl Store for Sqlite {
 
     async fn settle(&self) -> Result<()> {
         // What is folded is what is on the disk, so each turn is a write of its own.
+        while self.write("look what is removed", |desk| Ok(desk.journal.is_deleting())).await? {}
         while self.tail.look(tail::Series::waiting) > 0 {
             let fold = |desk: &mut Desk<'_>| {
                 desk.journal.fold_all();
@@ -524,17 +572,18 @@ impl Store for Sqlite {
         }
         for cut in cuts {
             // Each step shares a commit with whatever else waits.
-            while self.write("remove what is old", move |db| expiry::step(db, cut)).await? {}
+            while self.write("remove what is old", move |desk| expiry::step(desk, cut)).await? {}
         }
         Ok(report)
     }
 
     async fn thin(&self, before: Timestamp) -> Result<bool> {
-        let thin = move |desk: &mut Desk<'_>| match expiry::oldest(desk, before)? {
-            Some(cut) => expiry::step(desk, cut),
+        // Looked for by a reader: that looks at every series.
+        let oldest = self.read("find the oldest records", move |db| expiry::oldest(db, before)).await?;
+        match oldest {
+            Some(cut) => self.write("thin out old records", move |desk| expiry::step(desk, cut)).await,
             None => Ok(false),
-        };
-        self.write("thin out old records", thin).await
+        }
     }
 
     async fn disk_use(&self) -> Result<DiskUse> {

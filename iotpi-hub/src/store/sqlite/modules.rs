@@ -8,7 +8,6 @@ use serde_json::{Map, Value};
 use super::{
     columns::{maybe_json, maybe_moment, moment, parsed},
     failure::Work,
-    footage,
 };
 use crate::store::{
     BoxError, ModuleRecord, Now, Page, PageRequest, StoreError,
@@ -63,23 +62,12 @@ pub(super) fn module(db: &Connection, id: &ModuleId) -> Work<Option<ModuleRecord
 /// See [`Store::modules`](crate::store::Store::modules).
 pub(super) fn modules(db: &Connection, page: &PageRequest) -> Work<Page<ModuleRecord>> {
     let list = List::new("modules", &());
-    let after = list.key::<String>(page)?.unwrap_or_default();
-    // Every id is greater than the empty text.
+    // Every id is greater than this, which is greater than the name of what holds the series of removed modules.
+    let after = list.key::<String>(page)?.unwrap_or_else(|| "/".to_owned());
     let sql = format!("SELECT {COLUMNS} FROM modules WHERE id > ?1 ORDER BY id LIMIT ?2");
     let mut statement = db.prepare_cached(&sql)?;
     let rows = statement.query_map(params![after, cursor::limit(page) + 1], record)?;
     Ok(list.page(rows.collect::<Result<_, _>>()?, page, |module| module.id.to_string()))
-}
-
-/// See [`Store::remove_module`](crate::store::Store::remove_module). Series, records and commands go with the row that
-/// they reference.
-pub(super) fn remove(db: &Connection, id: &ModuleId) -> Work<()> {
-    footage::doom_all(db, id)?;
-    db.prepare_cached("DELETE FROM tokens WHERE module_id = ?1")?.execute([id.as_str()])?;
-    match db.prepare_cached("DELETE FROM modules WHERE id = ?1")?.execute([id.as_str()])? {
-        0 => Err(StoreError::NotFound("module").into()),
-        _ => Ok(()),
-    }
 }
 
 fn record(row: &Row<'_>) -> rusqlite::Result<ModuleRecord> {

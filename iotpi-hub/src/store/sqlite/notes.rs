@@ -16,3 +16,9 @@ pub(super) fn keep(db: &Connection, name: &str, text: &str) -> Work<()> {
     db.prepare_cached(sql)?.execute([name, text])?;
     Ok(())
 }
+
+/// Forgets what was noted under that name.
+pub(super) fn forget(db: &Connection, name: &str) -> Work<()> {
+    db.prepare_cached("DELETE FROM notes WHERE name = ?1")?.execute([name])?;
+    Ok(())
+}

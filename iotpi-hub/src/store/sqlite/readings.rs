@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use iotpi_core::{ModuleId, Quantity, Reading, SensorType, Timestamp};
+use iotpi_core::{ModuleId, Reading, SensorType, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
@@ -18,10 +18,10 @@ use crate::store::{
     end_us,
 };
 
-/// The order of records: time, module, and of those of one module and microsecond, arrival: how many came before.
-type Place = (i64, ModuleId, u32);
+/// The order of records: time, module, and of those of one module and microsecond, arrival: how many arrived before.
+pub(super) type Place = (i64, ModuleId, u32);
 
-/// See [`Store::readings`](crate::store::Store::readings).
+/// See [`Store::readings`](crate::store::Store::readings): of one module's series. Those of all are [`super::page`]'s.
 pub(super) fn readings(
     db: &Connection,
     tail: &Tail,
@@ -42,38 +42,28 @@ pub(super) fn readings(
         Part { most, ascending: query.ascending, beside: after.as_ref().map(|(taken_us, ..)| *taken_us) };
     let held = tail.look_with(db, |series| {
         let waiting = |points: &[Point]| part.of(between(points, time.start, time.end)).to_vec();
-        series.asked(query).map(|one| one.hold(waiting)).collect::<Vec<Held>>()
+        series.find(query.module_id.as_ref()?, query.sensor.as_str()).map(|one| one.hold(waiting))
     })?;
-    let mut found: Vec<(Place, Quantity, Point)> = Vec::new();
-    for series in held {
-        let (module_id, quantity) = (series.module_id.clone(), series.quantity.clone());
-        let points = points(db, series, time.clone(), part)?;
-        let mut ordinal = 0;
-        let mut previous = None;
-        for point in points {
-            ordinal = if previous == Some(point.taken_us) { ordinal + 1 } else { 0 };
-            previous = Some(point.taken_us);
-            let place = (point.taken_us, module_id.clone(), ordinal);
-            let behind = after
-                .as_ref()
-                .is_none_or(|after| if query.ascending { place > *after } else { place < *after });
-            if behind {
-                found.push((place, quantity.clone(), point));
-            }
-        }
-        // What is not among the first `most` of those found so far will not be in the end either.
-        found.sort_unstable_by(|(a, ..), (b, ..)| if query.ascending { a.cmp(b) } else { b.cmp(a) });
-        found.truncate(most);
-        if let (Some(((worst, ..), ..)), true) = (found.last(), found.len() == most) {
-            if query.ascending {
-                time.end = time.end.min(worst.saturating_add(1));
-            } else {
-                time.start = time.start.max(*worst);
-            }
-        }
+    let Some(series) = held else { return Ok(Page { items: Vec::new(), next: None }) };
+    let (module_id, quantity) = (series.module_id.clone(), series.quantity.clone());
+    let mut found: Vec<(u32, Point)> = Vec::new();
+    for point in points(db, series, time, part)? {
+        let beside = found.last().filter(|(_, previous)| previous.taken_us == point.taken_us);
+        found.push((beside.map_or(0, |(ordinal, _)| ordinal + 1), point));
     }
-    let page = list.page(found, page, |(place, ..)| place.clone());
-    Ok(page.map(|((_, module_id, _), quantity, point)| point.reading(module_id, quantity)))
+    if let Some((taken_us, _, ordinal)) = after {
+        let after = (taken_us, ordinal);
+        found.retain(|(ordinal, point)| {
+            let place = (point.taken_us, *ordinal);
+            if query.ascending { place > after } else { place < after }
+        });
+    }
+    if !query.ascending {
+        found.reverse();
+    }
+    found.truncate(most);
+    let page = list.page(found, page, |(ordinal, point)| (point.taken_us, module_id.clone(), *ordinal));
+    Ok(page.map(|(_, point)| point.reading(module_id.clone(), quantity.clone())))
 }
 
 /// Which part of a series' records: the first or the last so many, and all of each microsecond that is among them.
@@ -209,7 +199,7 @@ pub(super) fn newest_known(
     for one in series.behind(after.as_ref(), module).take(cursor::limit(page) + 1) {
         let known = one.newest.as_ref().filter(|newest| newest.taken_us < end_us(latest));
         let Some(newest) = known else { return Ok(None) };
-        found.push(newest.clone().reading(one.module_id.clone(), one.quantity.clone()));
+        found.push(newest.clone().reading(one.name.module_id.clone(), one.name.quantity.clone()));
     }
     let key = |reading: &Reading| (reading.module_id.clone(), reading.quantity.name());
     Ok(Some(list.page(found, page, key)))
@@ -263,7 +253,8 @@ pub(super) fn recent_known(
     if newest.last().is_some_and(|last| last.taken_us >= end_us(latest)) {
         return None;
     }
-    Some(newest.into_iter().map(|p| p.reading(one.module_id.clone(), one.quantity.clone())).collect())
+    let reading = |point: Point| point.reading(one.name.module_id.clone(), one.name.quantity.clone());
+    Some(newest.into_iter().map(reading).collect())
 }
 
 /// The same, from memory and chunks.
@@ -315,5 +306,5 @@ pub(super) fn first_page_known(
     }
     newest.reverse();
     let page = list.page(newest, page, |point| (point.taken_us, module, 0_u32));
-    Some(page.map(|point| point.reading(module.clone(), one.quantity.clone())))
+    Some(page.map(|point| point.reading(module.clone(), one.name.quantity.clone())))
 }

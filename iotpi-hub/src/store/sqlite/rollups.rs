@@ -1,12 +1,12 @@
 //! Records summed up by the minute, the hour and the day as they are folded, and stretches of any width made of that.
 
-use std::{ops::Range, time::Duration};
+use std::ops::Range;
 
-use iotpi_core::{Bucket, ModuleId, Timestamp};
+use iotpi_core::SensorType;
 use rusqlite::{Connection, params};
 
 use super::{
-    columns::micros,
+    buckets::{Step, Summed},
     failure::Work,
     point::Point,
     readings::{between, folded},
@@ -14,16 +14,12 @@ use super::{
     sum::{SECOND, Sum, WIDTHS, units},
     tail::{Held, Tail},
 };
-use crate::store::{
-    Page, PageRequest, ReadingQuery,
-    cursor::{self, List},
-};
 
 /// No record is older: a module may say that it took one a year before a hub booted in 1970. A whole day's beginning, so
 /// that a query without a beginning is made of whole days.
-const EARLIEST: i64 = -400 * 86_400 * SECOND;
+pub(super) const EARLIEST: i64 = -400 * 86_400 * SECOND;
 /// No record is younger: the end of 2100 is as good as never, and a whole day's beginning too.
-const LATEST: i64 = 47_847 * 86_400 * SECOND;
+pub(super) const LATEST: i64 = 47_847 * 86_400 * SECOND;
 
 /// Adds records, in order, to the rollups of their series, of those widths that `which` names: late records correct what is there.
 ///
@@ -70,56 +66,55 @@ pub(super) fn take_out(db: &Connection, row: i64, points: &[Point], widest: i64)
     Ok(())
 }
 
-/// See [`Store::buckets`](crate::store::Store::buckets).
-pub(super) fn buckets(
-    db: &Connection,
-    tail: &Tail,
-    query: &ReadingQuery,
-    width: Duration,
-    page: &PageRequest,
-) -> Work<Page<Bucket>> {
-    let list = List::new("buckets", &(query.listed(), width));
-    let width_us = micros(width).max(1);
-    let most = cursor::limit(page) + 1;
-    let after = list.key::<(i64, String)>(page)?;
-    let (after_start, after_module) = match &after {
-        Some((start, module)) => (*start, module.as_str()),
-        None => (i64::MIN, ""),
-    };
-    let asked = query.time_us();
-    let since = asked.start.max(EARLIEST).max(after_start);
-    let until = asked.end.min(LATEST);
+/// Sums up one step of a page: see [`buckets`](super::buckets).
+///
+/// # Errors
+/// SQLite's; damage when a chunk cannot be read.
+pub(super) fn sum_step(db: &Connection, tail: &Tail, step: &Step) -> Work<Summed> {
+    let mut summed = Summed::default();
     let held = tail.look_with(db, |series| {
-        let waiting = |points: &[Point]| between(points, since, until).to_vec();
-        series.asked(query).map(|one| one.hold(waiting)).collect::<Vec<Held>>()
+        let waiting = |points: &[Point]| between(points, step.from_us, step.until_us).to_vec();
+        let mut held: Vec<Held> = Vec::new();
+        for one in series.asked_behind(&step.query, step.after.as_ref()) {
+            if held.len() == step.series {
+                summed.stopped_at = held.last().map(|last| last.module_id.clone());
+                break;
+            }
+            let last_us = one.last_us();
+            summed.goes_on |= last_us >= Some(step.until_us);
+            if last_us >= Some(step.from_us) {
+                held.push(one.hold(waiting));
+            }
+        }
+        held
     })?;
-
-    let mut found: Vec<(i64, ModuleId, iotpi_core::Unit, Sum)> = Vec::new();
     for series in held {
         let (module, unit) = (series.module_id.clone(), series.quantity.unit());
-        // Of a stretch that was on the last page for another module, this one's part has not been shown yet.
-        let from = match module.as_str() > after_module {
-            true => since,
-            false => since.max(after_start.saturating_add(if after.is_some() { width_us } else { 0 })),
-        };
-        let stretches = stretches(db, series, from..until, width_us, most)?;
-        found.extend(stretches.map(|(start, sum)| (start, module.clone(), unit.clone(), sum)));
+        let stretches = stretches(db, series, step.from_us..step.until_us, step.width_us, step.most)?;
+        summed.sums.extend(stretches.map(|(start, sum)| (start, module.clone(), unit.clone(), sum)));
     }
-    found.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
-    found.truncate(most);
-    let bucket = |(start, module_id, unit, sum): (i64, ModuleId, iotpi_core::Unit, Sum)| Bucket {
-        module_id,
-        kind: query.sensor.clone(),
-        unit,
-        start: Timestamp::from_micros(start),
-        avg: sum.avg(),
-        min: sum.min(),
-        max: sum.max(),
-        count: Some(sum.present),
-        missing: sum.missing,
-    };
-    let found = found.into_iter().map(bucket).collect();
-    Ok(list.page(found, page, |bucket| (bucket.start.as_micros(), bucket.module_id.to_string())))
+    Ok(summed)
+}
+
+/// When the first record was taken that a sum on the disk includes, or earlier; nothing when there is no sum. The records
+/// of chunks that no rollup includes are not looked at: [`tail`](super::tail) has the times of chunks.
+pub(super) fn first_us(db: &Connection, tail: &Tail, sensor: &SensorType) -> Work<Option<i64>> {
+    let rows: Vec<i64> =
+        tail.look_with(db, |series| series.of_sensor(sensor).map(|one| one.row).collect())?;
+    let mut first = None;
+    for row in rows {
+        for width in WIDTHS {
+            let sql = "SELECT min(start) FROM rollups WHERE series_id = ?1 AND width = ?2";
+            let found: Option<i64> =
+                db.prepare_cached(sql)?.query_row(params![row, width], |row| row.get(0))?;
+            let found = found.map(|start| start.saturating_mul(width * SECOND));
+            first = first.into_iter().chain(found).min();
+        }
+        let sql = "SELECT min(first_us) FROM rollup_blocks WHERE series_id = ?1";
+        let found: Option<i64> = db.prepare_cached(sql)?.query_row([row], |row| row.get(0))?;
+        first = first.into_iter().chain(found).min();
+    }
+    Ok(first)
 }
 
 /// The first `most` stretches of a series that have a record.

@@ -181,6 +181,6 @@ pub(super) const ALL_CHUNKS: &str = "SELECT body FROM chunks
      ORDER BY first_us, id";
 
 /// The first moment of the stretch a moment is in, UTC-aligned also before 1970.
-fn start_of(moment: i64, width: i64) -> i64 {
+pub(super) fn start_of(moment: i64, width: i64) -> i64 {
     moment.saturating_sub(moment.rem_euclid(width))
 }

@@ -8,13 +8,18 @@
 use std::{
     collections::{BTreeMap, HashMap},
     ops::Bound,
-    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use iotpi_core::{ModuleId, Quantity, SensorType, Unit};
 use rusqlite::Connection;
 
-use super::{failure::Work, frame::Entry, point::Point};
+use super::{
+    failure::Work,
+    frame::Entry,
+    point::Point,
+    runs::{self, Edge, Name, Run, Runs, Ticket},
+};
 use crate::store::{ReadingQuery, SeriesKey};
 
 /// The series and their records that are not folded.
@@ -26,20 +31,28 @@ pub(super) struct Tail(RwLock<Series>);
 pub(super) struct Series {
     by_row: HashMap<i64, One>,
     by_key: BTreeMap<(ModuleId, SensorType), i64>,
-    by_sensor: HashMap<SensorType, BTreeMap<ModuleId, i64>>,
+    by_sensor: HashMap<SensorType, OfSensor>,
     waiting: usize,
+}
+
+/// What is in memory of a sensor type.
+#[derive(Debug, Default)]
+struct OfSensor {
+    rows: BTreeMap<ModuleId, i64>,
+    runs: Runs,
+    /// When the first record was taken, or earlier, once a query has looked it up.
+    first_us: Option<i64>,
 }
 
 /// One series.
 #[derive(Debug)]
 pub(super) struct One {
     pub(super) row: i64,
-    pub(super) module_id: ModuleId,
-    pub(super) quantity: Quantity,
-    /// The newest record, once somebody looked or a newer one came.
+    pub(super) name: Arc<Name>,
+    /// The newest record, once a query looked it up or a newer one arrived.
     pub(super) newest: Option<Point>,
-    /// When the last folded record was taken.
-    pub(super) folded_until_us: Option<i64>,
+    /// When the first and the last folded record were taken; the first may be gone since.
+    pub(super) folded: Option<(i64, i64)>,
     /// Records on their way into chunks, in order, and the position up to which they are.
     frozen: Vec<Point>,
     cut: u64,
@@ -61,15 +74,32 @@ pub(super) struct Held {
 
 impl One {
     pub(super) fn unit(&self) -> Unit {
-        self.quantity.unit()
+        self.name.quantity.unit()
+    }
+
+    /// Records on their way into chunks, in order, and the position up to which they are; then those behind, in order.
+    pub(super) fn waiting(&self) -> (&[Point], u64, &[Point]) {
+        (&self.frozen, self.cut, &self.fresh)
+    }
+
+    /// When the first of its records was taken that is waiting or in a chunk, or earlier.
+    fn first_us(&self) -> Option<i64> {
+        let waiting = self.frozen.first().into_iter().chain(self.fresh.first()).map(|point| point.taken_us);
+        waiting.chain(self.folded.map(|(first, _)| first)).min()
+    }
+
+    /// When the last of its records was taken.
+    pub(super) fn last_us(&self) -> Option<i64> {
+        let waiting = self.frozen.last().into_iter().chain(self.fresh.last()).map(|point| point.taken_us);
+        waiting.chain(self.folded.map(|(_, last)| last)).max()
     }
 
     /// The series with those of its waiting records that `which` names by two runs in order.
     pub(super) fn hold(&self, which: impl Fn(&[Point]) -> Vec<Point>) -> Held {
         Held {
             row: self.row,
-            module_id: self.module_id.clone(),
-            quantity: self.quantity.clone(),
+            module_id: self.name.module_id.clone(),
+            quantity: self.name.quantity.clone(),
             frozen: which(&self.frozen),
             fresh: which(&self.fresh),
             cut: self.cut,
@@ -78,7 +108,7 @@ impl One {
 
     fn push(&mut self, point: &Point) {
         if self.newest.as_ref().is_some_and(|newest| newest.taken_us <= point.taken_us)
-            || self.newest.is_none() && self.folded_until_us.is_none_or(|last| last <= point.taken_us)
+            || self.newest.is_none() && self.folded.is_none_or(|(_, last)| last <= point.taken_us)
         {
             self.newest = Some(point.clone());
         }
@@ -97,9 +127,9 @@ impl One {
             return None;
         }
         let newest = &self.fresh[self.fresh.len().saturating_sub(count)..];
-        let enough = match (newest.first(), self.folded_until_us) {
+        let enough = match (newest.first(), self.folded) {
             (_, None) => true,
-            (Some(oldest), Some(folded)) => newest.len() == count && oldest.taken_us > folded,
+            (Some(oldest), Some((_, folded))) => newest.len() == count && oldest.taken_us > folded,
             (None, Some(_)) => count == 0,
         };
         enough.then(|| newest.to_vec())
@@ -140,24 +170,30 @@ impl Tail {
         *self.write() = std::mem::take(&mut *other.write());
     }
 
-    /// A series there is.
-    pub(super) fn add(&self, row: i64, key: SeriesKey, quantity: Quantity, folded_until_us: Option<i64>) {
+    /// A series there is; `folded`: when its first and last folded records were taken.
+    pub(super) fn add(&self, row: i64, key: SeriesKey, quantity: Quantity, folded: Option<(i64, i64)>) {
         let mut series = self.write();
         let SeriesKey { module_id, sensor } = key;
         series.by_key.insert((module_id.clone(), sensor.clone()), row);
-        series.by_sensor.entry(sensor).or_default().insert(module_id.clone(), row);
+        series.by_sensor.entry(sensor).or_default().rows.insert(module_id.clone(), row);
         let (frozen, fresh) = (Vec::new(), Vec::new());
-        let one = One { row, module_id, quantity, newest: None, folded_until_us, frozen, cut: 0, fresh };
+        let name = Arc::new(Name { module_id, quantity });
+        let one = One { row, name, newest: None, folded, frozen, cut: 0, fresh };
         series.by_row.insert(row, one);
     }
 
     /// Entries of the journal, in its order.
     pub(super) fn push(&self, entries: &[Entry]) {
         let mut series = self.write();
+        let Series { by_row, by_sensor, waiting, .. } = &mut *series;
         for entry in entries {
-            if let Some(one) = series.by_row.get_mut(&entry.series) {
+            if let Some(one) = by_row.get_mut(&entry.series) {
                 one.push(&entry.point);
-                series.waiting += 1;
+                *waiting += 1;
+                if let Some(of_sensor) = by_sensor.get_mut(one.name.quantity.name_str()) {
+                    of_sensor.runs.add(&one.name, &entry.point);
+                    of_sensor.first_us = of_sensor.first_us.map(|first| first.min(entry.point.taken_us));
+                }
             }
         }
     }
@@ -169,8 +205,9 @@ impl Tail {
         for (key, row) in gone {
             series.by_key.remove(&key);
             if let Some(of_sensor) = series.by_sensor.get_mut(&key.1) {
-                of_sensor.remove(module);
-                if of_sensor.is_empty() {
+                of_sensor.rows.remove(module);
+                of_sensor.runs.remove(module);
+                if of_sensor.rows.is_empty() {
                     series.by_sensor.remove(&key.1);
                 }
             }
@@ -197,13 +234,47 @@ impl Tail {
         self.read().by_row.get(&row).map(|one| one.frozen.clone()).unwrap_or_default()
     }
 
-    /// What was set apart of a series is folded; the last folded record was taken then.
-    pub(super) fn folded(&self, row: i64, until_us: Option<i64>) {
+    /// What was set apart of a series is folded.
+    pub(super) fn folded(&self, row: i64) {
         let mut series = self.write();
         if let Some(one) = series.by_row.get_mut(&row) {
-            let folded = std::mem::take(&mut one.frozen).len();
-            one.folded_until_us = one.folded_until_us.max(until_us);
-            series.waiting -= folded;
+            let folded = std::mem::take(&mut one.frozen);
+            if let (Some(first), Some(last)) = (folded.first(), folded.last()) {
+                let (from, until) = one.folded.unwrap_or((first.taken_us, last.taken_us));
+                one.folded = Some((from.min(first.taken_us), until.max(last.taken_us)));
+            }
+            series.waiting -= folded.len();
+        }
+    }
+
+    /// Records of a series from before a moment may be gone.
+    pub(super) fn expired(&self, row: i64, before_us: i64) {
+        let mut series = self.write();
+        let Series { by_row, by_sensor, .. } = &mut *series;
+        if let Some(of_sensor) =
+            by_row.get(&row).and_then(|one| by_sensor.get_mut(one.name.quantity.name_str()))
+        {
+            of_sensor.runs.forget_before(before_us);
+        }
+    }
+
+    /// When the first record of a sensor type was taken, or earlier, given the same of those on the disk.
+    pub(super) fn found_first(&self, sensor: &SensorType, on_disk: Option<i64>) -> Option<i64> {
+        let mut series = self.write();
+        // What arrived or was folded since it was looked up counts too.
+        let first = series.of_sensor(sensor).filter_map(One::first_us).chain(on_disk).min();
+        if let Some(of_sensor) = series.by_sensor.get_mut(sensor) {
+            of_sensor.first_us = first;
+        }
+        first
+    }
+
+    /// A merge that began with that ticket ended; keeps its run, if it has one.
+    pub(super) fn end_merge(&self, sensor: &SensorType, ticket: Ticket, run: Option<Run>) {
+        let mut series = self.write();
+        if let Some(of_sensor) = series.by_sensor.get_mut(sensor) {
+            of_sensor.runs.end(ticket, run);
+            runs::shrink(series.by_sensor.values_mut().map(|of_sensor| &mut of_sensor.runs));
         }
     }
 
@@ -230,20 +301,41 @@ impl Series {
 
     /// The series of that key.
     pub(super) fn find(&self, module: &ModuleId, sensor: &str) -> Option<&One> {
-        let row = self.by_sensor.get(sensor)?.get(module)?;
+        let row = self.by_sensor.get(sensor)?.rows.get(module)?;
         self.by_row.get(row)
     }
 
-    /// All series, by module, then type, behind a key.
+    /// The series of a sensor type, by module.
+    pub(super) fn of_sensor<'a>(&'a self, sensor: &SensorType) -> impl Iterator<Item = &'a One> {
+        let rows = self.by_sensor.get(sensor).into_iter().flat_map(|of_sensor| of_sensor.rows.values());
+        rows.filter_map(|row| self.by_row.get(row))
+    }
+
+    /// The runs of a sensor type; nothing when it has no series.
+    pub(super) fn runs(&self, sensor: &SensorType) -> Option<&Runs> {
+        self.by_sensor.get(sensor).map(|of_sensor| &of_sensor.runs)
+    }
+
+    /// Whether no record of a sensor type was taken behind that edge, nor in its microsecond.
+    pub(super) fn is_last(&self, sensor: &SensorType, edge: &Edge) -> bool {
+        self.of_sensor(sensor).filter_map(One::last_us).all(|last_us| last_us < edge.us)
+    }
+
+    /// All series, or those of one module, by module, then type, behind a key.
     pub(super) fn behind<'a>(
         &'a self,
         after: Option<&(ModuleId, SensorType)>,
         module: Option<&'a ModuleId>,
     ) -> impl Iterator<Item = &'a One> {
-        let from = after.cloned().map_or(Bound::Unbounded, Bound::Excluded);
+        let first = match (after, module) {
+            (Some(after), Some(module)) if after.0 < *module => Bound::Included(first_of(module)),
+            (Some(after), _) => Bound::Excluded(after.clone()),
+            (None, Some(module)) => Bound::Included(first_of(module)),
+            (None, None) => Bound::Unbounded,
+        };
         self.by_key
-            .range((from, Bound::Unbounded))
-            .filter(move |((of, _), _)| module.is_none_or(|module| of == module))
+            .range((first, Bound::Unbounded))
+            .take_while(move |((of, _), _)| module.is_none_or(|module| of == module))
             .filter_map(|(_, row)| self.by_row.get(row))
     }
 
@@ -251,16 +343,48 @@ impl Series {
         &'a self,
         module: &'a ModuleId,
     ) -> impl Iterator<Item = (&'a (ModuleId, SensorType), &'a i64)> {
-        self.by_key.iter().filter(move |((of, _), _)| of == module)
+        self.by_key
+            .range((Bound::Included(first_of(module)), Bound::Unbounded))
+            .take_while(move |((of, _), _)| of == module)
     }
 
-    /// The series a query is about, by module.
-    pub(super) fn asked<'a>(&'a self, query: &'a ReadingQuery) -> impl Iterator<Item = &'a One> {
-        self.by_sensor
-            .get(&query.sensor)
-            .into_iter()
-            .flatten()
-            .filter(|(module, _)| query.module_id.as_ref().is_none_or(|wanted| wanted == *module))
-            .filter_map(|(_, row)| self.by_row.get(row))
+    /// When the first record of a sensor type was taken, or earlier; nothing when no query has looked it up.
+    pub(super) fn first_of(&self, sensor: &SensorType) -> Option<Option<i64>> {
+        match self.by_sensor.get(sensor) {
+            Some(of_sensor) => of_sensor.first_us.map(Some),
+            None => Some(None),
+        }
     }
+
+    /// How many series a query is about.
+    pub(super) fn count(&self, query: &ReadingQuery) -> usize {
+        match (&query.module_id, self.by_sensor.get(&query.sensor)) {
+            (_, None) => 0,
+            (Some(_), Some(_)) => 1,
+            (None, Some(of_sensor)) => of_sensor.rows.len(),
+        }
+    }
+
+    /// The series a query is about, by module, behind a module.
+    pub(super) fn asked_behind<'a>(
+        &'a self,
+        query: &'a ReadingQuery,
+        after: Option<&'a ModuleId>,
+    ) -> impl Iterator<Item = &'a One> {
+        let wanted = query.module_id.as_ref();
+        let one = wanted.filter(|module| after.is_none_or(|after| *module > after));
+        let one = one.and_then(|module| self.find(module, query.sensor.as_str()));
+        let of_sensor = self.by_sensor.get(&query.sensor).filter(|_| query.module_id.is_none());
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let all = of_sensor.into_iter().flat_map(move |of_sensor| {
+            of_sensor.rows.range::<ModuleId, _>((from, Bound::Unbounded)).map(|(_, row)| row)
+        });
+        one.into_iter().chain(all.filter_map(|row| self.by_row.get(row)))
+    }
+}
+
+/// No key of that module comes before this one.
+fn first_of(module: &ModuleId) -> (ModuleId, SensorType) {
+    let first = SensorType::new("0").expect("an id");
+    (module.clone(), first)
 }

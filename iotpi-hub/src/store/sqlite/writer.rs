@@ -306,9 +306,9 @@ impl Scribe {
         }
     }
 
-    /// The next group; an empty one when there is only something to fold, none when there will never be one again.
+    /// The next group; an empty one when there is only something to fold or to delete, none when there will never be one again.
     fn gather(&self, messages: &mpsc::Receiver<Message>, closing: bool) -> Option<Vec<Message>> {
-        let first = if closing || self.is_folding() {
+        let first = if closing || self.has_own_work() {
             match messages.try_recv() {
                 Ok(message) => message,
                 Err(TryRecvError::Empty) if !closing => return Some(Vec::new()),
@@ -334,8 +334,8 @@ impl Scribe {
         Some(group)
     }
 
-    fn is_folding(&self) -> bool {
-        self.broken.is_none() && self.journal.is_folding()
+    fn has_own_work(&self) -> bool {
+        self.broken.is_none() && (self.journal.is_folding() || self.journal.is_deleting())
     }
 
     fn commit(&mut self, group: &mut Group) -> Result<(), Failure> {
@@ -422,6 +422,17 @@ impl Scribe {
                 journal.fold_later();
             }
             execute("RELEASE fold")?;
+        } else if journal.is_deleting() {
+            execute("SAVEPOINT removal")?;
+            if let Err(failure) = journal.delete_some(db).map_err(Fail::into_failure) {
+                if failure.is_fatal() || db.is_autocommit() {
+                    return Err(failure);
+                }
+                tracing::warn!(error = %failure, "records of a removed module could not be deleted; later");
+                execute("ROLLBACK TO removal")?;
+                journal.delete_later();
+            }
+            execute("RELEASE removal")?;
         }
         #[cfg(feature = "sabotage")]
         if crate::sabotage::is(crate::sabotage::Sabotage::AcknowledgeBeforeCommit) {

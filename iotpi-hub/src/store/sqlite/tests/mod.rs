@@ -2,7 +2,9 @@
 
 mod file;
 mod life;
+mod pages;
 mod queries;
+mod removals;
 mod rest;
 mod writer;
 

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::{NOW, open, reading, temperatures, whole};
 use crate::store::{
     SeriesKey, Store, StoreError, StoreOptions,
-    sqlite::{Sqlite, blocks, commands, failure::Work, readers, readings, stretches, writer::Desk},
+    sqlite::{Sqlite, blocks, commands, failure::Work, merge, readers, readings, stretches, writer::Desk},
 };
 
 #[tokio::test]
@@ -45,6 +45,9 @@ async fn no_list_walks_through_or_sorts_a_whole_table() {
             stretches::UNROLLED_CHUNKS,
             stretches::ALL_CHUNKS,
             blocks::BLOCKS,
+            merge::LAST_CHUNK,
+            merge::CHUNK_BEFORE,
+            merge::CHUNK_AFTER,
             commands::LEASED,
             commands::OLDEST,
             commands::BY_KEY,

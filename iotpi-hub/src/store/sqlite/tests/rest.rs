@@ -307,3 +307,25 @@ async fn rollups_that_are_not_worth_it_are_removed_from_an_older_database() {
     assert!(after < before / 2, "{after} of {before}");
     assert!(store.verify(true).await.unwrap().is_sound());
 }
+
+#[tokio::test]
+async fn sums_of_expired_readings_are_on_the_first_page_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = format!("//{}/hub.db", folder.path().display());
+    let store = folding(&place).await;
+    // Seldom enough that the sums are in no rollup, and two modules, so that the pages are made in steps.
+    record(&store, (0..3_000).map(|n| reading(3_600, n))).await;
+    let other = ModuleId::new("other").unwrap();
+    record(&store, [Reading { module_id: other, ..reading(3_600, 2_999) }]).await;
+    let raw_before = Some(reading(3_600, 2_900).taken_at);
+    store.expire(&ExpiryPlan { raw_before, ..ExpiryPlan::default() }, false).await.unwrap();
+    assert!(rows(&store, "rollup_blocks").await > 0);
+    store.close().await.unwrap();
+    drop(store);
+
+    let store = folding(&place).await;
+    let (query, width) = (temperatures(true), Duration::from_secs(86_400));
+    let found = whole(10, async |page| store.buckets(&query, width, &page).await.unwrap()).await;
+
+    assert_eq!(found.iter().filter_map(|bucket| bucket.count).sum::<u64>(), 3_001);
+}

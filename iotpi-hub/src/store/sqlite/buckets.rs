@@ -1,0 +1,187 @@
+//! A page of stretches over all series of a query, put together a few stretches at a time: what is looked at is what can be
+//! on the page, however many series there are and however long they reach.
+
+use std::time::Duration;
+
+use iotpi_core::{Bucket, ModuleId, Timestamp, Unit};
+
+use super::{
+    columns::micros,
+    failure::Work,
+    rollups::{EARLIEST, LATEST},
+    stretches::start_of,
+    sum::Sum,
+};
+use crate::store::{
+    Page, PageRequest, ReadingQuery,
+    cursor::{self, List},
+};
+
+/// A sum of one series and stretch, which begins at that microsecond.
+pub(super) type SeriesSum = (i64, ModuleId, Unit, Sum);
+
+/// What is looked at in one step: some series in a stretch of time.
+#[derive(Debug, Clone)]
+pub(super) struct Step {
+    pub(super) query: ReadingQuery,
+    pub(super) width_us: i64,
+    pub(super) from_us: i64,
+    pub(super) until_us: i64,
+    /// Only modules behind this one, and at most so many series.
+    pub(super) after: Option<ModuleId>,
+    pub(super) series: usize,
+    /// The most stretches of each.
+    pub(super) most: usize,
+}
+
+/// What a step found.
+#[derive(Debug, Default)]
+pub(super) struct Summed {
+    pub(super) sums: Vec<SeriesSum>,
+    /// The last module looked at, unless the step looked at all.
+    pub(super) stopped_at: Option<ModuleId>,
+    /// Whether one of the series has records behind the step.
+    pub(super) goes_on: bool,
+}
+
+/// A page, as far as it is put together.
+#[derive(Debug)]
+pub(super) struct Walk {
+    list: List,
+    query: ReadingQuery,
+    request: PageRequest,
+    width_us: i64,
+    since: i64,
+    until: i64,
+    /// The stretch to go on with, and the module behind which it is to be looked at.
+    next: i64,
+    after: Option<ModuleId>,
+    /// How many stretches a step looks at.
+    stretches: i64,
+    series: usize,
+    most: usize,
+    goes_on: bool,
+    /// Whether the first stretch is one of which some modules were on the last page.
+    is_part: bool,
+    /// How many sums the stretches that are looked at now had so far.
+    in_step: usize,
+    found: Vec<SeriesSum>,
+}
+
+impl Walk {
+    /// Begins a page over so many series; no record is older than `first_us`.
+    ///
+    /// # Errors
+    /// [`StoreError::BadCursor`](crate::store::StoreError::BadCursor).
+    pub(super) fn new(
+        query: &ReadingQuery,
+        width: Duration,
+        page: &PageRequest,
+        series: usize,
+        first_us: Option<i64>,
+    ) -> Work<Self> {
+        let list = List::new("buckets", &(query.listed(), width));
+        let width_us = micros(width).max(1);
+        let asked = query.time_us();
+        let (since, until) = (asked.start.max(EARLIEST), asked.end.min(LATEST));
+        let mut next = start_of(since.max(first_us.unwrap_or(EARLIEST)), width_us);
+        let mut after = None;
+        if let Some((start, module)) = list.key::<(i64, ModuleId)>(page)? {
+            // Of the stretch that the last page ended in, the modules behind that one are left.
+            (next, after) = match &query.module_id {
+                None => (start, Some(module)),
+                Some(_) => (start.saturating_add(width_us), None),
+            };
+        }
+        let most = cursor::limit(page) + 1;
+        let (query, request) = (query.clone(), page.clone());
+        let (stretches, found, goes_on) = (0, Vec::new(), false);
+        let is_part = after.is_some();
+        Ok(Self {
+            list,
+            query,
+            request,
+            width_us,
+            since,
+            until,
+            next,
+            after,
+            stretches,
+            series: series.max(1),
+            most,
+            goes_on,
+            is_part,
+            in_step: 0,
+            found,
+        })
+    }
+
+    /// The next step; nothing when the page is whole.
+    pub(super) fn step(&mut self) -> Option<Step> {
+        let room = self.most.saturating_sub(self.found.len());
+        if room == 0 || self.next >= self.until {
+            return None;
+        }
+        let usual = i64::try_from(room / self.series).unwrap_or(i64::MAX).max(1);
+        // A stretch of which some modules were on the last page is looked at for itself.
+        self.stretches = if self.after.is_some() { 1 } else { usual.max(self.stretches) };
+        if self.series == 1 && self.after.is_none() {
+            self.stretches = i64::MAX;
+        }
+        let until = self.next.saturating_add(self.width_us.saturating_mul(self.stretches));
+        Some(Step {
+            query: self.query.clone(),
+            width_us: self.width_us,
+            from_us: self.next.max(self.since),
+            until_us: until.min(self.until),
+            after: self.after.clone(),
+            // Each series has at most one sum of one stretch: in the order of their modules, that many are enough.
+            series: if self.stretches == 1 { room } else { usize::MAX },
+            most: room,
+        })
+    }
+
+    /// Takes what a step found.
+    pub(super) fn take(&mut self, step: &Step, summed: Summed) {
+        self.in_step += summed.sums.len();
+        let first = self.found.len();
+        self.found.extend(summed.sums);
+        if let Some(new) = self.found.get_mut(first..) {
+            new.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+        }
+        self.goes_on |= summed.goes_on;
+        if let Some(module) = summed.stopped_at {
+            self.after = Some(module);
+            return;
+        }
+        self.after = None;
+        let is_part = std::mem::take(&mut self.is_part);
+        let in_step = std::mem::take(&mut self.in_step);
+        // Behind the last record of all series there is nothing to look for.
+        let reached = !self.goes_on && !is_part;
+        self.next = if reached { self.until } else { step.until_us };
+        self.goes_on = false;
+        // Where records are rare, a step reaches further.
+        let few = in_step == 0 || in_step < step.most / 4;
+        self.stretches = if few && !is_part { self.stretches.saturating_mul(2) } else { 0 };
+    }
+
+    /// The page.
+    pub(super) fn page(mut self) -> Page<Bucket> {
+        self.found.truncate(self.most);
+        let kind = self.query.sensor;
+        let bucket = |(start, module_id, unit, sum): SeriesSum| Bucket {
+            module_id,
+            kind: kind.clone(),
+            unit,
+            start: Timestamp::from_micros(start),
+            avg: sum.avg(),
+            min: sum.min(),
+            max: sum.max(),
+            count: Some(sum.present),
+            missing: sum.missing,
+        };
+        let found = self.found.into_iter().map(bucket).collect();
+        self.list.page(found, &self.request, |bucket| (bucket.start.as_micros(), bucket.module_id.clone()))
+    }
+}

@@ -1,0 +1,124 @@
+//! Pages over all modules against a list that is sorted anew each time: whatever was recorded, folded, removed or asked
+//! before, they say the same. In these tests runs are short and few, so that each is soon left out or cut.
+
+use std::path::Path;
+
+use iotpi_core::{ModuleId, Quantity, Reading, Sample, Timestamp};
+use proptest::prelude::*;
+
+use super::{NOW, whole};
+use crate::store::{ReadingQuery, Store, StoreOptions, sqlite::Sqlite};
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// Records of these modules and times, in one write.
+    Record(Vec<(u8, i64)>),
+    Fold,
+    Ask {
+        since: Option<i64>,
+        until: Option<i64>,
+        not_after: Option<i64>,
+        limit: u32,
+        ascending: bool,
+    },
+    Remove(u8),
+    Restart,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let time = || -3_i64..40;
+    prop_oneof![
+        5 => prop::collection::vec((0_u8..7, time()), 1..40).prop_map(Step::Record),
+        2 => Just(Step::Fold),
+        6 => (
+            prop::option::of(time()), prop::option::of(time()), prop::option::of(time()), 1_u32..30, any::<bool>(),
+        )
+            .prop_map(|(since, until, not_after, limit, ascending)| {
+                Step::Ask { since, until, not_after, limit, ascending }
+            }),
+        1 => (0_u8..7).prop_map(Step::Remove),
+        1 => Just(Step::Restart),
+    ]
+}
+
+fn module(n: u8) -> ModuleId {
+    ModuleId::new(format!("m{n}")).unwrap()
+}
+
+async fn open(path: &Path, fold_at: Option<usize>) -> Sqlite {
+    let options = StoreOptions { fold_at, ..StoreOptions::default() };
+    Sqlite::open(&format!("//{}", path.display()), options).await.unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn pages_over_all_modules_are_what_sorting_gives(
+        steps in prop::collection::vec(step(), 1..24),
+        // Close together, and so far apart that each record has a chunk of its own.
+        unit_us in prop::sample::select(vec![1_i64, 20 * 86_400 * 1_000_000]),
+        fold_at in prop::sample::select(vec![None, Some(1), Some(50)]),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("hub.db");
+            let mut store = open(&path, fold_at).await;
+            let mut kept: Vec<Reading> = Vec::new();
+            let at = |n: i64| Timestamp::from_micros(1_700_000_000_000_000 + n * unit_us);
+            for step in steps {
+                match step {
+                    Step::Record(records) => {
+                        let mark = kept.len() as f64;
+                        let reading = |(of, time): (u8, i64)| {
+                            let sample = Sample::new(Quantity::Temperature, mark + f64::from(of));
+                            let reading = Reading::new(module(of), sample, at(time));
+                            Reading { received_at: Some(NOW.wall), ..reading }
+                        };
+                        let readings: Vec<_> = records.into_iter().map(reading).collect();
+                        store.record(readings.clone(), 100, NOW).await.unwrap();
+                        kept.extend(readings);
+                    }
+                    Step::Fold => store.settle().await.unwrap(),
+                    Step::Remove(n) => {
+                        let _ = store.remove_module(&module(n)).await;
+                        kept.retain(|reading| reading.module_id != module(n));
+                    }
+                    Step::Restart => {
+                        store.close().await.unwrap();
+                        drop(store);
+                        store = open(&path, fold_at).await;
+                    }
+                    Step::Ask { since, until, not_after, limit, ascending } => {
+                        let query = ReadingQuery {
+                            sensor: Quantity::Temperature.name(),
+                            module_id: None,
+                            since: since.map(at),
+                            until: until.map(at),
+                            not_after: not_after.map(at),
+                            ascending,
+                        };
+                        let found = whole(limit, async |page| store.readings(&query, &page).await.unwrap()).await;
+                        assert_eq!(found, sorted(&kept, &query));
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// What the query is about, sorted: of one module and microsecond, those that arrived first come first.
+fn sorted(kept: &[Reading], query: &ReadingQuery) -> Vec<Reading> {
+    let wanted = |reading: &&Reading| {
+        query.since.is_none_or(|since| reading.taken_at >= since)
+            && query.until.is_none_or(|until| reading.taken_at < until)
+            && query.not_after.is_none_or(|latest| reading.taken_at <= latest)
+    };
+    let mut found: Vec<_> = kept.iter().filter(wanted).cloned().collect();
+    found.sort_by_key(|reading| (reading.taken_at, reading.module_id.clone()));
+    if !query.ascending {
+        found.reverse();
+    }
+    found
+}
