@@ -204,7 +204,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('a picture with an orientatio
 
     test('is turned and undistorted in the player', async () => {
       await page.getByRole('button', { name: 'Record now' }).click();
-      const timeline = page.getByRole('slider', { name: 'Moment of the recording' });
+      const timeline = page.getByRole('slider', { name: 'Position in the recording' });
       await expect.poll(async () => Number(await timeline.getAttribute('data-bands'))).toBeGreaterThanOrEqual(1);
       await timeline.focus();
       await page.keyboard.press('End');
