@@ -68,7 +68,7 @@ test.each([
   await expect.poll(() => new URL(page.url()).pathname).toBe(`${base}/modules`);
   await page.reload();
   await page.locator('[data-live=live]').waitFor();
-  await page.getByRole('link', { name: 'API reference', exact: true }).click();
+  await page.getByRole('contentinfo').getByRole('link', { name: 'API reference', exact: true }).click();
   await page.locator('.opblock').first().waitFor();
   const servers = await page.locator('.servers option').first().getAttribute('value');
   await page.close();
