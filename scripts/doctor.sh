@@ -137,6 +137,10 @@ need_ffmpeg() {
 }
 
 # The tests of the dashboard look at it through a proxy.
+need_curl() {
+    have curl || packages 'the tests of credentials use curl as scripts do' curl
+}
+
 need_nginx() {
     have nginx || [ -x /usr/sbin/nginx ] || packages 'the tests of the dashboard put a proxy before the hub' nginx-light
 }
@@ -175,7 +179,7 @@ for door in "$@"; do
         wheel) need_rust; need_python ;;
         check) need_rust; need_node; need_python; need_libclang; need_deny ;;
         bless) need_rust; need_node; need_python ;;
-        test) need_rust; need_node; need_python; need_libclang; need_browser; need_ffmpeg; need_nginx ;;
+        test) need_rust; need_node; need_python; need_libclang; need_browser; need_ffmpeg; need_curl; need_nginx ;;
         *) fail "nobody knows what \`$door\` needs" 'see the end of scripts/doctor.sh' ;;
     esac
 done
