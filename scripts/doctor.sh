@@ -136,11 +136,12 @@ need_ffmpeg() {
     have ffmpeg && have ffprobe || packages 'the tests of recordings open them with ffmpeg' ffmpeg
 }
 
-# The tests of the dashboard look at it through a proxy.
+# A token is shown as scripts show it.
 need_curl() {
     have curl || packages 'the tests of credentials use curl as scripts do' curl
 }
 
+# The tests of the dashboard look at it through a proxy.
 need_nginx() {
     have nginx || [ -x /usr/sbin/nginx ] || packages 'the tests of the dashboard put a proxy before the hub' nginx-light
 }
