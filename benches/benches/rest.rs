@@ -144,6 +144,7 @@ async fn points(store: &Arc<dyn Store>) -> usize {
         module_id: None,
         since: Some(begin()),
         until: None,
+        not_after: None,
         ascending: true,
     };
     let mut page = PageRequest { limit: 1000, cursor: None };

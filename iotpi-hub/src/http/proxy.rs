@@ -86,6 +86,7 @@ impl Base {
 
     /// How a page at this path of the hub refers to the hub's root: without a slash at the end, absolute when the base is known, else
     /// relative, which is right below any path that a proxy took away.
+    #[cfg_attr(not(feature = "dashboard"), allow(dead_code))] // Only the page is written for a path.
     pub(crate) fn root_from(&self, path: &str) -> String {
         match &self.0 {
             Some(base) => base.clone(),
