@@ -209,7 +209,7 @@ export class MockHub {
       return pageOf(kept.filter(({ timestamp }) => timestamp >= since && timestamp < until).toReversed(), url);
     }
     const minutes = this.#minutes.get(series) ?? [];
-    // Only an hour was recorded; what comes before it is invented.
+    // Only an hour was recorded; the readings before it are generated.
     const recorded = width === '1m' ? minutes.filter(({ start }) => start + 60 > since && start < until) : [];
     const before = summed(minutes, width, since, recorded[0]?.start ?? until);
     return pageOf(

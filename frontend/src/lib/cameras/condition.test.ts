@@ -50,7 +50,7 @@ describe('a hub that does not say whether its camera is online', () => {
 describe('the age of a streamed picture', () => {
   const age = (fps: number, secs: number) => streamedAge(aCamera('front', { fps, received_at: NOW }), NOW + secs);
 
-  test('is told after two seconds, or after three intervals of a slower camera', () => {
+  test('is shown after two seconds, or after three intervals of a slower camera', () => {
     expect([age(12, 1.9), age(12, 2.1)]).toEqual([null, 2]);
     expect([age(0.2, 14.9), age(0.2, 15.1)]).toEqual([null, 15]);
   });

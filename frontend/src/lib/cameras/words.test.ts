@@ -31,6 +31,6 @@ test('a rate has a decimal while it is low', () => {
   expect([0, 0.5, 9.94, 9.96, 29.7].map(rate)).toEqual(['0 fps', '0.5 fps', '9.9 fps', '10 fps', '30 fps']);
 });
 
-test('an age is told by the second, then by the minute', () => {
+test('an age is shown in seconds, then in minutes', () => {
   expect([2, 59, 61, 185, 7260].map(old)).toEqual(['2 s old', '59 s old', '1 min old', '3 min old', '2 h 1 min old']);
 });

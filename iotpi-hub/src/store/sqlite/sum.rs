@@ -11,7 +11,7 @@ pub(super) const UNROLLED: i64 = WIDTHS[0];
 /// A row of a rollup takes some 45 bytes, a record in a chunk about 3: with so many records a row it adds at most half as much
 /// again. Reading a row costs as much time as reading ten records of a chunk.
 const MIN_RECORDS_A_ROLLUP: usize = 32;
-/// A chunk of fewer records has no rollups: they are read in 0.01 ms, and the next ones may come at another rate.
+/// A chunk of fewer records has no rollups: reading them is cheap, and the next ones may come at another rate.
 const MIN_RECORDS_ROLLED: usize = 1_024;
 
 /// Values summed up.
