@@ -64,8 +64,11 @@ impl Walk {
                         true => (self.edge.clone(), self.end.clone()),
                         false => (self.end.clone(), self.edge.clone()),
                     };
-                    // The latest time moves on with the clock: a run that ends there would serve no later query.
-                    let until = if series.is_last(&self.query.sensor, &until) { Edge::LAST } else { until };
+                    // The latest time moves on with the clock: a run that ends there would serve no later query. A run that
+                    // begins later still reaches to the end without covering what is wanted here.
+                    let is_free = ascending || runs.beside(&Edge::LAST, false).is_none();
+                    let is_last = is_free && series.is_last(&self.query.sensor, &until);
+                    let until = if is_last { Edge::LAST } else { until };
                     let want = self.most - self.found.len();
                     return Some(Wanted { sensor: self.query.sensor.clone(), from, until, ascending, want });
                 }
