@@ -25,12 +25,11 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout},
 };
-use tower_service::Service as _;
 
 use crate::{
     Hub,
     http::{
-        Peer, line,
+        Peer, answer, line,
         mjpeg::{self, Mjpeg, Piece},
         problem,
         proxy::Base,
@@ -222,8 +221,7 @@ async fn connection(
         activity.is_long.store(is_long(&request), Relaxed);
         let ended = Ended(Arc::clone(&activity));
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-        let (mut router, room) = (router.clone(), room.clone());
-        let metrics = Arc::clone(&hub.inner.metrics);
+        let (hub, router, room) = (hub.clone(), router.clone(), room.clone());
         async move {
             if reads && ended.0.is_unheard.load(Relaxed) {
                 // Nobody can receive the answer, and the request changes nothing.
@@ -239,11 +237,11 @@ async fn connection(
                 Some(_) => {
                     let mut request = request.map(Body::new);
                     request.extensions_mut().insert(Peer(peer.ip()));
-                    router.call(request).await?
+                    answer(&hub, router, request).await
                 }
                 None => {
                     let busy = busy("readings come faster than they can be stored; try again later");
-                    metrics.answered(busy.status().as_u16());
+                    hub.inner.metrics.answered(busy.status().as_u16());
                     busy.map(Body::from)
                 }
             };

@@ -11,7 +11,6 @@ use http::{HeaderValue, StatusCode, header};
 use iotpi_core::{Timestamp, UserName};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     commands::Uuid,
@@ -22,6 +21,7 @@ use super::{
         Unprocessable,
     },
     proxy::{Base, Client},
+    table::{Table, routes},
 };
 use crate::{
     Hub,
@@ -33,8 +33,8 @@ use crate::{
     ops::auth::{Credential, Login},
 };
 
-pub(super) fn routes() -> OpenApiRouter<Hub> {
-    OpenApiRouter::new()
+pub(super) fn routes() -> Table {
+    Table::new()
         .routes(routes!(session))
         .routes(routes!(first_admin))
         .routes(routes!(login))

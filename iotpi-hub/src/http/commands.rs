@@ -7,12 +7,12 @@ use http::{HeaderMap, HeaderName};
 use iotpi_core::{Command, LeasedCommand, ModuleId, NewCommand, StatusReceipt, StatusReport};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     extract::{Deliverer, JsonOf, Path, Query, page},
     page::Page,
     problem::{Conflict, NotFound, PermissionDenied, RateLimited, StorageFull, TooLarge, Unprocessable},
+    table::{Table, routes},
 };
 use crate::{
     Hub,
@@ -21,8 +21,8 @@ use crate::{
     ops::commands::{MAX_CLAIM, MAX_WAIT},
 };
 
-pub(super) fn routes() -> OpenApiRouter<Hub> {
-    OpenApiRouter::new()
+pub(super) fn routes() -> Table {
+    Table::new()
         .routes(routes!(control))
         .routes(routes!(claim))
         .routes(routes!(history))

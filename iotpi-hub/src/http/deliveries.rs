@@ -6,12 +6,12 @@ use http::StatusCode;
 use iotpi_core::{DeliveryAccount, Gap, ModuleId, NewGap, SensorType};
 use serde::Deserialize;
 use utoipa::IntoParams;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     extract::{Deliverer, JsonOf, Path, Query, moment, page},
     page::Page,
     problem::{NotFound, PermissionDenied, RateLimited, StorageFull, TooLarge, Unprocessable},
+    table::{Table, routes},
 };
 use crate::{
     Hub,
@@ -20,8 +20,8 @@ use crate::{
     store::GapQuery,
 };
 
-pub(super) fn routes() -> OpenApiRouter<Hub> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(record)).routes(routes!(account))
+pub(super) fn routes() -> Table {
+    Table::new().routes(routes!(list)).routes(routes!(record)).routes(routes!(account))
 }
 
 /// Say that readings will never come

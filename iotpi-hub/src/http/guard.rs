@@ -11,15 +11,16 @@ use std::{
 };
 
 use axum::{
+    Router,
     body::Body,
-    extract::{Request, State},
-    middleware::Next,
+    extract::Request,
     response::{IntoResponse, Response},
 };
 use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
+use tower_service::Service as _;
 
 use super::{encoding, problem};
 use crate::{
@@ -41,12 +42,13 @@ pub(super) static EVERY_ANSWER: [(HeaderName, &str); 4] = [
 const MAX_UNREAD_BYTES: usize = 32 * 1024 * 1024;
 const UNREAD_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Names the request, counts the answer, makes errors problem documents, and adds the headers every answer has.
-pub(super) async fn every_answer(State(hub): State<Hub>, request: Request, next: Next) -> Response {
-    let id = request_id(&hub);
+/// Answers a request: names it, checks it, has it routed, makes errors problem documents, counts the answer and adds the headers every
+/// answer has. A plain function around the router, because each layer of it costs a boxed service and a boxed future a request.
+pub(crate) async fn answer(hub: &Hub, router: Router, request: Request) -> Response {
+    let id = request_id(hub);
     let challenge = problem::Challenge::to(request.headers());
     let (request, unread) = keep_body(request);
-    let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let answered = AssertUnwindSafe(routed(hub, router, request)).catch_unwind().await;
     let response = answered.unwrap_or_else(|_| HubError::internal("the hub failed").into_response());
     if response.status().is_client_error() {
         drain(unread).await;
@@ -63,6 +65,17 @@ pub(super) async fn every_answer(State(hub): State<Hub>, request: Request, next:
     response
 }
 
+/// The answer of the route, to a request that passes the checks.
+async fn routed(hub: &Hub, mut router: Router, request: Request) -> Response {
+    if let Err(error) = check(hub, request.method(), request.uri(), request.headers()) {
+        return error.into_response();
+    }
+    match encoding::decoded(request) {
+        Ok(request) => router.call(request).await.unwrap_or_else(|never| match never {}),
+        Err(refusal) => refusal,
+    }
+}
+
 /// Names a request: a version 7 UUID whose random part is drawn once a process and then counted on, because asking the
 /// operating system for each would cost more than the rest of it.
 pub(super) fn request_id(hub: &Hub) -> String {
@@ -71,19 +84,6 @@ pub(super) fn request_id(hub: &Hub) -> String {
     rest[2..].copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes());
     let now = u64::try_from(hub.now().wall.as_micros() / 1000).unwrap_or_default();
     uuid::Builder::from_unix_timestamp_millis(now, &rest).into_uuid().to_string()
-}
-
-/// Checks by which name the hub was called, and from which page, and decodes the body.
-pub(super) async fn host_and_origin(
-    State(hub): State<Hub>,
-    request: Request,
-    next: Next,
-) -> Result<Response> {
-    check(&hub, request.method(), request.uri(), request.headers())?;
-    match encoding::decoded(request) {
-        Ok(request) => Ok(next.run(request).await),
-        Err(refusal) => Ok(refusal),
-    }
 }
 
 /// By which name the hub was called, and from which page.

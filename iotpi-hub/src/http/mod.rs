@@ -28,37 +28,35 @@ mod recordings;
 mod sensors;
 mod storage;
 mod suggest;
+mod table;
 mod wording;
 
+#[cfg(feature = "docs")]
+use axum::middleware;
 use axum::{
     Router,
-    extract::DefaultBodyLimit,
-    middleware,
     response::{IntoResponse, Response},
 };
-use utoipa_axum::router::OpenApiRouter;
 
 pub(crate) use camera::{line, mjpeg};
 pub(crate) use extract::Peer;
+pub(crate) use guard::answer;
 pub use openapi::openapi;
+use table::Table;
 
 use crate::{Hub, error::HubError};
 
-/// The most bytes of a multipart form: a frame and what surrounds it.
-const MAX_FORM_BYTES: usize = iotpi_core::MAX_FRAME_BYTES + 64 * 1024;
-
-/// The table. A new resource is one line here.
-fn table() -> OpenApiRouter<Hub> {
+/// The API. A new resource is one line here.
+fn api() -> Table {
     // Large answers of text without secrets.
-    let compressed = OpenApiRouter::new()
+    let compressed = Table::new()
         .merge(sensors::routes())
         .merge(modules::routes())
         .merge(deliveries::routes())
         .merge(commands::routes())
         .merge(storage::routes())
-        .layer(compression::layer());
-    openapi::document()
-        .merge(compressed)
+        .compressed();
+    compressed
         .merge(camera::routes())
         .merge(recordings::routes())
         .merge(auth::routes())
@@ -66,21 +64,16 @@ fn table() -> OpenApiRouter<Hub> {
         .merge(operations::routes())
 }
 
-/// Everything a hub answers.
+/// Everything a hub answers; requests come to it through [`answer`].
 pub(crate) fn router(hub: Hub) -> Router {
-    let router: Router<Hub> = table().into();
+    let router = api().into_router();
     #[cfg(feature = "docs")]
     let router = {
         let config = utoipa_swagger_ui::Config::from("../api/openapi.json");
         let docs: Router<Hub> = utoipa_swagger_ui::SwaggerUi::new("/docs").config(config).into();
         router.merge(docs.layer(middleware::map_response(docs_policy)))
     };
-    router
-        .fallback(elsewhere)
-        .layer(DefaultBodyLimit::max(MAX_FORM_BYTES))
-        .layer(middleware::from_fn_with_state(hub.clone(), guard::host_and_origin))
-        .layer(middleware::from_fn_with_state(hub.clone(), guard::every_answer))
-        .with_state(hub)
+    router.fallback(elsewhere).with_state(hub)
 }
 
 /// The browsable description runs its own scripts, styles itself, and asks this hub; nothing else.

@@ -5,12 +5,12 @@ use http::StatusCode;
 use iotpi_core::{Manifest, ModuleId, ModuleInfo};
 use serde::Deserialize;
 use utoipa::IntoParams;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     extract::{JsonOf, Path, Query, page},
     page::Page,
     problem::{NotFound, PermissionDenied, RateLimited, StorageFull, TooLarge, Unprocessable},
+    table::{Table, routes},
 };
 use crate::{
     Hub,
@@ -18,8 +18,8 @@ use crate::{
     error::{HubError, Result},
 };
 
-pub(super) fn routes() -> OpenApiRouter<Hub> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(read, register, remove))
+pub(super) fn routes() -> Table {
+    Table::new().routes(routes!(list)).routes(routes!(read, register, remove))
 }
 
 /// Register a module

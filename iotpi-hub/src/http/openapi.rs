@@ -11,13 +11,11 @@ use utoipa::{
         security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
 };
-use utoipa_axum::router::OpenApiRouter;
 
 use super::{
     extract::SESSION_COOKIE,
     problem::{Internal, InvalidArgument, PermissionDenied, Unauthenticated, Unavailable},
 };
-use crate::Hub;
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -65,15 +63,10 @@ impl Modify for Schemes {
     }
 }
 
-/// An empty table with the description's head.
-pub(super) fn document() -> OpenApiRouter<Hub> {
-    OpenApiRouter::with_openapi(Description::openapi())
-}
-
 /// The OpenAPI 3.1 document, as pretty JSON with a line feed at the end.
 #[must_use]
 pub fn openapi() -> String {
-    let mut openapi = super::table().into_openapi();
+    let mut openapi = super::api().into_openapi(Description::openapi());
     for item in openapi.paths.paths.values_mut() {
         let methods = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
         methods.into_iter().flatten().for_each(complete);

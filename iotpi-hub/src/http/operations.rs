@@ -12,13 +12,17 @@ use http::{StatusCode, header};
 use iotpi_core::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{extract::Deliverer, openapi::openapi, problem::PermissionDenied};
+use super::{
+    extract::Deliverer,
+    openapi::openapi,
+    problem::PermissionDenied,
+    table::{Table, routes},
+};
 use crate::{Hub, auth::Caller, error::Result};
 
-pub(super) fn routes() -> OpenApiRouter<Hub> {
-    OpenApiRouter::new()
+pub(super) fn routes() -> Table {
+    Table::new()
         .routes(routes!(health))
         .routes(routes!(metrics))
         .routes(routes!(time))

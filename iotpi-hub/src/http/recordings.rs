@@ -14,12 +14,12 @@ use iotpi_core::{
 use serde::Deserialize;
 use tokio::{sync::OwnedSemaphorePermit, task::spawn_blocking};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     extract::{JsonOf, Path, Query, moment, page, page_of},
     page::Page,
     problem::{Conflict, NotFound, PermissionDenied, RateLimited, TooLarge},
+    table::{Table, routes},
 };
 use crate::{
     Hub,
@@ -29,8 +29,8 @@ use crate::{
     store::FootageQuery,
 };
 
-pub(super) fn routes() -> OpenApiRouter<Hub> {
-    OpenApiRouter::new()
+pub(super) fn routes() -> Table {
+    Table::new()
         .routes(routes!(read_recording, set_recording))
         .routes(routes!(record_camera, stop_recording))
         .routes(routes!(list_recordings))

@@ -14,7 +14,6 @@ use iotpi_core::{
 use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     export::{self, Format, Row},
@@ -23,6 +22,7 @@ use super::{
     },
     page::Page,
     problem::{PermissionDenied, RateLimited, StorageFull, TooLarge, Unprocessable},
+    table::{Table, routes},
 };
 use crate::{
     Hub,
@@ -35,8 +35,8 @@ use crate::{
 /// The most aggregates on a page: a wide screen's chart in one answer.
 const MAX_BUCKETS: u32 = 2000;
 
-pub(super) fn routes() -> OpenApiRouter<Hub> {
-    OpenApiRouter::new().routes(routes!(list_series, record_mixed)).routes(routes!(read, record))
+pub(super) fn routes() -> Table {
+    Table::new().routes(routes!(list_series, record_mixed)).routes(routes!(read, record))
 }
 
 /// Record readings

@@ -4,11 +4,11 @@ use axum::{Json, extract::State};
 use http::StatusCode;
 use serde::Deserialize;
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     extract::JsonOf,
     problem::{Conflict, PermissionDenied, StorageFull},
+    table::{Table, routes},
 };
 use crate::{
     Hub,
@@ -17,8 +17,8 @@ use crate::{
     storage::{LastBackup, RetentionReport, StorageReport},
 };
 
-pub(super) fn routes() -> OpenApiRouter<Hub> {
-    OpenApiRouter::new()
+pub(super) fn routes() -> Table {
+    Table::new()
         .routes(routes!(storage))
         .routes(routes!(acknowledge))
         .routes(routes!(back_up))

@@ -3,10 +3,8 @@
 use std::sync::LazyLock;
 
 /// The paths of the table, by segments; a segment in braces is a parameter.
-static PATHS: LazyLock<Vec<Vec<String>>> = LazyLock::new(|| {
-    let openapi = super::table().into_openapi();
-    openapi.paths.paths.keys().map(|path| segments(path).map(str::to_owned).collect()).collect()
-});
+static PATHS: LazyLock<Vec<Vec<String>>> =
+    LazyLock::new(|| super::api().paths().map(|path| segments(path).map(str::to_owned).collect()).collect());
 
 /// The path of the table that differs only in `/api` before it, in slashes, or in capitals of its fixed words.
 pub(super) fn meant(path: &str) -> Option<String> {

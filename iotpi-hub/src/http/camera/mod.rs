@@ -17,12 +17,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use iotpi_core::{Frame, InvalidFrame, ModuleId, Timestamp, Via, WatchedCamera};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     extract::{Query, moment},
     page::Page,
     problem::{NotFound, PermissionDenied, RateLimited, Unavailable},
+    table::{Table, routes},
 };
 use crate::{
     Hub,
@@ -38,10 +38,11 @@ static X_TIMESTAMP: HeaderName = HeaderName::from_static("x-timestamp");
 static X_SEQUENCE: HeaderName = HeaderName::from_static("x-sequence");
 static X_CLOCK_OFFSET: HeaderName = HeaderName::from_static("x-clock-offset");
 
-pub(super) fn routes() -> OpenApiRouter<Hub> {
-    OpenApiRouter::new()
-        .routes(routes!(show::show))
-        .routes(routes!(push::push, watch::watch))
+pub(super) fn routes() -> Table {
+    Table::new()
+        .merge(show::routes())
+        .merge(push::routes())
+        .merge(watch::routes())
         .routes(routes!(snapshot))
         .routes(routes!(list))
 }

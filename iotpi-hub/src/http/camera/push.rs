@@ -20,6 +20,7 @@ use super::{
     super::{
         extract::{Deliverer, credential},
         problem::{self, StorageFull, TooLarge, Unprocessable},
+        table::{Table, routes},
     },
     Caption, Jpeg, PermissionDenied, Query, RateLimited, camera_of,
 };
@@ -37,6 +38,10 @@ const SILENCE: Duration = Duration::from_secs(60);
 const ASK_AGAIN: Duration = Duration::from_secs(10);
 /// The answer begins after this many refused pictures when there was no good one before.
 const MAX_REFUSED_UNANSWERED: u32 = 3;
+
+pub(super) fn routes() -> Table {
+    Table::new().routes(routes!(push))
+}
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -74,7 +79,7 @@ enum Line {
         PermissionDenied, TooLarge, Unprocessable, RateLimited, StorageFull
     )
 )]
-pub(super) async fn push(
+async fn push(
     State(hub): State<Hub>,
     Deliverer(caller): Deliverer,
     Query(query): Query<PushParams>,

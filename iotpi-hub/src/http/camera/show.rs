@@ -2,7 +2,7 @@
 
 use axum::{
     Json,
-    extract::{FromRequest as _, Multipart, Request, State, multipart::MultipartError},
+    extract::{DefaultBodyLimit, FromRequest as _, Multipart, Request, State, multipart::MultipartError},
 };
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
@@ -14,6 +14,7 @@ use super::{
     super::{
         extract::{Deliverer, read_into},
         problem::{StorageFull, TooLarge, Unprocessable},
+        table::{Table, routes},
     },
     Caption, Jpeg, PermissionDenied, Query, RateLimited, camera_of, moment,
 };
@@ -23,6 +24,12 @@ use crate::{
 };
 
 const TOO_LARGE: &str = "a frame has up to 8 MiB";
+/// The most bytes of a form: a frame and what surrounds it.
+const MAX_FORM_BYTES: usize = MAX_FRAME_BYTES + 64 * 1024;
+
+pub(super) fn routes() -> Table {
+    Table::new().routes(routes!(show))
+}
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -70,7 +77,7 @@ pub(super) struct FrameForm {
     )),
     responses((status = 200, description = "Shown", body = FrameReceipt), PermissionDenied, TooLarge, Unprocessable, RateLimited, StorageFull)
 )]
-pub(super) async fn show(
+async fn show(
     State(hub): State<Hub>,
     Deliverer(caller): Deliverer,
     Query(query): Query<ShowParams>,
@@ -125,7 +132,8 @@ struct Form {
     timestamp: Option<String>,
 }
 
-async fn read_form(request: Request, hub: &Hub) -> Result<Form> {
+async fn read_form(mut request: Request, hub: &Hub) -> Result<Form> {
+    DefaultBodyLimit::max(MAX_FORM_BYTES).apply(&mut request);
     let mut multipart = Multipart::from_request(request, hub)
         .await
         .map_err(|rejection| HubError::invalid_argument(format!("not a form: {}", rejection.body_text())))?;

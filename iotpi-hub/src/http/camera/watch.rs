@@ -12,8 +12,16 @@ use futures_util::stream;
 use http::{HeaderValue, header};
 use iotpi_core::Via;
 
-use super::{CameraParams, Jpeg, NotFound, PermissionDenied, Query, RateLimited, mjpeg::Mjpeg};
+use super::{
+    super::table::{Table, routes},
+    CameraParams, Jpeg, NotFound, PermissionDenied, Query, RateLimited,
+    mjpeg::Mjpeg,
+};
 use crate::{Hub, auth::Caller, error, http::extract::Shown};
+
+pub(super) fn routes() -> Table {
+    Table::new().routes(routes!(watch))
+}
 
 /// Watch a camera
 ///
@@ -29,7 +37,7 @@ use crate::{Hub, auth::Caller, error, http::extract::Shown};
         PermissionDenied, NotFound, RateLimited
     )
 )]
-pub(super) async fn watch(
+async fn watch(
     State(hub): State<Hub>,
     caller: Caller,
     Shown(credential): Shown,

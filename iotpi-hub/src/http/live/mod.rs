@@ -8,14 +8,17 @@ mod watches;
 
 use axum::{extract::State, response::Response};
 use hyper_util::rt::TokioIo;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::{client::Client, socket::Socket, upgrade::Upgrade};
-use super::{extract::Shown, problem};
+use super::{
+    extract::Shown,
+    problem,
+    table::{Table, routes},
+};
 use crate::{Hub, auth::Caller, error::Result};
 
-pub(super) fn routes() -> OpenApiRouter<Hub> {
-    OpenApiRouter::new().routes(routes!(live))
+pub(super) fn routes() -> Table {
+    Table::new().routes(routes!(live))
 }
 
 /// Live events and pictures
