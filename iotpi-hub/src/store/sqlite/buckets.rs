@@ -1,24 +1,23 @@
 //! A page of stretches over all series of a query, put together a few stretches at a time: what is looked at is what can be
 //! on the page, however many series there are and however long they reach.
 
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
-use iotpi_core::{Bucket, ModuleId, Timestamp, Unit};
+use iotpi_core::{Bucket, ModuleId, Timestamp};
 
 use super::{
     columns::micros,
     failure::Work,
     rollups::{EARLIEST, LATEST},
+    runs::Edge,
     stretches::start_of,
-    sum::Sum,
+    sums::{SeriesSum, SumRun},
+    tail::Series,
 };
 use crate::store::{
     Page, PageRequest, ReadingQuery,
     cursor::{self, List},
 };
-
-/// A sum of one series and stretch, which begins at that microsecond.
-pub(super) type SeriesSum = (i64, ModuleId, Unit, Sum);
 
 /// What is looked at in one step: some series in a stretch of time.
 #[derive(Debug, Clone)]
@@ -27,6 +26,10 @@ pub(super) struct Step {
     pub(super) width_us: i64,
     pub(super) from_us: i64,
     pub(super) until_us: i64,
+    /// The time of the whole query.
+    time: Range<i64>,
+    /// The stretches that are looked at: when the first begins and the last ends.
+    stretches: Range<i64>,
     /// Only modules behind this one, and at most so many series.
     pub(super) after: Option<ModuleId>,
     pub(super) series: usize,
@@ -34,7 +37,25 @@ pub(super) struct Step {
     pub(super) most: usize,
 }
 
-/// What a step found.
+impl Step {
+    /// What the step found, to be kept for other queries.
+    pub(super) fn run(&self, summed: &Summed) -> SumRun {
+        let first = self.stretches.start;
+        let behind = |module: &ModuleId| Edge::behind(first, module.clone());
+        let until = match (summed.sums.last(), &summed.stopped_at) {
+            (Some(last), _) if summed.sums.len() == self.most => {
+                Edge::behind(last.start, last.name.module_id.clone())
+            }
+            (_, Some(module)) => behind(module),
+            _ if !summed.goes_on && self.after.is_none() => Edge::LAST,
+            _ => Edge::at(self.stretches.end),
+        };
+        let from = self.after.as_ref().map_or(Edge::at(first), behind);
+        SumRun::new(self.width_us, self.time.clone(), (from, until), summed.sums.clone())
+    }
+}
+
+/// What a step found, in order: at most as many sums as were asked for.
 #[derive(Debug, Default)]
 pub(super) struct Summed {
     pub(super) sums: Vec<SeriesSum>,
@@ -116,6 +137,26 @@ impl Walk {
         })
     }
 
+    /// Takes what is in memory.
+    pub(super) fn take_kept(&mut self, series: &Series) {
+        let Some(runs) = series.runs(&self.query.sensor).filter(|_| self.query.module_id.is_none()) else {
+            return;
+        };
+        let time = self.since..self.until;
+        while self.found.len() < self.most && self.next < self.until {
+            let edge = match &self.after {
+                Some(module) => Edge::behind(self.next, module.clone()),
+                None => Edge::at(self.next),
+            };
+            let Some(run) = runs.sums(self.width_us, &edge, &time) else { return };
+            let (sums, until) = run.behind(&edge, &time, self.most - self.found.len());
+            self.found.extend_from_slice(sums);
+            (self.next, self.after) = (until.us, until.module);
+            self.is_part = self.after.is_some();
+            self.stretches = 0;
+        }
+    }
+
     /// The next step; nothing when the page is whole.
     pub(super) fn step(&mut self) -> Option<Step> {
         let room = self.most.saturating_sub(self.found.len());
@@ -134,6 +175,8 @@ impl Walk {
             width_us: self.width_us,
             from_us: self.next.max(self.since),
             until_us: until.min(self.until),
+            time: self.since..self.until,
+            stretches: self.next..until,
             after: self.after.clone(),
             // Each series has at most one sum of one stretch: in the order of their modules, that many are enough.
             series: if self.stretches == 1 { room } else { usize::MAX },
@@ -144,11 +187,7 @@ impl Walk {
     /// Takes what a step found.
     pub(super) fn take(&mut self, step: &Step, summed: Summed) {
         self.in_step += summed.sums.len();
-        let first = self.found.len();
         self.found.extend(summed.sums);
-        if let Some(new) = self.found.get_mut(first..) {
-            new.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
-        }
         self.goes_on |= summed.goes_on;
         if let Some(module) = summed.stopped_at {
             self.after = Some(module);
@@ -170,10 +209,10 @@ impl Walk {
     pub(super) fn page(mut self) -> Page<Bucket> {
         self.found.truncate(self.most);
         let kind = self.query.sensor;
-        let bucket = |(start, module_id, unit, sum): SeriesSum| Bucket {
-            module_id,
+        let bucket = |SeriesSum { start, name, sum }: SeriesSum| Bucket {
+            module_id: name.module_id.clone(),
             kind: kind.clone(),
-            unit,
+            unit: name.quantity.unit(),
             start: Timestamp::from_micros(start),
             avg: sum.avg(),
             min: sum.min(),

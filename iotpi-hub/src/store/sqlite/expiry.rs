@@ -13,7 +13,7 @@ use super::{
     failure::Work,
     fold,
     removals::REMOVED,
-    sum::{WIDTHS, unit_of, units},
+    sum::{SECOND, WIDTHS, unit_of, units},
     writer::Desk,
 };
 use crate::store::{ExpiryPlan, ExpiryReport};
@@ -101,6 +101,7 @@ pub(super) fn step(desk: &mut Desk<'_>, cut: Cut) -> Work<bool> {
                        (SELECT series_id, width, start FROM rollups
                         WHERE series_id = ?1 AND width = ?2 AND start < ?3 ORDER BY start LIMIT ?4)";
             let rows = db.prepare_cached(sql)?.execute(params![series, width, before, STEP])?;
+            journal.expired(series, before.saturating_mul(width * SECOND));
             Ok(rows > 0 || blocks::expire(db, series, width, before)?)
         }
     }

@@ -34,6 +34,7 @@ mod runs;
 mod slots;
 mod stretches;
 mod sum;
+mod sums;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -72,7 +73,7 @@ use super::{
     BackedUp, CommandHistory, CommandOrder, DiskUse, ExpiryPlan, ExpiryReport, GapQuery, LeaseTerms,
     ModuleRecord, Now, Page, PageRequest, ReadingQuery, Recorded, Result, SecretHash, SeriesKey, Steady,
     Store, StoreError, StoreOptions, Submission, Sweep, TokenRecord, UserListing, UserRecord, Verification,
-    WatchedIssuer,
+    WatchedIssuer, end_us,
 };
 
 use crate::{auth::Role, lock::lock};
@@ -293,10 +294,17 @@ impl Store for Sqlite {
                 self.tail.found_first(&query.sensor, first_us)
             }
         };
-        let series = self.tail.look(|series| series.count(query));
-        let mut walk = buckets::Walk::new(query, width, page, series, first_us)
+        let (series, no_later) = self.tail.look(|series| {
+            let end = runs::Edge::at(end_us(query.not_after));
+            (series.count(query), series.is_last(&query.sensor, &end))
+        });
+        // The latest time moves on with the clock: sums up to it would serve no later query.
+        let asked = if no_later { query.listed() } else { query.clone() };
+        let mut walk = buckets::Walk::new(&asked, width, page, series, first_us)
             .map_err(|fail| fail.into_store_error("sum up records"))?;
-        while let Some(step) = walk.step() {
+        loop {
+            self.tail.look(|series| walk.take_kept(series));
+            let Some(step) = walk.step() else { break };
             // A view of the database of its own each time: it has to fit what is in memory then.
             let (tail, asked) = (Arc::clone(&self.tail), step.clone());
             let summed = self.read("sum up records", move |db| rollups::sum_step(db, &tail, &asked)).await?;

@@ -1,7 +1,7 @@
 //! Records read back: pages, the newest of each series, the recent ones of one. Folded ones come from the chunks, the
 //! others from memory.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use iotpi_core::{ModuleId, Reading, SensorType, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -45,7 +45,7 @@ pub(super) fn readings(
         series.find(query.module_id.as_ref()?, query.sensor.as_str()).map(|one| one.hold(waiting))
     })?;
     let Some(series) = held else { return Ok(Page { items: Vec::new(), next: None }) };
-    let (module_id, quantity) = (series.module_id.clone(), series.quantity.clone());
+    let (module_id, quantity) = (series.name.module_id.clone(), series.name.quantity.clone());
     let mut found: Vec<(u32, Point)> = Vec::new();
     for point in points(db, series, time, part)? {
         let beside = found.last().filter(|(_, previous)| previous.taken_us == point.taken_us);
@@ -227,14 +227,14 @@ pub(super) fn newest(
     })?;
     let mut found = Vec::with_capacity(held.len());
     for (known, held) in held {
-        let (row, module_id, quantity) = (held.row, held.module_id.clone(), held.quantity.clone());
+        let (row, name) = (held.row, Arc::clone(&held.name));
         let newest = match known {
             Some(newest) => Some(newest),
             None => points(db, held, i64::MIN..end, Part::newest(1))?.pop(),
         };
         if let Some(newest) = newest {
             tail.found_newest(row, &newest);
-            found.push(newest.reading(module_id, quantity));
+            found.push(newest.reading(name.module_id.clone(), name.quantity.clone()));
         }
     }
     let key = |reading: &Reading| (reading.module_id.clone(), reading.quantity.name());
@@ -274,7 +274,7 @@ pub(super) fn recent(
         )
     })?;
     let Some(held) = held else { return Ok(Vec::new()) };
-    let (module_id, quantity) = (held.module_id.clone(), held.quantity.clone());
+    let (module_id, quantity) = (held.name.module_id.clone(), held.name.quantity.clone());
     let points = points(db, held, i64::MIN..end, Part::newest(most))?;
     let newest = points.into_iter().rev().take(most).collect::<Vec<_>>().into_iter().rev();
     Ok(newest.map(|point| point.reading(module_id.clone(), quantity.clone())).collect())

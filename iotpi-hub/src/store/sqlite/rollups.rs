@@ -1,6 +1,6 @@
 //! Records summed up by the minute, the hour and the day as they are folded, and stretches of any width made of that.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use iotpi_core::SensorType;
 use rusqlite::{Connection, params};
@@ -10,8 +10,10 @@ use super::{
     failure::Work,
     point::Point,
     readings::{between, folded},
+    runs::{Runs, Ticket},
     stretches::Stretches,
     sum::{SECOND, Sum, WIDTHS, units},
+    sums::SeriesSum,
     tail::{Held, Tail},
 };
 
@@ -71,13 +73,26 @@ pub(super) fn take_out(db: &Connection, row: i64, points: &[Point], widest: i64)
 /// # Errors
 /// SQLite's; damage when a chunk cannot be read.
 pub(super) fn sum_step(db: &Connection, tail: &Tail, step: &Step) -> Work<Summed> {
+    let mut begun = None;
+    let summed = sum(db, tail, step, &mut begun);
+    if let Some(ticket) = begun {
+        tail.end_sums(&step.query.sensor, ticket, summed.as_ref().ok().map(|summed| step.run(summed)));
+    }
+    summed
+}
+
+fn sum(db: &Connection, tail: &Tail, step: &Step, begun: &mut Option<Ticket>) -> Work<Summed> {
     let mut summed = Summed::default();
     let held = tail.look_with(db, |series| {
+        // A single series is summed up quickly, and its sums would take the place of others.
+        if step.query.module_id.is_none() {
+            *begun = series.runs(&step.query.sensor).map(Runs::begin);
+        }
         let waiting = |points: &[Point]| between(points, step.from_us, step.until_us).to_vec();
         let mut held: Vec<Held> = Vec::new();
         for one in series.asked_behind(&step.query, step.after.as_ref()) {
             if held.len() == step.series {
-                summed.stopped_at = held.last().map(|last| last.module_id.clone());
+                summed.stopped_at = held.last().map(|last| last.name.module_id.clone());
                 break;
             }
             let last_us = one.last_us();
@@ -89,10 +104,12 @@ pub(super) fn sum_step(db: &Connection, tail: &Tail, step: &Step) -> Work<Summed
         held
     })?;
     for series in held {
-        let (module, unit) = (series.module_id.clone(), series.quantity.unit());
+        let name = Arc::clone(&series.name);
         let stretches = stretches(db, series, step.from_us..step.until_us, step.width_us, step.most)?;
-        summed.sums.extend(stretches.map(|(start, sum)| (start, module.clone(), unit.clone(), sum)));
+        summed.sums.extend(stretches.map(|(start, sum)| SeriesSum { start, name: Arc::clone(&name), sum }));
     }
+    summed.sums.sort_by(|a, b| a.key().cmp(&b.key()));
+    summed.sums.truncate(step.most);
     Ok(summed)
 }
 

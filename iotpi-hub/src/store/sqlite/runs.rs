@@ -4,11 +4,13 @@
 //! result of such a merge: every record of the type between two edges. The newest page, the oldest, and whatever was asked for
 //! last are answered from runs alone, in time that does not depend on how many series there are.
 //!
-//! A run is complete: the writer adds each new record that lies between its edges. What removes records removes them here.
+//! A run is complete: the writer adds each new record that lies between its edges. What removes records removes them here. Runs
+//! of sums ([`super::sums`]) are kept with them.
 //! Runs take up to [`MAX_BYTES`] in all; the least recently used goes first.
 
 use std::{
     cmp::Ordering,
+    ops::Range,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -17,7 +19,10 @@ use std::{
 
 use iotpi_core::{ModuleId, Quantity, Reading};
 
-use super::point::Point;
+use super::{
+    point::Point,
+    sums::{SumRun, Sums},
+};
 
 /// All runs together, about. In tests so few that runs are often left out.
 const MAX_BYTES: usize = if cfg!(test) { 16 << 10 } else { 4 << 20 };
@@ -179,6 +184,7 @@ fn draw() -> u64 {
 pub(super) struct Runs {
     runs: Vec<Run>,
     bytes: usize,
+    sums: Sums,
     /// Tells these runs from those of a type that was removed and began anew.
     id: u64,
     /// Drawn anew whenever records went: a merge that began before is not kept.
@@ -204,7 +210,14 @@ pub(super) struct Ticket {
 
 impl Default for Runs {
     fn default() -> Self {
-        Self { runs: Vec::new(), bytes: 0, id: draw(), epoch: draw(), merging: Mutex::default() }
+        Self {
+            runs: Vec::new(),
+            bytes: 0,
+            sums: Sums::default(),
+            id: draw(),
+            epoch: draw(),
+            merging: Mutex::default(),
+        }
     }
 }
 
@@ -219,6 +232,7 @@ impl Runs {
                 self.epoch = draw();
             }
         }
+        self.sums.add(name, point, MAX_BYTES / 4);
         let behind = self.runs.partition_point(|run| run.from.is_before(point.taken_us, &name.module_id));
         let Some(run) = behind.checked_sub(1).and_then(|at| self.runs.get_mut(at)) else { return };
         if run.until.is_before(point.taken_us, &name.module_id) {
@@ -239,6 +253,7 @@ impl Runs {
             run.bytes = RUN_BYTES + run.records.iter().map(Record::bytes).sum::<usize>();
         }
         self.bytes = self.runs.iter().map(|run| run.bytes).sum();
+        self.sums.remove(module);
         self.epoch = draw();
     }
 
@@ -246,6 +261,7 @@ impl Runs {
     pub(super) fn forget_before(&mut self, before_us: i64) {
         self.runs.retain(|run| run.from.us >= before_us);
         self.bytes = self.runs.iter().map(|run| run.bytes).sum();
+        self.sums.forget_before(before_us);
         self.epoch = draw();
     }
 
@@ -268,10 +284,15 @@ impl Runs {
         Ticket { id: self.id, epoch: self.epoch, arrived: merging.arrived.len() }
     }
 
-    /// A merge ended, with a run unless it failed.
-    pub(super) fn end(&mut self, ticket: Ticket, run: Option<Run>) {
+    /// The run of sums of that width that has what lies directly behind an edge, for a query of that time.
+    pub(super) fn sums(&self, width_us: i64, edge: &Edge, time: &Range<i64>) -> Option<&SumRun> {
+        self.sums.at(width_us, edge, time, draw())
+    }
+
+    /// A merge ended. Answers the records that arrived since it began; nothing when its result is not to be kept.
+    fn ended(&mut self, ticket: Ticket) -> Option<Vec<Record>> {
         if ticket.id != self.id {
-            return;
+            return None;
         }
         let merging = self.merging.get_mut().unwrap_or_else(PoisonError::into_inner);
         merging.count = merging.count.saturating_sub(1);
@@ -279,7 +300,21 @@ impl Runs {
         if merging.count == 0 {
             merging.arrived = Vec::new();
         }
-        let Some(mut run) = run.filter(|run| ticket.epoch == self.epoch && run.bytes <= MAX_BYTES / 4) else {
+        (ticket.epoch == self.epoch).then_some(arrived)
+    }
+
+    /// A merge ended, with a run of sums unless it failed.
+    pub(super) fn end_sums(&mut self, ticket: Ticket, run: Option<SumRun>) {
+        let arrived = self.ended(ticket);
+        if let (Some(arrived), Some(run)) = (arrived, run) {
+            self.sums.keep(run, arrived.iter().map(|record| (&record.name, &record.point)), draw());
+        }
+    }
+
+    /// A merge ended, with a run unless it failed.
+    pub(super) fn end(&mut self, ticket: Ticket, run: Option<Run>) {
+        let arrived = self.ended(ticket);
+        let (Some(arrived), Some(mut run)) = (arrived, run.filter(|run| run.bytes <= MAX_BYTES / 4)) else {
             return;
         };
         for record in arrived {
@@ -316,11 +351,13 @@ impl Runs {
 
     /// How many bytes the runs take, and when the least recently used one was used.
     pub(super) fn weight(&self) -> (usize, Option<u64>) {
-        (self.bytes, self.runs.iter().map(|run| run.used.load(Relaxed)).min())
+        let oldest = self.runs.iter().map(|run| run.used.load(Relaxed)).min();
+        (self.bytes + self.sums.bytes(), oldest.into_iter().chain(self.sums.oldest()).min())
     }
 
     /// Drops the run that was used then.
     fn drop_used(&mut self, used: u64) {
+        self.sums.drop_used(used);
         self.runs.retain(|run| run.used.load(Relaxed) != used);
         self.bytes = self.runs.iter().map(|run| run.bytes).sum();
     }
@@ -328,8 +365,8 @@ impl Runs {
 
 /// Drops the least recently used runs of all types while they are too many together.
 pub(super) fn shrink<'a>(all: impl Iterator<Item = &'a mut Runs>) {
-    let mut all: Vec<_> = all.filter(|runs| !runs.runs.is_empty()).collect();
-    while all.iter().map(|runs| runs.bytes).sum::<usize>() > MAX_BYTES {
+    let mut all: Vec<_> = all.filter(|runs| runs.weight().1.is_some()).collect();
+    while all.iter().map(|runs| runs.weight().0).sum::<usize>() > MAX_BYTES {
         let oldest = all.iter_mut().min_by_key(|runs| runs.weight().1.unwrap_or(u64::MAX));
         let Some((runs, used)) = oldest.and_then(|runs| {
             let used = runs.weight().1?;

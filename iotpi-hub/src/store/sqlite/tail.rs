@@ -19,6 +19,7 @@ use super::{
     frame::Entry,
     point::Point,
     runs::{self, Edge, Name, Run, Runs, Ticket},
+    sums::SumRun,
 };
 use crate::store::{ReadingQuery, SeriesKey};
 
@@ -42,6 +43,8 @@ struct OfSensor {
     runs: Runs,
     /// When the first record was taken, or earlier, once a query has looked it up.
     first_us: Option<i64>,
+    /// When the last record was taken, or later.
+    last_us: Option<i64>,
 }
 
 /// One series.
@@ -64,8 +67,7 @@ pub(super) struct One {
 #[derive(Debug, Clone)]
 pub(super) struct Held {
     pub(super) row: i64,
-    pub(super) module_id: ModuleId,
-    pub(super) quantity: Quantity,
+    pub(super) name: Arc<Name>,
     /// Unless the database has them already: see [`Held::waiting`].
     pub(super) frozen: Vec<Point>,
     pub(super) fresh: Vec<Point>,
@@ -98,8 +100,7 @@ impl One {
     pub(super) fn hold(&self, which: impl Fn(&[Point]) -> Vec<Point>) -> Held {
         Held {
             row: self.row,
-            module_id: self.name.module_id.clone(),
-            quantity: self.name.quantity.clone(),
+            name: Arc::clone(&self.name),
             frozen: which(&self.frozen),
             fresh: which(&self.fresh),
             cut: self.cut,
@@ -111,6 +112,10 @@ impl One {
             || self.newest.is_none() && self.folded.is_none_or(|(_, last)| last <= point.taken_us)
         {
             self.newest = Some(point.clone());
+        }
+        if self.fresh.len() == self.fresh.capacity() {
+            // By a quarter: doubling would take up to twice the memory that is needed.
+            self.fresh.reserve_exact(self.fresh.len() / 4 + 4);
         }
         match self.fresh.last() {
             Some(last) if last.taken_us > point.taken_us => {
@@ -175,7 +180,9 @@ impl Tail {
         let mut series = self.write();
         let SeriesKey { module_id, sensor } = key;
         series.by_key.insert((module_id.clone(), sensor.clone()), row);
-        series.by_sensor.entry(sensor).or_default().rows.insert(module_id.clone(), row);
+        let of_sensor = series.by_sensor.entry(sensor).or_default();
+        of_sensor.rows.insert(module_id.clone(), row);
+        of_sensor.last_us = of_sensor.last_us.max(folded.map(|(_, last)| last));
         let (frozen, fresh) = (Vec::new(), Vec::new());
         let name = Arc::new(Name { module_id, quantity });
         let one = One { row, name, newest: None, folded, frozen, cut: 0, fresh };
@@ -193,6 +200,7 @@ impl Tail {
                 if let Some(of_sensor) = by_sensor.get_mut(one.name.quantity.name_str()) {
                     of_sensor.runs.add(&one.name, &entry.point);
                     of_sensor.first_us = of_sensor.first_us.map(|first| first.min(entry.point.taken_us));
+                    of_sensor.last_us = of_sensor.last_us.max(Some(entry.point.taken_us));
                 }
             }
         }
@@ -278,6 +286,15 @@ impl Tail {
         }
     }
 
+    /// Adding up that began with that ticket ended; keeps its run of sums, if it has one.
+    pub(super) fn end_sums(&self, sensor: &SensorType, ticket: Ticket, run: Option<SumRun>) {
+        let mut series = self.write();
+        if let Some(of_sensor) = series.by_sensor.get_mut(sensor) {
+            of_sensor.runs.end_sums(ticket, run);
+            runs::shrink(series.by_sensor.values_mut().map(|of_sensor| &mut of_sensor.runs));
+        }
+    }
+
     /// A series' newest record, found in the database; ignored when a newer one came meanwhile.
     pub(super) fn found_newest(&self, row: i64, found: &Point) {
         if let Some(one) = self.write().by_row.get_mut(&row)
@@ -318,7 +335,7 @@ impl Series {
 
     /// Whether no record of a sensor type was taken behind that edge, nor in its microsecond.
     pub(super) fn is_last(&self, sensor: &SensorType, edge: &Edge) -> bool {
-        self.of_sensor(sensor).filter_map(One::last_us).all(|last_us| last_us < edge.us)
+        self.by_sensor.get(sensor).and_then(|of_sensor| of_sensor.last_us).is_none_or(|last| last < edge.us)
     }
 
     /// All series, or those of one module, by module, then type, behind a key.

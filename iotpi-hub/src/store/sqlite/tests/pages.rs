@@ -1,13 +1,13 @@
 //! Pages over all modules against a list that is sorted anew each time: whatever was recorded, folded, removed or asked
 //! before, they say the same. In these tests runs are short and few, so that each is soon left out or cut.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
-use iotpi_core::{ModuleId, Quantity, Reading, Sample, Timestamp};
+use iotpi_core::{Bucket, ModuleId, Quantity, Reading, Sample, Timestamp};
 use proptest::prelude::*;
 
-use super::{NOW, whole};
-use crate::store::{ReadingQuery, Store, StoreOptions, sqlite::Sqlite};
+use super::{NOW, reading, temperatures, whole};
+use crate::store::{PageRequest, ReadingQuery, Store, StoreOptions, sqlite::Sqlite};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -20,6 +20,8 @@ enum Step {
         not_after: Option<i64>,
         limit: u32,
         ascending: bool,
+        /// Of stretches, in units of time.
+        width: i64,
     },
     Remove(u8),
     Restart,
@@ -31,10 +33,10 @@ fn step() -> impl Strategy<Value = Step> {
         5 => prop::collection::vec((0_u8..7, time()), 1..40).prop_map(Step::Record),
         2 => Just(Step::Fold),
         6 => (
-            prop::option::of(time()), prop::option::of(time()), prop::option::of(time()), 1_u32..30, any::<bool>(),
+            prop::option::of(time()), prop::option::of(time()), prop::option::of(time()), 1_u32..30, any::<bool>(), 1_i64..12,
         )
-            .prop_map(|(since, until, not_after, limit, ascending)| {
-                Step::Ask { since, until, not_after, limit, ascending }
+            .prop_map(|(since, until, not_after, limit, ascending, width)| {
+                Step::Ask { since, until, not_after, limit, ascending, width }
             }),
         1 => (0_u8..7).prop_map(Step::Remove),
         1 => Just(Step::Restart),
@@ -48,6 +50,23 @@ fn module(n: u8) -> ModuleId {
 async fn open(path: &Path, fold_at: Option<usize>) -> Sqlite {
     let options = StoreOptions { fold_at, ..StoreOptions::default() };
     Sqlite::open(&format!("//{}", path.display()), options).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_page_from_the_end_does_not_wait_for_a_run_that_begins_behind_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder.path().join("hub.db"), None).await;
+    store.record(vec![reading("m1", 0)], 10, NOW).await.unwrap();
+    let at = |n: i64| Some(Timestamp::from_micros(NOW.wall.as_micros() + n));
+    let later = ReadingQuery { since: at(20), ..temperatures(true) };
+    let newest = ReadingQuery { not_after: at(10), ..temperatures(false) };
+
+    let first = PageRequest { limit: 5, cursor: None };
+    assert!(store.readings(&later, &first).await.unwrap().items.is_empty());
+
+    let page = store.readings(&newest, &first);
+    let page = tokio::time::timeout(Duration::from_secs(30), page).await.expect("an answer").unwrap();
+    assert_eq!(page.items.len(), 1);
 }
 
 proptest! {
@@ -90,7 +109,7 @@ proptest! {
                         drop(store);
                         store = open(&path, fold_at).await;
                     }
-                    Step::Ask { since, until, not_after, limit, ascending } => {
+                    Step::Ask { since, until, not_after, limit, ascending, width } => {
                         let query = ReadingQuery {
                             sensor: Quantity::Temperature.name(),
                             module_id: None,
@@ -101,11 +120,40 @@ proptest! {
                         };
                         let found = whole(limit, async |page| store.readings(&query, &page).await.unwrap()).await;
                         assert_eq!(found, sorted(&kept, &query));
+
+                        let query = ReadingQuery { ascending: true, ..query };
+                        let width_us = width * unit_us;
+                        let width = Duration::from_micros(width_us.unsigned_abs());
+                        let found = whole(limit, async |page| store.buckets(&query, width, &page).await.unwrap());
+                        let found: Vec<_> = found.await.iter().map(summed).collect();
+                        assert_eq!(found, stretches(&sorted(&kept, &query), width_us));
                     }
                 }
             }
         });
     }
+}
+
+/// What a stretch says: when it begins, the module, and its count, least and greatest value.
+type Stretch = (i64, ModuleId, u64, Option<f64>, Option<f64>);
+
+fn summed(bucket: &Bucket) -> Stretch {
+    (bucket.start.as_micros(), bucket.module_id.clone(), bucket.count.unwrap(), bucket.min, bucket.max)
+}
+
+/// Readings put into stretches one by one.
+fn stretches(readings: &[Reading], width_us: i64) -> Vec<Stretch> {
+    let mut values: BTreeMap<(i64, ModuleId), Vec<f64>> = BTreeMap::new();
+    for reading in readings {
+        let taken_us = reading.taken_at.as_micros();
+        let key = (taken_us - taken_us.rem_euclid(width_us), reading.module_id.clone());
+        values.entry(key).or_default().push(reading.outcome.value().unwrap());
+    }
+    let stretch = |((start, module), values): ((i64, ModuleId), Vec<f64>)| {
+        let (min, max) = (values.iter().copied().reduce(f64::min), values.iter().copied().reduce(f64::max));
+        (start, module, values.len() as u64, min, max)
+    };
+    values.into_iter().map(stretch).collect()
 }
 
 /// What the query is about, sorted: of one module and microsecond, those that arrived first come first.

@@ -11,6 +11,24 @@ use crate::store::{
     sqlite::{Sqlite, blocks, commands, failure::Work, merge, readers, readings, stretches, writer::Desk},
 };
 
+/// The statements that are run for each series, page or command.
+const STATEMENTS: [&str; 14] = [
+    readings::CHUNKS,
+    readings::CHUNKS_BACKWARDS,
+    stretches::ROLLUPS,
+    stretches::UNROLLED_CHUNKS,
+    stretches::ALL_CHUNKS,
+    blocks::BLOCKS,
+    merge::LAST_CHUNK,
+    merge::CHUNK_BEFORE,
+    merge::CHUNK_AFTER,
+    commands::LEASED,
+    commands::OLDEST,
+    commands::BY_KEY,
+    commands::TOO_OLD,
+    commands::OLDEST_ENDED,
+];
+
 #[tokio::test]
 async fn a_reader_cannot_write() {
     let folder = tempfile::tempdir().unwrap();
@@ -38,33 +56,43 @@ async fn a_query_that_panics_gives_its_connection_back() {
 async fn no_list_walks_through_or_sorts_a_whole_table() {
     let store = Sqlite::open(":memory:", StoreOptions::default()).await.unwrap();
     let plans = |db: &mut Desk<'_>| {
-        let statements = [
-            readings::CHUNKS,
-            readings::CHUNKS_BACKWARDS,
-            stretches::ROLLUPS,
-            stretches::UNROLLED_CHUNKS,
-            stretches::ALL_CHUNKS,
-            blocks::BLOCKS,
-            merge::LAST_CHUNK,
-            merge::CHUNK_BEFORE,
-            merge::CHUNK_AFTER,
-            commands::LEASED,
-            commands::OLDEST,
-            commands::BY_KEY,
-            commands::TOO_OLD,
-            commands::OLDEST_ENDED,
-        ];
         let plan = |sql: &str| -> rusqlite::Result<String> {
             let mut explain = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
             // Without parameters: the plan is what they leave open.
             let steps = explain.raw_query().mapped(|row| row.get::<_, String>(3));
             Ok(steps.collect::<Result<Vec<_>, _>>()?.join("; "))
         };
-        Ok(statements.map(plan).into_iter().collect::<Result<Vec<_>, _>>()?)
+        Ok(STATEMENTS.map(plan).into_iter().collect::<Result<Vec<_>, _>>()?)
     };
 
     for plan in store.write("explain", plans).await.unwrap() {
         assert!(plan.contains("SEARCH") && !plan.contains("SCAN") && !plan.contains("TEMP"), "{plan}");
+    }
+}
+
+/// SQLite prepares a statement anew when its plan was chosen by the value of a parameter and that changes, which takes several times
+/// as long as a query of a few rows.
+#[tokio::test]
+async fn no_statement_is_prepared_anew_for_other_parameters() {
+    let store = Sqlite::open(":memory:", StoreOptions::default()).await.unwrap();
+    let prepared = |db: &mut Desk<'_>| {
+        let anew = |sql: &str| -> rusqlite::Result<i32> {
+            let mut statement = db.prepare(sql)?;
+            for value in 1..4 {
+                for parameter in 1..=statement.parameter_count() {
+                    statement.raw_bind_parameter(parameter, value)?;
+                }
+                statement.raw_query().next()?;
+            }
+            Ok(statement.get_status(rusqlite::StatementStatus::RePrepare))
+        };
+        Ok(STATEMENTS.map(anew).into_iter().collect::<Result<Vec<_>, _>>()?)
+    };
+
+    let anew = store.write("prepare", prepared).await.unwrap();
+
+    for (statement, times) in STATEMENTS.iter().zip(anew) {
+        assert_eq!(times, 0, "{statement}");
     }
 }
 
