@@ -214,11 +214,13 @@ async fn removal(path: &Path) {
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let mut sizes =
-        vec![(10, 10_000), (1_000, 10_000), (10, 1_000_000), (1_000, 1_000_000), (10_000, 1_000_000)];
-    if std::env::var_os("IOTPI_BENCH_GROWTH_1E8").is_some() {
-        sizes.extend([(10, 100_000_000), (1_000, 100_000_000), (10_000, 100_000_000)]);
-    }
+    let sizes = std::env::var("IOTPI_BENCH_GROWTH");
+    let sizes = sizes.unwrap_or_else(|_| "10/1e4 1000/1e4 10/1e6 1000/1e6 10000/1e6".to_owned());
+    let size = |text: &str| {
+        let (series, readings) = text.split_once('/').unwrap();
+        (series.parse::<f64>().unwrap() as i64, readings.parse::<f64>().unwrap() as i64)
+    };
+    let sizes: Vec<_> = sizes.split_whitespace().map(size).collect();
     let mut table: Vec<(&str, Vec<f64>)> = Vec::new();
     for (series, readings) in &sizes {
         let folder = folder().unwrap();

@@ -74,6 +74,9 @@ impl Line {
         self.send(request)?;
         let mut filled = 0;
         loop {
+            if filled == self.buffer.len() {
+                self.buffer.resize(2 * filled, 0);
+            }
             match self.stream.read(&mut self.buffer[filled..])? {
                 0 => return Err(refused("the connection was closed")),
                 read => filled += read,
