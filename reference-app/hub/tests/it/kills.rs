@@ -18,7 +18,7 @@ use crate::{
     chance::{Chance, Named, seeds, torture},
     iotpi_hub,
     process::{DEADLINE, Running},
-    text,
+    running, text,
 };
 
 /// Connections that deliver, each for a module of its own.
@@ -235,4 +235,68 @@ async fn a_hub_whose_store_failed_ends_and_the_next_has_what_was_acknowledged() 
     let kept = kept(&hub.client.clone().with_token(token), &sender.id).await;
     assert_eq!(kept.len(), sent.len());
     hub.end().await;
+}
+
+/// As many readings as are folded at once, over 25 years: some 300 chunks, because none spans more than 30 days.
+fn years_of_readings() -> Vec<String> {
+    let reading = |n: u32| {
+        let taken_at = 978_307_200 + i64::from(n) * 90_000;
+        format!(r#"{{"module_id":"attic","value":{},"unit":"celsius","timestamp":{taken_at}}}"#, n % 30)
+    };
+    (0..9)
+        .map(|batch| (batch * 1000..(batch + 1) * 1000).map(reading).collect::<Vec<_>>().join(","))
+        .collect()
+}
+
+fn count(data: &Path, rows: &str) -> u64 {
+    let db = Connection::open(data.join("hub.db")).unwrap();
+    db.busy_timeout(DEADLINE).unwrap();
+    db.query_row(&format!("SELECT count(*) FROM {rows}"), [], |row| row.get(0)).unwrap()
+}
+
+/// Records other readings until there are so many rows: the writer has something to do and goes on with what it has begun.
+fn until(hub: &running::Running, data: &Path, rows: &str, is_enough: impl Fn(u64) -> bool) {
+    let began = Instant::now();
+    while !is_enough(count(data, rows)) {
+        assert!(began.elapsed() < DEADLINE, "{rows}: {}", count(data, rows));
+        assert!(hub.record("other", 1));
+    }
+}
+
+#[test]
+fn a_module_whose_removal_kill_9_ended_half_way_is_gone_after_the_next_start() {
+    const CHUNKS_LEFT: &str =
+        "chunks WHERE series_id IN (SELECT id FROM series WHERE module_id = '.removed')";
+    let folder = tempfile::tempdir().unwrap();
+    let made = iotpi_hub(folder.path(), &["token", "add", "--role", "admin", "remover"]);
+    let admin = text(&made.stdout).trim().to_owned();
+    let module = |hub: &running::Running| hub.call("GET", "/api/modules/attic", Some(&admin), "").0;
+    let batches = years_of_readings();
+
+    // A removal may be over before the signal arrives.
+    let was_half_way = (0..20).any(|_| {
+        let hub = running::Running::start(folder.path(), "");
+        for batch in &batches {
+            assert_eq!(hub.call("POST", "/api/sensors/temperature", None, &format!("[{batch}]")).0, 200);
+        }
+        until(&hub, folder.path(), "chunks", |chunks| chunks > 300);
+        assert_eq!(module(&hub), 200);
+
+        assert_eq!(hub.call("DELETE", "/api/modules/attic", Some(&admin), "").0, 204);
+        hub.kill();
+        let left = count(folder.path(), CHUNKS_LEFT);
+
+        let hub = running::Running::start(folder.path(), "");
+        assert_eq!(module(&hub), 404, "with {left} chunks left");
+        until(&hub, folder.path(), CHUNKS_LEFT, |chunks| chunks == 0);
+        assert_eq!(module(&hub), 404);
+        hub.stop();
+        left > 0
+    });
+
+    assert!(was_half_way);
+    assert_eq!(count(folder.path(), "modules WHERE id <> 'other'"), 0);
+    let db = Connection::open(folder.path().join("hub.db")).unwrap();
+    let sound: String = db.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(sound, "ok");
 }
