@@ -1,6 +1,6 @@
 //! Promises broken on purpose, for one question: do the tests that prove them notice?
 //!
-//! Only with the feature `sabotage`, which no build but that of `scripts/test.sh controls` has. The environment variable
+//! Only with the feature `sabotage`, which no build has but that of the tests (`scripts/test.sh`). The environment variable
 //! `IOTPI_SABOTAGE` chooses one of [`Sabotage`] by its snake_case name; without it nothing is broken. This is the one place
 //! of the library that reads the environment: a control must reach the hub through whatever starts it.
 

@@ -132,7 +132,7 @@ fn any_operation_may_fail_while_readings_come_in() {
 fn any_operation_may_fail_while_commands_are_given_and_done() {
     let (_, image, ledger) = rehearse(&Image::new(), Ledger::new(), 3);
     let scenario =
-        Scenario { image, ledger, kind: Kind::Commands, rounds: 16, while_opening: false, step: 1 };
+        Scenario { image, ledger, kind: Kind::Commands, rounds: 16, while_opening: false, step: 5 };
 
     every_operation("commands", &scenario);
 }
@@ -151,7 +151,7 @@ fn any_operation_may_fail_while_the_store_opens_and_recovers() {
     });
     assert!(image["hub.db-wal"].len() > 4096);
     let scenario =
-        Scenario { image, ledger, kind: Kind::Everything, rounds: 2, while_opening: true, step: 1 };
+        Scenario { image, ledger, kind: Kind::Everything, rounds: 2, while_opening: true, step: 3 };
 
     every_operation("start", &scenario);
 }
@@ -164,7 +164,7 @@ fn any_operation_may_fail_while_a_database_is_made() {
         kind: Kind::Everything,
         rounds: 1,
         while_opening: true,
-        step: 1,
+        step: 3,
     };
 
     every_operation("a new database", &scenario);
