@@ -39,6 +39,8 @@ const belowAnyPath = {
 /** @type {import('@sveltejs/kit').Config} */
 export default {
   preprocess: vitePreprocess(),
+  // Tests run in Node, and still as in a browser: compiled for a server, state is plain and effects do nothing.
+  vitePlugin: { dynamicCompileOptions: () => (process.env.VITEST ? { generate: 'client' } : undefined) },
   compilerOptions: { runes: ({ filename }) => (filename.includes('node_modules') ? undefined : true) },
   kit: {
     adapter: belowAnyPath,

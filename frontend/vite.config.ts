@@ -1,3 +1,4 @@
+import { fileURLToPath } from 'node:url';
 import { sveltekit } from '@sveltejs/kit/vite';
 import type { ProxyOptions } from 'vite';
 import { defineConfig } from 'vitest/config';
@@ -20,13 +21,25 @@ const toHub: ProxyOptions = {
 
 const toHubOf = (paths: string[]) => Object.fromEntries(paths.map((path) => [path, toHub]));
 
+/**
+ * Tests load Svelte's browser half, as svelte.config.js has their runes compiled for it. Not the condition `browser`: with
+ * it SvelteKit, too, would expect a window.
+ */
+const svelteInBrowsers = [
+  { find: /^svelte$/, replacement: ofSvelte('index-client.js') },
+  { find: /^svelte\/reactivity$/, replacement: ofSvelte('reactivity/index-client.js') }
+];
+
+function ofSvelte(file: string): string {
+  return fileURLToPath(new URL(`node_modules/svelte/src/${file}`, import.meta.url));
+}
+
 export default defineConfig(({ mode }) => ({
   plugins: [sveltekit(), ...(mode === 'mock' ? [mockHub()] : [])],
   server: {
     proxy: mode === 'mock' ? {} : toHubOf(['/api', '/health', '/docs', '/metrics'])
   },
-  // Runes outside a component are compiled for the browser; without this vitest would load Svelte's server half.
-  resolve: process.env.VITEST ? { conditions: ['browser'] } : {},
+  resolve: { alias: process.env.VITEST ? svelteInBrowsers : [] },
   test: {
     include: ['src/**/*.test.ts'],
     environment: 'node'
