@@ -30,7 +30,8 @@ export function offersOf(module: Module, series: readonly Series[], info: Camera
     offers.push({ kind: 'measure', key: `${id}/measure/${measure.type}`, module, measure, series: known });
   }
   for (const [type, undeclared] of byType) {
-    const measure = { type, unit: undeclared.newest?.unit ?? '' };
+    // The unit is that of the newest reading. It is not read here: all tiles would be made anew with every reading.
+    const measure = { type, unit: '' };
     offers.push({ kind: 'measure', key: `${id}/measure/${type}`, module, measure, series: undeclared });
   }
   return offers;

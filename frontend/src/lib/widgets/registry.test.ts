@@ -45,7 +45,7 @@ test('a module without a manifest shows what it delivers', () => {
 
   const [offer] = offersOf(aModule('attic'), [series], undefined);
 
-  expect(offer).toMatchObject({ kind: 'measure', measure: { type: 'temperature', unit: 'celsius' } });
+  expect(offer).toMatchObject({ kind: 'measure', measure: { type: 'temperature' }, series });
 });
 
 test('a declared measure and its readings are one tile', () => {
