@@ -17,6 +17,11 @@ import { TimeSync } from './timesync';
 
 /** How many of the newest readings of each series a (re)connect brings: a short break needs no history request. */
 const RECENT = 60;
+/**
+ * Readings are taken together after this time: the page is brought up to date once for all of them, not once for each of
+ * hundreds a second.
+ */
+const GATHER_MS = 50;
 
 /** `silent`: the connection stands, and the hub has not answered a question on it. `lost`: it is being opened again. */
 export type LiveState = 'connecting' | 'live' | 'silent' | 'lost';
@@ -71,6 +76,8 @@ export class Live {
     onSilent: (secs) => this.#takeSilence(secs),
     onLost: () => this.#lost()
   });
+  #gathered: Reading[] = [];
+  #gathering: ReturnType<typeof setTimeout> | undefined;
   #socket: LiveSocket | null = null;
   #attempt = 0;
   #greeted = false;
@@ -159,6 +166,7 @@ export class Live {
   }
 
   #hangUp(): void {
+    this.#takeGathered();
     this.#silence.stop();
     this.#time.stop();
     this.pictures.end();
@@ -177,6 +185,9 @@ export class Live {
   }
 
   #take(event: LiveEvent): void {
+    if (event.type === 'reading') return this.#gather(event.reading);
+    // Events keep their order: no reading may come after the removal of its module.
+    this.#takeGathered();
     switch (event.type) {
       case 'hello':
         this.#greeted = true;
@@ -186,9 +197,6 @@ export class Live {
         break;
       case 'recent':
         this.#takePresent(event.readings, event.modules, event.cameras);
-        break;
-      case 'reading':
-        this.seriesOf(event.reading.module_id, event.reading.type).push(event.reading);
         break;
       case 'module':
         this.modules.set(event.module.id, event.module);
@@ -217,6 +225,18 @@ export class Live {
         }
         break;
     }
+  }
+
+  #gather(reading: Reading): void {
+    this.#gathered.push(reading);
+    this.#gathering ??= setTimeout(() => this.#takeGathered(), GATHER_MS);
+  }
+
+  #takeGathered(): void {
+    clearTimeout(this.#gathering);
+    this.#gathering = undefined;
+    for (const reading of this.#gathered) this.seriesOf(reading.module_id, reading.type).push(reading);
+    this.#gathered = [];
   }
 
   #takeTime(clientTime: number, hubTime: number): void {

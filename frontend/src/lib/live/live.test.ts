@@ -278,6 +278,7 @@ describe('the live connection', () => {
     hub.newest.say({ type: 'module', seq: 2, module: aModule('attic', { health: 'late' }) });
     hub.newest.say({ type: 'camera', seq: 3, camera: aCamera('cam', { fps: 12 }) });
     hub.newest.say({ type: 'reading', seq: 4, reading: aReading(NOW, 22.5) });
+    vi.advanceTimersByTime(50);
 
     expect(live.modules.get('attic')?.health).toBe('late');
     expect(live.cameras.get('cam')?.fps).toBe(12);
