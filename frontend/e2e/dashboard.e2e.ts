@@ -121,6 +121,18 @@ describe('the dashboard', () => {
     expect(await chart.getAttribute('aria-label')).toMatch(/^Temperature, last hour: lowest .*°C, highest .*°C$/);
   });
 
+  test('draws no chart far outside the screen, and draws it once it is scrolled to', async () => {
+    await page.setViewportSize({ width: 390, height: 500 });
+    const last = page.locator('[data-widget=sensor]').last();
+    const canvases = () => last.locator('canvas').count();
+
+    await expect.poll(canvases).toBe(0);
+    await last.scrollIntoViewIfNeeded();
+    await expect.poll(canvases).toBe(1);
+
+    await page.setViewportSize({ width: 1280, height: 900 });
+  });
+
   test('looks back a day, as far as there is one, and comes back to the live hour', async () => {
     const chart = temperature().getByRole('img');
 

@@ -4,7 +4,7 @@ import type { Live } from '../live/live.svelte';
 import { easelOf, Painter } from '../live/painter.svelte';
 import { rateOf } from '../live/pictures.svelte';
 import { type Condition, conditionOf, delivers, streamedAge } from './condition';
-import { Sight } from './sight.svelte';
+import { Sight } from '../ui/sight.svelte';
 
 interface Options {
   live: Live;

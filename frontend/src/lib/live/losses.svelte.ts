@@ -11,10 +11,14 @@ export class Losses {
   gaps = $state.raw<readonly Gap[]>([]);
   /** Whether these are all: thousands of gaps are not read. */
   whole = $state(true);
+  #of = '';
 
   /** Asks now and every minute, until the returned function is called. `now` is the hub's, in Unix seconds. */
   start(moduleId: string, type: string, spanSecs: number, now: () => number): () => void {
-    this.gaps = [];
+    const of = `${moduleId}/${type}/${spanSecs}`;
+    // What is known stays when the same series is asked for again, because its chart came back into view.
+    if (of !== this.#of) this.gaps = [];
+    this.#of = of;
     return repeat(ASK_MS, async (signal) => {
       // Whoever cannot be asked now is asked again; `live` tells when the hub is away.
       const told = await hub.gaps(moduleId, { type, since: Math.floor(now() - spanSecs) }, signal);
