@@ -221,19 +221,23 @@ pub(super) fn newest(
         let one = |one: &super::tail::One| {
             let known = one.newest.clone().filter(|newest| newest.taken_us < end);
             let waiting = |points: &[Point]| Part::newest(1).of(between(points, i64::MIN, end)).to_vec();
-            (known, one.hold(waiting))
+            // One that is later than asked for would be hidden by an earlier one that is remembered as the newest.
+            let is_last = one.last_us().is_none_or(|last_us| last_us < end);
+            (known, is_last, one.hold(waiting))
         };
         series.behind(after.as_ref(), module).take(most).map(one).collect::<Vec<_>>()
     })?;
     let mut found = Vec::with_capacity(held.len());
-    for (known, held) in held {
+    for (known, is_last, held) in held {
         let (row, name) = (held.row, Arc::clone(&held.name));
         let newest = match known {
             Some(newest) => Some(newest),
             None => points(db, held, i64::MIN..end, Part::newest(1))?.pop(),
         };
         if let Some(newest) = newest {
-            tail.found_newest(row, &newest);
+            if is_last {
+                tail.found_newest(row, &newest);
+            }
             found.push(newest.reading(name.module_id.clone(), name.quantity.clone()));
         }
     }

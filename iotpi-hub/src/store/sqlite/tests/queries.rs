@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use iotpi_core::{ModuleId, Quantity, Reading};
+use iotpi_core::{ModuleId, Quantity, Reading, Timestamp};
 use proptest::prelude::*;
 
 use super::{NOW, open, reading, temperatures, whole};
 use crate::store::{
-    SeriesKey, Store, StoreError, StoreOptions,
+    PageRequest, SeriesKey, Store, StoreError, StoreOptions,
     sqlite::{Sqlite, blocks, commands, failure::Work, merge, readers, readings, stretches, writer::Desk},
 };
 
@@ -133,6 +133,27 @@ proptest! {
             recent_records_are_the_end(&store, &taken, limit).await;
         });
     }
+}
+
+#[tokio::test]
+async fn a_record_that_was_too_late_for_one_query_is_the_newest_of_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hub.db");
+    let store = open(&path).await.unwrap();
+    store.record(vec![reading("a", 1), reading("a", 20)], 10, NOW).await.unwrap();
+    store.settle().await.unwrap();
+    store.close().await.unwrap();
+    // No newest record is in memory.
+    let store = open(&path).await.unwrap();
+    let newest = async |latest: i64| {
+        let latest = Timestamp::from_micros(NOW.wall.as_micros() + latest);
+        let page = PageRequest { limit: 5, cursor: None };
+        let page = store.newest(None, Some(latest), &page).await.unwrap();
+        page.items.into_iter().map(|reading| reading.outcome.value().unwrap()).collect::<Vec<_>>()
+    };
+
+    assert_eq!(newest(10).await, [1.0]);
+    assert_eq!(newest(30).await, [20.0]);
 }
 
 /// What the store should give back, oldest first: sorted by time, then module, stably, because they came in this order.
