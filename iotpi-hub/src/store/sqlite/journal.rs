@@ -29,8 +29,9 @@ use crate::store::{Now, Recorded, SeriesKey, Steady, StoreError};
 /// So many waiting records a series, and the whole is folded: each fold rewrites some pages of every series, so seldom is
 /// kind to the card. (Folding every 5 minutes instead of every 30 wrote 0.3 GB a day more, of 50 series at 1 Hz.)
 const FOLD_AT_A_SERIES: usize = 2000;
-/// At least and at most so many in all: the most bounds the engine's memory (some 6 MB) and how long a start reads. 50
-/// series at 1 Hz come to 90,000 in half an hour: fewer would fold them more often (65,536 wrote 0.07 GB a day more).
+/// The least and the most waiting records in all. The most bounds the engine's memory (some 6 MB) and how long a start reads.
+/// 50 series at 1 Hz come to 90,000 in half an hour; a lower bound would fold them more often (65,536 wrote 0.07 GB a day
+/// more).
 const FOLD_AT: std::ops::RangeInclusive<usize> = 8_192..=98_304;
 /// What waits longer is folded even if it is little.
 pub(super) const FOLD_AFTER: Duration = Duration::from_secs(30 * 60);

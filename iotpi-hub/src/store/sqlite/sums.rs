@@ -23,6 +23,9 @@ use super::{
 
 /// Runs of one sensor type, at most: each is looked at for each new record.
 const MAX_RUNS: usize = 32;
+/// Sums of one run, at most: a run that reaches to the end of time would otherwise grow with each new stretch. In tests so few that
+/// runs are often cut.
+const MAX_SUMS: usize = if cfg!(test) { 24 } else { 4096 };
 /// What a run takes beside its sums.
 const RUN_BYTES: usize = 512;
 
@@ -75,7 +78,7 @@ impl SumRun {
         part(&self.time) == part(time)
     }
 
-    /// The sums behind an edge that fit, at most so many, and the edge up to which they are complete.
+    /// Up to `most` sums behind an edge, as far as they fit a query of that time, and the edge up to which they are complete.
     pub(super) fn behind(&self, edge: &Edge, time: &Range<i64>, most: usize) -> (&[SeriesSum], Edge) {
         let first = self.sums.partition_point(|sum| !edge.is_before(sum.start, &sum.name.module_id));
         let rest = self.sums.get(first..).unwrap_or_default();
@@ -112,6 +115,17 @@ impl SumRun {
         };
         if let Some(sum) = self.sums.get_mut(at) {
             sum.sum.add(point.outcome.value());
+        }
+        if self.sums.len() > MAX_SUMS {
+            self.keep_first(MAX_SUMS / 2);
+        }
+    }
+
+    /// Leaves out the latest sums: queries come to a run from its beginning.
+    fn keep_first(&mut self, count: usize) {
+        self.sums.truncate(count);
+        if let Some(last) = self.sums.last() {
+            self.until = Edge::behind(last.start, last.name.module_id.clone());
         }
     }
 }

@@ -254,7 +254,7 @@ fn count(data: &Path, rows: &str) -> u64 {
     db.query_row(&format!("SELECT count(*) FROM {rows}"), [], |row| row.get(0)).unwrap()
 }
 
-/// Records other readings until there are so many rows: the writer has something to do and goes on with what it has begun.
+/// Records other readings until the count of rows is as wanted: the writer folds and deletes a step after each write.
 fn until(hub: &running::Running, data: &Path, rows: &str, is_enough: impl Fn(u64) -> bool) {
     let began = Instant::now();
     while !is_enough(count(data, rows)) {
