@@ -232,7 +232,7 @@ impl Runs {
                 self.epoch = draw();
             }
         }
-        self.sums.add(name, point, MAX_BYTES / 4);
+        self.sums.add(name, point);
         let behind = self.runs.partition_point(|run| run.from.is_before(point.taken_us, &name.module_id));
         let Some(run) = behind.checked_sub(1).and_then(|at| self.runs.get_mut(at)) else { return };
         if run.until.is_before(point.taken_us, &name.module_id) {

@@ -83,15 +83,13 @@ impl SumRun {
         let first = self.sums.partition_point(|sum| !edge.is_before(sum.start, &sum.name.module_id));
         let rest = self.sums.get(first..).unwrap_or_default();
         // The first stretch of which another part is summed up than the query wants.
-        let other = start_of(self.time.end.min(time.end), self.width_us);
-        let fitting = match self.time.end == time.end {
-            true => rest.len(),
-            false => rest.partition_point(|sum| sum.start < other),
-        };
+        let other = (self.time.end != time.end)
+            .then(|| start_of(self.time.end.min(time.end), self.width_us))
+            .unwrap_or(i64::MAX);
+        let fitting = rest.partition_point(|sum| sum.start < other);
         let taken = rest.get(..fitting.min(most)).unwrap_or_default();
         let until = match taken.last() {
             Some(last) if taken.len() < fitting => Edge::behind(last.start, last.name.module_id.clone()),
-            _ if self.time.end == time.end => self.until.clone(),
             _ => self.until.clone().min(Edge::at(other)),
         };
         (taken, until)
@@ -135,12 +133,9 @@ impl SumRun {
 pub(super) struct Sums(Vec<SumRun>);
 
 impl Sums {
-    /// A record arrived. Runs of more than `max_bytes` are dropped.
-    pub(super) fn add(&mut self, name: &Arc<Name>, point: &Point, max_bytes: usize) {
-        for run in &mut self.0 {
-            run.add(name, point);
-        }
-        self.0.retain(|run| run.bytes() <= max_bytes);
+    /// A record arrived.
+    pub(super) fn add(&mut self, name: &Arc<Name>, point: &Point) {
+        self.0.iter_mut().for_each(|run| run.add(name, point));
     }
 
     /// A series is gone.

@@ -1,0 +1,116 @@
+//! Opening the engine, and the way of every read and write to its connections.
+
+use std::{
+    fs,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use iotpi_core::Timestamp;
+use rusqlite::{Connection, config::DbConfig};
+
+use super::{
+    Sqlite,
+    failure::Work,
+    file::{self, Place},
+    journal::Journal,
+    readers::{self, Readers},
+    removals, verify,
+    writer::{Desk, Writer},
+};
+use crate::{
+    lock::lock,
+    store::{ModuleRecord, PageRequest, Result, Store as _, StoreError, StoreOptions},
+};
+
+impl Sqlite {
+    /// Opens what follows `sqlite:` in a store URL: `///path/to/file.db` or `:memory:`.
+    ///
+    /// # Errors
+    /// [`StoreError::BadUrl`]; [`StoreError::Engine`] when the database cannot be opened, is another program's or
+    /// was made by a newer hub.
+    pub(in crate::store) async fn open(rest: &str, options: StoreOptions) -> Result<Self> {
+        let place = Place::parse(rest).ok_or_else(|| StoreError::BadUrl(format!("sqlite:{rest}")))?;
+        let open = move || {
+            let file = match &place {
+                Place::Memory => None,
+                Place::File(path) => Some(path.clone()),
+            };
+            let connection = place.open_writer()?;
+            let journal = Journal::load(&connection, options.fold_at).map_err(|fail| {
+                // What is there stays as it was found, the WAL beside it too.
+                let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+                fail.into_failure().at_start().into_store_error("read the journal")
+            })?;
+            let (tail, deliveries) = (journal.tail(), journal.deliveries());
+            let writer = Writer::start(connection, journal, options.commit_window)?;
+            let mut connections = Vec::new();
+            while connections.len() < readers::CONNECTIONS
+                && let Some(connection) = place.open_reader()?
+            {
+                connections.push(connection);
+            }
+            let readers = (!connections.is_empty()).then(|| Readers::new(connections));
+            let suspect = AtomicBool::new(false);
+            Ok(Self { readers, writer, tail, deliveries, file, suspect })
+        };
+        let store: Self = tokio::task::spawn_blocking(open)
+            .await
+            .map_err(|error| StoreError::Engine { context: "open the database", source: error.into() })??;
+        for id in store.write("look what is removed", |desk| removals::begun(desk)).await? {
+            match store.remove_module(&id).await {
+                Ok(()) | Err(StoreError::NotFound(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(store)
+    }
+
+    pub(super) async fn write<T: Send + 'static>(
+        &self,
+        context: &'static str,
+        work: impl FnOnce(&mut Desk<'_>) -> Work<T> + Send + 'static,
+    ) -> Result<T> {
+        let done = self.writer.write(context, work).await;
+        done.inspect_err(|error| self.suspect(error))
+    }
+
+    /// When the newest record of all series was received, by the hub's clock.
+    pub(super) async fn newest_received(&self) -> Result<Option<Timestamp>> {
+        let mut page = PageRequest { limit: 1000, cursor: None };
+        let mut received_at = None;
+        loop {
+            let found = self.newest(None, None, &page).await?;
+            received_at = received_at.max(found.items.iter().filter_map(|reading| reading.received_at).max());
+            match found.next {
+                Some(cursor) => page.cursor = Some(cursor),
+                None => return Ok(received_at),
+            }
+        }
+    }
+
+    pub(super) fn with_delivery(&self, record: ModuleRecord) -> ModuleRecord {
+        ModuleRecord { delivery: lock(&self.deliveries).account(&record.id), ..record }
+    }
+
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        context: &'static str,
+        query: impl FnOnce(&Connection) -> Work<T> + Send + 'static,
+    ) -> Result<T> {
+        let found = match &self.readers {
+            Some(readers) => readers.read(context, query).await,
+            None => self.writer.write(context, move |desk| query(desk)).await,
+        };
+        found.inspect_err(|error| self.suspect(error))
+    }
+
+    /// Notes beside the file that the next start has to look through it, when the error says so.
+    pub(super) fn suspect(&self, error: &StoreError) {
+        let Some(file) = self.file.as_deref().filter(|_| verify::is_suspect(error)) else { return };
+        if !self.suspect.swap(true, Ordering::Relaxed) {
+            tracing::error!(error = error as &dyn std::error::Error, "the database is suspect");
+            // The disk may be what is broken; then there is nothing to note it on.
+            let _ = fs::write(file::beside(file, file::SUSPECT), format!("{error}\n"));
+        }
+    }
+}
