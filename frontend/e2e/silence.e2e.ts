@@ -35,7 +35,11 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the page', () => {
     });
   });
 
-  const open = (name: string) => page.locator('nav').getByRole('link', { name, exact: true }).click();
+  /** Goes to a page and waits until it is there: what the one before it shows must not pass for it. */
+  async function open(name: string): Promise<void> {
+    await page.locator('nav').getByRole('link', { name, exact: true }).click();
+    await page.getByRole('heading', { level: 1, name, exact: true }).waitFor({ state: 'attached' });
+  }
   const badge = (name: string) => page.locator(`[data-badge=${name}]`);
   const connection = (state: string) => page.locator(`[data-live=${state}]`);
   const seconds = async (locator: Locator) => Number(/\d+/.exec((await locator.textContent()) ?? '')?.[0]);
