@@ -177,6 +177,11 @@ impl MixedReplace {
                 State::Counted { head, body, length } => {
                     if let Some(data) = self.input.front_mut() {
                         let piece = data.split_to(data.len().min(*length - body.len()));
+                        // Memory for the whole part only when a second piece of it has arrived: until then its caller had
+                        // no opportunity to look at `memory_bytes`.
+                        if !body.is_empty() {
+                            body.reserve(*length - body.len());
+                        }
                         body.extend_from_slice(&piece);
                         if data.is_empty() {
                             self.input.pop_front();
@@ -236,6 +241,16 @@ impl MixedReplace {
                     };
                 }
             }
+        }
+    }
+
+    /// The memory that the body of the part in progress takes, in bytes, as far as its length is known: 0 between two parts.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        match &self.state {
+            State::Counted { length, .. } => *length,
+            State::Searched { body, .. } => body.capacity(),
+            _ => 0,
         }
     }
 
@@ -353,9 +368,7 @@ fn header<'a>(head: &'a [u8], name: &str) -> Option<&'a str> {
 
 fn begin(head: Bytes) -> State {
     match header(&head, "content-length").map(str::parse) {
-        Some(Ok(length @ 1..=MAX_FRAME_BYTES)) => {
-            State::Counted { head, body: BytesMut::with_capacity(length), length }
-        }
+        Some(Ok(length @ 1..=MAX_FRAME_BYTES)) => State::Counted { head, body: BytesMut::new(), length },
         _ => State::Searched { head, body: BytesMut::new(), searched: 0 },
     }
 }

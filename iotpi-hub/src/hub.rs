@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    admission::Admission,
     auth::{FirstAdmin, Known, Passwords, Throttle, jwt::JwtKey},
     clock::HubClock,
     config::Config,
@@ -67,6 +68,7 @@ pub struct Hub {
 pub(crate) struct Inner {
     pub(crate) config: Config,
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) admission: Admission,
     pub(crate) clock: HubClock,
     pub(crate) wrong_clock: WrongClock,
     pub(crate) started_at: Timestamp,
@@ -188,6 +190,7 @@ impl Hub {
         storage.recovered = recovered;
         storage.hold(lock);
         let inner = Inner {
+            admission: Admission::default(),
             events: Events::new(config.limits.live_backlog as usize),
             frames: Arc::new(Frames::new(
                 config.limits.cameras,

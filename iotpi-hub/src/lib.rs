@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 #![doc = include_str!("../README.md")]
 
+mod admission;
 pub mod auth;
 mod clock;
 mod config;

@@ -60,6 +60,8 @@ pub(crate) struct Metrics {
     commands: [Counter; CommandState::ALL.len()],
     pub(crate) connections: std::sync::Arc<Gauge>,
     pub(crate) connections_refused: Counter,
+    pub(crate) connections_evicted: Counter,
+    pub(crate) connections_stalled: Counter,
     pub(crate) live_clients: std::sync::Arc<Gauge>,
     pub(crate) live_resyncs: Counter,
 }
@@ -154,12 +156,21 @@ impl Metrics {
             .collect();
         family("iotpi_commands_total", "counter", "Commands by their final state.", &commands);
         family("iotpi_connections", "gauge", "Open connections.", &gauge(&self.connections));
-        family(
-            "iotpi_connections_refused_total",
-            "counter",
-            "Connections over the limit.",
-            &counter(&self.connections_refused),
-        );
+        for (name, help, count) in [
+            ("iotpi_connections_refused_total", "Connections over the limit.", &self.connections_refused),
+            (
+                "iotpi_connections_evicted_total",
+                "Unauthenticated connections closed to make room for others.",
+                &self.connections_evicted,
+            ),
+            (
+                "iotpi_connections_stalled_total",
+                "Connections closed because their client did not read its answer.",
+                &self.connections_stalled,
+            ),
+        ] {
+            family(name, "counter", help, &counter(count));
+        }
         family("iotpi_live_clients", "gauge", "Live WebSockets.", &gauge(&self.live_clients));
         family(
             "iotpi_live_resyncs_total",

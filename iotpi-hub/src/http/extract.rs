@@ -1,6 +1,6 @@
 //! What a request holds, taken out and checked: who calls, path, query, body.
 
-use std::{fmt::Display, net::IpAddr, str::FromStr, time::Duration};
+use std::{fmt::Display, str::FromStr, sync::Arc};
 
 use axum::{
     body::Body,
@@ -8,15 +8,17 @@ use axum::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use bytes::{Bytes, BytesMut};
-use http::{Method, header, request::Parts};
+use http::{Extensions, Method, header, request::Parts};
 use http_body_util::BodyExt as _;
 use iotpi_core::{InvalidTimestamp, Timestamp};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::{encoding::NotGzip, json_fault, wording};
 use crate::{
     Hub,
+    admission::{ConnectionPermit, Holder, MIN_BYTES_PER_SEC, MinimumRate, Shares},
     auth::{Caller, signed_url},
     error::{HubError, Result},
     frames::Buffer,
@@ -29,22 +31,24 @@ use crate::{
 pub(crate) const MAX_JSON_BYTES: usize = 256 * 1024;
 /// The most items on a page, unless a list says otherwise.
 pub(crate) const MAX_PAGE: u32 = 1000;
-/// A body has to arrive within this time.
-pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// The most bytes of the JSON body of a request without credentials: a name, a password, a code.
+pub(crate) const MAX_UNAUTHENTICATED_BYTES: usize = 8 * 1024;
+/// A body of unknown length takes at least this much from its budget.
+const STEP_BYTES: usize = 4 * 1024;
 /// The name of the session cookie.
 pub(crate) const SESSION_COOKIE: &str = "iotpi_session";
 
-/// The address of the connection's other end; put there by the accept loop.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Peer(pub(crate) IpAddr);
+/// The connection of a request; put there by the accept loop.
+pub(crate) fn connection(extensions: &Extensions) -> Result<&Arc<ConnectionPermit>> {
+    extensions.get().ok_or_else(|| HubError::internal("a request came from nowhere"))
+}
 
 impl FromRequestParts<Hub> for Client {
     type Rejection = HubError;
 
     async fn from_request_parts(parts: &mut Parts, hub: &Hub) -> Result<Self> {
-        let Peer(peer) =
-            parts.extensions.get().ok_or_else(|| HubError::internal("a request came from nowhere"))?;
-        Ok(Self::of(&hub.config().http.trusted_proxies, *peer, &parts.headers))
+        let peer = connection(&parts.extensions)?.address();
+        Ok(Self::of(&hub.config().http.trusted_proxies, peer, &parts.headers))
     }
 }
 
@@ -118,11 +122,12 @@ impl FromRequestParts<Hub> for Caller {
     type Rejection = HubError;
 
     async fn from_request_parts(parts: &mut Parts, hub: &Hub) -> Result<Self> {
-        if let Some((query, signature)) = signature(parts) {
-            return hub.identify_signed(parts.uri.path(), &query, signature).await;
-        }
-        let credential = credential(parts)?.ok_or_else(|| nobody(parts))?;
-        let caller = hub.identify(&credential).await?;
+        let caller = match signature(parts) {
+            Some((query, signature)) => hub.identify_signed(parts.uri.path(), &query, signature).await?,
+            None => hub.identify(&credential(parts)?.ok_or_else(|| nobody(parts))?).await?,
+        };
+        let connection = connection(&parts.extensions)?;
+        connection.authenticated(Holder::of_caller(&caller, connection.address()))?;
         if let Some(module) = caller.module_id() {
             hub.seen(module);
         }
@@ -141,6 +146,7 @@ impl FromRequestParts<Hub> for Deliverer {
             let client = Client::from_request_parts(parts, hub).await?;
             if hub.config().auth.anonymous_ingest.iter().any(|network| network.contains(&client.address)) {
                 if client.is_certain {
+                    connection(&parts.extensions)?.authenticated(Holder::of_address(client.address))?;
                     return Ok(Self(Caller::Anonymous));
                 }
                 return Err(HubError::unauthenticated(
@@ -256,7 +262,7 @@ pub(crate) struct JsonText(pub(crate) Bytes);
 impl FromRequest<Hub> for JsonText {
     type Rejection = HubError;
 
-    async fn from_request(request: Request, _: &Hub) -> Result<Self> {
+    async fn from_request(request: Request, hub: &Hub) -> Result<Self> {
         let declared = content_type(request.headers());
         let typed = is_json(&declared);
         if !typed && !UNTYPED.contains(&declared.as_str()) {
@@ -264,7 +270,11 @@ impl FromRequest<Hub> for JsonText {
                 "the body has to be JSON, not `{declared}`: with curl, add -H 'content-type: application/json'"
             )));
         }
-        let body = read(request, MAX_JSON_BYTES, "a JSON body has up to 256 KiB").await?;
+        let limit = match connection(request.extensions())?.is_authenticated() {
+            true => (MAX_JSON_BYTES, "a JSON body has up to 256 KiB"),
+            false => (MAX_UNAUTHENTICATED_BYTES, "a JSON body without credentials has up to 8 KiB"),
+        };
+        let body = read(request, limit, &hub.inner.admission.bodies, BytesMut::with_capacity).await?.freeze();
         let mark = body.len() - json_fault::without_mark(&body).len();
         let body = body.slice(mark..);
         if !typed && !body.trim_ascii().is_empty() && !json_fault::may_be_json(&body) {
@@ -326,16 +336,17 @@ pub(crate) fn read_as<T: DeserializeOwned>(value: Value, base: &str) -> Result<T
     })
 }
 
-/// Reads a body of up to `limit` bytes.
-pub(crate) async fn read(request: Request, limit: usize, too_large: &str) -> Result<Bytes> {
-    read_into(request, limit, too_large, BytesMut::with_capacity).await.map(BytesMut::freeze)
-}
-
-/// Reads a body of up to `limit` bytes into what `begin` makes for the length it says, or for 0 bytes.
-pub(crate) async fn read_into<B: Collect>(
+/// Reads a body of up to `limit` bytes into what `begin` makes for the length it says, or for 0 bytes. Once its first bytes
+/// are there the body takes its length from the budget `shares`, or piece by piece what arrives when it does not say its length.
+/// The budget gets it back when the request is answered.
+///
+/// # Errors
+/// `TooLarge` with the sentence of `limit`; `Unavailable` without room in the budget; `InvalidArgument` when the body breaks off
+/// or arrives more slowly than [`MIN_BYTES_PER_SEC`].
+pub(crate) async fn read<B: Collect>(
     request: Request,
-    limit: usize,
-    too_large: &str,
+    (limit, too_large): (usize, &str),
+    shares: &Shares,
     begin: impl FnOnce(usize) -> B,
 ) -> Result<B> {
     let declared = request
@@ -346,14 +357,60 @@ pub(crate) async fn read_into<B: Collect>(
     if declared.is_some_and(|bytes| bytes > limit) {
         return Err(HubError::too_large(too_large));
     }
-    let collect = collect(request.into_body(), limit, begin(declared.unwrap_or(0)));
-    match tokio::time::timeout(BODY_TIMEOUT, collect).await {
-        Ok(Ok(Some(body))) => Ok(body),
-        Ok(Ok(None)) => Err(HubError::too_large(too_large)),
+    let connection = Arc::clone(connection(request.extensions())?);
+    let mut body = request.into_body();
+    let Some(first) = next_data(&mut body, MinimumRate::new().deadline()).await? else { return Ok(begin(0)) };
+    let mut memory = shares
+        .acquire(&connection.holder(), declared.unwrap_or(first.len().next_multiple_of(STEP_BYTES)))
+        .await?;
+    let mut whole = begin(declared.unwrap_or(0));
+    // The time it waited for room was not the sender's.
+    let mut rate = MinimumRate::new();
+    let mut next = Some(first);
+    while let Some(data) = next {
+        if whole.bytes() + data.len() > limit {
+            return Err(HubError::too_large(too_large));
+        }
+        rate.received(data.len());
+        let bytes = whole.bytes() + data.len();
+        if declared.is_none() && bytes > memory.units() {
+            // Doubled, as the memory of a buffer that grows is.
+            shares.resize(&mut memory, (2 * bytes).min(limit)).await?;
+        }
+        whole.add(&data);
+        next = next_data(&mut body, rate.deadline()).await?;
+    }
+    connection.keep(memory);
+    Ok(whole)
+}
+
+/// The next bytes of a body, if they arrive in time; nothing at its end.
+async fn next_data(body: &mut Body, deadline: Instant) -> Result<Option<Bytes>> {
+    let next = async {
+        loop {
+            match body.frame().await.transpose()? {
+                Some(frame) => match frame.into_data() {
+                    Ok(data) if !data.is_empty() => return Ok(Some(data)),
+                    _ => {}
+                },
+                None => return Ok::<_, axum::Error>(None),
+            }
+        }
+    };
+    match tokio::time::timeout_at(deadline, next).await {
+        Ok(Ok(data)) => Ok(data),
         Ok(Err(error)) if NotGzip::caused(&error) => Err(HubError::invalid_argument(NotGzip.to_string())),
         Ok(Err(error)) => Err(HubError::invalid_argument("the body broke off").caused_by(error)),
-        Err(_) => Err(HubError::invalid_argument("the body did not arrive within 60 s")),
+        Err(_) => Err(too_slow()),
     }
+}
+
+/// The refusal of a body that arrives too slowly.
+pub(crate) fn too_slow() -> HubError {
+    HubError::invalid_argument(format!(
+        "the body arrived too slowly: a body needs at least {} KiB/s",
+        MIN_BYTES_PER_SEC / 1024
+    ))
 }
 
 /// What a body is read into.
@@ -380,16 +437,4 @@ impl Collect for Buffer {
     fn bytes(&self) -> usize {
         self.len()
     }
-}
-
-/// One allocation when the length is known; nothing when there is more than `limit`.
-async fn collect<B: Collect>(mut body: Body, limit: usize, mut whole: B) -> Result<Option<B>, axum::Error> {
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame?.into_data() else { continue };
-        if whole.bytes() + data.len() > limit {
-            return Ok(None);
-        }
-        whole.add(&data);
-    }
-    Ok(Some(whole))
 }

@@ -50,7 +50,7 @@ pub(crate) async fn answer(hub: &Hub, router: Router, request: Request) -> Respo
     let (request, unread) = keep_body(request);
     let answered = AssertUnwindSafe(routed(hub, router, request)).catch_unwind().await;
     let response = answered.unwrap_or_else(|_| HubError::internal("the hub failed").into_response());
-    if response.status().is_client_error() {
+    if response.status().is_client_error() || response.status().is_server_error() {
         drain(unread).await;
     }
     let mut response = problem::finish(response, &id, challenge);

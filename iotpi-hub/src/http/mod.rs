@@ -39,7 +39,6 @@ use axum::{
 };
 
 pub(crate) use camera::{line, mjpeg};
-pub(crate) use extract::Peer;
 pub(crate) use guard::answer;
 pub use openapi::openapi;
 use table::Table;

@@ -12,7 +12,7 @@ use iotpi_core::{
     MAX_FRAME_TIMES, ModuleId, Pick, RecordOrder, Recording, RecordingSettings, Stretch, Timestamp,
 };
 use serde::Deserialize;
-use tokio::{sync::OwnedSemaphorePermit, task::spawn_blocking};
+use tokio::task::spawn_blocking;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     Hub,
+    admission::Permit,
     auth::Caller,
     error::{HubError, Result},
     recording::{Export, Format},
@@ -317,7 +318,7 @@ async fn export_recording(
 fn parts(
     hub: Hub,
     export: Export,
-    place: OwnedSemaphorePermit,
+    place: Permit,
 ) -> impl stream::Stream<Item = std::io::Result<bytes::Bytes>> {
     stream::try_unfold((hub, export, place), |(hub, mut export, place)| async move {
         let stopping = hub.stopping().clone();

@@ -184,7 +184,8 @@ async fn list_series(
 ) -> Result<Json<Page<Reading>>> {
     caller.may_read_of(query.module_id.as_ref())?;
     let page = page(query.limit, query.cursor)?;
-    Ok(Json(hub.newest(query.module_id.as_ref(), &page).await?.into()))
+    let newest = hub.newest(query.module_id.as_ref(), &page);
+    Ok(Json(hub.inner.admission.query(&caller, newest).await?.into()))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -308,16 +309,17 @@ async fn read(
             return Err(HubError::invalid_argument("`agg` needs a `bucket`"));
         }
         let read = move |page: PageRequest| {
-            let (hub, wanted) = (hub.clone(), wanted.clone());
-            async move { hub.readings(&wanted, &page).await }
+            let (hub, caller, wanted) = (hub.clone(), caller.clone(), wanted.clone());
+            async move { hub.inner.admission.query(&caller, hub.readings(&wanted, &page)).await }
         };
         return answer(format, all, page, read).await;
     };
     let aggregates = Aggregates::parse(query.agg.as_deref())?;
     let read = move |page: PageRequest| {
-        let (hub, wanted, aggregates) = (hub.clone(), wanted.clone(), aggregates);
+        let (hub, caller, wanted, aggregates) = (hub.clone(), caller.clone(), wanted.clone(), aggregates);
         async move {
-            let mut buckets = hub.buckets(&wanted, width.duration(), &page).await?;
+            let buckets = hub.buckets(&wanted, width.duration(), &page);
+            let mut buckets = hub.inner.admission.query(&caller, buckets).await?;
             buckets.items.iter_mut().for_each(|bucket| aggregates.keep(bucket));
             Ok(buckets)
         }

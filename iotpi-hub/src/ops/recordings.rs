@@ -8,13 +8,13 @@ use iotpi_core::{
     RecordingMode, RecordingSettings, RecordingTrigger, Stretch, Timestamp,
 };
 use tokio::{
-    sync::OwnedSemaphorePermit,
     task::spawn_blocking,
     time::{MissedTickBehavior, interval},
 };
 
 use crate::{
     Hub,
+    admission::Permit,
     auth::Caller,
     error::{HubError, Result},
     lock::lock,
@@ -187,7 +187,7 @@ impl Hub {
     ///
     /// # Errors
     /// `PermissionDenied`; `NotFound` (the module; nothing was recorded then); `InvalidArgument` (the time); `TooLarge`;
-    /// `RateLimited` when four are under way; the store's.
+    /// `RateLimited` when two of this caller or four in all are running; the store's.
     ///
     /// # Cancel safety
     /// Reads only.
@@ -196,13 +196,10 @@ impl Hub {
         caller: &Caller,
         query: &FootageQuery,
         format: Format,
-    ) -> Result<(Export, Option<u64>, OwnedSemaphorePermit)> {
+    ) -> Result<(Export, Option<u64>, Permit)> {
         self.check_query(caller, query)?;
         let recordings = &self.inner.recordings;
-        let place = std::sync::Arc::clone(&recordings.exports).try_acquire_owned().map_err(|_| {
-            HubError::rate_limited("Four exports are running already. Try again when one has finished.")
-                .retry_after(Duration::from_secs(10))
-        })?;
+        let place = self.inner.admission.export(caller).await?;
         let none = || HubError::not_found("There is no recording in this range.");
         let folder = recordings.folder.clone().ok_or_else(none)?;
         let mut export = Export::new(folder, query.module_id.clone());

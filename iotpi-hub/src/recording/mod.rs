@@ -25,7 +25,7 @@ use std::{
 use iotpi_core::{
     Command, CommandState, ModuleId, Reading, RecordingMode, RecordingSettings, RecordingTrigger,
 };
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 
 pub(crate) use export::{Export, Format};
 pub(crate) use library::{ReadFrame, open_and_read, remove_files, remove_folder};
@@ -34,8 +34,6 @@ pub(crate) use sweep::{Leftover, leftovers, sweep};
 use self::{disk::Tag, held::Budget, recorder::Recorder};
 use crate::{Hub, lock::lock};
 
-/// Exports at once; each holds a frame or two in memory and a plan of up to 16 MB.
-const MOST_EXPORTS: usize = 4;
 /// A reading that was taken longer ago is no event: it waited in a module for the hub.
 const STALE: Duration = Duration::from_secs(60);
 
@@ -50,7 +48,6 @@ pub(crate) struct Recordings {
     cameras: Mutex<HashMap<ModuleId, Arc<Camera>>>,
     triggers: RwLock<Triggers>,
     budget: Arc<Budget>,
-    pub(crate) exports: Arc<Semaphore>,
     /// Rung when something may be too old or too much.
     pub(crate) retention_bell: Notify,
 }
@@ -246,7 +243,6 @@ impl Recordings {
             cameras: Mutex::default(),
             triggers: RwLock::default(),
             budget: Arc::default(),
-            exports: Arc::new(Semaphore::new(MOST_EXPORTS)),
             retention_bell: Notify::new(),
         }
     }

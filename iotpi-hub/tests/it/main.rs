@@ -22,6 +22,7 @@ mod field_readings;
 mod film;
 mod frame_line;
 mod golden;
+mod hostile;
 mod hosts;
 mod live;
 mod live_pictures;

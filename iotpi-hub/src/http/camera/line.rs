@@ -5,7 +5,11 @@
 //! and whatever is wrong with it, goes to the server with the bytes that were read, and stays there. So there is nothing here
 //! about forms, refusals or HTTP's finer points; [`show`](super::show) answers the same requests, only with a copy more.
 
-use std::{io, net::IpAddr, sync::LazyLock, time::Duration};
+use std::{
+    io,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use axum::extract::FromRequestParts as _;
 use bytes::{Buf as _, BytesMut};
@@ -14,23 +18,32 @@ use iotpi_core::{MAX_FRAME_BYTES, ModuleId, Timestamp};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
     super::{
-        extract::{BODY_TIMEOUT, Deliverer},
+        extract::{Deliverer, too_slow},
         guard,
         problem::{self, status},
     },
     Caption, Query, camera_of, moment,
     show::{ShowParams, is_jpeg},
 };
-use crate::{Hub, auth::Caller, error::HubError, frames::Buffer, http::Peer, server::DRAIN};
+use crate::{
+    Hub,
+    admission::{ConnectionPermit, MinimumRate},
+    auth::Caller,
+    error::HubError,
+    frames::Buffer,
+    server::DRAIN,
+};
 
 /// What such a request begins with.
 const BEGINNING: &[u8] = b"POST /api/camera/frame";
+/// How long a client may take to read an answer, a few hundred bytes.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 /// A head that is longer is the server's.
 const MAX_HEAD_BYTES: usize = 4096;
 const MAX_HEADERS: usize = 32;
@@ -54,7 +67,7 @@ pub(crate) struct Patience {
 pub(crate) async fn take(
     hub: &Hub,
     stream: TcpStream,
-    peer: IpAddr,
+    connection: &Arc<ConnectionPermit>,
     patience: Patience,
     close: impl Fn() -> bool,
 ) -> End {
@@ -70,16 +83,16 @@ pub(crate) async fn take(
                 Err(_) => return End::Closed,
             },
         };
-        let Some(coming) = understand(hub, &line.read[..length], peer).await else {
+        let Some(coming) = understand(hub, &line.read[..length], connection).await else {
             return End::Handed(line.stream, line.read);
         };
         line.read.advance(length);
         let close = close() || coming.close;
         let kept = tokio::select! {
             () = long_after(hub.stopping()) => return End::Closed,
-            kept = line.serve(hub, coming, close) => kept,
+            kept = line.serve(hub, connection, coming, close) => kept,
         };
-        if kept.is_err() || close {
+        if kept.is_err() {
             let _ = line.stream.shutdown().await;
             return End::Closed;
         }
@@ -130,29 +143,49 @@ impl Line {
     }
 
     /// Reads a frame, shows it, and answers.
-    async fn serve(&mut self, hub: &Hub, coming: Coming, close: bool) -> io::Result<()> {
-        let jpeg = self.body(hub.inner.frames.buffers.take(coming.length), coming.length).await?;
-        let answer = show(hub, coming, jpeg).await;
-        // A client that does not read its answers is waited for 60 s. One that has closed the connection is not an error: frames
-        // that it sent before may still be in the socket.
-        let _ = timeout(BODY_TIMEOUT, self.stream.write_all(answer.head(close).as_bytes())).await?;
-        Ok(())
+    async fn serve(
+        &mut self,
+        hub: &Hub,
+        connection: &ConnectionPermit,
+        coming: Coming,
+        close: bool,
+    ) -> io::Result<()> {
+        if self.read.is_empty() {
+            // A body holds nothing of the budget before its first bytes are there.
+            self.more(MinimumRate::new().deadline() - Instant::now()).await?;
+        }
+        let memory = hub.inner.admission.frames.acquire(&connection.holder(), coming.length).await;
+        let (answer, close) = match &memory {
+            Ok(_) => match self.body(hub.inner.frames.buffers.take(coming.length), coming.length).await {
+                Ok(jpeg) => (show(hub, coming, jpeg).await, close),
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                    (Answer::refusal(hub, &too_slow()), true)
+                }
+                Err(error) => return Err(error),
+            },
+            // The frame stays unread, so nothing else can be read behind it.
+            Err(error) => (Answer::refusal(hub, error), true),
+        };
+        connection.finish_request();
+        drop(memory);
+        // One that has closed the connection is not an error: frames that it sent before may still be in the socket.
+        let _ = timeout(ANSWER_TIMEOUT, self.stream.write_all(answer.head(close).as_bytes())).await?;
+        if close { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
     }
 
     /// A body of that length: what was read with the head, and the rest from the socket to where it stays.
     async fn body(&mut self, mut body: Buffer, length: usize) -> io::Result<Buffer> {
         let here = self.read.split_to(length.min(self.read.len()));
         body.extend(&here);
-        let rest = async {
-            while body.len() < length {
-                let missing = u64::try_from(length - body.len()).unwrap_or(u64::MAX);
-                if (&mut self.stream).take(missing).read_buf(body.vec()).await? == 0 {
-                    return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
-                }
+        let mut rate = MinimumRate::new();
+        while body.len() < length {
+            let missing = u64::try_from(length - body.len()).unwrap_or(u64::MAX);
+            let mut rest = (&mut self.stream).take(missing);
+            match timeout_at(rate.deadline(), rest.read_buf(body.vec())).await?? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                bytes => rate.received(bytes),
             }
-            Ok(())
-        };
-        timeout(BODY_TIMEOUT, rest).await??;
+        }
         Ok(body)
     }
 }
@@ -167,11 +200,11 @@ struct Coming {
 }
 
 /// Reads a head; nothing when it is for the server.
-async fn understand(hub: &Hub, head: &[u8], peer: IpAddr) -> Option<Coming> {
+async fn understand(hub: &Hub, head: &[u8], connection: &Arc<ConnectionPermit>) -> Option<Coming> {
     let mut parts = parse(head)?;
     let length = plain_length(&parts.headers)?;
     guard::check(hub, &parts.method, &parts.uri, &parts.headers).ok()?;
-    parts.extensions.insert(Peer(peer));
+    parts.extensions.insert(Arc::clone(connection));
     let Deliverer(caller) = Deliverer::from_request_parts(&mut parts, hub).await.ok()?;
     let Query(query) = Query::<ShowParams>::from_request_parts(&mut parts, hub).await.ok()?;
     let headers = Caption::of_headers(&parts.headers, hub.now().wall).ok()?;
@@ -272,6 +305,15 @@ struct Answer {
 }
 
 impl Answer {
+    fn refusal(hub: &Hub, error: &HubError) -> Self {
+        let id = guard::request_id(hub);
+        let document = problem::document(error, Some(&id));
+        let body = serde_json::to_string(&document).unwrap_or_default();
+        let status = status(error.kind());
+        hub.inner.metrics.answered(status.as_u16());
+        Self { status, content_type: problem::CONTENT_TYPE, body, id, at: hub.now().wall }
+    }
+
     /// All of it, as it goes over the line.
     fn head(&self, close: bool) -> String {
         static EVERY_ANSWER: LazyLock<String> = LazyLock::new(|| {

@@ -18,7 +18,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     super::{
-        extract::{Deliverer, credential},
+        extract::{Deliverer, connection, credential, too_slow},
         problem::{self, StorageFull, TooLarge, Unprocessable},
         table::{Table, routes},
     },
@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     Hub,
+    admission::{ConnectionPermit, MinimumRate, Permit},
     auth::Caller,
     error::{HubError, Result},
     frames::Slot,
@@ -34,6 +35,8 @@ use crate::{
 
 /// A stream in which nothing comes for so long is ended.
 const SILENCE: Duration = Duration::from_secs(60);
+/// The memory of a frame is taken from the budget in steps of this size.
+const MEMORY_STEP_BYTES: usize = 64 * 1024;
 /// How often it is asked whether the one who pushes still may.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
 /// The answer begins after this many refused pictures when there was no good one before.
@@ -93,6 +96,9 @@ async fn push(
     let mut pushed = Pushed {
         parts,
         body,
+        connection: Arc::clone(connection(&head.extensions)?),
+        memory: None,
+        rate: MinimumRate::new(),
         is_over: false,
         uncounted: 0,
         credential: credential(&head)?,
@@ -150,6 +156,11 @@ struct Pushed {
     module_id: ModuleId,
     parts: MixedReplace,
     body: Body,
+    connection: Arc<ConnectionPermit>,
+    /// The memory of the part in progress, taken from the budget for frames.
+    memory: Option<Permit>,
+    /// The pace of the part in progress.
+    rate: MinimumRate,
     /// The body was read to its end.
     is_over: bool,
     /// Refused parts of a camera that the hub does not know yet.
@@ -186,8 +197,13 @@ impl Pushed {
             if self.is_over {
                 return Ok(Next::End);
             }
-            match tokio::time::timeout(SILENCE, self.body.frame()).await {
-                Ok(Some(Ok(frame))) => self.parts.push(frame.into_data().unwrap_or_default()),
+            let deadline = self.account_for_memory().await?;
+            match tokio::time::timeout_at(deadline, self.body.frame()).await {
+                Ok(Some(Ok(frame))) => {
+                    let data = frame.into_data().unwrap_or_default();
+                    self.rate.received(data.len());
+                    self.parts.push(data);
+                }
                 Ok(Some(Err(error))) => {
                     return Err(HubError::invalid_argument("the stream broke off").caused_by(error));
                 }
@@ -195,9 +211,34 @@ impl Pushed {
                     self.is_over = true;
                     self.parts.finish();
                 }
+                Err(_) if self.memory.is_some() => return Err(too_slow()),
                 Err(_) => return Err(HubError::invalid_argument("nothing arrived for 60 s")),
             }
         }
+    }
+
+    /// Takes the memory of the part in progress from the budget for frames, or gives it back between two parts. Answers by when
+    /// the next bytes have to arrive.
+    ///
+    /// # Errors
+    /// `Unavailable` when there is no room in the budget; that ends the stream.
+    async fn account_for_memory(&mut self) -> Result<Instant> {
+        let bytes = self.parts.memory_bytes();
+        if bytes == 0 {
+            self.memory = None;
+            return Ok(Instant::now() + SILENCE);
+        }
+        let frames = &self.hub.inner.admission.frames;
+        // In steps, so that not each piece of a frame asks.
+        let bytes = bytes.next_multiple_of(MEMORY_STEP_BYTES);
+        match &mut self.memory {
+            Some(permit) => frames.resize(permit, bytes).await?,
+            None => {
+                self.memory = Some(frames.acquire(&self.connection.holder(), bytes).await?);
+                self.rate = MinimumRate::new();
+            }
+        }
+        Ok(self.rate.deadline())
     }
 
     async fn show(&mut self, part: &Part) -> Result<Next> {

@@ -2,9 +2,10 @@
 
 use axum::{
     Json,
+    body::Body,
     extract::{DefaultBodyLimit, FromRequest as _, Multipart, Request, State, multipart::MultipartError},
 };
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, header};
 use iotpi_core::{FrameReceipt, MAX_FRAME_BYTES, ModuleId};
 use serde::Deserialize;
@@ -12,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     super::{
-        extract::{Deliverer, read_into},
+        extract::{Deliverer, read},
         problem::{StorageFull, TooLarge, Unprocessable},
         table::{Table, routes},
     },
@@ -88,7 +89,9 @@ async fn show(
         "multipart/form-data" => read_form(request, &hub).await?,
         _ if is_jpeg(request.headers()) => {
             let buffers = &hub.inner.frames.buffers;
-            let frame = read_into(request, MAX_FRAME_BYTES, TOO_LARGE, |bytes| buffers.take(bytes)).await?;
+            let limit = (MAX_FRAME_BYTES, TOO_LARGE);
+            let frame =
+                read(request, limit, &hub.inner.admission.frames, |bytes| buffers.take(bytes)).await?;
             Form { frame: Some(frame.freeze()), ..Form::default() }
         }
         other => {
@@ -132,8 +135,14 @@ struct Form {
     timestamp: Option<String>,
 }
 
-async fn read_form(mut request: Request, hub: &Hub) -> Result<Form> {
-    DefaultBodyLimit::max(MAX_FORM_BYTES).apply(&mut request);
+async fn read_form(request: Request, hub: &Hub) -> Result<Form> {
+    let mut head = Request::new(Body::empty());
+    *head.headers_mut() = request.headers().clone();
+    // Read as every body is, within the budget for frames and at the least pace; then taken apart.
+    let limit = (MAX_FORM_BYTES, TOO_LARGE);
+    let whole = read(request, limit, &hub.inner.admission.frames, BytesMut::with_capacity).await?;
+    let mut request = head.map(|_| Body::from(whole.freeze()));
+    DefaultBodyLimit::disable().apply(&mut request);
     let mut multipart = Multipart::from_request(request, hub)
         .await
         .map_err(|rejection| HubError::invalid_argument(format!("not a form: {}", rejection.body_text())))?;

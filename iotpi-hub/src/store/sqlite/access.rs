@@ -43,15 +43,19 @@ impl Sqlite {
             })?;
             let (tail, deliveries) = (journal.tail(), journal.deliveries());
             let writer = Writer::start(connection, journal, options.commit_window)?;
-            let mut connections = Vec::new();
-            while connections.len() < readers::CONNECTIONS
-                && let Some(connection) = place.open_reader()?
-            {
-                connections.push(connection);
-            }
-            let readers = (!connections.is_empty()).then(|| Readers::new(connections));
+            let open_readers = |most| -> Result<Option<Readers>> {
+                let mut connections = Vec::new();
+                while connections.len() < most
+                    && let Some(connection) = place.open_reader()?
+                {
+                    connections.push(connection);
+                }
+                Ok((!connections.is_empty()).then(|| Readers::new(connections)))
+            };
+            let readers = open_readers(readers::CONNECTIONS)?;
+            let lookups = open_readers(readers::LOOKUP_CONNECTIONS)?;
             let suspect = AtomicBool::new(false);
-            Ok(Self { readers, writer, tail, deliveries, file, suspect })
+            Ok(Self { readers, lookups, writer, tail, deliveries, file, suspect })
         };
         let store: Self = tokio::task::spawn_blocking(open)
             .await
@@ -99,6 +103,19 @@ impl Sqlite {
     ) -> Result<T> {
         let found = match &self.readers {
             Some(readers) => readers.read(context, query).await,
+            None => self.writer.write(context, move |desk| query(desk)).await,
+        };
+        found.inspect_err(|error| self.suspect(error))
+    }
+
+    /// Reads a few rows by their key, on a connection that no long query uses.
+    pub(super) async fn look_up<T: Send + 'static>(
+        &self,
+        context: &'static str,
+        query: impl FnOnce(&Connection) -> Work<T> + Send + 'static,
+    ) -> Result<T> {
+        let found = match &self.lookups {
+            Some(lookups) => lookups.read(context, query).await,
             None => self.writer.write(context, move |desk| query(desk)).await,
         };
         found.inspect_err(|error| self.suspect(error))

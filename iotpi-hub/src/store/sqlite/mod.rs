@@ -86,6 +86,8 @@ pub(super) struct Sqlite {
     /// Absent in memory, where the writer's connection is the only one. Dropped first: the last connection to close
     /// writes the WAL back, and a reader cannot.
     readers: Option<Readers>,
+    /// For single rows.
+    lookups: Option<Readers>,
     writer: Writer,
     /// What the database does not have yet where queries look for it.
     tail: Arc<Tail>,
@@ -272,7 +274,7 @@ impl Store for Sqlite {
 
     async fn module(&self, id: &ModuleId) -> Result<Option<ModuleRecord>> {
         let id = id.clone();
-        let found = self.read("read a module", move |db| modules::module(db, &id)).await?;
+        let found = self.look_up("read a module", move |db| modules::module(db, &id)).await?;
         Ok(found.map(|record| self.with_delivery(record)))
     }
 
@@ -359,12 +361,12 @@ impl Store for Sqlite {
 
     async fn watched_issuer(&self, module_id: &ModuleId, id: &CommandId) -> Result<Option<WatchedIssuer>> {
         let (module_id, id) = (module_id.clone(), id.clone());
-        self.read("read a command's issuer", move |db| commands::watched_issuer(db, &module_id, &id)).await
+        self.look_up("read a command's issuer", move |db| commands::watched_issuer(db, &module_id, &id)).await
     }
 
     async fn command(&self, id: &CommandId) -> Result<Option<Command>> {
         let id = id.clone();
-        self.read("read a command", move |db| commands::command(db, &id)).await
+        self.look_up("read a command", move |db| commands::command(db, &id)).await
     }
 
     async fn commands(&self, module_id: &ModuleId, page: &PageRequest) -> Result<Page<Command>> {
@@ -403,12 +405,12 @@ impl Store for Sqlite {
     }
 
     async fn has_users(&self) -> Result<bool> {
-        self.read("look for users", people::has_users).await
+        self.look_up("look for users", people::has_users).await
     }
 
     async fn user(&self, name: &UserName) -> Result<Option<UserRecord>> {
         let name = name.clone();
-        self.read("read a user", move |db| people::user(db, &name)).await
+        self.look_up("read a user", move |db| people::user(db, &name)).await
     }
 
     async fn open_session(&self, secret: &SecretHash, user: &UserName, ends: Steady, now: Now) -> Result<()> {
@@ -418,7 +420,7 @@ impl Store for Sqlite {
 
     async fn session(&self, secret: &SecretHash, now: Now) -> Result<Option<UserRecord>> {
         let secret = *secret;
-        self.read("read a session", move |db| people::session(db, &secret, now)).await
+        self.look_up("read a session", move |db| people::session(db, &secret, now)).await
     }
 
     async fn end_session(&self, secret: &SecretHash) -> Result<()> {
@@ -433,7 +435,7 @@ impl Store for Sqlite {
 
     async fn token(&self, secret: &SecretHash) -> Result<Option<TokenRecord>> {
         let secret = *secret;
-        self.read("read a token", move |db| people::token(db, &secret)).await
+        self.look_up("read a token", move |db| people::token(db, &secret)).await
     }
 
     async fn touch_token(&self, id: &str, now: Now) -> Result<()> {
@@ -540,7 +542,7 @@ impl Store for Sqlite {
 
     async fn note(&self, name: &str) -> Result<Option<String>> {
         let name = name.to_owned();
-        self.read("read a note", move |db| notes::note(db, &name)).await
+        self.look_up("read a note", move |db| notes::note(db, &name)).await
     }
 
     async fn keep_note(&self, name: &str, text: &str) -> Result<()> {
@@ -571,6 +573,9 @@ impl Store for Sqlite {
         // Readers first, as when dropped.
         if let Some(readers) = &self.readers {
             readers.close().await;
+        }
+        if let Some(lookups) = &self.lookups {
+            lookups.close().await;
         }
         self.writer.close().await
     }

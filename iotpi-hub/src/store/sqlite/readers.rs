@@ -1,6 +1,9 @@
 //! The connections that only read, a few of them, each used by one query at a time.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use rusqlite::Connection;
 use tokio::{sync::Semaphore, task};
@@ -10,6 +13,10 @@ use crate::store::{Result, StoreError};
 
 /// Queries at once, at most. More would only share the same few cores and the memory of a page cache each.
 pub(super) const CONNECTIONS: usize = 3;
+/// Connections for looking up single rows, credentials above all: a request is not authenticated behind the queries of others.
+pub(super) const LOOKUP_CONNECTIONS: usize = 1;
+/// A query looks this often, in steps of SQLite's virtual machine, whether it was cancelled: some ten microseconds.
+const CHECK_EVERY_STEPS: i32 = 1000;
 
 /// A pool of read-only connections.
 #[derive(Debug)]
@@ -35,7 +42,7 @@ impl Readers {
     /// What the query said; [`StoreError::Closed`].
     ///
     /// # Cancel safety
-    /// A cancelled query runs to its end unheard.
+    /// A query that is cancelled stops within some steps of SQLite's virtual machine.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         context: &'static str,
@@ -43,15 +50,17 @@ impl Readers {
     ) -> Result<T> {
         let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| StoreError::Closed)?;
         let idle = Arc::clone(&self.idle);
+        let cancel = CancelOnDrop::default();
+        let is_cancelled = Arc::clone(&cancel.0);
         let read = move || {
             // The permit outlives the loan: whoever gets it next finds the connection.
             let _place = place;
-            let loan = Loan::take(idle).ok_or(StoreError::Closed)?;
-            loan.query(query).map_err(|fail| fail.into_store_error(context))
+            let mut loan = Loan::take(idle).ok_or(StoreError::Closed)?;
+            loan.query(is_cancelled, query).map_err(|fail| fail.into_store_error(context))
         };
-        task::spawn_blocking(read)
-            .await
-            .map_err(|error| StoreError::Engine { context, source: error.into() })?
+        let found = task::spawn_blocking(read).await;
+        drop(cancel);
+        found.map_err(|error| StoreError::Engine { context, source: error.into() })?
     }
 
     /// Waits for the queries that run and closes the connections.
@@ -60,6 +69,16 @@ impl Readers {
         let _places = self.places.acquire_many(self.size).await;
         self.places.close();
         lock(&self.idle).clear();
+    }
+}
+
+/// Tells a running query that nobody waits for it any more.
+#[derive(Default)]
+struct CancelOnDrop(Arc<AtomicBool>);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
     }
 }
 
@@ -76,11 +95,17 @@ impl Loan {
     }
 
     /// One query sees one state of the database, however many statements it has.
-    fn query<T>(&self, query: impl FnOnce(&Connection) -> Work<T>) -> Work<T> {
-        let Some(connection) = &self.connection else { return Err(StoreError::Closed.into()) };
+    fn query<T>(
+        &mut self,
+        is_cancelled: Arc<AtomicBool>,
+        query: impl FnOnce(&Connection) -> Work<T>,
+    ) -> Work<T> {
+        let Some(connection) = &mut self.connection else { return Err(StoreError::Closed.into()) };
+        connection.progress_handler(CHECK_EVERY_STEPS, Some(move || is_cancelled.load(Relaxed)))?;
         let snapshot = connection.unchecked_transaction()?;
         let found = query(connection);
         snapshot.finish()?;
+        connection.progress_handler(CHECK_EVERY_STEPS, None::<fn() -> bool>)?;
         found
     }
 }

@@ -200,3 +200,29 @@ async fn recent_records_are_the_end(store: &Sqlite, taken: &[Reading], limit: u3
 
     assert_eq!(found, expected[expected.len().saturating_sub(limit as usize)..]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_are_looked_up_beside_long_queries_and_a_cancelled_query_stops() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder.path().join("hub.db")).await.unwrap();
+    let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
+    let endless =
+        || store.read("count for ever", move |db| Ok(db.query_row(endless, [], |row| row.get::<_, i64>(0))?));
+    {
+        let queries = futures_util::future::join_all((0..readers::CONNECTIONS).map(|_| endless()));
+        tokio::pin!(queries);
+
+        let looked_up = tokio::select! {
+            biased;
+            _ = &mut queries => unreachable!("an endless query has ended"),
+            found = store.token(&[1; 32]) => found,
+        };
+
+        assert!(looked_up.unwrap().is_none());
+    }
+
+    // Their connections are free again.
+    let query = temperatures(true);
+    assert!(store.readings(&query, &PageRequest { limit: 1, cursor: None }).await.unwrap().items.is_empty());
+    store.close().await.unwrap();
+}

@@ -1,0 +1,201 @@
+//! A budget of which one holder gets a share at most.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+
+use super::{Holder, busy};
+use crate::{error::Result, lock::lock};
+
+/// What is left of the share of each holder, and by how many requests it is held or waited for.
+type Holders = Arc<Mutex<HashMap<Holder, (Arc<Semaphore>, usize)>>>;
+
+/// A number of units (bytes, queries) that are handed out in the order in which they were asked for.
+#[derive(Debug)]
+pub(crate) struct Shares {
+    total: Arc<Semaphore>,
+    share: u32,
+    max_wait: Duration,
+    holders: Holders,
+}
+
+/// Units that are held until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    of_all: OwnedSemaphorePermit,
+    of_holder: OwnedSemaphorePermit,
+    entry: Entry,
+}
+
+/// Keeps a holder in the map while it holds or waits for something.
+#[derive(Debug)]
+struct Entry {
+    holder: Holder,
+    semaphore: Arc<Semaphore>,
+    holders: Holders,
+}
+
+impl Shares {
+    pub(super) fn new(total: u32, share: u32, max_wait: Duration) -> Self {
+        let total = Arc::new(Semaphore::new(total as usize));
+        Self { total, share, max_wait, holders: Holders::default() }
+    }
+
+    /// Waits for units: first until the holder has that much of its own share left, then until there is that much at all. More
+    /// than a share is asked for as the whole share.
+    ///
+    /// # Errors
+    /// `Unavailable` with a time to come back when there is no room in time.
+    ///
+    /// # Cancel safety
+    /// A cancelled wait holds nothing.
+    pub(crate) async fn acquire(&self, holder: &Holder, units: usize) -> Result<Permit> {
+        let units = self.within_share(units);
+        let entry = self.entry(holder);
+        let permits = Self::permits(&self.total, &entry.semaphore, units);
+        let (of_holder, of_all) = timeout(self.max_wait, permits).await.ok().flatten().ok_or_else(no_room)?;
+        Ok(Permit { of_all, of_holder, entry })
+    }
+
+    /// Makes a permit one for that many units, up to a whole share.
+    ///
+    /// # Errors
+    /// As [`Self::acquire`]; the permit keeps what it had.
+    ///
+    /// # Cancel safety
+    /// A cancelled wait leaves the permit as it was.
+    pub(crate) async fn resize(&self, permit: &mut Permit, units: usize) -> Result<()> {
+        let (units, held) = (self.within_share(units) as usize, permit.units());
+        if units < held {
+            drop(permit.of_all.split(held - units));
+            drop(permit.of_holder.split(held - units));
+        } else if units > held {
+            let more = u32::try_from(units - held).unwrap_or(u32::MAX);
+            let permits = Self::permits(&self.total, &permit.entry.semaphore, more);
+            let (of_holder, of_all) =
+                timeout(self.max_wait, permits).await.ok().flatten().ok_or_else(no_room)?;
+            permit.of_holder.merge(of_holder);
+            permit.of_all.merge(of_all);
+        }
+        Ok(())
+    }
+
+    fn within_share(&self, units: usize) -> u32 {
+        u32::try_from(units).unwrap_or(u32::MAX).min(self.share)
+    }
+
+    fn entry(&self, holder: &Holder) -> Entry {
+        let mut holders = lock(&self.holders);
+        let new = || (Arc::new(Semaphore::new(self.share as usize)), 0);
+        let (semaphore, requests) = holders.entry(holder.clone()).or_insert_with(new);
+        *requests += 1;
+        let semaphore = Arc::clone(semaphore);
+        Entry { holder: holder.clone(), semaphore, holders: Arc::clone(&self.holders) }
+    }
+
+    async fn permits(
+        total: &Arc<Semaphore>,
+        own: &Arc<Semaphore>,
+        units: u32,
+    ) -> Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)> {
+        let of_holder = Arc::clone(own).acquire_many_owned(units).await.ok()?;
+        let of_all = Arc::clone(total).acquire_many_owned(units).await.ok()?;
+        Some((of_holder, of_all))
+    }
+}
+
+impl Permit {
+    /// How many units are held.
+    pub(crate) fn units(&self) -> usize {
+        self.of_all.num_permits()
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let mut holders = lock(&self.holders);
+        if let Some((_, requests)) = holders.get_mut(&self.holder) {
+            *requests -= 1;
+            if *requests == 0 {
+                holders.remove(&self.holder);
+            }
+        }
+    }
+}
+
+fn no_room() -> crate::HubError {
+    busy("the hub has too many requests in progress; try again later")
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use iotpi_core::ErrorKind;
+
+    use super::*;
+
+    fn holder(name: &str) -> Holder {
+        Holder::User(name.parse().unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_holder_over_its_share_waits_and_others_do_not() {
+        let shares = Shares::new(10, 4, Duration::from_secs(4));
+        let held = shares.acquire(&holder("greedy"), 4).await.unwrap();
+
+        let over = shares.acquire(&holder("greedy"), 1).now_or_never();
+        let other = shares.acquire(&holder("honest"), 4).now_or_never();
+
+        assert!(over.is_none());
+        assert!(other.unwrap().is_ok());
+        drop(held);
+        assert!(shares.acquire(&holder("greedy"), 4).now_or_never().unwrap().is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_without_room_in_time_is_refused_with_a_time_to_come_back() {
+        let shares = Shares::new(10, 4, Duration::from_secs(4));
+        let held = shares.acquire(&holder("a"), 4).await.unwrap();
+
+        let refused = shares.acquire(&holder("a"), 1).await.unwrap_err();
+
+        assert_eq!(refused.kind(), ErrorKind::Unavailable);
+        let wait = refused.wait().unwrap();
+        assert!(wait >= Duration::from_secs(1) && wait <= Duration::from_secs(10), "{wait:?}");
+        drop(held);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn more_than_a_share_is_a_share_and_a_permit_grows_and_shrinks() {
+        let shares = Shares::new(10, 4, Duration::from_secs(4));
+        let mut permit = shares.acquire(&holder("a"), 100).await.unwrap();
+        assert_eq!(shares.total.available_permits(), 6);
+
+        shares.resize(&mut permit, 1).await.unwrap();
+        assert_eq!(shares.total.available_permits(), 9);
+        shares.resize(&mut permit, 100).await.unwrap();
+
+        assert_eq!(shares.total.available_permits(), 6);
+        drop(permit);
+        assert_eq!(shares.total.available_permits(), 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_holder_that_holds_and_waits_for_nothing_is_forgotten() {
+        let shares = Shares::new(10, 4, Duration::from_secs(4));
+        let held = shares.acquire(&holder("a"), 4).await.unwrap();
+        assert!(shares.acquire(&holder("a"), 1).now_or_never().is_none());
+        assert_eq!(lock(&shares.holders).len(), 1);
+
+        drop(held);
+
+        assert!(lock(&shares.holders).is_empty());
+    }
+}
