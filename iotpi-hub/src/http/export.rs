@@ -172,7 +172,11 @@ fn number(value: Option<f64>) -> String {
     value.map_or_else(String::new, |value| value.to_string())
 }
 
+/// A text as a cell of CSV. One that a spreadsheet would run as a formula begins with an apostrophe, which makes it a text there
+/// (OWASP, "CSV Injection").
 fn quoted(text: &str) -> String {
+    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    let text = if formula { &format!("'{text}") } else { text };
     if text.contains([',', '"', '\r', '\n']) {
         format!("\"{}\"", text.replace('"', "\"\""))
     } else {
@@ -185,12 +189,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_field_with_commas_quotes_or_lines_is_quoted() {
+    fn a_field_with_commas_quotes_or_lines_is_quoted_and_a_formula_is_a_text() {
         for (text, csv) in [
             ("plain", "plain"),
             ("a,b", "\"a,b\""),
             ("say \"no\"", "\"say \"\"no\"\"\""),
             ("a\nb", "\"a\nb\""),
+            ("=1+1", "'=1+1"),
+            ("@SUM(A1,A2)", "\"'@SUM(A1,A2)\""),
+            ("-5 V", "'-5 V"),
+            ("+5 V", "'+5 V"),
+            ("\t=1", "'\t=1"),
         ] {
             assert_eq!(quoted(text), csv);
         }

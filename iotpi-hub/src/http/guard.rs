@@ -47,6 +47,7 @@ const UNREAD_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) async fn answer(hub: &Hub, router: Router, request: Request) -> Response {
     let id = request_id(hub);
     let challenge = problem::Challenge::to(request.headers());
+    let is_api = request.uri().path().starts_with("/api/");
     let (request, unread) = keep_body(request);
     let answered = AssertUnwindSafe(routed(hub, router, request)).catch_unwind().await;
     let response = answered.unwrap_or_else(|_| HubError::internal("the hub failed").into_response());
@@ -58,6 +59,10 @@ pub(crate) async fn answer(hub: &Hub, router: Router, request: Request) -> Respo
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::try_from(id) {
         headers.insert(REQUEST_ID.clone(), id);
+    }
+    if is_api {
+        // Answers hold the data of people, which caches must not keep.
+        headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     }
     for (name, value) in &EVERY_ANSWER {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
