@@ -159,6 +159,16 @@ need_fuzz() {
     or_fail 'cargo-fuzz could not be built' "$OFFLINE" cargo install --locked --root .venv cargo-fuzz
 }
 
+# Asks the hub whatever its description allows.
+need_schemathesis() {
+    local version=4.32.5
+    [ ! -x .venv/fuzz/bin/schemathesis ] || return 0
+    need_python
+    say 'installing schemathesis into .venv/fuzz (pip)'
+    or_fail 'the virtual environment could not be made' 'remove .venv/fuzz and try again' python3 -m venv .venv/fuzz
+    or_fail 'schemathesis could not be installed' "$OFFLINE" .venv/fuzz/bin/pip install --quiet --disable-pip-version-check schemathesis==$version
+}
+
 need_port() {
     local port=${PORT:-8000} who
     if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
@@ -173,7 +183,7 @@ for door in "$@"; do
         ui) need_node ;;
         rust | bench | torture) need_rust ;;
         compare) need_rust; need_fastapi ;;
-        fuzz) need_rust; need_fuzz ;;
+        fuzz) need_rust; need_fuzz; need_schemathesis ;;
         demo) need_rust; need_node ;;
         v4l) need_libclang ;;
         test-vm) need_rust; need_libclang; need_guest ;;

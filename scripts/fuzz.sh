@@ -13,3 +13,6 @@ for target in jpeg_header mixed_replace; do
     cargo fuzz run --sanitizer none "$target" "target/corpus/$target" "corpus/$target" -- \
         -max_total_time="${SECS:-600}" -max_len=65536 -print_final_stats=1
 done
+
+cd ..
+scripts/fuzz-api.sh

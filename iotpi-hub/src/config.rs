@@ -63,7 +63,7 @@ pub struct HttpConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AuthConfig {
-    /// Networks whose requests without any credentials may deliver readings, frames and status, and nothing else.
+    /// Networks whose requests without any credentials may deliver readings, gaps, frames and status, ask for the time, and nothing else.
     /// What counts is the sender's address: behind a proxy, name that in `http.trusted_proxies`. Default none.
     pub anonymous_ingest: Vec<IpNet>,
     /// Days a login lasts. Default 30.

@@ -14,10 +14,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{Holder, Permit};
-use crate::{
-    error::{HubError, Result},
-    lock::lock,
-};
+use crate::{error::Result, lock::lock};
 
 /// However few connections there may be, an address or a caller may have this many.
 const MIN_SHARE: usize = 64;
@@ -172,7 +169,7 @@ impl ConnectionPermit {
     /// The request in progress is this caller's. From now on the connection is counted for the caller.
     ///
     /// # Errors
-    /// `RateLimited` when the caller has too many connections open; `Unavailable` when the connection has lost its place.
+    /// `Unavailable` when the caller has too many connections open, or the connection has lost its place.
     pub(crate) fn authenticated(&self, caller: Holder) -> Result<()> {
         let mut request = lock(&self.request);
         if request.counted.as_ref() != Some(&caller) {
@@ -187,7 +184,7 @@ impl ConnectionPermit {
         let mut open = lock(&self.connections.open);
         let most = self.connections.share(2);
         if !self.is_proxy && open.count(caller, true) >= most {
-            return Err(HubError::rate_limited(format!(
+            return Err(super::busy(format!(
                 "{most} connections with these credentials are open already; close some of them"
             )));
         }
@@ -309,7 +306,7 @@ mod tests {
 
         let one_more = connections.enter(address(1), false).unwrap();
 
-        assert_eq!(one_more.authenticated(user("a")).unwrap_err().kind(), ErrorKind::RateLimited);
+        assert_eq!(one_more.authenticated(user("a")).unwrap_err().kind(), ErrorKind::Unavailable);
         assert!(one_more.authenticated(user("b")).is_ok());
         assert!(held.iter().all(is_open));
     }

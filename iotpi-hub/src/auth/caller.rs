@@ -13,7 +13,7 @@ use crate::{
 pub enum Caller {
     /// Somebody who showed a session, a token or a JWT.
     Known(Identity),
-    /// Nobody known, from a network of `auth.anonymous_ingest`: may deliver readings, frames and status.
+    /// Nobody known, from a network of `auth.anonymous_ingest`: may deliver readings, gaps, frames and status.
     Anonymous,
 }
 

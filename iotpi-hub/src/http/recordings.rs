@@ -18,7 +18,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     extract::{JsonOf, Path, Query, moment, page, page_of},
     page::Page,
-    problem::{Conflict, NotFound, PermissionDenied, RateLimited, TooLarge},
+    problem::{Conflict, NotFound, PermissionDenied, RateLimited, TooLarge, Unprocessable},
     table::{Table, routes},
 };
 use crate::{
@@ -127,10 +127,10 @@ async fn stop_recording(
 #[serde(deny_unknown_fields)]
 struct ListParams {
     /// From this moment on, inclusive: Unix seconds or RFC 3339.
-    #[param(value_type = Option<f64>)]
+    #[param(value_type = Option<f64>, minimum = 946_684_800.0, exclusive_maximum = 4_102_444_800.0)]
     since: Option<String>,
     /// Up to this moment, exclusive.
-    #[param(value_type = Option<f64>)]
+    #[param(value_type = Option<f64>, minimum = 946_684_800.0, exclusive_maximum = 4_102_444_800.0)]
     until: Option<String>,
     /// How many, 1 to 1,000; default 100.
     #[param(minimum = 1, maximum = 1000)]
@@ -145,7 +145,7 @@ struct ListParams {
 #[utoipa::path(
     get, path = "/api/cameras/{id}/recordings", tag = "camera", operation_id = "list_recordings",
     params(("id" = ModuleId, Path, description = "Whose camera"), ListParams),
-    responses((status = 200, description = "A page of them", body = Page<Stretch>), PermissionDenied, NotFound)
+    responses((status = 200, description = "A page of them", body = Page<Stretch>), PermissionDenied, NotFound, Unprocessable)
 )]
 async fn list_recordings(
     State(hub): State<Hub>,
@@ -163,10 +163,10 @@ async fn list_recordings(
 #[serde(deny_unknown_fields)]
 struct TimesParams {
     /// From this moment on, inclusive: Unix seconds or RFC 3339.
-    #[param(value_type = Option<f64>)]
+    #[param(value_type = Option<f64>, minimum = 946_684_800.0, exclusive_maximum = 4_102_444_800.0)]
     since: Option<String>,
     /// Up to this moment, exclusive.
-    #[param(value_type = Option<f64>)]
+    #[param(value_type = Option<f64>, minimum = 946_684_800.0, exclusive_maximum = 4_102_444_800.0)]
     until: Option<String>,
     /// How many, 1 to 10,000; default 100.
     #[param(minimum = 1, maximum = 10_000)]
@@ -181,7 +181,7 @@ struct TimesParams {
 #[utoipa::path(
     get, path = "/api/cameras/{id}/recordings/frames", tag = "camera", operation_id = "list_recorded_frames",
     params(("id" = ModuleId, Path, description = "Whose camera"), TimesParams),
-    responses((status = 200, description = "A page of times, oldest first", body = Page<Timestamp>), PermissionDenied, NotFound)
+    responses((status = 200, description = "A page of times, oldest first", body = Page<Timestamp>), PermissionDenied, NotFound, Unprocessable)
 )]
 async fn list_recorded_frames(
     State(hub): State<Hub>,
@@ -216,7 +216,7 @@ struct FrameParams {
     responses(
         (status = 200, description = "The JPEG", body = inline(Jpeg), content_type = "image/jpeg",
          headers(("x-timestamp" = f64, description = "When it was captured, Unix seconds"))),
-        PermissionDenied, NotFound
+        PermissionDenied, NotFound, Unprocessable
     )
 )]
 async fn recorded_frame(
@@ -257,10 +257,10 @@ enum ExportFormat {
 #[serde(deny_unknown_fields)]
 struct ExportParams {
     /// From this moment on, inclusive: Unix seconds or RFC 3339.
-    #[param(value_type = Option<f64>)]
+    #[param(value_type = Option<f64>, minimum = 946_684_800.0, exclusive_maximum = 4_102_444_800.0)]
     since: Option<String>,
     /// Up to this moment, exclusive.
-    #[param(value_type = Option<f64>)]
+    #[param(value_type = Option<f64>, minimum = 946_684_800.0, exclusive_maximum = 4_102_444_800.0)]
     until: Option<String>,
     /// As what: `avi` (up to 2 GB) or `zip`.
     #[param(inline, required)]
@@ -279,7 +279,7 @@ struct ExportParams {
     params(("id" = ModuleId, Path, description = "Whose camera"), ExportParams),
     responses(
         (status = 200, description = "The file", content((inline(AnyFile) = "video/x-msvideo"), (inline(AnyFile) = "application/zip"))),
-        PermissionDenied, NotFound, TooLarge, RateLimited
+        PermissionDenied, NotFound, Unprocessable, TooLarge, RateLimited
     )
 )]
 async fn export_recording(

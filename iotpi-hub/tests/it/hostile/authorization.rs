@@ -220,3 +220,22 @@ async fn each_caller_is_let_in_where_the_reference_says_and_nowhere_else() {
     assert!(cells >= 2000, "{cells}");
     api.stop().await;
 }
+
+#[tokio::test]
+async fn a_network_of_anonymous_ingest_delivers_and_does_nothing_else() {
+    let api = Api::with_config(crate::api::anonymous()).await;
+    api.lamp().await;
+    let mut let_in = Vec::new();
+
+    for (method, path, id, is_open) in operations() {
+        let status = request(&api, &method, &path).open().await.status().as_u16();
+        if !is_open && !matches!(status, 401 | 403) {
+            let_in.push(id);
+        }
+    }
+
+    // As SECURITY.md lists them.
+    let_in.sort();
+    assert_eq!(let_in, ["push", "record", "record_gap", "record_mixed", "report", "show", "time"]);
+    api.stop().await;
+}
