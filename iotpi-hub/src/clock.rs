@@ -23,14 +23,19 @@ use crate::{
 pub(crate) struct HubClock {
     clock: Arc<dyn Clock>,
     wall_at_start: Timestamp,
+    /// What credential time was at the start.
+    credentials_at_start: Timestamp,
     monotonic_at_start: Duration,
     was_set: Arc<AtomicBool>,
 }
 
 impl HubClock {
-    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+    /// `newest` is the newest [credential time](Self::credential_time) that an earlier start remembered.
+    pub(crate) fn new(clock: Arc<dyn Clock>, newest: Option<Timestamp>) -> Self {
+        let wall_at_start = possible(clock.now());
         Self {
-            wall_at_start: possible(clock.now()),
+            credentials_at_start: newest.map_or(wall_at_start, |newest| newest.max(wall_at_start)),
+            wall_at_start,
             monotonic_at_start: clock.monotonic(),
             was_set: Arc::default(),
             clock,
@@ -39,6 +44,12 @@ impl HubClock {
 
     pub(crate) fn now(&self) -> Now {
         Now { wall: possible(self.clock.now()), steady: Steady(self.wall_at_start.plus(self.uptime())) }
+    }
+
+    /// What the life of sessions, JWTs and signed URLs is measured in: steady, and across starts of the hub it never goes back. A
+    /// wall clock that shows an earlier time at the start is not believed.
+    pub(crate) fn credential_time(&self) -> Steady {
+        Steady(self.credentials_at_start.plus(self.uptime()))
     }
 
     /// Whether the wall clock shows a time that can be true.

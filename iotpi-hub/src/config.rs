@@ -68,7 +68,7 @@ pub struct AuthConfig {
     pub anonymous_ingest: Vec<IpNet>,
     /// Days a login lasts. Default 30.
     pub session_days: u32,
-    /// Seconds a JWT lasts. Default 900. A JWT cannot be revoked: it lives to its end.
+    /// Seconds a JWT lasts. Default 900. It ends before with the session or token it was made with.
     pub jwt_secs: u64,
 }
 
@@ -86,6 +86,9 @@ pub struct Limits {
     pub commands_waiting: u64,
     /// Events a live client may be behind before it is told to resync. Default 2,048.
     pub live_backlog: u32,
+    /// Bytes of the events that live clients may still ask for, together for all clients; a client that is behind further is told
+    /// to resync. Default 4,194,304 (4 MiB).
+    pub live_backlog_bytes: u64,
 }
 
 /// Cameras.
@@ -138,7 +141,14 @@ impl Default for AuthConfig {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { series: 10_000, modules: 1_000, cameras: 64, commands_waiting: 100, live_backlog: 2_048 }
+        Self {
+            series: 10_000,
+            modules: 1_000,
+            cameras: 64,
+            commands_waiting: 100,
+            live_backlog: 2_048,
+            live_backlog_bytes: 4 * 1024 * 1024,
+        }
     }
 }
 
@@ -188,6 +198,12 @@ impl Config {
         in_range("limits.cameras", self.limits.cameras, 1, 10_000)?;
         in_range("limits.commands_waiting", self.limits.commands_waiting, 1, 10_000)?;
         in_range("limits.live_backlog", self.limits.live_backlog.into(), 1, 1_000_000)?;
+        in_range(
+            "limits.live_backlog_bytes",
+            self.limits.live_backlog_bytes,
+            256 * 1024,
+            1024 * 1024 * 1024,
+        )?;
         in_range("cameras.lost_after_secs", self.cameras.lost_after_secs, 2, 3_600)?;
         self.storage.check()?;
         self.backup.check()?;

@@ -1,39 +1,76 @@
 //! What happened, numbered, for everybody who listens.
 //!
-//! Best effort: a listener that falls behind is told how far, and asks for the present. Deliberately absent: a log of
-//! events. What must survive is in the store.
+//! Best effort: a listener that falls behind learns how many events it missed, and asks for the present. The events that
+//! listeners may still ask for are kept once for all of them, bounded by number and by bytes, so that memory depends neither on
+//! how many listeners stall nor on the size of the events. Deliberately absent: a log of events. What must survive is in the
+//! store.
 
-use std::sync::{Arc, Mutex, OnceLock};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+};
 
 use bytes::Bytes;
-use iotpi_core::{Event, LiveMessage, NumberedEvent};
-use tokio::sync::broadcast;
+use iotpi_core::{Event, EventKind, LiveMessage, ModuleId, NumberedEvent, SensorType, Subscription};
+use tokio::sync::watch;
 
 use crate::lock::lock;
 
-/// One event and, once somebody wants it, its wire form: made once, shared by all.
+/// What an event takes beside its text: names, the allocation's head, the place in the ring.
+const EVENT_OVERHEAD_BYTES: usize = 256;
+
+/// One event in its wire form, shared by all listeners.
+///
+/// Only the text is kept: parsed, a manifest takes several times as many bytes.
 #[derive(Debug)]
 pub struct Happened {
-    numbered: NumberedEvent,
-    wire: OnceLock<Bytes>,
+    seq: u64,
+    kind: EventKind,
+    module_id: ModuleId,
+    sensor: Option<SensorType>,
+    wire: Bytes,
 }
 
 impl Happened {
+    fn new(seq: u64, event: Event) -> Self {
+        let (kind, module_id) = (event.kind(), event.module_id().clone());
+        let sensor = match &event {
+            Event::Reading { reading } => Some(reading.quantity.name()),
+            _ => None,
+        };
+        let wire = to_wire(&LiveMessage::Event(NumberedEvent { seq, event }));
+        Self { seq, kind, module_id, sensor, wire }
+    }
+
     /// Its number.
     #[must_use]
     pub fn seq(&self) -> u64 {
-        self.numbered.seq
+        self.seq
     }
 
-    /// What happened.
-    #[must_use]
-    pub fn event(&self) -> &Event {
-        &self.numbered.event
+    /// What happened, read back from its wire form.
+    ///
+    /// # Errors
+    /// When the wire form cannot be read back: never, for what this hub published.
+    pub fn event(&self) -> serde_json::Result<Event> {
+        serde_json::from_slice::<NumberedEvent>(&self.wire).map(|numbered| numbered.event)
+    }
+
+    /// Whether a subscription wants it.
+    pub(crate) fn is_wanted_by(&self, subscription: &Subscription) -> bool {
+        match &self.sensor {
+            Some(sensor) => subscription.wants_series(&self.module_id, sensor),
+            None => subscription.wants(self.kind, &self.module_id),
+        }
     }
 
     /// The live message.
     pub(crate) fn wire(&self) -> Bytes {
-        self.wire.get_or_init(|| to_wire(&LiveMessage::Event(self.numbered.clone()))).clone()
+        self.wire.clone()
+    }
+
+    fn weight(&self) -> usize {
+        self.wire.len() + EVENT_OVERHEAD_BYTES
     }
 }
 
@@ -46,34 +83,214 @@ pub(crate) fn to_wire(message: &LiveMessage) -> Bytes {
 /// The hub's events.
 #[derive(Debug)]
 pub struct Events {
-    seq: Mutex<u64>,
-    sender: broadcast::Sender<Arc<Happened>>,
+    ring: Arc<Mutex<Ring>>,
+    /// Notified with each event; its receivers are the listeners.
+    published: watch::Sender<()>,
+}
+
+/// The newest events, oldest first.
+#[derive(Debug)]
+struct Ring {
+    /// The number of the newest event, kept or not.
+    seq: u64,
+    kept: VecDeque<Arc<Happened>>,
+    bytes: usize,
+    max_events: usize,
+    max_bytes: usize,
+}
+
+impl Ring {
+    fn push(&mut self, happened: Happened) {
+        self.bytes += happened.weight();
+        self.kept.push_back(Arc::new(happened));
+        while self.kept.len() > self.max_events || self.bytes > self.max_bytes {
+            let Some(oldest) = self.kept.pop_front() else { return };
+            self.bytes -= oldest.weight();
+        }
+    }
+
+    fn clear(&mut self) {
+        self.kept.clear();
+        self.bytes = 0;
+    }
 }
 
 impl Events {
-    pub(crate) fn new(backlog: usize) -> Self {
-        Self { seq: Mutex::new(0), sender: broadcast::Sender::new(backlog) }
+    /// Keeps up to `max_events` events of `max_bytes` bytes together.
+    pub(crate) fn new(max_events: usize, max_bytes: usize) -> Self {
+        let ring = Ring { seq: 0, kept: VecDeque::new(), bytes: 0, max_events, max_bytes };
+        Self { ring: Arc::new(Mutex::new(ring)), published: watch::Sender::new(()) }
     }
 
     /// The number of the newest event.
     #[must_use]
     pub fn seq(&self) -> u64 {
-        *lock(&self.seq)
+        lock(&self.ring).seq
     }
 
     /// Everything from now on, and the number of the newest event before.
     #[must_use]
-    pub fn listen(&self) -> (u64, broadcast::Receiver<Arc<Happened>>) {
-        let seq = lock(&self.seq);
-        (*seq, self.sender.subscribe())
+    pub fn listen(&self) -> (u64, Listener) {
+        let ring = lock(&self.ring);
+        let listener = Listener {
+            ring: Arc::clone(&self.ring),
+            published: self.published.subscribe(),
+            next: ring.seq + 1,
+        };
+        (ring.seq, listener)
     }
 
     pub(crate) fn publish(&self, event: Event) {
-        // Numbered and sent under one lock, so that listeners see numbers rise.
-        let mut seq = lock(&self.seq);
-        *seq += 1;
-        let numbered = NumberedEvent { seq: *seq, event };
-        // Nobody listening is not an error.
-        let _ = self.sender.send(Arc::new(Happened { numbered, wire: OnceLock::new() }));
+        {
+            // Numbered and kept under one lock, so that listeners see numbers rise.
+            let mut ring = lock(&self.ring);
+            ring.seq += 1;
+            if self.published.receiver_count() == 0 {
+                ring.clear();
+                return;
+            }
+            let happened = Happened::new(ring.seq, event);
+            ring.push(happened);
+        }
+        self.published.send_replace(());
+    }
+}
+
+/// Why a listener gets no event now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoEvent {
+    /// There is none yet.
+    Yet,
+    /// This many events were dropped before the listener asked for them.
+    Missed(u64),
+}
+
+/// Somebody who listens to the hub's events.
+#[derive(Debug)]
+pub struct Listener {
+    ring: Arc<Mutex<Ring>>,
+    published: watch::Receiver<()>,
+    /// The number of the next event.
+    next: u64,
+}
+
+impl Listener {
+    /// The next event, if there is one already.
+    ///
+    /// # Errors
+    /// [`NoEvent`]. After [`NoEvent::Missed`] it continues with the oldest event that is kept.
+    pub fn try_recv(&mut self) -> Result<Arc<Happened>, NoEvent> {
+        let ring = lock(&self.ring);
+        if self.next > ring.seq {
+            return Err(NoEvent::Yet);
+        }
+        let oldest = ring.seq + 1 - ring.kept.len() as u64;
+        if self.next < oldest {
+            let missed = oldest - self.next;
+            self.next = oldest;
+            return Err(NoEvent::Missed(missed));
+        }
+        let at = usize::try_from(self.next - oldest).unwrap_or(usize::MAX);
+        let happened = ring.kept.get(at).cloned().ok_or(NoEvent::Yet)?;
+        self.next += 1;
+        Ok(happened)
+    }
+
+    /// The next event, as soon as there is one; or how many were missed.
+    ///
+    /// # Errors
+    /// The number of events that were dropped. After that it continues with the oldest event that is kept.
+    ///
+    /// # Cancel safety
+    /// A cancelled wait has missed nothing.
+    pub async fn recv(&mut self) -> Result<Arc<Happened>, u64> {
+        loop {
+            // Marked as seen before the look, so that an event published in between wakes the wait below.
+            self.published.mark_unchanged();
+            match self.try_recv() {
+                Ok(happened) => return Ok(happened),
+                Err(NoEvent::Missed(missed)) => return Err(missed),
+                Err(NoEvent::Yet) => {}
+            }
+            if self.published.changed().await.is_err() {
+                // The hub is gone, and nothing will happen any more.
+                return std::future::pending().await;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use iotpi_core::{Quantity, Reading, Sample, Timestamp};
+
+    use super::*;
+
+    fn reading(module: &str) -> Event {
+        let sample = Sample::new(Quantity::Temperature, 21.5);
+        Event::Reading { reading: Reading::new(ModuleId::new(module).unwrap(), sample, Timestamp::MIN) }
+    }
+
+    #[tokio::test]
+    async fn a_listener_gets_what_happens_after_it_began_in_order() {
+        let events = Events::new(10, 1 << 20);
+        events.publish(reading("before"));
+
+        let (seq, mut listener) = events.listen();
+        events.publish(reading("a"));
+        events.publish(reading("b"));
+
+        assert_eq!(seq, 1);
+        for (number, module) in [(2, "a"), (3, "b")] {
+            let happened = listener.recv().await.unwrap();
+            assert_eq!((happened.seq(), happened.event().unwrap()), (number, reading(module)));
+        }
+        assert_eq!(listener.try_recv().unwrap_err(), NoEvent::Yet);
+    }
+
+    #[tokio::test]
+    async fn a_listener_that_waits_is_woken() {
+        let events = Arc::new(Events::new(10, 1 << 20));
+        let (_, mut listener) = events.listen();
+
+        let waits = tokio::spawn(async move { listener.recv().await.unwrap().seq() });
+        tokio::task::yield_now().await;
+        events.publish(reading("a"));
+
+        assert_eq!(waits.await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn events_are_bounded_by_number_and_by_bytes_and_a_late_listener_learns_how_many_it_missed() {
+        let one = Happened::new(1, reading("a")).weight();
+        for (max_events, max_bytes, kept) in [(3, 1 << 20, 3), (100, 4 * one + one / 2, 4), (100, 10, 0)] {
+            let events = Events::new(max_events, max_bytes);
+            let (_, mut listener) = events.listen();
+
+            for _ in 0..9 {
+                events.publish(reading("a"));
+            }
+
+            assert!(lock(&events.ring).bytes <= max_bytes);
+            assert_eq!(listener.recv().await.unwrap_err(), 9 - kept);
+            let mut left = 0;
+            while listener.try_recv().is_ok() {
+                left += 1;
+            }
+            assert_eq!(left, kept);
+        }
+    }
+
+    #[test]
+    fn without_listeners_nothing_is_kept() {
+        let events = Events::new(10, 1 << 20);
+        let (_, listener) = events.listen();
+        events.publish(reading("a"));
+        drop(listener);
+
+        events.publish(reading("b"));
+
+        let ring = lock(&events.ring);
+        assert_eq!((ring.seq, ring.kept.len(), ring.bytes), (2, 0, 0));
     }
 }

@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
-    sync::{Arc, Mutex, atomic::AtomicBool},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicI64},
+    },
     time::Duration,
 };
 
@@ -12,7 +15,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     admission::Admission,
-    auth::{FirstAdmin, Known, Passwords, Throttle, jwt::JwtKey},
+    auth::{FirstAdmin, Known, Passwords, Throttle, jwt::SigningKey},
     clock::HubClock,
     config::Config,
     error::{HubError, Result},
@@ -20,6 +23,7 @@ use crate::{
     frames::Frames,
     issuers::Issuers,
     metrics::Metrics,
+    ops::auth::{kept_credential_time, put_credentials_in_order},
     ops::commands::Commands,
     ops::{health::StoreCheck, read_readings::kept_clock, storage::WEAR},
     presence::Presence,
@@ -87,8 +91,10 @@ pub(crate) struct Inner {
     pub(crate) storage: Storage,
     /// When the store was last found able to write.
     pub(crate) store_check: StoreCheck,
-    pub(crate) jwt: JwtKey,
-    /// Whose tokens were shown a moment ago.
+    pub(crate) signing_key: SigningKey,
+    /// The credential time that was noted last, in microseconds.
+    pub(crate) credential_time_saved: AtomicI64,
+    /// Whose tokens were shown a moment ago, and how often something was revoked.
     pub(crate) known: Known,
     pub(crate) passwords: Passwords,
     pub(crate) throttle: Throttle,
@@ -165,9 +171,10 @@ impl Hub {
         let Opened { store, lock, recovered } = opened;
         config.check()?;
         let wrong_clock = WrongClock::new(kept_clock(&*store).await?.as_deref(), &*clock);
-        let clock = HubClock::new(clock);
+        let clock = HubClock::new(clock, kept_credential_time(&*store).await?);
         let now = clock.now();
-        let jwt = JwtKey::new(&store.hub_secret("jwt", crate::auth::random()?).await?);
+        let session = Duration::from_secs(u64::from(config.auth.session_days) * 86_400);
+        put_credentials_in_order(&*store, clock.credential_time(), session).await?;
         store.clamp_deadlines(crate::ops::commands::TERMS, now).await?;
         let presence = Presence::default();
         let mut page = PageRequest { limit: 1000, cursor: None };
@@ -191,7 +198,10 @@ impl Hub {
         storage.hold(lock);
         let inner = Inner {
             admission: Admission::default(),
-            events: Events::new(config.limits.live_backlog as usize),
+            events: Events::new(
+                config.limits.live_backlog as usize,
+                usize::try_from(config.limits.live_backlog_bytes).unwrap_or(usize::MAX),
+            ),
             frames: Arc::new(Frames::new(
                 config.limits.cameras,
                 config.cameras.lost_after(),
@@ -206,7 +216,8 @@ impl Hub {
             metrics,
             storage,
             store_check: StoreCheck::default(),
-            jwt,
+            signing_key: SigningKey::default(),
+            credential_time_saved: AtomicI64::new(0),
             known: Known::default(),
             passwords: Passwords::default(),
             throttle: Throttle::default(),
@@ -330,6 +341,7 @@ impl Hub {
                 _ = save.tick() => {
                     self.save_presence().await;
                     self.save_clock().await;
+                    self.save_credential_time().await;
                 }
                 _ = look.tick() => {
                     self.look_whether_the_clock_was_set();
@@ -345,6 +357,7 @@ impl Hub {
         // Requests in flight may still be heard; what they add is the next start's loss.
         self.save_presence().await;
         self.save_clock().await;
+        self.save_credential_time().await;
     }
 
     /// The one task that gives the store time for its own work.

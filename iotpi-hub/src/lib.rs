@@ -34,7 +34,7 @@ mod wrong_clock;
 
 pub use config::{AuthConfig, CamerasConfig, Config, HttpConfig, Limits};
 pub use error::{HubError, Result};
-pub use events::{Events, Happened};
+pub use events::{Events, Happened, Listener, NoEvent};
 pub use frames::Shown;
 pub use hub::Hub;
 pub use storage::{BackupConfig, CommitWindow, RetentionConfig, SeriesRetention, StorageConfig};

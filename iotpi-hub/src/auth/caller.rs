@@ -57,6 +57,13 @@ impl Caller {
         self
     }
 
+    /// Whether it is the same person, program or module with the same rights, whatever it showed.
+    pub(crate) fn has_rights_of(&self, other: &Self) -> bool {
+        let rights =
+            |caller: &Self| caller.identity().map(|who| (who.name.clone(), who.role, who.module_id.clone()));
+        rights(self) == rights(other)
+    }
+
     /// Which session, token or JWT was shown, if one was.
     pub(crate) fn issuer(&self) -> Option<&str> {
         self.identity()?.issuer.as_deref()

@@ -1,20 +1,34 @@
 //! Short-lived JWTs (RFC 7519), signed with the hub's own key by HS256, the one algorithm there is.
 //!
 //! The header is one constant text, compared whole: there is no algorithm to negotiate, hence none to confuse.
-//! Deliberately absent: revocation. A JWT lives to its end, 15 minutes unless configured otherwise.
+//!
+//! A JWT names the session or token it was made with by the hash the database keeps of it, so that every use asks whether that
+//! still exists with the same rights: a JWT dies with its issuer. Its life is bounded twice, by the wall clock and by the hub's
+//! [credential time](crate::Hub::credential_time), so that no clock that is wrong, or set, makes it longer.
+
+use std::{sync::Mutex, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use hmac::{Hmac, KeyInit, Mac};
 use iotpi_core::{ModuleId, Timestamp, UserName};
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 
-use crate::auth::{Caller, Identity, Role};
+use crate::{
+    auth::{Caller, Identity, Issuer, Role},
+    error::Result,
+    lock::lock,
+    store::{Now, SecretHash, Steady, Store},
+};
 
 /// `{"alg":"HS256","typ":"JWT"}`
 const HEADER: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9";
 const ISSUER: &str = "iotpi-hub";
 const AUDIENCE: &str = "iotpi-hub";
+/// The hub's clock may be set back by this much, as NTP does in small steps, without a fresh JWT being of the future.
+const MAX_CLOCK_STEP: Duration = Duration::from_secs(30);
+/// So long a key that was read is the key.
+const KEY_GOOD_FOR: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Claims {
@@ -26,11 +40,33 @@ struct Claims {
     module: Option<ModuleId>,
     iat: f64,
     exp: f64,
+    /// The session or token it was made with.
+    by: String,
+    /// When it was made and when it ends, in credential time: microseconds.
+    from_us: i64,
+    until_us: i64,
+}
+
+/// Names a key without being one.
+pub(crate) type KeyId = [u8; 8];
+
+/// What a JWT says.
+#[derive(Debug)]
+pub(crate) struct Verified {
+    /// Whom it was made for.
+    pub(crate) caller: Caller,
+    /// The session or token it was made with.
+    pub(crate) issuer: Issuer,
+    /// When it ends, in credential time.
+    pub(crate) ends: Steady,
 }
 
 /// The hub's key.
 #[derive(Clone)]
-pub(crate) struct JwtKey(Hmac<Sha256>);
+pub(crate) struct JwtKey {
+    mac: Hmac<Sha256>,
+    id: KeyId,
+}
 
 impl std::fmt::Debug for JwtKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -39,29 +75,41 @@ impl std::fmt::Debug for JwtKey {
 }
 
 impl JwtKey {
-    pub(crate) fn new(key: &[u8; 32]) -> Self {
+    pub(crate) fn new(key: &SecretHash) -> Self {
+        let mut id = KeyId::default();
+        let named: [u8; 32] = Sha256::digest([b"id of ".as_slice(), key].concat()).into();
+        id.copy_from_slice(&named[..8]);
         #[allow(clippy::expect_used)]
-        Self(Hmac::new_from_slice(key).expect("HMAC takes keys of any length (RFC 2104)"))
+        let mac = Hmac::new_from_slice(key).expect("HMAC takes keys of any length (RFC 2104)");
+        Self { mac, id }
     }
 
-    /// A JWT for that caller from `now` until `ends`.
-    pub(crate) fn sign(&self, who: &Identity, now: Timestamp, ends: Timestamp) -> String {
+    /// Tells keys apart.
+    pub(crate) fn id(&self) -> KeyId {
+        self.id
+    }
+
+    /// A JWT for that caller, who showed `issuer`, from `now` on. `now.steady` is credential time.
+    pub(crate) fn sign(&self, who: &Identity, issuer: Issuer, now: Now, lasts: Duration) -> String {
         let claims = Claims {
             iss: ISSUER.to_owned(),
             aud: AUDIENCE.to_owned(),
             sub: who.name.clone(),
             role: who.role,
             module: who.module_id.clone(),
-            iat: now.as_secs_f64(),
-            exp: ends.as_secs_f64(),
+            iat: now.wall.as_secs_f64(),
+            exp: now.wall.plus(lasts).as_secs_f64(),
+            by: issuer.to_text(),
+            from_us: now.steady.0.as_micros(),
+            until_us: now.steady.0.plus(lasts).as_micros(),
         };
         let signed = format!("{HEADER}.{}", BASE64.encode(serde_json::to_vec(&claims).unwrap_or_default()));
         let signature = BASE64.encode(self.mac(&signed).finalize().into_bytes());
         format!("{signed}.{signature}")
     }
 
-    /// Whose JWT it is, if this hub signed it and it has not ended.
-    pub(crate) fn verify(&self, jwt: &str, now: Timestamp) -> Option<Caller> {
+    /// What a JWT says, if this hub signed it, it has begun, has not ended, and lives no longer than `max_life`.
+    pub(crate) fn verify(&self, jwt: &str, now: Now, max_life: Duration) -> Option<Verified> {
         let (signed, signature) = jwt.rsplit_once('.')?;
         let (header, payload) = signed.split_once('.')?;
         if header != HEADER {
@@ -70,8 +118,22 @@ impl JwtKey {
         // Compares in constant time.
         self.mac(signed).verify_slice(&BASE64.decode(signature).ok()?).ok()?;
         let claims: Claims = serde_json::from_slice(&BASE64.decode(payload).ok()?).ok()?;
-        let valid = claims.iss == ISSUER && claims.aud == AUDIENCE && now.as_secs_f64() < claims.exp;
-        valid.then(|| Caller::known(claims.sub, claims.role, claims.module))
+        let (from, until) = (Timestamp::from_micros(claims.from_us), Timestamp::from_micros(claims.until_us));
+        let wall = now.wall.as_secs_f64();
+        let valid = claims.iss == ISSUER
+            && claims.aud == AUDIENCE
+            && claims.iat <= wall + MAX_CLOCK_STEP.as_secs_f64()
+            && wall < claims.exp
+            && claims.exp - claims.iat <= max_life.as_secs_f64() + 0.001
+            && from <= now.steady.0
+            && now.steady.0 < until
+            && until.since(from) <= max_life;
+        let issuer = Issuer::from_text(&claims.by)?;
+        valid.then(|| Verified {
+            caller: Caller::known(claims.sub, claims.role, claims.module),
+            issuer,
+            ends: Steady(until),
+        })
     }
 
     /// The signature of a text that is no JWT; it has to begin otherwise than one.
@@ -85,17 +147,61 @@ impl JwtKey {
     }
 
     fn mac(&self, text: &str) -> Hmac<Sha256> {
-        self.0.clone().chain_update(text.as_bytes())
+        self.mac.clone().chain_update(text.as_bytes())
     }
+}
+
+/// The name under which the store keeps the key.
+const KEY: &str = "jwt";
+
+/// The key, read again every second: another program may replace it.
+#[derive(Debug, Default)]
+pub(crate) struct SigningKey(Mutex<Option<(JwtKey, Steady)>>);
+
+impl SigningKey {
+    /// The key as it is kept; made if there is none.
+    pub(crate) async fn get(&self, store: &dyn Store, now: Steady) -> Result<JwtKey> {
+        let kept = lock(&self.0).clone();
+        if let Some((key, at)) = kept
+            && now.0.since(at.0) < KEY_GOOD_FOR
+        {
+            return Ok(key);
+        }
+        let secret = match store.read_hub_secret(KEY).await? {
+            Some(secret) => secret,
+            None => store.hub_secret(KEY, super::random()?).await?,
+        };
+        let key = JwtKey::new(&secret);
+        *lock(&self.0) = Some((key.clone(), now));
+        Ok(key)
+    }
+}
+
+/// Replaces the hub's key: every JWT and every signed URL ends. A hub that runs uses the new key within a second.
+///
+/// # Errors
+/// The store's.
+///
+/// # Cancel safety
+/// Replaced or not.
+pub async fn rotate_key(store: &dyn Store) -> Result<()> {
+    store.replace_hub_secret(KEY, super::random()?).await?;
+    tracing::info!(target: super::SECURITY, "the key of JWTs and signed URLs was replaced");
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     const START: Timestamp = Timestamp::from_micros(1_795_473_000_000_000);
+    const LIFE: Duration = Duration::from_secs(900);
+    const ISSUED_BY: Issuer = Issuer::Token([9; 32]);
+    const TEN_YEARS: Duration = Duration::from_secs(3650 * 86_400);
+
+    fn at(wall: Timestamp, steady: Timestamp) -> Now {
+        Now { wall, steady: Steady(steady) }
+    }
 
     fn anna() -> Identity {
         Identity { name: UserName::new("anna").unwrap(), role: Role::Operator, module_id: None, issuer: None }
@@ -104,19 +210,40 @@ mod tests {
     #[test]
     fn a_jwt_says_who_it_was_signed_for_until_it_ends() {
         let key = JwtKey::new(&[7; 32]);
-        let end = START.plus(Duration::from_secs(900));
+        let (start, end) = (at(START, START), at(START.plus(LIFE), START.plus(LIFE)));
 
-        let jwt = key.sign(&anna(), START, end);
+        let jwt = key.sign(&anna(), ISSUED_BY, start, LIFE);
 
-        assert_eq!(key.verify(&jwt, START), Some(Caller::Known(anna())));
-        assert_eq!(key.verify(&jwt, end), None);
-        assert_eq!(JwtKey::new(&[8; 32]).verify(&jwt, START), None);
+        let verified = key.verify(&jwt, start, LIFE).unwrap();
+        assert_eq!((verified.caller, verified.issuer), (Caller::Known(anna()), ISSUED_BY));
+        assert_eq!(verified.ends, end.steady);
+        assert!(key.verify(&jwt, end, LIFE).is_none());
+        assert!(JwtKey::new(&[8; 32]).verify(&jwt, start, LIFE).is_none());
+        assert_ne!(JwtKey::new(&[8; 32]).id(), key.id());
+    }
+
+    #[test]
+    fn no_wrong_clock_makes_a_jwt_live_longer() {
+        let key = JwtKey::new(&[7; 32]);
+        let ahead = key.sign(&anna(), ISSUED_BY, at(START.plus(TEN_YEARS), START), LIFE);
+        let jwt = key.sign(&anna(), ISSUED_BY, at(START, START), LIFE);
+
+        // Made while the clock was ahead, which was set back since.
+        assert!(key.verify(&ahead, at(START, START), LIFE).is_none());
+        // The wall clock was set back when it had ended.
+        assert!(key.verify(&jwt, at(START, START.plus(LIFE)), LIFE).is_none());
+        // Made by a hub that allowed more.
+        assert!(key.verify(&jwt, at(START, START), LIFE / 2).is_none());
+        // A small step back is none.
+        assert!(key.verify(&jwt, at(START.minus(Duration::from_secs(20)), START), LIFE).is_some());
+        assert!(key.verify(&jwt, at(START.minus(Duration::from_secs(60)), START), LIFE).is_none());
     }
 
     #[test]
     fn another_algorithm_or_a_changed_claim_is_refused() {
         let key = JwtKey::new(&[7; 32]);
-        let jwt = key.sign(&anna(), START, START.plus(Duration::from_secs(900)));
+        let now = at(START, START);
+        let jwt = key.sign(&anna(), ISSUED_BY, now, LIFE);
         let [_, payload, signature] = jwt.split('.').collect::<Vec<_>>()[..] else { panic!("three parts") };
         let none = BASE64.encode(r#"{"alg":"none","typ":"JWT"}"#);
         let claims = String::from_utf8(BASE64.decode(payload).unwrap()).unwrap();
@@ -130,7 +257,7 @@ mod tests {
             "a.b".to_owned(),
             String::new(),
         ] {
-            assert_eq!(key.verify(&forged, START), None, "{forged}");
+            assert!(key.verify(&forged, now, LIFE).is_none(), "{forged}");
         }
     }
 
@@ -142,7 +269,7 @@ mod tests {
             .unwrap();
         let input = "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
 
-        let mac = JwtKey(Hmac::new_from_slice(&key).unwrap()).mac(input);
+        let mac = JwtKey { mac: Hmac::new_from_slice(&key).unwrap(), id: KeyId::default() }.mac(input);
 
         assert_eq!(BASE64.encode(mac.finalize().into_bytes()), "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk");
     }

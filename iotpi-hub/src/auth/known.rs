@@ -1,42 +1,71 @@
-//! Whose tokens were shown a moment ago, so that a camera's frames do not each ask the database.
+//! Whose tokens were shown a moment ago, so that a camera's frames do not each ask the database; and how often a session or token
+//! was revoked.
 
 use std::{collections::HashMap, sync::Mutex, time::Duration};
 
+use tokio::sync::watch;
+
 use crate::{
-    auth::Caller,
+    auth::{Caller, Issuer},
     lock::lock,
-    store::{SecretHash, Steady},
+    store::Steady,
 };
 
-/// So long a token that was good is good. One revoked by another program than the hub ends within this time; one revoked
+/// So long a credential that was good is good. One revoked by another program than the hub ends within this time; one revoked
 /// through the hub at once.
 const GOOD_FOR: Duration = Duration::from_secs(1);
 /// When there are so many the old ones go.
-const MANY: usize = 1024;
+const MAX_KNOWN: usize = 1024;
 
-/// Callers by the hash of what they showed.
-#[derive(Debug, Default)]
-pub(crate) struct Known(Mutex<HashMap<SecretHash, (Caller, Steady)>>);
+/// Callers by what they showed, and of which kind it was.
+#[derive(Debug)]
+pub(crate) struct Known {
+    callers: Mutex<HashMap<Issuer, (Caller, Steady)>>,
+    /// Rises with each revocation.
+    revision: watch::Sender<u64>,
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self { callers: Mutex::default(), revision: watch::Sender::new(0) }
+    }
+}
 
 impl Known {
     /// The caller, if it showed this a moment ago.
-    pub(crate) fn get(&self, secret: &SecretHash, now: Steady) -> Option<Caller> {
-        lock(&self.0).get(secret).filter(|(_, at)| is_good(*at, now)).map(|(caller, _)| caller.clone())
+    pub(crate) fn get(&self, issuer: &Issuer, now: Steady) -> Option<Caller> {
+        lock(&self.callers).get(issuer).filter(|(_, at)| is_good(*at, now)).map(|(caller, _)| caller.clone())
     }
 
-    pub(crate) fn keep(&self, secret: SecretHash, caller: &Caller, now: Steady) {
-        let mut all = lock(&self.0);
-        if all.len() >= MANY {
+    /// Remembers a caller that was looked up when there had been `revision` revocations; not after another one.
+    pub(crate) fn keep(&self, issuer: Issuer, caller: &Caller, now: Steady, revision: u64) {
+        let mut all = lock(&self.callers);
+        if revision != self.revision() {
+            return;
+        }
+        if all.len() >= MAX_KNOWN {
             all.retain(|_, (_, at)| is_good(*at, now));
         }
-        if all.len() < MANY {
-            all.insert(secret, (caller.clone(), now));
+        if all.len() < MAX_KNOWN {
+            all.insert(issuer, (caller.clone(), now));
         }
     }
 
-    /// Some token was revoked.
+    /// Some session or token was revoked: nothing is remembered, and what is open is looked at again.
     pub(crate) fn forget(&self) {
-        lock(&self.0).clear();
+        let mut all = lock(&self.callers);
+        all.clear();
+        self.revision.send_modify(|revision| *revision += 1);
+    }
+
+    /// How many revocations there were.
+    pub(crate) fn revision(&self) -> u64 {
+        *self.revision.borrow()
+    }
+
+    /// Tells of revocations.
+    pub(crate) fn revocations(&self) -> watch::Receiver<u64> {
+        self.revision.subscribe()
     }
 }
 
@@ -51,34 +80,52 @@ mod tests {
     use super::*;
     use crate::auth::Role;
 
+    fn at(ms: u64) -> Steady {
+        Steady(Timestamp::MIN.plus(Duration::from_millis(ms)))
+    }
+
+    fn anna() -> Caller {
+        Caller::known(UserName::new("anna").unwrap(), Role::Operator, None)
+    }
+
     #[test]
     fn a_token_is_known_for_a_second_and_not_after_one_was_revoked() {
         let known = Known::default();
-        let at = |ms: u64| Steady(Timestamp::MIN.plus(Duration::from_millis(ms)));
-        let caller = Caller::known(UserName::new("anna").unwrap(), Role::Operator, None);
-        assert_eq!(known.get(&[1; 32], at(0)), None);
+        let token = Issuer::Token([1; 32]);
+        assert_eq!(known.get(&token, at(0)), None);
 
-        known.keep([1; 32], &caller, at(0));
+        known.keep(token, &anna(), at(0), 0);
 
-        assert_eq!(known.get(&[1; 32], at(999)), Some(caller.clone()));
-        assert_eq!(known.get(&[2; 32], at(0)), None);
-        assert_eq!(known.get(&[1; 32], at(1000)), None);
-        known.keep([1; 32], &caller, at(1000));
+        assert_eq!(known.get(&token, at(999)), Some(anna()));
+        assert_eq!(known.get(&Issuer::Token([2; 32]), at(0)), None);
+        assert_eq!(known.get(&Issuer::Session([1; 32]), at(0)), None, "another kind with the same secret");
+        assert_eq!(known.get(&token, at(1000)), None);
+        known.keep(token, &anna(), at(1000), 0);
         known.forget();
-        assert_eq!(known.get(&[1; 32], at(1000)), None);
+        assert_eq!(known.get(&token, at(1000)), None);
+    }
+
+    #[test]
+    fn who_was_looked_up_before_a_revocation_is_not_remembered_after_it() {
+        let known = Known::default();
+        let before = known.revision();
+
+        known.forget();
+        known.keep(Issuer::Token([1; 32]), &anna(), at(0), before);
+
+        assert_eq!(known.get(&Issuer::Token([1; 32]), at(0)), None);
     }
 
     #[test]
     fn who_shows_very_many_tokens_fills_no_memory() {
         let known = Known::default();
-        let caller = Caller::known(UserName::new("anna").unwrap(), Role::Operator, None);
 
         for i in 0..5000_u32 {
             let mut secret = [0; 32];
             secret[..4].copy_from_slice(&i.to_be_bytes());
-            known.keep(secret, &caller, Steady(Timestamp::MIN.plus(Duration::from_millis(u64::from(i)))));
+            known.keep(Issuer::Token(secret), &anna(), at(u64::from(i)), 0);
         }
 
-        assert!(lock(&known.0).len() <= MANY);
+        assert!(lock(&known.callers).len() <= MAX_KNOWN);
     }
 }

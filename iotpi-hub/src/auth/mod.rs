@@ -3,11 +3,14 @@
 //! People log in and hold a session, programs hold tokens or a short JWT, modules hold tokens bound to one module id.
 //! Deliberately absent: a default password, and a way to switch all this off.
 
+mod authorization;
 mod caller;
 mod first_admin;
 pub(crate) mod jwt;
 mod known;
 mod password;
+mod renewal;
+pub(crate) mod revoked;
 mod secret;
 pub(crate) mod signed_url;
 mod throttle;
@@ -16,12 +19,20 @@ pub mod user;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use authorization::{Authorization, Authorized, Evidence, has_ended, is_over};
 pub use caller::{Caller, Identity};
 pub(crate) use first_admin::FirstAdmin;
+pub use jwt::rotate_key;
 pub(crate) use known::Known;
 pub(crate) use password::Passwords;
+pub(crate) use renewal::{mark_restored, renew_if_restored};
+pub(crate) use revoked::Revoked;
 pub(crate) use secret::{Secret, hash, random};
+pub(crate) use signed_url::Issuer;
 pub(crate) use throttle::{Target, Throttle};
+
+/// Where security events are logged: logins, tokens, users. Never with a secret.
+pub const SECURITY: &str = "iotpi_hub::security";
 
 /// What a caller may, from least to most; `module` stands beside the ladder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]

@@ -1,5 +1,7 @@
 //! Passwords: argon2id, a few at a time.
 
+use std::{sync::Arc, time::Duration};
+
 use argon2::{
     Algorithm, Argon2, Block, Params, Version,
     password_hash::phc::{Output, PasswordHash, Salt},
@@ -18,20 +20,31 @@ const LANES: u32 = 1;
 /// (`M_MMAP_THRESHOLD` in mallopt(3); measured: 18 MB resident became 150 MB by 17 logins, now it stays).
 const RESERVED_KIB: usize = 33 * 1024;
 
+/// So many logins wait for their turn at most: with 0.15 s each, the last one waits 5 s.
+const MAX_WAITING: usize = 32;
+/// After how long one that was sent away may come back.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
 /// Characters a password may have.
 pub(crate) const LENGTH: std::ops::RangeInclusive<usize> = 8..=256;
 
 /// Hashes and checks passwords, one at a time: each takes 19 MiB, and a Pi has other things to do.
 #[derive(Debug)]
 pub(crate) struct Passwords {
-    turn: Semaphore,
+    turn: Arc<Semaphore>,
+    /// Room for those that wait and the one whose turn it is.
+    waiting: Arc<Semaphore>,
     /// The hash of a password nobody has, so that an unknown user costs the same time as a wrong password.
     nobody: OnceCell<String>,
 }
 
 impl Default for Passwords {
     fn default() -> Self {
-        Self { turn: Semaphore::new(1), nobody: OnceCell::new() }
+        Self {
+            turn: Arc::new(Semaphore::new(1)),
+            waiting: Arc::new(Semaphore::new(MAX_WAITING + 1)),
+            nobody: OnceCell::new(),
+        }
     }
 }
 
@@ -75,11 +88,23 @@ impl Passwords {
         Ok(right && known)
     }
 
+    /// Works on a password when its turn comes. The turn belongs to the work and not to its caller, who may hang up: work that has
+    /// begun goes on to its end, and the next begins after it.
     async fn in_turn<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let _turn = self.turn.acquire().await.map_err(|e| HubError::internal("no turn").caused_by(e))?;
+        let place = Arc::clone(&self.waiting).try_acquire_owned().map_err(|_| {
+            HubError::unavailable("too many logins at once; try again in a few seconds")
+                .retry_after(RETRY_AFTER)
+        })?;
+        let turn = Arc::clone(&self.turn).acquire_owned().await;
+        let turn = turn.map_err(|error| HubError::internal("no turn").caused_by(error))?;
+        let work = move || {
+            let done = work();
+            drop((turn, place));
+            done
+        };
         tokio::task::spawn_blocking(work)
             .await
             .map_err(|error| HubError::internal("the password could not be checked").caused_by(error))?
@@ -126,5 +151,44 @@ mod tests {
         for password in ["seven77".to_owned(), "x".repeat(257)] {
             assert!(passwords.hash(password).await.is_err());
         }
+    }
+
+    #[tokio::test]
+    async fn work_that_nobody_waits_for_any_more_keeps_its_turn() {
+        let passwords = Passwords::default();
+        let (begun, begins) = tokio::sync::oneshot::channel();
+        let (go_on, goes_on) = std::sync::mpsc::channel::<()>();
+        let hung_up = passwords.in_turn(move || {
+            let _ = begun.send(());
+            let _ = goes_on.recv();
+            Ok(())
+        });
+
+        tokio::select! {
+            _ = hung_up => panic!("it waits"),
+            _ = begins => {}
+        }
+        assert_eq!(passwords.turn.available_permits(), 0, "the work goes on, and so does its turn");
+        go_on.send(()).unwrap();
+
+        passwords.in_turn(|| Ok(())).await.unwrap();
+        assert_eq!(passwords.waiting.available_permits(), MAX_WAITING + 1);
+    }
+
+    #[tokio::test]
+    async fn a_bounded_number_of_logins_waits() {
+        let passwords = Passwords::default();
+        let turn = Arc::clone(&passwords.turn).acquire_owned().await.unwrap();
+
+        let mut waiting: Vec<_> = (0..=MAX_WAITING).map(|_| Box::pin(passwords.in_turn(|| Ok(())))).collect();
+        for one in &mut waiting {
+            assert!(futures_util::poll!(one).is_pending());
+        }
+        let refused = passwords.in_turn(|| Ok(())).await.unwrap_err();
+
+        assert_eq!(refused.kind(), iotpi_core::ErrorKind::Unavailable);
+        drop(turn);
+        futures_util::future::join_all(waiting).await;
+        passwords.in_turn(|| Ok(())).await.unwrap();
     }
 }

@@ -4,57 +4,69 @@
 //! session or token that made it. That one is named by the hash the database keeps of it, so every use asks whether it still
 //! exists. Deliberately absent: the session or token itself, and any other method than GET.
 
+use std::time::Duration;
+
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use iotpi_core::Timestamp;
 
 use super::jwt::JwtKey;
-use crate::store::SecretHash;
+use crate::store::{SecretHash, Steady};
 
 /// The field of the query that holds the signature.
 pub(crate) const FIELD: &str = "sig";
 /// What may be fetched with a signed URL.
 pub(crate) const PATHS: [&str; 3] = ["/api/camera/stream", "/api/camera/snapshot", "/api/live"];
 
-/// Who made a signed URL.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The longest life of a signed URL.
+pub(crate) const MAX_LIFE: Duration = Duration::from_secs(24 * 3600);
+
+/// A session or token, by the hash that is kept of it, and of which kind it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Issuer {
     Session(SecretHash),
     Token(SecretHash),
 }
 
 impl Issuer {
-    fn parts(&self) -> (&'static str, &SecretHash) {
-        match self {
+    /// As JWTs and signed URLs name it.
+    pub(crate) fn to_text(self) -> String {
+        let (kind, hash) = match self {
             Self::Session(hash) => ("s", hash),
             Self::Token(hash) => ("t", hash),
+        };
+        format!("{kind}.{}", BASE64.encode(hash))
+    }
+
+    pub(crate) fn from_text(text: &str) -> Option<Self> {
+        let (kind, hash) = text.split_once('.')?;
+        let hash = BASE64.decode(hash).ok()?.try_into().ok()?;
+        match kind {
+            "s" => Some(Self::Session(hash)),
+            "t" => Some(Self::Token(hash)),
+            _ => None,
         }
     }
 }
 
-/// The value of the field `sig` for a target (path and query) until `ends`, which is rounded down to the second.
-pub(crate) fn sign(key: &JwtKey, target: &str, issuer: Issuer, ends: Timestamp) -> String {
-    let (kind, hash) = issuer.parts();
-    let claims = format!("{kind}.{}.{}", BASE64.encode(hash), ends.as_micros() / 1_000_000);
+/// The value of the field `sig` for a target (path and query) until `ends`, in credential time, which is rounded down to the
+/// second.
+pub(crate) fn sign(key: &JwtKey, target: &str, issuer: Issuer, ends: Steady) -> String {
+    let claims = format!("{}.{}", issuer.to_text(), ends.0.as_micros().div_euclid(1_000_000));
     let signature = BASE64.encode(key.sign_text(&signed(target, &claims)));
     format!("{claims}.{signature}")
 }
 
-/// Who signed the target, if the signature holds and the URL's life is not over.
-pub(crate) fn verify(key: &JwtKey, target: &str, signature: &str, now: Timestamp) -> Option<Issuer> {
+/// Who signed the target and when that ends, if the signature holds and the URL's life is not over. One that would live longer
+/// than any may was made while the clock was ahead.
+pub(crate) fn verify(key: &JwtKey, target: &str, signature: &str, now: Steady) -> Option<(Issuer, Steady)> {
     let (claims, mac) = signature.rsplit_once('.')?;
     if !key.is_signature(&signed(target, claims), &BASE64.decode(mac).ok()?) {
         return None;
     }
-    let mut claims = claims.split('.');
-    let (kind, hash, ends) = (claims.next()?, claims.next()?, claims.next()?);
-    let hash: SecretHash = BASE64.decode(hash).ok()?.try_into().ok()?;
-    let ends: i64 = ends.parse().ok()?;
-    let issuer = match kind {
-        "s" => Issuer::Session(hash),
-        "t" => Issuer::Token(hash),
-        _ => return None,
-    };
-    (now.as_micros() < ends.checked_mul(1_000_000)?).then_some(issuer)
+    let (issuer, ends) = claims.rsplit_once('.')?;
+    let ends = Timestamp::from_micros(ends.parse::<i64>().ok()?.checked_mul(1_000_000)?);
+    let issuer = Issuer::from_text(issuer)?;
+    (now.0 < ends && ends.since(now.0) <= MAX_LIFE).then_some((issuer, Steady(ends)))
 }
 
 /// A query without the field `sig`, and the value of that field; nothing where it is missing or there twice.
@@ -82,8 +94,6 @@ fn signed(target: &str, claims: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_micros(1_795_473_000_000_000);
@@ -93,21 +103,24 @@ mod tests {
     fn a_signature_holds_for_its_target_its_key_and_its_time() {
         let key = JwtKey::new(&[7; 32]);
         let issuer = Issuer::Token([9; 32]);
-        let ends = NOW.plus(Duration::from_secs(60));
+        let (now, ends) = (Steady(NOW), Steady(NOW.plus(Duration::from_secs(60))));
 
         let signature = sign(&key, TARGET, issuer, ends);
 
-        assert_eq!(verify(&key, TARGET, &signature, NOW), Some(issuer));
+        assert_eq!(verify(&key, TARGET, &signature, now), Some((issuer, ends)));
+        let longer = sign(&key, TARGET, issuer, Steady(NOW.plus(MAX_LIFE + Duration::from_secs(1))));
+        assert_eq!(verify(&key, TARGET, &longer, now), None);
         assert_eq!(verify(&key, TARGET, &signature, ends), None);
-        assert_eq!(verify(&JwtKey::new(&[8; 32]), TARGET, &signature, NOW), None);
-        assert_eq!(verify(&key, "/api/camera/stream", &signature, NOW), None);
-        assert_eq!(verify(&key, "/api/camera/stream?module_id=attic", &signature, NOW), None);
+        assert_eq!(verify(&JwtKey::new(&[8; 32]), TARGET, &signature, now), None);
+        assert_eq!(verify(&key, "/api/camera/stream", &signature, now), None);
+        assert_eq!(verify(&key, "/api/camera/stream?module_id=attic", &signature, now), None);
     }
 
     #[test]
     fn a_changed_claim_breaks_the_signature() {
         let key = JwtKey::new(&[7; 32]);
-        let signature = sign(&key, TARGET, Issuer::Session([9; 32]), NOW.plus(Duration::from_secs(60)));
+        let signature =
+            sign(&key, TARGET, Issuer::Session([9; 32]), Steady(NOW.plus(Duration::from_secs(60))));
 
         for forged in [
             signature.replacen("s.", "t.", 1),
@@ -116,7 +129,7 @@ mod tests {
             "s.a.b".to_owned(),
             String::new(),
         ] {
-            assert_eq!(verify(&key, TARGET, &forged, NOW), None, "{forged}");
+            assert_eq!(verify(&key, TARGET, &forged, Steady(NOW)), None, "{forged}");
         }
     }
 

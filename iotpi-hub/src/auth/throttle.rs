@@ -32,6 +32,15 @@ pub(crate) enum Target {
     FirstAdmin,
 }
 
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Account(name) => name.fmt(f),
+            Self::FirstAdmin => f.write_str("the first admin"),
+        }
+    }
+}
+
 /// Counts failed attempts by network address, a /64 in IPv6.
 #[derive(Debug, Default)]
 pub(crate) struct Throttle {

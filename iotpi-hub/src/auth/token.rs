@@ -6,9 +6,9 @@ use iotpi_core::{ModuleId, Timestamp, UserName};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    auth::{Role, Secret},
+    auth::{Revoked, Role, SECURITY, Secret},
     error::{HubError, Result},
-    store::{Store, TokenRecord},
+    store::{Store, StoreError, TokenRecord},
 };
 
 /// Every token begins so: a secret scanner knows it, and a JWT is not mistaken for one.
@@ -98,5 +98,26 @@ pub async fn issue(store: &dyn Store, new: NewToken, now: Timestamp) -> Result<I
         last_used_at: None,
     };
     store.add_token(&secret.hash(), &record).await?;
+    tracing::info!(
+        target: SECURITY, token = %record.name, id = record.id, role = record.role.as_str(),
+        module = record.module_id.as_ref().map(ModuleId::as_str), "a token was made"
+    );
     Ok(IssuedToken { info: record.into(), token: secret.0 })
+}
+
+/// Revokes a token, also for databases that are restored later from a backup in which it is still there.
+///
+/// # Errors
+/// `NotFound`, the store's.
+///
+/// # Cancel safety
+/// Revoked or not. Cancelled, it may come back with a backup.
+pub async fn revoke(store: &dyn Store, id: &str) -> Result<()> {
+    match store.revoke_token(id).await {
+        Err(StoreError::NotFound(_)) => return Err(HubError::not_found("There is no token with this id.")),
+        other => other?,
+    }
+    Revoked::beside(store).keep(&[id.to_owned()]);
+    tracing::info!(target: SECURITY, id, "a token was revoked");
+    Ok(())
 }

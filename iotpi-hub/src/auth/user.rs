@@ -1,12 +1,12 @@
 //! People who log in: added, given a password or a role, removed.
 //!
 //! Works on a store alone, so that a command line can do it while the hub runs, or when nobody can log in any more. The hub
-//! reads a session's user with every request: it honours each change at once.
+//! reads a session's user with every request: it honours each change at once, and within 2 s on open connections.
 
 use iotpi_core::{Timestamp, UserName};
 
 use crate::{
-    auth::{Passwords, Role},
+    auth::{Passwords, Role, SECURITY},
     error::{HubError, Result},
     store::{Now, Steady, Store, UserRecord},
 };
@@ -33,7 +33,9 @@ pub async fn add(store: &dyn Store, new: NewUser, now: Timestamp) -> Result<()> 
     check_role(new.role)?;
     let password_hash = Passwords::default().hash(new.password).await?;
     let user = UserRecord { name: new.name, role: new.role, password_hash };
-    Ok(store.add_user(&user, Now { wall: now, steady: Steady(now) }).await?)
+    store.add_user(&user, Now { wall: now, steady: Steady(now) }).await?;
+    tracing::info!(target: SECURITY, user = %user.name, role = user.role.as_str(), "a user was added");
+    Ok(())
 }
 
 /// Replaces a user's password and ends their sessions.
@@ -45,7 +47,9 @@ pub async fn add(store: &dyn Store, new: NewUser, now: Timestamp) -> Result<()> 
 /// Replaced or not.
 pub async fn set_password(store: &dyn Store, name: &UserName, password: String) -> Result<()> {
     let password_hash = Passwords::default().hash(password).await?;
-    Ok(store.set_password(name, &password_hash).await?)
+    store.set_password(name, &password_hash).await?;
+    tracing::info!(target: SECURITY, user = %name, "a password was replaced, and the user's sessions ended");
+    Ok(())
 }
 
 /// Changes a user's role; it counts from their next request.
@@ -57,7 +61,22 @@ pub async fn set_password(store: &dyn Store, name: &UserName, password: String) 
 /// Changed or not.
 pub async fn set_role(store: &dyn Store, name: &UserName, role: Role) -> Result<()> {
     check_role(role)?;
-    Ok(store.set_role(name, role).await?)
+    store.set_role(name, role).await?;
+    tracing::info!(target: SECURITY, user = %name, role = role.as_str(), "a user's role was changed");
+    Ok(())
+}
+
+/// Removes a user and ends their sessions.
+///
+/// # Errors
+/// `NotFound`, `Conflict` (no admin would be left), the store's.
+///
+/// # Cancel safety
+/// Removed or not.
+pub async fn remove(store: &dyn Store, name: &UserName) -> Result<()> {
+    store.remove_user(name).await?;
+    tracing::info!(target: SECURITY, user = %name, "a user was removed");
+    Ok(())
 }
 
 /// A token of that role speaks for a module; people are no modules.

@@ -80,40 +80,49 @@ impl Frames {
     /// Shows a frame to all who watch that camera.
     ///
     /// # Errors
-    /// `RateLimited` when there are as many cameras as there may be.
+    /// `RateLimited` when as many cameras deliver as there may be.
     pub(crate) fn show(&self, module_id: &ModuleId, frame: Frame, now: Moment) -> Result<Showing> {
-        let slot = self.slot(module_id, now)?;
+        let slot = self.delivering(module_id, now)?;
         self.metrics.frames_in.add(1);
         Ok(slot.show(frame, now))
     }
 
-    /// The place of a camera, made if it is new. Whoever pushes frames keeps it; what it shows after the camera was removed
-    /// nobody sees.
-    ///
-    /// # Errors
-    /// `RateLimited` when there are as many cameras as there may be.
-    pub(crate) fn slot(&self, module_id: &ModuleId, now: Moment) -> Result<Arc<Slot>> {
-        let mut slots = lock(&self.slots);
-        if let Some(slot) = slots.get(module_id) {
-            return Ok(Arc::clone(slot));
-        }
-        if slots.len() as u64 >= self.max_cameras {
-            return Err(HubError::rate_limited(format!("there are {} cameras already", self.max_cameras)));
-        }
-        let slot = Arc::new(Slot::new(now, self.lost_after));
-        slots.insert(module_id.clone(), Arc::clone(&slot));
-        Ok(slot)
+    /// The slot of a camera, made if it is new. Whoever pushes frames or watches keeps it; what it shows after the camera was
+    /// removed nobody sees. A camera that has delivered nothing takes none of the `max_cameras` places.
+    pub(crate) fn slot(&self, module_id: &ModuleId, now: Moment) -> Arc<Slot> {
+        Arc::clone(self.entry(&mut lock(&self.slots), module_id, now))
     }
 
-    /// Begins to watch a camera, which may not have delivered yet.
-    ///
-    /// # Errors
-    /// `RateLimited` when there are as many cameras as there may be.
-    pub(crate) fn watch(self: &Arc<Self>, module_id: &ModuleId, via: Via, now: Moment) -> Result<Viewer> {
-        let slot = self.slot(module_id, now)?;
+    /// The slot of a camera that delivers, which takes a place.
+    fn delivering(&self, module_id: &ModuleId, now: Moment) -> Result<Arc<Slot>> {
+        let mut slots = lock(&self.slots);
+        let has_place = slots.get(module_id).is_some_and(|slot| slot.has_place());
+        if !has_place && slots.values().filter(|slot| slot.has_place()).count() as u64 >= self.max_cameras {
+            return Err(HubError::rate_limited(format!(
+                "{} cameras deliver already (limits.cameras): remove one, or raise the limit",
+                self.max_cameras
+            )));
+        }
+        let slot = self.entry(&mut slots, module_id, now);
+        slot.take_place();
+        Ok(Arc::clone(slot))
+    }
+
+    fn entry<'a>(
+        &self,
+        slots: &'a mut HashMap<ModuleId, Arc<Slot>>,
+        module_id: &ModuleId,
+        now: Moment,
+    ) -> &'a Arc<Slot> {
+        slots.entry(module_id.clone()).or_insert_with(|| Arc::new(Slot::new(now, self.lost_after)))
+    }
+
+    /// Begins to watch a camera, which may not have delivered yet. What is kept for one that has not goes with its last viewer.
+    pub(crate) fn watch(self: &Arc<Self>, module_id: &ModuleId, via: Via, now: Moment) -> Viewer {
+        let slot = self.slot(module_id, now);
         // Who comes to a camera that is gone shall not take its last picture for the present.
         slot.tell_if_lost(now);
-        Ok(Viewer::new(Arc::clone(self), module_id.clone(), slot, via, now.wall))
+        Viewer::new(Arc::clone(self), module_id.clone(), slot, via, now.wall)
     }
 
     /// A camera's newest frame; never one the hub drew.
@@ -179,7 +188,7 @@ impl Frames {
     pub(crate) fn forget_unseen(&self, module_id: &ModuleId, slot: &Arc<Slot>) {
         let mut slots = lock(&self.slots);
         if slot.viewers() == 0
-            && slot.last_good().is_none()
+            && !slot.has_place()
             && slots.get(module_id).is_some_and(|kept| Arc::ptr_eq(kept, slot))
         {
             slots.remove(module_id);

@@ -33,6 +33,8 @@ pub(crate) struct Slot {
     refused: AtomicU64,
     /// A frame had a capture time that was ignored.
     ignored_time: AtomicBool,
+    /// It is one of the cameras that deliver, of which there is a limited number.
+    has_place: AtomicBool,
     /// Its module was removed.
     gone: AtomicBool,
     made: Moment,
@@ -78,6 +80,7 @@ impl Slot {
             skipped: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             ignored_time: AtomicBool::new(false),
+            has_place: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             made,
             lost_after,
@@ -170,6 +173,14 @@ impl Slot {
     fn streams(&self) -> u32 {
         let recorders = lock(&self.watching).values().filter(|tally| tally.via == Via::Recording).count();
         self.viewers().saturating_sub(u32::try_from(recorders).unwrap_or(u32::MAX))
+    }
+
+    pub(super) fn has_place(&self) -> bool {
+        self.has_place.load(Relaxed)
+    }
+
+    pub(super) fn take_place(&self) {
+        self.has_place.store(true, Relaxed);
     }
 
     /// Whether its module was removed.

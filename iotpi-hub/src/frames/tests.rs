@@ -30,7 +30,7 @@ fn show(frames: &Frames, camera: &str, uptime: Duration) -> Showing {
 }
 
 fn watch(frames: &Arc<Frames>, camera: &str, uptime: Duration) -> Viewer {
-    frames.watch(&id(camera), Via::Mjpeg, at(uptime)).unwrap()
+    frames.watch(&id(camera), Via::Mjpeg, at(uptime))
 }
 
 #[tokio::test]
@@ -165,13 +165,30 @@ async fn a_camera_nobody_saw_leaves_nothing_behind_and_a_removed_one_ends_its_vi
     assert!(waiting.next().await.is_none());
     show(&frames, "b", ms(0));
     show(&frames, "c", ms(0));
-    assert!(frames.watch(&id("d"), Via::Live, at(ms(0))).is_err());
+}
+
+#[tokio::test]
+async fn places_are_for_cameras_that_deliver_and_not_for_those_that_are_waited_for() {
+    let frames = frames();
+    let waiting: Vec<_> = (0..64).map(|i| watch(&frames, &format!("none-{i}"), ms(0))).collect();
+    let mut early = watch(&frames, "a", ms(0));
+
+    show(&frames, "a", ms(0));
+    show(&frames, "b", ms(0));
+
+    assert!(!early.next().await.unwrap().no_signal);
+    let jpeg = frames.newest(&id("a")).unwrap().frame.clone();
+    assert!(frames.show(&id("none-1"), jpeg.clone(), at(ms(0))).is_err(), "two places are taken");
+    frames.remove(&id("a"));
+    assert!(frames.show(&id("none-1"), jpeg, at(ms(0))).is_ok());
+    drop((waiting, early));
+    assert_eq!(lock(&frames.slots).len(), 2, "who was only waited for left nothing behind");
 }
 
 #[tokio::test]
 async fn who_pushes_hears_of_the_first_viewer() {
     let frames = frames();
-    let slot = frames.slot(&id("a"), at(ms(0))).unwrap();
+    let slot = frames.slot(&id("a"), at(ms(0)));
     let mut viewers = slot.viewers_changing();
     assert_eq!(*viewers.borrow_and_update(), 0);
 

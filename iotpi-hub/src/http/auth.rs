@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::{
     Json,
     extract::State,
-    response::{IntoResponse, Response},
+    response::{AppendHeaders, IntoResponse, Response},
 };
 use http::{HeaderValue, StatusCode, header};
 use iotpi_core::{Timestamp, UserName};
@@ -14,13 +14,14 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     commands::Uuid,
-    extract::{JsonOf, Path, Query, SESSION_COOKIE, Shown, page},
+    cookie::Place,
+    extract::{JsonOf, Path, Query, Shown, page},
     page::Page,
     problem::{
         Conflict, NotFound, PermissionDenied, RateLimited, StorageFull, TooLarge, Unauthenticated,
         Unprocessable,
     },
-    proxy::{Base, Client},
+    proxy::Client,
     table::{Table, routes},
 };
 use crate::{
@@ -100,10 +101,10 @@ struct FirstAdmin {
 async fn first_admin(
     State(hub): State<Hub>,
     client: Client,
-    base: Base,
+    place: Place,
     JsonOf(body): JsonOf<FirstAdmin>,
 ) -> Result<Response> {
-    logged_in(hub.make_first_admin(client.address, &body.code, body.name, body.password).await?, &base)
+    logged_in(hub.make_first_admin(client.address, &body.code, body.name, body.password).await?, &place)
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -128,32 +129,23 @@ struct LoginBody {
 async fn login(
     State(hub): State<Hub>,
     client: Client,
-    base: Base,
+    place: Place,
     JsonOf(body): JsonOf<LoginBody>,
 ) -> Result<Response> {
     if body.password.chars().count() > 256 {
         return Err(HubError::invalid_argument("A password needs 8 to 256 characters.").at("/password"));
     }
-    logged_in(hub.log_in(client.address, &body.name, body.password).await?, &base)
+    logged_in(hub.log_in(client.address, &body.name, body.password).await?, &place)
 }
 
-fn logged_in(login: Login, base: &Base) -> Result<Response> {
+fn logged_in(login: Login, place: &Place) -> Result<Response> {
     let session = Session { caller: login.caller.identity().cloned(), needs_first_admin: false };
-    let cookie = cookie(&login.session, base, login.lasts.as_secs())?;
+    let cookie = place.cookie(&login.session, login.lasts.as_secs())?;
     Ok((
         [(header::SET_COOKIE, cookie), (header::CACHE_CONTROL, HeaderValue::from_static("no-store"))],
         Json(session),
     )
         .into_response())
-}
-
-/// Not `Secure`: the hub itself speaks plain HTTP, on loopback or a home network.
-fn cookie(secret: &str, base: &Base, max_age: u64) -> Result<HeaderValue> {
-    let path = base.cookie_path();
-    let text =
-        format!("{SESSION_COOKIE}={secret}; Path={path}; HttpOnly; SameSite=Strict; Max-Age={max_age}");
-    HeaderValue::try_from(text)
-        .map_err(|error| HubError::internal("the cookie is not a header").caused_by(error))
 }
 
 /// Log out
@@ -163,11 +155,12 @@ fn cookie(secret: &str, base: &Base, max_age: u64) -> Result<HeaderValue> {
     post, path = "/api/auth/logout", tag = "auth", operation_id = "logout", security(()),
     responses((status = 204, description = "There is no session any more", headers(("set-cookie" = String, description = "Empty"))), StorageFull)
 )]
-async fn logout(State(hub): State<Hub>, base: Base, shown: Result<Shown>) -> Result<Response> {
+async fn logout(State(hub): State<Hub>, place: Place, shown: Result<Shown>) -> Result<Response> {
     if let Ok(Shown(Some(Credential::Session(secret)))) = shown {
         hub.log_out(&secret).await?;
     }
-    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie("", &base, 0)?)]).into_response())
+    let cookies = place.no_cookie()?.into_iter().map(|cookie| (header::SET_COOKIE, cookie));
+    Ok((StatusCode::NO_CONTENT, AppendHeaders(cookies)).into_response())
 }
 
 /// A short-lived JWT.
@@ -176,13 +169,14 @@ struct JwtAnswer {
     access_token: String,
     /// Always `Bearer`.
     token_type: &'static str,
-    /// Seconds until it ends; nothing ends it before.
+    /// Seconds until it ends. It ends before with the session or token it was made with.
     expires_in: u64,
 }
 
 /// Exchange a session or an API token for a JWT
 ///
-/// It says what its owner is and lives 15 minutes; it cannot be revoked, nor exchanged for another one.
+/// It says what its owner is and lives 15 minutes. It ends before when the session or token it was made with ends or gets other
+/// rights. It cannot be exchanged for another one.
 #[utoipa::path(
     post, path = "/api/auth/jwt", tag = "auth", operation_id = "jwt",
     responses((status = 200, description = "The JWT", body = JwtAnswer), PermissionDenied)
@@ -221,7 +215,7 @@ struct SignedUrlAnswer {
 ///
 /// For `<img>`, players and displays that can send neither a header nor a cookie. The URL opens one camera stream, snapshot or live
 /// connection with GET, exactly as it was signed, until it expires or the session or token that made it ends. A connection that
-/// was opened before stays open.
+/// was opened with it ends then, too.
 #[utoipa::path(
     post, path = "/api/auth/url", tag = "auth", operation_id = "sign_url",
     request_body = UrlToSign,
@@ -294,7 +288,7 @@ async fn issue_token(
 
 /// Revoke a token
 ///
-/// At once; a JWT made from it before lives to its end.
+/// At once, with every JWT and signed URL made with it and every connection opened with it.
 #[utoipa::path(
     delete, path = "/api/auth/tokens/{id}", tag = "auth", operation_id = "revoke_token",
     params(("id" = inline(Uuid), Path, description = "The token's id")),

@@ -15,11 +15,11 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::{encoding::NotGzip, json_fault, wording};
+use super::{cookie, encoding::NotGzip, json_fault, wording};
 use crate::{
     Hub,
     admission::{ConnectionPermit, Holder, MIN_BYTES_PER_SEC, MinimumRate, Shares},
-    auth::{Caller, signed_url},
+    auth::{Authorization, Authorized, Caller, signed_url},
     error::{HubError, Result},
     frames::Buffer,
     http::proxy::Client,
@@ -35,8 +35,6 @@ pub(crate) const MAX_PAGE: u32 = 1000;
 pub(crate) const MAX_UNAUTHENTICATED_BYTES: usize = 8 * 1024;
 /// A body of unknown length takes at least this much from its budget.
 const STEP_BYTES: usize = 4 * 1024;
-/// The name of the session cookie.
-pub(crate) const SESSION_COOKIE: &str = "iotpi_session";
 
 /// The connection of a request; put there by the accept loop.
 pub(crate) fn connection(extensions: &Extensions) -> Result<&Arc<ConnectionPermit>> {
@@ -62,12 +60,7 @@ pub(crate) fn credential(parts: &Parts) -> Result<Option<Credential>> {
         })?;
         return Ok(Some(Credential::Bearer(token)));
     }
-    let cookies = parts.headers.get_all(header::COOKIE).iter().filter_map(|v| v.to_str().ok());
-    let session = cookies
-        .flat_map(|line| line.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
-        .find(|(name, value)| *name == SESSION_COOKIE && !value.is_empty());
-    Ok(session.map(|(_, secret)| Credential::Session(secret.to_owned())))
+    Ok(cookie::session(&parts.headers).map(|secret| Credential::Session(secret.to_owned())))
 }
 
 /// The session, token or JWT of the request, unchecked; nothing where a signed URL stands for it.
@@ -117,21 +110,34 @@ fn nobody(parts: &Parts) -> HubError {
     HubError::unauthenticated("say who you are: log in, or send `Authorization: Bearer TOKEN`")
 }
 
-/// Somebody known; everybody else is turned away.
+/// Somebody known; everybody else is turned away. The answer to the request is bound to it.
+impl FromRequestParts<Hub> for Authorization {
+    type Rejection = HubError;
+
+    async fn from_request_parts(parts: &mut Parts, hub: &Hub) -> Result<Self> {
+        let authorized = parts.extensions.get::<Authorized>().cloned().unwrap_or_default();
+        if let Some(authorization) = authorized.get() {
+            return Ok(authorization.clone());
+        }
+        let authorization = match signature(parts) {
+            Some((query, signature)) => hub.authorize_signed(parts.uri.path(), &query, signature).await?,
+            None => hub.authorize(&credential(parts)?.ok_or_else(|| nobody(parts))?).await?,
+        };
+        let connection = connection(&parts.extensions)?;
+        connection.authenticated(Holder::of_caller(authorization.caller(), connection.address()))?;
+        if let Some(module) = authorization.caller().module_id() {
+            hub.seen(module);
+        }
+        authorized.set(&authorization);
+        Ok(authorization)
+    }
+}
+
 impl FromRequestParts<Hub> for Caller {
     type Rejection = HubError;
 
     async fn from_request_parts(parts: &mut Parts, hub: &Hub) -> Result<Self> {
-        let caller = match signature(parts) {
-            Some((query, signature)) => hub.identify_signed(parts.uri.path(), &query, signature).await?,
-            None => hub.identify(&credential(parts)?.ok_or_else(|| nobody(parts))?).await?,
-        };
-        let connection = connection(&parts.extensions)?;
-        connection.authenticated(Holder::of_caller(&caller, connection.address()))?;
-        if let Some(module) = caller.module_id() {
-            hub.seen(module);
-        }
-        Ok(caller)
+        Ok(Authorization::from_request_parts(parts, hub).await?.caller().clone())
     }
 }
 

@@ -22,9 +22,10 @@ use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use tower_service::Service as _;
 
-use super::{encoding, problem};
+use super::{encoding, problem, until::while_authorized};
 use crate::{
     Hub,
+    auth::Authorized,
     error::{HubError, Result},
     lock::lock,
 };
@@ -48,8 +49,11 @@ pub(crate) async fn answer(hub: &Hub, router: Router, request: Request) -> Respo
     let id = request_id(hub);
     let challenge = problem::Challenge::to(request.headers());
     let is_api = request.uri().path().starts_with("/api/");
-    let (request, unread) = keep_body(request);
-    let answered = AssertUnwindSafe(routed(hub, router, request)).catch_unwind().await;
+    let (mut request, unread) = keep_body(request);
+    let authorized = Authorized::default();
+    request.extensions_mut().insert(authorized.clone());
+    let answered = while_authorized(&authorized, routed(hub, router, request));
+    let answered = AssertUnwindSafe(answered).catch_unwind().await;
     let response = answered.unwrap_or_else(|_| HubError::internal("the hub failed").into_response());
     if response.status().is_client_error() || response.status().is_server_error() {
         drain(unread).await;

@@ -9,6 +9,7 @@ mod camera;
 mod coding;
 mod commands;
 mod compression;
+mod cookie;
 #[cfg(feature = "dashboard")]
 mod dashboard;
 mod deliveries;
@@ -29,6 +30,7 @@ mod sensors;
 mod storage;
 mod suggest;
 mod table;
+mod until;
 mod wording;
 
 #[cfg(feature = "docs")]

@@ -13,7 +13,7 @@ use utoipa::{
 };
 
 use super::{
-    extract::SESSION_COOKIE,
+    cookie::SESSION_COOKIE,
     problem::{Internal, InvalidArgument, PermissionDenied, Unauthenticated, Unavailable},
 };
 

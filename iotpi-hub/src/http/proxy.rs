@@ -28,7 +28,7 @@ impl Client {
     /// The sender of a request that came from this peer: the peer, unless that is one of `trusted`, whose `X-Forwarded-For` is then
     /// read from its end, where the nearest proxy wrote, up to the first address that is not trusted.
     pub(crate) fn of(trusted: &[IpNet], peer: IpAddr, headers: &HeaderMap) -> Self {
-        let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
+        let is_trusted = |address: &IpAddr| Self::is_trusted(trusted, *address);
         let mut address = peer.to_canonical();
         if !is_trusted(&address) {
             let forwarded = [&FORWARDED_FOR, &REAL_IP, &header::FORWARDED];
@@ -48,6 +48,13 @@ impl Client {
             }
         }
         Self { address, is_certain: true }
+    }
+}
+
+impl Client {
+    /// Whether an address is that of a proxy whose headers are believed.
+    pub(crate) fn is_trusted(trusted: &[IpNet], address: IpAddr) -> bool {
+        trusted.iter().any(|network| network.contains(&address.to_canonical()))
     }
 }
 

@@ -6,21 +6,24 @@ use std::{
     time::Duration,
 };
 
-use iotpi_core::{ErrorKind, Timestamp, UserName};
+use iotpi_core::{ModuleId, Timestamp, UserName};
 
 use crate::{
     Hub,
     auth::{
-        Caller, Role, Secret, Target, hash,
-        signed_url::{self, Issuer},
+        Authorization, Caller, Evidence, Issuer, Revoked, Role, SECURITY, Secret, Target, hash, is_over,
+        jwt::JwtKey,
+        revoked, signed_url,
         token::{self, IssuedToken, NewToken},
     },
     error::{HubError, Result},
-    store::{Now, SecretHash, Steady, StoreError, TokenRecord, UserRecord, hex},
+    store::{Now, SecretHash, Steady, Store, TokenRecord, UserRecord, hex},
 };
 
-/// The longest life of a signed URL.
-const MAX_URL_LIFE: Duration = Duration::from_secs(24 * 3600);
+/// Where the hub notes the newest credential time it has reached.
+const CREDENTIAL_TIME: &str = "credential_time";
+/// How often it is noted. A boot with an older clock makes what expired since the last note good again, for this long at most.
+const NOTE_CREDENTIAL_TIME_EVERY: Duration = Duration::from_secs(300);
 
 /// What a request shows of who sent it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +59,7 @@ pub struct SignedUrl {
 pub struct Jwt {
     /// What to send as `Authorization: Bearer`.
     pub access_token: String,
-    /// How long it lasts; it cannot be revoked.
+    /// How long it lasts; it ends before with the session or token it was made with.
     pub lasts: Duration,
 }
 
@@ -69,37 +72,38 @@ impl Hub {
     /// # Cancel safety
     /// Changes nothing that matters.
     pub async fn identify(&self, credential: &Credential) -> Result<Caller> {
-        let now = self.now();
+        Ok(self.authorize(credential).await?.caller().clone())
+    }
+
+    /// Whose credential it is, and until when.
+    pub(crate) async fn authorize(&self, credential: &Credential) -> Result<Authorization> {
+        let revision = self.inner.known.revision();
         let (Credential::Bearer(secret) | Credential::Session(secret)) = credential;
         let hash = hash(secret);
-        let caller = match (credential, issuer_of(credential, hash)) {
-            (_, Some(issuer)) => self.owner_of(issuer, now).await?,
-            (Credential::Bearer(jwt) | Credential::Session(jwt), None) => {
-                let caller = self.inner.jwt.verify(jwt, now.wall).ok_or_else(|| {
-                    HubError::unauthenticated(
-                        "This is neither a valid token nor a valid JWT. It may have expired.",
-                    )
-                })?;
-                caller.who_showed(name_of(&hash))
-            }
+        let (caller, evidence) = match issuer_of(credential, hash) {
+            Some(issuer) => (self.owner_of(issuer).await?, Evidence::from(issuer)),
+            None => self.owner_of_jwt(secret, hash).await?,
         };
         if let Some(issuer) = caller.issuer() {
-            self.inner.issuers.seen(issuer, now.steady);
+            self.inner.issuers.seen(issuer, self.now().steady);
         }
-        Ok(caller)
+        Ok(Authorization::new(self, caller, evidence, revision))
     }
 
     /// Whose session or token it is.
-    async fn owner_of(&self, issuer: Issuer, now: Now) -> Result<Caller> {
+    async fn owner_of(&self, issuer: Issuer) -> Result<Caller> {
+        let steady = self.now().steady;
+        let revision = self.inner.known.revision();
         match issuer {
+            // Looked up each time: a replaced password or another role of its user counts at once.
             Issuer::Session(hash) => {
-                let user = self.store().session(&hash, now).await?;
+                let user = self.store().session(&hash, self.credential_now()).await?;
                 let user =
                     user.ok_or_else(|| HubError::unauthenticated("The session has ended. Log in again."))?;
                 Ok(Caller::known(user.name, user.role, None).who_showed(name_of(&hash)))
             }
             Issuer::Token(hash) => {
-                if let Some(caller) = self.inner.known.get(&hash, now.steady) {
+                if let Some(caller) = self.inner.known.get(&issuer, steady) {
                     return Ok(caller);
                 }
                 let token = self.store().token(&hash).await?;
@@ -109,21 +113,74 @@ impl Hub {
                 self.note_use_of(&token).await;
                 let caller = Caller::known(token.name, token.role, token.module_id);
                 let caller = caller.who_showed(name_of(&hash));
-                self.inner.known.keep(hash, &caller, now.steady);
+                self.inner.known.keep(issuer, &caller, steady, revision);
                 Ok(caller)
             }
         }
     }
 
-    /// Whether a session or token that was shown when a connection was opened still exists. It is no sign of life of whoever
-    /// showed it. A JWT that was good when the connection was opened is good for the connection.
-    pub(crate) async fn still_exists(&self, credential: &Credential) -> bool {
-        let (Credential::Bearer(secret) | Credential::Session(secret)) = credential;
-        let Some(issuer) = issuer_of(credential, hash(secret)) else { return true };
-        match self.owner_of(issuer, self.now()).await {
-            Ok(_) => true,
-            // A store that fails ends no connection.
-            Err(error) => error.kind() != ErrorKind::Unauthenticated,
+    /// Whose JWT it is: of the one it was made for, as long as the session or token it was made with has the same rights.
+    async fn owner_of_jwt(&self, jwt: &str, hash: SecretHash) -> Result<(Caller, Evidence)> {
+        let key = self.signing_key().await?;
+        let max_life = Duration::from_secs(self.config().auth.jwt_secs);
+        let verified = key.verify(jwt, self.credential_now(), max_life).ok_or_else(|| {
+            HubError::unauthenticated("This is neither a valid token nor a valid JWT. It may have expired.")
+        })?;
+        let owner = self.owner_of(verified.issuer).await;
+        let owner = owner.map_err(|error| if is_over(&error) { ended_with_issuer() } else { error })?;
+        if !owner.has_rights_of(&verified.caller) {
+            return Err(ended_with_issuer());
+        }
+        let evidence = Evidence { issuer: verified.issuer, ends: Some(verified.ends), key: Some(key.id()) };
+        Ok((verified.caller.who_showed(name_of(&hash)), evidence))
+    }
+
+    /// Whether what was opened with it may go on. This is no sign of life of whoever opened it.
+    pub(crate) async fn still_holds(&self, authorization: &Authorization) -> bool {
+        let evidence = authorization.evidence();
+        if evidence.ends.is_some_and(|ends| ends <= self.credential_time()) {
+            return false;
+        }
+        // A store that fails ends nothing.
+        if let Some(key) = evidence.key
+            && self.signing_key().await.is_ok_and(|now| now.id() != key)
+        {
+            return false;
+        }
+        match self.owner_of(evidence.issuer).await {
+            Ok(owner) => owner.has_rights_of(authorization.caller()),
+            Err(error) => !is_over(&error),
+        }
+    }
+
+    async fn signing_key(&self) -> Result<JwtKey> {
+        self.inner.signing_key.get(self.store().as_ref(), self.now().steady).await
+    }
+
+    /// What the life of sessions, JWTs and signed URLs is measured in: see [`HubClock::credential_time`].
+    ///
+    /// [`HubClock::credential_time`]: crate::clock::HubClock::credential_time
+    pub(crate) fn credential_time(&self) -> Steady {
+        self.inner.clock.credential_time()
+    }
+
+    /// Now, with credential time as the steady one.
+    fn credential_now(&self) -> Now {
+        Now { wall: self.now().wall, steady: self.credential_time() }
+    }
+
+    /// Notes how far credential time has come, if it is due or the hub stops.
+    pub(crate) async fn save_credential_time(&self) {
+        let now = self.credential_time().0;
+        let due = self.inner.credential_time_saved.load(Relaxed) + micros(NOTE_CREDENTIAL_TIME_EVERY);
+        if now.as_micros() < due && !self.stopping().is_cancelled() {
+            return;
+        }
+        match self.store().keep_note(CREDENTIAL_TIME, &now.as_micros().to_string()).await {
+            Ok(()) => self.inner.credential_time_saved.store(now.as_micros(), Relaxed),
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the time could not be noted");
+            }
         }
     }
 
@@ -132,7 +189,7 @@ impl Hub {
     /// that made it, and ends with it.
     ///
     /// # Errors
-    /// `Unauthenticated`; `PermissionDenied` for a JWT, which cannot be looked up later, and for a caller that may not read;
+    /// `Unauthenticated`; `PermissionDenied` for a JWT, which would give its bearer a longer life, and for a caller that may not read;
     /// `InvalidArgument` (another path, a life outside 1 s to a day); the store's.
     ///
     /// # Cancel safety
@@ -148,7 +205,7 @@ impl Hub {
         let issuer = issuer_of(credential, hash(secret)).ok_or_else(|| {
             HubError::permission_denied("a JWT cannot sign a URL: use a session or an API token")
         })?;
-        if lasts < Duration::from_secs(1) || lasts > MAX_URL_LIFE {
+        if lasts < Duration::from_secs(1) || lasts > signed_url::MAX_LIFE {
             return Err(HubError::invalid_argument("`expires_in` is 1 to 86,400 seconds").at("/expires_in"));
         }
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
@@ -168,13 +225,16 @@ impl Hub {
             )
             .at("/path"));
         }
-        let ends = Timestamp::from_micros(self.now().wall.plus(lasts).as_micros() / 1_000_000 * 1_000_000);
+        let to_the_second =
+            |at: Timestamp| Timestamp::from_micros(at.plus(lasts).as_micros() / 1_000_000 * 1_000_000);
+        let now = self.credential_now();
         let target = signed_url::target(path, query);
-        let signature = signed_url::sign(&self.inner.jwt, &target, issuer, ends);
+        let ends = Steady(to_the_second(now.steady.0));
+        let signature = signed_url::sign(&self.signing_key().await?, &target, issuer, ends);
         let separator = if query.is_empty() { '?' } else { '&' };
         Ok(SignedUrl {
             url: format!("{target}{separator}{}={signature}", signed_url::FIELD),
-            expires_at: ends,
+            expires_at: to_the_second(now.wall),
         })
     }
 
@@ -186,15 +246,29 @@ impl Hub {
     /// # Cancel safety
     /// Changes nothing that matters.
     pub async fn identify_signed(&self, path: &str, query: &str, signature: &str) -> Result<Caller> {
-        let now = self.now();
+        Ok(self.authorize_signed(path, query, signature).await?.caller().clone())
+    }
+
+    /// Who a signed URL acts for, and until when.
+    pub(crate) async fn authorize_signed(
+        &self,
+        path: &str,
+        query: &str,
+        signature: &str,
+    ) -> Result<Authorization> {
+        let revision = self.inner.known.revision();
         let target = signed_url::target(path, query);
-        let issuer = signed_url::verify(&self.inner.jwt, &target, signature, now.wall).ok_or_else(|| {
+        let key = self.signing_key().await?;
+        let verified = signed_url::verify(&key, &target, signature, self.credential_time());
+        let (issuer, ends) = verified.ok_or_else(|| {
             HubError::unauthenticated(
                 "the signed URL has expired, or was made for another path or query: make a new one with POST /api/auth/url",
             )
         })?;
         // It is no sign of life of the one who made it.
-        Ok(self.owner_of(issuer, now).await?.without_issuer())
+        let caller = self.owner_of(issuer).await?.without_issuer();
+        let evidence = Evidence { issuer, ends: Some(ends), key: Some(key.id()) };
+        Ok(Authorization::new(self, caller, evidence, revision))
     }
 
     /// Written once an hour: a token is used with every request.
@@ -253,8 +327,9 @@ impl Hub {
         if !self.needs_first_admin().await? {
             return Err(HubError::conflict("An administrator account exists already. Log in instead."));
         }
-        self.inner.throttle.attempt(from, &Target::FirstAdmin, self.inner.clock.uptime())?;
+        self.attempt(from, &Target::FirstAdmin)?;
         if !self.inner.first_admin.is(code) {
+            tracing::warn!(target: SECURITY, %from, "a wrong code for the first admin");
             return Err(HubError::permission_denied(
                 "This code is not valid. Use the newest code in the hub's log.",
             )
@@ -266,7 +341,8 @@ impl Hub {
         self.store().add_first_user(&user, self.now()).await?;
         self.inner.first_admin.used();
         self.inner.has_users.store(true, Release);
-        self.begin_session(user).await
+        tracing::info!(target: SECURITY, user = %user.name, role = user.role.as_str(), %from, "the first admin was added");
+        self.begin_session(user, from).await
     }
 
     /// Logs somebody in.
@@ -278,23 +354,34 @@ impl Hub {
     /// A cancelled attempt counts as a failed one.
     pub async fn log_in(&self, from: IpAddr, name: &UserName, password: String) -> Result<Login> {
         let target = Target::Account(name.clone());
-        self.inner.throttle.attempt(from, &target, self.inner.clock.uptime())?;
+        self.attempt(from, &target)?;
         let user = self.store().user(name).await?;
         let known_hash = user.as_ref().map(|user| user.password_hash.clone());
         match (self.inner.passwords.verify(password, known_hash).await?, user) {
             (true, Some(user)) => {
                 self.inner.throttle.succeeded(from, &target);
-                self.begin_session(user).await
+                self.begin_session(user, from).await
             }
-            _ => Err(HubError::unauthenticated("Wrong name or password.")),
+            _ => {
+                tracing::warn!(target: SECURITY, user = %name, %from, "a login failed");
+                Err(HubError::unauthenticated("Wrong name or password."))
+            }
         }
     }
 
-    async fn begin_session(&self, user: UserRecord) -> Result<Login> {
+    /// Counts an attempt; refuses it after too many.
+    fn attempt(&self, from: IpAddr, target: &Target) -> Result<()> {
+        self.inner.throttle.attempt(from, target, self.inner.clock.uptime()).inspect_err(|_| {
+            tracing::warn!(target: SECURITY, %from, account = %target, "locked out after too many failed attempts");
+        })
+    }
+
+    async fn begin_session(&self, user: UserRecord, from: IpAddr) -> Result<Login> {
         let lasts = Duration::from_secs(u64::from(self.config().auth.session_days) * 86_400);
         let secret = Secret::new("")?;
-        let now = self.now();
+        let now = self.credential_now();
         self.store().open_session(&secret.hash(), &user.name, Steady(now.steady.0.plus(lasts)), now).await?;
+        tracing::info!(target: SECURITY, user = %user.name, %from, "logged in");
         Ok(Login { caller: Caller::known(user.name, user.role, None), session: secret.0, lasts })
     }
 
@@ -306,7 +393,10 @@ impl Hub {
     /// # Cancel safety
     /// Ended or not.
     pub async fn log_out(&self, session: &str) -> Result<()> {
-        Ok(self.store().end_session(&hash(session)).await?)
+        self.store().end_session(&hash(session)).await?;
+        self.inner.known.forget();
+        tracing::info!(target: SECURITY, "logged out");
+        Ok(())
     }
 
     /// Signs a JWT that says what the credential's owner is.
@@ -329,9 +419,12 @@ impl Hub {
         let who = caller
             .identity()
             .ok_or_else(|| HubError::unauthenticated("Log in or send an API token first."))?;
+        let (Credential::Bearer(secret) | Credential::Session(secret)) = credential;
+        let issuer = issuer_of(credential, hash(secret))
+            .ok_or_else(|| HubError::internal("a JWT without a session or token"))?;
         let lasts = Duration::from_secs(self.config().auth.jwt_secs);
-        let now = self.now().wall;
-        Ok(Jwt { access_token: self.inner.jwt.sign(who, now, now.plus(lasts)), lasts })
+        let key = self.signing_key().await?;
+        Ok(Jwt { access_token: key.sign(who, issuer, self.credential_now(), lasts), lasts })
     }
 
     /// Makes a token.
@@ -355,14 +448,55 @@ impl Hub {
     /// Revoked or not.
     pub async fn revoke_token(&self, caller: &Caller, id: &str) -> Result<()> {
         caller.may_administer()?;
-        match self.store().revoke_token(id).await {
-            Err(StoreError::NotFound(_)) => Err(HubError::not_found("There is no token with this id.")),
-            other => {
-                self.inner.known.forget();
-                Ok(other?)
-            }
-        }
+        token::revoke(self.store().as_ref(), id).await?;
+        self.inner.known.forget();
+        Ok(())
     }
+
+    /// The ids of a module's tokens.
+    pub(crate) async fn tokens_of(&self, id: &ModuleId) -> Result<Vec<String>> {
+        let tokens = revoked::tokens(self.store().as_ref()).await?;
+        Ok(tokens
+            .into_iter()
+            .filter(|token| token.module_id.as_ref() == Some(id))
+            .map(|token| token.id)
+            .collect())
+    }
+
+    /// The tokens of a module went with it: they do not come back with a backup, and what they opened ends.
+    pub(crate) fn revoked_with_module(&self, id: &ModuleId, tokens: &[String]) {
+        Revoked::beside(self.store().as_ref()).keep(tokens);
+        self.inner.known.forget();
+        tracing::info!(target: SECURITY, module = %id, tokens = tokens.len(), "a module was removed with its tokens");
+    }
+}
+
+/// The newest credential time that an earlier start of a hub noted.
+pub(crate) async fn kept_credential_time(store: &dyn Store) -> Result<Option<Timestamp>> {
+    let note = store.note(CREDENTIAL_TIME).await?;
+    Ok(note.and_then(|text| text.parse().ok()).map(Timestamp::from_micros))
+}
+
+/// Brings what lasts into order at a start: revoked tokens stay revoked, a restored database gets a fresh key and no sessions, and
+/// no session lasts longer than a whole one.
+pub(crate) async fn put_credentials_in_order(
+    store: &dyn Store,
+    now: Steady,
+    longest: Duration,
+) -> Result<()> {
+    Revoked::beside(store).apply(store).await?;
+    crate::auth::renew_if_restored(store).await?;
+    Ok(store.clamp_sessions(Steady(now.0.plus(longest))).await?)
+}
+
+fn ended_with_issuer() -> HubError {
+    HubError::unauthenticated(
+        "The session or token this JWT was made with has ended or has other rights. Get a new one with POST /api/auth/jwt.",
+    )
+}
+
+fn micros(while_: Duration) -> i64 {
+    i64::try_from(while_.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// The session or token a credential is; nothing for a JWT.

@@ -50,7 +50,7 @@ impl Hub {
     /// The place of a camera that pushes.
     pub(crate) fn slot(&self, caller: &Caller, module_id: &ModuleId) -> Result<Arc<Slot>> {
         caller.may_deliver_as(module_id)?;
-        self.inner.frames.slot(module_id, self.moment())
+        Ok(self.inner.frames.slot(module_id, self.moment()))
     }
 
     /// A camera's newest frame.
@@ -114,6 +114,6 @@ impl Hub {
         if self.inner.frames.newest(module_id).is_none() && !self.inner.presence.knows(module_id) {
             return Err(HubError::not_found(format!("There is no module `{module_id}`.")));
         }
-        self.inner.frames.watch(module_id, via, self.moment())
+        Ok(self.inner.frames.watch(module_id, via, self.moment()))
     }
 }

@@ -7,7 +7,7 @@ mod frames;
 pub(crate) mod health;
 mod meant_units;
 mod modules;
-mod present;
+pub(crate) mod present;
 pub(crate) mod read_readings;
 pub mod readings;
 mod recordings;

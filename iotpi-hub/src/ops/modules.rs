@@ -59,12 +59,12 @@ impl Hub {
     async fn remove(&self, id: &ModuleId) -> Result<()> {
         // What is written behind the index would be taken in at the next start.
         let ended = self.inner.recordings.end(self, id).await;
+        let tokens = self.tokens_of(id).await?;
         self.store().remove_module(id).await?;
+        self.revoked_with_module(id, &tokens);
         ended.for_good();
         self.inner.presence.forget(id);
         self.inner.frames.remove(id);
-        // Its tokens went with it.
-        self.inner.known.forget();
         self.inner.commands.forget(id);
         lock(&self.inner.units).retain(|series, _| &series.module_id != id);
         self.remove_recordings(id).await;

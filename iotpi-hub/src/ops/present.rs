@@ -1,67 +1,258 @@
-//! The present, as a live client sees it first.
+//! The present, as a live client sees it first: written in pieces, so that a client that does not read costs one piece.
 
-use iotpi_core::{EventKind, LiveMessage, Reading, Subscription};
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use iotpi_core::{EventKind, ModuleId, Subscription, Timestamp};
+use serde::Serialize;
 
 use crate::{
     Hub,
     error::Result,
-    store::{PageRequest, SeriesKey},
+    lock::lock,
+    store::{PageRequest, ReadingQuery, SeriesKey},
 };
 
 /// The most readings of one `recent`.
 const MAX_READINGS: usize = 10_000;
+/// A piece is sent when it has this many bytes. It is held until the client's side has taken it.
+const PIECE_BYTES: usize = 16 * 1024;
+/// Readings read at a time: with some 200 bytes each as text, less than 32 KiB.
+const READINGS_STEP: u32 = 128;
+/// Series looked up at a time.
+const SERIES_STEP: u32 = 64;
+/// Modules read at a time; one can have a manifest of 64 KiB.
+const MODULES_STEP: u32 = 4;
+
+/// The answer to a subscription: the message `recent`, of which the next piece is made when the one before is out.
+///
+/// It contains event `seq`, and perhaps later ones.
+#[derive(Debug)]
+pub(crate) struct Present {
+    hub: Hub,
+    wanted: Subscription,
+    /// How many readings of each series.
+    each: u32,
+    /// How many readings may still come.
+    left: usize,
+    next: Next,
+    /// The text that is being written, and whether the list it is in has an item already.
+    text: String,
+    has_item: bool,
+}
+
+/// What is written next.
+#[derive(Debug)]
+enum Next {
+    /// The newest reading of each series, by pages.
+    Newest {
+        cursor: Option<String>,
+    },
+    /// The series of a page, each with its newest readings.
+    Series {
+        series: VecDeque<SeriesKey>,
+        within: Option<Within>,
+        cursor: Option<String>,
+    },
+    Modules {
+        cursor: Option<String>,
+    },
+    Cameras {
+        ids: VecDeque<ModuleId>,
+    },
+    End,
+}
+
+/// Amid the readings of one series that are too many for a piece.
+#[derive(Debug)]
+struct Within {
+    since: Timestamp,
+    left: u32,
+    cursor: Option<String>,
+}
 
 impl Hub {
-    /// What matches a subscription now. It contains event `seq`, and perhaps later ones.
-    pub(crate) async fn present(&self, seq: u64, wanted: &Subscription) -> Result<LiveMessage> {
-        let mut modules = Vec::new();
-        let mut page = PageRequest { limit: 1000, cursor: None };
-        loop {
-            let found = self.store().modules(&page).await?;
-            let matching = found.items.into_iter().filter(|m| wanted.wants(EventKind::Module, &m.id));
-            modules.extend(matching.map(|m| self.describe(m)));
-            match found.next {
-                Some(cursor) => page.cursor = Some(cursor),
-                None => break,
-            }
+    /// What matches a subscription now.
+    pub(crate) fn present(&self, seq: u64, wanted: &Subscription) -> Present {
+        let wants_readings = wanted.recent > 0
+            && wanted.kinds.as_ref().is_none_or(|kinds| kinds.contains(&EventKind::Reading));
+        let series = lock(&self.inner.units)
+            .keys()
+            .filter(|key| wanted.wants_series(&key.module_id, &key.sensor))
+            .count();
+        // When all would be too many, each series gets fewer.
+        let each = wanted.recent.min(u32::try_from(MAX_READINGS / series.max(1)).unwrap_or(u32::MAX)).max(1);
+        let next = match (wants_readings, each) {
+            (false, _) => Next::Modules { cursor: None },
+            (true, 1) => Next::Newest { cursor: None },
+            (true, _) => Next::Series { series: VecDeque::new(), within: None, cursor: None },
+        };
+        let mut text = format!(r#"{{"type":"recent","seq":{seq},"readings":["#);
+        if !wants_readings {
+            text.push_str(r#"],"modules":["#);
         }
-        let cameras =
-            self.cameras().into_iter().filter(|c| wanted.wants(EventKind::Camera, &c.module_id)).collect();
-        Ok(LiveMessage::Recent { seq, readings: self.recent_readings(wanted).await?, modules, cameras })
+        Present {
+            hub: self.clone(),
+            wanted: wanted.clone(),
+            each,
+            left: MAX_READINGS,
+            next,
+            text,
+            has_item: false,
+        }
+    }
+}
+
+impl Present {
+    /// The next piece of the message, and whether it is the last one.
+    ///
+    /// # Errors
+    /// The store's.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: what was read for the piece would be missing.
+    pub(crate) async fn piece(&mut self) -> Result<(Bytes, bool)> {
+        while self.text.len() < PIECE_BYTES && !matches!(self.next, Next::End) {
+            self.next = match std::mem::replace(&mut self.next, Next::End) {
+                Next::Newest { cursor } => self.newest(cursor).await?,
+                Next::Series { series, within, cursor } => self.series(series, within, cursor).await?,
+                Next::Modules { cursor } => self.modules(cursor).await?,
+                Next::Cameras { ids } => self.cameras(ids),
+                Next::End => Next::End,
+            };
+        }
+        Ok((std::mem::take(&mut self.text).into(), matches!(self.next, Next::End)))
     }
 
-    /// The newest readings of each matching series, oldest first. When all would be too many, each series gets fewer.
-    async fn recent_readings(&self, wanted: &Subscription) -> Result<Vec<Reading>> {
-        let wants_any = wanted.kinds.as_ref().is_none_or(|kinds| kinds.contains(&EventKind::Reading));
-        if wanted.recent == 0 || !wants_any {
-            return Ok(Vec::new());
-        }
-        let mut newest = Vec::new();
-        let mut page = PageRequest { limit: 1000, cursor: None };
-        loop {
-            let found = self.newest(None, &page).await?;
-            newest.extend(
-                found.items.into_iter().filter(|r| wanted.wants_series(&r.module_id, &r.quantity.name())),
-            );
-            match found.next {
-                Some(cursor) if newest.len() < MAX_READINGS => page.cursor = Some(cursor),
-                _ => break,
+    async fn newest(&mut self, cursor: Option<String>) -> Result<Next> {
+        let found = self.hub.newest(None, &PageRequest { limit: READINGS_STEP, cursor }).await?;
+        for reading in found.items {
+            if self.wanted.wants_series(&reading.module_id, &reading.quantity.name()) {
+                self.reading(&reading);
             }
         }
-        newest.truncate(MAX_READINGS);
-        let each = wanted.recent.min(u32::try_from(MAX_READINGS / newest.len().max(1)).unwrap_or(1));
-        let mut readings = newest;
-        if each > 1 {
-            let series: Vec<SeriesKey> = readings
-                .iter()
-                .map(|r| SeriesKey { module_id: r.module_id.clone(), sensor: r.quantity.name() })
-                .collect();
-            readings = Vec::with_capacity(series.len());
-            for series in &series {
-                readings.extend(self.recent(series, each).await?);
+        Ok(match found.next {
+            Some(cursor) if self.left > 0 => Next::Newest { cursor: Some(cursor) },
+            _ => self.begin_modules(),
+        })
+    }
+
+    async fn series(
+        &mut self,
+        mut series: VecDeque<SeriesKey>,
+        within: Option<Within>,
+        cursor: Option<String>,
+    ) -> Result<Next> {
+        let Some(key) = series.front() else {
+            return self.more_series(cursor).await;
+        };
+        let within = match within {
+            Some(within) => self.readings_of(&key.clone(), within).await?,
+            None => {
+                let newest = self.hub.recent(key, self.each).await?;
+                match newest.first() {
+                    // Few enough for one piece; more of them are read again, step by step.
+                    _ if newest.len() <= READINGS_STEP as usize => {
+                        newest.iter().for_each(|reading| self.reading(reading));
+                        None
+                    }
+                    Some(oldest) => Some(Within { since: oldest.taken_at, left: self.each, cursor: None }),
+                    None => None,
+                }
+            }
+        };
+        if within.is_none() {
+            series.pop_front();
+        }
+        if series.is_empty() && (cursor.is_none() || self.left == 0) {
+            return Ok(self.begin_modules());
+        }
+        Ok(Next::Series { series, within, cursor })
+    }
+
+    /// The next series there are.
+    async fn more_series(&mut self, cursor: Option<String>) -> Result<Next> {
+        let found = self.hub.newest(None, &PageRequest { limit: SERIES_STEP, cursor }).await?;
+        let named =
+            found.items.into_iter().map(|r| SeriesKey { sensor: r.quantity.name(), module_id: r.module_id });
+        let series: VecDeque<_> =
+            named.filter(|key| self.wanted.wants_series(&key.module_id, &key.sensor)).collect();
+        Ok(match (series.is_empty(), found.next) {
+            (true, None) => self.begin_modules(),
+            (_, cursor) => Next::Series { series, within: None, cursor },
+        })
+    }
+
+    /// The next readings of a series, oldest first; nothing when they were the last.
+    async fn readings_of(&mut self, key: &SeriesKey, within: Within) -> Result<Option<Within>> {
+        let query = ReadingQuery {
+            sensor: key.sensor.clone(),
+            module_id: Some(key.module_id.clone()),
+            since: Some(within.since),
+            until: None,
+            not_after: self.hub.latest(),
+            ascending: true,
+        };
+        let page = PageRequest { limit: READINGS_STEP.min(within.left), cursor: within.cursor };
+        let found = self.hub.readings(&query, &page).await?;
+        found.items.iter().for_each(|reading| self.reading(reading));
+        let left = within.left.saturating_sub(u32::try_from(found.items.len()).unwrap_or(u32::MAX));
+        let more = found.next.filter(|_| left > 0 && self.left > 0);
+        Ok(more.map(|cursor| Within { left, cursor: Some(cursor), ..within }))
+    }
+
+    async fn modules(&mut self, cursor: Option<String>) -> Result<Next> {
+        let found = self.hub.store().modules(&PageRequest { limit: MODULES_STEP, cursor }).await?;
+        for record in found.items {
+            if self.wanted.wants(EventKind::Module, &record.id) {
+                let module = self.hub.describe(record);
+                self.item(&module);
             }
         }
-        readings.sort_by_key(|r| (r.taken_at, r.received_at));
-        Ok(readings)
+        Ok(match found.next {
+            Some(cursor) => Next::Modules { cursor: Some(cursor) },
+            None => {
+                self.text.push_str(r#"],"cameras":["#);
+                self.has_item = false;
+                let ids = self.hub.inner.frames.names().into_iter();
+                Next::Cameras { ids: ids.filter(|id| self.wanted.wants(EventKind::Camera, id)).collect() }
+            }
+        })
+    }
+
+    fn cameras(&mut self, mut ids: VecDeque<ModuleId>) -> Next {
+        match ids.pop_front() {
+            Some(id) => {
+                if let Some(camera) = self.hub.camera(&id) {
+                    self.item(&camera);
+                }
+                Next::Cameras { ids }
+            }
+            None => {
+                self.text.push_str("]}");
+                Next::End
+            }
+        }
+    }
+
+    fn begin_modules(&mut self) -> Next {
+        self.text.push_str(r#"],"modules":["#);
+        self.has_item = false;
+        Next::Modules { cursor: None }
+    }
+
+    fn reading(&mut self, reading: &iotpi_core::Reading) {
+        if self.left > 0 {
+            self.left -= 1;
+            self.item(reading);
+        }
+    }
+
+    fn item(&mut self, item: &impl Serialize) {
+        if std::mem::replace(&mut self.has_item, true) {
+            self.text.push(',');
+        }
+        // Wire types have string keys and finite numbers: serialising them cannot fail.
+        self.text.push_str(&serde_json::to_string(item).unwrap_or_default());
     }
 }

@@ -26,6 +26,7 @@ use iotpi_core::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::backup::stamp;
+use crate::auth::mark_restored;
 
 /// What belongs to a database, in the order in which it is put aside.
 const PARTS: [&str; 4] = ["-shm", "-journal", "-wal", ""];
@@ -157,6 +158,7 @@ impl Aside {
     /// The second half of step 5: the verified copy of that backup gets the database's name.
     pub(super) fn install(&self, database: &Path, copy: &Path, backup: &Path) -> io::Result<()> {
         // First, so that a start after a cut knows what it finds.
+        mark_restored(database)?;
         self.report(database, Some(backup.to_owned()))?;
         rename(copy, database)?;
         sync_folder(database)

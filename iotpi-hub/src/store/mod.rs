@@ -366,7 +366,7 @@ pub trait Store: FootageStore + Send + Sync + fmt::Debug {
 
     /// Keeps a further user.
     ///
-    /// Errors: [`StoreError::Conflict`] when the name is taken.
+    /// Errors: [`StoreError::Conflict`] when the name is taken, by a user or a token.
     async fn add_user(&self, user: &UserRecord, now: Now) -> Result<()>;
 
     /// Replaces a user's password and ends all their sessions.
@@ -401,12 +401,15 @@ pub trait Store: FootageStore + Send + Sync + fmt::Debug {
     /// Whose session it is, if it has not ended.
     async fn session(&self, secret: &SecretHash, now: Now) -> Result<Option<UserRecord>>;
 
+    /// After a start: no session may last longer than until `latest`, whatever the clock did when it was opened.
+    async fn clamp_sessions(&self, latest: Steady) -> Result<()>;
+
     /// Ends a session; one that is unknown is ended already.
     async fn end_session(&self, secret: &SecretHash) -> Result<()>;
 
     /// Keeps a token. The record's `last_used_at` is ignored.
     ///
-    /// Errors: [`StoreError::Conflict`] when the name is taken.
+    /// Errors: [`StoreError::Conflict`] when the name is taken, by a token or a user.
     async fn add_token(&self, secret: &SecretHash, token: &TokenRecord) -> Result<()>;
 
     /// The token of that secret.
@@ -425,6 +428,12 @@ pub trait Store: FootageStore + Send + Sync + fmt::Debug {
 
     /// The hub's own secret of that name: `fresh` the first time, ever after what was kept then.
     async fn hub_secret(&self, name: &str, fresh: [u8; 32]) -> Result<[u8; 32]>;
+
+    /// The hub's own secret of that name, if there is one.
+    async fn read_hub_secret(&self, name: &str) -> Result<Option<[u8; 32]>>;
+
+    /// Keeps another secret under that name.
+    async fn replace_hub_secret(&self, name: &str, fresh: [u8; 32]) -> Result<()>;
 
     // ---- upkeep ----
 

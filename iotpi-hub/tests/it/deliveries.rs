@@ -23,7 +23,7 @@ async fn a_delivery_that_is_sent_again_is_stored_once_and_told_once() {
     assert_eq!(answer, json!({"stored": 1, "repeated": 2}));
     let mut told = Vec::new();
     while let Ok(happened) = events.try_recv() {
-        if let Event::Reading { reading } = happened.event() {
+        if let Event::Reading { reading } = happened.event().unwrap() {
             told.push(reading.outcome.value());
         }
     }

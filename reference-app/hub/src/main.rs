@@ -5,6 +5,7 @@ mod backup;
 mod check;
 mod config;
 mod db;
+mod key;
 mod restore;
 mod serve;
 mod token;
@@ -15,8 +16,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use self::{
-    backup::Backup, check::Check, config::Place, db::Db, restore::Restore, serve::Serve, token::TokenCommand,
-    user::UserCommand,
+    backup::Backup, check::Check, config::Place, db::Db, key::KeyCommand, restore::Restore, serve::Serve,
+    token::TokenCommand, user::UserCommand,
 };
 
 /// The hub of an iotpi system: stores readings, streams cameras, queues commands and serves the dashboard.
@@ -44,6 +45,9 @@ enum Command {
     /// honours each change within a second.
     #[command(subcommand_required = true, arg_required_else_help = true)]
     User(Users),
+    /// Replaces the key with which the hub signs JWTs and URLs. Works while the hub runs, which uses the new one within a second.
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Key(Keys),
     /// Makes a backup of the database and verifies it. Works while the hub runs.
     ///
     /// Prints its path. It is one file, whole as it was at one moment; opened, checked and compared before it gets its name.
@@ -70,6 +74,14 @@ struct Tokens {
 }
 
 #[derive(Debug, Args)]
+struct Keys {
+    #[command(flatten)]
+    place: Place,
+    #[command(subcommand)]
+    command: KeyCommand,
+}
+
+#[derive(Debug, Args)]
 struct Users {
     #[command(flatten)]
     place: Place,
@@ -82,6 +94,7 @@ fn main() -> ExitCode {
         Command::Serve(serve) => serve::run(&serve),
         Command::Token(tokens) => token::run(&tokens.place, tokens.command),
         Command::User(users) => user::run(&users.place, users.command),
+        Command::Key(keys) => key::run(&keys.place, keys.command),
         Command::Backup(wanted) => backup::run(&wanted),
         Command::Restore(wanted) => restore::run(&wanted),
         Command::Check(wanted) => check::run(&wanted),

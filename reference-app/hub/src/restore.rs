@@ -44,5 +44,12 @@ pub fn run(wanted: &Restore) -> anyhow::Result<()> {
         eprintln!("what was there is in {}", aside.display());
     }
     eprintln!("modules send again what the backup does not have, as far as they still keep it");
+    eprintln!(
+        "at its next start the hub ends all sessions, JWTs and signed URLs; tokens that were revoked stay revoked"
+    );
+    eprintln!(
+        "passwords and users are those of the backup: look through `iotpi-hub user list`, and set again the passwords that were \
+         changed since"
+    );
     Ok(())
 }

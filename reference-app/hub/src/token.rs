@@ -9,7 +9,7 @@ use iotpi_core::{ModuleId, SystemClock, Timestamp, UserName};
 use iotpi_hub::{
     auth::{
         Role,
-        token::{NewToken, issue},
+        token::{NewToken, issue, revoke},
     },
     store::{self, PageRequest, Store, TokenRecord},
 };
@@ -103,7 +103,7 @@ async fn carry_out(store: &dyn Store, command: TokenCommand) -> anyhow::Result<(
             };
             if replace {
                 for token in all(store).await?.iter().filter(|token| token.name == name) {
-                    store.revoke_token(&token.id).await?;
+                    revoke(store, &token.id).await?;
                 }
             }
             let new = NewToken { name: name.clone(), role: role.into(), module_id: module };
@@ -118,7 +118,7 @@ async fn carry_out(store: &dyn Store, command: TokenCommand) -> anyhow::Result<(
             let Some(found) = tokens.iter().find(|t| t.id == token || t.name.as_str() == token) else {
                 bail!("there is no token `{token}`: `iotpi-hub token list` shows those there are");
             };
-            store.revoke_token(&found.id).await?;
+            revoke(store, &found.id).await?;
         }
     }
     Ok(())

@@ -133,7 +133,7 @@ async fn carry_out(store: &dyn Store, command: UserCommand) -> anyhow::Result<()
         }
         UserCommand::List => print_list(&all(store, now).await?),
         UserCommand::Remove { name } => {
-            store.remove_user(&name).await.map_err(|error| named(error.into(), &name))?;
+            user::remove(store, &name).await.map_err(|error| named(error, &name))?;
         }
     }
     Ok(())

@@ -35,7 +35,8 @@ export interface paths {
     put?: never;
     /**
      * Exchange a session or an API token for a JWT
-     * @description It says what its owner is and lives 15 minutes; it cannot be revoked, nor exchanged for another one.
+     * @description It says what its owner is and lives 15 minutes. It ends before when the session or token it was made with ends or gets other
+     *     rights. It cannot be exchanged for another one.
      */
     post: operations['jwt'];
     delete?: never;
@@ -140,7 +141,7 @@ export interface paths {
     post?: never;
     /**
      * Revoke a token
-     * @description At once; a JWT made from it before lives to its end.
+     * @description At once, with every JWT and signed URL made with it and every connection opened with it.
      */
     delete: operations['revoke_token'];
     options?: never;
@@ -161,7 +162,7 @@ export interface paths {
      * Sign a URL
      * @description For `<img>`, players and displays that can send neither a header nor a cookie. The URL opens one camera stream, snapshot or live
      *     connection with GET, exactly as it was signed, until it expires or the session or token that made it ends. A connection that
-     *     was opened before stays open.
+     *     was opened with it ends then, too.
      */
     post: operations['sign_url'];
     delete?: never;
@@ -1266,7 +1267,7 @@ export interface components {
       access_token: string;
       /**
        * Format: int64
-       * @description Seconds until it ends; nothing ends it before.
+       * @description Seconds until it ends. It ends before with the session or token it was made with.
        */
       expires_in: number;
       /** @description Always `Bearer`. */

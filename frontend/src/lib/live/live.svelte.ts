@@ -9,7 +9,8 @@ import {
   type LiveSocket,
   MAX_RECENT_READINGS,
   type OpenSocket,
-  openWebSocket
+  openWebSocket,
+  POLICY_VIOLATION
 } from './protocol';
 import { Series } from './series.svelte';
 import { Silence } from './silence';
@@ -32,7 +33,7 @@ export interface LiveOptions {
   askCommand: (id: string) => Promise<Command>;
   open?: OpenSocket;
   random?: () => number;
-  /** A connection ended before the hub said a word: perhaps the session is over. */
+  /** A connection ended before the hub said a word, or because the session is over. */
   onRefused?: () => void;
 }
 
@@ -137,7 +138,7 @@ export class Live {
       if (picture) this.pictures.take(data);
       else this.#take(JSON.parse(String(data)) as LiveEvent);
     };
-    socket.onclose = () => this.#lost();
+    socket.onclose = (event) => this.#lost(event?.code === POLICY_VIOLATION);
     this.#silence.start();
   }
 
@@ -155,8 +156,8 @@ export class Live {
     else if (secs === null && this.state === 'silent') this.state = 'live';
   }
 
-  #lost(): void {
-    const refused = !this.#greeted;
+  #lost(revoked = false): void {
+    const refused = revoked || !this.#greeted;
     this.#hangUp();
     this.state = 'lost';
     this.commands.startAsking();

@@ -142,6 +142,12 @@ describe('the live connection', () => {
     expect(onRefused).toHaveBeenCalledOnce();
   });
 
+  test('notices at once that the hub closed because the session is over', () => {
+    goLive();
+    hub.newest.drop(1008);
+    expect(onRefused).toHaveBeenCalledOnce();
+  });
+
   test('does not call a hub that restarted a refusal', () => {
     goLive();
     hub.newest.drop();

@@ -49,10 +49,13 @@ export const MAX_RECENT_READINGS = 10_000;
 export interface LiveSocket {
   onopen: (() => void) | null;
   onmessage: ((event: { data: unknown }) => void) | null;
-  onclose: (() => void) | null;
+  onclose: ((event?: { code: number }) => void) | null;
   send(data: string): void;
   close(): void;
 }
+
+/** The hub closes a connection with this code when the session that opened it has ended (RFC 6455, 7.4.1). */
+export const POLICY_VIOLATION = 1008;
 
 /** Begins to connect and returns at once. */
 export type OpenSocket = (url: string) => LiveSocket;

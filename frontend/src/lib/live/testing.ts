@@ -52,8 +52,8 @@ export class FakeSocket implements LiveSocket {
   }
 
   /** The connection ends from the hub's side. */
-  drop(): void {
-    this.onclose?.();
+  drop(code = 1006): void {
+    this.onclose?.({ code });
   }
 }
 

@@ -8,7 +8,6 @@ use std::{
     io::IoSlice,
     pin::Pin,
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
 };
 
 use bytes::{Buf, Bytes};
@@ -16,13 +15,13 @@ use futures_util::{Stream, StreamExt as _, stream};
 
 use crate::{
     Hub,
+    auth::Authorization,
     frames::{Shown, Viewer},
     lock::lock,
-    ops::auth::Credential,
 };
 
-/// How often it is asked whether the session or token that opened a stream still exists.
-const CHECK_CREDENTIAL_EVERY: Duration = Duration::from_secs(1);
+/// Becomes ready when whoever opened the stream may no longer have it.
+type Ended = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What follows every frame: Chrome paints a part only when it has seen where it ends, so the boundary comes at once.
 const TAIL: Bytes = Bytes::from_static(b"\r\n--frame\r\n");
@@ -35,26 +34,19 @@ pub(crate) type Parts = Pin<Box<dyn Stream<Item = Piece> + Send>>;
 pub(crate) struct Mjpeg(Arc<Mutex<Option<Parts>>>);
 
 impl Mjpeg {
-    /// The newest frame each time the viewer is ready for one, until the camera is removed, the session or token that opened the
+    /// The newest frame each time the viewer is ready for one, until the camera is removed, the authorization that opened the
     /// stream ends, or the hub stops.
-    pub(super) fn new(hub: Hub, viewer: Viewer, credential: Option<Credential>) -> Self {
+    pub(super) fn new(hub: Hub, viewer: Viewer, authorization: Authorization) -> Self {
         let opening = stream::iter([Piece::from(Bytes::from_static(b"--frame\r\n"))]);
-        let opened = (hub, viewer, credential, Instant::now());
-        let parts = stream::unfold(opened, |(hub, mut viewer, credential, mut checked_at)| async move {
+        let ended: Ended = Box::pin(async move { authorization.ended().await });
+        let parts = stream::unfold((hub, viewer, ended), |(hub, mut viewer, mut ended)| async move {
             let shown = tokio::select! {
+                biased;
                 () = hub.stopping().cancelled() => None,
+                () = &mut ended => None,
                 shown = viewer.next() => shown,
             }?;
-            // There is a picture at least once a second: of the camera, or one that says it is lost.
-            if let Some(credential) =
-                credential.as_ref().filter(|_| checked_at.elapsed() >= CHECK_CREDENTIAL_EVERY)
-            {
-                if !hub.still_exists(credential).await {
-                    return None;
-                }
-                checked_at = Instant::now();
-            }
-            Some((part(&shown), (hub, viewer, credential, checked_at)))
+            Some((part(&shown), (hub, viewer, ended)))
         });
         Self(Arc::new(Mutex::new(Some(opening.chain(parts).boxed()))))
     }

@@ -1,6 +1,6 @@
 //! Pictures pushed one after the other in one request, answered as they come.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
@@ -18,27 +18,25 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     super::{
-        extract::{Deliverer, connection, credential, too_slow},
+        extract::{Deliverer, connection, too_slow},
         problem::{self, StorageFull, TooLarge, Unprocessable},
         table::{Table, routes},
+        until::EndsItself,
     },
     Caption, Jpeg, PermissionDenied, Query, RateLimited, camera_of,
 };
 use crate::{
     Hub,
     admission::{ConnectionPermit, MinimumRate, Permit},
-    auth::Caller,
+    auth::{Authorized, Caller, has_ended},
     error::{HubError, Result},
     frames::Slot,
-    ops::auth::Credential,
 };
 
 /// A stream in which nothing comes for so long is ended.
 const SILENCE: Duration = Duration::from_secs(60);
 /// The memory of a frame is taken from the budget in steps of this size.
 const MEMORY_STEP_BYTES: usize = 64 * 1024;
-/// How often it is asked whether the one who pushes still may.
-const ASK_AGAIN: Duration = Duration::from_secs(10);
 /// The answer begins after this many refused pictures when there was no good one before.
 const MAX_REFUSED_UNANSWERED: u32 = 3;
 
@@ -92,6 +90,7 @@ async fn push(
     caller.may_deliver_as(&module_id)?;
     let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
     let parts = MixedReplace::of_content_type(content_type.unwrap_or_default()).map_err(malformed)?;
+    let authorized = request.extensions().get::<Authorized>().cloned().unwrap_or_default();
     let (head, body) = request.into_parts();
     let mut pushed = Pushed {
         parts,
@@ -101,10 +100,8 @@ async fn push(
         rate: MinimumRate::new(),
         is_over: false,
         uncounted: 0,
-        credential: credential(&head)?,
         caller,
         module_id,
-        asked: Instant::now(),
         hub,
     };
     let mut seq = 0;
@@ -131,9 +128,12 @@ async fn push(
     let slot = pushed.hub.slot(&pushed.caller, &pushed.module_id)?;
     (0..std::mem::take(&mut pushed.uncounted)).for_each(|_| slot.refused());
     let viewers = slot.viewers_changing();
-    let answer = Answer { pushed, slot, viewers, told: None, refusal, reported: None, seq, over: false };
+    let ended: Ended = Box::pin(async move { authorized.ended().await });
+    let answer =
+        Answer { pushed, ended, slot, viewers, told: None, refusal, reported: None, seq, over: false };
     let lines = stream::unfold(answer, |mut answer| async move { Some((answer.line().await?, answer)) });
     let mut response = Body::from_stream(lines).into_response();
+    response.extensions_mut().insert(EndsItself);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -152,7 +152,6 @@ fn malformed(error: MalformedStream) -> HubError {
 struct Pushed {
     hub: Hub,
     caller: Caller,
-    credential: Option<Credential>,
     module_id: ModuleId,
     parts: MixedReplace,
     body: Body,
@@ -165,8 +164,6 @@ struct Pushed {
     is_over: bool,
     /// Refused parts of a camera that the hub does not know yet.
     uncounted: u32,
-    /// When it was last asked whether they still may.
-    asked: Instant,
 }
 
 /// What became of the next part of a stream.
@@ -242,7 +239,6 @@ impl Pushed {
     }
 
     async fn show(&mut self, part: &Part) -> Result<Next> {
-        self.ask_again().await?;
         let now = self.hub.now().wall;
         let caption = Caption::of(|name| part.header(name.as_str()), now);
         let frame =
@@ -265,22 +261,15 @@ impl Pushed {
         }
         Next::Refused(error)
     }
-
-    /// A token may be revoked while its stream goes on.
-    async fn ask_again(&mut self) -> Result<()> {
-        if let Some(credential) = &self.credential
-            && self.asked.elapsed() >= ASK_AGAIN
-        {
-            self.caller = self.hub.identify(credential).await?;
-            self.asked = Instant::now();
-        }
-        Ok(())
-    }
 }
+
+/// Becomes ready when whoever pushes no longer may.
+type Ended = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What goes out.
 struct Answer {
     pushed: Pushed,
+    ended: Ended,
     slot: Arc<Slot>,
     viewers: watch::Receiver<u32>,
     told: Option<u32>,
@@ -318,7 +307,12 @@ impl Answer {
             }
             let stopping = self.pushed.hub.stopping().clone();
             tokio::select! {
+                biased;
                 () = stopping.cancelled() => return None,
+                () = &mut self.ended => {
+                    self.over = true;
+                    break Line::Problem { problem: problem::document(&has_ended(), None) };
+                }
                 // The slot lives as long as we do.
                 _ = self.viewers.changed() => {}
                 next = self.pushed.next() => match next {

@@ -17,7 +17,7 @@ use super::{
     CameraParams, Jpeg, NotFound, PermissionDenied, Query, RateLimited,
     mjpeg::Mjpeg,
 };
-use crate::{Hub, auth::Caller, error, http::extract::Shown};
+use crate::{Hub, auth::Authorization, error};
 
 pub(super) fn routes() -> Table {
     Table::new().routes(routes!(watch))
@@ -39,16 +39,15 @@ pub(super) fn routes() -> Table {
 )]
 async fn watch(
     State(hub): State<Hub>,
-    caller: Caller,
-    Shown(credential): Shown,
+    authorization: Authorization,
     Query(query): Query<CameraParams>,
 ) -> error::Result<Response> {
-    caller.may_read()?;
+    authorization.caller().may_read()?;
     let camera = hub.the_camera(query.module_id)?;
     let viewer = hub.watch(&camera, Via::Mjpeg)?;
     // Of no length, as what is sent in its place.
     let mut response = Body::from_stream(stream::empty::<Result<Bytes, Infallible>>()).into_response();
-    response.extensions_mut().insert(Mjpeg::new(hub, viewer, credential));
+    response.extensions_mut().insert(Mjpeg::new(hub, viewer, authorization));
     let headers = response.headers_mut();
     headers
         .insert(header::CONTENT_TYPE, HeaderValue::from_static("multipart/x-mixed-replace; boundary=frame"));

@@ -1,13 +1,12 @@
-//! One live client: what it says, what happens, and the pictures it watches, one at a time on one line.
+//! One live client: what it says, what happens, and the pictures it watches, one message at a time on one line.
 
-use std::{ops::ControlFlow, sync::Arc, time::Duration};
+use std::{ops::ControlFlow, pin::Pin, time::Duration};
 
 use bytes::Bytes;
 use iotpi_core::{LiveFrame, LiveMessage, LiveRequest, Subscription, Via, WatchRequest};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::broadcast::{self, error::RecvError},
-    time::{Interval, MissedTickBehavior, interval_at, timeout},
+    time::timeout,
 };
 use tokio_tungstenite::tungstenite::{
     Message, Utf8Bytes,
@@ -15,6 +14,8 @@ use tokio_tungstenite::tungstenite::{
 };
 
 use super::{
+    pace::Pace,
+    pings::{Due, Pings},
     request::understand,
     socket::{Kind, Socket, Step},
     watches::{Next, Watches},
@@ -22,20 +23,19 @@ use super::{
 use crate::{
     Hub,
     error::HubError,
-    events::{Happened, to_wire},
+    events::{Happened, Listener, to_wire},
     http::problem,
     issuers::Line,
-    ops::auth::Credential,
+    ops::present::Present,
 };
 
-/// How often the hub asks whether the client is still there.
-const PING_EVERY: Duration = Duration::from_secs(20);
-/// A client that takes nothing for so long is gone: it has left two pings unanswered.
+/// A client that takes nothing of a message for so long is gone.
 const SEND_TIMEOUT: Duration = Duration::from_secs(40);
-/// How often it is asked whether the session or token that opened the connection still exists.
-const CHECK_CREDENTIAL_EVERY: Duration = Duration::from_secs(1);
 /// For a goodbye. Said to who listens; one that does not is not waited for.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Becomes ready when whoever opened the connection may no longer have it.
+pub(super) type Ended = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// One live client.
 pub(super) struct Client<S> {
@@ -43,51 +43,38 @@ pub(super) struct Client<S> {
     socket: Socket<S>,
     /// Shows that whoever opened it is there.
     line: Option<Line>,
-    /// What was shown when the connection was opened, and when to look at it again.
-    credential: Option<Credential>,
-    check: Interval,
+    ended: Ended,
     is_revoked: bool,
-    events: broadcast::Receiver<Arc<Happened>>,
+    events: Listener,
     wanted: Option<Subscription>,
     /// The last event the client knows of.
     seq: u64,
+    /// The present, of which a part is out: nothing else may be sent before its end.
+    present: Option<Present>,
     watches: Watches,
-    ping: Interval,
-    unanswered: u32,
-    /// What the client had taken at the last ping.
-    written: u64,
+    pings: Pings,
+    pace: Pace,
 }
 
 /// Over, or not.
 type Flow = ControlFlow<()>;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
-    pub(super) fn new(
-        hub: Hub,
-        socket: Socket<S>,
-        line: Option<Line>,
-        credential: Option<Credential>,
-    ) -> Self {
+    pub(super) fn new(hub: Hub, socket: Socket<S>, line: Option<Line>, ended: Ended) -> Self {
         let (seq, events) = hub.events().listen();
-        let every = |period: Duration| {
-            let mut ticks = interval_at(tokio::time::Instant::now() + period, period);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            ticks
-        };
         Self {
             hub,
             socket,
             line,
-            credential,
-            check: every(CHECK_CREDENTIAL_EVERY),
+            ended,
             is_revoked: false,
             events,
             wanted: None,
             seq,
+            present: None,
             watches: Watches::new(),
-            ping: every(PING_EVERY),
-            unanswered: 0,
-            written: 0,
+            pings: Pings::new(),
+            pace: Pace::new(),
         }
     }
 
@@ -105,7 +92,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             line.closed(self.hub.now().steady);
         }
         let why = match (self.is_revoked, self.hub.stopping().is_cancelled()) {
-            (true, _) => Some((CloseCode::Policy, "the session or token has ended")),
+            (true, _) => Some((CloseCode::Policy, "the session, token or URL has ended")),
             (false, true) => Some((CloseCode::Away, "the hub is stopping")),
             (false, false) => None,
         };
@@ -113,52 +100,78 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         let _ = timeout(CLOSE_TIMEOUT, self.socket.close(why)).await;
     }
 
-    /// The next thing that happens. What the client says comes first, then events, then pictures.
+    /// The next thing that happens. What the client says comes first, then the present, events, and pictures.
     async fn turn(&mut self) -> Flow {
         let stop = self.hub.stopping().clone();
-        let free = self.socket.is_idle();
+        let idle = self.socket.is_idle();
+        if idle && self.present.is_some() {
+            return self.send_present().await;
+        }
+        let free = idle && self.present.is_none();
+        let hears = self.pace.is_open();
         tokio::select! {
             biased;
             () = stop.cancelled() => Flow::Break(()),
-            step = self.socket.step() => match step {
+            () = &mut self.ended => self.revoked(),
+            step = self.socket.step(hears) => match step {
                 Step::Heard(message) => self.hear(message).await,
                 Step::Sent => Flow::Continue(()),
                 Step::Broken => Flow::Break(()),
             },
-            _ = self.ping.tick() => self.ask_whether_there(),
-            _ = self.check.tick(), if self.credential.is_some() => self.check_credential().await,
+            () = self.pace.opens(), if !hears => Flow::Continue(()),
+            () = self.pings.tick() => self.ask_whether_there(),
             happened = self.events.recv(), if free && self.wanted.is_some() => match happened {
                 Ok(happened) => self.tell(&happened).await,
-                Err(RecvError::Lagged(_)) => self.resync().await,
-                Err(RecvError::Closed) => Flow::Break(()),
+                Err(_missed) => self.resync().await,
             },
             next = self.watches.next(), if free => self.show(next).await,
         }
     }
 
-    async fn check_credential(&mut self) -> Flow {
-        if let Some(credential) = &self.credential {
-            self.is_revoked = !self.hub.still_exists(credential).await;
-        }
-        if self.is_revoked { Flow::Break(()) } else { Flow::Continue(()) }
+    fn revoked(&mut self) -> Flow {
+        self.is_revoked = true;
+        Flow::Break(())
     }
 
     async fn hear(&mut self, message: Message) -> Flow {
-        // Whatever it is, it is a sign of life.
-        self.unanswered = 0;
-        if let Some(line) = &self.line {
-            line.heard(self.hub.now().steady);
-        }
         match message {
-            Message::Text(text) => match understand(&text) {
-                Ok(request) => self.answer(request).await,
-                Err(error) => self.object(&error).await,
-            },
+            Message::Text(text) => {
+                self.heard();
+                let request = understand(&text);
+                if let Ok(LiveRequest::Shown { module_id, seq }) = &request {
+                    if self.watches.shown(module_id, *seq) {
+                        self.pings.reads();
+                    } else {
+                        self.pace.spend();
+                    }
+                    return Flow::Continue(());
+                }
+                self.pace.spend();
+                match request {
+                    Ok(request) => self.answer(request).await,
+                    Err(error) => self.object(&error).await,
+                }
+            }
+            Message::Pong(payload) if self.pings.is_answered_by(&payload) => {
+                self.heard();
+                Flow::Continue(())
+            }
             Message::Binary(_) => {
+                self.pace.spend();
                 self.object(&HubError::invalid_argument("live speaks text, not bytes")).await
             }
-            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Flow::Continue(()),
+            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {
+                self.pace.spend();
+                Flow::Continue(())
+            }
             Message::Close(_) => Flow::Break(()),
+        }
+    }
+
+    /// Whoever opened the connection is there.
+    fn heard(&self) {
+        if let Some(line) = &self.line {
+            line.heard(self.hub.now().steady);
         }
     }
 
@@ -169,10 +182,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
                 self.present().await
             }
             LiveRequest::Watch { cameras } => self.watch(cameras).await,
-            LiveRequest::Shown { module_id, seq } => {
-                self.watches.shown(&module_id, seq);
-                Flow::Continue(())
-            }
+            LiveRequest::Shown { .. } => Flow::Continue(()),
             LiveRequest::Time { client_time } => {
                 // Looked at when it can go at once: a time that waited behind a picture is a wrong one.
                 self.until_free().await?;
@@ -216,7 +226,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         }
         self.seq = happened.seq();
         match &self.wanted {
-            Some(wanted) if happened.event().is_wanted_by(wanted) => self.send(happened.wire()).await,
+            Some(wanted) if happened.is_wanted_by(wanted) => self.send(happened.wire()).await,
             _ => Flow::Continue(()),
         }
     }
@@ -242,10 +252,40 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     }
 
     async fn say_present(&mut self, seq: u64) -> Flow {
+        self.until_free().await?;
         let Some(wanted) = &self.wanted else { return Flow::Continue(()) };
-        match self.hub.present(seq, wanted).await {
-            Ok(present) => self.say(&present).await,
+        let mut present = self.hub.present(seq, wanted);
+        match present.piece().await {
+            Ok((piece, is_last)) => {
+                self.socket.put_part(Kind::Text, is_last, piece);
+                self.present = (!is_last).then_some(present);
+                Flow::Continue(())
+            }
             Err(error) => self.object(&error).await,
+        }
+    }
+
+    /// Sends the next piece of the present. One that cannot be made breaks the connection off: half a message cannot be taken
+    /// back.
+    async fn send_present(&mut self) -> Flow {
+        let Some(mut present) = self.present.take() else { return Flow::Continue(()) };
+        let stop = self.hub.stopping().clone();
+        let piece = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Flow::Break(()),
+            () = &mut self.ended => return self.revoked(),
+            piece = present.piece() => piece,
+        };
+        match piece {
+            Ok((piece, is_last)) => {
+                self.socket.put_part(Kind::Continuation, is_last, piece);
+                self.present = (!is_last).then_some(present);
+                Flow::Continue(())
+            }
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the present could not be read");
+                Flow::Break(())
+            }
         }
     }
 
@@ -267,33 +307,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     /// Waits until what is under way is out. A slow client is given time, one that takes nothing is not.
     async fn until_free(&mut self) -> Flow {
         let stop = self.hub.stopping().clone();
-        while !self.socket.is_idle() {
+        loop {
+            if self.socket.is_idle() {
+                if self.present.is_none() {
+                    return Flow::Continue(());
+                }
+                self.send_present().await?;
+                continue;
+            }
             let progress = tokio::select! {
                 () = stop.cancelled() => return Flow::Break(()),
+                () = &mut self.ended => return self.revoked(),
                 progress = timeout(SEND_TIMEOUT, self.socket.progress()) => progress,
             };
             if !matches!(progress, Ok(Ok(()))) {
                 return Flow::Break(());
             }
         }
-        Flow::Continue(())
     }
 
-    /// Pings. A client in the midst of a picture cannot be pinged; as long as it takes more of it, it is there.
     fn ask_whether_there(&mut self) -> Flow {
-        let (free, written) = (self.socket.is_idle(), self.socket.written());
-        let took_more = !free && written > self.written;
-        self.written = written;
-        if took_more {
-            self.unanswered = 0;
-            return Flow::Continue(());
-        }
-        if self.unanswered >= 2 {
-            return Flow::Break(());
-        }
-        self.unanswered += 1;
-        if free {
-            self.socket.put(Kind::Ping, &[], Bytes::new());
+        match self.pings.due(self.socket.is_idle(), self.socket.written()) {
+            Due::Ping(payload) => self.socket.put(Kind::Ping, &[], payload),
+            Due::Nothing => {}
+            Due::Close => return Flow::Break(()),
         }
         Flow::Continue(())
     }

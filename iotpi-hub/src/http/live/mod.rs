@@ -1,6 +1,8 @@
 //! `/api/live`: events and pictures over a WebSocket. `docs/ref/live.md` is the protocol.
 
 mod client;
+mod pace;
+mod pings;
 mod request;
 mod socket;
 mod upgrade;
@@ -11,11 +13,10 @@ use hyper_util::rt::TokioIo;
 
 use self::{client::Client, socket::Socket, upgrade::Upgrade};
 use super::{
-    extract::Shown,
     problem,
     table::{Table, routes},
 };
-use crate::{Hub, auth::Caller, error::Result};
+use crate::{Hub, auth::Authorization, error::Result};
 
 pub(super) fn routes() -> Table {
     Table::new().routes(routes!(live))
@@ -31,10 +32,10 @@ pub(super) fn routes() -> Table {
 )]
 async fn live(
     State(hub): State<Hub>,
-    caller: Caller,
-    Shown(credential): Shown,
+    authorization: Authorization,
     upgrade: Result<Upgrade>,
 ) -> Result<Response> {
+    let caller = authorization.caller();
     caller.may_read()?;
     let upgrade = upgrade?;
     let line = caller.issuer().map(|issuer| hub.inner.issuers.line(issuer, hub.now().steady));
@@ -43,7 +44,8 @@ async fn live(
     tasks.spawn(async move {
         // One that hangs up before it begins needs nothing more.
         if let Ok(stream) = upgraded.await {
-            Client::new(hub, Socket::new(TokioIo::new(stream)).await, line, credential).run().await;
+            let ended = Box::pin(async move { authorization.ended().await });
+            Client::new(hub, Socket::new(TokioIo::new(stream)).await, line, ended).run().await;
         }
     });
     Ok(answer)

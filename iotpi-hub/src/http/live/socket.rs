@@ -2,8 +2,9 @@
 //!
 //! tungstenite copies each payload into a buffer of its connection, and after each partial write moves what is left of it to
 //! the front. A server's frames are simple, not masked and whole: a head of up to ten bytes and the payload, which go to the
-//! kernel side by side in one `writev`. Deliberately absent: a queue. One message is under way, and who wants to send the
-//! next waits until it is out.
+//! kernel side by side in one `writev`. Deliberately absent: a queue. One message, or one part of a long message, is under way,
+//! and the next waits until it is out. tungstenite answers pings: one pong is pending, and a newer ping replaces it (RFC 6455,
+//! section 5.5.3).
 
 use std::{
     future::poll_fn,
@@ -26,10 +27,15 @@ use tokio_tungstenite::{
 
 /// Of what is read. A client's messages are small, and the default of 128 KiB for each client is not.
 const READ_BUFFER_BYTES: usize = 4 * 1024;
+/// The most bytes of control frames, pongs and the goodbye, that wait to be written. With more, a client that sends pings and
+/// reads nothing would fill the memory.
+const MAX_UNSENT_CONTROL_BYTES: usize = 512;
 
 /// What a message is (RFC 6455, section 5.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
+    /// The next part of a message that was begun.
+    Continuation = 0,
     Text = 1,
     Binary = 2,
     Ping = 9,
@@ -59,9 +65,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     pub(super) async fn new(stream: S) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER_BYTES)
+            .write_buffer_size(0)
+            .max_write_buffer_size(MAX_UNSENT_CONTROL_BYTES)
             // Somewhat over the protocol's limit, so that what is a little too long gets an answer and not a hang-up.
-            .max_message_size(Some(4 * MAX_LIVE_MESSAGE_BYTES))
-            .max_frame_size(Some(4 * MAX_LIVE_MESSAGE_BYTES));
+            .max_message_size(Some(2 * MAX_LIVE_MESSAGE_BYTES))
+            .max_frame_size(Some(2 * MAX_LIVE_MESSAGE_BYTES));
         let line = Line { stream, outgoing: None, written: 0 };
         Self { frames: WebSocketStream::from_raw_socket(line, Role::Server, Some(config)).await, next: None }
     }
@@ -79,19 +87,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// Begins to send a message, its payload in two parts. Goes on whenever the socket is waited for.
     pub(super) fn put(&mut self, kind: Kind, first: &[u8], payload: Bytes) {
         debug_assert!(self.is_idle(), "one message at a time");
-        self.next = Some(Outgoing { head: head(kind, first, payload.len()), payload, written: 0 });
+        self.next = Some(Outgoing { head: head(kind, true, first, payload.len()), payload, written: 0 });
     }
 
-    /// What happens next.
+    /// Puts a part of a message: the first has the message's kind, the others are continuations. Until the last one is out,
+    /// nothing else may be put.
+    pub(super) fn put_part(&mut self, kind: Kind, is_last: bool, payload: Bytes) {
+        debug_assert!(self.is_idle(), "one part at a time");
+        self.next = Some(Outgoing { head: head(kind, is_last, &[], payload.len()), payload, written: 0 });
+    }
+
+    /// What happens next. Without `hears`, the client is not read: what it sends waits in the kernel, and soon with it.
     ///
     /// # Cancel safety
     /// Cancel safe: what is half sent or half heard goes on at the next call.
-    pub(super) async fn step(&mut self) -> Step {
+    pub(super) async fn step(&mut self, hears: bool) -> Step {
         poll_fn(|context| {
             if !self.is_idle()
                 && let Poll::Ready(sent) = self.poll_send(context)
             {
                 return Poll::Ready(if sent.is_ok() { Step::Sent } else { Step::Broken });
+            }
+            if !hears {
+                return Poll::Pending;
             }
             Poll::Ready(match ready!(Pin::new(&mut self.frames).poll_next(context)) {
                 Some(Ok(message)) => Step::Heard(message),
@@ -149,12 +167,12 @@ impl Outgoing {
     }
 }
 
-/// The head of a frame that is a whole message, and the first part of its payload.
-fn head(kind: Kind, first: &[u8], rest_bytes: usize) -> Vec<u8> {
+/// The head of a frame, and the first part of its payload.
+fn head(kind: Kind, is_last: bool, first: &[u8], rest_bytes: usize) -> Vec<u8> {
     let bytes = first.len() + rest_bytes;
     let mut head = Vec::with_capacity(10 + first.len());
     // Bit 7: the last frame of its message.
-    head.push(0x80 | kind as u8);
+    head.push(u8::from(is_last) << 7 | kind as u8);
     match (u8::try_from(bytes), u16::try_from(bytes)) {
         (Ok(bytes @ ..126), _) => head.push(bytes),
         (_, Ok(bytes)) => {

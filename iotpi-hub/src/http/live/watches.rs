@@ -93,13 +93,16 @@ impl Watches {
         refused
     }
 
-    /// The client painted that picture, and no longer waits for those before. Any other number means nothing.
-    pub(super) fn shown(&mut self, module_id: &ModuleId, seq: u64) {
+    /// The client painted that picture, and no longer waits for those before. Whether it was under way; any other number means
+    /// nothing.
+    pub(super) fn shown(&mut self, module_id: &ModuleId, seq: u64) -> bool {
         let watched = self.cameras.iter_mut().find(|watched| watched.module_id == *module_id);
-        if let Some(watched) = watched
-            && watched.under_way.contains(&seq)
-        {
-            watched.under_way.retain(|&under_way| under_way > seq);
+        match watched {
+            Some(watched) if watched.under_way.contains(&seq) => {
+                watched.under_way.retain(|&under_way| under_way > seq);
+                true
+            }
+            _ => false,
         }
     }
 

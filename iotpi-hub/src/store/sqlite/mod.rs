@@ -423,6 +423,10 @@ impl Store for Sqlite {
         self.look_up("read a session", move |db| people::session(db, &secret, now)).await
     }
 
+    async fn clamp_sessions(&self, latest: Steady) -> Result<()> {
+        self.write("clamp sessions", move |db| people::clamp_sessions(db, latest)).await
+    }
+
     async fn end_session(&self, secret: &SecretHash) -> Result<()> {
         let secret = *secret;
         self.write("end a session", move |db| people::end_session(db, &secret)).await
@@ -456,6 +460,17 @@ impl Store for Sqlite {
     async fn hub_secret(&self, name: &str, fresh: [u8; 32]) -> Result<[u8; 32]> {
         let name = name.to_owned();
         self.write("keep a secret of the hub", move |db| people::hub_secret(db, &name, fresh)).await
+    }
+
+    async fn read_hub_secret(&self, name: &str) -> Result<Option<[u8; 32]>> {
+        let name = name.to_owned();
+        self.read("read a secret of the hub", move |db| people::read_hub_secret(db, &name)).await
+    }
+
+    async fn replace_hub_secret(&self, name: &str, fresh: [u8; 32]) -> Result<()> {
+        let name = name.to_owned();
+        self.write("replace a secret of the hub", move |db| people::replace_hub_secret(db, &name, fresh))
+            .await
     }
 
     async fn tend(&self, now: Now) -> Result<()> {

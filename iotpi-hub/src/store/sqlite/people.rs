@@ -27,6 +27,10 @@ pub(super) fn add_first_user(db: &Connection, user: &UserRecord, now: Now) -> Wo
 
 /// See [`Store::add_user`](crate::store::Store::add_user).
 pub(super) fn add_user(db: &Connection, user: &UserRecord, now: Now) -> Work<()> {
+    // A log names who did something by name alone.
+    if db.prepare_cached("SELECT 1 FROM tokens WHERE name = ?1")?.exists([user.name.as_str()])? {
+        return Err(StoreError::Conflict(format!("there is a token named {}", user.name)).into());
+    }
     let row = params![user.name.as_str(), user.role.as_str(), user.password_hash, now.wall.as_micros()];
     let sql = "INSERT INTO users (name, role, password_hash, created_at_us) VALUES (?1, ?2, ?3, ?4)
                ON CONFLICT (name) DO NOTHING";
@@ -138,6 +142,13 @@ pub(super) fn session(db: &Connection, secret: &SecretHash, now: Now) -> Work<Op
     Ok(db.prepare_cached(sql)?.query_row(query, read_user).optional()?)
 }
 
+/// See [`Store::clamp_sessions`](crate::store::Store::clamp_sessions).
+pub(super) fn clamp_sessions(db: &Connection, latest: Steady) -> Work<()> {
+    db.prepare_cached("UPDATE sessions SET ends_steady_us = ?1 WHERE ends_steady_us > ?1")?
+        .execute([latest.0.as_micros()])?;
+    Ok(())
+}
+
 /// See [`Store::end_session`](crate::store::Store::end_session).
 pub(super) fn end_session(db: &Connection, secret: &SecretHash) -> Work<()> {
     db.prepare_cached("DELETE FROM sessions WHERE secret = ?1")?.execute([secret])?;
@@ -146,6 +157,9 @@ pub(super) fn end_session(db: &Connection, secret: &SecretHash) -> Work<()> {
 
 /// See [`Store::add_token`](crate::store::Store::add_token).
 pub(super) fn add_token(db: &Connection, secret: &SecretHash, token: &TokenRecord) -> Work<()> {
+    if db.prepare_cached("SELECT 1 FROM users WHERE name = ?1")?.exists([token.name.as_str()])? {
+        return Err(StoreError::Conflict(format!("there is a user named {}", token.name)).into());
+    }
     let sql = "INSERT INTO tokens (id, secret, name, role, module_id, created_at_us)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (name) DO NOTHING";
     let row = params![
@@ -215,4 +229,18 @@ pub(super) fn hub_secret(db: &Connection, name: &str, fresh: [u8; 32]) -> Work<[
     Ok(db
         .prepare_cached("SELECT secret FROM hub_secrets WHERE name = ?1")?
         .query_row([name], |row| row.get(0))?)
+}
+
+/// See [`Store::read_hub_secret`](crate::store::Store::read_hub_secret).
+pub(super) fn read_hub_secret(db: &Connection, name: &str) -> Work<Option<[u8; 32]>> {
+    let sql = "SELECT secret FROM hub_secrets WHERE name = ?1";
+    Ok(db.prepare_cached(sql)?.query_row([name], |row| row.get(0)).optional()?)
+}
+
+/// See [`Store::replace_hub_secret`](crate::store::Store::replace_hub_secret).
+pub(super) fn replace_hub_secret(db: &Connection, name: &str, fresh: [u8; 32]) -> Work<()> {
+    let sql = "INSERT INTO hub_secrets (name, secret) VALUES (?1, ?2)
+               ON CONFLICT (name) DO UPDATE SET secret = excluded.secret";
+    db.prepare_cached(sql)?.execute(params![name, fresh])?;
+    Ok(())
 }

@@ -3,4 +3,16 @@
 mod answers;
 mod authorization;
 mod bodies;
+mod clocks;
 mod connections;
+mod live;
+mod logins;
+mod revocation;
+mod security_log;
+
+/// The memory this process, the hub among it, has in RAM, in bytes.
+fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() * 1024
+}

@@ -32,7 +32,8 @@ impl Slow {
         hub.show(&caller, &"porch".parse().unwrap(), frame).await.unwrap();
         tokio::time::pause();
         let (ours, theirs) = duplex(1000);
-        let client = Client::new(hub.clone(), Socket::new(ours).await, None, None);
+        let client =
+            Client::new(hub.clone(), Socket::new(ours).await, None, Box::pin(std::future::pending()));
         let serving = tokio::spawn(client.run());
         let mut line = WebSocketStream::from_raw_socket(theirs, Role::Client, None).await;
         let watch = r#"{"type":"watch","cameras":[{"module_id":"porch"}]}"#;
@@ -78,4 +79,26 @@ async fn who_takes_nothing_of_a_picture_is_gone_after_two_pings() {
     let kept = slow.kept_for().await.as_secs();
 
     assert!((40..=81).contains(&kept), "{kept}");
+}
+
+#[tokio::test]
+async fn who_sends_and_reads_nothing_is_gone_within_a_minute() {
+    let mut slow = Slow::watching().await;
+    let begun = Instant::now();
+
+    // Pings, made-up pongs and requests, every second; of the picture nothing is taken.
+    while !slow.serving.is_finished() && begun.elapsed() < Duration::from_secs(600) {
+        sleep(Duration::from_secs(1)).await;
+        for message in [
+            Message::Ping(Bytes::from_static(b"?")),
+            Message::Pong(Bytes::new()),
+            Message::text(r#"{"type":"time","client_time":1}"#),
+        ] {
+            // What the hub does not read fills the line.
+            let _ = timeout(Duration::from_millis(1), slow.line.send(message)).await;
+        }
+    }
+
+    assert!(begun.elapsed() <= Duration::from_secs(81), "{:?}", begun.elapsed());
+    slow.kept_for().await;
 }

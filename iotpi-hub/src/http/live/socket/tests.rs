@@ -22,14 +22,14 @@ async fn a_message_in_two_parts_comes_as_one_whatever_its_length() {
             socket.put(Kind::Binary, &bytes[..first], Bytes::copy_from_slice(&bytes[first..]));
             assert!(!socket.is_idle());
 
-            let (sent, heard) = tokio::join!(socket.step(), client.next());
+            let (sent, heard) = tokio::join!(socket.step(true), client.next());
 
             assert!(matches!(sent, Step::Sent) && socket.is_idle());
             assert_eq!(heard.unwrap().unwrap(), Message::binary(bytes));
         }
     }
     socket.put(Kind::Text, &[], Bytes::from_static(b"words"));
-    let (_, heard) = tokio::join!(socket.step(), client.next());
+    let (_, heard) = tokio::join!(socket.step(true), client.next());
     assert_eq!(heard.unwrap().unwrap(), Message::text("words"));
 }
 
@@ -43,9 +43,9 @@ async fn a_client_is_heard_and_its_ping_answered_around_a_message_it_is_slow_to_
 
     // Nothing of the picture was read yet.
     client.send(Message::Ping(Bytes::from_static(b"?"))).await.unwrap();
-    let pinged = socket.step().await;
+    let pinged = socket.step(true).await;
     client.send(Message::text("hello")).await.unwrap();
-    let said = socket.step().await;
+    let said = socket.step(true).await;
     assert!(!socket.is_idle());
     let reads = async {
         let picture = client.next().await.unwrap().unwrap();
@@ -53,7 +53,8 @@ async fn a_client_is_heard_and_its_ping_answered_around_a_message_it_is_slow_to_
         client.send(Message::text("seen")).await.unwrap();
         (picture, pong)
     };
-    let ((got, pong), heard) = tokio::join!(reads, async { [socket.step().await, socket.step().await] });
+    let ((got, pong), heard) =
+        tokio::join!(reads, async { [socket.step(true).await, socket.step(true).await] });
 
     assert!(matches!(pinged, Step::Heard(Message::Ping(_))), "{pinged:?}");
     assert!(matches!(said, Step::Heard(Message::Text(_))), "{said:?}");
@@ -64,6 +65,58 @@ async fn a_client_is_heard_and_its_ping_answered_around_a_message_it_is_slow_to_
 }
 
 #[tokio::test]
+async fn a_message_in_parts_is_one_message_with_pongs_between_its_parts() {
+    let (mut socket, mut client) = line(1000).await;
+    client.send(Message::Ping(Bytes::from_static(b"?"))).await.unwrap();
+    socket.put_part(Kind::Text, false, Bytes::from_static(b"two "));
+    assert!(matches!(socket.step(true).await, Step::Sent));
+    assert!(matches!(socket.step(true).await, Step::Heard(Message::Ping(_))));
+    socket.put_part(Kind::Continuation, true, Bytes::from_static(b"parts"));
+
+    let (sent, pong, text) = tokio::join!(socket.step(true), client.next(), async {});
+    let text = {
+        let () = text;
+        client.next().await
+    };
+
+    assert!(matches!(sent, Step::Sent));
+    assert_eq!(pong.unwrap().unwrap(), Message::Pong(Bytes::from_static(b"?")));
+    assert_eq!(text.unwrap().unwrap(), Message::text("two parts"));
+}
+
+#[tokio::test]
+async fn of_pings_that_cannot_be_answered_a_bounded_number_of_pongs_waits() {
+    let (mut socket, mut client) = line(4096).await;
+    socket.put(Kind::Binary, b"", vec![7; 100_000].into());
+    assert!(socket.progress().await.is_ok());
+
+    // Nothing is read; each ping is heard.
+    for i in 0..1000_u32 {
+        client.send(Message::Ping(Bytes::copy_from_slice(&[i.to_be_bytes(); 30].concat()))).await.unwrap();
+        assert!(matches!(socket.step(true).await, Step::Heard(Message::Ping(_))));
+    }
+    let newest = Bytes::copy_from_slice(&[999_u32.to_be_bytes(); 30].concat());
+    let reads = async {
+        let mut pongs = 0;
+        loop {
+            if let Message::Pong(payload) = client.next().await.unwrap().unwrap() {
+                pongs += 1;
+                if payload == newest {
+                    return pongs;
+                }
+            }
+        }
+    };
+    let pongs = tokio::select! {
+        pongs = reads => pongs,
+        () = async { loop { socket.step(true).await; } } => unreachable!(),
+    };
+
+    // The newest ping is answered, and of those before a few.
+    assert!((1..=6).contains(&pongs), "{pongs}");
+}
+
+#[tokio::test]
 async fn a_line_that_closes_within_a_message_is_broken() {
     let (mut socket, client) = line(64).await;
     socket.put(Kind::Binary, b"", vec![7; 100_000].into());
@@ -71,7 +124,7 @@ async fn a_line_that_closes_within_a_message_is_broken() {
 
     drop(client);
 
-    assert!(matches!(socket.step().await, Step::Broken));
+    assert!(matches!(socket.step(true).await, Step::Broken));
     assert!(socket.progress().await.is_err());
 }
 
@@ -134,7 +187,7 @@ proptest! {
         at_once in 1..70_000_usize
     ) {
         let payload = Bytes::from(payload);
-        let head = head(Kind::Binary, &first, payload.len());
+        let head = head(Kind::Binary, true, &first, payload.len());
         let expected = [&head[..], &payload].concat();
         let head_len = head.len();
         let outgoing = Some(Outgoing { head, payload: payload.clone(), written: 0 });

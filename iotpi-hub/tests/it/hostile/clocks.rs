@@ -1,0 +1,163 @@
+//! Credentials of a hub whose clock is wrong.
+
+use std::time::Duration;
+
+use http::Method;
+use iotpi_core::Timestamp;
+use iotpi_hub::{Config, storage::Machine, testing::TestHub};
+use serde_json::json;
+
+use crate::api::{Api, NOW, jpeg};
+
+const DAY: Duration = Duration::from_secs(86_400);
+const TEN_YEARS: Duration = Duration::from_secs(3650 * 86_400);
+const PASSWORD: &str = "correct horse battery";
+
+/// A hub that is started again and again on the same database, each time with another clock.
+struct Home(tempfile::TempDir);
+
+impl Home {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    async fn start(&self, now: Timestamp) -> Api {
+        let url = format!("sqlite://{}", self.0.path().join("hub.db").display());
+        Api::of(TestHub::on_machine(Config::default(), &url, Machine::default(), now).await.unwrap()).await
+    }
+}
+
+/// What somebody has who logs in: the cookie, a JWT, and a signed URL of a minute.
+struct Credentials {
+    cookie: String,
+    jwt: String,
+    url: String,
+}
+
+impl Credentials {
+    async fn new(api: &Api) -> Self {
+        api.call(Method::POST, "/api/camera/frame?module_id=porch").jpeg(jpeg(8, 8, 1)).ok().await;
+        let login = match api.hub.hub().first_admin_code().await.unwrap() {
+            Some(code) => {
+                let body = json!({"code": code, "name": "anna", "password": PASSWORD});
+                api.open(Method::POST, "/api/auth/first-admin").json(body).send().await
+            }
+            None => {
+                let body = json!({"name": "anna", "password": PASSWORD});
+                api.open(Method::POST, "/api/auth/login").json(body).send().await
+            }
+        };
+        let cookie = login.header("set-cookie").split(';').next().unwrap().to_owned();
+        let as_anna = |path: &str| api.open(Method::POST, path).header("cookie", &cookie);
+        let jwt = as_anna("/api/auth/jwt").ok().await;
+        let body = json!({"path": "/api/camera/snapshot?module_id=porch", "expires_in": 60});
+        let url = as_anna("/api/auth/url").json(body).ok().await;
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        Self { cookie: cookie.clone(), jwt: text(&jwt["access_token"]), url: text(&url["url"]) }
+    }
+
+    /// Which are good: the session, the JWT, the URL.
+    async fn good(&self, api: &Api) -> [bool; 3] {
+        // A hub that was started anew has no picture, which is known only to those who may ask.
+        let may = |status: u16| status != 401;
+        [
+            may(api.open(Method::GET, "/api/modules").header("cookie", &self.cookie).send().await.status),
+            may(api.open(Method::GET, "/api/modules").token(&self.jwt).send().await.status),
+            may(api.open(Method::GET, &self.url).send().await.status),
+        ]
+    }
+}
+
+#[tokio::test]
+async fn what_was_made_while_the_clock_was_ten_years_ahead_lives_as_long_as_any() {
+    let home = Home::new();
+    let api = home.start(NOW.plus(TEN_YEARS)).await;
+    let made = Credentials::new(&api).await;
+    assert_eq!(made.good(&api).await, [true; 3]);
+    api.stop().await;
+
+    let api = home.start(NOW).await;
+    // The JWT says that it is of the future.
+    assert!(!made.good(&api).await[1]);
+    api.hub.advance(Duration::from_secs(61));
+    assert_eq!(made.good(&api).await, [true, false, false]);
+    api.hub.advance(30 * DAY);
+    assert_eq!(made.good(&api).await, [false; 3]);
+    // And what is made now lives as long as it should.
+    let made = Credentials::new(&api).await;
+    assert_eq!(made.good(&api).await, [true; 3]);
+    api.hub.advance(Duration::from_secs(61));
+    assert_eq!(made.good(&api).await, [true, true, false]);
+    api.hub.advance(Duration::from_secs(900));
+    assert_eq!(made.good(&api).await, [true, false, false]);
+    api.hub.advance(30 * DAY);
+    assert_eq!(made.good(&api).await, [false; 3]);
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_while_the_hub_runs_makes_nothing_live_longer() {
+    let api = Api::standing_still().await;
+    let before = Credentials::new(&api).await;
+
+    api.hub.step_to(NOW.plus(TEN_YEARS));
+    let ahead = Credentials::new(&api).await;
+    assert_eq!(ahead.good(&api).await, [true; 3]);
+    api.hub.step_to(NOW.plus(Duration::from_secs(5)));
+
+    assert!(!ahead.good(&api).await[1], "the JWT says that it is of the future");
+    api.hub.advance(Duration::from_secs(61));
+    for made in [&before, &ahead] {
+        let [session, _, url] = made.good(&api).await;
+        assert_eq!([session, url], [true, false]);
+    }
+    api.hub.advance(30 * DAY);
+    for made in [&before, &ahead] {
+        assert_eq!(made.good(&api).await, [false; 3]);
+    }
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn what_has_expired_is_not_good_again_after_a_boot_with_an_old_clock() {
+    let home = Home::new();
+    let api = home.start(NOW).await;
+    let made = Credentials::new(&api).await;
+    api.hub.advance(30 * DAY + Duration::from_secs(1));
+    assert_eq!(made.good(&api).await, [false; 3]);
+    api.stop().await;
+
+    // The clock shows what it showed at the first start.
+    let api = home.start(NOW).await;
+
+    assert_eq!(made.good(&api).await, [false; 3]);
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn a_session_that_would_outlast_every_other_is_cut_at_the_start() {
+    let home = Home::new();
+    let api = home.start(NOW).await;
+    let made = Credentials::new(&api).await;
+    // As an older hub left it, whose clock was ahead.
+    let user = iotpi_core::UserName::new("anna").unwrap();
+    let now = iotpi_hub::store::Now { wall: NOW, steady: iotpi_hub::store::Steady(NOW) };
+    let ends = iotpi_hub::store::Steady(NOW.plus(TEN_YEARS));
+    let secret = "f".repeat(64);
+    let hash = sha2_of(&secret);
+    api.hub.hub().store().open_session(&hash, &user, ends, now).await.unwrap();
+    api.stop().await;
+
+    let api = home.start(NOW).await;
+    let old = Credentials { cookie: format!("iotpi_session={secret}"), ..made };
+    assert!(old.good(&api).await[0]);
+    api.hub.advance(30 * DAY + Duration::from_secs(1));
+
+    assert!(!old.good(&api).await[0]);
+    api.stop().await;
+}
+
+fn sha2_of(secret: &str) -> [u8; 32] {
+    use sha2::Digest as _;
+    sha2::Sha256::digest(secret.as_bytes()).into()
+}

@@ -1,0 +1,172 @@
+//! Live clients that send and do not read, and those that watch what is not there.
+
+use std::time::Duration;
+
+use futures_util::SinkExt as _;
+use http::Method;
+use iotpi_hub::{Config, Limits};
+use serde_json::{Value, json};
+use tokio::{io::AsyncWriteExt as _, time::timeout};
+use tokio_tungstenite::tungstenite::Message;
+
+use super::resident_bytes;
+use crate::{
+    api::{Api, NOW_SECS, jpeg},
+    live::Live,
+};
+
+/// Long enough for a busy machine; a test that waits so long has failed.
+const PATIENCE: Duration = Duration::from_secs(60);
+const MIB: u64 = 1024 * 1024;
+
+/// A client whose side of the connection holds little.
+async fn narrow(api: &Api) -> Live {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    Live::over(api, socket.connect(api.hub.address()).await.unwrap()).await
+}
+
+async fn subscribe(live: &mut Live, recent: u32) {
+    live.say(json!({"type": "subscribe", "recent": recent})).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_pings_and_reads_nothing_is_not_read_either() {
+    let api = Api::start().await;
+    let mut live = Live::connect(&api).await;
+    let before = resident_bytes();
+
+    // A masked ping of 120 bytes (RFC 6455, section 5.2), over and over.
+    let ping = [&[0x89, 0x80 | 120, 0, 0, 0, 0][..], &[7; 120]].concat();
+    let flood = ping.repeat(1000);
+    let stream = live.0.get_mut();
+    let mut sent = 0;
+    while sent < 256 * MIB
+        && timeout(Duration::from_secs(5), stream.write_all(&flood)).await.is_ok_and(|sent| sent.is_ok())
+    {
+        sent += flood.len() as u64;
+    }
+
+    assert!(sent < 128 * MIB, "the hub took {sent} bytes of pings");
+    assert!(resident_bytes().saturating_sub(before) < 64 * MIB);
+    assert_eq!(api.get("/api/sensors").send().await.status, 200);
+    drop(live);
+    api.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_read_nothing_cost_little_however_long_the_present_is() {
+    const CLIENTS: u64 = 200;
+    let api = Api::start().await;
+    for series in 0..10 {
+        let readings: Vec<_> = (0..1000)
+            .map(|i| json!({"module_id": format!("m-{series}"), "value": i, "timestamp": NOW_SECS - f64::from(i)}))
+            .collect();
+        for some in readings.chunks(500) {
+            api.post("/api/sensors/temperature", json!(some)).ok().await;
+        }
+    }
+    let mut whole = Live::connect(&api).await;
+    subscribe(&mut whole, 1000).await;
+    let present = whole.hear().await;
+    assert_eq!(present["readings"].as_array().unwrap().len(), 10_000);
+    let before = resident_bytes();
+
+    let mut stalled = Vec::new();
+    for _ in 0..CLIENTS {
+        let mut live = narrow(&api).await;
+        subscribe(&mut live, 1000).await;
+        stalled.push(live);
+    }
+    // Asked after all of them, and answered: the hub has had time for the others.
+    for _ in 0..3 {
+        subscribe(&mut whole, 1000).await;
+        assert_eq!(timeout(PATIENCE, whole.hear()).await.unwrap()["type"], "recent");
+    }
+    let each = resident_bytes().saturating_sub(before) / CLIENTS;
+
+    println!("{each} bytes for each client that reads nothing");
+    // 64 KiB each, and a margin for what the test itself and the allocator hold.
+    assert!(each < 128 * 1024, "{each} bytes for each client");
+    // One of them reads after all, and gets everything.
+    let recent = timeout(PATIENCE, stalled[0].hear()).await.unwrap();
+    assert_eq!(recent["readings"].as_array().unwrap().len(), 10_000);
+    drop(stalled);
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn a_present_has_each_series_with_its_readings_oldest_first() {
+    let api = Api::standing_still().await;
+    for module in ["a", "b"] {
+        let readings: Vec<_> = (0..300)
+            .map(|i| json!({"module_id": module, "value": i, "timestamp": NOW_SECS - 300.0 + f64::from(i)}))
+            .collect();
+        api.post("/api/sensors/temperature", json!(readings)).ok().await;
+    }
+    let mut live = Live::connect(&api).await;
+
+    for recent in [1, 7, 200, 290, 1000] {
+        subscribe(&mut live, recent).await;
+        let present = live.hear().await;
+
+        let readings = present["readings"].as_array().unwrap();
+        for module in ["a", "b"] {
+            let of_module = readings.iter().filter(|r| r["module_id"] == module);
+            let values: Vec<_> = of_module.map(|r| r["value"].as_f64().unwrap()).collect();
+            let first = 300 - recent.min(300);
+            assert_eq!(values, (first..300).map(f64::from).collect::<Vec<_>>(), "{recent}");
+        }
+        assert_eq!(present["modules"].as_array().unwrap().len(), 2);
+        assert_eq!(present["cameras"], json!([]));
+    }
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn events_are_held_back_up_to_so_many_bytes_for_all_stalled_clients_together() {
+    let limits = Limits { live_backlog_bytes: 256 * 1024, ..Limits::default() };
+    let api = Api::with_config(Config { limits, ..Config::default() }).await;
+    api.lamp().await;
+    let mut live = narrow(&api).await;
+    subscribe(&mut live, 0).await;
+    assert_eq!(live.hear().await["type"], "recent");
+
+    // Far fewer events than `live_backlog`, of 15 KB each.
+    for i in 0..200 {
+        let state = json!({"state": {"i": i, "text": "x".repeat(15_000)}});
+        api.post("/api/modules/led/status", state).ok().await;
+    }
+
+    let mut heard = Value::Null;
+    while heard["type"] != "resync" {
+        heard = timeout(PATIENCE, live.hear()).await.unwrap();
+    }
+    assert!(heard["missed"].as_u64().unwrap() > 0, "{heard}");
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn watching_what_is_no_camera_takes_no_cameras_place() {
+    let limits = Limits { cameras: 2, ..Limits::default() };
+    let api = Api::with_config(Config { limits, ..Config::default() }).await;
+    let names: Vec<_> = (0..64).map(|i| format!("none-{i}")).collect();
+    for name in &names {
+        api.register(name, json!({})).await;
+    }
+    let mut live = Live::connect(&api).await;
+
+    let cameras: Vec<_> = names.iter().map(|name| json!({"module_id": name})).collect();
+    live.say(json!({"type": "watch", "cameras": cameras})).await;
+    live.say(json!({"type": "time", "client_time": 1})).await;
+    assert_eq!(live.hear().await["type"], "time");
+
+    for camera in ["porch", "yard"] {
+        let frame = api.call(Method::POST, &format!("/api/camera/frame?module_id={camera}"));
+        assert_eq!(frame.jpeg(jpeg(8, 8, 1)).send().await.status, 200, "{camera}");
+    }
+    let third = api.call(Method::POST, "/api/camera/frame?module_id=attic").jpeg(jpeg(8, 8, 1));
+    assert_eq!(third.problem().await.0, 429);
+    live.0.send(Message::Close(None)).await.unwrap();
+    api.stop().await;
+}

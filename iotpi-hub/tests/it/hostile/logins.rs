@@ -1,0 +1,93 @@
+//! Logins, names and cookies.
+
+use http::Method;
+use iotpi_core::UserName;
+use iotpi_hub::auth::{Role, token, user};
+use serde_json::json;
+
+use crate::api::{Api, NOW};
+
+const PASSWORD: &str = "correct horse battery";
+
+async fn add(api: &Api, name: &str) -> iotpi_hub::Result<()> {
+    let name = UserName::new(name).unwrap();
+    let new = user::NewUser { name, role: Role::Viewer, password: PASSWORD.to_owned() };
+    user::add(api.hub.hub().store().as_ref(), new, NOW).await
+}
+
+#[tokio::test]
+async fn a_token_bears_no_persons_name_and_a_person_no_tokens() {
+    let api = Api::start().await;
+    add(&api, "anna").await.unwrap();
+    api.post("/api/auth/tokens", json!({"name": "script", "role": "viewer"})).ok().await;
+
+    let token = api.post("/api/auth/tokens", json!({"name": "anna", "role": "viewer"})).problem().await;
+    let person = add(&api, "script").await.unwrap_err();
+    let issued = token::issue(
+        api.hub.hub().store().as_ref(),
+        token::NewToken { name: UserName::new("anna").unwrap(), role: Role::Viewer, module_id: None },
+        NOW,
+    );
+
+    assert_eq!((token.0, token.1.as_str()), (409, "conflict"));
+    assert_eq!(person.kind(), iotpi_core::ErrorKind::Conflict);
+    assert_eq!(issued.await.unwrap_err().kind(), iotpi_core::ErrorKind::Conflict);
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn over_tls_the_session_cookie_is_secure() {
+    let api = Api::start().await;
+    add(&api, "anna").await.unwrap();
+    let host = api.hub.address();
+    let login = |fields: &[(&'static str, String)]| {
+        let body = json!({"name": "anna", "password": PASSWORD});
+        let call = api.open(Method::POST, "/api/auth/login").json(body);
+        fields.iter().fold(call, |call, (name, value)| call.header(name, value)).send()
+    };
+
+    let secure = login(&[("origin", format!("https://{host}"))]).await;
+    let plain = login(&[("origin", format!("http://{host}"))]).await;
+    // Nobody is trusted to say so.
+    let claimed = login(&[("x-forwarded-proto", "https".to_owned())]).await;
+
+    let cookie = secure.header("set-cookie").to_owned();
+    assert!(cookie.starts_with("__Host-iotpi_session=") && cookie.contains("; Secure"), "{cookie}");
+    for answer in [plain, claimed] {
+        let cookie = answer.header("set-cookie");
+        assert!(cookie.starts_with("iotpi_session=") && !cookie.contains("Secure"), "{cookie}");
+    }
+    let shown = cookie.split(';').next().unwrap();
+    assert_eq!(api.open(Method::GET, "/api/modules").header("cookie", shown).send().await.status, 200);
+    let logout = api.open(Method::POST, "/api/auth/logout").header("cookie", shown);
+    let logout = logout.header("origin", &format!("https://{host}")).send().await;
+    let removed: Vec<_> = logout.headers.get_all("set-cookie").iter().map(|v| v.to_str().unwrap()).collect();
+    assert!(removed.iter().any(|cookie| cookie.starts_with("__Host-iotpi_session=;")), "{removed:?}");
+    assert_eq!(api.open(Method::GET, "/api/modules").header("cookie", shown).send().await.status, 401);
+    api.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logins_that_are_hung_up_do_not_hash_beside_one_another() {
+    let api = Api::start().await;
+    add(&api, "anna").await.unwrap();
+    let login = |name: &str| {
+        let body = json!({"name": name, "password": "wrong password"});
+        api.open(Method::POST, "/api/auth/login").json(body).send()
+    };
+    assert_eq!(login("anna").await.status, 401);
+    let before = super::resident_bytes();
+
+    let mut most = 0;
+    for i in 0..30 {
+        let name = format!("nobody-{i}");
+        // Begun, and hung up.
+        let _ = tokio::time::timeout(std::time::Duration::from_millis(5), login(&name)).await;
+        most = most.max(super::resident_bytes());
+    }
+
+    assert_eq!(login("anna").await.status, 401);
+    let grown = most.saturating_sub(before);
+    assert!(grown < 128 * 1024 * 1024, "{grown} bytes for 19 MiB a hash");
+    api.stop().await;
+}

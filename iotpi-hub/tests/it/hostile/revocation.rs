@@ -1,0 +1,287 @@
+//! What was opened with a session, token, JWT or signed URL ends with it.
+
+use std::{future::Future, time::Duration};
+
+use futures_util::StreamExt as _;
+use http::Method;
+use http_body_util::BodyExt as _;
+use iotpi_core::UserName;
+use iotpi_hub::{
+    Config,
+    auth::{self, Role, user},
+    storage,
+    testing::TestHub,
+};
+use serde_json::{Value, json};
+use tokio::{net::TcpStream, time::timeout};
+use tokio_tungstenite::{
+    WebSocketStream, client_async,
+    tungstenite::{Message, client::IntoClientRequest as _, protocol::frame::coding::CloseCode},
+};
+
+use crate::{
+    api::{Answer, Api, NOW, NOW_SECS, jpeg},
+    wire::Wire,
+};
+
+/// Long enough for a busy machine; a test that waits so long has failed.
+const PATIENCE: Duration = Duration::from_secs(60);
+const PASSWORD: &str = "correct horse battery";
+
+async fn soon<T>(what: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, what).await.expect("it ends")
+}
+
+impl Api {
+    async fn made(&self, token: Value) -> (String, String) {
+        let made = self.post("/api/auth/tokens", token).ok().await;
+        (made["id"].as_str().unwrap().to_owned(), made["token"].as_str().unwrap().to_owned())
+    }
+
+    async fn revoke(&self, id: &str) {
+        self.delete(&format!("/api/auth/tokens/{id}")).ok().await;
+    }
+
+    async fn jwt(&self, token: &str) -> String {
+        let jwt = self.open(Method::POST, "/api/auth/jwt").token(token).ok().await;
+        jwt["access_token"].as_str().unwrap().to_owned()
+    }
+
+    async fn log_in(&self) -> String {
+        let body = json!({"name": "anna", "password": PASSWORD});
+        cookie(&self.open(Method::POST, "/api/auth/login").json(body).send().await)
+    }
+
+    async fn first_admin(&self) -> String {
+        let code = self.hub.hub().first_admin_code().await.unwrap().unwrap();
+        let body = json!({"code": code, "name": "anna", "password": PASSWORD});
+        cookie(&self.open(Method::POST, "/api/auth/first-admin").json(body).send().await)
+    }
+
+    async fn status_as(&self, token: &str) -> u16 {
+        self.open(Method::GET, "/api/modules").token(token).send().await.status
+    }
+
+    async fn live(&self, path: &str, field: (&'static str, &str)) -> WebSocketStream<TcpStream> {
+        let mut request = format!("ws://{}{path}", self.hub.address()).into_client_request().unwrap();
+        request.headers_mut().insert(field.0, field.1.parse().unwrap());
+        let stream = TcpStream::connect(self.hub.address()).await.unwrap();
+        client_async(request, stream).await.unwrap().0
+    }
+}
+
+fn cookie(answer: &Answer) -> String {
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.header("set-cookie").split(';').next().unwrap().to_owned()
+}
+
+fn bearer(token: &str) -> String {
+    format!("Bearer {token}")
+}
+
+/// The code the hub closes with.
+async fn closes(live: &mut WebSocketStream<TcpStream>) -> CloseCode {
+    soon(async {
+        loop {
+            if let Message::Close(why) = live.next().await.unwrap().unwrap() {
+                return why.unwrap().code;
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_that_lasts_ends_with_its_token() {
+    let api = Api::start().await;
+    api.lamp().await;
+    for part in 0..200 {
+        let readings: Vec<_> = (0..500)
+            .map(|i| json!({"module_id": "a", "value": i, "timestamp": NOW_SECS + f64::from(part * 500 + i)}))
+            .collect();
+        api.post("/api/sensors/temperature", json!(readings)).ok().await;
+    }
+    api.call(Method::POST, "/api/camera/frame?module_id=porch").jpeg(jpeg(8, 8, 1)).ok().await;
+    let (id, token) = api.made(json!({"name": "display", "role": "viewer"})).await;
+    let open = async |path: &str| api.open(Method::GET, path).token(&token).open().await.into_body();
+    let mut live = api.live("/api/live", ("authorization", &bearer(&token))).await;
+    let stream = open("/api/camera/stream?module_id=porch").await;
+    let csv = open("/api/sensors/temperature?format=csv").await;
+    let lines = open("/api/sensors/temperature?format=ndjson").await;
+    let mut fresh = Wire::to(&api.hub).await;
+    fresh.head("GET /api/camera/snapshot?fresh=1&module_id=porch", &token, &[]).await;
+
+    api.revoke(&id).await;
+
+    assert_eq!(closes(&mut live).await, CloseCode::Policy);
+    assert_eq!(soon(fresh.answer_head()).await.status(), 401);
+    soon(stream.collect()).await.expect("a stream ends in order");
+    for export in [csv, lines] {
+        assert!(soon(export.collect()).await.is_err(), "an export that is cut cannot be taken for the whole");
+    }
+    // Others go on.
+    assert_eq!(api.get("/api/sensors/temperature?format=csv").send().await.status, 200);
+    api.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_poll_of_a_revoked_token_gets_no_command() {
+    let api = Api::start().await;
+    api.lamp().await;
+    let (id, token) = api.made(json!({"name": "lamp", "role": "module", "module_id": "led"})).await;
+    let mut poll = Wire::to(&api.hub).await;
+    poll.head("GET /api/modules/led/commands?wait=60", &token, &[]).await;
+    // The hub has it: the module is heard.
+    soon(async { while api.get("/api/modules/led").ok().await["health"] != "online" {} }).await;
+
+    api.revoke(&id).await;
+    let command = api.post("/api/modules/led/control", json!({"action": "set"})).ok().await;
+
+    assert_eq!(soon(poll.answer_head()).await.status(), 401);
+    let path = format!("/api/commands/{}", command["id"].as_str().unwrap());
+    assert_eq!(api.get(&path).ok().await["state"], "queued");
+    api.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_removed_module_has_open_ends() {
+    let api = Api::start().await;
+    let token = api.lamp().await;
+    let jwt = api.jwt(&token).await;
+    let mut polls = Vec::new();
+    for token in [&token, &jwt] {
+        let mut poll = Wire::to(&api.hub).await;
+        poll.head("GET /api/modules/led/commands?wait=60", token, &[]).await;
+        polls.push(poll);
+    }
+
+    api.delete("/api/modules/led").ok().await;
+
+    for mut poll in polls {
+        assert_eq!(soon(poll.answer_head()).await.status(), 401);
+    }
+    assert_eq!(api.open(Method::GET, "/api/modules/led/commands").token(&jwt).send().await.status, 401);
+    api.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_jwt_ends_with_the_session_or_token_that_made_it_and_with_its_rights() {
+    let api = Api::start().await;
+    let session = api.first_admin().await;
+    let name = UserName::new("anna").unwrap();
+    let store = api.hub.hub().store();
+    user::add(
+        store.as_ref(),
+        user::NewUser {
+            name: UserName::new("bert").unwrap(),
+            role: Role::Admin,
+            password: PASSWORD.to_owned(),
+        },
+        NOW,
+    )
+    .await
+    .unwrap();
+    let of_session = async |session: &str| {
+        let jwt = api.open(Method::POST, "/api/auth/jwt").header("cookie", session).ok().await;
+        jwt["access_token"].as_str().unwrap().to_owned()
+    };
+    let (id, token) = api.made(json!({"name": "script", "role": "viewer"})).await;
+    let (by_token, by_session) = (api.jwt(&token).await, of_session(&session).await);
+    let mut lives = Vec::new();
+    for jwt in [&by_token, &by_session] {
+        assert_eq!(api.status_as(jwt).await, 200);
+        lives.push(api.live("/api/live", ("authorization", &bearer(jwt))).await);
+    }
+
+    api.revoke(&id).await;
+    api.open(Method::POST, "/api/auth/logout").header("cookie", &session).ok().await;
+
+    for (jwt, live) in [by_token, by_session].iter().zip(&mut lives) {
+        assert_eq!(api.status_as(jwt).await, 401);
+        assert_eq!(closes(live).await, CloseCode::Policy);
+    }
+    // Other programs change users in the database; the hub sees it a moment later.
+    let session = api.log_in().await;
+    let jwt = of_session(&session).await;
+    let mut live = api.live("/api/live", ("authorization", &bearer(&jwt))).await;
+    user::set_role(store.as_ref(), &name, Role::Viewer).await.unwrap();
+    assert_eq!(closes(&mut live).await, CloseCode::Policy);
+    soon(async { while api.status_as(&jwt).await != 401 {} }).await;
+    // And so does one who is removed.
+    let jwt = of_session(&session).await;
+    let mut live = api.live("/api/live", ("cookie", &session)).await;
+    user::remove(store.as_ref(), &name).await.unwrap();
+    assert_eq!(closes(&mut live).await, CloseCode::Policy);
+    soon(async { while api.status_as(&jwt).await != 401 {} }).await;
+    api.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_opened_with_a_jwt_or_a_signed_url_ends_when_that_expires() {
+    let api = Api::standing_still().await;
+    let jwt = api.jwt(&api.admin).await;
+    let signed = api.post("/api/auth/url", json!({"path": "/api/live", "expires_in": 60})).ok().await;
+    let mut by_url = api.live(signed["url"].as_str().unwrap(), ("x-none", "")).await;
+    let mut by_jwt = api.live("/api/live", ("authorization", &bearer(&jwt))).await;
+
+    api.hub.advance(Duration::from_secs(61));
+    assert_eq!(closes(&mut by_url).await, CloseCode::Policy);
+    assert_eq!(api.status_as(&jwt).await, 200);
+    api.hub.advance(Duration::from_secs(840));
+
+    assert_eq!(closes(&mut by_jwt).await, CloseCode::Policy);
+    assert_eq!(api.status_as(&jwt).await, 401);
+    api.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replaced_key_ends_jwts_and_signed_urls_and_nothing_else() {
+    let api = Api::start().await;
+    let jwt = api.jwt(&api.admin).await;
+    let signed = api.post("/api/auth/url", json!({"path": "/api/live"})).ok().await;
+    let mut by_url = api.live(signed["url"].as_str().unwrap(), ("x-none", "")).await;
+    let mut by_token = api.live("/api/live", ("authorization", &bearer(&api.admin))).await;
+
+    auth::rotate_key(api.hub.hub().store().as_ref()).await.unwrap();
+
+    assert_eq!(closes(&mut by_url).await, CloseCode::Policy);
+    soon(async { while api.status_as(&jwt).await != 401 {} }).await;
+    let fresh = api.jwt(&api.admin).await;
+    assert_eq!(api.status_as(&fresh).await, 200);
+    by_token.close(None).await.unwrap();
+    api.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_backup_brings_back_nothing_that_was_revoked() {
+    let folder = tempfile::tempdir().unwrap();
+    let (database, backup) = (folder.path().join("hub.db"), folder.path().join("backup.db"));
+    let url = format!("sqlite://{}", database.display());
+    let start = async || Api::of(TestHub::with_store(Config::default(), &url).await.unwrap()).await;
+    let api = start().await;
+    let session = api.first_admin().await;
+    let (id, revoked) = api.made(json!({"name": "stolen", "role": "admin"})).await;
+    let (_, kept) = api.made(json!({"name": "kept", "role": "viewer"})).await;
+    let removed = api.lamp().await;
+    let jwt = api.jwt(&kept).await;
+    api.hub.hub().store().backup(&backup).await.unwrap();
+    api.revoke(&id).await;
+    api.delete("/api/modules/led").ok().await;
+    api.open(Method::POST, "/api/auth/logout").header("cookie", &session).ok().await;
+    api.stop().await;
+
+    storage::restore(&database, &backup, true, NOW).await.unwrap();
+    let api = start().await;
+
+    assert_eq!([api.status_as(&revoked).await, api.status_as(&kept).await], [401, 200]);
+    assert_eq!(api.open(Method::GET, "/api/modules/led").token(&removed).send().await.status, 401);
+    assert_eq!(api.open(Method::GET, "/api/modules").header("cookie", &session).send().await.status, 401);
+    assert_eq!(api.status_as(&jwt).await, 401);
+    // The next start changes nothing.
+    let (session, jwt) = (api.log_in().await, api.jwt(&kept).await);
+    api.stop().await;
+    let api = start().await;
+    assert_eq!(api.open(Method::GET, "/api/modules").header("cookie", &session).send().await.status, 200);
+    assert_eq!(api.status_as(&jwt).await, 200);
+    api.stop().await;
+}
