@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 pub(crate) use connections::{ConnectionPermit, Connections};
 use iotpi_core::{ModuleId, UserName};
 pub(crate) use rate::{MIN_BYTES_PER_SEC, MinimumRate, SendCredit};
@@ -32,6 +33,10 @@ const MAX_BODY_BYTES_PER_CALLER: u32 = 1024 * 1024;
 const MAX_FRAME_BYTES: u32 = 64 * 1024 * 1024;
 /// Of these, what one caller may hold: two of the largest frames.
 const MAX_FRAME_BYTES_PER_CALLER: u32 = 16 * 1024 * 1024;
+/// Frames that are being sent to viewers at a time, in bytes: each viewer has one of its own.
+const MAX_VIEWED_BYTES: u32 = 64 * 1024 * 1024;
+/// Of these, what one caller may hold.
+const MAX_VIEWED_BYTES_PER_CALLER: u32 = 16 * 1024 * 1024;
 /// Queries of one caller that run at a time; the store has a few connections for the queries of all.
 const MAX_QUERIES_PER_CALLER: u32 = 2;
 /// Queries that run or wait for a connection of the store.
@@ -89,6 +94,8 @@ pub(crate) struct Admission {
     pub(crate) bodies: Shares,
     /// Bytes of frames, from the arrival of the first byte until the request is answered.
     pub(crate) frames: Shares,
+    /// Bytes of frames, from when they are given to a viewer until they are sent.
+    viewed: Shares,
     /// Queries over readings.
     queries: Shares,
     /// Exports of recordings.
@@ -111,6 +118,15 @@ impl Admission {
         })
     }
 
+    /// A frame for a viewer, which keeps its bytes in memory until they are sent, however slow the viewer is.
+    ///
+    /// # Errors
+    /// `Unavailable` when the viewers of this caller, or all of them, have too much in progress.
+    pub(crate) async fn view(&self, caller: &Caller, jpeg: &Bytes) -> Result<Bytes> {
+        let permit = self.viewed.acquire(&Holder::of_known(caller), jpeg.len()).await?;
+        Ok(Bytes::from_owner(Viewed { jpeg: jpeg.clone(), _permit: permit }))
+    }
+
     /// A place for an export, until it is dropped.
     ///
     /// # Errors
@@ -126,11 +142,24 @@ impl Admission {
     }
 }
 
+/// The bytes of a frame with their place in the budget.
+struct Viewed {
+    jpeg: Bytes,
+    _permit: Permit,
+}
+
+impl AsRef<[u8]> for Viewed {
+    fn as_ref(&self) -> &[u8] {
+        &self.jpeg
+    }
+}
+
 impl Default for Admission {
     fn default() -> Self {
         Self {
             bodies: Shares::new(MAX_BODY_BYTES, MAX_BODY_BYTES_PER_CALLER, MAX_WAIT),
             frames: Shares::new(MAX_FRAME_BYTES, MAX_FRAME_BYTES_PER_CALLER, MAX_WAIT),
+            viewed: Shares::new(MAX_VIEWED_BYTES, MAX_VIEWED_BYTES_PER_CALLER, MAX_WAIT),
             exports: Shares::new(MAX_EXPORTS, MAX_EXPORTS_PER_CALLER, Duration::ZERO),
             queries: Shares::new(MAX_QUERIES, MAX_QUERIES_PER_CALLER, MAX_QUERY_WAIT),
         }
@@ -148,6 +177,24 @@ pub(crate) fn busy(detail: impl Into<String>) -> HubError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn viewers_of_a_caller_that_take_nothing_hold_a_share_of_the_frames() {
+        let admission = Admission::default();
+        let caller = |name: &str| Caller::known(name.parse().unwrap(), crate::auth::Role::Viewer, None);
+        let jpeg = Bytes::from(vec![0; 8 * 1024 * 1024]);
+        let mut held = Vec::new();
+        for _ in 0..2 {
+            held.push(admission.view(&caller("slow"), &jpeg).await.unwrap());
+        }
+
+        assert!(admission.view(&caller("slow"), &jpeg).await.is_err());
+        let other = admission.view(&caller("other"), &jpeg).await.unwrap();
+
+        assert_eq!(other.as_ptr(), jpeg.as_ptr(), "the bytes are shared");
+        held.pop();
+        assert!(admission.view(&caller("slow"), &jpeg).await.is_ok());
+    }
 
     #[test]
     fn an_unauthenticated_caller_is_known_by_its_address_or_its_ipv6_network() {

@@ -30,6 +30,9 @@ use crate::{
     metrics::Metrics,
 };
 
+/// The most bytes that the newest frames of all cameras take together.
+const MAX_NEWEST_BYTES: usize = 96 * 1024 * 1024;
+
 /// A picture as it is shown.
 #[derive(Debug, Clone)]
 pub struct Shown {
@@ -83,8 +86,27 @@ impl Frames {
     /// `RateLimited` when as many cameras deliver as there may be.
     pub(crate) fn show(&self, module_id: &ModuleId, frame: Frame, now: Moment) -> Result<Showing> {
         let slot = self.delivering(module_id, now)?;
+        self.check_memory(&slot, frame.jpeg().len())?;
         self.metrics.frames_in.add(1);
         Ok(slot.show(frame, now))
+    }
+
+    /// Whether there is memory for a frame of that size in place of the camera's last one.
+    fn check_memory(&self, slot: &Slot, bytes: usize) -> Result<()> {
+        // A frame is smaller than this for nearly every camera; then nothing has to be added up.
+        if bytes.saturating_mul(usize::try_from(self.max_cameras).unwrap_or(usize::MAX)) <= MAX_NEWEST_BYTES {
+            return Ok(());
+        }
+        let newest = |slot: &Arc<Slot>| slot.last_good().map_or(0, |shown| shown.frame.jpeg().len());
+        let all: usize = lock(&self.slots).values().map(newest).sum();
+        let own = slot.last_good().map_or(0, |shown| shown.frame.jpeg().len());
+        if bytes > own && all - own + bytes > MAX_NEWEST_BYTES {
+            return Err(HubError::unavailable(format!(
+                "the newest frames of all cameras take {} MiB of memory already; send smaller frames",
+                MAX_NEWEST_BYTES >> 20
+            )));
+        }
+        Ok(())
     }
 
     /// The slot of a camera, made if it is new. Whoever pushes frames or watches keeps it; what it shows after the camera was

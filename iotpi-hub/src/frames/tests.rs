@@ -211,3 +211,20 @@ fn of_very_many_viewers_all_are_counted_and_256_are_named() {
 
     assert_eq!((camera.camera.viewers, camera.watching.len()), (300, 256));
 }
+
+#[test]
+fn the_newest_frames_of_all_cameras_fit_into_a_stated_memory() {
+    let frames = Frames::new(64, Duration::from_secs(5), Arc::default());
+    let small_jpeg = jpeg();
+    let mut jpeg = small_jpeg.jpeg().to_vec();
+    let end = jpeg.len() - 2;
+    jpeg.splice(end..end, std::iter::repeat_n(0x55, 8_000_000));
+    let large = Frame::from_jpeg(jpeg.into(), at(ms(0)).wall).unwrap();
+    let shown = (0..64).filter(|n| frames.show(&id(&format!("c{n}")), large.clone(), at(ms(0))).is_ok());
+    assert_eq!(shown.count(), MAX_NEWEST_BYTES / 8_000_000);
+
+    let again = frames.show(&id("c0"), large, at(ms(1)));
+    let small = frames.show(&id("c63"), small_jpeg, at(ms(1)));
+
+    assert!(again.is_ok() && small.is_ok());
+}

@@ -15,7 +15,7 @@ use futures_util::{Stream, StreamExt as _, stream};
 
 use crate::{
     Hub,
-    auth::Authorization,
+    auth::{Authorization, Caller},
     frames::{Shown, Viewer},
     lock::lock,
 };
@@ -38,15 +38,17 @@ impl Mjpeg {
     /// stream ends, or the hub stops.
     pub(super) fn new(hub: Hub, viewer: Viewer, authorization: Authorization) -> Self {
         let opening = stream::iter([Piece::from(Bytes::from_static(b"--frame\r\n"))]);
+        let caller = authorization.caller().clone();
         let ended: Ended = Box::pin(async move { authorization.ended().await });
-        let parts = stream::unfold((hub, viewer, ended), |(hub, mut viewer, mut ended)| async move {
-            let shown = tokio::select! {
+        let opened = (hub, viewer, caller, ended);
+        let parts = stream::unfold(opened, |(hub, mut viewer, caller, mut ended)| async move {
+            let part = tokio::select! {
                 biased;
                 () = hub.stopping().cancelled() => None,
                 () = &mut ended => None,
-                shown = viewer.next() => shown,
+                part = next_part(&hub, &mut viewer, &caller) => part,
             }?;
-            Some((part(&shown), (hub, viewer, ended)))
+            Some((part, (hub, viewer, caller, ended)))
         });
         Self(Arc::new(Mutex::new(Some(opening.chain(parts).boxed()))))
     }
@@ -57,7 +59,18 @@ impl Mjpeg {
     }
 }
 
-fn part(shown: &Shown) -> Piece {
+/// The newest frame for which there is room; nothing when the camera is removed.
+async fn next_part(hub: &Hub, viewer: &mut Viewer, caller: &Caller) -> Option<Piece> {
+    loop {
+        let shown = viewer.next().await?;
+        // Without room in time, the frame is old: the next one is tried.
+        if let Ok(jpeg) = hub.inner.admission.view(caller, shown.frame.jpeg()).await {
+            return Some(part(&shown, jpeg));
+        }
+    }
+}
+
+fn part(shown: &Shown, jpeg: Bytes) -> Piece {
     let head = shown.part_head.get_or_init(|| {
         let head = format!(
             "Content-Type: image/jpeg\r\nContent-Length: {}\r\nX-Timestamp: {:.6}\r\nX-Sequence: {}\r\n{}\r\n",
@@ -68,7 +81,7 @@ fn part(shown: &Shown) -> Piece {
         );
         head.into()
     });
-    Piece([head.clone(), shown.frame.jpeg().clone(), TAIL])
+    Piece([head.clone(), jpeg, TAIL])
 }
 
 /// Up to three slices that are sent as one.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use axum::{
     Json,
+    body::Body,
     extract::State,
     response::{IntoResponse, Response},
 };
@@ -197,7 +198,8 @@ async fn snapshot(
     let mut response = if known.is_some_and(|known| known.split(',').any(|tag| tag.trim() == etag)) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        ([(header::CONTENT_TYPE, "image/jpeg")], shown.frame.jpeg().clone()).into_response()
+        let jpeg = hub.inner.admission.view(&caller, shown.frame.jpeg()).await?;
+        ([(header::CONTENT_TYPE, "image/jpeg")], Body::from(jpeg)).into_response()
     };
     let headers = response.headers_mut();
     for (name, value) in [

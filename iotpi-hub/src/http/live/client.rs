@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     Hub,
+    auth::Caller,
     error::HubError,
     events::{Happened, Listener, to_wire},
     http::problem,
@@ -40,6 +41,7 @@ pub(super) type Ended = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// One live client.
 pub(super) struct Client<S> {
     hub: Hub,
+    caller: Caller,
     socket: Socket<S>,
     /// Shows that whoever opened it is there.
     line: Option<Line>,
@@ -60,10 +62,11 @@ pub(super) struct Client<S> {
 type Flow = ControlFlow<()>;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
-    pub(super) fn new(hub: Hub, socket: Socket<S>, line: Option<Line>, ended: Ended) -> Self {
+    pub(super) fn new(hub: Hub, caller: Caller, socket: Socket<S>, line: Option<Line>, ended: Ended) -> Self {
         let (seq, events) = hub.events().listen();
         Self {
             hub,
+            caller,
             socket,
             line,
             ended,
@@ -208,13 +211,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
                 return self.object(&HubError::not_found(gone)).await;
             }
         };
+        let Ok(jpeg) = self.hub.inner.admission.view(&self.caller, shown.frame.jpeg()).await else {
+            // Without room in time the frame is old: the next one is tried.
+            self.watches.shown(&module_id, shown.seq);
+            return Flow::Continue(());
+        };
         let frame = LiveFrame {
             module_id,
             seq: shown.seq,
             captured_at: shown.captured_at,
             received_at: shown.received_at,
             no_signal: shown.no_signal,
-            jpeg: shown.frame.jpeg().clone(),
+            jpeg,
         };
         self.socket.put(Kind::Binary, &frame.head(), frame.jpeg);
         Flow::Continue(())

@@ -44,8 +44,10 @@ async fn live(
     tasks.spawn(async move {
         // One that hangs up before it begins needs nothing more.
         if let Ok(stream) = upgraded.await {
+            let caller = authorization.caller().clone();
             let ended = Box::pin(async move { authorization.ended().await });
-            Client::new(hub, Socket::new(TokioIo::new(stream)).await, line, ended).run().await;
+            let socket = Socket::new(TokioIo::new(stream)).await;
+            Client::new(hub, caller, socket, line, ended).run().await;
         }
     });
     Ok(answer)

@@ -143,6 +143,7 @@ async fn callers(api: &Api) -> Vec<Caller> {
     }
     let issued = api.post("/api/auth/tokens", json!({"name": "lost", "role": "admin"})).ok().await;
     let revoked = issued["token"].as_str().unwrap();
+    let of_revoked = of_token(revoked).await;
     api.delete(&format!("/api/auth/tokens/{}", issued["id"].as_str().unwrap())).ok().await;
     let ended = session(api, "gone", Role::Admin).await;
     let logout = api.open(Method::POST, "/api/auth/logout");
@@ -153,6 +154,7 @@ async fn callers(api: &Api) -> Vec<Caller> {
         ("an unknown token", bearer("iotpi_nonsense")),
         ("an unknown session", cookie("nonsense")),
         ("a revoked token", bearer(revoked)),
+        ("a JWT of a revoked token", bearer(&of_revoked)),
         ("a session that was logged out", cookie(&ended)),
         ("a token in the query", Credentials::Query(format!("access_token={}", api.admin))),
         ("a token as a session", cookie(&api.admin)),

@@ -8,7 +8,10 @@ use tokio::{
 use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::Role};
 
 use super::*;
-use crate::{Config, auth::Caller};
+use crate::{
+    Config,
+    auth::{self, Caller},
+};
 
 const PICTURE_BYTES: usize = 60_000;
 
@@ -32,8 +35,13 @@ impl Slow {
         hub.show(&caller, &"porch".parse().unwrap(), frame).await.unwrap();
         tokio::time::pause();
         let (ours, theirs) = duplex(1000);
-        let client =
-            Client::new(hub.clone(), Socket::new(ours).await, None, Box::pin(std::future::pending()));
+        let client = Client::new(
+            hub.clone(),
+            Caller::known("viewer".parse().unwrap(), auth::Role::Viewer, None),
+            Socket::new(ours).await,
+            None,
+            Box::pin(std::future::pending()),
+        );
         let serving = tokio::spawn(client.run());
         let mut line = WebSocketStream::from_raw_socket(theirs, Role::Client, None).await;
         let watch = r#"{"type":"watch","cameras":[{"module_id":"porch"}]}"#;
