@@ -17,6 +17,8 @@ pub enum Sabotage {
     ForgetDedupe,
     /// An outcome is taken whatever lease it comes with.
     DropTheFence,
+    /// All worker threads are blocked from the start on.
+    BlockWorkers,
 }
 
 static CHOSEN: LazyLock<Option<Sabotage>> = LazyLock::new(|| {
@@ -27,6 +29,7 @@ static CHOSEN: LazyLock<Option<Sabotage>> = LazyLock::new(|| {
         "sync_less" => Some(Sabotage::SyncLess),
         "forget_dedupe" => Some(Sabotage::ForgetDedupe),
         "drop_the_fence" => Some(Sabotage::DropTheFence),
+        "block_workers" => Some(Sabotage::BlockWorkers),
         // A control that breaks nothing would be taken for a test that notices nothing.
         unknown => panic!("IOTPI_SABOTAGE={unknown}: there is no such sabotage"),
     }

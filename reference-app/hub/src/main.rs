@@ -10,6 +10,7 @@ mod restore;
 mod serve;
 mod token;
 mod user;
+mod watchdog;
 
 use std::process::ExitCode;
 

@@ -13,10 +13,12 @@ use sd_notify::NotifyState;
 use tokio::{net::TcpListener, sync::oneshot};
 use tracing_subscriber::EnvFilter;
 
-use crate::config::Place;
+use crate::{config::Place, watchdog};
 
 /// The hub promises to be out in less than 3 s.
 const OUT_WITHIN: Duration = Duration::from_millis(2800);
+/// A program that has not ended so long after it was told to is blocked. The unit's `TimeoutStopSec` is longer.
+const EXIT_AFTER: Duration = Duration::from_secs(6);
 
 /// What `serve` can be told.
 #[derive(Debug, Args)]
@@ -35,14 +37,18 @@ pub struct Serve {
 pub fn run(serve: &Serve) -> anyhow::Result<()> {
     log();
     let config = serve.place.config(serve.listen)?;
+    let signal = watchdog::stop_signal().context("signals cannot be awaited")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let ended = runtime.block_on(until_told(config, serve.until_stdin_closes));
+    let ended = runtime.block_on(until_told(config, signal, serve.until_stdin_closes));
     runtime.shutdown_background();
     ended
 }
 
-async fn until_told(config: Config, until_stdin_closes: bool) -> anyhow::Result<()> {
-    let signal = iotpi_core::stop_signal();
+async fn until_told(
+    config: Config,
+    signal: oneshot::Receiver<()>,
+    until_stdin_closes: bool,
+) -> anyhow::Result<()> {
     let stdin_closed = stdin_closed(until_stdin_closes);
 
     let listener =
@@ -71,17 +77,21 @@ async fn until_told(config: Config, until_stdin_closes: bool) -> anyhow::Result<
     println!("iotpi-hub listening on http://{address}");
     tracing::info!(%address, store, "the hub runs");
     let mut serving = tokio::spawn(hub.clone().serve(listener));
+    #[cfg(feature = "sabotage")]
+    block_workers();
+    watchdog::feed(&hub);
     tell_systemd(NotifyState::Ready);
 
     let mut failed = None;
     tokio::select! {
-        () = signal => {}
+        _ = signal => {}
         _ = stdin_closed => {}
         ended = &mut serving => {
             ended.context("the server ended by itself")?;
         }
         why = hub.failed() => failed = Some(why),
     }
+    let _exit = watchdog::exit_after(EXIT_AFTER);
     tell_systemd(NotifyState::Stopping);
     tracing::info!("stopping");
     match tokio::time::timeout(OUT_WITHIN, hub.shutdown()).await {
@@ -130,9 +140,25 @@ fn cannot_listen(address: SocketAddr, error: std::io::Error) -> anyhow::Error {
 }
 
 /// Does nothing when systemd does not wait for it.
-fn tell_systemd(state: NotifyState<'_>) {
+pub fn tell_systemd(state: NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
         tracing::debug!(%error, "systemd was not told");
+    }
+}
+
+/// Blocks every worker thread of the runtime for ever, if that is what is to be broken.
+#[cfg(feature = "sabotage")]
+fn block_workers() {
+    use iotpi_hub::sabotage::{Sabotage, is};
+
+    if is(Sabotage::BlockWorkers) {
+        for _ in 0..tokio::runtime::Handle::current().metrics().num_workers() {
+            tokio::spawn(async {
+                loop {
+                    std::thread::park();
+                }
+            });
+        }
     }
 }
 

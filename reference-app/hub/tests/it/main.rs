@@ -10,6 +10,7 @@ mod recordings;
 mod running;
 mod stalled;
 mod users;
+mod watchdog;
 
 use std::{
     fs,
