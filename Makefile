@@ -63,7 +63,7 @@ soak: doctor-bench ## A hub under a steady load for SECS seconds (600): how its 
 	@cargo build --quiet --release --locked --package iotpi-benches --bin hub-load
 	@target/release/hub-load soak --hub target/release/iotpi-hub --secs $(or $(SECS),600)
 
-fuzz: doctor-fuzz ## Feeds pictures, streams and requests at random to what reads them, SECS seconds for each target (600)
+fuzz: doctor-fuzz ## Feeds pictures, streams, manifests and requests at random to what reads them, SECS seconds for each target (600)
 	@scripts/fuzz.sh
 
 clean: ## Removes what was built; data folders stay

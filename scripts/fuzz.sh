@@ -8,7 +8,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../fuzz"
 PATH="$PWD/../.venv/bin:$PATH"
 
-for target in jpeg_header mixed_replace; do
+for target in jpeg_header manifest_budget mixed_replace; do
     mkdir -p "target/corpus/$target"
     cargo fuzz run --sanitizer none "$target" "target/corpus/$target" "corpus/$target" -- \
         -max_total_time="${SECS:-600}" -max_len=65536 -print_final_stats=1

@@ -76,12 +76,23 @@ pub struct AuthConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Series kept. Default 10,000.
+    /// Series kept; a quarter of the places is for modules with a token of their own. Default 10,000.
     pub series: u64,
-    /// Modules known. Default 1,000.
+    /// Modules known; a quarter of the places is for modules with a token of their own. Default 1,000.
     pub modules: u64,
     /// Cameras with a picture in memory. Default 64.
     pub cameras: u64,
+    /// Series of one module. Default 256.
+    pub series_per_module: u64,
+    /// Readings one module may deliver a minute, and as many at once; beyond, it is answered 429 with `Retry-After` until there
+    /// is room again. Does not hold for admins. Default 600,000.
+    pub readings_per_minute: u64,
+    /// Modules one caller may make known a minute, and as many at once. Does not hold for admins. Default 120.
+    pub new_modules_per_minute: u64,
+    /// Bytes of one module's manifest, as JSON. Default 65,536.
+    pub manifest_bytes: u64,
+    /// Bytes of one module's state, as JSON. Default 16,384.
+    pub state_bytes: u64,
     /// Commands of one module that are not ended yet. Default 100.
     pub commands_waiting: u64,
     /// Events a live client may be behind before it is told to resync. Default 2,048.
@@ -145,6 +156,11 @@ impl Default for Limits {
             series: 10_000,
             modules: 1_000,
             cameras: 64,
+            series_per_module: 256,
+            readings_per_minute: 600_000,
+            new_modules_per_minute: 120,
+            manifest_bytes: 65_536,
+            state_bytes: 16_384,
             commands_waiting: 100,
             live_backlog: 2_048,
             live_backlog_bytes: 4 * 1024 * 1024,
@@ -196,6 +212,11 @@ impl Config {
         in_range("limits.series", self.limits.series, 1, 1_000_000)?;
         in_range("limits.modules", self.limits.modules, 1, 100_000)?;
         in_range("limits.cameras", self.limits.cameras, 1, 10_000)?;
+        in_range("limits.series_per_module", self.limits.series_per_module, 1, 1_000_000)?;
+        in_range("limits.readings_per_minute", self.limits.readings_per_minute, 1_000, 1_000_000_000)?;
+        in_range("limits.new_modules_per_minute", self.limits.new_modules_per_minute, 1, 1_000_000)?;
+        in_range("limits.manifest_bytes", self.limits.manifest_bytes, 1_024, 262_144)?;
+        in_range("limits.state_bytes", self.limits.state_bytes, 256, 262_144)?;
         in_range("limits.commands_waiting", self.limits.commands_waiting, 1, 10_000)?;
         in_range("limits.live_backlog", self.limits.live_backlog.into(), 1, 1_000_000)?;
         in_range(

@@ -15,7 +15,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     admission::Admission,
-    auth::{FirstAdmin, Known, Passwords, Throttle, jwt::SigningKey},
+    auth::{Caller, FirstAdmin, Known, Passwords, Throttle, jwt::SigningKey},
     clock::HubClock,
     config::Config,
     error::{HubError, Result},
@@ -27,6 +27,7 @@ use crate::{
     ops::commands::Commands,
     ops::{health::StoreCheck, read_readings::kept_clock, storage::WEAR},
     presence::Presence,
+    quotas::Quotas,
     recording::Recordings,
     storage::{self, Machine, Opened, Storage, Wear, device_kind},
     store::{self, Now, PageRequest, SeriesKey, Store, StoreError, StoreOptions},
@@ -79,6 +80,7 @@ pub(crate) struct Inner {
     pub(crate) events: Events,
     pub(crate) frames: Arc<Frames>,
     pub(crate) presence: Presence,
+    pub(crate) quotas: Quotas,
     pub(crate) recordings: Recordings,
     /// The unit each series keeps, as far as it is known.
     pub(crate) units: Mutex<HashMap<SeriesKey, Unit>>,
@@ -186,7 +188,8 @@ impl Hub {
                 None => break,
             }
         }
-        let units = store.series_units().await?.into_iter().collect();
+        let units: HashMap<_, _> = store.series_units().await?.into_iter().collect();
+        let quotas = Quotas::new(&config.limits, units.keys());
         let has_users = AtomicBool::new(store.has_users().await?);
         let metrics = Arc::new(Metrics::default());
         let wear = Wear::remembered(store.note(WEAR).await?.as_deref(), clock.uptime());
@@ -208,6 +211,7 @@ impl Hub {
                 Arc::clone(&metrics),
             )),
             presence,
+            quotas,
             recordings: Recordings::new(recordings),
             units: Mutex::new(units),
             clocks_ahead: Mutex::default(),
@@ -299,11 +303,11 @@ impl Hub {
     }
 
     /// The module was heard; makes it known if it was not.
-    pub(crate) async fn heard(&self, id: &ModuleId) -> Result<()> {
+    pub(crate) async fn heard(&self, caller: &Caller, id: &ModuleId) -> Result<()> {
         let now = self.now();
         let new = !self.inner.presence.knows(id);
         if new {
-            self.check_room_for(id)?;
+            self.check_new_modules(caller, [id])?;
             self.inner.store.touch(&[(id.clone(), now.wall)], now).await?;
         }
         if self.inner.presence.heard(id, now) {
@@ -316,16 +320,6 @@ impl Hub {
     pub(crate) fn seen(&self, id: &ModuleId) {
         if self.inner.presence.knows(id) && self.inner.presence.heard(id, self.now()) {
             self.inner.module_bell.notify_one();
-        }
-    }
-
-    /// There is room for one more module, or it is known.
-    pub(crate) fn check_room_for(&self, id: &ModuleId) -> Result<()> {
-        let limit = self.inner.config.limits.modules;
-        if self.inner.presence.count() < limit || self.inner.presence.knows(id) {
-            Ok(())
-        } else {
-            Err(HubError::rate_limited(format!("the hub knows {limit} modules already; remove one")))
         }
     }
 

@@ -22,9 +22,11 @@ mod lock;
 mod metrics;
 pub mod ops;
 mod presence;
+mod quotas;
 mod recording;
 #[cfg(feature = "sabotage")]
 pub mod sabotage;
+pub mod schema;
 mod server;
 pub mod storage;
 pub mod store;
@@ -37,4 +39,5 @@ pub use error::{HubError, Result};
 pub use events::{Events, Happened, Listener, NoEvent};
 pub use frames::Shown;
 pub use hub::Hub;
+pub use quotas::{ModuleUsage, Quota};
 pub use storage::{BackupConfig, CommitWindow, RetentionConfig, SeriesRetention, StorageConfig};

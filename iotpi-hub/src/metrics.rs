@@ -9,6 +9,8 @@ use std::{
 
 use iotpi_core::{CommandState, Timestamp};
 
+use crate::quotas::Refused;
+
 /// A number that only rises.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
@@ -64,6 +66,7 @@ pub(crate) struct Metrics {
     pub(crate) connections_stalled: Counter,
     pub(crate) live_clients: std::sync::Arc<Gauge>,
     pub(crate) live_resyncs: Counter,
+    quotas: [Counter; Refused::ALL.len()],
 }
 
 impl Metrics {
@@ -77,6 +80,13 @@ impl Metrics {
     /// A command entered a state.
     pub(crate) fn command(&self, state: CommandState) {
         if let Some(counter) = self.commands.get(state as usize) {
+            counter.add(1);
+        }
+    }
+
+    /// A quota refused a request.
+    pub(crate) fn refused(&self, quota: Refused) {
+        if let Some(counter) = self.quotas.get(quota as usize) {
             counter.add(1);
         }
     }
@@ -178,6 +188,12 @@ impl Metrics {
             "Times a live client was too slow.",
             &counter(&self.live_resyncs),
         );
+        let refused: Vec<_> = Refused::ALL
+            .iter()
+            .zip(&self.quotas)
+            .map(|(quota, c)| (format!("{{quota=\"{}\"}}", quota.as_str()), to_f64(c.0.load(Relaxed))))
+            .collect();
+        family("iotpi_quota_refused_total", "counter", "Requests refused by a quota.", &refused);
         family(
             "process_start_time_seconds",
             "gauge",

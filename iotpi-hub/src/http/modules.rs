@@ -16,10 +16,11 @@ use crate::{
     Hub,
     auth::Caller,
     error::{HubError, Result},
+    quotas::ModuleUsage,
 };
 
 pub(super) fn routes() -> Table {
-    Table::new().routes(routes!(list)).routes(routes!(read, register, remove))
+    Table::new().routes(routes!(list)).routes(routes!(read, register, remove)).routes(routes!(usage))
 }
 
 /// Register a module
@@ -51,6 +52,23 @@ async fn read(State(hub): State<Hub>, caller: Caller, Path(id): Path<ModuleId>) 
     let record = hub.store().module(&id).await?;
     let record = record.ok_or_else(|| HubError::not_found(format!("There is no module `{id}`.")))?;
     Ok(Json(hub.describe(record)))
+}
+
+/// What a module uses of its quotas
+///
+/// Each with its limit. A module token reads its own module's.
+#[utoipa::path(
+    get, path = "/api/modules/{id}/usage", tag = "modules", operation_id = "read_module_usage",
+    params(("id" = ModuleId, Path, description = "The module")),
+    responses((status = 200, description = "Its use of each quota", body = ModuleUsage), PermissionDenied, NotFound)
+)]
+async fn usage(
+    State(hub): State<Hub>,
+    caller: Caller,
+    Path(id): Path<ModuleId>,
+) -> Result<Json<ModuleUsage>> {
+    caller.may_read_of(Some(&id))?;
+    hub.module_usage(&id).await.map(Json)
 }
 
 /// Remove a module

@@ -7,10 +7,9 @@ use std::{
 };
 
 use iotpi_core::{
-    ActionName, Command, CommandId, CommandOutcome, CommandState, DEFAULT_EXPIRES_IN_SECS, Event,
-    LeasedCommand, MAX_ERROR_LEN, ModuleId, NewCommand, StatusReceipt, StatusReport,
+    Command, CommandId, CommandOutcome, CommandState, DEFAULT_EXPIRES_IN_SECS, Event, LeasedCommand,
+    MAX_ERROR_LEN, ModuleId, NewCommand, StatusReceipt, StatusReport,
 };
-use jsonschema::Validator;
 use serde_json::{Map, Value};
 use tokio::sync::Notify;
 
@@ -19,6 +18,8 @@ use crate::{
     auth::Caller,
     error::{HubError, Result},
     lock::lock,
+    quotas::json_bytes,
+    schema::Checker,
     store::{CommandHistory, CommandOrder, LeaseTerms, Steady},
 };
 
@@ -30,8 +31,10 @@ pub const KEEP_COMMANDS: Duration = Duration::from_secs(30 * 86_400);
 pub const MAX_ENDED: u64 = 10_000;
 /// The longest key of a request.
 pub const MAX_KEY_LEN: usize = 64;
-/// The most bytes of a command's parameters or a module's state, as JSON.
-pub const MAX_OBJECT_BYTES: usize = 16 * 1024;
+/// Of a state, so many bytes count as one reading.
+const READING_BYTES: usize = 64;
+/// The most bytes of a command's parameters, as JSON.
+pub const MAX_PARAMS_BYTES: u64 = 16 * 1024;
 /// The longest a claim waits.
 pub const MAX_WAIT: Duration = Duration::from_secs(60);
 /// The most commands handed over at once.
@@ -50,27 +53,17 @@ const CLOCKS_AGREE: Duration = Duration::from_secs(3600);
 pub(crate) struct Commands {
     /// Rung when there may be something to claim.
     bells: Mutex<HashMap<ModuleId, Arc<Notify>>>,
-    /// Compiled schemas of actions' parameters, each with its source.
-    schemas: Mutex<HashMap<ModuleId, HashMap<ActionName, Compiled>>>,
+    /// Checks parameters against the schemas of actions.
+    pub(crate) checker: Arc<Checker>,
     /// When the next lease or life ends.
     due: Mutex<Option<Steady>>,
     /// Rung when `due` has come nearer.
     due_bell: Notify,
 }
 
-#[derive(Debug, Clone)]
-struct Compiled {
-    source: Map<String, Value>,
-    validator: Arc<Validator>,
-}
-
 impl Commands {
-    pub(crate) fn forget_schemas(&self, id: &ModuleId) {
-        lock(&self.schemas).remove(id);
-    }
-
     pub(crate) fn forget(&self, id: &ModuleId) {
-        self.forget_schemas(id);
+        self.checker.forget(id);
         if let Some(bell) = lock(&self.bells).remove(id) {
             bell.notify_waiters();
         }
@@ -94,39 +87,6 @@ impl Commands {
             self.due_bell.notify_one();
         }
     }
-
-    /// The compiled schema of an action: compiled once for each manifest.
-    fn validator(
-        &self,
-        id: &ModuleId,
-        action: &ActionName,
-        source: &Map<String, Value>,
-    ) -> Result<Arc<Validator>> {
-        let mut schemas = lock(&self.schemas);
-        let of_module = schemas.entry(id.clone()).or_default();
-        if let Some(compiled) = of_module.get(action).filter(|c| &c.source == source) {
-            return Ok(Arc::clone(&compiled.validator));
-        }
-        let validator = Arc::new(compile(source).map_err(|(reason, _)| {
-            HubError::internal("the manifest's schema does not compile").caused_by(reason)
-        })?);
-        let compiled = Compiled { source: source.clone(), validator: Arc::clone(&validator) };
-        of_module.insert(action.clone(), compiled);
-        Ok(validator)
-    }
-}
-
-/// Compiles a JSON Schema (2020-12) of an action's parameters; says what is wrong and where otherwise. Nothing is fetched:
-/// a reference to anywhere else is an error. Patterns run on an engine that takes linear time.
-pub(crate) fn compile(schema: &Map<String, Value>) -> Result<Validator, (String, String)> {
-    if schema.get("type").is_some_and(|t| t != "object") {
-        return Err(("its type is not `object`".to_owned(), "/type".to_owned()));
-    }
-    jsonschema::options()
-        .with_draft(jsonschema::Draft::Draft202012)
-        .with_pattern_options(jsonschema::PatternOptions::regex())
-        .build(&Value::Object(schema.clone()))
-        .map_err(|error| (error.to_string(), error.instance_path().to_string()))
 }
 
 impl Hub {
@@ -199,18 +159,17 @@ impl Hub {
             .at("/action")
             .with_choices(offered));
         };
-        check_size(&command.params, "/params")?;
+        check_size(&command.params, MAX_PARAMS_BYTES, "/params")?;
         let secs = command.expires_in.unwrap_or(DEFAULT_EXPIRES_IN_SECS);
         let time_to_live =
             Duration::try_from_secs_f64(secs).ok().filter(|_| (1.0..=86_400.0).contains(&secs)).ok_or_else(
                 || HubError::unprocessable("`expires_in` must be 1 to 86,400 seconds.").at("/expires_in"),
             )?;
-        let validator = self.inner.commands.validator(module_id, &action.name, &action.params)?;
-        let params = Value::Object(command.params.clone());
-        if let Err(error) = validator.validate(&params) {
-            let place = format!("/params{}", error.instance_path());
-            return Err(HubError::unprocessable(error.to_string()).at(place));
-        }
+        self.inner
+            .commands
+            .checker
+            .check_params(module_id, &action.name, &action.params, &command.params)
+            .await?;
         self.sweep_if_due().await?;
 
         let now = self.now();
@@ -252,7 +211,7 @@ impl Hub {
         wait: Duration,
     ) -> Result<Vec<LeasedCommand>> {
         caller.is_module(module_id)?;
-        self.heard(module_id).await?;
+        self.heard(caller, module_id).await?;
         let bell = self.inner.commands.bell(module_id);
         let patience = tokio::time::sleep(wait.min(MAX_WAIT));
         tokio::pin!(patience);
@@ -301,14 +260,15 @@ impl Hub {
     ) -> Result<StatusReceipt> {
         caller.may_deliver_as(module_id)?;
         if let Some(state) = &report.state {
-            check_size(state, "/state")?;
+            let bytes = check_size(state, self.config().limits.state_bytes, "/state")?;
+            self.check_pace(caller, std::iter::repeat_n(module_id, 1 + bytes / READING_BYTES))?;
         }
         if let Some(error) = report.command.as_ref().and_then(|c| c.outcome.error())
             && error.chars().count() > MAX_ERROR_LEN
         {
             return Err(HubError::invalid_argument("an error has up to 500 characters").at("/command/error"));
         }
-        self.heard(module_id).await?;
+        self.heard(caller, module_id).await?;
         let now = self.now();
         if let Some(state) = &report.state {
             self.store().report_state(module_id, state, now).await?;
@@ -474,12 +434,14 @@ impl Hub {
     }
 }
 
-fn check_size(object: &Map<String, Value>, pointer: &str) -> Result<()> {
-    let bytes = serde_json::to_vec(object).map_or(usize::MAX, |json| json.len());
-    if bytes > MAX_OBJECT_BYTES {
-        return Err(HubError::too_large(format!("{bytes} bytes; 16 KiB may be")).at(pointer));
+/// Answers how many bytes an object has as JSON.
+fn check_size(object: &Map<String, Value>, max_bytes: u64, pointer: &str) -> Result<usize> {
+    let bytes = json_bytes(object);
+    if bytes > max_bytes {
+        return Err(HubError::too_large(format!("this has {bytes} bytes; up to {max_bytes} are accepted"))
+            .at(pointer));
     }
-    Ok(())
+    Ok(usize::try_from(bytes).unwrap_or(usize::MAX))
 }
 
 fn no_module(id: &ModuleId) -> HubError {
@@ -488,7 +450,7 @@ fn no_module(id: &ModuleId) -> HubError {
 
 #[cfg(test)]
 mod tests {
-    use iotpi_core::{Clock, ManualClock, Timestamp, UserName};
+    use iotpi_core::{ActionName, Clock, ManualClock, Timestamp, UserName};
 
     use super::*;
     use crate::{Config, store};

@@ -20,8 +20,9 @@ impl Hub {
     pub async fn record_gap(&self, caller: &Caller, module_id: &ModuleId, gap: &NewGap) -> Result<()> {
         caller.may_deliver_as(module_id)?;
         check(gap)?;
+        self.check_pace(caller, std::iter::repeat_n(module_id, 1 + gap.series.len()))?;
         self.check_space()?;
-        self.heard(module_id).await?;
+        self.heard(caller, module_id).await?;
         let recorded = self.store().record_gap(module_id, gap, self.now()).await;
         recorded.inspect_err(|error| self.no_room_for(error))?;
         self.changed(module_id);

@@ -21,7 +21,7 @@ impl Hub {
     /// Shown or not.
     pub async fn show(&self, caller: &Caller, module_id: &ModuleId, frame: Frame) -> Result<FrameReceipt> {
         caller.may_deliver_as(module_id)?;
-        self.heard(module_id).await?;
+        self.heard(caller, module_id).await?;
         let showing = self.inner.frames.show(module_id, frame, self.moment())?;
         if showing.announce
             && let Some(camera) = self.camera(module_id)

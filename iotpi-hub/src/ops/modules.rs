@@ -9,28 +9,28 @@ use crate::{
     auth::Caller,
     error::{HubError, Result},
     lock::lock,
-    ops::commands,
+    quotas::json_bytes,
     store::ModuleRecord,
 };
-
-/// The most bytes of a manifest, as JSON.
-pub const MAX_MANIFEST_BYTES: usize = 64 * 1024;
 
 impl Hub {
     /// Keeps what a module offers. Idempotent.
     ///
     /// # Errors
-    /// `PermissionDenied`, `TooLarge`, `Unprocessable` (an action's `params` is no JSON Schema), the store's.
+    /// `PermissionDenied`, `TooLarge`, `Unprocessable` (an action's `params` is no JSON Schema the hub accepts), `Unavailable`
+    /// (the hub is too busy to check it), the store's.
     ///
     /// # Cancel safety
     /// Kept wholly or not at all.
     pub async fn register(&self, caller: &Caller, id: &ModuleId, manifest: &Manifest) -> Result<ModuleInfo> {
         caller.may_register(id)?;
-        check(manifest)?;
-        self.check_room_for(id)?;
+        self.check_registration(caller, id)?;
+        check(manifest, self.config().limits.manifest_bytes)?;
+        self.check_new_modules(caller, [id])?;
+        self.inner.commands.checker.check_manifest(manifest).await?;
         let now = self.now();
         let record = self.store().register(id, manifest, now).await?;
-        self.inner.commands.forget_schemas(id);
+        self.inner.commands.checker.forget(id);
         // An admin who registers a module has not heard it.
         if caller.module_id() == Some(id) {
             self.inner.presence.heard(id, now);
@@ -65,6 +65,7 @@ impl Hub {
         ended.for_good();
         self.inner.presence.forget(id);
         self.inner.frames.remove(id);
+        self.inner.quotas.forget(id);
         self.inner.commands.forget(id);
         lock(&self.inner.units).retain(|series, _| &series.module_id != id);
         self.remove_recordings(id).await;
@@ -112,14 +113,16 @@ impl Hub {
     }
 }
 
-fn check(manifest: &Manifest) -> Result<()> {
+fn check(manifest: &Manifest, max_bytes: u64) -> Result<()> {
     let entries = [("/measures", manifest.measures.len()), ("/actions", manifest.actions.len())];
     if let Some((list, count)) = entries.into_iter().find(|(_, count)| *count > MAX_MANIFEST_ENTRIES) {
         return Err(HubError::too_large(format!("{count} entries; {MAX_MANIFEST_ENTRIES} may be")).at(list));
     }
-    let bytes = serde_json::to_vec(manifest).map_or(usize::MAX, |json| json.len());
-    if bytes > MAX_MANIFEST_BYTES {
-        return Err(HubError::too_large("a manifest has up to 64 KiB"));
+    let bytes = json_bytes(manifest);
+    if bytes > max_bytes {
+        return Err(HubError::too_large(format!(
+            "this manifest has {bytes} bytes; a manifest has up to {max_bytes} (`limits.manifest_bytes`)"
+        )));
     }
     for (field, text, max) in
         [("/version", &manifest.version, 64), ("/description", &manifest.description, 500)]
@@ -176,10 +179,6 @@ fn check(manifest: &Manifest) -> Result<()> {
                 return Err(HubError::invalid_argument("1 to 64 characters").at(at("target")));
             }
         }
-        commands::compile(&action.params).map_err(|(reason, place)| {
-            HubError::unprocessable(format!("not a JSON Schema of an object: {reason}"))
-                .at(format!("{}{place}", at("params")))
-        })?;
     }
     Ok(())
 }

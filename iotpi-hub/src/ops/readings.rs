@@ -46,8 +46,8 @@ impl Hub {
     ///
     /// # Errors
     /// `InvalidArgument`, `PermissionDenied`, `Unprocessable` (a unit that does not fit, a number that cannot be
-    /// converted), `TooLarge` (more than [`MAX_READINGS`]), `RateLimited` (no room for another series), `StorageFull`, the
-    /// store's.
+    /// converted), `TooLarge` (more than [`MAX_READINGS`]), `RateLimited` (a quota of the module or the caller is used up, or
+    /// there is no room for another series or module), `StorageFull`, the store's.
     ///
     /// # Cancel safety
     /// Recorded wholly or not at all; the events of what was recorded may be lost.
@@ -77,12 +77,15 @@ impl Hub {
                 .may_deliver_as(&reading.module_id)
                 .map_err(|error| error.at(delivery.pointer(index, "module_id")))?;
         }
+        let modules = || delivery.readings.iter().map(|reading| &reading.module_id);
+        self.check_new_modules(caller, modules())?;
+        self.check_pace(caller, modules())?;
         self.check_space()?;
         self.look_whether_the_clock_was_set();
         // When it arrived is kept to the millisecond, and told as it is kept.
         let mut now = self.now();
         now.wall = Timestamp::from_micros(now.wall.as_micros() - now.wall.as_micros().rem_euclid(1000));
-        let (readings, recorded) = self.record_in_their_units(&delivery, kind, now).await?;
+        let (readings, recorded) = self.record_in_their_units(caller, &delivery, kind, now).await?;
         self.remember_units(&readings);
         let repeated = recorded.repeated.len() as u64;
         let stored = count as u64 - repeated;
@@ -115,6 +118,7 @@ impl Hub {
     /// keeps, and the next try uses it.
     async fn record_in_their_units(
         &self,
+        caller: &Caller,
         delivery: &Delivery,
         kind: Option<&SensorType>,
         now: Now,
@@ -122,7 +126,8 @@ impl Hub {
         let mut tries = 0;
         loop {
             let readings = self.in_their_units(delivery, kind, now)?;
-            match self.store().record(readings.clone(), self.config().limits.series, now).await {
+            self.check_series(&readings)?;
+            match self.store().record(readings.clone(), self.max_series_for(caller), now).await {
                 Ok(recorded) => return Ok((readings, recorded)),
                 Err(StoreError::OtherUnit { index, unit }) if tries < MAX_TRIES && index < readings.len() => {
                     tries += 1;

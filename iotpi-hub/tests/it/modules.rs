@@ -105,7 +105,7 @@ async fn a_manifest_whose_schema_is_none_is_refused_at_its_place() {
             "/actions/1/params/properties/on/type",
         ),
         (json!({"type": "string"}), "/actions/1/params/type"),
-        (json!({"$ref": "https://example.com/schema.json"}), "/actions/1/params"),
+        (json!({"$ref": "https://example.com/schema.json"}), "/actions/1/params/$ref"),
         (json!({"properties": {"a": {"pattern": "("}}}), "/actions/1/params/properties/a/pattern"),
     ] {
         let problem = api.put("/api/modules/led", action(params.clone())).problem().await;

@@ -634,6 +634,26 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/api/modules/{id}/usage': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * What a module uses of its quotas
+     * @description Each with its limit. A module token reads its own module's.
+     */
+    get: operations['read_module_usage'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/api/openapi.json': {
     parameters: {
       query?: never;
@@ -1370,6 +1390,17 @@ export interface components {
       state?: Record<string, unknown> | null;
       state_at?: components['schemas']['Timestamp'] | null;
     };
+    /** @description What a module uses of what one module may use. */
+    ModuleUsage: {
+      /** @description Bytes of its manifest, as JSON. */
+      manifest_bytes: components['schemas']['Quota'];
+      /** @description Readings of the last minute, of those it may deliver at once. */
+      readings_per_minute: components['schemas']['Quota'];
+      /** @description Series. */
+      series: components['schemas']['Quota'];
+      /** @description Bytes of its state, as JSON. */
+      state_bytes: components['schemas']['Quota'];
+    };
     /** @description The body of `POST /api/modules/{id}/control`. */
     NewCommand: {
       /** @description Which of the manifest's actions. */
@@ -1560,6 +1591,19 @@ export interface components {
       restored: boolean;
       /** @description What was wrong. */
       why: string;
+    };
+    /** @description How much of a quota is used. */
+    Quota: {
+      /**
+       * Format: int64
+       * @description The most that may be used.
+       */
+      limit: number;
+      /**
+       * Format: int64
+       * @description Used so far.
+       */
+      used: number;
     };
     /** @description One measurement as it goes over the wire. */
     Reading: {
@@ -5241,6 +5285,83 @@ export interface operations {
       };
       /** @description Storage full */
       507: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+    };
+  };
+  read_module_usage: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @description The module */
+        id: components['schemas']['ModuleId'];
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Its use of each quota */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ModuleUsage'];
+        };
+      };
+      /** @description Invalid argument */
+      400: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Unauthenticated */
+      401: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Permission denied */
+      403: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Not found */
+      404: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Internal error */
+      500: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/problem+json': components['schemas']['Problem'];
+        };
+      };
+      /** @description Unavailable */
+      503: {
         headers: {
           [name: string]: unknown;
         };

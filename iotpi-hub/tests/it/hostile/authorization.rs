@@ -39,6 +39,7 @@ const ALLOWED: [(&str, &str); 42] = [
     ("read_delivery", "voam"),
     ("list_modules", "voa"),
     ("read_module", "voam"),
+    ("read_module_usage", "voam"),
     ("register", "am"),
     ("submit", "oa"),
     ("claim", "m"),

@@ -7,7 +7,9 @@ mod clocks;
 mod connections;
 mod live;
 mod logins;
+mod quotas;
 mod revocation;
+mod schemas;
 mod security_log;
 
 /// The memory this process, the hub among it, has in RAM, in bytes.

@@ -1,0 +1,36 @@
+//! A place in a JSON document, written as a pointer (RFC 6901) only when it is needed.
+
+use std::fmt;
+
+/// A place, as the steps from the one above it.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Place<'a> {
+    /// Where the document begins, as a pointer.
+    Root(&'a str),
+    Field(&'a Place<'a>, &'a str),
+    Item(&'a Place<'a>, usize),
+}
+
+impl<'a> Place<'a> {
+    pub(super) fn field(&'a self, name: &'a str) -> Self {
+        Self::Field(self, name)
+    }
+
+    pub(super) fn item(&'a self, index: usize) -> Self {
+        Self::Item(self, index)
+    }
+
+    pub(super) fn is_root(&self) -> bool {
+        matches!(self, Self::Root(_))
+    }
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root(pointer) => f.write_str(pointer),
+            Self::Field(parent, name) => write!(f, "{parent}/{}", name.replace('~', "~0").replace('/', "~1")),
+            Self::Item(parent, index) => write!(f, "{parent}/{index}"),
+        }
+    }
+}

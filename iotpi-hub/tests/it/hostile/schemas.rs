@@ -1,0 +1,91 @@
+//! A module's own token registers schemas that would cost the hub its time or memory.
+
+use std::time::{Duration, Instant};
+
+use iotpi_core::{Manifest, ModuleId};
+use serde_json::{Map, Value, json};
+
+use crate::api::Api;
+
+/// Wide: a debug build on a busy machine needs some of it, what is not bounded needs more.
+const SOON: Duration = Duration::from_secs(20);
+
+fn manifest(params: Value) -> Value {
+    json!({"actions": [{"name": "set", "params": params}]})
+}
+
+/// 45 definitions, each of which names the next one twice.
+fn doubling() -> Value {
+    let mut defs = Map::new();
+    for i in 0..45 {
+        let next = json!({"$ref": format!("#/$defs/a{}", i + 1)});
+        defs.insert(format!("a{i}"), json!({"allOf": [next, next]}));
+    }
+    defs.insert("a45".to_owned(), json!({"type": "integer"}));
+    json!({"type": "object", "properties": {"x": {"$ref": "#/$defs/a0"}}, "$defs": defs})
+}
+
+#[tokio::test]
+async fn a_manifest_that_is_expensive_to_compile_is_refused_and_delays_nobody() {
+    let api = Api::start().await;
+    let token = api.module("led").await;
+    let patterns: Map<_, _> = (0..800).map(|i| (format!(r"[\w\pL]{{60}}{i}"), json!({}))).collect();
+    let hostile = [
+        (json!({"patternProperties": patterns}), "/actions/0/params/patternProperties/"),
+        (doubling(), "/actions/0/params/$defs/a"),
+        (json!({"properties": {"a": {"enum": vec![0; 5000]}}}), "/actions/0/params/properties/a"),
+    ];
+    let began = Instant::now();
+
+    for (params, pointer) in hostile {
+        let problem = api.put("/api/modules/led", manifest(params)).token(&token).problem().await;
+
+        assert_eq!((problem.0, problem.1.as_str()), (413, "too_large"));
+        assert!(problem.2.starts_with(pointer), "{}", problem.2);
+    }
+
+    assert_eq!(api.get("/health").ok().await["status"], "ok");
+    assert!(began.elapsed() < SOON);
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn a_command_to_a_module_with_an_expensive_schema_kept_from_before_is_refused() {
+    let api = Api::start().await;
+    let id = ModuleId::new("led").unwrap();
+    // An earlier version of the hub took it.
+    let kept: Manifest = serde_json::from_value(manifest(doubling())).unwrap();
+    let hub = api.hub.hub();
+    hub.store()
+        .register(
+            &id,
+            &kept,
+            iotpi_hub::store::Now {
+                wall: crate::api::NOW,
+                steady: iotpi_hub::store::Steady(crate::api::NOW),
+            },
+        )
+        .await
+        .unwrap();
+    let began = Instant::now();
+
+    let command = json!({"action": "set", "params": {"x": 1}});
+    let problem = api.post("/api/modules/led/control", command).problem().await;
+
+    assert_eq!(problem, (422, "unprocessable".to_owned(), "/action".to_owned()));
+    assert!(began.elapsed() < SOON);
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn parameters_that_would_take_too_many_steps_are_refused() {
+    let api = Api::start().await;
+    let branches: Vec<_> = (0..60).map(|i| json!({"required": [format!("r{i}")]})).collect();
+    api.register("led", manifest(json!({"properties": {"list": {"items": {"anyOf": branches}}}}))).await;
+
+    let command = json!({"action": "set", "params": {"list": vec![1; 8000]}});
+    let problem = api.post("/api/modules/led/control", command).problem().await;
+
+    assert_eq!(problem, (413, "too_large".to_owned(), "/params".to_owned()));
+    api.stop().await;
+}
