@@ -87,7 +87,7 @@ pub struct Limits {
     /// Readings one module may deliver a minute, and as many at once; beyond, it is answered 429 with `Retry-After` until there
     /// is room again. Does not hold for admins. Default 600,000.
     pub readings_per_minute: u64,
-    /// Modules one caller may make known a minute, and as many at once. Does not hold for admins. Default 120.
+    /// Modules one caller may make known a minute, and as many at once. Does not hold for admins. Default 300.
     pub new_modules_per_minute: u64,
     /// Bytes of one module's manifest, as JSON. Default 65,536.
     pub manifest_bytes: u64,
@@ -158,7 +158,7 @@ impl Default for Limits {
             cameras: 64,
             series_per_module: 256,
             readings_per_minute: 600_000,
-            new_modules_per_minute: 120,
+            new_modules_per_minute: 300,
             manifest_bytes: 65_536,
             state_bytes: 16_384,
             commands_waiting: 100,

@@ -277,6 +277,29 @@ async fn a_hub_that_asks_for_time_gets_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_backlog_beyond_the_pace_of_the_hub_waits_and_arrives_whole() {
+    let folder = TempDir::new().unwrap();
+    let hub = hub();
+    hub.set_away(true);
+    let running = Running::start(on_disk(hub.clone(), folder.path()));
+    running.feed(0..5000);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let mut too_fast = problem(ErrorKind::RateLimited);
+    too_fast.retry_after_secs = Some(30.0);
+
+    for _ in 0..20 {
+        hub.fail_next(too_fast.clone());
+    }
+    hub.set_away(false);
+    running.feed(5000..5010);
+    hub.until(|hub| hub.readings().len() == 5010).await;
+    running.stop().await.unwrap();
+
+    assert_eq!(values(&hub), all(5010));
+    assert!(hub.gaps().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn once_with_a_folder_keeps_what_the_hub_does_not_take_for_the_next_time() {
     let folder = TempDir::new().unwrap();
     let hub = hub();

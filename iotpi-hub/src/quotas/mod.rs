@@ -5,7 +5,7 @@
 mod pace;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Mutex,
     time::Duration,
 };
@@ -26,6 +26,8 @@ use crate::{
 
 /// Manifests one module may register a minute.
 const REGISTRATIONS_PER_MINUTE: u64 = 60;
+/// New modules that are remembered, and up to 1,000 more of one request.
+const MAX_ARRIVING: usize = 4096;
 /// One place in so many is kept for modules with a token of their own.
 const RESERVED: u64 = 4;
 
@@ -36,6 +38,8 @@ pub(crate) struct Quotas {
     registrations: Pace<ModuleId>,
     /// By the name of the caller.
     new_modules: Pace<String>,
+    /// Modules that were counted as new and may not be known yet, so that requests in parallel count once.
+    arriving: Mutex<HashSet<ModuleId>>,
     /// The types of each module's series, with those that are being begun.
     series: Mutex<HashMap<ModuleId, BTreeSet<SensorType>>>,
     max_series: u64,
@@ -73,6 +77,7 @@ impl Quotas {
             readings: Pace::new(limits.readings_per_minute),
             registrations: Pace::new(REGISTRATIONS_PER_MINUTE),
             new_modules: Pace::new(limits.new_modules_per_minute),
+            arriving: Mutex::default(),
             series: Mutex::new(known),
             max_series: limits.series_per_module,
         }
@@ -115,6 +120,7 @@ impl Quotas {
     /// The module was removed.
     pub(crate) fn forget(&self, module: &ModuleId) {
         lock(&self.series).remove(module);
+        lock(&self.arriving).remove(module);
         self.readings.forget(module);
         self.registrations.forget(module);
     }
@@ -166,22 +172,37 @@ impl Hub {
                 "The hub takes {limit} modules (`limits.modules`){rest}. Remove one that is no longer used."
             )))
         } else if is_bound(caller) {
-            let name =
-                caller.identity().map_or_else(|| "anonymous".to_owned(), |who| format!("={}", who.name));
-            let taken = self.inner.quotas.new_modules.take(&name, count, self.now().steady);
-            taken.map_err(|wait| {
-                later(
-                    wait,
-                    format!(
-                        "This caller made {} modules known in a minute (`limits.new_modules_per_minute`)",
-                        self.config().limits.new_modules_per_minute
-                    ),
-                )
-            })
+            self.count_new_modules(caller, new)
         } else {
             Ok(())
         };
         self.counted(Refused::NewModules, result)
+    }
+
+    fn count_new_modules(&self, caller: &Caller, mut new: BTreeSet<&ModuleId>) -> Result<()> {
+        let quotas = &self.inner.quotas;
+        let mut arriving = lock(&quotas.arriving);
+        new.retain(|id| !arriving.contains(*id));
+        let count = new.len() as u64;
+        if count == 0 {
+            return Ok(());
+        }
+        // A name never begins with a space.
+        let name = caller.identity().map_or(" anonymous", |who| who.name.as_str()).to_owned();
+        let (now, limit) = (self.now().steady, self.config().limits.new_modules_per_minute);
+        let missing = (quotas.new_modules.used(&name, now) + count).saturating_sub(limit);
+        if missing > 0 {
+            return Err(later(
+                Duration::from_secs(1 + missing * 60 / limit),
+                format!("One caller makes {limit} modules known a minute (`limits.new_modules_per_minute`)"),
+            ));
+        }
+        let _ = quotas.new_modules.take(&name, count, now);
+        if arriving.len() > MAX_ARRIVING {
+            arriving.clear();
+        }
+        arriving.extend(new.into_iter().cloned());
+        Ok(())
     }
 
     /// The modules may deliver so many readings now. What else they have the store write counts as readings of its size.

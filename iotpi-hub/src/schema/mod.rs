@@ -34,7 +34,7 @@ const MAX_EXPLAINED_STEPS: u64 = 10_000;
 const MAX_EXPLANATION: usize = 300;
 /// Of one compiled pattern and of its cache, in bytes. The budget refuses what would need more, so this is the second line.
 const MAX_PATTERN_MEMORY: usize = 1 << 20;
-const MAX_PATTERN_CACHE: usize = 64 << 10;
+const MAX_PATTERN_CACHE: usize = 32 << 10;
 
 /// Checks the schemas of all actions of a manifest: within one budget, and correct.
 ///
@@ -79,6 +79,7 @@ impl ParamsSchema {
         let validator = jsonschema::options()
             .with_draft(Draft::Draft202012)
             .with_pattern_options(patterns)
+            .should_validate_formats(false)
             .build(&Value::Object(schema.clone()))
             .map_err(|error| {
                 HubError::unprocessable(format!(

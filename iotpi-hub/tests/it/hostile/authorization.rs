@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Who may call an operation. v: viewer, o: operator, a: admin, m: the module in the path or body itself, x: another module.
-const ALLOWED: [(&str, &str); 42] = [
+const ALLOWED: [(&str, &str); 43] = [
     ("list_series", "voa"),
     ("record", "oam"),
     ("record_mixed", "oam"),

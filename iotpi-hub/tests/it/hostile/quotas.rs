@@ -72,6 +72,12 @@ async fn a_caller_makes_few_modules_known_at_once() {
     assert_eq!(refused.status, 429);
     assert!(refused.headers.contains_key("retry-after"));
     deliver(0).ok().await;
+    let mut many: Vec<_> = (20..30).map(reading).collect();
+    let other = api.token(Role::Operator).await;
+    api.post("/api/sensors/temperature", json!(many)).token(&other).ok().await;
+    many = (30..41).map(reading).collect();
+    let third = api.token(Role::Operator).await;
+    assert_eq!(api.post("/api/sensors/temperature", json!(many)).token(&third).send().await.status, 429);
     let own = api.module("own").await;
     api.post("/api/modules/own/status", json!({})).token(&own).ok().await;
     api.hub.advance(Duration::from_secs(7));
