@@ -242,6 +242,7 @@ impl Hub {
         hub.inner.tasks.spawn(hub.clone().prune_commands());
         hub.inner.tasks.spawn(hub.clone().watch_modules());
         hub.inner.tasks.spawn(hub.clone().tend_store());
+        hub.inner.tasks.spawn(hub.clone().watch_store());
         hub.look_after_storage();
         hub.look_after_recordings().await?;
         Ok(hub)

@@ -105,7 +105,7 @@ impl TestHub {
 
     /// Looks now through the database, which the hub does every week.
     pub async fn look_for_damage(&self) {
-        self.hub.look_for_damage().await;
+        self.hub.look_for_damage(false).await;
     }
 
     /// Removes now what is old, which the hub does every hour.

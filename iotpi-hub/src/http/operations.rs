@@ -19,7 +19,7 @@ use super::{
     problem::PermissionDenied,
     table::{Table, routes},
 };
-use crate::{Hub, auth::Caller, error::Result};
+use crate::{Hub, auth::Caller, error::Result, ops::health::problem as store_problem};
 
 pub(super) fn routes() -> Table {
     Table::new()
@@ -33,6 +33,9 @@ pub(super) fn routes() -> Table {
 #[derive(Debug, Serialize, ToSchema)]
 struct HealthReport {
     status: HubHealth,
+    /// What is wrong, in one sentence; left out while nothing is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
     /// The hub's version.
     version: &'static str,
     /// Seconds since it started.
@@ -42,11 +45,11 @@ struct HealthReport {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum HubHealth {
-    /// It answers and can write.
+    /// It answers and its store works.
     Ok,
     /// It is going.
     Stopping,
-    /// It cannot write.
+    /// Its store fails.
     Failing,
 }
 
@@ -56,22 +59,21 @@ enum HubHealth {
 #[utoipa::path(
     get, path = "/health", tag = "operations", operation_id = "health", security(()),
     responses(
-        (status = 200, description = "The hub answers and can write", body = HealthReport),
-        (status = 503, description = "The hub is stopping or cannot write", body = HealthReport)
+        (status = 200, description = "The hub answers and its store works", body = HealthReport),
+        (status = 503, description = "The hub is stopping or its store fails", body = HealthReport)
     )
 )]
 async fn health(State(hub): State<Hub>) -> (StatusCode, Json<HealthReport>) {
-    let status = if hub.stopping().is_cancelled() {
-        HubHealth::Stopping
+    let (status, problem) = if hub.stopping().is_cancelled() {
+        (HubHealth::Stopping, None)
     } else if let Err(error) = hub.check_store().await {
-        tracing::error!(error = &error as &dyn std::error::Error, "the store cannot write");
-        HubHealth::Failing
+        (HubHealth::Failing, Some(store_problem(&error)))
     } else {
-        HubHealth::Ok
+        (HubHealth::Ok, None)
     };
     let code = if status == HubHealth::Ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let uptime_secs = hub.inner.clock.uptime().as_secs_f64();
-    (code, Json(HealthReport { status, version: env!("CARGO_PKG_VERSION"), uptime_secs }))
+    (code, Json(HealthReport { status, problem, version: env!("CARGO_PKG_VERSION"), uptime_secs }))
 }
 
 /// The hub's clock at one moment.

@@ -2,18 +2,26 @@
 
 use std::{sync::Mutex, time::Duration};
 
-use crate::{Hub, error::Result, lock::lock};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::{
+    Hub,
+    error::{HubError, Result},
+    lock::lock,
+};
 
 /// How long a check of the store that succeeded is valid. Anyone may request `/health` without a token; without this each
 /// request would begin a transaction of the writer.
 const VALID_FOR: Duration = Duration::from_secs(1);
+/// How often the hub itself checks the store: what is wrong is reported within 5 s.
+const CHECK_EVERY: Duration = Duration::from_secs(2);
 
 /// The last check of the store that succeeded: the hub's uptime then.
 #[derive(Debug, Default)]
 pub(crate) struct StoreCheck(Mutex<Option<Duration>>);
 
 impl Hub {
-    /// Checks that the store can write, unless a check of the last second did. A failure is never remembered.
+    /// Checks that the store works, unless a check of the last second did. A failure is never remembered.
     ///
     /// # Errors
     /// The store's.
@@ -26,8 +34,56 @@ impl Hub {
         if checked_at.is_some_and(|at| uptime.saturating_sub(at) < VALID_FOR) {
             return Ok(());
         }
-        let checked = self.store().check().await;
+        self.check_store_now().await
+    }
+
+    async fn check_store_now(&self) -> Result<()> {
+        let uptime = self.inner.clock.uptime();
+        let checked = self.store().check().await.map_err(HubError::from);
         *lock(&self.inner.store_check.0) = checked.is_ok().then_some(uptime);
-        Ok(checked?)
+        let problem = checked.as_ref().err().map(problem);
+        if self.inner.storage.tell(|problems| &mut problems.store, problem.clone())
+            && let Some(problem) = problem
+        {
+            tracing::error!("{problem}");
+        }
+        checked
+    }
+
+    /// The task that checks the store although nobody asks: writes nothing, and looks up three files.
+    pub(crate) async fn watch_store(self) {
+        let mut due = interval(CHECK_EVERY);
+        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = self.inner.stop.cancelled() => return,
+                _ = due.tick() => {}
+            }
+            tokio::select! {
+                () = self.inner.stop.cancelled() => return,
+                // Told already.
+                _ = self.check_store_now() => {}
+            }
+            if self.store().take_unverified() {
+                tracing::warn!("another program wrote into the database file: it is verified");
+                self.inner.tasks.spawn(self.clone().verify_now());
+            }
+        }
+    }
+
+    async fn verify_now(self) {
+        tokio::select! {
+            () = self.inner.stop.cancelled() => {}
+            () = self.look_for_damage(true) => {}
+        }
+    }
+}
+
+/// What is wrong, in one sentence without a path: anyone may read it.
+pub(crate) fn problem(error: &HubError) -> String {
+    let cause = std::iter::successors(std::error::Error::source(error), |cause| cause.source()).last();
+    match cause {
+        Some(cause) => format!("The store fails: {cause}."),
+        None => format!("The store fails: {}", error.detail()),
     }
 }

@@ -14,7 +14,7 @@ use crate::{
         self, LastBackup, Problems, Quarantined, Recovered, RetentionReport, Room, SpaceState, StorageReport,
         backup,
     },
-    store::{ExpiryReport, StoreError},
+    store::{ExpiryReport, StoreError, Thinning},
 };
 
 /// How often it is counted what was written.
@@ -28,8 +28,12 @@ const EXPIRE_EVERY: Duration = Duration::from_secs(3_600);
 /// When the database is looked through, after the start and then again.
 const SCRUB_AFTER: Duration = Duration::from_secs(3_600);
 const SCRUB_EVERY: Duration = Duration::from_secs(7 * 86_400);
-/// Steps of thinning out between two looks.
-const THIN_STEPS: usize = 200;
+/// Steps of thinning out, of a chunk each, between two looks how much room there is; and how often, before the next regular look.
+const THIN_STEPS: u32 = 32;
+const THIN_ROUNDS: usize = 16;
+/// Of the low-water mark, so much growth is no module's fault: 4 MiB by default. Where something else fills the disk, small
+/// databases keep what is young.
+const SPARED_OF_MARK: u64 = 64;
 /// The name of the wear's note.
 pub(crate) const WEAR: &str = "wear";
 
@@ -125,10 +129,10 @@ impl Hub {
         let problems = storage.problems();
         let quarantined = self.quarantined();
         let aside = quarantined.iter().map(|one| {
-            let instead = if one.restored {
-                "the newest backup replaced it"
-            } else {
-                "a new, empty database replaced it"
+            let instead = match &one.salvaged {
+                _ if one.restored => "the newest backup replaced it",
+                Some(what) => what,
+                None => "a new, empty database replaced it",
             };
             format!("A damaged database was moved aside at {}; {instead}: {}", one.at, one.why)
         });
@@ -137,8 +141,8 @@ impl Hub {
             .as_deref()
             .is_some_and(storage::is_suspect)
             .then(|| "The database met a fatal error. The hub checks it at its next start.".to_owned());
-        let Problems { backup, scrub, space, retention, recording } = problems;
-        let found = [suspect, scrub, space, backup, retention, recording];
+        let Problems { store, backup, scrub, space, retention, recording } = problems;
+        let found = [store, suspect, scrub, space, backup, retention, recording, storage.open_folder()];
         Ok(StorageReport {
             database_bytes: taken.database_bytes,
             wal_bytes: taken.wal_bytes,
@@ -172,6 +176,7 @@ impl Hub {
                 at: Timestamp::from_micros(report.at_us),
                 why: report.why,
                 restored: report.restored.is_some(),
+                salvaged: report.salvaged,
                 path: Some(path.display().to_string()),
             })
             .collect()
@@ -182,6 +187,9 @@ impl Hub {
     pub(crate) fn look_after_storage(&self) {
         let tasks = &self.inner.tasks;
         tasks.spawn(self.clone().watch_wear());
+        if let Some(problem) = self.inner.storage.open_folder() {
+            tracing::warn!("{problem}");
+        }
         if self.inner.storage.file.is_some() {
             tasks.spawn(self.clone().watch_space());
             tasks.spawn(self.clone().watch_backups());
@@ -216,10 +224,11 @@ impl Hub {
         let was_low = *lock(&storage.space) != SpaceState::Room;
         let mut state = self.room(file).await?.state(mark, was_low);
         let mut thinned = false;
-        for _ in 0..THIN_STEPS {
+        for _ in 0..THIN_ROUNDS {
             // What is out is not helped by freed pages, and old readings are not given for nothing.
             let Some(before) = self.thin_before().filter(|_| state == SpaceState::Low) else { break };
-            if !self.store().thin(before).await? {
+            let thinning = Thinning { before, spared_bytes: mark / SPARED_OF_MARK, most: THIN_STEPS };
+            if self.store().thin(thinning, self.now()).await? == 0 {
                 break;
             }
             thinned = true;
@@ -235,7 +244,10 @@ impl Hub {
         let problem = match (state, full) {
             (SpaceState::Room, _) => None,
             (_, true) => Some("The disk is full. New readings are refused until space is free.".to_owned()),
-            (_, false) => Some("The disk is nearly full. The oldest readings are being deleted.".to_owned()),
+            (_, false) => Some(
+                "The disk is nearly full. Readings are being deleted, first those of the module whose data grew most."
+                    .to_owned(),
+            ),
         };
         let told = problem.clone();
         if storage.tell(|problems| &mut problems.space, problem) {
@@ -315,10 +327,13 @@ impl Hub {
     /// Makes a backup if one is due.
     pub(crate) async fn look_for_backup(&self) {
         let storage = &self.inner.storage;
-        let every = Duration::from_secs(3_600) * self.config().backup.every_hours;
-        let last = lock(&storage.backup).as_ref().map(|backup| backup.at);
-        let (wall, uptime) = (self.now().wall, self.inner.clock.uptime());
-        if !lock(&storage.backup_turn).is_due(last, every, wall, uptime) {
+        let config = &self.config().backup;
+        let every = Duration::from_secs(3_600) * config.every_hours;
+        let Ok(taken) = self.store().disk_use().await else { return };
+        let bytes = taken.database_bytes.saturating_sub(taken.reusable_bytes);
+        let last = lock(&storage.backup).clone();
+        let now = (self.now().wall, self.inner.clock.uptime());
+        if !lock(&storage.backup_turn).is_due(last.as_ref(), config, bytes, now) {
             return;
         }
         let made = self.make_backup().await;
@@ -377,18 +392,17 @@ impl Hub {
             }
             tokio::select! {
                 () = self.inner.stop.cancelled() => break,
-                () = self.look_for_damage() => {}
+                () = self.look_for_damage(false) => {}
             }
         }
     }
 
-    /// Looks through the database.
-    pub(crate) async fn look_for_damage(&self) {
-        let problem = match self.store().verify(false).await {
+    /// Looks through the database, `deep` also through the readings in it. Of what is found the store fails, and the next start
+    /// repairs it.
+    pub(crate) async fn look_for_damage(&self, deep: bool) {
+        let problem = match self.store().verify(deep).await {
             Ok(found) => found.faults.first().map(|fault| {
-                format!(
-                    "The database is damaged. The hub repairs it from a backup at its next start: {fault}"
-                )
+                format!("The database is damaged. The hub repairs it at its next start: {fault}")
             }),
             Err(error) => Some(format!("The database could not be checked: {error}")),
         };

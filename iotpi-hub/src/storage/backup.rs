@@ -18,7 +18,9 @@ use crate::store::{self, BackedUp, Result, StoreError};
 const FOLDER: &str = "backups";
 
 /// The first of a hub is made after so long.
-const FIRST_AFTER: Duration = Duration::from_secs(3_600);
+const FIRST_AFTER: Duration = Duration::from_secs(600);
+/// Growth by less is worth no backup, however small the last one is.
+const MIN_GROWTH_BYTES: u64 = 1 << 20;
 /// One that failed is tried again after so long.
 const RETRY_AFTER: Duration = Duration::from_secs(6 * 3_600);
 
@@ -107,24 +109,25 @@ pub(crate) struct Turn {
 }
 
 impl Turn {
-    /// Whether one is due. `last` is when the newest was made, if there is one and it says so.
+    /// Whether one is due: by age, or because the database has `bytes` in use, which is more than `growth_percent` above the size
+    /// of the last one, 0 for never. Each such backup writes as much as was added since the last at most, and once more.
     pub(crate) fn is_due(
         self,
-        last: Option<Option<Timestamp>>,
-        every: Duration,
-        wall: Timestamp,
-        uptime: Duration,
+        last: Option<&BackupFile>,
+        config: &BackupConfig,
+        bytes: u64,
+        (wall, uptime): (Timestamp, Duration),
     ) -> bool {
+        let every = Duration::from_secs(3_600) * config.every_hours;
         if every.is_zero() || uptime < self.not_before {
             return false;
         }
         let ran = uptime.saturating_sub(self.made);
-        match last {
-            // Nothing is worth a backup in a hub's first hour.
-            None => ran >= every.min(FIRST_AFTER),
-            // Whichever clock says so: the wall clock may have been set back.
-            Some(at) => ran >= every || at.is_some_and(|at| wall.since(at) >= every),
-        }
+        let Some(last) = last else { return ran >= every.min(FIRST_AFTER) };
+        let growth = (last.bytes / 100).saturating_mul(config.growth_percent.into()).max(MIN_GROWTH_BYTES);
+        let has_grown = config.growth_percent > 0 && bytes > last.bytes.saturating_add(growth);
+        // Whichever clock says so: the wall clock may have been set back.
+        has_grown || ran >= every || last.at.is_some_and(|at| wall.since(at) >= every)
     }
 
     pub(crate) fn made(&mut self, uptime: Duration) {
@@ -183,6 +186,25 @@ mod tests {
         for wrong in ["", "Z", "20261123", "2026T2230Z", "today"] {
             assert_eq!(read_stamp(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn one_is_due_by_age_and_by_growth() {
+        const MIB: u64 = 1 << 20;
+        let config = BackupConfig { every_hours: 24, growth_percent: 50, ..BackupConfig::default() };
+        let last = |bytes: u64| BackupFile { number: 1, at: Some(NOW), bytes, path: PathBuf::new() };
+        let turn = Turn { made: Duration::from_secs(600), not_before: Duration::ZERO };
+        let at = |secs: u64| (NOW.plus(Duration::from_secs(secs)), Duration::from_secs(600 + secs));
+        let due = |of: Option<&BackupFile>, bytes, secs| turn.is_due(of, &config, bytes, at(secs));
+
+        assert!(!Turn::default().is_due(None, &config, 0, (NOW, Duration::from_secs(599))));
+        assert!(Turn::default().is_due(None, &config, 0, (NOW, Duration::from_secs(600))));
+        assert!(!due(Some(&last(100 * MIB)), 149 * MIB, 86_399));
+        assert!(due(Some(&last(100 * MIB)), 149 * MIB, 86_400));
+        assert!(due(Some(&last(100 * MIB)), 151 * MIB, 600));
+        assert!(!due(Some(&last(MIB)), 2 * MIB, 600), "growth by less than 1 MiB is none");
+        let never = BackupConfig { growth_percent: 0, ..config.clone() };
+        assert!(!turn.is_due(Some(&last(MIB)), &never, 900 * MIB, at(600)));
     }
 
     #[tokio::test]

@@ -20,10 +20,11 @@ pub struct StorageConfig {
     /// How long readings may wait for others to share a commit: `"auto"`, `"none"`, or milliseconds, 0 to 10,000.
     /// `"auto"` is 200 ms on an SD card and eMMC, none elsewhere. Default `"auto"`.
     pub commit_window: CommitWindow,
-    /// Bytes of the disk that stay free: below, old raw readings are thinned out, and if that does not help, readings
-    /// are refused. 0 switches it off. Default 268,435,456 (256 MiB).
+    /// Bytes of the disk that stay free: below, raw readings are deleted, first those of the module whose data grew most, then
+    /// the oldest; if that does not help, readings are refused. 0 switches it off. Default 268,435,456 (256 MiB).
     pub low_water_bytes: u64,
-    /// Days of raw readings that are never thinned out, however full the disk is. 1 to 36,525. Default 30.
+    /// Days of raw readings that are never deleted for want of room, however full the disk is, but for those of a module whose
+    /// data grew by more than its share. 1 to 36,525. Default 30.
     pub thin_keep_days: u32,
     /// What the device endures, in terabytes (10^12 bytes) written. The forecast on the storage page is made with it; it
     /// changes nothing else. Above 0, up to 1,000,000. Default 10, a small SD card.
@@ -34,8 +35,12 @@ pub struct StorageConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BackupConfig {
-    /// Hours between two backups; 0 makes none by itself. Up to 8,784 (a year). Default 168 (a week).
+    /// Hours between two backups; 0 makes none by itself. Up to 8,784 (a year). Default 168 (a week). The first is made after ten
+    /// minutes.
     pub every_hours: u32,
+    /// Percent by which the database may grow (at least 1 MiB) until another one is made before its time; 0: that makes none. Up to
+    /// 10,000. Default 100.
+    pub growth_percent: u32,
     /// How many are kept; older ones are removed after a new one is verified. 1 to 1,000. Default 3.
     pub keep: u32,
     /// The folder they go to. Left out: `backups` beside the database, which is of no use when the card dies.
@@ -166,7 +171,7 @@ impl Default for StorageConfig {
 
 impl Default for BackupConfig {
     fn default() -> Self {
-        Self { every_hours: 168, keep: 3, dir: None }
+        Self { every_hours: 168, growth_percent: 100, keep: 3, dir: None }
     }
 }
 
@@ -204,6 +209,7 @@ impl StorageConfig {
 impl BackupConfig {
     pub(crate) fn check(&self) -> Result<()> {
         up_to("backup.every_hours", self.every_hours.into(), 8_784)?;
+        up_to("backup.growth_percent", self.growth_percent.into(), 10_000)?;
         if self.keep == 0 {
             return Err(HubError::invalid_argument("backup.keep must be 1 or more"));
         }
@@ -277,6 +283,8 @@ mod tests {
         assert_eq!(storage(10.0).endurance_bytes(), 10_000_000_000_000);
         let none = BackupConfig { keep: 0, ..BackupConfig::default() };
         assert!(none.check().unwrap_err().detail().contains("backup.keep"));
+        let growth = BackupConfig { growth_percent: 10_001, ..BackupConfig::default() };
+        assert!(growth.check().unwrap_err().detail().contains("backup.growth_percent"));
         let ages = RetentionConfig { hour_days: 40_000, ..RetentionConfig::default() };
         assert!(ages.check().unwrap_err().detail().contains("retention.hour_days"));
     }

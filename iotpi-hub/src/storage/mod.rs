@@ -11,6 +11,7 @@ mod quarantine;
 mod recovery;
 mod report;
 mod retention;
+mod salvage;
 mod space;
 mod state;
 mod wear;

@@ -70,6 +70,18 @@ pub(crate) struct Report {
     pub(crate) why: String,
     /// The backup that replaced it; nothing when a new database was begun.
     pub(crate) restored: Option<PathBuf>,
+    /// What was saved of it into the new one, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) salvaged: Option<String>,
+}
+
+/// What takes the place of a database that was put aside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Replacement {
+    /// A backup.
+    Backup(PathBuf),
+    /// What was saved of the old one, in words.
+    Salvaged(String),
 }
 
 impl Aside {
@@ -155,29 +167,38 @@ impl Aside {
         sync_folder(database)
     }
 
-    /// The second half of step 5: the verified copy of that backup gets the database's name.
-    pub(super) fn install(&self, database: &Path, copy: &Path, backup: &Path) -> io::Result<()> {
+    /// The second half of step 5: the verified copy of that backup, or what was saved, gets the database's name.
+    pub(super) fn install(&self, database: &Path, copy: &Path, from: &Replacement) -> io::Result<()> {
         // First, so that a start after a cut knows what it finds.
-        mark_restored(database)?;
-        self.report(database, Some(backup.to_owned()))?;
+        if matches!(from, Replacement::Backup(_)) {
+            mark_restored(database)?;
+        }
+        self.report(database, Some(from.clone()))?;
         rename(copy, database)?;
         sync_folder(database)
     }
 
-    /// The backup that lies in the database's place already, as an earlier start has written it down.
-    pub(super) fn installed(&self, database: &Path) -> Option<PathBuf> {
-        read_report(&self.folder(database))?.restored.filter(|_| database.exists())
+    /// What lies in the database's place already, as an earlier start has written it down.
+    pub(super) fn installed(&self, database: &Path) -> Option<Replacement> {
+        let report = read_report(&self.folder(database)).filter(|_| database.exists())?;
+        let saved = report.salvaged.map(Replacement::Salvaged);
+        report.restored.map(Replacement::Backup).or(saved)
     }
 
-    fn report(&self, database: &Path, restored: Option<PathBuf>) -> io::Result<Report> {
-        let report = Report { at_us: self.at_us, why: self.why.clone(), restored };
+    fn report(&self, database: &Path, from: Option<Replacement>) -> io::Result<Report> {
+        let (restored, salvaged) = match from {
+            Some(Replacement::Backup(backup)) => (Some(backup), None),
+            Some(Replacement::Salvaged(what)) => (None, Some(what)),
+            None => (None, None),
+        };
+        let report = Report { at_us: self.at_us, why: self.why.clone(), restored, salvaged };
         write(&self.folder(database).join(REPORT), &serde_json::to_vec_pretty(&report)?)?;
         Ok(report)
     }
 
     /// Step 6.
-    pub(super) fn end(self, database: &Path, restored: Option<PathBuf>) -> io::Result<Report> {
-        let report = self.report(database, restored)?;
+    pub(super) fn end(self, database: &Path, from: Option<Replacement>) -> io::Result<Report> {
+        let report = self.report(database, from)?;
         fs::remove_file(beside(database, ASIDE))?;
         sync_folder(database)?;
         Ok(report)
@@ -197,6 +218,7 @@ pub(crate) fn list(database: &Path) -> io::Result<Vec<(PathBuf, Report, bool)>> 
             at_us: 0,
             why: "the report is missing".to_owned(),
             restored: None,
+            salvaged: None,
         });
         found.push((entry.path(), report, entry.path().join(ACKNOWLEDGED).exists()));
     }
@@ -327,12 +349,13 @@ mod tests {
         aside.put(&database).unwrap();
         let copy = home.path().join("copy");
         fs::write(&copy, "new").unwrap();
-        aside.install(&database, &copy, Path::new("/backups/1.db")).unwrap();
+        let backup = Replacement::Backup("/backups/1.db".into());
+        aside.install(&database, &copy, &backup).unwrap();
 
         let found = Aside::begun(&database).unwrap().unwrap();
         found.put(&database).unwrap();
 
-        assert_eq!(found.installed(&database).as_deref(), Some(Path::new("/backups/1.db")));
+        assert_eq!(found.installed(&database), Some(backup));
         assert_eq!(fs::read(&database).unwrap(), b"new");
         let mut aside: Vec<_> = files(&found.folder(&database));
         aside.retain(|(name, _)| name != REPORT);
@@ -348,7 +371,7 @@ mod tests {
         aside.put(&database).unwrap();
         let copy = home.path().join("copy");
         fs::write(&copy, "new").unwrap();
-        aside.install(&database, &copy, Path::new("/backups/1.db")).unwrap();
+        aside.install(&database, &copy, &Replacement::Backup("/backups/1.db".into())).unwrap();
 
         Aside::begun(&database).unwrap().unwrap().put(&database).unwrap();
 

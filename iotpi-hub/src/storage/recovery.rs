@@ -5,7 +5,7 @@
 
 use std::{
     fs, io,
-    os::unix::fs::DirBuilderExt as _,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -14,7 +14,8 @@ use iotpi_core::Timestamp;
 
 use super::{
     backup,
-    quarantine::{Aside, Reason, beside},
+    quarantine::{Aside, Reason, Replacement, beside},
+    salvage,
 };
 use crate::{
     Config,
@@ -28,7 +29,7 @@ const LOCK: &str = ".lock";
 /// Says that the database wants to be looked through.
 const SUSPECT: &str = ".suspect";
 /// A backup on its way to being the database.
-const RESTORING: &str = ".restoring";
+pub(super) const RESTORING: &str = ".restoring";
 
 /// What was done with a damaged database.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub struct Recovered {
     pub quarantine: PathBuf,
     /// The backup that replaced it; nothing when a new database was begun.
     pub restored: Option<PathBuf>,
+    /// What was saved of it into the new database, in words, if anything was.
+    pub salvaged: Option<String>,
 }
 
 /// Held while a hub has the database open.
@@ -59,8 +62,12 @@ impl DatabaseLock {
                 .map_err(failed("make the data folder"))?;
         }
         let mut open = fs::OpenOptions::new();
-        let file = open.write(true).create(true).truncate(false).open(beside(database, LOCK));
+        let file = open.write(true).create(true).truncate(false).mode(0o600).open(beside(database, LOCK));
         let file = file.map_err(failed("open the lock file"))?;
+        // One that an earlier version made for everybody: whoever may open it may hold the lock.
+        if file.metadata().is_ok_and(|found| found.permissions().mode() & 0o077 != 0) {
+            let _ = file.set_permissions(fs::Permissions::from_mode(0o600));
+        }
         match file.try_lock() {
             Ok(()) => Ok(Self(file)),
             Err(fs::TryLockError::WouldBlock) => {
@@ -69,6 +76,18 @@ impl DatabaseLock {
             Err(fs::TryLockError::Error(error)) => Err(failed("lock the database")(error)),
         }
     }
+}
+
+/// What others than its owner may do in the folder of the database, if anything.
+pub(super) fn open_folder(database: &Path) -> Option<String> {
+    let folder = database.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mode = fs::metadata(folder).ok()?.permissions().mode() & 0o777;
+    (mode & 0o077 != 0).then(|| {
+        format!(
+            "Others than the hub's user may use the data folder (mode {mode:04o}). It holds password hashes and keys: run \
+             `chmod 700` on it."
+        )
+    })
 }
 
 /// Whether it is noted that the database wants to be looked through.
@@ -144,55 +163,70 @@ async fn recover(
 async fn replace(database: &Path, backups: &Path, aside: Aside) -> Result<Recovered> {
     aside.put(database).map_err(failed("quarantine the database"))?;
     let quarantine = aside.folder(database);
-    let mut restored = aside.installed(database);
+    let mut replacement = aside.installed(database);
     if !database.exists() {
-        let mut sources: Vec<PathBuf> = aside.restore.iter().cloned().collect();
-        let newest_first = backup::list(backups, database).unwrap_or_default().into_iter().rev();
-        sources.extend(newest_first.map(|backup| backup.path));
-        for source in sources {
-            if let Err(error) = sound(&source).await {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error, backup = %source.display(), "a backup is of no use"
-                );
-                continue;
-            }
-            // A sound one that cannot be copied, for want of room say, is tried again at the next start: until then nobody
-            // begins anew.
-            install(&aside, database, &source).await?;
-            restored = Some(source);
-            break;
+        let backup = newest_sound(database, backups, &aside).await;
+        let saved = salvage::save(database, &aside, backup.as_deref()).await?;
+        replacement = saved.map(Replacement::Salvaged).or(backup.map(Replacement::Backup));
+        if let Some(from) = &replacement {
+            // What cannot be copied, for want of room say, is tried again at the next start: until then nobody begins anew.
+            install(&aside, database, from).await?;
         }
     }
     // It spoke of the database that is gone.
     let _ = fs::remove_file(beside(database, SUSPECT));
     let why = aside.why.clone();
-    let report = aside.end(database, restored).map_err(failed("quarantine the database"))?;
-    Ok(Recovered { why, quarantine, restored: report.restored })
+    let report = aside.end(database, replacement).map_err(failed("quarantine the database"))?;
+    Ok(Recovered { why, quarantine, restored: report.restored, salvaged: report.salvaged })
 }
 
-/// Puts the verified copy of a sound backup in the database's place.
-async fn install(aside: &Aside, database: &Path, backup: &Path) -> Result<()> {
-    let copy = beside(database, RESTORING);
-    let copied = aside.copied && aside.restore.as_deref() == Some(backup);
-    if !(copied && sound(&copy).await.is_ok()) {
-        copy_of(database, backup).await?;
+/// The backup that was asked for, or the newest that is sound.
+async fn newest_sound(database: &Path, backups: &Path, aside: &Aside) -> Option<PathBuf> {
+    let mut sources: Vec<PathBuf> = aside.restore.iter().cloned().collect();
+    let newest_first = backup::list(backups, database).unwrap_or_default().into_iter().rev();
+    sources.extend(newest_first.map(|backup| backup.path));
+    for source in sources {
+        match sound(&source).await {
+            Ok(_) => return Some(source),
+            Err(error) => tracing::error!(
+                error = &error as &dyn std::error::Error, backup = %source.display(), "a backup is of no use"
+            ),
+        }
     }
-    aside.install(database, &copy, backup).map_err(failed("install the backup"))
+    None
+}
+
+/// Puts the verified copy of a sound backup, or what was saved, in the database's place.
+async fn install(aside: &Aside, database: &Path, from: &Replacement) -> Result<()> {
+    let copy = beside(database, RESTORING);
+    if let Replacement::Backup(backup) = from {
+        let copied = aside.copied && aside.restore.as_deref() == Some(backup.as_path());
+        if !(copied && sound(&copy).await.is_ok()) {
+            copy_of(database, backup).await?;
+        }
+    }
+    aside.install(database, &copy, from).map_err(failed("install the database"))
 }
 
 /// Copies a backup, with its WAL if it has one, beside the database, and verifies the copy.
 async fn copy_of(database: &Path, backup: &Path) -> Result<()> {
-    let copy = beside(database, RESTORING);
-    match fs::remove_file(&copy) {
-        // One that a killed process left.
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(failed("copy the backup")(error)),
-    }
-    store::backup(backup, &copy).await.map(drop)
+    remove_copy(database)?;
+    store::backup(backup, &beside(database, RESTORING)).await.map(drop)
 }
 
-async fn sound(backup: &Path) -> Result<Verification> {
+/// Removes a copy that a killed process left, or that is not used.
+pub(super) fn remove_copy(database: &Path) -> Result<()> {
+    for part in ["", "-wal", "-shm", "-journal", ".image"] {
+        match fs::remove_file(beside(&beside(database, RESTORING), part)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed("remove an old copy")(error)),
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn sound(backup: &Path) -> Result<Verification> {
     if let Some(fault) = store::examine(backup, false).await? {
         return Err(StoreError::Damaged { context: "verify the backup", source: fault.into() });
     }
@@ -256,7 +290,7 @@ pub async fn restore(database: &Path, backup: &Path, force: bool, now: Timestamp
     Err(StoreError::Conflict("what was begun before is ended now; restore once more".to_owned()))
 }
 
-fn failed(context: &'static str) -> impl FnOnce(io::Error) -> StoreError {
+pub(super) fn failed(context: &'static str) -> impl FnOnce(io::Error) -> StoreError {
     move |error| match error.kind() {
         io::ErrorKind::StorageFull => StoreError::Full(error.into()),
         _ => StoreError::Engine { context, source: error.into() },
@@ -366,7 +400,7 @@ mod tests {
             }
             if cut == "installed" {
                 let newest = home.folder.path().join("backups/hub-000001-20261123T223000Z.db");
-                install(&aside, &home.database(), &newest).await.unwrap();
+                install(&aside, &home.database(), &Replacement::Backup(newest)).await.unwrap();
             }
             let by_hand = store::open(&home.config.store).await;
             assert!(matches!(by_hand, Err(StoreError::Engine { .. })), "{cut}: nobody opens it meanwhile");

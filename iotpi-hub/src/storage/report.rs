@@ -73,6 +73,9 @@ pub struct Quarantined {
     pub why: String,
     /// Whether a backup took its place; a new database did otherwise.
     pub restored: bool,
+    /// What was saved of it into the new database; left out when nothing was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub salvaged: Option<String>,
     /// The folder with all its files; admins see it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,

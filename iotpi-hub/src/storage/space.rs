@@ -22,7 +22,8 @@ pub(crate) enum State {
     Room,
     /// Less than the mark, which thinning out can mend.
     Low,
-    /// So little of the disk itself is free that a commit may not find room for its WAL: thinning out frees none of that.
+    /// So little of the disk itself is free that a commit may not find room for its WAL, and little is reusable: thinning out frees
+    /// none of the disk.
     Out,
 }
 
@@ -36,14 +37,12 @@ impl Room {
     pub(crate) fn state(self, mark: u64, was_low: bool) -> State {
         let more = if was_low { mark / 8 } else { 0 };
         let room = self.free.saturating_add(self.reusable.saturating_sub(SCATTERED));
-        if mark == 0 {
+        if mark == 0 || room >= mark + more {
             State::Room
         } else if self.free < mark / 8 + more / 2 {
             State::Out
-        } else if room < mark + more {
-            State::Low
         } else {
-            State::Room
+            State::Low
         }
     }
 }
@@ -64,15 +63,17 @@ mod tests {
         assert_eq!(state(255, 0, false), State::Low);
         assert_eq!(state(100, 164, false), State::Room);
         assert_eq!(state(100, 163, false), State::Low);
-        assert_eq!(state(31, 10_000, false), State::Out);
+        assert_eq!(state(31, 232, false), State::Out);
+        assert_eq!(state(0, 264, false), State::Room, "a module was removed: its pages are used again");
     }
 
     #[test]
     fn once_low_it_takes_more_to_be_well_again() {
         assert_eq!(state(256, 0, true), State::Low);
         assert_eq!(state(288, 0, true), State::Room);
-        assert_eq!(state(40, 10_000, true), State::Out);
-        assert_eq!(state(48, 10_000, true), State::Room);
+        assert_eq!(state(40, 200, true), State::Out);
+        assert_eq!(state(48, 200, true), State::Low);
+        assert_eq!(state(40, 256, true), State::Room);
     }
 
     #[test]

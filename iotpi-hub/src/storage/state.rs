@@ -15,7 +15,7 @@ use super::{
     BackupConfig, DeviceKind, Machine, Recovered, RetentionReport, SpaceState,
     backup::{self, BackupFile, Turn},
     device_kind,
-    recovery::DatabaseLock,
+    recovery::{self, DatabaseLock},
     retention::ClockWatch,
     wear::Wear,
 };
@@ -50,6 +50,7 @@ pub(crate) struct Storage {
 /// What somebody should look after, by what it is about.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Problems {
+    pub(crate) store: Option<String>,
     pub(crate) backup: Option<String>,
     pub(crate) scrub: Option<String>,
     pub(crate) space: Option<String>,
@@ -96,6 +97,12 @@ impl Storage {
     /// Holds the lock until [`Self::release`].
     pub(crate) fn hold(&self, held: Option<DatabaseLock>) {
         *lock(&self.held) = held;
+    }
+
+    /// Why the folder of the database, which a program has opened for this hub, is not safe from others, if it is not.
+    pub(crate) fn open_folder(&self) -> Option<String> {
+        let file = self.file.as_deref().filter(|_| lock(&self.held).is_some())?;
+        recovery::open_folder(file)
     }
 
     /// The database is closed.

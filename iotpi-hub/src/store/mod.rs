@@ -36,7 +36,9 @@ pub use orders::{CommandHistory, CommandOrder, LeaseTerms, Submission, Sweep, Wa
 mod sqlite;
 mod upkeep;
 
-pub use upkeep::{BackedUp, DiskUse, Expired, ExpiryPlan, ExpiryReport, SeriesExpiry, Verification};
+pub use upkeep::{
+    BackedUp, DiskUse, Expired, ExpiryPlan, ExpiryReport, Salvaged, SeriesExpiry, Thinning, Verification,
+};
 
 /// The engine's answer.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
@@ -438,14 +440,17 @@ pub trait Store: FootageStore + Send + Sync + fmt::Debug {
     // ---- upkeep ----
 
     /// Removes what the plan says, in small steps that keep no other write waiting, and says how much that was; with
-    /// `dry_run` only says how much it would be. The newest record of each series stays, so that a series has one.
+    /// `dry_run` only says how much it would be. Gaps in readings that the plan takes go too; their numbers stay lost. The newest record of each series stays, so that a series has one.
     ///
     /// Cancelled, it ends between two steps.
     async fn expire(&self, plan: &ExpiryPlan, dry_run: bool) -> Result<ExpiryReport>;
 
-    /// Frees some room, one small step: removes oldest readings taken before `before`, as [`Self::expire`] would. Answers
-    /// whether there were any. What is freed is at first only [`DiskUse::reusable_bytes`].
-    async fn thin(&self, before: Timestamp) -> Result<bool>;
+    /// Frees some room, in small steps that keep no other write waiting. First from writers (modules with a token of their own;
+    /// those without one together) whose data grew by more than an equal share, by when it arrived: whatever the age of their
+    /// records, with the sums of minutes and hours of those that arrived lately. While nobody is over their share: the oldest
+    /// readings, as [`Self::expire`] would. The newest record of each series stays. Answers how many steps that were; none when
+    /// there is nothing left. What is freed is at first only [`DiskUse::reusable_bytes`].
+    async fn thin(&self, thinning: Thinning, now: Now) -> Result<u32>;
 
     /// What it takes of the disk.
     async fn disk_use(&self) -> Result<DiskUse>;
@@ -481,8 +486,12 @@ pub trait Store: FootageStore + Send + Sync + fmt::Debug {
     /// The file in which everything is kept, if it is one.
     fn file(&self) -> Option<&Path>;
 
-    /// Whether it takes writes. Writes nothing itself.
+    /// Whether it takes writes, what it is kept in is still there, and nobody met damage. Writes nothing itself. After an error that
+    /// nothing mends but opening the store anew, it has [`failed`](Self::failed).
     async fn check(&self) -> Result<()>;
+
+    /// Whether another program wrote into what is kept since it was opened or since this was last asked: it wants to be verified.
+    fn take_unverified(&self) -> bool;
 
     /// Becomes ready when the engine has failed for good, and says why: from then on every write is refused, because what
     /// is on the disk may not be what was written. Nothing mends it but opening the store anew, which recovers what was
@@ -553,6 +562,23 @@ pub async fn backup(database: &Path, to: &Path) -> Result<BackedUp> {
 /// As [`Store::verify`].
 pub async fn verify(database: &Path, deep: bool) -> Result<Verification> {
     sqlite::verify(database, deep).await
+}
+
+/// Saves what can be read of a damaged database that nobody has open into a new one at `into`, where there must be none.
+///
+/// # Errors
+/// [`StoreError::Conflict`] when its tables are of another version; [`StoreError::Damaged`] when not even its tables can be
+/// read; [`StoreError::Full`]; [`StoreError::Engine`].
+pub(crate) async fn salvage(damaged: &Path, into: &Path) -> Result<Salvaged> {
+    sqlite::salvage(damaged, into).await
+}
+
+/// How many readings a database has that nobody needs to have open, but for those that wait to be folded.
+///
+/// # Errors
+/// As [`Store::verify`].
+pub(crate) async fn readings_in(database: &Path) -> Result<u64> {
+    sqlite::readings_in(database).await
 }
 
 /// What is wrong with the database at that path, or nothing: it is sound, or not there. `thorough` also looks through its

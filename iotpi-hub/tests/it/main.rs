@@ -42,6 +42,7 @@ mod recordings;
 mod requests;
 mod sensors;
 mod storage;
+mod store_files;
 mod tmpfs;
 mod wire;
 mod wrong_clock;

@@ -248,7 +248,7 @@ async fn a_backup_is_made_told_of_and_kept() {
 
 #[tokio::test]
 async fn backups_are_made_by_themselves_as_often_as_the_config_says() {
-    let backup = BackupConfig { every_hours: 24, keep: 9, dir: None };
+    let backup = BackupConfig { every_hours: 24, keep: 9, ..BackupConfig::default() };
     let home = Home::new(Config { backup, ..Config::default() }).await;
     let hours = async |hours: u64| {
         home.api.hub.advance(Duration::from_secs(hours * 3_600));

@@ -57,9 +57,10 @@ async fn until_told(
     let store = config.store.clone();
     let hub = Hub::open(config).await.with_context(|| format!("the store {store} cannot be used"))?;
     if let Some(recovered) = hub.recovered() {
-        let instead = match &recovered.restored {
-            Some(backup) => format!("{} was restored", backup.display()),
-            None => "there was no backup: a new database was begun".to_owned(),
+        let instead = match (&recovered.restored, &recovered.salvaged) {
+            (Some(backup), _) => format!("{} was restored", backup.display()),
+            (None, Some(what)) => what.clone(),
+            (None, None) => "there was no backup: a new database was begun".to_owned(),
         };
         // Also where nobody has the log on.
         eprintln!(

@@ -1253,6 +1253,8 @@ export interface components {
     Health: 'online' | 'late' | 'offline' | 'unknown';
     /** @description How the hub is. */
     HealthReport: {
+      /** @description What is wrong, in one sentence; left out while nothing is. */
+      problem?: string | null;
       status: components['schemas']['HubHealth'];
       /**
        * Format: double
@@ -1589,6 +1591,8 @@ export interface components {
       path?: string | null;
       /** @description Whether a backup took its place; a new database did otherwise. */
       restored: boolean;
+      /** @description What was saved of it into the new database; left out when nothing was. */
+      salvaged?: string | null;
       /** @description What was wrong. */
       why: string;
     };
@@ -6175,7 +6179,7 @@ export interface operations {
     };
     requestBody?: never;
     responses: {
-      /** @description The hub answers and can write */
+      /** @description The hub answers and its store works */
       200: {
         headers: {
           [name: string]: unknown;
@@ -6211,7 +6215,7 @@ export interface operations {
           'application/problem+json': components['schemas']['Problem'];
         };
       };
-      /** @description The hub is stopping or cannot write */
+      /** @description The hub is stopping or its store fails */
       503: {
         headers: {
           [name: string]: unknown;

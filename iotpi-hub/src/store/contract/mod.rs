@@ -23,6 +23,7 @@ pub mod buckets;
 pub mod commands;
 pub mod deliveries;
 pub mod engine;
+pub mod fairness;
 pub mod footage;
 pub mod modules;
 pub mod orders;
@@ -167,6 +168,7 @@ macro_rules! store_contract {
                 a_dry_run_takes_nothing_and_says_what_would_go,
                 summaries_outlive_the_records_and_go_by_their_own_rule,
                 a_plan_without_an_end_takes_nothing,
+                gaps_go_with_the_readings_and_their_numbers_stay_lost,
                 series_are_kept_as_their_rule_says,
                 an_expiry_keeps_no_write_waiting,
                 thinning_takes_the_oldest_first_until_there_are_none,
@@ -175,6 +177,16 @@ macro_rules! store_contract {
                 what_it_takes_of_the_disk_is_known,
                 a_backup_is_everything_at_one_moment,
                 a_backup_never_replaces_a_file,
+            ;
+            fairness:
+                a_module_that_grew_lately_gives_its_own_before_anybody_elses,
+                two_modules_that_grew_lately_give_before_the_others,
+                a_burst_is_not_forgiven_when_it_is_over,
+                many_series_of_a_module_hide_nothing,
+                modules_without_tokens_are_one_party,
+                a_flood_with_false_times_leaves_no_short_sums,
+                where_nobody_is_over_their_share_what_is_young_stays,
+                whose_data_is_too_little_to_fill_a_disk_keeps_what_is_young,
             ;
             footage:
                 recording_settings_are_read_back_and_replaced,
@@ -267,6 +279,7 @@ mod tests {
             include_str!("people.rs"),
             include_str!("upkeep.rs"),
             include_str!("engine.rs"),
+            include_str!("fairness.rs"),
             include_str!("footage.rs"),
         ] {
             let promises =

@@ -2,10 +2,12 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use iotpi_core::{Quantity, Reading, Sample, Timestamp};
+use iotpi_core::{GapReason, NewGap, Quantity, Reading, Sample, SeriesGap, Timestamp};
 
 use super::{MANY, after, all, module, page, start};
-use crate::store::{ExpiryPlan, ReadingQuery, SeriesExpiry, SeriesKey, Store, StoreError};
+use crate::store::{
+    ExpiryPlan, GapQuery, ReadingQuery, SeriesExpiry, SeriesKey, Store, StoreError, Thinning,
+};
 
 /// A reading of that module, taken so many seconds after the beginning.
 fn reading(of: &str, secs: u64) -> Reading {
@@ -98,6 +100,37 @@ pub async fn summaries_outlive_the_records_and_go_by_their_own_rule(store: Arc<d
     assert!(report.minutes.gone > 80 && report.minutes.of > 160 && report.raw.gone == 0, "{report:?}");
 }
 
+pub async fn gaps_go_with_the_readings_and_their_numbers_stay_lost(store: Arc<dyn Store>) {
+    let gap = |first_seq: u64, sensor: Option<Quantity>, until_secs: u64| {
+        let until = start().plus(Duration::from_secs(until_secs));
+        let series =
+            sensor.into_iter().map(|of| SeriesGap { kind: of.name(), lost: 10, since: start(), until });
+        let last_seq = first_seq + 9;
+        NewGap { epoch: 7, first_seq, last_seq, reason: GapReason::Full, series: series.collect() }
+    };
+    let id = module("attic");
+    let temperature = || Some(Quantity::Temperature);
+    // Two are old, one of them by the hub's clock only; one names no series; one is of readings that are kept.
+    store.record_gap(&id, &gap(1, temperature(), 100), after(100)).await.unwrap();
+    store.record_gap(&id, &gap(11, temperature(), 1_000_000), after(200)).await.unwrap();
+    store.record_gap(&id, &gap(21, None, 0), after(300)).await.unwrap();
+    store.record_gap(&id, &gap(31, Some(Quantity::Humidity), 100), after(100)).await.unwrap();
+    store.record_gap(&id, &gap(41, temperature(), 9_000), after(9_000)).await.unwrap();
+    let rule = SeriesExpiry { module_id: None, sensor: Some(Quantity::Humidity.name()), raw_before: None };
+    let plan = ExpiryPlan { series: vec![rule], ..raw(at(5_000)) };
+
+    store.expire(&plan, true).await.unwrap();
+    let before = store.gaps(&GapQuery::default(), &page(100)).await.unwrap().items.len();
+    store.expire(&plan, false).await.unwrap();
+
+    let left = store.gaps(&GapQuery::default(), &page(100)).await.unwrap().items;
+    let kinds: Vec<_> = left.iter().map(|gap| gap.kind.clone()).collect();
+    assert_eq!(before, 5, "a dry run takes nothing");
+    assert_eq!(kinds, [Some(Quantity::Humidity.name()), Some(Quantity::Temperature.name())]);
+    let account = store.delivery(&id).await.unwrap().total.unwrap();
+    assert_eq!((account.lost, account.missing), (50, 0));
+}
+
 pub async fn a_plan_without_an_end_takes_nothing(store: Arc<dyn Store>) {
     record(&store, "attic", 0..10).await;
 
@@ -146,13 +179,14 @@ pub async fn thinning_takes_the_oldest_first_until_there_are_none(store: Arc<dyn
     record(&store, "shed", 2000..12_000).await;
     let before = start().plus(Duration::from_secs(9000));
 
-    assert!(store.thin(before).await.unwrap());
+    let thinning = Thinning { before, spared_bytes: 0, most: 1 };
+    assert_eq!(store.thin(thinning, after(7)).await.unwrap(), 1);
     let (attic, shed) = (kept(&store, "attic").await, kept(&store, "shed").await);
     assert!(attic.len() < 10_000 && attic.last() == Some(&9999), "the oldest go, the newest stays");
     assert_eq!(shed.len(), 10_000, "younger ones of another series stay meanwhile");
 
     let mut steps = 0;
-    while store.thin(before).await.unwrap() {
+    while store.thin(thinning, after(7)).await.unwrap() > 0 {
         steps += 1;
         assert!(steps < 10_000, "thinning ends");
     }
@@ -188,7 +222,8 @@ pub async fn what_is_kept_is_found_sound_and_counted(store: Arc<dyn Store>) {
 pub async fn what_it_takes_of_the_disk_is_known(store: Arc<dyn Store>) {
     record(&store, "attic", 0..20_000).await;
     let full = store.disk_use().await.unwrap();
-    while store.thin(start().plus(Duration::from_secs(20_000))).await.unwrap() {}
+    let before = start().plus(Duration::from_secs(20_000));
+    while store.thin(Thinning { before, spared_bytes: 0, most: 9 }, after(7)).await.unwrap() > 0 {}
     let thinned = store.disk_use().await.unwrap();
 
     assert!(full.database_bytes > 0 && full.reusable_bytes < full.database_bytes, "{full:?}");

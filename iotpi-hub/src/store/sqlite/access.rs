@@ -1,20 +1,21 @@
 //! Opening the engine, and the way of every read and write to its connections.
 
-use std::{
-    fs,
-    sync::atomic::{AtomicBool, Ordering},
-};
+use std::{fs, sync::Arc};
 
 use iotpi_core::Timestamp;
 use rusqlite::{Connection, config::DbConfig};
 
 use super::{
     Sqlite,
+    expiry::{self, Cut},
     failure::Work,
     file::{self, Place},
     journal::Journal,
     readers::{self, Readers},
-    removals, verify,
+    removals,
+    reserve::Reserve,
+    verify,
+    watch::Watch,
     writer::{Desk, Writer},
 };
 use crate::{
@@ -42,7 +43,8 @@ impl Sqlite {
                 fail.into_failure().at_start().into_store_error("read the journal")
             })?;
             let (tail, deliveries) = (journal.tail(), journal.deliveries());
-            let writer = Writer::start(connection, journal, options.commit_window)?;
+            let watch = file.as_deref().map(Watch::of);
+            let writer = Writer::start(connection, journal, options.commit_window, watch.clone())?;
             let open_readers = |most| -> Result<Option<Readers>> {
                 let mut connections = Vec::new();
                 while connections.len() < most
@@ -54,8 +56,9 @@ impl Sqlite {
             };
             let readers = open_readers(readers::CONNECTIONS)?;
             let lookups = open_readers(readers::LOOKUP_CONNECTIONS)?;
-            let suspect = AtomicBool::new(false);
-            Ok(Self { readers, lookups, writer, tail, deliveries, file, suspect })
+            let suspect = Arc::default();
+            let reserve = file.as_deref().map(|file| Arc::new(Reserve::of(file)));
+            Ok(Self { readers, lookups, writer, tail, deliveries, file, reserve, watch, suspect })
         };
         let store: Self = tokio::task::spawn_blocking(open)
             .await
@@ -76,6 +79,50 @@ impl Sqlite {
     ) -> Result<T> {
         let done = self.writer.write(context, work).await;
         done.inspect_err(|error| self.suspect(error))
+    }
+
+    /// As [`Self::write`], for work that frees room or that somebody has to do before they can: on a full disk it is done again
+    /// with the room of the reserve.
+    pub(super) async fn free<T: Send + 'static>(
+        &self,
+        context: &'static str,
+        work: impl FnOnce(&mut Desk<'_>) -> Work<T> + Clone + Send + 'static,
+    ) -> Result<T> {
+        match self.write(context, work.clone()).await {
+            Err(StoreError::Full(_)) if self.release_reserve() => self.write(context, work).await,
+            done => done,
+        }
+    }
+
+    fn release_reserve(&self) -> bool {
+        let released = self.reserve.as_ref().is_some_and(|reserve| reserve.release().unwrap_or(false));
+        if released {
+            tracing::warn!("the disk is full: the reserve for deletions is released");
+        }
+        released
+    }
+
+    /// Makes the reserve when it was released and there is room again.
+    pub(super) async fn make_reserve(&self) -> Result<()> {
+        let Some(reserve) = self.reserve.clone() else { return Ok(()) };
+        let made = tokio::task::spawn_blocking(move || reserve.make()).await;
+        // Not every file system can, and the hub runs without it.
+        if let Ok(Err(error)) = made {
+            tracing::debug!(%error, "there is no reserve for deletions");
+        }
+        Ok(())
+    }
+
+    /// Makes a cut to thin out: one chunk of those it could remove. Answers how many chunks it removed or cut short.
+    pub(super) async fn cut(&self, cut: Cut) -> Result<u32> {
+        let step = move |desk: &mut Desk<'_>| expiry::step(desk, cut);
+        let mut removed = self.free("thin out records", step).await?;
+        if matches!(cut, Cut::ShortSums { .. }) {
+            while removed {
+                removed = self.free("thin out sums", step).await?;
+            }
+        }
+        Ok(removed.into())
     }
 
     /// When the newest record of all series was received, by the hub's clock.
@@ -124,7 +171,8 @@ impl Sqlite {
     /// Notes beside the file that the next start has to look through it, when the error says so.
     pub(super) fn suspect(&self, error: &StoreError) {
         let Some(file) = self.file.as_deref().filter(|_| verify::is_suspect(error)) else { return };
-        if !self.suspect.swap(true, Ordering::Relaxed) {
+        let cause = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
+        if self.suspect.set(cause).is_ok() {
             tracing::error!(error = error as &dyn std::error::Error, "the database is suspect");
             // The disk may be what is broken; then there is nothing to note it on.
             let _ = fs::write(file::beside(file, file::SUSPECT), format!("{error}\n"));

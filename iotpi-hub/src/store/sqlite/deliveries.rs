@@ -82,13 +82,18 @@ impl Deliveries {
     pub(super) fn load(db: &Connection) -> Work<Self> {
         let mut all = Self::default();
         let mut counts =
-            db.prepare("SELECT id, module_id, epoch, since_us, arrived FROM deliveries ORDER BY id")?;
+            db.prepare("SELECT id, module_id, epoch, since_us, arrived, lost FROM deliveries ORDER BY id")?;
         let mut rows = counts.query([])?;
         while let Some(row) = rows.next()? {
             let (id, module): (i64, ModuleId) = (row.get(0)?, parsed(row, 1)?);
             let arrived = RangeSet::from_bytes(row.get_ref(4)?.as_blob()?)
                 .ok_or_else(|| Failure::damaged("a list of numbers cannot be read"))?;
+            let lost = RangeSet::from_bytes(row.get_ref(5)?.as_blob()?)
+                .ok_or_else(|| Failure::damaged("a list of lost numbers cannot be read"))?;
             all.begin(module, row.get(2)?, id, Timestamp::from_micros(row.get(3)?), arrived);
+            if let Some(count) = all.count(id) {
+                count.lost = lost;
+            }
         }
         let mut gaps = db.prepare("SELECT module_id, epoch, first_seq, last_seq FROM gaps")?;
         let mut rows = gaps.query([])?;
@@ -269,6 +274,20 @@ impl Deliveries {
         let mut save = db.prepare_cached("UPDATE deliveries SET arrived = ?2 WHERE id = ?1")?;
         for count in self.modules.values_mut().flat_map(|m| &mut m.counts).filter(|c| c.changed) {
             save.execute(params![count.row, count.arrived.to_bytes()])?;
+        }
+        Ok(())
+    }
+
+    /// Writes down which numbers of a count are lost, so that the gaps that said so are no longer needed for it. Of a count with
+    /// more than [`MAX_RANGES`] ranges of them, the first of those are no longer known to be lost after a restart.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub(super) fn save_lost(&self, db: &Connection, module: &ModuleId, epoch: u64) -> Work<()> {
+        let known = self.modules.get(module).and_then(|m| m.counts.iter().find(|c| c.epoch == epoch));
+        if let Some(count) = known {
+            let sql = "UPDATE deliveries SET lost = ?2 WHERE id = ?1";
+            db.prepare_cached(sql)?.execute(params![count.row, count.lost.newest(MAX_RANGES).to_bytes()])?;
         }
         Ok(())
     }

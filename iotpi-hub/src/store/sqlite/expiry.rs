@@ -42,6 +42,20 @@ pub(super) enum Cut {
         /// In units of the width.
         before: i64,
     },
+    /// Rollups of minutes and hours in a stretch of time whose records are gone.
+    ShortSums {
+        /// Which series.
+        series: i64,
+        /// Microseconds.
+        from_us: i64,
+        /// Microseconds: the first record that is still there.
+        before_us: i64,
+    },
+    /// All records of the last chunk but the newest.
+    AllButNewest {
+        /// Which series.
+        series: i64,
+    },
 }
 
 /// What the plan would take, and from which series. Rollups are counted as the time they span.
@@ -104,7 +118,31 @@ pub(super) fn step(desk: &mut Desk<'_>, cut: Cut) -> Work<bool> {
             journal.expired(series, before.saturating_mul(width * SECOND));
             Ok(rows > 0 || blocks::expire(db, series, width, before)?)
         }
+        Cut::ShortSums { series, from_us, before_us } => {
+            journal.expired(series, before_us);
+            delete_short_sums(db, series, from_us, before_us)
+        }
+        Cut::AllButNewest { series } => {
+            let newest = fold::keep_newest(db, series)?;
+            if let Some(newest_us) = newest {
+                journal.expired(series, newest_us);
+            }
+            Ok(newest.is_some())
+        }
     }
+}
+
+/// Deletes some rollups of minutes and hours in a stretch of time. Answers whether there were any.
+fn delete_short_sums(db: &Connection, series: i64, from_us: i64, before_us: i64) -> Work<bool> {
+    let sql = "DELETE FROM rollups WHERE (series_id, width, start) IN
+               (SELECT series_id, width, start FROM rollups
+                WHERE series_id = ?1 AND width = ?2 AND start >= ?3 AND start < ?4 ORDER BY start LIMIT ?5)";
+    let mut rows = 0;
+    for width in &WIDTHS[1..] {
+        let (from, before) = (unit_of(from_us, *width), unit_of(before_us, *width));
+        rows += db.prepare_cached(sql)?.execute(params![series, width, from, before, STEP])?;
+    }
+    Ok(rows > 0)
 }
 
 /// Removes a chunk. The sums of its records that are in no rollup become a block of the narrowest width that is kept.

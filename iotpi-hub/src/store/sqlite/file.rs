@@ -32,15 +32,17 @@ pub(super) const APPLICATION_ID: i32 = 0x696f_7470;
 
 /// Applied in order, each once; a database remembers in `user_version` how many it has. Never edit one that was
 /// released: add the next.
-pub(super) const MIGRATIONS: [&str; 5] = [
+pub(super) const MIGRATIONS: [&str; 6] = [
     include_str!("migrations/0001-first.sql"),
     include_str!("migrations/0002-journal.sql"),
     include_str!("migrations/0003-commands.sql"),
     include_str!("migrations/0004-recordings.sql"),
     include_str!("migrations/0005-rollups.sql"),
+    include_str!("migrations/0006-fair-retention.sql"),
 ];
 
-/// The migration after which readings are brought into the form that is written now.
+/// From this migration on they are applied in one transaction, in which readings are then brought into the form that is
+/// written now: that needs all the tables of now.
 const REWRITE_READINGS: usize = 4;
 
 /// A commit of a few readings writes one page to the WAL, so pages are small. Counts for a new database only.
@@ -257,14 +259,15 @@ fn version_of(connection: &Connection) -> rusqlite::Result<usize> {
 fn apply_next(connection: &mut Connection) -> Work<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let done = version(&transaction)?;
-    if let Some(migration) = MIGRATIONS.get(done) {
-        transaction.execute_batch(migration)?;
+    let next = if done == REWRITE_READINGS { KNOWN } else { done + 1 };
+    if let Some(migrations) = MIGRATIONS.get(done..next) {
+        migrations.iter().try_for_each(|migration| transaction.execute_batch(migration))?;
         if done == REWRITE_READINGS {
             carry_over(&transaction)?;
             unroll(&transaction)?;
         }
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-        transaction.pragma_update(None, "user_version", done + 1)?;
+        transaction.pragma_update(None, "user_version", next)?;
     }
     transaction.commit().map_err(Fail::from)
 }

@@ -123,12 +123,15 @@ fn insert(
     let sum = Sum::of(points);
     let body =
         chunk::encode(points).map_err(|error| Failure::passing(&format!("compress records: {error}")))?;
+    let received_ms = points.iter().map(|point| point.received_ms).max().unwrap_or(0);
     db.prepare_cached(
-        "INSERT INTO chunks (id, series_id, first_us, last_us, count, present, min, max, sum, body, unrolled_width)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+        "INSERT INTO chunks (id, series_id, first_us, last_us, count, present, min, max, sum, body, unrolled_width,
+                             received_us, bytes)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, length(?10))
          ON CONFLICT (id) DO UPDATE SET first_us = excluded.first_us, last_us = excluded.last_us,
              count = excluded.count, present = excluded.present, min = excluded.min, max = excluded.max,
-             sum = excluded.sum, body = excluded.body, unrolled_width = excluded.unrolled_width",
+             sum = excluded.sum, body = excluded.body, unrolled_width = excluded.unrolled_width,
+             received_us = excluded.received_us, bytes = excluded.bytes",
     )?
     .execute(params![
         replaced,
@@ -141,9 +144,28 @@ fn insert(
         sum.max(),
         sum.sum,
         body,
-        unrolled_width
+        unrolled_width,
+        received_ms.saturating_mul(1000),
     ])?;
     Ok(())
+}
+
+/// Removes all records of a series' last chunk but the newest, which every series keeps. Answers when that was taken;
+/// nothing when there was no other.
+///
+/// # Errors
+/// SQLite's; damage when the chunk cannot be read.
+pub(super) fn keep_newest(db: &Connection, row: i64) -> Work<Option<i64>> {
+    let chunk = Chunk::find(
+        db,
+        "SELECT id, last_us, count, unrolled_width FROM chunks WHERE series_id = ?1
+         ORDER BY first_us DESC, id DESC LIMIT 1",
+        [row],
+    )?;
+    let Some(chunk) = chunk.filter(|chunk| chunk.count > 1) else { return Ok(None) };
+    let Some(newest) = chunk.points(db)?.pop() else { return Ok(None) };
+    insert(db, row, Some(chunk.id), (&newest, &newest), std::slice::from_ref(&newest), chunk.unrolled_width)?;
+    Ok(Some(newest.taken_us))
 }
 
 /// A chunk by its row, without its body.

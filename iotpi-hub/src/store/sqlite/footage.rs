@@ -346,7 +346,8 @@ mod side {
     use async_trait::async_trait;
 
     use super::{
-        super::Sqlite, Footage, FootageQuery, FootageTotals, FoundFrame, ModuleId, Page, PageRequest, Pick,
+        super::{Sqlite, writer::Desk},
+        Footage, FootageQuery, FootageTotals, FoundFrame, ModuleId, Page, PageRequest, Pick,
         RecordingSettings, SegmentRecord, Stretch, Timestamp,
     };
     use crate::store::{FootageStore, Result};
@@ -407,7 +408,7 @@ mod side {
 
         async fn doom_segments(&self, module_id: &ModuleId, names: &[String]) -> Result<()> {
             let (module_id, names) = (module_id.clone(), names.to_vec());
-            self.write("remove recordings", move |db| super::doom(db, &module_id, &names)).await
+            self.free("remove recordings", move |db: &mut Desk<'_>| super::doom(db, &module_id, &names)).await
         }
 
         async fn doomed_segments(&self) -> Result<Vec<(ModuleId, String)>> {
@@ -416,7 +417,8 @@ mod side {
 
         async fn forget_doomed(&self, gone: &[(ModuleId, String)]) -> Result<()> {
             let gone = gone.to_vec();
-            self.write("forget removed recordings", move |db| super::forget_doomed(db, &gone)).await
+            self.free("forget removed recordings", move |db: &mut Desk<'_>| super::forget_doomed(db, &gone))
+                .await
         }
     }
 }

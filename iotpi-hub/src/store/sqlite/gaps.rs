@@ -1,19 +1,25 @@
 //! Gaps: what modules said will never come.
 
+use std::collections::BTreeSet;
+
 use iotpi_core::{Gap, GapReason, ModuleId, NewGap, SeriesDelivery};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
     columns::{moment, parsed, word},
+    deliveries::Deliveries,
     failure::Work,
     modules,
     point::Point,
     tail::{One, Tail},
 };
 use crate::store::{
-    GapQuery, Now, Page, PageRequest,
+    ExpiryPlan, GapQuery, Now, Page, PageRequest,
     cursor::{self, List},
 };
+
+/// Gaps removed in one transaction: a few milliseconds on an SD card.
+const EXPIRE_STEP: usize = 200;
 
 /// Keeps a gap: a row for each series, and one for what the module could not name. Said again, it replaces what was said
 /// of it before. Answers whether the module was new.
@@ -79,6 +85,50 @@ pub(super) fn gaps(db: &Connection, query: &GapQuery, page: &PageRequest) -> Wor
     let page =
         list.page(rows.collect::<Result<Vec<_>, _>>()?, page, |(id, gap)| (gap.since.as_micros(), *id));
     Ok(page.map(|(_, gap)| gap))
+}
+
+/// Gaps of one series of a module, or those nobody could name a series for, that expire.
+#[derive(Debug, Clone)]
+pub(super) struct Expiring {
+    module: ModuleId,
+    /// Empty: no series is named.
+    sensor: String,
+    before_us: i64,
+}
+
+/// Which gaps the plan takes: those of readings that it takes as well.
+pub(super) fn expiring(db: &Connection, plan: &ExpiryPlan) -> Work<Vec<Expiring>> {
+    let mut series = db.prepare_cached("SELECT DISTINCT module_id, sensor FROM gaps")?;
+    let mut rows = series.query([])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (module, sensor): (ModuleId, String) = (parsed(row, 0)?, row.get(1)?);
+        let named = if sensor.is_empty() { None } else { Some(parsed(row, 1)?) };
+        if let Some(before) = plan.gaps_before(&module, named.as_ref()) {
+            found.push(Expiring { module, sensor, before_us: before.as_micros() });
+        }
+    }
+    Ok(found)
+}
+
+/// Removes some of them. Its numbers stay lost. Answers whether there were any.
+pub(super) fn expire(db: &Connection, deliveries: &Deliveries, expiring: &Expiring) -> Work<bool> {
+    let Expiring { module, sensor, before_us } = expiring;
+    // What a gap counts was lost before the hub heard of it, whatever the module's clock says.
+    let mut old = db.prepare_cached(
+        "SELECT id, epoch FROM gaps
+         WHERE module_id = ?1 AND sensor = ?2 AND min(until_us, recorded_at_us) < ?3 LIMIT ?4",
+    )?;
+    let row = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, u64>(1)?));
+    let old = old.query_map(params![module.as_str(), sensor, before_us, EXPIRE_STEP], row)?;
+    let old = old.collect::<Result<Vec<_>, _>>()?;
+    let mut delete = db.prepare_cached("DELETE FROM gaps WHERE id = ?1")?;
+    for (id, _) in &old {
+        delete.execute([id])?;
+    }
+    let epochs: BTreeSet<_> = old.iter().map(|(_, epoch)| *epoch).collect();
+    epochs.into_iter().try_for_each(|epoch| deliveries.save_lost(db, module, epoch))?;
+    Ok(!old.is_empty())
 }
 
 fn gap(row: &Row<'_>) -> rusqlite::Result<Gap> {

@@ -355,6 +355,14 @@ impl Journal {
         Ok(new)
     }
 
+    /// Removes some gaps that expire. Answers whether there were any.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub(super) fn expire_gaps(&self, db: &Connection, expiring: &gaps::Expiring) -> Work<bool> {
+        gaps::expire(db, &lock(&self.deliveries), expiring)
+    }
+
     /// The open transaction removes a module.
     pub(super) fn removed(&mut self, module: &ModuleId) {
         // What the transaction took in of it before goes with it: a series that begins now may get the same row.

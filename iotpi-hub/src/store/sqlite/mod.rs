@@ -18,7 +18,9 @@ mod fold;
 mod footage;
 mod frame;
 mod gaps;
+mod growth;
 mod journal;
+mod leaves;
 mod merge;
 mod modules;
 mod notes;
@@ -29,9 +31,13 @@ mod point;
 mod ranges;
 mod readers;
 mod readings;
+mod remains;
 mod removals;
+mod reserve;
 mod rollups;
+mod rows;
 mod runs;
+mod salvage;
 mod slots;
 mod stretches;
 mod sum;
@@ -39,17 +45,15 @@ mod sums;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 mod varint;
 mod verify;
+mod watch;
 mod writer;
 
 use std::{
-    fs,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
@@ -65,14 +69,16 @@ use self::{
     deliveries::Deliveries,
     file::Place,
     readers::Readers,
+    reserve::Reserve,
     tail::Tail,
+    watch::Watch,
     writer::{Desk, Writer},
 };
 use super::{
     BackedUp, CommandHistory, CommandOrder, DiskUse, ExpiryPlan, ExpiryReport, GapQuery, LeaseTerms,
-    ModuleRecord, Now, Page, PageRequest, ReadingQuery, Recorded, Result, SecretHash, SeriesKey, Steady,
-    Store, StoreError, Submission, Sweep, TokenRecord, UserListing, UserRecord, Verification, WatchedIssuer,
-    end_us,
+    ModuleRecord, Now, Page, PageRequest, ReadingQuery, Recorded, Result, Salvaged, SecretHash, SeriesKey,
+    Steady, Store, StoreError, Submission, Sweep, Thinning, TokenRecord, UserListing, UserRecord,
+    Verification, WatchedIssuer, end_us,
 };
 
 use crate::{auth::Role, lock::lock};
@@ -94,8 +100,13 @@ pub(super) struct Sqlite {
     deliveries: Arc<Mutex<Deliveries>>,
     /// Absent in memory.
     file: Option<PathBuf>,
-    /// Whether it is noted beside the file that the database wants to be looked through at the next start.
-    suspect: AtomicBool,
+    /// Absent in memory.
+    reserve: Option<Arc<Reserve>>,
+    /// Absent in memory.
+    watch: Option<Watch>,
+    /// What was found wrong with the disk or what is on it. It is noted beside the file that the database wants to be looked
+    /// through at the next start.
+    suspect: Arc<OnceLock<String>>,
 }
 
 /// The file that a store URL names, given what follows `sqlite:`.
@@ -123,6 +134,18 @@ pub(super) async fn examine(database: &Path, thorough: bool) -> Result<Option<St
     let database = database.to_owned();
     pace::paced("examine the database", move |pace| verify::examine(&database, thorough, &pace.hurried()))
         .await
+}
+
+/// See [`store::salvage`](super::salvage).
+pub(super) async fn salvage(damaged: &Path, into: &Path) -> Result<Salvaged> {
+    let (damaged, into) = (damaged.to_owned(), into.to_owned());
+    pace::paced("save what can be read", move |pace| salvage::salvage(&damaged, &into, &pace.hurried())).await
+}
+
+/// See [`store::readings_in`](super::readings_in).
+pub(super) async fn readings_in(database: &Path) -> Result<u64> {
+    let database = database.to_owned();
+    pace::paced("count the readings", move |pace| verify::readings(&database, pace)).await
 }
 
 #[async_trait]
@@ -296,7 +319,7 @@ impl Store for Sqlite {
                 }
                 Ok(gone)
             };
-            if self.write("remove a module", step).await? {
+            if self.free("remove a module", step).await? {
                 return Ok(());
             }
         }
@@ -396,7 +419,7 @@ impl Store for Sqlite {
 
     async fn remove_user(&self, name: &UserName) -> Result<()> {
         let name = name.clone();
-        self.write("remove a user", move |db| people::remove_user(db, &name)).await
+        self.free("remove a user", move |db: &mut Desk<'_>| people::remove_user(db, &name)).await
     }
 
     async fn users(&self, page: &PageRequest, now: Now) -> Result<Page<UserListing>> {
@@ -415,7 +438,10 @@ impl Store for Sqlite {
 
     async fn open_session(&self, secret: &SecretHash, user: &UserName, ends: Steady, now: Now) -> Result<()> {
         let (secret, user) = (*secret, user.clone());
-        self.write("open a session", move |db| people::open_session(db, &secret, &user, ends, now)).await
+        self.free("open a session", move |db: &mut Desk<'_>| {
+            people::open_session(db, &secret, &user, ends, now)
+        })
+        .await
     }
 
     async fn session(&self, secret: &SecretHash, now: Now) -> Result<Option<UserRecord>> {
@@ -429,7 +455,7 @@ impl Store for Sqlite {
 
     async fn end_session(&self, secret: &SecretHash) -> Result<()> {
         let secret = *secret;
-        self.write("end a session", move |db| people::end_session(db, &secret)).await
+        self.free("end a session", move |db: &mut Desk<'_>| people::end_session(db, &secret)).await
     }
 
     async fn add_token(&self, secret: &SecretHash, token: &TokenRecord) -> Result<()> {
@@ -454,7 +480,7 @@ impl Store for Sqlite {
 
     async fn revoke_token(&self, id: &str) -> Result<()> {
         let id = id.to_owned();
-        self.write("revoke a token", move |db| people::revoke_token(db, &id)).await
+        self.free("revoke a token", move |db: &mut Desk<'_>| people::revoke_token(db, &id)).await
     }
 
     async fn hub_secret(&self, name: &str, fresh: [u8; 32]) -> Result<[u8; 32]> {
@@ -478,7 +504,8 @@ impl Store for Sqlite {
             desk.journal.fold_if_old(now);
             Ok(())
         };
-        self.write("tend the journal", tend).await
+        self.write("tend the journal", tend).await?;
+        self.make_reserve().await
     }
 
     async fn settle(&self) -> Result<()> {
@@ -495,60 +522,23 @@ impl Store for Sqlite {
     }
 
     async fn expire(&self, plan: &ExpiryPlan, dry_run: bool) -> Result<ExpiryReport> {
-        let plan = plan.clone();
-        let (report, cuts) = self.read("plan an expiry", move |db| expiry::plan(db, &plan)).await?;
-        let report = ExpiryReport { newest_at: self.newest_received().await?, ..report };
-        if dry_run {
-            return Ok(report);
-        }
-        for cut in cuts {
-            // Each step shares a commit with whatever else waits.
-            while self.write("remove what is old", move |desk| expiry::step(desk, cut)).await? {}
-        }
-        Ok(report)
+        self.expire_by_steps(plan, dry_run).await
     }
 
-    async fn thin(&self, before: Timestamp) -> Result<bool> {
-        // Looked for by a reader: that looks at every series.
-        let oldest = self.read("find the oldest records", move |db| expiry::oldest(db, before)).await?;
-        match oldest {
-            Some(cut) => self.write("thin out old records", move |desk| expiry::step(desk, cut)).await,
-            None => Ok(false),
-        }
+    async fn thin(&self, thinning: Thinning, now: Now) -> Result<u32> {
+        self.thin_by_steps(thinning, now).await
     }
 
     async fn disk_use(&self) -> Result<DiskUse> {
-        let wal = self.file.as_deref().map(|file| file::beside(file, "-wal"));
-        self.read("measure the database", move |db| {
-            let pragma = |name| db.pragma_query_value(None, name, |row| row.get::<_, u64>(0));
-            let page = pragma("page_size")?;
-            Ok(DiskUse {
-                database_bytes: page.saturating_mul(pragma("page_count")?),
-                wal_bytes: wal.and_then(|wal| fs::metadata(wal).ok()).map_or(0, |wal| wal.len()),
-                reusable_bytes: page.saturating_mul(pragma("freelist_count")?),
-            })
-        })
-        .await
+        self.measure().await
     }
 
     async fn verify(&self, deep: bool) -> Result<Verification> {
-        // Closed is closed, whoever else could still read the file.
-        self.check().await?;
-        let found = match &self.file {
-            Some(file) => verify(file, deep).await?,
-            None => self.write("check the database", move |db| Ok(verify::look_through(db, deep)?)).await?,
-        };
-        if let Some(fault) = found.faults.first() {
-            self.suspect(&StoreError::Damaged {
-                context: "check the database",
-                source: fault.clone().into(),
-            });
-        }
-        Ok(found)
+        self.look_through(deep).await
     }
 
     async fn backup(&self, to: &Path) -> Result<BackedUp> {
-        self.check().await?;
+        self.write("check the store", |_| Ok(())).await?;
         let Some(file) = &self.file else {
             return Err(StoreError::Conflict("what is kept in memory has no backup".to_owned()));
         };
@@ -570,8 +560,11 @@ impl Store for Sqlite {
     }
 
     async fn check(&self) -> Result<()> {
-        // Takes the write lock and finds the engine unbroken; writes nothing, because health is asked for often.
-        self.write("check the store", |_| Ok(())).await
+        self.check_files().await
+    }
+
+    fn take_unverified(&self) -> bool {
+        self.watch.as_ref().is_some_and(Watch::take_unverified)
     }
 
     async fn failed(&self) -> String {
@@ -579,7 +572,7 @@ impl Store for Sqlite {
     }
 
     async fn close(&self) -> Result<()> {
-        if self.suspect.load(Ordering::Relaxed) {
+        if self.suspect.get().is_some() {
             // As the writer does when it is broken itself.
             let leave =
                 |db: &mut Desk<'_>| Ok(db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?);

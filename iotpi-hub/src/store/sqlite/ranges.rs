@@ -70,6 +70,11 @@ impl RangeSet {
         &self.0
     }
 
+    /// Its last ranges, up to `most`.
+    pub(super) fn newest(&self, most: usize) -> Self {
+        Self(self.0[self.0.len().saturating_sub(most)..].to_vec())
+    }
+
     /// As it is kept: the distances between the ends, as varints.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();

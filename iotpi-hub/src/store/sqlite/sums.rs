@@ -83,9 +83,11 @@ impl SumRun {
         let first = self.sums.partition_point(|sum| !edge.is_before(sum.start, &sum.name.module_id));
         let rest = self.sums.get(first..).unwrap_or_default();
         // The first stretch of which another part is summed up than the query wants.
-        let other = (self.time.end != time.end)
-            .then(|| start_of(self.time.end.min(time.end), self.width_us))
-            .unwrap_or(i64::MAX);
+        let other = if self.time.end == time.end {
+            i64::MAX
+        } else {
+            start_of(self.time.end.min(time.end), self.width_us)
+        };
         let fitting = rest.partition_point(|sum| sum.start < other);
         let taken = rest.get(..fitting.min(most)).unwrap_or_default();
         let until = match taken.last() {

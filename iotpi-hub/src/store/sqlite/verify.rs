@@ -113,6 +113,12 @@ fn damaged_bodies(
     look().map_err(said("read the records"))
 }
 
+/// How many readings a database has that are folded.
+pub(super) fn readings(path: &Path, pace: &Pace) -> Result<u64> {
+    let sql = "SELECT coalesce(sum(count), 0) FROM chunks";
+    open(path, pace)?.query_row(sql, [], |row| row.get(0)).map_err(said("count the readings"))
+}
+
 fn describe(error: &StoreError) -> String {
     let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
     format!("{error}: {cause}")
@@ -187,9 +193,10 @@ pub(super) fn examine(path: &Path, thorough: bool, pace: &Pace) -> Result<Option
     if !thorough {
         return Ok(None);
     }
-    // With the indexes: a page of one table that lies in another's place is well-formed.
-    match faults(&db, true) {
-        Ok(faults) => Ok((!faults.is_empty()).then(|| faults.join("; "))),
+    // With the indexes: a page of one table that lies in another's place is well-formed. With the readings: what a reader found
+    // damaged has to be found again.
+    match look_through(&db, true) {
+        Ok(found) => Ok((!found.faults.is_empty()).then(|| found.faults.join("; "))),
         Err(error) => damage(error),
     }
 }

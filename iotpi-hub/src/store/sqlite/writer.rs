@@ -24,6 +24,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use super::{
     failure::{Fail, Failure, Work},
     journal::Journal,
+    watch::Watch,
 };
 use crate::store::{Result, StoreError};
 
@@ -83,7 +84,12 @@ impl Writer {
     ///
     /// # Errors
     /// [`StoreError::Engine`] when the system has no thread left.
-    pub(super) fn start(mut connection: Connection, journal: Journal, window: Duration) -> Result<Self> {
+    pub(super) fn start(
+        mut connection: Connection,
+        journal: Journal,
+        window: Duration,
+        watch: Option<Watch>,
+    ) -> Result<Self> {
         let (inbox, messages) = mpsc::channel();
         let commits = Arc::new(AtomicU64::new(0));
         let (tell, failed) = watch::channel(None);
@@ -97,7 +103,8 @@ impl Writer {
             .map_err(|error| StoreError::Engine { context: "set up the database", source: error.into() })?;
         let broken = None;
         let commits_made = Arc::clone(&commits);
-        let scribe = Scribe { connection, journal, window, broken, tell, wal_pages, commits: commits_made };
+        let scribe =
+            Scribe { connection, journal, window, broken, tell, wal_pages, commits: commits_made, watch };
         let thread = thread::Builder::new()
             .name("iotpi-store".to_owned())
             .spawn(move || scribe.run(messages))
@@ -275,6 +282,8 @@ struct Scribe {
     /// How long the WAL was after the last commit; 0 once it was written back.
     wal_pages: Arc<AtomicI32>,
     commits: Arc<AtomicU64>,
+    /// Absent in memory.
+    watch: Option<Watch>,
 }
 
 impl Scribe {
@@ -379,7 +388,13 @@ impl Scribe {
             return;
         }
         self.wal_pages.store(0, Ordering::Relaxed);
+        if let Some(watch) = &self.watch {
+            watch.before_write();
+        }
         let done = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        if let Some(watch) = &self.watch {
+            watch.after_write();
+        }
         if let Err(failure) = done.map_err(Failure::from)
             && failure.is_fatal()
         {

@@ -5,6 +5,7 @@ mod authorization;
 mod bodies;
 mod clocks;
 mod connections;
+mod flood;
 mod live;
 mod logins;
 mod quotas;

@@ -216,7 +216,9 @@ fn starts_on_damage(what: &str, data: &Path, backed_up: usize) {
     assert!(hub.record("shed", 1), "{what}");
     let found = quarantines(data);
     assert_eq!(found.len(), 1, "{what}");
-    assert_eq!(kept(&hub, data, "attic"), backed_up, "{what}");
+    // Without a backup some may be saved of what there was.
+    let kept = kept(&hub, data, "attic");
+    assert!(kept == backed_up || backed_up == 0 && kept <= 35, "{what}: {kept}");
     let token = admin(data);
     let aside: Vec<_> =
         ["", "-wal"].map(|suffix| fs::read(found[0].join(format!("hub.db{suffix}"))).ok()).into();
@@ -235,7 +237,7 @@ fn starts_on_damage(what: &str, data: &Path, backed_up: usize) {
 
     // The next start has nothing to mend.
     let hub = Running::start(data, "");
-    assert_eq!((kept(&hub, data, "shed"), quarantines(data).len()), (1, 1), "{what}");
+    assert_eq!((self::kept(&hub, data, "shed"), quarantines(data).len()), (1, 1), "{what}");
     hub.stop();
 }
 

@@ -3,6 +3,7 @@
 
 #[path = "../../../../iotpi-hub/tests/it/faults/chance.rs"]
 mod chance;
+mod deploy;
 mod keeping;
 mod kills;
 mod process;

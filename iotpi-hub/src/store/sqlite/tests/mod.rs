@@ -6,6 +6,7 @@ mod pages;
 mod queries;
 mod removals;
 mod rest;
+mod salvage;
 mod writer;
 
 use std::path::Path;
@@ -101,6 +102,12 @@ async fn whole<T>(limit: u32, mut next: impl AsyncFnMut(PageRequest) -> Page<T>)
             cursor => request = PageRequest { limit, cursor },
         }
     }
+}
+
+/// All records, oldest first.
+async fn everything(store: &Sqlite, ascending: bool) -> Vec<Reading> {
+    let query = temperatures(ascending);
+    whole(1000, async |page| store.readings(&query, &page).await.unwrap()).await
 }
 
 /// How many records there are.

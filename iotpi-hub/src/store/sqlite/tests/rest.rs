@@ -95,7 +95,9 @@ async fn thinning_frees_room_at_any_rate() {
         };
         let (before, all) = (store.disk_use().await.unwrap(), chunks().await);
 
-        while store.thin(reading(interval, 20_000).taken_at).await.unwrap() {}
+        let thinning =
+            crate::store::Thinning { before: reading(interval, 20_000).taken_at, spared_bytes: 0, most: 1 };
+        while store.thin(thinning, NOW).await.unwrap() > 0 {}
 
         let (after, left) = (store.disk_use().await.unwrap(), chunks().await);
         assert_eq!(after.database_bytes, before.database_bytes, "every {interval} s");
