@@ -21,7 +21,17 @@ pub(super) async fn save(database: &Path, aside: &Aside, backup: Option<&Path>) 
     let copy = beside(database, RESTORING);
     let folder = aside.folder(database);
     let damaged = folder.join(database.file_name().unwrap_or_default());
-    let linked = Linked::new(&damaged, folder.join("salvage.db")).map_err(failed("read the old database"))?;
+    let link = |parts| Linked::new(&damaged, folder.join("salvage.db"), parts);
+    let mut linked = link(&["", "-wal"]).map_err(failed("read the old database"))?;
+    // A database that is sound, but for its WAL, has another's: that is left out.
+    if !linked.is_sound().await {
+        drop(linked);
+        linked = link(&[""]).map_err(failed("read the old database"))?;
+        if !linked.is_sound().await {
+            drop(linked);
+            linked = link(&["", "-wal"]).map_err(failed("read the old database"))?;
+        }
+    }
     let saved = match linked.salvage(&copy).await {
         Ok(Some(saved)) if sound(&copy).await.is_ok() => saved,
         Err(error @ StoreError::Full(_)) => return Err(error),
@@ -49,10 +59,11 @@ pub(super) async fn save(database: &Path, aside: &Aside, backup: Option<&Path>) 
 struct Linked(PathBuf);
 
 impl Linked {
-    fn new(database: &Path, name: PathBuf) -> io::Result<Self> {
+    /// `parts` of those files: the database is `""`, its WAL `"-wal"`.
+    fn new(database: &Path, name: PathBuf, parts: &[&str]) -> io::Result<Self> {
         let linked = Self(name);
         linked.remove();
-        for part in ["", "-wal"] {
+        for part in parts {
             let (from, to) = (beside(database, part), beside(&linked.0, part));
             // Not every file system has links.
             if from.exists() && fs::hard_link(&from, &to).is_err() {
@@ -60,6 +71,10 @@ impl Linked {
             }
         }
         Ok(linked)
+    }
+
+    async fn is_sound(&self) -> bool {
+        store::examine(&self.0, true).await.is_ok_and(|damage| damage.is_none())
     }
 
     /// Nothing when it is worse than that some of its pages are damaged: not even its header or its tables can be read, or
