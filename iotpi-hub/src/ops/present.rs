@@ -16,9 +16,9 @@ use crate::{
 /// The most readings of one `recent`.
 const MAX_READINGS: usize = 10_000;
 /// A piece is sent when it has this many bytes. It is held until the client's side has taken it.
-const PIECE_BYTES: usize = 16 * 1024;
-/// Readings read at a time: with some 200 bytes each as text, less than 32 KiB.
-const READINGS_STEP: u32 = 128;
+const PIECE_BYTES: usize = 8 * 1024;
+/// Readings read at a time: some 200 bytes each as text. A dashboard asks for 60 of each series.
+const READINGS_STEP: u32 = 64;
 /// Series looked up at a time.
 const SERIES_STEP: u32 = 64;
 /// Modules read at a time; one can have a manifest of 64 KiB.
@@ -121,7 +121,9 @@ impl Present {
                 Next::End => Next::End,
             };
         }
-        Ok((std::mem::take(&mut self.text).into(), matches!(self.next, Next::End)))
+        // Held until the client has taken it: no more than there is of it.
+        let piece = std::mem::take(&mut self.text).into_boxed_str().into_boxed_bytes();
+        Ok((piece.into(), matches!(self.next, Next::End)))
     }
 
     async fn newest(&mut self, cursor: Option<String>) -> Result<Next> {

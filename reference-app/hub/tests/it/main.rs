@@ -79,6 +79,19 @@ fn a_token_is_printed_alone_listed_and_revoked() {
 }
 
 #[test]
+fn the_key_is_replaced_where_there_is_a_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| iotpi_hub(folder.path(), arguments);
+
+    let nowhere = run(&["key", "rotate"]);
+    run(&["token", "add", "--role", "viewer", "screen"]);
+    let replaced = run(&["key", "rotate"]);
+
+    assert_eq!(nowhere.status.code(), Some(1), "{nowhere:?}");
+    assert!(replaced.status.success(), "{replaced:?}");
+}
+
+#[test]
 fn a_token_that_makes_no_sense_is_refused() {
     let folder = tempfile::tempdir().unwrap();
 
@@ -119,6 +132,8 @@ fn every_command_has_its_help() {
         &["token", "add", "--help"],
         &["token", "list", "--help"],
         &["token", "revoke", "--help"],
+        &["key", "--help"],
+        &["key", "rotate", "--help"],
         &["user", "--help"],
         &["user", "add", "--help"],
         &["user", "passwd", "--help"],
