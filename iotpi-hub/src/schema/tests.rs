@@ -206,7 +206,6 @@ fn the_most_expensive_checks_end_soon() {
 
         let _ = schema.check(&object(params));
 
-        eprintln!("{:?}", began.elapsed());
         assert!(began.elapsed() < SOON);
     }
 }

@@ -168,6 +168,28 @@ pub async fn gaps_are_found_by_module_type_and_time(store: Arc<dyn Store>) {
     assert_eq!(found(pressure).await, []);
 }
 
+pub async fn a_module_with_very_many_gaps_keeps_the_newest(store: Arc<dyn Store>) {
+    store.record_gap(&module("cellar"), &gap(1, 1, 1), after(0)).await.unwrap();
+    let types: Vec<_> = (0..64).map(|i| SensorType::new(format!("t{i}")).unwrap()).collect();
+    let at_once = |first: u64| {
+        let lost =
+            |kind: &SensorType| SeriesGap { kind: kind.clone(), lost: 1, since: at(first), until: at(first) };
+        NewGap { last_seq: first + 63, series: types.iter().map(lost).collect(), ..gap(first, first, 0) }
+    };
+
+    for n in 0..200 {
+        store.record_gap(&module("attic"), &at_once(n * 100 + 1), after(0)).await.unwrap();
+    }
+
+    let query = GapQuery { module_id: Some(module("attic")), ..GapQuery::default() };
+    let gaps = super::all(1000, async |page| store.gaps(&query, &page).await.unwrap()).await.0;
+    assert!((10_000..11_000).contains(&gaps.len()), "{}", gaps.len());
+    assert_eq!((gaps[0].since > at(1), gaps[gaps.len() - 1].since), (true, at(199 * 100 + 1)));
+    assert_eq!(total(&store, "attic").await.map(|(_, _, lost, _)| lost), Some(200 * 64));
+    let others = GapQuery { module_id: Some(module("cellar")), ..query };
+    assert_eq!(store.gaps(&others, &page(10)).await.unwrap().items.len(), 1);
+}
+
 pub async fn a_removed_modules_numbers_are_forgotten(store: Arc<dyn Store>) {
     deliver(&store, "attic", 1..=3).await;
     store.record_gap(&module("attic"), &gap(4, 4, 1), after(0)).await.unwrap();

@@ -90,6 +90,7 @@ macro_rules! store_contract {
                 what_arrives_after_all_is_not_lost,
                 a_gap_is_listed_for_each_series_and_for_what_nobody_knows,
                 gaps_are_found_by_module_type_and_time,
+                a_module_with_very_many_gaps_keeps_the_newest,
                 a_removed_modules_numbers_are_forgotten,
                 counts_too_old_to_be_remembered_are_still_counted,
             ;

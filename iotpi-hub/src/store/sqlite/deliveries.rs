@@ -136,6 +136,8 @@ impl Deliveries {
         let counts = self.modules.get_mut(module).map(|m| m.counts.as_mut_slice()).unwrap_or_default();
         if let Some(count) = counts.iter_mut().find(|count| count.epoch == epoch) {
             count.lost.insert_range(first, last);
+            // The first of very many are missing instead.
+            count.lost.keep_last(MAX_RANGES);
         }
     }
 

@@ -20,6 +20,10 @@ use crate::store::{
 
 /// Gaps removed in one transaction: a few milliseconds on an SD card.
 const EXPIRE_STEP: usize = 200;
+/// The most rows of gaps kept of one module, beside those since the last look.
+const MAX_GAPS: u64 = 10_000;
+/// It is looked for a module's oldest gaps when a row gets a number that this divides: counting rows takes a millisecond.
+const TRIM_EVERY: i64 = 256;
 
 /// Keeps a gap: a row for each series, and one for what the module could not name. Said again, it replaces what was said
 /// of it before. Answers whether the module was new.
@@ -60,6 +64,30 @@ pub(super) fn record(db: &Connection, module: &ModuleId, gap: &NewGap, now: Now)
         keep("", since.as_micros(), until.as_micros(), unnamed)?;
     }
     Ok(new)
+}
+
+/// Whether it is time to look for the oldest gaps, right after this one was kept.
+pub(super) fn is_trim_due(db: &Connection, gap: &NewGap) -> bool {
+    let rows = i64::try_from(gap.series.len()).unwrap_or(0) + 1;
+    let last = db.last_insert_rowid();
+    last / TRIM_EVERY != (last - rows) / TRIM_EVERY
+}
+
+/// Removes a module's oldest gaps that are too many. Their numbers stay lost.
+pub(super) fn trim(db: &Connection, deliveries: &Deliveries, module: &ModuleId) -> Work<()> {
+    let mut count = db.prepare_cached("SELECT count(*) FROM gaps WHERE module_id = ?1")?;
+    let count: u64 = count.query_row([module.as_str()], |row| row.get(0))?;
+    let Some(over) = count.checked_sub(MAX_GAPS).filter(|over| *over > 0) else { return Ok(()) };
+    let mut old = db.prepare_cached(
+        "SELECT DISTINCT epoch FROM
+             (SELECT epoch FROM gaps WHERE module_id = ?1 ORDER BY since_us, id LIMIT ?2)",
+    )?;
+    let old = old.query_map(params![module.as_str(), over], |row| row.get(0))?;
+    let epochs = old.collect::<Result<Vec<u64>, _>>()?;
+    let delete = "DELETE FROM gaps WHERE id IN
+                      (SELECT id FROM gaps WHERE module_id = ?1 ORDER BY since_us, id LIMIT ?2)";
+    db.prepare_cached(delete)?.execute(params![module.as_str(), over])?;
+    epochs.into_iter().try_for_each(|epoch| deliveries.save_lost(db, module, epoch))
 }
 
 /// See [`Store::gaps`](crate::store::Store::gaps).

@@ -350,6 +350,9 @@ impl Journal {
     ) -> Work<bool> {
         let new = gaps::record(db, module, gap, now)?;
         let deliveries = lock(&self.deliveries);
+        if gaps::is_trim_due(db, gap) {
+            gaps::trim(db, &deliveries, module)?;
+        }
         deliveries.row(db, &mut self.open.added, module, gap.epoch, now)?;
         deliveries.note_gap(&mut self.open.added, module, gap.epoch, gap.first_seq, gap.last_seq);
         Ok(new)

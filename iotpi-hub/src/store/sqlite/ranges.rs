@@ -55,6 +55,11 @@ impl RangeSet {
         }
     }
 
+    /// Forgets the first ranges of more than `most`.
+    pub(super) fn keep_last(&mut self, most: usize) {
+        self.0.drain(..self.0.len().saturating_sub(most));
+    }
+
     /// How many numbers there are.
     pub(super) fn len(&self) -> u64 {
         self.0.iter().map(|(first, last)| last - first + 1).sum()
