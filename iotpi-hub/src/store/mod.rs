@@ -573,7 +573,7 @@ pub(crate) async fn salvage(damaged: &Path, into: &Path) -> Result<Salvaged> {
     sqlite::salvage(damaged, into).await
 }
 
-/// How many readings a database has that nobody needs to have open, but for those that wait to be folded.
+/// How many readings a database has that nobody needs to have open.
 ///
 /// # Errors
 /// As [`Store::verify`].

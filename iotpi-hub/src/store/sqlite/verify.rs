@@ -11,6 +11,7 @@ use super::{
     file::{self, APPLICATION_ID},
     journal::Journal,
     pace::Pace,
+    tail::Series,
 };
 use crate::store::{Result, StoreError, Verification};
 
@@ -113,10 +114,13 @@ fn damaged_bodies(
     look().map_err(said("read the records"))
 }
 
-/// How many readings a database has that are folded.
+/// How many readings a database has, in chunks and in the journal.
 pub(super) fn readings(path: &Path, pace: &Pace) -> Result<u64> {
+    let db = open(path, pace)?;
     let sql = "SELECT coalesce(sum(count), 0) FROM chunks";
-    open(path, pace)?.query_row(sql, [], |row| row.get(0)).map_err(said("count the readings"))
+    let folded: u64 = db.query_row(sql, [], |row| row.get(0)).map_err(said("count the readings"))?;
+    let journal = Journal::load(&db, None).map_err(|fail| fail.into_store_error("count the readings"))?;
+    Ok(folded + journal.tail().look(Series::waiting) as u64)
 }
 
 fn describe(error: &StoreError) -> String {
