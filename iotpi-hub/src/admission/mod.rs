@@ -36,7 +36,7 @@ const MAX_FRAME_BYTES_PER_CALLER: u32 = 16 * 1024 * 1024;
 /// Frames that are being sent to viewers at a time, in bytes: each viewer has one of its own.
 const MAX_VIEWED_BYTES: u32 = 64 * 1024 * 1024;
 /// Of these, what one caller may hold.
-const MAX_VIEWED_BYTES_PER_CALLER: u32 = 16 * 1024 * 1024;
+const MAX_VIEWED_BYTES_PER_CALLER: u32 = 32 * 1024 * 1024;
 /// Queries of one caller that run at a time; the store has a few connections for the queries of all.
 const MAX_QUERIES_PER_CALLER: u32 = 2;
 /// Queries that run or wait for a connection of the store.
@@ -184,7 +184,7 @@ mod tests {
         let caller = |name: &str| Caller::known(name.parse().unwrap(), crate::auth::Role::Viewer, None);
         let jpeg = Bytes::from(vec![0; 8 * 1024 * 1024]);
         let mut held = Vec::new();
-        for _ in 0..2 {
+        for _ in 0..4 {
             held.push(admission.view(&caller("slow"), &jpeg).await.unwrap());
         }
 

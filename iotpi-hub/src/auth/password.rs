@@ -113,7 +113,13 @@ impl Passwords {
 
 fn compute(password: &[u8], salt: &[u8], params: Params) -> Result<Output> {
     let blocks = params.block_count();
-    let mut memory = Vec::with_capacity(blocks.max(RESERVED_KIB));
+    let mut memory = Vec::new();
+    // Anybody may log in: without memory for it the login fails, and not the hub.
+    memory.try_reserve_exact(blocks.max(RESERVED_KIB)).map_err(|error| {
+        HubError::unavailable("there is not enough memory to check a password; try again later")
+            .retry_after(RETRY_AFTER)
+            .caused_by(error)
+    })?;
     memory.resize(blocks, Block::new());
     let mut output = [0; Params::DEFAULT_OUTPUT_LEN];
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)

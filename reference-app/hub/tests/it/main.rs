@@ -4,6 +4,7 @@
 #[path = "../../../../iotpi-hub/tests/it/faults/chance.rs"]
 mod chance;
 mod deploy;
+mod hostile;
 mod keeping;
 mod kills;
 mod process;

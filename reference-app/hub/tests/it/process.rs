@@ -28,14 +28,23 @@ pub struct Running {
 impl Running {
     /// Starts one on a data folder and waits until it is ready. Readings are taken without a token.
     pub async fn start(data: &Path) -> Self {
-        tokio::time::timeout(DEADLINE, Self::up(data)).await.expect("the hub is ready in time")
+        let program = Command::new(env!("CARGO_BIN_EXE_iotpi-hub"));
+        tokio::time::timeout(DEADLINE, Self::up(program, data)).await.expect("the hub is ready in time")
     }
 
-    async fn up(data: &Path) -> Self {
+    /// The same, with an address space (`RLIMIT_AS`) of this many KiB.
+    pub async fn start_with_memory(data: &Path, kib: u32) -> Self {
+        let mut program = Command::new("sh");
+        program.args(["-c", &format!("ulimit -v {kib} && exec \"$0\" \"$@\"")]);
+        program.arg(env!("CARGO_BIN_EXE_iotpi-hub"));
+        tokio::time::timeout(DEADLINE, Self::up(program, data)).await.expect("the hub is ready in time")
+    }
+
+    async fn up(mut program: Command, data: &Path) -> Self {
         let config = data.join("hub.toml");
         std::fs::write(&config, CONFIG).unwrap();
         let began = Instant::now();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_iotpi-hub"))
+        let mut child = program
             .args(["serve", "--until-stdin-closes", "--listen", "127.0.0.1:0", "--config"])
             .arg(config)
             .arg("--data")

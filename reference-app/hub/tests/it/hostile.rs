@@ -1,0 +1,216 @@
+//! Attacks with the least rights, all at once, on a hub with little memory: it stays up, and a module that does nothing wrong
+//! delivers meanwhile.
+
+use std::{
+    fmt::Write as _,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use iotpi_core::{HubClient, ModuleId, Quantity, Reading, Sample, Timestamp};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    task::JoinSet,
+    time::timeout,
+};
+
+use crate::{
+    iotpi_hub,
+    process::{DEADLINE, Running},
+    stalled::resident,
+    text,
+};
+
+/// The address space of the hub: a Raspberry Pi Zero has 512 MB.
+const MEMORY_KIB: u32 = 400 * 1024;
+/// Far more than an honest reading takes, and far less than the minute for which such attacks once kept everybody out.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// An attack goes on for this many readings of the honest module.
+const READINGS: u32 = 100;
+
+/// Who attacks, and what.
+#[derive(Clone)]
+struct Attacker {
+    address: String,
+    module: String,
+    viewer: String,
+}
+
+impl Attacker {
+    /// A connection on which this head was sent.
+    async fn open(&self, request: &str, token: &str, fields: &str) -> Option<TcpStream> {
+        let mut stream = TcpStream::connect(&self.address).await.ok()?;
+        let head =
+            format!("{request} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n{fields}\r\n");
+        stream.write_all(head.as_bytes()).await.ok()?;
+        Some(stream)
+    }
+
+    /// Sends all but the end of a body, and waits until the hub closes.
+    async fn withhold(&self, request: &str, token: &str, fields: &str, bytes: usize) {
+        let fields = format!("{fields}content-length: {}\r\n", bytes + 1);
+        let Some(mut stream) = self.open(request, token, &fields).await else { return };
+        let piece = vec![b' '; 64 * 1024];
+        let mut left = bytes;
+        while left > 0 {
+            match stream.write(&piece[..left.min(piece.len())]).await {
+                Ok(written @ 1..) => left -= written,
+                _ => return,
+            }
+        }
+        let _ = stream.read(&mut [0]).await;
+    }
+
+    /// Opens the live connection, pings and never reads, until the hub closes.
+    async fn ping(&self) {
+        let upgrade = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+                       sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+        let Some(mut stream) = self.open("GET /api/live", &self.viewer, upgrade).await else { return };
+        // A ping of 125 bytes, masked with zeros.
+        let mut ping = vec![0x89, 0x80 | 125, 0, 0, 0, 0];
+        ping.resize(ping.len() + 125, b'x');
+        let pings = ping.repeat(100);
+        while stream.write_all(&pings).await.is_ok() {}
+    }
+
+    /// Sends a request and hangs up.
+    async fn hang_up(&self, request: &str, token: &str, body: &str) {
+        let fields = format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len());
+        if let Some(mut stream) = self.open(request, token, &fields).await {
+            let _ = stream.write_all(body.as_bytes()).await;
+        }
+    }
+
+    /// Sends a request and reads the answer slowly, if at all.
+    async fn read_nothing(&self, request: &str) {
+        if let Some(mut stream) = self.open(request, &self.viewer, "").await {
+            let _ = stream.read(&mut [0]).await;
+        }
+    }
+}
+
+/// A manifest whose patterns take gigabytes when they are compiled.
+fn patterns() -> String {
+    let mut patterns = String::new();
+    for n in 0..800 {
+        let _ = write!(patterns, r#"{}"[\\w\\pL]{{60}}{n}": {{}}"#, if n == 0 { "" } else { "," });
+    }
+    format!(
+        r#"{{"actions": [{{"name": "set", "params": {{"type": "object", "patternProperties": {{{patterns}}}}}}}]}}"#
+    )
+}
+
+/// A manifest whose references double 45 times.
+fn references() -> String {
+    let mut definitions = r#""d45": {"type": "null"}"#.to_owned();
+    for n in 0..45 {
+        let next = n + 1;
+        let reference = format!(r##"{{"$ref": "#/$defs/d{next}"}}"##);
+        let _ = write!(definitions, r#", "d{n}": {{"anyOf": [{reference}, {reference}]}}"#);
+    }
+    let params = format!(
+        r##"{{"type": "object", "additionalProperties": {{"$ref": "#/$defs/d0"}}, "$defs": {{{definitions}}}}}"##
+    );
+    format!(r#"{{"actions": [{{"name": "set", "params": {params}}}]}}"#)
+}
+
+/// Runs one attack on several connections, over and over.
+fn attack<F: Future<Output = ()> + Send + 'static>(
+    attacks: &mut JoinSet<()>,
+    connections: usize,
+    once: impl Fn() -> F + Send + Sync + 'static,
+) {
+    let once = Arc::new(once);
+    for _ in 0..connections {
+        let once = Arc::clone(&once);
+        attacks.spawn(async move {
+            loop {
+                once().await;
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+}
+
+fn token(data: &Path, arguments: &[&str]) -> String {
+    let made = iotpi_hub(data, &[&["token", "add"], arguments].concat());
+    assert!(made.status.success(), "{made:?}");
+    text(&made.stdout).trim().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hub_with_little_memory_stays_up_and_takes_readings_under_attack() {
+    let data = tempfile::tempdir().unwrap();
+    let hub = Running::start_with_memory(data.path(), MEMORY_KIB).await;
+    let honest = token(data.path(), &["--role", "module", "--module", "shed"]);
+    let shed = HubClient::new(hub.client.url()).unwrap().with_token(&honest);
+    let attacker = Attacker {
+        address: hub.client.url().trim_start_matches("http://").to_owned(),
+        module: token(data.path(), &["--role", "module", "--module", "attic"]),
+        viewer: token(data.path(), &["--role", "viewer", "watcher"]),
+    };
+    let mut attacks = JoinSet::new();
+    let mut start =
+        |connections, once: fn(Attacker) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
+            let attacker = attacker.clone();
+            attack(&mut attacks, connections, move || once(attacker.clone()));
+        };
+
+    start(150, |a| {
+        Box::pin(async move {
+            a.withhold("POST /api/camera/frame", &a.module, "content-type: image/jpeg\r\n", 8_000_000).await
+        })
+    });
+    start(40, |a| {
+        Box::pin(async move {
+            a.withhold("POST /api/sensors", &a.module, "content-type: application/json\r\n", 200_000).await
+        })
+    });
+    start(300, |a| {
+        Box::pin(async move {
+            a.withhold("POST /api/auth/login", "none", "content-type: application/json\r\n", 1).await
+        })
+    });
+    start(50, |a| Box::pin(async move { a.ping().await }));
+    start(10, |a| {
+        Box::pin(async move {
+            a.hang_up("POST /api/auth/login", "none", r#"{"name": "anna", "password": "wrong-password"}"#)
+                .await
+        })
+    });
+    start(2, |a| Box::pin(async move { a.hang_up("PUT /api/modules/attic", &a.module, &patterns()).await }));
+    start(2, |a| {
+        Box::pin(async move { a.hang_up("PUT /api/modules/attic", &a.module, &references()).await })
+    });
+    start(20, |a| {
+        Box::pin(async move { a.read_nothing("GET /api/sensors/temperature?bucket=1m&limit=2000").await })
+    });
+    start(20, |a| Box::pin(async move { a.read_nothing("GET /api/camera/stream").await }));
+
+    let id = ModuleId::new("shed").unwrap();
+    let (mut slowest, mut most) = (Duration::ZERO, 0);
+    for n in 0..READINGS {
+        let begun = Instant::now();
+        let at = Timestamp::from_micros(1_795_472_000_000_000).plus(Duration::from_secs(n.into()));
+        let reading = Reading::new(id.clone(), Sample::new(Quantity::Temperature, n.into()), at);
+        // A busy hub says when to come back; the runner of a module would keep the reading and try again.
+        while let Err(error) =
+            timeout(PATIENCE, shed.record(&[reading.clone()])).await.expect("an answer in time")
+        {
+            if begun.elapsed() > PATIENCE {
+                panic!("{error}; the hub: {:?}", hub.ended().await);
+            }
+        }
+        slowest = slowest.max(begun.elapsed());
+        most = most.max(resident(&hub));
+    }
+    attacks.shutdown().await;
+
+    println!("slowest honest reading {slowest:?}, most memory {} KiB", most / 1024);
+    assert!(slowest < PATIENCE, "{slowest:?}");
+    hub.client.health().await.unwrap();
+    let (status, said) = hub.end().await;
+    assert!(status.success(), "{said}");
+}
