@@ -16,12 +16,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{
-    iotpi_hub,
-    process::{DEADLINE, Running},
-    stalled::resident,
-    text,
-};
+use crate::{iotpi_hub, process::Running, stalled::resident, text};
 
 /// The address space of the hub: a Raspberry Pi Zero has 512 MB.
 const MEMORY_KIB: u32 = 400 * 1024;
@@ -30,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// An attack goes on for this many readings of the honest module.
 const READINGS: u32 = 100;
 
-/// Who attacks, and what.
+/// The address of the hub and the credentials of an attacker.
 #[derive(Clone)]
 struct Attacker {
     address: String,
@@ -83,7 +78,7 @@ impl Attacker {
         }
     }
 
-    /// Sends a request and reads the answer slowly, if at all.
+    /// Sends a request and reads nothing of its answer but one byte.
     async fn read_nothing(&self, request: &str) {
         if let Some(mut stream) = self.open(request, &self.viewer, "").await {
             let _ = stream.read(&mut [0]).await;
@@ -197,7 +192,7 @@ async fn a_hub_with_little_memory_stays_up_and_takes_readings_under_attack() {
         let reading = Reading::new(id.clone(), Sample::new(Quantity::Temperature, n.into()), at);
         // A busy hub says when to come back; the runner of a module would keep the reading and try again.
         while let Err(error) =
-            timeout(PATIENCE, shed.record(&[reading.clone()])).await.expect("an answer in time")
+            timeout(PATIENCE, shed.record(std::slice::from_ref(&reading))).await.expect("an answer in time")
         {
             if begun.elapsed() > PATIENCE {
                 panic!("{error}; the hub: {:?}", hub.ended().await);
