@@ -4,7 +4,7 @@ use super::*;
 
 const TYPE: &str = "multipart/x-mixed-replace; boundary=frame";
 
-/// What comes out of a stream that comes in pieces of that size.
+/// The parts of a stream that is read in pieces of that size.
 fn parts(mut reader: MixedReplace, stream: &[u8], piece: usize) -> Result<Vec<Part>, MalformedStream> {
     let mut parts = Vec::new();
     for bytes in stream.chunks(piece) {

@@ -204,7 +204,7 @@ impl ConnectionPermit {
         lock(&self.request).holder.clone().unwrap_or_else(|| Holder::of_address(self.address))
     }
 
-    /// Whether the request in progress is known to come from somebody who may call.
+    /// Whether the request in progress has been authenticated.
     pub(crate) fn is_authenticated(&self) -> bool {
         lock(&self.request).holder.is_some()
     }

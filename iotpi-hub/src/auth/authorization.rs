@@ -4,6 +4,7 @@
 //! extractor that identifies the caller, and the answer to every request is bound to it, so that no route can forget it.
 
 use std::{
+    pin::Pin,
     sync::{Arc, OnceLock},
     task::Poll,
     time::Duration,
@@ -44,6 +45,9 @@ pub(crate) struct Authorization {
     /// How many revocations there had been before it was checked.
     revision: u64,
 }
+
+/// Becomes ready when an authorization has ended.
+pub(crate) type Ended = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Authorization {
     pub(crate) fn new(hub: &Hub, caller: Caller, evidence: Evidence, revision: u64) -> Self {

@@ -19,7 +19,7 @@ pub mod user;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use authorization::{Authorization, Authorized, Evidence, has_ended, is_over};
+pub(crate) use authorization::{Authorization, Authorized, Ended, Evidence, has_ended, is_over};
 pub use caller::{Caller, Identity};
 pub(crate) use first_admin::FirstAdmin;
 pub use jwt::rotate_key;

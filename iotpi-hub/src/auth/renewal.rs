@@ -4,28 +4,19 @@
 //! A file beside the database says that it was restored. It is made before the backup gets the database's name and removed when
 //! all is done, so that a power cut at any moment changes nothing.
 
-use std::{
-    fs, io,
-    os::unix::fs::OpenOptionsExt as _,
-    path::{Path, PathBuf},
-};
+use std::{fs, io, os::unix::fs::OpenOptionsExt as _, path::Path};
 
 use iotpi_core::Timestamp;
 
 use super::{SECURITY, jwt};
 use crate::{
     error::{HubError, Result},
+    storage::beside,
     store::{Steady, Store},
 };
 
 /// The suffix of the file's name, after that of the database.
 const SUFFIX: &str = ".restored";
-
-pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
 
 /// A backup is about to take the database's place.
 pub(crate) fn mark_restored(database: &Path) -> io::Result<()> {

@@ -14,6 +14,7 @@ use std::{
 
 use crate::{
     error::Result,
+    storage::beside,
     store::{PageRequest, Store, StoreError, TokenRecord},
 };
 
@@ -29,7 +30,7 @@ pub(crate) struct Revoked(Option<PathBuf>);
 impl Revoked {
     /// The one beside the database of that store.
     pub(crate) fn beside(store: &dyn Store) -> Self {
-        Self(store.file().map(|database| super::renewal::beside(database, SUFFIX)))
+        Self(store.file().map(|database| beside(database, SUFFIX)))
     }
 
     /// Keeps that these tokens are revoked. They are, whether it can be kept or not: what cannot is logged.
@@ -108,7 +109,7 @@ fn read(file: &Path) -> io::Result<Vec<String>> {
 }
 
 fn rewrite(file: &Path, ids: &[String]) -> io::Result<()> {
-    let fresh = super::renewal::beside(file, ".new");
+    let fresh = beside(file, ".new");
     let _ = fs::remove_file(&fresh);
     append(&fresh, ids)?;
     fs::rename(fresh, file)

@@ -7,7 +7,6 @@ mod stream;
 use std::{
     convert::Infallible,
     io,
-    net::SocketAddr,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
@@ -30,7 +29,13 @@ use tokio::{
 use crate::{
     Hub,
     admission::{ConnectionPermit, Connections, busy},
-    http::{answer as answer_to, line, mjpeg::Mjpeg, problem, proxy::Base, router},
+    http::{
+        answer as answer_to, line,
+        mjpeg::Mjpeg,
+        problem,
+        proxy::{Base, Client},
+        router,
+    },
 };
 
 /// Requests in flight have so long to finish when the hub stops.
@@ -75,7 +80,7 @@ impl Hub {
                     continue;
                 }
             };
-            let is_proxy = self.is_trusted_proxy(peer);
+            let is_proxy = Client::is_trusted(&self.config().http.trusted_proxies, peer.ip());
             if let Some(permit) = connections.enter(peer.ip(), is_proxy) {
                 let connection =
                     connection(self.clone(), router.clone(), Arc::clone(&connections), stream, permit);
@@ -90,11 +95,6 @@ impl Hub {
         drop(listener);
         // All of them end within `DRAIN`.
         connections.closed().await;
-    }
-
-    fn is_trusted_proxy(&self, peer: SocketAddr) -> bool {
-        let address = peer.ip().to_canonical();
-        self.config().http.trusted_proxies.iter().any(|network| network.contains(&address))
     }
 }
 

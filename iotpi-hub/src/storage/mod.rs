@@ -19,7 +19,7 @@ mod wear;
 pub use config::{BackupConfig, CommitWindow, RetentionConfig, SeriesRetention, StorageConfig};
 pub use device::{DeviceKind, device_kind};
 pub use machine::Machine;
-pub(crate) use quarantine::{ASIDE, acknowledge, list as quarantined};
+pub(crate) use quarantine::{ASIDE, acknowledge, beside, list as quarantined};
 pub(crate) use recovery::{Opened, is_suspect, open};
 pub use recovery::{Recovered, restore};
 pub(crate) use report::metrics;

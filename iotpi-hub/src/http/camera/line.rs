@@ -159,12 +159,12 @@ impl Line {
             Ok(_) => match self.body(hub.inner.frames.buffers.take(coming.length), coming.length).await {
                 Ok(jpeg) => (show(hub, coming, jpeg).await, close),
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                    (Answer::refusal(hub, &too_slow()), true)
+                    (Answer::refusal(hub, guard::request_id(hub), &too_slow()), true)
                 }
                 Err(error) => return Err(error),
             },
             // The frame stays unread, so nothing else can be read behind it.
-            Err(error) => (Answer::refusal(hub, error), true),
+            Err(error) => (Answer::refusal(hub, guard::request_id(hub), error), true),
         };
         connection.finish_request();
         drop(memory);
@@ -283,17 +283,14 @@ async fn show(hub: &Hub, coming: Coming, jpeg: Buffer) -> Answer {
     let receipt = shown.and_then(|receipt| {
         serde_json::to_string(&receipt).map_err(|error| HubError::internal("no receipt").caused_by(error))
     });
-    let (status, content_type, body) = match receipt {
-        Ok(receipt) => (StatusCode::OK, "application/json", receipt),
-        Err(error) => {
-            problem::log(&error, &id);
-            let document = problem::document(&error, Some(&id));
-            let body = serde_json::to_string(&document).unwrap_or_default();
-            (status(error.kind()), problem::CONTENT_TYPE, body)
+    match receipt {
+        Ok(body) => {
+            hub.inner.metrics.answered(StatusCode::OK.as_u16());
+            let at = hub.now().wall;
+            Answer { status: StatusCode::OK, content_type: "application/json", body, id, at }
         }
-    };
-    hub.inner.metrics.answered(status.as_u16());
-    Answer { status, content_type, body, id, at: hub.now().wall }
+        Err(error) => Answer::refusal(hub, id, &error),
+    }
 }
 
 struct Answer {
@@ -305,8 +302,8 @@ struct Answer {
 }
 
 impl Answer {
-    fn refusal(hub: &Hub, error: &HubError) -> Self {
-        let id = guard::request_id(hub);
+    fn refusal(hub: &Hub, id: String, error: &HubError) -> Self {
+        problem::log(error, &id);
         let document = problem::document(error, Some(&id));
         let body = serde_json::to_string(&document).unwrap_or_default();
         let status = status(error.kind());

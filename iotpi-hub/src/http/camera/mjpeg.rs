@@ -15,13 +15,10 @@ use futures_util::{Stream, StreamExt as _, stream};
 
 use crate::{
     Hub,
-    auth::{Authorization, Caller},
+    auth::{Authorization, Caller, Ended},
     frames::{Shown, Viewer},
     lock::lock,
 };
-
-/// Becomes ready when whoever opened the stream may no longer have it.
-type Ended = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What follows every frame: Chrome paints a part only when it has seen where it ends, so the boundary comes at once.
 const TAIL: Bytes = Bytes::from_static(b"\r\n--frame\r\n");

@@ -1,6 +1,6 @@
 //! Pictures pushed one after the other in one request, answered as they come.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
@@ -28,7 +28,7 @@ use super::{
 use crate::{
     Hub,
     admission::{ConnectionPermit, MinimumRate, Permit},
-    auth::{Authorized, Caller, has_ended},
+    auth::{Authorized, Caller, Ended, has_ended},
     error::{HubError, Result},
     frames::Slot,
 };
@@ -262,9 +262,6 @@ impl Pushed {
         Next::Refused(error)
     }
 }
-
-/// Becomes ready when whoever pushes no longer may.
-type Ended = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What goes out.
 struct Answer {

@@ -1,6 +1,6 @@
 //! One live client: what it says, what happens, and the pictures it watches, one message at a time on one line.
 
-use std::{ops::ControlFlow, pin::Pin, time::Duration};
+use std::{ops::ControlFlow, time::Duration};
 
 use bytes::Bytes;
 use iotpi_core::{LiveFrame, LiveMessage, LiveRequest, Subscription, Via, WatchRequest};
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     Hub,
-    auth::Caller,
+    auth::{Caller, Ended},
     error::HubError,
     events::{Happened, Listener, to_wire},
     http::problem,
@@ -34,9 +34,6 @@ use crate::{
 const SEND_TIMEOUT: Duration = Duration::from_secs(40);
 /// For a goodbye. Said to who listens; one that does not is not waited for.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
-
-/// Becomes ready when whoever opened the connection may no longer have it.
-pub(super) type Ended = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// One live client.
 pub(super) struct Client<S> {

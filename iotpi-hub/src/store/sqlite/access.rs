@@ -148,11 +148,7 @@ impl Sqlite {
         context: &'static str,
         query: impl FnOnce(&Connection) -> Work<T> + Send + 'static,
     ) -> Result<T> {
-        let found = match &self.readers {
-            Some(readers) => readers.read(context, query).await,
-            None => self.writer.write(context, move |desk| query(desk)).await,
-        };
-        found.inspect_err(|error| self.suspect(error))
+        self.read_on(self.readers.as_ref(), context, query).await
     }
 
     /// Reads a few rows by their key, on a connection that no long query uses.
@@ -161,8 +157,18 @@ impl Sqlite {
         context: &'static str,
         query: impl FnOnce(&Connection) -> Work<T> + Send + 'static,
     ) -> Result<T> {
-        let found = match &self.lookups {
-            Some(lookups) => lookups.read(context, query).await,
+        self.read_on(self.lookups.as_ref(), context, query).await
+    }
+
+    /// Reads on one of these connections; a database in memory has only the writer's.
+    async fn read_on<T: Send + 'static>(
+        &self,
+        readers: Option<&Readers>,
+        context: &'static str,
+        query: impl FnOnce(&Connection) -> Work<T> + Send + 'static,
+    ) -> Result<T> {
+        let found = match readers {
+            Some(readers) => readers.read(context, query).await,
             None => self.writer.write(context, move |desk| query(desk)).await,
         };
         found.inspect_err(|error| self.suspect(error))
