@@ -3,7 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import type { Browser, Locator, Page } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFailed, test } from 'vitest';
 import { openBrowser } from './browser.ts';
-import { becomeFirstAdmin } from './person.ts';
+import { becomeFirstAdmin } from './login.ts';
 import { type System, startSystem } from './system.ts';
 
 const CAMERA = 'camera';

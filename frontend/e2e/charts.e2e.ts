@@ -4,7 +4,7 @@ import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFailed, test } from 'vitest';
 import { openBrowser } from './browser.ts';
 import { type Label, labelsOf, recordLabels } from './labels.ts';
-import { becomeFirstAdmin } from './person.ts';
+import { becomeFirstAdmin } from './login.ts';
 import { type System, startSystem } from './system.ts';
 
 const HOUR = 3600;

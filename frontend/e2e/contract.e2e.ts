@@ -15,7 +15,7 @@ import * as recording from '../src/lib/api/recording';
 import type { Bucket, Reading } from '../src/lib/api/types';
 import { SPANS } from '../src/lib/charts/spans';
 import { readFrame } from '../src/lib/live/frame';
-import { NAME, PASSWORD } from './person.ts';
+import { NAME, PASSWORD } from './login.ts';
 import { type System, startSystem } from './system.ts';
 
 const HOUR = 3600;

@@ -16,7 +16,7 @@ import type { LiveEvent } from '../src/lib/live/protocol';
 import { aSecondLater, completed, watched } from './cameras.ts';
 import { MockRecordings } from './recordings.ts';
 import { MockStorage } from './storage.ts';
-import { summed } from './summed.ts';
+import { summed } from './buckets.ts';
 
 export interface Recording {
   /** Unix seconds; all times of the answers are moved by how long ago that is. */

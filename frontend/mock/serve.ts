@@ -6,7 +6,7 @@ import { WebSocketServer } from 'ws';
 import type { ClientMessage, LiveEvent } from '../src/lib/live/protocol';
 import { invented } from './cameras.ts';
 import { type Answer, MockHub, type Recording } from './hub.ts';
-import { frameAt, frameNow, type Jpegs, MockPictures } from './pictures.ts';
+import { frameAt, frameNow, type Jpegs, MockPictures } from './frames.ts';
 
 const FIXTURES = new URL('./fixtures/', import.meta.url);
 const FRAME_MS = 1000 / 12;

@@ -1,5 +1,5 @@
 /** The hub's operations as the dashboard uses them, one function a route. */
-import { hubUrl } from './place';
+import { hubUrl } from './url';
 import { request } from './request';
 import type {
   Bucket,

@@ -1,5 +1,5 @@
 /** Recorded pictures: the wire's types and one function a route. */
-import { hubUrl } from './place';
+import { hubUrl } from './url';
 import { noAnswer, problemOf } from './problem';
 import { request } from './request';
 import type { components } from './schema';

@@ -1,4 +1,4 @@
-import { hubUrl } from './place';
+import { hubUrl } from './url';
 import { noAnswer, problemOf } from './problem';
 
 type Query = Record<string, string | number | undefined>;

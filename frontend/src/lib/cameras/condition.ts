@@ -1,6 +1,6 @@
 /** What is to be said about a camera's picture. */
 import type { CameraInfo } from '../api/types';
-import { isOld } from '../live/age';
+import { isOld } from '../live/staleness';
 
 /** Without frames for so long a camera is lost, where the hub does not say so itself. */
 const LOST_SECS = 5;

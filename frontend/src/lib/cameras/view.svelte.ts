@@ -1,10 +1,10 @@
 import type { CameraInfo } from '../api/types';
 import type { Clock } from '../live/clock.svelte';
 import type { Live } from '../live/live.svelte';
-import { easelOf, Painter } from '../live/painter.svelte';
-import { rateOf } from '../live/pictures.svelte';
+import { easelOf, Painter } from '../live/frame-renderer.svelte';
+import { rateOf } from '../live/frame-subscriptions.svelte';
 import { type Condition, conditionOf, delivers, streamedAge } from './condition';
-import { Sight } from '../ui/sight.svelte';
+import { Sight } from '../ui/visibility.svelte';
 
 interface Options {
   live: Live;

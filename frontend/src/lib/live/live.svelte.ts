@@ -2,7 +2,7 @@ import { SvelteMap } from 'svelte/reactivity';
 import type { CameraInfo, Command, Module, Reading } from '../api/types';
 import { backoffMs } from './backoff';
 import { Commands } from './commands.svelte';
-import { Pictures } from './pictures.svelte';
+import { Pictures } from './frame-subscriptions.svelte';
 import {
   type ClientMessage,
   type LiveEvent,
@@ -13,7 +13,7 @@ import {
   POLICY_VIOLATION
 } from './protocol';
 import { Series } from './series.svelte';
-import { Silence } from './silence';
+import { Silence } from './watchdog';
 import { TimeSync } from './timesync';
 
 /** How many of the newest readings of each series a (re)connect brings: a short break needs no history request. */

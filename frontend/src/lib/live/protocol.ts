@@ -1,5 +1,5 @@
 /** The messages of docs/ref/live.md. */
-import { hubUrl } from '../api/place';
+import { hubUrl } from '../api/url';
 import type { CameraInfo, Command, Module, Problem, Reading } from '../api/types';
 
 export interface Subscribe {

@@ -1,7 +1,7 @@
 import * as hub from '../api/hub';
 import { messageOf } from '../api/problem';
 import type { StorageReport } from '../api/types';
-import { repeat } from './repeat';
+import { repeat } from './poll';
 
 /** No event tells of the storage; what is wrong with it is wrong for hours, not for seconds. */
 const ASK_MS = 60_000;

@@ -1,6 +1,6 @@
 import { messageOf } from '../api/problem';
 import * as api from '../api/recording';
-import { repeat } from '../live/repeat';
+import { repeat } from '../live/poll';
 import { dayAround } from './timeline';
 
 const ASK_MS = 5_000;

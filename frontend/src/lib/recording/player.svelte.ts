@@ -1,8 +1,8 @@
 import { ApiProblem, messageOf } from '../api/problem';
 import type { Range, Recorded, Stretch } from '../api/recording';
-import { Store } from './store';
+import { Store } from './frame-cache';
 import { advanced, snapped } from './timeline';
-import { FrameTimes } from './times';
+import { FrameTimes } from './frame-times';
 
 export const SPEEDS = [0.5, 1, 2, 4, 8, 16] as const;
 /** How often playing goes on; faster than pictures can come and be seen. */

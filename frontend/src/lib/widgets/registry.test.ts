@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { CameraInfo, Manifest } from '../api/types';
 import { Series } from '../live/series.svelte';
 import { aModule, aReading } from '../live/testing';
-import { offersOf } from './offers';
+import { offersOf } from './capabilities';
 import { registry, widgetFor } from './registry';
 
 const LAMP = {

@@ -4,7 +4,7 @@ import ActionForm from './ActionForm.svelte';
 import CameraTile from './CameraTile.svelte';
 import LampControl from './LampControl.svelte';
 import SensorTile from './SensorTile.svelte';
-import type { Offer, OfferKind, OfferOf } from './offers';
+import type { Offer, OfferKind, OfferOf } from './capabilities';
 
 export interface Widget {
   name: string;

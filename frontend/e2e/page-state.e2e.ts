@@ -1,0 +1,292 @@
+/** The pages show the real state of modules and cameras, on screens of every width, in a real browser and with a real hub. */
+import { mkdir } from 'node:fs/promises';
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFailed, test } from 'vitest';
+import { openBrowser } from './browser.ts';
+import { becomeFirstAdmin } from './login.ts';
+import { type System, startSystem } from './system.ts';
+
+/** The longest id that the hub accepts, without a place to break it. */
+const LONG = 'greenhouse'.repeat(7).slice(0, 64);
+
+// The mock has no modules that could stop, and records nothing.
+describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the dashboard', () => {
+  let system: System;
+  let browser: Browser;
+  let page: Page;
+
+  beforeAll(async () => {
+    system = await startSystem();
+    browser = await openBrowser();
+    page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
+    await becomeFirstAdmin(page, system);
+  });
+
+  afterAll(async () => {
+    await browser?.close();
+    await system?.stop();
+  });
+
+  beforeEach(() => {
+    onTestFailed(async ({ task }) => {
+      await mkdir('test-results', { recursive: true });
+      await page.screenshot({ path: `test-results/${task.name.replaceAll(/\W+/g, '-')}.png`, fullPage: true });
+    });
+  });
+
+  const nav = (name: string) => page.locator('nav').getByRole('link', { name }).click();
+  const cameraTile = () => page.locator('[data-widget=camera][data-module=camera]');
+  const card = (title: string) =>
+    page.locator('section').filter({ has: page.getByRole('heading', { name: title, exact: true }) });
+
+  describe('a camera tile', () => {
+    test.each([1280, 800, 390])('has the shape of its picture on a screen of %d px', async (width) => {
+      await page.setViewportSize({ width, height: 900 });
+      const canvas = cameraTile().locator('canvas');
+      await expect.poll(() => canvas.evaluate((element) => (element as HTMLCanvasElement).width)).toBeGreaterThan(16);
+
+      const { shown, picture } = await canvas.evaluate((element) => {
+        const box = element.getBoundingClientRect();
+        const { width, height } = element as HTMLCanvasElement;
+        return { shown: box.width / box.height, picture: width / height };
+      });
+
+      expect(shown).toBeCloseTo(picture, 1);
+    });
+
+    test('leaves no hole below it, and is not stretched beside higher tiles', async () => {
+      await page.setViewportSize({ width: 1280, height: 900 });
+
+      const { stretched, hole } = await cameraTile().evaluate((tile) => {
+        const box = tile.getBoundingClientRect();
+        const frame = (tile.querySelector('.frame') as Element).getBoundingClientRect();
+        const below = [...document.querySelectorAll('[data-widget]')]
+          .map((other) => other.getBoundingClientRect())
+          .filter((other) => other.top >= box.bottom && other.left < box.right && other.right > box.left)
+          .map((other) => other.top - box.bottom);
+        return { stretched: box.bottom - frame.bottom, hole: Math.min(...below) };
+      });
+
+      expect(stretched).toBeLessThan(24);
+      expect(hole).toBeLessThan(26);
+    });
+  });
+
+  describe('the viewers of a camera', () => {
+    test('are never said to be none while this page watches', async () => {
+      await nav('Cameras');
+      await page.evaluate(() => {
+        const texts: string[] = [];
+        Object.assign(window, { texts });
+        new MutationObserver(() => texts.push(document.body.innerText)).observe(document.body, {
+          childList: true,
+          subtree: true,
+          characterData: true
+        });
+      });
+
+      await page.locator('[data-widget=camera][data-module=camera] a').click();
+      await page.getByRole('row').filter({ hasText: 'Dashboard' }).first().waitFor();
+
+      const texts = await page.evaluate(() => (window as unknown as { texts: string[] }).texts);
+      expect(texts.some((text) => text.includes('Viewers'))).toBe(true);
+      expect(texts.filter((text) => /no viewers/i.test(text))).toEqual([]);
+    });
+
+    test('include this page on the dashboard', async () => {
+      await nav('Dashboard');
+      await page.locator('[data-condition=live]').waitFor();
+
+      expect(
+        await cameraTile()
+          .getByText(/\d+ viewers?/)
+          .textContent()
+      ).toMatch(/^[1-9]/);
+    });
+  });
+
+  describe('"Record now"', () => {
+    test('shows that it records, for how long, and not the mode of before', async () => {
+      await cameraTile().getByRole('link', { name: 'Full view' }).click();
+      await page.getByRole('button', { name: 'Record now' }).click();
+
+      const recording = card('Recording');
+      await recording.getByText(/^[1-9]\d* s left$/).waitFor();
+      const text = await recording.innerText();
+      expect(text).toMatch(/Recording\b/);
+      expect(text).not.toMatch(/^Off$/m);
+      expect(text).not.toContain('No recordings yet');
+    });
+
+    test('does not count the recorder as a viewer', async () => {
+      const camera = () =>
+        page.evaluate(async () => {
+          const { items } = (await (await fetch('/api/cameras')).json()) as {
+            items: { viewers: number; watching: { via: string }[] }[];
+          };
+          return items[0];
+        });
+
+      await expect.poll(async () => (await camera())?.watching.map((one) => one.via)).toContain('recording');
+      const { viewers, watching } = (await camera()) ?? { viewers: -1, watching: [] };
+      expect(viewers).toBe(watching.filter((one) => one.via !== 'recording').length);
+    });
+
+    test('ends when it is stopped', async () => {
+      await card('Recording').getByRole('button', { name: 'Stop recording' }).click();
+
+      await card('Recording').locator('[data-recording=false]').waitFor({ state: 'attached' });
+      await card('Recording').getByText('Off. “Record now” still works.').waitFor();
+    });
+  });
+
+  describe('a lamp whose module went offline', () => {
+    const lamp = () => page.locator('[data-widget=lamp][data-module=led]');
+    /** A frozen module is offline once its open request for commands has ended (25 s) and three reports are missing. */
+    const OFFLINE_MS = 75_000;
+    let goOn = () => {};
+    afterAll(() => goOn());
+
+    test(
+      'is shown with its last known state, unlit, and cannot be switched',
+      async () => {
+        await nav('Dashboard');
+        await page.waitForFunction(() => document.querySelector('[data-widget=lamp] [role=switch]'));
+        if ((await lamp().getByRole('switch').getAttribute('aria-checked')) === 'false') {
+          await lamp().getByRole('switch').click();
+        }
+        await lamp().locator('[data-on=true]').waitFor();
+        const glow = () =>
+          lamp()
+            .locator('.bulb')
+            .evaluate((bulb) => getComputedStyle(bulb).boxShadow);
+        await expect.poll(glow).not.toBe('none');
+
+        goOn = await system.freezeModule('led');
+
+        await lamp().getByText('Last known state').waitFor({ timeout: OFFLINE_MS });
+        await expect.poll(glow).toBe('none');
+        expect(await lamp().getByRole('switch').isDisabled()).toBe(true);
+        expect(await lamp().getByRole('slider').isDisabled()).toBe(true);
+        await lamp().getByText('Module led is offline.').waitFor();
+      },
+      2 * OFFLINE_MS
+    );
+
+    test('has a form that says its command will wait', async () => {
+      const form = page.locator('[data-widget=action][data-module=led]');
+
+      await form.getByText('Module led is offline. A command waits 1 min for it.').waitFor();
+    });
+
+    test('is called last known on the page of modules', async () => {
+      await nav('Modules');
+
+      await page.locator('article[data-module=led]').getByText('Last known state').waitFor();
+    });
+
+    test('can be switched again when it is back', async () => {
+      goOn();
+      goOn = () => {};
+      await nav('Dashboard');
+
+      await expect.poll(() => lamp().getByRole('switch').isEnabled()).toBe(true);
+      expect(await lamp().getByText('Last known state').count()).toBe(0);
+    });
+  });
+
+  describe('with ids of 64 letters, on a screen of 320 px', () => {
+    /** What is wider than the card around it, and not made to scroll. */
+    const tooWide = () =>
+      page.evaluate(() =>
+        [...document.querySelectorAll('article, section')]
+          .filter((card) => card.scrollWidth > card.clientWidth)
+          .map((card) => card.textContent.trim().slice(0, 60))
+      );
+
+    const scrolls = () =>
+      page.evaluate(() => ({
+        wide: document.documentElement.scrollWidth,
+        screen: document.documentElement.clientWidth
+      }));
+
+    beforeAll(async () => {
+      const sent = await page.evaluate(async (id) => {
+        const now = Date.now() / 1000;
+        const readings = [0, 1, 2].map((at) => ({
+          module_id: id,
+          value: at * 3e-6,
+          unit: 'furlong_per_fortnight',
+          timestamp: now - at
+        }));
+        const type = 'speed-of-the-very-slow-conveyor-belt-in-the-north-bay';
+        const json = { method: 'POST', headers: { 'content-type': 'application/json' } };
+        const first = await fetch(`/api/sensors/${type}`, { ...json, body: JSON.stringify(readings) });
+        const picture = await (await fetch('/api/camera/snapshot?module_id=camera')).blob();
+        const second = await fetch(`/api/camera/frame?module_id=${id}`, {
+          method: 'POST',
+          headers: { 'content-type': 'image/jpeg' },
+          body: picture
+        });
+        return [first.status, second.status];
+      }, LONG);
+      expect(sent).toEqual([200, 200]);
+      await page.setViewportSize({ width: 320, height: 640 });
+    });
+
+    test.each(['Dashboard', 'Cameras', 'Modules', 'Storage'])('%s does not scroll sideways', async (name) => {
+      await nav(name);
+      await page
+        .locator(name === 'Storage' ? '[role=meter]' : `[data-module=${LONG}]`)
+        .first()
+        .waitFor();
+      if (name === 'Modules') {
+        for (const summary of await page.getByText('Commands and manifest').all()) await summary.click();
+        await page.locator('[data-state=succeeded]').first().waitFor();
+      }
+
+      const { wide, screen } = await scrolls();
+
+      expect(wide).toBeLessThanOrEqual(screen);
+      expect(await tooWide()).toEqual([]);
+      // Every entry of the menu can be read.
+      for (const link of await page.locator('header nav a').all()) {
+        const box = await link.boundingBox();
+        expect((box?.x ?? -1) >= 0 && (box?.x ?? 0) + (box?.width ?? 0) <= 320).toBe(true);
+      }
+    });
+
+    test.each(['camera', LONG])('the full view of a camera does not scroll sideways (%s)', async (id) => {
+      await page.goto(`${system.url}/cameras?id=${id}`);
+      await page.locator(`[data-camera=${id}]`).waitFor();
+      await page.getByRole('row').filter({ hasText: 'Dashboard' }).first().waitFor();
+      await page.getByRole('button', { name: 'Change' }).click();
+
+      const { wide, screen } = await scrolls();
+
+      expect(wide).toBeLessThanOrEqual(screen);
+      expect(await tooWide()).toEqual([]);
+    });
+
+    test('an id that is cut ends with an ellipsis and is whole in a tooltip', async () => {
+      await nav('Dashboard');
+      const id = page.locator(`[data-widget=sensor][data-module=${LONG}]`).getByTitle(LONG);
+
+      const { cut, overflow } = await id.evaluate((element) => ({
+        cut: element.scrollWidth > element.clientWidth,
+        overflow: getComputedStyle(element).textOverflow
+      }));
+
+      expect({ cut, overflow }).toEqual({ cut: true, overflow: 'ellipsis' });
+    });
+
+    test.each(['/nowhere', '/login'])('%s does not scroll sideways, to a person who is not logged in', async (path) => {
+      const stranger = await browser.newPage({ viewport: { width: 320, height: 640 } });
+      await stranger.goto(system.url + path);
+      await stranger.getByRole('heading').first().waitFor();
+
+      expect(await stranger.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(320);
+      await stranger.close();
+    });
+  });
+});

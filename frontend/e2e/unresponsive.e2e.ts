@@ -1,0 +1,155 @@
+/** A hub, or a camera, that stops without a word: how soon the page shows it, and how it comes back. */
+import { mkdir } from 'node:fs/promises';
+import type { Browser, Locator, Page } from 'playwright-core';
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFailed, test } from 'vitest';
+import { openBrowser } from './browser.ts';
+import { becomeFirstAdmin } from './login.ts';
+import { type System, startSystem } from './system.ts';
+
+const SECONDS = 1000;
+
+let system: System;
+let browser: Browser;
+let page: Page;
+let goOn = () => {};
+
+// The mock has no processes that could stand still.
+describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the page', () => {
+  beforeAll(async () => {
+    system = await startSystem();
+    browser = await openBrowser();
+    page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
+    await becomeFirstAdmin(page, system);
+  });
+
+  afterAll(async () => {
+    goOn();
+    await browser?.close();
+    await system?.stop();
+  });
+
+  beforeEach(() => {
+    onTestFailed(async ({ task }) => {
+      await mkdir('test-results', { recursive: true });
+      await page.screenshot({ path: `test-results/${task.name.replaceAll(/\W+/g, '-')}.png`, fullPage: true });
+    });
+  });
+
+  /** Goes to a page and waits until it is there: what the one before it shows must not pass for it. */
+  async function open(name: string): Promise<void> {
+    await page.locator('nav').getByRole('link', { name, exact: true }).click();
+    await page.getByRole('heading', { level: 1, name, exact: true }).waitFor({ state: 'attached' });
+  }
+  const badge = (name: string) => page.locator(`[data-badge=${name}]`);
+  const connection = (state: string) => page.locator(`[data-live=${state}]`);
+  const seconds = async (locator: Locator) => Number(/\d+/.exec((await locator.textContent()) ?? '')?.[0]);
+
+  /** Freezes what is to stand still; the returned function says how long ago that was, in milliseconds. */
+  async function freeze(start: () => Promise<() => void>): Promise<() => number> {
+    goOn = await start();
+    const at = performance.now();
+    return () => performance.now() - at;
+  }
+
+  function thaw(): void {
+    goOn();
+    goOn = () => {};
+  }
+
+  describe('with a camera that stands still', () => {
+    test('marks its picture as old before the hub calls the camera lost', async () => {
+      await open('Cameras');
+      await badge('live').waitFor();
+
+      const since = await freeze(() => system.freezeCamera());
+
+      await badge('old').waitFor();
+      expect(await seconds(badge('old'))).toBeGreaterThanOrEqual(2);
+      expect(await badge('live').count()).toBe(0);
+      expect(await connection('live').count()).toBe(1);
+      // Three of its intervals, and what an overloaded machine needs.
+      expect(since()).toBeLessThan(15 * SECONDS);
+    });
+
+    test('shows it as live again when it goes on', async () => {
+      thaw();
+
+      await badge('live').waitFor();
+      expect(await badge('old').count()).toBe(0);
+    });
+  });
+
+  describe.each([
+    { where: 'the dashboard', name: 'Dashboard' },
+    { where: 'the camera wall', name: 'Cameras' }
+  ])('on $where, with a hub that stands still', ({ name }) => {
+    test('marks the picture as old, and then the connection as unresponsive', async () => {
+      await open(name);
+      await badge('live').waitFor();
+
+      const since = await freeze(() => system.freezeHub());
+
+      await badge('old').waitFor();
+      const picture = since();
+      await connection('silent').waitFor();
+      expect(await connection('silent').textContent()).toMatch(/No response for \d+ s/);
+      const reported = since();
+      expect(await badge('live').count()).toBe(0);
+      // Two seconds; three to the question and one more. The rest is what an overloaded machine needs.
+      expect(picture).toBeLessThan(15 * SECONDS);
+      expect(reported).toBeGreaterThan(3 * SECONDS);
+      expect(reported).toBeLessThan(15 * SECONDS);
+    });
+
+    test('opens the connection anew, and shows nothing as live meanwhile', async () => {
+      await connection('lost').waitFor();
+
+      await page.locator('[data-condition=away]').first().waitFor();
+      expect(await connection('live').count()).toBe(0);
+      expect(await badge('live').count()).toBe(0);
+      expect(await seconds(badge('old').first())).toBeGreaterThanOrEqual(6);
+    });
+
+    test('is live again when the hub goes on, without being loaded anew', async () => {
+      await page.evaluate(() => Object.assign(window, { kept: true }));
+
+      thaw();
+
+      await connection('live').waitFor();
+      await badge('live').waitFor();
+      expect(await page.evaluate(() => 'kept' in window)).toBe(true);
+    });
+  });
+
+  describe('without a camera in view, with a hub that stands still', () => {
+    test('asks after eight seconds, and reports it', async () => {
+      await open('Modules');
+      await page.locator('article[data-module=led]').waitFor();
+
+      const since = await freeze(() => system.freezeHub());
+
+      await connection('silent').waitFor();
+      expect(since()).toBeGreaterThan(8 * SECONDS);
+      expect(since()).toBeLessThan(20 * SECONDS);
+      await connection('lost').waitFor();
+      expect(since()).toBeLessThan(30 * SECONDS);
+    });
+
+    test('marks values by their age', async () => {
+      await open('Dashboard');
+      const age = page.locator('[data-widget=sensor][data-module=temperature]').first().locator('[data-age]');
+
+      await expect.poll(() => age.getAttribute('data-age')).toBe('old');
+      const before = await seconds(age);
+      await expect.poll(() => seconds(age)).toBeGreaterThan(before);
+    });
+
+    test('and with new ones when the hub goes on', async () => {
+      thaw();
+
+      await connection('live').waitFor();
+      const age = page.locator('[data-widget=sensor][data-module=temperature]').first().locator('[data-age]');
+      await expect.poll(() => age.getAttribute('data-age')).toBe('new');
+    });
+  });
+});

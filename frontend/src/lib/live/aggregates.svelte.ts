@@ -1,0 +1,46 @@
+import * as hub from '../api/hub';
+import { messageOf } from '../api/problem';
+import type { Bucket } from '../api/types';
+import { MAX_POINTS, type Span } from '../charts/spans';
+import { repeat } from './poll';
+import type { Point } from './series.svelte';
+
+/** A day comes anew every minute, a year every quarter of an hour. */
+const SOONEST_MS = 60_000;
+const LATEST_MS = 900_000;
+
+/** A series further back than the live hour, summed up by the hub. */
+export class Overview {
+  /** Oldest first. */
+  points = $state.raw<readonly Point[]>([]);
+  /** Whether the hub has answered. */
+  known = $state(false);
+  /** Why there is nothing new to see. */
+  problem = $state<string | null>(null);
+
+  /** Asks now and from time to time, until the returned function is called. `now` is the hub's, in Unix seconds. */
+  start(moduleId: string, type: string, span: Span, now: () => number): () => void {
+    const { bucket } = span;
+    this.points = [];
+    this.known = false;
+    this.problem = null;
+    if (!bucket) return () => {};
+    const everyMs = Math.min(LATEST_MS, Math.max(SOONEST_MS, bucket.secs * 1000));
+    return repeat(everyMs, async (signal) => {
+      const since = Math.floor(now() - span.secs);
+      try {
+        const page = await hub.buckets(type, bucket.width, { moduleId, since, limit: MAX_POINTS }, signal);
+        this.points = page.items.map((one) => pointOf(one, bucket.secs));
+        this.known = true;
+        this.problem = null;
+      } catch (thrown) {
+        if (!signal.aborted) this.problem = messageOf(thrown);
+      }
+    });
+  }
+}
+
+/** An average stands in the middle of its bucket. */
+function pointOf({ start, avg, min, max }: Bucket, secs: number): Point {
+  return { t: start + secs / 2, v: avg ?? null, span: secs, low: min ?? null, high: max ?? null };
+}

@@ -1,0 +1,227 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import type { Frame } from './frame';
+import { Painter } from './frame-renderer.svelte';
+
+const NOW = 1_795_472_000;
+
+const aFrame = (seq: number, rest: Partial<Frame> = {}): Frame => ({
+  moduleId: 'front',
+  seq,
+  noSignal: false,
+  capturedAt: NOW,
+  receivedAt: NOW,
+  jpeg: new Uint8Array([seq]),
+  ...rest
+});
+
+/** A browser that decodes and paints when it is told to. */
+class SlowBrowser {
+  readonly drawn: number[] = [];
+  readonly discarded: number[] = [];
+  decoding: { seq: number; finish: () => void; fail: () => void } | null = null;
+  paint: () => void = () => {};
+
+  readonly decode = (jpeg: Uint8Array) =>
+    new Promise<number>((resolve, reject) => {
+      const seq = jpeg[0] as number;
+      this.decoding = { seq, finish: () => resolve(seq), fail: () => reject(new Error('broken')) };
+    });
+  readonly draw = (seq: number) => void this.drawn.push(seq);
+  readonly discard = (seq: number) => void this.discarded.push(seq);
+  readonly nextPaint = () => new Promise<void>((resolve) => (this.paint = resolve));
+}
+
+describe('a painter', () => {
+  let browser: SlowBrowser;
+  let painter: Painter<number>;
+  let stop: () => void;
+  let done: number[];
+  let hubNow: number | null;
+
+  beforeEach(() => {
+    vi.useFakeTimers({ now: NOW * 1000 });
+    browser = new SlowBrowser();
+    done = [];
+    hubNow = NOW;
+    painter = new Painter({ easel: browser, onDone: ({ seq }) => done.push(seq), hubNow: () => hubNow });
+    stop = painter.start();
+  });
+
+  afterEach(() => {
+    stop();
+    expect(vi.getTimerCount()).toBe(0);
+    vi.useRealTimers();
+  });
+
+  const settle = () => vi.advanceTimersByTimeAsync(0);
+  const decoded = async () => {
+    browser.decoding?.finish();
+    await settle();
+  };
+  const painted = async () => {
+    browser.paint();
+    await settle();
+  };
+
+  test('acknowledges a frame when it was painted, not before', async () => {
+    painter.take(aFrame(1));
+    await decoded();
+    expect(browser.drawn).toEqual([1]);
+    expect(done).toEqual([]);
+    expect(painter.painted).toBe(false);
+
+    await painted();
+
+    expect(done).toEqual([1]);
+    expect(painter.painted).toBe(true);
+  });
+
+  test('keeps only the newest frame waiting while one is being decoded', async () => {
+    for (const seq of [1, 2, 3, 4]) painter.take(aFrame(seq));
+
+    await decoded();
+    await painted();
+    expect(browser.decoding?.seq).toBe(4);
+    await decoded();
+    await painted();
+
+    expect(browser.drawn).toEqual([1, 4]);
+    expect(done).toEqual([1, 4]);
+  });
+
+  test('goes on after a picture that cannot be decoded, and leaves the last good one', async () => {
+    painter.take(aFrame(1));
+    painter.take(aFrame(2));
+
+    browser.decoding?.fail();
+    await settle();
+    await decoded();
+    await painted();
+
+    expect(browser.drawn).toEqual([2]);
+    expect(done).toEqual([1, 2]);
+  });
+
+  test('measures from capture to pixel, by the hub’s clock', async () => {
+    painter.take(aFrame(1, { capturedAt: NOW - 0.02 }));
+    await decoded();
+    hubNow = NOW + 0.064;
+    await painted();
+
+    expect(painter.latency?.p50).toBeCloseTo(0.084);
+    expect(painter.capturedAt).toBe(NOW - 0.02);
+  });
+
+  test('measures nothing while the clocks are not compared', async () => {
+    hubNow = null;
+
+    painter.take(aFrame(1));
+    await decoded();
+    await painted();
+
+    expect(painter.painted).toBe(true);
+    expect(painter.latency).toBeNull();
+  });
+
+  test('shows a lost camera as lost, and the camera when it is back', async () => {
+    painter.take(aFrame(1, { capturedAt: NOW - 30 }));
+    await decoded();
+    await painted();
+
+    painter.take(aFrame(2, { noSignal: true, capturedAt: NOW }));
+    await decoded();
+    await painted();
+    expect(painter.noSignal).toBe(true);
+    expect(painter.capturedAt).toBe(NOW - 30);
+    expect(painter.latency?.p50).toBeCloseTo(30);
+
+    painter.take(aFrame(3, { capturedAt: NOW }));
+    await decoded();
+    await painted();
+    expect(painter.noSignal).toBe(false);
+  });
+
+  test('tells its rate, and that it fell when nothing comes', async () => {
+    for (let seq = 1; seq <= 21; seq += 1) {
+      painter.take(aFrame(seq));
+      await decoded();
+      await painted();
+      await vi.advanceTimersByTimeAsync(100);
+    }
+    expect(painter.fps).toBeGreaterThan(9);
+    expect(painter.fps).toBeLessThan(11);
+
+    await vi.advanceTimersByTimeAsync(4_000);
+
+    expect(painter.fps).toBe(0);
+  });
+
+  test('lets go of what comes after it was stopped', async () => {
+    painter.take(aFrame(1));
+    stop();
+    await decoded();
+
+    expect(browser.drawn).toEqual([]);
+    expect(browser.discarded).toEqual([1]);
+    painter.take(aFrame(2));
+    expect(done).toEqual([]);
+  });
+
+  describe('says how old its picture is', () => {
+    const paint = async (frame: Frame) => {
+      painter.take(frame);
+      await decoded();
+      await painted();
+    };
+    const after = async (milliseconds: number) => {
+      await vi.advanceTimersByTimeAsync(milliseconds);
+      return painter.oldSecs;
+    };
+
+    test('when it is older than two seconds, by our own clock, whatever else happens', async () => {
+      await paint(aFrame(1));
+
+      expect(await after(2_000)).toBeNull();
+      expect(await after(500)).toBe(2);
+      expect(await after(5_000)).toBe(7);
+    });
+
+    test('from when it was captured', async () => {
+      hubNow = NOW + 40;
+
+      await paint(aFrame(1));
+
+      expect(painter.oldSecs).toBe(40);
+    });
+
+    test('from when it was painted, while the clocks are not compared', async () => {
+      hubNow = null;
+
+      await paint(aFrame(1, { capturedAt: NOW - 3600 }));
+
+      expect(painter.oldSecs).toBeNull();
+      expect(await after(2_500)).toBe(2);
+    });
+
+    test('after three of its camera’s intervals, where those are longer', async () => {
+      hubNow = null;
+      for (let seq = 1; seq <= 6; seq += 1) {
+        await paint(aFrame(seq));
+        await vi.advanceTimersByTimeAsync(seq < 6 ? 4_000 : 0);
+      }
+
+      expect(await after(12_000)).toBeNull();
+      expect(await after(500)).toBe(12);
+    });
+
+    test('no more as soon as a new one is painted', async () => {
+      hubNow = null;
+      await paint(aFrame(1));
+      expect(await after(60_000)).toBe(60);
+
+      await paint(aFrame(2));
+
+      expect(painter.oldSecs).toBeNull();
+    });
+  });
+});

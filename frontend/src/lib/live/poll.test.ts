@@ -1,0 +1,59 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { repeat } from './poll';
+
+describe('what is repeated', () => {
+  const page = Object.assign(new EventTarget(), { hidden: false });
+  const act = vi.fn<(signal: AbortSignal) => Promise<void>>();
+  let stop: () => void;
+
+  beforeEach(() => {
+    vi.useFakeTimers();
+    vi.stubGlobal('document', page);
+    page.hidden = false;
+    act.mockReset().mockResolvedValue(undefined);
+    stop = repeat(1_000, act);
+  });
+
+  afterEach(() => {
+    stop();
+    vi.unstubAllGlobals();
+    vi.useRealTimers();
+  });
+
+  test('is done at once and then in its time', () => {
+    expect(act).toHaveBeenCalledTimes(1);
+
+    vi.advanceTimersByTime(2_000);
+
+    expect(act).toHaveBeenCalledTimes(3);
+  });
+
+  test('rests while nobody looks, and is done as soon as somebody does', () => {
+    page.hidden = true;
+    vi.advanceTimersByTime(5_000);
+    expect(act).toHaveBeenCalledTimes(1);
+
+    page.hidden = false;
+    page.dispatchEvent(new Event('visibilitychange'));
+
+    expect(act).toHaveBeenCalledTimes(2);
+  });
+
+  test('is done again after it failed', () => {
+    act.mockRejectedValue(new Error('no answer'));
+
+    vi.advanceTimersByTime(2_000);
+
+    expect(act).toHaveBeenCalledTimes(3);
+  });
+
+  test('ends altogether, with what is under way', () => {
+    stop();
+
+    vi.advanceTimersByTime(5_000);
+    page.dispatchEvent(new Event('visibilitychange'));
+
+    expect(act).toHaveBeenCalledTimes(1);
+    expect(act.mock.calls[0]?.[0].aborted).toBe(true);
+  });
+});

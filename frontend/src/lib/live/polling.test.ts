@@ -1,0 +1,138 @@
+import { readFileSync } from 'node:fs';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { answerFaults } from '../../../mock/contract.ts';
+import { SPANS } from '../charts/spans';
+import { Losses } from './gaps.svelte';
+import { Overview } from './aggregates.svelte';
+import { StorageWatch } from './storage.svelte';
+
+const NOW = 1_795_472_000;
+const [HOUR, DAY, , , YEAR] = SPANS;
+const MINUTE = { module_id: 'attic', type: 'temperature', unit: 'celsius', missing: 0 };
+
+/** As recorded from a real hub. */
+const STORAGE = JSON.parse(readFileSync(new URL('../../../mock/fixtures/recorded.json', import.meta.url), 'utf8'))
+  .answers['GET /api/storage'];
+
+const asked: URL[] = [];
+let answers: unknown[] = [];
+
+const pageOf = (items: unknown[], next: string | null = null) => ({ items, next });
+
+beforeEach(() => {
+  asked.length = 0;
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+  vi.stubGlobal('document', Object.assign(new EventTarget(), { hidden: false }));
+  vi.stubGlobal('fetch', (url: string) => {
+    asked.push(new URL(url, 'http://hub'));
+    const answer = answers.shift();
+    if (answer === undefined) return Promise.reject(new TypeError('network'));
+    expect(answerFaults('GET', new URL(url, 'http://hub'), 200, answer)).toEqual([]);
+    return Promise.resolve(Response.json(answer));
+  });
+});
+
+afterEach(() => {
+  vi.unstubAllGlobals();
+  vi.useRealTimers();
+});
+
+describe('an overview', () => {
+  test('has one point for each bucket, oldest first, its average in the middle of the bucket', async () => {
+    answers = [
+      pageOf([
+        { ...MINUTE, start: NOW - 120, missing: 1 },
+        { ...MINUTE, start: NOW - 60, avg: 21, min: 20, max: 22 }
+      ])
+    ];
+    const overview = new Overview();
+
+    const stop = overview.start('attic', 'temperature', DAY, () => NOW);
+    await vi.waitFor(() => expect(overview.known).toBe(true));
+    stop();
+
+    expect(overview.points).toEqual([
+      { t: NOW - 90, v: null, span: 60, low: null, high: null },
+      { t: NOW - 30, v: 21, span: 60, low: 20, high: 22 }
+    ]);
+    expect(Object.fromEntries(asked[0]?.searchParams ?? [])).toEqual({
+      module_id: 'attic',
+      since: String(NOW - DAY.secs),
+      limit: '2000',
+      bucket: '1m',
+      agg: 'avg,min,max'
+    });
+  });
+
+  test('of a day is read anew every minute, of a year every quarter of an hour', async () => {
+    const stopDay = new Overview().start('attic', 'temperature', DAY, () => NOW);
+    const stopYear = new Overview().start('attic', 'temperature', YEAR, () => NOW);
+
+    vi.advanceTimersByTime(15 * 60_000);
+    stopDay();
+    stopYear();
+
+    const widths = asked.map((url) => url.searchParams.get('bucket'));
+    expect(widths.filter((width) => width === '1m')).toHaveLength(16);
+    expect(widths.filter((width) => width === '1d')).toHaveLength(2);
+  });
+
+  test('of the live hour asks nothing', () => {
+    new Overview().start('attic', 'temperature', HOUR, () => NOW)();
+
+    expect(asked).toEqual([]);
+  });
+
+  test('keeps what it shows when the hub does not answer, and says why it is old', async () => {
+    answers = [pageOf([{ ...MINUTE, start: NOW, avg: 21 }])];
+    const overview = new Overview();
+    const stop = overview.start('attic', 'temperature', DAY, () => NOW);
+    await vi.waitFor(() => expect(overview.known).toBe(true));
+
+    vi.advanceTimersByTime(60_000);
+    await vi.waitFor(() => expect(overview.problem).toBe('The hub does not answer.'));
+    stop();
+
+    expect(overview.points).toHaveLength(1);
+  });
+});
+
+describe('losses', () => {
+  const gap = { module_id: 'attic', lost: 1, reason: 'full', since: NOW, until: NOW, recorded_at: NOW };
+
+  test('are read to the last page', async () => {
+    answers = [pageOf([gap], 'more'), pageOf([gap])];
+    const losses = new Losses();
+
+    const stop = losses.start('attic', 'temperature', 3600, () => NOW);
+    await vi.waitFor(() => expect(losses.gaps).toHaveLength(2));
+    stop();
+
+    expect(losses.whole).toBe(true);
+    expect(asked[1]?.searchParams.get('cursor')).toBe('more');
+  });
+
+  test('without end are read so far, and it is known that there are more', async () => {
+    answers = Array.from({ length: 5 }, () => pageOf([gap], 'more'));
+    const losses = new Losses();
+
+    const stop = losses.start('attic', 'temperature', 3600, () => NOW);
+    await vi.waitFor(() => expect(losses.gaps).toHaveLength(5));
+    stop();
+
+    expect(losses.whole).toBe(false);
+  });
+});
+
+test('the storage that is known stays when the hub does not answer', async () => {
+  answers = [{ ...STORAGE, problems: ['no backup'] }];
+  const watch = new StorageWatch();
+  const stop = watch.start();
+  await vi.waitFor(() => expect(watch.report).not.toBeNull());
+
+  vi.advanceTimersByTime(60_000);
+  await vi.waitFor(() => expect(watch.refusal).toBe('The hub does not answer.'));
+  stop();
+
+  expect(watch.report).toMatchObject({ problems: ['no backup'] });
+});

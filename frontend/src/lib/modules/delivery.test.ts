@@ -1,0 +1,56 @@
+import { describe, expect, test } from 'vitest';
+import type { Delivery } from '../api/types';
+import { dayOf } from '../units/names';
+import { accountOf, isWhole, lossOf } from './delivery';
+
+const SINCE = 1_795_472_000;
+const delivery = (rest: Partial<Delivery>): Delivery => ({
+  since: SINCE,
+  expected: 1_000,
+  received: 1_000,
+  lost: 0,
+  missing: 0,
+  ...rest
+});
+
+describe('the account of a module', () => {
+  test('without losses says that all readings were received, and since when', () => {
+    expect(accountOf(delivery({}))).toBe(`All 1\u202f000 readings received since ${dayOf(SINCE)}`);
+    expect(isWhole(delivery({}))).toBe(true);
+  });
+
+  test('tells lost readings from pending ones', () => {
+    const account = delivery({ received: 985, lost: 12, missing: 3 });
+
+    expect(accountOf(account)).toBe(`12 lost, 3 pending since ${dayOf(SINCE)}`);
+    expect(isWhole(account)).toBe(false);
+  });
+
+  test('is not whole while readings are under way, though none is lost', () => {
+    expect(isWhole(delivery({ received: 999, missing: 1 }))).toBe(false);
+  });
+});
+
+describe('gaps together', () => {
+  test('say how many readings they took, and each reason once', () => {
+    const gaps = [
+      { lost: 30, reason: 'full' },
+      { lost: 10, reason: 'full' },
+      { lost: 1, reason: 'killed' }
+    ] as const;
+
+    expect(lossOf(gaps)).toBe(
+      '41 readings lost: the outbox of the module was full; the module was killed before it saved them'
+    );
+  });
+
+  test('that are not all of them say that it was at least so many', () => {
+    expect(lossOf([{ lost: 1, reason: 'full' }], false)).toBe(
+      'At least 1 reading lost: the outbox of the module was full'
+    );
+  });
+
+  test('that are none say nothing', () => {
+    expect(lossOf([])).toBeNull();
+  });
+});
