@@ -3,7 +3,12 @@
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 
-use crate::{Action, ActionSpec, CameraSpec, Frame, Quantity, Sample};
+use crate::model::{
+    command::Action,
+    frame::Frame,
+    manifest::{ActionSpec, CameraSpec},
+    reading::{Quantity, Sample},
+};
 
 /// Something that measures.
 ///

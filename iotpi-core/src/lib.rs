@@ -5,90 +5,84 @@
 
 pub use async_trait::async_trait;
 
-mod camera;
-mod command;
 mod device;
-mod error;
-mod event;
-mod frame;
-mod gap;
-mod id;
-mod invalid_timestamp;
-mod jpeg;
-mod live_frame;
-mod manifest;
-mod mixed_replace;
-mod new_reading;
-mod page;
-mod reading;
-mod recording;
+mod model;
 mod time;
-mod unit;
 mod uplink;
 
-pub use camera::*;
-pub use command::*;
-pub use device::*;
-pub use error::*;
-pub use event::*;
-pub use frame::*;
-pub use gap::*;
-pub use id::*;
-pub use invalid_timestamp::*;
-pub use live_frame::*;
-pub use manifest::*;
-pub use mixed_replace::*;
-pub use new_reading::*;
-pub use page::*;
-pub use reading::*;
-pub use recording::*;
-pub use time::*;
-pub use unit::*;
-pub use uplink::*;
-
-#[cfg(feature = "client")]
-mod with_client {
-    pub use crate::{
-        backoff::*, client::*, film::*, module::*, obeying::*, outbox::*, polling::*, runner::*,
-        streaming::*, together::*,
-    };
-}
-#[cfg(feature = "client")]
-mod backoff;
 #[cfg(feature = "client")]
 mod client;
 #[cfg(feature = "client")]
-mod film;
-#[cfg(feature = "client")]
-mod hub_clock;
-#[cfg(feature = "client")]
-mod journal;
-#[cfg(feature = "client")]
 mod module;
 #[cfg(feature = "client")]
-mod obeying;
-#[cfg(feature = "client")]
 mod outbox;
-#[cfg(feature = "client")]
-mod polling;
-#[cfg(feature = "client")]
-mod runner;
-#[cfg(feature = "client")]
-mod safety_lease;
-#[cfg(feature = "client")]
-mod sending;
 #[cfg(feature = "stop-signal")]
 mod signals;
 #[cfg(feature = "client")]
-mod streaming;
-#[cfg(feature = "client")]
 pub mod testing;
+
+pub use device::{Actuator, Camera, DeviceError, DeviceErrorKind, Sensor};
+pub use model::{
+    camera::{CameraInfo, FrameReceipt, Latency, Via, WatchedCamera, Watching},
+    command::{
+        Action, Command, CommandId, CommandOutcome, CommandReport, CommandReportRecord, CommandState,
+        DEFAULT_EXPIRES_IN_SECS, LeaseId, LeasedCommand, MAX_ERROR_LEN, NewCommand, StatusReceipt,
+        StatusReport,
+    },
+    error::{ErrorKind, Problem},
+    event::{
+        Event, EventKind, LiveMessage, LiveRequest, MAX_LIVE_MESSAGE_BYTES, MAX_RECENT,
+        MAX_SUBSCRIPTION_NAMES, MAX_WATCHED_CAMERAS, MAX_WATCHED_FPS, NumberedEvent, Subscription,
+        WatchRequest,
+    },
+    frame::{Frame, InvalidFrame, MAX_FRAME_BYTES, MAX_FRAME_SIDE},
+    gap::{Delivery, DeliveryAccount, Gap, GapReason, MAX_GAP_SERIES, NewGap, SeriesDelivery, SeriesGap},
+    id::{ActionName, InvalidId, MAX_ID_LEN, ModuleId, SensorType, UserName},
+    live_frame::{InvalidLiveFrame, LiveFrame},
+    manifest::{
+        ActionSpec, CameraSpec, DEFAULT_HEARTBEAT_SECS, Health, MAX_MANIFEST_ENTRIES, Manifest, Measure,
+        ModuleInfo,
+    },
+    mixed_replace::{MAX_PART_HEAD_BYTES, MalformedStream, MixedReplace, Part},
+    new_reading::{MAX_AGE_SECS, NewReading, NewReadings, Stored, TruthWithUnit},
+    page::{MAX_PAGE_ITEMS, Page},
+    reading::{
+        Bucket, IncompatibleUnit, MAX_REASON_LEN, MAX_SEQ, Outcome, Quantity, Reading, ReadingRecord, Sample,
+        SeqNo, TimeSource,
+    },
+    recording::{
+        MAX_FRAME_TIMES, MAX_RECORDING_REASON, MAX_RECORDING_TRIGGERS, Pick, RecordOrder, Recording,
+        RecordingMode, RecordingSettings, RecordingTrigger, Stretch,
+    },
+    unit::{InvalidUnit, MAX_UNIT_LEN, Unit},
+};
+pub use time::{Clock, ManualClock, SystemClock, Timestamp, invalid_timestamp::InvalidTimestamp};
+pub use uplink::{Uplink, UplinkError};
+
+#[cfg(feature = "live")]
+pub use client::live::{Live, LiveStream};
 #[cfg(feature = "client")]
-mod together;
+pub use client::{
+    BucketWidth, DEFAULT_DEADLINE, HubClient, HubHealth, ReadingFilter,
+    backoff::Backoff,
+    frame_publisher::{Film, FilmState, Pictures},
+    http::InvalidUrl,
+    mjpeg::FrameStream,
+    uplink::HubUplink,
+};
+#[cfg(feature = "client")]
+pub use module::{
+    Module, ModuleError,
+    actuator::{Actions, Obeying},
+    camera::Streaming,
+    composite::Together,
+    runner::{RunError, Runner},
+    sensor::{Measuring, Polling, measure},
+};
+#[cfg(feature = "client")]
+pub use outbox::limits::{DEFAULT_OUTBOX_CAPACITY, OutboxError, OutboxLimits};
 #[cfg(feature = "stop-signal")]
 pub use signals::stop_signal;
-#[cfg(feature = "client")]
-pub use with_client::*;
 
 // The Rust in the project's own pages compiles, too.
 #[cfg(all(doctest, feature = "client"))]

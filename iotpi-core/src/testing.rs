@@ -11,9 +11,21 @@ use serde_json::{Map, Value};
 use tokio::sync::Notify;
 
 use crate::{
-    ActionName, Command, CommandState, Frame, FrameReceipt, Health, LeasedCommand, Manifest, ModuleId,
-    ModuleInfo, NewGap, NewReading, Pictures, Problem, Quantity, Reading, SeqNo, StatusReceipt, StatusReport,
-    Stored, Timestamp, Unit, Uplink, UplinkError, UserName,
+    client::frame_publisher::Pictures,
+    model::{
+        camera::FrameReceipt,
+        command::{Command, CommandState, LeasedCommand, StatusReceipt, StatusReport},
+        error::Problem,
+        frame::Frame,
+        gap::NewGap,
+        id::{ActionName, ModuleId, UserName},
+        manifest::{Health, Manifest, ModuleInfo},
+        new_reading::{NewReading, Stored},
+        reading::{Quantity, Reading, SeqNo},
+        unit::Unit,
+    },
+    time::Timestamp,
+    uplink::{Uplink, UplinkError},
 };
 
 /// An [`Uplink`] that remembers what a module said, hands out the commands a test gives it, and fails on demand. Like a hub

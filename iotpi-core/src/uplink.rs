@@ -4,9 +4,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::{
-    ErrorKind, Frame, FrameReceipt, LeasedCommand, Manifest, ModuleId, ModuleInfo, NewGap, NewReading,
-    Problem, Reading, StatusReceipt, StatusReport, Stored,
+use crate::model::{
+    camera::FrameReceipt,
+    command::{LeasedCommand, StatusReceipt, StatusReport},
+    error::{ErrorKind, Problem},
+    frame::Frame,
+    gap::NewGap,
+    id::ModuleId,
+    manifest::{Manifest, ModuleInfo},
+    new_reading::{NewReading, Stored},
+    reading::Reading,
 };
 
 /// A module's line to its hub, bound to one module id.
@@ -82,7 +89,7 @@ pub trait Uplink: Send + Sync {
     /// # Cancel safety
     /// See the trait.
     #[cfg(feature = "client")]
-    async fn film(&self, pictures: &mut crate::Pictures) -> Result<(), UplinkError> {
+    async fn film(&self, pictures: &mut crate::client::frame_publisher::Pictures) -> Result<(), UplinkError> {
         while let Some(frame) = pictures.next().await {
             pictures.settle(self.show(frame).await)?;
         }

@@ -18,7 +18,7 @@ use hyper_util::{
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::net::TcpStream;
 
-use crate::UplinkError;
+use crate::uplink::UplinkError;
 
 /// The most bytes of an answer that are read: a full frame and some.
 const MAX_ANSWER_BYTES: usize = 32 * 1024 * 1024;

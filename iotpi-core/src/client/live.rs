@@ -10,7 +10,13 @@ use tokio_tungstenite::{
 
 use super::http::Http;
 use crate::{
-    LiveFrame, LiveMessage, LiveRequest, ModuleId, Problem, Subscription, UplinkError, WatchRequest,
+    model::{
+        error::Problem,
+        event::{LiveMessage, LiveRequest, Subscription, WatchRequest},
+        id::ModuleId,
+        live_frame::LiveFrame,
+    },
+    uplink::UplinkError,
 };
 
 /// What comes on a live line.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
-use crate::{MixedReplace, UplinkError};
+use crate::{model::mixed_replace::MixedReplace, uplink::UplinkError};
 
 /// The pictures of one camera, newest first come; frames the reader was too slow for are skipped by the hub.
 #[derive(Debug)]

@@ -3,12 +3,15 @@
 //! Deliberately absent: TLS (a hub speaks plain HTTP on a trusted network, or sits behind a proxy), caching, retries
 //! (a module's runner retries; a program decides for itself).
 
-mod http;
+pub(crate) mod backoff;
+pub(crate) mod frame_publisher;
+pub(crate) mod http;
+mod hub_clock;
 #[cfg(feature = "live")]
-mod live;
-mod mjpeg;
+pub(crate) mod live;
+pub(crate) mod mjpeg;
 mod push;
-mod uplink;
+pub(crate) mod uplink;
 
 use std::time::Duration;
 
@@ -18,12 +21,23 @@ use serde_json::json;
 
 use self::http::{Call, Http};
 #[cfg(feature = "live")]
-pub use self::live::{Live, LiveStream};
-pub use self::{http::InvalidUrl, mjpeg::FrameStream, uplink::HubUplink};
+use self::live::LiveStream;
+use self::{http::InvalidUrl, mjpeg::FrameStream, uplink::HubUplink};
 use crate::{
-    Bucket, Command, CommandId, DeliveryAccount, Frame, FrameReceipt, Gap, LeasedCommand, Manifest, ModuleId,
-    ModuleInfo, NewCommand, NewGap, NewReading, Page, Pictures, Reading, SensorType, StatusReceipt,
-    StatusReport, Stored, Timestamp, UplinkError, WatchedCamera,
+    client::frame_publisher::Pictures,
+    model::{
+        camera::{FrameReceipt, WatchedCamera},
+        command::{Command, CommandId, LeasedCommand, NewCommand, StatusReceipt, StatusReport},
+        frame::Frame,
+        gap::{DeliveryAccount, Gap, NewGap},
+        id::{ModuleId, SensorType},
+        manifest::{Manifest, ModuleInfo},
+        new_reading::{NewReading, Stored},
+        page::Page,
+        reading::{Bucket, Reading},
+    },
+    time::Timestamp,
+    uplink::UplinkError,
 };
 
 /// How long a request may take, from the first byte sent to the last one read.
@@ -430,7 +444,10 @@ impl HubClient {
     /// # Errors
     /// [`UplinkError`].
     #[cfg(feature = "live")]
-    pub async fn live(&self, subscription: &crate::Subscription) -> Result<LiveStream, UplinkError> {
+    pub async fn live(
+        &self,
+        subscription: &crate::model::event::Subscription,
+    ) -> Result<LiveStream, UplinkError> {
         LiveStream::open(&self.http, subscription).await
     }
 
@@ -441,7 +458,9 @@ impl HubClient {
         let mut all = Vec::new();
         let mut cursor = None;
         loop {
-            let call = call().query("limit", Some(crate::MAX_PAGE_ITEMS)).query("cursor", cursor.as_ref());
+            let call = call()
+                .query("limit", Some(crate::model::page::MAX_PAGE_ITEMS))
+                .query("cursor", cursor.as_ref());
             let page: Page<T> = self.http.json(call).await?;
             all.extend(page.items);
             match page.next {

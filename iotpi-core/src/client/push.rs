@@ -35,8 +35,14 @@ use super::{
     http::{Call, Http},
 };
 use crate::{
-    Clock, Frame, FrameReceipt, ModuleId, Pictures, Problem, SystemClock, UplinkError, film,
-    hub_clock::{HubClock, SAMPLES},
+    client::frame_publisher::Pictures,
+    client::{
+        frame_publisher,
+        hub_clock::{HubClock, SAMPLES},
+    },
+    model::{camera::FrameReceipt, error::Problem, frame::Frame, id::ModuleId},
+    time::{Clock, SystemClock},
+    uplink::UplinkError,
 };
 
 const BOUNDARY: &str = "iotpi-picture";
@@ -241,7 +247,7 @@ fn parts(
         if parts.over.is_cancelled() {
             return None;
         }
-        let head = match film::next(&mut parts.slot).await {
+        let head = match frame_publisher::next(&mut parts.slot).await {
             Some(frame) => {
                 parts.jpeg = Some(frame.jpeg().clone());
                 head(&match parts.offset.secs() {
@@ -306,7 +312,7 @@ fn bound_buffers(socket: &TcpStream, deadline: Duration) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Timestamp;
+    use crate::time::Timestamp;
 
     fn taken(at: Timestamp) -> Frame {
         let jpeg = vec![0xFF, 0xD8, 0xFF, 0xC0, 0, 17, 8, 0, 1, 0, 1, 0xFF, 0xD9];

@@ -6,8 +6,17 @@ use async_trait::async_trait;
 
 use super::HubClient;
 use crate::{
-    Frame, FrameReceipt, LeasedCommand, Manifest, ModuleId, ModuleInfo, NewGap, NewReading, Pictures,
-    StatusReceipt, StatusReport, Stored, Uplink, UplinkError,
+    client::frame_publisher::Pictures,
+    model::{
+        camera::FrameReceipt,
+        command::{LeasedCommand, StatusReceipt, StatusReport},
+        frame::Frame,
+        gap::NewGap,
+        id::ModuleId,
+        manifest::{Manifest, ModuleInfo},
+        new_reading::{NewReading, Stored},
+    },
+    uplink::{Uplink, UplinkError},
 };
 
 /// [`HubClient`] bound to one module id: what a module runs on. Made by [`HubClient::uplink`].

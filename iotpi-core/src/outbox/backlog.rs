@@ -7,7 +7,10 @@ use super::{
     gaps::{Gaps, gaps_of},
     kept::Kept,
 };
-use crate::{Clock, GapReason, NewGap};
+use crate::{
+    model::gap::{GapReason, NewGap},
+    time::Clock,
+};
 
 /// Readings that wait, oldest first, and gaps to be told. At most one batch of them is under way.
 #[derive(Debug)]

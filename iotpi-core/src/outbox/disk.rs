@@ -24,7 +24,13 @@ use super::{
     segment::{Piece, Segment},
     state::{State, sync_folder},
 };
-use crate::{Clock, GapReason, ModuleId, NewGap};
+use crate::{
+    model::{
+        gap::{GapReason, NewGap},
+        id::ModuleId,
+    },
+    time::Clock,
+};
 
 /// The limits are kept in so many segments, so that little goes at once.
 const SEGMENTS: u64 = 16;

@@ -3,7 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::kept::Kept;
-use crate::{Clock, GapReason, MAX_GAP_SERIES, NewGap, SensorType, SeqNo, SeriesGap};
+use crate::{
+    model::{
+        gap::{GapReason, MAX_GAP_SERIES, NewGap, SeriesGap},
+        id::SensorType,
+        reading::SeqNo,
+    },
+    time::Clock,
+};
 
 /// How many gaps wait at most. An outage makes one; a hub that answers takes them. More than that, and the rest shows at the
 /// hub as missing.

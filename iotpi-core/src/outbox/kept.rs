@@ -2,7 +2,14 @@
 
 use std::time::Duration;
 
-use crate::{Clock, MAX_AGE_SECS, ModuleId, NewReading, Outcome, Quantity, Reading, SeqNo, Timestamp};
+use crate::{
+    model::{
+        id::ModuleId,
+        new_reading::{MAX_AGE_SECS, NewReading},
+        reading::{Outcome, Quantity, Reading, SeqNo},
+    },
+    time::{Clock, Timestamp},
+};
 
 /// A reading that waits.
 #[derive(Debug, Clone, PartialEq)]

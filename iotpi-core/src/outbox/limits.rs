@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
-use crate::ModuleId;
+use crate::model::id::ModuleId;
 
 /// How many readings wait at most in an outbox in memory, unless said otherwise: some hours of one sensor at 1 Hz, a few
 /// megabytes.

@@ -12,11 +12,12 @@ mod backlog;
 mod disk;
 mod gaps;
 mod kept;
-mod limits;
+pub(crate) mod limits;
 mod mark;
 mod record;
 mod recovery;
 mod segment;
+pub(crate) mod sender;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -31,14 +32,21 @@ use std::{
 use tokio::{sync::Notify, time::Instant};
 
 pub(crate) use self::kept::Kept;
-pub use self::limits::{DEFAULT_OUTBOX_CAPACITY, OutboxError, OutboxLimits};
 use self::{
     backlog::{Backlog, Memory},
     disk::Disk,
     gaps::gaps_of,
+    limits::{DEFAULT_OUTBOX_CAPACITY, OutboxError, OutboxLimits},
     mark::{Mark, Marked},
 };
-use crate::{Clock, GapReason, MAX_SEQ, ModuleId, NewGap, Reading, SeqNo};
+use crate::{
+    model::{
+        gap::{GapReason, NewGap},
+        id::ModuleId,
+        reading::{MAX_SEQ, Reading, SeqNo},
+    },
+    time::Clock,
+};
 
 /// How many readings the live lane has at most: one request.
 pub(crate) const BATCH: usize = 500;
@@ -77,7 +85,7 @@ pub(crate) type Flock = Vec<(Instant, Kept)>;
 fn random() -> u64 {
     // Without randomness, the time: better than the same epoch for all.
     getrandom::u64().unwrap_or_else(|_| {
-        let now = crate::SystemClock::new().now().as_micros();
+        let now = crate::time::SystemClock::new().now().as_micros();
         u64::try_from(now).unwrap_or(1)
     })
 }

@@ -11,7 +11,14 @@
 use std::time::Duration;
 
 use super::kept::{Kept, Taken};
-use crate::{Outcome, Quantity, SensorType, SeqNo, Timestamp, Unit};
+use crate::{
+    model::{
+        id::SensorType,
+        reading::{Outcome, Quantity, SeqNo},
+        unit::Unit,
+    },
+    time::Timestamp,
+};
 
 /// The first byte of every record.
 pub(super) const MARK: u8 = 0xA5;
@@ -173,7 +180,7 @@ mod tests {
 
     prop_compose! {
         pub fn readings()(
-            seq in 1..=crate::MAX_SEQ,
+            seq in 1..=crate::model::reading::MAX_SEQ,
             quantity in quantities(),
             outcome in outcomes(),
             wall in prop::option::of(Timestamp::MIN.as_micros()..Timestamp::END.as_micros()),

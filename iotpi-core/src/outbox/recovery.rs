@@ -9,7 +9,14 @@ use super::{
     segment::{Piece, Segment},
     state::{Found, State},
 };
-use crate::{Clock, GapReason, ModuleId, NewGap, SeqNo};
+use crate::{
+    model::{
+        gap::{GapReason, NewGap},
+        id::ModuleId,
+        reading::SeqNo,
+    },
+    time::Clock,
+};
 
 /// What is known after a look at everything.
 pub(super) struct Recovered {

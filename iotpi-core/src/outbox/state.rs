@@ -10,7 +10,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ModuleId, NewGap};
+use crate::model::{gap::NewGap, id::ModuleId};
 
 const FILE: &str = "state";
 const VERSION: u32 = 1;

@@ -11,7 +11,14 @@ use std::{
 use tempfile::TempDir;
 
 use super::{Outbox, OutboxError, OutboxLimits, mark::Mark};
-use crate::{Clock, GapReason, ManualClock, ModuleId, NewGap, Quantity, Reading, Sample, Timestamp};
+use crate::{
+    model::{
+        gap::{GapReason, NewGap},
+        id::ModuleId,
+        reading::{Quantity, Reading, Sample},
+    },
+    time::{Clock, ManualClock, Timestamp},
+};
 
 const NOW: Timestamp = Timestamp::FIRST_POSSIBLE;
 

@@ -2,7 +2,13 @@
 
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct as _};
 
-use crate::{ModuleId, SensorType, Timestamp, Unit};
+use crate::{
+    model::{
+        id::{ModuleId, SensorType},
+        unit::Unit,
+    },
+    time::Timestamp,
+};
 
 /// The most characters of a [`Outcome::NoData`] reason that are kept.
 pub const MAX_REASON_LEN: usize = 200;

@@ -2,6 +2,8 @@
 //!
 //! Deliberately absent: time zones (the wire speaks UTC) and `SystemTime::now()` anywhere but in [`SystemClock`].
 
+pub(crate) mod invalid_timestamp;
+
 use std::{
     fmt,
     sync::Arc,
@@ -10,7 +12,7 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::InvalidTimestamp;
+use crate::time::invalid_timestamp::InvalidTimestamp;
 
 /// A moment: microseconds since 1970-01-01 00:00 UTC.
 ///

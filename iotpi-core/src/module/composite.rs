@@ -6,7 +6,11 @@ use async_trait::async_trait;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Manifest, Module, ModuleError, Uplink};
+use crate::{
+    model::manifest::Manifest,
+    module::{Module, ModuleError},
+    uplink::Uplink,
+};
 
 /// Runs several parts as one module; its manifest is all of theirs. When one part ends with an error, all are stopped.
 ///

@@ -1,11 +1,23 @@
 //! What a module is: something with a manifest that runs until it is told to stop.
 
+pub(crate) mod actuator;
+pub(crate) mod camera;
+mod command_log;
+pub(crate) mod composite;
+pub(crate) mod runner;
+mod safety_lease;
+pub(crate) mod sensor;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
-use crate::{DeviceError, Manifest, Uplink, UplinkError};
+use crate::{
+    device::DeviceError,
+    model::manifest::Manifest,
+    uplink::{Uplink, UplinkError},
+};
 
 /// A module. [`Polling`](crate::Polling), [`Obeying`](crate::Obeying), [`Streaming`](crate::Streaming) and
 /// [`Together`](crate::Together) are ready-made; the [`Runner`](crate::Runner) registers and runs them.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ModuleId, Timestamp};
+use crate::{model::id::ModuleId, time::Timestamp};
 
 /// The hub's answer to a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

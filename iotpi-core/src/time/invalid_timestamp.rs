@@ -1,6 +1,6 @@
 //! Why a number or a text is not accepted as a moment, and what to send instead.
 
-use crate::Timestamp;
+use crate::time::Timestamp;
 
 /// Why a moment is not accepted.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::MAX_FRAME_BYTES;
+use crate::model::frame::MAX_FRAME_BYTES;
 
 /// The most bytes of a part's head, and of what precedes the first part.
 pub const MAX_PART_HEAD_BYTES: usize = 4096;

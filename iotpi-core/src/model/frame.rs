@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::{
-    Timestamp,
-    jpeg::{HUFFMAN_TABLES, Layout},
+    model::jpeg::{HUFFMAN_TABLES, Layout},
+    time::Timestamp,
 };
 
 /// The most bytes a frame may have: 8 MiB.

@@ -9,7 +9,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use crate::Timestamp;
+use crate::time::Timestamp;
 
 /// How many samples are compared.
 pub(crate) const SAMPLES: usize = 8;

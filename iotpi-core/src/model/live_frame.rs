@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 
-use crate::{ModuleId, Timestamp};
+use crate::{model::id::ModuleId, time::Timestamp};
 
 /// What a message that is a picture begins with.
 const KIND: u8 = 1;

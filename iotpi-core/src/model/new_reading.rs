@@ -5,8 +5,12 @@ use std::{fmt, time::Duration};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::{
-    IncompatibleUnit, ModuleId, Quantity, Reading, SensorType, SeqNo, TimeSource, Timestamp, Unit,
-    reading::outcome,
+    model::{
+        id::{ModuleId, SensorType},
+        reading::{IncompatibleUnit, Quantity, Reading, SeqNo, TimeSource, outcome},
+        unit::Unit,
+    },
+    time::Timestamp,
 };
 
 /// One measurement as anybody may send it: what a hub can fill in may be left out.

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ModuleId, SensorType, Timestamp};
+use crate::{
+    model::id::{ModuleId, SensorType},
+    time::Timestamp,
+};
 
 /// The most series one gap may name.
 pub const MAX_GAP_SERIES: usize = 64;

@@ -12,7 +12,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CommandId, CommandOutcome, CommandReport, LeaseId};
+use crate::model::command::{CommandId, CommandOutcome, CommandReport, LeaseId};
 
 /// How many commands are remembered; the oldest goes first, one nobody was told of last.
 const REMEMBERED: usize = 64;
@@ -167,7 +167,7 @@ mod tests {
 
         assert_eq!(ids(&untold), ["b", "c"]);
         assert_eq!((untold[0].lease.as_str(), &untold[0].outcome), ("lease-b", &succeeded()));
-        assert_eq!(untold[1].outcome.state(), crate::CommandState::UnknownOutcome);
+        assert_eq!(untold[1].outcome.state(), crate::model::command::CommandState::UnknownOutcome);
         assert_eq!(second.outcome(&a), Some(succeeded()));
         assert_eq!(second.outcome(&"d".to_owned()), None);
         let left: Vec<_> =

@@ -7,8 +7,14 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Clock, DeviceError, Manifest, Measure, Module, ModuleError, Quantity, Reading, Sample, Sensor,
-    SystemClock, Uplink,
+    device::{DeviceError, Sensor},
+    model::{
+        manifest::{Manifest, Measure},
+        reading::{Quantity, Reading, Sample},
+    },
+    module::{Module, ModuleError},
+    time::{Clock, SystemClock},
+    uplink::Uplink,
 };
 
 /// Reads a [`Sensor`] every so often and records what it says. A failed read is recorded as no data with its reason.

@@ -2,6 +2,11 @@
 
 use std::time::Duration;
 
+use crate::uplink::UplinkError;
+
+/// No hub is left alone for longer, whatever it asks for.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
+
 /// Exponential back-off with full jitter: the n-th wait is drawn evenly from zero to `least * 2^n`, at most `most`. A
 /// thousand modules that lost the same hub come back spread out, not as a herd.
 ///
@@ -47,6 +52,18 @@ impl Default for Backoff {
 /// A number from 0 up to, not including, 1. Without a source of randomness, one half: a wait is still a wait.
 fn unit_interval() -> f64 {
     getrandom::u32().map_or(0.5, |n| f64::from(n) / (f64::from(u32::MAX) + 1.0))
+}
+
+pub(crate) fn with_source(error: &UplinkError) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
+/// How long to wait after a failure: what the hub asks for, and a back-off with full jitter on top.
+pub(crate) fn pause(backoff: &mut Backoff, error: &UplinkError) -> Duration {
+    error.retry_after().unwrap_or_default().min(MAX_RETRY_AFTER) + backoff.failed()
 }
 
 #[cfg(test)]

@@ -2,7 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CameraInfo, Command, ModuleId, ModuleInfo, Problem, Reading, SensorType, Timestamp};
+use crate::{
+    model::{
+        camera::CameraInfo,
+        command::Command,
+        error::Problem,
+        id::{ModuleId, SensorType},
+        manifest::ModuleInfo,
+        reading::Reading,
+    },
+    time::Timestamp,
+};
 
 /// The most bytes of a client's message: full lists of the longest ids fit.
 pub const MAX_LIVE_MESSAGE_BYTES: usize = 16 * 1024;
@@ -281,7 +291,7 @@ mod tests {
 
     #[test]
     fn full_lists_of_the_longest_ids_fit_in_a_message() {
-        let id = "x".repeat(crate::MAX_ID_LEN);
+        let id = "x".repeat(crate::model::id::MAX_ID_LEN);
         let module_id = ModuleId::new(id.clone()).unwrap();
         let camera = WatchRequest { module_id: module_id.clone(), max_fps: Some(59.999_999_999_999_99) };
         let watch = LiveRequest::Watch { cameras: vec![camera; MAX_WATCHED_CAMERAS] };

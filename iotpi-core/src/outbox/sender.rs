@@ -15,8 +15,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Backoff, ErrorKind, Uplink, UplinkError,
+    client::backoff::{Backoff, pause, with_source},
+    model::error::ErrorKind,
     outbox::{Kept, Outbox},
+    uplink::{Uplink, UplinkError},
 };
 
 /// How long a request of the live lane may take; then its readings wait in line again.
@@ -25,8 +27,6 @@ const LIVE_DEADLINE: Duration = Duration::from_secs(5);
 const TEND_EVERY: Duration = Duration::from_secs(1);
 /// A hub that refuses a gap (it knows no such thing, or the token may not) is asked again after this.
 const GAP_RETRY: Duration = Duration::from_secs(60);
-/// No hub is left alone for longer, whatever it asks for.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 
 /// The way from an outbox to a hub.
 pub(crate) struct Sender {
@@ -225,18 +225,6 @@ impl Sender {
 /// Whether the hub will never take what was sent.
 fn is_unacceptable(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::InvalidArgument | ErrorKind::Unprocessable | ErrorKind::TooLarge)
-}
-
-pub(crate) fn with_source(error: &UplinkError) -> String {
-    match std::error::Error::source(error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    }
-}
-
-/// How long to wait after a failure: what the hub asks for, and a back-off with full jitter on top.
-pub(crate) fn pause(backoff: &mut Backoff, error: &UplinkError) -> Duration {
-    error.retry_after().unwrap_or_default().min(MAX_RETRY_AFTER) + backoff.failed()
 }
 
 /// When the lanes may send.

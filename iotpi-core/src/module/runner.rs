@@ -6,12 +6,30 @@ use async_trait::async_trait;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    Backoff, Clock, DEFAULT_OUTBOX_CAPACITY, ErrorKind, Frame, FrameReceipt, LeasedCommand, Manifest, Module,
-    ModuleError, ModuleId, ModuleInfo, NewGap, NewReading, OutboxError, OutboxLimits, Pictures, Problem,
-    Reading, StatusReceipt, StatusReport, Stored, SystemClock, Uplink, UplinkError,
+    client::{
+        backoff::{Backoff, pause, with_source},
+        frame_publisher::Pictures,
+    },
+    model::{
+        camera::FrameReceipt,
+        command::{LeasedCommand, StatusReceipt, StatusReport},
+        error::{ErrorKind, Problem},
+        frame::Frame,
+        gap::NewGap,
+        id::ModuleId,
+        manifest::{Manifest, ModuleInfo},
+        new_reading::{NewReading, Stored},
+        reading::Reading,
+    },
+    module::{Module, ModuleError},
     outbox::Outbox,
-    sending::{Sender, pause, with_source},
-    stop_signal,
+    outbox::{
+        limits::{DEFAULT_OUTBOX_CAPACITY, OutboxError, OutboxLimits},
+        sender::Sender,
+    },
+    signals::stop_signal,
+    time::{Clock, SystemClock},
+    uplink::{Uplink, UplinkError},
 };
 
 /// How long a module that was told to stop may take: to finish, to make its devices safe, and to send what waits.

@@ -4,7 +4,7 @@
 //! file behind the end-of-image marker, and Motion JPEG without Huffman tables. [`Layout`] says where the picture is in the
 //! bytes and whether tables are missing. Deliberately absent: decoding.
 
-use crate::frame::InvalidFrame::{self, NotJpeg};
+use crate::model::frame::InvalidFrame::{self, NotJpeg};
 
 /// The headers of a JPEG, up to its first scan, have to be within this many bytes: profiles and thumbnails fit, and 8 MiB of empty
 /// segments are refused after this much.

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{ActionName, ModuleId, Timestamp, UserName};
+use crate::{
+    model::id::{ActionName, ModuleId, UserName},
+    time::Timestamp,
+};
 
 /// A command nobody says otherwise of lives this long, in seconds.
 pub const DEFAULT_EXPIRES_IN_SECS: f64 = 60.0;

@@ -12,7 +12,13 @@ use std::{
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::{ActionName, CommandId, StatusReport, Uplink};
+use crate::{
+    model::{
+        command::{CommandId, StatusReport},
+        id::ActionName,
+    },
+    uplink::Uplink,
+};
 
 /// When a device could not be made safe it is tried again after this time.
 const TRY_AGAIN: Duration = Duration::from_secs(1);

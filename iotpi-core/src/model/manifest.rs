@@ -5,7 +5,15 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{ActionName, Delivery, ModuleId, Quantity, SensorType, Timestamp, Unit};
+use crate::{
+    model::{
+        gap::Delivery,
+        id::{ActionName, ModuleId, SensorType},
+        reading::Quantity,
+        unit::Unit,
+    },
+    time::Timestamp,
+};
 
 /// The most measures, and the most actions, a manifest may have.
 pub const MAX_MANIFEST_ENTRIES: usize = 64;

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ActionName, ModuleId, SensorType, Timestamp};
+use crate::{
+    model::id::{ActionName, ModuleId, SensorType},
+    time::Timestamp,
+};
 
 /// The most triggers of one camera.
 pub const MAX_RECORDING_TRIGGERS: usize = 16;

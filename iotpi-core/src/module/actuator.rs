@@ -13,9 +13,19 @@ use tokio::{task::JoinError, time::Instant};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
-    Action, ActionName, ActionSpec, Actuator, Backoff, Command, CommandId, CommandOutcome, CommandReport,
-    DeviceError, DeviceErrorKind, ErrorKind, LeasedCommand, MAX_ERROR_LEN, Manifest, Module, ModuleError,
-    StatusReport, Uplink, UplinkError, journal::Journal, safety_lease::SafetyLeases,
+    client::backoff::Backoff,
+    device::{Actuator, DeviceError, DeviceErrorKind},
+    model::{
+        command::{
+            Action, Command, CommandId, CommandOutcome, CommandReport, LeasedCommand, MAX_ERROR_LEN,
+            StatusReport,
+        },
+        error::ErrorKind,
+        id::ActionName,
+        manifest::{ActionSpec, Manifest},
+    },
+    module::{Module, ModuleError, command_log::Journal, safety_lease::SafetyLeases},
+    uplink::{Uplink, UplinkError},
 };
 
 /// How long one question for commands waits for an answer.

@@ -5,7 +5,13 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-use crate::{Camera, Film, Manifest, Module, ModuleError, Uplink};
+use crate::{
+    client::frame_publisher::Film,
+    device::Camera,
+    model::manifest::Manifest,
+    module::{Module, ModuleError},
+    uplink::Uplink,
+};
 
 /// How long to wait after a camera failed before it is asked again.
 const CAMERA_RETRY: Duration = Duration::from_secs(1);

@@ -14,8 +14,9 @@ use tokio::{
 };
 
 use crate::{
-    Backoff, ErrorKind, Frame, FrameReceipt, Uplink, UplinkError,
-    sending::{pause, with_source},
+    client::backoff::{Backoff, pause, with_source},
+    model::{camera::FrameReceipt, error::ErrorKind, frame::Frame},
+    uplink::{Uplink, UplinkError},
 };
 
 /// How far apart pictures are while nobody watches.
