@@ -17,7 +17,7 @@ fn viewers(criterion: &mut Criterion) {
     group.sample_size(20);
     for count in [1_usize, 10, 100] {
         // There has to be a camera before anybody can look.
-        bench.runtime.block_on(bench.client.show(&module, &frame)).unwrap();
+        bench.runtime.block_on(bench.client.publish(&module, &frame)).unwrap();
         let mut streams = bench.runtime.block_on(async {
             let mut streams =
                 try_join_all((0..count).map(|_| bench.client.frames(Some(&module)))).await.unwrap();
@@ -32,7 +32,7 @@ fn viewers(criterion: &mut Criterion) {
                     let began = Instant::now();
                     for _ in 0..iterations {
                         let (shown, seen) = futures_util::future::join(
-                            bench.client.show(&module, &frame),
+                            bench.client.publish(&module, &frame),
                             join_all(streams.iter_mut().map(|stream| stream.next())),
                         )
                         .await;

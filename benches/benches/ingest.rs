@@ -22,7 +22,7 @@ fn frames(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::from_parameter(format!("{kilobytes} KB")), |bencher| {
             bencher
                 .to_async(&bench.runtime)
-                .iter(|| async { bench.client.show(&module, &frame).await.unwrap() });
+                .iter(|| async { bench.client.publish(&module, &frame).await.unwrap() });
         });
     }
     group.finish();

@@ -73,7 +73,7 @@ impl Load {
         let cameras = cameras.collect::<Result<Vec<ModuleId>, Error>>()?;
         for camera in &cameras {
             let jpeg = frame(self.bytes)?.jpeg().clone();
-            client.show(camera, &Frame::from_jpeg(jpeg, SystemClock::shared().now())?).await?;
+            client.publish(camera, &Frame::from_jpeg(jpeg, SystemClock::shared().now())?).await?;
         }
         let mut clients = tokio::task::JoinSet::new();
         let end = Instant::now() + Duration::from_secs(self.secs + 1);
@@ -90,7 +90,7 @@ impl Load {
             due.tick().await;
             let now = SystemClock::shared().now();
             for camera in &cameras {
-                client.show(camera, &Frame::from_jpeg(jpeg.clone(), now)?).await?;
+                client.publish(camera, &Frame::from_jpeg(jpeg.clone(), now)?).await?;
                 shown += 1;
             }
         }

@@ -65,7 +65,7 @@ pub use client::live::{Live, LiveStream};
 pub use client::{
     BucketWidth, DEFAULT_DEADLINE, HubClient, HubHealth, ReadingFilter,
     backoff::Backoff,
-    frame_publisher::{Film, FilmState, Pictures},
+    frame_publisher::{FramePublisher, FrameReceiver, PublisherState},
     http::InvalidUrl,
     mjpeg::FrameStream,
     uplink::HubUplink,
@@ -73,11 +73,11 @@ pub use client::{
 #[cfg(feature = "client")]
 pub use module::{
     Module, ModuleError,
-    actuator::{Actions, Obeying},
-    camera::Streaming,
-    composite::Together,
+    actuator::{Actions, ActuatorModule},
+    camera::CameraModule,
+    composite::CompositeModule,
     runner::{RunError, Runner},
-    sensor::{Measuring, Polling, measure},
+    sensor::{Measuring, SensorModule, measure},
 };
 #[cfg(feature = "client")]
 pub use outbox::limits::{DEFAULT_OUTBOX_CAPACITY, OutboxError, OutboxLimits};

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use tokio::sync::Notify;
 
 use crate::{
-    client::frame_publisher::Pictures,
+    client::frame_publisher::FrameReceiver,
     model::{
         camera::FrameReceipt,
         command::{Command, CommandState, LeasedCommand, StatusReceipt, StatusReport},
@@ -35,14 +35,14 @@ use crate::{
 ///
 /// ```
 /// use std::time::Duration;
-/// use iotpi_core::{measure, testing::RecordingUplink, Polling, Quantity, Runner};
+/// use iotpi_core::{measure, testing::RecordingUplink, SensorModule, Quantity, Runner};
 ///
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let hub = RecordingUplink::new("attic".parse()?);
 /// let sensor = measure(Quantity::Temperature, || async { Ok(21.5) });
 ///
-/// Runner::new(hub.clone()).once(Polling::new(sensor, Duration::from_secs(60))).await?;
+/// Runner::new(hub.clone()).once(SensorModule::new(sensor, Duration::from_secs(60))).await?;
 ///
 /// assert_eq!(hub.readings()[0].outcome.value(), Some(21.5));
 /// # Ok(()) }
@@ -311,7 +311,7 @@ impl Uplink for RecordingUplink {
         })
     }
 
-    async fn show(&self, frame: Frame) -> Result<FrameReceipt, UplinkError> {
+    async fn publish(&self, frame: Frame) -> Result<FrameReceipt, UplinkError> {
         self.hear(|heard| {
             heard.frames.push(frame);
             FrameReceipt { viewers: heard.viewers, seq: heard.frames.len() as u64 }
@@ -319,7 +319,7 @@ impl Uplink for RecordingUplink {
     }
 
     /// Like a hub, it says at once when the number of viewers changes, also while no picture comes.
-    async fn film(&self, pictures: &mut Pictures) -> Result<(), UplinkError> {
+    async fn stream_frames(&self, pictures: &mut FrameReceiver) -> Result<(), UplinkError> {
         let mut viewers = None;
         loop {
             let news = self.until(|hub| {
@@ -336,9 +336,9 @@ impl Uplink for RecordingUplink {
                 }
             };
             let Some(frame) = frame else { return Ok(()) };
-            let answer = self.show(frame).await;
+            let answer = self.publish(frame).await;
             viewers = answer.as_ref().map_or(viewers, |receipt| Some(receipt.viewers));
-            pictures.settle(answer)?;
+            pictures.record(answer)?;
         }
     }
 

@@ -76,12 +76,12 @@ pub trait Uplink: Send + Sync {
     ///
     /// # Cancel safety
     /// See the trait.
-    async fn show(&self, frame: Frame) -> Result<FrameReceipt, UplinkError>;
+    async fn publish(&self, frame: Frame) -> Result<FrameReceipt, UplinkError>;
 
     /// Shows a film: each time the line can take one, the newest picture. Tells `pictures` what the hub answers, and returns
-    /// when the film is over. [`Pictures::send_over`](crate::Pictures::send_over) opens it again when it broke.
+    /// when the film is over. [`FrameReceiver::forward_to`](crate::FrameReceiver::forward_to) opens it again when it broke.
     ///
-    /// By default each picture is [shown](Self::show) by itself.
+    /// By default each picture is [published](Self::publish) by itself.
     ///
     /// # Errors
     /// [`UplinkError`] when the line broke. A picture that was refused is no error: the film goes on.
@@ -89,9 +89,12 @@ pub trait Uplink: Send + Sync {
     /// # Cancel safety
     /// See the trait.
     #[cfg(feature = "client")]
-    async fn film(&self, pictures: &mut crate::client::frame_publisher::Pictures) -> Result<(), UplinkError> {
+    async fn stream_frames(
+        &self,
+        pictures: &mut crate::client::frame_publisher::FrameReceiver,
+    ) -> Result<(), UplinkError> {
         while let Some(frame) = pictures.next().await {
-            pictures.settle(self.show(frame).await)?;
+            pictures.record(self.publish(frame).await)?;
         }
         Ok(())
     }

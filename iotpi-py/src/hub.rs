@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::{
     arguments::{bucket_width, each, event_kind, filter, finite, frame, id, moment, reading, seconds},
     failure::{Failure, invalid},
-    film::Film,
+    frame_publisher::FramePublisher,
     pages::Pages,
     pending::{Answer, Pending},
     stream::{Source, Stream},
@@ -191,7 +191,7 @@ impl Hub {
         Ok(Pending::new(async move { Ok(Answer::Bytes(hub.snapshot(module.as_ref()).await?)) }))
     }
 
-    fn show(
+    fn publish(
         &self,
         module: &str,
         jpeg: &[u8],
@@ -204,11 +204,11 @@ impl Hub {
         if let Some(sequence) = sequence {
             frame = frame.numbered(sequence);
         }
-        self.ask(async move |hub| Ok(hub.show(&module, &frame).await?))
+        self.ask(async move |hub| Ok(hub.publish(&module, &frame).await?))
     }
 
-    fn film(&self, module: &str) -> PyResult<Film> {
-        Film::begin(self.client()?.uplink(id(module)?))
+    fn stream_frames(&self, module: &str) -> PyResult<FramePublisher> {
+        FramePublisher::start(self.client()?.uplink(id(module)?))
     }
 
     fn frames(&self, module: Option<&str>) -> PyResult<Pending> {

@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 
 mod arguments;
 mod failure;
-mod film;
+mod frame_publisher;
 mod hub;
 mod interpreter;
 mod logging;
@@ -26,7 +26,7 @@ mod _iotpi {
     use super::*;
     #[pymodule_export]
     use super::{
-        film::Film,
+        frame_publisher::FramePublisher,
         hub::Hub,
         pending::{Pending, Started},
         runner::Runner,

@@ -8,8 +8,8 @@ use std::{
 
 use async_trait::async_trait;
 use iotpi_core::{
-    ActionSpec, CameraSpec, Manifest, Module, ModuleError, ModuleId, Obeying, Polling, SensorType, Streaming,
-    Together, Unit, Uplink,
+    ActionSpec, ActuatorModule, CameraModule, CameraSpec, CompositeModule, Manifest, Module, ModuleError,
+    ModuleId, SensorModule, SensorType, Unit, Uplink,
 };
 use pyo3::{exceptions::PyRuntimeError, prelude::*};
 use tokio_util::sync::CancellationToken;
@@ -128,21 +128,21 @@ struct Functions {
 }
 
 impl Functions {
-    async fn together(mut self: Box<Self>) -> Box<Together> {
+    async fn together(mut self: Box<Self>) -> Box<CompositeModule> {
         self.acting.look_at_state().await;
-        let mut parts = Together::new();
+        let mut parts = CompositeModule::new();
         for (measuring, every) in self.sensors {
-            parts = parts.with(Polling::new(measuring, every));
+            parts = parts.with(SensorModule::new(measuring, every));
         }
         if !self.acting.is_idle() {
-            let obeying = Obeying::new(self.acting);
+            let obeying = ActuatorModule::new(self.acting);
             parts = parts.with(match self.journal {
                 Some(path) => obeying.with_journal(path),
                 None => obeying,
             });
         }
         if let Some(camera) = self.camera {
-            parts = parts.with(Streaming::new(camera));
+            parts = parts.with(CameraModule::new(camera));
         }
         Box::new(parts)
     }

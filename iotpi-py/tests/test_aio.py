@@ -68,7 +68,7 @@ def test_a_wait_that_was_given_up_loses_nothing(both: aio.Client, module_id: str
 
 def test_closing_ends_an_iteration_in_another_task(both: aio.Client, module_id: str, jpeg: bytes) -> None:
     async def look() -> list[int]:
-        await both.show(module_id, jpeg)
+        await both.publish(module_id, jpeg)
         frames = both.frames(module_id)
         first = asyncio.Event()
 

@@ -28,7 +28,7 @@ CALLS = {
     "delivery": lambda client: client.delivery("a"),
     "cameras": lambda client: client.cameras(),
     "snapshot": lambda client: client.snapshot(),
-    "show": lambda client: client.show("a", JPEG),
+    "publish": lambda client: client.publish("a", JPEG),
     "frames": lambda client: client.frames(),
     "modules": lambda client: client.modules(),
     "module": lambda client: client.module("a"),
@@ -43,8 +43,8 @@ CALLS = {
 def test_the_list_of_calls_is_whole() -> None:
     public = {name for name, member in vars(iotpi.Client).items() if callable(member) and not name.startswith("_")}
 
-    # A film waits for nothing until it is asked what is wanted.
-    assert public == {*CALLS, "film"}
+    # A publisher waits for nothing until it is asked what is wanted.
+    assert public == {*CALLS, "publisher"}
     assert public == {
         name for name, member in vars(aio.Client).items() if callable(member) and not name.startswith("_")
     }

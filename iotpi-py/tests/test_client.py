@@ -271,7 +271,7 @@ def test_a_picture_is_shown_and_seen(client: iotpi.Client, module_id: str, jpeg:
     with pytest.raises(iotpi.NotFound):
         client.snapshot(module_id)
 
-    assert client.show(module_id, jpeg) == 0
+    assert client.publish(module_id, jpeg) == 0
 
     assert client.snapshot(module_id) == jpeg
     [camera] = [camera for camera in client.cameras() if camera.module_id == module_id]
@@ -280,15 +280,15 @@ def test_a_picture_is_shown_and_seen(client: iotpi.Client, module_id: str, jpeg:
 
 def test_what_is_no_picture_is_refused(client: iotpi.Client, module_id: str) -> None:
     with pytest.raises(iotpi.Unprocessable, match="not a JPEG"):
-        client.show(module_id, b"hello")
+        client.publish(module_id, b"hello")
 
 
 def test_pictures_come_as_they_are_shown(client: iotpi.Client, module_id: str, jpeg: bytes) -> None:
-    client.show(module_id, jpeg)
+    client.publish(module_id, jpeg)
 
     with client.frames(module_id) as frames:
         assert next(frames) == jpeg
-        assert client.show(module_id, commented(jpeg, 1)) == 1
+        assert client.publish(module_id, commented(jpeg, 1)) == 1
         assert next(frames) == commented(jpeg, 1)
 
 

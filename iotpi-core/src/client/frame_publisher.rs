@@ -1,7 +1,7 @@
-//! A camera's pictures on their way to a hub: always the newest one, and what the hub says of them.
+//! The upload of a camera's frames to a hub: always the newest frame, and the hub's demand for more.
 //!
-//! Deliberately absent: a queue. A picture that was not sent when the next one came is let go; its number is missing at the
-//! hub, which counts it.
+//! Deliberately absent: a queue. A frame that was not sent when the next one is published is dropped. Its number is missing
+//! at the hub, which counts it.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -19,124 +19,124 @@ use crate::{
     uplink::{Uplink, UplinkError},
 };
 
-/// How far apart pictures are while nobody watches.
+/// The interval between frames while the camera has no viewer.
 const IDLE_PERIOD: Duration = Duration::from_secs(1);
-/// A line that lasted so long was a good one: when it breaks, the next one is tried soon, and it is said.
-const STEADY: Duration = Duration::from_secs(10);
+/// A connection that lasted this long was good: after it breaks, the first retry is early and the break is logged.
+const STABLE_AFTER: Duration = Duration::from_secs(10);
 
-/// The camera's end: pictures go in, and who watches comes out. Dropping it ends the film.
+/// The camera's end: publishes frames and learns the demand for them. Dropping it ends the upload.
 ///
 /// ```
-/// use iotpi_core::{Film, Frame, ModuleId, Timestamp, testing::RecordingUplink};
+/// use iotpi_core::{Frame, FramePublisher, ModuleId, Timestamp, testing::RecordingUplink};
 ///
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let jpeg = vec![0xFF, 0xD8, 0xFF, 0xC0, 0, 17, 8, 0, 1, 0, 1, 0xFF, 0xD9];
 /// let hub = RecordingUplink::new("porch".parse()?);
-/// let (film, pictures) = Film::begin();
-/// let line = hub.clone();
-/// let sending = tokio::spawn(async move { pictures.send_over(&line).await });
+/// let (publisher, frames) = FramePublisher::channel();
+/// let uplink = hub.clone();
+/// let upload = tokio::spawn(async move { frames.forward_to(&uplink).await });
 ///
-/// film.wanted().await;
-/// film.show(Frame::from_jpeg(jpeg.into(), Timestamp::MIN)?);
-/// drop(film);
-/// sending.await?;
+/// publisher.demand().await;
+/// publisher.publish(Frame::from_jpeg(jpeg.into(), Timestamp::MIN)?);
+/// drop(publisher);
+/// upload.await?;
 ///
 /// assert_eq!(hub.frames()[0].sequence(), Some(1));
 /// # Ok(()) }
 /// ```
 #[derive(Debug)]
-pub struct Film {
+pub struct FramePublisher {
     slot: watch::Sender<Option<Frame>>,
-    state: watch::Receiver<FilmState>,
-    shown: Mutex<Shown>,
+    state: watch::Receiver<PublisherState>,
+    last: Mutex<LastPublished>,
 }
 
 #[derive(Debug, Default)]
-struct Shown {
+struct LastPublished {
     number: u64,
     at: Option<Instant>,
 }
 
-/// What is known of a film.
+/// The state of an upload, as far as the camera's end knows it.
 #[derive(Debug, Clone, Default)]
-pub struct FilmState {
-    /// Whether a hub takes the pictures.
+pub struct PublisherState {
+    /// Whether a hub accepts the frames.
     pub online: bool,
-    /// How many want them, as the hub last said; 0 while there is no line.
+    /// The number of viewers in the hub's last answer; 0 while there is no connection.
     pub viewers: u32,
-    /// Pictures the hub refused since the film began.
+    /// The number of frames that the hub refused since the upload began.
     pub refused: u64,
-    /// What went wrong last, a refused picture or a line that broke; nothing once the hub has said something good since.
+    /// The last error, a refused frame or a broken connection; cleared by the next success.
     pub error: Option<Arc<UplinkError>>,
 }
 
-impl Film {
-    /// Both ends of a film.
+impl FramePublisher {
+    /// Creates both ends of an upload.
     #[must_use]
-    pub fn begin() -> (Self, Pictures) {
+    pub fn channel() -> (Self, FrameReceiver) {
         let (slot, newest) = watch::channel(None);
-        let (told, state) = watch::channel(FilmState::default());
-        (Self { slot, state, shown: Mutex::default() }, Pictures { newest, told })
+        let (sender, state) = watch::channel(PublisherState::default());
+        (Self { slot, state, last: Mutex::default() }, FrameReceiver { newest, state: sender })
     }
 
-    /// Shows a picture. It replaces one that was not sent yet, and is numbered 1, 2, 3, ... unless it has a number. Never
-    /// waits.
-    pub fn show(&self, frame: Frame) {
-        let mut shown = self.lock();
-        shown.number = frame.sequence().unwrap_or(shown.number + 1);
-        shown.at = Some(Instant::now());
-        self.slot.send_replace(Some(frame.numbered(shown.number)));
+    /// Publishes a frame. It replaces a frame that was not sent yet, and gets the next number, beginning with 1, unless it
+    /// has a number already. Never waits.
+    pub fn publish(&self, frame: Frame) {
+        let mut last = self.lock();
+        last.number = frame.sequence().unwrap_or(last.number + 1);
+        last.at = Some(Instant::now());
+        self.slot.send_replace(Some(frame.numbered(last.number)));
     }
 
-    /// Returns when the next picture is wanted: at once while somebody watches, else a second after the one before, or as
-    /// soon as somebody begins to watch.
+    /// Waits until the next frame is wanted: returns at once while the camera has a viewer, otherwise a second after the
+    /// last frame or when the first viewer connects.
     ///
     /// # Cancel safety
     /// Cancel safe.
-    pub async fn wanted(&self) {
+    pub async fn demand(&self) {
         let Some(last) = self.lock().at else { return };
         let mut state = self.state.clone();
-        let watched = async {
-            // Without the other end nobody will ever watch.
+        let viewer = async {
+            // Without the receiver there will never be a viewer.
             if state.wait_for(|state| state.viewers > 0).await.is_err() {
                 std::future::pending::<()>().await;
             }
         };
         tokio::select! {
-            () = watched => {}
+            () = viewer => {}
             () = sleep_until(last + IDLE_PERIOD) => {}
         }
-        // A camera that never waits leaves its line a turn, too.
+        // A camera that never awaits must still let the upload run.
         tokio::task::yield_now().await;
     }
 
-    /// What is known now.
+    /// The current state.
     #[must_use]
-    pub fn state(&self) -> FilmState {
+    pub fn state(&self) -> PublisherState {
         self.state.borrow().clone()
     }
 
-    /// What is known, to be awaited when it changes.
+    /// The state, with notification of its changes.
     #[must_use]
-    pub fn changes(&self) -> watch::Receiver<FilmState> {
+    pub fn changes(&self) -> watch::Receiver<PublisherState> {
         self.state.clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Shown> {
-        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, LastPublished> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The line's end: what an [`Uplink`] takes pictures from, and tells what the hub said.
+/// The uplink's end: an [`Uplink`] takes the frames from it and reports the hub's answers to it.
 #[derive(Debug)]
-pub struct Pictures {
+pub struct FrameReceiver {
     newest: watch::Receiver<Option<Frame>>,
-    told: watch::Sender<FilmState>,
+    state: watch::Sender<PublisherState>,
 }
 
-impl Pictures {
-    /// The newest picture not yet taken, as soon as there is one; nothing when the film is over.
+impl FrameReceiver {
+    /// Waits for the newest frame that was not taken yet. Returns `None` when the publisher was dropped.
     ///
     /// # Cancel safety
     /// Cancel safe.
@@ -144,92 +144,92 @@ impl Pictures {
         next(&mut self.newest).await
     }
 
-    /// Says what the hub answered to a picture.
+    /// Records the hub's answer to a frame.
     ///
     /// # Errors
-    /// The same one when it is not about that picture alone: the line is of no more use. A picture that was refused is
-    /// counted, and the film goes on.
-    pub fn settle(&self, answer: Result<FrameReceipt, UplinkError>) -> Result<(), UplinkError> {
+    /// Returns the error if it concerns the connection and not only that frame: the connection is of no more use. A refused
+    /// frame is counted, and the upload continues.
+    pub fn record(&self, answer: Result<FrameReceipt, UplinkError>) -> Result<(), UplinkError> {
         match answer {
             Ok(receipt) => self.accepted(receipt),
-            Err(error) if is_about_the_picture(&error) => self.refused(error),
+            Err(error) if concerns_one_frame(&error) => self.refused(error),
             Err(error) => return Err(error),
         }
         Ok(())
     }
 
-    /// Says that the hub takes the pictures, and how many want them.
+    /// Records that the hub accepts the frames, and the number of viewers.
     pub fn accepted(&self, receipt: FrameReceipt) {
-        self.told.send_modify(|state| {
+        self.state.send_modify(|state| {
             state.online = true;
             state.viewers = receipt.viewers;
             state.error = None;
         });
     }
 
-    /// Says that the hub refused a picture and takes others.
-    pub fn refused(&self, why: UplinkError) {
-        self.told.send_modify(|state| {
+    /// Records that the hub refused one frame; it may accept others.
+    pub fn refused(&self, reason: UplinkError) {
+        self.state.send_modify(|state| {
             state.refused += 1;
-            state.error = Some(Arc::new(why));
+            state.error = Some(Arc::new(reason));
         });
     }
 
-    /// Sends the pictures over an uplink until the film is over. A line that breaks is opened again, after a pause with full
-    /// jitter of up to 250 ms at first and up to 5 s in the end; then the newest picture is sent again, because nobody knows
-    /// whether it arrived. The camera is never held up.
+    /// Sends the frames over an uplink until the publisher is dropped. A broken connection is opened again after a pause
+    /// with full jitter, of up to 250 ms at first and 5 s at most. The newest frame is then sent again, because it is unknown
+    /// whether it arrived. The camera is never delayed.
     ///
     /// # Cancel safety
-    /// Not cancel safe: a picture under way is cut off. Drop the film to end it in order.
-    pub async fn send_over(mut self, up: &dyn Uplink) {
+    /// Not cancel safe: a frame being sent is cut off. Drop the publisher to end the upload in order.
+    pub async fn forward_to(mut self, uplink: &dyn Uplink) {
         let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(5));
         let mut failing = false;
         loop {
             let opened = Instant::now();
-            let Err(error) = up.film(&mut self).await else { return };
-            if opened.elapsed() >= STEADY && self.told.borrow().online {
+            let Err(error) = uplink.stream_frames(&mut self).await else { return };
+            if opened.elapsed() >= STABLE_AFTER && self.state.borrow().online {
                 backoff.succeeded();
                 failing = false;
             }
             let pause = pause(&mut backoff, &error);
-            let (module, text) = (up.module_id(), with_source(&error));
+            let (module, text) = (uplink.module_id(), with_source(&error));
             if failing {
-                tracing::debug!(%module, error = %text, "pictures still do not reach the hub");
+                tracing::debug!(%module, error = %text, "frames still do not reach the hub");
             } else {
-                tracing::warn!(%module, error = %text, "pictures do not reach the hub");
+                tracing::warn!(%module, error = %text, "frames do not reach the hub");
             }
             failing = true;
-            self.told.send_modify(|state| {
+            self.state.send_modify(|state| {
                 state.online = false;
                 state.viewers = 0;
                 state.error = Some(Arc::new(error));
             });
-            let mut film = self.newest.clone();
+            let mut newest = self.newest.clone();
             tokio::select! {
                 () = sleep(pause) => {}
-                () = async { while film.changed().await.is_ok() {} } => return,
+                () = async { while newest.changed().await.is_ok() {} } => return,
             }
-            self.again();
+            self.mark_unsent();
         }
     }
 
-    /// The slot of the newest picture, for a body that outlives a borrow. What is in it counts as new.
+    /// The slot of the newest frame, for a request body that outlives a borrow. Its frame counts as not yet taken.
     pub(crate) fn slot(&self) -> watch::Receiver<Option<Frame>> {
         let mut slot = self.newest.clone();
         slot.mark_changed();
         slot
     }
 
-    /// Lets the newest picture, if there is one, count as not yet taken.
-    pub(crate) fn again(&mut self) {
+    /// Marks the newest frame, if there is one, as not yet taken.
+    pub(crate) fn mark_unsent(&mut self) {
         self.newest.mark_changed();
     }
 }
 
-/// The newest picture of a slot not yet seen; nothing when there will be none.
+/// Waits for the newest frame of a slot that was not taken yet; `None` when the publisher was dropped.
 pub(crate) async fn next(slot: &mut watch::Receiver<Option<Frame>>) -> Option<Frame> {
     loop {
-        // What was shown last is still given when the film is over.
+        // The last frame is still returned after the publisher was dropped.
         slot.changed().await.ok()?;
         if let Some(frame) = slot.borrow_and_update().clone() {
             return Some(frame);
@@ -237,7 +237,7 @@ pub(crate) async fn next(slot: &mut watch::Receiver<Option<Frame>>) -> Option<Fr
     }
 }
 
-/// Whether another picture may be taken all the same.
-fn is_about_the_picture(error: &UplinkError) -> bool {
+/// Whether another frame may be accepted after this error.
+fn concerns_one_frame(error: &UplinkError) -> bool {
     matches!(error.kind(), ErrorKind::Unprocessable | ErrorKind::TooLarge)
 }

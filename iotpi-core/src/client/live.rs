@@ -103,7 +103,7 @@ impl LiveStream {
         self.say(&LiveRequest::Time { client_time }).await
     }
 
-    /// The next thing the hub says; nothing when it closed the line. Pictures that come in between are dropped and not
+    /// The next thing the hub says; nothing when it closed the line. FrameReceiver that come in between are dropped and not
     /// acknowledged: who watches uses [`Self::receive`].
     ///
     /// # Errors

@@ -24,7 +24,7 @@ use self::http::{Call, Http};
 use self::live::LiveStream;
 use self::{http::InvalidUrl, mjpeg::FrameStream, uplink::HubUplink};
 use crate::{
-    client::frame_publisher::Pictures,
+    client::frame_publisher::FrameReceiver,
     model::{
         camera::{FrameReceipt, WatchedCamera},
         command::{Command, CommandId, LeasedCommand, NewCommand, StatusReceipt, StatusReport},
@@ -262,7 +262,7 @@ impl HubClient {
     ///
     /// # Errors
     /// [`UplinkError`]; `Unprocessable` when the hub does not take it for a picture.
-    pub async fn show(&self, module_id: &ModuleId, frame: &Frame) -> Result<FrameReceipt, UplinkError> {
+    pub async fn publish(&self, module_id: &ModuleId, frame: &Frame) -> Result<FrameReceipt, UplinkError> {
         let call = Call::post("/api/camera/frame").query("module_id", Some(module_id));
         let call = push::stamps(frame).fold(call, |call, (name, value)| match name {
             // Where older hubs look for it.
@@ -282,11 +282,15 @@ impl HubClient {
     ///
     /// # Cancel safety
     /// Cancel safe; a picture under way is cut off.
-    pub async fn push(&self, module_id: &ModuleId, pictures: &mut Pictures) -> Result<(), UplinkError> {
+    pub async fn stream_frames(
+        &self,
+        module_id: &ModuleId,
+        pictures: &mut FrameReceiver,
+    ) -> Result<(), UplinkError> {
         if let push::Pushed::NoSuchRoute = push::push(self, module_id, pictures).await? {
-            pictures.again();
+            pictures.mark_unsent();
             while let Some(frame) = pictures.next().await {
-                pictures.settle(self.show(module_id, &frame).await)?;
+                pictures.record(self.publish(module_id, &frame).await)?;
             }
         }
         Ok(())

@@ -5,7 +5,7 @@
 //! the newest any more. So hyper asks for the next picture when the last one is with the kernel, and the kernel keeps
 //! little that the network has not taken.
 //!
-//! Deliberately absent: opening it again. [`Pictures::send_over`] does.
+//! Deliberately absent: opening it again. [`FrameReceiver::forward_to`] does.
 
 use std::{
     convert::Infallible,
@@ -35,7 +35,7 @@ use super::{
     http::{Call, Http},
 };
 use crate::{
-    client::frame_publisher::Pictures,
+    client::frame_publisher::FrameReceiver,
     client::{
         frame_publisher,
         hub_clock::{HubClock, SAMPLES},
@@ -116,7 +116,7 @@ impl Offset {
 pub(super) async fn push(
     client: &HubClient,
     module_id: &ModuleId,
-    pictures: &mut Pictures,
+    pictures: &mut FrameReceiver,
 ) -> Result<Pushed, UplinkError> {
     // A line is opened when there is something to send.
     if pictures.next().await.is_none() {
@@ -136,7 +136,7 @@ async fn converse(
     http: &Http,
     socket: TcpStream,
     module_id: &ModuleId,
-    pictures: &Pictures,
+    pictures: &FrameReceiver,
     offset: Offset,
 ) -> Result<Pushed, UplinkError> {
     bound_buffers(&socket, http.deadline);
@@ -186,7 +186,7 @@ async fn converse(
 }
 
 /// Reads the answer to its end and says how it ended.
-async fn hear(http: &Http, mut answer: Incoming, pictures: &Pictures) -> UplinkError {
+async fn hear(http: &Http, mut answer: Incoming, pictures: &FrameReceiver) -> UplinkError {
     let mut buffer = BytesMut::new();
     let mut last_problem = None;
     loop {
@@ -214,7 +214,7 @@ async fn hear(http: &Http, mut answer: Incoming, pictures: &Pictures) -> UplinkE
                 }
                 Ok(Line::Problem { problem }) => {
                     last_problem = Some(problem.clone());
-                    if let Err(error) = pictures.settle(Err(UplinkError::Problem(problem))) {
+                    if let Err(error) = pictures.record(Err(UplinkError::Problem(problem))) {
                         return error;
                     }
                 }

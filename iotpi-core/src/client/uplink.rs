@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::HubClient;
 use crate::{
-    client::frame_publisher::Pictures,
+    client::frame_publisher::FrameReceiver,
     model::{
         camera::FrameReceipt,
         command::{LeasedCommand, StatusReceipt, StatusReport},
@@ -50,12 +50,12 @@ impl Uplink for HubUplink {
         self.hub.report_gap(&self.module_id, &gap).await
     }
 
-    async fn show(&self, frame: Frame) -> Result<FrameReceipt, UplinkError> {
-        self.hub.show(&self.module_id, &frame).await
+    async fn publish(&self, frame: Frame) -> Result<FrameReceipt, UplinkError> {
+        self.hub.publish(&self.module_id, &frame).await
     }
 
-    async fn film(&self, pictures: &mut Pictures) -> Result<(), UplinkError> {
-        self.hub.push(&self.module_id, pictures).await
+    async fn stream_frames(&self, pictures: &mut FrameReceiver) -> Result<(), UplinkError> {
+        self.hub.stream_frames(&self.module_id, pictures).await
     }
 
     async fn claim(&self, wait: Duration) -> Result<Vec<LeasedCommand>, UplinkError> {

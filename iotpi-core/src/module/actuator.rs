@@ -47,7 +47,7 @@ const LAST_WORD: Duration = Duration::from_millis(250);
 /// than the action's limit, and at the start of a module that has such actions: the process before may have died. The
 /// device is made safe when the module ends, too.
 #[derive(Debug)]
-pub struct Obeying<A> {
+pub struct ActuatorModule<A> {
     actuator: A,
     description: Option<String>,
     done: VecDeque<(CommandId, CommandOutcome)>,
@@ -65,7 +65,7 @@ struct Duty<'a> {
     stays: bool,
 }
 
-impl<A: Actuator> Obeying<A> {
+impl<A: Actuator> ActuatorModule<A> {
     /// Commands for `actuator`.
     #[must_use]
     pub fn new(actuator: A) -> Self {
@@ -398,7 +398,7 @@ async fn send(up: &Arc<dyn Uplink>, report: StatusReport) -> Result<(), UplinkEr
 }
 
 #[async_trait]
-impl<A: Actuator> Module for Obeying<A> {
+impl<A: Actuator> Module for ActuatorModule<A> {
     fn manifest(&self) -> Manifest {
         Manifest {
             description: self.description.clone(),

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
-    client::frame_publisher::Film,
+    client::frame_publisher::FramePublisher,
     device::Camera,
     model::manifest::Manifest,
     module::{Module, ModuleError},
@@ -24,12 +24,12 @@ const LAST_PICTURE: Duration = Duration::from_millis(300);
 /// neither camera nor processor nor network works for nobody; the first viewer has a new picture as soon as the camera has
 /// one. So a camera must not give a picture that waited in it since it was last asked, but its newest.
 #[derive(Debug)]
-pub struct Streaming<C> {
+pub struct CameraModule<C> {
     camera: C,
     description: Option<String>,
 }
 
-impl<C: Camera> Streaming<C> {
+impl<C: Camera> CameraModule<C> {
     /// The pictures of `camera`, which sets the pace: its `capture` waits until there is a new one.
     #[must_use]
     pub fn new(camera: C) -> Self {
@@ -44,15 +44,15 @@ impl<C: Camera> Streaming<C> {
     }
 
     /// Captures what is wanted.
-    async fn capture(&mut self, film: &Film, up: &dyn Uplink) -> Infallible {
+    async fn capture(&mut self, film: &FramePublisher, up: &dyn Uplink) -> Infallible {
         let mut failing = false;
         let mut refused = false;
         loop {
-            film.wanted().await;
+            film.demand().await;
             match self.camera.capture().await {
                 Ok(frame) => {
                     failing = false;
-                    film.show(frame);
+                    film.publish(frame);
                 }
                 Err(error) => {
                     if !failing {
@@ -72,7 +72,7 @@ impl<C: Camera> Streaming<C> {
 }
 
 #[async_trait]
-impl<C: Camera> Module for Streaming<C> {
+impl<C: Camera> Module for CameraModule<C> {
     fn manifest(&self) -> Manifest {
         Manifest {
             description: self.description.clone(),
@@ -86,10 +86,10 @@ impl<C: Camera> Module for Streaming<C> {
         up: Arc<dyn Uplink>,
         stop: CancellationToken,
     ) -> Result<(), ModuleError> {
-        let (film, pictures) = Film::begin();
+        let (film, pictures) = FramePublisher::channel();
         let line = up.clone();
         // A task of its own: a camera that computes does not hold up the picture before.
-        let sending = tokio::spawn(async move { pictures.send_over(&*line).await });
+        let sending = tokio::spawn(async move { pictures.forward_to(&*line).await });
         let mut sending = AbortOnDropHandle::new(sending);
         let ended = tokio::select! {
             () = stop.cancelled() => None,
@@ -110,7 +110,7 @@ impl<C: Camera> Module for Streaming<C> {
 
     async fn run_once(mut self: Box<Self>, up: Arc<dyn Uplink>) -> Result<(), ModuleError> {
         let frame = self.camera.capture().await?;
-        up.show(frame).await?;
+        up.publish(frame).await?;
         Ok(())
     }
 }

@@ -16,17 +16,17 @@ use crate::{
 ///
 /// At most one part may take commands: two would take each other's.
 #[derive(Default)]
-pub struct Together {
+pub struct CompositeModule {
     parts: Vec<Box<dyn Module>>,
 }
 
-impl std::fmt::Debug for Together {
+impl std::fmt::Debug for CompositeModule {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Together").field("parts", &self.parts.len()).finish()
+        f.debug_struct("CompositeModule").field("parts", &self.parts.len()).finish()
     }
 }
 
-impl Together {
+impl CompositeModule {
     /// No part yet.
     #[must_use]
     pub fn new() -> Self {
@@ -50,7 +50,7 @@ impl Together {
 }
 
 #[async_trait]
-impl Module for Together {
+impl Module for CompositeModule {
     fn manifest(&self) -> Manifest {
         self.parts.iter().map(|part| part.manifest()).fold(Manifest::default(), Manifest::and)
     }

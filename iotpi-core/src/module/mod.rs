@@ -19,8 +19,8 @@ use crate::{
     uplink::{Uplink, UplinkError},
 };
 
-/// A module. [`Polling`](crate::Polling), [`Obeying`](crate::Obeying), [`Streaming`](crate::Streaming) and
-/// [`Together`](crate::Together) are ready-made; the [`Runner`](crate::Runner) registers and runs them.
+/// A module. [`SensorModule`](crate::SensorModule), [`ActuatorModule`](crate::ActuatorModule), [`CameraModule`](crate::CameraModule) and
+/// [`CompositeModule`](crate::CompositeModule) are ready-made; the [`Runner`](crate::Runner) registers and runs them.
 #[async_trait]
 pub trait Module: Send {
     /// What it offers. Does not change while it runs.

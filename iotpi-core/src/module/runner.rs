@@ -8,7 +8,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     client::{
         backoff::{Backoff, pause, with_source},
-        frame_publisher::Pictures,
+        frame_publisher::FrameReceiver,
     },
     model::{
         camera::FrameReceipt,
@@ -357,12 +357,12 @@ impl Uplink for Line {
         self.uplink.report_gap(gap).await
     }
 
-    async fn show(&self, frame: Frame) -> Result<FrameReceipt, UplinkError> {
-        self.uplink.show(frame).await
+    async fn publish(&self, frame: Frame) -> Result<FrameReceipt, UplinkError> {
+        self.uplink.publish(frame).await
     }
 
-    async fn film(&self, pictures: &mut Pictures) -> Result<(), UplinkError> {
-        self.uplink.film(pictures).await
+    async fn stream_frames(&self, pictures: &mut FrameReceiver) -> Result<(), UplinkError> {
+        self.uplink.stream_frames(pictures).await
     }
 
     async fn claim(&self, wait: Duration) -> Result<Vec<LeasedCommand>, UplinkError> {

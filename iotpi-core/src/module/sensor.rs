@@ -19,14 +19,14 @@ use crate::{
 
 /// Reads a [`Sensor`] every so often and records what it says. A failed read is recorded as no data with its reason.
 #[derive(Debug)]
-pub struct Polling<S> {
+pub struct SensorModule<S> {
     sensor: S,
     every: Duration,
     description: Option<String>,
     clock: Arc<dyn Clock>,
 }
 
-impl<S: Sensor> Polling<S> {
+impl<S: Sensor> SensorModule<S> {
     /// Reads `sensor` now and then every `every`, at least a millisecond.
     #[must_use]
     pub fn new(sensor: S, every: Duration) -> Self {
@@ -69,7 +69,7 @@ impl<S: Sensor> Polling<S> {
 }
 
 #[async_trait]
-impl<S: Sensor> Module for Polling<S> {
+impl<S: Sensor> Module for SensorModule<S> {
     fn manifest(&self) -> Manifest {
         let measures = self.sensor.quantities().iter().map(|q| Measure::new(q, Some(self.every))).collect();
         Manifest { description: self.description.clone(), measures, ..Manifest::default() }

@@ -7,9 +7,10 @@ use std::{
 };
 
 use iotpi_core::{
-    Action, ActionName, ActionSpec, Actuator, CommandOutcome, DeviceError, DeviceErrorKind, ErrorKind, Frame,
-    FrameReceipt, LeasedCommand, Manifest, Module, ModuleId, ModuleInfo, NewGap, NewReading, Obeying,
-    Reading, StatusReceipt, StatusReport, Stored, Uplink, UplinkError, async_trait, testing::RecordingUplink,
+    Action, ActionName, ActionSpec, Actuator, ActuatorModule, CommandOutcome, DeviceError, DeviceErrorKind,
+    ErrorKind, Frame, FrameReceipt, LeasedCommand, Manifest, Module, ModuleId, ModuleInfo, NewGap,
+    NewReading, Reading, StatusReceipt, StatusReport, Stored, Uplink, UplinkError, async_trait,
+    testing::RecordingUplink,
 };
 use serde_json::{Map, Value, json};
 use tokio::task::JoinHandle;
@@ -91,8 +92,8 @@ impl Uplink for Line {
         self.hub.report_gap(gap).await
     }
 
-    async fn show(&self, frame: Frame) -> Result<FrameReceipt, UplinkError> {
-        self.hub.show(frame).await
+    async fn publish(&self, frame: Frame) -> Result<FrameReceipt, UplinkError> {
+        self.hub.publish(frame).await
     }
 
     async fn claim(&self, wait: Duration) -> Result<Vec<LeasedCommand>, UplinkError> {
@@ -137,7 +138,7 @@ struct Running {
 fn start(at_start: AtStart, journal: Option<&Path>, commands: Vec<LeasedCommand>) -> Running {
     let (hub, door, stop) = (hub(), Door::default(), CancellationToken::new());
     let line = Line { hub: hub.clone(), door: door.clone(), at_start, handed_over: Mutex::new(commands) };
-    let mut module = Obeying::new(door.clone());
+    let mut module = ActuatorModule::new(door.clone());
     if let Some(path) = journal {
         module = module.with_journal(path);
     }
@@ -313,7 +314,7 @@ async fn once_begins_a_hazardous_action_like_a_module_that_stays() {
     let (hub, door) = (hub(), Door::default());
     hub.command("open", Map::new());
 
-    Box::new(Obeying::new(door.clone())).run_once(Arc::new(hub.clone())).await.unwrap();
+    Box::new(ActuatorModule::new(door.clone())).run_once(Arc::new(hub.clone())).await.unwrap();
 
     let said: Vec<_> = hub.reports().into_iter().filter_map(|r| r.command).map(|c| c.outcome).collect();
     assert_eq!(said, [CommandOutcome::Started, done()]);

@@ -2,16 +2,16 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod client;
-mod film;
-mod film_hub;
+mod frame_publisher;
+mod frame_hub;
 mod hazardous;
-mod obeying;
+mod actuator_module;
 mod outbox;
-mod polling;
+mod sensor_module;
 mod runner;
-mod safety;
+mod safety_lease;
 mod signals;
-mod streaming;
+mod camera_module;
 
 use iotpi_core::{ErrorKind, ModuleId, Problem, testing::RecordingUplink};
 

@@ -139,8 +139,8 @@ impl Uplink for Slow {
         self.hub.report_gap(gap).await
     }
 
-    async fn show(&self, frame: Frame) -> Result<FrameReceipt, UplinkError> {
-        self.hub.show(frame).await
+    async fn publish(&self, frame: Frame) -> Result<FrameReceipt, UplinkError> {
+        self.hub.publish(frame).await
     }
 
     async fn claim(&self, wait: Duration) -> Result<Vec<LeasedCommand>, UplinkError> {

@@ -1,9 +1,9 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use iotpi_core::{
-    ErrorKind, Frame, FrameReceipt, GapReason, LeasedCommand, Manifest, Module, ModuleError, ModuleId,
-    ModuleInfo, NewGap, NewReading, Polling, Quantity, RunError, Runner, StatusReceipt, StatusReport, Stored,
-    Together, Uplink, UplinkError, async_trait, measure, testing::RecordingUplink,
+    CompositeModule, ErrorKind, Frame, FrameReceipt, GapReason, LeasedCommand, Manifest, Module, ModuleError,
+    ModuleId, ModuleInfo, NewGap, NewReading, Quantity, RunError, Runner, SensorModule, StatusReceipt,
+    StatusReport, Stored, Uplink, UplinkError, async_trait, measure, testing::RecordingUplink,
 };
 use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -18,7 +18,7 @@ fn counting() -> impl Module {
         let value = f64::from(count);
         async move { Ok(value) }
     });
-    Polling::new(sensor, Duration::from_secs(1))
+    SensorModule::new(sensor, Duration::from_secs(1))
 }
 
 fn start(
@@ -111,8 +111,8 @@ impl Uplink for Picky {
         self.0.report_gap(gap).await
     }
 
-    async fn show(&self, frame: Frame) -> Result<FrameReceipt, UplinkError> {
-        self.0.show(frame).await
+    async fn publish(&self, frame: Frame) -> Result<FrameReceipt, UplinkError> {
+        self.0.publish(frame).await
     }
 
     async fn claim(&self, wait: Duration) -> Result<Vec<LeasedCommand>, UplinkError> {
@@ -135,7 +135,7 @@ async fn one_reading_the_hub_will_not_take_does_not_hold_up_the_others() {
             async move { Ok(value) }
         }
     });
-    let burst = Polling::new(sensor, Duration::from_millis(1));
+    let burst = SensorModule::new(sensor, Duration::from_millis(1));
 
     let running = tokio::spawn(Runner::new(Picky(hub.clone())).run_until(burst, stop.clone()));
     hub.until(|hub| hub.readings().len() > 8).await;
@@ -235,7 +235,8 @@ async fn a_module_that_does_not_listen_is_cut_off_and_it_is_said() {
 async fn the_parts_of_a_module_share_one_manifest_and_one_end() {
     let hub = hub();
     let pressure = measure(Quantity::Pressure, || async { Ok(101_325.0) });
-    let module = Together::new().with(counting()).with(Polling::new(pressure, Duration::from_secs(1)));
+    let module =
+        CompositeModule::new().with(counting()).with(SensorModule::new(pressure, Duration::from_secs(1)));
 
     let (running, stop) = start(&hub, module);
     hub.until(|hub| hub.readings().len() > 4).await;

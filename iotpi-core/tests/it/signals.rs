@@ -10,8 +10,8 @@ use std::{
 };
 
 use iotpi_core::{
-    Action, ActionSpec, Actuator, DeviceError, HubClient, Manifest, Module, ModuleError, ModuleId, Obeying,
-    Runner, Uplink, async_trait,
+    Action, ActionSpec, Actuator, ActuatorModule, DeviceError, HubClient, Manifest, Module, ModuleError,
+    ModuleId, Runner, Uplink, async_trait,
 };
 use rustix::{
     event::{PollFd, PollFlags, poll},
@@ -70,7 +70,7 @@ impl Module for Lit {
                 println!("lit still");
             }
         });
-        let ended = Box::new(Obeying::new(self.0)).run(up, stop).await;
+        let ended = Box::new(ActuatorModule::new(self.0)).run(up, stop).await;
         ticks.abort();
         ended
     }

@@ -18,9 +18,9 @@ use std::{
 };
 
 use iotpi_core::{
-    Action, ActionName, ActionSpec, Actuator, CommandOutcome, DeviceError, Frame, FrameReceipt, HubClient,
-    HubUplink, LeasedCommand, Manifest, ModuleId, ModuleInfo, NewGap, NewReading, Obeying, Reading, Runner,
-    StatusReceipt, StatusReport, Stored, Timestamp, Uplink, UplinkError, async_trait,
+    Action, ActionName, ActionSpec, Actuator, ActuatorModule, CommandOutcome, DeviceError, Frame,
+    FrameReceipt, HubClient, HubUplink, LeasedCommand, Manifest, ModuleId, ModuleInfo, NewGap, NewReading,
+    Reading, Runner, StatusReceipt, StatusReport, Stored, Timestamp, Uplink, UplinkError, async_trait,
 };
 use serde_json::{Value, json};
 
@@ -105,8 +105,8 @@ impl Uplink for Line {
         self.hub.report_gap(gap).await
     }
 
-    async fn show(&self, frame: Frame) -> Result<FrameReceipt, UplinkError> {
-        self.hub.show(frame).await
+    async fn publish(&self, frame: Frame) -> Result<FrameReceipt, UplinkError> {
+        self.hub.publish(frame).await
     }
 
     async fn claim(&self, wait: Duration) -> Result<Vec<LeasedCommand>, UplinkError> {
@@ -146,7 +146,7 @@ async fn the_module() {
     let forgetful = std::env::var_os("FORGETFUL").is_some();
     let hub = HubClient::new(&told("HUB")).unwrap().with_token(told("TOKEN"));
     let line = Line { hub: hub.uplink(ModuleId::new("led").unwrap()), death: death.clone(), forgetful };
-    let mut module = Obeying::new(Device { log: folder.join("done.log"), death });
+    let mut module = ActuatorModule::new(Device { log: folder.join("done.log"), death });
     if !forgetful {
         module = module.with_journal(folder.join("commands.json"));
     }

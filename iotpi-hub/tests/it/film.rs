@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use iotpi_core::{
-    Clock, ErrorKind, Film, FilmState, Frame, HubClient, Pictures, SystemClock, UplinkError, WatchedCamera,
+    Clock, ErrorKind, Frame, FramePublisher, FrameReceiver, HubClient, PublisherState, SystemClock,
+    UplinkError, WatchedCamera,
 };
 use iotpi_hub::{Config, auth::Role, testing::TestHub};
 use tempfile::TempDir;
@@ -23,11 +24,11 @@ async fn porch(api: &Api) -> HubClient {
     HubClient::new(&api.hub.url()).unwrap().with_token(api.module("porch").await)
 }
 
-fn push(client: HubClient, mut pictures: Pictures) -> JoinHandle<Result<(), UplinkError>> {
-    tokio::spawn(async move { client.push(&id("porch"), &mut pictures).await })
+fn push(client: HubClient, mut pictures: FrameReceiver) -> JoinHandle<Result<(), UplinkError>> {
+    tokio::spawn(async move { client.stream_frames(&id("porch"), &mut pictures).await })
 }
 
-async fn until(film: &Film, met: impl FnMut(&FilmState) -> bool) -> FilmState {
+async fn until(film: &FramePublisher, met: impl FnMut(&PublisherState) -> bool) -> PublisherState {
     film.changes().wait_for(met).await.unwrap().clone()
 }
 
@@ -38,16 +39,16 @@ async fn camera(api: &Api) -> WatchedCamera {
 #[tokio::test]
 async fn a_film_reaches_its_viewers_and_they_are_told_to_the_camera() {
     let api = Api::start().await;
-    let (film, pictures) = Film::begin();
+    let (film, pictures) = FramePublisher::channel();
     let pushing = push(porch(&api).await, pictures);
     let viewer = HubClient::new(&api.hub.url()).unwrap().with_token(&api.admin);
 
-    film.show(picture(100_000));
+    film.publish(picture(100_000));
     let first = until(&film, |state| state.online).await;
     let mut stream = viewer.frames(Some(&id("porch"))).await.unwrap();
     let newest = stream.next().await.unwrap().unwrap();
     until(&film, |state| state.viewers == 1).await;
-    film.show(picture(50_000));
+    film.publish(picture(50_000));
     let next = stream.next().await.unwrap().unwrap();
     drop(stream);
     until(&film, |state| state.viewers == 0).await;
@@ -64,11 +65,11 @@ async fn a_film_reaches_its_viewers_and_they_are_told_to_the_camera() {
 #[tokio::test]
 async fn pictures_are_placed_in_the_hubs_time_however_wrong_the_cameras_clock_is() {
     let api = Api::standing_still().await;
-    let (film, pictures) = Film::begin();
+    let (film, pictures) = FramePublisher::channel();
     let _pushing = push(porch(&api).await, pictures);
     let frame = picture(1000);
 
-    film.show(frame.clone());
+    film.publish(frame.clone());
     until(&film, |state| state.online).await;
 
     // The hub's clock stands still; half a round trip, and the time from taking the picture to sending it.
@@ -83,8 +84,8 @@ async fn pictures_are_placed_in_the_hubs_time_however_wrong_the_cameras_clock_is
 async fn a_module_may_show_no_film_of_another() {
     let api = Api::start().await;
     let client = HubClient::new(&api.hub.url()).unwrap().with_token(api.module("attic").await);
-    let (film, pictures) = Film::begin();
-    film.show(picture(1000));
+    let (film, pictures) = FramePublisher::channel();
+    film.publish(picture(1000));
 
     let error = push(client, pictures).await.unwrap().unwrap_err();
 
@@ -95,9 +96,9 @@ async fn a_module_may_show_no_film_of_another() {
 #[tokio::test]
 async fn a_hub_that_stops_ends_the_film_and_waits_for_none() {
     let api = Api::start().await;
-    let (film, pictures) = Film::begin();
+    let (film, pictures) = FramePublisher::channel();
     let pushing = push(porch(&api).await, pictures);
-    film.show(picture(1000));
+    film.publish(picture(1000));
     until(&film, |state| state.online).await;
 
     api.stop().await;
@@ -106,10 +107,10 @@ async fn a_hub_that_stops_ends_the_film_and_waits_for_none() {
 }
 
 /// Shows one more picture, of a size of its own, and waits until the hub's newest is that one.
-async fn arrives(hub: &TestHub, token: &str, film: &Film, filling: usize) {
+async fn arrives(hub: &TestHub, token: &str, film: &FramePublisher, filling: usize) {
     let shown = picture(filling);
     let viewer = HubClient::new(&hub.url()).unwrap().with_token(token);
-    film.show(shown.clone());
+    film.publish(shown.clone());
     let arriving = async {
         while viewer.snapshot(Some(&id("porch"))).await.ok().as_ref() != Some(shown.jpeg()) {
             tokio::task::yield_now().await;
@@ -128,20 +129,20 @@ async fn through_every_fault_of_the_network_and_restarts_of_the_hub_a_film_comes
         (hub.module_token(&id("porch")).await.unwrap(), hub.token(Role::Viewer).await.unwrap());
     let proxy = Proxy::to(hub.address()).await;
     let client = HubClient::new(&proxy.url()).unwrap().with_token(module);
-    let (film, pictures) = Film::begin();
+    let (film, pictures) = FramePublisher::channel();
     let line = client.with_deadline(Duration::from_secs(1)).uplink(id("porch"));
-    let sending = tokio::spawn(async move { pictures.send_over(&line).await });
+    let sending = tokio::spawn(async move { pictures.forward_to(&line).await });
     arrives(&hub, &viewer, &film, 1).await;
 
     for (round, fault) in Fault::ALL.into_iter().enumerate() {
         proxy.set(fault, 700);
         for filling in 0..5 {
-            film.show(picture(50_000 + 100 * filling));
+            film.publish(picture(50_000 + 100 * filling));
             tokio::task::yield_now().await;
         }
         if round % 2 == 0 {
             hub.stop().await.unwrap();
-            film.show(picture(10));
+            film.publish(picture(10));
             hub = TestHub::with_store(Config::default(), &store).await.unwrap();
             proxy.move_to(hub.address());
         }

@@ -18,7 +18,7 @@ What runs behind the scenes logs to the logger ``iotpi``.
 
 from . import aio
 from ._iotpi import __version__
-from .client import Client, Film, Stream
+from .client import Client, FramePublisher, Stream
 from .errors import (
     Conflict,
     Error,
@@ -77,7 +77,7 @@ __all__ = [
     "DeliveryAccount",
     "Error",
     "Event",
-    "Film",
+    "FramePublisher",
     "Gap",
     "Hello",
     "HubHealth",

@@ -156,11 +156,11 @@ class Requests:
     def snapshot(self, module: str | None) -> Request[bytes]:
         return Request(self.hub.snapshot(module), _bytes)
 
-    def show(self, module: str, jpeg: bytes, timestamp: Moment | None, sequence: int | None) -> Request[int]:
-        return Request(self.hub.show(module, jpeg, unix_seconds(timestamp), sequence), _viewers)
+    def publish(self, module: str, jpeg: bytes, timestamp: Moment | None, sequence: int | None) -> Request[int]:
+        return Request(self.hub.publish(module, jpeg, unix_seconds(timestamp), sequence), _viewers)
 
-    def film(self, module: str) -> _iotpi.Film:
-        return self.hub.film(module)
+    def stream_frames(self, module: str) -> _iotpi.FramePublisher:
+        return self.hub.stream_frames(module)
 
     def frames(self, module: str | None) -> Request[Lines[bytes]]:
         return Request(self.hub.frames(module), lambda stream: Lines(stream, _bytes))

@@ -134,15 +134,17 @@ class Client:
         """The newest picture of a camera, a JPEG file; without ``module``, of the only camera."""
         return await self._requests.snapshot(module)
 
-    async def show(
+    async def publish(
         self, module: str, jpeg: bytes, *, timestamp: Moment | None = None, sequence: int | None = None
     ) -> int:
-        """Shows one picture as a module's camera and returns how many watch. For many there is :meth:`film`."""
-        return await self._requests.show(module, jpeg, timestamp, sequence)
+        """Publishes one frame of a module's camera and returns the number of viewers. For many frames use
+        :meth:`stream_frames`.
+        """
+        return await self._requests.publish(module, jpeg, timestamp, sequence)
 
-    def film(self, module: str) -> Film:
-        """Begins to show pictures as a module's camera, on one line; it is opened with the first picture."""
-        return Film(self._requests.film(module))
+    def stream_frames(self, module: str) -> FramePublisher:
+        """Uploads frames of a module's camera on one connection, which is opened with the first frame."""
+        return FramePublisher(self._requests.stream_frames(module))
 
     def frames(self, module: str | None = None) -> Stream[bytes]:
         """A camera's pictures as they come, JPEG files; those this program is too slow for are skipped."""
@@ -232,61 +234,62 @@ class Stream(Generic[T]):
             self._lines = await opening
 
 
-class Film:
-    """:class:`iotpi.Film` for asyncio: a camera's pictures pushed on one line, always the newest.
+class FramePublisher:
+    """The asyncio form of :class:`iotpi.FramePublisher`: uploads a camera's frames on one connection. The hub receives the newest frame whenever it can take one.
 
-    Showing never waits: a picture that was not sent when the next one is shown is let go. A hub that is away is tried
-    again by itself, a line that broke opened again; the newest picture is then sent again. Pictures are numbered, and
-    say how far the hub's clock is ahead of this machine's. Close it when done (``async with`` does).
+    ``publish`` never waits: a frame that was not sent when the next one is published is dropped. The connection is opened
+    again by itself when it breaks or the hub is away, and the newest frame is then sent again. Frames are numbered and
+    carry the offset between this machine's clock and the hub's. Close the publisher when done (``async with`` does).
     """
 
-    def __init__(self, film: _iotpi.Film) -> None:
-        self._film = film
+    def __init__(self, publisher: _iotpi.FramePublisher) -> None:
+        self._publisher = publisher
 
-    def show(self, jpeg: bytes, *, timestamp: Moment | None = None, sequence: int | None = None) -> None:
-        """Shows a picture; returns at once.
+    def publish(self, jpeg: bytes, *, timestamp: Moment | None = None, sequence: int | None = None) -> None:
+        """Publishes a frame; returns at once.
 
         Args:
             jpeg: A JPEG file, up to 8 MiB.
-            timestamp: When it was taken; without it, now.
-            sequence: The camera's own number of it, one more than the one before; without it, it is numbered here.
+            timestamp: The capture time; by default the current time.
+            sequence: The camera's own number of the frame, one more than the number before; by default counted here.
 
         Raises:
-            Unprocessable: It is no JPEG.
-            ValueError: The film was closed.
+            Unprocessable: The data is not a JPEG.
+            ValueError: The publisher was closed.
         """
-        self._film.show(jpeg, unix_seconds(timestamp), sequence)
+        self._publisher.publish(jpeg, unix_seconds(timestamp), sequence)
 
-    async def wanted(self) -> bool:
-        """Waits until the next picture is wanted, and is ``True``; ``False`` when the film was closed.
+    async def wait_for_demand(self) -> bool:
+        """Waits until the next frame is wanted and returns ``True``; ``False`` when the publisher was closed.
 
-        At once while somebody watches, else a second after the picture before, or as soon as somebody begins to watch.
+        Returns at once while the camera has a viewer, otherwise a second after the last frame or when the first viewer
+        connects.
         """
-        return cast(str, await Request(self._film.wanted(), _same)) == "true"
+        return cast(str, await Request(self._publisher.wait_for_demand(), _same)) == "true"
 
     @property
     def viewers(self) -> int:
-        """How many want the pictures, as the hub last said; 0 while there is no line."""
-        return self._film.viewers
+        """The number of viewers in the hub's last answer; 0 while there is no connection."""
+        return self._publisher.viewers
 
     @property
     def online(self) -> bool:
-        """Whether a hub takes the pictures."""
-        return self._film.online
+        """Whether a hub accepts the frames."""
+        return self._publisher.online
 
     @property
     def refused(self) -> int:
-        """How many pictures the hub refused."""
-        return self._film.refused
+        """The number of frames that the hub refused."""
+        return self._publisher.refused
 
     @property
     def error(self) -> Error | None:
-        """What went wrong last, a refused picture or a line that broke; ``None`` once the hub has said good things."""
-        return cast("Error | None", self._film.error)
+        """The last error, a refused frame or a broken connection; ``None`` after the next success."""
+        return cast("Error | None", self._publisher.error)
 
     async def close(self) -> None:
-        """Ends it. The last picture is still sent if that takes no longer than a second."""
-        await Request(self._film.close(), _same)
+        """Ends the upload. The last frame is still sent if that takes at most a second."""
+        await Request(self._publisher.close(), _same)
 
     async def __aenter__(self) -> Self:
         return self

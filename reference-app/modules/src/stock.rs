@@ -3,7 +3,10 @@
 use std::{path::Path, sync::Arc};
 
 use anyhow::{Context, ensure};
-use iotpi_core::{Manifest, Module, ModuleError, Obeying, Polling, Streaming, Together, Uplink, async_trait};
+use iotpi_core::{
+    ActuatorModule, CameraModule, CompositeModule, Manifest, Module, ModuleError, SensorModule, Uplink,
+    async_trait,
+};
 use iotpi_hal::catalog::{self, Device, Setup};
 use tokio_util::sync::CancellationToken;
 
@@ -17,7 +20,7 @@ const JOURNAL: &str = "commands.json";
 pub struct Stock {
     /// What the settings add to what the devices say of themselves.
     manifest: Manifest,
-    devices: Together,
+    devices: CompositeModule,
 }
 
 impl Stock {
@@ -29,7 +32,7 @@ impl Stock {
             heartbeat_secs: settings.heartbeat_secs,
             ..Manifest::default()
         };
-        let devices = settings.devices.iter().try_fold(Together::new(), |devices, device| {
+        let devices = settings.devices.iter().try_fold(CompositeModule::new(), |devices, device| {
             add(devices, device, setup, outbox).with_context(|| format!("module `{}`", settings.id))
         })?;
         Ok(Self { manifest, devices })
@@ -37,11 +40,11 @@ impl Stock {
 }
 
 fn add(
-    devices: Together,
+    devices: CompositeModule,
     settings: &DeviceSettings,
     setup: &Setup,
     outbox: Option<&Path>,
-) -> anyhow::Result<Together> {
+) -> anyhow::Result<CompositeModule> {
     let device = catalog::open(&settings.driver, settings.rest.clone(), setup)?;
     let measures = matches!(device, Device::Sensor(_));
     ensure!(
@@ -50,15 +53,15 @@ fn add(
         settings.driver
     );
     Ok(match device {
-        Device::Sensor(sensor) => devices.with(Polling::new(sensor, settings.every())),
+        Device::Sensor(sensor) => devices.with(SensorModule::new(sensor, settings.every())),
         Device::Actuator(actuator) => {
-            let obeying = Obeying::new(actuator);
+            let obeying = ActuatorModule::new(actuator);
             devices.with(match outbox {
                 Some(folder) => obeying.with_journal(folder.join(JOURNAL)),
                 None => obeying,
             })
         }
-        Device::Camera(camera) => devices.with(Streaming::new(camera)),
+        Device::Camera(camera) => devices.with(CameraModule::new(camera)),
     })
 }
 

@@ -56,7 +56,7 @@ async fn stalled_viewers() {
     let token = viewer_token(data.path()).await;
     let viewing = HubClient::new(hub.client.url()).unwrap().with_token(&token);
     let camera = "camera".parse().unwrap();
-    hub.client.show(&camera, &frame(0)).await.unwrap();
+    hub.client.publish(&camera, &frame(0)).await.unwrap();
     let mut reading = Vec::new();
     for _ in 0..READING {
         let mut viewer = viewing.frames(None).await.unwrap();
@@ -75,7 +75,7 @@ async fn stalled_viewers() {
         stalled.push(stream);
     }
     for number in 1..=FRAMES {
-        hub.client.show(&camera, &frame(number)).await.unwrap();
+        hub.client.publish(&camera, &frame(number)).await.unwrap();
         for viewer in &mut reading {
             see(viewer, number).await;
         }

@@ -4,8 +4,8 @@ use std::{
 };
 
 use iotpi_core::{
-    Action, ActionName, ActionSpec, Actuator, CommandOutcome, DeviceError, DeviceErrorKind, ErrorKind,
-    LeasedCommand, Obeying, RunError, Runner, async_trait, testing::RecordingUplink,
+    Action, ActionName, ActionSpec, Actuator, ActuatorModule, CommandOutcome, DeviceError, DeviceErrorKind,
+    ErrorKind, LeasedCommand, RunError, Runner, async_trait, testing::RecordingUplink,
 };
 use serde_json::{Map, Value, json};
 use tokio::task::JoinHandle;
@@ -62,7 +62,7 @@ fn params(value: Value) -> Map<String, Value> {
 
 fn start(hub: &RecordingUplink, lamp: &Lamp) -> (JoinHandle<Result<(), RunError>>, CancellationToken) {
     let stop = CancellationToken::new();
-    (tokio::spawn(Runner::new(hub.clone()).run_until(Obeying::new(lamp.clone()), stop.clone())), stop)
+    (tokio::spawn(Runner::new(hub.clone()).run_until(ActuatorModule::new(lamp.clone()), stop.clone())), stop)
 }
 
 /// The outcomes told so far, by command.
@@ -209,7 +209,7 @@ async fn once_does_what_is_waiting_and_returns() {
     let (hub, lamp) = (hub(), Lamp::default());
     hub.command("set", params(json!({"on": true})));
 
-    Runner::new(hub.clone()).once(Obeying::new(lamp.clone())).await.unwrap();
+    Runner::new(hub.clone()).once(ActuatorModule::new(lamp.clone())).await.unwrap();
 
     assert_eq!(lamp.log(), ["set {\"on\":true}"]);
     assert_eq!(outcomes(&hub).len(), 1);

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use iotpi_core::{
-    Camera, CameraSpec, DeviceError, DeviceErrorKind, ErrorKind, Frame, RunError, Runner, Streaming,
+    Camera, CameraModule, CameraSpec, DeviceError, DeviceErrorKind, ErrorKind, Frame, RunError, Runner,
     Timestamp, async_trait, testing::RecordingUplink,
 };
 use tokio::{task::JoinHandle, time::Instant};
@@ -45,7 +45,7 @@ fn run(
     camera: &Flipbook,
     stop: &CancellationToken,
 ) -> JoinHandle<Result<(), RunError>> {
-    tokio::spawn(Runner::new(hub.clone()).run_until(Streaming::new(camera.clone()), stop.clone()))
+    tokio::spawn(Runner::new(hub.clone()).run_until(CameraModule::new(camera.clone()), stop.clone()))
 }
 
 #[tokio::test(start_paused = true)]
@@ -134,7 +134,7 @@ async fn a_hub_that_is_away_holds_up_no_camera_and_gets_the_newest_picture_when_
 async fn once_shows_one_picture() {
     let hub = hub();
 
-    Runner::new(hub.clone()).once(Streaming::new(Flipbook::default())).await.unwrap();
+    Runner::new(hub.clone()).once(CameraModule::new(Flipbook::default())).await.unwrap();
 
     assert_eq!(hub.frames().len(), 1);
 }

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use iotpi_core::{
-    DeviceError, DeviceErrorKind, ManualClock, Module, Outcome, Polling, Quantity, RunError, Runner,
+    DeviceError, DeviceErrorKind, ManualClock, Module, Outcome, Quantity, RunError, Runner, SensorModule,
     Timestamp, measure,
 };
 use tokio_util::sync::CancellationToken;
@@ -22,7 +22,7 @@ async fn a_sensor_is_read_in_its_rhythm_and_stamped_by_the_clock() {
             async move { Ok(value) }
         }
     });
-    let module = Polling::new(sensor, Duration::from_secs(60)).with_clock(clock);
+    let module = SensorModule::new(sensor, Duration::from_secs(60)).with_clock(clock);
 
     let running = tokio::spawn(Runner::new(hub.clone()).run_until(module, stop.clone()));
     hub.until(|hub| hub.readings().len() == 3).await;
@@ -55,7 +55,7 @@ async fn a_failed_read_is_a_gap_with_its_reason_and_the_next_one_is_tried() {
     });
 
     let running = tokio::spawn(
-        Runner::new(hub.clone()).run_until(Polling::new(sensor, Duration::from_secs(1)), stop.clone()),
+        Runner::new(hub.clone()).run_until(SensorModule::new(sensor, Duration::from_secs(1)), stop.clone()),
     );
     hub.until(|hub| hub.readings().len() == 2).await;
     stop.cancel();
@@ -71,7 +71,7 @@ async fn once_takes_one_reading_and_reports_a_broken_sensor() {
     let hub = hub();
     let sensor = measure(Quantity::Temperature, || async { Err(DeviceErrorKind::Timeout.into()) });
 
-    let ended = Runner::new(hub.clone()).once(Polling::new(sensor, Duration::from_secs(1))).await;
+    let ended = Runner::new(hub.clone()).once(SensorModule::new(sensor, Duration::from_secs(1))).await;
 
     assert!(matches!(ended, Err(RunError::Module(_))), "{ended:?}");
     assert_eq!(hub.readings().len(), 1);
@@ -82,7 +82,7 @@ async fn once_takes_one_reading_and_reports_a_broken_sensor() {
 fn the_manifest_says_what_is_measured_and_how_often() {
     let sensor = measure(Quantity::Pressure, || async { Ok(1.0) });
 
-    let manifest = Polling::new(sensor, Duration::from_secs(5)).described("Barometer").manifest();
+    let manifest = SensorModule::new(sensor, Duration::from_secs(5)).described("Barometer").manifest();
 
     assert_eq!(
         serde_json::to_value(manifest).unwrap(),

@@ -6,7 +6,7 @@ use std::{
 };
 
 use iotpi_core::{
-    Action, ActionName, ActionSpec, Actuator, CommandOutcome, DeviceError, DeviceErrorKind, Obeying,
+    Action, ActionName, ActionSpec, Actuator, ActuatorModule, CommandOutcome, DeviceError, DeviceErrorKind,
     RunError, Runner, async_trait, testing::RecordingUplink,
 };
 use serde_json::{Map, Value, json};
@@ -77,7 +77,7 @@ struct Running {
 async fn told_to(action: &str, alive_secs: Option<f64>) -> Running {
     let (hub, heater, stop) = (hub(), Heater::default(), CancellationToken::new());
     hub.set_alive_secs(alive_secs);
-    let running = Runner::new(hub.clone()).run_until(Obeying::new(heater.clone()), stop.clone());
+    let running = Runner::new(hub.clone()).run_until(ActuatorModule::new(heater.clone()), stop.clone());
     let task = tokio::spawn(running);
     hub.command(action, Map::new());
     hub.until(|hub| hub.reports().iter().any(|report| report.command.is_some())).await;
@@ -236,7 +236,7 @@ async fn a_module_that_runs_once_does_not_begin_what_it_cannot_watch() {
     let (hub, heater) = (hub(), Heater::default());
     hub.command("heat", Map::new());
 
-    Runner::new(hub.clone()).once(Obeying::new(heater.clone())).await.unwrap();
+    Runner::new(hub.clone()).once(ActuatorModule::new(heater.clone())).await.unwrap();
 
     let outcome = hub.reports().into_iter().find_map(|report| report.command).unwrap().outcome;
     assert!(matches!(outcome, CommandOutcome::Rejected { .. }), "{outcome:?}");

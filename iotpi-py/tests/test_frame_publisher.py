@@ -1,4 +1,4 @@
-"""Films: pictures pushed on one line, to a real hub."""
+"""Frames uploaded on one connection to a real hub."""
 
 from __future__ import annotations
 
@@ -30,92 +30,96 @@ def camera(client: iotpi.Client, module: str) -> iotpi.CameraInfo:
     return found
 
 
-def test_a_film_is_seen_and_hears_who_watches(client: iotpi.Client, module_id: str, jpeg: bytes) -> None:
-    with client.film(module_id) as film:
-        assert film.wanted()
-        film.show(jpeg)
-        until(lambda: film.online)
+def test_published_frames_reach_viewers_and_the_publisher_learns_of_them(
+    client: iotpi.Client, module_id: str, jpeg: bytes
+) -> None:
+    with client.stream_frames(module_id) as publisher:
+        assert publisher.wait_for_demand()
+        publisher.publish(jpeg)
+        until(lambda: publisher.online)
         with client.frames(module_id) as frames:
             assert next(frames) == jpeg
-            until(lambda: film.viewers == 1)
-            assert film.wanted()
-            film.show(commented(jpeg, 1))
+            until(lambda: publisher.viewers == 1)
+            assert publisher.wait_for_demand()
+            publisher.publish(commented(jpeg, 1))
             assert next(frames) == commented(jpeg, 1)
             [watching] = camera(client, module_id).watching or []
-        until(lambda: film.viewers == 0)
+        until(lambda: publisher.viewers == 0)
 
     seen = camera(client, module_id)
     assert (seen.online, seen.frames, seen.missing, seen.refused) == (True, 2, 0, 0)
     assert seen.latency.p99 >= seen.latency.p50 >= 0
     assert (seen.age or -1) > 0
     assert (watching.via, watching.delivered) == ("mjpeg", 2)
-    assert (film.error, film.refused) == (None, 0)
+    assert (publisher.error, publisher.refused) == (None, 0)
 
 
-def test_what_is_shown_last_is_sent_before_a_film_ends(client: iotpi.Client, module_id: str, jpeg: bytes) -> None:
-    with client.film(module_id) as film:
-        film.show(jpeg)
+def test_what_is_shown_last_is_sent_before_a_publisher_closes(
+    client: iotpi.Client, module_id: str, jpeg: bytes
+) -> None:
+    with client.stream_frames(module_id) as publisher:
+        publisher.publish(jpeg)
 
     assert client.snapshot(module_id) == jpeg
 
 
-def test_a_closed_film_wants_nothing(client: iotpi.Client, module_id: str, jpeg: bytes) -> None:
-    film = client.film(module_id)
-    film.show(jpeg)
+def test_a_closed_publisher_has_no_demand(client: iotpi.Client, module_id: str, jpeg: bytes) -> None:
+    publisher = client.stream_frames(module_id)
+    publisher.publish(jpeg)
     answers: list[bool] = []
-    waiting = threading.Thread(target=lambda: answers.append(film.wanted()))
+    waiting = threading.Thread(target=lambda: answers.append(publisher.wait_for_demand()))
     waiting.start()
 
-    film.close()
+    publisher.close()
     waiting.join(PATIENCE_SECS)
 
     # The one that waited may have been told before it was closed.
     assert len(answers) == 1
-    assert not film.wanted()
-    film.close()
+    assert not publisher.wait_for_demand()
+    publisher.close()
     with pytest.raises(ValueError, match="closed"):
-        film.show(jpeg)
+        publisher.publish(jpeg)
 
 
-def test_a_film_says_what_is_wrong(hub: HubProcess, client: iotpi.Client, module_id: str, jpeg: bytes) -> None:
+def test_a_publisher_reports_its_error(hub: HubProcess, client: iotpi.Client, module_id: str, jpeg: bytes) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         nobody = f"http://127.0.0.1:{taken.getsockname()[1]}"
     stranger = iotpi.Client(hub.url, hub.token("module", f"{module_id}-other"))
 
-    with iotpi.Client(nobody).film(module_id) as away, stranger.film(module_id) as refused:
-        away.show(jpeg)
-        refused.show(jpeg)
+    with iotpi.Client(nobody).stream_frames(module_id) as away, stranger.stream_frames(module_id) as refused:
+        away.publish(jpeg)
+        refused.publish(jpeg)
         until(lambda: away.error is not None and refused.error is not None)
 
     assert isinstance(away.error, iotpi.Unavailable)
     assert isinstance(refused.error, iotpi.PermissionDenied)
     assert not away.online
-    with client.film(module_id) as film, pytest.raises(iotpi.Unprocessable, match="not a JPEG"):
-        film.show(b"hello")
+    with client.stream_frames(module_id) as publisher, pytest.raises(iotpi.Unprocessable, match="not a JPEG"):
+        publisher.publish(b"hello")
 
 
 def test_numbers_that_never_came_are_counted(client: iotpi.Client, module_id: str, jpeg: bytes) -> None:
-    client.show(module_id, jpeg, sequence=1)
-    client.show(module_id, jpeg, sequence=4, timestamp=1795472000.5)
+    client.publish(module_id, jpeg, sequence=1)
+    client.publish(module_id, jpeg, sequence=4, timestamp=1795472000.5)
 
     assert camera(client, module_id).missing == 2
     assert camera(client, module_id).taken_at == 1795472000.5
 
 
-def test_a_film_for_asyncio(hub: HubProcess, module_id: str, jpeg: bytes) -> None:
+def test_a_publisher_for_asyncio(hub: HubProcess, module_id: str, jpeg: bytes) -> None:
     both = aio.Client(hub.url, hub.token("operator", "test-operator"))
 
     async def show() -> list[bytes]:
         seen = []
-        async with both.film(module_id) as film:
-            film.show(jpeg)
-            await asyncio.to_thread(until, lambda: film.online)
+        async with both.stream_frames(module_id) as publisher:
+            publisher.publish(jpeg)
+            await asyncio.to_thread(until, lambda: publisher.online)
             async with both.frames(module_id) as frames:
                 seen.append(await anext(frames))
-                while await film.wanted() and len(seen) < 5:
-                    film.show(commented(jpeg, len(seen)))
+                while await publisher.wait_for_demand() and len(seen) < 5:
+                    publisher.publish(commented(jpeg, len(seen)))
                     seen.append(await anext(frames))
-        assert not await film.wanted()
+        assert not await publisher.wait_for_demand()
         return seen
 
     seen = asyncio.run(asyncio.wait_for(show(), PATIENCE_SECS))

@@ -51,7 +51,7 @@ pub enum Heard {
     End { in_order: bool },
 }
 
-pub struct FilmHub {
+pub struct FrameHub {
     pub url: String,
     pub heard: mpsc::UnboundedReceiver<Heard>,
     /// Lines of the answer to come; `None` ends it.
@@ -71,7 +71,7 @@ struct Inside {
 
 type Answer = Response<Either<Full<Bytes>, Channel<Bytes, Infallible>>>;
 
-pub async fn film_hub(manners: Manners) -> FilmHub {
+pub async fn frame_hub(manners: Manners) -> FrameHub {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let (told, heard) = mpsc::unbounded_channel();
@@ -91,10 +91,10 @@ pub async fn film_hub(manners: Manners) -> FilmHub {
             });
         }
     });
-    FilmHub { url, heard, say, take, connections, _serving: serving }
+    FrameHub { url, heard, say, take, connections, _serving: serving }
 }
 
-impl FilmHub {
+impl FrameHub {
     /// The next thing it heard, other than that a push began.
     pub async fn next(&mut self) -> Heard {
         loop {

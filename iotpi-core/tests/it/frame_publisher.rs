@@ -4,12 +4,13 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use bytes::Bytes;
 use iotpi_core::{
-    Clock, ErrorKind, Film, FilmState, Frame, HubClient, ModuleId, Pictures, SystemClock, UplinkError,
+    Clock, ErrorKind, Frame, FramePublisher, FrameReceiver, HubClient, ModuleId, PublisherState, SystemClock,
+    UplinkError,
 };
 use tokio::task::JoinHandle;
 
 use crate::{
-    film_hub::{FilmHub, Heard, Manners, film_hub},
+    frame_hub::{FrameHub, Heard, Manners, frame_hub},
     hub, problem,
 };
 
@@ -19,7 +20,7 @@ fn id() -> ModuleId {
     ModuleId::new("porch").unwrap()
 }
 
-fn client(hub: &FilmHub) -> HubClient {
+fn client(hub: &FrameHub) -> HubClient {
     HubClient::new(&hub.url).unwrap().with_token("iotpi_abc")
 }
 
@@ -32,16 +33,16 @@ fn picture(bytes: usize) -> Frame {
 }
 
 /// One line, not opened again.
-fn push(client: HubClient, mut pictures: Pictures) -> JoinHandle<Result<(), UplinkError>> {
-    tokio::spawn(async move { client.push(&id(), &mut pictures).await })
+fn push(client: HubClient, mut pictures: FrameReceiver) -> JoinHandle<Result<(), UplinkError>> {
+    tokio::spawn(async move { client.stream_frames(&id(), &mut pictures).await })
 }
 
 /// A line that is opened again.
-fn send(client: HubClient, pictures: Pictures) -> JoinHandle<()> {
-    tokio::spawn(async move { pictures.send_over(&client.uplink(id())).await })
+fn send(client: HubClient, pictures: FrameReceiver) -> JoinHandle<()> {
+    tokio::spawn(async move { pictures.forward_to(&client.uplink(id())).await })
 }
 
-async fn until(film: &Film, met: impl FnMut(&FilmState) -> bool) -> FilmState {
+async fn until(film: &FramePublisher, met: impl FnMut(&PublisherState) -> bool) -> PublisherState {
     film.changes().wait_for(met).await.unwrap().clone()
 }
 
@@ -51,13 +52,13 @@ fn field(head: &str, name: &str) -> Option<f64> {
 
 #[tokio::test]
 async fn pictures_travel_on_one_request_with_their_numbers_and_times() {
-    let mut hub = film_hub(Manners::default()).await;
-    let (film, pictures) = Film::begin();
+    let mut hub = frame_hub(Manners::default()).await;
+    let (film, pictures) = FramePublisher::channel();
     let pushing = push(client(&hub), pictures);
     let shown = [picture(100), picture(200_000), picture(9000)];
 
     for (i, frame) in shown.iter().enumerate() {
-        film.show(frame.clone());
+        film.publish(frame.clone());
         let (head, jpeg) = hub.part().await;
 
         assert!(jpeg == frame.jpeg(), "picture {i} arrived otherwise");
@@ -75,11 +76,11 @@ async fn pictures_travel_on_one_request_with_their_numbers_and_times() {
 
 #[tokio::test]
 async fn the_request_says_who_sends_and_how_parts_are_told_apart() {
-    let mut hub = film_hub(Manners::default()).await;
-    let (film, pictures) = Film::begin();
+    let mut hub = frame_hub(Manners::default()).await;
+    let (film, pictures) = FramePublisher::channel();
     let _pushing = push(client(&hub), pictures);
 
-    film.show(picture(100));
+    film.publish(picture(100));
 
     let Some(Heard::Push { authorization, content_type }) = hub.heard.recv().await else { panic!() };
     assert_eq!(authorization.unwrap(), "Bearer iotpi_abc");
@@ -88,16 +89,16 @@ async fn the_request_says_who_sends_and_how_parts_are_told_apart() {
 
 #[tokio::test]
 async fn who_watches_is_heard_while_pictures_go() {
-    let mut hub = film_hub(Manners::default()).await;
-    let (film, pictures) = Film::begin();
+    let mut hub = frame_hub(Manners::default()).await;
+    let (film, pictures) = FramePublisher::channel();
     let _pushing = push(client(&hub), pictures);
 
-    film.show(picture(100));
+    film.publish(picture(100));
     hub.receipt(0);
     until(&film, |state| state.online && state.viewers == 0).await;
     hub.receipt(2);
     until(&film, |state| state.viewers == 2).await;
-    film.show(picture(200));
+    film.publish(picture(200));
     hub.part().await;
     let (_, jpeg) = hub.part().await;
 
@@ -106,15 +107,15 @@ async fn who_watches_is_heard_while_pictures_go() {
 
 #[tokio::test]
 async fn a_slow_line_carries_the_newest_picture_and_queues_none() {
-    let mut hub = film_hub(Manners { slow: true, ..Manners::default() }).await;
-    let (film, pictures) = Film::begin();
+    let mut hub = frame_hub(Manners { slow: true, ..Manners::default() }).await;
+    let (film, pictures) = FramePublisher::channel();
     let _pushing = push(client(&hub), pictures);
-    film.show(picture(100_000));
+    film.publish(picture(100_000));
     hub.part().await;
 
     // The hub takes nothing meanwhile; each picture is offered to the line.
     for _ in 0..300 {
-        film.show(picture(100_000));
+        film.publish(picture(100_000));
         tokio::task::yield_now().await;
     }
     hub.take.add_permits(10_000);
@@ -130,16 +131,16 @@ async fn a_slow_line_carries_the_newest_picture_and_queues_none() {
 
 #[tokio::test]
 async fn a_refused_picture_is_told_and_the_film_goes_on() {
-    let mut hub = film_hub(Manners::default()).await;
-    let (film, pictures) = Film::begin();
+    let mut hub = frame_hub(Manners::default()).await;
+    let (film, pictures) = FramePublisher::channel();
     let _pushing = push(client(&hub), pictures);
-    film.show(picture(100));
+    film.publish(picture(100));
     hub.receipt(1);
 
     let refusal = serde_json::json!({"problem": problem(ErrorKind::Unprocessable)});
     hub.say.send(Some(format!("{refusal}\n"))).unwrap();
     let told = until(&film, |state| state.refused == 1).await;
-    film.show(picture(200));
+    film.publish(picture(200));
     hub.part().await;
     hub.part().await;
 
@@ -151,9 +152,9 @@ async fn a_refused_picture_is_told_and_the_film_goes_on() {
 
 #[tokio::test]
 async fn a_hub_that_refuses_the_film_says_why() {
-    let hub = film_hub(Manners { strict: true, ..Manners::default() }).await;
-    let (film, pictures) = Film::begin();
-    film.show(picture(100));
+    let hub = frame_hub(Manners { strict: true, ..Manners::default() }).await;
+    let (film, pictures) = FramePublisher::channel();
+    film.publish(picture(100));
 
     let error = push(client(&hub), pictures).await.unwrap().unwrap_err();
 
@@ -170,9 +171,9 @@ async fn an_answer_that_ends_or_is_none_of_a_hub_breaks_the_line() {
             ErrorKind::PermissionDenied,
         ),
     ] {
-        let hub = film_hub(Manners::default()).await;
-        let (film, pictures) = Film::begin();
-        film.show(picture(100));
+        let hub = frame_hub(Manners::default()).await;
+        let (film, pictures) = FramePublisher::channel();
+        film.publish(picture(100));
         let pushing = push(client(&hub), pictures);
         hub.receipt(1);
         until(&film, |state| state.online).await;
@@ -185,11 +186,11 @@ async fn an_answer_that_ends_or_is_none_of_a_hub_breaks_the_line() {
 
 #[tokio::test]
 async fn a_line_that_broke_is_opened_again_and_the_newest_picture_sent_again() {
-    let mut hub = film_hub(Manners::default()).await;
-    let (film, pictures) = Film::begin();
+    let mut hub = frame_hub(Manners::default()).await;
+    let (film, pictures) = FramePublisher::channel();
     let sending = send(client(&hub), pictures);
-    film.show(picture(100));
-    film.show(picture(200));
+    film.publish(picture(100));
+    film.publish(picture(200));
     hub.receipt(1);
     until(&film, |state| state.viewers == 1).await;
     let (first, _) = hub.part().await;
@@ -211,16 +212,16 @@ async fn a_line_that_broke_is_opened_again_and_the_newest_picture_sent_again() {
 
 #[tokio::test]
 async fn a_peer_that_takes_nothing_is_given_up() {
-    let hub = film_hub(Manners { slow: true, ..Manners::default() }).await;
-    let (film, pictures) = Film::begin();
+    let hub = frame_hub(Manners { slow: true, ..Manners::default() }).await;
+    let (film, pictures) = FramePublisher::channel();
     let pushing = push(client(&hub).with_deadline(Duration::from_millis(300)), pictures);
-    film.show(picture(100));
+    film.publish(picture(100));
     hub.receipt(1);
     until(&film, |state| state.online).await;
 
     // The first ones fill the buffers between.
     let error = loop {
-        film.show(picture(4_000_000));
+        film.publish(picture(4_000_000));
         tokio::task::yield_now().await;
         if pushing.is_finished() {
             break pushing.await.unwrap().unwrap_err();
@@ -232,13 +233,13 @@ async fn a_peer_that_takes_nothing_is_given_up() {
 
 #[tokio::test]
 async fn an_older_hub_gets_each_picture_in_a_request_of_its_own() {
-    let mut hub = film_hub(Manners { old: true, ..Manners::default() }).await;
-    let (film, pictures) = Film::begin();
+    let mut hub = frame_hub(Manners { old: true, ..Manners::default() }).await;
+    let (film, pictures) = FramePublisher::channel();
     let pushing = push(client(&hub), pictures);
 
     for bytes in [100, 200] {
         let frame = picture(bytes);
-        film.show(frame.clone());
+        film.publish(frame.clone());
         let Heard::Single { target, headers, jpeg } = hub.next().await else { panic!() };
         assert_eq!(jpeg.len(), bytes);
         assert_eq!(headers["x-sequence"], (bytes / 100).to_string());
@@ -253,11 +254,11 @@ async fn an_older_hub_gets_each_picture_in_a_request_of_its_own() {
 
 #[tokio::test]
 async fn how_far_the_clocks_are_apart_travels_with_each_picture() {
-    let mut hub = film_hub(Manners { clock_ahead: Some(AHEAD), ..Manners::default() }).await;
-    let (film, pictures) = Film::begin();
+    let mut hub = frame_hub(Manners { clock_ahead: Some(AHEAD), ..Manners::default() }).await;
+    let (film, pictures) = FramePublisher::channel();
     let _pushing = push(client(&hub), pictures);
 
-    film.show(picture(100));
+    film.publish(picture(100));
     let (head, _) = hub.part().await;
 
     // Half a round trip on loopback, on a machine that is busy.
@@ -267,11 +268,11 @@ async fn how_far_the_clocks_are_apart_travels_with_each_picture() {
 
 #[tokio::test]
 async fn nothing_is_estimated_when_the_hub_does_not_tell_the_time() {
-    let mut hub = film_hub(Manners::default()).await;
-    let (film, pictures) = Film::begin();
+    let mut hub = frame_hub(Manners::default()).await;
+    let (film, pictures) = FramePublisher::channel();
     let _pushing = push(client(&hub), pictures);
 
-    film.show(picture(100));
+    film.publish(picture(100));
 
     assert!(!hub.part().await.0.contains("x-clock-offset"));
 }
@@ -279,33 +280,33 @@ async fn nothing_is_estimated_when_the_hub_does_not_tell_the_time() {
 #[tokio::test(start_paused = true)]
 async fn the_next_picture_is_wanted_a_second_later_or_when_somebody_watches() {
     let hub = hub();
-    let (film, pictures) = Film::begin();
+    let (film, pictures) = FramePublisher::channel();
     let line = hub.clone();
-    let _sending = tokio::spawn(async move { pictures.send_over(&line).await });
+    let _sending = tokio::spawn(async move { pictures.forward_to(&line).await });
     let begun = tokio::time::Instant::now();
 
-    film.wanted().await;
-    film.show(picture(100));
-    film.wanted().await;
+    film.demand().await;
+    film.publish(picture(100));
+    film.demand().await;
     assert_eq!(begun.elapsed(), Duration::from_secs(1));
 
-    film.show(picture(100));
+    film.publish(picture(100));
     tokio::time::sleep(Duration::from_millis(300)).await;
     hub.set_viewers(1);
-    film.wanted().await;
-    film.show(picture(100));
-    film.wanted().await;
+    film.demand().await;
+    film.publish(picture(100));
+    film.demand().await;
     assert_eq!(begun.elapsed(), Duration::from_millis(1300));
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_is_shown_last_is_sent_before_the_film_ends() {
     let hub = hub();
-    let (film, pictures) = Film::begin();
+    let (film, pictures) = FramePublisher::channel();
 
-    film.show(picture(100));
+    film.publish(picture(100));
     drop(film);
-    pictures.send_over(&hub).await;
+    pictures.forward_to(&hub).await;
 
     assert_eq!(hub.frames().len(), 1);
 }
@@ -314,11 +315,11 @@ async fn what_is_shown_last_is_sent_before_the_film_ends() {
 async fn a_film_without_a_hub_ends_when_it_is_over() {
     let hub = hub();
     hub.set_away(true);
-    let (film, pictures) = Film::begin();
+    let (film, pictures) = FramePublisher::channel();
     let line = hub.clone();
-    let sending = tokio::spawn(async move { pictures.send_over(&line).await });
+    let sending = tokio::spawn(async move { pictures.forward_to(&line).await });
 
-    film.show(picture(100));
+    film.publish(picture(100));
     until(&film, |state| state.error.is_some()).await;
     drop(film);
 
