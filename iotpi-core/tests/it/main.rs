@@ -1,17 +1,17 @@
 //! What the client, the runner and the ready-made modules promise, on a paused clock and on loopback.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-mod client;
-mod frame_publisher;
-mod frame_hub;
-mod hazardous;
 mod actuator_module;
+mod camera_module;
+mod client;
+mod frame_hub;
+mod frame_publisher;
+mod hazardous;
 mod outbox;
-mod sensor_module;
 mod runner;
 mod safety_lease;
+mod sensor_module;
 mod signals;
-mod camera_module;
 
 use iotpi_core::{ErrorKind, ModuleId, Problem, testing::RecordingUplink};
 
