@@ -25,7 +25,7 @@ pub(crate) use first_admin::FirstAdmin;
 pub use jwt::rotate_key;
 pub(crate) use known::Known;
 pub(crate) use password::Passwords;
-pub(crate) use renewal::{mark_restored, renew_if_restored};
+pub(crate) use renewal::renew_if_restored;
 pub(crate) use revoked::Revoked;
 pub(crate) use secret::{Secret, hash, random};
 pub(crate) use signed_url::Issuer;

@@ -4,29 +4,19 @@
 //! A file beside the database says that it was restored. It is made before the backup gets the database's name and removed when
 //! all is done, so that a power cut at any moment changes nothing.
 
-use std::{fs, io, os::unix::fs::OpenOptionsExt as _, path::Path};
+use std::{fs, path::Path};
 
 use iotpi_core::Timestamp;
 
 use super::{SECURITY, jwt};
 use crate::{
     error::{HubError, Result},
-    storage::beside,
-    store::{Steady, Store},
+    store::{RESTORED, Steady, Store, with_suffix},
 };
-
-/// The suffix of the file's name, after that of the database.
-const SUFFIX: &str = ".restored";
-
-/// A backup is about to take the database's place.
-pub(crate) fn mark_restored(database: &Path) -> io::Result<()> {
-    let mut open = fs::OpenOptions::new();
-    open.write(true).create(true).truncate(false).mode(0o600).open(beside(database, SUFFIX))?.sync_all()
-}
 
 /// Whether the database was restored and not renewed since.
 pub(crate) fn is_restored(database: &Path) -> bool {
-    beside(database, SUFFIX).exists()
+    with_suffix(database, RESTORED).exists()
 }
 
 /// Ends all sessions and replaces the key of JWTs and signed URLs, if the database was restored. Answers whether it was.
@@ -43,7 +33,7 @@ pub(crate) async fn renew_if_restored(store: &dyn Store) -> Result<bool> {
          Passwords and users are those of the backup: look through `iotpi-hub user list`, and set again the passwords that were \
          changed since"
     );
-    fs::remove_file(beside(database, SUFFIX)).map_err(|error| {
+    fs::remove_file(with_suffix(database, RESTORED)).map_err(|error| {
         HubError::internal("the mark of a restored database cannot be removed").caused_by(error)
     })?;
     Ok(true)

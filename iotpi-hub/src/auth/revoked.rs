@@ -14,8 +14,7 @@ use std::{
 
 use crate::{
     error::Result,
-    storage::beside,
-    store::{PageRequest, Store, StoreError, TokenRecord},
+    store::{PageRequest, Store, StoreError, TokenRecord, with_suffix},
 };
 
 /// The suffix of the file's name, after that of the database.
@@ -30,7 +29,7 @@ pub(crate) struct Revoked(Option<PathBuf>);
 impl Revoked {
     /// The one beside the database of that store.
     pub(crate) fn beside(store: &dyn Store) -> Self {
-        Self(store.file().map(|database| beside(database, SUFFIX)))
+        Self(store.file().map(|database| with_suffix(database, SUFFIX)))
     }
 
     /// Keeps that these tokens are revoked. They are, whether it can be kept or not: what cannot is logged.
@@ -109,7 +108,7 @@ fn read(file: &Path) -> io::Result<Vec<String>> {
 }
 
 fn rewrite(file: &Path, ids: &[String]) -> io::Result<()> {
-    let fresh = beside(file, ".new");
+    let fresh = with_suffix(file, ".new");
     let _ = fs::remove_file(&fresh);
     append(&fresh, ids)?;
     fs::rename(fresh, file)

@@ -1,10 +1,6 @@
-//! The folder with the backups: their names, which is the newest, which may go.
-//!
-//! A backup is `hub-000042-20261124T162502Z.db`: numbered, because a clock may jump, and named only once it was verified.
+//! When a backup is due, and where it is put.
 
 use std::{
-    fs, io,
-    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -12,7 +8,7 @@ use std::{
 use iotpi_core::Timestamp;
 
 use super::BackupConfig;
-use crate::store::{self, BackedUp, Result, StoreError};
+pub use crate::store::backup_folder::{BackupFile, list, make};
 
 /// The folder when none is named.
 const FOLDER: &str = "backups";
@@ -24,79 +20,10 @@ const MIN_GROWTH_BYTES: u64 = 1 << 20;
 /// One that failed is tried again after so long.
 const RETRY_AFTER: Duration = Duration::from_secs(6 * 3_600);
 
-/// A backup in the folder. It was verified when it was made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BackupFile {
-    /// Rises by one with each.
-    pub number: u64,
-    /// When it was made, by the hub's clock; nothing when its name was changed so that it does not say.
-    pub at: Option<Timestamp>,
-    /// How large it is.
-    pub bytes: u64,
-    /// Where it is.
-    pub path: PathBuf,
-}
-
 /// The folder for the backups of that database.
 #[must_use]
 pub fn folder(config: &BackupConfig, database: &Path) -> PathBuf {
     config.dir.clone().unwrap_or_else(|| database.with_file_name(FOLDER))
-}
-
-/// The backups of that database in a folder, oldest first. No folder is no backups.
-///
-/// # Errors
-/// The system's.
-pub fn list(folder: &Path, database: &Path) -> io::Result<Vec<BackupFile>> {
-    let prefix = format!("{}-", stem(database));
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let mut found = Vec::new();
-    for entry in entries {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let named = name.strip_prefix(&prefix).and_then(|rest| rest.strip_suffix(".db")?.split_once('-'));
-        let Some((number, stamp)) = named else { continue };
-        if let Ok(number) = number.parse() {
-            let bytes = entry.metadata()?.len();
-            found.push(BackupFile { number, at: read_stamp(stamp), bytes, path: entry.path() });
-        }
-    }
-    found.sort_by_key(|backup| backup.number);
-    Ok(found)
-}
-
-/// Makes a backup in the folder, verified, and then removes the oldest beyond `keep`. Works while a hub has the
-/// database open.
-///
-/// # Errors
-/// As [`Store::backup`](crate::store::Store::backup).
-///
-/// # Cancel safety
-/// As [`Store::backup`](crate::store::Store::backup).
-pub async fn make(
-    database: &Path,
-    folder: &Path,
-    keep: u32,
-    now: Timestamp,
-) -> Result<(BackupFile, BackedUp)> {
-    let failed =
-        |error: io::Error| StoreError::Engine { context: "use the backup folder", source: error.into() };
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
-    let before = list(folder, database).map_err(failed)?;
-    let number = before.last().map_or(1, |newest| newest.number.saturating_add(1));
-    let path = folder.join(format!("{}-{number:06}-{}.db", stem(database), stamp(now)));
-    let made = store::backup(database, &path).await?;
-    let keep_of_those = (keep.max(1) - 1) as usize;
-    for old in before.iter().rev().skip(keep_of_those) {
-        if let Err(error) = fs::remove_file(&old.path) {
-            tracing::warn!(%error, file = %old.path.display(), "an old backup could not be removed");
-        }
-    }
-    Ok((BackupFile { number, at: Some(now), bytes: made.bytes, path }, made))
 }
 
 /// When the next backup is made by itself.
@@ -139,54 +66,11 @@ impl Turn {
     }
 }
 
-fn stem(database: &Path) -> String {
-    database.file_stem().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-/// `20261124T162502Z`: sorts by time, and no file system minds it.
-pub(super) fn stamp(at: Timestamp) -> String {
-    let text = at.to_string();
-    let seconds = text.split(['.', 'Z']).next().unwrap_or_default();
-    format!("{}Z", seconds.replace(['-', ':'], ""))
-}
-
-fn read_stamp(text: &str) -> Option<Timestamp> {
-    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
-    let part = |text: &str, from: usize, to: usize| text.get(from..to).map(str::to_owned);
-    Timestamp::parse(&format!(
-        "{}-{}-{}T{}:{}:{}Z",
-        part(date, 0, 4)?,
-        part(date, 4, 6)?,
-        part(date, 6, 8)?,
-        part(time, 0, 2)?,
-        part(time, 2, 4)?,
-        part(time, 4, 6)?
-    ))
-    .ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_micros(1_795_473_000_250_000);
-
-    async fn database(folder: &Path) -> PathBuf {
-        let file = folder.join("hub.db");
-        let store = store::open(&format!("sqlite://{}", file.display())).await.unwrap();
-        store.keep_note("here", "true").await.unwrap();
-        store.close().await.unwrap();
-        file
-    }
-
-    #[test]
-    fn a_name_says_when() {
-        assert_eq!(stamp(NOW), "20261123T223000Z");
-        assert_eq!(read_stamp("20261123T223000Z"), Some(Timestamp::from_micros(1_795_473_000_000_000)));
-        for wrong in ["", "Z", "20261123", "2026T2230Z", "today"] {
-            assert_eq!(read_stamp(wrong), None, "{wrong}");
-        }
-    }
 
     #[test]
     fn one_is_due_by_age_and_by_growth() {
@@ -205,42 +89,5 @@ mod tests {
         assert!(!due(Some(&last(MIB)), 2 * MIB, 600), "growth by less than 1 MiB is none");
         let never = BackupConfig { growth_percent: 0, ..config.clone() };
         assert!(!turn.is_due(Some(&last(MIB)), &never, 900 * MIB, at(600)));
-    }
-
-    #[tokio::test]
-    async fn the_newest_are_kept_whatever_the_clock_says() {
-        let home = tempfile::tempdir().unwrap();
-        let (database, folder) = (database(home.path()).await, home.path().join("backups"));
-        fs::create_dir(&folder).unwrap();
-        let other = folder.join("photos.db");
-        fs::write(&other, "not ours").unwrap();
-
-        for hours in [5, 4, 3, 2, 1] {
-            let earlier_each_time = NOW.plus(Duration::from_secs(3_600 * hours));
-            make(&database, &folder, 2, earlier_each_time).await.unwrap();
-        }
-
-        let kept = list(&folder, &database).unwrap();
-        assert_eq!(kept.iter().map(|backup| backup.number).collect::<Vec<_>>(), [4, 5]);
-        assert!(kept.iter().all(|backup| backup.bytes > 0 && backup.at.is_some()));
-        assert_eq!(fs::read(other).unwrap(), b"not ours");
-        assert_eq!(fs::read_dir(&folder).unwrap().count(), 3, "nothing half made is left");
-    }
-
-    #[tokio::test]
-    async fn a_backup_that_fails_takes_no_older_one_along() {
-        let home = tempfile::tempdir().unwrap();
-        let (database, folder) = (database(home.path()).await, home.path().join("backups"));
-        make(&database, &folder, 1, NOW).await.unwrap();
-        let mut bytes = fs::read(&database).unwrap();
-        bytes[8192..].fill(0x5a);
-        fs::write(&database, bytes).unwrap();
-
-        let failed = make(&database, &folder, 1, NOW).await;
-
-        assert!(matches!(failed, Err(StoreError::Damaged { .. })), "{failed:?}");
-        let kept = list(&folder, &database).unwrap();
-        assert_eq!(kept.len(), 1);
-        assert!(store::verify(&kept[0].path, true).await.unwrap().is_sound());
     }
 }

@@ -7,21 +7,21 @@ pub mod backup;
 mod config;
 mod device;
 mod machine;
-mod quarantine;
-mod recovery;
+mod open;
 mod report;
 mod retention;
-mod salvage;
 mod space;
 mod state;
 mod wear;
 
+pub(crate) use crate::store::recovery::{
+    DatabaseLock, Opened, acknowledge, is_suspect, open_folder, quarantined,
+};
+pub use crate::store::recovery::{Recovered, restore};
 pub use config::{BackupConfig, CommitWindow, RetentionConfig, SeriesRetention, StorageConfig};
 pub use device::{DeviceKind, device_kind};
 pub use machine::Machine;
-pub(crate) use quarantine::{ASIDE, acknowledge, beside, list as quarantined};
-pub(crate) use recovery::{Opened, is_suspect, open};
-pub use recovery::{Recovered, restore};
+pub(crate) use open::open;
 pub(crate) use report::metrics;
 pub use report::{Expired, LastBackup, Quarantined, RetentionReport, StorageReport};
 pub(crate) use retention::{plan, refusal};

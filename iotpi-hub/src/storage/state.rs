@@ -12,10 +12,9 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
-    BackupConfig, DeviceKind, Machine, Recovered, RetentionReport, SpaceState,
+    BackupConfig, DatabaseLock, DeviceKind, Machine, Recovered, RetentionReport, SpaceState,
     backup::{self, BackupFile, Turn},
     device_kind,
-    recovery::{self, DatabaseLock},
     retention::ClockWatch,
     wear::Wear,
 };
@@ -102,7 +101,7 @@ impl Storage {
     /// Why the folder of the database, which a program has opened for this hub, is not safe from others, if it is not.
     pub(crate) fn open_folder(&self) -> Option<String> {
         let file = self.file.as_deref().filter(|_| lock(&self.held).is_some())?;
-        recovery::open_folder(file)
+        super::open_folder(file)
     }
 
     /// The database is closed.

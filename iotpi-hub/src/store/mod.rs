@@ -35,6 +35,8 @@ pub use footage::{Footage, FootageQuery, FootageStore, FootageTotals, FoundFrame
 pub use orders::{CommandHistory, CommandOrder, LeaseTerms, Submission, Sweep, WatchedIssuer};
 mod sqlite;
 mod upkeep;
+pub use sqlite::recovery::backup_folder;
+pub(crate) use sqlite::{RESTORED, recovery, with_suffix};
 
 pub use upkeep::{
     BackedUp, DiskUse, Expired, ExpiryPlan, ExpiryReport, Salvaged, SeriesExpiry, Thinning, Verification,
@@ -533,13 +535,10 @@ pub async fn open_with(url: &str, options: StoreOptions) -> Result<Arc<dyn Store
     }
 }
 
-/// The newest version of tables that this hub knows.
-pub(crate) const KNOWN_VERSION: usize = sqlite::KNOWN_VERSION;
-
 /// The file in which a store of that URL keeps everything, if it is one.
 #[must_use]
 pub fn file(url: &str) -> Option<PathBuf> {
-    url.strip_prefix("sqlite:").and_then(sqlite::file)
+    url.strip_prefix("sqlite:").and_then(sqlite::database_path)
 }
 
 /// As [`Store::backup`], of a database that nobody here has open; another process may.
@@ -550,7 +549,7 @@ pub fn file(url: &str) -> Option<PathBuf> {
 /// # Cancel safety
 /// As [`Store::backup`].
 pub async fn backup(database: &Path, to: &Path) -> Result<BackedUp> {
-    sqlite::backup(database, to).await
+    recovery::backup(database, to).await
 }
 
 /// As [`Store::verify`], of a database that nobody here has open; another process may. Changes nothing.
@@ -561,31 +560,5 @@ pub async fn backup(database: &Path, to: &Path) -> Result<BackedUp> {
 /// # Cancel safety
 /// As [`Store::verify`].
 pub async fn verify(database: &Path, deep: bool) -> Result<Verification> {
-    sqlite::verify(database, deep).await
-}
-
-/// Saves what can be read of a damaged database that nobody has open into a new one at `into`, where there must be none.
-///
-/// # Errors
-/// [`StoreError::Conflict`] when its tables are of another version; [`StoreError::Damaged`] when not even its tables can be
-/// read; [`StoreError::Full`]; [`StoreError::Engine`].
-pub(crate) async fn salvage(damaged: &Path, into: &Path) -> Result<Salvaged> {
-    sqlite::salvage(damaged, into).await
-}
-
-/// How many readings a database has that nobody needs to have open.
-///
-/// # Errors
-/// As [`Store::verify`].
-pub(crate) async fn readings_in(database: &Path) -> Result<u64> {
-    sqlite::readings_in(database).await
-}
-
-/// What is wrong with the database at that path, or nothing: it is sound, or not there. `thorough` also looks through its
-/// pages and indexes. Changes neither the database nor its WAL.
-///
-/// # Errors
-/// [`StoreError::Engine`] when it is another program's or a newer hub's, or cannot be read: that is no damage.
-pub(crate) async fn examine(database: &Path, thorough: bool) -> Result<Option<String>> {
-    sqlite::examine(database, thorough).await
+    recovery::verify(database, deep).await
 }

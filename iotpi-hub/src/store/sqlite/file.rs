@@ -12,20 +12,26 @@ use std::{
 use iotpi_core::{Outcome, TimeSource};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, config::DbConfig};
 
-use super::{
+use super::failure::{Fail, Failure, Work, said};
+use super::files::{REPLACING, with_suffix};
+#[cfg(feature = "sabotage")]
+use crate::sabotage::{self, Sabotage};
+use crate::store::sqlite::series::{
     chunk::{MAX_POINTS, decode},
-    failure::{Fail, Failure, Work, said},
-    fold,
+    compaction,
     point::Point,
     rollups,
     sum::unrolled_width,
 };
-#[cfg(feature = "sabotage")]
-use crate::sabotage::{self, Sabotage};
-use crate::{
-    storage::ASIDE,
-    store::{BoxError, StoreError},
-};
+use crate::store::{BoxError, StoreError};
+
+/// The file that a store URL names, given what follows `sqlite:`.
+pub(crate) fn database_path(rest: &str) -> Option<PathBuf> {
+    match Place::parse(rest)? {
+        Place::Memory => None,
+        Place::File(path) => Some(path),
+    }
+}
 
 /// "iotp" in ASCII: `file hub.db` shows it, and a database of another program is not taken for ours.
 pub(super) const APPLICATION_ID: i32 = 0x696f_7470;
@@ -50,9 +56,6 @@ const PAGE_BYTES: u32 = 512;
 
 /// The newest version of the tables this hub knows.
 pub(super) const KNOWN: usize = MIGRATIONS.len();
-
-/// What a file's name has when it says that the database beside it wants to be looked through.
-pub(super) const SUSPECT: &str = ".suspect";
 
 /// Another process (`iotpi-hub token add`) holds the file for a commit, which takes milliseconds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -87,7 +90,7 @@ impl Place {
             Self::Memory => Connection::open_in_memory().map_err(said("open a database in memory"))?,
             Self::File(path) => {
                 // A database that is half put aside, or a new one half in place, is not opened by anybody.
-                if beside(path, ASIDE).exists() {
+                if with_suffix(path, REPLACING).exists() {
                     return Err(failed("open the database")(Unfit::Aside));
                 }
                 create(path).map_err(failed("create the database file"))?;
@@ -126,13 +129,6 @@ fn create(path: &Path) -> std::io::Result<()> {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
     }
-}
-
-/// The file beside another, named after it.
-pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }
 
 /// The answer for a database of another program.
@@ -290,7 +286,7 @@ fn carry_over(db: &Connection) -> Work<()> {
         loop {
             let row = rows.next()?;
             if points.len() == MAX_POINTS || row.is_none() {
-                fold::series(db, id, &points, 0)?;
+                compaction::series(db, id, &points, 0)?;
                 points.clear();
             }
             let Some(row) = row else { break };

@@ -3,59 +3,30 @@
 //! Deliberately absent: SQL of one table in more than one file. A table's file knows its rows; this one only says which
 //! side, writer or readers, does what.
 
-mod access;
-mod blocks;
-mod buckets;
-mod chunk;
 mod columns;
 mod commands;
-mod copy;
-mod deliveries;
-mod expiry;
+mod engine;
 mod failure;
 mod file;
-mod fold;
+mod file_watch;
+mod files;
 mod footage;
-mod frame;
-mod gaps;
-mod growth;
-mod journal;
-mod leaves;
-mod merge;
+mod maintenance;
+mod module_removal;
 mod modules;
 mod notes;
-mod pace;
-mod page;
-mod people;
-mod point;
-mod ranges;
 mod readers;
-mod readings;
-mod remains;
-mod removals;
+pub(crate) mod recovery;
 mod reserve;
-mod rollups;
-mod rows;
-mod runs;
-mod salvage;
-mod slots;
-mod stretches;
-mod sum;
-mod sums;
-mod tail;
+mod series;
 #[cfg(test)]
 mod tests;
-mod upkeep;
+mod throttle;
+mod users;
 mod varint;
-mod verify;
-mod watch;
 mod writer;
 
-use std::{
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, OnceLock},
-    time::Duration,
-};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use iotpi_core::{
@@ -66,87 +37,21 @@ use rusqlite::{Connection, config::DbConfig};
 use serde_json::{Map, Value};
 
 use self::{
-    deliveries::Deliveries,
-    file::Place,
-    readers::Readers,
-    reserve::Reserve,
-    tail::Tail,
-    watch::Watch,
-    writer::{Desk, Writer},
+    file_watch::Watch,
+    series::{buckets, gaps, memtable, merge, page, readings, rollups, runs},
+    writer::Desk,
 };
 use super::{
     BackedUp, CommandHistory, CommandOrder, DiskUse, ExpiryPlan, ExpiryReport, GapQuery, LeaseTerms,
-    ModuleRecord, Now, Page, PageRequest, ReadingQuery, Recorded, Result, Salvaged, SecretHash, SeriesKey,
-    Steady, Store, StoreError, Submission, Sweep, Thinning, TokenRecord, UserListing, UserRecord,
-    Verification, WatchedIssuer, end_us,
+    ModuleRecord, Now, Page, PageRequest, ReadingQuery, Recorded, Result, SecretHash, SeriesKey, Steady,
+    Store, StoreError, Submission, Sweep, Thinning, TokenRecord, UserListing, UserRecord, Verification,
+    WatchedIssuer, end_us,
 };
 
 use crate::{auth::Role, lock::lock};
 
-/// The newest version of the tables this hub knows.
-pub(super) const KNOWN_VERSION: usize = file::KNOWN;
-
-/// A store in one SQLite database.
-#[derive(Debug)]
-pub(super) struct Sqlite {
-    /// Absent in memory, where the writer's connection is the only one. Dropped first: the last connection to close
-    /// writes the WAL back, and a reader cannot.
-    readers: Option<Readers>,
-    /// For single rows.
-    lookups: Option<Readers>,
-    writer: Writer,
-    /// What the database does not have yet where queries look for it.
-    tail: Arc<Tail>,
-    deliveries: Arc<Mutex<Deliveries>>,
-    /// Absent in memory.
-    file: Option<PathBuf>,
-    /// Absent in memory.
-    reserve: Option<Arc<Reserve>>,
-    /// Absent in memory.
-    watch: Option<Watch>,
-    /// What was found wrong with the disk or what is on it. It is noted beside the file that the database wants to be looked
-    /// through at the next start.
-    suspect: Arc<OnceLock<String>>,
-}
-
-/// The file that a store URL names, given what follows `sqlite:`.
-pub(super) fn file(rest: &str) -> Option<PathBuf> {
-    match Place::parse(rest)? {
-        Place::Memory => None,
-        Place::File(path) => Some(path),
-    }
-}
-
-/// See [`store::backup`](super::backup).
-pub(super) async fn backup(database: &Path, to: &Path) -> Result<BackedUp> {
-    let (database, to) = (database.to_owned(), to.to_owned());
-    pace::paced("make a backup", move |pace| copy::copy(&database, &to, pace)).await
-}
-
-/// See [`store::verify`](super::verify).
-pub(super) async fn verify(database: &Path, deep: bool) -> Result<Verification> {
-    let database = database.to_owned();
-    pace::paced("check the database", move |pace| verify::verify(&database, deep, pace)).await
-}
-
-/// See [`store::examine`](super::examine).
-pub(super) async fn examine(database: &Path, thorough: bool) -> Result<Option<String>> {
-    let database = database.to_owned();
-    pace::paced("examine the database", move |pace| verify::examine(&database, thorough, &pace.hurried()))
-        .await
-}
-
-/// See [`store::salvage`](super::salvage).
-pub(super) async fn salvage(damaged: &Path, into: &Path) -> Result<Salvaged> {
-    let (damaged, into) = (damaged.to_owned(), into.to_owned());
-    pace::paced("save what can be read", move |pace| salvage::salvage(&damaged, &into, &pace.hurried())).await
-}
-
-/// See [`store::readings_in`](super::readings_in).
-pub(super) async fn readings_in(database: &Path) -> Result<u64> {
-    let database = database.to_owned();
-    pace::paced("count the readings", move |pace| verify::readings(&database, pace)).await
-}
+pub(crate) use self::files::{RESTORED, with_suffix};
+pub(super) use self::{engine::Sqlite, file::database_path};
 
 #[async_trait]
 impl Store for Sqlite {
@@ -181,8 +86,8 @@ impl Store for Sqlite {
     }
 
     async fn series_units(&self) -> Result<Vec<(SeriesKey, Unit)>> {
-        let units = |series: &tail::Series| {
-            let unit = |one: &tail::One| {
+        let units = |series: &memtable::Series| {
+            let unit = |one: &memtable::One| {
                 let key =
                     SeriesKey { module_id: one.name.module_id.clone(), sensor: one.name.quantity.name() };
                 (key, one.unit())
@@ -313,7 +218,7 @@ impl Store for Sqlite {
             let id = id.clone();
             let step = move |desk: &mut Desk<'_>| {
                 let (db, journal) = desk.parts();
-                let gone = removals::step(db, &id)?;
+                let gone = module_removal::step(db, &id)?;
                 if gone {
                     journal.removed(&id);
                 }
@@ -399,104 +304,103 @@ impl Store for Sqlite {
 
     async fn add_first_user(&self, user: &UserRecord, now: Now) -> Result<()> {
         let user = user.clone();
-        self.write("add the first user", move |db| people::add_first_user(db, &user, now)).await
+        self.write("add the first user", move |db| users::add_first_user(db, &user, now)).await
     }
 
     async fn add_user(&self, user: &UserRecord, now: Now) -> Result<()> {
         let user = user.clone();
-        self.write("add a user", move |db| people::add_user(db, &user, now)).await
+        self.write("add a user", move |db| users::add_user(db, &user, now)).await
     }
 
     async fn set_password(&self, name: &UserName, password_hash: &str) -> Result<()> {
         let (name, password_hash) = (name.clone(), password_hash.to_owned());
-        self.write("set a password", move |db| people::set_password(db, &name, &password_hash)).await
+        self.write("set a password", move |db| users::set_password(db, &name, &password_hash)).await
     }
 
     async fn set_role(&self, name: &UserName, role: Role) -> Result<()> {
         let name = name.clone();
-        self.write("set a user's role", move |db| people::set_role(db, &name, role)).await
+        self.write("set a user's role", move |db| users::set_role(db, &name, role)).await
     }
 
     async fn remove_user(&self, name: &UserName) -> Result<()> {
         let name = name.clone();
-        self.free("remove a user", move |db: &mut Desk<'_>| people::remove_user(db, &name)).await
+        self.free("remove a user", move |db: &mut Desk<'_>| users::remove_user(db, &name)).await
     }
 
     async fn users(&self, page: &PageRequest, now: Now) -> Result<Page<UserListing>> {
         let page = page.clone();
-        self.read("list users", move |db| people::users(db, &page, now)).await
+        self.read("list users", move |db| users::users(db, &page, now)).await
     }
 
     async fn has_users(&self) -> Result<bool> {
-        self.look_up("look for users", people::has_users).await
+        self.look_up("look for users", users::has_users).await
     }
 
     async fn user(&self, name: &UserName) -> Result<Option<UserRecord>> {
         let name = name.clone();
-        self.look_up("read a user", move |db| people::user(db, &name)).await
+        self.look_up("read a user", move |db| users::user(db, &name)).await
     }
 
     async fn open_session(&self, secret: &SecretHash, user: &UserName, ends: Steady, now: Now) -> Result<()> {
         let (secret, user) = (*secret, user.clone());
         self.free("open a session", move |db: &mut Desk<'_>| {
-            people::open_session(db, &secret, &user, ends, now)
+            users::open_session(db, &secret, &user, ends, now)
         })
         .await
     }
 
     async fn session(&self, secret: &SecretHash, now: Now) -> Result<Option<UserRecord>> {
         let secret = *secret;
-        self.look_up("read a session", move |db| people::session(db, &secret, now)).await
+        self.look_up("read a session", move |db| users::session(db, &secret, now)).await
     }
 
     async fn clamp_sessions(&self, latest: Steady) -> Result<()> {
-        self.write("clamp sessions", move |db| people::clamp_sessions(db, latest)).await
+        self.write("clamp sessions", move |db| users::clamp_sessions(db, latest)).await
     }
 
     async fn end_session(&self, secret: &SecretHash) -> Result<()> {
         let secret = *secret;
-        self.free("end a session", move |db: &mut Desk<'_>| people::end_session(db, &secret)).await
+        self.free("end a session", move |db: &mut Desk<'_>| users::end_session(db, &secret)).await
     }
 
     async fn add_token(&self, secret: &SecretHash, token: &TokenRecord) -> Result<()> {
         let (secret, token) = (*secret, token.clone());
-        self.write("add a token", move |db| people::add_token(db, &secret, &token)).await
+        self.write("add a token", move |db| users::add_token(db, &secret, &token)).await
     }
 
     async fn token(&self, secret: &SecretHash) -> Result<Option<TokenRecord>> {
         let secret = *secret;
-        self.look_up("read a token", move |db| people::token(db, &secret)).await
+        self.look_up("read a token", move |db| users::token(db, &secret)).await
     }
 
     async fn touch_token(&self, id: &str, now: Now) -> Result<()> {
         let id = id.to_owned();
-        self.write("keep that a token was used", move |db| people::touch_token(db, &id, now)).await
+        self.write("keep that a token was used", move |db| users::touch_token(db, &id, now)).await
     }
 
     async fn tokens(&self, page: &PageRequest) -> Result<Page<TokenRecord>> {
         let page = page.clone();
-        self.read("list tokens", move |db| people::tokens(db, &page)).await
+        self.read("list tokens", move |db| users::tokens(db, &page)).await
     }
 
     async fn revoke_token(&self, id: &str) -> Result<()> {
         let id = id.to_owned();
-        self.free("revoke a token", move |db: &mut Desk<'_>| people::revoke_token(db, &id)).await
+        self.free("revoke a token", move |db: &mut Desk<'_>| users::revoke_token(db, &id)).await
     }
 
     async fn hub_secret(&self, name: &str, fresh: [u8; 32]) -> Result<[u8; 32]> {
         let name = name.to_owned();
-        self.write("keep a secret of the hub", move |db| people::hub_secret(db, &name, fresh)).await
+        self.write("keep a secret of the hub", move |db| users::hub_secret(db, &name, fresh)).await
     }
 
     async fn read_hub_secret(&self, name: &str) -> Result<Option<[u8; 32]>> {
         let name = name.to_owned();
-        self.read("read a secret of the hub", move |db| people::read_hub_secret(db, &name)).await
+        self.read("read a secret of the hub", move |db| users::read_hub_secret(db, &name)).await
     }
 
     async fn replace_hub_secret(&self, name: &str, fresh: [u8; 32]) -> Result<()> {
         let name = name.to_owned();
-        self.write("replace a secret of the hub", move |db| people::replace_hub_secret(db, &name, fresh))
-            .await
+        self.write("replace a secret of the hub", move |db| users::replace_hub_secret(db, &name, fresh)).await
     }
 
     async fn tend(&self, now: Now) -> Result<()> {
@@ -511,7 +415,7 @@ impl Store for Sqlite {
     async fn settle(&self) -> Result<()> {
         // What is folded is what is on the disk, so each turn is a write of its own.
         while self.write("look what is removed", |desk| Ok(desk.journal.is_deleting())).await? {}
-        while self.tail.look(tail::Series::waiting) > 0 {
+        while self.tail.look(memtable::Series::waiting) > 0 {
             let fold = |desk: &mut Desk<'_>| {
                 desk.journal.fold_all();
                 Ok(())
@@ -542,7 +446,7 @@ impl Store for Sqlite {
         let Some(file) = &self.file else {
             return Err(StoreError::Conflict("what is kept in memory has no backup".to_owned()));
         };
-        backup(file, to).await.inspect_err(|error| self.suspect(error))
+        recovery::backup(file, to).await.inspect_err(|error| self.suspect(error))
     }
 
     async fn note(&self, name: &str) -> Result<Option<String>> {

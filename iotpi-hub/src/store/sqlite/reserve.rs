@@ -11,7 +11,7 @@ use std::{
 
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 
-use super::file::beside;
+use super::files::with_suffix;
 
 /// How large it is where there is room. A removal needs what is in the WAL when the disk fills up (half a megabyte, which
 /// then goes into the database) and some hundred kilobytes for each of its steps.
@@ -27,7 +27,7 @@ pub(super) struct Reserve(PathBuf);
 
 impl Reserve {
     pub(super) fn of(database: &Path) -> Self {
-        Self(beside(database, ".reserve"))
+        Self(with_suffix(database, ".reserve"))
     }
 
     /// Makes it, or a larger one, when there is room for it.

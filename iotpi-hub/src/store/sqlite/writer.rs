@@ -23,9 +23,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use super::{
     failure::{Fail, Failure, Work},
-    journal::Journal,
-    watch::Watch,
+    file_watch::Watch,
 };
+use crate::store::sqlite::series::ingest::Journal;
 use crate::store::{Result, StoreError};
 
 /// Writes that may wait before callers have to.

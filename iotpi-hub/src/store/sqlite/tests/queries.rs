@@ -8,17 +8,23 @@ use proptest::prelude::*;
 use super::{NOW, open, reading, temperatures, whole};
 use crate::store::{
     PageRequest, SeriesKey, Store, StoreError, StoreOptions,
-    sqlite::{Sqlite, blocks, commands, failure::Work, merge, readers, readings, stretches, writer::Desk},
+    sqlite::{
+        Sqlite, commands,
+        failure::Work,
+        readers,
+        series::{bucket_sums, merge, readings, rollup_blocks},
+        writer::Desk,
+    },
 };
 
 /// The statements that are run for each series, page or command.
 const STATEMENTS: [&str; 14] = [
     readings::CHUNKS,
     readings::CHUNKS_BACKWARDS,
-    stretches::ROLLUPS,
-    stretches::UNROLLED_CHUNKS,
-    stretches::ALL_CHUNKS,
-    blocks::BLOCKS,
+    bucket_sums::ROLLUPS,
+    bucket_sums::UNROLLED_CHUNKS,
+    bucket_sums::ALL_CHUNKS,
+    rollup_blocks::BLOCKS,
     merge::LAST_CHUNK,
     merge::CHUNK_BEFORE,
     merge::CHUNK_AFTER,

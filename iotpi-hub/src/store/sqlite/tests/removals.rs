@@ -6,7 +6,10 @@ use iotpi_core::{GapReason, ModuleId, NewGap, Timestamp};
 use rusqlite::Connection;
 
 use super::{NOW, open, reading, recorded};
-use crate::store::{Store, StoreError, sqlite::removals};
+use crate::store::{
+    Store, StoreError,
+    sqlite::{module_removal, series::removed},
+};
 
 /// A chunk does not reach over 30 days: each of these readings is one.
 async fn many_chunks(path: &Path, of: &str, count: i64) {
@@ -43,8 +46,8 @@ async fn a_removal_that_was_killed_half_way_is_finished_after_the_next_start() {
 
     // What is on the disk when the process is killed behind the first step of the deletion.
     let db = database(&path);
-    assert!(removals::step(&db, &attic()).unwrap());
-    assert!(removals::delete_records(&db).unwrap());
+    assert!(module_removal::step(&db, &attic()).unwrap());
+    assert!(removed::delete_records(&db).unwrap());
     drop(db);
     assert!(count(&path, "chunks") > 2);
     let store = open(&path).await.unwrap();
@@ -73,7 +76,7 @@ async fn a_removal_that_had_begun_is_finished_by_the_next_start() {
     }
     store.close().await.unwrap();
 
-    let first = removals::step(&database(&path), &attic()).unwrap();
+    let first = module_removal::step(&database(&path), &attic()).unwrap();
     let store = open(&path).await.unwrap();
 
     assert!(!first, "450 gaps are more than one step deletes");
@@ -88,10 +91,10 @@ async fn no_step_of_a_deletion_is_long() {
     let path = folder.path().join("hub.db");
     many_chunks(&path, "attic", 50).await;
     let db = database(&path);
-    assert!(removals::step(&db, &attic()).unwrap());
+    assert!(module_removal::step(&db, &attic()).unwrap());
 
     let (mut chunks, mut steps) = (count(&path, "chunks"), 0);
-    while removals::delete_records(&db).unwrap() {
+    while removed::delete_records(&db).unwrap() {
         let left = count(&path, "chunks");
         assert!(chunks - left <= 8, "{chunks} chunks, then {left}");
         (chunks, steps) = (left, steps + 1);

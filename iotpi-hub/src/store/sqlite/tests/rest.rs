@@ -10,10 +10,9 @@ use super::{NOW, open, temperatures, whole};
 use crate::store::{
     ExpiryPlan, Store, StoreOptions,
     sqlite::{
-        Sqlite, chunk,
+        Sqlite,
         file::{APPLICATION_ID, MIGRATIONS},
-        point::Point,
-        rollups,
+        series::{chunk, point::Point, rollups},
     },
 };
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 use iotpi_core::{ModuleId, Quantity, Reading, Sample, Timestamp, UserName};
 use rusqlite::Connection;
 
-use super::{super::salvage, NOW, everything};
+use super::{super::recovery::offline::salvage, NOW, everything};
 use crate::{
     auth::Role,
     store::{Salvaged, Store as _, TokenRecord, UserRecord, sqlite::Sqlite},
@@ -69,7 +69,7 @@ async fn make(path: &Path) {
 async fn saved(damaged: &Path, folder: &Path) -> (Salvaged, BTreeMap<String, Vec<Reading>>, Sqlite) {
     let new = folder.join("new.db");
     for part in ["", "-wal", "-shm", "-journal"] {
-        let _ = fs::remove_file(super::super::file::beside(&new, part));
+        let _ = fs::remove_file(super::super::with_suffix(&new, part));
     }
     let saved = salvage(damaged, &new).await.unwrap();
     let store = super::open(&new).await.unwrap();

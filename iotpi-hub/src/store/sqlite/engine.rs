@@ -1,0 +1,234 @@
+//! Opening the engine, and the way of every read and write to its connections.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, OnceLock},
+};
+
+use iotpi_core::Timestamp;
+use rusqlite::{Connection, config::DbConfig};
+
+use super::{
+    failure::Work,
+    file::Place,
+    file_watch::Watch,
+    files::{SUSPECT, with_suffix},
+    module_removal,
+    readers::{self, Readers},
+    reserve::Reserve,
+    writer::{Desk, Writer},
+};
+use crate::store::sqlite::{
+    recovery::verify,
+    series::{
+        dedup::Deliveries,
+        expiry::{self, Cut},
+        ingest::Journal,
+        memtable::Tail,
+    },
+};
+use crate::{
+    lock::lock,
+    store::{ModuleRecord, PageRequest, Result, Store as _, StoreError, StoreOptions},
+};
+
+/// A store in one SQLite database.
+#[derive(Debug)]
+pub(crate) struct Sqlite {
+    /// Absent in memory, where the writer's connection is the only one. Dropped first: the last connection to close
+    /// writes the WAL back, and a reader cannot.
+    pub(super) readers: Option<Readers>,
+    /// For single rows.
+    pub(super) lookups: Option<Readers>,
+    pub(super) writer: Writer,
+    /// What the database does not have yet where queries look for it.
+    pub(super) tail: Arc<Tail>,
+    pub(super) deliveries: Arc<Mutex<Deliveries>>,
+    /// Absent in memory.
+    pub(super) file: Option<PathBuf>,
+    /// Absent in memory.
+    pub(super) reserve: Option<Arc<Reserve>>,
+    /// Absent in memory.
+    pub(super) watch: Option<Watch>,
+    /// What was found wrong with the disk or what is on it. It is noted beside the file that the database wants to be looked
+    /// through at the next start.
+    pub(super) suspect: Arc<OnceLock<String>>,
+}
+
+impl Sqlite {
+    /// Opens what follows `sqlite:` in a store URL: `///path/to/file.db` or `:memory:`.
+    ///
+    /// # Errors
+    /// [`StoreError::BadUrl`]; [`StoreError::Engine`] when the database cannot be opened, is another program's or
+    /// was made by a newer hub.
+    pub(in crate::store) async fn open(rest: &str, options: StoreOptions) -> Result<Self> {
+        match Place::parse(rest) {
+            Some(place) => Self::open_place(place, options).await,
+            None => Err(StoreError::BadUrl(format!("sqlite:{rest}"))),
+        }
+    }
+
+    /// Opens the database at that path.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub(super) async fn open_file(path: &Path, options: StoreOptions) -> Result<Self> {
+        Self::open_place(Place::File(path.to_owned()), options).await
+    }
+
+    async fn open_place(place: Place, options: StoreOptions) -> Result<Self> {
+        let open = move || {
+            let file = match &place {
+                Place::Memory => None,
+                Place::File(path) => Some(path.clone()),
+            };
+            let connection = place.open_writer()?;
+            let journal = Journal::load(&connection, options.fold_at).map_err(|fail| {
+                // What is there stays as it was found, the WAL beside it too.
+                let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+                fail.into_failure().at_start().into_store_error("read the journal")
+            })?;
+            let (tail, deliveries) = (journal.tail(), journal.deliveries());
+            let watch = file.as_deref().map(Watch::of);
+            let writer = Writer::start(connection, journal, options.commit_window, watch.clone())?;
+            let open_readers = |most| -> Result<Option<Readers>> {
+                let mut connections = Vec::new();
+                while connections.len() < most
+                    && let Some(connection) = place.open_reader()?
+                {
+                    connections.push(connection);
+                }
+                Ok((!connections.is_empty()).then(|| Readers::new(connections)))
+            };
+            let readers = open_readers(readers::CONNECTIONS)?;
+            let lookups = open_readers(readers::LOOKUP_CONNECTIONS)?;
+            let suspect = Arc::default();
+            let reserve = file.as_deref().map(|file| Arc::new(Reserve::of(file)));
+            Ok(Self { readers, lookups, writer, tail, deliveries, file, reserve, watch, suspect })
+        };
+        let store: Self = tokio::task::spawn_blocking(open)
+            .await
+            .map_err(|error| StoreError::Engine { context: "open the database", source: error.into() })??;
+        for id in store.write("look what is removed", |desk| module_removal::begun(desk)).await? {
+            match store.remove_module(&id).await {
+                Ok(()) | Err(StoreError::NotFound(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(store)
+    }
+
+    pub(super) async fn write<T: Send + 'static>(
+        &self,
+        context: &'static str,
+        work: impl FnOnce(&mut Desk<'_>) -> Work<T> + Send + 'static,
+    ) -> Result<T> {
+        let done = self.writer.write(context, work).await;
+        done.inspect_err(|error| self.suspect(error))
+    }
+
+    /// As [`Self::write`], for work that frees room or that somebody has to do before they can: on a full disk it is done again
+    /// with the room of the reserve.
+    pub(super) async fn free<T: Send + 'static>(
+        &self,
+        context: &'static str,
+        work: impl FnOnce(&mut Desk<'_>) -> Work<T> + Clone + Send + 'static,
+    ) -> Result<T> {
+        match self.write(context, work.clone()).await {
+            Err(StoreError::Full(_)) if self.release_reserve() => self.write(context, work).await,
+            done => done,
+        }
+    }
+
+    fn release_reserve(&self) -> bool {
+        let released = self.reserve.as_ref().is_some_and(|reserve| reserve.release().unwrap_or(false));
+        if released {
+            tracing::warn!("the disk is full: the reserve for deletions is released");
+        }
+        released
+    }
+
+    /// Makes the reserve when it was released and there is room again.
+    pub(super) async fn make_reserve(&self) -> Result<()> {
+        let Some(reserve) = self.reserve.clone() else { return Ok(()) };
+        let made = tokio::task::spawn_blocking(move || reserve.make()).await;
+        // Not every file system can, and the hub runs without it.
+        if let Ok(Err(error)) = made {
+            tracing::debug!(%error, "there is no reserve for deletions");
+        }
+        Ok(())
+    }
+
+    /// Makes a cut to thin out: one chunk of those it could remove. Answers how many chunks it removed or cut short.
+    pub(super) async fn cut(&self, cut: Cut) -> Result<u32> {
+        let step = move |desk: &mut Desk<'_>| expiry::step(desk, cut);
+        let mut removed = self.free("thin out records", step).await?;
+        if matches!(cut, Cut::ShortSums { .. }) {
+            while removed {
+                removed = self.free("thin out sums", step).await?;
+            }
+        }
+        Ok(removed.into())
+    }
+
+    /// When the newest record of all series was received, by the hub's clock.
+    pub(super) async fn newest_received(&self) -> Result<Option<Timestamp>> {
+        let mut page = PageRequest { limit: 1000, cursor: None };
+        let mut received_at = None;
+        loop {
+            let found = self.newest(None, None, &page).await?;
+            received_at = received_at.max(found.items.iter().filter_map(|reading| reading.received_at).max());
+            match found.next {
+                Some(cursor) => page.cursor = Some(cursor),
+                None => return Ok(received_at),
+            }
+        }
+    }
+
+    pub(super) fn with_delivery(&self, record: ModuleRecord) -> ModuleRecord {
+        ModuleRecord { delivery: lock(&self.deliveries).account(&record.id), ..record }
+    }
+
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        context: &'static str,
+        query: impl FnOnce(&Connection) -> Work<T> + Send + 'static,
+    ) -> Result<T> {
+        self.read_on(self.readers.as_ref(), context, query).await
+    }
+
+    /// Reads a few rows by their key, on a connection that no long query uses.
+    pub(super) async fn look_up<T: Send + 'static>(
+        &self,
+        context: &'static str,
+        query: impl FnOnce(&Connection) -> Work<T> + Send + 'static,
+    ) -> Result<T> {
+        self.read_on(self.lookups.as_ref(), context, query).await
+    }
+
+    /// Reads on one of these connections; a database in memory has only the writer's.
+    async fn read_on<T: Send + 'static>(
+        &self,
+        readers: Option<&Readers>,
+        context: &'static str,
+        query: impl FnOnce(&Connection) -> Work<T> + Send + 'static,
+    ) -> Result<T> {
+        let found = match readers {
+            Some(readers) => readers.read(context, query).await,
+            None => self.writer.write(context, move |desk| query(desk)).await,
+        };
+        found.inspect_err(|error| self.suspect(error))
+    }
+
+    /// Notes beside the file that the next start has to look through it, when the error says so.
+    pub(super) fn suspect(&self, error: &StoreError) {
+        let Some(file) = self.file.as_deref().filter(|_| verify::is_suspect(error)) else { return };
+        let cause = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
+        if self.suspect.set(cause).is_ok() {
+            tracing::error!(error = error as &dyn std::error::Error, "the database is suspect");
+            // The disk may be what is broken; then there is nothing to note it on.
+            let _ = fs::write(with_suffix(file, SUSPECT), format!("{error}\n"));
+        }
+    }
+}

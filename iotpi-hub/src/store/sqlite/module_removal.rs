@@ -1,0 +1,71 @@
+//! Removing modules: first the module disappears; then its records are deleted, a bounded step at a time and between other
+//! writes.
+//!
+//! The transaction in which a module disappears gives its series to [`REMOVED`]: nothing looks for them there, and a module
+//! of the same name begins anew at once. The writer deletes their records whenever it has nothing else to write, a step
+//! after each group of writes otherwise. What is left of it stands in the database: the next start goes on.
+
+use iotpi_core::ModuleId;
+use rusqlite::{Connection, params};
+
+use super::{failure::Work, footage, notes, series::removed::REMOVED};
+use crate::store::StoreError;
+
+/// A note of that beginning, and the module's id, says that its removal has begun.
+const BEGUN: &str = "removing/";
+/// The most rows that one transaction deletes of a kind: some milliseconds.
+const MAX_ROWS: usize = 200;
+/// The most segments: each has the rows of its frames.
+const MAX_SEGMENTS: usize = 8;
+
+/// Takes one step towards the removal of a module. Answers whether the module is gone; else there is more to do.
+///
+/// # Errors
+/// [`StoreError::NotFound`]; SQLite's.
+pub(super) fn step(db: &Connection, id: &ModuleId) -> Work<bool> {
+    let module = id.as_str();
+    if !db.prepare_cached("SELECT 1 FROM modules WHERE id = ?1")?.exists([module])? {
+        return Err(StoreError::NotFound("module").into());
+    }
+    if delete_some(db, id)? {
+        notes::keep(db, &format!("{BEGUN}{module}"), "null")?;
+        return Ok(false);
+    }
+    db.prepare_cached("DELETE FROM tokens WHERE module_id = ?1")?.execute([module])?;
+    let sql = "INSERT INTO modules (id, registered_at_us) VALUES (?1, 0) ON CONFLICT DO NOTHING";
+    db.prepare_cached(sql)?.execute([REMOVED])?;
+    // Its type becomes one that no other series has.
+    let sql = "UPDATE series SET module_id = ?2, sensor = CAST(id AS TEXT) WHERE module_id = ?1";
+    db.prepare_cached(sql)?.execute([module, REMOVED])?;
+    // The few rows that are left go with the row that they reference.
+    db.prepare_cached("DELETE FROM modules WHERE id = ?1")?.execute([module])?;
+    notes::forget(db, &format!("{BEGUN}{module}"))?;
+    Ok(true)
+}
+
+/// Deletes some of a module's rows of those tables that may have many. Answers whether there may be more.
+fn delete_some(db: &Connection, id: &ModuleId) -> Work<bool> {
+    let sql = "SELECT name FROM segments WHERE module_id = ?1 LIMIT ?2";
+    let mut segments = db.prepare_cached(sql)?;
+    let names = segments.query_map(params![id.as_str(), MAX_SEGMENTS], |row| row.get(0))?;
+    let names = names.collect::<Result<Vec<String>, _>>()?;
+    footage::doom(db, id, &names)?;
+    let mut more = names.len() == MAX_SEGMENTS;
+    for sql in [
+        "DELETE FROM commands WHERE number IN (SELECT number FROM commands WHERE module_id = ?1 LIMIT ?2)",
+        "DELETE FROM gaps WHERE id IN (SELECT id FROM gaps WHERE module_id = ?1 LIMIT ?2)",
+    ] {
+        more |= db.prepare_cached(sql)?.execute(params![id.as_str(), MAX_ROWS])? == MAX_ROWS;
+    }
+    Ok(more)
+}
+
+/// The modules whose removal has begun and not come to the transaction in which they disappear.
+pub(super) fn begun(db: &Connection) -> Work<Vec<ModuleId>> {
+    let mut ids = db.prepare("SELECT name FROM notes WHERE name >= ?1 AND name < ?2")?;
+    // `0` follows `/`.
+    let names = ids.query_map([BEGUN, "removing0"], |row| row.get::<_, String>(0))?;
+    let names = names.collect::<Result<Vec<_>, _>>()?;
+    let id = |name: String| name.strip_prefix(BEGUN).and_then(|id| ModuleId::new(id).ok());
+    Ok(names.into_iter().filter_map(id).collect())
+}

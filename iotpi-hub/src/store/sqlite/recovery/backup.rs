@@ -1,0 +1,138 @@
+//! Backups: a copy of the database as it is at one moment, made while it is written to.
+//!
+//! SQLite's backup interface copies page by page, so it can pause, and a copy of chunks costs what their bytes cost, where
+//! `VACUUM INTO` writes each row anew in one statement. It begins anew whenever somebody else commits, unless its source
+//! holds a read transaction: then it copies that snapshot to its end, and the rows counted in it are those of the copy.
+
+use std::{
+    fs,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use rusqlite::{
+    Connection,
+    backup::{Backup, StepResult},
+};
+
+use super::verify;
+use crate::store::sqlite::{
+    failure::said,
+    files::{SIDE_FILES, with_suffix},
+    throttle::Pace,
+};
+use crate::store::{BackedUp, BoxError, Result, StoreError};
+
+/// Pages a step: 1 MiB, so that a commit waits behind little of ours.
+const STEP: i32 = 256;
+
+/// See [`Store::backup`](crate::store::Store::backup).
+pub(crate) fn copy(database: &Path, to: &Path, pace: &Pace) -> Result<BackedUp> {
+    if to.try_exists().map_err(failed("look for the backup"))? {
+        return Err(StoreError::Conflict(format!("{} is there already", to.display())));
+    }
+    let partial = Partial::new(to)?;
+    let source = verify::open(database, pace)?;
+    let snapshot = source.unchecked_transaction().map_err(said("begin a snapshot"))?;
+    // The first read fixes it.
+    let rows = verify::rows(&snapshot)?;
+    write(&snapshot, &partial, pace)?;
+    snapshot.finish().map_err(said("end the snapshot"))?;
+
+    let found = verify::verify(&partial.0, true, pace)?;
+    if !found.is_sound() || found.rows != rows {
+        let why = if found.is_sound() {
+            "its rows are not those of the database".to_owned()
+        } else {
+            found.faults.join("; ")
+        };
+        return Err(StoreError::Damaged { context: "verify the backup", source: why.into() });
+    }
+    let bytes = fs::metadata(&partial.0).map_err(failed("read the backup"))?.len();
+    partial.finish(to)?;
+    Ok(BackedUp { bytes, rows })
+}
+
+fn write(source: &Connection, partial: &Partial, pace: &Pace) -> Result<()> {
+    let file = fs::File::open(&partial.0).map_err(failed("write the backup"))?;
+    let mut copy = Connection::open(&partial.0).map_err(said("write the backup"))?;
+    let off = |copy: &Connection| -> rusqlite::Result<()> {
+        // A copy that is cut short is thrown away: no journal. It is synced here, step by step.
+        copy.pragma_update_and_check(None, "journal_mode", "off", |_| Ok(()))?;
+        copy.pragma_update(None, "synchronous", "off")?;
+        copy.pragma_update(None, "cache_size", -2048)
+    };
+    off(&copy).map_err(said("write the backup"))?;
+    {
+        let backup = Backup::new(source, &mut copy).map_err(said("write the backup"))?;
+        loop {
+            let began = Instant::now();
+            let step = backup.step(STEP).map_err(said("write the backup"))?;
+            // Else the kernel gathers hundreds of megabytes, and a commit's sync waits for them all.
+            file.sync_data().map_err(failed("write the backup"))?;
+            if !pace.rest(began) {
+                return Err(StoreError::Closed);
+            }
+            if step == StepResult::Done {
+                break;
+            }
+        }
+    }
+    // One file that needs nothing beside it, wherever it is carried.
+    let one_file = copy.pragma_update_and_check(None, "journal_mode", "delete", |_| Ok(()));
+    one_file.map_err(said("write the backup"))?;
+    copy.close().map_err(|(_, error)| said("write the backup")(error))?;
+    file.sync_all().map_err(failed("write the backup"))
+}
+
+/// The file a backup is until it is verified. Dropped before, it is removed.
+struct Partial(PathBuf);
+
+impl Partial {
+    fn new(to: &Path) -> Result<Self> {
+        let partial = with_suffix(to, ".partial");
+        // One that a killed process left.
+        remove(&partial);
+        let mut make = fs::OpenOptions::new();
+        make.write(true).create_new(true).mode(0o600);
+        make.open(&partial).map_err(failed("make the backup file"))?;
+        Ok(Self(partial))
+    }
+
+    /// Gives it its name; both are on the disk when this answers.
+    fn finish(self, to: &Path) -> Result<()> {
+        let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        rustix::fs::renameat_with(
+            rustix::fs::CWD,
+            &self.0,
+            rustix::fs::CWD,
+            to,
+            rustix::fs::RenameFlags::NOREPLACE,
+        )
+        .or_else(|error| match error {
+            // Not every file system can; nothing was there a moment ago.
+            rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS => rustix::fs::rename(&self.0, to),
+            error => Err(error),
+        })
+        .map_err(failed("name the backup"))?;
+        fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed("name the backup"))
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        remove(&self.0);
+    }
+}
+
+fn remove(partial: &Path) {
+    for file in SIDE_FILES {
+        // Mostly not there.
+        let _ = fs::remove_file(with_suffix(partial, file));
+    }
+}
+
+fn failed<E: Into<BoxError>>(context: &'static str) -> impl FnOnce(E) -> StoreError {
+    move |error| StoreError::Engine { context, source: error.into() }
+}

@@ -1,0 +1,60 @@
+//! The lock that a hub holds while it has a database open, and who else may use the folder.
+
+use std::{
+    fs,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    path::Path,
+};
+
+use super::restored_copy::failed;
+use crate::store::{Result, StoreError, sqlite::files::with_suffix};
+
+/// Says that a hub has the database open: a lock on this file, which itself stays.
+const LOCK: &str = ".lock";
+
+/// Held while a hub has the database open.
+#[derive(Debug)]
+pub(crate) struct DatabaseLock(#[allow(dead_code, reason = "held, never read")] fs::File);
+
+impl DatabaseLock {
+    /// Takes it.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when another has it.
+    pub(crate) fn take(database: &Path) -> Result<Self> {
+        if let Some(folder) = database.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(folder)
+                .map_err(failed("make the data folder"))?;
+        }
+        let mut open = fs::OpenOptions::new();
+        let file =
+            open.write(true).create(true).truncate(false).mode(0o600).open(with_suffix(database, LOCK));
+        let file = file.map_err(failed("open the lock file"))?;
+        // One that an earlier version made for everybody: whoever may open it may hold the lock.
+        if file.metadata().is_ok_and(|found| found.permissions().mode() & 0o077 != 0) {
+            let _ = file.set_permissions(fs::Permissions::from_mode(0o600));
+        }
+        match file.try_lock() {
+            Ok(()) => Ok(Self(file)),
+            Err(fs::TryLockError::WouldBlock) => {
+                Err(StoreError::Conflict(format!("a hub has {} open", database.display())))
+            }
+            Err(fs::TryLockError::Error(error)) => Err(failed("lock the database")(error)),
+        }
+    }
+}
+
+/// What others than its owner may do in the folder of the database, if anything.
+pub(crate) fn open_folder(database: &Path) -> Option<String> {
+    let folder = database.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mode = fs::metadata(folder).ok()?.permissions().mode() & 0o777;
+    (mode & 0o077 != 0).then(|| {
+        format!(
+            "Others than the hub's user may use the data folder (mode {mode:04o}). It holds password hashes and keys: run \
+             `chmod 700` on it."
+        )
+    })
+}

@@ -1,0 +1,22 @@
+//! The surgery on database files: backups, verification, quarantine, salvage, and what a start does with a database in whatever
+//! state it is found.
+
+mod backup;
+pub mod backup_folder;
+mod database_lock;
+mod leaf_pages;
+pub(super) mod offline;
+mod quarantine;
+mod restored_copy;
+mod salvage;
+mod salvage_attempt;
+mod startup;
+mod table_scan;
+pub(super) mod verify;
+mod wal_salvage;
+
+pub(crate) use database_lock::{DatabaseLock, open_folder};
+pub(crate) use offline::{backup, verify};
+pub(crate) use quarantine::{acknowledge, list as quarantined};
+pub(crate) use startup::{Opened, is_suspect, open};
+pub use startup::{Recovered, restore};

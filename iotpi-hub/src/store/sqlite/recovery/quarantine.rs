@@ -1,0 +1,411 @@
+//! Putting a database aside, all its files together, so that a cut at any moment mixes nothing.
+//!
+//! A WAL does not know to which database it belongs: SQLite plays whatever lies beside a database into it. So no other
+//! database may come to lie where the old one's WAL still is, and no WAL may be lost from beside its own. The order:
+//!
+//! 1. the folder is made, and synced;
+//! 2. `hub.db.aside` says into which folder, why, and what comes next; it is written under another name, synced, and renamed;
+//! 3. `-shm`, `-journal`, `-wal` and the database are renamed into the folder, in this order, none over another file;
+//! 4. both folders are synced;
+//! 5. what replaces the database is copied beside it, synced, verified, and renamed to its name;
+//! 6. the report is written into the folder, and `hub.db.aside` removed.
+//!
+//! While `hub.db.aside` is there, SQLite opens nothing at that path ([`store::open`](crate::store::open) refuses), and
+//! whoever starts next goes on at 3: a file still there that is not yet in the folder is the old one. Once the database is
+//! in the folder, what lies at its path is the new one, which SQLite has not touched and which has no WAL.
+
+use std::{
+    fs,
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use iotpi_core::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::backup_folder::stamp;
+use crate::store::sqlite::files::{REPLACING, RESTORED, SIDE_FILES, with_suffix};
+
+const REPORT: &str = "report.json";
+const ACKNOWLEDGED: &str = "acknowledged";
+
+/// Why a database is put aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Reason {
+    /// It is damaged.
+    Damaged,
+    /// Somebody restores another.
+    Replaced,
+}
+
+/// What is being done, as `hub.db.aside` says it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Aside {
+    /// The folder's name, beside the database.
+    folder: String,
+    pub(crate) reason: Reason,
+    /// One sentence.
+    pub(crate) why: String,
+    /// Microseconds since 1970: a clock may be anywhere.
+    at_us: i64,
+    /// What there was of the database when it was begun: its suffixes.
+    parts: Vec<String>,
+    /// The backup that comes next, if one was named.
+    pub(crate) restore: Option<PathBuf>,
+    /// Whether a copy of that lies beside the database already.
+    pub(crate) copied: bool,
+}
+
+/// What lies in a folder, as its report says it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Report {
+    pub(crate) at_us: i64,
+    pub(crate) why: String,
+    /// The backup that replaced it; nothing when a new database was begun.
+    pub(crate) restored: Option<PathBuf>,
+    /// What was saved of it into the new one, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) salvaged: Option<String>,
+}
+
+/// What takes the place of a database that was put aside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Replacement {
+    /// A backup.
+    Backup(PathBuf),
+    /// What was saved of the old one, in words.
+    Salvaged(String),
+}
+
+impl Aside {
+    /// Begins: steps 1 and 2.
+    pub(crate) fn begin(
+        database: &Path,
+        reason: Reason,
+        why: &str,
+        at: Timestamp,
+        restore: Option<PathBuf>,
+    ) -> io::Result<Self> {
+        let word = match reason {
+            Reason::Damaged => "quarantine",
+            Reason::Replaced => "replaced",
+        };
+        let first = format!("{}.{word}-{}", name(database), stamp(at));
+        let mut folder = first.clone();
+        let mut more = 2;
+        while let Err(error) = fs::DirBuilder::new().mode(0o700).create(database.with_file_name(&folder)) {
+            // The clock may say the same again.
+            if error.kind() != io::ErrorKind::AlreadyExists || more > 1_000 {
+                return Err(error);
+            }
+            folder = format!("{first}-{more}");
+            more += 1;
+        }
+        sync_folder(database)?;
+        let parts = SIDE_FILES.iter().filter(|part| with_suffix(database, part).exists());
+        let parts = parts.map(|part| (*part).to_owned()).collect();
+        let aside = Self {
+            folder,
+            reason,
+            why: why.to_owned(),
+            at_us: at.as_micros(),
+            parts,
+            copied: restore.is_some(),
+            restore,
+        };
+        aside.said(database)?;
+        Ok(aside)
+    }
+
+    /// Writes it down.
+    pub(crate) fn said(&self, database: &Path) -> io::Result<()> {
+        write(&with_suffix(database, REPLACING), &serde_json::to_vec(self)?)
+    }
+
+    /// What was begun and not ended, if anything.
+    pub(crate) fn begun(database: &Path) -> io::Result<Option<Self>> {
+        match fs::read(with_suffix(database, REPLACING)) {
+            Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(crate) fn folder(&self, database: &Path) -> PathBuf {
+        database.with_file_name(&self.folder)
+    }
+
+    /// What is still to be renamed, in order.
+    fn moves(&self, database: &Path) -> Vec<(PathBuf, PathBuf)> {
+        let folder = self.folder(database);
+        let moves = self
+            .parts
+            .iter()
+            .map(|part| (with_suffix(database, part), folder.join(format!("{}{part}", name(database)))));
+        moves.filter(|(from, to)| from.exists() && !to.exists()).collect()
+    }
+
+    /// Steps 3 and 4, from wherever they were left.
+    pub(crate) fn put(&self, database: &Path) -> io::Result<()> {
+        for (from, to) in self.moves(database) {
+            rename(&from, &to)?;
+        }
+        if !database.exists() {
+            // Another program has opened the path meanwhile: what it left must not lie beside the new database.
+            for part in SIDE_FILES.iter().filter(|part| with_suffix(database, part).exists()) {
+                rename(&with_suffix(database, part), &self.folder(database).join(format!("late{part}")))?;
+            }
+        }
+        fs::File::open(self.folder(database))?.sync_all()?;
+        sync_folder(database)
+    }
+
+    /// The second half of step 5: the verified copy of that backup, or what was saved, gets the database's name.
+    pub(crate) fn install(&self, database: &Path, copy: &Path, from: &Replacement) -> io::Result<()> {
+        // First, so that a start after a cut knows what it finds.
+        if matches!(from, Replacement::Backup(_)) {
+            mark_restored(database)?;
+        }
+        self.report(database, Some(from.clone()))?;
+        rename(copy, database)?;
+        sync_folder(database)
+    }
+
+    /// What lies in the database's place already, as an earlier start has written it down.
+    pub(crate) fn installed(&self, database: &Path) -> Option<Replacement> {
+        let report = read_report(&self.folder(database)).filter(|_| database.exists())?;
+        let saved = report.salvaged.map(Replacement::Salvaged);
+        report.restored.map(Replacement::Backup).or(saved)
+    }
+
+    fn report(&self, database: &Path, from: Option<Replacement>) -> io::Result<Report> {
+        let (restored, salvaged) = match from {
+            Some(Replacement::Backup(backup)) => (Some(backup), None),
+            Some(Replacement::Salvaged(what)) => (None, Some(what)),
+            None => (None, None),
+        };
+        let report = Report { at_us: self.at_us, why: self.why.clone(), restored, salvaged };
+        write(&self.folder(database).join(REPORT), &serde_json::to_vec_pretty(&report)?)?;
+        Ok(report)
+    }
+
+    /// Step 6.
+    pub(crate) fn end(self, database: &Path, from: Option<Replacement>) -> io::Result<Report> {
+        let report = self.report(database, from)?;
+        fs::remove_file(with_suffix(database, REPLACING))?;
+        sync_folder(database)?;
+        Ok(report)
+    }
+}
+
+/// The damaged databases that were put aside, oldest first: their folder, its report, whether somebody has acknowledged it.
+pub(crate) fn list(database: &Path) -> io::Result<Vec<(PathBuf, Report, bool)>> {
+    let prefix = format!("{}.quarantine-", name(database));
+    let mut found = Vec::new();
+    for entry in fs::read_dir(parent(database))? {
+        let entry = entry?;
+        if !entry.file_name().to_string_lossy().starts_with(&prefix) {
+            continue;
+        }
+        let report = read_report(&entry.path()).unwrap_or(Report {
+            at_us: 0,
+            why: "the report is missing".to_owned(),
+            restored: None,
+            salvaged: None,
+        });
+        found.push((entry.path(), report, entry.path().join(ACKNOWLEDGED).exists()));
+    }
+    found.sort_by(|one, other| one.0.cmp(&other.0));
+    Ok(found)
+}
+
+/// Somebody has seen them all.
+pub(crate) fn acknowledge(database: &Path) -> io::Result<usize> {
+    let mut acknowledged = 0;
+    for (folder, _, seen) in list(database)? {
+        if !seen {
+            write(&folder.join(ACKNOWLEDGED), b"")?;
+            acknowledged += 1;
+        }
+    }
+    Ok(acknowledged)
+}
+
+fn read_report(folder: &Path) -> Option<Report> {
+    serde_json::from_slice(&fs::read(folder.join(REPORT)).ok()?).ok()
+}
+
+/// Writes a file so that it is there whole or not at all, for its owner alone.
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let new = with_suffix(path, ".new");
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    sync_folder(path)
+}
+
+/// Never over another file, where the file system can promise that.
+fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    use rustix::{fs as raw, io::Errno};
+    match raw::renameat_with(raw::CWD, from, raw::CWD, to, raw::RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS) if !to.exists() => fs::rename(from, to),
+        renamed => Ok(renamed?),
+    }
+}
+
+fn sync_folder(file: &Path) -> io::Result<()> {
+    fs::File::open(parent(file))?.sync_all()
+}
+
+fn parent(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn name(database: &Path) -> String {
+    database.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Records that a backup is about to take the database's place.
+fn mark_restored(database: &Path) -> io::Result<()> {
+    let mut open = fs::OpenOptions::new();
+    let marker = with_suffix(database, RESTORED);
+    open.write(true).create(true).truncate(false).mode(0o600).open(marker)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_micros(1_795_473_000_000_000);
+
+    fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
+        let entries =
+            fs::read_dir(folder).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file());
+        let mut files: Vec<_> = entries
+            .map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap()))
+            .collect();
+        files.sort();
+        files
+    }
+
+    fn damaged(home: &Path) -> (PathBuf, Vec<(String, Vec<u8>)>) {
+        let database = home.join("hub.db");
+        for part in SIDE_FILES {
+            fs::write(with_suffix(&database, part), format!("old {part}")).unwrap();
+        }
+        (database, files(home))
+    }
+
+    #[test]
+    fn cut_after_any_step_all_files_end_together_in_the_folder() {
+        for done in 0..=SIDE_FILES.len() {
+            let home = tempfile::tempdir().unwrap();
+            let (database, old) = damaged(home.path());
+            let aside = Aside::begin(&database, Reason::Damaged, "a test", NOW, None).unwrap();
+            for (from, to) in aside.moves(&database).into_iter().take(done) {
+                rename(&from, &to).unwrap();
+            }
+
+            // The process is gone; another one starts.
+            let found = Aside::begun(&database).unwrap().unwrap();
+            found.put(&database).unwrap();
+
+            assert_eq!(found, aside);
+            assert_eq!(files(&aside.folder(&database)), old, "cut after {done} renames");
+            assert_eq!(files(home.path()).len(), 1, "nothing but hub.db.aside lies beside");
+            found.end(&database, None).unwrap();
+            assert_eq!(Aside::begun(&database).unwrap(), None);
+        }
+    }
+
+    #[test]
+    fn cut_before_it_was_said_nothing_has_moved() {
+        let home = tempfile::tempdir().unwrap();
+        let (database, old) = damaged(home.path());
+
+        // Step 1 alone, and step 2 before its rename.
+        fs::create_dir(home.path().join("hub.db.quarantine-20261123T223000Z")).unwrap();
+        fs::write(home.path().join("hub.db.aside.new"), "{\"fold").unwrap();
+
+        assert_eq!(Aside::begun(&database).unwrap(), None);
+        let aside = Aside::begin(&database, Reason::Damaged, "a test", NOW, None).unwrap();
+        aside.put(&database).unwrap();
+        assert_eq!(files(&aside.folder(&database)), old);
+    }
+
+    #[test]
+    fn cut_after_the_new_database_is_there_it_is_not_taken_for_the_old_one() {
+        let home = tempfile::tempdir().unwrap();
+        let (database, old) = damaged(home.path());
+        let aside = Aside::begin(&database, Reason::Damaged, "a test", NOW, None).unwrap();
+        aside.put(&database).unwrap();
+        let copy = home.path().join("copy");
+        fs::write(&copy, "new").unwrap();
+        let backup = Replacement::Backup("/backups/1.db".into());
+        aside.install(&database, &copy, &backup).unwrap();
+
+        let found = Aside::begun(&database).unwrap().unwrap();
+        found.put(&database).unwrap();
+
+        assert_eq!(found.installed(&database), Some(backup));
+        assert_eq!(fs::read(&database).unwrap(), b"new");
+        let mut aside: Vec<_> = files(&found.folder(&database));
+        aside.retain(|(name, _)| name != REPORT);
+        assert_eq!(aside, old);
+    }
+
+    #[test]
+    fn a_database_that_was_gone_takes_no_new_one_along_with_its_wal() {
+        let home = tempfile::tempdir().unwrap();
+        let database = home.path().join("hub.db");
+        fs::write(with_suffix(&database, "-wal"), "old").unwrap();
+        let aside = Aside::begin(&database, Reason::Damaged, "a test", NOW, None).unwrap();
+        aside.put(&database).unwrap();
+        let copy = home.path().join("copy");
+        fs::write(&copy, "new").unwrap();
+        aside.install(&database, &copy, &Replacement::Backup("/backups/1.db".into())).unwrap();
+
+        Aside::begun(&database).unwrap().unwrap().put(&database).unwrap();
+
+        assert_eq!(fs::read(&database).unwrap(), b"new");
+        assert!(!aside.folder(&database).join("hub.db").exists());
+    }
+
+    #[test]
+    fn what_another_program_left_meanwhile_does_not_lie_beside_the_new_database() {
+        let home = tempfile::tempdir().unwrap();
+        let (database, _) = damaged(home.path());
+        let aside = Aside::begin(&database, Reason::Damaged, "a test", NOW, None).unwrap();
+        aside.put(&database).unwrap();
+        fs::write(with_suffix(&database, "-wal"), "a stranger's").unwrap();
+
+        aside.put(&database).unwrap();
+
+        assert!(!with_suffix(&database, "-wal").exists());
+        assert_eq!(fs::read(aside.folder(&database).join("late-wal")).unwrap(), b"a stranger's");
+    }
+
+    #[test]
+    fn a_second_one_in_the_same_second_has_its_own_folder() {
+        let home = tempfile::tempdir().unwrap();
+        for _ in 0..3 {
+            let (database, _) = damaged(home.path());
+            let aside = Aside::begin(&database, Reason::Damaged, "a test", NOW, None).unwrap();
+            aside.put(&database).unwrap();
+            aside.end(&database, None).unwrap();
+        }
+
+        let database = home.path().join("hub.db");
+        let found = list(&database).unwrap();
+        assert_eq!(found.len(), 3);
+        assert!(found.iter().all(|(folder, report, seen)| {
+            files(folder).len() == SIDE_FILES.len() + 1 && report.why == "a test" && !seen
+        }));
+        assert_eq!(acknowledge(&database).unwrap(), 3);
+        assert!(list(&database).unwrap().iter().all(|(_, _, seen)| *seen));
+        assert_eq!(acknowledge(&database).unwrap(), 0);
+    }
+}

@@ -1,0 +1,311 @@
+//! What can be read of a damaged database, saved into a new one.
+//!
+//! Each table is read around the pages that cannot be read. Readings are taken only where the checksum of their chunk, or of
+//! their frame in the journal, is right; users, tokens, modules and the rest have none, and are taken where their rows read
+//! well and the new tables accept them.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rusqlite::{Connection, backup::Backup, params, types::Value};
+
+use super::{
+    leaf_pages::Pages,
+    table_scan::{Keep, Read, Table, unless_interrupted},
+    verify,
+    wal_salvage::{self, Remains},
+};
+use crate::store::sqlite::{
+    failure::{Fail, Work, said},
+    file::{self, Place},
+    files::with_suffix,
+    series::{
+        chunk, compaction,
+        point::Point,
+        range_set::RangeSet,
+        removed::REMOVED,
+        rollup_blocks, rollups,
+        sum::{WIDTHS, unit_of},
+    },
+    throttle::Pace,
+};
+use crate::store::{BoxError, Result, Salvaged, StoreError};
+
+/// Tables that are not copied row by row.
+const OTHERWISE: [&str; 3] = ["journal", "progress", "chunks"];
+
+/// See [`salvage`](crate::store::salvage).
+pub(crate) fn salvage(damaged: &Path, into: &Path, pace: &Pace) -> Result<Salvaged> {
+    let source = verify::open(damaged, pace)?;
+    if file::version(&source)? != file::KNOWN {
+        return Err(StoreError::Conflict("only tables of this version can be saved".to_owned()));
+    }
+    let new = Place::File(into.to_owned()).open_writer()?;
+    let saved = save(&source, &new, into).map_err(|fail| fail.into_store_error("save what can be read"))?;
+    // One file that needs nothing beside it, as a backup is.
+    let one_file = new.pragma_update_and_check(None, "journal_mode", "delete", |_| Ok(()));
+    one_file.map_err(said("save what can be read"))?;
+    new.close().map_err(|(_, error)| said("save what can be read")(error))?;
+    Ok(saved)
+}
+
+fn save(source: &Connection, new: &Connection, into: &Path) -> Work<Salvaged> {
+    new.pragma_update(None, "foreign_keys", false)?;
+    let mut saved = Salvaged::default();
+    for name in names(new)?.into_iter().filter(|name| !OTHERWISE.contains(&name.as_str())) {
+        let table = Table::of(new, &name)?;
+        let transaction = new.unchecked_transaction()?;
+        let is_sound = |row: &[Value]| match table.value(row, "body") {
+            Some(Value::Blob(body)) if name == "rollup_blocks" && rollup_blocks::decode(body).is_err() => {
+                Keep::Damaged
+            }
+            _ => Keep::Yes,
+        };
+        let mut read = table.copy(source, new, is_sound)?;
+        if name == "series" && read.is_damaged {
+            read.rows += save_series(source, new)?;
+        }
+        transaction.commit()?;
+        note(&mut saved, &name, read);
+    }
+    let transaction = new.unchecked_transaction()?;
+    let folded = forget_positions(new)?;
+    let mut slots = BTreeMap::new();
+    save_chunks(source, new, &folded, &mut saved)?;
+    if !saved.damaged.is_empty() {
+        slots = save_leaves(source, new, into, &folded, &mut saved)?;
+    }
+    let remains = wal_salvage::read(source, &folded, &slots)?;
+    save_remains(new, remains, &mut saved)?;
+    if saved.damaged.iter().any(|table| table == "rollups") {
+        add_up_again(new)?;
+    }
+    join(new)?;
+    transaction.commit().map_err(Fail::from)?;
+    Ok(saved)
+}
+
+fn names(db: &Connection) -> rusqlite::Result<Vec<String>> {
+    let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name";
+    db.prepare(sql)?.query_map([], |row| row.get(0))?.collect()
+}
+
+/// Series whose rows cannot be read, from the index that has what a reading needs of them.
+fn save_series(source: &Connection, new: &Connection) -> Work<u64> {
+    let from = source.query_row("SELECT folded FROM progress", [], |row| row.get::<_, u64>(0));
+    let from = unless_interrupted(from)?.unwrap_or(0);
+    let sql = "SELECT id, module_id, sensor, unit FROM series INDEXED BY series_by_name";
+    let mut insert = new.prepare(
+        "INSERT OR IGNORE INTO series (id, module_id, sensor, unit, folded) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?;
+    let mut saved = 0;
+    let mut all = || -> rusqlite::Result<()> {
+        let mut rows = source.prepare(sql)?;
+        let mut rows = rows.query([])?;
+        while let Some(row) = rows.next()? {
+            let (id, unit): (i64, String) = (row.get(0)?, row.get(3)?);
+            let (module, sensor): (String, String) = (row.get(1)?, row.get(2)?);
+            saved += insert.execute(params![id, module, sensor, unit, from]).unwrap_or(0) as u64;
+        }
+        Ok(())
+    };
+    unless_interrupted(all())?;
+    Ok(saved)
+}
+
+fn note(saved: &mut Salvaged, table: &str, read: Read) {
+    match table {
+        "series" => saved.series = read.rows,
+        "modules" => saved.modules = read.rows,
+        "users" => saved.users = read.rows,
+        "tokens" => saved.tokens = read.rows,
+        "commands" => saved.commands = read.rows,
+        _ => {}
+    }
+    if read.is_damaged {
+        saved.damaged.push(table.to_owned());
+    }
+}
+
+/// The journal begins anew: answers up to which position of the old one each series was folded. Removed modules are left
+/// behind.
+fn forget_positions(new: &Connection) -> Work<HashMap<i64, u64>> {
+    new.execute("DELETE FROM series WHERE module_id = ?1", [REMOVED])?;
+    new.execute("DELETE FROM modules WHERE id = ?1", [REMOVED])?;
+    let mut series = new.prepare("SELECT id, folded FROM series")?;
+    let folded = series.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let folded = folded.collect::<rusqlite::Result<_>>()?;
+    new.execute("UPDATE series SET folded = 0", [])?;
+    // Also the sums of series that are not there.
+    new.execute("DELETE FROM rollups WHERE series_id NOT IN (SELECT id FROM series)", [])?;
+    new.execute("DELETE FROM rollup_blocks WHERE series_id NOT IN (SELECT id FROM series)", [])?;
+    Ok(folded)
+}
+
+fn save_chunks(
+    source: &Connection,
+    new: &Connection,
+    series: &HashMap<i64, u64>,
+    saved: &mut Salvaged,
+) -> Work<()> {
+    let table = Table::of(new, "chunks")?;
+    let (mut kept, mut left) = (0, 0);
+    let is_sound = |row: &[Value]| match sound_chunk(&table, row) {
+        Some((of, count)) if series.contains_key(&of) => {
+            kept += count;
+            Keep::Yes
+        }
+        // Of a removed module, or of a series whose row is lost.
+        Some((_, count)) => {
+            left += count;
+            Keep::No
+        }
+        None => Keep::Damaged,
+    };
+    let read = table.copy(source, new, is_sound)?;
+    saved.readings += kept;
+    // The index tells of chunks that cannot be read.
+    let sql = "SELECT coalesce(sum(count), 0) FROM chunks INDEXED BY chunks_by_time";
+    let all = unless_interrupted(source.query_row(sql, [], |row| row.get::<_, u64>(0)))?;
+    let removed = "SELECT coalesce(sum(count), 0) FROM chunks INDEXED BY chunks_by_time
+                   WHERE series_id IN (SELECT id FROM series WHERE module_id = ?1)";
+    let removed = unless_interrupted(source.query_row(removed, [REMOVED], |row| row.get::<_, u64>(0)))?;
+    let counted = all.map(|all| all.saturating_sub(kept + removed.unwrap_or(0).min(left)));
+    saved.readings_lost += counted.unwrap_or(left);
+    note(saved, "chunks", Read { is_damaged: read.is_damaged || saved.readings_lost > 0, ..read });
+    Ok(())
+}
+
+/// Chunks and slots of the journal that are on pages to which the damaged ones led.
+fn save_leaves(
+    source: &Connection,
+    new: &Connection,
+    into: &Path,
+    series: &HashMap<i64, u64>,
+    saved: &mut Salvaged,
+) -> Work<BTreeMap<u64, Vec<u8>>> {
+    let mut slots = BTreeMap::new();
+    let image = Image(with_suffix(into, ".image"));
+    // A copy has what is in the WAL in its place. Where there is no room for one, the rest is what is saved.
+    let Ok(pages) = image.of(source) else { return Ok(slots) };
+    let table = Table::of(new, "chunks")?;
+    let mut found = 0;
+    let mut take = |number: i64, values: Vec<Value>| {
+        slots.extend(wal_salvage::slot(&values));
+        let row = table.row(number, values);
+        if let Some((row, (of, count))) =
+            row.and_then(|row| sound_chunk(&table, &row).map(|chunk| (row, chunk)))
+            && series.contains_key(&of)
+            && table.insert(new, row)
+        {
+            found += count;
+        }
+    };
+    if pages.rows(&mut take).is_err() {
+        tracing::warn!("not all pages of the damaged database could be read");
+    }
+    saved.readings += found;
+    saved.readings_lost = saved.readings_lost.saturating_sub(found);
+    Ok(slots)
+}
+
+/// A copy of all pages, damaged or not. Removed when dropped.
+struct Image(PathBuf);
+
+impl Image {
+    fn of(&self, source: &Connection) -> std::result::Result<Pages, BoxError> {
+        let _ = fs::remove_file(&self.0);
+        fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.0)?;
+        let mut copy = Connection::open(&self.0)?;
+        copy.pragma_update_and_check(None, "journal_mode", "off", |_| Ok(()))?;
+        copy.pragma_update(None, "synchronous", "off")?;
+        Backup::new(source, &mut copy)?.run_to_completion(1 << 16, Duration::ZERO, None)?;
+        copy.close().map_err(|(_, error)| error)?;
+        Ok(Pages::open(fs::File::open(&self.0)?)?)
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// The series of a chunk and how many records it has, if it is what was written.
+fn sound_chunk(table: &Table, row: &[Value]) -> Option<(i64, u64)> {
+    let number = |column: &str| match table.value(row, column) {
+        Some(Value::Integer(number)) => Some(*number),
+        _ => None,
+    };
+    let Some(Value::Blob(body)) = table.value(row, "body") else { return None };
+    let points = chunk::decode(body).ok()?;
+    let (first, last) = (points.first()?.taken_us, points.last()?.taken_us);
+    let fits = number("first_us")? == first
+        && number("last_us")? == last
+        && usize::try_from(number("count")?).ok()? == points.len();
+    fits.then_some((number("series_id")?, points.len() as u64))
+}
+
+/// Puts what the journal had into chunks, and its numbers to those that arrived.
+fn save_remains(new: &Connection, remains: Remains, saved: &mut Salvaged) -> Work<()> {
+    if remains.is_damaged {
+        saved.damaged.push("journal".to_owned());
+    }
+    for (series, mut points) in remains.points {
+        points.sort_by_key(|point: &Point| point.taken_us);
+        let numbered = points.iter().filter(|point| point.numbered).count();
+        new.execute("UPDATE series SET received = received + ?2 WHERE id = ?1", params![series, numbered])?;
+        compaction::keep(new, series, &points)?;
+        saved.readings += points.len() as u64;
+    }
+    for (count, numbers) in remains.numbers {
+        let arrived =
+            new.query_row("SELECT arrived FROM deliveries WHERE id = ?1", [count], |row| row.get(0));
+        let Some(arrived) = unless_interrupted::<Vec<u8>>(arrived)? else { continue };
+        let mut arrived = RangeSet::from_bytes(&arrived).unwrap_or_default();
+        arrived.extend(&numbers);
+        new.execute("UPDATE deliveries SET arrived = ?2 WHERE id = ?1", params![count, arrived.to_bytes()])?;
+    }
+    Ok(())
+}
+
+/// Makes the sums of the records that are there anew; older ones stay as they were read.
+fn add_up_again(new: &Connection) -> Work<()> {
+    let mut series = new.prepare("SELECT series_id, min(first_us) FROM chunks GROUP BY series_id")?;
+    let series = series.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    for (row, first_us) in series.collect::<rusqlite::Result<Vec<(i64, i64)>>>()? {
+        for width in WIDTHS {
+            let sql = "DELETE FROM rollups WHERE series_id = ?1 AND width = ?2 AND start >= ?3";
+            new.execute(sql, params![row, width, unit_of(first_us, width)])?;
+        }
+        let mut chunks =
+            new.prepare_cached("SELECT body, unrolled_width FROM chunks WHERE series_id = ?1")?;
+        let mut chunks = chunks.query([row])?;
+        while let Some(chunk) = chunks.next()? {
+            let points = compaction::decoded(chunk.get_ref(0)?.as_blob()?)?;
+            let unrolled_width: i64 = chunk.get(1)?;
+            rollups::add(new, row, &points, |width| width > unrolled_width)?;
+        }
+    }
+    Ok(())
+}
+
+/// Rows whose module is lost get it back by its name; rows that are of nothing else that is there go.
+fn join(new: &Connection) -> Work<()> {
+    for table in
+        ["series", "commands", "deliveries", "earlier_deliveries", "gaps", "segments", "recording_settings"]
+    {
+        let sql = format!(
+            "INSERT OR IGNORE INTO modules (id, registered_at_us) SELECT DISTINCT module_id, 0 FROM {table}"
+        );
+        new.execute(&sql, [])?;
+    }
+    new.execute("DELETE FROM sessions WHERE user NOT IN (SELECT name FROM users)", [])?;
+    new.execute("DELETE FROM footage WHERE segment_id NOT IN (SELECT id FROM segments)", [])?;
+    Ok(())
+}

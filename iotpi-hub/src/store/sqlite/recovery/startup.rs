@@ -1,0 +1,454 @@
+//! Opening the database of a hub, whatever state it is found in.
+//!
+//! Damage is what SQLite calls it: no database, malformed, or pages that do not fit together. What cannot be *read*, and what
+//! is another program's or a newer hub's, is not damaged: the hub refuses to start and touches nothing.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use iotpi_core::Timestamp;
+
+use super::{
+    backup_folder,
+    database_lock::DatabaseLock,
+    offline,
+    quarantine::{Aside, Reason, Replacement},
+    restored_copy::{copy_of, failed, sound},
+    salvage_attempt,
+};
+use crate::store::{
+    Result, Store, StoreError, StoreOptions,
+    sqlite::{
+        Sqlite,
+        files::{RESTORING, SUSPECT, with_suffix},
+    },
+};
+
+/// Up to this size a database is looked through at every start: a second on a slow card.
+const SMALL_BYTES: u64 = 16 << 20;
+
+/// What was done with a damaged database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recovered {
+    /// What was wrong.
+    pub why: String,
+    /// The folder where all its files are now.
+    pub quarantine: PathBuf,
+    /// The backup that replaced it; nothing when a new database was begun.
+    pub restored: Option<PathBuf>,
+    /// What was saved of it into the new database, in words, if anything was.
+    pub salvaged: Option<String>,
+}
+
+/// Whether it is noted that the database wants to be looked through.
+pub(crate) fn is_suspect(database: &Path) -> bool {
+    with_suffix(database, SUSPECT).exists()
+}
+
+/// A store opened for a hub.
+pub(crate) struct Opened {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) lock: Option<DatabaseLock>,
+    pub(crate) recovered: Option<Recovered>,
+}
+
+/// Opens the database at that path. `damage` is what an earlier attempt found wrong, if there was one.
+pub(crate) async fn open(
+    database: &Path,
+    backups: &Path,
+    options: StoreOptions,
+    now: Timestamp,
+    damage: Option<String>,
+) -> Result<Opened> {
+    let lock = DatabaseLock::take(database)?;
+    let mut recovered = recover(database, backups, now, damage).await?;
+    let store = match Sqlite::open_file(database, options).await {
+        Err(StoreError::Damaged { context, source }) if recovered.is_none() => {
+            recovered = recover(database, backups, now, Some(format!("{context}: {source}"))).await?;
+            Sqlite::open_file(database, options).await?
+        }
+        opened => opened?,
+    };
+    Ok(Opened { store: Arc::new(store), lock: Some(lock), recovered })
+}
+
+/// Puts a damaged database aside and another in its place; ends what an earlier start had begun.
+async fn recover(
+    database: &Path,
+    backups: &Path,
+    now: Timestamp,
+    damage: Option<String>,
+) -> Result<Option<Recovered>> {
+    if let Some(aside) = Aside::begun(database).map_err(failed("read what was begun"))? {
+        return replace(database, backups, aside).await.map(Some);
+    }
+    let size = |file: &Path| fs::metadata(file).map_or(0, |found| found.len());
+    let look = is_suspect(database) || size(database) + size(&with_suffix(database, "-wal")) <= SMALL_BYTES;
+    let damage = match damage {
+        Some(why) => Some(why),
+        None => offline::examine(database, look).await?,
+    };
+    let emptied = || {
+        database.exists()
+            && size(database) == 0
+            && backup_folder::list(backups, database).is_ok_and(|b| !b.is_empty())
+    };
+    let damage = damage
+        .or_else(|| emptied().then(|| "the database file is empty, but backups of it exist".to_owned()));
+    let Some(why) = damage else {
+        // It was looked through and is sound.
+        let _ = fs::remove_file(with_suffix(database, SUSPECT));
+        return Ok(None);
+    };
+    let aside = Aside::begin(database, Reason::Damaged, &why, now, None)
+        .map_err(failed("quarantine the database"))?;
+    replace(database, backups, aside).await.map(Some)
+}
+
+/// From step 3 of [`super::quarantine`] to its end.
+async fn replace(database: &Path, backups: &Path, aside: Aside) -> Result<Recovered> {
+    aside.put(database).map_err(failed("quarantine the database"))?;
+    let quarantine = aside.folder(database);
+    let mut replacement = aside.installed(database);
+    if !database.exists() {
+        let backup = newest_sound(database, backups, &aside).await;
+        let saved = salvage_attempt::save(database, &aside, backup.as_deref()).await?;
+        replacement = saved.map(Replacement::Salvaged).or(backup.map(Replacement::Backup));
+        if let Some(from) = &replacement {
+            // What cannot be copied, for want of room say, is tried again at the next start: until then nobody begins anew.
+            install(&aside, database, from).await?;
+        }
+    }
+    // It spoke of the database that is gone.
+    let _ = fs::remove_file(with_suffix(database, SUSPECT));
+    let why = aside.why.clone();
+    let report = aside.end(database, replacement).map_err(failed("quarantine the database"))?;
+    Ok(Recovered { why, quarantine, restored: report.restored, salvaged: report.salvaged })
+}
+
+/// The backup that was asked for, or the newest that is sound.
+async fn newest_sound(database: &Path, backups: &Path, aside: &Aside) -> Option<PathBuf> {
+    let mut sources: Vec<PathBuf> = aside.restore.iter().cloned().collect();
+    let newest_first = backup_folder::list(backups, database).unwrap_or_default().into_iter().rev();
+    sources.extend(newest_first.map(|backup| backup.path));
+    for source in sources {
+        match sound(&source).await {
+            Ok(_) => return Some(source),
+            Err(error) => tracing::error!(
+                error = &error as &dyn std::error::Error, backup = %source.display(), "a backup is of no use"
+            ),
+        }
+    }
+    None
+}
+
+/// Puts the verified copy of a sound backup, or what was saved, in the database's place.
+async fn install(aside: &Aside, database: &Path, from: &Replacement) -> Result<()> {
+    let copy = with_suffix(database, RESTORING);
+    if let Replacement::Backup(backup) = from {
+        let copied = aside.copied && aside.restore.as_deref() == Some(backup.as_path());
+        if !(copied && sound(&copy).await.is_ok()) {
+            copy_of(database, backup).await?;
+        }
+    }
+    aside.install(database, &copy, from).map_err(failed("install the database"))
+}
+
+/// Puts the present database aside, together with all its files, and that backup in its place. Answers the folder of the
+/// present one.
+///
+/// # Errors
+/// [`StoreError::Conflict`] when a hub has the database open, or there is one and it is not `force`d;
+/// [`StoreError::Damaged`] when the backup is; the system's.
+///
+/// # Cancel safety
+/// Cut at any moment, the next start of a hub, or the next restore, ends what was begun.
+pub async fn restore(database: &Path, backup: &Path, force: bool, now: Timestamp) -> Result<PathBuf> {
+    let _lock = DatabaseLock::take(database)?;
+    let backup = backup.canonicalize().map_err(failed("find the backup"))?;
+    if database.canonicalize().is_ok_and(|database| database == backup) {
+        return Err(StoreError::Conflict("that is the database itself".to_owned()));
+    }
+    sound(&backup).await?;
+    let mut begun = Aside::begun(database).map_err(failed("read what was begun"))?;
+    if begun.is_none() && database.exists() && !force {
+        return Err(StoreError::Conflict(format!("there is a database at {}", database.display())));
+    }
+    // Before anything is moved: when there is no room for it, everything stays as it is.
+    copy_of(database, &backup).await?;
+    if let Some(begun) = &mut begun {
+        begun.restore = Some(backup.clone());
+        begun.copied = true;
+        begun.said(database).map_err(failed("put the database aside"))?;
+    }
+    let aside = match begun {
+        Some(begun) => begun,
+        None => {
+            let why = format!("replaced by {}", backup.display());
+            Aside::begin(database, Reason::Replaced, &why, now, Some(backup.clone()))
+                .map_err(failed("put the database aside"))?
+        }
+    };
+    let folder = aside.folder(database);
+    let done = replace(database, &folder.join("none"), aside).await?;
+    if done.restored == Some(backup) {
+        return Ok(folder);
+    }
+    // An earlier start was cut after it had another in its place.
+    Err(StoreError::Conflict("what was begun before is ended now; restore once more".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store;
+
+    const NOW: Timestamp = Timestamp::from_micros(1_795_473_000_000_000);
+
+    async fn open_at(database: &Path, damage: Option<String>) -> Result<Opened> {
+        open(database, &database.with_file_name("backups"), StoreOptions::default(), NOW, damage).await
+    }
+
+    struct Home {
+        folder: tempfile::TempDir,
+    }
+
+    impl Home {
+        /// A database with a note, and a backup of it.
+        async fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let home = Self { folder };
+            let opened = home.open().await.unwrap();
+            opened.store.keep_note("from", "\"backup\"").await.unwrap();
+            opened.store.close().await.unwrap();
+            drop(opened);
+            home.back_up().await;
+            home
+        }
+
+        fn database(&self) -> PathBuf {
+            self.folder.path().join("hub.db")
+        }
+
+        async fn back_up(&self) {
+            backup_folder::make(&self.database(), &self.folder.path().join("backups"), 9, NOW).await.unwrap();
+        }
+
+        async fn open(&self) -> Result<Opened> {
+            open_at(&self.database(), None).await
+        }
+
+        /// Opens it, and answers what was done and what it has under the note.
+        async fn note(&self) -> (Option<Recovered>, Option<String>) {
+            let opened = self.open().await.unwrap();
+            let note = opened.store.note("from").await.unwrap();
+            opened.store.close().await.unwrap();
+            (opened.recovered, note)
+        }
+
+        /// Damages the database; answers its bytes.
+        fn damage(&self) -> Vec<u8> {
+            let garbage = vec![0xa5; 50_000];
+            fs::write(self.database(), &garbage).unwrap();
+            garbage
+        }
+    }
+
+    #[tokio::test]
+    async fn a_damaged_database_is_put_aside_and_the_newest_sound_backup_restored() {
+        let home = Home::new().await;
+        home.back_up().await;
+        let backups = backup_folder::list(&home.folder.path().join("backups"), &home.database()).unwrap();
+        fs::write(&backups[1].path, "rotten").unwrap();
+        let old = home.damage();
+
+        let (recovered, note) = home.note().await;
+
+        let recovered = recovered.unwrap();
+        assert_eq!(recovered.restored.as_ref(), Some(&backups[0].path), "the newest is rotten too");
+        assert_eq!(fs::read(recovered.quarantine.join("hub.db")).unwrap(), old);
+        assert_eq!(note.as_deref(), Some("\"backup\""));
+        assert_eq!(home.note().await.0, None, "once");
+    }
+
+    #[tokio::test]
+    async fn without_a_backup_a_new_database_is_begun() {
+        let home = Home::new().await;
+        fs::remove_dir_all(home.folder.path().join("backups")).unwrap();
+        let old = home.damage();
+
+        let (recovered, note) = home.note().await;
+
+        let recovered = recovered.unwrap();
+        assert_eq!((recovered.restored, note), (None, None));
+        assert_eq!(fs::read(recovered.quarantine.join("hub.db")).unwrap(), old);
+    }
+
+    #[tokio::test]
+    async fn cut_at_any_point_the_next_start_ends_it() {
+        for cut in ["said", "wal gone", "all gone", "copied", "installed"] {
+            let home = Home::new().await;
+            let old = home.damage();
+            let wal = with_suffix(&home.database(), "-wal");
+            fs::write(&wal, "an old WAL").unwrap();
+            let aside = Aside::begin(&home.database(), Reason::Damaged, "a test", NOW, None).unwrap();
+            let quarantine = aside.folder(&home.database());
+            if cut == "wal gone" {
+                fs::rename(&wal, quarantine.join("hub.db-wal")).unwrap();
+            }
+            if ["all gone", "copied", "installed"].contains(&cut) {
+                aside.put(&home.database()).unwrap();
+            }
+            if cut == "copied" {
+                fs::write(with_suffix(&home.database(), RESTORING), "half a cop").unwrap();
+            }
+            if cut == "installed" {
+                let newest = home.folder.path().join("backups/hub-000001-20261123T223000Z.db");
+                install(&aside, &home.database(), &Replacement::Backup(newest)).await.unwrap();
+            }
+            let by_hand = store::open(&format!("sqlite://{}", home.database().display())).await;
+            assert!(matches!(by_hand, Err(StoreError::Engine { .. })), "{cut}: nobody opens it meanwhile");
+
+            let (recovered, note) = home.note().await;
+
+            let recovered = recovered.unwrap();
+            assert_eq!(note.as_deref(), Some("\"backup\""), "{cut}");
+            assert!(recovered.restored.is_some(), "{cut}");
+            assert_eq!(recovered.quarantine, quarantine, "{cut}");
+            assert_eq!(fs::read(quarantine.join("hub.db")).unwrap(), old, "{cut}");
+            assert_eq!(fs::read(quarantine.join("hub.db-wal")).unwrap(), b"an old WAL", "{cut}");
+            assert!(!with_suffix(&home.database(), ".aside").exists(), "{cut}");
+            assert_eq!(home.note().await, (None, Some("\"backup\"".to_owned())), "{cut}: once");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_ours_or_cannot_be_read_is_left_alone() {
+        let home = Home::new().await;
+        let spoil = |sql: &str| {
+            let folder = tempfile::tempdir_in(home.folder.path()).unwrap();
+            let copy = folder.path().join("hub.db");
+            fs::copy(home.database(), &copy).unwrap();
+            rusqlite::Connection::open(&copy).unwrap().execute_batch(sql).unwrap();
+            (folder, copy)
+        };
+        let foreign = spoil("PRAGMA application_id = 7");
+        let newer = spoil("PRAGMA user_version = 99");
+        let unreadable = tempfile::tempdir().unwrap();
+        let folder = unreadable.path().join("hub.db");
+        fs::create_dir(&folder).unwrap();
+
+        for path in [&foreign.1, &newer.1, &folder] {
+            let before = fs::read(path).ok();
+
+            let refused = open_at(path, None).await;
+
+            assert!(matches!(refused.map(|_| ()), Err(StoreError::Engine { .. })), "{}", path.display());
+            assert_eq!(fs::read(path).ok(), before);
+            assert!(!with_suffix(path, ".aside").exists());
+            let beside_it =
+                path.parent().unwrap().read_dir().unwrap().map(|entry| entry.unwrap().file_name());
+            assert!(beside_it.into_iter().all(|name| !name.to_string_lossy().contains("quarantine")));
+        }
+    }
+
+    #[tokio::test]
+    async fn only_one_hub_has_a_database_open() {
+        let home = Home::new().await;
+        let opened = home.open().await.unwrap();
+
+        let second = home.open().await.map(|_| ());
+        let restored =
+            restore(&home.database(), &home.folder.path().join("backups/none.db"), true, NOW).await;
+
+        assert!(matches!(second, Err(StoreError::Conflict(_))), "{second:?}");
+        assert!(matches!(restored, Err(StoreError::Conflict(_))), "{restored:?}");
+        opened.store.close().await.unwrap();
+        drop(opened);
+        home.open().await.unwrap().store.close().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_suspect_database_is_looked_through_and_trusted_again_when_it_is_sound() {
+        let home = Home::new().await;
+        let suspect = with_suffix(&home.database(), SUSPECT);
+        fs::write(&suspect, "an I/O error").unwrap();
+
+        let (recovered, note) = home.note().await;
+
+        assert_eq!((recovered, note.as_deref()), (None, Some("\"backup\"")));
+        assert!(!suspect.exists());
+    }
+
+    #[tokio::test]
+    async fn what_an_earlier_try_found_damaged_is_put_aside_however_it_looks() {
+        let home = Home::new().await;
+
+        let opened = open_at(&home.database(), Some("a test".to_owned())).await.unwrap();
+
+        assert_eq!(opened.recovered.as_ref().unwrap().why, "a test");
+        opened.store.close().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_restore_that_was_cut_is_ended_by_the_next_start() {
+        let home = Home::new().await;
+        let opened = home.open().await.unwrap();
+        opened.store.keep_note("from", "\"present\"").await.unwrap();
+        opened.store.close().await.unwrap();
+        drop(opened);
+        let newest = home.folder.path().join("backups/hub-000001-20261123T223000Z.db");
+        let asked = home.folder.path().join("asked.db");
+        store::backup(&home.database(), &asked).await.unwrap();
+        let changed = store::open(&format!("sqlite://{}", asked.display())).await.unwrap();
+        changed.keep_note("from", "\"asked\"").await.unwrap();
+        changed.close().await.unwrap();
+        copy_of(&home.database(), &asked).await.unwrap();
+        let aside = Aside::begin(&home.database(), Reason::Replaced, "a test", NOW, Some(asked)).unwrap();
+
+        let (recovered, note) = home.note().await;
+
+        assert!(newest.exists() && recovered.unwrap().quarantine == aside.folder(&home.database()));
+        assert_eq!(
+            note.as_deref(),
+            Some("\"asked\""),
+            "the one that was asked for, not the newest of the folder"
+        );
+    }
+
+    #[tokio::test]
+    async fn the_database_itself_is_no_backup_of_it() {
+        let home = Home::new().await;
+
+        let refused = restore(&home.database(), &home.database(), true, NOW).await;
+
+        assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
+        assert_eq!(home.note().await.1.as_deref(), Some("\"backup\""));
+    }
+
+    #[tokio::test]
+    async fn a_restored_backup_may_have_a_wal_of_its_own() {
+        let home = Home::new().await;
+        let opened = home.open().await.unwrap();
+        opened.store.keep_note("from", "\"wal\"").await.unwrap();
+        let copy = home.folder.path().join("copy.db");
+        for part in ["", "-wal"] {
+            fs::copy(with_suffix(&home.database(), part), with_suffix(&copy, part)).unwrap();
+        }
+        opened.store.keep_note("from", "\"later\"").await.unwrap();
+        opened.store.close().await.unwrap();
+        drop(opened);
+
+        let unforced = restore(&home.database(), &copy, false, NOW).await;
+        let aside = restore(&home.database(), &copy, true, NOW).await.unwrap();
+
+        assert!(matches!(unforced, Err(StoreError::Conflict(_))), "{unforced:?}");
+        assert_eq!(home.note().await, (None, Some("\"wal\"".to_owned())));
+        let put_aside = store::open(&format!("sqlite://{}/hub.db", aside.display())).await.unwrap();
+        assert_eq!(put_aside.note("from").await.unwrap().as_deref(), Some("\"later\""));
+        put_aside.close().await.unwrap();
+    }
+}

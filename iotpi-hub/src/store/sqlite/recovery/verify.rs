@@ -1,0 +1,238 @@
+//! Looking through a database: what is in it, and whether it is whole.
+
+use std::{fs, io::Read as _, path::Path, time::Instant};
+
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
+
+use crate::store::sqlite::{
+    columns::moment,
+    failure::{self, Failure, said},
+    file::{self, APPLICATION_ID},
+    files::with_suffix,
+    series::{chunk, ingest::Journal, memtable::Series, rollup_blocks},
+    throttle::Pace,
+};
+use crate::store::{Result, StoreError, Verification};
+
+/// Instructions of SQLite's between two looks whether to go on: about a millisecond of work.
+const OPERATIONS: i32 = 20_000;
+/// Faults told, at most.
+const FAULTS: usize = 20;
+
+/// Opens a database to look at. Neither it nor its WAL is changed: a reader writes nothing back, not even when it is the
+/// last to close.
+pub(crate) fn open(path: &Path, pace: &Pace) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags).map_err(said("open the database"))?;
+    file::share(&connection).map_err(said("set up the database"))?;
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+        .map_err(said("set up the database"))?;
+    let (pace, mut began) = (pace.clone(), Instant::now());
+    let interrupt = move || {
+        let over = !pace.rest(began);
+        began = Instant::now();
+        over
+    };
+    connection.progress_handler(OPERATIONS, Some(interrupt)).map_err(said("set up the database"))?;
+    Ok(connection)
+}
+
+/// See [`Store::verify`](crate::store::Store::verify).
+pub(crate) fn verify(path: &Path, deep: bool, pace: &Pace) -> Result<Verification> {
+    look_through(&open(path, pace)?, deep)
+}
+
+/// The same on a connection there is.
+pub(crate) fn look_through(db: &Connection, deep: bool) -> Result<Verification> {
+    let mut found = Verification { deep, version: 0, rows: Vec::new(), faults: Vec::new() };
+    match look(db, &mut found) {
+        Ok(()) => Ok(found),
+        Err(StoreError::Damaged { context, source }) => {
+            found.faults.push(format!("{context}: {source}"));
+            Ok(found)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn look(db: &Connection, found: &mut Verification) -> Result<()> {
+    found.version = file::version(db)?;
+    found.faults = faults(db, found.deep)?;
+    if found.deep && found.version == file::KNOWN {
+        found
+            .faults
+            .extend(damaged_bodies(db, "records", CHUNK_BODIES, |body| chunk::decode(body).is_err())?);
+        found
+            .faults
+            .extend(damaged_bodies(db, "sums", BLOCK_BODIES, |body| rollup_blocks::decode(body).is_err())?);
+        let journal = Journal::load(db, None).map_err(|fail| fail.into_store_error("read the journal"));
+        if let Err(error) = journal {
+            found.faults.push(describe(&error));
+        }
+    }
+    found.rows = rows(db)?;
+    Ok(())
+}
+
+/// What SQLite finds wrong with its pages and, `deep`, with its indexes.
+fn faults(db: &Connection, deep: bool) -> Result<Vec<String>> {
+    let pragma = if deep { "integrity_check" } else { "quick_check" };
+    let mut faults = Vec::new();
+    db.pragma(None, pragma, FAULTS, |row| {
+        faults.push(row.get::<_, String>(0)?);
+        Ok(())
+    })
+    .map_err(said("check the database"))?;
+    faults.retain(|fault| fault != "ok");
+    Ok(faults)
+}
+
+const CHUNK_BODIES: &str =
+    "SELECT body, module_id, sensor, first_us, last_us FROM chunks JOIN series ON series.id = series_id";
+const BLOCK_BODIES: &str = "SELECT body, module_id, sensor, first_us, last_us FROM rollup_blocks JOIN series ON series.id = series_id";
+
+/// The bodies that are not, to the last bit, what was written.
+fn damaged_bodies(
+    db: &Connection,
+    what: &str,
+    sql: &str,
+    is_damaged: impl Fn(&[u8]) -> bool,
+) -> Result<Vec<String>> {
+    let look = || -> rusqlite::Result<_> {
+        let mut faults = Vec::new();
+        let mut bodies = db.prepare(sql)?;
+        let mut rows = bodies.query([])?;
+        while let Some(row) = rows.next()? {
+            if is_damaged(row.get_ref(0)?.as_blob()?) && faults.len() < FAULTS {
+                let (module, sensor): (String, String) = (row.get(1)?, row.get(2)?);
+                let (first, last) = (moment(row, 3)?, moment(row, 4)?);
+                faults.push(format!("{what} of {module}/{sensor} from {first} to {last} are damaged"));
+            }
+        }
+        Ok(faults)
+    };
+    look().map_err(said("read the records"))
+}
+
+/// How many readings a database has, in chunks and in the journal.
+pub(crate) fn readings(path: &Path, pace: &Pace) -> Result<u64> {
+    let db = open(path, pace)?;
+    let sql = "SELECT coalesce(sum(count), 0) FROM chunks";
+    let folded: u64 = db.query_row(sql, [], |row| row.get(0)).map_err(said("count the readings"))?;
+    let journal = Journal::load(&db, None).map_err(|fail| fail.into_store_error("count the readings"))?;
+    Ok(folded + journal.tail().look(Series::waiting) as u64)
+}
+
+fn describe(error: &StoreError) -> String {
+    let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+    format!("{error}: {cause}")
+}
+
+/// How many rows each table has, by name.
+pub(crate) fn rows(db: &Connection) -> Result<Vec<(String, u64)>> {
+    let count = || -> rusqlite::Result<_> {
+        let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name";
+        let names = db.prepare(sql)?.query_map([], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
+        let rows = |name: String| {
+            let quoted = name.replace('"', "\"\"");
+            let many = db.query_row(&format!("SELECT count(*) FROM \"{quoted}\""), [], |row| row.get(0))?;
+            Ok((name, many))
+        };
+        names.into_iter().map(rows).collect()
+    };
+    count().map_err(said("count the rows"))
+}
+
+/// See [`examine`](crate::store::examine).
+pub(crate) fn examine(path: &Path, thorough: bool, pace: &Pace) -> Result<Option<String>> {
+    let unread =
+        |error: std::io::Error| StoreError::Engine { context: "read the database", source: error.into() };
+    let length = |path: &Path| match fs::metadata(path) {
+        Ok(there) => Ok(Some(there.len())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unread(error)),
+    };
+    let waiting = length(&with_suffix(path, "-wal"))?.unwrap_or(0) > 0;
+    match length(path)? {
+        // SQLite would throw such a WAL away, or play it into whatever comes to lie there.
+        None if waiting => return Ok(Some("the database file is gone, its WAL is there".to_owned())),
+        Some(0) if waiting => return Ok(Some("the database file is empty, its WAL is not".to_owned())),
+        None | Some(0) => return Ok(None),
+        Some(_) => {}
+    }
+    let mut head = Vec::new();
+    fs::File::open(path).and_then(|file| file.take(100).read_to_end(&mut head)).map_err(unread)?;
+    if !head.starts_with(b"SQLite format 3\0") || head.len() < 100 {
+        return Ok(Some("the file does not begin as a database does".to_owned()));
+    }
+    // https://sqlite.org/fileformat2.html#the_database_header: the application id at 68.
+    let application = head.get(68..72).and_then(|bytes| bytes.try_into().ok()).map_or(0, i32::from_be_bytes);
+    if application != 0 && application != APPLICATION_ID {
+        return Err(file::foreign());
+    }
+    let damage = |error: StoreError| match error {
+        StoreError::Damaged { context, source } => Ok(Some(format!("{context}: {source}"))),
+        error => Err(error),
+    };
+    let db = match open(path, pace) {
+        Ok(db) => db,
+        Err(error) => return damage(error),
+    };
+    match file::version(&db) {
+        // Opening it says so; what a newer hub made is not ours to judge.
+        Ok(version) if version > file::KNOWN => return Ok(None),
+        Ok(version) if version == file::KNOWN => {
+            if let Err(error) = file::has_our_tables(&db) {
+                return damage(error);
+            }
+        }
+        Ok(_) => {}
+        Err(error) => return damage(error),
+    }
+    match is_of_another(path, &db) {
+        Ok(false) => {}
+        Ok(true) => return Ok(Some("the WAL beside the database is that of another".to_owned())),
+        Err(error) => return damage(error),
+    }
+    if !thorough {
+        return Ok(None);
+    }
+    // With the indexes: a page of one table that lies in another's place is well-formed. With the readings: what a reader found
+    // damaged has to be found again.
+    match look_through(&db, true) {
+        Ok(found) => Ok((!found.faults.is_empty()).then(|| found.faults.join("; "))),
+        Err(error) => damage(error),
+    }
+}
+
+/// Whether the WAL cannot be this database's. SQLite plays in whatever lies there; but each commit that changes how many
+/// pages a database has writes that into page 1 too, so the two agree in every WAL that is the database's own. One of a
+/// database of as many pages is not told apart.
+fn is_of_another(path: &Path, db: &Connection) -> Result<bool> {
+    let index = with_suffix(path, "-shm");
+    // Somebody else may commit between the two looks, but not each time.
+    for _ in 0..3 {
+        let pages: u32 =
+            db.pragma_query_value(None, "page_count", |row| row.get(0)).map_err(said("count the pages"))?;
+        // https://sqlite.org/walformat.html#the_wal_index_header: frames at 16, pages at 20, as the machine writes numbers.
+        let head = fs::read(&index).unwrap_or_default();
+        let number =
+            |at: usize| head.get(at..at + 4).and_then(|n| n.try_into().ok()).map_or(0, u32::from_ne_bytes);
+        if number(16) == 0 || number(20) == pages {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Whether an error means that the disk or what is on it can no longer be trusted.
+pub(crate) fn is_suspect(error: &StoreError) -> bool {
+    match error {
+        StoreError::Damaged { .. } => true,
+        StoreError::Engine { source, .. } => {
+            source.downcast_ref::<Failure>().is_some_and(failure::Failure::is_fatal)
+        }
+        _ => false,
+    }
+}

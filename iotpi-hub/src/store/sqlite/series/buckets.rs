@@ -1,0 +1,225 @@
+//! A page of stretches over all series of a query, put together a few stretches at a time: what is looked at is what can be
+//! on the page, however many series there are and however long they reach.
+
+use std::{ops::Range, time::Duration};
+
+use iotpi_core::{Bucket, ModuleId, Timestamp};
+
+use super::{
+    bucket_sums::start_of,
+    memtable::Series,
+    rollups::{EARLIEST, LATEST},
+    runs::Edge,
+    sum_runs::{SeriesSum, SumRun},
+};
+use crate::store::sqlite::{columns::micros, failure::Work};
+use crate::store::{
+    Page, PageRequest, ReadingQuery,
+    cursor::{self, List},
+};
+
+/// What is looked at in one step: some series in a stretch of time.
+#[derive(Debug, Clone)]
+pub(crate) struct Step {
+    pub(crate) query: ReadingQuery,
+    pub(crate) width_us: i64,
+    pub(crate) from_us: i64,
+    pub(crate) until_us: i64,
+    /// The time of the whole query.
+    time: Range<i64>,
+    /// The stretches that are looked at: when the first begins and the last ends.
+    stretches: Range<i64>,
+    /// Only modules behind this one, and at most so many series.
+    pub(crate) after: Option<ModuleId>,
+    pub(crate) series: usize,
+    /// The most stretches of each.
+    pub(crate) most: usize,
+}
+
+impl Step {
+    /// What the step found, to be kept for other queries.
+    pub(crate) fn run(&self, summed: &Summed) -> SumRun {
+        let first = self.stretches.start;
+        let behind = |module: &ModuleId| Edge::behind(first, module.clone());
+        let until = match (summed.sums.last(), &summed.stopped_at) {
+            (Some(last), _) if summed.sums.len() == self.most => {
+                Edge::behind(last.start, last.name.module_id.clone())
+            }
+            (_, Some(module)) => behind(module),
+            _ if !summed.goes_on && self.after.is_none() => Edge::LAST,
+            _ => Edge::at(self.stretches.end),
+        };
+        let from = self.after.as_ref().map_or(Edge::at(first), behind);
+        SumRun::new(self.width_us, self.time.clone(), (from, until), summed.sums.clone())
+    }
+}
+
+/// What a step found, in order: at most as many sums as were asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Summed {
+    pub(crate) sums: Vec<SeriesSum>,
+    /// The last module looked at, unless the step looked at all.
+    pub(crate) stopped_at: Option<ModuleId>,
+    /// Whether one of the series has records behind the step.
+    pub(crate) goes_on: bool,
+}
+
+/// A page, as far as it is put together.
+#[derive(Debug)]
+pub(crate) struct Walk {
+    list: List,
+    query: ReadingQuery,
+    request: PageRequest,
+    width_us: i64,
+    since: i64,
+    until: i64,
+    /// The stretch to go on with, and the module behind which it is to be looked at.
+    next: i64,
+    after: Option<ModuleId>,
+    /// How many stretches a step looks at.
+    stretches: i64,
+    series: usize,
+    most: usize,
+    goes_on: bool,
+    /// Whether the first stretch is one of which some modules were on the last page.
+    is_part: bool,
+    /// How many sums the stretches that are looked at now had so far.
+    in_step: usize,
+    found: Vec<SeriesSum>,
+}
+
+impl Walk {
+    /// Begins a page over so many series; no record is older than `first_us`.
+    ///
+    /// # Errors
+    /// [`StoreError::BadCursor`](crate::store::StoreError::BadCursor).
+    pub(crate) fn new(
+        query: &ReadingQuery,
+        width: Duration,
+        page: &PageRequest,
+        series: usize,
+        first_us: Option<i64>,
+    ) -> Work<Self> {
+        let list = List::new("buckets", &(query.listed(), width));
+        let width_us = micros(width).max(1);
+        let asked = query.time_us();
+        let (since, until) = (asked.start.max(EARLIEST), asked.end.min(LATEST));
+        let mut next = start_of(since.max(first_us.unwrap_or(EARLIEST)), width_us);
+        let mut after = None;
+        if let Some((start, module)) = list.key::<(i64, ModuleId)>(page)? {
+            // Of the stretch that the last page ended in, the modules behind that one are left.
+            (next, after) = match &query.module_id {
+                None => (start, Some(module)),
+                Some(_) => (start.saturating_add(width_us), None),
+            };
+        }
+        let most = cursor::limit(page) + 1;
+        let (query, request) = (query.clone(), page.clone());
+        let (stretches, found, goes_on) = (0, Vec::new(), false);
+        let is_part = after.is_some();
+        Ok(Self {
+            list,
+            query,
+            request,
+            width_us,
+            since,
+            until,
+            next,
+            after,
+            stretches,
+            series: series.max(1),
+            most,
+            goes_on,
+            is_part,
+            in_step: 0,
+            found,
+        })
+    }
+
+    /// Takes what is in memory.
+    pub(crate) fn take_kept(&mut self, series: &Series) {
+        let Some(runs) = series.runs(&self.query.sensor).filter(|_| self.query.module_id.is_none()) else {
+            return;
+        };
+        let time = self.since..self.until;
+        while self.found.len() < self.most && self.next < self.until {
+            let edge = match &self.after {
+                Some(module) => Edge::behind(self.next, module.clone()),
+                None => Edge::at(self.next),
+            };
+            let Some(run) = runs.sums(self.width_us, &edge, &time) else { return };
+            let (sums, until) = run.behind(&edge, &time, self.most - self.found.len());
+            self.found.extend_from_slice(sums);
+            (self.next, self.after) = (until.us, until.module);
+            self.is_part = self.after.is_some();
+            self.stretches = 0;
+        }
+    }
+
+    /// The next step; nothing when the page is whole.
+    pub(crate) fn step(&mut self) -> Option<Step> {
+        let room = self.most.saturating_sub(self.found.len());
+        if room == 0 || self.next >= self.until {
+            return None;
+        }
+        let usual = i64::try_from(room / self.series).unwrap_or(i64::MAX).max(1);
+        // A stretch of which some modules were on the last page is looked at for itself.
+        self.stretches = if self.after.is_some() { 1 } else { usual.max(self.stretches) };
+        if self.series == 1 && self.after.is_none() {
+            self.stretches = i64::MAX;
+        }
+        let until = self.next.saturating_add(self.width_us.saturating_mul(self.stretches));
+        Some(Step {
+            query: self.query.clone(),
+            width_us: self.width_us,
+            from_us: self.next.max(self.since),
+            until_us: until.min(self.until),
+            time: self.since..self.until,
+            stretches: self.next..until,
+            after: self.after.clone(),
+            // Each series has at most one sum of one stretch: in the order of their modules, that many are enough.
+            series: if self.stretches == 1 { room } else { usize::MAX },
+            most: room,
+        })
+    }
+
+    /// Takes what a step found.
+    pub(crate) fn take(&mut self, step: &Step, summed: Summed) {
+        self.in_step += summed.sums.len();
+        self.found.extend(summed.sums);
+        self.goes_on |= summed.goes_on;
+        if let Some(module) = summed.stopped_at {
+            self.after = Some(module);
+            return;
+        }
+        self.after = None;
+        let is_part = std::mem::take(&mut self.is_part);
+        let in_step = std::mem::take(&mut self.in_step);
+        // Behind the last record of all series there is nothing to look for.
+        let reached = !self.goes_on && !is_part;
+        self.next = if reached { self.until } else { step.until_us };
+        self.goes_on = false;
+        // Where records are rare, a step reaches further.
+        let few = in_step == 0 || in_step < step.most / 4;
+        self.stretches = if few && !is_part { self.stretches.saturating_mul(2) } else { 0 };
+    }
+
+    /// The page.
+    pub(crate) fn page(mut self) -> Page<Bucket> {
+        self.found.truncate(self.most);
+        let kind = self.query.sensor;
+        let bucket = |SeriesSum { start, name, sum }: SeriesSum| Bucket {
+            module_id: name.module_id.clone(),
+            kind: kind.clone(),
+            unit: name.quantity.unit(),
+            start: Timestamp::from_micros(start),
+            avg: sum.avg(),
+            min: sum.min(),
+            max: sum.max(),
+            count: Some(sum.present),
+            missing: sum.missing,
+        };
+        let found = self.found.into_iter().map(bucket).collect();
+        self.list.page(found, &self.request, |bucket| (bucket.start.as_micros(), bucket.module_id.clone()))
+    }
+}

@@ -1,0 +1,333 @@
+//! Which numbered readings have arrived, which never will, and which are missing.
+//!
+//! The numbers of a count are a few ranges in memory. The journal holds each number beside its reading, so a reading and
+//! the memory of it are one write; what was folded is kept as ranges.
+
+use std::collections::HashMap;
+
+use iotpi_core::{Delivery, ModuleId, Timestamp};
+use rusqlite::{Connection, params};
+
+use super::range_set::{MAX_RANGES, RangeSet};
+use crate::store::sqlite::{
+    columns::parsed,
+    failure::{Failure, Work},
+};
+use crate::store::{Now, StoreError};
+
+/// The most counts of a module that are remembered by number. One more, and the oldest is only remembered by how many:
+/// its readings, sent again, would be stored again.
+pub(crate) const MAX_EPOCHS: usize = 64;
+
+/// All counts of all modules.
+#[derive(Debug, Default)]
+pub(crate) struct Deliveries {
+    modules: HashMap<ModuleId, Module>,
+    /// Whose a row is.
+    owners: HashMap<i64, ModuleId>,
+}
+
+#[derive(Debug, Default)]
+struct Module {
+    /// Oldest first.
+    counts: Vec<Count>,
+    earlier: Option<Delivery>,
+}
+
+#[derive(Debug)]
+struct Count {
+    row: i64,
+    epoch: u64,
+    since: Timestamp,
+    arrived: RangeSet,
+    lost: RangeSet,
+    /// Whether `arrived` is more than what is kept of it.
+    changed: bool,
+}
+
+/// What the writes of one transaction add, until it is on the disk.
+#[derive(Debug, Default)]
+pub(crate) struct Added {
+    arrived: HashMap<i64, RangeSet>,
+    begun: Vec<(ModuleId, u64, i64, Timestamp)>,
+    lost: Vec<(ModuleId, u64, u64, u64)>,
+    retired: Vec<(ModuleId, i64)>,
+}
+
+impl Added {
+    /// How many counts were begun.
+    pub(crate) fn begun(&self) -> usize {
+        self.begun.len()
+    }
+
+    /// Takes back the counts begun since then: the row they are in is not there.
+    pub(crate) fn truncate(&mut self, begun: usize) {
+        for (_, _, row, _) in self.begun.drain(begun..) {
+            self.arrived.remove(&row);
+        }
+    }
+
+    /// Takes back numbers that were noted as arrived.
+    pub(crate) fn take_back(&mut self, numbers: impl Iterator<Item = (i64, u64)>) {
+        for (row, seq) in numbers {
+            if let Some(arrived) = self.arrived.get_mut(&row) {
+                arrived.remove(seq);
+            }
+        }
+    }
+}
+
+impl Deliveries {
+    /// Reads what is kept. The journal's rest is added with [`Self::arrived`].
+    pub(crate) fn load(db: &Connection) -> Work<Self> {
+        let mut all = Self::default();
+        let mut counts =
+            db.prepare("SELECT id, module_id, epoch, since_us, arrived, lost FROM deliveries ORDER BY id")?;
+        let mut rows = counts.query([])?;
+        while let Some(row) = rows.next()? {
+            let (id, module): (i64, ModuleId) = (row.get(0)?, parsed(row, 1)?);
+            let arrived = RangeSet::from_bytes(row.get_ref(4)?.as_blob()?)
+                .ok_or_else(|| Failure::damaged("a list of numbers cannot be read"))?;
+            let lost = RangeSet::from_bytes(row.get_ref(5)?.as_blob()?)
+                .ok_or_else(|| Failure::damaged("a list of lost numbers cannot be read"))?;
+            all.begin(module, row.get(2)?, id, Timestamp::from_micros(row.get(3)?), arrived);
+            if let Some(count) = all.count(id) {
+                count.lost = lost;
+            }
+        }
+        let mut gaps = db.prepare("SELECT module_id, epoch, first_seq, last_seq FROM gaps")?;
+        let mut rows = gaps.query([])?;
+        while let Some(row) = rows.next()? {
+            all.lost(&parsed(row, 0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+        }
+        let mut earlier =
+            db.prepare("SELECT module_id, since_us, expected, received, lost FROM earlier_deliveries")?;
+        let mut rows = earlier.query([])?;
+        while let Some(row) = rows.next()? {
+            let (expected, received, lost): (u64, u64, u64) = (row.get(2)?, row.get(3)?, row.get(4)?);
+            let since = Timestamp::from_micros(row.get(1)?);
+            let missing = expected.saturating_sub(received + lost);
+            all.modules.entry(parsed(row, 0)?).or_default().earlier =
+                Some(Delivery { since, expected, received, lost, missing });
+        }
+        Ok(all)
+    }
+
+    fn begin(&mut self, module: ModuleId, epoch: u64, row: i64, since: Timestamp, arrived: RangeSet) {
+        self.owners.insert(row, module.clone());
+        let count = Count { row, epoch, since, arrived, lost: RangeSet::default(), changed: false };
+        self.modules.entry(module).or_default().counts.push(count);
+    }
+
+    fn count(&mut self, row: i64) -> Option<&mut Count> {
+        let module = self.modules.get_mut(self.owners.get(&row)?)?;
+        module.counts.iter_mut().find(|count| count.row == row)
+    }
+
+    /// A reading of that number is in the journal.
+    pub(crate) fn arrived(&mut self, row: i64, seq: u64) {
+        if let Some(count) = self.count(row) {
+            count.arrived.insert(seq);
+            count.changed = true;
+        }
+    }
+
+    fn lost(&mut self, module: &ModuleId, epoch: u64, first: u64, last: u64) {
+        let counts = self.modules.get_mut(module).map(|m| m.counts.as_mut_slice()).unwrap_or_default();
+        if let Some(count) = counts.iter_mut().find(|count| count.epoch == epoch) {
+            count.lost.insert_range(first, last);
+            // The first of very many are missing instead.
+            count.lost.keep_last(MAX_RANGES);
+        }
+    }
+
+    /// The row of a count; made when there is none.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub(crate) fn row(
+        &self,
+        db: &Connection,
+        added: &mut Added,
+        module: &ModuleId,
+        epoch: u64,
+        now: Now,
+    ) -> Work<i64> {
+        let known = self.modules.get(module).and_then(|m| m.counts.iter().find(|c| c.epoch == epoch));
+        if let Some(count) = known.filter(|count| !added.retired.iter().any(|(_, row)| *row == count.row)) {
+            return Ok(count.row);
+        }
+        if let Some((_, _, row, _)) = added.begun.iter().find(|(m, e, ..)| m == module && *e == epoch) {
+            return Ok(*row);
+        }
+        let sql = "INSERT INTO deliveries (module_id, epoch, since_us, arrived) VALUES (?1, ?2, ?3, x'')
+                   ON CONFLICT (module_id, epoch) DO UPDATE SET epoch = epoch RETURNING id";
+        let row = db
+            .prepare_cached(sql)?
+            .query_row(params![module.as_str(), epoch, now.wall.as_micros()], |row| row.get(0))?;
+        added.begun.push((module.clone(), epoch, row, now.wall));
+        Ok(row)
+    }
+
+    /// Notes a number as arrived; answers false when it had arrived before.
+    ///
+    /// # Errors
+    /// [`StoreError::LimitReached`] when the count has too many holes.
+    pub(crate) fn take(&self, added: &mut Added, row: i64, seq: u64) -> Work<bool> {
+        let known = self
+            .owners
+            .get(&row)
+            .and_then(|module| self.modules.get(module))
+            .and_then(|module| module.counts.iter().find(|count| count.row == row));
+        #[cfg(feature = "sabotage")]
+        if crate::sabotage::is(crate::sabotage::Sabotage::ForgetDedupe) {
+            return Ok(true);
+        }
+        if known.is_some_and(|count| count.arrived.contains(seq)) {
+            return Ok(false);
+        }
+        let new = added.arrived.entry(row).or_default();
+        if new.contains(seq) {
+            return Ok(false);
+        }
+        let ranges = new.ranges().len() + known.map_or(0, |count| count.arrived.ranges().len());
+        if ranges >= MAX_RANGES {
+            let limit = MAX_RANGES as u64;
+            return Err(StoreError::LimitReached { what: "holes in a module's numbers", limit }.into());
+        }
+        new.insert(seq);
+        Ok(true)
+    }
+
+    /// Keeps what a module's gap says, within a transaction.
+    pub(crate) fn note_gap(&self, added: &mut Added, module: &ModuleId, epoch: u64, first: u64, last: u64) {
+        added.lost.push((module.clone(), epoch, first, last));
+    }
+
+    /// Forgets the numbers of counts that are too many, keeping how many they were.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub(crate) fn retire(&self, db: &Connection, added: &mut Added) -> Work<()> {
+        let begun: Vec<ModuleId> = added.begun.iter().map(|(module, ..)| module.clone()).collect();
+        for module in begun {
+            let Some(known) = self.modules.get(&module) else { continue };
+            let new = added.begun.iter().filter(|(m, ..)| *m == module).count();
+            let over = (known.counts.len() + new).saturating_sub(MAX_EPOCHS);
+            for count in known.counts.iter().take(over) {
+                if added.retired.iter().any(|(_, row)| *row == count.row) {
+                    continue;
+                }
+                let account = count.account();
+                let sql = "INSERT INTO earlier_deliveries (module_id, since_us, expected, received, lost)
+                           VALUES (?1, ?2, ?3, ?4, ?5)
+                           ON CONFLICT DO UPDATE SET expected = expected + excluded.expected,
+                               received = received + excluded.received, lost = lost + excluded.lost";
+                db.prepare_cached(sql)?.execute(params![
+                    module.as_str(),
+                    account.since.as_micros(),
+                    account.expected,
+                    account.received,
+                    account.lost
+                ])?;
+                db.prepare_cached("DELETE FROM deliveries WHERE id = ?1")?.execute([count.row])?;
+                added.retired.push((module.clone(), count.row));
+            }
+        }
+        Ok(())
+    }
+
+    /// The transaction is on the disk.
+    pub(crate) fn apply(&mut self, added: Added) {
+        for (module, epoch, row, since) in added.begun {
+            if !self.owners.contains_key(&row) {
+                self.begin(module, epoch, row, since, RangeSet::default());
+            }
+        }
+        for (module, row) in added.retired {
+            let Some(known) = self.modules.get_mut(&module) else { continue };
+            let Some(at) = known.counts.iter().position(|count| count.row == row) else { continue };
+            let retired = known.counts.remove(at).account();
+            known.earlier = Some(known.earlier.map_or(retired, |earlier| sum(earlier, retired)));
+            self.owners.remove(&row);
+        }
+        for (row, new) in added.arrived {
+            if let Some(count) = self.count(row) {
+                count.arrived.extend(&new);
+                count.changed = true;
+            }
+        }
+        for (module, epoch, first, last) in added.lost {
+            self.lost(&module, epoch, first, last);
+        }
+    }
+
+    /// The module is removed.
+    pub(crate) fn forget(&mut self, module: &ModuleId) {
+        self.modules.remove(module);
+        self.owners.retain(|_, owner| owner != module);
+    }
+
+    /// Writes down which numbers arrived, so that the journal before here is no longer needed for it.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub(crate) fn save(&mut self, db: &Connection) -> Work<()> {
+        let mut save = db.prepare_cached("UPDATE deliveries SET arrived = ?2 WHERE id = ?1")?;
+        for count in self.modules.values_mut().flat_map(|m| &mut m.counts).filter(|c| c.changed) {
+            save.execute(params![count.row, count.arrived.to_bytes()])?;
+        }
+        Ok(())
+    }
+
+    /// Writes down which numbers of a count are lost, so that the gaps that said so are no longer needed for it. Of a count with
+    /// more than [`MAX_RANGES`] ranges of them, the first of those are no longer known to be lost after a restart.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub(crate) fn save_lost(&self, db: &Connection, module: &ModuleId, epoch: u64) -> Work<()> {
+        let known = self.modules.get(module).and_then(|m| m.counts.iter().find(|c| c.epoch == epoch));
+        if let Some(count) = known {
+            let sql = "UPDATE deliveries SET lost = ?2 WHERE id = ?1";
+            db.prepare_cached(sql)?.execute(params![count.row, count.lost.newest(MAX_RANGES).to_bytes()])?;
+        }
+        Ok(())
+    }
+
+    /// What [`Self::save`] wrote is on the disk.
+    pub(crate) fn saved(&mut self) {
+        self.modules.values_mut().flat_map(|m| &mut m.counts).for_each(|count| count.changed = false);
+    }
+
+    /// A module's account; nothing when it does not number its readings.
+    pub(crate) fn account(&self, module: &ModuleId) -> Option<Delivery> {
+        let known = self.modules.get(module)?;
+        known.counts.iter().map(Count::account).chain(known.earlier).reduce(sum)
+    }
+}
+
+impl Count {
+    fn account(&self) -> Delivery {
+        let mut known = self.arrived.clone();
+        known.extend(&self.lost);
+        let (expected, received) = (known.last(), self.arrived.len());
+        Delivery {
+            since: self.since,
+            expected,
+            received,
+            // What arrived after all is not lost.
+            lost: known.len() - received,
+            missing: expected - known.len(),
+        }
+    }
+}
+
+fn sum(a: Delivery, b: Delivery) -> Delivery {
+    Delivery {
+        since: a.since.min(b.since),
+        expected: a.expected + b.expected,
+        received: a.received + b.received,
+        lost: a.lost + b.lost,
+        missing: a.missing + b.missing,
+    }
+}

@@ -1,0 +1,223 @@
+//! Which records are removed first when room has to be made: those of whoever's data grew most.
+//!
+//! Growth is what is stored, in bytes, each chunk counted by when its newest record *arrived*: half after [`HALF_LIFE`]. What a
+//! module says of its own clock does not count. Size alone would let a newcomer displace a module that has recorded for
+//! years; a window with a sharp end would forgive a flood on the day it ends.
+//!
+//! A module with a token of its own is one writer. All modules without one are one writer together: whoever may deliver
+//! without a token may deliver in the name of any of them. A writer whose growth is more than [`MARGIN`] times an equal share,
+//! and more than is spared, is over its share: its records are removed, whatever their age, before those of anybody else.
+//! Within a writer, the module and then the series that grew most is first.
+
+use std::collections::{HashMap, VecDeque};
+
+use iotpi_core::Timestamp;
+use rusqlite::{Connection, params};
+
+use super::{expiry::Cut, removed::REMOVED, sum::WIDTHS};
+use crate::store::Thinning;
+use crate::store::sqlite::failure::Work;
+
+/// After so long, microseconds, a byte counts half: 30 days.
+const HALF_LIFE_US: f64 = 30.0 * 86_400e6;
+/// Writers that deliver alike differ by a little, and none of them is to lose what is younger than `storage.thin_keep_days`.
+const MARGIN: f64 = 1.1;
+/// The bytes of a record in a chunk of which the size was not kept yet.
+const BYTES_A_RECORD: f64 = 4.0;
+
+/// One series and what it adds to its writer's growth.
+#[derive(Debug)]
+struct Series {
+    id: i64,
+    writer: usize,
+    module: usize,
+    growth: f64,
+    chunks: usize,
+    records: u64,
+    /// The oldest chunks, read when one is to be removed.
+    oldest: Option<VecDeque<Chunk>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Chunk {
+    first_us: i64,
+    received_us: i64,
+    growth: f64,
+}
+
+/// All series with a chunk, and how they belong together.
+#[derive(Debug, Default)]
+struct Growth {
+    series: Vec<Series>,
+    writers: usize,
+}
+
+/// The next cuts of those who are over their share; none when nobody is. Of chunks that arrived before `thinning.before` the
+/// sums of minutes and hours are kept, as when they expire; of others those of days.
+///
+/// # Errors
+/// SQLite's.
+pub(crate) fn cuts(db: &Connection, thinning: Thinning, now: Timestamp) -> Work<Vec<Cut>> {
+    let Thinning { before, spared_bytes, most } = thinning;
+    let mut growth = Growth::measure(db, now)?;
+    let mut cuts = Vec::new();
+    for _ in 0..most {
+        let Some(at) = growth.first(spared_bytes) else { break };
+        growth.cut(db, at, most as usize, (before, now), &mut cuts)?;
+    }
+    Ok(cuts)
+}
+
+impl Growth {
+    fn measure(db: &Connection, now: Timestamp) -> Work<Self> {
+        let mut found = Self::default();
+        // Module ids have no dot: `.` is the writer of all that have no token.
+        let (mut writers, mut modules) = (HashMap::<String, usize>::new(), HashMap::<String, usize>::new());
+        let sql =
+            "SELECT id, module_id, EXISTS (SELECT 1 FROM tokens WHERE tokens.module_id = series.module_id)
+                   FROM series WHERE module_id <> ?1";
+        let mut all = db.prepare_cached(sql)?;
+        let mut rows = all.query([REMOVED])?;
+        let mut at = HashMap::new();
+        while let Some(row) = rows.next()? {
+            let (id, module, has_token): (i64, String, bool) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let next = writers.len();
+            let writer = if has_token { module.clone() } else { ".".to_owned() };
+            let writer = *writers.entry(writer).or_insert(next);
+            let next = modules.len();
+            let module = *modules.entry(module).or_insert(next);
+            at.insert(id, found.series.len());
+            found.series.push(Series {
+                id,
+                writer,
+                module,
+                growth: 0.0,
+                chunks: 0,
+                records: 0,
+                oldest: None,
+            });
+        }
+        found.writers = writers.len();
+        let sql = "SELECT series_id, received_us, bytes, count FROM chunks INDEXED BY chunks_by_arrival";
+        let mut chunks = db.prepare_cached(sql)?;
+        let mut rows = chunks.query([])?;
+        while let Some(row) = rows.next()? {
+            let Some(series) = at.get(&row.get(0)?).and_then(|at| found.series.get_mut(*at)) else {
+                continue;
+            };
+            series.growth += counted(row.get(1)?, row.get(2)?, row.get(3)?, now);
+            series.chunks += 1;
+            series.records += row.get::<_, u64>(3)?;
+        }
+        Ok(found)
+    }
+
+    /// The series that gives next, by its place; nothing when nobody who is over their share has anything left to give.
+    fn first(&self, spared_bytes: u64) -> Option<usize> {
+        let mut writers = vec![(0.0, false); self.writers];
+        for series in &self.series {
+            writers[series.writer].0 += series.growth;
+            writers[series.writer].1 |= series.can_give();
+        }
+        #[allow(clippy::cast_precision_loss, reason = "a few thousand writers, and bytes of a disk")]
+        let (count, spared) = (self.writers.max(1) as f64, spared_bytes as f64);
+        let share = writers.iter().map(|(growth, _)| growth).sum::<f64>() / count;
+        let least = spared.max(share * MARGIN);
+        let over = |(_, (growth, can_give)): &(usize, (f64, bool))| *can_give && *growth > least;
+        let writer = greatest(writers.into_iter().enumerate().filter(over), |(_, (growth, _))| *growth)?.0;
+
+        let of_writer = |series: &&Series| series.writer == writer;
+        let mut modules: HashMap<usize, (f64, bool)> = HashMap::new();
+        for series in self.series.iter().filter(of_writer) {
+            let (growth, can_give) = modules.entry(series.module).or_default();
+            *growth += series.growth;
+            *can_give |= series.can_give();
+        }
+        let module =
+            greatest(modules.into_iter().filter(|(_, (_, can))| *can), |(_, (growth, _))| *growth)?.0;
+
+        let of_module = self.series.iter().enumerate().filter(|(_, series)| series.module == module);
+        let whole = of_module.clone().filter(|(_, series)| series.chunks > 1);
+        let whole = greatest(whole, |(_, series)| series.growth);
+        let last =
+            || greatest(of_module.filter(|(_, series)| series.can_give()), |(_, series)| series.growth);
+        whole.or_else(last).map(|(at, _)| at)
+    }
+
+    /// Adds the cut that the series at that place gives, and counts it as done.
+    fn cut(
+        &mut self,
+        db: &Connection,
+        at: usize,
+        most: usize,
+        (before, now): (Timestamp, Timestamp),
+        cuts: &mut Vec<Cut>,
+    ) -> Work<()> {
+        let series = &mut self.series[at];
+        let id = series.id;
+        if series.chunks <= 1 {
+            (series.growth, series.records) = (0.0, 1);
+            cuts.push(Cut::AllButNewest { series: id });
+            return Ok(());
+        }
+        if series.oldest.is_none() {
+            series.oldest = Some(oldest(db, id, most, now)?);
+        }
+        let oldest = series.oldest.get_or_insert_default();
+        let (Some(chunk), Some(next)) = (oldest.pop_front(), oldest.front()) else {
+            series.chunks = 0;
+            series.records = 0;
+            return Ok(());
+        };
+        series.chunks -= 1;
+        series.growth = (series.growth - chunk.growth).max(0.0);
+        let arrived_lately = chunk.received_us >= before.as_micros();
+        let mut rollups_before_us = [i64::MIN; WIDTHS.len()];
+        if arrived_lately {
+            // Sums of days stay.
+            rollups_before_us[1..].fill(i64::MAX);
+        }
+        let next_us = next.first_us;
+        // The chunk may end in the microsecond in which the next one begins.
+        cuts.push(Cut::Chunks { series: id, before_us: next_us.saturating_add(1), rollups_before_us });
+        if arrived_lately {
+            cuts.push(Cut::ShortSums { series: id, from_us: chunk.first_us, before_us: next_us });
+        }
+        Ok(())
+    }
+}
+
+impl Series {
+    fn can_give(&self) -> bool {
+        self.chunks > 1 || self.records > 1
+    }
+}
+
+/// The oldest chunks of a series: `most`, and the one behind.
+fn oldest(db: &Connection, series: i64, most: usize, now: Timestamp) -> Work<VecDeque<Chunk>> {
+    let sql = "SELECT first_us, received_us, bytes, count FROM chunks
+               WHERE series_id = ?1 ORDER BY first_us, id LIMIT ?2";
+    let mut chunks = db.prepare_cached(sql)?;
+    let chunk = |row: &rusqlite::Row<'_>| {
+        let received_us = row.get(1)?;
+        let growth = counted(received_us, row.get(2)?, row.get(3)?, now);
+        Ok(Chunk { first_us: row.get(0)?, received_us, growth })
+    };
+    Ok(chunks.query_map(params![series, most + 1], chunk)?.collect::<Result<_, _>>()?)
+}
+
+/// What a chunk counts.
+fn counted(received_us: i64, bytes: i64, records: i64, now: Timestamp) -> f64 {
+    #[allow(clippy::cast_precision_loss, reason = "a share needs no more than 15 digits")]
+    let (bytes, records) = (bytes as f64, records as f64);
+    let bytes = if bytes > 0.0 { bytes } else { records * BYTES_A_RECORD };
+    let age = now.since(Timestamp::from_micros(received_us));
+    #[allow(clippy::cast_precision_loss, reason = "an age in microseconds")]
+    let halvings = age.as_micros() as f64 / HALF_LIFE_US;
+    // Never nothing: where nothing grew for years, size decides.
+    bytes * (-halvings).exp2().max(1e-6)
+}
+
+fn greatest<T>(of: impl Iterator<Item = T>, by: impl Fn(&T) -> f64) -> Option<T> {
+    of.max_by(|one, other| by(one).total_cmp(&by(other)))
+}

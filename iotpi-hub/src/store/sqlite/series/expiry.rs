@@ -1,0 +1,231 @@
+//! Removing what is old, a small step at a time: raw records by whole chunks, rollups by rows and by whole blocks.
+//!
+//! Rollups outlive the records they summarize. Those of a chunk that were not worth a row each become a block when the chunk
+//! expires; and rollups of records that are still there are not removed, because a query could not tell which it has to make
+//! itself.
+
+use iotpi_core::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::{
+    compaction,
+    removed::REMOVED,
+    rollup_blocks,
+    sum::{SECOND, WIDTHS, unit_of, units},
+};
+use crate::store::sqlite::{columns::parsed, failure::Work, writer::Desk};
+use crate::store::{ExpiryPlan, ExpiryReport};
+
+/// Rollups removed in one transaction: a few milliseconds on an SD card, as is one chunk.
+const STEP: usize = 500;
+
+/// Of one series, what goes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Cut {
+    /// Chunks that end before this moment, but for the last one: a series has at least one record.
+    Chunks {
+        /// Which series.
+        series: i64,
+        /// Microseconds.
+        before_us: i64,
+        /// Up to when rollups of each width of [`WIDTHS`] are not kept, microseconds.
+        rollups_before_us: [i64; WIDTHS.len()],
+    },
+    /// Rollups of that width, in seconds, that begin before this unit of it.
+    Rollups {
+        /// Which series.
+        series: i64,
+        /// Seconds.
+        width: i64,
+        /// In units of the width.
+        before: i64,
+    },
+    /// Rollups of minutes and hours in a stretch of time whose records are gone.
+    ShortSums {
+        /// Which series.
+        series: i64,
+        /// Microseconds.
+        from_us: i64,
+        /// Microseconds: the first record that is still there.
+        before_us: i64,
+    },
+    /// All records of the last chunk but the newest.
+    AllButNewest {
+        /// Which series.
+        series: i64,
+    },
+}
+
+/// What the plan would take, and from which series. Rollups are counted as the time they span.
+pub(crate) fn plan(db: &Connection, plan: &ExpiryPlan) -> Work<(ExpiryReport, Vec<Cut>)> {
+    let mut report = ExpiryReport::default();
+    let mut cuts = Vec::new();
+    let rollups_before = [plan.days_before, plan.hours_before, plan.minutes_before];
+    let rollups_before_us = rollups_before.map(|before| before.map_or(i64::MIN, Timestamp::as_micros));
+    let mut series =
+        db.prepare_cached("SELECT id, module_id, sensor FROM series WHERE module_id <> ?1 ORDER BY id")?;
+    let rows = series.query_map([REMOVED], |row| Ok((row.get(0)?, parsed(row, 1)?, parsed(row, 2)?)))?;
+    for row in rows {
+        let (series, module_id, sensor) = row?;
+        report.raw.of += chunked(db, series, i64::MAX)?.1;
+        let raw_before_us = plan.raw_before(&module_id, &sensor).map_or(i64::MIN, Timestamp::as_micros);
+        let (chunks, records) = chunked(db, series, raw_before_us)?;
+        let cut = Cut::Chunks { series, before_us: raw_before_us, rollups_before_us };
+        if chunks > 0 && first_that_goes(db, series, raw_before_us)?.is_some() {
+            report.raw.gone += records - kept_for_being_last(db, series, raw_before_us)?;
+            cuts.push(cut);
+        }
+        let kept_from_us = first_that_stays(db, series, raw_before_us)?.unwrap_or(i64::MAX);
+        for ((before_us, width), told) in rollups_before_us
+            .into_iter()
+            .zip(WIDTHS)
+            .zip([&mut report.days, &mut report.hours, &mut report.minutes])
+            .rev()
+        {
+            let Some((first, last)) = spanned(db, series, width)? else { continue };
+            told.of += (last - first + 1).unsigned_abs();
+            let before = unit_of(before_us.min(kept_from_us), width);
+            if first < before {
+                told.gone += (before.min(last + 1) - first).unsigned_abs();
+                cuts.push(Cut::Rollups { series, width, before });
+            }
+        }
+    }
+    Ok((report, cuts))
+}
+
+/// Takes one step of a cut; answers false when there was nothing left to take.
+pub(crate) fn step(desk: &mut Desk<'_>, cut: Cut) -> Work<bool> {
+    let (db, journal) = desk.parts();
+    match cut {
+        Cut::Chunks { series, before_us, rollups_before_us } => {
+            match first_that_goes(db, series, before_us)? {
+                Some(chunk) => {
+                    expire_chunk(db, series, chunk, rollups_before_us)?;
+                    journal.expired(series, before_us);
+                    Ok(true)
+                }
+                None => Ok(false),
+            }
+        }
+        Cut::Rollups { series, width, before } => {
+            let sql = "DELETE FROM rollups WHERE (series_id, width, start) IN
+                       (SELECT series_id, width, start FROM rollups
+                        WHERE series_id = ?1 AND width = ?2 AND start < ?3 ORDER BY start LIMIT ?4)";
+            let rows = db.prepare_cached(sql)?.execute(params![series, width, before, STEP])?;
+            journal.expired(series, before.saturating_mul(width * SECOND));
+            Ok(rows > 0 || rollup_blocks::expire(db, series, width, before)?)
+        }
+        Cut::ShortSums { series, from_us, before_us } => {
+            journal.expired(series, before_us);
+            delete_short_sums(db, series, from_us, before_us)
+        }
+        Cut::AllButNewest { series } => {
+            let newest = compaction::keep_newest(db, series)?;
+            if let Some(newest_us) = newest {
+                journal.expired(series, newest_us);
+            }
+            Ok(newest.is_some())
+        }
+    }
+}
+
+/// Deletes some rollups of minutes and hours in a stretch of time. Answers whether there were any.
+fn delete_short_sums(db: &Connection, series: i64, from_us: i64, before_us: i64) -> Work<bool> {
+    let sql = "DELETE FROM rollups WHERE (series_id, width, start) IN
+               (SELECT series_id, width, start FROM rollups
+                WHERE series_id = ?1 AND width = ?2 AND start >= ?3 AND start < ?4 ORDER BY start LIMIT ?5)";
+    let mut rows = 0;
+    for width in &WIDTHS[1..] {
+        let (from, before) = (unit_of(from_us, *width), unit_of(before_us, *width));
+        rows += db.prepare_cached(sql)?.execute(params![series, width, from, before, STEP])?;
+    }
+    Ok(rows > 0)
+}
+
+/// Removes a chunk. The sums of its records that are in no rollup become a block of the narrowest width that is kept.
+fn expire_chunk(
+    db: &Connection,
+    series: i64,
+    chunk: i64,
+    rollups_before_us: [i64; WIDTHS.len()],
+) -> Work<()> {
+    if let Some(chunk) = compaction::Chunk::of_row(db, chunk)? {
+        let is_kept = |(before_us, width): &(i64, i64)| {
+            *width <= chunk.unrolled_width && unit_of(chunk.last_us, *width) >= unit_of(*before_us, *width)
+        };
+        let narrowest = rollups_before_us.into_iter().zip(WIDTHS).rev().find(is_kept);
+        if let Some((_, width)) = narrowest {
+            let sums: Vec<_> = units(&chunk.points(db)?, width).collect();
+            rollup_blocks::insert(db, series, width, chunk.unrolled_width, &sums)?;
+        }
+    }
+    db.prepare_cached("DELETE FROM chunks WHERE id = ?1")?.execute([chunk])?;
+    Ok(())
+}
+
+/// The series with the oldest chunk, if that may go.
+pub(crate) fn oldest(db: &Connection, before: Timestamp) -> Work<Option<Cut>> {
+    let sql = "SELECT id, (SELECT min(first_us) FROM chunks WHERE series_id = series.id) AS oldest
+               FROM series WHERE oldest < ?1 ORDER BY oldest";
+    let mut found = db.prepare_cached(sql)?;
+    let rows = found.query_map([before.as_micros()], |row| row.get::<_, i64>(0))?;
+    for series in rows {
+        let (series, before_us) = (series?, before.as_micros());
+        if first_that_goes(db, series, before_us)?.is_some() {
+            let rollups_before_us = [i64::MIN; WIDTHS.len()];
+            return Ok(Some(Cut::Chunks { series, before_us, rollups_before_us }));
+        }
+    }
+    Ok(None)
+}
+
+/// The oldest chunk that ends before a moment, by its row, unless it is the last one.
+fn first_that_goes(db: &Connection, series: i64, before_us: i64) -> Work<Option<i64>> {
+    let sql = "SELECT id FROM chunks WHERE series_id = ?1 AND first_us < ?2 AND last_us < ?2
+                 AND id <> (SELECT id FROM chunks WHERE series_id = ?1 ORDER BY first_us DESC, id DESC LIMIT 1)
+               ORDER BY first_us, id LIMIT 1";
+    Ok(db.prepare_cached(sql)?.query_row([series, before_us], |row| row.get(0)).optional()?)
+}
+
+/// When the first record was taken that stays when chunks go that end before a moment.
+fn first_that_stays(db: &Connection, series: i64, before_us: i64) -> Work<Option<i64>> {
+    let sql = "SELECT coalesce((SELECT min(first_us) FROM chunks WHERE series_id = ?1 AND last_us >= ?2),
+                               (SELECT max(first_us) FROM chunks WHERE series_id = ?1))";
+    Ok(db.prepare_cached(sql)?.query_row([series, before_us], |row| row.get(0))?)
+}
+
+/// How many chunks, and records in them, end before a moment.
+fn chunked(db: &Connection, series: i64, before_us: i64) -> Work<(u64, u64)> {
+    let sql = "SELECT count(*), coalesce(sum(count), 0) FROM chunks
+               WHERE series_id = ?1 AND first_us < ?2 AND last_us < ?2";
+    Ok(db.prepare_cached(sql)?.query_row([series, before_us], |row| Ok((row.get(0)?, row.get(1)?)))?)
+}
+
+/// How many records stay although they are old, because they are in the last chunk.
+fn kept_for_being_last(db: &Connection, series: i64, before_us: i64) -> Work<u64> {
+    let sql =
+        "SELECT count, last_us FROM chunks WHERE series_id = ?1 ORDER BY first_us DESC, id DESC LIMIT 1";
+    let last = db.prepare_cached(sql)?.query_row([series], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)));
+    Ok(last.optional()?.map_or(0, |(count, last_us)| if last_us < before_us { count } else { 0 }))
+}
+
+/// The first and the last unit of a width of which there is a sum, or records to make one of.
+fn spanned(db: &Connection, series: i64, width: i64) -> Work<Option<(i64, i64)>> {
+    let sql = "SELECT (SELECT min(start) FROM rollups WHERE series_id = ?1 AND width = ?2),
+                      (SELECT max(start) FROM rollups WHERE series_id = ?1 AND width = ?2)";
+    let ends = |row: &rusqlite::Row<'_>| Ok(row.get::<_, Option<i64>>(0)?.zip(row.get(1)?));
+    let rows = db.prepare_cached(sql)?.query_row([series, width], ends)?;
+    let sql = "SELECT min(first_us), max(last_us) FROM
+                 (SELECT first_us, last_us FROM chunks
+                  WHERE series_id = ?1 AND unrolled_width > 0 AND unrolled_width >= ?2
+                  UNION ALL
+                  SELECT first_us, last_us FROM rollup_blocks
+                  WHERE series_id = ?1 AND width <= ?2 AND unrolled_width >= ?2)";
+    let others: Option<(i64, i64)> = db.prepare_cached(sql)?.query_row([series, width], ends)?;
+    let others = others.map(|(first, last)| (unit_of(first, width), unit_of(last, width)));
+    Ok(match (rows, others) {
+        (Some(a), Some(b)) => Some((a.0.min(b.0), a.1.max(b.1))),
+        (a, b) => a.or(b),
+    })
+}

@@ -1,0 +1,200 @@
+//! Gaps: what modules said will never come.
+
+use std::collections::BTreeSet;
+
+use iotpi_core::{Gap, GapReason, ModuleId, NewGap, SeriesDelivery};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{
+    dedup::Deliveries,
+    memtable::{One, Tail},
+    point::Point,
+};
+use crate::store::sqlite::{
+    columns::{moment, parsed, word},
+    failure::Work,
+    modules,
+};
+use crate::store::{
+    ExpiryPlan, GapQuery, Now, Page, PageRequest,
+    cursor::{self, List},
+};
+
+/// Gaps removed in one transaction: a few milliseconds on an SD card.
+const EXPIRE_STEP: usize = 200;
+/// The most rows of gaps kept of one module, beside those since the last look.
+const MAX_GAPS: u64 = 10_000;
+/// It is looked for a module's oldest gaps when a row gets a number that this divides: counting rows takes a millisecond.
+const TRIM_EVERY: i64 = 256;
+
+/// Keeps a gap: a row for each series, and one for what the module could not name. Said again, it replaces what was said
+/// of it before. Answers whether the module was new.
+pub(crate) fn record(db: &Connection, module: &ModuleId, gap: &NewGap, now: Now) -> Work<bool> {
+    let new = modules::ensure(db, module, now)?;
+    db.prepare_cached("DELETE FROM gaps WHERE module_id = ?1 AND epoch = ?2 AND first_seq = ?3")?
+        .execute(params![module.as_str(), gap.epoch, gap.first_seq])?;
+    let mut insert = db.prepare_cached(
+        "INSERT INTO gaps (module_id, epoch, first_seq, last_seq, sensor, since_us, until_us, lost, reason,
+                           recorded_at_us)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+         ON CONFLICT DO UPDATE SET lost = lost + excluded.lost, since_us = min(since_us, excluded.since_us),
+                                   until_us = max(until_us, excluded.until_us)",
+    )?;
+    let mut keep = |sensor: &str, since: i64, until: i64, lost: u64| {
+        insert.execute(params![
+            module.as_str(),
+            gap.epoch,
+            gap.first_seq,
+            gap.last_seq,
+            sensor,
+            since,
+            until,
+            lost,
+            gap.reason.as_str(),
+            now.wall.as_micros()
+        ])
+    };
+    let mut unnamed = gap.lost();
+    for series in &gap.series {
+        keep(series.kind.as_str(), series.since.as_micros(), series.until.as_micros(), series.lost)?;
+        unnamed = unnamed.saturating_sub(series.lost);
+    }
+    if unnamed > 0 {
+        // When they were taken is known as far as the others say it.
+        let since = gap.series.iter().map(|s| s.since).min().unwrap_or(now.wall);
+        let until = gap.series.iter().map(|s| s.until).max().unwrap_or(now.wall);
+        keep("", since.as_micros(), until.as_micros(), unnamed)?;
+    }
+    Ok(new)
+}
+
+/// Whether it is time to look for the oldest gaps, right after this one was kept.
+pub(crate) fn is_trim_due(db: &Connection, gap: &NewGap) -> bool {
+    let rows = i64::try_from(gap.series.len()).unwrap_or(0) + 1;
+    let last = db.last_insert_rowid();
+    last / TRIM_EVERY != (last - rows) / TRIM_EVERY
+}
+
+/// Removes a module's oldest gaps that are too many. Their numbers stay lost.
+pub(crate) fn trim(db: &Connection, deliveries: &Deliveries, module: &ModuleId) -> Work<()> {
+    let mut count = db.prepare_cached("SELECT count(*) FROM gaps WHERE module_id = ?1")?;
+    let count: u64 = count.query_row([module.as_str()], |row| row.get(0))?;
+    let Some(over) = count.checked_sub(MAX_GAPS).filter(|over| *over > 0) else { return Ok(()) };
+    let mut old = db.prepare_cached(
+        "SELECT DISTINCT epoch FROM
+             (SELECT epoch FROM gaps WHERE module_id = ?1 ORDER BY since_us, id LIMIT ?2)",
+    )?;
+    let old = old.query_map(params![module.as_str(), over], |row| row.get(0))?;
+    let epochs = old.collect::<Result<Vec<u64>, _>>()?;
+    let delete = "DELETE FROM gaps WHERE id IN
+                      (SELECT id FROM gaps WHERE module_id = ?1 ORDER BY since_us, id LIMIT ?2)";
+    db.prepare_cached(delete)?.execute(params![module.as_str(), over])?;
+    epochs.into_iter().try_for_each(|epoch| deliveries.save_lost(db, module, epoch))
+}
+
+/// See [`Store::gaps`](crate::store::Store::gaps).
+pub(crate) fn gaps(db: &Connection, query: &GapQuery, page: &PageRequest) -> Work<Page<Gap>> {
+    let list = List::new("gaps", query);
+    let (after, after_id) = list.key::<(i64, i64)>(page)?.unwrap_or((i64::MIN, i64::MIN));
+    let mut statement = db.prepare_cached(
+        "SELECT id, module_id, sensor, since_us, until_us, lost, reason, recorded_at_us FROM gaps
+         WHERE (since_us, id) > (?1, ?2) AND (?3 IS NULL OR module_id = ?3)
+           AND (?4 IS NULL OR sensor IN (?4, '')) AND until_us >= ?5 AND since_us < ?6
+         ORDER BY since_us, id LIMIT ?7",
+    )?;
+    let wanted = params![
+        after,
+        after_id,
+        query.module_id.as_ref().map(ModuleId::as_str),
+        query.sensor.as_ref().map(iotpi_core::SensorType::as_str),
+        query.since.map_or(i64::MIN, iotpi_core::Timestamp::as_micros),
+        query.until.map_or(i64::MAX, iotpi_core::Timestamp::as_micros),
+        cursor::limit(page) + 1,
+    ];
+    let rows = statement.query_map(wanted, |row| Ok((row.get::<_, i64>(0)?, gap(row)?)))?;
+    let page =
+        list.page(rows.collect::<Result<Vec<_>, _>>()?, page, |(id, gap)| (gap.since.as_micros(), *id));
+    Ok(page.map(|(_, gap)| gap))
+}
+
+/// Gaps of one series of a module, or those nobody could name a series for, that expire.
+#[derive(Debug, Clone)]
+pub(crate) struct Expiring {
+    module: ModuleId,
+    /// Empty: no series is named.
+    sensor: String,
+    before_us: i64,
+}
+
+/// Which gaps the plan takes: those of readings that it takes as well.
+pub(crate) fn expiring(db: &Connection, plan: &ExpiryPlan) -> Work<Vec<Expiring>> {
+    let mut series = db.prepare_cached("SELECT DISTINCT module_id, sensor FROM gaps")?;
+    let mut rows = series.query([])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (module, sensor): (ModuleId, String) = (parsed(row, 0)?, row.get(1)?);
+        let named = if sensor.is_empty() { None } else { Some(parsed(row, 1)?) };
+        if let Some(before) = plan.gaps_before(&module, named.as_ref()) {
+            found.push(Expiring { module, sensor, before_us: before.as_micros() });
+        }
+    }
+    Ok(found)
+}
+
+/// Removes some of them. Its numbers stay lost. Answers whether there were any.
+pub(crate) fn expire(db: &Connection, deliveries: &Deliveries, expiring: &Expiring) -> Work<bool> {
+    let Expiring { module, sensor, before_us } = expiring;
+    // What a gap counts was lost before the hub heard of it, whatever the module's clock says.
+    let mut old = db.prepare_cached(
+        "SELECT id, epoch FROM gaps
+         WHERE module_id = ?1 AND sensor = ?2 AND min(until_us, recorded_at_us) < ?3 LIMIT ?4",
+    )?;
+    let row = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, u64>(1)?));
+    let old = old.query_map(params![module.as_str(), sensor, before_us, EXPIRE_STEP], row)?;
+    let old = old.collect::<Result<Vec<_>, _>>()?;
+    let mut delete = db.prepare_cached("DELETE FROM gaps WHERE id = ?1")?;
+    for (id, _) in &old {
+        delete.execute([id])?;
+    }
+    let epochs: BTreeSet<_> = old.iter().map(|(_, epoch)| *epoch).collect();
+    epochs.into_iter().try_for_each(|epoch| deliveries.save_lost(db, module, epoch))?;
+    Ok(!old.is_empty())
+}
+
+fn gap(row: &Row<'_>) -> rusqlite::Result<Gap> {
+    let named = !row.get_ref(2)?.as_str()?.is_empty();
+    Ok(Gap {
+        module_id: parsed(row, 1)?,
+        kind: if named { Some(parsed(row, 2)?) } else { None },
+        since: moment(row, 3)?,
+        until: moment(row, 4)?,
+        lost: row.get(5)?,
+        reason: word(row, 6, &GapReason::ALL, GapReason::as_str)?,
+        recorded_at: moment(row, 7)?,
+    })
+}
+
+/// The accounts of a module's series, by type.
+pub(crate) fn by_series(db: &Connection, tail: &Tail, module: &ModuleId) -> Work<Vec<SeriesDelivery>> {
+    let waiting = tail.look_with(db, |series| {
+        let numbered = |points: &[Point]| points.iter().filter(|point| point.numbered).count() as u64;
+        let count = |one: &One| {
+            let (frozen, cut, fresh) = one.waiting();
+            (one.row, one.name.quantity.name(), cut, numbered(frozen), numbered(fresh))
+        };
+        series.behind(None, Some(module)).map(count).collect::<Vec<_>>()
+    })?;
+    let mut series = db.prepare_cached("SELECT folded, received FROM series WHERE id = ?1")?;
+    let mut gaps =
+        db.prepare_cached("SELECT coalesce(sum(lost), 0) FROM gaps WHERE module_id = ?1 AND sensor = ?2")?;
+    let mut accounts = Vec::with_capacity(waiting.len());
+    for (row, kind, cut, frozen, fresh) in waiting {
+        let found = series.query_row([row], |row| Ok((row.get::<_, u64>(0)?, row.get::<_, u64>(1)?)));
+        let Some((folded, received)) = found.optional()? else { continue };
+        // What is on its way into chunks may be there already.
+        let received = received + fresh + if folded >= cut { 0 } else { frozen };
+        let lost: u64 = gaps.query_row(params![module.as_str(), kind.as_str()], |row| row.get(0))?;
+        accounts.push(SeriesDelivery { kind, expected: received + lost, received, lost });
+    }
+    Ok(accounts)
+}

@@ -1,0 +1,399 @@
+//! Merging: the records of a sensor type over all its series, in order, from memory and chunks.
+//!
+//! The series are visited in the order in which their next records may come, until no series that is left can contribute:
+//! a page of 100 opens the chunks that may hold one of the 100, and no others. Of all series together it keeps a few
+//! thousand records in memory, however many it looks at.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashSet},
+    sync::Arc,
+};
+
+use iotpi_core::SensorType;
+use rusqlite::{Connection, OptionalExtension as _, Params, params};
+
+use super::{
+    compaction::decoded,
+    memtable::{Series, Tail},
+    point::Point,
+    readings::folded,
+    runs::{Edge, MAX_RECORDS, Name, Record, Run, Ticket},
+};
+use crate::store::sqlite::failure::Work;
+
+/// What is to be merged: at least `want` records, if there are as many between the edges.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    pub(crate) sensor: SensorType,
+    pub(crate) from: Edge,
+    pub(crate) until: Edge,
+    /// From `from` on; else from `until` backwards.
+    pub(crate) ascending: bool,
+    pub(crate) want: usize,
+}
+
+/// When a record comes in the order asked for: its microsecond, then the place of its module among the modules. Both are
+/// inverted when the newest comes first, so that the smaller one always comes first.
+type Key = (i64, i64);
+
+/// Merges, keeps the run for the next query, and answers with it: it begins at the edge asked for and is complete. Answers
+/// nothing when there is such a run by now.
+///
+/// # Errors
+/// SQLite's; damage when a chunk cannot be read.
+pub(crate) fn merge(db: &Connection, tail: &Tail, wanted: &Wanted) -> Work<Option<Run>> {
+    let edge = if wanted.ascending { &wanted.from } else { &wanted.until };
+    let is_kept = |series: &Series| series.runs(&wanted.sensor)?.beside(edge, wanted.ascending).map(|_| ());
+    if tail.look(is_kept).is_some() {
+        return Ok(None);
+    }
+    let mut begun = None;
+    let merged = tail.look_with(db, |series| Merge::begin(series, wanted, &mut begun)).and_then(|merge| {
+        let Some(mut merge) = merge else { return Ok(None) };
+        merge.drop_folded(db)?;
+        merge.visit(db)?;
+        Ok(Some(merge.run()))
+    });
+    let kept = merged.as_ref().ok().and_then(Option::as_ref).map(copy);
+    if let Some(ticket) = begun {
+        tail.end_merge(&wanted.sensor, ticket, kept);
+    }
+    let nothing = || Run::new(wanted.from.clone(), wanted.until.clone(), Vec::new());
+    Ok(Some(merged?.unwrap_or_else(nothing)))
+}
+
+fn copy(run: &Run) -> Run {
+    Run::new(run.from.clone(), run.until.clone(), run.records.clone())
+}
+
+/// A record that was found.
+struct Found {
+    key: Key,
+    /// Orders the records of one key by arrival: which part of the series it is from, and its place there.
+    part: i64,
+    place: usize,
+    point: Point,
+    frozen: bool,
+}
+
+/// A series whose chunks are not all visited.
+struct Open {
+    row: i64,
+    rank: i64,
+    /// Chunks of it that were visited.
+    visited: i64,
+    next: Next,
+}
+
+/// Where the next chunk of a series is.
+enum Next {
+    /// The first one that may have a record behind the edge.
+    First,
+    /// This one, by its row and times.
+    Chunk(Chunk),
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Chunk {
+    id: i64,
+    first_us: i64,
+    last_us: i64,
+}
+
+struct Merge {
+    ascending: bool,
+    want: usize,
+    edges: (Edge, Edge),
+    /// Nothing before this is wanted, and what comes at `end` or later only if it is at hand.
+    start: Key,
+    end: Key,
+    names: Vec<Arc<Name>>,
+    found: Vec<Found>,
+    /// What comes later than this was left out.
+    floor: Key,
+    /// As many found records, and those that come late are left out.
+    crowded: usize,
+    /// The first `want` keys, greatest on top.
+    first: BinaryHeap<Key>,
+    /// Series by when their next record may come at the earliest.
+    open: BinaryHeap<Reverse<(Key, usize)>>,
+    series: Vec<Open>,
+    /// The positions up to which the series with records on their way into chunks are to be folded.
+    cuts: Vec<(i64, i64, u64)>,
+    /// Everything before this was found.
+    complete: Key,
+}
+
+impl Merge {
+    /// Takes what is in memory. Called under the lock of the tail: copies a few thousand records at most.
+    fn begin(all: &Series, wanted: &Wanted, begun: &mut Option<Ticket>) -> Option<Self> {
+        *begun = Some(all.runs(&wanted.sensor)?.begin());
+        let mut merge = Self {
+            ascending: wanted.ascending,
+            want: wanted.want.max(1),
+            edges: (wanted.from.clone(), wanted.until.clone()),
+            start: (i64::MIN, i64::MIN),
+            end: (i64::MAX, i64::MAX),
+            names: all.of_sensor(&wanted.sensor).map(|one| Arc::clone(&one.name)).collect(),
+            found: Vec::new(),
+            floor: (i64::MAX, i64::MAX),
+            crowded: 2 * wanted.want.max(MAX_RECORDS),
+            first: BinaryHeap::new(),
+            open: BinaryHeap::new(),
+            series: Vec::new(),
+            cuts: Vec::new(),
+            complete: (i64::MAX, i64::MAX),
+        };
+        let (from, until) = (merge.rank(&wanted.from), merge.rank(&wanted.until));
+        // Before the group at an edge, or behind the one before it.
+        (merge.start, merge.end) = match wanted.ascending {
+            true => ((wanted.from.us, from), (wanted.until.us, until)),
+            false => ((!wanted.until.us, !until + 1), (!wanted.from.us, !from + 1)),
+        };
+        for (rank, one) in (0..).zip(all.of_sensor(&wanted.sensor)) {
+            let (frozen, cut, fresh) = one.waiting();
+            if !frozen.is_empty() {
+                merge.cuts.push((rank, one.row, cut));
+            }
+            merge.offer(rank, i64::MAX - 1, frozen, true);
+            merge.offer(rank, i64::MAX, fresh, false);
+            // What waits to be folded may be folded already.
+            let ends = [one.folded, frozen.first().zip(frozen.last()).map(|(a, b)| (a.taken_us, b.taken_us))];
+            let first = ends.into_iter().flatten().map(|(first, _)| first).min();
+            let last = ends.into_iter().flatten().map(|(_, last)| last).max();
+            if let (Some(first), Some(last)) = (first, last)
+                && merge.key(if wanted.ascending { last } else { first }, rank) >= merge.start
+            {
+                let earliest = merge.key(if wanted.ascending { first } else { last }, rank).max(merge.start);
+                merge.open.push(Reverse((earliest, merge.series.len())));
+                merge.series.push(Open { row: one.row, rank, visited: 0, next: Next::First });
+            }
+        }
+        Some(merge)
+    }
+
+    /// How many modules come before an edge within its microsecond.
+    fn rank(&self, edge: &Edge) -> i64 {
+        let Some(module) = &edge.module else { return 0 };
+        let before = |name: &Arc<Name>| name.module_id < *module || edge.behind && name.module_id == *module;
+        i64::try_from(self.names.partition_point(before)).unwrap_or(i64::MAX)
+    }
+
+    fn key(&self, us: i64, rank: i64) -> Key {
+        if self.ascending { (us, rank) } else { (!us, !rank) }
+    }
+
+    /// Takes those of a series' points, oldest first, that may be among the records wanted.
+    fn offer(&mut self, rank: i64, part: i64, points: &[Point], frozen: bool) {
+        let ascending = self.ascending;
+        let key = |point: &Point| match ascending {
+            true => (point.taken_us, rank),
+            false => (!point.taken_us, !rank),
+        };
+        let (start, most) = (self.start, self.most());
+        let mut chosen = match ascending {
+            true => points.partition_point(|p| key(p) < start)..points.len(),
+            false => 0..points.partition_point(|p| key(p) >= start),
+        };
+        // As many as these make all that come later superfluous.
+        let last = if ascending { chosen.start.checked_add(most) } else { chosen.end.checked_sub(most) };
+        if let Some(last) = last.filter(|_| chosen.len() > most).and_then(|last| points.get(last)) {
+            self.floor = self.floor.min(key(last));
+        }
+        let floor = self.floor;
+        match ascending {
+            true => chosen.end = points.partition_point(|p| key(p) <= floor).max(chosen.start),
+            false => chosen.start = points.partition_point(|p| key(p) > floor).min(chosen.end),
+        }
+        for place in chosen {
+            let Some(point) = points.get(place) else { break };
+            let key = key(point);
+            self.count(key);
+            self.found.push(Found { key, part, place, point: point.clone(), frozen });
+        }
+        self.leave_out();
+    }
+
+    /// How many records are kept at least, if there are as many.
+    fn most(&self) -> usize {
+        self.want.max(MAX_RECORDS)
+    }
+
+    /// Notes that a record was found.
+    fn count(&mut self, key: Key) {
+        if self.first.len() < self.want {
+            self.first.push(key);
+        } else if let Some(mut last) = self.first.peek_mut()
+            && key < *last
+        {
+            *last = key;
+        }
+    }
+
+    /// Leaves out what comes too late to be of use.
+    fn leave_out(&mut self) {
+        if self.found.len() <= self.crowded {
+            return;
+        }
+        let most = self.most();
+        let (_, last, _) = self.found.select_nth_unstable_by_key(most - 1, |found| found.key);
+        let floor = self.floor.min(last.key);
+        self.floor = floor;
+        // Those of one key stay together.
+        self.found.retain(|found| found.key <= floor);
+        self.crowded = 2 * self.found.len();
+    }
+
+    /// Drops the records taken from memory that the database, which may be one commit ahead, has in chunks.
+    fn drop_folded(&mut self, db: &Connection) -> Work<()> {
+        let mut ahead = HashSet::new();
+        for (rank, row, cut) in &self.cuts {
+            if folded(db, *row)?.is_none_or(|folded| folded >= *cut) {
+                ahead.insert(self.key(0, *rank).1);
+            }
+        }
+        if !ahead.is_empty() {
+            self.found.retain(|found| !found.frozen || !ahead.contains(&found.key.1));
+            self.first.clear();
+            for at in 0..self.found.len() {
+                self.count(self.found[at].key);
+            }
+        }
+        Ok(())
+    }
+
+    /// Visits chunks until what is wanted is found.
+    fn visit(&mut self, db: &Connection) -> Work<()> {
+        while let Some(Reverse((earliest, at))) = self.open.pop() {
+            let enough =
+                self.first.len() == self.want && self.first.peek().is_some_and(|last| *last < earliest);
+            if enough || earliest > self.floor || earliest >= self.end {
+                self.complete = earliest;
+                break;
+            }
+            let next = match self.series[at].next {
+                Next::First => self.first_chunk(db, self.series[at].row)?,
+                Next::Chunk(chunk) => {
+                    self.take(db, at, chunk)?;
+                    self.chunk_after(db, self.series[at].row, chunk)?
+                }
+            };
+            let Some(chunk) = next else { continue };
+            let rank = self.series[at].rank;
+            let begins = if self.ascending { chunk.first_us } else { chunk.last_us };
+            self.open.push(Reverse((self.key(begins, rank).max(self.start), at)));
+            self.series[at].next = Next::Chunk(chunk);
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, db: &Connection, at: usize, chunk: Chunk) -> Work<()> {
+        let mut body = db.prepare_cached("SELECT body FROM chunks WHERE id = ?1")?;
+        let mut rows = body.query([chunk.id])?;
+        let Some(row) = rows.next()? else { return Ok(()) };
+        let points = decoded(row.get_ref(0)?.as_blob()?)?;
+        let series = &mut self.series[at];
+        series.visited += 1;
+        // Visited backwards, the chunk that comes later was filled earlier.
+        let part = if self.ascending { series.visited } else { -series.visited };
+        let rank = series.rank;
+        self.offer(rank, part, &points, false);
+        Ok(())
+    }
+
+    /// The first chunk, in the order asked for, that may have a record behind the edge.
+    fn first_chunk(&self, db: &Connection, row: i64) -> Work<Option<Chunk>> {
+        if !self.ascending {
+            return find(db, LAST_CHUNK, params![row, !self.start.0]);
+        }
+        let before = find(db, LAST_CHUNK, params![row, self.start.0])?;
+        match before.filter(|chunk| chunk.last_us >= self.start.0) {
+            Some(chunk) => find_first_at(db, row, chunk),
+            None => find(db, CHUNK_AFTER, params![row, self.start.0, i64::MAX]),
+        }
+    }
+
+    fn chunk_after(&self, db: &Connection, row: i64, chunk: Chunk) -> Work<Option<Chunk>> {
+        let sql = if self.ascending { CHUNK_AFTER } else { CHUNK_BEFORE };
+        find(db, sql, params![row, chunk.first_us, chunk.id])
+    }
+
+    /// What was found, up to where it is complete, as a run.
+    fn run(mut self) -> Run {
+        let floor = self.floor;
+        let cut = self.complete <= floor;
+        let complete = self.complete;
+        self.found.retain(|found| found.key <= floor && found.key < complete);
+        self.found.sort_unstable_by_key(|found| (found.key, found.part, found.place));
+        let limit = if cut { complete } else { floor };
+        let unlimited = limit == (i64::MAX, i64::MAX);
+        let (from, until, records);
+        if self.ascending {
+            from = self.edges.0.clone();
+            until = match (unlimited, cut) {
+                (true, _) => Edge::LAST,
+                (false, true) => self.edge(limit),
+                (false, false) => self.edge((limit.0, limit.1 + 1)),
+            };
+            records = self.records();
+        } else {
+            // The groups in reverse, the records of each in order.
+            self.found.sort_by_key(|found| Reverse(found.key));
+            until = self.edges.1.clone();
+            from = match (unlimited, cut) {
+                (true, _) => Edge::FIRST,
+                (false, true) => self.edge((!limit.0, !limit.1 + 1)),
+                (false, false) => self.edge((!limit.0, !limit.1)),
+            };
+            records = self.records();
+        }
+        Run::new(from, until, records)
+    }
+
+    /// The edge before the group of that microsecond and rank.
+    fn edge(&self, (us, rank): Key) -> Edge {
+        match usize::try_from(rank).ok().and_then(|rank| self.names.get(rank)) {
+            _ if rank <= 0 => Edge::at(us),
+            Some(name) => Edge::before(us, name.module_id.clone()),
+            None => self.names.last().map_or(Edge::at(us), |name| Edge::behind(us, name.module_id.clone())),
+        }
+    }
+
+    fn records(&mut self) -> Vec<Record> {
+        let found = std::mem::take(&mut self.found);
+        let record = |found: Found| {
+            let rank = if self.ascending { found.key.1 } else { !found.key.1 };
+            let name = usize::try_from(rank).ok().and_then(|rank| self.names.get(rank))?;
+            Some(Record { name: Arc::clone(name), point: found.point })
+        };
+        found.into_iter().filter_map(record).collect()
+    }
+}
+
+/// The last chunk of a series that begins at a moment or before.
+pub(crate) const LAST_CHUNK: &str = "SELECT id, first_us, last_us FROM chunks
+     WHERE series_id = ?1 AND first_us <= ?2 ORDER BY first_us DESC, id DESC LIMIT 1";
+/// The chunk of a series before another one.
+pub(crate) const CHUNK_BEFORE: &str = "SELECT id, first_us, last_us FROM chunks
+     WHERE series_id = ?1 AND (first_us, id) < (?2, ?3) ORDER BY first_us DESC, id DESC LIMIT 1";
+/// The chunk of a series behind another one.
+pub(crate) const CHUNK_AFTER: &str = "SELECT id, first_us, last_us FROM chunks
+     WHERE series_id = ?1 AND (first_us, id) > (?2, ?3) ORDER BY first_us, id LIMIT 1";
+
+fn find(db: &Connection, sql: &str, params: impl Params) -> Work<Option<Chunk>> {
+    let chunk =
+        |row: &rusqlite::Row<'_>| Ok(Chunk { id: row.get(0)?, first_us: row.get(1)?, last_us: row.get(2)? });
+    Ok(db.prepare_cached(sql)?.query_row(params, chunk).optional()?)
+}
+
+/// Of chunks that touch one another in the microsecond at which this one begins, the first.
+fn find_first_at(db: &Connection, row: i64, mut chunk: Chunk) -> Work<Option<Chunk>> {
+    while let Some(before) = find(db, CHUNK_BEFORE, params![row, chunk.first_us, chunk.id])? {
+        if before.last_us < chunk.first_us {
+            break;
+        }
+        chunk = before;
+    }
+    Ok(Some(chunk))
+}

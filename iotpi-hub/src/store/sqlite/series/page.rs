@@ -1,0 +1,141 @@
+//! A page of a sensor type's records over all modules, put together from runs.
+
+use std::cmp::Ordering;
+
+use iotpi_core::Reading;
+
+use super::{
+    memtable::Series,
+    merge::Wanted,
+    readings::Place,
+    runs::{Edge, Record, Run},
+};
+use crate::store::sqlite::failure::Work;
+use crate::store::{
+    Page, PageRequest, ReadingQuery,
+    cursor::{self, List},
+};
+
+/// A page, as far as it is put together.
+#[derive(Debug)]
+pub(crate) struct Walk {
+    list: List,
+    query: ReadingQuery,
+    request: PageRequest,
+    /// Where the last page ended.
+    after: Option<Place>,
+    /// Where the records that are not looked at yet begin, and where they end.
+    edge: Edge,
+    end: Edge,
+    most: usize,
+    /// Each record with how many of its module and microsecond arrived before it.
+    found: Vec<(Record, u32)>,
+}
+
+impl Walk {
+    /// # Errors
+    /// [`StoreError::BadCursor`](crate::store::StoreError::BadCursor).
+    pub(crate) fn new(query: &ReadingQuery, page: &PageRequest) -> Work<Self> {
+        let list = List::new("readings", &query.listed());
+        let after = list.key::<Place>(page)?;
+        let time = query.time_us();
+        let (since, until) = (Edge::at(time.start), Edge::at(time.end));
+        let (mut edge, end) = if query.ascending { (since, until) } else { (until, since) };
+        // The records of one module and microsecond that the last page ended in may go on.
+        match after.clone() {
+            Some((us, module, _)) if query.ascending => edge = edge.max(Edge::before(us, module)),
+            Some((us, module, _)) => edge = edge.min(Edge::behind(us, module)),
+            None => {}
+        }
+        let most = cursor::limit(page) + 1;
+        let (query, request) = (query.clone(), page.clone());
+        Ok(Self { list, query, request, after, edge, end, most, found: Vec::new() })
+    }
+
+    /// Takes what there is in memory. Answers what has to be merged to go on; nothing when the page is whole.
+    pub(crate) fn go_on(&mut self, series: &Series) -> Option<Wanted> {
+        let runs = series.runs(&self.query.sensor)?;
+        let ascending = self.query.ascending;
+        while !self.is_whole() {
+            match runs.beside(&self.edge, ascending) {
+                Some(run) => self.take(run),
+                None => {
+                    let (from, until) = match ascending {
+                        true => (self.edge.clone(), self.end.clone()),
+                        false => (self.end.clone(), self.edge.clone()),
+                    };
+                    // The latest time moves on with the clock: a run that ends there would serve no later query. A run that
+                    // begins later still reaches to the end without covering what is wanted here.
+                    let is_free = ascending || runs.beside(&Edge::LAST, false).is_none();
+                    let is_last = is_free && series.is_last(&self.query.sensor, &until);
+                    let until = if is_last { Edge::LAST } else { until };
+                    let want = self.most - self.found.len();
+                    return Some(Wanted { sensor: self.query.sensor.clone(), from, until, ascending, want });
+                }
+            }
+        }
+        None
+    }
+
+    fn is_whole(&self) -> bool {
+        let reached = if self.query.ascending { self.edge >= self.end } else { self.edge <= self.end };
+        reached || self.found.len() >= self.most
+    }
+
+    /// Takes what a run has of the page. The run covers what lies beside the edge.
+    pub(crate) fn take(&mut self, run: &Run) {
+        let first = run.before(if self.query.ascending { &self.edge } else { &self.end });
+        let last = run.before(if self.query.ascending { &self.end } else { &self.edge });
+        let records = run.records.get(first..last).unwrap_or_default();
+        if self.query.ascending {
+            for group in records.chunk_by(Record::is_beside) {
+                self.take_group(group);
+                if self.found.len() >= self.most {
+                    break;
+                }
+            }
+            self.edge = run.until.clone();
+        } else {
+            let mut rest = records;
+            while let Some(newest) = rest.last().filter(|_| self.found.len() < self.most) {
+                let group = rest.iter().rev().take_while(|record| record.is_beside(newest)).count();
+                let (before, group) = rest.split_at(rest.len() - group);
+                self.take_group(group);
+                rest = before;
+            }
+            // A run may begin behind the edge, when records arrived there while it was merged.
+            self.edge = run.from.clone().min(self.edge.clone());
+        }
+    }
+
+    /// Takes the records of one module and microsecond.
+    fn take_group(&mut self, group: &[Record]) {
+        let room = self.most.saturating_sub(self.found.len());
+        let Some(one) = group.first().filter(|_| room > 0) else { return };
+        let after = self.after.as_ref().map(|(us, module, ordinal)| {
+            let group = (one.point.taken_us, &one.name.module_id).cmp(&(*us, module));
+            (group, *ordinal)
+        });
+        let numbered = (0_u32..).zip(group).map(|(ordinal, record)| (record, ordinal));
+        let is_left = |(_, ordinal): &(&Record, u32)| match after {
+            Some((Ordering::Equal, last)) if self.query.ascending => *ordinal > last,
+            Some((Ordering::Equal, last)) => *ordinal < last,
+            _ => true,
+        };
+        let left: Vec<_> = numbered.filter(is_left).collect();
+        let clone = |(record, ordinal): &(&Record, u32)| ((*record).clone(), *ordinal);
+        if self.query.ascending {
+            self.found.extend(left.iter().take(room).map(clone));
+        } else {
+            self.found.extend(left.iter().rev().take(room).map(clone));
+        }
+    }
+
+    /// The page.
+    pub(crate) fn page(self) -> Page<Reading> {
+        let key = |(record, ordinal): &(Record, u32)| {
+            (record.point.taken_us, record.name.module_id.clone(), *ordinal)
+        };
+        self.list.page(self.found, &self.request, key).map(|(record, _)| record.reading())
+    }
+}

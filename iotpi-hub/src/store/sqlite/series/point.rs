@@ -1,0 +1,101 @@
+//! A record of a series, without its series' name: what the journal, the chunks and the memory of the engine are made of.
+
+use iotpi_core::{ModuleId, Outcome, Quantity, Reading, TimeSource, Timestamp};
+
+use crate::store::Now;
+
+/// One record of a series. Records of one series are ordered by `taken_us`; those of one microsecond by arrival.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Point {
+    /// When it was taken: microseconds since 1970-01-01 00:00 UTC.
+    pub(crate) taken_us: i64,
+    /// When it arrived, by the hub's clock: milliseconds since 1970-01-01 00:00 UTC.
+    pub(crate) received_ms: i64,
+    /// A finite number, or why there is none.
+    pub(crate) outcome: Outcome,
+    /// Whose clock `taken_us` goes by.
+    pub(crate) source: TimeSource,
+    /// Whether it came with a number. Counted when it is folded, not kept.
+    pub(crate) numbered: bool,
+}
+
+impl Point {
+    /// A reading as it is kept. A number that is none is kept as a gap.
+    pub(crate) fn of(reading: Reading, now: Now) -> Self {
+        let received_at = reading.received_at.unwrap_or(now.wall);
+        Self {
+            taken_us: reading.taken_at.as_micros(),
+            received_ms: received_at.as_micros().div_euclid(1000),
+            outcome: match reading.outcome {
+                Outcome::Value(value) => Outcome::of(value),
+                no_data => no_data,
+            },
+            source: reading.time_source,
+            numbered: reading.number.is_some(),
+        }
+    }
+
+    /// As it is read back.
+    pub(crate) fn reading(self, module_id: ModuleId, quantity: Quantity) -> Reading {
+        Reading {
+            module_id,
+            quantity,
+            outcome: self.outcome,
+            taken_at: Timestamp::from_micros(self.taken_us),
+            received_at: Some(Timestamp::from_micros(self.received_ms.saturating_mul(1000))),
+            time_source: self.source,
+            number: None,
+        }
+    }
+}
+
+/// Two runs of points, each in order, as one; of the same microsecond, those of `earlier` come first.
+pub(crate) fn merged(earlier: Vec<Point>, later: impl IntoIterator<Item = Point>) -> Vec<Point> {
+    let mut all = earlier;
+    all.extend(later);
+    // Stable, and quick on two runs that are in order already.
+    all.sort_by_key(|point| point.taken_us);
+    all
+}
+
+/// A time source as one byte.
+pub(crate) fn source_code(source: TimeSource) -> u8 {
+    match source {
+        TimeSource::Module => 0,
+        TimeSource::Estimated => 1,
+        TimeSource::Hub => 2,
+        TimeSource::Arrival => 3,
+        TimeSource::HubUnsynced => 4,
+    }
+}
+
+/// The time source of that byte.
+pub(crate) fn source_of(code: u8) -> Option<TimeSource> {
+    TimeSource::ALL.into_iter().find(|source| source_code(*source) == code)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Any point.
+    pub(crate) fn any_point() -> impl Strategy<Value = Point> {
+        let outcome = prop_oneof![
+            4 => (-1_000_000_i32..1_000_000).prop_map(|n| Outcome::Value(f64::from(n) / 1000.0)),
+            2 => any::<f64>().prop_map(Outcome::of),
+            1 => ".{0,20}".prop_map(Outcome::NoData),
+        ];
+        let source = prop::sample::select(TimeSource::ALL.to_vec());
+        (any::<i32>(), any::<i32>(), outcome, source, any::<bool>()).prop_map(
+            |(taken, received, outcome, source, numbered)| Point {
+                taken_us: 1_795_472_000_000_000 + i64::from(taken) * 1000,
+                received_ms: 1_795_472_000_000 + i64::from(received),
+                outcome,
+                source,
+                numbered,
+            },
+        )
+    }
+}

@@ -1,0 +1,144 @@
+//! A set of numbers kept as the ranges it is made of: which readings of a count have arrived.
+
+use crate::store::sqlite::varint;
+
+/// How many ranges a set may have. A module sends its numbers in order, beside a backlog: two or three ranges. More than
+/// this only somebody has who leaves out every second number.
+pub(crate) const MAX_RANGES: usize = 4096;
+
+/// Numbers from 1 on, as disjoint ranges in rising order, none touching the next; both ends belong to a range.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct RangeSet(Vec<(u64, u64)>);
+
+impl RangeSet {
+    pub(crate) fn contains(&self, number: u64) -> bool {
+        let behind = self.0.partition_point(|(first, _)| *first <= number);
+        behind.checked_sub(1).is_some_and(|at| number <= self.0[at].1)
+    }
+
+    /// Adds one number. Nearly always it is the next of the last range.
+    pub(crate) fn insert(&mut self, number: u64) {
+        match self.0.last_mut() {
+            Some((_, last)) if number == *last + 1 => *last = number,
+            _ => self.insert_range(number, number),
+        }
+    }
+
+    /// Adds all numbers from `first` to `last`.
+    pub(crate) fn insert_range(&mut self, first: u64, last: u64) {
+        if first > last {
+            return;
+        }
+        // Every range that overlaps or touches becomes one with the new one.
+        let from = self.0.partition_point(|(_, end)| end.saturating_add(1) < first);
+        let until = self.0.partition_point(|(start, _)| *start <= last.saturating_add(1));
+        let merged = match self.0.get(from..until) {
+            Some([]) | None => (first, last),
+            Some(touched) => (first.min(touched[0].0), last.max(touched[touched.len() - 1].1)),
+        };
+        self.0.splice(from..until.max(from), [merged]);
+    }
+
+    /// Takes out one number.
+    pub(crate) fn remove(&mut self, number: u64) {
+        if !self.contains(number) {
+            return;
+        }
+        let at = self.0.partition_point(|(first, _)| *first <= number) - 1;
+        let (first, last) = self.0[at];
+        let halves = [(first, number - 1), (number + 1, last)];
+        self.0.splice(at..=at, halves.into_iter().filter(|(first, last)| first <= last));
+    }
+
+    /// Adds all numbers of another set.
+    pub(crate) fn extend(&mut self, other: &Self) {
+        for (first, last) in &other.0 {
+            self.insert_range(*first, *last);
+        }
+    }
+
+    /// Forgets the first ranges of more than `most`.
+    pub(crate) fn keep_last(&mut self, most: usize) {
+        self.0.drain(..self.0.len().saturating_sub(most));
+    }
+
+    /// How many numbers there are.
+    pub(crate) fn len(&self) -> u64 {
+        self.0.iter().map(|(first, last)| last - first + 1).sum()
+    }
+
+    /// The greatest number; 0 when there is none.
+    pub(crate) fn last(&self) -> u64 {
+        self.0.last().map_or(0, |(_, last)| *last)
+    }
+
+    /// How many ranges it takes.
+    pub(crate) fn ranges(&self) -> &[(u64, u64)] {
+        &self.0
+    }
+
+    /// Its last ranges, up to `most`.
+    pub(crate) fn newest(&self, most: usize) -> Self {
+        Self(self.0[self.0.len().saturating_sub(most)..].to_vec())
+    }
+
+    /// As it is kept: the distances between the ends, as varints.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut at = 0;
+        for (first, last) in &self.0 {
+            varint::put(&mut bytes, first - at);
+            varint::put(&mut bytes, last - first);
+            at = *last;
+        }
+        bytes
+    }
+
+    /// Reads what [`Self::to_bytes`] wrote; nothing when it is something else.
+    pub(crate) fn from_bytes(mut bytes: &[u8]) -> Option<Self> {
+        let mut ranges = Vec::new();
+        let mut at = 0_u64;
+        while !bytes.is_empty() {
+            let first = at.checked_add(varint::take(&mut bytes)?)?;
+            let last = first.checked_add(varint::take(&mut bytes)?)?;
+            ranges.push((first, last));
+            at = last;
+        }
+        Some(Self(ranges))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn it_holds_what_a_plain_set_holds(
+            steps in prop::collection::vec((1_u64..60, 0_u64..6), 0..40), removed in prop::collection::vec(1_u64..60, 0..9),
+        ) {
+            let (mut ranges, mut plain) = (RangeSet::default(), BTreeSet::new());
+
+            for (first, more) in steps {
+                if more == 0 { ranges.insert(first) } else { ranges.insert_range(first, first + more) }
+                plain.extend(first..=first + more);
+            }
+            for number in removed {
+                ranges.remove(number);
+                plain.remove(&number);
+            }
+
+            prop_assert_eq!(ranges.len(), plain.len() as u64);
+            prop_assert_eq!(ranges.last(), plain.last().copied().unwrap_or(0));
+            for number in 0..70 {
+                prop_assert_eq!(ranges.contains(number), plain.contains(&number));
+            }
+            prop_assert!(ranges.ranges().windows(2).all(|two| two[0].1 + 1 < two[1].0), "{ranges:?}");
+            prop_assert_eq!(RangeSet::from_bytes(&ranges.to_bytes()), Some(ranges));
+        }
+    }
+}

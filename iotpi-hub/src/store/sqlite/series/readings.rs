@@ -1,0 +1,314 @@
+//! Records read back: pages, the newest of each series, the recent ones of one. Folded ones come from the chunks, the
+//! others from memory.
+
+use std::{ops::Range, sync::Arc};
+
+use iotpi_core::{ModuleId, Reading, SensorType, Timestamp};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{
+    compaction::decoded,
+    memtable::{Held, Series, Tail},
+    point::{Point, merged},
+};
+use crate::store::sqlite::failure::Work;
+use crate::store::{
+    Page, PageRequest, ReadingQuery, SeriesKey,
+    cursor::{self, List},
+    end_us,
+};
+
+/// The order of records: time, module, and of those of one module and microsecond, arrival: how many arrived before.
+pub(crate) type Place = (i64, ModuleId, u32);
+
+/// See [`Store::readings`](crate::store::Store::readings): of one module's series. Those of all are [`super::page`]'s.
+pub(crate) fn readings(
+    db: &Connection,
+    tail: &Tail,
+    query: &ReadingQuery,
+    page: &PageRequest,
+) -> Work<Page<Reading>> {
+    let list = List::new("readings", &query.listed());
+    let most = cursor::limit(page) + 1;
+    let after = list.key::<Place>(page)?;
+    let mut time = query.time_us();
+    // The microsecond the last page ended in may go on.
+    match &after {
+        Some((taken_us, ..)) if query.ascending => time.start = time.start.max(*taken_us),
+        Some((taken_us, ..)) => time.end = time.end.min(taken_us.saturating_add(1)),
+        None => {}
+    }
+    let part =
+        Part { most, ascending: query.ascending, beside: after.as_ref().map(|(taken_us, ..)| *taken_us) };
+    let held = tail.look_with(db, |series| {
+        let waiting = |points: &[Point]| part.of(between(points, time.start, time.end)).to_vec();
+        series.find(query.module_id.as_ref()?, query.sensor.as_str()).map(|one| one.hold(waiting))
+    })?;
+    let Some(series) = held else { return Ok(Page { items: Vec::new(), next: None }) };
+    let (module_id, quantity) = (series.name.module_id.clone(), series.name.quantity.clone());
+    let mut found: Vec<(u32, Point)> = Vec::new();
+    for point in points(db, series, time, part)? {
+        let beside = found.last().filter(|(_, previous)| previous.taken_us == point.taken_us);
+        found.push((beside.map_or(0, |(ordinal, _)| ordinal + 1), point));
+    }
+    if let Some((taken_us, _, ordinal)) = after {
+        let after = (taken_us, ordinal);
+        found.retain(|(ordinal, point)| {
+            let place = (point.taken_us, *ordinal);
+            if query.ascending { place > after } else { place < after }
+        });
+    }
+    if !query.ascending {
+        found.reverse();
+    }
+    found.truncate(most);
+    let page = list.page(found, page, |(ordinal, point)| (point.taken_us, module_id.clone(), *ordinal));
+    Ok(page.map(|(_, point)| point.reading(module_id.clone(), quantity.clone())))
+}
+
+/// Which part of a series' records: the first or the last so many, and all of each microsecond that is among them.
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    most: usize,
+    /// The first ones; else the last.
+    ascending: bool,
+    /// Records of this microsecond, where the last page ended, come on top.
+    beside: Option<i64>,
+}
+
+impl Part {
+    /// The newest so many.
+    fn newest(most: usize) -> Self {
+        Self { most: most.max(1), ascending: false, beside: None }
+    }
+
+    /// How many of these points count.
+    fn counted(&self, points: &[Point]) -> usize {
+        let beside = self.beside.map_or(0, |at| between(points, at, at.saturating_add(1)).len());
+        points.len() - beside
+    }
+
+    /// The part of points in order.
+    fn of<'a>(&self, points: &'a [Point]) -> &'a [Point] {
+        let over = self.counted(points).saturating_sub(self.most);
+        if over == 0 {
+            return points;
+        }
+        let kept = points.len() - over;
+        if self.ascending {
+            let edge = points[kept - 1].taken_us;
+            &points[..points.partition_point(|point| point.taken_us <= edge)]
+        } else {
+            let edge = points[over].taken_us;
+            &points[points.partition_point(|point| point.taken_us < edge)..]
+        }
+    }
+}
+
+/// A part of one series' records in a stretch of time, oldest first.
+fn points(db: &Connection, series: Held, time: Range<i64>, part: Part) -> Work<Vec<Point>> {
+    let row = series.row;
+    let Some(folded) = folded(db, row)? else { return Ok(Vec::new()) };
+    let waiting = series.waiting(folded);
+    let waiting = between(&waiting, time.start, time.end);
+    let mut chunks: Vec<Vec<Point>> = Vec::new();
+    let mut count = 0;
+    stored(db, row, time.clone(), part.ascending, |points| {
+        let edge = chunks.last().and_then(|chunk| if part.ascending { chunk.last() } else { chunk.first() });
+        let next = if part.ascending { points.first() } else { points.last() };
+        let goes_on = edge.map(|point| point.taken_us) == next.map(|point| point.taken_us);
+        if count >= part.most && !goes_on {
+            return false;
+        }
+        count += part.counted(points);
+        chunks.push(points.to_vec());
+        true
+    })?;
+    if !part.ascending {
+        chunks.reverse();
+    }
+    let all = merged(chunks.concat(), waiting.iter().cloned());
+    Ok(part.of(&all).to_vec())
+}
+
+/// The points of a stretch of time, among points in order.
+pub(crate) fn between(points: &[Point], since_us: i64, until_us: i64) -> &[Point] {
+    let from = points.partition_point(|point| point.taken_us < since_us);
+    let until = points.partition_point(|point| point.taken_us < until_us);
+    points.get(from..until).unwrap_or_default()
+}
+
+/// How far a series is folded; nothing when it is gone.
+pub(crate) fn folded(db: &Connection, row: i64) -> Work<Option<u64>> {
+    let sql = "SELECT folded FROM series WHERE id = ?1";
+    Ok(db.prepare_cached(sql)?.query_row([row], |row| row.get(0)).optional()?)
+}
+
+/// The chunks of a series from the one that may hold `?2` on, and up to the one that begins before `?3`.
+pub(crate) const CHUNKS: &str = "SELECT last_us, body, first_us FROM chunks
+     WHERE series_id = ?1 AND first_us < ?3
+       AND first_us >= coalesce((SELECT max(first_us) FROM chunks WHERE series_id = ?1 AND first_us < ?2), ?2)
+     ORDER BY first_us, id";
+
+/// The same, backwards; those that end before the stretch come last and are not looked at.
+pub(crate) const CHUNKS_BACKWARDS: &str = "SELECT last_us, body, first_us FROM chunks
+     WHERE series_id = ?1 AND first_us < ?2 ORDER BY first_us DESC, id DESC";
+
+/// Goes through the folded records of a series in a stretch of time, chunk by chunk in the order asked for; within a chunk
+/// the oldest is first. Ends when `go_on` says so.
+pub(crate) fn stored(
+    db: &Connection,
+    row: i64,
+    time: Range<i64>,
+    ascending: bool,
+    mut go_on: impl FnMut(&[Point]) -> bool,
+) -> Work<()> {
+    let mut statement = db.prepare_cached(if ascending { CHUNKS } else { CHUNKS_BACKWARDS })?;
+    let mut rows = if ascending {
+        statement.query(params![row, time.start, time.end])?
+    } else {
+        statement.query(params![row, time.end])?
+    };
+    while let Some(row) = rows.next()? {
+        if row.get::<_, i64>(0)? < time.start {
+            if ascending {
+                continue;
+            }
+            return Ok(());
+        }
+        let points = decoded(row.get_ref(1)?.as_blob()?)?;
+        let points = between(&points, time.start, time.end);
+        if !points.is_empty() && !go_on(points) {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// See [`Store::newest`](crate::store::Store::newest). Answers from memory; nothing when a series was not looked at since
+/// the start.
+pub(crate) fn newest_known(
+    series: &Series,
+    module: Option<&ModuleId>,
+    latest: Option<Timestamp>,
+    page: &PageRequest,
+) -> Work<Option<Page<Reading>>> {
+    let list = List::new("newest", &module);
+    let after = list.key::<(ModuleId, SensorType)>(page)?;
+    let mut found = Vec::new();
+    for one in series.behind(after.as_ref(), module).take(cursor::limit(page) + 1) {
+        let known = one.newest.as_ref().filter(|newest| newest.taken_us < end_us(latest));
+        let Some(newest) = known else { return Ok(None) };
+        found.push(newest.clone().reading(one.name.module_id.clone(), one.name.quantity.clone()));
+    }
+    let key = |reading: &Reading| (reading.module_id.clone(), reading.quantity.name());
+    Ok(Some(list.page(found, page, key)))
+}
+
+/// The same, looking up what is not known, and remembering it.
+pub(crate) fn newest(
+    db: &Connection,
+    tail: &Tail,
+    module: Option<&ModuleId>,
+    latest: Option<Timestamp>,
+    page: &PageRequest,
+) -> Work<Page<Reading>> {
+    let end = end_us(latest);
+    let list = List::new("newest", &module);
+    let after = list.key::<(ModuleId, SensorType)>(page)?;
+    let most = cursor::limit(page) + 1;
+    let held = tail.look_with(db, |series| {
+        let one = |one: &super::memtable::One| {
+            let known = one.newest.clone().filter(|newest| newest.taken_us < end);
+            let waiting = |points: &[Point]| Part::newest(1).of(between(points, i64::MIN, end)).to_vec();
+            // One that is later than asked for would be hidden by an earlier one that is remembered as the newest.
+            let is_last = one.last_us().is_none_or(|last_us| last_us < end);
+            (known, is_last, one.hold(waiting))
+        };
+        series.behind(after.as_ref(), module).take(most).map(one).collect::<Vec<_>>()
+    })?;
+    let mut found = Vec::with_capacity(held.len());
+    for (known, is_last, held) in held {
+        let (row, name) = (held.row, Arc::clone(&held.name));
+        let newest = match known {
+            Some(newest) => Some(newest),
+            None => points(db, held, i64::MIN..end, Part::newest(1))?.pop(),
+        };
+        if let Some(newest) = newest {
+            if is_last {
+                tail.found_newest(row, &newest);
+            }
+            found.push(newest.reading(name.module_id.clone(), name.quantity.clone()));
+        }
+    }
+    let key = |reading: &Reading| (reading.module_id.clone(), reading.quantity.name());
+    Ok(list.page(found, page, key))
+}
+
+/// See [`Store::recent`](crate::store::Store::recent). Answers from memory, if the newest are all there.
+pub(crate) fn recent_known(
+    series: &Series,
+    key: &SeriesKey,
+    count: u32,
+    latest: Option<Timestamp>,
+) -> Option<Vec<Reading>> {
+    let Some(one) = series.find(&key.module_id, key.sensor.as_str()) else { return Some(Vec::new()) };
+    let newest = one.newest_waiting(count as usize)?;
+    if newest.last().is_some_and(|last| last.taken_us >= end_us(latest)) {
+        return None;
+    }
+    let reading = |point: Point| point.reading(one.name.module_id.clone(), one.name.quantity.clone());
+    Some(newest.into_iter().map(reading).collect())
+}
+
+/// The same, from memory and chunks.
+pub(crate) fn recent(
+    db: &Connection,
+    tail: &Tail,
+    key: &SeriesKey,
+    count: u32,
+    latest: Option<Timestamp>,
+) -> Work<Vec<Reading>> {
+    let (most, end) = (count as usize, end_us(latest));
+    let held = tail.look_with(db, |series| {
+        Some(
+            series
+                .find(&key.module_id, key.sensor.as_str())?
+                .hold(|points| Part::newest(most).of(between(points, i64::MIN, end)).to_vec()),
+        )
+    })?;
+    let Some(held) = held else { return Ok(Vec::new()) };
+    let (module_id, quantity) = (held.name.module_id.clone(), held.name.quantity.clone());
+    let points = points(db, held, i64::MIN..end, Part::newest(most))?;
+    let newest = points.into_iter().rev().take(most).collect::<Vec<_>>().into_iter().rev();
+    Ok(newest.map(|point| point.reading(module_id.clone(), quantity.clone())).collect())
+}
+
+/// The newest page of one module's series, from memory, if it is all there and no more than that is asked for.
+pub(crate) fn first_page_known(
+    series: &Series,
+    query: &ReadingQuery,
+    page: &PageRequest,
+) -> Option<Page<Reading>> {
+    let module = query.module_id.as_ref()?;
+    if query.ascending || query.since.is_some() || query.until.is_some() || page.cursor.is_some() {
+        return None;
+    }
+    let one = series.find(module, query.sensor.as_str())?;
+    let list = List::new("readings", &query.listed());
+    // One more than the page, and one more to know that the oldest's microsecond is whole.
+    let most = cursor::limit(page) + 1;
+    let mut newest = one.newest_waiting(most + 1)?;
+    if newest.last().is_some_and(|last| last.taken_us >= end_us(query.not_after)) {
+        return None;
+    }
+    if newest.len() > most {
+        newest.remove(0);
+    }
+    if newest.windows(2).any(|two| two[0].taken_us == two[1].taken_us) {
+        return None;
+    }
+    newest.reverse();
+    let page = list.page(newest, page, |point| (point.taken_us, module, 0_u32));
+    Some(page.map(|point| point.reading(module.clone(), one.name.quantity.clone())))
+}

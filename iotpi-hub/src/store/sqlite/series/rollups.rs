@@ -1,0 +1,155 @@
+//! Records summed up by the minute, the hour and the day as they are folded, and stretches of any width made of that.
+
+use std::{ops::Range, sync::Arc};
+
+use iotpi_core::SensorType;
+use rusqlite::{Connection, params};
+
+use super::{
+    bucket_sums::Stretches,
+    buckets::{Step, Summed},
+    memtable::{Held, Tail},
+    point::Point,
+    readings::{between, folded},
+    runs::{Runs, Ticket},
+    sum::{SECOND, Sum, WIDTHS, units},
+    sum_runs::SeriesSum,
+};
+use crate::store::sqlite::failure::Work;
+
+/// No record is older: a module may say that it took one a year before a hub booted in 1970. A whole day's beginning, so
+/// that a query without a beginning is made of whole days.
+pub(crate) const EARLIEST: i64 = -400 * 86_400 * SECOND;
+/// No record is younger: the end of 2100 is as good as never, and a whole day's beginning too.
+pub(crate) const LATEST: i64 = 47_847 * 86_400 * SECOND;
+
+/// Adds records, in order, to the rollups of their series, of those widths that `which` names: late records correct what is there.
+///
+/// # Errors
+/// SQLite's.
+pub(crate) fn add(db: &Connection, row: i64, points: &[Point], which: impl Fn(i64) -> bool) -> Work<()> {
+    let mut upsert = db.prepare_cached(
+        "INSERT INTO rollups (series_id, width, start, present, missing, sum, min, max)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+         ON CONFLICT DO UPDATE SET present = present + excluded.present, missing = missing + excluded.missing,
+             sum = sum + excluded.sum,
+             min = coalesce(min(min, excluded.min), min, excluded.min),
+             max = coalesce(max(max, excluded.max), max, excluded.max)",
+    )?;
+    for width in WIDTHS.into_iter().filter(|width| which(*width)) {
+        for (start, sum) in units(points, width) {
+            let row = params![row, width, start, sum.present, sum.missing, sum.sum, sum.min(), sum.max()];
+            upsert.execute(row)?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes records, in order, out of the rollups that include them, up to `widest`. Rollups that include others as well keep
+/// their least and greatest values: whoever adds these records again finds them as they were.
+///
+/// # Errors
+/// SQLite's.
+pub(crate) fn take_out(db: &Connection, row: i64, points: &[Point], widest: i64) -> Work<()> {
+    let mut whole = db.prepare_cached(
+        "DELETE FROM rollups WHERE series_id = ?1 AND width = ?2 AND start = ?3 AND present <= ?4 AND missing <= ?5",
+    )?;
+    let mut part = db.prepare_cached(
+        "UPDATE rollups SET present = max(present - ?4, 0), missing = max(missing - ?5, 0), sum = sum - ?6
+         WHERE series_id = ?1 AND width = ?2 AND start = ?3",
+    )?;
+    for width in WIDTHS.into_iter().filter(|width| *width <= widest) {
+        for (start, sum) in units(points, width) {
+            if whole.execute(params![row, width, start, sum.present, sum.missing])? == 0 {
+                part.execute(params![row, width, start, sum.present, sum.missing, sum.sum])?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Sums up one step of a page: see [`buckets`](super::buckets).
+///
+/// # Errors
+/// SQLite's; damage when a chunk cannot be read.
+pub(crate) fn sum_step(db: &Connection, tail: &Tail, step: &Step) -> Work<Summed> {
+    let mut begun = None;
+    let summed = sum(db, tail, step, &mut begun);
+    if let Some(ticket) = begun {
+        tail.end_sums(&step.query.sensor, ticket, summed.as_ref().ok().map(|summed| step.run(summed)));
+    }
+    summed
+}
+
+fn sum(db: &Connection, tail: &Tail, step: &Step, begun: &mut Option<Ticket>) -> Work<Summed> {
+    let mut summed = Summed::default();
+    let held = tail.look_with(db, |series| {
+        // A single series is summed up quickly, and its sums would take the place of others.
+        if step.query.module_id.is_none() {
+            *begun = series.runs(&step.query.sensor).map(Runs::begin);
+        }
+        let waiting = |points: &[Point]| between(points, step.from_us, step.until_us).to_vec();
+        let mut held: Vec<Held> = Vec::new();
+        for one in series.asked_behind(&step.query, step.after.as_ref()) {
+            if held.len() == step.series {
+                summed.stopped_at = held.last().map(|last| last.name.module_id.clone());
+                break;
+            }
+            let last_us = one.last_us();
+            summed.goes_on |= last_us >= Some(step.until_us);
+            if last_us >= Some(step.from_us) {
+                held.push(one.hold(waiting));
+            }
+        }
+        held
+    })?;
+    for series in held {
+        let name = Arc::clone(&series.name);
+        let stretches = stretches(db, series, step.from_us..step.until_us, step.width_us, step.most)?;
+        summed.sums.extend(stretches.map(|(start, sum)| SeriesSum { start, name: Arc::clone(&name), sum }));
+    }
+    summed.sums.sort_by(|a, b| a.key().cmp(&b.key()));
+    summed.sums.truncate(step.most);
+    Ok(summed)
+}
+
+/// When the first record was taken that a sum on the disk includes, or earlier; nothing when there is no sum. The records
+/// of chunks that no rollup includes are not looked at: [`memtable`](super::memtable) has the times of chunks.
+pub(crate) fn first_us(db: &Connection, tail: &Tail, sensor: &SensorType) -> Work<Option<i64>> {
+    let rows: Vec<i64> =
+        tail.look_with(db, |series| series.of_sensor(sensor).map(|one| one.row).collect())?;
+    let mut first = None;
+    for row in rows {
+        for width in WIDTHS {
+            let sql = "SELECT min(start) FROM rollups WHERE series_id = ?1 AND width = ?2";
+            let found: Option<i64> =
+                db.prepare_cached(sql)?.query_row(params![row, width], |row| row.get(0))?;
+            let found = found.map(|start| start.saturating_mul(width * SECOND));
+            first = first.into_iter().chain(found).min();
+        }
+        let sql = "SELECT min(first_us) FROM rollup_blocks WHERE series_id = ?1";
+        let found: Option<i64> = db.prepare_cached(sql)?.query_row([row], |row| row.get(0))?;
+        first = first.into_iter().chain(found).min();
+    }
+    Ok(first)
+}
+
+/// The first `most` stretches of a series that have a record.
+fn stretches(
+    db: &Connection,
+    series: Held,
+    time: Range<i64>,
+    width_us: i64,
+    most: usize,
+) -> Work<impl Iterator<Item = (i64, Sum)>> {
+    let row = series.row;
+    let mut stretches = Stretches::new(width_us, most);
+    if let Some(folded) = folded(db, row)? {
+        let waiting = series.waiting(folded);
+        stretches.add_folded(db, row, time.clone())?;
+        for point in between(&waiting, time.start, time.end) {
+            stretches.add(point.taken_us, point.outcome.value());
+        }
+    }
+    Ok(stretches.complete())
+}

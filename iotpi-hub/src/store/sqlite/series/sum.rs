@@ -1,0 +1,94 @@
+//! Values summed up, the widths of time for which sums are kept, and when it is worth it to keep them.
+
+use super::point::Point;
+
+pub(crate) const SECOND: i64 = 1_000_000;
+/// The widths of rollups, in seconds, widest first.
+pub(crate) const WIDTHS: [i64; 3] = [86_400, 3_600, 60];
+/// No rollup includes the records: the `unrolled_width` of a new chunk.
+pub(crate) const UNROLLED: i64 = WIDTHS[0];
+
+/// A row of a rollup takes some 45 bytes, a record in a chunk about 3: with so many records a row it adds at most half as much
+/// again. Reading a row costs as much time as reading ten records of a chunk.
+const MIN_RECORDS_A_ROLLUP: usize = 32;
+/// A chunk of fewer records has no rollups: reading them is cheap, and the next ones may come at another rate.
+const MIN_RECORDS_ROLLED: usize = 1_024;
+
+/// Values summed up.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Sum {
+    /// How many values.
+    pub(crate) present: u64,
+    /// How many records without one.
+    pub(crate) missing: u64,
+    pub(crate) sum: f64,
+    /// The least and the greatest value.
+    pub(crate) range: Option<(f64, f64)>,
+}
+
+impl Sum {
+    pub(crate) fn of(points: &[Point]) -> Self {
+        let mut sum = Self::default();
+        points.iter().for_each(|point| sum.add(point.outcome.value()));
+        sum
+    }
+
+    /// Adds a record.
+    pub(crate) fn add(&mut self, value: Option<f64>) {
+        match value {
+            Some(value) => {
+                self.merge(&Self { present: 1, missing: 0, sum: value, range: Some((value, value)) });
+            }
+            None => self.missing += 1,
+        }
+    }
+
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.present += other.present;
+        self.missing += other.missing;
+        self.sum += other.sum;
+        self.range = match (self.range, other.range) {
+            (Some(a), Some(b)) => Some((a.0.min(b.0), a.1.max(b.1))),
+            (a, b) => a.or(b),
+        };
+    }
+
+    pub(crate) fn min(&self) -> Option<f64> {
+        self.range.map(|(min, _)| min)
+    }
+
+    pub(crate) fn max(&self) -> Option<f64> {
+        self.range.map(|(_, max)| max)
+    }
+
+    #[allow(clippy::cast_precision_loss)] // No stretch of time has 2^53 records.
+    pub(crate) fn avg(&self) -> Option<f64> {
+        // A sum that overflowed says nothing of the mean.
+        (self.present > 0).then(|| self.sum / self.present as f64).filter(|avg| avg.is_finite())
+    }
+}
+
+/// The stretch of `width` seconds a moment is in, counted from 1970, also before it.
+pub(crate) fn unit_of(moment_us: i64, width: i64) -> i64 {
+    moment_us.div_euclid(width * SECOND)
+}
+
+/// Records, in order, summed up by stretches of `width` seconds: each stretch that has one, by its number.
+pub(crate) fn units(points: &[Point], width: i64) -> impl Iterator<Item = (i64, Sum)> {
+    runs(points, width).map(move |run| (unit_of(run[0].taken_us, width), Sum::of(run)))
+}
+
+/// Records, in order, by the stretches of `width` seconds they are in.
+fn runs(points: &[Point], width: i64) -> impl Iterator<Item = &[Point]> {
+    points.chunk_by(move |a, b| unit_of(a.taken_us, width) == unit_of(b.taken_us, width))
+}
+
+/// The widest width for which rollups of these records, in order, would not be much smaller than the records; 0 when they
+/// would be for all widths.
+pub(crate) fn unrolled_width(points: &[Point]) -> i64 {
+    if points.len() < MIN_RECORDS_ROLLED {
+        return UNROLLED;
+    }
+    let is_sparse = |width: &i64| runs(points, *width).count() * MIN_RECORDS_A_ROLLUP > points.len();
+    WIDTHS.into_iter().find(is_sparse).unwrap_or(0)
+}
