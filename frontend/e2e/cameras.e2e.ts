@@ -3,7 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import type { Browser, Locator, Page } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFailed, test } from 'vitest';
 import { openBrowser } from './browser.ts';
-import { becomeFirstAdmin } from './login.ts';
+import { createFirstAdmin } from './login.ts';
 import { type System, startSystem } from './system.ts';
 
 const CAMERA = 'camera';
@@ -35,7 +35,7 @@ beforeAll(async () => {
       if (typeof payload !== 'string') pictures += 1;
     });
   });
-  await becomeFirstAdmin(page, system);
+  await createFirstAdmin(page, system);
 });
 
 afterAll(async () => {

@@ -4,7 +4,7 @@ import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFailed, test } from 'vitest';
 import { openBrowser } from './browser.ts';
 import { type Label, labelsOf, recordLabels } from './labels.ts';
-import { becomeFirstAdmin } from './login.ts';
+import { createFirstAdmin } from './login.ts';
 import { type System, startSystem } from './system.ts';
 
 const HOUR = 3600;
@@ -53,7 +53,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('charts of a hub with a year 
     browser = await openBrowser();
     page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
     await recordLabels(page);
-    await becomeFirstAdmin(page, system);
+    await createFirstAdmin(page, system);
   });
 
   afterAll(async () => {

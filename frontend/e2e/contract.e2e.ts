@@ -7,7 +7,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
-import { answerFaults, messageFaults } from '../mock/contract.ts';
+import { responseErrors, messageErrors } from '../mock/contract.ts';
 import { FIRST_ADMIN_CODE } from '../mock/hub.ts';
 import { startMockHub } from '../mock/serve.ts';
 import * as hub from '../src/lib/api/hub';
@@ -101,9 +101,9 @@ const CALLS: Readonly<Record<string, (side: Side) => Promise<unknown>>> = {
       triggers: []
     }),
   record: () => recording.record('camera', 30),
-  stretches: () =>
+  clips: () =>
     expect
-      .poll(async () => (await recording.stretches('camera', { since: now() - DAY, until: now() + 60 })).items.length)
+      .poll(async () => (await recording.clips('camera', { since: now() - DAY, until: now() + 60 })).items.length)
       .toBeGreaterThan(0),
   frameTimes: () => recording.frameTimes('camera', { since: now() - 60, until: now() + 60 }),
   recordedFrame: () => recording.recordedFrame('camera', now(), new AbortController().signal),
@@ -172,7 +172,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the mock', () => {
       expect(made.length).toBeGreaterThan(0);
       for (const { method, url, status, body } of made) {
         if (body === undefined && status === 200) continue; // a picture
-        expect(answerFaults(method, url, status, body), `${method} ${url.pathname}${url.search}: ${status}`).toEqual(
+        expect(responseErrors(method, url, status, body), `${method} ${url.pathname}${url.search}: ${status}`).toEqual(
           []
         );
       }
@@ -189,7 +189,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the mock', () => {
       const ask = async (query: string) => {
         const answer = await fetch(`${path}${query}`);
         const body = (await answer.json()) as { items: unknown[]; next: string | null };
-        expect(answerFaults('GET', new URL(path + query, side().url), answer.status, body)).toEqual([]);
+        expect(responseErrors('GET', new URL(path + query, side().url), answer.status, body)).toEqual([]);
         return { status: answer.status, ...body };
       };
 
@@ -227,7 +227,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the mock', () => {
       await expect.poll(() => pictures.length).toBeGreaterThan(0);
       socket.close();
 
-      for (const message of messages) expect(messageFaults('hub', message), JSON.stringify(message)).toEqual([]);
+      for (const message of messages) expect(messageErrors('hub', message), JSON.stringify(message)).toEqual([]);
       const recent = messages.find(({ type }) => type === 'recent') as unknown as { readings: Reading[] };
       const nameOf = ({ module_id, type }: Reading) => `${module_id}/${type}`;
       for (const name of new Set(recent.readings.map(nameOf))) {

@@ -89,7 +89,7 @@ describe('somebody opens the dashboard of a new hub', () => {
 
     await page.getByRole('alert').getByText('This code is not valid. Use the newest code in the hub').waitFor();
     expect(new URL(page.url()).pathname).toBe('/setup');
-    // The browser itself reports the refusal; that is no complaint about the page.
+    // The browser itself reports the error; that is no complaint about the page.
     complaints.length = 0;
   });
 
@@ -201,7 +201,7 @@ describe('the modules page', () => {
     }
   });
 
-  test('tells what a module was told and what it offers', async () => {
+  test('tells what a module was told and what it capabilities', async () => {
     const card = page.locator('article[data-module=led]');
 
     await card.getByText('Commands and manifest').click();

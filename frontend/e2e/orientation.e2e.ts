@@ -1,9 +1,9 @@
-/** Pictures whose camera was held otherwise: each is seen as an `<img>` of the same file shows it. */
+/** FrameSubscriptions whose camera was held otherwise: each is seen as an `<img>` of the same file shows it. */
 import { mkdir } from 'node:fs/promises';
 import type { Browser, Locator, Page } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFailed, test } from 'vitest';
 import { openBrowser } from './browser.ts';
-import { becomeFirstAdmin } from './login.ts';
+import { createFirstAdmin } from './login.ts';
 import { type System, startSystem } from './system.ts';
 
 const ORIENTATIONS = [1, 2, 3, 4, 5, 6, 7, 8];
@@ -124,7 +124,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('a picture with an orientatio
     system = await startSystem();
     browser = await openBrowser();
     page = await browser.newPage({ viewport: { width: 1400, height: 1000 } });
-    await becomeFirstAdmin(page, system);
+    await createFirstAdmin(page, system);
     const upright = await fourColours();
     files = new Map(ORIENTATIONS.map((one) => [one, withOrientation(upright, one, one % 2 === 0)]));
     const postAll = () => Promise.all([...files].map(([one, jpeg]) => post(idOf(one), jpeg)));

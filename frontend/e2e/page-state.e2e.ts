@@ -3,7 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFailed, test } from 'vitest';
 import { openBrowser } from './browser.ts';
-import { becomeFirstAdmin } from './login.ts';
+import { createFirstAdmin } from './login.ts';
 import { type System, startSystem } from './system.ts';
 
 /** The longest id that the hub accepts, without a place to break it. */
@@ -19,7 +19,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the dashboard', () => {
     system = await startSystem();
     browser = await openBrowser();
     page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
-    await becomeFirstAdmin(page, system);
+    await createFirstAdmin(page, system);
   });
 
   afterAll(async () => {

@@ -3,7 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import type { Browser, Locator, Page } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFailed, test } from 'vitest';
 import { openBrowser } from './browser.ts';
-import { becomeFirstAdmin } from './login.ts';
+import { createFirstAdmin } from './login.ts';
 import { type System, startSystem } from './system.ts';
 
 const SECONDS = 1000;
@@ -19,7 +19,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the page', () => {
     system = await startSystem();
     browser = await openBrowser();
     page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
-    await becomeFirstAdmin(page, system);
+    await createFirstAdmin(page, system);
   });
 
   afterAll(async () => {
@@ -63,8 +63,8 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the page', () => {
 
       const since = await freeze(() => system.freezeCamera());
 
-      await badge('old').waitFor();
-      expect(await seconds(badge('old'))).toBeGreaterThanOrEqual(2);
+      await badge('stale').waitFor();
+      expect(await seconds(badge('stale'))).toBeGreaterThanOrEqual(2);
       expect(await badge('live').count()).toBe(0);
       expect(await connection('live').count()).toBe(1);
       // Three of its intervals, and what an overloaded machine needs.
@@ -75,7 +75,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the page', () => {
       thaw();
 
       await badge('live').waitFor();
-      expect(await badge('old').count()).toBe(0);
+      expect(await badge('stale').count()).toBe(0);
     });
   });
 
@@ -89,10 +89,10 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the page', () => {
 
       const since = await freeze(() => system.freezeHub());
 
-      await badge('old').waitFor();
+      await badge('stale').waitFor();
       const picture = since();
-      await connection('silent').waitFor();
-      expect(await connection('silent').textContent()).toMatch(/No response for \d+ s/);
+      await connection('unresponsive').waitFor();
+      expect(await connection('unresponsive').textContent()).toMatch(/No response for \d+ s/);
       const reported = since();
       expect(await badge('live').count()).toBe(0);
       // Two seconds; three to the question and one more. The rest is what an overloaded machine needs.
@@ -104,10 +104,10 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the page', () => {
     test('opens the connection anew, and shows nothing as live meanwhile', async () => {
       await connection('lost').waitFor();
 
-      await page.locator('[data-condition=away]').first().waitFor();
+      await page.locator('[data-condition=disconnected]').first().waitFor();
       expect(await connection('live').count()).toBe(0);
       expect(await badge('live').count()).toBe(0);
-      expect(await seconds(badge('old').first())).toBeGreaterThanOrEqual(6);
+      expect(await seconds(badge('stale').first())).toBeGreaterThanOrEqual(6);
     });
 
     test('is live again when the hub goes on, without being loaded anew', async () => {
@@ -128,7 +128,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the page', () => {
 
       const since = await freeze(() => system.freezeHub());
 
-      await connection('silent').waitFor();
+      await connection('unresponsive').waitFor();
       expect(since()).toBeGreaterThan(8 * SECONDS);
       expect(since()).toBeLessThan(20 * SECONDS);
       await connection('lost').waitFor();
@@ -139,7 +139,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the page', () => {
       await open('Dashboard');
       const age = page.locator('[data-widget=sensor][data-module=temperature]').first().locator('[data-age]');
 
-      await expect.poll(() => age.getAttribute('data-age')).toBe('old');
+      await expect.poll(() => age.getAttribute('data-age')).toBe('stale');
       const before = await seconds(age);
       await expect.poll(() => seconds(age)).toBeGreaterThan(before);
     });

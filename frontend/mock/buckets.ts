@@ -11,7 +11,7 @@ const SECS: Readonly<Record<string, number>> = {
 const DAY = 86_400;
 
 /** Buckets of a long time that was never recorded: the recorded hour, with days and seasons added to it. Oldest first. */
-export function summed(minutes: readonly Bucket[], width: string, since: number, until: number): Bucket[] {
+export function generatedBuckets(minutes: readonly Bucket[], width: string, since: number, until: number): Bucket[] {
   const model = minutes.findLast(({ avg }) => avg != null);
   const secs = SECS[width];
   if (!model || model.avg == null || !secs) return [];

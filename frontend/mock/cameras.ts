@@ -24,7 +24,7 @@ const LOST: readonly string[] = ['workshop', 'gate'];
 const LOST_SECS = 754;
 
 /** So many of them, as if recorded now. */
-export function invented(count: number): Recording {
+export function inventedCameras(count: number): Recording {
   const recorded_at = Date.now() / 1000;
   const names = NAMES.slice(0, Math.max(0, count));
   const modules = names.map((id): Module => {
@@ -49,7 +49,7 @@ export function invented(count: number): Recording {
 }
 
 /** What was recorded of a camera before there were more figures, with them. */
-export function completed(camera: Partial<CameraInfo>): CameraInfo {
+export function withDefaults(camera: Partial<CameraInfo>): CameraInfo {
   const at = camera.received_at ?? Date.now() / 1000;
   return {
     module_id: '',
@@ -81,7 +81,7 @@ export function aSecondLater(camera: CameraInfo): CameraInfo {
 }
 
 /** With who watches it. */
-export function watched(camera: CameraInfo, since: number): WatchedCamera {
+export function withViewers(camera: CameraInfo, since: number): WatchedCamera {
   const { delivered, skipped } = camera;
   return {
     ...camera,

@@ -94,15 +94,15 @@ function unknownFields(schema: Schema, value: Json, place: string): string[] {
   });
 }
 
-function shapeFaults(schema: Schema, value: Json): string[] {
+function shapeErrors(schema: Schema, value: Json): string[] {
   const validate = validatorOf(schema);
   if (!validate(value)) return (validate.errors ?? []).map(({ instancePath, message }) => `${instancePath} ${message}`);
   return unknownFields(schema, value, '');
 }
 
 /** A schema of `openapi.json` by its name. */
-export const schemaFaults = (name: string, value: unknown): string[] =>
-  shapeFaults({ $ref: `#/components/schemas/${name}` }, value as Json);
+export const schemaErrors = (name: string, value: unknown): string[] =>
+  shapeErrors({ $ref: `#/components/schemas/${name}` }, value as Json);
 
 type By = (item: never) => number | string;
 const ORDERS: readonly { path: RegExp; bucket?: boolean; ascending: boolean; by: By }[] = [
@@ -130,7 +130,7 @@ const ORDERS: readonly { path: RegExp; bucket?: boolean; ascending: boolean; by:
   { path: /^\/api\/cameras\/[^/]+\/recordings\/frames$/, ascending: true, by: (one: number) => one }
 ];
 
-function orderFaults(url: URL, items: readonly never[]): string[] {
+function orderErrors(url: URL, items: readonly never[]): string[] {
   const bucketed = url.searchParams.has('bucket');
   const order = ORDERS.find(({ path, bucket = bucketed }) => path.test(url.pathname) && bucket === bucketed);
   if (!order || url.searchParams.get('order') === 'asc') return [];
@@ -146,7 +146,7 @@ function orderFaults(url: URL, items: readonly never[]): string[] {
 }
 
 /** No page has more items than were asked for. */
-function pageFaults(url: URL, { length }: readonly unknown[]): string[] {
+function pageErrors(url: URL, { length }: readonly unknown[]): string[] {
   const limit = Number(url.searchParams.get('limit') ?? 100);
   return length > limit ? [`${length} items, and ${limit} were asked for`] : [];
 }
@@ -159,18 +159,18 @@ function operationOf(method: string, path: string): Operation | undefined {
 }
 
 /** What is wrong with an answer, a sentence each; nothing when a hub may give it. */
-export function answerFaults(method: string, url: URL, status: number, body: unknown): string[] {
+export function responseErrors(method: string, url: URL, status: number, body: unknown): string[] {
   const operation = operationOf(method, url.pathname);
   if (!operation) return [`${method} ${url.pathname} is no route`];
-  if (status >= 400) return schemaFaults('Problem', body);
+  if (status >= 400) return schemaErrors('Problem', body);
   const answer = operation.responses[String(status)];
   if (!answer) return [`${status} is no answer of ${method} ${url.pathname}`];
   const schema = answer.content?.['application/json']?.schema;
   if (!schema) return body === undefined ? [] : [`${status} has no body`];
-  const faults = shapeFaults(schema, body as Json);
-  if (faults.length > 0) return faults;
+  const errors = shapeErrors(schema, body as Json);
+  if (errors.length > 0) return errors;
   const { items } = body as { items?: never[] };
-  return Array.isArray(items) ? [...orderFaults(url, items), ...pageFaults(url, items)] : [];
+  return Array.isArray(items) ? [...orderErrors(url, items), ...pageErrors(url, items)] : [];
 }
 
 /** The payload of a message, by the field it is in. */
@@ -189,19 +189,19 @@ const PAYLOADS: Readonly<Record<string, string>> = {
  * What is wrong with a message of the live connection that the hub or its client (`hub`, `client`) says: its fields are
  * those of the golden message of the same type, its payload is that of the HTTP API.
  */
-export function messageFaults(from: 'hub' | 'client', message: Schema): string[] {
+export function messageErrors(from: 'hub' | 'client', message: Schema): string[] {
   const alike = golden[from].filter(({ type }) => type === message.type);
   if (alike.length === 0) return [`${String(message.type)} is no message of the ${from}`];
   const fields = new Map(alike.flatMap((one) => Object.entries(one)));
-  const faults = Object.entries(message).flatMap(([name, value]) => {
+  const errors = Object.entries(message).flatMap(([name, value]) => {
     const known = fields.get(name);
     if (known === undefined) return [`${name} is not known`];
     if (Array.isArray(known) !== Array.isArray(value) || typeof known !== typeof value)
       return [`${name} has another type`];
     const schema = from === 'hub' ? PAYLOADS[name] : undefined;
     if (!schema) return [];
-    return (Array.isArray(value) ? value : [value]).flatMap((one) => schemaFaults(schema, one));
+    return (Array.isArray(value) ? value : [value]).flatMap((one) => schemaErrors(schema, one));
   });
-  if (from === 'hub') for (const name of fields.keys()) if (!(name in message)) faults.push(`${name} is missing`);
-  return faults;
+  if (from === 'hub') for (const name of fields.keys()) if (!(name in message)) errors.push(`${name} is missing`);
+  return errors;
 }

@@ -4,7 +4,7 @@ import type { ClientMessage } from '../src/lib/live/protocol';
 const FRAME_MS = 1000 / 12;
 const NO_SIGNAL_MS = 1000;
 /** How many pictures of a camera may be on their way to a client. */
-const UNDER_WAY = 2;
+const MAX_IN_FLIGHT = 2;
 /** How long a picture takes from the camera to the hub that is not there. */
 const TO_HUB_SECS = 0.012;
 
@@ -29,11 +29,11 @@ export function frameAt({ frames }: Jpegs, unixSecs: number): Buffer {
 interface Sent {
   seq: number;
   at: number;
-  underWay: Set<number>;
+  inFlight: Set<number>;
 }
 
-/** One client's watched cameras. */
-export class MockPictures {
+/** One client's withViewers cameras. */
+export class MockFrames {
   readonly #jpegs: Jpegs;
   readonly #send: (message: Uint8Array) => void;
   readonly #isLost: (moduleId: string) => boolean;
@@ -47,12 +47,12 @@ export class MockPictures {
   }
 
   take(message: ClientMessage): void {
-    if (message.type === 'shown') this.#sent.get(message.module_id)?.underWay.delete(message.seq);
+    if (message.type === 'shown') this.#sent.get(message.module_id)?.inFlight.delete(message.seq);
     if (message.type !== 'watch') return;
     const before = new Map(this.#sent);
     this.#sent.clear();
     for (const { module_id, max_fps } of message.cameras) {
-      const known = before.get(module_id) ?? { seq: 0, at: 0, underWay: new Set() };
+      const known = before.get(module_id) ?? { seq: 0, at: 0, inFlight: new Set() };
       this.#sent.set(module_id, { ...known, everyMs: 1000 / (max_fps ?? 60) });
     }
   }
@@ -67,10 +67,10 @@ export class MockPictures {
       const lost = this.#isLost(moduleId);
       const seq = newest();
       const due = now - camera.at >= Math.max(camera.everyMs - 5, lost ? NO_SIGNAL_MS : 0);
-      if (!due || seq === camera.seq || camera.underWay.size >= UNDER_WAY) continue;
+      if (!due || seq === camera.seq || camera.inFlight.size >= MAX_IN_FLIGHT) continue;
       camera.seq = seq;
       camera.at = now;
-      camera.underWay.add(seq);
+      camera.inFlight.add(seq);
       this.#send(encoded(moduleId, seq, lost, now / 1000, lost ? this.#jpegs.noSignal : frameNow(this.#jpegs)));
     }
   }

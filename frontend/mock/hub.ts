@@ -13,10 +13,10 @@ import type {
   StorageReport
 } from '../src/lib/api/types';
 import type { LiveEvent } from '../src/lib/live/protocol';
-import { aSecondLater, completed, watched } from './cameras.ts';
+import { aSecondLater, withDefaults, withViewers } from './cameras.ts';
 import { MockRecordings } from './recordings.ts';
 import { MockStorage } from './storage.ts';
-import { summed } from './buckets.ts';
+import { generatedBuckets } from './buckets.ts';
 
 export interface Recording {
   /** Unix seconds; all times of the answers are moved by how long ago that is. */
@@ -97,7 +97,7 @@ export class MockHub {
     if (method === 'GET' && first === 'modules' && !second) return pageOf(this.#modules, url);
     if (method === 'GET' && first === 'cameras' && !second)
       return pageOf(
-        this.#cameras.map((camera) => watched(camera, this.#startedAt)).sort(by(({ module_id }) => module_id)),
+        this.#cameras.map((camera) => withViewers(camera, this.#startedAt)).sort(by(({ module_id }) => module_id)),
         url
       );
     if (first === 'cameras' && second) {
@@ -157,13 +157,13 @@ export class MockHub {
 
   #load({ recorded_at, answers }: Recording): void {
     const moved = moveTimes(answers, now() - recorded_at) as Record<string, Page<never>>;
-    // What is invented of a recorded module takes its place.
+    // What is inventedCameras of a recorded module takes its place.
     const modules: Module[] = moved['GET /api/modules']?.items ?? [];
-    const told = new Set(modules.map(({ id }) => id));
-    this.#modules = [...this.#modules.filter(({ id }) => !told.has(id)), ...modules];
+    const subscribed = new Set(modules.map(({ id }) => id));
+    this.#modules = [...this.#modules.filter(({ id }) => !subscribed.has(id)), ...modules];
     this.#modules.sort((a: Module, b: Module) => a.id.localeCompare(b.id));
     this.#newest.push(...(moved['GET /api/sensors']?.items ?? []));
-    this.#cameras.push(...(moved['GET /api/cameras']?.items ?? []).map(completed));
+    this.#cameras.push(...(moved['GET /api/cameras']?.items ?? []).map(withDefaults));
     this.#gaps.push(...(moved['GET /api/gaps']?.items ?? []));
     for (const [line, answer] of Object.entries(moved)) {
       const buckets: Bucket[] = line.includes('bucket=') ? answer.items : [];
@@ -211,7 +211,7 @@ export class MockHub {
     const minutes = this.#minutes.get(series) ?? [];
     // Only an hour was recorded; the readings before it are generated.
     const recorded = width === '1m' ? minutes.filter(({ start }) => start + 60 > since && start < until) : [];
-    const before = summed(minutes, width, since, recorded[0]?.start ?? until);
+    const before = generatedBuckets(minutes, width, since, recorded[0]?.start ?? until);
     return pageOf(
       [...before, ...recorded].map((one) => picked(one, url.searchParams.get('agg'))),
       url,
@@ -228,8 +228,8 @@ export class MockHub {
   #control(moduleId: string, wanted: NewCommand, caller: Caller, key?: string): Answer {
     const module = this.#modules.find(({ id }) => id === moduleId);
     if (!module) return problem(404, 'not_found', `There is no module \`${moduleId}\`.`);
-    const offered = module.manifest?.actions?.some(({ name }) => name === wanted.action);
-    if (!offered) return problem(422, 'unprocessable', `${moduleId} does not offer ${wanted.action}`);
+    const supported = module.manifest?.actions?.some(({ name }) => name === wanted.action);
+    if (!supported) return problem(422, 'unprocessable', `${moduleId} does not capability ${wanted.action}`);
     const created_at = now();
     const command: Command = {
       id: crypto.randomUUID(),
@@ -248,11 +248,11 @@ export class MockHub {
     };
     if (key) this.#keys.set(key, command.id);
     this.#become(command, {});
-    if (module.health !== 'offline') this.#after(250, () => this.#obey(command.id));
+    if (module.health !== 'offline') this.#after(250, () => this.#carryOut(command.id));
     return ok(command);
   }
 
-  #obey(id: string): void {
+  #carryOut(id: string): void {
     const command = this.#commands.get(id);
     if (command?.state !== 'queued') return;
     this.#become(command, { state: 'leased', leased_at: now(), attempts: 1 });

@@ -6,7 +6,7 @@ import { startMockHub } from './serve.ts';
  * Serves the hub's part of the origin from recorded answers.
  *
  * `MOCK_FIRST_ADMIN=1`: begins without an admin. `MOCK_EMPTY=1`: begins without modules. `MOCK_EXTRA=0`: only the
- * recorded modules, not the invented ones. `MOCK_CAMERAS=9`: so many cameras (1 to 16). `MOCK_PICTURES=0`: is a hub of
+ * recorded modules, not the inventedCameras ones. `MOCK_CAMERAS=9`: so many cameras (1 to 16). `MOCK_FRAMES=0`: is a hub of
  * before, which sends no pictures over the live connection.
  */
 export function mockHub(): Plugin {

@@ -1,11 +1,11 @@
 /** What the hub that is not there has recorded: today from some hours ago until now, with breaks. */
-import type { RecordingReport, RecordingSettings, Stretch } from '../src/lib/api/recording';
+import type { RecordingReport, RecordingSettings, Clip } from '../src/lib/api/recording';
 import type { Role } from '../src/lib/api/types';
 import { type Answer, pageOf } from './hub.ts';
 
 const FPS = 12;
 const FRAME_BYTES = 16_000;
-const MOST_TIMES = 10_000;
+const MAX_FRAME_TIMES = 10_000;
 /** By how long ago they began and ended, in seconds. */
 const PAST: readonly [begun: number, ended: number, reason: string][] = [
   [26 * 3600, 25.2 * 3600, 'continuous'],
@@ -23,7 +23,7 @@ const ok = (body: unknown): Answer => ({ status: 200, body });
 
 export class MockRecordings {
   readonly #settings = new Map<string, RecordingSettings>();
-  readonly #stretches: Stretch[] = PAST.map(([begun, ended, reason], id) => {
+  readonly #clips: Clip[] = PAST.map(([begun, ended, reason], id) => {
     // Whole frames, so that a time is found again.
     const begun_at = Math.round(now() - begun);
     const frames = Math.round((begun - ended) * FPS);
@@ -58,7 +58,7 @@ export class MockRecordings {
           url
         );
       case 'GET recordings/frames':
-        return pageOf(this.#times(since, until), url, MOST_TIMES);
+        return pageOf(this.#times(since, until), url, MAX_FRAME_TIMES);
       default:
         return undefined;
     }
@@ -76,8 +76,8 @@ export class MockRecordings {
   }
 
   #report(moduleId: string): RecordingReport {
-    const stretches = this.#whole();
-    const sum = (of: (one: Stretch) => number) => stretches.reduce((all, one) => all + of(one), 0);
+    const clips = this.#whole();
+    const sum = (of: (one: Clip) => number) => clips.reduce((all, one) => all + of(one), 0);
     return {
       mode: 'continuous',
       every_secs: 60,
@@ -87,30 +87,30 @@ export class MockRecordings {
       keep_bytes: 10_000_000_000,
       triggers: [],
       ...this.#settings.get(moduleId),
-      recording: stretches.some((one) => one.ended_at > now() - 2),
-      event_until: this.#stretches.map((one) => one.ended_at).find((end) => end > now()) ?? null,
+      recording: clips.some((one) => one.ended_at > now() - 2),
+      event_until: this.#clips.map((one) => one.ended_at).find((end) => end > now()) ?? null,
       paused: null,
       frames: sum((one) => one.frames),
       bytes: sum((one) => one.bytes),
-      oldest_at: stretches[0]?.begun_at ?? null,
-      newest_at: stretches.at(-1)?.ended_at ?? null,
+      oldest_at: clips[0]?.begun_at ?? null,
+      newest_at: clips.at(-1)?.ended_at ?? null,
       skipped: 0
     };
   }
 
   #record(secs: number): void {
     const begun_at = Math.round(now());
-    const [id, ended_at] = [String(this.#stretches.length), begun_at + secs];
-    this.#stretches.push({ id, begun_at, ended_at, frames: 0, bytes: 0, reason: 'asked for' });
+    const [id, ended_at] = [String(this.#clips.length), begun_at + secs];
+    this.#clips.push({ id, begun_at, ended_at, frames: 0, bytes: 0, reason: 'asked for' });
   }
 
   #stop(): void {
-    for (const one of this.#stretches) one.ended_at = Math.min(one.ended_at, now());
+    for (const one of this.#clips) one.ended_at = Math.min(one.ended_at, now());
   }
 
   /** What is still being recorded reaches until now. */
-  #whole(): Stretch[] {
-    return this.#stretches.map((one) => {
+  #whole(): Clip[] {
+    return this.#clips.map((one) => {
       const ended_at = Math.min(one.ended_at, now());
       const frames = Math.max(1, Math.floor((ended_at - one.begun_at) * FPS));
       return { ...one, ended_at: one.begun_at + (frames - 1) / FPS, frames, bytes: frames * FRAME_BYTES };
@@ -122,10 +122,10 @@ export class MockRecordings {
       .flatMap(({ begun_at, frames }) => {
         const first = Math.max(0, Math.ceil((since - begun_at) * FPS));
         const end = Math.min(frames, Math.ceil((until - begun_at) * FPS));
-        const count = Math.min(Math.max(0, end - first), MOST_TIMES);
+        const count = Math.min(Math.max(0, end - first), MAX_FRAME_TIMES);
         return Array.from({ length: count }, (_, at) => begun_at + (first + at) / FPS);
       })
-      .slice(0, MOST_TIMES);
+      .slice(0, MAX_FRAME_TIMES);
   }
 }
 

@@ -4,9 +4,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer } from 'ws';
 import type { ClientMessage, LiveEvent } from '../src/lib/live/protocol';
-import { invented } from './cameras.ts';
+import { inventedCameras } from './cameras.ts';
 import { type Answer, MockHub, type Recording } from './hub.ts';
-import { frameAt, frameNow, type Jpegs, MockPictures } from './frames.ts';
+import { frameAt, frameNow, type Jpegs, MockFrames } from './frames.ts';
 
 const FIXTURES = new URL('./fixtures/', import.meta.url);
 const FRAME_MS = 1000 / 12;
@@ -14,7 +14,7 @@ const FRAME_MS = 1000 / 12;
 const recording = (name: string): Recording => JSON.parse(readFileSync(new URL(name, FIXTURES), 'utf8'));
 
 export type Settings = Partial<
-  Record<'MOCK_CAMERAS' | 'MOCK_EMPTY' | 'MOCK_EXTRA' | 'MOCK_FIRST_ADMIN' | 'MOCK_PICTURES', string>
+  Record<'MOCK_CAMERAS' | 'MOCK_EMPTY' | 'MOCK_EXTRA' | 'MOCK_FIRST_ADMIN' | 'MOCK_FRAMES', string>
 >;
 
 export interface MockServer {
@@ -26,10 +26,10 @@ export interface MockServer {
 
 /** A mock hub that runs until it is stopped. */
 export function startMockHub(settings: Settings): MockServer {
-  const { MOCK_CAMERAS, MOCK_EMPTY, MOCK_EXTRA, MOCK_FIRST_ADMIN, MOCK_PICTURES } = settings;
+  const { MOCK_CAMERAS, MOCK_EMPTY, MOCK_EXTRA, MOCK_FIRST_ADMIN, MOCK_FRAMES } = settings;
   const cameras = Number(MOCK_CAMERAS ?? (MOCK_EXTRA === '0' ? 1 : 4));
   const extra = MOCK_EXTRA === '0' ? [] : [recording('extra.json')];
-  const recorded = [recording('recorded.json'), ...extra, invented(cameras - 1)];
+  const recorded = [recording('recorded.json'), ...extra, inventedCameras(cameras - 1)];
   const jpegs: Jpegs = {
     frames: readdirSync(new URL('frames/', FIXTURES))
       .sort()
@@ -47,22 +47,22 @@ export function startMockHub(settings: Settings): MockServer {
       return;
     }
     live.handleUpgrade(request, socket, head, (client) => {
-      let told = false;
+      let subscribed = false;
       const say = (event: LiveEvent) => client.send(JSON.stringify(event));
-      const pictures = new MockPictures(
+      const pictures = new MockFrames(
         jpegs,
         (moduleId) => hub.isLost(moduleId),
         (message) => client.send(message)
       );
       const end = hub.listen((event) => {
-        if (told || event.type === 'hello') say(event);
+        if (subscribed || event.type === 'hello') say(event);
       });
       client.on('message', (data) => {
         const message = JSON.parse(String(data)) as ClientMessage;
         if (message.type === 'subscribe') {
-          told = true;
+          subscribed = true;
           say(hub.present(message.recent));
-        } else if (MOCK_PICTURES === '0') say(unknownMessage(message.type));
+        } else if (MOCK_FRAMES === '0') say(unknownMessage(message.type));
         else if (message.type === 'time')
           say({ type: 'time', client_time: message.client_time, hub_time: Date.now() / 1000 });
         else pictures.take(message);

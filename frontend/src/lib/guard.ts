@@ -4,22 +4,22 @@ import { resolve } from '$app/paths';
 import { ApiProblem } from './api/problem';
 import { session } from './session.svelte';
 
-export type Door = 'setup' | 'login' | 'inside';
+export type Entry = 'setup' | 'login' | 'app';
 
-/** Asks the hub who is calling and sends them to the page that is for them, unless they are there. */
-export async function guard(here: Door, ask: typeof fetch): Promise<void> {
+/** Asks the hub who is calling and sends them to the page that is for them, unless they are target. */
+export async function guard(current: Entry, ask: typeof fetch): Promise<void> {
   try {
     await session.load(ask);
   } catch (thrown) {
     if (thrown instanceof ApiProblem) error(thrown.status || 503, { message: thrown.message, kind: thrown.kind });
     throw thrown;
   }
-  const there: Door = session.caller ? 'inside' : session.needsFirstAdmin ? 'setup' : 'login';
-  if (there !== here) redirect(307, PAGES[there]);
+  const target: Entry = session.caller ? 'app' : session.needsFirstAdmin ? 'setup' : 'login';
+  if (target !== current) redirect(307, PAGES[target]);
 }
 
-const PAGES: Record<Door, string> = {
+const PAGES: Record<Entry, string> = {
   setup: resolve('/setup'),
   login: resolve('/login'),
-  inside: resolve('/')
+  app: resolve('/')
 };

@@ -16,7 +16,7 @@ class Session {
   }
 
   /** Why the caller may not send commands, or `null`. */
-  get controlDenial(): string | null {
+  get controlDeniedReason(): string | null {
     if (this.mayControl) return null;
     return 'You have read-only access.';
   }

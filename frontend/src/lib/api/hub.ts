@@ -55,24 +55,24 @@ export function exportUrl(type: string, moduleId: string, format: 'csv' | 'ndjso
 }
 
 /** The most pages of gaps that are read; a module that lost more is told apart by `whole`. */
-const GAP_PAGES = 5;
+const MAX_GAP_PAGES = 5;
 
 /** Readings that will never arrive, oldest gap first; without a type those of the whole module. */
 export async function gaps(
   moduleId: string,
   span: { type?: string; since?: number; until?: number },
   signal?: AbortSignal
-): Promise<{ items: Gap[]; whole: boolean }> {
+): Promise<{ items: Gap[]; complete: boolean }> {
   const items: Gap[] = [];
   let cursor: string | undefined;
-  for (let read = 0; read < GAP_PAGES; read += 1) {
+  for (let read = 0; read < MAX_GAP_PAGES; read += 1) {
     const query = { module_id: moduleId, ...span, limit: 1000, cursor };
     const page: Page<Gap> = await request('GET', '/api/gaps', { query, signal });
     items.push(...page.items);
     cursor = page.next ?? undefined;
-    if (!cursor) return { items, whole: true };
+    if (!cursor) return { items, complete: true };
   }
-  return { items, whole: false };
+  return { items, complete: false };
 }
 
 /** Every item of a list. */

@@ -1,5 +1,5 @@
 import { describe, expect, test, vi } from 'vitest';
-import { ApiProblem, PROBLEM_KINDS, messageOf, problemOf } from './problem';
+import { ApiProblem, PROBLEM_KINDS, errorMessage, problemFromResponse } from './problem';
 import { onUnauthenticated, request } from './request';
 
 const answering = (status: number, body: string, type = 'application/problem+json') =>
@@ -24,7 +24,7 @@ describe('a problem document', () => {
       choices: ['celsius', 'kelvin']
     };
 
-    const problem = await problemOf(new Response(JSON.stringify(document), { status: 422 }));
+    const problem = await problemFromResponse(new Response(JSON.stringify(document), { status: 422 }));
 
     expect(problem.kind).toBe('unprocessable');
     expect(problem.message).toBe('temperature cannot be measured in `bananas`');
@@ -35,20 +35,20 @@ describe('a problem document', () => {
   });
 
   test.each(PROBLEM_KINDS)('of kind %s is decoded as that kind', async (kind) => {
-    const problem = await problemOf(Response.json({ kind, title: 'No', status: 400 }, { status: 400 }));
+    const problem = await problemFromResponse(Response.json({ kind, title: 'No', status: 400 }, { status: 400 }));
 
     expect(problem.kind).toBe(kind);
     expect(problem.message).toBe('No');
   });
 
   test('of a kind outside the closed list is not believed', async () => {
-    const problem = await problemOf(Response.json({ kind: 'teapot', title: 'No' }, { status: 418 }));
+    const problem = await problemFromResponse(Response.json({ kind: 'teapot', title: 'No' }, { status: 418 }));
 
     expect(problem.kind).toBe('internal');
   });
 
   test('is told apart from the page of a proxy that cannot reach the hub', async () => {
-    const problem = await problemOf(new Response('<h1>Bad gateway</h1>', { status: 502 }));
+    const problem = await problemFromResponse(new Response('<h1>Bad gateway</h1>', { status: 502 }));
 
     expect(problem.kind).toBe('unavailable');
     expect(problem.message).toContain('502');
@@ -61,7 +61,7 @@ describe('a request', () => {
 
     expect(problem.kind).toBe('unavailable');
     expect(problem.status).toBe(0);
-    expect(messageOf(problem)).toBe('The hub does not answer.');
+    expect(errorMessage(problem)).toBe('The hub does not answer.');
   });
 
   test('of nobody leads to the login page', async () => {

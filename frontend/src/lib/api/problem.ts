@@ -1,4 +1,4 @@
-import { sentence } from '../units/names';
+import { toSentence } from '../units/names';
 import type { Problem, ProblemKind } from './types';
 
 /** The closed list of docs/ref/api.md. */
@@ -49,7 +49,7 @@ function isProblem(body: unknown): body is Problem {
 }
 
 /** Reads an error answer. What is no problem document came from something between us and the hub. */
-export async function problemOf(answer: Response): Promise<ApiProblem> {
+export async function problemFromResponse(answer: Response): Promise<ApiProblem> {
   const body: unknown = await answer.json().catch(() => null);
   if (isProblem(body)) return new ApiProblem(body);
   return new ApiProblem({
@@ -60,11 +60,11 @@ export async function problemOf(answer: Response): Promise<ApiProblem> {
 }
 
 /** The answer to a request that got none. */
-export function noAnswer(): ApiProblem {
+export function noResponse(): ApiProblem {
   return new ApiProblem({ kind: 'unavailable', title: 'The hub does not answer.', status: 0 });
 }
 
 /** The text of an error on the page: one sentence. */
-export function messageOf(thrown: unknown): string {
-  return sentence(thrown instanceof Error ? thrown.message : String(thrown));
+export function errorMessage(thrown: unknown): string {
+  return toSentence(thrown instanceof Error ? thrown.message : String(thrown));
 }

@@ -1,6 +1,6 @@
 /** Recorded pictures: the wire's types and one function a route. */
 import { hubUrl } from './url';
-import { noAnswer, problemOf } from './problem';
+import { noResponse, problemFromResponse } from './problem';
 import { request } from './request';
 import type { components } from './schema';
 import type { Page } from './types';
@@ -14,7 +14,7 @@ export type RecordingSettings = Required<Schemas['RecordingSettings']>;
 /** The settings, and what is going on. */
 export type RecordingReport = Schemas['Recording'];
 /** Frames recorded without a break. */
-export type Stretch = Schemas['Stretch'];
+export type Clip = Schemas['Stretch'];
 
 /** From when (inclusive) until when (exclusive), in Unix seconds. */
 export interface Range {
@@ -23,9 +23,9 @@ export interface Range {
 }
 
 /** The most frame times the hub tells at once. */
-export const MOST_FRAMES = 10_000;
-/** The most pages of stretches that are read for one day. */
-const STRETCH_PAGES = 5;
+export const MAX_FRAME_TIMES = 10_000;
+/** The most pages of clips that are read for one day. */
+const MAX_CLIP_PAGES = 5;
 
 const at = (moduleId: string): string => `/api/cameras/${encodeURIComponent(moduleId)}`;
 
@@ -44,26 +44,26 @@ export const stopRecording = (moduleId: string): Promise<RecordingReport> =>
   request('DELETE', `${at(moduleId)}/record`);
 
 /** Oldest first; `whole` is false when there were more than a page can show. */
-export async function stretches(
+export async function clips(
   moduleId: string,
   { since, until }: Range,
   signal?: AbortSignal
-): Promise<{ items: Stretch[]; whole: boolean }> {
-  const items: Stretch[] = [];
+): Promise<{ items: Clip[]; complete: boolean }> {
+  const items: Clip[] = [];
   let cursor: string | undefined;
-  for (let read = 0; read < STRETCH_PAGES; read += 1) {
+  for (let read = 0; read < MAX_CLIP_PAGES; read += 1) {
     const query = { since, until, limit: 1000, cursor };
-    const page: Page<Stretch> = await request('GET', `${at(moduleId)}/recordings`, { query, signal });
+    const page: Page<Clip> = await request('GET', `${at(moduleId)}/recordings`, { query, signal });
     items.push(...page.items);
     cursor = page.next ?? undefined;
-    if (!cursor) return { items, whole: true };
+    if (!cursor) return { items, complete: true };
   }
-  return { items, whole: false };
+  return { items, complete: false };
 }
 
 /** When frames were captured, oldest first; as many as the hub tells at once. */
 export async function frameTimes(moduleId: string, { since, until }: Range, signal?: AbortSignal): Promise<number[]> {
-  const query = { since, until, limit: MOST_FRAMES };
+  const query = { since, until, limit: MAX_FRAME_TIMES };
   const page: Page<number> = await request('GET', `${at(moduleId)}/recordings/frames`, { query, signal });
   return page.items;
 }
@@ -87,9 +87,9 @@ export async function recordedFrame(moduleId: string, time: number, signal: Abor
     answer = await fetch(frameUrl(moduleId, time), { signal, credentials: 'same-origin' });
   } catch (thrown) {
     if (signal.aborted) throw thrown;
-    throw noAnswer();
+    throw noResponse();
   }
-  if (!answer.ok) throw await problemOf(answer);
+  if (!answer.ok) throw await problemFromResponse(answer);
   return { jpeg: await answer.blob(), capturedAt: secondsOf(answer.headers.get('x-timestamp')) ?? time };
 }
 

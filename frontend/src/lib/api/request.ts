@@ -1,5 +1,5 @@
 import { hubUrl } from './url';
-import { noAnswer, problemOf } from './problem';
+import { noResponse, problemFromResponse } from './problem';
 
 type Query = Record<string, string | number | undefined>;
 
@@ -43,10 +43,10 @@ export async function request<Answer>(method: string, path: string, options: Opt
     });
   } catch (thrown) {
     if (signal?.aborted) throw thrown;
-    throw noAnswer();
+    throw noResponse();
   }
   if (answer.ok) return (answer.status === 204 ? undefined : await answer.json()) as Answer;
-  const problem = await problemOf(answer);
+  const problem = await problemFromResponse(answer);
   // A wrong password is `unauthenticated` too; the login page says so itself.
   if (problem.kind === 'unauthenticated' && !path.startsWith('/api/auth/')) unauthenticated();
   throw problem;

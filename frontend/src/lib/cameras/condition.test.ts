@@ -5,7 +5,7 @@ import { conditionOf, delivers, type Knowledge, streamedAge } from './condition'
 const NOW = 1_795_472_000;
 
 const condition = (rest: Partial<Knowledge> = {}) =>
-  conditionOf({ info: aCamera('front'), connected: true, noSignal: false, oldSecs: null, now: NOW, ...rest });
+  conditionOf({ info: aCamera('front'), connected: true, noSignal: false, staleSecs: null, now: NOW, ...rest });
 
 describe('a camera’s picture', () => {
   test('is live while the camera’s own is shown', () => {
@@ -14,7 +14,7 @@ describe('a camera’s picture', () => {
   });
 
   test('is old, not live, when it is older than usual', () => {
-    expect(condition({ oldSecs: 3 })).toBe('old');
+    expect(condition({ staleSecs: 3 })).toBe('stale');
   });
 
   test('is lost while the hub draws it, and when there is none to wait for', () => {
@@ -32,9 +32,9 @@ describe('a camera’s picture', () => {
   });
 
   test('is what was last seen while the hub is away, whatever it was', () => {
-    expect(condition({ connected: false })).toBe('away');
-    expect(condition({ connected: false, oldSecs: 8 })).toBe('away');
-    expect(condition({ connected: false, noSignal: true })).toBe('away');
+    expect(condition({ connected: false })).toBe('disconnected');
+    expect(condition({ connected: false, staleSecs: 8 })).toBe('disconnected');
+    expect(condition({ connected: false, noSignal: true })).toBe('disconnected');
   });
 });
 

@@ -1,6 +1,6 @@
 /** What is to be said about a camera's picture. */
 import type { CameraInfo } from '../api/types';
-import { isOld } from '../live/staleness';
+import { isStale } from '../live/staleness';
 
 /** Without frames for so long a camera is lost, where the hub does not say so itself. */
 const LOST_SECS = 5;
@@ -10,7 +10,7 @@ const LOST_SECS = 5;
  * of this camera usually get. `lost`: the camera delivers nothing. `away`: the connection to the hub is lost, and the
  * picture is the last one from before.
  */
-export type Condition = 'none' | 'waiting' | 'live' | 'old' | 'lost' | 'away';
+export type Condition = 'none' | 'waiting' | 'live' | 'stale' | 'lost' | 'disconnected';
 
 export interface Knowledge {
   info: CameraInfo | null;
@@ -19,16 +19,16 @@ export interface Knowledge {
   /** Whether the newest picture is the hub's own; `null` before the first. */
   noSignal: boolean | null;
   /** How old the picture is, in seconds; `null` while that is not more than usual. */
-  oldSecs: number | null;
+  staleSecs: number | null;
   /** The hub's time in Unix seconds. */
   now: number;
 }
 
-export function conditionOf({ info, connected, noSignal, oldSecs, now }: Knowledge): Condition {
+export function conditionOf({ info, connected, noSignal, staleSecs, now }: Knowledge): Condition {
   if (!info && noSignal !== false) return 'none';
-  if (!connected) return 'away';
+  if (!connected) return 'disconnected';
   if (noSignal) return 'lost';
-  if (noSignal === false) return oldSecs === null ? 'live' : 'old';
+  if (noSignal === false) return staleSecs === null ? 'live' : 'stale';
   return info && delivers(info, now) ? 'waiting' : 'lost';
 }
 
@@ -43,5 +43,5 @@ export function delivers(info: CameraInfo, now: number): boolean {
  */
 export function streamedAge({ received_at, fps }: CameraInfo, now: number): number | null {
   const age = now - received_at;
-  return isOld(age, fps > 0 ? 1 / fps : 1) ? Math.floor(age) : null;
+  return isStale(age, fps > 0 ? 1 / fps : 1) ? Math.floor(age) : null;
 }

@@ -5,8 +5,8 @@ const SCREEN = { width: 1240, height: 640, gap: 10 };
 const PHONE = { width: 372, height: 640, gap: 10 };
 const WIDE = 16 / 9;
 
-const columns = (counts: number[], room = SCREEN, aspect = WIDE) =>
-  counts.map((count) => layoutOf(count, room, aspect).columns);
+const columns = (counts: number[], viewport = SCREEN, aspect = WIDE) =>
+  counts.map((count) => layoutOf(count, viewport, aspect).columns);
 
 describe('the wall', () => {
   test('makes the pictures as big as they can be while all are on the screen', () => {
@@ -17,7 +17,7 @@ describe('the wall', () => {
     expect(columns([2, 4, 9], SCREEN, 3 / 4)).toEqual([2, 4, 5]);
   });
 
-  test('never needs more room than there is', () => {
+  test('never needs more viewport than there is', () => {
     for (let count = 1; count <= 16; count += 1) {
       const layout = layoutOf(count, SCREEN, WIDE);
       const rows = Math.ceil(count / layout.columns);

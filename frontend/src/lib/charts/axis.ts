@@ -1,7 +1,7 @@
 /** The labels and ranges of a chart's axes. */
 import type uPlot from 'uplot';
-import { dayOf } from '../units/names';
-import { number, powerOf, type Scale } from '../units/units';
+import { formatDate } from '../units/names';
+import { formatNumber, formatExponent, type Scale } from '../units/units';
 
 const DAY = 86_400;
 
@@ -9,7 +9,7 @@ const DAY = 86_400;
 export const TIME_STEPS = [1, 5, 10, 30, 60, 300, 600, 1800, 3600, 7200, 21_600, 43_200, 86_400, 604_800, 2_592_000];
 
 /** A time of day: `13:05`. */
-export function clockOf(unixSecs: number, withSeconds = false): string {
+export function formatTime(unixSecs: number, withSeconds = false): string {
   return new Date(unixSecs * 1000).toLocaleTimeString(undefined, {
     hour: '2-digit',
     minute: '2-digit',
@@ -19,17 +19,17 @@ export function clockOf(unixSecs: number, withSeconds = false): string {
 }
 
 /** A moment on a chart of that many seconds; the day is left out within one day. */
-export function momentOn(unixSecs: number, spanSecs: number): string {
-  if (spanSecs <= 3600) return clockOf(unixSecs, true);
-  return spanSecs <= DAY ? clockOf(unixSecs) : `${dayOf(unixSecs)} ${clockOf(unixSecs)}`;
+export function formatChartTime(unixSecs: number, spanSecs: number): string {
+  if (spanSecs <= 3600) return formatTime(unixSecs, true);
+  return spanSecs <= DAY ? formatTime(unixSecs) : `${formatDate(unixSecs)} ${formatTime(unixSecs)}`;
 }
 
 /** The label of one split of the time axis; the splits are `step` seconds apart. */
 export function timeLabel(unixSecs: number, step: number): string {
-  if (step < 60) return clockOf(unixSecs, true);
+  if (step < 60) return formatTime(unixSecs, true);
   const moment = new Date(unixSecs * 1000);
   const midnight = moment.getHours() === 0 && moment.getMinutes() === 0;
-  if (step < DAY && !midnight) return clockOf(unixSecs);
+  if (step < DAY && !midnight) return formatTime(unixSecs);
   if (step < 28 * DAY) return moment.toLocaleDateString(undefined, { day: 'numeric', month: 'short' });
   return moment.toLocaleDateString(undefined, moment.getMonth() === 0 ? { year: 'numeric' } : { month: 'short' });
 }
@@ -62,9 +62,9 @@ export function valueLabels(splits: number[], unit: string, scale: Scale): strin
   }
   const step = Math.abs((splits[1] ?? 1) - (splits[0] ?? 0));
   const digits = step >= 1 || step === 0 ? 0 : Math.min(6, Math.ceil(-Math.log10(step) - 1e-9));
-  const power = powerOf(scale);
+  const power = formatExponent(scale);
   return splits.map((split, at) => {
-    const text = number(split, digits);
+    const text = formatNumber(split, digits);
     if (at < splits.length - 1) return text;
     const withPower = power ? `${text} ${power}` : text;
     const withUnit = scale.symbol ? `${withPower} ${scale.symbol}` : withPower;

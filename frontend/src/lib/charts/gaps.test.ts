@@ -1,15 +1,15 @@
 import { describe, expect, test } from 'vitest';
 import type { Point } from '../live/series.svelte';
-import { bandOf, lineOf, lonePoints, stretchOf, usualDistance } from './gaps';
+import { buildBand, buildLine, lonePoints, gapInterval, typicalInterval } from './gaps';
 
 const at = (...times: number[]): Point[] => times.map((t) => ({ t, v: t, span: 0 }));
 const minute = (...times: number[]): Point[] => times.map((t) => ({ t, v: t, span: 60 }));
 const holes = (points: readonly Point[], every: number | null) =>
-  lineOf(points, every)[1].filter((value) => value === null).length;
+  buildLine(points, every)[1].filter((value) => value === null).length;
 
 describe('a line', () => {
   test('has no gap while the readings come as often as they should', () => {
-    expect(lineOf(at(0, 10, 20, 30), 10)).toEqual([
+    expect(buildLine(at(0, 10, 20, 30), 10)).toEqual([
       [0, 10, 20, 30],
       [0, 10, 20, 30]
     ]);
@@ -21,7 +21,7 @@ describe('a line', () => {
   });
 
   test('breaks in the middle of a silence', () => {
-    expect(lineOf(at(0, 10, 110, 120), 10)).toEqual([
+    expect(buildLine(at(0, 10, 110, 120), 10)).toEqual([
       [0, 10, 60, 110, 120],
       [0, 10, null, 110, 120]
     ]);
@@ -35,30 +35,30 @@ describe('a line', () => {
       { since: 31, until: 99 }
     ];
 
-    expect(lineOf(at(0, 10, 20, 30), 10, -Infinity, lost)).toEqual([
+    expect(buildLine(at(0, 10, 20, 30), 10, -Infinity, lost)).toEqual([
       [0, 5, 10, 15, 20, 30],
       [0, null, 10, null, 20, 30]
     ]);
   });
 
   test('does not break between averages because something within them was lost', () => {
-    expect(lineOf(minute(30, 90), 1, -Infinity, [{ since: 40, until: 50 }])[1]).toEqual([30, 90]);
+    expect(buildLine(minute(30, 90), 1, -Infinity, [{ since: 40, until: 50 }])[1]).toEqual([30, 90]);
   });
 
   test('breaks where nothing could be measured', () => {
     const points = at(0, 10, 20);
     points[1] = { t: 10, v: null, span: 0 };
 
-    expect(lineOf(points, 10)[1]).toEqual([0, null, 20]);
+    expect(buildLine(points, 10)[1]).toEqual([0, null, 20]);
   });
 
   test('finds out by itself how often a series speaks that has no manifest', () => {
-    expect(usualDistance(at(0, 60, 120, 180, 900))).toBe(60);
+    expect(typicalInterval(at(0, 60, 120, 180, 900))).toBe(60);
     expect(holes(at(0, 60, 120, 180, 900), null)).toBe(1);
   });
 
   test('does not guess from one or two readings', () => {
-    expect(usualDistance(at(0, 5))).toBeNull();
+    expect(typicalInterval(at(0, 5))).toBeNull();
     expect(holes(at(0, 5), null)).toBe(0);
   });
 
@@ -76,14 +76,14 @@ describe('a line', () => {
   });
 
   test('comes in from the left edge, not from nowhere', () => {
-    expect(lineOf(at(0, 10, 20, 30), 10, 15)).toEqual([
+    expect(buildLine(at(0, 10, 20, 30), 10, 15)).toEqual([
       [10, 20, 30],
       [10, 20, 30]
     ]);
   });
 
   test('of nothing is empty', () => {
-    expect(lineOf([], 10)).toEqual([[], []]);
+    expect(buildLine([], 10)).toEqual([[], []]);
   });
 });
 
@@ -100,10 +100,10 @@ test('the band about a line of averages breaks where the line does', () => {
     { t: 990, v: 6, span: 60, low: 6, high: 6 }
   ];
 
-  const line = lineOf(points, null);
+  const line = buildLine(points, null);
 
   expect(line[1]).toEqual([5, 6, null, 6]);
-  expect(bandOf(line, points)).toEqual([
+  expect(buildBand(line, points)).toEqual([
     [4, 5, null, 6],
     [7, 8, null, 6]
   ]);
@@ -111,14 +111,14 @@ test('the band about a line of averages breaks where the line does', () => {
 
 describe('the stretch of a gap on a chart', () => {
   test('ends where the chart does', () => {
-    expect(stretchOf({ since: 50, until: 150 }, 100, 200, 1)).toEqual([100, 150]);
+    expect(gapInterval({ since: 50, until: 150 }, 100, 200, 1)).toEqual([100, 150]);
   });
 
   test('of a single moment is still wide enough to be seen', () => {
-    expect(stretchOf({ since: 150, until: 150 }, 100, 200, 4)).toEqual([148, 152]);
+    expect(gapInterval({ since: 150, until: 150 }, 100, 200, 4)).toEqual([148, 152]);
   });
 
   test('that lies elsewhere is none', () => {
-    expect(stretchOf({ since: 10, until: 20 }, 100, 200, 4)).toBeNull();
+    expect(gapInterval({ since: 10, until: 20 }, 100, 200, 4)).toBeNull();
   });
 });

@@ -8,7 +8,7 @@ const PATIENCE = 2.5;
 export type Line = [times: number[], values: (number | null)[]];
 
 /** The usual distance between the series' single readings, in seconds, when its manifest does not say; `null` when there are too few. */
-export function usualDistance(points: readonly Point[]): number | null {
+export function typicalInterval(points: readonly Point[]): number | null {
   const distances: number[] = [];
   for (let at = 1; at < points.length; at += 1) {
     const [before, after] = [points[at - 1] as Point, points[at] as Point];
@@ -23,13 +23,13 @@ export function usualDistance(points: readonly Point[]): number | null {
  * The line to draw from `from` on, with a `null` wherever nothing could be measured, nobody said anything for 2.5 times
  * `everySecs`, or readings between two others were `lost` (by when they begin).
  */
-export function lineOf(
+export function buildLine(
   points: readonly Point[],
   everySecs: number | null,
   from = -Infinity,
   lost: readonly Pick<Gap, 'since' | 'until'>[] = []
 ): Line {
-  const every = everySecs ?? usualDistance(points);
+  const every = everySecs ?? typicalInterval(points);
   const times: number[] = [];
   const values: (number | null)[] = [];
   let before: Point | null = null;
@@ -57,22 +57,25 @@ export function lineOf(
 }
 
 /** The least and the greatest value at each of the line's times; `null` where the line has none either. */
-export function bandOf([times]: Line, points: readonly Point[]): [lows: (number | null)[], highs: (number | null)[]] {
+export function buildBand(
+  [times]: Line,
+  points: readonly Point[]
+): [lows: (number | null)[], highs: (number | null)[]] {
   const byTime = new Map(points.map((point) => [point.t, point]));
   return [times.map((t) => byTime.get(t)?.low ?? null), times.map((t) => byTime.get(t)?.high ?? null)];
 }
 
 /**
- * The part of a gap between two moments (Unix seconds), widened about its middle to at least `leastSecs`; `null` when
+ * The part of a gap between two moments (Unix seconds), widened about its middle to at least `minSecs`; `null` when
  * none of it lies there.
  */
-export function stretchOf(
+export function gapInterval(
   { since, until }: Pick<Gap, 'since' | 'until'>,
   from: number,
   to: number,
-  leastSecs: number
+  minSecs: number
 ): [since: number, until: number] | null {
-  const lacks = Math.max(0, leastSecs - (until - since)) / 2;
+  const lacks = Math.max(0, minSecs - (until - since)) / 2;
   const begin = Math.max(from, since - lacks);
   const end = Math.min(to, until + lacks);
   return begin < end ? [begin, end] : null;

@@ -3,7 +3,7 @@ import type uPlot from 'uplot';
 import type { Gap } from '../api/types';
 import type { Scale } from '../units/units';
 import { timeLabels, TIME_STEPS, valueAxisSize, valueLabels, valueRange } from './axis';
-import { lonePoints, stretchOf } from './gaps';
+import { lonePoints, gapInterval } from './gaps';
 
 /** What the plot asks for each time it is drawn, because it may have changed. */
 export interface Shown {
@@ -118,8 +118,8 @@ function hatch(plot: uPlot, gap: Gap, colour: string): void {
   const { ctx, bbox } = plot;
   const { min = 0, max = 1 } = plot.scales.x ?? {};
   const pixel = devicePixelRatio;
-  const leastSecs = ((max - min) * LEAST_PX * pixel) / bbox.width;
-  const stretch = stretchOf(gap, min, max, leastSecs);
+  const minSecs = ((max - min) * LEAST_PX * pixel) / bbox.width;
+  const stretch = gapInterval(gap, min, max, minSecs);
   if (!stretch) return;
   const [from, to] = stretch.map((moment) => plot.valToPos(moment, 'x', true)) as [number, number];
   ctx.save();

@@ -126,14 +126,14 @@ function fits(field: Field, value: unknown): boolean {
   }
 }
 
-export interface Filled {
+export interface FormResult {
   params: Values;
   /** Why a field cannot be sent like this, by its name. */
   errors: Record<string, string>;
 }
 
 /** The command's params from what is in the form. The hub checks again; this only saves the round trip. */
-export function paramsOf(fields: readonly Field[], values: Values): Filled {
+export function paramsOf(fields: readonly Field[], values: Values): FormResult {
   const params: Values = {};
   const errors: Record<string, string> = {};
   for (const field of fields) {

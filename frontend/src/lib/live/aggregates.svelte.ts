@@ -1,8 +1,8 @@
 import * as hub from '../api/hub';
-import { messageOf } from '../api/problem';
+import { errorMessage } from '../api/problem';
 import type { Bucket } from '../api/types';
 import { MAX_POINTS, type Span } from '../charts/spans';
-import { repeat } from './poll';
+import { poll } from './poll';
 import type { Point } from './series.svelte';
 
 /** A day comes anew every minute, a year every quarter of an hour. */
@@ -10,7 +10,7 @@ const SOONEST_MS = 60_000;
 const LATEST_MS = 900_000;
 
 /** A series further back than the live hour, summed up by the hub. */
-export class Overview {
+export class AggregatedSeries {
   /** Oldest first. */
   points = $state.raw<readonly Point[]>([]);
   /** Whether the hub has answered. */
@@ -26,7 +26,7 @@ export class Overview {
     this.problem = null;
     if (!bucket) return () => {};
     const everyMs = Math.min(LATEST_MS, Math.max(SOONEST_MS, bucket.secs * 1000));
-    return repeat(everyMs, async (signal) => {
+    return poll(everyMs, async (signal) => {
       const since = Math.floor(now() - span.secs);
       try {
         const page = await hub.buckets(type, bucket.width, { moduleId, since, limit: MAX_POINTS }, signal);
@@ -34,7 +34,7 @@ export class Overview {
         this.known = true;
         this.problem = null;
       } catch (thrown) {
-        if (!signal.aborted) this.problem = messageOf(thrown);
+        if (!signal.aborted) this.problem = errorMessage(thrown);
       }
     });
   }

@@ -6,15 +6,15 @@ const LIMIT = 1000;
 const RETRY_MS = 5_000;
 
 /**
- * Fills the series' hole from the hub: single readings as far back as one page goes, minute averages before that.
+ * Fills the series' backfillSince from the hub: single readings as far back as one page goes, minute averages before that.
  * A failed attempt is repeated until the returned function is called.
  */
-export function fillHole(series: Series, now: () => number): () => void {
+export function backfill(series: Series, now: () => number): () => void {
   const stop = new AbortController();
   let retry: ReturnType<typeof setTimeout> | undefined;
 
-  async function attempt(hole: number): Promise<void> {
-    const since = Math.max(hole, Math.floor(now() - WINDOW_SECS));
+  async function attempt(backfillSince: number): Promise<void> {
+    const since = Math.max(backfillSince, Math.floor(now() - WINDOW_SECS));
     const span = { moduleId: series.moduleId, since };
     const page = await hub.readings(series.type, { ...span, limit: LIMIT }, stop.signal);
     const oldest = page.items.at(-1)?.timestamp;
@@ -26,9 +26,9 @@ export function fillHole(series: Series, now: () => number): () => void {
   }
 
   function start(): void {
-    const hole = series.hole;
-    if (hole === null) return;
-    attempt(hole).catch(() => {
+    const backfillSince = series.backfillSince;
+    if (backfillSince === null) return;
+    attempt(backfillSince).catch(() => {
       if (!stop.signal.aborted) retry = setTimeout(start, RETRY_MS);
     });
   }

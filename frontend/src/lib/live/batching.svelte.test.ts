@@ -2,7 +2,7 @@
 import { flushSync, tick } from 'svelte';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type { Reading } from '../api/types';
-import { offersOf } from '../widgets/capabilities';
+import { capabilitiesOf } from '../widgets/capabilities';
 import { Live } from './live.svelte';
 import { FakeHub, aModule, aReading, recent } from './testing';
 
@@ -21,7 +21,7 @@ let stop: () => void;
 beforeEach(() => {
   vi.useFakeTimers({ now: NOW * 1000 });
   hub = new FakeHub();
-  live = new Live({ url: 'ws://hub/api/live', askCommand: () => Promise.reject(new Error('none')), open: hub.open });
+  live = new Live({ url: 'ws://hub/api/live', fetchCommand: () => Promise.reject(new Error('none')), open: hub.open });
   stop = live.start();
   hub.newest.accept();
   hub.newest.say(recent({ modules: MODULES.map((id) => aModule(id)), readings: readingsAt(NOW - 60) }));
@@ -44,14 +44,16 @@ async function sayBurst(): Promise<void> {
   flushSync();
 }
 
-test('what modules without a manifest offer is not worked out anew when readings come', async () => {
+test('what modules without a manifest capability is not worked out anew when readings come', async () => {
   let runs = 0;
-  let offers = 0;
+  let capabilities = 0;
   const end = $effect.root(() => {
     $effect(() => {
       const series = [...live.series.values()];
       const ofModule = (id: string) => series.filter((one) => one.moduleId === id);
-      offers = [...live.modules.values()].flatMap((module) => offersOf(module, ofModule(module.id), undefined)).length;
+      capabilities = [...live.modules.values()].flatMap((module) =>
+        capabilitiesOf(module, ofModule(module.id), undefined)
+      ).length;
       runs += 1;
     });
   });
@@ -59,7 +61,7 @@ test('what modules without a manifest offer is not worked out anew when readings
 
   await sayBurst();
 
-  expect(offers).toBe(MODULES.length * TYPES.length);
+  expect(capabilities).toBe(MODULES.length * TYPES.length);
   expect(runs).toBe(1);
   end();
 });

@@ -1,22 +1,22 @@
 import type { Command, Health } from '../api/types';
-import { sentence } from '../units/names';
+import { toSentence } from '../units/names';
 
 /** How a command is shown: its colour, its state in a word, and details. */
-export interface Told {
+export interface CommandLabel {
   tone: 'good' | 'bad' | 'wait' | 'quiet';
-  word: string;
+  text: string;
   detail?: string;
 }
 
 /** The text of a command's state. `health` is that of its module. */
-export function tell(command: Command, health?: Health): Told {
+export function labelOf(command: Command, health?: Health): CommandLabel {
   const { module_id: who } = command;
-  const error = command.error ? sentence(command.error) : undefined;
+  const error = command.error ? toSentence(command.error) : undefined;
   switch (command.state) {
     case 'queued':
       return {
         tone: 'wait',
-        word: 'Queued',
+        text: 'Queued',
         detail:
           health === 'offline' || health === 'unknown'
             ? `Module ${who} is offline. The command waits for it.`
@@ -25,35 +25,35 @@ export function tell(command: Command, health?: Health): Told {
     case 'leased':
       return {
         tone: 'wait',
-        word: 'Running',
+        text: 'Running',
         detail: command.started_at ? 'Started (never runs twice)' : undefined
       };
     case 'succeeded':
-      return { tone: 'good', word: 'Done' };
+      return { tone: 'good', text: 'Done' };
     case 'failed':
-      return { tone: 'bad', word: 'Failed', detail: error };
+      return { tone: 'bad', text: 'Failed', detail: error };
     case 'rejected':
-      return { tone: 'bad', word: 'Rejected', detail: error };
+      return { tone: 'bad', text: 'Rejected', detail: error };
     case 'expired':
-      return { tone: 'bad', word: 'Expired', detail: error ?? `Module ${who} did not fetch it in time.` };
+      return { tone: 'bad', text: 'Expired', detail: error ?? `Module ${who} did not fetch it in time.` };
     case 'cancelled':
       return command.superseded_by
         ? {
             tone: 'quiet',
-            word: 'Replaced',
+            text: 'Replaced',
             detail: `Replaced by a newer command (${shortId(command.superseded_by)})`
           }
-        : { tone: 'quiet', word: 'Cancelled' };
+        : { tone: 'quiet', text: 'Cancelled' };
     case 'dead':
       return {
         tone: 'bad',
-        word: 'No answer',
+        text: 'No answer',
         detail: error ?? `Module ${who} fetched it but did not report a result.`
       };
     case 'unknown_outcome':
       return {
         tone: 'bad',
-        word: 'Result unknown',
+        text: 'Result unknown',
         detail: `It may or may not have run${error ? ` (${error.replace(/\.$/, '')})` : ''}. It will not be retried; please check the device.`
       };
   }

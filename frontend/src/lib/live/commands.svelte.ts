@@ -5,7 +5,7 @@ const OPEN: readonly CommandState[] = ['queued', 'leased'];
 /** How many finished commands a page remembers. */
 const KEPT = 200;
 /** How often an unfinished command is asked for while the live connection is lost. */
-const ASK_MS = 2_000;
+const POLL_MS = 2_000;
 
 /** Whether the command can still change. */
 export const isOpen = (command: Pick<Command, 'state'>): boolean => OPEN.includes(command.state);
@@ -30,7 +30,7 @@ export class Commands {
   }
 
   /** Takes the answer to a `control`; events may have overtaken it. */
-  introduce(command: Command): void {
+  addNew(command: Command): void {
     if (!this.byId.has(command.id)) this.put(command);
   }
 
@@ -54,11 +54,11 @@ export class Commands {
   }
 
   /** Asks again and again, for as long as no events come. */
-  startAsking(): void {
-    this.#asking ??= setInterval(() => this.refresh(), ASK_MS);
+  startPolling(): void {
+    this.#asking ??= setInterval(() => this.refresh(), POLL_MS);
   }
 
-  stopAsking(): void {
+  stopPolling(): void {
     clearInterval(this.#asking);
     this.#asking = undefined;
   }

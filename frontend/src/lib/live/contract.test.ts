@@ -1,54 +1,54 @@
 /** What guards the made-up hubs of these tests, and the mock, notices the mistakes it is there for. */
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { answerFaults, messageFaults } from '../../../mock/contract.ts';
+import { responseErrors, messageErrors } from '../../../mock/contract.ts';
 import { aModule, aReading } from './testing';
 
 const NOW = 1_795_472_000;
 const bucket = (start: number) => ({ module_id: 'attic', type: 'temperature', unit: 'celsius', start, missing: 0 });
-const faultsOf = (path: string, items: unknown[], next: string | null = null) =>
-  answerFaults('GET', new URL(path, 'http://hub'), 200, { items, next });
+const errorsOf = (path: string, items: unknown[], next: string | null = null) =>
+  responseErrors('GET', new URL(path, 'http://hub'), 200, { items, next });
 
 describe('an answer', () => {
   test('of buckets is oldest first, of readings newest first', () => {
     const buckets = '/api/sensors/temperature?bucket=1m';
 
-    expect(faultsOf(buckets, [bucket(NOW), bucket(NOW + 60)])).toEqual([]);
-    expect(faultsOf(buckets, [bucket(NOW + 60), bucket(NOW)])).toHaveLength(1);
-    expect(faultsOf('/api/sensors/temperature', [aReading(NOW + 1), aReading(NOW)])).toEqual([]);
-    expect(faultsOf('/api/sensors/temperature', [aReading(NOW), aReading(NOW + 1)])).toHaveLength(1);
-    expect(faultsOf('/api/sensors/temperature?order=asc', [aReading(NOW), aReading(NOW + 1)])).toEqual([]);
+    expect(errorsOf(buckets, [bucket(NOW), bucket(NOW + 60)])).toEqual([]);
+    expect(errorsOf(buckets, [bucket(NOW + 60), bucket(NOW)])).toHaveLength(1);
+    expect(errorsOf('/api/sensors/temperature', [aReading(NOW + 1), aReading(NOW)])).toEqual([]);
+    expect(errorsOf('/api/sensors/temperature', [aReading(NOW), aReading(NOW + 1)])).toHaveLength(1);
+    expect(errorsOf('/api/sensors/temperature?order=asc', [aReading(NOW), aReading(NOW + 1)])).toEqual([]);
   });
 
   test('has the fields of the interface and no others, with their types and words', () => {
     const path = '/api/modules';
 
-    expect(faultsOf(path, [aModule('attic')])).toEqual([]);
-    expect(faultsOf(path, [{ ...aModule('attic'), health: 'fine' }])).not.toEqual([]);
-    expect(faultsOf(path, [{ ...aModule('attic'), room: 'hall' }])).toEqual(['/items/0/room is not known']);
-    expect(faultsOf(path, [{ ...aModule('attic'), registered_at: undefined }])).not.toEqual([]);
-    expect(faultsOf(path, [{ ...aModule('attic'), last_seen_at: String(NOW) }])).not.toEqual([]);
+    expect(errorsOf(path, [aModule('attic')])).toEqual([]);
+    expect(errorsOf(path, [{ ...aModule('attic'), health: 'fine' }])).not.toEqual([]);
+    expect(errorsOf(path, [{ ...aModule('attic'), room: 'hall' }])).toEqual(['/items/0/room is not known']);
+    expect(errorsOf(path, [{ ...aModule('attic'), registered_at: undefined }])).not.toEqual([]);
+    expect(errorsOf(path, [{ ...aModule('attic'), last_seen_at: String(NOW) }])).not.toEqual([]);
   });
 
   test('has its times in seconds', () => {
-    expect(faultsOf('/api/modules', [aModule('attic', { registered_at: NOW * 1000 })])).not.toEqual([]);
+    expect(errorsOf('/api/modules', [aModule('attic', { registered_at: NOW * 1000 })])).not.toEqual([]);
   });
 
   test('has no more items than were asked for', () => {
     const two = [aModule('attic'), aModule('led')];
 
-    expect(faultsOf('/api/modules?limit=1', two)).toHaveLength(1);
-    expect(faultsOf('/api/modules?limit=2', two, 'more')).toEqual([]);
+    expect(errorsOf('/api/modules?limit=1', two)).toHaveLength(1);
+    expect(errorsOf('/api/modules?limit=2', two, 'more')).toEqual([]);
   });
 
   test('that refuses is a problem document', () => {
     const url = new URL('http://hub/api/modules');
 
-    expect(answerFaults('GET', url, 401, { error: 'who?' })).not.toEqual([]);
+    expect(responseErrors('GET', url, 401, { error: 'who?' })).not.toEqual([]);
   });
 
   test('comes from a route that there is', () => {
-    expect(faultsOf('/api/rooms', [])).toEqual(['GET /api/rooms is no route']);
+    expect(errorsOf('/api/rooms', [])).toEqual(['GET /api/rooms is no route']);
   });
 });
 
@@ -59,17 +59,17 @@ describe('a message', () => {
     );
 
     for (const from of ['hub', 'client'] as const)
-      for (const message of golden[from]) expect(messageFaults(from, message)).toEqual([]);
+      for (const message of golden[from]) expect(messageErrors(from, message)).toEqual([]);
   });
 
   test('lacks nothing and has nothing of its own', () => {
     const reading = { type: 'reading', seq: 1, reading: JSON.parse(JSON.stringify(aReading(NOW))) };
 
-    expect(messageFaults('hub', reading)).toEqual([]);
-    expect(messageFaults('hub', { type: 'reading', reading: reading.reading })).toEqual(['seq is missing']);
-    expect(messageFaults('hub', { ...reading, room: 'hall' })).toEqual(['room is not known']);
-    expect(messageFaults('hub', { ...reading, reading: { ...reading.reading, value: 'warm' } })).not.toEqual([]);
-    expect(messageFaults('client', { type: 'watch', cameras: 'front' })).not.toEqual([]);
-    expect(messageFaults('client', { type: 'shout' })).not.toEqual([]);
+    expect(messageErrors('hub', reading)).toEqual([]);
+    expect(messageErrors('hub', { type: 'reading', reading: reading.reading })).toEqual(['seq is missing']);
+    expect(messageErrors('hub', { ...reading, room: 'hall' })).toEqual(['room is not known']);
+    expect(messageErrors('hub', { ...reading, reading: { ...reading.reading, value: 'warm' } })).not.toEqual([]);
+    expect(messageErrors('client', { type: 'watch', cameras: 'front' })).not.toEqual([]);
+    expect(messageErrors('client', { type: 'shout' })).not.toEqual([]);
   });
 });

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Frame } from './frame';
-import { Painter } from './frame-renderer.svelte';
+import { FrameRenderer } from './frame-renderer.svelte';
 
 const NOW = 1_795_472_000;
 
@@ -31,9 +31,9 @@ class SlowBrowser {
   readonly nextPaint = () => new Promise<void>((resolve) => (this.paint = resolve));
 }
 
-describe('a painter', () => {
+describe('a renderer', () => {
   let browser: SlowBrowser;
-  let painter: Painter<number>;
+  let renderer: FrameRenderer<number>;
   let stop: () => void;
   let done: number[];
   let hubNow: number | null;
@@ -43,8 +43,8 @@ describe('a painter', () => {
     browser = new SlowBrowser();
     done = [];
     hubNow = NOW;
-    painter = new Painter({ easel: browser, onDone: ({ seq }) => done.push(seq), hubNow: () => hubNow });
-    stop = painter.start();
+    renderer = new FrameRenderer({ target: browser, onDone: ({ seq }) => done.push(seq), hubNow: () => hubNow });
+    stop = renderer.start();
   });
 
   afterEach(() => {
@@ -64,20 +64,20 @@ describe('a painter', () => {
   };
 
   test('acknowledges a frame when it was painted, not before', async () => {
-    painter.take(aFrame(1));
+    renderer.take(aFrame(1));
     await decoded();
     expect(browser.drawn).toEqual([1]);
     expect(done).toEqual([]);
-    expect(painter.painted).toBe(false);
+    expect(renderer.painted).toBe(false);
 
     await painted();
 
     expect(done).toEqual([1]);
-    expect(painter.painted).toBe(true);
+    expect(renderer.painted).toBe(true);
   });
 
   test('keeps only the newest frame waiting while one is being decoded', async () => {
-    for (const seq of [1, 2, 3, 4]) painter.take(aFrame(seq));
+    for (const seq of [1, 2, 3, 4]) renderer.take(aFrame(seq));
 
     await decoded();
     await painted();
@@ -90,8 +90,8 @@ describe('a painter', () => {
   });
 
   test('goes on after a picture that cannot be decoded, and leaves the last good one', async () => {
-    painter.take(aFrame(1));
-    painter.take(aFrame(2));
+    renderer.take(aFrame(1));
+    renderer.take(aFrame(2));
 
     browser.decoding?.fail();
     await settle();
@@ -103,79 +103,79 @@ describe('a painter', () => {
   });
 
   test('measures from capture to pixel, by the hub’s clock', async () => {
-    painter.take(aFrame(1, { capturedAt: NOW - 0.02 }));
+    renderer.take(aFrame(1, { capturedAt: NOW - 0.02 }));
     await decoded();
     hubNow = NOW + 0.064;
     await painted();
 
-    expect(painter.latency?.p50).toBeCloseTo(0.084);
-    expect(painter.capturedAt).toBe(NOW - 0.02);
+    expect(renderer.latency?.p50).toBeCloseTo(0.084);
+    expect(renderer.capturedAt).toBe(NOW - 0.02);
   });
 
   test('measures nothing while the clocks are not compared', async () => {
     hubNow = null;
 
-    painter.take(aFrame(1));
+    renderer.take(aFrame(1));
     await decoded();
     await painted();
 
-    expect(painter.painted).toBe(true);
-    expect(painter.latency).toBeNull();
+    expect(renderer.painted).toBe(true);
+    expect(renderer.latency).toBeNull();
   });
 
   test('shows a lost camera as lost, and the camera when it is back', async () => {
-    painter.take(aFrame(1, { capturedAt: NOW - 30 }));
+    renderer.take(aFrame(1, { capturedAt: NOW - 30 }));
     await decoded();
     await painted();
 
-    painter.take(aFrame(2, { noSignal: true, capturedAt: NOW }));
+    renderer.take(aFrame(2, { noSignal: true, capturedAt: NOW }));
     await decoded();
     await painted();
-    expect(painter.noSignal).toBe(true);
-    expect(painter.capturedAt).toBe(NOW - 30);
-    expect(painter.latency?.p50).toBeCloseTo(30);
+    expect(renderer.noSignal).toBe(true);
+    expect(renderer.capturedAt).toBe(NOW - 30);
+    expect(renderer.latency?.p50).toBeCloseTo(30);
 
-    painter.take(aFrame(3, { capturedAt: NOW }));
+    renderer.take(aFrame(3, { capturedAt: NOW }));
     await decoded();
     await painted();
-    expect(painter.noSignal).toBe(false);
+    expect(renderer.noSignal).toBe(false);
   });
 
   test('tells its rate, and that it fell when nothing comes', async () => {
     for (let seq = 1; seq <= 21; seq += 1) {
-      painter.take(aFrame(seq));
+      renderer.take(aFrame(seq));
       await decoded();
       await painted();
       await vi.advanceTimersByTimeAsync(100);
     }
-    expect(painter.fps).toBeGreaterThan(9);
-    expect(painter.fps).toBeLessThan(11);
+    expect(renderer.fps).toBeGreaterThan(9);
+    expect(renderer.fps).toBeLessThan(11);
 
     await vi.advanceTimersByTimeAsync(4_000);
 
-    expect(painter.fps).toBe(0);
+    expect(renderer.fps).toBe(0);
   });
 
   test('lets go of what comes after it was stopped', async () => {
-    painter.take(aFrame(1));
+    renderer.take(aFrame(1));
     stop();
     await decoded();
 
     expect(browser.drawn).toEqual([]);
     expect(browser.discarded).toEqual([1]);
-    painter.take(aFrame(2));
+    renderer.take(aFrame(2));
     expect(done).toEqual([]);
   });
 
   describe('says how old its picture is', () => {
     const paint = async (frame: Frame) => {
-      painter.take(frame);
+      renderer.take(frame);
       await decoded();
       await painted();
     };
     const after = async (milliseconds: number) => {
       await vi.advanceTimersByTimeAsync(milliseconds);
-      return painter.oldSecs;
+      return renderer.staleSecs;
     };
 
     test('when it is older than two seconds, by our own clock, whatever else happens', async () => {
@@ -191,7 +191,7 @@ describe('a painter', () => {
 
       await paint(aFrame(1));
 
-      expect(painter.oldSecs).toBe(40);
+      expect(renderer.staleSecs).toBe(40);
     });
 
     test('from when it was painted, while the clocks are not compared', async () => {
@@ -199,7 +199,7 @@ describe('a painter', () => {
 
       await paint(aFrame(1, { capturedAt: NOW - 3600 }));
 
-      expect(painter.oldSecs).toBeNull();
+      expect(renderer.staleSecs).toBeNull();
       expect(await after(2_500)).toBe(2);
     });
 
@@ -221,7 +221,7 @@ describe('a painter', () => {
 
       await paint(aFrame(2));
 
-      expect(painter.oldSecs).toBeNull();
+      expect(renderer.staleSecs).toBeNull();
     });
   });
 });

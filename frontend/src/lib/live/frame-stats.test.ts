@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest';
-import { Painted, percentile } from './frame-stats';
+import { FrameStats, percentile } from './frame-stats';
 
 const NOW = 1_795_472_000;
 
-const painted = (latencies: readonly (number | null)[], everySecs = 0.1): Painted => {
-  const all = new Painted();
+const painted = (latencies: readonly (number | null)[], everySecs = 0.1): FrameStats => {
+  const all = new FrameStats();
   latencies.forEach((latency, at) => all.add(NOW + at * everySecs, latency));
   return all;
 };
@@ -37,7 +37,7 @@ describe('how old pictures are', () => {
   });
 
   test('forgets a freeze after ten seconds, however few frames there were since', () => {
-    const all = new Painted();
+    const all = new FrameStats();
     all.add(NOW, 12.4);
     for (let at = 1; at <= 9; at += 1) all.add(NOW + at, 0.05);
 
@@ -69,7 +69,7 @@ describe('the rate', () => {
   });
 
   test('goes by the last three seconds', () => {
-    const all = new Painted();
+    const all = new FrameStats();
     for (let at = 0; at < 50; at += 1) all.add(NOW + at * 0.1, null);
     for (let at = 0; at < 9; at += 1) all.add(NOW + 5 + at * 0.5, null);
 

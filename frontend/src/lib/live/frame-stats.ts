@@ -22,7 +22,7 @@ export function percentile(sorted: readonly number[], share: number): number {
 }
 
 /** The recently painted frames. */
-export class Painted {
+export class FrameStats {
   #frames: { at: number; latencySecs: number | null }[] = [];
 
   /** A frame was painted at that time (Unix seconds), this long after its capture; `null`: not known. */

@@ -1,111 +1,111 @@
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Frame } from './frame';
-import { MOST_WATCHED, Pictures, rateOf } from './frame-subscriptions.svelte';
+import { MAX_WATCHED, FrameSubscriptions, maxFpsOf } from './frame-subscriptions.svelte';
 import { aFrameMessage } from './testing';
 
-describe('the pictures of several cameras', () => {
-  const say = vi.fn();
+describe('the frames of several cameras', () => {
+  const send = vi.fn();
   const take = vi.fn<(frame: Frame) => void>();
-  let pictures: Pictures;
+  let frames: FrameSubscriptions;
 
   beforeEach(() => {
-    say.mockReset();
+    send.mockReset();
     take.mockReset();
-    pictures = new Pictures();
+    frames = new FrameSubscriptions();
   });
 
-  const watch = (moduleId: string, maxFps: number | null = 10) => pictures.watch({ moduleId, maxFps, take });
-  const told = async () => {
+  const subscribe = (moduleId: string, maxFps: number | null = 10) => frames.subscribe({ moduleId, maxFps, take });
+  const sentMessages = async () => {
     await Promise.resolve();
-    return say.mock.calls.map(([message]) => message);
+    return send.mock.calls.map(([message]) => message);
   };
 
   test('are asked for in one message when tiles come together', async () => {
-    pictures.begin(say);
+    frames.attach(send);
 
-    watch('front');
-    watch('back', 5);
+    subscribe('front');
+    subscribe('back', 5);
 
     const cameras = [
       { module_id: 'back', max_fps: 5 },
       { module_id: 'front', max_fps: 10 }
     ];
-    expect(await told()).toEqual([{ type: 'watch', cameras }]);
+    expect(await sentMessages()).toEqual([{ type: 'watch', cameras }]);
   });
 
   test('are watched no more when their tiles are gone', async () => {
-    pictures.begin(say);
-    const end = watch('front');
-    await told();
-    say.mockReset();
+    frames.attach(send);
+    const unsubscribe = subscribe('front');
+    await sentMessages();
+    send.mockReset();
 
-    end();
+    unsubscribe();
 
-    expect(await told()).toEqual([{ type: 'watch', cameras: [] }]);
+    expect(await sentMessages()).toEqual([{ type: 'watch', cameras: [] }]);
   });
 
   test('are not asked for anew when a tile only changed its mind', async () => {
-    pictures.begin(say);
-    const end = watch('front');
-    await told();
+    frames.attach(send);
+    const unsubscribe = subscribe('front');
+    await sentMessages();
 
-    end();
-    watch('front');
+    unsubscribe();
+    subscribe('front');
 
-    expect(await told()).toHaveLength(1);
+    expect(await sentMessages()).toHaveLength(1);
   });
 
   test('come at the rate of whoever wants the most, and to everybody', async () => {
-    pictures.begin(say);
-    watch('front', 5);
-    watch('front', 10);
-    expect(await told()).toEqual([{ type: 'watch', cameras: [{ module_id: 'front', max_fps: 10 }] }]);
+    frames.attach(send);
+    subscribe('front', 5);
+    subscribe('front', 10);
+    expect(await sentMessages()).toEqual([{ type: 'watch', cameras: [{ module_id: 'front', max_fps: 10 }] }]);
 
-    watch('front', null);
-    expect((await told()).at(-1)).toEqual({ type: 'watch', cameras: [{ module_id: 'front' }] });
+    subscribe('front', null);
+    expect((await sentMessages()).at(-1)).toEqual({ type: 'watch', cameras: [{ module_id: 'front' }] });
 
-    pictures.take(aFrameMessage({ moduleId: 'front' }));
+    frames.take(aFrameMessage({ moduleId: 'front' }));
     expect(take).toHaveBeenCalledTimes(3);
   });
 
   test('are no more than a connection may have', async () => {
-    pictures.begin(say);
+    frames.attach(send);
 
-    for (let at = 0; at < 80; at += 1) watch(`camera-${at}`);
+    for (let at = 0; at < 80; at += 1) subscribe(`camera-${at}`);
 
-    expect((await told())[0].cameras).toHaveLength(MOST_WATCHED);
+    expect((await sentMessages())[0].cameras).toHaveLength(MAX_WATCHED);
   });
 
   test('that nobody watches any more are dropped, and so is what is no picture', () => {
-    pictures.begin(say);
-    watch('front');
+    frames.attach(send);
+    subscribe('front');
 
-    pictures.take(aFrameMessage({ moduleId: 'back' }));
-    pictures.take(new ArrayBuffer(7));
+    frames.take(aFrameMessage({ moduleId: 'back' }));
+    frames.take(new ArrayBuffer(7));
 
     expect(take).not.toHaveBeenCalled();
   });
 
   test('that were painted are acknowledged by their number', () => {
-    pictures.begin(say);
-    watch('front');
-    pictures.take(aFrameMessage({ moduleId: 'front', seq: 12 }));
+    frames.attach(send);
+    subscribe('front');
+    frames.take(aFrameMessage({ moduleId: 'front', seq: 12 }));
 
-    pictures.shown(take.mock.calls[0]?.[0] as Frame);
+    frames.acknowledge(take.mock.calls[0]?.[0] as Frame);
 
-    expect(say).toHaveBeenLastCalledWith({ type: 'shown', module_id: 'front', seq: 12 });
+    expect(send).toHaveBeenLastCalledWith({ type: 'shown', module_id: 'front', seq: 12 });
   });
 
-  test('say nothing to a connection that ended', async () => {
-    pictures.begin(say);
-    pictures.end();
+  test('send nothing to a connection that ended', async () => {
+    frames.attach(send);
+    frames.detach();
 
-    watch('front');
+    subscribe('front');
 
-    expect(await told()).toEqual([]);
+    expect(await sentMessages()).toEqual([]);
   });
 });
 
 test('a bigger tile is worth more frames', () => {
-  expect([120, 300, 480, 800].map(rateOf)).toEqual([5, 10, 10, 15]);
+  expect([120, 300, 480, 800].map(maxFpsOf)).toEqual([5, 10, 10, 15]);
 });

@@ -1,16 +1,16 @@
 import * as hub from '../api/hub';
 import type { Gap } from '../api/types';
-import { repeat } from './poll';
+import { poll } from './poll';
 
 /** No event tells of a gap; it is an exception, and a minute late is soon enough. */
-const ASK_MS = 60_000;
+const POLL_MS = 60_000;
 
 /** The gaps of one series in the stretch of time that is shown. */
-export class Losses {
+export class SeriesGaps {
   /** By when they begin. */
   gaps = $state.raw<readonly Gap[]>([]);
   /** Whether these are all: thousands of gaps are not read. */
-  whole = $state(true);
+  complete = $state(true);
   #of = '';
 
   /** Asks now and every minute, until the returned function is called. `now` is the hub's, in Unix seconds. */
@@ -19,11 +19,11 @@ export class Losses {
     // What is known stays when the same series is asked for again, because its chart came back into view.
     if (of !== this.#of) this.gaps = [];
     this.#of = of;
-    return repeat(ASK_MS, async (signal) => {
+    return poll(POLL_MS, async (signal) => {
       // Whoever cannot be asked now is asked again; `live` tells when the hub is away.
-      const told = await hub.gaps(moduleId, { type, since: Math.floor(now() - spanSecs) }, signal);
-      this.gaps = told.items;
-      this.whole = told.whole;
+      const result = await hub.gaps(moduleId, { type, since: Math.floor(now() - spanSecs) }, signal);
+      this.gaps = result.items;
+      this.complete = result.complete;
     });
   }
 }

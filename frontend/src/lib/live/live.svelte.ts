@@ -2,7 +2,7 @@ import { SvelteMap } from 'svelte/reactivity';
 import type { CameraInfo, Command, Module, Reading } from '../api/types';
 import { backoffMs } from './backoff';
 import { Commands } from './commands.svelte';
-import { Pictures } from './frame-subscriptions.svelte';
+import { FrameSubscriptions } from './frame-subscriptions.svelte';
 import {
   type ClientMessage,
   type LiveEvent,
@@ -13,7 +13,7 @@ import {
   POLICY_VIOLATION
 } from './protocol';
 import { Series } from './series.svelte';
-import { Silence } from './watchdog';
+import { ConnectionWatchdog } from './watchdog';
 import { TimeSync } from './timesync';
 
 /** How many of the newest readings of each series a (re)connect brings: a short break needs no history request. */
@@ -25,16 +25,16 @@ const RECENT = 60;
 const GATHER_MS = 50;
 
 /** `silent`: the connection stands, and the hub has not answered a question on it. `lost`: it is being opened again. */
-export type LiveState = 'connecting' | 'live' | 'silent' | 'lost';
+export type LiveState = 'connecting' | 'live' | 'unresponsive' | 'lost';
 
 export interface LiveOptions {
   url: string;
-  /** Asks the hub for one command; used after losses. */
-  askCommand: (id: string) => Promise<Command>;
+  /** Asks the hub for one command; used after seriesGaps. */
+  fetchCommand: (id: string) => Promise<Command>;
   open?: OpenSocket;
   random?: () => number;
   /** A connection ended before the hub said a word, or because the session is over. */
-  onRefused?: () => void;
+  onRejected?: () => void;
 }
 
 /**
@@ -45,11 +45,11 @@ export interface LiveOptions {
 export class Live {
   state = $state<LiveState>('connecting');
   /** While `silent`: seconds since the last message, by our clock. */
-  silentSecs = $state<number | null>(null);
+  unresponsiveSecs = $state<number | null>(null);
   /** How far the hub's clock is ahead of ours, in seconds. */
   skewSecs = $state(0);
   /** How wrong that can be, in seconds; `null` while it only comes from the hub's greeting. */
-  skewDoubtSecs = $state<number | null>(null);
+  skewErrorSecs = $state<number | null>(null);
   /** How many events were dropped for us, in all. */
   missed = $state(0);
   /** How many times the connection came to be live. */
@@ -64,17 +64,17 @@ export class Live {
   readonly cameras = new SvelteMap<string, CameraInfo>();
   readonly commands: Commands;
   /** What the cameras see. */
-  readonly pictures = new Pictures();
+  readonly frames = new FrameSubscriptions();
 
   readonly #url: string;
   readonly #open: OpenSocket;
   readonly #random: () => number;
-  readonly #onRefused: () => void;
+  readonly #onRejected: () => void;
   readonly #time = new TimeSync((client_time) => this.#say({ type: 'time', client_time }));
-  readonly #silence = new Silence({
+  readonly #watchdog = new ConnectionWatchdog({
     probe: () => this.#say({ type: 'time', client_time: Date.now() / 1000 }),
-    isWatching: () => this.pictures.watching,
-    onSilent: (secs) => this.#takeSilence(secs),
+    isWatching: () => this.frames.expectsFrames,
+    onUnresponsive: (secs) => this.#takeSilence(secs),
     onLost: () => this.#lost()
   });
   #gathered: Reading[] = [];
@@ -88,13 +88,13 @@ export class Live {
     this.#url = options.url;
     this.#open = options.open ?? openWebSocket;
     this.#random = options.random ?? Math.random;
-    this.#onRefused = options.onRefused ?? (() => {});
-    this.commands = new Commands(options.askCommand);
+    this.#onRejected = options.onRejected ?? (() => {});
+    this.commands = new Commands(options.fetchCommand);
   }
 
   /** The hub does not answer: what is shown is as old as it says, and may have changed since. */
-  get unresponsive(): boolean {
-    return this.state === 'silent' || this.state === 'lost';
+  get hubUnreachable(): boolean {
+    return this.state === 'unresponsive' || this.state === 'lost';
   }
 
   /** Connects and stays connected; call the returned function to end everything. */
@@ -134,12 +134,12 @@ export class Live {
     };
     socket.onmessage = ({ data }) => {
       const picture = data instanceof ArrayBuffer;
-      this.#silence.heard(picture);
-      if (picture) this.pictures.take(data);
+      this.#watchdog.messageReceived(picture);
+      if (picture) this.frames.take(data);
       else this.#take(JSON.parse(String(data)) as LiveEvent);
     };
     socket.onclose = (event) => this.#lost(event?.code === POLICY_VIOLATION);
-    this.#silence.start();
+    this.#watchdog.start();
   }
 
   #subscribe(recent: number): void {
@@ -151,26 +151,26 @@ export class Live {
   }
 
   #takeSilence(secs: number | null): void {
-    this.silentSecs = secs;
-    if (secs !== null && this.state === 'live') this.state = 'silent';
-    else if (secs === null && this.state === 'silent') this.state = 'live';
+    this.unresponsiveSecs = secs;
+    if (secs !== null && this.state === 'live') this.state = 'unresponsive';
+    else if (secs === null && this.state === 'unresponsive') this.state = 'live';
   }
 
   #lost(revoked = false): void {
     const refused = revoked || !this.#greeted;
     this.#hangUp();
     this.state = 'lost';
-    this.commands.startAsking();
+    this.commands.startPolling();
     this.#retry = setTimeout(() => this.#connect(), backoffMs(this.#attempt, this.#random));
     this.#attempt += 1;
-    if (refused) this.#onRefused();
+    if (refused) this.#onRejected();
   }
 
   #hangUp(): void {
     this.#takeGathered();
-    this.#silence.stop();
+    this.#watchdog.stop();
     this.#time.stop();
-    this.pictures.end();
+    this.frames.detach();
     const socket = this.#socket;
     this.#socket = null;
     if (!socket) return;
@@ -181,7 +181,7 @@ export class Live {
   #stop(): void {
     clearTimeout(this.#retry);
     this.#retry = undefined;
-    this.commands.stopAsking();
+    this.commands.stopPolling();
     this.#hangUp();
   }
 
@@ -193,7 +193,7 @@ export class Live {
       case 'hello':
         this.#greeted = true;
         this.skewSecs = event.hub_time - Date.now() / 1000;
-        this.skewDoubtSecs = null;
+        this.skewErrorSecs = null;
         this.hubVersion = event.version;
         break;
       case 'recent':
@@ -220,9 +220,9 @@ export class Live {
         break;
       case 'problem':
         // A hub that does not know what a question for the time is, knows no pictures either; the subscription stands.
-        if (this.pictures.offered === null) {
+        if (this.frames.supported === null) {
           this.#time.stop();
-          this.pictures.refuse();
+          this.frames.markUnsupported();
         }
         break;
     }
@@ -242,10 +242,10 @@ export class Live {
 
   #takeTime(clientTime: number, hubTime: number): void {
     this.#time.answer(clientTime, hubTime);
-    const { secs, doubtSecs } = this.#time.offset;
+    const { secs, maxErrorSecs } = this.#time.offset;
     if (secs !== null) this.skewSecs = secs;
-    this.skewDoubtSecs = doubtSecs;
-    if (this.pictures.offered === null) this.pictures.begin((message) => this.#say(message));
+    this.skewErrorSecs = maxErrorSecs;
+    if (this.frames.supported === null) this.frames.attach((message) => this.#say(message));
   }
 
   #takePresent(readings: Reading[], modules: Module[], cameras: CameraInfo[]): void {
@@ -267,7 +267,7 @@ export class Live {
     if (this.state !== 'live') {
       this.state = 'live';
       this.connections += 1;
-      this.commands.stopAsking();
+      this.commands.stopPolling();
       this.commands.refresh();
     }
   }

@@ -30,16 +30,16 @@ describe('the live connection', () => {
   let hub: FakeHub;
   let live: Live;
   let stop: () => void;
-  const askCommand = vi.fn<(id: string) => Promise<Command>>();
-  const onRefused = vi.fn();
+  const fetchCommand = vi.fn<(id: string) => Promise<Command>>();
+  const onRejected = vi.fn();
 
   beforeEach(() => {
     vi.useFakeTimers({ now: NOW * 1000 });
-    askCommand.mockReset();
-    onRefused.mockReset();
+    fetchCommand.mockReset();
+    onRejected.mockReset();
     hub = new FakeHub();
     // The longest wait that full jitter may draw.
-    live = new Live({ url: 'ws://hub/api/live', askCommand, open: hub.open, random: () => 1, onRefused });
+    live = new Live({ url: 'ws://hub/api/live', fetchCommand, open: hub.open, random: () => 1, onRejected });
     stop = live.start();
   });
 
@@ -59,7 +59,7 @@ describe('the live connection', () => {
 
     hub.newest.accept();
     expect(hub.newest.sent[0]).toEqual({ type: 'subscribe', recent: 60 });
-    expect(hub.newest.said('subscribe')).toHaveLength(1);
+    expect(hub.newest.sentOf('subscribe')).toHaveLength(1);
     expect(live.state).toBe('connecting');
 
     hub.newest.say(recent({ modules: [aModule('attic')] }));
@@ -78,12 +78,12 @@ describe('the live connection', () => {
   test('knows the hub’s time better with every answer', async () => {
     hub.newest.accept();
     await vi.advanceTimersByTimeAsync(40);
-    const [{ client_time } = { client_time: NaN }] = hub.newest.said('time');
+    const [{ client_time } = { client_time: NaN }] = hub.newest.sentOf('time');
 
     hub.newest.say({ type: 'time', client_time, hub_time: NOW + 7.02 });
 
     expect(live.skewSecs).toBeCloseTo(7);
-    expect(live.skewDoubtSecs).toBeCloseTo(0.02);
+    expect(live.skewErrorSecs).toBeCloseTo(0.02);
   });
 
   test('comes back after it was lost, waiting longer each time', async () => {
@@ -139,53 +139,53 @@ describe('the live connection', () => {
 
   test('tells when a connection was refused, so that an ended session is noticed', () => {
     hub.newest.drop();
-    expect(onRefused).toHaveBeenCalledOnce();
+    expect(onRejected).toHaveBeenCalledOnce();
   });
 
   test('notices at once that the hub closed because the session is over', () => {
     goLive();
     hub.newest.drop(1008);
-    expect(onRefused).toHaveBeenCalledOnce();
+    expect(onRejected).toHaveBeenCalledOnce();
   });
 
-  test('does not call a hub that restarted a refusal', () => {
+  test('does not call a hub that restarted a error', () => {
     goLive();
     hub.newest.drop();
-    expect(onRefused).not.toHaveBeenCalled();
+    expect(onRejected).not.toHaveBeenCalled();
   });
 
   test('is unresponsive when a question after eight silent seconds has no answer, and given up four seconds later', async () => {
     goLive();
     const first = hub.newest;
-    const asked = first.said('time').length;
+    const asked = first.sentOf('time').length;
 
     await vi.advanceTimersByTimeAsync(7_900);
-    expect(first.said('time')).toHaveLength(asked);
+    expect(first.sentOf('time')).toHaveLength(asked);
     await vi.advanceTimersByTimeAsync(100);
-    expect(first.said('time')).toHaveLength(asked + 1);
+    expect(first.sentOf('time')).toHaveLength(asked + 1);
     expect(live.state).toBe('live');
 
     await vi.advanceTimersByTimeAsync(1_000);
-    expect(live.state).toBe('silent');
-    expect(live.silentSecs).toBe(9);
-    expect(live.unresponsive).toBe(true);
+    expect(live.state).toBe('unresponsive');
+    expect(live.unresponsiveSecs).toBe(9);
+    expect(live.hubUnreachable).toBe(true);
 
     await vi.advanceTimersByTimeAsync(3_000);
     expect(live.state).toBe('lost');
-    expect(live.silentSecs).toBeNull();
+    expect(live.unresponsiveSecs).toBeNull();
     expect(first.closed).toBe(true);
   });
 
   test('is questioned after three silent seconds while a camera is watched', async () => {
-    const end = live.pictures.watch({ moduleId: 'front', maxFps: null, take: () => {} });
+    const end = live.frames.subscribe({ moduleId: 'front', maxFps: null, take: () => {} });
     goLive();
-    hub.newest.tellTime();
-    const asked = hub.newest.said('time').length;
+    hub.newest.answerTime();
+    const asked = hub.newest.sentOf('time').length;
 
     await vi.advanceTimersByTimeAsync(3_000);
-    expect(hub.newest.said('time')).toHaveLength(asked + 1);
+    expect(hub.newest.sentOf('time')).toHaveLength(asked + 1);
     await vi.advanceTimersByTimeAsync(1_000);
-    expect(live.state).toBe('silent');
+    expect(live.state).toBe('unresponsive');
     await vi.advanceTimersByTimeAsync(3_000);
 
     expect(live.state).toBe('lost');
@@ -197,7 +197,7 @@ describe('the live connection', () => {
 
     await vi.advanceTimersByTimeAsync(8_900);
     expect(live.state).toBe('live');
-    hub.newest.tellTime();
+    hub.newest.answerTime();
     await vi.advanceTimersByTimeAsync(7_900);
 
     expect(live.state).toBe('live');
@@ -212,7 +212,7 @@ describe('the live connection', () => {
 
     await vi.advanceTimersByTimeAsync(500);
     expect(live.state).toBe('live');
-    hub.newest.tellTime();
+    hub.newest.answerTime();
     await vi.advanceTimersByTimeAsync(5_000);
 
     expect(live.state).toBe('live');
@@ -223,12 +223,12 @@ describe('the live connection', () => {
   test('is live again with the first message after it was unresponsive', async () => {
     goLive();
     await vi.advanceTimersByTimeAsync(10_000);
-    expect(live.state).toBe('silent');
+    expect(live.state).toBe('unresponsive');
 
     hub.newest.say({ type: 'reading', seq: 9, reading: aReading(NOW) });
 
     expect(live.state).toBe('live');
-    expect(live.silentSecs).toBeNull();
+    expect(live.unresponsiveSecs).toBeNull();
     expect(live.connections).toBe(1);
   });
 
@@ -242,10 +242,10 @@ describe('the live connection', () => {
   });
 
   test('has more time for an answer when it was given up and opened again at once: pictures are slow on it', async () => {
-    const end = live.pictures.watch({ moduleId: 'front', maxFps: null, take: () => {} });
+    const end = live.frames.subscribe({ moduleId: 'front', maxFps: null, take: () => {} });
     const open = () => {
       goLive();
-      hub.newest.tellTime();
+      hub.newest.answerTime();
     };
     open();
     await vi.advanceTimersByTimeAsync(7_000);
@@ -254,15 +254,15 @@ describe('the live connection', () => {
     open();
 
     await vi.advanceTimersByTimeAsync(10_500);
-    expect(live.state).toBe('silent');
-    hub.newest.sayBinary(aFrameMessage());
+    expect(live.state).toBe('unresponsive');
+    hub.newest.emitBinary(aFrameMessage());
     expect(live.state).toBe('live');
     await vi.advanceTimersByTimeAsync(10_500);
-    expect(live.state).toBe('silent');
+    expect(live.state).toBe('unresponsive');
 
-    // Pictures that come quickly end that.
-    hub.newest.sayBinary(aFrameMessage({ seq: 2 }));
-    hub.newest.sayBinary(aFrameMessage({ seq: 3 }));
+    // FrameSubscriptions that come quickly end that.
+    hub.newest.emitBinary(aFrameMessage({ seq: 2 }));
+    hub.newest.emitBinary(aFrameMessage({ seq: 3 }));
     await vi.advanceTimersByTimeAsync(7_000);
     expect(live.state).toBe('lost');
     end();
@@ -304,38 +304,39 @@ describe('the live connection', () => {
     hub.newest.say(recent({ modules: [aModule('attic')], readings: [...types.flatMap(forty)] }));
 
     expect(live.series.size).toBe(250);
-    expect(live.series.get('attic/series-0')?.hole).toBe(-Infinity);
+    expect(live.series.get('attic/series-0')?.backfillSince).toBe(-Infinity);
   });
 
   describe('pictures', () => {
     const take = vi.fn();
-    const cameras = () => hub.newest.said('watch').map((message) => message.cameras.map(({ module_id }) => module_id));
+    const cameras = () =>
+      hub.newest.sentOf('watch').map((message) => message.cameras.map(({ module_id }) => module_id));
 
     beforeEach(() => take.mockReset());
 
     test('are asked for as soon as the hub has shown that it knows them', () => {
-      const end = live.pictures.watch({ moduleId: 'front', maxFps: 10, take });
+      const end = live.frames.subscribe({ moduleId: 'front', maxFps: 10, take });
       goLive();
-      expect(hub.newest.said('watch')).toEqual([]);
+      expect(hub.newest.sentOf('watch')).toEqual([]);
 
-      hub.newest.tellTime();
-      hub.newest.sayBinary(aFrameMessage({ moduleId: 'front', seq: 7 }));
+      hub.newest.answerTime();
+      hub.newest.emitBinary(aFrameMessage({ moduleId: 'front', seq: 7 }));
 
-      expect(hub.newest.said('watch')).toEqual([{ type: 'watch', cameras: [{ module_id: 'front', max_fps: 10 }] }]);
+      expect(hub.newest.sentOf('watch')).toEqual([{ type: 'watch', cameras: [{ module_id: 'front', max_fps: 10 }] }]);
       expect(take).toHaveBeenCalledOnce();
       end();
     });
 
     test('are asked for again when the hub has restarted', async () => {
-      const end = live.pictures.watch({ moduleId: 'front', maxFps: null, take });
+      const end = live.frames.subscribe({ moduleId: 'front', maxFps: null, take });
       goLive();
-      hub.newest.tellTime();
+      hub.newest.answerTime();
       hub.newest.drop();
-      expect(live.pictures.offered).toBeNull();
+      expect(live.frames.supported).toBeNull();
       await vi.advanceTimersByTimeAsync(500);
 
       goLive();
-      hub.newest.tellTime();
+      hub.newest.answerTime();
 
       expect(hub.sockets).toHaveLength(2);
       expect(cameras()).toEqual([['front']]);
@@ -347,23 +348,23 @@ describe('the live connection', () => {
 
       hub.newest.say({ type: 'problem', problem: aProblem });
       await vi.advanceTimersByTimeAsync(7_900);
-      expect(hub.newest.said('time')).toHaveLength(1);
+      expect(hub.newest.sentOf('time')).toHaveLength(1);
 
       // It is asked again only as a sign of life, and that it does not know the question is an answer.
       await vi.advanceTimersByTimeAsync(200);
       hub.newest.say({ type: 'problem', problem: aProblem });
       await vi.advanceTimersByTimeAsync(5_000);
-      expect(live.pictures.offered).toBe(false);
+      expect(live.frames.supported).toBe(false);
       expect(live.state).toBe('live');
     });
 
     test('of the others go on when the hub does not know one of the cameras', () => {
       goLive();
-      hub.newest.tellTime();
+      hub.newest.answerTime();
 
       hub.newest.say({ type: 'problem', problem: aProblem });
 
-      expect(live.pictures.offered).toBe(true);
+      expect(live.frames.supported).toBe(true);
     });
   });
 
@@ -372,27 +373,27 @@ describe('the live connection', () => {
       goLive();
       hub.newest.say({ type: 'command', seq: 2, command: aCommand('queued', 'open') });
       hub.newest.say({ type: 'command', seq: 3, command: aCommand('succeeded', 'done') });
-      askCommand.mockResolvedValue(aCommand('succeeded', 'open'));
+      fetchCommand.mockResolvedValue(aCommand('succeeded', 'open'));
 
       hub.newest.say({ type: 'resync', seq: 90, missed: 44 });
       hub.newest.say(recent({ seq: 90, modules: [aModule('attic')] }));
       await vi.advanceTimersByTimeAsync(0);
 
       expect(live.missed).toBe(44);
-      expect(askCommand.mock.calls).toEqual([['open']]);
+      expect(fetchCommand.mock.calls).toEqual([['open']]);
       expect(live.commands.byId.get('open')?.state).toBe('succeeded');
     });
 
     test('knows that readings are missing when the newest ones do not reach back to what it knew', () => {
       goLive();
       const series = live.seriesOf('attic', 'temperature');
-      expect(series.hole).toBeNull();
+      expect(series.backfillSince).toBeNull();
       const sixty = Array.from({ length: 60 }, (_, at) => aReading(NOW + 100 + at));
 
       hub.newest.say({ type: 'resync', seq: 90, missed: 150 });
       hub.newest.say(recent({ seq: 90, modules: [aModule('attic')], readings: sixty }));
 
-      expect(series.hole).toBe(NOW - 1);
+      expect(series.backfillSince).toBe(NOW - 1);
     });
   });
 
@@ -400,25 +401,25 @@ describe('the live connection', () => {
     test('is followed by asking while the connection is lost, and no longer than that', async () => {
       goLive();
       hub.newest.say({ type: 'command', seq: 2, command: aCommand('leased') });
-      askCommand.mockResolvedValue(aCommand('leased'));
+      fetchCommand.mockResolvedValue(aCommand('leased'));
       hub.newest.drop();
 
       await vi.advanceTimersByTimeAsync(400);
-      expect(askCommand).not.toHaveBeenCalled();
+      expect(fetchCommand).not.toHaveBeenCalled();
       await vi.advanceTimersByTimeAsync(2_000);
-      expect(askCommand).toHaveBeenCalledOnce();
+      expect(fetchCommand).toHaveBeenCalledOnce();
 
       goLive();
-      const asked = askCommand.mock.calls.length;
+      const asked = fetchCommand.mock.calls.length;
       await vi.advanceTimersByTimeAsync(7_000);
-      expect(askCommand).toHaveBeenCalledTimes(asked);
+      expect(fetchCommand).toHaveBeenCalledTimes(asked);
     });
 
     test('whose events overtook the answer keeps what the events said', () => {
       goLive();
       hub.newest.say({ type: 'command', seq: 2, command: aCommand('leased') });
 
-      live.commands.introduce(aCommand('queued'));
+      live.commands.addNew(aCommand('queued'));
 
       expect(live.commands.byId.get('c1')?.state).toBe('leased');
     });

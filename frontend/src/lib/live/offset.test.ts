@@ -8,33 +8,33 @@ describe('the hub’s clock', () => {
     const offset = new ClockOffset();
 
     expect(offset.secs).toBeNull();
-    expect(offset.doubtSecs).toBeNull();
+    expect(offset.maxErrorSecs).toBeNull();
   });
 
   test('is taken to have been read half-way through the round trip', () => {
     const offset = new ClockOffset();
 
-    offset.take(NOW, NOW + 0.1, NOW + 5.05);
+    offset.addSample(NOW, NOW + 0.1, NOW + 5.05);
 
     expect(offset.secs).toBeCloseTo(5);
-    expect(offset.doubtSecs).toBeCloseTo(0.05);
+    expect(offset.maxErrorSecs).toBeCloseTo(0.05);
   });
 
   test('is believed by the answer that was under way the shortest', () => {
     const offset = new ClockOffset();
 
-    offset.take(NOW, NOW + 0.4, NOW + 5.35);
-    offset.take(NOW + 1, NOW + 1.02, NOW + 6.01);
-    offset.take(NOW + 2, NOW + 2.3, NOW + 7.05);
+    offset.addSample(NOW, NOW + 0.4, NOW + 5.35);
+    offset.addSample(NOW + 1, NOW + 1.02, NOW + 6.01);
+    offset.addSample(NOW + 2, NOW + 2.3, NOW + 7.05);
 
     expect(offset.secs).toBeCloseTo(5);
   });
 
   test('forgets all but the last eight answers, however good an older one was', () => {
     const offset = new ClockOffset();
-    offset.take(NOW, NOW + 0.002, NOW + 5.001);
+    offset.addSample(NOW, NOW + 0.002, NOW + 5.001);
 
-    for (let at = 1; at <= 8; at += 1) offset.take(NOW + at, NOW + at + 0.2, NOW + at + 5.15);
+    for (let at = 1; at <= 8; at += 1) offset.addSample(NOW + at, NOW + at + 0.2, NOW + at + 5.15);
 
     expect(offset.count).toBe(8);
     expect(offset.secs).toBeCloseTo(5.05);
@@ -42,9 +42,9 @@ describe('the hub’s clock', () => {
 
   test('is believed anew at once when a clock was set', () => {
     const offset = new ClockOffset();
-    offset.take(NOW, NOW + 0.002, NOW + 0.001);
+    offset.addSample(NOW, NOW + 0.002, NOW + 0.001);
 
-    offset.take(NOW + 10, NOW + 10.2, NOW + 3610.1);
+    offset.addSample(NOW + 10, NOW + 10.2, NOW + 3610.1);
 
     expect(offset.secs).toBeCloseTo(3600);
     expect(offset.count).toBe(1);
@@ -53,7 +53,7 @@ describe('the hub’s clock', () => {
   test('is not taken from an answer that came before it was asked for', () => {
     const offset = new ClockOffset();
 
-    offset.take(NOW, NOW - 30, NOW);
+    offset.addSample(NOW, NOW - 30, NOW);
 
     expect(offset.secs).toBeNull();
   });

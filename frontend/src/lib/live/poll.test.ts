@@ -1,17 +1,17 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { repeat } from './poll';
+import { poll } from './poll';
 
 describe('what is repeated', () => {
   const page = Object.assign(new EventTarget(), { hidden: false });
-  const act = vi.fn<(signal: AbortSignal) => Promise<void>>();
+  const action = vi.fn<(signal: AbortSignal) => Promise<void>>();
   let stop: () => void;
 
   beforeEach(() => {
     vi.useFakeTimers();
     vi.stubGlobal('document', page);
     page.hidden = false;
-    act.mockReset().mockResolvedValue(undefined);
-    stop = repeat(1_000, act);
+    action.mockReset().mockResolvedValue(undefined);
+    stop = poll(1_000, action);
   });
 
   afterEach(() => {
@@ -21,30 +21,30 @@ describe('what is repeated', () => {
   });
 
   test('is done at once and then in its time', () => {
-    expect(act).toHaveBeenCalledTimes(1);
+    expect(action).toHaveBeenCalledTimes(1);
 
     vi.advanceTimersByTime(2_000);
 
-    expect(act).toHaveBeenCalledTimes(3);
+    expect(action).toHaveBeenCalledTimes(3);
   });
 
   test('rests while nobody looks, and is done as soon as somebody does', () => {
     page.hidden = true;
     vi.advanceTimersByTime(5_000);
-    expect(act).toHaveBeenCalledTimes(1);
+    expect(action).toHaveBeenCalledTimes(1);
 
     page.hidden = false;
     page.dispatchEvent(new Event('visibilitychange'));
 
-    expect(act).toHaveBeenCalledTimes(2);
+    expect(action).toHaveBeenCalledTimes(2);
   });
 
   test('is done again after it failed', () => {
-    act.mockRejectedValue(new Error('no answer'));
+    action.mockRejectedValue(new Error('no answer'));
 
     vi.advanceTimersByTime(2_000);
 
-    expect(act).toHaveBeenCalledTimes(3);
+    expect(action).toHaveBeenCalledTimes(3);
   });
 
   test('ends altogether, with what is under way', () => {
@@ -53,7 +53,7 @@ describe('what is repeated', () => {
     vi.advanceTimersByTime(5_000);
     page.dispatchEvent(new Event('visibilitychange'));
 
-    expect(act).toHaveBeenCalledTimes(1);
-    expect(act.mock.calls[0]?.[0].aborted).toBe(true);
+    expect(action).toHaveBeenCalledTimes(1);
+    expect(action.mock.calls[0]?.[0].aborted).toBe(true);
   });
 });

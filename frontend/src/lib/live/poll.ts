@@ -1,21 +1,21 @@
 /**
  * Acts now, every so many milliseconds, and whenever somebody looks at the page again; not while nobody does.
- * A failed attempt is `act`'s own affair: the next one comes in its time. The returned function ends it and aborts
+ * A failed attempt is `action`'s own affair: the next one comes in its time. The returned function ends it and aborts
  * what is under way.
  */
-export function repeat(everyMs: number, act: (signal: AbortSignal) => Promise<void>): () => void {
+export function poll(everyMs: number, action: (signal: AbortSignal) => Promise<void>): () => void {
   const stop = new AbortController();
 
-  function turn(): void {
-    if (!document.hidden) void act(stop.signal).catch(() => {});
+  function tick(): void {
+    if (!document.hidden) void action(stop.signal).catch(() => {});
   }
 
-  turn();
-  const interval = setInterval(turn, everyMs);
-  document.addEventListener('visibilitychange', turn);
+  tick();
+  const interval = setInterval(tick, everyMs);
+  document.addEventListener('visibilitychange', tick);
   return () => {
     stop.abort();
     clearInterval(interval);
-    document.removeEventListener('visibilitychange', turn);
+    document.removeEventListener('visibilitychange', tick);
   };
 }

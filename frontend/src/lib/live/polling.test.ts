@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { answerFaults } from '../../../mock/contract.ts';
+import { responseErrors } from '../../../mock/contract.ts';
 import { SPANS } from '../charts/spans';
-import { Losses } from './gaps.svelte';
-import { Overview } from './aggregates.svelte';
-import { StorageWatch } from './storage.svelte';
+import { SeriesGaps } from './gaps.svelte';
+import { AggregatedSeries } from './aggregates.svelte';
+import { StorageStatus } from './storage.svelte';
 
 const NOW = 1_795_472_000;
 const [HOUR, DAY, , , YEAR] = SPANS;
@@ -27,7 +27,7 @@ beforeEach(() => {
     asked.push(new URL(url, 'http://hub'));
     const answer = answers.shift();
     if (answer === undefined) return Promise.reject(new TypeError('network'));
-    expect(answerFaults('GET', new URL(url, 'http://hub'), 200, answer)).toEqual([]);
+    expect(responseErrors('GET', new URL(url, 'http://hub'), 200, answer)).toEqual([]);
     return Promise.resolve(Response.json(answer));
   });
 });
@@ -37,7 +37,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-describe('an overview', () => {
+describe('an aggregates', () => {
   test('has one point for each bucket, oldest first, its average in the middle of the bucket', async () => {
     answers = [
       pageOf([
@@ -45,13 +45,13 @@ describe('an overview', () => {
         { ...MINUTE, start: NOW - 60, avg: 21, min: 20, max: 22 }
       ])
     ];
-    const overview = new Overview();
+    const aggregates = new AggregatedSeries();
 
-    const stop = overview.start('attic', 'temperature', DAY, () => NOW);
-    await vi.waitFor(() => expect(overview.known).toBe(true));
+    const stop = aggregates.start('attic', 'temperature', DAY, () => NOW);
+    await vi.waitFor(() => expect(aggregates.known).toBe(true));
     stop();
 
-    expect(overview.points).toEqual([
+    expect(aggregates.points).toEqual([
       { t: NOW - 90, v: null, span: 60, low: null, high: null },
       { t: NOW - 30, v: 21, span: 60, low: 20, high: 22 }
     ]);
@@ -65,8 +65,8 @@ describe('an overview', () => {
   });
 
   test('of a day is read anew every minute, of a year every quarter of an hour', async () => {
-    const stopDay = new Overview().start('attic', 'temperature', DAY, () => NOW);
-    const stopYear = new Overview().start('attic', 'temperature', YEAR, () => NOW);
+    const stopDay = new AggregatedSeries().start('attic', 'temperature', DAY, () => NOW);
+    const stopYear = new AggregatedSeries().start('attic', 'temperature', YEAR, () => NOW);
 
     vi.advanceTimersByTime(15 * 60_000);
     stopDay();
@@ -78,60 +78,60 @@ describe('an overview', () => {
   });
 
   test('of the live hour asks nothing', () => {
-    new Overview().start('attic', 'temperature', HOUR, () => NOW)();
+    new AggregatedSeries().start('attic', 'temperature', HOUR, () => NOW)();
 
     expect(asked).toEqual([]);
   });
 
   test('keeps what it shows when the hub does not answer, and says why it is old', async () => {
     answers = [pageOf([{ ...MINUTE, start: NOW, avg: 21 }])];
-    const overview = new Overview();
-    const stop = overview.start('attic', 'temperature', DAY, () => NOW);
-    await vi.waitFor(() => expect(overview.known).toBe(true));
+    const aggregates = new AggregatedSeries();
+    const stop = aggregates.start('attic', 'temperature', DAY, () => NOW);
+    await vi.waitFor(() => expect(aggregates.known).toBe(true));
 
     vi.advanceTimersByTime(60_000);
-    await vi.waitFor(() => expect(overview.problem).toBe('The hub does not answer.'));
+    await vi.waitFor(() => expect(aggregates.problem).toBe('The hub does not answer.'));
     stop();
 
-    expect(overview.points).toHaveLength(1);
+    expect(aggregates.points).toHaveLength(1);
   });
 });
 
-describe('losses', () => {
+describe('seriesGaps', () => {
   const gap = { module_id: 'attic', lost: 1, reason: 'full', since: NOW, until: NOW, recorded_at: NOW };
 
   test('are read to the last page', async () => {
     answers = [pageOf([gap], 'more'), pageOf([gap])];
-    const losses = new Losses();
+    const seriesGaps = new SeriesGaps();
 
-    const stop = losses.start('attic', 'temperature', 3600, () => NOW);
-    await vi.waitFor(() => expect(losses.gaps).toHaveLength(2));
+    const stop = seriesGaps.start('attic', 'temperature', 3600, () => NOW);
+    await vi.waitFor(() => expect(seriesGaps.gaps).toHaveLength(2));
     stop();
 
-    expect(losses.whole).toBe(true);
+    expect(seriesGaps.complete).toBe(true);
     expect(asked[1]?.searchParams.get('cursor')).toBe('more');
   });
 
   test('without end are read so far, and it is known that there are more', async () => {
     answers = Array.from({ length: 5 }, () => pageOf([gap], 'more'));
-    const losses = new Losses();
+    const seriesGaps = new SeriesGaps();
 
-    const stop = losses.start('attic', 'temperature', 3600, () => NOW);
-    await vi.waitFor(() => expect(losses.gaps).toHaveLength(5));
+    const stop = seriesGaps.start('attic', 'temperature', 3600, () => NOW);
+    await vi.waitFor(() => expect(seriesGaps.gaps).toHaveLength(5));
     stop();
 
-    expect(losses.whole).toBe(false);
+    expect(seriesGaps.complete).toBe(false);
   });
 });
 
 test('the storage that is known stays when the hub does not answer', async () => {
   answers = [{ ...STORAGE, problems: ['no backup'] }];
-  const watch = new StorageWatch();
+  const watch = new StorageStatus();
   const stop = watch.start();
   await vi.waitFor(() => expect(watch.report).not.toBeNull());
 
   vi.advanceTimersByTime(60_000);
-  await vi.waitFor(() => expect(watch.refusal).toBe('The hub does not answer.'));
+  await vi.waitFor(() => expect(watch.error).toBe('The hub does not answer.'));
   stop();
 
   expect(watch.report).toMatchObject({ problems: ['no backup'] });

@@ -22,13 +22,13 @@ export interface Shown {
 }
 
 /** Asks for the hub's time; comes back with it. */
-export interface AskTime {
+export interface TimeRequest {
   type: 'time';
   /** Unix seconds by our clock. */
   client_time: number;
 }
 
-export type ClientMessage = Subscribe | Watch | Shown | AskTime;
+export type ClientMessage = Subscribe | Watch | Shown | TimeRequest;
 
 export type LiveEvent =
   | { type: 'hello'; hub_time: number; version: string }

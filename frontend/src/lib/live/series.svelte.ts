@@ -31,7 +31,7 @@ export class Series {
    * Since when history must be asked for (Unix seconds): `-Infinity` at first, then where the live readings
    * broke off if they broke off, `null` while nothing is missing.
    */
-  hole = $state<number | null>(-Infinity);
+  backfillSince = $state<number | null>(-Infinity);
 
   #points: Point[] = [];
 
@@ -60,8 +60,9 @@ export class Series {
   pushRecent(readings: readonly Reading[], whole: boolean): void {
     const known = this.newest?.timestamp;
     const oldest = readings[0]?.timestamp;
-    if (whole) this.hole = null;
-    else if (this.hole === null && known !== undefined && oldest !== undefined && oldest > known) this.hole = known;
+    if (whole) this.backfillSince = null;
+    else if (this.backfillSince === null && known !== undefined && oldest !== undefined && oldest > known)
+      this.backfillSince = known;
     for (const reading of readings) this.#put({ t: reading.timestamp, v: reading.value, span: 0 });
     const last = readings.at(-1);
     if (last) this.#renew(last);
@@ -69,11 +70,11 @@ export class Series {
     this.version += 1;
   }
 
-  /** Takes history and with it closes the hole. */
+  /** Takes history and with it closes the backfillSince. */
   fill(readings: readonly Reading[], minutes: readonly Bucket[]): void {
     for (const minute of minutes) this.#put({ t: minute.start + 30, v: minute.avg ?? null, span: 60 });
     for (const reading of readings) this.#put({ t: reading.timestamp, v: reading.value, span: 0 });
-    this.hole = null;
+    this.backfillSince = null;
     this.#trim();
     this.version += 1;
   }

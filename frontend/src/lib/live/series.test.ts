@@ -39,8 +39,8 @@ describe('a series', () => {
     const whole = new Series('attic', 'temperature');
     whole.pushRecent([aReading(NOW)], true);
 
-    expect(unknown.hole).toBe(-Infinity);
-    expect(whole.hole).toBeNull();
+    expect(unknown.backfillSince).toBe(-Infinity);
+    expect(whole.backfillSince).toBeNull();
   });
 
   test('needs no history when the newest readings overlap with what it knows', () => {
@@ -50,7 +50,7 @@ describe('a series', () => {
 
     series.pushRecent([aReading(NOW + 1), aReading(NOW + 2)], false);
 
-    expect(series.hole).toBeNull();
+    expect(series.backfillSince).toBeNull();
   });
 
   test('puts a minute’s average in the middle of its minute', () => {

@@ -1,12 +1,12 @@
 /** A hub's end of the live connection for tests: what was opened, what was said, and what is to be said. */
-import { messageFaults } from '../../../mock/contract.ts';
+import { messageErrors } from '../../../mock/contract.ts';
 import type { CameraInfo, Command, Module, Reading } from '../api/types';
 import type { ClientMessage, LiveEvent, LiveSocket, OpenSocket } from './protocol';
 
 /** A message that a real hub or page would not send proves nothing. */
 function expectKnown(from: 'hub' | 'client', message: object): void {
-  const faults = messageFaults(from, JSON.parse(JSON.stringify(message)));
-  if (faults.length > 0) throw new Error(`not the live protocol: ${faults.join('; ')}: ${JSON.stringify(message)}`);
+  const errors = messageErrors(from, JSON.parse(JSON.stringify(message)));
+  if (errors.length > 0) throw new Error(`not the live protocol: ${errors.join('; ')}: ${JSON.stringify(message)}`);
 }
 
 export class FakeSocket implements LiveSocket {
@@ -17,7 +17,7 @@ export class FakeSocket implements LiveSocket {
   closed = false;
 
   /** What was sent of one type. */
-  said<Type extends ClientMessage['type']>(type: Type): Extract<ClientMessage, { type: Type }>[] {
+  sentOf<Type extends ClientMessage['type']>(type: Type): Extract<ClientMessage, { type: Type }>[] {
     return this.sent.filter((message) => message.type === type) as Extract<ClientMessage, { type: Type }>[];
   }
 
@@ -41,13 +41,13 @@ export class FakeSocket implements LiveSocket {
     this.onmessage?.({ data: JSON.stringify(event) });
   }
 
-  sayBinary(data: ArrayBuffer): void {
+  emitBinary(data: ArrayBuffer): void {
     this.onmessage?.({ data });
   }
 
   /** Answers the newest question for the time, as a hub does whose clock is that far ahead. */
-  tellTime(aheadSecs = 0): void {
-    const client_time = this.said('time').at(-1)?.client_time ?? NaN;
+  answerTime(aheadSecs = 0): void {
+    const client_time = this.sentOf('time').at(-1)?.client_time ?? NaN;
     this.say({ type: 'time', client_time, hub_time: client_time + aheadSecs });
   }
 

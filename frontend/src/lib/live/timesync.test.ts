@@ -60,7 +60,7 @@ describe('the hub is asked what time it is', () => {
     answerAfter(90, 3);
 
     expect(sync.offset.secs).toBeCloseTo(3);
-    expect(sync.offset.doubtSecs).toBeCloseTo(0.002);
+    expect(sync.offset.maxErrorSecs).toBeCloseTo(0.002);
   });
 
   test('anew after a reconnect', () => {

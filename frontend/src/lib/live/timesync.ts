@@ -2,7 +2,7 @@ import { ClockOffset } from './offset';
 
 /** So many questions at once after a connect, each after the answer to the one before. */
 const FIRST = 8;
-const ASK_MS = 10_000;
+const POLL_MS = 10_000;
 
 /** Asks the hub what time it is, on the live connection, for as long as it is started. */
 export class TimeSync {
@@ -30,7 +30,7 @@ export class TimeSync {
 
   /** The hub's answer has come, just now. */
   answer(clientTime: number, hubTime: number): void {
-    this.#offset.take(clientTime, Date.now() / 1000, hubTime);
+    this.#offset.addSample(clientTime, Date.now() / 1000, hubTime);
     this.#answered += 1;
     if (this.#answered < FIRST) this.#askNow();
   }
@@ -42,7 +42,7 @@ export class TimeSync {
 
   #askNow(): void {
     clearTimeout(this.#next);
-    this.#next = setTimeout(() => this.#askNow(), ASK_MS);
+    this.#next = setTimeout(() => this.#askNow(), POLL_MS);
     this.#ask(Date.now() / 1000);
   }
 }

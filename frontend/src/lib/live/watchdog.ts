@@ -17,53 +17,54 @@ export const OPEN_MS = 10_000;
 const CHECK_MS = 500;
 /** A connection that is open again within this time was slow, not dead. */
 const SLOW_MS = 3_000;
-const MAX_PATIENCE = 8;
+const MAX_TIMEOUT_FACTOR = 8;
 
-export interface SilenceOptions {
+export interface WatchdogOptions {
   /** Asks the hub for a message. */
   probe: () => void;
   /** Whether pictures are expected. */
   isWatching: () => boolean;
   /** The question has not been answered: seconds since the last message; `null` when one came after all. */
-  onSilent: (secs: number | null) => void;
+  onUnresponsive: (secs: number | null) => void;
   /** The connection is to be given up. */
   onLost: () => void;
 }
 
-export class Silence {
-  readonly #options: SilenceOptions;
+export class ConnectionWatchdog {
+  readonly #options: WatchdogOptions;
   #interval: ReturnType<typeof setInterval> | undefined;
   /** When the last message came; before the first, when the connection began to open. */
-  #heardAt = 0;
+  #messageAt = 0;
   #open = false;
   #probedAt: number | null = null;
   #checkedAt = 0;
-  #silent = false;
+  #unresponsive = false;
   #gaveUpAt = -Infinity;
   /**
    * By how much longer an answer may take. A message shows only when it is whole, and a big picture on a slow line takes
    * longer than `ANSWER_MS`: without more patience each attempt would be given up in the middle of the first picture.
    */
-  #patience = 1;
+  #timeoutFactor = 1;
 
-  constructor(options: SilenceOptions) {
+  constructor(options: WatchdogOptions) {
     this.#options = options;
   }
 
   /** A connection begins to open. */
   start(): void {
     this.stop();
-    this.#heardAt = this.#checkedAt = performance.now();
+    this.#messageAt = this.#checkedAt = performance.now();
     this.#interval = setInterval(() => this.#check(), CHECK_MS);
   }
 
   /** A message has come, `picture` says of which kind. */
-  heard(picture: boolean): void {
+  messageReceived(picture: boolean): void {
     const now = performance.now();
-    if (!this.#open && now - this.#gaveUpAt < SLOW_MS) this.#patience = Math.min(MAX_PATIENCE, 2 * this.#patience);
-    else if (picture && now - this.#heardAt < PROBE_MS.watching) this.#patience = 1;
+    if (!this.#open && now - this.#gaveUpAt < SLOW_MS)
+      this.#timeoutFactor = Math.min(MAX_TIMEOUT_FACTOR, 2 * this.#timeoutFactor);
+    else if (picture && now - this.#messageAt < PROBE_MS.watching) this.#timeoutFactor = 1;
     this.#open = true;
-    this.#heardAt = now;
+    this.#messageAt = now;
     this.#probedAt = null;
     this.#report(null);
   }
@@ -85,24 +86,24 @@ export class Silence {
     this.#checkedAt = now;
     if (late > CHECK_MS) {
       if (this.#probedAt !== null) this.#probedAt += late;
-      if (!this.#open) this.#heardAt += late;
+      if (!this.#open) this.#messageAt += late;
     }
-    const quiet = now - this.#heardAt;
+    const idleMs = now - this.#messageAt;
     if (!this.#open) {
-      if (quiet >= OPEN_MS) onLost();
+      if (idleMs >= OPEN_MS) onLost();
     } else if (this.#probedAt === null) {
-      if (quiet < (isWatching() ? PROBE_MS.watching : PROBE_MS.idle)) return;
+      if (idleMs < (isWatching() ? PROBE_MS.watching : PROBE_MS.idle)) return;
       this.#probedAt = now;
       probe();
-    } else if (now - this.#probedAt >= ANSWER_MS * this.#patience) {
+    } else if (now - this.#probedAt >= ANSWER_MS * this.#timeoutFactor) {
       this.#gaveUpAt = now;
       onLost();
-    } else if (now - this.#probedAt >= REPORT_MS) this.#report(Math.floor(quiet / 1000));
+    } else if (now - this.#probedAt >= REPORT_MS) this.#report(Math.floor(idleMs / 1000));
   }
 
   #report(secs: number | null): void {
-    if (secs === null && !this.#silent) return;
-    this.#silent = secs !== null;
-    this.#options.onSilent(secs);
+    if (secs === null && !this.#unresponsive) return;
+    this.#unresponsive = secs !== null;
+    this.#options.onUnresponsive(secs);
   }
 }

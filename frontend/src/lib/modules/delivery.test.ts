@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Delivery } from '../api/types';
-import { dayOf } from '../units/names';
-import { accountOf, isWhole, lossOf } from './delivery';
+import { formatDate } from '../units/names';
+import { deliverySummary, isComplete, lossSummary } from './delivery';
 
 const SINCE = 1_795_472_000;
 const delivery = (rest: Partial<Delivery>): Delivery => ({
@@ -14,20 +14,20 @@ const delivery = (rest: Partial<Delivery>): Delivery => ({
 });
 
 describe('the account of a module', () => {
-  test('without losses says that all readings were received, and since when', () => {
-    expect(accountOf(delivery({}))).toBe(`All 1\u202f000 readings received since ${dayOf(SINCE)}`);
-    expect(isWhole(delivery({}))).toBe(true);
+  test('without seriesGaps says that all readings were received, and since when', () => {
+    expect(deliverySummary(delivery({}))).toBe(`All 1\u202f000 readings received since ${formatDate(SINCE)}`);
+    expect(isComplete(delivery({}))).toBe(true);
   });
 
   test('tells lost readings from pending ones', () => {
     const account = delivery({ received: 985, lost: 12, missing: 3 });
 
-    expect(accountOf(account)).toBe(`12 lost, 3 pending since ${dayOf(SINCE)}`);
-    expect(isWhole(account)).toBe(false);
+    expect(deliverySummary(account)).toBe(`12 lost, 3 pending since ${formatDate(SINCE)}`);
+    expect(isComplete(account)).toBe(false);
   });
 
   test('is not whole while readings are under way, though none is lost', () => {
-    expect(isWhole(delivery({ received: 999, missing: 1 }))).toBe(false);
+    expect(isComplete(delivery({ received: 999, missing: 1 }))).toBe(false);
   });
 });
 
@@ -39,18 +39,18 @@ describe('gaps together', () => {
       { lost: 1, reason: 'killed' }
     ] as const;
 
-    expect(lossOf(gaps)).toBe(
+    expect(lossSummary(gaps)).toBe(
       '41 readings lost: the outbox of the module was full; the module was killed before it saved them'
     );
   });
 
   test('that are not all of them say that it was at least so many', () => {
-    expect(lossOf([{ lost: 1, reason: 'full' }], false)).toBe(
+    expect(lossSummary([{ lost: 1, reason: 'full' }], false)).toBe(
       'At least 1 reading lost: the outbox of the module was full'
     );
   });
 
   test('that are none say nothing', () => {
-    expect(lossOf([])).toBeNull();
+    expect(lossSummary([])).toBeNull();
   });
 });

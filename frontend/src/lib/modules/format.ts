@@ -1,10 +1,10 @@
 /** The texts of a module's card. */
 import type { Measure } from '../api/types';
-import { duration, scaleOf } from '../units/units';
+import { formatDuration, scaleOf } from '../units/units';
 
 /** Unit and interval of a measure: `°C, every 5 s`. Counts and durations have no unit of their own: `every 5 s`. */
 export function measureOf({ unit, every_secs }: Measure): string {
   const { symbol, words } = scaleOf(unit);
-  const every = every_secs ? `every ${duration(every_secs)}` : '';
+  const every = every_secs ? `every ${formatDuration(every_secs)}` : '';
   return [words ? '' : symbol, every].filter(Boolean).join(', ');
 }

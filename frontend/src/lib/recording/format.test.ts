@@ -1,7 +1,16 @@
 import { describe, expect, test } from 'vitest';
 import type { RecordingSettings } from '../api/recording';
 import { aModule } from '../live/testing';
-import { bytesOf, dateOf, eventsOf, inputOf, keptOf, momentIn, settingsOf, triggerOf } from './format';
+import {
+  bytesOf,
+  toDateInput,
+  triggerOptions,
+  toDateTimeInput,
+  describeKept,
+  parseDateTimeInput,
+  describeSettings,
+  describeTrigger
+} from './format';
 
 const SETTINGS: RecordingSettings = {
   mode: 'off',
@@ -14,9 +23,9 @@ const SETTINGS: RecordingSettings = {
 };
 
 test('what is set is a sentence', () => {
-  expect(settingsOf({ ...SETTINGS, mode: 'time_lapse' })).toBe('One frame every 1 min.');
-  expect(settingsOf({ ...SETTINGS, mode: 'on_event' })).toBe('From 5 s before to 30 s after each event.');
-  expect(settingsOf({ ...SETTINGS, mode: 'continuous' })).toBe('Every frame of the camera.');
+  expect(describeSettings({ ...SETTINGS, mode: 'time_lapse' })).toBe('One frame every 1 min.');
+  expect(describeSettings({ ...SETTINGS, mode: 'on_event' })).toBe('From 5 s before to 30 s after each event.');
+  expect(describeSettings({ ...SETTINGS, mode: 'continuous' })).toBe('Every frame of the camera.');
 });
 
 test('what is kept is told with its size', () => {
@@ -32,22 +41,22 @@ test('what is kept is told with its size', () => {
   };
   const nothing = { ...SETTINGS, ...rest };
 
-  expect(keptOf(nothing)).toBe('No recordings yet. Kept for 7 days, at most 10 GB.');
-  expect(keptOf({ ...nothing, recording: true })).toBe(
+  expect(describeKept(nothing)).toBe('No recordings yet. Kept for 7 days, at most 10 GB.');
+  expect(describeKept({ ...nothing, recording: true })).toBe(
     'The first frames are being saved. Kept for 7 days, at most 10 GB.'
   );
-  expect(keptOf({ ...nothing, frames: 1, bytes: 2048, keep_days: 0 })).toBe(
+  expect(describeKept({ ...nothing, frames: 1, bytes: 2048, keep_days: 0 })).toBe(
     '1 frame, 2 kB. Kept forever, at most 10 GB.'
   );
   expect([0, 999, 75_400_000, 1e10, 2.54e9].map(bytesOf)).toEqual(['0 B', '999 B', '75 MB', '10 GB', '2.5 GB']);
 });
 
 test('what begins a recording is told by who did or measured it', () => {
-  expect(triggerOf({ module_id: 'door', type: 'motion', above: 0.5 })).toBe('Motion of door above 0.5');
-  expect(triggerOf({ module_id: 'attic', type: 'temperature', above: 1, below: 3 })).toBe(
+  expect(describeTrigger({ module_id: 'door', type: 'motion', above: 0.5 })).toBe('Motion of door above 0.5');
+  expect(describeTrigger({ module_id: 'attic', type: 'temperature', above: 1, below: 3 })).toBe(
     'Temperature of attic above 1 and below 3'
   );
-  expect(triggerOf({ module_id: 'led', action: 'on' })).toBe('When “on” on led succeeds');
+  expect(describeTrigger({ module_id: 'led', action: 'on' })).toBe('When “on” on led succeeds');
 });
 
 test('what modules measure and do may begin a recording', () => {
@@ -55,7 +64,7 @@ test('what modules measure and do may begin a recording', () => {
     manifest: { measures: [{ type: 'motion', unit: 'boolean' }], actions: [{ name: 'open' }] }
   });
 
-  expect(eventsOf([door, aModule('script')])).toEqual([
+  expect(triggerOptions([door, aModule('script')])).toEqual([
     { module_id: 'door', type: 'motion' },
     { module_id: 'door', action: 'open' }
   ]);
@@ -63,15 +72,16 @@ test('what modules measure and do may begin a recording', () => {
 
 describe('a moment in an input', () => {
   test('comes back as it went in, to the second', () => {
-    for (const moment of [0, 1_795_472_000, 1_782_000_001]) expect(momentIn(inputOf(moment + 0.7))).toBe(moment);
+    for (const moment of [0, 1_795_472_000, 1_782_000_001])
+      expect(parseDateTimeInput(toDateTimeInput(moment + 0.7))).toBe(moment);
   });
 
   test('is none while it is half written', () => {
-    expect(momentIn('')).toBeNull();
-    expect(momentIn('2026-11-24T')).toBeNull();
+    expect(parseDateTimeInput('')).toBeNull();
+    expect(parseDateTimeInput('2026-11-24T')).toBeNull();
   });
 
   test('is of the reader’s day', () => {
-    expect(dateOf(new Date(2026, 10, 24, 0, 5).getTime() / 1000)).toBe('2026-11-24');
+    expect(toDateInput(new Date(2026, 10, 24, 0, 5).getTime() / 1000)).toBe('2026-11-24');
   });
 });

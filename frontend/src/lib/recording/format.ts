@@ -1,8 +1,8 @@
 /** The texts about recordings. */
 import type { RecordingMode, RecordingReport, RecordingSettings, Trigger } from '../api/recording';
 import type { Module } from '../api/types';
-import { counted, momentOf, titleOf } from '../units/names';
-import { duration, number } from '../units/units';
+import { formatCount, formatDateTime, titleOf } from '../units/names';
+import { formatDuration, formatNumber } from '../units/units';
 
 export const MODES: readonly { mode: RecordingMode; name: string; means: string }[] = [
   { mode: 'off', name: 'Off', means: 'Off. “Record now” still works.' },
@@ -17,10 +17,10 @@ const UNITS = ['B', 'kB', 'MB', 'GB', 'TB'] as const;
 export function bytesOf(bytes: number): string {
   const place = Math.min(UNITS.length - 1, Math.max(0, Math.floor(Math.log10(Math.max(1, bytes)) / 3)));
   const amount = bytes / 1000 ** place;
-  return `${number(amount, place > 2 && !Number.isInteger(amount) ? 1 : 0)} ${UNITS[place]}`;
+  return `${formatNumber(amount, place > 2 && !Number.isInteger(amount) ? 1 : 0)} ${UNITS[place]}`;
 }
 
-export function triggerOf(trigger: Trigger): string {
+export function describeTrigger(trigger: Trigger): string {
   const { module_id, type, above, below, action } = trigger;
   if (action != null) return `When “${action}” on ${module_id} succeeds`;
   const bounds = [above == null ? [] : `above ${above}`, below == null ? [] : `below ${below}`].flat().join(' and ');
@@ -28,29 +28,29 @@ export function triggerOf(trigger: Trigger): string {
 }
 
 /** The settings as a sentence. */
-export function settingsOf({ mode, every_secs, before_secs, after_secs }: RecordingSettings): string {
+export function describeSettings({ mode, every_secs, before_secs, after_secs }: RecordingSettings): string {
   switch (mode) {
     case 'time_lapse':
-      return `One frame every ${duration(every_secs)}.`;
+      return `One frame every ${formatDuration(every_secs)}.`;
     case 'on_event':
-      return `From ${duration(before_secs)} before to ${duration(after_secs)} after each event.`;
+      return `From ${formatDuration(before_secs)} before to ${formatDuration(after_secs)} after each event.`;
     default:
       return MODES.find((one) => one.mode === mode)?.means ?? mode;
   }
 }
 
 /** The recorded frames, and how long they are kept. */
-export function keptOf(report: RecordingReport): string {
+export function describeKept(report: RecordingReport): string {
   const { frames, bytes, oldest_at, keep_days, keep_bytes, recording } = report;
-  const since = oldest_at == null ? '' : ` since ${momentOf(oldest_at)}`;
+  const since = oldest_at == null ? '' : ` since ${formatDateTime(oldest_at)}`;
   const none = recording ? 'The first frames are being saved.' : 'No recordings yet.';
-  const kept = frames === 0 ? none : `${counted(frames, 'frame')}, ${bytesOf(bytes)}${since}.`;
-  const days = keep_days === 0 ? 'forever' : `for ${counted(keep_days, 'day')}`;
+  const kept = frames === 0 ? none : `${formatCount(frames, 'frame')}, ${bytesOf(bytes)}${since}.`;
+  const days = keep_days === 0 ? 'forever' : `for ${formatCount(keep_days, 'day')}`;
   return `${kept} Kept ${days}, at most ${bytesOf(keep_bytes)}.`;
 }
 
 /** Every event of a module that can start a recording; a measure still needs a value. */
-export function eventsOf(modules: readonly Module[]): Trigger[] {
+export function triggerOptions(modules: readonly Module[]): Trigger[] {
   return modules.flatMap(({ id: module_id, manifest }) => [
     ...(manifest?.measures ?? []).map(({ type }) => ({ module_id, type })),
     ...(manifest?.actions ?? []).map(({ name: action }) => ({ module_id, action }))
@@ -58,20 +58,20 @@ export function eventsOf(modules: readonly Module[]): Trigger[] {
 }
 
 /** The value of a `datetime-local` input, to the second. */
-export function inputOf(unixSecs: number): string {
+export function toDateTimeInput(unixSecs: number): string {
   const moment = new Date(Math.floor(unixSecs) * 1000);
   const local = new Date(moment.getTime() - moment.getTimezoneOffset() * 60_000);
   return local.toISOString().slice(0, 19);
 }
 
 /** Unix seconds of what such an input holds; `null` while it is empty or half written. */
-export function momentIn(input: string): number | null {
+export function parseDateTimeInput(input: string): number | null {
   const moment = new Date(input).getTime() / 1000;
   return Number.isFinite(moment) ? moment : null;
 }
 
 /** The value of a `date` input. */
-export const dateOf = (unixSecs: number): string => inputOf(unixSecs).slice(0, 10);
+export const toDateInput = (unixSecs: number): string => toDateTimeInput(unixSecs).slice(0, 10);
 
 /** What stands behind the seconds, so that two frames after each other differ: `07`. */
 export const hundredths = (unixSecs: number): string => String(Math.floor((unixSecs * 100) % 100)).padStart(2, '0');

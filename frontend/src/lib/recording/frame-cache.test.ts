@@ -1,14 +1,14 @@
 import { beforeEach, describe, expect, test, vi } from 'vitest';
-import { type Fetch, Store } from './frame-cache';
+import { type Fetch, FrameCache } from './frame-cache';
 
 describe('recorded pictures', () => {
   const fetch = vi.fn<Fetch>();
-  let store: Store;
+  let store: FrameCache;
 
   beforeEach(() => {
     fetch.mockReset();
     fetch.mockImplementation((capturedAt) => Promise.resolve({ jpeg: new Blob(), capturedAt }));
-    store = new Store(fetch);
+    store = new FrameCache(fetch);
   });
 
   const asked = () => fetch.mock.calls.map(([time]) => time);
@@ -46,8 +46,8 @@ describe('recorded pictures', () => {
   });
 
   test('that did not come are asked for again', async () => {
-    fetch.mockRejectedValueOnce(new Error('away'));
-    await expect(store.get(1)).rejects.toThrow('away');
+    fetch.mockRejectedValueOnce(new Error('disconnected'));
+    await expect(store.get(1)).rejects.toThrow('disconnected');
 
     await expect(store.get(1)).resolves.toMatchObject({ capturedAt: 1 });
   });

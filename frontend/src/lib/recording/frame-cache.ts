@@ -3,21 +3,21 @@
 import type { Recorded } from '../api/recording';
 
 /** As many pictures are kept: stepping back costs nothing. */
-const KEPT = 32;
+const MAX_CACHED = 32;
 
 /** Throws when there is none, or the hub does not answer. */
 export type Fetch = (time: number, signal: AbortSignal) => Promise<Recorded>;
 
-interface Entry {
+interface CacheEntry {
   stop: AbortController;
   recorded: Promise<Recorded>;
-  here: boolean;
+  loaded: boolean;
 }
 
-export class Store {
+export class FrameCache {
   readonly #fetch: Fetch;
   /** By the time that was asked for, the longest unused first. */
-  readonly #entries = new Map<number, Entry>();
+  readonly #entries = new Map<number, CacheEntry>();
 
   constructor(fetch: Fetch) {
     this.#fetch = fetch;
@@ -29,43 +29,43 @@ export class Store {
     const entry = known ?? this.#ask(time);
     this.#entries.delete(time);
     this.#entries.set(time, entry);
-    this.#forget();
+    this.#evict();
     return entry.recorded;
   }
 
   /** Asks for what will be wanted next; what is under way and neither of them nor `now` is given up. */
   prefetch(now: number, next: readonly number[]): void {
     for (const [time, entry] of this.#entries) {
-      if (!entry.here && time !== now && !next.includes(time)) this.#drop(time, entry);
+      if (!entry.loaded && time !== now && !next.includes(time)) this.#remove(time, entry);
     }
     for (const time of next) this.get(time).catch(() => {});
   }
 
   /** Gives everything up. */
   clear(): void {
-    for (const [time, entry] of this.#entries) this.#drop(time, entry);
+    for (const [time, entry] of this.#entries) this.#remove(time, entry);
   }
 
-  #ask(time: number): Entry {
+  #ask(time: number): CacheEntry {
     const stop = new AbortController();
-    const entry: Entry = { stop, here: false, recorded: this.#fetch(time, stop.signal) };
+    const entry: CacheEntry = { stop, loaded: false, recorded: this.#fetch(time, stop.signal) };
     entry.recorded.then(
-      () => (entry.here = true),
+      () => (entry.loaded = true),
       // What failed is asked for again the next time.
       () => this.#entries.get(time) === entry && this.#entries.delete(time)
     );
     return entry;
   }
 
-  #forget(): void {
+  #evict(): void {
     for (const [time, entry] of this.#entries) {
-      if (this.#entries.size <= KEPT) return;
-      this.#drop(time, entry);
+      if (this.#entries.size <= MAX_CACHED) return;
+      this.#remove(time, entry);
     }
   }
 
-  #drop(time: number, entry: Entry): void {
+  #remove(time: number, entry: CacheEntry): void {
     this.#entries.delete(time);
-    if (!entry.here) entry.stop.abort();
+    if (!entry.loaded) entry.stop.abort();
   }
 }

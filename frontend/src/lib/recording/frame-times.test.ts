@@ -1,19 +1,19 @@
 import { beforeEach, describe, expect, test, vi } from 'vitest';
-import type { Range, Stretch } from '../api/recording';
-import { FrameTimes, placeOf } from './frame-times';
+import type { Range, Clip } from '../api/recording';
+import { FrameTimes, indexAtOrBefore } from './frame-times';
 import { aStretch } from './testing';
 
 test('the newest of many times that is not after a moment is found', () => {
   const times = [1, 2, 2.5, 7];
 
-  expect([0, 1, 2.4, 2.5, 6.9, 100].map((time) => placeOf(times, time))).toEqual([-1, 0, 1, 2, 2, 3]);
-  expect(placeOf([], 1)).toBe(-1);
+  expect([0, 1, 2.4, 2.5, 6.9, 100].map((time) => indexAtOrBefore(times, time))).toEqual([-1, 0, 1, 2, 2, 3]);
+  expect(indexAtOrBefore([], 1)).toBe(-1);
 });
 
 describe('stepping through frames', () => {
   /** What the hub has. */
   let recorded: number[];
-  let stretches: Stretch[];
+  let clips: Clip[];
   const ask = vi.fn<(range: Range) => Promise<number[]>>();
   let times: FrameTimes;
 
@@ -28,12 +28,12 @@ describe('stepping through frames', () => {
   function record(...parts: [begin: number, count: number, every: number][]): void {
     const made = parts.map(([begin, count, every]) => Array.from({ length: count }, (_, at) => begin + at * every));
     recorded = made.flat();
-    stretches = made.map((part) => aStretch(part[0] ?? 0, part.at(-1) ?? 0, part.length));
+    clips = made.map((part) => aStretch(part[0] ?? 0, part.at(-1) ?? 0, part.length));
   }
 
-  async function walk(from: number, way: 1 | -1): Promise<number[]> {
+  async function walk(from: number, direction: 1 | -1): Promise<number[]> {
     const seen: number[] = [];
-    for (let at: number | null = from; at !== null; at = await times.neighbour(at, way, stretches)) seen.push(at);
+    for (let at: number | null = from; at !== null; at = await times.adjacentFrame(at, direction, clips)) seen.push(at);
     return seen;
   }
 
@@ -53,7 +53,7 @@ describe('stepping through frames', () => {
 
   test('visits every one where they lie much closer than elsewhere', async () => {
     record([0, 1_000, 60], [60_001, 24_000, 0.01]);
-    stretches = [aStretch(0, recorded.at(-1) ?? 0, recorded.length)];
+    clips = [aStretch(0, recorded.at(-1) ?? 0, recorded.length)];
 
     expect(await walk(58_980, 1)).toEqual(recorded.filter((time) => time >= 58_980));
     expect(await walk(recorded.at(-1) ?? 0, -1)).toEqual(recorded.toReversed());
@@ -77,24 +77,24 @@ describe('stepping through frames', () => {
   test('begins anywhere, also between two frames', async () => {
     record([100, 10, 1], [500, 10, 1]);
 
-    expect(await times.neighbour(103.4, 1, stretches)).toBe(104);
-    expect(await times.neighbour(103.4, -1, stretches)).toBe(103);
-    expect(await times.neighbour(300, 1, stretches)).toBe(500);
-    expect(await times.neighbour(300, -1, stretches)).toBe(109);
+    expect(await times.adjacentFrame(103.4, 1, clips)).toBe(104);
+    expect(await times.adjacentFrame(103.4, -1, clips)).toBe(103);
+    expect(await times.adjacentFrame(300, 1, clips)).toBe(500);
+    expect(await times.adjacentFrame(300, -1, clips)).toBe(109);
   });
 
   test('ends at the ends', async () => {
     record([100, 10, 1]);
 
-    expect(await times.neighbour(109, 1, stretches)).toBeNull();
-    expect(await times.neighbour(100, -1, stretches)).toBeNull();
-    expect(await times.neighbour(5, 1, [])).toBeNull();
+    expect(await times.adjacentFrame(109, 1, clips)).toBeNull();
+    expect(await times.adjacentFrame(100, -1, clips)).toBeNull();
+    expect(await times.adjacentFrame(5, 1, [])).toBeNull();
   });
 
-  test('goes on past a stretch whose frames retention has taken', async () => {
+  test('goes on past a clip whose frames retention has taken', async () => {
     record([100, 10, 1], [500, 10, 1]);
     recorded = recorded.filter((time) => time > 400);
 
-    expect(await times.neighbour(50, 1, stretches)).toBe(500);
+    expect(await times.adjacentFrame(50, 1, clips)).toBe(500);
   });
 });

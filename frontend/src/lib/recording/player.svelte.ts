@@ -1,7 +1,7 @@
-import { ApiProblem, messageOf } from '../api/problem';
-import type { Range, Recorded, Stretch } from '../api/recording';
-import { Store } from './frame-cache';
-import { advanced, snapped } from './timeline';
+import { ApiProblem, errorMessage } from '../api/problem';
+import type { Range, Recorded, Clip } from '../api/recording';
+import { FrameCache } from './frame-cache';
+import { advance, snapToClip } from './timeline';
 import { FrameTimes } from './frame-times';
 
 export const SPEEDS = [0.5, 1, 2, 4, 8, 16] as const;
@@ -11,7 +11,7 @@ const TICK_MS = 40;
 const AHEAD = 3;
 
 /** Where pictures come from and go to; tests bring their own. */
-export interface Projector {
+export interface PlaybackBackend {
   fetch: (time: number, signal: AbortSignal) => Promise<Recorded>;
   times: (range: Range) => Promise<number[]>;
   /** Resolves when the picture is on the screen. */
@@ -26,12 +26,12 @@ export class Player {
   shownAt = $state<number | null>(null);
   playing = $state(false);
   speed = $state<number>(1);
-  refusal = $state<string | null>(null);
+  error = $state<string | null>(null);
   /** Of the day, oldest first. */
-  stretches = $state.raw<readonly Stretch[]>([]);
+  clips = $state.raw<readonly Clip[]>([]);
 
-  readonly #projector: Projector;
-  readonly #store: Store;
+  readonly #backend: PlaybackBackend;
+  readonly #cache: FrameCache;
   readonly #times: FrameTimes;
   #wanted: number | null = null;
   #busy = false;
@@ -39,35 +39,35 @@ export class Player {
   #interval: ReturnType<typeof setInterval> | undefined;
   #tickedAt = 0;
 
-  constructor(projector: Projector) {
-    this.#projector = projector;
-    this.#store = new Store(projector.fetch);
-    this.#times = new FrameTimes(projector.times);
+  constructor(backend: PlaybackBackend) {
+    this.#backend = backend;
+    this.#cache = new FrameCache(backend.fetch);
+    this.#times = new FrameTimes(backend.times);
   }
 
   /** Goes to what was recorded nearest to that moment. */
   seek(time: number): void {
-    const at = snapped(time, this.stretches);
+    const at = snapToClip(time, this.clips);
     if (at === null) return;
     this.at = at;
     this.#want(this.#times.knows(at) ? (this.#times.at(at) ?? at) : at);
   }
 
   /** To the next (1) or the previous (-1) frame. */
-  async step(way: 1 | -1): Promise<void> {
+  async step(direction: 1 | -1): Promise<void> {
     this.pause();
     const from = this.shownAt ?? this.at;
     if (from === null || this.#asking) return;
-    const time = await this.#ask(() => this.#times.neighbour(from, way, this.stretches));
+    const time = await this.#ask(() => this.#times.adjacentFrame(from, direction, this.clips));
     if (time === null || time === undefined || this.at === null) return;
     this.at = time;
     this.#want(time);
   }
 
   play(): void {
-    if (this.playing || this.stretches.length === 0) return;
+    if (this.playing || this.clips.length === 0) return;
     // At the very end, or nowhere yet: from the beginning.
-    if (this.at === null || advanced(this.at, 0.001, this.stretches) === null) this.seek(-Infinity);
+    if (this.at === null || advance(this.at, 0.001, this.clips) === null) this.seek(-Infinity);
     this.playing = true;
     this.#tickedAt = Date.now();
     this.#interval = setInterval(() => this.#tick(), TICK_MS);
@@ -81,8 +81,8 @@ export class Player {
   /** Back to the live picture; also ends everything. */
   leave(): void {
     this.pause();
-    this.#store.clear();
-    this.at = this.shownAt = this.#wanted = this.refusal = null;
+    this.#cache.clear();
+    this.at = this.shownAt = this.#wanted = this.error = null;
   }
 
   #tick(): void {
@@ -90,7 +90,7 @@ export class Player {
     const passed = (now - this.#tickedAt) / 1000;
     this.#tickedAt = now;
     if (this.at === null) return this.pause();
-    const at = advanced(this.at, passed * this.speed, this.stretches);
+    const at = advance(this.at, passed * this.speed, this.clips);
     if (at === null) return this.pause();
     this.at = at;
     this.#learn(at);
@@ -100,11 +100,11 @@ export class Player {
 
   /** While playing the times of the frames must be known, well before they are come to. */
   #learn(at: number): void {
-    const ahead = advanced(at, this.speed, this.stretches) ?? at;
+    const ahead = advance(at, this.speed, this.clips) ?? at;
     if (this.#times.knows(at) && this.#times.knows(ahead)) return;
     const from = this.#times.knows(at) ? ahead : at;
-    const stretch = this.stretches.find((one) => snapped(from, [one]) === from);
-    if (stretch && !this.#asking) void this.#ask(() => this.#times.load(from, stretch, 1));
+    const clip = this.clips.find((one) => snapToClip(from, [one]) === from);
+    if (clip && !this.#asking) void this.#ask(() => this.#times.load(from, clip, 1));
   }
 
   async #ask<Answer>(act: () => Promise<Answer>): Promise<Answer | undefined> {
@@ -112,7 +112,7 @@ export class Player {
     try {
       return await act();
     } catch (thrown) {
-      this.refusal = messageOf(thrown);
+      this.error = errorMessage(thrown);
       return undefined;
     } finally {
       this.#asking = false;
@@ -138,18 +138,18 @@ export class Player {
 
   async #show(time: number): Promise<void> {
     try {
-      const coming = this.#store.get(time);
-      if (this.playing) this.#store.prefetch(time, this.#next(time));
+      const coming = this.#cache.get(time);
+      if (this.playing) this.#cache.prefetch(time, this.#next(time));
       const { jpeg, capturedAt } = await coming;
       // Left meanwhile.
       if (this.at === null) return;
-      await this.#projector.show(jpeg);
+      await this.#backend.show(jpeg);
       this.shownAt = capturedAt;
-      this.refusal = null;
+      this.error = null;
     } catch (thrown) {
       if (this.at === null || (thrown instanceof DOMException && thrown.name === 'AbortError')) return;
       const gone = thrown instanceof ApiProblem && thrown.kind === 'not_found';
-      this.refusal = gone ? 'This frame has been deleted.' : messageOf(thrown);
+      this.error = gone ? 'This frame has been deleted.' : errorMessage(thrown);
     }
   }
 

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { ApiProblem } from '../api/problem';
 import type { Range } from '../api/recording';
-import { Player, type Projector } from './player.svelte';
+import { Player, type PlaybackBackend } from './player.svelte';
 import { aStretch } from './testing';
 
 /** Ten frames a second from 1000 to 1020, and from 2000 to 2010. */
@@ -13,8 +13,8 @@ const STRETCHES = [aStretch(1000, 1020, 201), aStretch(2000, 2010, 101)];
 
 describe('the player', () => {
   const seen: string[] = [];
-  const fetch = vi.fn<Projector['fetch']>();
-  const times = vi.fn<Projector['times']>();
+  const fetch = vi.fn<PlaybackBackend['fetch']>();
+  const times = vi.fn<PlaybackBackend['times']>();
   let player: Player;
 
   beforeEach(() => {
@@ -30,7 +30,7 @@ describe('the player', () => {
       Promise.resolve(RECORDED.filter((time) => time >= since && time < until))
     );
     player = new Player({ fetch, times, show: async (jpeg) => void seen.push(await jpeg.text()) });
-    player.stretches = STRETCHES;
+    player.clips = STRETCHES;
   });
 
   afterEach(() => {
@@ -55,12 +55,12 @@ describe('the player', () => {
     await settle();
     expect(player.at).toBe(1020);
 
-    player.stretches = [];
+    player.clips = [];
     player.seek(1500);
     expect(player.at).toBe(1020);
   });
 
-  test('leaves out what was passed while a picture was on its way', async () => {
+  test('leaves out what was passed while a picture was on its direction', async () => {
     for (const time of [1001, 1002, 1003, 1004]) player.seek(time);
     await settle();
 
@@ -139,12 +139,12 @@ describe('the player', () => {
     fetch.mockRejectedValueOnce(new ApiProblem({ kind: 'not_found', title: 'Not found', status: 404 }));
     player.seek(1001);
     await settle();
-    expect(player.refusal).toBe('This frame has been deleted.');
+    expect(player.error).toBe('This frame has been deleted.');
 
     player.seek(1002);
     await settle();
 
-    expect(player.refusal).toBeNull();
+    expect(player.error).toBeNull();
     expect(seen).toEqual(['1002']);
   });
 

@@ -1,15 +1,15 @@
-import { ApiProblem, messageOf } from '../api/problem';
+import { ApiProblem, errorMessage } from '../api/problem';
 import * as api from '../api/recording';
-import { repeat } from '../live/poll';
+import { poll } from '../live/poll';
 
 /** Somebody who looks at it wants to see it grow. */
-const ASK_MS = 5_000;
+const POLL_MS = 5_000;
 
 /** What a camera records, and what there is of it. */
-export class Report {
+export class RecordingStatus {
   /** The newest, or `null` while there was none. */
   known = $state.raw<api.RecordingReport | null>(null);
-  refusal = $state<string | null>(null);
+  error = $state<string | null>(null);
   /** The hub does not record at all: it is one of before, or has no room set aside. */
   absent = $state(false);
 
@@ -20,18 +20,18 @@ export class Report {
   }
 
   start(): () => void {
-    return repeat(ASK_MS, (signal) => this.refresh(signal));
+    return poll(POLL_MS, (signal) => this.refresh(signal));
   }
 
   async refresh(signal?: AbortSignal): Promise<void> {
     try {
       this.known = await api.recording(this.#moduleId, signal);
-      this.refusal = null;
+      this.error = null;
       this.absent = false;
     } catch (thrown) {
       if (signal?.aborted) return;
       this.absent = thrown instanceof ApiProblem && thrown.kind === 'not_found';
-      this.refusal = this.absent ? null : messageOf(thrown);
+      this.error = this.absent ? null : errorMessage(thrown);
     }
   }
 }

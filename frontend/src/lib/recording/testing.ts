@@ -1,11 +1,11 @@
-import type { Stretch } from '../api/recording';
+import type { Clip } from '../api/recording';
 
 /** Recorded without a break, 1,000 bytes a frame. */
 export const aStretch = (
   begun_at: number,
   ended_at: number,
   frames = Math.round((ended_at - begun_at) * 10)
-): Stretch => ({
+): Clip => ({
   id: String(begun_at),
   begun_at,
   ended_at,

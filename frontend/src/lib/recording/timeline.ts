@@ -1,5 +1,5 @@
-/** A stretch of time on the screen: where a moment stands, what was recorded, and what the marks say. */
-import type { Range, Stretch } from '../api/recording';
+/** A clip of time on the screen: where a moment stands, what was recorded, and what the marks say. */
+import type { Range, Clip } from '../api/recording';
 import { TIME_STEPS } from '../charts/axis';
 
 /** The room a label such as `12:00` needs, in CSS pixels, and one such as `12:00:30`. */
@@ -7,33 +7,33 @@ const LABEL = 56;
 const WITH_SECONDS = 84;
 
 /** The local day that holds that moment, midnight to midnight; with the clocks changed it is not 24 hours long. */
-export function dayAround(unixSecs: number, daysLater = 0): Range {
+export function localDayOf(unixSecs: number, offsetDays = 0): Range {
   const day = new Date(unixSecs * 1000);
   const midnight = (days: number) =>
-    new Date(day.getFullYear(), day.getMonth(), day.getDate() + daysLater + days).getTime() / 1000;
+    new Date(day.getFullYear(), day.getMonth(), day.getDate() + offsetDays + days).getTime() / 1000;
   return { since: midnight(0), until: midnight(1) };
 }
 
 /** So much of the day about the centre, never past its ends. */
-export function zoomed(day: Range, spanSecs: number, centre: number): Range {
+export function zoomRange(day: Range, spanSecs: number, centre: number): Range {
   const span = Math.min(spanSecs, day.until - day.since);
   const since = Math.min(Math.max(centre - span / 2, day.since), day.until - span);
   return { since, until: since + span };
 }
 
 /** 0 at the left end, 1 at the right; outside the view less or more. */
-export const shareOf = (time: number, view: Range): number => (time - view.since) / (view.until - view.since);
+export const fractionAt = (time: number, view: Range): number => (time - view.since) / (view.until - view.since);
 
-export const timeAt = (share: number, view: Range): number =>
-  view.since + Math.min(1, Math.max(0, share)) * (view.until - view.since);
+export const timeAt = (fraction: number, view: Range): number =>
+  view.since + Math.min(1, Math.max(0, fraction)) * (view.until - view.since);
 
 /** What is drawn: the recorded parts of the view as shares of it. What is closer than a pixel is one band. */
-export function bands(stretches: readonly Stretch[], view: Range, pixels: number): { from: number; to: number }[] {
+export function timelineBands(clips: readonly Clip[], view: Range, pixels: number): { from: number; to: number }[] {
   const pixel = 1 / Math.max(1, pixels);
   const drawn: { from: number; to: number }[] = [];
-  for (const stretch of stretches) {
-    const from = Math.max(0, shareOf(stretch.begun_at, view));
-    const to = Math.min(1, shareOf(stretch.ended_at, view));
+  for (const clip of clips) {
+    const from = Math.max(0, fractionAt(clip.begun_at, view));
+    const to = Math.min(1, fractionAt(clip.ended_at, view));
     if (to < 0 || from > 1) continue;
     // However short, it can be seen.
     const wide = Math.min(1, Math.max(to, from + 2 * pixel));
@@ -49,31 +49,31 @@ export function ticks(view: Range, pixels: number): { step: number; times: numbe
   const span = view.until - view.since;
   const step = TIME_STEPS.find((one) => (one / span) * pixels >= (one < 60 ? WITH_SECONDS : LABEL)) ?? 86_400;
   const times: number[] = [];
-  // Whole steps of the local clock: counted from midnight.
-  const { since: midnight } = dayAround(view.since);
+  // Whole steps of the local clock: formatCount from midnight.
+  const { since: midnight } = localDayOf(view.since);
   for (let at = midnight + Math.ceil((view.since - midnight) / step) * step; at <= view.until; at += step)
     times.push(at);
   return { step, times };
 }
 
 /** The moment itself where something was recorded then, else the nearest that was; `null` when nothing was. */
-export function snapped(time: number, stretches: readonly Stretch[]): number | null {
+export function snapToClip(time: number, clips: readonly Clip[]): number | null {
   let best: number | null = null;
-  for (const stretch of stretches) {
-    const near = Math.min(Math.max(time, stretch.begun_at), stretch.ended_at);
+  for (const clip of clips) {
+    const near = Math.min(Math.max(time, clip.begun_at), clip.ended_at);
     if (best === null || Math.abs(near - time) < Math.abs(best - time)) best = near;
   }
   return best;
 }
 
 /** Where playing has come to after so many recorded seconds: what was not recorded is skipped. `null`: past the end. */
-export function advanced(time: number, secs: number, stretches: readonly Stretch[]): number | null {
+export function advance(time: number, secs: number, clips: readonly Clip[]): number | null {
   let at = time;
   let rest = secs;
-  for (const stretch of stretches) {
-    const end = stretch.ended_at;
+  for (const clip of clips) {
+    const end = clip.ended_at;
     if (end <= at) continue;
-    at = Math.max(at, stretch.begun_at);
+    at = Math.max(at, clip.begun_at);
     if (at + rest <= end) return at + rest;
     rest -= end - at;
     at = end;
@@ -85,7 +85,7 @@ export function advanced(time: number, secs: number, stretches: readonly Stretch
  * Where a key leads from a moment: arrows by a hundredth of what is seen, pages by a tenth, home and end to the first and
  * the last picture; `null` for a key that leads nowhere.
  */
-export function goalOf(key: string, from: number, view: Range, stretches: readonly Stretch[]): number | null {
+export function seekTargetForKey(key: string, from: number, view: Range, clips: readonly Clip[]): number | null {
   const span = view.until - view.since;
   switch (key) {
     case 'ArrowLeft':
@@ -99,24 +99,24 @@ export function goalOf(key: string, from: number, view: Range, stretches: readon
     case 'PageUp':
       return from + span / 10;
     case 'Home':
-      return stretches[0]?.begun_at ?? null;
+      return clips[0]?.begun_at ?? null;
     case 'End':
-      return stretches.at(-1)?.ended_at ?? null;
+      return clips.at(-1)?.ended_at ?? null;
     default:
       return null;
   }
 }
 
-/** How much of the range was recorded: frames and bytes, in parts of the stretches it cuts. */
-export function amountIn(range: Range, stretches: readonly Stretch[]): { frames: number; bytes: number } {
+/** How much of the range was recorded: frames and bytes, in parts of the clips it cuts. */
+export function amountInRange(range: Range, clips: readonly Clip[]): { frames: number; bytes: number } {
   let [frames, bytes] = [0, 0];
-  for (const stretch of stretches) {
-    const length = stretch.ended_at - stretch.begun_at;
-    const common = Math.min(range.until, stretch.ended_at) - Math.max(range.since, stretch.begun_at);
+  for (const clip of clips) {
+    const length = clip.ended_at - clip.begun_at;
+    const common = Math.min(range.until, clip.ended_at) - Math.max(range.since, clip.begun_at);
     if (common < 0) continue;
-    const share = length > 0 ? common / length : 1;
-    frames += stretch.frames * share;
-    bytes += stretch.bytes * share;
+    const fraction = length > 0 ? common / length : 1;
+    frames += clip.frames * fraction;
+    bytes += clip.bytes * fraction;
   }
   return { frames: Math.round(frames), bytes: Math.round(bytes) };
 }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { RetentionReport, StorageReport } from '../api/types';
-import { alarmsOf, bytes, percent, retentionOf, worn, years } from './format';
+import { storageAlarms, bytes, percent, describeRetention, enduranceUsed, years } from './format';
 
 const aReport = (rest: Partial<StorageReport> = {}): StorageReport => ({
   database_bytes: 1024,
@@ -31,29 +31,31 @@ const aRemoval = (rest: Partial<RetentionReport> = {}): RetentionReport => ({
 
 describe('the alarms of the storage', () => {
   test('are none while all is well, and while nobody knows', () => {
-    expect(alarmsOf(aReport())).toEqual([]);
-    expect(alarmsOf(null)).toEqual([]);
+    expect(storageAlarms(aReport())).toEqual([]);
+    expect(storageAlarms(null)).toEqual([]);
   });
 
   test('are the hub’s problems as sentences', () => {
-    expect(alarmsOf(aReport({ problems: ['the backup failed: no space'] }))).toEqual(['The backup failed: no space.']);
+    expect(storageAlarms(aReport({ problems: ['the backup failed: no space'] }))).toEqual([
+      'The backup failed: no space.'
+    ]);
   });
 
   test('begin with a disk that is full, which is said once', () => {
     const full = 'The disk is full. New readings are refused until space is free.';
 
-    expect(alarmsOf(aReport({ full: true, problems: ['no backup'] }))).toEqual([full, 'No backup.']);
-    expect(alarmsOf(aReport({ full: true, problems: [full] }))).toEqual([full]);
+    expect(storageAlarms(aReport({ full: true, problems: ['no backup'] }))).toEqual([full, 'No backup.']);
+    expect(storageAlarms(aReport({ full: true, problems: [full] }))).toEqual([full]);
   });
 });
 
 describe('the wear', () => {
   test('is a share of the endurance', () => {
-    expect(worn(aReport())).toBe(0.1);
+    expect(enduranceUsed(aReport())).toBe(0.1);
   });
 
   test('is not known where nobody counts', () => {
-    expect(worn(aReport({ written_total_bytes: null }))).toBeNull();
+    expect(enduranceUsed(aReport({ written_total_bytes: null }))).toBeNull();
     expect(bytes(null)).toBe('–');
     expect(years(null)).toBe('Not yet known');
   });
@@ -74,14 +76,16 @@ describe('the wear', () => {
 
 describe('a removal', () => {
   test('says how many records were deleted', () => {
-    expect(retentionOf(aRemoval())).toBe('Deleted 1\u202f234 records.');
+    expect(describeRetention(aRemoval())).toBe('Deleted 1\u202f234 records.');
   });
 
   test('that is only a preview says how many records it would delete', () => {
-    expect(retentionOf(aRemoval({ dry_run: true }))).toBe('1\u202f234 records to delete.');
+    expect(describeRetention(aRemoval({ dry_run: true }))).toBe('1\u202f234 records to delete.');
   });
 
   test('that was refused says why', () => {
-    expect(retentionOf(aRemoval({ refused: 'the clock is wrong' }))).toBe('Nothing was deleted: the clock is wrong.');
+    expect(describeRetention(aRemoval({ refused: 'the clock is wrong' }))).toBe(
+      'Nothing was deleted: the clock is wrong.'
+    );
   });
 });

@@ -1,7 +1,7 @@
 /** The texts of the storage page. */
 import type { DeviceKind, RetentionReport, StorageReport } from '../api/types';
-import { counted, sentence } from '../units/names';
-import { number, show } from '../units/units';
+import { formatCount, toSentence } from '../units/names';
+import { formatNumber, formatValue } from '../units/units';
 
 const DEVICES: Record<DeviceKind, string> = {
   sd: 'SD card',
@@ -14,13 +14,13 @@ const DEVICES: Record<DeviceKind, string> = {
 export const deviceName = (kind: DeviceKind): string => DEVICES[kind];
 
 /** An interval in hours, as days when it is a whole number of them: `7 days`, `36 hours`. */
-export const daysOf = (hours: number): string =>
-  hours >= 24 && hours % 24 === 0 ? counted(hours / 24, 'day') : counted(hours, 'hour');
+export const formatHours = (hours: number): string =>
+  hours >= 24 && hours % 24 === 0 ? formatCount(hours / 24, 'day') : formatCount(hours, 'hour');
 
 /** `1.40 GiB`; a dash when it is not known. */
 export function bytes(count: number | null | undefined): string {
   if (count == null) return '–';
-  const { value, symbol } = show(count, 'bytes');
+  const { value, symbol } = formatValue(count, 'bytes');
   return `${value} ${symbol}`;
 }
 
@@ -28,11 +28,11 @@ export function bytes(count: number | null | undefined): string {
 export function years(count: number | null | undefined): string {
   if (count == null) return 'Not yet known';
   if (count > 100) return 'Over 100 years';
-  return `${number(count, count < 10 ? 1 : 0)} years`;
+  return `${formatNumber(count, count < 10 ? 1 : 0)} years`;
 }
 
 /** The used share of the rated endurance, 0 to 1; `null` when it is not known. */
-export function worn({ written_total_bytes, endurance_bytes }: StorageReport): number | null {
+export function enduranceUsed({ written_total_bytes, endurance_bytes }: StorageReport): number | null {
   if (written_total_bytes == null || endurance_bytes <= 0) return null;
   return Math.min(1, written_total_bytes / endurance_bytes);
 }
@@ -40,7 +40,7 @@ export function worn({ written_total_bytes, endurance_bytes }: StorageReport): n
 /** A share in per cent; a small share is never shown as zero. */
 export function percent(share: number): string {
   if (share > 0 && share < 0.001) return 'less than 0.1 %';
-  return `${number(share * 100, 1)} %`;
+  return `${formatNumber(share * 100, 1)} %`;
 }
 
 /** The kinds of data with a retention time of their own. */
@@ -52,22 +52,23 @@ export const KINDS = [
 ] as const satisfies readonly (readonly [keyof RetentionReport, string])[];
 
 /** How many records of all kinds were or would be deleted. */
-export const removed = (report: RetentionReport): number => KINDS.reduce((sum, [kind]) => sum + report[kind].gone, 0);
+export const deletedCount = (report: RetentionReport): number =>
+  KINDS.reduce((sum, [kind]) => sum + report[kind].gone, 0);
 
 /** The result of the newest deletion, or a preview of it. */
-export function retentionOf(report: RetentionReport): string {
-  const gone = removed(report);
+export function describeRetention(report: RetentionReport): string {
+  const gone = deletedCount(report);
   if (report.refused) return `Nothing was deleted: ${report.refused.replace(/\.$/, '')}.`;
-  if (report.dry_run) return gone === 0 ? 'Nothing to delete.' : `${counted(gone, 'record')} to delete.`;
-  return gone === 0 ? 'Nothing to delete.' : `Deleted ${counted(gone, 'record')}.`;
+  if (report.dry_run) return gone === 0 ? 'Nothing to delete.' : `${formatCount(gone, 'record')} to delete.`;
+  return gone === 0 ? 'Nothing to delete.' : `Deleted ${formatCount(gone, 'record')}.`;
 }
 
 /** The alarms on every page as sentences, a full disk first. Empty without problems. */
-export function alarmsOf(report: StorageReport | null): string[] {
+export function storageAlarms(report: StorageReport | null): string[] {
   if (!report) return [];
   const full = report.full && !report.problems.some((problem) => problem.includes('disk is full'));
   const all = full
     ? ['The disk is full. New readings are refused until space is free.', ...report.problems]
     : report.problems;
-  return all.map(sentence);
+  return all.map(toSentence);
 }

@@ -1,7 +1,7 @@
-import { ApiProblem, messageOf } from '../api/problem';
+import { ApiProblem, errorMessage } from '../api/problem';
 
 /** Why the hub refused a form, for the page. After too many attempts it counts down to the next one. */
-export class Refusal {
+export class FormError {
   text = $state<string | null>(null);
   #tick: ReturnType<typeof setInterval> | undefined;
 
@@ -9,7 +9,7 @@ export class Refusal {
     this.clear();
     const problem = thrown instanceof ApiProblem ? thrown : null;
     if (problem?.kind === 'rate_limited' && problem.retryAfterSecs !== null) this.#countDown(problem.retryAfterSecs);
-    else this.text = messageOf(thrown);
+    else this.text = errorMessage(thrown);
   }
 
   /** Removes the text and ends the countdown. */

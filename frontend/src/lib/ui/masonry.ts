@@ -17,7 +17,7 @@ function resize(entries: readonly ResizeObserverEntry[]): void {
  * For `{@attach}` of a cell of a grid with rows of 4 px and no gap between them: the cell spans the rows of its content, so
  * that tiles of different heights leave no holes. The gap below a tile is that between columns.
  */
-export function packed(cell: HTMLElement): () => void {
+export function masonry(cell: HTMLElement): () => void {
   const content = cell.firstElementChild;
   if (!content) return () => {};
   const observer = (sizing ??= new ResizeObserver(resize));

@@ -1,5 +1,5 @@
 /** Names of the wire as a person reads them. */
-import { number } from './units';
+import { formatNumber } from './units';
 
 const WORDS: Readonly<Record<string, string>> = {
   cpu: 'CPU',
@@ -24,7 +24,7 @@ export function titleOf(id: string): string {
 }
 
 /** How long ago, in one coarse unit: `now`, `12 s ago`, `3 min ago`. */
-export function ago(seconds: number): string {
+export function formatAgo(seconds: number): string {
   const units: [number, string][] = [
     [86_400, 'd'],
     [3_600, 'h'],
@@ -37,7 +37,7 @@ export function ago(seconds: number): string {
 }
 
 /** How far in the future, in one coarse unit: `12 s ahead`, `2 min ahead`. */
-export function ahead(seconds: number): string {
+export function formatAhead(seconds: number): string {
   const future = Math.round(seconds);
   return future < 60 ? `${future} s ahead` : `${Math.round(future / 60)} min ahead`;
 }
@@ -48,17 +48,17 @@ const TIME_NOTES: Readonly<Record<string, string>> = {
 };
 
 /** A remark on a value's time, by whose clock it goes; `null` where the time needs none. */
-export const timeNote = (source: string | undefined): string | null => TIME_NOTES[source ?? ''] ?? null;
+export const timeSourceNote = (source: string | undefined): string | null => TIME_NOTES[source ?? ''] ?? null;
 
 /** A moment as the reader's clock shows it; with the date when it is not today. */
-export function momentOf(unixSecs: number): string {
+export function formatDateTime(unixSecs: number): string {
   const moment = new Date(unixSecs * 1000);
   const today = moment.toDateString() === new Date().toDateString();
   return moment.toLocaleString(undefined, { dateStyle: today ? undefined : 'medium', timeStyle: 'medium' });
 }
 
 /** A day as a date, with the year when it is not this one: `24 Nov`. */
-export function dayOf(unixSecs: number): string {
+export function formatDate(unixSecs: number): string {
   const day = new Date(unixSecs * 1000);
   const year = day.getFullYear() === new Date().getFullYear() ? undefined : 'numeric';
   return day.toLocaleDateString(undefined, { day: 'numeric', month: 'short', year });
@@ -68,12 +68,12 @@ export function dayOf(unixSecs: number): string {
  * A text of the hub as a sentence: begins with a capital letter, unless it begins with a quoted name, and ends with a full
  * stop.
  */
-export function sentence(text: string): string {
+export function toSentence(text: string): string {
   const begun = text.charAt(0).toUpperCase() + text.slice(1);
   return /[.!?…:]$/.test(begun) || begun === '' ? begun : `${begun}.`;
 }
 
 /** How many of something, with thin thousands: `1 reading`, `12 readings`. */
-export function counted(count: number, one: string, many = `${one}s`): string {
-  return `${number(count, 0)} ${count === 1 ? one : many}`;
+export function formatCount(count: number, one: string, many = `${one}s`): string {
+  return `${formatNumber(count, 0)} ${count === 1 ? one : many}`;
 }

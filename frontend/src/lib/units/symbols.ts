@@ -106,7 +106,7 @@ const SUPERSCRIPTS = '⁰¹²³⁴⁵⁶⁷⁸⁹';
 const MICRO = /^u(?=(?:g|m|s|A|V|W|F|H|T|S|L|l|J|N|Sv|Gy|Bq|Pa|bar|mol|Ohm|ohm|rad)\d?$)/;
 
 /** A unit of somebody's own, which the hub keeps in plain characters (`umol/m2/s`), as it is usually written. */
-export function spelled(unit: string): string {
+export function formatCustomUnit(unit: string): string {
   const parts = unit.split(/([/.])/).map((part) => {
     if (part === '/') return part;
     if (part === '.') return '·';

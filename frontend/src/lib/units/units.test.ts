@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { ago, ahead, timeNote, titleOf } from './names';
-import { duration, scaleOf, show } from './units';
+import { formatAgo, formatAhead, timeSourceNote, titleOf } from './names';
+import { formatDuration, scaleOf, formatValue } from './units';
 
 const text = (value: number, unit: string): string => {
-  const shown = show(value, unit);
+  const shown = formatValue(value, unit);
   return shown.symbol ? `${shown.value} ${shown.symbol}` : shown.value;
 };
 
@@ -65,14 +65,14 @@ describe('a value', () => {
   });
 
   test('without a unit is just a number', () => {
-    expect(show(3, '')).toEqual({ value: '3.00', symbol: '' });
+    expect(formatValue(3, '')).toEqual({ value: '3.00', symbol: '' });
   });
 });
 
 test('one chart has one scale, whatever the single value is', () => {
   const scale = scaleOf('bytes', 2 * 1024 ** 3);
 
-  expect(show(512 * 1024 ** 2, 'bytes', scale)).toEqual({ value: '0.50', symbol: 'GiB' });
+  expect(formatValue(512 * 1024 ** 2, 'bytes', scale)).toEqual({ value: '0.50', symbol: 'GiB' });
 });
 
 test('every known word of the hub has a symbol', () => {
@@ -100,7 +100,7 @@ describe('a length of time', () => {
     [90_000, '1 d 1 h'],
     [86_460, '1 d']
   ])('of %d seconds reads %s', (seconds, expected) => {
-    expect(duration(seconds)).toBe(expected);
+    expect(formatDuration(seconds)).toBe(expected);
   });
 });
 
@@ -113,7 +113,7 @@ describe('an age', () => {
     [7_300, '2 h ago'],
     [200_000, '2 d ago']
   ])('of %d seconds reads %s', (seconds, expected) => {
-    expect(ago(seconds)).toBe(expected);
+    expect(formatAgo(seconds)).toBe(expected);
   });
 });
 
@@ -126,7 +126,7 @@ test.each([
 });
 
 test('how far ahead a time is, in seconds and then in minutes', () => {
-  expect([6, 59, 61, 119, 299].map(ahead)).toEqual([
+  expect([6, 59, 61, 119, 299].map(formatAhead)).toEqual([
     '6 s ahead',
     '59 s ahead',
     '1 min ahead',
@@ -136,7 +136,7 @@ test('how far ahead a time is, in seconds and then in minutes', () => {
 });
 
 test('whose clock a time goes by is remarked on only where that is unusual', () => {
-  expect(timeNote('arrival')).toContain('ahead');
-  expect(timeNote('hub_unsynced')).not.toBeNull();
-  expect(['module', 'hub', 'estimated', undefined].map(timeNote)).toEqual([null, null, null, null]);
+  expect(timeSourceNote('arrival')).toContain('ahead');
+  expect(timeSourceNote('hub_unsynced')).not.toBeNull();
+  expect(['module', 'hub', 'estimated', undefined].map(timeSourceNote)).toEqual([null, null, null, null]);
 });

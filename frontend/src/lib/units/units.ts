@@ -1,6 +1,6 @@
 /** How a unit of the wire is shown on the page. */
 
-import { SYMBOLS, spelled } from './symbols';
+import { SYMBOLS, formatCustomUnit } from './symbols';
 
 export interface Scale {
   /** The unit behind the number; empty for counts and states. */
@@ -24,7 +24,7 @@ const plain = (symbol: string, digits: number, factor = 1): Scale => ({
   of: (value) => value * factor
 });
 
-const KNOWN: Readonly<Record<string, Scale>> = {
+const UNITS: Readonly<Record<string, Scale>> = {
   celsius: plain('°C', 1),
   fahrenheit: plain('°F', 1),
   kelvin: plain('K', 1),
@@ -109,10 +109,10 @@ const LARGE = 1e9;
 /** Powers of ten beyond it are no finite numbers. */
 const MAX_EXPONENT = 306;
 /** A length of time in its two biggest parts: `3 d 4 h`, `12 min`, `8.5 s`. */
-export function duration(seconds: number): string {
+export function formatDuration(seconds: number): string {
   const sign = seconds < 0 ? '-' : '';
   const rest = Math.abs(seconds);
-  if (rest < 10) return `${sign}${number(rest, Number.isInteger(rest) ? 0 : 1)} s`;
+  if (rest < 10) return `${sign}${formatNumber(rest, Number.isInteger(rest) ? 0 : 1)} s`;
   if (rest < 60) return `${sign}${Math.floor(rest)} s`;
   const parts: [number, string][] = [
     [Math.floor(rest / 86_400), 'd'],
@@ -132,17 +132,17 @@ export function duration(seconds: number): string {
 export function scaleOf(unit: string | null | undefined, magnitude = 0): Scale {
   const size = Math.abs(magnitude);
   const prefixed = unit ? PREFIXED[unit] : undefined;
-  if (unit === 'seconds' && (size === 0 || size >= 0.1)) return { ...plain('s', 1), words: duration };
+  if (unit === 'seconds' && (size === 0 || size >= 0.1)) return { ...plain('s', 1), words: formatDuration };
   if (prefixed) return withPrefix(...prefixed, size);
   const ladder = unit ? LADDERS[unit] : undefined;
   if (ladder) {
     const [, symbol, divisor, digits] = ladder.findLast(([from]) => size >= from) ?? [0, unit ?? '', 1, 1];
     return plain(symbol, digits, 1 / divisor);
   }
-  const known = unit ? KNOWN[unit] : undefined;
+  const known = unit ? UNITS[unit] : undefined;
   const symbol = unit ? SYMBOLS[unit] : undefined;
   // A custom unit is shown as it is named; its values may have any size.
-  const scale = known ?? (symbol ? plain(symbol[0], symbol[1]) : plain(spelled(unit ?? ''), 2));
+  const scale = known ?? (symbol ? plain(symbol[0], symbol[1]) : plain(formatCustomUnit(unit ?? ''), 2));
   return fitted(scale, Math.abs((known?.of ?? Number)(size)), !known);
 }
 
@@ -199,7 +199,7 @@ function thousandsOf(size: number): number {
 const digitsOf = (size: number): number => (size < 10 ? 2 : size < 100 ? 1 : 0);
 
 /** `×10⁻⁶`; empty for an exponent of 0. */
-export function powerOf({ exponent }: Scale): string {
+export function formatExponent({ exponent }: Scale): string {
   const raised = [...String(exponent)].map((digit) => SUPERSCRIPTS[digit] ?? digit).join('');
   return exponent === 0 ? '' : `×10${raised}`;
 }
@@ -210,20 +210,24 @@ const SUPERSCRIPTS: Readonly<Record<string, string>> = {
 };
 
 /** A number with a fixed count of decimals and thin thousands, never `-0`. */
-export function number(value: number, digits: number): string {
+export function formatNumber(value: number, digits: number): string {
   const text = formatOf(digits).format(value);
   return (/^-[0.,]+$/.test(text) ? text.slice(1) : text).replaceAll(',', '\u202f');
 }
 
-export interface Shown {
+export interface FormattedValue {
   value: string;
   symbol: string;
 }
 
 /** A wire value as it is shown: the number and its unit. */
-export function show(value: number, unit: string | null | undefined, scale = scaleOf(unit, value)): Shown {
+export function formatValue(
+  value: number,
+  unit: string | null | undefined,
+  scale = scaleOf(unit, value)
+): FormattedValue {
   if (scale.words) return { value: scale.words(value), symbol: '' };
   const shown = scale.of(value);
-  const text = number(shown, scale.whole && Number.isInteger(shown) ? 0 : scale.digits);
-  return { value: scale.exponent === 0 ? text : `${text} ${powerOf(scale)}`, symbol: scale.symbol };
+  const text = formatNumber(shown, scale.whole && Number.isInteger(shown) ? 0 : scale.digits);
+  return { value: scale.exponent === 0 ? text : `${text} ${formatExponent(scale)}`, symbol: scale.symbol };
 }

@@ -1,38 +1,44 @@
 import type { ActionSpec, CameraInfo, CameraSpec, Measure, Module } from '../api/types';
 import type { Series } from '../live/series.svelte';
 
-/** One thing a module offers that a widget can show. */
-export type Offer =
+/** One thing a module capabilities that a widget can show. */
+export type Capability =
   | { kind: 'measure'; key: string; module: Module; measure: Measure; series: Series | null }
   | { kind: 'camera'; key: string; module: Module; spec: CameraSpec | null; info: CameraInfo | null }
   | { kind: 'action'; key: string; module: Module; action: ActionSpec };
 
-export type OfferKind = Offer['kind'];
-export type OfferOf<Kind extends OfferKind> = Extract<Offer, { kind: Kind }>;
+export type CapabilityKind = Capability['kind'];
+export type CapabilityOf<Kind extends CapabilityKind> = Extract<Capability, { kind: Kind }>;
 
 /**
- * What the module offers: what its manifest says, and what it delivered without having said so (a plain script has no
+ * What the module capabilities: what its manifest says, and what it delivered without having said so (a plain script has no
  * manifest at all).
  */
-export function offersOf(module: Module, series: readonly Series[], info: CameraInfo | undefined): Offer[] {
+export function capabilitiesOf(module: Module, series: readonly Series[], info: CameraInfo | undefined): Capability[] {
   const { id, manifest } = module;
   const byType = new Map(series.map((one) => [one.type, one]));
-  const offers: Offer[] = [];
+  const capabilities: Capability[] = [];
   if (manifest?.camera || info) {
-    offers.push({ kind: 'camera', key: `${id}/camera`, module, spec: manifest?.camera ?? null, info: info ?? null });
+    capabilities.push({
+      kind: 'camera',
+      key: `${id}/camera`,
+      module,
+      spec: manifest?.camera ?? null,
+      info: info ?? null
+    });
   }
   for (const action of manifest?.actions ?? []) {
-    offers.push({ kind: 'action', key: `${id}/action/${action.name}`, module, action });
+    capabilities.push({ kind: 'action', key: `${id}/action/${action.name}`, module, action });
   }
   for (const measure of manifest?.measures ?? []) {
     const known = byType.get(measure.type) ?? null;
     byType.delete(measure.type);
-    offers.push({ kind: 'measure', key: `${id}/measure/${measure.type}`, module, measure, series: known });
+    capabilities.push({ kind: 'measure', key: `${id}/measure/${measure.type}`, module, measure, series: known });
   }
   for (const [type, undeclared] of byType) {
     // The unit is that of the newest reading. It is not read here: all tiles would be made anew with every reading.
     const measure = { type, unit: '' };
-    offers.push({ kind: 'measure', key: `${id}/measure/${type}`, module, measure, series: undeclared });
+    capabilities.push({ kind: 'measure', key: `${id}/measure/${type}`, module, measure, series: undeclared });
   }
-  return offers;
+  return capabilities;
 }

@@ -1,12 +1,12 @@
 import * as hub from '../api/hub';
-import { ApiProblem, messageOf } from '../api/problem';
+import { ApiProblem, errorMessage } from '../api/problem';
 import type { Command, NewCommand } from '../api/types';
 import type { Live } from '../live/live.svelte';
 
 /** The one command a control is concerned with: gives it, and follows it through its states. */
-export class Order {
+export class CommandSender {
   /** Why the hub did not take the newest command. */
-  refusal = $state<string | null>(null);
+  error = $state<string | null>(null);
   /** Whether the hub has not answered yet. */
   sending = $state(false);
   readonly #live: Live;
@@ -22,16 +22,16 @@ export class Order {
   }
 
   /** Resolves to whether the hub took the command. */
-  async give(moduleId: string, action: string, params: Record<string, unknown>, expiresIn?: number): Promise<boolean> {
+  async send(moduleId: string, action: string, params: Record<string, unknown>, expiresIn?: number): Promise<boolean> {
     this.sending = true;
-    this.refusal = null;
+    this.error = null;
     try {
       const command = await sendOnce(moduleId, { action, params, expires_in: expiresIn });
-      this.#live.commands.introduce(command);
+      this.#live.commands.addNew(command);
       this.#id = command.id;
       return true;
     } catch (thrown) {
-      this.refusal = messageOf(thrown);
+      this.error = errorMessage(thrown);
       return false;
     } finally {
       this.sending = false;
@@ -53,7 +53,7 @@ async function sendOnce(moduleId: string, command: NewCommand): Promise<Command>
   }
 }
 
-/** Not `crypto.randomUUID`: browsers offer it over HTTPS only, and a hub at home speaks plain HTTP. */
+/** Not `crypto.randomUUID`: browsers capability it over HTTPS only, and a hub at home speaks plain HTTP. */
 function freshKey(): string {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
 }

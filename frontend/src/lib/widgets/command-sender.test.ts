@@ -1,15 +1,15 @@
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { Live } from '../live/live.svelte';
 import { aCommand, FakeHub } from '../live/testing';
-import { Order } from './command-sender.svelte';
+import { CommandSender } from './command-sender.svelte';
 
-const anOrder = () =>
-  new Order(
-    new Live({ url: 'ws://hub/api/live', askCommand: () => Promise.reject(new Error()), open: new FakeHub().open })
+const newSender = () =>
+  new CommandSender(
+    new Live({ url: 'ws://hub/api/live', fetchCommand: () => Promise.reject(new Error()), open: new FakeHub().open })
   );
 
 /** Answers each request in turn; `null` is no answer at all. Returns the keys that were sent. */
-function aHubThatAnswers(...answers: (Response | null)[]): (string | undefined)[] {
+function stubResponses(...answers: (Response | null)[]): (string | undefined)[] {
   const keys: (string | undefined)[] = [];
   vi.stubGlobal('fetch', (_: string, init: { headers: Record<string, string> }) => {
     keys.push(init.headers['Idempotency-Key']);
@@ -19,53 +19,53 @@ function aHubThatAnswers(...answers: (Response | null)[]): (string | undefined)[
   return keys;
 }
 
-const taken = (id: string) => Response.json(aCommand({ id }));
-const give = (order: Order) => order.give('attic', 'open', {});
+const accepted = (id: string) => Response.json(aCommand({ id }));
+const send = (sender: CommandSender) => sender.send('attic', 'open', {});
 
 afterEach(() => vi.unstubAllGlobals());
 
-describe('an order', () => {
-  test('has a name of its own each time the button is pressed', async () => {
-    const keys = aHubThatAnswers(taken('one'), taken('two'));
-    const order = anOrder();
+describe('a command', () => {
+  test('has a new idempotency key for each press of the button', async () => {
+    const keys = stubResponses(accepted('one'), accepted('two'));
+    const sender = newSender();
 
-    await give(order);
-    await give(order);
+    await send(sender);
+    await send(sender);
 
     expect(keys[0]).toMatch(/^[0-9a-f]{32}$/);
     expect(keys[1]).toMatch(/^[0-9a-f]{32}$/);
     expect(keys[0]).not.toBe(keys[1]);
   });
 
-  test('that got no answer is sent once more under the same name', async () => {
-    const keys = aHubThatAnswers(null, taken('one'));
-    const order = anOrder();
+  test('without a response is sent once more with the same idempotency key', async () => {
+    const keys = stubResponses(null, accepted('one'));
+    const sender = newSender();
 
-    expect(await give(order)).toBe(true);
+    expect(await send(sender)).toBe(true);
 
     expect(keys).toHaveLength(2);
     expect(keys[0]).toBe(keys[1]);
-    expect(order.command?.id).toBe('one');
+    expect(sender.command?.id).toBe('one');
   });
 
-  test('is refused when the hub stays silent', async () => {
-    const keys = aHubThatAnswers(null, null);
-    const order = anOrder();
+  test('fails when the hub does not respond', async () => {
+    const keys = stubResponses(null, null);
+    const sender = newSender();
 
-    expect(await give(order)).toBe(false);
+    expect(await send(sender)).toBe(false);
 
     expect(keys).toHaveLength(2);
-    expect(order.refusal).toBe('The hub does not answer.');
+    expect(sender.error).toBe('The hub does not answer.');
   });
 
-  test('that the hub refused is not sent again', async () => {
+  test('that the hub rejected is not sent again', async () => {
     const problem = { kind: 'conflict', title: 'Conflict', status: 409, detail: 'the queue is full' };
-    const keys = aHubThatAnswers(Response.json(problem, { status: 409 }));
-    const order = anOrder();
+    const keys = stubResponses(Response.json(problem, { status: 409 }));
+    const sender = newSender();
 
-    expect(await give(order)).toBe(false);
+    expect(await send(sender)).toBe(false);
 
     expect(keys).toHaveLength(1);
-    expect(order.refusal).toBe('The queue is full.');
+    expect(sender.error).toBe('The queue is full.');
   });
 });

@@ -7,9 +7,9 @@ export const isOffline = ({ health }: Pick<Module, 'health'>): boolean => health
 
 /** Whether the reported state of the module is only the last known one: the module or the hub does not answer. */
 export const isUnreachable = (module: Pick<Module, 'health'>, live: LiveState): boolean =>
-  isOffline(module) || live === 'silent' || live === 'lost';
+  isOffline(module) || live === 'unresponsive' || live === 'lost';
 
 /** Why a control that must act at once is disabled, as a sentence; `null` while its module can be reached. */
-export function offlineDenial(module: Pick<Module, 'id' | 'health'>): string | null {
+export function offlineReason(module: Pick<Module, 'id' | 'health'>): string | null {
   return isOffline(module) ? `Module ${module.id} is offline. This control works again when the module is back.` : null;
 }

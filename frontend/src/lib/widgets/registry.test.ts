@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { CameraInfo, Manifest } from '../api/types';
 import { Series } from '../live/series.svelte';
 import { aModule, aReading } from '../live/testing';
-import { offersOf } from './capabilities';
+import { capabilitiesOf } from './capabilities';
 import { registry, widgetFor } from './registry';
 
 const LAMP = {
@@ -11,9 +11,12 @@ const LAMP = {
 };
 
 const widgetsOf = (manifest: Manifest | null, series: Series[] = [], camera?: CameraInfo) =>
-  offersOf(aModule('attic', { manifest }), series, camera).map((offer) => [offer.key, widgetFor(offer)?.name]);
+  capabilitiesOf(aModule('attic', { manifest }), series, camera).map((capability) => [
+    capability.key,
+    widgetFor(capability)?.name
+  ]);
 
-describe('what a manifest offers finds its widget:', () => {
+describe('what a manifest capabilities finds its widget:', () => {
   test('a measure is a sensor', () => {
     const manifest = { measures: [{ type: 'temperature', unit: 'celsius', every_secs: 5 }] };
 
@@ -43,22 +46,22 @@ test('a module without a manifest shows what it delivers', () => {
   const series = new Series('attic', 'temperature');
   series.push(aReading(1_795_472_000));
 
-  const [offer] = offersOf(aModule('attic'), [series], undefined);
+  const [capability] = capabilitiesOf(aModule('attic'), [series], undefined);
 
-  expect(offer).toMatchObject({ kind: 'measure', measure: { type: 'temperature' }, series });
+  expect(capability).toMatchObject({ kind: 'measure', measure: { type: 'temperature' }, series });
 });
 
 test('a declared measure and its readings are one tile', () => {
   const manifest = { measures: [{ type: 'temperature', unit: 'celsius' }] };
   const series = new Series('attic', 'temperature');
 
-  const offers = offersOf(aModule('attic', { manifest }), [series], undefined);
+  const capabilities = capabilitiesOf(aModule('attic', { manifest }), [series], undefined);
 
-  expect(offers).toHaveLength(1);
-  expect(offers[0]).toMatchObject({ series });
+  expect(capabilities).toHaveLength(1);
+  expect(capabilities[0]).toMatchObject({ series });
 });
 
-test('a module with nothing to offer takes no room', () => {
+test('a module with nothing to capability takes no room', () => {
   expect(widgetsOf({})).toEqual([]);
 });
 

@@ -4,35 +4,36 @@ import ActionForm from './ActionForm.svelte';
 import CameraTile from './CameraTile.svelte';
 import LampControl from './LampControl.svelte';
 import SensorTile from './SensorTile.svelte';
-import type { Offer, OfferKind, OfferOf } from './capabilities';
+import type { Capability, CapabilityKind, CapabilityOf } from './capabilities';
 
 export interface Widget {
   name: string;
   /** Where on the dashboard it stands. */
-  place: 'camera' | 'control' | 'sensor';
-  fits: (offer: Offer) => boolean;
-  component: Component<{ offer: Offer }>;
+  section: 'camera' | 'control' | 'sensor';
+  fits: (capability: Capability) => boolean;
+  component: Component<{ capability: Capability }>;
 }
 
-function widget<Kind extends OfferKind>(
+function widget<Kind extends CapabilityKind>(
   name: string,
-  place: Widget['place'],
+  section: Widget['section'],
   kind: Kind,
-  component: Component<{ offer: OfferOf<Kind> }>,
-  fits: (offer: OfferOf<Kind>) => boolean = () => true
+  component: Component<{ capability: CapabilityOf<Kind> }>,
+  fits: (capability: CapabilityOf<Kind>) => boolean = () => true
 ): Widget {
   return {
     name,
-    place,
-    fits: (offer) => offer.kind === kind && fits(offer as OfferOf<Kind>),
-    // Only offers that fit are ever given to it.
+    section,
+    fits: (capability) => capability.kind === kind && fits(capability as CapabilityOf<Kind>),
+    // Only capabilities that fit are ever given to it.
     component: component as unknown as Widget['component']
   };
 }
 
-const isLamp = ({ action }: OfferOf<'action'>): boolean => !action.hazardous && lampFieldsOf(action.params) !== null;
+const isLamp = ({ action }: CapabilityOf<'action'>): boolean =>
+  !action.hazardous && lampFieldsOf(action.params) !== null;
 
-/** Every widget; the first that fits an offer shows it, so the special ones come before the general ones. */
+/** Every widget; the first that fits an capability shows it, so the special ones come before the general ones. */
 export const registry: readonly Widget[] = [
   widget('camera', 'camera', 'camera', CameraTile),
   // A switch acts at a touch; what is hazardous gets the form, which asks before it sends.
@@ -41,6 +42,6 @@ export const registry: readonly Widget[] = [
   widget('sensor', 'sensor', 'measure', SensorTile)
 ];
 
-export function widgetFor(offer: Offer, widgets: readonly Widget[] = registry): Widget | undefined {
-  return widgets.find((one) => one.fits(offer));
+export function widgetFor(capability: Capability, widgets: readonly Widget[] = registry): Widget | undefined {
+  return widgets.find((one) => one.fits(capability));
 }

@@ -1,4 +1,4 @@
 import { guard } from '$lib/guard';
 import type { LayoutLoad } from './$types';
 
-export const load: LayoutLoad = ({ fetch }) => guard('inside', fetch);
+export const load: LayoutLoad = ({ fetch }) => guard('app', fetch);
