@@ -18,7 +18,7 @@ from iotpi import aio
 
 MODULES = [example for example in EXAMPLES if example.module_id]
 SCRIPTS = [example for example in EXAMPLES if not example.module_id]
-PATIENCE_SECS = 30
+TIMEOUT_SECS = 30
 
 
 def run(example: Example, hub: HubProcess, token: str, folder: Path) -> subprocess.Popen[str]:
@@ -60,7 +60,7 @@ async def until_it_works(watcher: aio.Client, module: str) -> None:
 def all_work(hub: HubProcess) -> None:
     async def watch() -> None:
         watcher = aio.Client(hub.url, hub.token("viewer", "watcher"))
-        async with asyncio.timeout(PATIENCE_SECS):
+        async with asyncio.timeout(TIMEOUT_SECS):
             await asyncio.gather(*(until_it_works(watcher, example.module_id or "") for example in MODULES))
 
     asyncio.run(watch())
@@ -81,7 +81,7 @@ def running(hub: HubProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         for process in processes.values():
             process.send_signal(signal.SIGTERM)
         for example, process in processes.items():
-            said, _ = process.communicate(timeout=PATIENCE_SECS)
+            said, _ = process.communicate(timeout=TIMEOUT_SECS)
             assert process.returncode == 0, f"{example}\n{said}"
     finally:
         for example, process in processes.items():
@@ -112,7 +112,7 @@ def test_a_script_runs_to_its_end(example: Example, hub: HubProcess, tmp_path: P
     name = "example-" + example.place.rpartition(":")[2]
     process = run(example, hub, hub.token("operator", name), tmp_path)
     try:
-        said, _ = process.communicate(timeout=PATIENCE_SECS)
+        said, _ = process.communicate(timeout=TIMEOUT_SECS)
     finally:
         process.kill()
 

@@ -14,12 +14,12 @@ from hub_process import HubProcess
 from iotpi import aio
 from pictures import commented
 
-PATIENCE_SECS = 20
+TIMEOUT_SECS = 20
 
 
 def until(met: Callable[[], bool]) -> None:
     """Looks again and again."""
-    give_up = time.monotonic() + PATIENCE_SECS
+    give_up = time.monotonic() + TIMEOUT_SECS
     while not met():
         assert time.monotonic() < give_up, "what was waited for did not come"
         threading.Event().wait(0.005)
@@ -71,7 +71,7 @@ def test_a_closed_publisher_has_no_demand(client: iotpi.Client, module_id: str, 
     waiting.start()
 
     publisher.close()
-    waiting.join(PATIENCE_SECS)
+    waiting.join(TIMEOUT_SECS)
 
     # The one that waited may have been told before it was closed.
     assert len(answers) == 1
@@ -122,6 +122,6 @@ def test_a_publisher_for_asyncio(hub: HubProcess, module_id: str, jpeg: bytes) -
         assert not await publisher.wait_for_demand()
         return seen
 
-    seen = asyncio.run(asyncio.wait_for(show(), PATIENCE_SECS))
+    seen = asyncio.run(asyncio.wait_for(show(), TIMEOUT_SECS))
 
     assert seen == [jpeg, *(commented(jpeg, length) for length in range(1, 5))]

@@ -19,7 +19,7 @@ import pytest
 from hub_process import HubProcess
 from odd_servers import silent_server
 
-PATIENCE_SECS = 20
+TIMEOUT_SECS = 20
 
 Start = Callable[[iotpi.Module], None]
 
@@ -27,7 +27,7 @@ Start = Callable[[iotpi.Module], None]
 def first(client: iotpi.Client, module: str, wanted: Callable[[iotpi.Event], Any]) -> Any:
     """Waits for the first live event of a module that is wanted, and returns what is wanted of it."""
     with client.live(modules=[module]) as events:
-        patience = threading.Timer(PATIENCE_SECS, events.close)
+        patience = threading.Timer(TIMEOUT_SECS, events.close)
         patience.start()
         try:
             for event in events:

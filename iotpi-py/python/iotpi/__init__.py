@@ -18,7 +18,8 @@ What runs behind the scenes logs to the logger ``iotpi``.
 
 from . import aio
 from ._iotpi import __version__
-from .client import Client, FramePublisher, Stream
+from ._streams import Stream
+from .client import Client, FramePublisher
 from .errors import (
     Conflict,
     Error,

@@ -1,4 +1,4 @@
-"""Every request once: what is asked of the native half, and what becomes of the answer. Both clients use it."""
+"""All requests, for both clients: the call of the native module and the conversion of its answer."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import Any, Generic, TypeVar, cast
 
 from . import _iotpi
+from .errors import Error
 from .events import Event, event_of
 from .records import (
     Bucket,
@@ -35,14 +36,14 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 
 
 class Request(Generic[T]):
-    """A request under way: wait for it, or await it; once."""
+    """A request in progress. Either ``wait`` for it or ``await`` it, once."""
 
     def __init__(self, pending: _iotpi.Pending, read: Callable[[Any], T]) -> None:
         self._pending = pending
         self._read = read
 
     def wait(self) -> T:
-        """Blocks, with the interpreter released."""
+        """Blocks with the interpreter released."""
         return self._read(self._pending.wait())
 
     def __await__(self) -> Generator[Any, None, T]:
@@ -61,7 +62,7 @@ class Request(Generic[T]):
                 future.set_exception(error)
 
         def done(value: object, error: BaseException | None) -> None:
-            # A loop that was closed meanwhile has nobody left who waits.
+            # Nothing can await the answer on a loop that was closed meanwhile.
             if not loop.is_closed():
                 loop.call_soon_threadsafe(settle, value, error)
 
@@ -131,11 +132,11 @@ class Requests:
         return Request(pending, _stored)
 
     def record_many(self, readings: Iterable[Reading]) -> Request[Stored]:
-        said = [
+        bodies = [
             {name: value for name, value in asdict(reading).items() if value is not None or name == "value"}
             for reading in readings
         ]
-        return Request(self.hub.record_many(to_json(said)), _stored)
+        return Request(self.hub.record_many(to_json(bodies)), _stored)
 
     def gaps(
         self,
@@ -159,8 +160,8 @@ class Requests:
     def publish(self, module: str, jpeg: bytes, timestamp: Moment | None, sequence: int | None) -> Request[int]:
         return Request(self.hub.publish(module, jpeg, unix_seconds(timestamp), sequence), _viewers)
 
-    def stream_frames(self, module: str) -> _iotpi.FramePublisher:
-        return self.hub.stream_frames(module)
+    def stream_frames(self, module: str) -> Upload:
+        return Upload(self.hub.stream_frames(module))
 
     def frames(self, module: str | None) -> Request[Lines[bytes]]:
         return Request(self.hub.frames(module), lambda stream: Lines(stream, _bytes))
@@ -203,8 +204,27 @@ class Requests:
         return Request(pending, lambda stream: Lines(stream, event_of))
 
 
+class Upload:
+    """An upload of frames in progress."""
+
+    def __init__(self, native: _iotpi.FramePublisher) -> None:
+        self.native = native
+
+    def publish(self, jpeg: bytes, timestamp: Moment | None, sequence: int | None) -> None:
+        self.native.publish(jpeg, unix_seconds(timestamp), sequence)
+
+    def wait_for_demand(self) -> Request[bool]:
+        return Request(self.native.wait_for_demand(), lambda text: text == "true")
+
+    def error(self) -> Error | None:
+        return cast("Error | None", self.native.error)
+
+    def close(self) -> Request[None]:
+        return Request(self.native.close(), lambda _: None)
+
+
 class Lines(Generic[T]):
-    """What comes line by line on an open stream; ``None`` at its end."""
+    """The items of an open stream; ``None`` at its end."""
 
     def __init__(self, stream: _iotpi.Stream, read: Callable[[Any], T]) -> None:
         self._stream = stream
@@ -218,7 +238,7 @@ class Lines(Generic[T]):
 
 
 def to_json(value: object) -> str:
-    """Strict JSON: no NaN, which a hub would not read."""
+    """Strict JSON, without NaN, which a hub refuses."""
     return json.dumps(value, allow_nan=False)
 
 
@@ -243,7 +263,7 @@ def _bytes(data: bytes) -> bytes:
 
 
 def _names(names: Iterable[str] | None) -> list[str] | None:
-    """A list of names; a single name is meant as one, not as its letters."""
+    """A list of names. A single string is one name, not a sequence of letters."""
     if names is None:
         return None
     return [names] if isinstance(names, str) else list(names)

@@ -8,12 +8,12 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-# A function that ends the module's devices does not wait longer for the one that is running.
-_PATIENCE_SECS = 0.2
+# The time that an urgent function waits for the one that is running.
+_URGENT_WAIT_SECS = 0.2
 
 
 class Worker:
-    """One thread with an event loop. Plain functions run in it one at a time; ``async def`` ones take turns at awaits.
+    """A thread with an event loop. Plain functions run in it one at a time; ``async def`` ones interleave at awaits.
 
     The thread is a daemon: a function that never returns does not keep the process from ending.
     """
@@ -34,29 +34,29 @@ class Worker:
         self._loop.close()
 
     def call(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """Calls the function in the thread and blocks until it has its result."""
+        """Calls the function in the thread and blocks until it returns."""
         called = asyncio.run_coroutine_threadsafe(_outcome(function, args, kwargs), self._loop)
         return called.result()
 
     def call_urgently(self, function: Callable[[], Any]) -> None:
-        """The same, but when another function does not let go of the thread, in the thread that calls."""
-        begun = threading.Event()
+        """Calls the function in the thread, or in the calling thread if another function blocks the worker."""
+        started = threading.Event()
 
-        async def begin() -> None:
-            begun.set()
+        async def start() -> None:
+            started.set()
             await _outcome(function, (), {})
 
-        called = asyncio.run_coroutine_threadsafe(begin(), self._loop)
-        if begun.wait(_PATIENCE_SECS) or not called.cancel():
+        called = asyncio.run_coroutine_threadsafe(start(), self._loop)
+        if started.wait(_URGENT_WAIT_SECS) or not called.cancel():
             called.result()
         else:
             asyncio.run(_outcome(function, (), {}))
 
     def stop(self) -> None:
-        """Ends the thread as soon as it is free; what is awaited there is cancelled."""
+        """Ends the thread as soon as it is idle; coroutines in progress are cancelled."""
         self._loop.call_soon_threadsafe(self._loop.stop)
-        # A function that does not return is left behind.
-        self._thread.join(_PATIENCE_SECS)
+        # The thread of a function that does not return is abandoned.
+        self._thread.join(_URGENT_WAIT_SECS)
 
 
 async def _outcome(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -1,6 +1,6 @@
-"""What can go wrong: one tree under :class:`Error`, one class for each kind of problem a hub names.
+"""The exceptions: one tree under :class:`Error`, with one class for each problem kind of the hub.
 
-Each class is also the builtin that fits, so ``except TimeoutError`` means what it always does.
+Each class also inherits the matching builtin exception, so ``except TimeoutError`` works as usual.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from typing import ClassVar
 
 
 class Error(Exception):
-    """Everything this package raises.
+    """The base class of all exceptions of this package.
 
     Attributes:
-        kind: The problem's word in the hub's closed list; ``None`` for what does not come from a request.
-        detail: What happened this time, for people.
-        pointer: The place in what was sent that is at fault (RFC 6901, such as ``/3/unit``), if it is one place.
-        choices: The names that would have been right, if they are few.
-        request_id: Names the request, in the hub's log too.
-        retry_after: Seconds after which it makes sense to try again.
+        kind: The problem's kind in the hub's closed list; ``None`` for an error without a request.
+        detail: A sentence about this occurrence.
+        pointer: The part of the request that is at fault (RFC 6901, such as ``/3/unit``), if it is one part.
+        choices: The valid names, if they are few.
+        request_id: The id of the request, which the hub's log has too.
+        retry_after: The seconds after which a retry makes sense.
     """
 
     kind: ClassVar[str | None] = None
@@ -43,67 +43,67 @@ class Error(Exception):
 
 
 class InvalidArgument(Error, ValueError):
-    """It is not the shape asked for: not an id, not a number, not a known word."""
+    """An argument has the wrong form: not an id, not a number, not a known word."""
 
     kind = "invalid_argument"
 
 
 class Unauthenticated(Error, PermissionError):
-    """The hub does not know who calls: the token is missing, wrong or revoked."""
+    """The token is missing, wrong or revoked."""
 
     kind = "unauthenticated"
 
 
 class PermissionDenied(Error, PermissionError):
-    """The hub knows who calls, and that caller may not."""
+    """The caller is known but does not have the permission."""
 
     kind = "permission_denied"
 
 
 class NotFound(Error, LookupError):
-    """There is no such thing, or not yet."""
+    """The requested object does not exist, or not yet."""
 
     kind = "not_found"
 
 
 class Conflict(Error):
-    """The thing has moved on: a command its module already has cannot be cancelled."""
+    """The state of the object has changed: a command that its module has received cannot be cancelled."""
 
     kind = "conflict"
 
 
 class TooLarge(Error, ValueError):
-    """Over a stated limit."""
+    """The request exceeds a documented limit."""
 
     kind = "too_large"
 
 
 class Unprocessable(Error, ValueError):
-    """Well-formed, but it cannot be true: a unit that does not fit, an action the module does not offer."""
+    """The request is well-formed but not valid: a unit that does not fit, an action the module does not offer."""
 
     kind = "unprocessable"
 
 
 class RateLimited(Error):
-    """Too often; try again after :attr:`~Error.retry_after` seconds."""
+    """Too many requests; retry after :attr:`~Error.retry_after` seconds."""
 
     kind = "rate_limited"
 
 
 class Internal(Error):
-    """The hub's own fault. Its log has the :attr:`~Error.request_id`."""
+    """An error inside the hub. Its log has the :attr:`~Error.request_id`."""
 
     kind = "internal"
 
 
 class Unavailable(Error, ConnectionError):
-    """The hub cannot now: it starts, stops, is overloaded or out of reach, or something else answers there."""
+    """The hub is starting, stopping, overloaded or unreachable, or the server there is not a hub."""
 
     kind = "unavailable"
 
 
 class Timeout(Unavailable, TimeoutError):
-    """The hub did not answer in time, or a command was not done in time."""
+    """The hub did not answer in time, or a command did not finish in time."""
 
 
 class StorageFull(Error, OSError):
@@ -113,11 +113,11 @@ class StorageFull(Error, OSError):
 
 
 class ModuleFailed(Error, RuntimeError):
-    """A module could not go on, or did not stop in time; its devices may not be safe."""
+    """A module could not continue, or did not stop in time; its devices may not be in their safe state."""
 
 
 class Refused(Error):
-    """For a module to raise: it will not do this action, or not with these parameters.
+    """Raised by a module that does not run an action, or not with these parameters.
 
     The command is then ``rejected``; after any other exception it is ``failed``.
     """
@@ -139,6 +139,6 @@ def error_of(
     request_id: str | None = None,
     retry_after: float | None = None,
 ) -> Error:
-    """The exception for a kind; the native half makes its errors here."""
+    """Creates the exception for a kind; the native module calls it."""
     cls = _CLASSES.get(kind, Internal)
     return cls(detail, pointer=pointer, choices=choices, request_id=request_id, retry_after=retry_after)

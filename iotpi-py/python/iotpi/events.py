@@ -1,4 +1,4 @@
-"""What the live line says. `match` on the class to tell events apart."""
+"""The messages of the live connection. Use ``match`` on the class to distinguish them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .records import CameraInfo, Command, ModuleInfo, Reading, camera_info, modu
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """First of all: the hub's wall clock (Unix seconds) and version."""
+    """The first message: the hub's wall clock (Unix seconds) and version."""
 
     hub_time: float
     version: str
@@ -19,7 +19,7 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Recent:
-    """The present, as of event ``seq``: comes after ``Hello`` and after each ``Resync``. Readings oldest first."""
+    """The current state as of event ``seq``, after ``Hello`` and after each ``Resync``. Readings are oldest first."""
 
     seq: int
     readings: list[Reading]
@@ -53,7 +53,7 @@ class ModuleRemoved:
 
 @dataclass(frozen=True, slots=True)
 class CommandChanged:
-    """A command entered a state."""
+    """A command changed its state."""
 
     seq: int
     command: Command
@@ -61,7 +61,7 @@ class CommandChanged:
 
 @dataclass(frozen=True, slots=True)
 class CameraSeen:
-    """A camera delivers, or does no longer; at most once a second for each."""
+    """A camera delivers frames or stopped delivering; at most once a second for each camera."""
 
     seq: int
     camera: CameraInfo
@@ -69,7 +69,7 @@ class CameraSeen:
 
 @dataclass(frozen=True, slots=True)
 class Resync:
-    """This program was too slow and missed so many events; a ``Recent`` follows."""
+    """This program was too slow and missed ``missed`` events; a ``Recent`` follows."""
 
     seq: int
     missed: int
@@ -79,29 +79,29 @@ Event = Hello | Recent | ReadingStored | ModuleChanged | ModuleRemoved | Command
 
 
 def event_of(message: str) -> Event:
-    """The event in a message of the hub, which the native half has checked."""
-    said: dict[str, Any] = json.loads(message)
-    match said["type"]:
+    """Converts a message of the hub, which the native module has checked, to an event."""
+    body: dict[str, Any] = json.loads(message)
+    match body["type"]:
         case "hello":
-            return Hello(said["hub_time"], said["version"])
+            return Hello(body["hub_time"], body["version"])
         case "recent":
             return Recent(
-                said["seq"],
-                [Reading(**reading) for reading in said["readings"]],
-                [module_info(**module) for module in said["modules"]],
-                [camera_info(**camera) for camera in said["cameras"]],
+                body["seq"],
+                [Reading(**reading) for reading in body["readings"]],
+                [module_info(**module) for module in body["modules"]],
+                [camera_info(**camera) for camera in body["cameras"]],
             )
         case "reading":
-            return ReadingStored(said["seq"], Reading(**said["reading"]))
+            return ReadingStored(body["seq"], Reading(**body["reading"]))
         case "module":
-            return ModuleChanged(said["seq"], module_info(**said["module"]))
+            return ModuleChanged(body["seq"], module_info(**body["module"]))
         case "module_removed":
-            return ModuleRemoved(said["seq"], said["module_id"])
+            return ModuleRemoved(body["seq"], body["module_id"])
         case "command":
-            return CommandChanged(said["seq"], Command(**said["command"]))
+            return CommandChanged(body["seq"], Command(**body["command"]))
         case "camera":
-            return CameraSeen(said["seq"], camera_info(**said["camera"]))
+            return CameraSeen(body["seq"], camera_info(**body["camera"]))
         case "resync":
-            return Resync(said["seq"], said["missed"])
+            return Resync(body["seq"], body["missed"])
         case other:
-            raise ValueError(f"no event is called {other!r}")
+            raise ValueError(f"there is no event of type {other!r}")

@@ -1,4 +1,4 @@
-"""A module: functions that measure, act and see, and the loop that keeps them going."""
+"""A module: functions for its sensors, actions and camera, and the loop that calls them."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ class _Camera:
 class Module:
     """A module: decorate functions with :meth:`sensor`, :meth:`action` and :meth:`camera`, then :meth:`run`.
 
-    Functions may be plain or ``async def``. All of one module run in one thread, plain ones one at a time, so they need
-    no locks among themselves; what takes long is better ``async def``. The camera has a thread of its own.
+    Functions may be plain or ``async def``. All functions of a module run in one thread, plain ones one at a time, so
+    they need no locks. A function that takes long should be ``async def``. The camera has its own thread.
 
     Args:
-        id: The module's id, ``[a-z0-9][a-z0-9_-]{0,63}``; may be given to :meth:`run` instead.
-        description: One sentence for people.
+        id: The module's id, ``[a-z0-9][a-z0-9_-]{0,63}``; may be passed to :meth:`run` instead.
+        description: One sentence for the dashboard.
         version: The module's own version.
     """
 
@@ -72,29 +72,29 @@ class Module:
     _runner: _iotpi.Runner | None = field(default=None, init=False, repr=False)
 
     def sensor(self, type: str, *, unit: str | None = None, every: float | timedelta = 60.0) -> Callable[[F], F]:
-        """Makes a function that returns a number a sensor, read now and then every so often.
+        """Makes a function that returns a number a sensor, which is read at the start and then periodically.
 
-        When it returns ``None`` or raises, that is recorded too: a reading without a value, with its reason.
+        If it returns ``None`` or raises, the failure is recorded: a reading without a value, with the reason.
 
         Args:
-            type: What it measures: ``temperature``, ``humidity``, ..., or an id of your own.
-            unit: What the number is in, such as ``celsius`` or ``fahrenheit``; needed for a type of your own.
-            every: Seconds from one measurement to the next.
+            type: The quantity: ``temperature``, ``humidity``, ..., or an id of your own.
+            unit: The unit of the number, such as ``celsius`` or ``fahrenheit``; required for a type of your own.
+            every: The interval between measurements in seconds.
 
         Raises:
-            InvalidArgument: The type is taken, or is not an id.
-            Unprocessable: The unit does not measure that.
+            InvalidArgument: The module has a sensor of this type already, or the type is not an id.
+            Unprocessable: The unit does not fit the type.
         """
         if type in self._sensors:
-            raise InvalidArgument(f"this module has a sensor for `{type}` already")
+            raise InvalidArgument(f"this module already has a sensor for `{type}`")
         secs = every.total_seconds() if isinstance(every, timedelta) else float(every)
         if not 0 < secs < float("inf"):
-            raise InvalidArgument(f"every is a number of seconds above 0, not {every!r}")
-        given = unit if unit is not None else _iotpi.canonical_unit(type)
-        _iotpi.canonical_unit(type, given)
+            raise InvalidArgument(f"every must be a number of seconds above 0, not {every!r}")
+        sensor_unit = unit if unit is not None else _iotpi.canonical_unit(type)
+        _iotpi.canonical_unit(type, sensor_unit)
 
         def decorate(function: F) -> F:
-            self._sensors[type] = _Sensor(given, secs, function)
+            self._sensors[type] = _Sensor(sensor_unit, secs, function)
             return function
 
         return decorate
@@ -110,43 +110,43 @@ class Module:
         target: str | None = None,
         while_alive: float | timedelta | None = None,
     ) -> Callable[[F], F]:
-        """Makes a function an action that people can ask for. Its parameters are keyword arguments.
+        """Makes a function an action that can be commanded. Its parameters are keyword arguments.
 
-        What it returns, anything JSON can say, is the command's result. When it raises :class:`iotpi.Refused` the
-        command is ``rejected``, after any other exception ``failed``.
+        Its return value, which must be serializable to JSON, is the command's result. If it raises
+        :class:`iotpi.Refused` the command is ``rejected``, after any other exception ``failed``.
 
         Args:
             name: The action's id.
-            params: JSON Schema of an object; without it, made from the function's annotations.
-            description: One sentence for people; without it, the first line of the function's docstring.
-            hazardous: Doing it twice does harm: it is begun only when the hub took that it is, and done at most once.
-            absolute: The newest order says it all: it supersedes those that still wait.
-            target: Of an absolute action, the parameter that tells targets apart; without it the module has one.
-            while_alive: What it does may last only while somebody watches: seconds, 1 to 3,600, that whoever asked for
-                it, or the hub, may be gone before the function of :meth:`make_safe` is called.
+            params: The JSON Schema of an object; by default derived from the function's annotations.
+            description: One sentence for the dashboard; by default the first line of the function's docstring.
+            hazardous: Running it twice does harm. It runs only after the hub recorded its start, and at most once.
+            absolute: The newest command makes older ones obsolete; it cancels those that are still queued.
+            target: For an absolute action, the parameter that distinguishes targets; by default there is one target.
+            while_alive: The effect may last only while the issuer is present: the seconds, 1 to 3,600, for which the
+                issuer or the hub may be absent before the function of :meth:`make_safe` is called.
 
         Raises:
-            InvalidArgument: The name is taken or is not an id, a parameter has no JSON form, the seconds are out of
-                range, or a target is given of what is not absolute.
+            InvalidArgument: The module has an action of this name already, the name is not an id, a parameter has no
+                JSON type, the seconds are out of range, or the action has a target and is not absolute.
         """
         _iotpi.check_id(name)
         if name in self._actions:
-            raise InvalidArgument(f"this module has an action `{name}` already")
+            raise InvalidArgument(f"this module already has an action `{name}`")
 
         if target is not None and not absolute:
-            raise InvalidArgument(f"`{name}` is not absolute: a target says nothing")
+            raise InvalidArgument(f"`{name}` has a target but is not absolute")
         limit = while_alive.total_seconds() if isinstance(while_alive, timedelta) else while_alive
         if limit is not None and not 1 <= limit <= 3600:
-            raise InvalidArgument(f"while_alive is 1 to 3,600 seconds, not {while_alive!r}")
+            raise InvalidArgument(f"while_alive must be 1 to 3,600 seconds, not {while_alive!r}")
 
         def decorate(function: F) -> F:
-            said = description or (function.__doc__ or "").strip().partition("\n")[0]
+            summary = description or (function.__doc__ or "").strip().partition("\n")[0]
             spec = {
                 "name": name,
                 "params": dict(params) if params is not None else schema_of(function),
                 "hazardous": hazardous,
                 "absolute": absolute,
-                **({"description": said} if said else {}),
+                **({"description": summary} if summary else {}),
                 **({"target": target} if target is not None else {}),
                 **({"while_alive": limit} if limit is not None else {}),
             }
@@ -159,15 +159,15 @@ class Module:
         """Makes a function that returns a JPEG file as ``bytes`` the module's camera.
 
         Args:
-            width: Pixels.
-            height: Pixels.
-            fps: At most so many pictures a second, while somebody watches; one a second while nobody does.
+            width: The width of a frame in pixels.
+            height: The height of a frame in pixels.
+            fps: The maximum frame rate while the camera has a viewer; otherwise it is one frame a second.
 
         Raises:
             InvalidArgument: The module has a camera already.
         """
         if self._camera is not None:
-            raise InvalidArgument("this module has a camera already; a second one is a module of its own")
+            raise InvalidArgument("this module already has a camera; use a separate module for a second one")
 
         def decorate(function: F) -> F:
             self._camera = _Camera(width, height, fps, function)
@@ -176,25 +176,25 @@ class Module:
         return decorate
 
     def state(self, function: F) -> F:
-        """Makes a function that returns a dict, such as ``{"on": True}``, tell the module's state.
+        """Makes a function that returns a dict, such as ``{"on": True}``, the source of the module's state.
 
-        It is asked at the start and after each action.
+        It is called at the start and after each action.
         """
         if self._state is not None:
-            raise InvalidArgument("this module has a function for its state already")
+            raise InvalidArgument("this module already has a function for its state")
         self._state = function
         return function
 
     def make_safe(self, function: F) -> F:
-        """Makes a function the one that brings the devices where they can do no harm; called when the module ends.
+        """Makes a function put the devices into their safe state; it is called when the module ends.
 
-        When an action has ``while_alive``, it is also called at the start, and when nobody watches any more.
+        If an action has ``while_alive``, it is also called at the start, and when the issuer is no longer present.
 
-        It waits for its turn for 0.2 s. When another function does not return it is called all the same, in another
-        thread. It has about half a second.
+        It waits up to 0.2 s for the function that is running. If that does not return, it is called in another thread.
+        It should finish within half a second.
         """
         if self._make_safe is not None:
-            raise InvalidArgument("this module has a function that makes it safe already")
+            raise InvalidArgument("this module already has a function for its safe state")
         self._make_safe = function
         return function
 
@@ -207,44 +207,44 @@ class Module:
         once: bool = False,
         outbox: str | PathLike[str] | None = None,
     ) -> None:
-        """Registers with the hub and runs until :meth:`stop` or a signal, then ends in order within 2 s.
+        """Registers with the hub and runs until :meth:`stop` or a signal, then shuts down within 2 s.
 
-        SIGHUP (the terminal is closed), SIGINT (Ctrl-C), SIGQUIT and SIGTERM end it in the same way; started with
-        SIGHUP ignored (``nohup``), it goes on. Python takes signals in its main thread only: a program that calls this
-        in another thread calls :meth:`stop` from its own handlers.
+        SIGHUP (the terminal was closed), SIGINT (Ctrl-C), SIGQUIT and SIGTERM all end it in this way. If it was started
+        with SIGHUP ignored (``nohup``), it continues. Python handles signals in its main thread only: a program that
+        calls this in another thread must call :meth:`stop` from its own handlers.
 
-        A hub that is away is waited for; up to 10,000 readings wait with it, or as many as the ``outbox`` holds.
+        While the hub cannot be reached, up to 10,000 readings are kept, or as many as the ``outbox`` holds.
 
         Args:
             id: The module's id, if it was not given before.
-            url: The hub, ``http://HOST:PORT``; else ``IOTPI_URL``, else ``http://127.0.0.1:8000``.
-            token: The module's token; else ``IOTPI_TOKEN``, else none.
-            once: Measure once, show one picture, do what commands are waiting, and return: for cron. Then a hub that
-                is away, and a sensor that fails, is an error.
-            outbox: A folder of this module's own, made if there is none, where readings wait that the hub has not taken
-                for 5 s, and all that wait at the end: 64 MiB, 1,000,000 readings or 7 days, whichever is reached first.
-                Without one they wait in memory and go with the process. What is lost is told to the hub as a gap.
-                Hazardous commands are remembered there, too: a module that was killed at one says at its next start
-                that nobody knows how it ended, and never does it again.
+            url: The hub, ``http://HOST:PORT``; by default ``IOTPI_URL``, or ``http://127.0.0.1:8000``.
+            token: The module's token; by default ``IOTPI_TOKEN``, or none.
+            once: Measure once, publish one frame, run the waiting commands, and return, for cron. In this mode an
+                unreachable hub and a failed sensor are errors.
+            outbox: A directory for this module alone, created if needed. It holds readings that the hub has not
+                accepted within 5 s, and all unsent ones at the end: 64 MiB, 1,000,000 readings or 7 days, whichever is
+                reached first. Without it they are kept in memory and lost with the process. Lost readings are reported
+                to the hub as a gap. Hazardous commands are logged there, too: after a crash during one, the module
+                reports at its next start that the outcome is unknown, and never runs it again.
 
         Raises:
-            InvalidArgument: It has no id, or nothing to do, or runs already.
-            Error: The hub refused it (token, id, manifest).
-            ModuleFailed: It could not go on, a function did not return in time, or the outbox cannot be used: it is
-                another module's, or another process has it open.
+            InvalidArgument: The module has no id, has no functions, or is running already.
+            Error: The hub refused the token, the id or the manifest.
+            ModuleFailed: The module could not continue, a function did not return in time, or the outbox cannot be
+                used: it belongs to another module, or another process has it open.
         """
         module_id = id or self.id
         if module_id is None:
-            raise InvalidArgument("a module has an id: Module(id) or run(id)")
+            raise InvalidArgument("the module has no id: use Module(id) or run(id)")
         if self._runner is not None:
-            raise InvalidArgument(f"module `{module_id}` is running already")
+            raise InvalidArgument(f"module `{module_id}` is already running")
         if not (self._sensors or self._actions or self._camera):
-            raise InvalidArgument(f"module `{module_id}` has nothing to do; decorate a function with sensor or action")
+            raise InvalidArgument(f"module `{module_id}` has no functions; decorate one with sensor, action or camera")
         requests = Requests(url, token, 10.0)
         workers = {name: Worker(f"iotpi {module_id} {name}") for name in self._threads()}
         try:
             self._runner = self._native(requests.hub, module_id, workers, outbox)
-            # A stop() that came before there was something to stop counts.
+            # stop() may have been called before the runner existed.
             if self._stopping.is_set():
                 self._runner.stop()
             with _signals(self.stop):
@@ -274,20 +274,20 @@ class Module:
             self.version,
             self.description,
             [
-                (name, sensor.unit, sensor.every_secs, _measuring(worker, name, sensor.function))
+                (name, sensor.unit, sensor.every_secs, _sensor_function(worker, name, sensor.function))
                 for name, sensor in self._sensors.items()
             ],
-            [(action.spec, _acting(worker, action.function)) for action in self._actions.values()],
+            [(action.spec, _action_function(worker, action.function)) for action in self._actions.values()],
             None
             if camera is None
-            else (camera.width, camera.height, camera.fps, _seeing(workers["camera"], camera.function)),
+            else (camera.width, camera.height, camera.fps, _camera_function(workers["camera"], camera.function)),
             (lambda: to_json(worker.call(state))) if state else None,
-            _making_safe(worker, make_safe) if make_safe else None,
+            _safe_function(worker, make_safe) if make_safe else None,
             outbox,
         )
 
 
-def _measuring(worker: Worker, name: str, function: Callable[..., Any]) -> Callable[[], float | None]:
+def _sensor_function(worker: Worker, name: str, function: Callable[..., Any]) -> Callable[[], float | None]:
     failing = False
 
     def measure() -> float | None:
@@ -296,7 +296,7 @@ def _measuring(worker: Worker, name: str, function: Callable[..., Any]) -> Calla
             value = worker.call(function)
             measured = None if value is None else float(value)
         except Exception:
-            # The core logs the reason once; a programmer also wants the place.
+            # The core logs the reason once; the traceback is for the programmer.
             if not failing:
                 _log.info("sensor %s failed", name, exc_info=True)
             failing = True
@@ -307,7 +307,7 @@ def _measuring(worker: Worker, name: str, function: Callable[..., Any]) -> Calla
     return measure
 
 
-def _acting(worker: Worker, function: Callable[..., Any]) -> Callable[[str], str]:
+def _action_function(worker: Worker, function: Callable[..., Any]) -> Callable[[str], str]:
     def act(params: str) -> str:
         try:
             return to_json(worker.call(function, **bind(function, json.loads(params))))
@@ -320,27 +320,27 @@ def _acting(worker: Worker, function: Callable[..., Any]) -> Callable[[str], str
     return act
 
 
-def _seeing(worker: Worker, function: Callable[..., Any]) -> Callable[[], bytes]:
-    def see() -> bytes:
+def _camera_function(worker: Worker, function: Callable[..., Any]) -> Callable[[], bytes]:
+    def capture() -> bytes:
         jpeg = worker.call(function)
         if not isinstance(jpeg, bytes | bytearray | memoryview):
-            raise TypeError(f"a camera function returns a JPEG file as bytes, not {type(jpeg).__name__}")
+            raise TypeError(f"a camera function must return a JPEG file as bytes, not {type(jpeg).__name__}")
         return bytes(jpeg)
 
-    return see
+    return capture
 
 
 @contextmanager
 def _signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Lets the signals that ask a program to end call ``stop``.
+    """Calls ``stop`` on the signals that end a program.
 
-    Does nothing outside the main thread, where Python takes no signals.
+    Does nothing outside the main thread, where Python handles no signals.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     numbers = [signal.SIGINT, signal.SIGQUIT, signal.SIGTERM]
-    # A parent such as nohup wants the module to outlive its terminal.
+    # A parent such as nohup ignores SIGHUP so that the module outlives its terminal.
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         numbers.append(signal.SIGHUP)
 
@@ -353,25 +353,25 @@ def _signals(stop: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            # None: it was not set from Python, and cannot be set back from it.
+            # None: the handler was not installed from Python and cannot be restored from it.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 def _replace_lost_output() -> None:
-    """Makes standard output and error ``/dev/null`` where their terminal, or the reader of their pipe, is gone.
+    """Replaces standard output and error by ``/dev/null`` if their terminal or the reader of their pipe is gone.
 
-    A ``print`` in a function that makes a device safe would raise otherwise, and leave the device on.
+    Otherwise a ``print`` in the function of :meth:`Module.make_safe` would raise and leave the device on.
     """
     for descriptor in (1, 2):
         poll = select.poll()
         poll.register(descriptor, 0)
         if any(events & (select.POLLHUP | select.POLLERR) for _, events in poll.poll(0)):
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, descriptor)
-            os.close(nowhere)
+            devnull = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(devnull, descriptor)
+            os.close(devnull)
 
 
-def _making_safe(worker: Worker, function: Callable[[], Any]) -> Callable[[], None]:
+def _safe_function(worker: Worker, function: Callable[[], Any]) -> Callable[[], None]:
     def make_safe() -> None:
         _replace_lost_output()
         worker.call_urgently(function)

@@ -1,4 +1,4 @@
-"""What a hub keeps and says, as small frozen classes. Times are Unix seconds, UTC."""
+"""The hub's records as frozen dataclasses. Times are Unix seconds, UTC."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ WatchedVia = Literal["mjpeg", "live", "recording"]
 EventKind = Literal["reading", "module", "command", "camera"]
 
 Moment = float | datetime
-"""A time: Unix seconds, or a ``datetime`` that knows its time zone."""
+"""A time: Unix seconds, or a ``datetime`` with a time zone."""
 
 
 def unix_seconds(moment: Moment | None) -> float | None:
-    """The moment as Unix seconds.
+    """Converts a time to Unix seconds.
 
     Raises:
-        InvalidArgument: A ``datetime`` without a time zone: nobody can tell which moment it is.
+        InvalidArgument: A ``datetime`` without a time zone is ambiguous.
     """
     if not isinstance(moment, datetime):
         return moment
@@ -45,18 +45,18 @@ class Reading:
     """One measurement of one series.
 
     Attributes:
-        module_id: Whose it is.
-        type: What was measured, such as ``temperature``; with ``module_id`` it names the series.
-        value: The number in ``unit``; ``None`` when the measurement was tried and failed.
-        unit: A word such as ``celsius``, ``percent``, ``pascal``.
-        timestamp: When it was measured, by the module's clock; Unix seconds.
-        received_at: When the hub took it in; ``None`` before it did.
-        reason: With a ``value`` of ``None``: why.
-        time_source: Whose clock ``timestamp`` goes by: the ``module``'s; ``estimated`` by the hub from the reading's
-            age; ``hub``: the reading came without a time; ``arrival``: the module's time was more than 5 minutes ahead
-            of the hub's clock; ``hub_unsynced``: the hub's clock, which was wrong at that time.
-        epoch: With ``seq``, to be sent: which count of its module ``seq`` belongs to. What is read back has neither.
-        seq: The number its module gave it before it first sent it: stored once, however often it is sent.
+        module_id: The module that measured it.
+        type: The quantity, such as ``temperature``; with ``module_id`` it identifies the series.
+        value: The number in ``unit``; ``None`` if the measurement failed.
+        unit: A unit such as ``celsius``, ``percent``, ``pascal``.
+        timestamp: The time of the measurement by the module's clock; Unix seconds.
+        received_at: The time of arrival at the hub; ``None`` before that.
+        reason: With a ``value`` of ``None``: the reason.
+        time_source: The clock of ``timestamp``: ``module``; ``estimated`` by the hub from the reading's age; ``hub``:
+            the reading arrived without a time; ``arrival``: the module's time was more than 5 minutes ahead of the
+            hub's clock; ``hub_unsynced``: the hub's clock, which was wrong at that time.
+        epoch: With ``seq``, for sending: the epoch that the number belongs to. Readings from a hub have neither.
+        seq: The module's number of this reading. A reading that is sent several times is stored once.
     """
 
     module_id: str
@@ -77,16 +77,16 @@ class Reading:
 
 
 class Stored(int):
-    """How many delivered readings were new and are now on the hub's disk.
+    """The number of delivered readings that were new and are now on the hub's disk.
 
     Attributes:
-        repeated: How many had been stored before, by their numbers, and were not stored again.
+        repeated: The number of readings that had been stored before, by their sequence numbers.
     """
 
     repeated: int
 
     def __new__(cls, stored: int, repeated: int = 0) -> Self:
-        """Both counts, as the hub says them."""
+        """Takes both counts of the hub's answer."""
         made = super().__new__(cls, stored)
         made.repeated = repeated
         return made
@@ -97,13 +97,13 @@ class Gap:
     """Readings of one series that will never arrive.
 
     Attributes:
-        module_id: Whose.
-        since: When the first of them was taken, or when the hub was told if the module did not know; Unix seconds.
-        until: When the last of them was taken.
-        lost: How many.
+        module_id: The module that lost them.
+        since: The time of the first of them, or of the report if the module did not know it; Unix seconds.
+        until: The time of the last of them.
+        lost: The number of readings.
         reason: ``full``, ``too_old``, ``unreadable``, ``refused`` or ``killed``.
-        recorded_at: When the hub was told.
-        type: Of which series; ``None`` when the module did not know any more.
+        recorded_at: The time of the report.
+        type: The type of the series; ``None`` if the module did not know it any more.
     """
 
     module_id: str
@@ -117,14 +117,14 @@ class Gap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """How many of a module's numbered readings arrived.
+    """The delivery account of a module's numbered readings.
 
     Attributes:
-        since: When the first numbered one arrived: the account begins there; Unix seconds.
-        expected: How many the module made, by the greatest numbers that arrived or were reported lost.
-        received: How many of them arrived, each counted once.
-        lost: How many will never arrive, by the module's own word.
-        missing: How many have not arrived yet: they wait in the module, or vanished with it.
+        since: The time at which the first numbered reading arrived and the account began; Unix seconds.
+        expected: The number the module took, by the greatest numbers that arrived or were reported lost.
+        received: The number that arrived, each counted once.
+        lost: The number that the module reported as lost.
+        missing: The number that has not arrived yet: still in the module, or lost with it.
     """
 
     since: float
@@ -136,13 +136,13 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeriesDelivery:
-    """The account of one series.
+    """The delivery account of one series.
 
     Attributes:
-        type: Which.
-        expected: How many readings were made, as far as is known: received and lost.
-        received: How many numbered ones arrived, each counted once.
-        lost: How many will never arrive, by the module's own word.
+        type: The type of the series.
+        expected: The number of readings taken, as far as is known: received and lost.
+        received: The number that arrived, each counted once.
+        lost: The number that the module reported as lost.
     """
 
     type: str
@@ -153,12 +153,12 @@ class SeriesDelivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryAccount:
-    """A module's account in full.
+    """The delivery account of a module in full.
 
     Attributes:
-        module_id: Whose.
-        total: All series together; ``None`` when the module does not number its readings.
-        series: Series by series, by type.
+        module_id: The module.
+        total: All series together; ``None`` if the module does not number its readings.
+        series: One entry for each series, by type.
     """
 
     module_id: str
@@ -167,7 +167,7 @@ class DeliveryAccount:
 
 
 def delivery_account(*, module_id: str, total: dict[str, Any] | None, series: list[dict[str, Any]]) -> DeliveryAccount:
-    """The account in a hub's answer."""
+    """Converts the account in a hub's answer."""
     return DeliveryAccount(
         module_id=module_id,
         total=None if total is None else Delivery(**total),
@@ -177,18 +177,18 @@ def delivery_account(*, module_id: str, total: dict[str, Any] | None, series: li
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bucket:
-    """Readings of one series summed up over one UTC-aligned stretch of time.
+    """Readings of one series, aggregated over one UTC-aligned interval.
 
     Attributes:
-        module_id: Whose they are.
-        type: What was measured.
+        module_id: The module.
+        type: The quantity.
         unit: The unit of ``avg``, ``min`` and ``max``.
-        start: The stretch's first moment; Unix seconds.
-        missing: How many measurements failed.
-        count: How many values there were.
-        avg: Their mean; ``None`` when there were none, as are ``min`` and ``max``.
-        min: The least.
-        max: The greatest.
+        start: The start of the interval; Unix seconds.
+        missing: The number of failed measurements.
+        count: The number of values.
+        avg: Their mean; ``None`` without values, as are ``min`` and ``max``.
+        min: The minimum.
+        max: The maximum.
     """
 
     module_id: str
@@ -209,25 +209,25 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """One command and its life so far.
+    """A command and its current state.
 
     Attributes:
-        id: Identifies it.
-        module_id: Whom it is for.
-        action: Which of the module's actions.
-        params: Its parameters.
+        id: The command's id.
+        module_id: The module that runs it.
+        action: The action to run.
+        params: The action's parameters.
         state: ``queued``, ``leased``, then ``succeeded``, ``failed``, ``rejected``,
-            ``expired``, ``cancelled``, ``dead`` or ``unknown_outcome``: begun, and nobody knows how it ended.
-        issued_by: Who asked for it.
-        created_at: When; Unix seconds, as are the next four.
-        expires_at: After this it is no longer to be done.
-        leased_at: When it was last handed to the module.
-        started_at: When the module said that it begins, if it did.
-        finished_at: When its last state was reached.
-        attempts: How often it was handed to the module.
-        result: What the module answered, if it succeeded.
-        error: Why it did not succeed.
-        superseded_by: The id of the newer command that made it pointless, if it was cancelled for that.
+            ``expired``, ``cancelled``, ``dead`` or ``unknown_outcome``: started, but never reported as finished.
+        issued_by: The user or token that sent it.
+        created_at: The time of its creation; Unix seconds, as are the next four.
+        expires_at: The time after which it is not started any more.
+        leased_at: The time of its last delivery to the module.
+        started_at: The time at which the module reported its start, if it did.
+        finished_at: The time at which it reached its final state.
+        attempts: The number of deliveries to the module.
+        result: The module's answer, if it succeeded.
+        error: The reason why it did not succeed.
+        superseded_by: The id of the newer command that replaced it, if it was cancelled for that.
     """
 
     id: str
@@ -248,17 +248,17 @@ class Command:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing more will happen to it."""
+        """Whether it is in a final state."""
         return self.state not in ("queued", "leased")
 
     @property
     def succeeded(self) -> bool:
-        """Whether it was done."""
+        """Whether it succeeded."""
         return self.state == "succeeded"
 
 
 class Measure(TypedDict):
-    """One thing a module measures."""
+    """A quantity that a module measures."""
 
     type: str
     unit: str
@@ -266,7 +266,7 @@ class Measure(TypedDict):
 
 
 class ActionSpec(TypedDict):
-    """One thing a module can be told to do; ``params`` is a JSON Schema of an object."""
+    """An action that a module offers; ``params`` is the JSON Schema of an object."""
 
     name: str
     description: NotRequired[str]
@@ -278,7 +278,7 @@ class ActionSpec(TypedDict):
 
 
 class CameraSpec(TypedDict):
-    """What a camera will deliver: pixels, frames a second."""
+    """The frames a camera delivers: their size in pixels and their rate in frames a second."""
 
     width: int
     height: int
@@ -286,7 +286,7 @@ class CameraSpec(TypedDict):
 
 
 class Manifest(TypedDict):
-    """What a module says of itself."""
+    """A module's description of itself."""
 
     version: NotRequired[str]
     description: NotRequired[str]
@@ -301,14 +301,14 @@ class ModuleInfo:
     """A module as the hub knows it.
 
     Attributes:
-        id: Its id.
-        manifest: What it said of itself; ``None`` when it never registered.
-        health: ``online``, ``late``, ``offline``, or ``unknown`` when it was never heard.
-        last_seen_at: When it was last heard; Unix seconds, as are the other times.
-        registered_at: When the hub first knew of it.
+        id: The module's id.
+        manifest: Its description of itself; ``None`` if it never registered.
+        health: ``online``, ``late``, ``offline``, or ``unknown`` if it never contacted the hub.
+        last_seen_at: The time of its last contact; Unix seconds, as are the other times.
+        registered_at: The time of its first contact.
         state: The last state it reported, such as ``{"on": True}``.
-        state_at: When it reported that.
-        delivery: How many of its numbered readings arrived; ``None`` when it does not number them.
+        state_at: The time of that report.
+        delivery: The account of its numbered readings; ``None`` if it does not number them.
     """
 
     id: str
@@ -321,18 +321,18 @@ class ModuleInfo:
     delivery: Delivery | None = None
 
 
-def module_info(*, delivery: dict[str, Any] | None = None, **said: Any) -> ModuleInfo:
-    """The module in a hub's answer."""
-    return ModuleInfo(delivery=None if delivery is None else Delivery(**delivery), **said)
+def module_info(*, delivery: dict[str, Any] | None = None, **fields: Any) -> ModuleInfo:
+    """Converts the module in a hub's answer."""
+    return ModuleInfo(delivery=None if delivery is None else Delivery(**delivery), **fields)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
-    """How long frames took from the camera to the hub, over the last 256 of them; in seconds.
+    """The time that frames took from the camera to the hub, over the last 256 of them; in seconds.
 
     Attributes:
-        p50: Half of them took no longer.
-        p99: All but one in a hundred took no longer.
+        p50: The median.
+        p99: The 99th percentile.
     """
 
     p50: float
@@ -341,14 +341,14 @@ class Latency:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watching:
-    """One who watches a camera.
+    """A viewer of a camera.
 
     Attributes:
-        id: Names it among those of its camera since the hub started.
-        via: How: ``mjpeg``, ``live`` or ``recording``.
-        since: Since when; Unix seconds.
-        delivered: Frames it was given.
-        skipped: Frames it did not get because a newer one was there.
+        id: Identifies the viewer among those of its camera since the hub started.
+        via: ``mjpeg``, ``live`` or ``recording``.
+        since: The time at which it connected; Unix seconds.
+        delivered: The number of frames delivered to it.
+        skipped: The number of frames it did not get because a newer one replaced them.
     """
 
     id: int
@@ -363,24 +363,24 @@ class CameraInfo:
     """A camera as the hub knows it.
 
     Attributes:
-        module_id: Whose camera it is.
-        online: Whether it delivers. When it does not, its viewers see a picture that says so.
+        module_id: The camera's module.
+        online: Whether it delivers frames. If it does not, its viewers see a "no signal" frame.
         width: Pixels of the newest frame.
         height: Pixels of the newest frame.
         bytes: Size of the newest frame.
         fps: Frames a second over the last seconds.
-        viewers: How many want its frames: who watches it, and a recorder that takes each.
-        frames: Frames taken since the hub started.
-        delivered: Frames given to viewers, summed over all of them.
-        skipped: Frames some viewer did not get because a newer one was there.
-        missing: Frames the camera numbered and that never came.
-        refused: Deliveries that were refused: not a JPEG, or too large.
-        taken_at: When the newest frame was taken, by the camera's clock; Unix seconds.
-        captured_at: The same by the hub's clock, as far as the camera told how far the two are apart.
-        received_at: When the hub got it.
-        latency: How long frames took from the camera to the hub.
-        age: Seconds since the newest frame was captured; ``None`` in events, which do not say it.
-        watching: Who watches it, the longest first; ``None`` in events.
+        viewers: The number of viewers, including a recording that stores every frame.
+        frames: The number of frames received since the hub started.
+        delivered: The number of frames delivered, summed over all viewers.
+        skipped: The number of frames that viewers did not get because a newer one replaced them.
+        missing: The number of frames that the camera numbered and that never arrived.
+        refused: The number of refused deliveries: not a JPEG, or too large.
+        taken_at: The capture time of the newest frame by the camera's clock; Unix seconds.
+        captured_at: The same by the hub's clock, if the camera reported the offset between the clocks.
+        received_at: The time of its arrival at the hub.
+        latency: The time that frames take from the camera to the hub.
+        age: The seconds since the newest frame was captured; ``None`` in events.
+        watching: The viewers, the longest connected first; ``None`` in events.
     """
 
     module_id: str
@@ -403,18 +403,18 @@ class CameraInfo:
     watching: list[Watching] | None = None
 
 
-def camera_info(*, latency: dict[str, Any], watching: list[dict[str, Any]] | None = None, **said: Any) -> CameraInfo:
-    """The camera in a hub's answer or event."""
+def camera_info(*, latency: dict[str, Any], watching: list[dict[str, Any]] | None = None, **fields: Any) -> CameraInfo:
+    """Converts the camera in a hub's answer or event."""
     return CameraInfo(
         latency=Latency(**latency),
         watching=None if watching is None else [Watching(**one) for one in watching],
-        **said,
+        **fields,
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HubHealth:
-    """How a hub is: ``ok``, ``stopping`` or ``failing``; its version; seconds since it started."""
+    """The state of a hub: ``ok``, ``stopping`` or ``failing``; its version; the seconds since it started."""
 
     status: str
     version: str

@@ -1,4 +1,4 @@
-"""A function's parameters as the JSON Schema of an action, and a command's parameters as the function wants them."""
+"""Conversion of a function's parameters to the JSON Schema of an action, and of a command's parameters to arguments."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", dict:
 def schema_of(function: Callable[..., Any]) -> dict[str, Any]:
     """The JSON Schema (2020-12) of a function's parameters.
 
-    ``bool``, ``int``, ``float``, ``str``, ``list``, ``dict``, ``Literal``, ``X | None`` and ``Annotated`` with a dict
-    of further schema words (``Annotated[int, {"minimum": 0, "maximum": 100}]``) are understood; a default makes a
-    parameter optional.
+    Supported are ``bool``, ``int``, ``float``, ``str``, ``list``, ``dict``, ``Literal``, ``X | None`` and ``Annotated``
+    with a dict of further keywords (``Annotated[int, {"minimum": 0, "maximum": 100}]``). A default makes a parameter
+    optional.
 
     Raises:
-        InvalidArgument: A parameter has no annotation, or one that has no JSON form.
+        InvalidArgument: A parameter has no annotation, or one that has no JSON type.
     """
     hints = get_type_hints(function, include_extras=True)
     properties: dict[str, Any] = {}
@@ -33,9 +33,9 @@ def schema_of(function: Callable[..., Any]) -> dict[str, Any]:
             continue
         where = f"parameter `{name}` of {function.__qualname__}"
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL):
-            raise InvalidArgument(f"{where} cannot be given by name")
+            raise InvalidArgument(f"{where} cannot be passed by name")
         if name not in hints:
-            raise InvalidArgument(f"{where} has no annotation; annotate it, or give the action its params=")
+            raise InvalidArgument(f"{where} has no annotation; annotate it, or pass params= to the action")
         properties[name] = _schema(hints[name], where)
         if parameter.default is parameter.empty:
             required.append(name)
@@ -69,17 +69,17 @@ def _schema(hint: Any, where: str) -> dict[str, Any]:
         return {"type": "array", "items": _schema(args[0], where)}
     plain = origin or hint
     if plain not in _TYPES:
-        raise InvalidArgument(f"{where}: {hint!r} has no JSON form; use bool, int, float, str or Literal")
+        raise InvalidArgument(f"{where}: {hint!r} has no JSON type; use bool, int, float, str or Literal")
     return {"type": _TYPES[plain]}
 
 
 def bind(function: Callable[..., Any], params: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters of a command as keyword arguments of the function.
+    """Converts the parameters of a command to keyword arguments of the function.
 
-    JSON has one kind of number: ``3.0`` becomes an ``int`` where one is asked for, and ``3`` a ``float``.
+    JSON has one type of number: ``3.0`` becomes an ``int`` if the annotation is ``int``, and ``3`` a ``float``.
 
     Raises:
-        Refused: They do not fit the function. The hub checks them too, but may know an older manifest.
+        Refused: The parameters do not fit the function. The hub checks them too, but may have an older manifest.
     """
     try:
         inspect.signature(function).bind(**params)
