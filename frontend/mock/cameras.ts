@@ -1,6 +1,6 @@
 /** Cameras that were never there, so that a wall has something to show. */
 import type { CameraInfo, Module, WatchedCamera } from '../src/lib/api/types';
-import type { Recording } from './hub.ts';
+import type { Fixture } from './responses.ts';
 
 const NAMES = [
   'front-door',
@@ -24,7 +24,7 @@ const LOST: readonly string[] = ['workshop', 'gate'];
 const LOST_SECS = 754;
 
 /** So many of them, as if recorded now. */
-export function inventedCameras(count: number): Recording {
+export function inventedCameras(count: number): Fixture {
   const recorded_at = Date.now() / 1000;
   const names = NAMES.slice(0, Math.max(0, count));
   const modules = names.map((id): Module => {

@@ -15,22 +15,9 @@ import type {
 import type { LiveEvent } from '../src/lib/live/protocol';
 import { aSecondLater, withDefaults, withViewers } from './cameras.ts';
 import { MockRecordings } from './recordings.ts';
+import { type Fixture, type MockResponse, ok, pageOf, problem } from './responses.ts';
 import { MockStorage } from './storage.ts';
 import { generatedBuckets } from './buckets.ts';
-
-export interface Recording {
-  /** Unix seconds; all times of the answers are moved by how long ago that is. */
-  recorded_at: number;
-  /** By request line. */
-  answers: Record<string, unknown>;
-}
-
-export interface Answer {
-  status: number;
-  body: unknown;
-  /** A new value for the session cookie; an empty one ends it. */
-  session?: string;
-}
 
 type Say = (event: LiveEvent) => void;
 
@@ -38,11 +25,6 @@ const ROLES: readonly Role[] = ['viewer', 'operator', 'admin'];
 const KEPT = 1000;
 /** What the mock prints as its first-admin code. */
 export const FIRST_ADMIN_CODE = 'mock-code';
-
-const problem = (status: number, kind: string, detail: string): Answer => ({
-  status,
-  body: { type: `urn:iotpi:problem:${kind}`, kind, title: kind.replaceAll('_', ' '), status, detail }
-});
 
 export class MockHub {
   #modules: Module[] = [];
@@ -62,7 +44,7 @@ export class MockHub {
   #seq = 0;
   #needsFirstAdmin: boolean;
 
-  constructor(recordings: readonly Recording[], needsFirstAdmin: boolean) {
+  constructor(recordings: readonly Fixture[], needsFirstAdmin: boolean) {
     this.#needsFirstAdmin = needsFirstAdmin;
     for (const recording of recordings) this.#load(recording);
     const reports = recordings.map(({ recorded_at, answers }) =>
@@ -88,7 +70,7 @@ export class MockHub {
   }
 
   /** `key` is the request's `Idempotency-Key`. */
-  answer(method: string, url: URL, body: unknown, session: string | undefined, key?: string): Answer {
+  answer(method: string, url: URL, body: unknown, session: string | undefined, key?: string): MockResponse {
     const path = url.pathname;
     if (path.startsWith('/api/auth/')) return this.#auth(path, body, session);
     const caller = this.callerOf(session);
@@ -155,7 +137,7 @@ export class MockHub {
     return { type: 'recent', seq: this.#seq, readings, modules: this.#modules, cameras: this.#cameras };
   }
 
-  #load({ recorded_at, answers }: Recording): void {
+  #load({ recorded_at, answers }: Fixture): void {
     const moved = moveTimes(answers, now() - recorded_at) as Record<string, Page<never>>;
     // What is inventedCameras of a recorded module takes its place.
     const modules: Module[] = moved['GET /api/modules']?.items ?? [];
@@ -173,9 +155,9 @@ export class MockHub {
     }
   }
 
-  #auth(path: string, body: unknown, session: string | undefined): Answer {
+  #auth(path: string, body: unknown, session: string | undefined): MockResponse {
     const given = (body ?? {}) as { code?: string; name?: string };
-    const welcome = (name: string): Answer => ({
+    const welcome = (name: string): MockResponse => ({
       status: 200,
       body: { caller: this.callerOf(name), needs_first_admin: false },
       session: name
@@ -198,7 +180,7 @@ export class MockHub {
     }
   }
 
-  #history(type: string, url: URL): Answer {
+  #history(type: string, url: URL): MockResponse {
     const module_id = url.searchParams.get('module_id') ?? '';
     const since = Number(url.searchParams.get('since') ?? 0);
     const until = Number(url.searchParams.get('until') ?? now());
@@ -225,11 +207,11 @@ export class MockHub {
     return this.#gaps.filter((gap) => fits(gap) && gap.until >= Number(since)).sort((a, b) => a.since - b.since);
   }
 
-  #control(moduleId: string, wanted: NewCommand, caller: Caller, key?: string): Answer {
+  #control(moduleId: string, wanted: NewCommand, caller: Caller, key?: string): MockResponse {
     const module = this.#modules.find(({ id }) => id === moduleId);
     if (!module) return problem(404, 'not_found', `There is no module \`${moduleId}\`.`);
-    const supported = module.manifest?.actions?.some(({ name }) => name === wanted.action);
-    if (!supported) return problem(422, 'unprocessable', `${moduleId} does not capability ${wanted.action}`);
+    const declared = module.manifest?.actions?.some(({ name }) => name === wanted.action);
+    if (!declared) return problem(422, 'unprocessable', `${moduleId} does not offer ${wanted.action}`);
     const created_at = now();
     const command: Command = {
       id: crypto.randomUUID(),
@@ -275,7 +257,7 @@ export class MockHub {
     });
   }
 
-  #cancel(id: string): Answer {
+  #cancel(id: string): MockResponse {
     const command = this.#commands.get(id);
     if (!command) return problem(404, 'not_found', 'no such command');
     if (command.state !== 'queued') return problem(409, 'conflict', `the command is ${command.state}`);
@@ -344,17 +326,6 @@ export class MockHub {
 }
 
 const now = (): number => Date.now() / 1000;
-const ok = (body: unknown): Answer => ({ status: 200, body });
-
-/** The part of a list that was asked for; the cursor is how many items come before it. */
-export function pageOf<Item>(items: readonly Item[], url: URL, most = 1000): Answer {
-  const limit = Number(url.searchParams.get('limit') ?? 100);
-  if (!Number.isInteger(limit) || limit < 1 || limit > most)
-    return problem(400, 'invalid_argument', `\`limit\` is 1 to ${most}`);
-  const from = Number(url.searchParams.get('cursor') ?? 0);
-  const next = from + limit < items.length ? String(from + limit) : null;
-  return ok({ items: items.slice(from, from + limit), next });
-}
 const by =
   <Item>(name: (item: Item) => string) =>
   (a: Item, b: Item): number =>

@@ -1,7 +1,7 @@
 /** What the hub that is not there has recorded: today from some hours ago until now, with breaks. */
 import type { RecordingReport, RecordingSettings, Clip } from '../src/lib/api/recording';
 import type { Role } from '../src/lib/api/types';
-import { type Answer, pageOf } from './hub.ts';
+import { type MockResponse, ok, pageOf, problem } from './responses.ts';
 
 const FPS = 12;
 const FRAME_BYTES = 16_000;
@@ -19,7 +19,6 @@ const PAST: readonly [begun: number, ended: number, reason: string][] = [
 ];
 
 const now = (): number => Date.now() / 1000;
-const ok = (body: unknown): Answer => ({ status: 200, body });
 
 export class MockRecordings {
   readonly #settings = new Map<string, RecordingSettings>();
@@ -31,13 +30,16 @@ export class MockRecordings {
   });
 
   /** Answers what lies below `/api/cameras/{id}/`; `undefined` for what is none of it. */
-  answer(method: string, moduleId: string, rest: string, url: URL, body: unknown, role: Role): Answer | undefined {
-    const denied = method !== 'GET' && role === 'viewer';
-    if (denied)
-      return {
-        status: 403,
-        body: problem(403, 'permission_denied', 'This needs the role `operator`. Your role is `viewer`.')
-      };
+  answer(
+    method: string,
+    moduleId: string,
+    rest: string,
+    url: URL,
+    body: unknown,
+    role: Role
+  ): MockResponse | undefined {
+    if (method !== 'GET' && role === 'viewer')
+      return problem(403, 'permission_denied', 'This needs the role `operator`. Your role is `viewer`.');
     const since = Number(url.searchParams.get('since') ?? 0);
     const until = Number(url.searchParams.get('until') ?? Infinity);
     switch (`${method} ${rest}`) {
@@ -128,11 +130,3 @@ export class MockRecordings {
       .slice(0, MAX_FRAME_TIMES);
   }
 }
-
-const problem = (status: number, kind: string, detail: string) => ({
-  type: `urn:iotpi:problem:${kind}`,
-  kind,
-  title: kind.replaceAll('_', ' '),
-  status,
-  detail
-});

@@ -5,13 +5,14 @@ import type { Duplex } from 'node:stream';
 import { WebSocketServer } from 'ws';
 import type { ClientMessage, LiveEvent } from '../src/lib/live/protocol';
 import { inventedCameras } from './cameras.ts';
-import { type Answer, MockHub, type Recording } from './hub.ts';
+import { MockHub } from './hub.ts';
+import type { Fixture, MockResponse } from './responses.ts';
 import { frameAt, frameNow, type Jpegs, MockFrames } from './frames.ts';
 
 const FIXTURES = new URL('./fixtures/', import.meta.url);
 const FRAME_MS = 1000 / 12;
 
-const recording = (name: string): Recording => JSON.parse(readFileSync(new URL(name, FIXTURES), 'utf8'));
+const fixture = (name: string): Fixture => JSON.parse(readFileSync(new URL(name, FIXTURES), 'utf8'));
 
 export type Settings = Partial<
   Record<'MOCK_CAMERAS' | 'MOCK_EMPTY' | 'MOCK_EXTRA' | 'MOCK_FIRST_ADMIN' | 'MOCK_FRAMES', string>
@@ -28,8 +29,8 @@ export interface MockServer {
 export function startMockHub(settings: Settings): MockServer {
   const { MOCK_CAMERAS, MOCK_EMPTY, MOCK_EXTRA, MOCK_FIRST_ADMIN, MOCK_FRAMES } = settings;
   const cameras = Number(MOCK_CAMERAS ?? (MOCK_EXTRA === '0' ? 1 : 4));
-  const extra = MOCK_EXTRA === '0' ? [] : [recording('extra.json')];
-  const recorded = [recording('recorded.json'), ...extra, inventedCameras(cameras - 1)];
+  const extra = MOCK_EXTRA === '0' ? [] : [fixture('extra.json')];
+  const recorded = [fixture('recorded.json'), ...extra, inventedCameras(cameras - 1)];
   const jpegs: Jpegs = {
     frames: readdirSync(new URL('frames/', FIXTURES))
       .sort()
@@ -115,7 +116,7 @@ async function serve(hub: MockHub, jpegs: Jpegs, request: IncomingMessage, respo
   );
 }
 
-function send(response: ServerResponse, { status, body, session }: Answer) {
+function send(response: ServerResponse, { status, body, session }: MockResponse) {
   if (session !== undefined) {
     const end = session === '' ? '; Max-Age=0' : '';
     response.setHeader('set-cookie', `iotpi_session=${session}; Path=/; HttpOnly; SameSite=Strict${end}`);

@@ -1,5 +1,5 @@
 import type { StorageReport } from '../src/lib/api/types';
-import type { Answer } from './hub.ts';
+import type { MockResponse } from './responses.ts';
 
 /** The storage of the hub that is not there: what an admin can do to it changes what it reports. */
 export class MockStorage {
@@ -13,7 +13,7 @@ export class MockStorage {
     return this.#report;
   }
 
-  answer(what: string | undefined, body: unknown): Answer {
+  answer(what: string | undefined, body: unknown): MockResponse {
     const at = Date.now() / 1000;
     switch (what) {
       case 'acknowledge':

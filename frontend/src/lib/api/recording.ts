@@ -1,7 +1,6 @@
 /** Recorded pictures: the wire's types and one function a route. */
 import { hubUrl } from './url';
-import { noResponse, problemFromResponse } from './problem';
-import { request } from './request';
+import { request, requestRaw } from './request';
 import type { components } from './schema';
 import type { Page } from './types';
 
@@ -68,9 +67,11 @@ export async function frameTimes(moduleId: string, { since, until }: Range, sign
   return page.items;
 }
 
-/** Where the recorded frame nearest to that time is. */
-export const frameUrl = (moduleId: string, time: number): string =>
-  hubUrl(`${at(moduleId)}/recordings/frame?${new URLSearchParams({ at: String(time), pick: 'nearest' })}`);
+const framePath = (moduleId: string, time: number): string =>
+  `${at(moduleId)}/recordings/frame?${new URLSearchParams({ at: String(time), pick: 'nearest' })}`;
+
+/** The URL of the recorded frame nearest to that time. */
+export const frameUrl = (moduleId: string, time: number): string => hubUrl(framePath(moduleId, time));
 
 export type ExportFormat = 'avi' | 'zip';
 
@@ -80,17 +81,10 @@ export function recordedUrl(moduleId: string, { since, until }: Range, format: E
   return hubUrl(`${at(moduleId)}/recordings/export?${query}`);
 }
 
-/** One recorded JPEG: the nearest to that time, and when it was captured. */
+/** The recorded JPEG nearest to that time, and its capture time. */
 export async function recordedFrame(moduleId: string, time: number, signal: AbortSignal): Promise<Recorded> {
-  let answer: Response;
-  try {
-    answer = await fetch(frameUrl(moduleId, time), { signal, credentials: 'same-origin' });
-  } catch (thrown) {
-    if (signal.aborted) throw thrown;
-    throw noResponse();
-  }
-  if (!answer.ok) throw await problemFromResponse(answer);
-  return { jpeg: await answer.blob(), capturedAt: secondsOf(answer.headers.get('x-timestamp')) ?? time };
+  const response = await requestRaw('GET', framePath(moduleId, time), { signal });
+  return { jpeg: await response.blob(), capturedAt: secondsOf(response.headers.get('x-timestamp')) ?? time };
 }
 
 /** A JPEG, and when it was captured (Unix seconds by the hub's clock). */

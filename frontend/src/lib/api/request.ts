@@ -1,5 +1,5 @@
-import { hubUrl } from './url';
 import { noResponse, problemFromResponse } from './problem';
+import { hubUrl } from './url';
 
 type Query = Record<string, string | number | undefined>;
 
@@ -14,7 +14,7 @@ interface Options {
 
 let unauthenticated: () => void = () => {};
 
-/** Sets what happens when the hub no longer knows who is calling (once, by the root layout). */
+/** Sets the handler for a session that has ended (called once, by the root layout). */
 export function onUnauthenticated(handler: () => void): void {
   unauthenticated = handler;
 }
@@ -26,15 +26,15 @@ function withQuery(path: string, query: Query = {}): string {
 }
 
 /**
- * The one place that calls `fetch`. Resolves to the decoded body (`undefined` for 204).
+ * Sends a request and returns the successful response. This is the only function that calls `fetch`.
  *
  * Throws an `ApiProblem`; an aborted request throws the signal's reason.
  */
-export async function request<Answer>(method: string, path: string, options: Options = {}): Promise<Answer> {
-  const { query, body, headers, signal, fetch: ask = fetch } = options;
-  let answer: Response;
+export async function requestRaw(method: string, path: string, options: Options = {}): Promise<Response> {
+  const { query, body, headers, signal, fetch: send = fetch } = options;
+  let response: Response;
   try {
-    answer = await ask(hubUrl(withQuery(path, query)), {
+    response = await send(hubUrl(withQuery(path, query)), {
       method,
       signal,
       credentials: 'same-origin',
@@ -45,9 +45,15 @@ export async function request<Answer>(method: string, path: string, options: Opt
     if (signal?.aborted) throw thrown;
     throw noResponse();
   }
-  if (answer.ok) return (answer.status === 204 ? undefined : await answer.json()) as Answer;
-  const problem = await problemFromResponse(answer);
-  // A wrong password is `unauthenticated` too; the login page says so itself.
+  if (response.ok) return response;
+  const problem = await problemFromResponse(response);
+  // A wrong password is `unauthenticated` too; the login page shows that itself.
   if (problem.kind === 'unauthenticated' && !path.startsWith('/api/auth/')) unauthenticated();
   throw problem;
+}
+
+/** Sends a request and returns the decoded JSON body (`undefined` for 204). Throws as `requestRaw` does. */
+export async function request<Body>(method: string, path: string, options: Options = {}): Promise<Body> {
+  const response = await requestRaw(method, path, options);
+  return (response.status === 204 ? undefined : await response.json()) as Body;
 }

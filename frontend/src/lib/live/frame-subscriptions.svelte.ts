@@ -1,13 +1,13 @@
 import { type Frame, readFrame } from './frame';
 import type { Shown, Watch } from './protocol';
 
-/** The most cameras the hub lets one connection watch. */
+/** The hub sends the frames of at most this many cameras on one connection. */
 export const MAX_WATCHED = 64;
 
-/** Somebody who wants to see a camera. */
+/** One view of a camera on the page. */
 export interface FrameSubscriber {
   moduleId: string;
-  /** Frames a second are enough; `null`: every one. */
+  /** The most frames a second the view needs; `null`: every frame. */
   maxFps: number | null;
   take: (frame: Frame) => void;
 }
@@ -15,13 +15,13 @@ export interface FrameSubscriber {
 type SendMessage = (message: Watch | Shown) => void;
 
 /**
- * The pictures of any number of cameras over the one live connection.
+ * The frames of any number of cameras over the one live connection.
  *
- * The hub sends a camera's newest frame and nothing more before it is told that the one before was painted; so nothing
- * queues up here or on the way, and what is not watched is not sent.
+ * The hub sends the newest frame of a camera, and the next one only after the page has acknowledged it. So no frames
+ * queue up here or on the network, and the hub sends no frames of a camera without a subscriber.
  */
 export class FrameSubscriptions {
-  /** Whether the hub sends pictures on this connection; `null` while that is not known. */
+  /** Whether the hub sends frames on this connection; `null` while that is not known. */
   supported = $state<boolean | null>(null);
 
   readonly #subscribers = new Set<FrameSubscriber>();
@@ -29,12 +29,12 @@ export class FrameSubscriptions {
   #sentList = '[]';
   #sendScheduled = false;
 
-  /** Whether pictures are expected on this connection. */
+  /** Whether frames are expected on this connection. */
   get expectsFrames(): boolean {
     return this.#send !== null && this.#subscribers.size > 0;
   }
 
-  /** Watches until the returned function is called. */
+  /** Subscribes until the returned function is called. */
   subscribe(subscriber: FrameSubscriber): () => void {
     this.#subscribers.add(subscriber);
     this.#scheduleSend();
@@ -44,7 +44,7 @@ export class FrameSubscriptions {
     };
   }
 
-  /** A connection to a hub that knows pictures: from now on `send` reaches it, and it knows of no subscriber yet. */
+  /** Starts on a new connection to a hub that sends frames; that hub knows no subscriptions yet. */
   attach(send: SendMessage): void {
     this.supported = true;
     this.#send = send;
@@ -52,31 +52,31 @@ export class FrameSubscriptions {
     this.#sendList();
   }
 
-  /** The connection ended. Whether the next hub knows pictures is to be seen. */
+  /** The connection has ended. Whether the next hub sends frames is not known yet. */
   detach(): void {
     this.supported = null;
     this.#send = null;
   }
 
-  /** The hub is one that does not know them. */
+  /** The hub on this connection does not send frames. */
   markUnsupported(): void {
     this.supported = false;
     this.#send = null;
   }
 
-  /** A binary message has come. */
-  take(message: ArrayBuffer): void {
+  /** Passes the frame of a binary message to its subscribers. */
+  dispatch(message: ArrayBuffer): void {
     const frame = readFrame(message);
     if (!frame) return;
     for (const subscriber of [...this.#subscribers]) if (subscriber.moduleId === frame.moduleId) subscriber.take(frame);
   }
 
-  /** Tells the hub that this frame was painted, so that it may send another. */
+  /** Tells the hub that this frame was painted, so that it may send the next one. */
   acknowledge({ moduleId, seq }: Frame): void {
     this.#send?.({ type: 'shown', module_id: moduleId, seq });
   }
 
-  /** Tiles come and go together: many changes are one message. */
+  /** Tiles are mounted and removed together: many changes become one message. */
   #scheduleSend(): void {
     if (this.#sendScheduled) return;
     this.#sendScheduled = true;
@@ -89,14 +89,14 @@ export class FrameSubscriptions {
   #sendList(): void {
     if (!this.#send) return;
     const cameras = watchListOf(this.#subscribers);
-    const told = JSON.stringify(cameras);
-    if (told === this.#sentList) return;
-    this.#sentList = told;
+    const list = JSON.stringify(cameras);
+    if (list === this.#sentList) return;
+    this.#sentList = list;
     this.#send({ type: 'watch', cameras });
   }
 }
 
-/** One entry a camera, at the rate of whoever wants the most. */
+/** One entry for each camera, at the highest rate that a subscriber needs. */
 function watchListOf(subscribers: Iterable<FrameSubscriber>): Watch['cameras'] {
   const rates = new Map<string, number | null>();
   for (const { moduleId, maxFps } of subscribers) {
@@ -109,7 +109,7 @@ function watchListOf(subscribers: Iterable<FrameSubscriber>): Watch['cameras'] {
     .map(([module_id, max_fps]) => (max_fps === null ? { module_id } : { module_id, max_fps }));
 }
 
-/** How many frames a second a tile of that width (CSS pixels) is worth; in the full view every frame is. */
+/** The useful frame rate of a tile of that width (CSS pixels); the full view takes every frame. */
 export function maxFpsOf(width: number): number {
   if (width < 260) return 5;
   return width < 520 ? 10 : 15;

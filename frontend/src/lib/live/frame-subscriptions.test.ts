@@ -64,7 +64,7 @@ describe('the frames of several cameras', () => {
     subscribe('front', null);
     expect((await sentMessages()).at(-1)).toEqual({ type: 'watch', cameras: [{ module_id: 'front' }] });
 
-    frames.take(aFrameMessage({ moduleId: 'front' }));
+    frames.dispatch(aFrameMessage({ moduleId: 'front' }));
     expect(take).toHaveBeenCalledTimes(3);
   });
 
@@ -80,8 +80,8 @@ describe('the frames of several cameras', () => {
     frames.attach(send);
     subscribe('front');
 
-    frames.take(aFrameMessage({ moduleId: 'back' }));
-    frames.take(new ArrayBuffer(7));
+    frames.dispatch(aFrameMessage({ moduleId: 'back' }));
+    frames.dispatch(new ArrayBuffer(7));
 
     expect(take).not.toHaveBeenCalled();
   });
@@ -89,7 +89,7 @@ describe('the frames of several cameras', () => {
   test('that were painted are acknowledged by their number', () => {
     frames.attach(send);
     subscribe('front');
-    frames.take(aFrameMessage({ moduleId: 'front', seq: 12 }));
+    frames.dispatch(aFrameMessage({ moduleId: 'front', seq: 12 }));
 
     frames.acknowledge(take.mock.calls[0]?.[0] as Frame);
 

@@ -1,294 +1,167 @@
-import { SvelteMap } from 'svelte/reactivity';
-import type { CameraInfo, Command, Module, Reading } from '../api/types';
-import { backoffMs } from './backoff';
-import { Commands } from './commands.svelte';
+import type { Command } from '../api/types';
+import { type ConnectionState, LiveConnection } from './connection.svelte';
+import { EventDispatcher } from './dispatcher';
 import { FrameSubscriptions } from './frame-subscriptions.svelte';
-import {
-  type ClientMessage,
-  type LiveEvent,
-  type LiveSocket,
-  MAX_RECENT_READINGS,
-  type OpenSocket,
-  openWebSocket,
-  POLICY_VIOLATION
-} from './protocol';
-import { Series } from './series.svelte';
-import { ConnectionWatchdog } from './watchdog';
+import type { LiveEvent, OpenSocket } from './protocol';
+import { LiveStore, RECENT } from './store.svelte';
 import { TimeSync } from './timesync';
-
-/** How many of the newest readings of each series a (re)connect brings: a short break needs no history request. */
-const RECENT = 60;
-/**
- * Readings are taken together after this time: the page is brought up to date once for all of them, not once for each of
- * hundreds a second.
- */
-const GATHER_MS = 50;
-
-/** `silent`: the connection stands, and the hub has not answered a question on it. `lost`: it is being opened again. */
-export type LiveState = 'connecting' | 'live' | 'unresponsive' | 'lost';
 
 export interface LiveOptions {
   url: string;
-  /** Asks the hub for one command; used after seriesGaps. */
+  /** Asks the hub for one command; used after the connection was lost. */
   fetchCommand: (id: string) => Promise<Command>;
   open?: OpenSocket;
   random?: () => number;
-  /** A connection ended before the hub said a word, or because the session is over. */
+  /** The connection ended before the first event, or because the session is over. */
   onRejected?: () => void;
 }
 
 /**
- * The hub's present, kept up to date over one WebSocket for as long as it is started.
+ * The current state of the hub, kept up to date over one WebSocket for as long as it is started.
  *
- * It never queues what it sends (commands go over HTTP), and after a loss it trusts what the hub says, not what it knew.
+ * It puts the parts together: the connection receives messages, the dispatcher parses them, the store holds the result.
+ * It never queues what it sends (commands use HTTP). After a reconnect the hub's snapshot replaces what was known.
  */
 export class Live {
-  state = $state<LiveState>('connecting');
-  /** While `silent`: seconds since the last message, by our clock. */
-  unresponsiveSecs = $state<number | null>(null);
-  /** How far the hub's clock is ahead of ours, in seconds. */
+  /** How far the hub's clock is ahead of the browser's, in seconds. */
   skewSecs = $state(0);
-  /** How wrong that can be, in seconds; `null` while it only comes from the hub's greeting. */
+  /** The greatest possible error of `skewSecs`; `null` while it is only estimated from `hello`. */
   skewErrorSecs = $state<number | null>(null);
-  /** How many events were dropped for us, in all. */
+  /** How many events the hub has dropped for this page, in all. */
   missed = $state(0);
-  /** How many times the connection came to be live. */
-  connections = $state(0);
   hubVersion = $state<string | null>(null);
-  /** Whether the hub has told its present at least once. */
-  known = $state(false);
 
-  readonly modules = new SvelteMap<string, Module>();
-  /** By {@link seriesKey}. */
-  readonly series = new SvelteMap<string, Series>();
-  readonly cameras = new SvelteMap<string, CameraInfo>();
-  readonly commands: Commands;
-  /** What the cameras see. */
   readonly frames = new FrameSubscriptions();
-
-  readonly #url: string;
-  readonly #open: OpenSocket;
-  readonly #random: () => number;
-  readonly #onRejected: () => void;
-  readonly #time = new TimeSync((client_time) => this.#say({ type: 'time', client_time }));
-  readonly #watchdog = new ConnectionWatchdog({
-    probe: () => this.#say({ type: 'time', client_time: Date.now() / 1000 }),
-    isWatching: () => this.frames.expectsFrames,
-    onUnresponsive: (secs) => this.#takeSilence(secs),
-    onLost: () => this.#lost()
+  readonly #store: LiveStore;
+  readonly #connection: LiveConnection;
+  readonly #time = new TimeSync((client_time) => this.#connection.send({ type: 'time', client_time }));
+  readonly #events = new EventDispatcher({
+    hello: (event) => this.#onHello(event.hub_time, event.version),
+    recent: (event) => this.#onSnapshot(event),
+    reading: (readings) => this.#store.addReadings(readings),
+    module: ({ module }) => this.#store.modules.set(module.id, module),
+    module_removed: (event) => this.#store.removeModule(event.module_id),
+    command: ({ command }) => this.#store.commands.put(command),
+    camera: ({ camera }) => this.#store.cameras.set(camera.module_id, camera),
+    resync: ({ missed }) => this.#onMissed(missed),
+    time: (event) => this.#onTime(event.client_time, event.hub_time),
+    problem: () => this.#onProblem()
   });
-  #gathered: Reading[] = [];
-  #gathering: ReturnType<typeof setTimeout> | undefined;
-  #socket: LiveSocket | null = null;
-  #attempt = 0;
-  #greeted = false;
-  #retry: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(options: LiveOptions) {
-    this.#url = options.url;
-    this.#open = options.open ?? openWebSocket;
-    this.#random = options.random ?? Math.random;
-    this.#onRejected = options.onRejected ?? (() => {});
-    this.commands = new Commands(options.fetchCommand);
+  constructor({ url, fetchCommand, open, random, onRejected }: LiveOptions) {
+    this.#store = new LiveStore(fetchCommand);
+    this.#connection = new LiveConnection({
+      url,
+      open,
+      random,
+      onRejected,
+      onOpen: () => {
+        this.#connection.send({ type: 'subscribe', recent: RECENT });
+        this.#time.start();
+      },
+      onMessage: (data) => {
+        if (data instanceof ArrayBuffer) this.frames.dispatch(data);
+        else this.#events.dispatch(String(data));
+      },
+      onClose: () => this.#onClose(),
+      probe: () => this.#connection.send({ type: 'time', client_time: Date.now() / 1000 }),
+      expectsFrames: () => this.frames.expectsFrames
+    });
   }
 
-  /** The hub does not answer: what is shown is as old as it says, and may have changed since. */
+  get state(): ConnectionState {
+    return this.#connection.state;
+  }
+
+  get unresponsiveSecs(): number | null {
+    return this.#connection.unresponsiveSecs;
+  }
+
+  /** How often the connection became live. */
+  get connections(): number {
+    return this.#connection.count;
+  }
+
+  /** The hub does not respond: the values on the page may be out of date. */
   get hubUnreachable(): boolean {
     return this.state === 'unresponsive' || this.state === 'lost';
   }
 
-  /** Connects and stays connected; call the returned function to end everything. */
+  /** Whether at least one snapshot has arrived. */
+  get loaded(): boolean {
+    return this.#store.loaded;
+  }
+
+  get modules(): LiveStore['modules'] {
+    return this.#store.modules;
+  }
+
+  get series(): LiveStore['series'] {
+    return this.#store.series;
+  }
+
+  get cameras(): LiveStore['cameras'] {
+    return this.#store.cameras;
+  }
+
+  get commands(): LiveStore['commands'] {
+    return this.#store.commands;
+  }
+
+  /** Connects and stays connected until the returned function is called. */
   start(): () => void {
-    this.state = 'connecting';
-    this.#connect();
-    return () => this.#stop();
+    const stop = this.#connection.start();
+    return () => {
+      stop();
+      this.commands.stopPolling();
+    };
   }
 
-  /** Tries again now instead of when the back-off ends: the network is back, or somebody looks at the page again. */
+  /** Reconnects now instead of after the back-off. */
   retryNow(): void {
-    if (this.#retry === undefined) return;
-    this.#attempt = 0;
-    this.#connect();
+    this.#connection.retryNow();
   }
 
-  /** The series, made if it is new. */
-  seriesOf(moduleId: string, type: string): Series {
-    const key = seriesKey(moduleId, type);
-    let series = this.series.get(key);
-    if (!series) {
-      series = new Series(moduleId, type);
-      this.series.set(key, series);
-    }
-    return series;
-  }
-
-  #connect(): void {
-    clearTimeout(this.#retry);
-    this.#retry = undefined;
-    this.#greeted = false;
-    const socket = this.#open(this.#url);
-    this.#socket = socket;
-    socket.onopen = () => {
-      this.#subscribe(RECENT);
-      this.#time.start();
-    };
-    socket.onmessage = ({ data }) => {
-      const picture = data instanceof ArrayBuffer;
-      this.#watchdog.messageReceived(picture);
-      if (picture) this.frames.take(data);
-      else this.#take(JSON.parse(String(data)) as LiveEvent);
-    };
-    socket.onclose = (event) => this.#lost(event?.code === POLICY_VIOLATION);
-    this.#watchdog.start();
-  }
-
-  #subscribe(recent: number): void {
-    this.#say({ type: 'subscribe', recent });
-  }
-
-  #say(message: ClientMessage): void {
-    this.#socket?.send(JSON.stringify(message));
-  }
-
-  #takeSilence(secs: number | null): void {
-    this.unresponsiveSecs = secs;
-    if (secs !== null && this.state === 'live') this.state = 'unresponsive';
-    else if (secs === null && this.state === 'unresponsive') this.state = 'live';
-  }
-
-  #lost(revoked = false): void {
-    const refused = revoked || !this.#greeted;
-    this.#hangUp();
-    this.state = 'lost';
-    this.commands.startPolling();
-    this.#retry = setTimeout(() => this.#connect(), backoffMs(this.#attempt, this.#random));
-    this.#attempt += 1;
-    if (refused) this.#onRejected();
-  }
-
-  #hangUp(): void {
-    this.#takeGathered();
-    this.#watchdog.stop();
+  #onClose(): void {
+    this.#events.flush();
     this.#time.stop();
     this.frames.detach();
-    const socket = this.#socket;
-    this.#socket = null;
-    if (!socket) return;
-    socket.onopen = socket.onmessage = socket.onclose = null;
-    socket.close();
+    // Without events the outcomes of commands have to be asked for.
+    this.commands.startPolling();
   }
 
-  #stop(): void {
-    clearTimeout(this.#retry);
-    this.#retry = undefined;
+  #onHello(hubTime: number, version: string): void {
+    this.#connection.markGreeted();
+    this.skewSecs = hubTime - Date.now() / 1000;
+    this.skewErrorSecs = null;
+    this.hubVersion = version;
+  }
+
+  #onSnapshot({ readings, modules, cameras }: Extract<LiveEvent, { type: 'recent' }>): void {
+    this.#store.applySnapshot(readings, modules, cameras);
+    if (!this.#connection.markLive()) return;
     this.commands.stopPolling();
-    this.#hangUp();
+    this.commands.refresh();
   }
 
-  #take(event: LiveEvent): void {
-    if (event.type === 'reading') return this.#gather(event.reading);
-    // Events keep their order: no reading may come after the removal of its module.
-    this.#takeGathered();
-    switch (event.type) {
-      case 'hello':
-        this.#greeted = true;
-        this.skewSecs = event.hub_time - Date.now() / 1000;
-        this.skewErrorSecs = null;
-        this.hubVersion = event.version;
-        break;
-      case 'recent':
-        this.#takePresent(event.readings, event.modules, event.cameras);
-        break;
-      case 'module':
-        this.modules.set(event.module.id, event.module);
-        break;
-      case 'module_removed':
-        this.#forgetModule(event.module_id);
-        break;
-      case 'command':
-        this.commands.put(event.command);
-        break;
-      case 'camera':
-        this.cameras.set(event.camera.module_id, event.camera);
-        break;
-      case 'resync':
-        this.missed += event.missed;
-        this.commands.refresh();
-        break;
-      case 'time':
-        this.#takeTime(event.client_time, event.hub_time);
-        break;
-      case 'problem':
-        // A hub that does not know what a question for the time is, knows no pictures either; the subscription stands.
-        if (this.frames.supported === null) {
-          this.#time.stop();
-          this.frames.markUnsupported();
-        }
-        break;
-    }
+  #onMissed(missed: number): void {
+    this.missed += missed;
+    this.commands.refresh();
   }
 
-  #gather(reading: Reading): void {
-    this.#gathered.push(reading);
-    this.#gathering ??= setTimeout(() => this.#takeGathered(), GATHER_MS);
-  }
-
-  #takeGathered(): void {
-    clearTimeout(this.#gathering);
-    this.#gathering = undefined;
-    for (const reading of this.#gathered) this.seriesOf(reading.module_id, reading.type).push(reading);
-    this.#gathered = [];
-  }
-
-  #takeTime(clientTime: number, hubTime: number): void {
+  #onTime(clientTime: number, hubTime: number): void {
     this.#time.answer(clientTime, hubTime);
     const { secs, maxErrorSecs } = this.#time.offset;
     if (secs !== null) this.skewSecs = secs;
     this.skewErrorSecs = maxErrorSecs;
-    if (this.frames.supported === null) this.frames.attach((message) => this.#say(message));
+    // A hub that answers `time` sends frames, too.
+    if (this.frames.supported === null) this.frames.attach((message) => this.#connection.send(message));
   }
 
-  #takePresent(readings: Reading[], modules: Module[], cameras: CameraInfo[]): void {
-    const present = new Set(modules.map((module) => module.id));
-    for (const id of [...this.modules.keys()]) if (!present.has(id)) this.#forgetModule(id);
-    for (const module of modules) this.modules.set(module.id, module);
-    const seen = new Set(cameras.map((camera) => camera.module_id));
-    for (const id of [...this.cameras.keys()]) if (!seen.has(id)) this.cameras.delete(id);
-    for (const camera of cameras) this.cameras.set(camera.module_id, camera);
-
-    const groups = bySeries(readings);
-    // With very many series the hub sends fewer of each; only what is shorter than that is all there is.
-    const each = Math.min(RECENT, Math.floor(MAX_RECENT_READINGS / Math.max(1, groups.length)));
-    for (const of of groups) this.seriesOf(of[0].module_id, of[0].type).pushRecent(of, of.length < each);
-
-    this.#attempt = 0;
-    this.known = true;
-    // A `silent` connection is `live` again by its next message.
-    if (this.state !== 'live') {
-      this.state = 'live';
-      this.connections += 1;
-      this.commands.stopPolling();
-      this.commands.refresh();
-    }
+  #onProblem(): void {
+    // An older hub rejects the first `time` message, and sends no frames either; the subscription stays.
+    if (this.frames.supported !== null) return;
+    this.#time.stop();
+    this.frames.markUnsupported();
   }
-
-  #forgetModule(id: string): void {
-    this.modules.delete(id);
-    this.cameras.delete(id);
-    for (const [key, series] of this.series) if (series.moduleId === id) this.series.delete(key);
-  }
-}
-
-/** Module ids and types hold no slash. */
-export const seriesKey = (moduleId: string, type: string): string => `${moduleId}/${type}`;
-
-function bySeries(readings: readonly Reading[]): [Reading, ...Reading[]][] {
-  const groups = new Map<string, [Reading, ...Reading[]]>();
-  for (const reading of readings) {
-    const key = seriesKey(reading.module_id, reading.type);
-    const group = groups.get(key);
-    if (group) group.push(reading);
-    else groups.set(key, [reading]);
-  }
-  return [...groups.values()];
 }

@@ -386,14 +386,14 @@ describe('the live connection', () => {
 
     test('knows that readings are missing when the newest ones do not reach back to what it knew', () => {
       goLive();
-      const series = live.seriesOf('attic', 'temperature');
-      expect(series.backfillSince).toBeNull();
+      const series = live.series.get('attic/temperature');
+      expect(series?.backfillSince).toBeNull();
       const sixty = Array.from({ length: 60 }, (_, at) => aReading(NOW + 100 + at));
 
       hub.newest.say({ type: 'resync', seq: 90, missed: 150 });
       hub.newest.say(recent({ seq: 90, modules: [aModule('attic')], readings: sixty }));
 
-      expect(series.backfillSince).toBe(NOW - 1);
+      expect(series?.backfillSince).toBe(NOW - 1);
     });
   });
 

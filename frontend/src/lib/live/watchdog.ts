@@ -23,7 +23,7 @@ export interface WatchdogOptions {
   /** Asks the hub for a message. */
   probe: () => void;
   /** Whether pictures are expected. */
-  isWatching: () => boolean;
+  expectsFrames: () => boolean;
   /** The question has not been answered: seconds since the last message; `null` when one came after all. */
   onUnresponsive: (secs: number | null) => void;
   /** The connection is to be given up. */
@@ -79,7 +79,7 @@ export class ConnectionWatchdog {
   }
 
   #check(): void {
-    const { probe, isWatching, onLost } = this.#options;
+    const { probe, expectsFrames, onLost } = this.#options;
     const now = performance.now();
     // While the page itself was busy, or hidden, messages may have waited with this check: that time does not count.
     const late = Math.max(0, now - this.#checkedAt - CHECK_MS);
@@ -92,7 +92,7 @@ export class ConnectionWatchdog {
     if (!this.#open) {
       if (idleMs >= OPEN_MS) onLost();
     } else if (this.#probedAt === null) {
-      if (idleMs < (isWatching() ? PROBE_MS.watching : PROBE_MS.idle)) return;
+      if (idleMs < (expectsFrames() ? PROBE_MS.watching : PROBE_MS.idle)) return;
       this.#probedAt = now;
       probe();
     } else if (now - this.#probedAt >= ANSWER_MS * this.#timeoutFactor) {

@@ -2,7 +2,6 @@ import { describe, expect, test } from 'vitest';
 import type { RecordingSettings } from '../api/recording';
 import { aModule } from '../live/testing';
 import {
-  bytesOf,
   toDateInput,
   triggerOptions,
   toDateTimeInput,
@@ -11,6 +10,7 @@ import {
   describeSettings,
   describeTrigger
 } from './format';
+import { formatBytes } from '../units/units';
 
 const SETTINGS: RecordingSettings = {
   mode: 'off',
@@ -48,7 +48,7 @@ test('what is kept is told with its size', () => {
   expect(describeKept({ ...nothing, frames: 1, bytes: 2048, keep_days: 0 })).toBe(
     '1 frame, 2 kB. Kept forever, at most 10 GB.'
   );
-  expect([0, 999, 75_400_000, 1e10, 2.54e9].map(bytesOf)).toEqual(['0 B', '999 B', '75 MB', '10 GB', '2.5 GB']);
+  expect([0, 999, 75_400_000, 1e10, 2.54e9].map(formatBytes)).toEqual(['0 B', '999 B', '75 MB', '10 GB', '2.54 GB']);
 });
 
 test('what begins a recording is told by who did or measured it', () => {

@@ -2,7 +2,7 @@
 import type { RecordingMode, RecordingReport, RecordingSettings, Trigger } from '../api/recording';
 import type { Module } from '../api/types';
 import { formatCount, formatDateTime, titleOf } from '../units/names';
-import { formatDuration, formatNumber } from '../units/units';
+import { formatBytes, formatDuration } from '../units/units';
 
 export const MODES: readonly { mode: RecordingMode; name: string; means: string }[] = [
   { mode: 'off', name: 'Off', means: 'Off. “Record now” still works.' },
@@ -10,15 +10,6 @@ export const MODES: readonly { mode: RecordingMode; name: string; means: string 
   { mode: 'continuous', name: 'Continuous', means: 'Every frame of the camera.' },
   { mode: 'on_event', name: 'On events', means: 'Every frame shortly before and after an event.' }
 ];
-
-const UNITS = ['B', 'kB', 'MB', 'GB', 'TB'] as const;
-
-/** In the units a card is sold by, which the settings go by too: `198 MB`, `2.5 GB`. */
-export function bytesOf(bytes: number): string {
-  const place = Math.min(UNITS.length - 1, Math.max(0, Math.floor(Math.log10(Math.max(1, bytes)) / 3)));
-  const amount = bytes / 1000 ** place;
-  return `${formatNumber(amount, place > 2 && !Number.isInteger(amount) ? 1 : 0)} ${UNITS[place]}`;
-}
 
 export function describeTrigger(trigger: Trigger): string {
   const { module_id, type, above, below, action } = trigger;
@@ -44,9 +35,9 @@ export function describeKept(report: RecordingReport): string {
   const { frames, bytes, oldest_at, keep_days, keep_bytes, recording } = report;
   const since = oldest_at == null ? '' : ` since ${formatDateTime(oldest_at)}`;
   const none = recording ? 'The first frames are being saved.' : 'No recordings yet.';
-  const kept = frames === 0 ? none : `${formatCount(frames, 'frame')}, ${bytesOf(bytes)}${since}.`;
+  const kept = frames === 0 ? none : `${formatCount(frames, 'frame')}, ${formatBytes(bytes)}${since}.`;
   const days = keep_days === 0 ? 'forever' : `for ${formatCount(keep_days, 'day')}`;
-  return `${kept} Kept ${days}, at most ${bytesOf(keep_bytes)}.`;
+  return `${kept} Kept ${days}, at most ${formatBytes(keep_bytes)}.`;
 }
 
 /** Every event of a module that can start a recording; a measure still needs a value. */

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { RetentionReport, StorageReport } from '../api/types';
-import { storageAlarms, bytes, percent, describeRetention, enduranceUsed, years } from './format';
+import { storageAlarms, percent, describeRetention, enduranceUsed, years } from './format';
+import { formatBytes } from '../units/units';
 
 const aReport = (rest: Partial<StorageReport> = {}): StorageReport => ({
   database_bytes: 1024,
@@ -56,7 +57,7 @@ describe('the wear', () => {
 
   test('is not known where nobody counts', () => {
     expect(enduranceUsed(aReport({ written_total_bytes: null }))).toBeNull();
-    expect(bytes(null)).toBe('–');
+    expect(formatBytes(null)).toBe('–');
     expect(years(null)).toBe('Not yet known');
   });
 

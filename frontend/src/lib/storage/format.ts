@@ -1,7 +1,7 @@
 /** The texts of the storage page. */
 import type { DeviceKind, RetentionReport, StorageReport } from '../api/types';
 import { formatCount, toSentence } from '../units/names';
-import { formatNumber, formatValue } from '../units/units';
+import { formatNumber } from '../units/units';
 
 const DEVICES: Record<DeviceKind, string> = {
   sd: 'SD card',
@@ -16,13 +16,6 @@ export const deviceName = (kind: DeviceKind): string => DEVICES[kind];
 /** An interval in hours, as days when it is a whole number of them: `7 days`, `36 hours`. */
 export const formatHours = (hours: number): string =>
   hours >= 24 && hours % 24 === 0 ? formatCount(hours / 24, 'day') : formatCount(hours, 'hour');
-
-/** `1.40 GiB`; a dash when it is not known. */
-export function bytes(count: number | null | undefined): string {
-  if (count == null) return '–';
-  const { value, symbol } = formatValue(count, 'bytes');
-  return `${value} ${symbol}`;
-}
 
 /** `18 years`, `1.4 years`, `Over 100 years`: a forecast is not more precise. */
 export function years(count: number | null | undefined): string {

@@ -1,26 +1,32 @@
-/** The height of a row of the grid, in CSS pixels: a tile takes as many rows as its content needs. */
+/** The height of a grid row, in CSS pixels: a card spans as many rows as its content needs. */
 const ROW_PX = 4;
 
-/** One for all cells: it reads before it writes, so that the grid is laid out once and not for each of its cells. */
-let sizing: ResizeObserver | undefined;
-
-function resize(entries: readonly ResizeObserverEntry[]): void {
-  const sizes = entries.map(({ target, borderBoxSize }) => {
-    const cell = target.parentElement;
-    const gap = cell?.parentElement ? parseFloat(getComputedStyle(cell.parentElement).columnGap) || 0 : 0;
-    return { cell, rows: Math.ceil((Math.round(borderBoxSize[0]?.blockSize ?? 0) + gap) / ROW_PX) };
-  });
-  for (const { cell, rows } of sizes) if (cell) cell.style.gridRowEnd = `span ${rows}`;
+/** Reads all sizes before it writes, so that the grid is laid out once and not once for each card. */
+function spanRows(grid: HTMLElement, entries: readonly ResizeObserverEntry[]): void {
+  const gap = parseFloat(getComputedStyle(grid).columnGap) || 0;
+  const spans = entries.map(({ target, borderBoxSize }) => ({
+    card: target as HTMLElement,
+    rows: Math.ceil((Math.round(borderBoxSize[0]?.blockSize ?? 0) + gap) / ROW_PX)
+  }));
+  for (const { card, rows } of spans) card.style.gridRowEnd = `span ${rows}`;
 }
 
 /**
- * For `{@attach}` of a cell of a grid with rows of 4 px and no gap between them: the cell spans the rows of its content, so
- * that tiles of different heights leave no holes. The gap below a tile is that between columns.
+ * For `{@attach}` of a grid with rows of 4 px and no gap between them: each child spans the rows of its content, so that
+ * cards of different heights leave no gaps. The space below a card equals the gap between columns.
  */
-export function masonry(cell: HTMLElement): () => void {
-  const content = cell.firstElementChild;
-  if (!content) return () => {};
-  const observer = (sizing ??= new ResizeObserver(resize));
-  observer.observe(content);
-  return () => observer.unobserve(content);
+export function masonry(grid: HTMLElement): () => void {
+  const sizes = new ResizeObserver((entries) => spanRows(grid, entries));
+  const children = new MutationObserver((changes) => {
+    for (const { addedNodes, removedNodes } of changes) {
+      for (const node of removedNodes) if (node instanceof Element) sizes.unobserve(node);
+      for (const node of addedNodes) if (node instanceof Element && node.parentNode === grid) sizes.observe(node);
+    }
+  });
+  for (const child of grid.children) sizes.observe(child);
+  children.observe(grid, { childList: true });
+  return () => {
+    sizes.disconnect();
+    children.disconnect();
+  };
 }

@@ -35,8 +35,8 @@ describe('a value', () => {
     [Number.MIN_VALUE, 'flux', '0.00 ×10⁻³⁰⁶ flux'],
     [Number.MAX_VALUE, 'flux', '179.77 ×10³⁰⁶ flux'],
     [512, 'bytes', '512 B'],
-    [8 * 1024 ** 3, 'bytes', '8.00 GiB'],
-    [300 * 1024 ** 2, 'bytes', '300 MiB'],
+    [8.25e9, 'bytes', '8.25 GB'],
+    [3e8, 'bytes', '300 MB'],
     [415, 'ppm', '415 ppm'],
     [7, 'count', '7'],
     [0.418, 'count', '0.42'],
@@ -72,11 +72,11 @@ describe('a value', () => {
 test('one chart has one scale, whatever the single value is', () => {
   const scale = scaleOf('bytes', 2 * 1024 ** 3);
 
-  expect(formatValue(512 * 1024 ** 2, 'bytes', scale)).toEqual({ value: '0.50', symbol: 'GiB' });
+  expect(formatValue(5e8, 'bytes', scale)).toEqual({ value: '0.50', symbol: 'GB' });
 });
 
 test('every known word of the hub has a symbol', () => {
-  const table = readFileSync('../iotpi-core/src/unit/table.rs', 'utf8');
+  const table = readFileSync('../iotpi-core/src/model/unit/table.rs', 'utf8');
   const words = [...table.matchAll(/^ {8}(?:unit|rounded|degrees)\("(\w+)"/gm)].map((match) => match[1] ?? '');
 
   const unnamed = words.filter((word) => {

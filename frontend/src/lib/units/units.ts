@@ -69,12 +69,13 @@ const UNITS: Readonly<Record<string, Scale>> = {
 
 /** Units with multiples of their own: the least value of each multiple, its symbol, divisor and decimals. */
 const LADDERS: Readonly<Record<string, readonly (readonly [number, string, number, number])[]>> = {
+  // Decimal, as disks and memory cards are sold and as the settings are given.
   bytes: [
     [0, 'B', 1, 0],
-    [1024, 'KiB', 1024, 0],
-    [1024 ** 2, 'MiB', 1024 ** 2, 0],
-    [1024 ** 3, 'GiB', 1024 ** 3, 2],
-    [1024 ** 4, 'TiB', 1024 ** 4, 2]
+    [1e3, 'kB', 1e3, 0],
+    [1e6, 'MB', 1e6, 0],
+    [1e9, 'GB', 1e9, 2],
+    [1e12, 'TB', 1e12, 2]
   ]
 };
 
@@ -137,7 +138,7 @@ export function scaleOf(unit: string | null | undefined, magnitude = 0): Scale {
   const ladder = unit ? LADDERS[unit] : undefined;
   if (ladder) {
     const [, symbol, divisor, digits] = ladder.findLast(([from]) => size >= from) ?? [0, unit ?? '', 1, 1];
-    return plain(symbol, digits, 1 / divisor);
+    return { ...plain(symbol, digits, 1 / divisor), whole: true };
   }
   const known = unit ? UNITS[unit] : undefined;
   const symbol = unit ? SYMBOLS[unit] : undefined;
@@ -230,4 +231,11 @@ export function formatValue(
   const shown = scale.of(value);
   const text = formatNumber(shown, scale.whole && Number.isInteger(shown) ? 0 : scale.digits);
   return { value: scale.exponent === 0 ? text : `${text} ${formatExponent(scale)}`, symbol: scale.symbol };
+}
+
+/** An amount of data: `198 MB`, `2.54 GB`; a dash when it is not known. */
+export function formatBytes(count: number | null | undefined): string {
+  if (count == null) return '–';
+  const { value, symbol } = formatValue(count, 'bytes');
+  return `${value} ${symbol}`;
 }

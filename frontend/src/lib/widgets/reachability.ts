@@ -1,12 +1,12 @@
 /** Whether a module can be reached, and whether its controls may be used. */
 import type { Module } from '../api/types';
-import type { LiveState } from '../live/live.svelte';
+import type { ConnectionState } from '../live/connection.svelte';
 
 /** Whether the module does not answer. */
 export const isOffline = ({ health }: Pick<Module, 'health'>): boolean => health === 'offline' || health === 'unknown';
 
 /** Whether the reported state of the module is only the last known one: the module or the hub does not answer. */
-export const isUnreachable = (module: Pick<Module, 'health'>, live: LiveState): boolean =>
+export const isUnreachable = (module: Pick<Module, 'health'>, live: ConnectionState): boolean =>
   isOffline(module) || live === 'unresponsive' || live === 'lost';
 
 /** Why a control that must act at once is disabled, as a sentence; `null` while its module can be reached. */
