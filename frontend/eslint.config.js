@@ -14,7 +14,7 @@ export default ts.config(
   ...svelte.configs.prettier,
   {
     languageOptions: { globals: { ...globals.browser, ...globals.node } },
-    // TypeScript itself knows which names exist.
+    // TypeScript itself checks names.
     rules: { 'no-undef': 'off', eqeqeq: ['error', 'smart'], 'no-console': 'error' }
   },
   {

@@ -4,12 +4,16 @@ import { vitePreprocess } from '@sveltejs/vite-plugin-svelte';
 
 const PAGE = 'build/index.html';
 
-/** The files of the dashboard, and one page for every path: the hub answers unknown paths with it and the browser routes. */
-// `precompress` writes a .br and a .gz file beside each text file; the hub sends the one that the browser prefers.
+/**
+ * The files of the dashboard, and one page for every path: the hub answers unknown paths with it and the
+ * browser routes.
+ */
+// `precompress` writes a .br and a .gz file beside each text file; the hub sends the one that the browser
+// prefers.
 const files = adapter({ pages: 'build', assets: 'build', fallback: 'index.html', precompress: true });
 
 /**
- * As `files`, but the page says `%base%` where it names the path below which the hub is. The hub writes it for each request, because a
+ * As `files`, but with `%base%` in the page instead of the base path. The hub replaces it for each request, because a
  * proxy may serve the hub below a path of its own.
  *
  * @type {import('@sveltejs/kit').Adapter}
@@ -31,7 +35,7 @@ const belowAnyPath = {
       readFileSync(PAGE, 'utf8')
     );
     writeFileSync(PAGE, replaced);
-    // The hub sends the page plain, since it writes into it.
+    // The hub sends the page uncompressed, since it writes the base path into it.
     for (const coding of ['br', 'gz']) rmSync(`${PAGE}.${coding}`, { force: true });
   }
 };
@@ -39,14 +43,15 @@ const belowAnyPath = {
 /** @type {import('@sveltejs/kit').Config} */
 export default {
   preprocess: vitePreprocess(),
-  // Tests run in Node, and still as in a browser: compiled for a server, state is plain and effects do nothing.
+  // Tests run in Node, but as in a browser: compiled for a server, state is plain and effects do nothing.
   vitePlugin: { dynamicCompileOptions: () => (process.env.VITEST ? { generate: 'client' } : undefined) },
   compilerOptions: { runes: ({ filename }) => (filename.includes('node_modules') ? undefined : true) },
   kit: {
     adapter: belowAnyPath,
-    // Scripts find their parts relative to themselves.
+    // Scripts import each other by relative paths.
     paths: { relative: true },
-    // No version file is polled: a hub that was updated also drops the live connection, and the page reloads on a failed import.
+    // No version file is polled: a hub that was updated also drops the live connection, and the page reloads
+    // on a failed import.
     version: { pollInterval: 0 }
   }
 };

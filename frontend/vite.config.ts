@@ -6,7 +6,10 @@ import { mockHub } from './mock/plugin.ts';
 
 const hub = process.env.IOTPI_HUB ?? 'http://127.0.0.1:8000';
 
-/** The hub refuses a foreign `Host` or `Origin`, so a proxied request has to look as if it came from its own page. */
+/**
+ * The hub rejects a foreign `Host` or `Origin`, so a proxied request must look as if it came from the hub's
+ * own page.
+ */
 const toHub: ProxyOptions = {
   target: hub,
   changeOrigin: true,
@@ -22,8 +25,8 @@ const toHub: ProxyOptions = {
 const toHubOf = (paths: string[]) => Object.fromEntries(paths.map((path) => [path, toHub]));
 
 /**
- * Tests load Svelte's browser half, as svelte.config.js has their runes compiled for it. Not the condition `browser`: with
- * it SvelteKit, too, would expect a window.
+ * Tests load Svelte for the browser, because svelte.config.js compiles their runes for it. The condition
+ * `browser` would not do: with it SvelteKit, too, would expect a window.
  */
 const svelteInBrowsers = [
   { find: /^svelte$/, replacement: ofSvelte('index-client.js') },

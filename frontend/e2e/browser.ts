@@ -3,7 +3,7 @@ import { type Browser, chromium } from 'playwright-core';
 
 const PLACES = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/snap/bin/chromium', '/usr/bin/google-chrome'];
 
-/** The Chromium of the machine; `CHROMIUM` names another one. */
+/** The installed Chromium; `CHROMIUM` selects another one. */
 export function openBrowser(): Promise<Browser> {
   const executablePath = process.env.CHROMIUM ?? PLACES.find((place) => existsSync(place));
   if (!executablePath) throw new Error('no Chromium: apt-get install chromium, or name one in CHROMIUM');

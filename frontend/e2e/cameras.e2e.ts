@@ -1,4 +1,4 @@
-/** What cameras see, live and recorded, in a real browser. */
+/** Live and recorded frames of cameras, in a real browser. */
 import { mkdir } from 'node:fs/promises';
 import type { Browser, Locator, Page } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFailed, test } from 'vitest';
@@ -12,9 +12,9 @@ const MOCK = process.env.IOTPI_DEMO === 'mock';
 let system: System;
 let browser: Browser;
 let page: Page;
-/** What the browser complained about. */
+/** Errors in the browser's console. */
 const complaints: string[] = [];
-/** The paths it asked for, and the binary messages that came over WebSockets. */
+/** The requested paths, and the number of binary WebSocket messages. */
 const asked: string[] = [];
 let pictures = 0;
 let sockets = 0;
@@ -57,7 +57,7 @@ const recorded = () => page.getByRole('img', { name: `Recorded picture of ${CAME
 const timeline = () => page.getByRole('slider', { name: 'Position in the recording' });
 const latency = () => page.locator('[data-badge=latency]').first();
 
-/** The picture made small, as numbers. */
+/** The pixels of a scaled-down copy. */
 const pixels = (canvas: Locator) => () =>
   canvas.evaluate((element) => {
     const small = Object.assign(document.createElement('canvas'), { width: 64, height: 48 });
@@ -101,7 +101,7 @@ describe('the camera wall', () => {
     await page.locator('nav').getByRole('link', { name: 'Storage' }).click();
     await page.getByRole('heading', { name: 'Disk lifetime', exact: true }).waitFor();
 
-    // What was under way still comes; then a whole second brings nothing.
+    // Frames in flight still arrive; then a whole second has none.
     let before = -1;
     await expect
       .poll(
@@ -209,7 +209,7 @@ describe('recording', () => {
   });
 });
 
-// The mock has no modules that could stand still.
+// The mock has no modules that could be frozen.
 describe.skipIf(MOCK)('a camera that delivers nothing', () => {
   let goOn = () => {};
   afterAll(() => goOn());
@@ -235,7 +235,7 @@ describe.skipIf(MOCK)('a camera that delivers nothing', () => {
 
     await system.killCamera();
 
-    // What moves now comes from another process.
+    // New frames come from another process.
     await moves(live());
     await page.locator('[data-badge=live]').waitFor();
     expect(await page.evaluate(() => 'kept' in window)).toBe(true);
@@ -254,7 +254,7 @@ describe('when the hub restarts', () => {
     await moves(live());
     expect(await page.evaluate(() => 'kept' in window)).toBe(true);
     expect(asked.filter((path) => path === '/api/camera/stream')).toEqual([]);
-    // The browser itself reports what it could not reach; that is no complaint about the page.
+    // The browser itself reports failed requests; they are not errors of the page.
     complaints.length = 0;
   });
 

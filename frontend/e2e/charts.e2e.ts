@@ -11,7 +11,7 @@ const HOUR = 3600;
 const DAY = 24 * HOUR;
 const MODULE = 'history';
 const TYPE = 'ramp';
-/** The most readings of one request. */
+/** The limit of one request. */
 const MAX_READINGS = 1000;
 
 let system: System;
@@ -19,10 +19,10 @@ let browser: Browser;
 let page: Page;
 let now: number;
 
-/** The value at a moment: hours since a week ago, so that each value belongs to one moment only. */
+/** The value at a time: hours since a week ago, so that each value belongs to one time only. */
 const valueAt = (unixSecs: number) => (unixSecs - (now - 7 * DAY)) / HOUR;
 
-/** Times of one reading a minute for the last week and one an hour for the year before, oldest first. */
+/** Times of one reading a minute for the last week, and one an hour for the year before, oldest first. */
 function times(): number[] {
   const all: number[] = [];
   for (let at = now - 365 * DAY; at < now - 7 * DAY; at += HOUR) all.push(at);
@@ -79,10 +79,10 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('charts of a hub with a year 
     await expect.poll(async () => chart().getAttribute('aria-label')).toMatch(new RegExp(`last ${span}: lowest `));
   }
 
-  /** The moment at a place of the chart, if it shows `secs` up to now. */
+  /** The time at a position of the chart, which shows `secs` up to now. */
   const momentAt = (share: number, secs: number) => now - secs + share * secs;
 
-  /** What the chart says where the pointer is, at that share of its width. */
+  /** The text of the chart with the pointer at that fraction of its width. */
   async function hovered(share: number): Promise<{ value: number; text: string }> {
     const area = chart().locator('.u-over');
     await area.scrollIntoViewIfNeeded();
@@ -95,7 +95,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('charts of a hub with a year 
 
   const texts = (labels: readonly Label[]) => labels.map(({ text }) => text);
 
-  /** The whole hours or midnights that a time axis may name, as the browser writes them. */
+  /** The whole hours or midnights of a time axis, as the browser formats them. */
   const written = (unixSecs: number, step: number) =>
     page.evaluate(
       ([at, every]) => {
@@ -115,8 +115,9 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('charts of a hub with a year 
     test('has a point for each bucket of the whole span', async () => {
       await choose(span);
 
-      // The first and the last bucket are cut by the edges, and the window moves by a 300th of its width at a time (STEPS in
-      // TimeChart.svelte): up to that much of its left side is cut as well, depending on the time of day.
+      // The first and the last bucket are cut by the edges, and the window moves by a 300th of its width at a
+      // time (STEPS in TimeChart.svelte): up to that much of its left side is cut as well, depending on the
+      // time of day.
       await expect.poll(points).toBeGreaterThanOrEqual(buckets - 2 - Math.ceil(buckets / 300));
       expect(await points()).toBeLessThanOrEqual(buckets + 2);
     });

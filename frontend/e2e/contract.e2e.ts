@@ -1,7 +1,7 @@
 /**
- * The requests the page makes, made with the page's own functions, answered by the real hub and by the mock. Both keep to
- * `openapi.json`, the order of the reference and the golden live protocol, and mean the same with their numbers: a mock
- * once repeated a mistake of the page, and every test was green.
+ * The page's own request functions, against the real hub and against the mock. Both keep to `openapi.json`,
+ * the order of the reference and the golden live protocol, and their numbers have the same units: a mock once
+ * repeated a mistake of the page, and every test was green.
  */
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -29,7 +29,7 @@ interface Said {
   body: unknown;
 }
 
-/** A hub, and what it answered. */
+/** A hub, and its responses. */
 class Side {
   readonly said: Said[] = [];
   readonly results = new Map<string, unknown>();
@@ -42,7 +42,7 @@ class Side {
     this.code = code;
   }
 
-  /** For the page's functions, whose paths are those of its own origin. */
+  /** For the page's functions, whose paths are relative to their origin. */
   readonly fetch: typeof fetch = async (path, init) => {
     const url = new URL(String(path), this.url);
     const answer = await plainFetch(url, { ...init, headers: { ...init?.headers, cookie: this.cookie } });
@@ -54,7 +54,7 @@ class Side {
     return answer;
   };
 
-  /** What one of its routes answered last. */
+  /** The last response of a route. */
   last<Body>(path: RegExp): Body {
     return this.said.findLast(({ url }) => path.test(url.pathname + url.search))?.body as Body;
   }
@@ -83,7 +83,7 @@ const CALLS: Readonly<Record<string, (side: Side) => Promise<unknown>>> = {
   gaps: () => hub.gaps('temperature', { type: 'temperature', since: now() - DAY }),
   control: () => hub.control('led', { action: 'set', params: { on: true, brightness: 40 } }, crypto.randomUUID()),
   command: ({ results }) => hub.command((results.get('control') as { id: string }).id),
-  // It was carried out meanwhile, or is cancelled: either is an answer of the interface.
+  // The command was carried out meanwhile, or it is cancelled: both are valid responses.
   cancel: ({ results }) => hub.cancel((results.get('control') as { id: string }).id).catch(() => undefined),
   commandHistory: async () => {
     await hub.control('led', { action: 'set', params: { on: false } }, crypto.randomUUID());
@@ -113,7 +113,7 @@ const CALLS: Readonly<Record<string, (side: Side) => Promise<unknown>>> = {
   acknowledgeStorage: () => hub.acknowledgeStorage()
 };
 
-/** Names of the functions that make requests: those that only name an address do not. */
+/** The names of the functions that make requests; those that only return a URL are left out. */
 const requests = (functions: object): string[] =>
   Object.entries(functions)
     .filter(([name, value]) => typeof value === 'function' && !/Url$|^secondsOf$/.test(name))
@@ -294,7 +294,8 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the mock', () => {
 
     for (const [name, value] of Object.entries(there)) {
       const ratio = Number(here[name as keyof typeof here]) / Number(value);
-      // Milliseconds for seconds, or hectopascal for pascal, would be off by a hundred and more.
+      // Milliseconds instead of seconds, or hectopascal instead of pascal, would be off by a hundred and
+      // more.
       expect(ratio, `${name}: ${String(here[name as keyof typeof here])} for ${String(value)}`).toBeGreaterThan(1 / 60);
       expect(ratio, `${name}: ${String(here[name as keyof typeof here])} for ${String(value)}`).toBeLessThan(60);
     }

@@ -1,4 +1,4 @@
-/** One person's first half hour with a hub, in a real browser. */
+/** The first visit to a new hub, in a real browser. */
 import { mkdir } from 'node:fs/promises';
 import type { Browser, Locator, Page } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFailed, test } from 'vitest';
@@ -11,7 +11,7 @@ const STOP_MS = 10_000;
 let system: System;
 let browser: Browser;
 let page: Page;
-/** What the browser complained about. */
+/** Errors in the browser's console. */
 const complaints: string[] = [];
 
 beforeAll(async () => {
@@ -45,7 +45,7 @@ const temperature = () =>
 const attribute = (locator: Locator, name: string) => async () => locator.getAttribute(name);
 const live = () => page.locator('[data-live=live]').waitFor();
 
-/** The picture made small, as numbers. */
+/** The pixels of a scaled-down copy. */
 const pixels = () =>
   page.locator('[data-widget=camera] canvas').evaluate((element) => {
     const canvas = Object.assign(document.createElement('canvas'), { width: 64, height: 48 });
@@ -55,7 +55,7 @@ const pixels = () =>
     return context.getImageData(0, 0, 64, 48).data.join();
   });
 
-/** How many pixels of the chart have that colour and are at least that opaque (0 to 255). */
+/** The number of pixels with that colour and at least that opacity (0 to 255). */
 const inked = (chart: Locator, colour: string, opaque = 200) =>
   chart.locator('canvas').evaluate(
     (element, [name, least]) => {
@@ -89,7 +89,7 @@ describe('somebody opens the dashboard of a new hub', () => {
 
     await page.getByRole('alert').getByText('This code is not valid. Use the newest code in the hub').waitFor();
     expect(new URL(page.url()).pathname).toBe('/setup');
-    // The browser itself reports the error; that is no complaint about the page.
+    // The browser itself reports the rejected request; that is not an error of the page.
     complaints.length = 0;
   });
 
@@ -219,7 +219,7 @@ describe('the modules page', () => {
   });
 });
 
-// The mock takes no readings.
+// The mock accepts no readings.
 describe.skipIf(process.env.IOTPI_DEMO === 'mock')('a module that lost readings', () => {
   const post = (path: string, body: unknown) =>
     page.evaluate(
@@ -327,6 +327,6 @@ test('the system ends in order when it is told to', { timeout: STOP_MS }, async 
 
   const code = await system.stop();
 
-  // The mock ends as Vite does; the demo has an orderly end to show.
+  // The mock ends as Vite does; only the demo has a graceful shutdown.
   if (process.env.IOTPI_DEMO !== 'mock') expect(code).toBe(0);
 });

@@ -1,4 +1,4 @@
-/** A hub alone, the real program, with a user who can log in. */
+/** A single hub, the real program, with a user who can log in. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -1,9 +1,9 @@
-/** The labels of a chart's time axis. They are painted on a canvas, so the page is made to keep what it writes there. */
+/** The labels of a chart's time axis. They are painted on a canvas, so the page records them there. */
 import type { Locator, Page } from 'playwright-core';
 
 export interface Label {
   text: string;
-  /** Where it stands: 0 at the left edge of the plot, 1 at the right one. */
+  /** Its position: 0 at the left edge of the plot, 1 at the right one. */
   share: number;
 }
 
@@ -16,7 +16,7 @@ interface Written {
 
 type Keeping = HTMLCanvasElement & { written?: Written[] };
 
-/** To be called before the page is opened. */
+/** Must be called before the page is opened. */
 export function recordLabels(page: Page): Promise<unknown> {
   return page.addInitScript(() => {
     const { fillText, clearRect } = CanvasRenderingContext2D.prototype;
@@ -25,7 +25,7 @@ export function recordLabels(page: Page): Promise<unknown> {
       clearRect.apply(this, area);
     };
     CanvasRenderingContext2D.prototype.fillText = function (text, x, y, ...rest) {
-      // A plot moves its context about, so a place is one of the canvas only after that.
+      // A plot translates its context, so a position is relative to the canvas only after the transformation.
       const at = this.getTransform().transformPoint(new DOMPoint(x, y));
       ((this.canvas as Keeping).written ??= []).push({ text: String(text), x: at.x, y: at.y });
       fillText.call(this, text, x, y, ...rest);
@@ -43,7 +43,7 @@ export function labelsOf(chart: Locator): Promise<Label[]> {
     return (
       (canvas.written ?? [])
         .map(({ text, x, y }) => ({ text, x: left + x / devicePixelRatio, y: top + y / devicePixelRatio }))
-        // The lowest label of the other axis stands level with the bottom.
+        // The lowest label of the value axis is level with the bottom.
         .filter(({ text, y }) => text !== '' && y > plot.bottom + 2)
         .sort((a, b) => a.x - b.x)
         .map(({ text, x }) => ({ text, share: (x - plot.left) / plot.width }))

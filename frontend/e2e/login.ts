@@ -4,7 +4,7 @@ import type { System } from './system.ts';
 export const NAME = 'anna';
 export const PASSWORD = 'correct horse battery';
 
-/** Makes the hub's first admin and waits until the dashboard is live. */
+/** Creates the hub's first admin and waits until the dashboard is live. */
 export async function createFirstAdmin(page: Page, system: System): Promise<void> {
   await page.goto(system.url);
   await page.getByLabel('One-time code').fill(system.firstAdminCode);

@@ -1,4 +1,4 @@
-/** An nginx of the test's own, on free ports. */
+/** An nginx for one test, on free ports. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
 export interface Proxy {
-  /** Where each `server` listens, in their order. */
+  /** The URL of each `server`, in their order. */
   urls: string[];
   stop: () => Promise<void>;
 }
@@ -59,7 +59,7 @@ const answers = (url: string | undefined): Promise<boolean> =>
     () => false
   );
 
-/** Ports that nobody listens on. All are taken before one is given back, so that they differ. */
+/** Free ports. All are taken before one is released, so that they differ. */
 async function freePorts(count: number): Promise<number[]> {
   const listeners = Array.from({ length: count }, () => createServer());
   for (const listener of listeners) {

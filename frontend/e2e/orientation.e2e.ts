@@ -1,4 +1,4 @@
-/** FrameSubscriptions whose camera was held otherwise: each is seen as an `<img>` of the same file shows it. */
+/** Frames of rotated and mirrored cameras: each is shown like an `<img>` of the same file. */
 import { mkdir } from 'node:fs/promises';
 import type { Browser, Locator, Page } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFailed, test } from 'vitest';
@@ -7,12 +7,12 @@ import { createFirstAdmin } from './login.ts';
 import { type System, startSystem } from './system.ts';
 
 const ORIENTATIONS = [1, 2, 3, 4, 5, 6, 7, 8];
-/** Often enough that the hub calls no camera lost. */
+/** Often enough that the hub does not consider a camera lost. */
 const POST_MS = 500;
 
 const idOf = (orientation: number) => `turned-${orientation}`;
 
-/** An Exif segment that says the orientation and nothing else. */
+/** An Exif segment with the orientation and nothing else. */
 function withOrientation(jpeg: Buffer, orientation: number, littleEndian: boolean): Buffer {
   const tiff = Buffer.alloc(26);
   const [u16, u32] = littleEndian
@@ -36,7 +36,7 @@ let page: Page;
 let posting: ReturnType<typeof setInterval> | undefined;
 let files: Map<number, Buffer>;
 
-/** A picture of four colours, 192 × 96 pixels, that no turning and no mirroring leaves as it is. */
+/** An image of four colours, 192 × 96 pixels, which every rotation and mirroring changes. */
 async function fourColours(): Promise<Buffer> {
   const bytes = await page.evaluate(async () => {
     const canvas = Object.assign(document.createElement('canvas'), { width: 192, height: 96 });
@@ -61,9 +61,9 @@ async function post(moduleId: string, jpeg: Buffer): Promise<void> {
 }
 
 interface Seen {
-  /** The nearest of the colours in the middle of each quarter: top left, top right, bottom left, bottom right. */
+  /** The nearest colour in the middle of each quarter: top left, top right, bottom left, bottom right. */
   colours: string[];
-  /** Width by height of what has colours at all. */
+  /** Width divided by height of the coloured area. */
   aspect: number;
 }
 
@@ -74,7 +74,7 @@ interface Box {
   height: number;
 }
 
-/** What each part of an image file shows within what is not black; without parts, what all of it shows. */
+/** The colours within the area of each box that is not black; without boxes, those of the whole image. */
 function seenIn(image: Buffer, type: string, parts: (Box | null)[] = [null]): Promise<Seen[]> {
   return page.evaluate(
     async ([base64, of, boxes]) => {
@@ -94,7 +94,7 @@ function seenIn(image: Buffer, type: string, parts: (Box | null)[] = [null]): Pr
         const channels = (x: number, y: number) =>
           [0, 1, 2].map((at) => data[4 * (Math.floor(y) * width + Math.floor(x)) + at] ?? 0);
         const bright = (x: number, y: number) => Math.max(...channels(x, y)) > 120;
-        // A picture lies in the middle of its element. To the right and down from there no badge covers it.
+        // A frame is in the middle of its element. To the right and down from there no badge covers it.
         let [right, bottom] = [Math.round(width * 0.55), Math.round(height * 0.55)];
         while (right < width && bright(right, height * 0.55)) right += 1;
         while (bottom < height && bright(width * 0.55, bottom)) bottom += 1;
@@ -118,7 +118,7 @@ function seenIn(image: Buffer, type: string, parts: (Box | null)[] = [null]): Pr
   );
 }
 
-// The mock takes no pictures.
+// The mock accepts no frames.
 describe.skipIf(process.env.IOTPI_DEMO === 'mock')('a picture with an orientation', () => {
   beforeAll(async () => {
     system = await startSystem();
@@ -150,7 +150,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('a picture with an orientatio
 
   const wantedOf = async (orientation: number) => (await seenIn(fileOf(orientation), 'image/jpeg'))[0] as Seen;
 
-  /** The pixels on the screen are those of `<img>`s, and in the same proportion. */
+  /** The pixels on the screen equal those of `<img>` elements, and have the same proportions. */
   async function expectSeen(pictures: readonly Locator[], orientations: readonly number[]): Promise<void> {
     const wanted = await Promise.all(orientations.map(wantedOf));
     await expect
@@ -158,7 +158,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('a picture with an orientatio
         const screen = await page.screenshot();
         const boxes = await Promise.all(pictures.map((picture) => picture.boundingBox()));
         const seen = await seenIn(screen, 'image/png', boxes);
-        // Whole pixels of a small picture are off by some per cent; a squashed one is by a factor of four.
+        // Whole pixels of a small image are off by some per cent; a distorted one is by a factor of four.
         return seen.map(({ colours, aspect }, at) => ({
           colours,
           undistorted: Math.abs(aspect / (wanted[at] as Seen).aspect - 1) < 0.06
@@ -175,7 +175,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('a picture with an orientatio
   });
 
   test.each([6, 3])('%d is turned and undistorted on the dashboard', async (orientation) => {
-    // What is not in view is not painted.
+    // A frame outside the screen is not painted.
     await page.locator(`[data-widget=camera][data-module=${idOf(orientation)}]`).scrollIntoViewIfNeeded();
     await live(orientation).scrollIntoViewIfNeeded();
 
@@ -198,7 +198,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('a picture with an orientatio
       await expectSeen([live(orientation)], [orientation]);
       const box = await live(orientation).boundingBox();
       const { aspect } = await wantedOf(orientation);
-      // The stage has the shape of the picture, so there are no bars.
+      // The stage has the shape of the frame, so there are no bars.
       expect(Math.abs((box?.width ?? 0) / (box?.height ?? 1) / aspect - 1)).toBeLessThan(0.06);
     });
 

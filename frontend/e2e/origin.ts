@@ -1,2 +1,4 @@
-/** Stands for `$app/paths` where the page's functions run without a page: the hub is at the root of its host. */
+/**
+ * Replaces `$app/paths` where the page's functions run without a page: the hub is at the root of its host.
+ */
 export const base = '';

@@ -1,4 +1,7 @@
-/** The pages show the real state of modules and cameras, on screens of every width, in a real browser and with a real hub. */
+/**
+ * The pages show the actual state of modules and cameras, on screens of every width, in a real browser with a
+ * real hub.
+ */
 import { mkdir } from 'node:fs/promises';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFailed, test } from 'vitest';
@@ -6,10 +9,10 @@ import { openBrowser } from './browser.ts';
 import { createFirstAdmin } from './login.ts';
 import { type System, startSystem } from './system.ts';
 
-/** The longest id that the hub accepts, without a place to break it. */
+/** The longest id that the hub accepts, without a position for a line break. */
 const LONG = 'greenhouse'.repeat(7).slice(0, 64);
 
-// The mock has no modules that could stop, and records nothing.
+// The mock has no modules that could be frozen, and records nothing.
 describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the dashboard', () => {
   let system: System;
   let browser: Browser;
@@ -142,7 +145,10 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the dashboard', () => {
 
   describe('a lamp whose module went offline', () => {
     const lamp = () => page.locator('[data-widget=lamp][data-module=led]');
-    /** A frozen module is offline once its open request for commands has ended (25 s) and three reports are missing. */
+    /**
+     * A frozen module is offline once its open request for commands has ended (25 s) and three reports are
+     * missing.
+     */
     const OFFLINE_MS = 75_000;
     let goOn = () => {};
     afterAll(() => goOn());
@@ -196,7 +202,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the dashboard', () => {
   });
 
   describe('with ids of 64 letters, on a screen of 320 px', () => {
-    /** What is wider than the card around it, and not made to scroll. */
+    /** Elements wider than their card that do not scroll. */
     const tooWide = () =>
       page.evaluate(() =>
         [...document.querySelectorAll('article, section')]
@@ -249,7 +255,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the dashboard', () => {
 
       expect(wide).toBeLessThanOrEqual(screen);
       expect(await tooWide()).toEqual([]);
-      // Every entry of the menu can be read.
+      // Every entry of the menu is readable.
       for (const link of await page.locator('header nav a').all()) {
         const box = await link.boundingBox();
         expect((box?.x ?? -1) >= 0 && (box?.x ?? 0) + (box?.width ?? 0) <= 320).toBe(true);

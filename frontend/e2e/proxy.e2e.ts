@@ -1,11 +1,11 @@
-/** The dashboard behind nginx, set up in the ways people do it. */
+/** The dashboard behind nginx, in common configurations. */
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openBrowser } from './browser.ts';
 import { type Hub, PASSWORD, startHub } from './hub.ts';
 import { type Proxy, startNginx } from './nginx.ts';
 
-/** What a proxy needs to pass WebSockets on, and the browser's own Host. */
+/** The directives to pass WebSockets on, and the browser's own Host. */
 const UPGRADE =
   'proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_upgrade;';
 const HOST = 'proxy_set_header Host $http_host;';
@@ -35,7 +35,7 @@ afterAll(async () => {
   await Promise.all([hub?.stop(), below?.stop()]);
 });
 
-/** Opens a page and collects what the browser could not load. */
+/** Opens a page and collects failed requests. */
 async function open(url: string): Promise<{ page: Page; failed: string[] }> {
   const page = await browser.newPage();
   const failed: string[] = [];

@@ -5,31 +5,31 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
-/** A running system to look at. */
+/** A running hub with its modules. */
 export interface System {
   url: string;
   firstAdminCode: string;
-  /** Kills the hub and nothing else; resolves when it is gone. It comes back on the same address. */
+  /** Kills only the hub; resolves when it is gone. It restarts on the same address. */
   restartHub: () => Promise<void>;
-  /** Kills the camera's module; resolves when another has been started in its place. */
+  /** Kills the camera's module; resolves when its replacement has started. */
   killCamera: () => Promise<void>;
-  /** The camera's module stands still until the returned function is called; the mock has none. */
+  /** Freezes the camera's module until the returned function is called; the mock has none. */
   freezeCamera: () => Promise<() => void>;
-  /** The hub stands still until the returned function is called; the mock cannot. */
+  /** Freezes the hub until the returned function is called; the mock cannot. */
   freezeHub: () => Promise<() => void>;
-  /** The module of that name stands still until the returned function is called; the mock has none. */
+  /** Freezes the module of that name until the returned function is called; the mock has none. */
   freezeModule: (name: string) => Promise<() => void>;
-  /** Ends it and everything it started; resolves to its exit code. */
+  /** Ends all processes; resolves to the exit code. */
   stop: () => Promise<number | null>;
 }
 
 const START_MS = 45_000;
-/** An orderly end takes less than three seconds; what takes longer than this is ended. */
+/** A graceful shutdown takes less than three seconds; after this time the process is killed. */
 const END_MS = 8_000;
 
 /**
- * Starts the hub and modules that `IOTPI_DEMO` names (the `iotpi-demo` binary), on a free port and with data of its
- * own. `IOTPI_DEMO=mock` starts the mock hub instead, which shows less: it only proves the pages.
+ * Starts the hub and modules that `IOTPI_DEMO` names (the `iotpi-demo` binary), on a free port and with its
+ * own data. `IOTPI_DEMO=mock` starts the mock hub instead, which only proves the pages.
  */
 export async function startSystem(): Promise<System> {
   const demo = process.env.IOTPI_DEMO;
@@ -91,7 +91,7 @@ async function startMock(): Promise<System> {
   }
 }
 
-/** Built pages, as a hub serves them: a development server would load the page again by itself when it is back. */
+/** Serves the built pages, as a hub does: a development server would reload the page when it is back. */
 const mock = (port: string, firstAdmin: string): ChildProcess =>
   spawn(
     process.execPath,
@@ -102,7 +102,7 @@ const mock = (port: string, firstAdmin: string): ChildProcess =>
     }
   );
 
-/** The process among those the demo started whose command line says so; it starts again by itself what ends. */
+/** The process of the demo with that word in its command line; the demo restarts a process that ends. */
 async function processOf(demo: ChildProcess, said: string): Promise<number> {
   const children = await readFile(`/proc/${demo.pid}/task/${demo.pid}/children`, 'utf8');
   for (const pid of children.split(' ').filter(Boolean)) {
@@ -119,7 +119,7 @@ async function frozen(demo: ChildProcess, name: string): Promise<() => void> {
   return () => void process.kill(pid, 'SIGCONT');
 }
 
-/** What the process tells about itself on its standard output: the first group of each pattern. */
+/** Reads the standard output of the process until both patterns match; returns the first group of each. */
 async function told(child: ChildProcess, patterns: [RegExp, RegExp]): Promise<[string, string]> {
   const found = new Map<RegExp, string>();
   const lines: string[] = [];

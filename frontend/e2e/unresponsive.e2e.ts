@@ -1,4 +1,4 @@
-/** A hub, or a camera, that stops without a word: how soon the page shows it, and how it comes back. */
+/** A hub or a camera that hangs: how soon the page shows it, and how it recovers. */
 import { mkdir } from 'node:fs/promises';
 import type { Browser, Locator, Page } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFailed, test } from 'vitest';
@@ -13,7 +13,7 @@ let browser: Browser;
 let page: Page;
 let goOn = () => {};
 
-// The mock has no processes that could stand still.
+// The mock has no processes that could be frozen.
 describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the page', () => {
   beforeAll(async () => {
     system = await startSystem();
@@ -35,7 +35,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the page', () => {
     });
   });
 
-  /** Goes to a page and waits until it is there: what the one before it shows must not pass for it. */
+  /** Goes to a page and waits for it: elements of the previous page must not be taken for its own. */
   async function open(name: string): Promise<void> {
     await page.locator('nav').getByRole('link', { name, exact: true }).click();
     await page.getByRole('heading', { level: 1, name, exact: true }).waitFor({ state: 'attached' });
@@ -44,7 +44,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the page', () => {
   const connection = (state: string) => page.locator(`[data-live=${state}]`);
   const seconds = async (locator: Locator) => Number(/\d+/.exec((await locator.textContent()) ?? '')?.[0]);
 
-  /** Freezes what is to stand still; the returned function says how long ago that was, in milliseconds. */
+  /** Freezes a process; the returned function returns the milliseconds since then. */
   async function freeze(start: () => Promise<() => void>): Promise<() => number> {
     goOn = await start();
     const at = performance.now();
@@ -67,7 +67,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the page', () => {
       expect(await seconds(badge('stale'))).toBeGreaterThanOrEqual(2);
       expect(await badge('live').count()).toBe(0);
       expect(await connection('live').count()).toBe(1);
-      // Three of its intervals, and what an overloaded machine needs.
+      // Three of its intervals, and a margin for an overloaded machine.
       expect(since()).toBeLessThan(15 * SECONDS);
     });
 
@@ -95,7 +95,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the page', () => {
       expect(await connection('unresponsive').textContent()).toMatch(/No response for \d+ s/);
       const reported = since();
       expect(await badge('live').count()).toBe(0);
-      // Two seconds; three to the question and one more. The rest is what an overloaded machine needs.
+      // Two seconds; three until the probe and one more. The rest is a margin for an overloaded machine.
       expect(picture).toBeLessThan(15 * SECONDS);
       expect(reported).toBeGreaterThan(3 * SECONDS);
       expect(reported).toBeLessThan(15 * SECONDS);

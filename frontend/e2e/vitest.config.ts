@@ -5,7 +5,7 @@ export default defineConfig({
   test: {
     include: ['e2e/**/*.e2e.ts'],
     root: new URL('..', import.meta.url).pathname,
-    // One story told in order: after the first failure the rest would only repeat it.
+    // Each file is one story in order: after the first failure the rest would only repeat it.
     bail: 1,
     fileParallelism: false,
     testTimeout: 60_000,

@@ -10,14 +10,17 @@ const SECS: Readonly<Record<string, number>> = {
 };
 const DAY = 86_400;
 
-/** Buckets of a long time that was never recorded: the recorded hour, with days and seasons added to it. Oldest first. */
+/**
+ * Generated buckets for times before the recorded hour: that hour, with daily and yearly cycles added. Oldest
+ * first.
+ */
 export function generatedBuckets(minutes: readonly Bucket[], width: string, since: number, until: number): Bucket[] {
   const model = minutes.findLast(({ avg }) => avg != null);
   const secs = SECS[width];
   if (!model || model.avg == null || !secs) return [];
   const reach = Math.max(Math.abs(model.avg) / 20, (model.max ?? model.avg) - (model.min ?? model.avg));
   const buckets: Bucket[] = [];
-  // The hub answers with the bucket that holds `since`, too.
+  // The hub's answer includes the bucket that contains `since`.
   for (let start = Math.floor(since / secs) * secs; start < until; start += secs) {
     const day = Math.sin((2 * Math.PI * start) / DAY);
     const year = Math.sin((2 * Math.PI * start) / (365 * DAY));

@@ -1,4 +1,4 @@
-/** Cameras that were never there, so that a wall has something to show. */
+/** Generated cameras, so that a wall has something to show. */
 import type { CameraInfo, Module, WatchedCamera } from '../src/lib/api/types';
 import type { Fixture } from './responses.ts';
 
@@ -19,11 +19,11 @@ const NAMES = [
   'gate',
   'roof'
 ];
-/** These deliver nothing. */
+/** These send no frames. */
 const LOST: readonly string[] = ['workshop', 'gate'];
 const LOST_SECS = 754;
 
-/** So many of them, as if recorded now. */
+/** That many cameras, as if recorded now. */
 export function inventedCameras(count: number): Fixture {
   const recorded_at = Date.now() / 1000;
   const names = NAMES.slice(0, Math.max(0, count));
@@ -48,7 +48,7 @@ export function inventedCameras(count: number): Fixture {
   return { recorded_at, answers };
 }
 
-/** What was recorded of a camera before there were more figures, with them. */
+/** Fills in the fields that an older recorded response lacks. */
 export function withDefaults(camera: Partial<CameraInfo>): CameraInfo {
   const at = camera.received_at ?? Date.now() / 1000;
   return {
@@ -72,7 +72,7 @@ export function withDefaults(camera: Partial<CameraInfo>): CameraInfo {
   };
 }
 
-/** A second later. */
+/** The camera one second later. */
 export function aSecondLater(camera: CameraInfo): CameraInfo {
   if (!camera.online) return camera;
   const at = Date.now() / 1000;
@@ -80,7 +80,7 @@ export function aSecondLater(camera: CameraInfo): CameraInfo {
   return { ...camera, frames, delivered: camera.delivered + 12, taken_at: at, captured_at: at, received_at: at };
 }
 
-/** With who watches it. */
+/** The camera with its viewers. */
 export function withViewers(camera: CameraInfo, since: number): WatchedCamera {
   const { delivered, skipped } = camera;
   return {

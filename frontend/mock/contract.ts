@@ -1,7 +1,7 @@
 /**
- * What every answer of a hub keeps to: the shapes of `openapi.json`, and the order that docs/ref/api.md promises. The
- * real hub, the mock and the answers that unit tests make up are checked against it, so that none of them can have an idea
- * of its own.
+ * The contract of every response of a hub: the schemas of `openapi.json`, and the order that docs/ref/api.md
+ * promises. The real hub, the mock and the responses of unit tests are checked against it, so that none of
+ * them can differ.
  */
 import { readFileSync } from 'node:fs';
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
@@ -31,14 +31,17 @@ ajv.addSchema({
   }
 });
 
-/** References become absolute. A schema that is part of another one may not be closed alone: `closed` does it outside. */
+/**
+ * Makes references absolute. A schema that is part of another one may not be closed alone; `unknownFields`
+ * checks for unknown fields instead.
+ */
 function openObjects(schema: Json): Json {
   if (Array.isArray(schema)) return schema.map(openObjects);
   if (typeof schema !== 'object' || schema === null) return schema;
   const { $ref, additionalProperties, ...rest } = schema;
   const open: Schema = Object.fromEntries(Object.entries(rest).map(([name, value]) => [name, openObjects(value)]));
   if (typeof $ref === 'string') open.$ref = `openapi${$ref}`;
-  // `false` would also forbid what a schema beside it has; fields that are not known are looked for below.
+  // `false` would also forbid the fields of a sibling schema; `unknownFields` finds unknown fields.
   if (additionalProperties !== undefined && additionalProperties !== false)
     open.additionalProperties = openObjects(additionalProperties);
   return open;
@@ -58,7 +61,7 @@ const resolved = (schema: Schema): Schema =>
     ? resolved(openapi.components.schemas[schema.$ref.replace('#/components/schemas/', '')] as Schema)
     : schema;
 
-/** All properties that a value of this schema may have; `null` where any may be there. */
+/** All properties that a value of this schema may have; `null` when it may have any. */
 function propertiesOf(schema: Schema, value: Schema): Map<string, Schema[]> | null {
   const whole = resolved(schema);
   const found = new Map<string, Schema[]>();
@@ -67,7 +70,7 @@ function propertiesOf(schema: Schema, value: Schema): Map<string, Schema[]> | nu
   for (const [name, one] of Object.entries((whole.properties as Record<string, Schema> | undefined) ?? {}))
     add(name, one);
   const choices = [whole.oneOf, whole.anyOf].flatMap((one) => (one as Schema[] | undefined) ?? []);
-  // Of several shapes the one that fits is meant.
+  // Of several alternatives the one that fits applies.
   const parts = [...((whole.allOf as Schema[] | undefined) ?? []), ...choices.filter((one) => validatorOf(one)(value))];
   for (const part of parts) {
     const of = propertiesOf(part, value);
@@ -77,7 +80,7 @@ function propertiesOf(schema: Schema, value: Schema): Map<string, Schema[]> | nu
   return any || (found.size === 0 && parts.length === 0) ? null : found;
 }
 
-/** Fields that the schema does not know, at any depth. */
+/** Fields that are not in the schema, at any depth. */
 function unknownFields(schema: Schema, value: Json, place: string): string[] {
   if (Array.isArray(value)) {
     const whole = resolved(schema);
@@ -100,7 +103,7 @@ function shapeErrors(schema: Schema, value: Json): string[] {
   return unknownFields(schema, value, '');
 }
 
-/** A schema of `openapi.json` by its name. */
+/** Checks a value against a schema of `openapi.json`. */
 export const schemaErrors = (name: string, value: unknown): string[] =>
   shapeErrors({ $ref: `#/components/schemas/${name}` }, value as Json);
 
@@ -145,7 +148,7 @@ function orderErrors(url: URL, items: readonly never[]): string[] {
     : [`/items/${wrong}: ${String(keys[wrong])} is not ${direction} after ${String(keys[wrong - 1])}`];
 }
 
-/** No page has more items than were asked for. */
+/** A page has at most `limit` items. */
 function pageErrors(url: URL, { length }: readonly unknown[]): string[] {
   const limit = Number(url.searchParams.get('limit') ?? 100);
   return length > limit ? [`${length} items, and ${limit} were asked for`] : [];
@@ -158,7 +161,7 @@ function operationOf(method: string, path: string): Operation | undefined {
   return known?.[1][method.toLowerCase()];
 }
 
-/** What is wrong with an answer, a sentence each; nothing when a hub may give it. */
+/** The errors of a response, one sentence each; none when a hub may send it. */
 export function responseErrors(method: string, url: URL, status: number, body: unknown): string[] {
   const operation = operationOf(method, url.pathname);
   if (!operation) return [`${method} ${url.pathname} is no route`];
@@ -173,7 +176,7 @@ export function responseErrors(method: string, url: URL, status: number, body: u
   return Array.isArray(items) ? [...orderErrors(url, items), ...pageErrors(url, items)] : [];
 }
 
-/** The payload of a message, by the field it is in. */
+/** The schema of a message's payload, by the name of its field. */
 const PAYLOADS: Readonly<Record<string, string>> = {
   readings: 'Reading',
   modules: 'ModuleInfo',
@@ -186,8 +189,8 @@ const PAYLOADS: Readonly<Record<string, string>> = {
 };
 
 /**
- * What is wrong with a message of the live connection that the hub or its client (`hub`, `client`) says: its fields are
- * those of the golden message of the same type, its payload is that of the HTTP API.
+ * The errors of a live message sent by the hub or by its client (`hub`, `client`): its fields are those of
+ * the golden message of the same type, and its payload is that of the HTTP API.
  */
 export function messageErrors(from: 'hub' | 'client', message: Schema): string[] {
   const alike = golden[from].filter(({ type }) => type === message.type);

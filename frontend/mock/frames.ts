@@ -1,27 +1,27 @@
-/** The pictures of the hub that is not there, as the live connection carries them (docs/ref/live.md). */
+/** The frames of the mock hub on the live connection (docs/ref/live.md). */
 import type { ClientMessage } from '../src/lib/live/protocol';
 
 const FRAME_MS = 1000 / 12;
 const NO_SIGNAL_MS = 1000;
-/** How many pictures of a camera may be on their way to a client. */
+/** The most unacknowledged frames of a camera. */
 const MAX_IN_FLIGHT = 2;
-/** How long a picture takes from the camera to the hub that is not there. */
+/** The simulated delay from the camera to the hub. */
 const TO_HUB_SECS = 0.012;
 
 export interface Jpegs {
   frames: readonly Buffer[];
-  /** What the hub draws for a camera that is lost. */
+  /** The hub's frame for a lost camera. */
   noSignal: Buffer;
 }
 
-/** The number of the camera's newest frame, which is also which of the pictures it is. */
+/** The number of the camera's newest frame, which also selects the JPEG. */
 const newest = (): number => Math.floor(Date.now() / FRAME_MS);
 
 export function frameNow({ frames }: Jpegs): Buffer {
   return frames[newest() % frames.length] as Buffer;
 }
 
-/** The frame nearest to that moment; what was recorded looks like what is live. */
+/** The frame nearest to that time; recorded frames look like live ones. */
 export function frameAt({ frames }: Jpegs, unixSecs: number): Buffer {
   return frames[Math.abs(Math.floor((unixSecs * 1000) / FRAME_MS)) % frames.length] as Buffer;
 }
@@ -32,7 +32,7 @@ interface Sent {
   inFlight: Set<number>;
 }
 
-/** One client's withViewers cameras. */
+/** The cameras that one client watches. */
 export class MockFrames {
   readonly #jpegs: Jpegs;
   readonly #send: (message: Uint8Array) => void;

@@ -1,4 +1,4 @@
-/** A hub that is not there: answers as recorded from a real one, moved to the present, and a few things that happen. */
+/** The mock hub: recorded responses moved to the present, with simulated readings and commands. */
 import type {
   Bucket,
   CameraInfo,
@@ -23,7 +23,7 @@ type Say = (event: LiveEvent) => void;
 
 const ROLES: readonly Role[] = ['viewer', 'operator', 'admin'];
 const KEPT = 1000;
-/** What the mock prints as its first-admin code. */
+/** The one-time code of the mock. */
 export const FIRST_ADMIN_CODE = 'mock-code';
 
 export class MockHub {
@@ -36,7 +36,7 @@ export class MockHub {
   readonly #storage: MockStorage | null;
   readonly #keys = new Map<string, string>();
   readonly #minutes = new Map<string, Bucket[]>();
-  /** By series, oldest first: the recorded hour, then what was measured since the mock started. */
+  /** By series, oldest first: the recorded hour, then the simulated readings since the start. */
   readonly #readings = new Map<string, Reading[]>();
   readonly #commands = new Map<string, Command>();
   readonly #listeners = new Set<Say>();
@@ -63,7 +63,7 @@ export class MockHub {
     this.#timers.clear();
   }
 
-  /** The caller a session cookie stands for: the mock's cookies are just names. */
+  /** The caller of a session cookie: the mock's cookies are names. */
   callerOf(session: string | undefined): Caller | null {
     if (!session || this.#needsFirstAdmin) return null;
     return { name: session, role: ROLES.find((role) => role === session) ?? 'admin' };
@@ -117,14 +117,14 @@ export class MockHub {
     return problem(404, 'not_found', `the mock does not know ${method} ${path}`);
   }
 
-  /** Tells the present and from then on what happens, until the returned function is called. */
+  /** Sends `hello`, and then all events until the returned function is called. */
   listen(say: Say): () => void {
     say({ type: 'hello', hub_time: now(), version: 'mock' });
     this.#listeners.add(say);
     return () => this.#listeners.delete(say);
   }
 
-  /** Whether the camera delivers nothing. */
+  /** Whether the camera sends no frames. */
   isLost(moduleId: string): boolean {
     return this.#cameras.find(({ module_id }) => module_id === moduleId)?.online !== true;
   }
@@ -139,7 +139,7 @@ export class MockHub {
 
   #load({ recorded_at, answers }: Fixture): void {
     const moved = moveTimes(answers, now() - recorded_at) as Record<string, Page<never>>;
-    // What is inventedCameras of a recorded module takes its place.
+    // A later fixture replaces modules of an earlier one.
     const modules: Module[] = moved['GET /api/modules']?.items ?? [];
     const subscribed = new Set(modules.map(({ id }) => id));
     this.#modules = [...this.#modules.filter(({ id }) => !subscribed.has(id)), ...modules];
@@ -191,7 +191,7 @@ export class MockHub {
       return pageOf(kept.filter(({ timestamp }) => timestamp >= since && timestamp < until).toReversed(), url);
     }
     const minutes = this.#minutes.get(series) ?? [];
-    // Only an hour was recorded; the readings before it are generated.
+    // Only an hour was recorded; the buckets before it are generated.
     const recorded = width === '1m' ? minutes.filter(({ start }) => start + 60 > since && start < until) : [];
     const before = generatedBuckets(minutes, width, since, recorded[0]?.start ?? until);
     return pageOf(
@@ -276,7 +276,7 @@ export class MockHub {
     this.#say({ type: 'module', seq: ++this.#seq, module });
   }
 
-  /** A second passes: everything that is online measures, cameras deliver, old commands expire. */
+  /** Simulates one second: online modules measure, cameras send frames, old commands expire. */
   #tick(): void {
     this.#newest = this.#newest.map((before) => this.#measure(before));
     this.#cameras = this.#cameras.map((camera) => {
@@ -302,7 +302,7 @@ export class MockHub {
     return reading;
   }
 
-  /** A random walk about the last recorded minute, within about the range of that minute. */
+  /** A random walk around the last recorded minute, within about the range of that minute. */
   #next(before: Reading): number | null {
     if (before.value === null) return null;
     if (before.type === 'uptime') return before.value + 1;
@@ -332,7 +332,7 @@ const by =
     name(a) < name(b) ? -1 : 1;
 const key = (series: { module_id: string; type: string }): string => `${series.module_id}/${series.type}`;
 
-/** Only the figures that were asked for. */
+/** Only the requested aggregates. */
 function picked(bucket: Bucket, agg: string | null): Bucket {
   const wanted = agg?.split(',') ?? ['avg', 'min', 'max', 'count'];
   const figures = Object.entries(bucket).filter(([name]) => !FIGURES.includes(name) || wanted.includes(name));
@@ -341,7 +341,7 @@ function picked(bucket: Bucket, agg: string | null): Bucket {
 
 const FIGURES: readonly string[] = ['avg', 'min', 'max', 'count'];
 
-/** Readings that a minute's aggregate may come from. */
+/** Readings that fit a minute's aggregate. */
 function readingsOf({ module_id, type, unit, start, avg, min, max, count }: Bucket): Reading[] {
   const many = Math.max(count ?? 0, 1);
   return Array.from({ length: many }, (_, at) => {
@@ -353,7 +353,7 @@ function readingsOf({ module_id, type, unit, start, avg, min, max, count }: Buck
 
 const TIMES: readonly string[] = ['timestamp', 'start', 'since', 'until', 'at'];
 
-/** Every Unix time of an answer, moved: fields that end in `_at`, and those that do not. */
+/** Moves every Unix time of a response: fields that end in `_at`, and those of `TIMES`. */
 function moveTimes(value: unknown, by: number): unknown {
   if (Array.isArray(value)) return value.map((one) => moveTimes(one, by));
   if (typeof value !== 'object' || value === null) return value;

@@ -3,11 +3,11 @@ import { FIRST_ADMIN_CODE } from './hub.ts';
 import { startMockHub } from './serve.ts';
 
 /**
- * Serves the hub's part of the origin from recorded answers.
+ * Serves `/api` from recorded responses.
  *
- * `MOCK_FIRST_ADMIN=1`: begins without an admin. `MOCK_EMPTY=1`: begins without modules. `MOCK_EXTRA=0`: only the
- * recorded modules, not the inventedCameras ones. `MOCK_CAMERAS=9`: so many cameras (1 to 16). `MOCK_FRAMES=0`: is a hub of
- * before, which sends no pictures over the live connection.
+ * `MOCK_FIRST_ADMIN=1`: starts without an admin. `MOCK_EMPTY=1`: starts without modules. `MOCK_EXTRA=0`: only
+ * the recorded modules, not the generated ones. `MOCK_CAMERAS=9`: the number of cameras (1 to 16).
+ * `MOCK_FRAMES=0`: behaves like an older hub, which sends no frames over the live connection.
  */
 export function mockHub(): Plugin {
   return {

@@ -1,5 +1,5 @@
 /**
- * Records a running hub's answers and pictures as the fixtures of `npm run dev:mock`.
+ * Records the responses and frames of a running hub as the fixtures of `npm run dev:mock`.
  *
  *     IOTPI_HUB=http://127.0.0.1:8000 IOTPI_TOKEN=iotpi_... npm run mock:record
  */

@@ -1,4 +1,4 @@
-/** What the hub that is not there has recorded: today from some hours ago until now, with breaks. */
+/** The recordings of the mock hub: today from some hours ago until now, with gaps. */
 import type { RecordingReport, RecordingSettings, Clip } from '../src/lib/api/recording';
 import type { Role } from '../src/lib/api/types';
 import { type MockResponse, ok, pageOf, problem } from './responses.ts';
@@ -6,7 +6,7 @@ import { type MockResponse, ok, pageOf, problem } from './responses.ts';
 const FPS = 12;
 const FRAME_BYTES = 16_000;
 const MAX_FRAME_TIMES = 10_000;
-/** By how long ago they began and ended, in seconds. */
+/** Start and end of each clip, in seconds before now. */
 const PAST: readonly [begun: number, ended: number, reason: string][] = [
   [26 * 3600, 25.2 * 3600, 'continuous'],
   [7.6 * 3600, 6.1 * 3600, 'continuous'],
@@ -23,13 +23,13 @@ const now = (): number => Date.now() / 1000;
 export class MockRecordings {
   readonly #settings = new Map<string, RecordingSettings>();
   readonly #clips: Clip[] = PAST.map(([begun, ended, reason], id) => {
-    // Whole frames, so that a time is found again.
+    // Whole frames, so that a frame time is found again.
     const begun_at = Math.round(now() - begun);
     const frames = Math.round((begun - ended) * FPS);
     return { id: String(id), begun_at, ended_at: begun_at + frames / FPS, frames, bytes: frames * FRAME_BYTES, reason };
   });
 
-  /** Answers what lies below `/api/cameras/{id}/`; `undefined` for what is none of it. */
+  /** Answers a request below `/api/cameras/{id}/`; `undefined` for an unknown path. */
   answer(
     method: string,
     moduleId: string,
@@ -66,7 +66,7 @@ export class MockRecordings {
     }
   }
 
-  /** The frame nearest to that moment. */
+  /** The frame time nearest to that time. */
   nearest(time: number): number | null {
     let best: number | null = null;
     for (const { begun_at, frames } of this.#whole()) {
@@ -110,7 +110,7 @@ export class MockRecordings {
     for (const one of this.#clips) one.ended_at = Math.min(one.ended_at, now());
   }
 
-  /** What is still being recorded reaches until now. */
+  /** A clip that is still being recorded ends now. */
   #whole(): Clip[] {
     return this.#clips.map((one) => {
       const ended_at = Math.min(one.ended_at, now());

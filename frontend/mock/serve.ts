@@ -1,4 +1,4 @@
-/** The mock hub as the handlers of an HTTP server, whichever server that is. */
+/** The mock hub as handlers for any HTTP server. */
 import { readFileSync, readdirSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
@@ -25,7 +25,7 @@ export interface MockServer {
   stop: () => void;
 }
 
-/** A mock hub that runs until it is stopped. */
+/** Starts a mock hub, which runs until it is stopped. */
 export function startMockHub(settings: Settings): MockServer {
   const { MOCK_CAMERAS, MOCK_EMPTY, MOCK_EXTRA, MOCK_FIRST_ADMIN, MOCK_FRAMES } = settings;
   const cameras = Number(MOCK_CAMERAS ?? (MOCK_EXTRA === '0' ? 1 : 4));

@@ -1,7 +1,7 @@
 import type { StorageReport } from '../src/lib/api/types';
 import type { MockResponse } from './responses.ts';
 
-/** The storage of the hub that is not there: what an admin can do to it changes what it reports. */
+/** The storage of the mock hub: requests of an admin change its report. */
 export class MockStorage {
   #report: StorageReport;
 

@@ -2,7 +2,7 @@ declare global {
   namespace App {
     interface Error {
       message: string;
-      /** The problem's kind when the hub said no, `unavailable` when it said nothing. */
+      /** The kind of the hub's problem, or `unavailable` when it did not respond. */
       kind?: string;
     }
   }

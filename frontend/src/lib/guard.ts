@@ -1,4 +1,4 @@
-/** Which page the session lets a person see. */
+/** Decides which page a session may open. */
 import { error, redirect } from '@sveltejs/kit';
 import { resolve } from '$app/paths';
 import { ApiProblem } from './api/problem';
@@ -6,7 +6,7 @@ import { session } from './session.svelte';
 
 export type Entry = 'setup' | 'login' | 'app';
 
-/** Asks the hub who is calling and sends them to the page that is for them, unless they are target. */
+/** Loads the session and redirects to the page for it, unless that is the current one. */
 export async function guard(current: Entry, ask: typeof fetch): Promise<void> {
   try {
     await session.load(ask);

@@ -1,7 +1,7 @@
 import * as hub from './api/hub';
 import type { Caller, Session as Answer } from './api/types';
 
-/** Who is looking at the page. */
+/** The session of the person at the page. */
 class Session {
   caller = $state.raw<Caller | null>(null);
   needsFirstAdmin = $state(false);
@@ -21,7 +21,7 @@ class Session {
     return 'You have read-only access.';
   }
 
-  /** `ask` is SvelteKit's `fetch` inside a `load`. */
+  /** `fetch` is SvelteKit's own inside a `load`. */
   async load(ask?: typeof fetch): Promise<void> {
     this.#take(await hub.session(ask));
   }

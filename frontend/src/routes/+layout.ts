@@ -1,3 +1,3 @@
-// The hub only serves files: everything is drawn in the browser.
+// The hub only serves files: all pages are rendered in the browser.
 export const ssr = false;
 export const prerender = false;

@@ -1,4 +1,4 @@
-/** The hub's operations as the dashboard uses them, one function a route. */
+/** The requests of the dashboard to the hub, one function for each route. */
 import { hubUrl } from './url';
 import { request } from './request';
 import type {
@@ -38,7 +38,7 @@ export function readings(type: string, span: Span, signal?: AbortSignal): Promis
 
 export type Width = '1m' | '5m' | '15m' | '1h' | '6h' | '1d';
 
-/** One series summed up, oldest first, whatever the order of its readings. */
+/** The aggregates of one series, oldest first, whatever order its readings have. */
 export function buckets(type: string, width: Width, span: Span, signal?: AbortSignal): Promise<Page<Bucket>> {
   const { moduleId, since, until, limit } = span;
   return request('GET', `/api/sensors/${id(type)}`, {
@@ -47,17 +47,17 @@ export function buckets(type: string, width: Width, span: Span, signal?: AbortSi
   });
 }
 
-/** Where one series is to be had as a file: everything there is from `since` on (Unix seconds), oldest first. */
+/** The URL of a file with all readings of one series from `since` on (Unix seconds), oldest first. */
 export function exportUrl(type: string, moduleId: string, format: 'csv' | 'ndjson', since?: number): string {
   const query = new URLSearchParams({ module_id: moduleId, order: 'asc', format });
   if (since !== undefined) query.set('since', String(since));
   return hubUrl(`/api/sensors/${id(type)}?${query}`);
 }
 
-/** The most pages of gaps that are read; a module that lost more is told apart by `whole`. */
+/** No more pages of gaps are read; `complete` says whether there were more. */
 const MAX_GAP_PAGES = 5;
 
-/** Readings that will never arrive, oldest gap first; without a type those of the whole module. */
+/** Readings that were lost, oldest gap first; without a type those of all series of the module. */
 export async function gaps(
   moduleId: string,
   span: { type?: string; since?: number; until?: number },
@@ -75,7 +75,7 @@ export async function gaps(
   return { items, complete: false };
 }
 
-/** Every item of a list. */
+/** Reads all pages of a list. */
 async function whole<Item>(path: string, signal?: AbortSignal): Promise<Item[]> {
   const all: Item[] = [];
   let cursor: string | undefined;
@@ -87,13 +87,15 @@ async function whole<Item>(path: string, signal?: AbortSignal): Promise<Item[]> 
   return all;
 }
 
-/** Every module, by id. */
+/** All modules, ordered by id. */
 export const modules = (signal?: AbortSignal): Promise<Module[]> => whole('/api/modules', signal);
 
-/** Every camera that delivered, and who watches it. */
+/** All cameras that have sent a frame, with their viewers. */
 export const cameras = (signal?: AbortSignal): Promise<WatchedCamera[]> => whole('/api/cameras', signal);
 
-/** `key` names this press of a button: asked again with it, the hub takes the command once. */
+/**
+ * `key` identifies one press of a button: the hub takes a repeated request with the same key as one command.
+ */
 export const control = (moduleId: string, command: NewCommand, key: string): Promise<Command> =>
   request('POST', `/api/modules/${id(moduleId)}/control`, { body: command, headers: { 'Idempotency-Key': key } });
 
@@ -107,13 +109,13 @@ export const commandHistory = (moduleId: string, limit: number, signal?: AbortSi
 
 export const storage = (signal?: AbortSignal): Promise<StorageReport> => request('GET', '/api/storage', { signal });
 
-/** What was put aside is told of no more. */
+/** Dismisses the notice about damaged databases. */
 export const acknowledgeStorage = (): Promise<void> => request('POST', '/api/storage/acknowledge');
 
 /** Resolves when the backup is made and verified. */
 export const makeBackup = (): Promise<void> => request('POST', '/api/storage/backup');
 
-/** Says what is too old; with `confirm` it is removed. */
+/** Reports the data that is older than its retention time; with `confirm` it is deleted. */
 export const retention = (confirm: boolean): Promise<RetentionReport> =>
   request('POST', '/api/storage/retention', { body: { confirm } });
 
@@ -124,12 +126,12 @@ export const login = (name: string, password: string): Promise<Session> =>
 
 export const logout = (): Promise<void> => request('POST', '/api/auth/logout');
 
-/** `code` is the one-time code the hub printed when it started. */
+/** `code` is the one-time code that the hub printed when it started. */
 export const createFirstAdmin = (code: string, name: string, password: string): Promise<Session> =>
   request('POST', '/api/auth/first-admin', { body: { code, name, password } });
 
-/** Where the camera's moving picture (MJPEG) is. */
+/** The URL of the camera's MJPEG stream. */
 export const streamUrl = (moduleId: string): string => hubUrl(`/api/camera/stream?module_id=${id(moduleId)}`);
 
-/** Where the camera's newest JPEG is. */
+/** The URL of the camera's newest JPEG. */
 export const snapshotUrl = (moduleId: string): string => hubUrl(`/api/camera/snapshot?module_id=${id(moduleId)}`);

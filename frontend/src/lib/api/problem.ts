@@ -16,7 +16,7 @@ export const PROBLEM_KINDS = [
   'storage_full'
 ] as const satisfies readonly ProblemKind[];
 
-/** The hub said no, or nothing at all (`kind` is then `unavailable` and `status` 0). */
+/** The hub rejected a request, or did not respond (`kind` is then `unavailable` and `status` 0). */
 export class ApiProblem extends Error {
   override readonly name = 'ApiProblem';
   readonly kind: ProblemKind;
@@ -24,7 +24,7 @@ export class ApiProblem extends Error {
   readonly pointer: string | null;
   readonly retryAfterSecs: number | null;
   readonly choices: readonly string[];
-  /** To be quoted when the problem is reported. */
+  /** To be quoted in a bug report. */
   readonly requestId: string | null;
 
   constructor(problem: Pick<Problem, 'kind' | 'title' | 'status'> & Partial<Problem>) {
@@ -48,7 +48,7 @@ function isProblem(body: unknown): body is Problem {
   );
 }
 
-/** Reads an error answer. What is no problem document came from something between us and the hub. */
+/** Reads an error response. A body that is not a problem document comes from a proxy in front of the hub. */
 export async function problemFromResponse(answer: Response): Promise<ApiProblem> {
   const body: unknown = await answer.json().catch(() => null);
   if (isProblem(body)) return new ApiProblem(body);
@@ -59,12 +59,12 @@ export async function problemFromResponse(answer: Response): Promise<ApiProblem>
   });
 }
 
-/** The answer to a request that got none. */
+/** The problem of a request without a response. */
 export function noResponse(): ApiProblem {
   return new ApiProblem({ kind: 'unavailable', title: 'The hub does not answer.', status: 0 });
 }
 
-/** The text of an error on the page: one sentence. */
+/** The text of an error on the page, as a sentence. */
 export function errorMessage(thrown: unknown): string {
   return toSentence(thrown instanceof Error ? thrown.message : String(thrown));
 }

@@ -1,4 +1,4 @@
-/** Recorded pictures: the wire's types and one function a route. */
+/** Requests for recordings, one function for each route, and their types. */
 import { hubUrl } from './url';
 import { request, requestRaw } from './request';
 import type { components } from './schema';
@@ -7,23 +7,23 @@ import type { Page } from './types';
 type Schemas = components['schemas'];
 
 export type RecordingMode = Schemas['RecordingMode'];
-/** What begins a recording on an event: a reading above or below a value, or a command that was done. */
+/** Starts a recording on an event: a reading above or below a value, or a command that succeeded. */
 export type Trigger = Schemas['RecordingTrigger'];
 export type RecordingSettings = Required<Schemas['RecordingSettings']>;
-/** The settings, and what is going on. */
+/** The settings and the current state. */
 export type RecordingReport = Schemas['Recording'];
 /** Frames recorded without a break. */
 export type Clip = Schemas['Stretch'];
 
-/** From when (inclusive) until when (exclusive), in Unix seconds. */
+/** From `since` (inclusive) to `until` (exclusive), in Unix seconds. */
 export interface Range {
   since: number;
   until: number;
 }
 
-/** The most frame times the hub tells at once. */
+/** The hub sends at most this many frame times in one response. */
 export const MAX_FRAME_TIMES = 10_000;
-/** The most pages of clips that are read for one day. */
+/** No more pages of clips are read for one day. */
 const MAX_CLIP_PAGES = 5;
 
 const at = (moduleId: string): string => `/api/cameras/${encodeURIComponent(moduleId)}`;
@@ -34,15 +34,15 @@ export const recording = (moduleId: string, signal?: AbortSignal): Promise<Recor
 export const setRecording = (moduleId: string, settings: RecordingSettings): Promise<RecordingReport> =>
   request('PUT', `${at(moduleId)}/recording`, { body: settings });
 
-/** Records for so many seconds, whatever the mode; the hub notes who asked. */
+/** Records for that many seconds in any mode; the hub stores the name of the caller. */
 export const record = (moduleId: string, secs: number): Promise<RecordingReport> =>
   request('POST', `${at(moduleId)}/record`, { body: { secs } });
 
-/** Ends what `record` or an event began; a continuous recording or a time lapse goes on. */
+/** Ends a recording that `record` or an event started; a continuous recording or a time lapse continues. */
 export const stopRecording = (moduleId: string): Promise<RecordingReport> =>
   request('DELETE', `${at(moduleId)}/record`);
 
-/** Oldest first; `whole` is false when there were more than a page can show. */
+/** Oldest first; `complete` is false when there were more than `MAX_CLIP_PAGES` pages. */
 export async function clips(
   moduleId: string,
   { since, until }: Range,
@@ -60,7 +60,7 @@ export async function clips(
   return { items, complete: false };
 }
 
-/** When frames were captured, oldest first; as many as the hub tells at once. */
+/** The capture times of frames, oldest first; at most `MAX_FRAME_TIMES`. */
 export async function frameTimes(moduleId: string, { since, until }: Range, signal?: AbortSignal): Promise<number[]> {
   const query = { since, until, limit: MAX_FRAME_TIMES };
   const page: Page<number> = await request('GET', `${at(moduleId)}/recordings/frames`, { query, signal });
@@ -75,7 +75,7 @@ export const frameUrl = (moduleId: string, time: number): string => hubUrl(frame
 
 export type ExportFormat = 'avi' | 'zip';
 
-/** Where a range is to be had as a file. */
+/** The URL of a file with the frames of a range. */
 export function recordedUrl(moduleId: string, { since, until }: Range, format: ExportFormat): string {
   const query = new URLSearchParams({ since: String(since), until: String(until), format });
   return hubUrl(`${at(moduleId)}/recordings/export?${query}`);
@@ -87,13 +87,13 @@ export async function recordedFrame(moduleId: string, time: number, signal: Abor
   return { jpeg: await response.blob(), capturedAt: secondsOf(response.headers.get('x-timestamp')) ?? time };
 }
 
-/** A JPEG, and when it was captured (Unix seconds by the hub's clock). */
+/** A JPEG and its capture time (Unix seconds by the hub's clock). */
 export interface Recorded {
   jpeg: Blob;
   capturedAt: number;
 }
 
-/** Unix seconds, or RFC 3339; `null` for neither. */
+/** Reads Unix seconds or an RFC 3339 time; `null` for anything else. */
 export function secondsOf(stamp: string | null): number | null {
   if (!stamp) return null;
   const seconds = Number(stamp);

@@ -1,4 +1,4 @@
-/** The wire's types by their short names; what they are says `openapi.json`. */
+/** Short names for the types of the wire; `openapi.json` documents them. */
 import type { components } from './schema';
 
 type Schemas = components['schemas'];
@@ -29,5 +29,5 @@ export type StorageReport = Schemas['StorageReport'];
 export type WatchedCamera = Schemas['WatchedCamera'];
 export type Watching = Schemas['Watching'];
 
-/** Every list of the hub: `next` is an opaque cursor, `null` on the last page. */
+/** One page of a list: `next` is an opaque cursor, `null` on the last page. */
 export type Page<Item> = Omit<Schemas['Page_Reading'], 'items'> & { items: Item[] };

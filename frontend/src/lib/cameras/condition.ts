@@ -1,24 +1,24 @@
-/** What is to be said about a camera's picture. */
+/** The condition of a camera on the page. */
 import type { CameraInfo } from '../api/types';
 import { isStale } from '../live/staleness';
 
-/** Without frames for so long a camera is lost, where the hub does not say so itself. */
+/** A camera without frames for this long is lost, when the hub does not report `online`. */
 const LOST_SECS = 5;
 
 /**
- * `none`: it never delivered. `waiting`: the first picture is on its way. `live`. `old`: the picture is older than those
- * of this camera usually get. `lost`: the camera delivers nothing. `away`: the connection to the hub is lost, and the
- * picture is the last one from before.
+ * `none`: the camera has never sent a frame. `waiting`: the first frame has not arrived yet. `live`. `stale`:
+ * the frame is older than usual for this camera. `lost`: the camera sends nothing. `disconnected`: the
+ * connection to the hub is lost, and the page shows the last frame.
  */
 export type Condition = 'none' | 'waiting' | 'live' | 'stale' | 'lost' | 'disconnected';
 
 export interface Knowledge {
   info: CameraInfo | null;
-  /** Whether the live connection stands. */
+  /** Whether the live connection is open. */
   connected: boolean;
-  /** Whether the newest picture is the hub's own; `null` before the first. */
+  /** Whether the newest frame is the hub's own "no signal" frame; `null` before the first. */
   noSignal: boolean | null;
-  /** How old the picture is, in seconds; `null` while that is not more than usual. */
+  /** The age of the frame in seconds; `null` while it is not older than usual. */
   staleSecs: number | null;
   /** The hub's time in Unix seconds. */
   now: number;
@@ -32,14 +32,14 @@ export function conditionOf({ info, connected, noSignal, staleSecs, now }: Knowl
   return info && delivers(info, now) ? 'waiting' : 'lost';
 }
 
-/** Whether the camera delivers, as far as the hub told. A hub of before says nothing of `online`. */
+/** Whether the camera sends frames, by the last report of the hub. An older hub does not report `online`. */
 export function delivers(info: CameraInfo, now: number): boolean {
   return (info as Partial<CameraInfo>).online ?? now - info.received_at <= LOST_SECS;
 }
 
 /**
- * How old the newest picture of a camera is that comes as a stream, which does not say when its pictures were taken:
- * whole seconds since the hub got one, or `null` while that is not more than usual.
+ * The age of the newest frame of an MJPEG stream, which has no timestamps: whole seconds since the hub
+ * received one, or `null` while it is not older than usual.
  */
 export function streamedAge({ received_at, fps }: CameraInfo, now: number): number | null {
   const age = now - received_at;

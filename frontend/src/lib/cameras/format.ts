@@ -1,4 +1,4 @@
-/** The texts of a camera's figures. */
+/** Texts for the statistics of a camera. */
 import type { CameraInfo } from '../api/types';
 import type { Percentiles } from '../live/frame-stats';
 import { formatDuration, formatNumber } from '../units/units';
@@ -12,11 +12,11 @@ export function formatDelay(seconds: number): string {
 /** On the badge: `Delay 14 ms`. */
 export const formatDelayBadge = ({ p50 }: Percentiles): string => `Delay ${formatDelay(p50)}`;
 
-/** Typical and worst formatDelay: `1 ms typical, 5 ms worst 1 %`. */
+/** Typical and worst delay: `1 ms typical, 5 ms worst 1 %`. */
 export const formatDelayPercentiles = ({ p50, p99 }: Percentiles): string =>
   `${formatDelay(p50)} typical, ${formatDelay(p99)} worst 1 %`;
 
-/** The tooltip of the badge: formatDelay to this screen, and formatDelay to the hub if the hub reports it. */
+/** The tooltip of the badge: delay to this screen, and delay to the hub if the hub reports it. */
 export function describeDelay(shown: Percentiles, info: CameraInfo | null, accuracySecs: number | null): string {
   const accuracy = accuracySecs === null ? '' : ` (clock accuracy ±${formatDelay(accuracySecs)})`;
   const whole = `Delay to this screen: ${formatDelayPercentiles(shown)}${accuracy}.`;
@@ -24,9 +24,9 @@ export function describeDelay(shown: Percentiles, info: CameraInfo | null, accur
   return toHub ? `${whole} Delay to hub: ${formatDelayPercentiles(toHub)}.` : whole;
 }
 
-/** FrameStats frames a second: `12 fps`, `0.5 fps`. */
+/** Painted frames per second: `12 fps`, `0.5 fps`. */
 export const formatFps = (fps: number): string => `${formatNumber(fps, fps > 0 && fps < 9.95 ? 1 : 0)} fps`;
 
-/** How old a picture is that should be newer: `3 s old`, `2 min old`. */
+/** The age of a stale frame: `3 s old`, `2 min old`. */
 export const formatAge = (seconds: number): string =>
   `${formatDuration(seconds < 60 ? seconds : seconds - (seconds % 60))} old`;

@@ -1,26 +1,29 @@
-/** How many pictures stand side by side. */
+/** The number of columns of the camera wall. */
 
 interface Viewport {
   /** CSS pixels. */
   width: number;
   height: number;
-  /** Between two pictures. */
+  /** Between two tiles. */
   gap: number;
 }
 
-/** Below that a picture shows nothing worth seeing; then the page scrolls. */
+/** Below this width a tile is too small to see anything; then the page scrolls. */
 const MIN_WIDTH = 220;
-/** On a screen this narrow a picture is as wide as the screen while they are few, and half of it then. */
+/** On a screen this narrow, up to `FEW` tiles take the whole width each, and more tiles half of it. */
 const NARROW = 560;
 const FEW = 4;
 
 export interface Layout {
   columns: number;
-  /** Of a row, in CSS pixels. */
+  /** The height of a row in CSS pixels. */
   height: number;
 }
 
-/** The columns that make the pictures biggest, all of them on the screen if they can be. `aspect` is width by height. */
+/**
+ * The columns that make the tiles biggest, with all of them on the screen if possible. `aspect` is width
+ * divided by height.
+ */
 export function layoutOf(count: number, viewport: Viewport, aspect: number): Layout {
   if (viewport.width < NARROW) return scrolling(count <= FEW ? 1 : 2, viewport, aspect);
   let best: Layout = { columns: 1, height: 0 };

@@ -1,9 +1,9 @@
-/** Where on the page an element begins, which says how much of the screen is left for it. */
+/** The distance of an element from the top of the page, so that it can take the rest of the screen. */
 export class PageOffset {
-  /** From the top of the page, in CSS pixels. */
+  /** In CSS pixels. */
   top = $state(0);
 
-  /** For `{@attach}`; follows what comes and goes above the element. */
+  /** For `{@attach}`; updates when content above the element changes. */
   readonly observe = (element: Element): (() => void) => {
     const measure = () => (this.top = Math.round(element.getBoundingClientRect().top + scrollY));
     const resizeObserver = new ResizeObserver(measure);

@@ -10,22 +10,25 @@ interface Options {
   live: Live;
   clock: Clock;
   moduleId: () => string;
-  /** Every frame, however small the picture. */
+  /** Requests every frame, however small the view is. */
   full: () => boolean;
 }
 
-/** One camera as it is seen on this page: whether it is, what was painted, and what is to be said about it. */
+/** One view of a camera on this page: its visibility, its renderer and its condition. */
 export class CameraView {
   readonly visibility = new Visibility();
   renderer = $state.raw<FrameRenderer | null>(null);
-  /** The picture of a hub without pictures on the live connection broke off. */
+  /** The MJPEG stream broke off. */
   broken = $state(false);
 
   readonly #options: Options;
   readonly #maxFps: number | null = $derived.by(() => (this.#options.full() ? null : maxFpsOf(this.visibility.width)));
   readonly info: CameraInfo | null = $derived.by(() => this.#live.cameras.get(this.#options.moduleId()) ?? null);
 
-  /** The picture is older than those of this camera usually get: its age in whole seconds, by our own clock. */
+  /**
+   * The age of the frame in whole seconds, by the clock of the browser; `null` while it is not older than
+   * usual.
+   */
   readonly staleSecs: number | null = $derived.by(() => {
     if (!this.streamed) return this.renderer?.staleSecs ?? null;
     return this.info && streamedAge(this.info, this.#options.clock.now);
@@ -34,7 +37,7 @@ export class CameraView {
   readonly condition: Condition = $derived.by(() => {
     const { live, clock } = this.#options;
     const painted = this.renderer?.painted ? this.renderer.noSignal : null;
-    // A stream shows what there is without saying what it is.
+    // A stream does not say which of its frames are the hub's own.
     const noSignal = this.streamed ? (this.info && !this.broken ? !delivers(this.info, clock.now) : null) : painted;
     const connected = live.state === 'live' || live.state === 'unresponsive';
     return conditionOf({ info: this.info, connected, noSignal, staleSecs: this.staleSecs, now: clock.now });
@@ -48,12 +51,12 @@ export class CameraView {
     return this.#options.live;
   }
 
-  /** The hub sends no pictures over the live connection. */
+  /** The hub sends no frames over the live connection. */
   get streamed(): boolean {
     return this.#live.frames.supported === false;
   }
 
-  /** For `{@attach}` of the canvas: paints there as long as it is on the page. */
+  /** For `{@attach}` of the canvas: paints into it while it is on the page. */
   readonly attachCanvas = (canvas: HTMLCanvasElement): (() => void) => {
     const live = this.#live;
     const renderer = new FrameRenderer({
@@ -70,23 +73,23 @@ export class CameraView {
     };
   };
 
-  /** Whether the pictures of the camera are requested for this page now. */
+  /** Whether this page requests frames of the camera now. */
   get watching(): boolean {
     if (!this.visibility.visible || this.visibility.width === 0 || this.#live.state !== 'live') return false;
     return this.streamed ? this.info !== null : this.renderer !== null;
   }
 
-  /** Whether a picture was painted. */
+  /** Whether a frame was painted. */
   get painted(): boolean {
     return this.renderer?.painted ?? false;
   }
 
-  /** The viewers of the camera; the hub may not have formatCount this page yet. */
+  /** The viewers of the camera; the hub may not have counted this page yet. */
   get viewers(): number {
     return Math.max(this.info?.viewers ?? 0, this.watching ? 1 : 0);
   }
 
-  /** For an `$effect`: watches while the picture is seen. */
+  /** For an `$effect`: subscribes to frames while the view is visible. */
   watch(): (() => void) | undefined {
     const renderer = this.renderer;
     if (!renderer || !this.visibility.visible || this.visibility.width === 0) return undefined;

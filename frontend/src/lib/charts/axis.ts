@@ -5,7 +5,7 @@ import { formatNumber, formatExponent, type Scale } from '../units/units';
 
 const DAY = 86_400;
 
-/** Where the axis of a length of time may be divided, in seconds. */
+/** Possible intervals between the labels of a time axis, in seconds. */
 export const TIME_STEPS = [1, 5, 10, 30, 60, 300, 600, 1800, 3600, 7200, 21_600, 43_200, 86_400, 604_800, 2_592_000];
 
 /** A time of day: `13:05`. */
@@ -18,7 +18,7 @@ export function formatTime(unixSecs: number, withSeconds = false): string {
   });
 }
 
-/** A moment on a chart of that many seconds; the day is left out within one day. */
+/** A time on a chart with a span of that many seconds; a chart of one day has no date. */
 export function formatChartTime(unixSecs: number, spanSecs: number): string {
   if (spanSecs <= 3600) return formatTime(unixSecs, true);
   return spanSecs <= DAY ? formatTime(unixSecs) : `${formatDate(unixSecs)} ${formatTime(unixSecs)}`;
@@ -35,24 +35,24 @@ export function timeLabel(unixSecs: number, step: number): string {
 }
 
 /**
- * The range of the value axis in shown numbers: some space above and below the values, and never so narrow that noise fills
- * it.
+ * The range of the value axis in displayed numbers: with a margin above and below the values, and wide enough
+ * that noise does not fill it.
  */
 export function valueRange(min: number | null, max: number | null, unit: string, scale: Scale): [number, number] {
   if (min === null || max === null) return [0, 1];
   if (unit === 'boolean') return [-0.1, 1.1];
   const least = 10 * 10 ** -scale.digits;
   const room = (max - min) * 0.12 + Math.max(0, least - (max - min)) / 2;
-  // A quantity that never is negative does not get an axis that says it could be.
+  // The axis of a quantity that is never negative does not go below zero.
   return [min >= 0 ? Math.max(0, min - room) : min - room, max + room];
 }
 
-/** The longest label with a unit, in characters; a unit that does not fit is left out, for the tile shows it too. */
+/** The longest label with a unit, in characters; a longer unit is left out, because the tile shows it too. */
 const MAX_LABEL_CHARS = 11;
-/** The usual width of a character at the size of the labels, in CSS pixels. */
+/** The usual width of a character of a label, in CSS pixels. */
 const CHAR_PX = 6.2;
 
-/** The labels of the value axis. The power of ten and the unit stand at the top one only. */
+/** The labels of the value axis. Only the top label has the power of ten and the unit. */
 export function valueLabels(splits: number[], unit: string, scale: Scale): string[] {
   if (unit === 'boolean') return splits.map((split) => (split === 0 ? 'No' : split === 1 ? 'Yes' : ''));
   const { words } = scale;
@@ -72,16 +72,17 @@ export function valueLabels(splits: number[], unit: string, scale: Scale): strin
   });
 }
 
-/** The widest label decides how wide the axis is, in CSS pixels. */
+/** The widest label sets the width of the axis, in CSS pixels. */
 export const valueAxisSize = (_: uPlot, labels: string[] | null): number =>
   14 + Math.max(0, ...(labels ?? []).map((text) => text.length)) * CHAR_PX;
 
-/** How far a label may extend beyond the right edge of the plot, in CSS pixels: the padding of the plot. */
+/** A label may extend this far beyond the right edge of the plot, in CSS pixels: the padding of the plot. */
 const RIGHT_PX = 14;
 
 /**
- * The labels of the time axis; a label that would extend beyond the left edge of the plot, into the lowest label of the
- * value axis, or beyond the right edge is left out. `at` is where a moment lies, in CSS pixels from the left edge.
+ * The labels of the time axis. A label is left out if it would extend beyond the left edge of the plot, into
+ * the lowest label of the value axis, or beyond the right edge. `at` returns the position of a time, in CSS
+ * pixels from the left edge.
  */
 export function timeLabels(splits: number[], step: number, at: (unixSecs: number) => number, width: number): string[] {
   return splits.map((split) => {

@@ -1,4 +1,4 @@
-/** A quantity keeps its colour wherever it is drawn; the colours themselves are in app.css, per scheme. */
+/** A quantity has the same colour in every chart; app.css defines the colours for each scheme. */
 const BY_WORD: readonly [pattern: RegExp, name: string][] = [
   [/temp|heat/, 'coral'],
   [/humid|water|moist|rain/, 'blue'],
@@ -11,7 +11,7 @@ const BY_WORD: readonly [pattern: RegExp, name: string][] = [
 ];
 const OTHERS = ['teal', 'blue', 'violet', 'amber', 'green', 'indigo', 'pink'] as const;
 
-/** The custom property that holds the series' colour. */
+/** The custom property with the colour of the series. */
 export function colourOf(type: string): string {
   const known = BY_WORD.find(([pattern]) => pattern.test(type))?.[1];
   if (known) return `--${known}`;

@@ -1,13 +1,16 @@
 import type { Gap } from '../api/types';
 import type { Point } from '../live/series.svelte';
 
-/** How many times the expected distance may pass before silence is a gap. */
+/** Two readings further apart than this many intervals have a gap between them. */
 const PATIENCE = 2.5;
 
-/** Times (Unix seconds) and values as uPlot wants them; `null` interrupts the line. */
+/** Times (Unix seconds) and values in the format of uPlot; `null` interrupts the line. */
 export type Line = [times: number[], values: (number | null)[]];
 
-/** The usual distance between the series' single readings, in seconds, when its manifest does not say; `null` when there are too few. */
+/**
+ * The typical interval between single readings, in seconds, for a series whose manifest has none; `null` when
+ * there are too few.
+ */
 export function typicalInterval(points: readonly Point[]): number | null {
   const distances: number[] = [];
   for (let at = 1; at < points.length; at += 1) {
@@ -20,8 +23,9 @@ export function typicalInterval(points: readonly Point[]): number | null {
 }
 
 /**
- * The line to draw from `from` on, with a `null` wherever nothing could be measured, nobody said anything for 2.5 times
- * `everySecs`, or readings between two others were `lost` (by when they begin).
+ * The line to draw from `from` on. A `null` interrupts it where a measurement failed, where two readings are
+ * more than 2.5 times `everySecs` apart, and where readings between two others were `lost` (ordered by start
+ * time).
  */
 export function buildLine(
   points: readonly Point[],
@@ -43,7 +47,7 @@ export function buildLine(
       times.push(before.t);
       values.push(before.v);
     }
-    // What was lost inside a bucket does not part it from the next.
+    // A gap inside one bucket does not interrupt the line.
     while (before && point.span === 0 && (lost[next]?.since ?? Infinity) < before.t) next += 1;
     if (before && (isGap(before, point, every) || isBetween(before, lost[next], point))) {
       times.push((before.t + point.t) / 2);
@@ -56,7 +60,7 @@ export function buildLine(
   return [times, values];
 }
 
-/** The least and the greatest value at each of the line's times; `null` where the line has none either. */
+/** The minimum and the maximum at each time of the line; `null` where the line has `null`. */
 export function buildBand(
   [times]: Line,
   points: readonly Point[]
@@ -66,8 +70,8 @@ export function buildBand(
 }
 
 /**
- * The part of a gap between two moments (Unix seconds), widened about its middle to at least `minSecs`; `null` when
- * none of it lies there.
+ * The part of a gap between two times (Unix seconds), widened about its middle to at least `minSecs`; `null`
+ * without overlap.
  */
 export function gapInterval(
   { since, until }: Pick<Gap, 'since' | 'until'>,
@@ -81,7 +85,7 @@ export function gapInterval(
   return begin < end ? [begin, end] : null;
 }
 
-/** Where values stand between two gaps: a line has no length there, so they need a dot to be seen. */
+/** The indexes of values between two gaps: a line has no length there, so they are drawn as dots. */
 export function lonePoints(values: readonly (number | null | undefined)[]): number[] {
   const lone: number[] = [];
   values.forEach((value, at) => {
@@ -91,7 +95,7 @@ export function lonePoints(values: readonly (number | null | undefined)[]): numb
 }
 
 function isGap(before: Point, after: Point, every: number | null): boolean {
-  // Averages lie a whole bucket apart even when nothing is missing.
+  // Averages are a whole bucket apart even without a gap.
   const span = 1.5 * Math.max(before.span, after.span);
   const patience = Math.max(PATIENCE * (every ?? Infinity), span);
   return after.t - before.t > (every === null && span > 0 ? span : patience);

@@ -1,11 +1,13 @@
-/** How a series is drawn: a line, the band between its extremes, and hatching where readings were lost. */
+/**
+ * The options of a uPlot chart: a line, the band between the extremes, and hatching where readings were lost.
+ */
 import type uPlot from 'uplot';
 import type { Gap } from '../api/types';
 import type { Scale } from '../units/units';
 import { timeLabels, TIME_STEPS, valueAxisSize, valueLabels, valueRange } from './axis';
 import { lonePoints, gapInterval } from './gaps';
 
-/** What the plot asks for each time it is drawn, because it may have changed. */
+/** Called for each drawing, because the values may have changed. */
 export interface Shown {
   left: number;
   right: number;
@@ -17,16 +19,16 @@ export interface Plan {
   width: number;
   height: number;
   unit: string;
-  /** The name of the custom property with the line's colour. */
+  /** The custom property with the colour of the line. */
   colour: string;
-  /** Whether a point is an average between a least and a greatest value. */
+  /** Whether a point is an average with a minimum and a maximum. */
   banded: boolean;
   shown: () => Shown;
-  /** Where the pointer is: the nearest point's index, and the moment itself. */
+  /** The pointer's position: the index of the nearest point, and the time itself. */
   onHover: (at: number | null, moment: number | null) => void;
 }
 
-/** How narrow a gap may look, in CSS pixels. */
+/** The minimum width of a gap on the screen, in CSS pixels. */
 const LEAST_PX = 4;
 const HATCH_PX = 6;
 
@@ -81,11 +83,11 @@ export function optionsOf(element: HTMLElement, plan: Plan): uPlot.Options {
         points: {
           size: 3.5,
           fill: stroke,
-          // `null` is all of them, as uPlot decides when there are few.
+          // `null` means all points; uPlot decides so when there are few.
           filter: (plot, at, all) => (all ? null : lonePoints([...(plot.data[at] ?? [])]))
         },
         fill: banded ? undefined : (plot) => shadeBelow(plot, stroke),
-        // Down to the axis, not to zero: below zero the shade would lie above the line.
+        // Down to the axis, not to zero: below zero the fill would be above the line.
         fillTo: (plot) => plot.scales.y?.min ?? 0
       },
       ...(banded ? [edge, edge] : [])
@@ -105,7 +107,7 @@ export function optionsOf(element: HTMLElement, plan: Plan): uPlot.Options {
 
 function shadeBelow(plot: uPlot, stroke: string): CanvasGradient | string {
   const { top, height } = plot.bbox;
-  // uPlot asks once before it knows its own size.
+  // uPlot calls this once before it knows its size.
   if (!Number.isFinite(top + height)) return 'transparent';
   const shade = plot.ctx.createLinearGradient(0, top, 0, top + height);
   shade.addColorStop(0, `${stroke}40`);
@@ -113,7 +115,7 @@ function shadeBelow(plot: uPlot, stroke: string): CanvasGradient | string {
   return shade;
 }
 
-/** A moment's loss is seen as well as a day's. */
+/** A gap of a second is as visible as one of a day. */
 function hatch(plot: uPlot, gap: Gap, colour: string): void {
   const { ctx, bbox } = plot;
   const { min = 0, max = 1 } = plot.scales.x ?? {};

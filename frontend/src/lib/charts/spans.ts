@@ -3,22 +3,23 @@ import type { Width } from '../api/hub';
 const HOUR = 3600;
 const DAY = 24 * HOUR;
 
-/** How far back a chart looks. */
+/** The time span of a chart. */
 export interface Span {
   key: 'hour' | 'day' | 'week' | 'month' | 'year';
-  /** On its button. */
+  /** The label of its button. */
   short: string;
   secs: number;
-  /** What one point sums up; `null`: readings as they are. */
+  /** The bucket of one point; `null`: single readings. */
   bucket: { width: Width; secs: number } | null;
 }
 
-/** The most points the hub sends and a chart is drawn from. */
+/** The hub sends, and a chart draws, at most this many points. */
 export const MAX_POINTS = 2000;
 
 /**
- * The last hour is live; further back the hub sums up, so that no span has more than `MAX_POINTS` points. A year comes by
- * the day: days and nights drawn as a line would fill the chart, as extremes they are the band about it.
+ * The last hour is live; for longer spans the hub sends aggregates, so that no span has more than
+ * `MAX_POINTS` points. A year is drawn by the day: a line with days and nights would fill the chart, and as
+ * extremes they are the band around it.
  */
 export const SPANS = [
   { key: 'hour', short: '1\u202fh', secs: HOUR, bucket: null },

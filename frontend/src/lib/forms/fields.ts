@@ -1,11 +1,11 @@
-/** The form that follows from an action's JSON Schema. What a form cannot show is typed in as JSON. */
+/** The form for an action's JSON Schema. A value without a form control is entered as JSON. */
 
 interface Base {
   name: string;
   label: string;
   description: string | null;
   required: boolean;
-  /** The schema's `default`, if it has one. */
+  /** The `default` of the schema. */
   initial: unknown;
 }
 
@@ -65,7 +65,7 @@ function fieldOf(name: string, schema: Schema, required: boolean): Field {
   }
 }
 
-/** `["integer", "null"]` is an integer that may be left out. */
+/** `["integer", "null"]` is an optional integer. */
 function typeOf(schema: Schema): unknown {
   const { type } = schema;
   if (!Array.isArray(type)) return type;
@@ -76,7 +76,7 @@ function typeOf(schema: Schema): unknown {
 function numeric(schema: Schema, integer: boolean) {
   const unit = integer ? 1 : null;
   const multiple = asNumber(schema.multipleOf) ?? unit;
-  // An open bound of an integer is the next integer; of a fraction there is no next, the hub will tell.
+  // An exclusive bound of an integer is the next integer; of a fraction there is none, so the hub checks it.
   const above = asNumber(schema.exclusiveMinimum);
   const below = asNumber(schema.exclusiveMaximum);
   const min = asNumber(schema.minimum) ?? (above === null ? null : above + (unit ?? 0));
@@ -87,15 +87,15 @@ function numeric(schema: Schema, integer: boolean) {
   return { kind: 'number', integer, min, max, step: multiple ?? 'any' } as const;
 }
 
-/** About a hundred to a thousand steps, each a power of ten. */
+/** About a hundred to a thousand steps; a step is a power of ten. */
 function stepBetween(min: number, max: number): number {
   return 10 ** (Math.floor(Math.log10(max - min)) - 2);
 }
 
-/** What is in the form: `undefined` is "left out". */
+/** The values of the form; `undefined`: left out. */
 export type Values = Record<string, unknown>;
 
-/** What the form holds at first: what the module reports, else the default, else for a required switch "off". */
+/** Initial values: the state of the module, else the default, else "off" for a required switch. */
 export function initialValues(fields: readonly Field[], state: unknown): Values {
   const reported = isObject(state) ? state : {};
   const values: Values = {};
@@ -128,11 +128,11 @@ function fits(field: Field, value: unknown): boolean {
 
 export interface FormResult {
   params: Values;
-  /** Why a field cannot be sent like this, by its name. */
+  /** By name of the field: why its value cannot be sent. */
   errors: Record<string, string>;
 }
 
-/** The command's params from what is in the form. The hub checks again; this only saves the round trip. */
+/** The params of the command. The hub checks them again; this only saves the round trip. */
 export function paramsOf(fields: readonly Field[], values: Values): FormResult {
   const params: Values = {};
   const errors: Record<string, string> = {};
@@ -172,13 +172,13 @@ function errorOf(field: Field, value: unknown): string | null {
   return null;
 }
 
-/** The two fields that make an action a lamp, or `null` when it is none. */
+/** The two fields that make an action a lamp, or `null` when it is not a lamp. */
 export function lampFieldsOf(schema: unknown): { on: Field; brightness: Field & { kind: 'slider' } } | null {
   const fields = fieldsOf(schema);
   const on = fields.find((field) => field.name === 'on');
   const brightness = fields.find((field) => field.name === 'brightness');
   if (on?.kind !== 'switch' || brightness?.kind !== 'slider') return null;
-  // With a third value that must be given, two controls are not enough.
+  // With a third required value, two controls are not enough.
   if (fields.some((field) => field.required && field !== on && field !== brightness)) return null;
   return { on, brightness };
 }

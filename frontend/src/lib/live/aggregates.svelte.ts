@@ -5,20 +5,20 @@ import { MAX_POINTS, type Span } from '../charts/spans';
 import { poll } from './poll';
 import type { Point } from './series.svelte';
 
-/** A day comes anew every minute, a year every quarter of an hour. */
+/** A day is reloaded every minute, a year every quarter of an hour. */
 const SOONEST_MS = 60_000;
 const LATEST_MS = 900_000;
 
-/** A series further back than the live hour, summed up by the hub. */
+/** A series over more than the live hour, as aggregates of the hub. */
 export class AggregatedSeries {
   /** Oldest first. */
   points = $state.raw<readonly Point[]>([]);
-  /** Whether the hub has answered. */
+  /** Whether the hub has responded. */
   known = $state(false);
-  /** Why there is nothing new to see. */
+  /** Why the newest request failed. */
   problem = $state<string | null>(null);
 
-  /** Asks now and from time to time, until the returned function is called. `now` is the hub's, in Unix seconds. */
+  /** Polls until the returned function is called. `now` is the hub's time in Unix seconds. */
   start(moduleId: string, type: string, span: Span, now: () => number): () => void {
     const { bucket } = span;
     this.points = [];
@@ -40,7 +40,7 @@ export class AggregatedSeries {
   }
 }
 
-/** An average stands in the middle of its bucket. */
+/** An average is drawn in the middle of its bucket. */
 function pointOf({ start, avg, min, max }: Bucket, secs: number): Point {
   return { t: start + secs / 2, v: avg ?? null, span: secs, low: min ?? null, high: max ?? null };
 }

@@ -1,13 +1,15 @@
 import * as hub from '../api/hub';
 import { type Series, WINDOW_SECS } from './series.svelte';
 
-/** The most readings asked for at once; beyond it the hour comes by the minute. */
+/**
+ * The limit of one request; before the oldest reading of that page the hour is filled with minute averages.
+ */
 const LIMIT = 1000;
 const RETRY_MS = 5_000;
 
 /**
- * Fills the series' backfillSince from the hub: single readings as far back as one page goes, minute averages before that.
- * A failed attempt is repeated until the returned function is called.
+ * Loads the missing history of a series: single readings as far back as one page reaches, minute averages
+ * before that. A failed attempt is repeated until the returned function is called.
  */
 export function backfill(series: Series, now: () => number): () => void {
   const stop = new AbortController();

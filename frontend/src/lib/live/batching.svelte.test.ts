@@ -1,4 +1,4 @@
-/** How much of the page a burst of readings of very many series brings up to date. */
+/** How often a burst of readings of very many series updates the page. */
 import { flushSync, tick } from 'svelte';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type { Reading } from '../api/types';
@@ -32,7 +32,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-/** The page is brought up to date after each message, as it is in a browser. */
+/** The page is updated after each message, as in a browser. */
 async function sayBurst(): Promise<void> {
   for (let round = 0; round < ROUNDS; round += 1) {
     for (const reading of readingsAt(NOW + round)) {

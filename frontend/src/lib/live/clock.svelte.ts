@@ -1,6 +1,6 @@
 import { createSubscriber } from 'svelte/reactivity';
 
-/** A clock that ticks once a second, and only while something on the page reads it. */
+/** A clock that ticks once a second, and only while the page reads it. */
 export class Clock {
   readonly #skewSecs: () => number;
   readonly #subscribe = createSubscriber((update) => {

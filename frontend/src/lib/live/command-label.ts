@@ -1,14 +1,14 @@
 import type { Command, Health } from '../api/types';
 import { toSentence } from '../units/names';
 
-/** How a command is shown: its colour, its state in a word, and details. */
+/** How a command is shown: its colour, a word for its state, and details. */
 export interface CommandLabel {
   tone: 'good' | 'bad' | 'wait' | 'quiet';
   text: string;
   detail?: string;
 }
 
-/** The text of a command's state. `health` is that of its module. */
+/** The label of a command. `health` is that of its module. */
 export function labelOf(command: Command, health?: Health): CommandLabel {
   const { module_id: who } = command;
   const error = command.error ? toSentence(command.error) : undefined;
@@ -59,5 +59,5 @@ export function labelOf(command: Command, health?: Health): CommandLabel {
   }
 }
 
-/** Enough of an id to find it in a list. */
+/** Long enough to find the id in a list. */
 export const shortId = (id: string): string => id.slice(-8);

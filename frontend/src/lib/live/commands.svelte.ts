@@ -2,15 +2,15 @@ import { SvelteMap } from 'svelte/reactivity';
 import type { Command, CommandState } from '../api/types';
 
 const OPEN: readonly CommandState[] = ['queued', 'leased'];
-/** How many finished commands a page remembers. */
+/** The page keeps at most this many finished commands. */
 const KEPT = 200;
-/** How often an unfinished command is asked for while the live connection is lost. */
+/** The polling interval for unfinished commands while the live connection is lost. */
 const POLL_MS = 2_000;
 
 /** Whether the command can still change. */
 export const isOpen = (command: Pick<Command, 'state'>): boolean => OPEN.includes(command.state);
 
-/** The commands this page has seen, each in the newest state known. */
+/** The commands known to this page, each in its newest state. */
 export class Commands {
   readonly byId = new SvelteMap<string, Command>();
   readonly #ask: (id: string) => Promise<Command>;
@@ -20,16 +20,16 @@ export class Commands {
     this.#ask = ask;
   }
 
-  /** Takes what an event says. */
+  /** Stores the command of an event. */
   put(command: Command): void {
     const known = this.byId.get(command.id);
-    // An outcome is final: a slow answer to an earlier question must not undo it.
+    // An outcome is final: a late response to an earlier request must not undo it.
     if (known && !isOpen(known) && isOpen(command)) return;
     this.byId.set(command.id, command);
     this.#forget();
   }
 
-  /** Takes the answer to a `control`; events may have overtaken it. */
+  /** Stores the response to `control`, unless an event was faster. */
   addNew(command: Command): void {
     if (!this.byId.has(command.id)) this.put(command);
   }
@@ -41,11 +41,11 @@ export class Commands {
       .sort((a, b) => b.created_at - a.created_at);
   }
 
-  /** Asks the hub for every command whose outcome is not known. */
+  /** Requests every command without an outcome. */
   refresh(): void {
     for (const command of this.byId.values()) {
       if (!isOpen(command)) continue;
-      // Whoever cannot be asked now is asked again by the interval or after the next reconnect.
+      // A failed request is repeated by the interval or after the next reconnect.
       this.#ask(command.id).then(
         (answer) => this.put(answer),
         () => {}
@@ -53,7 +53,7 @@ export class Commands {
     }
   }
 
-  /** Asks again and again, for as long as no events come. */
+  /** Polls while no events arrive. */
   startPolling(): void {
     this.#asking ??= setInterval(() => this.refresh(), POLL_MS);
   }

@@ -1,4 +1,4 @@
-/** What guards the made-up hubs of these tests, and the mock, notices the mistakes it is there for. */
+/** The checks that guard the fake hubs of these tests, and the mock, find the mistakes they exist for. */
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { responseErrors, messageErrors } from '../../../mock/contract.ts';

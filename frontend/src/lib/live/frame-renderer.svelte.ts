@@ -3,57 +3,60 @@ import { FrameStats, type Percentiles } from './frame-stats';
 import type { Frame } from './frame';
 import { decodeUpright } from './orientation';
 
-/** So often at most the figures change: a number that changes with every frame cannot be read. */
+/** The statistics change at most this often: a number that changes with every frame cannot be read. */
 const STATS_MS = 500;
 
-/** What a renderer needs of the browser; tests bring their own. */
+/** The parts of a browser that a renderer needs; tests provide their own. */
 export interface CanvasTarget<Picture> {
   decode: (jpeg: Uint8Array<ArrayBuffer>) => Promise<Picture>;
-  /** Shows the picture and lets go of it. */
+  /** Shows the image and releases it. */
   draw: (picture: Picture) => void;
   discard: (picture: Picture) => void;
-  /** Width by height of the picture as it is seen. */
+  /** Width divided by height of the image as shown. */
   aspectOf?: (picture: Picture) => number;
-  /** Resolves when the browser is about to compose what was drawn. */
+  /** Resolves when the browser is about to compose the drawn image. */
   nextPaint: () => Promise<void>;
 }
 
 interface Options<Picture> {
   target: CanvasTarget<Picture>;
-  /** The frame was painted or cannot be, and with it those before: another one may come. */
+  /** The frame was painted or cannot be decoded; the hub may send the next one. */
   onDone: (frame: Frame) => void;
-  /** The hub's time in Unix seconds, or `null` while the clocks are not compared. */
+  /** The hub's time in Unix seconds, or `null` while the clock offset is not known. */
   hubNow: () => number | null;
-  /** Seconds between two pictures of the camera, as far as the hub knows, or `null`. */
+  /** The camera's frame interval in seconds as the hub reports it, or `null`. */
   intervalSecs?: () => number | null;
 }
 
-/** Between two pictures, where nothing is known of their rate: pictures that are old after two seconds. */
+/** The assumed frame interval when none is known: a frame is then stale after two seconds. */
 const FAST_SECS = 0.1;
 
 /**
- * Paints the frames of one camera as they come: decoded off the main thread, one at a time, and while one is being
- * decoded only the newest waits.
+ * Paints the frames of one camera. Decoding is off the main thread, one frame at a time; meanwhile only the
+ * newest frame waits.
  */
 export class FrameRenderer<Picture = ImageBitmap> {
-  /** Whether anything was painted yet. */
+  /** Whether a frame was painted. */
   painted = $state(false);
-  /** The picture is the hub's own: the camera delivers nothing. */
+  /** The frame is the hub's own: the camera sends nothing. */
   noSignal = $state(false);
-  /** From capture to pixel. */
+  /** From capture to display. */
   latency = $state.raw<Percentiles | null>(null);
-  /** FrameStats frames a second. */
+  /** Painted frames per second. */
   fps = $state(0);
-  /** The picture is older than those of its camera usually get: its age in whole seconds; `null` while it is not. */
+  /** The age of the frame in whole seconds; `null` while it is not older than usual. */
   staleSecs = $state<number | null>(null);
-  /** Width by height of what is shown, as it is seen: a camera on its side has another than its JPEG files. */
+  /** Width divided by height of the image as shown: that of a rotated camera differs from its JPEG files. */
   aspect = $state<number | null>(null);
-  /** When the newest was captured, by the hub's clock; of the hub's own pictures none. */
+  /** The capture time of the newest frame by the hub's clock; the hub's own frames have none. */
   capturedAt = $state<number | null>(null);
 
   readonly #options: Options<Picture>;
   readonly #stats = new FrameStats();
-  /** When what is shown was captured, in Unix seconds by our own clock; when it was painted, where that is not known. */
+  /**
+   * The capture time of the painted frame in Unix seconds by the browser's clock; if unknown, the time of
+   * painting.
+   */
   #capturedAtLocal: number | null = null;
   #waiting: Frame | null = null;
   #busy = false;
@@ -64,7 +67,7 @@ export class FrameRenderer<Picture = ImageBitmap> {
     this.#options = options;
   }
 
-  /** Keeps the figures true while nothing comes; ends with the returned function, and so does painting. */
+  /** Keeps the statistics up to date without frames. The returned function ends this, and painting. */
   start(): () => void {
     this.#stopped = false;
     this.#interval = setInterval(() => this.#publishStats(), STATS_MS);
@@ -99,7 +102,7 @@ export class FrameRenderer<Picture = ImageBitmap> {
     try {
       picture = await target.decode(frame.jpeg);
     } catch {
-      // A JPEG the browser cannot read: the last good one stays, and the next may come.
+      // The browser cannot decode the JPEG: the last good frame stays, and the next one may come.
       onDone(frame);
       return;
     }
@@ -109,7 +112,7 @@ export class FrameRenderer<Picture = ImageBitmap> {
     await target.nextPaint();
     const now = hubNow();
     const paintedAt = Date.now() / 1000;
-    // How old the hub's own picture is says nothing about the camera.
+    // The age of the hub's own frame says nothing about the camera.
     const latency = frame.noSignal || now === null ? null : now - frame.capturedAt;
     this.#stats.add(paintedAt, latency);
     this.#capturedAtLocal = paintedAt - Math.max(0, latency ?? 0);
@@ -134,12 +137,12 @@ export class FrameRenderer<Picture = ImageBitmap> {
 
 /** Paints into that canvas. */
 export function canvasTarget(canvas: HTMLCanvasElement): CanvasTarget<ImageBitmap> {
-  // It takes the decoded picture as it is: no copy.
+  // Takes the decoded image without a copy.
   const context = canvas.getContext('bitmaprenderer');
   return {
     decode: decodeUpright,
     draw: (picture) => {
-      // The canvas keeps its own size and would stretch the picture into it.
+      // The canvas would stretch the image to its own size.
       if (canvas.width !== picture.width) canvas.width = picture.width;
       if (canvas.height !== picture.height) canvas.height = picture.height;
       context?.transferFromImageBitmap(picture);

@@ -14,7 +14,7 @@ const aFrame = (seq: number, rest: Partial<Frame> = {}): Frame => ({
   ...rest
 });
 
-/** A browser that decodes and paints when it is told to. */
+/** A browser that decodes and paints on demand. */
 class SlowBrowser {
   readonly drawn: number[] = [];
   readonly discarded: number[] = [];

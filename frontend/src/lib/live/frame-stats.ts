@@ -1,12 +1,12 @@
-/** The delay of the painted pictures and their rate, over the last seconds. */
+/** Delay and rate of the painted frames, over the last seconds. */
 
-/** Delays are those of the last 10 seconds, so that a freeze or a restart is forgotten soon. */
+/** Delays of the last 10 seconds count, so that a freeze or a restart is forgotten soon. */
 const DELAY_SECS = 10;
-/** A rate is that of the last 3 seconds. */
+/** The rate is that of the last 3 seconds. */
 const RATE_SECS = 3;
-/** An interval is usual when it is the middle one of the last few; a pause among them does not change it. */
+/** The typical interval is the median of the last few; a single pause does not change it. */
 const INTERVALS = 8;
-/** How many frames are kept at most: 10 seconds at 60 frames a second. */
+/** At most this many frames are kept: 10 seconds at 60 frames per second. */
 const MAX_FRAMES = 600;
 
 /** In seconds. */
@@ -15,7 +15,10 @@ export interface Percentiles {
   p99: number;
 }
 
-/** The value that such a share (0 to 1) of them does not exceed (nearest rank); `sorted` is not empty. */
+/**
+ * The smallest value that at least that fraction (0 to 1) of the values does not exceed (nearest rank);
+ * `sorted` is not empty.
+ */
 export function percentile(sorted: readonly number[], share: number): number {
   const rank = Math.ceil(share * sorted.length);
   return sorted[Math.min(sorted.length, Math.max(1, rank)) - 1] as number;
@@ -25,16 +28,18 @@ export function percentile(sorted: readonly number[], share: number): number {
 export class FrameStats {
   #frames: { at: number; latencySecs: number | null }[] = [];
 
-  /** A frame was painted at that time (Unix seconds), this long after its capture; `null`: not known. */
+  /** A frame was painted at that time (Unix seconds), this long after its capture (`null`: unknown). */
   add(at: number, latencySecs: number | null): void {
-    // A clock that was set back leaves no frames of the future behind.
+    // After the clock was set back, frames of the future are dropped.
     const kept = this.#frames.filter((frame) => frame.at <= at).slice(1 - MAX_FRAMES);
-    // The last few stay, however old: the interval of a slow camera follows from them.
+    // The last few are kept at any age: they give the interval of a slow camera.
     const old = kept.filter((frame) => frame.at <= at - DELAY_SECS).length;
     this.#frames = [...kept.slice(Math.max(0, Math.min(old, kept.length - INTERVALS))), { at, latencySecs }];
   }
 
-  /** Over the last 10 seconds before `now`, or of the newest frame if there is none; `null` before the first. */
+  /**
+   * Over the last 10 seconds before `now`, or of the newest frame if there is none; `null` before the first.
+   */
   latency(now: number): Percentiles | null {
     const known = this.#frames.filter((frame) => frame.latencySecs !== null);
     const lately = known.filter((frame) => frame.at > now - DELAY_SECS);
@@ -44,7 +49,7 @@ export class FrameStats {
     return { p50: percentile(sorted, 0.5), p99: percentile(sorted, 0.99) };
   }
 
-  /** Seconds between two frames, usually; `null` before there were three. */
+  /** The typical interval of frames in seconds; `null` before the third frame. */
   get intervalSecs(): number | null {
     const lately = this.#frames.slice(-1 - INTERVALS).map((frame) => frame.at);
     if (lately.length < 3) return null;
@@ -55,12 +60,12 @@ export class FrameStats {
     );
   }
 
-  /** Frames a second over the last three seconds before `now`; 0 when fewer than two were painted in them. */
+  /** Frames per second over the last three seconds before `now`; 0 with fewer than two. */
   fps(now: number): number {
     const lately = this.#frames.map((frame) => frame.at).filter((at) => at > now - RATE_SECS && at <= now);
     const [first, last] = [lately[0], lately.at(-1)];
     if (first === undefined || last === undefined || last <= first) return 0;
-    // A camera that stopped is slower with every moment that brings no frame.
+    // The rate of a camera that stopped falls with the time since its last frame.
     const usual = (last - first) / (lately.length - 1);
     return (lately.length - 1) / (Math.max(last, now - usual) - first);
   }

@@ -1,4 +1,4 @@
-/** The binary messages of the live connection (docs/ref/live.md): one picture of one camera each. */
+/** The binary messages of the live connection (docs/ref/live.md): each is one frame of one camera. */
 
 const KIND_FRAME = 1;
 const NO_SIGNAL = 1;
@@ -6,9 +6,9 @@ const HEAD_BYTES = 32;
 
 export interface Frame {
   moduleId: string;
-  /** Rises by one with each frame the hub took of this camera. */
+  /** Increases by one with each frame that the hub received of this camera. */
   seq: number;
-  /** Drawn by the hub because nothing comes from the camera. */
+  /** Drawn by the hub because the camera sends nothing. */
   noSignal: boolean;
   /** Unix seconds by the hub's clock. */
   capturedAt: number;
@@ -19,7 +19,7 @@ export interface Frame {
 
 const text = new TextDecoder('utf-8', { fatal: true });
 
-/** Reads one message; `null` for a kind we do not know, and for what is no message at all. */
+/** Reads one message; `null` for an unknown kind and for a malformed message. */
 export function readFrame(message: ArrayBuffer): Frame | null {
   if (message.byteLength < HEAD_BYTES) return null;
   const head = new DataView(message, 0, HEAD_BYTES);
@@ -29,7 +29,7 @@ export function readFrame(message: ArrayBuffer): Frame | null {
   const capturedAt = head.getFloat64(16);
   const receivedAt = head.getFloat64(24);
   if (jpegAt === HEAD_BYTES || jpegAt >= message.byteLength) return null;
-  // Past that a number of JavaScript could not be sent back as it came.
+  // A JavaScript number could not be sent back unchanged.
   if (!Number.isSafeInteger(seq) || !Number.isFinite(capturedAt) || !Number.isFinite(receivedAt)) return null;
   const moduleId = decoded(new Uint8Array(message, HEAD_BYTES, jpegAt - HEAD_BYTES));
   if (moduleId === null) return null;

@@ -2,25 +2,28 @@ import * as hub from '../api/hub';
 import type { Gap } from '../api/types';
 import { poll } from './poll';
 
-/** No event tells of a gap; it is an exception, and a minute late is soon enough. */
+/** There is no event for a gap. Gaps are rare, and a minute late is soon enough. */
 const POLL_MS = 60_000;
 
-/** The gaps of one series in the stretch of time that is shown. */
+/** The gaps of one series in the time span of its chart. */
 export class SeriesGaps {
-  /** By when they begin. */
+  /** Ordered by start time. */
   gaps = $state.raw<readonly Gap[]>([]);
-  /** Whether these are all: thousands of gaps are not read. */
+  /** Whether the list is complete: thousands of gaps are not read. */
   complete = $state(true);
   #of = '';
 
-  /** Asks now and every minute, until the returned function is called. `now` is the hub's, in Unix seconds. */
+  /**
+   * Polls now and every minute, until the returned function is called. `now` is the hub's time in Unix
+   * seconds.
+   */
   start(moduleId: string, type: string, spanSecs: number, now: () => number): () => void {
     const of = `${moduleId}/${type}/${spanSecs}`;
-    // What is known stays when the same series is asked for again, because its chart came back into view.
+    // The known gaps stay when polling starts again for the same series, because its chart is visible again.
     if (of !== this.#of) this.gaps = [];
     this.#of = of;
     return poll(POLL_MS, async (signal) => {
-      // Whoever cannot be asked now is asked again; `live` tells when the hub is away.
+      // A failed request is repeated; `live` shows when the hub is not reachable.
       const result = await hub.gaps(moduleId, { type, since: Math.floor(now() - spanSecs) }, signal);
       this.gaps = result.items;
       this.complete = result.complete;

@@ -38,7 +38,7 @@ describe('the live connection', () => {
     fetchCommand.mockReset();
     onRejected.mockReset();
     hub = new FakeHub();
-    // The longest wait that full jitter may draw.
+    // The longest delay of full jitter.
     live = new Live({ url: 'ws://hub/api/live', fetchCommand, open: hub.open, random: () => 1, onRejected });
     stop = live.start();
   });
@@ -260,7 +260,7 @@ describe('the live connection', () => {
     await vi.advanceTimersByTimeAsync(10_500);
     expect(live.state).toBe('unresponsive');
 
-    // FrameSubscriptions that come quickly end that.
+    // Frames that arrive quickly reset that.
     hub.newest.emitBinary(aFrameMessage({ seq: 2 }));
     hub.newest.emitBinary(aFrameMessage({ seq: 3 }));
     await vi.advanceTimersByTimeAsync(7_000);
@@ -350,7 +350,7 @@ describe('the live connection', () => {
       await vi.advanceTimersByTimeAsync(7_900);
       expect(hub.newest.sentOf('time')).toHaveLength(1);
 
-      // It is asked again only as a sign of life, and that it does not know the question is an answer.
+      // Only the watchdog still sends `time`; the problem that the hub answers with counts as a response.
       await vi.advanceTimersByTimeAsync(200);
       hub.newest.say({ type: 'problem', problem: aProblem });
       await vi.advanceTimersByTimeAsync(5_000);

@@ -1,7 +1,13 @@
-/** How far the hub's clock is ahead of ours, from questions with known round trips (as NTP does it). */
+/**
+ * The offset between the hub's clock and the browser's, from requests with known round trips (as NTP does
+ * it).
+ */
 
 const MAX_SAMPLES = 8;
-/** Browsers tell the time by the millisecond; two clocks that only drift stay this close together. */
+/**
+ * The resolution of browser clocks is a millisecond; the offset of two clocks that only drift stays within
+ * this.
+ */
 const RESOLUTION_SECS = 0.005;
 
 interface Sample {
@@ -12,25 +18,32 @@ interface Sample {
 export class ClockOffset {
   #samples: Sample[] = [];
 
-  /** Takes an answer: when we asked, when the answer came (both by our clock), and what the hub's clock then said. */
+  /**
+   * Adds a response: when it was requested, when it arrived (both by the browser's clock), and the hub's time
+   * in it.
+   */
   addSample(sentAt: number, receivedAt: number, hubTime: number): void {
     const roundTripSecs = receivedAt - sentAt;
-    // Our own clock was set back while we waited.
+    // The browser's clock was set back in between.
     if (!(roundTripSecs >= 0)) return;
     const sample = { offsetSecs: hubTime - (sentAt + receivedAt) / 2, roundTripSecs };
     const best = this.#best();
-    // The true offset lies within half a round trip of a sample: two that exclude each other mean a clock was set.
+    // The true offset is within half a round trip of a sample: two samples that exclude each other mean a
+    // clock was set.
     if (best && Math.abs(sample.offsetSecs - best.offsetSecs) > halves(sample, best) + RESOLUTION_SECS)
       this.#samples = [];
     this.#samples = [...this.#samples.slice(1 - MAX_SAMPLES), sample];
   }
 
-  /** Seconds the hub is ahead, by the sample that was under way the shortest; `null` before the first. */
+  /**
+   * How many seconds the hub's clock is ahead, by the sample with the shortest round trip; `null` before the
+   * first.
+   */
   get secs(): number | null {
     return this.#best()?.offsetSecs ?? null;
   }
 
-  /** How wrong that can be at most, in seconds: all of the round trip may have been on one way. */
+  /** The maximum error in seconds: the whole round trip may have been in one direction. */
   get maxErrorSecs(): number | null {
     const best = this.#best();
     return best ? best.roundTripSecs / 2 : null;

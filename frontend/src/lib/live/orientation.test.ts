@@ -70,14 +70,15 @@ describe('the orientation of a JPEG', () => {
 });
 
 describe('a turned picture', () => {
-  /** Where the pixel at (0, 0) of a picture of 4 × 2 pixels is seen: the middle of it. */
+  /** The displayed position of the pixel at (0, 0) of an image of 4 × 2 pixels: its middle. */
   const corner = (value: number) => {
     const [a, b, c, d, e, f] = turnOf(value, 4, 2);
     return [a * 0.5 + c * 0.5 + e, b * 0.5 + d * 0.5 + f];
   };
 
   test('has its first pixel where the standard says, and lies within its new size', () => {
-    // Row 0 and column 0 of the file are seen as: top left, top right, bottom right, bottom left; then the same on its side.
+    // Row 0 and column 0 of the file are displayed as: top left, top right, bottom right, bottom left; then
+    // the same, rotated.
     expect([1, 2, 3, 4].map(corner)).toEqual([
       [0.5, 0.5],
       [3.5, 0.5],

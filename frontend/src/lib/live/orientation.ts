@@ -1,15 +1,18 @@
 /**
- * How a camera was held, as a JPEG says it in its Exif part (CIPA DC-008, tag 0x0112).
+ * The orientation of a camera, from the Exif segment of a JPEG (CIPA DC-008, tag 0x0112).
  *
- * Browsers turn such a picture in an `<img>`. Of a decoded `ImageBitmap` they do not agree: Chromium gives it the size of
- * the turned picture and hands its unturned pixels to a `bitmaprenderer`. So the decoder is given a JPEG that says
- * nothing, and the picture is turned here.
+ * Browsers rotate such an image in an `<img>`. They do not agree about a decoded `ImageBitmap`: Chromium
+ * gives it the size of the rotated image and hands its unrotated pixels to a `bitmaprenderer`. So the decoder
+ * gets a JPEG without an orientation, and the image is rotated here.
  */
 
-/** 1: as it is. 2 to 8: mirrored and turned, as the standard numbers it; from 5 on width and height change places. */
+/**
+ * 1: upright. 2 to 8: mirrored and rotated, in the order of the standard; from 5 on width and height are
+ * swapped.
+ */
 export interface Orientation {
   value: number;
-  /** Where its two bytes lie in the file; nothing when the file does not say. */
+  /** The offset of its two bytes in the file; `undefined` without a tag. */
   at?: number;
   littleEndian?: boolean;
 }
@@ -21,14 +24,14 @@ const SHORT = 3;
 /** `Exif`, 0, 0. */
 const EXIF_BYTES = 6;
 
-/** Reads it from a JPEG file; upright when the file does not say, or not so that it can be understood. */
+/** Reads the orientation of a JPEG file; upright without a valid tag. */
 export function orientationOf(jpeg: Uint8Array): Orientation {
   const view = new DataView(jpeg.buffer, jpeg.byteOffset, jpeg.byteLength);
   if (jpeg[0] !== MARKER || jpeg[1] !== START_OF_IMAGE) return UPRIGHT;
   let at = 2;
   while (at + 4 <= jpeg.length && jpeg[at] === MARKER) {
     const marker = jpeg[at + 1];
-    // Any number of fill bytes may stand before a marker.
+    // A marker may have any number of fill bytes before it.
     if (marker === MARKER) {
       at += 1;
       continue;
@@ -44,7 +47,7 @@ export function orientationOf(jpeg: Uint8Array): Orientation {
 const isExif = (jpeg: Uint8Array, at: number): boolean =>
   [0x45, 0x78, 0x69, 0x66, 0, 0].every((byte, place) => jpeg[at + place] === byte);
 
-/** Exif is a TIFF file of its own, whose first directory has the tag. */
+/** Exif contains a TIFF file, whose first directory has the tag. */
 function inTiff(view: DataView, begin: number, wantedEnd: number): Orientation {
   const end = Math.min(wantedEnd, view.byteLength);
   if (begin + 8 > end) return UPRIGHT;
@@ -63,7 +66,7 @@ function inTiff(view: DataView, begin: number, wantedEnd: number): Orientation {
   return UPRIGHT;
 }
 
-/** Where a pixel of a picture of that size goes, as `setTransform` takes it: a, b, c, d, e, f. */
+/** The transformation of an image of that size, as `setTransform` takes it: a, b, c, d, e, f. */
 export function turnOf(value: number, width: number, height: number): [number, number, number, number, number, number] {
   switch (value) {
     case 2:
@@ -85,7 +88,7 @@ export function turnOf(value: number, width: number, height: number): [number, n
   }
 }
 
-/** Decodes a JPEG into a picture as it is to be seen. */
+/** Decodes a JPEG into an upright image. */
 export async function decodeUpright(jpeg: Uint8Array<ArrayBuffer>): Promise<ImageBitmap> {
   const { value, at, littleEndian } = orientationOf(jpeg);
   if (value === 1 || at === undefined) return createImageBitmap(new Blob([jpeg], { type: 'image/jpeg' }));

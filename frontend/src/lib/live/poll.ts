@@ -1,7 +1,7 @@
 /**
- * Acts now, every so many milliseconds, and whenever somebody looks at the page again; not while nobody does.
- * A failed attempt is `action`'s own affair: the next one comes in its time. The returned function ends it and aborts
- * what is under way.
+ * Runs `action` now, at each interval, and when the page becomes visible; not while it is hidden. A failed
+ * attempt is ignored: `action` handles its own errors, and the next one follows in its time. The returned
+ * function stops polling and aborts the request in flight.
  */
 export function poll(everyMs: number, action: (signal: AbortSignal) => Promise<void>): () => void {
   const stop = new AbortController();

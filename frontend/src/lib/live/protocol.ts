@@ -4,27 +4,27 @@ import type { CameraInfo, Command, Module, Problem, Reading } from '../api/types
 
 export interface Subscribe {
   type: 'subscribe';
-  /** How many of the newest readings of each series come first. */
+  /** How many of the newest readings of each series the snapshot contains. */
   recent: number;
 }
 
-/** Which cameras' pictures are sent; replaces the list before. */
+/** The cameras whose frames are sent; replaces the previous list. */
 export interface Watch {
   type: 'watch';
   cameras: { module_id: string; max_fps?: number }[];
 }
 
-/** That frame was painted; it stands for those of its camera before it too. */
+/** Acknowledges a painted frame, and all frames of its camera before it. */
 export interface Shown {
   type: 'shown';
   module_id: string;
   seq: number;
 }
 
-/** Asks for the hub's time; comes back with it. */
+/** Asks for the hub's time; the hub answers with a message of the same type. */
 export interface TimeRequest {
   type: 'time';
-  /** Unix seconds by our clock. */
+  /** Unix seconds by the browser's clock. */
   client_time: number;
 }
 
@@ -42,10 +42,10 @@ export type LiveEvent =
   | { type: 'resync'; seq: number; missed: number }
   | { type: 'problem'; problem: Problem };
 
-/** The most readings one `recent` holds, of all series together. */
+/** The most readings of one `recent` message, over all series. */
 export const MAX_RECENT_READINGS = 10_000;
 
-/** What we need of a `WebSocket`; tests bring their own. */
+/** The used part of a `WebSocket`; tests provide their own. */
 export interface LiveSocket {
   onopen: (() => void) | null;
   onmessage: ((event: { data: unknown }) => void) | null;
@@ -54,20 +54,20 @@ export interface LiveSocket {
   close(): void;
 }
 
-/** The hub closes a connection with this code when the session that opened it has ended (RFC 6455, 7.4.1). */
+/** The close code when the session of the connection has ended (RFC 6455, 7.4.1). */
 export const POLICY_VIOLATION = 1008;
 
-/** Begins to connect and returns at once. */
+/** Starts to connect and returns at once. */
 export type OpenSocket = (url: string) => LiveSocket;
 
-/** The browser's own; its handlers get more than we look at. */
+/** The browser's WebSocket. */
 export const openWebSocket: OpenSocket = (url) => {
   const socket = new WebSocket(url);
   socket.binaryType = 'arraybuffer';
   return socket as LiveSocket;
 };
 
-/** Where the hub that served this page streams. */
+/** The URL of the live connection to the hub that served this page. */
 export function liveUrl(page: Location): string {
   return `${page.protocol === 'https:' ? 'wss' : 'ws'}://${page.host}${hubUrl('/api/live')}`;
 }

@@ -1,22 +1,22 @@
 import type { Bucket, Reading } from '../api/types';
 
-/** How much of a series the page keeps, in seconds. */
+/** The page keeps this much of a series, in seconds. */
 export const WINDOW_SECS = 3600;
 
 /** One value on a chart. */
 export interface Point {
   /** Unix seconds. */
   t: number;
-  /** `null`: nothing could be measured here. */
+  /** `null`: the measurement failed. */
   v: number | null;
-  /** How many seconds the value stands for: 0 for a reading, 60 for a minute's average. */
+  /** The seconds that the value covers: 0 for a reading, 60 for a minute's average. */
   span: number;
-  /** The least and the greatest value of that time, when it is an average. */
+  /** Minimum and maximum in that time, for an average. */
   low?: number | null;
   high?: number | null;
 }
 
-/** The last hour of one series: a ring of points in the order of their time, and the newest reading. */
+/** The last hour of one series: its points in order of time, and the newest reading. */
 export class Series {
   readonly moduleId: string;
   readonly type: string;
@@ -24,12 +24,12 @@ export class Series {
   /** The newest reading, or `null` while only averages are known. */
   newest = $state.raw<Reading | null>(null);
 
-  /** Rises whenever `points` changed; reading it is how a chart follows. */
+  /** Increases with every change of `points`, so that a chart can follow. */
   version = $state(0);
 
   /**
-   * Since when history must be asked for (Unix seconds): `-Infinity` at first, then where the live readings
-   * broke off if they broke off, `null` while nothing is missing.
+   * Start of the missing history (Unix seconds): `-Infinity` at first, later the newest reading before a
+   * connection loss, `null` while nothing is missing.
    */
   backfillSince = $state<number | null>(-Infinity);
 
@@ -45,7 +45,7 @@ export class Series {
     return this.#points;
   }
 
-  /** Takes a reading that has just come in. */
+  /** Adds a new reading. */
   push(reading: Reading): void {
     this.#put({ t: reading.timestamp, v: reading.value, span: 0 });
     this.#renew(reading);
@@ -54,8 +54,8 @@ export class Series {
   }
 
   /**
-   * Takes the newest readings of the series, oldest first, after a (re)connect.
-   * `whole` says that the hub has no older ones, so nothing can be missing.
+   * Adds the newest readings of the series, oldest first, after a (re)connect. `complete`: the hub has no
+   * older ones, so nothing can be missing.
    */
   pushRecent(readings: readonly Reading[], whole: boolean): void {
     const known = this.newest?.timestamp;
@@ -70,7 +70,7 @@ export class Series {
     this.version += 1;
   }
 
-  /** Takes history and with it closes the backfillSince. */
+  /** Adds the missing history. */
   fill(readings: readonly Reading[], minutes: readonly Bucket[]): void {
     for (const minute of minutes) this.#put({ t: minute.start + 30, v: minute.avg ?? null, span: 60 });
     for (const reading of readings) this.#put({ t: reading.timestamp, v: reading.value, span: 0 });
@@ -83,7 +83,7 @@ export class Series {
     if (!this.newest || reading.timestamp >= this.newest.timestamp) this.newest = reading;
   }
 
-  /** Almost always appends; a late reading finds its place, one that is already there is replaced. */
+  /** Almost always appends; a late reading is inserted, and a point with the same time is replaced. */
   #put(point: Point): void {
     let at = this.#points.length;
     while (at > 0 && (this.#points[at - 1] as Point).t > point.t) at -= 1;
@@ -91,7 +91,7 @@ export class Series {
     this.#points.splice(same ? at - 1 : at, same ? 1 : 0, point);
   }
 
-  /** Keeps one point older than the window, so that the line enters the chart from its edge. */
+  /** Keeps one point older than the window, so that the line starts at the edge of the chart. */
   #trim(): void {
     const newest = this.#points.at(-1);
     if (!newest) return;

@@ -1,7 +1,7 @@
-/** The one rule for when a picture or a value is old. Ages are in seconds by the clock of this browser. */
+/** The one rule for stale frames and values. Ages are in seconds by the browser's clock. */
 
-/** What comes at intervals of some seconds is old after three of them, and never before two seconds. */
+/** A value is stale after three of its intervals, and never before two seconds. */
 export const isStale = (ageSecs: number, intervalSecs: number): boolean => ageSecs > staleAfterSecs(intervalSecs);
 
-/** After how many seconds it is old. */
+/** The age in seconds from which a value is stale. */
 export const staleAfterSecs = (intervalSecs: number): number => Math.max(2, 3 * intervalSecs);

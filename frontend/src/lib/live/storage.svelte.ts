@@ -3,28 +3,28 @@ import { errorMessage } from '../api/problem';
 import type { StorageReport } from '../api/types';
 import { poll } from './poll';
 
-/** No event tells of the storage; what is wrong with it is wrong for hours, not for seconds. */
+/** There is no event for the storage. Its problems last for hours, not for seconds. */
 const POLL_MS = 60_000;
 
-/** How the hub's storage is: read when the page is opened, and every minute. */
+/** The status of the hub's storage, polled every minute. */
 export class StorageStatus {
-  /** The newest report, or `null` while there was none. */
+  /** The newest report, or `null` before the first. */
   report = $state.raw<StorageReport | null>(null);
-  /** Why the newest attempt brought no report. */
+  /** Why the newest request failed. */
   error = $state<string | null>(null);
 
-  /** Reads it now and every minute, until the returned function is called. */
+  /** Polls now and every minute, until the returned function is called. */
   start(): () => void {
     return poll(POLL_MS, (signal) => this.refresh(signal));
   }
 
-  /** Reads it now. */
+  /** Requests the report now. */
   async refresh(signal?: AbortSignal): Promise<void> {
     try {
       this.report = await hub.storage(signal);
       this.error = null;
     } catch (thrown) {
-      // What was known stays on the page.
+      // The last report stays on the page.
       if (!signal?.aborted) this.error = errorMessage(thrown);
     }
   }

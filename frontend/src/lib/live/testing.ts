@@ -1,4 +1,4 @@
-/** A hub's end of the live connection for tests: what was opened, what was said, and what is to be said. */
+/** A fake hub at the other end of the live connection, for tests. */
 import { messageErrors } from '../../../mock/contract.ts';
 import type { CameraInfo, Command, Module, Reading } from '../api/types';
 import type { ClientMessage, LiveEvent, LiveSocket, OpenSocket } from './protocol';
@@ -16,7 +16,7 @@ export class FakeSocket implements LiveSocket {
   readonly sent: ClientMessage[] = [];
   closed = false;
 
-  /** What was sent of one type. */
+  /** The sent messages of one type. */
   sentOf<Type extends ClientMessage['type']>(type: Type): Extract<ClientMessage, { type: Type }>[] {
     return this.sent.filter((message) => message.type === type) as Extract<ClientMessage, { type: Type }>[];
   }
@@ -45,13 +45,13 @@ export class FakeSocket implements LiveSocket {
     this.onmessage?.({ data });
   }
 
-  /** Answers the newest question for the time, as a hub does whose clock is that far ahead. */
+  /** Answers the newest `time` message, like a hub whose clock is that far ahead. */
   answerTime(aheadSecs = 0): void {
     const client_time = this.sentOf('time').at(-1)?.client_time ?? NaN;
     this.say({ type: 'time', client_time, hub_time: client_time + aheadSecs });
   }
 
-  /** The connection ends from the hub's side. */
+  /** The hub closes the connection. */
   drop(code = 1006): void {
     this.onclose?.({ code });
   }

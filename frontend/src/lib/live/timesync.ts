@@ -1,22 +1,22 @@
 import { ClockOffset } from './offset';
 
-/** So many questions at once after a connect, each after the answer to the one before. */
+/** After a connect this many requests follow each other, each after the response to the one before. */
 const FIRST = 8;
 const POLL_MS = 10_000;
 
-/** Asks the hub what time it is, on the live connection, for as long as it is started. */
+/** Measures the offset of the hub's clock over the live connection, for as long as it is started. */
 export class TimeSync {
   readonly #ask: (clientTime: number) => void;
   #offset = new ClockOffset();
   #answered = 0;
   #next: ReturnType<typeof setTimeout> | undefined;
 
-  /** `ask` sends the question; what it says comes back with the answer. */
+  /** `ask` sends a request; the hub returns its `clientTime` with the response. */
   constructor(ask: (clientTime: number) => void) {
     this.#ask = ask;
   }
 
-  /** What is known; a new connection begins anew, for the way to the hub may be another. */
+  /** The current estimate; a new connection starts a new one, because its route to the hub may differ. */
   get offset(): ClockOffset {
     return this.#offset;
   }
@@ -28,7 +28,7 @@ export class TimeSync {
     this.#askNow();
   }
 
-  /** The hub's answer has come, just now. */
+  /** A response has just arrived. */
   answer(clientTime: number, hubTime: number): void {
     this.#offset.addSample(clientTime, Date.now() / 1000, hubTime);
     this.#answered += 1;

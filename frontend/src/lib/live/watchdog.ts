@@ -1,18 +1,21 @@
 /**
- * Notices when the live connection brings no messages any more.
+ * Detects a live connection without messages.
  *
- * A cable that was pulled out or a hub that hangs ends no connection: only the absence of messages shows it. So the hub
- * is asked for one after a while, and the connection is given up when no answer comes. All times are of a clock of this
- * browser that is never set.
+ * A pulled-out cable or a hub that hangs does not close a connection: only the absence of messages shows it.
+ * So the page probes the hub after a while, and closes the connection when no response comes. All times are
+ * of a monotonic clock.
  */
 
-/** Without a message for so long the hub is asked for one: while pictures are expected, and otherwise. */
+/** After this time without a message the hub is probed: while frames are expected, and otherwise. */
 export const PROBE_MS = { watching: 3_000, idle: 8_000 } as const;
-/** How long after the question the connection counts as unresponsive: an answer usually takes some milliseconds. */
+/**
+ * The connection counts as unresponsive this long after the probe: a response usually takes some
+ * milliseconds.
+ */
 export const REPORT_MS = 1_000;
-/** How long after the question the connection is given up. */
+/** The connection is closed this long after the probe. */
 export const ANSWER_MS = 4_000;
-/** How long the connection may take to open and to bring its first message. */
+/** The connection must be open and have its first message within this time. */
 export const OPEN_MS = 10_000;
 const CHECK_MS = 500;
 /** A connection that is open again within this time was slow, not dead. */
@@ -20,20 +23,20 @@ const SLOW_MS = 3_000;
 const MAX_TIMEOUT_FACTOR = 8;
 
 export interface WatchdogOptions {
-  /** Asks the hub for a message. */
+  /** Sends a message that the hub answers at once. */
   probe: () => void;
-  /** Whether pictures are expected. */
+  /** Whether frames are expected. */
   expectsFrames: () => boolean;
-  /** The question has not been answered: seconds since the last message; `null` when one came after all. */
+  /** The probe has no response yet: seconds since the last message; `null` when one came after all. */
   onUnresponsive: (secs: number | null) => void;
-  /** The connection is to be given up. */
+  /** The connection is to be closed. */
   onLost: () => void;
 }
 
 export class ConnectionWatchdog {
   readonly #options: WatchdogOptions;
   #interval: ReturnType<typeof setInterval> | undefined;
-  /** When the last message came; before the first, when the connection began to open. */
+  /** The time of the last message; before the first, the time of the connection attempt. */
   #messageAt = 0;
   #open = false;
   #probedAt: number | null = null;
@@ -41,8 +44,8 @@ export class ConnectionWatchdog {
   #unresponsive = false;
   #gaveUpAt = -Infinity;
   /**
-   * By how much longer an answer may take. A message shows only when it is whole, and a big picture on a slow line takes
-   * longer than `ANSWER_MS`: without more patience each attempt would be given up in the middle of the first picture.
+   * Factor of `ANSWER_MS`. A message arrives only as a whole, and a big frame on a slow network takes longer
+   * than `ANSWER_MS`: with a fixed timeout each attempt would be closed in the middle of its first frame.
    */
   #timeoutFactor = 1;
 
@@ -50,14 +53,14 @@ export class ConnectionWatchdog {
     this.#options = options;
   }
 
-  /** A connection begins to open. */
+  /** A connection attempt starts. */
   start(): void {
     this.stop();
     this.#messageAt = this.#checkedAt = performance.now();
     this.#interval = setInterval(() => this.#check(), CHECK_MS);
   }
 
-  /** A message has come, `picture` says of which kind. */
+  /** A message has arrived. */
   messageReceived(picture: boolean): void {
     const now = performance.now();
     if (!this.#open && now - this.#gaveUpAt < SLOW_MS)
@@ -81,7 +84,8 @@ export class ConnectionWatchdog {
   #check(): void {
     const { probe, expectsFrames, onLost } = this.#options;
     const now = performance.now();
-    // While the page itself was busy, or hidden, messages may have waited with this check: that time does not count.
+    // While the page was busy or hidden, messages may have waited together with this check: that time does
+    // not count.
     const late = Math.max(0, now - this.#checkedAt - CHECK_MS);
     this.#checkedAt = now;
     if (late > CHECK_MS) {

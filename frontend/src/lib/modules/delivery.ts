@@ -1,4 +1,4 @@
-/** The texts about received and lost readings of a module. */
+/** Texts about received and lost readings of a module. */
 import type { Delivery, Gap, GapReason } from '../api/types';
 import { formatCount, formatDate } from '../units/names';
 import { formatNumber } from '../units/units';
@@ -12,10 +12,10 @@ export const GAP_REASON_TEXTS: Record<GapReason, string> = {
   killed: 'the module was killed before it saved them'
 };
 
-/** Whether every reading arrived. */
+/** Whether all readings arrived. */
 export const isComplete = ({ lost, missing }: Delivery): boolean => lost === 0 && missing === 0;
 
-/** `All 84 readings received since 26 Nov`, or the counts of lost and pending ones. */
+/** `All 84 readings received since 26 Nov`, or the numbers of lost and pending readings. */
 export function deliverySummary(delivery: Delivery): string {
   const { received, lost, missing, since } = delivery;
   const from = `since ${formatDate(since)}`;
@@ -27,7 +27,10 @@ export function deliverySummary(delivery: Delivery): string {
   return `${parts.join(', ')} ${from}`;
 }
 
-/** All gaps together, with their reasons: `40 readings lost: the outbox of the module was full`. `whole`: no gap is left out. */
+/**
+ * All gaps together, with their reasons: `40 readings lost: the hub rejected them`. `complete`: no gap is
+ * left out.
+ */
 export function lossSummary(gaps: readonly Pick<Gap, 'lost' | 'reason'>[], complete = true): string | null {
   if (gaps.length === 0) return null;
   const lost = gaps.reduce((sum, gap) => sum + gap.lost, 0);

@@ -1,8 +1,8 @@
-/** The texts of a module's card. */
+/** Texts of a module's card. */
 import type { Measure } from '../api/types';
 import { formatDuration, scaleOf } from '../units/units';
 
-/** Unit and interval of a measure: `°C, every 5 s`. Counts and durations have no unit of their own: `every 5 s`. */
+/** Unit and interval of a measure: `°C, every 5 s`. Counts and durations have no unit: `every 5 s`. */
 export function measureOf({ unit, every_secs }: Measure): string {
   const { symbol, words } = scaleOf(unit);
   const every = every_secs ? `every ${formatDuration(every_secs)}` : '';

@@ -5,11 +5,11 @@ import { localDayOf } from './timeline';
 
 const POLL_MS = 5_000;
 
-/** What was recorded of a camera on one day. */
+/** The recordings of a camera on one day. */
 export class Day {
   range = $state.raw<api.Range>({ since: 0, until: 1 });
   clips = $state.raw<readonly api.Clip[]>([]);
-  /** There was more than is shown. */
+  /** There were more clips than are shown. */
   cut = $state(false);
   known = $state(false);
   error = $state<string | null>(null);
@@ -21,18 +21,18 @@ export class Day {
     this.range = localDayOf(now);
   }
 
-  /** The day so many days later, or the one that holds that moment. */
+  /** Opens the day that contains that time, or the one `offsetDays` later. */
   open(moment: number, offsetDays = 0): void {
     this.range = localDayOf(moment, offsetDays);
     this.clips = [];
     this.known = false;
   }
 
-  /** Follows the opened day, which may still be going on, until the returned function is called. */
+  /** Polls the opened day until the returned function is called. */
   start(): () => void {
     const range = this.range;
     return poll(POLL_MS, async (signal) => {
-      // A day that is over does not change; retention may take of it, which playing then says.
+      // A past day does not change; only retention may delete parts of it, which the player reports.
       if (this.known && range.until < Date.now() / 1000 - 60) return;
       try {
         const { items, complete } = await api.clips(this.#moduleId, range, signal);

@@ -1,4 +1,4 @@
-/** The texts about recordings. */
+/** Texts about recordings. */
 import type { RecordingMode, RecordingReport, RecordingSettings, Trigger } from '../api/recording';
 import type { Module } from '../api/types';
 import { formatCount, formatDateTime, titleOf } from '../units/names';
@@ -55,7 +55,7 @@ export function toDateTimeInput(unixSecs: number): string {
   return local.toISOString().slice(0, 19);
 }
 
-/** Unix seconds of what such an input holds; `null` while it is empty or half written. */
+/** The Unix seconds of such an input; `null` while it is empty or incomplete. */
 export function parseDateTimeInput(input: string): number | null {
   const moment = new Date(input).getTime() / 1000;
   return Number.isFinite(moment) ? moment : null;
@@ -64,5 +64,5 @@ export function parseDateTimeInput(input: string): number | null {
 /** The value of a `date` input. */
 export const toDateInput = (unixSecs: number): string => toDateTimeInput(unixSecs).slice(0, 10);
 
-/** What stands behind the seconds, so that two frames after each other differ: `07`. */
+/** The hundredths of a second, which tell two consecutive frames apart: `07`. */
 export const hundredths = (unixSecs: number): string => String(Math.floor((unixSecs * 100) % 100)).padStart(2, '0');

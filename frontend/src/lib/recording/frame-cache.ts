@@ -1,11 +1,11 @@
-/** Recorded pictures on their way from the hub: the wanted one, and a few that will be wanted next. */
+/** Recorded frames: the current one, and a few that are prefetched. */
 
 import type { Recorded } from '../api/recording';
 
-/** As many pictures are kept: stepping back costs nothing. */
+/** At most this many frames are kept, so that stepping back needs no request. */
 const MAX_CACHED = 32;
 
-/** Throws when there is none, or the hub does not answer. */
+/** Throws when there is no frame, or the hub does not respond. */
 export type Fetch = (time: number, signal: AbortSignal) => Promise<Recorded>;
 
 interface CacheEntry {
@@ -16,14 +16,14 @@ interface CacheEntry {
 
 export class FrameCache {
   readonly #fetch: Fetch;
-  /** By the time that was asked for, the longest unused first. */
+  /** By requested time, least recently used first. */
   readonly #entries = new Map<number, CacheEntry>();
 
   constructor(fetch: Fetch) {
     this.#fetch = fetch;
   }
 
-  /** The picture nearest to that time; asked for once. */
+  /** The frame nearest to that time, requested once. */
   get(time: number): Promise<Recorded> {
     const known = this.#entries.get(time);
     const entry = known ?? this.#ask(time);
@@ -33,7 +33,7 @@ export class FrameCache {
     return entry.recorded;
   }
 
-  /** Asks for what will be wanted next; what is under way and neither of them nor `now` is given up. */
+  /** Requests the next frames; requests in flight for other times than these and `now` are aborted. */
   prefetch(now: number, next: readonly number[]): void {
     for (const [time, entry] of this.#entries) {
       if (!entry.loaded && time !== now && !next.includes(time)) this.#remove(time, entry);
@@ -41,7 +41,7 @@ export class FrameCache {
     for (const time of next) this.get(time).catch(() => {});
   }
 
-  /** Gives everything up. */
+  /** Aborts all requests and drops all frames. */
   clear(): void {
     for (const [time, entry] of this.#entries) this.#remove(time, entry);
   }
@@ -51,7 +51,7 @@ export class FrameCache {
     const entry: CacheEntry = { stop, loaded: false, recorded: this.#fetch(time, stop.signal) };
     entry.recorded.then(
       () => (entry.loaded = true),
-      // What failed is asked for again the next time.
+      // A failed request is repeated the next time.
       () => this.#entries.get(time) === entry && this.#entries.delete(time)
     );
     return entry;

@@ -11,7 +11,7 @@ test('the newest of many times that is not after a moment is found', () => {
 });
 
 describe('stepping through frames', () => {
-  /** What the hub has. */
+  /** The frames of the hub. */
   let recorded: number[];
   let clips: Clip[];
   const ask = vi.fn<(range: Range) => Promise<number[]>>();

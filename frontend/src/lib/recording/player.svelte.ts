@@ -5,29 +5,29 @@ import { advance, snapToClip } from './timeline';
 import { FrameTimes } from './frame-times';
 
 export const SPEEDS = [0.5, 1, 2, 4, 8, 16] as const;
-/** How often playing goes on; faster than pictures can come and be seen. */
+/** The interval at which playback advances; faster than frames can arrive and be seen. */
 const TICK_MS = 40;
-/** So many pictures are asked for ahead. */
+/** This many frames are prefetched. */
 const AHEAD = 3;
 
-/** Where pictures come from and go to; tests bring their own. */
+/** Where frames come from and where they are shown; tests provide their own. */
 export interface PlaybackBackend {
   fetch: (time: number, signal: AbortSignal) => Promise<Recorded>;
   times: (range: Range) => Promise<number[]>;
-  /** Resolves when the picture is on the screen. */
+  /** Resolves when the frame is on the screen. */
   show: (jpeg: Blob) => Promise<void>;
 }
 
-/** Plays what was recorded of one camera: any moment, frame by frame, and at several speeds. */
+/** Plays the recordings of one camera: from any time, frame by frame, and at several speeds. */
 export class Player {
-  /** Where it is (Unix seconds); `null`: nowhere, the live picture is to be seen. */
+  /** The position (Unix seconds); `null`: the live view is shown. */
   at = $state<number | null>(null);
-  /** When the picture that is seen was captured. */
+  /** The capture time of the shown frame. */
   shownAt = $state<number | null>(null);
   playing = $state(false);
   speed = $state<number>(1);
   error = $state<string | null>(null);
-  /** Of the day, oldest first. */
+  /** The clips of the day, oldest first. */
   clips = $state.raw<readonly Clip[]>([]);
 
   readonly #backend: PlaybackBackend;
@@ -45,7 +45,7 @@ export class Player {
     this.#times = new FrameTimes(backend.times);
   }
 
-  /** Goes to what was recorded nearest to that moment. */
+  /** Goes to the recorded time nearest to `time`. */
   seek(time: number): void {
     const at = snapToClip(time, this.clips);
     if (at === null) return;
@@ -53,7 +53,7 @@ export class Player {
     this.#want(this.#times.knows(at) ? (this.#times.at(at) ?? at) : at);
   }
 
-  /** To the next (1) or the previous (-1) frame. */
+  /** Steps to the next (1) or the previous (-1) frame. */
   async step(direction: 1 | -1): Promise<void> {
     this.pause();
     const from = this.shownAt ?? this.at;
@@ -66,7 +66,7 @@ export class Player {
 
   play(): void {
     if (this.playing || this.clips.length === 0) return;
-    // At the very end, or nowhere yet: from the beginning.
+    // At the end, or without a position: from the beginning.
     if (this.at === null || advance(this.at, 0.001, this.clips) === null) this.seek(-Infinity);
     this.playing = true;
     this.#tickedAt = Date.now();
@@ -78,7 +78,7 @@ export class Player {
     this.playing = false;
   }
 
-  /** Back to the live picture; also ends everything. */
+  /** Returns to the live view, and stops everything. */
   leave(): void {
     this.pause();
     this.#cache.clear();
@@ -98,7 +98,7 @@ export class Player {
     if (time !== null) this.#want(time);
   }
 
-  /** While playing the times of the frames must be known, well before they are come to. */
+  /** While playing, the frame times must be known well in advance. */
   #learn(at: number): void {
     const ahead = advance(at, this.speed, this.clips) ?? at;
     if (this.#times.knows(at) && this.#times.knows(ahead)) return;
@@ -125,7 +125,7 @@ export class Player {
     if (!this.#busy) void this.#work();
   }
 
-  /** One picture after the other; what was wanted in between and no more is left out. */
+  /** One frame after the other; a time that is no longer wanted is skipped. */
   async #work(): Promise<void> {
     this.#busy = true;
     let shown: number | null = null;
@@ -141,7 +141,7 @@ export class Player {
       const coming = this.#cache.get(time);
       if (this.playing) this.#cache.prefetch(time, this.#next(time));
       const { jpeg, capturedAt } = await coming;
-      // Left meanwhile.
+      // The player was left in the meantime.
       if (this.at === null) return;
       await this.#backend.show(jpeg);
       this.shownAt = capturedAt;
@@ -153,7 +153,7 @@ export class Player {
     }
   }
 
-  /** The frames that playing will come to at its next ticks. */
+  /** The frames of the next ticks. */
   #next(time: number): number[] {
     const next = new Set<number>();
     const stride = Math.max((2 * TICK_MS * this.speed) / 1000, 0.02);

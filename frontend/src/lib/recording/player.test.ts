@@ -4,7 +4,7 @@ import type { Range } from '../api/recording';
 import { Player, type PlaybackBackend } from './player.svelte';
 import { aStretch } from './testing';
 
-/** Ten frames a second from 1000 to 1020, and from 2000 to 2010. */
+/** Ten frames per second from 1000 to 1020, and from 2000 to 2010. */
 const RECORDED = [
   ...Array.from({ length: 201 }, (_, at) => 1000 + at / 10),
   ...Array.from({ length: 101 }, (_, at) => 2000 + at / 10)

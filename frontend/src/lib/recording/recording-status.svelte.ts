@@ -2,15 +2,15 @@ import { ApiProblem, errorMessage } from '../api/problem';
 import * as api from '../api/recording';
 import { poll } from '../live/poll';
 
-/** Somebody who looks at it wants to see it grow. */
+/** Short enough to see a recording grow. */
 const POLL_MS = 5_000;
 
-/** What a camera records, and what there is of it. */
+/** The settings and recordings of a camera. */
 export class RecordingStatus {
-  /** The newest, or `null` while there was none. */
+  /** The newest report, or `null` before the first. */
   known = $state.raw<api.RecordingReport | null>(null);
   error = $state<string | null>(null);
-  /** The hub does not record at all: it is one of before, or has no room set aside. */
+  /** The hub does not record: it is an older one, or has no space set aside for recordings. */
   absent = $state(false);
 
   readonly #moduleId: string;

@@ -1,6 +1,6 @@
 import type { Clip } from '../api/recording';
 
-/** Recorded without a break, 1,000 bytes a frame. */
+/** A clip without a break, 1,000 bytes for each frame. */
 export const aStretch = (
   begun_at: number,
   ended_at: number,

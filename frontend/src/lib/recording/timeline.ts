@@ -1,12 +1,15 @@
-/** A clip of time on the screen: where a moment stands, what was recorded, and what the marks say. */
+/** The geometry of the timeline: positions of times, recorded parts, and labels. */
 import type { Range, Clip } from '../api/recording';
 import { TIME_STEPS } from '../charts/axis';
 
-/** The room a label such as `12:00` needs, in CSS pixels, and one such as `12:00:30`. */
+/** The space that a label such as `12:00` needs, in CSS pixels, and one such as `12:00:30`. */
 const LABEL = 56;
 const WITH_SECONDS = 84;
 
-/** The local day that holds that moment, midnight to midnight; with the clocks changed it is not 24 hours long. */
+/**
+ * The local day that contains that time, midnight to midnight; it may not be 24 hours long when the clocks
+ * change.
+ */
 export function localDayOf(unixSecs: number, offsetDays = 0): Range {
   const day = new Date(unixSecs * 1000);
   const midnight = (days: number) =>
@@ -14,20 +17,20 @@ export function localDayOf(unixSecs: number, offsetDays = 0): Range {
   return { since: midnight(0), until: midnight(1) };
 }
 
-/** So much of the day about the centre, never past its ends. */
+/** The part of the day of that length around the centre, never past its ends. */
 export function zoomRange(day: Range, spanSecs: number, centre: number): Range {
   const span = Math.min(spanSecs, day.until - day.since);
   const since = Math.min(Math.max(centre - span / 2, day.since), day.until - span);
   return { since, until: since + span };
 }
 
-/** 0 at the left end, 1 at the right; outside the view less or more. */
+/** 0 at the left end, 1 at the right; outside of that below 0 or above 1. */
 export const fractionAt = (time: number, view: Range): number => (time - view.since) / (view.until - view.since);
 
 export const timeAt = (fraction: number, view: Range): number =>
   view.since + Math.min(1, Math.max(0, fraction)) * (view.until - view.since);
 
-/** What is drawn: the recorded parts of the view as shares of it. What is closer than a pixel is one band. */
+/** The bands to draw: the recorded parts as fractions of the view. Parts closer than a pixel are one band. */
 export function timelineBands(clips: readonly Clip[], view: Range, pixels: number): { from: number; to: number }[] {
   const pixel = 1 / Math.max(1, pixels);
   const drawn: { from: number; to: number }[] = [];
@@ -35,7 +38,7 @@ export function timelineBands(clips: readonly Clip[], view: Range, pixels: numbe
     const from = Math.max(0, fractionAt(clip.begun_at, view));
     const to = Math.min(1, fractionAt(clip.ended_at, view));
     if (to < 0 || from > 1) continue;
-    // However short, it can be seen.
+    // Every band is wide enough to be seen.
     const wide = Math.min(1, Math.max(to, from + 2 * pixel));
     const last = drawn.at(-1);
     if (last && from - last.to < pixel) last.to = Math.max(last.to, wide);
@@ -44,19 +47,19 @@ export function timelineBands(clips: readonly Clip[], view: Range, pixels: numbe
   return drawn;
 }
 
-/** The times of the marks, as close as their labels allow, and how far apart they are (seconds). */
+/** The times of the labels, as close as they fit, and the step between them (seconds). */
 export function ticks(view: Range, pixels: number): { step: number; times: number[] } {
   const span = view.until - view.since;
   const step = TIME_STEPS.find((one) => (one / span) * pixels >= (one < 60 ? WITH_SECONDS : LABEL)) ?? 86_400;
   const times: number[] = [];
-  // Whole steps of the local clock: formatCount from midnight.
+  // Whole steps of the local clock, counted from midnight.
   const { since: midnight } = localDayOf(view.since);
   for (let at = midnight + Math.ceil((view.since - midnight) / step) * step; at <= view.until; at += step)
     times.push(at);
   return { step, times };
 }
 
-/** The moment itself where something was recorded then, else the nearest that was; `null` when nothing was. */
+/** The time itself if it was recorded, else the nearest recorded time; `null` without recordings. */
 export function snapToClip(time: number, clips: readonly Clip[]): number | null {
   let best: number | null = null;
   for (const clip of clips) {
@@ -66,7 +69,7 @@ export function snapToClip(time: number, clips: readonly Clip[]): number | null 
   return best;
 }
 
-/** Where playing has come to after so many recorded seconds: what was not recorded is skipped. `null`: past the end. */
+/** The position after that many recorded seconds; gaps between clips are skipped. `null`: past the end. */
 export function advance(time: number, secs: number, clips: readonly Clip[]): number | null {
   let at = time;
   let rest = secs;
@@ -82,8 +85,8 @@ export function advance(time: number, secs: number, clips: readonly Clip[]): num
 }
 
 /**
- * Where a key leads from a moment: arrows by a hundredth of what is seen, pages by a tenth, home and end to the first and
- * the last picture; `null` for a key that leads nowhere.
+ * The position after a key press: arrows move by a hundredth of the view, page keys by a tenth, home and end
+ * to the first and the last frame; `null` for any other key.
  */
 export function seekTargetForKey(key: string, from: number, view: Range, clips: readonly Clip[]): number | null {
   const span = view.until - view.since;
@@ -107,7 +110,7 @@ export function seekTargetForKey(key: string, from: number, view: Range, clips: 
   }
 }
 
-/** How much of the range was recorded: frames and bytes, in parts of the clips it cuts. */
+/** The recorded frames and bytes of the range; a clip that is cut counts in proportion. */
 export function amountInRange(range: Range, clips: readonly Clip[]): { frames: number; bytes: number } {
   let [frames, bytes] = [0, 0];
   for (const clip of clips) {

@@ -1,4 +1,4 @@
-/** The texts of the storage page. */
+/** Texts of the storage page. */
 import type { DeviceKind, RetentionReport, StorageReport } from '../api/types';
 import { formatCount, toSentence } from '../units/names';
 import { formatNumber } from '../units/units';
@@ -24,19 +24,19 @@ export function years(count: number | null | undefined): string {
   return `${formatNumber(count, count < 10 ? 1 : 0)} years`;
 }
 
-/** The used share of the rated endurance, 0 to 1; `null` when it is not known. */
+/** The used part of the rated endurance, 0 to 1; `null` when it is not known. */
 export function enduranceUsed({ written_total_bytes, endurance_bytes }: StorageReport): number | null {
   if (written_total_bytes == null || endurance_bytes <= 0) return null;
   return Math.min(1, written_total_bytes / endurance_bytes);
 }
 
-/** A share in per cent; a small share is never shown as zero. */
+/** A fraction in per cent; a small one is never shown as zero. */
 export function percent(share: number): string {
   if (share > 0 && share < 0.001) return 'less than 0.1 %';
   return `${formatNumber(share * 100, 1)} %`;
 }
 
-/** The kinds of data with a retention time of their own. */
+/** The kinds of data, each with its own retention time. */
 export const KINDS = [
   ['readings', 'Readings'],
   ['minutes', 'Minute averages'],
@@ -44,11 +44,11 @@ export const KINDS = [
   ['days', 'Daily averages']
 ] as const satisfies readonly (readonly [keyof RetentionReport, string])[];
 
-/** How many records of all kinds were or would be deleted. */
+/** The number of records of all kinds that were, or would be, deleted. */
 export const deletedCount = (report: RetentionReport): number =>
   KINDS.reduce((sum, [kind]) => sum + report[kind].gone, 0);
 
-/** The result of the newest deletion, or a preview of it. */
+/** The result of the newest deletion, or of a preview. */
 export function describeRetention(report: RetentionReport): string {
   const gone = deletedCount(report);
   if (report.refused) return `Nothing was deleted: ${report.refused.replace(/\.$/, '')}.`;
@@ -56,7 +56,7 @@ export function describeRetention(report: RetentionReport): string {
   return gone === 0 ? 'Nothing to delete.' : `Deleted ${formatCount(gone, 'record')}.`;
 }
 
-/** The alarms on every page as sentences, a full disk first. Empty without problems. */
+/** The alarms shown on every page as sentences, a full disk first. Empty without problems. */
 export function storageAlarms(report: StorageReport | null): string[] {
   if (!report) return [];
   const full = report.full && !report.problems.some((problem) => problem.includes('disk is full'));

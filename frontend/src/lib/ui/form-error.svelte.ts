@@ -1,6 +1,6 @@
 import { ApiProblem, errorMessage } from '../api/problem';
 
-/** Why the hub refused a form, for the page. After too many attempts it counts down to the next one. */
+/** Why the hub rejected a form. After too many attempts it counts down to the next one. */
 export class FormError {
   text = $state<string | null>(null);
   #tick: ReturnType<typeof setInterval> | undefined;

@@ -12,8 +12,9 @@ function spanRows(grid: HTMLElement, entries: readonly ResizeObserverEntry[]): v
 }
 
 /**
- * For `{@attach}` of a grid with rows of 4 px and no gap between them: each child spans the rows of its content, so that
- * cards of different heights leave no gaps. The space below a card equals the gap between columns.
+ * For `{@attach}` of a grid with rows of 4 px and no gap between them: each child spans the rows of its
+ * content, so that cards of different heights leave no holes. The space below a card equals the gap between
+ * columns.
  */
 export function masonry(grid: HTMLElement): () => void {
   const sizes = new ResizeObserver((entries) => spanRows(grid, entries));

@@ -1,11 +1,11 @@
 import { errorMessage } from '../api/problem';
 
-/** Something a person asked for with a button: under way, refused, or done. */
+/** A request behind a button: running, failed, or done. */
 export class Task {
   running = $state(false);
   error = $state<string | null>(null);
 
-  /** Resolves to whether it was done; a second press while it is under way does nothing. */
+  /** Resolves to whether the request succeeded; does nothing while one is running. */
   async run(act: () => Promise<unknown>): Promise<boolean> {
     if (this.running) return false;
     this.running = true;

@@ -1,13 +1,16 @@
-/** Whether an element can be visible, and its size: what cannot be visible takes no pictures and draws no chart. */
+/**
+ * Visibility and size of an element. An invisible camera requests no frames, and an invisible chart is not
+ * drawn.
+ */
 export class Visibility {
-  /** It is on the screen, and the page is not hidden. */
+  /** The element is on the screen, and the page is not hidden. */
   visible = $state(false);
-  /** In CSS pixels; 0 before it was measured. */
+  /** In CSS pixels; 0 before the first measurement. */
   width = $state(0);
   height = $state(0);
   readonly #margin: string;
 
-  /** `margin`: how far outside the screen an element already counts as visible, as CSS writes a margin. */
+  /** `margin`: an element this far outside the screen still counts as visible (a CSS margin). */
   constructor(margin = '0px') {
     this.#margin = margin;
   }
@@ -23,7 +26,7 @@ export class Visibility {
       },
       { rootMargin: this.#margin }
     );
-    // Not `clientWidth`: on a page with many such elements each would lay it out again.
+    // Not `clientWidth`: on a page with many such elements each would cause a layout.
     const resizeObserver = new ResizeObserver(([entry]) => {
       this.width = Math.round(entry?.contentRect.width ?? 0);
       this.height = Math.round(entry?.contentRect.height ?? 0);

@@ -1,4 +1,4 @@
-/** Names of the wire as a person reads them. */
+/** Names, times and counts as text. */
 import { formatNumber } from './units';
 
 const WORDS: Readonly<Record<string, string>> = {
@@ -23,7 +23,7 @@ export function titleOf(id: string): string {
   return title.charAt(0).toUpperCase() + title.slice(1);
 }
 
-/** How long ago, in one coarse unit: `now`, `12 s ago`, `3 min ago`. */
+/** The time since an event, in one coarse unit: `just now`, `12 s ago`, `3 min ago`. */
 export function formatAgo(seconds: number): string {
   const units: [number, string][] = [
     [86_400, 'd'],
@@ -36,7 +36,7 @@ export function formatAgo(seconds: number): string {
   return `${Math.floor(past / size)} ${unit} ago`;
 }
 
-/** How far in the future, in one coarse unit: `12 s ahead`, `2 min ahead`. */
+/** The time until a moment, in one coarse unit: `12 s ahead`, `2 min ahead`. */
 export function formatAhead(seconds: number): string {
   const future = Math.round(seconds);
   return future < 60 ? `${future} s ahead` : `${Math.round(future / 60)} min ahead`;
@@ -47,17 +47,17 @@ const TIME_NOTES: Readonly<Record<string, string>> = {
   hub_unsynced: 'The hub’s clock was wrong at that time'
 };
 
-/** A remark on a value's time, by whose clock it goes; `null` where the time needs none. */
+/** A note on the clock that set a value's time; `null` when none is needed. */
 export const timeSourceNote = (source: string | undefined): string | null => TIME_NOTES[source ?? ''] ?? null;
 
-/** A moment as the reader's clock shows it; with the date when it is not today. */
+/** A time by the reader's clock; with the date when it is not today. */
 export function formatDateTime(unixSecs: number): string {
   const moment = new Date(unixSecs * 1000);
   const today = moment.toDateString() === new Date().toDateString();
   return moment.toLocaleString(undefined, { dateStyle: today ? undefined : 'medium', timeStyle: 'medium' });
 }
 
-/** A day as a date, with the year when it is not this one: `24 Nov`. */
+/** A date, with the year when it is not this one: `24 Nov`. */
 export function formatDate(unixSecs: number): string {
   const day = new Date(unixSecs * 1000);
   const year = day.getFullYear() === new Date().getFullYear() ? undefined : 'numeric';
@@ -65,15 +65,15 @@ export function formatDate(unixSecs: number): string {
 }
 
 /**
- * A text of the hub as a sentence: begins with a capital letter, unless it begins with a quoted name, and ends with a full
- * stop.
+ * A text of the hub as a sentence: with a capital letter at the start, unless it starts with a quoted name,
+ * and a full stop at the end.
  */
 export function toSentence(text: string): string {
   const begun = text.charAt(0).toUpperCase() + text.slice(1);
   return /[.!?…:]$/.test(begun) || begun === '' ? begun : `${begun}.`;
 }
 
-/** How many of something, with thin thousands: `1 reading`, `12 readings`. */
+/** A number with its noun: `1 reading`, `12 readings`. */
 export function formatCount(count: number, one: string, many = `${one}s`): string {
   return `${formatNumber(count, 0)} ${count === 1 ? one : many}`;
 }

@@ -1,6 +1,6 @@
-/** Symbols of units that need no scale of their own, and of units of somebody's own. */
+/** Symbols of units without a scale of their own, and of custom units. */
 
-/** The symbol of a unit's word, and how many decimals are worth showing. */
+/** By name of the unit: its symbol and the number of useful decimals. */
 export const SYMBOLS: Readonly<Record<string, readonly [string, number]>> = {
   none: ['', 2],
   permille: ['‰', 1],
@@ -102,10 +102,10 @@ export const SYMBOLS: Readonly<Record<string, readonly [string, number]>> = {
 };
 
 const SUPERSCRIPTS = '⁰¹²³⁴⁵⁶⁷⁸⁹';
-/** Base units that `u` stands before as micro; in any other word it is a letter. */
+/** A `u` before one of these base units means micro; in any other word it is a letter. */
 const MICRO = /^u(?=(?:g|m|s|A|V|W|F|H|T|S|L|l|J|N|Sv|Gy|Bq|Pa|bar|mol|Ohm|ohm|rad)\d?$)/;
 
-/** A unit of somebody's own, which the hub keeps in plain characters (`umol/m2/s`), as it is usually written. */
+/** The usual spelling of a custom unit, which the hub stores in plain characters (`umol/m2/s`). */
 export function formatCustomUnit(unit: string): string {
   const parts = unit.split(/([/.])/).map((part) => {
     if (part === '/') return part;

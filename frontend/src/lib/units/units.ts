@@ -1,19 +1,19 @@
-/** How a unit of the wire is shown on the page. */
+/** How values and their units are shown on the page. */
 
 import { SYMBOLS, formatCustomUnit } from './symbols';
 
 export interface Scale {
-  /** The unit behind the number; empty for counts and states. */
+  /** The unit after the number; empty for counts and states. */
   symbol: string;
-  /** The power of ten by which the shown number is multiplied; 0 without one. A value of 6e-6 is shown as 6 × 10⁻⁶. */
+  /** The power of ten of the displayed number; 0 without one. A value of 6e-6 is shown as 6 × 10⁻⁶. */
   exponent: number;
-  /** The shown number of a wire value. */
+  /** Converts a value of the wire to the displayed number. */
   of: (value: number) => number;
-  /** How many decimals are shown. */
+  /** The number of decimals. */
   digits: number;
   /** Integers are shown without decimals. */
   whole?: boolean;
-  /** Words instead of a number, for durations and truth values. */
+  /** Text instead of a number, for durations and booleans. */
   words?: (value: number) => string;
 }
 
@@ -67,7 +67,9 @@ const UNITS: Readonly<Record<string, Scale>> = {
   boolean: { ...plain('', 0), words: (value) => (value === 0 ? 'No' : 'Yes') }
 };
 
-/** Units with multiples of their own: the least value of each multiple, its symbol, divisor and decimals. */
+/**
+ * Units with multiples of their own: the smallest value of each multiple, its symbol, divisor and decimals.
+ */
 const LADDERS: Readonly<Record<string, readonly (readonly [number, string, number, number])[]>> = {
   // Decimal, as disks and memory cards are sold and as the settings are given.
   bytes: [
@@ -79,7 +81,7 @@ const LADDERS: Readonly<Record<string, readonly (readonly [number, string, numbe
   ]
 };
 
-/** Units that take the prefixes of the SI: their symbol, and the decimals of a value without a prefix. */
+/** Units with SI prefixes: their symbol, and the decimals of a value without a prefix. */
 const PREFIXED: Readonly<Record<string, readonly [symbol: string, digits: number]>> = {
   hertz: ['Hz', 1],
   watt: ['W', 1],
@@ -102,14 +104,14 @@ const PREFIXES: Readonly<Record<number, string>> = {
   12: 'T'
 };
 
-/** From here on a value gets a prefix. */
+/** From this value on a prefix is used. */
 const PREFIX_FROM = 1e4;
-/** Numbers below `SMALL` or from `LARGE` on are shown with an exponent, not with many digits. */
+/** Numbers below `SMALL` and from `LARGE` on are shown with an exponent, not with many digits. */
 const SMALL = 1e-4;
 const LARGE = 1e9;
-/** Powers of ten beyond it are no finite numbers. */
+/** Greater powers of ten are not finite numbers. */
 const MAX_EXPONENT = 306;
-/** A length of time in its two biggest parts: `3 d 4 h`, `12 min`, `8.5 s`. */
+/** A duration in its two biggest parts: `3 d 4 h`, `12 min`, `8.5 s`. */
 export function formatDuration(seconds: number): string {
   const sign = seconds < 0 ? '-' : '';
   const rest = Math.abs(seconds);
@@ -127,8 +129,8 @@ export function formatDuration(seconds: number): string {
 }
 
 /**
- * The scale for values up to that magnitude; one chart uses one scale. Values that would read as zero get more decimals, a
- * prefix or an exponent, and values with very many digits get a prefix or an exponent.
+ * The scale for values up to that magnitude; one chart uses one scale. Values that would read as zero get
+ * more decimals, a prefix or an exponent. Values with very many digits get a prefix or an exponent.
  */
 export function scaleOf(unit: string | null | undefined, magnitude = 0): Scale {
   const size = Math.abs(magnitude);
@@ -142,12 +144,12 @@ export function scaleOf(unit: string | null | undefined, magnitude = 0): Scale {
   }
   const known = unit ? UNITS[unit] : undefined;
   const symbol = unit ? SYMBOLS[unit] : undefined;
-  // A custom unit is shown as it is named; its values may have any size.
+  // A custom unit is shown by its name; its values may have any magnitude.
   const scale = known ?? (symbol ? plain(symbol[0], symbol[1]) : plain(formatCustomUnit(unit ?? ''), 2));
   return fitted(scale, Math.abs((known?.of ?? Number)(size)), !known);
 }
 
-/** By count of decimals: making one takes a hundred times as long as formatting a number with it. */
+/** By number of decimals: creating a format takes a hundred times as long as using it. */
 const FORMATS = new Map<number, Intl.NumberFormat>();
 
 function formatOf(digits: number): Intl.NumberFormat {
@@ -173,7 +175,10 @@ function withPrefix(symbol: string, digits: number, size: number): Scale {
   };
 }
 
-/** `size` is the largest shown number. A custom unit (`open`) has no usual resolution: three digits are shown. */
+/**
+ * `size` is the largest displayed number. A custom unit (`open`) has no usual resolution: three digits are
+ * shown.
+ */
 function fitted(base: Scale, size: number, open: boolean): Scale {
   if (base.words || size === 0) return base;
   if (size < SMALL || size >= LARGE) return withExponent(base, thousandsOf(size));
@@ -190,7 +195,7 @@ const withExponent = (base: Scale, exponent: number): Scale => ({
   of: (value) => base.of(value) / 10 ** exponent
 });
 
-/** The multiple of three that leaves one to three digits before the point. */
+/** The multiple of three that leaves one to three digits before the decimal point. */
 function thousandsOf(size: number): number {
   const exponent = 3 * Math.floor((Math.log10(size) + 1e-12) / 3);
   return Math.min(MAX_EXPONENT, Math.max(-MAX_EXPONENT, exponent));
@@ -210,7 +215,7 @@ const SUPERSCRIPTS: Readonly<Record<string, string>> = {
   ...Object.fromEntries([...'⁰¹²³⁴⁵⁶⁷⁸⁹'].map((raised, digit) => [String(digit), raised]))
 };
 
-/** A number with a fixed count of decimals and thin thousands, never `-0`. */
+/** A number with a fixed number of decimals and thin spaces between thousands, never `-0`. */
 export function formatNumber(value: number, digits: number): string {
   const text = formatOf(digits).format(value);
   return (/^-[0.,]+$/.test(text) ? text.slice(1) : text).replaceAll(',', '\u202f');
@@ -221,7 +226,7 @@ export interface FormattedValue {
   symbol: string;
 }
 
-/** A wire value as it is shown: the number and its unit. */
+/** The displayed number of a value, and its unit. */
 export function formatValue(
   value: number,
   unit: string | null | undefined,

@@ -1,7 +1,7 @@
 import type { ActionSpec, CameraInfo, CameraSpec, Measure, Module } from '../api/types';
 import type { Series } from '../live/series.svelte';
 
-/** One thing a module capabilities that a widget can show. */
+/** One capability of a module that a widget can show. */
 export type Capability =
   | { kind: 'measure'; key: string; module: Module; measure: Measure; series: Series | null }
   | { kind: 'camera'; key: string; module: Module; spec: CameraSpec | null; info: CameraInfo | null }
@@ -11,8 +11,8 @@ export type CapabilityKind = Capability['kind'];
 export type CapabilityOf<Kind extends CapabilityKind> = Extract<Capability, { kind: Kind }>;
 
 /**
- * What the module capabilities: what its manifest says, and what it delivered without having said so (a plain script has no
- * manifest at all).
+ * The capabilities of a module: those of its manifest, and those that it uses without declaring them (a plain
+ * script has no manifest at all).
  */
 export function capabilitiesOf(module: Module, series: readonly Series[], info: CameraInfo | undefined): Capability[] {
   const { id, manifest } = module;
@@ -36,7 +36,8 @@ export function capabilitiesOf(module: Module, series: readonly Series[], info: 
     capabilities.push({ kind: 'measure', key: `${id}/measure/${measure.type}`, module, measure, series: known });
   }
   for (const [type, undeclared] of byType) {
-    // The unit is that of the newest reading. It is not read here: all tiles would be made anew with every reading.
+    // The unit is that of the newest reading. It is not read here: all tiles would be created again with
+    // every reading.
     const measure = { type, unit: '' };
     capabilities.push({ kind: 'measure', key: `${id}/measure/${type}`, module, measure, series: undeclared });
   }

@@ -3,11 +3,11 @@ import { ApiProblem, errorMessage } from '../api/problem';
 import type { Command, NewCommand } from '../api/types';
 import type { Live } from '../live/live.svelte';
 
-/** The one command a control is concerned with: gives it, and follows it through its states. */
+/** The command of one control: sends it, and follows its states. */
 export class CommandSender {
-  /** Why the hub did not take the newest command. */
+  /** Why the hub rejected the newest command. */
   error = $state<string | null>(null);
-  /** Whether the hub has not answered yet. */
+  /** Whether a request is in flight. */
   sending = $state(false);
   readonly #live: Live;
   #id = $state<string | null>(null);
@@ -21,7 +21,7 @@ export class CommandSender {
     return this.#id === null ? null : (this.#live.commands.byId.get(this.#id) ?? null);
   }
 
-  /** Resolves to whether the hub took the command. */
+  /** Resolves to whether the hub accepted the command. */
   async send(moduleId: string, action: string, params: Record<string, unknown>, expiresIn?: number): Promise<boolean> {
     this.sending = true;
     this.error = null;
@@ -40,8 +40,8 @@ export class CommandSender {
 }
 
 /**
- * Sends the command, and once more when there was no answer: nobody knows then whether it arrived, and the key makes
- * both requests one command.
+ * Sends the command, and once more when there was no response. The first request may have arrived; with the
+ * key the hub takes both as one command.
  */
 async function sendOnce(moduleId: string, command: NewCommand): Promise<Command> {
   const key = freshKey();
@@ -53,7 +53,7 @@ async function sendOnce(moduleId: string, command: NewCommand): Promise<Command>
   }
 }
 
-/** Not `crypto.randomUUID`: browsers capability it over HTTPS only, and a hub at home speaks plain HTTP. */
+/** Not `crypto.randomUUID`: browsers have it over HTTPS only, and a hub at home uses plain HTTP. */
 function freshKey(): string {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
 }

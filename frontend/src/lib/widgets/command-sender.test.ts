@@ -8,7 +8,7 @@ const newSender = () =>
     new Live({ url: 'ws://hub/api/live', fetchCommand: () => Promise.reject(new Error()), open: new FakeHub().open })
   );
 
-/** Answers each request in turn; `null` is no answer at all. Returns the keys that were sent. */
+/** Returns these responses in turn; `null` is a network error. Returns the keys that were sent. */
 function stubResponses(...answers: (Response | null)[]): (string | undefined)[] {
   const keys: (string | undefined)[] = [];
   vi.stubGlobal('fetch', (_: string, init: { headers: Record<string, string> }) => {

@@ -8,7 +8,7 @@ import type { Capability, CapabilityKind, CapabilityOf } from './capabilities';
 
 export interface Widget {
   name: string;
-  /** Where on the dashboard it stands. */
+  /** Its section of the dashboard. */
   section: 'camera' | 'control' | 'sensor';
   fits: (capability: Capability) => boolean;
   component: Component<{ capability: Capability }>;
@@ -25,7 +25,7 @@ function widget<Kind extends CapabilityKind>(
     name,
     section,
     fits: (capability) => capability.kind === kind && fits(capability as CapabilityOf<Kind>),
-    // Only capabilities that fit are ever given to it.
+    // The component only gets capabilities that fit.
     component: component as unknown as Widget['component']
   };
 }
@@ -33,10 +33,10 @@ function widget<Kind extends CapabilityKind>(
 const isLamp = ({ action }: CapabilityOf<'action'>): boolean =>
   !action.hazardous && lampFieldsOf(action.params) !== null;
 
-/** Every widget; the first that fits an capability shows it, so the special ones come before the general ones. */
+/** All widgets; the first one that fits a capability shows it, so special ones come before general ones. */
 export const registry: readonly Widget[] = [
   widget('camera', 'camera', 'camera', CameraTile),
-  // A switch acts at a touch; what is hazardous gets the form, which asks before it sends.
+  // A switch acts at a touch; a hazardous action gets the form, which asks for confirmation.
   widget('lamp', 'control', 'action', LampControl, isLamp),
   widget('action', 'control', 'action', ActionForm),
   widget('sensor', 'sensor', 'measure', SensorTile)
