@@ -25,9 +25,9 @@ torment power-cuts iotpi-hub faults::power_cut
 torment io-errors iotpi-hub faults::io_errors
 torment full-disk iotpi-hub faults::full_disk
 torment corruption iotpi-hub corruption
-torment mutations iotpi-hub mutations
-torment network iotpi-hub network
-torment commands iotpi-hub dying::
+torment mutations iotpi-hub random_damage
+torment network iotpi-hub network_faults
+torment commands iotpi-hub module_crashes
 torment outbox iotpi-core outbox
 torment kills iotpi-hub-app kills
 torment module-kills iotpi-demo killed

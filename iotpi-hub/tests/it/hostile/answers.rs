@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use http::Method;
 use iotpi_hub::auth::Role;
 
-use crate::{
+use crate::support::{
     api::{Api, jpeg},
     wire::Wire,
 };

@@ -10,8 +10,8 @@ use iotpi_hub::auth::{Role, user};
 use serde_json::json;
 
 use crate::{
-    api::{Api, Call},
-    permissions::{operations, request},
+    auth::required_credentials::{operations, request},
+    support::api::{Api, Call},
 };
 
 /// Who may call an operation. v: viewer, o: operator, a: admin, m: the module in the path or body itself, x: another module.
@@ -226,7 +226,7 @@ async fn each_caller_is_let_in_where_the_reference_says_and_nowhere_else() {
 
 #[tokio::test]
 async fn a_network_of_anonymous_ingest_delivers_and_does_nothing_else() {
-    let api = Api::with_config(crate::api::anonymous()).await;
+    let api = Api::with_config(crate::support::api::anonymous()).await;
     api.lamp().await;
     let mut let_in = Vec::new();
 

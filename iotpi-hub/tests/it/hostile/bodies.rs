@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use http::Method;
 use serde_json::json;
 
-use crate::{
+use crate::support::{
     api::{Api, jpeg},
     wire::Wire,
 };

@@ -7,7 +7,7 @@ use iotpi_core::Timestamp;
 use iotpi_hub::{Config, storage::Machine, testing::TestHub};
 use serde_json::json;
 
-use crate::api::{Api, NOW, jpeg};
+use crate::support::api::{Api, NOW, jpeg};
 
 const DAY: Duration = Duration::from_secs(86_400);
 const TEN_YEARS: Duration = Duration::from_secs(3650 * 86_400);

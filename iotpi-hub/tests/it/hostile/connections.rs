@@ -4,7 +4,7 @@ use http::Method;
 use iotpi_hub::{Config, HttpConfig};
 use serde_json::json;
 
-use crate::{api::Api, wire::Wire};
+use crate::support::{api::Api, wire::Wire};
 
 #[tokio::test]
 async fn slow_logins_on_every_connection_lock_nobody_out() {

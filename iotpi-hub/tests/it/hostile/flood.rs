@@ -12,7 +12,7 @@ use std::{
 use iotpi_hub::{Config, StorageConfig, storage::Machine, testing::TestHub};
 use serde_json::{Value, json};
 
-use crate::api::{Api, NOW, NOW_SECS};
+use crate::support::api::{Api, NOW, NOW_SECS};
 
 const MIB: u64 = 1 << 20;
 const DAY: f64 = 86_400.0;

@@ -10,7 +10,7 @@ use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::resident_bytes;
-use crate::{
+use crate::support::{
     api::{Api, NOW_SECS, jpeg},
     live::Live,
 };
@@ -47,7 +47,7 @@ async fn mute(api: &Api) -> TcpStream {
 async fn present(live: &mut Live) -> Value {
     timeout(PATIENCE, async {
         loop {
-            let message = live.hear().await;
+            let message = live.receive().await;
             if message["type"] == "recent" {
                 return message;
             }
@@ -58,7 +58,7 @@ async fn present(live: &mut Live) -> Value {
 }
 
 async fn subscribe(live: &mut Live, recent: u32) {
-    live.say(json!({"type": "subscribe", "recent": recent})).await;
+    live.send(json!({"type": "subscribe", "recent": recent})).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -142,9 +142,9 @@ async fn a_present_has_each_series_with_its_readings_oldest_first() {
     for recent in [1, 7, 200, 290, 1000] {
         subscribe(&mut live, recent).await;
         // Events of the subscription before may still be under way.
-        let mut present = live.hear().await;
+        let mut present = live.receive().await;
         while present["type"] != "recent" {
-            present = live.hear().await;
+            present = live.receive().await;
         }
 
         let readings = present["readings"].as_array().unwrap();
@@ -167,7 +167,7 @@ async fn events_are_held_back_up_to_so_many_bytes_for_all_stalled_clients_togeth
     api.lamp().await;
     let mut live = narrow(&api).await;
     subscribe(&mut live, 0).await;
-    assert_eq!(live.hear().await["type"], "recent");
+    assert_eq!(live.receive().await["type"], "recent");
 
     // Far fewer events than `live_backlog`, of 15 KB each.
     for i in 0..200 {
@@ -177,7 +177,7 @@ async fn events_are_held_back_up_to_so_many_bytes_for_all_stalled_clients_togeth
 
     let mut heard = Value::Null;
     while heard["type"] != "resync" {
-        heard = timeout(PATIENCE, live.hear()).await.unwrap();
+        heard = timeout(PATIENCE, live.receive()).await.unwrap();
     }
     assert!(heard["missed"].as_u64().unwrap() > 0, "{heard}");
     api.stop().await;
@@ -194,9 +194,9 @@ async fn watching_what_is_no_camera_takes_no_cameras_place() {
     let mut live = Live::connect(&api).await;
 
     let cameras: Vec<_> = names.iter().map(|name| json!({"module_id": name})).collect();
-    live.say(json!({"type": "watch", "cameras": cameras})).await;
-    live.say(json!({"type": "time", "client_time": 1})).await;
-    assert_eq!(live.hear().await["type"], "time");
+    live.send(json!({"type": "watch", "cameras": cameras})).await;
+    live.send(json!({"type": "time", "client_time": 1})).await;
+    assert_eq!(live.receive().await["type"], "time");
 
     for camera in ["porch", "yard"] {
         let frame = api.call(Method::POST, &format!("/api/camera/frame?module_id={camera}"));

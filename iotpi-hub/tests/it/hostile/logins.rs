@@ -5,7 +5,7 @@ use iotpi_core::UserName;
 use iotpi_hub::auth::{Role, token, user};
 use serde_json::json;
 
-use crate::api::{Api, NOW};
+use crate::support::api::{Api, NOW};
 
 const PASSWORD: &str = "correct horse battery";
 

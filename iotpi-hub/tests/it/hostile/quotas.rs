@@ -5,7 +5,7 @@ use std::time::Duration;
 use iotpi_hub::{Config, Limits, auth::Role, testing::TestHub};
 use serde_json::{Value, json};
 
-use crate::api::{Api, NOW, anonymous};
+use crate::support::api::{Api, NOW, anonymous};
 
 async fn with_limits(limits: Limits) -> Api {
     let config = Config { limits, ..Config::default() };

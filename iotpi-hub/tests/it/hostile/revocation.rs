@@ -19,7 +19,7 @@ use tokio_tungstenite::{
     tungstenite::{Message, client::IntoClientRequest as _, protocol::frame::coding::CloseCode},
 };
 
-use crate::{
+use crate::support::{
     api::{Answer, Api, NOW, NOW_SECS, jpeg},
     wire::Wire,
 };

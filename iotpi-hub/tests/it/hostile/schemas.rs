@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use iotpi_core::{Manifest, ModuleId};
 use serde_json::{Map, Value, json};
 
-use crate::api::Api;
+use crate::support::api::Api;
 
 /// Wide: a debug build on a busy machine needs some of it, what is not bounded needs more.
 const SOON: Duration = Duration::from_secs(20);
@@ -61,8 +61,8 @@ async fn a_command_to_a_module_with_an_expensive_schema_kept_from_before_is_refu
             &id,
             &kept,
             iotpi_hub::store::Now {
-                wall: crate::api::NOW,
-                steady: iotpi_hub::store::Steady(crate::api::NOW),
+                wall: crate::support::api::NOW,
+                steady: iotpi_hub::store::Steady(crate::support::api::NOW),
             },
         )
         .await

@@ -11,7 +11,7 @@ use iotpi_hub::auth::{Role, SECURITY, user};
 use serde_json::json;
 use tracing::{Event, Metadata, Subscriber, field::Visit, span};
 
-use crate::api::{Api, NOW};
+use crate::support::api::{Api, NOW};
 
 const PASSWORD: &str = "correct horse battery";
 

@@ -7,7 +7,7 @@ use iotpi_hub::Config;
 use serde_json::{Value, json};
 
 use super::{Home, picture, until};
-use crate::api::{Api, NOW_SECS};
+use crate::support::api::{Api, NOW_SECS};
 
 async fn five_frames(home: &Home) -> Api {
     let api = home.start().await;

@@ -7,7 +7,7 @@ use jpeg_encoder::{ColorType, Encoder};
 use serde_json::{Value, json};
 
 use super::{Home, picture, until};
-use crate::api::{Api, NOW_SECS};
+use crate::support::api::{Api, NOW_SECS};
 
 /// A real picture of one colour with noise in it, so that each is another and has another length.
 fn photo(n: u32, noise: bool) -> Vec<u8> {
@@ -213,7 +213,7 @@ async fn a_segment_that_goes_meanwhile_ends_the_export_with_an_error() {
         for n in 1..6 {
             api.hub.advance(Duration::from_secs(20));
             let before = api.taken("porch").await;
-            api.film("porch", crate::api::jpeg(64, 48, 4_000_000 + n)).await;
+            api.film("porch", crate::support::api::jpeg(64, 48, 4_000_000 + n)).await;
             until("the recorder sees it", async || api.taken("porch").await > before).await;
         }
         until("all are indexed", async || api.recorded("porch").await == 6).await;
@@ -267,7 +267,7 @@ async fn exports_at_once_are_limited() {
     let home = Home::new();
     let api = home.start().await;
     api.record("porch", json!({"mode": "continuous"})).await;
-    api.film("porch", crate::api::jpeg(64, 48, 8_000_000)).await;
+    api.film("porch", crate::support::api::jpeg(64, 48, 8_000_000)).await;
     until("it is recorded", async || api.recorded("porch").await == 1).await;
     let path = "/api/cameras/porch/recordings/export?format=zip";
     let mut under_way = Vec::new();

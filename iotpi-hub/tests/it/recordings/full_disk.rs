@@ -12,7 +12,7 @@ use iotpi_hub::{Config, StorageConfig, storage::Machine};
 use serde_json::json;
 
 use super::{Home, picture, until};
-use crate::{
+use crate::support::{
     api::{Api, NOW, jpeg},
     tmpfs::Tmpfs,
 };

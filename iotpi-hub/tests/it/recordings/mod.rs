@@ -18,7 +18,7 @@ use iotpi_hub::{Config, storage::Machine, testing::TestHub};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::api::{Api, NOW, jpeg};
+use crate::support::api::{Api, NOW, jpeg};
 
 /// A hub with a database in a folder of its own, on a clock that stands still.
 struct Home {

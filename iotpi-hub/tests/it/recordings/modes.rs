@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{Home, picture, until};
-use crate::api::NOW_SECS;
+use crate::support::api::NOW_SECS;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -80,7 +80,7 @@ async fn a_time_lapse_takes_one_frame_an_interval_and_asks_for_no_more() {
 }
 
 /// Ten frames a second apart, one in the second in which it begins, and five in the five seconds after it.
-async fn an_event(begin: impl AsyncFn(&crate::api::Api), reason: &str) {
+async fn an_event(begin: impl AsyncFn(&crate::support::api::Api), reason: &str) {
     let home = Home::new();
     let api = home.start().await;
     let triggers =

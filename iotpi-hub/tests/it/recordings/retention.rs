@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{Home, until};
-use crate::api::{Api, jpeg};
+use crate::support::api::{Api, jpeg};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -76,7 +76,7 @@ async fn nothing_goes_for_its_age_while_the_clock_is_doubted() {
     api.hub.advance(Duration::from_secs(60));
     one_segment(&api, &home, 1000).await;
 
-    api.hub.step_to(crate::api::NOW.plus(400 * DAY));
+    api.hub.step_to(crate::support::api::NOW.plus(400 * DAY));
     api.hub.advance(Duration::from_secs(60));
     // A run that can be seen: it takes what is too much.
     api.put("/api/cameras/porch/recording", json!({"mode": "continuous", "keep_days": 1})).ok().await;

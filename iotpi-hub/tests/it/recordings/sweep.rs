@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use serde_json::json;
 
 use super::{Home, picture, until};
-use crate::api::{Api, id};
+use crate::support::api::{Api, id};
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -15,10 +15,11 @@ use rusqlite::Connection;
 use tokio::sync::Notify;
 
 use crate::{
-    chance::{Chance, Named, seeds, torture},
     iotpi_hub,
     process::{DEADLINE, Running},
-    running, text,
+    running,
+    seeded_random::{PrintSeedOnPanic, SeededRandom, seeds, torture},
+    text,
 };
 
 /// Connections that deliver, each for a module of its own.
@@ -38,7 +39,7 @@ fn numbered(reading: Reading, seq: u64) -> Reading {
 /// What one module sent.
 struct Sender {
     id: ModuleId,
-    chance: Chance,
+    random: SeededRandom,
     count: u64,
     calls: Vec<Call>,
 }
@@ -59,11 +60,11 @@ struct Load {
 impl Sender {
     fn new(n: u64, seed: u64) -> Self {
         let id = ModuleId::new(format!("module-{n}")).unwrap();
-        Self { id, chance: Chance::new(seed ^ (n << 32)), count: 0, calls: Vec::new() }
+        Self { id, random: SeededRandom::new(seed ^ (n << 32)), count: 0, calls: Vec::new() }
     }
 
     fn next(&mut self) -> Vec<Reading> {
-        let size = if self.chance.one_in(3) { 2 + self.chance.below(9) } else { 1 };
+        let size = if self.random.one_in(3) { 2 + self.random.below(9) } else { 1 };
         (0..size)
             .map(|_| {
                 self.count += 1;
@@ -124,12 +125,12 @@ fn viewer(data: &Path) -> String {
 #[tokio::test]
 async fn what_was_acknowledged_survives_kill_9_at_any_moment() {
     let seed = seeds(1, 1).next().unwrap();
-    let _named = Named { test: "kill_9", seed };
+    let _print_seed = PrintSeedOnPanic { test: "kill_9", seed };
     let kills =
         std::env::var("IOTPI_KILLS").map_or(if torture() { 2000 } else { 50 }, |n| n.parse().unwrap());
     let folder = tempfile::tempdir().unwrap();
     let token = viewer(folder.path());
-    let mut chance = Chance::new(seed);
+    let mut random = SeededRandom::new(seed);
     let mut senders: Vec<_> = (0..CONNECTIONS).map(|n| Sender::new(n, seed)).collect();
     let mut ready = Vec::new();
     let began = Instant::now();
@@ -138,7 +139,7 @@ async fn what_was_acknowledged_survives_kill_9_at_any_moment() {
         let hub = Running::start(folder.path()).await;
         ready.push(hub.ready_after);
         let load = Arc::new(Load::default());
-        load.enough.store(1 + chance.below(CALLS), Ordering::SeqCst);
+        load.enough.store(1 + random.below(CALLS), Ordering::SeqCst);
         let delivering: Vec<_> = senders
             .drain(..)
             .map(|sender| tokio::spawn(sender.deliver(hub.client.clone(), Arc::clone(&load))))

@@ -1,8 +1,6 @@
 //! The program's command line. What the hub does is tested where it stands, and by the demo.
 #![allow(clippy::unwrap_used)]
 
-#[path = "../../../../iotpi-hub/tests/it/faults/chance.rs"]
-mod chance;
 mod deploy;
 mod hostile;
 mod keeping;
@@ -10,6 +8,8 @@ mod kills;
 mod process;
 mod recordings;
 mod running;
+#[path = "../../../../iotpi-hub/tests/it/support/seeded_random.rs"]
+mod seeded_random;
 mod stalled;
 mod users;
 mod watchdog;

@@ -18,9 +18,9 @@ use tokio::{
 };
 
 use crate::{
-    chance::{Chance, Named, seeds, torture},
     iotpi_hub,
     process::{DEADLINE, Running},
+    seeded_random::{PrintSeedOnPanic, SeededRandom, seeds, torture},
     text,
 };
 
@@ -102,7 +102,7 @@ fn picture(n: u64) -> Vec<u8> {
         vec![0xFF, 0xD8, 0xFF, 0xC0, 0, 17, 8, 0, 48, 0, 64, 3, 1, 0x22, 0, 2, 0x11, 1, 3, 0x11, 1];
     jpeg.extend([0xFF, 0xDA, 0, 2]);
     jpeg.extend(n.to_be_bytes());
-    let mut noise = Chance::new(n);
+    let mut noise = SeededRandom::new(n);
     let length = 2_000 + noise.below(40_000);
     jpeg.extend((0..length / 8).flat_map(|_| noise.below(u64::MAX).to_be_bytes()));
     jpeg.extend([0xFF, 0xD9]);
@@ -157,7 +157,7 @@ async fn until<F: Future<Output = bool>>(what: &str, is_so: impl Fn() -> F) {
 #[tokio::test]
 async fn every_completed_frame_survives_kill_9_at_any_moment() {
     let seed = seeds(1, 1).next().unwrap();
-    let _named = Named { test: "kill_9_recording", seed };
+    let _print_seed = PrintSeedOnPanic { test: "kill_9_recording", seed };
     let kills = std::env::var("IOTPI_KILLS").map_or(if torture() { 200 } else { 12 }, |n| n.parse().unwrap());
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path();
@@ -167,7 +167,7 @@ async fn every_completed_frame_survives_kill_9_at_any_moment() {
         let address = hub.client.url().trim_start_matches("http://").to_owned();
         Http { address, token: token.clone() }
     };
-    let mut chance = Chance::new(seed);
+    let mut random = SeededRandom::new(seed);
     let (mut next, mut acknowledged, mut unindexed, mut early) = (0, 0, 0, 0);
 
     for kill in 0..kills {
@@ -188,10 +188,10 @@ async fn every_completed_frame_survives_kill_9_at_any_moment() {
         let filming = tokio::spawn(film(line.clone(), next, Arc::clone(&filmed), Arc::clone(&stop)));
 
         // Before the first write, between write and index, after some of them.
-        let enough = 1 + chance.below(150);
+        let enough = 1 + random.below(150);
         until("it films", async || filmed.load(Ordering::SeqCst) >= enough).await;
         if kill % 3 == 2 {
-            until("some are indexed", async || line.recorded().await > whole + chance.clone().below(20))
+            until("some are indexed", async || line.recorded().await > whole + random.clone().below(20))
                 .await;
         }
         let told = line.times().await;

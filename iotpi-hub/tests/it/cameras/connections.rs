@@ -1,0 +1,254 @@
+//! A connection on which a camera posts frame after frame, and what may go wrong on it.
+
+use http::Method;
+use iotpi_core::MAX_FRAME_BYTES;
+use serde_json::json;
+
+use crate::support::{
+    api::{Api, jpeg},
+    wire::Wire,
+};
+
+const FRAME: &str = "/api/camera/frame?module_id=porch";
+
+impl Api {
+    /// The frames of the one camera, and its newest picture's size.
+    async fn seen(&self) -> (u64, u64) {
+        let camera = &self.get("/api/cameras").ok().await["items"][0];
+        (camera["frames"].as_u64().unwrap_or_default(), camera["bytes"].as_u64().unwrap_or_default())
+    }
+}
+
+#[tokio::test]
+async fn frames_on_one_connection_are_answered_one_by_one_and_then_anything_else_is() {
+    let api = Api::start().await;
+    let mut wire = Wire::to(&api.hub).await;
+
+    for seq in 1..=3 {
+        let picture = jpeg(64, 48, 100_000 * seq);
+        wire.frame(&api.admin, FRAME, &picture).await;
+        let (head, receipt) = wire.answer().await;
+
+        assert_eq!((head.status(), receipt), (200, json!({"viewers": 0, "seq": seq})));
+        assert_eq!(head.header("content-type"), Some("application/json"));
+        assert_eq!(head.header("x-content-type-options"), Some("nosniff"));
+        assert!(head.header("x-request-id").is_some() && head.header("date").is_some());
+        assert_eq!(api.get("/api/camera/snapshot").send().await.body, picture);
+    }
+    wire.head("GET /api/cameras", &api.admin, &[]).await;
+
+    let (head, cameras) = wire.answer().await;
+    assert_eq!((head.status(), &cameras["items"][0]["frames"]), (200, &json!(3)));
+    wire.frame(&api.admin, FRAME, &jpeg(8, 8, 1)).await;
+    assert_eq!(wire.answer().await.1["seq"], 4);
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn requests_that_come_in_crumbs_or_all_at_once_are_the_same_requests() {
+    let api = Api::start().await;
+    let picture = jpeg(8, 8, 10);
+    let head = format!(
+        "POST {FRAME} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nX-Sequence: 1\r\nContent-Length: {}\r\n\r\n",
+        api.admin,
+        picture.len()
+    );
+    let request = [head.as_bytes(), &picture].concat();
+    let mut crumbs = Wire::to(&api.hub).await;
+    let mut at_once = Wire::to(&api.hub).await;
+
+    for byte in &request {
+        crumbs.send([*byte]).await;
+    }
+    at_once.send([&request[..], &request, b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"].concat()).await;
+
+    assert_eq!(crumbs.answer().await.0.status(), 200);
+    assert_eq!(at_once.answer().await.0.status(), 200);
+    assert_eq!(at_once.answer().await.0.status(), 200);
+    assert_eq!(at_once.answer().await.1["status"], "ok");
+    assert_eq!(api.seen().await, (3, picture.len() as u64));
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_no_picture_is_refused_on_the_spot_and_the_last_good_one_stays() {
+    let api = Api::start().await;
+    let good = jpeg(8, 8, 100);
+    let mut wire = Wire::to(&api.hub).await;
+    wire.frame(&api.admin, FRAME, &good).await;
+    wire.answer().await;
+
+    let without_end = &good[..good.len() - 2];
+    let header_bomb = [&[0xFF, 0xD8][..], &[0xFF, 0xE0, 0, 2].repeat(1_000_000), &[0xFF, 0xD9]].concat();
+    for bad in [without_end, b"GIF89a", &jpeg(65_535, 65_535, 10), &header_bomb] {
+        wire.frame(&api.admin, FRAME, bad).await;
+        let (head, problem) = wire.answer().await;
+
+        assert_eq!((head.status(), &problem["kind"]), (422, &json!("unprocessable")));
+        assert_eq!(head.header("content-type"), Some("application/problem+json"));
+        assert_eq!(problem["request_id"], head.header("x-request-id").unwrap());
+    }
+    assert_eq!(api.get("/api/camera/snapshot").send().await.body, good);
+    let camera = &api.get("/api/cameras").ok().await["items"][0];
+    assert_eq!((&camera["frames"], &camera["refused"]), (&json!(1), &json!(4)));
+    wire.frame(&api.admin, FRAME, &good).await;
+    assert_eq!(wire.answer().await.0.status(), 200);
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn a_frame_that_is_cut_off_is_none() {
+    let api = Api::start().await;
+    let good = jpeg(8, 8, 100);
+    api.call(Method::POST, FRAME).jpeg(good.clone()).ok().await;
+    let mut wire = Wire::to(&api.hub).await;
+
+    wire.head(
+        &format!("POST {FRAME}"),
+        &api.admin,
+        &[("content-type", "image/jpeg"), ("content-length", "5000")],
+    )
+    .await;
+    wire.send(&jpeg(8, 8, 5000)[..4000]).await;
+    wire.half_close().await;
+
+    assert!(wire.is_closed().await);
+    assert_eq!(api.seen().await, (1, good.len() as u64));
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_too_large_or_never_ends_is_refused_and_not_kept() {
+    let api = Api::start().await;
+    let mut large = Wire::to(&api.hub).await;
+    let length = (MAX_FRAME_BYTES + 1).to_string();
+    large.head(&format!("POST {FRAME}"), &api.admin, &[("content-length", &length)]).await;
+    large.half_close().await;
+    assert_eq!(large.answer_head().await.status(), 413);
+
+    let mut endless = Wire::to(&api.hub).await;
+    let fields = [("content-type", "image/jpeg"), ("transfer-encoding", "chunked")];
+    endless.head(&format!("POST {FRAME}"), &api.admin, &fields).await;
+    endless.chunk([0xFF, 0xD8]).await;
+    // The hub reads some of what it does not want, then hangs up.
+    let mebibyte = vec![0; 1024 * 1024];
+    let mut sent = 0;
+    while sent < 200 && endless.chunk(&mebibyte).await {
+        sent += 1;
+    }
+
+    assert!(sent < 200, "the hub took 200 MiB of one frame");
+    assert_eq!(api.get("/api/cameras").ok().await["items"], json!([]));
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn who_may_not_deliver_is_told_so_as_anywhere() {
+    let api = Api::start().await;
+    let module = api.module("attic").await;
+    let picture = jpeg(8, 8, 10);
+
+    for (token, path, status) in [
+        ("nobody", FRAME, 401),
+        (&module[..], FRAME, 403),
+        (&api.admin[..], "/api/camera/frame?module_id=a%20b", 400),
+        (&api.admin[..], "/api/camera/frame?what=1", 400),
+        (&api.admin[..], "/api/camera/frame?timestamp=soon", 400),
+        (&api.admin[..], "/api/camera/frame/", 404),
+    ] {
+        let mut wire = Wire::to(&api.hub).await;
+        wire.frame(token, path, &picture).await;
+        let (head, problem) = wire.answer().await;
+
+        assert_eq!((head.status(), problem["status"].as_u64()), (status, Some(u64::from(status))), "{path}");
+    }
+    let mut foreign = Wire::to(&api.hub).await;
+    let length = picture.len().to_string();
+    foreign
+        .head(
+            &format!("POST {FRAME}"),
+            &api.admin,
+            &[("origin", "http://evil.example"), ("content-length", &length)],
+        )
+        .await;
+    foreign.send(&picture).await;
+    assert_eq!(foreign.answer().await.0.status(), 403);
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn captions_are_read_and_what_is_none_is_refused() {
+    let api = Api::standing_still().await;
+    let post = |fields: &[(&'static str, &str)]| {
+        let call = api.call(Method::POST, FRAME).jpeg(jpeg(8, 8, 10));
+        fields.iter().fold(call, |call, (name, value)| call.header(name, value))
+    };
+
+    post(&[("x-timestamp", "1795472990.5"), ("x-sequence", "7"), ("x-clock-offset", "9.25")]).ok().await;
+    post(&[("x-timestamp", "2026-11-23T22:29:50Z"), ("x-sequence", "10"), ("x-clock-offset", "-1")])
+        .ok()
+        .await;
+
+    let camera = &api.get("/api/cameras").ok().await["items"][0];
+    assert_eq!((&camera["missing"], &camera["taken_at"]), (&json!(2), &json!(1_795_472_990.0)));
+    assert_eq!(camera["captured_at"], 1_795_472_989.0);
+    assert_eq!(camera["latency"], json!({"p50": 0.25, "p99": 11.0}));
+    assert_eq!(camera["age"], 11.0);
+    for wrong in [("x-sequence", "-1"), ("x-clock-offset", "NaN"), ("x-clock-offset", "late")] {
+        assert_eq!(post(&[wrong]).problem().await.0, 400, "{wrong:?}");
+    }
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn a_line_that_is_asked_to_close_closes_and_a_stopping_hub_hangs_up() {
+    let api = Api::start().await;
+    let picture = jpeg(8, 8, 10);
+    let length = picture.len().to_string();
+    let mut last = Wire::to(&api.hub).await;
+    last.head(&format!("POST {FRAME}"), &api.admin, &[("connection", "close"), ("content-length", &length)])
+        .await;
+    last.send(&picture).await;
+    assert_eq!(last.answer().await.0.header("connection"), Some("close"));
+    assert!(last.is_closed().await);
+    let mut idle = Wire::to(&api.hub).await;
+    idle.frame(&api.admin, FRAME, &picture).await;
+    idle.answer().await;
+
+    api.stop().await;
+
+    assert!(idle.is_closed().await);
+}
+
+#[tokio::test]
+async fn a_camera_that_stalls_amid_a_frame_does_not_hold_up_a_hub_that_stops() {
+    let api = Api::start().await;
+    let mut wire = Wire::to(&api.hub).await;
+    wire.frame(&api.admin, FRAME, &jpeg(8, 8, 10)).await;
+    wire.answer().await;
+    wire.head(&format!("POST {FRAME}"), &api.admin, &[("content-length", "5000")]).await;
+    wire.send(&jpeg(8, 8, 5000)[..100]).await;
+
+    // Far less than the minute a body may take.
+    tokio::time::timeout(std::time::Duration::from_secs(30), api.stop()).await.expect("the hub stops");
+
+    assert!(wire.is_closed().await);
+}
+
+#[tokio::test]
+async fn a_frame_may_come_in_chunks() {
+    let api = Api::start().await;
+    let picture = jpeg(8, 8, 100_000);
+    let mut wire = Wire::to(&api.hub).await;
+
+    let fields = [("content-type", "image/jpeg"), ("transfer-encoding", "chunked")];
+    wire.head(&format!("POST {FRAME}"), &api.admin, &fields).await;
+    for piece in picture.chunks(9_999) {
+        wire.chunk(piece).await;
+    }
+    wire.chunk([]).await;
+
+    assert_eq!(wire.answer().await.0.status(), 200);
+    assert_eq!(api.get("/api/camera/snapshot").send().await.body, picture);
+    api.stop().await;
+}

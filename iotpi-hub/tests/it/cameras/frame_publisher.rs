@@ -1,0 +1,157 @@
+//! Films from the client that modules use: pictures pushed on one line.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use iotpi_core::{
+    Clock, ErrorKind, Frame, FramePublisher, FrameReceiver, HubClient, PublisherState, SystemClock,
+    UplinkError, WatchedCamera,
+};
+use iotpi_hub::{Config, auth::Role, testing::TestHub};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+
+use crate::support::{
+    api::{Api, NOW_SECS, id, jpeg},
+    faulty_network::{Fault, Proxy},
+};
+
+fn picture(filling: usize) -> Frame {
+    Frame::from_jpeg(Bytes::from(jpeg(8, 8, filling)), SystemClock::new().now()).unwrap()
+}
+
+async fn porch(api: &Api) -> HubClient {
+    HubClient::new(&api.hub.url()).unwrap().with_token(api.module("porch").await)
+}
+
+fn push(client: HubClient, mut pictures: FrameReceiver) -> JoinHandle<Result<(), UplinkError>> {
+    tokio::spawn(async move { client.stream_frames(&id("porch"), &mut pictures).await })
+}
+
+async fn until(film: &FramePublisher, met: impl FnMut(&PublisherState) -> bool) -> PublisherState {
+    film.changes().wait_for(met).await.unwrap().clone()
+}
+
+async fn camera(api: &Api) -> WatchedCamera {
+    serde_json::from_value(api.get("/api/cameras").ok().await["items"][0].clone()).unwrap()
+}
+
+#[tokio::test]
+async fn a_film_reaches_its_viewers_and_they_are_told_to_the_camera() {
+    let api = Api::start().await;
+    let (film, pictures) = FramePublisher::channel();
+    let pushing = push(porch(&api).await, pictures);
+    let viewer = HubClient::new(&api.hub.url()).unwrap().with_token(&api.admin);
+
+    film.publish(picture(100_000));
+    let first = until(&film, |state| state.online).await;
+    let mut stream = viewer.frames(Some(&id("porch"))).await.unwrap();
+    let newest = stream.next().await.unwrap().unwrap();
+    until(&film, |state| state.viewers == 1).await;
+    film.publish(picture(50_000));
+    let next = stream.next().await.unwrap().unwrap();
+    drop(stream);
+    until(&film, |state| state.viewers == 0).await;
+    drop(film);
+
+    pushing.await.unwrap().unwrap();
+    assert_eq!(first.viewers, 0);
+    assert_eq!((newest, next), (picture(100_000).jpeg().clone(), picture(50_000).jpeg().clone()));
+    let seen = camera(&api).await.camera;
+    assert_eq!((seen.frames, seen.missing, seen.refused), (2, 0, 0));
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn pictures_are_placed_in_the_hubs_time_however_wrong_the_cameras_clock_is() {
+    let api = Api::standing_still().await;
+    let (film, pictures) = FramePublisher::channel();
+    let _pushing = push(porch(&api).await, pictures);
+    let frame = picture(1000);
+
+    film.publish(frame.clone());
+    until(&film, |state| state.online).await;
+
+    // The hub's clock stands still; half a round trip, and the time from taking the picture to sending it.
+    let seen = camera(&api).await.camera;
+    assert_eq!(seen.taken_at, frame.taken_at());
+    assert!((NOW_SECS - 10.0..=NOW_SECS).contains(&seen.captured_at.as_secs_f64()), "{seen:?}");
+    drop(film);
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn a_module_may_show_no_film_of_another() {
+    let api = Api::start().await;
+    let client = HubClient::new(&api.hub.url()).unwrap().with_token(api.module("attic").await);
+    let (film, pictures) = FramePublisher::channel();
+    film.publish(picture(1000));
+
+    let error = push(client, pictures).await.unwrap().unwrap_err();
+
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn a_hub_that_stops_ends_the_film_and_waits_for_none() {
+    let api = Api::start().await;
+    let (film, pictures) = FramePublisher::channel();
+    let pushing = push(porch(&api).await, pictures);
+    film.publish(picture(1000));
+    until(&film, |state| state.online).await;
+
+    api.stop().await;
+
+    assert_eq!(pushing.await.unwrap().unwrap_err().kind(), ErrorKind::Unavailable);
+}
+
+/// Shows one more picture, of a size of its own, and waits until the hub's newest is that one.
+async fn arrives(hub: &TestHub, token: &str, film: &FramePublisher, filling: usize) {
+    let shown = picture(filling);
+    let viewer = HubClient::new(&hub.url()).unwrap().with_token(token);
+    film.publish(shown.clone());
+    let arriving = async {
+        while viewer.snapshot(Some(&id("porch"))).await.ok().as_ref() != Some(shown.jpeg()) {
+            tokio::task::yield_now().await;
+        }
+    };
+    let arrived = tokio::time::timeout(Duration::from_secs(60), arriving).await;
+    assert!(arrived.is_ok(), "the picture of {filling} did not arrive: {:?}", film.state());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn through_every_fault_of_the_network_and_restarts_of_the_hub_a_film_comes_back() {
+    let data = TempDir::new().unwrap();
+    let store = format!("sqlite://{}", data.path().join("hub.db").display());
+    let mut hub = TestHub::with_store(Config::default(), &store).await.unwrap();
+    let (module, viewer) =
+        (hub.module_token(&id("porch")).await.unwrap(), hub.token(Role::Viewer).await.unwrap());
+    let proxy = Proxy::to(hub.address()).await;
+    let client = HubClient::new(&proxy.url()).unwrap().with_token(module);
+    let (film, pictures) = FramePublisher::channel();
+    let line = client.with_deadline(Duration::from_secs(1)).uplink(id("porch"));
+    let sending = tokio::spawn(async move { pictures.forward_to(&line).await });
+    arrives(&hub, &viewer, &film, 1).await;
+
+    for (round, fault) in Fault::ALL.into_iter().enumerate() {
+        proxy.set(fault, 700);
+        for filling in 0..5 {
+            film.publish(picture(50_000 + 100 * filling));
+            tokio::task::yield_now().await;
+        }
+        if round % 2 == 0 {
+            hub.stop().await.unwrap();
+            film.publish(picture(10));
+            hub = TestHub::with_store(Config::default(), &store).await.unwrap();
+            proxy.move_to(hub.address());
+        }
+        proxy.set(Fault::None, 0);
+
+        arrives(&hub, &viewer, &film, 1000 + round).await;
+    }
+
+    drop(film);
+    sending.await.unwrap();
+    hub.stop().await.unwrap();
+}

@@ -1,0 +1,7 @@
+//! Commands: their life, idempotency, issuer presence, and modules that crash.
+
+mod crashing_module;
+mod idempotency;
+mod issuer_presence;
+mod lifecycle;
+mod module_crashes;

@@ -1,0 +1,4 @@
+//! The live protocol over WebSocket.
+
+mod frames;
+mod protocol;

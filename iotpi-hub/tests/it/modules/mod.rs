@@ -1,0 +1,3 @@
+//! Modules: registration, health, removal.
+
+mod registration;

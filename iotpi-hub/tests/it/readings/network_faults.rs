@@ -1,0 +1,249 @@
+//! A module with its runner, a real hub, and a bad network between them: what is sent is stored, once, or told as a gap.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+
+use iotpi_core::{
+    Backoff, HubClient, Manifest, Module, ModuleError, ModuleId, OutboxLimits, Quantity, Reading,
+    ReadingFilter, RunError, Runner, Sample, Timestamp, Uplink, async_trait,
+};
+use iotpi_hub::{Config, auth::Role, testing::TestHub};
+use tempfile::TempDir;
+use tokio::{sync::mpsc, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{
+    api::id,
+    faulty_network::{Fault, Proxy},
+};
+
+/// Long enough for a busy machine; a test that waits so long has failed.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A module that records what a test gives it.
+struct Fed(mpsc::UnboundedReceiver<Vec<Reading>>);
+
+#[async_trait]
+impl Module for Fed {
+    fn manifest(&self) -> Manifest {
+        Manifest { heartbeat_secs: Some(1.0), ..Manifest::default() }
+    }
+
+    async fn run(
+        mut self: Box<Self>,
+        up: Arc<dyn Uplink>,
+        stop: CancellationToken,
+    ) -> Result<(), ModuleError> {
+        while let Some(Some(readings)) = stop.run_until_cancelled(self.0.recv()).await {
+            up.record(readings).await?;
+        }
+        while let Ok(readings) = self.0.try_recv() {
+            up.record(readings).await?;
+        }
+        Ok(())
+    }
+
+    async fn run_once(self: Box<Self>, _: Arc<dyn Uplink>) -> Result<(), ModuleError> {
+        Ok(())
+    }
+}
+
+/// A running module that counts: its n-th reading has the value n.
+struct Counting {
+    module_id: ModuleId,
+    feed: mpsc::UnboundedSender<Vec<Reading>>,
+    next: u32,
+    stop: CancellationToken,
+    running: JoinHandle<Result<(), RunError>>,
+}
+
+impl Counting {
+    fn start(url: &str, token: String, outbox: &Path, limits: OutboxLimits, next: u32) -> Self {
+        let module_id = id("attic");
+        let client = HubClient::new(url).unwrap().with_token(token).with_deadline(Duration::from_millis(500));
+        let runner = Runner::new(client.uplink(module_id.clone()))
+            .with_outbox_dir(outbox)
+            .with_outbox_limits(limits)
+            .with_backoff(Backoff::new(Duration::from_millis(5), Duration::from_millis(100)));
+        let (feed, readings) = mpsc::unbounded_channel();
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(runner.run_until(Fed(readings), stop.clone()));
+        Self { module_id, feed, next, stop, running }
+    }
+
+    fn count(&mut self, readings: u32) {
+        let begin = Timestamp::FIRST_POSSIBLE;
+        let reading = |n: u32| {
+            let sample = Sample::new(Quantity::Temperature, n.into());
+            Reading::new(self.module_id.clone(), sample, begin.plus(Duration::from_secs(n.into())))
+        };
+        self.feed.send((self.next..self.next + readings).map(reading).collect()).unwrap();
+        self.next += readings;
+    }
+
+    async fn stop(self) -> u32 {
+        self.stop.cancel();
+        self.running.await.unwrap().unwrap();
+        self.next
+    }
+}
+
+/// How often each value is stored.
+async fn stored(hub: &TestHub) -> BTreeMap<u32, u32> {
+    let client = HubClient::new(&hub.url()).unwrap().with_token(hub.token(Role::Viewer).await.unwrap());
+    let mut filter =
+        ReadingFilter { module_id: Some(id("attic")), limit: Some(1000), ..ReadingFilter::default() };
+    let mut times = BTreeMap::new();
+    loop {
+        let page = client.readings(&"temperature".parse().unwrap(), &filter).await.unwrap();
+        for reading in page.items {
+            *times.entry(reading.outcome.value().unwrap() as u32).or_default() += 1;
+        }
+        filter.cursor = page.next;
+        if filter.cursor.is_none() {
+            return times;
+        }
+    }
+}
+
+/// Asks again until it is so.
+async fn until<F: Future<Output = bool>>(what: &str, is_so: impl Fn() -> F) {
+    let asking = async {
+        while !is_so().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    if tokio::time::timeout(PATIENCE, asking).await.is_err() {
+        panic!("not in time: {what}");
+    }
+}
+
+/// Random numbers that a seed gives again: splitmix64.
+struct Random(u64);
+
+impl Random {
+    /// From `IOTPI_SEED`, else a new one, which is printed.
+    fn new() -> Self {
+        let seed = std::env::var("IOTPI_SEED").ok().and_then(|seed| seed.parse().ok());
+        let seed = seed.unwrap_or_else(|| uuid::Uuid::now_v7().as_u64_pair().1);
+        println!("IOTPI_SEED={seed}");
+        Self(seed)
+    }
+
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % end
+    }
+}
+
+/// How often a random test tries.
+fn rounds(few: usize, many: usize) -> usize {
+    if std::env::var_os("IOTPI_TORTURE").is_some() { many } else { few }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn through_every_fault_of_the_network_each_reading_is_stored_once() {
+    let mut random = Random::new();
+    let outbox = TempDir::new().unwrap();
+    let hub = TestHub::start().await.unwrap();
+    let token = hub.module_token(&id("attic")).await.unwrap();
+    let proxy = Proxy::to(hub.address()).await;
+    let mut module = Counting::start(&proxy.url(), token, outbox.path(), OutboxLimits::default(), 0);
+
+    for round in 0..rounds(24, 600) {
+        // Every fault in turn, in the small size, too.
+        let fault = Fault::ALL[round % Fault::ALL.len()];
+        let after = usize::try_from(random.below(3000)).unwrap();
+        proxy.set(fault, after);
+        for _ in 0..=random.below(4) {
+            module.count(u32::try_from(1 + random.below(200)).unwrap());
+        }
+        until("the fault is met", || async { proxy.met() > 0 }).await;
+        if random.below(2) == 0 {
+            proxy.set(Fault::None, 0);
+            module.count(1);
+        }
+    }
+    proxy.set(Fault::None, 0);
+    let count = module.next;
+    until("all are stored", || async { stored(&hub).await.len() == count as usize }).await;
+    module.stop().await;
+
+    let more_than_once: Vec<_> = stored(&hub).await.into_iter().filter(|(_, times)| *times > 1).collect();
+    assert_eq!(more_than_once, [], "stored more than once");
+    hub.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn through_restarts_of_hub_and_module_on_a_bad_network_each_reading_is_stored_once() {
+    let mut random = Random::new();
+    let (outbox, data) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let store = format!("sqlite://{}", data.path().join("hub.db").display());
+    let mut hub = TestHub::with_store(Config::default(), &store).await.unwrap();
+    let token = hub.module_token(&id("attic")).await.unwrap();
+    let proxy = Proxy::to(hub.address()).await;
+    let start =
+        |next| Counting::start(&proxy.url(), token.clone(), outbox.path(), OutboxLimits::default(), next);
+    let mut module = start(0);
+
+    for round in 0..rounds(6, 60) {
+        let fault = Fault::ALL[usize::try_from(random.below(6)).unwrap()];
+        proxy.set(fault, usize::try_from(random.below(3000)).unwrap());
+        module.count(u32::try_from(1 + random.below(1500)).unwrap());
+        if round % 2 == 0 {
+            hub.stop().await.unwrap();
+            module.count(100);
+            hub = TestHub::with_store(Config::default(), &store).await.unwrap();
+            proxy.move_to(hub.address());
+        } else {
+            // It stops in order and leaves on disk what it could not send.
+            let next = module.stop().await;
+            module = start(next);
+        }
+        proxy.set(Fault::None, 0);
+        module.count(1);
+    }
+    let count = module.next;
+    until("all are stored", || async { stored(&hub).await.len() == count as usize }).await;
+    module.stop().await;
+
+    let more_than_once: Vec<_> = stored(&hub).await.into_iter().filter(|(_, times)| *times > 1).collect();
+    assert_eq!(more_than_once, [], "stored more than once");
+    hub.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_outbox_had_no_room_for_is_a_gap_at_the_hub_and_nothing_is_missing() {
+    let outbox = TempDir::new().unwrap();
+    let hub = TestHub::start().await.unwrap();
+    let token = hub.module_token(&id("attic")).await.unwrap();
+    let proxy = Proxy::to(hub.address()).await;
+    let limits = OutboxLimits { readings: 1600, ..OutboxLimits::default() };
+    let mut module = Counting::start(&proxy.url(), token, outbox.path(), limits, 0);
+    module.count(10);
+    until("the first are stored", || async { stored(&hub).await.len() == 10 }).await;
+
+    proxy.set(Fault::Reset, 0);
+    for _ in 0..10 {
+        module.count(500);
+    }
+    until("the outage is noticed", || async { proxy.met() > 3 }).await;
+    proxy.set(Fault::None, 0);
+    module.count(1);
+    let client = HubClient::new(&hub.url()).unwrap().with_token(hub.token(Role::Viewer).await.unwrap());
+    let account = || async { client.delivery(&id("attic")).await.ok().and_then(|account| account.total) };
+    until("all are accounted for", || async {
+        account().await.is_some_and(|total| total.received + total.lost == 5011)
+    })
+    .await;
+    module.stop().await;
+
+    let total = account().await.unwrap();
+    assert_eq!((total.expected, total.missing), (5011, 0), "{total:?}");
+    assert_eq!(total.received, stored(&hub).await.len() as u64);
+    // How many depends on how many waited to be put into the outbox when the line came back.
+    assert!(total.lost > 0, "{total:?}");
+    hub.stop().await.unwrap();
+}

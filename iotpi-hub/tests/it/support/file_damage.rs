@@ -1,0 +1,131 @@
+//! Damages the files of a database as cards and people do. Knows files alone: point it at any store's folder.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use crate::support::seeded_random::SeededRandom;
+
+/// What was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Mutation {
+    /// One bit of a file is another.
+    FlipBit,
+    /// Some bytes are others.
+    FlipBytes,
+    /// A file ends somewhere.
+    Truncate,
+    /// A page is zeros.
+    ZeroPage,
+    /// A page is another page.
+    CopyPage,
+    /// The header says something else.
+    Header,
+    /// The database is another's.
+    SwapDatabase,
+    /// The WAL is another's.
+    SwapWal,
+    /// There is no WAL.
+    DeleteWal,
+    /// The index of the WAL is garbage.
+    GarbageShm,
+    /// The WAL is garbage.
+    GarbageWal,
+    /// The database is empty.
+    Empty,
+}
+
+pub const ALL: [Mutation; 12] = [
+    Mutation::FlipBit,
+    Mutation::FlipBytes,
+    Mutation::Truncate,
+    Mutation::ZeroPage,
+    Mutation::CopyPage,
+    Mutation::Header,
+    Mutation::SwapDatabase,
+    Mutation::SwapWal,
+    Mutation::DeleteWal,
+    Mutation::GarbageShm,
+    Mutation::GarbageWal,
+    Mutation::Empty,
+];
+
+const PAGE: usize = 4096;
+
+/// Damages the database at `path` and what lies beside it; `other` is another, sound one. Says whether the database itself
+/// is as it was: then only the end of the WAL may be missing.
+pub fn mutate(mutation: Mutation, path: &Path, other: &Path, random: &mut SeededRandom) -> bool {
+    let wal = beside(path, "-wal");
+    // Database or WAL; the WAL has the newest of everything.
+    let target = if wal.exists() && random.one_in(2) { &wal } else { path };
+    match mutation {
+        Mutation::FlipBit => edit(target, |bytes| {
+            let at = random.index(bytes.len());
+            bytes[at] ^= 1 << random.below(8);
+        }),
+        Mutation::FlipBytes => edit(target, |bytes| {
+            for _ in 0..=random.below(64) {
+                let at = random.index(bytes.len());
+                bytes[at] = random.number() as u8;
+            }
+        }),
+        Mutation::Truncate => edit(target, |bytes| bytes.truncate(random.index(bytes.len()))),
+        Mutation::ZeroPage => edit(target, |bytes| page(bytes, random).fill(0)),
+        Mutation::CopyPage => edit(target, |bytes| {
+            let from = page(bytes, random).to_vec();
+            let to = page(bytes, random);
+            let len = from.len().min(to.len());
+            to[..len].copy_from_slice(&from[..len]);
+        }),
+        Mutation::Header => edit(path, |bytes| {
+            let at = random.index(bytes.len().min(100));
+            bytes[at] = random.number() as u8;
+        }),
+        Mutation::SwapDatabase => copy(other, path),
+        Mutation::SwapWal => copy(&beside(other, "-wal"), &wal),
+        Mutation::DeleteWal => {
+            let _ = fs::remove_file(&wal);
+        }
+        Mutation::GarbageShm => garbage(&beside(path, "-shm"), random),
+        Mutation::GarbageWal => garbage(&wal, random),
+        Mutation::Empty => fs::write(path, []).unwrap(),
+    }
+    match mutation {
+        Mutation::DeleteWal | Mutation::GarbageShm | Mutation::GarbageWal => true,
+        // A WAL has check sums; another's are as good as its own.
+        Mutation::Header | Mutation::SwapDatabase | Mutation::SwapWal | Mutation::Empty => false,
+        _ => target == wal,
+    }
+}
+
+/// The file of that ending beside a database.
+pub fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+fn edit(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = fs::read(path).unwrap();
+    if !bytes.is_empty() {
+        change(&mut bytes);
+        fs::write(path, bytes).unwrap();
+    }
+}
+
+fn page<'a>(bytes: &'a mut [u8], random: &mut SeededRandom) -> &'a mut [u8] {
+    let pages = bytes.len().div_ceil(PAGE);
+    let from = random.index(pages) * PAGE;
+    let to = bytes.len().min(from + PAGE);
+    &mut bytes[from..to]
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::write(to, fs::read(from).unwrap()).unwrap();
+}
+
+fn garbage(path: &Path, random: &mut SeededRandom) {
+    let bytes: Vec<u8> = (0..32 * 1024).map(|_| random.number() as u8).collect();
+    fs::write(path, bytes).unwrap();
+}

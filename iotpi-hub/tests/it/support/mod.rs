@@ -1,0 +1,9 @@
+//! What the tests share: a hub with an HTTP client, WebSocket and raw clients, faulty networks and damaged files.
+
+pub mod api;
+pub mod faulty_network;
+pub mod file_damage;
+pub mod live;
+pub mod seeded_random;
+pub mod tmpfs;
+pub mod wire;

@@ -1,0 +1,85 @@
+//! Numbers that look random and are the same for the same seed. Also used by the tests of the programs.
+#![allow(dead_code, reason = "each test binary uses a part")]
+
+use std::{
+    env,
+    hash::{BuildHasher, Hasher, RandomState},
+};
+
+/// SplitMix64 (Steele, Lea, Flood 2014): any seed is a good one.
+#[derive(Debug, Clone)]
+pub struct SeededRandom(u64);
+
+impl SeededRandom {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// Any number.
+    pub fn number(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// 0 to `end - 1`.
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.number() % end.max(1)
+    }
+
+    /// The same as an index.
+    pub fn index(&mut self, len: usize) -> usize {
+        usize::try_from(self.below(len as u64)).unwrap()
+    }
+
+    /// True once in `n` times.
+    pub fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+
+    /// One of them.
+    pub fn pick<'a, T>(&mut self, of: &'a [T]) -> Option<&'a T> {
+        (!of.is_empty()).then(|| &of[self.index(of.len())])
+    }
+}
+
+/// Whether the tests run at full size: `make torture`.
+pub fn torture() -> bool {
+    env::var_os("IOTPI_TORTURE").is_some_and(|value| value == "1")
+}
+
+/// The seeds of a random test: that of `IOTPI_SEED` alone, if it is set; else `few` of them, `many` under torture. They
+/// begin somewhere else in each run, unless that is the point (`IOTPI_SEEDS_FROM`).
+pub fn seeds(few: u64, many: u64) -> impl Iterator<Item = u64> {
+    let number = |name| env::var(name).ok().map(|text| text.parse::<u64>().expect("a seed is a number"));
+    let (from, count) = match (number("IOTPI_SEED"), number("IOTPI_CASES")) {
+        (Some(seed), _) => (seed, 1),
+        (None, cases) => {
+            let count = cases.unwrap_or(if torture() { many } else { few });
+            let fresh = RandomState::new().build_hasher().finish() % 1_000_000_000;
+            (number("IOTPI_SEEDS_FROM").unwrap_or(fresh), count)
+        }
+    };
+    from..from + count
+}
+
+/// Says on a panic with which seed it happened, and how to see it again.
+pub struct PrintSeedOnPanic {
+    pub test: &'static str,
+    pub seed: u64,
+}
+
+impl Drop for PrintSeedOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!(
+                "\nseed {0}; again: IOTPI_SEED={0} cargo test --package {1} --test it {2}\n",
+                self.seed,
+                env!("CARGO_PKG_NAME"),
+                self.test
+            );
+        }
+    }
+}
