@@ -52,8 +52,8 @@ beforeEach(() => {
 
 const attribute = (locator: Locator, name: string) => async () => locator.getAttribute(name);
 const tile = () => page.locator(`[data-widget=camera][data-module=${CAMERA}]`);
-const live = () => page.getByRole('img', { name: `Live picture of ${CAMERA}` });
-const recorded = () => page.getByRole('img', { name: `Recorded picture of ${CAMERA}` });
+const live = () => page.getByRole('img', { name: `Live view of ${CAMERA}` });
+const recorded = () => page.getByRole('img', { name: `Recorded frame of ${CAMERA}` });
 const timeline = () => page.getByRole('slider', { name: 'Position in the recording' });
 const latency = () => page.locator('[data-badge=latency]').first();
 
@@ -74,20 +74,20 @@ async function moves(canvas: Locator): Promise<void> {
 }
 
 describe('the camera wall', () => {
-  test('shows the camera’s picture, which moves', async () => {
+  test('shows the camera’s frames, which change', async () => {
     await page.locator('nav').getByRole('link', { name: 'Cameras' }).click();
 
     await tile().waitFor();
     await moves(live());
   });
 
-  test('gets its pictures over the one live connection', () => {
+  test('receives frames over the one live connection', () => {
     expect(sockets).toBe(1);
     expect(pictures).toBeGreaterThan(1);
     expect(asked.filter((path) => path.startsWith('/api/camera/'))).toEqual([]);
   });
 
-  test('says how old a picture is when it is seen, and how many a second there are', async () => {
+  test('shows the delay and the frame rate', async () => {
     await expect.poll(attribute(latency(), 'data-p50')).toMatch(/^\d+$/);
     expect(await latency().textContent()).toMatch(/^\s*Delay [\d.]+ m?s\s*$/);
     expect(await latency().getAttribute('title')).toContain('Delay to hub');
@@ -97,7 +97,7 @@ describe('the camera wall', () => {
       .waitFor();
   });
 
-  test('watches nothing while the wall is not on the page', async () => {
+  test('requests no frames while the wall is not on the page', async () => {
     await page.locator('nav').getByRole('link', { name: 'Storage' }).click();
     await page.getByRole('heading', { name: 'Disk lifetime', exact: true }).waitFor();
 
@@ -128,11 +128,11 @@ describe('the full view of a camera', () => {
     await moves(live());
   });
 
-  test('says who watches', async () => {
+  test('lists the viewers', async () => {
     await page.getByRole('row').filter({ hasText: 'Dashboard' }).first().waitFor();
   });
 
-  test('gives the newest picture as a file', async () => {
+  test('links to the newest frame as a file', async () => {
     const link = page.getByRole('link', { name: 'Snapshot' });
     const type = await page.evaluate(
       async (href) => (await fetch(href ?? '')).headers.get('content-type'),
@@ -150,13 +150,13 @@ describe('the full view of a camera', () => {
 });
 
 describe('recording', () => {
-  test('begins when somebody wants it to, and grows', async () => {
+  test('starts with "Record now", and grows', async () => {
     await page.getByRole('button', { name: 'Record now' }).click();
 
     await expect.poll(async () => Number(await timeline().getAttribute('data-bands'))).toBeGreaterThanOrEqual(1);
   });
 
-  test('shows its last picture at the end of the timeline', async () => {
+  test('shows its last frame at the end of the timeline', async () => {
     await timeline().focus();
     await page.keyboard.press('End');
 
@@ -188,7 +188,7 @@ describe('recording', () => {
     await moves(live());
   });
 
-  test.skipIf(MOCK)('is had as a video file', async () => {
+  test.skipIf(MOCK)('is exported as a video file', async () => {
     const link = page.getByRole('link', { name: 'Video (AVI)' });
     const begin = await page.evaluate(
       async (href) => (await (await fetch(href ?? '')).text()).slice(0, 4),
@@ -198,7 +198,7 @@ describe('recording', () => {
     expect(begin).toBe('RIFF');
   });
 
-  test('is set by an operator', async () => {
+  test('is configured by an operator', async () => {
     await page.getByRole('button', { name: 'Change' }).click();
     await page.getByLabel('Recording mode').selectOption({ label: 'Time lapse' });
     await page.getByLabel('Interval (s)').fill('2');
@@ -210,11 +210,11 @@ describe('recording', () => {
 });
 
 // The mock has no modules that could be frozen.
-describe.skipIf(MOCK)('a camera that delivers nothing', () => {
+describe.skipIf(MOCK)('a camera that sends nothing', () => {
   let goOn = () => {};
   afterAll(() => goOn());
 
-  test('is shown as lost, with the hub’s own picture', async () => {
+  test('is shown as lost, with the hub’s own frame', async () => {
     goOn = await system.freezeCamera();
 
     await page.locator('[data-badge=lost]').getByText('No signal').waitFor();
@@ -222,7 +222,7 @@ describe.skipIf(MOCK)('a camera that delivers nothing', () => {
     expect(await page.locator('[data-badge=latency]').count()).toBe(0);
   });
 
-  test('comes back by itself', async () => {
+  test('recovers by itself', async () => {
     goOn();
     goOn = () => {};
 
@@ -230,7 +230,7 @@ describe.skipIf(MOCK)('a camera that delivers nothing', () => {
     await moves(live());
   });
 
-  test('comes back when its module was killed, and the page is not loaded again', async () => {
+  test('recovers after its module was killed, without a reload', async () => {
     await page.evaluate(() => Object.assign(window, { kept: true }));
 
     await system.killCamera();
@@ -243,7 +243,7 @@ describe.skipIf(MOCK)('a camera that delivers nothing', () => {
 });
 
 describe('when the hub restarts', () => {
-  test('the page is not loaded again, and its pictures come back', async () => {
+  test('the page reconnects without a reload, and shows frames again', async () => {
     await page.evaluate(() => Object.assign(window, { kept: true }));
     expect(complaints).toEqual([]);
 
@@ -258,7 +258,7 @@ describe('when the hub restarts', () => {
     complaints.length = 0;
   });
 
-  test('no page of cameras is wider than a small phone', async () => {
+  test('no camera page is wider than a small phone', async () => {
     await page.setViewportSize({ width: 360, height: 740 });
     const width = () => page.evaluate(() => document.documentElement.scrollWidth);
     expect(await width()).toBeLessThanOrEqual(360);

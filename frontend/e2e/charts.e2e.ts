@@ -122,7 +122,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('charts of a hub with a year 
       expect(await points()).toBeLessThanOrEqual(buckets + 2);
     });
 
-    test('has its first and last label where their moments are', async () => {
+    test('has its first and last label at their times', async () => {
       await expect.poll(async () => (await labelsOf(chart())).length).toBeGreaterThan(2);
 
       const labels = await labelsOf(chart());
@@ -133,7 +133,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('charts of a hub with a year 
       expect(last.text).toBe(await written(momentAt(last.share, secs), step));
     });
 
-    test.each([0.1, 0.5, 0.9])('tells the value of the moment under the pointer, at %d of its width', async (share) => {
+    test.each([0.1, 0.5, 0.9])('shows the value at the pointer, at %d of its width', async (share) => {
       const { value, text } = await hovered(share);
 
       const moment = momentAt(share, secs);
@@ -154,7 +154,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('charts of a hub with a year 
     expect(Math.abs(value - valueAt(momentAt(0.02, days * DAY))), text).toBeLessThan(days * 24 * 0.02);
   });
 
-  test('a value from a clock that is ahead says by how much, and is not called new', async () => {
+  test('a value from a clock that is ahead shows by how much, and is not shown as new', async () => {
     const body = { module_id: 'hasty', value: 21, unit: 'celsius', timestamp: Date.now() / 1000 + 120 };
     const answer = await fetch(`${system.url}/api/sensors/temperature`, {
       method: 'POST',

@@ -148,7 +148,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the mock', () => {
     await system?.stop();
   });
 
-  test('is compared in everything the page asks', () => {
+  test('is compared in every request of the page', () => {
     expect(Object.keys(CALLS).toSorted()).toEqual([...requests(hub), ...requests(recording)].toSorted());
   });
 
@@ -156,7 +156,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the mock', () => {
     ['the real hub', real],
     ['the mock', mocked]
   ])('and %s', (_, side) => {
-    test.each(Object.keys(CALLS))('answers %s as the interface says', async (name) => {
+    test.each(Object.keys(CALLS))('answers %s as the schema says', async (name) => {
       globalThis.fetch = side().fetch;
       const before = side().said.length;
       if (name === 'modules')
@@ -204,7 +204,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the mock', () => {
       expect(refused.status).toBe(400);
     });
 
-    test('says on the live connection what the protocol knows', async () => {
+    test('sends only messages of the protocol on the live connection', async () => {
       const socket = new WebSocket(`${side().url.replace('http', 'ws')}/api/live`, {
         headers: { cookie: side().cookie }
       });
@@ -274,7 +274,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the mock', () => {
     expect(both.map((name) => [name, here.get(name)])).toEqual(both.map((name) => [name, there.get(name)]));
   });
 
-  test('has values, rates and delays of the size of the real hub’s', () => {
+  test('has values, rates and delays of the same magnitude as the real hub', () => {
     const sizes = (side: Side) => {
       const [reading] = side.last<{ items: Reading[] }>(/sensors\/temperature\?.*limit=1000(&|$)/).items;
       const bucket = side.last<{ items: Bucket[] }>(/bucket=15m/).items.findLast(({ avg }) => avg != null);

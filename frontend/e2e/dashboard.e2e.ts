@@ -73,15 +73,15 @@ const inked = (chart: Locator, colour: string, opaque = 200) =>
     [colour, opaque] as const
   );
 
-describe('somebody opens the dashboard of a new hub', () => {
-  test('and is asked for the one-time code before anything else', async () => {
+describe('the first visitor of a new hub', () => {
+  test('is asked for the one-time code before anything else', async () => {
     await page.goto(system.url);
 
     await page.getByRole('heading', { name: 'Set up this hub' }).waitFor();
     expect(new URL(page.url()).pathname).toBe('/setup');
   });
 
-  test('is refused with a wrong code, and told why', async () => {
+  test('is rejected with a wrong code, and sees why', async () => {
     await page.getByLabel('One-time code').fill('not-the-code');
     await page.getByLabel('Name').fill(NAME);
     await page.getByLabel('Password').fill(PASSWORD);
@@ -103,7 +103,7 @@ describe('somebody opens the dashboard of a new hub', () => {
 });
 
 describe('the dashboard', () => {
-  test('shows the temperature, and shows it anew when it changes', async () => {
+  test('shows the temperature, and updates it', async () => {
     const value = temperature().locator('[data-type=temperature]');
 
     await expect.poll(attribute(value, 'data-value')).toMatch(/^-?\d/);
@@ -121,7 +121,7 @@ describe('the dashboard', () => {
     expect(await chart.getAttribute('aria-label')).toMatch(/^Temperature, last hour: lowest .*°C, highest .*°C$/);
   });
 
-  test('draws no chart far outside the screen, and draws it once it is scrolled to', async () => {
+  test('draws a chart only when it is near the screen', async () => {
     await page.setViewportSize({ width: 390, height: 500 });
     const last = page.locator('[data-widget=sensor]').last();
     const canvases = () => last.locator('canvas').count();
@@ -133,7 +133,7 @@ describe('the dashboard', () => {
     await page.setViewportSize({ width: 1280, height: 900 });
   });
 
-  test('looks back a day, as far as there is one, and comes back to the live hour', async () => {
+  test('shows the last day, and returns to the live hour', async () => {
     const chart = temperature().getByRole('img');
 
     await temperature().getByRole('button', { name: 'Last day' }).click();
@@ -143,7 +143,7 @@ describe('the dashboard', () => {
     await expect.poll(attribute(chart, 'aria-label')).toMatch(/^Temperature, last hour: lowest /);
   });
 
-  test('shows a camera picture that moves, with its size and rate', async () => {
+  test('shows live frames of a camera, with their size and rate', async () => {
     const camera = page.locator('[data-widget=camera]');
     await camera.locator('canvas').waitFor();
 
@@ -155,13 +155,13 @@ describe('the dashboard', () => {
     await camera.getByText(/[\d.]+ fps/).waitFor();
   });
 
-  test('shows what the machine itself measures', async () => {
+  test('shows the readings of the machine itself', async () => {
     await expect.poll(() => page.locator('[data-widget=sensor][data-module=system]').count()).toBeGreaterThan(1);
   });
 });
 
 describe('the lamp', () => {
-  test('is switched on, says so, and the module reports it', async () => {
+  test('is switched on, confirms it, and the module reports it', async () => {
     const control = lamp().getByRole('switch');
     if ((await control.getAttribute('aria-checked')) === 'true') await control.click();
     await expect.poll(attribute(control, 'aria-checked')).toBe('false');
@@ -173,14 +173,14 @@ describe('the lamp', () => {
     await expect.poll(attribute(control, 'aria-checked')).toBe('true');
   });
 
-  test('is dimmed, and the module reports how far', async () => {
+  test('is dimmed, and the module reports the brightness', async () => {
     await lamp().getByRole('slider').fill('70');
 
     await lamp().getByText('at 70 %').waitFor();
     await lamp().locator('[data-state=succeeded]').waitFor();
   });
 
-  test('obeys the keyboard', async () => {
+  test('works with the keyboard', async () => {
     const control = lamp().getByRole('switch');
 
     await control.focus();
@@ -201,7 +201,7 @@ describe('the modules page', () => {
     }
   });
 
-  test('tells what a module was told and what it capabilities', async () => {
+  test('shows the commands and capabilities of a module', async () => {
     const card = page.locator('article[data-module=led]');
 
     await card.getByText('Commands and manifest').click();
@@ -230,7 +230,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('a module that lost readings'
       [path, JSON.stringify(body)] as const
     );
 
-  test('says how many, and which, on the modules page', async () => {
+  test('has the number and type of lost readings on the modules page', async () => {
     const now = Date.now() / 1000;
     const reading = { module_id: 'counter', unit: 'count', epoch: 7 };
     const readings = [
@@ -246,19 +246,19 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('a module that lost readings'
     const card = page.locator('article[data-module=counter]');
     await card.getByText(/^12 lost, 6 pending since /).click();
 
-    await card.getByText('12 readings of visitors: the outbox of the module was full').waitFor();
+    await card.getByText('12 readings of visitors: the module ran out of space for unsent readings').waitFor();
   });
 
-  test('has them marked in its chart', async () => {
+  test('has the gap marked in its chart', async () => {
     await page.getByRole('link', { name: 'Dashboard' }).click();
 
     const tile = page.locator('[data-widget=sensor][data-module=counter]');
     await expect.poll(attribute(tile.getByRole('img'), 'data-gaps')).toBe('1');
-    await tile.getByText('12 readings lost: the outbox of the module was full').waitFor();
+    await tile.getByText('12 readings lost: the module ran out of space for unsent readings').waitFor();
     await expect.poll(() => inked(tile.getByRole('img'), '--bad', 60)).toBeGreaterThan(0);
   });
 
-  test('gives what it has as a file', async () => {
+  test('has its readings as a file', async () => {
     const link = page.locator('[data-widget=sensor][data-module=counter]').getByText('CSV', { exact: true });
     const file = await page.evaluate(async (href) => (await fetch(href ?? '')).text(), await link.getAttribute('href'));
 
@@ -268,7 +268,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('a module that lost readings'
 });
 
 describe('the storage page', () => {
-  test('says how much is written and how much room there is', async () => {
+  test('shows disk lifetime and free space', async () => {
     await page.locator('nav').getByRole('link', { name: 'Storage' }).click();
 
     for (const title of ['Disk lifetime', 'Disk space', 'Backup', 'Retention']) {
@@ -278,15 +278,15 @@ describe('the storage page', () => {
     expect(await page.locator('[data-problems]').count()).toBe(0);
   });
 
-  test('lets an admin make a backup, which is verified', async () => {
+  test('lets an admin make a verified backup', async () => {
     await page.getByRole('button', { name: 'Back up now' }).click();
 
     await page.getByText('verified', { exact: true }).waitFor();
   });
 });
 
-describe('whoever logs out', () => {
-  test('sees the login page, wherever they go', async () => {
+describe('a user who logs out', () => {
+  test('sees the login page on every path', async () => {
     await page.getByRole('button', { name: 'Log out' }).click();
     await page.getByRole('heading', { name: 'Log in' }).waitFor();
 
@@ -295,7 +295,7 @@ describe('whoever logs out', () => {
     await page.getByRole('heading', { name: 'Log in' }).waitFor();
   });
 
-  test('comes in again with name and password', async () => {
+  test('logs in again with name and password', async () => {
     await page.getByLabel('Name').fill(NAME);
     await page.getByLabel('Password').fill(PASSWORD);
     await page.getByRole('button', { name: 'Log in' }).click();
@@ -304,7 +304,7 @@ describe('whoever logs out', () => {
     await temperature().waitFor();
   });
 
-  test('has seen no page wider than a small phone', async () => {
+  test('sees no page wider than a small phone', async () => {
     await page.setViewportSize({ width: 360, height: 740 });
 
     for (const name of ['Cameras', 'Modules', 'Storage', 'Dashboard']) {
@@ -317,12 +317,12 @@ describe('whoever logs out', () => {
     }
   });
 
-  test('left no complaint in the browser’s console', () => {
+  test('has no errors in the browser’s console', () => {
     expect(complaints).toEqual([]);
   });
 });
 
-test('the system ends in order when it is told to', { timeout: STOP_MS }, async () => {
+test('the system shuts down gracefully', { timeout: STOP_MS }, async () => {
   await page.goto('about:blank');
 
   const code = await system.stop();

@@ -119,7 +119,7 @@ function seenIn(image: Buffer, type: string, parts: (Box | null)[] = [null]): Pr
 }
 
 // The mock accepts no frames.
-describe.skipIf(process.env.IOTPI_DEMO === 'mock')('a picture with an orientation', () => {
+describe.skipIf(process.env.IOTPI_DEMO === 'mock')('a frame with an orientation', () => {
   beforeAll(async () => {
     system = await startSystem();
     browser = await openBrowser();
@@ -146,7 +146,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('a picture with an orientatio
   });
 
   const fileOf = (orientation: number) => files.get(orientation) as Buffer;
-  const live = (orientation: number) => page.getByRole('img', { name: `Live picture of ${idOf(orientation)}` });
+  const live = (orientation: number) => page.getByRole('img', { name: `Live view of ${idOf(orientation)}` });
 
   const wantedOf = async (orientation: number) => (await seenIn(fileOf(orientation), 'image/jpeg'))[0] as Seen;
 
@@ -167,14 +167,14 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('a picture with an orientatio
       .toEqual(wanted.map(({ colours }) => ({ colours, undistorted: true })));
   }
 
-  test('is another one for each orientation, as an <img> shows it', async () => {
+  test('differs for each orientation, as an <img> shows it', async () => {
     const all = await Promise.all(ORIENTATIONS.map(wantedOf));
 
     expect(new Set(all.map(({ colours }) => colours.join())).size).toBe(ORIENTATIONS.length);
     expect(all.map(({ aspect }) => aspect > 1)).toEqual(ORIENTATIONS.map((one) => one < 5));
   });
 
-  test.each([6, 3])('%d is turned and undistorted on the dashboard', async (orientation) => {
+  test.each([6, 3])('%d is rotated and undistorted on the dashboard', async (orientation) => {
     // A frame outside the screen is not painted.
     await page.locator(`[data-widget=camera][data-module=${idOf(orientation)}]`).scrollIntoViewIfNeeded();
     await live(orientation).scrollIntoViewIfNeeded();
@@ -182,7 +182,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('a picture with an orientatio
     await expectSeen([live(orientation)], [orientation]);
   });
 
-  test('is turned and undistorted on the wall, whichever it is', async () => {
+  test('is rotated and undistorted on the wall, for each orientation', async () => {
     await page.locator('nav').getByRole('link', { name: 'Cameras', exact: true }).click();
     await page.locator('[data-columns]').waitFor();
     for (const orientation of ORIENTATIONS) await live(orientation).waitFor();
@@ -191,7 +191,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('a picture with an orientatio
   });
 
   describe.each([6, 3])('%d', (orientation) => {
-    test('is turned and undistorted in the full view', async () => {
+    test('is rotated and undistorted in the full view', async () => {
       await page.goto(`${system.url}/cameras?id=${idOf(orientation)}`);
       await live(orientation).waitFor();
 
@@ -202,13 +202,13 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('a picture with an orientatio
       expect(Math.abs((box?.width ?? 0) / (box?.height ?? 1) / aspect - 1)).toBeLessThan(0.06);
     });
 
-    test('is turned and undistorted in the player', async () => {
+    test('is rotated and undistorted in the player', async () => {
       await page.getByRole('button', { name: 'Record now' }).click();
       const timeline = page.getByRole('slider', { name: 'Position in the recording' });
       await expect.poll(async () => Number(await timeline.getAttribute('data-bands'))).toBeGreaterThanOrEqual(1);
       await timeline.focus();
       await page.keyboard.press('End');
-      const recorded = page.getByRole('img', { name: `Recorded picture of ${idOf(orientation)}` });
+      const recorded = page.getByRole('img', { name: `Recorded frame of ${idOf(orientation)}` });
       await expect.poll(() => recorded.getAttribute('data-shown')).toMatch(/^\d+/);
       await page.evaluate(() => scrollTo(0, 0));
 

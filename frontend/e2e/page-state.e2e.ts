@@ -43,7 +43,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the dashboard', () => {
     page.locator('section').filter({ has: page.getByRole('heading', { name: title, exact: true }) });
 
   describe('a camera tile', () => {
-    test.each([1280, 800, 390])('has the shape of its picture on a screen of %d px', async (width) => {
+    test.each([1280, 800, 390])('has the aspect ratio of its frames on a screen of %d px', async (width) => {
       await page.setViewportSize({ width, height: 900 });
       const canvas = cameraTile().locator('canvas');
       await expect.poll(() => canvas.evaluate((element) => (element as HTMLCanvasElement).width)).toBeGreaterThan(16);
@@ -57,7 +57,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the dashboard', () => {
       expect(shown).toBeCloseTo(picture, 1);
     });
 
-    test('leaves no hole below it, and is not stretched beside higher tiles', async () => {
+    test('leaves no gap below it, and is not stretched beside higher tiles', async () => {
       await page.setViewportSize({ width: 1280, height: 900 });
 
       const { stretched, hole } = await cameraTile().evaluate((tile) => {
@@ -76,7 +76,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the dashboard', () => {
   });
 
   describe('the viewers of a camera', () => {
-    test('are never said to be none while this page watches', async () => {
+    test('are never shown as none while this page is one', async () => {
       await nav('Cameras');
       await page.evaluate(() => {
         const texts: string[] = [];
@@ -109,7 +109,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the dashboard', () => {
   });
 
   describe('"Record now"', () => {
-    test('shows that it records, for how long, and not the mode of before', async () => {
+    test('shows that it records, for how long, and not the previous mode', async () => {
       await cameraTile().getByRole('link', { name: 'Full view' }).click();
       await page.getByRole('button', { name: 'Record now' }).click();
 
@@ -179,13 +179,13 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the dashboard', () => {
       2 * OFFLINE_MS
     );
 
-    test('has a form that says its command will wait', async () => {
+    test('has a form that says when its command is delivered', async () => {
       const form = page.locator('[data-widget=action][data-module=led]');
 
-      await form.getByText('Module led is offline. A command waits 1 min for it.').waitFor();
+      await form.getByText('Module led is offline. A command is delivered if it comes back within 1 min.').waitFor();
     });
 
-    test('is called last known on the page of modules', async () => {
+    test('has its state marked as last known on the modules page', async () => {
       await nav('Modules');
 
       await page.locator('article[data-module=led]').getByText('Last known state').waitFor();
@@ -274,7 +274,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the dashboard', () => {
       expect(await tooWide()).toEqual([]);
     });
 
-    test('an id that is cut ends with an ellipsis and is whole in a tooltip', async () => {
+    test('a cut-off id ends with an ellipsis and is complete in a tooltip', async () => {
       await nav('Dashboard');
       const id = page.locator(`[data-widget=sensor][data-module=${LONG}]`).getByTitle(LONG);
 
@@ -286,7 +286,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the dashboard', () => {
       expect({ cut, overflow }).toEqual({ cut: true, overflow: 'ellipsis' });
     });
 
-    test.each(['/nowhere', '/login'])('%s does not scroll sideways, to a person who is not logged in', async (path) => {
+    test.each(['/nowhere', '/login'])('%s does not scroll sideways, without a session', async (path) => {
       const stranger = await browser.newPage({ viewport: { width: 320, height: 640 } });
       await stranger.goto(system.url + path);
       await stranger.getByRole('heading').first().waitFor();

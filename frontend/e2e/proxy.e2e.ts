@@ -57,7 +57,7 @@ test.each([
   ['at the root, with the browser’s Host', 2, ''],
   ['below a path that nginx removes and names', 3, '/iotpi'],
   ['below a path that nginx leaves and the hub knows', 4, '/iotpi'],
-  ['below a path that nginx removes and nobody names', 5, '/house/iotpi']
+  ['below a path that nginx removes without naming it', 5, '/house/iotpi']
 ])('%s the dashboard is live on every page', async (_, at, base) => {
   const root = `${proxy.urls[at]}${base}`;
   const { page, failed } = await open(`${root}/`);
@@ -78,9 +78,9 @@ test.each([
 });
 
 test.each([
-  ['without a Host of its own', 0],
+  ['without a Host header', 0],
   ['with $host, which has no port', 1]
-])('%s the log-in says what to set', async (_, at) => {
+])('%s the login page says what to configure', async (_, at) => {
   const { page } = await open(`${proxy.urls[at]}/`);
 
   await logIn(page);
@@ -88,7 +88,7 @@ test.each([
   await page.close();
 });
 
-test('below a path that nginx leaves and nobody told the hub, the page says what to set', async () => {
+test('below a path that nginx keeps and the hub does not know, the page says what to configure', async () => {
   const { page } = await open(`${proxy.urls[6]}/iotpi/`);
 
   await page.getByText('http.base_path').waitFor();

@@ -56,8 +56,8 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the page', () => {
     goOn = () => {};
   }
 
-  describe('with a camera that stands still', () => {
-    test('marks its picture as old before the hub calls the camera lost', async () => {
+  describe('with a frozen camera', () => {
+    test('marks its frame as old before the hub reports the camera as lost', async () => {
       await open('Cameras');
       await badge('live').waitFor();
 
@@ -71,7 +71,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the page', () => {
       expect(since()).toBeLessThan(15 * SECONDS);
     });
 
-    test('shows it as live again when it goes on', async () => {
+    test('shows it as live again when it continues', async () => {
       thaw();
 
       await badge('live').waitFor();
@@ -82,8 +82,8 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the page', () => {
   describe.each([
     { where: 'the dashboard', name: 'Dashboard' },
     { where: 'the camera wall', name: 'Cameras' }
-  ])('on $where, with a hub that stands still', ({ name }) => {
-    test('marks the picture as old, and then the connection as unresponsive', async () => {
+  ])('on $where, with a frozen hub', ({ name }) => {
+    test('marks the frame as old, and then the connection as unresponsive', async () => {
       await open(name);
       await badge('live').waitFor();
 
@@ -101,7 +101,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the page', () => {
       expect(reported).toBeLessThan(15 * SECONDS);
     });
 
-    test('opens the connection anew, and shows nothing as live meanwhile', async () => {
+    test('reconnects, and shows nothing as live meanwhile', async () => {
       await connection('lost').waitFor();
 
       await page.locator('[data-condition=disconnected]').first().waitFor();
@@ -110,7 +110,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the page', () => {
       expect(await seconds(badge('stale').first())).toBeGreaterThanOrEqual(6);
     });
 
-    test('is live again when the hub goes on, without being loaded anew', async () => {
+    test('is live again when the hub continues, without a reload', async () => {
       await page.evaluate(() => Object.assign(window, { kept: true }));
 
       thaw();
@@ -121,8 +121,8 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the page', () => {
     });
   });
 
-  describe('without a camera in view, with a hub that stands still', () => {
-    test('asks after eight seconds, and reports it', async () => {
+  describe('without a camera in view, with a frozen hub', () => {
+    test('probes after eight seconds, and reports it', async () => {
       await open('Modules');
       await page.locator('article[data-module=led]').waitFor();
 
@@ -144,7 +144,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the page', () => {
       await expect.poll(() => seconds(age)).toBeGreaterThan(before);
     });
 
-    test('and with new ones when the hub goes on', async () => {
+    test('and shows new ones when the hub continues', async () => {
       thaw();
 
       await connection('live').waitFor();

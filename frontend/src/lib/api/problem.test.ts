@@ -12,7 +12,7 @@ async function problemFrom(path: string, ask: typeof fetch): Promise<ApiProblem>
 }
 
 describe('a problem document', () => {
-  test('keeps everything a person or a program can act on', async () => {
+  test('keeps every field that a person or a program can act on', async () => {
     const document = {
       type: 'urn:iotpi:problem:unprocessable',
       kind: 'unprocessable',
@@ -41,13 +41,13 @@ describe('a problem document', () => {
     expect(problem.message).toBe('No');
   });
 
-  test('of a kind outside the closed list is not believed', async () => {
+  test('of an unknown kind is an internal problem', async () => {
     const problem = await problemFromResponse(Response.json({ kind: 'teapot', title: 'No' }, { status: 418 }));
 
     expect(problem.kind).toBe('internal');
   });
 
-  test('is told apart from the page of a proxy that cannot reach the hub', async () => {
+  test('is distinguished from the page of a proxy that cannot reach the hub', async () => {
     const problem = await problemFromResponse(new Response('<h1>Bad gateway</h1>', { status: 502 }));
 
     expect(problem.kind).toBe('unavailable');
@@ -56,15 +56,15 @@ describe('a problem document', () => {
 });
 
 describe('a request', () => {
-  test('that gets no answer at all is the problem that the hub is unavailable', async () => {
+  test('without a response is an `unavailable` problem', async () => {
     const problem = await problemFrom('/api/modules', () => Promise.reject(new TypeError('fetch failed')));
 
     expect(problem.kind).toBe('unavailable');
     expect(problem.status).toBe(0);
-    expect(errorMessage(problem)).toBe('The hub does not answer.');
+    expect(errorMessage(problem)).toBe('The hub does not respond.');
   });
 
-  test('of nobody leads to the login page', async () => {
+  test('without a session leads to the login page', async () => {
     const toLogin = vi.fn();
     onUnauthenticated(toLogin);
 
@@ -75,7 +75,7 @@ describe('a request', () => {
     expect(toLogin).toHaveBeenCalledOnce();
   });
 
-  test('with a wrong password stays where it is, because that page tells', async () => {
+  test('with a wrong password stays on the login page, which shows the error', async () => {
     const toLogin = vi.fn();
     onUnauthenticated(toLogin);
 
@@ -85,7 +85,7 @@ describe('a request', () => {
     expect(toLogin).not.toHaveBeenCalled();
   });
 
-  test('leaves out of its query what is not given', async () => {
+  test('omits undefined query parameters', async () => {
     const ask = answering(200, '{"items": [], "next": null}', 'application/json');
 
     await request('GET', '/api/sensors/temperature', { query: { since: 5, until: undefined }, fetch: ask });

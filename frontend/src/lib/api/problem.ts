@@ -61,7 +61,7 @@ export async function problemFromResponse(answer: Response): Promise<ApiProblem>
 
 /** The problem of a request without a response. */
 export function noResponse(): ApiProblem {
-  return new ApiProblem({ kind: 'unavailable', title: 'The hub does not answer.', status: 0 });
+  return new ApiProblem({ kind: 'unavailable', title: 'The hub does not respond.', status: 0 });
 }
 
 /** The text of an error on the page, as a sentence. */

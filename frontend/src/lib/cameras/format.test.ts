@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { aCamera } from '../live/testing';
 import { formatDelay, formatDelayBadge, describeDelay, formatAge, formatFps } from './format';
 
-test('a formatDelay is told in milliseconds, and in seconds when it is long', () => {
+test('a delay is in milliseconds, and in seconds when it is long', () => {
   expect([0.0004, 0.0841, 0.9994, 0.9996, 1.44, -0.003].map(formatDelay)).toEqual([
     '0 ms',
     '84 ms',
@@ -13,12 +13,12 @@ test('a formatDelay is told in milliseconds, and in seconds when it is long', ()
   ]);
 });
 
-test('the badge shows the typical formatDelay only', () => {
+test('the badge shows the typical delay only', () => {
   expect(formatDelayBadge({ p50: 0.014, p99: 0.508 })).toBe('Delay 14 ms');
   expect(formatDelayBadge({ p50: 1.44, p99: 12 })).toBe('Delay 1.4 s');
 });
 
-test('the tooltip of the badge also shows the worst formatDelay and the formatDelay to the hub', () => {
+test('the tooltip of the badge also shows the worst delay and the delay to the hub', () => {
   const info = aCamera('front', { latency: { p50: 0.012, p99: 0.03 } });
 
   expect(describeDelay({ p50: 0.084, p99: 0.12 }, info, 0.002)).toBe(

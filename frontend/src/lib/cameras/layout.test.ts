@@ -9,15 +9,15 @@ const columns = (counts: number[], viewport = SCREEN, aspect = WIDE) =>
   counts.map((count) => layoutOf(count, viewport, aspect).columns);
 
 describe('the wall', () => {
-  test('makes the pictures as big as they can be while all are on the screen', () => {
+  test('makes the tiles as big as possible with all of them on the screen', () => {
     expect(columns([1, 2, 3, 4, 6, 9, 16])).toEqual([1, 2, 2, 2, 3, 3, 4]);
   });
 
-  test('stacks upright pictures less high', () => {
+  test('stacks fewer rows of upright frames', () => {
     expect(columns([2, 4, 9], SCREEN, 3 / 4)).toEqual([2, 4, 5]);
   });
 
-  test('never needs more viewport than there is', () => {
+  test('never exceeds the viewport', () => {
     for (let count = 1; count <= 16; count += 1) {
       const layout = layoutOf(count, SCREEN, WIDE);
       const rows = Math.ceil(count / layout.columns);
@@ -26,7 +26,7 @@ describe('the wall', () => {
     }
   });
 
-  test('scrolls rather than show pictures too small to see', () => {
+  test('scrolls instead of showing tiles too small to see', () => {
     const { columns: side, height } = layoutOf(60, SCREEN, WIDE);
 
     expect(side).toBe(5);

@@ -34,9 +34,9 @@ export function layoutOf(count: number, viewport: Viewport, aspect: number): Lay
       width: (viewport.width - (columns - 1) * viewport.gap) / columns,
       height: (viewport.height - (rows - 1) * viewport.gap) / rows
     };
-    const picture = Math.min(cell.width, cell.height * aspect);
-    if (picture > widest + 0.5) {
-      widest = picture;
+    const imageWidth = Math.min(cell.width, cell.height * aspect);
+    if (imageWidth > widest + 0.5) {
+      widest = imageWidth;
       best = { columns, height: Math.min(cell.height, cell.width / aspect) };
     }
   }

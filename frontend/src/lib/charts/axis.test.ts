@@ -6,17 +6,17 @@ import { timeLabel, timeLabels, valueAxisSize, valueLabels, valueRange } from '.
 const at = (...parts: [number, number, number, number?, number?]): number => new Date(...parts).getTime() / 1000;
 
 describe('the time axis', () => {
-  test('of an hour says the time, and the day only where it begins', () => {
+  test('of an hour shows the time, and the day only at midnight', () => {
     expect(timeLabel(at(2026, 10, 24, 13, 5), 300)).toMatch(/13.05/);
     expect(timeLabel(at(2026, 10, 25), 300)).toMatch(/25/);
     expect(timeLabel(at(2026, 10, 25), 300)).not.toMatch(/00/);
   });
 
-  test('of a month says the day', () => {
+  test('of a month shows the day', () => {
     expect(timeLabel(at(2026, 10, 24), 7 * 86_400)).toMatch(/24/);
   });
 
-  test('of a year says the month, and the year where it begins', () => {
+  test('of a year shows the month, and the year in January', () => {
     expect(timeLabel(at(2026, 10, 1), 30 * 86_400)).not.toMatch(/\d{2}/);
     expect(timeLabel(at(2027, 0, 1), 30 * 86_400)).toBe('2027');
   });
@@ -25,20 +25,20 @@ describe('the time axis', () => {
 describe('the value axis', () => {
   const celsius = scaleOf('celsius');
 
-  test('leaves room about the values, but none below zero for what is never negative', () => {
+  test('has a margin around the values, but not below zero for values that are never negative', () => {
     const [low, high] = valueRange(0, 100, 'celsius', celsius);
 
     expect(low).toBe(0);
     expect(high).toBeGreaterThan(100);
   });
 
-  test('does not make an event of noise', () => {
+  test('does not magnify noise', () => {
     const [low, high] = valueRange(21, 21.01, 'celsius', celsius);
 
     expect(high - low).toBeGreaterThanOrEqual(1);
   });
 
-  test('says the unit once, at its top', () => {
+  test('shows the unit once, at its top', () => {
     expect(valueLabels([20, 20.5, 21], 'celsius', celsius)).toEqual(['20.0', '20.5', '21.0 °C']);
   });
 });
@@ -99,7 +99,7 @@ describe('the value axis of any magnitude', () => {
     expect(valueAxisSize({} as uPlot, drawn(low, high, unit).labels)).toBeLessThanOrEqual(102);
   });
 
-  test('says its power of ten and its unit once, and leaves out a unit that is too long', () => {
+  test('shows its power of ten and its unit once, and omits a unit that is too long', () => {
     const tiny = scaleOf('flux', 6e-6);
     expect(valueLabels([0, 2, 4, 6], 'flux', tiny)).toEqual(['0', '2', '4', '6 ×10⁻⁶']);
     const long = scaleOf('furlong_per_fortnight', 6e-6);

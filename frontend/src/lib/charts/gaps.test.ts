@@ -8,26 +8,26 @@ const holes = (points: readonly Point[], every: number | null) =>
   buildLine(points, every)[1].filter((value) => value === null).length;
 
 describe('a line', () => {
-  test('has no gap while the readings come as often as they should', () => {
+  test('has no gap while readings arrive at their interval', () => {
     expect(buildLine(at(0, 10, 20, 30), 10)).toEqual([
       [0, 10, 20, 30],
       [0, 10, 20, 30]
     ]);
   });
 
-  test('forgives a reading that is late, up to two and a half times its distance', () => {
+  test('tolerates a late reading, up to two and a half intervals', () => {
     expect(holes(at(0, 10, 35), 10)).toBe(0);
     expect(holes(at(0, 10, 36), 10)).toBe(1);
   });
 
-  test('breaks in the middle of a silence', () => {
+  test('breaks in the middle of a long interval', () => {
     expect(buildLine(at(0, 10, 110, 120), 10)).toEqual([
       [0, 10, 60, 110, 120],
       [0, 10, null, 110, 120]
     ]);
   });
 
-  test('breaks where readings were lost, however near the others are', () => {
+  test('breaks where readings were lost, however close the others are', () => {
     const lost = [
       { since: 2, until: 3 },
       { since: 12, until: 13 },
@@ -41,18 +41,18 @@ describe('a line', () => {
     ]);
   });
 
-  test('does not break between averages because something within them was lost', () => {
+  test('does not break between averages because of a gap inside a bucket', () => {
     expect(buildLine(minute(30, 90), 1, -Infinity, [{ since: 40, until: 50 }])[1]).toEqual([30, 90]);
   });
 
-  test('breaks where nothing could be measured', () => {
+  test('breaks where a measurement failed', () => {
     const points = at(0, 10, 20);
     points[1] = { t: 10, v: null, span: 0 };
 
     expect(buildLine(points, 10)[1]).toEqual([0, null, 20]);
   });
 
-  test('finds out by itself how often a series speaks that has no manifest', () => {
+  test('derives the interval of a series without a manifest', () => {
     expect(typicalInterval(at(0, 60, 120, 180, 900))).toBe(60);
     expect(holes(at(0, 60, 120, 180, 900), null)).toBe(1);
   });
@@ -67,7 +67,7 @@ describe('a line', () => {
     expect(holes(minute(30, 90, 210), 1)).toBe(1);
   });
 
-  test('does not take sparse minutes of a slow series for gaps', () => {
+  test('does not treat sparse minutes of a slow series as gaps', () => {
     expect(holes(minute(30, 330, 630), 300)).toBe(0);
   });
 
@@ -75,7 +75,7 @@ describe('a line', () => {
     expect(holes([...minute(30, 90), ...at(121, 122, 123)], 1)).toBe(0);
   });
 
-  test('comes in from the left edge, not from nowhere', () => {
+  test('starts at the left edge', () => {
     expect(buildLine(at(0, 10, 20, 30), 10, 15)).toEqual([
       [10, 20, 30],
       [10, 20, 30]
@@ -87,13 +87,13 @@ describe('a line', () => {
   });
 });
 
-test('values that stand alone between gaps are found, at the ends too', () => {
+test('isolated values between gaps are found, also at the ends', () => {
   expect(lonePoints([1, null, 2, 3, null, 4])).toEqual([0, 5]);
   expect(lonePoints([null, 1, null])).toEqual([1]);
   expect(lonePoints([1, 2])).toEqual([]);
 });
 
-test('the band about a line of averages breaks where the line does', () => {
+test('the band around a line of averages breaks where the line does', () => {
   const points: Point[] = [
     { t: 30, v: 5, span: 60, low: 4, high: 7 },
     { t: 90, v: 6, span: 60, low: 5, high: 8 },
@@ -109,16 +109,16 @@ test('the band about a line of averages breaks where the line does', () => {
   ]);
 });
 
-describe('the stretch of a gap on a chart', () => {
-  test('ends where the chart does', () => {
+describe('the interval of a gap on a chart', () => {
+  test('ends at the edge of the chart', () => {
     expect(gapInterval({ since: 50, until: 150 }, 100, 200, 1)).toEqual([100, 150]);
   });
 
-  test('of a single moment is still wide enough to be seen', () => {
+  test('of a single time is still wide enough to be visible', () => {
     expect(gapInterval({ since: 150, until: 150 }, 100, 200, 4)).toEqual([148, 152]);
   });
 
-  test('that lies elsewhere is none', () => {
+  test('outside the chart is null', () => {
     expect(gapInterval({ since: 10, until: 20 }, 100, 200, 4)).toBeNull();
   });
 });

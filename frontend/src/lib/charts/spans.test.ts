@@ -6,7 +6,7 @@ describe('a span', () => {
     expect(Math.ceil(span.secs / (span.bucket?.secs ?? 1)) + 1).toBeLessThanOrEqual(MAX_POINTS);
   });
 
-  test('of an hour is live: nothing in it is summed up', () => {
+  test('of an hour is live: it has no aggregates', () => {
     expect(SPANS[0]).toMatchObject({ key: 'hour', bucket: null });
   });
 });

@@ -44,7 +44,7 @@ describe('a schema becomes a form', () => {
     expect(fieldsOf(object({ x: property }))[0]).toMatchObject(expected);
   });
 
-  test('with labels, descriptions and what is required, in its own order', () => {
+  test('with labels, descriptions and required fields, in its own order', () => {
     const schema = object({ 'fade-secs': { type: 'number', description: 'How slowly' }, on: { title: 'Light' } }, [
       'on'
     ]);
@@ -60,20 +60,20 @@ describe('a schema becomes a form', () => {
   });
 });
 
-describe('the form begins', () => {
-  test('with what the module reports, before what the schema suggests', () => {
+describe('the form starts', () => {
+  test('with the reported state, which has priority over defaults', () => {
     const fields = fieldsOf(object({ size: { type: 'integer', default: 3 }, on: { type: 'boolean', default: true } }));
 
     expect(initialValues(fields, { size: 7 })).toEqual({ size: 7, on: true });
   });
 
-  test('without a report that does not fit', () => {
+  test('without a reported value that does not fit', () => {
     const fields = fieldsOf(object({ size: { enum: ['small', 'large'] } }));
 
     expect(initialValues(fields, { size: 'huge' })).toEqual({});
   });
 
-  test('with something wherever something is required and can be chosen', () => {
+  test('with a value in every required field with a choice', () => {
     const properties = {
       on: { type: 'boolean' },
       size: { enum: ['s', 'l'] },
@@ -86,13 +86,13 @@ describe('the form begins', () => {
 });
 
 describe('the form sends', () => {
-  test('only what was filled in', () => {
+  test('only filled-in fields', () => {
     const fields = fieldsOf(object({ text: { type: 'string' }, on: { type: 'boolean' }, n: { type: 'number' } }));
 
     expect(paramsOf(fields, { text: '', on: false })).toEqual({ params: { on: false }, errors: {} });
   });
 
-  test('nothing while a needed field is empty', () => {
+  test('nothing while a required field is empty', () => {
     const fields = fieldsOf(object({ n: { type: 'number' } }, ['n']));
 
     expect(paramsOf(fields, {}).errors).toEqual({ n: 'Required' });
@@ -109,13 +109,13 @@ describe('the form sends', () => {
     expect(paramsOf(fieldsOf(object({ x: property })), { x: value }).errors).toEqual({ x: error });
   });
 
-  test('typed JSON as what it says', () => {
+  test('JSON as its value', () => {
     expect(paramsOf(fieldsOf(object({ x: { type: 'array' } })), { x: '[1, 2]' }).params).toEqual({ x: [1, 2] });
   });
 });
 
 describe('a lamp', () => {
-  test('is what can be switched and dimmed', () => {
+  test('is an action that switches and dims', () => {
     expect(lampFieldsOf(LAMP)).toMatchObject({ on: { kind: 'switch' }, brightness: { kind: 'slider', max: 100 } });
   });
 

@@ -44,7 +44,7 @@ async function sayBurst(): Promise<void> {
   flushSync();
 }
 
-test('what modules without a manifest capability is not worked out anew when readings come', async () => {
+test('the capabilities of modules without a manifest are not computed again for new readings', async () => {
   let runs = 0;
   let capabilities = 0;
   const end = $effect.root(() => {
@@ -66,7 +66,7 @@ test('what modules without a manifest capability is not worked out anew when rea
   end();
 });
 
-test('a burst of readings changes each value and each chart once', async () => {
+test('a burst of readings updates each value and each chart once', async () => {
   const values = new Map<string, number>();
   const charts = new Map<string, number>();
   const count = (counts: Map<string, number>, key: string) => counts.set(key, (counts.get(key) ?? 0) + 1);
@@ -93,7 +93,7 @@ test('a burst of readings changes each value and each chart once', async () => {
   end();
 });
 
-test('a burst of readings is taken before the event that follows it', () => {
+test('a burst of readings is applied before the event that follows it', () => {
   hub.newest.say({ type: 'reading', seq: 2, reading: { ...aReading(NOW), module_id: 'module-0' } });
   hub.newest.say({ type: 'module_removed', seq: 3, module_id: 'module-0' });
 

@@ -14,22 +14,22 @@ describe('a command', () => {
     );
   });
 
-  test('that a newer one made pointless names that one', () => {
+  test('replaced by a newer command names it', () => {
     const label = labelOf(aCommand({ state: 'cancelled', superseded_by: '0199-abcdef12' }));
 
     expect(label).toEqual({ tone: 'quiet', text: 'Replaced', detail: 'Replaced by a newer command (abcdef12)' });
   });
 
-  test('that somebody cancelled is just cancelled', () => {
+  test('cancelled by a user is just cancelled', () => {
     expect(labelOf(aCommand({ state: 'cancelled' }))).toEqual({ tone: 'quiet', text: 'Cancelled' });
   });
 
-  test('that waits for an offline module says so', () => {
+  test('waiting for an offline module says so', () => {
     expect(labelOf(aCommand(), 'online').detail).toBeUndefined();
     expect(labelOf(aCommand(), 'offline').detail).toMatch(/^Module \S+ is offline\. The command waits for it\.$/);
   });
 
-  test('has a word in every state', () => {
+  test('has a text in every state', () => {
     const states: CommandState[] = ['leased', 'succeeded', 'failed', 'rejected', 'expired', 'dead', 'unknown_outcome'];
 
     for (const state of states) expect(labelOf(aCommand({ state })).text).not.toBe('');

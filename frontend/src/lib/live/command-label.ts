@@ -35,7 +35,7 @@ export function labelOf(command: Command, health?: Health): CommandLabel {
     case 'rejected':
       return { tone: 'bad', text: 'Rejected', detail: error };
     case 'expired':
-      return { tone: 'bad', text: 'Expired', detail: error ?? `Module ${who} did not fetch it in time.` };
+      return { tone: 'bad', text: 'Expired', detail: error ?? `Module ${who} did not receive it in time.` };
     case 'cancelled':
       return command.superseded_by
         ? {
@@ -47,8 +47,8 @@ export function labelOf(command: Command, health?: Health): CommandLabel {
     case 'dead':
       return {
         tone: 'bad',
-        text: 'No answer',
-        detail: error ?? `Module ${who} fetched it but did not report a result.`
+        text: 'No response',
+        detail: error ?? `Module ${who} received it but did not report a result.`
       };
     case 'unknown_outcome':
       return {

@@ -9,7 +9,7 @@ const bucket = (start: number) => ({ module_id: 'attic', type: 'temperature', un
 const errorsOf = (path: string, items: unknown[], next: string | null = null) =>
   responseErrors('GET', new URL(path, 'http://hub'), 200, { items, next });
 
-describe('an answer', () => {
+describe('a response', () => {
   test('of buckets is oldest first, of readings newest first', () => {
     const buckets = '/api/sensors/temperature?bucket=1m';
 
@@ -20,7 +20,7 @@ describe('an answer', () => {
     expect(errorsOf('/api/sensors/temperature?order=asc', [aReading(NOW), aReading(NOW + 1)])).toEqual([]);
   });
 
-  test('has the fields of the interface and no others, with their types and words', () => {
+  test('has exactly the fields of the schema, with their types and values', () => {
     const path = '/api/modules';
 
     expect(errorsOf(path, [aModule('attic')])).toEqual([]);
@@ -30,30 +30,30 @@ describe('an answer', () => {
     expect(errorsOf(path, [{ ...aModule('attic'), last_seen_at: String(NOW) }])).not.toEqual([]);
   });
 
-  test('has its times in seconds', () => {
+  test('has times in seconds', () => {
     expect(errorsOf('/api/modules', [aModule('attic', { registered_at: NOW * 1000 })])).not.toEqual([]);
   });
 
-  test('has no more items than were asked for', () => {
+  test('has no more items than the limit', () => {
     const two = [aModule('attic'), aModule('led')];
 
     expect(errorsOf('/api/modules?limit=1', two)).toHaveLength(1);
     expect(errorsOf('/api/modules?limit=2', two, 'more')).toEqual([]);
   });
 
-  test('that refuses is a problem document', () => {
+  test('with an error is a problem document', () => {
     const url = new URL('http://hub/api/modules');
 
     expect(responseErrors('GET', url, 401, { error: 'who?' })).not.toEqual([]);
   });
 
-  test('comes from a route that there is', () => {
+  test('comes from an existing route', () => {
     expect(errorsOf('/api/rooms', [])).toEqual(['GET /api/rooms is no route']);
   });
 });
 
 describe('a message', () => {
-  test('of each kind is as the hub and its clients write it', () => {
+  test('of each kind is valid as the hub and its clients write it', () => {
     const golden = JSON.parse(
       readFileSync(new URL('../../../../iotpi-hub/tests/golden/live.json', import.meta.url), 'utf8')
     );
@@ -62,7 +62,7 @@ describe('a message', () => {
       for (const message of golden[from]) expect(messageErrors(from, message)).toEqual([]);
   });
 
-  test('lacks nothing and has nothing of its own', () => {
+  test('lacks no field and has no unknown one', () => {
     const reading = { type: 'reading', seq: 1, reading: JSON.parse(JSON.stringify(aReading(NOW))) };
 
     expect(messageErrors('hub', reading)).toEqual([]);

@@ -7,19 +7,19 @@ import { decodeUpright } from './orientation';
 const STATS_MS = 500;
 
 /** The parts of a browser that a renderer needs; tests provide their own. */
-export interface CanvasTarget<Picture> {
-  decode: (jpeg: Uint8Array<ArrayBuffer>) => Promise<Picture>;
+export interface CanvasTarget<Image> {
+  decode: (jpeg: Uint8Array<ArrayBuffer>) => Promise<Image>;
   /** Shows the image and releases it. */
-  draw: (picture: Picture) => void;
-  discard: (picture: Picture) => void;
+  draw: (image: Image) => void;
+  discard: (image: Image) => void;
   /** Width divided by height of the image as shown. */
-  aspectOf?: (picture: Picture) => number;
+  aspectOf?: (image: Image) => number;
   /** Resolves when the browser is about to compose the drawn image. */
   nextPaint: () => Promise<void>;
 }
 
-interface Options<Picture> {
-  target: CanvasTarget<Picture>;
+interface Options<Image> {
+  target: CanvasTarget<Image>;
   /** The frame was painted or cannot be decoded; the hub may send the next one. */
   onDone: (frame: Frame) => void;
   /** The hub's time in Unix seconds, or `null` while the clock offset is not known. */
@@ -35,7 +35,7 @@ const FAST_SECS = 0.1;
  * Paints the frames of one camera. Decoding is off the main thread, one frame at a time; meanwhile only the
  * newest frame waits.
  */
-export class FrameRenderer<Picture = ImageBitmap> {
+export class FrameRenderer<Image = ImageBitmap> {
   /** Whether a frame was painted. */
   painted = $state(false);
   /** The frame is the hub's own: the camera sends nothing. */
@@ -51,7 +51,7 @@ export class FrameRenderer<Picture = ImageBitmap> {
   /** The capture time of the newest frame by the hub's clock; the hub's own frames have none. */
   capturedAt = $state<number | null>(null);
 
-  readonly #options: Options<Picture>;
+  readonly #options: Options<Image>;
   readonly #stats = new FrameStats();
   /**
    * The capture time of the painted frame in Unix seconds by the browser's clock; if unknown, the time of
@@ -63,7 +63,7 @@ export class FrameRenderer<Picture = ImageBitmap> {
   #stopped = false;
   #interval: ReturnType<typeof setInterval> | undefined;
 
-  constructor(options: Options<Picture>) {
+  constructor(options: Options<Image>) {
     this.#options = options;
   }
 
@@ -98,17 +98,17 @@ export class FrameRenderer<Picture = ImageBitmap> {
 
   async #paint(frame: Frame): Promise<void> {
     const { target, onDone, hubNow } = this.#options;
-    let picture: Picture;
+    let image: Image;
     try {
-      picture = await target.decode(frame.jpeg);
+      image = await target.decode(frame.jpeg);
     } catch {
       // The browser cannot decode the JPEG: the last good frame stays, and the next one may come.
       onDone(frame);
       return;
     }
-    if (this.#stopped) return target.discard(picture);
-    this.aspect = target.aspectOf?.(picture) ?? null;
-    target.draw(picture);
+    if (this.#stopped) return target.discard(image);
+    this.aspect = target.aspectOf?.(image) ?? null;
+    target.draw(image);
     await target.nextPaint();
     const now = hubNow();
     const paintedAt = Date.now() / 1000;
@@ -141,13 +141,13 @@ export function canvasTarget(canvas: HTMLCanvasElement): CanvasTarget<ImageBitma
   const context = canvas.getContext('bitmaprenderer');
   return {
     decode: decodeUpright,
-    draw: (picture) => {
+    draw: (image) => {
       // The canvas would stretch the image to its own size.
-      if (canvas.width !== picture.width) canvas.width = picture.width;
-      if (canvas.height !== picture.height) canvas.height = picture.height;
-      context?.transferFromImageBitmap(picture);
+      if (canvas.width !== image.width) canvas.width = image.width;
+      if (canvas.height !== image.height) canvas.height = image.height;
+      context?.transferFromImageBitmap(image);
     },
-    discard: (picture) => picture.close(),
+    discard: (image) => image.close(),
     aspectOf: ({ width, height }) => width / height,
     nextPaint: () => new Promise((resolve) => requestAnimationFrame(() => resolve()))
   };

@@ -89,7 +89,7 @@ describe('a renderer', () => {
     expect(done).toEqual([1, 4]);
   });
 
-  test('goes on after a picture that cannot be decoded, and leaves the last good one', async () => {
+  test('continues after a frame that cannot be decoded, and keeps the last good one', async () => {
     renderer.take(aFrame(1));
     renderer.take(aFrame(2));
 
@@ -102,7 +102,7 @@ describe('a renderer', () => {
     expect(done).toEqual([1, 2]);
   });
 
-  test('measures from capture to pixel, by the hub’s clock', async () => {
+  test('measures from capture to display, by the hub’s clock', async () => {
     renderer.take(aFrame(1, { capturedAt: NOW - 0.02 }));
     await decoded();
     hubNow = NOW + 0.064;
@@ -112,7 +112,7 @@ describe('a renderer', () => {
     expect(renderer.capturedAt).toBe(NOW - 0.02);
   });
 
-  test('measures nothing while the clocks are not compared', async () => {
+  test('measures no delay without a clock offset', async () => {
     hubNow = null;
 
     renderer.take(aFrame(1));
@@ -141,7 +141,7 @@ describe('a renderer', () => {
     expect(renderer.noSignal).toBe(false);
   });
 
-  test('tells its rate, and that it fell when nothing comes', async () => {
+  test('reports its rate, which falls without new frames', async () => {
     for (let seq = 1; seq <= 21; seq += 1) {
       renderer.take(aFrame(seq));
       await decoded();
@@ -156,7 +156,7 @@ describe('a renderer', () => {
     expect(renderer.fps).toBe(0);
   });
 
-  test('lets go of what comes after it was stopped', async () => {
+  test('drops frames after it was stopped', async () => {
     renderer.take(aFrame(1));
     stop();
     await decoded();
@@ -167,7 +167,7 @@ describe('a renderer', () => {
     expect(done).toEqual([]);
   });
 
-  describe('says how old its picture is', () => {
+  describe('reports the age of its frame', () => {
     const paint = async (frame: Frame) => {
       renderer.take(frame);
       await decoded();
@@ -178,7 +178,7 @@ describe('a renderer', () => {
       return renderer.staleSecs;
     };
 
-    test('when it is older than two seconds, by our own clock, whatever else happens', async () => {
+    test('when it is older than two seconds, by the browser’s clock', async () => {
       await paint(aFrame(1));
 
       expect(await after(2_000)).toBeNull();
@@ -186,7 +186,7 @@ describe('a renderer', () => {
       expect(await after(5_000)).toBe(7);
     });
 
-    test('from when it was captured', async () => {
+    test('from its capture time', async () => {
       hubNow = NOW + 40;
 
       await paint(aFrame(1));
@@ -194,7 +194,7 @@ describe('a renderer', () => {
       expect(renderer.staleSecs).toBe(40);
     });
 
-    test('from when it was painted, while the clocks are not compared', async () => {
+    test('from the time of painting, without a clock offset', async () => {
       hubNow = null;
 
       await paint(aFrame(1, { capturedAt: NOW - 3600 }));
@@ -203,7 +203,7 @@ describe('a renderer', () => {
       expect(await after(2_500)).toBe(2);
     });
 
-    test('after three of its camera’s intervals, where those are longer', async () => {
+    test('after three frame intervals, when those are longer', async () => {
       hubNow = null;
       for (let seq = 1; seq <= 6; seq += 1) {
         await paint(aFrame(seq));
@@ -214,7 +214,7 @@ describe('a renderer', () => {
       expect(await after(500)).toBe(12);
     });
 
-    test('no more as soon as a new one is painted', async () => {
+    test('until a new one is painted', async () => {
       hubNow = null;
       await paint(aFrame(1));
       expect(await after(60_000)).toBe(60);

@@ -15,7 +15,7 @@ describe('a percentile', () => {
     expect(percentile([7], 0.99)).toBe(7);
   });
 
-  test('is a value that was measured, never one between', () => {
+  test('is a measured value, never an interpolated one', () => {
     const hundred = Array.from({ length: 100 }, (_, at) => at + 1);
 
     expect(percentile(hundred, 0.5)).toBe(50);
@@ -24,19 +24,19 @@ describe('a percentile', () => {
   });
 });
 
-describe('how old pictures are', () => {
-  test('is unknown before the first, and while the clocks are not compared', () => {
+describe('the delay', () => {
+  test('is unknown before the first frame, and without a clock offset', () => {
     expect(painted([]).latency(NOW)).toBeNull();
     expect(painted([null, null]).latency(NOW)).toBeNull();
   });
 
-  test('is told by the half of them and by the worst in a hundred', () => {
+  test('has a median and a 99th percentile', () => {
     const latencies = Array.from({ length: 100 }, (_, at) => (at === 42 ? 0.4 : at === 43 ? 0.3 : 0.08));
 
     expect(painted(latencies, 0.05).latency(NOW + 5)).toEqual({ p50: 0.08, p99: 0.3 });
   });
 
-  test('forgets a freeze after ten seconds, however few frames there were since', () => {
+  test('forgets a freeze after ten seconds, however few frames there were since then', () => {
     const all = new FrameStats();
     all.add(NOW, 12.4);
     for (let at = 1; at <= 9; at += 1) all.add(NOW + at, 0.05);
@@ -62,13 +62,13 @@ describe('how old pictures are', () => {
 });
 
 describe('the rate', () => {
-  test('is how many frames a second were painted', () => {
+  test('is the number of painted frames per second', () => {
     const all = painted(Array.from({ length: 31 }, () => 0.1));
 
     expect(all.fps(NOW + 3)).toBeCloseTo(10);
   });
 
-  test('goes by the last three seconds', () => {
+  test('covers the last three seconds', () => {
     const all = new FrameStats();
     for (let at = 0; at < 50; at += 1) all.add(NOW + at * 0.1, null);
     for (let at = 0; at < 9; at += 1) all.add(NOW + 5 + at * 0.5, null);
@@ -76,7 +76,7 @@ describe('the rate', () => {
     expect(all.fps(NOW + 9)).toBeCloseTo(2);
   });
 
-  test('falls as soon as nothing comes, and is nothing in the end', () => {
+  test('falls without new frames, down to zero', () => {
     const all = painted(Array.from({ length: 31 }, () => 0.1));
 
     expect(all.fps(NOW + 4)).toBeLessThan(8);
@@ -85,7 +85,7 @@ describe('the rate', () => {
   });
 });
 
-describe('the usual interval', () => {
+describe('the typical interval', () => {
   test('is unknown before there are three frames', () => {
     expect(painted([null, null]).intervalSecs).toBeNull();
   });

@@ -20,7 +20,7 @@ describe('the frames of several cameras', () => {
     return send.mock.calls.map(([message]) => message);
   };
 
-  test('are asked for in one message when tiles come together', async () => {
+  test('are requested in one message when tiles are mounted together', async () => {
     frames.attach(send);
 
     subscribe('front');
@@ -33,7 +33,7 @@ describe('the frames of several cameras', () => {
     expect(await sentMessages()).toEqual([{ type: 'watch', cameras }]);
   });
 
-  test('are watched no more when their tiles are gone', async () => {
+  test('are no longer requested when their tiles are removed', async () => {
     frames.attach(send);
     const unsubscribe = subscribe('front');
     await sentMessages();
@@ -44,7 +44,7 @@ describe('the frames of several cameras', () => {
     expect(await sentMessages()).toEqual([{ type: 'watch', cameras: [] }]);
   });
 
-  test('are not asked for anew when a tile only changed its mind', async () => {
+  test('are not requested again when a tile is removed and added at once', async () => {
     frames.attach(send);
     const unsubscribe = subscribe('front');
     await sentMessages();
@@ -55,7 +55,7 @@ describe('the frames of several cameras', () => {
     expect(await sentMessages()).toHaveLength(1);
   });
 
-  test('come at the rate of whoever wants the most, and to everybody', async () => {
+  test('arrive at the highest requested rate, at every subscriber', async () => {
     frames.attach(send);
     subscribe('front', 5);
     subscribe('front', 10);
@@ -68,7 +68,7 @@ describe('the frames of several cameras', () => {
     expect(take).toHaveBeenCalledTimes(3);
   });
 
-  test('are no more than a connection may have', async () => {
+  test('are limited to those of MAX_WATCHED cameras', async () => {
     frames.attach(send);
 
     for (let at = 0; at < 80; at += 1) subscribe(`camera-${at}`);
@@ -76,7 +76,7 @@ describe('the frames of several cameras', () => {
     expect((await sentMessages())[0].cameras).toHaveLength(MAX_WATCHED);
   });
 
-  test('that nobody watches any more are dropped, and so is what is no picture', () => {
+  test('without a subscriber are dropped, and so are malformed messages', () => {
     frames.attach(send);
     subscribe('front');
 
@@ -86,7 +86,7 @@ describe('the frames of several cameras', () => {
     expect(take).not.toHaveBeenCalled();
   });
 
-  test('that were painted are acknowledged by their number', () => {
+  test('are acknowledged by their number', () => {
     frames.attach(send);
     subscribe('front');
     frames.dispatch(aFrameMessage({ moduleId: 'front', seq: 12 }));
@@ -96,7 +96,7 @@ describe('the frames of several cameras', () => {
     expect(send).toHaveBeenLastCalledWith({ type: 'shown', module_id: 'front', seq: 12 });
   });
 
-  test('send nothing to a connection that ended', async () => {
+  test('are not requested on a closed connection', async () => {
     frames.attach(send);
     frames.detach();
 
@@ -106,6 +106,6 @@ describe('the frames of several cameras', () => {
   });
 });
 
-test('a bigger tile is worth more frames', () => {
+test('a bigger tile gets more frames', () => {
   expect([120, 300, 480, 800].map(maxFpsOf)).toEqual([5, 10, 10, 15]);
 });

@@ -12,7 +12,7 @@ const changed = (change: (head: DataView) => void): ArrayBuffer => {
 };
 
 describe('a binary message', () => {
-  test('is a frame with whose it is, its number, its times and its JPEG', () => {
+  test('is a frame with its camera, number, times and JPEG', () => {
     const message = aFrameMessage({ moduleId: 'front', seq: 17, capturedAt: NOW, receivedAt: NOW + 0.01 });
 
     const frame = readFrame(message);
@@ -23,12 +23,12 @@ describe('a binary message', () => {
     expect([...(frame?.jpeg ?? [])]).toEqual(JPEG);
   });
 
-  test('says when the hub drew the picture, whatever else its flags say', () => {
+  test('tells frames drawn by the hub, whatever its other flags are', () => {
     expect(readFrame(aFrameMessage({ flags: 1 }))?.noSignal).toBe(true);
     expect(readFrame(aFrameMessage({ flags: 0b1111_1110 }))?.noSignal).toBe(false);
   });
 
-  test('names its camera in UTF-8, as long as it likes', () => {
+  test('has an id of its camera in UTF-8, of any length', () => {
     const name = 'ü'.repeat(300);
 
     expect(readFrame(aFrameMessage({ moduleId: name }))?.moduleId).toBe(name);
@@ -41,32 +41,32 @@ describe('a binary message', () => {
   });
 });
 
-describe('what is no frame is left alone:', () => {
-  test('a message cut off anywhere before its JPEG', () => {
+describe('a malformed message is rejected:', () => {
+  test('cut off anywhere before its JPEG', () => {
     const whole = aFrameMessage({ moduleId: 'front' });
     const headAndName = whole.byteLength - JPEG.length;
 
     for (let length = 0; length <= headAndName; length += 1) expect(readFrame(whole.slice(0, length))).toBeNull();
   });
 
-  test('a kind of a later hub', () => {
+  test('an unknown kind', () => {
     expect(readFrame(changed((head) => head.setUint8(0, 2)))).toBeNull();
   });
 
-  test('a name that is empty, or longer than the message', () => {
+  test('an id that is empty, or longer than the message', () => {
     expect(readFrame(changed((head) => head.setUint16(2, 0)))).toBeNull();
     expect(readFrame(changed((head) => head.setUint16(2, 65_535)))).toBeNull();
   });
 
-  test('a name that is not UTF-8', () => {
+  test('an id that is not UTF-8', () => {
     expect(readFrame(changed((head) => head.setUint8(32, 0xff)))).toBeNull();
   });
 
-  test('a number that could not be sent back', () => {
+  test('a frame number that cannot be sent back', () => {
     expect(readFrame(changed((head) => head.setBigUint64(8, 2n ** 60n)))).toBeNull();
   });
 
-  test('a time that is none', () => {
+  test('a time that is not finite', () => {
     expect(readFrame(changed((head) => head.setFloat64(16, NaN)))).toBeNull();
     expect(readFrame(changed((head) => head.setFloat64(24, Infinity)))).toBeNull();
   });

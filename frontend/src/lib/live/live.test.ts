@@ -54,7 +54,7 @@ describe('the live connection', () => {
     hub.newest.say(recent({ modules: [aModule('attic')], readings: [aReading(NOW - 1)] }));
   }
 
-  test('subscribes as soon as it is open and is live once it knows the present', () => {
+  test('subscribes when it opens, and is live after the snapshot', () => {
     expect(live.state).toBe('connecting');
 
     hub.newest.accept();
@@ -68,14 +68,14 @@ describe('the live connection', () => {
     expect([...live.modules.keys()]).toEqual(['attic']);
   });
 
-  test('keeps the hub’s time, not ours', () => {
+  test('uses the hub’s time, not the browser’s', () => {
     hub.newest.onopen?.();
     hub.newest.say({ type: 'hello', hub_time: NOW + 90, version: '0.1.0' });
 
     expect(live.skewSecs).toBeCloseTo(90);
   });
 
-  test('knows the hub’s time better with every answer', async () => {
+  test('improves its clock offset with every response', async () => {
     hub.newest.accept();
     await vi.advanceTimersByTimeAsync(40);
     const [{ client_time } = { client_time: NaN }] = hub.newest.sentOf('time');
@@ -86,7 +86,7 @@ describe('the live connection', () => {
     expect(live.skewErrorSecs).toBeCloseTo(0.02);
   });
 
-  test('comes back after it was lost, waiting longer each time', async () => {
+  test('reconnects after a loss, with longer delays each time', async () => {
     goLive();
     hub.newest.drop();
     expect(live.state).toBe('lost');
@@ -101,7 +101,7 @@ describe('the live connection', () => {
     }
   });
 
-  test('never waits longer than fifteen seconds, and starts anew after a success', async () => {
+  test('never waits longer than fifteen seconds, and resets the delay after a success', async () => {
     for (let attempt = 0; attempt < 12; attempt += 1) {
       hub.newest.drop();
       await vi.advanceTimersByTimeAsync(Math.min(15_000, 500 * 2 ** attempt));
@@ -115,7 +115,7 @@ describe('the live connection', () => {
     expect(hub.sockets).toHaveLength(14);
   });
 
-  test('does not wait out its back-off when somebody says that the network is back', () => {
+  test('reconnects at once when the network is back', () => {
     hub.newest.drop();
 
     live.retryNow();
@@ -123,7 +123,7 @@ describe('the live connection', () => {
     expect(hub.sockets).toHaveLength(2);
   });
 
-  test('trusts the hub after a reconnect: what is gone there is gone here', async () => {
+  test('replaces its state after a reconnect: removed modules are removed', async () => {
     hub.newest.accept();
     hub.newest.say(recent({ modules: [aModule('attic'), aModule('led')], readings: [aReading(NOW)] }));
     hub.newest.drop();
@@ -137,24 +137,24 @@ describe('the live connection', () => {
     expect(live.connections).toBe(2);
   });
 
-  test('tells when a connection was refused, so that an ended session is noticed', () => {
+  test('reports a rejected connection, so that an ended session is noticed', () => {
     hub.newest.drop();
     expect(onRejected).toHaveBeenCalledOnce();
   });
 
-  test('notices at once that the hub closed because the session is over', () => {
+  test('reports at once that the hub closed it because the session is over', () => {
     goLive();
     hub.newest.drop(1008);
     expect(onRejected).toHaveBeenCalledOnce();
   });
 
-  test('does not call a hub that restarted a error', () => {
+  test('does not report a restarted hub as a rejection', () => {
     goLive();
     hub.newest.drop();
     expect(onRejected).not.toHaveBeenCalled();
   });
 
-  test('is unresponsive when a question after eight silent seconds has no answer, and given up four seconds later', async () => {
+  test('is unresponsive when a probe after eight idle seconds has no response, and closed four seconds later', async () => {
     goLive();
     const first = hub.newest;
     const asked = first.sentOf('time').length;
@@ -176,7 +176,7 @@ describe('the live connection', () => {
     expect(first.closed).toBe(true);
   });
 
-  test('is questioned after three silent seconds while a camera is watched', async () => {
+  test('is probed after three idle seconds while frames are expected', async () => {
     const end = live.frames.subscribe({ moduleId: 'front', maxFps: null, take: () => {} });
     goLive();
     hub.newest.answerTime();
@@ -192,7 +192,7 @@ describe('the live connection', () => {
     end();
   });
 
-  test('lives on when the question is answered, and is not called unresponsive for the time of a round trip', async () => {
+  test('stays open when the probe is answered, and is not unresponsive during a round trip', async () => {
     goLive();
 
     await vi.advanceTimersByTimeAsync(8_900);
@@ -204,7 +204,7 @@ describe('the live connection', () => {
     expect(hub.sockets).toHaveLength(1);
   });
 
-  test('is not given up for the time in which the page itself was busy and messages waited', async () => {
+  test('is not closed for the time in which the page was busy and messages waited', async () => {
     goLive();
     await vi.advanceTimersByTimeAsync(8_000);
     const now = performance.now.bind(performance);
@@ -232,7 +232,7 @@ describe('the live connection', () => {
     expect(live.connections).toBe(1);
   });
 
-  test('that does not open within ten seconds is tried again', async () => {
+  test('is retried when it does not open within ten seconds', async () => {
     await vi.advanceTimersByTimeAsync(9_900);
     expect(live.state).toBe('connecting');
 
@@ -241,7 +241,7 @@ describe('the live connection', () => {
     expect(live.state).toBe('lost');
   });
 
-  test('has more time for an answer when it was given up and opened again at once: pictures are slow on it', async () => {
+  test('gets a longer timeout after it was closed and reopened at once: frames are slow on it', async () => {
     const end = live.frames.subscribe({ moduleId: 'front', maxFps: null, take: () => {} });
     const open = () => {
       goLive();
@@ -268,7 +268,7 @@ describe('the live connection', () => {
     end();
   });
 
-  test('hears nothing more once it is stopped', () => {
+  test('ignores messages after it was stopped', () => {
     goLive();
     const socket = hub.newest;
 
@@ -279,7 +279,7 @@ describe('the live connection', () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
-  test('keeps modules, cameras and readings as they are told', () => {
+  test('stores modules, cameras and readings of events', () => {
     goLive();
     hub.newest.say({ type: 'module', seq: 2, module: aModule('attic', { health: 'late' }) });
     hub.newest.say({ type: 'camera', seq: 3, camera: aCamera('cam', { fps: 12 }) });
@@ -296,7 +296,7 @@ describe('the live connection', () => {
     expect(live.series.size).toBe(0);
   });
 
-  test('does not take the few readings of each of very many series for all there are', () => {
+  test('does not take a shortened list of readings for a complete one', () => {
     const types = Array.from({ length: 250 }, (_, at) => `series-${at}`);
     const forty = (type: string) => Array.from({ length: 40 }, (_, at) => aReading(NOW + at, 20, type));
     hub.newest.accept();
@@ -307,14 +307,14 @@ describe('the live connection', () => {
     expect(live.series.get('attic/series-0')?.backfillSince).toBe(-Infinity);
   });
 
-  describe('pictures', () => {
+  describe('frames', () => {
     const take = vi.fn();
     const cameras = () =>
       hub.newest.sentOf('watch').map((message) => message.cameras.map(({ module_id }) => module_id));
 
     beforeEach(() => take.mockReset());
 
-    test('are asked for as soon as the hub has shown that it knows them', () => {
+    test('are requested as soon as the hub supports them', () => {
       const end = live.frames.subscribe({ moduleId: 'front', maxFps: 10, take });
       goLive();
       expect(hub.newest.sentOf('watch')).toEqual([]);
@@ -327,7 +327,7 @@ describe('the live connection', () => {
       end();
     });
 
-    test('are asked for again when the hub has restarted', async () => {
+    test('are requested again after the hub restarted', async () => {
       const end = live.frames.subscribe({ moduleId: 'front', maxFps: null, take });
       goLive();
       hub.newest.answerTime();
@@ -343,7 +343,7 @@ describe('the live connection', () => {
       end();
     });
 
-    test('are not to be had from a hub that does not know the question, and it is asked no more', async () => {
+    test('are not requested from a hub that rejects `time`, which is not sent again', async () => {
       goLive();
 
       hub.newest.say({ type: 'problem', problem: aProblem });
@@ -358,7 +358,7 @@ describe('the live connection', () => {
       expect(live.state).toBe('live');
     });
 
-    test('of the others go on when the hub does not know one of the cameras', () => {
+    test('of other cameras continue when one camera is unknown', () => {
       goLive();
       hub.newest.answerTime();
 
@@ -369,7 +369,7 @@ describe('the live connection', () => {
   });
 
   describe('after a resync', () => {
-    test('counts what was missed and asks again for the commands that are not finished', async () => {
+    test('counts missed events and requests the unfinished commands', async () => {
       goLive();
       hub.newest.say({ type: 'command', seq: 2, command: aCommand('queued', 'open') });
       hub.newest.say({ type: 'command', seq: 3, command: aCommand('succeeded', 'done') });
@@ -384,7 +384,7 @@ describe('the live connection', () => {
       expect(live.commands.byId.get('open')?.state).toBe('succeeded');
     });
 
-    test('knows that readings are missing when the newest ones do not reach back to what it knew', () => {
+    test('knows that readings are missing when the newest ones do not overlap', () => {
       goLive();
       const series = live.series.get('attic/temperature');
       expect(series?.backfillSince).toBeNull();
@@ -398,7 +398,7 @@ describe('the live connection', () => {
   });
 
   describe('a command', () => {
-    test('is followed by asking while the connection is lost, and no longer than that', async () => {
+    test('is polled only while the connection is lost', async () => {
       goLive();
       hub.newest.say({ type: 'command', seq: 2, command: aCommand('leased') });
       fetchCommand.mockResolvedValue(aCommand('leased'));
@@ -415,7 +415,7 @@ describe('the live connection', () => {
       expect(fetchCommand).toHaveBeenCalledTimes(asked);
     });
 
-    test('whose events overtook the answer keeps what the events said', () => {
+    test('keeps the state of events that overtook the response', () => {
       goLive();
       hub.newest.say({ type: 'command', seq: 2, command: aCommand('leased') });
 
@@ -424,7 +424,7 @@ describe('the live connection', () => {
       expect(live.commands.byId.get('c1')?.state).toBe('leased');
     });
 
-    test('that has an outcome keeps it, whatever comes late', () => {
+    test('keeps its outcome when a late response arrives', () => {
       live.commands.put(aCommand('failed'));
 
       live.commands.put(aCommand('leased'));

@@ -4,14 +4,14 @@ import { ClockOffset } from './offset';
 const NOW = 1_795_472_000;
 
 describe('the hub’s clock', () => {
-  test('is unknown before the first answer', () => {
+  test('is unknown before the first response', () => {
     const offset = new ClockOffset();
 
     expect(offset.secs).toBeNull();
     expect(offset.maxErrorSecs).toBeNull();
   });
 
-  test('is taken to have been read half-way through the round trip', () => {
+  test('is assumed to be read half-way through the round trip', () => {
     const offset = new ClockOffset();
 
     offset.addSample(NOW, NOW + 0.1, NOW + 5.05);
@@ -20,7 +20,7 @@ describe('the hub’s clock', () => {
     expect(offset.maxErrorSecs).toBeCloseTo(0.05);
   });
 
-  test('is believed by the answer that was under way the shortest', () => {
+  test('comes from the response with the shortest round trip', () => {
     const offset = new ClockOffset();
 
     offset.addSample(NOW, NOW + 0.4, NOW + 5.35);
@@ -30,7 +30,7 @@ describe('the hub’s clock', () => {
     expect(offset.secs).toBeCloseTo(5);
   });
 
-  test('forgets all but the last eight answers, however good an older one was', () => {
+  test('uses only the last eight responses, however good an older one was', () => {
     const offset = new ClockOffset();
     offset.addSample(NOW, NOW + 0.002, NOW + 5.001);
 
@@ -40,7 +40,7 @@ describe('the hub’s clock', () => {
     expect(offset.secs).toBeCloseTo(5.05);
   });
 
-  test('is believed anew at once when a clock was set', () => {
+  test('is updated at once when a clock was set', () => {
     const offset = new ClockOffset();
     offset.addSample(NOW, NOW + 0.002, NOW + 0.001);
 
@@ -50,7 +50,7 @@ describe('the hub’s clock', () => {
     expect(offset.count).toBe(1);
   });
 
-  test('is not taken from an answer that came before it was asked for', () => {
+  test('ignores a response that arrived before its request', () => {
     const offset = new ClockOffset();
 
     offset.addSample(NOW, NOW - 30, NOW);

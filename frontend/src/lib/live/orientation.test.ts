@@ -39,7 +39,7 @@ describe('the orientation of a JPEG', () => {
     expect(valueOf(START, JFIF, [0xff, 0xff], exif(6), SCAN)).toBe(6);
   });
 
-  test('is found in a view that does not begin with its buffer', () => {
+  test('is found in a view at an offset of its buffer', () => {
     const whole = new Uint8Array([9, 9, 9, ...START, ...exif(8), ...SCAN]);
 
     const { value, at } = orientationOf(whole.subarray(3));
@@ -48,7 +48,7 @@ describe('the orientation of a JPEG', () => {
     expect(whole[3 + (at ?? NaN) + 1]).toBe(8);
   });
 
-  test('is upright when the file does not say, or says what does not exist', () => {
+  test('is upright without a tag, or with an invalid one', () => {
     expect(valueOf(START, SCAN)).toBe(1);
     expect(valueOf(START, JFIF, SCAN)).toBe(1);
     expect(valueOf(START, exif(0), SCAN)).toBe(1);
@@ -56,7 +56,7 @@ describe('the orientation of a JPEG', () => {
     expect(valueOf(START, exif(6, false, 4), SCAN)).toBe(1);
   });
 
-  test('is looked for in the head only', () => {
+  test('is searched in the header only', () => {
     expect(valueOf(START, SCAN.slice(0, 4), exif(6))).toBe(1);
   });
 
@@ -69,14 +69,14 @@ describe('the orientation of a JPEG', () => {
   });
 });
 
-describe('a turned picture', () => {
+describe('a rotated image', () => {
   /** The displayed position of the pixel at (0, 0) of an image of 4 × 2 pixels: its middle. */
   const corner = (value: number) => {
     const [a, b, c, d, e, f] = turnOf(value, 4, 2);
     return [a * 0.5 + c * 0.5 + e, b * 0.5 + d * 0.5 + f];
   };
 
-  test('has its first pixel where the standard says, and lies within its new size', () => {
+  test('has its first pixel where the standard says, within its new size', () => {
     // Row 0 and column 0 of the file are displayed as: top left, top right, bottom right, bottom left; then
     // the same, rotated.
     expect([1, 2, 3, 4].map(corner)).toEqual([

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { poll } from './poll';
 
-describe('what is repeated', () => {
+describe('a polled action', () => {
   const page = Object.assign(new EventTarget(), { hidden: false });
   const action = vi.fn<(signal: AbortSignal) => Promise<void>>();
   let stop: () => void;
@@ -20,7 +20,7 @@ describe('what is repeated', () => {
     vi.useRealTimers();
   });
 
-  test('is done at once and then in its time', () => {
+  test('runs at once and then at its interval', () => {
     expect(action).toHaveBeenCalledTimes(1);
 
     vi.advanceTimersByTime(2_000);
@@ -28,7 +28,7 @@ describe('what is repeated', () => {
     expect(action).toHaveBeenCalledTimes(3);
   });
 
-  test('rests while nobody looks, and is done as soon as somebody does', () => {
+  test('pauses while the page is hidden, and runs when it becomes visible', () => {
     page.hidden = true;
     vi.advanceTimersByTime(5_000);
     expect(action).toHaveBeenCalledTimes(1);
@@ -39,7 +39,7 @@ describe('what is repeated', () => {
     expect(action).toHaveBeenCalledTimes(2);
   });
 
-  test('is done again after it failed', () => {
+  test('runs again after a failure', () => {
     action.mockRejectedValue(new Error('no answer'));
 
     vi.advanceTimersByTime(2_000);
@@ -47,7 +47,7 @@ describe('what is repeated', () => {
     expect(action).toHaveBeenCalledTimes(3);
   });
 
-  test('ends altogether, with what is under way', () => {
+  test('stops, and aborts the request in flight', () => {
     stop();
 
     vi.advanceTimersByTime(5_000);

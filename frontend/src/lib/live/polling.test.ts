@@ -37,7 +37,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-describe('an aggregates', () => {
+describe('an aggregated series', () => {
   test('has one point for each bucket, oldest first, its average in the middle of the bucket', async () => {
     answers = [
       pageOf([
@@ -64,7 +64,7 @@ describe('an aggregates', () => {
     });
   });
 
-  test('of a day is read anew every minute, of a year every quarter of an hour', async () => {
+  test('of a day is polled every minute, of a year every quarter of an hour', async () => {
     const stopDay = new AggregatedSeries().start('attic', 'temperature', DAY, () => NOW);
     const stopYear = new AggregatedSeries().start('attic', 'temperature', YEAR, () => NOW);
 
@@ -77,27 +77,27 @@ describe('an aggregates', () => {
     expect(widths.filter((width) => width === '1d')).toHaveLength(2);
   });
 
-  test('of the live hour asks nothing', () => {
+  test('of the live hour makes no requests', () => {
     new AggregatedSeries().start('attic', 'temperature', HOUR, () => NOW)();
 
     expect(asked).toEqual([]);
   });
 
-  test('keeps what it shows when the hub does not answer, and says why it is old', async () => {
+  test('keeps its points when the hub does not respond, and reports why they are old', async () => {
     answers = [pageOf([{ ...MINUTE, start: NOW, avg: 21 }])];
     const aggregates = new AggregatedSeries();
     const stop = aggregates.start('attic', 'temperature', DAY, () => NOW);
     await vi.waitFor(() => expect(aggregates.known).toBe(true));
 
     vi.advanceTimersByTime(60_000);
-    await vi.waitFor(() => expect(aggregates.problem).toBe('The hub does not answer.'));
+    await vi.waitFor(() => expect(aggregates.problem).toBe('The hub does not respond.'));
     stop();
 
     expect(aggregates.points).toHaveLength(1);
   });
 });
 
-describe('seriesGaps', () => {
+describe('the gaps of a series', () => {
   const gap = { module_id: 'attic', lost: 1, reason: 'full', since: NOW, until: NOW, recorded_at: NOW };
 
   test('are read to the last page', async () => {
@@ -112,7 +112,7 @@ describe('seriesGaps', () => {
     expect(asked[1]?.searchParams.get('cursor')).toBe('more');
   });
 
-  test('without end are read so far, and it is known that there are more', async () => {
+  test('are read up to a limit, and marked as incomplete', async () => {
     answers = Array.from({ length: 5 }, () => pageOf([gap], 'more'));
     const seriesGaps = new SeriesGaps();
 
@@ -124,14 +124,14 @@ describe('seriesGaps', () => {
   });
 });
 
-test('the storage that is known stays when the hub does not answer', async () => {
+test('the last storage report stays when the hub does not respond', async () => {
   answers = [{ ...STORAGE, problems: ['no backup'] }];
   const watch = new StorageStatus();
   const stop = watch.start();
   await vi.waitFor(() => expect(watch.report).not.toBeNull());
 
   vi.advanceTimersByTime(60_000);
-  await vi.waitFor(() => expect(watch.error).toBe('The hub does not answer.'));
+  await vi.waitFor(() => expect(watch.error).toBe('The hub does not respond.'));
   stop();
 
   expect(watch.report).toMatchObject({ problems: ['no backup'] });

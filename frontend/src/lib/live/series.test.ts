@@ -6,7 +6,7 @@ const NOW = 1_795_472_000;
 const times = (series: Series) => series.points.map((point) => point.t - NOW);
 
 describe('a series', () => {
-  test('keeps its points in the order of their time, whenever they come', () => {
+  test('keeps its points in order of time, whenever they arrive', () => {
     const series = new Series('attic', 'temperature');
 
     for (const late of [10, 30, 20, 0]) series.push(aReading(NOW + late));
@@ -15,7 +15,7 @@ describe('a series', () => {
     expect(series.newest?.timestamp).toBe(NOW + 30);
   });
 
-  test('holds a reading once, however often it is told', () => {
+  test('stores a repeated reading once', () => {
     const series = new Series('attic', 'temperature');
     series.push(aReading(NOW, 20));
 
@@ -25,7 +25,7 @@ describe('a series', () => {
     expect(series.points).toEqual([{ t: NOW, v: 22, span: 0 }]);
   });
 
-  test('forgets what is older than the window, but for the point where the line comes in', () => {
+  test('drops points older than the window, except the one before it', () => {
     const series = new Series('attic', 'temperature');
 
     for (const at of [0, 60, 120, WINDOW_SECS + 90]) series.push(aReading(NOW + at));
@@ -33,7 +33,7 @@ describe('a series', () => {
     expect(times(series)).toEqual([60, 120, WINDOW_SECS + 90]);
   });
 
-  test('needs its history at first, and not once the hub has said that there is none', () => {
+  test('needs history at first, and not when the hub has no older readings', () => {
     const unknown = new Series('attic', 'temperature');
     unknown.pushRecent([aReading(NOW)], false);
     const whole = new Series('attic', 'temperature');
@@ -43,7 +43,7 @@ describe('a series', () => {
     expect(whole.backfillSince).toBeNull();
   });
 
-  test('needs no history when the newest readings overlap with what it knows', () => {
+  test('needs no history when the newest readings overlap with its own', () => {
     const series = new Series('attic', 'temperature');
     series.fill([aReading(NOW), aReading(NOW + 1)], []);
     series.push(aReading(NOW + 1));
@@ -53,7 +53,7 @@ describe('a series', () => {
     expect(series.backfillSince).toBeNull();
   });
 
-  test('puts a minute’s average in the middle of its minute', () => {
+  test('places a minute’s average in the middle of its minute', () => {
     const series = new Series('attic', 'temperature');
 
     const minute = { module_id: 'attic', type: 'temperature', unit: 'celsius', start: NOW, avg: 21, missing: 0 };
@@ -62,7 +62,7 @@ describe('a series', () => {
     expect(series.points).toEqual([{ t: NOW + 30, v: 21, span: 60 }]);
   });
 
-  test('tells its charts of every change', () => {
+  test('increases its version with every change', () => {
     const series = new Series('attic', 'temperature');
     const before = series.version;
 

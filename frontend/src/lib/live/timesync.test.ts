@@ -3,7 +3,7 @@ import { TimeSync } from './timesync';
 
 const NOW = 1_795_472_000;
 
-describe('the hub is asked what time it is', () => {
+describe('the hub’s time is requested', () => {
   const ask = vi.fn<(clientTime: number) => void>();
   let sync: TimeSync;
 
@@ -26,7 +26,7 @@ describe('the hub is asked what time it is', () => {
     sync.answer(asked, asked + ahead + milliseconds / 2000);
   };
 
-  test('eight times, each after the answer to the one before', () => {
+  test('eight times, each after the previous response', () => {
     expect(ask).toHaveBeenCalledTimes(1);
 
     for (let answered = 1; answered < 8; answered += 1) {
@@ -48,13 +48,13 @@ describe('the hub is asked what time it is', () => {
     expect(ask).toHaveBeenCalledTimes(10);
   });
 
-  test('again when an answer does not come', () => {
+  test('again without a response', () => {
     vi.advanceTimersByTime(10_000);
 
     expect(ask).toHaveBeenCalledTimes(2);
   });
 
-  test('and its clock is known from the quickest answer', () => {
+  test('and its offset comes from the fastest response', () => {
     answerAfter(200, 3);
     answerAfter(4, 3);
     answerAfter(90, 3);
@@ -63,7 +63,7 @@ describe('the hub is asked what time it is', () => {
     expect(sync.offset.maxErrorSecs).toBeCloseTo(0.002);
   });
 
-  test('anew after a reconnect', () => {
+  test('again from the start after a reconnect', () => {
     answerAfter(4, 3);
 
     sync.start();

@@ -61,11 +61,11 @@ export class ConnectionWatchdog {
   }
 
   /** A message has arrived. */
-  messageReceived(picture: boolean): void {
+  messageReceived(isFrame: boolean): void {
     const now = performance.now();
     if (!this.#open && now - this.#gaveUpAt < SLOW_MS)
       this.#timeoutFactor = Math.min(MAX_TIMEOUT_FACTOR, 2 * this.#timeoutFactor);
-    else if (picture && now - this.#messageAt < PROBE_MS.watching) this.#timeoutFactor = 1;
+    else if (isFrame && now - this.#messageAt < PROBE_MS.watching) this.#timeoutFactor = 1;
     this.#open = true;
     this.#messageAt = now;
     this.#probedAt = null;

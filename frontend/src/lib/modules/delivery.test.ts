@@ -13,26 +13,26 @@ const delivery = (rest: Partial<Delivery>): Delivery => ({
   ...rest
 });
 
-describe('the account of a module', () => {
-  test('without seriesGaps says that all readings were received, and since when', () => {
+describe('the delivery summary of a module', () => {
+  test('without losses says that all readings were received, and since when', () => {
     expect(deliverySummary(delivery({}))).toBe(`All 1\u202f000 readings received since ${formatDate(SINCE)}`);
     expect(isComplete(delivery({}))).toBe(true);
   });
 
-  test('tells lost readings from pending ones', () => {
+  test('distinguishes lost readings from pending ones', () => {
     const account = delivery({ received: 985, lost: 12, missing: 3 });
 
     expect(deliverySummary(account)).toBe(`12 lost, 3 pending since ${formatDate(SINCE)}`);
     expect(isComplete(account)).toBe(false);
   });
 
-  test('is not whole while readings are under way, though none is lost', () => {
+  test('is not complete while readings are pending, even if none is lost', () => {
     expect(isComplete(delivery({ received: 999, missing: 1 }))).toBe(false);
   });
 });
 
-describe('gaps together', () => {
-  test('say how many readings they took, and each reason once', () => {
+describe('a list of gaps', () => {
+  test('gives the number of lost readings, and each reason once', () => {
     const gaps = [
       { lost: 30, reason: 'full' },
       { lost: 10, reason: 'full' },
@@ -40,17 +40,17 @@ describe('gaps together', () => {
     ] as const;
 
     expect(lossSummary(gaps)).toBe(
-      '41 readings lost: the outbox of the module was full; the module was killed before it saved them'
+      '41 readings lost: the module ran out of space for unsent readings; the module stopped before it saved them'
     );
   });
 
-  test('that are not all of them say that it was at least so many', () => {
+  test('that is incomplete gives a minimum', () => {
     expect(lossSummary([{ lost: 1, reason: 'full' }], false)).toBe(
-      'At least 1 reading lost: the outbox of the module was full'
+      'At least 1 reading lost: the module ran out of space for unsent readings'
     );
   });
 
-  test('that are none say nothing', () => {
+  test('without entries gives no text', () => {
     expect(lossSummary([])).toBeNull();
   });
 });

@@ -5,11 +5,11 @@ import { formatNumber } from '../units/units';
 
 /** Why readings were lost, as the end of a sentence. */
 export const GAP_REASON_TEXTS: Record<GapReason, string> = {
-  full: 'the outbox of the module was full',
-  too_old: 'they were older than the outbox limit',
-  unreadable: 'the outbox could not be read',
+  full: 'the module ran out of space for unsent readings',
+  too_old: 'they were too old to be sent',
+  unreadable: 'unsent readings could not be read',
   refused: 'the hub rejected them',
-  killed: 'the module was killed before it saved them'
+  killed: 'the module stopped before it saved them'
 };
 
 /** Whether all readings arrived. */

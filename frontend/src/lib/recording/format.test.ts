@@ -22,13 +22,13 @@ const SETTINGS: RecordingSettings = {
   triggers: []
 };
 
-test('what is set is a sentence', () => {
+test('the settings are a sentence', () => {
   expect(describeSettings({ ...SETTINGS, mode: 'time_lapse' })).toBe('One frame every 1 min.');
   expect(describeSettings({ ...SETTINGS, mode: 'on_event' })).toBe('From 5 s before to 30 s after each event.');
   expect(describeSettings({ ...SETTINGS, mode: 'continuous' })).toBe('Every frame of the camera.');
 });
 
-test('what is kept is told with its size', () => {
+test('the recorded frames are shown with their size', () => {
   const rest = {
     recording: false,
     event_until: null,
@@ -51,7 +51,7 @@ test('what is kept is told with its size', () => {
   expect([0, 999, 75_400_000, 1e10, 2.54e9].map(formatBytes)).toEqual(['0 B', '999 B', '75 MB', '10 GB', '2.54 GB']);
 });
 
-test('what begins a recording is told by who did or measured it', () => {
+test('a trigger is described with its module', () => {
   expect(describeTrigger({ module_id: 'door', type: 'motion', above: 0.5 })).toBe('Motion of door above 0.5');
   expect(describeTrigger({ module_id: 'attic', type: 'temperature', above: 1, below: 3 })).toBe(
     'Temperature of attic above 1 and below 3'
@@ -59,7 +59,7 @@ test('what begins a recording is told by who did or measured it', () => {
   expect(describeTrigger({ module_id: 'led', action: 'on' })).toBe('When “on” on led succeeds');
 });
 
-test('what modules measure and do may begin a recording', () => {
+test('measures and actions of modules are trigger options', () => {
   const door = aModule('door', {
     manifest: { measures: [{ type: 'motion', unit: 'boolean' }], actions: [{ name: 'open' }] }
   });
@@ -70,18 +70,18 @@ test('what modules measure and do may begin a recording', () => {
   ]);
 });
 
-describe('a moment in an input', () => {
-  test('comes back as it went in, to the second', () => {
+describe('the time of an input', () => {
+  test('is read back to the second', () => {
     for (const moment of [0, 1_795_472_000, 1_782_000_001])
       expect(parseDateTimeInput(toDateTimeInput(moment + 0.7))).toBe(moment);
   });
 
-  test('is none while it is half written', () => {
+  test('is null while it is incomplete', () => {
     expect(parseDateTimeInput('')).toBeNull();
     expect(parseDateTimeInput('2026-11-24T')).toBeNull();
   });
 
-  test('is of the reader’s day', () => {
+  test('is in local time', () => {
     expect(toDateInput(new Date(2026, 10, 24, 0, 5).getTime() / 1000)).toBe('2026-11-24');
   });
 });

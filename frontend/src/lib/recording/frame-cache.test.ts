@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { type Fetch, FrameCache } from './frame-cache';
 
-describe('recorded pictures', () => {
+describe('recorded frames', () => {
   const fetch = vi.fn<Fetch>();
   let store: FrameCache;
 
@@ -13,14 +13,14 @@ describe('recorded pictures', () => {
 
   const asked = () => fetch.mock.calls.map(([time]) => time);
 
-  test('are asked for once', async () => {
+  test('are requested once', async () => {
     await store.get(1);
     await store.get(1);
 
     expect(asked()).toEqual([1]);
   });
 
-  test('are asked for ahead, and there when they are wanted', async () => {
+  test('are prefetched, and available when needed', async () => {
     await store.get(1);
     store.prefetch(1, [2, 3]);
 
@@ -29,7 +29,7 @@ describe('recorded pictures', () => {
     expect(asked()).toEqual([1, 2, 3]);
   });
 
-  test('that nobody waits for any more are given up', () => {
+  test('that are no longer needed are aborted', () => {
     fetch.mockImplementation(() => new Promise(() => {}));
     void store.get(1);
     store.prefetch(1, [2, 3]);
@@ -45,14 +45,14 @@ describe('recorded pictures', () => {
     ]);
   });
 
-  test('that did not come are asked for again', async () => {
+  test('that failed are requested again', async () => {
     fetch.mockRejectedValueOnce(new Error('disconnected'));
     await expect(store.get(1)).rejects.toThrow('disconnected');
 
     await expect(store.get(1)).resolves.toMatchObject({ capturedAt: 1 });
   });
 
-  test('are not kept without end', async () => {
+  test('are kept up to a limit', async () => {
     for (let time = 0; time < 100; time += 1) await store.get(time);
     await store.get(99);
     expect(fetch).toHaveBeenCalledTimes(100);

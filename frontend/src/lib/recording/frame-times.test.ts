@@ -3,7 +3,7 @@ import type { Range, Clip } from '../api/recording';
 import { FrameTimes, indexAtOrBefore } from './frame-times';
 import { aStretch } from './testing';
 
-test('the newest of many times that is not after a moment is found', () => {
+test('finds the newest of many times that is not after a given time', () => {
   const times = [1, 2, 2.5, 7];
 
   expect([0, 1, 2.4, 2.5, 6.9, 100].map((time) => indexAtOrBefore(times, time))).toEqual([-1, 0, 1, 2, 2, 3]);
@@ -37,21 +37,21 @@ describe('stepping through frames', () => {
     return seen;
   }
 
-  test('visits every one, forward and back, over breaks', async () => {
+  test('visits every frame, forward and back, across clips', async () => {
     record([100, 50, 0.1], [500, 1, 1], [900, 20, 0.5]);
 
     expect(await walk(100, 1)).toEqual(recorded);
     expect(await walk(recorded.at(-1) ?? 0, -1)).toEqual(recorded.toReversed());
   });
 
-  test('visits every one of more than the hub tells at once', async () => {
+  test('visits every frame beyond the limit of one response', async () => {
     record([0, 20_000, 0.125]);
 
     expect(await walk(0, 1)).toEqual(recorded);
     expect(await walk(recorded.at(-1) ?? 0, -1)).toEqual(recorded.toReversed());
   });
 
-  test('visits every one where they lie much closer than elsewhere', async () => {
+  test('visits every frame where they are much denser than elsewhere', async () => {
     record([0, 1_000, 60], [60_001, 24_000, 0.01]);
     clips = [aStretch(0, recorded.at(-1) ?? 0, recorded.length)];
 
@@ -59,7 +59,7 @@ describe('stepping through frames', () => {
     expect(await walk(recorded.at(-1) ?? 0, -1)).toEqual(recorded.toReversed());
   });
 
-  test('asks seldom', async () => {
+  test('needs few requests', async () => {
     record([0, 9_000, 0.125]);
 
     await walk(0, 1);
@@ -74,7 +74,7 @@ describe('stepping through frames', () => {
     expect(ask).toHaveBeenCalledOnce();
   });
 
-  test('begins anywhere, also between two frames', async () => {
+  test('starts anywhere, also between two frames', async () => {
     record([100, 10, 1], [500, 10, 1]);
 
     expect(await times.adjacentFrame(103.4, 1, clips)).toBe(104);
@@ -83,7 +83,7 @@ describe('stepping through frames', () => {
     expect(await times.adjacentFrame(300, -1, clips)).toBe(109);
   });
 
-  test('ends at the ends', async () => {
+  test('stops at both ends', async () => {
     record([100, 10, 1]);
 
     expect(await times.adjacentFrame(109, 1, clips)).toBeNull();
@@ -91,7 +91,7 @@ describe('stepping through frames', () => {
     expect(await times.adjacentFrame(5, 1, [])).toBeNull();
   });
 
-  test('goes on past a clip whose frames retention has taken', async () => {
+  test('continues past a clip whose frames were deleted', async () => {
     record([100, 10, 1], [500, 10, 1]);
     recorded = recorded.filter((time) => time > 400);
 

@@ -41,7 +41,7 @@ describe('the player', () => {
 
   const settle = () => vi.advanceTimersByTimeAsync(0);
 
-  test('shows the frame nearest to any moment', async () => {
+  test('shows the frame nearest to any time', async () => {
     player.seek(1003.44);
     await settle();
 
@@ -50,7 +50,7 @@ describe('the player', () => {
     expect(seen).toEqual(['1003.4']);
   });
 
-  test('goes to what was recorded when nothing was', async () => {
+  test('goes to the nearest clip from a time without recordings', async () => {
     player.seek(1400);
     await settle();
     expect(player.at).toBe(1020);
@@ -60,7 +60,7 @@ describe('the player', () => {
     expect(player.at).toBe(1020);
   });
 
-  test('leaves out what was passed while a picture was on its direction', async () => {
+  test('skips frames that were passed while another one was loading', async () => {
     for (const time of [1001, 1002, 1003, 1004]) player.seek(time);
     await settle();
 
@@ -81,7 +81,7 @@ describe('the player', () => {
     expect(seen).toEqual(['1019.9', '1020', '2000', '2000.1', '2000']);
   });
 
-  test('stays where it is at the end', async () => {
+  test('stays at the last frame', async () => {
     player.seek(2010);
     await settle();
 
@@ -125,7 +125,7 @@ describe('the player', () => {
     expect(player.shownAt).toBeCloseTo(2010, 0);
   });
 
-  test('begins anew when it is told to play at the end', async () => {
+  test('starts from the beginning when playing at the end', async () => {
     player.seek(2010);
     await settle();
 
@@ -135,7 +135,7 @@ describe('the player', () => {
     expect(player.at).toBeCloseTo(1000.5, 1);
   });
 
-  test('says what is no longer there, and goes on', async () => {
+  test('reports a deleted frame, and continues', async () => {
     fetch.mockRejectedValueOnce(new ApiProblem({ kind: 'not_found', title: 'Not found', status: 404 }));
     player.seek(1001);
     await settle();
@@ -148,7 +148,7 @@ describe('the player', () => {
     expect(seen).toEqual(['1002']);
   });
 
-  test('forgets everything when the live picture is wanted again', async () => {
+  test('drops everything when it returns to the live view', async () => {
     player.seek(1001);
     player.play();
     player.leave();

@@ -16,7 +16,7 @@ import { aStretch } from './testing';
 const DAY = { since: 0, until: 1000 };
 
 describe('a day', () => {
-  test('goes from midnight to midnight of the reader', () => {
+  test('spans from midnight to midnight in local time', () => {
     const noon = new Date(2026, 10, 24, 12).getTime() / 1000;
 
     const day = localDayOf(noon);
@@ -27,20 +27,20 @@ describe('a day', () => {
     expect(localDayOf(noon, 1).since).toBe(day.until);
   });
 
-  test('is looked at more closely without looking past its ends', () => {
+  test('is zoomed without moving past its ends', () => {
     expect(zoomRange(DAY, 100, 500)).toEqual({ since: 450, until: 550 });
     expect(zoomRange(DAY, 100, 10)).toEqual({ since: 0, until: 100 });
     expect(zoomRange(DAY, 100, 990)).toEqual({ since: 900, until: 1000 });
     expect(zoomRange(DAY, 5000, 500)).toEqual(DAY);
   });
 
-  test('has a place for each moment, and a moment for each place', () => {
+  test('maps times to positions and back', () => {
     for (const time of [0, 1, 333, 1000]) expect(timeAt(fractionAt(time, DAY), DAY)).toBeCloseTo(time);
     expect(timeAt(-0.2, DAY)).toBe(0);
     expect(timeAt(1.2, DAY)).toBe(1000);
   });
 
-  test('has marks at whole steps of the reader’s clock, as close as their labels allow', () => {
+  test('has labels at whole steps of the local clock, as close as they fit', () => {
     const day = localDayOf(1_795_472_000);
 
     const wholeDay = ticks(day, 1200);
@@ -55,8 +55,8 @@ describe('a day', () => {
   });
 });
 
-describe('what was recorded', () => {
-  test('is drawn where it was, cut at the ends', () => {
+describe('a clip', () => {
+  test('is drawn at its time, cut at the ends', () => {
     const clips = [aStretch(-100, 100), aStretch(500, 750), aStretch(900, 2000)];
 
     expect(timelineBands(clips, DAY, 1000)).toEqual([
@@ -66,32 +66,32 @@ describe('what was recorded', () => {
     ]);
   });
 
-  test('is seen however short it was', () => {
+  test('is visible however short it is', () => {
     const [band] = timelineBands([aStretch(500, 500)], DAY, 100);
 
     expect(band?.from).toBe(0.5);
     expect(band?.to).toBeCloseTo(0.52);
   });
 
-  test('is one band where no pixel lies between', () => {
+  test('is merged with one less than a pixel away', () => {
     const many = Array.from({ length: 900 }, (_, at) => aStretch(at, at + 0.5));
 
     expect(timelineBands(many, DAY, 300)).toHaveLength(1);
     expect(timelineBands([aStretch(0, 10), aStretch(400, 410)], DAY, 300)).toHaveLength(2);
   });
 
-  test('is not drawn when it was at another time', () => {
+  test('is not drawn outside the view', () => {
     expect(timelineBands([aStretch(-50, -10), aStretch(1100, 1200)], DAY, 100)).toEqual([]);
   });
 
-  test('is found from any moment', () => {
+  test('is found from any time', () => {
     const clips = [aStretch(100, 200), aStretch(500, 600)];
 
     expect([0, 150, 340, 360, 999].map((time) => snapToClip(time, clips))).toEqual([100, 150, 200, 500, 600]);
     expect(snapToClip(5, [])).toBeNull();
   });
 
-  test('is played without the time between', () => {
+  test('is played without the gap before it', () => {
     const clips = [aStretch(100, 200), aStretch(500, 600)];
 
     expect(advance(100, 30, clips)).toBe(130);
@@ -101,7 +101,7 @@ describe('what was recorded', () => {
     expect(advance(700, 1, clips)).toBeNull();
   });
 
-  test('is gone through with keys, faster the more is seen', () => {
+  test('is navigated with keys, in steps relative to the view', () => {
     const clips = [aStretch(100, 200), aStretch(500, 600)];
     const goals = (keys: string[], view = DAY) => keys.map((key) => seekTargetForKey(key, 500, view, clips));
 
@@ -111,7 +111,7 @@ describe('what was recorded', () => {
     expect(seekTargetForKey('Home', 500, DAY, [])).toBeNull();
   });
 
-  test('is formatCount in parts of what a range cuts', () => {
+  test('counts in proportion when a range cuts it', () => {
     const clips = [aStretch(100, 200, 1000), aStretch(500, 600, 400)];
 
     expect(amountInRange({ since: 150, until: 1000 }, clips)).toEqual({ frames: 900, bytes: 900_000 });

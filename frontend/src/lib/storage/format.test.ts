@@ -31,7 +31,7 @@ const aRemoval = (rest: Partial<RetentionReport> = {}): RetentionReport => ({
 });
 
 describe('the alarms of the storage', () => {
-  test('are none while all is well, and while nobody knows', () => {
+  test('are empty without problems, and before the first report', () => {
     expect(storageAlarms(aReport())).toEqual([]);
     expect(storageAlarms(null)).toEqual([]);
   });
@@ -42,7 +42,7 @@ describe('the alarms of the storage', () => {
     ]);
   });
 
-  test('begin with a disk that is full, which is said once', () => {
+  test('start with a full disk, which is mentioned once', () => {
     const full = 'The disk is full. New readings are refused until space is free.';
 
     expect(storageAlarms(aReport({ full: true, problems: ['no backup'] }))).toEqual([full, 'No backup.']);
@@ -50,12 +50,12 @@ describe('the alarms of the storage', () => {
   });
 });
 
-describe('the wear', () => {
-  test('is a share of the endurance', () => {
+describe('the used endurance', () => {
+  test('is a fraction of the rated endurance', () => {
     expect(enduranceUsed(aReport())).toBe(0.1);
   });
 
-  test('is not known where nobody counts', () => {
+  test('is null when writes are not counted', () => {
     expect(enduranceUsed(aReport({ written_total_bytes: null }))).toBeNull();
     expect(formatBytes(null)).toBe('–');
     expect(years(null)).toBe('Not yet known');
@@ -69,22 +69,22 @@ describe('the wear', () => {
     expect(years(forecast)).toBe(text);
   });
 
-  test('never reads zero when there is some', () => {
+  test('is never shown as zero when it is not', () => {
     expect(percent(0.000_01)).toBe('less than 0.1 %');
     expect(percent(0)).toBe('0.0 %');
   });
 });
 
-describe('a removal', () => {
+describe('a deletion', () => {
   test('says how many records were deleted', () => {
     expect(describeRetention(aRemoval())).toBe('Deleted 1\u202f234 records.');
   });
 
-  test('that is only a preview says how many records it would delete', () => {
+  test('as a preview says how many records it would delete', () => {
     expect(describeRetention(aRemoval({ dry_run: true }))).toBe('1\u202f234 records to delete.');
   });
 
-  test('that was refused says why', () => {
+  test('that was rejected says why', () => {
     expect(describeRetention(aRemoval({ refused: 'the clock is wrong' }))).toBe(
       'Nothing was deleted: the clock is wrong.'
     );

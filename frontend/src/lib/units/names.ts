@@ -43,8 +43,8 @@ export function formatAhead(seconds: number): string {
 }
 
 const TIME_NOTES: Readonly<Record<string, string>> = {
-  arrival: 'Sender’s clock is ahead: time of arrival',
-  hub_unsynced: 'The hub’s clock was wrong at that time'
+  arrival: 'The clock of the module is ahead. This is the time of arrival.',
+  hub_unsynced: 'The clock of the hub was wrong at that time.'
 };
 
 /** A note on the clock that set a value's time; `null` when none is needed. */

@@ -75,7 +75,7 @@ test('one chart has one scale, whatever the single value is', () => {
   expect(formatValue(5e8, 'bytes', scale)).toEqual({ value: '0.50', symbol: 'GB' });
 });
 
-test('every known word of the hub has a symbol', () => {
+test('every named unit of the hub has a symbol', () => {
   const table = readFileSync('../iotpi-core/src/model/unit/table.rs', 'utf8');
   const words = [...table.matchAll(/^ {8}(?:unit|rounded|degrees)\("(\w+)"/gm)].map((match) => match[1] ?? '');
 
@@ -88,7 +88,7 @@ test('every known word of the hub has a symbol', () => {
   expect(unnamed).toEqual(['bar', 'psi', 'ppm', 'ppb']);
 });
 
-describe('a length of time', () => {
+describe('a duration', () => {
   test.each([
     [0, '0 s'],
     [0.5, '0.5 s'],
@@ -125,7 +125,7 @@ test.each([
   expect(titleOf(id)).toBe(title);
 });
 
-test('how far ahead a time is, in seconds and then in minutes', () => {
+test('a time ahead is shown in seconds, then in minutes', () => {
   expect([6, 59, 61, 119, 299].map(formatAhead)).toEqual([
     '6 s ahead',
     '59 s ahead',
@@ -135,7 +135,7 @@ test('how far ahead a time is, in seconds and then in minutes', () => {
   ]);
 });
 
-test('whose clock a time goes by is remarked on only where that is unusual', () => {
+test('an unusual time source gets a note', () => {
   expect(timeSourceNote('arrival')).toContain('ahead');
   expect(timeSourceNote('hub_unsynced')).not.toBeNull();
   expect(['module', 'hub', 'estimated', undefined].map(timeSourceNote)).toEqual([null, null, null, null]);

@@ -55,7 +55,7 @@ describe('a command', () => {
     expect(await send(sender)).toBe(false);
 
     expect(keys).toHaveLength(2);
-    expect(sender.error).toBe('The hub does not answer.');
+    expect(sender.error).toBe('The hub does not respond.');
   });
 
   test('that the hub rejected is not sent again', async () => {

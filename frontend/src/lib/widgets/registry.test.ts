@@ -16,7 +16,7 @@ const widgetsOf = (manifest: Manifest | null, series: Series[] = [], camera?: Ca
     widgetFor(capability)?.name
   ]);
 
-describe('what a manifest capabilities finds its widget:', () => {
+describe('a capability of a manifest finds its widget:', () => {
   test('a measure is a sensor', () => {
     const manifest = { measures: [{ type: 'temperature', unit: 'celsius', every_secs: 5 }] };
 
@@ -31,7 +31,7 @@ describe('what a manifest capabilities finds its widget:', () => {
     expect(widgetsOf({ actions: [{ name: 'set', params: LAMP }] })).toEqual([['attic/action/set', 'lamp']]);
   });
 
-  test('a lamp that does harm when it is switched twice is a form, which asks first', () => {
+  test('a hazardous lamp is a form, which asks for confirmation', () => {
     const actions = [{ name: 'set', hazardous: true, params: LAMP }];
 
     expect(widgetsOf({ actions })).toEqual([['attic/action/set', 'action']]);
@@ -42,7 +42,7 @@ describe('what a manifest capabilities finds its widget:', () => {
   });
 });
 
-test('a module without a manifest shows what it delivers', () => {
+test('a module without a manifest shows the series it sends', () => {
   const series = new Series('attic', 'temperature');
   series.push(aReading(1_795_472_000));
 
@@ -61,11 +61,11 @@ test('a declared measure and its readings are one tile', () => {
   expect(capabilities[0]).toMatchObject({ series });
 });
 
-test('a module with nothing to capability takes no room', () => {
+test('a module without capabilities has no tile', () => {
   expect(widgetsOf({})).toEqual([]);
 });
 
-test('every widget has a name of its own', () => {
+test('every widget has a unique name', () => {
   const names = registry.map((widget) => widget.name);
 
   expect(new Set(names).size).toBe(names.length);
