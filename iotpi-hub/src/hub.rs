@@ -15,7 +15,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     admission::Admission,
-    auth::{Caller, FirstAdmin, Known, Passwords, Throttle, jwt::SigningKey},
+    auth::{Caller, FirstAdminCode, LoginRateLimit, Passwords, TokenCache, jwt::SigningKey},
     clock::HubClock,
     config::Config,
     error::{HubError, Result},
@@ -97,10 +97,10 @@ pub(crate) struct Inner {
     /// The credential time that was noted last, in microseconds.
     pub(crate) credential_time_saved: AtomicI64,
     /// Whose tokens were shown a moment ago, and how often something was revoked.
-    pub(crate) known: Known,
+    pub(crate) token_cache: TokenCache,
     pub(crate) passwords: Passwords,
-    pub(crate) throttle: Throttle,
-    pub(crate) first_admin: FirstAdmin,
+    pub(crate) login_rate_limit: LoginRateLimit,
+    pub(crate) first_admin_code: FirstAdminCode,
     /// Once there is a user there always is one.
     pub(crate) has_users: AtomicBool,
     /// The machine's own name.
@@ -222,10 +222,10 @@ impl Hub {
             store_check: StoreCheck::default(),
             signing_key: SigningKey::default(),
             credential_time_saved: AtomicI64::new(0),
-            known: Known::default(),
+            token_cache: TokenCache::default(),
             passwords: Passwords::default(),
-            throttle: Throttle::default(),
-            first_admin: FirstAdmin::default(),
+            login_rate_limit: LoginRateLimit::default(),
+            first_admin_code: FirstAdminCode::default(),
             has_users,
             host_name: gethostname::gethostname().to_string_lossy().to_ascii_lowercase(),
             module_bell: Notify::new(),

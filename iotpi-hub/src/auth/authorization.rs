@@ -21,18 +21,18 @@ const CHECK_EVERY: Duration = Duration::from_secs(2);
 
 /// What a caller showed, as far as it can end.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Evidence {
+pub(crate) struct VerifiedCredential {
     /// The session or token that was shown, or that made what was shown.
     pub(crate) issuer: Issuer,
     /// The end of a JWT or a signed URL.
-    pub(crate) ends: Option<Steady>,
+    pub(crate) expires_at: Option<Steady>,
     /// The key that signed it.
-    pub(crate) key: Option<KeyId>,
+    pub(crate) key_id: Option<KeyId>,
 }
 
-impl From<Issuer> for Evidence {
+impl From<Issuer> for VerifiedCredential {
     fn from(issuer: Issuer) -> Self {
-        Self { issuer, ends: None, key: None }
+        Self { issuer, expires_at: None, key_id: None }
     }
 }
 
@@ -41,17 +41,17 @@ impl From<Issuer> for Evidence {
 pub(crate) struct Authorization {
     hub: Hub,
     caller: Caller,
-    evidence: Evidence,
+    credential_info: VerifiedCredential,
     /// How many revocations there had been before it was checked.
     revision: u64,
 }
 
 /// Becomes ready when an authorization has ended.
-pub(crate) type Ended = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(crate) type AuthorizationEnd = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Authorization {
-    pub(crate) fn new(hub: &Hub, caller: Caller, evidence: Evidence, revision: u64) -> Self {
-        Self { hub: hub.clone(), caller, evidence, revision }
+    pub(crate) fn new(hub: &Hub, caller: Caller, credential_info: VerifiedCredential, revision: u64) -> Self {
+        Self { hub: hub.clone(), caller, credential_info, revision }
     }
 
     /// Who calls.
@@ -59,8 +59,8 @@ impl Authorization {
         &self.caller
     }
 
-    pub(crate) fn evidence(&self) -> &Evidence {
-        &self.evidence
+    pub(crate) fn credential_info(&self) -> &VerifiedCredential {
+        &self.credential_info
     }
 
     /// Waits until it has ended: the session or token is gone or has other rights, the JWT or signed URL has expired, or the key
@@ -69,10 +69,13 @@ impl Authorization {
     /// # Cancel safety
     /// Cancel safe.
     pub(crate) async fn ended(&self) {
-        let mut revocations = self.hub.inner.known.revocations();
+        let mut revocations = self.hub.inner.token_cache.subscribe();
         let mut seen = self.revision;
         loop {
-            let left = self.evidence.ends.map(|ends| ends.0.since(self.hub.credential_time().0));
+            let left = self
+                .credential_info
+                .expires_at
+                .map(|expires_at| expires_at.0.since(self.hub.credential_time().0));
             let pause = left.map_or(CHECK_EVERY, |left| left.min(CHECK_EVERY));
             tokio::select! {
                 _ = revocations.wait_for(|revision| *revision != seen) => {}
@@ -88,9 +91,9 @@ impl Authorization {
 
 /// The authorization of one request, once its caller is identified: for the answer, which ends with it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Authorized(Arc<OnceLock<Authorization>>);
+pub(crate) struct RequestAuthorization(Arc<OnceLock<Authorization>>);
 
-impl Authorized {
+impl RequestAuthorization {
     pub(crate) fn get(&self) -> Option<&Authorization> {
         self.0.get()
     }
@@ -111,11 +114,11 @@ impl Authorized {
 }
 
 /// What a request hears whose authorization ended while it was answered.
-pub(crate) fn has_ended() -> HubError {
+pub(crate) fn authorization_ended() -> HubError {
     HubError::unauthenticated("The session, token or URL has ended. Log in again, or send a valid token.")
 }
 
 /// Whether an error says that a credential is no longer good. A store that fails ends nothing.
-pub(crate) fn is_over(error: &HubError) -> bool {
+pub(crate) fn is_unauthenticated(error: &HubError) -> bool {
     error.kind() == ErrorKind::Unauthenticated
 }

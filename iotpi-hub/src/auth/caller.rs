@@ -41,7 +41,7 @@ impl Caller {
 
     /// The same, with what it showed.
     #[must_use]
-    pub(crate) fn who_showed(mut self, issuer: String) -> Self {
+    pub(crate) fn with_issuer(mut self, issuer: String) -> Self {
         if let Self::Known(identity) = &mut self {
             identity.issuer = Some(issuer);
         }
@@ -58,7 +58,7 @@ impl Caller {
     }
 
     /// Whether it is the same person, program or module with the same rights, whatever it showed.
-    pub(crate) fn has_rights_of(&self, other: &Self) -> bool {
+    pub(crate) fn has_same_rights(&self, other: &Self) -> bool {
         let rights =
             |caller: &Self| caller.identity().map(|who| (who.name.clone(), who.role, who.module_id.clone()));
         rights(self) == rights(other)

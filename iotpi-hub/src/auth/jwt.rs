@@ -28,7 +28,7 @@ const AUDIENCE: &str = "iotpi-hub";
 /// The hub's clock may be set back by this much, as NTP does in small steps, without a fresh JWT being of the future.
 const MAX_CLOCK_STEP: Duration = Duration::from_secs(30);
 /// So long a key that was read is the key.
-const KEY_GOOD_FOR: Duration = Duration::from_secs(1);
+const KEY_CACHE_TTL: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Claims {
@@ -52,13 +52,13 @@ pub(crate) type KeyId = [u8; 8];
 
 /// What a JWT says.
 #[derive(Debug)]
-pub(crate) struct Verified {
+pub(crate) struct VerifiedJwt {
     /// Whom it was made for.
     pub(crate) caller: Caller,
     /// The session or token it was made with.
     pub(crate) issuer: Issuer,
     /// When it ends, in credential time.
-    pub(crate) ends: Steady,
+    pub(crate) expires_at: Steady,
 }
 
 /// The hub's key.
@@ -109,7 +109,7 @@ impl JwtKey {
     }
 
     /// What a JWT says, if this hub signed it, it has begun, has not ended, and lives no longer than `max_life`.
-    pub(crate) fn verify(&self, jwt: &str, now: Now, max_life: Duration) -> Option<Verified> {
+    pub(crate) fn verify(&self, jwt: &str, now: Now, max_life: Duration) -> Option<VerifiedJwt> {
         let (signed, signature) = jwt.rsplit_once('.')?;
         let (header, payload) = signed.split_once('.')?;
         if header != HEADER {
@@ -129,10 +129,10 @@ impl JwtKey {
             && now.steady.0 < until
             && until.since(from) <= max_life;
         let issuer = Issuer::from_text(&claims.by)?;
-        valid.then(|| Verified {
+        valid.then(|| VerifiedJwt {
             caller: Caller::known(claims.sub, claims.role, claims.module),
             issuer,
-            ends: Steady(until),
+            expires_at: Steady(until),
         })
     }
 
@@ -163,7 +163,7 @@ impl SigningKey {
     pub(crate) async fn get(&self, store: &dyn Store, now: Steady) -> Result<JwtKey> {
         let kept = lock(&self.0).clone();
         if let Some((key, at)) = kept
-            && now.0.since(at.0) < KEY_GOOD_FOR
+            && now.0.since(at.0) < KEY_CACHE_TTL
         {
             return Ok(key);
         }
@@ -216,7 +216,7 @@ mod tests {
 
         let verified = key.verify(&jwt, start, LIFE).unwrap();
         assert_eq!((verified.caller, verified.issuer), (Caller::Known(anna()), ISSUED_BY));
-        assert_eq!(verified.ends, end.steady);
+        assert_eq!(verified.expires_at, end.steady);
         assert!(key.verify(&jwt, end, LIFE).is_none());
         assert!(JwtKey::new(&[8; 32]).verify(&jwt, start, LIFE).is_none());
         assert_ne!(JwtKey::new(&[8; 32]).id(), key.id());

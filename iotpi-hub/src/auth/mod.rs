@@ -5,31 +5,34 @@
 
 mod authorization;
 mod caller;
-mod first_admin;
+mod credential_reset;
+mod first_admin_code;
 pub(crate) mod jwt;
-mod known;
+mod login_rate_limit;
 mod password;
-mod renewal;
-pub(crate) mod revoked;
+pub(crate) mod revocation_list;
 mod secret;
 pub(crate) mod signed_url;
-mod throttle;
 pub mod token;
+mod token_cache;
 pub mod user;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use authorization::{Authorization, Authorized, Ended, Evidence, has_ended, is_over};
+pub(crate) use authorization::{
+    Authorization, AuthorizationEnd, RequestAuthorization, VerifiedCredential, authorization_ended,
+    is_unauthenticated,
+};
 pub use caller::{Caller, Identity};
-pub(crate) use first_admin::FirstAdmin;
+pub(crate) use credential_reset::reset_credentials_if_restored;
+pub(crate) use first_admin_code::FirstAdminCode;
 pub use jwt::rotate_key;
-pub(crate) use known::Known;
+pub(crate) use login_rate_limit::{LoginRateLimit, LoginTarget};
 pub(crate) use password::Passwords;
-pub(crate) use renewal::renew_if_restored;
-pub(crate) use revoked::Revoked;
+pub(crate) use revocation_list::RevocationList;
 pub(crate) use secret::{Secret, hash, random};
 pub(crate) use signed_url::Issuer;
-pub(crate) use throttle::{Target, Throttle};
+pub(crate) use token_cache::TokenCache;
 
 /// Where security events are logged: logins, tokens, users. Never with a secret.
 pub const SECURITY: &str = "iotpi_hub::security";

@@ -6,7 +6,7 @@ use iotpi_core::{ModuleId, Timestamp, UserName};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    auth::{Revoked, Role, SECURITY, Secret},
+    auth::{RevocationList, Role, SECURITY, Secret},
     error::{HubError, Result},
     store::{Store, StoreError, TokenRecord},
 };
@@ -117,7 +117,7 @@ pub async fn revoke(store: &dyn Store, id: &str) -> Result<()> {
         Err(StoreError::NotFound(_)) => return Err(HubError::not_found("There is no token with this id.")),
         other => other?,
     }
-    Revoked::beside(store).keep(&[id.to_owned()]);
+    RevocationList::for_store(store).append(&[id.to_owned()]);
     tracing::info!(target: SECURITY, id, "a token was revoked");
     Ok(())
 }

@@ -13,16 +13,15 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    commands::Uuid,
-    cookie::Place,
-    extract::{JsonOf, Path, Query, Shown, page},
+    api_router::{ApiRouter, routes},
+    cookie::CookieScope,
+    extract::{JsonBody, OptionalCredential, Path, Query, Uuid, page},
     page::Page,
     problem::{
         Conflict, NotFound, PermissionDenied, RateLimited, StorageFull, TooLarge, Unauthenticated,
         Unprocessable,
     },
     proxy::Client,
-    table::{Table, routes},
 };
 use crate::{
     Hub,
@@ -34,8 +33,8 @@ use crate::{
     ops::auth::{Credential, Login},
 };
 
-pub(super) fn routes() -> Table {
-    Table::new()
+pub(super) fn routes() -> ApiRouter {
+    ApiRouter::new()
         .routes(routes!(session))
         .routes(routes!(first_admin))
         .routes(routes!(login))
@@ -63,9 +62,9 @@ struct Session {
     get, path = "/api/auth/session", tag = "auth", operation_id = "session", security(()),
     responses((status = 200, description = "Who is asking", body = Session))
 )]
-async fn session(State(hub): State<Hub>, shown: Result<Shown>) -> Result<Json<Session>> {
-    let caller = match shown {
-        Ok(Shown(Some(credential))) => match hub.identify(&credential).await {
+async fn session(State(hub): State<Hub>, credential: Result<OptionalCredential>) -> Result<Json<Session>> {
+    let caller = match credential {
+        Ok(OptionalCredential(Some(credential))) => match hub.identify(&credential).await {
             Ok(caller) => caller.identity().cloned(),
             Err(error) if error.kind() == iotpi_core::ErrorKind::Unauthenticated => None,
             Err(error) => return Err(error),
@@ -101,10 +100,10 @@ struct FirstAdmin {
 async fn first_admin(
     State(hub): State<Hub>,
     client: Client,
-    place: Place,
-    JsonOf(body): JsonOf<FirstAdmin>,
+    scope: CookieScope,
+    JsonBody(body): JsonBody<FirstAdmin>,
 ) -> Result<Response> {
-    logged_in(hub.make_first_admin(client.address, &body.code, body.name, body.password).await?, &place)
+    logged_in(hub.make_first_admin(client.address, &body.code, body.name, body.password).await?, &scope)
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -129,18 +128,18 @@ struct LoginBody {
 async fn login(
     State(hub): State<Hub>,
     client: Client,
-    place: Place,
-    JsonOf(body): JsonOf<LoginBody>,
+    scope: CookieScope,
+    JsonBody(body): JsonBody<LoginBody>,
 ) -> Result<Response> {
     if body.password.chars().count() > 256 {
         return Err(HubError::invalid_argument("A password needs 8 to 256 characters.").at("/password"));
     }
-    logged_in(hub.log_in(client.address, &body.name, body.password).await?, &place)
+    logged_in(hub.log_in(client.address, &body.name, body.password).await?, &scope)
 }
 
-fn logged_in(login: Login, place: &Place) -> Result<Response> {
+fn logged_in(login: Login, scope: &CookieScope) -> Result<Response> {
     let session = Session { caller: login.caller.identity().cloned(), needs_first_admin: false };
-    let cookie = place.cookie(&login.session, login.lasts.as_secs())?;
+    let cookie = scope.cookie(&login.session, login.lasts.as_secs())?;
     Ok((
         [(header::SET_COOKIE, cookie), (header::CACHE_CONTROL, HeaderValue::from_static("no-store"))],
         Json(session),
@@ -155,11 +154,15 @@ fn logged_in(login: Login, place: &Place) -> Result<Response> {
     post, path = "/api/auth/logout", tag = "auth", operation_id = "logout", security(()),
     responses((status = 204, description = "There is no session any more", headers(("set-cookie" = String, description = "Empty"))), StorageFull)
 )]
-async fn logout(State(hub): State<Hub>, place: Place, shown: Result<Shown>) -> Result<Response> {
-    if let Ok(Shown(Some(Credential::Session(secret)))) = shown {
+async fn logout(
+    State(hub): State<Hub>,
+    scope: CookieScope,
+    credential: Result<OptionalCredential>,
+) -> Result<Response> {
+    if let Ok(OptionalCredential(Some(Credential::Session(secret)))) = credential {
         hub.log_out(&secret).await?;
     }
-    let cookies = place.no_cookie()?.into_iter().map(|cookie| (header::SET_COOKIE, cookie));
+    let cookies = scope.removal_cookies()?.into_iter().map(|cookie| (header::SET_COOKIE, cookie));
     Ok((StatusCode::NO_CONTENT, AppendHeaders(cookies)).into_response())
 }
 
@@ -181,8 +184,8 @@ struct JwtAnswer {
     post, path = "/api/auth/jwt", tag = "auth", operation_id = "jwt",
     responses((status = 200, description = "The JWT", body = JwtAnswer), PermissionDenied)
 )]
-async fn jwt(State(hub): State<Hub>, shown: Shown) -> Result<Response> {
-    let Shown(Some(credential)) = shown else {
+async fn jwt(State(hub): State<Hub>, credential: OptionalCredential) -> Result<Response> {
+    let OptionalCredential(Some(credential)) = credential else {
         return Err(HubError::unauthenticated("Log in or send an API token."));
     };
     let jwt = hub.exchange_for_jwt(&credential).await?;
@@ -224,10 +227,10 @@ struct SignedUrlAnswer {
 async fn sign_url(
     State(hub): State<Hub>,
     _caller: Caller,
-    shown: Shown,
-    JsonOf(body): JsonOf<UrlToSign>,
+    credential: OptionalCredential,
+    JsonBody(body): JsonBody<UrlToSign>,
 ) -> Result<Response> {
-    let Shown(Some(credential)) = shown else {
+    let OptionalCredential(Some(credential)) = credential else {
         return Err(HubError::unauthenticated("log in, or send an API token"));
     };
     if body.path.len() > 1000 {
@@ -266,7 +269,7 @@ async fn list_tokens(
 ) -> Result<Json<Page<TokenInfo>>> {
     caller.may_administer()?;
     let tokens = hub.store().tokens(&page(query.limit, query.cursor)?).await?;
-    Ok(Json(Page::of(tokens, TokenInfo::from)))
+    Ok(Json(Page::map(tokens, TokenInfo::from)))
 }
 
 /// Make a token
@@ -280,7 +283,7 @@ async fn list_tokens(
 async fn issue_token(
     State(hub): State<Hub>,
     caller: Caller,
-    JsonOf(new): JsonOf<NewToken>,
+    JsonBody(new): JsonBody<NewToken>,
 ) -> Result<Response> {
     let issued = hub.issue_token(&caller, new).await?;
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(issued)).into_response())

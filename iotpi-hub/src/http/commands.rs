@@ -1,18 +1,18 @@
 //! Commands: `/api/modules/{id}/control`, `/commands`, `/status`, and `/api/commands`.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::time::Duration;
 
 use axum::{Json, extract::State};
 use http::{HeaderMap, HeaderName};
 use iotpi_core::{Command, LeasedCommand, ModuleId, NewCommand, StatusReceipt, StatusReport};
 use serde::Deserialize;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::IntoParams;
 
 use super::{
-    extract::{Deliverer, JsonOf, Path, Query, page},
+    api_router::{ApiRouter, routes},
+    extract::{IngestAuth, JsonBody, Path, Query, Uuid, page},
     page::Page,
     problem::{Conflict, NotFound, PermissionDenied, RateLimited, StorageFull, TooLarge, Unprocessable},
-    table::{Table, routes},
 };
 use crate::{
     Hub,
@@ -21,8 +21,8 @@ use crate::{
     ops::commands::{MAX_CLAIM, MAX_WAIT},
 };
 
-pub(super) fn routes() -> Table {
-    Table::new()
+pub(super) fn routes() -> ApiRouter {
+    ApiRouter::new()
         .routes(routes!(control))
         .routes(routes!(claim))
         .routes(routes!(history))
@@ -32,28 +32,6 @@ pub(super) fn routes() -> Table {
 }
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-
-/// A UUID in the path.
-#[derive(ToSchema)]
-#[schema(value_type = String, format = "uuid")]
-pub(super) struct Uuid(pub(super) String);
-
-impl FromStr for Uuid {
-    type Err = NotAUuid;
-
-    fn from_str(text: &str) -> Result<Self, NotAUuid> {
-        // Said again in the one form the store knows.
-        text.parse::<uuid::Uuid>().map(|id| Self(id.to_string())).map_err(|_| NotAUuid)
-    }
-}
-
-pub(super) struct NotAUuid;
-
-impl fmt::Display for NotAUuid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not a UUID")
-    }
-}
 
 /// Order a module to do something
 ///
@@ -74,7 +52,7 @@ async fn control(
     caller: Caller,
     Path(id): Path<ModuleId>,
     headers: HeaderMap,
-    JsonOf(command): JsonOf<NewCommand>,
+    JsonBody(command): JsonBody<NewCommand>,
 ) -> Result<Json<Command>> {
     let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
     let command = match (keys.next(), keys.next()) {
@@ -123,7 +101,7 @@ async fn claim(
         .ok()
         .filter(|wait| *wait <= MAX_WAIT)
         .ok_or_else(|| HubError::invalid_argument("`wait` is 0 to 60 seconds"))?;
-    hub.claim(&caller, &id, limit, wait).await.map(Page::whole).map(Json)
+    hub.claim(&caller, &id, limit, wait).await.map(Page::single).map(Json)
 }
 
 /// Report what became of a command, or the module's state
@@ -137,9 +115,9 @@ async fn claim(
 )]
 async fn report(
     State(hub): State<Hub>,
-    Deliverer(caller): Deliverer,
+    IngestAuth(caller): IngestAuth,
     Path(id): Path<ModuleId>,
-    JsonOf(report): JsonOf<StatusReport>,
+    JsonBody(report): JsonBody<StatusReport>,
 ) -> Result<Json<StatusReceipt>> {
     hub.report(&caller, &id, report).await.map(Json)
 }

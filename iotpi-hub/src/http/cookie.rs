@@ -6,10 +6,7 @@
 use axum::extract::FromRequestParts;
 use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
 
-use super::{
-    extract::connection,
-    proxy::{Base, Client},
-};
+use super::proxy::{BasePath, Client, connection};
 use crate::{
     Hub,
     error::{HubError, Result},
@@ -18,9 +15,9 @@ use crate::{
 /// The name on plain HTTP, which the hub itself speaks: on loopback or a home network.
 pub(super) const SESSION_COOKIE: &str = "iotpi_session";
 /// With TLS, where the hub has the whole host.
-const HOST: &str = "__Host-iotpi_session";
+const HOST_COOKIE: &str = "__Host-iotpi_session";
 /// With TLS, where the hub is below a path of a proxy.
-const BELOW_A_PATH: &str = "__Secure-iotpi_session";
+const SUBPATH_COOKIE: &str = "__Secure-iotpi_session";
 
 static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
@@ -31,22 +28,22 @@ pub(super) fn session(headers: &HeaderMap) -> Option<&str> {
         let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
         pairs.find(|(name, value)| *name == wanted && !value.is_empty()).map(|(_, value)| value)
     };
-    [HOST, BELOW_A_PATH, SESSION_COOKIE].into_iter().find_map(value_of)
+    [HOST_COOKIE, SUBPATH_COOKIE, SESSION_COOKIE].into_iter().find_map(value_of)
 }
 
 /// Where a cookie of the hub goes to.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct CookieScope {
     path: String,
     /// Whether the browser reached the hub over TLS.
     is_secure: bool,
 }
 
-impl FromRequestParts<Hub> for Place {
+impl FromRequestParts<Hub> for CookieScope {
     type Rejection = HubError;
 
     async fn from_request_parts(parts: &mut Parts, hub: &Hub) -> Result<Self> {
-        let base = Base::from_request_parts(parts, hub).await?;
+        let base = BasePath::from_request_parts(parts, hub).await?;
         let by_page = parts
             .headers
             .get(header::ORIGIN)
@@ -65,19 +62,19 @@ fn is_https(value: &HeaderValue) -> bool {
     })
 }
 
-impl Place {
+impl CookieScope {
     /// The cookie of a session.
     pub(super) fn cookie(&self, secret: &str, max_age: u64) -> Result<HeaderValue> {
         let name = match (self.is_secure, self.path.as_str()) {
             (false, _) => SESSION_COOKIE,
-            (true, "/") => HOST,
-            (true, _) => BELOW_A_PATH,
+            (true, "/") => HOST_COOKIE,
+            (true, _) => SUBPATH_COOKIE,
         };
         self.named(name, secret, max_age)
     }
 
     /// What removes the cookie, under each name it may have here.
-    pub(super) fn no_cookie(&self) -> Result<Vec<HeaderValue>> {
+    pub(super) fn removal_cookies(&self) -> Result<Vec<HeaderValue>> {
         let plain = Self { path: self.path.clone(), is_secure: false };
         let mut removed = vec![plain.cookie("", 0)?];
         if self.is_secure {
@@ -118,8 +115,8 @@ mod tests {
     #[test]
     fn over_tls_the_cookie_is_secure_and_its_name_says_so() {
         let cookie = |path: &str, is_secure| {
-            let place = Place { path: path.to_owned(), is_secure };
-            place.cookie("x", 60).unwrap().to_str().unwrap().to_owned()
+            let scope = CookieScope { path: path.to_owned(), is_secure };
+            scope.cookie("x", 60).unwrap().to_str().unwrap().to_owned()
         };
 
         assert_eq!(cookie("/", false), "iotpi_session=x; Path=/; HttpOnly; SameSite=Strict; Max-Age=60");

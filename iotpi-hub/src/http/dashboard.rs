@@ -15,8 +15,8 @@ use rust_embed::{EmbeddedFile, RustEmbed};
 use sha2::{Digest, Sha256};
 
 use super::{
-    coding::{self, Coding},
-    proxy::Base,
+    content_coding::{self, ContentCoding},
+    proxy::BasePath,
 };
 use crate::{error::HubError, lock::lock};
 
@@ -49,7 +49,7 @@ pub(super) fn serve(request: &Request) -> Response {
         return HubError::not_found(format!("There is nothing at /{path}.")).into_response();
     }
     let base =
-        request.extensions().get::<Base>().cloned().unwrap_or_default().root_from(request.uri().path());
+        request.extensions().get::<BasePath>().cloned().unwrap_or_default().root_from(request.uri().path());
     match Files::get("index.html") {
         Some(index) => page(&index, &base, request.headers()),
         None => Html(NOT_BUILT).into_response(),
@@ -67,20 +67,20 @@ fn accepts_html(headers: &HeaderMap) -> bool {
 struct File {
     plain: EmbeddedFile,
     /// The codings it also exists in.
-    compressed: Vec<(Coding, EmbeddedFile)>,
+    compressed: Vec<(ContentCoding, EmbeddedFile)>,
 }
 
 impl File {
     /// The file at that path; a compressed one is found by its plain path only.
     fn find(path: &str) -> Option<Self> {
-        let is_compressed = |coding: Coding| {
+        let is_compressed = |coding: ContentCoding| {
             path.strip_suffix(coding.suffix()).is_some_and(|plain| Files::get(plain).is_some())
         };
-        if Coding::ALL.into_iter().any(is_compressed) {
+        if ContentCoding::ALL.into_iter().any(is_compressed) {
             return None;
         }
         let plain = Files::get(path)?;
-        let compressed = Coding::ALL
+        let compressed = ContentCoding::ALL
             .into_iter()
             .filter_map(|coding| Some((coding, Files::get(&format!("{path}{}", coding.suffix()))?)))
             .collect();
@@ -88,8 +88,8 @@ impl File {
     }
 
     /// The body that the client wants most, and its coding.
-    fn body(&self, headers: &HeaderMap) -> (&EmbeddedFile, Option<Coding>) {
-        coding::accepted(headers)
+    fn body(&self, headers: &HeaderMap) -> (&EmbeddedFile, Option<ContentCoding>) {
+        content_coding::accepted(headers)
             .into_iter()
             .find_map(|wanted| {
                 let (coding, file) = self.compressed.iter().find(|(coding, _)| *coding == wanted)?;

@@ -3,57 +3,57 @@
 //! One table routes and documents: what is not in it does not exist. Deliberately absent: rules. A door that decides
 //! something is in the wrong file.
 
+mod api_router;
 mod auth;
 mod camera;
-#[cfg(feature = "dashboard")]
-mod coding;
 mod commands;
 mod compression;
+#[cfg(feature = "dashboard")]
+mod content_coding;
 mod cookie;
 #[cfg(feature = "dashboard")]
 mod dashboard;
-mod deliveries;
-mod encoding;
+mod decompression;
+mod delivery;
 mod export;
 mod extract;
-mod guard;
-mod json_fault;
+mod json_syntax;
 mod live;
+mod middleware;
 mod modules;
+mod monitoring;
 mod openapi;
-mod operations;
 mod page;
+mod path_suggestion;
 pub(crate) mod problem;
 pub(crate) mod proxy;
 mod recordings;
 mod sensors;
+mod serde_messages;
 mod storage;
-mod suggest;
-mod table;
 mod until;
-mod wording;
 
 #[cfg(feature = "docs")]
-use axum::middleware;
+use axum::middleware::map_response;
 use axum::{
     Router,
     response::{IntoResponse, Response},
 };
 
+use api_router::ApiRouter;
 pub(crate) use camera::{line, mjpeg};
-pub(crate) use guard::answer;
+pub(crate) use middleware::answer;
 pub use openapi::openapi;
-use table::Table;
 
 use crate::{Hub, error::HubError};
 
 /// The API. A new resource is one line here.
-fn api() -> Table {
+fn api() -> ApiRouter {
     // Large answers of text without secrets.
-    let compressed = Table::new()
+    let compressed = ApiRouter::new()
         .merge(sensors::routes())
         .merge(modules::routes())
-        .merge(deliveries::routes())
+        .merge(delivery::routes())
         .merge(commands::routes())
         .merge(storage::routes())
         .compressed();
@@ -62,7 +62,7 @@ fn api() -> Table {
         .merge(recordings::routes())
         .merge(auth::routes())
         .merge(live::routes())
-        .merge(operations::routes())
+        .merge(monitoring::routes())
 }
 
 /// Everything a hub answers; requests come to it through [`answer`].
@@ -72,9 +72,9 @@ pub(crate) fn router(hub: Hub) -> Router {
     let router = {
         let config = utoipa_swagger_ui::Config::from("../api/openapi.json");
         let docs: Router<Hub> = utoipa_swagger_ui::SwaggerUi::new("/docs").config(config).into();
-        router.merge(docs.layer(middleware::map_response(docs_policy)))
+        router.merge(docs.layer(map_response(docs_policy)))
     };
-    router.fallback(elsewhere).with_state(hub)
+    router.fallback(fallback).with_state(hub)
 }
 
 /// The browsable description runs its own scripts, styles itself, and asks this hub; nothing else.
@@ -96,13 +96,13 @@ fn contains(value: &http::HeaderValue, word: &str) -> bool {
 }
 
 /// What the table does not have: the dashboard's paths, and nothing else.
-async fn elsewhere(request: axum::extract::Request) -> Response {
+async fn fallback(request: axum::extract::Request) -> Response {
     let path = request.uri().path();
     let is_page = matches!(*request.method(), http::Method::GET | http::Method::HEAD)
         && request.headers().get(http::header::ACCEPT).is_some_and(|accept| contains(accept, "text/html"));
     let is_api = path == "/api" || path.starts_with("/api/");
     if (is_api || !is_page)
-        && let Some(meant) = suggest::meant(path)
+        && let Some(meant) = path_suggestion::suggest(path)
     {
         return HubError::not_found(format!("there is nothing at {path}: did you mean {meant}?"))
             .into_response();

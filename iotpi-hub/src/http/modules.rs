@@ -7,10 +7,10 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::{
-    extract::{JsonOf, Path, Query, page},
+    api_router::{ApiRouter, routes},
+    extract::{JsonBody, Path, Query, page},
     page::Page,
     problem::{NotFound, PermissionDenied, RateLimited, StorageFull, TooLarge, Unprocessable},
-    table::{Table, routes},
 };
 use crate::{
     Hub,
@@ -19,8 +19,8 @@ use crate::{
     quotas::ModuleUsage,
 };
 
-pub(super) fn routes() -> Table {
-    Table::new().routes(routes!(list)).routes(routes!(read, register, remove)).routes(routes!(usage))
+pub(super) fn routes() -> ApiRouter {
+    ApiRouter::new().routes(routes!(list)).routes(routes!(read, register, remove)).routes(routes!(usage))
 }
 
 /// Register a module
@@ -36,7 +36,7 @@ async fn register(
     State(hub): State<Hub>,
     caller: Caller,
     Path(id): Path<ModuleId>,
-    JsonOf(manifest): JsonOf<Manifest>,
+    JsonBody(manifest): JsonBody<Manifest>,
 ) -> Result<Json<ModuleInfo>> {
     hub.register(&caller, &id, &manifest).await.map(Json)
 }
@@ -111,5 +111,5 @@ async fn list(
 ) -> Result<Json<Page<ModuleInfo>>> {
     caller.may_read()?;
     let modules = hub.store().modules(&page(query.limit, query.cursor)?).await?;
-    Ok(Json(Page::of(modules, |record| hub.describe(record))))
+    Ok(Json(Page::map(modules, |record| hub.describe(record))))
 }

@@ -69,11 +69,11 @@ pub fn openapi() -> String {
     let mut openapi = super::api().into_openapi(Description::openapi());
     for item in openapi.paths.paths.values_mut() {
         let methods = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
-        methods.into_iter().flatten().for_each(complete);
+        methods.into_iter().flatten().for_each(add_common_responses);
     }
     if let Some(components) = &mut openapi.components {
         components.schemas.iter_mut().for_each(|(name, schema)| name_items(name, schema));
-        close_report(&mut components.schemas);
+        close_command_report(&mut components.schemas);
     }
     let mut text = openapi.to_pretty_json().unwrap_or_default();
     text.push('\n');
@@ -89,7 +89,7 @@ fn name_items(name: &str, schema: &mut RefOr<Schema>) {
 }
 
 /// Says that a command's report has no other fields: utoipa says it of structs with `deny_unknown_fields`, not of enums.
-fn close_report(schemas: &mut BTreeMap<String, RefOr<Schema>>) {
+fn close_command_report(schemas: &mut BTreeMap<String, RefOr<Schema>>) {
     let Some(RefOr::T(Schema::OneOf(report))) = schemas.get_mut("CommandReport") else { return };
     for outcome in &mut report.items {
         if let RefOr::T(Schema::Object(outcome)) = outcome {
@@ -100,7 +100,7 @@ fn close_report(schemas: &mut BTreeMap<String, RefOr<Schema>>) {
 
 /// Adds what every operation may answer, because it is decided before or behind the door: a request no operation
 /// understands, a host or origin that may not, and, unless it is open, a caller nobody knows.
-fn complete(operation: &mut Operation) {
+fn add_common_responses(operation: &mut Operation) {
     let open = operation.security.as_deref().is_some_and(|s| s.contains(&SecurityRequirement::default()));
     let mut common = [InvalidArgument::responses(), PermissionDenied::responses(), Internal::responses()]
         .into_iter()

@@ -17,11 +17,11 @@ pub(crate) struct Page<T> {
 
 impl<T> Page<T> {
     /// A list that is always whole.
-    pub(crate) fn whole(items: Vec<T>) -> Self {
+    pub(crate) fn single(items: Vec<T>) -> Self {
         Self { items, next: None }
     }
 
-    pub(crate) fn of<U>(page: store::Page<U>, each: impl FnMut(U) -> T) -> Self {
+    pub(crate) fn map<U>(page: store::Page<U>, each: impl FnMut(U) -> T) -> Self {
         Self { items: page.items.into_iter().map(each).collect(), next: page.next }
     }
 }

@@ -82,7 +82,7 @@ pub(super) fn finish(response: Response, request_id: &str, challenge: Challenge)
     }
     let error = match response.extensions().get::<Arc<HubError>>() {
         Some(error) => Arc::clone(error),
-        None if is_plain(&response) => Arc::new(unsaid(code)),
+        None if is_default_body(&response) => Arc::new(default_error(code)),
         None => return response,
     };
     log(&error, request_id);
@@ -148,7 +148,7 @@ pub(super) fn unsupported_encoding(name: &str) -> Response {
 }
 
 /// A whole answer to a request that no route will see.
-pub(crate) fn whole(error: &HubError) -> http::Response<String> {
+pub(crate) fn into_response(error: &HubError) -> http::Response<String> {
     let body = serde_json::to_string(&document(error, None)).unwrap_or_default();
     let mut response = http::Response::new(body);
     *response.status_mut() = status(error.kind());
@@ -161,12 +161,12 @@ pub(crate) fn whole(error: &HubError) -> http::Response<String> {
 }
 
 /// Whether it is an answer nobody gave a shape.
-fn is_plain(response: &Response) -> bool {
+fn is_default_body(response: &Response) -> bool {
     let content_type = response.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
     content_type.is_none_or(|t| t.starts_with("text/plain"))
 }
 
-fn unsaid(code: StatusCode) -> HubError {
+fn default_error(code: StatusCode) -> HubError {
     match code {
         StatusCode::METHOD_NOT_ALLOWED => HubError::invalid_argument(
             "This path does not support the method. The `Allow` header lists the supported ones.",

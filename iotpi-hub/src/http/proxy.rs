@@ -1,12 +1,20 @@
 //! Requests that come through a proxy: who sent them, and below which path the hub is for them.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use axum::extract::FromRequestParts;
-use http::{HeaderMap, HeaderName, Request, Uri, header, request::Parts, uri::PathAndQuery};
+use http::{Extensions, HeaderMap, HeaderName, Request, Uri, header, request::Parts, uri::PathAndQuery};
 use ipnet::IpNet;
 
-use crate::{Hub, config::HttpConfig, error::HubError};
+use crate::{
+    Hub,
+    admission::ConnectionPermit,
+    config::HttpConfig,
+    error::{HubError, Result},
+};
 
 static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
@@ -68,9 +76,9 @@ fn address_of(text: &str) -> Option<IpAddr> {
 
 /// The path below which the hub is for whoever sent a request, if that is known: empty, or `/iotpi`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Base(Option<String>);
+pub(crate) struct BasePath(Option<String>);
 
-impl Base {
+impl BasePath {
     /// Takes `http.base_path` from the front of the request's path, for a proxy that leaves it there, and notes below which path the hub
     /// is: that one, or what a proxy that took it away says in `X-Forwarded-Prefix`. Nothing but links and the cookie's path depend on
     /// the header, so it is read from anyone.
@@ -107,10 +115,24 @@ impl Base {
     }
 }
 
-impl FromRequestParts<Hub> for Base {
+/// The connection of a request; put there by the accept loop.
+pub(crate) fn connection(extensions: &Extensions) -> Result<&Arc<ConnectionPermit>> {
+    extensions.get().ok_or_else(|| HubError::internal("a request came from nowhere"))
+}
+
+impl FromRequestParts<Hub> for Client {
     type Rejection = HubError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &Hub) -> Result<Self, HubError> {
+    async fn from_request_parts(parts: &mut Parts, hub: &Hub) -> Result<Self> {
+        let peer = connection(&parts.extensions)?.address();
+        Ok(Self::of(&hub.config().http.trusted_proxies, peer, &parts.headers))
+    }
+}
+
+impl FromRequestParts<Hub> for BasePath {
+    type Rejection = HubError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Hub) -> Result<Self> {
         Ok(parts.extensions.get().cloned().unwrap_or_default())
     }
 }
@@ -188,35 +210,35 @@ mod tests {
         }
     }
 
-    fn stripped(base_path: &str, target: &str, prefix: Option<&str>) -> (String, Base) {
+    fn stripped(base_path: &str, target: &str, prefix: Option<&str>) -> (String, BasePath) {
         let http = HttpConfig { base_path: base_path.to_owned(), ..HttpConfig::default() };
         let mut request = Request::builder().uri(target);
         if let Some(prefix) = prefix {
             request = request.header(&FORWARDED_PREFIX, prefix);
         }
-        let request = Base::strip(&http, request.body(()).unwrap());
+        let request = BasePath::strip(&http, request.body(()).unwrap());
         (request.uri().to_string(), request.extensions().get().cloned().unwrap_or_default())
     }
 
     #[test]
     fn the_base_is_what_is_set_or_what_the_proxy_says() {
-        let known = |base: &str| Base(Some(base.to_owned()));
+        let known = |base: &str| BasePath(Some(base.to_owned()));
         for (base_path, target, prefix, left, base) in [
-            ("", "/a?b=c", None, "/a?b=c", Base(None)),
+            ("", "/a?b=c", None, "/a?b=c", BasePath(None)),
             ("", "/a", Some("/iotpi"), "/a", known("/iotpi")),
             ("", "/a", Some("/iotpi/"), "/a", known("/iotpi")),
             ("", "/a", Some("/"), "/a", known("")),
             ("", "/a", Some("/a/b-c_d.e~1"), "/a", known("/a/b-c_d.e~1")),
-            ("", "/a", Some("//evil.example"), "/a", Base(None)),
-            ("", "/a", Some("/a/../b"), "/a", Base(None)),
-            ("", "/a", Some("/a\"><script>"), "/a", Base(None)),
-            ("", "/a", Some("/a; Domain=evil.example"), "/a", Base(None)),
-            ("", "/a", Some("iotpi"), "/a", Base(None)),
+            ("", "/a", Some("//evil.example"), "/a", BasePath(None)),
+            ("", "/a", Some("/a/../b"), "/a", BasePath(None)),
+            ("", "/a", Some("/a\"><script>"), "/a", BasePath(None)),
+            ("", "/a", Some("/a; Domain=evil.example"), "/a", BasePath(None)),
+            ("", "/a", Some("iotpi"), "/a", BasePath(None)),
             ("/iotpi", "/iotpi/a?b=c", None, "/a?b=c", known("/iotpi")),
             ("/iotpi", "/iotpi", None, "/", known("/iotpi")),
             ("/iotpi", "/iotpi?b=c", None, "/?b=c", known("/iotpi")),
-            ("/iotpi", "/iotpix/a", None, "/iotpix/a", Base(None)),
-            ("/iotpi", "/a", None, "/a", Base(None)),
+            ("/iotpi", "/iotpix/a", None, "/iotpix/a", BasePath(None)),
+            ("/iotpi", "/a", None, "/a", BasePath(None)),
             ("/iotpi", "http://h/iotpi/a", None, "http://h/a", known("/iotpi")),
         ] {
             assert_eq!(
@@ -229,9 +251,9 @@ mod tests {
 
     #[test]
     fn a_page_finds_the_root_from_where_it_is() {
-        let unknown = Base(None);
-        let below = Base(Some("/iotpi".to_owned()));
-        let root = Base(Some(String::new()));
+        let unknown = BasePath(None);
+        let below = BasePath(Some("/iotpi".to_owned()));
+        let root = BasePath(Some(String::new()));
 
         for (path, relative) in
             [("/", "."), ("/cameras", "."), ("/modules/led", ".."), ("/modules/led/", "../..")]

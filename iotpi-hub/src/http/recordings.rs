@@ -16,10 +16,10 @@ use tokio::task::spawn_blocking;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    extract::{JsonOf, Path, Query, moment, page, page_of},
+    api_router::{ApiRouter, routes},
+    extract::{JsonBody, Path, Query, page, page_with_max, parse_time},
     page::Page,
     problem::{Conflict, NotFound, PermissionDenied, RateLimited, TooLarge, Unprocessable},
-    table::{Table, routes},
 };
 use crate::{
     Hub,
@@ -30,8 +30,8 @@ use crate::{
     store::FootageQuery,
 };
 
-pub(super) fn routes() -> Table {
-    Table::new()
+pub(super) fn routes() -> ApiRouter {
+    ApiRouter::new()
         .routes(routes!(read_recording, set_recording))
         .routes(routes!(record_camera, stop_recording))
         .routes(routes!(list_recordings))
@@ -81,7 +81,7 @@ async fn set_recording(
     State(hub): State<Hub>,
     caller: Caller,
     Path(id): Path<ModuleId>,
-    JsonOf(settings): JsonOf<RecordingSettings>,
+    JsonBody(settings): JsonBody<RecordingSettings>,
 ) -> Result<Json<Recording>> {
     hub.set_recording(&caller, &id, settings).await.map(Json)
 }
@@ -100,7 +100,7 @@ async fn record_camera(
     State(hub): State<Hub>,
     caller: Caller,
     Path(id): Path<ModuleId>,
-    JsonOf(order): JsonOf<RecordOrder>,
+    JsonBody(order): JsonBody<RecordOrder>,
 ) -> Result<Json<Recording>> {
     hub.record_camera(&caller, &id, &order).await.map(Json)
 }
@@ -129,7 +129,7 @@ struct ListParams {
     /// From this moment on, inclusive: Unix seconds or RFC 3339.
     #[param(value_type = Option<f64>, minimum = 946_684_800.0, exclusive_maximum = 4_102_444_800.0)]
     since: Option<String>,
-    /// Up to this moment, exclusive.
+    /// Up to this parse_time, exclusive.
     #[param(value_type = Option<f64>, minimum = 946_684_800.0, exclusive_maximum = 4_102_444_800.0)]
     until: Option<String>,
     /// How many, 1 to 1,000; default 100.
@@ -165,7 +165,7 @@ struct TimesParams {
     /// From this moment on, inclusive: Unix seconds or RFC 3339.
     #[param(value_type = Option<f64>, minimum = 946_684_800.0, exclusive_maximum = 4_102_444_800.0)]
     since: Option<String>,
-    /// Up to this moment, exclusive.
+    /// Up to this parse_time, exclusive.
     #[param(value_type = Option<f64>, minimum = 946_684_800.0, exclusive_maximum = 4_102_444_800.0)]
     until: Option<String>,
     /// How many, 1 to 10,000; default 100.
@@ -190,7 +190,7 @@ async fn list_recorded_frames(
     Query(query): Query<TimesParams>,
 ) -> Result<Json<Page<Timestamp>>> {
     let wanted = footage(id, query.since.as_deref(), query.until.as_deref())?;
-    let page = page_of(query.limit, query.cursor, MAX_FRAME_TIMES)?;
+    let page = page_with_max(query.limit, query.cursor, MAX_FRAME_TIMES)?;
     hub.recorded_times(&caller, &wanted, &page).await.map(|page| Json(page.into()))
 }
 
@@ -228,7 +228,7 @@ async fn recorded_frame(
     // Who may not is told so before what is missing.
     caller.may_read()?;
     let missing = || HubError::invalid_argument("say which moment is meant with `at`");
-    let at = moment("at", query.at.as_deref())?.ok_or_else(missing)?;
+    let at = parse_time("at", query.at.as_deref())?.ok_or_else(missing)?;
     let (found_at, jpeg) = hub.recorded_frame(&caller, &id, at, query.pick).await?;
     let mut response = ([(header::CONTENT_TYPE, "image/jpeg")], jpeg).into_response();
     let headers = response.headers_mut();
@@ -259,7 +259,7 @@ struct ExportParams {
     /// From this moment on, inclusive: Unix seconds or RFC 3339.
     #[param(value_type = Option<f64>, minimum = 946_684_800.0, exclusive_maximum = 4_102_444_800.0)]
     since: Option<String>,
-    /// Up to this moment, exclusive.
+    /// Up to this parse_time, exclusive.
     #[param(value_type = Option<f64>, minimum = 946_684_800.0, exclusive_maximum = 4_102_444_800.0)]
     until: Option<String>,
     /// As what: `avi` (up to 2 GB) or `zip`.
@@ -345,5 +345,5 @@ fn parts(
 }
 
 fn footage(module_id: ModuleId, since: Option<&str>, until: Option<&str>) -> Result<FootageQuery> {
-    Ok(FootageQuery { module_id, since: moment("since", since)?, until: moment("until", until)? })
+    Ok(FootageQuery { module_id, since: parse_time("since", since)?, until: parse_time("until", until)? })
 }

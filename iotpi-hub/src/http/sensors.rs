@@ -16,13 +16,14 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
+    api_router::{ApiRouter, routes},
     export::{self, Format, Row},
     extract::{
-        Deliverer, JsonText, MAX_PAGE, Path, Query, check_moment, moment, page, page_of, read_as, value,
+        IngestAuth, JsonBytes, MAX_PAGE, Path, Query, check_time, deserialize, page, page_with_max,
+        parse_time, value,
     },
     page::Page,
     problem::{PermissionDenied, RateLimited, StorageFull, TooLarge, Unprocessable},
-    table::{Table, routes},
 };
 use crate::{
     Hub,
@@ -35,8 +36,8 @@ use crate::{
 /// The most aggregates on a page: a wide screen's chart in one answer.
 const MAX_BUCKETS: u32 = 2000;
 
-pub(super) fn routes() -> Table {
-    Table::new().routes(routes!(list_series, record_mixed)).routes(routes!(read, record))
+pub(super) fn routes() -> ApiRouter {
+    ApiRouter::new().routes(routes!(list_series, record_mixed)).routes(routes!(read, record))
 }
 
 /// Record readings
@@ -52,11 +53,11 @@ pub(super) fn routes() -> Table {
 )]
 async fn record(
     State(hub): State<Hub>,
-    Deliverer(caller): Deliverer,
+    IngestAuth(caller): IngestAuth,
     Path(kind): Path<SensorType>,
-    JsonText(body): JsonText,
+    JsonBytes(body): JsonBytes,
 ) -> Result<Json<Stored>> {
-    hub.record_delivery(&caller, delivery(&body)?, Some(&kind)).await.map(Json)
+    hub.record_delivery(&caller, parse(&body)?, Some(&kind)).await.map(Json)
 }
 
 /// Record readings of several types
@@ -69,51 +70,51 @@ async fn record(
 )]
 async fn record_mixed(
     State(hub): State<Hub>,
-    Deliverer(caller): Deliverer,
-    JsonText(body): JsonText,
+    IngestAuth(caller): IngestAuth,
+    JsonBytes(body): JsonBytes,
 ) -> Result<Json<Stored>> {
-    hub.record_delivery(&caller, delivery(&body)?, None).await.map(Json)
+    hub.record_delivery(&caller, parse(&body)?, None).await.map(Json)
 }
 
 /// Reads one reading or an array. What cannot be read at once is read again, item by item, so that a problem names the item.
-fn delivery(body: &[u8]) -> Result<Delivery> {
+fn parse(body: &[u8]) -> Result<Delivery> {
     let many = body.trim_ascii_start().starts_with(b"[");
     let at_once = if many {
-        serde_json::from_slice::<Vec<Object>>(body)
+        serde_json::from_slice::<Vec<ReadingObject>>(body)
     } else {
-        serde_json::from_slice::<Object>(body).map(|one| vec![one])
+        serde_json::from_slice::<ReadingObject>(body).map(|one| vec![one])
     };
     match at_once {
         Ok(items) if items.len() <= MAX_READINGS => {
-            Ok(Delivery { readings: items.into_iter().map(|Object(reading)| reading).collect(), many })
+            Ok(Delivery { readings: items.into_iter().map(|ReadingObject(reading)| reading).collect(), many })
         }
-        _ => item_by_item(value(body)?),
+        _ => parse_each(value(body)?),
     }
 }
 
 /// A reading as a JSON object: serde would take an array for it, field by field in their order.
-struct Object(NewReading);
+struct ReadingObject(NewReading);
 
-impl<'de> Deserialize<'de> for Object {
+impl<'de> Deserialize<'de> for ReadingObject {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
 
         impl<'de> de::Visitor<'de> for Visitor {
-            type Value = Object;
+            type Value = ReadingObject;
 
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str("a JSON object")
             }
 
-            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Object, A::Error> {
-                NewReading::deserialize(de::value::MapAccessDeserializer::new(map)).map(Object)
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<ReadingObject, A::Error> {
+                NewReading::deserialize(de::value::MapAccessDeserializer::new(map)).map(ReadingObject)
             }
         }
         deserializer.deserialize_map(Visitor)
     }
 }
 
-fn item_by_item(body: Value) -> Result<Delivery> {
+fn parse_each(body: Value) -> Result<Delivery> {
     match body {
         Value::Array(items) if items.len() > MAX_READINGS => {
             Err(HubError::too_large(format!("{} readings in one request; 1,000 may be", items.len())))
@@ -131,10 +132,10 @@ fn item_by_item(body: Value) -> Result<Delivery> {
 }
 
 fn reading(value: Value, base: &str) -> Result<NewReading> {
-    if let Err(error) = check_moment(value.get("timestamp")) {
+    if let Err(error) = check_time(value.get("timestamp")) {
         let from_boot = value["timestamp"].as_f64().is_some_and(|secs| secs < Timestamp::MIN.as_secs_f64());
         let error =
-            if from_boot { HubError::unprocessable(format!("{error}; {WITHOUT_A_CLOCK}")) } else { error };
+            if from_boot { HubError::unprocessable(format!("{error}; {CLOCKLESS_HINT}")) } else { error };
         return Err(error.at(format!("{base}/timestamp")));
     }
     if value.is_object() && value.get("value").is_none() {
@@ -144,7 +145,7 @@ fn reading(value: Value, base: &str) -> Result<NewReading> {
         .at(format!("{base}/value")));
     }
     let is_value = matches!(value.get("value"), Some(Value::Bool(_)));
-    read_as(value, base).map_err(|error| match error.pointer() {
+    deserialize(value, base).map_err(|error| match error.pointer() {
         // True or false with a unit: the fault of two fields is told at the first.
         Some(pointer) if is_value && pointer == base => error.at(format!("{base}/value")),
         _ => error,
@@ -152,7 +153,7 @@ fn reading(value: Value, base: &str) -> Result<NewReading> {
 }
 
 /// The remedy for a device without a clock.
-const WITHOUT_A_CLOCK: &str = "a device without a clock leaves `timestamp` out (the hub takes the time \
+const CLOCKLESS_HINT: &str = "a device without a clock leaves `timestamp` out (the hub takes the time \
                                of arrival) or sends `age`, in seconds";
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -197,7 +198,7 @@ struct ReadParams {
     /// From this moment on, inclusive: Unix seconds or RFC 3339, years 2000 to 2099.
     #[param(value_type = Option<f64>, minimum = 946_684_800.0, exclusive_maximum = 4_102_444_800.0)]
     since: Option<String>,
-    /// Up to this moment, exclusive: Unix seconds or RFC 3339, years 2000 to 2099. Without it, a list newest first ends
+    /// Up to this parse_time, exclusive: Unix seconds or RFC 3339, years 2000 to 2099. Without it, a list newest first ends
     /// 5 minutes ahead of the hub's clock, and aggregates end with the bucket that holds that moment.
     #[param(value_type = Option<f64>, minimum = 946_684_800.0, exclusive_maximum = 4_102_444_800.0)]
     until: Option<String>,
@@ -291,8 +292,9 @@ async fn read(
     let format = Format::asked(query.format, &headers);
     let all = format != Format::Json && query.limit.is_none() && query.cursor.is_none();
     let most = if query.bucket.is_some() { MAX_BUCKETS } else { MAX_PAGE };
-    let page = if all { export::first_step() } else { page_of(query.limit, query.cursor, most)? };
-    let (since, until) = (moment("since", query.since.as_deref())?, moment("until", query.until.as_deref())?);
+    let page = if all { export::first_step() } else { page_with_max(query.limit, query.cursor, most)? };
+    let (since, until) =
+        (parse_time("since", query.since.as_deref())?, parse_time("until", query.until.as_deref())?);
     let ascending = query.order == Some(Order::Asc);
     // An export of everything, and one oldest first, cannot hide anything behind what is ahead.
     let bounded = until.is_none() && !all && (query.bucket.is_some() || !ascending);
@@ -312,7 +314,7 @@ async fn read(
             let (hub, caller, wanted) = (hub.clone(), caller.clone(), wanted.clone());
             async move { hub.inner.admission.query(&caller, hub.readings(&wanted, &page)).await }
         };
-        return answer(format, all, page, read).await;
+        return respond(format, all, page, read).await;
     };
     let aggregates = Aggregates::parse(query.agg.as_deref())?;
     let read = move |page: PageRequest| {
@@ -324,11 +326,11 @@ async fn read(
             Ok(buckets)
         }
     };
-    answer(format, all, page, read).await
+    respond(format, all, page, read).await
 }
 
 /// Reads the first page and answers with it, or with everything from there on.
-async fn answer<T: Row, F>(
+async fn respond<T: Row, F>(
     format: Format,
     all: bool,
     page: PageRequest,

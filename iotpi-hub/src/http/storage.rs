@@ -6,9 +6,9 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{
-    extract::JsonOf,
+    api_router::{ApiRouter, routes},
+    extract::JsonBody,
     problem::{Conflict, PermissionDenied, StorageFull},
-    table::{Table, routes},
 };
 use crate::{
     Hub,
@@ -17,8 +17,8 @@ use crate::{
     storage::{LastBackup, RetentionReport, StorageReport},
 };
 
-pub(super) fn routes() -> Table {
-    Table::new()
+pub(super) fn routes() -> ApiRouter {
+    ApiRouter::new()
         .routes(routes!(storage))
         .routes(routes!(acknowledge))
         .routes(routes!(back_up))
@@ -80,7 +80,7 @@ struct Expire {
 async fn expire(
     State(hub): State<Hub>,
     caller: Caller,
-    JsonOf(wanted): JsonOf<Expire>,
+    JsonBody(wanted): JsonBody<Expire>,
 ) -> Result<Json<RetentionReport>> {
     hub.expire(&caller, wanted.confirm).await.map(Json)
 }

@@ -12,22 +12,22 @@ use axum::{
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 
-use crate::auth::{Authorized, has_ended};
+use crate::auth::{RequestAuthorization, authorization_ended};
 
-/// In the extensions of an answer whose body ends with the [`Authorized`] of its request by itself, and says so.
+/// In the extensions of an answer whose body ends with the [`RequestAuthorization`] of its request by itself, and says so.
 #[derive(Debug, Clone)]
 pub(super) struct EndsItself;
 
 /// The answer, if it comes while the caller's authorization holds; else that it has ended. A body that is made while it is sent
 /// ends with the authorization, too: it breaks off, so that nobody takes what there is of it for the whole.
 pub(super) async fn while_authorized(
-    authorized: &Authorized,
+    authorized: &RequestAuthorization,
     answer: impl Future<Output = Response>,
 ) -> Response {
     let response = tokio::select! {
         biased;
         response = answer => response,
-        () = authorized.ended() => return has_ended().into_response(),
+        () = authorized.ended() => return authorization_ended().into_response(),
     };
     match authorized.get() {
         Some(authorization)
@@ -64,7 +64,7 @@ impl http_body::Body for Until {
         }
         if self.ended.as_mut().poll(context).is_ready() {
             self.is_over = true;
-            return Poll::Ready(Some(Err(axum::Error::new(has_ended()))));
+            return Poll::Ready(Some(Err(axum::Error::new(authorization_ended()))));
         }
         Pin::new(&mut self.body).poll_frame(context)
     }

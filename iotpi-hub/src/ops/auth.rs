@@ -11,9 +11,10 @@ use iotpi_core::{ModuleId, Timestamp, UserName};
 use crate::{
     Hub,
     auth::{
-        Authorization, Caller, Evidence, Issuer, Revoked, Role, SECURITY, Secret, Target, hash, is_over,
+        Authorization, Caller, Issuer, LoginTarget, RevocationList, Role, SECURITY, Secret,
+        VerifiedCredential, hash, is_unauthenticated,
         jwt::JwtKey,
-        revoked, signed_url,
+        revocation_list, signed_url,
         token::{self, IssuedToken, NewToken},
     },
     error::{HubError, Result},
@@ -77,33 +78,33 @@ impl Hub {
 
     /// Whose credential it is, and until when.
     pub(crate) async fn authorize(&self, credential: &Credential) -> Result<Authorization> {
-        let revision = self.inner.known.revision();
+        let revision = self.inner.token_cache.revision();
         let (Credential::Bearer(secret) | Credential::Session(secret)) = credential;
         let hash = hash(secret);
-        let (caller, evidence) = match issuer_of(credential, hash) {
-            Some(issuer) => (self.owner_of(issuer).await?, Evidence::from(issuer)),
+        let (caller, credential_info) = match issuer_of(credential, hash) {
+            Some(issuer) => (self.owner_of(issuer).await?, VerifiedCredential::from(issuer)),
             None => self.owner_of_jwt(secret, hash).await?,
         };
         if let Some(issuer) = caller.issuer() {
             self.inner.issuers.seen(issuer, self.now().steady);
         }
-        Ok(Authorization::new(self, caller, evidence, revision))
+        Ok(Authorization::new(self, caller, credential_info, revision))
     }
 
     /// Whose session or token it is.
     async fn owner_of(&self, issuer: Issuer) -> Result<Caller> {
         let steady = self.now().steady;
-        let revision = self.inner.known.revision();
+        let revision = self.inner.token_cache.revision();
         match issuer {
             // Looked up each time: a replaced password or another role of its user counts at once.
             Issuer::Session(hash) => {
                 let user = self.store().session(&hash, self.credential_now()).await?;
                 let user =
                     user.ok_or_else(|| HubError::unauthenticated("The session has ended. Log in again."))?;
-                Ok(Caller::known(user.name, user.role, None).who_showed(name_of(&hash)))
+                Ok(Caller::known(user.name, user.role, None).with_issuer(name_of(&hash)))
             }
             Issuer::Token(hash) => {
-                if let Some(caller) = self.inner.known.get(&issuer, steady) {
+                if let Some(caller) = self.inner.token_cache.get(&issuer, steady) {
                     return Ok(caller);
                 }
                 let token = self.store().token(&hash).await?;
@@ -112,44 +113,49 @@ impl Hub {
                 })?;
                 self.note_use_of(&token).await;
                 let caller = Caller::known(token.name, token.role, token.module_id);
-                let caller = caller.who_showed(name_of(&hash));
-                self.inner.known.keep(issuer, &caller, steady, revision);
+                let caller = caller.with_issuer(name_of(&hash));
+                self.inner.token_cache.insert(issuer, &caller, steady, revision);
                 Ok(caller)
             }
         }
     }
 
     /// Whose JWT it is: of the one it was made for, as long as the session or token it was made with has the same rights.
-    async fn owner_of_jwt(&self, jwt: &str, hash: SecretHash) -> Result<(Caller, Evidence)> {
+    async fn owner_of_jwt(&self, jwt: &str, hash: SecretHash) -> Result<(Caller, VerifiedCredential)> {
         let key = self.signing_key().await?;
         let max_life = Duration::from_secs(self.config().auth.jwt_secs);
         let verified = key.verify(jwt, self.credential_now(), max_life).ok_or_else(|| {
             HubError::unauthenticated("This is neither a valid token nor a valid JWT. It may have expired.")
         })?;
         let owner = self.owner_of(verified.issuer).await;
-        let owner = owner.map_err(|error| if is_over(&error) { ended_with_issuer() } else { error })?;
-        if !owner.has_rights_of(&verified.caller) {
+        let owner =
+            owner.map_err(|error| if is_unauthenticated(&error) { ended_with_issuer() } else { error })?;
+        if !owner.has_same_rights(&verified.caller) {
             return Err(ended_with_issuer());
         }
-        let evidence = Evidence { issuer: verified.issuer, ends: Some(verified.ends), key: Some(key.id()) };
-        Ok((verified.caller.who_showed(name_of(&hash)), evidence))
+        let credential_info = VerifiedCredential {
+            issuer: verified.issuer,
+            expires_at: Some(verified.expires_at),
+            key_id: Some(key.id()),
+        };
+        Ok((verified.caller.with_issuer(name_of(&hash)), credential_info))
     }
 
     /// Whether what was opened with it may go on. This is no sign of life of whoever opened it.
     pub(crate) async fn still_holds(&self, authorization: &Authorization) -> bool {
-        let evidence = authorization.evidence();
-        if evidence.ends.is_some_and(|ends| ends <= self.credential_time()) {
+        let credential_info = authorization.credential_info();
+        if credential_info.expires_at.is_some_and(|expires_at| expires_at <= self.credential_time()) {
             return false;
         }
         // A store that fails ends nothing.
-        if let Some(key) = evidence.key
+        if let Some(key) = credential_info.key_id
             && self.signing_key().await.is_ok_and(|now| now.id() != key)
         {
             return false;
         }
-        match self.owner_of(evidence.issuer).await {
-            Ok(owner) => owner.has_rights_of(authorization.caller()),
-            Err(error) => !is_over(&error),
+        match self.owner_of(credential_info.issuer).await {
+            Ok(owner) => owner.has_same_rights(authorization.caller()),
+            Err(error) => !is_unauthenticated(&error),
         }
     }
 
@@ -256,7 +262,7 @@ impl Hub {
         query: &str,
         signature: &str,
     ) -> Result<Authorization> {
-        let revision = self.inner.known.revision();
+        let revision = self.inner.token_cache.revision();
         let target = signed_url::target(path, query);
         let key = self.signing_key().await?;
         let verified = signed_url::verify(&key, &target, signature, self.credential_time());
@@ -267,8 +273,8 @@ impl Hub {
         })?;
         // It is no sign of life of the one who made it.
         let caller = self.owner_of(issuer).await?.without_issuer();
-        let evidence = Evidence { issuer, ends: Some(ends), key: Some(key.id()) };
-        Ok(Authorization::new(self, caller, evidence, revision))
+        let credential_info = VerifiedCredential { issuer, expires_at: Some(ends), key_id: Some(key.id()) };
+        Ok(Authorization::new(self, caller, credential_info, revision))
     }
 
     /// Written once an hour: a token is used with every request.
@@ -306,7 +312,11 @@ impl Hub {
     /// # Cancel safety
     /// Cancelled, the code before still works.
     pub async fn first_admin_code(&self) -> Result<Option<String>> {
-        if self.needs_first_admin().await? { self.inner.first_admin.new_code().map(Some) } else { Ok(None) }
+        if self.needs_first_admin().await? {
+            self.inner.first_admin_code.generate().map(Some)
+        } else {
+            Ok(None)
+        }
     }
 
     /// Makes the first admin and logs them in.
@@ -327,19 +337,19 @@ impl Hub {
         if !self.needs_first_admin().await? {
             return Err(HubError::conflict("An administrator account exists already. Log in instead."));
         }
-        self.attempt(from, &Target::FirstAdmin)?;
-        if !self.inner.first_admin.is(code) {
+        self.attempt(from, &LoginTarget::FirstAdmin)?;
+        if !self.inner.first_admin_code.matches(code) {
             tracing::warn!(target: SECURITY, %from, "a wrong code for the first admin");
             return Err(HubError::permission_denied(
                 "This code is not valid. Use the newest code in the hub's log.",
             )
             .at("/code"));
         }
-        self.inner.throttle.succeeded(from, &Target::FirstAdmin);
+        self.inner.login_rate_limit.succeeded(from, &LoginTarget::FirstAdmin);
         let password_hash = self.inner.passwords.hash(password).await?;
         let user = UserRecord { name, role: Role::Admin, password_hash };
         self.store().add_first_user(&user, self.now()).await?;
-        self.inner.first_admin.used();
+        self.inner.first_admin_code.invalidate();
         self.inner.has_users.store(true, Release);
         tracing::info!(target: SECURITY, user = %user.name, role = user.role.as_str(), %from, "the first admin was added");
         self.begin_session(user, from).await
@@ -353,13 +363,13 @@ impl Hub {
     /// # Cancel safety
     /// A cancelled attempt counts as a failed one.
     pub async fn log_in(&self, from: IpAddr, name: &UserName, password: String) -> Result<Login> {
-        let target = Target::Account(name.clone());
+        let target = LoginTarget::Account(name.clone());
         self.attempt(from, &target)?;
         let user = self.store().user(name).await?;
         let known_hash = user.as_ref().map(|user| user.password_hash.clone());
         match (self.inner.passwords.verify(password, known_hash).await?, user) {
             (true, Some(user)) => {
-                self.inner.throttle.succeeded(from, &target);
+                self.inner.login_rate_limit.succeeded(from, &target);
                 self.begin_session(user, from).await
             }
             _ => {
@@ -370,8 +380,8 @@ impl Hub {
     }
 
     /// Counts an attempt; refuses it after too many.
-    fn attempt(&self, from: IpAddr, target: &Target) -> Result<()> {
-        self.inner.throttle.attempt(from, target, self.inner.clock.uptime()).inspect_err(|_| {
+    fn attempt(&self, from: IpAddr, target: &LoginTarget) -> Result<()> {
+        self.inner.login_rate_limit.attempt(from, target, self.inner.clock.uptime()).inspect_err(|_| {
             tracing::warn!(target: SECURITY, %from, account = %target, "locked out after too many failed attempts");
         })
     }
@@ -394,7 +404,7 @@ impl Hub {
     /// Ended or not.
     pub async fn log_out(&self, session: &str) -> Result<()> {
         self.store().end_session(&hash(session)).await?;
-        self.inner.known.forget();
+        self.inner.token_cache.invalidate();
         tracing::info!(target: SECURITY, "logged out");
         Ok(())
     }
@@ -449,13 +459,13 @@ impl Hub {
     pub async fn revoke_token(&self, caller: &Caller, id: &str) -> Result<()> {
         caller.may_administer()?;
         token::revoke(self.store().as_ref(), id).await?;
-        self.inner.known.forget();
+        self.inner.token_cache.invalidate();
         Ok(())
     }
 
     /// The ids of a module's tokens.
     pub(crate) async fn tokens_of(&self, id: &ModuleId) -> Result<Vec<String>> {
-        let tokens = revoked::tokens(self.store().as_ref()).await?;
+        let tokens = revocation_list::tokens(self.store().as_ref()).await?;
         Ok(tokens
             .into_iter()
             .filter(|token| token.module_id.as_ref() == Some(id))
@@ -465,8 +475,8 @@ impl Hub {
 
     /// The tokens of a module went with it: they do not come back with a backup, and what they opened ends.
     pub(crate) fn revoked_with_module(&self, id: &ModuleId, tokens: &[String]) {
-        Revoked::beside(self.store().as_ref()).keep(tokens);
-        self.inner.known.forget();
+        RevocationList::for_store(self.store().as_ref()).append(tokens);
+        self.inner.token_cache.invalidate();
         tracing::info!(target: SECURITY, module = %id, tokens = tokens.len(), "a module was removed with its tokens");
     }
 }
@@ -484,8 +494,8 @@ pub(crate) async fn put_credentials_in_order(
     now: Steady,
     longest: Duration,
 ) -> Result<()> {
-    Revoked::beside(store).apply(store).await?;
-    crate::auth::renew_if_restored(store).await?;
+    RevocationList::for_store(store).apply(store).await?;
+    crate::auth::reset_credentials_if_restored(store).await?;
     Ok(store.clamp_sessions(Steady(now.0.plus(longest))).await?)
 }
 

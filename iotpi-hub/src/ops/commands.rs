@@ -427,7 +427,7 @@ impl Hub {
     #[cfg(feature = "testing")]
     pub(crate) fn look_at_the_clock(&self) {
         self.look_whether_the_clock_was_set();
-        self.inner.known.forget();
+        self.inner.token_cache.invalidate();
         self.inner.commands.due_bell.notify_one();
         self.inner.module_bell.notify_one();
         self.inner.recordings.look_at_the_clock();

@@ -33,7 +33,7 @@ use crate::{
         answer as answer_to, line,
         mjpeg::Mjpeg,
         problem,
-        proxy::{Base, Client},
+        proxy::{BasePath, Client},
         router,
     },
 };
@@ -182,7 +182,7 @@ async fn requests(
 ) {
     let http = &hub.config().http;
     let service = service_fn(|request: Request<Incoming>| {
-        let request = Base::strip(http, request);
+        let request = BasePath::strip(http, request);
         activity.set(Phase::Busy);
         activity.is_long.store(is_long(&request), Relaxed);
         let ended = Ended(Arc::clone(&activity));
@@ -250,7 +250,7 @@ async fn requests(
 /// Says that there is no room, and closes.
 async fn refuse(mut stream: TcpStream, _permit: OwnedSemaphorePermit, max: usize) {
     let error = busy(format!("{max} connections are open already; try again later"));
-    let answer: Response<String> = problem::whole(&error);
+    let answer: Response<String> = problem::into_response(&error);
     let header = |name| answer.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let answer = format!(
         "HTTP/1.1 {}\r\ncontent-type: {}\r\ncontent-length: {}\r\nretry-after: {}\r\nconnection: close\r\n\r\n{}",

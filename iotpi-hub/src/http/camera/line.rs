@@ -24,11 +24,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     super::{
-        extract::{Deliverer, too_slow},
-        guard,
+        extract::{IngestAuth, too_slow},
+        middleware,
         problem::{self, status},
     },
-    Caption, Query, camera_of, moment,
+    Caption, Query, camera_of, parse_time,
     show::{ShowParams, is_jpeg},
 };
 use crate::{
@@ -159,12 +159,12 @@ impl Line {
             Ok(_) => match self.body(hub.inner.frames.buffers.take(coming.length), coming.length).await {
                 Ok(jpeg) => (show(hub, coming, jpeg).await, close),
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                    (Answer::refusal(hub, guard::request_id(hub), &too_slow()), true)
+                    (Answer::refusal(hub, middleware::request_id(hub), &too_slow()), true)
                 }
                 Err(error) => return Err(error),
             },
             // The frame stays unread, so nothing else can be read behind it.
-            Err(error) => (Answer::refusal(hub, guard::request_id(hub), error), true),
+            Err(error) => (Answer::refusal(hub, middleware::request_id(hub), error), true),
         };
         connection.finish_request();
         drop(memory);
@@ -203,12 +203,12 @@ struct Coming {
 async fn understand(hub: &Hub, head: &[u8], connection: &Arc<ConnectionPermit>) -> Option<Coming> {
     let mut parts = parse(head)?;
     let length = plain_length(&parts.headers)?;
-    guard::check(hub, &parts.method, &parts.uri, &parts.headers).ok()?;
+    middleware::check(hub, &parts.method, &parts.uri, &parts.headers).ok()?;
     parts.extensions.insert(Arc::clone(connection));
-    let Deliverer(caller) = Deliverer::from_request_parts(&mut parts, hub).await.ok()?;
+    let IngestAuth(caller) = IngestAuth::from_request_parts(&mut parts, hub).await.ok()?;
     let Query(query) = Query::<ShowParams>::from_request_parts(&mut parts, hub).await.ok()?;
     let headers = Caption::of_headers(&parts.headers, hub.now().wall).ok()?;
-    let caption = headers.at(moment("timestamp", query.timestamp.as_deref()).ok()?);
+    let caption = headers.at(parse_time("timestamp", query.timestamp.as_deref()).ok()?);
     let module_id = camera_of(query.module_id, &caller).ok()?;
     caller.may_deliver_as(&module_id).ok()?;
     let close = parts.headers.contains_key(header::CONNECTION);
@@ -266,7 +266,7 @@ fn plain_length(headers: &HeaderMap) -> Option<usize> {
 }
 
 async fn show(hub: &Hub, coming: Coming, jpeg: Buffer) -> Answer {
-    let id = guard::request_id(hub);
+    let id = middleware::request_id(hub);
     let ignores_time = coming.caption.ignores_time;
     let frame = coming.caption.on(jpeg.freeze(), hub.now().wall);
     let shown = match frame {
@@ -313,8 +313,8 @@ impl Answer {
 
     /// All of it, as it goes over the line.
     fn head(&self, close: bool) -> String {
-        static EVERY_ANSWER: LazyLock<String> = LazyLock::new(|| {
-            guard::EVERY_ANSWER.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect()
+        static DEFAULT_HEADERS: LazyLock<String> = LazyLock::new(|| {
+            middleware::DEFAULT_HEADERS.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect()
         });
         let Self { status, content_type, body, id, .. } = self;
         let close = if close { "connection: close\r\n" } else { "" };
@@ -323,8 +323,8 @@ impl Answer {
         format!(
             "HTTP/1.1 {status}\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n{}: {id}\r\n{}{close}date: {date}\r\n\r\n{body}",
             body.len(),
-            guard::REQUEST_ID,
-            *EVERY_ANSWER,
+            middleware::REQUEST_ID,
+            *DEFAULT_HEADERS,
         )
     }
 }

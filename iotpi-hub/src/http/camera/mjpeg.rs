@@ -15,7 +15,7 @@ use futures_util::{Stream, StreamExt as _, stream};
 
 use crate::{
     Hub,
-    auth::{Authorization, Caller, Ended},
+    auth::{Authorization, AuthorizationEnd, Caller},
     frames::{Shown, Viewer},
     lock::lock,
 };
@@ -36,7 +36,7 @@ impl Mjpeg {
     pub(super) fn new(hub: Hub, viewer: Viewer, authorization: Authorization) -> Self {
         let opening = stream::iter([Piece::from(Bytes::from_static(b"--frame\r\n"))]);
         let caller = authorization.caller().clone();
-        let ended: Ended = Box::pin(async move { authorization.ended().await });
+        let ended: AuthorizationEnd = Box::pin(async move { authorization.ended().await });
         let opened = (hub, viewer, caller, ended);
         let parts = stream::unfold(opened, |(hub, mut viewer, caller, mut ended)| async move {
             let part = tokio::select! {

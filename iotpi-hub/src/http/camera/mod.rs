@@ -20,10 +20,10 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    extract::{Query, moment},
+    api_router::{ApiRouter, routes},
+    extract::{Query, parse_time},
     page::Page,
     problem::{NotFound, PermissionDenied, RateLimited, Unavailable},
-    table::{Table, routes},
 };
 use crate::{
     Hub,
@@ -39,8 +39,8 @@ static X_TIMESTAMP: HeaderName = HeaderName::from_static("x-timestamp");
 static X_SEQUENCE: HeaderName = HeaderName::from_static("x-sequence");
 static X_CLOCK_OFFSET: HeaderName = HeaderName::from_static("x-clock-offset");
 
-pub(super) fn routes() -> Table {
-    Table::new()
+pub(super) fn routes() -> ApiRouter {
+    ApiRouter::new()
         .merge(show::routes())
         .merge(push::routes())
         .merge(watch::routes())
@@ -123,7 +123,7 @@ impl Caption {
 /// A capture time as cameras send it, if it can be one: Unix seconds or RFC 3339 in the years 2000 to 2099, and with the offset of
 /// the clocks within a day of the hub's own. Seconds since boot, 0, and the first day of a clock chip are none.
 fn possible_time(text: &str, clock_offset: f64, now: Timestamp) -> Option<Timestamp> {
-    let time = moment("x-timestamp", Some(text.trim())).ok()??;
+    let time = parse_time("x-timestamp", Some(text.trim())).ok()??;
     let difference = (time.as_secs_f64() + clock_offset - now.as_secs_f64()).abs();
     (difference <= MAX_CLOCK_DIFFERENCE.as_secs_f64()).then_some(time)
 }
@@ -244,5 +244,5 @@ async fn next(hub: &Hub, camera: &ModuleId, after: Option<u64>) -> Result<std::s
 )]
 async fn list(State(hub): State<Hub>, caller: Caller) -> Result<Json<Page<WatchedCamera>>> {
     caller.may_read()?;
-    Ok(Json(Page::whole(hub.watched_cameras())))
+    Ok(Json(Page::single(hub.watched_cameras())))
 }

@@ -18,9 +18,10 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     super::{
-        extract::{Deliverer, connection, too_slow},
+        api_router::{ApiRouter, routes},
+        extract::{IngestAuth, too_slow},
         problem::{self, StorageFull, TooLarge, Unprocessable},
-        table::{Table, routes},
+        proxy::connection,
         until::EndsItself,
     },
     Caption, Jpeg, PermissionDenied, Query, RateLimited, camera_of,
@@ -28,7 +29,7 @@ use super::{
 use crate::{
     Hub,
     admission::{ConnectionPermit, MinimumRate, Permit},
-    auth::{Authorized, Caller, Ended, has_ended},
+    auth::{AuthorizationEnd, Caller, RequestAuthorization, authorization_ended},
     error::{HubError, Result},
     frames::Slot,
 };
@@ -40,8 +41,8 @@ const MEMORY_STEP_BYTES: usize = 64 * 1024;
 /// The answer begins after this many refused pictures when there was no good one before.
 const MAX_REFUSED_UNANSWERED: u32 = 3;
 
-pub(super) fn routes() -> Table {
-    Table::new().routes(routes!(push))
+pub(super) fn routes() -> ApiRouter {
+    ApiRouter::new().routes(routes!(push))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -82,7 +83,7 @@ enum Line {
 )]
 async fn push(
     State(hub): State<Hub>,
-    Deliverer(caller): Deliverer,
+    IngestAuth(caller): IngestAuth,
     Query(query): Query<PushParams>,
     request: Request,
 ) -> Result<Response> {
@@ -90,7 +91,7 @@ async fn push(
     caller.may_deliver_as(&module_id)?;
     let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
     let parts = MixedReplace::of_content_type(content_type.unwrap_or_default()).map_err(malformed)?;
-    let authorized = request.extensions().get::<Authorized>().cloned().unwrap_or_default();
+    let authorized = request.extensions().get::<RequestAuthorization>().cloned().unwrap_or_default();
     let (head, body) = request.into_parts();
     let mut pushed = Pushed {
         parts,
@@ -128,7 +129,7 @@ async fn push(
     let slot = pushed.hub.slot(&pushed.caller, &pushed.module_id)?;
     (0..std::mem::take(&mut pushed.uncounted)).for_each(|_| slot.refused());
     let viewers = slot.viewers_changing();
-    let ended: Ended = Box::pin(async move { authorized.ended().await });
+    let ended: AuthorizationEnd = Box::pin(async move { authorized.ended().await });
     let answer =
         Answer { pushed, ended, slot, viewers, told: None, refusal, reported: None, seq, over: false };
     let lines = stream::unfold(answer, |mut answer| async move { Some((answer.line().await?, answer)) });
@@ -266,7 +267,7 @@ impl Pushed {
 /// What goes out.
 struct Answer {
     pushed: Pushed,
-    ended: Ended,
+    ended: AuthorizationEnd,
     slot: Arc<Slot>,
     viewers: watch::Receiver<u32>,
     told: Option<u32>,
@@ -308,7 +309,7 @@ impl Answer {
                 () = stopping.cancelled() => return None,
                 () = &mut self.ended => {
                     self.over = true;
-                    break Line::Problem { problem: problem::document(&has_ended(), None) };
+                    break Line::Problem { problem: problem::document(&authorization_ended(), None) };
                 }
                 // The slot lives as long as we do.
                 _ = self.viewers.changed() => {}

@@ -13,11 +13,11 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     super::{
-        extract::{Deliverer, read},
+        api_router::{ApiRouter, routes},
+        extract::{IngestAuth, read},
         problem::{StorageFull, TooLarge, Unprocessable},
-        table::{Table, routes},
     },
-    Caption, Jpeg, PermissionDenied, Query, RateLimited, camera_of, moment,
+    Caption, Jpeg, PermissionDenied, Query, RateLimited, camera_of, parse_time,
 };
 use crate::{
     Hub,
@@ -28,8 +28,8 @@ const TOO_LARGE: &str = "a frame has up to 8 MiB";
 /// The most bytes of a form: a frame and what surrounds it.
 const MAX_FORM_BYTES: usize = MAX_FRAME_BYTES + 64 * 1024;
 
-pub(super) fn routes() -> Table {
-    Table::new().routes(routes!(show))
+pub(super) fn routes() -> ApiRouter {
+    ApiRouter::new().routes(routes!(show))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -80,7 +80,7 @@ pub(super) struct FrameForm {
 )]
 async fn show(
     State(hub): State<Hub>,
-    Deliverer(caller): Deliverer,
+    IngestAuth(caller): IngestAuth,
     Query(query): Query<ShowParams>,
     request: Request,
 ) -> Result<Json<FrameReceipt>> {
@@ -105,7 +105,7 @@ async fn show(
         HubError::invalid_argument("the form has no file: send the picture as a file in a field of any name")
     })?;
     let said = query.timestamp.or(form.timestamp);
-    let caption = headers.at(moment("timestamp", said.as_deref())?);
+    let caption = headers.at(parse_time("timestamp", said.as_deref())?);
     let ignores_time = caption.ignores_time;
     let frame = caption.on(jpeg, hub.now().wall);
     let frame = frame.inspect_err(|_| {

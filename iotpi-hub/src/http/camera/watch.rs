@@ -13,14 +13,14 @@ use http::{HeaderValue, header};
 use iotpi_core::Via;
 
 use super::{
-    super::table::{Table, routes},
+    super::api_router::{ApiRouter, routes},
     CameraParams, Jpeg, NotFound, PermissionDenied, Query, RateLimited,
     mjpeg::Mjpeg,
 };
 use crate::{Hub, auth::Authorization, error};
 
-pub(super) fn routes() -> Table {
-    Table::new().routes(routes!(watch))
+pub(super) fn routes() -> ApiRouter {
+    ApiRouter::new().routes(routes!(watch))
 }
 
 /// Watch a camera

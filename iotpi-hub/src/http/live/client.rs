@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     Hub,
-    auth::{Caller, Ended},
+    auth::{AuthorizationEnd, Caller},
     error::HubError,
     events::{Happened, Listener, to_wire},
     http::problem,
@@ -42,7 +42,7 @@ pub(super) struct Client<S> {
     socket: Socket<S>,
     /// Shows that whoever opened it is there.
     line: Option<Line>,
-    ended: Ended,
+    ended: AuthorizationEnd,
     is_revoked: bool,
     events: Listener,
     wanted: Option<Subscription>,
@@ -59,7 +59,13 @@ pub(super) struct Client<S> {
 type Flow = ControlFlow<()>;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
-    pub(super) fn new(hub: Hub, caller: Caller, socket: Socket<S>, line: Option<Line>, ended: Ended) -> Self {
+    pub(super) fn new(
+        hub: Hub,
+        caller: Caller,
+        socket: Socket<S>,
+        line: Option<Line>,
+        ended: AuthorizationEnd,
+    ) -> Self {
         let (seq, events) = hub.events().listen();
         Self {
             hub,

@@ -13,13 +13,13 @@ use hyper_util::rt::TokioIo;
 
 use self::{client::Client, socket::Socket, upgrade::Upgrade};
 use super::{
+    api_router::{ApiRouter, routes},
     problem,
-    table::{Table, routes},
 };
 use crate::{Hub, auth::Authorization, error::Result};
 
-pub(super) fn routes() -> Table {
-    Table::new().routes(routes!(live))
+pub(super) fn routes() -> ApiRouter {
+    ApiRouter::new().routes(routes!(live))
 }
 
 /// Live events and pictures

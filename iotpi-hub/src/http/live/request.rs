@@ -10,7 +10,7 @@ use iotpi_core::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::super::extract::read_as;
+use super::super::extract::deserialize;
 use crate::error::{HubError, Result};
 
 /// The `type`s of messages.
@@ -57,12 +57,14 @@ fn by_type(text: &str) -> Result<LiveRequest> {
     };
     let kind = fields.remove("type");
     match kind.as_ref().and_then(Value::as_str) {
-        Some("subscribe") => read_as(message, "").map(LiveRequest::Subscribe),
-        Some("watch") => read_as(message, "").map(|Watch { cameras }| LiveRequest::Watch { cameras }),
+        Some("subscribe") => deserialize(message, "").map(LiveRequest::Subscribe),
+        Some("watch") => deserialize(message, "").map(|Watch { cameras }| LiveRequest::Watch { cameras }),
         Some("shown") => {
-            read_as(message, "").map(|Shown { module_id, seq }| LiveRequest::Shown { module_id, seq })
+            deserialize(message, "").map(|Shown { module_id, seq }| LiveRequest::Shown { module_id, seq })
         }
-        Some("time") => read_as(message, "").map(|Time { client_time }| LiveRequest::Time { client_time }),
+        Some("time") => {
+            deserialize(message, "").map(|Time { client_time }| LiveRequest::Time { client_time })
+        }
         _ => {
             let wrong = HubError::invalid_argument("`type` has to be subscribe, watch, shown or time");
             Err(wrong.at("/type").with_choices(TYPES.map(str::to_owned).to_vec()))

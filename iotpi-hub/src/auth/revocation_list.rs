@@ -24,16 +24,16 @@ const MAX_IDS: usize = 10_000;
 
 /// The file.
 #[derive(Debug)]
-pub(crate) struct Revoked(Option<PathBuf>);
+pub(crate) struct RevocationList(Option<PathBuf>);
 
-impl Revoked {
+impl RevocationList {
     /// The one beside the database of that store.
-    pub(crate) fn beside(store: &dyn Store) -> Self {
+    pub(crate) fn for_store(store: &dyn Store) -> Self {
         Self(store.file().map(|database| with_suffix(database, SUFFIX)))
     }
 
     /// Keeps that these tokens are revoked. They are, whether it can be kept or not: what cannot is logged.
-    pub(crate) fn keep(&self, ids: &[String]) {
+    pub(crate) fn append(&self, ids: &[String]) {
         let Some(file) = &self.0 else { return };
         if let Err(error) = append(file, ids) {
             tracing::error!(

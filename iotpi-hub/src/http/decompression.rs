@@ -18,14 +18,14 @@ use http::{HeaderMap, header};
 use super::problem;
 
 /// The pieces that inflated bytes are handed on in.
-const PIECE_BYTES: usize = 16 * 1024;
+const CHUNK_BYTES: usize = 16 * 1024;
 
 /// The request with its body as it was before it was compressed.
 ///
 /// # Errors
 /// The answer 415 when the body has an encoding other than gzip.
 #[allow(clippy::result_large_err, reason = "the error is the answer")]
-pub(super) fn decoded(mut request: Request) -> Result<Request, Response> {
+pub(super) fn decompressed(mut request: Request) -> Result<Request, Response> {
     match encoding(request.headers()) {
         Encoding::None => Ok(request),
         Encoding::Gzip => {
@@ -61,24 +61,24 @@ fn encoding(headers: &HeaderMap) -> Encoding {
 /// A body that is inflated as it is read.
 struct Gzip {
     compressed: Body,
-    decoder: MultiGzDecoder<Arrived>,
-    is_over: bool,
+    decoder: MultiGzDecoder<Received>,
+    is_finished: bool,
 }
 
 impl Gzip {
     fn new(compressed: Body) -> Self {
-        Self { compressed, decoder: MultiGzDecoder::new(Arrived::default()), is_over: false }
+        Self { compressed, decoder: MultiGzDecoder::new(Received::default()), is_finished: false }
     }
 }
 
 /// The compressed bytes that have arrived; reading on would block until more do.
 #[derive(Default)]
-struct Arrived {
+struct Received {
     bytes: Bytes,
     is_last: bool,
 }
 
-impl Read for Arrived {
+impl Read for Received {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let count = self.fill_buf()?.read(into)?;
         self.consume(count);
@@ -86,7 +86,7 @@ impl Read for Arrived {
     }
 }
 
-impl BufRead for Arrived {
+impl BufRead for Received {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.bytes.is_empty() && !self.is_last {
             return Err(io::ErrorKind::WouldBlock.into());
@@ -107,16 +107,16 @@ impl http_body::Body for Gzip {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<http_body::Frame<Bytes>, axum::Error>>> {
-        let mut piece = vec![0; PIECE_BYTES];
+        let mut chunk = vec![0; CHUNK_BYTES];
         loop {
-            if self.is_over {
+            if self.is_finished {
                 return Poll::Ready(None);
             }
-            match self.decoder.read(&mut piece) {
-                Ok(0) => self.is_over = true,
+            match self.decoder.read(&mut chunk) {
+                Ok(0) => self.is_finished = true,
                 Ok(count) => {
-                    piece.truncate(count);
-                    return Poll::Ready(Some(Ok(http_body::Frame::data(piece.into()))));
+                    chunk.truncate(count);
+                    return Poll::Ready(Some(Ok(http_body::Frame::data(chunk.into()))));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     match ready!(Pin::new(&mut self.compressed).poll_frame(context)) {
@@ -125,14 +125,14 @@ impl http_body::Body for Gzip {
                             self.decoder.get_mut().bytes = frame.into_data().unwrap_or_default();
                         }
                         Some(Err(error)) => {
-                            self.is_over = true;
+                            self.is_finished = true;
                             return Poll::Ready(Some(Err(error)));
                         }
                     }
                 }
                 Err(_) => {
-                    self.is_over = true;
-                    return Poll::Ready(Some(Err(axum::Error::new(NotGzip))));
+                    self.is_finished = true;
+                    return Poll::Ready(Some(Err(axum::Error::new(InvalidGzip))));
                 }
             }
         }
@@ -141,9 +141,9 @@ impl http_body::Body for Gzip {
 
 /// The body is not what its `Content-Encoding` says, or was cut off.
 #[derive(Debug)]
-pub(super) struct NotGzip;
+pub(super) struct InvalidGzip;
 
-impl NotGzip {
+impl InvalidGzip {
     /// Whether it is at the bottom of that error.
     pub(super) fn caused(error: &axum::Error) -> bool {
         let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
@@ -157,10 +157,10 @@ impl NotGzip {
     }
 }
 
-impl fmt::Display for NotGzip {
+impl fmt::Display for InvalidGzip {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the body is not whole gzip data, as its `Content-Encoding` says")
     }
 }
 
-impl std::error::Error for NotGzip {}
+impl std::error::Error for InvalidGzip {}

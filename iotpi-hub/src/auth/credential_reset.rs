@@ -23,7 +23,7 @@ pub(crate) fn is_restored(database: &Path) -> bool {
 ///
 /// # Errors
 /// The store's; `Internal` when the file that says so cannot be removed.
-pub(crate) async fn renew_if_restored(store: &dyn Store) -> Result<bool> {
+pub(crate) async fn reset_credentials_if_restored(store: &dyn Store) -> Result<bool> {
     let Some(database) = store.file().filter(|database| is_restored(database)) else { return Ok(false) };
     store.clamp_sessions(Steady(Timestamp::MIN)).await?;
     jwt::rotate_key(store).await?;

@@ -14,15 +14,15 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    extract::Deliverer,
+    api_router::{ApiRouter, routes},
+    extract::IngestAuth,
     openapi::openapi,
     problem::PermissionDenied,
-    table::{Table, routes},
 };
 use crate::{Hub, auth::Caller, error::Result, ops::health::problem as store_problem};
 
-pub(super) fn routes() -> Table {
-    Table::new()
+pub(super) fn routes() -> ApiRouter {
+    ApiRouter::new()
         .routes(routes!(health))
         .routes(routes!(metrics))
         .routes(routes!(time))
@@ -90,7 +90,7 @@ struct HubTime {
     get, path = "/api/time", tag = "operations", operation_id = "time",
     responses((status = 200, description = "The time", body = HubTime), PermissionDenied)
 )]
-async fn time(State(hub): State<Hub>, Deliverer(_): Deliverer) -> Json<HubTime> {
+async fn time(State(hub): State<Hub>, IngestAuth(_): IngestAuth) -> Json<HubTime> {
     Json(HubTime { hub_time: hub.now().wall })
 }
 

@@ -4,14 +4,14 @@ use http::{HeaderMap, header};
 
 /// A content coding that a body exists in beside the plain one. Smaller ones first: the order decides between equal weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Coding {
+pub(super) enum ContentCoding {
     /// Brotli (RFC 7932).
     Brotli,
     /// gzip (RFC 1952).
     Gzip,
 }
 
-impl Coding {
+impl ContentCoding {
     /// All of them, the preferred one first.
     pub(super) const ALL: [Self; 2] = [Self::Brotli, Self::Gzip];
 
@@ -39,7 +39,7 @@ impl Coding {
 
 /// The codings that the client accepts at least as much as the plain body, the most wanted first. Without `Accept-Encoding`
 /// there are none.
-pub(super) fn accepted(headers: &HeaderMap) -> Vec<Coding> {
+pub(super) fn accepted(headers: &HeaderMap) -> Vec<ContentCoding> {
     let lines = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|line| line.to_str().ok());
     let weights: Vec<_> = lines.flat_map(|line| line.split(',')).filter_map(weighted).collect();
     let of = |is_named: &dyn Fn(&str) -> bool| {
@@ -49,7 +49,7 @@ pub(super) fn accepted(headers: &HeaderMap) -> Vec<Coding> {
     // The plain body is always acceptable unless it is named, and then wanted as much as it says.
     let plain = weights.iter().find(|(name, _)| name.eq_ignore_ascii_case("identity"));
     let plain = plain.map_or(0, |(_, weight)| *weight);
-    let mut wanted: Vec<_> = Coding::ALL
+    let mut wanted: Vec<_> = ContentCoding::ALL
         .into_iter()
         .filter_map(|coding| Some((coding, of(&|name| coding.is_named(name))?)))
         .filter(|(_, weight)| *weight > 0 && *weight >= plain)
@@ -82,7 +82,7 @@ mod tests {
         for line in lines {
             headers.append(header::ACCEPT_ENCODING, line.parse().unwrap());
         }
-        accepted(&headers).into_iter().map(Coding::name).collect()
+        accepted(&headers).into_iter().map(ContentCoding::name).collect()
     }
 
     #[test]

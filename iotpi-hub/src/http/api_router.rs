@@ -44,7 +44,7 @@ impl Routes {
 macro_rules! routes {
     ($($handler:ident),+) => {
         utoipa_axum::paste! {
-            $crate::http::table::Routes::new(|| utoipa_axum::routes!($($handler),+))
+            $crate::http::api_router::Routes::new(|| utoipa_axum::routes!($($handler),+))
                 $(.on::<[<__path_ $handler>], _>($handler))+
         }
     };
@@ -53,13 +53,13 @@ pub(super) use routes;
 
 /// Operations, routed and described.
 #[derive(Default)]
-pub(super) struct Table {
+pub(super) struct ApiRouter {
     router: Router<Hub>,
     paths: BTreeSet<String>,
     describe: Vec<Describe>,
 }
 
-impl Table {
+impl ApiRouter {
     pub(super) fn new() -> Self {
         Self::default()
     }

@@ -1,8 +1,8 @@
 //! Errors of serde and of number parsing in the words of the protocol: JSON types and field names, not Rust types.
 
 /// What is wrong with a value, from the message of a [`serde::de::Error`].
-pub(super) fn of_serde(message: &str) -> String {
-    let message = without_place(message);
+pub(super) fn explain(message: &str) -> String {
+    let message = without_position(message);
     if let Some(rest) = message.strip_prefix("missing field ") {
         return format!("{rest} is missing");
     }
@@ -40,20 +40,20 @@ pub(super) fn of_serde(message: &str) -> String {
 }
 
 /// What is wrong with a query, from the message of its parser, which may begin with the name of the field.
-pub(super) fn of_query(message: &str) -> String {
+pub(super) fn explain_query(message: &str) -> String {
     match message.split_once(": ") {
         Some((field, reason)) if field.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') => {
             match number(reason) {
                 Some(number) => format!("`{field}`: {number}"),
-                None => format!("`{field}`: {}", of_serde(reason)),
+                None => format!("`{field}`: {}", explain(reason)),
             }
         }
-        _ => of_serde(message),
+        _ => explain(message),
     }
 }
 
 /// The message without ` at line 1 column 5`.
-fn without_place(message: &str) -> &str {
+fn without_position(message: &str) -> &str {
     let place = message.rsplit_once(" at line ").filter(|(_, place)| {
         place.split_once(" column ").is_some_and(|(line, column)| is_number(line) && is_number(column))
     });
@@ -170,8 +170,8 @@ mod tests {
     }
 
     fn error<T: DeserializeOwned + std::fmt::Debug>(value: Value) -> String {
-        let text = of_serde(&serde_json::from_value::<T>(value.clone()).unwrap_err().to_string());
-        assert_eq!(of_serde(&serde_json::from_str::<T>(&value.to_string()).unwrap_err().to_string()), text);
+        let text = explain(&serde_json::from_value::<T>(value.clone()).unwrap_err().to_string());
+        assert_eq!(explain(&serde_json::from_str::<T>(&value.to_string()).unwrap_err().to_string()), text);
         text
     }
 
@@ -221,7 +221,7 @@ mod tests {
             ),
             ("a sentence: of our own", "a sentence: of our own"),
         ] {
-            assert_eq!(of_query(message), words);
+            assert_eq!(explain_query(message), words);
         }
     }
 }

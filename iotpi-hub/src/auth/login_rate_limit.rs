@@ -25,14 +25,14 @@ const MAX_ENTRIES: usize = 10_000;
 
 /// What an attempt is about.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum Target {
+pub(crate) enum LoginTarget {
     /// To log in under that name, whether there is such a user or not.
     Account(UserName),
     /// To make the first admin.
     FirstAdmin,
 }
 
-impl std::fmt::Display for Target {
+impl std::fmt::Display for LoginTarget {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Account(name) => name.fmt(f),
@@ -43,17 +43,17 @@ impl std::fmt::Display for Target {
 
 /// Counts failed attempts by network address, a /64 in IPv6.
 #[derive(Debug, Default)]
-pub(crate) struct Throttle {
+pub(crate) struct LoginRateLimit {
     failed: Mutex<HashMap<Key, VecDeque<Duration>>>,
 }
 
 /// Without a target: all attempts of the network.
-type Key = (IpAddr, Option<Target>);
+type Key = (IpAddr, Option<LoginTarget>);
 
-impl Throttle {
+impl LoginRateLimit {
     /// Counts an attempt as failed before it is made, so that many at once do not slip through; [`Self::succeeded`]
     /// takes it back. `now` is monotonic.
-    pub(crate) fn attempt(&self, from: IpAddr, target: &Target, now: Duration) -> Result<()> {
+    pub(crate) fn attempt(&self, from: IpAddr, target: &LoginTarget, now: Duration) -> Result<()> {
         let mut failed = lock(&self.failed);
         let keys = keys(from, target);
         if failed.len() + keys.len() > MAX_ENTRIES && keys.iter().any(|(key, _)| !failed.contains_key(key)) {
@@ -78,7 +78,7 @@ impl Throttle {
     }
 
     /// The last attempt was a good one.
-    pub(crate) fn succeeded(&self, from: IpAddr, target: &Target) {
+    pub(crate) fn succeeded(&self, from: IpAddr, target: &LoginTarget) {
         let mut failed = lock(&self.failed);
         for (key, _) in keys(from, target) {
             if let Some(times) = failed.get_mut(&key) {
@@ -92,7 +92,7 @@ impl Throttle {
 }
 
 /// What an attempt counts for, and how many may fail.
-fn keys(from: IpAddr, target: &Target) -> [(Key, usize); 2] {
+fn keys(from: IpAddr, target: &LoginTarget) -> [(Key, usize); 2] {
     let network = network(from);
     [((network, Some(target.clone())), MAX_ACCOUNT_FAILURES), ((network, None), MAX_NETWORK_FAILURES)]
 }
@@ -118,63 +118,63 @@ fn network(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    fn account(name: &str) -> Target {
-        Target::Account(UserName::new(name).unwrap())
+    fn account(name: &str) -> LoginTarget {
+        LoginTarget::Account(UserName::new(name).unwrap())
     }
 
     #[test]
     fn the_eleventh_failure_in_a_minute_waits_for_the_first_to_be_a_minute_old() {
-        let throttle = Throttle::default();
+        let limit = LoginRateLimit::default();
         let here: IpAddr = "192.0.2.1".parse().unwrap();
         let at = Duration::from_secs;
         for i in 0..10 {
-            throttle.attempt(here, &account("anna"), at(i)).unwrap();
+            limit.attempt(here, &account("anna"), at(i)).unwrap();
         }
 
-        let refused = throttle.attempt(here, &account("anna"), at(10)).unwrap_err();
+        let refused = limit.attempt(here, &account("anna"), at(10)).unwrap_err();
 
         assert_eq!(refused.wait(), Some(at(50)));
-        assert!(throttle.attempt("192.0.2.2".parse().unwrap(), &account("anna"), at(10)).is_ok());
-        assert!(throttle.attempt(here, &account("bert"), at(10)).is_ok());
-        assert!(throttle.attempt(here, &Target::FirstAdmin, at(10)).is_ok());
-        assert!(throttle.attempt(here, &account("anna"), at(60)).is_ok());
-        assert!(throttle.attempt(here, &account("anna"), at(60)).is_err());
+        assert!(limit.attempt("192.0.2.2".parse().unwrap(), &account("anna"), at(10)).is_ok());
+        assert!(limit.attempt(here, &account("bert"), at(10)).is_ok());
+        assert!(limit.attempt(here, &LoginTarget::FirstAdmin, at(10)).is_ok());
+        assert!(limit.attempt(here, &account("anna"), at(60)).is_ok());
+        assert!(limit.attempt(here, &account("anna"), at(60)).is_err());
     }
 
     #[test]
     fn who_tries_many_accounts_waits_after_100_failures() {
-        let throttle = Throttle::default();
+        let limit = LoginRateLimit::default();
         let here: IpAddr = "192.0.2.1".parse().unwrap();
         for i in 0..100 {
-            throttle.attempt(here, &account(&format!("user-{i}")), Duration::ZERO).unwrap();
+            limit.attempt(here, &account(&format!("user-{i}")), Duration::ZERO).unwrap();
         }
 
-        assert!(throttle.attempt(here, &account("anna"), Duration::from_secs(59)).is_err());
-        assert!(throttle.attempt("192.0.2.2".parse().unwrap(), &account("anna"), Duration::ZERO).is_ok());
-        assert!(throttle.attempt(here, &account("anna"), Duration::from_secs(60)).is_ok());
+        assert!(limit.attempt(here, &account("anna"), Duration::from_secs(59)).is_err());
+        assert!(limit.attempt("192.0.2.2".parse().unwrap(), &account("anna"), Duration::ZERO).is_ok());
+        assert!(limit.attempt(here, &account("anna"), Duration::from_secs(60)).is_ok());
     }
 
     #[test]
     fn a_success_is_not_a_failure() {
-        let throttle = Throttle::default();
+        let limit = LoginRateLimit::default();
         let here: IpAddr = "192.0.2.1".parse().unwrap();
 
         for _ in 0..200 {
-            throttle.attempt(here, &account("anna"), Duration::ZERO).unwrap();
-            throttle.succeeded(here, &account("anna"));
+            limit.attempt(here, &account("anna"), Duration::ZERO).unwrap();
+            limit.succeeded(here, &account("anna"));
         }
     }
 
     #[test]
     fn the_table_does_not_grow_without_end() {
-        let throttle = Throttle::default();
+        let limit = LoginRateLimit::default();
 
         for i in 0..20_000_u32 {
-            let _ = throttle.attempt(IpAddr::from(i.to_be_bytes()), &account("anna"), Duration::ZERO);
+            let _ = limit.attempt(IpAddr::from(i.to_be_bytes()), &account("anna"), Duration::ZERO);
         }
 
-        assert!(lock(&throttle.failed).len() <= MAX_ENTRIES);
-        let later = throttle.attempt("192.0.2.1".parse().unwrap(), &account("anna"), Duration::from_secs(61));
+        assert!(lock(&limit.failed).len() <= MAX_ENTRIES);
+        let later = limit.attempt("192.0.2.1".parse().unwrap(), &account("anna"), Duration::from_secs(61));
         assert!(later.is_ok());
     }
 

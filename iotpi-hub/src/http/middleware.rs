@@ -22,17 +22,17 @@ use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use tower_service::Service as _;
 
-use super::{encoding, problem, until::while_authorized};
+use super::{decompression, problem, until::while_authorized};
 use crate::{
     Hub,
-    auth::Authorized,
+    auth::RequestAuthorization,
     error::{HubError, Result},
     lock::lock,
 };
 
 pub(super) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// What every answer says, unless it says something else itself.
-pub(super) static EVERY_ANSWER: [(HeaderName, &str); 4] = [
+pub(super) static DEFAULT_HEADERS: [(HeaderName, &str); 4] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "same-origin"),
     (header::X_FRAME_OPTIONS, "DENY"),
@@ -50,7 +50,7 @@ pub(crate) async fn answer(hub: &Hub, router: Router, request: Request) -> Respo
     let challenge = problem::Challenge::to(request.headers());
     let is_api = request.uri().path().starts_with("/api/");
     let (mut request, unread) = keep_body(request);
-    let authorized = Authorized::default();
+    let authorized = RequestAuthorization::default();
     request.extensions_mut().insert(authorized.clone());
     let answered = while_authorized(&authorized, routed(hub, router, request));
     let answered = AssertUnwindSafe(answered).catch_unwind().await;
@@ -68,7 +68,7 @@ pub(crate) async fn answer(hub: &Hub, router: Router, request: Request) -> Respo
         // Answers hold the data of people, which caches must not keep.
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     }
-    for (name, value) in &EVERY_ANSWER {
+    for (name, value) in &DEFAULT_HEADERS {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
     response
@@ -79,7 +79,7 @@ async fn routed(hub: &Hub, mut router: Router, request: Request) -> Response {
     if let Err(error) = check(hub, request.method(), request.uri(), request.headers()) {
         return error.into_response();
     }
-    match encoding::decoded(request) {
+    match decompression::decompressed(request) {
         Ok(request) => router.call(request).await.unwrap_or_else(|never| match never {}),
         Err(refusal) => refusal,
     }

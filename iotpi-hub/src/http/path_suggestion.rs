@@ -7,7 +7,7 @@ static PATHS: LazyLock<Vec<Vec<String>>> =
     LazyLock::new(|| super::api().paths().map(|path| segments(path).map(str::to_owned).collect()).collect());
 
 /// The path of the table that differs only in `/api` before it, in slashes, or in capitals of its fixed words.
-pub(super) fn meant(path: &str) -> Option<String> {
+pub(super) fn suggest(path: &str) -> Option<String> {
     let bare: Vec<_> = segments(path).skip_while(|segment| segment.eq_ignore_ascii_case("api")).collect();
     let with_api: Vec<_> = std::iter::once("api").chain(bare.iter().copied()).collect();
     let found = [with_api, bare].into_iter().find_map(|segments| {
@@ -59,7 +59,7 @@ mod tests {
             ("/api/sensors/a/b", None),
             ("/", None),
         ] {
-            assert_eq!(meant(path).as_deref(), expected, "{path}");
+            assert_eq!(suggest(path).as_deref(), expected, "{path}");
         }
     }
 }

@@ -8,10 +8,10 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::{
-    extract::{Deliverer, JsonOf, Path, Query, moment, page},
+    api_router::{ApiRouter, routes},
+    extract::{IngestAuth, JsonBody, Path, Query, page, parse_time},
     page::Page,
     problem::{NotFound, PermissionDenied, RateLimited, StorageFull, TooLarge, Unprocessable},
-    table::{Table, routes},
 };
 use crate::{
     Hub,
@@ -20,8 +20,8 @@ use crate::{
     store::GapQuery,
 };
 
-pub(super) fn routes() -> Table {
-    Table::new().routes(routes!(list)).routes(routes!(record)).routes(routes!(account))
+pub(super) fn routes() -> ApiRouter {
+    ApiRouter::new().routes(routes!(list)).routes(routes!(record)).routes(routes!(account))
 }
 
 /// Say that readings will never come
@@ -36,9 +36,9 @@ pub(super) fn routes() -> Table {
 )]
 async fn record(
     State(hub): State<Hub>,
-    Deliverer(caller): Deliverer,
+    IngestAuth(caller): IngestAuth,
     Path(id): Path<ModuleId>,
-    JsonOf(gap): JsonOf<NewGap>,
+    JsonBody(gap): JsonBody<NewGap>,
 ) -> Result<StatusCode> {
     hub.record_gap(&caller, &id, &gap).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -84,8 +84,8 @@ async fn list(
     let wanted = GapQuery {
         module_id: query.module_id,
         sensor: query.kind,
-        since: moment("since", query.since.as_deref())?,
-        until: moment("until", query.until.as_deref())?,
+        since: parse_time("since", query.since.as_deref())?,
+        until: parse_time("until", query.until.as_deref())?,
     };
     let page = page(query.limit, query.cursor)?;
     Ok(Json(hub.store().gaps(&wanted, &page).await?.into()))

@@ -13,46 +13,46 @@ use crate::{
 
 /// So long a credential that was good is good. One revoked by another program than the hub ends within this time; one revoked
 /// through the hub at once.
-const GOOD_FOR: Duration = Duration::from_secs(1);
+const TTL: Duration = Duration::from_secs(1);
 /// When there are so many the old ones go.
-const MAX_KNOWN: usize = 1024;
+const MAX_ENTRIES: usize = 1024;
 
 /// Callers by what they showed, and of which kind it was.
 #[derive(Debug)]
-pub(crate) struct Known {
+pub(crate) struct TokenCache {
     callers: Mutex<HashMap<Issuer, (Caller, Steady)>>,
     /// Rises with each revocation.
     revision: watch::Sender<u64>,
 }
 
-impl Default for Known {
+impl Default for TokenCache {
     fn default() -> Self {
         Self { callers: Mutex::default(), revision: watch::Sender::new(0) }
     }
 }
 
-impl Known {
+impl TokenCache {
     /// The caller, if it showed this a moment ago.
     pub(crate) fn get(&self, issuer: &Issuer, now: Steady) -> Option<Caller> {
-        lock(&self.callers).get(issuer).filter(|(_, at)| is_good(*at, now)).map(|(caller, _)| caller.clone())
+        lock(&self.callers).get(issuer).filter(|(_, at)| is_fresh(*at, now)).map(|(caller, _)| caller.clone())
     }
 
     /// Remembers a caller that was looked up when there had been `revision` revocations; not after another one.
-    pub(crate) fn keep(&self, issuer: Issuer, caller: &Caller, now: Steady, revision: u64) {
+    pub(crate) fn insert(&self, issuer: Issuer, caller: &Caller, now: Steady, revision: u64) {
         let mut all = lock(&self.callers);
         if revision != self.revision() {
             return;
         }
-        if all.len() >= MAX_KNOWN {
-            all.retain(|_, (_, at)| is_good(*at, now));
+        if all.len() >= MAX_ENTRIES {
+            all.retain(|_, (_, at)| is_fresh(*at, now));
         }
-        if all.len() < MAX_KNOWN {
+        if all.len() < MAX_ENTRIES {
             all.insert(issuer, (caller.clone(), now));
         }
     }
 
     /// Some session or token was revoked: nothing is remembered, and what is open is looked at again.
-    pub(crate) fn forget(&self) {
+    pub(crate) fn invalidate(&self) {
         let mut all = lock(&self.callers);
         all.clear();
         self.revision.send_modify(|revision| *revision += 1);
@@ -64,13 +64,13 @@ impl Known {
     }
 
     /// Tells of revocations.
-    pub(crate) fn revocations(&self) -> watch::Receiver<u64> {
+    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
         self.revision.subscribe()
     }
 }
 
-fn is_good(at: Steady, now: Steady) -> bool {
-    now.0.since(at.0) < GOOD_FOR
+fn is_fresh(at: Steady, now: Steady) -> bool {
+    now.0.since(at.0) < TTL
 }
 
 #[cfg(test)]
@@ -90,42 +90,42 @@ mod tests {
 
     #[test]
     fn a_token_is_known_for_a_second_and_not_after_one_was_revoked() {
-        let known = Known::default();
+        let cache = TokenCache::default();
         let token = Issuer::Token([1; 32]);
-        assert_eq!(known.get(&token, at(0)), None);
+        assert_eq!(cache.get(&token, at(0)), None);
 
-        known.keep(token, &anna(), at(0), 0);
+        cache.insert(token, &anna(), at(0), 0);
 
-        assert_eq!(known.get(&token, at(999)), Some(anna()));
-        assert_eq!(known.get(&Issuer::Token([2; 32]), at(0)), None);
-        assert_eq!(known.get(&Issuer::Session([1; 32]), at(0)), None, "another kind with the same secret");
-        assert_eq!(known.get(&token, at(1000)), None);
-        known.keep(token, &anna(), at(1000), 0);
-        known.forget();
-        assert_eq!(known.get(&token, at(1000)), None);
+        assert_eq!(cache.get(&token, at(999)), Some(anna()));
+        assert_eq!(cache.get(&Issuer::Token([2; 32]), at(0)), None);
+        assert_eq!(cache.get(&Issuer::Session([1; 32]), at(0)), None, "another kind with the same secret");
+        assert_eq!(cache.get(&token, at(1000)), None);
+        cache.insert(token, &anna(), at(1000), 0);
+        cache.invalidate();
+        assert_eq!(cache.get(&token, at(1000)), None);
     }
 
     #[test]
     fn who_was_looked_up_before_a_revocation_is_not_remembered_after_it() {
-        let known = Known::default();
-        let before = known.revision();
+        let cache = TokenCache::default();
+        let before = cache.revision();
 
-        known.forget();
-        known.keep(Issuer::Token([1; 32]), &anna(), at(0), before);
+        cache.invalidate();
+        cache.insert(Issuer::Token([1; 32]), &anna(), at(0), before);
 
-        assert_eq!(known.get(&Issuer::Token([1; 32]), at(0)), None);
+        assert_eq!(cache.get(&Issuer::Token([1; 32]), at(0)), None);
     }
 
     #[test]
     fn who_shows_very_many_tokens_fills_no_memory() {
-        let known = Known::default();
+        let cache = TokenCache::default();
 
         for i in 0..5000_u32 {
             let mut secret = [0; 32];
             secret[..4].copy_from_slice(&i.to_be_bytes());
-            known.keep(Issuer::Token(secret), &anna(), at(u64::from(i)), 0);
+            cache.insert(Issuer::Token(secret), &anna(), at(u64::from(i)), 0);
         }
 
-        assert!(lock(&known.callers).len() <= MAX_KNOWN);
+        assert!(lock(&cache.callers).len() <= MAX_ENTRIES);
     }
 }
