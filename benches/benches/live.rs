@@ -133,7 +133,7 @@ async fn watch(client: HubClient, cameras: Vec<ModuleId>, end: Instant) -> Resul
         match next? {
             Some(Live::Frame(frame)) => {
                 ages.push(clock.now().since(frame.captured_at).as_secs_f64());
-                live.shown(&frame.module_id, frame.seq).await?;
+                live.acknowledge(&frame.module_id, frame.seq).await?;
             }
             Some(Live::Said(_)) => {}
             None => break,

@@ -23,7 +23,7 @@ pub mod testing;
 
 pub use device::{Actuator, Camera, DeviceError, DeviceErrorKind, Sensor};
 pub use model::{
-    camera::{CameraInfo, FrameReceipt, Latency, Via, WatchedCamera, Watching},
+    camera::{CameraInfo, FrameReceipt, Latency, ViewerInfo, ViewerKind, WatchedCamera},
     command::{
         Action, Command, CommandId, CommandOutcome, CommandReport, CommandReportRecord, CommandState,
         DEFAULT_EXPIRES_IN_SECS, LeaseId, LeasedCommand, MAX_ERROR_LEN, NewCommand, StatusReceipt,
@@ -44,15 +44,15 @@ pub use model::{
         ModuleInfo,
     },
     mixed_replace::{MAX_PART_HEAD_BYTES, MalformedStream, MixedReplace, Part},
-    new_reading::{MAX_AGE_SECS, NewReading, NewReadings, Stored, TruthWithUnit},
+    new_reading::{BooleanWithUnit, MAX_AGE_SECS, NewReading, NewReadings, Stored},
     page::{MAX_PAGE_ITEMS, Page},
     reading::{
         Bucket, IncompatibleUnit, MAX_REASON_LEN, MAX_SEQ, Outcome, Quantity, Reading, ReadingRecord, Sample,
         SeqNo, TimeSource,
     },
     recording::{
-        MAX_FRAME_TIMES, MAX_RECORDING_REASON, MAX_RECORDING_TRIGGERS, Pick, RecordOrder, Recording,
-        RecordingMode, RecordingSettings, RecordingTrigger, Stretch,
+        Clip, FrameSelection, MAX_FRAME_TIMES, MAX_RECORDING_REASON, MAX_RECORDING_TRIGGERS, Recording,
+        RecordingMode, RecordingSettings, RecordingTrigger, StartRecording,
     },
     unit::{InvalidUnit, MAX_UNIT_LEN, Unit},
 };

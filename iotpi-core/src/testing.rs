@@ -55,12 +55,12 @@ pub struct RecordingUplink {
 
 #[derive(Debug, Default)]
 struct Shared {
-    heard: Mutex<Heard>,
+    heard: Mutex<Recorded>,
     changed: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Heard {
+struct Recorded {
     manifests: Vec<Manifest>,
     readings: Vec<Reading>,
     delivered: Vec<NewReading>,
@@ -226,11 +226,11 @@ impl RecordingUplink {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Heard> {
+    fn lock(&self) -> MutexGuard<'_, Recorded> {
         self.shared.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn hear<T>(&self, take: impl FnOnce(&mut Heard) -> T) -> Result<T, UplinkError> {
+    fn hear<T>(&self, take: impl FnOnce(&mut Recorded) -> T) -> Result<T, UplinkError> {
         let mut heard = self.lock();
         if heard.away {
             return Err(UplinkError::Unreachable {

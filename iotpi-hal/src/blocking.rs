@@ -5,7 +5,7 @@
 use iotpi_core::{DeviceError, DeviceErrorKind, Quantity, Sample, Sensor, async_trait};
 use tokio::{sync::oneshot, task::JoinHandle};
 
-use crate::drivers::Sense;
+use crate::drivers::BlockingSensor;
 
 /// A blocking driver as a [`Sensor`].
 ///
@@ -25,7 +25,7 @@ enum Place<D> {
     Lost,
 }
 
-impl<D: Sense> Blocking<D> {
+impl<D: BlockingSensor> Blocking<D> {
     /// A sensor around a driver.
     pub fn new(driver: D) -> Self {
         Self { quantities: driver.quantities(), driver: Place::Here(driver) }
@@ -45,7 +45,7 @@ impl<D: Sense> Blocking<D> {
 }
 
 #[async_trait]
-impl<D: Sense> Sensor for Blocking<D> {
+impl<D: BlockingSensor> Sensor for Blocking<D> {
     fn quantities(&self) -> Vec<Quantity> {
         self.quantities.clone()
     }
@@ -85,7 +85,7 @@ mod tests {
     /// Measures when it is told to, and counts.
     struct Told(mpsc::Receiver<()>, f64);
 
-    impl Sense for Told {
+    impl BlockingSensor for Told {
         fn quantities(&self) -> Vec<Quantity> {
             vec![Quantity::Distance]
         }
@@ -117,7 +117,7 @@ mod tests {
     #[tokio::test]
     async fn a_driver_that_panics_is_an_error_and_stays_one() {
         struct Broken;
-        impl Sense for Broken {
+        impl BlockingSensor for Broken {
             fn quantities(&self) -> Vec<Quantity> {
                 vec![Quantity::Co2]
             }

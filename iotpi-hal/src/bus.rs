@@ -6,9 +6,9 @@
 use embedded_hal::delay::DelayNs;
 use serde::{Deserialize, Serialize};
 
+mod error_hints;
 #[cfg(feature = "linux")]
 pub mod linux;
-mod mend;
 #[cfg(feature = "pi")]
 pub mod pi;
 pub mod soft_pwm;

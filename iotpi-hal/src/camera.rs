@@ -3,9 +3,9 @@
 //! Deliberately absent: decoding, scaling, colour. A camera that speaks JPEG is passed through.
 
 mod font;
+mod frame_interval;
 mod mcu_rows;
 mod mjpeg;
-mod pace;
 pub mod replay;
 pub mod rpicam;
 pub mod testcard;

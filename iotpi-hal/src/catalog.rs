@@ -116,7 +116,7 @@ impl Setup {
 
 /// One line of the catalog.
 #[derive(Debug)]
-pub struct Entry {
+pub struct CatalogEntry {
     /// What settings call it.
     pub name: &'static str,
     /// What it is.
@@ -135,8 +135,8 @@ pub struct Entry {
 }
 
 /// The catalog of this build.
-pub static CATALOG: &[Entry] = &[
-    Entry {
+pub static CATALOG: &[CatalogEntry] = &[
+    CatalogEntry {
         name: "bme280",
         title: "Bosch BME280: temperature, humidity and pressure",
         offers: &["temperature", "humidity", "pressure"],
@@ -146,7 +146,7 @@ pub static CATALOG: &[Entry] = &[
         readme: "reference-app/modules/temperature/README.md",
         open: sensors::bme280,
     },
-    Entry {
+    CatalogEntry {
         name: "bmp280",
         title: "Bosch BMP280: temperature and pressure",
         offers: &["temperature", "pressure"],
@@ -156,7 +156,7 @@ pub static CATALOG: &[Entry] = &[
         readme: "reference-app/modules/temperature/README.md",
         open: sensors::bmp280,
     },
-    Entry {
+    CatalogEntry {
         name: "ds18b20",
         title: "Maxim DS18B20 thermometer",
         offers: &["temperature"],
@@ -166,7 +166,7 @@ pub static CATALOG: &[Entry] = &[
         readme: "reference-app/modules/temperature/README.md",
         open: sensors::ds18b20,
     },
-    Entry {
+    CatalogEntry {
         name: "led",
         title: "A lamp on a pin, with brightness",
         offers: &["set", "blink"],
@@ -176,7 +176,7 @@ pub static CATALOG: &[Entry] = &[
         readme: "reference-app/modules/led/README.md",
         open: actuators::led,
     },
-    Entry {
+    CatalogEntry {
         name: "motion",
         title: "Passive infrared motion sensor",
         offers: &["motion"],
@@ -186,7 +186,7 @@ pub static CATALOG: &[Entry] = &[
         readme: "reference-app/modules/motion/README.md",
         open: sensors::motion,
     },
-    Entry {
+    CatalogEntry {
         name: "system",
         title: "This machine: processor temperature, load, memory, disk, uptime, throttling",
         offers: &["cpu-temperature", "load", "memory-used", "disk-used", "uptime", "throttled"],
@@ -197,7 +197,7 @@ pub static CATALOG: &[Entry] = &[
         open: sensors::system,
     },
     #[cfg(feature = "camera")]
-    Entry {
+    CatalogEntry {
         name: "testcard",
         title: "Moving test card with the time painted in",
         offers: &[],
@@ -208,7 +208,7 @@ pub static CATALOG: &[Entry] = &[
         open: cameras::testcard,
     },
     #[cfg(feature = "camera")]
-    Entry {
+    CatalogEntry {
         name: "replay",
         title: "Recorded pictures: a folder of JPEG files, or an MJPEG file",
         offers: &[],
@@ -219,7 +219,7 @@ pub static CATALOG: &[Entry] = &[
         open: cameras::replay,
     },
     #[cfg(feature = "camera")]
-    Entry {
+    CatalogEntry {
         name: "rpicam",
         title: "Pi camera module, through rpicam-vid",
         offers: &[],
@@ -230,7 +230,7 @@ pub static CATALOG: &[Entry] = &[
         open: cameras::rpicam,
     },
     #[cfg(feature = "v4l")]
-    Entry {
+    CatalogEntry {
         name: "v4l",
         title: "V4L2 camera: USB, or a Pi camera with a V4L2 driver",
         offers: &[],
@@ -241,7 +241,7 @@ pub static CATALOG: &[Entry] = &[
         open: cameras::v4l,
     },
     #[cfg(feature = "v4l")]
-    Entry {
+    CatalogEntry {
         name: "v4l-controls",
         title: "Brightness, exposure, focus... of a V4L2 camera, while it is watched",
         offers: &["set"],
@@ -256,7 +256,7 @@ pub static CATALOG: &[Entry] = &[
 
 /// The line of a driver.
 #[must_use]
-pub fn find(driver: &str) -> Option<&'static Entry> {
+pub fn find(driver: &str) -> Option<&'static CatalogEntry> {
     CATALOG.iter().find(|entry| entry.name == driver)
 }
 
@@ -271,7 +271,7 @@ pub fn open(driver: &str, settings: impl Into<Value>, setup: &Setup) -> Result<D
     find(driver).ok_or_else(|| OpenError::UnknownDriver { name: driver.to_owned() })?.open(settings, setup)
 }
 
-impl Entry {
+impl CatalogEntry {
     /// Opens a device with settings, an object.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ pub mod motion;
 pub mod system;
 
 /// A sensor whose measurement occupies a thread for a while: the blocking half of [`iotpi_core::Sensor`].
-pub trait Sense: Send + 'static {
+pub trait BlockingSensor: Send + 'static {
     /// What [`sense`](Self::sense) returns samples of. Does not change.
     fn quantities(&self) -> Vec<Quantity>;
 

@@ -9,7 +9,7 @@ mod fault;
 mod gpio;
 mod world;
 
-pub use bme280::{Bme280Twin, TwinDelay, TwinError, TwinI2c};
+pub use bme280::{SimBme280, SimDelay, SimI2c, TwinError};
 pub use ds18b20::{Ds18b20Twin, TwinThermometer};
 pub use fault::{Fault, FaultSwitch};
 pub use gpio::{PinError, PinTwin};

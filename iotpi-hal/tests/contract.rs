@@ -8,7 +8,7 @@ use iotpi_core::{Action, ActionName, Actuator, CameraSpec, DeviceErrorKind, Manu
 use iotpi_hal::{
     bus::Bus,
     camera::testcard::TestCard,
-    catalog::{self, CATALOG, Device, Entry, OpenError, Setup},
+    catalog::{self, CATALOG, CatalogEntry, Device, OpenError, Setup},
     sim::{Fault, World},
 };
 use serde_json::{Value, json};
@@ -36,7 +36,7 @@ impl Scene {
         Self { clock, world, setup, folder }
     }
 
-    fn open(&self, entry: &Entry) -> Device {
+    fn open(&self, entry: &CatalogEntry) -> Device {
         let mut settings: Value = toml::from_str(entry.example).unwrap();
         if let Some(path) = settings.get_mut("path") {
             *path = json!(self.folder.path());
@@ -109,7 +109,7 @@ async fn every_fault_is_told_and_is_over_when_it_ends() {
 
     // A camera's twin is the test card, which knows no faults.
     let has_twin =
-        |entry: &&Entry| entry.buses.contains(&Bus::Sim) && !["rpicam", "v4l"].contains(&entry.name);
+        |entry: &&CatalogEntry| entry.buses.contains(&Bus::Sim) && !["rpicam", "v4l"].contains(&entry.name);
     for entry in CATALOG.iter().filter(has_twin) {
         for fault in FAULTS {
             let switch = scene.world.faults(entry.name);

@@ -23,7 +23,7 @@ const EVENT_OVERHEAD_BYTES: usize = 256;
 ///
 /// Only the text is kept: parsed, a manifest takes several times as many bytes.
 #[derive(Debug)]
-pub struct Happened {
+pub struct WireEvent {
     seq: u64,
     kind: EventKind,
     module_id: ModuleId,
@@ -31,7 +31,7 @@ pub struct Happened {
     wire: Bytes,
 }
 
-impl Happened {
+impl WireEvent {
     fn new(seq: u64, event: Event) -> Self {
         let (kind, module_id) = (event.kind(), event.module_id().clone());
         let sensor = match &event {
@@ -83,24 +83,24 @@ pub(crate) fn to_wire(message: &LiveMessage) -> Bytes {
 /// The hub's events.
 #[derive(Debug)]
 pub struct Events {
-    ring: Arc<Mutex<Ring>>,
+    ring: Arc<Mutex<Backlog>>,
     /// Notified with each event; its receivers are the listeners.
     published: watch::Sender<()>,
 }
 
 /// The newest events, oldest first.
 #[derive(Debug)]
-struct Ring {
+struct Backlog {
     /// The number of the newest event, kept or not.
     seq: u64,
-    kept: VecDeque<Arc<Happened>>,
+    kept: VecDeque<Arc<WireEvent>>,
     bytes: usize,
     max_events: usize,
     max_bytes: usize,
 }
 
-impl Ring {
-    fn push(&mut self, happened: Happened) {
+impl Backlog {
+    fn push(&mut self, happened: WireEvent) {
         self.bytes += happened.weight();
         self.kept.push_back(Arc::new(happened));
         while self.kept.len() > self.max_events || self.bytes > self.max_bytes {
@@ -118,7 +118,7 @@ impl Ring {
 impl Events {
     /// Keeps up to `max_events` events of `max_bytes` bytes together.
     pub(crate) fn new(max_events: usize, max_bytes: usize) -> Self {
-        let ring = Ring { seq: 0, kept: VecDeque::new(), bytes: 0, max_events, max_bytes };
+        let ring = Backlog { seq: 0, kept: VecDeque::new(), bytes: 0, max_events, max_bytes };
         Self { ring: Arc::new(Mutex::new(ring)), published: watch::Sender::new(()) }
     }
 
@@ -130,9 +130,9 @@ impl Events {
 
     /// Everything from now on, and the number of the newest event before.
     #[must_use]
-    pub fn listen(&self) -> (u64, Listener) {
+    pub fn subscribe(&self) -> (u64, Subscriber) {
         let ring = lock(&self.ring);
-        let listener = Listener {
+        let listener = Subscriber {
             ring: Arc::clone(&self.ring),
             published: self.published.subscribe(),
             next: ring.seq + 1,
@@ -149,7 +149,7 @@ impl Events {
                 ring.clear();
                 return;
             }
-            let happened = Happened::new(ring.seq, event);
+            let happened = WireEvent::new(ring.seq, event);
             ring.push(happened);
         }
         self.published.send_replace(());
@@ -158,7 +158,7 @@ impl Events {
 
 /// Why a listener gets no event now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NoEvent {
+pub enum RecvError {
     /// There is none yet.
     Yet,
     /// This many events were dropped before the listener asked for them.
@@ -167,31 +167,31 @@ pub enum NoEvent {
 
 /// Somebody who listens to the hub's events.
 #[derive(Debug)]
-pub struct Listener {
-    ring: Arc<Mutex<Ring>>,
+pub struct Subscriber {
+    ring: Arc<Mutex<Backlog>>,
     published: watch::Receiver<()>,
     /// The number of the next event.
     next: u64,
 }
 
-impl Listener {
+impl Subscriber {
     /// The next event, if there is one already.
     ///
     /// # Errors
     /// [`NoEvent`]. After [`NoEvent::Missed`] it continues with the oldest event that is kept.
-    pub fn try_recv(&mut self) -> Result<Arc<Happened>, NoEvent> {
+    pub fn try_recv(&mut self) -> Result<Arc<WireEvent>, RecvError> {
         let ring = lock(&self.ring);
         if self.next > ring.seq {
-            return Err(NoEvent::Yet);
+            return Err(RecvError::Yet);
         }
         let oldest = ring.seq + 1 - ring.kept.len() as u64;
         if self.next < oldest {
             let missed = oldest - self.next;
             self.next = oldest;
-            return Err(NoEvent::Missed(missed));
+            return Err(RecvError::Missed(missed));
         }
         let at = usize::try_from(self.next - oldest).unwrap_or(usize::MAX);
-        let happened = ring.kept.get(at).cloned().ok_or(NoEvent::Yet)?;
+        let happened = ring.kept.get(at).cloned().ok_or(RecvError::Yet)?;
         self.next += 1;
         Ok(happened)
     }
@@ -203,14 +203,14 @@ impl Listener {
     ///
     /// # Cancel safety
     /// A cancelled wait has missed nothing.
-    pub async fn recv(&mut self) -> Result<Arc<Happened>, u64> {
+    pub async fn recv(&mut self) -> Result<Arc<WireEvent>, u64> {
         loop {
             // Marked as seen before the look, so that an event published in between wakes the wait below.
             self.published.mark_unchanged();
             match self.try_recv() {
                 Ok(happened) => return Ok(happened),
-                Err(NoEvent::Missed(missed)) => return Err(missed),
-                Err(NoEvent::Yet) => {}
+                Err(RecvError::Missed(missed)) => return Err(missed),
+                Err(RecvError::Yet) => {}
             }
             if self.published.changed().await.is_err() {
                 // The hub is gone, and nothing will happen any more.
@@ -236,7 +236,7 @@ mod tests {
         let events = Events::new(10, 1 << 20);
         events.publish(reading("before"));
 
-        let (seq, mut listener) = events.listen();
+        let (seq, mut listener) = events.subscribe();
         events.publish(reading("a"));
         events.publish(reading("b"));
 
@@ -245,13 +245,13 @@ mod tests {
             let happened = listener.recv().await.unwrap();
             assert_eq!((happened.seq(), happened.event().unwrap()), (number, reading(module)));
         }
-        assert_eq!(listener.try_recv().unwrap_err(), NoEvent::Yet);
+        assert_eq!(listener.try_recv().unwrap_err(), RecvError::Yet);
     }
 
     #[tokio::test]
     async fn a_listener_that_waits_is_woken() {
         let events = Arc::new(Events::new(10, 1 << 20));
-        let (_, mut listener) = events.listen();
+        let (_, mut listener) = events.subscribe();
 
         let waits = tokio::spawn(async move { listener.recv().await.unwrap().seq() });
         tokio::task::yield_now().await;
@@ -262,10 +262,10 @@ mod tests {
 
     #[tokio::test]
     async fn events_are_bounded_by_number_and_by_bytes_and_a_late_listener_learns_how_many_it_missed() {
-        let one = Happened::new(1, reading("a")).weight();
+        let one = WireEvent::new(1, reading("a")).weight();
         for (max_events, max_bytes, kept) in [(3, 1 << 20, 3), (100, 4 * one + one / 2, 4), (100, 10, 0)] {
             let events = Events::new(max_events, max_bytes);
-            let (_, mut listener) = events.listen();
+            let (_, mut listener) = events.subscribe();
 
             for _ in 0..9 {
                 events.publish(reading("a"));
@@ -284,7 +284,7 @@ mod tests {
     #[test]
     fn without_listeners_nothing_is_kept() {
         let events = Events::new(10, 1 << 20);
-        let (_, listener) = events.listen();
+        let (_, listener) = events.subscribe();
         events.publish(reading("a"));
         drop(listener);
 

@@ -21,11 +21,11 @@ use crate::{
     error::{HubError, Result},
     events::Events,
     frames::Frames,
-    issuers::Issuers,
+    issuer_presence::IssuerPresence,
     metrics::Metrics,
-    ops::auth::{kept_credential_time, put_credentials_in_order},
+    ops::auth::{restore_credential_state, stored_credential_time},
     ops::commands::Commands,
-    ops::{health::StoreCheck, read_readings::kept_clock, storage::WEAR},
+    ops::{health::StoreCheck, read_readings::stored_clock, storage::WEAR},
     presence::Presence,
     quotas::Quotas,
     recording::Recordings,
@@ -88,7 +88,7 @@ pub(crate) struct Inner {
     pub(crate) clocks_ahead: Mutex<HashSet<ModuleId>>,
     pub(crate) commands: Commands,
     /// Which sessions and tokens are there.
-    pub(crate) issuers: Arc<Issuers>,
+    pub(crate) issuers: Arc<IssuerPresence>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) storage: Storage,
     /// When the store was last found able to write.
@@ -172,11 +172,11 @@ impl Hub {
     ) -> Result<Self> {
         let Opened { store, lock, recovered } = opened;
         config.check()?;
-        let wrong_clock = WrongClock::new(kept_clock(&*store).await?.as_deref(), &*clock);
-        let clock = HubClock::new(clock, kept_credential_time(&*store).await?);
+        let wrong_clock = WrongClock::new(stored_clock(&*store).await?.as_deref(), &*clock);
+        let clock = HubClock::new(clock, stored_credential_time(&*store).await?);
         let now = clock.now();
         let session = Duration::from_secs(u64::from(config.auth.session_days) * 86_400);
-        put_credentials_in_order(&*store, clock.credential_time(), session).await?;
+        restore_credential_state(&*store, clock.credential_time(), session).await?;
         store.clamp_deadlines(crate::ops::commands::TERMS, now).await?;
         let presence = Presence::default();
         let mut page = PageRequest { limit: 1000, cursor: None };
@@ -243,8 +243,8 @@ impl Hub {
         hub.inner.tasks.spawn(hub.clone().watch_modules());
         hub.inner.tasks.spawn(hub.clone().tend_store());
         hub.inner.tasks.spawn(hub.clone().watch_store());
-        hub.look_after_storage();
-        hub.look_after_recordings().await?;
+        hub.start_maintenance();
+        hub.start_recordings().await?;
         Ok(hub)
     }
 
@@ -339,8 +339,8 @@ impl Hub {
                     self.save_credential_time().await;
                 }
                 _ = look.tick() => {
-                    self.look_whether_the_clock_was_set();
-                    self.look_for_lost_cameras();
+                    self.detect_clock_step();
+                    self.detect_lost_cameras();
                     self.publish_modules(self.inner.presence.to_tell(self.now())).await;
                 }
                 // Only those that changed: a look at every module for each that reports would grow with their square.
@@ -372,7 +372,7 @@ impl Hub {
 
     async fn publish_modules(&self, ids: BTreeSet<ModuleId>) {
         for id in ids {
-            if let Err(error) = self.tell_of(&id).await {
+            if let Err(error) = self.publish_module(&id).await {
                 tracing::warn!(module = %id, error = &error as &dyn std::error::Error, "a change could not be told");
                 // Tried again at the next look.
                 self.inner.presence.changed(&id);

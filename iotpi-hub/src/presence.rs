@@ -18,13 +18,13 @@ use crate::{
 /// Who was heard when, and of whom there is something to tell.
 #[derive(Debug, Default)]
 pub(crate) struct Presence {
-    seen: Mutex<HashMap<ModuleId, Seen>>,
+    seen: Mutex<HashMap<ModuleId, LastContact>>,
     /// Modules that registered, reported a state or were removed since everybody was told.
     changed: Mutex<BTreeSet<ModuleId>>,
 }
 
 #[derive(Debug)]
-struct Seen {
+struct LastContact {
     heard: Option<(Timestamp, Steady)>,
     heartbeat: Duration,
     /// Whether it has said what it offers.
@@ -34,7 +34,7 @@ struct Seen {
     unsaved: bool,
 }
 
-impl Seen {
+impl LastContact {
     fn health(&self, now: Now) -> Health {
         Health::of(self.heard.map(|(_, at)| now.steady.0.since(at.0)), self.heartbeat)
     }
@@ -43,7 +43,7 @@ impl Seen {
 impl Presence {
     /// Takes a module over from the store.
     pub(crate) fn restore(&self, record: &ModuleRecord, now: Now) {
-        let mut seen = Seen {
+        let mut seen = LastContact {
             heard: record.last_seen_at.map(|at| (at, Steady(at))),
             heartbeat: heartbeat(record.manifest.as_ref()),
             registered: record.manifest.is_some(),
@@ -75,7 +75,7 @@ impl Presence {
 
     fn hear(&self, id: &ModuleId, now: Now) -> bool {
         let mut all = lock(&self.seen);
-        let seen = all.entry(id.clone()).or_insert_with(|| Seen {
+        let seen = all.entry(id.clone()).or_insert_with(|| LastContact {
             heard: None,
             heartbeat: heartbeat(None),
             registered: false,

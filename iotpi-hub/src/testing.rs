@@ -95,17 +95,17 @@ impl TestHub {
     /// # Errors
     /// The hub's.
     pub async fn look_for_room(&self) -> Result<()> {
-        self.hub.look_for_room().await
+        self.hub.check_free_space().await
     }
 
     /// Makes a backup now if one is due, for which the hub looks every ten minutes.
     pub async fn look_for_backup(&self) {
-        self.hub.look_for_backup().await;
+        self.hub.back_up_if_due().await;
     }
 
     /// Looks now through the database, which the hub does every week.
     pub async fn look_for_damage(&self) {
-        self.hub.look_for_damage(false).await;
+        self.hub.verify_database(false).await;
     }
 
     /// Removes now what is old, which the hub does every hour.
@@ -113,7 +113,7 @@ impl TestHub {
     /// # Errors
     /// The hub's.
     pub async fn expire_by_itself(&self) -> Result<RetentionReport> {
-        self.hub.expire_by_itself().await
+        self.hub.expire_automatically().await
     }
 
     async fn on_store(
@@ -179,7 +179,7 @@ impl TestHub {
     pub fn advance(&self, by: Duration) {
         if let Some(clock) = &self.clock {
             clock.advance(by);
-            self.hub.look_at_the_clock();
+            self.hub.reevaluate_time();
         }
     }
 
@@ -187,7 +187,7 @@ impl TestHub {
     pub fn step_to(&self, now: Timestamp) {
         if let Some(clock) = &self.clock {
             clock.step_to(now);
-            self.hub.look_at_the_clock();
+            self.hub.reevaluate_time();
         }
     }
 

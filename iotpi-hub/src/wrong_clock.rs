@@ -27,7 +27,7 @@ struct Span {
 
 /// What is kept across restarts.
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct Kept {
+struct StoredSpans {
     /// The machine's boot that the next two belong to, in hexadecimal digits.
     boot: Option<String>,
     /// Since when, by itself, the wall clock has not been set.
@@ -43,7 +43,7 @@ pub(crate) struct WrongClock(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
-    kept: Kept,
+    kept: StoredSpans,
     suspended: Duration,
     unsaved: bool,
 }
@@ -52,12 +52,16 @@ impl WrongClock {
     /// Goes on with what was kept as a [text](Self::unsaved): a step while no hub was running is found, too, if the machine
     /// has not booted since.
     pub(crate) fn new(kept: Option<&str>, clock: &dyn Clock) -> Self {
-        let mut kept: Kept = kept.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        let mut kept: StoredSpans = kept.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
         let boot = clock.boot().map(|boot| format!("{boot:032x}"));
         let same = boot.is_some() && kept.boot == boot;
         if !same {
-            kept =
-                Kept { boot, since_us: clock.now().as_micros(), offset_us: offset(clock), spans: kept.spans };
+            kept = StoredSpans {
+                boot,
+                since_us: clock.now().as_micros(),
+                offset_us: offset(clock),
+                spans: kept.spans,
+            };
         }
         let watch = Self(Mutex::new(State { kept, suspended: clock.suspended(), unsaved: !same }));
         watch.look(clock);

@@ -137,7 +137,7 @@ impl Functions {
         if !self.acting.is_idle() {
             let obeying = ActuatorModule::new(self.acting);
             parts = parts.with(match self.journal {
-                Some(path) => obeying.with_journal(path),
+                Some(path) => obeying.with_command_log(path),
                 None => obeying,
             });
         }

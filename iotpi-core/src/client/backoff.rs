@@ -54,7 +54,7 @@ fn unit_interval() -> f64 {
     getrandom::u32().map_or(0.5, |n| f64::from(n) / (f64::from(u32::MAX) + 1.0))
 }
 
-pub(crate) fn with_source(error: &UplinkError) -> String {
+pub(crate) fn error_chain(error: &UplinkError) -> String {
     match std::error::Error::source(error) {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),

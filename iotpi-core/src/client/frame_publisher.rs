@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use crate::{
-    client::backoff::{Backoff, pause, with_source},
+    client::backoff::{Backoff, error_chain, pause},
     model::{camera::FrameReceipt, error::ErrorKind, frame::Frame},
     uplink::{Uplink, UplinkError},
 };
@@ -192,7 +192,7 @@ impl FrameReceiver {
                 failing = false;
             }
             let pause = pause(&mut backoff, &error);
-            let (module, text) = (uplink.module_id(), with_source(&error));
+            let (module, text) = (uplink.module_id(), error_chain(&error));
             if failing {
                 tracing::debug!(%module, error = %text, "frames still do not reach the hub");
             } else {

@@ -88,7 +88,7 @@ impl LiveStream {
     ///
     /// # Cancel safety
     /// Not cancel safe: half a message may have been sent.
-    pub async fn shown(&mut self, module_id: &ModuleId, seq: u64) -> Result<(), UplinkError> {
+    pub async fn acknowledge(&mut self, module_id: &ModuleId, seq: u64) -> Result<(), UplinkError> {
         self.say(&LiveRequest::Shown { module_id: module_id.clone(), seq }).await
     }
 

@@ -287,7 +287,7 @@ impl HubClient {
         module_id: &ModuleId,
         pictures: &mut FrameReceiver,
     ) -> Result<(), UplinkError> {
-        if let push::Pushed::NoSuchRoute = push::push(self, module_id, pictures).await? {
+        if let push::PushEnd::NoSuchRoute = push::push(self, module_id, pictures).await? {
             pictures.mark_unsent();
             while let Some(frame) = pictures.next().await {
                 pictures.record(self.publish(module_id, &frame).await)?;

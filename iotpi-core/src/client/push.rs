@@ -58,7 +58,7 @@ const FIRST_SAMPLE: Duration = Duration::from_secs(1);
 const SAMPLE_EVERY: Duration = Duration::from_secs(10);
 
 /// How a push ended that did not fail.
-pub(super) enum Pushed {
+pub(super) enum PushEnd {
     /// The film is over.
     Over,
     /// The hub has no such route: it is an older one.
@@ -68,19 +68,19 @@ pub(super) enum Pushed {
 /// One line of the answer.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Line {
+enum AnswerLine {
     Problem { problem: Box<Problem> },
     Receipt(FrameReceipt),
 }
 
 /// How far the hub's clock is ahead, as far as that is known.
 #[derive(Clone)]
-struct Offset {
+struct ClockOffset {
     clock: SystemClock,
     hub: Arc<Mutex<HubClock>>,
 }
 
-impl Offset {
+impl ClockOffset {
     fn secs(&self) -> Option<f64> {
         let hub = self.hub.lock().unwrap_or_else(PoisonError::into_inner);
         hub.offset_secs(self.clock.now(), self.clock.monotonic())
@@ -117,12 +117,12 @@ pub(super) async fn push(
     client: &HubClient,
     module_id: &ModuleId,
     pictures: &mut FrameReceiver,
-) -> Result<Pushed, UplinkError> {
+) -> Result<PushEnd, UplinkError> {
     // A line is opened when there is something to send.
     if pictures.next().await.is_none() {
-        return Ok(Pushed::Over);
+        return Ok(PushEnd::Over);
     }
-    let offset = Offset { clock: SystemClock::new(), hub: Arc::default() };
+    let offset = ClockOffset { clock: SystemClock::new(), hub: Arc::default() };
     let _ = timeout(FIRST_SAMPLE, offset.sample(client)).await;
     let socket = client.http.connect().await?;
     tokio::select! {
@@ -137,8 +137,8 @@ async fn converse(
     socket: TcpStream,
     module_id: &ModuleId,
     pictures: &FrameReceiver,
-    offset: Offset,
-) -> Result<Pushed, UplinkError> {
+    offset: ClockOffset,
+) -> Result<PushEnd, UplinkError> {
     bound_buffers(&socket, http.deadline);
     let over = CancellationToken::new();
     let body = StreamBody::new(parts(pictures.slot(), offset, over.clone()));
@@ -159,21 +159,21 @@ async fn converse(
         let answer = answered.map_err(|_| http.timed_out(http.deadline))?.map_err(|e| http.unreachable(e))?;
         let status = answer.status();
         if matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) {
-            return Ok(Pushed::NoSuchRoute);
+            return Ok(PushEnd::NoSuchRoute);
         }
         if !status.is_success() {
             let read = timeout(http.deadline, http.read(answer.into_body())).await;
             let body = read.map_err(|_| http.timed_out(http.deadline))??;
             return Err(http.refusal(status, &body));
         }
-        let hearing = hear(http, answer.into_body(), pictures);
+        let hearing = read_answer(http, answer.into_body(), pictures);
         let last_moment = async {
             over.cancelled().await;
             tokio::time::sleep(http.deadline).await;
         };
         tokio::select! {
-            ended = hearing => if over.is_cancelled() { Ok(Pushed::Over) } else { Err(ended) },
-            () = last_moment => Ok(Pushed::Over),
+            ended = hearing => if over.is_cancelled() { Ok(PushEnd::Over) } else { Err(ended) },
+            () = last_moment => Ok(PushEnd::Over),
         }
     };
     tokio::pin!(exchange, connection);
@@ -186,7 +186,7 @@ async fn converse(
 }
 
 /// Reads the answer to its end and says how it ended.
-async fn hear(http: &Http, mut answer: Incoming, pictures: &FrameReceiver) -> UplinkError {
+async fn read_answer(http: &Http, mut answer: Incoming, pictures: &FrameReceiver) -> UplinkError {
     let mut buffer = BytesMut::new();
     let mut last_problem = None;
     loop {
@@ -208,11 +208,11 @@ async fn hear(http: &Http, mut answer: Incoming, pictures: &FrameReceiver) -> Up
                 continue;
             }
             match serde_json::from_slice(&line) {
-                Ok(Line::Receipt(receipt)) => {
+                Ok(AnswerLine::Receipt(receipt)) => {
                     last_problem = None;
                     pictures.accepted(receipt);
                 }
-                Ok(Line::Problem { problem }) => {
+                Ok(AnswerLine::Problem { problem }) => {
                     last_problem = Some(problem.clone());
                     if let Err(error) = pictures.record(Err(UplinkError::Problem(problem))) {
                         return error;
@@ -230,17 +230,17 @@ async fn hear(http: &Http, mut answer: Incoming, pictures: &FrameReceiver) -> Up
 /// The body: head and JPEG of each picture as two chunks, the JPEG's bytes being the frame's own.
 fn parts(
     slot: watch::Receiver<Option<Frame>>,
-    offset: Offset,
+    offset: ClockOffset,
     over: CancellationToken,
 ) -> impl stream::Stream<Item = Result<Chunk<Bytes>, Infallible>> + Send + 'static {
-    struct Parts {
+    struct BodyState {
         slot: watch::Receiver<Option<Frame>>,
-        offset: Offset,
+        offset: ClockOffset,
         over: CancellationToken,
         /// The picture whose head was sent.
         jpeg: Option<Bytes>,
     }
-    stream::unfold(Parts { slot, offset, over, jpeg: None }, async |mut parts| {
+    stream::unfold(BodyState { slot, offset, over, jpeg: None }, async |mut parts| {
         if let Some(jpeg) = parts.jpeg.take() {
             return Some((Ok(Chunk::data(jpeg)), parts));
         }

@@ -73,17 +73,17 @@ pub struct WatchedCamera {
     /// Seconds since the newest frame was captured.
     pub age: f64,
     /// Who watches it, the longest first; up to 256.
-    pub watching: Vec<Watching>,
+    pub watching: Vec<ViewerInfo>,
 }
 
 /// One who watches a camera.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct Watching {
+pub struct ViewerInfo {
     /// Names it among those of its camera since the hub started.
     pub id: u64,
     /// How it watches.
-    pub via: Via,
+    pub via: ViewerKind,
     /// Since when.
     pub since: Timestamp,
     /// Frames it was given.
@@ -96,7 +96,7 @@ pub struct Watching {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
-pub enum Via {
+pub enum ViewerKind {
     /// The MJPEG stream.
     Mjpeg,
     /// The live WebSocket.
@@ -105,7 +105,7 @@ pub enum Via {
     Recording,
 }
 
-impl Via {
+impl ViewerKind {
     /// The word on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {

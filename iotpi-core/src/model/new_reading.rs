@@ -72,7 +72,7 @@ struct Wire {
     kind: Option<SensorType>,
     // With a function of its own a field has to be there, also when it may be null.
     #[serde(deserialize_with = "Option::deserialize")]
-    value: Option<NumberOrTruth>,
+    value: Option<NumberOrBool>,
     #[serde(default)]
     unit: Option<Unit>,
     #[serde(default)]
@@ -94,22 +94,22 @@ struct Wire {
 /// Why true or false is not a value of that unit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`value` is true or false, which has no unit `{unit}`: send a number, or leave `unit` out")]
-pub struct TruthWithUnit {
+pub struct BooleanWithUnit {
     unit: Unit,
 }
 
 impl TryFrom<Wire> for NewReading {
-    type Error = TruthWithUnit;
+    type Error = BooleanWithUnit;
 
-    fn try_from(wire: Wire) -> Result<Self, TruthWithUnit> {
+    fn try_from(wire: Wire) -> Result<Self, BooleanWithUnit> {
         let (value, unit) = match (wire.value, wire.unit) {
-            (Some(NumberOrTruth::Truth(_)), Some(unit)) if !unit.is_plain_number() => {
-                return Err(TruthWithUnit { unit });
+            (Some(NumberOrBool::Truth(_)), Some(unit)) if !unit.is_plain_number() => {
+                return Err(BooleanWithUnit { unit });
             }
-            (Some(NumberOrTruth::Truth(truth)), unit) => {
+            (Some(NumberOrBool::Truth(truth)), unit) => {
                 (Some(f64::from(u8::from(truth))), Some(unit.unwrap_or(Unit::BOOLEAN)))
             }
-            (Some(NumberOrTruth::Number(number)), unit) => (Some(number), unit),
+            (Some(NumberOrBool::Number(number)), unit) => (Some(number), unit),
             (None, unit) => (None, unit),
         };
         let Wire { module_id, kind, timestamp, received_at, reason, epoch, seq, age, time_source, .. } = wire;
@@ -129,40 +129,40 @@ impl TryFrom<Wire> for NewReading {
     }
 }
 
-enum NumberOrTruth {
+enum NumberOrBool {
     Number(f64),
     Truth(bool),
 }
 
-impl<'de> Deserialize<'de> for NumberOrTruth {
+impl<'de> Deserialize<'de> for NumberOrBool {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
 
         #[allow(clippy::cast_precision_loss)]
         impl de::Visitor<'_> for Visitor {
-            type Value = NumberOrTruth;
+            type Value = NumberOrBool;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a number, true, false, or null for a failed measurement")
             }
 
-            fn visit_f64<E: de::Error>(self, number: f64) -> Result<NumberOrTruth, E> {
-                Ok(NumberOrTruth::Number(number))
+            fn visit_f64<E: de::Error>(self, number: f64) -> Result<NumberOrBool, E> {
+                Ok(NumberOrBool::Number(number))
             }
 
-            fn visit_i64<E: de::Error>(self, number: i64) -> Result<NumberOrTruth, E> {
-                Ok(NumberOrTruth::Number(number as f64))
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<NumberOrBool, E> {
+                Ok(NumberOrBool::Number(number as f64))
             }
 
-            fn visit_u64<E: de::Error>(self, number: u64) -> Result<NumberOrTruth, E> {
-                Ok(NumberOrTruth::Number(number as f64))
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<NumberOrBool, E> {
+                Ok(NumberOrBool::Number(number as f64))
             }
 
-            fn visit_bool<E: de::Error>(self, truth: bool) -> Result<NumberOrTruth, E> {
-                Ok(NumberOrTruth::Truth(truth))
+            fn visit_bool<E: de::Error>(self, truth: bool) -> Result<NumberOrBool, E> {
+                Ok(NumberOrBool::Truth(truth))
             }
 
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<NumberOrTruth, E> {
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<NumberOrBool, E> {
                 Err(E::custom(text_in_place_of_a_number(text)))
             }
         }

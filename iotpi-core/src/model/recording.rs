@@ -168,7 +168,7 @@ pub struct Recording {
 /// Recorded without a pause.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct Stretch {
+pub struct Clip {
     /// Names it among those of its camera.
     pub id: String,
     /// When its first frame that is kept was captured.
@@ -187,7 +187,7 @@ pub struct Stretch {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
-pub enum Pick {
+pub enum FrameSelection {
     /// The one closest to it.
     #[default]
     Nearest,
@@ -201,7 +201,7 @@ pub enum Pick {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
-pub struct RecordOrder {
+pub struct StartRecording {
     /// For so many seconds, 1 to 3,600. Default 30.
     #[serde(default = "after_secs")]
     #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 3_600))]

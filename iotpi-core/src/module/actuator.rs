@@ -24,7 +24,7 @@ use crate::{
         id::ActionName,
         manifest::{ActionSpec, Manifest},
     },
-    module::{Module, ModuleError, command_log::Journal, safety_lease::SafetyLeases},
+    module::{Module, ModuleError, command_log::CommandLog, safety_lease::SafetyLeases},
     uplink::{Uplink, UplinkError},
 };
 
@@ -51,12 +51,12 @@ pub struct ActuatorModule<A> {
     actuator: A,
     description: Option<String>,
     done: VecDeque<(CommandId, CommandOutcome)>,
-    journal: Journal,
+    command_log: CommandLog,
     safety: SafetyLeases,
 }
 
 /// Under which circumstances commands are carried out.
-struct Duty<'a> {
+struct RunMode<'a> {
     up: &'a Arc<dyn Uplink>,
     stop: &'a CancellationToken,
     /// When the commands were handed over.
@@ -73,7 +73,7 @@ impl<A: Actuator> ActuatorModule<A> {
             actuator,
             description: None,
             done: VecDeque::new(),
-            journal: Journal::default(),
+            command_log: CommandLog::default(),
             safety: SafetyLeases::default(),
         }
     }
@@ -89,18 +89,18 @@ impl<A: Actuator> ActuatorModule<A> {
     /// ended: after a crash it says at once what it knows of them, and never does one again. The file and its folder are
     /// made when missing. Two modules must not share one.
     #[must_use]
-    pub fn with_journal(mut self, path: impl Into<PathBuf>) -> Self {
-        self.journal = Journal::at(path.into());
+    pub fn with_command_log(mut self, path: impl Into<PathBuf>) -> Self {
+        self.command_log = CommandLog::new(path.into());
         self
     }
 
     /// Does a command unless it was done before or its time is over. Nothing when there is nothing to say of it.
-    async fn carry_out(&mut self, leased: &LeasedCommand, duty: &Duty<'_>) -> Option<CommandOutcome> {
+    async fn run_command(&mut self, leased: &LeasedCommand, duty: &RunMode<'_>) -> Option<CommandOutcome> {
         let command = &leased.command;
         if let Some((_, outcome)) = self.done.iter().find(|(id, _)| id == &command.id) {
             return Some(outcome.clone());
         }
-        if let Some(outcome) = self.journal.outcome(&command.id) {
+        if let Some(outcome) = self.command_log.outcome(&command.id) {
             return Some(outcome);
         }
         let left = time_left(leased, duty.since)?;
@@ -114,10 +114,10 @@ impl<A: Actuator> ActuatorModule<A> {
         // Whichever of the two says so: the manifest may have changed since the command was issued.
         let hazardous = leased.hazardous || spec.is_some_and(|spec| spec.hazardous);
         if hazardous {
-            match self.begin(leased, left, duty).await {
+            match self.report_started(leased, left, duty).await {
                 Ok(true) => {}
                 Ok(false) => return None,
-                Err(reason) => return Some(CommandOutcome::Failed { error: cut(&reason) }),
+                Err(reason) => return Some(CommandOutcome::Failed { error: truncate(&reason) }),
             }
         }
         let outcome = match (self.perform(command, duty.stop).await, hazardous) {
@@ -127,7 +127,7 @@ impl<A: Actuator> ActuatorModule<A> {
             (None, false) => CommandOutcome::Failed { error: CUT_OFF.to_owned() },
         };
         if hazardous {
-            self.journal.end(&command.id, &outcome).await;
+            self.command_log.record_outcome(&command.id, &outcome).await;
         }
         // One that failed may have come half the way.
         if let Some(limit) = limit
@@ -144,11 +144,11 @@ impl<A: Actuator> ActuatorModule<A> {
 
     /// Says that a hazardous command is begun, to the hub and to the journal. Whether it may be: `false` when the claim
     /// on it is over, a reason when nobody could be told in time.
-    async fn begin(
+    async fn report_started(
         &mut self,
         leased: &LeasedCommand,
         left: Duration,
-        duty: &Duty<'_>,
+        duty: &RunMode<'_>,
     ) -> Result<bool, String> {
         let (id, lease) = (leased.command.id.clone(), leased.lease.clone());
         let started = CommandReport { id, lease, outcome: CommandOutcome::Started };
@@ -162,14 +162,14 @@ impl<A: Actuator> ActuatorModule<A> {
             Ok(Err(error)) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => {
                 return Ok(false);
             }
-            Ok(Err(error)) => return Err(format!("not begun: {}", with_causes(&error))),
+            Ok(Err(error)) => return Err(format!("not begun: {}", error_chain(&error))),
             Err(_) => return Err("not begun: the hub did not answer in time".to_owned()),
         }
         // The hub's answer may have taken its time, and then it is too late all the same.
         if time_left(leased, duty.since).is_none() {
             return Err("not begun: the hub's answer came too late".to_owned());
         }
-        match self.journal.begin(&leased.command.id, &leased.lease).await {
+        match self.command_log.record_start(&leased.command.id, &leased.lease).await {
             Ok(()) => Ok(true),
             Err(error) => Err(format!("not begun: the module's journal cannot be written: {error}")),
         }
@@ -180,13 +180,13 @@ impl<A: Actuator> ActuatorModule<A> {
         let action = Action { name: command.action.clone(), params: command.params.clone() };
         let performed = tokio::select! {
             performed = self.actuator.perform(&action) => performed,
-            () = over(stop, GRACE) => return None,
+            () = stopped_and_grace_over(stop, GRACE) => return None,
         };
         Some(match performed {
             Ok(result) => CommandOutcome::Succeeded { result: Some(result).filter(|r| !r.is_null()) },
             Err(error) => {
                 let kind = error.kind();
-                let error = cut(&with_causes(&error));
+                let error = truncate(&error_chain(&error));
                 match kind {
                     DeviceErrorKind::Refused => CommandOutcome::Rejected { error },
                     _ => CommandOutcome::Failed { error },
@@ -206,46 +206,50 @@ impl<A: Actuator> ActuatorModule<A> {
     }
 
     /// What a process before this one could not tell.
-    async fn left_untold(&mut self) -> VecDeque<StatusReport> {
-        let left = self.journal.open().await;
+    async fn unreported(&mut self) -> VecDeque<StatusReport> {
+        let left = self.command_log.open().await;
         left.into_iter()
             .map(|report| StatusReport { command: Some(report), ..StatusReport::default() })
             .collect()
     }
 
     /// Obeys until it is told to stop; returns what the hub was not told.
-    async fn obey(&mut self, up: &Arc<dyn Uplink>, stop: &CancellationToken) -> VecDeque<StatusReport> {
+    async fn serve_commands(
+        &mut self,
+        up: &Arc<dyn Uplink>,
+        stop: &CancellationToken,
+    ) -> VecDeque<StatusReport> {
         let mut backoff = Backoff::default();
         // What the hub has yet to be told, oldest first.
-        let mut untold = self.left_untold().await;
+        let mut untold = self.unreported().await;
         untold.push_back(self.state_report());
         // The question for commands under way. A task of its own: a claim that is broken off may have taken a command
         // along, and one whose answer waits to be looked at would look handed over later than it was.
         let mut question: Option<AbortOnDropHandle<_>> = None;
         while !stop.is_cancelled() {
-            if self.safety.is_over() {
-                untold.push_back(self.make_safe_alone(up).await);
+            if self.safety.is_expired() {
+                untold.push_back(self.make_safe_and_report(up).await);
                 continue;
             }
             let tried = match untold.front() {
                 Some(report) => tokio::select! {
-                    () = over(stop, LAST_WORD) => break,
-                    () = self.safety.over() => continue,
-                    sent = send(up, report.clone()) => sent.map(|()| self.told(untold.pop_front())),
+                    () = stopped_and_grace_over(stop, LAST_WORD) => break,
+                    () = self.safety.expired() => continue,
+                    sent = send(up, report.clone()) => sent.map(|()| self.mark_reported(untold.pop_front())),
                 },
                 None => {
-                    let claimed =
-                        question.get_or_insert_with(|| AbortOnDropHandle::new(tokio::spawn(ask(up.clone()))));
+                    let claimed = question
+                        .get_or_insert_with(|| AbortOnDropHandle::new(tokio::spawn(claim(up.clone()))));
                     let claimed = tokio::select! {
                         () = stop.cancelled() => break,
-                        () = self.safety.over() => continue,
+                        () = self.safety.expired() => continue,
                         claimed = claimed => claimed,
                     };
                     question = None;
                     match claimed.map_err(into_panic) {
                         Ok((since, Ok(commands))) => {
-                            let duty = Duty { up, stop, since, stays: true };
-                            untold = self.carry_out_all(commands, &duty).await;
+                            let duty = RunMode { up, stop, since, stays: true };
+                            untold = self.run_commands(commands, &duty).await;
                             Ok(())
                         }
                         Ok((_, Err(error))) => Err(error),
@@ -259,7 +263,7 @@ impl<A: Actuator> ActuatorModule<A> {
                     tracing::debug!(module = %up.module_id(), %error, "no line to the hub");
                     tokio::select! {
                         () = stop.cancelled() => break,
-                        () = self.safety.over() => {}
+                        () = self.safety.expired() => {}
                         () = tokio::time::sleep(backoff.failed()) => {}
                     }
                 }
@@ -268,27 +272,27 @@ impl<A: Actuator> ActuatorModule<A> {
         untold
     }
 
-    fn told(&mut self, report: Option<StatusReport>) {
+    fn mark_reported(&mut self, report: Option<StatusReport>) {
         if let Some(command) = report.and_then(|report| report.command) {
-            self.journal.told(&command.id);
+            self.command_log.mark_reported(&command.id);
         }
     }
 
     /// Makes the device safe because nobody watches it any more; returns what to tell the hub.
-    async fn make_safe_alone(&mut self, up: &Arc<dyn Uplink>) -> StatusReport {
+    async fn make_safe_and_report(&mut self, up: &Arc<dyn Uplink>) -> StatusReport {
         tracing::warn!(module = %up.module_id(), "who switched it on, or the hub, is gone: making the device safe");
         match self.actuator.make_safe().await {
             Ok(()) => self.safety.release(),
             Err(error) => {
                 tracing::error!(module = %up.module_id(), %error, "the device could not be made safe");
-                self.safety.try_again();
+                self.safety.retry();
             }
         }
         self.state_report()
     }
 
     /// What a process before this one did may last only while somebody watches, and it may have ended without a word.
-    async fn begin_safe(&mut self, up: &Arc<dyn Uplink>) {
+    async fn start_safe(&mut self, up: &Arc<dyn Uplink>) {
         let lasts = self.actuator.actions().iter().any(|spec| spec.alive_limit().is_some());
         if lasts && let Err(error) = self.actuator.make_safe().await {
             tracing::error!(module = %up.module_id(), %error, "the device could not be made safe");
@@ -296,17 +300,17 @@ impl<A: Actuator> ActuatorModule<A> {
     }
 
     /// Carries out what was claimed and returns what to tell the hub.
-    async fn carry_out_all(
+    async fn run_commands(
         &mut self,
         commands: Vec<LeasedCommand>,
-        duty: &Duty<'_>,
+        duty: &RunMode<'_>,
     ) -> VecDeque<StatusReport> {
         let mut reports = VecDeque::with_capacity(commands.len());
         for leased in commands {
-            if self.safety.is_over() {
-                reports.push_back(self.make_safe_alone(duty.up).await);
+            if self.safety.is_expired() {
+                reports.push_back(self.make_safe_and_report(duty.up).await);
             }
-            match self.carry_out(&leased, duty).await {
+            match self.run_command(&leased, duty).await {
                 Some(outcome) => reports.push_back(self.report(&leased, outcome)),
                 None => {
                     tracing::warn!(module = %duty.up.module_id(), command = leased.command.id, "came too late, not done");
@@ -347,7 +351,7 @@ fn time_left(leased: &LeasedCommand, since: Instant) -> Option<Duration> {
 }
 
 /// Asks for commands; says when they came.
-async fn ask(up: Arc<dyn Uplink>) -> (Instant, Result<Vec<LeasedCommand>, UplinkError>) {
+async fn claim(up: Arc<dyn Uplink>) -> (Instant, Result<Vec<LeasedCommand>, UplinkError>) {
     let claimed = up.claim(POLL).await;
     (Instant::now(), claimed)
 }
@@ -360,11 +364,11 @@ fn into_panic(failed: JoinError) {
 }
 
 /// As much of a text as an outcome has room for.
-fn cut(error: &str) -> String {
+fn truncate(error: &str) -> String {
     error.chars().take(MAX_ERROR_LEN).collect()
 }
 
-fn with_causes(error: &dyn std::error::Error) -> String {
+fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -375,7 +379,7 @@ fn with_causes(error: &dyn std::error::Error) -> String {
 }
 
 /// Returns when a module that was told to stop has had its time.
-async fn over(stop: &CancellationToken, grace: Duration) {
+async fn stopped_and_grace_over(stop: &CancellationToken, grace: Duration) {
     stop.cancelled().await;
     tokio::time::sleep(grace).await;
 }
@@ -412,20 +416,20 @@ impl<A: Actuator> Module for ActuatorModule<A> {
         up: Arc<dyn Uplink>,
         stop: CancellationToken,
     ) -> Result<(), ModuleError> {
-        self.begin_safe(&up).await;
-        let untold = self.obey(&up, &stop).await;
+        self.start_safe(&up).await;
+        let untold = self.serve_commands(&up, &stop).await;
         self.end(&up, untold).await
     }
 
     async fn run_once(mut self: Box<Self>, up: Arc<dyn Uplink>) -> Result<(), ModuleError> {
-        for report in self.left_untold().await {
+        for report in self.unreported().await {
             send(&up, report.clone()).await?;
-            self.told(Some(report));
+            self.mark_reported(Some(report));
         }
         let commands = up.claim(Duration::ZERO).await?;
         let stop = CancellationToken::new();
-        let duty = Duty { up: &up, stop: &stop, since: Instant::now(), stays: false };
-        for report in self.carry_out_all(commands, &duty).await {
+        let duty = RunMode { up: &up, stop: &stop, since: Instant::now(), stays: false };
+        for report in self.run_commands(commands, &duty).await {
             up.report(report).await?;
         }
         Ok(())

@@ -22,7 +22,7 @@ const INTERRUPTED: &str = "the module was interrupted after it had begun";
 /// A small file of hazardous commands, or nothing. Written whole, to a new file that takes the old one's place once it is
 /// on the disk: a cut leaves the one or the other.
 #[derive(Debug, Default)]
-pub(crate) struct Journal {
+pub(crate) struct CommandLog {
     path: Option<PathBuf>,
     entries: Vec<Entry>,
 }
@@ -35,8 +35,8 @@ struct Entry {
     told: bool,
 }
 
-impl Journal {
-    pub(crate) fn at(path: PathBuf) -> Self {
+impl CommandLog {
+    pub(crate) fn new(path: PathBuf) -> Self {
         Self { path: Some(path), entries: Vec::new() }
     }
 
@@ -75,7 +75,7 @@ impl Journal {
     }
 
     /// The command is about to be done. It may be, once this is `Ok`.
-    pub(crate) async fn begin(&mut self, id: &CommandId, lease: &LeaseId) -> io::Result<()> {
+    pub(crate) async fn record_start(&mut self, id: &CommandId, lease: &LeaseId) -> io::Result<()> {
         let report = CommandReport { id: id.clone(), lease: lease.clone(), outcome: CommandOutcome::Started };
         if self.entries.len() >= REMEMBERED {
             let oldest = self.entries.iter().position(|entry| entry.told).unwrap_or(0);
@@ -90,7 +90,7 @@ impl Journal {
     }
 
     /// The command that was begun last ended so.
-    pub(crate) async fn end(&mut self, id: &CommandId, outcome: &CommandOutcome) {
+    pub(crate) async fn record_outcome(&mut self, id: &CommandId, outcome: &CommandOutcome) {
         if let Some(entry) = self.entries.iter_mut().find(|entry| &entry.report.id == id) {
             entry.report.outcome = outcome.clone();
             if let Err(error) = self.write().await {
@@ -101,7 +101,7 @@ impl Journal {
     }
 
     /// The hub has heard how a command ended. On the disk with the next command: said twice is one.
-    pub(crate) fn told(&mut self, id: &CommandId) {
+    pub(crate) fn mark_reported(&mut self, id: &CommandId) {
         if let Some(entry) = self.entries.iter_mut().find(|entry| &entry.report.id == id) {
             entry.told = true;
         }
@@ -152,17 +152,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state/commands.json");
         let (a, b, c) = ("a".to_owned(), "b".to_owned(), "c".to_owned());
-        let mut first = Journal::at(path.clone());
+        let mut first = CommandLog::new(path.clone());
         assert_eq!(first.open().await, []);
         for id in [&a, &b, &c] {
-            first.begin(id, &format!("lease-{id}")).await.unwrap();
+            first.record_start(id, &format!("lease-{id}")).await.unwrap();
         }
-        first.end(&a, &succeeded()).await;
-        first.told(&a);
-        first.end(&b, &succeeded()).await;
+        first.record_outcome(&a, &succeeded()).await;
+        first.mark_reported(&a);
+        first.record_outcome(&b, &succeeded()).await;
         drop(first);
 
-        let mut second = Journal::at(path.clone());
+        let mut second = CommandLog::new(path.clone());
         let untold = second.open().await;
 
         assert_eq!(ids(&untold), ["b", "c"]);
@@ -178,13 +178,13 @@ mod tests {
     #[tokio::test]
     async fn a_bounded_number_of_commands_is_remembered_those_untold_longest() {
         let folder = tempfile::tempdir().unwrap();
-        let mut journal = Journal::at(folder.path().join("commands.json"));
+        let mut journal = CommandLog::new(folder.path().join("commands.json"));
 
         for n in 0..REMEMBERED + 2 {
             let id = n.to_string();
-            journal.begin(&id, &"l".to_owned()).await.unwrap();
+            journal.record_start(&id, &"l".to_owned()).await.unwrap();
             if n != 0 {
-                journal.told(&id);
+                journal.mark_reported(&id);
             }
         }
 
@@ -199,21 +199,21 @@ mod tests {
         let path = folder.path().join("commands.json");
         fs::write(&path, "{\"half").unwrap();
 
-        let mut journal = Journal::at(path.clone());
+        let mut journal = CommandLog::new(path.clone());
 
         assert_eq!(journal.open().await, []);
         assert!(!path.exists());
         assert_eq!(fs::read(path.with_extension("unreadable")).unwrap(), b"{\"half");
-        journal.begin(&"a".to_owned(), &"l".to_owned()).await.unwrap();
+        journal.record_start(&"a".to_owned(), &"l".to_owned()).await.unwrap();
     }
 
     #[tokio::test]
     async fn what_cannot_be_written_is_not_begun() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("file"), "").unwrap();
-        let mut journal = Journal::at(folder.path().join("file/commands.json"));
+        let mut journal = CommandLog::new(folder.path().join("file/commands.json"));
 
-        assert!(journal.begin(&"a".to_owned(), &"l".to_owned()).await.is_err());
+        assert!(journal.record_start(&"a".to_owned(), &"l".to_owned()).await.is_err());
         assert_eq!(journal.outcome(&"a".to_owned()), None);
     }
 }

@@ -7,7 +7,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     client::{
-        backoff::{Backoff, pause, with_source},
+        backoff::{Backoff, error_chain, pause},
         frame_publisher::FrameReceiver,
     },
     model::{
@@ -172,7 +172,7 @@ impl Runner {
     ) -> Result<(), RunError> {
         let module = Box::new(module);
         let manifest = module.manifest();
-        let line = Arc::new(self.line().await?);
+        let line = Arc::new(self.open_uplink().await?);
         // The module runs from the start, also while no hub answers: its readings wait in the outbox.
         let mut work = tokio::spawn(module.run(line.clone(), stop.child_token()));
         let tasks = TaskTracker::new();
@@ -181,9 +181,9 @@ impl Runner {
             let (line, end) = (line.clone(), end_of_sending.clone());
             async move {
                 tokio::join!(
-                    line.sender.live_lane(&end),
-                    line.sender.backlog_lane(&end),
-                    line.sender.tend(&end)
+                    line.sender.run_live(&end),
+                    line.sender.run_backlog(&end),
+                    line.sender.run_maintenance(&end)
                 )
             }
         });
@@ -231,7 +231,7 @@ impl Runner {
             self.uplink.register(&manifest).await.map_err(RunError::Refused)?;
             return Ok(Box::new(module).run_once(self.uplink).await?);
         }
-        let line = Arc::new(self.line().await?);
+        let line = Arc::new(self.open_uplink().await?);
         let registered = line.register(&manifest).await;
         let done = match &registered {
             Err(error) if is_final(error.kind()) => Ok(()),
@@ -246,7 +246,7 @@ impl Runner {
     }
 
     /// Opens the outbox.
-    async fn line(self) -> Result<Line, OutboxError> {
+    async fn open_uplink(self) -> Result<RunnerUplink, OutboxError> {
         let Self { uplink, clock, capacity, folder, limits, backoff } = self;
         let outbox = match folder {
             None => Outbox::in_memory(capacity, clock),
@@ -262,19 +262,19 @@ impl Runner {
             }
         };
         let sender = Sender::new(uplink.clone(), outbox.clone(), backoff.clone());
-        Ok(Line { sender, uplink, outbox, backoff })
+        Ok(RunnerUplink { sender, uplink, outbox, backoff })
     }
 }
 
 /// The module's uplink: readings go into the outbox, all else straight through.
-struct Line {
+struct RunnerUplink {
     uplink: Arc<dyn Uplink>,
     outbox: Arc<Outbox>,
     sender: Sender,
     backoff: Backoff,
 }
 
-impl Line {
+impl RunnerUplink {
     /// Registers, then says "I am here" every heartbeat; registers again when the hub does not know the manifest any
     /// more. Returns only when the hub refuses the first registration for good.
     async fn keep_registered(&self, manifest: &Manifest) -> UplinkError {
@@ -286,11 +286,11 @@ impl Line {
                     tracing::info!(module = %self.module_id(), "registered");
                     accepted_once = true;
                     backoff.succeeded();
-                    self.beat(manifest.heartbeat()).await;
+                    self.send_heartbeats(manifest.heartbeat()).await;
                 }
                 Err(error) if !accepted_once && is_final(error.kind()) => return error,
                 Err(error) => {
-                    tracing::warn!(module = %self.module_id(), error = %with_source(&error), "not registered");
+                    tracing::warn!(module = %self.module_id(), error = %error_chain(&error), "not registered");
                     tokio::time::sleep(pause(&mut backoff, &error)).await;
                 }
             }
@@ -298,14 +298,14 @@ impl Line {
     }
 
     /// Says "I am here" until the hub does not answer, or does not know the manifest.
-    async fn beat(&self, every: Duration) {
+    async fn send_heartbeats(&self, every: Duration) {
         loop {
             tokio::time::sleep(every).await;
             match self.uplink.report(StatusReport::default()).await {
                 Ok(receipt) if receipt.registered => {}
                 Ok(_) => return,
                 Err(error) => {
-                    tracing::warn!(module = %self.module_id(), error = %with_source(&error), "the hub was not told");
+                    tracing::warn!(module = %self.module_id(), error = %error_chain(&error), "the hub was not told");
                     return;
                 }
             }
@@ -332,7 +332,7 @@ fn is_final(kind: ErrorKind) -> bool {
 }
 
 #[async_trait]
-impl Uplink for Line {
+impl Uplink for RunnerUplink {
     fn module_id(&self) -> &ModuleId {
         self.uplink.module_id()
     }
@@ -343,7 +343,7 @@ impl Uplink for Line {
 
     async fn record(&self, readings: Vec<Reading>) -> Result<(), UplinkError> {
         if let Some(reading) = readings.iter().find(|reading| reading.module_id != *self.module_id()) {
-            return Err(not_ours(self.module_id(), &reading.module_id));
+            return Err(foreign_module(self.module_id(), &reading.module_id));
         }
         self.outbox.push(readings).await;
         Ok(())
@@ -375,7 +375,7 @@ impl Uplink for Line {
 }
 
 /// A module's numbers count its own readings, so those of another cannot be among them.
-fn not_ours(ours: &ModuleId, other: &ModuleId) -> UplinkError {
+fn foreign_module(ours: &ModuleId, other: &ModuleId) -> UplinkError {
     let kind = ErrorKind::InvalidArgument;
     UplinkError::Problem(Box::new(Problem {
         type_: format!("urn:iotpi:problem:{}", kind.as_str()),

@@ -26,16 +26,16 @@ const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// The safety leases a module holds: one for each action, of the command that did it last.
 #[derive(Debug, Default)]
 pub(crate) struct SafetyLeases {
-    held: BTreeMap<ActionName, Held>,
+    held: BTreeMap<ActionName, ActiveLease>,
 }
 
 #[derive(Debug)]
-struct Held {
+struct ActiveLease {
     until: Arc<Mutex<Instant>>,
     _renewing: AbortOnDropHandle<()>,
 }
 
-impl Held {
+impl ActiveLease {
     fn until(&self) -> Instant {
         *self.until.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -52,7 +52,7 @@ impl SafetyLeases {
     ) {
         let until = Arc::new(Mutex::new(Instant::now() + limit));
         let renewing = tokio::spawn(renew(Arc::clone(up), command, limit, Arc::clone(&until)));
-        self.held.insert(action, Held { until, _renewing: AbortOnDropHandle::new(renewing) });
+        self.held.insert(action, ActiveLease { until, _renewing: AbortOnDropHandle::new(renewing) });
     }
 
     /// The device is safe: nothing is left that could last too long.
@@ -61,14 +61,14 @@ impl SafetyLeases {
     }
 
     /// The device could not be made safe: a lease is over again soon.
-    pub(crate) fn try_again(&mut self) {
+    pub(crate) fn retry(&mut self) {
         for held in self.held.values() {
             *held.until.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now() + TRY_AGAIN;
         }
     }
 
     /// Whether one of them is over.
-    pub(crate) fn is_over(&self) -> bool {
+    pub(crate) fn is_expired(&self) -> bool {
         self.first().is_some_and(|until| until <= Instant::now())
     }
 
@@ -76,7 +76,7 @@ impl SafetyLeases {
     ///
     /// # Cancel safety
     /// Cancel safe.
-    pub(crate) async fn over(&self) {
+    pub(crate) async fn expired(&self) {
         while let Some(until) = self.first() {
             if until <= Instant::now() {
                 return;
@@ -88,7 +88,7 @@ impl SafetyLeases {
     }
 
     fn first(&self) -> Option<Instant> {
-        self.held.values().map(Held::until).min()
+        self.held.values().map(ActiveLease::until).min()
     }
 }
 

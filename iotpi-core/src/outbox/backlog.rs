@@ -5,7 +5,7 @@ use std::{collections::VecDeque, io, sync::Arc};
 use super::{
     disk::Disk,
     gaps::{Gaps, gaps_of},
-    kept::Kept,
+    queued_reading::QueuedReading,
 };
 use crate::{
     model::gap::{GapReason, NewGap},
@@ -24,7 +24,7 @@ pub(super) enum Backlog {
 pub(super) struct Memory {
     capacity: usize,
     clock: Arc<dyn Clock>,
-    readings: VecDeque<Kept>,
+    readings: VecDeque<QueuedReading>,
     /// How many at the front are under way.
     flying: usize,
     gaps: Gaps,
@@ -36,7 +36,7 @@ impl Memory {
         Self { capacity, clock, readings: VecDeque::new(), flying: 0, gaps: Gaps::default(), lost: 0 }
     }
 
-    fn append(&mut self, readings: &[Kept]) {
+    fn append(&mut self, readings: &[QueuedReading]) {
         self.readings.extend(readings.iter().cloned());
         // What is under way may just be arriving.
         let excess = self.readings.len().saturating_sub(self.capacity.max(self.flying));
@@ -54,7 +54,7 @@ impl Memory {
 
 impl Backlog {
     /// Takes readings in, in this order. On failure also says how many it took.
-    pub fn append(&mut self, readings: &[Kept]) -> Result<(), (usize, io::Error)> {
+    pub fn append(&mut self, readings: &[QueuedReading]) -> Result<(), (usize, io::Error)> {
         match self {
             Self::Memory(memory) => {
                 memory.append(readings);
@@ -65,40 +65,40 @@ impl Backlog {
     }
 
     /// Copies out the oldest; they are under way until [`Self::land`].
-    pub fn take_off(&mut self, limit: usize) -> Vec<Kept> {
+    pub fn checkout(&mut self, limit: usize) -> Vec<QueuedReading> {
         match self {
             Self::Memory(memory) => {
                 memory.flying = memory.readings.len().min(limit);
                 memory.readings.iter().take(limit).cloned().collect()
             }
-            Self::Disk(disk) => disk.take_off(limit),
+            Self::Disk(disk) => disk.checkout(limit),
         }
     }
 
     /// The first `count` of those under way are the hub's, or said to be lost.
-    pub fn settle(&mut self, count: usize) {
+    pub fn ack(&mut self, count: usize) {
         match self {
             Self::Memory(memory) => {
                 memory.readings.drain(..count.min(memory.flying));
                 memory.flying = memory.flying.saturating_sub(count);
             }
-            Self::Disk(disk) => disk.settle(count),
+            Self::Disk(disk) => disk.ack(count),
         }
     }
 
     /// The batch under way is over; what is not settled waits on.
-    pub fn land(&mut self) {
+    pub fn nack(&mut self) {
         match self {
             Self::Memory(memory) => memory.flying = 0,
-            Self::Disk(disk) => disk.land(),
+            Self::Disk(disk) => disk.nack(),
         }
     }
 
     /// Notes losses.
-    pub fn lose(&mut self, gaps: Vec<NewGap>) {
+    pub fn add_gaps(&mut self, gaps: Vec<NewGap>) {
         match self {
             Self::Memory(memory) => memory.lose(gaps),
-            Self::Disk(disk) => disk.lose(gaps),
+            Self::Disk(disk) => disk.add_gaps(gaps),
         }
     }
 
@@ -110,10 +110,10 @@ impl Backlog {
     }
 
     /// The hub knows a gap.
-    pub fn told(&mut self, gap: &NewGap) {
+    pub fn gap_reported(&mut self, gap: &NewGap) {
         match self {
-            Self::Memory(memory) => memory.gaps.told(gap),
-            Self::Disk(disk) => disk.told(gap),
+            Self::Memory(memory) => memory.gaps.reported(gap),
+            Self::Disk(disk) => disk.gap_reported(gap),
         }
     }
 

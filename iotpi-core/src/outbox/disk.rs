@@ -17,11 +17,11 @@ use std::{
 
 use super::{
     gaps::{Gaps, gaps_of},
-    kept::Kept,
     limits::{OutboxError, OutboxLimits},
+    queued_reading::QueuedReading,
     record,
     recovery::{self, Recovered},
-    segment::{Piece, Segment},
+    segment::{Segment, SegmentItem},
     state::{State, sync_folder},
 };
 use crate::{
@@ -57,7 +57,7 @@ pub(super) struct Disk {
     next_ordinal: u64,
     /// The segment that is read back, by its ordinal.
     loaded: Option<(u64, Vec<u8>)>,
-    flight: Option<Flight>,
+    flight: Option<InFlight>,
     unsynced: bool,
     synced_at: Option<Instant>,
     /// The gaps could not be written down.
@@ -67,16 +67,16 @@ pub(super) struct Disk {
 
 /// A batch that is being sent.
 #[derive(Debug)]
-struct Flight {
+struct InFlight {
     ordinal: u64,
-    readings: VecDeque<(Kept, usize)>,
+    readings: VecDeque<(QueuedReading, usize)>,
     /// Why its segment went meanwhile, if it did.
     gone: Option<GapReason>,
 }
 
 /// A stretch of a segment read back.
-struct Stretch {
-    readings: Vec<(Kept, usize)>,
+struct ReadAhead {
+    readings: Vec<(QueuedReading, usize)>,
     /// What was rotten between them.
     holes: Vec<NewGap>,
 }
@@ -127,7 +127,7 @@ impl Disk {
             lost,
         };
         disk.write_state(None).map_err(failed)?;
-        disk.make_room(0, 0);
+        disk.enforce_limits(0, 0);
         Ok((disk, next_seq))
     }
 
@@ -145,7 +145,7 @@ impl Disk {
     }
 
     /// Takes readings in, in this order. On failure also says how many it took.
-    pub fn append(&mut self, readings: &[Kept]) -> Result<(), (usize, io::Error)> {
+    pub fn append(&mut self, readings: &[QueuedReading]) -> Result<(), (usize, io::Error)> {
         let mut taken = 0;
         while taken < readings.len() {
             taken += self.append_some(&readings[taken..]).map_err(|error| (taken, error))?;
@@ -154,7 +154,7 @@ impl Disk {
     }
 
     /// Takes as many as the segment has room for, at least one.
-    fn append_some(&mut self, readings: &[Kept]) -> io::Result<usize> {
+    fn append_some(&mut self, readings: &[QueuedReading]) -> io::Result<usize> {
         let now = self.clock.monotonic();
         let max_bytes = (self.limits.bytes / SEGMENTS).min(MAX_SEGMENT_BYTES);
         let max_readings = (self.limits.readings / SEGMENTS).max(1);
@@ -184,7 +184,7 @@ impl Disk {
             record::encode(kept, &mut bytes);
             count += 1;
         }
-        self.make_room(bytes.len() as u64, count);
+        self.enforce_limits(bytes.len() as u64, count);
         let (Some(file), Some(segment)) = (&mut self.writer, self.segments.back_mut()) else {
             return Err(io::Error::other("the segment is gone"));
         };
@@ -240,24 +240,24 @@ impl Disk {
     }
 
     /// The oldest readings, to be sent; [`Self::settle`] and [`Self::land`] say what became of them.
-    pub fn take_off(&mut self, limit: usize) -> Vec<Kept> {
+    pub fn checkout(&mut self, limit: usize) -> Vec<QueuedReading> {
         loop {
             let ordinal = self.segments.front().map(|front| front.ordinal);
             let Some(ordinal) = ordinal else { return Vec::new() };
-            let stretch = self.stretch(limit).unwrap_or_else(|error| self.all_unreadable(&error));
-            self.lose(stretch.holes);
+            let stretch = self.read_ahead(limit).unwrap_or_else(|error| self.all_unreadable(&error));
+            self.add_gaps(stretch.holes);
             if stretch.readings.is_empty() {
                 self.drop_front();
                 continue;
             }
             let readings: Vec<_> = stretch.readings.iter().map(|(kept, _)| kept.clone()).collect();
-            self.flight = Some(Flight { ordinal, readings: stretch.readings.into(), gone: None });
+            self.flight = Some(InFlight { ordinal, readings: stretch.readings.into(), gone: None });
             return readings;
         }
     }
 
     /// The first `count` of the batch under way are the hub's, or said to be lost.
-    pub fn settle(&mut self, count: usize) {
+    pub fn ack(&mut self, count: usize) {
         let Some(flight) = &mut self.flight else { return };
         let settled = flight.readings.drain(..count.min(flight.readings.len())).next_back();
         let Some((last, end)) = settled else { return };
@@ -273,9 +273,9 @@ impl Disk {
     }
 
     /// The batch under way is over; what is not settled waits on, unless its segment went meanwhile.
-    pub fn land(&mut self) {
-        if let Some(Flight { readings, gone: Some(reason), .. }) = self.flight.take() {
-            self.lose(gaps_of(readings.iter().map(|(kept, _)| kept), reason, self.clock.as_ref()));
+    pub fn nack(&mut self) {
+        if let Some(InFlight { readings, gone: Some(reason), .. }) = self.flight.take() {
+            self.add_gaps(gaps_of(readings.iter().map(|(kept, _)| kept), reason, self.clock.as_ref()));
         }
     }
 
@@ -288,7 +288,7 @@ impl Disk {
     }
 
     /// Notes losses, durably.
-    pub fn lose(&mut self, gaps: impl IntoIterator<Item = NewGap>) {
+    pub fn add_gaps(&mut self, gaps: impl IntoIterator<Item = NewGap>) {
         let mut lost = 0;
         for gap in gaps {
             lost += gap.lost();
@@ -307,8 +307,8 @@ impl Disk {
     }
 
     /// The hub knows a gap.
-    pub fn told(&mut self, gap: &NewGap) {
-        self.gaps.told(gap);
+    pub fn gap_reported(&mut self, gap: &NewGap) {
+        self.gaps.reported(gap);
         self.save();
     }
 
@@ -318,21 +318,21 @@ impl Disk {
 
     /// Ends in order: everything is on disk, and the next process counts on from `next_seq`.
     pub fn close(&mut self, next_seq: u64) -> io::Result<()> {
-        self.land();
+        self.nack();
         self.sync(true);
         self.writer = None;
         self.write_state(Some(next_seq))
     }
 
     /// Reads on from where the oldest segment is settled.
-    fn stretch(&mut self, limit: usize) -> io::Result<Stretch> {
+    fn read_ahead(&mut self, limit: usize) -> io::Result<ReadAhead> {
         let upper = match (self.segments.front(), self.segments.get(1)) {
             (Some(front), Some(next)) if front.epoch == next.epoch => Some(next.first_seq),
             (Some(front), _) => front.upper_seq,
             _ => None,
         };
         let Some(front) = self.segments.front() else {
-            return Ok(Stretch { readings: Vec::new(), holes: Vec::new() });
+            return Ok(ReadAhead { readings: Vec::new(), holes: Vec::new() });
         };
         let is_loaded = |(ordinal, bytes): &(u64, Vec<u8>)| {
             *ordinal == front.ordinal && bytes.len() as u64 >= front.bytes
@@ -345,7 +345,7 @@ impl Disk {
     }
 
     /// What the oldest segment has when its file cannot be read.
-    fn all_unreadable(&self, error: &io::Error) -> Stretch {
+    fn all_unreadable(&self, error: &io::Error) -> ReadAhead {
         tracing::error!(%error, folder = %self.folder.display(), "a segment of the outbox cannot be read");
         let gap = |front: &Segment| NewGap {
             epoch: front.epoch,
@@ -355,11 +355,11 @@ impl Disk {
             series: Vec::new(),
         };
         let holes = self.segments.front().map(gap).filter(|gap| gap.first_seq <= gap.last_seq);
-        Stretch { readings: Vec::new(), holes: holes.into_iter().collect() }
+        ReadAhead { readings: Vec::new(), holes: holes.into_iter().collect() }
     }
 
     /// Lets the oldest segments go until so much more is within the limits.
-    fn make_room(&mut self, bytes: u64, readings: u64) {
+    fn enforce_limits(&mut self, bytes: u64, readings: u64) {
         let over = |disk: &Self| {
             disk.segments.iter().map(|segment| segment.bytes).sum::<u64>() + bytes > disk.limits.bytes
                 || disk.len() + readings > disk.limits.readings
@@ -383,9 +383,9 @@ impl Disk {
         if let (Some((seq, end)), Some(front)) = (under_way, self.segments.front_mut()) {
             (front.settled_seq, front.offset) = (seq, end);
         }
-        let stretch = self.stretch(usize::MAX).unwrap_or_else(|error| self.all_unreadable(&error));
+        let stretch = self.read_ahead(usize::MAX).unwrap_or_else(|error| self.all_unreadable(&error));
         let lost = gaps_of(stretch.readings.iter().map(|(kept, _)| kept), reason, self.clock.as_ref());
-        self.lose(lost.into_iter().chain(stretch.holes));
+        self.add_gaps(lost.into_iter().chain(stretch.holes));
         tracing::warn!(folder = %self.folder.display(), reason = reason.as_str(), "the oldest readings of the outbox went");
         self.drop_front();
     }
@@ -418,7 +418,14 @@ impl Disk {
 }
 
 /// Reads up to `limit` readings of a segment from `at` on. `upper` is the number that follows its last one, if known.
-fn read(segment: &Segment, bytes: &[u8], at: usize, limit: usize, upper: Option<u64>, boot: u128) -> Stretch {
+fn read(
+    segment: &Segment,
+    bytes: &[u8],
+    at: usize,
+    limit: usize,
+    upper: Option<u64>,
+    boot: u128,
+) -> ReadAhead {
     let (mut readings, mut holes) = (Vec::new(), Vec::new());
     let (mut end, mut before, mut rotten) = (at, segment.settled_seq, None);
     let mut hole = |before: u64, next: Option<u64>, looks_begun: bool| {
@@ -438,11 +445,11 @@ fn read(segment: &Segment, bytes: &[u8], at: usize, limit: usize, upper: Option<
     while readings.len() < limit {
         match segment.next(bytes, end, boot) {
             None => break,
-            Some(Piece::Rotten(to, looks_begun)) => {
+            Some(SegmentItem::Rotten(to, looks_begun)) => {
                 rotten = Some(looks_begun);
                 end = to;
             }
-            Some(Piece::Reading(kept, to)) => {
+            Some(SegmentItem::Reading(kept, to)) => {
                 if let Some(looks_begun) = rotten.take() {
                     hole(before, Some(kept.number.seq), looks_begun);
                 }
@@ -455,5 +462,5 @@ fn read(segment: &Segment, bytes: &[u8], at: usize, limit: usize, upper: Option<
     if let Some(looks_begun) = rotten {
         hole(before, upper, looks_begun);
     }
-    Stretch { readings, holes }
+    ReadAhead { readings, holes }
 }

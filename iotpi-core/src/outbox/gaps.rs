@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::kept::Kept;
+use super::queued_reading::QueuedReading;
 use crate::{
     model::{
         gap::{GapReason, MAX_GAP_SERIES, NewGap, SeriesGap},
@@ -19,11 +19,11 @@ const MAX_GAPS: usize = 4096;
 /// What waits to be told, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Gaps {
-    waiting: Vec<Waiting>,
+    waiting: Vec<PendingGap>,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct PendingGap {
     gap: NewGap,
     /// The hub may know it already: it stays as it is, because a hub knows a gap by its epoch and first number.
     tried: bool,
@@ -32,18 +32,18 @@ struct Waiting {
 impl Gaps {
     /// Those of an earlier process; it may have told them.
     pub fn of(gaps: Vec<NewGap>) -> Self {
-        Self { waiting: gaps.into_iter().map(|gap| Waiting { gap, tried: true }).collect() }
+        Self { waiting: gaps.into_iter().map(|gap| PendingGap { gap, tried: true }).collect() }
     }
 
     /// Adds one; an untold one of the same reason that ends right before it grows instead. False if there is no room.
     pub fn add(&mut self, gap: NewGap) -> bool {
-        let known = |w: &Waiting| {
+        let known = |w: &PendingGap| {
             w.gap.epoch == gap.epoch && w.gap.first_seq <= gap.first_seq && gap.last_seq <= w.gap.last_seq
         };
         if gap.last_seq < gap.first_seq || self.waiting.iter().any(known) {
             return true;
         }
-        let before = |w: &&mut Waiting| {
+        let before = |w: &&mut PendingGap| {
             !w.tried
                 && w.gap.epoch == gap.epoch
                 && w.gap.reason == gap.reason
@@ -57,7 +57,7 @@ impl Gaps {
         if self.waiting.len() == MAX_GAPS {
             return false;
         }
-        self.waiting.push(Waiting { gap, tried: false });
+        self.waiting.push(PendingGap { gap, tried: false });
         true
     }
 
@@ -69,7 +69,7 @@ impl Gaps {
     }
 
     /// The hub knows it.
-    pub fn told(&mut self, gap: &NewGap) {
+    pub fn reported(&mut self, gap: &NewGap) {
         self.waiting.retain(|w| {
             w.gap.epoch != gap.epoch || w.gap.first_seq != gap.first_seq || w.gap.reason != gap.reason
         });
@@ -77,7 +77,7 @@ impl Gaps {
 
     /// Whether a reading of this number went because the outbox was full or it was too old.
     pub fn evicted(&self, number: SeqNo) -> bool {
-        let covers = |w: &Waiting| {
+        let covers = |w: &PendingGap| {
             matches!(w.gap.reason, GapReason::Full | GapReason::TooOld)
                 && w.gap.epoch == number.epoch
                 && (w.gap.first_seq..=w.gap.last_seq).contains(&number.seq)
@@ -109,7 +109,7 @@ fn join(known: &mut Vec<SeriesGap>, more: Vec<SeriesGap>) {
 
 /// The gaps that losing these readings makes: one for each stretch of numbers without a hole.
 pub(super) fn gaps_of<'a>(
-    lost: impl IntoIterator<Item = &'a Kept>,
+    lost: impl IntoIterator<Item = &'a QueuedReading>,
     reason: GapReason,
     clock: &dyn Clock,
 ) -> Vec<NewGap> {

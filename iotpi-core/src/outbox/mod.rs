@@ -9,11 +9,11 @@
 //! again, and the hub knows it by its number.
 
 mod backlog;
+mod checkpoint;
 mod disk;
 mod gaps;
-mod kept;
 pub(crate) mod limits;
-mod mark;
+mod queued_reading;
 mod record;
 mod recovery;
 mod segment;
@@ -31,13 +31,13 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
-pub(crate) use self::kept::Kept;
+pub(crate) use self::queued_reading::QueuedReading;
 use self::{
     backlog::{Backlog, Memory},
+    checkpoint::{Checkpoint, CheckpointData},
     disk::Disk,
     gaps::gaps_of,
     limits::{DEFAULT_OUTBOX_CAPACITY, OutboxError, OutboxLimits},
-    mark::{Mark, Marked},
 };
 use crate::{
     model::{
@@ -59,28 +59,28 @@ pub(crate) struct Outbox {
     epoch: u64,
     clock: Arc<dyn Clock>,
     on_disk: bool,
-    max_fresh: usize,
+    max_live: usize,
     /// Held for moments.
-    fresh: Mutex<Fresh>,
+    live: Mutex<LiveQueue>,
     /// Held across reads and writes of the disk: locked by threads that may block. Never taken while `fresh` is held.
     backlog: Mutex<Backlog>,
-    pub fresh_came: Notify,
-    pub backlog_came: Notify,
+    pub live_added: Notify,
+    pub backlog_added: Notify,
 }
 
 /// The live lane.
 #[derive(Debug)]
-struct Fresh {
+struct LiveQueue {
     next_seq: u64,
     /// In the order of their numbers.
-    waiting: VecDeque<(Instant, Kept)>,
+    waiting: VecDeque<(Instant, QueuedReading)>,
     /// The first number of those that are being sent.
     flying: Option<u64>,
-    mark: Option<Mark>,
+    mark: Option<Checkpoint>,
 }
 
 /// Some of the newest readings, taken out to be sent.
-pub(crate) type Flock = Vec<(Instant, Kept)>;
+pub(crate) type Batch = Vec<(Instant, QueuedReading)>;
 
 fn random() -> u64 {
     // Without randomness, the time: better than the same epoch for all.
@@ -112,7 +112,7 @@ impl Outbox {
     ) -> Result<Arc<Self>, OutboxError> {
         let (disk, next_seq) = Disk::open(folder, module_id, limits, clock.clone())?;
         let epoch = disk.epoch();
-        let mark = Mark::open(epoch, Marked { first: next_seq, next: next_seq });
+        let mark = Checkpoint::open(epoch, CheckpointData { first: next_seq, next: next_seq });
         if let Err(error) = &mark {
             tracing::debug!(%error, "no shared memory: after a kill the readings are counted anew");
         }
@@ -125,17 +125,17 @@ impl Outbox {
         max_fresh: usize,
         backlog: Backlog,
         clock: Arc<dyn Clock>,
-        mark: Option<Mark>,
+        mark: Option<Checkpoint>,
     ) -> Arc<Self> {
         Arc::new(Self {
             epoch,
             clock,
             on_disk: matches!(backlog, Backlog::Disk(_)),
-            max_fresh,
-            fresh: Mutex::new(Fresh { next_seq, waiting: VecDeque::new(), flying: None, mark }),
+            max_live: max_fresh,
+            live: Mutex::new(LiveQueue { next_seq, waiting: VecDeque::new(), flying: None, mark }),
             backlog: Mutex::new(backlog),
-            fresh_came: Notify::new(),
-            backlog_came: Notify::new(),
+            live_added: Notify::new(),
+            backlog_added: Notify::new(),
         })
     }
 
@@ -146,17 +146,17 @@ impl Outbox {
     /// Numbers readings and takes them in. What is too much for the live lane is in the backlog when it returns.
     pub async fn push(self: &Arc<Self>, readings: Vec<Reading>) {
         let is_full = {
-            let mut fresh = self.fresh();
+            let mut fresh = self.live();
             let now = Instant::now();
             for reading in readings {
                 let number = SeqNo { epoch: self.epoch, seq: fresh.next_seq };
                 fresh.next_seq += 1;
-                fresh.waiting.push_back((now, Kept::new(reading, number, self.clock())));
+                fresh.waiting.push_back((now, QueuedReading::new(reading, number, self.clock())));
             }
-            fresh.write_mark();
-            fresh.waiting.len() > self.max_fresh
+            fresh.write_checkpoint();
+            fresh.waiting.len() > self.max_live
         };
-        self.fresh_came.notify_one();
+        self.live_added.notify_one();
         if is_full {
             self.blocking(|outbox| outbox.spill()).await;
         }
@@ -166,32 +166,32 @@ impl Outbox {
         self.on_disk
     }
 
-    pub fn has_fresh(&self) -> bool {
-        !self.fresh().waiting.is_empty()
+    pub fn has_live(&self) -> bool {
+        !self.live().waiting.is_empty()
     }
 
     /// Takes out the newest readings, in the order of their numbers. They are under way until [`Self::land_fresh`].
-    pub fn take_off_fresh(&self) -> Flock {
-        let mut fresh = self.fresh();
+    pub fn checkout_live(&self) -> Batch {
+        let mut fresh = self.live();
         let older = fresh.waiting.len().saturating_sub(BATCH);
-        let newest: Flock = fresh.waiting.drain(older..).collect();
+        let newest: Batch = fresh.waiting.drain(older..).collect();
         fresh.flying = newest.first().map(|(_, kept)| kept.number.seq);
         newest
     }
 
     /// Those under way are the hub's or said to be lost, but for these, which wait again.
-    pub fn land_fresh(&self, unsettled: Flock) {
-        let mut fresh = self.fresh();
+    pub fn nack_live(&self, unsettled: Batch) {
+        let mut fresh = self.live();
         fresh.flying = None;
         if !unsettled.is_empty() {
             fresh.waiting.extend(unsettled);
             fresh.waiting.make_contiguous().sort_by_key(|(_, kept)| kept.number.seq);
         }
-        fresh.write_mark();
+        fresh.write_checkpoint();
     }
 
     /// Whether there are readings in the backlog, and gaps to be told.
-    pub async fn waits(self: &Arc<Self>) -> (bool, bool) {
+    pub async fn pending(self: &Arc<Self>) -> (bool, bool) {
         let looked = self.blocking(|outbox| {
             let backlog = outbox.backlog();
             (backlog.len() > 0, backlog.has_gaps())
@@ -200,28 +200,28 @@ impl Outbox {
     }
 
     /// Copies out the oldest readings of the backlog. They are under way until [`Self::land`].
-    pub async fn take_off(self: &Arc<Self>) -> Vec<Kept> {
-        self.blocking(|outbox| outbox.backlog().take_off(BATCH)).await.unwrap_or_default()
+    pub async fn checkout(self: &Arc<Self>) -> Vec<QueuedReading> {
+        self.blocking(|outbox| outbox.backlog().checkout(BATCH)).await.unwrap_or_default()
     }
 
     /// The batch under way is over: the first `settled` of it are the hub's, or said to be lost.
-    pub async fn land(self: &Arc<Self>, settled: usize) {
+    pub async fn ack(self: &Arc<Self>, settled: usize) {
         self.blocking(move |outbox| {
             let mut backlog = outbox.backlog();
-            backlog.settle(settled);
-            backlog.land();
+            backlog.ack(settled);
+            backlog.nack();
         })
         .await;
     }
 
     /// The hub will never take this reading.
-    pub async fn refuse(self: &Arc<Self>, kept: Kept) {
+    pub async fn refuse(self: &Arc<Self>, kept: QueuedReading) {
         self.blocking(move |outbox| {
             let gaps = gaps_of([&kept], GapReason::Refused, outbox.clock());
-            outbox.backlog().lose(gaps);
+            outbox.backlog().add_gaps(gaps);
         })
         .await;
-        self.backlog_came.notify_one();
+        self.backlog_added.notify_one();
     }
 
     /// The oldest gap the hub has to be told of.
@@ -230,13 +230,13 @@ impl Outbox {
     }
 
     /// The hub knows a gap.
-    pub async fn told(self: &Arc<Self>, gap: NewGap) {
-        self.blocking(move |outbox| outbox.backlog().told(&gap)).await;
+    pub async fn gap_reported(self: &Arc<Self>, gap: NewGap) {
+        self.blocking(move |outbox| outbox.backlog().gap_reported(&gap)).await;
     }
 
     /// To be called every second or so: moves to the backlog what has waited too long, syncs, lets go what is too old.
-    pub async fn tend(self: &Arc<Self>) {
-        let oldest = self.fresh().waiting.front().map(|(since, _)| *since);
+    pub async fn maintain(self: &Arc<Self>) {
+        let oldest = self.live().waiting.front().map(|(since, _)| *since);
         let is_waiting = oldest.is_some_and(|since| since.elapsed() >= SPILL_AFTER);
         if !is_waiting && !self.on_disk {
             return;
@@ -258,9 +258,9 @@ impl Outbox {
     /// Ends in order: what was not sent is on disk, if there is one. Says how many readings wait and how many were lost.
     pub async fn close(self: &Arc<Self>) -> (u64, u64) {
         self.blocking(|outbox| {
-            outbox.fresh().flying = None;
-            let left = if outbox.on_disk { outbox.spill() } else { outbox.fresh().waiting.len() };
-            let (mut backlog, mut fresh) = (outbox.backlog(), outbox.fresh());
+            outbox.live().flying = None;
+            let left = if outbox.on_disk { outbox.spill() } else { outbox.live().waiting.len() };
+            let (mut backlog, mut fresh) = (outbox.backlog(), outbox.live());
             match &mut *backlog {
                 Backlog::Disk(disk) if left == 0 => match disk.close(fresh.next_seq) {
                     Ok(()) => {
@@ -283,10 +283,10 @@ impl Outbox {
     /// Moves the live lane's readings to the backlog. Says how many could not be. Blocks.
     fn spill(&self) -> usize {
         let mut backlog = self.backlog();
-        let waiting: Vec<_> = self.fresh().waiting.drain(..).collect();
+        let waiting: Vec<_> = self.live().waiting.drain(..).collect();
         let readings: Vec<_> = waiting.iter().map(|(_, kept)| kept.clone()).collect();
         let appended = backlog.append(&readings);
-        let mut fresh = self.fresh();
+        let mut fresh = self.live();
         if let Err((taken, error)) = appended {
             tracing::error!(%error, waiting = waiting.len() - taken, "readings cannot be written to the outbox");
             let newer = std::mem::take(&mut fresh.waiting);
@@ -294,16 +294,16 @@ impl Outbox {
             // A disk that takes nothing leaves the memory, and that is bounded, too.
             let excess = fresh.waiting.len().saturating_sub(DEFAULT_OUTBOX_CAPACITY);
             let dropped: Vec<_> = fresh.waiting.drain(..excess).map(|(_, kept)| kept).collect();
-            fresh.write_mark();
+            fresh.write_checkpoint();
             let left = fresh.waiting.len();
             drop(fresh);
-            backlog.lose(gaps_of(&dropped, GapReason::Full, self.clock()));
+            backlog.add_gaps(gaps_of(&dropped, GapReason::Full, self.clock()));
             return left;
         }
-        fresh.write_mark();
+        fresh.write_checkpoint();
         drop(fresh);
         drop(backlog);
-        self.backlog_came.notify_one();
+        self.backlog_added.notify_one();
         0
     }
 
@@ -320,8 +320,8 @@ impl Outbox {
         tokio::task::spawn_blocking(move || act(&outbox)).await.ok()
     }
 
-    fn fresh(&self) -> MutexGuard<'_, Fresh> {
-        self.fresh.lock().unwrap_or_else(PoisonError::into_inner)
+    fn live(&self) -> MutexGuard<'_, LiveQueue> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn backlog(&self) -> MutexGuard<'_, Backlog> {
@@ -329,13 +329,13 @@ impl Outbox {
     }
 }
 
-impl Fresh {
+impl LiveQueue {
     /// Best effort: without it a kill costs the count, not the readings.
-    fn write_mark(&mut self) {
+    fn write_checkpoint(&mut self) {
         let waiting = self.waiting.front().map(|(_, kept)| kept.number.seq);
         let first = waiting.into_iter().chain(self.flying).min().unwrap_or(self.next_seq);
         if let Some(mark) = &self.mark
-            && mark.write(Marked { first, next: self.next_seq }).is_err()
+            && mark.write(CheckpointData { first, next: self.next_seq }).is_err()
         {
             // An old mark would give numbers twice.
             if let Some(mark) = self.mark.take() {

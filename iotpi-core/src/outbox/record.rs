@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use super::kept::{Kept, Taken};
+use super::queued_reading::{QueuedReading, TakenAt};
 use crate::{
     model::{
         id::SensorType,
@@ -22,7 +22,7 @@ use crate::{
 
 /// The first byte of every record.
 pub(super) const MARK: u8 = 0xA5;
-/// Mark, length and check sum.
+/// Checkpoint, length and check sum.
 const HEAD: usize = 7;
 /// The longest payload: a reason of 200 characters and two spelled names have room in it.
 const MAX_PAYLOAD: usize = 2048;
@@ -48,7 +48,7 @@ static CODES: [Quantity; 10] = [
 
 /// Appends a reading to `bytes`.
 #[allow(clippy::cast_possible_truncation)] // No payload comes near 64 KiB.
-pub(super) fn encode(kept: &Kept, bytes: &mut Vec<u8>) {
+pub(super) fn encode(kept: &QueuedReading, bytes: &mut Vec<u8>) {
     let start = bytes.len();
     bytes.extend([MARK, 0, 0, 0, 0, 0, 0]);
     let code = CODES.iter().position(|quantity| *quantity == kept.quantity);
@@ -82,7 +82,7 @@ pub(super) fn encode(kept: &Kept, bytes: &mut Vec<u8>) {
 }
 
 /// Reads the record at the beginning of `bytes`, and how long it is; nothing if there is none.
-pub(super) fn decode(bytes: &[u8], epoch: u64) -> Option<(Kept, usize)> {
+pub(super) fn decode(bytes: &[u8], epoch: u64) -> Option<(QueuedReading, usize)> {
     let (head, rest) = bytes.split_at_checked(HEAD)?;
     let [mark, l0, l1, c0, c1, c2, c3] = *head else { return None };
     let length = usize::from(u16::from_le_bytes([l0, l1]));
@@ -97,7 +97,7 @@ pub(super) fn decode(bytes: &[u8], epoch: u64) -> Option<(Kept, usize)> {
     Some((kept, HEAD + length))
 }
 
-fn read(payload: &mut Reader<'_>, epoch: u64) -> Option<Kept> {
+fn read(payload: &mut Reader<'_>, epoch: u64) -> Option<QueuedReading> {
     let flags = payload.take(1)?[0];
     let seq = payload.varint()?;
     let quantity = if flags & SPELLED == 0 {
@@ -119,7 +119,12 @@ fn read(payload: &mut Reader<'_>, epoch: u64) -> Option<Kept> {
         0 => None,
         _ => Some(Duration::from_micros(payload.varint()?)),
     };
-    Some(Kept { number: SeqNo { epoch, seq }, quantity, outcome, taken: Taken { wall, monotonic } })
+    Some(QueuedReading {
+        number: SeqNo { epoch, seq },
+        quantity,
+        outcome,
+        taken: TakenAt { wall, monotonic },
+    })
 }
 
 fn put_varint(mut number: u64, bytes: &mut Vec<u8>) {
@@ -185,12 +190,12 @@ mod tests {
             outcome in outcomes(),
             wall in prop::option::of(Timestamp::MIN.as_micros()..Timestamp::END.as_micros()),
             monotonic in prop::option::of(0..u64::MAX / 2),
-        ) -> Kept {
-            let taken = Taken {
+        ) -> QueuedReading {
+            let taken = TakenAt {
                 wall: wall.map(Timestamp::from_micros),
                 monotonic: monotonic.map(Duration::from_micros),
             };
-            Kept { number: SeqNo { epoch: 7, seq }, quantity, outcome, taken }
+            QueuedReading { number: SeqNo { epoch: 7, seq }, quantity, outcome, taken }
         }
     }
 
@@ -218,12 +223,13 @@ mod tests {
 
     #[test]
     fn an_ordinary_reading_takes_less_than_40_bytes() {
-        let taken = Taken {
+        let taken = TakenAt {
             wall: Some(Timestamp::FIRST_POSSIBLE),
             monotonic: Some(Duration::from_secs(86_400 * 30)),
         };
         let number = SeqNo { epoch: 7, seq: 10_000_000 };
-        let kept = Kept { number, quantity: Quantity::Temperature, outcome: Outcome::of(21.5), taken };
+        let kept =
+            QueuedReading { number, quantity: Quantity::Temperature, outcome: Outcome::of(21.5), taken };
         let mut bytes = Vec::new();
 
         encode(&kept, &mut bytes);

@@ -3,10 +3,10 @@
 use std::{collections::VecDeque, io, path::Path};
 
 use super::{
+    checkpoint::{Checkpoint, CheckpointData},
     gaps::Gaps,
     limits::OutboxError,
-    mark::{Mark, Marked},
-    segment::{Piece, Segment},
+    segment::{Segment, SegmentItem},
     state::{Found, State},
 };
 use crate::{
@@ -55,16 +55,16 @@ pub(super) fn recover(
     let mut killed = None;
     if let Some(State { epoch, next_seq, gaps: told, .. }) = state {
         gaps = Gaps::of(told);
-        let mark = Mark::read(epoch);
+        let mark = Checkpoint::read(epoch);
         match (next_seq, mark) {
             (Some(next), _) => counted = Some((epoch, next)),
-            (None, Some(Marked { first, next })) => {
+            (None, Some(CheckpointData { first, next })) => {
                 counted = Some((epoch, next));
                 killed = (first < next).then(|| gap(epoch, first, next - 1, GapReason::Killed));
             }
             (None, None) => {}
         }
-        Mark::forget(epoch);
+        Checkpoint::forget(epoch);
     }
     let mut lost = 0;
     let mut add = |gap: NewGap| {
@@ -85,8 +85,8 @@ pub(super) fn recover(
     for (mut segment, upper) in found.into_iter().zip(uppers) {
         segment.upper_seq = upper;
         match look(&mut segment, boot, clock) {
-            Ok(Looked::Good) => segments.push_back(segment),
-            Ok(Looked::Empty) => drop(segment.delete()),
+            Ok(Scan::Good) => segments.push_back(segment),
+            Ok(Scan::Empty) => drop(segment.delete()),
             unreadable => {
                 let error = unreadable.err();
                 tracing::warn!(folder = %folder.display(), ?error, "a segment of the outbox cannot be read");
@@ -136,7 +136,7 @@ fn list(folder: &Path) -> io::Result<Vec<Segment>> {
     Ok(segments)
 }
 
-enum Looked {
+enum Scan {
     Good,
     /// A header and nothing else.
     Empty,
@@ -144,7 +144,7 @@ enum Looked {
 }
 
 /// Counts the readings of a segment. What is rotten between them is told when it is read back.
-fn look(segment: &mut Segment, boot: u128, clock: &dyn Clock) -> io::Result<Looked> {
+fn look(segment: &mut Segment, boot: u128, clock: &dyn Clock) -> io::Result<Scan> {
     let bytes = segment.load()?;
     segment.bytes = bytes.len() as u64;
     // Without its header, of which the name has the rest, only the boot is unknown.
@@ -154,8 +154,8 @@ fn look(segment: &mut Segment, boot: u128, clock: &dyn Clock) -> io::Result<Look
     let mut at = segment.offset;
     while let Some(piece) = segment.next(&bytes, at, boot) {
         match piece {
-            Piece::Rotten(end, _) => (at, rotten) = (end, true),
-            Piece::Reading(kept, end) => {
+            SegmentItem::Rotten(end, _) => (at, rotten) = (end, true),
+            SegmentItem::Reading(kept, end) => {
                 at = end;
                 let then = kept.taken.monotonic.unwrap_or(now).min(now);
                 if segment.left == 0 {
@@ -168,8 +168,8 @@ fn look(segment: &mut Segment, boot: u128, clock: &dyn Clock) -> io::Result<Look
         }
     }
     Ok(match (segment.left, rotten) {
-        (0, true) => Looked::Unreadable,
-        (0, false) => Looked::Empty,
-        _ => Looked::Good,
+        (0, true) => Scan::Unreadable,
+        (0, false) => Scan::Empty,
+        _ => Scan::Good,
     })
 }

@@ -13,7 +13,7 @@ use std::{
 };
 
 use super::{
-    kept::Kept,
+    queued_reading::QueuedReading,
     record::{self, MARK},
 };
 
@@ -52,9 +52,9 @@ pub(super) struct Segment {
 
 /// What comes next in a segment.
 #[derive(Debug, PartialEq)]
-pub(super) enum Piece {
+pub(super) enum SegmentItem {
     /// A reading, and where it ends.
-    Reading(Kept, usize),
+    Reading(QueuedReading, usize),
     /// Bytes that are none, where they end, and whether they look like the beginning of one.
     Rotten(usize, bool),
 }
@@ -136,17 +136,17 @@ impl Segment {
     }
 
     /// What comes at `at` in the bytes of this file; nothing at their end.
-    pub fn next(&self, bytes: &[u8], at: usize, boot: u128) -> Option<Piece> {
+    pub fn next(&self, bytes: &[u8], at: usize, boot: u128) -> Option<SegmentItem> {
         let rest = bytes.get(at..).filter(|rest| !rest.is_empty())?;
         if let Some((mut kept, length)) = record::decode(rest, self.epoch) {
             if self.boot != boot {
                 kept.taken.monotonic = None;
             }
-            return Some(Piece::Reading(kept, at + length));
+            return Some(SegmentItem::Reading(kept, at + length));
         }
         let marks = rest.iter().enumerate().skip(1).filter(|(_, byte)| **byte == MARK);
         let sound =
             marks.map(|(place, _)| place).find(|place| record::decode(&rest[*place..], self.epoch).is_some());
-        Some(Piece::Rotten(at + sound.unwrap_or(rest.len()), rest[0] == MARK))
+        Some(SegmentItem::Rotten(at + sound.unwrap_or(rest.len()), rest[0] == MARK))
     }
 }

@@ -15,16 +15,16 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    client::backoff::{Backoff, pause, with_source},
+    client::backoff::{Backoff, error_chain, pause},
     model::error::ErrorKind,
-    outbox::{Kept, Outbox},
+    outbox::{Outbox, QueuedReading},
     uplink::{Uplink, UplinkError},
 };
 
 /// How long a request of the live lane may take; then its readings wait in line again.
 const LIVE_DEADLINE: Duration = Duration::from_secs(5);
 /// How often the outbox looks after what waits.
-const TEND_EVERY: Duration = Duration::from_secs(1);
+const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(1);
 /// A hub that refuses a gap (it knows no such thing, or the token may not) is asked again after this.
 const GAP_RETRY: Duration = Duration::from_secs(60);
 
@@ -32,25 +32,25 @@ const GAP_RETRY: Duration = Duration::from_secs(60);
 pub(crate) struct Sender {
     pub uplink: Arc<dyn Uplink>,
     pub outbox: Arc<Outbox>,
-    pace: Pace,
+    gate: RetryGate,
 }
 
 impl Sender {
     pub fn new(uplink: Arc<dyn Uplink>, outbox: Arc<Outbox>, backoff: Backoff) -> Self {
-        Self { uplink, outbox, pace: Pace::new(backoff) }
+        Self { uplink, outbox, gate: RetryGate::new(backoff) }
     }
 
     /// Sends new readings as they come, until `stop`.
-    pub async fn live_lane(&self, stop: &CancellationToken) {
+    pub async fn run_live(&self, stop: &CancellationToken) {
         let turn = async || {
-            while !self.outbox.has_fresh() {
-                self.outbox.fresh_came.notified().await;
+            while !self.outbox.has_live() {
+                self.outbox.live_added.notified().await;
             }
-            self.pace.turn().await
+            self.gate.permit().await
         };
         while let Some(turn) = stop.run_until_cancelled(turn()).await {
-            match self.send_fresh(stop.cancelled()).await {
-                Some(Ok(())) => self.pace.succeeded(),
+            match self.send_live(stop.cancelled()).await {
+                Some(Ok(())) => self.gate.succeeded(),
                 Some(Err(error)) => self.failed(&error),
                 None => {}
             }
@@ -59,12 +59,12 @@ impl Sender {
     }
 
     /// Sends the backlog, oldest first, and tells of gaps, until `stop`.
-    pub async fn backlog_lane(&self, stop: &CancellationToken) {
+    pub async fn run_backlog(&self, stop: &CancellationToken) {
         // When the hub may be told of gaps: later, if it refused one.
         let mut gaps_from = Instant::now();
-        while let Some((is_gap, turn)) = stop.run_until_cancelled(self.backlog_turn(gaps_from)).await {
+        while let Some((is_gap, turn)) = stop.run_until_cancelled(self.backlog_step(gaps_from)).await {
             let done = if is_gap {
-                match stop.run_until_cancelled(self.tell_gap()).await {
+                match stop.run_until_cancelled(self.report_gap()).await {
                     Some(Err(error)) if !error.kind().is_transient() => {
                         tracing::warn!(module = %self.uplink.module_id(), %error, "the hub was not told of a gap");
                         gaps_from = Instant::now() + GAP_RETRY;
@@ -76,7 +76,7 @@ impl Sender {
                 self.send_backlog(stop.cancelled()).await
             };
             match done {
-                Some(Ok(())) => self.pace.succeeded(),
+                Some(Ok(())) => self.gate.succeeded(),
                 Some(Err(error)) => self.failed(&error),
                 None => {}
             }
@@ -85,26 +85,26 @@ impl Sender {
     }
 
     /// Waits until there is a gap to be told (true) or backlog to be sent, and until it may be.
-    async fn backlog_turn(&self, gaps_from: Instant) -> (bool, Option<SemaphorePermit<'_>>) {
+    async fn backlog_step(&self, gaps_from: Instant) -> (bool, Option<SemaphorePermit<'_>>) {
         loop {
-            let (readings, gaps) = self.outbox.waits().await;
+            let (readings, gaps) = self.outbox.pending().await;
             let is_gap = gaps && gaps_from <= Instant::now();
             if readings || is_gap {
-                let turn = self.pace.turn().await;
+                let turn = self.gate.permit().await;
                 // A gap that was tried grows no more, so while nobody knows whether the hub answers readings try.
                 return (is_gap && !(readings && turn.is_some()), turn);
             }
             tokio::select! {
-                () = self.outbox.backlog_came.notified() => {}
+                () = self.outbox.backlog_added.notified() => {}
                 () = sleep_until(gaps_from), if gaps => {}
             }
         }
     }
 
     /// Looks after what waits, until `stop`.
-    pub async fn tend(&self, stop: &CancellationToken) {
-        while stop.run_until_cancelled(sleep(TEND_EVERY)).await.is_some() {
-            self.outbox.tend().await;
+    pub async fn run_maintenance(&self, stop: &CancellationToken) {
+        while stop.run_until_cancelled(sleep(MAINTENANCE_INTERVAL)).await.is_some() {
+            self.outbox.maintain().await;
         }
     }
 
@@ -112,7 +112,7 @@ impl Sender {
     /// over: before the end.
     pub async fn send_rest(&self, within: Duration) {
         let deadline = Instant::now() + within;
-        if self.send_all_fresh(deadline).await && !self.outbox.is_on_disk() {
+        if self.send_all_live(deadline).await && !self.outbox.is_on_disk() {
             self.send_all_backlog(deadline).await;
         }
     }
@@ -120,15 +120,15 @@ impl Sender {
     /// The same with a backlog on disk.
     pub async fn send_all(&self, within: Duration) {
         let deadline = Instant::now() + within;
-        if self.send_all_fresh(deadline).await {
+        if self.send_all_live(deadline).await {
             self.send_all_backlog(deadline).await;
         }
     }
 
     /// Whether all were sent.
-    async fn send_all_fresh(&self, deadline: Instant) -> bool {
-        while self.outbox.has_fresh() {
-            if !matches!(self.send_fresh(sleep_until(deadline)).await, Some(Ok(()))) {
+    async fn send_all_live(&self, deadline: Instant) -> bool {
+        while self.outbox.has_live() {
+            if !matches!(self.send_live(sleep_until(deadline)).await, Some(Ok(()))) {
                 return false;
             }
         }
@@ -137,9 +137,9 @@ impl Sender {
 
     async fn send_all_backlog(&self, deadline: Instant) {
         loop {
-            let sent = match self.outbox.waits().await {
+            let sent = match self.outbox.pending().await {
                 (true, _) => self.send_backlog(sleep_until(deadline)).await,
-                (false, true) => timeout_at(deadline, self.tell_gap()).await.ok(),
+                (false, true) => timeout_at(deadline, self.report_gap()).await.ok(),
                 (false, false) => return,
             };
             if !matches!(sent, Some(Ok(()))) {
@@ -149,8 +149,8 @@ impl Sender {
     }
 
     /// Sends the newest readings; nothing is known when there are none or `over` comes first. What was not taken waits on.
-    async fn send_fresh(&self, over: impl Future<Output = ()>) -> Option<Result<(), UplinkError>> {
-        let mut flock = self.outbox.take_off_fresh();
+    async fn send_live(&self, over: impl Future<Output = ()>) -> Option<Result<(), UplinkError>> {
+        let mut flock = self.outbox.checkout_live();
         if flock.is_empty() {
             return None;
         }
@@ -161,14 +161,14 @@ impl Sender {
             sent = timeout(LIVE_DEADLINE, self.deliver(&readings, &mut settled)) => Some(sent),
             () = over => None,
         };
-        self.outbox.land_fresh(flock.split_off(settled));
+        self.outbox.nack_live(flock.split_off(settled));
         let too_slow = || UplinkError::Timeout { url: "its hub".to_owned(), after: LIVE_DEADLINE };
         sent.map(|sent| sent.unwrap_or_else(|_| Err(too_slow())))
     }
 
     /// Sends the oldest readings of the backlog; nothing is known when there are none or `over` comes first.
     async fn send_backlog(&self, over: impl Future<Output = ()>) -> Option<Result<(), UplinkError>> {
-        let readings = self.outbox.take_off().await;
+        let readings = self.outbox.checkout().await;
         if readings.is_empty() {
             return None;
         }
@@ -178,20 +178,20 @@ impl Sender {
             sent = self.deliver(&readings, &mut settled) => Some(sent),
             () = over => None,
         };
-        self.outbox.land(settled).await;
+        self.outbox.ack(settled).await;
         sent
     }
 
-    async fn tell_gap(&self) -> Result<(), UplinkError> {
+    async fn report_gap(&self) -> Result<(), UplinkError> {
         let Some(gap) = self.outbox.next_gap().await else { return Ok(()) };
         self.uplink.report_gap(gap.clone()).await?;
-        self.outbox.told(gap).await;
+        self.outbox.gap_reported(gap).await;
         Ok(())
     }
 
     /// Sends readings in their order; `settled` is how many of them, from the first on, need not be sent again. Some that the
     /// hub refuses are halved until the one at fault is alone; that one is let go, and is a gap.
-    async fn deliver(&self, readings: &[Kept], settled: &mut usize) -> Result<(), UplinkError> {
+    async fn deliver(&self, readings: &[QueuedReading], settled: &mut usize) -> Result<(), UplinkError> {
         let mut size = readings.len();
         while *settled < readings.len() {
             let part = &readings[*settled..readings.len().min(*settled + size)];
@@ -217,8 +217,8 @@ impl Sender {
     }
 
     fn failed(&self, error: &UplinkError) {
-        tracing::warn!(module = %self.uplink.module_id(), error = %with_source(error), "readings wait");
-        self.pace.failed(error);
+        tracing::warn!(module = %self.uplink.module_id(), error = %error_chain(error), "readings wait");
+        self.gate.failed(error);
     }
 }
 
@@ -229,7 +229,7 @@ fn is_unacceptable(kind: ErrorKind) -> bool {
 
 /// When the lanes may send.
 #[derive(Debug)]
-struct Pace {
+struct RetryGate {
     paused: Mutex<Paused>,
     resumed: Notify,
     /// Held by the one that tries while nobody knows whether the hub answers.
@@ -243,14 +243,14 @@ struct Paused {
     until: Option<Instant>,
 }
 
-impl Pace {
+impl RetryGate {
     fn new(backoff: Backoff) -> Self {
         let paused = Mutex::new(Paused { backoff, until: None });
         Self { paused, resumed: Notify::new(), trying: Semaphore::new(1) }
     }
 
     /// Waits until it is one's turn. After a failure only one has it, until it succeeds.
-    async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+    async fn permit(&self) -> Option<SemaphorePermit<'_>> {
         let mut permit = None;
         loop {
             let resumed = self.resumed.notified();

@@ -10,7 +10,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{Outbox, OutboxError, OutboxLimits, mark::Mark};
+use super::{Outbox, OutboxError, OutboxLimits, checkpoint::Checkpoint};
 use crate::{
     model::{
         gap::{GapReason, NewGap},
@@ -27,13 +27,13 @@ fn attic() -> ModuleId {
 }
 
 /// A folder, and the clock of the machine it is on.
-struct Place {
+struct TestDir {
     folder: TempDir,
     clock: Arc<ManualClock>,
     limits: OutboxLimits,
 }
 
-impl Place {
+impl TestDir {
     fn new() -> Self {
         Self { folder: TempDir::new().unwrap(), clock: ManualClock::at(NOW), limits: OutboxLimits::default() }
     }
@@ -74,19 +74,19 @@ impl Place {
 async fn drain(outbox: &Arc<Outbox>) -> Vec<(u64, f64)> {
     let mut drained = Vec::new();
     loop {
-        let batch = outbox.take_off().await;
+        let batch = outbox.checkout().await;
         if batch.is_empty() {
             return drained;
         }
         drained.extend(batch.iter().map(|kept| (kept.number.seq, kept.outcome.value().unwrap())));
-        outbox.land(batch.len()).await;
+        outbox.ack(batch.len()).await;
     }
 }
 
 async fn gaps(outbox: &Arc<Outbox>) -> Vec<NewGap> {
     let mut gaps = Vec::new();
     while let Some(gap) = outbox.next_gap().await {
-        outbox.told(gap.clone()).await;
+        outbox.gap_reported(gap.clone()).await;
         gaps.push(gap);
     }
     gaps
@@ -128,7 +128,7 @@ fn rounds(few: usize, many: usize) -> usize {
 
 #[tokio::test]
 async fn what_waits_at_a_stop_waits_at_the_next_start_and_the_count_goes_on() {
-    let place = Place::new();
+    let place = TestDir::new();
     let epoch = place.stopped_with(1200).await;
 
     let outbox = place.open();
@@ -136,7 +136,7 @@ async fn what_waits_at_a_stop_waits_at_the_next_start_and_the_count_goes_on() {
 
     assert_eq!(outbox.epoch, epoch);
     assert_eq!(drain(&outbox).await, expected(0..1200));
-    assert_eq!(outbox.take_off_fresh()[0].1.number.seq, 1201);
+    assert_eq!(outbox.checkout_live()[0].1.number.seq, 1201);
     assert!(gaps(&outbox).await.is_empty());
     assert!(place.segments().is_empty(), "what the hub has needs no file");
     outbox.close().await;
@@ -144,15 +144,15 @@ async fn what_waits_at_a_stop_waits_at_the_next_start_and_the_count_goes_on() {
 
 #[tokio::test]
 async fn nothing_is_written_while_the_hub_takes_what_comes() {
-    let place = Place::new();
+    let place = TestDir::new();
     let outbox = place.open();
     let before = fs::metadata(place.folder.path().join("state")).unwrap().modified().unwrap();
 
     for n in 0..1000 {
         outbox.push(place.readings(n..n + 1)).await;
-        outbox.take_off_fresh();
-        outbox.land_fresh(Vec::new());
-        outbox.tend().await;
+        outbox.checkout_live();
+        outbox.nack_live(Vec::new());
+        outbox.maintain().await;
     }
 
     let after = fs::metadata(place.folder.path().join("state")).unwrap().modified().unwrap();
@@ -163,12 +163,12 @@ async fn nothing_is_written_while_the_hub_takes_what_comes() {
 
 #[tokio::test]
 async fn a_killed_process_leaves_a_gap_of_what_was_in_memory_and_no_number_is_given_twice() {
-    let place = Place::new();
+    let place = TestDir::new();
     let outbox = place.open();
     outbox.push(place.readings(0..10)).await;
     outbox.blocking(|outbox| outbox.spill()).await;
     outbox.push(place.readings(10..13)).await;
-    let under_way = outbox.take_off_fresh();
+    let under_way = outbox.checkout_live();
     outbox.push(place.readings(13..15)).await;
     assert_eq!(under_way.len(), 3);
     let epoch = outbox.epoch;
@@ -177,7 +177,7 @@ async fn a_killed_process_leaves_a_gap_of_what_was_in_memory_and_no_number_is_gi
     let outbox = place.open();
     outbox.push(place.readings(15..16)).await;
 
-    assert_eq!((outbox.epoch, outbox.take_off_fresh()[0].1.number.seq), (epoch, 16));
+    assert_eq!((outbox.epoch, outbox.checkout_live()[0].1.number.seq), (epoch, 16));
     assert_eq!(drain(&outbox).await, expected(0..10));
     let gap = NewGap { epoch, first_seq: 11, last_seq: 15, reason: GapReason::Killed, series: vec![] };
     assert_eq!(gaps(&outbox).await, [gap]);
@@ -186,18 +186,18 @@ async fn a_killed_process_leaves_a_gap_of_what_was_in_memory_and_no_number_is_gi
 
 #[tokio::test]
 async fn after_a_power_cut_the_readings_on_disk_keep_their_numbers_and_a_new_count_begins() {
-    let place = Place::new();
+    let place = TestDir::new();
     let outbox = place.open();
     outbox.push(place.readings(0..10)).await;
     outbox.blocking(|outbox| outbox.spill()).await;
     let epoch = outbox.epoch;
 
     drop(outbox);
-    Mark::forget(epoch);
+    Checkpoint::forget(epoch);
     let outbox = place.open();
 
     assert_ne!(outbox.epoch, epoch);
-    let batch = outbox.take_off().await;
+    let batch = outbox.checkout().await;
     assert!(batch.iter().all(|kept| kept.number.epoch == epoch));
     assert_eq!(drain(&outbox).await, expected(0..10));
     assert!(gaps(&outbox).await.is_empty());
@@ -206,7 +206,7 @@ async fn after_a_power_cut_the_readings_on_disk_keep_their_numbers_and_a_new_cou
 
 #[tokio::test]
 async fn a_state_that_cannot_be_read_costs_the_count_and_no_reading() {
-    let place = Place::new();
+    let place = TestDir::new();
     let epoch = place.stopped_with(10).await;
     fs::write(place.folder.path().join("state"), b"rubbish").unwrap();
 
@@ -219,7 +219,8 @@ async fn a_state_that_cannot_be_read_costs_the_count_and_no_reading() {
 
 #[tokio::test]
 async fn a_full_outbox_lets_the_oldest_go_and_tells_one_gap_with_what_was_lost_of_each_series() {
-    let place = Place { limits: OutboxLimits { readings: 160, ..OutboxLimits::default() }, ..Place::new() };
+    let place =
+        TestDir { limits: OutboxLimits { readings: 160, ..OutboxLimits::default() }, ..TestDir::new() };
     let outbox = place.open();
     for n in 0..100 {
         outbox.push(place.readings(n * 10..n * 10 + 10)).await;
@@ -244,7 +245,7 @@ async fn a_full_outbox_lets_the_oldest_go_and_tells_one_gap_with_what_was_lost_o
 #[tokio::test]
 async fn the_bytes_on_disk_stay_below_their_limit() {
     let place =
-        Place { limits: OutboxLimits { bytes: 64 * 1024, ..OutboxLimits::default() }, ..Place::new() };
+        TestDir { limits: OutboxLimits { bytes: 64 * 1024, ..OutboxLimits::default() }, ..TestDir::new() };
     let outbox = place.open();
     for n in 0..20 {
         outbox.push(place.readings(n * 1000..n * 1000 + 1000)).await;
@@ -263,7 +264,8 @@ async fn the_bytes_on_disk_stay_below_their_limit() {
 
 #[tokio::test]
 async fn a_gap_is_told_after_a_restart_too_until_the_hub_knows_it() {
-    let place = Place { limits: OutboxLimits { readings: 16, ..OutboxLimits::default() }, ..Place::new() };
+    let place =
+        TestDir { limits: OutboxLimits { readings: 16, ..OutboxLimits::default() }, ..TestDir::new() };
     place.stopped_with(20).await;
 
     let outbox = place.open();
@@ -272,7 +274,7 @@ async fn a_gap_is_told_after_a_restart_too_until_the_hub_knows_it() {
     drop(outbox);
     let outbox = place.open();
     let after = outbox.next_gap().await;
-    outbox.told(after.clone().unwrap()).await;
+    outbox.gap_reported(after.clone().unwrap()).await;
     outbox.close().await;
     drop(outbox);
     let outbox = place.open();
@@ -287,19 +289,19 @@ async fn a_gap_is_told_after_a_restart_too_until_the_hub_knows_it() {
 async fn a_batch_whose_segment_goes_while_it_is_sent_is_lost_only_if_it_does_not_arrive() {
     for arrives in [true, false] {
         let place =
-            Place { limits: OutboxLimits { readings: 16, ..OutboxLimits::default() }, ..Place::new() };
+            TestDir { limits: OutboxLimits { readings: 16, ..OutboxLimits::default() }, ..TestDir::new() };
         let outbox = place.open();
         for n in 0..16 {
             outbox.push(place.readings(n..n + 1)).await;
             outbox.blocking(|outbox| outbox.spill()).await;
         }
 
-        let batch = outbox.take_off().await;
+        let batch = outbox.checkout().await;
         for n in 16..40 {
             outbox.push(place.readings(n..n + 1)).await;
             outbox.blocking(|outbox| outbox.spill()).await;
         }
-        outbox.land(if arrives { batch.len() } else { 0 }).await;
+        outbox.ack(if arrives { batch.len() } else { 0 }).await;
 
         let mut accounted: BTreeSet<_> = drain(&outbox).await.into_iter().map(|(seq, _)| seq).collect();
         let lost = numbers(&gaps(&outbox).await);
@@ -314,7 +316,7 @@ async fn a_batch_whose_segment_goes_while_it_is_sent_is_lost_only_if_it_does_not
 
 #[tokio::test]
 async fn a_file_cut_anywhere_gives_back_what_is_whole_and_tells_of_the_rest() {
-    let place = Place::new();
+    let place = TestDir::new();
     place.stopped_with(40).await;
     let [segment] = &place.segments()[..] else { panic!("one segment") };
     let whole = fs::read(segment).unwrap();
@@ -342,7 +344,8 @@ async fn a_file_cut_anywhere_gives_back_what_is_whole_and_tells_of_the_rest() {
 #[tokio::test]
 async fn rotten_bytes_anywhere_cost_what_they_hit_and_that_is_told() {
     let mut random = Random::new();
-    let place = Place { limits: OutboxLimits { readings: 800, ..OutboxLimits::default() }, ..Place::new() };
+    let place =
+        TestDir { limits: OutboxLimits { readings: 800, ..OutboxLimits::default() }, ..TestDir::new() };
     place.stopped_with(400).await;
     let files: Vec<_> = place.segments().into_iter().map(|path| (fs::read(&path).unwrap(), path)).collect();
     let state = fs::read(place.folder.path().join("state")).unwrap();
@@ -383,7 +386,7 @@ async fn rotten_bytes_anywhere_cost_what_they_hit_and_that_is_told() {
 
 #[tokio::test]
 async fn a_folder_belongs_to_one_module_and_one_process_at_a_time() {
-    let place = Place::new();
+    let place = TestDir::new();
     let outbox = place.open();
 
     let second = place.try_open().unwrap_err();
@@ -398,7 +401,7 @@ async fn a_folder_belongs_to_one_module_and_one_process_at_a_time() {
 
 #[tokio::test]
 async fn a_folder_that_cannot_be_made_is_said() {
-    let place = Place::new();
+    let place = TestDir::new();
     let file = place.folder.path().join("file");
     fs::write(&file, b"").unwrap();
 
@@ -410,19 +413,19 @@ async fn a_folder_that_cannot_be_made_is_said() {
 
 #[tokio::test]
 async fn what_waited_too_long_goes_by_the_monotonic_clock_alone() {
-    let place = Place::new();
+    let place = TestDir::new();
     place.stopped_with(10).await;
     let outbox = place.open();
 
     place.clock.step_to(NOW.plus(Duration::from_secs(10 * 365 * 86_400)));
-    outbox.tend().await;
+    outbox.maintain().await;
     place.clock.step_to(Timestamp::from_micros(0));
-    outbox.tend().await;
+    outbox.maintain().await;
     place.clock.advance(Duration::from_secs(6 * 86_400));
-    outbox.tend().await;
-    let before = outbox.waits().await;
+    outbox.maintain().await;
+    let before = outbox.pending().await;
     place.clock.advance(Duration::from_secs(2 * 86_400));
-    outbox.tend().await;
+    outbox.maintain().await;
 
     assert_eq!(before, (true, false));
     let told = gaps(&outbox).await;
@@ -436,14 +439,14 @@ async fn what_waited_too_long_goes_by_the_monotonic_clock_alone() {
 
 /// What would be sent of the oldest reading that waits.
 async fn sent(outbox: &Arc<Outbox>, clock: &ManualClock) -> (Option<Timestamp>, Option<f64>) {
-    let kept = outbox.take_off().await.remove(0);
+    let kept = outbox.checkout().await.remove(0);
     let reading = kept.to_send(&attic(), clock);
     (reading.timestamp, reading.age)
 }
 
 #[tokio::test]
 async fn a_reading_of_an_unset_clock_keeps_its_age_through_a_restart_but_not_through_a_reboot() {
-    let place = Place { clock: ManualClock::at(Timestamp::from_micros(0)), ..Place::new() };
+    let place = TestDir { clock: ManualClock::at(Timestamp::from_micros(0)), ..TestDir::new() };
     place.clock.advance(Duration::from_secs(30));
     place.stopped_with(1).await;
 
@@ -466,7 +469,7 @@ async fn a_reading_of_an_unset_clock_keeps_its_age_through_a_restart_but_not_thr
 
 #[tokio::test]
 async fn a_reading_of_a_set_clock_keeps_its_time_through_a_reboot_into_1970() {
-    let place = Place::new();
+    let place = TestDir::new();
     place.stopped_with(1).await;
 
     place.clock.reboot(Timestamp::from_micros(0));
@@ -478,7 +481,7 @@ async fn a_reading_of_a_set_clock_keeps_its_time_through_a_reboot_into_1970() {
 
 #[tokio::test]
 async fn a_disk_that_takes_nothing_leaves_the_readings_in_memory() {
-    let place = Place::new();
+    let place = TestDir::new();
     let outbox = place.open();
     // A folder in its place: a file cannot be made there.
     let path: &Path = place.folder.path();
@@ -487,8 +490,8 @@ async fn a_disk_that_takes_nothing_leaves_the_readings_in_memory() {
 
     outbox.push(place.readings(0..10)).await;
     outbox.blocking(|outbox| outbox.spill()).await;
-    let in_memory = outbox.take_off_fresh();
-    outbox.land_fresh(in_memory.clone());
+    let in_memory = outbox.checkout_live();
+    outbox.nack_live(in_memory.clone());
     fs::remove_dir(&next).unwrap();
     outbox.blocking(|outbox| outbox.spill()).await;
 

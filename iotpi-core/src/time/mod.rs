@@ -270,11 +270,11 @@ impl Clock for SystemClock {
 /// A clock that stands still until it is told to move. For tests.
 #[derive(Debug)]
 pub struct ManualClock {
-    at: std::sync::Mutex<Shown>,
+    at: std::sync::Mutex<ManualTime>,
 }
 
 #[derive(Debug)]
-struct Shown {
+struct ManualTime {
     wall: Timestamp,
     monotonic: Duration,
     boot: u128,
@@ -286,7 +286,9 @@ impl ManualClock {
     pub fn at(now: Timestamp) -> Arc<Self> {
         static BOOTS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
         let boot = BOOTS.fetch_add(1 << 32, std::sync::atomic::Ordering::Relaxed).into();
-        Arc::new(Self { at: std::sync::Mutex::new(Shown { wall: now, monotonic: Duration::ZERO, boot }) })
+        Arc::new(Self {
+            at: std::sync::Mutex::new(ManualTime { wall: now, monotonic: Duration::ZERO, boot }),
+        })
     }
 
     /// Lets time pass on both clocks.
@@ -304,10 +306,10 @@ impl ManualClock {
     /// The machine boots anew and shows this moment; its monotonic time is zero again.
     pub fn reboot(&self, now: Timestamp) {
         let mut at = self.lock();
-        *at = Shown { wall: now, monotonic: Duration::ZERO, boot: at.boot + 1 };
+        *at = ManualTime { wall: now, monotonic: Duration::ZERO, boot: at.boot + 1 };
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Shown> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, ManualTime> {
         self.at.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

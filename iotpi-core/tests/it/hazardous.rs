@@ -140,7 +140,7 @@ fn start(at_start: AtStart, journal: Option<&Path>, commands: Vec<LeasedCommand>
     let line = Line { hub: hub.clone(), door: door.clone(), at_start, handed_over: Mutex::new(commands) };
     let mut module = ActuatorModule::new(door.clone());
     if let Some(path) = journal {
-        module = module.with_journal(path);
+        module = module.with_command_log(path);
     }
     let running = Box::new(module).run(Arc::new(line), stop.clone());
     let task = tokio::spawn(async move { running.await.unwrap() });

@@ -16,7 +16,7 @@ use gpiocdev::{
 use iotpi_core::{DeviceError, DeviceErrorKind};
 use linux_embedded_hal::{I2CError, I2cdev, i2cdev::linux::LinuxI2CError};
 
-use super::mend::{Opened, errno, open_error};
+use super::error_hints::{Opened, errno, open_error};
 
 /// The GPIO chips that carry the 40-pin header, by label: Pi 4, Pi 5, Pi 3 and older.
 const HEADER_LABELS: [&str; 3] = ["pinctrl-bcm2711", "pinctrl-rp1", "pinctrl-bcm2835"];

@@ -15,7 +15,7 @@ use rppal::{
     pwm::{Channel, Polarity, Pwm},
 };
 
-use super::mend::{Opened, errno, open_error};
+use super::error_hints::{Opened, errno, open_error};
 
 const LAMP_HZ: f64 = 200.0;
 const HARDWARE_HZ: f64 = 1000.0;

@@ -11,7 +11,7 @@ use std::{
 use embedded_hal::pwm::{self, SetDutyCycle};
 use iotpi_core::DeviceError;
 
-use super::mend::{Opened, errno, open_error};
+use super::error_hints::{Opened, errno, open_error};
 
 /// Where the kernel shows its PWM chips; the Pi's is the first.
 pub const KERNEL_FOLDER: &str = "/sys/class/pwm/pwmchip0";

@@ -10,7 +10,7 @@ const BEGIN: [u8; 3] = [0xFF, 0xD8, 0xFF];
 
 /// How far a walk along the markers of a picture has come (ITU-T T.81 annex B).
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Walk {
+pub(super) enum MarkerScan {
     /// It goes on when there are more bytes.
     Unfinished,
     /// The picture ends before this byte.
@@ -21,24 +21,24 @@ pub(super) enum Walk {
 
 /// Walks on from `at`, at first the byte behind start-of-image, and leaves there where to go on. Segments are stepped over,
 /// so a thumbnail in one of them does not end the picture. No byte is looked at twice.
-pub(super) fn walk(bytes: &[u8], at: &mut usize) -> Walk {
+pub(super) fn walk(bytes: &[u8], at: &mut usize) -> MarkerScan {
     loop {
         // In a scan, FF 00 is data and FF D0..D7 are restarts: neither is a marker with a segment.
         let rest = bytes.get(*at..).unwrap_or_default();
         let Some(marker) = rest.iter().position(|&byte| byte == 0xFF) else {
             *at = (*at).max(bytes.len());
-            return Walk::Unfinished;
+            return MarkerScan::Unfinished;
         };
         *at += marker;
         match rest.get(marker + 1) {
-            None => return Walk::Unfinished,
-            Some(0xD9) => return Walk::End(*at + 2),
-            Some(0xD8) => return Walk::CutOff(*at),
+            None => return MarkerScan::Unfinished,
+            Some(0xD9) => return MarkerScan::End(*at + 2),
+            Some(0xD8) => return MarkerScan::CutOff(*at),
             Some(0xFF) => *at += 1,
             Some(0x00 | 0x01 | 0xD0..=0xD7) => *at += 2,
             Some(_) => match rest.get(marker + 2..marker + 4) {
                 Some(&[high, low]) => *at += 2 + usize::from(u16::from_be_bytes([high, low])),
-                _ => return Walk::Unfinished,
+                _ => return MarkerScan::Unfinished,
             },
         }
     }
@@ -76,8 +76,8 @@ impl Splitter {
             };
             let walked = walk(&self.bytes, at);
             let length = match walked {
-                Walk::End(length) | Walk::CutOff(length) => length,
-                Walk::Unfinished => self.bytes.len(),
+                MarkerScan::End(length) | MarkerScan::CutOff(length) => length,
+                MarkerScan::Unfinished => self.bytes.len(),
             };
             if length > MAX_FRAME_BYTES {
                 self.bytes.advance(length);
@@ -85,12 +85,12 @@ impl Splitter {
                 return Err(InvalidFrame::TooLarge(length));
             }
             match walked {
-                Walk::Unfinished => return Ok(None),
-                Walk::End(end) => {
+                MarkerScan::Unfinished => return Ok(None),
+                MarkerScan::End(end) => {
                     self.walk = None;
                     return Ok(Some(self.bytes.split_to(end).freeze()));
                 }
-                Walk::CutOff(begin) => {
+                MarkerScan::CutOff(begin) => {
                     self.bytes.advance(begin);
                     self.walk = None;
                 }
@@ -104,8 +104,8 @@ impl Splitter {
 pub(super) fn first(bytes: &[u8]) -> Option<&[u8]> {
     let mut at = 2;
     match bytes.starts_with(&BEGIN).then(|| walk(bytes, &mut at))? {
-        Walk::End(end) => bytes.get(..end),
-        Walk::Unfinished | Walk::CutOff(_) => None,
+        MarkerScan::End(end) => bytes.get(..end),
+        MarkerScan::Unfinished | MarkerScan::CutOff(_) => None,
     }
 }
 
@@ -117,9 +117,9 @@ pub(super) fn split(file: &Bytes) -> Vec<Bytes> {
         let begin = from + begin;
         let mut at = begin + 2;
         match walk(file, &mut at) {
-            Walk::Unfinished => break,
-            Walk::CutOff(next) => from = next,
-            Walk::End(end) => {
+            MarkerScan::Unfinished => break,
+            MarkerScan::CutOff(next) => from = next,
+            MarkerScan::End(end) => {
                 pictures.push(file.slice(begin..end));
                 from = end;
             }

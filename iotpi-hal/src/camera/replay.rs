@@ -13,20 +13,20 @@ use std::{
 use bytes::Bytes;
 use iotpi_core::{Camera, CameraSpec, Clock, DeviceError, DeviceErrorKind, Frame, async_trait};
 
-use super::{mjpeg::split, pace::Pace};
+use super::{frame_interval::FrameInterval, mjpeg::split};
 
 /// The camera.
 #[derive(Debug)]
 pub struct Replay {
     spec: CameraSpec,
     clock: Arc<dyn Clock>,
-    pace: Pace,
-    pictures: Pictures,
+    pace: FrameInterval,
+    pictures: FrameSource,
     next: usize,
 }
 
 #[derive(Debug)]
-enum Pictures {
+enum FrameSource {
     /// Read one at a time: a folder may be large.
     Files(Vec<PathBuf>),
     /// Parts of one file that was read once.
@@ -47,16 +47,16 @@ impl Replay {
         }
         let failed = |e: io::Error| read_error(path, e);
         let pictures = if path.is_dir() {
-            Pictures::Files(jpeg_files(path).map_err(failed)?)
+            FrameSource::Files(jpeg_files(path).map_err(failed)?)
         } else {
-            Pictures::Parts(split(&Bytes::from(fs::read(path).map_err(failed)?)))
+            FrameSource::Parts(split(&Bytes::from(fs::read(path).map_err(failed)?)))
         };
         let first = pictures.get(0).map_err(failed)?;
         let first = first.and_then(|jpeg| Frame::from_jpeg(jpeg, clock.now()).ok()).ok_or_else(|| {
             DeviceError::new(DeviceErrorKind::NotFound, format!("no JPEG picture in {}", path.display()))
         })?;
         let spec = CameraSpec { width: first.width(), height: first.height(), fps };
-        Ok(Self { spec, clock, pace: Pace::new(fps), pictures, next: 0 })
+        Ok(Self { spec, clock, pace: FrameInterval::new(fps), pictures, next: 0 })
     }
 }
 
@@ -80,7 +80,7 @@ impl Camera for Replay {
     }
 }
 
-impl Pictures {
+impl FrameSource {
     fn len(&self) -> usize {
         match self {
             Self::Files(files) => files.len(),

@@ -64,12 +64,12 @@ pub struct Rpicam {
     /// The program; `None` looks for `rpicam-vid`, then `libcamera-vid`, in `PATH`.
     pub program: Option<PathBuf>,
     /// When the program is given up, and when it is started again.
-    pub patience: Patience,
+    pub patience: Timeouts,
 }
 
 /// How long to wait for what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Patience {
+pub struct Timeouts {
     /// Without a picture for so long, and for five frame times, the program is killed. Default 8 s: the first picture of a
     /// Pi Zero takes four.
     pub silent: Duration,
@@ -79,7 +79,7 @@ pub struct Patience {
     pub most: Duration,
 }
 
-impl Default for Patience {
+impl Default for Timeouts {
     fn default() -> Self {
         Self {
             silent: Duration::from_secs(8),
@@ -100,7 +100,7 @@ impl Default for Rpicam {
             hflip: false,
             vflip: false,
             program: None,
-            patience: Patience::default(),
+            patience: Timeouts::default(),
         }
     }
 }
@@ -211,7 +211,7 @@ struct Supervised {
 impl Supervised {
     /// Runs the program again and again until nobody is there who wants a picture. When this ends, the program has.
     async fn supervise(self: Arc<Self>, frames: watch::Sender<Newest>) {
-        let Patience { least, most, .. } = self.wish.patience;
+        let Timeouts { least, most, .. } = self.wish.patience;
         let mut wait = least;
         loop {
             let failed = match self.spawn() {
@@ -221,7 +221,7 @@ impl Supervised {
                         () = frames.closed() => None,
                         ended = self.pictures(stdout, &frames, &mut wait) => Some(ended),
                     };
-                    let status = end(&mut child, matches!(ended, Some(Ended::Output))).await;
+                    let status = end(&mut child, matches!(ended, Some(EndReason::Output))).await;
                     let Some(ended) = ended else { return };
                     self.why(ended, status, &last_words(complaint).await)
                 }
@@ -265,16 +265,16 @@ impl Supervised {
         mut stdout: ChildStdout,
         frames: &watch::Sender<Newest>,
         wait: &mut Duration,
-    ) -> Ended {
+    ) -> EndReason {
         let mut splitter = Splitter::default();
         let silent = self.silent_after();
         let mut until = Instant::now() + silent;
         loop {
             splitter.buffer().reserve(READ);
             match timeout_at(until, stdout.read_buf(splitter.buffer())).await {
-                Err(_) => return Ended::Silent,
-                Ok(Ok(0)) => return Ended::Output,
-                Ok(Err(error)) => return Ended::Broken(error.to_string()),
+                Err(_) => return EndReason::Silent,
+                Ok(Ok(0)) => return EndReason::Output,
+                Ok(Err(error)) => return EndReason::Broken(error.to_string()),
                 Ok(Ok(_)) => {}
             }
             loop {
@@ -289,7 +289,7 @@ impl Supervised {
                         *wait = self.wish.patience.least;
                         until = Instant::now() + silent;
                     }
-                    Err(error) => return Ended::Broken(error.to_string()),
+                    Err(error) => return EndReason::Broken(error.to_string()),
                 }
             }
         }
@@ -301,7 +301,7 @@ impl Supervised {
     }
 
     /// Says in words why there are no pictures any more.
-    fn why(&self, ended: Ended, status: Option<ExitStatus>, complaint: &str) -> Failed {
+    fn why(&self, ended: EndReason, status: Option<ExitStatus>, complaint: &str) -> Failed {
         let name = self.program.file_name().unwrap_or_default().display();
         let said = if complaint.is_empty() { String::new() } else { format!(": {complaint}") };
         let lower = complaint.to_lowercase();
@@ -313,14 +313,14 @@ impl Supervised {
             (DeviceErrorKind::PermissionDenied, format!("{name} may not use the camera{said}"))
         } else {
             match ended {
-                Ended::Silent => (
+                EndReason::Silent => (
                     DeviceErrorKind::Timeout,
                     format!("{name} gave no picture for {:.1} s{said}", self.silent_after().as_secs_f64()),
                 ),
-                Ended::Broken(why) => {
+                EndReason::Broken(why) => {
                     (DeviceErrorKind::Other, format!("{name} wrote no picture ({why}){said}"))
                 }
-                Ended::Output => {
+                EndReason::Output => {
                     let how = status.map_or_else(|| "closed its output".to_owned(), |s| s.to_string());
                     (DeviceErrorKind::Other, format!("{name} ended ({how}){said}"))
                 }
@@ -332,7 +332,7 @@ impl Supervised {
 
 /// Why there are no pictures any more.
 #[derive(Debug)]
-enum Ended {
+enum EndReason {
     /// None came in time.
     Silent,
     /// The output was closed: the program has ended, or is about to.

@@ -36,7 +36,7 @@ impl Fake {
     fn wish(&self) -> Rpicam {
         Rpicam {
             program: Some(self.folder.path().join("rpicam-vid")),
-            patience: Patience {
+            patience: Timeouts {
                 silent: BOUND,
                 least: Duration::from_millis(1),
                 most: Duration::from_millis(2),

@@ -12,8 +12,8 @@ use iotpi_core::{Camera, CameraSpec, Clock, DeviceError, DeviceErrorKind, Frame,
 
 use super::{
     font,
+    frame_interval::FrameInterval,
     mcu_rows::{McuRows, ROW_HEIGHT},
-    pace::Pace,
 };
 
 /// JPEG quality: letters stay sharp, and 640 by 480 pixels have about 20 KB.
@@ -43,7 +43,7 @@ const TEXT: Rgb = [255, 255, 255];
 pub struct TestCard {
     spec: CameraSpec,
     clock: Arc<dyn Clock>,
-    pace: Pace,
+    pace: FrameInterval,
     /// Everything that does not move.
     background: McuRows,
     /// The first block row that moves, and the pixels of those that do.
@@ -78,7 +78,7 @@ impl TestCard {
         Ok(Self {
             spec,
             clock,
-            pace: Pace::new(spec.fps),
+            pace: FrameInterval::new(spec.fps),
             background,
             band_row: whole_rows - band_rows,
             band: Canvas::new(width, band_rows * ROW_HEIGHT, GROUND),

@@ -66,7 +66,7 @@ type Newest = Option<Result<Frame, Arc<DeviceError>>>;
 
 /// What to ask of the camera.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Wish {
+pub struct V4lConfig {
     /// `/dev/video0`, or a link to it that does not change with the port, from `/dev/v4l/by-id`.
     pub device: PathBuf,
     /// Pixels. The camera's nearest is taken.
@@ -81,7 +81,7 @@ pub struct Wish {
 
 /// The camera.
 pub struct V4l {
-    wish: Wish,
+    wish: V4lConfig,
     spec: CameraSpec,
     clock: Arc<dyn Clock>,
     /// Absent after a failure: the next capture opens the camera anew.
@@ -105,7 +105,7 @@ impl V4l {
     /// [`DeviceErrorKind::NotFound`] without such a camera, [`DeviceErrorKind::PermissionDenied`] outside
     /// group `video`, [`DeviceErrorKind::Bus`] when another program has it, [`DeviceErrorKind::Refused`] when it has no such
     /// control or not that value, [`DeviceErrorKind::Other`] when it offers neither JPEG nor YUYV, or nokhwa does not open it.
-    pub fn open(wish: Wish, clock: Arc<dyn Clock>) -> Result<Self, DeviceError> {
+    pub fn open(wish: V4lConfig, clock: Arc<dyn Clock>) -> Result<Self, DeviceError> {
         let (spec, newest) = start(&wish, Arc::clone(&clock))?;
         Ok(Self { wish, spec, clock, newest: Some(newest), heard_at: Instant::now() })
     }
@@ -162,7 +162,10 @@ fn silent(fps: f64) -> Duration {
 }
 
 /// Opens the camera on a thread and waits until it has said what it delivers.
-fn start(wish: &Wish, clock: Arc<dyn Clock>) -> Result<(CameraSpec, watch::Receiver<Newest>), DeviceError> {
+fn start(
+    wish: &V4lConfig,
+    clock: Arc<dyn Clock>,
+) -> Result<(CameraSpec, watch::Receiver<Newest>), DeviceError> {
     let (frames, newest) = watch::channel(None);
     let (opened, answer) = mpsc::sync_channel(1);
     let wish = wish.clone();
@@ -187,7 +190,7 @@ fn start(wish: &Wish, clock: Arc<dyn Clock>) -> Result<(CameraSpec, watch::Recei
     Ok((spec, newest))
 }
 
-fn open_device(wish: &Wish) -> Result<nokhwa::Camera, DeviceError> {
+fn open_device(wish: &V4lConfig) -> Result<nokhwa::Camera, DeviceError> {
     let mut camera = negotiate::open(wish)?;
     if !wish.controls.is_empty() {
         let beside = v4l::Device::with_path(&wish.device).map_err(|e| camera_error(&wish.device, e))?;
@@ -200,7 +203,7 @@ fn open_device(wish: &Wish) -> Result<nokhwa::Camera, DeviceError> {
 /// Shows frames until nobody looks any more.
 fn run(
     mut camera: nokhwa::Camera,
-    wish: &Wish,
+    wish: &V4lConfig,
     clock: &dyn Clock,
     frames: &watch::Sender<Newest>,
 ) -> Result<(), DeviceError> {
@@ -305,8 +308,8 @@ mod tests {
     use super::*;
     use crate::camera::testcard::TestCard;
 
-    fn wish(device: &str) -> Wish {
-        Wish { device: device.into(), width: 640, height: 480, fps: 15, controls: Controls::new() }
+    fn wish(device: &str) -> V4lConfig {
+        V4lConfig { device: device.into(), width: 640, height: 480, fps: 15, controls: Controls::new() }
     }
 
     fn open(device: &str) -> DeviceErrorKind {

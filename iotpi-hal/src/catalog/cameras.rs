@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{Device, Failure, Setup, read};
 #[cfg(feature = "v4l")]
-use crate::camera::v4l::{V4l, Wish, adjusting::Adjusting, controls::Controls};
+use crate::camera::v4l::{V4l, V4lConfig, adjusting::ControlActuator, controls::Controls};
 use crate::{
     bus::Bus,
     camera::{replay::Replay, rpicam::Rpicam, testcard::TestCard},
@@ -161,7 +161,7 @@ pub(super) fn v4l(settings: Value, setup: &Setup) -> Result<Device, Failure> {
     let clock = setup.clock.clone();
     match bus {
         Bus::Linux => {
-            let wish = Wish { device, width, height, fps, controls };
+            let wish = V4lConfig { device, width, height, fps, controls };
             Ok(Device::Camera(Box::new(V4l::open(wish, clock)?)))
         }
         Bus::Sim => {
@@ -175,5 +175,5 @@ pub(super) fn v4l(settings: Value, setup: &Setup) -> Result<Device, Failure> {
 #[cfg(feature = "v4l")]
 pub(super) fn v4l_controls(settings: Value, _: &Setup) -> Result<Device, Failure> {
     let V4lControlsSettings { device } = read(settings)?;
-    Ok(Device::Actuator(Box::new(Adjusting::new(device))))
+    Ok(Device::Actuator(Box::new(ControlActuator::new(device))))
 }

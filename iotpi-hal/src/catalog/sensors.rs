@@ -15,7 +15,7 @@ use crate::{
     blocking::Blocking,
     bus::Bus,
     drivers::{
-        Sense,
+        BlockingSensor,
         bme280::{Chip, PRIMARY_ADDRESS, SECONDARY_ADDRESS},
         ds18b20::Ds18b20,
         motion::{Motion, MotionConfig},
@@ -92,7 +92,7 @@ pub struct SystemSettings {
     pub root: Option<PathBuf>,
 }
 
-fn sensor(driver: impl Sense) -> Device {
+fn sensor(driver: impl BlockingSensor) -> Device {
     Device::Sensor(Box::new(Blocking::new(driver)))
 }
 
@@ -112,11 +112,11 @@ fn open_bme280(settings: Value, setup: &Setup, chip: Chip) -> Result<Device, Fai
     match bus {
         #[cfg(feature = "sim")]
         Bus::Sim => {
-            use crate::{drivers::bme280::Bme280, sim::Bme280Twin};
+            use crate::{drivers::bme280::Bme280, sim::SimBme280};
 
             let name = if chip == Chip::Bme280 { "bme280" } else { "bmp280" };
             let twin =
-                Bme280Twin::new(chip, address, setup.world.clone()).with_faults(setup.world.faults(name));
+                SimBme280::new(chip, address, setup.world.clone()).with_faults(setup.world.faults(name));
             let (i2c, delay) = twin.connect();
             Ok(sensor(Bme280::new(i2c, delay, address, chip)))
         }

@@ -36,7 +36,7 @@ use embedded_hal::{
 };
 use iotpi_core::{DeviceError, DeviceErrorKind, Quantity, Sample};
 
-use crate::drivers::Sense;
+use crate::drivers::BlockingSensor;
 
 mod compensation;
 
@@ -100,9 +100,9 @@ pub struct Measurement {
 ///
 #[cfg_attr(feature = "sim", doc = "```")]
 #[cfg_attr(not(feature = "sim"), doc = "```ignore")]
-/// use iotpi_hal::{drivers::bme280::{Bme280, Chip, PRIMARY_ADDRESS}, sim::{Bme280Twin, Weather, World}};
+/// use iotpi_hal::{drivers::bme280::{Bme280, Chip, PRIMARY_ADDRESS}, sim::{SimBme280, Weather, World}};
 ///
-/// let (i2c, delay) = Bme280Twin::new(Chip::Bme280, PRIMARY_ADDRESS, World::still(Weather::default())).connect();
+/// let (i2c, delay) = SimBme280::new(Chip::Bme280, PRIMARY_ADDRESS, World::still(Weather::default())).connect();
 /// let mut sensor = Bme280::new(i2c, delay, PRIMARY_ADDRESS, Chip::Bme280);
 /// assert!((sensor.measure()?.temperature - Weather::default().temperature).abs() < 0.01);
 /// # Ok::<(), iotpi_core::DeviceError>(())
@@ -301,7 +301,7 @@ fn within(what: &str, unit: &str, value: f64, least: f64, most: f64) -> Result<f
     }
 }
 
-impl<I, D> Sense for Bme280<I, D>
+impl<I, D> BlockingSensor for Bme280<I, D>
 where
     I: I2c + Send + 'static,
     I::Error: Debug,

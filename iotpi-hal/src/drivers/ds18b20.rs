@@ -37,7 +37,7 @@ use std::{
 
 use iotpi_core::{DeviceError, DeviceErrorKind, Quantity, Sample};
 
-use crate::drivers::Sense;
+use crate::drivers::BlockingSensor;
 
 /// Where the kernel shows its 1-Wire devices.
 pub const KERNEL_FOLDER: &str = "/sys/bus/w1/devices";
@@ -161,7 +161,7 @@ fn parse(text: &str) -> Result<f64, DeviceError> {
     Ok(f64::from(millidegrees) / 1000.0)
 }
 
-impl Sense for Ds18b20 {
+impl BlockingSensor for Ds18b20 {
     fn quantities(&self) -> Vec<Quantity> {
         vec![Quantity::Temperature]
     }

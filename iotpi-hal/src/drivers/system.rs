@@ -21,7 +21,7 @@ use std::{
 
 use iotpi_core::{DeviceError, DeviceErrorKind, Quantity, Sample, SensorType, Unit};
 
-use crate::drivers::Sense;
+use crate::drivers::BlockingSensor;
 
 /// Under-voltage, capped, throttled, soft limit: the bits that say *now*; the higher ones say *once since the
 /// start*.
@@ -85,7 +85,7 @@ impl Default for System {
     }
 }
 
-impl Sense for System {
+impl BlockingSensor for System {
     fn quantities(&self) -> Vec<Quantity> {
         self.probes.iter().map(|(quantity, _)| quantity.clone()).collect()
     }

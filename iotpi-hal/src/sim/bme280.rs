@@ -32,7 +32,7 @@ const CALIBRATION: Calibration = Calibration {
 
 /// The twin, before it is connected.
 #[derive(Debug)]
-pub struct Bme280Twin(State);
+pub struct SimBme280(State);
 
 #[derive(Debug)]
 struct State {
@@ -51,11 +51,11 @@ struct State {
 
 /// The bus the twin is alone on.
 #[derive(Debug)]
-pub struct TwinI2c(Arc<Mutex<State>>);
+pub struct SimI2c(Arc<Mutex<State>>);
 
 /// The time that passes for the twin: no thread sleeps.
 #[derive(Debug)]
-pub struct TwinDelay(Arc<Mutex<State>>);
+pub struct SimDelay(Arc<Mutex<State>>);
 
 /// What goes wrong on the twin's bus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +67,7 @@ impl Error for TwinError {
     }
 }
 
-impl Bme280Twin {
+impl SimBme280 {
     /// A chip at an address, in a world.
     #[must_use]
     pub fn new(chip: Chip, address: u8, world: Arc<World>) -> Self {
@@ -100,9 +100,9 @@ impl Bme280Twin {
 
     /// The bus with the chip on it, and the delay that lets its time pass.
     #[must_use]
-    pub fn connect(self) -> (TwinI2c, TwinDelay) {
+    pub fn connect(self) -> (SimI2c, SimDelay) {
         let state = Arc::new(Mutex::new(self.0));
-        (TwinI2c(Arc::clone(&state)), TwinDelay(state))
+        (SimI2c(Arc::clone(&state)), SimDelay(state))
     }
 }
 
@@ -222,11 +222,11 @@ impl State {
     }
 }
 
-impl ErrorType for TwinI2c {
+impl ErrorType for SimI2c {
     type Error = TwinError;
 }
 
-impl I2c for TwinI2c {
+impl I2c for SimI2c {
     fn transaction(&mut self, address: u8, operations: &mut [Operation<'_>]) -> Result<(), TwinError> {
         let mut state = lock(&self.0);
         let fault = state.faults.fault();
@@ -252,7 +252,7 @@ impl I2c for TwinI2c {
     }
 }
 
-impl DelayNs for TwinDelay {
+impl DelayNs for SimDelay {
     fn delay_ns(&mut self, ns: u32) {
         lock(&self.0).pass(ns.into());
     }
@@ -316,13 +316,13 @@ mod tests {
         sim::Weather,
     };
 
-    fn driver(chip: Chip, twin: Bme280Twin) -> Bme280<TwinI2c, TwinDelay> {
+    fn driver(chip: Chip, twin: SimBme280) -> Bme280<SimI2c, SimDelay> {
         let (i2c, delay) = twin.connect();
         Bme280::new(i2c, delay, PRIMARY_ADDRESS, chip)
     }
 
-    fn twin(chip: Chip, weather: Weather) -> Bme280Twin {
-        Bme280Twin::new(chip, PRIMARY_ADDRESS, World::still(weather))
+    fn twin(chip: Chip, weather: Weather) -> SimBme280 {
+        SimBme280::new(chip, PRIMARY_ADDRESS, World::still(weather))
     }
 
     #[test]
@@ -405,7 +405,7 @@ mod tests {
     }
 
     /// A bus whose adapter does not say which byte was not acknowledged, as the Pi's.
-    struct Vague(TwinI2c, FaultSwitch);
+    struct Vague(SimI2c, FaultSwitch);
 
     impl ErrorType for Vague {
         type Error = TwinError;

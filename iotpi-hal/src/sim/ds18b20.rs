@@ -6,7 +6,7 @@ use iotpi_core::{DeviceError, DeviceErrorKind, Quantity, Sample};
 use tempfile::TempDir;
 
 use super::{Fault, FaultSwitch, World};
-use crate::drivers::{Sense, ds18b20::Ds18b20};
+use crate::drivers::{BlockingSensor, ds18b20::Ds18b20};
 
 /// The id of the simulated thermometer.
 const ID: &str = "28-0000005e1a2b";
@@ -123,7 +123,7 @@ impl TwinThermometer {
     }
 }
 
-impl Sense for TwinThermometer {
+impl BlockingSensor for TwinThermometer {
     fn quantities(&self) -> Vec<Quantity> {
         self.driver.quantities()
     }

@@ -39,7 +39,7 @@ pub(crate) fn metrics(cameras: &[WatchedCamera]) -> String {
             .map(|(quantile, secs)| (format!(",quantile=\"{quantile}\""), secs))
             .into()
     });
-    let labels = |w: &iotpi_core::Watching| format!(",viewer=\"{}\",via=\"{}\"", w.id, w.via.as_str());
+    let labels = |w: &iotpi_core::ViewerInfo| format!(",viewer=\"{}\",via=\"{}\"", w.id, w.via.as_str());
     family("viewer_delivered_total", "counter", "Frames given to a viewer that is there.", &|c| {
         c.watching.iter().map(|w| (labels(w), float(w.delivered))).collect()
     });

@@ -17,7 +17,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use iotpi_core::{CameraInfo, Frame, FrameReceipt, ModuleId, Timestamp, Via, WatchedCamera};
+use iotpi_core::{CameraInfo, Frame, FrameReceipt, ModuleId, Timestamp, ViewerKind, WatchedCamera};
 
 pub(crate) use buffers::{Buffer, Buffers};
 pub(crate) use figures::metrics;
@@ -35,7 +35,7 @@ const MAX_NEWEST_BYTES: usize = 96 * 1024 * 1024;
 
 /// A picture as it is shown.
 #[derive(Debug, Clone)]
-pub struct Shown {
+pub struct PublishedFrame {
     /// The picture.
     pub frame: Frame,
     /// Its number: those of a camera rise from the hub's start.
@@ -62,7 +62,7 @@ pub(crate) struct Frames {
 }
 
 /// What showing a frame led to.
-pub(crate) struct Showing {
+pub(crate) struct PublishOutcome {
     pub(crate) receipt: FrameReceipt,
     /// Whether it is time to tell everybody about the camera.
     pub(crate) announce: bool,
@@ -84,11 +84,11 @@ impl Frames {
     ///
     /// # Errors
     /// `RateLimited` when as many cameras deliver as there may be.
-    pub(crate) fn show(&self, module_id: &ModuleId, frame: Frame, now: Moment) -> Result<Showing> {
+    pub(crate) fn publish(&self, module_id: &ModuleId, frame: Frame, now: Moment) -> Result<PublishOutcome> {
         let slot = self.delivering(module_id, now)?;
         self.check_memory(&slot, frame.jpeg().len())?;
         self.metrics.frames_in.add(1);
-        Ok(slot.show(frame, now))
+        Ok(slot.publish(frame, now))
     }
 
     /// Whether there is memory for a frame of that size in place of the camera's last one.
@@ -140,7 +140,7 @@ impl Frames {
     }
 
     /// Begins to watch a camera, which may not have delivered yet. What is kept for one that has not goes with its last viewer.
-    pub(crate) fn watch(self: &Arc<Self>, module_id: &ModuleId, via: Via, now: Moment) -> Viewer {
+    pub(crate) fn watch(self: &Arc<Self>, module_id: &ModuleId, via: ViewerKind, now: Moment) -> Viewer {
         let slot = self.slot(module_id, now);
         // Who comes to a camera that is gone shall not take its last picture for the present.
         slot.tell_if_lost(now);
@@ -148,7 +148,7 @@ impl Frames {
     }
 
     /// A camera's newest frame; never one the hub drew.
-    pub(crate) fn newest(&self, module_id: &ModuleId) -> Option<Arc<Shown>> {
+    pub(crate) fn newest(&self, module_id: &ModuleId) -> Option<Arc<PublishedFrame>> {
         lock(&self.slots).get(module_id)?.last_good()
     }
 

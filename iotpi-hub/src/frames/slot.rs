@@ -9,10 +9,10 @@ use std::{
     time::Duration,
 };
 
-use iotpi_core::{CameraInfo, Frame, FrameReceipt, ModuleId, Timestamp, Via, Watching};
+use iotpi_core::{CameraInfo, Frame, FrameReceipt, ModuleId, Timestamp, ViewerInfo, ViewerKind};
 use tokio::sync::watch;
 
-use super::{Moment, Showing, Shown, no_signal, pace::Pace};
+use super::{Moment, PublishOutcome, PublishedFrame, no_signal, pace::Pace};
 use crate::lock::lock;
 
 /// A camera is announced at most so often.
@@ -25,9 +25,9 @@ const MOST_NAMED: usize = 256;
 /// One camera.
 #[derive(Debug)]
 pub(crate) struct Slot {
-    newest: watch::Sender<Option<Arc<Shown>>>,
+    newest: watch::Sender<Option<Arc<PublishedFrame>>>,
     viewers: watch::Sender<u32>,
-    watching: Mutex<BTreeMap<u64, Arc<Tally>>>,
+    watching: Mutex<BTreeMap<u64, Arc<ViewerCounts>>>,
     delivered: AtomicU64,
     skipped: AtomicU64,
     refused: AtomicU64,
@@ -50,7 +50,7 @@ struct State {
     frames: u64,
     missing: u64,
     last_number: Option<u64>,
-    last_good: Option<Arc<Shown>>,
+    last_good: Option<Arc<PublishedFrame>>,
     /// The drawn picture of the present silence.
     no_signal: Option<Frame>,
     was_online: bool,
@@ -60,9 +60,9 @@ struct State {
 
 /// What is counted of one viewer.
 #[derive(Debug)]
-pub(super) struct Tally {
+pub(super) struct ViewerCounts {
     id: u64,
-    via: Via,
+    via: ViewerKind,
     since: Timestamp,
     delivered: AtomicU64,
     skipped: AtomicU64,
@@ -89,7 +89,7 @@ impl Slot {
     }
 
     /// Shows a frame to all who watch.
-    pub(crate) fn show(&self, frame: Frame, now: Moment) -> Showing {
+    pub(crate) fn publish(&self, frame: Frame, now: Moment) -> PublishOutcome {
         let captured_at = frame.captured_at().min(now.wall).max(Timestamp::MIN);
         let mut state = lock(&self.state);
         state.frames += 1;
@@ -107,13 +107,19 @@ impl Slot {
         state.seq += 1;
         let seq = state.seq;
         let part_head = OnceLock::new();
-        let shown =
-            Arc::new(Shown { frame, seq, captured_at, received_at: now.wall, no_signal: false, part_head });
+        let shown = Arc::new(PublishedFrame {
+            frame,
+            seq,
+            captured_at,
+            received_at: now.wall,
+            no_signal: false,
+            part_head,
+        });
         state.last_good = Some(Arc::clone(&shown));
         // Still under the lock, so that viewers see numbers rise. The frame before goes with its last viewer.
         self.newest.send_replace(Some(shown));
         drop(state);
-        Showing { receipt: FrameReceipt { viewers: self.viewers(), seq }, announce }
+        PublishOutcome { receipt: FrameReceipt { viewers: self.viewers(), seq }, announce }
     }
 
     /// Draws the picture that says so for those who watch while nothing comes; at most one a second is due.
@@ -131,7 +137,7 @@ impl Slot {
         };
         let Some(frame) = drawn else { return };
         state.seq += 1;
-        let shown = Shown {
+        let shown = PublishedFrame {
             frame: frame.clone(),
             seq: state.seq,
             captured_at: now.wall,
@@ -171,7 +177,8 @@ impl Slot {
 
     /// How many streams are open, without the recorder.
     fn streams(&self) -> u32 {
-        let recorders = lock(&self.watching).values().filter(|tally| tally.via == Via::Recording).count();
+        let recorders =
+            lock(&self.watching).values().filter(|tally| tally.via == ViewerKind::Recording).count();
         self.viewers().saturating_sub(u32::try_from(recorders).unwrap_or(u32::MAX))
     }
 
@@ -195,7 +202,7 @@ impl Slot {
         self.viewers.send_modify(|_| {});
     }
 
-    pub(super) fn last_good(&self) -> Option<Arc<Shown>> {
+    pub(super) fn last_good(&self) -> Option<Arc<PublishedFrame>> {
         lock(&self.state).last_good.clone()
     }
 
@@ -225,7 +232,7 @@ impl Slot {
     }
 
     /// Who watches, the longest first.
-    pub(super) fn watching(&self) -> Vec<Watching> {
+    pub(super) fn watching(&self) -> Vec<ViewerInfo> {
         let newest = lock(&self.state).seq;
         lock(&self.watching).values().take(MOST_NAMED).map(|tally| tally.told(newest)).collect()
     }
@@ -234,25 +241,25 @@ impl Slot {
         !state.pace.is_silent(now.uptime, self.made.uptime, self.lost_after)
     }
 
-    pub(super) fn subscribe(&self) -> watch::Receiver<Option<Arc<Shown>>> {
+    pub(super) fn subscribe(&self) -> watch::Receiver<Option<Arc<PublishedFrame>>> {
         self.newest.subscribe()
     }
 
-    pub(super) fn enter(&self, via: Via, since: Timestamp) -> Arc<Tally> {
+    pub(super) fn enter(&self, via: ViewerKind, since: Timestamp) -> Arc<ViewerCounts> {
         let id = {
             let mut state = lock(&self.state);
             state.viewers_made += 1;
             state.viewers_made
         };
         let (delivered, skipped, last_seq) = Default::default();
-        let tally = Arc::new(Tally { id, via, since, delivered, skipped, last_seq });
+        let tally = Arc::new(ViewerCounts { id, via, since, delivered, skipped, last_seq });
         lock(&self.watching).insert(id, Arc::clone(&tally));
         self.viewers.send_modify(|viewers| *viewers += 1);
         tally
     }
 
     /// A viewer is gone; how many pictures it had missed and not been asked about.
-    pub(super) fn leave(&self, tally: &Tally) -> u64 {
+    pub(super) fn leave(&self, tally: &ViewerCounts) -> u64 {
         let missed = tally.missed(lock(&self.state).seq);
         self.skipped.fetch_add(missed, Relaxed);
         lock(&self.watching).remove(&tally.id);
@@ -261,7 +268,7 @@ impl Slot {
     }
 
     /// A viewer got a picture, and not so many before it.
-    pub(super) fn gave(&self, tally: &Tally, seq: u64, skipped: u64) {
+    pub(super) fn gave(&self, tally: &ViewerCounts, seq: u64, skipped: u64) {
         tally.last_seq.store(seq, Relaxed);
         let counted = [
             (&self.delivered, 1),
@@ -275,7 +282,7 @@ impl Slot {
     }
 }
 
-impl Tally {
+impl ViewerCounts {
     /// What it has already missed for good, though it took nothing since: all but the newest.
     fn missed(&self, newest: u64) -> u64 {
         match self.last_seq.load(Relaxed) {
@@ -284,8 +291,8 @@ impl Tally {
         }
     }
 
-    fn told(&self, newest: u64) -> Watching {
-        Watching {
+    fn told(&self, newest: u64) -> ViewerInfo {
+        ViewerInfo {
             id: self.id,
             via: self.via,
             since: self.since,

@@ -25,12 +25,12 @@ const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-fn show(frames: &Frames, camera: &str, uptime: Duration) -> Showing {
-    frames.show(&id(camera), jpeg(), at(uptime)).unwrap()
+fn show(frames: &Frames, camera: &str, uptime: Duration) -> PublishOutcome {
+    frames.publish(&id(camera), jpeg(), at(uptime)).unwrap()
 }
 
 fn watch(frames: &Arc<Frames>, camera: &str, uptime: Duration) -> Viewer {
-    frames.watch(&id(camera), Via::Mjpeg, at(uptime))
+    frames.watch(&id(camera), ViewerKind::Mjpeg, at(uptime))
 }
 
 #[tokio::test]
@@ -53,7 +53,7 @@ async fn a_slow_viewer_gets_the_newest_frame_and_its_skips_are_counted() {
     let info = &camera.camera;
     assert_eq!((info.frames, info.skipped, info.delivered, info.viewers, info.fps), (9, 3, 2, 1, 10.0));
     let watching = &camera.watching[0];
-    assert_eq!((watching.via, watching.delivered, watching.skipped), (Via::Mjpeg, 2, 3));
+    assert_eq!((watching.via, watching.delivered, watching.skipped), (ViewerKind::Mjpeg, 2, 3));
     assert_eq!(watching.since, at(ms(0)).wall);
     drop(viewer);
     let camera = frames.watched(&id("a"), at(ms(60_000))).unwrap();
@@ -85,7 +85,7 @@ fn a_camera_is_announced_at_most_once_a_second() {
 #[test]
 fn numbers_that_never_came_are_counted_and_a_camera_that_begins_anew_misses_none() {
     let frames = frames();
-    let numbered = |number: u64| frames.show(&id("a"), jpeg().numbered(number), at(ms(0))).unwrap();
+    let numbered = |number: u64| frames.publish(&id("a"), jpeg().numbered(number), at(ms(0))).unwrap();
 
     for number in [7, 8, 11, 12, 1, 2, u64::MAX] {
         numbered(number);
@@ -100,7 +100,7 @@ fn numbers_that_never_came_are_counted_and_a_camera_that_begins_anew_misses_none
 fn a_frame_was_captured_by_the_hubs_clock_and_not_after_it_came() {
     let frames = frames();
     let captured = |offset: f64| {
-        frames.show(&id("a"), jpeg().with_clock_offset(offset), at(ms(1000))).unwrap();
+        frames.publish(&id("a"), jpeg().with_clock_offset(offset), at(ms(1000))).unwrap();
         frames.newest(&id("a")).unwrap().captured_at
     };
 
@@ -178,9 +178,9 @@ async fn places_are_for_cameras_that_deliver_and_not_for_those_that_are_waited_f
 
     assert!(!early.next().await.unwrap().no_signal);
     let jpeg = frames.newest(&id("a")).unwrap().frame.clone();
-    assert!(frames.show(&id("none-1"), jpeg.clone(), at(ms(0))).is_err(), "two places are taken");
+    assert!(frames.publish(&id("none-1"), jpeg.clone(), at(ms(0))).is_err(), "two places are taken");
     frames.remove(&id("a"));
-    assert!(frames.show(&id("none-1"), jpeg, at(ms(0))).is_ok());
+    assert!(frames.publish(&id("none-1"), jpeg, at(ms(0))).is_ok());
     drop((waiting, early));
     assert_eq!(lock(&frames.slots).len(), 2, "who was only waited for left nothing behind");
 }
@@ -220,11 +220,11 @@ fn the_newest_frames_of_all_cameras_fit_into_a_stated_memory() {
     let end = jpeg.len() - 2;
     jpeg.splice(end..end, std::iter::repeat_n(0x55, 8_000_000));
     let large = Frame::from_jpeg(jpeg.into(), at(ms(0)).wall).unwrap();
-    let shown = (0..64).filter(|n| frames.show(&id(&format!("c{n}")), large.clone(), at(ms(0))).is_ok());
+    let shown = (0..64).filter(|n| frames.publish(&id(&format!("c{n}")), large.clone(), at(ms(0))).is_ok());
     assert_eq!(shown.count(), MAX_NEWEST_BYTES / 8_000_000);
 
-    let again = frames.show(&id("c0"), large, at(ms(1)));
-    let small = frames.show(&id("c63"), small_jpeg, at(ms(1)));
+    let again = frames.publish(&id("c0"), large, at(ms(1)));
+    let small = frames.publish(&id("c63"), small_jpeg, at(ms(1)));
 
     assert!(again.is_ok() && small.is_ok());
 }

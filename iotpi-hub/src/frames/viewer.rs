@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
-use iotpi_core::{ModuleId, Timestamp, Via};
+use iotpi_core::{ModuleId, Timestamp, ViewerKind};
 use tokio::sync::watch;
 
-use super::{Frames, Shown, Slot, slot::Tally};
+use super::{Frames, PublishedFrame, Slot, slot::ViewerCounts};
 
 /// Somebody who watches a camera; counted until dropped.
 #[derive(Debug)]
 pub(crate) struct Viewer {
     frames: Arc<Frames>,
     module_id: ModuleId,
-    newest: watch::Receiver<Option<Arc<Shown>>>,
+    newest: watch::Receiver<Option<Arc<PublishedFrame>>>,
     slot: Arc<Slot>,
-    tally: Arc<Tally>,
+    tally: Arc<ViewerCounts>,
     last_seq: Option<u64>,
 }
 
@@ -23,7 +23,7 @@ impl Viewer {
         frames: Arc<Frames>,
         module_id: ModuleId,
         slot: Arc<Slot>,
-        via: Via,
+        via: ViewerKind,
         since: Timestamp,
     ) -> Self {
         let tally = slot.enter(via, since);
@@ -35,7 +35,7 @@ impl Viewer {
     ///
     /// # Cancel safety
     /// A cancelled wait has missed nothing.
-    pub(crate) async fn next(&mut self) -> Option<Arc<Shown>> {
+    pub(crate) async fn next(&mut self) -> Option<Arc<PublishedFrame>> {
         loop {
             let newest = self.newest.borrow_and_update().clone();
             match newest {

@@ -9,7 +9,7 @@ use axum::{
 use futures_util::stream;
 use http::{HeaderValue, header};
 use iotpi_core::{
-    MAX_FRAME_TIMES, ModuleId, Pick, RecordOrder, Recording, RecordingSettings, Stretch, Timestamp,
+    Clip, FrameSelection, MAX_FRAME_TIMES, ModuleId, Recording, RecordingSettings, StartRecording, Timestamp,
 };
 use serde::Deserialize;
 use tokio::task::spawn_blocking;
@@ -27,7 +27,7 @@ use crate::{
     auth::Caller,
     error::{HubError, Result},
     recording::{Export, Format},
-    store::FootageQuery,
+    store::ClipQuery,
 };
 
 pub(super) fn routes() -> ApiRouter {
@@ -93,14 +93,14 @@ async fn set_recording(
 #[utoipa::path(
     post, path = "/api/cameras/{id}/record", tag = "camera", operation_id = "record_camera",
     params(("id" = ModuleId, Path, description = "Whose camera")),
-    request_body = RecordOrder,
+    request_body = StartRecording,
     responses((status = 200, description = "Begun", body = Recording), PermissionDenied, NotFound, Conflict)
 )]
 async fn record_camera(
     State(hub): State<Hub>,
     caller: Caller,
     Path(id): Path<ModuleId>,
-    JsonBody(order): JsonBody<RecordOrder>,
+    JsonBody(order): JsonBody<StartRecording>,
 ) -> Result<Json<Recording>> {
     hub.record_camera(&caller, &id, &order).await.map(Json)
 }
@@ -145,14 +145,14 @@ struct ListParams {
 #[utoipa::path(
     get, path = "/api/cameras/{id}/recordings", tag = "camera", operation_id = "list_recordings",
     params(("id" = ModuleId, Path, description = "Whose camera"), ListParams),
-    responses((status = 200, description = "A page of them", body = Page<Stretch>), PermissionDenied, NotFound, Unprocessable)
+    responses((status = 200, description = "A page of them", body = Page<Clip>), PermissionDenied, NotFound, Unprocessable)
 )]
 async fn list_recordings(
     State(hub): State<Hub>,
     caller: Caller,
     Path(id): Path<ModuleId>,
     Query(query): Query<ListParams>,
-) -> Result<Json<Page<Stretch>>> {
+) -> Result<Json<Page<Clip>>> {
     let wanted = footage(id, query.since.as_deref(), query.until.as_deref())?;
     let page = page(query.limit, query.cursor)?;
     hub.recordings(&caller, &wanted, &page).await.map(|page| Json(page.into()))
@@ -204,7 +204,7 @@ struct FrameParams {
     /// Which frame is meant: the one nearest to it, the first after it, the last before it. Default `nearest`.
     #[serde(default)]
     #[param(inline)]
-    pick: Pick,
+    pick: FrameSelection,
 }
 
 /// A recorded frame
@@ -236,7 +236,7 @@ async fn recorded_frame(
         headers.insert("x-timestamp", value);
     }
     // Which frame is nearest to another moment may change with the next that is recorded.
-    let is_named = found_at == at && query.pick == Pick::Nearest;
+    let is_named = found_at == at && query.pick == FrameSelection::Nearest;
     let keep = if is_named { "private, max-age=31536000, immutable" } else { "private, no-cache" };
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(keep));
     Ok(response)
@@ -344,6 +344,6 @@ fn parts(
     })
 }
 
-fn footage(module_id: ModuleId, since: Option<&str>, until: Option<&str>) -> Result<FootageQuery> {
-    Ok(FootageQuery { module_id, since: parse_time("since", since)?, until: parse_time("until", until)? })
+fn footage(module_id: ModuleId, since: Option<&str>, until: Option<&str>) -> Result<ClipQuery> {
+    Ok(ClipQuery { module_id, since: parse_time("since", since)?, until: parse_time("until", until)? })
 }

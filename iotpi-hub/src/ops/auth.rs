@@ -111,7 +111,7 @@ impl Hub {
                 let token = token.ok_or_else(|| {
                     HubError::unauthenticated("This token is unknown or revoked. Send a valid token.")
                 })?;
-                self.note_use_of(&token).await;
+                self.touch_token(&token).await;
                 let caller = Caller::known(token.name, token.role, token.module_id);
                 let caller = caller.with_issuer(name_of(&hash));
                 self.inner.token_cache.insert(issuer, &caller, steady, revision);
@@ -278,7 +278,7 @@ impl Hub {
     }
 
     /// Written once an hour: a token is used with every request.
-    async fn note_use_of(&self, token: &TokenRecord) {
+    async fn touch_token(&self, token: &TokenRecord) {
         const AN_HOUR: Duration = Duration::from_secs(3600);
         let now = self.now();
         if token.last_used_at.is_none_or(|last| now.wall.since(last) >= AN_HOUR)
@@ -482,14 +482,14 @@ impl Hub {
 }
 
 /// The newest credential time that an earlier start of a hub noted.
-pub(crate) async fn kept_credential_time(store: &dyn Store) -> Result<Option<Timestamp>> {
+pub(crate) async fn stored_credential_time(store: &dyn Store) -> Result<Option<Timestamp>> {
     let note = store.note(CREDENTIAL_TIME).await?;
     Ok(note.and_then(|text| text.parse().ok()).map(Timestamp::from_micros))
 }
 
 /// Brings what lasts into order at a start: revoked tokens stay revoked, a restored database gets a fresh key and no sessions, and
 /// no session lasts longer than a whole one.
-pub(crate) async fn put_credentials_in_order(
+pub(crate) async fn restore_credential_state(
     store: &dyn Store,
     now: Steady,
     longest: Duration,

@@ -425,8 +425,8 @@ impl Hub {
 
     /// Looks again at everything that follows from the time: for a test that has set the clock.
     #[cfg(feature = "testing")]
-    pub(crate) fn look_at_the_clock(&self) {
-        self.look_whether_the_clock_was_set();
+    pub(crate) fn reevaluate_time(&self) {
+        self.detect_clock_step();
         self.inner.token_cache.invalidate();
         self.inner.commands.due_bell.notify_one();
         self.inner.module_bell.notify_one();

@@ -24,7 +24,7 @@ impl Hub {
         self.check_space()?;
         self.heard(caller, module_id).await?;
         let recorded = self.store().record_gap(module_id, gap, self.now()).await;
-        recorded.inspect_err(|error| self.no_room_for(error))?;
+        recorded.inspect_err(|error| self.note_storage_full(error))?;
         self.changed(module_id);
         Ok(())
     }

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use iotpi_core::{CameraInfo, Event, Frame, FrameReceipt, ModuleId, Via, WatchedCamera};
+use iotpi_core::{CameraInfo, Event, Frame, FrameReceipt, ModuleId, ViewerKind, WatchedCamera};
 
 use crate::{
     Hub,
     auth::Caller,
     error::{HubError, Result},
-    frames::{Moment, Shown, Slot, Viewer},
+    frames::{Moment, PublishedFrame, Slot, Viewer},
 };
 
 impl Hub {
@@ -19,10 +19,15 @@ impl Hub {
     ///
     /// # Cancel safety
     /// Shown or not.
-    pub async fn show(&self, caller: &Caller, module_id: &ModuleId, frame: Frame) -> Result<FrameReceipt> {
+    pub async fn publish_frame(
+        &self,
+        caller: &Caller,
+        module_id: &ModuleId,
+        frame: Frame,
+    ) -> Result<FrameReceipt> {
         caller.may_deliver_as(module_id)?;
         self.heard(caller, module_id).await?;
-        let showing = self.inner.frames.show(module_id, frame, self.moment())?;
+        let showing = self.inner.frames.publish(module_id, frame, self.moment())?;
         if showing.announce
             && let Some(camera) = self.camera(module_id)
         {
@@ -55,7 +60,7 @@ impl Hub {
 
     /// A camera's newest frame.
     #[must_use]
-    pub fn newest_frame(&self, module_id: &ModuleId) -> Option<Arc<Shown>> {
+    pub fn newest_frame(&self, module_id: &ModuleId) -> Option<Arc<PublishedFrame>> {
         self.inner.frames.newest(module_id)
     }
 
@@ -79,7 +84,7 @@ impl Hub {
     }
 
     /// Tells of cameras that fell silent or came back; called once a second.
-    pub(crate) fn look_for_lost_cameras(&self) {
+    pub(crate) fn detect_lost_cameras(&self) {
         for id in self.inner.frames.look_for_lost(self.moment()) {
             if let Some(camera) = self.camera(&id) {
                 self.events().publish(Event::Camera { camera });
@@ -92,7 +97,7 @@ impl Hub {
     }
 
     /// The camera that is meant: the one named, else the only one.
-    pub(crate) fn the_camera(&self, named: Option<ModuleId>) -> Result<ModuleId> {
+    pub(crate) fn resolve_camera(&self, named: Option<ModuleId>) -> Result<ModuleId> {
         if let Some(id) = named {
             return Ok(id);
         }
@@ -110,7 +115,7 @@ impl Hub {
     }
 
     /// Begins to watch a camera: one that has delivered, or a module that may yet.
-    pub(crate) fn watch(&self, module_id: &ModuleId, via: Via) -> Result<Viewer> {
+    pub(crate) fn watch(&self, module_id: &ModuleId, via: ViewerKind) -> Result<Viewer> {
         if self.inner.frames.newest(module_id).is_none() && !self.inner.presence.knows(module_id) {
             return Err(HubError::not_found(format!("There is no module `{module_id}`.")));
         }

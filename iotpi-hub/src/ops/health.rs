@@ -74,7 +74,7 @@ impl Hub {
     async fn verify_now(self) {
         tokio::select! {
             () = self.inner.stop.cancelled() => {}
-            () = self.look_for_damage(true) => {}
+            () = self.verify_database(true) => {}
         }
     }
 }

@@ -5,7 +5,7 @@ pub mod commands;
 mod deliveries;
 mod frames;
 pub(crate) mod health;
-mod meant_units;
+mod implied_units;
 mod modules;
 pub(crate) mod present;
 pub(crate) mod read_readings;

@@ -97,7 +97,7 @@ impl Hub {
 
     /// Tells everybody of a module as it now is. Only the one task that watches them does so, and it reads the module
     /// afresh: two writes at the same moment cannot be told in the wrong order.
-    pub(crate) async fn tell_of(&self, id: &ModuleId) -> Result<()> {
+    pub(crate) async fn publish_module(&self, id: &ModuleId) -> Result<()> {
         let event = match self.store().module(id).await? {
             Some(record) => {
                 self.inner.presence.told(id, self.now());

@@ -17,13 +17,13 @@ const CLOCK: &str = "clock";
 impl Hub {
     /// The latest time a reading may have to be among the newest; nothing while the hub's clock is not set.
     pub(crate) fn latest(&self) -> Option<Timestamp> {
-        self.look_whether_the_clock_was_set();
+        self.detect_clock_step();
         self.inner.clock.is_set().then(|| self.now().wall.plus(MAX_CLOCK_AHEAD))
     }
 
     /// See [`Store::readings`](crate::store::Store::readings).
     pub(crate) async fn readings(&self, query: &ReadingQuery, page: &PageRequest) -> Result<Page<Reading>> {
-        self.look_whether_the_clock_was_set();
+        self.detect_clock_step();
         let found = self.store().readings(query, page).await?;
         Ok(self.marked(found))
     }
@@ -68,7 +68,7 @@ impl Hub {
     }
 
     /// Looks whether the wall clock was set by more than 5 minutes since the last look.
-    pub(crate) fn look_whether_the_clock_was_set(&self) {
+    pub(crate) fn detect_clock_step(&self) {
         if let Some(step) = self.inner.clock.look_for_a_step(&self.inner.wrong_clock) {
             tracing::warn!(
                 step_secs = step,
@@ -91,6 +91,6 @@ impl Hub {
 }
 
 /// What was kept of the clock.
-pub(crate) async fn kept_clock(store: &dyn crate::store::Store) -> Result<Option<String>> {
+pub(crate) async fn stored_clock(store: &dyn crate::store::Store) -> Result<Option<String>> {
     Ok(store.note(CLOCK).await?)
 }

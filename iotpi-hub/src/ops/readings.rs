@@ -15,7 +15,7 @@ use crate::{
     auth::Caller,
     error::{HubError, Result},
     lock::lock,
-    ops::meant_units,
+    ops::implied_units,
     store::{Now, Recorded, SeriesKey, StoreError},
 };
 
@@ -81,7 +81,7 @@ impl Hub {
         self.check_new_modules(caller, modules())?;
         self.check_pace(caller, modules())?;
         self.check_space()?;
-        self.look_whether_the_clock_was_set();
+        self.detect_clock_step();
         // When it arrived is kept to the millisecond, and told as it is kept.
         let mut now = self.now();
         now.wall = Timestamp::from_micros(now.wall.as_micros() - now.wall.as_micros().rem_euclid(1000));
@@ -141,7 +141,7 @@ impl Hub {
                         .at(delivery.pointer(index, "unit")));
                 }
                 Err(error) => {
-                    self.no_room_for(&error);
+                    self.note_storage_full(&error);
                     return Err(error.into());
                 }
             }
@@ -178,9 +178,9 @@ impl Hub {
                     .at(at("timestamp"))
                     .retry_after(CLOCK_WAIT));
                 }
-                let quantity = meant_units::quantity(new, sensor, &units, &mut begun)
+                let quantity = implied_units::quantity(new, sensor, &units, &mut begun)
                     .map_err(|error| error.at(at("unit")))?;
-                meant_units::check_unit_is_meant(new, &quantity).map_err(|error| error.at(at("unit")))?;
+                implied_units::check_implied_unit(new, &quantity).map_err(|error| error.at(at("unit")))?;
                 let kept = quantity.unit();
                 let mut reading = new.clone().received(quantity, now.wall).map_err(|error| {
                     let choices = kept.alternatives().into_iter().map(str::to_owned).collect();

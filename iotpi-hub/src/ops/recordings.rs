@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use iotpi_core::{
-    MAX_RECORDING_REASON, MAX_RECORDING_TRIGGERS, ModuleId, Page, Pick, RecordOrder, Recording,
-    RecordingMode, RecordingSettings, RecordingTrigger, Stretch, Timestamp,
+    Clip, FrameSelection, MAX_RECORDING_REASON, MAX_RECORDING_TRIGGERS, ModuleId, Page, Recording,
+    RecordingMode, RecordingSettings, RecordingTrigger, StartRecording, Timestamp,
 };
 use tokio::{
     task::spawn_blocking,
@@ -18,8 +18,8 @@ use crate::{
     auth::Caller,
     error::{HubError, Result},
     lock::lock,
-    recording::{self, Export, Format, Leftover, ReadFrame},
-    store::{FootageQuery, PageRequest},
+    recording::{self, Export, Format, FoundFile, ReadFrame},
+    store::{ClipQuery, PageRequest},
 };
 
 /// How often it is looked what is too old or too much.
@@ -79,7 +79,7 @@ impl Hub {
         &self,
         caller: &Caller,
         id: &ModuleId,
-        order: &RecordOrder,
+        order: &StartRecording,
     ) -> Result<Recording> {
         caller.may_command()?;
         if !(1..=3_600).contains(&order.secs) {
@@ -125,9 +125,9 @@ impl Hub {
     pub async fn recordings(
         &self,
         caller: &Caller,
-        query: &FootageQuery,
+        query: &ClipQuery,
         page: &PageRequest,
-    ) -> Result<Page<Stretch>> {
+    ) -> Result<Page<Clip>> {
         self.check_query(caller, query)?;
         Ok(self.store().stretches(query, page).await?)
     }
@@ -142,7 +142,7 @@ impl Hub {
     pub async fn recorded_times(
         &self,
         caller: &Caller,
-        query: &FootageQuery,
+        query: &ClipQuery,
         page: &PageRequest,
     ) -> Result<Page<Timestamp>> {
         self.check_query(caller, query)?;
@@ -161,7 +161,7 @@ impl Hub {
         caller: &Caller,
         id: &ModuleId,
         at: Timestamp,
-        pick: Pick,
+        pick: FrameSelection,
     ) -> Result<(Timestamp, Bytes)> {
         caller.may_read()?;
         self.check_known(id)?;
@@ -194,7 +194,7 @@ impl Hub {
     pub(crate) async fn export_recording(
         &self,
         caller: &Caller,
-        query: &FootageQuery,
+        query: &ClipQuery,
         format: Format,
     ) -> Result<(Export, Option<u64>, Permit)> {
         self.check_query(caller, query)?;
@@ -219,7 +219,7 @@ impl Hub {
         Ok((export, bytes, place))
     }
 
-    fn check_query(&self, caller: &Caller, query: &FootageQuery) -> Result<()> {
+    fn check_query(&self, caller: &Caller, query: &ClipQuery) -> Result<()> {
         caller.may_read()?;
         self.check_known(&query.module_id)?;
         match (query.since, query.until) {
@@ -279,7 +279,7 @@ impl Hub {
     // ---- what goes on by itself ----
 
     /// Begins to record what is to be recorded, and looks after what was.
-    pub(crate) async fn look_after_recordings(&self) -> Result<()> {
+    pub(crate) async fn start_recordings(&self) -> Result<()> {
         let Some(folder) = self.inner.recordings.folder.clone() else { return Ok(()) };
         // Before the first new segment is begun.
         let leftovers = spawn_blocking(move || recording::leftovers(&folder)).await;
@@ -291,7 +291,7 @@ impl Hub {
         Ok(())
     }
 
-    async fn watch_recordings(self, leftovers: std::io::Result<Vec<Leftover>>) {
+    async fn watch_recordings(self, leftovers: std::io::Result<Vec<FoundFile>>) {
         let Some(folder) = self.inner.recordings.folder.clone() else { return };
         match leftovers {
             Ok(leftovers) => {
@@ -352,7 +352,7 @@ impl Hub {
             }
             if !doomed.is_empty() {
                 self.store().doom_segments(&id, &doomed).await?;
-                self.remove_doomed().await?;
+                self.remove_tombstones().await?;
             }
         }
         Ok(())
@@ -365,7 +365,7 @@ impl Hub {
         (settings.keep_days > 0 && doubt.is_none()).then(|| wall.minus(DAY * settings.keep_days))
     }
 
-    async fn remove_doomed(&self) -> Result<()> {
+    async fn remove_tombstones(&self) -> Result<()> {
         let Some(folder) = self.inner.recordings.folder.clone() else { return Ok(()) };
         let doomed = self.store().doomed_segments().await?;
         let gone = spawn_blocking(move || recording::remove_files(&folder, doomed)).await;
@@ -379,13 +379,13 @@ impl Hub {
         let Some(folder) = self.inner.recordings.folder.clone() else { return };
         let id = id.clone();
         let _ = spawn_blocking(move || recording::remove_folder(&folder, &id)).await;
-        if let Err(error) = self.remove_doomed().await {
+        if let Err(error) = self.remove_tombstones().await {
             tracing::warn!(error = &error as &dyn std::error::Error, "recordings could not be removed");
         }
     }
 
     /// Says on the storage page why recordings wait, or that none does.
-    pub(crate) fn tell_of_paused_recordings(&self) {
+    pub(crate) fn publish_paused_recordings(&self) {
         let paused = self.inner.recordings.paused();
         self.inner.storage.tell(|problems| &mut problems.recording, paused);
     }

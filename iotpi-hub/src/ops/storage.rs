@@ -11,10 +11,10 @@ use crate::{
     error::{HubError, Result},
     lock::lock,
     storage::{
-        self, LastBackup, Problems, Quarantined, Recovered, RetentionReport, Room, SpaceState, StorageReport,
-        backup,
+        self, FreeSpace, LastBackup, Problems, Quarantined, Recovered, RetentionReport, SpaceState,
+        StorageReport, backup,
     },
-    store::{ExpiryReport, StoreError, Thinning},
+    store::{Eviction, ExpiryReport, StoreError},
 };
 
 /// How often it is counted what was written.
@@ -116,7 +116,7 @@ impl Hub {
     /// # Errors
     /// `StorageFull` when there is not, with the time to try again.
     pub(crate) fn check_space(&self) -> Result<()> {
-        if self.inner.storage.is_full() { Err(no_room()) } else { Ok(()) }
+        if self.inner.storage.is_full() { Err(storage_full()) } else { Ok(()) }
     }
 
     pub(crate) async fn storage_report(&self) -> Result<StorageReport> {
@@ -157,7 +157,7 @@ impl Hub {
             forecast_years: counted.then(|| wear.years_left(config.endurance_bytes())).flatten(),
             device_kind: storage.device,
             commit_window_ms: u64::try_from(storage.commit_window.as_millis()).unwrap_or(u64::MAX),
-            last_backup: lock(&storage.backup).as_ref().map(told),
+            last_backup: lock(&storage.backup).as_ref().map(last_backup),
             backup_every_hours: self.config().backup.every_hours,
             problems: aside.chain(found.into_iter().flatten()).collect(),
             quarantined,
@@ -184,7 +184,7 @@ impl Hub {
 
     // ---- what goes on by itself ----
 
-    pub(crate) fn look_after_storage(&self) {
+    pub(crate) fn start_maintenance(&self) {
         let tasks = &self.inner.tasks;
         tasks.spawn(self.clone().watch_wear());
         if let Some(problem) = self.inner.storage.open_folder() {
@@ -193,9 +193,9 @@ impl Hub {
         if self.inner.storage.file.is_some() {
             tasks.spawn(self.clone().watch_space());
             tasks.spawn(self.clone().watch_backups());
-            tasks.spawn(self.clone().scrub());
+            tasks.spawn(self.clone().verify_periodically());
         }
-        tasks.spawn(self.clone().watch_age());
+        tasks.spawn(self.clone().run_retention());
     }
 
     async fn watch_space(self) {
@@ -209,7 +209,7 @@ impl Hub {
             }
             tokio::select! {
                 () = self.inner.stop.cancelled() => break,
-                looked = self.look_for_room() => if let Err(error) = looked {
+                looked = self.check_free_space() => if let Err(error) = looked {
                     tracing::warn!(error = &error as &dyn std::error::Error, "it is not known how much room there is");
                 }
             }
@@ -217,22 +217,22 @@ impl Hub {
     }
 
     /// Looks how much room there is, thins out if that helps, and says whether readings may come.
-    pub(crate) async fn look_for_room(&self) -> Result<()> {
+    pub(crate) async fn check_free_space(&self) -> Result<()> {
         let storage = &self.inner.storage;
         let mark = self.config().storage.low_water_bytes;
         let Some(file) = storage.file.as_deref().filter(|_| mark > 0) else { return Ok(()) };
         let was_low = *lock(&storage.space) != SpaceState::Room;
-        let mut state = self.room(file).await?.state(mark, was_low);
+        let mut state = self.free_space(file).await?.state(mark, was_low);
         let mut thinned = false;
         for _ in 0..THIN_ROUNDS {
             // What is out is not helped by freed pages, and old readings are not given for nothing.
-            let Some(before) = self.thin_before().filter(|_| state == SpaceState::Low) else { break };
-            let thinning = Thinning { before, spared_bytes: mark / SPARED_OF_MARK, most: THIN_STEPS };
+            let Some(before) = self.evict_before().filter(|_| state == SpaceState::Low) else { break };
+            let thinning = Eviction { before, spared_bytes: mark / SPARED_OF_MARK, most: THIN_STEPS };
             if self.store().thin(thinning, self.now()).await? == 0 {
                 break;
             }
             thinned = true;
-            state = self.room(file).await?.state(mark, true);
+            state = self.free_space(file).await?.state(mark, true);
         }
         *lock(&storage.space) = state;
         let full = match state {
@@ -260,15 +260,15 @@ impl Hub {
         Ok(())
     }
 
-    async fn room(&self, file: &Path) -> Result<Room> {
+    async fn free_space(&self, file: &Path) -> Result<FreeSpace> {
         let free = self.inner.storage.machine.free_bytes(file);
         let free = free
             .map_err(|error| HubError::internal("the disk does not say how much is free").caused_by(error))?;
-        Ok(Room::new(free, self.store().disk_use().await?))
+        Ok(FreeSpace::new(free, self.store().disk_use().await?))
     }
 
     /// Readings taken before then may be thinned out; none while the clock is doubted.
-    fn thin_before(&self) -> Option<Timestamp> {
+    fn evict_before(&self) -> Option<Timestamp> {
         let (wall, uptime) = (self.now().wall, self.inner.clock.uptime());
         let days = Duration::from_secs(86_400) * self.config().storage.thin_keep_days;
         lock(&self.inner.storage.clock).doubt(wall, uptime).is_none().then(|| wall.minus(days))
@@ -319,13 +319,13 @@ impl Hub {
             }
             tokio::select! {
                 () = self.inner.stop.cancelled() => break,
-                () = self.look_for_backup() => {}
+                () = self.back_up_if_due() => {}
             }
         }
     }
 
     /// Makes a backup if one is due.
-    pub(crate) async fn look_for_backup(&self) {
+    pub(crate) async fn back_up_if_due(&self) {
         let storage = &self.inner.storage;
         let config = &self.config().backup;
         let every = Duration::from_secs(3_600) * config.every_hours;
@@ -378,12 +378,12 @@ impl Hub {
         }
         let (made, _) = backup::make(file, folder, self.config().backup.keep, self.now().wall).await?;
         tracing::info!(file = %made.path.display(), bytes = made.bytes, "a backup was made and verified");
-        let report = told(&made);
+        let report = last_backup(&made);
         *lock(&storage.backup) = Some(made);
         Ok(report)
     }
 
-    async fn scrub(self) {
+    async fn verify_periodically(self) {
         let mut look = interval_at(Instant::now() + SCRUB_AFTER, SCRUB_EVERY);
         loop {
             tokio::select! {
@@ -392,14 +392,14 @@ impl Hub {
             }
             tokio::select! {
                 () = self.inner.stop.cancelled() => break,
-                () = self.look_for_damage(false) => {}
+                () = self.verify_database(false) => {}
             }
         }
     }
 
     /// Looks through the database, `deep` also through the readings in it. Of what is found the store fails, and the next start
     /// repairs it.
-    pub(crate) async fn look_for_damage(&self, deep: bool) {
+    pub(crate) async fn verify_database(&self, deep: bool) {
         let problem = match self.store().verify(deep).await {
             Ok(found) => found.faults.first().map(|fault| {
                 format!("The database is damaged. The hub repairs it at its next start: {fault}")
@@ -414,7 +414,7 @@ impl Hub {
         }
     }
 
-    async fn watch_age(self) {
+    async fn run_retention(self) {
         let mut look = interval_at(Instant::now() + EXPIRE_EVERY, EXPIRE_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -424,7 +424,7 @@ impl Hub {
             }
             tokio::select! {
                 () = self.inner.stop.cancelled() => break,
-                ran = self.expire_by_itself() => if let Err(error) = ran {
+                ran = self.expire_automatically() => if let Err(error) = ran {
                     tracing::warn!(error = &error as &dyn std::error::Error, "old readings could not be removed");
                 }
             }
@@ -432,7 +432,7 @@ impl Hub {
     }
 
     /// Removes what is older than the config says, unless that is refused.
-    pub(crate) async fn expire_by_itself(&self) -> Result<RetentionReport> {
+    pub(crate) async fn expire_automatically(&self) -> Result<RetentionReport> {
         let now = self.now();
         let plan = storage::plan(&self.config().retention, now.wall);
         let would = self.store().expire(&plan, true).await?;
@@ -462,7 +462,7 @@ impl Hub {
     }
 
     /// A write found no room: it is looked at once.
-    pub(crate) fn no_room_for(&self, error: &StoreError) {
+    pub(crate) fn note_storage_full(&self, error: &StoreError) {
         if matches!(error, StoreError::Full(_)) {
             self.inner.storage.space_bell.notify_one();
         }
@@ -470,19 +470,19 @@ impl Hub {
 }
 
 /// The answer while there is no room: later, and not all at once.
-pub(crate) fn no_room() -> HubError {
+pub(crate) fn storage_full() -> HubError {
     HubError::new(ErrorKind::StorageFull, "The disk of the hub is full. Nothing was stored.")
-        .retry_after(some_secs())
+        .retry_after(retry_jitter())
 }
 
 /// 5 to 30 s, at random.
-pub(crate) fn some_secs() -> Duration {
+pub(crate) fn retry_jitter() -> Duration {
     let spread = crate::auth::random()
         .map_or(0, |bytes: [u8; 32]| u64::from(u16::from_le_bytes([bytes[0], bytes[1]])));
     Duration::from_millis(5_000 + spread * 25_000 / u64::from(u16::MAX))
 }
 
-fn told(backup: &backup::BackupFile) -> LastBackup {
+fn last_backup(backup: &backup::BackupFile) -> LastBackup {
     LastBackup {
         at: backup.at,
         bytes: backup.bytes,

@@ -2,7 +2,7 @@
 //!
 //! Kept in memory: a restart forgets the paces, and reads the series from the store.
 
-mod pace;
+mod rate_limit;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -14,7 +14,7 @@ use iotpi_core::{ModuleId, Reading, SensorType};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use self::pace::Pace;
+use self::rate_limit::RateLimit;
 use crate::{
     Hub,
     auth::Caller,
@@ -34,10 +34,10 @@ const RESERVED: u64 = 4;
 /// The quotas of all modules and callers.
 #[derive(Debug)]
 pub(crate) struct Quotas {
-    readings: Pace<ModuleId>,
-    registrations: Pace<ModuleId>,
+    readings: RateLimit<ModuleId>,
+    registrations: RateLimit<ModuleId>,
     /// By the name of the caller.
-    new_modules: Pace<String>,
+    new_modules: RateLimit<String>,
     /// Modules that were counted as new and may not be known yet, so that requests in parallel count once.
     arriving: Mutex<HashSet<ModuleId>>,
     /// The types of each module's series, with those that are being begun.
@@ -74,9 +74,9 @@ impl Quotas {
             known.entry(key.module_id.clone()).or_default().insert(key.sensor.clone());
         }
         Self {
-            readings: Pace::new(limits.readings_per_minute),
-            registrations: Pace::new(REGISTRATIONS_PER_MINUTE),
-            new_modules: Pace::new(limits.new_modules_per_minute),
+            readings: RateLimit::new(limits.readings_per_minute),
+            registrations: RateLimit::new(REGISTRATIONS_PER_MINUTE),
+            new_modules: RateLimit::new(limits.new_modules_per_minute),
             arriving: Mutex::default(),
             series: Mutex::new(known),
             max_series: limits.series_per_module,

@@ -3,7 +3,7 @@
 //! After Microsoft's "AVI RIFF File Reference" (the DirectShow documentation). The rate is constant; where nothing was recorded for
 //! longer, chunks of no length stand for the picture before, as ffmpeg's own writer does it. Numbers are little-endian.
 
-use super::export::Entry;
+use super::export::ExportFrame;
 
 /// The most bytes of a file. Sizes have 32 bits, and many programs take them for signed.
 pub(super) const MOST_BYTES: u64 = 2_000_000_000;
@@ -17,16 +17,16 @@ const HAS_INDEX: u32 = 0x10;
 
 /// When which frame is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Rhythm {
+pub(super) struct FrameTiming {
     /// Microseconds between two chunks.
     pub(super) interval_us: u32,
     /// Whether frames are shown when they were captured; else one after the other.
     pub(super) in_time: bool,
 }
 
-impl Rhythm {
+impl FrameTiming {
     /// That of the frames themselves: the median between two of them.
-    pub(super) fn of(frames: &[Entry]) -> Self {
+    pub(super) fn of(frames: &[ExportFrame]) -> Self {
         let mut steps: Vec<_> = frames
             .windows(2)
             .map(|pair| pair[1].at_us.saturating_sub(pair[0].at_us).unsigned_abs())
@@ -46,7 +46,7 @@ impl Rhythm {
     }
 
     /// How many chunks of no length stand before each frame.
-    pub(super) fn pauses(self, frames: &[Entry]) -> impl Iterator<Item = u64> + '_ {
+    pub(super) fn pauses(self, frames: &[ExportFrame]) -> impl Iterator<Item = u64> + '_ {
         let first = frames.first().map_or(0, |entry| entry.at_us);
         let mut next = 0_u64;
         frames.iter().map(move |entry| {
@@ -70,7 +70,7 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    pub(super) fn of(rhythm: Rhythm, frames: &[Entry]) -> Self {
+    pub(super) fn of(rhythm: FrameTiming, frames: &[ExportFrame]) -> Self {
         let mut layout = Self { chunks: 0, movie: 0, largest: 0 };
         for (pause, entry) in rhythm.pauses(frames).zip(frames) {
             layout.chunks += pause + 1;
@@ -86,7 +86,7 @@ impl Layout {
     }
 
     /// Everything before the first chunk. Only for files of up to [`MOST_BYTES`].
-    pub(super) fn head(self, rhythm: Rhythm, width: u32, height: u32) -> Vec<u8> {
+    pub(super) fn head(self, rhythm: FrameTiming, width: u32, height: u32) -> Vec<u8> {
         let small = |size: u64| u32::try_from(size).unwrap_or(u32::MAX);
         let mut head = Vec::with_capacity(usize::try_from(HEAD).unwrap_or_default());
         let mut words = |text: &[u8; 4], words: &[u32]| {
@@ -175,10 +175,10 @@ impl Index {
 mod tests {
     use super::*;
 
-    fn entries(millis: &[i64]) -> Vec<Entry> {
+    fn entries(millis: &[i64]) -> Vec<ExportFrame> {
         millis
             .iter()
-            .map(|millis| Entry { at_us: millis * 1000, segment: 0, offset: 0, length: 11 })
+            .map(|millis| ExportFrame { at_us: millis * 1000, segment: 0, offset: 0, length: 11 })
             .collect()
     }
 
@@ -186,18 +186,18 @@ mod tests {
     fn the_rhythm_is_the_median_and_pauses_are_filled() {
         let frames = entries(&[0, 100, 201, 299, 400, 1000, 1100, 1101]);
 
-        let rhythm = Rhythm::of(&frames);
+        let rhythm = FrameTiming::of(&frames);
 
         assert_eq!(rhythm.interval_us, 100_000);
         assert_eq!(rhythm.pauses(&frames).collect::<Vec<_>>(), [0, 0, 0, 0, 0, 5, 0, 0]);
-        assert_eq!(Rhythm::fixed(25.0).pauses(&frames).sum::<u64>(), 0);
-        assert_eq!(Rhythm::of(&entries(&[5])).interval_us, 40_000);
+        assert_eq!(FrameTiming::fixed(25.0).pauses(&frames).sum::<u64>(), 0);
+        assert_eq!(FrameTiming::of(&entries(&[5])).interval_us, 40_000);
     }
 
     #[test]
     fn the_layout_is_what_is_written() {
         let frames = entries(&[0, 100, 200, 700]);
-        let rhythm = Rhythm::of(&frames);
+        let rhythm = FrameTiming::of(&frames);
         let layout = Layout::of(rhythm, &frames);
 
         let mut file = layout.head(rhythm, 640, 480);

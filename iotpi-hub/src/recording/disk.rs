@@ -12,12 +12,12 @@ use std::{
 use iotpi_core::{ModuleId, Timestamp};
 
 use super::{
-    held::Held,
+    frame_buffer::BufferedFrame,
     segment::{self, HEAD, Origin, RecordHead, SegmentWriter},
 };
 use crate::{
     storage::Machine,
-    store::{Footage, FrameSpot},
+    store::{FrameLocation, IndexedFrames},
 };
 
 /// A segment is no longer than this. One of a camera that may keep little is shorter, so that what goes is not all there is.
@@ -28,13 +28,13 @@ const MAY_BE_EARLIER: Duration = Duration::from_secs(2);
 
 /// A stretch: what is recorded without a pause.
 #[derive(Debug)]
-pub(super) struct Tag {
+pub(super) struct Session {
     pub(super) reason: String,
     /// That of its first segment.
     name: OnceLock<String>,
 }
 
-impl Tag {
+impl Session {
     pub(super) fn new(reason: impl Into<String>) -> Arc<Self> {
         Arc::new(Self { reason: reason.into(), name: OnceLock::new() })
     }
@@ -56,7 +56,7 @@ impl Limits {
 /// What is to be done in one go.
 #[derive(Debug)]
 pub(super) struct Job {
-    pub(super) frames: Vec<Held<Arc<Tag>>>,
+    pub(super) frames: Vec<BufferedFrame<Arc<Session>>>,
     /// Whether all is to be on the disk then.
     pub(super) sync: bool,
     /// Whether nothing follows.
@@ -67,16 +67,16 @@ pub(super) struct Job {
 
 /// What became of it.
 #[derive(Debug, Default)]
-pub(super) struct Done {
+pub(super) struct JobOutcome {
     /// Frames that are not recorded.
     pub(super) lost: u64,
     /// Why.
-    pub(super) trouble: Option<Trouble>,
+    pub(super) trouble: Option<WriteError>,
 }
 
 /// Why frames could not be recorded.
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(super) enum WriteError {
     /// Less is free than readings need, in bytes.
     NoRoom(u64),
     /// The system said so.
@@ -96,7 +96,7 @@ pub(super) struct Files {
     was_out: bool,
     open: Option<Open>,
     /// What is on the disk and not indexed.
-    pub(super) ready: Vec<Footage>,
+    pub(super) ready: Vec<IndexedFrames>,
 }
 
 #[derive(Debug)]
@@ -104,11 +104,11 @@ struct Open {
     writer: SegmentWriter,
     name: String,
     stretch: String,
-    tag: Arc<Tag>,
+    tag: Arc<Session>,
     first_at: Timestamp,
     last_at: Timestamp,
     /// Frames that may not be on the disk yet.
-    unsynced: Vec<FrameSpot>,
+    unsynced: Vec<FrameLocation>,
     /// Whether it has a frame.
     has_any: bool,
 }
@@ -141,19 +141,19 @@ impl Files {
     }
 
     /// Does it. What was synced is in [`Self::ready`] then.
-    pub(super) fn work(&mut self, job: Job) -> Done {
+    pub(super) fn work(&mut self, job: Job) -> JobOutcome {
         let mut lost = job.frames.len() as u64;
         let worked = self.write(job, &mut lost);
-        let Err(trouble) = worked else { return Done::default() };
+        let Err(trouble) = worked else { return JobOutcome::default() };
         // What is written is kept, in a segment that grows no more.
         let unsynced = self.unsynced() as u64;
         if self.close().is_err() {
             lost += unsynced;
         }
-        Done { lost, trouble: Some(trouble) }
+        JobOutcome { lost, trouble: Some(trouble) }
     }
 
-    fn write(&mut self, job: Job, lost: &mut u64) -> Result<(), Trouble> {
+    fn write(&mut self, job: Job, lost: &mut u64) -> Result<(), WriteError> {
         self.check_room()?;
         let mut batch: Vec<(RecordHead, bytes::Bytes)> = Vec::new();
         let mut batch_bytes = 0;
@@ -174,8 +174,8 @@ impl Files {
             if !fits {
                 self.append(&mut batch, lost)?;
                 batch_bytes = 0;
-                self.close().map_err(Trouble::Failed)?;
-                self.begin(&held.tag, at, job.now).map_err(Trouble::Failed)?;
+                self.close().map_err(WriteError::Failed)?;
+                self.begin(&held.tag, at, job.now).map_err(WriteError::Failed)?;
             }
             if let Some(open) = &mut self.open {
                 open.last_at = at;
@@ -192,26 +192,26 @@ impl Files {
         }
         self.append(&mut batch, lost)?;
         if job.close {
-            self.close().map_err(Trouble::Failed)
+            self.close().map_err(WriteError::Failed)
         } else if job.sync {
-            self.sync().map_err(Trouble::Failed)
+            self.sync().map_err(WriteError::Failed)
         } else {
             Ok(())
         }
     }
 
-    fn check_room(&mut self) -> Result<(), Trouble> {
+    fn check_room(&mut self) -> Result<(), WriteError> {
         if self.reserve == 0 {
             return Ok(());
         }
-        let free = self.machine.free_bytes(&self.folder.join("segment")).map_err(Trouble::Failed)?;
+        let free = self.machine.free_bytes(&self.folder.join("segment")).map_err(WriteError::Failed)?;
         // Once out of room it takes some more to go on, so that it does not change with every frame.
         let wanted = if self.was_out { self.reserve + self.reserve / 8 } else { self.reserve };
         self.was_out = free < wanted;
-        if self.was_out { Err(Trouble::NoRoom(free)) } else { Ok(()) }
+        if self.was_out { Err(WriteError::NoRoom(free)) } else { Ok(()) }
     }
 
-    fn begin(&mut self, tag: &Arc<Tag>, at: Timestamp, now: Timestamp) -> io::Result<()> {
+    fn begin(&mut self, tag: &Arc<Session>, at: Timestamp, now: Timestamp) -> io::Result<()> {
         // Never given twice: not after the clock was set back, and not by a hub that began with a new database.
         let drawn = getrandom::u32().map_err(io::Error::other)?;
         let name = format!("{:016}-{drawn:08x}", now.as_micros());
@@ -231,9 +231,13 @@ impl Files {
         Ok(())
     }
 
-    fn append(&mut self, batch: &mut Vec<(RecordHead, bytes::Bytes)>, lost: &mut u64) -> Result<(), Trouble> {
+    fn append(
+        &mut self,
+        batch: &mut Vec<(RecordHead, bytes::Bytes)>,
+        lost: &mut u64,
+    ) -> Result<(), WriteError> {
         let Some(open) = self.open.as_mut().filter(|_| !batch.is_empty()) else { return Ok(()) };
-        let spots = open.writer.append(batch).map_err(Trouble::Failed)?;
+        let spots = open.writer.append(batch).map_err(WriteError::Failed)?;
         *lost -= spots.len() as u64;
         open.unsynced.extend(spots);
         open.has_any = true;
@@ -247,7 +251,7 @@ impl Files {
         let Some(open) = self.open.as_mut().filter(|open| !open.unsynced.is_empty()) else { return Ok(()) };
         let frames = std::mem::take(&mut open.unsynced);
         open.writer.sync()?;
-        let footage = Footage {
+        let footage = IndexedFrames {
             module_id: self.module_id.clone(),
             segment: open.name.clone(),
             stretch: open.stretch.clone(),
@@ -273,22 +277,22 @@ mod tests {
     use iotpi_core::Frame;
 
     use super::*;
-    use crate::recording::held::tests::shown;
+    use crate::recording::frame_buffer::tests::shown;
 
-    fn held(tag: &Arc<Tag>, millis: i64, bytes: usize) -> Held<Arc<Tag>> {
+    fn held(tag: &Arc<Session>, millis: i64, bytes: usize) -> BufferedFrame<Arc<Session>> {
         let mut jpeg = vec![0xFF, 0xD8, 0xFF, 0xC0, 0, 17, 8, 0, 8, 0, 8, 3];
         jpeg.resize(bytes - 2, 0x55);
         jpeg.extend([0xFF, 0xD9]);
         let at = Timestamp::from_micros(1_795_473_000_000_000 + millis * 1000);
         let frame = Frame::from_jpeg(jpeg.into(), at).unwrap();
-        Held { shown: shown(frame, at), came: Duration::ZERO, tag: Arc::clone(tag) }
+        BufferedFrame { shown: shown(frame, at), came: Duration::ZERO, tag: Arc::clone(tag) }
     }
 
     fn files(folder: &tempfile::TempDir) -> Files {
         Files::new(folder.path().to_owned(), ModuleId::new("porch").unwrap(), Machine::default(), 0)
     }
 
-    fn job(frames: Vec<Held<Arc<Tag>>>) -> Job {
+    fn job(frames: Vec<BufferedFrame<Arc<Session>>>) -> Job {
         let limits = Limits { bytes: 10_000, time: Duration::from_secs(600) };
         Job { frames, sync: true, close: false, limits, now: Timestamp::from_micros(1_795_473_000_000_000) }
     }
@@ -301,7 +305,7 @@ mod tests {
     fn a_segment_ends_when_it_is_long_or_old_or_another_stretch_begins() {
         let folder = tempfile::tempdir().unwrap();
         let mut files = files(&folder);
-        let (first, second) = (Tag::new("continuous"), Tag::new("door"));
+        let (first, second) = (Session::new("continuous"), Session::new("door"));
 
         let done = files.work(job(vec![
             held(&first, 0, 4000),
@@ -327,7 +331,7 @@ mod tests {
     fn times_rise_within_a_segment_and_a_clock_set_back_begins_another() {
         let folder = tempfile::tempdir().unwrap();
         let mut files = files(&folder);
-        let tag = Tag::new("continuous");
+        let tag = Session::new("continuous");
 
         files.work(job(vec![
             held(&tag, 5000, 100),
@@ -346,11 +350,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let machine = Machine::default().with_free_bytes(|_| Ok(1_249));
         let mut files = Files::new(folder.path().to_owned(), ModuleId::new("porch").unwrap(), machine, 1_000);
-        let tag = Tag::new("continuous");
+        let tag = Session::new("continuous");
 
         let done = files.work(job(vec![held(&tag, 0, 100)]));
 
-        assert!(matches!(done.trouble, Some(Trouble::NoRoom(1_249))), "{done:?}");
+        assert!(matches!(done.trouble, Some(WriteError::NoRoom(1_249))), "{done:?}");
         assert_eq!((done.lost, files.ready.len()), (1, 0));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }

@@ -9,13 +9,13 @@ use bytes::Bytes;
 use iotpi_core::{Frame, ModuleId, Timestamp};
 
 use super::{
-    avi::{self, Index, Layout, Rhythm},
+    avi::{self, FrameTiming, Index, Layout},
     segment,
     zip::Zip,
 };
 use crate::{
     error::{HubError, Result},
-    store::{FoundFrame, FrameSpot},
+    store::{FoundFrame, FrameLocation},
 };
 
 /// The most frames of an export.
@@ -34,7 +34,7 @@ pub(crate) enum Format {
 
 /// A frame that is to be exported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct ExportFrame {
     pub(super) at_us: i64,
     pub(super) segment: u32,
     pub(super) offset: u32,
@@ -47,7 +47,7 @@ pub(crate) struct Export {
     folder: PathBuf,
     module_id: ModuleId,
     segments: Vec<Arc<str>>,
-    frames: Vec<Entry>,
+    frames: Vec<ExportFrame>,
     next: usize,
     open: Option<(u32, File)>,
     /// Frames that are not what was recorded.
@@ -58,7 +58,7 @@ pub(crate) struct Export {
 #[derive(Debug)]
 enum Form {
     Planned,
-    Avi { rhythm: Rhythm, layout: Layout, pauses: Vec<u32>, begun: bool, index: Option<(Index, usize)> },
+    Avi { rhythm: FrameTiming, layout: Layout, pauses: Vec<u32>, begun: bool, index: Option<(Index, usize)> },
     Zip { zip: Zip, listed: bool },
     Over,
 }
@@ -94,12 +94,12 @@ impl Export {
         self.plan_in(found.spot, self.segments.len() - 1)
     }
 
-    fn plan_in(&mut self, spot: FrameSpot, segment: usize) -> Result<()> {
-        let FrameSpot { at, offset, length } = spot;
+    fn plan_in(&mut self, spot: FrameLocation, segment: usize) -> Result<()> {
+        let FrameLocation { at, offset, length } = spot;
         let too_far = |_| HubError::internal("a segment is longer than any");
         let offset = u32::try_from(offset).map_err(too_far)?;
         let segment = u32::try_from(segment).map_err(too_far)?;
-        self.frames.push(Entry { at_us: at.as_micros(), segment, offset, length });
+        self.frames.push(ExportFrame { at_us: at.as_micros(), segment, offset, length });
         Ok(())
     }
 
@@ -119,7 +119,7 @@ impl Export {
                 Ok(None)
             }
             Format::Avi(fps) => {
-                let rhythm = fps.map_or_else(|| Rhythm::of(&self.frames), Rhythm::fixed);
+                let rhythm = fps.map_or_else(|| FrameTiming::of(&self.frames), FrameTiming::fixed);
                 let layout = Layout::of(rhythm, &self.frames);
                 if layout.bytes() > avi::MOST_BYTES {
                     return Err(HubError::too_large(
@@ -166,7 +166,7 @@ impl Export {
     fn avi(
         &mut self,
         file: &mut Vec<u8>,
-        (rhythm, layout): (Rhythm, Layout),
+        (rhythm, layout): (FrameTiming, Layout),
         pauses: &[u32],
         begun: &mut bool,
         index: &mut Option<(Index, usize)>,
@@ -246,7 +246,7 @@ impl Export {
         self.damaged.len() as u64
     }
 
-    fn read(&mut self, entry: Entry) -> io::Result<Option<Bytes>> {
+    fn read(&mut self, entry: ExportFrame) -> io::Result<Option<Bytes>> {
         if self.open.as_ref().is_none_or(|(segment, _)| *segment != entry.segment) {
             let name = self.segments.get(entry.segment as usize).map_or("", |name| name);
             self.open =
@@ -254,7 +254,7 @@ impl Export {
         }
         let Some((_, file)) = &self.open else { return Ok(None) };
         let at = Timestamp::from_micros(entry.at_us);
-        let spot = FrameSpot { at, offset: entry.offset.into(), length: entry.length };
+        let spot = FrameLocation { at, offset: entry.offset.into(), length: entry.length };
         Ok(segment::read_frame(file, spot)?.map(|(_, jpeg)| jpeg))
     }
 }

@@ -5,11 +5,11 @@
 mod avi;
 mod disk;
 mod export;
-mod held;
-mod library;
+mod frame_buffer;
+mod reader;
+mod reconcile;
 mod recorder;
 mod segment;
-mod sweep;
 mod zip;
 
 use std::{
@@ -28,10 +28,10 @@ use iotpi_core::{
 use tokio::sync::{Notify, watch};
 
 pub(crate) use export::{Export, Format};
-pub(crate) use library::{ReadFrame, open_and_read, remove_files, remove_folder};
-pub(crate) use sweep::{Leftover, leftovers, sweep};
+pub(crate) use reader::{ReadFrame, open_and_read, remove_files, remove_folder};
+pub(crate) use reconcile::{FoundFile, leftovers, sweep};
 
-use self::{disk::Tag, held::Budget, recorder::Recorder};
+use self::{disk::Session, frame_buffer::Budget, recorder::Recorder};
 use crate::{Hub, lock::lock};
 
 /// A reading that was taken longer ago is no event: it waited in a module for the hub.
@@ -111,7 +111,7 @@ impl Drop for Ended {
 /// A reason to record every frame until then, in the hub's uptime.
 #[derive(Debug, Clone)]
 struct Event {
-    tag: Arc<Tag>,
+    tag: Arc<Session>,
     until: Duration,
 }
 
@@ -119,7 +119,7 @@ struct Event {
 #[derive(Debug)]
 struct Plan {
     /// Every frame, for this reason, until then.
-    event: Option<Arc<Tag>>,
+    event: Option<Arc<Session>>,
     until: Option<Duration>,
     /// Every frame.
     all: bool,
@@ -307,7 +307,7 @@ impl Recordings {
             let until = now + for_;
             match state.event.as_mut().filter(|event| event.until > now) {
                 Some(event) => event.until = event.until.max(until),
-                None => state.event = Some(Event { tag: Tag::new(reason), until }),
+                None => state.event = Some(Event { tag: Session::new(reason), until }),
             }
         }
         self.wake(hub, camera);

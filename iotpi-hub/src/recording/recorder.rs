@@ -4,7 +4,7 @@
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
-use iotpi_core::Via;
+use iotpi_core::ViewerKind;
 use tokio::{
     task,
     time::{Instant, sleep_until},
@@ -12,12 +12,12 @@ use tokio::{
 
 use super::{
     Camera, Plan,
-    disk::{Done, Files, Job, Limits, Tag, Trouble},
-    held::{Held, Waiting},
+    disk::{Files, Job, JobOutcome, Limits, Session, WriteError},
+    frame_buffer::{BufferedFrame, FrameBuffer},
 };
 use crate::{
     Hub,
-    frames::{Shown, Viewer},
+    frames::{PublishedFrame, Viewer},
     store::StoreError,
 };
 
@@ -38,7 +38,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// When what did not work is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
-type Writing = Pin<Box<dyn Future<Output = (Files, Done)> + Send>>;
+type Writing = Pin<Box<dyn Future<Output = (Files, JobOutcome)> + Send>>;
 
 pub(super) struct Recorder {
     hub: Hub,
@@ -47,11 +47,11 @@ pub(super) struct Recorder {
     /// The number of the newest picture it gave.
     seen: Option<u64>,
     /// Frames from before an event that may come.
-    before: Waiting<()>,
+    before: FrameBuffer<()>,
     /// Frames that are to be written.
-    waiting: Waiting<Arc<Tag>>,
+    waiting: FrameBuffer<Arc<Session>>,
     /// The stretch of a continuous recording or a time-lapse, and when it last got a frame.
-    run: Option<(Arc<Tag>, Duration)>,
+    run: Option<(Arc<Session>, Duration)>,
     sample_due: Duration,
     sampled: Option<u64>,
     /// Absent while a write is under way.
@@ -68,8 +68,8 @@ impl Recorder {
         Self {
             viewer: None,
             seen: None,
-            before: Waiting::new(Arc::clone(budget)),
-            waiting: Waiting::new(Arc::clone(budget)),
+            before: FrameBuffer::new(Arc::clone(budget)),
+            waiting: FrameBuffer::new(Arc::clone(budget)),
             run: None,
             sample_due: Duration::ZERO,
             sampled: None,
@@ -134,7 +134,7 @@ impl Recorder {
             self.viewer = None;
             self.seen = None;
         } else if self.viewer.is_none() && self.try_again.is_none_or(|at| at <= Instant::now()) {
-            match self.hub.watch(&self.camera.id, Via::Recording) {
+            match self.hub.watch(&self.camera.id, ViewerKind::Recording) {
                 Ok(viewer) => self.viewer = Some(viewer),
                 Err(_) => self.later(),
             }
@@ -144,7 +144,7 @@ impl Recorder {
             self.before.forget_before(Duration::MAX);
         }
         if let Some(event) = &plan.event {
-            while let Some(Held { shown, came, .. }) = self.before.pop() {
+            while let Some(BufferedFrame { shown, came, .. }) = self.before.pop() {
                 self.keep(shown, came, event);
             }
         }
@@ -162,7 +162,7 @@ impl Recorder {
         }
     }
 
-    fn came(&mut self, shown: Arc<Shown>, plan: &Plan) {
+    fn came(&mut self, shown: Arc<PublishedFrame>, plan: &Plan) {
         // Newest wins here too: what came while this task had no turn is counted.
         let passed_by = self.seen.replace(shown.seq).map_or(0, |last| shown.seq.saturating_sub(last + 1));
         if plan.records() && passed_by > 0 {
@@ -179,25 +179,25 @@ impl Recorder {
             self.keep(shown, now, &tag);
         } else if !plan.before.is_zero() {
             // What goes for want of room was not to be recorded yet.
-            self.before.push(Held { shown, came: now, tag: () });
+            self.before.push(BufferedFrame { shown, came: now, tag: () });
             self.before.forget_before(now.saturating_sub(plan.before));
         }
     }
 
     /// The stretch that a frame belongs to which came now.
-    fn stretch(&mut self, reason: &str, pause: Duration, now: Duration) -> Arc<Tag> {
+    fn stretch(&mut self, reason: &str, pause: Duration, now: Duration) -> Arc<Session> {
         let goes_on =
             self.run.take().filter(|(tag, last)| tag.reason == reason && now.saturating_sub(*last) <= pause);
-        let tag = goes_on.map_or_else(|| Tag::new(reason), |(tag, _)| tag);
+        let tag = goes_on.map_or_else(|| Session::new(reason), |(tag, _)| tag);
         self.run = Some((Arc::clone(&tag), now));
         tag
     }
 
-    fn keep(&mut self, shown: Arc<Shown>, came: Duration, tag: &Arc<Tag>) {
+    fn keep(&mut self, shown: Arc<PublishedFrame>, came: Duration, tag: &Arc<Session>) {
         let skipped = if self.camera.is_paused() {
             1
         } else {
-            self.waiting.push(Held { shown, came, tag: Arc::clone(tag) })
+            self.waiting.push(BufferedFrame { shown, came, tag: Arc::clone(tag) })
         };
         self.skipped(skipped);
     }
@@ -247,7 +247,7 @@ impl Recorder {
         self.writing = Some(Box::pin(writing));
     }
 
-    fn wrote(&mut self, (files, done): (Files, Done), is_last: bool) {
+    fn wrote(&mut self, (files, done): (Files, JobOutcome), is_last: bool) {
         self.writing = None;
         self.camera.opened(files.open_name());
         self.files = Some(files);
@@ -259,7 +259,7 @@ impl Recorder {
             self.waiting.forget_before(Duration::MAX);
             self.skipped(lost);
             self.try_again = Some(Instant::now() + self.hub.inner.storage.machine.look_every());
-            let removed = matches!(trouble, Trouble::Index(StoreError::NotFound(_)));
+            let removed = matches!(trouble, WriteError::Index(StoreError::NotFound(_)));
             if is_last || removed {
                 // What is on the disk is indexed at the next start.
                 self.files = Self::files(&self.hub, &self.camera);
@@ -271,7 +271,7 @@ impl Recorder {
                 Some(why) => tracing::error!(%camera, "recording waits: {why}"),
                 None => tracing::info!(%camera, "recording goes on"),
             }
-            self.hub.tell_of_paused_recordings();
+            self.hub.publish_paused_recordings();
         }
     }
 
@@ -307,7 +307,7 @@ impl Recorder {
 }
 
 /// Writes, syncs, and then says where the frames lie.
-async fn write(hub: Hub, camera: Arc<Camera>, mut files: Files, job: Job) -> (Files, Done) {
+async fn write(hub: Hub, camera: Arc<Camera>, mut files: Files, job: Job) -> (Files, JobOutcome) {
     let worked = task::spawn_blocking(move || {
         let done = files.work(job);
         (files, done)
@@ -317,9 +317,9 @@ async fn write(hub: Hub, camera: Arc<Camera>, mut files: Files, job: Job) -> (Fi
         // Only a panic comes here, or the end of the runtime; what was on the disk is indexed at the next start.
         Err(error) => {
             let files = Recorder::files(&hub, &camera);
-            let trouble = Some(Trouble::Failed(std::io::Error::other(error)));
+            let trouble = Some(WriteError::Failed(std::io::Error::other(error)));
             return match files {
-                Some(files) => (files, Done { lost: 0, trouble }),
+                Some(files) => (files, JobOutcome { lost: 0, trouble }),
                 None => std::future::pending().await,
             };
         }
@@ -333,7 +333,7 @@ async fn write(hub: Hub, camera: Arc<Camera>, mut files: Files, job: Job) -> (Fi
                 files.ready.remove(0);
             }
             Err(error) => {
-                done.trouble.get_or_insert(Trouble::Index(error));
+                done.trouble.get_or_insert(WriteError::Index(error));
                 break;
             }
         }
@@ -341,16 +341,16 @@ async fn write(hub: Hub, camera: Arc<Camera>, mut files: Files, job: Job) -> (Fi
     (files, done)
 }
 
-fn why(trouble: &Trouble) -> String {
+fn why(trouble: &WriteError) -> String {
     match trouble {
-        Trouble::NoRoom(free) => {
+        WriteError::NoRoom(free) => {
             format!("only {free} bytes are free on the disk, and they are reserved for readings")
         }
-        Trouble::Failed(error) if error.kind() == std::io::ErrorKind::StorageFull => {
+        WriteError::Failed(error) if error.kind() == std::io::ErrorKind::StorageFull => {
             "the disk is full".to_owned()
         }
-        Trouble::Failed(error) => format!("the disk failed: {error}"),
-        Trouble::Index(StoreError::Full(_)) => "the database has no space for the index".to_owned(),
-        Trouble::Index(error) => format!("the index could not be written: {error}"),
+        WriteError::Failed(error) => format!("the disk failed: {error}"),
+        WriteError::Index(StoreError::Full(_)) => "the database has no space for the index".to_owned(),
+        WriteError::Index(error) => format!("the index could not be written: {error}"),
     }
 }

@@ -25,7 +25,7 @@ use bytes::Bytes;
 use iotpi_core::{MAX_FRAME_BYTES, ModuleId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::store::FrameSpot;
+use crate::store::FrameLocation;
 
 /// Bytes of a record's head.
 pub(super) const HEAD: usize = 40;
@@ -126,7 +126,7 @@ impl SegmentWriter {
     }
 
     /// Appends frames, all or none. The pictures go to the kernel from where they lie.
-    pub(super) fn append(&mut self, frames: &[(RecordHead, Bytes)]) -> io::Result<Vec<FrameSpot>> {
+    pub(super) fn append(&mut self, frames: &[(RecordHead, Bytes)]) -> io::Result<Vec<FrameLocation>> {
         let heads: Vec<_> = frames.iter().map(|(head, _)| head.encode()).collect();
         let mut slices: Vec<_> = heads
             .iter()
@@ -140,7 +140,7 @@ impl SegmentWriter {
         }
         let mut spots = Vec::with_capacity(frames.len());
         for (head, _) in frames {
-            spots.push(FrameSpot { at: head.captured_at, offset: self.end, length: head.length });
+            spots.push(FrameLocation { at: head.captured_at, offset: self.end, length: head.length });
             self.end += HEAD as u64 + u64::from(head.length);
         }
         Ok(spots)
@@ -205,7 +205,7 @@ pub(super) fn origin(file: &File) -> io::Result<Option<(Origin, u64)>> {
 }
 
 /// Reads a frame; nothing when it is not, to the last bit, what was recorded.
-pub(super) fn read_frame(file: &File, spot: FrameSpot) -> io::Result<Option<(RecordHead, Bytes)>> {
+pub(super) fn read_frame(file: &File, spot: FrameLocation) -> io::Result<Option<(RecordHead, Bytes)>> {
     let mut record = vec![0; HEAD + spot.length as usize];
     if !read_at(file, &mut record, spot.offset)? {
         return Ok(None);
@@ -226,7 +226,7 @@ pub(super) fn read_frame(file: &File, spot: FrameSpot) -> io::Result<Option<(Rec
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Scanned {
     /// Frames that are whole.
-    pub(super) frames: Vec<FrameSpot>,
+    pub(super) frames: Vec<FrameLocation>,
     /// How many places are damaged, each a frame or more.
     pub(super) damaged: u64,
     /// Where the last whole frame ends.
@@ -254,7 +254,7 @@ pub(super) fn scan(file: &File, from: u64) -> io::Result<Scanned> {
         if end > length {
             break;
         }
-        let spot = FrameSpot { at: head.captured_at, offset: at, length: head.length };
+        let spot = FrameLocation { at: head.captured_at, offset: at, length: head.length };
         if read_frame(file, spot)?.is_some() {
             scanned.frames.push(spot);
             scanned.end = end;
@@ -326,7 +326,7 @@ mod tests {
     }
 
     /// A segment of frames of these sizes, and where they lie.
-    fn segment(sizes: &[usize]) -> (tempfile::TempDir, PathBuf, Vec<FrameSpot>) {
+    fn segment(sizes: &[usize]) -> (tempfile::TempDir, PathBuf, Vec<FrameLocation>) {
         let folder = tempfile::tempdir().unwrap();
         let module_id = ModuleId::new("porch").unwrap();
         let path = path(folder.path(), &module_id, "s1");
@@ -362,7 +362,7 @@ mod tests {
             let scanned = scan(&File::open(&path).unwrap(), spots[0].offset).unwrap();
 
             let whole =
-                |spot: &&FrameSpot| spot.offset + (HEAD as u64) + u64::from(spot.length) <= cut as u64;
+                |spot: &&FrameLocation| spot.offset + (HEAD as u64) + u64::from(spot.length) <= cut as u64;
             let expected: Vec<_> = spots.iter().filter(whole).copied().collect();
             assert_eq!((scanned.frames, scanned.damaged), (expected, 0), "cut at {cut}");
         }
@@ -379,7 +379,7 @@ mod tests {
             bytes[at] ^= by;
             fs::write(&path, &bytes).unwrap();
 
-            let end = |spot: &FrameSpot| spot.offset + HEAD as u64 + u64::from(spot.length);
+            let end = |spot: &FrameLocation| spot.offset + HEAD as u64 + u64::from(spot.length);
             let hit = spots.iter().position(|spot| (spot.offset..end(spot)).contains(&(at as u64))).unwrap();
             let scanned = scan(&File::open(&path).unwrap(), spots[0].offset).unwrap();
             let mut expected = spots.clone();

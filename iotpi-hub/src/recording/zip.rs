@@ -14,7 +14,7 @@ const FLAGS: u16 = 1 << 11;
 
 /// What is kept of a file for the directory at the end.
 #[derive(Debug)]
-struct Kept {
+struct DirectoryEntry {
     at: Timestamp,
     offset: u64,
     crc: u32,
@@ -25,9 +25,9 @@ struct Kept {
 #[derive(Debug, Default)]
 pub(super) struct Zip {
     offset: u64,
-    kept: Vec<Kept>,
+    kept: Vec<DirectoryEntry>,
     /// Beside the pictures.
-    other: Option<(String, Kept)>,
+    other: Option<(String, DirectoryEntry)>,
     listed: usize,
     directory: Option<u64>,
 }
@@ -51,10 +51,10 @@ impl Zip {
         self.other = Some((name.to_owned(), kept));
     }
 
-    fn put(&mut self, file: &mut Vec<u8>, name: &str, at: Timestamp, content: &[u8]) -> Kept {
+    fn put(&mut self, file: &mut Vec<u8>, name: &str, at: Timestamp, content: &[u8]) -> DirectoryEntry {
         let before = file.len();
         let length = u32::try_from(content.len()).unwrap_or(u32::MAX);
-        let kept = Kept { at, offset: self.offset, crc: crc32fast::hash(content), length };
+        let kept = DirectoryEntry { at, offset: self.offset, crc: crc32fast::hash(content), length };
         file.extend(b"PK\x03\x04");
         put16(file, &[NEEDS, FLAGS, 0]);
         put32(file, &[dos_time(at), kept.crc, length, length]);
@@ -92,7 +92,7 @@ impl Zip {
 }
 
 /// An entry of the directory.
-fn list(file: &mut Vec<u8>, name: &str, kept: &Kept) {
+fn list(file: &mut Vec<u8>, name: &str, kept: &DirectoryEntry) {
     let near = u32::try_from(kept.offset).ok().filter(|offset| *offset != u32::MAX);
     file.extend(b"PK\x01\x02");
     put16(file, &[MADE_BY, if near.is_some() { NEEDS } else { NEEDS_64 }, FLAGS, 0]);

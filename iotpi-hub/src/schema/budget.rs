@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-use super::{pattern, place::Place};
+use super::{pattern, pointer::Pointer};
 use crate::error::{HubError, Result};
 
 /// The most schemas in a manifest as written: each `properties` entry, `items`, branch, `$defs` entry.
@@ -75,7 +75,7 @@ impl Budget {
     /// # Errors
     /// `TooLarge`, `Unprocessable`, each with a pointer to the place.
     pub fn add(&mut self, schema: &Map<String, Value>, pointer: &str) -> Result<Cost> {
-        let root = Place::Root(pointer);
+        let root = Pointer::Root(pointer);
         if schema.get("type").is_some_and(|kind| kind != "object") {
             return Err(refused(&root.field("type"), "parameters are an object: `type` must be `object`"));
         }
@@ -99,14 +99,14 @@ impl Budget {
 /// The way through one schema.
 struct Visit<'a> {
     budget: &'a mut Budget,
-    root: Place<'a>,
+    root: Pointer<'a>,
     definitions: &'a Map<String, Value>,
     /// The cost of each definition; nothing while it is being found out.
     found: HashMap<&'a str, Option<Cost>>,
 }
 
 impl<'a> Visit<'a> {
-    fn schema(&mut self, schema: &'a Value, place: &Place<'_>, depth: usize) -> Result<Cost> {
+    fn schema(&mut self, schema: &'a Value, place: &Pointer<'_>, depth: usize) -> Result<Cost> {
         if depth > MAX_SCHEMA_DEPTH {
             return Err(too_deep(place));
         }
@@ -117,7 +117,7 @@ impl<'a> Visit<'a> {
         }
     }
 
-    fn count(&mut self, place: &Place<'_>) -> Result<()> {
+    fn count(&mut self, place: &Pointer<'_>) -> Result<()> {
         self.budget.schemas += 1;
         if self.budget.schemas > MAX_SCHEMAS {
             return Err(over(
@@ -128,7 +128,12 @@ impl<'a> Visit<'a> {
         Ok(())
     }
 
-    fn keywords(&mut self, schema: &'a Map<String, Value>, place: &Place<'_>, depth: usize) -> Result<Cost> {
+    fn keywords(
+        &mut self,
+        schema: &'a Map<String, Value>,
+        place: &Pointer<'_>,
+        depth: usize,
+    ) -> Result<Cost> {
         self.count(place)?;
         let mut cost = Cost::checks(1);
         for (keyword, value) in schema {
@@ -142,7 +147,7 @@ impl<'a> Visit<'a> {
         &mut self,
         keyword: &'a str,
         value: &'a Value,
-        above: &Place<'_>,
+        above: &Pointer<'_>,
         depth: usize,
     ) -> Result<Cost> {
         let place = &above.field(keyword);
@@ -198,7 +203,7 @@ impl<'a> Visit<'a> {
         }
     }
 
-    fn fields(&mut self, value: &'a Value, place: &Place<'_>, depth: usize) -> Result<Cost> {
+    fn fields(&mut self, value: &'a Value, place: &Pointer<'_>, depth: usize) -> Result<Cost> {
         let Value::Object(fields) = value else { return Err(refused(place, "this is an object of schemas")) };
         let mut cost = Cost::default();
         for (name, schema) in fields {
@@ -207,7 +212,7 @@ impl<'a> Visit<'a> {
         Ok(cost)
     }
 
-    fn list(&mut self, value: &'a Value, place: &Place<'_>, depth: usize) -> Result<Cost> {
+    fn list(&mut self, value: &'a Value, place: &Pointer<'_>, depth: usize) -> Result<Cost> {
         let Value::Array(schemas) = value else { return Err(refused(place, "this is an array of schemas")) };
         let mut cost = Cost::default();
         for (index, schema) in schemas.iter().enumerate() {
@@ -216,7 +221,7 @@ impl<'a> Visit<'a> {
         Ok(cost)
     }
 
-    fn reference(&mut self, value: &'a Value, place: &Place<'_>, depth: usize) -> Result<Cost> {
+    fn reference(&mut self, value: &'a Value, place: &Pointer<'_>, depth: usize) -> Result<Cost> {
         let name = value.as_str().and_then(|target| target.strip_prefix("#/$defs/"));
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
         let Some(name) = name.filter(|name| !name.is_empty() && name.chars().all(plain)) else {
@@ -233,7 +238,7 @@ impl<'a> Visit<'a> {
     }
 
     /// The cost of a definition, which `place` refers to.
-    fn definition(&mut self, name: &'a str, place: &Place<'_>, depth: usize) -> Result<Cost> {
+    fn definition(&mut self, name: &'a str, place: &Pointer<'_>, depth: usize) -> Result<Cost> {
         match self.found.get(name) {
             Some(Some(cost)) => return Ok(*cost),
             Some(None) => {
@@ -254,7 +259,7 @@ impl<'a> Visit<'a> {
         Ok(cost)
     }
 
-    fn pattern(&mut self, pattern: &str, place: &Place<'_>) -> Result<Cost> {
+    fn pattern(&mut self, pattern: &str, place: &Pointer<'_>) -> Result<Cost> {
         self.budget.patterns += 1;
         if self.budget.patterns > MAX_PATTERNS {
             return Err(over(place, format!("a manifest has up to {MAX_PATTERNS} patterns")));
@@ -282,7 +287,7 @@ fn values(value: &Value) -> u64 {
     }
 }
 
-fn within(cost: Cost, place: &Place<'_>) -> Result<()> {
+fn within(cost: Cost, place: &Pointer<'_>) -> Result<()> {
     if cost.checks > MAX_CHECKS {
         return Err(over(
             place,
@@ -310,7 +315,7 @@ fn at_most(count: u64) -> String {
     if count == u64::MAX { "far more".to_owned() } else { count.to_string() }
 }
 
-fn too_deep(place: &Place<'_>) -> HubError {
+fn too_deep(place: &Pointer<'_>) -> HubError {
     over(
         place,
         format!("schemas lie up to {MAX_SCHEMA_DEPTH} deep in each other, with every `$ref` expanded"),
@@ -333,10 +338,10 @@ fn not_accepted(keyword: &str) -> String {
     format!("the keyword `{name}` is not accepted{instead}")
 }
 
-fn refused(place: &Place<'_>, reason: impl Into<String>) -> HubError {
+fn refused(place: &Pointer<'_>, reason: impl Into<String>) -> HubError {
     HubError::unprocessable(reason).at(place.to_string())
 }
 
-fn over(place: &Place<'_>, limit: String) -> HubError {
+fn over(place: &Pointer<'_>, limit: String) -> HubError {
     HubError::too_large(limit).at(place.to_string())
 }

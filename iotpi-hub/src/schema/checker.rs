@@ -33,18 +33,18 @@ const MAX_KEPT: u64 = 32_768;
 pub(crate) struct Checker {
     manifests: Arc<Semaphore>,
     commands: Arc<Semaphore>,
-    kept: Mutex<Kept>,
+    kept: Mutex<CompiledSchemas>,
 }
 
 #[derive(Debug, Default)]
-struct Kept {
-    schemas: HashMap<(ModuleId, ActionName), Entry>,
+struct CompiledSchemas {
+    schemas: HashMap<(ModuleId, ActionName), CacheEntry>,
     weight: u64,
     uses: u64,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct CacheEntry {
     source: Map<String, Value>,
     schema: Arc<ParamsSchema>,
     used: u64,
@@ -125,7 +125,7 @@ impl Checker {
     }
 }
 
-impl Kept {
+impl CompiledSchemas {
     fn get(
         &mut self,
         module: &ModuleId,
@@ -142,7 +142,7 @@ impl Kept {
         self.remove_where(|other| *other == key);
         self.uses += 1;
         self.weight += weight(&schema);
-        self.schemas.insert(key, Entry { source, schema, used: self.uses });
+        self.schemas.insert(key, CacheEntry { source, schema, used: self.uses });
         while self.weight > MAX_KEPT {
             let oldest = self.schemas.iter().min_by_key(|(_, entry)| entry.used);
             let Some(oldest) = oldest.map(|(key, _)| key.clone()) else { break };

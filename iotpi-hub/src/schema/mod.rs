@@ -7,7 +7,7 @@
 mod budget;
 mod checker;
 mod pattern;
-mod place;
+mod pointer;
 
 use std::ops::AddAssign;
 

@@ -18,7 +18,7 @@ use http::{HeaderValue, Method, Request, Response, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use socket2::SockRef;
-use stream::Watched;
+use stream::TrackedStream;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -62,7 +62,7 @@ impl Hub {
         let connections = Connections::new(self.config().http.max_connections as usize);
         // Turning a connection away takes a moment too, and that many moments at once are enough.
         let refusals = Arc::new(Semaphore::new(64));
-        let mut pace = Pace::new();
+        let mut pace = AcceptRate::new();
         loop {
             pace.next().await;
             let accepted = tokio::select! {
@@ -112,12 +112,12 @@ fn is_long(request: &Request<Incoming>) -> bool {
 }
 
 /// Lets the accept loop go on when its time has come.
-struct Pace {
+struct AcceptRate {
     left: f64,
     at: Instant,
 }
 
-impl Pace {
+impl AcceptRate {
     fn new() -> Self {
         Self { left: f64::from(ACCEPT_BURST), at: Instant::now() }
     }
@@ -159,7 +159,8 @@ async fn connection(
                 let activity = Arc::new(Activity::new());
                 let read = read.freeze();
                 let permits = (Arc::clone(&permit), entered);
-                let watched = Watched { stream, read, activity: Arc::clone(&activity), permit: permits };
+                let watched =
+                    TrackedStream { stream, read, activity: Arc::clone(&activity), permit: permits };
                 requests(&hub, &router, &connections, watched, activity, &permit).await;
             }
             line::End::Closed => {}
@@ -176,7 +177,7 @@ async fn requests(
     hub: &Hub,
     router: &Router,
     connections: &Connections,
-    watched: Watched,
+    watched: TrackedStream,
     activity: Arc<Activity>,
     permit: &Arc<ConnectionPermit>,
 ) {

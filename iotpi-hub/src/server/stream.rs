@@ -17,7 +17,7 @@ use super::activity::Activity;
 use crate::{admission::ConnectionPermit, metrics::Entered};
 
 /// The socket, telling when bytes come in. It holds the connection's place, so that an upgraded one keeps it.
-pub(super) struct Watched {
+pub(super) struct TrackedStream {
     pub(super) stream: TcpStream,
     /// What was read of it before; comes first.
     pub(super) read: Bytes,
@@ -26,7 +26,7 @@ pub(super) struct Watched {
     pub(super) permit: (Arc<ConnectionPermit>, Arc<Entered>),
 }
 
-impl AsyncRead for Watched {
+impl AsyncRead for TrackedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -47,7 +47,7 @@ impl AsyncRead for Watched {
     }
 }
 
-impl Watched {
+impl TrackedStream {
     /// Fails once the client has closed its side, while a request is answered that ends with that.
     fn check_reader(&self, context: &mut Context<'_>) -> io::Result<()> {
         if self.activity.is_long.load(Relaxed)
@@ -81,7 +81,7 @@ impl Watched {
     }
 }
 
-impl AsyncWrite for Watched {
+impl AsyncWrite for TrackedStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -25,6 +25,6 @@ pub(crate) use open::open;
 pub(crate) use report::metrics;
 pub use report::{Expired, LastBackup, Quarantined, RetentionReport, StorageReport};
 pub(crate) use retention::{plan, refusal};
-pub(crate) use space::{Room, State as SpaceState};
+pub(crate) use space::{FreeSpace, SpaceState};
 pub(crate) use state::{Problems, Storage};
 pub(crate) use wear::Wear;

@@ -7,7 +7,7 @@ const SCATTERED: u64 = 8 << 20;
 
 /// How much room there is, bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Room {
+pub(crate) struct FreeSpace {
     /// Of the disk, free.
     pub(crate) free: u64,
     /// Of the database, what will be used again before it grows.
@@ -16,7 +16,7 @@ pub(crate) struct Room {
 
 /// How it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum State {
+pub(crate) enum SpaceState {
     /// There is room.
     #[default]
     Room,
@@ -27,22 +27,22 @@ pub(crate) enum State {
     Out,
 }
 
-impl Room {
+impl FreeSpace {
     pub(crate) fn new(free: u64, taken: DiskUse) -> Self {
         Self { free, reusable: taken.reusable_bytes }
     }
 
     /// How it stands against the mark. Once low, it takes an eighth more than the mark to be well again, so that it does
     /// not change its mind with every write.
-    pub(crate) fn state(self, mark: u64, was_low: bool) -> State {
+    pub(crate) fn state(self, mark: u64, was_low: bool) -> SpaceState {
         let more = if was_low { mark / 8 } else { 0 };
         let room = self.free.saturating_add(self.reusable.saturating_sub(SCATTERED));
         if mark == 0 || room >= mark + more {
-            State::Room
+            SpaceState::Room
         } else if self.free < mark / 8 + more / 2 {
-            State::Out
+            SpaceState::Out
         } else {
-            State::Low
+            SpaceState::Low
         }
     }
 }
@@ -53,31 +53,31 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    fn state(free_mib: u64, reusable_mib: u64, was_low: bool) -> State {
-        Room { free: free_mib * MIB, reusable: reusable_mib * MIB }.state(256 * MIB, was_low)
+    fn state(free_mib: u64, reusable_mib: u64, was_low: bool) -> SpaceState {
+        FreeSpace { free: free_mib * MIB, reusable: reusable_mib * MIB }.state(256 * MIB, was_low)
     }
 
     #[test]
     fn what_is_reusable_counts_as_room_but_not_as_disk() {
-        assert_eq!(state(256, 0, false), State::Room);
-        assert_eq!(state(255, 0, false), State::Low);
-        assert_eq!(state(100, 164, false), State::Room);
-        assert_eq!(state(100, 163, false), State::Low);
-        assert_eq!(state(31, 232, false), State::Out);
-        assert_eq!(state(0, 264, false), State::Room, "a module was removed: its pages are used again");
+        assert_eq!(state(256, 0, false), SpaceState::Room);
+        assert_eq!(state(255, 0, false), SpaceState::Low);
+        assert_eq!(state(100, 164, false), SpaceState::Room);
+        assert_eq!(state(100, 163, false), SpaceState::Low);
+        assert_eq!(state(31, 232, false), SpaceState::Out);
+        assert_eq!(state(0, 264, false), SpaceState::Room, "a module was removed: its pages are used again");
     }
 
     #[test]
     fn once_low_it_takes_more_to_be_well_again() {
-        assert_eq!(state(256, 0, true), State::Low);
-        assert_eq!(state(288, 0, true), State::Room);
-        assert_eq!(state(40, 200, true), State::Out);
-        assert_eq!(state(48, 200, true), State::Low);
-        assert_eq!(state(40, 256, true), State::Room);
+        assert_eq!(state(256, 0, true), SpaceState::Low);
+        assert_eq!(state(288, 0, true), SpaceState::Room);
+        assert_eq!(state(40, 200, true), SpaceState::Out);
+        assert_eq!(state(48, 200, true), SpaceState::Low);
+        assert_eq!(state(40, 256, true), SpaceState::Room);
     }
 
     #[test]
     fn a_mark_of_nothing_is_never_met() {
-        assert_eq!(Room { free: 0, reusable: 0 }.state(0, true), State::Room);
+        assert_eq!(FreeSpace { free: 0, reusable: 0 }.state(0, true), SpaceState::Room);
     }
 }

@@ -18,14 +18,14 @@ const DAY_SECS: f64 = 86_400.0;
 /// What was written so far.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Wear {
-    kept: Kept,
+    kept: StoredWear,
     /// The process's count and the steady time when it was last looked at.
     last: (u64, Duration),
 }
 
 /// What is remembered across restarts.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-struct Kept {
+struct StoredWear {
     /// All bytes ever counted.
     total_bytes: u64,
     /// The last days the hub ran, oldest first.

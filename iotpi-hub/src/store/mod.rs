@@ -23,23 +23,25 @@ use serde_json::{Map, Value};
 
 use crate::auth::Role;
 
+mod commands;
 #[cfg(feature = "testing")]
 pub mod contract;
 mod cursor;
 mod error;
-mod footage;
-mod orders;
+mod frame_index;
+pub use commands::{CommandHistory, CommandOrder, LeaseTerms, SubmitOutcome, Sweep, WatchedIssuer};
 pub(crate) use cursor::hex;
 pub use error::{BoxError, StoreError};
-pub use footage::{Footage, FootageQuery, FootageStore, FootageTotals, FoundFrame, FrameSpot, SegmentRecord};
-pub use orders::{CommandHistory, CommandOrder, LeaseTerms, Submission, Sweep, WatchedIssuer};
+pub use frame_index::{
+    ClipQuery, FoundFrame, FrameIndexStore, FrameLocation, IndexedFrames, RecordingTotals, SegmentRecord,
+};
+mod maintenance;
 mod sqlite;
-mod upkeep;
 pub use sqlite::recovery::backup_folder;
 pub(crate) use sqlite::{RESTORED, recovery, with_suffix};
 
-pub use upkeep::{
-    BackedUp, DiskUse, Expired, ExpiryPlan, ExpiryReport, Salvaged, SeriesExpiry, Thinning, Verification,
+pub use maintenance::{
+    BackedUp, DiskUse, Eviction, Expired, ExpiryPlan, ExpiryReport, Salvaged, SeriesExpiry, Verification,
 };
 
 /// The engine's answer.
@@ -215,7 +217,7 @@ pub struct TokenRecord {
 /// # Cancel safety
 /// Every method: a cancelled write happened wholly or not at all.
 #[async_trait]
-pub trait Store: FootageStore + Send + Sync + fmt::Debug {
+pub trait Store: FrameIndexStore + Send + Sync + fmt::Debug {
     // ---- readings ----
 
     /// Keeps readings, all or none; unknown modules and series are created (`now` as their first moment), at most
@@ -301,7 +303,7 @@ pub trait Store: FootageStore + Send + Sync + fmt::Debug {
     /// Errors: [`StoreError::NotFound`] (the module); [`StoreError::LimitReached`] when `max_waiting` commands of the
     /// module are not final; [`StoreError::Conflict`] when there is a command of that id, or the key was another
     /// request's.
-    async fn submit(&self, order: &CommandOrder, max_waiting: u64, now: Now) -> Result<Submission>;
+    async fn submit(&self, order: &CommandOrder, max_waiting: u64, now: Now) -> Result<SubmitOutcome>;
 
     /// Leases the module's oldest commands, up to `limit`, each with its own fresh lease id; nothing while one of
     /// the module's commands is leased. Overdue ones are never handed over.
@@ -452,7 +454,7 @@ pub trait Store: FootageStore + Send + Sync + fmt::Debug {
     /// records, with the sums of minutes and hours of those that arrived lately. While nobody is over their share: the oldest
     /// readings, as [`Self::expire`] would. The newest record of each series stays. Answers how many steps that were; none when
     /// there is nothing left. What is freed is at first only [`DiskUse::reusable_bytes`].
-    async fn thin(&self, thinning: Thinning, now: Now) -> Result<u32>;
+    async fn thin(&self, thinning: Eviction, now: Now) -> Result<u32>;
 
     /// What it takes of the disk.
     async fn disk_use(&self) -> Result<DiskUse>;

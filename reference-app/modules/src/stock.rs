@@ -57,7 +57,7 @@ fn add(
         Device::Actuator(actuator) => {
             let obeying = ActuatorModule::new(actuator);
             devices.with(match outbox {
-                Some(folder) => obeying.with_journal(folder.join(JOURNAL)),
+                Some(folder) => obeying.with_command_log(folder.join(JOURNAL)),
                 None => obeying,
             })
         }

@@ -18,12 +18,12 @@ const SET: &str = "set";
 
 /// The actuator. Its state is what the controls stand at, read from the camera after each action.
 #[derive(Debug)]
-pub struct Adjusting {
+pub struct ControlActuator {
     device: PathBuf,
     state: Controls,
 }
 
-impl Adjusting {
+impl ControlActuator {
     /// The controls of a camera, `/dev/video0`. It need not be there yet.
     #[must_use]
     pub fn new(device: PathBuf) -> Self {
@@ -40,7 +40,7 @@ fn adjust(device: &std::path::Path, wanted: &Controls) -> Result<Controls, Devic
 }
 
 #[async_trait]
-impl Actuator for Adjusting {
+impl Actuator for ControlActuator {
     fn actions(&self) -> Vec<ActionSpec> {
         let params = json!({
             "type": "object",
@@ -97,7 +97,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_camera_that_is_not_there_is_told_of_when_it_is_adjusted() {
-        let mut adjusting = Adjusting::new("/dev/video250".into());
+        let mut adjusting = ControlActuator::new("/dev/video250".into());
 
         let error =
             adjusting.perform(&action(json!({"control": "brightness", "value": 1}))).await.unwrap_err();
@@ -108,7 +108,7 @@ mod tests {
 
     #[tokio::test]
     async fn orders_that_make_no_sense_are_refused() {
-        let mut adjusting = Adjusting::new("/dev/video250".into());
+        let mut adjusting = ControlActuator::new("/dev/video250".into());
 
         for params in [
             json!({}),

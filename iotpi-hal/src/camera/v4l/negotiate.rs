@@ -8,13 +8,13 @@ use nokhwa::{
     utils::{CameraFormat, CameraIndex, FrameFormat, RequestedFormat, RequestedFormatType, Resolution},
 };
 
-use super::{Wish, nokhwa_error};
+use super::{V4lConfig, nokhwa_error};
 
 /// What a camera and we speak, what is better first.
 const SPOKEN: [FrameFormat; 2] = [FrameFormat::MJPEG, FrameFormat::YUYV];
 
 /// Opens a camera and sets it to its nearest: nearest in size, then JPEG before YUYV, then nearest in rate.
-pub(super) fn open(wish: &Wish) -> Result<Camera, DeviceError> {
+pub(super) fn open(wish: &V4lConfig) -> Result<Camera, DeviceError> {
     let failed = |e| nokhwa_error(&wish.device, e);
     let index = CameraIndex::Index(index(&wish.device)?);
     let any = RequestedFormat::with_formats(RequestedFormatType::None, &SPOKEN);
@@ -28,7 +28,7 @@ pub(super) fn open(wish: &Wish) -> Result<Camera, DeviceError> {
 
 /// Sets what is best of the listed, or what the driver makes of the wish, if that is nearer: of a range of sizes nokhwa lists the
 /// ends only.
-fn settle(camera: &mut Camera, best: CameraFormat, wish: &Wish) -> Result<(), NokhwaError> {
+fn settle(camera: &mut Camera, best: CameraFormat, wish: &V4lConfig) -> Result<(), NokhwaError> {
     let listed = || RequestedFormat::with_formats(RequestedFormatType::Exact(best), &SPOKEN);
     camera.set_camera_requset(listed())?;
     let asked = asked(wish, best.format());
@@ -45,11 +45,11 @@ fn settle(camera: &mut Camera, best: CameraFormat, wish: &Wish) -> Result<(), No
     Ok(())
 }
 
-fn asked(wish: &Wish, pixels: FrameFormat) -> CameraFormat {
+fn asked(wish: &V4lConfig, pixels: FrameFormat) -> CameraFormat {
     CameraFormat::new(Resolution::new(wish.width, wish.height), pixels, wish.fps.max(1))
 }
 
-fn nearest(offered: &[CameraFormat], wish: &Wish) -> Option<CameraFormat> {
+fn nearest(offered: &[CameraFormat], wish: &V4lConfig) -> Option<CameraFormat> {
     let spoken = offered.iter().filter(|format| SPOKEN.contains(&format.format()));
     spoken.copied().min_by_key(|format| {
         let (size, rate) = distance(*format, wish);
@@ -58,7 +58,7 @@ fn nearest(offered: &[CameraFormat], wish: &Wish) -> Option<CameraFormat> {
 }
 
 /// In size, and in rate.
-fn distance(format: CameraFormat, wish: &Wish) -> (u32, u32) {
+fn distance(format: CameraFormat, wish: &V4lConfig) -> (u32, u32) {
     let size = format.width().abs_diff(wish.width).saturating_add(format.height().abs_diff(wish.height));
     (size, format.frame_rate().abs_diff(wish.fps))
 }
@@ -77,8 +77,14 @@ fn index(device: &Path) -> Result<u32, DeviceError> {
 mod tests {
     use super::*;
 
-    fn wish(width: u32, height: u32) -> Wish {
-        Wish { device: "/dev/video0".into(), width, height, fps: 15, controls: super::super::Controls::new() }
+    fn wish(width: u32, height: u32) -> V4lConfig {
+        V4lConfig {
+            device: "/dev/video0".into(),
+            width,
+            height,
+            fps: 15,
+            controls: super::super::Controls::new(),
+        }
     }
 
     #[test]

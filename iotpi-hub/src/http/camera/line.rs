@@ -28,8 +28,8 @@ use super::{
         middleware,
         problem::{self, status},
     },
-    Caption, Query, camera_of, parse_time,
-    show::{ShowParams, is_jpeg},
+    FrameMetadata, Query, camera_of, parse_time,
+    publish::{ShowParams, is_jpeg},
 };
 use crate::{
     Hub,
@@ -194,7 +194,7 @@ impl Line {
 struct Coming {
     caller: Caller,
     module_id: ModuleId,
-    caption: Caption,
+    caption: FrameMetadata,
     length: usize,
     close: bool,
 }
@@ -207,7 +207,7 @@ async fn understand(hub: &Hub, head: &[u8], connection: &Arc<ConnectionPermit>) 
     parts.extensions.insert(Arc::clone(connection));
     let IngestAuth(caller) = IngestAuth::from_request_parts(&mut parts, hub).await.ok()?;
     let Query(query) = Query::<ShowParams>::from_request_parts(&mut parts, hub).await.ok()?;
-    let headers = Caption::of_headers(&parts.headers, hub.now().wall).ok()?;
+    let headers = FrameMetadata::of_headers(&parts.headers, hub.now().wall).ok()?;
     let caption = headers.at(parse_time("timestamp", query.timestamp.as_deref()).ok()?);
     let module_id = camera_of(query.module_id, &caller).ok()?;
     caller.may_deliver_as(&module_id).ok()?;
@@ -270,7 +270,7 @@ async fn show(hub: &Hub, coming: Coming, jpeg: Buffer) -> Answer {
     let ignores_time = coming.caption.ignores_time;
     let frame = coming.caption.on(jpeg.freeze(), hub.now().wall);
     let shown = match frame {
-        Ok(frame) => hub.show(&coming.caller, &coming.module_id, frame).await.inspect(|_| {
+        Ok(frame) => hub.publish_frame(&coming.caller, &coming.module_id, frame).await.inspect(|_| {
             if ignores_time {
                 hub.ignored_frame_time(&coming.module_id);
             }

@@ -16,7 +16,7 @@ use futures_util::{Stream, StreamExt as _, stream};
 use crate::{
     Hub,
     auth::{Authorization, AuthorizationEnd, Caller},
-    frames::{Shown, Viewer},
+    frames::{PublishedFrame, Viewer},
     lock::lock,
 };
 
@@ -67,7 +67,7 @@ async fn next_part(hub: &Hub, viewer: &mut Viewer, caller: &Caller) -> Option<Pi
     }
 }
 
-fn part(shown: &Shown, jpeg: Bytes) -> Piece {
+fn part(shown: &PublishedFrame, jpeg: Bytes) -> Piece {
     let head = shown.part_head.get_or_init(|| {
         let head = format!(
             "Content-Type: image/jpeg\r\nContent-Length: {}\r\nX-Timestamp: {:.6}\r\nX-Sequence: {}\r\n{}\r\n",

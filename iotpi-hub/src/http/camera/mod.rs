@@ -2,8 +2,8 @@
 
 pub(crate) mod line;
 pub(crate) mod mjpeg;
+mod publish;
 mod push;
-mod show;
 mod watch;
 
 use std::time::Duration;
@@ -15,7 +15,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use iotpi_core::{Frame, InvalidFrame, ModuleId, Timestamp, Via, WatchedCamera};
+use iotpi_core::{Frame, InvalidFrame, ModuleId, Timestamp, ViewerKind, WatchedCamera};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
@@ -29,7 +29,7 @@ use crate::{
     Hub,
     auth::Caller,
     error::{HubError, Result},
-    frames::Shown,
+    frames::PublishedFrame,
 };
 
 /// How long `?fresh=1` waits for a frame.
@@ -41,7 +41,7 @@ static X_CLOCK_OFFSET: HeaderName = HeaderName::from_static("x-clock-offset");
 
 pub(super) fn routes() -> ApiRouter {
     ApiRouter::new()
-        .merge(show::routes())
+        .merge(publish::routes())
         .merge(push::routes())
         .merge(watch::routes())
         .routes(routes!(snapshot))
@@ -59,7 +59,7 @@ const MAX_CLOCK_DIFFERENCE: Duration = Duration::from_secs(24 * 3600);
 
 /// What the headers say about a picture.
 #[derive(Debug, Default)]
-struct Caption {
+struct FrameMetadata {
     timestamp: Option<Timestamp>,
     /// `X-Timestamp` is no possible time: the picture counts as taken when it arrived.
     ignores_time: bool,
@@ -67,7 +67,7 @@ struct Caption {
     clock_offset: f64,
 }
 
-impl Caption {
+impl FrameMetadata {
     /// Reads it from fields by name, of a request or of a part.
     fn of<'a>(field: impl Fn(&HeaderName) -> Option<&'a str>, now: Timestamp) -> Result<Self> {
         let wrong = |name: &HeaderName, should: &str| {
@@ -185,7 +185,7 @@ async fn snapshot(
         Some("1" | "true" | "") => true,
         Some(_) => return Err(HubError::invalid_argument("`fresh` is 0 or 1")),
     };
-    let camera = hub.the_camera(query.module_id)?;
+    let camera = hub.resolve_camera(query.module_id)?;
     let newest = hub.newest_frame(&camera);
     let shown = match newest {
         newest if fresh => next(&hub, &camera, newest.map(|shown| shown.seq)).await?,
@@ -216,8 +216,8 @@ async fn snapshot(
 }
 
 /// The next frame of a camera after that number. Whoever waits counts as a viewer, so that a camera at rest delivers one.
-async fn next(hub: &Hub, camera: &ModuleId, after: Option<u64>) -> Result<std::sync::Arc<Shown>> {
-    let mut viewer = hub.watch(camera, Via::Mjpeg)?;
+async fn next(hub: &Hub, camera: &ModuleId, after: Option<u64>) -> Result<std::sync::Arc<PublishedFrame>> {
+    let mut viewer = hub.watch(camera, ViewerKind::Mjpeg)?;
     let wait = async {
         loop {
             match viewer.next().await {

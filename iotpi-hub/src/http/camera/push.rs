@@ -24,7 +24,7 @@ use super::{
         proxy::connection,
         until::EndsItself,
     },
-    Caption, Jpeg, PermissionDenied, Query, RateLimited, camera_of,
+    FrameMetadata, Jpeg, PermissionDenied, Query, RateLimited, camera_of,
 };
 use crate::{
     Hub,
@@ -241,14 +241,14 @@ impl Pushed {
 
     async fn show(&mut self, part: &Part) -> Result<Next> {
         let now = self.hub.now().wall;
-        let caption = Caption::of(|name| part.header(name.as_str()), now);
+        let caption = FrameMetadata::of(|name| part.header(name.as_str()), now);
         let frame =
             caption.and_then(|caption| Ok((caption.ignores_time, caption.on(part.body.clone(), now)?)));
         let (ignores_time, frame) = match frame {
             Ok(frame) => frame,
             Err(error) => return Ok(self.refuse(error)),
         };
-        let receipt = self.hub.show(&self.caller, &self.module_id, frame).await?;
+        let receipt = self.hub.publish_frame(&self.caller, &self.module_id, frame).await?;
         if ignores_time {
             self.hub.ignored_frame_time(&self.module_id);
         }

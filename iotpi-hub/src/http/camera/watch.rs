@@ -10,7 +10,7 @@ use axum::{
 use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderValue, header};
-use iotpi_core::Via;
+use iotpi_core::ViewerKind;
 
 use super::{
     super::api_router::{ApiRouter, routes},
@@ -43,8 +43,8 @@ async fn watch(
     Query(query): Query<CameraParams>,
 ) -> error::Result<Response> {
     authorization.caller().may_read()?;
-    let camera = hub.the_camera(query.module_id)?;
-    let viewer = hub.watch(&camera, Via::Mjpeg)?;
+    let camera = hub.resolve_camera(query.module_id)?;
+    let viewer = hub.watch(&camera, ViewerKind::Mjpeg)?;
     // Of no length, as what is sent in its place.
     let mut response = Body::from_stream(stream::empty::<Result<Bytes, Infallible>>()).into_response();
     response.extensions_mut().insert(Mjpeg::new(hub, viewer, authorization));

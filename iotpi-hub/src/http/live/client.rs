@@ -3,7 +3,7 @@
 use std::{ops::ControlFlow, time::Duration};
 
 use bytes::Bytes;
-use iotpi_core::{LiveFrame, LiveMessage, LiveRequest, Subscription, Via, WatchRequest};
+use iotpi_core::{LiveFrame, LiveMessage, LiveRequest, Subscription, ViewerKind, WatchRequest};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::timeout,
@@ -14,19 +14,19 @@ use tokio_tungstenite::tungstenite::{
 };
 
 use super::{
-    pace::Pace,
     pings::{Due, Pings},
     request::understand,
+    request_rate::RequestRate,
     socket::{Kind, Socket, Step},
-    watches::{Next, Watches},
+    watches::{Next, WatchedCameras},
 };
 use crate::{
     Hub,
     auth::{AuthorizationEnd, Caller},
     error::HubError,
-    events::{Happened, Listener, to_wire},
+    events::{Subscriber, WireEvent, to_wire},
     http::problem,
-    issuers::Line,
+    issuer_presence::LiveConnection,
     ops::present::Present,
 };
 
@@ -41,18 +41,18 @@ pub(super) struct Client<S> {
     caller: Caller,
     socket: Socket<S>,
     /// Shows that whoever opened it is there.
-    line: Option<Line>,
+    line: Option<LiveConnection>,
     ended: AuthorizationEnd,
     is_revoked: bool,
-    events: Listener,
+    events: Subscriber,
     wanted: Option<Subscription>,
     /// The last event the client knows of.
     seq: u64,
     /// The present, of which a part is out: nothing else may be sent before its end.
     present: Option<Present>,
-    watches: Watches,
+    watches: WatchedCameras,
     pings: Pings,
-    pace: Pace,
+    pace: RequestRate,
 }
 
 /// Over, or not.
@@ -63,10 +63,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         hub: Hub,
         caller: Caller,
         socket: Socket<S>,
-        line: Option<Line>,
+        line: Option<LiveConnection>,
         ended: AuthorizationEnd,
     ) -> Self {
-        let (seq, events) = hub.events().listen();
+        let (seq, events) = hub.events().subscribe();
         Self {
             hub,
             caller,
@@ -78,9 +78,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             wanted: None,
             seq,
             present: None,
-            watches: Watches::new(),
+            watches: WatchedCameras::new(),
             pings: Pings::new(),
-            pace: Pace::new(),
+            pace: RequestRate::new(),
         }
     }
 
@@ -200,7 +200,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
 
     async fn watch(&mut self, cameras: Vec<WatchRequest>) -> Flow {
         let hub = self.hub.clone();
-        for (i, error) in self.watches.replace(cameras, |id| hub.watch(id, Via::Live)) {
+        for (i, error) in self.watches.replace(cameras, |id| hub.watch(id, ViewerKind::Live)) {
             self.object(&error.at(format!("/cameras/{i}/module_id"))).await?;
         }
         Flow::Continue(())
@@ -231,7 +231,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         Flow::Continue(())
     }
 
-    async fn tell(&mut self, happened: &Happened) -> Flow {
+    async fn tell(&mut self, happened: &WireEvent) -> Flow {
         if happened.seq() <= self.seq {
             return Flow::Continue(());
         }
@@ -246,7 +246,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     async fn resync(&mut self) -> Flow {
         self.hub.inner.metrics.live_resyncs.add(1);
         let before = self.seq;
-        let (seq, events) = self.hub.events().listen();
+        let (seq, events) = self.hub.events().subscribe();
         self.events = events;
         self.seq = seq;
         let missed = seq.saturating_sub(before);
@@ -256,7 +256,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
 
     /// Says what there is now; what happens from here on follows as events.
     async fn present(&mut self) -> Flow {
-        let (seq, events) = self.hub.events().listen();
+        let (seq, events) = self.hub.events().subscribe();
         self.events = events;
         self.seq = seq;
         self.say_present(seq).await

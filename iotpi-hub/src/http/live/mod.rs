@@ -1,9 +1,9 @@
 //! `/api/live`: events and pictures over a WebSocket. `docs/ref/live.md` is the protocol.
 
 mod client;
-mod pace;
 mod pings;
 mod request;
+mod request_rate;
 mod socket;
 mod upgrade;
 mod watches;

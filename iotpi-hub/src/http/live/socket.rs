@@ -55,7 +55,7 @@ pub(super) enum Step {
 /// The socket of one client.
 #[derive(Debug)]
 pub(super) struct Socket<S> {
-    frames: WebSocketStream<Line<S>>,
+    frames: WebSocketStream<WriteStream<S>>,
     /// Goes out as soon as tungstenite's own answers, pongs, are.
     next: Option<Outgoing>,
 }
@@ -70,7 +70,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             // Somewhat over the protocol's limit, so that what is a little too long gets an answer and not a hang-up.
             .max_message_size(Some(2 * MAX_LIVE_MESSAGE_BYTES))
             .max_frame_size(Some(2 * MAX_LIVE_MESSAGE_BYTES));
-        let line = Line { stream, outgoing: None, written: 0 };
+        let line = WriteStream { stream, outgoing: None, written: 0 };
         Self { frames: WebSocketStream::from_raw_socket(line, Role::Server, Some(config)).await, next: None }
     }
 
@@ -190,13 +190,13 @@ fn head(kind: Kind, is_last: bool, first: &[u8], rest_bytes: usize) -> Vec<u8> {
 
 /// The stream below tungstenite. What tungstenite writes, pongs and the goodbye, waits for the message under way.
 #[derive(Debug)]
-struct Line<S> {
+struct WriteStream<S> {
     stream: S,
     outgoing: Option<Outgoing>,
     written: u64,
 }
 
-impl<S: AsyncWrite + Unpin> Line<S> {
+impl<S: AsyncWrite + Unpin> WriteStream<S> {
     fn poll_outgoing(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(outgoing) = &mut self.outgoing {
             let bytes = ready!(Pin::new(&mut self.stream).poll_write_vectored(context, &outgoing.rest()))?;
@@ -213,7 +213,7 @@ impl<S: AsyncWrite + Unpin> Line<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Line<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for WriteStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -223,7 +223,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Line<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Line<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WriteStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

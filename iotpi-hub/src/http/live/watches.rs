@@ -17,7 +17,7 @@ use tokio_util::sync::ReusableBoxFuture;
 
 use crate::{
     error::HubError,
-    frames::{Shown, Viewer},
+    frames::{PublishedFrame, Viewer},
 };
 
 /// So many pictures of a camera are under way to a client: one is painted while the next one travels.
@@ -29,14 +29,14 @@ const SLOWEST: Duration = Duration::from_secs(24 * 3600);
 #[derive(Debug)]
 pub(super) enum Next {
     /// A camera's newest picture.
-    Picture(ModuleId, Arc<Shown>),
+    Picture(ModuleId, Arc<PublishedFrame>),
     /// A camera was removed and is no longer watched.
     Removed(ModuleId),
 }
 
 /// The cameras of one client.
 #[derive(Debug)]
-pub(super) struct Watches {
+pub(super) struct WatchedCameras {
     cameras: Vec<Watched>,
     /// Who is asked first.
     turn: usize,
@@ -53,10 +53,10 @@ struct Watched {
     /// The numbers of those that were sent and not acknowledged.
     under_way: Vec<u64>,
     /// The viewer waits in it. One allocation is used again for each picture.
-    waiting: ReusableBoxFuture<'static, (Viewer, Option<Arc<Shown>>)>,
+    waiting: ReusableBoxFuture<'static, (Viewer, Option<Arc<PublishedFrame>>)>,
 }
 
-impl Watches {
+impl WatchedCameras {
     pub(super) fn new() -> Self {
         Self { cameras: Vec::new(), turn: 0, timer: Box::pin(sleep(Duration::ZERO)) }
     }
@@ -165,7 +165,7 @@ fn interval(max_fps: f64) -> Duration {
     Duration::try_from_secs_f64(max_fps.recip()).unwrap_or(SLOWEST).min(SLOWEST)
 }
 
-async fn next(mut viewer: Viewer) -> (Viewer, Option<Arc<Shown>>) {
+async fn next(mut viewer: Viewer) -> (Viewer, Option<Arc<PublishedFrame>>) {
     let shown = viewer.next().await;
     (viewer, shown)
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use iotpi_core::{ModuleId, Quantity, Reading, Sample, SensorType};
 
 use super::{MANY, after, all, module, people::token};
-use crate::store::{Now, ReadingQuery, Store, Thinning};
+use crate::store::{Eviction, Now, ReadingQuery, Store};
 
 const DAY: u64 = 86_400;
 /// When room has to be made, in seconds after the beginning.
@@ -71,7 +71,7 @@ async fn thin_but(store: &Arc<dyn Store>, spared_bytes: u64, now: Now, most: u32
     let before = now.wall.minus(Duration::from_secs(KEEP));
     let mut steps = 0;
     while steps < most {
-        match store.thin(Thinning { before, spared_bytes, most: 1 }, now).await.unwrap() {
+        match store.thin(Eviction { before, spared_bytes, most: 1 }, now).await.unwrap() {
             0 => break,
             taken => steps += taken,
         }

@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use iotpi_core::{ModuleId, Pick, RecordingMode, RecordingSettings, Timestamp};
+use iotpi_core::{FrameSelection, ModuleId, RecordingMode, RecordingSettings, Timestamp};
 
 use super::{after, all, known, module, page};
-use crate::store::{Footage, FootageQuery, FootageTotals, FrameSpot, Store, StoreError};
+use crate::store::{ClipQuery, FrameLocation, IndexedFrames, RecordingTotals, Store, StoreError};
 
 /// A second after the tests' beginning, and so many milliseconds.
 fn at(millis: u64) -> Timestamp {
@@ -13,19 +13,20 @@ fn at(millis: u64) -> Timestamp {
 }
 
 /// Frames of 100 bytes at these moments, one behind the other from `begin` on.
-fn footage(of: &ModuleId, segment: &str, begin: u64, millis: &[u64]) -> Footage {
-    let spot = |(n, millis): (u64, &u64)| FrameSpot { at: at(*millis), offset: begin + n * 140, length: 100 };
+fn footage(of: &ModuleId, segment: &str, begin: u64, millis: &[u64]) -> IndexedFrames {
+    let spot =
+        |(n, millis): (u64, &u64)| FrameLocation { at: at(*millis), offset: begin + n * 140, length: 100 };
     let frames: Vec<_> = (0..).zip(millis).map(spot).collect();
     let end = begin + frames.len() as u64 * 140;
     let (segment, stretch) = (segment.to_owned(), segment[..1].to_owned());
-    Footage { module_id: of.clone(), segment, stretch, reason: "continuous".to_owned(), frames, end }
+    IndexedFrames { module_id: of.clone(), segment, stretch, reason: "continuous".to_owned(), frames, end }
 }
 
-fn of(module_id: &ModuleId, since: Option<u64>, until: Option<u64>) -> FootageQuery {
-    FootageQuery { module_id: module_id.clone(), since: since.map(at), until: until.map(at) }
+fn of(module_id: &ModuleId, since: Option<u64>, until: Option<u64>) -> ClipQuery {
+    ClipQuery { module_id: module_id.clone(), since: since.map(at), until: until.map(at) }
 }
 
-async fn times(store: &Arc<dyn Store>, query: &FootageQuery, limit: u32) -> Vec<u64> {
+async fn times(store: &Arc<dyn Store>, query: &ClipQuery, limit: u32) -> Vec<u64> {
     let (found, _) = all(limit, async |page| store.footage(query, &page).await.unwrap()).await;
     let millis = |at: Timestamp| u64::try_from(at.since(self::at(0)).as_millis()).unwrap();
     found.into_iter().map(|frame| millis(frame.spot.at)).collect()
@@ -83,10 +84,11 @@ pub async fn footage_said_twice_is_indexed_once(store: Arc<dyn Store>) {
     store.index_footage(&said).await.unwrap();
     store.index_footage(&footage(&porch, "a1", 64, &[0, 100, 200])).await.unwrap();
 
-    let expected = FootageTotals { frames: 3, bytes: 484, oldest_at: Some(at(0)), newest_at: Some(at(200)) };
+    let expected =
+        RecordingTotals { frames: 3, bytes: 484, oldest_at: Some(at(0)), newest_at: Some(at(200)) };
     assert_eq!(store.footage_totals(&porch).await.unwrap(), expected);
     assert_eq!(times(&store, &of(&porch, None, None), 10).await, [0, 100, 200]);
-    assert_eq!(store.footage_totals(&module("nobody")).await.unwrap(), FootageTotals::default());
+    assert_eq!(store.footage_totals(&module("nobody")).await.unwrap(), RecordingTotals::default());
     let nobody = store.index_footage(&footage(&module("nobody"), "a1", 64, &[0])).await;
     assert!(matches!(nobody, Err(StoreError::NotFound(_))), "{nobody:?}");
 }
@@ -106,12 +108,16 @@ pub async fn a_frame_is_found_near_after_and_before_a_moment(store: Arc<dyn Stor
         (500_100, Some(500_100), None, Some(500_000)),
         (9_000_000, Some(500_100), None, Some(500_100)),
     ] {
-        for (pick, expected) in [(Pick::Nearest, nearest), (Pick::Next, next), (Pick::Previous, previous)] {
+        for (pick, expected) in [
+            (FrameSelection::Nearest, nearest),
+            (FrameSelection::Next, next),
+            (FrameSelection::Previous, previous),
+        ] {
             let found = store.footage_near(&porch, at(moment), pick).await.unwrap();
             assert_eq!(found.map(|frame| frame.spot.at), expected.map(at), "{pick:?} of {moment}");
         }
     }
-    assert_eq!(store.footage_near(&module("nobody"), at(0), Pick::Nearest).await.unwrap(), None);
+    assert_eq!(store.footage_near(&module("nobody"), at(0), FrameSelection::Nearest).await.unwrap(), None);
 }
 
 pub async fn segments_of_one_stretch_are_one_recording(store: Arc<dyn Store>) {
@@ -171,7 +177,7 @@ pub async fn a_removed_modules_recordings_are_doomed(store: Arc<dyn Store>) {
     known(&store, "porch").await;
 
     assert_eq!(store.doomed_segments().await.unwrap(), [(porch.clone(), "a1".to_owned())]);
-    assert_eq!(store.footage_totals(&porch).await.unwrap(), FootageTotals::default());
+    assert_eq!(store.footage_totals(&porch).await.unwrap(), RecordingTotals::default());
     assert_eq!(store.recording(&porch).await.unwrap(), None);
     assert_eq!(store.footage_totals(&attic).await.unwrap().frames, 1);
 }

@@ -9,7 +9,9 @@ use super::{
     commands::{MANY, claim, claim_one, command, finish, ids, order, state, succeeded, waiting},
     known, module,
 };
-use crate::store::{CommandHistory, CommandOrder, Now, Steady, Store, StoreError, Submission, WatchedIssuer};
+use crate::store::{
+    CommandHistory, CommandOrder, Now, Steady, Store, StoreError, SubmitOutcome, WatchedIssuer,
+};
 
 fn absolute(id: &str, target: &str) -> CommandOrder {
     CommandOrder { target: Some(target.to_owned()), ..order("led", id, 3600) }
@@ -19,7 +21,7 @@ fn keyed(id: &str, key: &str) -> CommandOrder {
     CommandOrder { idempotency_key: Some(key.to_owned()), ..order("led", id, 3600) }
 }
 
-async fn submit(store: &Arc<dyn Store>, order: &CommandOrder) -> Submission {
+async fn submit(store: &Arc<dyn Store>, order: &CommandOrder) -> SubmitOutcome {
     store.submit(order, MANY, after(1)).await.unwrap()
 }
 

@@ -6,7 +6,7 @@ use iotpi_core::{GapReason, NewGap, Quantity, Reading, Sample, SeriesGap, Timest
 
 use super::{MANY, after, all, module, page, start};
 use crate::store::{
-    ExpiryPlan, GapQuery, ReadingQuery, SeriesExpiry, SeriesKey, Store, StoreError, Thinning,
+    Eviction, ExpiryPlan, GapQuery, ReadingQuery, SeriesExpiry, SeriesKey, Store, StoreError,
 };
 
 /// A reading of that module, taken so many seconds after the beginning.
@@ -179,7 +179,7 @@ pub async fn thinning_takes_the_oldest_first_until_there_are_none(store: Arc<dyn
     record(&store, "shed", 2000..12_000).await;
     let before = start().plus(Duration::from_secs(9000));
 
-    let thinning = Thinning { before, spared_bytes: 0, most: 1 };
+    let thinning = Eviction { before, spared_bytes: 0, most: 1 };
     assert_eq!(store.thin(thinning, after(7)).await.unwrap(), 1);
     let (attic, shed) = (kept(&store, "attic").await, kept(&store, "shed").await);
     assert!(attic.len() < 10_000 && attic.last() == Some(&9999), "the oldest go, the newest stays");
@@ -223,7 +223,7 @@ pub async fn what_it_takes_of_the_disk_is_known(store: Arc<dyn Store>) {
     record(&store, "attic", 0..20_000).await;
     let full = store.disk_use().await.unwrap();
     let before = start().plus(Duration::from_secs(20_000));
-    while store.thin(Thinning { before, spared_bytes: 0, most: 9 }, after(7)).await.unwrap() > 0 {}
+    while store.thin(Eviction { before, spared_bytes: 0, most: 9 }, after(7)).await.unwrap() > 0 {}
     let thinned = store.disk_use().await.unwrap();
 
     assert!(full.database_bytes > 0 && full.reusable_bytes < full.database_bytes, "{full:?}");

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::store::{
     BoxError, CommandHistory, CommandOrder, LeaseTerms, Now, Page, PageRequest, Steady, StoreError,
-    Submission, Sweep, WatchedIssuer,
+    SubmitOutcome, Sweep, WatchedIssuer,
     cursor::{self, List, hex},
 };
 
@@ -32,13 +32,18 @@ const SUPERSEDED: &str = "a newer command for the same target came before this o
 const UNKNOWN: &str = "the module began and did not say how it ended";
 
 /// See [`Store::submit`](crate::store::Store::submit).
-pub(super) fn submit(db: &Connection, order: &CommandOrder, max_waiting: u64, now: Now) -> Work<Submission> {
+pub(super) fn submit(
+    db: &Connection,
+    order: &CommandOrder,
+    max_waiting: u64,
+    now: Now,
+) -> Work<SubmitOutcome> {
     let module = order.module_id.as_str();
     if !db.prepare_cached("SELECT 1 FROM modules WHERE id = ?1")?.exists([module])? {
         return Err(StoreError::NotFound("module").into());
     }
     if let Some(command) = first_of_key(db, order)? {
-        return Ok(Submission { command, is_new: false, superseded: Vec::new() });
+        return Ok(SubmitOutcome { command, is_new: false, superseded: Vec::new() });
     }
     let superseded = supersede(db, order, now)?;
     let sql = "SELECT count(*) FROM commands WHERE module_id = ?1 AND finished_at_us IS NULL";
@@ -70,7 +75,7 @@ pub(super) fn submit(db: &Connection, order: &CommandOrder, max_waiting: u64, no
         now.steady.0.plus(order.time_to_live).as_micros(),
     ];
     match db.prepare_cached(&sql)?.query_row(row, read).optional()? {
-        Some(command) => Ok(Submission { command, is_new: true, superseded }),
+        Some(command) => Ok(SubmitOutcome { command, is_new: true, superseded }),
         None => Err(StoreError::Conflict("there is a command of that id already".to_owned()).into()),
     }
 }

@@ -6,7 +6,7 @@
 
 use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc};
 
-use iotpi_core::{ModuleId, Pick, RecordingSettings, Stretch, Timestamp};
+use iotpi_core::{Clip, FrameSelection, ModuleId, RecordingSettings, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{
@@ -15,7 +15,7 @@ use super::{
     modules, varint,
 };
 use crate::store::{
-    Footage, FootageQuery, FootageTotals, FoundFrame, FrameSpot, Page, PageRequest, SegmentRecord,
+    ClipQuery, FoundFrame, FrameLocation, IndexedFrames, Page, PageRequest, RecordingTotals, SegmentRecord,
     StoreError,
     cursor::{self, List},
 };
@@ -54,7 +54,7 @@ pub(super) fn all_recording(db: &Connection) -> Work<Vec<(ModuleId, RecordingSet
 }
 
 /// See [`FootageStore::index_footage`](crate::store::FootageStore::index_footage).
-pub(super) fn index(db: &Connection, footage: &Footage) -> Work<()> {
+pub(super) fn index(db: &Connection, footage: &IndexedFrames) -> Work<()> {
     known(db, &footage.module_id)?;
     let module = footage.module_id.as_str();
     let sql = "SELECT 1 FROM doomed_segments WHERE module_id = ?1 AND name = ?2";
@@ -67,7 +67,8 @@ pub(super) fn index(db: &Connection, footage: &Footage) -> Work<()> {
         .query_row(params![module, footage.segment], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, u64>(1)?)))
         .optional()?;
     let indexed = found.map_or(0, |(_, bytes)| bytes);
-    let new: Vec<FrameSpot> = footage.frames.iter().filter(|spot| spot.offset >= indexed).copied().collect();
+    let new: Vec<FrameLocation> =
+        footage.frames.iter().filter(|spot| spot.offset >= indexed).copied().collect();
     let times = || new.iter().map(|spot| spot.at.as_micros());
     let (Some(first), Some(last)) = (times().min(), times().max()) else { return Ok(()) };
     let sql = "INSERT INTO segments (module_id, name, stretch, reason, first_us, last_us, frames, bytes)
@@ -101,7 +102,7 @@ pub(super) fn index(db: &Connection, footage: &Footage) -> Work<()> {
 }
 
 /// Cuts frames into what may be a row.
-fn rows(mut frames: &[FrameSpot]) -> Vec<&[FrameSpot]> {
+fn rows(mut frames: &[FrameLocation]) -> Vec<&[FrameLocation]> {
     let mut rows = Vec::new();
     while !frames.is_empty() {
         let (mut first, mut last) = (i64::MAX, i64::MIN);
@@ -117,7 +118,7 @@ fn rows(mut frames: &[FrameSpot]) -> Vec<&[FrameSpot]> {
     rows
 }
 
-fn encode(first: i64, frames: &[FrameSpot]) -> Vec<u8> {
+fn encode(first: i64, frames: &[FrameLocation]) -> Vec<u8> {
     let mut body = Vec::with_capacity(frames.len() * 8);
     let (mut at, mut end) = (first, 0);
     for spot in frames {
@@ -130,7 +131,7 @@ fn encode(first: i64, frames: &[FrameSpot]) -> Vec<u8> {
     body
 }
 
-fn decode(first: i64, mut body: &[u8]) -> Work<Vec<FrameSpot>> {
+fn decode(first: i64, mut body: &[u8]) -> Work<Vec<FrameLocation>> {
     let unreadable = || Failure::damaged("an index of a recording cannot be read");
     let (mut frames, mut at, mut end) = (Vec::new(), first, 0_u64);
     while !body.is_empty() {
@@ -141,17 +142,17 @@ fn decode(first: i64, mut body: &[u8]) -> Work<Vec<FrameSpot>> {
         at = at.wrapping_add(after);
         let offset = end.wrapping_add(behind);
         end = offset.wrapping_add(length.into());
-        frames.push(FrameSpot { at: Timestamp::from_micros(at), offset, length });
+        frames.push(FrameLocation { at: Timestamp::from_micros(at), offset, length });
     }
     Ok(frames)
 }
 
 /// See [`FootageStore::footage_totals`](crate::store::FootageStore::footage_totals).
-pub(super) fn totals(db: &Connection, module: &ModuleId) -> Work<FootageTotals> {
+pub(super) fn totals(db: &Connection, module: &ModuleId) -> Work<RecordingTotals> {
     let sql = "SELECT coalesce(sum(frames), 0), coalesce(sum(bytes), 0), min(first_us), max(last_us)
                FROM segments WHERE module_id = ?1";
     let totals = |row: &Row<'_>| {
-        Ok(FootageTotals {
+        Ok(RecordingTotals {
             frames: row.get(0)?,
             bytes: row.get(1)?,
             oldest_at: maybe_moment(row, 2)?,
@@ -161,16 +162,16 @@ pub(super) fn totals(db: &Connection, module: &ModuleId) -> Work<FootageTotals> 
     Ok(db.prepare_cached(sql)?.query_row([module.as_str()], totals)?)
 }
 
-fn since(query: &FootageQuery) -> i64 {
+fn since(query: &ClipQuery) -> i64 {
     query.since.map_or(i64::MIN, Timestamp::as_micros)
 }
 
-fn until(query: &FootageQuery) -> i64 {
+fn until(query: &ClipQuery) -> i64 {
     query.until.map_or(i64::MAX, Timestamp::as_micros)
 }
 
 /// See [`FootageStore::stretches`](crate::store::FootageStore::stretches).
-pub(super) fn stretches(db: &Connection, query: &FootageQuery, page: &PageRequest) -> Work<Page<Stretch>> {
+pub(super) fn stretches(db: &Connection, query: &ClipQuery, page: &PageRequest) -> Work<Page<Clip>> {
     let list = List::new("stretches", query);
     let (after, after_id) = list.key::<(i64, String)>(page)?.unwrap_or((i64::MIN, String::new()));
     let mut statement = db.prepare_cached(
@@ -188,7 +189,7 @@ pub(super) fn stretches(db: &Connection, query: &FootageQuery, page: &PageReques
         cursor::limit(page) + 1
     ];
     let stretch = |row: &Row<'_>| {
-        Ok(Stretch {
+        Ok(Clip {
             id: row.get(0)?,
             begun_at: moment(row, 1)?,
             ended_at: moment(row, 2)?,
@@ -198,14 +199,14 @@ pub(super) fn stretches(db: &Connection, query: &FootageQuery, page: &PageReques
         })
     };
     let rows = statement.query_map(wanted, stretch)?.collect::<Result<_, _>>()?;
-    Ok(list.page(rows, page, |stretch: &Stretch| (stretch.begun_at.as_micros(), stretch.id.clone())))
+    Ok(list.page(rows, page, |stretch: &Clip| (stretch.begun_at.as_micros(), stretch.id.clone())))
 }
 
 /// In which order frames come.
 type Key = (i64, i64, u64);
 
 /// See [`FootageStore::footage`](crate::store::FootageStore::footage).
-pub(super) fn footage(db: &Connection, query: &FootageQuery, page: &PageRequest) -> Work<Page<FoundFrame>> {
+pub(super) fn footage(db: &Connection, query: &ClipQuery, page: &PageRequest) -> Work<Page<FoundFrame>> {
     let list = List::new("footage", query);
     let after = list.key::<Key>(page)?;
     let from = after.map_or(since(query), |(at, ..)| at.max(since(query)));
@@ -229,7 +230,7 @@ pub(super) fn footage(db: &Connection, query: &FootageQuery, page: &PageRequest)
             && waiting.peek().is_some_and(|Reverse((key, ..))| row.is_none() || key.0 < before)
         {
             let Some(Reverse((key, length, segment))) = waiting.pop() else { break };
-            let spot = FrameSpot { at: Timestamp::from_micros(key.0), offset: key.2, length };
+            let spot = FrameLocation { at: Timestamp::from_micros(key.0), offset: key.2, length };
             found.push((key, FoundFrame { segment, spot }));
         }
         let Some(row) = row.filter(|_| found.len() < most) else { break };
@@ -249,7 +250,7 @@ pub(super) fn near(
     db: &Connection,
     module: &ModuleId,
     at: Timestamp,
-    pick: Pick,
+    pick: FrameSelection,
 ) -> Work<Option<FoundFrame>> {
     let at = at.as_micros();
     let columns = "SELECT name, footage.first_us, body FROM footage JOIN segments ON segments.id = segment_id
@@ -279,9 +280,9 @@ pub(super) fn near(
     )?);
     let micros = |frame: &FoundFrame| frame.spot.at.as_micros();
     Ok(match pick {
-        Pick::Nearest => frames.into_iter().min_by_key(|frame| micros(frame).abs_diff(at)),
-        Pick::Next => frames.into_iter().filter(|frame| micros(frame) > at).min_by_key(micros),
-        Pick::Previous => frames.into_iter().filter(|frame| micros(frame) < at).max_by_key(micros),
+        FrameSelection::Nearest => frames.into_iter().min_by_key(|frame| micros(frame).abs_diff(at)),
+        FrameSelection::Next => frames.into_iter().filter(|frame| micros(frame) > at).min_by_key(micros),
+        FrameSelection::Previous => frames.into_iter().filter(|frame| micros(frame) < at).max_by_key(micros),
     })
 }
 
@@ -347,13 +348,13 @@ mod side {
 
     use super::{
         super::{Sqlite, writer::Desk},
-        Footage, FootageQuery, FootageTotals, FoundFrame, ModuleId, Page, PageRequest, Pick,
-        RecordingSettings, SegmentRecord, Stretch, Timestamp,
+        Clip, ClipQuery, FoundFrame, FrameSelection, IndexedFrames, ModuleId, Page, PageRequest,
+        RecordingSettings, RecordingTotals, SegmentRecord, Timestamp,
     };
-    use crate::store::{FootageStore, Result};
+    use crate::store::{FrameIndexStore, Result};
 
     #[async_trait]
-    impl FootageStore for Sqlite {
+    impl FrameIndexStore for Sqlite {
         async fn set_recording(&self, module_id: &ModuleId, settings: &RecordingSettings) -> Result<()> {
             let (module_id, settings) = (module_id.clone(), settings.clone());
             self.write("keep a recording's settings", move |db| {
@@ -371,22 +372,22 @@ mod side {
             self.read("list recordings' settings", super::all_recording).await
         }
 
-        async fn index_footage(&self, footage: &Footage) -> Result<()> {
+        async fn index_footage(&self, footage: &IndexedFrames) -> Result<()> {
             let footage = footage.clone();
             self.write("index a recording", move |db| super::index(db, &footage)).await
         }
 
-        async fn footage_totals(&self, module_id: &ModuleId) -> Result<FootageTotals> {
+        async fn footage_totals(&self, module_id: &ModuleId) -> Result<RecordingTotals> {
             let module_id = module_id.clone();
             self.read("sum up recordings", move |db| super::totals(db, &module_id)).await
         }
 
-        async fn stretches(&self, query: &FootageQuery, page: &PageRequest) -> Result<Page<Stretch>> {
+        async fn stretches(&self, query: &ClipQuery, page: &PageRequest) -> Result<Page<Clip>> {
             let (query, page) = (query.clone(), page.clone());
             self.read("list recordings", move |db| super::stretches(db, &query, &page)).await
         }
 
-        async fn footage(&self, query: &FootageQuery, page: &PageRequest) -> Result<Page<FoundFrame>> {
+        async fn footage(&self, query: &ClipQuery, page: &PageRequest) -> Result<Page<FoundFrame>> {
             let (query, page) = (query.clone(), page.clone());
             self.read("list recorded frames", move |db| super::footage(db, &query, &page)).await
         }
@@ -395,7 +396,7 @@ mod side {
             &self,
             module_id: &ModuleId,
             at: Timestamp,
-            pick: Pick,
+            pick: FrameSelection,
         ) -> Result<Option<FoundFrame>> {
             let module_id = module_id.clone();
             self.read("find a recorded frame", move |db| super::near(db, &module_id, at, pick)).await
@@ -435,7 +436,7 @@ mod tests {
             frames in proptest::collection::vec((any::<i64>(), any::<u64>(), any::<u32>()), 1..50),
             first: i64,
         ) {
-            let spot = |(at, offset, length)| FrameSpot { at: Timestamp::from_micros(at), offset, length };
+            let spot = |(at, offset, length)| FrameLocation { at: Timestamp::from_micros(at), offset, length };
             let frames: Vec<_> = frames.into_iter().map(spot).collect();
 
             let body = encode(first, &frames);
@@ -452,7 +453,7 @@ mod tests {
                 .into_iter()
                 .map(|step| {
                     at += step;
-                    FrameSpot { at: Timestamp::from_micros(at), offset: 0, length: 0 }
+                    FrameLocation { at: Timestamp::from_micros(at), offset: 0, length: 0 }
                 })
                 .collect();
 

@@ -9,7 +9,7 @@ use crate::store::sqlite::{
     recovery::{self, verify},
     series::{eviction, expiry, gaps},
 };
-use crate::store::{DiskUse, ExpiryPlan, ExpiryReport, Now, Result, StoreError, Thinning, Verification};
+use crate::store::{DiskUse, Eviction, ExpiryPlan, ExpiryReport, Now, Result, StoreError, Verification};
 
 impl Sqlite {
     /// See [`Store::expire`](crate::store::Store::expire).
@@ -45,8 +45,8 @@ impl Sqlite {
     }
 
     /// See [`Store::thin`](crate::store::Store::thin).
-    pub(super) async fn thin_by_steps(&self, thinning: Thinning, now: Now) -> Result<u32> {
-        let Thinning { before, most, .. } = thinning;
+    pub(super) async fn thin_by_steps(&self, thinning: Eviction, now: Now) -> Result<u32> {
+        let Eviction { before, most, .. } = thinning;
         // Looked for by a reader: that looks at every series.
         let cuts = move |db: &Connection| eviction::cuts(db, thinning, now.wall);
         let cuts = self.read("find what grew most", cuts).await?;

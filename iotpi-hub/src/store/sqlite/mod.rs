@@ -42,9 +42,9 @@ use self::{
     writer::Desk,
 };
 use super::{
-    BackedUp, CommandHistory, CommandOrder, DiskUse, ExpiryPlan, ExpiryReport, GapQuery, LeaseTerms,
-    ModuleRecord, Now, Page, PageRequest, ReadingQuery, Recorded, Result, SecretHash, SeriesKey, Steady,
-    Store, StoreError, Submission, Sweep, Thinning, TokenRecord, UserListing, UserRecord, Verification,
+    BackedUp, CommandHistory, CommandOrder, DiskUse, Eviction, ExpiryPlan, ExpiryReport, GapQuery,
+    LeaseTerms, ModuleRecord, Now, Page, PageRequest, ReadingQuery, Recorded, Result, SecretHash, SeriesKey,
+    Steady, Store, StoreError, SubmitOutcome, Sweep, TokenRecord, UserListing, UserRecord, Verification,
     WatchedIssuer, end_us,
 };
 
@@ -230,7 +230,7 @@ impl Store for Sqlite {
         }
     }
 
-    async fn submit(&self, order: &CommandOrder, max_waiting: u64, now: Now) -> Result<Submission> {
+    async fn submit(&self, order: &CommandOrder, max_waiting: u64, now: Now) -> Result<SubmitOutcome> {
         let order = order.clone();
         self.write("submit a command", move |db| commands::submit(db, &order, max_waiting, now)).await
     }
@@ -429,7 +429,7 @@ impl Store for Sqlite {
         self.expire_by_steps(plan, dry_run).await
     }
 
-    async fn thin(&self, thinning: Thinning, now: Now) -> Result<u32> {
+    async fn thin(&self, thinning: Eviction, now: Now) -> Result<u32> {
         self.thin_by_steps(thinning, now).await
     }
 

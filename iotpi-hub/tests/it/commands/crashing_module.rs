@@ -148,7 +148,7 @@ async fn the_module() {
     let line = Line { hub: hub.uplink(ModuleId::new("led").unwrap()), death: death.clone(), forgetful };
     let mut module = ActuatorModule::new(Device { log: folder.join("done.log"), death });
     if !forgetful {
-        module = module.with_journal(folder.join("commands.json"));
+        module = module.with_command_log(folder.join("commands.json"));
     }
     Runner::new(line).run(module).await.unwrap();
 }

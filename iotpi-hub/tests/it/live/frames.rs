@@ -82,7 +82,7 @@ async fn picture(line: &mut LiveStream) -> LiveFrame {
 
 async fn acknowledged(line: &mut LiveStream) -> LiveFrame {
     let frame = picture(line).await;
-    line.shown(&frame.module_id, frame.seq).await.unwrap();
+    line.acknowledge(&frame.module_id, frame.seq).await.unwrap();
     frame
 }
 
@@ -166,12 +166,12 @@ async fn who_does_not_acknowledge_gets_two_pictures_and_later_the_newest() {
     }
     nothing_comes(&mut line).await;
     for (camera, seq) in [("porch", 0), ("porch", 9), ("porch", u64::MAX), ("nobody", 1)] {
-        line.shown(&id(camera), seq).await.unwrap();
+        line.acknowledge(&id(camera), seq).await.unwrap();
     }
     nothing_comes(&mut line).await;
     // All but the newest is missed for good, though it asked for none.
     let before = api.watching("porch").await;
-    line.shown(&id("porch"), 2).await.unwrap();
+    line.acknowledge(&id("porch"), 2).await.unwrap();
 
     assert_eq!(picture(&mut line).await.jpeg, jpeg(8, 8, 9));
     assert_eq!((&before[0]["delivered"], &before[0]["skipped"]), (&json!(2), &json!(6)));
@@ -356,7 +356,7 @@ async fn events_come_between_the_pictures_of_a_camera_that_never_rests() {
             api.post("/api/sensors/temperature", body).ok().await;
             loop {
                 match line.receive().await.unwrap().unwrap() {
-                    Live::Frame(frame) => line.shown(&frame.module_id, frame.seq).await.unwrap(),
+                    Live::Frame(frame) => line.acknowledge(&frame.module_id, frame.seq).await.unwrap(),
                     Live::Said(LiveMessage::Event(event)) if event.event.module_id() == &id("shed") => {
                         if matches!(event.event, iotpi_core::Event::Reading { .. }) {
                             break;
@@ -400,7 +400,7 @@ async fn who_never_reads_holds_one_picture_and_the_others_lose_none() {
         held.fetch_add(1, Relaxed);
         let bytes = Bytes::from_owner(Held(jpeg(8, 8, filling), Arc::clone(&held)));
         let frame = Frame::from_jpeg(bytes, Timestamp::FIRST_POSSIBLE).unwrap();
-        api.hub.hub().show(&caller, &id("porch"), frame).await.unwrap()
+        api.hub.hub().publish_frame(&caller, &id("porch"), frame).await.unwrap()
     };
     take(1).await;
     // Lines that hold little, so that the hub is stopped within a picture of 4 MiB.

@@ -16,7 +16,7 @@ async fn a_delivery_that_is_sent_again_is_stored_once_and_told_once() {
     let api = Api::standing_still().await;
     let batch = json!([numbered(1), numbered(2), numbered(3)]);
     api.post("/api/sensors/temperature", json!([numbered(1), numbered(2)])).ok().await;
-    let (_, mut events) = api.hub.hub().events().listen();
+    let (_, mut events) = api.hub.hub().events().subscribe();
 
     let answer = api.post("/api/sensors/temperature", batch).ok().await;
 

@@ -32,7 +32,7 @@ impl Slow {
         jpeg.extend([0xFF, 0xD9]);
         let frame = Frame::from_jpeg(jpeg.into(), Timestamp::FIRST_POSSIBLE).unwrap();
         let caller = Caller::known("camera".parse().unwrap(), crate::auth::Role::Operator, None);
-        hub.show(&caller, &"porch".parse().unwrap(), frame).await.unwrap();
+        hub.publish_frame(&caller, &"porch".parse().unwrap(), frame).await.unwrap();
         tokio::time::pause();
         let (ours, theirs) = duplex(1000);
         let client = Client::new(

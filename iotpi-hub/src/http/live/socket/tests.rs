@@ -171,7 +171,7 @@ impl AsyncWrite for Noting {
 fn what_tungstenite_writes_comes_after_the_message_under_way() {
     let outgoing = Some(Outgoing { head: vec![1; 10], payload: Bytes::from_static(&[2; 90]), written: 0 });
     let stream = Noting { at_once: 7, ..Noting::default() };
-    let mut line = Line { stream, outgoing, written: 0 };
+    let mut line = WriteStream { stream, outgoing, written: 0 };
 
     let wrote = Pin::new(&mut line).poll_write(&mut Context::from_waker(std::task::Waker::noop()), b"pong");
 
@@ -192,7 +192,7 @@ proptest! {
         let head_len = head.len();
         let outgoing = Some(Outgoing { head, payload: payload.clone(), written: 0 });
         let stream = Noting { at_once: at_once.max(1), ..Noting::default() };
-        let mut line = Line { stream, outgoing, written: 0 };
+        let mut line = WriteStream { stream, outgoing, written: 0 };
 
         let done = line.poll_outgoing(&mut Context::from_waker(std::task::Waker::noop()));
 

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use iotpi_core::{Frame, Timestamp, Via};
+use iotpi_core::{Frame, Timestamp, ViewerKind};
 use proptest::prelude::*;
 use tokio::time::advance;
 
@@ -32,21 +32,23 @@ impl Cameras {
             0, 2, 0xFF, 0xD9,
         ];
         let frame = Frame::from_jpeg(jpeg.into(), now().wall).unwrap();
-        self.0.show(&id(camera), frame, now()).unwrap().receipt.viewers
+        self.0.publish(&id(camera), frame, now()).unwrap().receipt.viewers
     }
 
-    fn replace(&self, watches: &mut Watches, cameras: &[(&str, Option<f64>)]) -> Vec<usize> {
+    fn replace(&self, watches: &mut WatchedCameras, cameras: &[(&str, Option<f64>)]) -> Vec<usize> {
         let refused = watches.replace(watch(cameras), |id| {
             // As a hub that knows three modules.
             let known = ["a", "b", "c"].contains(&id.as_str());
-            known.then(|| self.0.watch(id, Via::Live, now())).ok_or_else(|| HubError::not_found("unknown"))
+            known
+                .then(|| self.0.watch(id, ViewerKind::Live, now()))
+                .ok_or_else(|| HubError::not_found("unknown"))
         });
         refused.into_iter().map(|(at, _)| at).collect()
     }
 }
 
 /// What may go at once: the camera's name and the picture's number.
-fn at_once(watches: &mut Watches) -> Option<(String, u64)> {
+fn at_once(watches: &mut WatchedCameras) -> Option<(String, u64)> {
     match watches.poll_next(&mut Context::from_waker(std::task::Waker::noop())) {
         Poll::Ready(Next::Picture(id, shown)) => Some((id.into(), shown.seq)),
         Poll::Ready(Next::Removed(id)) => Some((id.into(), 0)),
@@ -54,7 +56,7 @@ fn at_once(watches: &mut Watches) -> Option<(String, u64)> {
     }
 }
 
-fn all(watches: &mut Watches) -> Vec<(String, u64)> {
+fn all(watches: &mut WatchedCameras) -> Vec<(String, u64)> {
     std::iter::from_fn(|| at_once(watches)).collect()
 }
 
@@ -64,7 +66,7 @@ fn picture(camera: &str, seq: u64) -> (String, u64) {
 
 #[tokio::test]
 async fn cameras_take_turns() {
-    let (cameras, mut watches) = (Cameras::new(), Watches::new());
+    let (cameras, mut watches) = (Cameras::new(), WatchedCameras::new());
     cameras.replace(&mut watches, &[("a", None), ("b", None), ("c", None)]);
     let mut sent = Vec::new();
 
@@ -83,7 +85,7 @@ async fn cameras_take_turns() {
 
 #[tokio::test]
 async fn two_pictures_are_under_way_and_the_newest_follows_when_one_is_acknowledged() {
-    let (cameras, mut watches) = (Cameras::new(), Watches::new());
+    let (cameras, mut watches) = (Cameras::new(), WatchedCameras::new());
     cameras.replace(&mut watches, &[("a", None), ("b", None)]);
     let mut sent = Vec::new();
     for _ in 0..5 {
@@ -111,7 +113,7 @@ async fn two_pictures_are_under_way_and_the_newest_follows_when_one_is_acknowled
 
 #[tokio::test]
 async fn who_is_replaced_in_the_list_is_no_longer_watched_and_who_stays_goes_on() {
-    let (cameras, mut watches) = (Cameras::new(), Watches::new());
+    let (cameras, mut watches) = (Cameras::new(), WatchedCameras::new());
     assert!(cameras.replace(&mut watches, &[("a", None), ("b", None)]).is_empty());
     assert_eq!((cameras.show("a"), cameras.show("b")), (1, 1));
     assert_eq!(all(&mut watches).len(), 2);
@@ -132,7 +134,7 @@ async fn who_is_replaced_in_the_list_is_no_longer_watched_and_who_stays_goes_on(
 
 #[tokio::test]
 async fn a_camera_that_is_removed_is_told_and_the_others_go_on() {
-    let (cameras, mut watches) = (Cameras::new(), Watches::new());
+    let (cameras, mut watches) = (Cameras::new(), WatchedCameras::new());
     cameras.replace(&mut watches, &[("a", None), ("b", None)]);
 
     cameras.0.remove(&id("a"));
@@ -143,7 +145,7 @@ async fn a_camera_that_is_removed_is_told_and_the_others_go_on() {
 
 /// When pictures went, with a camera of 1,000 a second whose every picture is acknowledged at once.
 async fn pace(max_fps: f64, pictures: usize) -> Vec<Duration> {
-    let (cameras, mut watches) = (Cameras::new(), Watches::new());
+    let (cameras, mut watches) = (Cameras::new(), WatchedCameras::new());
     cameras.replace(&mut watches, &[("a", Some(max_fps))]);
     let begun = Instant::now();
     let mut sent = Vec::new();
@@ -169,7 +171,7 @@ async fn a_client_gets_its_own_maximum_rate_steadily() {
 
 #[tokio::test(start_paused = true)]
 async fn the_wait_for_a_slow_rate_ends_by_itself() {
-    let (cameras, mut watches) = (Cameras::new(), Watches::new());
+    let (cameras, mut watches) = (Cameras::new(), WatchedCameras::new());
     cameras.replace(&mut watches, &[("a", Some(0.5)), ("b", Some(0.1))]);
     cameras.show("a");
     assert_eq!(all(&mut watches), [picture("a", 1)]);
@@ -190,7 +192,7 @@ async fn the_wait_for_a_slow_rate_ends_by_itself() {
 
 #[tokio::test(start_paused = true)]
 async fn after_a_pause_pictures_do_not_come_in_a_burst() {
-    let (cameras, mut watches) = (Cameras::new(), Watches::new());
+    let (cameras, mut watches) = (Cameras::new(), WatchedCameras::new());
     cameras.replace(&mut watches, &[("a", Some(10.0))]);
     advance(Duration::from_secs(60)).await;
     let begun = Instant::now();

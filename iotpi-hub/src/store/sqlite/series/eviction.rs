@@ -15,7 +15,7 @@ use iotpi_core::Timestamp;
 use rusqlite::{Connection, params};
 
 use super::{expiry::Cut, removed::REMOVED, sum::WIDTHS};
-use crate::store::Thinning;
+use crate::store::Eviction;
 use crate::store::sqlite::failure::Work;
 
 /// After so long, microseconds, a byte counts half: 30 days.
@@ -57,8 +57,8 @@ struct Growth {
 ///
 /// # Errors
 /// SQLite's.
-pub(crate) fn cuts(db: &Connection, thinning: Thinning, now: Timestamp) -> Work<Vec<Cut>> {
-    let Thinning { before, spared_bytes, most } = thinning;
+pub(crate) fn cuts(db: &Connection, thinning: Eviction, now: Timestamp) -> Work<Vec<Cut>> {
+    let Eviction { before, spared_bytes, most } = thinning;
     let mut growth = Growth::measure(db, now)?;
     let mut cuts = Vec::new();
     for _ in 0..most {

@@ -95,7 +95,7 @@ async fn thinning_frees_room_at_any_rate() {
         let (before, all) = (store.disk_use().await.unwrap(), chunks().await);
 
         let thinning =
-            crate::store::Thinning { before: reading(interval, 20_000).taken_at, spared_bytes: 0, most: 1 };
+            crate::store::Eviction { before: reading(interval, 20_000).taken_at, spared_bytes: 0, most: 1 };
         while store.thin(thinning, NOW).await.unwrap() > 0 {}
 
         let (after, left) = (store.disk_use().await.unwrap(), chunks().await);

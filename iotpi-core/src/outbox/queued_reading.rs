@@ -13,23 +13,23 @@ use crate::{
 
 /// A reading that waits.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Kept {
+pub(crate) struct QueuedReading {
     pub number: SeqNo,
     pub quantity: Quantity,
     pub outcome: Outcome,
-    pub taken: Taken,
+    pub taken: TakenAt,
 }
 
 /// When a reading was taken, as far as that is known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Taken {
+pub(crate) struct TakenAt {
     /// By the wall clock, if it was set then.
     pub wall: Option<Timestamp>,
     /// By the monotonic clock of this boot; nothing once the machine has booted since.
     pub monotonic: Option<Duration>,
 }
 
-impl Taken {
+impl TakenAt {
     /// What is known of a reading that comes in now with the time `at` on it.
     pub fn stamped(at: Timestamp, clock: &dyn Clock) -> Self {
         let waited = clock.now().since(at);
@@ -51,10 +51,10 @@ impl Taken {
     }
 }
 
-impl Kept {
+impl QueuedReading {
     /// A reading that comes in now.
     pub fn new(reading: Reading, number: SeqNo, clock: &dyn Clock) -> Self {
-        let taken = Taken::stamped(reading.taken_at, clock);
+        let taken = TakenAt::stamped(reading.taken_at, clock);
         Self { number, quantity: reading.quantity, outcome: reading.outcome, taken }
     }
 

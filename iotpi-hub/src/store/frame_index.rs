@@ -5,13 +5,13 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use iotpi_core::{ModuleId, Page, Pick, RecordingSettings, Stretch, Timestamp};
+use iotpi_core::{Clip, FrameSelection, ModuleId, Page, RecordingSettings, Timestamp};
 
 use super::{PageRequest, Result};
 
 /// Where a frame lies in its segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FrameSpot {
+pub struct FrameLocation {
     /// When it was captured, by the hub's clock.
     pub at: Timestamp,
     /// Where its record begins, bytes from the file's beginning.
@@ -22,7 +22,7 @@ pub struct FrameSpot {
 
 /// Frames of one segment that are on the disk, in the order in which they lie there.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Footage {
+pub struct IndexedFrames {
     /// Whose camera.
     pub module_id: ModuleId,
     /// The segment's name.
@@ -32,7 +32,7 @@ pub struct Footage {
     /// Why it is recorded.
     pub reason: String,
     /// The frames.
-    pub frames: Vec<FrameSpot>,
+    pub frames: Vec<FrameLocation>,
     /// Bytes of the file up to the end of the last of them.
     pub end: u64,
 }
@@ -43,7 +43,7 @@ pub struct FoundFrame {
     /// The name of the segment it is in.
     pub segment: Arc<str>,
     /// Where in it.
-    pub spot: FrameSpot,
+    pub spot: FrameLocation,
 }
 
 /// A segment as it is indexed.
@@ -69,7 +69,7 @@ pub struct SegmentRecord {
 
 /// All of a camera's recordings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct FootageTotals {
+pub struct RecordingTotals {
     /// Frames.
     pub frames: u64,
     /// Bytes of the files.
@@ -82,7 +82,7 @@ pub struct FootageTotals {
 
 /// Which recordings of a camera.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FootageQuery {
+pub struct ClipQuery {
     /// Whose camera.
     pub module_id: ModuleId,
     /// From this moment on, inclusive.
@@ -93,7 +93,7 @@ pub struct FootageQuery {
 
 /// The part of a [`Store`](super::Store) that keeps recordings' settings and index; what holds for its methods holds for these.
 #[async_trait]
-pub trait FootageStore {
+pub trait FrameIndexStore {
     /// Keeps when a camera is recorded.
     ///
     /// Errors: [`StoreError::NotFound`](super::StoreError::NotFound) (the module).
@@ -109,23 +109,23 @@ pub trait FootageStore {
     /// twice is said once.
     ///
     /// Errors: [`StoreError::NotFound`](super::StoreError::NotFound) (the module; a segment that is doomed).
-    async fn index_footage(&self, footage: &Footage) -> Result<()>;
+    async fn index_footage(&self, footage: &IndexedFrames) -> Result<()>;
 
     /// How much there is of a camera.
-    async fn footage_totals(&self, module_id: &ModuleId) -> Result<FootageTotals>;
+    async fn footage_totals(&self, module_id: &ModuleId) -> Result<RecordingTotals>;
 
     /// Stretches that touch the time asked for, by the moment they begin, then by id.
-    async fn stretches(&self, query: &FootageQuery, page: &PageRequest) -> Result<Page<Stretch>>;
+    async fn stretches(&self, query: &ClipQuery, page: &PageRequest) -> Result<Page<Clip>>;
 
     /// Frames by the moment they were captured, then as they lie in their files.
-    async fn footage(&self, query: &FootageQuery, page: &PageRequest) -> Result<Page<FoundFrame>>;
+    async fn footage(&self, query: &ClipQuery, page: &PageRequest) -> Result<Page<FoundFrame>>;
 
     /// The frame nearest to a moment, the first after it or the last before it.
     async fn footage_near(
         &self,
         module_id: &ModuleId,
         at: Timestamp,
-        pick: Pick,
+        pick: FrameSelection,
     ) -> Result<Option<FoundFrame>>;
 
     /// A camera's segments, the earliest first.

@@ -26,12 +26,12 @@ use super::segment::{self, ENDING, Origin};
 use crate::{
     Hub,
     error::{HubError, Result},
-    store::{Footage, PageRequest, SegmentRecord, StoreError},
+    store::{IndexedFrames, PageRequest, SegmentRecord, StoreError},
 };
 
 /// A file that was there when the hub started.
 #[derive(Debug)]
-pub(crate) struct Leftover {
+pub(crate) struct FoundFile {
     module_id: ModuleId,
     name: String,
     path: PathBuf,
@@ -39,7 +39,7 @@ pub(crate) struct Leftover {
 }
 
 /// The segments there are. Blocks.
-pub(crate) fn leftovers(folder: &Path) -> io::Result<Vec<Leftover>> {
+pub(crate) fn leftovers(folder: &Path) -> io::Result<Vec<FoundFile>> {
     let mut found = Vec::new();
     for camera in fs::read_dir(folder)? {
         let camera = camera?;
@@ -49,7 +49,7 @@ pub(crate) fn leftovers(folder: &Path) -> io::Result<Vec<Leftover>> {
             let (path, length) = file.and_then(|file| Ok((file.path(), file.metadata()?.len())))?;
             let name = path.file_stem().and_then(|name| name.to_str()).map(str::to_owned);
             if let Some(name) = name.filter(|_| path.extension().is_some_and(|ending| ending == ENDING)) {
-                found.push(Leftover { module_id: module_id.clone(), name, path, length });
+                found.push(FoundFile { module_id: module_id.clone(), name, path, length });
             }
         }
     }
@@ -58,14 +58,14 @@ pub(crate) fn leftovers(folder: &Path) -> io::Result<Vec<Leftover>> {
 
 /// What became of it.
 #[derive(Debug, Default)]
-struct Swept {
+struct Reconciled {
     recovered: u64,
     damaged: u64,
     removed: u64,
     dropped: u64,
 }
 
-impl Swept {
+impl Reconciled {
     /// So many places are damaged: counted before anybody sees what is whole.
     fn damaged(&mut self, hub: &Hub, places: u64) {
         self.damaged += places;
@@ -74,9 +74,9 @@ impl Swept {
 }
 
 /// Brings files and index together. Segments that were begun since the start are not among these.
-pub(crate) async fn sweep(hub: &Hub, folder: &Path, leftovers: Vec<Leftover>) -> Result<()> {
+pub(crate) async fn sweep(hub: &Hub, folder: &Path, leftovers: Vec<FoundFile>) -> Result<()> {
     let store = hub.store();
-    let mut swept = Swept::default();
+    let mut swept = Reconciled::default();
     let doomed = store.doomed_segments().await?;
     let (at, names) = (folder.to_owned(), doomed.clone());
     let gone = spawn_blocking(move || super::remove_files(&at, names)).await.map_err(failed)?;
@@ -84,7 +84,7 @@ pub(crate) async fn sweep(hub: &Hub, folder: &Path, leftovers: Vec<Leftover>) ->
     swept.removed += gone.len() as u64;
     let doomed: BTreeSet<_> = doomed.into_iter().collect();
 
-    let mut cameras: BTreeMap<ModuleId, Vec<Leftover>> = BTreeMap::new();
+    let mut cameras: BTreeMap<ModuleId, Vec<FoundFile>> = BTreeMap::new();
     for file in leftovers {
         if !doomed.contains(&(file.module_id.clone(), file.name.clone())) {
             cameras.entry(file.module_id.clone()).or_default().push(file);
@@ -107,7 +107,7 @@ pub(crate) async fn sweep(hub: &Hub, folder: &Path, leftovers: Vec<Leftover>) ->
         }
         sweep_camera(hub, &module_id, files, &mut swept).await?;
     }
-    let Swept { recovered, damaged, removed, dropped } = swept;
+    let Reconciled { recovered, damaged, removed, dropped } = swept;
     if damaged + dropped > 0 {
         tracing::error!(recovered, damaged, removed, dropped, "recordings are damaged or missing");
     } else if recovered + removed > 0 {
@@ -119,8 +119,8 @@ pub(crate) async fn sweep(hub: &Hub, folder: &Path, leftovers: Vec<Leftover>) ->
 async fn sweep_camera(
     hub: &Hub,
     module_id: &ModuleId,
-    files: Vec<Leftover>,
-    swept: &mut Swept,
+    files: Vec<FoundFile>,
+    swept: &mut Reconciled,
 ) -> Result<()> {
     let open = hub.inner.recordings.camera(module_id).and_then(|camera| camera.open());
     let mut indexed: BTreeMap<String, SegmentRecord> = BTreeMap::new();
@@ -171,8 +171,8 @@ async fn drop_from_index(hub: &Hub, module_id: &ModuleId, names: Vec<String>) ->
 }
 
 /// Indexes what is whole in a file from there on; 0 is from its beginning.
-async fn take_in(hub: &Hub, file: Leftover, from: u64, swept: &mut Swept) -> Result<()> {
-    let Leftover { module_id, name, path, .. } = file;
+async fn take_in(hub: &Hub, file: FoundFile, from: u64, swept: &mut Reconciled) -> Result<()> {
+    let FoundFile { module_id, name, path, .. } = file;
     let (shown, id, stem) = (path.display().to_string(), module_id.clone(), name.clone());
     let found = spawn_blocking(move || look(&path, &id, &stem, from)).await.map_err(failed)?;
     let (origin, scanned) = match found {
@@ -213,7 +213,7 @@ async fn take_in(hub: &Hub, file: Leftover, from: u64, swept: &mut Swept) -> Res
     }
     let Origin { stretch, reason, .. } = origin;
     let footage =
-        Footage { module_id, segment: name, stretch, reason, frames: scanned.frames, end: scanned.end };
+        IndexedFrames { module_id, segment: name, stretch, reason, frames: scanned.frames, end: scanned.end };
     match hub.store().index_footage(&footage).await {
         Err(StoreError::NotFound(_)) => Ok(()),
         indexed => Ok(indexed?),

@@ -13,12 +13,12 @@ const REFILL: Duration = Duration::from_millis(50);
 ///
 /// When it is used up the client is not read until there is more, so what it sends waits on its own side of the connection.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct RequestRate {
     left: u32,
     refilled_at: Instant,
 }
 
-impl Pace {
+impl RequestRate {
     pub(super) fn new() -> Self {
         Self { left: MAX_BURST, refilled_at: Instant::now() }
     }
@@ -63,7 +63,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_burst_is_taken_and_then_twenty_a_second() {
-        let mut pace = Pace::new();
+        let mut pace = RequestRate::new();
         for _ in 0..MAX_BURST {
             assert!(pace.is_open());
             pace.spend();

@@ -18,13 +18,13 @@ const MAX_FULL: usize = 1024;
 
 /// A pace for each key.
 #[derive(Debug)]
-pub(super) struct Pace<K> {
+pub(super) struct RateLimit<K> {
     per_minute: u64,
     /// When each bucket will be full again. One that is not here is full.
     full_at: Mutex<HashMap<K, Timestamp>>,
 }
 
-impl<K: Clone + Eq + Hash + Ord> Pace<K> {
+impl<K: Clone + Eq + Hash + Ord> RateLimit<K> {
     pub(super) fn new(per_minute: u64) -> Self {
         Self { per_minute, full_at: Mutex::default() }
     }
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn a_minutes_worth_may_be_used_at_once_and_then_comes_back() {
-        let pace: Pace<&str> = Pace::new(60);
+        let pace: RateLimit<&str> = RateLimit::new(60);
 
         assert_eq!(pace.take(&"a", 60, after(0)), Ok(()));
         assert_eq!(pace.take(&"a", 1, after(0)), Err(Duration::from_secs(1)));
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn more_than_there_is_may_be_taken_once_and_is_owed() {
-        let pace: Pace<&str> = Pace::new(60);
+        let pace: RateLimit<&str> = RateLimit::new(60);
 
         assert_eq!(pace.take(&"a", 120, after(0)), Ok(()));
 
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn several_are_taken_together_or_not_at_all() {
-        let pace: Pace<&str> = Pace::new(60);
+        let pace: RateLimit<&str> = RateLimit::new(60);
         pace.take(&"b", 60, after(0)).unwrap();
 
         let refused = pace.take_all(&BTreeMap::from([(&"a", 60), (&"b", 1)]), after(0));

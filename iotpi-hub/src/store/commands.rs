@@ -33,7 +33,7 @@ pub struct CommandOrder {
 
 /// What became of an order.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Submission {
+pub struct SubmitOutcome {
     /// The command: the new one, or that of the first request with the same key.
     pub command: Command,
     /// Whether it is a new one.

@@ -17,7 +17,7 @@ use super::{
         extract::{IngestAuth, read},
         problem::{StorageFull, TooLarge, Unprocessable},
     },
-    Caption, Jpeg, PermissionDenied, Query, RateLimited, camera_of, parse_time,
+    FrameMetadata, Jpeg, PermissionDenied, Query, RateLimited, camera_of, parse_time,
 };
 use crate::{
     Hub,
@@ -84,7 +84,7 @@ async fn show(
     Query(query): Query<ShowParams>,
     request: Request,
 ) -> Result<Json<FrameReceipt>> {
-    let headers = Caption::of_headers(request.headers(), hub.now().wall)?;
+    let headers = FrameMetadata::of_headers(request.headers(), hub.now().wall)?;
     let form = match media_type(request.headers()).as_str() {
         "multipart/form-data" => read_form(request, &hub).await?,
         _ if is_jpeg(request.headers()) => {
@@ -111,7 +111,7 @@ async fn show(
     let frame = frame.inspect_err(|_| {
         hub.refused_frame(&caller, &module_id);
     })?;
-    let receipt = hub.show(&caller, &module_id, frame).await?;
+    let receipt = hub.publish_frame(&caller, &module_id, frame).await?;
     if ignores_time {
         hub.ignored_frame_time(&module_id);
     }

@@ -49,7 +49,7 @@ fn has_no_unit(sensor: &SensorType) -> bool {
 }
 
 /// Refuses a value without a unit that cannot be meant in its quantity's unit: 1013.25 is no pressure in pascal.
-pub(super) fn check_unit_is_meant(new: &NewReading, quantity: &Quantity) -> Result<()> {
+pub(super) fn check_implied_unit(new: &NewReading, quantity: &Quantity) -> Result<()> {
     let (Some(value), None, Some(usual)) = (new.value, &new.unit, usual(quantity)) else { return Ok(()) };
     if value == 0.0 || usual.contains(&value) {
         return Ok(());
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_value_without_a_unit_is_taken_only_where_the_canonical_unit_can_be_meant() {
-        let taken = |quantity: Quantity, value| check_unit_is_meant(&new(value, None), &quantity).is_ok();
+        let taken = |quantity: Quantity, value| check_implied_unit(&new(value, None), &quantity).is_ok();
 
         for value in [101_325.0, 87_000.0, 30_000.0, 0.0] {
             assert!(taken(Quantity::Pressure, value), "{value}");
@@ -122,7 +122,7 @@ mod tests {
     fn with_a_unit_any_value_is_taken() {
         for (value, unit) in [(5.0, "pascal"), (0.45, "percent"), (3300.0, "volt"), (1013.25, "hPa")] {
             assert!(
-                check_unit_is_meant(&new(value, Some(unit)), &Quantity::Pressure).is_ok(),
+                check_implied_unit(&new(value, Some(unit)), &Quantity::Pressure).is_ok(),
                 "{value} {unit}"
             );
         }

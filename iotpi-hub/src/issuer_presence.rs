@@ -22,17 +22,17 @@ const MANY: usize = 1024;
 
 /// Who was there when.
 #[derive(Debug, Default)]
-pub(crate) struct Issuers {
-    seen: Mutex<HashMap<String, Seen>>,
+pub(crate) struct IssuerPresence {
+    seen: Mutex<HashMap<String, LastContact>>,
 }
 
 #[derive(Debug)]
-struct Seen {
+struct LastContact {
     at: Steady,
     lines: u32,
 }
 
-impl Seen {
+impl LastContact {
     /// When it was last there, as it is known now.
     fn last(&self, now: Steady) -> Steady {
         match self.lines {
@@ -42,7 +42,7 @@ impl Seen {
     }
 }
 
-impl Issuers {
+impl IssuerPresence {
     /// It made a request, or its live line was heard.
     pub(crate) fn seen(&self, issuer: &str, now: Steady) {
         let mut all = lock(&self.seen);
@@ -52,18 +52,18 @@ impl Issuers {
                 if all.len() >= MANY {
                     all.retain(|_, seen| seen.lines > 0 || now.0.since(seen.at.0) < REMEMBERED);
                 }
-                all.insert(issuer.to_owned(), Seen { at: now, lines: 0 });
+                all.insert(issuer.to_owned(), LastContact { at: now, lines: 0 });
             }
         }
     }
 
     /// It opened a live line, which is open until the answer is dropped.
-    pub(crate) fn line(self: &Arc<Self>, issuer: &str, now: Steady) -> Line {
+    pub(crate) fn line(self: &Arc<Self>, issuer: &str, now: Steady) -> LiveConnection {
         self.seen(issuer, now);
         if let Some(seen) = lock(&self.seen).get_mut(issuer) {
             seen.lines += 1;
         }
-        Line { issuers: Arc::clone(self), issuer: issuer.to_owned() }
+        LiveConnection { issuers: Arc::clone(self), issuer: issuer.to_owned() }
     }
 
     /// How much longer it counts as there when it may be gone for `limit`; zero when it was gone longer, or was not
@@ -77,12 +77,12 @@ impl Issuers {
 
 /// An open live line.
 #[derive(Debug)]
-pub(crate) struct Line {
-    issuers: Arc<Issuers>,
+pub(crate) struct LiveConnection {
+    issuers: Arc<IssuerPresence>,
     issuer: String,
 }
 
-impl Line {
+impl LiveConnection {
     /// The line was heard.
     pub(crate) fn heard(&self, now: Steady) {
         self.issuers.seen(&self.issuer, now);
@@ -97,7 +97,7 @@ impl Line {
     }
 }
 
-impl Drop for Line {
+impl Drop for LiveConnection {
     fn drop(&mut self) {
         if let Some(seen) = lock(&self.issuers.seen).get_mut(&self.issuer) {
             seen.lines = seen.lines.saturating_sub(1);
@@ -117,13 +117,13 @@ mod tests {
         Steady(Timestamp::from_micros(1_795_472_000_000_000).plus(Duration::from_secs(secs)))
     }
 
-    fn left(issuers: &Issuers, secs: u64) -> u64 {
+    fn left(issuers: &IssuerPresence, secs: u64) -> u64 {
         issuers.alive_for("anna", LIMIT, at(secs)).as_secs()
     }
 
     #[test]
     fn who_makes_requests_is_there_and_is_gone_when_the_limit_is_over() {
-        let issuers = Issuers::default();
+        let issuers = IssuerPresence::default();
 
         assert_eq!(left(&issuers, 0), 0);
         issuers.seen("anna", at(0));
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn an_open_line_is_there_as_long_as_it_is_heard() {
-        let issuers = Arc::new(Issuers::default());
+        let issuers = Arc::new(IssuerPresence::default());
 
         let line = issuers.line("anna", at(0));
         assert_eq!(
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn one_of_two_lines_is_enough() {
-        let issuers = Arc::new(Issuers::default());
+        let issuers = Arc::new(IssuerPresence::default());
         let (first, second) = (issuers.line("anna", at(0)), issuers.line("anna", at(0)));
 
         drop(first);
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn those_long_gone_are_forgotten() {
-        let issuers = Issuers::default();
+        let issuers = IssuerPresence::default();
         for n in 0..MANY {
             issuers.seen(&n.to_string(), at(0));
         }

@@ -6,13 +6,13 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 /// Ticks at a rate. A tick nobody waited for is not made up for.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct FrameInterval {
     period: Duration,
     /// Made at the first tick, because a tokio timer can only be made inside its runtime.
     interval: Option<Interval>,
 }
 
-impl Pace {
+impl FrameInterval {
     /// So many frames a second.
     pub fn new(fps: f64) -> Self {
         let period = Duration::try_from_secs_f64(1.0 / fps).unwrap_or(Duration::from_secs(1));

@@ -12,7 +12,7 @@ const FOLDER: &str = "/dev/shm";
 
 /// What the mark says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Marked {
+pub(super) struct CheckpointData {
     /// The first number whose reading is only in memory; `next` if there is none.
     pub first: u64,
     /// The next number to be given.
@@ -21,7 +21,7 @@ pub(super) struct Marked {
 
 /// The open mark of one epoch.
 #[derive(Debug)]
-pub(super) struct Mark {
+pub(super) struct Checkpoint {
     epoch: u64,
     file: File,
 }
@@ -30,16 +30,16 @@ fn path(epoch: u64) -> PathBuf {
     PathBuf::from(FOLDER).join(format!("iotpi-outbox-{epoch:014x}"))
 }
 
-impl Mark {
+impl Checkpoint {
     /// What the mark of this epoch says, if there is one.
-    pub fn read(epoch: u64) -> Option<Marked> {
+    pub fn read(epoch: u64) -> Option<CheckpointData> {
         let bytes = std::fs::read(path(epoch)).ok()?;
         let (said, sum) = bytes.split_at_checked(16)?;
         if crc32fast::hash(said).to_le_bytes() != *sum {
             return None;
         }
         let (first, next) = said.split_at(8);
-        Some(Marked {
+        Some(CheckpointData {
             first: u64::from_le_bytes(first.try_into().ok()?),
             next: u64::from_le_bytes(next.try_into().ok()?),
         })
@@ -47,7 +47,7 @@ impl Mark {
 
     /// Opens the mark of this epoch, made if there is none.
     #[cfg(unix)]
-    pub fn open(epoch: u64, marked: Marked) -> io::Result<Self> {
+    pub fn open(epoch: u64, marked: CheckpointData) -> io::Result<Self> {
         use std::os::unix::fs::OpenOptionsExt as _;
 
         let file = std::fs::OpenOptions::new()
@@ -63,13 +63,13 @@ impl Mark {
 
     /// There is no such place.
     #[cfg(not(unix))]
-    pub fn open(_: u64, _: Marked) -> io::Result<Self> {
+    pub fn open(_: u64, _: CheckpointData) -> io::Result<Self> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
     /// Says it anew. One write into one page: a killed process leaves it whole.
     #[cfg(unix)]
-    pub fn write(&self, marked: Marked) -> io::Result<()> {
+    pub fn write(&self, marked: CheckpointData) -> io::Result<()> {
         use std::os::unix::fs::FileExt as _;
 
         let mut bytes = [0; 20];
@@ -82,7 +82,7 @@ impl Mark {
 
     /// There is no such place.
     #[cfg(not(unix))]
-    pub fn write(&self, _: Marked) -> io::Result<()> {
+    pub fn write(&self, _: CheckpointData) -> io::Result<()> {
         let _ = &self.file;
         Err(io::ErrorKind::Unsupported.into())
     }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use crate::frames::Shown;
+use crate::frames::PublishedFrame;
 
 /// The most bytes of JPEG one camera may hold from before an event, and as many again that wait for the disk.
 pub(super) const MOST_BYTES: u64 = 32 << 20;
@@ -33,15 +33,15 @@ impl Budget {
 
 /// A frame that waits.
 #[derive(Debug)]
-pub(super) struct Held<T> {
-    pub(super) shown: Arc<Shown>,
+pub(super) struct BufferedFrame<T> {
+    pub(super) shown: Arc<PublishedFrame>,
     /// When it came, in the hub's uptime.
     pub(super) came: Duration,
     /// What is to become of it.
     pub(super) tag: T,
 }
 
-impl<T> Held<T> {
+impl<T> BufferedFrame<T> {
     fn bytes(&self) -> u64 {
         self.shown.frame.jpeg().len() as u64
     }
@@ -49,21 +49,21 @@ impl<T> Held<T> {
 
 /// Frames that wait, the oldest first. What they take is given back when they are taken out, or with the queue.
 #[derive(Debug)]
-pub(super) struct Waiting<T> {
-    frames: VecDeque<Held<T>>,
+pub(super) struct FrameBuffer<T> {
+    frames: VecDeque<BufferedFrame<T>>,
     bytes: u64,
     most: u64,
     budget: Arc<Budget>,
 }
 
-impl<T> Waiting<T> {
+impl<T> FrameBuffer<T> {
     pub(super) fn new(budget: Arc<Budget>) -> Self {
         Self { frames: VecDeque::new(), bytes: 0, most: MOST_BYTES, budget }
     }
 
     /// Takes a frame in; the oldest go when there is no room. Answers how many went, itself included if even that is not
     /// enough.
-    pub(super) fn push(&mut self, frame: Held<T>) -> u64 {
+    pub(super) fn push(&mut self, frame: BufferedFrame<T>) -> u64 {
         let bytes = frame.bytes();
         let mut gone = 0;
         while self.bytes + bytes > self.most || !self.budget.take(bytes) {
@@ -78,7 +78,7 @@ impl<T> Waiting<T> {
     }
 
     /// The oldest.
-    pub(super) fn pop(&mut self) -> Option<Held<T>> {
+    pub(super) fn pop(&mut self) -> Option<BufferedFrame<T>> {
         let frame = self.frames.pop_front()?;
         self.bytes -= frame.bytes();
         self.budget.give(frame.bytes());
@@ -107,7 +107,7 @@ impl<T> Waiting<T> {
     }
 }
 
-impl<T> Drop for Waiting<T> {
+impl<T> Drop for FrameBuffer<T> {
     fn drop(&mut self) {
         self.budget.give(self.bytes);
     }
@@ -120,20 +120,20 @@ pub(super) mod tests {
     use super::*;
     use crate::frames::{Frames, Moment};
 
-    fn frame(secs: u64, bytes: usize) -> Held<()> {
+    fn frame(secs: u64, bytes: usize) -> BufferedFrame<()> {
         let mut jpeg = vec![0xFF, 0xD8, 0xFF, 0xC0, 0, 17, 8, 0, 8, 0, 8, 3];
         jpeg.resize(bytes - 2, 0x55);
         jpeg.extend([0xFF, 0xD9]);
         let at = Timestamp::MIN;
         let frame = Frame::from_jpeg(jpeg.into(), at).unwrap();
-        Held { shown: shown(frame, at), came: Duration::from_secs(secs), tag: () }
+        BufferedFrame { shown: shown(frame, at), came: Duration::from_secs(secs), tag: () }
     }
 
     /// As a camera's slot shows it.
-    pub(in super::super) fn shown(frame: Frame, wall: Timestamp) -> Arc<Shown> {
+    pub(in super::super) fn shown(frame: Frame, wall: Timestamp) -> Arc<PublishedFrame> {
         let frames = Frames::new(1, Duration::MAX, Arc::default());
         let camera = ModuleId::new("porch").unwrap();
-        frames.show(&camera, frame, Moment { wall, uptime: Duration::ZERO }).unwrap();
+        frames.publish(&camera, frame, Moment { wall, uptime: Duration::ZERO }).unwrap();
         frames.newest(&camera).unwrap()
     }
 
@@ -141,7 +141,7 @@ pub(super) mod tests {
 
     #[test]
     fn the_oldest_go_when_a_camera_holds_too_much() {
-        let mut waiting = Waiting::new(Arc::default());
+        let mut waiting = FrameBuffer::new(Arc::default());
 
         let gone: u64 = (0..40).map(|n| waiting.push(frame(n, MIB))).sum();
 
@@ -151,7 +151,7 @@ pub(super) mod tests {
 
     #[test]
     fn what_is_too_old_goes() {
-        let mut waiting = Waiting::new(Arc::default());
+        let mut waiting = FrameBuffer::new(Arc::default());
         (0..10).for_each(|n| {
             waiting.push(frame(n, 100));
         });
@@ -164,7 +164,7 @@ pub(super) mod tests {
     #[test]
     fn all_cameras_together_hold_no_more_than_their_limit_and_give_back_what_they_held() {
         let budget = Arc::new(Budget::default());
-        let mut cameras: Vec<_> = (0..5).map(|_| Waiting::new(Arc::clone(&budget))).collect();
+        let mut cameras: Vec<_> = (0..5).map(|_| FrameBuffer::new(Arc::clone(&budget))).collect();
 
         let gone: Vec<u64> =
             cameras.iter_mut().map(|camera| (0..32).map(|n| camera.push(frame(n, MIB))).sum()).collect();
@@ -172,7 +172,7 @@ pub(super) mod tests {
 
         cameras.pop();
         cameras.pop();
-        let mut other = Waiting::new(Arc::clone(&budget));
+        let mut other = FrameBuffer::new(Arc::clone(&budget));
         assert_eq!((0..32).map(|n| other.push(frame(n, MIB))).sum::<u64>(), 0);
         drop((cameras, other));
         assert_eq!(budget.0.load(Relaxed), 0);

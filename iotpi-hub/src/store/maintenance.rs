@@ -95,7 +95,7 @@ pub struct BackedUp {
 
 /// How room is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Thinning {
+pub struct Eviction {
     /// While nobody is over their share, readings taken before this moment go.
     pub before: Timestamp,
     /// Whose data grew by no more than this is not over their share, bytes: they did not fill the disk.

@@ -4,14 +4,14 @@ use std::fmt;
 
 /// A place, as the steps from the one above it.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Place<'a> {
+pub(super) enum Pointer<'a> {
     /// Where the document begins, as a pointer.
     Root(&'a str),
-    Field(&'a Place<'a>, &'a str),
-    Item(&'a Place<'a>, usize),
+    Field(&'a Pointer<'a>, &'a str),
+    Item(&'a Pointer<'a>, usize),
 }
 
-impl<'a> Place<'a> {
+impl<'a> Pointer<'a> {
     pub(super) fn field(&'a self, name: &'a str) -> Self {
         Self::Field(self, name)
     }
@@ -25,7 +25,7 @@ impl<'a> Place<'a> {
     }
 }
 
-impl fmt::Display for Place<'_> {
+impl fmt::Display for Pointer<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Root(pointer) => f.write_str(pointer),
