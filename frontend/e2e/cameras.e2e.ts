@@ -13,26 +13,26 @@ let system: System;
 let browser: Browser;
 let page: Page;
 /** Errors in the browser's console. */
-const complaints: string[] = [];
+const consoleErrors: string[] = [];
 /** The requested paths, and the number of binary WebSocket messages. */
-const asked: string[] = [];
-let pictures = 0;
+const requestedPaths: string[] = [];
+let frameCount = 0;
 let sockets = 0;
 
 beforeAll(async () => {
   system = await startSystem();
   browser = await openBrowser();
   page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
-  page.on('pageerror', (error) => complaints.push(error.message));
+  page.on('pageerror', (error) => consoleErrors.push(error.message));
   page.on('console', (message) => {
-    if (message.type() === 'error') complaints.push(message.text());
+    if (message.type() === 'error') consoleErrors.push(message.text());
   });
-  page.on('request', (request) => asked.push(new URL(request.url()).pathname));
+  page.on('request', (request) => requestedPaths.push(new URL(request.url()).pathname));
   page.on('websocket', (socket) => {
     if (!socket.url().endsWith('/api/live')) return;
     sockets += 1;
     socket.on('framereceived', ({ payload }) => {
-      if (typeof payload !== 'string') pictures += 1;
+      if (typeof payload !== 'string') frameCount += 1;
     });
   });
   await createFirstAdmin(page, system);
@@ -67,7 +67,7 @@ const pixels = (canvas: Locator) => () =>
     return context.getImageData(0, 0, 64, 48).data.join();
   });
 
-async function moves(canvas: Locator): Promise<void> {
+async function expectMotion(canvas: Locator): Promise<void> {
   await expect.poll(pixels(canvas)).toMatch(/[1-9]/);
   const first = await pixels(canvas)();
   await expect.poll(pixels(canvas)).not.toBe(first);
@@ -78,13 +78,13 @@ describe('the camera wall', () => {
     await page.locator('nav').getByRole('link', { name: 'Cameras' }).click();
 
     await tile().waitFor();
-    await moves(live());
+    await expectMotion(live());
   });
 
   test('receives frames over the one live connection', () => {
     expect(sockets).toBe(1);
-    expect(pictures).toBeGreaterThan(1);
-    expect(asked.filter((path) => path.startsWith('/api/camera/'))).toEqual([]);
+    expect(frameCount).toBeGreaterThan(1);
+    expect(requestedPaths.filter((path) => path.startsWith('/api/camera/'))).toEqual([]);
   });
 
   test('shows the delay and the frame rate', async () => {
@@ -106,8 +106,8 @@ describe('the camera wall', () => {
     await expect
       .poll(
         () => {
-          const same = pictures === before;
-          before = pictures;
+          const same = frameCount === before;
+          before = frameCount;
           return same;
         },
         { interval: 1000 }
@@ -125,7 +125,7 @@ describe('the full view of a camera', () => {
 
     await page.locator(`[data-camera=${CAMERA}]`).waitFor();
     expect(new URL(page.url()).search).toBe(`?id=${CAMERA}`);
-    await moves(live());
+    await expectMotion(live());
   });
 
   test('lists the viewers', async () => {
@@ -145,7 +145,7 @@ describe('the full view of a camera', () => {
   test('is still there after a reload', async () => {
     await page.reload();
 
-    await moves(live());
+    await expectMotion(live());
   });
 });
 
@@ -183,9 +183,9 @@ describe('recording', () => {
 
     await page.keyboard.press('Space');
 
-    await moves(recorded());
+    await expectMotion(recorded());
     await page.getByRole('button', { name: 'Live', exact: true }).click();
-    await moves(live());
+    await expectMotion(live());
   });
 
   test.skipIf(MOCK)('is exported as a video file', async () => {
@@ -209,13 +209,13 @@ describe('recording', () => {
   });
 });
 
-// The mock has no modules that could be frozen.
+// The mock has no modules that could be freezeProcess.
 describe.skipIf(MOCK)('a camera that sends nothing', () => {
-  let goOn = () => {};
-  afterAll(() => goOn());
+  let resume = () => {};
+  afterAll(() => resume());
 
   test('is shown as lost, with the hub’s own frame', async () => {
-    goOn = await system.freezeCamera();
+    resume = await system.freezeCamera();
 
     await page.locator('[data-badge=lost]').getByText('No signal').waitFor();
     await expect.poll(pixels(live())).toMatch(/[1-9]/);
@@ -223,11 +223,11 @@ describe.skipIf(MOCK)('a camera that sends nothing', () => {
   });
 
   test('recovers by itself', async () => {
-    goOn();
-    goOn = () => {};
+    resume();
+    resume = () => {};
 
     await page.locator('[data-badge=live]').waitFor();
-    await moves(live());
+    await expectMotion(live());
   });
 
   test('recovers after its module was killed, without a reload', async () => {
@@ -236,7 +236,7 @@ describe.skipIf(MOCK)('a camera that sends nothing', () => {
     await system.killCamera();
 
     // New frames come from another process.
-    await moves(live());
+    await expectMotion(live());
     await page.locator('[data-badge=live]').waitFor();
     expect(await page.evaluate(() => 'kept' in window)).toBe(true);
   });
@@ -245,17 +245,17 @@ describe.skipIf(MOCK)('a camera that sends nothing', () => {
 describe('when the hub restarts', () => {
   test('the page reconnects without a reload, and shows frames again', async () => {
     await page.evaluate(() => Object.assign(window, { kept: true }));
-    expect(complaints).toEqual([]);
+    expect(consoleErrors).toEqual([]);
 
     await system.restartHub();
 
     await page.locator('[data-live=lost]').waitFor();
     await page.locator('[data-live=live]').waitFor();
-    await moves(live());
+    await expectMotion(live());
     expect(await page.evaluate(() => 'kept' in window)).toBe(true);
-    expect(asked.filter((path) => path === '/api/camera/stream')).toEqual([]);
+    expect(requestedPaths.filter((path) => path === '/api/camera/stream')).toEqual([]);
     // The browser itself reports failed requests; they are not errors of the page.
-    complaints.length = 0;
+    consoleErrors.length = 0;
   });
 
   test('no camera page is wider than a small phone', async () => {
@@ -267,6 +267,6 @@ describe('when the hub restarts', () => {
     await tile().waitFor();
 
     expect(await width()).toBeLessThanOrEqual(360);
-    expect(complaints).toEqual([]);
+    expect(consoleErrors).toEqual([]);
   });
 });

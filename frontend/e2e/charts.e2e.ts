@@ -35,12 +35,12 @@ async function record(all: readonly number[]): Promise<void> {
     const readings = all
       .slice(first, first + MAX_READINGS)
       .map((timestamp) => ({ module_id: MODULE, unit: 'celsius', timestamp, value: valueAt(timestamp) }));
-    const answer = await fetch(`${system.url}/api/sensors/${TYPE}`, {
+    const response = await fetch(`${system.url}/api/sensors/${TYPE}`, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
       body: JSON.stringify(readings)
     });
-    if (!answer.ok) throw new Error(`${answer.status} ${await answer.text()}`);
+    if (!response.ok) throw new Error(`${response.status} ${await response.text()}`);
   }
 }
 
@@ -156,12 +156,12 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('charts of a hub with a year 
 
   test('a value from a clock that is ahead shows by how much, and is not shown as new', async () => {
     const body = { module_id: 'hasty', value: 21, unit: 'celsius', timestamp: Date.now() / 1000 + 120 };
-    const answer = await fetch(`${system.url}/api/sensors/temperature`, {
+    const response = await fetch(`${system.url}/api/sensors/temperature`, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
       body: JSON.stringify(body)
     });
-    expect(answer.status).toBe(200);
+    expect(response.status).toBe(200);
 
     const age = page.locator('[data-widget=sensor][data-module=hasty] [data-age]');
     await age.getByText(/^(2|1) min ahead$/).waitFor();

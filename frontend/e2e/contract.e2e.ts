@@ -22,7 +22,7 @@ const HOUR = 3600;
 const DAY = 24 * HOUR;
 const now = () => Math.floor(Date.now() / 1000);
 
-interface Said {
+interface Exchange {
   method: string;
   url: URL;
   status: number;
@@ -30,8 +30,8 @@ interface Said {
 }
 
 /** A hub, and its responses. */
-class Side {
-  readonly said: Said[] = [];
+class HubClient {
+  readonly exchanges: Exchange[] = [];
   readonly results = new Map<string, unknown>();
   cookie = '';
   readonly url: string;
@@ -45,25 +45,25 @@ class Side {
   /** For the page's functions, whose paths are relative to their origin. */
   readonly fetch: typeof fetch = async (path, init) => {
     const url = new URL(String(path), this.url);
-    const answer = await plainFetch(url, { ...init, headers: { ...init?.headers, cookie: this.cookie } });
-    const session = /iotpi_session=[^;]*/.exec(answer.headers.get('set-cookie') ?? '');
+    const response = await plainFetch(url, { ...init, headers: { ...init?.headers, cookie: this.cookie } });
+    const session = /iotpi_session=[^;]*/.exec(response.headers.get('set-cookie') ?? '');
     if (session) this.cookie = session[0];
-    const isJson = /json/.test(answer.headers.get('content-type') ?? '');
-    const body: unknown = isJson ? await answer.clone().json() : undefined;
-    this.said.push({ method: init?.method ?? 'GET', url, status: answer.status, body });
-    return answer;
+    const isJson = /json/.test(response.headers.get('content-type') ?? '');
+    const body: unknown = isJson ? await response.clone().json() : undefined;
+    this.exchanges.push({ method: init?.method ?? 'GET', url, status: response.status, body });
+    return response;
   };
 
   /** The last response of a route. */
   last<Body>(path: RegExp): Body {
-    return this.said.findLast(({ url }) => path.test(url.pathname + url.search))?.body as Body;
+    return this.exchanges.findLast(({ url }) => path.test(url.pathname + url.search))?.body as Body;
   }
 }
 
 const plainFetch = globalThis.fetch;
 
 /** Every function of the page that makes a request, in the order of a visit. */
-const CALLS: Readonly<Record<string, (side: Side) => Promise<unknown>>> = {
+const CALLS: Readonly<Record<string, (client: HubClient) => Promise<unknown>>> = {
   session: () => hub.session(),
   createFirstAdmin: ({ code }) => hub.createFirstAdmin(code, NAME, PASSWORD),
   logout: () => hub.logout(),
@@ -121,28 +121,28 @@ const requests = (functions: object): string[] =>
 
 let system: System;
 let server: Server;
-let mock: ReturnType<typeof startMockHub>;
-const sides: { real?: Side; mock?: Side } = {};
-const real = () => sides.real as Side;
-const mocked = () => sides.mock as Side;
+let mockServer: ReturnType<typeof startMockHub>;
+const clients: { real?: HubClient; mock?: HubClient } = {};
+const real = () => clients.real as HubClient;
+const mocked = () => clients.mock as HubClient;
 
 // The mock alone cannot be compared with anything.
 describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the mock', () => {
   beforeAll(async () => {
-    mock = startMockHub({ MOCK_FIRST_ADMIN: '1' });
-    server = createServer((request, response) => mock.answer(request, response, request.url ?? '/'));
-    server.on('upgrade', mock.upgrade);
+    mockServer = startMockHub({ MOCK_FIRST_ADMIN: '1' });
+    server = createServer((request, response) => mockServer.respond(request, response, request.url ?? '/'));
+    server.on('upgrade', mockServer.upgrade);
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const { port } = server.address() as AddressInfo;
-    sides.mock = new Side(`http://127.0.0.1:${port}`, FIRST_ADMIN_CODE);
+    clients.mock = new HubClient(`http://127.0.0.1:${port}`, FIRST_ADMIN_CODE);
 
     system = await startSystem();
-    sides.real = new Side(system.url, system.firstAdminCode);
+    clients.real = new HubClient(system.url, system.firstAdminCode);
   });
 
   afterAll(async () => {
     globalThis.fetch = plainFetch;
-    mock?.stop();
+    mockServer?.stop();
     server?.closeAllConnections();
     server?.close();
     await system?.stop();
@@ -155,22 +155,22 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the mock', () => {
   describe.each([
     ['the real hub', real],
     ['the mock', mocked]
-  ])('and %s', (_, side) => {
+  ])('and %s', (_, client) => {
     test.each(Object.keys(CALLS))('answers %s as the schema says', async (name) => {
-      globalThis.fetch = side().fetch;
-      const before = side().said.length;
+      globalThis.fetch = client().fetch;
+      const before = client().exchanges.length;
       if (name === 'modules')
         // Modules register one after the other, and measure then.
         await expect
           .poll(async () => (await hub.readings('temperature', { moduleId: 'temperature', since: 1e9 })).items.length)
           .toBeGreaterThan(2);
 
-      const result = await (CALLS[name] as (side: Side) => Promise<unknown>)(side());
+      const result = await (CALLS[name] as (client: HubClient) => Promise<unknown>)(client());
 
-      side().results.set(name, result);
-      const made = side().said.slice(before);
-      expect(made.length).toBeGreaterThan(0);
-      for (const { method, url, status, body } of made) {
+      client().results.set(name, result);
+      const newExchanges = client().exchanges.slice(before);
+      expect(newExchanges.length).toBeGreaterThan(0);
+      for (const { method, url, status, body } of newExchanges) {
         if (body === undefined && status === 200) continue; // a picture
         expect(responseErrors(method, url, status, body), `${method} ${url.pathname}${url.search}: ${status}`).toEqual(
           []
@@ -185,17 +185,17 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the mock', () => {
       '/api/modules/led/commands/history?',
       '/api/cameras/camera/recordings/frames?since=1000000000&until=4000000000&'
     ])('gives %s in pages', async (path) => {
-      globalThis.fetch = side().fetch;
-      const ask = async (query: string) => {
-        const answer = await fetch(`${path}${query}`);
-        const body = (await answer.json()) as { items: unknown[]; next: string | null };
-        expect(responseErrors('GET', new URL(path + query, side().url), answer.status, body)).toEqual([]);
-        return { status: answer.status, ...body };
+      globalThis.fetch = client().fetch;
+      const fetchPage = async (query: string) => {
+        const response = await fetch(`${path}${query}`);
+        const body = (await response.json()) as { items: unknown[]; next: string | null };
+        expect(responseErrors('GET', new URL(path + query, client().url), response.status, body)).toEqual([]);
+        return { status: response.status, ...body };
       };
 
-      const first = await ask('limit=1');
-      const second = await ask(`limit=1&cursor=${encodeURIComponent(first.next ?? '')}`);
-      const refused = await ask('limit=100000');
+      const first = await fetchPage('limit=1');
+      const second = await fetchPage(`limit=1&cursor=${encodeURIComponent(first.next ?? '')}`);
+      const refused = await fetchPage('limit=100000');
 
       expect(first.items).toHaveLength(1);
       expect(first.next).toEqual(expect.any(String));
@@ -205,26 +205,26 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the mock', () => {
     });
 
     test('sends only messages of the protocol on the live connection', async () => {
-      const socket = new WebSocket(`${side().url.replace('http', 'ws')}/api/live`, {
-        headers: { cookie: side().cookie }
+      const socket = new WebSocket(`${client().url.replace('http', 'ws')}/api/live`, {
+        headers: { cookie: client().cookie }
       });
-      const messages: { type: string; [name: string]: unknown }[] = [];
-      const pictures: ReturnType<typeof readFrame>[] = [];
+      const messages: Parameters<typeof messageErrors>[1][] = [];
+      const frames: ReturnType<typeof readFrame>[] = [];
       socket.on('message', (data: Buffer, binary: boolean) => {
-        if (binary) pictures.push(readFrame(new Uint8Array(data).buffer));
+        if (binary) frames.push(readFrame(new Uint8Array(data).buffer));
         else messages.push(JSON.parse(data.toString()));
       });
       await new Promise((resolve, reject) => socket.once('open', resolve).once('error', reject));
-      const say = (message: object) => socket.send(JSON.stringify(message));
+      const send = (message: object) => socket.send(JSON.stringify(message));
 
-      say({ type: 'subscribe', recent: 5 });
-      say({ type: 'time', client_time: Date.now() / 1000 });
-      say({ type: 'watch', cameras: [{ module_id: 'camera', max_fps: 10 }] });
-      const types = () => new Set(messages.map(({ type }) => type));
+      send({ type: 'subscribe', recent: 5 });
+      send({ type: 'time', client_time: Date.now() / 1000 });
+      send({ type: 'watch', cameras: [{ module_id: 'camera', max_fps: 10 }] });
+      const types = () => new Set(messages.map(({ type }) => String(type)));
       await expect
         .poll(() => [...types()])
         .toEqual(expect.arrayContaining(['hello', 'recent', 'time', 'reading', 'camera']));
-      await expect.poll(() => pictures.length).toBeGreaterThan(0);
+      await expect.poll(() => frames.length).toBeGreaterThan(0);
       socket.close();
 
       for (const message of messages) expect(messageErrors('hub', message), JSON.stringify(message)).toEqual([]);
@@ -235,7 +235,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the mock', () => {
         expect(times.length, name).toBeLessThanOrEqual(5);
         expect(times, name).toEqual(times.toSorted((a, b) => a - b));
       }
-      const [picture] = pictures;
+      const [picture] = frames;
       expect(picture).toMatchObject({ moduleId: 'camera', noSignal: false });
       // Seconds, and by the hub's clock.
       expect(Math.abs((picture?.receivedAt ?? 0) - Date.now() / 1000)).toBeLessThan(60);
@@ -244,41 +244,41 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the mock', () => {
   });
 
   test('answers each request with the status of the real hub', () => {
-    const statuses = ({ said }: Side) =>
+    const statuses = ({ exchanges }: HubClient) =>
       new Map(
-        said.map(({ method, url, status }) => [
+        exchanges.map(({ method, url, status }) => [
           `${method} ${url.pathname}`.replace(/commands\/[0-9a-f-]{36}/, 'commands/ID'),
           status
         ])
       );
-    const [there, here] = [statuses(real()), statuses(mocked())];
+    const [realValues, mockValues] = [statuses(real()), statuses(mocked())];
 
-    expect([...here.keys()].toSorted()).toEqual([...there.keys()].toSorted());
-    for (const [request, status] of there) {
-      if (!request.endsWith('/cancel')) expect([request, here.get(request)]).toEqual([request, status]);
+    expect([...mockValues.keys()].toSorted()).toEqual([...realValues.keys()].toSorted());
+    for (const [request, status] of realValues) {
+      if (!request.endsWith('/cancel')) expect([request, mockValues.get(request)]).toEqual([request, status]);
     }
   });
 
   test('has the units of the real hub', () => {
-    const units = (side: Side) =>
+    const units = (client: HubClient) =>
       new Map(
-        side.said
+        client.exchanges
           .flatMap(({ body }) => (body as { items?: unknown[] } | undefined)?.items ?? [])
           .filter((item): item is Reading => typeof item === 'object' && item !== null && 'unit' in item)
           .map(({ module_id, type, unit }) => [`${module_id}/${type}`, unit])
       );
-    const [there, here] = [units(real()), units(mocked())];
-    const both = [...there.keys()].filter((name) => here.has(name));
+    const [realValues, mockValues] = [units(real()), units(mocked())];
+    const both = [...realValues.keys()].filter((name) => mockValues.has(name));
 
     expect(both.length).toBeGreaterThanOrEqual(3);
-    expect(both.map((name) => [name, here.get(name)])).toEqual(both.map((name) => [name, there.get(name)]));
+    expect(both.map((name) => [name, mockValues.get(name)])).toEqual(both.map((name) => [name, realValues.get(name)]));
   });
 
   test('has values, rates and delays of the same magnitude as the real hub', () => {
-    const sizes = (side: Side) => {
-      const [reading] = side.last<{ items: Reading[] }>(/sensors\/temperature\?.*limit=1000(&|$)/).items;
-      const bucket = side.last<{ items: Bucket[] }>(/bucket=15m/).items.findLast(({ avg }) => avg != null);
-      const [camera] = side
+    const sizes = (client: HubClient) => {
+      const [reading] = client.last<{ items: Reading[] }>(/sensors\/temperature\?.*limit=1000(&|$)/).items;
+      const bucket = client.last<{ items: Bucket[] }>(/bucket=15m/).items.findLast(({ avg }) => avg != null);
+      const [camera] = client
         .last<{ items: Awaited<ReturnType<typeof hub.cameras>> }>(/^\/api\/cameras\?/)
         .items.filter(({ module_id }) => module_id === 'camera');
       return {
@@ -290,14 +290,20 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the mock', () => {
         latency: camera?.latency?.p50
       };
     };
-    const [there, here] = [sizes(real()), sizes(mocked())];
+    const [realValues, mockValues] = [sizes(real()), sizes(mocked())];
 
-    for (const [name, value] of Object.entries(there)) {
-      const ratio = Number(here[name as keyof typeof here]) / Number(value);
+    for (const [name, value] of Object.entries(realValues)) {
+      const ratio = Number(mockValues[name as keyof typeof mockValues]) / Number(value);
       // Milliseconds instead of seconds, or hectopascal instead of pascal, would be off by a hundred and
       // more.
-      expect(ratio, `${name}: ${String(here[name as keyof typeof here])} for ${String(value)}`).toBeGreaterThan(1 / 60);
-      expect(ratio, `${name}: ${String(here[name as keyof typeof here])} for ${String(value)}`).toBeLessThan(60);
+      expect(
+        ratio,
+        `${name}: ${String(mockValues[name as keyof typeof mockValues])} for ${String(value)}`
+      ).toBeGreaterThan(1 / 60);
+      expect(
+        ratio,
+        `${name}: ${String(mockValues[name as keyof typeof mockValues])} for ${String(value)}`
+      ).toBeLessThan(60);
     }
   });
 });

@@ -12,15 +12,15 @@ let system: System;
 let browser: Browser;
 let page: Page;
 /** Errors in the browser's console. */
-const complaints: string[] = [];
+const consoleErrors: string[] = [];
 
 beforeAll(async () => {
   system = await startSystem();
   browser = await openBrowser();
   page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
-  page.on('pageerror', (error) => complaints.push(error.message));
+  page.on('pageerror', (error) => consoleErrors.push(error.message));
   page.on('console', (message) => {
-    if (message.type() === 'error') complaints.push(message.text());
+    if (message.type() === 'error') consoleErrors.push(message.text());
   });
 });
 
@@ -90,7 +90,7 @@ describe('the first visitor of a new hub', () => {
     await page.getByRole('alert').getByText('This code is not valid. Use the newest code in the hub').waitFor();
     expect(new URL(page.url()).pathname).toBe('/setup');
     // The browser itself reports the rejected request; that is not an error of the page.
-    complaints.length = 0;
+    consoleErrors.length = 0;
   });
 
   test('becomes the first admin with the right one', async () => {
@@ -224,8 +224,12 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('a module that lost readings'
   const post = (path: string, body: unknown) =>
     page.evaluate(
       async ([to, json]) => {
-        const answer = await fetch(to, { method: 'POST', headers: { 'content-type': 'application/json' }, body: json });
-        return answer.status;
+        const response = await fetch(to, {
+          method: 'POST',
+          headers: { 'content-type': 'application/json' },
+          body: json
+        });
+        return response.status;
       },
       [path, JSON.stringify(body)] as const
     );
@@ -318,7 +322,7 @@ describe('a user who logs out', () => {
   });
 
   test('has no errors in the browser’s console', () => {
-    expect(complaints).toEqual([]);
+    expect(consoleErrors).toEqual([]);
   });
 });
 

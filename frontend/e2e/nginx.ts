@@ -13,11 +13,11 @@ export interface Proxy {
   stop: () => Promise<void>;
 }
 
-const PLACES = ['/usr/sbin/nginx', '/usr/bin/nginx'];
+const PATHS = ['/usr/sbin/nginx', '/usr/bin/nginx'];
 
 /** Starts an nginx with a `server` for each of these bodies. */
 export async function startNginx(servers: string[]): Promise<Proxy> {
-  const binary = PLACES.find((place) => existsSync(place));
+  const binary = PATHS.find((path) => existsSync(path));
   if (!binary) throw new Error('no nginx: apt-get install nginx-light');
   const folder = await mkdtemp(join(tmpdir(), 'iotpi-nginx-'));
   const ports = await freePorts(servers.length);
@@ -40,10 +40,10 @@ export async function startNginx(servers: string[]): Promise<Proxy> {
   });
   const urls = ports.map((port) => `http://127.0.0.1:${port}`);
   const stop = async () => {
-    await ended(child);
+    await stopProcess(child);
     await rm(folder, { recursive: true, force: true });
   };
-  while (!(await answers(urls[0]))) {
+  while (!(await responds(urls[0]))) {
     if (child.exitCode !== null) {
       await stop();
       throw new Error('nginx did not start');
@@ -53,7 +53,7 @@ export async function startNginx(servers: string[]): Promise<Proxy> {
   return { urls, stop };
 }
 
-const answers = (url: string | undefined): Promise<boolean> =>
+const responds = (url: string | undefined): Promise<boolean> =>
   fetch(url ?? '').then(
     () => true,
     () => false
@@ -70,7 +70,7 @@ async function freePorts(count: number): Promise<number[]> {
   return ports;
 }
 
-async function ended(child: ChildProcess): Promise<void> {
+async function stopProcess(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const exit = new Promise((resolve) => child.once('exit', resolve));
   child.kill('SIGTERM');

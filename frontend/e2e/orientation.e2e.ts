@@ -52,15 +52,15 @@ async function fourColours(): Promise<Buffer> {
 }
 
 async function post(moduleId: string, jpeg: Buffer): Promise<void> {
-  const answer = await fetch(`${system.url}/api/camera/frame?module_id=${moduleId}`, {
+  const response = await fetch(`${system.url}/api/camera/frame?module_id=${moduleId}`, {
     method: 'POST',
     headers: { 'content-type': 'image/jpeg' },
     body: new Uint8Array(jpeg)
   });
-  if (!answer.ok) throw new Error(`${answer.status} ${await answer.text()}`);
+  if (!response.ok) throw new Error(`${response.status} ${await response.text()}`);
 }
 
-interface Seen {
+interface Appearance {
   /** The nearest colour in the middle of each quarter: top left, top right, bottom left, bottom right. */
   colours: string[];
   /** Width divided by height of the coloured area. */
@@ -75,7 +75,7 @@ interface Box {
 }
 
 /** The colours within the area of each box that is not black; without boxes, those of the whole image. */
-function seenIn(image: Buffer, type: string, parts: (Box | null)[] = [null]): Promise<Seen[]> {
+function appearanceIn(image: Buffer, type: string, parts: (Box | null)[] = [null]): Promise<Appearance[]> {
   return page.evaluate(
     async ([base64, of, boxes]) => {
       const bytes = Uint8Array.from(atob(base64), (one) => one.charCodeAt(0));
@@ -85,7 +85,7 @@ function seenIn(image: Buffer, type: string, parts: (Box | null)[] = [null]): Pr
       await element.decode();
       URL.revokeObjectURL(url);
 
-      function seen(box: Box): Seen {
+      function appearanceOf(box: Box): Appearance {
         const [width, height] = [Math.floor(box.width), Math.floor(box.height)];
         const canvas = Object.assign(document.createElement('canvas'), { width, height });
         const context = canvas.getContext('2d') as CanvasRenderingContext2D;
@@ -112,7 +112,7 @@ function seenIn(image: Buffer, type: string, parts: (Box | null)[] = [null]): Pr
       }
 
       const whole = { x: 0, y: 0, width: element.naturalWidth, height: element.naturalHeight };
-      return boxes.map((box) => seen(box ?? whole));
+      return boxes.map((box) => appearanceOf(box ?? whole));
     },
     [image.toString('base64'), type, parts] as const
   );
@@ -148,27 +148,28 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('a frame with an orientation'
   const fileOf = (orientation: number) => files.get(orientation) as Buffer;
   const live = (orientation: number) => page.getByRole('img', { name: `Live view of ${idOf(orientation)}` });
 
-  const wantedOf = async (orientation: number) => (await seenIn(fileOf(orientation), 'image/jpeg'))[0] as Seen;
+  const expectedAppearance = async (orientation: number) =>
+    (await appearanceIn(fileOf(orientation), 'image/jpeg'))[0] as Appearance;
 
   /** The pixels on the screen equal those of `<img>` elements, and have the same proportions. */
-  async function expectSeen(pictures: readonly Locator[], orientations: readonly number[]): Promise<void> {
-    const wanted = await Promise.all(orientations.map(wantedOf));
+  async function expectAppearance(views: readonly Locator[], orientations: readonly number[]): Promise<void> {
+    const wanted = await Promise.all(orientations.map(expectedAppearance));
     await expect
       .poll(async () => {
         const screen = await page.screenshot();
-        const boxes = await Promise.all(pictures.map((picture) => picture.boundingBox()));
-        const seen = await seenIn(screen, 'image/png', boxes);
+        const boxes = await Promise.all(views.map((picture) => picture.boundingBox()));
+        const seen = await appearanceIn(screen, 'image/png', boxes);
         // Whole pixels of a small image are off by some per cent; a distorted one is by a factor of four.
         return seen.map(({ colours, aspect }, at) => ({
           colours,
-          undistorted: Math.abs(aspect / (wanted[at] as Seen).aspect - 1) < 0.06
+          undistorted: Math.abs(aspect / (wanted[at] as Appearance).aspect - 1) < 0.06
         }));
       })
       .toEqual(wanted.map(({ colours }) => ({ colours, undistorted: true })));
   }
 
   test('differs for each orientation, as an <img> shows it', async () => {
-    const all = await Promise.all(ORIENTATIONS.map(wantedOf));
+    const all = await Promise.all(ORIENTATIONS.map(expectedAppearance));
 
     expect(new Set(all.map(({ colours }) => colours.join())).size).toBe(ORIENTATIONS.length);
     expect(all.map(({ aspect }) => aspect > 1)).toEqual(ORIENTATIONS.map((one) => one < 5));
@@ -179,7 +180,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('a frame with an orientation'
     await page.locator(`[data-widget=camera][data-module=${idOf(orientation)}]`).scrollIntoViewIfNeeded();
     await live(orientation).scrollIntoViewIfNeeded();
 
-    await expectSeen([live(orientation)], [orientation]);
+    await expectAppearance([live(orientation)], [orientation]);
   });
 
   test('is rotated and undistorted on the wall, for each orientation', async () => {
@@ -187,7 +188,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('a frame with an orientation'
     await page.locator('[data-columns]').waitFor();
     for (const orientation of ORIENTATIONS) await live(orientation).waitFor();
 
-    await expectSeen(ORIENTATIONS.map(live), ORIENTATIONS);
+    await expectAppearance(ORIENTATIONS.map(live), ORIENTATIONS);
   });
 
   describe.each([6, 3])('%d', (orientation) => {
@@ -195,9 +196,9 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('a frame with an orientation'
       await page.goto(`${system.url}/cameras?id=${idOf(orientation)}`);
       await live(orientation).waitFor();
 
-      await expectSeen([live(orientation)], [orientation]);
+      await expectAppearance([live(orientation)], [orientation]);
       const box = await live(orientation).boundingBox();
-      const { aspect } = await wantedOf(orientation);
+      const { aspect } = await expectedAppearance(orientation);
       // The stage has the shape of the frame, so there are no bars.
       expect(Math.abs((box?.width ?? 0) / (box?.height ?? 1) / aspect - 1)).toBeLessThan(0.06);
     });
@@ -212,7 +213,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('a frame with an orientation'
       await expect.poll(() => recorded.getAttribute('data-shown')).toMatch(/^\d+/);
       await page.evaluate(() => scrollTo(0, 0));
 
-      await expectSeen([recorded], [orientation]);
+      await expectAppearance([recorded], [orientation]);
     });
   });
 });

@@ -12,7 +12,7 @@ import { type System, startSystem } from './system.ts';
 /** The longest id that the hub accepts, without a position for a line break. */
 const LONG = 'greenhouse'.repeat(7).slice(0, 64);
 
-// The mock has no modules that could be frozen, and records nothing.
+// The mock has no modules that could be freezeProcess, and records nothing.
 describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the dashboard', () => {
   let system: System;
   let browser: Browser;
@@ -146,12 +146,12 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the dashboard', () => {
   describe('a lamp whose module went offline', () => {
     const lamp = () => page.locator('[data-widget=lamp][data-module=led]');
     /**
-     * A frozen module is offline once its open request for commands has ended (25 s) and three reports are
+     * A freezeProcess module is offline once its open request for commands has ended (25 s) and three reports are
      * missing.
      */
     const OFFLINE_MS = 75_000;
-    let goOn = () => {};
-    afterAll(() => goOn());
+    let resume = () => {};
+    afterAll(() => resume());
 
     test(
       'is shown with its last known state, unlit, and cannot be switched',
@@ -168,7 +168,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the dashboard', () => {
             .evaluate((bulb) => getComputedStyle(bulb).boxShadow);
         await expect.poll(glow).not.toBe('none');
 
-        goOn = await system.freezeModule('led');
+        resume = await system.freezeModule('led');
 
         await lamp().getByText('Last known state').waitFor({ timeout: OFFLINE_MS });
         await expect.poll(glow).toBe('none');
@@ -192,8 +192,8 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the dashboard', () => {
     });
 
     test('can be switched again when it is back', async () => {
-      goOn();
-      goOn = () => {};
+      resume();
+      resume = () => {};
       await nav('Dashboard');
 
       await expect.poll(() => lamp().getByRole('switch').isEnabled()).toBe(true);

@@ -39,8 +39,8 @@ afterAll(async () => {
 async function open(url: string): Promise<{ page: Page; failed: string[] }> {
   const page = await browser.newPage();
   const failed: string[] = [];
-  page.on('response', (answer) => {
-    if (answer.status() >= 400) failed.push(`${answer.status()} ${answer.url()}`);
+  page.on('response', (response) => {
+    if (response.status() >= 400) failed.push(`${response.status()} ${response.url()}`);
   });
   page.on('pageerror', (error) => failed.push(error.message));
   await page.goto(url);

@@ -41,7 +41,7 @@ async function startDemo(binary: string): Promise<System> {
   const data = await mkdtemp(join(tmpdir(), 'iotpi-e2e-'));
   const child = spawn(binary, ['--listen', '127.0.0.1:0', '--data', data], { stdio: ['ignore', 'pipe', 'inherit'] });
   try {
-    const [url, firstAdminCode] = await told(child, [/^hub: (http:\S+)/, /^first admin code: (\S+)/]);
+    const [url, firstAdminCode] = await readOutput(child, [/^hub: (http:\S+)/, /^first admin code: (\S+)/]);
     return {
       url,
       firstAdminCode,
@@ -52,17 +52,17 @@ async function startDemo(binary: string): Promise<System> {
         const another = () => processOf(child, 'camera').catch(() => pid);
         while ((await another()) === pid) await nextTurn();
       },
-      freezeCamera: () => frozen(child, 'camera'),
-      freezeHub: () => frozen(child, 'iotpi-hub'),
-      freezeModule: (name) => frozen(child, name),
+      freezeCamera: () => freezeProcess(child, 'camera'),
+      freezeHub: () => freezeProcess(child, 'iotpi-hub'),
+      freezeModule: (name) => freezeProcess(child, name),
       stop: async () => {
-        const code = await ended(child);
+        const code = await stopProcess(child);
         await rm(data, { recursive: true, force: true });
         return code;
       }
     };
   } catch (thrown) {
-    await ended(child);
+    await stopProcess(child);
     await rm(data, { recursive: true, force: true });
     throw thrown;
   }
@@ -71,22 +71,22 @@ async function startDemo(binary: string): Promise<System> {
 async function startMock(): Promise<System> {
   let child = mock('0', '1');
   try {
-    const [firstAdminCode, url] = await told(child, [/first admin code: (\S+)/, /Local:\s+(http:\S+?)\/?$/]);
+    const [firstAdminCode, url] = await readOutput(child, [/first admin code: (\S+)/, /Local:\s+(http:\S+?)\/?$/]);
     return {
       url,
       firstAdminCode,
       restartHub: async () => {
-        await ended(child);
+        await stopProcess(child);
         child = mock(new URL(url).port, '0');
       },
       killCamera: () => Promise.reject(new Error('the mock has no modules')),
       freezeCamera: () => Promise.reject(new Error('the mock has no modules')),
-      freezeHub: () => Promise.reject(new Error('the mock is no process of its own')),
+      freezeHub: () => Promise.reject(new Error('the mock is not a separate process')),
       freezeModule: () => Promise.reject(new Error('the mock has no modules')),
-      stop: () => ended(child)
+      stop: () => stopProcess(child)
     };
   } catch (thrown) {
-    await ended(child);
+    await stopProcess(child);
     throw thrown;
   }
 }
@@ -103,28 +103,28 @@ const mock = (port: string, firstAdmin: string): ChildProcess =>
   );
 
 /** The process of the demo with that word in its command line; the demo restarts a process that ends. */
-async function processOf(demo: ChildProcess, said: string): Promise<number> {
+async function processOf(demo: ChildProcess, word: string): Promise<number> {
   const children = await readFile(`/proc/${demo.pid}/task/${demo.pid}/children`, 'utf8');
   for (const pid of children.split(' ').filter(Boolean)) {
     const words = (await readFile(`/proc/${pid}/cmdline`, 'utf8')).split('\0');
-    if (words.some((word) => word.split(/[/.]/).includes(said))) return Number(pid);
+    if (words.some((one) => one.split(/[/.]/).includes(word))) return Number(pid);
   }
-  throw new Error(`the demo has no process ${said}`);
+  throw new Error(`the demo has no process ${word}`);
 }
 
 /** Stops a process of the demo without ending it, until the returned function is called. */
-async function frozen(demo: ChildProcess, name: string): Promise<() => void> {
+async function freezeProcess(demo: ChildProcess, name: string): Promise<() => void> {
   const pid = await processOf(demo, name);
   process.kill(pid, 'SIGSTOP');
   return () => void process.kill(pid, 'SIGCONT');
 }
 
 /** Reads the standard output of the process until both patterns match; returns the first group of each. */
-async function told(child: ChildProcess, patterns: [RegExp, RegExp]): Promise<[string, string]> {
+async function readOutput(child: ChildProcess, patterns: [RegExp, RegExp]): Promise<[string, string]> {
   const found = new Map<RegExp, string>();
   const lines: string[] = [];
   return new Promise((resolve, reject) => {
-    const fail = (why: string) => reject(new Error(`${why}; it said:\n${lines.join('\n')}`));
+    const fail = (why: string) => reject(new Error(`${why}; output:\n${lines.join('\n')}`));
     const late = setTimeout(() => fail(`not ready after ${START_MS} ms`), START_MS);
     child.once('error', (error) => fail(error.message));
     child.once('exit', (code) => fail(`ended with ${code}`));
@@ -144,10 +144,10 @@ async function told(child: ChildProcess, patterns: [RegExp, RegExp]): Promise<[s
 }
 
 /** Ends the process; `null` when it had to be killed. */
-async function ended(child: ChildProcess): Promise<number | null> {
+async function stopProcess(child: ChildProcess): Promise<number | null> {
   if (child.exitCode !== null || child.signalCode !== null) return child.exitCode;
   const exit = new Promise<number | null>((resolve) => child.once('exit', (code) => resolve(code)));
   child.kill('SIGTERM');
-  const patience = setTimeout(() => child.kill('SIGKILL'), END_MS);
-  return exit.finally(() => clearTimeout(patience));
+  const killTimer = setTimeout(() => child.kill('SIGKILL'), END_MS);
+  return exit.finally(() => clearTimeout(killTimer));
 }

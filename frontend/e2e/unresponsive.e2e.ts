@@ -11,9 +11,9 @@ const SECONDS = 1000;
 let system: System;
 let browser: Browser;
 let page: Page;
-let goOn = () => {};
+let resume = () => {};
 
-// The mock has no processes that could be frozen.
+// The mock has no processes that could be freezeProcess.
 describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the page', () => {
   beforeAll(async () => {
     system = await startSystem();
@@ -23,7 +23,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the page', () => {
   });
 
   afterAll(async () => {
-    goOn();
+    resume();
     await browser?.close();
     await system?.stop();
   });
@@ -46,17 +46,17 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the page', () => {
 
   /** Freezes a process; the returned function returns the milliseconds since then. */
   async function freeze(start: () => Promise<() => void>): Promise<() => number> {
-    goOn = await start();
+    resume = await start();
     const at = performance.now();
     return () => performance.now() - at;
   }
 
-  function thaw(): void {
-    goOn();
-    goOn = () => {};
+  function resumeProcess(): void {
+    resume();
+    resume = () => {};
   }
 
-  describe('with a frozen camera', () => {
+  describe('with a freezeProcess camera', () => {
     test('marks its frame as old before the hub reports the camera as lost', async () => {
       await open('Cameras');
       await badge('live').waitFor();
@@ -72,7 +72,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the page', () => {
     });
 
     test('shows it as live again when it continues', async () => {
-      thaw();
+      resumeProcess();
 
       await badge('live').waitFor();
       expect(await badge('stale').count()).toBe(0);
@@ -82,7 +82,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the page', () => {
   describe.each([
     { where: 'the dashboard', name: 'Dashboard' },
     { where: 'the camera wall', name: 'Cameras' }
-  ])('on $where, with a frozen hub', ({ name }) => {
+  ])('on $where, with a freezeProcess hub', ({ name }) => {
     test('marks the frame as old, and then the connection as unresponsive', async () => {
       await open(name);
       await badge('live').waitFor();
@@ -113,7 +113,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the page', () => {
     test('is live again when the hub continues, without a reload', async () => {
       await page.evaluate(() => Object.assign(window, { kept: true }));
 
-      thaw();
+      resumeProcess();
 
       await connection('live').waitFor();
       await badge('live').waitFor();
@@ -121,7 +121,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the page', () => {
     });
   });
 
-  describe('without a camera in view, with a frozen hub', () => {
+  describe('without a camera in view, with a freezeProcess hub', () => {
     test('probes after eight seconds, and reports it', async () => {
       await open('Modules');
       await page.locator('article[data-module=led]').waitFor();
@@ -145,7 +145,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the page', () => {
     });
 
     test('and shows new ones when the hub continues', async () => {
-      thaw();
+      resumeProcess();
 
       await connection('live').waitFor();
       const age = page.locator('[data-widget=sensor][data-module=temperature]').first().locator('[data-age]');

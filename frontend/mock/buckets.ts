@@ -15,18 +15,18 @@ const DAY = 86_400;
  * first.
  */
 export function generatedBuckets(minutes: readonly Bucket[], width: string, since: number, until: number): Bucket[] {
-  const model = minutes.findLast(({ avg }) => avg != null);
+  const template = minutes.findLast(({ avg }) => avg != null);
   const secs = SECS[width];
-  if (!model || model.avg == null || !secs) return [];
-  const reach = Math.max(Math.abs(model.avg) / 20, (model.max ?? model.avg) - (model.min ?? model.avg));
+  if (!template || template.avg == null || !secs) return [];
+  const range = Math.max(Math.abs(template.avg) / 20, (template.max ?? template.avg) - (template.min ?? template.avg));
   const buckets: Bucket[] = [];
   // The hub's answer includes the bucket that contains `since`.
   for (let start = Math.floor(since / secs) * secs; start < until; start += secs) {
     const day = Math.sin((2 * Math.PI * start) / DAY);
     const year = Math.sin((2 * Math.PI * start) / (365 * DAY));
-    const avg = model.avg + reach * (day + year);
-    const wide = reach * Math.min(1.2, 0.3 + secs / DAY);
-    buckets.push({ ...model, start, avg, min: avg - wide, max: avg + wide, count: secs, missing: 0 });
+    const avg = template.avg + range * (day + year);
+    const spread = range * Math.min(1.2, 0.3 + secs / DAY);
+    buckets.push({ ...template, start, avg, min: avg - spread, max: avg + spread, count: secs, missing: 0 });
   }
   return buckets;
 }

@@ -93,7 +93,7 @@ function unknownFields(schema: Schema, value: Json, place: string): string[] {
   if (known === null) return [];
   return Object.entries(value).flatMap(([name, inner]) => {
     const [first] = known.get(name) ?? [];
-    return first ? unknownFields(first, inner, `${place}/${name}`) : [`${place}/${name} is not known`];
+    return first ? unknownFields(first, inner, `${place}/${name}`) : [`${place}/${name} is not a known field`];
   });
 }
 
@@ -164,11 +164,11 @@ function operationOf(method: string, path: string): Operation | undefined {
 /** The errors of a response, one sentence each; none when a hub may send it. */
 export function responseErrors(method: string, url: URL, status: number, body: unknown): string[] {
   const operation = operationOf(method, url.pathname);
-  if (!operation) return [`${method} ${url.pathname} is no route`];
+  if (!operation) return [`${method} ${url.pathname} is not a route`];
   if (status >= 400) return schemaErrors('Problem', body);
-  const answer = operation.responses[String(status)];
-  if (!answer) return [`${status} is no answer of ${method} ${url.pathname}`];
-  const schema = answer.content?.['application/json']?.schema;
+  const declared = operation.responses[String(status)];
+  if (!declared) return [`${status} is not a declared status of ${method} ${url.pathname}`];
+  const schema = declared.content?.['application/json']?.schema;
   if (!schema) return body === undefined ? [] : [`${status} has no body`];
   const errors = shapeErrors(schema, body as Json);
   if (errors.length > 0) return errors;
@@ -194,11 +194,11 @@ const PAYLOADS: Readonly<Record<string, string>> = {
  */
 export function messageErrors(from: 'hub' | 'client', message: Schema): string[] {
   const alike = golden[from].filter(({ type }) => type === message.type);
-  if (alike.length === 0) return [`${String(message.type)} is no message of the ${from}`];
+  if (alike.length === 0) return [`${String(message.type)} is not a message of the ${from}`];
   const fields = new Map(alike.flatMap((one) => Object.entries(one)));
   const errors = Object.entries(message).flatMap(([name, value]) => {
     const known = fields.get(name);
-    if (known === undefined) return [`${name} is not known`];
+    if (known === undefined) return [`${name} is not a known field`];
     if (Array.isArray(known) !== Array.isArray(value) || typeof known !== typeof value)
       return [`${name} has another type`];
     const schema = from === 'hub' ? PAYLOADS[name] : undefined;

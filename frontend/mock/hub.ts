@@ -19,10 +19,10 @@ import { type Fixture, type MockResponse, ok, pageOf, problem } from './response
 import { MockStorage } from './storage.ts';
 import { generatedBuckets } from './buckets.ts';
 
-type Say = (event: LiveEvent) => void;
+type Listener = (event: LiveEvent) => void;
 
 const ROLES: readonly Role[] = ['viewer', 'operator', 'admin'];
-const KEPT = 1000;
+const MAX_READINGS = 1000;
 /** The one-time code of the mock. */
 export const FIRST_ADMIN_CODE = 'mock-code';
 
@@ -39,15 +39,15 @@ export class MockHub {
   /** By series, oldest first: the recorded hour, then the simulated readings since the start. */
   readonly #readings = new Map<string, Reading[]>();
   readonly #commands = new Map<string, Command>();
-  readonly #listeners = new Set<Say>();
+  readonly #listeners = new Set<Listener>();
   readonly #timers = new Set<NodeJS.Timeout>();
   #seq = 0;
   #needsFirstAdmin: boolean;
 
-  constructor(recordings: readonly Fixture[], needsFirstAdmin: boolean) {
+  constructor(fixtures: readonly Fixture[], needsFirstAdmin: boolean) {
     this.#needsFirstAdmin = needsFirstAdmin;
-    for (const recording of recordings) this.#load(recording);
-    const reports = recordings.map(({ recorded_at, answers }) =>
+    for (const fixture of fixtures) this.#load(fixture);
+    const reports = fixtures.map(({ recorded_at, answers }) =>
       moveTimes(answers['GET /api/storage'], now() - recorded_at)
     );
     const report = reports.findLast((one) => one !== undefined) as StorageReport | undefined;
@@ -70,7 +70,7 @@ export class MockHub {
   }
 
   /** `key` is the request's `Idempotency-Key`. */
-  answer(method: string, url: URL, body: unknown, session: string | undefined, key?: string): MockResponse {
+  respond(method: string, url: URL, body: unknown, session: string | undefined, key?: string): MockResponse {
     const path = url.pathname;
     if (path.startsWith('/api/auth/')) return this.#auth(path, body, session);
     const caller = this.callerOf(session);
@@ -84,14 +84,14 @@ export class MockHub {
       );
     if (first === 'cameras' && second) {
       const below = path.split('/').slice(4).join('/');
-      const answer = this.recordings.answer(method, decodeURIComponent(second), below, url, body, caller.role);
-      if (answer) return answer;
+      const response = this.recordings.respond(method, decodeURIComponent(second), below, url, body, caller.role);
+      if (response) return response;
     }
     if (method === 'GET' && first === 'gaps') return pageOf(this.#gapsOf(url), url);
     if (first === 'storage' && this.#storage) {
       if (method === 'GET') return ok(this.#storage.report());
       if (caller.role !== 'admin') return problem(403, 'permission_denied', 'this is for admins');
-      return this.#storage.answer(second, body);
+      return this.#storage.respond(second, body);
     }
     if (method === 'GET' && first === 'sensors')
       return second
@@ -118,10 +118,10 @@ export class MockHub {
   }
 
   /** Sends `hello`, and then all events until the returned function is called. */
-  listen(say: Say): () => void {
-    say({ type: 'hello', hub_time: now(), version: 'mock' });
-    this.#listeners.add(say);
-    return () => this.#listeners.delete(say);
+  listen(listener: Listener): () => void {
+    listener({ type: 'hello', hub_time: now(), version: 'mock' });
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
   }
 
   /** Whether the camera sends no frames. */
@@ -129,7 +129,7 @@ export class MockHub {
     return this.#cameras.find(({ module_id }) => module_id === moduleId)?.online !== true;
   }
 
-  present(recent: number): LiveEvent {
+  snapshot(recent: number): LiveEvent {
     const readings = this.#newest.flatMap((newest) => {
       const kept = this.#readings.get(key(newest)) ?? [];
       return kept.length > 0 ? kept.slice(-recent) : [newest];
@@ -141,14 +141,14 @@ export class MockHub {
     const moved = moveTimes(answers, now() - recorded_at) as Record<string, Page<never>>;
     // A later fixture replaces modules of an earlier one.
     const modules: Module[] = moved['GET /api/modules']?.items ?? [];
-    const subscribed = new Set(modules.map(({ id }) => id));
-    this.#modules = [...this.#modules.filter(({ id }) => !subscribed.has(id)), ...modules];
+    const moduleIds = new Set(modules.map(({ id }) => id));
+    this.#modules = [...this.#modules.filter(({ id }) => !moduleIds.has(id)), ...modules];
     this.#modules.sort((a: Module, b: Module) => a.id.localeCompare(b.id));
     this.#newest.push(...(moved['GET /api/sensors']?.items ?? []));
     this.#cameras.push(...(moved['GET /api/cameras']?.items ?? []).map(withDefaults));
     this.#gaps.push(...(moved['GET /api/gaps']?.items ?? []));
-    for (const [line, answer] of Object.entries(moved)) {
-      const buckets: Bucket[] = line.includes('bucket=') ? answer.items : [];
+    for (const [line, page] of Object.entries(moved)) {
+      const buckets: Bucket[] = line.includes('bucket=') ? page.items : [];
       if (!buckets[0]) continue;
       this.#minutes.set(key(buckets[0]), buckets);
       this.#readings.set(key(buckets[0]), buckets.flatMap(readingsOf));
@@ -157,7 +157,7 @@ export class MockHub {
 
   #auth(path: string, body: unknown, session: string | undefined): MockResponse {
     const given = (body ?? {}) as { code?: string; name?: string };
-    const welcome = (name: string): MockResponse => ({
+    const loggedIn = (name: string): MockResponse => ({
       status: 200,
       body: { caller: this.callerOf(name), needs_first_admin: false },
       session: name
@@ -170,9 +170,9 @@ export class MockHub {
         if (given.code !== FIRST_ADMIN_CODE)
           return problem(403, 'permission_denied', "This code is not valid. Use the newest code in the hub's log.");
         this.#needsFirstAdmin = false;
-        return welcome(given.name ?? 'admin');
+        return loggedIn(given.name ?? 'admin');
       case '/api/auth/login':
-        return welcome(given.name ?? 'admin');
+        return loggedIn(given.name ?? 'admin');
       case '/api/auth/logout':
         return { status: 204, body: undefined, session: '' };
       default:
@@ -195,7 +195,7 @@ export class MockHub {
     const recorded = width === '1m' ? minutes.filter(({ start }) => start + 60 > since && start < until) : [];
     const before = generatedBuckets(minutes, width, since, recorded[0]?.start ?? until);
     return pageOf(
-      [...before, ...recorded].map((one) => picked(one, url.searchParams.get('agg'))),
+      [...before, ...recorded].map((one) => withAggregates(one, url.searchParams.get('agg'))),
       url,
       2000
     );
@@ -203,25 +203,25 @@ export class MockHub {
 
   #gapsOf(url: URL): Gap[] {
     const { module_id, type, since = 0 } = Object.fromEntries(url.searchParams);
-    const fits = (gap: Gap) => gap.module_id === module_id && (!type || (gap.type ?? type) === type);
-    return this.#gaps.filter((gap) => fits(gap) && gap.until >= Number(since)).sort((a, b) => a.since - b.since);
+    const matches = (gap: Gap) => gap.module_id === module_id && (!type || (gap.type ?? type) === type);
+    return this.#gaps.filter((gap) => matches(gap) && gap.until >= Number(since)).sort((a, b) => a.since - b.since);
   }
 
-  #control(moduleId: string, wanted: NewCommand, caller: Caller, key?: string): MockResponse {
+  #control(moduleId: string, request: NewCommand, caller: Caller, key?: string): MockResponse {
     const module = this.#modules.find(({ id }) => id === moduleId);
     if (!module) return problem(404, 'not_found', `There is no module \`${moduleId}\`.`);
-    const declared = module.manifest?.actions?.some(({ name }) => name === wanted.action);
-    if (!declared) return problem(422, 'unprocessable', `${moduleId} does not offer ${wanted.action}`);
+    const declared = module.manifest?.actions?.some(({ name }) => name === request.action);
+    if (!declared) return problem(422, 'unprocessable', `${moduleId} does not offer ${request.action}`);
     const created_at = now();
     const command: Command = {
       id: crypto.randomUUID(),
       module_id: moduleId,
-      action: wanted.action,
-      params: wanted.params ?? {},
+      action: request.action,
+      params: request.params ?? {},
       state: 'queued',
       issued_by: caller.name,
       created_at,
-      expires_at: created_at + (wanted.expires_in ?? 60),
+      expires_at: created_at + (request.expires_in ?? 60),
       leased_at: null,
       finished_at: null,
       attempts: 0,
@@ -229,7 +229,7 @@ export class MockHub {
       error: null
     };
     if (key) this.#keys.set(key, command.id);
-    this.#become(command, {});
+    this.#update(command, {});
     if (module.health !== 'offline') this.#after(250, () => this.#carryOut(command.id));
     return ok(command);
   }
@@ -237,23 +237,23 @@ export class MockHub {
   #carryOut(id: string): void {
     const command = this.#commands.get(id);
     if (command?.state !== 'queued') return;
-    this.#become(command, { state: 'leased', leased_at: now(), attempts: 1 });
+    this.#update(command, { state: 'leased', leased_at: now(), attempts: 1 });
     this.#after(500, () => {
       const leased = this.#commands.get(id) as Command;
       const params = (command.params ?? {}) as Record<string, unknown>;
       if (params.text === 'power') {
-        const error = 'the module was restarted while it did it';
-        this.#become(leased, { state: 'unknown_outcome', started_at: now(), finished_at: now(), error });
+        const error = 'the module was restarted while it ran the command';
+        this.#update(leased, { state: 'unknown_outcome', started_at: now(), finished_at: now(), error });
         return;
       }
       if (params.text === 'fail') {
-        this.#become(leased, { state: 'failed', finished_at: now(), error: 'the display did not answer' });
+        this.#update(leased, { state: 'failed', finished_at: now(), error: 'the display did not respond' });
         return;
       }
       const module = this.#modules.find((one) => one.id === command.module_id) as Module;
       const state = { ...(module.state as object | null), ...params };
-      this.#change({ ...module, state, state_at: now(), last_seen_at: now() });
-      this.#become(leased, { state: 'succeeded', finished_at: now(), result: state });
+      this.#updateModule({ ...module, state, state_at: now(), last_seen_at: now() });
+      this.#update(leased, { state: 'succeeded', finished_at: now(), result: state });
     });
   }
 
@@ -261,19 +261,19 @@ export class MockHub {
     const command = this.#commands.get(id);
     if (!command) return problem(404, 'not_found', 'no such command');
     if (command.state !== 'queued') return problem(409, 'conflict', `the command is ${command.state}`);
-    return ok(this.#become(command, { state: 'cancelled', finished_at: now() }));
+    return ok(this.#update(command, { state: 'cancelled', finished_at: now() }));
   }
 
-  #become(command: Command, change: Partial<Command>): Command {
+  #update(command: Command, change: Partial<Command>): Command {
     const changed = { ...command, ...change };
     this.#commands.set(changed.id, changed);
-    this.#say({ type: 'command', seq: ++this.#seq, command: changed });
+    this.#emit({ type: 'command', seq: ++this.#seq, command: changed });
     return changed;
   }
 
-  #change(module: Module): void {
+  #updateModule(module: Module): void {
     this.#modules = this.#modules.map((one) => (one.id === module.id ? module : one));
-    this.#say({ type: 'module', seq: ++this.#seq, module });
+    this.#emit({ type: 'module', seq: ++this.#seq, module });
   }
 
   /** Simulates one second: online modules measure, cameras send frames, old commands expire. */
@@ -281,13 +281,13 @@ export class MockHub {
     this.#newest = this.#newest.map((before) => this.#measure(before));
     this.#cameras = this.#cameras.map((camera) => {
       const after = aSecondLater(camera);
-      if (after !== camera) this.#say({ type: 'camera', seq: ++this.#seq, camera: after });
+      if (after !== camera) this.#emit({ type: 'camera', seq: ++this.#seq, camera: after });
       return after;
     });
     for (const module of this.#modules) if (module.health === 'online') module.last_seen_at = now();
     for (const command of this.#commands.values()) {
       if (command.state === 'queued' && command.expires_at < now()) {
-        this.#become(command, { state: 'expired', finished_at: now() });
+        this.#update(command, { state: 'expired', finished_at: now() });
       }
     }
   }
@@ -296,9 +296,9 @@ export class MockHub {
     const reading = { ...before, value: this.#next(before), timestamp: now(), received_at: now() };
     const series = this.#readings.get(key(reading)) ?? [];
     series.push(reading);
-    if (series.length > KEPT) series.shift();
+    if (series.length > MAX_READINGS) series.shift();
     this.#readings.set(key(reading), series);
-    this.#say({ type: 'reading', seq: ++this.#seq, reading });
+    this.#emit({ type: 'reading', seq: ++this.#seq, reading });
     return reading;
   }
 
@@ -307,21 +307,21 @@ export class MockHub {
     if (before.value === null) return null;
     if (before.type === 'uptime') return before.value + 1;
     const recorded = this.#minutes.get(key(before))?.findLast(({ avg }) => avg != null);
-    const home = recorded?.avg ?? before.value;
-    const reach = recorded?.max != null && recorded.min != null ? recorded.max - recorded.min : Math.abs(home) / 100;
-    return before.value + (home - before.value) * 0.1 + (Math.random() - 0.5) * reach * 0.2;
+    const mean = recorded?.avg ?? before.value;
+    const range = recorded?.max != null && recorded.min != null ? recorded.max - recorded.min : Math.abs(mean) / 100;
+    return before.value + (mean - before.value) * 0.1 + (Math.random() - 0.5) * range * 0.2;
   }
 
-  #after(milliseconds: number, act: () => void): void {
+  #after(milliseconds: number, action: () => void): void {
     const timer = setTimeout(() => {
       this.#timers.delete(timer);
-      act();
+      action();
     }, milliseconds);
     this.#timers.add(timer);
   }
 
-  #say(event: LiveEvent): void {
-    for (const say of this.#listeners) say(event);
+  #emit(event: LiveEvent): void {
+    for (const listener of this.#listeners) listener(event);
   }
 }
 
@@ -333,13 +333,13 @@ const by =
 const key = (series: { module_id: string; type: string }): string => `${series.module_id}/${series.type}`;
 
 /** Only the requested aggregates. */
-function picked(bucket: Bucket, agg: string | null): Bucket {
-  const wanted = agg?.split(',') ?? ['avg', 'min', 'max', 'count'];
-  const figures = Object.entries(bucket).filter(([name]) => !FIGURES.includes(name) || wanted.includes(name));
-  return Object.fromEntries(figures) as Bucket;
+function withAggregates(bucket: Bucket, agg: string | null): Bucket {
+  const requested = agg?.split(',') ?? ['avg', 'min', 'max', 'count'];
+  const fields = Object.entries(bucket).filter(([name]) => !AGGREGATES.includes(name) || requested.includes(name));
+  return Object.fromEntries(fields) as Bucket;
 }
 
-const FIGURES: readonly string[] = ['avg', 'min', 'max', 'count'];
+const AGGREGATES: readonly string[] = ['avg', 'min', 'max', 'count'];
 
 /** Readings that fit a minute's aggregate. */
 function readingsOf({ module_id, type, unit, start, avg, min, max, count }: Bucket): Reading[] {

@@ -20,7 +20,7 @@ export function mockHub(): Plugin {
 
 function attach(server: ViteDevServer | PreviewServer): void {
   const mock = startMockHub(process.env);
-  server.middlewares.use('/api', (request, response) => mock.answer(request, response, `/api${request.url ?? '/'}`));
+  server.middlewares.use('/api', (request, response) => mock.respond(request, response, `/api${request.url ?? '/'}`));
   server.httpServer?.on('upgrade', mock.upgrade);
   server.httpServer?.on('close', mock.stop);
   const how =

@@ -15,9 +15,9 @@ const headers = { authorization: `Bearer ${token}` };
 
 /** @param {string} path */
 async function get(path) {
-  const answer = await fetch(hub + path, { headers });
-  if (!answer.ok) throw new Error(`GET ${path}: ${answer.status} ${await answer.text()}`);
-  return answer;
+  const response = await fetch(hub + path, { headers });
+  if (!response.ok) throw new Error(`GET ${path}: ${response.status} ${await response.text()}`);
+  return response;
 }
 
 const recorded_at = Date.now() / 1000;

@@ -30,7 +30,7 @@ export class MockRecordings {
   });
 
   /** Answers a request below `/api/cameras/{id}/`; `undefined` for an unknown path. */
-  answer(
+  respond(
     method: string,
     moduleId: string,
     rest: string,

@@ -20,7 +20,7 @@ export type Settings = Partial<
 
 export interface MockServer {
   /** Answers a request whose path begins with `/api`. */
-  answer: (request: IncomingMessage, response: ServerResponse, path: string) => void;
+  respond: (request: IncomingMessage, response: ServerResponse, path: string) => void;
   upgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
   stop: () => void;
 }
@@ -49,34 +49,34 @@ export function startMockHub(settings: Settings): MockServer {
     }
     live.handleUpgrade(request, socket, head, (client) => {
       let subscribed = false;
-      const say = (event: LiveEvent) => client.send(JSON.stringify(event));
-      const pictures = new MockFrames(
+      const sendEvent = (event: LiveEvent) => client.send(JSON.stringify(event));
+      const frames = new MockFrames(
         jpegs,
         (moduleId) => hub.isLost(moduleId),
         (message) => client.send(message)
       );
       const end = hub.listen((event) => {
-        if (subscribed || event.type === 'hello') say(event);
+        if (subscribed || event.type === 'hello') sendEvent(event);
       });
       client.on('message', (data) => {
         const message = JSON.parse(String(data)) as ClientMessage;
         if (message.type === 'subscribe') {
           subscribed = true;
-          say(hub.present(message.recent));
-        } else if (MOCK_FRAMES === '0') say(unknownMessage(message.type));
+          sendEvent(hub.snapshot(message.recent));
+        } else if (MOCK_FRAMES === '0') sendEvent(unknownMessage(message.type));
         else if (message.type === 'time')
-          say({ type: 'time', client_time: message.client_time, hub_time: Date.now() / 1000 });
-        else pictures.take(message);
+          sendEvent({ type: 'time', client_time: message.client_time, hub_time: Date.now() / 1000 });
+        else frames.take(message);
       });
       client.on('close', () => {
         end();
-        pictures.end();
+        frames.end();
       });
     });
   }
 
   return {
-    answer: (request, response, path) => void serve(hub, jpegs, request, response, path),
+    respond: (request, response, path) => void serve(hub, jpegs, request, response, path),
     upgrade,
     stop: () => {
       hub.stop();
@@ -101,10 +101,10 @@ async function serve(hub: MockHub, jpegs: Jpegs, request: IncomingMessage, respo
   const session = sessionOf(request);
   if (hub.callerOf(session)) {
     if (url.pathname === '/api/camera/stream') return stream(jpegs, response);
-    if (url.pathname === '/api/camera/snapshot') return picture(response, frameNow(jpegs));
+    if (url.pathname === '/api/camera/snapshot') return sendJpeg(response, frameNow(jpegs));
     if (/^\/api\/cameras\/[^/]+\/recordings\/frame$/.test(url.pathname)) {
       const at = hub.recordings.nearest(Number(url.searchParams.get('at')));
-      if (at !== null) return picture(response, frameAt(jpegs, at), { 'x-timestamp': String(at) });
+      if (at !== null) return sendJpeg(response, frameAt(jpegs, at), { 'x-timestamp': String(at) });
     }
   }
   const chunks: Buffer[] = [];
@@ -112,7 +112,7 @@ async function serve(hub: MockHub, jpegs: Jpegs, request: IncomingMessage, respo
   const body: unknown = chunks.length > 0 ? JSON.parse(Buffer.concat(chunks).toString()) : undefined;
   send(
     response,
-    hub.answer(request.method ?? 'GET', url, body, session, request.headers['idempotency-key']?.toString())
+    hub.respond(request.method ?? 'GET', url, body, session, request.headers['idempotency-key']?.toString())
   );
 }
 
@@ -126,7 +126,7 @@ function send(response: ServerResponse, { status, body, session }: MockResponse)
   response.writeHead(status).end(body === undefined ? undefined : JSON.stringify(body));
 }
 
-function picture(response: ServerResponse, jpeg: Buffer, headers: Record<string, string> = {}) {
+function sendJpeg(response: ServerResponse, jpeg: Buffer, headers: Record<string, string> = {}) {
   response.writeHead(200, { 'content-type': 'image/jpeg', ...headers }).end(jpeg);
 }
 

@@ -13,7 +13,7 @@ export class MockStorage {
     return this.#report;
   }
 
-  answer(what: string | undefined, body: unknown): MockResponse {
+  respond(what: string | undefined, body: unknown): MockResponse {
     const at = Date.now() / 1000;
     switch (what) {
       case 'acknowledge':

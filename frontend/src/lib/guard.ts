@@ -7,9 +7,9 @@ import { session } from './session.svelte';
 export type Entry = 'setup' | 'login' | 'app';
 
 /** Loads the session and redirects to the page for it, unless that is the current one. */
-export async function guard(current: Entry, ask: typeof fetch): Promise<void> {
+export async function guard(current: Entry, fetch: typeof globalThis.fetch): Promise<void> {
   try {
-    await session.load(ask);
+    await session.load(fetch);
   } catch (thrown) {
     if (thrown instanceof ApiProblem) error(thrown.status || 503, { message: thrown.message, kind: thrown.kind });
     throw thrown;

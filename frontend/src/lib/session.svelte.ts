@@ -1,5 +1,5 @@
 import * as hub from './api/hub';
-import type { Caller, Session as Answer } from './api/types';
+import type { Caller, Session as SessionInfo } from './api/types';
 
 /** The session of the person at the page. */
 class Session {
@@ -22,16 +22,16 @@ class Session {
   }
 
   /** `fetch` is SvelteKit's own inside a `load`. */
-  async load(ask?: typeof fetch): Promise<void> {
-    this.#take(await hub.session(ask));
+  async load(fetch?: typeof globalThis.fetch): Promise<void> {
+    this.#set(await hub.session(fetch));
   }
 
   async login(name: string, password: string): Promise<void> {
-    this.#take(await hub.login(name, password));
+    this.#set(await hub.login(name, password));
   }
 
   async createFirstAdmin(code: string, name: string, password: string): Promise<void> {
-    this.#take(await hub.createFirstAdmin(code, name, password));
+    this.#set(await hub.createFirstAdmin(code, name, password));
   }
 
   async logout(): Promise<void> {
@@ -39,9 +39,9 @@ class Session {
     this.caller = null;
   }
 
-  #take(answer: Answer): void {
-    this.caller = answer.caller;
-    this.needsFirstAdmin = answer.needs_first_admin;
+  #set(info: SessionInfo): void {
+    this.caller = info.caller;
+    this.needsFirstAdmin = info.needs_first_admin;
   }
 }
 

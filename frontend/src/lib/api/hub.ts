@@ -76,7 +76,7 @@ export async function gaps(
 }
 
 /** Reads all pages of a list. */
-async function whole<Item>(path: string, signal?: AbortSignal): Promise<Item[]> {
+async function allPages<Item>(path: string, signal?: AbortSignal): Promise<Item[]> {
   const all: Item[] = [];
   let cursor: string | undefined;
   do {
@@ -88,10 +88,10 @@ async function whole<Item>(path: string, signal?: AbortSignal): Promise<Item[]> 
 }
 
 /** All modules, ordered by id. */
-export const modules = (signal?: AbortSignal): Promise<Module[]> => whole('/api/modules', signal);
+export const modules = (signal?: AbortSignal): Promise<Module[]> => allPages('/api/modules', signal);
 
 /** All cameras that have sent a frame, with their viewers. */
-export const cameras = (signal?: AbortSignal): Promise<WatchedCamera[]> => whole('/api/cameras', signal);
+export const cameras = (signal?: AbortSignal): Promise<WatchedCamera[]> => allPages('/api/cameras', signal);
 
 /**
  * `key` identifies one press of a button: the hub takes a repeated request with the same key as one command.
@@ -119,7 +119,8 @@ export const makeBackup = (): Promise<void> => request('POST', '/api/storage/bac
 export const retention = (confirm: boolean): Promise<RetentionReport> =>
   request('POST', '/api/storage/retention', { body: { confirm } });
 
-export const session = (ask?: typeof fetch): Promise<Session> => request('GET', '/api/auth/session', { fetch: ask });
+export const session = (fetch?: typeof globalThis.fetch): Promise<Session> =>
+  request('GET', '/api/auth/session', { fetch });
 
 export const login = (name: string, password: string): Promise<Session> =>
   request('POST', '/api/auth/login', { body: { name, password } });

@@ -2,11 +2,11 @@ import { describe, expect, test, vi } from 'vitest';
 import { ApiProblem, PROBLEM_KINDS, errorMessage, problemFromResponse } from './problem';
 import { onUnauthenticated, request } from './request';
 
-const answering = (status: number, body: string, type = 'application/problem+json') =>
+const respondWith = (status: number, body: string, type = 'application/problem+json') =>
   vi.fn<typeof fetch>(() => Promise.resolve(new Response(body, { status, headers: { 'content-type': type } })));
 
-async function problemFrom(path: string, ask: typeof fetch): Promise<ApiProblem> {
-  const thrown: unknown = await request('GET', path, { fetch: ask }).catch((error: unknown) => error);
+async function problemFrom(path: string, send: typeof fetch): Promise<ApiProblem> {
+  const thrown: unknown = await request('GET', path, { fetch: send }).catch((error: unknown) => error);
   expect(thrown).toBeInstanceOf(ApiProblem);
   return thrown as ApiProblem;
 }
@@ -69,7 +69,7 @@ describe('a request', () => {
     onUnauthenticated(toLogin);
 
     const body = JSON.stringify({ kind: 'unauthenticated', title: 'Say who you are', status: 401 });
-    const problem = await problemFrom('/api/modules', answering(401, body));
+    const problem = await problemFrom('/api/modules', respondWith(401, body));
 
     expect(problem.kind).toBe('unauthenticated');
     expect(toLogin).toHaveBeenCalledOnce();
@@ -80,16 +80,16 @@ describe('a request', () => {
     onUnauthenticated(toLogin);
 
     const body = JSON.stringify({ kind: 'unauthenticated', title: 'Wrong', status: 401 });
-    await problemFrom('/api/auth/login', answering(401, body));
+    await problemFrom('/api/auth/login', respondWith(401, body));
 
     expect(toLogin).not.toHaveBeenCalled();
   });
 
   test('omits undefined query parameters', async () => {
-    const ask = answering(200, '{"items": [], "next": null}', 'application/json');
+    const send = respondWith(200, '{"items": [], "next": null}', 'application/json');
 
-    await request('GET', '/api/sensors/temperature', { query: { since: 5, until: undefined }, fetch: ask });
+    await request('GET', '/api/sensors/temperature', { query: { since: 5, until: undefined }, fetch: send });
 
-    expect(ask.mock.calls[0]?.[0]).toBe('/api/sensors/temperature?since=5');
+    expect(send.mock.calls[0]?.[0]).toBe('/api/sensors/temperature?since=5');
   });
 });

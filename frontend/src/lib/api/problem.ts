@@ -49,13 +49,13 @@ function isProblem(body: unknown): body is Problem {
 }
 
 /** Reads an error response. A body that is not a problem document comes from a proxy in front of the hub. */
-export async function problemFromResponse(answer: Response): Promise<ApiProblem> {
-  const body: unknown = await answer.json().catch(() => null);
+export async function problemFromResponse(response: Response): Promise<ApiProblem> {
+  const body: unknown = await response.json().catch(() => null);
   if (isProblem(body)) return new ApiProblem(body);
   return new ApiProblem({
-    kind: answer.status >= 500 ? 'unavailable' : 'internal',
-    title: `Hub not reachable: a proxy answered with status ${answer.status}.`,
-    status: answer.status
+    kind: response.status >= 500 ? 'unavailable' : 'internal',
+    title: `Hub not reachable: a proxy answered with status ${response.status}.`,
+    status: response.status
   });
 }
 

@@ -24,7 +24,7 @@ beforeEach(() => {
   live = new Live({ url: 'ws://hub/api/live', fetchCommand: () => Promise.reject(new Error('none')), open: hub.open });
   stop = live.start();
   hub.newest.accept();
-  hub.newest.say(recent({ modules: MODULES.map((id) => aModule(id)), readings: readingsAt(NOW - 60) }));
+  hub.newest.emit(recent({ modules: MODULES.map((id) => aModule(id)), readings: readingsAt(NOW - 60) }));
 });
 
 afterEach(() => {
@@ -33,10 +33,10 @@ afterEach(() => {
 });
 
 /** The page is updated after each message, as in a browser. */
-async function sayBurst(): Promise<void> {
+async function emitBurst(): Promise<void> {
   for (let round = 0; round < ROUNDS; round += 1) {
     for (const reading of readingsAt(NOW + round)) {
-      hub.newest.say({ type: 'reading', seq: 2, reading });
+      hub.newest.emit({ type: 'reading', seq: 2, reading });
       await tick();
     }
   }
@@ -59,7 +59,7 @@ test('the capabilities of modules without a manifest are not computed again for 
   });
   flushSync();
 
-  await sayBurst();
+  await emitBurst();
 
   expect(capabilities).toBe(MODULES.length * TYPES.length);
   expect(runs).toBe(1);
@@ -85,7 +85,7 @@ test('a burst of readings updates each value and each chart once', async () => {
   values.clear();
   charts.clear();
 
-  await sayBurst();
+  await emitBurst();
 
   expect(new Set(values.values())).toEqual(new Set([1]));
   expect(new Set(charts.values())).toEqual(new Set([1]));
@@ -94,8 +94,8 @@ test('a burst of readings updates each value and each chart once', async () => {
 });
 
 test('a burst of readings is applied before the event that follows it', () => {
-  hub.newest.say({ type: 'reading', seq: 2, reading: { ...aReading(NOW), module_id: 'module-0' } });
-  hub.newest.say({ type: 'module_removed', seq: 3, module_id: 'module-0' });
+  hub.newest.emit({ type: 'reading', seq: 2, reading: { ...aReading(NOW), module_id: 'module-0' } });
+  hub.newest.emit({ type: 'module_removed', seq: 3, module_id: 'module-0' });
 
   vi.advanceTimersByTime(50);
 

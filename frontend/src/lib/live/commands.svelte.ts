@@ -1,23 +1,23 @@
 import { SvelteMap } from 'svelte/reactivity';
 import type { Command, CommandState } from '../api/types';
 
-const OPEN: readonly CommandState[] = ['queued', 'leased'];
+const UNFINISHED: readonly CommandState[] = ['queued', 'leased'];
 /** The page keeps at most this many finished commands. */
-const KEPT = 200;
+const MAX_FINISHED = 200;
 /** The polling interval for unfinished commands while the live connection is lost. */
 const POLL_MS = 2_000;
 
 /** Whether the command can still change. */
-export const isOpen = (command: Pick<Command, 'state'>): boolean => OPEN.includes(command.state);
+export const isOpen = (command: Pick<Command, 'state'>): boolean => UNFINISHED.includes(command.state);
 
 /** The commands known to this page, each in its newest state. */
 export class Commands {
   readonly byId = new SvelteMap<string, Command>();
-  readonly #ask: (id: string) => Promise<Command>;
-  #asking: ReturnType<typeof setInterval> | undefined;
+  readonly #fetch: (id: string) => Promise<Command>;
+  #polling: ReturnType<typeof setInterval> | undefined;
 
-  constructor(ask: (id: string) => Promise<Command>) {
-    this.#ask = ask;
+  constructor(fetchCommand: (id: string) => Promise<Command>) {
+    this.#fetch = fetchCommand;
   }
 
   /** Stores the command of an event. */
@@ -26,7 +26,7 @@ export class Commands {
     // An outcome is final: a late response to an earlier request must not undo it.
     if (known && !isOpen(known) && isOpen(command)) return;
     this.byId.set(command.id, command);
-    this.#forget();
+    this.#evict();
   }
 
   /** Stores the response to `control`, unless an event was faster. */
@@ -35,7 +35,7 @@ export class Commands {
   }
 
   /** The module's commands, newest first. */
-  of(moduleId: string): Command[] {
+  ofModule(moduleId: string): Command[] {
     return [...this.byId.values()]
       .filter((command) => command.module_id === moduleId)
       .sort((a, b) => b.created_at - a.created_at);
@@ -46,8 +46,8 @@ export class Commands {
     for (const command of this.byId.values()) {
       if (!isOpen(command)) continue;
       // A failed request is repeated by the interval or after the next reconnect.
-      this.#ask(command.id).then(
-        (answer) => this.put(answer),
+      this.#fetch(command.id).then(
+        (response) => this.put(response),
         () => {}
       );
     }
@@ -55,17 +55,17 @@ export class Commands {
 
   /** Polls while no events arrive. */
   startPolling(): void {
-    this.#asking ??= setInterval(() => this.refresh(), POLL_MS);
+    this.#polling ??= setInterval(() => this.refresh(), POLL_MS);
   }
 
   stopPolling(): void {
-    clearInterval(this.#asking);
-    this.#asking = undefined;
+    clearInterval(this.#polling);
+    this.#polling = undefined;
   }
 
-  #forget(): void {
+  #evict(): void {
     for (const [id, command] of this.byId) {
-      if (this.byId.size <= KEPT) return;
+      if (this.byId.size <= MAX_FINISHED) return;
       if (!isOpen(command)) this.byId.delete(id);
     }
   }

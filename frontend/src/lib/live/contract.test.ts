@@ -25,7 +25,7 @@ describe('a response', () => {
 
     expect(errorsOf(path, [aModule('attic')])).toEqual([]);
     expect(errorsOf(path, [{ ...aModule('attic'), health: 'fine' }])).not.toEqual([]);
-    expect(errorsOf(path, [{ ...aModule('attic'), room: 'hall' }])).toEqual(['/items/0/room is not known']);
+    expect(errorsOf(path, [{ ...aModule('attic'), room: 'hall' }])).toEqual(['/items/0/room is not a known field']);
     expect(errorsOf(path, [{ ...aModule('attic'), registered_at: undefined }])).not.toEqual([]);
     expect(errorsOf(path, [{ ...aModule('attic'), last_seen_at: String(NOW) }])).not.toEqual([]);
   });
@@ -48,7 +48,7 @@ describe('a response', () => {
   });
 
   test('comes from an existing route', () => {
-    expect(errorsOf('/api/rooms', [])).toEqual(['GET /api/rooms is no route']);
+    expect(errorsOf('/api/rooms', [])).toEqual(['GET /api/rooms is not a route']);
   });
 });
 
@@ -67,7 +67,7 @@ describe('a message', () => {
 
     expect(messageErrors('hub', reading)).toEqual([]);
     expect(messageErrors('hub', { type: 'reading', reading: reading.reading })).toEqual(['seq is missing']);
-    expect(messageErrors('hub', { ...reading, room: 'hall' })).toEqual(['room is not known']);
+    expect(messageErrors('hub', { ...reading, room: 'hall' })).toEqual(['room is not a known field']);
     expect(messageErrors('hub', { ...reading, reading: { ...reading.reading, value: 'warm' } })).not.toEqual([]);
     expect(messageErrors('client', { type: 'watch', cameras: 'front' })).not.toEqual([]);
     expect(messageErrors('client', { type: 'shout' })).not.toEqual([]);

@@ -150,7 +150,7 @@ export class Live {
   }
 
   #onTime(clientTime: number, hubTime: number): void {
-    this.#time.answer(clientTime, hubTime);
+    this.#time.addResponse(clientTime, hubTime);
     const { secs, maxErrorSecs } = this.#time.offset;
     if (secs !== null) this.skewSecs = secs;
     this.skewErrorSecs = maxErrorSecs;

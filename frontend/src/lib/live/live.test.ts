@@ -51,7 +51,7 @@ describe('the live connection', () => {
 
   function goLive(): void {
     hub.newest.accept();
-    hub.newest.say(recent({ modules: [aModule('attic')], readings: [aReading(NOW - 1)] }));
+    hub.newest.emit(recent({ modules: [aModule('attic')], readings: [aReading(NOW - 1)] }));
   }
 
   test('subscribes when it opens, and is live after the snapshot', () => {
@@ -62,7 +62,7 @@ describe('the live connection', () => {
     expect(hub.newest.sentOf('subscribe')).toHaveLength(1);
     expect(live.state).toBe('connecting');
 
-    hub.newest.say(recent({ modules: [aModule('attic')] }));
+    hub.newest.emit(recent({ modules: [aModule('attic')] }));
 
     expect(live.state).toBe('live');
     expect([...live.modules.keys()]).toEqual(['attic']);
@@ -70,7 +70,7 @@ describe('the live connection', () => {
 
   test('uses the hub’s time, not the browser’s', () => {
     hub.newest.onopen?.();
-    hub.newest.say({ type: 'hello', hub_time: NOW + 90, version: '0.1.0' });
+    hub.newest.emit({ type: 'hello', hub_time: NOW + 90, version: '0.1.0' });
 
     expect(live.skewSecs).toBeCloseTo(90);
   });
@@ -80,7 +80,7 @@ describe('the live connection', () => {
     await vi.advanceTimersByTimeAsync(40);
     const [{ client_time } = { client_time: NaN }] = hub.newest.sentOf('time');
 
-    hub.newest.say({ type: 'time', client_time, hub_time: NOW + 7.02 });
+    hub.newest.emit({ type: 'time', client_time, hub_time: NOW + 7.02 });
 
     expect(live.skewSecs).toBeCloseTo(7);
     expect(live.skewErrorSecs).toBeCloseTo(0.02);
@@ -125,12 +125,12 @@ describe('the live connection', () => {
 
   test('replaces its state after a reconnect: removed modules are removed', async () => {
     hub.newest.accept();
-    hub.newest.say(recent({ modules: [aModule('attic'), aModule('led')], readings: [aReading(NOW)] }));
+    hub.newest.emit(recent({ modules: [aModule('attic'), aModule('led')], readings: [aReading(NOW)] }));
     hub.newest.drop();
     await vi.advanceTimersByTimeAsync(500);
 
     hub.newest.accept();
-    hub.newest.say(recent({ seq: 0, modules: [aModule('led')] }));
+    hub.newest.emit(recent({ seq: 0, modules: [aModule('led')] }));
 
     expect([...live.modules.keys()]).toEqual(['led']);
     expect([...live.series.keys()]).toEqual([]);
@@ -157,12 +157,12 @@ describe('the live connection', () => {
   test('is unresponsive when a probe after eight idle seconds has no response, and closed four seconds later', async () => {
     goLive();
     const first = hub.newest;
-    const asked = first.sentOf('time').length;
+    const requested = first.sentOf('time').length;
 
     await vi.advanceTimersByTimeAsync(7_900);
-    expect(first.sentOf('time')).toHaveLength(asked);
+    expect(first.sentOf('time')).toHaveLength(requested);
     await vi.advanceTimersByTimeAsync(100);
-    expect(first.sentOf('time')).toHaveLength(asked + 1);
+    expect(first.sentOf('time')).toHaveLength(requested + 1);
     expect(live.state).toBe('live');
 
     await vi.advanceTimersByTimeAsync(1_000);
@@ -180,10 +180,10 @@ describe('the live connection', () => {
     const end = live.frames.subscribe({ moduleId: 'front', maxFps: null, take: () => {} });
     goLive();
     hub.newest.answerTime();
-    const asked = hub.newest.sentOf('time').length;
+    const requested = hub.newest.sentOf('time').length;
 
     await vi.advanceTimersByTimeAsync(3_000);
-    expect(hub.newest.sentOf('time')).toHaveLength(asked + 1);
+    expect(hub.newest.sentOf('time')).toHaveLength(requested + 1);
     await vi.advanceTimersByTimeAsync(1_000);
     expect(live.state).toBe('unresponsive');
     await vi.advanceTimersByTimeAsync(3_000);
@@ -225,7 +225,7 @@ describe('the live connection', () => {
     await vi.advanceTimersByTimeAsync(10_000);
     expect(live.state).toBe('unresponsive');
 
-    hub.newest.say({ type: 'reading', seq: 9, reading: aReading(NOW) });
+    hub.newest.emit({ type: 'reading', seq: 9, reading: aReading(NOW) });
 
     expect(live.state).toBe('live');
     expect(live.unresponsiveSecs).toBeNull();
@@ -281,9 +281,9 @@ describe('the live connection', () => {
 
   test('stores modules, cameras and readings of events', () => {
     goLive();
-    hub.newest.say({ type: 'module', seq: 2, module: aModule('attic', { health: 'late' }) });
-    hub.newest.say({ type: 'camera', seq: 3, camera: aCamera('cam', { fps: 12 }) });
-    hub.newest.say({ type: 'reading', seq: 4, reading: aReading(NOW, 22.5) });
+    hub.newest.emit({ type: 'module', seq: 2, module: aModule('attic', { health: 'late' }) });
+    hub.newest.emit({ type: 'camera', seq: 3, camera: aCamera('cam', { fps: 12 }) });
+    hub.newest.emit({ type: 'reading', seq: 4, reading: aReading(NOW, 22.5) });
     vi.advanceTimersByTime(50);
 
     expect(live.modules.get('attic')?.health).toBe('late');
@@ -291,7 +291,7 @@ describe('the live connection', () => {
     expect(live.series.get('attic/temperature')?.newest?.value).toBe(22.5);
     expect(live.series.get('attic/temperature')?.points).toHaveLength(2);
 
-    hub.newest.say({ type: 'module_removed', seq: 5, module_id: 'attic' });
+    hub.newest.emit({ type: 'module_removed', seq: 5, module_id: 'attic' });
     expect(live.modules.has('attic')).toBe(false);
     expect(live.series.size).toBe(0);
   });
@@ -301,7 +301,7 @@ describe('the live connection', () => {
     const forty = (type: string) => Array.from({ length: 40 }, (_, at) => aReading(NOW + at, 20, type));
     hub.newest.accept();
 
-    hub.newest.say(recent({ modules: [aModule('attic')], readings: [...types.flatMap(forty)] }));
+    hub.newest.emit(recent({ modules: [aModule('attic')], readings: [...types.flatMap(forty)] }));
 
     expect(live.series.size).toBe(250);
     expect(live.series.get('attic/series-0')?.backfillSince).toBe(-Infinity);
@@ -346,13 +346,13 @@ describe('the live connection', () => {
     test('are not requested from a hub that rejects `time`, which is not sent again', async () => {
       goLive();
 
-      hub.newest.say({ type: 'problem', problem: aProblem });
+      hub.newest.emit({ type: 'problem', problem: aProblem });
       await vi.advanceTimersByTimeAsync(7_900);
       expect(hub.newest.sentOf('time')).toHaveLength(1);
 
-      // Only the watchdog still sends `time`; the problem that the hub answers with counts as a response.
+      // Only the watchdog still sends `time`; the problem that the hub responses with counts as a response.
       await vi.advanceTimersByTimeAsync(200);
-      hub.newest.say({ type: 'problem', problem: aProblem });
+      hub.newest.emit({ type: 'problem', problem: aProblem });
       await vi.advanceTimersByTimeAsync(5_000);
       expect(live.frames.supported).toBe(false);
       expect(live.state).toBe('live');
@@ -362,7 +362,7 @@ describe('the live connection', () => {
       goLive();
       hub.newest.answerTime();
 
-      hub.newest.say({ type: 'problem', problem: aProblem });
+      hub.newest.emit({ type: 'problem', problem: aProblem });
 
       expect(live.frames.supported).toBe(true);
     });
@@ -371,12 +371,12 @@ describe('the live connection', () => {
   describe('after a resync', () => {
     test('counts missed events and requests the unfinished commands', async () => {
       goLive();
-      hub.newest.say({ type: 'command', seq: 2, command: aCommand('queued', 'open') });
-      hub.newest.say({ type: 'command', seq: 3, command: aCommand('succeeded', 'done') });
+      hub.newest.emit({ type: 'command', seq: 2, command: aCommand('queued', 'open') });
+      hub.newest.emit({ type: 'command', seq: 3, command: aCommand('succeeded', 'done') });
       fetchCommand.mockResolvedValue(aCommand('succeeded', 'open'));
 
-      hub.newest.say({ type: 'resync', seq: 90, missed: 44 });
-      hub.newest.say(recent({ seq: 90, modules: [aModule('attic')] }));
+      hub.newest.emit({ type: 'resync', seq: 90, missed: 44 });
+      hub.newest.emit(recent({ seq: 90, modules: [aModule('attic')] }));
       await vi.advanceTimersByTimeAsync(0);
 
       expect(live.missed).toBe(44);
@@ -390,8 +390,8 @@ describe('the live connection', () => {
       expect(series?.backfillSince).toBeNull();
       const sixty = Array.from({ length: 60 }, (_, at) => aReading(NOW + 100 + at));
 
-      hub.newest.say({ type: 'resync', seq: 90, missed: 150 });
-      hub.newest.say(recent({ seq: 90, modules: [aModule('attic')], readings: sixty }));
+      hub.newest.emit({ type: 'resync', seq: 90, missed: 150 });
+      hub.newest.emit(recent({ seq: 90, modules: [aModule('attic')], readings: sixty }));
 
       expect(series?.backfillSince).toBe(NOW - 1);
     });
@@ -400,7 +400,7 @@ describe('the live connection', () => {
   describe('a command', () => {
     test('is polled only while the connection is lost', async () => {
       goLive();
-      hub.newest.say({ type: 'command', seq: 2, command: aCommand('leased') });
+      hub.newest.emit({ type: 'command', seq: 2, command: aCommand('leased') });
       fetchCommand.mockResolvedValue(aCommand('leased'));
       hub.newest.drop();
 
@@ -410,14 +410,14 @@ describe('the live connection', () => {
       expect(fetchCommand).toHaveBeenCalledOnce();
 
       goLive();
-      const asked = fetchCommand.mock.calls.length;
+      const requested = fetchCommand.mock.calls.length;
       await vi.advanceTimersByTimeAsync(7_000);
-      expect(fetchCommand).toHaveBeenCalledTimes(asked);
+      expect(fetchCommand).toHaveBeenCalledTimes(requested);
     });
 
     test('keeps the state of events that overtook the response', () => {
       goLive();
-      hub.newest.say({ type: 'command', seq: 2, command: aCommand('leased') });
+      hub.newest.emit({ type: 'command', seq: 2, command: aCommand('leased') });
 
       live.commands.addNew(aCommand('queued'));
 

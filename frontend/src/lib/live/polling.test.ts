@@ -14,21 +14,21 @@ const MINUTE = { module_id: 'attic', type: 'temperature', unit: 'celsius', missi
 const STORAGE = JSON.parse(readFileSync(new URL('../../../mock/fixtures/recorded.json', import.meta.url), 'utf8'))
   .answers['GET /api/storage'];
 
-const asked: URL[] = [];
-let answers: unknown[] = [];
+const requested: URL[] = [];
+let responses: unknown[] = [];
 
 const pageOf = (items: unknown[], next: string | null = null) => ({ items, next });
 
 beforeEach(() => {
-  asked.length = 0;
+  requested.length = 0;
   vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
   vi.stubGlobal('document', Object.assign(new EventTarget(), { hidden: false }));
   vi.stubGlobal('fetch', (url: string) => {
-    asked.push(new URL(url, 'http://hub'));
-    const answer = answers.shift();
-    if (answer === undefined) return Promise.reject(new TypeError('network'));
-    expect(responseErrors('GET', new URL(url, 'http://hub'), 200, answer)).toEqual([]);
-    return Promise.resolve(Response.json(answer));
+    requested.push(new URL(url, 'http://hub'));
+    const response = responses.shift();
+    if (response === undefined) return Promise.reject(new TypeError('network'));
+    expect(responseErrors('GET', new URL(url, 'http://hub'), 200, response)).toEqual([]);
+    return Promise.resolve(Response.json(response));
   });
 });
 
@@ -39,7 +39,7 @@ afterEach(() => {
 
 describe('an aggregated series', () => {
   test('has one point for each bucket, oldest first, its average in the middle of the bucket', async () => {
-    answers = [
+    responses = [
       pageOf([
         { ...MINUTE, start: NOW - 120, missing: 1 },
         { ...MINUTE, start: NOW - 60, avg: 21, min: 20, max: 22 }
@@ -55,7 +55,7 @@ describe('an aggregated series', () => {
       { t: NOW - 90, v: null, span: 60, low: null, high: null },
       { t: NOW - 30, v: 21, span: 60, low: 20, high: 22 }
     ]);
-    expect(Object.fromEntries(asked[0]?.searchParams ?? [])).toEqual({
+    expect(Object.fromEntries(requested[0]?.searchParams ?? [])).toEqual({
       module_id: 'attic',
       since: String(NOW - DAY.secs),
       limit: '2000',
@@ -72,7 +72,7 @@ describe('an aggregated series', () => {
     stopDay();
     stopYear();
 
-    const widths = asked.map((url) => url.searchParams.get('bucket'));
+    const widths = requested.map((url) => url.searchParams.get('bucket'));
     expect(widths.filter((width) => width === '1m')).toHaveLength(16);
     expect(widths.filter((width) => width === '1d')).toHaveLength(2);
   });
@@ -80,11 +80,11 @@ describe('an aggregated series', () => {
   test('of the live hour makes no requests', () => {
     new AggregatedSeries().start('attic', 'temperature', HOUR, () => NOW)();
 
-    expect(asked).toEqual([]);
+    expect(requested).toEqual([]);
   });
 
   test('keeps its points when the hub does not respond, and reports why they are old', async () => {
-    answers = [pageOf([{ ...MINUTE, start: NOW, avg: 21 }])];
+    responses = [pageOf([{ ...MINUTE, start: NOW, avg: 21 }])];
     const aggregates = new AggregatedSeries();
     const stop = aggregates.start('attic', 'temperature', DAY, () => NOW);
     await vi.waitFor(() => expect(aggregates.known).toBe(true));
@@ -101,7 +101,7 @@ describe('the gaps of a series', () => {
   const gap = { module_id: 'attic', lost: 1, reason: 'full', since: NOW, until: NOW, recorded_at: NOW };
 
   test('are read to the last page', async () => {
-    answers = [pageOf([gap], 'more'), pageOf([gap])];
+    responses = [pageOf([gap], 'more'), pageOf([gap])];
     const seriesGaps = new SeriesGaps();
 
     const stop = seriesGaps.start('attic', 'temperature', 3600, () => NOW);
@@ -109,11 +109,11 @@ describe('the gaps of a series', () => {
     stop();
 
     expect(seriesGaps.complete).toBe(true);
-    expect(asked[1]?.searchParams.get('cursor')).toBe('more');
+    expect(requested[1]?.searchParams.get('cursor')).toBe('more');
   });
 
   test('are read up to a limit, and marked as incomplete', async () => {
-    answers = Array.from({ length: 5 }, () => pageOf([gap], 'more'));
+    responses = Array.from({ length: 5 }, () => pageOf([gap], 'more'));
     const seriesGaps = new SeriesGaps();
 
     const stop = seriesGaps.start('attic', 'temperature', 3600, () => NOW);
@@ -125,7 +125,7 @@ describe('the gaps of a series', () => {
 });
 
 test('the last storage report stays when the hub does not respond', async () => {
-  answers = [{ ...STORAGE, problems: ['no backup'] }];
+  responses = [{ ...STORAGE, problems: ['no backup'] }];
   const watch = new StorageStatus();
   const stop = watch.start();
   await vi.waitFor(() => expect(watch.report).not.toBeNull());

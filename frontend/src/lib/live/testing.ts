@@ -33,10 +33,10 @@ export class FakeSocket implements LiveSocket {
 
   accept(): void {
     this.onopen?.();
-    this.say({ type: 'hello', hub_time: Date.now() / 1000, version: '0.1.0' });
+    this.emit({ type: 'hello', hub_time: Date.now() / 1000, version: '0.1.0' });
   }
 
-  say(event: LiveEvent): void {
+  emit(event: LiveEvent): void {
     expectKnown('hub', event);
     this.onmessage?.({ data: JSON.stringify(event) });
   }
@@ -48,7 +48,7 @@ export class FakeSocket implements LiveSocket {
   /** Answers the newest `time` message, like a hub whose clock is that far ahead. */
   answerTime(aheadSecs = 0): void {
     const client_time = this.sentOf('time').at(-1)?.client_time ?? NaN;
-    this.say({ type: 'time', client_time, hub_time: client_time + aheadSecs });
+    this.emit({ type: 'time', client_time, hub_time: client_time + aheadSecs });
   }
 
   /** The hub closes the connection. */

@@ -4,13 +4,13 @@ import { TimeSync } from './timesync';
 const NOW = 1_795_472_000;
 
 describe('the hub’s time is requested', () => {
-  const ask = vi.fn<(clientTime: number) => void>();
+  const send = vi.fn<(clientTime: number) => void>();
   let sync: TimeSync;
 
   beforeEach(() => {
     vi.useFakeTimers({ now: NOW * 1000 });
-    ask.mockReset();
-    sync = new TimeSync(ask);
+    send.mockReset();
+    sync = new TimeSync(send);
     sync.start();
   });
 
@@ -20,55 +20,55 @@ describe('the hub’s time is requested', () => {
     vi.useRealTimers();
   });
 
-  const answerAfter = (milliseconds: number, ahead = 0) => {
-    const asked = ask.mock.lastCall?.[0] ?? NaN;
+  const respondAfter = (milliseconds: number, ahead = 0) => {
+    const clientTime = send.mock.lastCall?.[0] ?? NaN;
     vi.advanceTimersByTime(milliseconds);
-    sync.answer(asked, asked + ahead + milliseconds / 2000);
+    sync.addResponse(clientTime, clientTime + ahead + milliseconds / 2000);
   };
 
   test('eight times, each after the previous response', () => {
-    expect(ask).toHaveBeenCalledTimes(1);
+    expect(send).toHaveBeenCalledTimes(1);
 
-    for (let answered = 1; answered < 8; answered += 1) {
-      answerAfter(20);
-      expect(ask).toHaveBeenCalledTimes(answered + 1);
+    for (let responses = 1; responses < 8; responses += 1) {
+      respondAfter(20);
+      expect(send).toHaveBeenCalledTimes(responses + 1);
     }
-    answerAfter(20);
+    respondAfter(20);
 
-    expect(ask).toHaveBeenCalledTimes(8);
+    expect(send).toHaveBeenCalledTimes(8);
   });
 
   test('then every ten seconds', () => {
-    for (let answered = 0; answered < 8; answered += 1) answerAfter(20);
+    for (let responses = 0; responses < 8; responses += 1) respondAfter(20);
 
     vi.advanceTimersByTime(10_000);
-    expect(ask).toHaveBeenCalledTimes(9);
-    answerAfter(20);
+    expect(send).toHaveBeenCalledTimes(9);
+    respondAfter(20);
     vi.advanceTimersByTime(10_000);
-    expect(ask).toHaveBeenCalledTimes(10);
+    expect(send).toHaveBeenCalledTimes(10);
   });
 
   test('again without a response', () => {
     vi.advanceTimersByTime(10_000);
 
-    expect(ask).toHaveBeenCalledTimes(2);
+    expect(send).toHaveBeenCalledTimes(2);
   });
 
   test('and its offset comes from the fastest response', () => {
-    answerAfter(200, 3);
-    answerAfter(4, 3);
-    answerAfter(90, 3);
+    respondAfter(200, 3);
+    respondAfter(4, 3);
+    respondAfter(90, 3);
 
     expect(sync.offset.secs).toBeCloseTo(3);
     expect(sync.offset.maxErrorSecs).toBeCloseTo(0.002);
   });
 
   test('again from the start after a reconnect', () => {
-    answerAfter(4, 3);
+    respondAfter(4, 3);
 
     sync.start();
 
     expect(sync.offset.secs).toBeNull();
-    expect(ask).toHaveBeenCalledTimes(3);
+    expect(send).toHaveBeenCalledTimes(3);
   });
 });

@@ -26,7 +26,7 @@ export class FrameCache {
   /** The frame nearest to that time, requested once. */
   get(time: number): Promise<Recorded> {
     const known = this.#entries.get(time);
-    const entry = known ?? this.#ask(time);
+    const entry = known ?? this.#request(time);
     this.#entries.delete(time);
     this.#entries.set(time, entry);
     this.#evict();
@@ -46,7 +46,7 @@ export class FrameCache {
     for (const [time, entry] of this.#entries) this.#remove(time, entry);
   }
 
-  #ask(time: number): CacheEntry {
+  #request(time: number): CacheEntry {
     const stop = new AbortController();
     const entry: CacheEntry = { stop, loaded: false, recorded: this.#fetch(time, stop.signal) };
     entry.recorded.then(

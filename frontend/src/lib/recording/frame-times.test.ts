@@ -14,15 +14,15 @@ describe('stepping through frames', () => {
   /** The frames of the hub. */
   let recorded: number[];
   let clips: Clip[];
-  const ask = vi.fn<(range: Range) => Promise<number[]>>();
+  const fetchTimes = vi.fn<(range: Range) => Promise<number[]>>();
   let times: FrameTimes;
 
   beforeEach(() => {
-    ask.mockReset();
-    ask.mockImplementation(({ since, until }) =>
+    fetchTimes.mockReset();
+    fetchTimes.mockImplementation(({ since, until }) =>
       Promise.resolve(recorded.filter((time) => time >= since && time < until).slice(0, 10_000))
     );
-    times = new FrameTimes(ask);
+    times = new FrameTimes(fetchTimes);
   });
 
   function record(...parts: [begin: number, count: number, every: number][]): void {
@@ -64,14 +64,14 @@ describe('stepping through frames', () => {
 
     await walk(0, 1);
 
-    expect(ask.mock.calls.length).toBeLessThan(6);
+    expect(fetchTimes.mock.calls.length).toBeLessThan(6);
   });
 
   test('finds the next of a time lapse, however long it takes', async () => {
     record([0, 24, 3600]);
 
     expect(await walk(0, 1)).toEqual(recorded);
-    expect(ask).toHaveBeenCalledOnce();
+    expect(fetchTimes).toHaveBeenCalledOnce();
   });
 
   test('starts anywhere, also between two frames', async () => {

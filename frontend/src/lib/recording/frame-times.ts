@@ -15,19 +15,19 @@ export function indexAtOrBefore(times: readonly number[], time: number): number 
   return low - 1;
 }
 
-type Ask = (range: Range) => Promise<number[]>;
+type FetchTimes = (range: Range) => Promise<number[]>;
 
 export class FrameTimes {
-  readonly #ask: Ask;
+  readonly #fetchTimes: FetchTimes;
   #times: readonly number[] = [];
   /** The range for which `#times` is complete; both ends inclusive. */
-  #known: Range | null = null;
+  #range: Range | null = null;
 
   /**
-   * `ask` returns the times in a range, oldest first; the end is exclusive, and the hub limits the number.
+   * `fetchTimes` returns the times in a range, oldest first; the end is exclusive, and the hub limits the number.
    */
-  constructor(ask: Ask) {
-    this.#ask = ask;
+  constructor(fetchTimes: FetchTimes) {
+    this.#fetchTimes = fetchTimes;
   }
 
   /** The newest known frame at or before that time. */
@@ -37,7 +37,7 @@ export class FrameTimes {
 
   /** Whether the frames around that time are known. */
   knows(time: number): boolean {
-    return this.#known !== null && time >= this.#known.since && time <= this.#known.until;
+    return this.#range !== null && time >= this.#range.since && time <= this.#range.until;
   }
 
   /** The frame after (1) or before (-1) that one; `null` at the end of the recordings. */
@@ -48,9 +48,9 @@ export class FrameTimes {
       let from = Math.min(Math.max(time, begin), end);
       for (;;) {
         if (!this.knows(from)) await this.load(from, clip, direction);
-        const found = this.#beside(time, direction);
+        const found = this.#adjacent(time, direction);
         if (found !== null) return found;
-        const edge = direction === 1 ? (this.#known?.until ?? end) : (this.#known?.since ?? begin);
+        const edge = direction === 1 ? (this.#range?.until ?? end) : (this.#range?.since ?? begin);
         // This clip has no more frames; the next clip may.
         if (direction === 1 ? edge >= end || edge <= from : edge <= begin || edge >= from) break;
         from = edge;
@@ -69,24 +69,24 @@ export class FrameTimes {
     const since = Math.max(begin, time - (direction === 1 ? behind : ahead));
     const until = Math.min(end, time + (direction === 1 ? ahead : behind));
     // The end of the request is exclusive, and the last frame must be included.
-    this.#times = await this.#all({ since, until: until + 0.001 });
-    this.#known = { since, until };
+    this.#times = await this.#loadAll({ since, until: until + 0.001 });
+    this.#range = { since, until };
   }
 
   /** Frames may be denser here than elsewhere in the clip: those beyond the limit are requested too. */
-  async #all(range: Range): Promise<number[]> {
-    const times = await this.#ask(range);
+  async #loadAll(range: Range): Promise<number[]> {
+    const times = await this.#fetchTimes(range);
     for (let cut = times.length >= MAX_FRAME_TIMES; cut;) {
-      const more = await this.#ask({ since: times.at(-1) as number, until: range.until });
+      const more = await this.#fetchTimes({ since: times.at(-1) as number, until: range.until });
       times.push(...more.slice(1));
       cut = more.length >= MAX_FRAME_TIMES;
     }
     return times;
   }
 
-  #beside(time: number, direction: 1 | -1): number | null {
-    const place = indexAtOrBefore(this.#times, time);
-    if (direction === 1) return this.#times[place + 1] ?? null;
-    return this.#times[this.#times[place] === time ? place - 1 : place] ?? null;
+  #adjacent(time: number, direction: 1 | -1): number | null {
+    const index = indexAtOrBefore(this.#times, time);
+    if (direction === 1) return this.#times[index + 1] ?? null;
+    return this.#times[this.#times[index] === time ? index - 1 : index] ?? null;
   }
 }

@@ -8,7 +8,7 @@ export const SPEEDS = [0.5, 1, 2, 4, 8, 16] as const;
 /** The interval at which playback advances; faster than frames can arrive and be seen. */
 const TICK_MS = 40;
 /** This many frames are prefetched. */
-const AHEAD = 3;
+const PREFETCH = 3;
 
 /** Where frames come from and where they are shown; tests provide their own. */
 export interface PlaybackBackend {
@@ -33,9 +33,9 @@ export class Player {
   readonly #backend: PlaybackBackend;
   readonly #cache: FrameCache;
   readonly #times: FrameTimes;
-  #wanted: number | null = null;
+  #target: number | null = null;
   #busy = false;
-  #asking = false;
+  #loading = false;
   #interval: ReturnType<typeof setInterval> | undefined;
   #tickedAt = 0;
 
@@ -50,18 +50,18 @@ export class Player {
     const at = snapToClip(time, this.clips);
     if (at === null) return;
     this.at = at;
-    this.#want(this.#times.knows(at) ? (this.#times.at(at) ?? at) : at);
+    this.#request(this.#times.knows(at) ? (this.#times.at(at) ?? at) : at);
   }
 
   /** Steps to the next (1) or the previous (-1) frame. */
   async step(direction: 1 | -1): Promise<void> {
     this.pause();
     const from = this.shownAt ?? this.at;
-    if (from === null || this.#asking) return;
-    const time = await this.#ask(() => this.#times.adjacentFrame(from, direction, this.clips));
+    if (from === null || this.#loading) return;
+    const time = await this.#load(() => this.#times.adjacentFrame(from, direction, this.clips));
     if (time === null || time === undefined || this.at === null) return;
     this.at = time;
-    this.#want(time);
+    this.#request(time);
   }
 
   play(): void {
@@ -82,7 +82,7 @@ export class Player {
   leave(): void {
     this.pause();
     this.#cache.clear();
-    this.at = this.shownAt = this.#wanted = this.error = null;
+    this.at = this.shownAt = this.#target = this.error = null;
   }
 
   #tick(): void {
@@ -93,43 +93,43 @@ export class Player {
     const at = advance(this.at, passed * this.speed, this.clips);
     if (at === null) return this.pause();
     this.at = at;
-    this.#learn(at);
+    this.#loadTimes(at);
     const time = this.#times.knows(at) ? this.#times.at(at) : null;
-    if (time !== null) this.#want(time);
+    if (time !== null) this.#request(time);
   }
 
   /** While playing, the frame times must be known well in advance. */
-  #learn(at: number): void {
+  #loadTimes(at: number): void {
     const ahead = advance(at, this.speed, this.clips) ?? at;
     if (this.#times.knows(at) && this.#times.knows(ahead)) return;
     const from = this.#times.knows(at) ? ahead : at;
     const clip = this.clips.find((one) => snapToClip(from, [one]) === from);
-    if (clip && !this.#asking) void this.#ask(() => this.#times.load(from, clip, 1));
+    if (clip && !this.#loading) void this.#load(() => this.#times.load(from, clip, 1));
   }
 
-  async #ask<Answer>(act: () => Promise<Answer>): Promise<Answer | undefined> {
-    this.#asking = true;
+  async #load<Result>(action: () => Promise<Result>): Promise<Result | undefined> {
+    this.#loading = true;
     try {
-      return await act();
+      return await action();
     } catch (thrown) {
       this.error = errorMessage(thrown);
       return undefined;
     } finally {
-      this.#asking = false;
+      this.#loading = false;
     }
   }
 
-  #want(time: number): void {
-    if (time === this.#wanted) return;
-    this.#wanted = time;
-    if (!this.#busy) void this.#work();
+  #request(time: number): void {
+    if (time === this.#target) return;
+    this.#target = time;
+    if (!this.#busy) void this.#showFrames();
   }
 
   /** One frame after the other; a time that is no longer wanted is skipped. */
-  async #work(): Promise<void> {
+  async #showFrames(): Promise<void> {
     this.#busy = true;
     let shown: number | null = null;
-    for (let time = this.#wanted; time !== null && time !== shown; time = this.#wanted) {
+    for (let time = this.#target; time !== null && time !== shown; time = this.#target) {
       shown = time;
       await this.#show(time);
     }
@@ -138,9 +138,9 @@ export class Player {
 
   async #show(time: number): Promise<void> {
     try {
-      const coming = this.#cache.get(time);
+      const loading = this.#cache.get(time);
       if (this.playing) this.#cache.prefetch(time, this.#next(time));
-      const { jpeg, capturedAt } = await coming;
+      const { jpeg, capturedAt } = await loading;
       // The player was left in the meantime.
       if (this.at === null) return;
       await this.#backend.show(jpeg);
@@ -157,7 +157,7 @@ export class Player {
   #next(time: number): number[] {
     const next = new Set<number>();
     const stride = Math.max((2 * TICK_MS * this.speed) / 1000, 0.02);
-    for (let ahead = stride; next.size < AHEAD && ahead <= stride * 24; ahead += stride) {
+    for (let ahead = stride; next.size < PREFETCH && ahead <= stride * 24; ahead += stride) {
       const at = this.#times.knows(time + ahead) ? this.#times.at(time + ahead) : null;
       if (at !== null && at > time) next.add(at);
     }
