@@ -158,9 +158,9 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('a frame with an orientation'
       .poll(async () => {
         const screen = await page.screenshot();
         const boxes = await Promise.all(views.map((picture) => picture.boundingBox()));
-        const seen = await appearanceIn(screen, 'image/png', boxes);
+        const appearances = await appearanceIn(screen, 'image/png', boxes);
         // Whole pixels of a small image are off by some per cent; a distorted one is by a factor of four.
-        return seen.map(({ colours, aspect }, at) => ({
+        return appearances.map(({ colours, aspect }, at) => ({
           colours,
           undistorted: Math.abs(aspect / (wanted[at] as Appearance).aspect - 1) < 0.06
         }));

@@ -17,7 +17,10 @@ export class MockStorage {
     const at = Date.now() / 1000;
     switch (what) {
       case 'acknowledge':
-        this.#change({ quarantined: [], problems: this.#report.problems.filter((one) => !one.includes('put aside')) });
+        this.#change({
+          quarantined: [],
+          problems: this.#report.problems.filter((one) => !one.includes('damaged database'))
+        });
         return { status: 204, body: undefined };
       case 'backup': {
         const last_backup = { at, bytes: this.#report.database_bytes, verified: true, path: '/data/backups/now.db' };
@@ -28,7 +31,7 @@ export class MockStorage {
         const confirm = (body as { confirm?: boolean }).confirm === true;
         const { refused, ...before } = this.#report.retention ?? NOTHING;
         const report = { ...before, at, dry_run: !confirm, refused: confirm ? null : refused };
-        const problems = this.#report.problems.filter((one) => !one.includes('an admin has to confirm'));
+        const problems = this.#report.problems.filter((one) => !one.includes('has to confirm'));
         if (confirm) this.#change({ retention: report, problems });
         return { status: 200, body: report };
       }

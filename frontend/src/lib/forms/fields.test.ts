@@ -122,7 +122,7 @@ describe('a lamp', () => {
   test.each([
     ['that cannot be dimmed', object({ on: { type: 'boolean' } })],
     ['whose brightness has no end', object({ on: { type: 'boolean' }, brightness: { type: 'number' } })],
-    ['that must be told a colour', object({ ...LAMP.properties, colour: { type: 'string' } }, ['colour'])],
+    ['with a required colour', object({ ...LAMP.properties, colour: { type: 'string' } }, ['colour'])],
     ['without a schema', undefined]
   ])('is not one %s', (_, schema) => {
     expect(lampFieldsOf(schema)).toBeNull();

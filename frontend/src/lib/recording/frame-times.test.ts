@@ -32,9 +32,10 @@ describe('stepping through frames', () => {
   }
 
   async function walk(from: number, direction: 1 | -1): Promise<number[]> {
-    const seen: number[] = [];
-    for (let at: number | null = from; at !== null; at = await times.adjacentFrame(at, direction, clips)) seen.push(at);
-    return seen;
+    const visited: number[] = [];
+    for (let at: number | null = from; at !== null; at = await times.adjacentFrame(at, direction, clips))
+      visited.push(at);
+    return visited;
   }
 
   test('visits every frame, forward and back, across clips', async () => {

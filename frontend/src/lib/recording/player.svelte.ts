@@ -5,7 +5,7 @@ import { advance, snapToClip } from './timeline';
 import { FrameTimes } from './frame-times';
 
 export const SPEEDS = [0.5, 1, 2, 4, 8, 16] as const;
-/** The interval at which playback advances; faster than frames can arrive and be seen. */
+/** The interval at which playback advances; shorter than the interval between frames. */
 const TICK_MS = 40;
 /** This many frames are prefetched. */
 const PREFETCH = 3;

@@ -12,14 +12,14 @@ const RECORDED = [
 const STRETCHES = [aStretch(1000, 1020, 201), aStretch(2000, 2010, 101)];
 
 describe('the player', () => {
-  const seen: string[] = [];
+  const shown: string[] = [];
   const fetch = vi.fn<PlaybackBackend['fetch']>();
   const times = vi.fn<PlaybackBackend['times']>();
   let player: Player;
 
   beforeEach(() => {
     vi.useFakeTimers({ now: 0 });
-    seen.length = 0;
+    shown.length = 0;
     fetch.mockReset();
     times.mockReset();
     fetch.mockImplementation((time) => {
@@ -29,7 +29,7 @@ describe('the player', () => {
     times.mockImplementation(({ since, until }: Range) =>
       Promise.resolve(RECORDED.filter((time) => time >= since && time < until))
     );
-    player = new Player({ fetch, times, show: async (jpeg) => void seen.push(await jpeg.text()) });
+    player = new Player({ fetch, times, show: async (jpeg) => void shown.push(await jpeg.text()) });
     player.clips = STRETCHES;
   });
 
@@ -47,7 +47,7 @@ describe('the player', () => {
 
     expect(player.at).toBe(1003.44);
     expect(player.shownAt).toBeCloseTo(1003.4);
-    expect(seen).toEqual(['1003.4']);
+    expect(shown).toEqual(['1003.4']);
   });
 
   test('goes to the nearest clip from a time without recordings', async () => {
@@ -64,7 +64,7 @@ describe('the player', () => {
     for (const time of [1001, 1002, 1003, 1004]) player.seek(time);
     await settle();
 
-    expect(seen).toEqual(['1001', '1004']);
+    expect(shown).toEqual(['1001', '1004']);
   });
 
   test('steps frame by frame, over a break and back', async () => {
@@ -78,7 +78,7 @@ describe('the player', () => {
     await player.step(-1);
     await settle();
 
-    expect(seen).toEqual(['1019.9', '1020', '2000', '2000.1', '2000']);
+    expect(shown).toEqual(['1019.9', '1020', '2000', '2000.1', '2000']);
   });
 
   test('stays at the last frame', async () => {
@@ -109,8 +109,8 @@ describe('the player', () => {
     player.play();
     await vi.advanceTimersByTimeAsync(3000);
 
-    expect(seen.length).toBeGreaterThanOrEqual(29);
-    expect(seen.map(Number)).toEqual(seen.map(Number).toSorted((a, b) => a - b));
+    expect(shown.length).toBeGreaterThanOrEqual(29);
+    expect(shown.map(Number)).toEqual(shown.map(Number).toSorted((a, b) => a - b));
   });
 
   test('plays on after a break, and stops at the end', async () => {
@@ -145,7 +145,7 @@ describe('the player', () => {
     await settle();
 
     expect(player.error).toBeNull();
-    expect(seen).toEqual(['1002']);
+    expect(shown).toEqual(['1002']);
   });
 
   test('drops everything when it returns to the live view', async () => {
@@ -155,6 +155,6 @@ describe('the player', () => {
     await settle();
 
     expect([player.at, player.shownAt, player.playing]).toEqual([null, null, false]);
-    expect(seen).toEqual([]);
+    expect(shown).toEqual([]);
   });
 });
