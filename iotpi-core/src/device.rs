@@ -1,4 +1,4 @@
-//! What a device can do: sense, act, see. Drivers implement these; modules run them.
+//! The traits of devices. Drivers implement them; modules run them.
 
 use async_trait::async_trait;
 use serde_json::{Map, Value};
@@ -30,68 +30,72 @@ use crate::model::{
 /// ```
 #[async_trait]
 pub trait Sensor: Send {
-    /// What [`read`](Self::read) returns samples of. Does not change.
+    /// The quantities that [`read`](Self::read) returns. The list does not change.
     fn quantities(&self) -> Vec<Quantity>;
 
-    /// Measures once: one sample of each quantity, in its canonical unit. A quantity that could not be measured
-    /// while others could is an [`Outcome::NoData`](crate::Outcome::NoData) sample.
+    /// Measures once and returns one sample of each quantity, in its canonical unit. A quantity that could
+    /// not be measured while others could is an [`Outcome::NoData`](crate::Outcome::NoData) sample.
     ///
     /// # Errors
-    /// [`DeviceError`] when nothing could be measured. The next call tries again, from a reset if need be.
+    /// [`DeviceError`] if nothing could be measured. The next call tries again, with a reset of the device if
+    /// necessary.
     ///
     /// # Cancel safety
     /// A cancelled read leaves the device usable: the next read starts over.
     async fn read(&mut self) -> Result<Vec<Sample>, DeviceError>;
 }
 
-/// Something that obeys.
+/// A device that runs actions: a lamp, a valve, a motor.
 #[async_trait]
 pub trait Actuator: Send {
-    /// What it can be told to do. Does not change.
+    /// The actions of the device. The list does not change.
     fn actions(&self) -> Vec<ActionSpec>;
 
-    /// Does one action and returns what to tell the one who asked. Parameters were checked against the schema by
-    /// the hub, but a hub may be older or absent: check what could do harm.
+    /// Runs one action and returns its result. The hub checked the parameters against the schema, but a hub
+    /// may be older: check parameters that could do harm.
     ///
     /// # Errors
-    /// [`DeviceErrorKind::Refused`] when it will not (the command is `rejected`); any other kind when it tried and it
-    /// did not work (`failed`).
+    /// [`DeviceErrorKind::Refused`] if the device does not run the action (the command is `rejected`); any
+    /// other kind if it failed (`failed`).
     ///
     /// # Cancel safety
-    /// Not cancelled while the module runs; at the end of its grace time it may be. Then [`make_safe`](Self::make_safe) follows.
+    /// Not cancelled while the module runs; it may be at the end of its grace period. Then
+    /// [`make_safe`](Self::make_safe) follows.
     async fn perform(&mut self, action: &Action) -> Result<Value, DeviceError>;
 
-    /// Brings the device where it can do no harm when nobody watches: lamps and heaters off, motors stopped.
-    /// Called when the module ends: on SIGHUP, SIGINT, SIGQUIT and SIGTERM, on an error, and when the hub refuses it; not after a
-    /// panic, SIGKILL or a power cut (`docs/howto/fail-safe.md`). Also called, of a device with `while_alive` actions, at the start
-    /// and when nobody watches any more.
+    /// Puts the device into a state in which it does no harm unattended: lamps and heaters off, motors
+    /// stopped. It is called when the module ends: on SIGHUP, SIGINT, SIGQUIT and SIGTERM, on an error, and
+    /// when the hub refuses the module; not after a panic, SIGKILL or a power cut
+    /// (`docs/howto/fail-safe.md`). A device with `while_alive` actions is also made safe at the start, and
+    /// when the issuer is absent.
     ///
     /// # Errors
-    /// [`DeviceError`] when the device did not obey.
+    /// [`DeviceError`] if the device did not reach its safe state.
     ///
     /// # Cancel safety
     /// Must be callable again after a cancelled call.
     async fn make_safe(&mut self) -> Result<(), DeviceError>;
 
-    /// The device's present state as the dashboard shows it, an object such as `{"on": true}`; empty when it has none.
+    /// The current state of the device for the dashboard, an object such as `{"on": true}`; empty if it has
+    /// none.
     fn state(&self) -> Map<String, Value> {
         Map::new()
     }
 }
 
-/// Something that sees.
+/// A device that captures frames.
 #[async_trait]
 pub trait Camera: Send {
-    /// What it will deliver.
+    /// The size and the rate of its frames.
     fn spec(&self) -> CameraSpec;
 
-    /// The next picture; waits until there is one. Paced by the camera.
+    /// Waits for the next frame and returns it. The camera sets the pace.
     ///
     /// # Errors
-    /// [`DeviceError`] when the camera is gone or sent no picture. The next call tries again.
+    /// [`DeviceError`] if the camera is gone or sent no image. The next call tries again.
     ///
     /// # Cancel safety
-    /// A cancelled capture loses at most the picture being taken.
+    /// A cancelled capture loses at most the frame in progress.
     async fn capture(&mut self) -> Result<Frame, DeviceError>;
 }
 
@@ -136,30 +140,30 @@ impl<C: Camera + ?Sized> Camera for Box<C> {
     }
 }
 
-/// What went wrong with a device, for a program to decide on. The list may grow.
+/// The kinds of device errors, for a program to react to. More may be added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DeviceErrorKind {
-    /// The bus did not carry it: no acknowledge, arbitration lost.
+    /// The transfer on the bus failed: no acknowledge, arbitration lost.
     Bus,
-    /// It did not answer in time.
+    /// The device did not answer in time.
     Timeout,
-    /// It answered, and the check sum was wrong.
+    /// The device answered with a wrong checksum.
     Checksum,
-    /// It is not there, or something else is.
+    /// The device is missing, or there is another one in its place.
     NotFound,
-    /// It answered with a value it cannot measure.
+    /// The device answered with a value outside its range.
     OutOfRange,
-    /// The program may not use it.
+    /// The program does not have the permission to use it.
     PermissionDenied,
-    /// The action is not one it does, or not with these parameters.
+    /// The device does not run this action, or not with these parameters.
     Refused,
-    /// Anything else.
+    /// Any other error.
     Other,
 }
 
 impl DeviceErrorKind {
-    /// The kind as one word, as it begins a no-data reason.
+    /// The kind as one word, with which a no-data reason begins.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -175,7 +179,7 @@ impl DeviceErrorKind {
     }
 }
 
-/// What went wrong with a device.
+/// An error of a device.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {message}", kind.as_str())]
 pub struct DeviceError {
@@ -185,20 +189,20 @@ pub struct DeviceError {
 }
 
 impl DeviceError {
-    /// An error with a sentence for people: what was tried, and what to look at.
+    /// An error with a sentence for people: the failed operation and what to check.
     #[must_use]
     pub fn new(kind: DeviceErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), source: None }
     }
 
-    /// The same, with the error below it.
+    /// Adds the underlying error.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// What kind of thing went wrong.
+    /// The kind of the error.
     #[must_use]
     pub fn kind(&self) -> DeviceErrorKind {
         self.kind

@@ -319,7 +319,7 @@ impl Uplink for RecordingUplink {
     }
 
     /// Like a hub, it says at once when the number of viewers changes, also while no picture comes.
-    async fn stream_frames(&self, pictures: &mut FrameReceiver) -> Result<(), UplinkError> {
+    async fn stream_frames(&self, frames: &mut FrameReceiver) -> Result<(), UplinkError> {
         let mut viewers = None;
         loop {
             let news = self.until(|hub| {
@@ -327,18 +327,18 @@ impl Uplink for RecordingUplink {
                 heard.away || viewers.is_some_and(|viewers| viewers != heard.viewers)
             });
             let frame = tokio::select! {
-                frame = pictures.next() => frame,
+                frame = frames.next() => frame,
                 () = news => {
                     let receipt = self.hear(|heard| FrameReceipt { viewers: heard.viewers, seq: heard.frames.len() as u64 })?;
                     viewers = Some(receipt.viewers);
-                    pictures.accepted(receipt);
+                    frames.accepted(receipt);
                     continue;
                 }
             };
             let Some(frame) = frame else { return Ok(()) };
             let answer = self.publish(frame).await;
             viewers = answer.as_ref().map_or(viewers, |receipt| Some(receipt.viewers));
-            pictures.record(answer)?;
+            frames.record(answer)?;
         }
     }
 

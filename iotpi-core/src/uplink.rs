@@ -1,4 +1,4 @@
-//! All a module may ask of a hub.
+//! The operations that a module may call on a hub.
 
 use std::time::Duration;
 
@@ -16,33 +16,33 @@ use crate::model::{
     reading::Reading,
 };
 
-/// A module's line to its hub, bound to one module id.
+/// The connection of a module to its hub, bound to one module id.
 ///
 /// The HTTP client implements it for real hubs, the runner wraps it with an outbox, and
 /// [`RecordingUplink`](crate::testing::RecordingUplink) implements it for a module's own tests.
 ///
 /// # Cancel safety
-/// Every method may be cancelled. The request may then have reached the hub or not; each is safe to send again,
-/// except that a cancelled [`claim`](Self::claim) may leave commands leased until their lease ends.
+/// Every method may be cancelled. It is then unknown whether the request reached the hub. Each is safe to
+/// repeat, except that a cancelled [`claim`](Self::claim) may leave commands leased until their lease ends.
 #[async_trait]
 pub trait Uplink: Send + Sync {
-    /// The module this line belongs to.
+    /// The id of the module.
     fn module_id(&self) -> &ModuleId;
 
-    /// Says what the module offers. Idempotent.
+    /// Registers the module with its manifest. Idempotent.
     ///
     /// # Errors
-    /// [`UplinkError`]; `PermissionDenied` when the token is for another module.
+    /// [`UplinkError`]; `PermissionDenied` if the token belongs to another module.
     ///
     /// # Cancel safety
     /// See the trait.
     async fn register(&self, manifest: &Manifest) -> Result<ModuleInfo, UplinkError>;
 
-    /// Hands over readings of this module. When it returns, they are the other side's to keep: stored by a hub, or numbered
-    /// and taken into the outbox. This is what a module calls.
+    /// Records readings of this module. When it returns, they are stored by a hub, or numbered and in the
+    /// outbox. Modules call this method.
     ///
     /// # Errors
-    /// [`UplinkError`]; none of the readings was taken then.
+    /// [`UplinkError`]; none of the readings was recorded then.
     ///
     /// # Cancel safety
     /// See the trait.
@@ -50,17 +50,17 @@ pub trait Uplink: Send + Sync {
         self.deliver(readings.into_iter().map(NewReading::from).collect()).await.map(|_| ())
     }
 
-    /// Delivers readings to the hub as they stand, with their numbers if they have some; at most 1,000. Never through an
-    /// outbox: this is what a runner calls, and who else calls it keeps them until it returned.
+    /// Delivers up to 1,000 readings to the hub directly, with their numbers if they have some, bypassing the
+    /// outbox. Runners call this method; any other caller must keep the readings until it returns.
     ///
     /// # Errors
-    /// [`UplinkError`]; none of the readings was taken then.
+    /// [`UplinkError`]; none of the readings was stored then.
     ///
     /// # Cancel safety
     /// See the trait. Readings with numbers are stored once however often they are sent.
     async fn deliver(&self, readings: Vec<NewReading>) -> Result<Stored, UplinkError>;
 
-    /// Says that numbered readings of this module will never come. Idempotent.
+    /// Reports that numbered readings of this module are lost. Idempotent.
     ///
     /// # Errors
     /// [`UplinkError`].
@@ -69,37 +69,38 @@ pub trait Uplink: Send + Sync {
     /// See the trait.
     async fn report_gap(&self, gap: NewGap) -> Result<(), UplinkError>;
 
-    /// Shows a picture. Newest wins: it is never kept for later.
+    /// Publishes a frame. It replaces the frame before it.
     ///
     /// # Errors
-    /// [`UplinkError`]; the picture is then gone.
+    /// [`UplinkError`]; the frame is lost then.
     ///
     /// # Cancel safety
     /// See the trait.
     async fn publish(&self, frame: Frame) -> Result<FrameReceipt, UplinkError>;
 
-    /// Shows a film: each time the line can take one, the newest picture. Tells `pictures` what the hub answers, and returns
-    /// when the film is over. [`FrameReceiver::forward_to`](crate::FrameReceiver::forward_to) opens it again when it broke.
+    /// Streams frames: sends the newest frame whenever the connection can carry one, records the hub's
+    /// answers in `frames`, and returns when the publisher was dropped.
+    /// [`FrameReceiver::forward_to`](crate::FrameReceiver::forward_to) reconnects after an error.
     ///
-    /// By default each picture is [published](Self::publish) by itself.
+    /// By default each frame is [published](Self::publish) by itself.
     ///
     /// # Errors
-    /// [`UplinkError`] when the line broke. A picture that was refused is no error: the film goes on.
+    /// [`UplinkError`] if the connection broke. A refused frame is not an error: the stream continues.
     ///
     /// # Cancel safety
     /// See the trait.
     #[cfg(feature = "client")]
     async fn stream_frames(
         &self,
-        pictures: &mut crate::client::frame_publisher::FrameReceiver,
+        frames: &mut crate::client::frame_publisher::FrameReceiver,
     ) -> Result<(), UplinkError> {
-        while let Some(frame) = pictures.next().await {
-            pictures.record(self.publish(frame).await)?;
+        while let Some(frame) = frames.next().await {
+            frames.record(self.publish(frame).await)?;
         }
         Ok(())
     }
 
-    /// Takes the next command, waiting up to `wait` (at most 60 s) for one. An empty answer is no error.
+    /// Claims the next command, waiting up to `wait` (at most 60 s) for one. An empty answer is not an error.
     ///
     /// # Errors
     /// [`UplinkError`].
@@ -108,51 +109,51 @@ pub trait Uplink: Send + Sync {
     /// See the trait.
     async fn claim(&self, wait: Duration) -> Result<Vec<LeasedCommand>, UplinkError>;
 
-    /// Says how a command ended, what the module's state is, or just that the module is there.
+    /// Reports the outcome of a command, the state of the module, or a heartbeat.
     ///
     /// # Errors
-    /// [`UplinkError`]; `Conflict` when the command's lease is over.
+    /// [`UplinkError`]; `Conflict` if the lease of the command has ended.
     ///
     /// # Cancel safety
     /// See the trait.
     async fn report(&self, report: StatusReport) -> Result<StatusReceipt, UplinkError>;
 }
 
-/// Why a request to a hub failed.
+/// The reasons why a request to a hub failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum UplinkError {
     /// The hub answered with a problem document.
     #[error("{0}")]
     Problem(Box<Problem>),
-    /// The hub could not be reached, or the line broke: nobody knows whether the request arrived.
+    /// The hub could not be reached, or the connection broke: it is unknown whether the request arrived.
     #[error("the hub at {url} cannot be reached")]
     Unreachable {
-        /// The hub's address.
+        /// The address of the hub.
         url: String,
-        /// What the network said.
+        /// The underlying network error.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The hub did not answer in time.
     #[error("the hub at {url} did not answer within {} s", after.as_secs_f64())]
     Timeout {
-        /// The hub's address.
+        /// The address of the hub.
         url: String,
-        /// How long was waited.
+        /// The time limit that was exceeded.
         after: Duration,
     },
-    /// The answer was not what a hub answers; perhaps it is something else's address.
+    /// The answer was not that of a hub; the address may belong to another server.
     #[error("what answered at {url} is not an iotpi hub: {message}")]
     NotAHub {
         /// The address.
         url: String,
-        /// What was wrong with the answer.
+        /// A description of the unexpected answer.
         message: String,
     },
 }
 
 impl UplinkError {
-    /// Which of the closed list it is.
+    /// The kind of the error.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
@@ -161,7 +162,7 @@ impl UplinkError {
         }
     }
 
-    /// How long the hub asks to be left alone, if it does.
+    /// The time after which the hub asks for a retry, if it does.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {

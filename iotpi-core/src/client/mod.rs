@@ -285,12 +285,12 @@ impl HubClient {
     pub async fn stream_frames(
         &self,
         module_id: &ModuleId,
-        pictures: &mut FrameReceiver,
+        frames: &mut FrameReceiver,
     ) -> Result<(), UplinkError> {
-        if let push::PushEnd::NoSuchRoute = push::push(self, module_id, pictures).await? {
-            pictures.mark_unsent();
-            while let Some(frame) = pictures.next().await {
-                pictures.record(self.publish(module_id, &frame).await)?;
+        if let push::PushEnd::NoSuchRoute = push::push(self, module_id, frames).await? {
+            frames.mark_unsent();
+            while let Some(frame) = frames.next().await {
+                frames.record(self.publish(module_id, &frame).await)?;
             }
         }
         Ok(())

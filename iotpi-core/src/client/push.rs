@@ -116,17 +116,17 @@ impl ClockOffset {
 pub(super) async fn push(
     client: &HubClient,
     module_id: &ModuleId,
-    pictures: &mut FrameReceiver,
+    frames: &mut FrameReceiver,
 ) -> Result<PushEnd, UplinkError> {
     // A line is opened when there is something to send.
-    if pictures.next().await.is_none() {
+    if frames.next().await.is_none() {
         return Ok(PushEnd::Over);
     }
     let offset = ClockOffset { clock: SystemClock::new(), hub: Arc::default() };
     let _ = timeout(FIRST_SAMPLE, offset.sample(client)).await;
     let socket = client.http.connect().await?;
     tokio::select! {
-        ended = converse(&client.http, socket, module_id, pictures, offset.clone()) => ended,
+        ended = converse(&client.http, socket, module_id, frames, offset.clone()) => ended,
         never = offset.keep(client) => match never {},
     }
 }
@@ -136,12 +136,12 @@ async fn converse(
     http: &Http,
     socket: TcpStream,
     module_id: &ModuleId,
-    pictures: &FrameReceiver,
+    frames: &FrameReceiver,
     offset: ClockOffset,
 ) -> Result<PushEnd, UplinkError> {
     bound_buffers(&socket, http.deadline);
     let over = CancellationToken::new();
-    let body = StreamBody::new(parts(pictures.slot(), offset, over.clone()));
+    let body = StreamBody::new(parts(frames.slot(), offset, over.clone()));
     let path = Call::post("/api/camera/stream").query("module_id", Some(module_id)).path;
     let request = http
         .request(Method::POST, &path)?
@@ -166,7 +166,7 @@ async fn converse(
             let body = read.map_err(|_| http.timed_out(http.deadline))??;
             return Err(http.refusal(status, &body));
         }
-        let hearing = read_answer(http, answer.into_body(), pictures);
+        let hearing = read_answer(http, answer.into_body(), frames);
         let last_moment = async {
             over.cancelled().await;
             tokio::time::sleep(http.deadline).await;
@@ -186,7 +186,7 @@ async fn converse(
 }
 
 /// Reads the answer to its end and says how it ended.
-async fn read_answer(http: &Http, mut answer: Incoming, pictures: &FrameReceiver) -> UplinkError {
+async fn read_answer(http: &Http, mut answer: Incoming, frames: &FrameReceiver) -> UplinkError {
     let mut buffer = BytesMut::new();
     let mut last_problem = None;
     loop {
@@ -210,11 +210,11 @@ async fn read_answer(http: &Http, mut answer: Incoming, pictures: &FrameReceiver
             match serde_json::from_slice(&line) {
                 Ok(AnswerLine::Receipt(receipt)) => {
                     last_problem = None;
-                    pictures.accepted(receipt);
+                    frames.accepted(receipt);
                 }
                 Ok(AnswerLine::Problem { problem }) => {
                     last_problem = Some(problem.clone());
-                    if let Err(error) = pictures.record(Err(UplinkError::Problem(problem))) {
+                    if let Err(error) = frames.record(Err(UplinkError::Problem(problem))) {
                         return error;
                     }
                 }

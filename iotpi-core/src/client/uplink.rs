@@ -54,8 +54,8 @@ impl Uplink for HubUplink {
         self.hub.publish(&self.module_id, &frame).await
     }
 
-    async fn stream_frames(&self, pictures: &mut FrameReceiver) -> Result<(), UplinkError> {
-        self.hub.stream_frames(&self.module_id, pictures).await
+    async fn stream_frames(&self, frames: &mut FrameReceiver) -> Result<(), UplinkError> {
+        self.hub.stream_frames(&self.module_id, frames).await
     }
 
     async fn claim(&self, wait: Duration) -> Result<Vec<LeasedCommand>, UplinkError> {

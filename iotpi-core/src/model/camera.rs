@@ -1,4 +1,4 @@
-//! A camera as the hub knows it: what it answers to a frame, and what it tells everybody.
+//! Cameras: the hub's answer to a frame, and a camera's state as the hub reports it.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,105 +8,107 @@ use crate::{model::id::ModuleId, time::Timestamp};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FrameReceipt {
-    /// How many want this camera's frames now: its viewers, and a recorder that takes each. With none, one frame a second
-    /// is enough.
+    /// The number of consumers of this camera's frames: viewers, and a recording that stores every frame. If
+    /// it is 0, one frame a second is enough.
     pub viewers: u32,
-    /// The number of this frame; numbers of a camera rise from the hub's start.
+    /// The number of this frame. A camera's numbers rise from the hub's start.
     pub seq: u64,
 }
 
-/// A camera as the hub knows it.
+/// The state of a camera.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CameraInfo {
-    /// Whose camera it is.
+    /// The camera's module.
     pub module_id: ModuleId,
-    /// Whether it delivers. When it does not, its viewers see a picture that says so.
+    /// Whether the camera delivers frames. If it does not, its viewers see a "no signal" frame.
     pub online: bool,
-    /// Pixels of the newest frame.
+    /// The width of the newest frame in pixels.
     pub width: u32,
-    /// Pixels of the newest frame.
+    /// The height of the newest frame in pixels.
     pub height: u32,
-    /// Size of the newest frame.
+    /// The size of the newest frame in bytes.
     pub bytes: u64,
-    /// Frames a second over the last seconds.
+    /// The frame rate over the last seconds, in frames a second.
     pub fps: f64,
-    /// How many streams of it are open; a recorder is not a viewer.
+    /// The number of open streams of this camera, without recordings.
     pub viewers: u32,
-    /// Frames taken since the hub started.
+    /// The number of frames received since the hub started.
     pub frames: u64,
-    /// Frames given to viewers, summed over all of them.
+    /// The number of frames delivered, summed over all viewers.
     pub delivered: u64,
-    /// Frames some viewer did not get because a newer one was there, summed over viewers.
+    /// The number of frames that viewers did not get because a newer one replaced them, summed over all
+    /// viewers.
     pub skipped: u64,
-    /// Frames the camera numbered and that never came.
+    /// The number of frames that the camera numbered and that never arrived.
     pub missing: u64,
-    /// Deliveries that were refused: not a JPEG, or too large.
+    /// The number of refused deliveries: not a JPEG, or too large.
     pub refused: u64,
-    /// When the newest frame was taken, by the camera's clock.
+    /// The capture time of the newest frame by the camera's clock.
     pub taken_at: Timestamp,
-    /// When the newest frame was taken, by the hub's clock, as far as the camera told how far the two are apart.
+    /// The capture time of the newest frame by the hub's clock, if the camera reported the offset between the
+    /// clocks.
     pub captured_at: Timestamp,
-    /// When the hub got it.
+    /// The time at which the newest frame arrived at the hub.
     pub received_at: Timestamp,
-    /// How long frames took from the camera to the hub.
+    /// The time that frames take from the camera to the hub.
     pub latency: Latency,
 }
 
-/// How long frames took over the last 10 seconds, or the newest frame if there was none.
+/// The latency of frames over the last 10 seconds, or of the newest frame if there was none.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Latency {
-    /// Half of them took no longer than this many seconds.
+    /// The median in seconds.
     pub p50: f64,
-    /// All but one in a hundred took no longer than this many seconds.
+    /// The 99th percentile in seconds.
     pub p99: f64,
 }
 
-/// A camera and who watches it, at one moment.
+/// A camera with its current viewers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct WatchedCamera {
-    /// The camera.
+    /// The state of the camera.
     #[serde(flatten)]
     pub camera: CameraInfo,
-    /// Seconds since the newest frame was captured.
+    /// The seconds since the newest frame was captured.
     pub age: f64,
-    /// Who watches it, the longest first; up to 256.
+    /// The viewers, the longest connected first; up to 256.
     pub watching: Vec<ViewerInfo>,
 }
 
-/// One who watches a camera.
+/// A viewer of a camera.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ViewerInfo {
-    /// Names it among those of its camera since the hub started.
+    /// Identifies the viewer among those of its camera since the hub started.
     pub id: u64,
-    /// How it watches.
+    /// The kind of connection.
     pub via: ViewerKind,
-    /// Since when.
+    /// The time at which it connected.
     pub since: Timestamp,
-    /// Frames it was given.
+    /// The number of frames delivered to it.
     pub delivered: u64,
-    /// Frames it did not get because a newer one was there.
+    /// The number of frames that it did not get because a newer one replaced them.
     pub skipped: u64,
 }
 
-/// How somebody watches a camera.
+/// The kind of a viewer's connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ViewerKind {
-    /// The MJPEG stream.
+    /// An MJPEG stream.
     Mjpeg,
-    /// The live WebSocket.
+    /// A live WebSocket.
     Live,
-    /// The recorder.
+    /// A recording.
     Recording,
 }
 
 impl ViewerKind {
-    /// The word on the wire.
+    /// The name on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! Commands: what a person asks of a module, how it is handed over, and how it ended.
+//! Commands: their life cycle, their delivery to a module, and their outcome.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -8,44 +8,44 @@ use crate::{
     time::Timestamp,
 };
 
-/// A command nobody says otherwise of lives this long, in seconds.
+/// The default lifetime of a command in seconds.
 pub const DEFAULT_EXPIRES_IN_SECS: f64 = 60.0;
-/// The most characters of an [`Outcome`](CommandOutcome) error that are kept.
+/// The maximum length of the error of a [`CommandOutcome`], in characters; longer ones are truncated.
 pub const MAX_ERROR_LEN: usize = 500;
 
-/// Identifies one command; a UUID version 7, so ids sort by creation.
+/// The id of a command: a UUID version 7, so ids sort by creation time.
 pub type CommandId = String;
-/// Proves the claim on a command; opaque, and known to nobody but the one that claimed.
+/// The id of a lease: an opaque secret that only the module with the lease knows.
 pub type LeaseId = String;
 
-/// Where a command is in its life: `queued -> leased -> succeeded | failed | rejected`, or `expired | cancelled | dead |
-/// unknown_outcome`.
+/// The state of a command: `queued -> leased -> succeeded | failed | rejected`, or `expired | cancelled |
+/// dead | unknown_outcome`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum CommandState {
     /// Stored, waiting for its module.
     Queued,
-    /// Handed to the module, which has not said yet how it ended.
+    /// Delivered to the module, which has not reported the outcome yet.
     Leased,
-    /// Done.
+    /// The action succeeded.
     Succeeded,
-    /// Tried, and it did not work.
+    /// The action was tried and failed.
     Failed,
-    /// Refused by the module.
+    /// The module refused the command.
     Rejected,
-    /// Its time to live ended before it was done.
+    /// The lifetime ended before the command was run.
     Expired,
-    /// Taken back before the module had it.
+    /// Cancelled before the module received it.
     Cancelled,
-    /// Handed over again and again, and never an outcome.
+    /// Delivered several times without an outcome.
     Dead,
-    /// Begun, and nobody knows how it ended: it is not done again.
+    /// Started, and the outcome is unknown. It is not run again.
     UnknownOutcome,
 }
 
 impl CommandState {
-    /// Every state, in the order of a life.
+    /// All states, in the order of the life cycle.
     pub const ALL: [Self; 9] = [
         Self::Queued,
         Self::Leased,
@@ -58,7 +58,7 @@ impl CommandState {
         Self::UnknownOutcome,
     ];
 
-    /// The state's wire word.
+    /// The name of the state on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -74,19 +74,19 @@ impl CommandState {
         }
     }
 
-    /// Whether nothing more will happen to it.
+    /// Whether the state is final.
     #[must_use]
     pub fn is_final(self) -> bool {
         !matches!(self, Self::Queued | Self::Leased)
     }
 }
 
-/// What to do: an action of the module's manifest with its parameters.
+/// An action of the module's manifest with its parameters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Action {
-    /// Which of the manifest's actions.
+    /// The name of the action in the manifest.
     pub name: ActionName,
-    /// Its parameters, as the manifest's schema has them.
+    /// The parameters, which match the schema in the manifest.
     pub params: Map<String, Value>,
 }
 
@@ -95,114 +95,116 @@ pub struct Action {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NewCommand {
-    /// Which of the manifest's actions.
+    /// The name of an action in the module's manifest.
     pub action: ActionName,
-    /// Its parameters; checked against the manifest's schema.
+    /// The parameters of the action; checked against the schema in the manifest.
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(value_type = Object))]
     pub params: Map<String, Value>,
-    /// Seconds until it is no longer to be done: 1 to 86,400; 60 when left out.
+    /// The lifetime in seconds, 1 to 86,400; 60 by default. After it the command is not started any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 86400))]
     pub expires_in: Option<f64>,
 }
 
 impl NewCommand {
-    /// A command with the default time to live.
+    /// A command with the default lifetime.
     #[must_use]
     pub fn new(action: ActionName, params: Map<String, Value>) -> Self {
         Self { action, params, expires_in: None }
     }
 }
 
-/// One command and its life so far.
+/// A command and its current state.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Command {
-    /// Identifies it.
+    /// The id of the command.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = "uuid"))]
     pub id: CommandId,
-    /// Whom it is for.
+    /// The module that runs the command.
     pub module_id: ModuleId,
-    /// Which of the manifest's actions.
+    /// The name of an action in the module's manifest.
     pub action: ActionName,
-    /// Its parameters.
+    /// The parameters of the action.
     #[cfg_attr(feature = "openapi", schema(value_type = Object))]
     pub params: Map<String, Value>,
-    /// Where it is in its life.
+    /// The current state.
     pub state: CommandState,
-    /// Who asked for it.
+    /// The user or token that sent the command.
     pub issued_by: UserName,
-    /// When it was asked for.
+    /// The time at which the command was created.
     pub created_at: Timestamp,
-    /// After this moment it is no longer to be done.
+    /// The time after which the command is not started any more.
     pub expires_at: Timestamp,
-    /// When it was last handed to the module.
+    /// The time of the last delivery to the module.
     pub leased_at: Option<Timestamp>,
-    /// When the module said that it begins: from then on it is not handed over again.
+    /// The time at which the module reported that it starts the action. From then on the command is not
+    /// delivered again.
     pub started_at: Option<Timestamp>,
-    /// When its last state was reached.
+    /// The time at which the command reached its final state.
     pub finished_at: Option<Timestamp>,
-    /// How often it was handed to the module.
+    /// The number of deliveries to the module.
     pub attempts: u32,
-    /// What the module answered, if it succeeded.
+    /// The module's answer, if the command succeeded.
     #[cfg_attr(feature = "openapi", schema(value_type = Value))]
     pub result: Option<Value>,
-    /// Why it did not succeed.
+    /// The reason why the command did not succeed.
     pub error: Option<String>,
-    /// The newer command that made this one pointless, if it was cancelled for that.
+    /// The id of the newer command that superseded this one, if it was cancelled for that reason.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = "uuid"))]
     pub superseded_by: Option<CommandId>,
 }
 
-/// A command in the hands of its module.
+/// A command with the lease under which the module runs it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LeasedCommand {
-    /// The command.
+    /// The command and its state.
     #[serde(flatten)]
     pub command: Command,
-    /// Proves the claim; to be sent with the outcome.
+    /// The id of the lease, which the module sends with the outcome.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub lease: LeaseId,
-    /// Seconds the claim holds, from hand-over.
+    /// The duration of the lease in seconds, from its delivery.
     pub lease_secs: f64,
-    /// Seconds until it is no longer to be done, from hand-over: no clock has to agree.
+    /// The rest of the lifetime in seconds, from its delivery. It does not depend on the clocks' agreement.
     pub expires_in: f64,
-    /// Whether the module has to say `started`, and hear that the hub took it, before it acts.
+    /// Whether the module must report `started`, and get the hub's confirmation, before it acts.
     #[serde(default)]
     pub hazardous: bool,
 }
 
-/// What became of a command, as the module says it.
+/// The outcome of a command as the module reports it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum CommandOutcome {
-    /// About to be done. Said before a hazardous action is begun; it is begun only when the hub took it.
+    /// About to start. The module reports it before a hazardous action and starts only after the hub's
+    /// confirmation.
     Started,
-    /// Done.
+    /// The action succeeded.
     Succeeded {
-        /// Any JSON.
+        /// The result, any JSON value.
         result: Option<Value>,
     },
-    /// Tried, and it did not work.
+    /// The action was tried and failed.
     Failed {
-        /// Why, up to 500 characters.
+        /// The reason, up to 500 characters.
         error: String,
     },
-    /// Not tried: the module will not or cannot.
+    /// Not tried: the module refused the command.
     Rejected {
-        /// Why, up to 500 characters.
+        /// The reason, up to 500 characters.
         error: String,
     },
-    /// Begun, and the module does not know how it ended: it was interrupted.
+    /// Started and interrupted: the module does not know the outcome.
     UnknownOutcome {
-        /// What is known, up to 500 characters.
+        /// The known facts, up to 500 characters.
         error: String,
     },
 }
 
 impl CommandOutcome {
-    /// The state a command with this outcome is in.
+    /// The state of a command with this outcome.
     #[must_use]
     pub fn state(&self) -> CommandState {
         match self {
@@ -214,7 +216,7 @@ impl CommandOutcome {
         }
     }
 
-    /// Why it did not succeed, if it did not.
+    /// The reason why the command did not succeed, if it did not.
     #[must_use]
     pub fn error(&self) -> Option<&str> {
         match self {
@@ -224,79 +226,80 @@ impl CommandOutcome {
     }
 }
 
-/// What a module says of one command it holds.
+/// A module's report on a command that it has leased.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(from = "CommandReportRecord", into = "CommandReportRecord")]
 pub struct CommandReport {
-    /// Which command.
+    /// The id of the command.
     pub id: CommandId,
-    /// The claim it was handed over under.
+    /// The lease under which the command was delivered.
     pub lease: LeaseId,
-    /// What became of it.
+    /// The outcome.
     pub outcome: CommandOutcome,
 }
 
-/// What a module says of one command it holds, as it goes over the wire: flat, told apart by `outcome`.
+/// A [`CommandReport`] in its wire format: flat, with `outcome` as the tag.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "openapi", schema(as = CommandReport))]
 #[serde(tag = "outcome", rename_all = "snake_case", deny_unknown_fields)]
 pub enum CommandReportRecord {
-    /// About to be done; to be said before a hazardous action, which is begun only when the hub took it.
+    /// About to start. The module reports it before a hazardous action and starts only after the hub's
+    /// confirmation.
     Started {
-        /// Which command.
+        /// The id of the command.
         #[cfg_attr(feature = "openapi", schema(value_type = String, format = "uuid"))]
         id: CommandId,
-        /// The claim it was handed over under.
+        /// The lease under which the command was delivered.
         #[cfg_attr(feature = "openapi", schema(value_type = String))]
         lease: LeaseId,
     },
-    /// Done.
+    /// The action succeeded.
     Succeeded {
-        /// Which command.
+        /// The id of the command.
         #[cfg_attr(feature = "openapi", schema(value_type = String, format = "uuid"))]
         id: CommandId,
-        /// The claim it was handed over under.
+        /// The lease under which the command was delivered.
         #[cfg_attr(feature = "openapi", schema(value_type = String))]
         lease: LeaseId,
-        /// What came of it: any JSON.
+        /// The result, any JSON value.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(value_type = Value))]
         result: Option<Value>,
     },
-    /// Tried, and it did not work.
+    /// The action was tried and failed.
     Failed {
-        /// Which command.
+        /// The id of the command.
         #[cfg_attr(feature = "openapi", schema(value_type = String, format = "uuid"))]
         id: CommandId,
-        /// The claim it was handed over under.
+        /// The lease under which the command was delivered.
         #[cfg_attr(feature = "openapi", schema(value_type = String))]
         lease: LeaseId,
-        /// Why.
+        /// The reason.
         #[cfg_attr(feature = "openapi", schema(max_length = 500))]
         error: String,
     },
-    /// Not tried: the module will not or cannot.
+    /// Not tried: the module refused the command.
     Rejected {
-        /// Which command.
+        /// The id of the command.
         #[cfg_attr(feature = "openapi", schema(value_type = String, format = "uuid"))]
         id: CommandId,
-        /// The claim it was handed over under.
+        /// The lease under which the command was delivered.
         #[cfg_attr(feature = "openapi", schema(value_type = String))]
         lease: LeaseId,
-        /// Why.
+        /// The reason.
         #[cfg_attr(feature = "openapi", schema(max_length = 500))]
         error: String,
     },
-    /// Begun, and the module does not know how it ended.
+    /// Started and interrupted: the module does not know the outcome.
     UnknownOutcome {
-        /// Which command.
+        /// The id of the command.
         #[cfg_attr(feature = "openapi", schema(value_type = String, format = "uuid"))]
         id: CommandId,
-        /// The claim it was handed over under.
+        /// The lease under which the command was delivered.
         #[cfg_attr(feature = "openapi", schema(value_type = String))]
         lease: LeaseId,
-        /// What is known.
+        /// The known facts.
         #[cfg_attr(feature = "openapi", schema(max_length = 500))]
         error: String,
     },
@@ -336,20 +339,21 @@ impl From<CommandReportRecord> for CommandReport {
     }
 }
 
-/// The body of `POST /api/modules/{id}/status`; an empty one is a heartbeat.
+/// The body of `POST /api/modules/{id}/status`. An empty report is a heartbeat.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct StatusReport {
-    /// The module's whole present state, an object of up to 16 KiB; the last one wins.
+    /// The module's complete state, an object of up to 16 KiB. It replaces the state before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
     pub state: Option<Map<String, Value>>,
-    /// What became of one command.
+    /// The outcome of one command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<CommandReportRecord>))]
     pub command: Option<CommandReport>,
-    /// One of the module's commands with a `while_alive` limit: the answer says how long its issuer counts as there.
+    /// The id of a command of the module with a `while_alive` limit. The answer says how long its issuer
+    /// counts as present.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = "uuid"))]
     pub watch: Option<CommandId>,
@@ -359,14 +363,15 @@ pub struct StatusReport {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct StatusReceipt {
-    /// When the hub took it in.
+    /// The time at which the hub received the report.
     pub received_at: Timestamp,
-    /// The command reported on, as it now is.
+    /// The reported command in its current state.
     pub command: Option<Command>,
-    /// Whether the hub has the module's manifest; if not, the module registers again.
+    /// Whether the hub has the module's manifest. If not, the module registers again.
     pub registered: bool,
-    /// Seconds for which the issuer of the `watch`ed command still counts as there, from the answer on: 0 when it is
-    /// gone. Left out when nothing was watched, or the hub knows no such command with a limit.
+    /// The seconds, from the answer on, for which the issuer of the command in `watch` still counts as
+    /// present; 0 if it is gone. Absent if the report has no `watch`, or the hub knows no such command with a
+    /// limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alive_secs: Option<f64>,
 }

@@ -1,40 +1,40 @@
-//! What can go wrong between a program and a hub: a closed list, and the document that says it.
+//! The errors between a program and a hub: a closed list of kinds, and the problem document.
 //!
-//! Deliberately absent: status codes. Only the hub's HTTP door knows which kind is which.
+//! Deliberately absent: status codes. Only the hub's HTTP transport maps kinds to status codes.
 
 use serde::{Deserialize, Serialize};
 
-/// Every way a request can fail. The same list is the Python exception tree and the TypeScript type.
+/// The kinds of errors. The Python exceptions and the TypeScript type are the same list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
-    /// It is not the shape asked for.
+    /// The request has the wrong form.
     InvalidArgument,
-    /// Who calls is not known.
+    /// The caller is unknown.
     Unauthenticated,
-    /// Who calls may not.
+    /// The caller does not have the permission.
     PermissionDenied,
-    /// There is no such thing.
+    /// The object does not exist.
     NotFound,
-    /// The thing has moved on.
+    /// The state of the object has changed.
     Conflict,
-    /// Over a stated limit.
+    /// The request exceeds a documented limit.
     TooLarge,
-    /// Well-formed, but it cannot be true.
+    /// The request is well-formed but not valid.
     Unprocessable,
-    /// Too often; later.
+    /// Too many requests; retry later.
     RateLimited,
-    /// The hub's own fault.
+    /// An error inside the hub.
     Internal,
-    /// The hub cannot now: starting, stopping, overloaded or out of reach.
+    /// The hub is starting, stopping, overloaded or unreachable.
     Unavailable,
     /// The hub's disk is full.
     StorageFull,
 }
 
 impl ErrorKind {
-    /// The whole list.
+    /// All kinds.
     pub const ALL: [Self; 11] = [
         Self::InvalidArgument,
         Self::Unauthenticated,
@@ -49,7 +49,7 @@ impl ErrorKind {
         Self::StorageFull,
     ];
 
-    /// The kind's wire word.
+    /// The name of the kind on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -67,38 +67,38 @@ impl ErrorKind {
         }
     }
 
-    /// Whether the same request may succeed later without anybody changing it.
+    /// Whether the same request may succeed later without a change by the caller.
     #[must_use]
     pub fn is_transient(self) -> bool {
         matches!(self, Self::RateLimited | Self::Internal | Self::Unavailable | Self::StorageFull)
     }
 }
 
-/// A problem document (RFC 9457): every error the hub answers with.
+/// A problem document (RFC 9457), the format of all errors of the hub.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Problem {
-    /// A URN that names the kind.
+    /// A URN that identifies the kind.
     #[serde(rename = "type")]
     pub type_: String,
-    /// Which of the closed list.
+    /// The kind of the error.
     pub kind: ErrorKind,
     /// The kind in words.
     pub title: String,
-    /// The HTTP status.
+    /// The HTTP status code.
     pub status: u16,
-    /// What happened this time, for people.
+    /// A sentence about this occurrence.
     pub detail: String,
-    /// The place in the body that is at fault (RFC 6901).
+    /// The part of the body that is at fault (RFC 6901).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pointer: Option<String>,
-    /// The names that would have been right.
+    /// The valid names, if they are few.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub choices: Option<Vec<String>>,
-    /// Seconds after which to try again.
+    /// The seconds after which a retry makes sense.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_secs: Option<f64>,
-    /// Names the request, in the hub's log too.
+    /// The id of the request, which the hub's log has too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
 }

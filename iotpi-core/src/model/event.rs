@@ -1,4 +1,4 @@
-//! The live protocol: what a client and the hub say over `/api/live`. `docs/ref/live.md` is its reference.
+//! The live protocol: the messages of client and hub on `/api/live`. `docs/ref/live.md` is the reference.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,50 +14,52 @@ use crate::{
     time::Timestamp,
 };
 
-/// The most bytes of a client's message: full lists of the longest ids fit.
+/// The maximum size of a client's message in bytes. Complete lists of the longest ids fit.
 pub const MAX_LIVE_MESSAGE_BYTES: usize = 16 * 1024;
-/// The most names in each list of a [`Subscription`].
+/// The maximum number of names in each list of a [`Subscription`].
 pub const MAX_SUBSCRIPTION_NAMES: usize = 64;
-/// The most recent readings of a series a [`Subscription`] may ask for.
+/// The maximum number of readings for each series in [`LiveMessage::Recent`].
 pub const MAX_RECENT: u32 = 1000;
 
-/// The most cameras a live client may watch at once.
+/// The maximum number of cameras that a live client may watch.
 pub const MAX_WATCHED_CAMERAS: usize = 64;
-/// The most pictures a second of one camera a [`WatchRequest`] may limit itself to.
+/// The maximum of [`WatchRequest::max_fps`], in frames a second.
 pub const MAX_WATCHED_FPS: f64 = 60.0;
 
-/// What a live client says.
+/// A message of a live client.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum LiveRequest {
     /// Replaces the client's subscription.
     Subscribe(Subscription),
-    /// Replaces the list of cameras whose pictures are sent. A camera that stays in the list is not interrupted.
+    /// Replaces the list of watched cameras. The frames of a camera that stays in the list are not
+    /// interrupted.
     Watch {
-        /// Each once, 0 to 64.
+        /// The cameras, each at most once, 0 to 64.
         cameras: Vec<WatchRequest>,
     },
-    /// A picture was painted, so that the next may come. What came before it counts as painted too.
+    /// Acknowledges a painted frame and the frames of its camera before it, so that the next one may be sent.
     Shown {
-        /// Whose camera.
+        /// The camera's module.
         module_id: ModuleId,
-        /// The picture's number.
+        /// The number of the frame.
         seq: u64,
     },
-    /// Asks for the hub's time, to learn how far its clock is from the client's.
+    /// Requests the hub's time, to compute the offset between the clocks.
     Time {
-        /// The client's clock, in Unix seconds or whatever it counts; comes back as it was.
+        /// The client's clock, in Unix seconds or any other unit. The hub returns it unchanged.
         client_time: f64,
     },
 }
 
-/// A camera a live client wants the pictures of.
+/// A camera that a live client watches.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WatchRequest {
-    /// Whose camera.
+    /// The camera's module.
     pub module_id: ModuleId,
-    /// At most so many pictures a second, over 0 to 60; as many as come and are acknowledged when left out.
+    /// The maximum frame rate in frames a second, above 0, up to 60. By default the acknowledgements limit
+    /// the rate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_fps: Option<f64>,
 }
@@ -66,30 +68,30 @@ pub struct WatchRequest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {
-    /// Readings that were stored.
+    /// A reading was stored.
     Reading,
-    /// Modules that registered, changed or went.
+    /// A module registered, changed or was removed.
     Module,
-    /// Commands that entered a state.
+    /// A command changed its state.
     Command,
-    /// Cameras that deliver.
+    /// A camera delivers frames.
     Camera,
 }
 
-/// Which events a client wants; what is left out means every one.
+/// A filter of events. An absent list means all.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Subscription {
-    /// Only these kinds.
+    /// The kinds of events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kinds: Option<Vec<EventKind>>,
-    /// Only these modules.
+    /// The modules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modules: Option<Vec<ModuleId>>,
-    /// Of the readings, only these types.
+    /// The types of readings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sensors: Option<Vec<SensorType>>,
-    /// How many of the newest readings of each matching series to send first, 0 to 1,000.
+    /// The number of newest readings of each matching series that are sent first, 0 to 1,000.
     #[serde(default = "one")]
     pub recent: u32,
 }
@@ -105,14 +107,14 @@ impl Default for Subscription {
 }
 
 impl Subscription {
-    /// Whether it wants events of that kind from that module.
+    /// Whether events of this kind from this module match.
     #[must_use]
     pub fn wants(&self, kind: EventKind, module_id: &ModuleId) -> bool {
         self.kinds.as_ref().is_none_or(|kinds| kinds.contains(&kind))
             && self.modules.as_ref().is_none_or(|modules| modules.contains(module_id))
     }
 
-    /// Whether it wants readings of that series.
+    /// Whether readings of this series match.
     #[must_use]
     pub fn wants_series(&self, module_id: &ModuleId, sensor: &SensorType) -> bool {
         self.wants(EventKind::Reading, module_id)
@@ -120,20 +122,20 @@ impl Subscription {
     }
 }
 
-/// What the hub says to a live client.
+/// A message of the hub to a live client.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum LiveMessage {
-    /// First of all.
+    /// The first message.
     Hello {
         /// The hub's wall clock.
         hub_time: Timestamp,
         /// The hub's version.
         version: String,
     },
-    /// The present, as of event `seq`; after each subscribe and after a resync.
+    /// The current state as of event `seq`, after each subscription and after a resync.
     Recent {
-        /// The newest event this present contains.
+        /// The number of the newest event that the state includes.
         seq: u64,
         /// The newest readings of each matching series, oldest first.
         readings: Vec<Reading>,
@@ -142,73 +144,73 @@ pub enum LiveMessage {
         /// The matching cameras.
         cameras: Vec<CameraInfo>,
     },
-    /// This client was too slow and missed events; a [`LiveMessage::Recent`] follows.
+    /// The client was too slow and missed events; a [`LiveMessage::Recent`] follows.
     Resync {
-        /// The newest event missed.
+        /// The number of the newest missed event.
         seq: u64,
-        /// How many were missed.
+        /// The number of missed events.
         missed: u64,
     },
     /// The answer to [`LiveRequest::Time`].
     Time {
-        /// What the client said.
+        /// The client's value of [`LiveRequest::Time`].
         client_time: f64,
         /// The hub's wall clock.
         hub_time: Timestamp,
     },
-    /// The client said something that was not understood, or a camera it watches is not there.
+    /// A message of the client was not understood, or a watched camera does not exist.
     Problem {
-        /// What was wrong with it.
+        /// The error.
         problem: Problem,
     },
-    /// One thing that happened.
+    /// An event.
     #[serde(untagged)]
     Event(NumberedEvent),
 }
 
-/// An event and its number; numbers rise by one from the hub's start.
+/// An event with its number. Numbers rise by one from the hub's start.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NumberedEvent {
-    /// Its number.
+    /// The number of the event.
     pub seq: u64,
-    /// What happened.
+    /// The event itself.
     #[serde(flatten)]
     pub event: Event,
 }
 
-/// Something that happened in the hub.
+/// A change in the hub.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Event {
     /// A reading was stored.
     Reading {
-        /// The reading.
+        /// The stored reading.
         reading: Reading,
     },
     /// A module registered, or its state or health changed.
     Module {
-        /// The module as it now is.
+        /// The module in its current state.
         module: ModuleInfo,
     },
     /// A module was removed.
     ModuleRemoved {
-        /// Its id.
+        /// The id of the module.
         module_id: ModuleId,
     },
-    /// A command entered a state.
+    /// A command changed its state.
     Command {
-        /// The command as it now is.
+        /// The command in its current state.
         command: Command,
     },
-    /// A camera delivers; at most once a second for each.
+    /// A camera delivers frames; at most one event a second for each camera.
     Camera {
-        /// The camera as it now is.
+        /// The camera in its current state.
         camera: CameraInfo,
     },
 }
 
 impl Event {
-    /// What kind of event it is.
+    /// The kind of the event.
     #[must_use]
     pub fn kind(&self) -> EventKind {
         match self {
@@ -219,7 +221,7 @@ impl Event {
         }
     }
 
-    /// The module it is about.
+    /// The module that the event is about.
     #[must_use]
     pub fn module_id(&self) -> &ModuleId {
         match self {
@@ -231,7 +233,7 @@ impl Event {
         }
     }
 
-    /// Whether a subscription wants it.
+    /// Whether a subscription includes the event.
     #[must_use]
     pub fn is_wanted_by(&self, subscription: &Subscription) -> bool {
         match self {
@@ -303,7 +305,7 @@ mod tests {
         });
 
         for request in [watch, subscribe] {
-            // Indented, too, as some write it.
+            // Some clients send indented JSON.
             let text = serde_json::to_string_pretty(&request).unwrap();
             assert!(text.len() <= MAX_LIVE_MESSAGE_BYTES, "{}", text.len());
         }

@@ -1,4 +1,4 @@
-//! One picture: JPEG bytes whose markers were read once, without decoding, and are then shared, never copied.
+//! A frame: JPEG bytes whose markers were checked once, without decoding. They are shared, never copied.
 //!
 //! Deliberately absent: decoding, scaling, any other format.
 
@@ -11,14 +11,14 @@ use crate::{
     time::Timestamp,
 };
 
-/// The most bytes a frame may have: 8 MiB.
+/// The maximum size of a frame: 8 MiB.
 pub const MAX_FRAME_BYTES: usize = 8 * 1024 * 1024;
-/// The most pixels a side of a frame may have.
+/// The maximum width and height of a frame in pixels.
 pub const MAX_FRAME_SIDE: u32 = 8192;
-/// The farthest two clocks that are compared may be apart.
+/// The maximum offset between two clocks.
 const MAX_CLOCK_OFFSET: Duration = Duration::from_secs(200 * 365 * 24 * 3600);
 
-/// A JPEG picture and when it was taken. Cloning shares the bytes.
+/// A JPEG image with its capture time. Cloning shares the bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
     jpeg: Bytes,
@@ -26,33 +26,35 @@ pub struct Frame {
     height: u32,
     taken_at: Timestamp,
     sequence: Option<u64>,
-    /// The hub's clock less the camera's.
+    /// The hub's clock minus the camera's.
     clock_offset_micros: i64,
 }
 
-/// Why bytes are not a frame.
+/// The reasons why bytes are not a frame.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidFrame {
-    /// More than [`MAX_FRAME_BYTES`].
+    /// The frame exceeds [`MAX_FRAME_BYTES`].
     #[error("a frame may have 8 MiB, this has {0} bytes")]
     TooLarge(usize),
-    /// There is no picture in it from a start-of-image to an end-of-image marker, or its segments are damaged.
+    /// There is no image from a start-of-image to an end-of-image marker, or its segments are damaged.
     #[error("not a JPEG: {0}")]
     NotJpeg(&'static str),
-    /// A side of zero, or of more than [`MAX_FRAME_SIDE`].
+    /// A side is zero or exceeds [`MAX_FRAME_SIDE`].
     #[error("a frame may have 1 to 8192 pixels a side, this says {0} x {1}")]
     Dimensions(u32, u32),
 }
 
 impl Frame {
-    /// Reads the markers of a JPEG (ITU-T T.81 annex B) and makes it a frame.
+    /// Checks the markers of a JPEG (ITU-T T.81 annex B) and creates a frame.
     ///
-    /// Up to 1 KiB before the start-of-image marker and everything behind the end-of-image marker is cut off, without a copy. Two
-    /// JPEG files one behind the other (multi-picture format) stay as they are. A picture without Huffman tables, as Motion JPEG
-    /// cameras deliver, gets the standard ones; that is the one case in which the bytes are copied.
+    /// Up to 1 KiB before the start-of-image marker and everything after the end-of-image marker is cut off
+    /// without a copy. Two consecutive JPEG files (multi-picture format) are kept as they are. An image
+    /// without Huffman tables, as Motion JPEG cameras send it, gets the standard ones; only in that case are
+    /// the bytes copied.
     ///
     /// # Errors
-    /// [`InvalidFrame`] when it is too large, not whole (start-of-image to end-of-image), or has impossible dimensions.
+    /// [`InvalidFrame`] if the image is too large, incomplete (start-of-image to end-of-image), or has
+    /// impossible dimensions.
     pub fn from_jpeg(jpeg: Bytes, taken_at: Timestamp) -> Result<Self, InvalidFrame> {
         if jpeg.len() > MAX_FRAME_BYTES {
             return Err(InvalidFrame::TooLarge(jpeg.len()));
@@ -71,14 +73,15 @@ impl Frame {
         Ok(Self { jpeg, width, height, taken_at, sequence: None, clock_offset_micros: 0 })
     }
 
-    /// The same with the camera's own number of it: one more than the frame before, so that missing ones are seen.
+    /// Sets the camera's own number of the frame: one more than that of the frame before, so that missing
+    /// frames are counted.
     #[must_use]
     pub fn numbered(self, sequence: u64) -> Self {
         Self { sequence: Some(sequence), ..self }
     }
 
-    /// The same with how far the hub's clock is ahead of the camera's, in seconds; negative when it is behind. What is not a
-    /// number counts as none.
+    /// Sets the offset of the hub's clock ahead of the camera's, in seconds; negative if it is behind. A
+    /// value that is not finite counts as 0.
     #[must_use]
     #[allow(clippy::cast_possible_truncation)]
     pub fn with_clock_offset(self, secs: f64) -> Self {
@@ -93,38 +96,39 @@ impl Frame {
         &self.jpeg
     }
 
-    /// Pixels.
+    /// The width in pixels.
     #[must_use]
     pub fn width(&self) -> u32 {
         self.width
     }
 
-    /// Pixels.
+    /// The height in pixels.
     #[must_use]
     pub fn height(&self) -> u32 {
         self.height
     }
 
-    /// When it was taken, by the camera's clock.
+    /// The capture time by the camera's clock.
     #[must_use]
     pub fn taken_at(&self) -> Timestamp {
         self.taken_at
     }
 
-    /// The camera's own number of it, if it numbers.
+    /// The camera's own number of the frame, if it has one.
     #[must_use]
     pub fn sequence(&self) -> Option<u64> {
         self.sequence
     }
 
-    /// How far the hub's clock is ahead of the camera's, in seconds, as the camera's side estimated it; else 0.
+    /// The offset of the hub's clock ahead of the camera's in seconds, as estimated by the camera's side;
+    /// otherwise 0.
     #[must_use]
     #[allow(clippy::cast_precision_loss)]
     pub fn clock_offset_secs(&self) -> f64 {
         self.clock_offset_micros as f64 / 1e6
     }
 
-    /// When it was taken, by the hub's clock.
+    /// The capture time by the hub's clock.
     #[must_use]
     pub fn captured_at(&self) -> Timestamp {
         let by = Duration::from_micros(self.clock_offset_micros.unsigned_abs());
@@ -157,7 +161,7 @@ mod tests {
         assert_eq!((frame.width(), frame.height()), (640, 480));
     }
 
-    /// A decodable picture of 16 by 8 pixels: a baseline scan with an `FF` in its coded data.
+    /// A decodable image of 16 by 8 pixels: a baseline scan with an `FF` in its coded data.
     fn baseline(tables: &[u8]) -> Vec<u8> {
         let mut bytes = vec![0xFF, 0xD8, 0xFF, 0xE1, 0, 6, 0xFF, 0xD8, 0xFF, 0xD9, 0xFF, 0xDB, 0, 67, 0];
         bytes.extend([1; 64]);

@@ -1,4 +1,4 @@
-//! Gaps: readings that were made and will not arrive, and the account of those that did.
+//! Gaps (readings that were taken and will not arrive) and the account of the readings that did.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,31 +7,31 @@ use crate::{
     time::Timestamp,
 };
 
-/// The most series one gap may name.
+/// The maximum number of series in one gap.
 pub const MAX_GAP_SERIES: usize = 64;
 
-/// Why readings that were made were lost.
+/// The reasons for a loss of readings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum GapReason {
-    /// The outbox reached its limit of bytes or readings while the hub was away.
+    /// The outbox reached its limit of bytes or readings while the hub was unreachable.
     Full,
-    /// They waited longer than the outbox keeps readings.
+    /// The readings exceeded the outbox's maximum age.
     TooOld,
-    /// The outbox could not be read back: a torn or rotten file.
+    /// The outbox could not be read: a torn or damaged file.
     Unreadable,
-    /// The hub would never have taken them.
+    /// The hub refused the readings permanently.
     Refused,
-    /// They waited in memory when the module was killed.
+    /// The readings were in memory when the module was killed.
     Killed,
 }
 
 impl GapReason {
-    /// Every reason.
+    /// All reasons.
     pub const ALL: [Self; 5] = [Self::Full, Self::TooOld, Self::Unreadable, Self::Refused, Self::Killed];
 
-    /// The reason's wire word.
+    /// The name of the reason on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -44,39 +44,39 @@ impl GapReason {
     }
 }
 
-/// A module says that readings of these numbers will never come: the body of `POST /api/modules/{id}/gaps`.
+/// The body of `POST /api/modules/{id}/gaps`: sequence numbers of readings that will never arrive.
 ///
-/// The same gap said twice is one: it is known by its epoch and first number.
+/// A gap is identified by its epoch and first number, so a repeated report changes nothing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NewGap {
-    /// Which count of the module the numbers belong to.
+    /// The epoch of the numbers.
     #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 9_007_199_254_740_991_u64))]
     pub epoch: u64,
-    /// The first number lost.
+    /// The first lost number.
     #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 9_007_199_254_740_991_u64))]
     pub first_seq: u64,
-    /// The last number lost; all between are lost too.
+    /// The last lost number; all between are lost, too.
     #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 9_007_199_254_740_991_u64))]
     pub last_seq: u64,
-    /// Why.
+    /// The reason for the loss.
     pub reason: GapReason,
-    /// What was lost of each series, as far as the module still knows; up to 64.
+    /// The losses of each series, as far as the module knows them; up to 64.
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(max_items = 64))]
     pub series: Vec<SeriesGap>,
 }
 
 impl NewGap {
-    /// How many readings were lost.
+    /// The number of lost readings.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.last_seq.saturating_sub(self.first_seq).saturating_add(1)
     }
 }
 
-/// What a gap took of one series.
+/// The loss of one series in a gap.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
@@ -84,75 +84,75 @@ pub struct SeriesGap {
     /// The `{type}` of the series.
     #[serde(rename = "type")]
     pub kind: SensorType,
-    /// How many readings of it.
+    /// The number of lost readings.
     pub lost: u64,
-    /// When the first of them was taken.
+    /// The time of the first lost reading.
     pub since: Timestamp,
-    /// When the last of them was taken.
+    /// The time of the last lost reading.
     pub until: Timestamp,
 }
 
-/// Readings that will never arrive, as the hub lists them: one for each series a gap took something of.
+/// Lost readings as the hub lists them: one entry for each series in a gap.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Gap {
-    /// Whose.
+    /// The module that lost the readings.
     pub module_id: ModuleId,
-    /// Of which series; absent when the module did not know any more.
+    /// The type of the series; absent if the module did not know it any more.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<SensorType>,
-    /// When the first of them was taken; when it was told, if the module did not know.
+    /// The time of the first lost reading, or of the report if the module did not know it.
     pub since: Timestamp,
-    /// When the last of them was taken.
+    /// The time of the last lost reading.
     pub until: Timestamp,
-    /// How many.
+    /// The number of lost readings.
     pub lost: u64,
-    /// Why.
+    /// The reason for the loss.
     pub reason: GapReason,
-    /// When the hub was told.
+    /// The time of the report.
     pub recorded_at: Timestamp,
 }
 
-/// How many of a module's numbered readings arrived.
+/// The delivery account of a module's numbered readings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Delivery {
-    /// When the first numbered reading of the module arrived: the account begins there.
+    /// The time at which the first numbered reading of the module arrived and the account began.
     pub since: Timestamp,
-    /// How many readings the module made, by the greatest numbers that arrived or were reported lost.
+    /// The number of readings taken, by the greatest numbers that arrived or were reported lost.
     pub expected: u64,
-    /// How many of them arrived, each counted once.
+    /// The number that arrived, each counted once.
     pub received: u64,
-    /// How many of them will never arrive, by the module's own word.
+    /// The number that the module reported as lost.
     pub lost: u64,
-    /// How many of them have not arrived yet: they wait in the module, or vanished with it.
+    /// The number that has not arrived yet: still in the module, or lost with it.
     pub missing: u64,
 }
 
-/// A module's account in full: `GET /api/modules/{id}/delivery`.
+/// The delivery account of a module in full: `GET /api/modules/{id}/delivery`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DeliveryAccount {
-    /// Whose.
+    /// The id of the module.
     pub module_id: ModuleId,
-    /// All series together; null when the module does not number its readings.
+    /// All series together; null if the module does not number its readings.
     pub total: Option<Delivery>,
-    /// Series by series, by type.
+    /// One entry for each series, by type.
     pub series: Vec<SeriesDelivery>,
 }
 
-/// The account of one series.
+/// The delivery account of one series.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SeriesDelivery {
     /// The `{type}` of the series.
     #[serde(rename = "type")]
     pub kind: SensorType,
-    /// How many readings were made, as far as is known: received and lost.
+    /// The number of readings taken, as far as is known: received and lost.
     pub expected: u64,
-    /// How many numbered ones arrived, each counted once.
+    /// The number that arrived, each counted once.
     pub received: u64,
-    /// How many will never arrive, by the module's own word.
+    /// The number that the module reported as lost.
     pub lost: u64,
 }
 

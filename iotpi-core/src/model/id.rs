@@ -1,15 +1,16 @@
-//! Names that travel in URLs, files and topics: ids of one alphabet, checked once, when they are made.
+//! Ids, which appear in URLs, files and topics. All have one alphabet, which is checked when they are
+//! created.
 //!
-//! Deliberately absent: ids as plain strings. A `ModuleId` that exists is valid.
+//! Deliberately absent: ids as plain strings. Every `ModuleId` is valid.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// The most characters an id may have.
+/// The maximum length of an id in characters.
 pub const MAX_ID_LEN: usize = 64;
 
-/// Why a text is not an id.
+/// The text is not a valid id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not an id: 1 to 64 characters, a-z and 0-9 first, then also _ and -")]
 pub struct InvalidId(String);
@@ -50,7 +51,7 @@ macro_rules! id {
             }
         }
 
-        // An id and its text compare and hash alike: a map of ids is asked with a text.
+        // An id and its text compare and hash alike, so that a map of ids can be queried with a text.
         impl std::borrow::Borrow<str> for $name {
             fn borrow(&self) -> &str {
                 &self.0
@@ -108,19 +109,19 @@ macro_rules! id {
 }
 
 id! {
-    /// Names a module: `led`, `temp-sensor-01`.
+    /// The id of a module, such as `led` or `temp-sensor-01`.
     ModuleId, "temp-sensor-01"
 }
 id! {
-    /// Names what a series measures, the `{type}` of `/api/sensors/{type}`: `temperature`, `soil-moisture`.
+    /// The type of a series, the `{type}` of `/api/sensors/{type}`, such as `temperature` or `soil-moisture`.
     SensorType, "temperature"
 }
 id! {
-    /// Names something a module can be told to do: `set`, `blink`.
+    /// The name of an action, such as `set` or `blink`.
     ActionName, "set"
 }
 id! {
-    /// Names a person or a token.
+    /// The name of a user or a token.
     UserName, "anna"
 }
 

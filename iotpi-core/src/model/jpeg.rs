@@ -1,15 +1,16 @@
-//! The markers of a JPEG file (ITU-T T.81 annex B), as far as they have to be known to show a picture without decoding it.
+//! The markers of a JPEG file (ITU-T T.81 annex B), as far as they are needed to show the image without
+//! decoding it.
 //!
-//! Cameras and scripts send more and less than the standard allows: bytes before the start-of-image marker, padding or a second
-//! file behind the end-of-image marker, and Motion JPEG without Huffman tables. [`Layout`] says where the picture is in the
-//! bytes and whether tables are missing. Deliberately absent: decoding.
+//! Cameras and scripts send more and less than the standard allows: bytes before the start-of-image marker,
+//! padding or a second file after the end-of-image marker, and Motion JPEG without Huffman tables. [`Layout`]
+//! locates the image in the bytes and detects missing tables. Deliberately absent: decoding.
 
 use crate::model::frame::InvalidFrame::{self, NotJpeg};
 
-/// The headers of a JPEG, up to its first scan, have to be within this many bytes: profiles and thumbnails fit, and 8 MiB of empty
-/// segments are refused after this much.
+/// The headers of a JPEG, up to its first scan, must be within this many bytes. Profiles and thumbnails fit,
+/// and 8 MiB of empty segments are refused after this much.
 const MAX_HEADER_BYTES: usize = 1024 * 1024;
-/// The most bytes before the start-of-image marker.
+/// The maximum number of bytes before the start-of-image marker.
 const MAX_LEADING_BYTES: usize = 1024;
 
 const SOF0: u8 = 0xC0;
@@ -19,30 +20,32 @@ const SOI: u8 = 0xD8;
 const EOI: u8 = 0xD9;
 const SOS: u8 = 0xDA;
 
-/// Where the picture is in the bytes that hold it.
+/// The location of the image in the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Layout {
-    /// The start-of-image marker.
+    /// The position of the start-of-image marker.
     pub(crate) start: usize,
     /// One past the end-of-image marker.
     pub(crate) end: usize,
     pub(crate) width: u32,
     pub(crate) height: u32,
-    /// Where [`HUFFMAN_TABLES`] have to be inserted, if the picture has none.
+    /// The position at which [`HUFFMAN_TABLES`] must be inserted, if the image has none.
     pub(crate) tables_at: Option<usize>,
 }
 
 impl Layout {
-    /// Finds the first picture in the bytes.
+    /// Finds the first image in the bytes.
     ///
-    /// Only the headers are read where the bytes end with an end-of-image marker or with padding (zeros, `FF`, spaces, line ends)
-    /// behind one. Other bytes behind the picture, such as the film of a motion photo, are recognized by reading over the scans.
+    /// Only the headers are read if the bytes end with an end-of-image marker, or with one and padding
+    /// (zeros, `FF`, spaces, line ends). Other bytes after the image, such as the film of a motion photo, are
+    /// detected by skipping over the scans.
     pub(crate) fn of(bytes: &[u8]) -> Result<Self, InvalidFrame> {
         let start = start(bytes).ok_or(NotJpeg("there is no start-of-image marker in the first KiB"))?;
         let header = FrameHeader::of(bytes, start + 2)?;
         let scan = FirstScan::of(bytes, header.end);
         let end = padded_end(bytes).or_else(|| end_of_scans(bytes, scan.as_ref()?.at));
-        // Motion JPEG leaves out the tables that all its pictures share. Only a baseline or extended sequential picture can.
+        // Motion JPEG omits the tables that all its images share. Only baseline and extended sequential
+        // images can.
         let lacks_tables = matches!(header.marker, SOF0 | SOF1) && !header.has_tables;
         Ok(Self {
             start,
@@ -56,7 +59,7 @@ impl Layout {
     }
 }
 
-/// Where the picture starts: at the first start-of-image marker that another marker follows.
+/// The start of the image: the first start-of-image marker that is followed by another marker.
 fn start(bytes: &[u8]) -> Option<usize> {
     if bytes.starts_with(&[0xFF, SOI]) {
         return Some(0);
@@ -65,7 +68,7 @@ fn start(bytes: &[u8]) -> Option<usize> {
     memchr::memmem::find(searched, &[0xFF, SOI, 0xFF])
 }
 
-/// One past the end-of-image marker, when nothing but padding follows it.
+/// One past the end-of-image marker, if only padding follows it.
 fn padded_end(bytes: &[u8]) -> Option<usize> {
     let padding = |byte: &u8| matches!(byte, 0 | 0xFF | b'\r' | b'\n' | b' ');
     let end = bytes.iter().rposition(|byte| !padding(byte))? + 1;
@@ -74,11 +77,11 @@ fn padded_end(bytes: &[u8]) -> Option<usize> {
 
 /// The frame header (B.2.2).
 struct FrameHeader {
-    /// Which process the picture was coded with.
+    /// The marker of the coding process.
     marker: u8,
     width: u32,
     height: u32,
-    /// Huffman tables stand before it.
+    /// Whether Huffman tables precede it.
     has_tables: bool,
     end: usize,
 }
@@ -95,7 +98,7 @@ impl FrameHeader {
                 return Err(NotJpeg("a marker is missing before the frame header"));
             };
             match marker {
-                // Fill bytes may stand before any marker (B.1.1.2).
+                // Fill bytes may precede any marker (B.1.1.2).
                 0xFF => at += 1,
                 // Markers without a segment: TEM, RSTn.
                 0x01 | 0xD0..=0xD7 => at += 2,
@@ -120,12 +123,13 @@ impl FrameHeader {
     }
 }
 
-/// The first scan, where one follows the frame header. A picture whose segments are damaged behind that header is shown as it is.
+/// The first scan, if one follows the frame header. An image with damaged segments after that header is
+/// accepted as it is.
 struct FirstScan {
     at: usize,
-    /// Huffman tables stand between the frame header and the scan.
+    /// Whether Huffman tables are between the frame header and the scan.
     has_tables: bool,
-    /// The scan header has 1 to 4 components and the length that goes with them (B.2.3).
+    /// Whether the scan header has 1 to 4 components and the matching length (B.2.3).
     is_whole: bool,
 }
 
@@ -154,7 +158,7 @@ impl FirstScan {
     }
 }
 
-/// One past the end-of-image marker that follows the scan at `at` and all further ones.
+/// One past the end-of-image marker that follows the scan at `at` and all further scans.
 fn end_of_scans(bytes: &[u8], mut at: usize) -> Option<usize> {
     loop {
         at += memchr::memchr(0xFF, bytes.get(at..)?)?;
@@ -164,7 +168,7 @@ fn end_of_scans(bytes: &[u8], mut at: usize) -> Option<usize> {
             // Coded data (B.1.1.5), and markers without a segment.
             0x00 | 0x01 | 0xD0..=0xD7 => at += 2,
             EOI => return Some(at + 2),
-            // Another picture begins: this one was cut off.
+            // Another image begins: this one was cut off.
             SOI => return None,
             _ => at += 2 + usize::from(u16_at(bytes, at + 2)?),
         }
@@ -175,16 +179,16 @@ fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]))
 }
 
-/// The Huffman tables of ITU-T T.81 annex K.3 as one segment: those that Motion JPEG leaves out (OpenDML AVI file format
-/// extensions, version 1.02, "Motion JPEG DIB").
+/// The Huffman tables of ITU-T T.81 annex K.3 as one segment, which Motion JPEG omits (OpenDML AVI file
+/// format extensions, version 1.02, "Motion JPEG DIB").
 #[rustfmt::skip]
 pub(crate) static HUFFMAN_TABLES: [u8; 420] = [
     0xFF, 0xC4, 0x01, 0xA2,
-    // luminance DC: class and destination, how many codes of each length, their values.
+    // luminance DC: class and destination, the number of codes of each length, their values.
     0x00,
     0, 1, 5, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0,
     0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0A, 0x0B,
-    // luminance AC: class and destination, how many codes of each length, their values.
+    // luminance AC: class and destination, the number of codes of each length, their values.
     0x10,
     0, 2, 1, 3, 3, 2, 4, 3, 5, 5, 4, 4, 0, 0, 1, 125,
     0x01, 0x02, 0x03, 0x00, 0x04, 0x11, 0x05, 0x12, 0x21, 0x31, 0x41, 0x06, 0x13, 0x51, 0x61, 0x07, 0x22, 0x71, 0x14, 0x32,
@@ -196,11 +200,11 @@ pub(crate) static HUFFMAN_TABLES: [u8; 420] = [
     0xB7, 0xB8, 0xB9, 0xBA, 0xC2, 0xC3, 0xC4, 0xC5, 0xC6, 0xC7, 0xC8, 0xC9, 0xCA, 0xD2, 0xD3, 0xD4, 0xD5, 0xD6, 0xD7, 0xD8,
     0xD9, 0xDA, 0xE1, 0xE2, 0xE3, 0xE4, 0xE5, 0xE6, 0xE7, 0xE8, 0xE9, 0xEA, 0xF1, 0xF2, 0xF3, 0xF4, 0xF5, 0xF6, 0xF7, 0xF8,
     0xF9, 0xFA,
-    // chrominance DC: class and destination, how many codes of each length, their values.
+    // chrominance DC: class and destination, the number of codes of each length, their values.
     0x01,
     0, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0,
     0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0A, 0x0B,
-    // chrominance AC: class and destination, how many codes of each length, their values.
+    // chrominance AC: class and destination, the number of codes of each length, their values.
     0x11,
     0, 2, 1, 2, 4, 4, 3, 4, 7, 5, 4, 4, 0, 1, 2, 119,
     0x00, 0x01, 0x02, 0x03, 0x11, 0x04, 0x05, 0x21, 0x31, 0x06, 0x12, 0x41, 0x51, 0x07, 0x61, 0x71, 0x13, 0x22, 0x32, 0x81,
@@ -218,7 +222,7 @@ pub(crate) static HUFFMAN_TABLES: [u8; 420] = [
 mod tests {
     use super::*;
 
-    /// The lengths of codes and their values are those of the standard: each table is complete in itself.
+    /// The numbers of codes and their values are those of the standard: each table is complete.
     #[test]
     fn the_standard_tables_are_a_whole_segment_of_four_tables() {
         let mut tables = &HUFFMAN_TABLES[4..];

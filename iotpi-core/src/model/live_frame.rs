@@ -1,16 +1,17 @@
-//! A picture on the live line: a binary head, then the JPEG file. `docs/ref/live.md` is the reference.
+//! A frame on the live connection: a binary header, then the JPEG file. `docs/ref/live.md` is the reference.
 //!
-//! Deliberately absent: copies. The head is written apart from the file, and what is read shares the message's bytes.
+//! Deliberately absent: copies. The header is written separately, and a received frame shares the message's
+//! bytes.
 
 use bytes::Bytes;
 
 use crate::{model::id::ModuleId, time::Timestamp};
 
-/// What a message that is a picture begins with.
+/// The first byte of a message with a frame.
 const KIND: u8 = 1;
-/// Flag: the hub drew it.
+/// The flag of a "no signal" frame, which the hub drew.
 const NO_SIGNAL: u8 = 1;
-/// Bytes of the head before the module id.
+/// The size of the header without the module id, in bytes.
 const FIXED_BYTES: usize = 32;
 
 /// One picture of a camera, as the hub sends it to who watches on the live line.
@@ -33,36 +34,36 @@ const FIXED_BYTES: usize = 32;
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LiveFrame {
-    /// Whose camera.
+    /// The camera's module.
     pub module_id: ModuleId,
-    /// Its number: those of a camera rise from the hub's start. What is acknowledged with.
+    /// The number of the frame, for its acknowledgement. A camera's numbers rise from the hub's start.
     pub seq: u64,
-    /// When it was taken, by the hub's clock.
+    /// The capture time by the hub's clock.
     pub captured_at: Timestamp,
-    /// When the hub got it.
+    /// The time at which the frame arrived at the hub.
     pub received_at: Timestamp,
-    /// The hub drew it, because the camera delivers nothing.
+    /// Whether the hub drew the frame, because the camera delivers nothing.
     pub no_signal: bool,
     /// The JPEG file.
     pub jpeg: Bytes,
 }
 
-/// Why bytes are not a picture of the live line.
+/// The reasons why bytes are not a frame of the live connection.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidLiveFrame {
-    /// A message of another kind than pictures, of a newer hub.
+    /// The message is of another kind, from a newer hub.
     #[error("a binary message of kind {0}, and only pictures (1) are known")]
     Kind(u8),
-    /// It ends within its head.
+    /// The message ends within its header.
     #[error("a picture of the live line ends within its head, after {0} bytes")]
     Short(usize),
-    /// Its head says what cannot be.
+    /// The header has an impossible value.
     #[error("the head of a picture of the live line has no valid {0}")]
     Head(&'static str),
 }
 
 impl LiveFrame {
-    /// What goes before the JPEG file in the message.
+    /// The header, which precedes the JPEG file in the message.
     #[must_use]
     pub fn head(&self) -> Vec<u8> {
         let id = self.module_id.as_str().as_bytes();
@@ -78,7 +79,7 @@ impl LiveFrame {
         head
     }
 
-    /// Reads a binary message. The picture shares its bytes; whether they are a JPEG is not looked at.
+    /// Parses a binary message. The frame shares its bytes. The JPEG is not checked.
     ///
     /// # Errors
     /// [`InvalidLiveFrame`].
@@ -160,7 +161,7 @@ mod tests {
         assert_eq!(with(32, 0xFF), Err(InvalidLiveFrame::Head("module id")));
         assert_eq!(with(16, 0x7F), Err(InvalidLiveFrame::Head("time of capture")));
         assert_eq!(with(24, 0x00), Err(InvalidLiveFrame::Head("time of arrival")));
-        // Flags that this version does not know.
+        // Flags that this version does not know are ignored.
         assert_eq!(with(1, 0xFF), Ok(LiveFrame { jpeg: Bytes::new(), ..frame() }));
     }
 

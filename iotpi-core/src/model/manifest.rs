@@ -1,4 +1,4 @@
-//! What a module says of itself: what it measures, which actions it obeys, whether it has a camera.
+//! The manifest: a module's description of its measures, its actions and its camera.
 
 use std::time::Duration;
 
@@ -15,12 +15,13 @@ use crate::{
     time::Timestamp,
 };
 
-/// The most measures, and the most actions, a manifest may have.
+/// The maximum number of measures, and of actions, in a manifest.
 pub const MAX_MANIFEST_ENTRIES: usize = 64;
-/// How often a module lets the hub know it is there, when its manifest does not say.
+/// The default heartbeat interval in seconds.
 pub const DEFAULT_HEARTBEAT_SECS: f64 = 10.0;
 
-/// What a module offers. The hub checks commands against it; the API page and the dashboard's forms follow from it.
+/// A module's description of itself. The hub checks commands against it, and the dashboard's forms are
+/// derived from it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
@@ -29,42 +30,42 @@ pub struct Manifest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(max_length = 64))]
     pub version: Option<String>,
-    /// One sentence for people.
+    /// One sentence for the dashboard.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(max_length = 500))]
     pub description: Option<String>,
-    /// What it measures, up to 64.
+    /// The measured quantities, up to 64.
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(max_items = 64))]
     pub measures: Vec<Measure>,
-    /// What it can be told to do, up to 64.
+    /// The actions, up to 64.
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(max_items = 64))]
     pub actions: Vec<ActionSpec>,
-    /// Its camera, if it has one.
+    /// The camera, if the module has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub camera: Option<CameraSpec>,
-    /// Seconds between signs of life, 1 to 3,600; 10 when left out.
+    /// The heartbeat interval in seconds, 1 to 3,600; 10 by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 3600))]
     pub heartbeat_secs: Option<f64>,
 }
 
 impl Manifest {
-    /// The time between signs of life.
+    /// The heartbeat interval.
     #[must_use]
     pub fn heartbeat(&self) -> Duration {
         Duration::try_from_secs_f64(self.heartbeat_secs.unwrap_or(DEFAULT_HEARTBEAT_SECS))
             .unwrap_or(Duration::from_secs(10))
     }
 
-    /// The action of that name.
+    /// Finds an action by its name.
     #[must_use]
     pub fn action(&self, name: &ActionName) -> Option<&ActionSpec> {
         self.actions.iter().find(|a| &a.name == name)
     }
 
-    /// This manifest with another's measures, actions and camera added; this one's texts win.
+    /// Adds the measures, actions and camera of another manifest. The texts of this one have precedence.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
         self.version = self.version.or(other.version);
@@ -80,7 +81,7 @@ impl Manifest {
     }
 }
 
-/// One thing a module measures.
+/// A quantity that a module measures.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
@@ -90,49 +91,51 @@ pub struct Measure {
     pub kind: SensorType,
     /// The unit of its series.
     pub unit: Unit,
-    /// Seconds from one measurement to the next, if it has a rhythm.
+    /// The interval between measurements in seconds, if it is regular.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(exclusive_minimum = 0))]
     pub every_secs: Option<f64>,
 }
 
 impl Measure {
-    /// A quantity measured in a rhythm, or at no fixed times.
+    /// A quantity that is measured at an interval, or at no fixed times.
     #[must_use]
     pub fn new(quantity: &Quantity, every: Option<Duration>) -> Self {
         Self { kind: quantity.name(), unit: quantity.unit(), every_secs: every.map(|d| d.as_secs_f64()) }
     }
 }
 
-/// One thing a module can be told to do.
+/// An action that a module offers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ActionSpec {
-    /// Its name in a command.
+    /// The name of the action in a command.
     pub name: ActionName,
-    /// One sentence for people.
+    /// One sentence for the dashboard.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(max_length = 500))]
     pub description: Option<String>,
-    /// A JSON Schema (2020-12) of an object: the action's parameters.
+    /// The JSON Schema (2020-12) of an object: the action's parameters.
     #[serde(default = "any_object")]
     #[cfg_attr(feature = "openapi", schema(value_type = Object))]
     pub params: Map<String, Value>,
-    /// Whether doing it twice does harm: the module says `started` before it acts, and the command is then done at most
-    /// once.
+    /// Whether running it twice does harm. The module reports `started` before it acts, and the command then
+    /// runs at most once.
     #[serde(default)]
     pub hazardous: bool,
-    /// Whether the newest order says it all ("40 %", not "10 % more"): it then supersedes an older one that is still
-    /// queued, of the same action and `target`.
+    /// Whether the newest command makes older ones obsolete ("40 %", not "10 % more"). It then supersedes
+    /// older commands of the same action and `target` that are still queued.
     #[serde(default, skip_serializing_if = "is_false")]
     pub absolute: bool,
-    /// Of an absolute action: the parameter that tells targets apart, such as `channel`. Without it the module has one.
+    /// For an absolute action: the parameter that distinguishes targets, such as `channel`. Without it there
+    /// is one target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 64))]
     pub target: Option<String>,
-    /// What it does may last only while somebody watches: seconds, 1 to 3,600, that its issuer or the hub may be gone
-    /// before the module makes itself safe. It does so at its start, too.
+    /// The effect may last only while the issuer is present: the seconds, 1 to 3,600, for which the issuer or
+    /// the hub may be absent before the module puts the device into its safe state. The module also does so
+    /// at its start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 3600))]
     pub while_alive: Option<f64>,
@@ -148,7 +151,7 @@ fn any_object() -> Map<String, Value> {
 }
 
 impl ActionSpec {
-    /// An action whose parameters follow a JSON Schema; give it an object schema. Anything but an object means any
+    /// An action whose parameters match a JSON Schema of an object. A value that is not an object means any
     /// parameters.
     #[must_use]
     pub fn new(name: ActionName, description: impl Into<String>, params: Value) -> Self {
@@ -167,21 +170,21 @@ impl ActionSpec {
         }
     }
 
-    /// The same, to be done at most once.
+    /// Marks the action as hazardous: it runs at most once.
     #[must_use]
     pub fn hazardous(mut self) -> Self {
         self.hazardous = true;
         self
     }
 
-    /// The same, with every order saying it all: the newest supersedes those before it that still wait.
+    /// Marks the action as absolute: a newer command supersedes older ones that are still queued.
     #[must_use]
     pub fn absolute(mut self) -> Self {
         self.absolute = true;
         self
     }
 
-    /// The same, absolute for each value of that parameter.
+    /// Marks the action as absolute for each value of this parameter.
     #[must_use]
     pub fn absolute_for(mut self, parameter: impl Into<String>) -> Self {
         self.absolute = true;
@@ -189,21 +192,21 @@ impl ActionSpec {
         self
     }
 
-    /// The same, with what it does lasting only while its issuer and the hub are there: 1 s to 1 h may they be gone.
+    /// Limits the effect to the presence of its issuer and of the hub, which may be absent for 1 s to 1 h.
     #[must_use]
     pub fn while_alive(mut self, limit: Duration) -> Self {
         self.while_alive = Some(limit.as_secs_f64());
         self
     }
 
-    /// How long issuer or hub may be gone, if that matters.
+    /// The time for which issuer or hub may be absent, if the action has such a limit.
     #[must_use]
     pub fn alive_limit(&self) -> Option<Duration> {
         self.while_alive.and_then(|secs| Duration::try_from_secs_f64(secs).ok())
     }
 
-    /// What tells the targets of an absolute order apart: orders with the same text supersede each other. Nothing when
-    /// the action is not absolute.
+    /// A key for the target of an absolute command: commands with the same key supersede each other. `None`
+    /// if the action is not absolute.
     #[must_use]
     pub fn target_of(&self, params: &Map<String, Value>) -> Option<String> {
         self.absolute.then(|| {
@@ -213,39 +216,39 @@ impl ActionSpec {
     }
 }
 
-/// What a camera will deliver.
+/// The frames that a camera delivers.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CameraSpec {
-    /// Pixels, 1 to 8,192.
+    /// The width in pixels, 1 to 8,192.
     #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 8192))]
     pub width: u32,
-    /// Pixels, 1 to 8,192.
+    /// The height in pixels, 1 to 8,192.
     #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 8192))]
     pub height: u32,
-    /// Frames a second it aims at, up to 1,000.
+    /// The intended frame rate in frames a second, up to 1,000.
     #[cfg_attr(feature = "openapi", schema(exclusive_minimum = 0, maximum = 1000))]
     pub fps: f64,
 }
 
-/// Whether a module is there, derived from when it was last heard and how often it promised to be.
+/// The health of a module, derived from the time since its last contact and its heartbeat interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Health {
-    /// Heard within 2.5 heartbeats.
+    /// Last contact within 2.5 heartbeat intervals.
     Online,
-    /// Heard within 6 heartbeats.
+    /// Last contact within 6 heartbeat intervals.
     Late,
-    /// Not heard for longer.
+    /// No contact for longer.
     Offline,
-    /// Never heard since the hub knows of it.
+    /// No contact since the hub knows the module.
     Unknown,
 }
 
 impl Health {
-    /// The health of a module last heard so long ago.
+    /// The health of a module after this time without contact.
     #[must_use]
     pub fn of(silence: Option<Duration>, heartbeat: Duration) -> Self {
         match silence {
@@ -257,26 +260,26 @@ impl Health {
     }
 }
 
-/// A module as the hub knows it.
+/// A module as the hub reports it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ModuleInfo {
-    /// Its id.
+    /// The id of the module.
     pub id: ModuleId,
-    /// What it said of itself; null when it never registered.
+    /// The manifest; null if the module never registered.
     pub manifest: Option<Manifest>,
-    /// Whether it is there.
+    /// The health of the module.
     pub health: Health,
-    /// When it was last heard.
+    /// The time of the last contact.
     pub last_seen_at: Option<Timestamp>,
-    /// When the hub first knew of it.
+    /// The time of the first contact.
     pub registered_at: Timestamp,
-    /// The last state it reported.
+    /// The last reported state.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
     pub state: Option<Map<String, Value>>,
-    /// When it reported that state.
+    /// The time at which the state was reported.
     pub state_at: Option<Timestamp>,
-    /// How many of its numbered readings arrived; null when it does not number them.
+    /// The account of its numbered readings; null if it does not number them.
     #[serde(default)]
     pub delivery: Option<Delivery>,
 }

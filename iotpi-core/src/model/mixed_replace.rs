@@ -1,7 +1,9 @@
-//! `multipart/x-mixed-replace` taken apart as it comes: one picture after the other, each in place of the one before.
+//! An incremental parser for `multipart/x-mixed-replace`: a sequence of images, each replacing the one
+//! before.
 //!
-//! The syntax is that of RFC 2046 section 5.1, read as cameras and ffmpeg write it: lines may end in a bare line feed, and a
-//! boundary may be said with its two dashes. Deliberately absent: nested multiparts, transfer encodings, I/O.
+//! The syntax is that of RFC 2046 section 5.1, as cameras and ffmpeg write it: lines may end in a bare line
+//! feed, and a boundary may include its two dashes. Deliberately absent: nested multiparts, transfer
+//! encodings, I/O.
 
 use std::collections::VecDeque;
 
@@ -9,81 +11,84 @@ use bytes::{Bytes, BytesMut};
 
 use crate::model::frame::MAX_FRAME_BYTES;
 
-/// The most bytes of a part's head, and of what precedes the first part.
+/// The maximum size of a part's header, and of the bytes before the first part.
 pub const MAX_PART_HEAD_BYTES: usize = 4096;
-/// The most bytes of a boundary (RFC 2046).
+/// The maximum size of a boundary in bytes (RFC 2046).
 const MAX_BOUNDARY_BYTES: usize = 70;
 
 /// One part of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
     head: Bytes,
-    /// What it holds.
+    /// The content of the part.
     pub body: Bytes,
 }
 
-/// Why a stream, or one part of it, cannot be read.
+/// The reasons why a stream, or one part of it, cannot be parsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MalformedStream {
-    /// Its content type is no `multipart/x-mixed-replace` with a boundary of 1 to 70 characters.
+    /// The content type is not `multipart/x-mixed-replace` with a boundary of 1 to 70 characters.
     #[error("the content type has to be multipart/x-mixed-replace with a boundary of 1 to 70 characters")]
     NoBoundary,
     /// There is no boundary in the first [`MAX_PART_HEAD_BYTES`].
     #[error("the boundary of the content type is not in the first 4 KiB of the stream")]
     NoPart,
-    /// A part's head is longer than [`MAX_PART_HEAD_BYTES`]. The part is skipped.
+    /// The header of a part exceeds [`MAX_PART_HEAD_BYTES`]. The part is skipped.
     #[error("the head of a part has up to 4 KiB and ends with an empty line")]
     HeadTooLong,
-    /// A part is larger than [`MAX_FRAME_BYTES`]. The part is skipped.
+    /// A part exceeds [`MAX_FRAME_BYTES`]. The part is skipped.
     #[error("a part of the stream has up to 8 MiB")]
     TooLarge,
 }
 
 impl MalformedStream {
-    /// Whether nothing more can be read. Otherwise only one part is lost, and the stream continues behind the next boundary.
+    /// Whether the stream cannot be parsed any further. Otherwise only one part is lost, and the stream
+    /// continues at the next boundary.
     #[must_use]
     pub fn is_final(self) -> bool {
         matches!(self, Self::NoBoundary | Self::NoPart)
     }
 }
 
-/// Takes a stream apart. [`push`](Self::push) the bytes as they arrive, then call [`part`](Self::part) until there is none.
+/// The parser of a stream. [`push`](Self::push) the bytes as they arrive, then call [`part`](Self::part)
+/// until it returns `None`.
 ///
-/// A `Content-Length` is believed when the bytes it counts end with a JPEG's end-of-image marker. Otherwise, and where it is
-/// missing or no length, the part ends at the next boundary. So a wrong length costs no other part than its own.
+/// A `Content-Length` is trusted if the bytes it counts end with a JPEG's end-of-image marker. Otherwise, or
+/// without a valid length, the part ends at the next boundary. A wrong length therefore affects only its own
+/// part.
 #[derive(Debug)]
 pub struct MixedReplace {
-    /// `--boundary`; when the content type is not known, the first line that looks like one.
+    /// `--boundary`; if the content type is unknown, the first line that looks like one.
     delimiter: Option<Bytes>,
     input: VecDeque<Bytes>,
-    /// A line or a head that has begun.
+    /// An incomplete line or header.
     text: BytesMut,
     state: State,
-    /// No more bytes will be pushed.
+    /// Whether the end of the stream was reached.
     is_finished: bool,
 }
 
 #[derive(Debug)]
 enum State {
-    /// Before the first boundary: lines that are not one are skipped.
+    /// Before the first boundary: other lines are skipped.
     Preamble,
-    /// Behind a part: bytes up to the next boundary are skipped. The last few of them are kept, because it may have begun; it is
-    /// searched from `from` on.
+    /// After a part: bytes up to the next boundary are skipped. The last few are kept, because they may be
+    /// the beginning of the boundary; the search continues at `from`.
     Between {
         tail: BytesMut,
         from: usize,
     },
-    /// At a boundary: the rest of its line.
+    /// At a boundary: the rest of its line is read.
     Boundary,
     Head,
-    /// A part with a length.
+    /// In a part with a length.
     Counted {
         head: Bytes,
         body: BytesMut,
         length: usize,
     },
-    /// A part that ends at the next boundary; this many of its bytes were searched.
+    /// In a part that ends at the next boundary; `searched` bytes of it were searched.
     Searched {
         head: Bytes,
         body: BytesMut,
@@ -93,18 +98,18 @@ enum State {
 }
 
 impl MixedReplace {
-    /// The reader of a stream with that content type.
+    /// Creates the parser of a stream with this content type.
     ///
     /// # Errors
     /// [`MalformedStream::NoBoundary`].
     pub fn of_content_type(content_type: &str) -> Result<Self, MalformedStream> {
         let boundary = boundary(content_type).ok_or(MalformedStream::NoBoundary)?;
-        // Some cameras write the boundary as it stands in the stream, dashes and all.
+        // Some cameras include the two dashes in the boundary.
         let dashes = if boundary.starts_with("--") { "" } else { "--" };
         Ok(Self::with_delimiter(Some(format!("{dashes}{boundary}").into())))
     }
 
-    /// The reader of a stream whose first line is its boundary.
+    /// Creates the parser of a stream whose first line is its boundary.
     #[must_use]
     pub fn new() -> Self {
         Self::with_delimiter(None)
@@ -115,23 +120,26 @@ impl MixedReplace {
         Self { delimiter, input, text: BytesMut::new(), state: State::Preamble, is_finished: false }
     }
 
-    /// Adds the next bytes of the stream; an empty piece changes nothing. They are kept until [`part`](Self::part) has read them.
+    /// Adds the next bytes of the stream; an empty chunk changes nothing. They are kept until
+    /// [`part`](Self::part) has parsed them.
     pub fn push(&mut self, data: Bytes) {
         if !data.is_empty() {
             self.input.push_back(data);
         }
     }
 
-    /// Ends the stream: a part that has begun ends here, too, and is the last one [`part`](Self::part) returns.
+    /// Ends the stream. A part in progress ends here, too, and is the last one that [`part`](Self::part)
+    /// returns.
     pub fn finish(&mut self) {
         self.is_finished = true;
     }
 
-    /// The next whole part; nothing when more has to come, or the stream [has ended](Self::has_ended).
+    /// Returns the next complete part, or `None` if more bytes are needed or the stream [has
+    /// ended](Self::has_ended).
     ///
     /// # Errors
-    /// [`MalformedStream`]; after an error that is not [final](MalformedStream::is_final) the next call continues behind the
-    /// next boundary.
+    /// [`MalformedStream`]. After an error that is not [final](MalformedStream::is_final) the next call
+    /// continues at the next boundary.
     pub fn part(&mut self) -> Result<Option<Part>, MalformedStream> {
         loop {
             match &mut self.state {
@@ -150,7 +158,7 @@ impl MixedReplace {
                 State::Boundary => match self.line() {
                     Ok(Some(line)) => self.delimit(&line),
                     Ok(None) => return Ok(None),
-                    // Behind this boundary, which is in what was read of the line.
+                    // After this boundary, which is in the part of the line already read.
                     Err(_) => self.skip_from(1),
                 },
                 State::Between { tail, from } => {
@@ -161,7 +169,7 @@ impl MixedReplace {
                         self.input.push_front(std::mem::take(tail).freeze().slice(at..));
                         self.state = State::Boundary;
                     } else if tail.len() > delimiter.len() {
-                        // A boundary that has begun, and the byte before it.
+                        // The beginning of a boundary, and the byte before it.
                         *tail = tail.split_off(tail.len() - delimiter.len());
                         *from = 1;
                     }
@@ -177,8 +185,8 @@ impl MixedReplace {
                 State::Counted { head, body, length } => {
                     if let Some(data) = self.input.front_mut() {
                         let piece = data.split_to(data.len().min(*length - body.len()));
-                        // Memory for the whole part only when a second piece of it has arrived: until then its caller had
-                        // no opportunity to look at `memory_bytes`.
+                        // Memory for the complete part is allocated only when its second chunk has arrived:
+                        // until then the caller had no opportunity to check `memory_bytes`.
                         if !body.is_empty() {
                             body.reserve(*length - body.len());
                         }
@@ -207,7 +215,7 @@ impl MixedReplace {
                         let end = body.strip_suffix(b"\n").map_or(body.len(), <[u8]>::len);
                         body.truncate(body[..end].strip_suffix(b"\r").map_or(end, <[u8]>::len));
                     } else {
-                        // The boundary may have begun.
+                        // The boundary may begin in these bytes.
                         *searched = body.len().saturating_sub(delimiter.len());
                         if *searched <= MAX_FRAME_BYTES {
                             match self.input.pop_front() {
@@ -244,7 +252,7 @@ impl MixedReplace {
         }
     }
 
-    /// The memory that the body of the part in progress takes, in bytes, as far as its length is known: 0 between two parts.
+    /// The memory of the part in progress in bytes, as far as its length is known; 0 between two parts.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         match &self.state {
@@ -254,19 +262,19 @@ impl MixedReplace {
         }
     }
 
-    /// Whether the closing boundary came. Bytes behind it are ignored.
+    /// Whether the closing boundary arrived. Bytes after it are ignored.
     #[must_use]
     pub fn has_ended(&self) -> bool {
         matches!(self.state, State::Ended)
     }
 
-    /// Continues behind the next boundary.
+    /// Continues at the next boundary.
     fn skip(&mut self) {
         self.skip_from(0);
     }
 
     fn skip_from(&mut self, from: usize) {
-        // The next boundary may be in the text that was no head.
+        // The next boundary may be in the text that was not a header.
         let text = self.text.split().freeze();
         if !text.is_empty() {
             self.input.push_front(text);
@@ -274,15 +282,15 @@ impl MixedReplace {
         self.state = State::Between { tail: BytesMut::new(), from };
     }
 
-    /// A whole line without its end.
+    /// A complete line without its line end.
     fn line(&mut self) -> Result<Option<Bytes>, MalformedStream> {
         self.text_until(|text, from| memchr::memchr(b'\n', &text[from..]).map(|at| from + at + 1))
     }
 
-    /// A whole head: lines up to the empty one.
+    /// A complete header: the lines up to the empty one.
     fn head(&mut self) -> Result<Option<Bytes>, MalformedStream> {
         self.text_until(|text, from| {
-            // An end may have begun in what came before; a head without lines is one, too.
+            // The end may have begun in earlier bytes; a header without lines is complete, too.
             let from = from.saturating_sub(2);
             memchr::memchr_iter(b'\n', &text[from..]).map(|at| from + at).find_map(|at| {
                 let line = &text[..at];
@@ -292,7 +300,7 @@ impl MixedReplace {
         })
     }
 
-    /// Collects text until `end` finds where it ends, looking from where it has not looked yet.
+    /// Collects text until `end` finds its end, and searches only the new bytes.
     fn text_until(
         &mut self,
         end: impl Fn(&[u8], usize) -> Option<usize>,
@@ -320,7 +328,7 @@ impl MixedReplace {
         Ok(None)
     }
 
-    /// Reads a line before the first part.
+    /// Handles a line before the first part.
     fn learn_and_delimit(&mut self, line: &[u8]) {
         let line = line.trim_ascii_end();
         if self.delimiter.is_none() && line.starts_with(b"--") && line.len() <= MAX_BOUNDARY_BYTES + 2 {
@@ -331,13 +339,13 @@ impl MixedReplace {
         }
     }
 
-    /// Reads a line that begins with the delimiter.
+    /// Handles a line that begins with the delimiter.
     fn delimit(&mut self, line: &[u8]) {
         let delimiter = self.delimiter.as_deref().unwrap_or_default();
         match line.trim_ascii_end().strip_prefix(delimiter) {
             Some(b"") => self.state = State::Head,
             Some(b"--") => self.state = State::Ended,
-            // A longer word that only begins as the boundary does.
+            // A longer word that only begins like the boundary.
             _ => self.skip(),
         }
     }
@@ -350,7 +358,7 @@ impl Default for MixedReplace {
 }
 
 impl Part {
-    /// A field of its head; names are told apart without case.
+    /// A field of the part's header; names are case-insensitive.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         header(&self.head, name)
@@ -373,13 +381,13 @@ fn begin(head: Bytes) -> State {
     }
 }
 
-/// Whether a JPEG can end like this: with its end-of-image marker and zeros or a line end behind it.
+/// Whether a JPEG can end like this: with its end-of-image marker, and zeros or a line end after it.
 fn ends_as_jpeg(body: &[u8]) -> bool {
     let end = body.iter().rposition(|byte| !matches!(byte, 0 | b'\r' | b'\n')).map_or(0, |last| last + 1);
     body[..end].ends_with(&[0xFF, 0xD9])
 }
 
-/// Where the delimiter begins a line, the first one included.
+/// The position at which the delimiter begins a line, including the first line.
 fn find(body: &[u8], from: usize, delimiter: &[u8]) -> Option<usize> {
     let mut found = memchr::memmem::find_iter(&body[from..], delimiter).map(|at| from + at);
     found.find(|&at| at == 0 || body[at - 1] == b'\n')

@@ -1,4 +1,4 @@
-//! Readings on their way to a hub: what may be left out, and what became of them.
+//! Readings as clients send them: with optional fields, which the hub fills in.
 
 use std::{fmt, time::Duration};
 
@@ -13,64 +13,65 @@ use crate::{
     time::Timestamp,
 };
 
-/// One measurement as anybody may send it: what a hub can fill in may be left out.
+/// A reading as a client sends it. Fields that a hub can fill in are optional.
 ///
-/// This is the body of `POST /api/sensors/{type}`; `requests.post` with the four fields of the documentation is enough.
+/// This is the body of `POST /api/sensors/{type}`; the four fields of the documentation's `requests.post` are
+/// enough.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-// `Wire` refuses unknown fields; said here again, it is in the schema.
+// `Wire` refuses unknown fields; this attribute adds it to the schema.
 #[serde(try_from = "Wire", deny_unknown_fields)]
 pub struct NewReading {
-    /// Whose it is.
+    /// The module that measured it.
     pub module_id: ModuleId,
-    /// What was measured; must equal the path's when there is one.
+    /// The type of the reading; must match the type in the path, if there is one.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<SensorType>,
-    /// A finite number, or null for a measurement that failed. On the wire also true or false, which are 1 and 0; without a
-    /// unit they mean the unit `boolean`.
+    /// A finite number, or null for a measurement that failed. On the wire also true or false for 1 or 0;
+    /// without a unit these have the unit `boolean`.
     #[cfg_attr(feature = "openapi", schema(required = true, schema_with = value_schema))]
     pub value: Option<f64>,
-    /// A unit's word, code or symbol; without it the series' unit is meant. The first reading of a type of your own has to
-    /// have one; `1` means no unit.
+    /// The word, code or symbol of a unit; by default the unit of the series. The first reading of a custom
+    /// type must have one; `1` means no unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<Unit>,
-    /// When it was measured, Unix seconds or RFC 3339; without it, the moment of arrival.
+    /// The time of the measurement, Unix seconds or RFC 3339; by default the time of arrival.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<Timestamp>,
-    /// As read back from the hub; ignored.
+    /// Ignored, so that a reading returned by a hub can be sent again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub received_at: Option<Timestamp>,
-    /// With a null value: why, up to 200 characters.
+    /// With a null value: the reason, up to 200 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(max_length = 200))]
     pub reason: Option<String>,
-    /// With `seq`: which count of the module `seq` belongs to. A reading that was stored under the same module, epoch and
-    /// seq before is not stored again.
+    /// With `seq`: the epoch that the number belongs to. A reading that was stored with the same module,
+    /// epoch and seq is not stored again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 9_007_199_254_740_991_u64))]
     pub epoch: Option<u64>,
-    /// With `epoch`: the number the module gave this reading before it first sent it; 1, then one more each.
+    /// With `epoch`: the number of this reading, assigned before it was first sent: 1, 2, 3, ...
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 9_007_199_254_740_991_u64))]
     pub seq: Option<u64>,
-    /// In place of `timestamp`, from a module whose wall clock was never set: seconds since it was measured, 0 to
-    /// 31,622,400 (a year). The hub places it.
+    /// Instead of `timestamp`, from a module whose wall clock was never set: the seconds since the
+    /// measurement, 0 to 31,622,400 (a year). The hub computes the time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(minimum = 0, maximum = 31_622_400))]
     pub age: Option<f64>,
-    /// As read back from the hub: whose clock `timestamp` goes by.
+    /// The clock of `timestamp`, in a reading returned by a hub.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_source: Option<TimeSource>,
 }
 
-/// A [`NewReading`] as it is read: its value may be true or false.
+/// A [`NewReading`] as it is deserialized: the value may be true or false.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wire {
     module_id: ModuleId,
     #[serde(rename = "type", default)]
     kind: Option<SensorType>,
-    // With a function of its own a field has to be there, also when it may be null.
+    // A custom function requires the field, even though it may be null.
     #[serde(deserialize_with = "Option::deserialize")]
     value: Option<NumberOrBool>,
     #[serde(default)]
@@ -91,7 +92,7 @@ struct Wire {
     time_source: Option<TimeSource>,
 }
 
-/// Why true or false is not a value of that unit.
+/// A boolean value has a unit that does not accept one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`value` is true or false, which has no unit `{unit}`: send a number, or leave `unit` out")]
 pub struct BooleanWithUnit {
@@ -170,7 +171,7 @@ impl<'de> Deserialize<'de> for NumberOrBool {
     }
 }
 
-/// What to send in place of a text.
+/// The advice for a text value.
 fn text_in_place_of_a_number(text: &str) -> String {
     let shown: String = text.chars().take(40).collect();
     let number = text.trim().replace(',', ".").parse::<f64>().ok().filter(|number| number.is_finite());
@@ -196,11 +197,11 @@ fn value_schema() -> utoipa::openapi::schema::Schema {
     ObjectBuilder::new().schema_type(types).description(Some(description)).into()
 }
 
-/// The greatest [`NewReading::age`], in seconds: 366 days.
+/// The maximum of [`NewReading::age`] in seconds: 366 days.
 pub const MAX_AGE_SECS: f64 = 31_622_400.0;
 
 impl NewReading {
-    /// A value, or null for a measurement that failed, of a module; all else is left to the hub.
+    /// A reading with a value, or null for a measurement that failed. The hub fills in the rest.
     #[must_use]
     pub fn new(module_id: ModuleId, value: Option<f64>) -> Self {
         Self {
@@ -218,11 +219,11 @@ impl NewReading {
         }
     }
 
-    /// Becomes a reading of the given quantity, received now: the value is converted into the quantity's unit, and a
-    /// reading without a time gets one.
+    /// Converts it to a reading of this quantity, received now: converts the value to the quantity's unit and
+    /// sets a missing time.
     ///
     /// # Errors
-    /// [`IncompatibleUnit`] when the unit measures something else.
+    /// [`IncompatibleUnit`] if the unit measures something else.
     pub fn received(self, quantity: Quantity, now: Timestamp) -> Result<Reading, IncompatibleUnit> {
         let outcome = outcome(&quantity, self.value, self.unit.as_ref(), self.reason)?;
         let (taken_at, time_source) = match (self.timestamp, self.age) {
@@ -246,7 +247,7 @@ impl NewReading {
 }
 
 impl From<Reading> for NewReading {
-    /// A reading as its module sends it.
+    /// A reading in the form in which its module sends it.
     fn from(reading: Reading) -> Self {
         let unit = reading.quantity.unit();
         Self {
@@ -270,19 +271,19 @@ impl From<Reading> for NewReading {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(untagged)]
 pub enum NewReadings {
-    /// A single one.
+    /// A single reading.
     One(NewReading),
-    /// Stored whole or not at all.
+    /// An array, which is stored as a whole or not at all.
     Many(Vec<NewReading>),
 }
 
-/// What the hub did with delivered readings.
+/// The hub's answer to delivered readings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Stored {
-    /// How many were new and are now on disk.
+    /// The number of readings that were new and are now on disk.
     pub stored: u64,
-    /// How many had been stored before, by their numbers, and were not stored again.
+    /// The number of readings that had been stored before, by their sequence numbers.
     #[serde(default)]
     pub repeated: u64,
 }

@@ -1,22 +1,22 @@
-//! Lists come in pages.
+//! Pages of lists.
 
 use serde::{Deserialize, Serialize};
 
-/// The most items a page may have.
+/// The maximum number of items in a page.
 pub const MAX_PAGE_ITEMS: u32 = 1000;
 
-/// A page of a list and where the next one begins.
+/// A page of a list with the cursor of the next one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Page<T> {
-    /// At most as many as asked for.
+    /// The items, at most as many as requested.
     pub items: Vec<T>,
-    /// Send it as `cursor` for the next page; null at the end. Opaque.
+    /// The opaque cursor of the next page, to be sent as `cursor`; null at the end.
     pub next: Option<String>,
 }
 
 impl<T> Page<T> {
-    /// The same page of something else.
+    /// Converts the items of the page.
     #[must_use]
     pub fn map<U>(self, into: impl FnMut(T) -> U) -> Page<U> {
         Page { items: self.items.into_iter().map(into).collect(), next: self.next }

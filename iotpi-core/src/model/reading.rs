@@ -1,4 +1,4 @@
-//! What was measured, by whom, when: quantities, samples and readings.
+//! Quantities, samples, readings and aggregates.
 
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct as _};
 
@@ -10,43 +10,43 @@ use crate::{
     time::Timestamp,
 };
 
-/// The most characters of a [`Outcome::NoData`] reason that are kept.
+/// The maximum length of the reason of [`Outcome::NoData`] in characters; longer ones are truncated.
 pub const MAX_REASON_LEN: usize = 200;
 
-/// What is measured, with its one canonical unit.
+/// A physical quantity with one canonical unit.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Quantity {
-    /// Degrees Celsius.
+    /// Temperature in degrees Celsius.
     Temperature,
     /// Relative humidity in per cent, 0 to 100.
     Humidity,
-    /// Pascal.
+    /// Pressure in pascal.
     Pressure,
-    /// Lux.
+    /// Illuminance in lux.
     Illuminance,
-    /// Volt.
+    /// Voltage in volt.
     Voltage,
-    /// Ampere.
+    /// Current in ampere.
     Current,
-    /// Watt.
+    /// Power in watt.
     Power,
-    /// Metre.
+    /// Distance in metres.
     Distance,
     /// Carbon dioxide in parts per million.
     Co2,
-    /// 1 while something moves, 0 while nothing does.
+    /// Motion: 1 if there is any, otherwise 0.
     Motion,
-    /// Anything else, in the unit it says.
+    /// Any other quantity.
     Custom {
         /// The `{type}` of its series.
         name: SensorType,
-        /// The unit its series is kept in.
+        /// The unit of its series.
         unit: Unit,
     },
 }
 
-/// The named quantities: variant, wire name, canonical unit.
+/// The named quantities: variant, name on the wire, canonical unit.
 static NAMED: &[(Quantity, &str, Unit)] = &[
     (Quantity::Temperature, "temperature", Unit::CELSIUS),
     (Quantity::Humidity, "humidity", Unit::PERCENT),
@@ -61,22 +61,22 @@ static NAMED: &[(Quantity, &str, Unit)] = &[
 ];
 
 impl Quantity {
-    /// The quantity of that wire name, if it is a named one.
+    /// The named quantity with this type, if there is one.
     #[must_use]
     pub fn named(name: &SensorType) -> Option<Self> {
         NAMED.iter().find(|(_, n, _)| *n == name.as_str()).map(|(q, _, _)| q.clone())
     }
 
-    /// The quantity of that wire name: a named one, else a custom one in `unit`.
+    /// The quantity of this type: a named one, or a custom one with `unit`.
     #[must_use]
     pub fn new(name: SensorType, unit: Unit) -> Self {
         Self::named(&name).unwrap_or(Self::Custom { name, unit })
     }
 
-    /// Its wire name, the `{type}` of `/api/sensors/{type}`.
+    /// The type of the quantity, the `{type}` of `/api/sensors/{type}`.
     ///
     /// # Panics
-    /// Never: the names of the table are ids, which a test checks.
+    /// Never: the names in the table are valid ids, which a test checks.
     #[must_use]
     #[allow(clippy::missing_panics_doc)]
     pub fn name(&self) -> SensorType {
@@ -86,7 +86,7 @@ impl Quantity {
         }
     }
 
-    /// The same as plain text.
+    /// The type of the quantity as a string.
     #[must_use]
     pub fn name_str(&self) -> &str {
         match self {
@@ -95,7 +95,7 @@ impl Quantity {
         }
     }
 
-    /// The unit its values are in.
+    /// The unit of its values.
     #[must_use]
     pub fn unit(&self) -> Unit {
         match self {
@@ -105,17 +105,17 @@ impl Quantity {
     }
 }
 
-/// How one measurement ended. Absence is data: a read that failed is stored as such and shown as a gap.
+/// The outcome of a measurement. A failed one is stored, too, and shown as a gap in charts.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
     /// A finite number in the quantity's unit.
     Value(f64),
-    /// The measurement was tried and failed, and why.
+    /// The measurement failed for this reason.
     NoData(String),
 }
 
 impl Outcome {
-    /// The number, if there is one.
+    /// The value, if the measurement succeeded.
     #[must_use]
     pub fn value(&self) -> Option<f64> {
         match self {
@@ -124,7 +124,7 @@ impl Outcome {
         }
     }
 
-    /// Why there is no number, if there is none.
+    /// The reason, if the measurement failed.
     #[must_use]
     pub fn reason(&self) -> Option<&str> {
         match self {
@@ -133,36 +133,36 @@ impl Outcome {
         }
     }
 
-    /// A value, or the absence of one when it is not finite.
+    /// The outcome with this value, or without one if it is not finite.
     #[must_use]
     pub fn of(value: f64) -> Self {
         if value.is_finite() { Self::Value(value) } else { Self::NoData("not a finite number".to_owned()) }
     }
 
-    /// The absence of a value; the reason is cut at [`MAX_REASON_LEN`] characters.
+    /// A failed measurement; the reason is truncated at [`MAX_REASON_LEN`] characters.
     #[must_use]
     pub fn no_data(reason: impl std::fmt::Display) -> Self {
         Self::NoData(reason.to_string().chars().take(MAX_REASON_LEN).collect())
     }
 }
 
-/// One measurement as a sensor returns it: what, and how it ended. The runner adds whose and when.
+/// One measurement as a sensor returns it. The runner adds the module and the time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
-    /// What was measured.
+    /// The measured quantity.
     pub quantity: Quantity,
-    /// The value in the quantity's unit, or why there is none.
+    /// The value in the quantity's unit, or the reason for its absence.
     pub outcome: Outcome,
 }
 
 impl Sample {
-    /// A sample that has a value, in the quantity's unit.
+    /// A successful sample, in the quantity's unit.
     #[must_use]
     pub fn new(quantity: Quantity, value: f64) -> Self {
         Self { quantity, outcome: Outcome::of(value) }
     }
 
-    /// A sample that failed.
+    /// A failed sample.
     #[must_use]
     pub fn no_data(quantity: Quantity, reason: impl std::fmt::Display) -> Self {
         Self { quantity, outcome: Outcome::no_data(reason) }
@@ -184,25 +184,25 @@ impl Sample {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(try_from = "ReadingRecord")]
 pub struct Reading {
-    /// Whose it is.
+    /// The module that measured it.
     pub module_id: ModuleId,
-    /// What was measured; with `module_id` it names the series.
+    /// The measured quantity; with `module_id` it identifies the series.
     pub quantity: Quantity,
-    /// How the measurement ended.
+    /// The outcome of the measurement.
     pub outcome: Outcome,
-    /// When it was measured, by the module's clock.
+    /// The time of the measurement by the module's clock.
     pub taken_at: Timestamp,
-    /// When the hub took it in, by the hub's clock to the millisecond; nothing before it did.
+    /// The time of arrival at the hub, by the hub's clock to the millisecond; `None` before that.
     pub received_at: Option<Timestamp>,
-    /// Whose clock `taken_at` goes by.
+    /// The clock of `taken_at`.
     pub time_source: TimeSource,
-    /// Its number among all readings of its module, if the module numbers them. Not kept with the record: a reading
-    /// that is read back has none.
+    /// The sequence number, if the module numbers its readings. It is not stored with the reading, so
+    /// readings from a hub have none.
     pub number: Option<SeqNo>,
 }
 
 impl Reading {
-    /// A sample of a module, taken at a moment, not yet received and without a number.
+    /// A reading of a module, not yet received and without a number.
     #[must_use]
     pub fn new(module_id: ModuleId, sample: Sample, taken_at: Timestamp) -> Self {
         Self {
@@ -217,19 +217,20 @@ impl Reading {
     }
 }
 
-/// The greatest epoch and number: what every language's numbers hold exactly, 2^53 - 1.
+/// The maximum of epochs and sequence numbers, 2^53 - 1: the numbers of every language represent it exactly.
 pub const MAX_SEQ: u64 = (1 << 53) - 1;
 
-/// The number a module gives a reading before it first sends it, so that a hub stores it once however often it is sent.
+/// The number that a module assigns to a reading before it first sends it. A hub stores a reading once,
+/// however often it is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SeqNo {
-    /// Drawn at random when a module begins to count anew (a new outbox): 1 to [`MAX_SEQ`].
+    /// The epoch, 1 to [`MAX_SEQ`]: drawn at random when a module begins a new numbering (a new outbox).
     pub epoch: u64,
-    /// 1 for the first reading of the epoch, then one more each: 1 to [`MAX_SEQ`].
+    /// The number within the epoch, 1 to [`MAX_SEQ`]: 1 for the first reading, then one more each.
     pub seq: u64,
 }
 
-/// Whose clock says when a reading was taken.
+/// The source of a reading's time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
@@ -237,22 +238,21 @@ pub enum TimeSource {
     /// The module's wall clock.
     #[default]
     Module,
-    /// The module knew only how long ago it was taken (its wall clock was never set): the hub's clock at arrival, less
-    /// that age.
+    /// The hub's clock at arrival minus the reading's age: the module's wall clock was never set.
     Estimated,
-    /// The reading came without a time: the hub's clock at arrival.
+    /// The hub's clock at arrival: the reading had no time.
     Hub,
-    /// The module's time was more than 5 minutes ahead of the hub's clock: the hub's clock at arrival instead.
+    /// The hub's clock at arrival: the module's time was more than 5 minutes ahead of the hub's clock.
     Arrival,
-    /// The hub's clock at arrival, which was wrong at that time: it was set by more than 5 minutes later.
+    /// The hub's clock at arrival, which was wrong: it was later corrected by more than 5 minutes.
     HubUnsynced,
 }
 
 impl TimeSource {
-    /// Every source.
+    /// All sources.
     pub const ALL: [Self; 5] = [Self::Module, Self::Estimated, Self::Hub, Self::Arrival, Self::HubUnsynced];
 
-    /// The source's wire word.
+    /// The name of the source on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -264,41 +264,42 @@ impl TimeSource {
         }
     }
 
-    /// Whether it is the module's own clock, of which nothing needs to be said.
+    /// Whether it is the module's own clock, the default, which is omitted on the wire.
     #[allow(clippy::trivially_copy_pass_by_ref)] // Serde calls it.
     pub(crate) fn is_module(&self) -> bool {
         *self == Self::Module
     }
 }
 
-/// One measurement as it goes over the wire.
+/// A reading in its wire format.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "openapi", schema(as = Reading))]
 #[serde(deny_unknown_fields)]
 pub struct ReadingRecord {
     module_id: ModuleId,
-    /// What was measured; with `module_id` it names the series.
+    /// The type of the reading; with `module_id` it identifies the series.
     #[serde(rename = "type")]
     kind: SensorType,
     /// A finite number, or null for a measurement that failed.
     #[cfg_attr(feature = "openapi", schema(required = true))]
     value: Option<f64>,
     unit: Unit,
-    /// When it was measured, by the module's clock; Unix seconds.
+    /// The time of the measurement by the module's clock; Unix seconds.
     timestamp: Timestamp,
-    /// When the hub took it in; Unix seconds.
+    /// The time of arrival at the hub; Unix seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     received_at: Option<Timestamp>,
-    /// With a null value: why.
+    /// With a null value: the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
-    /// Whose clock `timestamp` goes by; the module's when left out.
+    /// The clock of `timestamp`; the module's if absent.
     #[serde(default, skip_serializing_if = "TimeSource::is_module")]
     time_source: TimeSource,
 }
 
-/// As a [`ReadingRecord`], without the copies that making one would take: a page of a hundred readings is written often.
+/// Serializes a [`ReadingRecord`] without the copies of creating one: pages of a hundred readings are
+/// frequent.
 impl Serialize for Reading {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut record = serializer.serialize_struct("Reading", 8)?;
@@ -338,7 +339,7 @@ impl TryFrom<ReadingRecord> for Reading {
     }
 }
 
-/// A value came in a unit that does not measure that quantity.
+/// The unit of a value measures another quantity.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.text())]
 pub struct IncompatibleUnit {
@@ -379,32 +380,32 @@ pub(crate) fn outcome(
     })
 }
 
-/// Readings of one series summed up over one UTC-aligned stretch of time.
+/// Readings of one series, aggregated over one UTC-aligned interval.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Bucket {
-    /// Whose they are.
+    /// The module that measured them.
     pub module_id: ModuleId,
-    /// What was measured.
+    /// The type of the readings.
     #[serde(rename = "type")]
     pub kind: SensorType,
     /// The unit of `avg`, `min` and `max`.
     pub unit: Unit,
-    /// The stretch's first moment, Unix seconds.
+    /// The start of the interval, Unix seconds.
     pub start: Timestamp,
-    /// The mean of the values; absent when there were none or when it was not asked for, as are the next three.
+    /// The mean of the values; absent if there are none or if it was not requested, as are the next three.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub avg: Option<f64>,
-    /// The least value.
+    /// The minimum.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min: Option<f64>,
-    /// The greatest value.
+    /// The maximum.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<f64>,
-    /// How many values there were.
+    /// The number of values.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
-    /// How many measurements failed.
+    /// The number of failed measurements.
     pub missing: u64,
 }
 

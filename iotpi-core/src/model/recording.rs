@@ -1,4 +1,4 @@
-//! What a camera's recordings are: when the hub records it, for how long that is kept, and what there is.
+//! Recordings of cameras: settings, state and clips.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,83 +7,85 @@ use crate::{
     time::Timestamp,
 };
 
-/// The most triggers of one camera.
+/// The maximum number of triggers of a camera.
 pub const MAX_RECORDING_TRIGGERS: usize = 16;
-/// The most times of frames on a page.
+/// The maximum number of frame times on a page.
 pub const MAX_FRAME_TIMES: u32 = 10_000;
-/// The most characters of a recording's reason.
+/// The maximum length of a recording's reason in characters.
 pub const MAX_RECORDING_REASON: usize = 200;
 
-/// When a camera is recorded.
+/// The conditions under which a camera is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum RecordingMode {
-    /// Only when somebody asks for it.
+    /// Only on request.
     #[default]
     Off,
-    /// One frame every so many seconds.
+    /// One frame at an interval.
     TimeLapse,
     /// Every frame.
     Continuous,
-    /// Every frame while there is a reason to, and those just before.
+    /// Every frame during an event, and those just before it.
     OnEvent,
 }
 
-/// What begins an on-event recording: a reading (`type`, with `above`, `below` or both) or a command that succeeded
-/// (`action`).
+/// A trigger of an on-event recording: a reading (`type`, with `above`, `below` or both) or a command that
+/// succeeded (`action`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RecordingTrigger {
-    /// Whose reading or command.
+    /// The module of the reading or command.
     pub module_id: ModuleId,
-    /// Of the reading: what is measured.
+    /// For a reading: its type.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub kind: Option<SensorType>,
-    /// A value above this, in the series' unit.
+    /// A value above this triggers, in the series' unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub above: Option<f64>,
-    /// A value below this, in the series' unit.
+    /// A value below this triggers, in the series' unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub below: Option<f64>,
-    /// Of the command: what it did.
+    /// For a command: its action.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub action: Option<ActionName>,
 }
 
-/// When a camera is recorded and for how long that is kept. All but `mode` may be left out.
+/// The recording settings of a camera. All fields but `mode` are optional.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RecordingSettings {
-    /// When it is recorded.
+    /// The conditions for a recording.
     pub mode: RecordingMode,
-    /// In `time_lapse`: seconds between two frames, 1 to 86,400. Default 60.
+    /// In `time_lapse`: the interval between two frames in seconds, 1 to 86,400. Default 60.
     #[serde(default = "every_secs")]
     #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 86_400))]
     pub every_secs: u32,
-    /// In `on_event`: seconds before the event that are recorded too, 0 to 60, as far as they fit in memory. Default 5.
+    /// In `on_event`: the seconds before the event that are recorded, too, 0 to 60, as far as they fit in
+    /// memory. Default 5.
     #[serde(default = "before_secs")]
     #[cfg_attr(feature = "openapi", schema(minimum = 0, maximum = 60))]
     pub before_secs: u32,
-    /// In `on_event`: seconds after the last reading or command that is an event, 1 to 3,600. Default 30.
+    /// In `on_event`: the seconds after the last trigger, 1 to 3,600. Default 30.
     #[serde(default = "after_secs")]
     #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 3_600))]
     pub after_secs: u32,
-    /// Days a recording is kept, up to 3,650; 0 is forever. Default 7.
+    /// The days for which recordings are kept, up to 3,650; 0 means forever. Default 7.
     #[serde(default = "keep_days")]
     #[cfg_attr(feature = "openapi", schema(minimum = 0, maximum = 3_650))]
     pub keep_days: u32,
-    /// Bytes this camera's recordings may have, 16,000,000 to 10^13; then the oldest go. Default 10^10.
+    /// The maximum size of this camera's recordings in bytes, 16,000,000 to 10^13; beyond it the oldest are
+    /// deleted. Default 10^10.
     #[serde(default = "keep_bytes")]
     #[cfg_attr(feature = "openapi", schema(minimum = 16_000_000, maximum = 10_000_000_000_000_i64))]
     pub keep_bytes: u64,
-    /// In `on_event`: what is an event, up to 16.
+    /// In `on_event`: the triggers, up to 16.
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(max_items = 16))]
     pub triggers: Vec<RecordingTrigger>,
@@ -123,90 +125,91 @@ impl Default for RecordingSettings {
     }
 }
 
-/// A camera's recording: its settings, and what is going on.
+/// The settings and the state of a camera's recording.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Recording {
-    /// When it is recorded.
+    /// The conditions for a recording.
     pub mode: RecordingMode,
-    /// In `time_lapse`: seconds between two frames.
+    /// In `time_lapse`: the interval between two frames in seconds.
     pub every_secs: u32,
-    /// In `on_event`: seconds before the event that are recorded too.
+    /// In `on_event`: the seconds before the event that are recorded, too.
     pub before_secs: u32,
-    /// In `on_event`: seconds after the last event.
+    /// In `on_event`: the seconds after the last trigger.
     pub after_secs: u32,
-    /// Days a recording is kept; 0 is forever.
+    /// The days for which recordings are kept; 0 means forever.
     pub keep_days: u32,
-    /// Bytes its recordings may have.
+    /// The maximum size of its recordings in bytes.
     pub keep_bytes: u64,
-    /// In `on_event`: what is an event.
+    /// In `on_event`: the triggers.
     pub triggers: Vec<RecordingTrigger>,
-    /// Whether what it delivers now is recorded.
+    /// Whether the camera is being recorded now.
     pub recording: bool,
-    /// When the current event or the order to record now ends; null when there is none. A `continuous` recording or a
-    /// `time_lapse` goes on after it.
+    /// The end of the current event or of the requested recording; null without one. A `continuous` recording
+    /// or a `time_lapse` continues after it.
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(required))]
     pub event_until: Option<Timestamp>,
-    /// Why recording waits though it should go on; null when it does not wait.
+    /// The reason why the recording is paused; null if it is not.
     #[cfg_attr(feature = "openapi", schema(required))]
     pub paused: Option<String>,
-    /// Frames that are kept.
+    /// The number of recorded frames.
     pub frames: u64,
-    /// Bytes of the files they are in.
+    /// The size of the recording's files in bytes.
     pub bytes: u64,
-    /// When the oldest frame was captured; null when there is none.
+    /// The capture time of the oldest frame; null without one.
     #[cfg_attr(feature = "openapi", schema(required))]
     pub oldest_at: Option<Timestamp>,
-    /// When the newest frame was captured; null when there is none.
+    /// The capture time of the newest frame; null without one.
     #[cfg_attr(feature = "openapi", schema(required))]
     pub newest_at: Option<Timestamp>,
-    /// Frames that were to be recorded since the hub started and were not: the disk was too slow, full or broken.
+    /// The number of frames since the hub's start that could not be recorded: the disk was too slow, full or
+    /// broken.
     pub skipped: u64,
 }
 
-/// Recorded without a pause.
+/// An uninterrupted part of a recording.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Clip {
-    /// Names it among those of its camera.
+    /// Identifies the clip among those of its camera.
     pub id: String,
-    /// When its first frame that is kept was captured.
+    /// The capture time of its first frame that still exists.
     pub begun_at: Timestamp,
-    /// When its last frame was captured.
+    /// The capture time of its last frame.
     pub ended_at: Timestamp,
-    /// Frames that are kept.
+    /// The number of its frames.
     pub frames: u64,
-    /// Bytes of the files they are in.
+    /// The size of its files in bytes.
     pub bytes: u64,
-    /// Why it was recorded.
+    /// The reason for the recording.
     pub reason: String,
 }
 
-/// Which of the recorded frames is meant by a moment.
+/// The frame to select for a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum FrameSelection {
-    /// The one closest to it.
+    /// The closest frame.
     #[default]
     Nearest,
-    /// The first one after it.
+    /// The first frame after it.
     Next,
-    /// The last one before it.
+    /// The last frame before it.
     Previous,
 }
 
-/// An order to record now.
+/// A request to record now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct StartRecording {
-    /// For so many seconds, 1 to 3,600. Default 30.
+    /// The duration in seconds, 1 to 3,600. Default 30.
     #[serde(default = "after_secs")]
     #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 3_600))]
     pub secs: u32,
-    /// Why, up to 200 characters; says who asked when left out.
+    /// The reason, up to 200 characters; by default the name of the caller.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false, max_length = 200))]
     pub reason: Option<String>,

@@ -86,10 +86,10 @@ impl<C: Camera> Module for CameraModule<C> {
         up: Arc<dyn Uplink>,
         stop: CancellationToken,
     ) -> Result<(), ModuleError> {
-        let (film, pictures) = FramePublisher::channel();
+        let (film, frames) = FramePublisher::channel();
         let line = up.clone();
         // A task of its own: a camera that computes does not hold up the picture before.
-        let sending = tokio::spawn(async move { pictures.forward_to(&*line).await });
+        let sending = tokio::spawn(async move { frames.forward_to(&*line).await });
         let mut sending = AbortOnDropHandle::new(sending);
         let ended = tokio::select! {
             () = stop.cancelled() => None,

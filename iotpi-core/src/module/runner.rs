@@ -361,8 +361,8 @@ impl Uplink for RunnerUplink {
         self.uplink.publish(frame).await
     }
 
-    async fn stream_frames(&self, pictures: &mut FrameReceiver) -> Result<(), UplinkError> {
-        self.uplink.stream_frames(pictures).await
+    async fn stream_frames(&self, frames: &mut FrameReceiver) -> Result<(), UplinkError> {
+        self.uplink.stream_frames(frames).await
     }
 
     async fn claim(&self, wait: Duration) -> Result<Vec<LeasedCommand>, UplinkError> {

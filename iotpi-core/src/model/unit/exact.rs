@@ -1,21 +1,21 @@
-//! Conversions that are exact where the decimal result is: 32 °F is 0 °C, 3300 mV are 3.3 V.
+//! Conversions that are exact if the decimal result is: 32 °F is 0 °C, 3300 mV are 3.3 V.
 //!
-//! A number means its shortest decimal form, which is what its sender wrote. The conversion of that decimal is computed with
-//! whole fractions, and the result is the double nearest to it.
+//! A number means its shortest decimal form, which is what its sender wrote. The conversion of that decimal
+//! uses integer fractions, and the result is the nearest double.
 
 use std::fmt::Write as _;
 
 use super::table::{Factor, Known};
 
-/// Digits behind the point that are written of a fraction that does not end; a double has 17.
+/// The number of digits after the point for a fraction that does not end; a double has 17.
 const DIGITS: usize = 40;
 
-/// `value` in `from`, converted to `to`, a unit of the same dimension.
+/// Converts `value` from `from` to `to`, a unit of the same dimension.
 pub(super) fn convert(value: f64, from: &Known, to: &Known) -> f64 {
     exactly(value, from, to).unwrap_or_else(|| by_doubles(value, from, to))
 }
 
-/// Nothing when a factor has no fraction, or when the fractions outgrow 127 bits.
+/// `None` if a factor is not a fraction, or if the fractions exceed 127 bits.
 fn exactly(value: f64, from: &Known, to: &Known) -> Option<f64> {
     let (Factor::Exact(fn_, fd), Factor::Exact(tn, td)) = (from.factor, to.factor) else { return None };
     let text = format!("{value:e}");
@@ -53,7 +53,7 @@ fn offset(unit: &Known) -> f64 {
     unit.offset.0 as f64 / unit.offset.1 as f64
 }
 
-/// A fraction; what is under is positive.
+/// A fraction; the denominator is positive.
 #[derive(Clone, Copy)]
 struct Fraction {
     over: i128,
@@ -66,7 +66,7 @@ impl Fraction {
     }
 
     fn times(self, other: Self) -> Option<Self> {
-        // Divided first across: the products stay small.
+        // Cancelled first, so that the products stay small.
         let (a, b) = (gcd(self.over, other.under), gcd(other.over, self.under));
         let over = (self.over / a).checked_mul(other.over / b)?;
         Some(Self { over, under: (self.under / b).checked_mul(other.under / a)? })
@@ -83,7 +83,7 @@ impl Fraction {
         self.plus(Self { over: -other.over, under: other.under })
     }
 
-    /// The double nearest to this times ten to the power of `exponent`.
+    /// The double nearest to the fraction times ten to the power of `exponent`.
     fn nearest(self, exponent: i32) -> Option<f64> {
         let (mut rest, under) = (self.over.unsigned_abs(), self.under.unsigned_abs());
         let mut text = String::with_capacity(80);
@@ -101,7 +101,7 @@ impl Fraction {
             let _ = write!(text, "{}", rest / under);
             rest %= under;
         }
-        // A fraction that goes on lies above what is written of it.
+        // The value of an infinite fraction is above its written digits.
         let _ = write!(text, "{}e{exponent}", u8::from(rest != 0));
         text.parse().ok()
     }

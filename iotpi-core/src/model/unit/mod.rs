@@ -1,7 +1,7 @@
-//! Units of measurement: a table of known ones with their spellings and conversions, and an open end.
+//! Units of measurement: a table of known units with their spellings and conversions, and custom units.
 //!
-//! Words are the wire's names; UCUM and SenML codes, the usual symbols and other spellings are read as synonyms.
-//! Deliberately absent: compound units and dimensional analysis.
+//! Words are the names on the wire; UCUM and SenML codes, the usual symbols and other spellings are accepted
+//! as synonyms. Deliberately absent: compound units and dimensional analysis.
 
 mod exact;
 mod spelling;
@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use table::{KNOWN, Known};
 
-/// The most characters of a unit of one's own.
+/// The maximum length of a custom unit in characters.
 pub const MAX_UNIT_LEN: usize = 32;
-/// The most bytes of a text that is looked at: the longest spelling of a known unit is shorter.
+/// The maximum size of a text that is parsed, in bytes: the longest spelling of a known unit is shorter.
 const MAX_TEXT_BYTES: usize = 256;
 
 /// A unit of measurement.
@@ -42,7 +42,7 @@ enum Name {
     Custom(Box<str>),
 }
 
-/// Why a text is not a unit.
+/// The text is not a unit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a unit is a word or symbol of 1 to {MAX_UNIT_LEN} characters, such as celsius, % or µg/m³; without a unit, send \"1\""
@@ -52,41 +52,42 @@ pub struct InvalidUnit;
 impl Unit {
     /// Degrees Celsius.
     pub const CELSIUS: Self = Self(Name::Known("celsius"));
-    /// Per cent.
+    /// Per cent (%).
     pub const PERCENT: Self = Self(Name::Known("percent"));
-    /// Pascal.
+    /// Pascal (Pa).
     pub const PASCAL: Self = Self(Name::Known("pascal"));
-    /// Lux.
+    /// Lux (lx).
     pub const LUX: Self = Self(Name::Known("lux"));
-    /// Volt.
+    /// Volt (V).
     pub const VOLT: Self = Self(Name::Known("volt"));
-    /// Ampere.
+    /// Ampere (A).
     pub const AMPERE: Self = Self(Name::Known("ampere"));
-    /// Watt.
+    /// Watt (W).
     pub const WATT: Self = Self(Name::Known("watt"));
-    /// Metre.
+    /// Metre (m).
     pub const METRE: Self = Self(Name::Known("metre"));
     /// Parts per million.
     pub const PPM: Self = Self(Name::Known("ppm"));
-    /// Hertz.
+    /// Hertz (Hz).
     pub const HERTZ: Self = Self(Name::Known("hertz"));
-    /// Seconds.
+    /// Seconds (s).
     pub const SECONDS: Self = Self(Name::Known("seconds"));
-    /// Bytes.
+    /// Bytes (B).
     pub const BYTES: Self = Self(Name::Known("bytes"));
     /// True (1) or false (0).
     pub const BOOLEAN: Self = Self(Name::Known("boolean"));
-    /// A plain number of things.
+    /// A count of things.
     pub const COUNT: Self = Self(Name::Known("count"));
 
-    /// No unit: pH, an index.
+    /// No unit, as for pH or an index.
     pub const NONE: Self = Self(Name::Known("none"));
 
-    /// Reads a word, a UCUM or SenML code, a symbol, or another spelling of a known unit; a text that is none of them
+    /// Parses a word, a UCUM or SenML code, a symbol, or another spelling of a known unit. Any other text
     /// becomes a custom unit, with one spelling for each sign (`µ` is `u`, `³` is `3`, `Ω` is `ohm`).
     ///
     /// # Errors
-    /// [`InvalidUnit`] when the text is empty, longer than [`MAX_UNIT_LEN`] characters, or has control characters.
+    /// [`InvalidUnit`] if the text is empty, longer than [`MAX_UNIT_LEN`] characters, or has control
+    /// characters.
     pub fn parse(text: &str) -> Result<Self, InvalidUnit> {
         if let Some(known) = spelling::exact(text) {
             return Ok(Self(Name::Known(known.word)));
@@ -104,7 +105,7 @@ impl Unit {
         Ok(Self(Name::Custom(folded.into())))
     }
 
-    /// The unit's word.
+    /// The word of the unit.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match &self.0 {
@@ -120,14 +121,15 @@ impl Unit {
         }
     }
 
-    /// Whether it names no physical unit: true or false, a count, a ratio of one, or nothing.
+    /// Whether it is not a physical unit: a boolean, a count, a ratio of one, or no unit.
     #[must_use]
     pub fn is_plain_number(&self) -> bool {
         [Self::BOOLEAN, Self::COUNT, Self::NONE].contains(self) || self.as_str() == "ratio"
     }
 
-    /// `value` given in `from`, in this unit; nothing when the two do not measure the same. Exact where the decimal result
-    /// is: 32 degrees Fahrenheit are 0 degrees Celsius. True and false are also 1 and 0 of a plain number.
+    /// Converts `value` from the unit `from` to this one; `None` if the two do not measure the same. Exact if
+    /// the decimal result is: 32 degrees Fahrenheit are 0 degrees Celsius. Booleans are also 1 and 0 of a
+    /// plain number.
     #[must_use]
     pub fn of(&self, value: f64, from: &Self) -> Option<f64> {
         if self == from || *from == Self::BOOLEAN && self.is_plain_number() {
@@ -137,7 +139,7 @@ impl Unit {
         (to.dimension == from.dimension).then(|| exact::convert(value, from, to))
     }
 
-    /// The words of the units that convert into this one, itself first.
+    /// The words of the units that convert into this one, beginning with its own.
     #[must_use]
     pub fn alternatives(&self) -> Vec<&str> {
         let mut words = vec![self.as_str()];

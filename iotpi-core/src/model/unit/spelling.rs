@@ -1,20 +1,20 @@
 //! Spellings of a unit: different characters for one sign, letter case, plurals, words and codes.
 //!
-//! A text is folded first: one spelling per sign (`µ`, `μ` and `u`; `³`, `^3` and `3`; `Ω` and `ohm`; `℃` and `°C`). Then it
-//! is looked up as a code exactly as it is, as a word whatever its letter case and plural, and as a code of two letters or
-//! more whatever its letter case. `m` and `M` at the front of a code always differ: milli and mega.
+//! A text is normalized first: one spelling per sign (`µ`, `μ` and `u`; `³`, `^3` and `3`; `Ω` and `ohm`; `℃`
+//! and `°C`). Then it is looked up as an exact code, as a word in any case and plural, and as a code of two
+//! letters or more in any case. `m` and `M` at the front of a code always differ: milli and mega.
 
 use std::{collections::HashMap, sync::LazyLock};
 
 use super::table::{KNOWN, Known};
 
-/// Every spelling of a known unit that needs no folding: words and codes.
+/// Every spelling of a known unit that needs no normalization: words and codes.
 static EXACT: LazyLock<HashMap<&'static str, &'static Known>> = LazyLock::new(|| {
     let codes = |known: &'static Known| known.codes.split(' ').filter(|code| !code.is_empty());
     KNOWN.iter().flat_map(|known| codes(known).chain([known.word]).map(move |text| (text, known))).collect()
 });
 
-/// Words and other names, as [`name`] makes them.
+/// Words and other names, as [`name`] normalizes them.
 static NAMES: LazyLock<HashMap<String, &'static Known>> = LazyLock::new(|| {
     let names = |known: &'static Known| known.names.split(' ').filter(|name| !name.is_empty());
     KNOWN
@@ -23,13 +23,13 @@ static NAMES: LazyLock<HashMap<String, &'static Known>> = LazyLock::new(|| {
         .collect()
 });
 
-/// Codes of two letters or more, as [`without_case`] makes them.
+/// Codes of two letters or more, as [`without_case`] normalizes them.
 static ANY_CASE: LazyLock<HashMap<String, &'static Known>> = LazyLock::new(|| {
     let codes = |known: &'static Known| known.codes.split(' ').filter(|code| code.chars().count() > 1);
     KNOWN.iter().flat_map(|known| codes(known).map(move |text| (without_case(text), known))).collect()
 });
 
-/// The known unit a folded text means, if it means one.
+/// The known unit of a normalized text.
 pub(super) fn known(folded: &str) -> Option<&'static Known> {
     let any_case = |text: &str| ANY_CASE.get(&without_case(text)).filter(|_| text.chars().count() > 1);
     let found = EXACT.get(folded).or_else(|| NAMES.get(&name(folded))).or_else(|| any_case(folded));
@@ -37,12 +37,13 @@ pub(super) fn known(folded: &str) -> Option<&'static Known> {
     found.or_else(|| any_case(&folded.replace('_', "."))).copied()
 }
 
-/// Whether a text is spelled as the table spells it, which most are.
+/// The known unit of a text in the table's own spelling, which is the usual case.
 pub(super) fn exact(text: &str) -> Option<&'static Known> {
     EXACT.get(text).copied()
 }
 
-/// One spelling for each sign: see the module. Blanks inside become `_`, those around `/` vanish.
+/// Normalizes each sign to one spelling: see the module. Spaces inside become `_`, those around `/` are
+/// removed.
 pub(super) fn fold(text: &str) -> String {
     let mut folded = String::with_capacity(text.len());
     for sign in text.trim().chars().map(half_width) {
@@ -75,7 +76,8 @@ pub(super) fn fold(text: &str) -> String {
             '㎩' => folded.push_str("Pa"),
             '㎪' => folded.push_str("kPa"),
             '㏗' => folded.push_str("pH"),
-            // Marks without a width: zero-width blanks and joiners, the byte order mark, variation selectors.
+            // Characters without a width: zero-width spaces and joiners, the byte order mark, variation
+            // selectors.
             '\u{200B}'..='\u{200D}' | '\u{2060}' | '\u{FEFF}' | '\u{FE0E}' | '\u{FE0F}' => {}
             '^' => {}
             blank if blank.is_whitespace() && !blank.is_control() => folded.push(' '),
@@ -117,7 +119,7 @@ fn digit(sign: char, zero: char) -> Option<char> {
     char::from_digit(u32::from(sign).checked_sub(u32::from(zero))?, 10)
 }
 
-/// A word without letter case, separators, plural and the American `er`.
+/// A word without case, separators, plural and the American `er`.
 fn name(text: &str) -> String {
     let lower: String = text.chars().filter(|c| !"_-. ".contains(*c)).flat_map(char::to_lowercase).collect();
     let lower =
@@ -126,7 +128,7 @@ fn name(text: &str) -> String {
     lower.strip_suffix('s').filter(|rest| rest.chars().count() > 2).unwrap_or(&lower).to_owned()
 }
 
-/// A code without letter case, except for an `m` or `M` at its front.
+/// A code without case, except for an `m` or `M` at its front.
 fn without_case(text: &str) -> String {
     let front = text.chars().next().filter(|c| *c == 'M');
     front

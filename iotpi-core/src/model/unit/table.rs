@@ -1,9 +1,10 @@
-//! The known units: word, codes, names, and how each converts into the base unit of its dimension.
+//! The known units: word, codes, names, and the conversion to the base unit of the dimension.
 //!
-//! Factors are exact by definition (SI brochure; NIST SP 811, appendix B), written as whole fractions so that a
-//! conversion can be exact. UCUM codes are from ucum.org, SenML codes from RFC 8428 section 12.1 and RFC 8798.
+//! Factors are exact by definition (SI brochure; NIST SP 811, appendix B), written as integer fractions so
+//! that a conversion can be exact. UCUM codes are from ucum.org, SenML codes from RFC 8428 section 12.1 and
+//! RFC 8798.
 
-/// What a unit measures: units of one dimension convert into each other.
+/// The dimension of a unit. Units of one dimension convert into each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dimension {
     Temperature,
@@ -44,28 +45,28 @@ pub(super) enum Dimension {
     Count,
 }
 
-/// The factor into the base unit.
+/// The factor to the base unit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Factor {
-    /// Numerator and denominator.
+    /// The numerator and the denominator.
     Exact(i64, i64),
-    /// A number without an exact fraction.
+    /// A number that is not an exact fraction.
     Rounded(f64),
 }
 
 /// A known unit. `value in the base unit = value * factor + offset`.
 #[derive(Debug)]
 pub(super) struct Known {
-    /// The wire's word.
+    /// The word on the wire.
     pub(super) word: &'static str,
-    /// Codes and symbols as [`spelling`](super::spelling) folds them, separated by blanks. Letter case matters where two
-    /// units differ in nothing else.
+    /// Codes and symbols as [`spelling`](super::spelling) normalizes them, separated by spaces. Case matters
+    /// only where two units differ in nothing else.
     pub(super) codes: &'static str,
-    /// Other words for it, separated by blanks; letter case, plural and separators do not matter.
+    /// Other words, separated by spaces; case, plural and separators do not matter.
     pub(super) names: &'static str,
     pub(super) dimension: Dimension,
     pub(super) factor: Factor,
-    /// Numerator and denominator of the offset.
+    /// The numerator and the denominator of the offset.
     pub(super) offset: (i64, i64),
 }
 
