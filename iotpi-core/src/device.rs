@@ -10,7 +10,7 @@ use crate::model::{
     reading::{Quantity, Sample},
 };
 
-/// Something that measures.
+/// A device that measures.
 ///
 /// ```
 /// use iotpi_core::{async_trait, DeviceError, Quantity, Sample, Sensor};

@@ -1,5 +1,5 @@
-//! The vocabulary, traits, typed client and module runner of **iotpi**: Raspberry Pi systems made of independent
-//! modules that talk to one hub.
+//! Wire types, device traits, the typed client and the module runner of **iotpi**: Raspberry Pi systems of
+//! independent modules and one hub.
 #![forbid(unsafe_code)]
 #![cfg_attr(feature = "client", doc = include_str!("../README.md"))]
 
@@ -84,7 +84,7 @@ pub use outbox::limits::{DEFAULT_OUTBOX_CAPACITY, OutboxError, OutboxLimits};
 #[cfg(feature = "stop-signal")]
 pub use signals::stop_signal;
 
-// The Rust in the project's own pages compiles, too.
+// Compiles the Rust code in the project's documents.
 #[cfg(all(doctest, feature = "client"))]
 mod pages {
     #[doc = include_str!("../../README.md")]

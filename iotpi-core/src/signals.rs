@@ -1,12 +1,12 @@
 //! The signals that ask a program to end.
 
-/// Returns when the process gets SIGHUP (its terminal was closed), SIGINT (Ctrl-C), SIGQUIT or SIGTERM: for programs that
-/// call [`Runner::run_until`](crate::Runner::run_until). SIGHUP does not count when the process was started with it ignored, as
-/// `nohup` does.
+/// Returns when the process receives SIGHUP (its terminal was closed), SIGINT (Ctrl-C), SIGQUIT or SIGTERM,
+/// for programs that call [`Runner::run_until`](crate::Runner::run_until). SIGHUP does not count if the
+/// process was started with it ignored, as by `nohup`.
 ///
-/// From the call on, before the first poll, these signals no longer end the process; nor do further ones after the first.
-/// When the terminal is gone, standard output and standard error become `/dev/null`: a `println!` in a function that makes a device
-/// safe would panic otherwise.
+/// From the call on, before the first poll, these signals no longer end the process; nor do further ones
+/// after the first. When the terminal is gone, standard output and standard error become `/dev/null`:
+/// otherwise a `println!` in a function that makes a device safe would panic.
 ///
 /// # Panics
 /// Outside a tokio runtime.
@@ -42,8 +42,8 @@ pub fn stop_signal() -> impl Future<Output = ()> + Send + 'static {
     }
 }
 
-/// Whether whoever started this process wants it to outlive its terminal. Asked for in `/proc`, because asking the kernel
-/// (sigaction(2)) takes `unsafe`; where there is no `/proc`, nobody does.
+/// Whether the parent of this process ignores SIGHUP so that it outlives its terminal. Read from `/proc`,
+/// because sigaction(2) takes `unsafe`; without `/proc` the answer is no.
 #[cfg(unix)]
 fn is_hangup_ignored() -> bool {
     const SIGHUP: u64 = 1;
@@ -53,7 +53,7 @@ fn is_hangup_ignored() -> bool {
     mask & (1 << (SIGHUP - 1)) != 0
 }
 
-/// Standard output and error become `/dev/null` where their terminal or the reader of their pipe is gone.
+/// Replaces standard output and error by `/dev/null` if their terminal or the reader of their pipe is gone.
 #[cfg(unix)]
 fn replace_lost_output() {
     use rustix::{
@@ -67,7 +67,7 @@ fn replace_lost_output() {
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         poll(&mut asked, Some(&now)).is_ok() && asked[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
     };
-    // Should it fail, the output stays as it is.
+    // If this fails, the output stays as it is.
     if is_lost(stdio::stdout()) {
         let _ = stdio::dup2_stdout(&nowhere);
     }

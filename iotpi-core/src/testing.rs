@@ -1,4 +1,4 @@
-//! For the tests of modules: a hub that only remembers.
+//! An uplink for the tests of modules, which records all requests.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -28,10 +28,10 @@ use crate::{
     uplink::{Uplink, UplinkError},
 };
 
-/// An [`Uplink`] that remembers what a module said, hands out the commands a test gives it, and fails on demand. Like a hub
-/// it keeps a numbered reading once, and gaps.
+/// An [`Uplink`] that records all requests, delivers commands of the test, and fails on demand. Like a hub it stores a
+/// numbered reading once.
 ///
-/// Cloning shares it, so a test keeps one clone and the runner gets the other.
+/// Clones share their state, so a test keeps one clone and the runner gets another.
 ///
 /// ```
 /// use std::time::Duration;
@@ -79,16 +79,16 @@ struct Recorded {
 }
 
 impl RecordingUplink {
-    /// A line for that module to a hub that takes everything.
+    /// Creates an uplink of this module to a hub that accepts everything.
     #[must_use]
     pub fn new(module_id: ModuleId) -> Self {
         Self { module_id, shared: Arc::default() }
     }
 
-    /// Queues a command, alive for a minute, and returns its id.
+    /// Queues a command with a lifetime of a minute and returns its id.
     ///
     /// # Panics
-    /// When `action` is not an id.
+    /// If `action` is not an id.
     #[allow(clippy::expect_used)]
     pub fn command(&self, action: &str, params: Map<String, Value>) -> String {
         let mut heard = self.lock();
@@ -124,40 +124,41 @@ impl RecordingUplink {
         id
     }
 
-    /// Queues a command as given.
+    /// Queues a command as it is.
     pub fn lease(&self, command: LeasedCommand) {
         self.lock().commands.push_back(command);
         self.shared.changed.notify_waiters();
     }
 
-    /// Lets the next request fail with a problem; several are used up one by one.
+    /// Makes the next request fail with a problem; several calls affect several requests.
     pub fn fail_next(&self, problem: Problem) {
         self.lock().failures.push_back(problem);
     }
 
-    /// From now on the hub cannot be reached, or can be again.
+    /// Makes the hub unreachable, or reachable again.
     pub fn set_away(&self, away: bool) {
         self.lock().away = away;
         self.shared.changed.notify_waiters();
     }
 
-    /// For so many seconds from each answer on, the issuers of watched commands count as there; nothing at first.
+    /// Sets the seconds for which the issuers of watched commands count as present, from each answer on;
+    /// `None` at first.
     pub fn set_alive_secs(&self, secs: Option<f64>) {
         self.lock().alive_secs = secs;
     }
 
-    /// From now on so many watch the module's camera; nobody at first.
+    /// Sets the number of viewers of the module's camera; 0 at first.
     pub fn set_viewers(&self, viewers: u32) {
         self.lock().viewers = viewers;
         self.shared.changed.notify_waiters();
     }
 
-    /// From now on what is asked arrives and is done, but the answer is lost; or no longer.
+    /// Makes requests arrive and take effect while their answers are lost, or ends that.
     pub fn set_mute(&self, mute: bool) {
         self.lock().mute = mute;
     }
 
-    /// Lets the hub forget the module's manifest, as after a restart with a new database.
+    /// Makes the hub forget the module's manifest, as after a restart with a new database.
     pub fn forget_manifest(&self) {
         self.lock().forgotten = true;
     }
@@ -168,8 +169,8 @@ impl RecordingUplink {
         self.lock().manifests.clone()
     }
 
-    /// The readings recorded so far, in the order they came: a numbered one once. One without a time was taken at
-    /// [`Timestamp::MIN`], where this hub's clock stands.
+    /// The readings recorded so far, in order of arrival, each numbered one once. A reading without a time
+    /// gets [`Timestamp::MIN`], the time of this hub's clock.
     #[must_use]
     pub fn readings(&self) -> Vec<Reading> {
         self.lock().readings.clone()
@@ -181,13 +182,14 @@ impl RecordingUplink {
         self.lock().delivered.clone()
     }
 
-    /// The gaps told so far. The same one (by its epoch and first number) told again replaces what was told before.
+    /// The gaps reported so far. A repeated report of a gap (by its epoch and first number) replaces the one
+    /// before.
     #[must_use]
     pub fn gaps(&self) -> Vec<NewGap> {
         self.lock().gaps.clone()
     }
 
-    /// The numbers that will never come: those of the gaps without those that came all the same.
+    /// The numbers that will never arrive: those in gaps without those that arrived anyway.
     #[must_use]
     pub fn lost(&self) -> BTreeSet<SeqNo> {
         let heard = self.lock();
@@ -198,19 +200,19 @@ impl RecordingUplink {
         heard.gaps.iter().flat_map(numbers).filter(|number| !heard.numbers.contains(number)).collect()
     }
 
-    /// The frames shown so far.
+    /// The frames published so far.
     #[must_use]
     pub fn frames(&self) -> Vec<Frame> {
         self.lock().frames.clone()
     }
 
-    /// The reports so far, heartbeats among them.
+    /// The reports so far, including heartbeats.
     #[must_use]
     pub fn reports(&self) -> Vec<StatusReport> {
         self.lock().reports.clone()
     }
 
-    /// Waits until what was heard meets a condition.
+    /// Waits until the recorded requests meet a condition.
     ///
     /// # Cancel safety
     /// Cancel safe.
@@ -318,7 +320,7 @@ impl Uplink for RecordingUplink {
         })
     }
 
-    /// Like a hub, it says at once when the number of viewers changes, also while no picture comes.
+    /// Like a hub, it reports a change of the number of viewers at once, even while no frame arrives.
     async fn stream_frames(&self, frames: &mut FrameReceiver) -> Result<(), UplinkError> {
         let mut viewers = None;
         loop {

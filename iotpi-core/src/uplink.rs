@@ -143,7 +143,7 @@ pub enum UplinkError {
         after: Duration,
     },
     /// The answer was not that of a hub; the address may belong to another server.
-    #[error("what answered at {url} is not an iotpi hub: {message}")]
+    #[error("the server at {url} is not an iotpi hub: {message}")]
     NotAHub {
         /// The address.
         url: String,

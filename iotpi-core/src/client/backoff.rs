@@ -1,14 +1,14 @@
-//! How long to wait before trying again.
+//! The pause before a retry.
 
 use std::time::Duration;
 
 use crate::uplink::UplinkError;
 
-/// No hub is left alone for longer, whatever it asks for.
+/// The maximum pause, whatever the hub asks for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 
-/// Exponential back-off with full jitter: the n-th wait is drawn evenly from zero to `least * 2^n`, at most `most`. A
-/// thousand modules that lost the same hub come back spread out, not as a herd.
+/// Exponential back-off with full jitter: the n-th pause is drawn uniformly from zero to `least * 2^n`, at
+/// most `most`. A thousand modules that lost the same hub reconnect spread out, not all at once.
 ///
 /// Source: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
 #[derive(Debug, Clone)]
@@ -19,20 +19,20 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Waits of up to `least` at first and up to `most` in the end.
+    /// Pauses of up to `least` at first and `most` at most.
     #[must_use]
     pub fn new(least: Duration, most: Duration) -> Self {
         Self { least, most, failures: 0 }
     }
 
-    /// The wait after one more failure.
+    /// The pause after one more failure.
     pub fn failed(&mut self) -> Duration {
         let ceiling = self.ceiling();
         self.failures = self.failures.saturating_add(1);
         ceiling.mul_f64(unit_interval())
     }
 
-    /// Forgets the failures.
+    /// Resets the count of failures.
     pub fn succeeded(&mut self) {
         self.failures = 0;
     }
@@ -49,7 +49,8 @@ impl Default for Backoff {
     }
 }
 
-/// A number from 0 up to, not including, 1. Without a source of randomness, one half: a wait is still a wait.
+/// A number from 0 up to, not including, 1. Without a source of randomness it is one half, which is still a
+/// pause.
 fn unit_interval() -> f64 {
     getrandom::u32().map_or(0.5, |n| f64::from(n) / (f64::from(u32::MAX) + 1.0))
 }
@@ -61,7 +62,7 @@ pub(crate) fn error_chain(error: &UplinkError) -> String {
     }
 }
 
-/// How long to wait after a failure: what the hub asks for, and a back-off with full jitter on top.
+/// The pause after a failure: the time that the hub asks for, plus a back-off with full jitter.
 pub(crate) fn pause(backoff: &mut Backoff, error: &UplinkError) -> Duration {
     error.retry_after().unwrap_or_default().min(MAX_RETRY_AFTER) + backoff.failed()
 }

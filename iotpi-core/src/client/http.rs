@@ -1,4 +1,4 @@
-//! One request and its answer: deadline, token, problem decoding.
+//! A request and its answer: deadline, token, decoding of problems.
 
 use std::{fmt::Display, time::Duration};
 
@@ -20,13 +20,13 @@ use tokio::net::TcpStream;
 
 use crate::uplink::UplinkError;
 
-/// The most bytes of an answer that are read: a full frame and some.
+/// The maximum size of an answer: a large frame and a margin.
 const MAX_ANSWER_BYTES: usize = 32 * 1024 * 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Shorter than the hub's 75 s, so that the client closes an idle connection first.
 const POOL_IDLE: Duration = Duration::from_secs(60);
 
-/// Why a text is not the address of a hub.
+/// The text is not the address of a hub.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{url}` is not the address of a hub: {message}")]
 pub struct InvalidUrl {
@@ -45,12 +45,12 @@ pub(super) struct Http {
 
 impl std::fmt::Debug for Http {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // The token stays out of logs.
+        // The token must not appear in logs.
         f.debug_struct("Http").field("url", &self.url).finish_non_exhaustive()
     }
 }
 
-/// A request to be.
+/// A request before it is sent.
 pub(super) struct Call {
     method: Method,
     pub path: String,
@@ -107,7 +107,7 @@ impl Call {
         self
     }
 
-    /// Under this key the same request said again is one.
+    /// Sets an idempotency key.
     pub fn once(self, key: &str) -> Self {
         self.header("idempotency-key", key.to_owned())
     }
@@ -117,14 +117,14 @@ impl Call {
         self
     }
 
-    /// Lets the answer take that much longer: a long poll.
+    /// Extends the deadline of the answer, for a long poll.
     pub fn extra_time(mut self, time: Duration) -> Self {
         self.extra_time = time;
         self
     }
 }
 
-/// A text made fit to be one segment of a path.
+/// Percent-encodes a text as one segment of a path.
 pub(super) fn segment(text: &str) -> String {
     form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
 }
@@ -172,14 +172,14 @@ impl Http {
         Ok(Some(value))
     }
 
-    /// Sends and reads a JSON answer.
+    /// Sends the request and parses a JSON answer.
     pub async fn json<T: DeserializeOwned>(&self, call: Call) -> Result<T, UplinkError> {
         let body = self.bytes(call).await?;
         serde_json::from_slice(&body)
             .map_err(|e| self.not_a_hub(format!("its answer was not understood: {e}")))
     }
 
-    /// Sends and reads the answer whole.
+    /// Sends the request and reads the complete answer.
     pub async fn bytes(&self, call: Call) -> Result<Bytes, UplinkError> {
         let limit = self.deadline + call.extra_time;
         let exchange = async {
@@ -189,7 +189,7 @@ impl Http {
         tokio::time::timeout(limit, exchange).await.map_err(|_| self.timed_out(limit))?
     }
 
-    /// Sends and returns the answer's body as it comes; only the head is under the deadline.
+    /// Sends the request and returns the body as a stream; the deadline covers only the head.
     pub async fn stream(&self, call: Call) -> Result<Incoming, UplinkError> {
         let limit = self.deadline + call.extra_time;
         let response =
@@ -197,7 +197,7 @@ impl Http {
         Ok(response.into_body())
     }
 
-    /// What every request begins with.
+    /// The common head of all requests.
     pub fn request(&self, method: Method, uri: &str) -> Result<request::Builder, UplinkError> {
         let request = Request::builder()
             .method(method)
@@ -215,7 +215,7 @@ impl Http {
         self.url.split_once("://").map_or(&self.url, |(_, authority)| authority)
     }
 
-    /// A connection of the caller's own, outside the pool.
+    /// A new connection outside the pool.
     pub async fn connect(&self) -> Result<TcpStream, UplinkError> {
         let authority: Authority =
             self.authority().parse().map_err(|_| self.not_a_hub("its address has no host".to_owned()))?;

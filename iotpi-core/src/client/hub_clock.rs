@@ -1,24 +1,24 @@
-//! What a hub's clock shows, estimated from afar.
+//! An estimate of the hub's clock.
 //!
-//! Each sample says what the hub's clock showed between two moments of ours; it is taken to have been the middle, so it is
-//! wrong by half the round trip at most. The sample with the shortest round trip of the last eight counts (D. Mills, RFC
-//! 5905 section 10, "clock filter algorithm").
+//! Each sample says what the hub's clock showed between two of our times; the middle is assumed, so the error
+//! is at most half the round trip. The sample with the shortest round trip of the last eight counts (D.
+//! Mills, RFC 5905 section 10, "clock filter algorithm").
 //!
-//! Ours is the monotonic clock, so that an own wall clock that is set meanwhile changes nothing here. Deliberately absent:
-//! an estimate of how fast the clocks drift apart. The eldest sample is 80 s old; at 50 ppm that is 4 ms.
+//! Our times are monotonic, so setting our wall clock changes nothing here. Deliberately absent: an estimate
+//! of the drift between the clocks. The oldest sample is 80 s old; at 50 ppm that is 4 ms.
 
 use std::{collections::VecDeque, time::Duration};
 
 use crate::time::Timestamp;
 
-/// How many samples are compared.
+/// The number of samples that are compared.
 pub(crate) const SAMPLES: usize = 8;
-/// The most two clocks drift apart: 500 ppm is what NTP slews at, crystals are ten times better.
+/// The maximum drift between two clocks: NTP slews at 500 ppm, crystals are ten times better.
 const MAX_DRIFT_PPM: i64 = 500;
-/// What the clocks' own steps and roundings may add.
+/// The allowance for steps and rounding of the clocks.
 const TOLERANCE_MICROS: i64 = 1000;
 
-/// The estimate.
+/// The samples of the estimate.
 #[derive(Debug, Default)]
 pub(crate) struct HubClock {
     samples: VecDeque<Sample>,
@@ -26,21 +26,21 @@ pub(crate) struct HubClock {
 
 #[derive(Debug, Clone, Copy)]
 struct Sample {
-    /// The middle of the round trip, by our monotonic clock.
+    /// The middle of the round trip by our monotonic clock.
     at_micros: i64,
-    /// The hub's clock less our monotonic one.
+    /// The hub's clock minus our monotonic one.
     ahead_micros: i64,
     round_trip_micros: i64,
 }
 
 impl HubClock {
-    /// Takes a sample: what the hub's clock showed at some moment from `sent` to `received`, by our monotonic clock.
+    /// Adds a sample: the hub's clock at some time from `sent` to `received` by our monotonic clock.
     pub fn heard(&mut self, sent: Duration, received: Duration, hub_time: Timestamp) {
         let round_trip_micros = micros(received.saturating_sub(sent));
         let at_micros = micros(sent) + round_trip_micros / 2;
         let ahead_micros = hub_time.as_micros().saturating_sub(at_micros);
         let sample = Sample { at_micros, ahead_micros, round_trip_micros };
-        // What cannot be true of the same clock was said before the hub's clock was set.
+        // A sample that contradicts this one is from before the hub's clock was set.
         self.samples.retain(|other| other.agrees_with(&sample));
         self.samples.push_back(sample);
         while self.samples.len() > SAMPLES {
@@ -48,11 +48,11 @@ impl HubClock {
         }
     }
 
-    /// How far the hub's clock is ahead of our wall clock, in seconds, when ours show `now` and `monotonic`; nothing
-    /// before the first sample.
+    /// The offset of the hub's clock ahead of our wall clock, in seconds, when ours show `now` and
+    /// `monotonic`; `None` before the first sample.
     #[allow(clippy::cast_precision_loss)]
     pub fn offset_secs(&self, now: Timestamp, monotonic: Duration) -> Option<f64> {
-        // Of equally short ones the last: it is the freshest.
+        // Of equally short round trips the last one: it is the newest.
         let best = self.samples.iter().rev().min_by_key(|sample| sample.round_trip_micros)?;
         let hub_time = best.ahead_micros.saturating_add(micros(monotonic));
         Some(hub_time.saturating_sub(now.as_micros()) as f64 / 1e6)
@@ -60,7 +60,7 @@ impl HubClock {
 }
 
 impl Sample {
-    /// Whether there is a clock of which both are true.
+    /// Whether one clock could have produced both samples.
     fn agrees_with(&self, other: &Self) -> bool {
         let apart = self.ahead_micros.abs_diff(other.ahead_micros);
         let elapsed = self.at_micros.abs_diff(other.at_micros);
@@ -86,12 +86,12 @@ mod tests {
         Duration::from_millis(millis)
     }
 
-    /// A sample sent at a moment, with so long a way there and back, of a hub whose clock shows `START + ahead` at zero.
+    /// A sample sent at a time, with this round trip, of a hub whose clock shows `START + ahead` at zero.
     fn sample(clock: &mut HubClock, sent: Duration, there: Duration, back: Duration, ahead: Duration) {
         clock.heard(sent, sent + there + back, START.plus(ahead + sent + there));
     }
 
-    /// How far off the estimate is when our wall clock shows `START` at zero and the hub is `ahead`.
+    /// The error of the estimate when our wall clock shows `START` at zero and the hub is `ahead`.
     fn error_secs(clock: &HubClock, at: Duration, ahead: Duration) -> f64 {
         clock.offset_secs(START.plus(at), at).unwrap() - ahead.as_secs_f64()
     }
@@ -121,7 +121,7 @@ mod tests {
         sample(&mut clock, ms(7000), ms(1), ms(3), ms(100));
         assert!(error_secs(&clock, ms(8000), ms(100)).abs() < 0.0011);
 
-        // When it is no longer among the last eight, another one counts.
+        // After eight more samples another one counts.
         for i in 8..16 {
             sample(&mut clock, ms(1000 * i), ms(20), ms(0), ms(100));
         }
@@ -158,7 +158,7 @@ mod tests {
         let mut clock = HubClock::default();
         clock.heard(ms(1000), ms(1002), START.plus(ms(1001)));
 
-        // It showed 1970 and now shows what the hub shows.
+        // The wall clock showed 1970 and now agrees with the hub.
         let before = clock.offset_secs(Timestamp::from_micros(0), ms(2000)).unwrap();
         let after = clock.offset_secs(START.plus(ms(3000)), ms(3000)).unwrap();
 

@@ -19,17 +19,17 @@ use crate::{
     uplink::UplinkError,
 };
 
-/// What comes on a live line.
+/// An item of the live connection.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(clippy::large_enum_variant)] // Taken apart at once, never kept.
 pub enum Live {
-    /// The hub says something.
+    /// A text message.
     Said(LiveMessage),
-    /// A picture of a camera that is [watched](LiveStream::watch).
+    /// A frame of a camera that is [watched](LiveStream::watch).
     Frame(LiveFrame),
 }
 
-/// The live line of one client: messages as [`LiveMessage`], pictures as [`LiveFrame`].
+/// The live connection of a client: messages as [`LiveMessage`], frames as [`LiveFrame`].
 #[derive(Debug)]
 pub struct LiveStream {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
@@ -45,7 +45,7 @@ impl LiveStream {
             let value: HeaderValue = value;
             request.headers_mut().insert(AUTHORIZATION, value);
         }
-        // Its limits, 16 MiB a frame, are above the largest picture.
+        // Its limits, 16 MiB a frame, are above the largest camera frame.
         let connect =
             tokio_tungstenite::connect_async_with_config(request, Some(WebSocketConfig::default()), true);
         let (socket, _) = tokio::time::timeout(http.deadline, connect)
@@ -60,7 +60,7 @@ impl LiveStream {
     /// Replaces the subscription; a [`LiveMessage::Recent`] follows.
     ///
     /// # Errors
-    /// [`UplinkError`] when the line broke.
+    /// [`UplinkError`] if the connection broke.
     ///
     /// # Cancel safety
     /// Not cancel safe: half a message may have been sent.
@@ -68,12 +68,13 @@ impl LiveStream {
         self.say(&LiveRequest::Subscribe(subscription.clone())).await
     }
 
-    /// Replaces the list of cameras whose pictures come, 0 to [`MAX_WATCHED_CAMERAS`](crate::MAX_WATCHED_CAMERAS) of them.
-    /// They come from [`Self::receive`], of each camera the newest, and each wants to be acknowledged with [`Self::shown`]:
-    /// at most two of a camera come without. A camera that is not known is a [`LiveMessage::Problem`]; the others are sent.
+    /// Replaces the list of watched cameras, 0 to [`MAX_WATCHED_CAMERAS`](crate::MAX_WATCHED_CAMERAS) of
+    /// them. [`Self::receive`] returns the newest frame of each. Each frame must be acknowledged with
+    /// [`Self::acknowledge`]: at most two of a camera are sent without. An unknown camera is a
+    /// [`LiveMessage::Problem`]; the others are sent.
     ///
     /// # Errors
-    /// [`UplinkError`] when the line broke.
+    /// [`UplinkError`] if the connection broke.
     ///
     /// # Cancel safety
     /// Not cancel safe: half a message may have been sent.
@@ -81,10 +82,10 @@ impl LiveStream {
         self.say(&LiveRequest::Watch { cameras: cameras.to_vec() }).await
     }
 
-    /// Acknowledges a picture, and those of its camera that came before.
+    /// Acknowledges a frame and those of its camera before it.
     ///
     /// # Errors
-    /// [`UplinkError`] when the line broke.
+    /// [`UplinkError`] if the connection broke.
     ///
     /// # Cancel safety
     /// Not cancel safe: half a message may have been sent.
@@ -92,10 +93,11 @@ impl LiveStream {
         self.say(&LiveRequest::Shown { module_id: module_id.clone(), seq }).await
     }
 
-    /// Asks for the hub's time; a [`LiveMessage::Time`] with the same `client_time` (any finite number) follows.
+    /// Requests the hub's time; a [`LiveMessage::Time`] with the same `client_time` (any finite number)
+    /// follows.
     ///
     /// # Errors
-    /// [`UplinkError`] when the line broke.
+    /// [`UplinkError`] if the connection broke.
     ///
     /// # Cancel safety
     /// Not cancel safe: half a message may have been sent.
@@ -103,11 +105,11 @@ impl LiveStream {
         self.say(&LiveRequest::Time { client_time }).await
     }
 
-    /// The next thing the hub says; nothing when it closed the line. FrameReceiver that come in between are dropped and not
-    /// acknowledged: who watches uses [`Self::receive`].
+    /// The next message; `None` when the hub closed the connection. Frames in between are dropped and not
+    /// acknowledged: use [`Self::receive`] to watch cameras.
     ///
     /// # Errors
-    /// [`UplinkError`] when the line broke or the message was not understood.
+    /// [`UplinkError`] if the connection broke or the message was not understood.
     ///
     /// # Cancel safety
     /// Cancel safe.
@@ -121,10 +123,10 @@ impl LiveStream {
         }
     }
 
-    /// The next thing the hub says or the next picture, whichever comes; nothing when the hub closed the line.
+    /// The next message or frame; `None` when the hub closed the connection.
     ///
     /// # Errors
-    /// [`UplinkError`] when the line broke or the message was not understood.
+    /// [`UplinkError`] if the connection broke or the message was not understood.
     ///
     /// # Cancel safety
     /// Cancel safe.
@@ -160,7 +162,7 @@ impl LiveStream {
     }
 }
 
-/// A hub refuses an upgrade with a problem document, as it does any request.
+/// A hub refuses an upgrade with a problem document, like any other request.
 fn refused(http: &Http, error: tokio_tungstenite::tungstenite::Error) -> UplinkError {
     if let tokio_tungstenite::tungstenite::Error::Http(response) = &error
         && let Some(body) = response.body()

@@ -1,4 +1,4 @@
-//! A camera's pictures as they come: `multipart/x-mixed-replace` taken apart again.
+//! The frames of a camera from its MJPEG stream (`multipart/x-mixed-replace`).
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -6,7 +6,7 @@ use hyper::body::Incoming;
 
 use crate::{model::mixed_replace::MixedReplace, uplink::UplinkError};
 
-/// The pictures of one camera, newest first come; frames the reader was too slow for are skipped by the hub.
+/// The frames of a camera. The hub skips frames that the reader is too slow for.
 #[derive(Debug)]
 pub struct FrameStream {
     body: Incoming,
@@ -19,13 +19,13 @@ impl FrameStream {
         Self { body, url, parts: MixedReplace::new() }
     }
 
-    /// The next picture, a JPEG file; nothing when the hub ended the stream.
+    /// The next frame, a JPEG file; `None` when the hub ended the stream.
     ///
     /// # Errors
-    /// [`UplinkError`] when the line broke or what came is no such stream.
+    /// [`UplinkError`] if the connection broke or the data is not such a stream.
     ///
     /// # Cancel safety
-    /// Cancel safe: what was read so far is kept.
+    /// Cancel safe: received data is kept.
     pub async fn next(&mut self) -> Result<Option<Bytes>, UplinkError> {
         loop {
             let part = self.parts.part().map_err(|malformed| UplinkError::NotAHub {

@@ -1,7 +1,7 @@
-//! The typed client: everything a program may ask of a hub, over one pool of reused connections.
+//! The typed client: all requests to a hub, over one pool of reused connections.
 //!
-//! Deliberately absent: TLS (a hub speaks plain HTTP on a trusted network, or sits behind a proxy), caching, retries
-//! (a module's runner retries; a program decides for itself).
+//! Deliberately absent: TLS (a hub speaks plain HTTP on a trusted network, or is behind a proxy), caching,
+//! retries (a module's runner retries; a program decides for itself).
 
 pub(crate) mod backoff;
 pub(crate) mod frame_publisher;
@@ -40,7 +40,7 @@ use crate::{
     uplink::UplinkError,
 };
 
-/// How long a request may take, from the first byte sent to the last one read.
+/// The default time limit of a request, from the first byte sent to the last one read.
 pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A client of one hub. Cloning shares its connections.
@@ -57,30 +57,30 @@ pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(10);
 /// ```
 ///
 /// # Cancel safety
-/// Every method may be cancelled; the request may then have reached the hub or not.
+/// Every method may be cancelled; it is then unknown whether the request reached the hub.
 #[derive(Debug, Clone)]
 pub struct HubClient {
     http: Http,
 }
 
-/// Which records of a sensor type to read.
+/// A query for readings of one type.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ReadingFilter {
-    /// Only this module's.
+    /// Only readings of this module.
     pub module_id: Option<ModuleId>,
-    /// From this moment on, inclusive.
+    /// The earliest time, inclusive.
     pub since: Option<Timestamp>,
-    /// Up to this moment, exclusive.
+    /// The latest time, exclusive.
     pub until: Option<Timestamp>,
-    /// At most so many, 1 to 1,000; the hub's default is 100.
+    /// The maximum number, 1 to 1,000; 100 by default.
     pub limit: Option<u32>,
-    /// The last page's [`Page::next`].
+    /// The [`Page::next`] of the previous page.
     pub cursor: Option<String>,
     /// Oldest first instead of newest first.
     pub ascending: bool,
 }
 
-/// How wide the stretches of [`HubClient::buckets`] are.
+/// The width of a bucket of [`HubClient::buckets`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BucketWidth {
     /// One minute.
@@ -98,7 +98,7 @@ pub enum BucketWidth {
 }
 
 impl BucketWidth {
-    /// The wire word.
+    /// The name on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -112,78 +112,80 @@ impl BucketWidth {
     }
 }
 
-/// A hub's answer to "how are you".
+/// The state of a hub.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct HubHealth {
     /// `ok`, `stopping` or `failing`.
     pub status: String,
-    /// The hub's version.
+    /// The version of the hub.
     pub version: String,
-    /// Seconds since it started.
+    /// The seconds since it started.
     pub uptime_secs: f64,
 }
 
 impl HubClient {
-    /// A client of the hub at `http://HOST[:PORT]`. Nothing is sent yet.
+    /// Creates a client of the hub at `http://HOST[:PORT]`. Sends nothing yet.
     ///
     /// # Errors
-    /// [`InvalidUrl`] when it is not such a URL.
+    /// [`InvalidUrl`] if it is not such a URL.
     pub fn new(url: &str) -> Result<Self, InvalidUrl> {
         Ok(Self { http: Http::new(url)? })
     }
 
-    /// The same client, showing a token: an API token, a module token or a JWT.
+    /// Sets the token: an API token, a module token or a JWT.
     #[must_use]
     pub fn with_token(mut self, token: impl Into<String>) -> Self {
         self.http.set_token(token.into());
         self
     }
 
-    /// The same client with another deadline for each request; the default is [`DEFAULT_DEADLINE`].
+    /// Sets the time limit of each request; [`DEFAULT_DEADLINE`] by default.
     #[must_use]
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
         self.http.deadline = deadline;
         self
     }
 
-    /// The hub's address.
+    /// The address of the hub.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.http.url
     }
 
-    /// A module's line to this hub.
+    /// The uplink of a module to this hub.
     #[must_use]
     pub fn uplink(&self, module_id: ModuleId) -> HubUplink {
         HubUplink::new(self.clone(), module_id)
     }
 
-    /// How the hub is.
+    /// Returns the state of the hub.
     ///
     /// # Errors
-    /// [`UplinkError`]; `Unavailable` when it is stopping.
+    /// [`UplinkError`]; `Unavailable` if it is stopping.
     pub async fn health(&self) -> Result<HubHealth, UplinkError> {
         self.http.json(Call::get("/health")).await
     }
 
-    /// Delivers readings, of any types and modules the token may speak for: stored when it returns, all or none. At most 1,000.
+    /// Delivers up to 1,000 readings of any types and modules that the token allows: all or none are stored
+    /// when it returns.
     ///
     /// # Errors
-    /// [`UplinkError`]; `Unprocessable` with a pointer to the first reading that cannot be.
+    /// [`UplinkError`]; `Unprocessable` with a pointer to the first invalid reading.
     pub async fn record(&self, readings: &[Reading]) -> Result<Stored, UplinkError> {
         let readings: Vec<_> = readings.iter().cloned().map(NewReading::from).collect();
         self.deliver(&readings).await
     }
 
-    /// Delivers readings as anybody may send them, each with its type: stored when it returns, all or none. At most 1,000.
+    /// Delivers up to 1,000 readings with optional fields, each with its type: all or none are stored when it
+    /// returns.
     ///
     /// # Errors
-    /// [`UplinkError`]; `Unprocessable` with a pointer to the first reading that cannot be.
+    /// [`UplinkError`]; `Unprocessable` with a pointer to the first invalid reading.
     pub async fn deliver(&self, readings: &[NewReading]) -> Result<Stored, UplinkError> {
         self.http.json(Call::post("/api/sensors").json(&readings)).await
     }
 
-    /// Says that numbered readings of a module will never come.
+    /// Reports numbered readings of a module as lost.
     ///
     /// # Errors
     /// [`UplinkError`].
@@ -192,8 +194,8 @@ impl HubClient {
         self.http.bytes(call).await.map(|_| ())
     }
 
-    /// One page of readings that will never arrive, by the moment they begin; of all types without `sensor`. They know one
-    /// order only: `ascending` stays false.
+    /// Returns one page of lost readings, by start time; without `sensor` of all types. They have one order
+    /// only: `ascending` must be false.
     ///
     /// # Errors
     /// [`UplinkError`].
@@ -205,7 +207,7 @@ impl HubClient {
         self.http.json(filtered("/api/gaps".to_owned(), filter).query("type", sensor)).await
     }
 
-    /// How many of a module's numbered readings arrived.
+    /// Returns the delivery account of a module's numbered readings.
     ///
     /// # Errors
     /// [`UplinkError`].
@@ -213,7 +215,7 @@ impl HubClient {
         self.http.json(Call::get(format!("/api/modules/{module_id}/delivery"))).await
     }
 
-    /// Delivers one reading as anybody may send it: unit and time may be left to the hub.
+    /// Delivers one reading, without a unit or a time if the hub shall fill them in.
     ///
     /// # Errors
     /// [`UplinkError`].
@@ -225,7 +227,7 @@ impl HubClient {
         self.http.json(Call::post(format!("/api/sensors/{sensor}")).json(&readings)).await
     }
 
-    /// Every series as its newest record, all pages.
+    /// Returns the newest reading of every series, all pages.
     ///
     /// # Errors
     /// [`UplinkError`].
@@ -233,7 +235,7 @@ impl HubClient {
         self.all_pages(|| Call::get("/api/sensors").query("module_id", module_id)).await
     }
 
-    /// One page of records, newest first unless asked otherwise.
+    /// Returns one page of readings, newest first by default.
     ///
     /// # Errors
     /// [`UplinkError`].
@@ -245,7 +247,7 @@ impl HubClient {
         self.http.json(filtered(records(sensor), filter)).await
     }
 
-    /// One page of records summed up, oldest first.
+    /// Returns one page of aggregated readings, oldest first.
     ///
     /// # Errors
     /// [`UplinkError`].
@@ -258,30 +260,30 @@ impl HubClient {
         self.http.json(filtered(records(sensor), filter).query("bucket", Some(width.as_str()))).await
     }
 
-    /// Shows one picture of a module's camera. For many, [`push`](Self::push).
+    /// Publishes one frame of a module's camera. For many frames use [`stream_frames`](Self::stream_frames).
     ///
     /// # Errors
-    /// [`UplinkError`]; `Unprocessable` when the hub does not take it for a picture.
+    /// [`UplinkError`]; `Unprocessable` if the hub does not accept it as a JPEG.
     pub async fn publish(&self, module_id: &ModuleId, frame: &Frame) -> Result<FrameReceipt, UplinkError> {
         let call = Call::post("/api/camera/frame").query("module_id", Some(module_id));
         let call = push::stamps(frame).fold(call, |call, (name, value)| match name {
-            // Where older hubs look for it.
+            // The parameter that older hubs use.
             "x-timestamp" => call.query("timestamp", Some(value)),
             name => call.header(name, value),
         });
         self.http.json(call.jpeg(frame.jpeg().clone())).await
     }
 
-    /// Shows a film on one line: each time it can take one, the newest picture, with its number and with how far the hub's
-    /// clock is ahead. Opens the line when there is a first picture, and returns when the film is over. An older hub that has
-    /// no such route gets each picture in a request of its own.
+    /// Streams frames on one connection: sends the newest one whenever it can take it, with its number and
+    /// the offset between the clocks. Connects when there is a first frame, and returns when the publisher
+    /// was dropped. An older hub without this route gets each frame in a separate request.
     ///
     /// # Errors
-    /// [`UplinkError`] when the line broke or the hub ended it. A picture that was refused is no error: it is counted, and
-    /// the film goes on.
+    /// [`UplinkError`] if the connection broke or the hub ended it. A refused frame is not an error: it is
+    /// counted, and the stream continues.
     ///
     /// # Cancel safety
-    /// Cancel safe; a picture under way is cut off.
+    /// Cancel safe; a frame being sent is cut off.
     pub async fn stream_frames(
         &self,
         module_id: &ModuleId,
@@ -296,7 +298,7 @@ impl HubClient {
         Ok(())
     }
 
-    /// What the hub's clock shows.
+    /// Returns the hub's clock.
     ///
     /// # Errors
     /// [`UplinkError`].
@@ -308,15 +310,15 @@ impl HubClient {
         Ok(self.http.json::<HubTime>(Call::get("/api/time")).await?.hub_time)
     }
 
-    /// The newest picture of a camera; without a module, of the only camera.
+    /// Returns the newest frame of a camera; without a module, of the only camera.
     ///
     /// # Errors
-    /// [`UplinkError`]; `NotFound` while there is none.
+    /// [`UplinkError`]; `NotFound` if there is none.
     pub async fn snapshot(&self, module_id: Option<&ModuleId>) -> Result<Bytes, UplinkError> {
         self.http.bytes(Call::get("/api/camera/snapshot").query("module_id", module_id)).await
     }
 
-    /// A camera's pictures as they come.
+    /// Streams the frames of a camera.
     ///
     /// # Errors
     /// [`UplinkError`].
@@ -325,7 +327,7 @@ impl HubClient {
         Ok(FrameStream::new(body, self.url().to_owned()))
     }
 
-    /// The cameras, and who watches them.
+    /// Returns the cameras and their viewers.
     ///
     /// # Errors
     /// [`UplinkError`].
@@ -345,7 +347,7 @@ impl HubClient {
         self.http.json(Call::put(format!("/api/modules/{module_id}")).json(manifest)).await
     }
 
-    /// Every module.
+    /// Returns all modules.
     ///
     /// # Errors
     /// [`UplinkError`].
@@ -353,7 +355,7 @@ impl HubClient {
         self.all_pages(|| Call::get("/api/modules")).await
     }
 
-    /// One module.
+    /// Returns one module.
     ///
     /// # Errors
     /// [`UplinkError`]; `NotFound`.
@@ -361,20 +363,21 @@ impl HubClient {
         self.http.json(Call::get(format!("/api/modules/{module_id}"))).await
     }
 
-    /// Asks a module to do something. Returns when the command is stored, not when it is done.
+    /// Sends a command to a module. Returns when the hub has stored it, not when it was run.
     ///
     /// # Errors
-    /// [`UplinkError`]; `Unprocessable` when the module's manifest does not offer it.
+    /// [`UplinkError`]; `Unprocessable` if the module's manifest does not offer the action.
     pub async fn control(&self, module_id: &ModuleId, command: &NewCommand) -> Result<Command, UplinkError> {
         self.http.json(Call::post(format!("/api/modules/{module_id}/control")).json(command)).await
     }
 
-    /// The same under a key of the caller's choice, 1 to 64 visible ASCII characters: asked again with it, when nobody
-    /// knows whether the first request arrived, the hub answers with the first command. The key is kept as long as the
-    /// command, at least while it is not ended.
+    /// Sends a command with an idempotency key of 1 to 64 visible ASCII characters: a repeated request with
+    /// the same key, after a lost answer, returns the first command. The key is kept as long as the command,
+    /// at least until that has ended.
     ///
     /// # Errors
-    /// As [`Self::control`]; `InvalidArgument` when it is no key, `Conflict` when it was another request's.
+    /// As [`Self::control`]; `InvalidArgument` if the key is invalid, `Conflict` if it belongs to a different
+    /// request.
     pub async fn control_once(
         &self,
         module_id: &ModuleId,
@@ -385,7 +388,7 @@ impl HubClient {
         self.http.json(call).await
     }
 
-    /// One command's life so far.
+    /// Returns the current state of a command.
     ///
     /// # Errors
     /// [`UplinkError`]; `NotFound`.
@@ -393,15 +396,15 @@ impl HubClient {
         self.http.json(Call::get(format!("/api/commands/{}", http::segment(id)))).await
     }
 
-    /// Takes back a command that is still queued.
+    /// Cancels a command that is still queued.
     ///
     /// # Errors
-    /// [`UplinkError`]; `Conflict` when its module has it already.
+    /// [`UplinkError`]; `Conflict` if its module has received it.
     pub async fn cancel(&self, id: &CommandId) -> Result<Command, UplinkError> {
         self.http.json(Call::post(format!("/api/commands/{}/cancel", http::segment(id)))).await
     }
 
-    /// Takes up to `limit` (1 to 16) commands for a module, waiting up to `wait` (at most 60 s) for one.
+    /// Claims up to `limit` (1 to 16) commands for a module, waiting up to `wait` (at most 60 s) for one.
     ///
     /// # Errors
     /// [`UplinkError`].
@@ -418,10 +421,10 @@ impl HubClient {
         Ok(self.http.json::<Page<LeasedCommand>>(call).await?.items)
     }
 
-    /// Says for a module how a command ended, what its state is, or that it is there.
+    /// Reports the outcome of a command, the state of a module, or a heartbeat.
     ///
     /// # Errors
-    /// [`UplinkError`]; `Conflict` when the command's lease is over.
+    /// [`UplinkError`]; `Conflict` if the lease of the command has ended.
     pub async fn report(
         &self,
         module_id: &ModuleId,
@@ -430,7 +433,7 @@ impl HubClient {
         self.http.json(Call::post(format!("/api/modules/{module_id}/status")).json(report)).await
     }
 
-    /// Exchanges the client's token for a JWT that lives some minutes.
+    /// Exchanges the client's token for a JWT of some minutes.
     ///
     /// # Errors
     /// [`UplinkError`].
@@ -443,7 +446,7 @@ impl HubClient {
         Ok(granted.access_token)
     }
 
-    /// Opens the live line: the present first, then what happens.
+    /// Opens the live connection: the current state first, then events.
     ///
     /// # Errors
     /// [`UplinkError`].
@@ -475,7 +478,7 @@ impl HubClient {
     }
 }
 
-/// Where the records of a sensor type are.
+/// The path of the readings of a type.
 fn records(sensor: &SensorType) -> String {
     format!("/api/sensors/{sensor}")
 }

@@ -1,11 +1,11 @@
-//! A camera's pictures on one request that lasts: `multipart/x-mixed-replace`, one part a picture, while the answer tells
-//! line by line who watches.
+//! The upload of frames in one long request: `multipart/x-mixed-replace`, one part for each frame, while the
+//! answer reports the number of viewers line by line.
 //!
-//! It has a connection of its own, beside the pool, because its buffers matter: what lies in one is a picture that is not
-//! the newest any more. So hyper asks for the next picture when the last one is with the kernel, and the kernel keeps
-//! little that the network has not taken.
+//! It has its own connection outside the pool, because its buffers matter: a frame in a buffer is no longer
+//! the newest. hyper therefore requests the next frame when the last one is with the kernel, and the kernel
+//! keeps little unsent data.
 //!
-//! Deliberately absent: opening it again. [`FrameReceiver::forward_to`] does.
+//! Deliberately absent: reconnecting. [`FrameReceiver::forward_to`] does it.
 
 use std::{
     convert::Infallible,
@@ -46,22 +46,22 @@ use crate::{
 };
 
 const BOUNDARY: &str = "iotpi-picture";
-/// hyper's least: with a larger picture written it asks for none until that is with the kernel.
+/// hyper's minimum: after a larger frame it requests the next one only when that is with the kernel.
 const WRITE_BUFFER: usize = 8192;
-/// The most bytes the kernel keeps that it has not sent.
+/// The maximum of unsent bytes in the kernel.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const MAX_UNSENT: u32 = 16 * 1024;
-/// The most bytes of one line of the answer.
+/// The maximum size of one line of the answer.
 const MAX_LINE: usize = 64 * 1024;
-/// How long the first picture waits to know how the clocks differ.
+/// The time that the first frame waits for the offset between the clocks.
 const FIRST_SAMPLE: Duration = Duration::from_secs(1);
 const SAMPLE_EVERY: Duration = Duration::from_secs(10);
 
-/// How a push ended that did not fail.
+/// The end of an upload without an error.
 pub(super) enum PushEnd {
-    /// The film is over.
+    /// The publisher was dropped.
     Over,
-    /// The hub has no such route: it is an older one.
+    /// The hub is older and has no such route.
     NoSuchRoute,
 }
 
@@ -73,7 +73,7 @@ enum AnswerLine {
     Receipt(FrameReceipt),
 }
 
-/// How far the hub's clock is ahead, as far as that is known.
+/// The offset of the hub's clock, once it is known.
 #[derive(Clone)]
 struct ClockOffset {
     clock: SystemClock,
@@ -86,7 +86,7 @@ impl ClockOffset {
         hub.offset_secs(self.clock.now(), self.clock.monotonic())
     }
 
-    /// Asks the hub once.
+    /// Takes one sample of the hub's clock.
     async fn sample(&self, client: &HubClient) -> Result<(), UplinkError> {
         let sent = self.clock.monotonic();
         let hub_time = client.time().await?;
@@ -95,7 +95,7 @@ impl ClockOffset {
         Ok(())
     }
 
-    /// Asks the hub again and again; a hub that does not tell the time is left alone.
+    /// Takes samples periodically; stops if the hub has no such route.
     async fn keep(&self, client: &HubClient) -> Infallible {
         let mut asked = 1;
         loop {
@@ -112,13 +112,13 @@ impl ClockOffset {
     }
 }
 
-/// Pushes until the film is over or the line breaks.
+/// Uploads frames until the publisher is dropped or the connection breaks.
 pub(super) async fn push(
     client: &HubClient,
     module_id: &ModuleId,
     frames: &mut FrameReceiver,
 ) -> Result<PushEnd, UplinkError> {
-    // A line is opened when there is something to send.
+    // Connects only when there is something to send.
     if frames.next().await.is_none() {
         return Ok(PushEnd::Over);
     }
@@ -131,7 +131,7 @@ pub(super) async fn push(
     }
 }
 
-/// Sends pictures and hears what the hub says of them.
+/// Sends frames and processes the answer.
 async fn converse(
     http: &Http,
     socket: TcpStream,
@@ -181,11 +181,11 @@ async fn converse(
         ended = &mut exchange => return ended,
         _ = &mut connection => {}
     }
-    // What had arrived before the connection ended is still heard, and it says how it ended.
+    // Data that arrived before the end of the connection is processed, and says how it ended.
     exchange.await
 }
 
-/// Reads the answer to its end and says how it ended.
+/// Reads the answer to its end and returns the reason for the end.
 async fn read_answer(http: &Http, mut answer: Incoming, frames: &FrameReceiver) -> UplinkError {
     let mut buffer = BytesMut::new();
     let mut last_problem = None;
@@ -227,7 +227,7 @@ async fn read_answer(http: &Http, mut answer: Incoming, frames: &FrameReceiver) 
     }
 }
 
-/// The body: head and JPEG of each picture as two chunks, the JPEG's bytes being the frame's own.
+/// The request body: header and JPEG of each frame as two chunks; the JPEG is not copied.
 fn parts(
     slot: watch::Receiver<Option<Frame>>,
     offset: ClockOffset,
@@ -237,7 +237,7 @@ fn parts(
         slot: watch::Receiver<Option<Frame>>,
         offset: ClockOffset,
         over: CancellationToken,
-        /// The picture whose head was sent.
+        /// The frame whose header was sent.
         jpeg: Option<Bytes>,
     }
     stream::unfold(BodyState { slot, offset, over, jpeg: None }, async |mut parts| {
@@ -264,7 +264,7 @@ fn parts(
     })
 }
 
-/// The head of a part. The line break before the boundary belongs to the boundary (RFC 2046 section 5.1.1).
+/// The header of a part. The line break before the boundary belongs to the boundary (RFC 2046 section 5.1.1).
 fn head(frame: &Frame) -> String {
     let mut head =
         format!("\r\n--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {}\r\n", frame.jpeg().len());
@@ -275,9 +275,10 @@ fn head(frame: &Frame) -> String {
     head
 }
 
-/// What is said of a frame in headers: when it was taken, its number, and how far the clocks are apart.
+/// The headers of a frame: its capture time, its number, and the offset between the clocks.
 ///
-/// A clock that was never set shows a time no hub takes; then the hub's time is said if it is known, else none.
+/// A clock that was never set shows a time that no hub accepts; then the hub's time is sent if it is known,
+/// otherwise none.
 pub(super) fn stamps(frame: &Frame) -> impl Iterator<Item = (&'static str, String)> {
     let own = frame.taken_at().is_valid();
     let at = if own { frame.taken_at() } else { frame.captured_at() };
@@ -295,13 +296,13 @@ fn content_type() -> HeaderValue {
     HeaderValue::from_static("multipart/x-mixed-replace; boundary=iotpi-picture")
 }
 
-/// Lets the kernel keep little, and give up a peer that takes nothing for `deadline`. Elsewhere than on Linux the kernel's
-/// own measures hold.
+/// Limits the data that the kernel keeps, and the time for which the peer may accept none. On systems other
+/// than Linux the kernel's defaults apply.
 fn bound_buffers(socket: &TcpStream, deadline: Duration) {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     {
         let socket = socket2::SockRef::from(socket);
-        // A kernel that does not know them does without.
+        // A kernel without this option works, too.
         let _ = socket.set_tcp_notsent_lowat(MAX_UNSENT);
         let _ = socket.set_tcp_user_timeout(Some(deadline));
     }

@@ -1,4 +1,4 @@
-//! A module's line to a hub over HTTP.
+//! The uplink of a module to a hub over HTTP.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::{
     uplink::{Uplink, UplinkError},
 };
 
-/// [`HubClient`] bound to one module id: what a module runs on. Made by [`HubClient::uplink`].
+/// A [`HubClient`] bound to one module id. Created by [`HubClient::uplink`].
 #[derive(Debug, Clone)]
 pub struct HubUplink {
     hub: HubClient,

@@ -14,7 +14,7 @@ const NO_SIGNAL: u8 = 1;
 /// The size of the header without the module id, in bytes.
 const FIXED_BYTES: usize = 32;
 
-/// One picture of a camera, as the hub sends it to who watches on the live line.
+/// A frame of a camera as the hub sends it on the live connection.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -52,13 +52,13 @@ pub struct LiveFrame {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidLiveFrame {
     /// The message is of another kind, from a newer hub.
-    #[error("a binary message of kind {0}, and only pictures (1) are known")]
+    #[error("a binary message of kind {0}; only frames (1) are known")]
     Kind(u8),
     /// The message ends within its header.
-    #[error("a picture of the live line ends within its head, after {0} bytes")]
+    #[error("a frame of the live connection ends within its header, after {0} bytes")]
     Short(usize),
     /// The header has an impossible value.
-    #[error("the head of a picture of the live line has no valid {0}")]
+    #[error("the header of a frame of the live connection has no valid {0}")]
     Head(&'static str),
 }
 

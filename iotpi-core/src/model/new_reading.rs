@@ -94,7 +94,7 @@ struct Wire {
 
 /// A boolean value has a unit that does not accept one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`value` is true or false, which has no unit `{unit}`: send a number, or leave `unit` out")]
+#[error("`value` is true or false, which has no unit `{unit}`: send a number, or omit `unit`")]
 pub struct BooleanWithUnit {
     unit: Unit,
 }

@@ -169,7 +169,7 @@ impl Sample {
     }
 }
 
-/// One measurement of one series, as it is stored and as it travels.
+/// One measurement of one series, as it is stored and sent.
 ///
 /// ```
 /// use iotpi_core::{Reading, Quantity, Outcome};

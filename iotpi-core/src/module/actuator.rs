@@ -1,4 +1,4 @@
-//! A module that does what it is told.
+//! A module that runs commands on an actuator.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -28,24 +28,26 @@ use crate::{
     uplink::{Uplink, UplinkError},
 };
 
-/// How long one question for commands waits for an answer.
+/// The duration of one long poll for commands.
 const POLL: Duration = Duration::from_secs(25);
-/// How many finished commands are remembered, so that one handed over again is answered, not done again.
+/// The number of finished commands that are remembered. A command that is delivered again is answered from
+/// memory and not run again.
 const REMEMBERED: usize = 64;
-/// How long an action under way may go on once the module is told to stop.
+/// The time an action in progress gets after the module was asked to stop.
 const GRACE: Duration = Duration::from_millis(750);
-/// What is said of an action that took longer than that.
+/// The error of an action that exceeded it.
 const CUT_OFF: &str = "the module was stopped meanwhile";
-/// How long a module that was told to stop waits for a hub to take what it says: with the rest, less than the runner's
-/// grace, so that a hub that does not answer keeps no device from being made safe.
+/// The time a stopping module waits for the hub to accept its last reports. Together with the rest it is less
+/// than the runner's grace period, so an unresponsive hub does not keep a device from its safe state.
 const LAST_WORD: Duration = Duration::from_millis(250);
 
-/// Takes commands for an [`Actuator`], does them one after the other, and reports how each ended with the device's state.
+/// Claims commands for an [`Actuator`], runs them one after the other, and reports each outcome with the
+/// device's state.
 ///
-/// A command whose time to live or whose lease is over when its turn comes is not done. A hazardous one is begun only
-/// when the hub took that it is. What a `while_alive` action did is made safe when its issuer or the hub is gone longer
-/// than the action's limit, and at the start of a module that has such actions: the process before may have died. The
-/// device is made safe when the module ends, too.
+/// A command whose lifetime or lease has ended is not run. A hazardous one starts only after the hub has
+/// confirmed its `started` report. The device is put into its safe state when the issuer of a `while_alive`
+/// action or the hub is absent for longer than the action's limit, at the start of a module with such actions
+/// (the previous process may have crashed), and when the module ends.
 #[derive(Debug)]
 pub struct ActuatorModule<A> {
     actuator: A,
@@ -55,18 +57,18 @@ pub struct ActuatorModule<A> {
     safety: SafetyLeases,
 }
 
-/// Under which circumstances commands are carried out.
+/// The circumstances in which commands are run.
 struct RunMode<'a> {
     up: &'a Arc<dyn Uplink>,
     stop: &'a CancellationToken,
-    /// When the commands were handed over.
+    /// The time at which the commands were delivered.
     since: Instant,
-    /// Whether the module is there afterwards, to make safe what may not last.
+    /// Whether the module keeps running afterwards and can end effects that may not last.
     stays: bool,
 }
 
 impl<A: Actuator> ActuatorModule<A> {
-    /// Commands for `actuator`.
+    /// Creates a module that runs commands on `actuator`.
     #[must_use]
     pub fn new(actuator: A) -> Self {
         Self {
@@ -78,23 +80,23 @@ impl<A: Actuator> ActuatorModule<A> {
         }
     }
 
-    /// The same with a sentence for people in its manifest.
+    /// Sets the description in the manifest.
     #[must_use]
     pub fn described(mut self, description: impl Into<String>) -> Self {
         self.description = Some(description.into());
         self
     }
 
-    /// The same with a small file of its own, in which hazardous commands are kept before they are begun and when they
-    /// ended: after a crash it says at once what it knows of them, and never does one again. The file and its folder are
-    /// made when missing. Two modules must not share one.
+    /// Adds a command log: a small file in which hazardous commands are recorded before they start and when
+    /// they end. After a crash the module immediately reports what it knows about them, and never runs one
+    /// again. The file and its directory are created if missing. Two modules must not share one.
     #[must_use]
     pub fn with_command_log(mut self, path: impl Into<PathBuf>) -> Self {
         self.command_log = CommandLog::new(path.into());
         self
     }
 
-    /// Does a command unless it was done before or its time is over. Nothing when there is nothing to say of it.
+    /// Runs a command unless it was run before or its time is over. `None` if there is nothing to report.
     async fn run_command(&mut self, leased: &LeasedCommand, duty: &RunMode<'_>) -> Option<CommandOutcome> {
         let command = &leased.command;
         if let Some((_, outcome)) = self.done.iter().find(|(id, _)| id == &command.id) {
@@ -111,7 +113,7 @@ impl<A: Actuator> ActuatorModule<A> {
                 "what it does lasts only while somebody watches; a module that runs once does not".to_owned();
             return Some(CommandOutcome::Rejected { error });
         }
-        // Whichever of the two says so: the manifest may have changed since the command was issued.
+        // Either of the two counts: the manifest may have changed since the command was sent.
         let hazardous = leased.hazardous || spec.is_some_and(|spec| spec.hazardous);
         if hazardous {
             match self.report_started(leased, left, duty).await {
@@ -122,14 +124,14 @@ impl<A: Actuator> ActuatorModule<A> {
         }
         let outcome = match (self.perform(command, duty.stop).await, hazardous) {
             (Some(outcome), _) => outcome,
-            // Begun and cut off: nobody knows how far it came.
+            // Started and cut off: it is unknown how far it got.
             (None, true) => CommandOutcome::UnknownOutcome { error: CUT_OFF.to_owned() },
             (None, false) => CommandOutcome::Failed { error: CUT_OFF.to_owned() },
         };
         if hazardous {
             self.command_log.record_outcome(&command.id, &outcome).await;
         }
-        // One that failed may have come half the way.
+        // A failed action may have taken effect partly.
         if let Some(limit) = limit
             && !matches!(outcome, CommandOutcome::Rejected { .. })
         {
@@ -142,8 +144,8 @@ impl<A: Actuator> ActuatorModule<A> {
         Some(outcome)
     }
 
-    /// Says that a hazardous command is begun, to the hub and to the journal. Whether it may be: `false` when the claim
-    /// on it is over, a reason when nobody could be told in time.
+    /// Reports the start of a hazardous command to the hub and the command log. Returns `false` if its lease
+    /// has ended, or an error if the report failed in time.
     async fn report_started(
         &mut self,
         leased: &LeasedCommand,
@@ -165,7 +167,7 @@ impl<A: Actuator> ActuatorModule<A> {
             Ok(Err(error)) => return Err(format!("not begun: {}", error_chain(&error))),
             Err(_) => return Err("not begun: the hub did not answer in time".to_owned()),
         }
-        // The hub's answer may have taken its time, and then it is too late all the same.
+        // The hub's answer may have taken so long that it is too late anyway.
         if time_left(leased, duty.since).is_none() {
             return Err("not begun: the hub's answer came too late".to_owned());
         }
@@ -175,7 +177,7 @@ impl<A: Actuator> ActuatorModule<A> {
         }
     }
 
-    /// Does it; nothing when it was cut off because the module was stopped.
+    /// Runs the action; `None` if it was cut off because the module was stopped.
     async fn perform(&mut self, command: &Command, stop: &CancellationToken) -> Option<CommandOutcome> {
         let action = Action { name: command.action.clone(), params: command.params.clone() };
         let performed = tokio::select! {
@@ -205,7 +207,7 @@ impl<A: Actuator> ActuatorModule<A> {
         StatusReport { state: (!state.is_empty()).then_some(state), ..StatusReport::default() }
     }
 
-    /// What a process before this one could not tell.
+    /// The reports that the previous process could not send.
     async fn unreported(&mut self) -> VecDeque<StatusReport> {
         let left = self.command_log.open().await;
         left.into_iter()
@@ -213,18 +215,18 @@ impl<A: Actuator> ActuatorModule<A> {
             .collect()
     }
 
-    /// Obeys until it is told to stop; returns what the hub was not told.
+    /// Runs commands until the module is asked to stop; returns the unsent reports.
     async fn serve_commands(
         &mut self,
         up: &Arc<dyn Uplink>,
         stop: &CancellationToken,
     ) -> VecDeque<StatusReport> {
         let mut backoff = Backoff::default();
-        // What the hub has yet to be told, oldest first.
+        // The unsent reports, oldest first.
         let mut untold = self.unreported().await;
         untold.push_back(self.state_report());
-        // The question for commands under way. A task of its own: a claim that is broken off may have taken a command
-        // along, and one whose answer waits to be looked at would look handed over later than it was.
+        // The long poll in progress. It is a separate task: a cancelled claim may have leased a command, and
+        // one whose answer is processed late would seem delivered later than it was.
         let mut question: Option<AbortOnDropHandle<_>> = None;
         while !stop.is_cancelled() {
             if self.safety.is_expired() {
@@ -278,7 +280,7 @@ impl<A: Actuator> ActuatorModule<A> {
         }
     }
 
-    /// Makes the device safe because nobody watches it any more; returns what to tell the hub.
+    /// Puts the device into its safe state because the issuer is absent; returns the report.
     async fn make_safe_and_report(&mut self, up: &Arc<dyn Uplink>) -> StatusReport {
         tracing::warn!(module = %up.module_id(), "who switched it on, or the hub, is gone: making the device safe");
         match self.actuator.make_safe().await {
@@ -291,7 +293,8 @@ impl<A: Actuator> ActuatorModule<A> {
         self.state_report()
     }
 
-    /// What a process before this one did may last only while somebody watches, and it may have ended without a word.
+    /// The effects of the previous process may last only while the issuer is present, and it may have
+    /// crashed.
     async fn start_safe(&mut self, up: &Arc<dyn Uplink>) {
         let lasts = self.actuator.actions().iter().any(|spec| spec.alive_limit().is_some());
         if lasts && let Err(error) = self.actuator.make_safe().await {
@@ -299,7 +302,7 @@ impl<A: Actuator> ActuatorModule<A> {
         }
     }
 
-    /// Carries out what was claimed and returns what to tell the hub.
+    /// Runs the claimed commands and returns the reports.
     async fn run_commands(
         &mut self,
         commands: Vec<LeasedCommand>,
@@ -320,7 +323,7 @@ impl<A: Actuator> ActuatorModule<A> {
         reports
     }
 
-    /// Makes the device safe, then tells the hub what it was not told and how things now stand, if it listens.
+    /// Puts the device into its safe state, then sends the unsent reports and the state, if the hub answers.
     async fn end(&mut self, up: &Arc<dyn Uplink>, untold: VecDeque<StatusReport>) -> Result<(), ModuleError> {
         self.safety.release();
         let safe = self.actuator.make_safe().await;
@@ -336,34 +339,34 @@ impl<A: Actuator> ActuatorModule<A> {
             }
             Ok::<(), UplinkError>(())
         };
-        // A hub that is gone hands the command over again, and learns the state at the next start.
+        // A hub that is unreachable delivers the command again, and learns the state at the next start.
         let _ = tokio::time::timeout(LAST_WORD, last_words).await;
         Ok(safe?)
     }
 }
 
-/// How long a command may still be begun, counted from when it was handed over; nothing when its time or its lease is
-/// over. A lease that is over means that it was, or will be, handed over anew.
+/// The time for which a command may still be started, from its delivery; `None` if its lifetime or its lease
+/// has ended. After its lease a command is delivered again.
 fn time_left(leased: &LeasedCommand, since: Instant) -> Option<Duration> {
     let secs = leased.expires_in.min(leased.lease_secs);
     let left = Duration::try_from_secs_f64(secs).ok()?.checked_sub(since.elapsed())?;
     (!left.is_zero()).then_some(left)
 }
 
-/// Asks for commands; says when they came.
+/// Claims commands and returns them with the time of their delivery.
 async fn claim(up: Arc<dyn Uplink>) -> (Instant, Result<Vec<LeasedCommand>, UplinkError>) {
     let claimed = up.claim(POLL).await;
     (Instant::now(), claimed)
 }
 
-/// A question that panicked does so here, too.
+/// Propagates a panic of the long poll.
 fn into_panic(failed: JoinError) {
     if let Ok(panic) = failed.try_into_panic() {
         std::panic::resume_unwind(panic);
     }
 }
 
-/// As much of a text as an outcome has room for.
+/// Truncates an error to the maximum length of an outcome.
 fn truncate(error: &str) -> String {
     error.chars().take(MAX_ERROR_LEN).collect()
 }
@@ -378,13 +381,13 @@ fn error_chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Returns when a module that was told to stop has had its time.
+/// Returns when the module was asked to stop and the grace period is over.
 async fn stopped_and_grace_over(stop: &CancellationToken, grace: Duration) {
     stop.cancelled().await;
     tokio::time::sleep(grace).await;
 }
 
-/// Tells the hub; what the hub will never accept is let go.
+/// Sends a report; one that the hub will never accept is dropped.
 async fn send(up: &Arc<dyn Uplink>, report: StatusReport) -> Result<(), UplinkError> {
     match up.report(report).await {
         Err(error)
@@ -436,7 +439,7 @@ impl<A: Actuator> Module for ActuatorModule<A> {
     }
 }
 
-/// Actions made of functions; see [`Actions::on`].
+/// Actions defined by functions; see [`Actions::on`].
 #[derive(Default)]
 pub struct Actions {
     functions: BTreeMap<ActionName, (ActionSpec, ActionFunction)>,
@@ -451,13 +454,13 @@ impl std::fmt::Debug for Actions {
 }
 
 impl Actions {
-    /// No action yet.
+    /// Creates an empty set of actions.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The same with an action done by a function of its parameters; a later one of the same name replaces it.
+    /// Adds an action that calls a function with its parameters; a later one of the same name replaces it.
     /// The function must not block for long.
     #[must_use]
     pub fn on(

@@ -1,4 +1,4 @@
-//! A module that shows what a camera sees.
+//! A module that publishes the frames of a camera.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -13,16 +13,17 @@ use crate::{
     uplink::Uplink,
 };
 
-/// How long to wait after a camera failed before it is asked again.
+/// The pause after a failed capture.
 const CAMERA_RETRY: Duration = Duration::from_secs(1);
-/// How long the last picture may take when the module is told to stop.
+/// The time that sending the last frame may take when the module stops.
 const LAST_PICTURE: Duration = Duration::from_millis(300);
 
-/// Shows the pictures of a [`Camera`]. Newest wins: pictures taken while the hub is away or the line is slow are let go.
+/// Publishes the frames of a [`Camera`]. Frames captured while the hub is unreachable or the connection is
+/// slow are dropped.
 ///
-/// While somebody watches, the camera sets the pace. While nobody does, it is asked for one picture a second, so that
-/// neither camera nor processor nor network works for nobody; the first viewer has a new picture as soon as the camera has
-/// one. So a camera must not give a picture that waited in it since it was last asked, but its newest.
+/// While there is a viewer, the camera sets the pace. Otherwise one frame a second is captured, which spares
+/// the camera, the processor and the network; the first viewer gets a new frame as soon as the camera has
+/// one. A camera must therefore return its newest frame, not one that was waiting since the last capture.
 #[derive(Debug)]
 pub struct CameraModule<C> {
     camera: C,
@@ -30,20 +31,20 @@ pub struct CameraModule<C> {
 }
 
 impl<C: Camera> CameraModule<C> {
-    /// The pictures of `camera`, which sets the pace: its `capture` waits until there is a new one.
+    /// Creates a module for `camera`, whose `capture` waits for the next frame.
     #[must_use]
     pub fn new(camera: C) -> Self {
         Self { camera, description: None }
     }
 
-    /// The same with a sentence for people in its manifest.
+    /// Sets the description in the manifest.
     #[must_use]
     pub fn described(mut self, description: impl Into<String>) -> Self {
         self.description = Some(description.into());
         self
     }
 
-    /// Captures what is wanted.
+    /// Captures frames on demand.
     async fn capture(&mut self, film: &FramePublisher, up: &dyn Uplink) -> Infallible {
         let mut failing = false;
         let mut refused = false;
@@ -88,7 +89,7 @@ impl<C: Camera> Module for CameraModule<C> {
     ) -> Result<(), ModuleError> {
         let (film, frames) = FramePublisher::channel();
         let line = up.clone();
-        // A task of its own: a camera that computes does not hold up the picture before.
+        // A separate task, so that a camera that computes does not delay the frame before.
         let sending = tokio::spawn(async move { frames.forward_to(&*line).await });
         let mut sending = AbortOnDropHandle::new(sending);
         let ended = tokio::select! {
@@ -96,7 +97,7 @@ impl<C: Camera> Module for CameraModule<C> {
             ended = &mut sending => Some(ended),
             never = self.capture(&film, &*up) => match never {},
         };
-        // The line is ended in order, if it can be.
+        // Ends the upload in order, if possible.
         drop(film);
         match ended {
             Some(Err(panicked)) => Err(ModuleError::Other(format!("sending pictures ended: {panicked}"))),

@@ -1,8 +1,8 @@
-//! What a module remembers of hazardous commands across its own end: which it began, and how they ended.
+//! A durable log of the hazardous commands that the module started, and of their outcomes.
 //!
-//! The hub's `started` mark is what keeps a hazardous command from being handed over twice. This one is the module's own:
-//! it lets a module that crashed say at once that it does not know, or how it ended when only the report was missing,
-//! and it holds also when a hub comes back with an older database.
+//! The hub's `started` mark keeps a hazardous command from being delivered twice. This log belongs to the
+//! module: after a crash the module immediately reports that an outcome is unknown, or the outcome itself if
+//! only the report was missing. It also protects against a hub that comes back with an older database.
 
 use std::{
     fs::{self, File},
@@ -14,13 +14,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::command::{CommandId, CommandOutcome, CommandReport, LeaseId};
 
-/// How many commands are remembered; the oldest goes first, one nobody was told of last.
+/// The number of logged commands. The oldest are dropped first, unreported ones last.
 const REMEMBERED: usize = 64;
-/// What is said of a command that was begun and has no outcome.
+/// The error of a command that was started and has no outcome.
 const INTERRUPTED: &str = "the module was interrupted after it had begun";
 
-/// A small file of hazardous commands, or nothing. Written whole, to a new file that takes the old one's place once it is
-/// on the disk: a cut leaves the one or the other.
+/// A small file of hazardous commands, or none. It is written as a whole to a new file, which replaces the
+/// old one once it is on disk: a power cut leaves the one or the other.
 #[derive(Debug, Default)]
 pub(crate) struct CommandLog {
     path: Option<PathBuf>,
@@ -31,7 +31,7 @@ pub(crate) struct CommandLog {
 struct Entry {
     /// The outcome is `started` as long as there is no other.
     report: CommandReport,
-    /// Whether the hub has heard it.
+    /// Whether the hub has confirmed the report.
     told: bool,
 }
 
@@ -40,8 +40,8 @@ impl CommandLog {
         Self { path: Some(path), entries: Vec::new() }
     }
 
-    /// Reads what the last process left, and returns what the hub has yet to be told, oldest first. A file that cannot
-    /// be understood is put aside: the hub has its own mark.
+    /// Reads the log of the previous process and returns the unreported outcomes, oldest first. An unreadable
+    /// file is renamed: the hub has its own mark.
     pub(crate) async fn open(&mut self) -> Vec<CommandReport> {
         let Some(path) = self.path.clone() else { return Vec::new() };
         let read = blocking(move || match fs::read(&path) {
@@ -69,12 +69,12 @@ impl CommandLog {
         self.entries.iter().filter(|entry| !entry.told).map(|entry| entry.report.clone()).collect()
     }
 
-    /// What became of a command that was begun by this process or one before it.
+    /// The outcome of a command that was started by this process or a previous one.
     pub(crate) fn outcome(&self, id: &CommandId) -> Option<CommandOutcome> {
         self.entries.iter().find(|entry| &entry.report.id == id).map(|entry| entry.report.outcome.clone())
     }
 
-    /// The command is about to be done. It may be, once this is `Ok`.
+    /// Records that the command is about to start. It may start once this is `Ok`.
     pub(crate) async fn record_start(&mut self, id: &CommandId, lease: &LeaseId) -> io::Result<()> {
         let report = CommandReport { id: id.clone(), lease: lease.clone(), outcome: CommandOutcome::Started };
         if self.entries.len() >= REMEMBERED {
@@ -89,18 +89,19 @@ impl CommandLog {
         written
     }
 
-    /// The command that was begun last ended so.
+    /// Records the outcome of the command that was started last.
     pub(crate) async fn record_outcome(&mut self, id: &CommandId, outcome: &CommandOutcome) {
         if let Some(entry) = self.entries.iter_mut().find(|entry| &entry.report.id == id) {
             entry.report.outcome = outcome.clone();
             if let Err(error) = self.write().await {
-                // It stays begun on the disk, which is true, and less than is known.
+                // On disk the command stays `started`, which is true, though incomplete.
                 tracing::error!(command = id, %error, "the journal of commands cannot be written");
             }
         }
     }
 
-    /// The hub has heard how a command ended. On the disk with the next command: said twice is one.
+    /// Records that the hub has confirmed the outcome. It is written with the next command: a repeated report
+    /// does no harm.
     pub(crate) fn mark_reported(&mut self, id: &CommandId) {
         if let Some(entry) = self.entries.iter_mut().find(|entry| &entry.report.id == id) {
             entry.told = true;
@@ -114,7 +115,7 @@ impl CommandLog {
     }
 }
 
-/// Puts a file with this content at `path`, wholly or not at all, on the disk when it returns.
+/// Writes a file atomically and durably: it is complete and on disk when this returns.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -126,11 +127,11 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&new, path)?;
-    // The new name is on the disk only when its folder is.
+    // The new name is on disk only after a sync of its directory.
     File::open(folder)?.sync_all()
 }
 
-/// Does what waits for a disk where others do not wait with it.
+/// Runs a blocking disk operation on a separate thread.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }

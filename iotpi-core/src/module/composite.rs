@@ -1,4 +1,4 @@
-//! Several modules under one id: a device that measures and obeys.
+//! Several modules under one id: a device that measures and runs actions.
 
 use std::sync::Arc;
 
@@ -12,9 +12,9 @@ use crate::{
     uplink::Uplink,
 };
 
-/// Runs several parts as one module; its manifest is all of theirs. When one part ends with an error, all are stopped.
+/// Runs several parts as one module, whose manifest combines theirs. If one part fails, all are stopped.
 ///
-/// At most one part may take commands: two would take each other's.
+/// At most one part may run commands: two would claim each other's.
 #[derive(Default)]
 pub struct CompositeModule {
     parts: Vec<Box<dyn Module>>,
@@ -27,13 +27,13 @@ impl std::fmt::Debug for CompositeModule {
 }
 
 impl CompositeModule {
-    /// No part yet.
+    /// Creates a module without parts.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The same with another part.
+    /// Adds a part.
     #[must_use]
     pub fn with(mut self, part: impl Module + 'static) -> Self {
         self.parts.push(Box::new(part));
@@ -68,7 +68,7 @@ impl Module for CompositeModule {
                 Ok(Err(error)) => error,
                 Err(panicked) => ModuleError::Other(format!("a part of the module ended: {panicked}")),
             };
-            // The other parts get to leave their devices safe.
+            // The other parts can put their devices into the safe state.
             stop.cancel();
             first_error.get_or_insert(error);
         }

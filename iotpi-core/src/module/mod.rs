@@ -1,4 +1,4 @@
-//! What a module is: something with a manifest that runs until it is told to stop.
+//! Modules: the trait, the ready-made modules and the runner.
 
 pub(crate) mod actuator;
 pub(crate) mod camera;
@@ -19,45 +19,47 @@ use crate::{
     uplink::{Uplink, UplinkError},
 };
 
-/// A module. [`SensorModule`](crate::SensorModule), [`ActuatorModule`](crate::ActuatorModule), [`CameraModule`](crate::CameraModule) and
-/// [`CompositeModule`](crate::CompositeModule) are ready-made; the [`Runner`](crate::Runner) registers and runs them.
+/// A program with a manifest that runs until it is stopped. [`SensorModule`](crate::SensorModule),
+/// [`ActuatorModule`](crate::ActuatorModule), [`CameraModule`](crate::CameraModule) and
+/// [`CompositeModule`](crate::CompositeModule) are ready-made; the [`Runner`](crate::Runner) registers and
+/// runs them.
 #[async_trait]
 pub trait Module: Send {
-    /// What it offers. Does not change while it runs.
+    /// The module's description of itself. It does not change while the module runs.
     fn manifest(&self) -> Manifest;
 
-    /// Does its work until `stop` is cancelled, then leaves its devices safe and returns.
+    /// Runs until `stop` is cancelled, then puts its devices into their safe state and returns.
     ///
-    /// A hub that cannot be reached and a device that fails are no reason to return: both come back.
+    /// An unreachable hub and a failing device are no reason to return: both may recover.
     ///
     /// # Errors
-    /// [`ModuleError`] when there is no sense in going on.
+    /// [`ModuleError`] if the module cannot continue.
     ///
     /// # Cancel safety
-    /// Not cancel safe: stop it through `stop`.
+    /// Not cancel safe: use `stop`.
     async fn run(self: Box<Self>, up: Arc<dyn Uplink>, stop: CancellationToken) -> Result<(), ModuleError>;
 
-    /// Does its work once and returns: one reading, one picture, what commands are waiting. For cron.
+    /// Runs once and returns: one reading, one frame, the waiting commands. For cron.
     ///
     /// # Errors
-    /// [`ModuleError`], also when the device failed: cron then has an exit code to report.
+    /// [`ModuleError`], also if the device failed: cron then has an exit code to report.
     ///
     /// # Cancel safety
     /// Not cancel safe.
     async fn run_once(self: Box<Self>, up: Arc<dyn Uplink>) -> Result<(), ModuleError>;
 }
 
-/// Why a module cannot go on.
+/// The reasons why a module cannot continue.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModuleError {
-    /// Its device failed for good.
+    /// The device failed permanently.
     #[error("the device failed")]
     Device(#[from] DeviceError),
-    /// The hub refused it for good.
+    /// The hub refused the module permanently.
     #[error("the hub refused")]
     Uplink(#[from] UplinkError),
-    /// Anything else, in one sentence.
+    /// Any other reason, in one sentence.
     #[error("{0}")]
     Other(String),
 }

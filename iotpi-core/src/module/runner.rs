@@ -1,4 +1,4 @@
-//! What keeps a module going: it registers, lets the hub know it is there, sends what waits, and stops in order.
+//! The runner: it registers a module, sends heartbeats and readings, and shuts down in order.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -32,18 +32,18 @@ use crate::{
     uplink::{Uplink, UplinkError},
 };
 
-/// How long a module that was told to stop may take: to finish, to make its devices safe, and to send what waits.
+/// The time a stopping module gets: to finish, to put its devices into the safe state, and to send its queue.
 const GRACE: Duration = Duration::from_millis(1500);
 const LAST_SEND: Duration = Duration::from_millis(500);
-/// How long a module that runs once may take to send what waits on disk.
+/// The time a module that runs once gets to send its queue on disk.
 const ONCE_SEND: Duration = Duration::from_secs(30);
 
 /// Runs one module on one uplink.
 ///
-/// Readings are numbered and go through a bounded outbox: while the hub is away they wait, and when it is back new ones are
-/// sent at once and those that waited beside them, oldest first. What is lost all the same is told to the hub as a gap. With
-/// [a folder](Self::with_outbox_dir) they survive the process, too. All waits have full jitter, so that many modules do not
-/// come back at once.
+/// Readings are numbered and go through a bounded outbox. While the hub is unreachable they are kept.
+/// Afterwards new readings are sent at once and the backlog beside them, oldest first. Lost readings are
+/// reported to the hub as a gap. With [a directory](Self::with_outbox_dir) the outbox survives the process,
+/// too. All waits have full jitter, so that many modules do not reconnect at once.
 pub struct Runner {
     uplink: Arc<dyn Uplink>,
     clock: Arc<dyn Clock>,
@@ -59,29 +59,30 @@ impl std::fmt::Debug for Runner {
     }
 }
 
-/// Why a module ended.
+/// The reasons why a module ended.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
-    /// The folder of its outbox cannot be used.
+    /// The directory of its outbox cannot be used.
     #[error("the outbox cannot be opened")]
     Outbox(#[from] OutboxError),
-    /// The hub will not have it: wrong token, wrong id, a manifest it cannot read.
+    /// The hub refused it: wrong token, wrong id, or an invalid manifest.
     #[error("the hub refused to register the module")]
     Refused(#[source] UplinkError),
-    /// The module could not go on.
+    /// The module could not continue.
     #[error("the module ended")]
     Module(#[from] ModuleError),
-    /// The module panicked; its devices were not made safe.
+    /// The module panicked; its devices are not in their safe state.
     #[error("the module panicked")]
     Panicked,
-    /// The module did not stop in its grace time and was cut off; its devices may not be safe.
+    /// The module did not stop in its grace period and was cut off; its devices may not be in their safe
+    /// state.
     #[error("the module did not stop in time")]
     Overran,
 }
 
 impl Runner {
-    /// A runner on an uplink, usually [`HubClient::uplink`](crate::HubClient::uplink).
+    /// Creates a runner on an uplink, usually [`HubClient::uplink`](crate::HubClient::uplink).
     #[must_use]
     pub fn new(uplink: impl Uplink + 'static) -> Self {
         Self {
@@ -94,55 +95,59 @@ impl Runner {
         }
     }
 
-    /// The same with other waits after failures; [`Backoff::default`] otherwise: up to 250 ms at first, up to 30 s in the end.
+    /// Sets the pauses after failures; by default [`Backoff::default`]: up to 250 ms at first and 30 s at
+    /// most.
     #[must_use]
     pub fn with_backoff(mut self, backoff: Backoff) -> Self {
         self.backoff = backoff;
         self
     }
 
-    /// The same with room for so many waiting readings in memory, at least 2; [`DEFAULT_OUTBOX_CAPACITY`] otherwise. With a
-    /// folder it does not matter.
+    /// Sets the capacity of the outbox in memory in readings, at least 2; by default
+    /// [`DEFAULT_OUTBOX_CAPACITY`]. It has no effect with a directory.
     #[must_use]
     pub fn with_outbox_capacity(mut self, readings: usize) -> Self {
         self.capacity = readings;
         self
     }
 
-    /// The same with a folder of the module's own, made if there is none, where readings wait that the hub has not taken
-    /// for 5 s, and all that wait when the module stops. Nothing is written while the hub answers.
+    /// Sets a directory for this module alone, created if missing. It holds readings that the hub has not
+    /// accepted within 5 s, and all unsent ones when the module stops. Nothing is written while the hub
+    /// answers.
     ///
-    /// A killed process loses what waited in memory (up to 6 s of readings) and the next one tells the hub as a gap. A power cut
-    /// also costs what was not yet synced (another second) and the count: the next start begins a new epoch.
+    /// A killed process loses the readings in memory (up to 6 s), and the next one reports them to the hub as
+    /// a gap. A power cut also loses the readings not yet synced (another second) and the numbering: the next
+    /// start begins a new epoch.
     #[must_use]
     pub fn with_outbox_dir(mut self, folder: impl Into<PathBuf>) -> Self {
         self.folder = Some(folder.into());
         self
     }
 
-    /// The same with other limits for what waits in the folder.
+    /// Sets the limits of the outbox in the directory.
     #[must_use]
     pub fn with_outbox_limits(mut self, limits: OutboxLimits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// The same with another clock to tell when readings were taken.
+    /// Sets the clock for the times of readings.
     #[must_use]
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Runs a module until a [signal](stop_signal) asks it to end: SIGHUP, SIGINT (Ctrl-C), SIGQUIT or SIGTERM. All of them
-    /// end it in the same order, and further ones do not cut that short. Open the devices inside of the runtime, after a call
-    /// of [`stop_signal`] and with [`Self::run_until`], where a signal may come before this is called.
+    /// Runs a module until a [signal](stop_signal): SIGHUP, SIGINT (Ctrl-C), SIGQUIT or SIGTERM. All of them
+    /// shut it down in the same order, and further ones do not interrupt that. If a signal may arrive before
+    /// this is called, call [`stop_signal`] first, open the devices inside the runtime, and use
+    /// [`Self::run_until`].
     ///
     /// # Errors
-    /// [`RunError`]. A hub that cannot be reached is waited for.
+    /// [`RunError`]. An unreachable hub is not an error: the runner waits for it.
     ///
     /// # Cancel safety
-    /// Not cancel safe: devices are then not made safe.
+    /// Not cancel safe: devices are then not put into their safe state.
     pub async fn run(self, module: impl Module + 'static) -> Result<(), RunError> {
         let stop = CancellationToken::new();
         let signal = stop_signal();
@@ -158,13 +163,13 @@ impl Runner {
         ended
     }
 
-    /// Runs a module until `stop` is cancelled, then gives it its grace of 1.5 s.
+    /// Runs a module until `stop` is cancelled, then gives it a grace period of 1.5 s.
     ///
     /// # Errors
     /// [`RunError`].
     ///
     /// # Cancel safety
-    /// Not cancel safe: devices are then not made safe.
+    /// Not cancel safe: devices are then not put into their safe state.
     pub async fn run_until(
         self,
         module: impl Module + 'static,
@@ -173,7 +178,7 @@ impl Runner {
         let module = Box::new(module);
         let manifest = module.manifest();
         let line = Arc::new(self.open_uplink().await?);
-        // The module runs from the start, also while no hub answers: its readings wait in the outbox.
+        // The module runs from the start, even while no hub answers: its readings are kept in the outbox.
         let mut work = tokio::spawn(module.run(line.clone(), stop.child_token()));
         let tasks = TaskTracker::new();
         let end_of_sending = CancellationToken::new();
@@ -204,7 +209,7 @@ impl Runner {
             None => tokio::time::timeout(GRACE, &mut work).await.ok(),
         };
         work.abort();
-        // What is left goes out now, or waits on disk, or is lost with the process; that is said.
+        // The rest is sent now, kept on disk, or lost with the process, which is logged.
         end_of_sending.cancel();
         tasks.wait().await;
         line.sender.send_rest(LAST_SEND).await;
@@ -217,11 +222,11 @@ impl Runner {
         }
     }
 
-    /// Registers, does the module's work once, and returns: for cron. With a folder, readings that the hub does not take wait
-    /// there for the next time; without one nothing waits.
+    /// Registers, runs the module once, and returns. For cron. With a directory, readings that the hub does
+    /// not accept are kept for the next time; without one none are kept.
     ///
     /// # Errors
-    /// [`RunError`], also when the hub cannot be reached or the device failed.
+    /// [`RunError`], also if the hub cannot be reached or the device failed.
     ///
     /// # Cancel safety
     /// Not cancel safe.
@@ -266,7 +271,7 @@ impl Runner {
     }
 }
 
-/// The module's uplink: readings go into the outbox, all else straight through.
+/// The module's uplink: readings go into the outbox, other requests to the hub.
 struct RunnerUplink {
     uplink: Arc<dyn Uplink>,
     outbox: Arc<Outbox>,
@@ -275,8 +280,8 @@ struct RunnerUplink {
 }
 
 impl RunnerUplink {
-    /// Registers, then says "I am here" every heartbeat; registers again when the hub does not know the manifest any
-    /// more. Returns only when the hub refuses the first registration for good.
+    /// Registers, then sends heartbeats, and registers again when the hub does not know the manifest any
+    /// more. Returns only if the hub refuses the first registration permanently.
     async fn keep_registered(&self, manifest: &Manifest) -> UplinkError {
         let mut backoff = self.backoff.clone();
         let mut accepted_once = false;
@@ -290,14 +295,14 @@ impl RunnerUplink {
                 }
                 Err(error) if !accepted_once && is_final(error.kind()) => return error,
                 Err(error) => {
-                    tracing::warn!(module = %self.module_id(), error = %error_chain(&error), "not registered");
+                    tracing::warn!(module = %self.module_id(), error = %error_chain(&error), "the registration failed");
                     tokio::time::sleep(pause(&mut backoff, &error)).await;
                 }
             }
         }
     }
 
-    /// Says "I am here" until the hub does not answer, or does not know the manifest.
+    /// Sends heartbeats until the hub does not answer, or does not know the manifest.
     async fn send_heartbeats(&self, every: Duration) {
         loop {
             tokio::time::sleep(every).await;
@@ -305,14 +310,14 @@ impl RunnerUplink {
                 Ok(receipt) if receipt.registered => {}
                 Ok(_) => return,
                 Err(error) => {
-                    tracing::warn!(module = %self.module_id(), error = %error_chain(&error), "the hub was not told");
+                    tracing::warn!(module = %self.module_id(), error = %error_chain(&error), "the heartbeat failed");
                     return;
                 }
             }
         }
     }
 
-    /// Ends the outbox in order and says what did not reach the hub.
+    /// Closes the outbox and logs the readings that did not reach the hub.
     async fn close(&self) {
         let (left, lost) = self.outbox.close().await;
         let module = self.module_id();
@@ -326,7 +331,7 @@ impl RunnerUplink {
     }
 }
 
-/// Whether asking again, with the same token and manifest, is in vain.
+/// Whether a retry with the same token and manifest is pointless.
 fn is_final(kind: ErrorKind) -> bool {
     !kind.is_transient() && kind != ErrorKind::Conflict
 }
@@ -374,7 +379,7 @@ impl Uplink for RunnerUplink {
     }
 }
 
-/// A module's numbers count its own readings, so those of another cannot be among them.
+/// A module numbers its own readings only; those of another module cannot be among them.
 fn foreign_module(ours: &ModuleId, other: &ModuleId) -> UplinkError {
     let kind = ErrorKind::InvalidArgument;
     UplinkError::Problem(Box::new(Problem {

@@ -1,7 +1,7 @@
-//! What an action did may last only while its issuer and the hub are there: until when, as far as is known.
+//! The time until which the effect of an action may last, which depends on its issuer and the hub.
 //!
-//! One rule for both: the hub's answer says for how many seconds the issuer still counts as there, and only answers move
-//! the end. An issuer that is gone gives no more seconds, a hub that is gone gives no more answers.
+//! One rule covers both: the hub's answer says for how many seconds the issuer still counts as present, and
+//! only answers extend the lease. An absent issuer adds no seconds, and an unreachable hub sends no answers.
 
 use std::{
     collections::BTreeMap,
@@ -20,10 +20,10 @@ use crate::{
     uplink::Uplink,
 };
 
-/// When a device could not be made safe it is tried again after this time.
+/// The pause before another attempt to reach the safe state.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
-/// The safety leases a module holds: one for each action, of the command that did it last.
+/// The safety leases of a module: one for each action, of its last command.
 #[derive(Debug, Default)]
 pub(crate) struct SafetyLeases {
     held: BTreeMap<ActionName, ActiveLease>,
@@ -42,7 +42,8 @@ impl ActiveLease {
 }
 
 impl SafetyLeases {
-    /// The command was done just now: what it did may last for `limit`, and for as long as the hub gives more.
+    /// Starts the lease of a command that just ran: its effect may last for `limit`, and longer if the hub
+    /// extends it.
     pub(crate) fn hold(
         &mut self,
         up: &Arc<dyn Uplink>,
@@ -55,24 +56,24 @@ impl SafetyLeases {
         self.held.insert(action, ActiveLease { until, _renewing: AbortOnDropHandle::new(renewing) });
     }
 
-    /// The device is safe: nothing is left that could last too long.
+    /// Ends all leases: the device is in its safe state.
     pub(crate) fn release(&mut self) {
         self.held.clear();
     }
 
-    /// The device could not be made safe: a lease is over again soon.
+    /// Schedules another attempt to reach the safe state.
     pub(crate) fn retry(&mut self) {
         for held in self.held.values() {
             *held.until.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now() + TRY_AGAIN;
         }
     }
 
-    /// Whether one of them is over.
+    /// Whether a lease has expired.
     pub(crate) fn is_expired(&self) -> bool {
         self.first().is_some_and(|until| until <= Instant::now())
     }
 
-    /// Returns when one of them is over; never when there is none.
+    /// Returns when a lease has expired; never without a lease.
     ///
     /// # Cancel safety
     /// Cancel safe.
@@ -81,7 +82,7 @@ impl SafetyLeases {
             if until <= Instant::now() {
                 return;
             }
-            // It may have been renewed meanwhile, so it is looked at again.
+            // The lease may have been renewed meanwhile, so it is checked again.
             tokio::time::sleep_until(until).await;
         }
         std::future::pending().await
@@ -92,16 +93,18 @@ impl SafetyLeases {
     }
 }
 
-/// Asks three times within the limit, and more often towards the end, so that whoever shows up late is still seen.
+/// Asks three times within the limit, and more often towards its end, so that an issuer that appears late
+/// still counts.
 async fn renew(up: Arc<dyn Uplink>, command: CommandId, limit: Duration, until: Arc<Mutex<Instant>>) {
     let (seldom, often) = (limit / 3, limit / 20);
     loop {
-        // The answer's seconds count from the question on: less is given than the hub meant, never more.
+        // The answer's seconds count from the question: the lease is shorter than the hub meant, never
+        // longer.
         let asked_at = Instant::now();
         let question = StatusReport { watch: Some(command.clone()), ..StatusReport::default() };
         let alive = match tokio::time::timeout(seldom, up.report(question)).await {
             Ok(Ok(receipt)) => receipt.alive_secs.and_then(|secs| Duration::try_from_secs_f64(secs).ok()),
-            // Whether the hub is away or refuses: it gives no more.
+            // An unreachable hub and a refusal have the same effect: the lease is not extended.
             Ok(Err(_)) | Err(_) => None,
         };
         let left = {

@@ -1,4 +1,4 @@
-//! A module that measures in a rhythm.
+//! A module that measures periodically.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,7 +17,7 @@ use crate::{
     uplink::Uplink,
 };
 
-/// Reads a [`Sensor`] every so often and records what it says. A failed read is recorded as no data with its reason.
+/// Reads a [`Sensor`] periodically and records its samples. A failed read is recorded with its reason.
 #[derive(Debug)]
 pub struct SensorModule<S> {
     sensor: S,
@@ -27,7 +27,7 @@ pub struct SensorModule<S> {
 }
 
 impl<S: Sensor> SensorModule<S> {
-    /// Reads `sensor` now and then every `every`, at least a millisecond.
+    /// Reads `sensor` at the start and then every `every`, at least a millisecond.
     #[must_use]
     pub fn new(sensor: S, every: Duration) -> Self {
         Self {
@@ -38,14 +38,14 @@ impl<S: Sensor> SensorModule<S> {
         }
     }
 
-    /// The same with a sentence for people in its manifest.
+    /// Sets the description in the manifest.
     #[must_use]
     pub fn described(mut self, description: impl Into<String>) -> Self {
         self.description = Some(description.into());
         self
     }
 
-    /// The same with another clock to stamp readings with.
+    /// Sets the clock for the times of readings.
     #[must_use]
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
@@ -81,7 +81,7 @@ impl<S: Sensor> Module for SensorModule<S> {
         stop: CancellationToken,
     ) -> Result<(), ModuleError> {
         let mut rhythm = tokio::time::interval_at(Instant::now(), self.every);
-        // A read that took long is followed by the next beat, not by a burst.
+        // A read that took long is followed by the next regular one, not by a burst.
         rhythm.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut failing = false;
         loop {
@@ -113,7 +113,7 @@ impl<S: Sensor> Module for SensorModule<S> {
     }
 }
 
-/// A sensor made of a function that measures one quantity; see [`measure`].
+/// A sensor defined by a function that measures one quantity; see [`measure`].
 pub struct Measuring<F> {
     quantity: Quantity,
     function: F,
@@ -125,7 +125,7 @@ impl<F> std::fmt::Debug for Measuring<F> {
     }
 }
 
-/// Makes a [`Sensor`] of an async function that returns one value in the quantity's canonical unit.
+/// Creates a [`Sensor`] from an async function that returns one value in the quantity's canonical unit.
 pub fn measure<F, R>(quantity: Quantity, function: F) -> Measuring<F>
 where
     F: FnMut() -> R + Send,

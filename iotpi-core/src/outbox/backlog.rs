@@ -1,4 +1,4 @@
-//! What waits behind the live lane: in memory, or on disk.
+//! The readings behind the live queue: in memory, or on disk.
 
 use std::{collections::VecDeque, io, sync::Arc};
 
@@ -12,20 +12,20 @@ use crate::{
     time::Clock,
 };
 
-/// Readings that wait, oldest first, and gaps to be told. At most one batch of them is under way.
+/// Queued readings, oldest first, and unreported gaps. At most one batch of them is in flight.
 #[derive(Debug)]
 pub(super) enum Backlog {
     Memory(Memory),
     Disk(Box<Disk>),
 }
 
-/// A bounded queue.
+/// A bounded queue in memory.
 #[derive(Debug)]
 pub(super) struct Memory {
     capacity: usize,
     clock: Arc<dyn Clock>,
     readings: VecDeque<QueuedReading>,
-    /// How many at the front are under way.
+    /// The number of readings in flight, at the front.
     flying: usize,
     gaps: Gaps,
     lost: u64,
@@ -38,7 +38,7 @@ impl Memory {
 
     fn append(&mut self, readings: &[QueuedReading]) {
         self.readings.extend(readings.iter().cloned());
-        // What is under way may just be arriving.
+        // Readings in flight may be arriving at this moment, so they are not dropped.
         let excess = self.readings.len().saturating_sub(self.capacity.max(self.flying));
         let dropped: Vec<_> = self.readings.drain(self.flying..self.flying + excess).collect();
         self.lose(gaps_of(&dropped, GapReason::Full, self.clock.as_ref()));
@@ -53,7 +53,7 @@ impl Memory {
 }
 
 impl Backlog {
-    /// Takes readings in, in this order. On failure also says how many it took.
+    /// Appends readings in this order. An error includes the number that was appended.
     pub fn append(&mut self, readings: &[QueuedReading]) -> Result<(), (usize, io::Error)> {
         match self {
             Self::Memory(memory) => {
@@ -64,7 +64,7 @@ impl Backlog {
         }
     }
 
-    /// Copies out the oldest; they are under way until [`Self::land`].
+    /// Checks out a copy of the oldest readings; they are in flight until [`Self::nack`].
     pub fn checkout(&mut self, limit: usize) -> Vec<QueuedReading> {
         match self {
             Self::Memory(memory) => {
@@ -75,7 +75,7 @@ impl Backlog {
         }
     }
 
-    /// The first `count` of those under way are the hub's, or said to be lost.
+    /// Acknowledges the first `count` readings in flight: they were delivered or reported as lost.
     pub fn ack(&mut self, count: usize) {
         match self {
             Self::Memory(memory) => {
@@ -86,7 +86,7 @@ impl Backlog {
         }
     }
 
-    /// The batch under way is over; what is not settled waits on.
+    /// Ends the batch in flight; unacknowledged readings stay queued.
     pub fn nack(&mut self) {
         match self {
             Self::Memory(memory) => memory.flying = 0,
@@ -94,7 +94,7 @@ impl Backlog {
         }
     }
 
-    /// Notes losses.
+    /// Adds gaps.
     pub fn add_gaps(&mut self, gaps: Vec<NewGap>) {
         match self {
             Self::Memory(memory) => memory.lose(gaps),
@@ -109,7 +109,7 @@ impl Backlog {
         }
     }
 
-    /// The hub knows a gap.
+    /// Records that a gap was reported.
     pub fn gap_reported(&mut self, gap: &NewGap) {
         match self {
             Self::Memory(memory) => memory.gaps.reported(gap),
@@ -117,7 +117,7 @@ impl Backlog {
         }
     }
 
-    /// How many readings wait.
+    /// The number of queued readings.
     pub fn len(&self) -> u64 {
         match self {
             Self::Memory(memory) => memory.readings.len() as u64,
@@ -132,7 +132,7 @@ impl Backlog {
         }
     }
 
-    /// How many readings were lost, as far as this process knows.
+    /// The number of lost readings, as far as this process knows.
     pub fn lost(&self) -> u64 {
         match self {
             Self::Memory(memory) => memory.lost,

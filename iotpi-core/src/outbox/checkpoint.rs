@@ -1,25 +1,26 @@
-//! Which numbers are given and which readings wait in memory, kept where a killed process leaves it.
+//! The numbers assigned and the readings in memory, kept where they survive a killed process.
 //!
-//! After `kill -9` the next start must know which numbers were given, so that none is given twice, and which readings were
-//! in memory, so that their loss can be told. Writing that to the card for each reading would wear it out; shared memory
-//! (`/dev/shm`, a tmpfs) costs nothing and lives as long as the boot. A power cut takes it away: then a new epoch begins.
-//! The name has the epoch in it, 53 random bits that only the outbox' own folder knows, so nobody can put one there before.
+//! After `kill -9` the next start must know which numbers were assigned, so that none is used twice, and
+//! which readings were in memory, so that their loss can be reported. Writing that to the card for each
+//! reading would wear it out. Shared memory (`/dev/shm`, a tmpfs) costs nothing and lives as long as the
+//! boot. A power cut deletes it, and a new epoch begins. Its name contains the epoch, 53 random bits that
+//! only the outbox directory has, so no other user can create it in advance.
 
 use std::{fs::File, io, path::PathBuf};
 
-/// Where shared memory is on Linux: shm_overview(7).
+/// The shared memory of Linux: shm_overview(7).
 const FOLDER: &str = "/dev/shm";
 
-/// What the mark says.
+/// The content of the checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct CheckpointData {
     /// The first number whose reading is only in memory; `next` if there is none.
     pub first: u64,
-    /// The next number to be given.
+    /// The next number to assign.
     pub next: u64,
 }
 
-/// The open mark of one epoch.
+/// The open checkpoint of an epoch.
 #[derive(Debug)]
 pub(super) struct Checkpoint {
     epoch: u64,
@@ -31,7 +32,7 @@ fn path(epoch: u64) -> PathBuf {
 }
 
 impl Checkpoint {
-    /// What the mark of this epoch says, if there is one.
+    /// Reads the checkpoint of this epoch, if there is one.
     pub fn read(epoch: u64) -> Option<CheckpointData> {
         let bytes = std::fs::read(path(epoch)).ok()?;
         let (said, sum) = bytes.split_at_checked(16)?;
@@ -45,7 +46,7 @@ impl Checkpoint {
         })
     }
 
-    /// Opens the mark of this epoch, made if there is none.
+    /// Opens the checkpoint of this epoch, and creates it if missing.
     #[cfg(unix)]
     pub fn open(epoch: u64, marked: CheckpointData) -> io::Result<Self> {
         use std::os::unix::fs::OpenOptionsExt as _;
@@ -61,13 +62,13 @@ impl Checkpoint {
         Ok(mark)
     }
 
-    /// There is no such place.
+    /// There is no shared memory on this system.
     #[cfg(not(unix))]
     pub fn open(_: u64, _: CheckpointData) -> io::Result<Self> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Says it anew. One write into one page: a killed process leaves it whole.
+    /// Writes the checkpoint. It is one write into one page, so a killed process leaves it complete.
     #[cfg(unix)]
     pub fn write(&self, marked: CheckpointData) -> io::Result<()> {
         use std::os::unix::fs::FileExt as _;
@@ -80,19 +81,19 @@ impl Checkpoint {
         self.file.write_all_at(&bytes, 0)
     }
 
-    /// There is no such place.
+    /// There is no shared memory on this system.
     #[cfg(not(unix))]
     pub fn write(&self, _: CheckpointData) -> io::Result<()> {
         let _ = &self.file;
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Removes it: after a stop in order.
+    /// Removes it after an orderly shutdown.
     pub fn remove(self) {
         Self::forget(self.epoch);
     }
 
-    /// Removes the mark of this epoch, if there is one.
+    /// Removes the checkpoint of this epoch, if there is one.
     pub fn forget(epoch: u64) {
         let _ = std::fs::remove_file(path(epoch));
     }

@@ -1,4 +1,4 @@
-//! The folder of an outbox: segments, oldest first, and what is known beside them.
+//! The directory of an outbox: segments, oldest first, and the state file.
 //!
 //! ```text
 //! lock                                   held by the process that has it open
@@ -32,18 +32,18 @@ use crate::{
     time::Clock,
 };
 
-/// The limits are kept in so many segments, so that little goes at once.
+/// The limits are divided into this many segments, so that little is lost at once.
 const SEGMENTS: u64 = 16;
-/// The greatest segment: one is in memory while it is read back.
+/// The maximum size of a segment: one is in memory while it is read.
 const MAX_SEGMENT_BYTES: u64 = 1024 * 1024;
-/// Syncs are at least so far apart.
+/// The minimum interval between syncs.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 
-/// An open folder.
+/// An open outbox directory.
 #[derive(Debug)]
 pub(super) struct Disk {
     folder: PathBuf,
-    /// Held, never read.
+    /// Held for the lock, never read.
     _lock: File,
     limits: OutboxLimits,
     clock: Arc<dyn Clock>,
@@ -52,37 +52,37 @@ pub(super) struct Disk {
     epoch: u64,
     gaps: Gaps,
     segments: VecDeque<Segment>,
-    /// The last segment's file, while it is written to.
+    /// The file of the last segment, while it is written to.
     writer: Option<File>,
     next_ordinal: u64,
-    /// The segment that is read back, by its ordinal.
+    /// The segment in memory, with its ordinal.
     loaded: Option<(u64, Vec<u8>)>,
     flight: Option<InFlight>,
     unsynced: bool,
     synced_at: Option<Instant>,
-    /// The gaps could not be written down.
+    /// Whether the gaps could not be written.
     unsaved: bool,
     lost: u64,
 }
 
-/// A batch that is being sent.
+/// A batch in flight.
 #[derive(Debug)]
 struct InFlight {
     ordinal: u64,
     readings: VecDeque<(QueuedReading, usize)>,
-    /// Why its segment went meanwhile, if it did.
+    /// The reason for the loss of its segment, if it was deleted meanwhile.
     gone: Option<GapReason>,
 }
 
-/// A stretch of a segment read back.
+/// A part of a segment that was read.
 struct ReadAhead {
     readings: Vec<(QueuedReading, usize)>,
-    /// What was rotten between them.
+    /// The damaged records between them.
     holes: Vec<NewGap>,
 }
 
 impl Disk {
-    /// Opens the folder, made if there is none, and survives what it finds there. Also says the next number.
+    /// Opens the directory, creates it if missing, and recovers its content. Also returns the next number.
     pub fn open(
         folder: &Path,
         module_id: &ModuleId,
@@ -102,7 +102,7 @@ impl Disk {
             Err(TryLockError::WouldBlock) => return Err(OutboxError::InUse { folder: folder.to_owned() }),
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
-        // A clock that does not name its boot is known to this process alone.
+        // The times of a clock without a boot id are valid in this process only.
         let boot =
             clock.boot().unwrap_or_else(|| u128::from(super::random()) << 64 | u128::from(super::random()));
         let found = recovery::recover(folder, module_id, boot, clock.as_ref())?;
@@ -135,7 +135,7 @@ impl Disk {
         self.epoch
     }
 
-    /// How many readings wait.
+    /// The number of queued readings.
     pub fn len(&self) -> u64 {
         self.segments.iter().map(|segment| segment.left).sum()
     }
@@ -144,7 +144,7 @@ impl Disk {
         self.lost
     }
 
-    /// Takes readings in, in this order. On failure also says how many it took.
+    /// Appends readings in this order. An error includes the number that was appended.
     pub fn append(&mut self, readings: &[QueuedReading]) -> Result<(), (usize, io::Error)> {
         let mut taken = 0;
         while taken < readings.len() {
@@ -153,7 +153,7 @@ impl Disk {
         Ok(())
     }
 
-    /// Takes as many as the segment has room for, at least one.
+    /// Appends as many readings as fit into the segment, at least one.
     fn append_some(&mut self, readings: &[QueuedReading]) -> io::Result<usize> {
         let now = self.clock.monotonic();
         let max_bytes = (self.limits.bytes / SEGMENTS).min(MAX_SEGMENT_BYTES);
@@ -189,7 +189,7 @@ impl Disk {
             return Err(io::Error::other("the segment is gone"));
         };
         if let Err(error) = file.write_all(&bytes) {
-            // Half a record is survived, but need not stay; the next try begins a new segment.
+            // Half a record is harmless, but need not stay; the next attempt begins a new segment.
             let _ = file.set_len(before);
             self.writer = None;
             return Err(error);
@@ -203,7 +203,7 @@ impl Disk {
         Ok(count)
     }
 
-    /// The segment is full: what comes next goes into another.
+    /// The segment is full: the next reading goes into a new one.
     fn close_writer(&mut self) {
         if let Some(file) = self.writer.take()
             && self.unsynced
@@ -213,7 +213,7 @@ impl Disk {
         }
     }
 
-    /// Makes what was taken in survive a power cut; at most once a second, unless it is the `last` time.
+    /// Syncs the appended readings; at most once a second, unless it is the `last` time.
     pub fn sync(&mut self, last: bool) {
         if self.unsaved {
             self.save();
@@ -228,18 +228,19 @@ impl Disk {
             None => sync_folder(&self.folder),
         };
         if let Err(error) = synced {
-            // The kernel may have dropped the pages and would say yes the second time: a new file begins.
+            // The kernel may have dropped the pages and would report success on a second sync: a new file
+            // begins.
             tracing::error!(%error, folder = %self.folder.display(), "the outbox could not be synced");
             self.writer = None;
         }
     }
 
-    /// Whether something has yet to be synced or written down.
+    /// Whether something is not yet synced or written.
     pub fn is_unsynced(&self) -> bool {
         self.unsynced || self.unsaved
     }
 
-    /// The oldest readings, to be sent; [`Self::settle`] and [`Self::land`] say what became of them.
+    /// Checks out the oldest readings; [`Self::ack`] and [`Self::nack`] follow.
     pub fn checkout(&mut self, limit: usize) -> Vec<QueuedReading> {
         loop {
             let ordinal = self.segments.front().map(|front| front.ordinal);
@@ -256,7 +257,7 @@ impl Disk {
         }
     }
 
-    /// The first `count` of the batch under way are the hub's, or said to be lost.
+    /// Acknowledges the first `count` readings in flight: they were delivered or reported as lost.
     pub fn ack(&mut self, count: usize) {
         let Some(flight) = &mut self.flight else { return };
         let settled = flight.readings.drain(..count.min(flight.readings.len())).next_back();
@@ -272,14 +273,15 @@ impl Disk {
         }
     }
 
-    /// The batch under way is over; what is not settled waits on, unless its segment went meanwhile.
+    /// Ends the batch in flight; unacknowledged readings stay queued, unless their segment was deleted
+    /// meanwhile.
     pub fn nack(&mut self) {
         if let Some(InFlight { readings, gone: Some(reason), .. }) = self.flight.take() {
             self.add_gaps(gaps_of(readings.iter().map(|(kept, _)| kept), reason, self.clock.as_ref()));
         }
     }
 
-    /// Lets go what has waited too long.
+    /// Drops readings beyond the maximum age.
     pub fn drop_old(&mut self) {
         let now = self.clock.monotonic();
         while self.segments.front().is_some_and(|f| now.saturating_sub(f.span.1) > self.limits.age) {
@@ -287,7 +289,7 @@ impl Disk {
         }
     }
 
-    /// Notes losses, durably.
+    /// Adds gaps durably.
     pub fn add_gaps(&mut self, gaps: impl IntoIterator<Item = NewGap>) {
         let mut lost = 0;
         for gap in gaps {
@@ -306,7 +308,7 @@ impl Disk {
         self.gaps.next()
     }
 
-    /// The hub knows a gap.
+    /// Records that a gap was reported.
     pub fn gap_reported(&mut self, gap: &NewGap) {
         self.gaps.reported(gap);
         self.save();
@@ -316,7 +318,7 @@ impl Disk {
         !self.gaps.is_empty()
     }
 
-    /// Ends in order: everything is on disk, and the next process counts on from `next_seq`.
+    /// Closes the outbox: everything is on disk, and the next process continues with `next_seq`.
     pub fn close(&mut self, next_seq: u64) -> io::Result<()> {
         self.nack();
         self.sync(true);
@@ -324,7 +326,7 @@ impl Disk {
         self.write_state(Some(next_seq))
     }
 
-    /// Reads on from where the oldest segment is settled.
+    /// Continues to read at the acknowledged position of the oldest segment.
     fn read_ahead(&mut self, limit: usize) -> io::Result<ReadAhead> {
         let upper = match (self.segments.front(), self.segments.get(1)) {
             (Some(front), Some(next)) if front.epoch == next.epoch => Some(next.first_seq),
@@ -344,7 +346,7 @@ impl Disk {
         Ok(read(front, bytes, front.offset, limit, upper, self.boot))
     }
 
-    /// What the oldest segment has when its file cannot be read.
+    /// The content of the oldest segment, if its file cannot be read.
     fn all_unreadable(&self, error: &io::Error) -> ReadAhead {
         tracing::error!(%error, folder = %self.folder.display(), "a segment of the outbox cannot be read");
         let gap = |front: &Segment| NewGap {
@@ -358,19 +360,19 @@ impl Disk {
         ReadAhead { readings: Vec::new(), holes: holes.into_iter().collect() }
     }
 
-    /// Lets the oldest segments go until so much more is within the limits.
+    /// Deletes the oldest segments until this much more is within the limits.
     fn enforce_limits(&mut self, bytes: u64, readings: u64) {
         let over = |disk: &Self| {
             disk.segments.iter().map(|segment| segment.bytes).sum::<u64>() + bytes > disk.limits.bytes
                 || disk.len() + readings > disk.limits.readings
         };
-        // The one that is written to stays.
+        // The segment that is written to stays.
         while self.segments.len() > 1 && over(self) {
             self.evict(GapReason::Full);
         }
     }
 
-    /// Lets the oldest segment go and notes what was in it, but what is being sent just now.
+    /// Deletes the oldest segment and records its readings as a gap, except those in flight.
     fn evict(&mut self, reason: GapReason) {
         let Some(ordinal) = self.segments.front().map(|front| front.ordinal) else { return };
         let under_way = match &mut self.flight {
@@ -390,7 +392,7 @@ impl Disk {
         self.drop_front();
     }
 
-    /// Removes the oldest segment, which nobody needs any more.
+    /// Removes the oldest segment, whose readings were all acknowledged.
     fn drop_front(&mut self) {
         let Some(front) = self.segments.pop_front() else { return };
         if self.segments.is_empty() {
@@ -417,7 +419,8 @@ impl Disk {
     }
 }
 
-/// Reads up to `limit` readings of a segment from `at` on. `upper` is the number that follows its last one, if known.
+/// Reads up to `limit` readings of a segment from `at` on. `upper` is the number after its last one, if
+/// known.
 fn read(
     segment: &Segment,
     bytes: &[u8],
@@ -429,7 +432,7 @@ fn read(
     let (mut readings, mut holes) = (Vec::new(), Vec::new());
     let (mut end, mut before, mut rotten) = (at, segment.settled_seq, None);
     let mut hole = |before: u64, next: Option<u64>, looks_begun: bool| {
-        // At a torn end nobody knows how many there were; where one had begun, it was one.
+        // At a torn end the number of readings is unknown; if a record had begun, it was one.
         let next = next.or(looks_begun.then_some(before + 2));
         if let Some(last_seq) = next.map(|next| next - 1).filter(|last| *last > before) {
             let reason = GapReason::Unreadable;

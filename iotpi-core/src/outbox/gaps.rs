@@ -1,4 +1,4 @@
-//! Gaps that the hub has to be told of.
+//! The gaps that are not yet reported to the hub.
 
 use std::collections::BTreeMap;
 
@@ -12,11 +12,11 @@ use crate::{
     time::Clock,
 };
 
-/// How many gaps wait at most. An outage makes one; a hub that answers takes them. More than that, and the rest shows at the
-/// hub as missing.
+/// The maximum number of queued gaps. An outage makes one, and a hub that answers takes them. Readings beyond
+/// that show as missing at the hub.
 const MAX_GAPS: usize = 4096;
 
-/// What waits to be told, oldest first.
+/// The unreported gaps, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Gaps {
     waiting: Vec<PendingGap>,
@@ -25,17 +25,19 @@ pub(super) struct Gaps {
 #[derive(Debug)]
 struct PendingGap {
     gap: NewGap,
-    /// The hub may know it already: it stays as it is, because a hub knows a gap by its epoch and first number.
+    /// The hub may have it already. It is not extended any more, because a hub identifies a gap by its epoch
+    /// and first number.
     tried: bool,
 }
 
 impl Gaps {
-    /// Those of an earlier process; it may have told them.
+    /// The gaps of an earlier process, which may have reported them.
     pub fn of(gaps: Vec<NewGap>) -> Self {
         Self { waiting: gaps.into_iter().map(|gap| PendingGap { gap, tried: true }).collect() }
     }
 
-    /// Adds one; an untold one of the same reason that ends right before it grows instead. False if there is no room.
+    /// Adds a gap, or extends an unreported one of the same reason that ends right before it. Returns false
+    /// if the queue is full.
     pub fn add(&mut self, gap: NewGap) -> bool {
         let known = |w: &PendingGap| {
             w.gap.epoch == gap.epoch && w.gap.first_seq <= gap.first_seq && gap.last_seq <= w.gap.last_seq
@@ -61,21 +63,21 @@ impl Gaps {
         true
     }
 
-    /// The oldest, to be told now.
+    /// The oldest gap, which is about to be reported.
     pub fn next(&mut self) -> Option<NewGap> {
         let oldest = self.waiting.first_mut()?;
         oldest.tried = true;
         Some(oldest.gap.clone())
     }
 
-    /// The hub knows it.
+    /// Records that a gap was reported.
     pub fn reported(&mut self, gap: &NewGap) {
         self.waiting.retain(|w| {
             w.gap.epoch != gap.epoch || w.gap.first_seq != gap.first_seq || w.gap.reason != gap.reason
         });
     }
 
-    /// Whether a reading of this number went because the outbox was full or it was too old.
+    /// Whether the reading with this number was dropped because the outbox was full or the reading too old.
     pub fn evicted(&self, number: SeqNo) -> bool {
         let covers = |w: &PendingGap| {
             matches!(w.gap.reason, GapReason::Full | GapReason::TooOld)
@@ -89,7 +91,7 @@ impl Gaps {
         self.waiting.is_empty()
     }
 
-    /// All of them, to be written down.
+    /// All gaps, to be saved.
     pub fn list(&self) -> Vec<NewGap> {
         self.waiting.iter().map(|w| w.gap.clone()).collect()
     }
@@ -107,7 +109,7 @@ fn join(known: &mut Vec<SeriesGap>, more: Vec<SeriesGap>) {
     }
 }
 
-/// The gaps that losing these readings makes: one for each stretch of numbers without a hole.
+/// The gaps for these lost readings: one for each contiguous range of numbers.
 pub(super) fn gaps_of<'a>(
     lost: impl IntoIterator<Item = &'a QueuedReading>,
     reason: GapReason,

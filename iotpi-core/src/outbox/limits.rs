@@ -1,23 +1,25 @@
-//! How much an outbox keeps, and why it cannot be opened.
+//! The limits of an outbox, and the errors of opening it.
 
 use std::{io, path::PathBuf, time::Duration};
 
 use crate::model::id::ModuleId;
 
-/// How many readings wait at most in an outbox in memory, unless said otherwise: some hours of one sensor at 1 Hz, a few
+/// The default capacity of an outbox in memory, in readings: some hours of one sensor at 1 Hz, a few
 /// megabytes.
 pub const DEFAULT_OUTBOX_CAPACITY: usize = 10_000;
 
-/// How much an outbox on disk keeps. Whichever limit is reached first, the oldest segment goes (a sixteenth of the limits, at
-/// most a megabyte) and its loss is told to the hub as a gap.
+/// The limits of an outbox on disk. When one is reached, the oldest segment is deleted (a sixteenth of the
+/// limits, at most a megabyte), and its readings are reported to the hub as a gap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutboxLimits {
-    /// Bytes of its segments on disk, at least 64 KiB. Default 64 MiB: some 1.8 million readings.
+    /// The maximum size of its segments on disk in bytes, at least 64 KiB. Default 64 MiB: some 1.8 million
+    /// readings.
     pub bytes: u64,
-    /// How long a reading waits, by the monotonic clock; a reboot begins the wait anew, because no clock that survives it can
-    /// be trusted to delete by. Default 7 days. A segment goes when its newest reading is as old.
+    /// The maximum age of a reading by the monotonic clock. A reboot restarts it, because no clock that
+    /// survives it can be trusted for deletions. Default 7 days. A segment is deleted when its newest reading
+    /// has this age.
     pub age: Duration,
-    /// Readings, at least 16. Default 1,000,000.
+    /// The maximum number of readings, at least 16. Default 1,000,000.
     pub readings: u64,
 }
 
@@ -28,7 +30,7 @@ impl Default for OutboxLimits {
 }
 
 impl OutboxLimits {
-    /// The same with every limit at least the least that works.
+    /// Raises every limit to its minimum.
     pub(super) fn checked(self) -> Self {
         Self {
             bytes: self.bytes.max(64 * 1024),
@@ -38,30 +40,30 @@ impl OutboxLimits {
     }
 }
 
-/// Why the folder of an outbox cannot be used.
+/// The reasons why the directory of an outbox cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OutboxError {
     /// Another process, or another module of this one, has it open.
     #[error("the outbox {} is in use by another process: a module has a folder of its own", folder.display())]
     InUse {
-        /// The folder.
+        /// The directory.
         folder: PathBuf,
     },
-    /// It belongs to another module: its numbers and readings are that module's.
+    /// It belongs to another module, with that module's numbers and readings.
     #[error("the outbox {} is that of module `{owner}`: a module has a folder of its own", folder.display())]
     OtherModule {
-        /// The folder.
+        /// The directory.
         folder: PathBuf,
-        /// Whose it is.
+        /// The module it belongs to.
         owner: ModuleId,
     },
-    /// The folder cannot be made, read or written.
+    /// The directory cannot be created, read or written.
     #[error("the outbox {} cannot be used", folder.display())]
     Io {
-        /// The folder.
+        /// The directory.
         folder: PathBuf,
-        /// What the system said.
+        /// The underlying error.
         source: io::Error,
     },
 }

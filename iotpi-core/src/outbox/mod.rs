@@ -1,12 +1,12 @@
-//! Readings that wait for the hub, each with its number.
+//! The outbox: readings that the hub has not acknowledged, each with its number.
 //!
-//! A reading is numbered when it comes in, and waits in memory to be sent at once (the live lane). What has waited there for
-//! 5 s, and what is more than one batch, goes to the backlog: in memory, bounded, or on disk if the module has a folder for
-//! it. So a card is written to only while the hub does not answer. What is lost is known by its numbers: a gap, which waits
-//! to be told like a reading.
+//! A reading is numbered when it arrives and enters the live queue in memory, from which it is sent at once.
+//! Readings that have waited there for 5 s, and those beyond one batch, spill to the backlog: in memory,
+//! bounded, or on disk if the module has a directory. A card is therefore written to only while the hub does
+//! not answer. Lost readings are known by their numbers: a gap, which is queued for its report.
 //!
-//! Deliberately absent: writing down each acknowledgement. What was acknowledged and is still on disk after a kill is sent
-//! again, and the hub knows it by its number.
+//! Deliberately absent: storing each acknowledgement. Readings that were acknowledged and are still on disk
+//! after a kill are sent again, and the hub recognizes them by their numbers.
 
 mod backlog;
 mod checkpoint;
@@ -48,38 +48,39 @@ use crate::{
     time::Clock,
 };
 
-/// How many readings the live lane has at most: one request.
+/// The capacity of the live queue: one request.
 pub(crate) const BATCH: usize = 500;
-/// How long a reading waits in the live lane before it becomes backlog.
+/// The time after which a reading spills from the live queue to the backlog.
 const SPILL_AFTER: Duration = Duration::from_secs(5);
 
-/// What waits in a module.
+/// The queues of a module.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     epoch: u64,
     clock: Arc<dyn Clock>,
     on_disk: bool,
     max_live: usize,
-    /// Held for moments.
+    /// Locked briefly.
     live: Mutex<LiveQueue>,
-    /// Held across reads and writes of the disk: locked by threads that may block. Never taken while `fresh` is held.
+    /// Locked across reads and writes of the disk, by threads that may block. Never locked while `live` is
+    /// held.
     backlog: Mutex<Backlog>,
     pub live_added: Notify,
     pub backlog_added: Notify,
 }
 
-/// The live lane.
+/// The live queue.
 #[derive(Debug)]
 struct LiveQueue {
     next_seq: u64,
-    /// In the order of their numbers.
+    /// Ordered by number.
     waiting: VecDeque<(Instant, QueuedReading)>,
-    /// The first number of those that are being sent.
+    /// The first number of the batch in flight.
     flying: Option<u64>,
     mark: Option<Checkpoint>,
 }
 
-/// Some of the newest readings, taken out to be sent.
+/// A batch of the newest readings in flight.
 pub(crate) type Batch = Vec<(Instant, QueuedReading)>;
 
 fn random() -> u64 {
@@ -96,14 +97,14 @@ fn new_epoch() -> u64 {
 }
 
 impl Outbox {
-    /// One that keeps up to `capacity` readings, at least 2, in memory.
+    /// Creates an outbox of up to `capacity` readings, at least 2, in memory.
     pub fn in_memory(capacity: usize, clock: Arc<dyn Clock>) -> Arc<Self> {
         let max_fresh = (capacity / 2).clamp(1, BATCH);
         let backlog = Backlog::Memory(Memory::new(capacity.saturating_sub(max_fresh).max(1), clock.clone()));
         Self::new(new_epoch(), 1, max_fresh, backlog, clock, None)
     }
 
-    /// One that keeps what the hub does not take in this folder. Blocks.
+    /// Opens an outbox in this directory. Blocks.
     pub fn on_disk(
         folder: &Path,
         module_id: &ModuleId,
@@ -143,7 +144,8 @@ impl Outbox {
         self.clock.as_ref()
     }
 
-    /// Numbers readings and takes them in. What is too much for the live lane is in the backlog when it returns.
+    /// Numbers readings and queues them. Readings beyond the capacity of the live queue are in the backlog
+    /// when it returns.
     pub async fn push(self: &Arc<Self>, readings: Vec<Reading>) {
         let is_full = {
             let mut fresh = self.live();
@@ -170,7 +172,7 @@ impl Outbox {
         !self.live().waiting.is_empty()
     }
 
-    /// Takes out the newest readings, in the order of their numbers. They are under way until [`Self::land_fresh`].
+    /// Checks out the newest readings, ordered by number. They are in flight until [`Self::nack_live`].
     pub fn checkout_live(&self) -> Batch {
         let mut fresh = self.live();
         let older = fresh.waiting.len().saturating_sub(BATCH);
@@ -179,7 +181,8 @@ impl Outbox {
         newest
     }
 
-    /// Those under way are the hub's or said to be lost, but for these, which wait again.
+    /// Ends the batch in flight: these readings are queued again; the others were acknowledged or reported as
+    /// lost.
     pub fn nack_live(&self, unsettled: Batch) {
         let mut fresh = self.live();
         fresh.flying = None;
@@ -190,7 +193,7 @@ impl Outbox {
         fresh.write_checkpoint();
     }
 
-    /// Whether there are readings in the backlog, and gaps to be told.
+    /// Whether there are readings in the backlog, and gaps to report.
     pub async fn pending(self: &Arc<Self>) -> (bool, bool) {
         let looked = self.blocking(|outbox| {
             let backlog = outbox.backlog();
@@ -199,12 +202,12 @@ impl Outbox {
         looked.await.unwrap_or_default()
     }
 
-    /// Copies out the oldest readings of the backlog. They are under way until [`Self::land`].
+    /// Checks out a copy of the oldest readings of the backlog. They are in flight until [`Self::ack`].
     pub async fn checkout(self: &Arc<Self>) -> Vec<QueuedReading> {
         self.blocking(|outbox| outbox.backlog().checkout(BATCH)).await.unwrap_or_default()
     }
 
-    /// The batch under way is over: the first `settled` of it are the hub's, or said to be lost.
+    /// Ends the batch in flight: its first `settled` readings were acknowledged or reported as lost.
     pub async fn ack(self: &Arc<Self>, settled: usize) {
         self.blocking(move |outbox| {
             let mut backlog = outbox.backlog();
@@ -214,7 +217,7 @@ impl Outbox {
         .await;
     }
 
-    /// The hub will never take this reading.
+    /// Records that the hub refuses this reading permanently.
     pub async fn refuse(self: &Arc<Self>, kept: QueuedReading) {
         self.blocking(move |outbox| {
             let gaps = gaps_of([&kept], GapReason::Refused, outbox.clock());
@@ -224,17 +227,18 @@ impl Outbox {
         self.backlog_added.notify_one();
     }
 
-    /// The oldest gap the hub has to be told of.
+    /// The oldest unreported gap.
     pub async fn next_gap(self: &Arc<Self>) -> Option<NewGap> {
         self.blocking(|outbox| outbox.backlog().next_gap()).await.flatten()
     }
 
-    /// The hub knows a gap.
+    /// Records that a gap was reported.
     pub async fn gap_reported(self: &Arc<Self>, gap: NewGap) {
         self.blocking(move |outbox| outbox.backlog().gap_reported(&gap)).await;
     }
 
-    /// To be called every second or so: moves to the backlog what has waited too long, syncs, lets go what is too old.
+    /// To be called about every second: spills old readings to the backlog, syncs, and drops readings beyond
+    /// the maximum age.
     pub async fn maintain(self: &Arc<Self>) {
         let oldest = self.live().waiting.front().map(|(since, _)| *since);
         let is_waiting = oldest.is_some_and(|since| since.elapsed() >= SPILL_AFTER);
@@ -255,7 +259,8 @@ impl Outbox {
         .await;
     }
 
-    /// Ends in order: what was not sent is on disk, if there is one. Says how many readings wait and how many were lost.
+    /// Closes the outbox; unsent readings are on disk, if there is a directory. Returns the number of queued
+    /// and of lost readings.
     pub async fn close(self: &Arc<Self>) -> (u64, u64) {
         self.blocking(|outbox| {
             outbox.live().flying = None;
@@ -270,7 +275,8 @@ impl Outbox {
                     }
                     Err(error) => tracing::error!(%error, "the outbox did not end in order"),
                 },
-                // What could not be written down stays marked as being in memory: the next start tells of it.
+                // Readings that could not be written stay marked as being in memory; the next start reports
+                // them.
                 Backlog::Disk(disk) => disk.sync(true),
                 Backlog::Memory(_) => {}
             }
@@ -280,7 +286,8 @@ impl Outbox {
         .unwrap_or_default()
     }
 
-    /// Moves the live lane's readings to the backlog. Says how many could not be. Blocks.
+    /// Spills the live queue to the backlog. Returns the number of readings that could not be written.
+    /// Blocks.
     fn spill(&self) -> usize {
         let mut backlog = self.backlog();
         let waiting: Vec<_> = self.live().waiting.drain(..).collect();
@@ -291,7 +298,7 @@ impl Outbox {
             tracing::error!(%error, waiting = waiting.len() - taken, "readings cannot be written to the outbox");
             let newer = std::mem::take(&mut fresh.waiting);
             fresh.waiting = waiting.into_iter().skip(taken).chain(newer).collect();
-            // A disk that takes nothing leaves the memory, and that is bounded, too.
+            // If the disk accepts nothing, the readings stay in memory, which is bounded, too.
             let excess = fresh.waiting.len().saturating_sub(DEFAULT_OUTBOX_CAPACITY);
             let dropped: Vec<_> = fresh.waiting.drain(..excess).map(|(_, kept)| kept).collect();
             fresh.write_checkpoint();
@@ -307,7 +314,7 @@ impl Outbox {
         0
     }
 
-    /// Does something that takes the backlog's lock, on a thread that may wait for the disk if there is one.
+    /// Runs an operation on the backlog, on a blocking thread if there is a directory.
     async fn blocking<T: Send + 'static>(
         self: &Arc<Self>,
         act: impl FnOnce(&Self) -> T + Send + 'static,
@@ -316,7 +323,7 @@ impl Outbox {
             return Some(act(self));
         }
         let outbox = self.clone();
-        // It fails when the runtime ends, or `act` panicked.
+        // It fails only when the runtime shuts down or `act` panicked.
         tokio::task::spawn_blocking(move || act(&outbox)).await.ok()
     }
 
@@ -330,14 +337,14 @@ impl Outbox {
 }
 
 impl LiveQueue {
-    /// Best effort: without it a kill costs the count, not the readings.
+    /// Best effort: without the checkpoint a kill loses the numbering, not the readings.
     fn write_checkpoint(&mut self) {
         let waiting = self.waiting.front().map(|(_, kept)| kept.number.seq);
         let first = waiting.into_iter().chain(self.flying).min().unwrap_or(self.next_seq);
         if let Some(mark) = &self.mark
             && mark.write(CheckpointData { first, next: self.next_seq }).is_err()
         {
-            // An old mark would give numbers twice.
+            // An old checkpoint would assign numbers twice.
             if let Some(mark) = self.mark.take() {
                 mark.remove();
             }

@@ -1,4 +1,4 @@
-//! A reading as it waits in a module: with its number, and with what is known of when it was taken.
+//! A reading in the outbox: with its number, and with the known facts about its time.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::{
     time::{Clock, Timestamp},
 };
 
-/// A reading that waits.
+/// A reading in the queue.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct QueuedReading {
     pub number: SeqNo,
@@ -20,17 +20,17 @@ pub(crate) struct QueuedReading {
     pub taken: TakenAt,
 }
 
-/// When a reading was taken, as far as that is known.
+/// The known facts about the time of a reading.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct TakenAt {
-    /// By the wall clock, if it was set then.
+    /// The wall time, if that clock was set.
     pub wall: Option<Timestamp>,
-    /// By the monotonic clock of this boot; nothing once the machine has booted since.
+    /// The monotonic time of this boot; `None` after a reboot.
     pub monotonic: Option<Duration>,
 }
 
 impl TakenAt {
-    /// What is known of a reading that comes in now with the time `at` on it.
+    /// The facts about a reading that arrives now with the time `at`.
     pub fn stamped(at: Timestamp, clock: &dyn Clock) -> Self {
         let waited = clock.now().since(at);
         Self {
@@ -39,12 +39,12 @@ impl TakenAt {
         }
     }
 
-    /// How long ago it was, if the monotonic clock knows.
+    /// Its age, if the monotonic time is known.
     pub fn age(self, clock: &dyn Clock) -> Option<Duration> {
         self.monotonic.map(|then| clock.monotonic().saturating_sub(then))
     }
 
-    /// When it was, for a gap: by the wall clock of then, else by that of now, once it is set.
+    /// Its time for a gap: by the wall clock of then, otherwise by the current one, once that is set.
     pub fn at(self, clock: &dyn Clock) -> Option<Timestamp> {
         let placed = || self.age(clock).filter(|_| clock.is_set()).map(|age| clock.now().minus(age));
         self.wall.or_else(placed).filter(|at| at.is_valid())
@@ -52,14 +52,14 @@ impl TakenAt {
 }
 
 impl QueuedReading {
-    /// A reading that comes in now.
+    /// A reading that arrives now.
     pub fn new(reading: Reading, number: SeqNo, clock: &dyn Clock) -> Self {
         let taken = TakenAt::stamped(reading.taken_at, clock);
         Self { number, quantity: reading.quantity, outcome: reading.outcome, taken }
     }
 
-    /// The reading as it is sent now: with its time if the wall clock was set when it was taken, else with its age, else
-    /// with neither, and the hub says when it came.
+    /// The reading as it is sent now: with its time if the wall clock was set then, otherwise with its age,
+    /// otherwise with neither; the hub then uses the time of arrival.
     pub fn to_send(&self, module_id: &ModuleId, clock: &dyn Clock) -> NewReading {
         let age = || self.taken.age(clock).map(|age| age.as_secs_f64()).filter(|age| *age <= MAX_AGE_SECS);
         NewReading {

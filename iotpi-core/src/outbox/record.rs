@@ -1,12 +1,12 @@
-//! One reading as bytes in a segment: some 35 of them, against 150 as JSON.
+//! The encoding of a reading in a segment: some 35 bytes, against 150 as JSON.
 //!
 //! ```text
 //! 0xA5 | length of the payload: u16 | CRC-32 of the payload: u32 | payload
-//! payload: flags: u8 | seq: varint | quantity | value: f64, or why there is none: text | wall: i64 us | monotonic: varint us
+//! payload: flags: u8 | seq: varint | quantity | value: f64, or the reason: text | wall: i64 us | monotonic: varint us
 //! quantity: its code: u8, or (with the flag) its name and unit: text, text
 //! text: length: varint | UTF-8
 //! ```
-//! All numbers are little endian. A record is found again behind a rotten stretch by its first byte and its check sum.
+//! All numbers are little endian. After damaged bytes the next record is found by its first byte and its checksum.
 
 use std::time::Duration;
 
@@ -22,9 +22,9 @@ use crate::{
 
 /// The first byte of every record.
 pub(super) const MARK: u8 = 0xA5;
-/// Checkpoint, length and check sum.
+/// The size of marker, length and checksum in bytes.
 const HEAD: usize = 7;
-/// The longest payload: a reason of 200 characters and two spelled names have room in it.
+/// The maximum payload in bytes: a reason of 200 characters and two custom names fit.
 const MAX_PAYLOAD: usize = 2048;
 
 const HAS_VALUE: u8 = 1;
@@ -32,7 +32,7 @@ const HAS_WALL: u8 = 2;
 const HAS_MONOTONIC: u8 = 4;
 const SPELLED: u8 = 8;
 
-/// The quantities with a code: its place here. New ones go to the end; nothing moves.
+/// The quantities with a code, which is their index. New ones are appended; the order never changes.
 static CODES: [Quantity; 10] = [
     Quantity::Temperature,
     Quantity::Humidity,
@@ -46,7 +46,7 @@ static CODES: [Quantity; 10] = [
     Quantity::Motion,
 ];
 
-/// Appends a reading to `bytes`.
+/// Appends a record to `bytes`.
 #[allow(clippy::cast_possible_truncation)] // No payload comes near 64 KiB.
 pub(super) fn encode(kept: &QueuedReading, bytes: &mut Vec<u8>) {
     let start = bytes.len();
@@ -81,7 +81,7 @@ pub(super) fn encode(kept: &QueuedReading, bytes: &mut Vec<u8>) {
     bytes[start + 3..start + HEAD].copy_from_slice(&sum.to_le_bytes());
 }
 
-/// Reads the record at the beginning of `bytes`, and how long it is; nothing if there is none.
+/// Decodes the record at the beginning of `bytes` and returns its length; `None` if there is none.
 pub(super) fn decode(bytes: &[u8], epoch: u64) -> Option<(QueuedReading, usize)> {
     let (head, rest) = bytes.split_at_checked(HEAD)?;
     let [mark, l0, l1, c0, c1, c2, c3] = *head else { return None };

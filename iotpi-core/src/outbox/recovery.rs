@@ -1,4 +1,4 @@
-//! What a process finds in the folder that another one left, in order or not.
+//! Recovery of an outbox directory after an orderly or disorderly end.
 
 use std::{collections::VecDeque, io, path::Path};
 
@@ -18,20 +18,21 @@ use crate::{
     time::Clock,
 };
 
-/// What is known after a look at everything.
+/// The result of the recovery.
 pub(super) struct Recovered {
     pub epoch: u64,
     pub next_seq: u64,
     pub gaps: Gaps,
     pub segments: VecDeque<Segment>,
-    /// How many readings were found to be lost.
+    /// The number of readings found to be lost.
     pub lost: u64,
 }
 
-/// Looks at the folder.
+/// Recovers the directory.
 ///
-/// The count goes on after a stop in order, and after a kill whose mark is still there; what was only in memory is then a
-/// gap. Otherwise (a power cut, a state that cannot be read) nobody knows which numbers were given, and a new epoch begins.
+/// The numbering continues after an orderly shutdown, and after a kill whose checkpoint still exists;
+/// readings that were only in memory are then a gap. Otherwise (a power cut, an unreadable state) it is
+/// unknown which numbers were assigned, and a new epoch begins.
 pub(super) fn recover(
     folder: &Path,
     module_id: &ModuleId,
@@ -102,7 +103,7 @@ pub(super) fn recover(
         }
     }
     if let Some(mut killed) = killed {
-        // Killed between writing readings down and saying so: those are not lost.
+        // Killed after writing readings and before updating the checkpoint: those are not lost.
         let written =
             segments.iter().filter(|s: &&Segment| s.epoch == killed.epoch).map(|s| s.last_seq).max();
         killed.first_seq = killed.first_seq.max(written.map_or(0, |last| last + 1));
@@ -110,7 +111,7 @@ pub(super) fn recover(
             add(killed);
         }
     }
-    // A segment whose loss is told already was on its way out.
+    // A segment whose loss is recorded was about to be deleted.
     segments.retain(|segment| {
         let going = gaps.evicted(SeqNo { epoch: segment.epoch, seq: segment.last_seq });
         if going {
@@ -138,18 +139,18 @@ fn list(folder: &Path) -> io::Result<Vec<Segment>> {
 
 enum Scan {
     Good,
-    /// A header and nothing else.
+    /// A header without records.
     Empty,
     Unreadable,
 }
 
-/// Counts the readings of a segment. What is rotten between them is told when it is read back.
+/// Counts the readings of a segment. Damaged records between them are reported when it is read.
 fn look(segment: &mut Segment, boot: u128, clock: &dyn Clock) -> io::Result<Scan> {
     let bytes = segment.load()?;
     segment.bytes = bytes.len() as u64;
-    // Without its header, of which the name has the rest, only the boot is unknown.
+    // Without its header only the boot is unknown; its name has the rest.
     let mut rotten = !segment.read_header(&bytes);
-    // Of another boot nobody knows how long ago it was: the wait begins anew.
+    // The age of readings of another boot is unknown, so it restarts.
     let now = clock.monotonic();
     let mut at = segment.offset;
     while let Some(piece) = segment.next(&bytes, at, boot) {

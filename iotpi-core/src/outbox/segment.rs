@@ -1,9 +1,9 @@
-//! A segment: one append-only file of readings, and where in it the reading back is.
+//! A segment: an append-only file of readings, with the position up to which they were acknowledged.
 //!
 //! ```text
 //! "iotpiOB1" | epoch: u64 | boot: u128 | CRC-32 of the three: u32 | record | record | ...
 //! ```
-//! The file's name repeats the epoch and says the first number: both are known when the header is rotten.
+//! The file's name contains the epoch and the first number, so both are known if the header is damaged.
 
 use std::{
     fs::{File, OpenOptions},
@@ -18,49 +18,49 @@ use super::{
 };
 
 const MAGIC: &[u8; 8] = b"iotpiOB1";
-/// How long a header is.
+/// The size of a header in bytes.
 pub(super) const HEADER: usize = 8 + 8 + 16 + 4;
 const ENDING: &str = ".seg";
 
-/// One file.
+/// A segment file.
 #[derive(Debug)]
 pub(super) struct Segment {
-    /// Its place among the segments: later ones have greater ordinals.
+    /// The position among the segments: later ones have greater ordinals.
     pub ordinal: u64,
-    /// Which count its numbers belong to.
+    /// The epoch of its numbers.
     pub epoch: u64,
-    /// The boot its monotonic times belong to.
+    /// The boot of its monotonic times.
     pub boot: u128,
     /// The number of its first reading.
     pub first_seq: u64,
     /// The number of its last reading; less than `first_seq` while it has none.
     pub last_seq: u64,
-    /// The number of the last reading up to `offset`; one less than `first_seq` at the beginning.
+    /// The number of the last reading up to `offset`; initially one less than `first_seq`.
     pub settled_seq: u64,
-    /// Of a segment an earlier process wrote: the number that follows its last one, if it is known.
+    /// For a segment of an earlier process: the number after its last one, if it is known.
     pub upper_seq: Option<u64>,
-    /// How long the file is.
+    /// The length of the file in bytes.
     pub bytes: u64,
-    /// Up to where it is read and settled.
+    /// The position up to which its readings are acknowledged.
     pub offset: usize,
-    /// How many readings behind `offset` it has.
+    /// The number of readings after `offset`.
     pub left: u64,
-    /// When its first and last reading were taken in, on this boot's monotonic clock.
+    /// The times at which its first and last reading were queued, on this boot's monotonic clock.
     pub span: (Duration, Duration),
     path: PathBuf,
 }
 
-/// What comes next in a segment.
+/// An item of a segment.
 #[derive(Debug, PartialEq)]
 pub(super) enum SegmentItem {
-    /// A reading, and where it ends.
+    /// A reading, and the position of its end.
     Reading(QueuedReading, usize),
-    /// Bytes that are none, where they end, and whether they look like the beginning of one.
+    /// Damaged bytes, the position of their end, and whether they look like the beginning of a record.
     Rotten(usize, bool),
 }
 
 impl Segment {
-    /// Makes the file of a new one, header and all.
+    /// Creates the file of a new segment with its header.
     pub fn create(
         folder: &Path,
         ordinal: u64,
@@ -76,7 +76,7 @@ impl Segment {
         header.extend(boot.to_le_bytes());
         header.extend(crc32fast::hash(&header).to_le_bytes());
         if let Err(error) = file.write_all(&header) {
-            // Without its header it would be in the way at the next try.
+            // Without its header it would be in the way of the next attempt.
             let _ = std::fs::remove_file(&path);
             return Err(error);
         }
@@ -84,7 +84,7 @@ impl Segment {
         Ok((segment, file))
     }
 
-    /// What the name of a file says, if it is that of a segment.
+    /// Parses the name of a file, if it is that of a segment.
     pub fn of(path: PathBuf) -> Option<Self> {
         let name = path.file_name()?.to_str()?.strip_suffix(ENDING)?;
         let mut parts = name.split('-');
@@ -111,17 +111,17 @@ impl Segment {
         }
     }
 
-    /// The whole file: at most a megabyte or so.
+    /// Reads the file, about a megabyte at most.
     pub fn load(&self) -> io::Result<Vec<u8>> {
         std::fs::read(&self.path)
     }
 
-    /// Removes the file.
+    /// Deletes the file.
     pub fn delete(&self) -> io::Result<()> {
         std::fs::remove_file(&self.path)
     }
 
-    /// Takes what a header says; false if it is not one, or not this file's.
+    /// Parses the header; false if it is invalid, or that of another file.
     pub fn read_header(&mut self, bytes: &[u8]) -> bool {
         let Some(header) = bytes.get(..HEADER) else { return false };
         let (said, sum) = header.split_at(HEADER - 4);
@@ -135,7 +135,7 @@ impl Segment {
         right
     }
 
-    /// What comes at `at` in the bytes of this file; nothing at their end.
+    /// The item at `at` in the bytes of this file; `None` at their end.
     pub fn next(&self, bytes: &[u8], at: usize, boot: u128) -> Option<SegmentItem> {
         let rest = bytes.get(at..).filter(|rest| !rest.is_empty())?;
         if let Some((mut kept, length)) = record::decode(rest, self.epoch) {

@@ -1,7 +1,7 @@
-//! How what waits gets to the hub: a live lane for the newest readings, a second lane for the backlog and the gaps.
+//! Delivery of an outbox to a hub: one task for the live queue, another for the backlog and the gaps.
 //!
-//! Both lanes send at the same time, so a backlog of days delays no new reading by more than the request that is being
-//! answered. They share one pace: when a request fails both pause, and then one of them tries for both.
+//! Both send at the same time, so a backlog of days delays a new reading by at most the request in progress.
+//! They share one retry gate: when a request fails both pause, and then one of them retries for both.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -21,14 +21,14 @@ use crate::{
     uplink::{Uplink, UplinkError},
 };
 
-/// How long a request of the live lane may take; then its readings wait in line again.
+/// The time limit of a request of the live queue; then its readings are queued again.
 const LIVE_DEADLINE: Duration = Duration::from_secs(5);
-/// How often the outbox looks after what waits.
+/// The interval of [`Outbox::maintain`].
 const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(1);
-/// A hub that refuses a gap (it knows no such thing, or the token may not) is asked again after this.
+/// The pause after the hub refused a gap (it does not know the route, or the token has no permission).
 const GAP_RETRY: Duration = Duration::from_secs(60);
 
-/// The way from an outbox to a hub.
+/// Delivers an outbox to a hub.
 pub(crate) struct Sender {
     pub uplink: Arc<dyn Uplink>,
     pub outbox: Arc<Outbox>,
@@ -40,7 +40,7 @@ impl Sender {
         Self { uplink, outbox, gate: RetryGate::new(backoff) }
     }
 
-    /// Sends new readings as they come, until `stop`.
+    /// Sends new readings as they arrive, until `stop`.
     pub async fn run_live(&self, stop: &CancellationToken) {
         let turn = async || {
             while !self.outbox.has_live() {
@@ -58,9 +58,9 @@ impl Sender {
         }
     }
 
-    /// Sends the backlog, oldest first, and tells of gaps, until `stop`.
+    /// Sends the backlog, oldest first, and reports gaps, until `stop`.
     pub async fn run_backlog(&self, stop: &CancellationToken) {
-        // When the hub may be told of gaps: later, if it refused one.
+        // The time from which gaps may be reported: later after a refusal.
         let mut gaps_from = Instant::now();
         while let Some((is_gap, turn)) = stop.run_until_cancelled(self.backlog_step(gaps_from)).await {
             let done = if is_gap {
@@ -84,14 +84,15 @@ impl Sender {
         }
     }
 
-    /// Waits until there is a gap to be told (true) or backlog to be sent, and until it may be.
+    /// Waits for a gap to report (`true`) or for a backlog to send, and for the permit.
     async fn backlog_step(&self, gaps_from: Instant) -> (bool, Option<SemaphorePermit<'_>>) {
         loop {
             let (readings, gaps) = self.outbox.pending().await;
             let is_gap = gaps && gaps_from <= Instant::now();
             if readings || is_gap {
                 let turn = self.gate.permit().await;
-                // A gap that was tried grows no more, so while nobody knows whether the hub answers readings try.
+                // A gap that was sent once does not grow any more. While it is unknown whether the hub
+                // answers, readings are tried first.
                 return (is_gap && !(readings && turn.is_some()), turn);
             }
             tokio::select! {
@@ -101,15 +102,15 @@ impl Sender {
         }
     }
 
-    /// Looks after what waits, until `stop`.
+    /// Maintains the outbox until `stop`.
     pub async fn run_maintenance(&self, stop: &CancellationToken) {
         while stop.run_until_cancelled(sleep(MAINTENANCE_INTERVAL)).await.is_some() {
             self.outbox.maintain().await;
         }
     }
 
-    /// Sends new readings, and a backlog that is in memory alone, until nothing waits, the hub does not answer, or the time is
-    /// over: before the end.
+    /// Sends new readings, and a backlog in memory, until nothing is left, the hub does not answer, or the
+    /// time is over. For the shutdown.
     pub async fn send_rest(&self, within: Duration) {
         let deadline = Instant::now() + within;
         if self.send_all_live(deadline).await && !self.outbox.is_on_disk() {
@@ -117,7 +118,7 @@ impl Sender {
         }
     }
 
-    /// The same with a backlog on disk.
+    /// Like [`Self::send_rest`], with a backlog on disk.
     pub async fn send_all(&self, within: Duration) {
         let deadline = Instant::now() + within;
         if self.send_all_live(deadline).await {
@@ -125,7 +126,7 @@ impl Sender {
         }
     }
 
-    /// Whether all were sent.
+    /// Returns whether all were sent.
     async fn send_all_live(&self, deadline: Instant) -> bool {
         while self.outbox.has_live() {
             if !matches!(self.send_live(sleep_until(deadline)).await, Some(Ok(()))) {
@@ -148,7 +149,8 @@ impl Sender {
         }
     }
 
-    /// Sends the newest readings; nothing is known when there are none or `over` comes first. What was not taken waits on.
+    /// Sends the newest readings; returns `None` if there are none or `over` comes first. Readings that were
+    /// not accepted are queued again.
     async fn send_live(&self, over: impl Future<Output = ()>) -> Option<Result<(), UplinkError>> {
         let mut flock = self.outbox.checkout_live();
         if flock.is_empty() {
@@ -166,7 +168,7 @@ impl Sender {
         sent.map(|sent| sent.unwrap_or_else(|_| Err(too_slow())))
     }
 
-    /// Sends the oldest readings of the backlog; nothing is known when there are none or `over` comes first.
+    /// Sends the oldest readings of the backlog; returns `None` if there are none or `over` comes first.
     async fn send_backlog(&self, over: impl Future<Output = ()>) -> Option<Result<(), UplinkError>> {
         let readings = self.outbox.checkout().await;
         if readings.is_empty() {
@@ -189,8 +191,9 @@ impl Sender {
         Ok(())
     }
 
-    /// Sends readings in their order; `settled` is how many of them, from the first on, need not be sent again. Some that the
-    /// hub refuses are halved until the one at fault is alone; that one is let go, and is a gap.
+    /// Sends readings in order; `settled` is the number of them, from the first on, that need not be sent
+    /// again. A refused batch is halved until the invalid reading is alone; that one is dropped and becomes a
+    /// gap.
     async fn deliver(&self, readings: &[QueuedReading], settled: &mut usize) -> Result<(), UplinkError> {
         let mut size = readings.len();
         while *settled < readings.len() {
@@ -217,29 +220,29 @@ impl Sender {
     }
 
     fn failed(&self, error: &UplinkError) {
-        tracing::warn!(module = %self.uplink.module_id(), error = %error_chain(error), "readings wait");
+        tracing::warn!(module = %self.uplink.module_id(), error = %error_chain(error), "the hub does not accept readings; they are kept");
         self.gate.failed(error);
     }
 }
 
-/// Whether the hub will never take what was sent.
+/// Whether the hub will never accept the readings.
 fn is_unacceptable(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::InvalidArgument | ErrorKind::Unprocessable | ErrorKind::TooLarge)
 }
 
-/// When the lanes may send.
+/// The shared pause after failures.
 #[derive(Debug)]
 struct RetryGate {
     paused: Mutex<Paused>,
     resumed: Notify,
-    /// Held by the one that tries while nobody knows whether the hub answers.
+    /// Held by the task that retries while it is unknown whether the hub answers.
     trying: Semaphore,
 }
 
 #[derive(Debug)]
 struct Paused {
     backoff: Backoff,
-    /// Nobody sends before; nothing while the hub answers.
+    /// The end of the pause; `None` while the hub answers.
     until: Option<Instant>,
 }
 
@@ -249,7 +252,7 @@ impl RetryGate {
         Self { paused, resumed: Notify::new(), trying: Semaphore::new(1) }
     }
 
-    /// Waits until it is one's turn. After a failure only one has it, until it succeeds.
+    /// Waits for the end of the pause. After a failure only one task gets a permit, until it succeeds.
     async fn permit(&self) -> Option<SemaphorePermit<'_>> {
         let mut permit = None;
         loop {

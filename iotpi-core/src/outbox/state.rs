@@ -1,6 +1,6 @@
-//! What an outbox knows beside its readings: whose it is, its count, and the gaps the hub has to be told of.
+//! The state of an outbox besides its readings: its module, its numbering, and the unreported gaps.
 //!
-//! One small file, replaced whole: a line with the CRC-32 of the rest, then JSON.
+//! One small file, replaced atomically: a line with the CRC-32 of the rest, then JSON.
 
 use std::{
     fs::File,
@@ -15,24 +15,24 @@ use crate::model::{gap::NewGap, id::ModuleId};
 const FILE: &str = "state";
 const VERSION: u32 = 1;
 
-/// What is in the file.
+/// The content of the file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct State {
     version: u32,
     pub module_id: ModuleId,
-    /// The present count.
+    /// The current epoch.
     pub epoch: u64,
-    /// The next number, after a stop in order; nothing while a process runs, and after it was killed.
+    /// The next number, after an orderly shutdown; `None` while a process runs, and after it was killed.
     pub next_seq: Option<u64>,
-    /// What the hub has to be told.
+    /// The unreported gaps.
     pub gaps: Vec<NewGap>,
 }
 
-/// What reading it found.
+/// The result of reading the file.
 #[derive(Debug)]
 pub(super) enum Found {
     Nothing,
-    /// Something that cannot be trusted.
+    /// The file cannot be trusted.
     Broken,
     State(State),
 }
@@ -42,10 +42,10 @@ impl State {
         Self { version: VERSION, module_id, epoch, next_seq, gaps }
     }
 
-    /// Reads it.
+    /// Reads the file.
     ///
     /// # Errors
-    /// The system's, and `InvalidData` when a newer iotpi wrote it.
+    /// I/O errors, and `InvalidData` if a newer iotpi wrote it.
     pub fn read(folder: &Path) -> io::Result<Found> {
         let bytes = match std::fs::read(folder.join(FILE)) {
             Ok(bytes) => bytes,
@@ -62,7 +62,7 @@ impl State {
         }
     }
 
-    /// Replaces the file; on disk when it returns.
+    /// Replaces the file atomically; it is on disk when this returns.
     pub fn write(&self, folder: &Path) -> io::Result<()> {
         let json = serde_json::to_vec(self).map_err(io::Error::other)?;
         let new = folder.join(format!("{FILE}.new"));
@@ -82,7 +82,7 @@ fn parse(bytes: &[u8]) -> Option<State> {
     (sum == crc32fast::hash(json)).then(|| serde_json::from_slice(json).ok())?
 }
 
-/// Names of files are on disk when their folder is.
+/// A file's name is on disk only after a sync of its directory.
 pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }

@@ -1,20 +1,20 @@
-//! Why a number or a text is not accepted as a moment, and what to send instead.
+//! The reasons why a number or text is not a valid timestamp, and the correct form.
 
 use crate::time::Timestamp;
 
-/// Why a moment is not accepted.
+/// The reasons why a timestamp is not accepted.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidTimestamp {
-    /// Neither a number of seconds nor RFC 3339 text.
+    /// Neither a number of seconds nor an RFC 3339 text.
     #[error(
         "a timestamp is Unix seconds, such as 1795473000.25, or an RFC 3339 text, such as 2026-11-23T22:30:00Z"
     )]
     Malformed,
-    /// A date and a time without their offset from UTC.
+    /// A date and a time without an offset from UTC.
     #[error("the offset from UTC is missing: append Z for UTC, or the offset, such as +01:00")]
     NoOffset,
-    /// A blank where the sign of the offset belongs.
+    /// A space instead of the sign of the offset.
     #[error("there is a blank in place of the offset's sign: in a query a + means a blank, so write %2B")]
     BlankOffset,
     /// A date without a time.
@@ -26,26 +26,26 @@ pub enum InvalidTimestamp {
     /// Before 2000 or after 2099.
     #[error("timestamp outside the years 2000 to 2099: the clock it was read from is wrong")]
     OutOfRange,
-    /// A moment of the years 2000 to 2099, but not in seconds.
+    /// A time in the years 2000 to 2099, but not in seconds.
     #[error("{value} looks like {unit}: send Unix seconds, {secs}")]
     TooFine {
-        /// The number as it came.
+        /// The number as it was sent.
         value: f64,
-        /// What it looks like: milliseconds, microseconds or nanoseconds.
+        /// The assumed unit: milliseconds, microseconds or nanoseconds.
         unit: &'static str,
-        /// The same moment in Unix seconds.
+        /// The same time in Unix seconds.
         secs: f64,
     },
 }
 
 impl InvalidTimestamp {
-    /// Whether it is well-formed, but no time that can be true.
+    /// Whether it is well-formed but out of range.
     #[must_use]
     pub fn is_out_of_range(&self) -> bool {
         matches!(self, Self::OutOfRange | Self::TooFine { .. })
     }
 
-    /// Why a number of seconds is not a moment of the years 2000 to 2099.
+    /// The reason why a number of seconds is outside the years 2000 to 2099.
     pub(crate) fn of_number(value: f64) -> Self {
         if !value.is_finite() {
             return Self::Malformed;
@@ -59,7 +59,7 @@ impl InvalidTimestamp {
         Self::OutOfRange
     }
 
-    /// Why a text is not RFC 3339.
+    /// The reason why a text is not RFC 3339.
     pub(crate) fn of_text(text: &str) -> Self {
         let text = text.trim();
         if text.parse::<f64>().is_ok_and(f64::is_finite) {

@@ -1,6 +1,7 @@
-//! Moments and clocks.
+//! Timestamps and clocks.
 //!
-//! Deliberately absent: time zones (the wire speaks UTC) and `SystemTime::now()` anywhere but in [`SystemClock`].
+//! Deliberately absent: time zones (the wire uses UTC) and `SystemTime::now()` anywhere but in
+//! [`SystemClock`].
 
 pub(crate) mod invalid_timestamp;
 
@@ -14,11 +15,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::time::invalid_timestamp::InvalidTimestamp;
 
-/// A moment: microseconds since 1970-01-01 00:00 UTC.
+/// A point in time: microseconds since 1970-01-01 00:00 UTC.
 ///
-/// On the wire it is Unix seconds, a number kept to the microsecond; RFC 3339 text is read too. Only moments from
-/// 2000-01-01 up to, not including, 2100-01-01 can be read from the wire: outside that range a clock is wrong, not
-/// early.
+/// On the wire it is a number of Unix seconds with microsecond precision; RFC 3339 text is accepted, too. Only times from
+/// 2000-01-01 up to, not including, 2100-01-01 are accepted from the wire: others come from a wrong clock.
 ///
 /// ```
 /// use iotpi_core::Timestamp;
@@ -33,14 +33,15 @@ use crate::time::invalid_timestamp::InvalidTimestamp;
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// 2000-01-01 00:00 UTC, the first moment accepted.
+    /// 2000-01-01 00:00 UTC, the first accepted time.
     pub const MIN: Self = Self(946_684_800_000_000);
-    /// 2100-01-01 00:00 UTC, the first moment no longer accepted.
+    /// 2100-01-01 00:00 UTC, the first time that is no longer accepted.
     pub const END: Self = Self(4_102_444_800_000_000);
-    /// 2026-01-01 00:00 UTC: there was no iotpi before, so a machine that shows an earlier time has a clock that was not set.
+    /// 2026-01-01 00:00 UTC. iotpi did not exist before, so an earlier time comes from a clock that was not
+    /// set.
     pub const FIRST_POSSIBLE: Self = Self(1_767_225_600_000_000);
 
-    /// The moment so many microseconds after 1970-01-01 00:00 UTC, unchecked.
+    /// The time this many microseconds after 1970-01-01 00:00 UTC, unchecked.
     #[must_use]
     pub const fn from_micros(micros: i64) -> Self {
         Self(micros)
@@ -59,10 +60,10 @@ impl Timestamp {
         self.0 as f64 / 1e6
     }
 
-    /// Reads Unix seconds, rounding to the microsecond.
+    /// Converts Unix seconds, rounded to the microsecond.
     ///
     /// # Errors
-    /// [`InvalidTimestamp`] outside the years 2000 to 2099 or when the number is not finite.
+    /// [`InvalidTimestamp`] outside the years 2000 to 2099 or if the number is not finite.
     #[allow(clippy::cast_possible_truncation)]
     pub fn from_secs_f64(secs: f64) -> Result<Self, InvalidTimestamp> {
         let moment = Self((secs * 1e6).round() as i64);
@@ -73,16 +74,16 @@ impl Timestamp {
         }
     }
 
-    /// Reads an RFC 3339 text, `2026-11-23T22:30:00.25+01:00`.
+    /// Parses an RFC 3339 text, `2026-11-23T22:30:00.25+01:00`.
     ///
     /// # Errors
-    /// [`InvalidTimestamp`] when it is not RFC 3339 or outside the years 2000 to 2099.
+    /// [`InvalidTimestamp`] if it is not RFC 3339 or outside the years 2000 to 2099.
     pub fn parse(text: &str) -> Result<Self, InvalidTimestamp> {
         let moment: jiff::Timestamp = text.parse().map_err(|_| InvalidTimestamp::of_text(text))?;
         Self(moment.as_microsecond()).checked()
     }
 
-    /// Whether it can go over the wire: in the years 2000 to 2099.
+    /// Whether it is in the years 2000 to 2099 and so valid on the wire.
     #[must_use]
     pub fn is_valid(self) -> bool {
         (Self::MIN..Self::END).contains(&self)
@@ -92,19 +93,19 @@ impl Timestamp {
         if self.is_valid() { Ok(self) } else { Err(InvalidTimestamp::OutOfRange) }
     }
 
-    /// This moment and a while.
+    /// Adds a duration.
     #[must_use]
     pub fn plus(self, while_: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(while_.as_micros()).unwrap_or(i64::MAX)))
     }
 
-    /// This moment less a while.
+    /// Subtracts a duration.
     #[must_use]
     pub fn minus(self, while_: Duration) -> Self {
         Self(self.0.saturating_sub(i64::try_from(while_.as_micros()).unwrap_or(i64::MAX)))
     }
 
-    /// How long ago `earlier` was; zero if it was not earlier.
+    /// The duration since `earlier`; zero if that is not earlier.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
@@ -157,50 +158,51 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
-/// Where a program reads the time. One value is passed to everything that needs it, so that a test can set it.
+/// A source of time. One value is passed to everything that needs the time, so that a test can control it.
 pub trait Clock: Send + Sync + fmt::Debug {
-    /// The wall clock: what a person calls the time. It may jump either way.
+    /// The wall clock: calendar time, which may jump in both directions.
     fn now(&self) -> Timestamp;
 
-    /// Time since some fixed moment; never goes back. Leases and deadlines run on it.
+    /// The time since a fixed moment, which never goes back. Leases and deadlines use it.
     fn monotonic(&self) -> Duration;
 
-    /// Whether the wall clock can be believed. A Pi has no battery: after a power cut it shows 1970, or the last moment it
-    /// remembers, until NTP sets it. By default: whether it shows [`Timestamp::FIRST_POSSIBLE`] or later.
+    /// Whether the wall clock can be trusted. A Pi has no battery: after a power cut it shows 1970, or the
+    /// last time it saved, until NTP sets it. The default implementation compares it with
+    /// [`Timestamp::FIRST_POSSIBLE`].
     fn is_set(&self) -> bool {
         self.now() >= Timestamp::FIRST_POSSIBLE
     }
 
-    /// How long the machine was suspended since this clock was made: the wall clock went on, the monotonic one stood still.
-    /// By default never.
+    /// The time for which the machine was suspended since this clock was created: the wall clock continued,
+    /// the monotonic one stood still. Zero by default.
     fn suspended(&self) -> Duration {
         Duration::ZERO
     }
 
-    /// Names the run of the machine that [`monotonic`](Self::monotonic) counts from, if that is known: two processes of
-    /// the same boot can compare their monotonic times. By default unknown.
+    /// Identifies the boot from which [`monotonic`](Self::monotonic) counts, if it is known: two processes of
+    /// the same boot can compare their monotonic times. Unknown by default.
     fn boot(&self) -> Option<u128> {
         None
     }
 }
 
-/// The machine's own clocks.
+/// The clocks of the machine.
 ///
-/// On Linux its monotonic time counts from the boot (`/proc/uptime`) and the boot has a name, so that the age of what a
-/// process before this one kept is known. The wall clock is believed from [`Timestamp::FIRST_POSSIBLE`] on, except that
-/// where systemd-timesyncd keeps the time it must have said `synchronized` since the boot: on Raspberry Pi OS a clock that
-/// was not set shows the hour of the last shutdown, which looks like a time. Where something else keeps the time (chrony,
-/// ntpd), start modules after `time-sync.target`.
+/// On Linux the monotonic time counts from the boot (`/proc/uptime`) and the boot has an id, so the age of
+/// data from a previous process is known. The wall clock is trusted from [`Timestamp::FIRST_POSSIBLE`] on;
+/// where systemd-timesyncd sets the clock it must also have created `synchronized` since the boot. On
+/// Raspberry Pi OS a clock that was not set shows the hour of the last shutdown, which looks plausible. With
+/// another time service (chrony, ntpd), start modules after `time-sync.target`.
 #[derive(Debug, Clone)]
 pub struct SystemClock {
     started: Instant,
-    /// From the boot to `started`; zero where nobody says.
+    /// The time from the boot to `started`; zero if unknown.
     up_before: Duration,
     boot: Option<u128>,
 }
 
 impl SystemClock {
-    /// A clock whose monotonic time begins at the machine's boot, where that is known, else now.
+    /// Creates a clock whose monotonic time begins at the machine's boot if that is known, otherwise now.
     #[must_use]
     pub fn new() -> Self {
         let boot = boot_id();
@@ -208,27 +210,27 @@ impl SystemClock {
         Self { started: Instant::now(), up_before, boot }
     }
 
-    /// The same, shared.
+    /// Creates a shared clock.
     #[must_use]
     pub fn shared() -> Arc<dyn Clock> {
         Arc::new(Self::new())
     }
 }
 
-/// The id the kernel gives each boot: random(4).
+/// The kernel's id of this boot: random(4).
 fn boot_id() -> Option<u128> {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     u128::from_str_radix(&text.trim().replace('-', ""), 16).ok()
 }
 
-/// How long the machine has been up, suspended or not, to 10 ms: proc_uptime(5).
+/// The time since the boot, including suspension, to 10 ms: proc_uptime(5).
 fn uptime() -> Option<Duration> {
     let text = std::fs::read_to_string("/proc/uptime").ok()?;
     Duration::try_from_secs_f64(text.split(' ').next()?.parse().ok()?).ok()
 }
 
-/// Whether systemd-timesyncd runs here and has not heard the time since the boot: systemd-timesyncd.service(8), "Files".
-/// Both are looked up in memory (`/run` is a tmpfs).
+/// Whether systemd-timesyncd runs and has not synchronized since the boot: systemd-timesyncd.service(8),
+/// "Files". Both look-ups are in memory (`/run` is a tmpfs).
 fn waits_for_timesyncd() -> bool {
     let folder = std::path::Path::new("/run/systemd/timesync");
     folder.is_dir() && !folder.join("synchronized").exists()
@@ -267,7 +269,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until it is told to move. For tests.
+/// A clock that stands still until it is advanced. For tests.
 #[derive(Debug)]
 pub struct ManualClock {
     at: std::sync::Mutex<ManualTime>,
@@ -281,7 +283,7 @@ struct ManualTime {
 }
 
 impl ManualClock {
-    /// A clock that shows this moment, of a machine that has just booted; its monotonic time is zero.
+    /// Creates a clock that shows this time, of a machine that has just booted; its monotonic time is zero.
     #[must_use]
     pub fn at(now: Timestamp) -> Arc<Self> {
         static BOOTS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
@@ -291,19 +293,19 @@ impl ManualClock {
         })
     }
 
-    /// Lets time pass on both clocks.
+    /// Advances both clocks.
     pub fn advance(&self, by: Duration) {
         let mut at = self.lock();
         at.wall = at.wall.plus(by);
         at.monotonic += by;
     }
 
-    /// Sets the wall clock as NTP would: monotonic time does not notice.
+    /// Sets the wall clock as NTP would; monotonic time is unchanged.
     pub fn step_to(&self, now: Timestamp) {
         self.lock().wall = now;
     }
 
-    /// The machine boots anew and shows this moment; its monotonic time is zero again.
+    /// Simulates a reboot: the wall clock shows this time, monotonic time is zero again.
     pub fn reboot(&self, now: Timestamp) {
         let mut at = self.lock();
         *at = ManualTime { wall: now, monotonic: Duration::ZERO, boot: at.boot + 1 };
