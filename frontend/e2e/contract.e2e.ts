@@ -13,7 +13,7 @@ import { startMockHub } from '../mock/serve.ts';
 import * as hub from '../src/lib/api/hub';
 import * as recording from '../src/lib/api/recording';
 import type { Bucket, Reading } from '../src/lib/api/types';
-import { SPANS } from '../src/lib/charts/spans';
+import { SPANS } from '../src/lib/live/spans';
 import { readFrame } from '../src/lib/live/frame';
 import { NAME, PASSWORD } from './login.ts';
 import { type System, startSystem } from './system.ts';

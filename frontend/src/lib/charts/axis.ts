@@ -55,9 +55,9 @@ const CHAR_PX = 6.2;
 /** The labels of the value axis. Only the top label has the power of ten and the unit. */
 export function valueLabels(splits: number[], unit: string, scale: Scale): string[] {
   if (unit === 'boolean') return splits.map((split) => (split === 0 ? 'No' : split === 1 ? 'Yes' : ''));
-  const { words } = scale;
-  if (words) {
-    const labels = splits.map(words);
+  const { format } = scale;
+  if (format) {
+    const labels = splits.map(format);
     return labels.map((label, at) => (label === labels[at - 1] ? '' : label));
   }
   const step = Math.abs((splits[1] ?? 1) - (splits[0] ?? 0));

@@ -1,7 +1,7 @@
 import * as hub from '../api/hub';
 import { errorMessage } from '../api/problem';
 import type { Bucket } from '../api/types';
-import { MAX_POINTS, type Span } from '../charts/spans';
+import { MAX_POINTS, type Span } from './spans';
 import { poll } from './poll';
 import type { Point } from './series.svelte';
 

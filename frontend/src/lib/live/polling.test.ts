@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { responseErrors } from '../../../mock/contract.ts';
-import { SPANS } from '../charts/spans';
+import { SPANS } from './spans';
 import { SeriesGaps } from './gaps.svelte';
 import { AggregatedSeries } from './aggregates.svelte';
 import { StorageStatus } from './storage.svelte';

@@ -4,7 +4,7 @@ import { formatDuration, scaleOf } from '../units/units';
 
 /** Unit and interval of a measure: `°C, every 5 s`. Counts and durations have no unit: `every 5 s`. */
 export function measureOf({ unit, every_secs }: Measure): string {
-  const { symbol, words } = scaleOf(unit);
+  const { symbol, format } = scaleOf(unit);
   const every = every_secs ? `every ${formatDuration(every_secs)}` : '';
-  return [words ? '' : symbol, every].filter(Boolean).join(', ');
+  return [format ? '' : symbol, every].filter(Boolean).join(', ');
 }

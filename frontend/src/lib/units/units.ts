@@ -14,7 +14,7 @@ export interface Scale {
   /** Integers are shown without decimals. */
   whole?: boolean;
   /** Text instead of a number, for durations and booleans. */
-  words?: (value: number) => string;
+  format?: (value: number) => string;
 }
 
 const plain = (symbol: string, digits: number, factor = 1): Scale => ({
@@ -64,7 +64,7 @@ const UNITS: Readonly<Record<string, Scale>> = {
   sievert_per_hour: plain('µSv/h', 2, 1e6),
   microsievert_per_hour: plain('µSv/h', 2),
   count: { ...plain('', 2), whole: true },
-  boolean: { ...plain('', 0), words: (value) => (value === 0 ? 'No' : 'Yes') }
+  boolean: { ...plain('', 0), format: (value) => (value === 0 ? 'No' : 'Yes') }
 };
 
 /**
@@ -135,7 +135,7 @@ export function formatDuration(seconds: number): string {
 export function scaleOf(unit: string | null | undefined, magnitude = 0): Scale {
   const size = Math.abs(magnitude);
   const prefixed = unit ? PREFIXED[unit] : undefined;
-  if (unit === 'seconds' && (size === 0 || size >= 0.1)) return { ...plain('s', 1), words: formatDuration };
+  if (unit === 'seconds' && (size === 0 || size >= 0.1)) return { ...plain('s', 1), format: formatDuration };
   if (prefixed) return withPrefix(...prefixed, size);
   const ladder = unit ? LADDERS[unit] : undefined;
   if (ladder) {
@@ -180,7 +180,7 @@ function withPrefix(symbol: string, digits: number, size: number): Scale {
  * shown.
  */
 function fitted(base: Scale, size: number, open: boolean): Scale {
-  if (base.words || size === 0) return base;
+  if (base.format || size === 0) return base;
   if (size < SMALL || size >= LARGE) return withExponent(base, thousandsOf(size));
   if (size < (open ? 1 : 10 ** -base.digits)) {
     return { ...base, digits: (open ? 2 : 1) - Math.floor(Math.log10(size)) };
@@ -232,7 +232,7 @@ export function formatValue(
   unit: string | null | undefined,
   scale = scaleOf(unit, value)
 ): FormattedValue {
-  if (scale.words) return { value: scale.words(value), symbol: '' };
+  if (scale.format) return { value: scale.format(value), symbol: '' };
   const shown = scale.of(value);
   const text = formatNumber(shown, scale.whole && Number.isInteger(shown) ? 0 : scale.digits);
   return { value: scale.exponent === 0 ? text : `${text} ${formatExponent(scale)}`, symbol: scale.symbol };

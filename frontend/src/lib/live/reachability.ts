@@ -1,6 +1,6 @@
 /** Whether a module is reachable, and whether its controls may be used. */
 import type { Module } from '../api/types';
-import type { ConnectionState } from '../live/connection.svelte';
+import type { ConnectionState } from './connection.svelte';
 
 /** Whether the module does not respond. */
 export const isOffline = ({ health }: Pick<Module, 'health'>): boolean => health === 'offline' || health === 'unknown';
