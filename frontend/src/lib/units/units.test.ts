@@ -80,8 +80,8 @@ test('every named unit of the hub has a symbol', () => {
   const words = [...table.matchAll(/^ {8}(?:unit|rounded|degrees)\("(\w+)"/gm)].map((match) => match[1] ?? '');
 
   const unnamed = words.filter((word) => {
-    const { symbol, words: inWords } = scaleOf(word);
-    return inWords === undefined && symbol === word.replaceAll('_', ' ');
+    const { symbol, format } = scaleOf(word);
+    return format === undefined && symbol === word.replaceAll('_', ' ');
   });
 
   expect(words.length).toBeGreaterThan(100);
