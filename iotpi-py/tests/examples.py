@@ -1,4 +1,4 @@
-"""The Python code of the project's documents, taken from where readers find it."""
+"""The Python code of the project's documents and of its examples, taken from where readers find it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [PROJECT / "README.md", PROJECT / "iotpi-py" / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
+
+PROGRAMS = sorted((PROJECT / "examples" / "python").glob("*.py"))
 
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _RUNS = re.compile(r"^(?:iotpi|\w+)\.run\((.*)\)$", re.MULTILINE)
@@ -21,7 +23,7 @@ class Example:
 
     @property
     def module_id(self) -> str | None:
-        """The id of the module it runs, if it is one that runs on."""
+        """The id of the module, if it is one that runs until it is stopped."""
         runs, named = _RUNS.search(self.code), _ID.search(self.code)
         goes_on = runs and "asyncio.run" not in runs[0] and "once=True" not in runs[0]
         return named[1] if goes_on and named else None
@@ -39,4 +41,6 @@ def _examples(document: Path) -> list[Example]:
     ]
 
 
-EXAMPLES = [example for document in DOCUMENTS if document.is_file() for example in _examples(document)]
+EXAMPLES = [example for document in DOCUMENTS if document.is_file() for example in _examples(document)] + [
+    Example(str(program.relative_to(PROJECT)), program.read_text()) for program in PROGRAMS
+]

@@ -1,9 +1,10 @@
-"""Every example of the documents runs, as it stands there, against a real hub."""
+"""Every example of the documents and every program in ``examples`` runs unchanged against a real hub."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import iotpi
 import pytest
-from examples import EXAMPLES, Example
+from examples import EXAMPLES, PROGRAMS, Example
 from hub_process import HubProcess
 from iotpi import aio
 
@@ -32,8 +33,8 @@ def run(example: Example, hub: HubProcess, token: str, folder: Path) -> subproce
     )
 
 
-async def until_it_works(watcher: aio.Client, module: str) -> None:
-    """Waits until all that the module's manifest promises was seen."""
+async def until_complete(watcher: aio.Client, module: str) -> None:
+    """Waits until the module delivered everything that its manifest names."""
     manifest: iotpi.Manifest | None = None
     measured: set[str] = set()
     delivered = reported = False
@@ -57,18 +58,18 @@ async def until_it_works(watcher: aio.Client, module: str) -> None:
             return
 
 
-def all_work(hub: HubProcess) -> None:
+def wait_for_all(hub: HubProcess) -> None:
     async def watch() -> None:
         watcher = aio.Client(hub.url, hub.token("viewer", "watcher"))
         async with asyncio.timeout(TIMEOUT_SECS):
-            await asyncio.gather(*(until_it_works(watcher, example.module_id or "") for example in MODULES))
+            await asyncio.gather(*(until_complete(watcher, example.module_id or "") for example in MODULES))
 
     asyncio.run(watch())
 
 
 @pytest.fixture(scope="module")
 def running(hub: HubProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
-    """All modules of the documents at once; each must end in order when it is told to."""
+    """All modules at once. Each must shut down cleanly on SIGTERM."""
     folder = tmp_path_factory.mktemp("modules")
     # The same example in two documents is one module.
     different = {example.code: example for example in MODULES}.values()
@@ -76,13 +77,13 @@ def running(hub: HubProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     try:
         for example in different:
             processes[example] = run(example, hub, hub.token("module", example.module_id or ""), folder)
-        all_work(hub)
+        wait_for_all(hub)
         yield [example.code for example in different]
         for process in processes.values():
             process.send_signal(signal.SIGTERM)
         for example, process in processes.items():
-            said, _ = process.communicate(timeout=TIMEOUT_SECS)
-            assert process.returncode == 0, f"{example}\n{said}"
+            output, _ = process.communicate(timeout=TIMEOUT_SECS)
+            assert process.returncode == 0, f"{example}\n{output}"
     finally:
         for example, process in processes.items():
             if process.returncode is None:
@@ -90,9 +91,10 @@ def running(hub: HubProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterat
                 print(example, process.communicate()[0])
 
 
-def test_there_are_examples_of_both_sorts() -> None:
+def test_there_are_examples_of_both_kinds() -> None:
     assert MODULES
     assert SCRIPTS
+    assert len(PROGRAMS) >= 10
 
 
 def test_a_module_has_at_most_six_lines() -> None:
@@ -102,19 +104,19 @@ def test_a_module_has_at_most_six_lines() -> None:
 
 
 @pytest.mark.parametrize("example", MODULES, ids=str)
-def test_a_module_does_all_it_promises(example: Example, running: list[str]) -> None:
+def test_a_module_delivers_everything_in_its_manifest(example: Example, running: list[str]) -> None:
     assert example.code in running
 
 
 @pytest.mark.parametrize("example", SCRIPTS, ids=str)
 @pytest.mark.usefixtures("running")
 def test_a_script_runs_to_its_end(example: Example, hub: HubProcess, tmp_path: Path) -> None:
-    name = "example-" + example.place.rpartition(":")[2]
+    name = "example-" + re.sub(r"\W", "-", example.place.rpartition("/")[2])
     process = run(example, hub, hub.token("operator", name), tmp_path)
     try:
-        said, _ = process.communicate(timeout=TIMEOUT_SECS)
+        output, _ = process.communicate(timeout=TIMEOUT_SECS)
     finally:
         process.kill()
 
-    assert process.returncode == 0, said
-    assert said, "an example shows something"
+    assert process.returncode == 0, output
+    assert output, "an example prints something"
