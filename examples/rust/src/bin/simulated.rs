@@ -1,0 +1,21 @@
+//! The driver of a BME280 on a simulated chip, which answers its register reads. On a Pi, only the bus is another.
+
+use std::{env, error::Error, time::Duration};
+
+use iotpi_core::{HubClient, Runner, SensorModule, SystemClock};
+use iotpi_hal::{
+    blocking::Blocking,
+    drivers::bme280::{Bme280, Chip, PRIMARY_ADDRESS},
+    sim::{SimBme280, World},
+};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let hub = HubClient::new(&env::var("IOTPI_URL")?)?.with_token(env::var("IOTPI_TOKEN")?);
+    let world = World::new(42, SystemClock::shared());
+    let (i2c, delay) = SimBme280::new(Chip::Bme280, PRIMARY_ADDRESS, world).connect();
+    let sensor = Blocking::new(Bme280::new(i2c, delay, PRIMARY_ADDRESS, Chip::Bme280));
+
+    Runner::new(hub.uplink("lab".parse()?)).run(SensorModule::new(sensor, Duration::from_secs(5))).await?;
+    Ok(())
+}
