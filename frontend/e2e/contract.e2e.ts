@@ -171,7 +171,7 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the mock', () => {
       const newExchanges = client().exchanges.slice(before);
       expect(newExchanges.length).toBeGreaterThan(0);
       for (const { method, url, status, body } of newExchanges) {
-        if (body === undefined && status === 200) continue; // a picture
+        if (body === undefined && status === 200) continue; // a frame
         expect(responseErrors(method, url, status, body), `${method} ${url.pathname}${url.search}: ${status}`).toEqual(
           []
         );

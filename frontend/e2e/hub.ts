@@ -20,11 +20,11 @@ export async function startHub(settings: string): Promise<Hub> {
   const data = await mkdtemp(join(tmpdir(), 'iotpi-hub-'));
   const config = join(data, 'hub.toml');
   await writeFile(config, `${settings}\n`);
-  const made = spawnSync(binary, ['user', 'add', '--role', 'admin', '--password-stdin', 'anna', '--data', data], {
+  const result = spawnSync(binary, ['user', 'add', '--role', 'admin', '--password-stdin', 'anna', '--data', data], {
     input: PASSWORD,
     encoding: 'utf8'
   });
-  if (made.status !== 0) throw new Error(`no user was added: ${made.stderr}`);
+  if (result.status !== 0) throw new Error(`no user was added: ${result.stderr}`);
   const child = spawn(binary, ['serve', '--listen', '127.0.0.1:0', '--data', data, '--config', config], {
     env: { ...process.env, RUST_LOG: 'error' },
     stdio: ['ignore', 'pipe', 'inherit']

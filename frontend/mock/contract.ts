@@ -63,15 +63,18 @@ const resolved = (schema: Schema): Schema =>
 
 /** All properties that a value of this schema may have; `null` when it may have any. */
 function propertiesOf(schema: Schema, value: Schema): Map<string, Schema[]> | null {
-  const whole = resolved(schema);
+  const resolvedSchema = resolved(schema);
   const found = new Map<string, Schema[]>();
-  let any = whole.additionalProperties !== undefined && whole.additionalProperties !== false;
+  let any = resolvedSchema.additionalProperties !== undefined && resolvedSchema.additionalProperties !== false;
   const add = (name: string, one: Schema) => found.set(name, [...(found.get(name) ?? []), one]);
-  for (const [name, one] of Object.entries((whole.properties as Record<string, Schema> | undefined) ?? {}))
+  for (const [name, one] of Object.entries((resolvedSchema.properties as Record<string, Schema> | undefined) ?? {}))
     add(name, one);
-  const choices = [whole.oneOf, whole.anyOf].flatMap((one) => (one as Schema[] | undefined) ?? []);
+  const choices = [resolvedSchema.oneOf, resolvedSchema.anyOf].flatMap((one) => (one as Schema[] | undefined) ?? []);
   // Of several alternatives the one that fits applies.
-  const parts = [...((whole.allOf as Schema[] | undefined) ?? []), ...choices.filter((one) => validatorOf(one)(value))];
+  const parts = [
+    ...((resolvedSchema.allOf as Schema[] | undefined) ?? []),
+    ...choices.filter((one) => validatorOf(one)(value))
+  ];
   for (const part of parts) {
     const of = propertiesOf(part, value);
     if (of === null) any = true;
@@ -83,8 +86,11 @@ function propertiesOf(schema: Schema, value: Schema): Map<string, Schema[]> | nu
 /** Fields that are not in the schema, at any depth. */
 function unknownFields(schema: Schema, value: Json, place: string): string[] {
   if (Array.isArray(value)) {
-    const whole = resolved(schema);
-    const options = [whole, ...[whole.oneOf, whole.anyOf].flatMap((one) => (one as Schema[] | undefined) ?? [])];
+    const resolvedSchema = resolved(schema);
+    const options = [
+      resolvedSchema,
+      ...[resolvedSchema.oneOf, resolvedSchema.anyOf].flatMap((one) => (one as Schema[] | undefined) ?? [])
+    ];
     const items = options.map((one) => resolved(one).items).find((one) => one !== undefined);
     return items ? value.flatMap((one, at) => unknownFields(items as Schema, one, `${place}/${at}`)) : [];
   }
@@ -138,14 +144,14 @@ function orderErrors(url: URL, items: readonly never[]): string[] {
   const order = ORDERS.find(({ path, bucket = bucketed }) => path.test(url.pathname) && bucket === bucketed);
   if (!order || url.searchParams.get('order') === 'asc') return [];
   const keys = items.map(order.by);
-  const wrong = keys.findIndex((key, at) => {
+  const index = keys.findIndex((key, at) => {
     const before = keys[at - 1];
     return before !== undefined && (order.ascending ? key < before : key > before);
   });
   const direction = order.ascending ? 'ascending' : 'descending';
-  return wrong === -1
+  return index === -1
     ? []
-    : [`/items/${wrong}: ${String(keys[wrong])} is not ${direction} after ${String(keys[wrong - 1])}`];
+    : [`/items/${index}: ${String(keys[index])} is not ${direction} after ${String(keys[index - 1])}`];
 }
 
 /** A page has at most `limit` items. */

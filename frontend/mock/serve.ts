@@ -55,7 +55,7 @@ export function startMockHub(settings: Settings): MockServer {
         (moduleId) => hub.isLost(moduleId),
         (message) => client.send(message)
       );
-      const end = hub.listen((event) => {
+      const unsubscribe = hub.listen((event) => {
         if (subscribed || event.type === 'hello') sendEvent(event);
       });
       client.on('message', (data) => {
@@ -69,7 +69,7 @@ export function startMockHub(settings: Settings): MockServer {
         else frames.take(message);
       });
       client.on('close', () => {
-        end();
+        unsubscribe();
         frames.end();
       });
     });

@@ -19,9 +19,9 @@ export const formatDelayPercentiles = ({ p50, p99 }: Percentiles): string =>
 /** The tooltip of the badge: delay to this screen, and delay to the hub if the hub reports it. */
 export function describeDelay(shown: Percentiles, info: CameraInfo | null, accuracySecs: number | null): string {
   const accuracy = accuracySecs === null ? '' : ` (clock accuracy ±${formatDelay(accuracySecs)})`;
-  const whole = `Delay to this screen: ${formatDelayPercentiles(shown)}${accuracy}.`;
+  const toScreen = `Delay to this screen: ${formatDelayPercentiles(shown)}${accuracy}.`;
   const toHub = (info as Partial<CameraInfo> | null)?.latency;
-  return toHub ? `${whole} Delay to hub: ${formatDelayPercentiles(toHub)}.` : whole;
+  return toHub ? `${toScreen} Delay to hub: ${formatDelayPercentiles(toHub)}.` : toScreen;
 }
 
 /** Painted frames per second: `12 fps`, `0.5 fps`. */

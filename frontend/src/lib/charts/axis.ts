@@ -41,10 +41,10 @@ export function timeLabel(unixSecs: number, step: number): string {
 export function valueRange(min: number | null, max: number | null, unit: string, scale: Scale): [number, number] {
   if (min === null || max === null) return [0, 1];
   if (unit === 'boolean') return [-0.1, 1.1];
-  const least = 10 * 10 ** -scale.digits;
-  const room = (max - min) * 0.12 + Math.max(0, least - (max - min)) / 2;
+  const minRange = 10 * 10 ** -scale.digits;
+  const margin = (max - min) * 0.12 + Math.max(0, minRange - (max - min)) / 2;
   // The axis of a quantity that is never negative does not go below zero.
-  return [min >= 0 ? Math.max(0, min - room) : min - room, max + room];
+  return [min >= 0 ? Math.max(0, min - margin) : min - margin, max + margin];
 }
 
 /** The longest label with a unit, in characters; a longer unit is left out, because the tile shows it too. */

@@ -79,9 +79,9 @@ export function gapInterval(
   to: number,
   minSecs: number
 ): [since: number, until: number] | null {
-  const lacks = Math.max(0, minSecs - (until - since)) / 2;
-  const begin = Math.max(from, since - lacks);
-  const end = Math.min(to, until + lacks);
+  const padding = Math.max(0, minSecs - (until - since)) / 2;
+  const begin = Math.max(from, since - padding);
+  const end = Math.min(to, until + padding);
   return begin < end ? [begin, end] : null;
 }
 

@@ -10,7 +10,7 @@ export interface CommandLabel {
 
 /** The label of a command. `health` is that of its module. */
 export function labelOf(command: Command, health?: Health): CommandLabel {
-  const { module_id: who } = command;
+  const { module_id } = command;
   const error = command.error ? toSentence(command.error) : undefined;
   switch (command.state) {
     case 'queued':
@@ -19,7 +19,7 @@ export function labelOf(command: Command, health?: Health): CommandLabel {
         text: 'Queued',
         detail:
           health === 'offline' || health === 'unknown'
-            ? `Module ${who} is offline. The command waits for it.`
+            ? `Module ${module_id} is offline. The command waits for it.`
             : undefined
       };
     case 'leased':
@@ -35,7 +35,7 @@ export function labelOf(command: Command, health?: Health): CommandLabel {
     case 'rejected':
       return { tone: 'bad', text: 'Rejected', detail: error };
     case 'expired':
-      return { tone: 'bad', text: 'Expired', detail: error ?? `Module ${who} did not receive it in time.` };
+      return { tone: 'bad', text: 'Expired', detail: error ?? `Module ${module_id} did not receive it in time.` };
     case 'cancelled':
       return command.superseded_by
         ? {
@@ -48,7 +48,7 @@ export function labelOf(command: Command, health?: Health): CommandLabel {
       return {
         tone: 'bad',
         text: 'No response',
-        detail: error ?? `Module ${who} received it but did not report a result.`
+        detail: error ?? `Module ${module_id} received it but did not report a result.`
       };
     case 'unknown_outcome':
       return {

@@ -15,12 +15,9 @@ export interface Percentiles {
   p99: number;
 }
 
-/**
- * The smallest value that at least that fraction (0 to 1) of the values does not exceed (nearest rank);
- * `sorted` is not empty.
- */
-export function percentile(sorted: readonly number[], share: number): number {
-  const rank = Math.ceil(share * sorted.length);
+/** The nearest-rank percentile: at least that fraction (0 to 1) of the values are not greater. `sorted` is not empty. */
+export function percentile(sorted: readonly number[], fraction: number): number {
+  const rank = Math.ceil(fraction * sorted.length);
   return sorted[Math.min(sorted.length, Math.max(1, rank)) - 1] as number;
 }
 
@@ -42,8 +39,8 @@ export class FrameStats {
    */
   latency(now: number): Percentiles | null {
     const known = this.#frames.filter((frame) => frame.latencySecs !== null);
-    const lately = known.filter((frame) => frame.at > now - DELAY_SECS);
-    const sorted = (lately.length > 0 ? lately : known.slice(-1)).map((frame) => frame.latencySecs as number);
+    const recent = known.filter((frame) => frame.at > now - DELAY_SECS);
+    const sorted = (recent.length > 0 ? recent : known.slice(-1)).map((frame) => frame.latencySecs as number);
     if (sorted.length === 0) return null;
     sorted.sort((a, b) => a - b);
     return { p50: percentile(sorted, 0.5), p99: percentile(sorted, 0.99) };
@@ -51,9 +48,9 @@ export class FrameStats {
 
   /** The typical interval of frames in seconds; `null` before the third frame. */
   get intervalSecs(): number | null {
-    const lately = this.#frames.slice(-1 - INTERVALS).map((frame) => frame.at);
-    if (lately.length < 3) return null;
-    const intervals = lately.slice(1).map((at, place) => at - (lately[place] as number));
+    const recent = this.#frames.slice(-1 - INTERVALS).map((frame) => frame.at);
+    if (recent.length < 3) return null;
+    const intervals = recent.slice(1).map((at, index) => at - (recent[index] as number));
     return percentile(
       intervals.toSorted((a, b) => a - b),
       0.5
@@ -62,11 +59,11 @@ export class FrameStats {
 
   /** Frames per second over the last three seconds before `now`; 0 with fewer than two. */
   fps(now: number): number {
-    const lately = this.#frames.map((frame) => frame.at).filter((at) => at > now - RATE_SECS && at <= now);
-    const [first, last] = [lately[0], lately.at(-1)];
+    const recent = this.#frames.map((frame) => frame.at).filter((at) => at > now - RATE_SECS && at <= now);
+    const [first, last] = [recent[0], recent.at(-1)];
     if (first === undefined || last === undefined || last <= first) return 0;
     // The rate of a camera that stopped falls with the time since its last frame.
-    const usual = (last - first) / (lately.length - 1);
-    return (lately.length - 1) / (Math.max(last, now - usual) - first);
+    const interval = (last - first) / (recent.length - 1);
+    return (recent.length - 1) / (Math.max(last, now - interval) - first);
   }
 }

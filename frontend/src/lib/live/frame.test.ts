@@ -43,10 +43,10 @@ describe('a binary message', () => {
 
 describe('a malformed message is rejected:', () => {
   test('cut off anywhere before its JPEG', () => {
-    const whole = aFrameMessage({ moduleId: 'front' });
-    const headAndName = whole.byteLength - JPEG.length;
+    const message = aFrameMessage({ moduleId: 'front' });
+    const headAndName = message.byteLength - JPEG.length;
 
-    for (let length = 0; length <= headAndName; length += 1) expect(readFrame(whole.slice(0, length))).toBeNull();
+    for (let length = 0; length <= headAndName; length += 1) expect(readFrame(message.slice(0, length))).toBeNull();
   });
 
   test('an unknown kind', () => {

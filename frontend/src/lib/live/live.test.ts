@@ -177,7 +177,7 @@ describe('the live connection', () => {
   });
 
   test('is probed after three idle seconds while frames are expected', async () => {
-    const end = live.frames.subscribe({ moduleId: 'front', maxFps: null, take: () => {} });
+    const unsubscribe = live.frames.subscribe({ moduleId: 'front', maxFps: null, take: () => {} });
     goLive();
     hub.newest.answerTime();
     const requested = hub.newest.sentOf('time').length;
@@ -189,7 +189,7 @@ describe('the live connection', () => {
     await vi.advanceTimersByTimeAsync(3_000);
 
     expect(live.state).toBe('lost');
-    end();
+    unsubscribe();
   });
 
   test('stays open when the probe is answered, and is not unresponsive during a round trip', async () => {
@@ -242,7 +242,7 @@ describe('the live connection', () => {
   });
 
   test('gets a longer timeout after it was closed and reopened at once: frames are slow on it', async () => {
-    const end = live.frames.subscribe({ moduleId: 'front', maxFps: null, take: () => {} });
+    const unsubscribe = live.frames.subscribe({ moduleId: 'front', maxFps: null, take: () => {} });
     const open = () => {
       goLive();
       hub.newest.answerTime();
@@ -265,7 +265,7 @@ describe('the live connection', () => {
     hub.newest.emitBinary(aFrameMessage({ seq: 3 }));
     await vi.advanceTimersByTimeAsync(7_000);
     expect(live.state).toBe('lost');
-    end();
+    unsubscribe();
   });
 
   test('ignores messages after it was stopped', () => {
@@ -315,7 +315,7 @@ describe('the live connection', () => {
     beforeEach(() => take.mockReset());
 
     test('are requested as soon as the hub supports them', () => {
-      const end = live.frames.subscribe({ moduleId: 'front', maxFps: 10, take });
+      const unsubscribe = live.frames.subscribe({ moduleId: 'front', maxFps: 10, take });
       goLive();
       expect(hub.newest.sentOf('watch')).toEqual([]);
 
@@ -324,11 +324,11 @@ describe('the live connection', () => {
 
       expect(hub.newest.sentOf('watch')).toEqual([{ type: 'watch', cameras: [{ module_id: 'front', max_fps: 10 }] }]);
       expect(take).toHaveBeenCalledOnce();
-      end();
+      unsubscribe();
     });
 
     test('are requested again after the hub restarted', async () => {
-      const end = live.frames.subscribe({ moduleId: 'front', maxFps: null, take });
+      const unsubscribe = live.frames.subscribe({ moduleId: 'front', maxFps: null, take });
       goLive();
       hub.newest.answerTime();
       hub.newest.drop();
@@ -340,7 +340,7 @@ describe('the live connection', () => {
 
       expect(hub.sockets).toHaveLength(2);
       expect(cameras()).toEqual([['front']]);
-      end();
+      unsubscribe();
     });
 
     test('are not requested from a hub that rejects `time`, which is not sent again', async () => {

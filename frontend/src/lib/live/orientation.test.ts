@@ -40,12 +40,12 @@ describe('the orientation of a JPEG', () => {
   });
 
   test('is found in a view at an offset of its buffer', () => {
-    const whole = new Uint8Array([9, 9, 9, ...START, ...exif(8), ...SCAN]);
+    const file = new Uint8Array([9, 9, 9, ...START, ...exif(8), ...SCAN]);
 
-    const { value, at } = orientationOf(whole.subarray(3));
+    const { value, at } = orientationOf(file.subarray(3));
 
     expect(value).toBe(8);
-    expect(whole[3 + (at ?? NaN) + 1]).toBe(8);
+    expect(file[3 + (at ?? NaN) + 1]).toBe(8);
   });
 
   test('is upright without a tag, or with an invalid one', () => {
@@ -61,10 +61,10 @@ describe('the orientation of a JPEG', () => {
   });
 
   test('of a file that is cut off anywhere is upright or right', () => {
-    const whole = [...START, ...JFIF, ...exif(6), ...SCAN];
+    const file = [...START, ...JFIF, ...exif(6), ...SCAN];
 
-    for (let length = 0; length <= whole.length; length += 1) {
-      expect([1, 6]).toContain(valueOf(whole.slice(0, length)));
+    for (let length = 0; length <= file.length; length += 1) {
+      expect([1, 6]).toContain(valueOf(file.slice(0, length)));
     }
   });
 });

@@ -36,11 +36,11 @@ describe('a series', () => {
   test('needs history at first, and not when the hub has no older readings', () => {
     const unknown = new Series('attic', 'temperature');
     unknown.pushRecent([aReading(NOW)], false);
-    const whole = new Series('attic', 'temperature');
-    whole.pushRecent([aReading(NOW)], true);
+    const complete = new Series('attic', 'temperature');
+    complete.pushRecent([aReading(NOW)], true);
 
     expect(unknown.backfillSince).toBe(-Infinity);
-    expect(whole.backfillSince).toBeNull();
+    expect(complete.backfillSince).toBeNull();
   });
 
   test('needs no history when the newest readings overlap with its own', () => {

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Range, Clip } from '../api/recording';
 import { FrameTimes, indexAtOrBefore } from './frame-times';
-import { aStretch } from './testing';
+import { aClip } from './testing';
 
 test('finds the newest of many times that is not after a given time', () => {
   const times = [1, 2, 2.5, 7];
@@ -28,7 +28,7 @@ describe('stepping through frames', () => {
   function record(...parts: [begin: number, count: number, every: number][]): void {
     const made = parts.map(([begin, count, every]) => Array.from({ length: count }, (_, at) => begin + at * every));
     recorded = made.flat();
-    clips = made.map((part) => aStretch(part[0] ?? 0, part.at(-1) ?? 0, part.length));
+    clips = made.map((part) => aClip(part[0] ?? 0, part.at(-1) ?? 0, part.length));
   }
 
   async function walk(from: number, direction: 1 | -1): Promise<number[]> {
@@ -54,7 +54,7 @@ describe('stepping through frames', () => {
 
   test('visits every frame where they are much denser than elsewhere', async () => {
     record([0, 1_000, 60], [60_001, 24_000, 0.01]);
-    clips = [aStretch(0, recorded.at(-1) ?? 0, recorded.length)];
+    clips = [aClip(0, recorded.at(-1) ?? 0, recorded.length)];
 
     expect(await walk(58_980, 1)).toEqual(recorded.filter((time) => time >= 58_980));
     expect(await walk(recorded.at(-1) ?? 0, -1)).toEqual(recorded.toReversed());

@@ -2,14 +2,14 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { ApiProblem } from '../api/problem';
 import type { Range } from '../api/recording';
 import { Player, type PlaybackBackend } from './player.svelte';
-import { aStretch } from './testing';
+import { aClip } from './testing';
 
 /** Ten frames per second from 1000 to 1020, and from 2000 to 2010. */
 const RECORDED = [
   ...Array.from({ length: 201 }, (_, at) => 1000 + at / 10),
   ...Array.from({ length: 101 }, (_, at) => 2000 + at / 10)
 ];
-const STRETCHES = [aStretch(1000, 1020, 201), aStretch(2000, 2010, 101)];
+const STRETCHES = [aClip(1000, 1020, 201), aClip(2000, 2010, 101)];
 
 describe('the player', () => {
   const shown: string[] = [];

@@ -11,7 +11,7 @@ import {
   timeAt,
   zoomRange
 } from './timeline';
-import { aStretch } from './testing';
+import { aClip } from './testing';
 
 const DAY = { since: 0, until: 1000 };
 
@@ -57,7 +57,7 @@ describe('a day', () => {
 
 describe('a clip', () => {
   test('is drawn at its time, cut at the ends', () => {
-    const clips = [aStretch(-100, 100), aStretch(500, 750), aStretch(900, 2000)];
+    const clips = [aClip(-100, 100), aClip(500, 750), aClip(900, 2000)];
 
     expect(timelineBands(clips, DAY, 1000)).toEqual([
       { from: 0, to: 0.1 },
@@ -67,32 +67,32 @@ describe('a clip', () => {
   });
 
   test('is visible however short it is', () => {
-    const [band] = timelineBands([aStretch(500, 500)], DAY, 100);
+    const [band] = timelineBands([aClip(500, 500)], DAY, 100);
 
     expect(band?.from).toBe(0.5);
     expect(band?.to).toBeCloseTo(0.52);
   });
 
   test('is merged with one less than a pixel away', () => {
-    const many = Array.from({ length: 900 }, (_, at) => aStretch(at, at + 0.5));
+    const many = Array.from({ length: 900 }, (_, at) => aClip(at, at + 0.5));
 
     expect(timelineBands(many, DAY, 300)).toHaveLength(1);
-    expect(timelineBands([aStretch(0, 10), aStretch(400, 410)], DAY, 300)).toHaveLength(2);
+    expect(timelineBands([aClip(0, 10), aClip(400, 410)], DAY, 300)).toHaveLength(2);
   });
 
   test('is not drawn outside the view', () => {
-    expect(timelineBands([aStretch(-50, -10), aStretch(1100, 1200)], DAY, 100)).toEqual([]);
+    expect(timelineBands([aClip(-50, -10), aClip(1100, 1200)], DAY, 100)).toEqual([]);
   });
 
   test('is found from any time', () => {
-    const clips = [aStretch(100, 200), aStretch(500, 600)];
+    const clips = [aClip(100, 200), aClip(500, 600)];
 
     expect([0, 150, 340, 360, 999].map((time) => snapToClip(time, clips))).toEqual([100, 150, 200, 500, 600]);
     expect(snapToClip(5, [])).toBeNull();
   });
 
   test('is played without the gap before it', () => {
-    const clips = [aStretch(100, 200), aStretch(500, 600)];
+    const clips = [aClip(100, 200), aClip(500, 600)];
 
     expect(advance(100, 30, clips)).toBe(130);
     expect(advance(190, 30, clips)).toBe(520);
@@ -102,7 +102,7 @@ describe('a clip', () => {
   });
 
   test('is navigated with keys, in steps relative to the view', () => {
-    const clips = [aStretch(100, 200), aStretch(500, 600)];
+    const clips = [aClip(100, 200), aClip(500, 600)];
     const goals = (keys: string[], view = DAY) => keys.map((key) => seekTargetForKey(key, 500, view, clips));
 
     expect(goals(['ArrowLeft', 'ArrowRight', 'PageDown', 'PageUp'])).toEqual([490, 510, 400, 600]);
@@ -112,7 +112,7 @@ describe('a clip', () => {
   });
 
   test('counts in proportion when a range cuts it', () => {
-    const clips = [aStretch(100, 200, 1000), aStretch(500, 600, 400)];
+    const clips = [aClip(100, 200, 1000), aClip(500, 600, 400)];
 
     expect(amountInRange({ since: 150, until: 1000 }, clips)).toEqual({ frames: 900, bytes: 900_000 });
     expect(amountInRange({ since: 300, until: 400 }, clips)).toEqual({ frames: 0, bytes: 0 });

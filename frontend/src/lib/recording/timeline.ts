@@ -38,11 +38,11 @@ export function timelineBands(clips: readonly Clip[], view: Range, pixels: numbe
     const from = Math.max(0, fractionAt(clip.begun_at, view));
     const to = Math.min(1, fractionAt(clip.ended_at, view));
     if (to < 0 || from > 1) continue;
-    // Every band is wide enough to be seen.
-    const wide = Math.min(1, Math.max(to, from + 2 * pixel));
+    // Every band is end enough to be seen.
+    const end = Math.min(1, Math.max(to, from + 2 * pixel));
     const last = drawn.at(-1);
-    if (last && from - last.to < pixel) last.to = Math.max(last.to, wide);
-    else drawn.push({ from, to: wide });
+    if (last && from - last.to < pixel) last.to = Math.max(last.to, end);
+    else drawn.push({ from, to: end });
   }
   return drawn;
 }
@@ -63,8 +63,8 @@ export function ticks(view: Range, pixels: number): { step: number; times: numbe
 export function snapToClip(time: number, clips: readonly Clip[]): number | null {
   let best: number | null = null;
   for (const clip of clips) {
-    const near = Math.min(Math.max(time, clip.begun_at), clip.ended_at);
-    if (best === null || Math.abs(near - time) < Math.abs(best - time)) best = near;
+    const nearest = Math.min(Math.max(time, clip.begun_at), clip.ended_at);
+    if (best === null || Math.abs(nearest - time) < Math.abs(best - time)) best = nearest;
   }
   return best;
 }
@@ -72,13 +72,13 @@ export function snapToClip(time: number, clips: readonly Clip[]): number | null 
 /** The position after that many recorded seconds; gaps between clips are skipped. `null`: past the end. */
 export function advance(time: number, secs: number, clips: readonly Clip[]): number | null {
   let at = time;
-  let rest = secs;
+  let remaining = secs;
   for (const clip of clips) {
     const end = clip.ended_at;
     if (end <= at) continue;
     at = Math.max(at, clip.begun_at);
-    if (at + rest <= end) return at + rest;
-    rest -= end - at;
+    if (at + remaining <= end) return at + remaining;
+    remaining -= end - at;
     at = end;
   }
   return null;

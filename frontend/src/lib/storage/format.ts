@@ -50,10 +50,10 @@ export const deletedCount = (report: RetentionReport): number =>
 
 /** The result of the newest deletion, or of a preview. */
 export function describeRetention(report: RetentionReport): string {
-  const gone = deletedCount(report);
+  const deleted = deletedCount(report);
   if (report.refused) return `Nothing was deleted: ${report.refused.replace(/\.$/, '')}.`;
-  if (report.dry_run) return gone === 0 ? 'Nothing to delete.' : `${formatCount(gone, 'record')} to delete.`;
-  return gone === 0 ? 'Nothing to delete.' : `Deleted ${formatCount(gone, 'record')}.`;
+  if (report.dry_run) return deleted === 0 ? 'Nothing to delete.' : `${formatCount(deleted, 'record')} to delete.`;
+  return deleted === 0 ? 'Nothing to delete.' : `Deleted ${formatCount(deleted, 'record')}.`;
 }
 
 /** The alarms shown on every page as sentences, a full disk first. Empty without problems. */
