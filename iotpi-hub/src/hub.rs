@@ -96,7 +96,7 @@ pub(crate) struct Inner {
     pub(crate) signing_key: SigningKey,
     /// The credential time that was noted last, in microseconds.
     pub(crate) credential_time_saved: AtomicI64,
-    /// Whose tokens were shown a moment ago, and how often something was revoked.
+    /// Whose tokens were published a moment ago, and how often something was revoked.
     pub(crate) token_cache: TokenCache,
     pub(crate) passwords: Passwords,
     pub(crate) login_rate_limit: LoginRateLimit,

@@ -1,4 +1,4 @@
-//! Memory for pictures, used again: a fresh half megabyte costs more in page faults than reading it in.
+//! A pool of frame buffers: the page faults of a new buffer of 500 KB cost more than reading a frame into it.
 
 use std::sync::{Arc, Mutex};
 
@@ -6,17 +6,17 @@ use bytes::Bytes;
 
 use crate::lock::lock;
 
-/// So many bytes are kept for later, in so many buffers, whatever the cameras.
-const MOST_IDLE_BYTES: usize = 4 * 1024 * 1024;
-const MOST_IDLE: usize = 16;
-/// A buffer this many times larger than needed would be a waste.
-const MOST_WASTE: usize = 4;
+/// Maximum bytes and number of idle buffers, independent of the number of cameras.
+const MAX_IDLE_BYTES: usize = 4 * 1024 * 1024;
+const MAX_IDLE_BUFFERS: usize = 16;
+/// A buffer is not used for a frame that needs less than this fraction of its capacity.
+const MAX_CAPACITY_FACTOR: usize = 4;
 
-/// The buffers that wait for a picture.
+/// The idle buffers.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers(Mutex<Vec<Vec<u8>>>);
 
-/// A buffer on loan; goes back with the last one who sees its bytes.
+/// A buffer taken from the pool. It returns to the pool when the last view of its bytes is dropped.
 #[derive(Debug)]
 pub(crate) struct Buffer {
     bytes: Vec<u8>,
@@ -24,11 +24,13 @@ pub(crate) struct Buffer {
 }
 
 impl Buffers {
-    /// An empty buffer with room for at least so many bytes.
+    /// Takes an empty buffer with a capacity of at least `bytes`.
     pub(crate) fn take(self: &Arc<Self>, bytes: usize) -> Buffer {
         let mut idle = lock(&self.0);
-        let fits = |buffer: &Vec<u8>| (bytes..=bytes.saturating_mul(MOST_WASTE)).contains(&buffer.capacity());
-        // The last one that came back is still in the caches.
+        let fits = |buffer: &Vec<u8>| {
+            (bytes..=bytes.saturating_mul(MAX_CAPACITY_FACTOR)).contains(&buffer.capacity())
+        };
+        // The buffer returned last is probably still in the CPU caches.
         let found = idle.iter().rposition(fits).map(|at| idle.swap_remove(at));
         drop(idle);
         Buffer { bytes: found.unwrap_or_else(|| Vec::with_capacity(bytes)), home: Arc::clone(self) }
@@ -38,7 +40,7 @@ impl Buffers {
         buffer.clear();
         let mut idle = lock(&self.0);
         let kept: usize = idle.iter().map(Vec::capacity).sum();
-        if idle.len() < MOST_IDLE && kept + buffer.capacity() <= MOST_IDLE_BYTES {
+        if idle.len() < MAX_IDLE_BUFFERS && kept + buffer.capacity() <= MAX_IDLE_BYTES {
             idle.push(buffer);
         }
     }
@@ -53,12 +55,12 @@ impl Buffer {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// To be read into, behind what is there.
+    /// The buffer as a vector, to read more bytes into it.
     pub(crate) fn vec(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
 
-    /// What is in it, shared from now on.
+    /// Turns the buffer into shared, immutable bytes.
     pub(crate) fn freeze(self) -> Bytes {
         Bytes::from_owner(self)
     }
@@ -102,12 +104,14 @@ mod tests {
         let buffers = Arc::new(Buffers::default());
         drop(buffers.take(1000));
         assert_eq!(buffers.take(100).bytes.capacity(), 100);
-        drop(buffers.take(MOST_IDLE_BYTES + 1));
-        let loans: Vec<_> = (0..100).map(|_| buffers.take(MOST_IDLE_BYTES / 4)).collect();
+        drop(buffers.take(MAX_IDLE_BYTES + 1));
+        let loans: Vec<_> = (0..100).map(|_| buffers.take(MAX_IDLE_BYTES / 4)).collect();
 
         drop(loans);
 
         let idle = lock(&buffers.0);
-        assert!(idle.iter().map(Vec::capacity).sum::<usize>() <= MOST_IDLE_BYTES && idle.len() <= MOST_IDLE);
+        assert!(
+            idle.iter().map(Vec::capacity).sum::<usize>() <= MAX_IDLE_BYTES && idle.len() <= MAX_IDLE_BUFFERS
+        );
     }
 }

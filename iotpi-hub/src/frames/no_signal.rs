@@ -1,4 +1,4 @@
-//! The picture shown while a camera delivers nothing.
+//! The frame published while a camera delivers nothing.
 
 use bytes::Bytes;
 use embedded_graphics::{
@@ -14,15 +14,15 @@ use iotpi_core::{Frame, Timestamp};
 use jiff::tz::TimeZone;
 use jpeg_encoder::{ColorType, Encoder};
 
-/// Pixels. The height follows the camera's picture, so that what shows it keeps its shape.
+/// Width in pixels. The height follows the camera's aspect ratio, so that the page keeps its layout.
 const WIDTH: u32 = 640;
 const HEIGHTS: std::ops::RangeInclusive<u32> = 120..=1280;
 const QUALITY: u8 = 70;
 const GROUND: u8 = 0x18;
 const INK: Gray8 = Gray8::new(0xE0);
 
-/// Draws it: since when nothing came, in the hub's local time; if anything ever came. `size` is that of the camera's last
-/// picture. Nothing when it could not be encoded, which is a defect.
+/// Draws the frame with the time since when nothing has arrived, in the hub's local time. `size` is that of
+/// the camera's last frame. `None` if encoding fails, which would be a defect.
 pub(super) fn draw(size: (u32, u32), since: Option<Timestamp>, now: Timestamp) -> Option<Frame> {
     let (width, height) = (u64::from(size.0.max(1)), u64::from(size.1));
     let height = u32::try_from(u64::from(WIDTH) * height / width).unwrap_or(u32::MAX);
@@ -43,7 +43,7 @@ fn time_of_day(at: Timestamp) -> String {
     at.to_zoned_datetime(TimeZone::system()).strftime("%H:%M:%S").to_string()
 }
 
-/// Grey pixels, line by line, drawn on in dots of two by two.
+/// Grey pixels, row by row, drawn on in dots of two by two pixels.
 struct Canvas {
     grey: Vec<u8>,
     height: u32,
@@ -61,7 +61,7 @@ impl Canvas {
         let style = MonoTextStyle::new(&FONT_10X20, INK);
         let size = self.size();
         let lines = i32::try_from(words.lines().count()).unwrap_or(1);
-        // The base line is that of the first of the lines, 20 dots each.
+        // The baseline is that of the first line; a line has 20 dots.
         let centre =
             Point::new(size.width.cast_signed() / 2, size.height.cast_signed() / 2 - 10 * (lines - 1));
         let Ok(_) = Text::with_text_style(words, centre, style, middle).draw(self);
@@ -124,7 +124,7 @@ mod tests {
         let lit = since.grey.iter().filter(|&&grey| grey > 0x80).count();
 
         assert!(silent.grey.iter().all(|&grey| grey == GROUND));
-        // Letters of 20 by 40 pixels, 22 of them, some of each lit; all in the middle of the picture.
+        // 22 letters of 20 by 40 pixels, each with some lit pixels; all in the middle of the frame.
         assert!(lit > 22 * 60, "{lit}");
         assert!(since.grey[..640 * 120].iter().all(|&grey| grey == GROUND));
         assert!(since.grey[640 * 240..].iter().all(|&grey| grey == GROUND));

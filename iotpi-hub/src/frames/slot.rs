@@ -1,4 +1,4 @@
-//! The place of one camera: its newest picture, and what is counted of it.
+//! The slot of one camera: its newest frame, its viewers and its counters.
 
 use std::{
     collections::BTreeMap,
@@ -12,17 +12,17 @@ use std::{
 use iotpi_core::{CameraInfo, Frame, FrameReceipt, ModuleId, Timestamp, ViewerInfo, ViewerKind};
 use tokio::sync::watch;
 
-use super::{Moment, PublishOutcome, PublishedFrame, no_signal, pace::Pace};
+use super::{Moment, PublishOutcome, PublishedFrame, arrival_stats::ArrivalStats, no_signal};
 use crate::lock::lock;
 
-/// A camera is announced at most so often.
+/// Minimum interval between two events about a camera.
 const ANNOUNCE_EVERY: Duration = Duration::from_secs(1);
-/// A camera that skips more numbers than these, some hours of frames, did not lose them.
-const MOST_MISSED: u64 = 1_000_000;
-/// So many viewers are named.
-const MOST_NAMED: usize = 256;
+/// A larger jump of the camera's sequence number, some hours of frames, is a restart and not a loss.
+const MAX_SEQUENCE_JUMP: u64 = 1_000_000;
+/// Maximum number of viewers that are listed.
+const MAX_LISTED_VIEWERS: usize = 256;
 
-/// One camera.
+/// The slot of one camera.
 #[derive(Debug)]
 pub(crate) struct Slot {
     newest: watch::Sender<Option<Arc<PublishedFrame>>>,
@@ -31,34 +31,34 @@ pub(crate) struct Slot {
     delivered: AtomicU64,
     skipped: AtomicU64,
     refused: AtomicU64,
-    /// A frame had a capture time that was ignored.
+    /// Whether a capture time of this camera was ignored before.
     ignored_time: AtomicBool,
-    /// It is one of the cameras that deliver, of which there is a limited number.
-    has_place: AtomicBool,
-    /// Its module was removed.
-    gone: AtomicBool,
-    made: Moment,
+    /// Whether the camera counts towards the maximum number of delivering cameras.
+    is_delivering: AtomicBool,
+    /// Whether the module was removed.
+    removed: AtomicBool,
+    created: Moment,
     lost_after: Duration,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// The number of the newest picture, drawn ones included.
+    /// Sequence number of the newest frame, "no signal" frames included.
     seq: u64,
-    /// How many the camera delivered.
+    /// Number of frames the camera delivered.
     frames: u64,
     missing: u64,
     last_number: Option<u64>,
     last_good: Option<Arc<PublishedFrame>>,
-    /// The drawn picture of the present silence.
+    /// The "no signal" frame of the current silence.
     no_signal: Option<Frame>,
     was_online: bool,
-    viewers_made: u64,
-    pace: Pace,
+    viewers_added: u64,
+    arrival_stats: ArrivalStats,
 }
 
-/// What is counted of one viewer.
+/// The counters of one viewer.
 #[derive(Debug)]
 pub(super) struct ViewerCounts {
     id: u64,
@@ -66,12 +66,12 @@ pub(super) struct ViewerCounts {
     since: Timestamp,
     delivered: AtomicU64,
     skipped: AtomicU64,
-    /// The number of the picture it got last; 0 before the first.
+    /// Sequence number of the newest frame delivered to the viewer; 0 before the first.
     last_seq: AtomicU64,
 }
 
 impl Slot {
-    pub(super) fn new(made: Moment, lost_after: Duration) -> Self {
+    pub(super) fn new(created: Moment, lost_after: Duration) -> Self {
         Self {
             newest: watch::Sender::new(None),
             viewers: watch::Sender::new(0),
@@ -80,34 +80,34 @@ impl Slot {
             skipped: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             ignored_time: AtomicBool::new(false),
-            has_place: AtomicBool::new(false),
-            gone: AtomicBool::new(false),
-            made,
+            is_delivering: AtomicBool::new(false),
+            removed: AtomicBool::new(false),
+            created,
             lost_after,
             state: Mutex::default(),
         }
     }
 
-    /// Shows a frame to all who watch.
+    /// Publishes a frame to all viewers.
     pub(crate) fn publish(&self, frame: Frame, now: Moment) -> PublishOutcome {
         let captured_at = frame.captured_at().min(now.wall).max(Timestamp::MIN);
         let mut state = lock(&self.state);
         state.frames += 1;
-        // A number that is not higher, or much higher, is a camera that began anew.
+        // A number that is not higher, or much higher, means that the camera restarted.
         if let (Some(last), Some(number)) = (state.last_number, frame.sequence())
-            && let Some(skipped @ ..MOST_MISSED) =
+            && let Some(skipped @ ..MAX_SEQUENCE_JUMP) =
                 number.checked_sub(last).and_then(|step| step.checked_sub(1))
         {
             state.missing += skipped;
         }
         state.last_number = frame.sequence();
         state.no_signal = None;
-        state.pace.came(now.uptime, captured_at, now.wall);
-        let announce = state.pace.announce(now.uptime, ANNOUNCE_EVERY);
+        state.arrival_stats.record(now.uptime, captured_at, now.wall);
+        let announce = state.arrival_stats.announce(now.uptime, ANNOUNCE_EVERY);
         state.seq += 1;
         let seq = state.seq;
         let part_head = OnceLock::new();
-        let shown = Arc::new(PublishedFrame {
+        let published = Arc::new(PublishedFrame {
             frame,
             seq,
             captured_at,
@@ -115,29 +115,30 @@ impl Slot {
             no_signal: false,
             part_head,
         });
-        state.last_good = Some(Arc::clone(&shown));
-        // Still under the lock, so that viewers see numbers rise. The frame before goes with its last viewer.
-        self.newest.send_replace(Some(shown));
+        state.last_good = Some(Arc::clone(&published));
+        // Sent under the lock, so that viewers see rising numbers. The previous frame is freed with its last
+        // viewer.
+        self.newest.send_replace(Some(published));
         drop(state);
         PublishOutcome { receipt: FrameReceipt { viewers: self.viewers(), seq }, announce }
     }
 
-    /// Draws the picture that says so for those who watch while nothing comes; at most one a second is due.
-    pub(super) fn tell_if_lost(&self, now: Moment) {
+    /// Publishes a "no signal" frame to the viewers if the camera is lost. Called once a second.
+    pub(super) fn publish_if_lost(&self, now: Moment) {
         let mut state = lock(&self.state);
         if self.is_online(&state, now) || (self.viewers() == 0 && state.no_signal.is_some()) {
             return;
         }
         let last = state.last_good.as_ref();
-        let size = last.map_or((640, 360), |shown| (shown.frame.width(), shown.frame.height()));
-        let since = last.map(|shown| shown.received_at);
+        let size = last.map_or((640, 360), |published| (published.frame.width(), published.frame.height()));
+        let since = last.map(|published| published.received_at);
         let drawn = match state.no_signal.take() {
             Some(drawn) => Some(drawn),
             None => no_signal::draw(size, since, now.wall),
         };
         let Some(frame) = drawn else { return };
         state.seq += 1;
-        let shown = PublishedFrame {
+        let published = PublishedFrame {
             frame: frame.clone(),
             seq: state.seq,
             captured_at: now.wall,
@@ -146,17 +147,17 @@ impl Slot {
             part_head: OnceLock::new(),
         };
         state.no_signal = Some(frame);
-        self.newest.send_replace(Some(Arc::new(shown)));
+        self.newest.send_replace(Some(Arc::new(published)));
     }
 
-    /// Whether it fell silent or came back since this was last asked.
-    pub(super) fn turned(&self, now: Moment) -> bool {
+    /// Whether the camera was lost or came back since the last call.
+    pub(super) fn take_online_change(&self, now: Moment) -> bool {
         let mut state = lock(&self.state);
         let online = self.is_online(&state, now);
         state.last_good.is_some() && std::mem::replace(&mut state.was_online, online) != online
     }
 
-    /// A delivery was refused.
+    /// Counts a rejected frame.
     pub(crate) fn refused(&self) {
         self.refused.fetch_add(1, Relaxed);
     }
@@ -165,40 +166,40 @@ impl Slot {
         !self.ignored_time.swap(true, Relaxed)
     }
 
-    /// How many want its frames, now and whenever that changes.
-    pub(crate) fn viewers_changing(&self) -> watch::Receiver<u32> {
+    /// The demand: the number of viewers and recorders, and its changes.
+    pub(crate) fn watch_demand(&self) -> watch::Receiver<u32> {
         self.viewers.subscribe()
     }
 
-    /// How many want its frames: open streams and the recorder.
+    /// Number of open streams and recorders.
     pub(super) fn viewers(&self) -> u32 {
         *self.viewers.borrow()
     }
 
-    /// How many streams are open, without the recorder.
+    /// Number of open streams, without recorders.
     fn streams(&self) -> u32 {
         let recorders =
-            lock(&self.watching).values().filter(|tally| tally.via == ViewerKind::Recording).count();
+            lock(&self.watching).values().filter(|counts| counts.via == ViewerKind::Recording).count();
         self.viewers().saturating_sub(u32::try_from(recorders).unwrap_or(u32::MAX))
     }
 
-    pub(super) fn has_place(&self) -> bool {
-        self.has_place.load(Relaxed)
+    pub(super) fn is_delivering(&self) -> bool {
+        self.is_delivering.load(Relaxed)
     }
 
-    pub(super) fn take_place(&self) {
-        self.has_place.store(true, Relaxed);
+    pub(super) fn mark_delivering(&self) {
+        self.is_delivering.store(true, Relaxed);
     }
 
-    /// Whether its module was removed.
+    /// Whether the module was removed.
     pub(crate) fn is_gone(&self) -> bool {
-        self.gone.load(Relaxed)
+        self.removed.load(Relaxed)
     }
 
-    pub(super) fn end(&self) {
-        self.gone.store(true, Relaxed);
+    pub(super) fn remove(&self) {
+        self.removed.store(true, Relaxed);
         self.newest.send_replace(None);
-        // Wakes who pushes.
+        // Wakes the publishers.
         self.viewers.send_modify(|_| {});
     }
 
@@ -208,73 +209,73 @@ impl Slot {
 
     pub(super) fn info(&self, module_id: &ModuleId, now: Moment) -> Option<CameraInfo> {
         let mut state = lock(&self.state);
-        let shown = state.last_good.clone()?;
+        let published = state.last_good.clone()?;
         let newest = state.seq;
-        let missed: u64 = lock(&self.watching).values().map(|tally| tally.missed(newest)).sum();
+        let missed: u64 = lock(&self.watching).values().map(|counts| counts.missed(newest)).sum();
         Some(CameraInfo {
             module_id: module_id.clone(),
             online: self.is_online(&state, now),
-            width: shown.frame.width(),
-            height: shown.frame.height(),
-            bytes: shown.frame.jpeg().len() as u64,
-            fps: state.pace.per_second(now.uptime),
+            width: published.frame.width(),
+            height: published.frame.height(),
+            bytes: published.frame.jpeg().len() as u64,
+            fps: state.arrival_stats.per_second(now.uptime),
             viewers: self.streams(),
             frames: state.frames,
             delivered: self.delivered.load(Relaxed),
             skipped: self.skipped.load(Relaxed) + missed,
             missing: state.missing,
             refused: self.refused.load(Relaxed),
-            taken_at: shown.frame.taken_at(),
-            captured_at: shown.captured_at,
-            received_at: shown.received_at,
-            latency: state.pace.latency(now.uptime),
+            taken_at: published.frame.taken_at(),
+            captured_at: published.captured_at,
+            received_at: published.received_at,
+            latency: state.arrival_stats.latency(now.uptime),
         })
     }
 
-    /// Who watches, the longest first.
+    /// The viewers, in the order in which they connected.
     pub(super) fn watching(&self) -> Vec<ViewerInfo> {
         let newest = lock(&self.state).seq;
-        lock(&self.watching).values().take(MOST_NAMED).map(|tally| tally.told(newest)).collect()
+        lock(&self.watching).values().take(MAX_LISTED_VIEWERS).map(|counts| counts.info(newest)).collect()
     }
 
     fn is_online(&self, state: &State, now: Moment) -> bool {
-        !state.pace.is_silent(now.uptime, self.made.uptime, self.lost_after)
+        !state.arrival_stats.is_silent(now.uptime, self.created.uptime, self.lost_after)
     }
 
     pub(super) fn subscribe(&self) -> watch::Receiver<Option<Arc<PublishedFrame>>> {
         self.newest.subscribe()
     }
 
-    pub(super) fn enter(&self, via: ViewerKind, since: Timestamp) -> Arc<ViewerCounts> {
+    pub(super) fn add_viewer(&self, via: ViewerKind, since: Timestamp) -> Arc<ViewerCounts> {
         let id = {
             let mut state = lock(&self.state);
-            state.viewers_made += 1;
-            state.viewers_made
+            state.viewers_added += 1;
+            state.viewers_added
         };
         let (delivered, skipped, last_seq) = Default::default();
-        let tally = Arc::new(ViewerCounts { id, via, since, delivered, skipped, last_seq });
-        lock(&self.watching).insert(id, Arc::clone(&tally));
+        let counts = Arc::new(ViewerCounts { id, via, since, delivered, skipped, last_seq });
+        lock(&self.watching).insert(id, Arc::clone(&counts));
         self.viewers.send_modify(|viewers| *viewers += 1);
-        tally
+        counts
     }
 
-    /// A viewer is gone; how many pictures it had missed and not been asked about.
-    pub(super) fn leave(&self, tally: &ViewerCounts) -> u64 {
-        let missed = tally.missed(lock(&self.state).seq);
+    /// Removes a viewer. Returns the number of frames it missed that are not counted yet.
+    pub(super) fn remove_viewer(&self, counts: &ViewerCounts) -> u64 {
+        let missed = counts.missed(lock(&self.state).seq);
         self.skipped.fetch_add(missed, Relaxed);
-        lock(&self.watching).remove(&tally.id);
+        lock(&self.watching).remove(&counts.id);
         self.viewers.send_modify(|viewers| *viewers -= 1);
         missed
     }
 
-    /// A viewer got a picture, and not so many before it.
-    pub(super) fn gave(&self, tally: &ViewerCounts, seq: u64, skipped: u64) {
-        tally.last_seq.store(seq, Relaxed);
+    /// Counts a frame delivered to a viewer, and the frames skipped before it.
+    pub(super) fn count_delivery(&self, counts: &ViewerCounts, seq: u64, skipped: u64) {
+        counts.last_seq.store(seq, Relaxed);
         let counted = [
             (&self.delivered, 1),
-            (&tally.delivered, 1),
+            (&counts.delivered, 1),
             (&self.skipped, skipped),
-            (&tally.skipped, skipped),
+            (&counts.skipped, skipped),
         ];
         for (counter, by) in counted {
             counter.fetch_add(by, Relaxed);
@@ -283,7 +284,7 @@ impl Slot {
 }
 
 impl ViewerCounts {
-    /// What it has already missed for good, though it took nothing since: all but the newest.
+    /// Frames the viewer has missed since the last delivery: all but the newest.
     fn missed(&self, newest: u64) -> u64 {
         match self.last_seq.load(Relaxed) {
             0 => 0,
@@ -291,7 +292,7 @@ impl ViewerCounts {
         }
     }
 
-    fn told(&self, newest: u64) -> ViewerInfo {
+    fn info(&self, newest: u64) -> ViewerInfo {
         ViewerInfo {
             id: self.id,
             via: self.via,

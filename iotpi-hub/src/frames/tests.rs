@@ -16,7 +16,7 @@ fn id(text: &str) -> ModuleId {
     ModuleId::new(text).unwrap()
 }
 
-/// A hub that started at noon.
+/// A time on a hub that started at noon.
 fn at(uptime: Duration) -> Moment {
     Moment { wall: Timestamp::parse("2026-06-01T12:00:00Z").unwrap().plus(uptime), uptime }
 }
@@ -44,7 +44,7 @@ async fn a_slow_viewer_gets_the_newest_frame_and_its_skips_are_counted() {
     for i in 6..=9 {
         show(&frames, "a", ms(100 * i));
     }
-    // Before it takes the newest, too.
+    // Before it takes the newest frame, too.
     assert_eq!(frames.watched(&id("a"), at(ms(900))).unwrap().watching[0].skipped, 3);
 
     assert_eq!(viewer.next().await.unwrap().seq, 9);
@@ -116,11 +116,11 @@ async fn a_lost_camera_shows_that_it_is_lost_once_a_second_and_comes_back_by_its
     let mut viewer = watch(&frames, "a", ms(0));
     viewer.next().await.unwrap();
 
-    assert_eq!(frames.look_for_lost(at(ms(4_999))), [id("a")]);
+    assert_eq!(frames.publish_lost(at(ms(4_999))), [id("a")]);
     assert!(frames.info(&id("a"), at(ms(4_999))).unwrap().online);
-    assert_eq!(frames.look_for_lost(at(ms(5_000))), [id("a")]);
+    assert_eq!(frames.publish_lost(at(ms(5_000))), [id("a")]);
     let first = viewer.next().await.unwrap();
-    assert_eq!(frames.look_for_lost(at(ms(6_000))), []);
+    assert_eq!(frames.publish_lost(at(ms(6_000))), []);
     let second = viewer.next().await.unwrap();
 
     assert!(first.no_signal && second.no_signal && second.seq > first.seq);
@@ -130,7 +130,7 @@ async fn a_lost_camera_shows_that_it_is_lost_once_a_second_and_comes_back_by_its
     assert!(!frames.newest(&id("a")).unwrap().no_signal);
     show(&frames, "a", ms(7_000));
     assert!(!viewer.next().await.unwrap().no_signal);
-    assert_eq!(frames.look_for_lost(at(ms(7_001))), [id("a")]);
+    assert_eq!(frames.publish_lost(at(ms(7_001))), [id("a")]);
     assert!(frames.info(&id("a"), at(ms(7_001))).unwrap().online);
 }
 
@@ -138,13 +138,13 @@ async fn a_lost_camera_shows_that_it_is_lost_once_a_second_and_comes_back_by_its
 async fn who_comes_to_a_lost_camera_sees_at_once_that_it_is_lost() {
     let frames = frames();
     show(&frames, "a", ms(0));
-    frames.look_for_lost(at(ms(60_000)));
+    frames.publish_lost(at(ms(60_000)));
 
     let mut viewer = watch(&frames, "a", ms(60_500));
 
     assert!(viewer.next().await.unwrap().no_signal);
     let mut early = watch(&frames, "b", ms(60_500));
-    frames.look_for_lost(at(ms(65_500)));
+    frames.publish_lost(at(ms(65_500)));
     assert!(early.next().await.unwrap().no_signal);
 }
 
@@ -189,7 +189,7 @@ async fn places_are_for_cameras_that_deliver_and_not_for_those_that_are_waited_f
 async fn who_pushes_hears_of_the_first_viewer() {
     let frames = frames();
     let slot = frames.slot(&id("a"), at(ms(0)));
-    let mut viewers = slot.viewers_changing();
+    let mut viewers = slot.watch_demand();
     assert_eq!(*viewers.borrow_and_update(), 0);
 
     let viewer = watch(&frames, "a", ms(0));
@@ -217,11 +217,12 @@ fn the_newest_frames_of_all_cameras_fit_into_a_stated_memory() {
     let frames = Frames::new(64, Duration::from_secs(5), Arc::default());
     let small_jpeg = jpeg();
     let mut jpeg = small_jpeg.jpeg().to_vec();
-    let end = jpeg.len() - 2;
-    jpeg.splice(end..end, std::iter::repeat_n(0x55, 8_000_000));
+    let remove = jpeg.len() - 2;
+    jpeg.splice(remove..remove, std::iter::repeat_n(0x55, 8_000_000));
     let large = Frame::from_jpeg(jpeg.into(), at(ms(0)).wall).unwrap();
-    let shown = (0..64).filter(|n| frames.publish(&id(&format!("c{n}")), large.clone(), at(ms(0))).is_ok());
-    assert_eq!(shown.count(), MAX_NEWEST_BYTES / 8_000_000);
+    let published =
+        (0..64).filter(|n| frames.publish(&id(&format!("c{n}")), large.clone(), at(ms(0))).is_ok());
+    assert_eq!(published.count(), MAX_NEWEST_BYTES / 8_000_000);
 
     let again = frames.publish(&id("c0"), large, at(ms(1)));
     let small = frames.publish(&id("c63"), small_jpeg, at(ms(1)));

@@ -1,4 +1,4 @@
-//! Somebody who watches a camera.
+//! A viewer of a camera.
 
 use std::sync::Arc;
 
@@ -7,14 +7,14 @@ use tokio::sync::watch;
 
 use super::{Frames, PublishedFrame, Slot, slot::ViewerCounts};
 
-/// Somebody who watches a camera; counted until dropped.
+/// A viewer of a camera; counted until dropped.
 #[derive(Debug)]
 pub(crate) struct Viewer {
     frames: Arc<Frames>,
     module_id: ModuleId,
     newest: watch::Receiver<Option<Arc<PublishedFrame>>>,
     slot: Arc<Slot>,
-    tally: Arc<ViewerCounts>,
+    counts: Arc<ViewerCounts>,
     last_seq: Option<u64>,
 }
 
@@ -26,26 +26,26 @@ impl Viewer {
         via: ViewerKind,
         since: Timestamp,
     ) -> Self {
-        let tally = slot.enter(via, since);
-        Self { frames, module_id, newest: slot.subscribe(), slot, tally, last_seq: None }
+        let counts = slot.add_viewer(via, since);
+        Self { frames, module_id, newest: slot.subscribe(), slot, counts, last_seq: None }
     }
 
-    /// The newest picture this viewer has not seen, as soon as there is one; nothing when the camera is removed. While the
-    /// camera delivers nothing, once a second the one that says so.
+    /// Waits for a frame newer than the last one returned; `None` when the camera is removed. While the
+    /// camera delivers nothing, this is a "no signal" frame once a second.
     ///
     /// # Cancel safety
-    /// A cancelled wait has missed nothing.
+    /// A cancelled wait loses no frame.
     pub(crate) async fn next(&mut self) -> Option<Arc<PublishedFrame>> {
         loop {
             let newest = self.newest.borrow_and_update().clone();
             match newest {
-                Some(shown) if self.last_seq.is_none_or(|last| shown.seq > last) => {
-                    let skipped = self.last_seq.map_or(0, |last| shown.seq - last - 1);
-                    self.last_seq = Some(shown.seq);
-                    self.slot.gave(&self.tally, shown.seq, skipped);
+                Some(published) if self.last_seq.is_none_or(|last| published.seq > last) => {
+                    let skipped = self.last_seq.map_or(0, |last| published.seq - last - 1);
+                    self.last_seq = Some(published.seq);
+                    self.slot.count_delivery(&self.counts, published.seq, skipped);
                     self.frames.metrics.frames_skipped.add(skipped);
                     self.frames.metrics.frames_out.add(1);
-                    return Some(shown);
+                    return Some(published);
                 }
                 None if self.slot.is_gone() => return None,
                 _ => self.newest.changed().await.ok()?,
@@ -56,7 +56,7 @@ impl Viewer {
 
 impl Drop for Viewer {
     fn drop(&mut self) {
-        self.frames.metrics.frames_skipped.add(self.slot.leave(&self.tally));
-        self.frames.forget_unseen(&self.module_id, &self.slot);
+        self.frames.metrics.frames_skipped.add(self.slot.remove_viewer(&self.counts));
+        self.frames.remove_unused(&self.module_id, &self.slot);
     }
 }

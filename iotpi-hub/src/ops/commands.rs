@@ -340,14 +340,14 @@ impl Hub {
         // Whoever expects something during the sweep sets `due` anew.
         *lock(&self.inner.commands.due) = None;
         let now = self.now();
-        let swept = match self.store().sweep_commands(TERMS, now).await {
-            Ok(swept) => swept,
+        let outcome = match self.store().sweep_commands(TERMS, now).await {
+            Ok(outcome) => outcome,
             Err(error) => {
                 self.inner.commands.expect(now.steady);
                 return Err(error.into());
             }
         };
-        for command in &swept.changed {
+        for command in &outcome.changed {
             self.tell_of_command(command);
             // Back in the queue, or out of the way of the next one.
             self.inner.commands.ring(&command.module_id);
@@ -355,7 +355,7 @@ impl Hub {
                 tracing::warn!(command = command.id, module = %command.module_id, "a command is dead");
             }
         }
-        if let Some(next) = swept.next {
+        if let Some(next) = outcome.next {
             self.inner.commands.expect(next);
         }
         Ok(())
@@ -364,16 +364,16 @@ impl Hub {
     /// The one task that ends lives and leases on time.
     pub(crate) async fn sweep_commands(self) {
         const AFTER_A_FAILURE: Duration = Duration::from_secs(5);
-        let mut swept = self.sweep().await;
+        let mut outcome = self.sweep().await;
         loop {
-            if let Err(error) = swept {
-                tracing::error!(error = &error as &dyn std::error::Error, "commands could not be swept");
+            if let Err(error) = outcome {
+                tracing::error!(error = &error as &dyn std::error::Error, "commands could not be outcome");
                 // The bell is not listened to: a store that fails at once would keep this loop, and nobody else, busy.
                 tokio::select! {
                     () = self.stopping().cancelled() => return,
                     () = tokio::time::sleep(AFTER_A_FAILURE) => {}
                 }
-                swept = self.sweep().await;
+                outcome = self.sweep().await;
                 continue;
             }
             let due = *lock(&self.inner.commands.due);
@@ -384,7 +384,7 @@ impl Hub {
                 () = self.inner.commands.due_bell.notified() => {}
                 () = tokio::time::sleep(pause) => {}
             }
-            swept = self.sweep_if_due().await;
+            outcome = self.sweep_if_due().await;
         }
     }
 
@@ -430,7 +430,7 @@ impl Hub {
         self.inner.token_cache.invalidate();
         self.inner.commands.due_bell.notify_one();
         self.inner.module_bell.notify_one();
-        self.inner.recordings.look_at_the_clock();
+        self.inner.recordings.reevaluate_time();
     }
 }
 

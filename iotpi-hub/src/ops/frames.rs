@@ -1,4 +1,4 @@
-//! Showing frames and finding cameras.
+//! Publishing frames and looking up cameras.
 
 use std::sync::Arc;
 
@@ -12,13 +12,13 @@ use crate::{
 };
 
 impl Hub {
-    /// Shows a frame to all who watch that camera.
+    /// Publishes a frame to all viewers of a camera.
     ///
     /// # Errors
-    /// `PermissionDenied`, `RateLimited` (no room for another camera or module), the store's.
+    /// `PermissionDenied`, `RateLimited` (the maximum number of cameras or modules is reached), the store's.
     ///
     /// # Cancel safety
-    /// Shown or not.
+    /// The frame is published or not.
     pub async fn publish_frame(
         &self,
         caller: &Caller,
@@ -27,65 +27,65 @@ impl Hub {
     ) -> Result<FrameReceipt> {
         caller.may_deliver_as(module_id)?;
         self.heard(caller, module_id).await?;
-        let showing = self.inner.frames.publish(module_id, frame, self.moment())?;
-        if showing.announce
+        let outcome = self.inner.frames.publish(module_id, frame, self.moment())?;
+        if outcome.announce
             && let Some(camera) = self.camera(module_id)
         {
             self.events().publish(Event::Camera { camera });
         }
-        Ok(showing.receipt)
+        Ok(outcome.receipt)
     }
 
-    /// Counts that a frame of that camera was refused; `false` when the camera is not known.
+    /// Counts a rejected frame of a camera. Returns `false` if the camera is not known.
     pub(crate) fn refused_frame(&self, caller: &Caller, module_id: &ModuleId) -> bool {
         caller.may_deliver_as(module_id).is_ok() && self.inner.frames.refused(module_id)
     }
 
-    /// Counts that a frame's capture time was no possible time, and logs it the first time for each camera.
+    /// Counts a frame whose capture time was ignored, and logs the first one of each camera.
     pub(crate) fn ignored_frame_time(&self, module_id: &ModuleId) {
         self.inner.metrics.frame_times_ignored.add(1);
         if self.inner.frames.is_first_ignored_time(module_id) {
             tracing::warn!(
                 camera = %module_id,
-                "X-Timestamp is more than a day off the hub's clock or no time at all: its frames count as taken when they arrive"
+                "X-Timestamp is invalid or more than a day off the hub's clock; frames get the time of their arrival"
             );
         }
     }
 
-    /// The place of a camera that pushes.
+    /// The slot of a camera that pushes frames.
     pub(crate) fn slot(&self, caller: &Caller, module_id: &ModuleId) -> Result<Arc<Slot>> {
         caller.may_deliver_as(module_id)?;
         Ok(self.inner.frames.slot(module_id, self.moment()))
     }
 
-    /// A camera's newest frame.
+    /// The newest frame of a camera.
     #[must_use]
     pub fn newest_frame(&self, module_id: &ModuleId) -> Option<Arc<PublishedFrame>> {
         self.inner.frames.newest(module_id)
     }
 
-    /// A camera that has delivered, as it now is.
+    /// Information on a camera that has delivered a frame.
     #[must_use]
     pub fn camera(&self, module_id: &ModuleId) -> Option<CameraInfo> {
         self.inner.frames.info(module_id, self.moment())
     }
 
-    /// The cameras that have delivered, by id.
+    /// All cameras that have delivered a frame, by id.
     #[must_use]
     pub fn cameras(&self) -> Vec<CameraInfo> {
         self.inner.frames.names().iter().filter_map(|id| self.camera(id)).collect()
     }
 
-    /// The cameras that have delivered, by id, with who watches them.
+    /// All cameras that have delivered a frame, by id, with their viewers.
     #[must_use]
     pub fn watched_cameras(&self) -> Vec<WatchedCamera> {
         let now = self.moment();
         self.inner.frames.names().iter().filter_map(|id| self.inner.frames.watched(id, now)).collect()
     }
 
-    /// Tells of cameras that fell silent or came back; called once a second.
+    /// Publishes an event for each camera that was lost or came back. Called once a second.
     pub(crate) fn detect_lost_cameras(&self) {
-        for id in self.inner.frames.look_for_lost(self.moment()) {
+        for id in self.inner.frames.publish_lost(self.moment()) {
             if let Some(camera) = self.camera(&id) {
                 self.events().publish(Event::Camera { camera });
             }
@@ -96,7 +96,7 @@ impl Hub {
         Moment { wall: self.now().wall, uptime: self.inner.clock.uptime() }
     }
 
-    /// The camera that is meant: the one named, else the only one.
+    /// Resolves the camera of a request: the named one, otherwise the only one.
     pub(crate) fn resolve_camera(&self, named: Option<ModuleId>) -> Result<ModuleId> {
         if let Some(id) = named {
             return Ok(id);
@@ -107,14 +107,14 @@ impl Hub {
             (Some(last), false) => {
                 names.push(last);
                 let choices = names.into_iter().map(String::from).collect();
-                Err(HubError::invalid_argument("there are several cameras: say which with `module_id`")
+                Err(HubError::invalid_argument("There are several cameras. Choose one with `module_id`.")
                     .with_choices(choices))
             }
-            (None, _) => Err(HubError::not_found("no camera has delivered a frame yet")),
+            (None, _) => Err(HubError::not_found("No camera has delivered a frame yet.")),
         }
     }
 
-    /// Begins to watch a camera: one that has delivered, or a module that may yet.
+    /// Adds a viewer to a camera that has delivered a frame, or to a module that has not delivered one yet.
     pub(crate) fn watch(&self, module_id: &ModuleId, via: ViewerKind) -> Result<Viewer> {
         if self.inner.frames.newest(module_id).is_none() && !self.inner.presence.knows(module_id) {
             return Err(HubError::not_found(format!("There is no module `{module_id}`.")));

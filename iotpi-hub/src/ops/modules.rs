@@ -62,7 +62,7 @@ impl Hub {
         let tokens = self.tokens_of(id).await?;
         self.store().remove_module(id).await?;
         self.revoked_with_module(id, &tokens);
-        ended.for_good();
+        ended.commit();
         self.inner.presence.forget(id);
         self.inner.frames.remove(id);
         self.inner.quotas.forget(id);
@@ -151,7 +151,7 @@ fn check(manifest: &Manifest, max_bytes: u64) -> Result<()> {
                 .at(format!("/measures/{i}/type")));
         }
         if measure.every_secs.is_some_and(|secs| secs <= 0.0) {
-            return Err(HubError::invalid_argument("a rhythm is more than 0 seconds")
+            return Err(HubError::invalid_argument("a timing is more than 0 seconds")
                 .at(format!("/measures/{i}/every_secs")));
         }
     }

@@ -1,4 +1,4 @@
-//! Recordings: settings, orders, reading back, and how long they are kept.
+//! Recordings: settings, recording on request, reading, export and expiry.
 
 use std::time::Duration;
 
@@ -18,18 +18,18 @@ use crate::{
     auth::Caller,
     error::{HubError, Result},
     lock::lock,
-    recording::{self, Export, Format, FoundFile, ReadFrame},
+    recording::{self, Export, Format, ReadFrame, SegmentFile},
     store::{ClipQuery, PageRequest},
 };
 
-/// How often it is looked what is too old or too much.
+/// Interval of the check for expired segments.
 const EXPIRE_EVERY: Duration = Duration::from_secs(60);
-/// Frames that are planned at a time.
+/// Frames that one query of an export plan returns.
 const STEP: u32 = 10_000;
 const DAY: Duration = Duration::from_secs(86_400);
 
 impl Hub {
-    /// A camera's recording: its settings, and what is going on.
+    /// The recording settings of a camera and the state of its recorder.
     ///
     /// # Errors
     /// `PermissionDenied`, `NotFound` (the module), the store's.
@@ -42,14 +42,14 @@ impl Hub {
         self.describe_recording(id).await
     }
 
-    /// Sets when a camera is recorded and for how long that is kept; acts on it at once.
+    /// Sets when a camera is recorded and how long its recordings are kept. Takes effect at once.
     ///
     /// # Errors
-    /// `PermissionDenied`, `NotFound` (the module), `InvalidArgument` and `TooLarge` (the settings), `Conflict` when there is no
-    /// place for recordings, the store's.
+    /// `PermissionDenied`, `NotFound` (the module), `InvalidArgument` and `TooLarge` (the settings),
+    /// `Conflict` when there is no folder for recordings, the store's.
     ///
     /// # Cancel safety
-    /// Set wholly or not at all; what is set is acted on at the latest after a restart.
+    /// Either all settings are stored or none. Stored settings take effect after a restart at the latest.
     pub async fn set_recording(
         &self,
         caller: &Caller,
@@ -60,54 +60,56 @@ impl Hub {
         check(&settings)?;
         self.check_known(id)?;
         if settings.mode != RecordingMode::Off {
-            self.check_place()?;
+            self.check_folder()?;
         }
         self.store().set_recording(id, &settings).await?;
         self.inner.recordings.set(self, id, settings);
         self.describe_recording(id).await
     }
 
-    /// Records every frame of a camera from now on for so long.
+    /// Records every frame of a camera from now on, for the requested time.
     ///
     /// # Errors
-    /// `PermissionDenied`, `NotFound` (the module), `InvalidArgument` (the order), `Conflict` when there is no place for
-    /// recordings, the store's.
+    /// `PermissionDenied`, `NotFound` (the module), `InvalidArgument` (the request), `Conflict` when there is
+    /// no folder for recordings, the store's.
     ///
     /// # Cancel safety
-    /// Begun or not.
+    /// The recording either starts or does not.
     pub async fn record_camera(
         &self,
         caller: &Caller,
         id: &ModuleId,
-        order: &StartRecording,
+        request: &StartRecording,
     ) -> Result<Recording> {
         caller.may_command()?;
-        if !(1..=3_600).contains(&order.secs) {
+        if !(1..=3_600).contains(&request.secs) {
             return Err(HubError::invalid_argument("A recording can be 1 to 3,600 seconds long.").at("/secs"));
         }
-        let asked = caller.identity().map_or_else(String::new, |who| format!("asked for by {}", who.name));
-        let reason = order.reason.as_deref().unwrap_or(&asked);
+        let requester =
+            caller.identity().map_or_else(String::new, |identity| format!("asked for by {}", identity.name));
+        let reason = request.reason.as_deref().unwrap_or(&requester);
         if !(1..=MAX_RECORDING_REASON).contains(&reason.chars().count()) {
             return Err(HubError::invalid_argument("A reason needs 1 to 200 characters.").at("/reason"));
         }
         self.check_known(id)?;
-        self.check_place()?;
+        self.check_folder()?;
         if self.inner.recordings.camera(id).is_none() {
             let settings = self.store().recording(id).await?.unwrap_or_default();
             self.inner.recordings.set(self, id, settings);
         }
-        self.inner.recordings.record(self, id, Duration::from_secs(order.secs.into()), reason);
+        self.inner.recordings.record(self, id, Duration::from_secs(request.secs.into()), reason);
         self.describe_recording(id).await
     }
 
-    /// Ends the current event of a camera or the order to record it now; does nothing without one. A `continuous` recording or
-    /// a time lapse goes on, and the next event starts a new recording.
+    /// Ends the current event of a camera, or the recording started by [`Self::record_camera`]; does nothing
+    /// if there is none. A `continuous` or `time_lapse` recording continues, and the next event starts a new
+    /// recording.
     ///
     /// # Errors
     /// `PermissionDenied`, `NotFound` (the module), the store's.
     ///
     /// # Cancel safety
-    /// Ended or not.
+    /// The event either ends or does not.
     pub async fn stop_recording(&self, caller: &Caller, id: &ModuleId) -> Result<Recording> {
         caller.may_command()?;
         self.check_known(id)?;
@@ -115,10 +117,10 @@ impl Hub {
         self.describe_recording(id).await
     }
 
-    /// A camera's stretches that touch the time asked for, oldest first.
+    /// The clips of a camera that overlap the requested range, oldest first.
     ///
     /// # Errors
-    /// `PermissionDenied`, `NotFound` (the module), `InvalidArgument` (the time, the cursor), the store's.
+    /// `PermissionDenied`, `NotFound` (the module), `InvalidArgument` (the range, the cursor), the store's.
     ///
     /// # Cancel safety
     /// Reads only.
@@ -129,10 +131,10 @@ impl Hub {
         page: &PageRequest,
     ) -> Result<Page<Clip>> {
         self.check_query(caller, query)?;
-        Ok(self.store().stretches(query, page).await?)
+        Ok(self.store().clips(query, page).await?)
     }
 
-    /// When a camera's recorded frames were captured.
+    /// The capture times of a camera's recorded frames.
     ///
     /// # Errors
     /// As [`Self::recordings`].
@@ -146,13 +148,14 @@ impl Hub {
         page: &PageRequest,
     ) -> Result<Page<Timestamp>> {
         self.check_query(caller, query)?;
-        Ok(self.store().footage(query, page).await?.map(|found| found.spot.at))
+        Ok(self.store().recorded_frames(query, page).await?.map(|found| found.location.at))
     }
 
-    /// A recorded frame, and when it was captured.
+    /// A recorded frame and its capture time.
     ///
     /// # Errors
-    /// `PermissionDenied`; `NotFound` (the module; no such frame); `Internal` when it is damaged; the store's.
+    /// `PermissionDenied`; `NotFound` (the module; no such frame); `Internal` when it is damaged; the
+    /// store's.
     ///
     /// # Cancel safety
     /// Reads only.
@@ -166,28 +169,29 @@ impl Hub {
         caller.may_read()?;
         self.check_known(id)?;
         let none = || HubError::not_found(format!("Camera `{id}` has no recorded frame at this time."));
-        let found = self.store().footage_near(id, at, pick).await?.ok_or_else(none)?;
+        let found = self.store().recorded_frame(id, at, pick).await?.ok_or_else(none)?;
         let folder = self.inner.recordings.folder.clone().ok_or_else(none)?;
-        let (module_id, at) = (id.clone(), found.spot.at);
+        let (module_id, at) = (id.clone(), found.location.at);
         let read = spawn_blocking(move || recording::open_and_read(&folder, &module_id, &found)).await;
-        let failed = || HubError::internal("the recording cannot be read");
+        let failed = || HubError::internal("The recording cannot be read.");
         match read.map_err(|error| failed().caused_by(error))?.map_err(|error| failed().caused_by(error))? {
             ReadFrame::Whole(jpeg) => Ok((at, jpeg)),
             ReadFrame::Gone => Err(none()),
             ReadFrame::Damaged => {
                 self.inner.metrics.recording_errors.add(1);
                 Err(HubError::internal(format!(
-                    "the frame recorded at {at} is damaged; those beside it may not be"
+                    "The frame recorded at {at} is damaged. Other frames may be intact."
                 )))
             }
         }
     }
 
-    /// Plans an export: what is to be sent, how long it will be, and the place it takes among those at once.
+    /// Plans an export. Returns the plan, the length of the file if it is known, and the permit of the
+    /// export.
     ///
     /// # Errors
-    /// `PermissionDenied`; `NotFound` (the module; nothing was recorded then); `InvalidArgument` (the time); `TooLarge`;
-    /// `RateLimited` when two of this caller or four in all are running; the store's.
+    /// `PermissionDenied`; `NotFound` (the module; no recording in the range); `InvalidArgument` (the range);
+    /// `TooLarge`; `RateLimited` when two exports of this caller or four in all are running; the store's.
     ///
     /// # Cancel safety
     /// Reads only.
@@ -199,13 +203,13 @@ impl Hub {
     ) -> Result<(Export, Option<u64>, Permit)> {
         self.check_query(caller, query)?;
         let recordings = &self.inner.recordings;
-        let place = self.inner.admission.export(caller).await?;
+        let permit = self.inner.admission.export(caller).await?;
         let none = || HubError::not_found("There is no recording in this range.");
         let folder = recordings.folder.clone().ok_or_else(none)?;
         let mut export = Export::new(folder, query.module_id.clone());
         let mut page = PageRequest { limit: STEP, cursor: None };
         loop {
-            let found = self.store().footage(query, &page).await?;
+            let found = self.store().recorded_frames(query, &page).await?;
             found.items.into_iter().try_for_each(|found| export.plan(found))?;
             match found.next {
                 Some(cursor) => page.cursor = Some(cursor),
@@ -216,7 +220,7 @@ impl Hub {
             return Err(none());
         }
         let bytes = export.begin(format)?;
-        Ok((export, bytes, place))
+        Ok((export, bytes, permit))
     }
 
     fn check_query(&self, caller: &Caller, query: &ClipQuery) -> Result<()> {
@@ -238,7 +242,7 @@ impl Hub {
         }
     }
 
-    fn check_place(&self) -> Result<()> {
+    fn check_folder(&self) -> Result<()> {
         match self.inner.recordings.folder {
             Some(_) => Ok(()),
             None => Err(HubError::conflict(
@@ -248,7 +252,7 @@ impl Hub {
     }
 
     async fn describe_recording(&self, id: &ModuleId) -> Result<Recording> {
-        let totals = self.store().footage_totals(id).await?;
+        let totals = self.store().recording_totals(id).await?;
         let camera = self.inner.recordings.camera(id);
         let settings = match &camera {
             Some(camera) => camera.settings(),
@@ -276,43 +280,45 @@ impl Hub {
         })
     }
 
-    // ---- what goes on by itself ----
+    // ---- background tasks ----
 
-    /// Begins to record what is to be recorded, and looks after what was.
+    /// Starts the recorders and the maintenance of the recorded files.
     pub(crate) async fn start_recordings(&self) -> Result<()> {
         let Some(folder) = self.inner.recordings.folder.clone() else { return Ok(()) };
-        // Before the first new segment is begun.
-        let leftovers = spawn_blocking(move || recording::leftovers(&folder)).await;
-        let leftovers = leftovers.map_err(|error| HubError::internal("no thread").caused_by(error))?;
+        // Listed before a recorder creates the first new segment.
+        let files = spawn_blocking(move || recording::list_segment_files(&folder)).await;
+        let files =
+            files.map_err(|error| HubError::internal("A background thread failed.").caused_by(error))?;
         for (id, settings) in self.store().all_recording().await? {
             self.inner.recordings.set(self, &id, settings);
         }
-        self.inner.tasks.spawn(self.clone().watch_recordings(leftovers));
+        self.inner.tasks.spawn(self.clone().maintain_recordings(files));
         Ok(())
     }
 
-    async fn watch_recordings(self, leftovers: std::io::Result<Vec<FoundFile>>) {
+    async fn maintain_recordings(self, files: std::io::Result<Vec<SegmentFile>>) {
         let Some(folder) = self.inner.recordings.folder.clone() else { return };
-        match leftovers {
-            Ok(leftovers) => {
-                if let Err(error) = recording::sweep(&self, &folder, leftovers).await {
+        match files {
+            Ok(files) => {
+                if let Err(error) = recording::reconcile(&self, &folder, files).await {
                     tracing::error!(
                         error = &error as &dyn std::error::Error,
-                        "recordings could not be looked through"
+                        "recordings could not be reconciled"
                     );
                 }
             }
-            // None was recorded yet, or its disk is not there: then nothing is dropped from the index either.
+            // Either nothing was recorded yet, or the disk is not mounted. In both cases the index stays as
+            // it is.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => tracing::error!(%error, folder = %folder.display(), "recordings cannot be listed"),
         }
-        let mut look = interval(EXPIRE_EVERY);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut timer = interval(EXPIRE_EVERY);
+        timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = self.inner.stop.cancelled() => return,
-                _ = look.tick() => {}
-                () = self.inner.recordings.retention_bell.notified() => {}
+                _ = timer.tick() => {}
+                () = self.inner.recordings.retention_changed.notified() => {}
             }
             if let Err(error) = self.expire_recordings().await {
                 tracing::warn!(
@@ -323,7 +329,8 @@ impl Hub {
         }
     }
 
-    /// Removes the oldest segments of each camera that are too old or too much. Only where somebody said how much that is.
+    /// Removes the oldest segments of each camera that exceed its limits. Cameras without settings keep
+    /// everything.
     async fn expire_recordings(&self) -> Result<()> {
         for (id, camera) in self.inner.recordings.cameras() {
             if self.inner.stop.is_cancelled() {
@@ -331,60 +338,62 @@ impl Hub {
             }
             let Some(settings) = self.store().recording(&id).await? else { continue };
             let before = self.recordings_before(&settings);
-            let mut over = self.store().footage_totals(&id).await?.bytes.saturating_sub(settings.keep_bytes);
-            let mut doomed = Vec::new();
+            let mut over =
+                self.store().recording_totals(&id).await?.bytes.saturating_sub(settings.keep_bytes);
+            let mut tombstones = Vec::new();
             let mut page = PageRequest { limit: 1000, cursor: None };
             'pages: loop {
                 let segments = self.store().segments(&id, &page).await?;
                 for segment in segments.items {
                     let old = before.is_some_and(|before| segment.last_at < before);
-                    // One that is being written is the newest.
+                    // The segment that is being written is the newest one.
                     if (over == 0 && !old) || camera.open().as_ref() == Some(&segment.name) {
                         break 'pages;
                     }
                     over = over.saturating_sub(segment.bytes);
-                    doomed.push(segment.name);
+                    tombstones.push(segment.name);
                 }
                 match segments.next {
                     Some(cursor) => page.cursor = Some(cursor),
                     None => break,
                 }
             }
-            if !doomed.is_empty() {
-                self.store().doom_segments(&id, &doomed).await?;
-                self.remove_tombstones().await?;
+            if !tombstones.is_empty() {
+                self.store().add_tombstones(&id, &tombstones).await?;
+                self.remove_expired_files().await?;
             }
         }
         Ok(())
     }
 
-    /// What was recorded before then is too old; nothing is while the clock is doubted.
+    /// Frames captured before this time are too old. There is no such time while the hub's clock is suspect.
     fn recordings_before(&self, settings: &RecordingSettings) -> Option<Timestamp> {
         let (wall, uptime) = (self.now().wall, self.inner.clock.uptime());
         let doubt = lock(&self.inner.storage.clock).doubt(wall, uptime);
         (settings.keep_days > 0 && doubt.is_none()).then(|| wall.minus(DAY * settings.keep_days))
     }
 
-    async fn remove_tombstones(&self) -> Result<()> {
+    async fn remove_expired_files(&self) -> Result<()> {
         let Some(folder) = self.inner.recordings.folder.clone() else { return Ok(()) };
-        let doomed = self.store().doomed_segments().await?;
-        let gone = spawn_blocking(move || recording::remove_files(&folder, doomed)).await;
-        let gone = gone.map_err(|error| HubError::internal("no thread").caused_by(error))?;
-        Ok(self.store().forget_doomed(&gone).await?)
+        let tombstones = self.store().tombstones().await?;
+        let gone = spawn_blocking(move || recording::remove_files(&folder, tombstones)).await;
+        let gone =
+            gone.map_err(|error| HubError::internal("A background thread failed.").caused_by(error))?;
+        Ok(self.store().remove_tombstones(&gone).await?)
     }
 
-    /// A camera was removed: its files go. What cannot be removed now goes at the next start.
+    /// Removes the files of a removed camera. Files that cannot be removed now are removed at the next start.
     pub(crate) async fn remove_recordings(&self, id: &ModuleId) {
         self.inner.recordings.forget(id);
         let Some(folder) = self.inner.recordings.folder.clone() else { return };
         let id = id.clone();
         let _ = spawn_blocking(move || recording::remove_folder(&folder, &id)).await;
-        if let Err(error) = self.remove_tombstones().await {
+        if let Err(error) = self.remove_expired_files().await {
             tracing::warn!(error = &error as &dyn std::error::Error, "recordings could not be removed");
         }
     }
 
-    /// Says on the storage page why recordings wait, or that none does.
+    /// Publishes on the storage page why recordings are paused, or that none is.
     pub(crate) fn publish_paused_recordings(&self) {
         let paused = self.inner.recordings.paused();
         self.inner.storage.tell(|problems| &mut problems.recording, paused);
@@ -392,11 +401,11 @@ impl Hub {
 }
 
 fn check(settings: &RecordingSettings) -> Result<()> {
-    let in_range = |field: &str, value: u64, least: u64, most: u64| {
-        if (least..=most).contains(&value) {
+    let in_range = |field: &str, value: u64, min: u64, max: u64| {
+        if (min..=max).contains(&value) {
             return Ok(());
         }
-        Err(HubError::invalid_argument(format!("`{field}` must be {least} to {most}, not {value}."))
+        Err(HubError::invalid_argument(format!("`{field}` must be {min} to {max}, not {value}."))
             .at(format!("/{field}")))
     };
     in_range("every_secs", settings.every_secs.into(), 1, 86_400)?;
@@ -416,12 +425,12 @@ fn check(settings: &RecordingSettings) -> Result<()> {
 
 fn check_trigger(n: usize, trigger: &RecordingTrigger) -> Result<()> {
     let bounds = [trigger.above, trigger.below];
-    let said = bounds.iter().flatten().count();
+    let count = bounds.iter().flatten().count();
     let fits = match (&trigger.kind, &trigger.action) {
-        (Some(_), None) => said > 0 && bounds.iter().flatten().all(|bound| bound.is_finite()),
-        (None, Some(_)) => said == 0,
+        (Some(_), None) => count > 0 && bounds.iter().flatten().all(|bound| bound.is_finite()),
+        (None, Some(_)) => count == 0,
         _ => false,
     };
-    let what = "A trigger must be a reading (`type` with `above` or `below`) or a command (`action`).";
-    if fits { Ok(()) } else { Err(HubError::invalid_argument(what).at(format!("/triggers/{n}"))) }
+    let rule = "A trigger must be a reading (`type` with `above` or `below`) or a command (`action`).";
+    if fits { Ok(()) } else { Err(HubError::invalid_argument(rule).at(format!("/triggers/{n}"))) }
 }

@@ -1,31 +1,32 @@
-//! MJPEG in AVI, written front to back without looking at a picture again.
+//! MJPEG in AVI, written from front to back; no frame is read twice.
 //!
-//! After Microsoft's "AVI RIFF File Reference" (the DirectShow documentation). The rate is constant; where nothing was recorded for
-//! longer, chunks of no length stand for the picture before, as ffmpeg's own writer does it. Numbers are little-endian.
+//! After Microsoft's "AVI RIFF File Reference" (the DirectShow documentation). The frame rate is constant.
+//! Empty chunks fill pauses: they repeat the previous frame, as in files written by ffmpeg. Numbers are
+//! little-endian.
 
 use super::export::ExportFrame;
 
-/// The most bytes of a file. Sizes have 32 bits, and many programs take them for signed.
-pub(super) const MOST_BYTES: u64 = 2_000_000_000;
-/// What stands before the first picture.
+/// Maximum size of a file. Sizes have 32 bits, and many programs read them as signed numbers.
+pub(super) const MAX_BYTES: u64 = 2_000_000_000;
+/// Bytes before the first frame.
 pub(super) const HEAD: u64 = 224;
-/// The most chunks, those of no length included: 11 h at 12 a second.
-pub(super) const MOST_CHUNKS: u64 = 500_000;
+/// Maximum number of chunks, empty ones included: 11 h at 12 frames a second.
+pub(super) const MAX_CHUNKS: u64 = 500_000;
 const KEY_FRAME: u32 = 0x10;
-/// It has an index.
+/// Flag of the main header: the file has an index.
 const HAS_INDEX: u32 = 0x10;
 
-/// When which frame is shown.
+/// When a player shows each frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FrameTiming {
     /// Microseconds between two chunks.
     pub(super) interval_us: u32,
-    /// Whether frames are shown when they were captured; else one after the other.
+    /// Whether pauses between frames are kept. Otherwise frames follow each other at the constant rate.
     pub(super) in_time: bool,
 }
 
 impl FrameTiming {
-    /// That of the frames themselves: the median between two of them.
+    /// Takes the median interval between two frames.
     pub(super) fn of(frames: &[ExportFrame]) -> Self {
         let mut steps: Vec<_> = frames
             .windows(2)
@@ -39,13 +40,13 @@ impl FrameTiming {
         }
     }
 
-    /// So many frames a second, whatever was between them.
+    /// A constant rate in frames a second; pauses are left out.
     pub(super) fn fixed(fps: f64) -> Self {
-        // Checked by whoever asks: 0.1 to 120.
+        // The caller has checked that the rate is 0.1 to 120.
         Self { interval_us: (1e6 / fps).round() as u32, in_time: false }
     }
 
-    /// How many chunks of no length stand before each frame.
+    /// The number of empty chunks before each frame.
     pub(super) fn pauses(self, frames: &[ExportFrame]) -> impl Iterator<Item = u64> + '_ {
         let first = frames.first().map_or(0, |entry| entry.at_us);
         let mut next = 0_u64;
@@ -60,19 +61,19 @@ impl FrameTiming {
     }
 }
 
-/// Sizes of a file, all of which stand in its head.
+/// The sizes that the header of a file needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Layout {
     pub(super) chunks: u64,
-    /// Of all chunks, heads and padding included.
+    /// Bytes of all chunks, with their headers and padding.
     movie: u64,
     largest: u32,
 }
 
 impl Layout {
-    pub(super) fn of(rhythm: FrameTiming, frames: &[ExportFrame]) -> Self {
+    pub(super) fn of(timing: FrameTiming, frames: &[ExportFrame]) -> Self {
         let mut layout = Self { chunks: 0, movie: 0, largest: 0 };
-        for (pause, entry) in rhythm.pauses(frames).zip(frames) {
+        for (pause, entry) in timing.pauses(frames).zip(frames) {
             layout.chunks += pause + 1;
             layout.movie += pause * 8 + 8 + padded(entry.length);
             layout.largest = layout.largest.max(entry.length);
@@ -80,13 +81,13 @@ impl Layout {
         layout
     }
 
-    /// Of the whole file.
+    /// Bytes of the whole file.
     pub(super) fn bytes(self) -> u64 {
         HEAD + self.movie + 8 + self.chunks * 16
     }
 
-    /// Everything before the first chunk. Only for files of up to [`MOST_BYTES`].
-    pub(super) fn head(self, rhythm: FrameTiming, width: u32, height: u32) -> Vec<u8> {
+    /// Everything before the first chunk. Only for files of up to [`MAX_BYTES`].
+    pub(super) fn head(self, timing: FrameTiming, width: u32, height: u32) -> Vec<u8> {
         let small = |size: u64| u32::try_from(size).unwrap_or(u32::MAX);
         let mut head = Vec::with_capacity(usize::try_from(HEAD).unwrap_or_default());
         let mut words = |text: &[u8; 4], words: &[u32]| {
@@ -94,19 +95,19 @@ impl Layout {
             words.iter().for_each(|word| head.extend(word.to_le_bytes()));
         };
         let chunks = small(self.chunks);
-        let a_second = u64::from(self.largest) * 1_000_000 / u64::from(rhythm.interval_us.max(1));
+        let a_second = u64::from(self.largest) * 1_000_000 / u64::from(timing.interval_us.max(1));
         words(b"RIFF", &[small(self.bytes() - 8)]);
         words(b"AVI ", &[]);
         words(b"LIST", &[192]);
         words(b"hdrl", &[]);
-        words(b"avih", &[56, rhythm.interval_us, small(a_second), 0, HAS_INDEX, chunks, 0, 1, self.largest]);
+        words(b"avih", &[56, timing.interval_us, small(a_second), 0, HAS_INDEX, chunks, 0, 1, self.largest]);
         words(&width.to_le_bytes(), &[height, 0, 0, 0, 0]);
         words(b"LIST", &[116]);
         words(b"strl", &[]);
         words(b"strh", &[56]);
         words(b"vids", &[]);
-        // Scale and rate: so many microseconds of a second.
-        words(b"MJPG", &[0, 0, 0, rhythm.interval_us, 1_000_000, 0, chunks, self.largest, u32::MAX, 0]);
+        // Scale and rate: microseconds per frame, and microseconds per second.
+        words(b"MJPG", &[0, 0, 0, timing.interval_us, 1_000_000, 0, chunks, self.largest, u32::MAX, 0]);
         let corner = (u32::from(height as u16) << 16) | u32::from(width as u16);
         words(&0_u32.to_le_bytes(), &[corner]);
         words(b"strf", &[40, 40, width, height, 1 | 24 << 16]);
@@ -121,14 +122,14 @@ fn padded(length: u32) -> u64 {
     u64::from(length) + u64::from(length % 2)
 }
 
-/// Appends chunks of no length.
+/// Appends empty chunks.
 pub(super) fn put_pause(file: &mut Vec<u8>, chunks: u64) {
     for _ in 0..chunks {
         file.extend(b"00dc\0\0\0\0");
     }
 }
 
-/// Appends a frame; one that is damaged leaves its place, under a name that players pass over.
+/// Appends a frame. A damaged frame is replaced by a `JUNK` chunk of the same size, which players skip.
 pub(super) fn put_frame(file: &mut Vec<u8>, length: u32, jpeg: Option<&[u8]>) {
     file.extend(if jpeg.is_some() { b"00dc" } else { b"JUNK" });
     file.extend(length.to_le_bytes());
@@ -141,10 +142,10 @@ pub(super) fn put_frame(file: &mut Vec<u8>, length: u32, jpeg: Option<&[u8]>) {
     }
 }
 
-/// The index, which comes last.
+/// The index at the end of the file.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    /// Where the next chunk lies, from the word `movi` on.
+    /// Offset of the next chunk, counted from the word `movi`.
     at: u32,
 }
 
@@ -186,10 +187,10 @@ mod tests {
     fn the_rhythm_is_the_median_and_pauses_are_filled() {
         let frames = entries(&[0, 100, 201, 299, 400, 1000, 1100, 1101]);
 
-        let rhythm = FrameTiming::of(&frames);
+        let timing = FrameTiming::of(&frames);
 
-        assert_eq!(rhythm.interval_us, 100_000);
-        assert_eq!(rhythm.pauses(&frames).collect::<Vec<_>>(), [0, 0, 0, 0, 0, 5, 0, 0]);
+        assert_eq!(timing.interval_us, 100_000);
+        assert_eq!(timing.pauses(&frames).collect::<Vec<_>>(), [0, 0, 0, 0, 0, 5, 0, 0]);
         assert_eq!(FrameTiming::fixed(25.0).pauses(&frames).sum::<u64>(), 0);
         assert_eq!(FrameTiming::of(&entries(&[5])).interval_us, 40_000);
     }
@@ -197,18 +198,18 @@ mod tests {
     #[test]
     fn the_layout_is_what_is_written() {
         let frames = entries(&[0, 100, 200, 700]);
-        let rhythm = FrameTiming::of(&frames);
-        let layout = Layout::of(rhythm, &frames);
+        let timing = FrameTiming::of(&frames);
+        let layout = Layout::of(timing, &frames);
 
-        let mut file = layout.head(rhythm, 640, 480);
+        let mut file = layout.head(timing, 640, 480);
         assert_eq!(file.len() as u64, HEAD);
-        for pause in rhythm.pauses(&frames) {
+        for pause in timing.pauses(&frames) {
             put_pause(&mut file, pause);
             put_frame(&mut file, 11, Some(&[0; 11]));
         }
         let mut index = Index::default();
         index.begin(&mut file, layout);
-        for pause in rhythm.pauses(&frames) {
+        for pause in timing.pauses(&frames) {
             index.put(&mut file, pause, 11, true);
         }
 

@@ -1,7 +1,8 @@
-//! A recording as one file that other programs open, made while it is sent.
+//! A recording as one file in a common format, made while it is sent.
 //!
-//! First the plan: which frames, where they lie, how long the file will be; it is in memory, 24 bytes a frame. Then the file,
-//! some 256 KiB and a frame at a time. A segment that is gone meanwhile ends it with an error.
+//! First the plan: the frames, their locations and the length of the file. It takes 24 bytes of memory a
+//! frame. Then the file, in parts of 256 KiB and at most one frame more. If a segment is removed during the
+//! export, the export ends with an error.
 
 use std::{fs::File, io, path::PathBuf, sync::Arc};
 
@@ -18,21 +19,21 @@ use crate::{
     store::{FoundFrame, FrameLocation},
 };
 
-/// The most frames of an export.
-pub(super) const MOST_FRAMES: usize = 500_000;
-/// So much is sent at a time.
+/// Maximum number of frames in an export.
+pub(super) const MAX_FRAMES: usize = 500_000;
+/// Target size of one part of the file.
 const STEP: usize = 256 << 10;
 
-/// As what a recording is exported.
+/// File format of an export.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Format {
-    /// MJPEG in AVI; with its own rhythm, or so many frames a second.
+    /// MJPEG in AVI, with the timing of the recording or a constant number of frames a second.
     Avi(Option<f64>),
-    /// The JPEG files.
+    /// The JPEG files in a ZIP archive.
     Zip,
 }
 
-/// A frame that is to be exported.
+/// A frame of the export plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ExportFrame {
     pub(super) at_us: i64,
@@ -41,7 +42,7 @@ pub(super) struct ExportFrame {
     pub(super) length: u32,
 }
 
-/// An export under way.
+/// An export: first its plan, then the position in the file.
 #[derive(Debug)]
 pub(crate) struct Export {
     folder: PathBuf,
@@ -50,137 +51,146 @@ pub(crate) struct Export {
     frames: Vec<ExportFrame>,
     next: usize,
     open: Option<(u32, File)>,
-    /// Frames that are not what was recorded.
+    /// Positions of the frames that are damaged.
     damaged: Vec<usize>,
-    form: Form,
+    state: State,
 }
 
 #[derive(Debug)]
-enum Form {
-    Planned,
-    Avi { rhythm: FrameTiming, layout: Layout, pauses: Vec<u32>, begun: bool, index: Option<(Index, usize)> },
-    Zip { zip: Zip, listed: bool },
-    Over,
+enum State {
+    Planning,
+    Avi {
+        timing: FrameTiming,
+        layout: Layout,
+        pauses: Vec<u32>,
+        header_written: bool,
+        index: Option<(Index, usize)>,
+    },
+    Zip {
+        zip: Zip,
+        listed: bool,
+    },
+    Done,
 }
 
 impl Export {
-    /// An empty plan.
+    /// Creates an empty plan.
     pub(crate) fn new(folder: PathBuf, module_id: ModuleId) -> Self {
         let (segments, frames, damaged) = (Vec::new(), Vec::new(), Vec::new());
-        Self { folder, module_id, segments, frames, next: 0, open: None, damaged, form: Form::Planned }
+        Self { folder, module_id, segments, frames, next: 0, open: None, damaged, state: State::Planning }
     }
 
-    /// Plans a frame in.
+    /// Appends a frame to the plan.
     ///
     /// # Errors
-    /// `TooLarge` when there are too many.
+    /// `TooLarge` when there are too many frames.
     pub(crate) fn plan(&mut self, found: FoundFrame) -> Result<()> {
-        if self.frames.len() >= MOST_FRAMES {
+        if self.frames.len() >= MAX_FRAMES {
             return Err(HubError::too_large(
                 "An export can have at most 500,000 frames. Choose a shorter range.",
             ));
         }
         if self.segments.last() != Some(&found.segment) {
-            // Two that overlap in time take turns.
+            // Frames of segments that overlap in time alternate.
             let known = self.segments.iter().rposition(|segment| *segment == found.segment);
             match known {
                 Some(known) => {
                     let last = self.segments.len() - 1;
-                    return self.plan_in(found.spot, known.min(last));
+                    return self.plan_in(found.location, known.min(last));
                 }
                 None => self.segments.push(found.segment),
             }
         }
-        self.plan_in(found.spot, self.segments.len() - 1)
+        self.plan_in(found.location, self.segments.len() - 1)
     }
 
-    fn plan_in(&mut self, spot: FrameLocation, segment: usize) -> Result<()> {
-        let FrameLocation { at, offset, length } = spot;
-        let too_far = |_| HubError::internal("a segment is longer than any");
+    fn plan_in(&mut self, location: FrameLocation, segment: usize) -> Result<()> {
+        let FrameLocation { at, offset, length } = location;
+        let too_far = |_| HubError::internal("A segment is longer than the maximum.");
         let offset = u32::try_from(offset).map_err(too_far)?;
         let segment = u32::try_from(segment).map_err(too_far)?;
         self.frames.push(ExportFrame { at_us: at.as_micros(), segment, offset, length });
         Ok(())
     }
 
-    /// Whether there is nothing in it.
+    /// Whether the plan has no frame.
     pub(crate) fn is_empty(&self) -> bool {
         self.frames.is_empty()
     }
 
-    /// The plan is whole; answers how long the file will be, where that is known.
+    /// Completes the plan. Returns the length of the file if it is known in advance.
     ///
     /// # Errors
-    /// `TooLarge` when it would be too long for an AVI file.
+    /// `TooLarge` when the file would be too large for AVI.
     pub(crate) fn begin(&mut self, format: Format) -> Result<Option<u64>> {
         match format {
             Format::Zip => {
-                self.form = Form::Zip { zip: Zip::default(), listed: false };
+                self.state = State::Zip { zip: Zip::default(), listed: false };
                 Ok(None)
             }
             Format::Avi(fps) => {
-                let rhythm = fps.map_or_else(|| FrameTiming::of(&self.frames), FrameTiming::fixed);
-                let layout = Layout::of(rhythm, &self.frames);
-                if layout.bytes() > avi::MOST_BYTES {
+                let timing = fps.map_or_else(|| FrameTiming::of(&self.frames), FrameTiming::fixed);
+                let layout = Layout::of(timing, &self.frames);
+                if layout.bytes() > avi::MAX_BYTES {
                     return Err(HubError::too_large(
-                        "an AVI file has up to 2 GB, and this would have more: take a shorter range, or `format=zip`",
+                        "An AVI file can have at most 2 GB. Choose a shorter range, or `format=zip`.",
                     ));
                 }
-                if layout.chunks > avi::MOST_CHUNKS {
+                if layout.chunks > avi::MAX_CHUNKS {
                     return Err(HubError::too_large(
-                        "with its pauses this would have more than 500,000 pictures: take a shorter range, say `fps` to \
-                         leave pauses out, or take `format=zip`",
+                        "With its pauses the AVI file would have more than 500,000 frames. Choose a shorter range, set `fps` \
+                         to leave pauses out, or use `format=zip`.",
                     ));
                 }
-                let pauses = rhythm
+                let pauses = timing
                     .pauses(&self.frames)
                     .map(|pause| u32::try_from(pause).unwrap_or(u32::MAX))
                     .collect();
-                self.form = Form::Avi { rhythm, layout, pauses, begun: false, index: None };
+                self.state = State::Avi { timing, layout, pauses, header_written: false, index: None };
                 Ok(Some(layout.bytes()))
             }
         }
     }
 
-    /// The next part of the file; nothing at its end. Blocks.
+    /// The next part of the file, or `None` at its end. Blocks.
     pub(crate) fn next(&mut self) -> io::Result<Option<Bytes>> {
         let mut file = Vec::with_capacity(STEP + (64 << 10));
-        let mut form = std::mem::replace(&mut self.form, Form::Over);
+        let mut state = std::mem::replace(&mut self.state, State::Done);
         while file.len() < STEP {
-            let goes_on = match &mut form {
-                Form::Planned | Form::Over => false,
-                Form::Avi { rhythm, layout, pauses, begun, index } => {
-                    self.avi(&mut file, (*rhythm, *layout), pauses, begun, index)?
+            let has_more = match &mut state {
+                State::Planning | State::Done => false,
+                State::Avi { timing, layout, pauses, header_written, index } => {
+                    self.avi(&mut file, (*timing, *layout), pauses, header_written, index)?
                 }
-                Form::Zip { zip, listed } => self.zip(&mut file, zip, listed)?,
+                State::Zip { zip, listed } => self.zip(&mut file, zip, listed)?,
             };
-            if !goes_on {
-                form = Form::Over;
+            if !has_more {
+                state = State::Done;
                 break;
             }
         }
-        self.form = form;
+        self.state = state;
         Ok((!file.is_empty()).then(|| file.into()))
     }
 
     fn avi(
         &mut self,
         file: &mut Vec<u8>,
-        (rhythm, layout): (FrameTiming, Layout),
+        (timing, layout): (FrameTiming, Layout),
         pauses: &[u32],
-        begun: &mut bool,
+        header_written: &mut bool,
         index: &mut Option<(Index, usize)>,
     ) -> io::Result<bool> {
-        if !std::mem::replace(begun, true) {
+        if !std::mem::replace(header_written, true) {
             let (width, height) = self.size()?;
-            file.extend(layout.head(rhythm, width, height));
+            file.extend(layout.head(timing, width, height));
             return Ok(true);
         }
         if let (Some(entry), Some(pause)) = (self.frames.get(self.next).copied(), pauses.get(self.next)) {
             avi::put_pause(file, u64::from(*pause));
             let jpeg = self.read(entry)?;
             avi::put_frame(file, entry.length, jpeg.as_deref());
-            self.passed(jpeg.is_some());
+            self.advance(jpeg.is_some());
             return Ok(true);
         }
         let (index, listed) = match index {
@@ -206,7 +216,7 @@ impl Export {
             if let Some(jpeg) = &jpeg {
                 zip.put_frame(file, Timestamp::from_micros(entry.at_us), jpeg);
             }
-            self.passed(jpeg.is_some());
+            self.advance(jpeg.is_some());
             return Ok(true);
         }
         if !std::mem::replace(listed, true) && !self.damaged.is_empty() {
@@ -222,7 +232,7 @@ impl Export {
         Ok(zip.put_directory(file))
     }
 
-    /// Width and height of the first frame that is whole.
+    /// Width and height of the first intact frame.
     fn size(&mut self) -> io::Result<(u32, u32)> {
         for at in 0..self.frames.len() {
             let Some(entry) = self.frames.get(at).copied() else { break };
@@ -231,17 +241,17 @@ impl Export {
                 return Ok((frame.width(), frame.height()));
             }
         }
-        Err(io::Error::other("no frame of the recording is whole"))
+        Err(io::Error::other("no frame of the recording is intact"))
     }
 
-    fn passed(&mut self, is_whole: bool) {
+    fn advance(&mut self, is_whole: bool) {
         if !is_whole {
             self.damaged.push(self.next);
         }
         self.next += 1;
     }
 
-    /// How many frames were damaged.
+    /// The number of damaged frames so far.
     pub(crate) fn damaged(&self) -> u64 {
         self.damaged.len() as u64
     }
@@ -254,7 +264,7 @@ impl Export {
         }
         let Some((_, file)) = &self.open else { return Ok(None) };
         let at = Timestamp::from_micros(entry.at_us);
-        let spot = FrameLocation { at, offset: entry.offset.into(), length: entry.length };
-        Ok(segment::read_frame(file, spot)?.map(|(_, jpeg)| jpeg))
+        let location = FrameLocation { at, offset: entry.offset.into(), length: entry.length };
+        Ok(segment::read_frame(file, location)?.map(|(_, jpeg)| jpeg))
     }
 }

@@ -1,4 +1,5 @@
-//! Frames that wait in memory: before an event, or for the disk. Bounded by bytes; newest wins.
+//! Frames buffered in memory: before an event, or until they are written. Limited in bytes; the oldest frames
+//! are dropped first.
 
 use std::{
     collections::VecDeque,
@@ -11,18 +12,18 @@ use std::{
 
 use crate::frames::PublishedFrame;
 
-/// The most bytes of JPEG one camera may hold from before an event, and as many again that wait for the disk.
-pub(super) const MOST_BYTES: u64 = 32 << 20;
-/// The most bytes all cameras together may hold.
-const MOST_BYTES_OF_ALL: u64 = 128 << 20;
+/// Maximum bytes of JPEG in one buffer. A camera has two: the pre-event buffer and the write buffer.
+pub(super) const MAX_BYTES: u64 = 32 << 20;
+/// Maximum bytes in the buffers of all cameras.
+const MAX_TOTAL_BYTES: u64 = 128 << 20;
 
-/// What all cameras hold together.
+/// Bytes in the buffers of all cameras.
 #[derive(Debug, Default)]
 pub(super) struct Budget(AtomicU64);
 
 impl Budget {
     fn take(&self, bytes: u64) -> bool {
-        let take = |held: u64| Some(held + bytes).filter(|held| *held <= MOST_BYTES_OF_ALL);
+        let take = |buffered: u64| Some(buffered + bytes).filter(|buffered| *buffered <= MAX_TOTAL_BYTES);
         self.0.fetch_update(Relaxed, Relaxed, take).is_ok()
     }
 
@@ -31,23 +32,24 @@ impl Budget {
     }
 }
 
-/// A frame that waits.
+/// A frame in a buffer.
 #[derive(Debug)]
 pub(super) struct BufferedFrame<T> {
-    pub(super) shown: Arc<PublishedFrame>,
-    /// When it came, in the hub's uptime.
+    pub(super) published: Arc<PublishedFrame>,
+    /// Arrival, in the hub's uptime.
     pub(super) came: Duration,
-    /// What is to become of it.
-    pub(super) tag: T,
+    /// The recording session the frame belongs to.
+    pub(super) session: T,
 }
 
 impl<T> BufferedFrame<T> {
     fn bytes(&self) -> u64 {
-        self.shown.frame.jpeg().len() as u64
+        self.published.frame.jpeg().len() as u64
     }
 }
 
-/// Frames that wait, the oldest first. What they take is given back when they are taken out, or with the queue.
+/// A buffer of frames, oldest first. Its bytes are returned to the budget when frames leave it and when it is
+/// dropped.
 #[derive(Debug)]
 pub(super) struct FrameBuffer<T> {
     frames: VecDeque<BufferedFrame<T>>,
@@ -58,11 +60,11 @@ pub(super) struct FrameBuffer<T> {
 
 impl<T> FrameBuffer<T> {
     pub(super) fn new(budget: Arc<Budget>) -> Self {
-        Self { frames: VecDeque::new(), bytes: 0, most: MOST_BYTES, budget }
+        Self { frames: VecDeque::new(), bytes: 0, most: MAX_BYTES, budget }
     }
 
-    /// Takes a frame in; the oldest go when there is no room. Answers how many went, itself included if even that is not
-    /// enough.
+    /// Appends a frame and drops the oldest ones if there is not enough space. Returns the number of dropped
+    /// frames; the new frame is one of them if even an empty buffer has no space for it.
     pub(super) fn push(&mut self, frame: BufferedFrame<T>) -> u64 {
         let bytes = frame.bytes();
         let mut gone = 0;
@@ -77,7 +79,7 @@ impl<T> FrameBuffer<T> {
         gone
     }
 
-    /// The oldest.
+    /// Removes the oldest frame.
     pub(super) fn pop(&mut self) -> Option<BufferedFrame<T>> {
         let frame = self.frames.pop_front()?;
         self.bytes -= frame.bytes();
@@ -85,19 +87,19 @@ impl<T> FrameBuffer<T> {
         Some(frame)
     }
 
-    /// Lets those go that came before then.
+    /// Drops the frames that arrived before the given uptime.
     pub(super) fn forget_before(&mut self, then: Duration) {
         while self.frames.front().is_some_and(|frame| frame.came < then) {
             self.pop();
         }
     }
 
-    /// How many bytes wait.
+    /// Bytes of JPEG in the buffer.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// How many frames wait.
+    /// Number of frames in the buffer.
     pub(super) fn len(&self) -> usize {
         self.frames.len()
     }
@@ -126,11 +128,11 @@ pub(super) mod tests {
         jpeg.extend([0xFF, 0xD9]);
         let at = Timestamp::MIN;
         let frame = Frame::from_jpeg(jpeg.into(), at).unwrap();
-        BufferedFrame { shown: shown(frame, at), came: Duration::from_secs(secs), tag: () }
+        BufferedFrame { published: published(frame, at), came: Duration::from_secs(secs), session: () }
     }
 
-    /// As a camera's slot shows it.
-    pub(in super::super) fn shown(frame: Frame, wall: Timestamp) -> Arc<PublishedFrame> {
+    /// A frame as a camera's slot publishes it.
+    pub(in super::super) fn published(frame: Frame, wall: Timestamp) -> Arc<PublishedFrame> {
         let frames = Frames::new(1, Duration::MAX, Arc::default());
         let camera = ModuleId::new("porch").unwrap();
         frames.publish(&camera, frame, Moment { wall, uptime: Duration::ZERO }).unwrap();
@@ -145,7 +147,7 @@ pub(super) mod tests {
 
         let gone: u64 = (0..40).map(|n| waiting.push(frame(n, MIB))).sum();
 
-        assert_eq!((gone, waiting.len(), waiting.bytes()), (8, 32, MOST_BYTES));
+        assert_eq!((gone, waiting.len(), waiting.bytes()), (8, 32, MAX_BYTES));
         assert_eq!(waiting.pop().map(|frame| frame.came), Some(Duration::from_secs(8)));
     }
 

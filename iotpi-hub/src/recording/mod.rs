@@ -1,15 +1,16 @@
-//! Recording cameras: frames appended untouched to files, an index of them in the database.
+//! Recording of cameras: frames are appended unchanged to files, and the database has an index of them.
 //!
-//! Deliberately absent: decoding, rewriting, a queue without a bound. Reading back is in `library.rs` and `export.rs`.
+//! `reader.rs` and `export.rs` read the files, `triggers.rs` starts recordings on events. Deliberately
+//! absent: decoding, rewriting, an unbounded queue.
 
 mod avi;
-mod disk;
 mod export;
 mod frame_buffer;
 mod reader;
 mod reconcile;
 mod recorder;
 mod segment;
+mod segment_files;
 mod zip;
 
 use std::{
@@ -29,30 +30,30 @@ use tokio::sync::{Notify, watch};
 
 pub(crate) use export::{Export, Format};
 pub(crate) use reader::{ReadFrame, open_and_read, remove_files, remove_folder};
-pub(crate) use reconcile::{FoundFile, leftovers, sweep};
+pub(crate) use reconcile::{SegmentFile, list_segment_files, reconcile};
 
-use self::{disk::Session, frame_buffer::Budget, recorder::Recorder};
+use self::{frame_buffer::Budget, recorder::Recorder, segment_files::Session};
 use crate::{Hub, lock::lock};
 
-/// A reading that was taken longer ago is no event: it waited in a module for the hub.
+/// Maximum age of a reading that triggers a recording. Older readings were delayed in their module.
 const STALE: Duration = Duration::from_secs(60);
 
-/// What begins recordings, by whose reading or command it is.
+/// Triggers by the module whose reading or command they match.
 type Triggers = HashMap<ModuleId, Vec<(Arc<Camera>, RecordingTrigger)>>;
 
-/// All recordings.
+/// The recordings of all cameras.
 #[derive(Debug)]
 pub(crate) struct Recordings {
-    /// Where the files lie; absent when there is no place for them.
+    /// The folder of the files; absent when there is none.
     pub(crate) folder: Option<PathBuf>,
     cameras: Mutex<HashMap<ModuleId, Arc<Camera>>>,
     triggers: RwLock<Triggers>,
     budget: Arc<Budget>,
-    /// Rung when something may be too old or too much.
-    pub(crate) retention_bell: Notify,
+    /// Notified when segments may have expired.
+    pub(crate) retention_changed: Notify,
 }
 
-/// A camera that is recorded, or was.
+/// A camera with recording settings or a recorder.
 #[derive(Debug)]
 pub(crate) struct Camera {
     id: ModuleId,
@@ -72,34 +73,35 @@ struct State {
     removed: bool,
 }
 
-/// What the recorder of a camera does.
+/// State of a camera's recorder.
 #[derive(Debug, Default)]
 pub(crate) struct Activity {
     /// Whether frames are recorded.
     pub(crate) recording: bool,
-    /// How long the current event still lasts; nothing without one.
+    /// Remaining time of the current event, if there is one.
     pub(crate) event_left: Option<Duration>,
-    /// Why recording is paused; nothing when it is not.
+    /// Why recording is paused; `None` when it is not.
     pub(crate) paused: Option<String>,
     /// Frames skipped since the hub started.
     pub(crate) skipped: u64,
 }
 
-/// A camera whose recording ended, because it is to be removed.
+/// A camera whose recorder was stopped because the camera is about to be removed. Recording resumes when this
+/// is dropped without [`Self::commit`].
 #[derive(Debug)]
-pub(crate) struct Ended {
+pub(crate) struct SuspendedRecording {
     hub: Hub,
     camera: Option<Arc<Camera>>,
 }
 
-impl Ended {
-    /// It is removed.
-    pub(crate) fn for_good(mut self) {
+impl SuspendedRecording {
+    /// The camera was removed; recording does not resume.
+    pub(crate) fn commit(mut self) {
         self.camera = None;
     }
 }
 
-impl Drop for Ended {
+impl Drop for SuspendedRecording {
     fn drop(&mut self) {
         if let Some(camera) = self.camera.take() {
             lock(&camera.state).removed = false;
@@ -108,37 +110,37 @@ impl Drop for Ended {
     }
 }
 
-/// A reason to record every frame until then, in the hub's uptime.
+/// A reason to record every frame up to a time in the hub's uptime.
 #[derive(Debug, Clone)]
 struct Event {
-    tag: Arc<Session>,
+    session: Arc<Session>,
     until: Duration,
 }
 
-/// What is to be done with a camera now.
+/// What the recorder has to do now.
 #[derive(Debug)]
 struct Plan {
-    /// Every frame, for this reason, until then.
+    /// Record every frame, for this event.
     event: Option<Arc<Session>>,
     until: Option<Duration>,
-    /// Every frame.
+    /// Record every frame.
     all: bool,
-    /// One frame so often.
+    /// Record one frame per interval.
     sample: Option<Duration>,
-    /// The last frames so long, in memory.
+    /// Length of the pre-event buffer.
     before: Duration,
     keep_bytes: u64,
-    /// The hub stops or the camera is removed.
+    /// The last plan: the hub stops or the camera is removed.
     is_last: bool,
 }
 
 impl Plan {
-    /// Whether something is to be recorded now.
+    /// Whether frames are recorded now.
     fn records(&self) -> bool {
         self.event.is_some() || self.all || self.sample.is_some()
     }
 
-    /// Whether each frame is wanted.
+    /// Whether the recorder needs every frame.
     fn watches(&self) -> bool {
         self.event.is_some() || self.all || !self.before.is_zero()
     }
@@ -156,7 +158,7 @@ impl State {
         let event = self.event.as_ref().filter(|_| !is_last);
         let secs = |secs: u32| Duration::from_secs(secs.into());
         Plan {
-            event: event.map(|event| Arc::clone(&event.tag)),
+            event: event.map(|event| Arc::clone(&event.session)),
             until: event.map(|event| event.until),
             all: mode == RecordingMode::Continuous,
             sample: (mode == RecordingMode::TimeLapse).then(|| secs(self.settings.every_secs)),
@@ -181,7 +183,7 @@ impl Camera {
         lock(&self.state).plan(now, stopping)
     }
 
-    /// Ends the recorder, unless there is something to record again.
+    /// Ends the recorder unless there is something to record again. Returns whether it ended.
     fn leave(&self, now: Duration, stopping: bool) -> bool {
         let mut state = lock(&self.state);
         let leaves = !state.plan(now, stopping).wants_any();
@@ -197,7 +199,7 @@ impl Camera {
         lock(&self.state).paused.is_some()
     }
 
-    /// Recording waits, or goes on; answers whether that is new.
+    /// Pauses recording with a reason, or resumes it. Returns whether that is a change.
     fn pause(&self, why: Option<String>) -> bool {
         let mut state = lock(&self.state);
         let is_new = state.paused.is_some() != why.is_some();
@@ -213,7 +215,7 @@ impl Camera {
         self.skipped.fetch_add(frames, Relaxed);
     }
 
-    /// When it is recorded.
+    /// The recording settings.
     pub(crate) fn settings(&self) -> RecordingSettings {
         lock(&self.state).settings.clone()
     }
@@ -223,7 +225,7 @@ impl Camera {
         lock(&self.state).open.clone()
     }
 
-    /// What the camera's recorder does at that uptime.
+    /// State of the recorder at the given uptime.
     pub(crate) fn now(&self, uptime: Duration) -> Activity {
         let mut state = lock(&self.state);
         let plan = state.plan(uptime, false);
@@ -243,11 +245,11 @@ impl Recordings {
             cameras: Mutex::default(),
             triggers: RwLock::default(),
             budget: Arc::default(),
-            retention_bell: Notify::new(),
+            retention_changed: Notify::new(),
         }
     }
 
-    /// A camera about which something was said.
+    /// The camera, if it has settings or a recorder.
     pub(crate) fn camera(&self, id: &ModuleId) -> Option<Arc<Camera>> {
         lock(&self.cameras).get(id).cloned()
     }
@@ -261,7 +263,7 @@ impl Recordings {
         Arc::clone(cameras.entry(id.clone()).or_insert_with(|| Arc::new(Camera::new(id.clone()))))
     }
 
-    /// Takes settings over and acts on them.
+    /// Applies new settings.
     pub(crate) fn set(&self, hub: &Hub, id: &ModuleId, settings: RecordingSettings) {
         let camera = self.camera_or_new(id);
         {
@@ -279,20 +281,20 @@ impl Recordings {
         }
         {
             let mut state = lock(&camera.state);
-            // Off is off at once.
+            // The mode `off` ends the current event at once.
             state.event.take_if(|_| settings.mode == RecordingMode::Off);
             state.settings = settings;
         }
         self.wake(hub, &camera);
-        self.retention_bell.notify_one();
+        self.retention_changed.notify_one();
     }
 
-    /// Records every frame of a camera for so long from now on.
+    /// Records every frame of a camera from now on, for the given time.
     pub(crate) fn record(&self, hub: &Hub, id: &ModuleId, for_: Duration, reason: &str) {
         self.event(hub, &self.camera_or_new(id), for_, reason);
     }
 
-    /// Ends the current event of a camera, if there is one; later events start new ones.
+    /// Ends the current event of a camera, if there is one. Later events start new recordings.
     pub(crate) fn stop(&self, hub: &Hub, id: &ModuleId) {
         if let Some(camera) = self.camera(id) {
             lock(&camera.state).event = None;
@@ -307,13 +309,13 @@ impl Recordings {
             let until = now + for_;
             match state.event.as_mut().filter(|event| event.until > now) {
                 Some(event) => event.until = event.until.max(until),
-                None => state.event = Some(Event { tag: Session::new(reason), until }),
+                None => state.event = Some(Event { session: Session::new(reason), until }),
             }
         }
         self.wake(hub, camera);
     }
 
-    /// Has the recorder look again; starts it if need be.
+    /// Makes the recorder evaluate its plan again; starts the recorder if necessary.
     fn wake(&self, hub: &Hub, camera: &Arc<Camera>) {
         {
             let mut state = lock(&camera.state);
@@ -326,28 +328,27 @@ impl Recordings {
         camera.bell.notify_one();
     }
 
-    /// Time has passed: for a test that has set the clock.
+    /// Evaluates the plans again after a test has changed the clock.
     #[cfg(feature = "testing")]
-    pub(crate) fn look_at_the_clock(&self) {
+    pub(crate) fn reevaluate_time(&self) {
         lock(&self.cameras).values().for_each(|camera| camera.bell.notify_one());
-        self.retention_bell.notify_one();
+        self.retention_changed.notify_one();
     }
 
-    /// Ends recording a camera that is about to be removed; answers when nothing is written any more. It goes on when the answer
-    /// is dropped before it is said that that was for good.
-    pub(crate) async fn end(&self, hub: &Hub, id: &ModuleId) -> Ended {
-        let ended = Ended { hub: hub.clone(), camera: self.camera(id) };
+    /// Stops recording a camera that is about to be removed. Returns when nothing is being written any more.
+    pub(crate) async fn end(&self, hub: &Hub, id: &ModuleId) -> SuspendedRecording {
+        let ended = SuspendedRecording { hub: hub.clone(), camera: self.camera(id) };
         if let Some(camera) = &ended.camera {
             lock(&camera.state).removed = true;
             camera.bell.notify_one();
             let mut running = camera.running.subscribe();
-            // The sender is in the camera, which is here.
+            // The sender lives in the camera, which is in scope.
             let _ = running.wait_for(|running| !running).await;
         }
         ended
     }
 
-    /// It is removed.
+    /// Removes the state of a removed camera.
     pub(crate) fn forget(&self, id: &ModuleId) {
         lock(&self.cameras).remove(id);
         let mut triggers = self.triggers.write().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -357,7 +358,7 @@ impl Recordings {
         triggers.retain(|_, of| !of.is_empty());
     }
 
-    /// A reading was stored.
+    /// Evaluates the triggers of a stored reading.
     pub(crate) fn saw_reading(&self, hub: &Hub, reading: &Reading) {
         let Some(value) = reading.outcome.value() else { return };
         let kind = reading.quantity.name_str();
@@ -371,7 +372,7 @@ impl Recordings {
         }
     }
 
-    /// A command ended.
+    /// Evaluates the triggers of a finished command.
     pub(crate) fn saw_command(&self, hub: &Hub, command: &Command) {
         let hit = |trigger: &RecordingTrigger| trigger.action.as_ref() == Some(&command.action);
         if command.state == CommandState::Succeeded && self.any_hit(&command.module_id, hit) {
@@ -396,7 +397,7 @@ impl Recordings {
         }
     }
 
-    /// Why the recording of some camera waits, if one's does.
+    /// Why a camera's recording is paused, if one is.
     pub(crate) fn paused(&self) -> Option<String> {
         let cameras = self.cameras();
         let mut paused: Vec<_> = cameras

@@ -1,4 +1,4 @@
-//! The files as they are read and removed. Everything here blocks.
+//! Reading and removing segment files. All functions block.
 
 use std::{
     fs::{self, File},
@@ -12,18 +12,18 @@ use iotpi_core::ModuleId;
 use super::segment;
 use crate::store::FoundFrame;
 
-/// What reading a frame came to.
+/// Result of reading a frame.
 #[derive(Debug)]
 pub(crate) enum ReadFrame {
-    /// The JPEG.
+    /// The intact JPEG.
     Whole(Bytes),
-    /// It is not what was recorded.
+    /// The bytes differ from the recorded ones.
     Damaged,
-    /// Its file is gone.
+    /// The file does not exist any more.
     Gone,
 }
 
-/// Reads one frame.
+/// Reads one frame from its segment.
 pub(crate) fn open_and_read(
     folder: &Path,
     module_id: &ModuleId,
@@ -34,17 +34,17 @@ pub(crate) fn open_and_read(
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(ReadFrame::Gone),
         Err(error) => return Err(error),
     };
-    let read = segment::read_frame(&file, found.spot)?;
+    let read = segment::read_frame(&file, found.location)?;
     Ok(read.map_or(ReadFrame::Damaged, |(_, jpeg)| ReadFrame::Whole(jpeg)))
 }
 
-/// Removes segments' files; answers those that are gone now.
-pub(crate) fn remove_files(folder: &Path, doomed: Vec<(ModuleId, String)>) -> Vec<(ModuleId, String)> {
+/// Removes the files of segments with tombstones. Returns the ones that do not exist any more.
+pub(crate) fn remove_files(folder: &Path, tombstones: Vec<(ModuleId, String)>) -> Vec<(ModuleId, String)> {
     let gone = |(module_id, name): &(ModuleId, String)| {
         let path = segment::path(folder, module_id, name);
         match fs::remove_file(&path) {
             Ok(()) => true,
-            // A disk that is not there has not lost its files.
+            // A missing file proves nothing while the disk is not mounted.
             Err(error) if error.kind() == io::ErrorKind::NotFound => folder.is_dir(),
             Err(error) => {
                 tracing::warn!(path = %path.display(), %error, "a recording could not be removed");
@@ -52,19 +52,19 @@ pub(crate) fn remove_files(folder: &Path, doomed: Vec<(ModuleId, String)>) -> Ve
             }
         }
     };
-    doomed.into_iter().filter(gone).collect()
+    tombstones.into_iter().filter(gone).collect()
 }
 
-/// Removes a camera's folder with all its segments; what else somebody put there stays.
+/// Removes the folder of a camera with all its segments. Files of other kinds stay.
 pub(crate) fn remove_folder(folder: &Path, module_id: &ModuleId) {
     let folder = folder.join(module_id.as_str());
     let Ok(files) = fs::read_dir(&folder) else { return };
     for file in files.flatten() {
         if file.path().extension().is_some_and(|ending| ending == segment::ENDING) {
-            // What stays is tried again at the next start.
+            // Files that cannot be removed now are removed at the next start.
             let _ = fs::remove_file(file.path());
         }
     }
-    // Only when it is empty.
+    // Fails, as intended, when the folder is not empty.
     let _ = fs::remove_dir(&folder);
 }

@@ -1,16 +1,16 @@
-//! After a start: files and index are brought together.
+//! At the start of the hub, the files and the index are reconciled.
 //!
-//! | found | done |
+//! | found | action |
 //! |---|---|
-//! | a file that is to go (its camera was removed, it was too old) | removed |
-//! | a file as long as it is indexed | nothing, it is not read |
-//! | a file that goes on behind what is indexed | every whole frame there is indexed; a torn end is cut off |
-//! | a file that is not indexed | the same from its beginning; its camera is made known if it is not |
-//! | a file without a whole frame | removed |
-//! | a file shorter than it is indexed | indexed anew |
-//! | an index without a file | dropped, and told |
+//! | a file with a tombstone (its camera was removed, or it expired) | the file is removed |
+//! | a file as long as its index says | none; the file is not read |
+//! | a file longer than its index says | every intact frame after the indexed part is indexed; a torn end is truncated |
+//! | a file without an index | the same from its beginning; its module is registered if it is not known |
+//! | a file without an intact frame | the file is removed |
+//! | a file shorter than its index says | the file is indexed again |
+//! | an index without a file | the index is removed, and an error is logged |
 //!
-//! A file of a camera nobody knows is not removed as such: the database may have been replaced by a backup or a new one.
+//! A file of an unknown camera is kept: the database may have been restored from a backup or created anew.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,17 +29,17 @@ use crate::{
     store::{IndexedFrames, PageRequest, SegmentRecord, StoreError},
 };
 
-/// A file that was there when the hub started.
+/// A segment file that existed when the hub started.
 #[derive(Debug)]
-pub(crate) struct FoundFile {
+pub(crate) struct SegmentFile {
     module_id: ModuleId,
     name: String,
     path: PathBuf,
     length: u64,
 }
 
-/// The segments there are. Blocks.
-pub(crate) fn leftovers(folder: &Path) -> io::Result<Vec<FoundFile>> {
+/// Lists all segment files. Blocks.
+pub(crate) fn list_segment_files(folder: &Path) -> io::Result<Vec<SegmentFile>> {
     let mut found = Vec::new();
     for camera in fs::read_dir(folder)? {
         let camera = camera?;
@@ -49,14 +49,14 @@ pub(crate) fn leftovers(folder: &Path) -> io::Result<Vec<FoundFile>> {
             let (path, length) = file.and_then(|file| Ok((file.path(), file.metadata()?.len())))?;
             let name = path.file_stem().and_then(|name| name.to_str()).map(str::to_owned);
             if let Some(name) = name.filter(|_| path.extension().is_some_and(|ending| ending == ENDING)) {
-                found.push(FoundFile { module_id: module_id.clone(), name, path, length });
+                found.push(SegmentFile { module_id: module_id.clone(), name, path, length });
             }
         }
     }
     Ok(found)
 }
 
-/// What became of it.
+/// Counts of the reconciliation.
 #[derive(Debug, Default)]
 struct Reconciled {
     recovered: u64,
@@ -66,27 +66,27 @@ struct Reconciled {
 }
 
 impl Reconciled {
-    /// So many places are damaged: counted before anybody sees what is whole.
+    /// Counts damaged places, before the intact frames become visible.
     fn damaged(&mut self, hub: &Hub, places: u64) {
         self.damaged += places;
         hub.inner.metrics.recording_errors.add(places);
     }
 }
 
-/// Brings files and index together. Segments that were begun since the start are not among these.
-pub(crate) async fn sweep(hub: &Hub, folder: &Path, leftovers: Vec<FoundFile>) -> Result<()> {
+/// Reconciles the files with the index. Segments created since the start are not in `files`.
+pub(crate) async fn reconcile(hub: &Hub, folder: &Path, files: Vec<SegmentFile>) -> Result<()> {
     let store = hub.store();
-    let mut swept = Reconciled::default();
-    let doomed = store.doomed_segments().await?;
-    let (at, names) = (folder.to_owned(), doomed.clone());
-    let gone = spawn_blocking(move || super::remove_files(&at, names)).await.map_err(failed)?;
-    store.forget_doomed(&gone).await?;
-    swept.removed += gone.len() as u64;
-    let doomed: BTreeSet<_> = doomed.into_iter().collect();
+    let mut outcome = Reconciled::default();
+    let tombstones = store.tombstones().await?;
+    let (at, names) = (folder.to_owned(), tombstones.clone());
+    let gone = spawn_blocking(move || super::remove_files(&at, names)).await.map_err(join_failed)?;
+    store.remove_tombstones(&gone).await?;
+    outcome.removed += gone.len() as u64;
+    let tombstones: BTreeSet<_> = tombstones.into_iter().collect();
 
-    let mut cameras: BTreeMap<ModuleId, Vec<FoundFile>> = BTreeMap::new();
-    for file in leftovers {
-        if !doomed.contains(&(file.module_id.clone(), file.name.clone())) {
+    let mut cameras: BTreeMap<ModuleId, Vec<SegmentFile>> = BTreeMap::new();
+    for file in files {
+        if !tombstones.contains(&(file.module_id.clone(), file.name.clone())) {
             cameras.entry(file.module_id.clone()).or_default().push(file);
         }
     }
@@ -105,22 +105,22 @@ pub(crate) async fn sweep(hub: &Hub, folder: &Path, leftovers: Vec<FoundFile>) -
         if hub.stopping().is_cancelled() {
             return Ok(());
         }
-        sweep_camera(hub, &module_id, files, &mut swept).await?;
+        reconcile_camera(hub, &module_id, files, &mut outcome).await?;
     }
-    let Reconciled { recovered, damaged, removed, dropped } = swept;
+    let Reconciled { recovered, damaged, removed, dropped } = outcome;
     if damaged + dropped > 0 {
         tracing::error!(recovered, damaged, removed, dropped, "recordings are damaged or missing");
     } else if recovered + removed > 0 {
-        tracing::info!(recovered, removed, "recordings were swept");
+        tracing::info!(recovered, removed, "recordings were reconciled");
     }
     Ok(())
 }
 
-async fn sweep_camera(
+async fn reconcile_camera(
     hub: &Hub,
     module_id: &ModuleId,
-    files: Vec<FoundFile>,
-    swept: &mut Reconciled,
+    files: Vec<SegmentFile>,
+    outcome: &mut Reconciled,
 ) -> Result<()> {
     let open = hub.inner.recordings.camera(module_id).and_then(|camera| camera.open());
     let mut indexed: BTreeMap<String, SegmentRecord> = BTreeMap::new();
@@ -139,16 +139,19 @@ async fn sweep_camera(
         }
         match indexed.remove(&file.name) {
             Some(segment) if segment.bytes == file.length => {}
-            Some(segment) if segment.bytes < file.length => take_in(hub, file, segment.bytes, swept).await?,
-            Some(segment) => {
-                swept.damaged(hub, 1);
-                drop_from_index(hub, module_id, vec![segment.name]).await?;
-                take_in(hub, file, 0, swept).await?;
+            Some(segment) if segment.bytes < file.length => {
+                index_file(hub, file, segment.bytes, outcome).await?
             }
-            None => take_in(hub, file, 0, swept).await?,
+            Some(segment) => {
+                outcome.damaged(hub, 1);
+                drop_from_index(hub, module_id, vec![segment.name]).await?;
+                index_file(hub, file, 0, outcome).await?;
+            }
+            None => index_file(hub, file, 0, outcome).await?,
         }
     }
-    // What was begun since the start is no leftover. Names tell the time they were given at, but a clock may jump.
+    // A segment created since the start has a file that is not in the list. The time in its name cannot tell:
+    // a clock may jump.
     let exists = |name: &String| {
         let folder = hub.inner.recordings.folder.as_deref();
         folder.is_some_and(|folder| segment::path(folder, module_id, name).exists())
@@ -156,7 +159,7 @@ async fn sweep_camera(
     let missing: Vec<_> =
         indexed.into_keys().filter(|name| open.as_ref() != Some(name) && !exists(name)).collect();
     if !missing.is_empty() {
-        swept.dropped += missing.len() as u64;
+        outcome.dropped += missing.len() as u64;
         hub.inner.metrics.recording_errors.add(missing.len() as u64);
         tracing::error!(module = %module_id, files = ?missing, "files of recordings are missing");
         drop_from_index(hub, module_id, missing).await?;
@@ -165,71 +168,72 @@ async fn sweep_camera(
 }
 
 async fn drop_from_index(hub: &Hub, module_id: &ModuleId, names: Vec<String>) -> Result<()> {
-    hub.store().doom_segments(module_id, &names).await?;
+    hub.store().add_tombstones(module_id, &names).await?;
     let gone: Vec<_> = names.into_iter().map(|name| (module_id.clone(), name)).collect();
-    Ok(hub.store().forget_doomed(&gone).await?)
+    Ok(hub.store().remove_tombstones(&gone).await?)
 }
 
-/// Indexes what is whole in a file from there on; 0 is from its beginning.
-async fn take_in(hub: &Hub, file: FoundFile, from: u64, swept: &mut Reconciled) -> Result<()> {
-    let FoundFile { module_id, name, path, .. } = file;
-    let (shown, id, stem) = (path.display().to_string(), module_id.clone(), name.clone());
-    let found = spawn_blocking(move || look(&path, &id, &stem, from)).await.map_err(failed)?;
+/// Indexes the intact frames of a file from an offset on; 0 means from the beginning.
+async fn index_file(hub: &Hub, file: SegmentFile, from: u64, outcome: &mut Reconciled) -> Result<()> {
+    let SegmentFile { module_id, name, path, .. } = file;
+    let (file_path, id, stem) = (path.display().to_string(), module_id.clone(), name.clone());
+    let found = spawn_blocking(move || recover(&path, &id, &stem, from)).await.map_err(join_failed)?;
     let (origin, scanned) = match found {
         Ok(found) => found,
-        // Removed meanwhile, with its camera.
+        // Removed in the meantime, together with its camera.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => {
-            tracing::error!(file = shown, %error, "a recording cannot be read");
-            swept.damaged(hub, 1);
+            tracing::error!(file = file_path, %error, "a recording cannot be read");
+            outcome.damaged(hub, 1);
             return Ok(());
         }
     };
-    swept.damaged(hub, scanned.damaged);
-    swept.recovered += scanned.frames.len() as u64;
+    outcome.damaged(hub, scanned.damaged);
+    outcome.recovered += scanned.frames.len() as u64;
     if scanned.damaged > 0 {
-        tracing::error!(
-            file = shown,
-            places = scanned.damaged,
-            "a recording is damaged there, and whole elsewhere"
-        );
+        tracing::error!(file = file_path, places = scanned.damaged, "a recording is partly damaged");
     }
     if scanned.frames.is_empty() {
-        swept.removed += u64::from(from == 0);
+        outcome.removed += u64::from(from == 0);
         return Ok(());
     }
     let now = hub.now();
     if hub.store().module(&module_id).await?.is_none() {
         // Removed since the start.
-        if hub.store().doomed_segments().await?.iter().any(|(of, doomed)| *of == module_id && *doomed == name)
+        if hub
+            .store()
+            .tombstones()
+            .await?
+            .iter()
+            .any(|(of, tombstones)| *of == module_id && *tombstones == name)
         {
             return Ok(());
         }
-        let seen = scanned.frames.last().map_or(now.wall, |spot| spot.at);
+        let seen = scanned.frames.last().map_or(now.wall, |location| location.at);
         hub.store().touch(&[(module_id.clone(), seen)], now).await?;
         if let Some(record) = hub.store().module(&module_id).await? {
             hub.inner.presence.restore(&record, now);
         }
     }
-    let Origin { stretch, reason, .. } = origin;
-    let footage =
-        IndexedFrames { module_id, segment: name, stretch, reason, frames: scanned.frames, end: scanned.end };
-    match hub.store().index_footage(&footage).await {
+    let Origin { clip, reason, .. } = origin;
+    let indexed =
+        IndexedFrames { module_id, segment: name, clip, reason, frames: scanned.frames, end: scanned.end };
+    match hub.store().index_frames(&indexed).await {
         Err(StoreError::NotFound(_)) => Ok(()),
         indexed => Ok(indexed?),
     }
 }
 
-/// Looks through a file, cuts a torn end off, and removes it when there is no frame in it.
-fn look(path: &Path, id: &ModuleId, name: &str, from: u64) -> io::Result<(Origin, segment::Scanned)> {
+/// Scans a file, truncates a torn end, and removes the file if it has no frame.
+fn recover(path: &Path, id: &ModuleId, name: &str, from: u64) -> io::Result<(Origin, segment::Scanned)> {
     let file = File::options().read(true).write(true).open(path)?;
-    let said = segment::origin(&file)?;
-    let begin = said.as_ref().map_or(0, |(_, begin)| *begin);
-    // A copy of another camera's file is what its folder says.
-    let origin = said.map(|(origin, _)| origin).filter(|origin| origin.module_id == *id);
+    let header = segment::origin(&file)?;
+    let begin = header.as_ref().map_or(0, |(_, begin)| *begin);
+    // A file copied from another camera belongs to the camera of its folder.
+    let origin = header.map(|(origin, _)| origin).filter(|origin| origin.module_id == *id);
     let origin = origin.unwrap_or_else(|| Origin {
         module_id: id.clone(),
-        stretch: name.to_owned(),
+        clip: name.to_owned(),
         reason: "unknown".to_owned(),
     });
     let scanned = segment::scan(&file, from.max(begin))?;
@@ -240,11 +244,11 @@ fn look(path: &Path, id: &ModuleId, name: &str, from: u64) -> io::Result<(Origin
     if file.metadata()?.len() > scanned.end {
         file.set_len(scanned.end)?;
     }
-    // Not all of it need be on the disk: the process that wrote it did not get so far.
+    // The process that wrote the file may have ended before it synced.
     file.sync_all()?;
     Ok((origin, scanned))
 }
 
-fn failed(error: tokio::task::JoinError) -> HubError {
-    HubError::internal("recordings could not be looked through").caused_by(error)
+fn join_failed(error: tokio::task::JoinError) -> HubError {
+    HubError::internal("Recordings could not be reconciled.").caused_by(error)
 }

@@ -1,6 +1,7 @@
-//! The task that records one camera. It never blocks: files are written on threads that may.
+//! The task that records one camera. It never blocks: files are written on blocking threads.
 //!
-//! At most one write is under way. What comes meanwhile waits in memory, bounded, and the newest wins.
+//! At most one write is running. Frames that arrive meanwhile wait in a bounded buffer, which drops the
+//! oldest first.
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
@@ -12,8 +13,8 @@ use tokio::{
 
 use super::{
     Camera, Plan,
-    disk::{Files, Job, JobOutcome, Limits, Session, WriteError},
     frame_buffer::{BufferedFrame, FrameBuffer},
+    segment_files::{SegmentFiles, SegmentLimits, Session, WriteError, WriteJob, WriteOutcome},
 };
 use crate::{
     Hub,
@@ -21,41 +22,42 @@ use crate::{
     store::StoreError,
 };
 
-/// How often frames are brought to the disk and indexed; also how long they may wait in memory.
+/// Interval at which frames are synced and indexed; also their longest time in the buffer.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
-/// So many bytes that wait are written at once, to be synced later.
+/// Buffered bytes at which a write starts before the next sync.
 const WRITE_AT: u64 = 512 << 10;
-/// So many bytes are synced before their time.
+/// Unsynced bytes at which a sync starts before its time.
 const SYNC_AT: u64 = 8 << 20;
-/// The most bytes of one write.
-const MOST_AT_ONCE: u64 = 8 << 20;
-/// A pause of so long ends the stretch of a continuous recording.
+/// Maximum bytes of one write.
+const MAX_WRITE_BYTES: u64 = 8 << 20;
+/// A pause of this length ends the clip of a continuous recording.
 const PAUSE: Duration = Duration::from_secs(10);
-/// A segment is no longer than this in time, or than so many frames of a time-lapse, up to a day.
+/// Maximum duration of a segment. Segments of a time lapse may have [`TIME_LAPSE_FRAMES`] frames instead, up
+/// to a day.
 const SEGMENT: Duration = Duration::from_secs(600);
 const TIME_LAPSE_FRAMES: u32 = 1000;
 const DAY: Duration = Duration::from_secs(86_400);
-/// When what did not work is tried again.
+/// Delay before a failed action is retried.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
-type Writing = Pin<Box<dyn Future<Output = (Files, JobOutcome)> + Send>>;
+type Writing = Pin<Box<dyn Future<Output = (SegmentFiles, WriteOutcome)> + Send>>;
 
 pub(super) struct Recorder {
     hub: Hub,
     camera: Arc<Camera>,
     viewer: Option<Viewer>,
-    /// The number of the newest picture it gave.
+    /// Sequence number of the newest frame from the viewer.
     seen: Option<u64>,
-    /// Frames from before an event that may come.
+    /// The pre-event buffer.
     before: FrameBuffer<()>,
-    /// Frames that are to be written.
+    /// Frames that are waiting to be written.
     waiting: FrameBuffer<Arc<Session>>,
-    /// The stretch of a continuous recording or a time-lapse, and when it last got a frame.
+    /// The session of a continuous recording or time lapse, and the arrival of its newest frame.
     run: Option<(Arc<Session>, Duration)>,
     sample_due: Duration,
     sampled: Option<u64>,
-    /// Absent while a write is under way.
-    files: Option<Files>,
+    /// Absent while a write is running.
+    files: Option<SegmentFiles>,
     writing: Option<Writing>,
     synced: Instant,
     unsynced_bytes: u64,
@@ -83,10 +85,10 @@ impl Recorder {
         }
     }
 
-    fn files(hub: &Hub, camera: &Camera) -> Option<Files> {
+    fn files(hub: &Hub, camera: &Camera) -> Option<SegmentFiles> {
         let folder = hub.inner.recordings.folder.clone()?;
         let machine = hub.inner.storage.machine.clone();
-        Some(Files::new(folder, camera.id.clone(), machine, hub.config().storage.low_water_bytes))
+        Some(SegmentFiles::new(folder, camera.id.clone(), machine, hub.config().storage.low_water_bytes))
     }
 
     /// Records until there is nothing to record, the camera is removed or the hub stops.
@@ -110,10 +112,10 @@ impl Recorder {
                 done = async { match &mut self.writing { Some(writing) => writing.await, None => std::future::pending().await } } => {
                     self.wrote(done, plan.is_last);
                 }
-                shown = async { match &mut self.viewer { Some(viewer) => viewer.next().await, None => std::future::pending().await } } => {
-                    match shown {
-                        Some(shown) => self.came(shown, &plan),
-                        // Removed; if the module comes back, it is watched again.
+                published = async { match &mut self.viewer { Some(viewer) => viewer.next().await, None => std::future::pending().await } } => {
+                    match published {
+                        Some(published) => self.came(published, &plan),
+                        // The camera was removed. If the module comes back, it is watched again.
                         None => {
                             self.viewer = None;
                             self.seen = None;
@@ -128,7 +130,8 @@ impl Recorder {
         }
     }
 
-    /// Does what the plan says beside taking frames: watches or not, begins an event, takes the frame of a time-lapse.
+    /// Carries out the plan apart from receiving frames: starts or stops watching, moves the pre-event buffer
+    /// into an event, takes the frame of a time lapse.
     fn follow(&mut self, plan: &Plan, now: Duration) {
         if !plan.watches() {
             self.viewer = None;
@@ -144,8 +147,8 @@ impl Recorder {
             self.before.forget_before(Duration::MAX);
         }
         if let Some(event) = &plan.event {
-            while let Some(BufferedFrame { shown, came, .. }) = self.before.pop() {
-                self.keep(shown, came, event);
+            while let Some(BufferedFrame { published, came, .. }) = self.before.pop() {
+                self.keep(published, came, event);
             }
         }
         if let Some(every) = plan.sample
@@ -157,47 +160,50 @@ impl Recorder {
             self.sampled = Some(newest.seq);
             self.sample_due =
                 if self.sample_due + every > now { self.sample_due + every } else { now + every };
-            let tag = self.stretch("time_lapse", every * 3, now);
-            self.keep(newest, now, &tag);
+            let session = self.clip("time_lapse", every * 3, now);
+            self.keep(newest, now, &session);
         }
     }
 
-    fn came(&mut self, shown: Arc<PublishedFrame>, plan: &Plan) {
-        // Newest wins here too: what came while this task had no turn is counted.
-        let passed_by = self.seen.replace(shown.seq).map_or(0, |last| shown.seq.saturating_sub(last + 1));
-        if plan.records() && passed_by > 0 {
-            self.skipped(passed_by);
+    fn came(&mut self, published: Arc<PublishedFrame>, plan: &Plan) {
+        // Frames that arrived while this task did not run are counted as skipped.
+        let skipped =
+            self.seen.replace(published.seq).map_or(0, |last| published.seq.saturating_sub(last + 1));
+        if plan.records() && skipped > 0 {
+            self.skipped(skipped);
         }
-        if shown.no_signal {
+        if published.no_signal {
             return;
         }
         let now = self.hub.inner.clock.uptime();
         if let Some(event) = &plan.event {
-            self.keep(shown, now, event);
+            self.keep(published, now, event);
         } else if plan.all {
-            let tag = self.stretch("continuous", PAUSE, now);
-            self.keep(shown, now, &tag);
+            let session = self.clip("continuous", PAUSE, now);
+            self.keep(published, now, &session);
         } else if !plan.before.is_zero() {
-            // What goes for want of room was not to be recorded yet.
-            self.before.push(BufferedFrame { shown, came: now, tag: () });
+            // Frames dropped from the pre-event buffer are not counted: they were not to be recorded yet.
+            self.before.push(BufferedFrame { published, came: now, session: () });
             self.before.forget_before(now.saturating_sub(plan.before));
         }
     }
 
-    /// The stretch that a frame belongs to which came now.
-    fn stretch(&mut self, reason: &str, pause: Duration, now: Duration) -> Arc<Session> {
-        let goes_on =
-            self.run.take().filter(|(tag, last)| tag.reason == reason && now.saturating_sub(*last) <= pause);
-        let tag = goes_on.map_or_else(|| Session::new(reason), |(tag, _)| tag);
-        self.run = Some((Arc::clone(&tag), now));
-        tag
+    /// The session of a frame that arrives now.
+    fn clip(&mut self, reason: &str, pause: Duration, now: Duration) -> Arc<Session> {
+        let current = self
+            .run
+            .take()
+            .filter(|(session, last)| session.reason == reason && now.saturating_sub(*last) <= pause);
+        let session = current.map_or_else(|| Session::new(reason), |(session, _)| session);
+        self.run = Some((Arc::clone(&session), now));
+        session
     }
 
-    fn keep(&mut self, shown: Arc<PublishedFrame>, came: Duration, tag: &Arc<Session>) {
+    fn keep(&mut self, published: Arc<PublishedFrame>, came: Duration, session: &Arc<Session>) {
         let skipped = if self.camera.is_paused() {
             1
         } else {
-            self.waiting.push(BufferedFrame { shown, came, tag: Arc::clone(tag) })
+            self.waiting.push(BufferedFrame { published, came, session: Arc::clone(session) })
         };
         self.skipped(skipped);
     }
@@ -207,14 +213,14 @@ impl Recorder {
         self.hub.inner.metrics.recording_skipped.add(frames);
     }
 
-    /// Begins a write if it is time for one.
+    /// Starts a write if one is due.
     fn begin_writing(&mut self, plan: &Plan) {
         let Some(files) = self.files.take_if(|_| self.writing.is_none()) else { return };
         let now = Instant::now();
         let due = now >= self.synced + SYNC_EVERY;
         let records = plan.records();
         let begin = if self.camera.is_paused() {
-            // Nothing but a look whether it would work now.
+            // While paused, an empty write checks whether writing works again.
             plan.is_last || self.try_again.is_none_or(|at| at <= now)
         } else if records {
             self.waiting.bytes() >= WRITE_AT || (due && (!self.waiting.is_empty() || files.is_dirty()))
@@ -227,11 +233,11 @@ impl Recorder {
         }
         let mut frames = Vec::new();
         let mut bytes = 0;
-        while bytes < MOST_AT_ONCE
-            && let Some(held) = self.waiting.pop()
+        while bytes < MAX_WRITE_BYTES
+            && let Some(buffered) = self.waiting.pop()
         {
-            bytes += held.shown.frame.jpeg().len() as u64;
-            frames.push(held);
+            bytes += buffered.published.frame.jpeg().len() as u64;
+            frames.push(buffered);
         }
         self.unsynced_bytes += bytes;
         let sync = due || !records || self.unsynced_bytes >= SYNC_AT;
@@ -240,36 +246,36 @@ impl Recorder {
             self.unsynced_bytes = 0;
         }
         let time = plan.sample.map_or(SEGMENT, |every| (every * TIME_LAPSE_FRAMES).clamp(SEGMENT, DAY));
-        let limits = Limits::new(plan.keep_bytes, time);
+        let limits = SegmentLimits::new(plan.keep_bytes, time);
         let close = !records && self.waiting.is_empty();
-        let job = Job { frames, sync, close, limits, now: self.hub.now().wall };
+        let job = WriteJob { frames, sync, close, limits, now: self.hub.now().wall };
         let writing = write(self.hub.clone(), Arc::clone(&self.camera), files, job);
         self.writing = Some(Box::pin(writing));
     }
 
-    fn wrote(&mut self, (files, done): (Files, JobOutcome), is_last: bool) {
+    fn wrote(&mut self, (files, done): (SegmentFiles, WriteOutcome), is_last: bool) {
         self.writing = None;
         self.camera.opened(files.open_name());
         self.files = Some(files);
         self.skipped(done.lost);
-        let why = done.trouble.as_ref().map(why);
-        if let Some(trouble) = &done.trouble {
+        let why = done.error.as_ref().map(why);
+        if let Some(error) = &done.error {
             self.hub.inner.metrics.recording_errors.add(1);
             let lost = self.waiting.len() as u64;
             self.waiting.forget_before(Duration::MAX);
             self.skipped(lost);
             self.try_again = Some(Instant::now() + self.hub.inner.storage.machine.look_every());
-            let removed = matches!(trouble, WriteError::Index(StoreError::NotFound(_)));
+            let removed = matches!(error, WriteError::Index(StoreError::NotFound(_)));
             if is_last || removed {
-                // What is on the disk is indexed at the next start.
+                // Frames that are on disk are indexed at the next start.
                 self.files = Self::files(&self.hub, &self.camera);
             }
         }
         if self.camera.pause(why.clone()) {
             let camera = &self.camera.id;
             match why {
-                Some(why) => tracing::error!(%camera, "recording waits: {why}"),
-                None => tracing::info!(%camera, "recording goes on"),
+                Some(why) => tracing::error!(%camera, "recording is paused: {why}"),
+                None => tracing::info!(%camera, "recording resumed"),
             }
             self.hub.publish_paused_recordings();
         }
@@ -284,11 +290,11 @@ impl Recorder {
         self.try_again = Some(Instant::now() + TRY_AGAIN);
     }
 
-    /// When there is something to do though nothing comes.
+    /// When to evaluate the plan again if nothing else happens.
     fn wake(&self, plan: &Plan, now: Duration) -> Instant {
         let real = Instant::now();
         let mut wake = real + Duration::from_secs(3600);
-        let dirty = !self.waiting.is_empty() || self.files.as_ref().is_some_and(Files::is_dirty);
+        let dirty = !self.waiting.is_empty() || self.files.as_ref().is_some_and(SegmentFiles::is_dirty);
         if self.writing.is_none() && dirty && !self.camera.is_paused() {
             wake = wake.min(self.synced + SYNC_EVERY);
         }
@@ -299,41 +305,49 @@ impl Recorder {
             wake = wake.min(real + until.saturating_sub(now));
         }
         if plan.sample.is_some() {
-            // One that is due and has no frame yet is looked at again soon.
+            // If a frame is due and has not arrived, check again soon.
             wake = wake.min(real + self.sample_due.saturating_sub(now).max(TRY_AGAIN));
         }
         wake
     }
 }
 
-/// Writes, syncs, and then says where the frames lie.
-async fn write(hub: Hub, camera: Arc<Camera>, mut files: Files, job: Job) -> (Files, JobOutcome) {
+/// Writes and syncs frames, then indexes them.
+async fn write(
+    hub: Hub,
+    camera: Arc<Camera>,
+    mut files: SegmentFiles,
+    job: WriteJob,
+) -> (SegmentFiles, WriteOutcome) {
     let worked = task::spawn_blocking(move || {
         let done = files.work(job);
         (files, done)
     });
     let (mut files, mut done) = match worked.await {
         Ok(worked) => worked,
-        // Only a panic comes here, or the end of the runtime; what was on the disk is indexed at the next start.
+        // Only a panic or the end of the runtime leads here. Frames that are on disk are indexed at the next
+        // start.
         Err(error) => {
             let files = Recorder::files(&hub, &camera);
-            let trouble = Some(WriteError::Failed(std::io::Error::other(error)));
+            let error = Some(WriteError::Failed(std::io::Error::other(error)));
             return match files {
-                Some(files) => (files, JobOutcome { lost: 0, trouble }),
+                Some(files) => (files, WriteOutcome { lost: 0, error }),
                 None => std::future::pending().await,
             };
         }
     };
-    while let Some(footage) = files.ready.first() {
-        match hub.store().index_footage(footage).await {
+    while let Some(indexed) = files.ready.first() {
+        match hub.store().index_frames(indexed).await {
             Ok(()) => {
                 let metrics = &hub.inner.metrics;
-                metrics.recorded_frames.add(footage.frames.len() as u64);
-                metrics.recorded_bytes.add(footage.frames.iter().map(|spot| u64::from(spot.length)).sum());
+                metrics.recorded_frames.add(indexed.frames.len() as u64);
+                metrics
+                    .recorded_bytes
+                    .add(indexed.frames.iter().map(|location| u64::from(location.length)).sum());
                 files.ready.remove(0);
             }
             Err(error) => {
-                done.trouble.get_or_insert(WriteError::Index(error));
+                done.error.get_or_insert(WriteError::Index(error));
                 break;
             }
         }
@@ -341,9 +355,9 @@ async fn write(hub: Hub, camera: Arc<Camera>, mut files: Files, job: Job) -> (Fi
     (files, done)
 }
 
-fn why(trouble: &WriteError) -> String {
-    match trouble {
-        WriteError::NoRoom(free) => {
+fn why(error: &WriteError) -> String {
+    match error {
+        WriteError::LowSpace(free) => {
             format!("only {free} bytes are free on the disk, and they are reserved for readings")
         }
         WriteError::Failed(error) if error.kind() == std::io::ErrorKind::StorageFull => {

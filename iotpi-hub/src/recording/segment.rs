@@ -27,24 +27,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::store::FrameLocation;
 
-/// Bytes of a record's head.
+/// Bytes of a record's header.
 pub(super) const HEAD: usize = 40;
-/// What a segment's file name ends with.
+/// Extension of segment files.
 pub(super) const ENDING: &str = "rec";
 const FILE_MAGIC: &[u8; 8] = b"IOTPIREC";
 const MAGIC: &[u8; 4] = b"IPJ1";
-/// A file's head is far smaller.
+/// Maximum bytes of the JSON in a file header. Real headers are far smaller.
 const MAX_FILE_HEAD: u32 = 16 * 1024;
 
-/// Where a segment belongs, as the file itself says it.
+/// The file header: which camera and clip the segment belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Origin {
     pub(super) module_id: ModuleId,
-    pub(super) stretch: String,
+    #[serde(rename = "stretch")]
+    pub(super) clip: String,
     pub(super) reason: String,
 }
 
-/// A record's head.
+/// The header of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct RecordHead {
     pub(super) length: u32,
@@ -68,7 +69,7 @@ impl RecordHead {
         head
     }
 
-    /// Nothing when it is not a whole head.
+    /// Returns `None` if the header is damaged or incomplete.
     pub(super) fn decode(head: &[u8; HEAD]) -> Option<Self> {
         let four = |at: usize| head[at..at + 4].try_into().map(u32::from_le_bytes).ok();
         let eight = |at: usize| head[at..at + 8].try_into().map(u64::from_le_bytes).ok();
@@ -89,21 +90,21 @@ impl RecordHead {
     }
 }
 
-/// Where a segment's file lies.
+/// Path of a segment file.
 pub(super) fn path(folder: &Path, module_id: &ModuleId, name: &str) -> PathBuf {
     folder.join(module_id.as_str()).join(format!("{name}.{ENDING}"))
 }
 
-/// A segment that grows.
+/// Appends to a segment file.
 #[derive(Debug)]
 pub(super) struct SegmentWriter {
     file: File,
-    /// Up to here all is whole.
+    /// End of the last complete record.
     end: u64,
 }
 
 impl SegmentWriter {
-    /// Makes the file, and its folder if need be; both names are on the disk when this answers.
+    /// Creates the file, and its folder if necessary. Both directory entries are durable when this returns.
     pub(super) fn create(path: &Path, origin: &Origin) -> io::Result<Self> {
         if let Some(folder) = path.parent() {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
@@ -113,19 +114,19 @@ impl SegmentWriter {
         let head = file_head(origin)?;
         let made = file.write_all(&head).and_then(|()| sync_folders(path));
         if let Err(error) = made {
-            // Nothing is in it.
+            // The file has no frame yet.
             let _ = fs::remove_file(path);
             return Err(error);
         }
         Ok(Self { file, end: head.len() as u64 })
     }
 
-    /// Bytes of it that are whole.
+    /// Bytes up to the end of the last complete record.
     pub(super) fn end(&self) -> u64 {
         self.end
     }
 
-    /// Appends frames, all or none. The pictures go to the kernel from where they lie.
+    /// Appends all frames or none. The JPEGs are written from their own buffers, without a copy.
     pub(super) fn append(&mut self, frames: &[(RecordHead, Bytes)]) -> io::Result<Vec<FrameLocation>> {
         let heads: Vec<_> = frames.iter().map(|(head, _)| head.encode()).collect();
         let mut slices: Vec<_> = heads
@@ -134,19 +135,19 @@ impl SegmentWriter {
             .flat_map(|(head, (_, jpeg))| [IoSlice::new(head), IoSlice::new(jpeg)])
             .collect();
         if let Err(error) = write_all(&mut self.file, &mut slices) {
-            // What is torn is cut off, so that the next frame follows the last whole one.
+            // Truncates the torn record, so that the next frame follows the last complete one.
             self.file.set_len(self.end)?;
             return Err(error);
         }
-        let mut spots = Vec::with_capacity(frames.len());
+        let mut locations = Vec::with_capacity(frames.len());
         for (head, _) in frames {
-            spots.push(FrameLocation { at: head.captured_at, offset: self.end, length: head.length });
+            locations.push(FrameLocation { at: head.captured_at, offset: self.end, length: head.length });
             self.end += HEAD as u64 + u64::from(head.length);
         }
-        Ok(spots)
+        Ok(locations)
     }
 
-    /// What was appended is on the disk when this answers.
+    /// Appended frames are durable when this returns.
     pub(super) fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }
@@ -166,7 +167,7 @@ fn write_all(file: &mut File, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> 
 }
 
 fn sync_folders(path: &Path) -> io::Result<()> {
-    // The folder's own name, too: it may be new.
+    // The entry of the folder itself may be new, too.
     for folder in path.ancestors().skip(1).take(2).filter(|folder| !folder.as_os_str().is_empty()) {
         File::open(folder)?.sync_all()?;
     }
@@ -183,7 +184,7 @@ fn file_head(origin: &Origin) -> io::Result<Vec<u8>> {
     Ok(head)
 }
 
-/// What a file says of itself and where its records begin; nothing when its head is not whole.
+/// Reads the file header and the offset of the first record; `None` if the header is damaged or incomplete.
 pub(super) fn origin(file: &File) -> io::Result<Option<(Origin, u64)>> {
     let mut head = [0; 12];
     if !read_at(file, &mut head, 0)? || !head.starts_with(FILE_MAGIC) {
@@ -204,10 +205,10 @@ pub(super) fn origin(file: &File) -> io::Result<Option<(Origin, u64)>> {
     Ok(serde_json::from_slice(json).ok().map(|origin| (origin, 16 + u64::from(length))))
 }
 
-/// Reads a frame; nothing when it is not, to the last bit, what was recorded.
-pub(super) fn read_frame(file: &File, spot: FrameLocation) -> io::Result<Option<(RecordHead, Bytes)>> {
-    let mut record = vec![0; HEAD + spot.length as usize];
-    if !read_at(file, &mut record, spot.offset)? {
+/// Reads a frame; `None` if any bit differs from what was recorded.
+pub(super) fn read_frame(file: &File, location: FrameLocation) -> io::Result<Option<(RecordHead, Bytes)>> {
+    let mut record = vec![0; HEAD + location.length as usize];
+    if !read_at(file, &mut record, location.offset)? {
         return Ok(None);
     }
     let record = Bytes::from(record);
@@ -215,25 +216,25 @@ pub(super) fn read_frame(file: &File, spot: FrameLocation) -> io::Result<Option<
     let jpeg = record.slice(HEAD..);
     Ok(head
         .filter(|head| {
-            head.length == spot.length
-                && head.captured_at == spot.at
+            head.length == location.length
+                && head.captured_at == location.at
                 && head.jpeg_crc == crc32fast::hash(&jpeg)
         })
         .map(|head| (head, jpeg)))
 }
 
-/// What a look through a segment found.
+/// Result of scanning a segment.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Scanned {
-    /// Frames that are whole.
+    /// The intact frames.
     pub(super) frames: Vec<FrameLocation>,
-    /// How many places are damaged, each a frame or more.
+    /// Number of damaged places, of one or more frames each.
     pub(super) damaged: u64,
-    /// Where the last whole frame ends.
+    /// End of the last intact frame.
     pub(super) end: u64,
 }
 
-/// Looks through a segment from there on, frame by frame; holds one at a time.
+/// Scans a segment from an offset on. Holds one frame in memory at a time.
 pub(super) fn scan(file: &File, from: u64) -> io::Result<Scanned> {
     let length = file.metadata()?.len();
     let mut scanned = Scanned { end: from, ..Scanned::default() };
@@ -244,7 +245,7 @@ pub(super) fn scan(file: &File, from: u64) -> io::Result<Scanned> {
             break;
         }
         let Some(head) = RecordHead::decode(&head) else {
-            // The next head that is whole; without one, all that is left is a torn end.
+            // Skips to the next intact header. Without one, the rest is a torn end.
             let Some(next) = find_head(file, at + 1)? else { break };
             damaged += 1;
             at = next;
@@ -254,9 +255,9 @@ pub(super) fn scan(file: &File, from: u64) -> io::Result<Scanned> {
         if end > length {
             break;
         }
-        let spot = FrameLocation { at: head.captured_at, offset: at, length: head.length };
-        if read_frame(file, spot)?.is_some() {
-            scanned.frames.push(spot);
+        let location = FrameLocation { at: head.captured_at, offset: at, length: head.length };
+        if read_frame(file, location)?.is_some() {
+            scanned.frames.push(location);
             scanned.end = end;
             scanned.damaged += std::mem::take(&mut damaged);
         } else {
@@ -267,7 +268,7 @@ pub(super) fn scan(file: &File, from: u64) -> io::Result<Scanned> {
     Ok(scanned)
 }
 
-/// The first whole head from there on.
+/// Finds the first intact header from an offset on.
 fn find_head(file: &File, from: u64) -> io::Result<Option<u64>> {
     const STEP: usize = 64 * 1024;
     let mut buffer = vec![0; STEP + HEAD - 1];
@@ -286,7 +287,7 @@ fn find_head(file: &File, from: u64) -> io::Result<Option<u64>> {
     }
 }
 
-/// Fills the buffer; answers false when the file ends before.
+/// Fills the buffer; returns `false` if the file ends before.
 fn read_at(file: &File, buffer: &mut [u8], at: u64) -> io::Result<bool> {
     match file.read_exact_at(buffer, at) {
         Ok(()) => Ok(true),
@@ -325,45 +326,46 @@ mod tests {
         (0..).zip(sizes).map(frame).collect()
     }
 
-    /// A segment of frames of these sizes, and where they lie.
+    /// A segment with frames of the given sizes, and their locations.
     fn segment(sizes: &[usize]) -> (tempfile::TempDir, PathBuf, Vec<FrameLocation>) {
         let folder = tempfile::tempdir().unwrap();
         let module_id = ModuleId::new("porch").unwrap();
         let path = path(folder.path(), &module_id, "s1");
-        let origin = Origin { module_id, stretch: "s1".to_owned(), reason: "continuous".to_owned() };
+        let origin = Origin { module_id, clip: "s1".to_owned(), reason: "continuous".to_owned() };
         let mut writer = SegmentWriter::create(&path, &origin).unwrap();
         assert_eq!(super::origin(&File::open(&path).unwrap()).unwrap(), Some((origin, writer.end())));
-        let spots = writer.append(&frames(sizes)).unwrap();
+        let locations = writer.append(&frames(sizes)).unwrap();
         writer.sync().unwrap();
-        (folder, path, spots)
+        (folder, path, locations)
     }
 
     #[test]
     fn frames_are_read_back_and_found_without_an_index() {
         let sizes = [100, 0, 70_000, 3];
-        let (_folder, path, spots) = segment(&sizes);
+        let (_folder, path, locations) = segment(&sizes);
         let file = File::open(&path).unwrap();
 
-        for (spot, (head, jpeg)) in spots.iter().zip(frames(&sizes)) {
-            assert_eq!(read_frame(&file, *spot).unwrap(), Some((head, jpeg)));
+        for (location, (head, jpeg)) in locations.iter().zip(frames(&sizes)) {
+            assert_eq!(read_frame(&file, *location).unwrap(), Some((head, jpeg)));
         }
-        let scanned = scan(&file, spots[0].offset).unwrap();
-        assert_eq!((scanned.frames, scanned.damaged), (spots, 0));
+        let scanned = scan(&file, locations[0].offset).unwrap();
+        assert_eq!((scanned.frames, scanned.damaged), (locations, 0));
         assert_eq!(scanned.end, file.metadata().unwrap().len());
     }
 
     #[test]
     fn a_torn_end_at_any_byte_costs_the_torn_frame_only() {
-        let (_folder, path, spots) = segment(&[50, 60, 70]);
+        let (_folder, path, locations) = segment(&[50, 60, 70]);
         let bytes = fs::read(&path).unwrap();
 
-        for cut in usize::try_from(spots[0].offset).unwrap()..bytes.len() {
+        for cut in usize::try_from(locations[0].offset).unwrap()..bytes.len() {
             fs::write(&path, &bytes[..cut]).unwrap();
-            let scanned = scan(&File::open(&path).unwrap(), spots[0].offset).unwrap();
+            let scanned = scan(&File::open(&path).unwrap(), locations[0].offset).unwrap();
 
-            let whole =
-                |spot: &&FrameLocation| spot.offset + (HEAD as u64) + u64::from(spot.length) <= cut as u64;
-            let expected: Vec<_> = spots.iter().filter(whole).copied().collect();
+            let whole = |location: &&FrameLocation| {
+                location.offset + (HEAD as u64) + u64::from(location.length) <= cut as u64
+            };
+            let expected: Vec<_> = locations.iter().filter(whole).copied().collect();
             assert_eq!((scanned.frames, scanned.damaged), (expected, 0), "cut at {cut}");
         }
     }
@@ -371,29 +373,29 @@ mod tests {
     proptest! {
         #[test]
         fn one_wrong_byte_costs_the_frame_it_is_in_only(at: prop::sample::Index, by in 1_u8..=255) {
-            let (_folder, path, spots) = segment(&[500, 70_000, 1, 300]);
-            let begin = usize::try_from(spots[0].offset).unwrap();
+            let (_folder, path, locations) = segment(&[500, 70_000, 1, 300]);
+            let begin = usize::try_from(locations[0].offset).unwrap();
             let mut bytes = fs::read(&path).unwrap();
             let at = begin + at.index(bytes.len() - begin);
 
             bytes[at] ^= by;
             fs::write(&path, &bytes).unwrap();
 
-            let end = |spot: &FrameLocation| spot.offset + HEAD as u64 + u64::from(spot.length);
-            let hit = spots.iter().position(|spot| (spot.offset..end(spot)).contains(&(at as u64))).unwrap();
-            let scanned = scan(&File::open(&path).unwrap(), spots[0].offset).unwrap();
-            let mut expected = spots.clone();
+            let end = |location: &FrameLocation| location.offset + HEAD as u64 + u64::from(location.length);
+            let hit = locations.iter().position(|location| (location.offset..end(location)).contains(&(at as u64))).unwrap();
+            let scanned = scan(&File::open(&path).unwrap(), locations[0].offset).unwrap();
+            let mut expected = locations.clone();
             expected.remove(hit);
             prop_assert_eq!(scanned.frames, expected);
-            // Behind the last whole frame it is a torn end.
-            prop_assert_eq!(scanned.damaged, u64::from(hit < spots.len() - 1));
-            prop_assert_eq!(read_frame(&File::open(&path).unwrap(), spots[hit]).unwrap(), None);
+            // Damage behind the last intact frame counts as a torn end.
+            prop_assert_eq!(scanned.damaged, u64::from(hit < locations.len() - 1));
+            prop_assert_eq!(read_frame(&File::open(&path).unwrap(), locations[hit]).unwrap(), None);
         }
     }
 
     #[test]
     fn a_file_without_a_whole_head_says_nothing_of_itself() {
-        let (_folder, path, spots) = segment(&[50]);
+        let (_folder, path, locations) = segment(&[50]);
         let mut bytes = fs::read(&path).unwrap();
         bytes[20] ^= 1;
         fs::write(&path, &bytes).unwrap();
@@ -401,6 +403,6 @@ mod tests {
         let file = File::open(&path).unwrap();
 
         assert_eq!(origin(&file).unwrap(), None);
-        assert_eq!(scan(&file, 0).unwrap().frames, spots);
+        assert_eq!(scan(&file, 0).unwrap().frames, locations);
     }
 }

@@ -1,6 +1,6 @@
-//! What the store keeps of recordings: settings, and the index of the files in which the frames lie.
+//! Recordings in the store: their settings, and the index of the segment files with the frames.
 //!
-//! Part of the one trait of the cellar, in a file of its own. Deliberately absent: the files.
+//! Deliberately absent: the files themselves.
 
 use std::sync::Arc;
 
@@ -9,135 +9,136 @@ use iotpi_core::{Clip, FrameSelection, ModuleId, Page, RecordingSettings, Timest
 
 use super::{PageRequest, Result};
 
-/// Where a frame lies in its segment.
+/// Location of a frame in its segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameLocation {
-    /// When it was captured, by the hub's clock.
+    /// Capture time by the hub's clock.
     pub at: Timestamp,
-    /// Where its record begins, bytes from the file's beginning.
+    /// Offset of its record in the file, in bytes.
     pub offset: u64,
     /// Bytes of the JPEG.
     pub length: u32,
 }
 
-/// Frames of one segment that are on the disk, in the order in which they lie there.
+/// Durable frames of one segment, in the order of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IndexedFrames {
-    /// Whose camera.
+    /// The module of the camera.
     pub module_id: ModuleId,
-    /// The segment's name.
+    /// Name of the segment.
     pub segment: String,
-    /// The name of the segment that began its stretch.
-    pub stretch: String,
-    /// Why it is recorded.
+    /// The clip, named after its first segment.
+    pub clip: String,
+    /// Why the frames were recorded.
     pub reason: String,
-    /// The frames.
+    /// Locations of the frames.
     pub frames: Vec<FrameLocation>,
-    /// Bytes of the file up to the end of the last of them.
+    /// End of the last of these frames in the file, in bytes.
     pub end: u64,
 }
 
-/// A frame that was found.
+/// A frame found in the index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoundFrame {
-    /// The name of the segment it is in.
+    /// Name of its segment.
     pub segment: Arc<str>,
-    /// Where in it.
-    pub spot: FrameLocation,
+    /// Location in the segment.
+    pub location: FrameLocation,
 }
 
-/// A segment as it is indexed.
+/// A segment in the index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SegmentRecord {
-    /// Whose camera.
+    /// The module of the camera.
     pub module_id: ModuleId,
-    /// Its name.
+    /// Name of the segment.
     pub name: String,
-    /// The name of the segment that began its stretch.
-    pub stretch: String,
-    /// Why it was recorded.
+    /// The clip, named after its first segment.
+    pub clip: String,
+    /// Why the segment was recorded.
     pub reason: String,
-    /// When its earliest frame was captured.
+    /// Capture time of its earliest frame.
     pub first_at: Timestamp,
-    /// When its latest frame was captured.
+    /// Capture time of its latest frame.
     pub last_at: Timestamp,
-    /// How many frames it has.
+    /// Number of frames in the segment.
     pub frames: u64,
-    /// Bytes of the file up to the end of its last indexed frame.
+    /// End of its last indexed frame in the file, in bytes.
     pub bytes: u64,
 }
 
-/// All of a camera's recordings.
+/// Totals of a camera's recordings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RecordingTotals {
-    /// Frames.
+    /// Number of recorded frames.
     pub frames: u64,
-    /// Bytes of the files.
+    /// Bytes of the segment files.
     pub bytes: u64,
-    /// When the earliest frame was captured.
+    /// Capture time of the earliest frame.
     pub oldest_at: Option<Timestamp>,
-    /// When the latest frame was captured.
+    /// Capture time of the latest frame.
     pub newest_at: Option<Timestamp>,
 }
 
-/// Which recordings of a camera.
+/// Selects recordings of a camera.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClipQuery {
-    /// Whose camera.
+    /// The module of the camera.
     pub module_id: ModuleId,
-    /// From this moment on, inclusive.
+    /// Start of the range, inclusive.
     pub since: Option<Timestamp>,
-    /// Up to this moment, exclusive.
+    /// End of the range, exclusive.
     pub until: Option<Timestamp>,
 }
 
-/// The part of a [`Store`](super::Store) that keeps recordings' settings and index; what holds for its methods holds for these.
+/// The part of a [`Store`](super::Store) for recording settings and the frame index. The general rules of
+/// `Store` apply.
 #[async_trait]
 pub trait FrameIndexStore {
-    /// Keeps when a camera is recorded.
+    /// Stores the recording settings of a camera.
     ///
     /// Errors: [`StoreError::NotFound`](super::StoreError::NotFound) (the module).
     async fn set_recording(&self, module_id: &ModuleId, settings: &RecordingSettings) -> Result<()>;
 
-    /// When a camera is recorded; nothing when nobody said.
+    /// The recording settings of a camera; `None` if none were set.
     async fn recording(&self, module_id: &ModuleId) -> Result<Option<RecordingSettings>>;
 
-    /// What was said of all cameras, by module id.
+    /// All recording settings, by module id.
     async fn all_recording(&self) -> Result<Vec<(ModuleId, RecordingSettings)>>;
 
-    /// Keeps where frames lie that are on the disk. Those before the end of what is indexed of the segment are known: said
-    /// twice is said once.
+    /// Indexes durable frames. Idempotent: frames before the indexed end of the segment are ignored.
     ///
-    /// Errors: [`StoreError::NotFound`](super::StoreError::NotFound) (the module; a segment that is doomed).
-    async fn index_footage(&self, footage: &IndexedFrames) -> Result<()>;
+    /// Errors: [`StoreError::NotFound`](super::StoreError::NotFound) (the module; a segment with a
+    /// tombstone).
+    async fn index_frames(&self, frames: &IndexedFrames) -> Result<()>;
 
-    /// How much there is of a camera.
-    async fn footage_totals(&self, module_id: &ModuleId) -> Result<RecordingTotals>;
+    /// Totals of a camera's recordings.
+    async fn recording_totals(&self, module_id: &ModuleId) -> Result<RecordingTotals>;
 
-    /// Stretches that touch the time asked for, by the moment they begin, then by id.
-    async fn stretches(&self, query: &ClipQuery, page: &PageRequest) -> Result<Page<Clip>>;
+    /// Clips that overlap the range, ordered by start time, then by id.
+    async fn clips(&self, query: &ClipQuery, page: &PageRequest) -> Result<Page<Clip>>;
 
-    /// Frames by the moment they were captured, then as they lie in their files.
-    async fn footage(&self, query: &ClipQuery, page: &PageRequest) -> Result<Page<FoundFrame>>;
+    /// Frames in the range, ordered by capture time, then by their position in the files.
+    async fn recorded_frames(&self, query: &ClipQuery, page: &PageRequest) -> Result<Page<FoundFrame>>;
 
-    /// The frame nearest to a moment, the first after it or the last before it.
-    async fn footage_near(
+    /// The frame nearest to a time, the first after it, or the last before it.
+    async fn recorded_frame(
         &self,
         module_id: &ModuleId,
         at: Timestamp,
         pick: FrameSelection,
     ) -> Result<Option<FoundFrame>>;
 
-    /// A camera's segments, the earliest first.
+    /// The segments of a camera, earliest first.
     async fn segments(&self, module_id: &ModuleId, page: &PageRequest) -> Result<Page<SegmentRecord>>;
 
-    /// Takes segments out of the index and notes that their files are to go; unknown ones are only noted. A module that is
-    /// removed does the same with all of its own.
-    async fn doom_segments(&self, module_id: &ModuleId, names: &[String]) -> Result<()>;
+    /// Removes segments from the index and adds a tombstone for each of their files, for unknown segments
+    /// too. Removing a module does the same with all of its segments.
+    async fn add_tombstones(&self, module_id: &ModuleId, names: &[String]) -> Result<()>;
 
-    /// Segments whose files are to go, by module and name.
-    async fn doomed_segments(&self) -> Result<Vec<(ModuleId, String)>>;
+    /// The segments whose files are to be removed, by module and name.
+    async fn tombstones(&self) -> Result<Vec<(ModuleId, String)>>;
 
-    /// Their files are gone.
-    async fn forget_doomed(&self, gone: &[(ModuleId, String)]) -> Result<()>;
+    /// Removes the tombstones of files that were removed.
+    async fn remove_tombstones(&self, gone: &[(ModuleId, String)]) -> Result<()>;
 }

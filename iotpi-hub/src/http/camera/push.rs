@@ -128,7 +128,7 @@ async fn push(
     }
     let slot = pushed.hub.slot(&pushed.caller, &pushed.module_id)?;
     (0..std::mem::take(&mut pushed.uncounted)).for_each(|_| slot.refused());
-    let viewers = slot.viewers_changing();
+    let viewers = slot.watch_demand();
     let ended: AuthorizationEnd = Box::pin(async move { authorized.ended().await });
     let answer =
         Answer { pushed, ended, slot, viewers, told: None, refusal, reported: None, seq, over: false };
@@ -282,7 +282,7 @@ struct Answer {
 impl Drop for Answer {
     fn drop(&mut self) {
         // A camera that delivered nothing but refused parts leaves no place behind.
-        self.pushed.hub.inner.frames.forget_unseen(&self.pushed.module_id, &self.slot);
+        self.pushed.hub.inner.frames.remove_unused(&self.pushed.module_id, &self.slot);
     }
 }
 

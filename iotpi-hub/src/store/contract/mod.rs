@@ -24,7 +24,7 @@ pub mod commands;
 pub mod deliveries;
 pub mod engine;
 pub mod fairness;
-pub mod footage;
+pub mod frame_index;
 pub mod modules;
 pub mod orders;
 pub mod pages;
@@ -189,15 +189,15 @@ macro_rules! store_contract {
                 where_nobody_is_over_their_share_what_is_young_stays,
                 whose_data_is_too_little_to_fill_a_disk_keeps_what_is_young,
             ;
-            footage:
+            frame_index:
                 recording_settings_are_read_back_and_replaced,
                 indexed_frames_are_found_by_time_on_every_page,
                 frames_of_a_clock_that_was_set_back_come_in_the_order_of_their_times,
-                footage_said_twice_is_indexed_once,
+                frames_indexed_twice_are_stored_once,
                 a_frame_is_found_near_after_and_before_a_moment,
-                segments_of_one_stretch_are_one_recording,
-                doomed_segments_leave_the_index_and_are_remembered_until_their_files_are_gone,
-                a_removed_modules_recordings_are_doomed,
+                segments_of_one_clip_are_one_recording,
+                segments_with_tombstones_leave_the_index_until_their_files_are_removed,
+                a_removed_modules_segments_get_tombstones,
             ;
             engine:
                 writes_at_once_are_all_kept,
@@ -281,7 +281,7 @@ mod tests {
             include_str!("upkeep.rs"),
             include_str!("engine.rs"),
             include_str!("fairness.rs"),
-            include_str!("footage.rs"),
+            include_str!("frame_index.rs"),
         ] {
             let promises =
                 part.lines().filter_map(|line| line.strip_prefix("pub async fn ")?.split('(').next());

@@ -10,7 +10,7 @@ mod failure;
 mod file;
 mod file_watch;
 mod files;
-mod footage;
+mod frame_index;
 mod maintenance;
 mod module_removal;
 mod modules;

@@ -8,7 +8,7 @@
 use iotpi_core::ModuleId;
 use rusqlite::{Connection, params};
 
-use super::{failure::Work, footage, notes, series::removed::REMOVED};
+use super::{failure::Work, frame_index, notes, series::removed::REMOVED};
 use crate::store::StoreError;
 
 /// A note of that beginning, and the module's id, says that its removal has begun.
@@ -49,7 +49,7 @@ fn delete_some(db: &Connection, id: &ModuleId) -> Work<bool> {
     let mut segments = db.prepare_cached(sql)?;
     let names = segments.query_map(params![id.as_str(), MAX_SEGMENTS], |row| row.get(0))?;
     let names = names.collect::<Result<Vec<String>, _>>()?;
-    footage::doom(db, id, &names)?;
+    frame_index::add_tombstones(db, id, &names)?;
     let mut more = names.len() == MAX_SEGMENTS;
     for sql in [
         "DELETE FROM commands WHERE number IN (SELECT number FROM commands WHERE module_id = ?1 LIMIT ?2)",

@@ -1,4 +1,4 @@
-//! Exports, as other programs read them: ffmpeg and ffprobe, and Python's zipfile.
+//! Exports, read by other programs: ffmpeg, ffprobe and Python's zipfile.
 
 use std::{fs, path::Path, process::Command, time::Duration};
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{Home, picture, until};
 use crate::support::api::{Api, NOW_SECS};
 
-/// A real picture of one colour with noise in it, so that each is another and has another length.
+/// A JPEG of one colour with noise, so that each has different bytes and a different length.
 fn photo(n: u32, noise: bool) -> Vec<u8> {
     let mut pixels = Vec::with_capacity(64 * 48 * 3);
     let mut state = n.wrapping_mul(2_654_435_761) | 1;
@@ -25,7 +25,8 @@ fn photo(n: u32, noise: bool) -> Vec<u8> {
     jpeg
 }
 
-/// Records photos at these moments, in milliseconds from now; answers them.
+/// Publishes photos at the given times, in milliseconds from now, waits until they are recorded, and returns
+/// them.
 async fn film(home: &Home, api: &Api, millis: &[u64]) -> Vec<Vec<u8>> {
     api.record("porch", json!({"mode": "on_event", "before_secs": 5})).await;
     let order = json!({"secs": 3600});
@@ -53,7 +54,7 @@ async fn export(api: &Api, to: &Path, query: &str) -> (String, String) {
     (answer.header("content-type").to_owned(), answer.header("content-length").to_owned())
 }
 
-/// What ffprobe says of a file's video; it decodes every frame.
+/// Information from ffprobe on the video; it decodes every frame.
 fn probe(file: &Path) -> Value {
     let arguments = "-v error -count_frames -select_streams v:0 -show_entries \
                      stream=codec_name,width,height,nb_frames,nb_read_frames,r_frame_rate,duration:packet=pts_time,size \
@@ -67,7 +68,7 @@ fn probe(file: &Path) -> Value {
     serde_json::from_slice(&out.stdout).unwrap()
 }
 
-/// Decodes all of it; nothing may be said against it.
+/// Decodes the whole file; ffmpeg must not print a warning.
 fn decode(file: &Path) {
     let out = Command::new("ffmpeg")
         .args(["-v", "warning", "-xerror", "-i"])
@@ -78,7 +79,7 @@ fn decode(file: &Path) {
     assert!(out.status.success() && out.stderr.is_empty(), "{}", String::from_utf8_lossy(&out.stderr));
 }
 
-/// The JPEG files in an AVI, untouched.
+/// The JPEG files in an AVI file, unchanged.
 fn jpegs(file: &Path, folder: &Path) -> Vec<Vec<u8>> {
     let out = Command::new("ffmpeg")
         .args(["-v", "error", "-i"])
@@ -209,7 +210,7 @@ async fn a_segment_that_goes_meanwhile_ends_the_export_with_an_error() {
         let api = home.start().await;
         api.record("porch", json!({"mode": "continuous"})).await;
         api.watched("porch").await;
-        // Stretches, and so segments, of their own; together far more than what lies in sockets on the way.
+        // Each clip has its own segments; together they exceed the socket buffers by far.
         for n in 1..6 {
             api.hub.advance(Duration::from_secs(20));
             let before = api.taken("porch").await;
@@ -249,7 +250,7 @@ async fn an_avi_file_that_would_be_too_long_is_refused_with_what_to_do() {
     until("the recorder sees it", async || api.taken("porch").await > before).await;
     until("all are indexed", async || api.recorded("porch").await == 6).await;
 
-    // A day at a frame every 10 ms.
+    // A day with a frame every 10 ms.
     let refused = api.get("/api/cameras/porch/recordings/export?format=avi").send().await;
 
     let problem = refused.problem();

@@ -1,4 +1,4 @@
-//! A disk without room: recording waits, says so, and goes on by itself.
+//! A full disk: recording pauses, reports the reason, and resumes by itself.
 
 use std::{
     sync::{
@@ -17,7 +17,7 @@ use crate::support::{
     tmpfs::Tmpfs,
 };
 
-/// Looks again soon.
+/// A machine with a short interval between checks.
 fn quick() -> Machine {
     Machine::default().with_look_every(Duration::from_millis(20))
 }
@@ -28,7 +28,7 @@ async fn is_paused(api: &Api) -> bool {
     !recording["paused"].is_null()
 }
 
-/// The hub's problems that speak of recordings.
+/// Number of reported problems that concern recordings.
 async fn problems(api: &Api) -> usize {
     let storage = api.get("/api/storage").ok().await;
     storage["problems"].as_array().unwrap().iter().filter(|said| said.to_string().contains("`porch`")).count()
@@ -46,7 +46,7 @@ async fn recording_waits_before_readings_want_for_room() {
     api.watched("porch").await;
     until("it is recorded", async || api.recorded("porch").await == 1).await;
 
-    // A quarter more than the mark is for readings.
+    // The reserve for readings is a quarter more than the low-water mark.
     free.store(1_249_000, Ordering::SeqCst);
     api.film_all("porch", 0..1, Duration::from_secs(1)).await;
     until("it waits", async || is_paused(&api).await).await;
@@ -67,14 +67,14 @@ async fn recording_waits_before_readings_want_for_room() {
     api.stop().await;
 }
 
-/// A disk that takes its time: it stands still while it is told to.
+/// A slow disk: it blocks while the test holds the gate.
 #[tokio::test]
 async fn a_slow_disk_costs_the_oldest_frames_and_nobody_else_anything() {
     const MIB: usize = 1 << 20;
     let home = Home::new();
     let stands_still = Arc::new((Mutex::new(false), Condvar::new()));
     let of = Arc::clone(&stands_still);
-    // It is asked for its room before each write, on the thread that writes.
+    // Free space is checked before each write, on the writing thread.
     let machine = quick().with_free_bytes(move |file| {
         if file.to_string_lossy().contains("recordings") {
             let (still, moves) = &*of;
@@ -88,12 +88,12 @@ async fn a_slow_disk_costs_the_oldest_frames_and_nobody_else_anything() {
     until("it is recorded", async || api.recorded("porch").await == 1).await;
 
     *stands_still.0.lock().unwrap() = true;
-    // One is being written, four fit into 32 MiB, the others push each other out.
+    // One frame is being written, four fit into 32 MiB, and newer ones replace older ones.
     for n in 0..12 {
         let before = api.taken("porch").await;
         api.film("porch", jpeg(64, 48, 7 * MIB + n)).await;
         until("the recorder sees it", async || api.taken("porch").await > before).await;
-        // Whoever looks sees the newest.
+        // Viewers still get the newest frame.
         assert_eq!(api.get("/api/camera/snapshot").send().await.body.len(), jpeg(64, 48, 7 * MIB + n).len());
         api.hub.advance(Duration::from_millis(100));
     }
@@ -110,14 +110,14 @@ async fn a_slow_disk_costs_the_oldest_frames_and_nobody_else_anything() {
     api.stop().await;
 }
 
-/// A file system of the kernel's that is really full. Mounting one needs root.
+/// A real file system that is full. Mounting one needs root.
 #[tokio::test]
 async fn a_full_disk_costs_no_frame_that_was_recorded() {
     let Some(folder) = Tmpfs::mount(4) else { return };
     let ballast = folder.path().join("ballast");
     std::fs::write(&ballast, vec![0; 2 << 20]).unwrap();
     let home = Home::new();
-    // The disk is fuller than the hub would let it become by itself.
+    // The disk is fuller than the hub's low-water mark allows.
     let storage = StorageConfig { low_water_bytes: 0, ..StorageConfig::default() };
     let mut config = Config { storage, ..Config::default() };
     config.cameras.recordings = Some(folder.path().join("recordings"));
@@ -148,7 +148,7 @@ async fn a_full_disk_costs_no_frame_that_was_recorded() {
     api.record("porch", json!({"mode": "off"})).await;
     api.stop().await;
 
-    // Nothing torn is left on the disk.
+    // No torn record is left on disk.
     let api = home.start_on(config, quick(), NOW).await;
     let kept = api.pictures("porch").await;
     assert!(kept.starts_with(&after), "{} of {}", kept.len(), after.len());

@@ -1,11 +1,11 @@
-//! Recording cameras and reading that back, through real HTTP, on real files.
+//! Recording cameras and reading the recordings, over HTTP and with real files.
 
-mod doors;
+mod api;
 mod export;
 mod full_disk;
 mod modes;
+mod reconcile;
 mod retention;
-mod sweep;
 
 use std::{
     path::{Path, PathBuf},
@@ -20,7 +20,7 @@ use tempfile::TempDir;
 
 use crate::support::api::{Api, NOW, jpeg};
 
-/// A hub with a database in a folder of its own, on a clock that stands still.
+/// A hub with a database in its own folder, on a clock that only the test advances.
 struct Home {
     folder: TempDir,
 }
@@ -39,7 +39,7 @@ impl Home {
         Api::of(TestHub::on_machine(config, &url, machine, now).await.unwrap()).await
     }
 
-    /// The segments of a camera, by name.
+    /// Paths of a camera's segments, sorted by name.
     fn segments(&self, camera: &str) -> Vec<PathBuf> {
         segments(&self.folder.path().join("recordings").join(camera))
     }
@@ -52,7 +52,7 @@ fn segments(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Waits until it is so.
+/// Polls until the condition holds.
 async fn until<F: Future<Output = bool>>(what: &str, is_so: impl Fn() -> F) {
     let looking = async {
         let mut look = tokio::time::interval(Duration::from_millis(20));
@@ -63,7 +63,7 @@ async fn until<F: Future<Output = bool>>(what: &str, is_so: impl Fn() -> F) {
     tokio::time::timeout(Duration::from_secs(60), looking).await.unwrap_or_else(|_| panic!("never: {what}"));
 }
 
-/// A picture that is told from others by its number.
+/// A JPEG that differs from others by its number.
 fn picture(n: usize) -> Vec<u8> {
     jpeg(64, 48, 1000 + n)
 }
@@ -73,7 +73,7 @@ impl Api {
         self.call(Method::POST, &format!("/api/camera/frame?module_id={camera}")).jpeg(jpeg).ok().await
     }
 
-    /// Sets a camera's recording; makes the module known.
+    /// Registers the module and sets the recording of its camera.
     async fn record(&self, camera: &str, settings: Value) -> Value {
         self.put(&format!("/api/modules/{camera}"), json!({})).ok().await;
         self.put(&format!("/api/cameras/{camera}/recording"), settings).ok().await
@@ -83,12 +83,12 @@ impl Api {
         self.get(&format!("/api/cameras/{camera}/recording")).ok().await
     }
 
-    /// How many frames are recorded.
+    /// Number of recorded frames.
     async fn recorded(&self, camera: &str) -> u64 {
         self.recording(camera).await["frames"].as_u64().unwrap()
     }
 
-    /// Films pictures, each taken so much after the one before, each waited for until the recorder has it.
+    /// Publishes frames, `apart` from each other; waits for the recorder after each.
     async fn film_all(&self, camera: &str, pictures: std::ops::Range<usize>, apart: Duration) {
         for n in pictures {
             let before = self.taken(camera).await;
@@ -98,7 +98,7 @@ impl Api {
         }
     }
 
-    /// How many frames the recorder was given or lost.
+    /// Number of frames delivered to the recorder.
     async fn taken(&self, camera: &str) -> u64 {
         let cameras = self.get("/api/cameras").ok().await;
         let items = cameras["items"].as_array().unwrap();
@@ -107,7 +107,7 @@ impl Api {
         watching.filter(|one| one["via"] == "recording").map(|one| one["delivered"].as_u64().unwrap()).sum()
     }
 
-    /// Waits until a recorder watches the camera.
+    /// Waits until the recorder watches the camera.
     async fn watched(&self, camera: &str) {
         self.film(camera, picture(999)).await;
         until("the recorder watches", async || self.taken(camera).await > 0).await;
@@ -118,7 +118,7 @@ impl Api {
         page["items"].as_array().unwrap().iter().map(|at| at.as_f64().unwrap()).collect()
     }
 
-    async fn stretches(&self, camera: &str) -> Vec<Value> {
+    async fn clips(&self, camera: &str) -> Vec<Value> {
         let page = self.get(&format!("/api/cameras/{camera}/recordings")).ok().await;
         page["items"].as_array().unwrap().clone()
     }
@@ -129,7 +129,7 @@ impl Api {
         answer.body.to_vec()
     }
 
-    /// All recorded pictures, oldest first.
+    /// All recorded JPEGs, oldest first.
     async fn pictures(&self, camera: &str) -> Vec<Vec<u8>> {
         let mut pictures = Vec::new();
         for at in self.times(camera).await {

@@ -1,4 +1,4 @@
-//! When frames are recorded.
+//! Recording modes and triggers.
 
 use std::time::Duration;
 
@@ -25,8 +25,8 @@ async fn a_continuous_recording_has_every_frame_untouched_and_survives_a_restart
     );
     let expected: Vec<_> = std::iter::once(999).chain(0..20).map(picture).collect();
     assert_eq!(api.pictures("porch").await, expected);
-    let stretches = api.stretches("porch").await;
-    assert_eq!((stretches.len(), &stretches[0]["reason"]), (1, &json!("continuous")));
+    let clips = api.clips("porch").await;
+    assert_eq!((clips.len(), &clips[0]["reason"]), (1, &json!("continuous")));
     assert_eq!(api.metric("iotpi_recorded_frames_total").await, 21.0);
     assert_eq!(api.metric("iotpi_recording_errors_total").await, 0.0);
     api.stop().await;
@@ -64,7 +64,7 @@ async fn a_time_lapse_takes_one_frame_an_interval_and_asks_for_no_more() {
 
     for n in 1..4 {
         api.hub.advance(Duration::from_secs(30));
-        // Not its turn.
+        // Published before the next frame of the time lapse is due.
         api.film("porch", picture(100 + n)).await;
         api.hub.advance(Duration::from_secs(29));
         let receipt = api.film("porch", picture(n)).await;
@@ -74,12 +74,13 @@ async fn a_time_lapse_takes_one_frame_an_interval_and_asks_for_no_more() {
     }
 
     assert_eq!(api.pictures("porch").await, [0, 1, 2, 3].map(picture));
-    let stretches = api.stretches("porch").await;
-    assert_eq!((stretches.len(), &stretches[0]["reason"]), (1, &json!("time_lapse")));
+    let clips = api.clips("porch").await;
+    assert_eq!((clips.len(), &clips[0]["reason"]), (1, &json!("time_lapse")));
     api.stop().await;
 }
 
-/// Ten frames a second apart, one in the second in which it begins, and five in the five seconds after it.
+/// Ten frames a second apart, an event in the second of the last one, and five frames in the five seconds
+/// after it.
 async fn an_event(begin: impl AsyncFn(&crate::support::api::Api), reason: &str) {
     let home = Home::new();
     let api = home.start().await;
@@ -98,18 +99,18 @@ async fn an_event(begin: impl AsyncFn(&crate::support::api::Api), reason: &str) 
     until("the event is over", async || api.recording("porch").await["recording"] == false).await;
     api.film_all("porch", 20..22, SECOND).await;
 
-    // The three seconds before, what came in the five after, nothing of the time after that.
+    // The three seconds before the event and the five after it, and nothing later.
     let expected: Vec<_> = (7..15).map(picture).collect();
     until("all are indexed", async || api.recorded("porch").await == expected.len() as u64).await;
     assert_eq!(api.pictures("porch").await, expected);
-    let stretches = api.stretches("porch").await;
-    assert_eq!((stretches.len(), stretches[0]["reason"].as_str()), (1, Some(reason)));
-    assert_eq!(stretches[0]["begun_at"], NOW_SECS + 8.0);
+    let clips = api.clips("porch").await;
+    assert_eq!((clips.len(), clips[0]["reason"].as_str()), (1, Some(reason)));
+    assert_eq!(clips[0]["begun_at"], NOW_SECS + 8.0);
 
-    // The next is a stretch of its own, and has what came since the first.
+    // The next event starts a clip of its own, with the frames since the first event.
     begin(&api).await;
     api.hub.advance(5 * SECOND);
-    until("the second is there", async || api.stretches("porch").await.len() == 2).await;
+    until("the second is there", async || api.clips("porch").await.len() == 2).await;
     let all: Vec<_> = expected.into_iter().chain([15, 20, 21].map(picture)).collect();
     until("all are indexed", async || api.recorded("porch").await == all.len() as u64).await;
     assert_eq!(api.pictures("porch").await, all);
@@ -193,10 +194,10 @@ async fn a_camera_that_is_off_is_recorded_when_somebody_asks_and_then_not_watche
     until("nobody watches", async || api.film("porch", picture(9)).await["viewers"] == 0).await;
 
     assert_eq!((&begun["mode"], &begun["recording"]), (&json!("off"), &json!(true)));
-    // What was newest when it began, then what came; nothing after the end.
+    // The newest frame at the start, then the frames that arrived; nothing after the end.
     let has_all = async || api.pictures("porch").await.ends_with(&[1, 2, 3].map(picture));
     until("all are indexed", has_all).await;
-    let reason = api.stretches("porch").await[0]["reason"].as_str().unwrap().to_owned();
+    let reason = api.clips("porch").await[0]["reason"].as_str().unwrap().to_owned();
     assert!(reason.starts_with("asked for by admin-"), "{reason}");
     api.stop().await;
 }
@@ -209,13 +210,13 @@ async fn a_pause_ends_a_stretch_and_a_lost_camera_is_not_recorded() {
     api.watched("porch").await;
 
     api.hub.advance(20 * SECOND);
-    // Its viewers are shown by now that it is lost; a recorder is one of them.
+    // Viewers have been sent a "no signal" frame by now; the recorder is one of them.
     let before = api.taken("porch").await;
     until("the loss is shown", async || api.taken("porch").await > before).await;
     api.film_all("porch", 0..2, SECOND).await;
     until("all are indexed", async || api.recorded("porch").await == 3).await;
 
     assert_eq!(api.pictures("porch").await, [999, 0, 1].map(picture));
-    assert_eq!(api.stretches("porch").await.len(), 2);
+    assert_eq!(api.clips("porch").await.len(), 2);
     api.stop().await;
 }

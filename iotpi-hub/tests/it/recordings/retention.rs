@@ -1,4 +1,4 @@
-//! How long recordings are kept.
+//! Expiry of recordings.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::support::api::{Api, jpeg};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// Records a frame in a stretch, and so in a segment, of its own.
+/// Records a frame in its own clip, and therefore in its own segment.
 async fn one_segment(api: &Api, home: &Home, bytes: usize) {
     let before = home.segments("porch").len();
     let frames = api.recorded("porch").await;
@@ -30,14 +30,15 @@ async fn whole_segments_go_when_they_are_too_old() {
         api.hub.advance(Duration::from_secs(43_200));
     }
 
-    // The first two are older than two days now; a step of half a day is one the clock may make.
+    // The first two segments are now older than two days. A step of half a day is within what the clock check
+    // allows.
     api.hub.advance(Duration::from_secs(43_200));
     until("they go", async || api.recorded("porch").await == 3).await;
     until("their files go", async || home.segments("porch").len() == 3).await;
 
     api.hub.advance(DAY);
     until("more go", async || api.recorded("porch").await == 1).await;
-    // The one that is being written stays, whatever its age.
+    // The segment that is being written stays, whatever its age.
     api.hub.advance(30 * DAY);
     api.put("/api/cameras/porch/recording", json!({"mode": "off", "keep_days": 0})).ok().await;
     assert_eq!(api.recorded("porch").await, 1);
@@ -63,7 +64,7 @@ async fn the_oldest_segments_go_when_there_is_too_much() {
     until("and leaves the index", async || api.recorded("porch").await == 5).await;
     let bytes = api.recording("porch").await["bytes"].as_u64().unwrap();
     assert!(bytes <= 16_000_000, "{bytes}");
-    assert_eq!(api.stretches("porch").await.len(), 5);
+    assert_eq!(api.clips("porch").await.len(), 5);
     api.stop().await;
 }
 
@@ -78,7 +79,7 @@ async fn nothing_goes_for_its_age_while_the_clock_is_doubted() {
 
     api.hub.step_to(crate::support::api::NOW.plus(400 * DAY));
     api.hub.advance(Duration::from_secs(60));
-    // A run that can be seen: it takes what is too much.
+    // Trigger a run whose effect is visible: it removes what exceeds the limit.
     api.put("/api/cameras/porch/recording", json!({"mode": "continuous", "keep_days": 1})).ok().await;
     one_segment(&api, &home, 1000).await;
 

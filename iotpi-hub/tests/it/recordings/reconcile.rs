@@ -1,4 +1,4 @@
-//! After a start: files and index are brought together.
+//! At the start of the hub, the files and the index are reconciled.
 
 use std::{fs, time::Duration};
 
@@ -10,27 +10,27 @@ use crate::support::api::{Api, id};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Bytes of a record's head; the JPEG follows.
+/// Bytes of a record's header, which precedes the JPEG.
 const HEAD: usize = 40;
 
-/// A hub that recorded so many frames and stopped.
+/// Runs a hub that records `frames` frames and stops.
 async fn recorded(home: &Home, frames: usize) {
     let api = home.start().await;
     api.record("porch", json!({"mode": "continuous"})).await;
     api.watched("porch").await;
     api.film_all("porch", 0..frames, SECOND).await;
     until("all are indexed", async || api.recorded("porch").await == frames as u64 + 1).await;
-    // Else the next start records on.
+    // Otherwise the hub would continue to record after its next start.
     api.record("porch", json!({"mode": "off"})).await;
     api.stop().await;
 }
 
-/// What [`recorded`] recorded.
+/// The frames that [`recorded`] records.
 fn expected(frames: usize) -> Vec<Vec<u8>> {
     std::iter::once(999).chain(0..frames).map(picture).collect()
 }
 
-/// As if the process had been killed between writing the file and the index: takes the last frames out of the index.
+/// Removes frames from the index, as if the process had been killed between writing the file and the index.
 fn forget_from(home: &Home, keep: usize) {
     let db = Connection::open(home.folder.path().join("hub.db")).unwrap();
     db.pragma_update(None, "foreign_keys", true).unwrap();
@@ -47,7 +47,7 @@ fn forget_from(home: &Home, keep: usize) {
         let length = u32::from_le_bytes(bytes[end + 4..end + 8].try_into().unwrap());
         end += HEAD + length as usize;
     }
-    // Swept with only these in it, and put back afterwards.
+    // The file is reconciled with these frames only, and restored afterwards.
     fs::write(&file, &bytes[..end]).unwrap();
     fs::write(home.folder.path().join("whole"), &bytes).unwrap();
 }
@@ -61,7 +61,7 @@ async fn a_file_that_is_not_indexed_is_taken_in_with_what_it_says_of_itself() {
     let home = Home::new();
     recorded(&home, 5).await;
     let api = home.start().await;
-    let before = api.stretches("porch").await;
+    let before = api.clips("porch").await;
     api.stop().await;
     forget_from(&home, 0);
 
@@ -69,7 +69,7 @@ async fn a_file_that_is_not_indexed_is_taken_in_with_what_it_says_of_itself() {
     recovered(&api, 6).await;
 
     assert_eq!(api.pictures("porch").await, expected(5));
-    assert_eq!(api.stretches("porch").await, before);
+    assert_eq!(api.clips("porch").await, before);
     api.stop().await;
 }
 
@@ -120,13 +120,13 @@ async fn a_wrong_byte_costs_its_frame_and_is_told() {
     let whole = fs::read(&file).unwrap();
     let second = whole.len() - 3 * HEAD - (1..4).map(|n| picture(n).len()).sum::<usize>();
 
-    // In the picture; in the head, so that the next one has to be looked for.
+    // In the JPEG; in the record header, so that the next header has to be searched.
     for at in [second + HEAD + 500, second + 5] {
         let mut bytes = whole.clone();
         bytes[at] ^= 0x20;
         fs::write(&file, &bytes).unwrap();
 
-        // Indexed before it was damaged: found when it is read.
+        // Indexed before the damage: found when the frame is read.
         let api = home.start().await;
         let times = api.times("porch").await;
         let answer = api.get(&format!("/api/cameras/porch/recordings/frame?at={}", times[2])).problem().await;
@@ -135,7 +135,7 @@ async fn a_wrong_byte_costs_its_frame_and_is_told() {
         assert_eq!(api.frame_at("porch", times[3]).await, picture(2));
         api.stop().await;
 
-        // Damaged before it was indexed: left out, the others are there.
+        // Damaged before it was indexed: the frame is left out, the others are indexed.
         forget_from(&home, 0);
         let api = home.start().await;
         recovered(&api, 4).await;
@@ -180,7 +180,7 @@ async fn an_index_without_its_file_is_dropped_and_told() {
     let api = home.start().await;
     recovered(&api, 0).await;
 
-    assert_eq!(api.stretches("porch").await.len(), 0);
+    assert_eq!(api.clips("porch").await.len(), 0);
     assert_eq!(api.metric("iotpi_recording_errors_total").await, 1.0);
     api.stop().await;
 }
@@ -238,7 +238,7 @@ async fn with_a_new_database_the_recordings_are_still_there() {
     recovered(&api, 4).await;
 
     assert_eq!(api.pictures("porch").await, expected(3));
-    // Nobody said how long they are to be kept: they stay.
+    // No limits were set, so nothing expires.
     api.hub.advance(Duration::from_secs(3_000));
     assert_eq!(api.recorded("porch").await, 4);
     api.stop().await;

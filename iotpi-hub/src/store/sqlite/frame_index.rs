@@ -1,8 +1,9 @@
-//! Recordings: their settings, and where each frame lies.
+//! Recording settings and the frame index.
 //!
-//! A row for frames that were indexed together. Its body has three numbers a frame ([`super::varint`]): microseconds since
-//! the frame before (the first: since the row's `first_us`), bytes from the end of the JPEG before to this record (the first: from
-//! the file's beginning), bytes of the JPEG. Some 8 bytes a frame.
+//! Frames indexed together share a row. Its body has three numbers a frame ([`super::varint`]): microseconds
+//! since the previous frame (for the first: since the row's `first_us`), bytes between the end of the
+//! previous JPEG and this record (for the first: since the beginning of the file), bytes of the JPEG. This
+//! takes some 8 bytes a frame.
 
 use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc};
 
@@ -20,12 +21,12 @@ use crate::store::{
     cursor::{self, List},
 };
 
-/// The longest a row is, in time.
+/// Maximum time span of a row.
 const SPAN_US: i64 = 60_000_000;
-/// The most frames of a row: a body of some 8 KiB.
-const MOST: usize = 1024;
+/// Maximum frames of a row: a body of some 8 KiB.
+const MAX_FRAMES_PER_ROW: usize = 1024;
 
-/// See [`FootageStore::set_recording`](crate::store::FootageStore::set_recording).
+/// See [`FrameIndexStore::set_recording`](crate::store::FrameIndexStore::set_recording).
 pub(super) fn set_recording(db: &Connection, module: &ModuleId, settings: &RecordingSettings) -> Work<()> {
     known(db, module)?;
     let sql = "INSERT INTO recording_settings (module_id, settings) VALUES (?1, ?2)
@@ -39,13 +40,13 @@ fn known(db: &Connection, module: &ModuleId) -> Work<()> {
     if known { Ok(()) } else { Err(StoreError::NotFound("module").into()) }
 }
 
-/// See [`FootageStore::recording`](crate::store::FootageStore::recording).
+/// See [`FrameIndexStore::recording`](crate::store::FrameIndexStore::recording).
 pub(super) fn recording(db: &Connection, module: &ModuleId) -> Work<Option<RecordingSettings>> {
     let sql = "SELECT settings FROM recording_settings WHERE module_id = ?1";
     Ok(db.prepare_cached(sql)?.query_row([module.as_str()], |row| json(row, 0)).optional()?)
 }
 
-/// See [`FootageStore::all_recording`](crate::store::FootageStore::all_recording).
+/// See [`FrameIndexStore::all_recording`](crate::store::FrameIndexStore::all_recording).
 pub(super) fn all_recording(db: &Connection) -> Work<Vec<(ModuleId, RecordingSettings)>> {
     let mut all =
         db.prepare_cached("SELECT module_id, settings FROM recording_settings ORDER BY module_id")?;
@@ -53,23 +54,23 @@ pub(super) fn all_recording(db: &Connection) -> Work<Vec<(ModuleId, RecordingSet
     Ok(all.collect::<Result<_, _>>()?)
 }
 
-/// See [`FootageStore::index_footage`](crate::store::FootageStore::index_footage).
-pub(super) fn index(db: &Connection, footage: &IndexedFrames) -> Work<()> {
-    known(db, &footage.module_id)?;
-    let module = footage.module_id.as_str();
+/// See [`FrameIndexStore::index_frames`](crate::store::FrameIndexStore::index_frames).
+pub(super) fn index(db: &Connection, batch: &IndexedFrames) -> Work<()> {
+    known(db, &batch.module_id)?;
+    let module = batch.module_id.as_str();
     let sql = "SELECT 1 FROM doomed_segments WHERE module_id = ?1 AND name = ?2";
-    if db.prepare_cached(sql)?.exists(params![module, footage.segment])? {
+    if db.prepare_cached(sql)?.exists(params![module, batch.segment])? {
         return Err(StoreError::NotFound("segment").into());
     }
     let sql = "SELECT id, bytes FROM segments WHERE module_id = ?1 AND name = ?2";
     let found = db
         .prepare_cached(sql)?
-        .query_row(params![module, footage.segment], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, u64>(1)?)))
+        .query_row(params![module, batch.segment], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, u64>(1)?)))
         .optional()?;
     let indexed = found.map_or(0, |(_, bytes)| bytes);
     let new: Vec<FrameLocation> =
-        footage.frames.iter().filter(|spot| spot.offset >= indexed).copied().collect();
-    let times = || new.iter().map(|spot| spot.at.as_micros());
+        batch.frames.iter().filter(|location| location.offset >= indexed).copied().collect();
+    let times = || new.iter().map(|location| location.at.as_micros());
     let (Some(first), Some(last)) = (times().min(), times().max()) else { return Ok(()) };
     let sql = "INSERT INTO segments (module_id, name, stretch, reason, first_us, last_us, frames, bytes)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
@@ -77,23 +78,14 @@ pub(super) fn index(db: &Connection, footage: &IndexedFrames) -> Work<()> {
                    last_us = max(last_us, excluded.last_us), frames = frames + excluded.frames, bytes = excluded.bytes
                RETURNING id";
     let segment: i64 = db.prepare_cached(sql)?.query_row(
-        params![
-            module,
-            footage.segment,
-            footage.stretch,
-            footage.reason,
-            first,
-            last,
-            new.len(),
-            footage.end
-        ],
+        params![module, batch.segment, batch.clip, batch.reason, first, last, new.len(), batch.end],
         |row| row.get(0),
     )?;
     let mut insert = db.prepare_cached(
         "INSERT INTO footage (segment_id, module_id, first_us, last_us, body) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?;
     for row in rows(&new) {
-        let times = || row.iter().map(|spot| spot.at.as_micros());
+        let times = || row.iter().map(|location| location.at.as_micros());
         let first = times().min().unwrap_or_default();
         let last = times().max().unwrap_or_default();
         insert.execute(params![segment, module, first, last, encode(first, row)])?;
@@ -101,14 +93,14 @@ pub(super) fn index(db: &Connection, footage: &IndexedFrames) -> Work<()> {
     Ok(())
 }
 
-/// Cuts frames into what may be a row.
+/// Splits frames into rows within the limits.
 fn rows(mut frames: &[FrameLocation]) -> Vec<&[FrameLocation]> {
     let mut rows = Vec::new();
     while !frames.is_empty() {
         let (mut first, mut last) = (i64::MAX, i64::MIN);
-        let fits = frames.iter().take(MOST).take_while(|spot| {
-            first = first.min(spot.at.as_micros());
-            last = last.max(spot.at.as_micros());
+        let fits = frames.iter().take(MAX_FRAMES_PER_ROW).take_while(|location| {
+            first = first.min(location.at.as_micros());
+            last = last.max(location.at.as_micros());
             last.saturating_sub(first) <= SPAN_US
         });
         let (row, rest) = frames.split_at(fits.count().max(1));
@@ -121,12 +113,12 @@ fn rows(mut frames: &[FrameLocation]) -> Vec<&[FrameLocation]> {
 fn encode(first: i64, frames: &[FrameLocation]) -> Vec<u8> {
     let mut body = Vec::with_capacity(frames.len() * 8);
     let (mut at, mut end) = (first, 0);
-    for spot in frames {
-        varint::put_signed(&mut body, spot.at.as_micros().wrapping_sub(at));
-        varint::put(&mut body, spot.offset.wrapping_sub(end));
-        varint::put(&mut body, spot.length.into());
-        at = spot.at.as_micros();
-        end = spot.offset.wrapping_add(spot.length.into());
+    for location in frames {
+        varint::put_signed(&mut body, location.at.as_micros().wrapping_sub(at));
+        varint::put(&mut body, location.offset.wrapping_sub(end));
+        varint::put(&mut body, location.length.into());
+        at = location.at.as_micros();
+        end = location.offset.wrapping_add(location.length.into());
     }
     body
 }
@@ -147,7 +139,7 @@ fn decode(first: i64, mut body: &[u8]) -> Work<Vec<FrameLocation>> {
     Ok(frames)
 }
 
-/// See [`FootageStore::footage_totals`](crate::store::FootageStore::footage_totals).
+/// See [`FrameIndexStore::recording_totals`](crate::store::FrameIndexStore::recording_totals).
 pub(super) fn totals(db: &Connection, module: &ModuleId) -> Work<RecordingTotals> {
     let sql = "SELECT coalesce(sum(frames), 0), coalesce(sum(bytes), 0), min(first_us), max(last_us)
                FROM segments WHERE module_id = ?1";
@@ -170,9 +162,9 @@ fn until(query: &ClipQuery) -> i64 {
     query.until.map_or(i64::MAX, Timestamp::as_micros)
 }
 
-/// See [`FootageStore::stretches`](crate::store::FootageStore::stretches).
-pub(super) fn stretches(db: &Connection, query: &ClipQuery, page: &PageRequest) -> Work<Page<Clip>> {
-    let list = List::new("stretches", query);
+/// See [`FrameIndexStore::clips`](crate::store::FrameIndexStore::clips).
+pub(super) fn clips(db: &Connection, query: &ClipQuery, page: &PageRequest) -> Work<Page<Clip>> {
+    let list = List::new("clips", query);
     let (after, after_id) = list.key::<(i64, String)>(page)?.unwrap_or((i64::MIN, String::new()));
     let mut statement = db.prepare_cached(
         "SELECT stretch, min(first_us) AS first, max(last_us) AS last, sum(frames), sum(bytes), min(reason)
@@ -188,7 +180,7 @@ pub(super) fn stretches(db: &Connection, query: &ClipQuery, page: &PageRequest) 
         after_id,
         cursor::limit(page) + 1
     ];
-    let stretch = |row: &Row<'_>| {
+    let clip = |row: &Row<'_>| {
         Ok(Clip {
             id: row.get(0)?,
             begun_at: moment(row, 1)?,
@@ -198,16 +190,20 @@ pub(super) fn stretches(db: &Connection, query: &ClipQuery, page: &PageRequest) 
             reason: row.get(5)?,
         })
     };
-    let rows = statement.query_map(wanted, stretch)?.collect::<Result<_, _>>()?;
-    Ok(list.page(rows, page, |stretch: &Clip| (stretch.begun_at.as_micros(), stretch.id.clone())))
+    let rows = statement.query_map(wanted, clip)?.collect::<Result<_, _>>()?;
+    Ok(list.page(rows, page, |clip: &Clip| (clip.begun_at.as_micros(), clip.id.clone())))
 }
 
-/// In which order frames come.
+/// The order of frames: capture time, segment, offset.
 type Key = (i64, i64, u64);
 
-/// See [`FootageStore::footage`](crate::store::FootageStore::footage).
-pub(super) fn footage(db: &Connection, query: &ClipQuery, page: &PageRequest) -> Work<Page<FoundFrame>> {
-    let list = List::new("footage", query);
+/// See [`FrameIndexStore::recorded_frames`](crate::store::FrameIndexStore::recorded_frames).
+pub(super) fn recorded_frames(
+    db: &Connection,
+    query: &ClipQuery,
+    page: &PageRequest,
+) -> Work<Page<FoundFrame>> {
+    let list = List::new("recorded_frames", query);
     let after = list.key::<Key>(page)?;
     let from = after.map_or(since(query), |(at, ..)| at.max(since(query)));
     let until = until(query);
@@ -221,7 +217,8 @@ pub(super) fn footage(db: &Connection, query: &ClipQuery, page: &PageRequest) ->
     let mut rows = statement.query(wanted)?;
     let most = cursor::limit(page) + 1;
     let mut found: Vec<(Key, FoundFrame)> = Vec::new();
-    // Rows may overlap where a clock was set back: a frame's turn is when no later row can have an earlier one.
+    // Rows may overlap where a clock was set back. A frame is final when no later row can have an earlier
+    // one.
     let mut waiting: BinaryHeap<Reverse<(Key, u32, Arc<str>)>> = BinaryHeap::new();
     loop {
         let row = rows.next()?;
@@ -230,23 +227,23 @@ pub(super) fn footage(db: &Connection, query: &ClipQuery, page: &PageRequest) ->
             && waiting.peek().is_some_and(|Reverse((key, ..))| row.is_none() || key.0 < before)
         {
             let Some(Reverse((key, length, segment))) = waiting.pop() else { break };
-            let spot = FrameLocation { at: Timestamp::from_micros(key.0), offset: key.2, length };
-            found.push((key, FoundFrame { segment, spot }));
+            let location = FrameLocation { at: Timestamp::from_micros(key.0), offset: key.2, length };
+            found.push((key, FoundFrame { segment, location }));
         }
         let Some(row) = row.filter(|_| found.len() < most) else { break };
         let (segment, name): (i64, Arc<str>) = (row.get(0)?, row.get::<_, String>(1)?.into());
-        for spot in decode(before, row.get_ref(3)?.as_blob()?)? {
-            let key = (spot.at.as_micros(), segment, spot.offset);
+        for location in decode(before, row.get_ref(3)?.as_blob()?)? {
+            let key = (location.at.as_micros(), segment, location.offset);
             if (from..until).contains(&key.0) && after.is_none_or(|after| key > after) {
-                waiting.push(Reverse((key, spot.length, Arc::clone(&name))));
+                waiting.push(Reverse((key, location.length, Arc::clone(&name))));
             }
         }
     }
     Ok(list.page(found, page, |(key, _)| *key).map(|(_, frame)| frame))
 }
 
-/// See [`FootageStore::footage_near`](crate::store::FootageStore::footage_near).
-pub(super) fn near(
+/// See [`FrameIndexStore::recorded_frame`](crate::store::FrameIndexStore::recorded_frame).
+pub(super) fn recorded_frame(
     db: &Connection,
     module: &ModuleId,
     at: Timestamp,
@@ -262,12 +259,15 @@ pub(super) fn near(
         while let Some(row) = rows.next()? {
             let segment: Arc<str> = row.get::<_, String>(0)?.into();
             let frames = decode(row.get(1)?, row.get_ref(2)?.as_blob()?)?;
-            found.extend(frames.into_iter().map(|spot| FoundFrame { segment: Arc::clone(&segment), spot }));
+            found.extend(
+                frames.into_iter().map(|location| FoundFrame { segment: Arc::clone(&segment), location }),
+            );
         }
         Ok(found)
     };
     let module = module.as_str();
-    // All rows that can reach over that moment, the last one that begins before, and the first one that begins after.
+    // All rows that may contain the time, the last row that begins before it, and the first row that begins
+    // after it.
     let mut frames =
         look("AND footage.first_us BETWEEN ?2 AND ?3", params![module, at.saturating_sub(SPAN_US), at])?;
     frames.extend(look(
@@ -278,7 +278,7 @@ pub(super) fn near(
         "AND footage.first_us > ?2 ORDER BY footage.first_us, footage.id LIMIT 1",
         params![module, at],
     )?);
-    let micros = |frame: &FoundFrame| frame.spot.at.as_micros();
+    let micros = |frame: &FoundFrame| frame.location.at.as_micros();
     Ok(match pick {
         FrameSelection::Nearest => frames.into_iter().min_by_key(|frame| micros(frame).abs_diff(at)),
         FrameSelection::Next => frames.into_iter().filter(|frame| micros(frame) > at).min_by_key(micros),
@@ -286,7 +286,7 @@ pub(super) fn near(
     })
 }
 
-/// See [`FootageStore::segments`](crate::store::FootageStore::segments).
+/// See [`FrameIndexStore::segments`](crate::store::FrameIndexStore::segments).
 pub(super) fn segments(db: &Connection, module: &ModuleId, page: &PageRequest) -> Work<Page<SegmentRecord>> {
     let list = List::new("segments", module);
     let (after, after_id) = list.key::<(i64, i64)>(page)?.unwrap_or((i64::MIN, i64::MIN));
@@ -298,7 +298,7 @@ pub(super) fn segments(db: &Connection, module: &ModuleId, page: &PageRequest) -
         let record = SegmentRecord {
             module_id: parsed(row, 1)?,
             name: row.get(2)?,
-            stretch: row.get(3)?,
+            clip: row.get(3)?,
             reason: row.get(4)?,
             first_at: moment(row, 5)?,
             last_at: moment(row, 6)?,
@@ -312,8 +312,8 @@ pub(super) fn segments(db: &Connection, module: &ModuleId, page: &PageRequest) -
     Ok(list.page(rows, page, |(id, segment)| (segment.first_at.as_micros(), *id)).map(|(_, segment)| segment))
 }
 
-/// See [`FootageStore::doom_segments`](crate::store::FootageStore::doom_segments).
-pub(super) fn doom(db: &Connection, module: &ModuleId, names: &[String]) -> Work<()> {
+/// See [`FrameIndexStore::add_tombstones`](crate::store::FrameIndexStore::add_tombstones).
+pub(super) fn add_tombstones(db: &Connection, module: &ModuleId, names: &[String]) -> Work<()> {
     let mut note = db.prepare_cached(
         "INSERT INTO doomed_segments (module_id, name) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
     )?;
@@ -325,16 +325,16 @@ pub(super) fn doom(db: &Connection, module: &ModuleId, names: &[String]) -> Work
     Ok(())
 }
 
-/// See [`FootageStore::doomed_segments`](crate::store::FootageStore::doomed_segments).
-pub(super) fn doomed(db: &Connection) -> Work<Vec<(ModuleId, String)>> {
-    let mut doomed =
+/// See [`FrameIndexStore::tombstones`](crate::store::FrameIndexStore::tombstones).
+pub(super) fn tombstones(db: &Connection) -> Work<Vec<(ModuleId, String)>> {
+    let mut list =
         db.prepare_cached("SELECT module_id, name FROM doomed_segments ORDER BY module_id, name")?;
-    let doomed = doomed.query_map([], |row| Ok((parsed(row, 0)?, row.get(1)?)))?;
-    Ok(doomed.collect::<Result<_, _>>()?)
+    let list = list.query_map([], |row| Ok((parsed(row, 0)?, row.get(1)?)))?;
+    Ok(list.collect::<Result<_, _>>()?)
 }
 
-/// See [`FootageStore::forget_doomed`](crate::store::FootageStore::forget_doomed).
-pub(super) fn forget_doomed(db: &Connection, gone: &[(ModuleId, String)]) -> Work<()> {
+/// See [`FrameIndexStore::remove_tombstones`](crate::store::FrameIndexStore::remove_tombstones).
+pub(super) fn remove_tombstones(db: &Connection, gone: &[(ModuleId, String)]) -> Work<()> {
     let mut forget = db.prepare_cached("DELETE FROM doomed_segments WHERE module_id = ?1 AND name = ?2")?;
     for (module, name) in gone {
         forget.execute(params![module.as_str(), name])?;
@@ -342,7 +342,7 @@ pub(super) fn forget_doomed(db: &Connection, gone: &[(ModuleId, String)]) -> Wor
     Ok(())
 }
 
-/// The same part of the trait, side by side with who does it.
+/// Implements the trait with the functions above.
 mod side {
     use async_trait::async_trait;
 
@@ -372,34 +372,35 @@ mod side {
             self.read("list recordings' settings", super::all_recording).await
         }
 
-        async fn index_footage(&self, footage: &IndexedFrames) -> Result<()> {
-            let footage = footage.clone();
-            self.write("index a recording", move |db| super::index(db, &footage)).await
+        async fn index_frames(&self, indexed: &IndexedFrames) -> Result<()> {
+            let indexed = indexed.clone();
+            self.write("index a recording", move |db| super::index(db, &indexed)).await
         }
 
-        async fn footage_totals(&self, module_id: &ModuleId) -> Result<RecordingTotals> {
+        async fn recording_totals(&self, module_id: &ModuleId) -> Result<RecordingTotals> {
             let module_id = module_id.clone();
             self.read("sum up recordings", move |db| super::totals(db, &module_id)).await
         }
 
-        async fn stretches(&self, query: &ClipQuery, page: &PageRequest) -> Result<Page<Clip>> {
+        async fn clips(&self, query: &ClipQuery, page: &PageRequest) -> Result<Page<Clip>> {
             let (query, page) = (query.clone(), page.clone());
-            self.read("list recordings", move |db| super::stretches(db, &query, &page)).await
+            self.read("list recordings", move |db| super::clips(db, &query, &page)).await
         }
 
-        async fn footage(&self, query: &ClipQuery, page: &PageRequest) -> Result<Page<FoundFrame>> {
+        async fn recorded_frames(&self, query: &ClipQuery, page: &PageRequest) -> Result<Page<FoundFrame>> {
             let (query, page) = (query.clone(), page.clone());
-            self.read("list recorded frames", move |db| super::footage(db, &query, &page)).await
+            self.read("list recorded frames", move |db| super::recorded_frames(db, &query, &page)).await
         }
 
-        async fn footage_near(
+        async fn recorded_frame(
             &self,
             module_id: &ModuleId,
             at: Timestamp,
             pick: FrameSelection,
         ) -> Result<Option<FoundFrame>> {
             let module_id = module_id.clone();
-            self.read("find a recorded frame", move |db| super::near(db, &module_id, at, pick)).await
+            self.read("find a recorded frame", move |db| super::recorded_frame(db, &module_id, at, pick))
+                .await
         }
 
         async fn segments(&self, module_id: &ModuleId, page: &PageRequest) -> Result<Page<SegmentRecord>> {
@@ -407,19 +408,24 @@ mod side {
             self.read("list segments", move |db| super::segments(db, &module_id, &page)).await
         }
 
-        async fn doom_segments(&self, module_id: &ModuleId, names: &[String]) -> Result<()> {
+        async fn add_tombstones(&self, module_id: &ModuleId, names: &[String]) -> Result<()> {
             let (module_id, names) = (module_id.clone(), names.to_vec());
-            self.free("remove recordings", move |db: &mut Desk<'_>| super::doom(db, &module_id, &names)).await
+            self.free("remove recordings", move |db: &mut Desk<'_>| {
+                super::add_tombstones(db, &module_id, &names)
+            })
+            .await
         }
 
-        async fn doomed_segments(&self) -> Result<Vec<(ModuleId, String)>> {
-            self.read("list removed recordings", super::doomed).await
+        async fn tombstones(&self) -> Result<Vec<(ModuleId, String)>> {
+            self.read("list removed recordings", super::tombstones).await
         }
 
-        async fn forget_doomed(&self, gone: &[(ModuleId, String)]) -> Result<()> {
+        async fn remove_tombstones(&self, gone: &[(ModuleId, String)]) -> Result<()> {
             let gone = gone.to_vec();
-            self.free("forget removed recordings", move |db: &mut Desk<'_>| super::forget_doomed(db, &gone))
-                .await
+            self.free("forget removed recordings", move |db: &mut Desk<'_>| {
+                super::remove_tombstones(db, &gone)
+            })
+            .await
         }
     }
 }
@@ -436,8 +442,8 @@ mod tests {
             frames in proptest::collection::vec((any::<i64>(), any::<u64>(), any::<u32>()), 1..50),
             first: i64,
         ) {
-            let spot = |(at, offset, length)| FrameLocation { at: Timestamp::from_micros(at), offset, length };
-            let frames: Vec<_> = frames.into_iter().map(spot).collect();
+            let location = |(at, offset, length)| FrameLocation { at: Timestamp::from_micros(at), offset, length };
+            let frames: Vec<_> = frames.into_iter().map(location).collect();
 
             let body = encode(first, &frames);
 
@@ -461,8 +467,8 @@ mod tests {
 
             prop_assert_eq!(rows.concat(), frames.clone());
             for row in rows {
-                let times = || row.iter().map(|spot| spot.at.as_micros());
-                prop_assert!(row.len() <= MOST && times().max().unwrap_or(0) - times().min().unwrap_or(0) <= SPAN_US);
+                let times = || row.iter().map(|location| location.at.as_micros());
+                prop_assert!(row.len() <= MAX_FRAMES_PER_ROW && times().max().unwrap_or(0) - times().min().unwrap_or(0) <= SPAN_US);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Recordings: settings, and the index of their frames.
+//! Recordings: settings and the frame index.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,19 +7,19 @@ use iotpi_core::{FrameSelection, ModuleId, RecordingMode, RecordingSettings, Tim
 use super::{after, all, known, module, page};
 use crate::store::{ClipQuery, FrameLocation, IndexedFrames, RecordingTotals, Store, StoreError};
 
-/// A second after the tests' beginning, and so many milliseconds.
+/// A time: one second after the start of the tests, plus `millis`.
 fn at(millis: u64) -> Timestamp {
     after(1).wall.plus(Duration::from_millis(millis))
 }
 
-/// Frames of 100 bytes at these moments, one behind the other from `begin` on.
-fn footage(of: &ModuleId, segment: &str, begin: u64, millis: &[u64]) -> IndexedFrames {
-    let spot =
+/// Frames of 100 bytes captured at the given times, stored one after the other from `begin` on.
+fn frames(of: &ModuleId, segment: &str, begin: u64, millis: &[u64]) -> IndexedFrames {
+    let location =
         |(n, millis): (u64, &u64)| FrameLocation { at: at(*millis), offset: begin + n * 140, length: 100 };
-    let frames: Vec<_> = (0..).zip(millis).map(spot).collect();
+    let frames: Vec<_> = (0..).zip(millis).map(location).collect();
     let end = begin + frames.len() as u64 * 140;
-    let (segment, stretch) = (segment.to_owned(), segment[..1].to_owned());
-    IndexedFrames { module_id: of.clone(), segment, stretch, reason: "continuous".to_owned(), frames, end }
+    let (segment, clip) = (segment.to_owned(), segment[..1].to_owned());
+    IndexedFrames { module_id: of.clone(), segment, clip, reason: "continuous".to_owned(), frames, end }
 }
 
 fn of(module_id: &ModuleId, since: Option<u64>, until: Option<u64>) -> ClipQuery {
@@ -27,9 +27,9 @@ fn of(module_id: &ModuleId, since: Option<u64>, until: Option<u64>) -> ClipQuery
 }
 
 async fn times(store: &Arc<dyn Store>, query: &ClipQuery, limit: u32) -> Vec<u64> {
-    let (found, _) = all(limit, async |page| store.footage(query, &page).await.unwrap()).await;
+    let (found, _) = all(limit, async |page| store.recorded_frames(query, &page).await.unwrap()).await;
     let millis = |at: Timestamp| u64::try_from(at.since(self::at(0)).as_millis()).unwrap();
-    found.into_iter().map(|frame| millis(frame.spot.at)).collect()
+    found.into_iter().map(|frame| millis(frame.location.at)).collect()
 }
 
 pub async fn recording_settings_are_read_back_and_replaced(store: Arc<dyn Store>) {
@@ -49,11 +49,11 @@ pub async fn recording_settings_are_read_back_and_replaced(store: Arc<dyn Store>
 
 pub async fn indexed_frames_are_found_by_time_on_every_page(store: Arc<dyn Store>) {
     let (porch, attic) = (known(&store, "porch").await, known(&store, "attic").await);
-    store.index_footage(&footage(&porch, "a1", 64, &[0, 100, 200])).await.unwrap();
-    store.index_footage(&footage(&porch, "a1", 484, &[300, 400])).await.unwrap();
-    store.index_footage(&footage(&attic, "a1", 64, &[150])).await.unwrap();
-    // Frames days apart in one batch, as a time-lapse indexed anew has them.
-    store.index_footage(&footage(&porch, "b1", 64, &[90_000_000, 180_000_000])).await.unwrap();
+    store.index_frames(&frames(&porch, "a1", 64, &[0, 100, 200])).await.unwrap();
+    store.index_frames(&frames(&porch, "a1", 484, &[300, 400])).await.unwrap();
+    store.index_frames(&frames(&attic, "a1", 64, &[150])).await.unwrap();
+    // Frames days apart in one batch, as after indexing a time lapse again.
+    store.index_frames(&frames(&porch, "b1", 64, &[90_000_000, 180_000_000])).await.unwrap();
 
     let everything = [0, 100, 200, 300, 400, 90_000_000, 180_000_000];
     for limit in [1, 2, 3, 7, 100] {
@@ -61,14 +61,14 @@ pub async fn indexed_frames_are_found_by_time_on_every_page(store: Arc<dyn Store
     }
     assert_eq!(times(&store, &of(&porch, Some(100), Some(400)), 2).await, [100, 200, 300]);
     assert_eq!(times(&store, &of(&porch, Some(401), Some(90_000_000)), 2).await, [0; 0]);
-    let found = store.footage(&of(&porch, Some(300), None), &page(1)).await.unwrap().items.remove(0);
-    assert_eq!((&*found.segment, found.spot.offset, found.spot.length), ("a1", 484, 100));
+    let found = store.recorded_frames(&of(&porch, Some(300), None), &page(1)).await.unwrap().items.remove(0);
+    assert_eq!((&*found.segment, found.location.offset, found.location.length), ("a1", 484, 100));
 }
 
 pub async fn frames_of_a_clock_that_was_set_back_come_in_the_order_of_their_times(store: Arc<dyn Store>) {
     let porch = known(&store, "porch").await;
-    store.index_footage(&footage(&porch, "a1", 64, &[1000, 2000, 3000])).await.unwrap();
-    store.index_footage(&footage(&porch, "b1", 64, &[500, 1500, 2500, 3500])).await.unwrap();
+    store.index_frames(&frames(&porch, "a1", 64, &[1000, 2000, 3000])).await.unwrap();
+    store.index_frames(&frames(&porch, "b1", 64, &[500, 1500, 2500, 3500])).await.unwrap();
 
     for limit in [1, 3, 100] {
         let found = times(&store, &of(&porch, None, None), limit).await;
@@ -76,27 +76,27 @@ pub async fn frames_of_a_clock_that_was_set_back_come_in_the_order_of_their_time
     }
 }
 
-pub async fn footage_said_twice_is_indexed_once(store: Arc<dyn Store>) {
+pub async fn frames_indexed_twice_are_stored_once(store: Arc<dyn Store>) {
     let porch = known(&store, "porch").await;
-    let said = footage(&porch, "a1", 64, &[0, 100]);
-    store.index_footage(&said).await.unwrap();
+    let batch = frames(&porch, "a1", 64, &[0, 100]);
+    store.index_frames(&batch).await.unwrap();
 
-    store.index_footage(&said).await.unwrap();
-    store.index_footage(&footage(&porch, "a1", 64, &[0, 100, 200])).await.unwrap();
+    store.index_frames(&batch).await.unwrap();
+    store.index_frames(&frames(&porch, "a1", 64, &[0, 100, 200])).await.unwrap();
 
     let expected =
         RecordingTotals { frames: 3, bytes: 484, oldest_at: Some(at(0)), newest_at: Some(at(200)) };
-    assert_eq!(store.footage_totals(&porch).await.unwrap(), expected);
+    assert_eq!(store.recording_totals(&porch).await.unwrap(), expected);
     assert_eq!(times(&store, &of(&porch, None, None), 10).await, [0, 100, 200]);
-    assert_eq!(store.footage_totals(&module("nobody")).await.unwrap(), RecordingTotals::default());
-    let nobody = store.index_footage(&footage(&module("nobody"), "a1", 64, &[0])).await;
+    assert_eq!(store.recording_totals(&module("nobody")).await.unwrap(), RecordingTotals::default());
+    let nobody = store.index_frames(&frames(&module("nobody"), "a1", 64, &[0])).await;
     assert!(matches!(nobody, Err(StoreError::NotFound(_))), "{nobody:?}");
 }
 
 pub async fn a_frame_is_found_near_after_and_before_a_moment(store: Arc<dyn Store>) {
     let porch = known(&store, "porch").await;
-    store.index_footage(&footage(&porch, "a1", 64, &[1000, 1100, 1200])).await.unwrap();
-    store.index_footage(&footage(&porch, "b1", 64, &[500_000, 500_100])).await.unwrap();
+    store.index_frames(&frames(&porch, "a1", 64, &[1000, 1100, 1200])).await.unwrap();
+    store.index_frames(&frames(&porch, "b1", 64, &[500_000, 500_100])).await.unwrap();
 
     for (moment, nearest, next, previous) in [
         (0, Some(1000), Some(1000), None),
@@ -113,41 +113,39 @@ pub async fn a_frame_is_found_near_after_and_before_a_moment(store: Arc<dyn Stor
             (FrameSelection::Next, next),
             (FrameSelection::Previous, previous),
         ] {
-            let found = store.footage_near(&porch, at(moment), pick).await.unwrap();
-            assert_eq!(found.map(|frame| frame.spot.at), expected.map(at), "{pick:?} of {moment}");
+            let found = store.recorded_frame(&porch, at(moment), pick).await.unwrap();
+            assert_eq!(found.map(|frame| frame.location.at), expected.map(at), "{pick:?} of {moment}");
         }
     }
-    assert_eq!(store.footage_near(&module("nobody"), at(0), FrameSelection::Nearest).await.unwrap(), None);
+    assert_eq!(store.recorded_frame(&module("nobody"), at(0), FrameSelection::Nearest).await.unwrap(), None);
 }
 
-pub async fn segments_of_one_stretch_are_one_recording(store: Arc<dyn Store>) {
+pub async fn segments_of_one_clip_are_one_recording(store: Arc<dyn Store>) {
     let porch = known(&store, "porch").await;
-    store.index_footage(&footage(&porch, "a1", 64, &[1000, 1100])).await.unwrap();
-    store.index_footage(&footage(&porch, "a2", 64, &[1200])).await.unwrap();
-    store.index_footage(&footage(&porch, "b1", 64, &[9000])).await.unwrap();
-    store.index_footage(&footage(&porch, "c1", 64, &[20_000])).await.unwrap();
+    store.index_frames(&frames(&porch, "a1", 64, &[1000, 1100])).await.unwrap();
+    store.index_frames(&frames(&porch, "a2", 64, &[1200])).await.unwrap();
+    store.index_frames(&frames(&porch, "b1", 64, &[9000])).await.unwrap();
+    store.index_frames(&frames(&porch, "c1", 64, &[20_000])).await.unwrap();
 
     for limit in [1, 2, 10] {
         let query = of(&porch, None, None);
-        let (found, _) = all(limit, async |page| store.stretches(&query, &page).await.unwrap()).await;
-        let ids: Vec<_> = found.iter().map(|stretch| (stretch.id.as_str(), stretch.frames)).collect();
+        let (found, _) = all(limit, async |page| store.clips(&query, &page).await.unwrap()).await;
+        let ids: Vec<_> = found.iter().map(|clip| (clip.id.as_str(), clip.frames)).collect();
         assert_eq!(ids, [("a", 3), ("b", 1), ("c", 1)]);
         assert_eq!((found[0].begun_at, found[0].ended_at, found[0].bytes), (at(1000), at(1200), 344 + 204));
         assert_eq!(found[0].reason, "continuous");
     }
-    let touched = store.stretches(&of(&porch, Some(1150), Some(9001)), &page(10)).await.unwrap().items;
+    let touched = store.clips(&of(&porch, Some(1150), Some(9001)), &page(10)).await.unwrap().items;
     assert_eq!(touched.len(), 2);
 }
 
-pub async fn doomed_segments_leave_the_index_and_are_remembered_until_their_files_are_gone(
-    store: Arc<dyn Store>,
-) {
+pub async fn segments_with_tombstones_leave_the_index_until_their_files_are_removed(store: Arc<dyn Store>) {
     let porch = known(&store, "porch").await;
     for (name, millis) in [("a1", 1000), ("a2", 2000), ("b1", 3000)] {
-        store.index_footage(&footage(&porch, name, 64, &[millis])).await.unwrap();
+        store.index_frames(&frames(&porch, name, 64, &[millis])).await.unwrap();
     }
 
-    store.doom_segments(&porch, &["a1".to_owned(), "unknown".to_owned()]).await.unwrap();
+    store.add_tombstones(&porch, &["a1".to_owned(), "unknown".to_owned()]).await.unwrap();
 
     let (left, _) = all(1, async |page| store.segments(&porch, &page).await.unwrap()).await;
     assert_eq!(left.iter().map(|segment| segment.name.as_str()).collect::<Vec<_>>(), ["a2", "b1"]);
@@ -156,28 +154,28 @@ pub async fn doomed_segments_leave_the_index_and_are_remembered_until_their_file
         (at(2000), at(2000), 1, 204)
     );
     assert_eq!(times(&store, &of(&porch, None, None), 10).await, [2000, 3000]);
-    let late = store.index_footage(&footage(&porch, "a1", 204, &[1001])).await;
-    assert!(matches!(late, Err(StoreError::NotFound(_))), "{late:?}");
-    let doomed = store.doomed_segments().await.unwrap();
-    assert_eq!(doomed, [(porch.clone(), "a1".to_owned()), (porch.clone(), "unknown".to_owned())]);
+    let result = store.index_frames(&frames(&porch, "a1", 204, &[1001])).await;
+    assert!(matches!(result, Err(StoreError::NotFound(_))), "{result:?}");
+    let tombstones = store.tombstones().await.unwrap();
+    assert_eq!(tombstones, [(porch.clone(), "a1".to_owned()), (porch.clone(), "unknown".to_owned())]);
 
-    store.forget_doomed(&doomed).await.unwrap();
+    store.remove_tombstones(&tombstones).await.unwrap();
 
-    assert_eq!(store.doomed_segments().await.unwrap(), []);
+    assert_eq!(store.tombstones().await.unwrap(), []);
 }
 
-pub async fn a_removed_modules_recordings_are_doomed(store: Arc<dyn Store>) {
+pub async fn a_removed_modules_segments_get_tombstones(store: Arc<dyn Store>) {
     let (porch, attic) = (known(&store, "porch").await, known(&store, "attic").await);
     for of in [&porch, &attic] {
         store.set_recording(of, &RecordingSettings::default()).await.unwrap();
-        store.index_footage(&footage(of, "a1", 64, &[1000])).await.unwrap();
+        store.index_frames(&frames(of, "a1", 64, &[1000])).await.unwrap();
     }
 
     store.remove_module(&porch).await.unwrap();
     known(&store, "porch").await;
 
-    assert_eq!(store.doomed_segments().await.unwrap(), [(porch.clone(), "a1".to_owned())]);
-    assert_eq!(store.footage_totals(&porch).await.unwrap(), RecordingTotals::default());
+    assert_eq!(store.tombstones().await.unwrap(), [(porch.clone(), "a1".to_owned())]);
+    assert_eq!(store.recording_totals(&porch).await.unwrap(), RecordingTotals::default());
     assert_eq!(store.recording(&porch).await.unwrap(), None);
-    assert_eq!(store.footage_totals(&attic).await.unwrap().frames, 1);
+    assert_eq!(store.recording_totals(&attic).await.unwrap().frames, 1);
 }

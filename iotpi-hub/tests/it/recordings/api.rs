@@ -1,4 +1,4 @@
-//! Reading back, and what is refused.
+//! Access to recordings, and rejected requests.
 
 use std::time::Duration;
 
@@ -167,7 +167,7 @@ async fn without_a_place_for_recordings_the_hub_says_so() {
     assert_eq!(api.recording("porch").await["frames"], 0);
     api.stop().await;
 
-    // With one, a database in memory is no hindrance.
+    // With a folder set, a database in memory is no obstacle.
     let folder = tempfile::tempdir().unwrap();
     let mut config = Config::default();
     config.cameras.recordings = Some(folder.path().join("elsewhere"));
@@ -189,7 +189,7 @@ async fn a_removed_module_takes_its_recordings_with_it() {
 
     assert_eq!(home.segments("porch").len(), 0);
     assert_eq!(api.get("/api/cameras/porch/recording").problem().await.0, 404);
-    // One of the same name begins anew.
+    // A new module of the same name starts without recordings.
     api.film("porch", picture(1)).await;
     let anew: Value = api.recording("porch").await;
     assert_eq!((&anew["mode"], &anew["frames"]), (&json!("off"), &json!(0)));
