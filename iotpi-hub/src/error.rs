@@ -1,6 +1,6 @@
-//! Why the hub did not do it.
+//! Errors of the hub's operations.
 //!
-//! Deliberately absent: status codes; only `http/problem.rs` knows which kind is which.
+//! Deliberately absent: status codes. Only `http/problem.rs` maps kinds to status codes.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use iotpi_core::ErrorKind;
 
 use crate::store::{BoxError, StoreError};
 
-/// What a room answers with.
+/// The result of an operation.
 pub type Result<T, E = HubError> = std::result::Result<T, E>;
 
-/// Why the hub did not do it: one of the closed list, said for the caller, with the cause for the log.
+/// An error with a kind from a closed list, a detail for the caller, and a cause for the log.
 #[derive(Debug, thiserror::Error)]
 #[error("{detail}")]
 pub struct HubError {
@@ -34,7 +34,7 @@ macro_rules! of_kind {
 }
 
 impl HubError {
-    /// An error of that kind, with one sentence for the caller.
+    /// Creates an error of that kind, with one sentence for the caller.
     #[must_use]
     pub fn new(kind: ErrorKind, detail: impl Into<String>) -> Self {
         Self {
@@ -48,81 +48,81 @@ impl HubError {
     }
 
     of_kind! {
-        /// It is not the shape asked for.
+        /// The request is malformed.
         invalid_argument => InvalidArgument,
-        /// Who calls is not known.
+        /// The caller has no valid credentials.
         unauthenticated => Unauthenticated,
-        /// Who calls may not.
+        /// The caller is not permitted to do this.
         permission_denied => PermissionDenied,
-        /// There is no such thing.
+        /// The resource does not exist.
         not_found => NotFound,
-        /// The thing has moved on.
+        /// The state of the resource does not allow this.
         conflict => Conflict,
-        /// Over a stated limit.
+        /// The request exceeds a documented limit.
         too_large => TooLarge,
-        /// Well-formed, but it cannot be true.
+        /// The request is well-formed but invalid.
         unprocessable => Unprocessable,
-        /// Too often; later.
+        /// The caller exceeded a rate limit or quota.
         rate_limited => RateLimited,
-        /// The hub's own fault.
+        /// The hub failed.
         internal => Internal,
-        /// The hub cannot now.
+        /// The hub cannot respond at the moment.
         unavailable => Unavailable,
     }
 
-    /// The place in the body that is at fault (RFC 6901).
+    /// Sets the JSON pointer (RFC 6901) to the invalid part of the body.
     #[must_use]
     pub fn at(mut self, pointer: impl Into<String>) -> Self {
         self.pointer = Some(pointer.into());
         self
     }
 
-    /// The names that would have been right.
+    /// Sets the list of valid names.
     #[must_use]
     pub fn with_choices(mut self, choices: Vec<String>) -> Self {
         self.choices = choices;
         self
     }
 
-    /// When to try again.
+    /// Sets how long to wait before the next attempt.
     #[must_use]
     pub fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
         self
     }
 
-    /// What it came from, for the log.
+    /// Sets the cause, for the log.
     #[must_use]
     pub fn caused_by(mut self, source: impl Into<BoxError>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// Which of the closed list.
+    /// The kind of the error.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// What happened, for the caller.
+    /// The description for the caller.
     #[must_use]
     pub fn detail(&self) -> &str {
         &self.detail
     }
 
-    /// The place in the body that is at fault.
+    /// The JSON pointer to the invalid part of the body.
     #[must_use]
     pub fn pointer(&self) -> Option<&str> {
         self.pointer.as_deref()
     }
 
-    /// The names that would have been right.
+    /// The valid names.
     #[must_use]
     pub fn choices(&self) -> &[String] {
         &self.choices
     }
 
-    /// How long to wait before trying again.
+    /// How long to wait before the next attempt.
     #[must_use]
     pub fn wait(&self) -> Option<Duration> {
         self.retry_after

@@ -1,7 +1,7 @@
-//! The right of a caller to what it opened, which may end while it is in use.
+//! Authorizations, which may end while a response or connection still uses them.
 //!
-//! Everything that lasts longer than a moment holds one: a WebSocket, a stream, an export, a long poll. It comes from the same
-//! extractor that identifies the caller, and the answer to every request is bound to it, so that no route can forget it.
+//! Every long-lived operation holds one: a WebSocket, a stream, an export, a long poll. The extractor that identifies the
+//! caller creates it, and the response to every request is bound to it, so no route can forget the check.
 
 use std::{
     pin::Pin,
@@ -15,18 +15,18 @@ use iotpi_core::ErrorKind;
 use super::{Caller, Issuer, jwt::KeyId};
 use crate::{Hub, error::HubError, store::Steady};
 
-/// How often it is asked whether an authorization still holds when the hub itself ended none: it may have been ended by
-/// another program, such as `iotpi-hub token revoke`. With the second that a credential is remembered it ends within 3 s.
+/// The interval of checks for revocations by another process, such as `iotpi-hub token revoke`. Together with the
+/// token cache, which keeps a credential for 1 s, such an authorization ends within 3 s.
 const CHECK_EVERY: Duration = Duration::from_secs(2);
 
-/// What a caller showed, as far as it can end.
+/// The verified credential of a caller, with everything that can end it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct VerifiedCredential {
-    /// The session or token that was shown, or that made what was shown.
+    /// The session or token, or the one that issued the JWT or signed URL.
     pub(crate) issuer: Issuer,
-    /// The end of a JWT or a signed URL.
+    /// When the JWT or signed URL expires.
     pub(crate) expires_at: Option<Steady>,
-    /// The key that signed it.
+    /// The id of the key that signed the JWT or URL.
     pub(crate) key_id: Option<KeyId>,
 }
 
@@ -36,13 +36,13 @@ impl From<Issuer> for VerifiedCredential {
     }
 }
 
-/// Who may, and until when.
+/// An identified caller with the credential that authorizes it.
 #[derive(Debug, Clone)]
 pub(crate) struct Authorization {
     hub: Hub,
     caller: Caller,
     credential_info: VerifiedCredential,
-    /// How many revocations there had been before it was checked.
+    /// The revision of the token cache before the credential was checked.
     revision: u64,
 }
 
@@ -54,7 +54,7 @@ impl Authorization {
         Self { hub: hub.clone(), caller, credential_info, revision }
     }
 
-    /// Who calls.
+    /// The authorized caller.
     pub(crate) fn caller(&self) -> &Caller {
         &self.caller
     }
@@ -63,25 +63,25 @@ impl Authorization {
         &self.credential_info
     }
 
-    /// Waits until it has ended: the session or token is gone or has other rights, the JWT or signed URL has expired, or the key
-    /// that signed it was replaced. At once where the hub itself ended it.
+    /// Waits until the authorization ends: its session or token was removed or changed its role, its JWT or signed URL
+    /// expired, or its signing key was replaced. A revocation through the hub is noticed at once.
     ///
     /// # Cancel safety
     /// Cancel safe.
     pub(crate) async fn ended(&self) {
         let mut revocations = self.hub.inner.token_cache.subscribe();
-        let mut seen = self.revision;
+        let mut last_revision = self.revision;
         loop {
             let left = self
                 .credential_info
                 .expires_at
                 .map(|expires_at| expires_at.0.since(self.hub.credential_time().0));
-            let pause = left.map_or(CHECK_EVERY, |left| left.min(CHECK_EVERY));
+            let interval = left.map_or(CHECK_EVERY, |left| left.min(CHECK_EVERY));
             tokio::select! {
-                _ = revocations.wait_for(|revision| *revision != seen) => {}
-                () = tokio::time::sleep(pause) => {}
+                _ = revocations.wait_for(|revision| *revision != last_revision) => {}
+                () = tokio::time::sleep(interval) => {}
             }
-            seen = *revocations.borrow_and_update();
+            last_revision = *revocations.borrow_and_update();
             if !self.hub.still_holds(self).await {
                 return;
             }
@@ -89,7 +89,7 @@ impl Authorization {
     }
 }
 
-/// The authorization of one request, once its caller is identified: for the answer, which ends with it.
+/// The authorization of one request, set once its caller is identified. The response ends with it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct RequestAuthorization(Arc<OnceLock<Authorization>>);
 
@@ -102,8 +102,8 @@ impl RequestAuthorization {
         let _ = self.0.set(authorization.clone());
     }
 
-    /// Waits until the authorization has ended; for ever while there is none. To be polled again with each step of the request
-    /// that may set it.
+    /// Waits until the authorization ends, and forever while it is not set. Poll it again after each step of the request,
+    /// which may set the authorization.
     pub(crate) async fn ended(&self) {
         let set = std::future::poll_fn(|_| match self.0.get() {
             Some(authorization) => Poll::Ready(authorization),
@@ -113,12 +113,12 @@ impl RequestAuthorization {
     }
 }
 
-/// What a request hears whose authorization ended while it was answered.
+/// The error for a request whose authorization ended before its response was complete.
 pub(crate) fn authorization_ended() -> HubError {
     HubError::unauthenticated("The session, token or URL has ended. Log in again, or send a valid token.")
 }
 
-/// Whether an error says that a credential is no longer good. A store that fails ends nothing.
+/// Whether the credential is no longer valid. A store error does not end an authorization.
 pub(crate) fn is_unauthenticated(error: &HubError) -> bool {
     error.kind() == ErrorKind::Unauthenticated
 }

@@ -1,4 +1,4 @@
-//! The one who calls, and the questions a room asks about them.
+//! Callers and permission checks.
 
 use iotpi_core::{ModuleId, UserName};
 use serde::{Deserialize, Serialize};
@@ -8,38 +8,39 @@ use crate::{
     error::{HubError, Result},
 };
 
-/// The one who calls. Every write takes one and asks what it may.
+/// The caller of an operation. Every write takes a caller and checks its permissions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Caller {
-    /// Somebody who showed a session, a token or a JWT.
+    /// A caller authenticated by a session, token, JWT or signed URL.
     Known(Identity),
-    /// Nobody known, from a network of `auth.anonymous_ingest`: may deliver readings, gaps, frames and status.
+    /// An unauthenticated caller from a network in `auth.anonymous_ingest`. It may deliver readings, gaps, frames and
+    /// status.
     Anonymous,
 }
 
-/// A known caller.
+/// The identity of an authenticated caller.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Identity {
-    /// The person's or the token's name.
+    /// The name of the user or token.
     pub name: UserName,
-    /// What they may.
+    /// The role, which defines the permissions.
     pub role: Role,
-    /// The one module a `module` caller speaks for.
+    /// The module that a caller with the role `module` acts for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub module_id: Option<ModuleId>,
-    /// Which session, token or JWT was shown; names it without being its secret, and stays in the hub.
+    /// An id of the session, token or JWT. It is not the secret, and is never sent.
     #[serde(skip)]
     pub issuer: Option<String>,
 }
 
 impl Caller {
-    /// A known caller.
+    /// Creates an authenticated caller.
     #[must_use]
     pub fn known(name: UserName, role: Role, module_id: Option<ModuleId>) -> Self {
         Self::Known(Identity { name, role, module_id, issuer: None })
     }
 
-    /// The same, with what it showed.
+    /// Sets the id of the session, token or JWT.
     #[must_use]
     pub(crate) fn with_issuer(mut self, issuer: String) -> Self {
         if let Self::Known(identity) = &mut self {
@@ -48,7 +49,7 @@ impl Caller {
         self
     }
 
-    /// The same, without a session or token of its own.
+    /// Removes the id of the session or token.
     #[must_use]
     pub(crate) fn without_issuer(mut self) -> Self {
         if let Self::Known(identity) = &mut self {
@@ -57,19 +58,19 @@ impl Caller {
         self
     }
 
-    /// Whether it is the same person, program or module with the same rights, whatever it showed.
+    /// Whether both have the same name, role and module, with any credential.
     pub(crate) fn has_same_rights(&self, other: &Self) -> bool {
         let rights =
-            |caller: &Self| caller.identity().map(|who| (who.name.clone(), who.role, who.module_id.clone()));
+            |caller: &Self| caller.identity().map(|id| (id.name.clone(), id.role, id.module_id.clone()));
         rights(self) == rights(other)
     }
 
-    /// Which session, token or JWT was shown, if one was.
+    /// The id of the session, token or JWT, if there is one.
     pub(crate) fn issuer(&self) -> Option<&str> {
         self.identity()?.issuer.as_deref()
     }
 
-    /// Who it is, if it is known.
+    /// The identity, unless the caller is anonymous.
     #[must_use]
     pub fn identity(&self) -> Option<&Identity> {
         match self {
@@ -78,7 +79,7 @@ impl Caller {
         }
     }
 
-    /// The module it is, if it is one.
+    /// The module id of a caller with the role `module`.
     #[must_use]
     pub fn module_id(&self) -> Option<&ModuleId> {
         self.identity().filter(|i| i.role == Role::Module)?.module_id.as_ref()
@@ -92,7 +93,7 @@ impl Caller {
         })
     }
 
-    /// May read everything: a viewer or more.
+    /// Checks that the caller may read everything: viewer, operator or admin.
     ///
     /// # Errors
     /// `Unauthenticated`, `PermissionDenied`.
@@ -100,12 +101,12 @@ impl Caller {
         match self.role()? {
             Role::Viewer | Role::Operator | Role::Admin => Ok(()),
             Role::Module => Err(HubError::permission_denied(
-                "a module token reads its own module and series only; name them with `module_id`",
+                "A module token can read its own module and series only. Set `module_id`.",
             )),
         }
     }
 
-    /// May read what belongs to that module: a viewer or more, or the module itself.
+    /// Checks that the caller may read data of that module: viewer, operator, admin or the module itself.
     ///
     /// # Errors
     /// `Unauthenticated`, `PermissionDenied`.
@@ -116,7 +117,7 @@ impl Caller {
         }
     }
 
-    /// May send commands: an operator or more.
+    /// Checks that the caller may send commands: operator or admin.
     ///
     /// # Errors
     /// `Unauthenticated`, `PermissionDenied`.
@@ -127,7 +128,7 @@ impl Caller {
         }
     }
 
-    /// May administer: an admin.
+    /// Checks that the caller is an admin.
     ///
     /// # Errors
     /// `Unauthenticated`, `PermissionDenied`.
@@ -138,7 +139,7 @@ impl Caller {
         }
     }
 
-    /// May deliver in that module's name: an operator or more, the module itself, or an anonymous network.
+    /// Checks that the caller may deliver for that module: operator, admin, the module itself or an anonymous caller.
     ///
     /// # Errors
     /// `PermissionDenied`.
@@ -151,7 +152,7 @@ impl Caller {
         }
     }
 
-    /// May register that module: an admin or the module itself.
+    /// Checks that the caller may register that module: admin or the module itself.
     ///
     /// # Errors
     /// `Unauthenticated`, `PermissionDenied`.
@@ -162,7 +163,7 @@ impl Caller {
         }
     }
 
-    /// Is that module.
+    /// Checks that the caller is that module.
     ///
     /// # Errors
     /// `Unauthenticated`, `PermissionDenied`.
@@ -170,9 +171,9 @@ impl Caller {
         match (self.role()?, self.module_id()) {
             (Role::Module, Some(own)) if own == module_id => Ok(()),
             (Role::Module, Some(own)) => Err(HubError::permission_denied(format!(
-                "this token speaks for module `{own}`, not for `{module_id}`"
+                "This token belongs to module `{own}`, not to `{module_id}`."
             ))),
-            _ => Err(HubError::permission_denied(format!("only module `{module_id}` itself may do this"))),
+            _ => Err(HubError::permission_denied(format!("Only module `{module_id}` itself may do this."))),
         }
     }
 }
@@ -193,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn each_role_may_what_the_reference_says() {
+    fn each_role_has_the_permissions_of_the_reference() {
         let led = ModuleId::new("led").unwrap();
         let other = ModuleId::new("other").unwrap();
         let may = |caller: &Caller| {

@@ -1,20 +1,20 @@
-//! The one-time code with which the first admin is made.
+//! The one-time code that authorizes the creation of the first admin.
 
 use std::sync::Mutex;
 
 use crate::{auth::secret, error::Result, lock::lock, store::SecretHash};
 
-/// Letters and digits nobody mistakes for one another (Crockford's base 32).
+/// Letters and digits that are not easily confused (Crockford's base 32).
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
-/// Keeps the hash of the present code, in memory only: a restart makes a new one.
+/// Keeps the hash of the current code, in memory only. A restart generates a new code.
 #[derive(Debug, Default)]
 pub(crate) struct FirstAdminCode {
     code: Mutex<Option<SecretHash>>,
 }
 
 impl FirstAdminCode {
-    /// A fresh code of 60 bits, `XXXX-XXXX-XXXX`; the one before no longer works.
+    /// Generates a code of 60 bits, `XXXX-XXXX-XXXX`. The previous code becomes invalid.
     pub(crate) fn generate(&self) -> Result<String> {
         let random = secret::random()?;
         let mut code = String::with_capacity(14);
@@ -28,13 +28,13 @@ impl FirstAdminCode {
         Ok(code)
     }
 
-    /// Whether it is the present code, however it is spelt.
+    /// Whether this is the current code, ignoring case and separators.
     pub(crate) fn matches(&self, code: &str) -> bool {
-        // Two SHA-256 are compared: the time it takes tells nothing about the code.
-        lock(&self.code).is_some_and(|kept| kept == hash_of(code))
+        // Comparing two SHA-256 hashes reveals nothing about the code by its timing.
+        lock(&self.code).is_some_and(|hash| hash == hash_of(code))
     }
 
-    /// The code has done its work.
+    /// Makes the current code invalid.
     pub(crate) fn invalidate(&self) {
         *lock(&self.code) = None;
     }

@@ -1,10 +1,10 @@
-//! Short-lived JWTs (RFC 7519), signed with the hub's own key by HS256, the one algorithm there is.
+//! Short-lived JWTs (RFC 7519), signed with the hub's own key. HS256 is the only algorithm.
 //!
-//! The header is one constant text, compared whole: there is no algorithm to negotiate, hence none to confuse.
+//! The header is one constant text, which is compared as a whole. There is no algorithm to negotiate, hence none to confuse.
 //!
-//! A JWT names the session or token it was made with by the hash the database keeps of it, so that every use asks whether that
-//! still exists with the same rights: a JWT dies with its issuer. Its life is bounded twice, by the wall clock and by the hub's
-//! [credential time](crate::Hub::credential_time), so that no clock that is wrong, or set, makes it longer.
+//! A JWT contains the hash of the session or token it was issued for. Every use checks that this issuer still exists with
+//! the same role, so a JWT ends with its issuer. Its life is bounded twice, by the wall clock and by the hub's
+//! [credential time](crate::Hub::credential_time), so a wrong or adjusted clock cannot extend it.
 
 use std::{sync::Mutex, time::Duration};
 
@@ -25,9 +25,9 @@ use crate::{
 const HEADER: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9";
 const ISSUER: &str = "iotpi-hub";
 const AUDIENCE: &str = "iotpi-hub";
-/// The hub's clock may be set back by this much, as NTP does in small steps, without a fresh JWT being of the future.
+/// How far the wall clock may step back, as NTP does in small steps, before a new JWT counts as issued in the future.
 const MAX_CLOCK_STEP: Duration = Duration::from_secs(30);
-/// So long a key that was read is the key.
+/// How long a key is cached after it was read.
 const KEY_CACHE_TTL: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -40,28 +40,28 @@ struct Claims {
     module: Option<ModuleId>,
     iat: f64,
     exp: f64,
-    /// The session or token it was made with.
+    /// The session or token it was issued for.
     by: String,
-    /// When it was made and when it ends, in credential time: microseconds.
+    /// The times of issue and expiry, in microseconds of credential time.
     from_us: i64,
     until_us: i64,
 }
 
-/// Names a key without being one.
+/// The id of a key, which does not reveal the key.
 pub(crate) type KeyId = [u8; 8];
 
-/// What a JWT says.
+/// The claims of a verified JWT.
 #[derive(Debug)]
 pub(crate) struct VerifiedJwt {
-    /// Whom it was made for.
+    /// The caller it was issued to.
     pub(crate) caller: Caller,
-    /// The session or token it was made with.
+    /// The session or token it was issued for.
     pub(crate) issuer: Issuer,
-    /// When it ends, in credential time.
+    /// When it expires, in credential time.
     pub(crate) expires_at: Steady,
 }
 
-/// The hub's key.
+/// The key that signs JWTs and URLs.
 #[derive(Clone)]
 pub(crate) struct JwtKey {
     mac: Hmac<Sha256>,
@@ -84,12 +84,12 @@ impl JwtKey {
         Self { mac, id }
     }
 
-    /// Tells keys apart.
+    /// The id of the key.
     pub(crate) fn id(&self) -> KeyId {
         self.id
     }
 
-    /// A JWT for that caller, who showed `issuer`, from `now` on. `now.steady` is credential time.
+    /// Issues a JWT for a caller authenticated by `issuer`, valid from `now` on. `now.steady` is credential time.
     pub(crate) fn sign(&self, who: &Identity, issuer: Issuer, now: Now, lasts: Duration) -> String {
         let claims = Claims {
             iss: ISSUER.to_owned(),
@@ -108,7 +108,7 @@ impl JwtKey {
         format!("{signed}.{signature}")
     }
 
-    /// What a JWT says, if this hub signed it, it has begun, has not ended, and lives no longer than `max_life`.
+    /// Verifies that this hub signed the JWT, that it is valid now, and that it lives no longer than `max_life`.
     pub(crate) fn verify(&self, jwt: &str, now: Now, max_life: Duration) -> Option<VerifiedJwt> {
         let (signed, signature) = jwt.rsplit_once('.')?;
         let (header, payload) = signed.split_once('.')?;
@@ -136,12 +136,12 @@ impl JwtKey {
         })
     }
 
-    /// The signature of a text that is no JWT; it has to begin otherwise than one.
+    /// Signs a text that is not a JWT. The text must not begin like one.
     pub(crate) fn sign_text(&self, text: &str) -> [u8; 32] {
         self.mac(text).finalize().into_bytes().into()
     }
 
-    /// Whether it is the signature of that text; compares in constant time.
+    /// Whether this is the signature of the text, compared in constant time.
     pub(crate) fn is_signature(&self, text: &str, signature: &[u8]) -> bool {
         self.mac(text).verify_slice(signature).is_ok()
     }
@@ -151,18 +151,18 @@ impl JwtKey {
     }
 }
 
-/// The name under which the store keeps the key.
+/// The name of the key in the store.
 const KEY: &str = "jwt";
 
-/// The key, read again every second: another program may replace it.
+/// The cached signing key. It is read again every second, because another process may replace it.
 #[derive(Debug, Default)]
 pub(crate) struct SigningKey(Mutex<Option<(JwtKey, Steady)>>);
 
 impl SigningKey {
-    /// The key as it is kept; made if there is none.
+    /// Returns the current key, and creates one if there is none.
     pub(crate) async fn get(&self, store: &dyn Store, now: Steady) -> Result<JwtKey> {
-        let kept = lock(&self.0).clone();
-        if let Some((key, at)) = kept
+        let cached = lock(&self.0).clone();
+        if let Some((key, at)) = cached
             && now.0.since(at.0) < KEY_CACHE_TTL
         {
             return Ok(key);
@@ -177,16 +177,16 @@ impl SigningKey {
     }
 }
 
-/// Replaces the hub's key: every JWT and every signed URL ends. A hub that runs uses the new key within a second.
+/// Replaces the signing key. This ends every JWT and every signed URL. A running hub uses the new key within a second.
 ///
 /// # Errors
-/// The store's.
+/// The errors of the store.
 ///
 /// # Cancel safety
 /// Replaced or not.
 pub async fn rotate_key(store: &dyn Store) -> Result<()> {
     store.replace_hub_secret(KEY, super::random()?).await?;
-    tracing::info!(target: super::SECURITY, "the key of JWTs and signed URLs was replaced");
+    tracing::info!(target: super::SECURITY, "the signing key of JWTs and URLs was replaced");
     Ok(())
 }
 
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_jwt_says_who_it_was_signed_for_until_it_ends() {
+    fn a_jwt_identifies_its_caller_until_it_expires() {
         let key = JwtKey::new(&[7; 32]);
         let (start, end) = (at(START, START), at(START.plus(LIFE), START.plus(LIFE)));
 
@@ -228,13 +228,13 @@ mod tests {
         let ahead = key.sign(&anna(), ISSUED_BY, at(START.plus(TEN_YEARS), START), LIFE);
         let jwt = key.sign(&anna(), ISSUED_BY, at(START, START), LIFE);
 
-        // Made while the clock was ahead, which was set back since.
+        // Issued while the clock was ahead. The clock was set back since.
         assert!(key.verify(&ahead, at(START, START), LIFE).is_none());
-        // The wall clock was set back when it had ended.
+        // The wall clock was set back after it expired.
         assert!(key.verify(&jwt, at(START, START.plus(LIFE)), LIFE).is_none());
-        // Made by a hub that allowed more.
+        // Issued by a hub with a longer limit.
         assert!(key.verify(&jwt, at(START, START), LIFE / 2).is_none());
-        // A small step back is none.
+        // A small step back is tolerated.
         assert!(key.verify(&jwt, at(START.minus(Duration::from_secs(20)), START), LIFE).is_some());
         assert!(key.verify(&jwt, at(START.minus(Duration::from_secs(60)), START), LIFE).is_none());
     }

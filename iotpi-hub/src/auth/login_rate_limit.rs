@@ -1,7 +1,7 @@
-//! Failed logins: ten a minute for one account from one network, 100 a minute from one network, then wait.
+//! The rate limit of failed logins: ten a minute for one account from one network, and 100 a minute from one network.
 //!
-//! Both count what one network does, so that nobody can keep the others out. Deliberately absent: a limit for an account from
-//! all networks together, with which a stranger could keep its owner out.
+//! Both limits count the attempts of one network, so no network can lock out another. Deliberately absent: a limit for an
+//! account across all networks, which would let a stranger lock out its owner.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -20,15 +20,15 @@ use crate::{
 const MAX_ACCOUNT_FAILURES: usize = 10;
 const MAX_NETWORK_FAILURES: usize = 100;
 const WINDOW: Duration = Duration::from_secs(60);
-/// With more accounts and networks than this failing within one minute the table does not grow further: it is an attack.
+/// The most entries of the table. More accounts and networks that fail within one minute are an attack.
 const MAX_ENTRIES: usize = 10_000;
 
-/// What an attempt is about.
+/// The account that an attempt concerns.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum LoginTarget {
-    /// To log in under that name, whether there is such a user or not.
+    /// A login with that name, whether the user exists or not.
     Account(UserName),
-    /// To make the first admin.
+    /// The creation of the first admin.
     FirstAdmin,
 }
 
@@ -47,12 +47,12 @@ pub(crate) struct LoginRateLimit {
     failed: Mutex<HashMap<Key, VecDeque<Duration>>>,
 }
 
-/// Without a target: all attempts of the network.
+/// A network and an account, or all accounts of the network.
 type Key = (IpAddr, Option<LoginTarget>);
 
 impl LoginRateLimit {
-    /// Counts an attempt as failed before it is made, so that many at once do not slip through; [`Self::succeeded`]
-    /// takes it back. `now` is monotonic.
+    /// Counts an attempt as failed in advance, so that concurrent attempts cannot exceed the limit. [`Self::succeeded`]
+    /// undoes it. `now` is monotonic.
     pub(crate) fn attempt(&self, from: IpAddr, target: &LoginTarget, now: Duration) -> Result<()> {
         let mut failed = lock(&self.failed);
         let keys = keys(from, target);
@@ -77,7 +77,7 @@ impl LoginRateLimit {
         Ok(())
     }
 
-    /// The last attempt was a good one.
+    /// Undoes the count of the last attempt after it succeeded.
     pub(crate) fn succeeded(&self, from: IpAddr, target: &LoginTarget) {
         let mut failed = lock(&self.failed);
         for (key, _) in keys(from, target) {
@@ -91,7 +91,7 @@ impl LoginRateLimit {
     }
 }
 
-/// What an attempt counts for, and how many may fail.
+/// The entries that an attempt counts for, each with its limit.
 fn keys(from: IpAddr, target: &LoginTarget) -> [(Key, usize); 2] {
     let network = network(from);
     [((network, Some(target.clone())), MAX_ACCOUNT_FAILURES), ((network, None), MAX_NETWORK_FAILURES)]
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn who_tries_many_accounts_waits_after_100_failures() {
+    fn attempts_on_many_accounts_are_limited_after_100_failures() {
         let limit = LoginRateLimit::default();
         let here: IpAddr = "192.0.2.1".parse().unwrap();
         for i in 0..100 {
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_does_not_grow_without_end() {
+    fn the_table_is_bounded() {
         let limit = LoginRateLimit::default();
 
         for i in 0..20_000_u32 {
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_of_one_ipv6_network_count_as_one() {
+    fn addresses_of_one_ipv6_network_count_as_one() {
         let of = |text: &str| network(text.parse().unwrap());
 
         assert_eq!(of("2001:db8:0:1::5"), of("2001:db8:0:1:ffff::9"));

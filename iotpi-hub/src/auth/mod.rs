@@ -1,7 +1,7 @@
-//! Who is calling, and what they may.
+//! Authentication and authorization of callers.
 //!
-//! People log in and hold a session, programs hold tokens or a short JWT, modules hold tokens bound to one module id.
-//! Deliberately absent: a default password, and a way to switch all this off.
+//! Users log in and get a session. Programs use API tokens or short-lived JWTs. Modules use tokens bound to one
+//! module id. Deliberately absent: a default password, and a way to disable authentication.
 
 mod authorization;
 mod caller;
@@ -34,7 +34,7 @@ pub(crate) use secret::{Secret, hash, random};
 pub(crate) use signed_url::Issuer;
 pub(crate) use token_cache::TokenCache;
 
-/// Where security events are logged: logins, tokens, users. Never with a secret.
+/// The log target of security events: logins, tokens, users. Events never contain a secret.
 pub const SECURITY: &str = "iotpi_hub::security";
 
 /// What a caller may, from least to most; `module` stands beside the ladder.

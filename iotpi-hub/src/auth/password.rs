@@ -1,4 +1,4 @@
-//! Passwords: argon2id, a few at a time.
+//! Password hashing with argon2id, one at a time.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,46 +15,46 @@ const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
 
-/// Argon2's memory is reserved as a piece of more than 32 MiB, of which only what is used is ever touched. glibc gives
-/// pieces of that size back when they are freed; smaller ones it keeps, 19 MiB for each thread that ever hashed
+/// The memory for argon2 is allocated as one block of more than 32 MiB, of which only the used part is touched. glibc
+/// returns blocks of that size to the system when they are freed, but keeps smaller ones, 19 MiB for each thread that hashed
 /// (`M_MMAP_THRESHOLD` in mallopt(3); measured: 18 MB resident became 150 MB by 17 logins, now it stays).
 const RESERVED_KIB: usize = 33 * 1024;
 
-/// So many logins wait for their turn at most: with 0.15 s each, the last one waits 5 s.
+/// The most logins that wait. At 0.15 s each, the last one waits 5 s.
 const MAX_WAITING: usize = 32;
-/// After how long one that was sent away may come back.
+/// The `Retry-After` of a rejected login.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// Characters a password may have.
+/// The allowed length of a password, in characters.
 pub(crate) const LENGTH: std::ops::RangeInclusive<usize> = 8..=256;
 
-/// Hashes and checks passwords, one at a time: each takes 19 MiB, and a Pi has other things to do.
+/// Hashes and verifies passwords, one at a time, because each takes 19 MiB and a core of the Pi.
 #[derive(Debug)]
 pub(crate) struct Passwords {
-    turn: Arc<Semaphore>,
-    /// Room for those that wait and the one whose turn it is.
+    running: Arc<Semaphore>,
+    /// One permit for each waiting login and for the running one.
     waiting: Arc<Semaphore>,
-    /// The hash of a password nobody has, so that an unknown user costs the same time as a wrong password.
-    nobody: OnceCell<String>,
+    /// The hash of a random password, so that an unknown user takes the same time as a wrong password.
+    dummy_hash: OnceCell<String>,
 }
 
 impl Default for Passwords {
     fn default() -> Self {
         Self {
-            turn: Arc::new(Semaphore::new(1)),
+            running: Arc::new(Semaphore::new(1)),
             waiting: Arc::new(Semaphore::new(MAX_WAITING + 1)),
-            nobody: OnceCell::new(),
+            dummy_hash: OnceCell::new(),
         }
     }
 }
 
 impl Passwords {
-    /// The hash to keep of a new password.
+    /// Hashes a new password for storage.
     pub(crate) async fn hash(&self, password: String) -> Result<String> {
         if !LENGTH.contains(&password.chars().count()) {
-            return Err(HubError::invalid_argument("A password needs 8 to 256 characters.").at("/password"));
+            return Err(HubError::invalid_argument("A password has 8 to 256 characters.").at("/password"));
         }
-        self.in_turn(move || {
+        self.run_exclusively(move || {
             let salt = Salt::new(&super::random()?[..16]).map_err(failed)?;
             let params = Params::new(MEMORY_KIB, PASSES, LANES, None).map_err(failed)?;
             let hash = PasswordHash {
@@ -69,36 +69,37 @@ impl Passwords {
         .await
     }
 
-    /// Whether it is the password of that hash; without one, takes as long to say no.
+    /// Whether the password matches the hash. Without a hash, returns false after the same time.
     pub(crate) async fn verify(&self, password: String, hash: Option<String>) -> Result<bool> {
-        let nobody = self.nobody.get_or_try_init(|| self.hash("nobody has this one".to_owned())).await?;
-        let known = hash.is_some();
-        let hash = hash.unwrap_or_else(|| nobody.clone());
+        let dummy_hash =
+            self.dummy_hash.get_or_try_init(|| self.hash("not the password of any user".to_owned())).await?;
+        let has_hash = hash.is_some();
+        let hash = hash.unwrap_or_else(|| dummy_hash.clone());
         let right = self
-            .in_turn(move || {
-                let kept = PasswordHash::new(&hash).map_err(failed)?;
-                let params = Params::try_from(&kept).map_err(failed)?;
-                let (Some(salt), Some(output)) = (kept.salt, kept.hash) else {
-                    return Err(failed("the kept hash is not whole"));
+            .run_exclusively(move || {
+                let stored = PasswordHash::new(&hash).map_err(failed)?;
+                let params = Params::try_from(&stored).map_err(failed)?;
+                let (Some(salt), Some(output)) = (stored.salt, stored.hash) else {
+                    return Err(failed("the stored hash is incomplete"));
                 };
                 // Outputs are compared in constant time.
                 Ok(compute(password.as_bytes(), &salt, params)? == output)
             })
             .await?;
-        Ok(right && known)
+        Ok(right && has_hash)
     }
 
-    /// Works on a password when its turn comes. The turn belongs to the work and not to its caller, who may hang up: work that has
-    /// begun goes on to its end, and the next begins after it.
+    /// Runs the work once the semaphore is free. The permit belongs to the work and not to its caller, who may disconnect:
+    /// work that has started runs to its end before the next starts.
     async fn in_turn<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let place = Arc::clone(&self.waiting).try_acquire_owned().map_err(|_| {
-            HubError::unavailable("too many logins at once; try again in a few seconds")
+        let waiting = Arc::clone(&self.waiting).try_acquire_owned().map_err(|_| {
+            HubError::unavailable("Too many logins at once. Try again in a few seconds.")
                 .retry_after(RETRY_AFTER)
         })?;
-        let turn = Arc::clone(&self.turn).acquire_owned().await;
+        let turn = Arc::clone(&self.running).acquire_owned().await;
         let turn = turn.map_err(|error| HubError::internal("no turn").caused_by(error))?;
         let work = move || {
             let done = work();
@@ -114,7 +115,7 @@ impl Passwords {
 fn compute(password: &[u8], salt: &[u8], params: Params) -> Result<Output> {
     let blocks = params.block_count();
     let mut memory = Vec::new();
-    // Anybody may log in: without memory for it the login fails, and not the hub.
+    // Any client can attempt a login: if the memory is missing, the login fails, and not the hub.
     memory.try_reserve_exact(blocks.max(RESERVED_KIB)).map_err(|error| {
         HubError::unavailable("there is not enough memory to check a password; try again later")
             .retry_after(RETRY_AFTER)
@@ -137,14 +138,14 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn only_the_right_password_of_somebody_is_right() {
+    async fn only_the_password_of_an_existing_user_matches() {
         let passwords = Passwords::default();
         let hash = passwords.hash("correct horse".to_owned()).await.unwrap();
 
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
         assert!(passwords.verify("correct horse".to_owned(), Some(hash.clone())).await.unwrap());
         assert!(!passwords.verify("wrong horse".to_owned(), Some(hash)).await.unwrap());
-        assert!(!passwords.verify("nobody has this one".to_owned(), None).await.unwrap());
+        assert!(!passwords.verify("not the password of any user".to_owned(), None).await.unwrap());
         // Made by the reference implementation (argon2-cffi), salt `somesaltsomesalt`.
         let reference = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$K13EBUiG7JV+9ZxztmHFTdb7J0WQsnj2V8bZaqyPptE";
         assert!(passwords.verify("password".to_owned(), Some(reference.to_owned())).await.unwrap());
@@ -160,11 +161,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn work_that_nobody_waits_for_any_more_keeps_its_turn() {
+    async fn abandoned_work_keeps_its_permit() {
         let passwords = Passwords::default();
         let (begun, begins) = tokio::sync::oneshot::channel();
         let (go_on, goes_on) = std::sync::mpsc::channel::<()>();
-        let hung_up = passwords.in_turn(move || {
+        let hung_up = passwords.run_exclusively(move || {
             let _ = begun.send(());
             let _ = goes_on.recv();
             Ok(())
@@ -177,7 +178,7 @@ mod tests {
         assert_eq!(passwords.turn.available_permits(), 0, "the work goes on, and so does its turn");
         go_on.send(()).unwrap();
 
-        passwords.in_turn(|| Ok(())).await.unwrap();
+        passwords.run_exclusively(|| Ok(())).await.unwrap();
         assert_eq!(passwords.waiting.available_permits(), MAX_WAITING + 1);
     }
 
@@ -186,15 +187,16 @@ mod tests {
         let passwords = Passwords::default();
         let turn = Arc::clone(&passwords.turn).acquire_owned().await.unwrap();
 
-        let mut waiting: Vec<_> = (0..=MAX_WAITING).map(|_| Box::pin(passwords.in_turn(|| Ok(())))).collect();
+        let mut waiting: Vec<_> =
+            (0..=MAX_WAITING).map(|_| Box::pin(passwords.run_exclusively(|| Ok(())))).collect();
         for one in &mut waiting {
             assert!(futures_util::poll!(one).is_pending());
         }
-        let refused = passwords.in_turn(|| Ok(())).await.unwrap_err();
+        let refused = passwords.run_exclusively(|| Ok(())).await.unwrap_err();
 
         assert_eq!(refused.kind(), iotpi_core::ErrorKind::Unavailable);
         drop(turn);
         futures_util::future::join_all(waiting).await;
-        passwords.in_turn(|| Ok(())).await.unwrap();
+        passwords.run_exclusively(|| Ok(())).await.unwrap();
     }
 }

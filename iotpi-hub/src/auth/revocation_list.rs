@@ -1,8 +1,9 @@
-//! The tokens that were revoked, by id, in a small file beside the database: a restored backup does not bring them back.
+//! The ids of revoked tokens, in a small file next to the database, so that a restored backup does not make them valid
+//! again.
 //!
-//! Lines are appended and synced, one for each token. A start revokes again what the file names and the database has. Sessions
-//! need no such file: they all end when a backup is restored, see [`renewal`](super::renewal). With a database in memory there is
-//! no file.
+//! Each token adds one line, which is synced. At start, the hub revokes every listed token that the database contains.
+//! Sessions need no such file: restoring a backup ends all of them, see [`renewal`](super::renewal). A database in memory
+//! has no file.
 
 use std::{
     collections::HashSet,
@@ -17,36 +18,36 @@ use crate::{
     store::{PageRequest, Store, StoreError, TokenRecord, with_suffix},
 };
 
-/// The suffix of the file's name, after that of the database.
+/// The suffix that is added to the name of the database.
 const SUFFIX: &str = ".revoked";
-/// The newest ids that are kept; with twice as many the older half goes. Each takes 38 bytes.
+/// How many of the newest ids are kept. At twice as many the older half is removed. Each takes 38 bytes.
 const MAX_IDS: usize = 10_000;
 
-/// The file.
+/// The list, or nothing for a database in memory.
 #[derive(Debug)]
 pub(crate) struct RevocationList(Option<PathBuf>);
 
 impl RevocationList {
-    /// The one beside the database of that store.
+    /// The list next to the database of that store.
     pub(crate) fn for_store(store: &dyn Store) -> Self {
         Self(store.file().map(|database| with_suffix(database, SUFFIX)))
     }
 
-    /// Keeps that these tokens are revoked. They are, whether it can be kept or not: what cannot is logged.
+    /// Adds revoked tokens. A failure is logged only, because the tokens are revoked in the database already.
     pub(crate) fn append(&self, ids: &[String]) {
         let Some(file) = &self.0 else { return };
         if let Err(error) = append(file, ids) {
             tracing::error!(
                 error = &error as &dyn std::error::Error, file = %file.display(),
-                "revoked tokens could not be noted: a backup that is restored would bring them back"
+                "the revoked tokens could not be listed: restoring a backup would make them valid again"
             );
         }
     }
 
-    /// Revokes again the tokens that the file names and the store has.
+    /// Revokes the listed tokens that the store contains.
     ///
     /// # Errors
-    /// The store's.
+    /// The errors of the store.
     pub(crate) async fn apply(&self, store: &dyn Store) -> Result<()> {
         let Some(file) = &self.0 else { return Ok(()) };
         let ids = match read(file) {
@@ -63,13 +64,16 @@ impl RevocationList {
         if ids.len() > 2 * MAX_IDS
             && let Err(error) = rewrite(file, &ids[ids.len() - MAX_IDS..])
         {
-            tracing::warn!(error = &error as &dyn std::error::Error, "the list of revoked tokens stays long");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the list of revoked tokens could not be shortened"
+            );
         }
         let ids: HashSet<&str> = ids.iter().map(String::as_str).collect();
         for token in tokens(store).await?.iter().filter(|token| ids.contains(token.id.as_str())) {
             tracing::warn!(
                 target: super::SECURITY, token = %token.name, id = token.id,
-                "a revoked token had come back with an older database, and is revoked again"
+                "an older database contained a revoked token, which was revoked again"
             );
             match store.revoke_token(&token.id).await {
                 Ok(()) | Err(StoreError::NotFound(_)) => {}
@@ -80,7 +84,7 @@ impl RevocationList {
     }
 }
 
-/// All tokens.
+/// Reads all tokens of the store.
 pub(crate) async fn tokens(store: &dyn Store) -> Result<Vec<TokenRecord>> {
     let mut all = Vec::new();
     let mut page = PageRequest { limit: 1000, cursor: None };
@@ -95,7 +99,7 @@ pub(crate) async fn tokens(store: &dyn Store) -> Result<Vec<TokenRecord>> {
 }
 
 fn append(file: &Path, ids: &[String]) -> io::Result<()> {
-    // Each on a line of its own, also after a line that a power cut left half.
+    // A leading line feed separates the id from a line that a power cut left incomplete.
     let lines: String = ids.iter().map(|id| format!("\n{id}\n")).collect();
     let mut file = fs::OpenOptions::new().append(true).create(true).mode(0o600).open(file)?;
     file.write_all(lines.as_bytes())?;
@@ -121,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_appended_for_the_owner_alone_and_half_a_line_harms_nothing() {
+    fn ids_are_appended_for_the_owner_only_and_an_incomplete_line_does_no_harm() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("hub.db.revoked");
         append(&file, &["a".to_owned(), "b".to_owned()]).unwrap();

@@ -1,6 +1,6 @@
-//! Secrets: 256 random bits as text, of which only the SHA-256 is kept.
+//! Secrets of 256 random bits, of which the hub stores the SHA-256 hash only.
 //!
-//! A fast hash is enough here: nobody guesses 256 bits. Passwords are another matter, see `password.rs`.
+//! A fast hash is enough, because 256 random bits cannot be guessed. For passwords see `password.rs`.
 
 use std::fmt::Write as _;
 
@@ -11,11 +11,11 @@ use crate::{
     store::SecretHash,
 };
 
-/// A secret's text; shown to its owner once and then forgotten.
+/// The text of a secret. The owner receives it once; the hub does not keep it.
 pub(crate) struct Secret(pub(crate) String);
 
 impl Secret {
-    /// A fresh one, its text led by `prefix`.
+    /// Generates a secret whose text begins with `prefix`.
     pub(crate) fn new(prefix: &str) -> Result<Self> {
         let mut text = prefix.to_owned();
         for byte in random()? {
@@ -25,21 +25,22 @@ impl Secret {
         Ok(Self(text))
     }
 
-    /// What is kept of it.
+    /// The hash to store.
     pub(crate) fn hash(&self) -> SecretHash {
         hash(&self.0)
     }
 }
 
-/// What is kept of a secret.
+/// The hash to store of a secret.
 pub(crate) fn hash(secret: &str) -> SecretHash {
     Sha256::digest(secret.as_bytes()).into()
 }
 
-/// Random bits of the operating system.
+/// 256 random bits from the operating system.
 pub(crate) fn random() -> Result<[u8; 32]> {
     let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| HubError::internal("the machine gave no random numbers").caused_by(error))?;
+    getrandom::fill(&mut bytes).map_err(|error| {
+        HubError::internal("the operating system provided no random numbers").caused_by(error)
+    })?;
     Ok(bytes)
 }

@@ -1,8 +1,8 @@
-//! Signed URLs: for programs and pages that can send neither a header nor a cookie, such as `<img>` on a wall display or a player.
+//! Signed URLs for clients that can send neither a header nor a cookie, such as a video player or an `<img>` on a wall display.
 //!
-//! The signature is an HMAC-SHA-256 with the hub's own key over the path, the rest of the query, the end of the URL's life and the
-//! session or token that made it. That one is named by the hash the database keeps of it, so every use asks whether it still
-//! exists. Deliberately absent: the session or token itself, and any other method than GET.
+//! The signature is an HMAC-SHA-256 with the hub's own key over the path, the rest of the query, the expiry and the
+//! session or token that issued it. The URL contains the hash of that session or token, and every use checks that it still
+//! exists. Deliberately absent: the session or token itself, and any method other than GET.
 
 use std::time::Duration;
 
@@ -12,15 +12,15 @@ use iotpi_core::Timestamp;
 use super::jwt::JwtKey;
 use crate::store::{SecretHash, Steady};
 
-/// The field of the query that holds the signature.
+/// The query parameter with the signature.
 pub(crate) const FIELD: &str = "sig";
-/// What may be fetched with a signed URL.
+/// The paths that can be signed.
 pub(crate) const PATHS: [&str; 3] = ["/api/camera/stream", "/api/camera/snapshot", "/api/live"];
 
 /// The longest life of a signed URL.
 pub(crate) const MAX_LIFE: Duration = Duration::from_secs(24 * 3600);
 
-/// A session or token, by the hash that is kept of it, and of which kind it is.
+/// A session or token, identified by its kind and its stored hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Issuer {
     Session(SecretHash),
@@ -28,7 +28,7 @@ pub(crate) enum Issuer {
 }
 
 impl Issuer {
-    /// As JWTs and signed URLs name it.
+    /// The form in JWTs and signed URLs.
     pub(crate) fn to_text(self) -> String {
         let (kind, hash) = match self {
             Self::Session(hash) => ("s", hash),
@@ -48,16 +48,16 @@ impl Issuer {
     }
 }
 
-/// The value of the field `sig` for a target (path and query) until `ends`, in credential time, which is rounded down to the
+/// The value of `sig` for a target (path and query) that expires at `expires_at` in credential time, rounded down to the
 /// second.
-pub(crate) fn sign(key: &JwtKey, target: &str, issuer: Issuer, ends: Steady) -> String {
-    let claims = format!("{}.{}", issuer.to_text(), ends.0.as_micros().div_euclid(1_000_000));
+pub(crate) fn sign(key: &JwtKey, target: &str, issuer: Issuer, expires_at: Steady) -> String {
+    let claims = format!("{}.{}", issuer.to_text(), expires_at.0.as_micros().div_euclid(1_000_000));
     let signature = BASE64.encode(key.sign_text(&signed(target, &claims)));
     format!("{claims}.{signature}")
 }
 
-/// Who signed the target and when that ends, if the signature holds and the URL's life is not over. One that would live longer
-/// than any may was made while the clock was ahead.
+/// The issuer and expiry of a signed target, if the signature is valid and not expired. An expiry beyond the longest life
+/// means that the URL was signed while the clock was ahead, and is invalid.
 pub(crate) fn verify(key: &JwtKey, target: &str, signature: &str, now: Steady) -> Option<(Issuer, Steady)> {
     let (claims, mac) = signature.rsplit_once('.')?;
     if !key.is_signature(&signed(target, claims), &BASE64.decode(mac).ok()?) {
@@ -69,7 +69,7 @@ pub(crate) fn verify(key: &JwtKey, target: &str, signature: &str, now: Steady) -
     (now.0 < ends && ends.since(now.0) <= MAX_LIFE).then_some((issuer, Steady(ends)))
 }
 
-/// A query without the field `sig`, and the value of that field; nothing where it is missing or there twice.
+/// Splits a query into the part without `sig` and the value of `sig`. Returns nothing if it is missing or repeated.
 pub(crate) fn split(query: &str) -> Option<(String, &str)> {
     let (mut signature, mut rest) = (None, Vec::new());
     for pair in query.split('&') {
@@ -82,12 +82,12 @@ pub(crate) fn split(query: &str) -> Option<(String, &str)> {
     Some((rest.join("&"), signature?))
 }
 
-/// The path with its query.
+/// Joins a path and its query.
 pub(crate) fn target(path: &str, query: &str) -> String {
     if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
 }
 
-/// No JWT begins like this, so neither signature can stand for the other.
+/// The text to sign. No JWT begins like this, so a signature of one is never valid for the other.
 fn signed(target: &str, claims: &str) -> String {
     format!("signed url\nGET {target}\n{claims}")
 }

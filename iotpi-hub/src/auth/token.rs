@@ -1,6 +1,6 @@
-//! API tokens and module tokens: made, found, revoked.
+//! API tokens and module tokens: issuing and revoking.
 //!
-//! Works on a store alone, so that a command line can make a token while the hub runs.
+//! These functions need only a store, so a command line can use them while the hub runs.
 
 use iotpi_core::{ModuleId, Timestamp, UserName};
 use serde::{Deserialize, Serialize};
@@ -11,18 +11,18 @@ use crate::{
     store::{Store, StoreError, TokenRecord},
 };
 
-/// Every token begins so: a secret scanner knows it, and a JWT is not mistaken for one.
+/// The prefix of every token. Secret scanners recognize it, and it distinguishes a token from a JWT.
 pub const PREFIX: &str = "iotpi_";
 
 /// The body of `POST /api/auth/tokens`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewToken {
-    /// What it is for; no two tokens have the same.
+    /// The unique name of the token, such as its purpose.
     pub name: UserName,
-    /// What it may.
+    /// The role of the token.
     pub role: Role,
-    /// The one module a `module` token speaks for; not for other roles.
+    /// The module of a token with the role `module`; not allowed for other roles.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub module_id: Option<ModuleId>,
 }
@@ -30,28 +30,28 @@ pub struct NewToken {
 /// A token without its secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct TokenInfo {
-    /// Names it.
+    /// The id of the token.
     #[schema(format = "uuid")]
     pub id: String,
-    /// What it is for.
+    /// The name of the token.
     pub name: UserName,
-    /// What it may.
+    /// The role of the token.
     pub role: Role,
-    /// The one module a `module` token speaks for.
+    /// The module of a token with the role `module`.
     pub module_id: Option<ModuleId>,
-    /// When it was made.
+    /// When the token was created.
     pub created_at: Timestamp,
-    /// When it was last used, to the hour.
+    /// When the token was last used, to the hour.
     pub last_used_at: Option<Timestamp>,
 }
 
-/// A token just made, with its secret: shown this once.
+/// A new token with its secret, which is shown only once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct IssuedToken {
-    /// The token.
+    /// The token without its secret.
     #[serde(flatten)]
     pub info: TokenInfo,
-    /// What to send as `Authorization: Bearer`.
+    /// The secret to send as `Authorization: Bearer`.
     #[schema(pattern = "^iotpi_[0-9a-f]{64}$")]
     pub token: String,
 }
@@ -69,23 +69,24 @@ impl From<TokenRecord> for TokenInfo {
     }
 }
 
-/// Makes a token and keeps its hash. For programs that hold the store itself, such as a command line; over HTTP it is
-/// [`Hub::issue_token`](crate::Hub::issue_token), which asks who calls.
+/// Issues a token and stores its hash. For programs that open the store themselves, such as a command line. The hub uses
+/// [`Hub::issue_token`](crate::Hub::issue_token), which checks the caller.
 ///
 /// # Errors
-/// `Unprocessable` when a `module` token has no module or another role has one; `Conflict` when the name is taken.
+/// `Unprocessable` if a `module` token has no module or another role has one; `Conflict` if the name is taken.
 ///
 /// # Cancel safety
-/// The token is kept or not; cancelled, nobody knows its secret.
+/// The token is stored or not. If the call is cancelled, its secret is lost.
 pub async fn issue(store: &dyn Store, new: NewToken, now: Timestamp) -> Result<IssuedToken> {
     match (new.role, &new.module_id) {
         (Role::Module, None) => {
-            return Err(HubError::unprocessable("a `module` token needs the `module_id` it speaks for")
-                .at("/module_id"));
+            return Err(HubError::unprocessable("A `module` token requires a `module_id`.").at("/module_id"));
         }
         (Role::Module, Some(_)) | (_, None) => {}
         (_, Some(_)) => {
-            return Err(HubError::unprocessable("only a `module` token has a `module_id`").at("/module_id"));
+            return Err(
+                HubError::unprocessable("Only a `module` token can have a `module_id`.").at("/module_id")
+            );
         }
     }
     let secret = Secret::new(PREFIX)?;
@@ -100,18 +101,18 @@ pub async fn issue(store: &dyn Store, new: NewToken, now: Timestamp) -> Result<I
     store.add_token(&secret.hash(), &record).await?;
     tracing::info!(
         target: SECURITY, token = %record.name, id = record.id, role = record.role.as_str(),
-        module = record.module_id.as_ref().map(ModuleId::as_str), "a token was made"
+        module = record.module_id.as_ref().map(ModuleId::as_str), "a token was issued"
     );
     Ok(IssuedToken { info: record.into(), token: secret.0 })
 }
 
-/// Revokes a token, also for databases that are restored later from a backup in which it is still there.
+/// Revokes a token. It stays revoked if a backup that contains it is restored later.
 ///
 /// # Errors
-/// `NotFound`, the store's.
+/// `NotFound`, and the errors of the store.
 ///
 /// # Cancel safety
-/// Revoked or not. Cancelled, it may come back with a backup.
+/// The token is revoked or not. If the call is cancelled, restoring a backup may make it valid again.
 pub async fn revoke(store: &dyn Store, id: &str) -> Result<()> {
     match store.revoke_token(id).await {
         Err(StoreError::NotFound(_)) => return Err(HubError::not_found("There is no token with this id.")),

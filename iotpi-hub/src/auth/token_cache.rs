@@ -1,5 +1,5 @@
-//! Whose tokens were shown a moment ago, so that a camera's frames do not each ask the database; and how often a session or token
-//! was revoked.
+//! A cache of verified tokens, so that the frames of a camera do not each query the database, and a counter of
+//! revocations.
 
 use std::{collections::HashMap, sync::Mutex, time::Duration};
 
@@ -11,17 +11,17 @@ use crate::{
     store::Steady,
 };
 
-/// So long a credential that was good is good. One revoked by another program than the hub ends within this time; one revoked
-/// through the hub at once.
+/// How long a verified credential stays valid without another query. A revocation by another process takes effect within
+/// this time, a revocation through the hub at once.
 const TTL: Duration = Duration::from_secs(1);
-/// When there are so many the old ones go.
+/// The most entries; expired ones are then removed.
 const MAX_ENTRIES: usize = 1024;
 
-/// Callers by what they showed, and of which kind it was.
+/// The callers of tokens that were verified less than a second ago.
 #[derive(Debug)]
 pub(crate) struct TokenCache {
     callers: Mutex<HashMap<Issuer, (Caller, Steady)>>,
-    /// Rises with each revocation.
+    /// Incremented by each revocation.
     revision: watch::Sender<u64>,
 }
 
@@ -32,12 +32,12 @@ impl Default for TokenCache {
 }
 
 impl TokenCache {
-    /// The caller, if it showed this a moment ago.
+    /// The caller of a credential that was verified less than a second ago.
     pub(crate) fn get(&self, issuer: &Issuer, now: Steady) -> Option<Caller> {
         lock(&self.callers).get(issuer).filter(|(_, at)| is_fresh(*at, now)).map(|(caller, _)| caller.clone())
     }
 
-    /// Remembers a caller that was looked up when there had been `revision` revocations; not after another one.
+    /// Inserts a caller that was looked up at `revision`, unless a credential was revoked since.
     pub(crate) fn insert(&self, issuer: Issuer, caller: &Caller, now: Steady, revision: u64) {
         let mut all = lock(&self.callers);
         if revision != self.revision() {
@@ -51,19 +51,19 @@ impl TokenCache {
         }
     }
 
-    /// Some session or token was revoked: nothing is remembered, and what is open is looked at again.
+    /// Clears the cache after a revocation, and wakes the tasks that hold an authorization.
     pub(crate) fn invalidate(&self) {
         let mut all = lock(&self.callers);
         all.clear();
         self.revision.send_modify(|revision| *revision += 1);
     }
 
-    /// How many revocations there were.
+    /// The number of revocations so far.
     pub(crate) fn revision(&self) -> u64 {
         *self.revision.borrow()
     }
 
-    /// Tells of revocations.
+    /// A receiver of the number of revocations.
     pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
         self.revision.subscribe()
     }
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_known_for_a_second_and_not_after_one_was_revoked() {
+    fn a_token_is_cached_for_a_second_or_until_a_revocation() {
         let cache = TokenCache::default();
         let token = Issuer::Token([1; 32]);
         assert_eq!(cache.get(&token, at(0)), None);
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_looked_up_before_a_revocation_is_not_remembered_after_it() {
+    fn a_caller_looked_up_before_a_revocation_is_not_inserted_after_it() {
         let cache = TokenCache::default();
         let before = cache.revision();
 
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn who_shows_very_many_tokens_fills_no_memory() {
+    fn very_many_tokens_do_not_fill_the_memory() {
         let cache = TokenCache::default();
 
         for i in 0..5000_u32 {

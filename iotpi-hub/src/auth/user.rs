@@ -1,7 +1,7 @@
-//! People who log in: added, given a password or a role, removed.
+//! Users: adding and removing them, and setting passwords and roles.
 //!
-//! Works on a store alone, so that a command line can do it while the hub runs, or when nobody can log in any more. The hub
-//! reads a session's user with every request: it honours each change at once, and within 2 s on open connections.
+//! These functions need only a store, so a command line can use them while the hub runs, or when no user can log in. The
+//! hub reads the user of a session with every request, so a change takes effect at once, and within 2 s on open connections.
 
 use iotpi_core::{Timestamp, UserName};
 
@@ -11,24 +11,24 @@ use crate::{
     store::{Now, Steady, Store, UserRecord},
 };
 
-/// Who is to be added.
+/// A user to add.
 #[derive(Debug)]
 pub struct NewUser {
-    /// The name to log in with; no two users have the same.
+    /// The unique name to log in with.
     pub name: UserName,
-    /// What they may: not [`Role::Module`].
+    /// The role; [`Role::Module`] is not allowed.
     pub role: Role,
-    /// 8 to 256 characters.
+    /// The password, 8 to 256 characters.
     pub password: String,
 }
 
-/// Adds a user and keeps the hash of the password.
+/// Adds a user and stores the hash of the password.
 ///
 /// # Errors
-/// `InvalidArgument` (the password's length), `Unprocessable` (the role `module`), `Conflict` (the name is taken), the store's.
+/// `InvalidArgument` (the password's length), `Unprocessable` (the role `module`), `Conflict` (the name is taken), and the errors of the store.
 ///
 /// # Cancel safety
-/// Added or not.
+/// The user is added or not.
 pub async fn add(store: &dyn Store, new: NewUser, now: Timestamp) -> Result<()> {
     check_role(new.role)?;
     let password_hash = Passwords::default().hash(new.password).await?;
@@ -41,24 +41,24 @@ pub async fn add(store: &dyn Store, new: NewUser, now: Timestamp) -> Result<()> 
 /// Replaces a user's password and ends their sessions.
 ///
 /// # Errors
-/// `InvalidArgument` (the password's length), `NotFound`, the store's.
+/// `InvalidArgument` (the password's length), `NotFound`, and the errors of the store.
 ///
 /// # Cancel safety
-/// Replaced or not.
+/// The password is replaced or not.
 pub async fn set_password(store: &dyn Store, name: &UserName, password: String) -> Result<()> {
     let password_hash = Passwords::default().hash(password).await?;
     store.set_password(name, &password_hash).await?;
-    tracing::info!(target: SECURITY, user = %name, "a password was replaced, and the user's sessions ended");
+    tracing::info!(target: SECURITY, user = %name, "a password was replaced, and the sessions of the user ended");
     Ok(())
 }
 
-/// Changes a user's role; it counts from their next request.
+/// Changes the role of a user, which takes effect with their next request.
 ///
 /// # Errors
-/// `Unprocessable` (the role `module`), `NotFound`, `Conflict` (no admin would be left), the store's.
+/// `Unprocessable` (the role `module`), `NotFound`, `Conflict` (no admin would be left), and the errors of the store.
 ///
 /// # Cancel safety
-/// Changed or not.
+/// The role is changed or not.
 pub async fn set_role(store: &dyn Store, name: &UserName, role: Role) -> Result<()> {
     check_role(role)?;
     store.set_role(name, role).await?;
@@ -69,20 +69,22 @@ pub async fn set_role(store: &dyn Store, name: &UserName, role: Role) -> Result<
 /// Removes a user and ends their sessions.
 ///
 /// # Errors
-/// `NotFound`, `Conflict` (no admin would be left), the store's.
+/// `NotFound`, `Conflict` (no admin would be left), and the errors of the store.
 ///
 /// # Cancel safety
-/// Removed or not.
+/// The user is removed or not.
 pub async fn remove(store: &dyn Store, name: &UserName) -> Result<()> {
     store.remove_user(name).await?;
     tracing::info!(target: SECURITY, user = %name, "a user was removed");
     Ok(())
 }
 
-/// A token of that role speaks for a module; people are no modules.
+/// Rejects the role `module`, which only tokens can have.
 fn check_role(role: Role) -> Result<()> {
     match role {
         Role::Viewer | Role::Operator | Role::Admin => Ok(()),
-        Role::Module => Err(HubError::unprocessable("a user is viewer, operator or admin").at("/role")),
+        Role::Module => {
+            Err(HubError::unprocessable("The role of a user is viewer, operator or admin.").at("/role"))
+        }
     }
 }

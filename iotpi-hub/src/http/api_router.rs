@@ -1,7 +1,6 @@
-//! The table of operations: each entry routes an operation and describes it.
+//! A router of operations that also describes them for OpenAPI.
 //!
-//! The descriptions are made when they are asked for: a hub that starts would only throw them away, and they take as much memory
-//! as the rest of it.
+//! The descriptions are generated on request. Building them at start would take as much memory as the rest of the hub.
 
 use std::collections::BTreeSet;
 
@@ -15,10 +14,10 @@ use utoipa_axum::{
 use super::compression;
 use crate::Hub;
 
-/// Makes the description of some operations; their handlers are not used.
+/// Builds the OpenAPI description of operations. Their handlers are not used.
 type Describe = fn() -> UtoipaMethodRouter<Hub>;
 
-/// Operations of one path, made by [`routes!`].
+/// The operations of one path, built by [`routes!`].
 pub(super) struct Routes {
     pub(super) path: String,
     pub(super) methods: MethodRouter<Hub>,
@@ -30,7 +29,7 @@ impl Routes {
         Self { path: String::new(), methods: MethodRouter::new(), describe }
     }
 
-    /// Adds the operation that `P` describes.
+    /// Adds the handler of the operation that `P` describes.
     pub(super) fn on<P: utoipa::Path, T: 'static>(mut self, handler: impl Handler<T, Hub>) -> Self {
         self.path = P::path();
         for method in P::methods() {
@@ -40,7 +39,7 @@ impl Routes {
     }
 }
 
-/// [`Routes`] of handlers in this module with `#[utoipa::path]`, all of one path.
+/// Builds [`Routes`] from handlers with `#[utoipa::path]` in the current module, all with the same path.
 macro_rules! routes {
     ($($handler:ident),+) => {
         utoipa_axum::paste! {
@@ -51,7 +50,7 @@ macro_rules! routes {
 }
 pub(super) use routes;
 
-/// Operations, routed and described.
+/// A router and the OpenAPI description of its operations.
 #[derive(Default)]
 pub(super) struct ApiRouter {
     router: Router<Hub>,
@@ -78,13 +77,13 @@ impl ApiRouter {
         self
     }
 
-    /// Compresses the answers of these operations.
+    /// Compresses the responses of these operations.
     pub(super) fn compressed(mut self) -> Self {
         self.router = self.router.layer(compression::layer());
         self
     }
 
-    /// The paths, in order; a segment in braces is a parameter.
+    /// The paths in order. A segment in braces is a parameter.
     pub(super) fn paths(&self) -> impl Iterator<Item = &str> {
         self.paths.iter().map(String::as_str)
     }
@@ -93,7 +92,7 @@ impl ApiRouter {
         self.router
     }
 
-    /// The description of all operations, below that of the whole.
+    /// Adds the descriptions of all operations to the document `head`.
     pub(super) fn into_openapi(self, head: OpenApi) -> OpenApi {
         let described = OpenApiRouter::with_openapi(head);
         self.describe.into_iter().fold(described, |all, describe| all.routes(describe())).into_openapi()

@@ -1,4 +1,4 @@
-//! `/api/auth`: people, sessions and tokens.
+//! `/api/auth`: users, sessions and tokens.
 
 use std::time::Duration;
 
@@ -45,22 +45,22 @@ pub(super) fn routes() -> ApiRouter {
         .routes(routes!(revoke_token))
 }
 
-/// Who is asking.
+/// The session of the caller.
 #[derive(Debug, Serialize, ToSchema)]
 struct Session {
-    /// Who; null for nobody.
+    /// The caller; null without valid credentials.
     #[schema(required)]
     caller: Option<Identity>,
-    /// Whether the first admin is still to be made.
+    /// Whether no user exists yet, so that the first admin can be created.
     needs_first_admin: bool,
 }
 
-/// Who am I
+/// Get the current session
 ///
-/// Open to all: without a valid session or token, `caller` is null.
+/// This operation needs no credentials. Without a valid session or token, `caller` is null.
 #[utoipa::path(
     get, path = "/api/auth/session", tag = "auth", operation_id = "session", security(()),
-    responses((status = 200, description = "Who is asking", body = Session))
+    responses((status = 200, description = "The session", body = Session))
 )]
 async fn session(State(hub): State<Hub>, credential: Result<OptionalCredential>) -> Result<Json<Session>> {
     let caller = match credential {
@@ -77,23 +77,25 @@ async fn session(State(hub): State<Hub>, credential: Result<OptionalCredential>)
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct FirstAdmin {
-    /// The one-time code the hub printed when it started.
+    /// The one-time code that the hub printed when it started.
     #[schema(min_length = 1, max_length = 64)]
     code: String,
-    /// The admin's name.
+    /// The user name of the admin.
     name: UserName,
+    /// The password, 8 to 256 characters.
     #[schema(min_length = 8, max_length = 256, format = "password")]
     password: String,
 }
 
-/// Make the first admin
+/// Create the first admin
 ///
-/// While there is no user, with the one-time code the hub printed. Logs in.
+/// Creates the first user with the one-time code that the hub printed when it started, and logs the user in. This
+/// works only while no user exists.
 #[utoipa::path(
     post, path = "/api/auth/first-admin", tag = "auth", operation_id = "first_admin", security(()),
     request_body = FirstAdmin,
     responses(
-        (status = 200, description = "Logged in", body = Session, headers(("set-cookie" = String, description = "The session"))),
+        (status = 200, description = "Logged in", body = Session, headers(("set-cookie" = String, description = "The session cookie"))),
         PermissionDenied, Conflict, TooLarge, RateLimited, StorageFull
     )
 )]
@@ -109,19 +111,22 @@ async fn first_admin(
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct LoginBody {
+    /// The user name.
     name: UserName,
+    /// The password of the user.
     #[schema(max_length = 256, format = "password")]
     password: String,
 }
 
 /// Log in
 ///
-/// Sets the session cookie. After ten failures in a minute for one name from one network, or 100 from one network, wait.
+/// Sets the session cookie. After 10 failed attempts in a minute for one name from one network, or 100 from one
+/// network, the hub answers `rate_limited`.
 #[utoipa::path(
     post, path = "/api/auth/login", tag = "auth", operation_id = "login", security(()),
     request_body = LoginBody,
     responses(
-        (status = 200, description = "Logged in", body = Session, headers(("set-cookie" = String, description = "The session"))),
+        (status = 200, description = "Logged in", body = Session, headers(("set-cookie" = String, description = "The session cookie"))),
         Unauthenticated, TooLarge, RateLimited, StorageFull
     )
 )]
@@ -132,7 +137,7 @@ async fn login(
     JsonBody(body): JsonBody<LoginBody>,
 ) -> Result<Response> {
     if body.password.chars().count() > 256 {
-        return Err(HubError::invalid_argument("A password needs 8 to 256 characters.").at("/password"));
+        return Err(HubError::invalid_argument("A password has 8 to 256 characters.").at("/password"));
     }
     logged_in(hub.log_in(client.address, &body.name, body.password).await?, &scope)
 }
@@ -149,10 +154,10 @@ fn logged_in(login: Login, scope: &CookieScope) -> Result<Response> {
 
 /// Log out
 ///
-/// Ends the session. Without one, there is nothing to end.
+/// Ends the session. Without a session, this succeeds too.
 #[utoipa::path(
     post, path = "/api/auth/logout", tag = "auth", operation_id = "logout", security(()),
-    responses((status = 204, description = "There is no session any more", headers(("set-cookie" = String, description = "Empty"))), StorageFull)
+    responses((status = 204, description = "No session is left", headers(("set-cookie" = String, description = "Removes the session cookie"))), StorageFull)
 )]
 async fn logout(
     State(hub): State<Hub>,
@@ -169,17 +174,18 @@ async fn logout(
 /// A short-lived JWT.
 #[derive(Debug, Serialize, ToSchema)]
 struct JwtAnswer {
+    /// The JWT.
     access_token: String,
     /// Always `Bearer`.
     token_type: &'static str,
-    /// Seconds until it ends. It ends before with the session or token it was made with.
+    /// Seconds until the JWT expires. It ends earlier if its session or token ends.
     expires_in: u64,
 }
 
 /// Exchange a session or an API token for a JWT
 ///
-/// It says what its owner is and lives 15 minutes. It ends before when the session or token it was made with ends or gets other
-/// rights. It cannot be exchanged for another one.
+/// The JWT has the role of its owner and is valid for 15 minutes. It ends earlier if the session or token it was
+/// issued for ends or its role changes. A JWT cannot be exchanged for another JWT.
 #[utoipa::path(
     post, path = "/api/auth/jwt", tag = "auth", operation_id = "jwt",
     responses((status = 200, description = "The JWT", body = JwtAnswer), PermissionDenied)
@@ -197,32 +203,32 @@ async fn jwt(State(hub): State<Hub>, credential: OptionalCredential) -> Result<R
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct UrlToSign {
-    /// Path and query of `/api/camera/stream`, `/api/camera/snapshot` or `/api/live`.
+    /// The path and query of `/api/camera/stream`, `/api/camera/snapshot` or `/api/live`.
     #[schema(max_length = 1000, example = "/api/camera/stream?module_id=porch")]
     path: String,
-    /// Seconds the URL may be used; 3,600 when left out.
+    /// Seconds until the URL expires; the default is 3,600.
     #[schema(minimum = 1, maximum = 86_400)]
     expires_in: Option<u32>,
 }
 
-/// A URL that needs no other credential.
+/// A URL that needs no other credentials.
 #[derive(Debug, Serialize, ToSchema)]
 struct SignedUrlAnswer {
-    /// Path and query, to be resolved against the address of the hub.
+    /// The path and query with the signature, relative to the address of the hub.
     url: String,
-    /// When it can no longer be opened, Unix seconds.
+    /// The time at which the URL expires, in Unix seconds.
     expires_at: Timestamp,
 }
 
 /// Sign a URL
 ///
-/// For `<img>`, players and displays that can send neither a header nor a cookie. The URL opens one camera stream, snapshot or live
-/// connection with GET, exactly as it was signed, until it expires or the session or token that made it ends. A connection that
-/// was opened with it ends then, too.
+/// For `<img>` elements, players and displays that can send neither a header nor a cookie. The URL gives access to
+/// one camera stream, snapshot or live connection with GET, exactly as it was signed. It works until it expires or the
+/// session or token it was signed with ends. Connections that were opened with it end at the same time.
 #[utoipa::path(
     post, path = "/api/auth/url", tag = "auth", operation_id = "sign_url",
     request_body = UrlToSign,
-    responses((status = 200, description = "The URL", body = SignedUrlAnswer), PermissionDenied, TooLarge)
+    responses((status = 200, description = "The signed URL", body = SignedUrlAnswer), PermissionDenied, TooLarge)
 )]
 async fn sign_url(
     State(hub): State<Hub>,
@@ -231,10 +237,10 @@ async fn sign_url(
     JsonBody(body): JsonBody<UrlToSign>,
 ) -> Result<Response> {
     let OptionalCredential(Some(credential)) = credential else {
-        return Err(HubError::unauthenticated("log in, or send an API token"));
+        return Err(HubError::unauthenticated("Log in or send an API token."));
     };
     if body.path.len() > 1000 {
-        return Err(HubError::invalid_argument("`path` has up to 1,000 characters").at("/path"));
+        return Err(HubError::invalid_argument("`path` must not exceed 1,000 characters").at("/path"));
     }
     let lasts = Duration::from_secs(body.expires_in.unwrap_or(3600).into());
     let signed = hub.sign_url(&credential, &body.path, lasts).await?;
@@ -246,21 +252,21 @@ async fn sign_url(
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct ListParams {
-    /// How many a page holds; 100 when left out.
+    /// The most items on the page; the default is 100.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
-    /// The last page's `next`.
+    /// The `next` of the previous page.
     #[param(max_length = 1000)]
     cursor: Option<String>,
 }
 
-/// The tokens
+/// List tokens
 ///
-/// By name, without their secrets.
+/// Lists the tokens by name, without their secrets.
 #[utoipa::path(
     get, path = "/api/auth/tokens", tag = "auth", operation_id = "list_tokens",
     params(ListParams),
-    responses((status = 200, description = "Tokens", body = Page<TokenInfo>), PermissionDenied)
+    responses((status = 200, description = "A page of tokens", body = Page<TokenInfo>), PermissionDenied)
 )]
 async fn list_tokens(
     State(hub): State<Hub>,
@@ -272,9 +278,9 @@ async fn list_tokens(
     Ok(Json(Page::map(tokens, TokenInfo::from)))
 }
 
-/// Make a token
+/// Create a token
 ///
-/// The answer shows it this once.
+/// The response contains the secret of the token. The hub does not show it again.
 #[utoipa::path(
     post, path = "/api/auth/tokens", tag = "auth", operation_id = "issue_token",
     request_body = NewToken,
@@ -291,10 +297,11 @@ async fn issue_token(
 
 /// Revoke a token
 ///
-/// At once, with every JWT and signed URL made with it and every connection opened with it.
+/// Takes effect at once, and ends every JWT and signed URL that was issued with the token, and every connection
+/// that was opened with it.
 #[utoipa::path(
     delete, path = "/api/auth/tokens/{id}", tag = "auth", operation_id = "revoke_token",
-    params(("id" = inline(Uuid), Path, description = "The token's id")),
+    params(("id" = inline(Uuid), Path, description = "The id of the token")),
     responses((status = 204, description = "Revoked"), PermissionDenied, NotFound, StorageFull)
 )]
 async fn revoke_token(

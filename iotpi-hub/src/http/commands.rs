@@ -33,19 +33,20 @@ pub(super) fn routes() -> ApiRouter {
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// Order a module to do something
+/// Submit a command
 ///
-/// Checked against the module's manifest, then stored. Watch what becomes of it with `GET /api/commands/{id}` or live.
-/// Asked again with the same `Idempotency-Key` and body, the hub answers with the first command, as it then is.
+/// The hub checks the command against the manifest of the module, then stores it. Follow its progress with
+/// `GET /api/commands/{id}` or over the live connection. A repeated request with the same `Idempotency-Key` and body
+/// returns the first command in its current state.
 #[utoipa::path(
     post, path = "/api/modules/{id}/control", tag = "commands", operation_id = "submit",
     params(
-        ("id" = ModuleId, Path, description = "The module"),
+        ("id" = ModuleId, Path, description = "The id of the module"),
         ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 64,
-         description = "Visible ASCII characters of the caller's choice, kept as long as the command"),
+         description = "A key that the caller chooses, in visible ASCII characters. The hub keeps it as long as the command"),
     ),
     request_body = NewCommand,
-    responses((status = 200, description = "The command, queued; or the first one with that key, as it now is", body = Command), PermissionDenied, NotFound, Conflict, TooLarge, Unprocessable, RateLimited, StorageFull)
+    responses((status = 200, description = "The queued command; with a repeated key, the first command in its current state", body = Command), PermissionDenied, NotFound, Conflict, TooLarge, Unprocessable, RateLimited, StorageFull)
 )]
 async fn control(
     State(hub): State<Hub>,
@@ -58,11 +59,11 @@ async fn control(
     let command = match (keys.next(), keys.next()) {
         (None, _) => hub.submit(&caller, &id, command).await?,
         (Some(key), None) => {
-            // What is no text is no key either; the room says what one is.
+            // A header that is not text is not a valid key; `submit_once` rejects it.
             let key = key.to_str().unwrap_or_default().to_owned();
             hub.submit_once(&caller, &id, command, key).await?
         }
-        _ => return Err(HubError::invalid_argument("one `Idempotency-Key`, not several")),
+        _ => return Err(HubError::invalid_argument("Send one `Idempotency-Key` header only.")),
     };
     Ok(Json(command))
 }
@@ -71,21 +72,22 @@ async fn control(
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct ClaimParams {
-    /// Seconds to wait for a command when there is none; 0 when left out.
+    /// How long to wait while no command is queued, in seconds; the default is 0.
     #[param(minimum = 0, maximum = 60)]
     wait: Option<f64>,
-    /// How many commands at most; 1 when left out.
+    /// The most commands to claim; the default is 1.
     #[param(minimum = 1, maximum = 16)]
     limit: Option<u32>,
 }
 
-/// Take the next commands
+/// Claim commands
 ///
-/// For the module itself. Each is leased for 30 s: say how it ended with the status, or it comes back.
+/// A module claims its next commands. Each command is leased for 30 s. Report its outcome with
+/// `POST /api/modules/{id}/status` before the lease ends, or the command returns to the queue.
 #[utoipa::path(
     get, path = "/api/modules/{id}/commands", tag = "commands", operation_id = "claim",
-    params(("id" = ModuleId, Path, description = "The module"), ClaimParams),
-    responses((status = 200, description = "Commands, oldest first, each now leased", body = Page<LeasedCommand>), PermissionDenied, RateLimited, StorageFull)
+    params(("id" = ModuleId, Path, description = "The id of the module"), ClaimParams),
+    responses((status = 200, description = "The claimed commands, oldest first, each with its lease", body = Page<LeasedCommand>), PermissionDenied, RateLimited, StorageFull)
 )]
 async fn claim(
     State(hub): State<Hub>,
@@ -95,23 +97,23 @@ async fn claim(
 ) -> Result<Json<Page<LeasedCommand>>> {
     let limit = query.limit.unwrap_or(1);
     if !(1..=MAX_CLAIM).contains(&limit) {
-        return Err(HubError::invalid_argument("`limit` is 1 to 16"));
+        return Err(HubError::invalid_argument("`limit` must be 1 to 16"));
     }
     let wait = Duration::try_from_secs_f64(query.wait.unwrap_or(0.0))
         .ok()
         .filter(|wait| *wait <= MAX_WAIT)
-        .ok_or_else(|| HubError::invalid_argument("`wait` is 0 to 60 seconds"))?;
+        .ok_or_else(|| HubError::invalid_argument("`wait` must be 0 to 60 seconds"))?;
     hub.claim(&caller, &id, limit, wait).await.map(Page::single).map(Json)
 }
 
-/// Report what became of a command, or the module's state
+/// Report status
 ///
-/// Either part may be left out; an empty object is a heartbeat.
+/// A module reports the progress or outcome of a command, its own state, or both. An empty object is a heartbeat.
 #[utoipa::path(
     post, path = "/api/modules/{id}/status", tag = "commands", operation_id = "report",
-    params(("id" = ModuleId, Path, description = "The module")),
+    params(("id" = ModuleId, Path, description = "The id of the module")),
     request_body = StatusReport,
-    responses((status = 200, description = "Taken in", body = StatusReceipt), PermissionDenied, NotFound, Conflict, TooLarge, RateLimited, StorageFull)
+    responses((status = 200, description = "Accepted", body = StatusReceipt), PermissionDenied, NotFound, Conflict, TooLarge, RateLimited, StorageFull)
 )]
 async fn report(
     State(hub): State<Hub>,
@@ -126,21 +128,21 @@ async fn report(
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct HistoryParams {
-    /// How many a page holds; 100 when left out.
+    /// The most items on the page; the default is 100.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
-    /// The last page's `next`.
+    /// The `next` of the previous page.
     #[param(max_length = 1000)]
     cursor: Option<String>,
 }
 
-/// A module's commands
+/// List the commands of a module
 ///
-/// Newest first.
+/// Lists the newest command first.
 #[utoipa::path(
     get, path = "/api/modules/{id}/commands/history", tag = "commands", operation_id = "list_commands",
-    params(("id" = ModuleId, Path, description = "The module"), HistoryParams),
-    responses((status = 200, description = "Commands", body = Page<Command>), PermissionDenied, NotFound)
+    params(("id" = ModuleId, Path, description = "The id of the module"), HistoryParams),
+    responses((status = 200, description = "A page of commands", body = Page<Command>), PermissionDenied, NotFound)
 )]
 async fn history(
     State(hub): State<Hub>,
@@ -156,10 +158,12 @@ async fn history(
     Ok(Json(hub.store().commands(&id, &page).await?.into()))
 }
 
-/// One command's life
+/// Get a command
+///
+/// Returns the command with its current state and, once it has ended, its outcome.
 #[utoipa::path(
     get, path = "/api/commands/{id}", tag = "commands", operation_id = "read_command",
-    params(("id" = inline(Uuid), Path, description = "The command")),
+    params(("id" = inline(Uuid), Path, description = "The id of the command")),
     responses((status = 200, description = "The command", body = Command), PermissionDenied, NotFound)
 )]
 async fn read(State(hub): State<Hub>, caller: Caller, Path(Uuid(id)): Path<Uuid>) -> Result<Json<Command>> {
@@ -168,13 +172,13 @@ async fn read(State(hub): State<Hub>, caller: Caller, Path(Uuid(id)): Path<Uuid>
     command.map(Json).ok_or_else(|| HubError::not_found("There is no command with this id."))
 }
 
-/// Take back a command
+/// Cancel a command
 ///
-/// Only while it is still queued.
+/// Only a queued command can be cancelled.
 #[utoipa::path(
     post, path = "/api/commands/{id}/cancel", tag = "commands", operation_id = "cancel_command",
-    params(("id" = inline(Uuid), Path, description = "The command")),
-    responses((status = 200, description = "The command, cancelled", body = Command), PermissionDenied, NotFound, Conflict, StorageFull)
+    params(("id" = inline(Uuid), Path, description = "The id of the command")),
+    responses((status = 200, description = "The cancelled command", body = Command), PermissionDenied, NotFound, Conflict, StorageFull)
 )]
 async fn cancel(State(hub): State<Hub>, caller: Caller, Path(Uuid(id)): Path<Uuid>) -> Result<Json<Command>> {
     hub.cancel_command(&caller, &id).await.map(Json)

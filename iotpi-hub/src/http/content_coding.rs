@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, header};
 
-/// A content coding that a body exists in beside the plain one. Smaller ones first: the order decides between equal weights.
+/// A content coding in which a body is available. Variants are ordered by size, which decides between equal weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ContentCoding {
     /// Brotli (RFC 7932).
@@ -12,10 +12,10 @@ pub(super) enum ContentCoding {
 }
 
 impl ContentCoding {
-    /// All of them, the preferred one first.
+    /// All codings, the preferred one first.
     pub(super) const ALL: [Self; 2] = [Self::Brotli, Self::Gzip];
 
-    /// Its name in `Accept-Encoding` and `Content-Encoding`.
+    /// The name in `Accept-Encoding` and `Content-Encoding`.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Brotli => "br",
@@ -23,7 +23,7 @@ impl ContentCoding {
         }
     }
 
-    /// The ending of a file in this coding.
+    /// The suffix of files in this coding.
     pub(super) fn suffix(self) -> &'static str {
         match self {
             Self::Brotli => ".br",
@@ -37,8 +37,8 @@ impl ContentCoding {
     }
 }
 
-/// The codings that the client accepts at least as much as the plain body, the most wanted first. Without `Accept-Encoding`
-/// there are none.
+/// The codings that the client accepts with at least the weight of the plain body, the preferred one first. Without
+/// `Accept-Encoding` there are none.
 pub(super) fn accepted(headers: &HeaderMap) -> Vec<ContentCoding> {
     let lines = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|line| line.to_str().ok());
     let weights: Vec<_> = lines.flat_map(|line| line.split(',')).filter_map(weighted).collect();
@@ -46,20 +46,20 @@ pub(super) fn accepted(headers: &HeaderMap) -> Vec<ContentCoding> {
         let named = weights.iter().find(|(name, _)| is_named(name));
         named.or_else(|| weights.iter().find(|(name, _)| *name == "*")).map(|(_, weight)| *weight)
     };
-    // The plain body is always acceptable unless it is named, and then wanted as much as it says.
+    // The plain body is always acceptable. It has a weight only if `identity` is listed.
     let plain = weights.iter().find(|(name, _)| name.eq_ignore_ascii_case("identity"));
     let plain = plain.map_or(0, |(_, weight)| *weight);
-    let mut wanted: Vec<_> = ContentCoding::ALL
+    let mut accepted: Vec<_> = ContentCoding::ALL
         .into_iter()
         .filter_map(|coding| Some((coding, of(&|name| coding.is_named(name))?)))
         .filter(|(_, weight)| *weight > 0 && *weight >= plain)
         .collect();
-    // Stable: between equal weights the smaller body comes first.
-    wanted.sort_by_key(|(_, weight)| std::cmp::Reverse(*weight));
-    wanted.into_iter().map(|(coding, _)| coding).collect()
+    // The sort is stable: between equal weights the smaller body comes first.
+    accepted.sort_by_key(|(_, weight)| std::cmp::Reverse(*weight));
+    accepted.into_iter().map(|(coding, _)| coding).collect()
 }
 
-/// A name with its weight in thousandths, which is 1,000 without one; nothing for what is no weight.
+/// Parses a name with its weight in thousandths; the default is 1,000. An invalid weight returns nothing.
 fn weighted(item: &str) -> Option<(&str, u16)> {
     let mut parts = item.split(';').map(str::trim);
     let name = parts.next().filter(|name| !name.is_empty())?;
@@ -68,7 +68,7 @@ fn weighted(item: &str) -> Option<(&str, u16)> {
         return Some((name, 1000));
     };
     let weight: f32 = weight.trim().parse().ok()?;
-    // In 0 to 1, so that it fits.
+    // 0 to 1,000 fits into u16.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     (0.0..=1.0).contains(&weight).then(|| (name, (weight * 1000.0).round() as u16))
 }
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn the_plain_body_is_sent_to_whom_wants_it_more_or_nothing_else() {
+    fn the_plain_body_is_sent_to_clients_that_prefer_it_or_accept_nothing_else() {
         for line in
             ["", "identity", "br;q=0", "*;q=0", "identity, gzip;q=0.5", "deflate, zstd", "gzip;q=0.000"]
         {

@@ -1,7 +1,7 @@
 //! The session cookie.
 //!
-//! Where the browser speaks TLS with a proxy in front of the hub the cookie is `Secure`, and its name has a prefix that browsers
-//! enforce (RFC 6265bis, section 4.1.3): no other site of the domain, and nobody on plain HTTP, can set it.
+//! If the browser uses TLS to a proxy in front of the hub, the cookie is `Secure` and its name has a prefix that browsers
+//! enforce (RFC 6265bis, section 4.1.3): neither another site of the domain nor a plain HTTP connection can set it.
 
 use axum::extract::FromRequestParts;
 use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
@@ -12,26 +12,26 @@ use crate::{
     error::{HubError, Result},
 };
 
-/// The name on plain HTTP, which the hub itself speaks: on loopback or a home network.
+/// The name on plain HTTP, which the hub itself serves on loopback or a home network.
 pub(super) const SESSION_COOKIE: &str = "iotpi_session";
-/// With TLS, where the hub has the whole host.
+/// The name with TLS, if the hub has the whole host.
 const HOST_COOKIE: &str = "__Host-iotpi_session";
-/// With TLS, where the hub is below a path of a proxy.
+/// The name with TLS, if the hub has a base path.
 const SUBPATH_COOKIE: &str = "__Secure-iotpi_session";
 
 static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// The session a request shows. A name that only TLS can set goes first.
+/// The session secret of a request. Names that only TLS can set take precedence.
 pub(super) fn session(headers: &HeaderMap) -> Option<&str> {
-    let value_of = |wanted: &str| {
+    let value_of = |cookie: &str| {
         let lines = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
         let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-        pairs.find(|(name, value)| *name == wanted && !value.is_empty()).map(|(_, value)| value)
+        pairs.find(|(name, value)| *name == cookie && !value.is_empty()).map(|(_, value)| value)
     };
     [HOST_COOKIE, SUBPATH_COOKIE, SESSION_COOKIE].into_iter().find_map(value_of)
 }
 
-/// Where a cookie of the hub goes to.
+/// The path and security of the hub's cookies.
 #[derive(Debug)]
 pub(super) struct CookieScope {
     path: String,
@@ -55,7 +55,7 @@ impl FromRequestParts<Hub> for CookieScope {
     }
 }
 
-/// Whether the nearest proxy, which wrote last, was spoken to over TLS.
+/// Whether the client used TLS to the nearest proxy, which adds the last value.
 fn is_https(value: &HeaderValue) -> bool {
     value.to_str().is_ok_and(|text| {
         text.rsplit(',').next().is_some_and(|scheme| scheme.trim().eq_ignore_ascii_case("https"))
@@ -63,7 +63,7 @@ fn is_https(value: &HeaderValue) -> bool {
 }
 
 impl CookieScope {
-    /// The cookie of a session.
+    /// The `Set-Cookie` value of a session.
     pub(super) fn cookie(&self, secret: &str, max_age: u64) -> Result<HeaderValue> {
         let name = match (self.is_secure, self.path.as_str()) {
             (false, _) => SESSION_COOKIE,
@@ -73,7 +73,7 @@ impl CookieScope {
         self.named(name, secret, max_age)
     }
 
-    /// What removes the cookie, under each name it may have here.
+    /// The `Set-Cookie` values that remove the cookie, for each possible name.
     pub(super) fn removal_cookies(&self) -> Result<Vec<HeaderValue>> {
         let plain = Self { path: self.path.clone(), is_secure: false };
         let mut removed = vec![plain.cookie("", 0)?];
@@ -90,7 +90,7 @@ impl CookieScope {
             self.path
         );
         HeaderValue::try_from(text)
-            .map_err(|error| HubError::internal("the cookie is not a header").caused_by(error))
+            .map_err(|error| HubError::internal("the cookie is not a valid header value").caused_by(error))
     }
 }
 
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cookie_that_only_tls_can_set_goes_first() {
+    fn a_cookie_that_only_tls_can_set_takes_precedence() {
         let of = |line: &'static str| {
             let headers = HeaderMap::from_iter([(header::COOKIE, HeaderValue::from_static(line))]);
             session(&headers).map(str::to_owned)
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn over_tls_the_cookie_is_secure_and_its_name_says_so() {
+    fn over_tls_the_cookie_is_secure_and_its_name_has_a_prefix() {
         let cookie = |path: &str, is_secure| {
             let scope = CookieScope { path: path.to_owned(), is_secure };
             scope.cookie("x", 60).unwrap().to_str().unwrap().to_owned()
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_proxy_says_how_it_was_spoken_to() {
+    fn the_value_of_the_nearest_proxy_counts() {
         let https = |text: &'static str| is_https(&HeaderValue::from_static(text));
 
         assert!(https("https") && https("http, HTTPS"));

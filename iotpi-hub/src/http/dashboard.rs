@@ -1,6 +1,6 @@
-//! `/`: the built dashboard, embedded in the binary, with the compressed files that its build wrote beside the plain ones.
+//! `/`: the dashboard, embedded in the binary together with the compressed files of its build.
 //!
-//! The page itself is sent plain: it is small, and the path below which a proxy serves the hub is written into it.
+//! The page itself is not compressed: it is small, and contains the base path, which depends on the proxy.
 
 use std::sync::Mutex;
 
@@ -28,7 +28,7 @@ const NOT_BUILT: &str = "<!doctype html><meta charset=utf-8><title>iotpi hub</ti
 <h1>The hub runs; its dashboard is not built in</h1>\
 <p>Run <code>make ui</code> in the source tree and build the hub again. The API is described at <a href=docs/>docs/</a>.";
 
-/// Answers with a file of the dashboard; a path without a file is a page of the single-page app.
+/// Responds with a file of the dashboard. A path without a file is a page of the single-page app.
 pub(super) fn serve(request: &Request) -> Response {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET,HEAD")]).into_response();
@@ -66,7 +66,7 @@ fn accepts_html(headers: &HeaderMap) -> bool {
 /// A file of the dashboard.
 struct File {
     plain: EmbeddedFile,
-    /// The codings it also exists in.
+    /// The compressed variants.
     compressed: Vec<(ContentCoding, EmbeddedFile)>,
 }
 
@@ -87,12 +87,12 @@ impl File {
         Some(Self { plain, compressed })
     }
 
-    /// The body that the client wants most, and its coding.
+    /// The body that the client prefers, and its coding.
     fn body(&self, headers: &HeaderMap) -> (&EmbeddedFile, Option<ContentCoding>) {
         content_coding::accepted(headers)
             .into_iter()
-            .find_map(|wanted| {
-                let (coding, file) = self.compressed.iter().find(|(coding, _)| *coding == wanted)?;
+            .find_map(|accepted| {
+                let (coding, file) = self.compressed.iter().find(|(coding, _)| *coding == accepted)?;
                 Some((file, Some(*coding)))
             })
             .unwrap_or((&self.plain, None))
@@ -100,11 +100,11 @@ impl File {
 }
 
 fn asset(path: &str, file: &File, headers: &HeaderMap) -> Response {
-    // Names under `immutable` contain a hash of what is in them.
+    // File names under `immutable` contain a hash of the content.
     let cache =
         if path.starts_with("_app/immutable/") { "public, max-age=31536000, immutable" } else { "no-cache" };
     let (body, coding) = file.body(headers);
-    // The hash of the bytes that are sent: each coding has an entity tag of its own.
+    // The hash of the sent bytes: each coding has its own entity tag.
     let etag = format!("\"{}\"", BASE64.encode(&body.metadata.sha256_hash()[..12]));
     let content_type = file.plain.metadata.mimetype();
     let mut response = answer(body.data.clone(), &etag, content_type, headers, cache);
@@ -119,10 +119,10 @@ fn asset(path: &str, file: &File, headers: &HeaderMap) -> Response {
     response
 }
 
-/// The page names the hub's root as `%base%`, which is written here: it may be below a proxy's path.
+/// Replaces `%base%` in the page by the base path of the hub.
 fn page(index: &EmbeddedFile, base: &str, headers: &HeaderMap) -> Response {
     static PAGE: Mutex<Option<(String, Page)>> = Mutex::new(None);
-    // A debug build reads the files anew each time: they may have been built again.
+    // A debug build reads the files again each time, because they may have been rebuilt.
     let known = lock(&PAGE).clone().filter(|(of, _)| of == base && !cfg!(debug_assertions));
     let page = known.map_or_else(
         || {
@@ -137,7 +137,7 @@ fn page(index: &EmbeddedFile, base: &str, headers: &HeaderMap) -> Response {
     response
 }
 
-/// The page for one base.
+/// The page for one base path.
 #[derive(Clone)]
 struct Page {
     html: Bytes,
@@ -177,14 +177,14 @@ fn answer(
     response
 }
 
-/// Whether `If-None-Match` has that entity tag, by the weak comparison (RFC 9110, section 13.1.2).
+/// Whether `If-None-Match` contains the entity tag, by weak comparison (RFC 9110, section 13.1.2).
 fn is_known(headers: &HeaderMap, etag: &str) -> bool {
     let lines = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|line| line.to_str().ok());
     let mut tags = lines.flat_map(|line| line.split(',')).map(str::trim);
     tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
 }
 
-/// Scripts only from the hub itself, and the inline ones of the page as it was built, by their hash.
+/// The content security policy: scripts from the hub, and the inline scripts of the page by their hash.
 fn policy(index: &str) -> HeaderValue {
     let mut scripts = String::from("'self'");
     for script in inline_scripts(index) {
@@ -198,7 +198,7 @@ fn policy(index: &str) -> HeaderValue {
         .unwrap_or(HeaderValue::from_static("default-src 'self'; frame-ancestors 'none'"))
 }
 
-/// The texts of `<script>` elements without a `src`.
+/// The content of `<script>` elements without `src`.
 fn inline_scripts(html: &str) -> Vec<&str> {
     let mut scripts = Vec::new();
     let mut rest = html;

@@ -1,7 +1,7 @@
-//! Compressed request bodies (`Content-Encoding`, RFC 9110 section 8.4): gzip, taken apart as it arrives.
+//! Decompression of gzip request bodies (`Content-Encoding`, RFC 9110 section 8.4) as they arrive.
 //!
-//! A body is never inflated as a whole: it is handed on in pieces of up to 16 KiB, so that the limits of the routes hold for the
-//! inflated bytes and a small body that inflates to gigabytes is refused at its limit.
+//! A body is decompressed in chunks of up to 16 KiB, never as a whole. The limits of the routes apply to the decompressed bytes,
+//! so a small body that expands to gigabytes is rejected at the limit.
 
 use std::{
     fmt,
@@ -17,14 +17,14 @@ use http::{HeaderMap, header};
 
 use super::problem;
 
-/// The pieces that inflated bytes are handed on in.
+/// The most decompressed bytes per chunk.
 const CHUNK_BYTES: usize = 16 * 1024;
 
-/// The request with its body as it was before it was compressed.
+/// Replaces a compressed body by one that decompresses it.
 ///
 /// # Errors
-/// The answer 415 when the body has an encoding other than gzip.
-#[allow(clippy::result_large_err, reason = "the error is the answer")]
+/// The response 415 if the body has an encoding other than gzip.
+#[allow(clippy::result_large_err, reason = "the error is the response")]
 pub(super) fn decompressed(mut request: Request) -> Result<Request, Response> {
     match encoding(request.headers()) {
         Encoding::None => Ok(request),
@@ -58,7 +58,7 @@ fn encoding(headers: &HeaderMap) -> Encoding {
     }
 }
 
-/// A body that is inflated as it is read.
+/// A body that is decompressed as it is read.
 struct Gzip {
     compressed: Body,
     decoder: MultiGzDecoder<Received>,
@@ -71,7 +71,7 @@ impl Gzip {
     }
 }
 
-/// The compressed bytes that have arrived; reading on would block until more do.
+/// The compressed bytes that have arrived. Reading past them returns `WouldBlock`.
 #[derive(Default)]
 struct Received {
     bytes: Bytes,
@@ -139,12 +139,12 @@ impl http_body::Body for Gzip {
     }
 }
 
-/// The body is not what its `Content-Encoding` says, or was cut off.
+/// The body is not valid gzip data, or is truncated.
 #[derive(Debug)]
 pub(super) struct InvalidGzip;
 
 impl InvalidGzip {
-    /// Whether it is at the bottom of that error.
+    /// Whether the error has this cause.
     pub(super) fn caused(error: &axum::Error) -> bool {
         let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
         while let Some(cause) = source {
@@ -159,7 +159,7 @@ impl InvalidGzip {
 
 impl fmt::Display for InvalidGzip {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the body is not whole gzip data, as its `Content-Encoding` says")
+        f.write_str("the body is not complete gzip data, although `Content-Encoding` is gzip")
     }
 }
 

@@ -1,4 +1,4 @@
-//! What arrived of a module's numbered readings, and what never will: `/api/gaps`, `/api/modules/{id}/gaps`,
+//! Delivery of numbered readings, which arrived and which are lost: `/api/gaps`, `/api/modules/{id}/gaps`,
 //! `/api/modules/{id}/delivery`.
 
 use axum::{Json, extract::State};
@@ -24,15 +24,15 @@ pub(super) fn routes() -> ApiRouter {
     ApiRouter::new().routes(routes!(list)).routes(routes!(record)).routes(routes!(account))
 }
 
-/// Say that readings will never come
+/// Report a gap
 ///
-/// For the module itself, when it had to drop numbered readings. The same gap (by epoch and first number) said again
-/// replaces what was said before.
+/// A module reports numbered readings that it dropped and will never send. A gap with the same epoch and first
+/// sequence number replaces the earlier report.
 #[utoipa::path(
     post, path = "/api/modules/{id}/gaps", tag = "sensors", operation_id = "record_gap",
-    params(("id" = ModuleId, Path, description = "The module")),
+    params(("id" = ModuleId, Path, description = "The id of the module")),
     request_body = NewGap,
-    responses((status = 204, description = "Kept"), PermissionDenied, TooLarge, Unprocessable, RateLimited, StorageFull)
+    responses((status = 204, description = "Recorded"), PermissionDenied, TooLarge, Unprocessable, RateLimited, StorageFull)
 )]
 async fn record(
     State(hub): State<Hub>,
@@ -48,32 +48,33 @@ async fn record(
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct GapParams {
-    /// Only this module's.
+    /// Only gaps of this module.
     module_id: Option<ModuleId>,
-    /// Only those of this series' type, or of a series nobody knows.
+    /// Only gaps in series of this type, and gaps whose series is unknown.
     #[serde(rename = "type")]
     kind: Option<SensorType>,
-    /// Only those that end at this moment or later: Unix seconds or RFC 3339, years 2000 to 2099.
+    /// Only gaps that end at this time or later: Unix seconds or RFC 3339, years 2000 to 2099.
     #[param(value_type = Option<f64>, minimum = 946_684_800.0, exclusive_maximum = 4_102_444_800.0)]
     since: Option<String>,
-    /// Only those that begin before this moment: Unix seconds or RFC 3339, years 2000 to 2099.
+    /// Only gaps that begin before this time: Unix seconds or RFC 3339, years 2000 to 2099.
     #[param(value_type = Option<f64>, minimum = 946_684_800.0, exclusive_maximum = 4_102_444_800.0)]
     until: Option<String>,
-    /// How many a page holds; 100 when left out.
+    /// The most items on the page; the default is 100.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
-    /// The last page's `next`.
+    /// The `next` of the previous page.
     #[param(max_length = 1000)]
     cursor: Option<String>,
 }
 
-/// Readings that will never arrive
+/// List gaps
 ///
-/// By the moment they begin: one for each series that lost some, and one for those of which nobody knows the series.
+/// Lists the readings that will never arrive, ordered by the time at which each gap begins. There is one entry for
+/// each series that lost readings, and one for lost readings whose series is unknown.
 #[utoipa::path(
     get, path = "/api/gaps", tag = "sensors", operation_id = "list_gaps",
     params(GapParams),
-    responses((status = 200, description = "Gaps", body = Page<Gap>), PermissionDenied, Unprocessable)
+    responses((status = 200, description = "A page of gaps", body = Page<Gap>), PermissionDenied, Unprocessable)
 )]
 async fn list(
     State(hub): State<Hub>,
@@ -81,23 +82,23 @@ async fn list(
     Query(query): Query<GapParams>,
 ) -> Result<Json<Page<Gap>>> {
     caller.may_read_of(query.module_id.as_ref())?;
-    let wanted = GapQuery {
+    let gaps = GapQuery {
         module_id: query.module_id,
         sensor: query.kind,
         since: parse_time("since", query.since.as_deref())?,
         until: parse_time("until", query.until.as_deref())?,
     };
     let page = page(query.limit, query.cursor)?;
-    Ok(Json(hub.store().gaps(&wanted, &page).await?.into()))
+    Ok(Json(hub.store().gaps(&gaps, &page).await?.into()))
 }
 
-/// A module's account
+/// Get the delivery account of a module
 ///
-/// How many of its numbered readings arrived, were lost, or are missing: in all, and series by series.
+/// Returns how many of its numbered readings arrived, were lost or are missing, in total and for each series.
 #[utoipa::path(
     get, path = "/api/modules/{id}/delivery", tag = "sensors", operation_id = "read_delivery",
-    params(("id" = ModuleId, Path, description = "The module")),
-    responses((status = 200, description = "The account", body = DeliveryAccount), PermissionDenied, NotFound)
+    params(("id" = ModuleId, Path, description = "The id of the module")),
+    responses((status = 200, description = "The delivery account", body = DeliveryAccount), PermissionDenied, NotFound)
 )]
 async fn account(
     State(hub): State<Hub>,

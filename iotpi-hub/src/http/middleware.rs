@@ -1,4 +1,4 @@
-//! What every request passes and every answer gets: an id, the host and origin checks, the security headers.
+//! Processing common to all requests: request id, host and origin checks, security headers.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -31,7 +31,7 @@ use crate::{
 };
 
 pub(super) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// What every answer says, unless it says something else itself.
+/// Headers of every response, unless the response sets them itself.
 pub(super) static DEFAULT_HEADERS: [(HeaderName, &str); 4] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "same-origin"),
@@ -39,12 +39,14 @@ pub(super) static DEFAULT_HEADERS: [(HeaderName, &str); 4] = [
     (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
 ];
 
-/// So much of a body nobody read is read after all before the answer goes out, within the time below.
+/// The most bytes of an unread body that are drained before the response is sent.
 const MAX_UNREAD_BYTES: usize = 32 * 1024 * 1024;
+/// The longest time to drain an unread body.
 const UNREAD_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Answers a request: names it, checks it, has it routed, makes errors problem documents, counts the answer and adds the headers every
-/// answer has. A plain function around the router, because each layer of it costs a boxed service and a boxed future a request.
+/// Handles a request: assigns an id, checks and routes it, turns errors into problem documents, counts the response and adds
+/// the common headers. It is a function around the router, because each layer of the router costs a boxed service and a boxed
+/// future per request.
 pub(crate) async fn answer(hub: &Hub, router: Router, request: Request) -> Response {
     let id = request_id(hub);
     let challenge = problem::Challenge::to(request.headers());
@@ -54,7 +56,7 @@ pub(crate) async fn answer(hub: &Hub, router: Router, request: Request) -> Respo
     request.extensions_mut().insert(authorized.clone());
     let answered = while_authorized(&authorized, routed(hub, router, request));
     let answered = AssertUnwindSafe(answered).catch_unwind().await;
-    let response = answered.unwrap_or_else(|_| HubError::internal("the hub failed").into_response());
+    let response = answered.unwrap_or_else(|_| HubError::internal("The hub failed.").into_response());
     if response.status().is_client_error() || response.status().is_server_error() {
         drain(unread).await;
     }
@@ -65,7 +67,7 @@ pub(crate) async fn answer(hub: &Hub, router: Router, request: Request) -> Respo
         headers.insert(REQUEST_ID.clone(), id);
     }
     if is_api {
-        // Answers hold the data of people, which caches must not keep.
+        // Responses contain personal data, which caches must not store.
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     }
     for (name, value) in &DEFAULT_HEADERS {
@@ -74,7 +76,7 @@ pub(crate) async fn answer(hub: &Hub, router: Router, request: Request) -> Respo
     response
 }
 
-/// The answer of the route, to a request that passes the checks.
+/// Checks the request and passes it to the router.
 async fn routed(hub: &Hub, mut router: Router, request: Request) -> Response {
     if let Err(error) = check(hub, request.method(), request.uri(), request.headers()) {
         return error.into_response();
@@ -85,8 +87,8 @@ async fn routed(hub: &Hub, mut router: Router, request: Request) -> Response {
     }
 }
 
-/// Names a request: a version 7 UUID whose random part is drawn once a process and then counted on, because asking the
-/// operating system for each would cost more than the rest of it.
+/// Generates a request id: a version 7 UUID. Its random part is drawn once per process and then incremented, because asking
+/// the operating system for each id would cost more than the rest of the function.
 pub(super) fn request_id(hub: &Hub) -> String {
     static NEXT: LazyLock<AtomicU64> = LazyLock::new(|| AtomicU64::new(getrandom::u64().unwrap_or_default()));
     let mut rest = [0; 10];
@@ -95,12 +97,12 @@ pub(super) fn request_id(hub: &Hub) -> String {
     uuid::Builder::from_unix_timestamp_millis(now, &rest).into_uuid().to_string()
 }
 
-/// By which name the hub was called, and from which page.
+/// Checks the host name and the origin of a request.
 pub(super) fn check(hub: &Hub, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<()> {
     let host = host(uri, headers)?;
     if !is_own(hub, name_of(&host)) {
         return Err(HubError::permission_denied(format!(
-            "this hub does not answer to the name `{}`: add it to http.allowed_hosts",
+            "This hub does not accept the host name `{}`. Add it to http.allowed_hosts.",
             name_of(&host)
         )));
     }
@@ -112,30 +114,31 @@ pub(super) fn check(hub: &Hub, method: &Method, uri: &Uri, headers: &HeaderMap) 
     {
         let origin = String::from_utf8_lossy(origin.as_bytes());
         return Err(HubError::permission_denied(format!(
-            "the page that sent this request is of another site: Origin `{origin}` is not Host `{host}`. Behind a proxy, pass the \
-             browser's Host on; in nginx: proxy_set_header Host $http_host"
+            "A page of another site sent this request: Origin `{origin}` does not match Host `{host}`. A proxy has to forward the \
+             Host of the browser; in nginx: proxy_set_header Host $http_host"
         )));
     }
     Ok(())
 }
 
-/// The authority the request was sent to (RFC 9112 section 3.3): that of an absolute target, else the `Host` header.
+/// The authority of the request (RFC 9112 section 3.3): that of an absolute target, else the `Host` header.
 fn host(uri: &Uri, headers: &HeaderMap) -> Result<String> {
     if headers.get_all(header::HOST).iter().count() > 1 {
         return Err(HubError::invalid_argument(
-            "a request has one `Host` header, not several (RFC 9112, 3.2)",
+            "A request must have one `Host` header only (RFC 9112, 3.2).",
         ));
     }
-    let said = match uri.authority() {
+    let authority = match uri.authority() {
         Some(authority) => Some(authority.as_str()),
         None => headers.get(header::HOST).and_then(|v| v.to_str().ok()),
     };
-    let said = said.filter(|host| !host.is_empty() && !host.contains('@'));
-    said.map(str::to_ascii_lowercase)
-        .ok_or_else(|| HubError::invalid_argument("the `Host` header is missing"))
+    let authority = authority.filter(|host| !host.is_empty() && !host.contains('@'));
+    authority
+        .map(str::to_ascii_lowercase)
+        .ok_or_else(|| HubError::invalid_argument("The `Host` header is missing."))
 }
 
-/// A host without its port; an IPv6 address keeps its brackets.
+/// Removes the port from a host. An IPv6 address keeps its brackets.
 fn name_of(host: &str) -> &str {
     match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !host.ends_with(']') => name,
@@ -152,7 +155,7 @@ fn is_own(hub: &Hub, name: &str) -> bool {
         || hub.config().http.allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(name))
 }
 
-/// Whether a page's origin is the host itself. The scheme is not compared: a proxy may speak TLS for the hub.
+/// Whether the origin of a page is the host itself. The scheme is not compared, because a proxy may terminate TLS.
 fn is_same(origin: &HeaderValue, host: &str) -> bool {
     let Ok(origin) = origin.to_str() else { return false };
     let Some((scheme, authority)) = origin.split_once("://") else { return false };
@@ -166,7 +169,7 @@ fn is_same(origin: &HeaderValue, host: &str) -> bool {
     plain(&authority) == plain(host)
 }
 
-/// A request body that can be taken back by whoever has to read on when the handler did not.
+/// A request body that can be recovered after the handler returned without reading it.
 type KeptBody = Arc<Mutex<Body>>;
 
 struct SharedBody(KeptBody);
@@ -192,7 +195,7 @@ impl http_body::Body for SharedBody {
 }
 
 fn keep_body(request: Request) -> (Request, Option<KeptBody>) {
-    // Who waits for `100 Continue` has sent nothing yet, and shall not.
+    // A client that waits for `100 Continue` has not sent the body, and should not.
     if request.body().is_end_stream() || request.headers().contains_key(header::EXPECT) {
         return (request, None);
     }
@@ -201,8 +204,8 @@ fn keep_body(request: Request) -> (Request, Option<KeptBody>) {
     (Request::from_parts(parts, Body::new(SharedBody(Arc::clone(&kept)))), Some(kept))
 }
 
-/// Reads what the handler did not: a client that is still sending when the connection closes sees a reset, and never the
-/// problem that was answered.
+/// Reads the rest of the body. A client that is still sending when the connection closes would see a reset instead of the
+/// problem document.
 async fn drain(unread: Option<KeptBody>) {
     let Some(mut body) = unread
         .and_then(|kept| Arc::try_unwrap(kept).ok())
@@ -219,7 +222,7 @@ async fn drain(unread: Option<KeptBody>) {
             }
         }
     };
-    // Whoever takes longer has to live with the reset.
+    // A client that takes longer gets the reset.
     let _ = tokio::time::timeout(UNREAD_TIMEOUT, read).await;
 }
 
@@ -228,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_port_is_not_part_of_the_name() {
+    fn a_port_is_not_part_of_the_host_name() {
         for (host, name) in [
             ("localhost", "localhost"),
             ("localhost:8000", "localhost"),

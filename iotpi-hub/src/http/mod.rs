@@ -1,7 +1,7 @@
-//! The doors: HTTP, translated into calls of the rooms.
+//! The HTTP transport: translates requests into operations of the hub.
 //!
-//! One table routes and documents: what is not in it does not exist. Deliberately absent: rules. A door that decides
-//! something is in the wrong file.
+//! [`ApiRouter`] both routes and documents the operations, so every route is documented. Deliberately absent: domain rules,
+//! which belong to `ops/`.
 
 mod api_router;
 mod auth;
@@ -49,7 +49,7 @@ use crate::{Hub, error::HubError};
 
 /// The API. A new resource is one line here.
 fn api() -> ApiRouter {
-    // Large answers of text without secrets.
+    // Large text responses without secrets.
     let compressed = ApiRouter::new()
         .merge(sensors::routes())
         .merge(modules::routes())
@@ -65,7 +65,7 @@ fn api() -> ApiRouter {
         .merge(monitoring::routes())
 }
 
-/// Everything a hub answers; requests come to it through [`answer`].
+/// The router of the hub. Requests reach it through [`answer`].
 pub(crate) fn router(hub: Hub) -> Router {
     let router = api().into_router();
     #[cfg(feature = "docs")]
@@ -77,14 +77,14 @@ pub(crate) fn router(hub: Hub) -> Router {
     router.fallback(fallback).with_state(hub)
 }
 
-/// The browsable description runs its own scripts, styles itself, and asks this hub; nothing else.
+/// The content security policy of the API page: its own scripts and styles, and requests to this hub only.
 #[cfg(feature = "docs")]
 async fn docs_policy(mut response: Response) -> Response {
     let policy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
                   connect-src 'self'; frame-ancestors 'none'";
     let headers = response.headers_mut();
     headers.insert(http::header::CONTENT_SECURITY_POLICY, http::HeaderValue::from_static(policy));
-    // From `/docs` to `/docs/`, below whatever path a proxy serves the hub.
+    // Redirects from `/docs` to `/docs/` relative to the base path of a proxy.
     if let Some(location) = headers.get_mut(http::header::LOCATION) {
         *location = http::HeaderValue::from_static("docs/");
     }
@@ -95,23 +95,23 @@ fn contains(value: &http::HeaderValue, word: &str) -> bool {
     value.to_str().is_ok_and(|value| value.contains(word))
 }
 
-/// What the table does not have: the dashboard's paths, and nothing else.
+/// Serves paths outside the API: pages of the dashboard, and errors for everything else.
 async fn fallback(request: axum::extract::Request) -> Response {
     let path = request.uri().path();
     let is_page = matches!(*request.method(), http::Method::GET | http::Method::HEAD)
         && request.headers().get(http::header::ACCEPT).is_some_and(|accept| contains(accept, "text/html"));
     let is_api = path == "/api" || path.starts_with("/api/");
     if (is_api || !is_page)
-        && let Some(meant) = path_suggestion::suggest(path)
+        && let Some(suggestion) = path_suggestion::suggest(path)
     {
-        return HubError::not_found(format!("there is nothing at {path}: did you mean {meant}?"))
+        return HubError::not_found(format!("There is nothing at {path}. Did you mean {suggestion}?"))
             .into_response();
     }
     if is_api {
-        return HubError::not_found(format!("there is nothing at {path}; see /docs")).into_response();
+        return HubError::not_found(format!("There is nothing at {path}. See /docs.")).into_response();
     }
     #[cfg(feature = "dashboard")]
     return dashboard::serve(&request);
     #[cfg(not(feature = "dashboard"))]
-    HubError::not_found("this hub was built without the dashboard").into_response()
+    HubError::not_found("This hub was built without the dashboard.").into_response()
 }

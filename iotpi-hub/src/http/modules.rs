@@ -1,4 +1,4 @@
-//! `/api/modules`: who is there and what they offer.
+//! `/api/modules`: registration, manifests, health and quotas of modules.
 
 use axum::{Json, extract::State};
 use http::StatusCode;
@@ -25,10 +25,10 @@ pub(super) fn routes() -> ApiRouter {
 
 /// Register a module
 ///
-/// Says what the module offers. Idempotent: the last manifest holds.
+/// Registers the module with its manifest, or replaces its manifest. The operation is idempotent.
 #[utoipa::path(
     put, path = "/api/modules/{id}", tag = "modules", operation_id = "register",
-    params(("id" = ModuleId, Path, description = "The module")),
+    params(("id" = ModuleId, Path, description = "The id of the module")),
     request_body = Manifest,
     responses((status = 200, description = "The module", body = ModuleInfo), PermissionDenied, TooLarge, Unprocessable, RateLimited, StorageFull)
 )]
@@ -41,10 +41,12 @@ async fn register(
     hub.register(&caller, &id, &manifest).await.map(Json)
 }
 
-/// One module
+/// Get a module
+///
+/// Returns the manifest, state and health of the module.
 #[utoipa::path(
     get, path = "/api/modules/{id}", tag = "modules", operation_id = "read_module",
-    params(("id" = ModuleId, Path, description = "The module")),
+    params(("id" = ModuleId, Path, description = "The id of the module")),
     responses((status = 200, description = "The module", body = ModuleInfo), PermissionDenied, NotFound)
 )]
 async fn read(State(hub): State<Hub>, caller: Caller, Path(id): Path<ModuleId>) -> Result<Json<ModuleInfo>> {
@@ -54,13 +56,13 @@ async fn read(State(hub): State<Hub>, caller: Caller, Path(id): Path<ModuleId>) 
     Ok(Json(hub.describe(record)))
 }
 
-/// What a module uses of its quotas
+/// Get the quota usage of a module
 ///
-/// Each with its limit. A module token reads its own module's.
+/// Returns the usage and limit of each quota. A module token can read the usage of its own module.
 #[utoipa::path(
     get, path = "/api/modules/{id}/usage", tag = "modules", operation_id = "read_module_usage",
-    params(("id" = ModuleId, Path, description = "The module")),
-    responses((status = 200, description = "Its use of each quota", body = ModuleUsage), PermissionDenied, NotFound)
+    params(("id" = ModuleId, Path, description = "The id of the module")),
+    responses((status = 200, description = "The usage and limit of each quota", body = ModuleUsage), PermissionDenied, NotFound)
 )]
 async fn usage(
     State(hub): State<Hub>,
@@ -73,10 +75,10 @@ async fn usage(
 
 /// Remove a module
 ///
-/// With its series, commands and tokens.
+/// Removes the module with its series, commands and tokens.
 #[utoipa::path(
     delete, path = "/api/modules/{id}", tag = "modules", operation_id = "remove_module",
-    params(("id" = ModuleId, Path, description = "The module")),
+    params(("id" = ModuleId, Path, description = "The id of the module")),
     responses((status = 204, description = "Removed"), PermissionDenied, NotFound, StorageFull)
 )]
 async fn remove(State(hub): State<Hub>, caller: Caller, Path(id): Path<ModuleId>) -> Result<StatusCode> {
@@ -88,21 +90,21 @@ async fn remove(State(hub): State<Hub>, caller: Caller, Path(id): Path<ModuleId>
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct ListParams {
-    /// How many a page holds; 100 when left out.
+    /// The most items on the page; the default is 100.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
-    /// The last page's `next`.
+    /// The `next` of the previous page.
     #[param(max_length = 1000)]
     cursor: Option<String>,
 }
 
-/// The modules
+/// List modules
 ///
-/// By id.
+/// Lists the modules by id.
 #[utoipa::path(
     get, path = "/api/modules", tag = "modules", operation_id = "list_modules",
     params(ListParams),
-    responses((status = 200, description = "Modules", body = Page<ModuleInfo>), PermissionDenied)
+    responses((status = 200, description = "A page of modules", body = Page<ModuleInfo>), PermissionDenied)
 )]
 async fn list(
     State(hub): State<Hub>,

@@ -1,4 +1,4 @@
-//! `/health`, `/metrics` and the API's own description.
+//! `/health`, `/metrics`, `/api/time` and the OpenAPI document.
 
 use std::sync::OnceLock;
 
@@ -29,37 +29,38 @@ pub(super) fn routes() -> ApiRouter {
         .routes(routes!(describe))
 }
 
-/// How the hub is.
+/// The health of the hub.
 #[derive(Debug, Serialize, ToSchema)]
 struct HealthReport {
+    /// The overall status.
     status: HubHealth,
-    /// What is wrong, in one sentence; left out while nothing is.
+    /// The problem, in one sentence; absent while there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
-    /// The hub's version.
+    /// The version of the hub.
     version: &'static str,
-    /// Seconds since it started.
+    /// Seconds since the hub started.
     uptime_secs: f64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum HubHealth {
-    /// It answers and its store works.
+    /// The hub responds and its store works.
     Ok,
-    /// It is going.
+    /// The hub is shutting down.
     Stopping,
-    /// Its store fails.
+    /// The store of the hub fails.
     Failing,
 }
 
-/// Health of the hub
+/// Get the health of the hub
 ///
-/// The store is checked at most once a second.
+/// The hub checks its store at most once a second.
 #[utoipa::path(
     get, path = "/health", tag = "operations", operation_id = "health", security(()),
     responses(
-        (status = 200, description = "The hub answers and its store works", body = HealthReport),
+        (status = 200, description = "The hub responds and its store works", body = HealthReport),
         (status = 503, description = "The hub is stopping or its store fails", body = HealthReport)
     )
 )]
@@ -76,49 +77,52 @@ async fn health(State(hub): State<Hub>) -> (StatusCode, Json<HealthReport>) {
     (code, Json(HealthReport { status, problem, version: env!("CARGO_PKG_VERSION"), uptime_secs }))
 }
 
-/// The hub's clock at one moment.
+/// The time by the clock of the hub.
 #[derive(Debug, Serialize, ToSchema)]
 struct HubTime {
-    /// Unix seconds.
+    /// The current time, in Unix seconds.
     hub_time: Timestamp,
 }
 
-/// The hub's clock
+/// Get the time of the hub
 ///
-/// For whoever wants to know how far theirs is off: half of the round trip before and after, the shortest of some.
+/// For clients that estimate their clock offset: repeat the request, take the shortest round trip, and assume that
+/// the hub read its clock in the middle of it.
 #[utoipa::path(
     get, path = "/api/time", tag = "operations", operation_id = "time",
-    responses((status = 200, description = "The time", body = HubTime), PermissionDenied)
+    responses((status = 200, description = "The current time", body = HubTime), PermissionDenied)
 )]
 async fn time(State(hub): State<Hub>, IngestAuth(_): IngestAuth) -> Json<HubTime> {
     Json(HubTime { hub_time: hub.now().wall })
 }
 
-/// What the hub counts
+/// Get metrics
 ///
-/// Prometheus text.
+/// Returns the metrics of the hub in the Prometheus text format.
 #[utoipa::path(
     get, path = "/metrics", tag = "operations", operation_id = "metrics",
-    responses((status = 200, description = "Counters", body = String, content_type = "text/plain"), PermissionDenied)
+    responses((status = 200, description = "The metrics", body = String, content_type = "text/plain"), PermissionDenied)
 )]
 async fn metrics(State(hub): State<Hub>, caller: Caller) -> Result<Response> {
     caller.may_read()?;
     let mut text = hub.inner.metrics.text(hub.inner.started_at);
     text.push_str(&crate::frames::metrics(&hub.watched_cameras()));
-    // What the hub counts itself is told also when the store is gone.
+    // The hub's own counters are reported even if the store fails.
     if let Ok(report) = hub.storage_report().await {
         text.push_str(&crate::storage::metrics(&report));
     }
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }
 
-/// This document
+/// Get the OpenAPI document
+///
+/// Returns the OpenAPI description of this API.
 #[utoipa::path(
     get, path = "/api/openapi.json", tag = "operations", operation_id = "openapi", security(()),
-    responses((status = 200, description = "OpenAPI 3.1", body = Object, content_type = "application/json"))
+    responses((status = 200, description = "The OpenAPI 3.1 document", body = Object, content_type = "application/json"))
 )]
 async fn describe() -> impl IntoResponse {
-    // Made when first asked for: a hub starts faster and smaller without it.
+    // Generated on the first request: the hub starts faster and uses less memory without it.
     static DOCUMENT: OnceLock<Bytes> = OnceLock::new();
     let document = DOCUMENT.get_or_init(|| openapi().into()).clone();
     ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-cache")], document)

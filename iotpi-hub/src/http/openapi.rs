@@ -1,4 +1,4 @@
-//! The API's description, from the table that routes.
+//! The OpenAPI document, generated from the router.
 
 use std::collections::BTreeMap;
 
@@ -21,19 +21,19 @@ use super::{
 #[openapi(
     info(
         title = "iotpi hub",
-        description = "Sensors in, commands out, cameras through, events live. docs/ref/api.md says what a schema cannot.",
+        description = "The HTTP API of the iotpi hub: readings, commands, camera frames and live events. docs/ref/api.md describes the rules that a schema cannot express.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
         contact(name = "iotpi", url = "https://github.com/iotpi/iotpi"),
     ),
-    servers((url = "../", description = "This hub; relative to where this document is, /api/openapi.json")),
+    servers((url = "../", description = "This hub, relative to the address of this document, /api/openapi.json")),
     tags(
-        (name = "sensors", description = "Readings in and out"),
-        (name = "camera", description = "Pictures in and out; newest wins"),
-        (name = "modules", description = "Who is there and what they offer"),
-        (name = "commands", description = "What modules are told to do"),
-        (name = "live", description = "Events as they happen"),
-        (name = "auth", description = "People, sessions and tokens"),
-        (name = "operations", description = "Running a hub")
+        (name = "sensors", description = "Record and query readings"),
+        (name = "camera", description = "Upload and view camera frames; only the newest frame is kept, unless it is recorded"),
+        (name = "modules", description = "Registered modules, their manifests and health"),
+        (name = "commands", description = "Commands to modules and their outcomes"),
+        (name = "live", description = "Events and camera frames over WebSocket"),
+        (name = "auth", description = "Users, sessions and tokens"),
+        (name = "operations", description = "Health, metrics, storage and other administration of the hub")
     ),
     components(schemas(iotpi_core::Problem, iotpi_core::ErrorKind)),
     security(("session" = []), ("bearer" = []), ("basic" = [])),
@@ -46,19 +46,21 @@ struct Schemes;
 impl Modify for Schemes {
     fn modify(&self, openapi: &mut OpenApi) {
         let components = openapi.components.get_or_insert_default();
-        let cookie = ApiKeyValue::with_description(SESSION_COOKIE, "A person's session, from login");
+        let cookie = ApiKeyValue::with_description(SESSION_COOKIE, "The session of a user, set by the login");
         components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
         let bearer = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
-            .description(Some("An API token, a module's token, or a JWT"))
+            .description(Some("An API token, a module token or a JWT"))
             .build();
         components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
         let basic = HttpBuilder::new()
             .scheme(HttpAuthScheme::Basic)
-            .description(Some("The same token as the password; the user name is ignored"))
+            .description(Some(
+                "An API token, a module token or a JWT as the password; the user name is ignored",
+            ))
             .build();
         components.add_security_scheme("basic", SecurityScheme::Http(basic));
-        let signed = ApiKeyValue::with_description("sig", "A signed URL, from POST /api/auth/url");
+        let signed = ApiKeyValue::with_description("sig", "The signature in a URL from POST /api/auth/url");
         components.add_security_scheme("signed_url", SecurityScheme::ApiKey(ApiKey::Query(signed)));
     }
 }
@@ -80,7 +82,8 @@ pub fn openapi() -> String {
     text
 }
 
-/// A page's items by their name: utoipa writes a type parameter's schema out, where a generated client wants the type.
+/// Refers to the item type of a page by name. utoipa writes the schema of a type parameter inline, but a generated
+/// client needs the named type.
 fn name_items(name: &str, schema: &mut RefOr<Schema>) {
     let (Some(item), RefOr::T(Schema::Object(page))) = (name.strip_prefix("Page_"), schema) else { return };
     if let Some(RefOr::T(Schema::Array(items))) = page.properties.get_mut("items") {
@@ -88,7 +91,8 @@ fn name_items(name: &str, schema: &mut RefOr<Schema>) {
     }
 }
 
-/// Says that a command's report has no other fields: utoipa says it of structs with `deny_unknown_fields`, not of enums.
+/// Forbids additional fields in a command report. utoipa does this for structs with `deny_unknown_fields`, but not
+/// for enums.
 fn close_command_report(schemas: &mut BTreeMap<String, RefOr<Schema>>) {
     let Some(RefOr::T(Schema::OneOf(report))) = schemas.get_mut("CommandReport") else { return };
     for outcome in &mut report.items {
@@ -98,8 +102,8 @@ fn close_command_report(schemas: &mut BTreeMap<String, RefOr<Schema>>) {
     }
 }
 
-/// Adds what every operation may answer, because it is decided before or behind the door: a request no operation
-/// understands, a host or origin that may not, and, unless it is open, a caller nobody knows.
+/// Adds the error responses that any operation may return: malformed requests, rejected hosts and origins, internal
+/// errors, an unavailable hub and, unless the operation is public, missing or invalid credentials.
 fn add_common_responses(operation: &mut Operation) {
     let open = operation.security.as_deref().is_some_and(|s| s.contains(&SecurityRequirement::default()));
     let mut common = [InvalidArgument::responses(), PermissionDenied::responses(), Internal::responses()]

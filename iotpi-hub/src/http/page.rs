@@ -1,22 +1,22 @@
-//! A page of a list, as it travels.
+//! The JSON form of a page of a list.
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::store;
 
-/// A page of a list and where the next one begins.
+/// A page of a list, with the cursor of the next page.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Page<T> {
-    /// At most as many as asked for.
+    /// The items of the page, up to the limit.
     items: Vec<T>,
-    /// Send it back as `cursor` to get the next page; null on the last one.
+    /// The `cursor` of the next page; null on the last page.
     #[schema(required)]
     next: Option<String>,
 }
 
 impl<T> Page<T> {
-    /// A list that is always whole.
+    /// The only page of a list that is never divided.
     pub(crate) fn single(items: Vec<T>) -> Self {
         Self { items, next: None }
     }

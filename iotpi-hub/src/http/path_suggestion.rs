@@ -1,12 +1,12 @@
-//! The path that was probably meant by one the hub does not have.
+//! Suggestions for paths that do not exist.
 
 use std::sync::LazyLock;
 
-/// The paths of the table, by segments; a segment in braces is a parameter.
+/// The segments of all API paths. A segment in braces is a parameter.
 static PATHS: LazyLock<Vec<Vec<String>>> =
     LazyLock::new(|| super::api().paths().map(|path| segments(path).map(str::to_owned).collect()).collect());
 
-/// The path of the table that differs only in `/api` before it, in slashes, or in capitals of its fixed words.
+/// Finds an API path that differs only by a leading `/api`, by slashes, or by the case of its fixed segments.
 pub(super) fn suggest(path: &str) -> Option<String> {
     let bare: Vec<_> = segments(path).skip_while(|segment| segment.eq_ignore_ascii_case("api")).collect();
     let with_api: Vec<_> = std::iter::once("api").chain(bare.iter().copied()).collect();
@@ -19,7 +19,7 @@ pub(super) fn suggest(path: &str) -> Option<String> {
                 .collect::<String>(),
         )
     });
-    found.filter(|meant: &String| meant != path)
+    found.filter(|found: &String| found != path)
 }
 
 fn segments(path: &str) -> impl Iterator<Item = &str> {

@@ -1,4 +1,4 @@
-//! Problem documents (RFC 9457), and the one place that knows status codes.
+//! Problem documents (RFC 9457). This is the only module that knows status codes.
 
 use std::{collections::BTreeMap, error::Error as _, sync::Arc};
 
@@ -49,7 +49,7 @@ fn title(kind: ErrorKind) -> &'static str {
     }
 }
 
-/// An error as a document.
+/// Converts an error to a problem document.
 pub(crate) fn document(error: &HubError, request_id: Option<&str>) -> Problem {
     let kind = error.kind();
     Problem {
@@ -65,7 +65,7 @@ pub(crate) fn document(error: &HubError, request_id: Option<&str>) -> Problem {
     }
 }
 
-/// The answer is finished by `finish`, which knows the request's id.
+/// `finish` completes the response with the request id.
 impl IntoResponse for HubError {
     fn into_response(self) -> Response {
         let mut response = status(self.kind()).into_response();
@@ -74,7 +74,7 @@ impl IntoResponse for HubError {
     }
 }
 
-/// Makes every error answer a problem document: those of the rooms, and those axum gives by itself.
+/// Turns every error response into a problem document, whether it comes from an operation or from axum.
 pub(super) fn finish(response: Response, request_id: &str, challenge: Challenge) -> Response {
     let code = response.status();
     if !(code.is_client_error() || code.is_server_error()) {
@@ -87,7 +87,7 @@ pub(super) fn finish(response: Response, request_id: &str, challenge: Challenge)
     };
     log(&error, request_id);
     let mut problem = document(&error, Some(request_id));
-    // 405 and 415 are the two statuses besides those of the kinds.
+    // The codes 405 and 415 do not correspond to a kind.
     problem.status = code.as_u16();
     let mut finished = (code, Json(&problem)).into_response();
     let headers = finished.headers_mut();
@@ -106,16 +106,16 @@ pub(super) fn finish(response: Response, request_id: &str, challenge: Challenge)
     finished
 }
 
-/// Which ways to authenticate an answer 401 offers.
+/// The authentication schemes that a 401 response offers.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Challenge {
     Bearer,
-    /// Also HTTP Basic: ffmpeg and other programs send the name and password of their URL only when they are asked.
+    /// Also HTTP Basic: ffmpeg and other programs send the credentials in their URL only if the server asks for them.
     BearerAndBasic,
 }
 
 impl Challenge {
-    /// Scripts of a page in a browser are not offered Basic, because the browser would then ask its user for a name and password.
+    /// Selects the schemes. Scripts in a browser are not offered Basic, because the browser would open a login dialog.
     pub(super) fn to(headers: &HeaderMap) -> Self {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let is_browser = text(header::USER_AGENT).starts_with("Mozilla/");
@@ -136,10 +136,10 @@ impl Challenge {
     }
 }
 
-/// The answer to a body with an encoding the hub does not read, with those it does (RFC 9110 section 15.5.16).
+/// The response to a body with an unsupported encoding, which lists the supported ones (RFC 9110 section 15.5.16).
 pub(super) fn unsupported_encoding(name: &str) -> Response {
     let error = HubError::invalid_argument(format!(
-        "the body has the encoding `{name}`; send it as it is or with `Content-Encoding: gzip`"
+        "The content encoding `{name}` is not supported. Send the body uncompressed or with `Content-Encoding: gzip`."
     ));
     let mut response = StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response();
     response.extensions_mut().insert(Arc::new(error));
@@ -147,7 +147,7 @@ pub(super) fn unsupported_encoding(name: &str) -> Response {
     response
 }
 
-/// A whole answer to a request that no route will see.
+/// The response to a request that is rejected before routing.
 pub(crate) fn into_response(error: &HubError) -> http::Response<String> {
     let body = serde_json::to_string(&document(error, None)).unwrap_or_default();
     let mut response = http::Response::new(body);
@@ -160,7 +160,7 @@ pub(crate) fn into_response(error: &HubError) -> http::Response<String> {
     response
 }
 
-/// Whether it is an answer nobody gave a shape.
+/// Whether the response has the default text body of axum.
 fn is_default_body(response: &Response) -> bool {
     let content_type = response.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
     content_type.is_none_or(|t| t.starts_with("text/plain"))
@@ -171,19 +171,19 @@ fn default_error(code: StatusCode) -> HubError {
         StatusCode::METHOD_NOT_ALLOWED => HubError::invalid_argument(
             "This path does not support the method. The `Allow` header lists the supported ones.",
         ),
-        StatusCode::NOT_FOUND => HubError::not_found("there is nothing at this path"),
-        StatusCode::PAYLOAD_TOO_LARGE => HubError::too_large("the body is too large"),
+        StatusCode::NOT_FOUND => HubError::not_found("There is nothing at this path."),
+        StatusCode::PAYLOAD_TOO_LARGE => HubError::too_large("The body is too large."),
         StatusCode::SERVICE_UNAVAILABLE => {
-            HubError::unavailable("The hub cannot answer now. Try again in a moment.")
+            HubError::unavailable("The hub cannot respond now. Try again in a moment.")
         }
         code if code.is_server_error() => {
-            HubError::internal("The hub failed. Its log has the cause under the request id.")
+            HubError::internal("The hub failed. Its log contains the cause with the request id.")
         }
-        _ => HubError::invalid_argument("the request is not one the hub understands"),
+        _ => HubError::invalid_argument("The hub does not understand the request."),
     }
 }
 
-/// The chain of causes is logged here, once.
+/// Logs the error with its chain of causes. No other code logs it.
 pub(super) fn log(error: &HubError, request_id: &str) {
     match error.kind() {
         ErrorKind::Internal | ErrorKind::StorageFull => {
@@ -195,7 +195,7 @@ pub(super) fn log(error: &HubError, request_id: &str) {
     }
 }
 
-/// How a kind is documented as an answer.
+/// The OpenAPI response of a kind.
 fn documented(kind: ErrorKind) -> BTreeMap<String, RefOr<utoipa::openapi::Response>> {
     let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
     let response = ResponseBuilder::new().description(title(kind)).content(CONTENT_TYPE, content).build();
@@ -205,7 +205,7 @@ fn documented(kind: ErrorKind) -> BTreeMap<String, RefOr<utoipa::openapi::Respon
 macro_rules! documented_kinds {
     ($($kind:ident),*) => {
         $(
-            #[doc = concat!("`", stringify!($kind), "` among an operation's documented answers.")]
+            #[doc = concat!("`", stringify!($kind), "` as a documented response of an operation.")]
             pub(crate) struct $kind;
 
             impl IntoResponses for $kind {

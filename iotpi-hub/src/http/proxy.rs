@@ -1,4 +1,4 @@
-//! Requests that come through a proxy: who sent them, and below which path the hub is for them.
+//! Requests through a proxy: the address of the client and the base path of the hub.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -19,22 +19,22 @@ use crate::{
 static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 static REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
-/// The most characters of a path below which the hub is.
+/// The most characters of a base path.
 pub(crate) const MAX_BASE_CHARS: usize = 200;
 
-/// Where a request was sent from.
+/// The client that sent a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Client {
-    /// The sender's address, as far as it is known: else that of the nearest proxy.
+    /// The address of the client if it is known, else that of the nearest proxy.
     pub(crate) address: IpAddr,
-    /// Whether it is the sender's. It is not when a proxy that is not trusted says it passed the request on, or a trusted one says
-    /// something that is no address.
+    /// Whether it is the address of the client. It is not if an untrusted proxy forwarded the request, or a trusted one sent
+    /// an invalid address.
     pub(crate) is_certain: bool,
 }
 
 impl Client {
-    /// The sender of a request that came from this peer: the peer, unless that is one of `trusted`, whose `X-Forwarded-For` is then
-    /// read from its end, where the nearest proxy wrote, up to the first address that is not trusted.
+    /// The client of a request from this peer. If the peer is one of `trusted`, `X-Forwarded-For` is read from its end, where
+    /// the nearest proxy added its value, up to the first address that is not trusted. Otherwise it is the peer.
     pub(crate) fn of(trusted: &[IpNet], peer: IpAddr, headers: &HeaderMap) -> Self {
         let is_trusted = |address: &IpAddr| Self::is_trusted(trusted, *address);
         let mut address = peer.to_canonical();
@@ -60,13 +60,13 @@ impl Client {
 }
 
 impl Client {
-    /// Whether an address is that of a proxy whose headers are believed.
+    /// Whether the address belongs to a trusted proxy.
     pub(crate) fn is_trusted(trusted: &[IpNet], address: IpAddr) -> bool {
         trusted.iter().any(|network| network.contains(&address.to_canonical()))
     }
 }
 
-/// An address as proxies write it: with or without a port, IPv6 with or without brackets.
+/// Parses an address with or without a port, and IPv6 with or without brackets.
 fn address_of(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     let address = bare.parse::<IpAddr>().ok();
@@ -74,14 +74,14 @@ fn address_of(text: &str) -> Option<IpAddr> {
     address.map(|address| address.to_canonical())
 }
 
-/// The path below which the hub is for whoever sent a request, if that is known: empty, or `/iotpi`.
+/// The base path of the hub as the client sees it, if it is known: empty, or such as `/iotpi`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct BasePath(Option<String>);
 
 impl BasePath {
-    /// Takes `http.base_path` from the front of the request's path, for a proxy that leaves it there, and notes below which path the hub
-    /// is: that one, or what a proxy that took it away says in `X-Forwarded-Prefix`. Nothing but links and the cookie's path depend on
-    /// the header, so it is read from anyone.
+    /// Removes `http.base_path` from the path of the request, for a proxy that does not, and stores the base path in the
+    /// request: the configured one, or that in `X-Forwarded-Prefix` from a proxy that removed it. The header affects only links
+    /// and the path of the cookie, so it is accepted from any client.
     pub(crate) fn strip<B>(http: &HttpConfig, mut request: Request<B>) -> Request<B> {
         let base = match without(request.uri(), &http.base_path) {
             Some(uri) => {
@@ -96,14 +96,14 @@ impl BasePath {
         request
     }
 
-    /// The `Path` of a cookie that only this hub is to get.
+    /// The `Path` of the hub's cookies.
     pub(crate) fn cookie_path(&self) -> &str {
         self.0.as_deref().filter(|base| !base.is_empty()).unwrap_or("/")
     }
 
-    /// How a page at this path of the hub refers to the hub's root: without a slash at the end, absolute when the base is known, else
-    /// relative, which is right below any path that a proxy took away.
-    #[cfg_attr(not(feature = "dashboard"), allow(dead_code))] // Only the page is written for a path.
+    /// The reference from a page at this path to the root of the hub, without a trailing slash. It is absolute if the base
+    /// path is known. Otherwise it is relative, which works below any path that a proxy removed.
+    #[cfg_attr(not(feature = "dashboard"), allow(dead_code))] // Only the page uses it.
     pub(crate) fn root_from(&self, path: &str) -> String {
         match &self.0 {
             Some(base) => base.clone(),
@@ -115,9 +115,9 @@ impl BasePath {
     }
 }
 
-/// The connection of a request; put there by the accept loop.
+/// The connection permit of a request, which the accept loop stores in its extensions.
 pub(crate) fn connection(extensions: &Extensions) -> Result<&Arc<ConnectionPermit>> {
-    extensions.get().ok_or_else(|| HubError::internal("a request came from nowhere"))
+    extensions.get().ok_or_else(|| HubError::internal("the request has no connection"))
 }
 
 impl FromRequestParts<Hub> for Client {
@@ -137,7 +137,7 @@ impl FromRequestParts<Hub> for BasePath {
     }
 }
 
-/// Whether the hub may be below that path: some segments of unreserved characters (RFC 3986, 2.3), each after a slash.
+/// Whether the path is a valid base path: segments of unreserved characters (RFC 3986, 2.3), each after a slash.
 pub(crate) fn is_base(path: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     let is_segment = |segment: &str| {
@@ -147,11 +147,11 @@ pub(crate) fn is_base(path: &str) -> bool {
 }
 
 fn forwarded_prefix(headers: &HeaderMap) -> Option<String> {
-    let said = headers.get(&FORWARDED_PREFIX)?.to_str().ok()?.trim().trim_end_matches('/');
-    (said.is_empty() || is_base(said)).then(|| said.to_owned())
+    let prefix = headers.get(&FORWARDED_PREFIX)?.to_str().ok()?.trim().trim_end_matches('/');
+    (prefix.is_empty() || is_base(prefix)).then(|| prefix.to_owned())
 }
 
-/// The target without that path in front, if it is there.
+/// Removes the base path from the target. Returns nothing if the target does not begin with it.
 fn without(uri: &Uri, base: &str) -> Option<Uri> {
     if base.is_empty() {
         return None;
@@ -160,7 +160,7 @@ fn without(uri: &Uri, base: &str) -> Option<Uri> {
     let target = match target.as_bytes().first() {
         Some(b'/') => target.to_owned(),
         None | Some(b'?') => format!("/{target}"),
-        // Another path that begins alike.
+        // A different path with the same beginning.
         Some(_) => return None,
     };
     let mut parts = uri.clone().into_parts();
@@ -185,13 +185,13 @@ mod tests {
     }
 
     #[test]
-    fn the_sender_is_the_nearest_address_that_is_no_trusted_proxy() {
+    fn the_client_is_the_nearest_address_that_is_not_a_trusted_proxy() {
         for (peer, forwarded, address, is_certain) in [
             ("192.0.2.9", &[][..], "192.0.2.9", true),
             ("::ffff:192.0.2.9", &[], "192.0.2.9", true),
             ("127.0.0.1", &[], "127.0.0.1", true),
             ("127.0.0.1", &["203.0.113.5"], "203.0.113.5", true),
-            // What the sender wrote itself stands further left.
+            // Values from the client itself are further left.
             ("127.0.0.1", &["192.168.1.7, 203.0.113.5"], "203.0.113.5", true),
             ("127.0.0.1", &["192.168.1.7", "203.0.113.5"], "203.0.113.5", true),
             ("127.0.0.1", &["203.0.113.5, 10.0.0.3 ,10.0.0.2"], "203.0.113.5", true),
@@ -203,7 +203,7 @@ mod tests {
             ("127.0.0.1", &["203.0.113.5, unknown"], "127.0.0.1", false),
             ("127.0.0.1", &["203.0.113.5, unknown, 10.0.0.2"], "10.0.0.2", false),
             ("127.0.0.1", &[""], "127.0.0.1", false),
-            // A peer that is not trusted says what it likes.
+            // An untrusted peer can send any value.
             ("192.0.2.9", &["192.168.1.7"], "192.0.2.9", false),
         ] {
             assert_eq!(client(peer, forwarded), (address.to_owned(), is_certain), "{peer} {forwarded:?}");
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn the_base_is_what_is_set_or_what_the_proxy_says() {
+    fn the_base_path_is_configured_or_sent_by_the_proxy() {
         let known = |base: &str| BasePath(Some(base.to_owned()));
         for (base_path, target, prefix, left, base) in [
             ("", "/a?b=c", None, "/a?b=c", BasePath(None)),

@@ -1,4 +1,4 @@
-//! `/api/sensors`: readings in and out.
+//! `/api/sensors`: recording and querying readings.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ use crate::{
     store::{self, PageRequest, ReadingQuery},
 };
 
-/// The most aggregates on a page: a wide screen's chart in one answer.
+/// The most buckets on a page: enough for a chart as wide as a large screen in one response.
 const MAX_BUCKETS: u32 = 2000;
 
 pub(super) fn routes() -> ApiRouter {
@@ -42,14 +42,15 @@ pub(super) fn routes() -> ApiRouter {
 
 /// Record readings
 ///
-/// One reading, or an array of up to 1,000 that is stored whole or not at all. Answers after the commit is on disk.
-/// A reading stamped more than 5 minutes ahead of the hub's clock is stored with the time of its arrival. Known units are
-/// converted; a value without a unit that cannot be meant in the canonical unit is refused.
+/// Records one reading, or an array of up to 1,000 readings. The hub stores all readings of a request or none, and
+/// responds after the commit is on disk. A reading with a timestamp more than 5 minutes ahead of the hub's clock is stored with
+/// its time of arrival. Values in known units are converted to the canonical unit. A value without a unit is rejected if it is
+/// impossible in the canonical unit.
 #[utoipa::path(
     post, path = "/api/sensors/{type}", tag = "sensors", operation_id = "record",
-    params(("type" = SensorType, Path, description = "What was measured")),
+    params(("type" = SensorType, Path, description = "The sensor type, such as `temperature`")),
     request_body = NewReadings,
-    responses((status = 200, description = "Stored", body = Stored), PermissionDenied, TooLarge, Unprocessable, RateLimited, StorageFull)
+    responses((status = 200, description = "The readings are stored", body = Stored), PermissionDenied, TooLarge, Unprocessable, RateLimited, StorageFull)
 )]
 async fn record(
     State(hub): State<Hub>,
@@ -62,11 +63,11 @@ async fn record(
 
 /// Record readings of several types
 ///
-/// As `POST /api/sensors/{type}`, but each reading says its `type`.
+/// Like `POST /api/sensors/{type}`, but each reading contains its `type`.
 #[utoipa::path(
     post, path = "/api/sensors", tag = "sensors", operation_id = "record_mixed",
     request_body = NewReadings,
-    responses((status = 200, description = "Stored", body = Stored), PermissionDenied, TooLarge, Unprocessable, RateLimited, StorageFull)
+    responses((status = 200, description = "The readings are stored", body = Stored), PermissionDenied, TooLarge, Unprocessable, RateLimited, StorageFull)
 )]
 async fn record_mixed(
     State(hub): State<Hub>,
@@ -76,7 +77,8 @@ async fn record_mixed(
     hub.record_delivery(&caller, parse(&body)?, None).await.map(Json)
 }
 
-/// Reads one reading or an array. What cannot be read at once is read again, item by item, so that a problem names the item.
+/// Parses one reading or an array. If that fails, each item is parsed again on its own, so that the problem can point
+/// to the item.
 fn parse(body: &[u8]) -> Result<Delivery> {
     let many = body.trim_ascii_start().starts_with(b"[");
     let at_once = if many {
@@ -92,7 +94,7 @@ fn parse(body: &[u8]) -> Result<Delivery> {
     }
 }
 
-/// A reading as a JSON object: serde would take an array for it, field by field in their order.
+/// A reading that must be a JSON object. Serde would also accept an array with the fields in order.
 struct ReadingObject(NewReading);
 
 impl<'de> Deserialize<'de> for ReadingObject {
@@ -117,7 +119,7 @@ impl<'de> Deserialize<'de> for ReadingObject {
 fn parse_each(body: Value) -> Result<Delivery> {
     match body {
         Value::Array(items) if items.len() > MAX_READINGS => {
-            Err(HubError::too_large(format!("{} readings in one request; 1,000 may be", items.len())))
+            Err(HubError::too_large(format!("{} readings in one request; the maximum is 1,000", items.len())))
         }
         Value::Array(items) => {
             let readings = items
@@ -140,39 +142,40 @@ fn reading(value: Value, base: &str) -> Result<NewReading> {
     }
     if value.is_object() && value.get("value").is_none() {
         return Err(HubError::invalid_argument(
-            "`value` is missing: a number, or null for a failed measurement",
+            "`value` is missing: send a number, or null for a failed measurement",
         )
         .at(format!("{base}/value")));
     }
     let is_value = matches!(value.get("value"), Some(Value::Bool(_)));
     deserialize(value, base).map_err(|error| match error.pointer() {
-        // True or false with a unit: the fault of two fields is told at the first.
+        // A boolean with a unit: the error concerns two fields, and points to `value`.
         Some(pointer) if is_value && pointer == base => error.at(format!("{base}/value")),
         _ => error,
     })
 }
 
-/// The remedy for a device without a clock.
-const CLOCKLESS_HINT: &str = "a device without a clock leaves `timestamp` out (the hub takes the time \
-                               of arrival) or sends `age`, in seconds";
+/// The hint for a device without a clock.
+const CLOCKLESS_HINT: &str = "a device without a clock omits `timestamp` (the hub uses the time of \
+                              arrival) or sends `age` in seconds";
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct SeriesParams {
-    /// Only this module's series.
+    /// Only series of this module.
     module_id: Option<ModuleId>,
-    /// How many a page holds; 100 when left out.
+    /// The most items on the page; the default is 100.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
-    /// The last page's `next`.
+    /// The `next` of the previous page.
     #[param(max_length = 1000)]
     cursor: Option<String>,
 }
 
-/// Every series as its newest record
+/// List series
 ///
-/// By module, then type. Records more than 5 minutes ahead of the hub's clock are not looked at.
+/// Returns the newest record of each series, ordered by module and type. Records more than 5 minutes ahead of the hub's clock
+/// are ignored.
 #[utoipa::path(
     get, path = "/api/sensors", tag = "sensors", operation_id = "list_series",
     params(SeriesParams),
@@ -193,32 +196,33 @@ async fn list_series(
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct ReadParams {
-    /// Only this module's records.
+    /// Only records of this module.
     module_id: Option<ModuleId>,
-    /// From this moment on, inclusive: Unix seconds or RFC 3339, years 2000 to 2099.
+    /// The start of the time range, inclusive: Unix seconds or RFC 3339, years 2000 to 2099.
     #[param(value_type = Option<f64>, minimum = 946_684_800.0, exclusive_maximum = 4_102_444_800.0)]
     since: Option<String>,
-    /// Up to this parse_time, exclusive: Unix seconds or RFC 3339, years 2000 to 2099. Without it, a list newest first ends
-    /// 5 minutes ahead of the hub's clock, and aggregates end with the bucket that holds that moment.
+    /// The end of the time range, exclusive: Unix seconds or RFC 3339, years 2000 to 2099. Without it, a list in
+    /// descending order ends 5 minutes ahead of the hub's clock, and aggregates end with the bucket that contains
+    /// that time.
     #[param(value_type = Option<f64>, minimum = 946_684_800.0, exclusive_maximum = 4_102_444_800.0)]
     until: Option<String>,
-    /// How many a page holds; 100 when left out. At most 1,000 records, or 2,000 aggregates.
+    /// The most items on the page, up to 1,000 records or 2,000 buckets; the default is 100.
     #[param(minimum = 1, maximum = 2000)]
     limit: Option<u32>,
-    /// The last page's `next`.
+    /// The `next` of the previous page.
     #[param(max_length = 1000)]
     cursor: Option<String>,
-    /// By time; `desc` (newest first) when left out.
+    /// The order by time; the default is `desc`, newest first.
     #[param(inline)]
     order: Option<Order>,
-    /// Sum up over stretches of this width, UTC-aligned; the items are then buckets.
+    /// Aggregates the records over UTC-aligned intervals of this width. The items are then buckets.
     #[param(inline)]
     bucket: Option<Width>,
-    /// With `bucket`: which aggregates, separated by commas; all when left out.
+    /// With `bucket`: the aggregates to return, separated by commas; the default is all.
     #[param(pattern = "^(avg|min|max|count)(,(avg|min|max|count)){0,3}$", example = "avg,min,max")]
     agg: Option<String>,
-    /// As CSV or as JSON lines; as do `Accept: text/csv` and `application/x-ndjson`. Without `limit` and `cursor` that is
-    /// everything there is, streamed.
+    /// The format of the response. `Accept: text/csv` and `Accept: application/x-ndjson` also select CSV and JSON
+    /// lines. In these formats, a request without `limit` and `cursor` streams all matching records.
     #[param(inline)]
     format: Option<Format>,
 }
@@ -259,7 +263,7 @@ impl Width {
     }
 }
 
-/// A record, or with `bucket` an aggregate of records.
+/// A record, or a bucket of aggregated records if `bucket` was given.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 #[allow(dead_code)] // Only its schema is used: the two kinds never share a page.
@@ -268,16 +272,17 @@ enum SensorItem {
     Bucket(Bucket),
 }
 
-/// Records of a sensor type
+/// Query readings
 ///
-/// Newest first unless `order=asc`; with `bucket` summed up; as CSV or JSON lines with `format`.
+/// Returns the records of a sensor type, newest first unless `order=asc`. Use `bucket` to aggregate them and `format`
+/// to export them as CSV or JSON lines.
 #[utoipa::path(
     get, path = "/api/sensors/{type}", tag = "sensors", operation_id = "read",
-    params(("type" = SensorType, Path, description = "What was measured"), ReadParams),
+    params(("type" = SensorType, Path, description = "The sensor type, such as `temperature`"), ReadParams),
     responses(
-        (status = 200, description = "Records, or with `bucket` aggregates",
+        (status = 200, description = "A page of records, or of buckets with `bucket`",
          content((Page<SensorItem> = "application/json"), (String = "text/csv"), (String = "application/x-ndjson")),
-         headers(("x-next-cursor" = Option<String>, description = "With CSV and JSON lines, when `limit` or `cursor` is given: the next page's cursor, if there is one"))),
+         headers(("x-next-cursor" = Option<String>, description = "For CSV and JSON lines with `limit` or `cursor`: the cursor of the next page, if there is one"))),
         PermissionDenied, Unprocessable
     )
 )]
@@ -291,14 +296,14 @@ async fn read(
     caller.may_read_of(query.module_id.as_ref())?;
     let format = Format::asked(query.format, &headers);
     let all = format != Format::Json && query.limit.is_none() && query.cursor.is_none();
-    let most = if query.bucket.is_some() { MAX_BUCKETS } else { MAX_PAGE };
-    let page = if all { export::first_step() } else { page_with_max(query.limit, query.cursor, most)? };
+    let max = if query.bucket.is_some() { MAX_BUCKETS } else { MAX_PAGE };
+    let page = if all { export::first_step() } else { page_with_max(query.limit, query.cursor, max)? };
     let (since, until) =
         (parse_time("since", query.since.as_deref())?, parse_time("until", query.until.as_deref())?);
     let ascending = query.order == Some(Order::Asc);
-    // An export of everything, and one oldest first, cannot hide anything behind what is ahead.
+    // Neither a full export nor one in ascending order can hide records behind ones in the future.
     let bounded = until.is_none() && !all && (query.bucket.is_some() || !ascending);
-    let wanted = ReadingQuery {
+    let selection = ReadingQuery {
         sensor,
         module_id: query.module_id,
         since,
@@ -308,19 +313,20 @@ async fn read(
     };
     let Some(width) = query.bucket else {
         if query.agg.is_some() {
-            return Err(HubError::invalid_argument("`agg` needs a `bucket`"));
+            return Err(HubError::invalid_argument("`agg` requires `bucket`"));
         }
         let read = move |page: PageRequest| {
-            let (hub, caller, wanted) = (hub.clone(), caller.clone(), wanted.clone());
-            async move { hub.inner.admission.query(&caller, hub.readings(&wanted, &page)).await }
+            let (hub, caller, selection) = (hub.clone(), caller.clone(), selection.clone());
+            async move { hub.inner.admission.query(&caller, hub.readings(&selection, &page)).await }
         };
         return respond(format, all, page, read).await;
     };
     let aggregates = Aggregates::parse(query.agg.as_deref())?;
     let read = move |page: PageRequest| {
-        let (hub, caller, wanted, aggregates) = (hub.clone(), caller.clone(), wanted.clone(), aggregates);
+        let (hub, caller, selection, aggregates) =
+            (hub.clone(), caller.clone(), selection.clone(), aggregates);
         async move {
-            let buckets = hub.buckets(&wanted, width.duration(), &page);
+            let buckets = hub.buckets(&selection, width.duration(), &page);
             let mut buckets = hub.inner.admission.query(&caller, buckets).await?;
             buckets.items.iter_mut().for_each(|bucket| aggregates.keep(bucket));
             Ok(buckets)
@@ -329,7 +335,7 @@ async fn read(
     respond(format, all, page, read).await
 }
 
-/// Reads the first page and answers with it, or with everything from there on.
+/// Responds with the first page, or streams all pages from there on.
 async fn respond<T: Row, F>(
     format: Format,
     all: bool,
@@ -347,7 +353,7 @@ where
     })
 }
 
-/// Which aggregates were asked for.
+/// The aggregates that the request asked for.
 #[derive(Clone, Copy)]
 struct Aggregates {
     avg: bool,
@@ -362,7 +368,7 @@ impl Aggregates {
         let names: Vec<_> = text.split(',').collect();
         if let Some(other) = names.iter().find(|name| !["avg", "min", "max", "count"].contains(name)) {
             return Err(HubError::invalid_argument(format!(
-                "`agg` knows avg, min, max and count, not `{other}`"
+                "`agg` accepts avg, min, max and count, not `{other}`"
             )));
         }
         let asked = |name| names.contains(&name);

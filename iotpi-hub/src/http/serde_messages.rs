@@ -1,6 +1,6 @@
-//! Errors of serde and of number parsing in the words of the protocol: JSON types and field names, not Rust types.
+//! Translates errors of serde and of number parsing into JSON types and field names, without Rust types.
 
-/// What is wrong with a value, from the message of a [`serde::de::Error`].
+/// Explains the message of a [`serde::de::Error`].
 pub(super) fn explain(message: &str) -> String {
     let message = without_position(message);
     if let Some(rest) = message.strip_prefix("missing field ") {
@@ -12,19 +12,19 @@ pub(super) fn explain(message: &str) -> String {
     if let Some((field, known)) = split(message, "unknown field ", ", ") {
         let known = known.trim_start_matches("expected one of ").trim_start_matches("expected ");
         return match known {
-            "there are no fields" => format!("{field} is not known here, and no other field is"),
-            known => format!("{field} is not known here; the fields are {known}"),
+            "there are no fields" => format!("{field} is unknown; no fields are accepted"),
+            known => format!("{field} is unknown; the fields are {known}"),
         };
     }
     if let Some((variant, known)) = split(message, "unknown variant ", ", ") {
         let known = known.trim_start_matches("expected one of ").trim_start_matches("expected ");
         return match known {
-            "there are no variants" => format!("{variant} is not known here"),
-            known => format!("{variant} is not known here; expected {known}"),
+            "there are no variants" => format!("{variant} is unknown"),
+            known => format!("{variant} is unknown; expected {known}"),
         };
     }
     if message.starts_with("data did not match any variant") {
-        return "this has none of the shapes that are possible here".to_owned();
+        return "this matches none of the accepted forms".to_owned();
     }
     for prefix in ["invalid type: ", "invalid value: "] {
         if let Some((found, expected)) =
@@ -39,7 +39,7 @@ pub(super) fn explain(message: &str) -> String {
     number(message).unwrap_or(message).to_owned()
 }
 
-/// What is wrong with a query, from the message of its parser, which may begin with the name of the field.
+/// Explains the message of the query parser, which may begin with the name of the field.
 pub(super) fn explain_query(message: &str) -> String {
     match message.split_once(": ") {
         Some((field, reason)) if field.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') => {
@@ -68,7 +68,7 @@ fn split<'a>(message: &'a str, prefix: &str, between: &str) -> Option<(&'a str, 
     message.strip_prefix(prefix)?.split_once(between)
 }
 
-/// Messages of `str::parse` and of integers that do not fit.
+/// Explains the errors of `str::parse` and of integers out of range.
 fn number(message: &str) -> Option<&'static str> {
     Some(match message {
         "invalid digit found in string"
@@ -81,7 +81,7 @@ fn number(message: &str) -> Option<&'static str> {
     })
 }
 
-/// A type as serde names it.
+/// The JSON name of a type that serde expected.
 fn expected_type(expected: &str) -> String {
     let name = match expected {
         "a sequence" | "sequence" => "an array",
@@ -97,9 +97,11 @@ fn expected_type(expected: &str) -> String {
         _ if expected.starts_with("internally tagged enum ")
             || expected.starts_with("adjacently tagged enum ") =>
         {
-            "an object that names its kind"
+            "an object with its kind"
         }
-        _ if expected.starts_with("enum ") || expected == "variant identifier" => "one of the known words",
+        _ if expected.starts_with("enum ") || expected == "variant identifier" => {
+            "one of the accepted values"
+        }
         _ if expected.starts_with("a tuple of size") || expected.starts_with("an array of length") => {
             "an array"
         }
@@ -109,7 +111,7 @@ fn expected_type(expected: &str) -> String {
     name.to_owned()
 }
 
-/// A value as serde describes it.
+/// The JSON description of a value that serde found.
 fn found_value(found: &str) -> String {
     match found {
         "sequence" => "an array".to_owned(),
@@ -176,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_have_words_of_json_and_none_of_rust() {
+    fn errors_use_the_terms_of_json_and_not_of_rust() {
         for (value, words) in [
             (json!("x"), r#"this has to be an object, not the string "x""#),
             (json!({}), "`name` is missing"),
@@ -190,23 +192,20 @@ mod tests {
                 json!({"name": "a", "level": 1.5}),
                 "this has to be a whole number, 0 or more, in its range, not the number `1.5`",
             ),
-            (json!({"name": "a", "kind": "roof"}), "`roof` is not known here; expected `desk` or `wall`"),
+            (json!({"name": "a", "kind": "roof"}), "`roof` is unknown; expected `desk` or `wall`"),
             (json!({"name": "a", "tags": "b"}), r#"this has to be an array, not the string "b""#),
             (json!({"name": "a", "tags": {}}), "this has to be an array, not an object"),
             (json!({"name": "a", "map": [1]}), "this has to be an object, not an array"),
             (json!({"name": "a", "map": {"b": true}}), "this has to be a number, not `true`"),
             (json!({"name": "a", "on": "yes"}), r#"this has to be true or false, not the string "yes""#),
-            (json!({"name": "a", "either": []}), "this has none of the shapes that are possible here"),
+            (json!({"name": "a", "either": []}), "this matches none of the accepted forms"),
             (json!({"name": "a", "inner": 5}), "this has to be an object, not the number `5`"),
             (json!({"name": "a", "pair": "b"}), r#"this has to be an array, not the string "b""#),
         ] {
             assert_eq!(error::<Lamp>(value.clone()), words, "{value}");
         }
         let unknown = error::<Lamp>(json!({"name": "a", "colour": 5}));
-        assert!(
-            unknown.starts_with("`colour` is not known here; the fields are `name`, `level`"),
-            "{unknown}"
-        );
+        assert!(unknown.starts_with("`colour` is unknown; the fields are `name`, `level`"), "{unknown}");
     }
 
     #[test]
@@ -214,10 +213,10 @@ mod tests {
         for (message, words) in [
             ("limit: invalid digit found in string", "`limit`: this has to be a whole number in its range"),
             ("wait: invalid float literal", "`wait`: this has to be a number"),
-            ("unknown field `x`, expected `a` or `b`", "`x` is not known here; the fields are `a` or `b`"),
+            ("unknown field `x`, expected `a` or `b`", "`x` is unknown; the fields are `a` or `b`"),
             (
                 "order: unknown variant `up`, expected `asc` or `desc`",
-                "`order`: `up` is not known here; expected `asc` or `desc`",
+                "`order`: `up` is unknown; expected `asc` or `desc`",
             ),
             ("a sentence: of our own", "a sentence: of our own"),
         ] {

@@ -1,4 +1,4 @@
-//! `/api/storage`: the device, its wear and room, backups, damage, age.
+//! `/api/storage`: free space, wear, backups, damage and retention.
 
 use axum::{Json, extract::State};
 use http::StatusCode;
@@ -25,20 +25,20 @@ pub(super) fn routes() -> ApiRouter {
         .routes(routes!(expire))
 }
 
-/// How the storage is
+/// Get the storage report
 ///
-/// Room, wear and its forecast, the newest backup, damage, and what somebody should look after.
+/// Reports free space, wear with a forecast, the newest backup, damage, and warnings that need attention.
 #[utoipa::path(
     get, path = "/api/storage", tag = "operations", operation_id = "storage",
-    responses((status = 200, description = "How it is", body = StorageReport), PermissionDenied)
+    responses((status = 200, description = "The storage report", body = StorageReport), PermissionDenied)
 )]
 async fn storage(State(hub): State<Hub>, caller: Caller) -> Result<Json<StorageReport>> {
     hub.storage(&caller).await.map(Json)
 }
 
-/// Acknowledge what was put aside
+/// Acknowledge quarantined databases
 ///
-/// The damaged databases are told of no more. Their files stay where they are.
+/// Ends the warning about damaged databases. Their files stay where they are.
 #[utoipa::path(
     post, path = "/api/storage/acknowledge", tag = "operations", operation_id = "acknowledge_quarantine",
     responses((status = 204, description = "Acknowledged"), PermissionDenied)
@@ -48,39 +48,40 @@ async fn acknowledge(State(hub): State<Hub>, caller: Caller) -> Result<StatusCod
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Make a backup
+/// Create a backup
 ///
-/// Answers when it is on the disk and verified; a caller who hangs up cancels it.
+/// Responds when the backup is on disk and verified. Closing the connection cancels the backup.
 #[utoipa::path(
     post, path = "/api/storage/backup", tag = "operations", operation_id = "back_up",
-    responses((status = 200, description = "Made and verified", body = LastBackup), PermissionDenied, Conflict, StorageFull)
+    responses((status = 200, description = "The verified backup", body = LastBackup), PermissionDenied, Conflict, StorageFull)
 )]
 async fn back_up(State(hub): State<Hub>, caller: Caller) -> Result<Json<LastBackup>> {
     hub.back_up(&caller).await.map(Json)
 }
 
-/// Whether to remove what is old.
+/// How to apply the retention rules.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Expire {
-    /// Removes it, also more than a tenth at once; else it is only looked what would go.
+    /// Deletes expired data, even more than a tenth at once. Without it, the hub only reports what it would delete.
     #[serde(default)]
     confirm: bool,
 }
 
-/// Remove what is old
+/// Apply retention
 ///
-/// What the config's `[retention]` says. The hub does it by itself every hour, and refuses when more than a tenth would go or
-/// the clock is doubtful: then an admin looks, and confirms.
+/// Deletes data that has expired by the `[retention]` section of the configuration. The hub does this every hour on
+/// its own. It refuses to delete more than a tenth at once, or while its clock may be wrong. An admin can then
+/// review the report and confirm.
 #[utoipa::path(
     post, path = "/api/storage/retention", tag = "operations", operation_id = "expire",
     request_body = Expire,
-    responses((status = 200, description = "What went, or would", body = RetentionReport), PermissionDenied)
+    responses((status = 200, description = "The data that was or would be deleted", body = RetentionReport), PermissionDenied)
 )]
 async fn expire(
     State(hub): State<Hub>,
     caller: Caller,
-    JsonBody(wanted): JsonBody<Expire>,
+    JsonBody(request): JsonBody<Expire>,
 ) -> Result<Json<RetentionReport>> {
-    hub.expire(&caller, wanted.confirm).await.map(Json)
+    hub.expire(&caller, request.confirm).await.map(Json)
 }

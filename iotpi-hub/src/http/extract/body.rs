@@ -15,16 +15,16 @@ use crate::{
     frames::Buffer,
 };
 
-/// A body of unknown length takes at least this much from its budget.
+/// The least memory that a body of unknown length takes from the budget.
 const STEP_BYTES: usize = 4 * 1024;
 
-/// Reads a body of up to `limit` bytes into what `new_buffer` makes for the length it says, or for 0 bytes. Once its first bytes
-/// are there the body takes its length from the budget `shares`, or piece by piece what arrives when it does not say its length.
-/// The budget gets it back when the request is answered.
+/// Reads a body of up to `limit` bytes into a buffer. `new_buffer` gets the declared length, or 0. When the first bytes
+/// arrive, the body takes its declared length from the budget `shares`; without one it takes memory as it grows. The memory
+/// returns to the budget after the response.
 ///
 /// # Errors
-/// `TooLarge` with the sentence of `limit`; `Unavailable` without room in the budget; `InvalidArgument` when the body breaks off
-/// or arrives more slowly than [`MIN_BYTES_PER_SEC`].
+/// `TooLarge` with the given text; `Unavailable` if the budget is exhausted; `InvalidArgument` if the body is truncated or
+/// arrives more slowly than [`MIN_BYTES_PER_SEC`].
 pub(crate) async fn read<B: BodyBuffer>(
     request: Request,
     (limit, too_large): (usize, &str),
@@ -48,7 +48,7 @@ pub(crate) async fn read<B: BodyBuffer>(
         .acquire(&connection.holder(), declared.unwrap_or(first.len().next_multiple_of(STEP_BYTES)))
         .await?;
     let mut whole = new_buffer(declared.unwrap_or(0));
-    // The time it waited for room was not the sender's.
+    // The sender is not responsible for the time spent waiting for memory.
     let mut rate = MinimumRate::new();
     let mut next = Some(first);
     while let Some(data) = next {
@@ -58,7 +58,7 @@ pub(crate) async fn read<B: BodyBuffer>(
         rate.received(data.len());
         let bytes = whole.bytes() + data.len();
         if declared.is_none() && bytes > memory.units() {
-            // Doubled, as the memory of a buffer that grows is.
+            // A growing buffer doubles its memory.
             shares.resize(&mut memory, (2 * bytes).min(limit)).await?;
         }
         whole.add(&data);
@@ -68,7 +68,10 @@ pub(crate) async fn read<B: BodyBuffer>(
     Ok(whole)
 }
 
-/// The next bytes of a body, if they arrive in time; nothing at its end.
+/// The next bytes of a body, or nothing at its end.
+///
+/// # Errors
+/// `InvalidArgument` if the body is truncated, is not valid gzip or misses the deadline.
 async fn next_data(body: &mut Body, deadline: Instant) -> Result<Option<Bytes>> {
     let next = async {
         loop {
@@ -86,20 +89,20 @@ async fn next_data(body: &mut Body, deadline: Instant) -> Result<Option<Bytes>> 
         Ok(Err(error)) if InvalidGzip::caused(&error) => {
             Err(HubError::invalid_argument(InvalidGzip.to_string()))
         }
-        Ok(Err(error)) => Err(HubError::invalid_argument("the body broke off").caused_by(error)),
+        Ok(Err(error)) => Err(HubError::invalid_argument("The body is truncated.").caused_by(error)),
         Err(_) => Err(too_slow()),
     }
 }
 
-/// The refusal of a body that arrives too slowly.
+/// The error for a body that arrives too slowly.
 pub(crate) fn too_slow() -> HubError {
     HubError::invalid_argument(format!(
-        "the body arrived too slowly: a body needs at least {} KiB/s",
+        "The body arrived too slowly. The minimum rate is {} KiB/s.",
         MIN_BYTES_PER_SEC / 1024
     ))
 }
 
-/// What a body is read into.
+/// A buffer for a request body.
 pub(crate) trait BodyBuffer {
     fn add(&mut self, data: &[u8]);
     fn bytes(&self) -> usize;

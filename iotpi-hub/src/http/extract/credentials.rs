@@ -16,12 +16,12 @@ use crate::{
     ops::auth::Credential,
 };
 
-/// What the request shows of who sent it.
+/// The session or bearer credential of a request.
 pub(crate) fn credential(parts: &Parts) -> Result<Option<Credential>> {
     if let Some(value) = parts.headers.get(header::AUTHORIZATION) {
         let token = value.to_str().ok().and_then(token_of).ok_or_else(|| {
             HubError::unauthenticated(
-                "`Authorization` has to be `Bearer TOKEN`, or `Basic` with the token as the password",
+                "`Authorization` must be `Bearer TOKEN`, or `Basic` with the token as the password.",
             )
         })?;
         return Ok(Some(Credential::Bearer(token)));
@@ -29,7 +29,7 @@ pub(crate) fn credential(parts: &Parts) -> Result<Option<Credential>> {
     Ok(cookie::session(&parts.headers).map(|secret| Credential::Session(secret.to_owned())))
 }
 
-/// The session, token or JWT of the request, unchecked; nothing where a signed URL stands for it.
+/// The unverified session, token or JWT of the request; nothing if it has a signed URL.
 pub(crate) struct OptionalCredential(pub(crate) Option<Credential>);
 
 impl FromRequestParts<Hub> for OptionalCredential {
@@ -43,8 +43,8 @@ impl FromRequestParts<Hub> for OptionalCredential {
     }
 }
 
-/// The token in an `Authorization` header. In HTTP Basic (RFC 7617) it is the password, and the user name is ignored; where only a
-/// name is given, as in `http://TOKEN@hub/`, it is that.
+/// The token in an `Authorization` header. With HTTP Basic (RFC 7617) it is the password, and the user name is ignored. If only
+/// a user name is given, as in `http://TOKEN@hub/`, it is the token.
 fn token_of(authorization: &str) -> Option<String> {
     let (scheme, value) = authorization.split_once(' ')?;
     if scheme.eq_ignore_ascii_case("bearer") {
@@ -62,21 +62,21 @@ fn signature(parts: &Parts) -> Option<(String, &str)> {
     signed_url::split(parts.uri.query().filter(|_| may_be)?)
 }
 
-/// What is missing in a request without credentials.
+/// The error for a request without credentials.
 fn missing_credential(parts: &Parts) -> HubError {
     let names = ["token", "access_token", "auth", "api_key", "apikey", "key", "password", "jwt", "bearer"];
     let mut fields =
         parts.uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split('=').next());
     if fields.any(|field| names.iter().any(|name| field.eq_ignore_ascii_case(name))) {
         return HubError::unauthenticated(
-            "a token is not read from the query, because addresses are logged: send `Authorization: Bearer TOKEN`, or make a \
-             signed URL with POST /api/auth/url",
+            "Tokens in the query are ignored, because addresses are logged. Send `Authorization: Bearer TOKEN`, or create a \
+             signed URL with POST /api/auth/url.",
         );
     }
-    HubError::unauthenticated("say who you are: log in, or send `Authorization: Bearer TOKEN`")
+    HubError::unauthenticated("Authentication is required. Log in or send `Authorization: Bearer TOKEN`.")
 }
 
-/// Somebody known; everybody else is turned away. The answer to the request is bound to it.
+/// Authenticates the caller. The response ends with the authorization.
 impl FromRequestParts<Hub> for Authorization {
     type Rejection = HubError;
 
@@ -107,7 +107,7 @@ impl FromRequestParts<Hub> for Caller {
     }
 }
 
-/// Somebody who may deliver: known, or nobody from a network of `auth.anonymous_ingest`.
+/// A caller that may deliver: an authenticated one, or an anonymous one from a network in `auth.anonymous_ingest`.
 pub(crate) struct IngestAuth(pub(crate) Caller);
 
 impl FromRequestParts<Hub> for IngestAuth {
@@ -122,8 +122,8 @@ impl FromRequestParts<Hub> for IngestAuth {
                     return Ok(Self(Caller::Anonymous));
                 }
                 return Err(HubError::unauthenticated(
-                    "this request says that a proxy passed it on, so its sender's network is not known: send a token, or name \
-                     the proxy in http.trusted_proxies",
+                    "A proxy forwarded this request, so the network of its sender is unknown. Send a token, or add the \
+                     proxy to http.trusted_proxies.",
                 ));
             }
         }

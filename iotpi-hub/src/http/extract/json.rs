@@ -19,10 +19,10 @@ use crate::{
 
 /// The most bytes of a JSON body.
 const MAX_JSON_BYTES: usize = 256 * 1024;
-/// The most bytes of the JSON body of a request without credentials: a name, a password, a code.
+/// The most bytes of a JSON body without credentials, which contains a name, a password or a code.
 const MAX_UNAUTHENTICATED_BYTES: usize = 8 * 1024;
 
-/// The JSON body as a value.
+/// A JSON body of any type.
 pub(crate) struct JsonValue(pub(crate) Value);
 
 impl FromRequest<Hub> for JsonValue {
@@ -34,13 +34,13 @@ impl FromRequest<Hub> for JsonValue {
     }
 }
 
-/// A JSON text as a value.
+/// Parses JSON, with an error text for the sender.
 pub(crate) fn value(body: &[u8]) -> Result<Value> {
     serde_json::from_slice(body)
         .map_err(|error| HubError::invalid_argument(json_syntax::describe(body, &error)).caused_by(error))
 }
 
-/// The body of a request whose body is JSON, without a byte order mark.
+/// The bytes of a JSON body, without a byte order mark.
 pub(crate) struct JsonBytes(pub(crate) Bytes);
 
 impl FromRequest<Hub> for JsonBytes {
@@ -51,12 +51,12 @@ impl FromRequest<Hub> for JsonBytes {
         let typed = is_json(&declared);
         if !typed && !UNTYPED.contains(&declared.as_str()) {
             return Err(HubError::invalid_argument(format!(
-                "the body has to be JSON, not `{declared}`: with curl, add -H 'content-type: application/json'"
+                "The body must be JSON, not `{declared}`. With curl, add -H 'content-type: application/json'."
             )));
         }
         let limit = match connection(request.extensions())?.is_authenticated() {
-            true => (MAX_JSON_BYTES, "a JSON body has up to 256 KiB"),
-            false => (MAX_UNAUTHENTICATED_BYTES, "a JSON body without credentials has up to 8 KiB"),
+            true => (MAX_JSON_BYTES, "A JSON body must not exceed 256 KiB."),
+            false => (MAX_UNAUTHENTICATED_BYTES, "A JSON body without credentials must not exceed 8 KiB."),
         };
         let body = read(request, limit, &hub.inner.admission.bodies, BytesMut::with_capacity).await?.freeze();
         let mark = body.len() - json_syntax::without_mark(&body).len();
@@ -71,12 +71,12 @@ impl FromRequest<Hub> for JsonBytes {
     }
 }
 
-/// Content types that say nothing of the body: what devices and curl send by default. Cross-site forms can send them too;
-/// the `Origin` of a request is checked before.
+/// Content types that devices and curl send by default for any body. Cross-site forms can send them too, but the `Origin`
+/// of a request is checked before.
 const UNTYPED: [&str; 4] =
     ["", "text/plain", "application/x-www-form-urlencoded", "application/octet-stream"];
 
-/// The media type, in lower case and without parameters; empty when there is none.
+/// The media type in lower case without parameters, or an empty text.
 fn content_type(headers: &http::HeaderMap) -> String {
     let text = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
@@ -86,7 +86,7 @@ fn is_json(media: &str) -> bool {
     media == "application/json" || media == "text/json" || media.ends_with("+json")
 }
 
-/// The JSON body as what it should be.
+/// A JSON body, deserialized.
 pub(crate) struct JsonBody<T>(pub(crate) T);
 
 impl<T: DeserializeOwned> FromRequest<Hub> for JsonBody<T> {
@@ -98,9 +98,9 @@ impl<T: DeserializeOwned> FromRequest<Hub> for JsonBody<T> {
     }
 }
 
-/// Reads a value as what it should be; says where it is not, from `base` on.
+/// Deserializes a value. An error points to the invalid part, below `base`.
 pub(crate) fn deserialize<T: DeserializeOwned>(value: Value, base: &str) -> Result<T> {
-    // Serde takes an array for a struct, field by field in their order: not here.
+    // Serde would also accept an array with the fields of a struct in order.
     if !value.is_object() {
         return Err(HubError::invalid_argument("this has to be a JSON object").at(base));
     }
@@ -120,8 +120,8 @@ pub(crate) fn deserialize<T: DeserializeOwned>(value: Value, base: &str) -> Resu
     })
 }
 
-/// Whether a value that is about to be read as a [`Timestamp`] is one; what is neither a number nor a text is left to
-/// whoever reads it.
+/// Checks a value that will be deserialized as a [`Timestamp`]. A value that is neither a number nor a string is left to
+/// the deserializer.
 pub(crate) fn check_time(value: Option<&Value>) -> Result<()> {
     let parsed = match value {
         Some(Value::Number(secs)) => secs.as_f64().map(Timestamp::from_secs_f64),

@@ -21,7 +21,7 @@ use crate::{
 /// The most items on a page, unless a list says otherwise.
 pub(crate) const MAX_PAGE: u32 = 1000;
 
-/// The one parameter of the path.
+/// The only parameter of the path.
 pub(crate) struct Path<T>(pub(crate) T);
 
 impl<T: FromStr<Err: Display>> FromRequestParts<Hub> for Path<T> {
@@ -30,16 +30,16 @@ impl<T: FromStr<Err: Display>> FromRequestParts<Hub> for Path<T> {
     async fn from_request_parts(parts: &mut Parts, hub: &Hub) -> Result<Self> {
         let params = RawPathParams::from_request_parts(parts, hub)
             .await
-            .map_err(|_| HubError::invalid_argument("the path is not UTF-8"))?;
+            .map_err(|_| HubError::invalid_argument("The path is not UTF-8."))?;
         let (name, text) =
-            params.iter().next().ok_or_else(|| HubError::internal("a path without parameters"))?;
+            params.iter().next().ok_or_else(|| HubError::internal("the path has no parameters"))?;
         text.parse()
             .map(Self)
             .map_err(|error| HubError::invalid_argument(format!("`{name}` in the path: {error}")))
     }
 }
 
-/// The query, every parameter known and of its shape.
+/// The query parameters. Unknown parameters are rejected.
 pub(crate) struct Query<T>(pub(crate) T);
 
 impl<T: DeserializeOwned> FromRequestParts<Hub> for Query<T> {
@@ -52,7 +52,7 @@ impl<T: DeserializeOwned> FromRequestParts<Hub> for Query<T> {
                 let reason =
                     std::error::Error::source(&rejection).map_or(rejection.to_string(), ToString::to_string);
                 Err(HubError::invalid_argument(format!(
-                    "the query is wrong: {}",
+                    "The query is invalid: {}",
                     serde_messages::explain_query(&reason)
                 )))
             }
@@ -60,21 +60,21 @@ impl<T: DeserializeOwned> FromRequestParts<Hub> for Query<T> {
     }
 }
 
-/// The page asked for.
+/// The requested page, of up to [`MAX_PAGE`] items.
 pub(crate) fn page(limit: Option<u32>, cursor: Option<String>) -> Result<PageRequest> {
     page_with_max(limit, cursor, MAX_PAGE)
 }
 
-/// The page asked for, of a list with a limit of its own.
+/// The requested page, of up to `max` items.
 pub(crate) fn page_with_max(limit: Option<u32>, cursor: Option<String>, max: u32) -> Result<PageRequest> {
     let limit = limit.unwrap_or(100);
     if !(1..=max).contains(&limit) {
-        return Err(HubError::invalid_argument(format!("`limit` is 1 to {},000 here", max / 1000)));
+        return Err(HubError::invalid_argument(format!("`limit` must be 1 to {},000", max / 1000)));
     }
     Ok(PageRequest { limit, cursor })
 }
 
-/// A moment in a query: Unix seconds or RFC 3339.
+/// Parses a time in the query: Unix seconds or RFC 3339.
 pub(crate) fn parse_time(name: &str, text: Option<&str>) -> Result<Option<Timestamp>> {
     let Some(text) = text else { return Ok(None) };
     let parsed = match text.parse::<f64>() {
@@ -89,7 +89,7 @@ pub(super) fn wrong_time(error: &InvalidTimestamp, name: &str) -> HubError {
     if error.is_out_of_range() { HubError::unprocessable(detail) } else { HubError::invalid_argument(detail) }
 }
 
-/// A UUID in the path.
+/// A UUID.
 #[derive(ToSchema)]
 #[schema(value_type = String, format = "uuid")]
 pub(crate) struct Uuid(pub(crate) String);
@@ -98,7 +98,7 @@ impl FromStr for Uuid {
     type Err = NotAUuid;
 
     fn from_str(text: &str) -> Result<Self, NotAUuid> {
-        // Said again in the one form the store knows.
+        // Normalized to the form in the store.
         text.parse::<uuid::Uuid>().map(|id| Self(id.to_string())).map_err(|_| NotAUuid)
     }
 }

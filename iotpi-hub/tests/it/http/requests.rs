@@ -105,7 +105,7 @@ async fn a_path_without_its_prefix_is_not_found_and_the_problem_names_the_right_
         let problem = answer.problem();
         assert_eq!((answer.status, &problem["kind"]), (404, &json!("not_found")), "{path}");
         let detail = problem["detail"].as_str().unwrap();
-        assert!(detail.ends_with(&format!("did you mean {meant}?")), "{detail}");
+        assert!(detail.ends_with(&format!("Did you mean {meant}?")), "{detail}");
     }
     let wrong = api.call(Method::PATCH, "/api/sensors/temperature").send().await;
     assert_eq!((wrong.status, wrong.header("allow").contains("POST")), (405, true));

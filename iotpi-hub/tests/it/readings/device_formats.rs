@@ -159,14 +159,14 @@ async fn a_time_that_is_none_is_told_what_to_send_instead() {
         (json!("1795473000"), 400, "without quotation marks"),
         (json!("yesterday"), 400, "RFC 3339"),
         (json!(0), 422, "2000 to 2099"),
-        (json!(-1), 422, "leaves `timestamp` out"),
-        (json!(12_345.678), 422, "leaves `timestamp` out"),
+        (json!(-1), 422, "omits `timestamp`"),
+        (json!(12_345.678), 422, "omits `timestamp`"),
     ] {
         let body = json!({"module_id": "a", "value": 1, "timestamp": timestamp}).to_string();
         let (got, detail, pointer, _) = refused(&api, "temperature", body).await;
 
         assert_eq!((got, pointer.as_str()), (status, "/timestamp"), "{timestamp}: {detail}");
-        assert!(detail.contains(said), "{timestamp}: {detail}");
+        assert!(detail.contains(expected), "{timestamp}: {detail}");
     }
     api.stop().await;
 }
@@ -185,18 +185,18 @@ async fn a_time_in_a_query_that_is_none_is_told_what_to_write_instead() {
         let answer = api.get(&format!("/api/sensors/temperature?{query}")).send().await;
         let detail = answer.problem()["detail"].as_str().unwrap().to_owned();
 
-        assert!(detail.contains(said), "{query}: {detail}");
+        assert!(detail.contains(expected), "{query}: {detail}");
     }
     api.get("/api/sensors/temperature?since=2026-11-26T20:00:00%2B01:00").ok().await;
     api.stop().await;
 }
 
 #[tokio::test]
-async fn a_body_that_is_not_json_is_told_what_is_wrong_with_it() {
+async fn a_body_that_is_not_json_is_rejected_with_an_explanation() {
     let api = Api::start().await;
 
-    for (body, said) in [
-        ("", "is `Content-Length` there"),
+    for (body, expected) in [
+        ("", "`Content-Length` is present"),
         (r#"{"module_id":"a","value":NaN}"#, "NaN is not JSON: send null"),
         (r#"{"module_id":"a","value":-Infinity}"#, "Infinity is not JSON: send null"),
         (r#"[{"module_id":"a","value":nan}]"#, "nan is not JSON: send null"),
@@ -210,7 +210,7 @@ async fn a_body_that_is_not_json_is_told_what_is_wrong_with_it() {
         let (status, detail, ..) = refused(&api, "temperature", body).await;
 
         assert_eq!(status, 400, "{body}");
-        assert!(detail.contains(said), "{body}: {detail}");
+        assert!(detail.contains(expected), "{body}: {detail}");
     }
     let (status, detail, pointer, _) =
         refused(&api, "temperature", r#"{"module_id":"a","value":"21,5"}"#).await;
