@@ -1,7 +1,8 @@
 //! Authorizations, which may end while a response or connection still uses them.
 //!
-//! Every long-lived operation holds one: a WebSocket, a stream, an export, a long poll. The extractor that identifies the
-//! caller creates it, and the response to every request is bound to it, so no route can forget the check.
+//! Every long-lived operation holds one: a WebSocket, a stream, an export, a long poll. The extractor that
+//! identifies the caller creates it, and the response to every request is bound to it, so no route can forget
+//! the check.
 
 use std::{
     pin::Pin,
@@ -15,8 +16,8 @@ use iotpi_core::ErrorKind;
 use super::{Caller, Issuer, jwt::KeyId};
 use crate::{Hub, error::HubError, store::Steady};
 
-/// The interval of checks for revocations by another process, such as `iotpi-hub token revoke`. Together with the
-/// token cache, which keeps a credential for 1 s, such an authorization ends within 3 s.
+/// The interval of checks for revocations by another process, such as `iotpi-hub token revoke`. Together with
+/// the token cache, which keeps a credential for 1 s, such an authorization ends within 3 s.
 const CHECK_EVERY: Duration = Duration::from_secs(2);
 
 /// The verified credential of a caller, with everything that can end it.
@@ -63,8 +64,8 @@ impl Authorization {
         &self.credential_info
     }
 
-    /// Waits until the authorization ends: its session or token was removed or changed its role, its JWT or signed URL
-    /// expired, or its signing key was replaced. A revocation through the hub is noticed at once.
+    /// Waits until the authorization ends: its session or token was removed or changed its role, its JWT or
+    /// signed URL expired, or its signing key was replaced. A revocation through the hub is noticed at once.
     ///
     /// # Cancel safety
     /// Cancel safe.
@@ -102,8 +103,8 @@ impl RequestAuthorization {
         let _ = self.0.set(authorization.clone());
     }
 
-    /// Waits until the authorization ends, and forever while it is not set. Poll it again after each step of the request,
-    /// which may set the authorization.
+    /// Waits until the authorization ends, and forever while it is not set. Poll it again after each step of
+    /// the request, which may set the authorization.
     pub(crate) async fn ended(&self) {
         let set = std::future::poll_fn(|_| match self.0.get() {
             Some(authorization) => Poll::Ready(authorization),

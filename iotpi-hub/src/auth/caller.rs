@@ -13,8 +13,8 @@ use crate::{
 pub enum Caller {
     /// A caller authenticated by a session, token, JWT or signed URL.
     Known(Identity),
-    /// An unauthenticated caller from a network in `auth.anonymous_ingest`. It may deliver readings, gaps, frames and
-    /// status.
+    /// An unauthenticated caller from a network in `auth.anonymous_ingest`. It may deliver readings, gaps,
+    /// frames and status.
     Anonymous,
 }
 
@@ -139,7 +139,8 @@ impl Caller {
         }
     }
 
-    /// Checks that the caller may deliver for that module: operator, admin, the module itself or an anonymous caller.
+    /// Checks that the caller may deliver for that module: operator, admin, the module itself or an anonymous
+    /// caller.
     ///
     /// # Errors
     /// `PermissionDenied`.

@@ -1,8 +1,8 @@
-//! The reset of credentials after a database was restored from a backup. All sessions and signatures become invalid,
-//! because the backup does not contain later revocations.
+//! The reset of credentials after a database was restored from a backup. All sessions and signatures become
+//! invalid, because the backup does not contain later revocations.
 //!
-//! A marker file next to the database requests the reset. It is created before the backup gets the name of the database and
-//! removed after the reset, so a power cut at any time cannot skip the reset.
+//! A marker file next to the database requests the reset. It is created before the backup gets the name of
+//! the database and removed after the reset, so a power cut at any time cannot skip the reset.
 
 use std::{fs, path::Path};
 

@@ -1,10 +1,12 @@
 //! Short-lived JWTs (RFC 7519), signed with the hub's own key. HS256 is the only algorithm.
 //!
-//! The header is one constant text, which is compared as a whole. There is no algorithm to negotiate, hence none to confuse.
+//! The header is one constant text, which is compared as a whole. There is no algorithm to negotiate, hence
+//! none to confuse.
 //!
-//! A JWT contains the hash of the session or token it was issued for. Every use checks that this issuer still exists with
-//! the same role, so a JWT ends with its issuer. Its life is bounded twice, by the wall clock and by the hub's
-//! [credential time](crate::Hub::credential_time), so a wrong or adjusted clock cannot extend it.
+//! A JWT contains the hash of the session or token it was issued for. Every use checks that this issuer still
+//! exists with the same role, so a JWT ends with its issuer. Its life is bounded twice, by the wall clock and
+//! by the hub's [credential time](crate::Hub::credential_time), so a wrong or adjusted clock cannot extend
+//! it.
 
 use std::{sync::Mutex, time::Duration};
 
@@ -25,7 +27,8 @@ use crate::{
 const HEADER: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9";
 const ISSUER: &str = "iotpi-hub";
 const AUDIENCE: &str = "iotpi-hub";
-/// How far the wall clock may step back, as NTP does in small steps, before a new JWT counts as issued in the future.
+/// How far the wall clock may step back, as NTP does in small steps, before a new JWT counts as issued in the
+/// future.
 const MAX_CLOCK_STEP: Duration = Duration::from_secs(30);
 /// How long a key is cached after it was read.
 const KEY_CACHE_TTL: Duration = Duration::from_secs(1);
@@ -89,7 +92,8 @@ impl JwtKey {
         self.id
     }
 
-    /// Issues a JWT for a caller authenticated by `issuer`, valid from `now` on. `now.steady` is credential time.
+    /// Issues a JWT for a caller authenticated by `issuer`, valid from `now` on. `now.steady` is credential
+    /// time.
     pub(crate) fn sign(&self, who: &Identity, issuer: Issuer, now: Now, lasts: Duration) -> String {
         let claims = Claims {
             iss: ISSUER.to_owned(),
@@ -108,7 +112,8 @@ impl JwtKey {
         format!("{signed}.{signature}")
     }
 
-    /// Verifies that this hub signed the JWT, that it is valid now, and that it lives no longer than `max_life`.
+    /// Verifies that this hub signed the JWT, that it is valid now, and that it lives no longer than
+    /// `max_life`.
     pub(crate) fn verify(&self, jwt: &str, now: Now, max_life: Duration) -> Option<VerifiedJwt> {
         let (signed, signature) = jwt.rsplit_once('.')?;
         let (header, payload) = signed.split_once('.')?;
@@ -177,7 +182,8 @@ impl SigningKey {
     }
 }
 
-/// Replaces the signing key. This ends every JWT and every signed URL. A running hub uses the new key within a second.
+/// Replaces the signing key. This ends every JWT and every signed URL. A running hub uses the new key within
+/// a second.
 ///
 /// # Errors
 /// The errors of the store.

@@ -1,7 +1,8 @@
-//! The rate limit of failed logins: ten a minute for one account from one network, and 100 a minute from one network.
+//! The rate limit of failed logins: ten a minute for one account from one network, and 100 a minute from one
+//! network.
 //!
-//! Both limits count the attempts of one network, so no network can lock out another. Deliberately absent: a limit for an
-//! account across all networks, which would let a stranger lock out its owner.
+//! Both limits count the attempts of one network, so no network can lock out another. Deliberately absent: a
+//! limit for an account across all networks, which would let a stranger lock out its owner.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -51,8 +52,8 @@ pub(crate) struct LoginRateLimit {
 type Key = (IpAddr, Option<LoginTarget>);
 
 impl LoginRateLimit {
-    /// Counts an attempt as failed in advance, so that concurrent attempts cannot exceed the limit. [`Self::succeeded`]
-    /// undoes it. `now` is monotonic.
+    /// Counts an attempt as failed in advance, so that concurrent attempts cannot exceed the limit.
+    /// [`Self::succeeded`] undoes it. `now` is monotonic.
     pub(crate) fn attempt(&self, from: IpAddr, target: &LoginTarget, now: Duration) -> Result<()> {
         let mut failed = lock(&self.failed);
         let keys = keys(from, target);

@@ -1,7 +1,7 @@
 //! Authentication and authorization of callers.
 //!
-//! Users log in and get a session. Programs use API tokens or short-lived JWTs. Modules use tokens bound to one
-//! module id. Deliberately absent: a default password, and a way to disable authentication.
+//! Users log in and get a session. Programs use API tokens or short-lived JWTs. Modules use tokens bound to
+//! one module id. Deliberately absent: a default password, and a way to disable authentication.
 
 mod authorization;
 mod caller;

@@ -10,14 +10,16 @@ use tokio::sync::{OnceCell, Semaphore};
 
 use crate::error::{HubError, Result};
 
-/// The parameters OWASP recommends (Password Storage Cheat Sheet): 19 MiB, two passes, one lane. About 0.15 s on a Pi 4.
+/// The parameters OWASP recommends (Password Storage Cheat Sheet): 19 MiB, two passes, one lane. About 0.15 s
+/// on a Pi 4.
 const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
 
-/// The memory for argon2 is allocated as one block of more than 32 MiB, of which only the used part is touched. glibc
-/// returns blocks of that size to the system when they are freed, but keeps smaller ones, 19 MiB for each thread that hashed
-/// (`M_MMAP_THRESHOLD` in mallopt(3); measured: 18 MB resident became 150 MB by 17 logins, now it stays).
+/// The memory for argon2 is allocated as one block of more than 32 MiB, of which only the used part is
+/// touched. glibc returns blocks of that size to the system when they are freed, but keeps smaller ones, 19
+/// MiB for each thread that hashed (`M_MMAP_THRESHOLD` in mallopt(3); measured: 18 MB resident became 150 MB
+/// by 17 logins, now it stays).
 const RESERVED_KIB: usize = 33 * 1024;
 
 /// The most logins that wait. At 0.15 s each, the last one waits 5 s.
@@ -89,9 +91,9 @@ impl Passwords {
         Ok(right && has_hash)
     }
 
-    /// Runs the work once the semaphore is free. The permit belongs to the work and not to its caller, who may disconnect:
-    /// work that has started runs to its end before the next starts.
-    async fn in_turn<T: Send + 'static>(
+    /// Runs the work once the semaphore is free. The permit belongs to the work and not to its caller, who
+    /// may disconnect: work that has started runs to its end before the next starts.
+    async fn run_exclusively<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
@@ -99,11 +101,12 @@ impl Passwords {
             HubError::unavailable("Too many logins at once. Try again in a few seconds.")
                 .retry_after(RETRY_AFTER)
         })?;
-        let turn = Arc::clone(&self.running).acquire_owned().await;
-        let turn = turn.map_err(|error| HubError::internal("no turn").caused_by(error))?;
+        let permit = Arc::clone(&self.running).acquire_owned().await;
+        let permit =
+            permit.map_err(|error| HubError::internal("the semaphore is closed").caused_by(error))?;
         let work = move || {
             let done = work();
-            drop((turn, place));
+            drop((permit, waiting));
             done
         };
         tokio::task::spawn_blocking(work)
@@ -146,7 +149,7 @@ mod tests {
         assert!(passwords.verify("correct horse".to_owned(), Some(hash.clone())).await.unwrap());
         assert!(!passwords.verify("wrong horse".to_owned(), Some(hash)).await.unwrap());
         assert!(!passwords.verify("not the password of any user".to_owned(), None).await.unwrap());
-        // Made by the reference implementation (argon2-cffi), salt `somesaltsomesalt`.
+        // Computed by the reference implementation (argon2-cffi), salt `somesaltsomesalt`.
         let reference = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$K13EBUiG7JV+9ZxztmHFTdb7J0WQsnj2V8bZaqyPptE";
         assert!(passwords.verify("password".to_owned(), Some(reference.to_owned())).await.unwrap());
     }
@@ -163,20 +166,20 @@ mod tests {
     #[tokio::test]
     async fn abandoned_work_keeps_its_permit() {
         let passwords = Passwords::default();
-        let (begun, begins) = tokio::sync::oneshot::channel();
-        let (go_on, goes_on) = std::sync::mpsc::channel::<()>();
-        let hung_up = passwords.run_exclusively(move || {
-            let _ = begun.send(());
-            let _ = goes_on.recv();
+        let (started_tx, started) = tokio::sync::oneshot::channel();
+        let (resume_tx, resume) = std::sync::mpsc::channel::<()>();
+        let abandoned = passwords.run_exclusively(move || {
+            let _ = started_tx.send(());
+            let _ = resume.recv();
             Ok(())
         });
 
         tokio::select! {
-            _ = hung_up => panic!("it waits"),
-            _ = begins => {}
+            _ = abandoned => panic!("it waits"),
+            _ = started => {}
         }
-        assert_eq!(passwords.turn.available_permits(), 0, "the work goes on, and so does its turn");
-        go_on.send(()).unwrap();
+        assert_eq!(passwords.running.available_permits(), 0, "the work continues and keeps its permit");
+        resume_tx.send(()).unwrap();
 
         passwords.run_exclusively(|| Ok(())).await.unwrap();
         assert_eq!(passwords.waiting.available_permits(), MAX_WAITING + 1);
@@ -185,7 +188,7 @@ mod tests {
     #[tokio::test]
     async fn a_bounded_number_of_logins_waits() {
         let passwords = Passwords::default();
-        let turn = Arc::clone(&passwords.turn).acquire_owned().await.unwrap();
+        let permit = Arc::clone(&passwords.running).acquire_owned().await.unwrap();
 
         let mut waiting: Vec<_> =
             (0..=MAX_WAITING).map(|_| Box::pin(passwords.run_exclusively(|| Ok(())))).collect();
@@ -195,7 +198,7 @@ mod tests {
         let refused = passwords.run_exclusively(|| Ok(())).await.unwrap_err();
 
         assert_eq!(refused.kind(), iotpi_core::ErrorKind::Unavailable);
-        drop(turn);
+        drop(permit);
         futures_util::future::join_all(waiting).await;
         passwords.run_exclusively(|| Ok(())).await.unwrap();
     }

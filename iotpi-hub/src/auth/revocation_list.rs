@@ -1,9 +1,9 @@
-//! The ids of revoked tokens, in a small file next to the database, so that a restored backup does not make them valid
-//! again.
+//! The ids of revoked tokens, in a small file next to the database, so that a restored backup does not make
+//! them valid again.
 //!
-//! Each token adds one line, which is synced. At start, the hub revokes every listed token that the database contains.
-//! Sessions need no such file: restoring a backup ends all of them, see [`renewal`](super::renewal). A database in memory
-//! has no file.
+//! Each token adds one line, which is synced. At start, the hub revokes every listed token that the database
+//! contains. Sessions need no such file: restoring a backup ends all of them, see
+//! [`renewal`](super::renewal). A database in memory has no file.
 
 use std::{
     collections::HashSet,

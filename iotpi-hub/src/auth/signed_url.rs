@@ -1,8 +1,10 @@
-//! Signed URLs for clients that can send neither a header nor a cookie, such as a video player or an `<img>` on a wall display.
+//! Signed URLs for clients that can send neither a header nor a cookie, such as a video player or an `<img>`
+//! on a wall display.
 //!
-//! The signature is an HMAC-SHA-256 with the hub's own key over the path, the rest of the query, the expiry and the
-//! session or token that issued it. The URL contains the hash of that session or token, and every use checks that it still
-//! exists. Deliberately absent: the session or token itself, and any method other than GET.
+//! The signature is an HMAC-SHA-256 with the hub's own key over the path, the rest of the query, the expiry
+//! and the session or token that issued it. The URL contains the hash of that session or token, and every use
+//! checks that it still exists. Deliberately absent: the session or token itself, and any method other than
+//! GET.
 
 use std::time::Duration;
 
@@ -48,16 +50,16 @@ impl Issuer {
     }
 }
 
-/// The value of `sig` for a target (path and query) that expires at `expires_at` in credential time, rounded down to the
-/// second.
+/// The value of `sig` for a target (path and query) that expires at `expires_at` in credential time, rounded
+/// down to the second.
 pub(crate) fn sign(key: &JwtKey, target: &str, issuer: Issuer, expires_at: Steady) -> String {
     let claims = format!("{}.{}", issuer.to_text(), expires_at.0.as_micros().div_euclid(1_000_000));
     let signature = BASE64.encode(key.sign_text(&signed(target, &claims)));
     format!("{claims}.{signature}")
 }
 
-/// The issuer and expiry of a signed target, if the signature is valid and not expired. An expiry beyond the longest life
-/// means that the URL was signed while the clock was ahead, and is invalid.
+/// The issuer and expiry of a signed target, if the signature is valid and not expired. An expiry beyond the
+/// longest life means that the URL was signed while the clock was ahead, and is invalid.
 pub(crate) fn verify(key: &JwtKey, target: &str, signature: &str, now: Steady) -> Option<(Issuer, Steady)> {
     let (claims, mac) = signature.rsplit_once('.')?;
     if !key.is_signature(&signed(target, claims), &BASE64.decode(mac).ok()?) {
@@ -69,7 +71,8 @@ pub(crate) fn verify(key: &JwtKey, target: &str, signature: &str, now: Steady) -
     (now.0 < ends && ends.since(now.0) <= MAX_LIFE).then_some((issuer, Steady(ends)))
 }
 
-/// Splits a query into the part without `sig` and the value of `sig`. Returns nothing if it is missing or repeated.
+/// Splits a query into the part without `sig` and the value of `sig`. Returns nothing if it is missing or
+/// repeated.
 pub(crate) fn split(query: &str) -> Option<(String, &str)> {
     let (mut signature, mut rest) = (None, Vec::new());
     for pair in query.split('&') {

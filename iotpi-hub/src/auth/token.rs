@@ -69,8 +69,8 @@ impl From<TokenRecord> for TokenInfo {
     }
 }
 
-/// Issues a token and stores its hash. For programs that open the store themselves, such as a command line. The hub uses
-/// [`Hub::issue_token`](crate::Hub::issue_token), which checks the caller.
+/// Issues a token and stores its hash. For programs that open the store themselves, such as a command line.
+/// The hub uses [`Hub::issue_token`](crate::Hub::issue_token), which checks the caller.
 ///
 /// # Errors
 /// `Unprocessable` if a `module` token has no module or another role has one; `Conflict` if the name is taken.

@@ -1,5 +1,5 @@
-//! A cache of verified tokens, so that the frames of a camera do not each query the database, and a counter of
-//! revocations.
+//! A cache of verified tokens, so that the frames of a camera do not each query the database, and a counter
+//! of revocations.
 
 use std::{collections::HashMap, sync::Mutex, time::Duration};
 
@@ -11,8 +11,8 @@ use crate::{
     store::Steady,
 };
 
-/// How long a verified credential stays valid without another query. A revocation by another process takes effect within
-/// this time, a revocation through the hub at once.
+/// How long a verified credential stays valid without another query. A revocation by another process takes
+/// effect within this time, a revocation through the hub at once.
 const TTL: Duration = Duration::from_secs(1);
 /// The most entries; expired ones are then removed.
 const MAX_ENTRIES: usize = 1024;

@@ -1,7 +1,8 @@
 //! Users: adding and removing them, and setting passwords and roles.
 //!
-//! These functions need only a store, so a command line can use them while the hub runs, or when no user can log in. The
-//! hub reads the user of a session with every request, so a change takes effect at once, and within 2 s on open connections.
+//! These functions need only a store, so a command line can use them while the hub runs, or when no user can
+//! log in. The hub reads the user of a session with every request, so a change takes effect at once, and
+//! within 2 s on open connections.
 
 use iotpi_core::{Timestamp, UserName};
 

@@ -1,6 +1,7 @@
 //! A router of operations that also describes them for OpenAPI.
 //!
-//! The descriptions are generated on request. Building them at start would take as much memory as the rest of the hub.
+//! The descriptions are generated on request. Building them at start would take as much memory as the rest of
+//! the hub.
 
 use std::collections::BTreeSet;
 

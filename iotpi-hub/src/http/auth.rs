@@ -89,8 +89,8 @@ struct FirstAdmin {
 
 /// Create the first admin
 ///
-/// Creates the first user with the one-time code that the hub printed when it started, and logs the user in. This
-/// works only while no user exists.
+/// Creates the first user with the one-time code that the hub printed when it started, and logs the user in.
+/// This works only while no user exists.
 #[utoipa::path(
     post, path = "/api/auth/first-admin", tag = "auth", operation_id = "first_admin", security(()),
     request_body = FirstAdmin,
@@ -120,8 +120,8 @@ struct LoginBody {
 
 /// Log in
 ///
-/// Sets the session cookie. After 10 failed attempts in a minute for one name from one network, or 100 from one
-/// network, the hub answers `rate_limited`.
+/// Sets the session cookie. After 10 failed attempts in a minute for one name from one network, or 100 from
+/// one network, the hub answers `rate_limited`.
 #[utoipa::path(
     post, path = "/api/auth/login", tag = "auth", operation_id = "login", security(()),
     request_body = LoginBody,
@@ -184,8 +184,8 @@ struct JwtAnswer {
 
 /// Exchange a session or an API token for a JWT
 ///
-/// The JWT has the role of its owner and is valid for 15 minutes. It ends earlier if the session or token it was
-/// issued for ends or its role changes. A JWT cannot be exchanged for another JWT.
+/// The JWT has the role of its owner and is valid for 15 minutes. It ends earlier if the session or token it
+/// was issued for ends or its role changes. A JWT cannot be exchanged for another JWT.
 #[utoipa::path(
     post, path = "/api/auth/jwt", tag = "auth", operation_id = "jwt",
     responses((status = 200, description = "The JWT", body = JwtAnswer), PermissionDenied)
@@ -222,9 +222,10 @@ struct SignedUrlAnswer {
 
 /// Sign a URL
 ///
-/// For `<img>` elements, players and displays that can send neither a header nor a cookie. The URL gives access to
-/// one camera stream, snapshot or live connection with GET, exactly as it was signed. It works until it expires or the
-/// session or token it was signed with ends. Connections that were opened with it end at the same time.
+/// For `<img>` elements, players and displays that can send neither a header nor a cookie. The URL gives
+/// access to one camera stream, snapshot or live connection with GET, exactly as it was signed. It works
+/// until it expires or the session or token it was signed with ends. Connections that were opened with it end
+/// at the same time.
 #[utoipa::path(
     post, path = "/api/auth/url", tag = "auth", operation_id = "sign_url",
     request_body = UrlToSign,
@@ -297,8 +298,8 @@ async fn issue_token(
 
 /// Revoke a token
 ///
-/// Takes effect at once, and ends every JWT and signed URL that was issued with the token, and every connection
-/// that was opened with it.
+/// Takes effect at once, and ends every JWT and signed URL that was issued with the token, and every
+/// connection that was opened with it.
 #[utoipa::path(
     delete, path = "/api/auth/tokens/{id}", tag = "auth", operation_id = "revoke_token",
     params(("id" = inline(Uuid), Path, description = "The id of the token")),

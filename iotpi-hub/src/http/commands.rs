@@ -36,8 +36,8 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Submit a command
 ///
 /// The hub checks the command against the manifest of the module, then stores it. Follow its progress with
-/// `GET /api/commands/{id}` or over the live connection. A repeated request with the same `Idempotency-Key` and body
-/// returns the first command in its current state.
+/// `GET /api/commands/{id}` or over the live connection. A repeated request with the same `Idempotency-Key`
+/// and body returns the first command in its current state.
 #[utoipa::path(
     post, path = "/api/modules/{id}/control", tag = "commands", operation_id = "submit",
     params(
@@ -108,7 +108,8 @@ async fn claim(
 
 /// Report status
 ///
-/// A module reports the progress or outcome of a command, its own state, or both. An empty object is a heartbeat.
+/// A module reports the progress or outcome of a command, its own state, or both. An empty object is a
+/// heartbeat.
 #[utoipa::path(
     post, path = "/api/modules/{id}/status", tag = "commands", operation_id = "report",
     params(("id" = ModuleId, Path, description = "The id of the module")),

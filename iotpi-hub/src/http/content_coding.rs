@@ -2,7 +2,8 @@
 
 use http::{HeaderMap, header};
 
-/// A content coding in which a body is available. Variants are ordered by size, which decides between equal weights.
+/// A content coding in which a body is available. Variants are ordered by size, which decides between equal
+/// weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ContentCoding {
     /// Brotli (RFC 7932).
@@ -37,8 +38,8 @@ impl ContentCoding {
     }
 }
 
-/// The codings that the client accepts with at least the weight of the plain body, the preferred one first. Without
-/// `Accept-Encoding` there are none.
+/// The codings that the client accepts with at least the weight of the plain body, the preferred one first.
+/// Without `Accept-Encoding` there are none.
 pub(super) fn accepted(headers: &HeaderMap) -> Vec<ContentCoding> {
     let lines = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|line| line.to_str().ok());
     let weights: Vec<_> = lines.flat_map(|line| line.split(',')).filter_map(weighted).collect();

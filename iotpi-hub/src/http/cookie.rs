@@ -1,7 +1,8 @@
 //! The session cookie.
 //!
-//! If the browser uses TLS to a proxy in front of the hub, the cookie is `Secure` and its name has a prefix that browsers
-//! enforce (RFC 6265bis, section 4.1.3): neither another site of the domain nor a plain HTTP connection can set it.
+//! If the browser uses TLS to a proxy in front of the hub, the cookie is `Secure` and its name has a prefix
+//! that browsers enforce (RFC 6265bis, section 4.1.3): neither another site of the domain nor a plain HTTP
+//! connection can set it.
 
 use axum::extract::FromRequestParts;
 use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};

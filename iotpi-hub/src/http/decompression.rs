@@ -1,7 +1,7 @@
 //! Decompression of gzip request bodies (`Content-Encoding`, RFC 9110 section 8.4) as they arrive.
 //!
-//! A body is decompressed in chunks of up to 16 KiB, never as a whole. The limits of the routes apply to the decompressed bytes,
-//! so a small body that expands to gigabytes is rejected at the limit.
+//! A body is decompressed in chunks of up to 16 KiB, never as a whole. The limits of the routes apply to the
+//! decompressed bytes, so a small body that expands to gigabytes is rejected at the limit.
 
 use std::{
     fmt,

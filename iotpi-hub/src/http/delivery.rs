@@ -26,8 +26,8 @@ pub(super) fn routes() -> ApiRouter {
 
 /// Report a gap
 ///
-/// A module reports numbered readings that it dropped and will never send. A gap with the same epoch and first
-/// sequence number replaces the earlier report.
+/// A module reports numbered readings that it dropped and will never send. A gap with the same epoch and
+/// first sequence number replaces the earlier report.
 #[utoipa::path(
     post, path = "/api/modules/{id}/gaps", tag = "sensors", operation_id = "record_gap",
     params(("id" = ModuleId, Path, description = "The id of the module")),
@@ -69,8 +69,8 @@ struct GapParams {
 
 /// List gaps
 ///
-/// Lists the readings that will never arrive, ordered by the time at which each gap begins. There is one entry for
-/// each series that lost readings, and one for lost readings whose series is unknown.
+/// Lists the readings that will never arrive, ordered by the time at which each gap begins. There is one
+/// entry for each series that lost readings, and one for lost readings whose series is unknown.
 #[utoipa::path(
     get, path = "/api/gaps", tag = "sensors", operation_id = "list_gaps",
     params(GapParams),

@@ -44,9 +44,9 @@ const MAX_UNREAD_BYTES: usize = 32 * 1024 * 1024;
 /// The longest time to drain an unread body.
 const UNREAD_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Handles a request: assigns an id, checks and routes it, turns errors into problem documents, counts the response and adds
-/// the common headers. It is a function around the router, because each layer of the router costs a boxed service and a boxed
-/// future per request.
+/// Handles a request: assigns an id, checks and routes it, turns errors into problem documents, counts the
+/// response and adds the common headers. It is a function around the router, because each layer of the router
+/// costs a boxed service and a boxed future per request.
 pub(crate) async fn answer(hub: &Hub, router: Router, request: Request) -> Response {
     let id = request_id(hub);
     let challenge = problem::Challenge::to(request.headers());
@@ -87,8 +87,8 @@ async fn routed(hub: &Hub, mut router: Router, request: Request) -> Response {
     }
 }
 
-/// Generates a request id: a version 7 UUID. Its random part is drawn once per process and then incremented, because asking
-/// the operating system for each id would cost more than the rest of the function.
+/// Generates a request id: a version 7 UUID. Its random part is drawn once per process and then incremented,
+/// because asking the operating system for each id would cost more than the rest of the function.
 pub(super) fn request_id(hub: &Hub) -> String {
     static NEXT: LazyLock<AtomicU64> = LazyLock::new(|| AtomicU64::new(getrandom::u64().unwrap_or_default()));
     let mut rest = [0; 10];
@@ -155,7 +155,8 @@ fn is_own(hub: &Hub, name: &str) -> bool {
         || hub.config().http.allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(name))
 }
 
-/// Whether the origin of a page is the host itself. The scheme is not compared, because a proxy may terminate TLS.
+/// Whether the origin of a page is the host itself. The scheme is not compared, because a proxy may terminate
+/// TLS.
 fn is_same(origin: &HeaderValue, host: &str) -> bool {
     let Ok(origin) = origin.to_str() else { return false };
     let Some((scheme, authority)) = origin.split_once("://") else { return false };
@@ -204,8 +205,8 @@ fn keep_body(request: Request) -> (Request, Option<KeptBody>) {
     (Request::from_parts(parts, Body::new(SharedBody(Arc::clone(&kept)))), Some(kept))
 }
 
-/// Reads the rest of the body. A client that is still sending when the connection closes would see a reset instead of the
-/// problem document.
+/// Reads the rest of the body. A client that is still sending when the connection closes would see a reset
+/// instead of the problem document.
 async fn drain(unread: Option<KeptBody>) {
     let Some(mut body) = unread
         .and_then(|kept| Arc::try_unwrap(kept).ok())

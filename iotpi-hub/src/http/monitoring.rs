@@ -86,8 +86,8 @@ struct HubTime {
 
 /// Get the time of the hub
 ///
-/// For clients that estimate their clock offset: repeat the request, take the shortest round trip, and assume that
-/// the hub read its clock in the middle of it.
+/// For clients that estimate their clock offset: repeat the request, take the shortest round trip, and assume
+/// that the hub read its clock in the middle of it.
 #[utoipa::path(
     get, path = "/api/time", tag = "operations", operation_id = "time",
     responses((status = 200, description = "The current time", body = HubTime), PermissionDenied)

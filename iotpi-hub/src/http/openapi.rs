@@ -82,8 +82,8 @@ pub fn openapi() -> String {
     text
 }
 
-/// Refers to the item type of a page by name. utoipa writes the schema of a type parameter inline, but a generated
-/// client needs the named type.
+/// Refers to the item type of a page by name. utoipa writes the schema of a type parameter inline, but a
+/// generated client needs the named type.
 fn name_items(name: &str, schema: &mut RefOr<Schema>) {
     let (Some(item), RefOr::T(Schema::Object(page))) = (name.strip_prefix("Page_"), schema) else { return };
     if let Some(RefOr::T(Schema::Array(items))) = page.properties.get_mut("items") {
@@ -91,8 +91,8 @@ fn name_items(name: &str, schema: &mut RefOr<Schema>) {
     }
 }
 
-/// Forbids additional fields in a command report. utoipa does this for structs with `deny_unknown_fields`, but not
-/// for enums.
+/// Forbids additional fields in a command report. utoipa does this for structs with `deny_unknown_fields`,
+/// but not for enums.
 fn close_command_report(schemas: &mut BTreeMap<String, RefOr<Schema>>) {
     let Some(RefOr::T(Schema::OneOf(report))) = schemas.get_mut("CommandReport") else { return };
     for outcome in &mut report.items {
@@ -102,8 +102,8 @@ fn close_command_report(schemas: &mut BTreeMap<String, RefOr<Schema>>) {
     }
 }
 
-/// Adds the error responses that any operation may return: malformed requests, rejected hosts and origins, internal
-/// errors, an unavailable hub and, unless the operation is public, missing or invalid credentials.
+/// Adds the error responses that any operation may return: malformed requests, rejected hosts and origins,
+/// internal errors, an unavailable hub and, unless the operation is public, missing or invalid credentials.
 fn add_common_responses(operation: &mut Operation) {
     let open = operation.security.as_deref().is_some_and(|s| s.contains(&SecurityRequirement::default()));
     let mut common = [InvalidArgument::responses(), PermissionDenied::responses(), Internal::responses()]

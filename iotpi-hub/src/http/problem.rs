@@ -110,12 +110,14 @@ pub(super) fn finish(response: Response, request_id: &str, challenge: Challenge)
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Challenge {
     Bearer,
-    /// Also HTTP Basic: ffmpeg and other programs send the credentials in their URL only if the server asks for them.
+    /// Also HTTP Basic: ffmpeg and other programs send the credentials in their URL only if the server asks
+    /// for them.
     BearerAndBasic,
 }
 
 impl Challenge {
-    /// Selects the schemes. Scripts in a browser are not offered Basic, because the browser would open a login dialog.
+    /// Selects the schemes. Scripts in a browser are not offered Basic, because the browser would open a
+    /// login dialog.
     pub(super) fn to(headers: &HeaderMap) -> Self {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let is_browser = text(header::USER_AGENT).starts_with("Mozilla/");
@@ -136,7 +138,8 @@ impl Challenge {
     }
 }
 
-/// The response to a body with an unsupported encoding, which lists the supported ones (RFC 9110 section 15.5.16).
+/// The response to a body with an unsupported encoding, which lists the supported ones (RFC 9110 section
+/// 15.5.16).
 pub(super) fn unsupported_encoding(name: &str) -> Response {
     let error = HubError::invalid_argument(format!(
         "The content encoding `{name}` is not supported. Send the body uncompressed or with `Content-Encoding: gzip`."

@@ -27,14 +27,15 @@ pub(crate) const MAX_BASE_CHARS: usize = 200;
 pub(crate) struct Client {
     /// The address of the client if it is known, else that of the nearest proxy.
     pub(crate) address: IpAddr,
-    /// Whether it is the address of the client. It is not if an untrusted proxy forwarded the request, or a trusted one sent
-    /// an invalid address.
+    /// Whether it is the address of the client. It is not if an untrusted proxy forwarded the request, or a
+    /// trusted one sent an invalid address.
     pub(crate) is_certain: bool,
 }
 
 impl Client {
-    /// The client of a request from this peer. If the peer is one of `trusted`, `X-Forwarded-For` is read from its end, where
-    /// the nearest proxy added its value, up to the first address that is not trusted. Otherwise it is the peer.
+    /// The client of a request from this peer. If the peer is one of `trusted`, `X-Forwarded-For` is read
+    /// from its end, where the nearest proxy added its value, up to the first address that is not trusted.
+    /// Otherwise it is the peer.
     pub(crate) fn of(trusted: &[IpNet], peer: IpAddr, headers: &HeaderMap) -> Self {
         let is_trusted = |address: &IpAddr| Self::is_trusted(trusted, *address);
         let mut address = peer.to_canonical();
@@ -79,9 +80,9 @@ fn address_of(text: &str) -> Option<IpAddr> {
 pub(crate) struct BasePath(Option<String>);
 
 impl BasePath {
-    /// Removes `http.base_path` from the path of the request, for a proxy that does not, and stores the base path in the
-    /// request: the configured one, or that in `X-Forwarded-Prefix` from a proxy that removed it. The header affects only links
-    /// and the path of the cookie, so it is accepted from any client.
+    /// Removes `http.base_path` from the path of the request, for a proxy that does not, and stores the base
+    /// path in the request: the configured one, or that in `X-Forwarded-Prefix` from a proxy that removed it.
+    /// The header affects only links and the path of the cookie, so it is accepted from any client.
     pub(crate) fn strip<B>(http: &HttpConfig, mut request: Request<B>) -> Request<B> {
         let base = match without(request.uri(), &http.base_path) {
             Some(uri) => {
@@ -101,8 +102,9 @@ impl BasePath {
         self.0.as_deref().filter(|base| !base.is_empty()).unwrap_or("/")
     }
 
-    /// The reference from a page at this path to the root of the hub, without a trailing slash. It is absolute if the base
-    /// path is known. Otherwise it is relative, which works below any path that a proxy removed.
+    /// The reference from a page at this path to the root of the hub, without a trailing slash. It is
+    /// absolute if the base path is known. Otherwise it is relative, which works below any path that a proxy
+    /// removed.
     #[cfg_attr(not(feature = "dashboard"), allow(dead_code))] // Only the page uses it.
     pub(crate) fn root_from(&self, path: &str) -> String {
         match &self.0 {
@@ -137,7 +139,8 @@ impl FromRequestParts<Hub> for BasePath {
     }
 }
 
-/// Whether the path is a valid base path: segments of unreserved characters (RFC 3986, 2.3), each after a slash.
+/// Whether the path is a valid base path: segments of unreserved characters (RFC 3986, 2.3), each after a
+/// slash.
 pub(crate) fn is_base(path: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     let is_segment = |segment: &str| {

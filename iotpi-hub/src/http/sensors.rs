@@ -42,10 +42,10 @@ pub(super) fn routes() -> ApiRouter {
 
 /// Record readings
 ///
-/// Records one reading, or an array of up to 1,000 readings. The hub stores all readings of a request or none, and
-/// responds after the commit is on disk. A reading with a timestamp more than 5 minutes ahead of the hub's clock is stored with
-/// its time of arrival. Values in known units are converted to the canonical unit. A value without a unit is rejected if it is
-/// impossible in the canonical unit.
+/// Records one reading, or an array of up to 1,000 readings. The hub stores all readings of a request or
+/// none, and responds after the commit is on disk. A reading with a timestamp more than 5 minutes ahead of
+/// the hub's clock is stored with its time of arrival. Values in known units are converted to the canonical
+/// unit. A value without a unit is rejected if it is impossible in the canonical unit.
 #[utoipa::path(
     post, path = "/api/sensors/{type}", tag = "sensors", operation_id = "record",
     params(("type" = SensorType, Path, description = "The sensor type, such as `temperature`")),
@@ -77,8 +77,8 @@ async fn record_mixed(
     hub.record_delivery(&caller, parse(&body)?, None).await.map(Json)
 }
 
-/// Parses one reading or an array. If that fails, each item is parsed again on its own, so that the problem can point
-/// to the item.
+/// Parses one reading or an array. If that fails, each item is parsed again on its own, so that the problem
+/// can point to the item.
 fn parse(body: &[u8]) -> Result<Delivery> {
     let many = body.trim_ascii_start().starts_with(b"[");
     let at_once = if many {
@@ -174,8 +174,8 @@ struct SeriesParams {
 
 /// List series
 ///
-/// Returns the newest record of each series, ordered by module and type. Records more than 5 minutes ahead of the hub's clock
-/// are ignored.
+/// Returns the newest record of each series, ordered by module and type. Records more than 5 minutes ahead of
+/// the hub's clock are ignored.
 #[utoipa::path(
     get, path = "/api/sensors", tag = "sensors", operation_id = "list_series",
     params(SeriesParams),
@@ -201,9 +201,9 @@ struct ReadParams {
     /// The start of the time range, inclusive: Unix seconds or RFC 3339, years 2000 to 2099.
     #[param(value_type = Option<f64>, minimum = 946_684_800.0, exclusive_maximum = 4_102_444_800.0)]
     since: Option<String>,
-    /// The end of the time range, exclusive: Unix seconds or RFC 3339, years 2000 to 2099. Without it, a list in
-    /// descending order ends 5 minutes ahead of the hub's clock, and aggregates end with the bucket that contains
-    /// that time.
+    /// The end of the time range, exclusive: Unix seconds or RFC 3339, years 2000 to 2099. Without it, a list
+    /// in descending order ends 5 minutes ahead of the hub's clock, and aggregates end with the bucket that
+    /// contains that time.
     #[param(value_type = Option<f64>, minimum = 946_684_800.0, exclusive_maximum = 4_102_444_800.0)]
     until: Option<String>,
     /// The most items on the page, up to 1,000 records or 2,000 buckets; the default is 100.
@@ -221,8 +221,8 @@ struct ReadParams {
     /// With `bucket`: the aggregates to return, separated by commas; the default is all.
     #[param(pattern = "^(avg|min|max|count)(,(avg|min|max|count)){0,3}$", example = "avg,min,max")]
     agg: Option<String>,
-    /// The format of the response. `Accept: text/csv` and `Accept: application/x-ndjson` also select CSV and JSON
-    /// lines. In these formats, a request without `limit` and `cursor` streams all matching records.
+    /// The format of the response. `Accept: text/csv` and `Accept: application/x-ndjson` also select CSV and
+    /// JSON lines. In these formats, a request without `limit` and `cursor` streams all matching records.
     #[param(inline)]
     format: Option<Format>,
 }
@@ -274,8 +274,8 @@ enum SensorItem {
 
 /// Query readings
 ///
-/// Returns the records of a sensor type, newest first unless `order=asc`. Use `bucket` to aggregate them and `format`
-/// to export them as CSV or JSON lines.
+/// Returns the records of a sensor type, newest first unless `order=asc`. Use `bucket` to aggregate them and
+/// `format` to export them as CSV or JSON lines.
 #[utoipa::path(
     get, path = "/api/sensors/{type}", tag = "sensors", operation_id = "read",
     params(("type" = SensorType, Path, description = "The sensor type, such as `temperature`"), ReadParams),

@@ -63,16 +63,17 @@ async fn back_up(State(hub): State<Hub>, caller: Caller) -> Result<Json<LastBack
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Expire {
-    /// Deletes expired data, even more than a tenth at once. Without it, the hub only reports what it would delete.
+    /// Deletes expired data, even more than a tenth at once. Without it, the hub only reports what it would
+    /// delete.
     #[serde(default)]
     confirm: bool,
 }
 
 /// Apply retention
 ///
-/// Deletes data that has expired by the `[retention]` section of the configuration. The hub does this every hour on
-/// its own. It refuses to delete more than a tenth at once, or while its clock may be wrong. An admin can then
-/// review the report and confirm.
+/// Deletes data that has expired by the `[retention]` section of the configuration. The hub does this every
+/// hour on its own. It refuses to delete more than a tenth at once, or while its clock may be wrong. An admin
+/// can then review the report and confirm.
 #[utoipa::path(
     post, path = "/api/storage/retention", tag = "operations", operation_id = "expire",
     request_body = Expire,

@@ -1,4 +1,4 @@
-//! Golden files: what other programs rely on does not change by accident. `BLESS=1` writes them anew.
+//! Golden files of public interfaces, which must not change by accident. `BLESS=1` rewrites them.
 
 use std::{path::Path, time::Duration};
 
@@ -16,13 +16,13 @@ fn same_as(path: &str, text: &str) {
 }
 
 #[test]
-fn the_openapi_document_is_the_checked_in_one() {
+fn the_openapi_document_matches_the_golden_file() {
     same_as("../openapi.json", &iotpi_hub::http::openapi());
 }
 
-/// One message of each kind, read and written by the types that speak the protocol.
+/// Messages of each kind, serialized and parsed by the protocol types.
 #[test]
-fn the_live_protocol_is_the_checked_in_one() {
+fn the_live_protocol_matches_the_golden_file() {
     let reading = json!({"module_id": "temp-sensor-01", "type": "temperature", "value": 21.4, "unit": "celsius",
         "timestamp": 1_795_473_000.25, "received_at": 1_795_473_000.31});
     let gap = json!({"module_id": "temp-sensor-01", "type": "temperature", "value": null, "unit": "celsius",
@@ -93,7 +93,7 @@ fn the_live_protocol_is_the_checked_in_one() {
 }
 
 #[test]
-fn the_default_config_is_the_checked_in_one() {
+fn the_default_config_matches_the_golden_file() {
     let text = toml::to_string(&Config::default()).unwrap();
 
     assert_eq!(toml::from_str::<Config>(&text).unwrap(), Config::default());
@@ -102,7 +102,7 @@ fn the_default_config_is_the_checked_in_one() {
 }
 
 #[test]
-fn a_config_that_cannot_work_names_the_field() {
+fn an_invalid_config_is_rejected_with_the_field() {
     for (text, field) in [
         ("[http]\nmax_connections = 0", "http.max_connections"),
         ("[auth]\njwt_secs = 5", "auth.jwt_secs"),

@@ -18,9 +18,9 @@ use crate::{
 /// The least memory that a body of unknown length takes from the budget.
 const STEP_BYTES: usize = 4 * 1024;
 
-/// Reads a body of up to `limit` bytes into a buffer. `new_buffer` gets the declared length, or 0. When the first bytes
-/// arrive, the body takes its declared length from the budget `shares`; without one it takes memory as it grows. The memory
-/// returns to the budget after the response.
+/// Reads a body of up to `limit` bytes into a buffer. `new_buffer` gets the declared length, or 0. When the
+/// first bytes arrive, the body takes its declared length from the budget `shares`; without one it takes
+/// memory as it grows. The memory returns to the budget after the response.
 ///
 /// # Errors
 /// `TooLarge` with the given text; `Unavailable` if the budget is exhausted; `InvalidArgument` if the body is truncated or

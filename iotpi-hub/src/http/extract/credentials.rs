@@ -43,8 +43,8 @@ impl FromRequestParts<Hub> for OptionalCredential {
     }
 }
 
-/// The token in an `Authorization` header. With HTTP Basic (RFC 7617) it is the password, and the user name is ignored. If only
-/// a user name is given, as in `http://TOKEN@hub/`, it is the token.
+/// The token in an `Authorization` header. With HTTP Basic (RFC 7617) it is the password, and the user name
+/// is ignored. If only a user name is given, as in `http://TOKEN@hub/`, it is the token.
 fn token_of(authorization: &str) -> Option<String> {
     let (scheme, value) = authorization.split_once(' ')?;
     if scheme.eq_ignore_ascii_case("bearer") {
@@ -107,7 +107,8 @@ impl FromRequestParts<Hub> for Caller {
     }
 }
 
-/// A caller that may deliver: an authenticated one, or an anonymous one from a network in `auth.anonymous_ingest`.
+/// A caller that may deliver: an authenticated one, or an anonymous one from a network in
+/// `auth.anonymous_ingest`.
 pub(crate) struct IngestAuth(pub(crate) Caller);
 
 impl FromRequestParts<Hub> for IngestAuth {

@@ -71,8 +71,8 @@ impl FromRequest<Hub> for JsonBytes {
     }
 }
 
-/// Content types that devices and curl send by default for any body. Cross-site forms can send them too, but the `Origin`
-/// of a request is checked before.
+/// Content types that devices and curl send by default for any body. Cross-site forms can send them too, but
+/// the `Origin` of a request is checked before.
 const UNTYPED: [&str; 4] =
     ["", "text/plain", "application/x-www-form-urlencoded", "application/octet-stream"];
 
@@ -120,8 +120,8 @@ pub(crate) fn deserialize<T: DeserializeOwned>(value: Value, base: &str) -> Resu
     })
 }
 
-/// Checks a value that will be deserialized as a [`Timestamp`]. A value that is neither a number nor a string is left to
-/// the deserializer.
+/// Checks a value that will be deserialized as a [`Timestamp`]. A value that is neither a number nor a string
+/// is left to the deserializer.
 pub(crate) fn check_time(value: Option<&Value>) -> Result<()> {
     let parsed = match value {
         Some(Value::Number(secs)) => secs.as_f64().map(Timestamp::from_secs_f64),

@@ -1,4 +1,4 @@
-//! Ways to say who calls: HTTP Basic with a token, and signed URLs.
+//! Credentials: HTTP Basic with a token, and signed URLs.
 
 use std::time::Duration;
 
@@ -20,14 +20,14 @@ impl Api {
         self.post("/api/auth/url", json!({"path": path})).ok().await
     }
 
-    /// The status of a GET of an address that says all there is to say.
+    /// The status of a GET without headers.
     async fn opens(&self, url: &str) -> u16 {
         self.open(Method::GET, url).open().await.status().as_u16()
     }
 }
 
 #[tokio::test]
-async fn the_token_as_a_basic_password_is_taken_on_every_route() {
+async fn the_token_as_a_basic_password_is_accepted_on_every_route() {
     let api = Api::start().await;
     let module = api.module("porch").await;
 
@@ -70,7 +70,7 @@ async fn the_token_as_a_basic_password_is_taken_on_every_route() {
 }
 
 #[tokio::test]
-async fn a_program_is_asked_for_basic_and_a_page_in_a_browser_is_not() {
+async fn basic_is_offered_to_programs_and_not_to_pages_in_a_browser() {
     let api = Api::start().await;
     let asked = async |agent: &str, accept: &str| {
         let call = api.open(Method::GET, "/api/sensors").header("user-agent", agent).header("accept", accept);
@@ -130,7 +130,7 @@ async fn ffmpeg_and_curl_open_an_address_with_the_token_in_it() {
 }
 
 #[tokio::test]
-async fn a_signed_url_opens_exactly_what_it_was_made_for_until_it_expires() {
+async fn a_signed_url_opens_exactly_its_target_until_it_expires() {
     let api = Api::standing_still().await;
     for camera in ["porch", "attic"] {
         api.call(Method::POST, &format!("/api/camera/frame?module_id={camera}"))
@@ -176,7 +176,7 @@ async fn a_signed_url_opens_exactly_what_it_was_made_for_until_it_expires() {
 }
 
 #[tokio::test]
-async fn a_signed_url_ends_with_the_token_or_session_that_made_it() {
+async fn a_signed_url_ends_with_the_token_or_session_that_issued_it() {
     let api = Api::start().await;
     api.call(Method::POST, "/api/camera/frame").jpeg(jpeg(8, 8, 10)).ok().await;
     let made = api.post("/api/auth/tokens", json!({"name": "wall", "role": "viewer"})).ok().await;
@@ -205,7 +205,7 @@ async fn a_signed_url_ends_with_the_token_or_session_that_made_it() {
 }
 
 #[tokio::test]
-async fn only_who_may_read_signs_and_only_pictures_and_the_live_connection_are_signed() {
+async fn only_readers_can_sign_and_only_frames_and_the_live_connection_can_be_signed() {
     let api = Api::start().await;
     let module = api.module("porch").await;
     let viewer = api.token(Role::Viewer).await;
@@ -256,7 +256,7 @@ async fn the_live_connection_opens_with_a_signed_url() {
 }
 
 #[tokio::test]
-async fn a_token_in_the_query_is_refused_with_the_way_to_a_signed_url() {
+async fn a_token_in_the_query_is_rejected_with_a_hint_to_signed_urls() {
     let api = Api::start().await;
 
     for field in ["token", "access_token", "api_key", "TOKEN"] {

@@ -1,5 +1,5 @@
-//! Connections that last longer than a request end with the session or token that opened them, also when another program,
-//! such as `iotpi-hub user`, ended it.
+//! Long-lived connections end with the session or token that opened them, even if another program such as
+//! `iotpi-hub user` ended it.
 
 use std::time::Duration;
 
@@ -18,10 +18,10 @@ use tokio_tungstenite::tungstenite::{
 
 use crate::support::api::{Api, id, jpeg};
 
-/// Long enough for a busy machine; a test that waits so long has failed.
+/// Long enough for a busy machine. A test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A token that can be revoked: its id and secret.
+/// Issues a token. Returns its id and secret.
 async fn revocable(api: &Api) -> (String, String) {
     let new = NewToken { name: UserName::new("display").unwrap(), role: Role::Viewer, module_id: None };
     let issued =
@@ -48,7 +48,7 @@ async fn a_live_connection_ends_with_its_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_live_connection_ends_with_its_session_and_says_why() {
+async fn a_live_connection_ends_with_its_session_and_a_close_code() {
     let api = Api::start().await;
     let store = api.hub.hub().store();
     let name = UserName::new("anna").unwrap();
@@ -85,7 +85,7 @@ async fn a_camera_stream_ends_with_its_token() {
 
     api.hub.hub().store().revoke_token(&token_id).await.unwrap();
 
-    // Whatever the camera delivers, or the picture that says it is lost.
+    // Frames of the camera or no-signal frames.
     let ends = async { while let Ok(Some(_)) = frames.next().await {} };
     timeout(PATIENCE, ends).await.expect("it ends");
     api.stop().await;

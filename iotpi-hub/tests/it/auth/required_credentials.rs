@@ -1,12 +1,12 @@
-//! The operations of the OpenAPI document, and that each but the open ones wants credentials. Who may call which is in
-//! `hostile/authorization.rs`.
+//! Every operation of the OpenAPI document requires credentials, unless it is public. The permissions of each
+//! role are tested in `hostile/authorization.rs`.
 
 use http::Method;
 use serde_json::{Value, json};
 
 use crate::support::api::{Api, Call};
 
-/// The operations: method, path with its parameter filled in, operation id, whether it is open.
+/// The operations: method, path with parameters, operation id, and whether it is public.
 pub fn operations() -> Vec<(Method, String, String, bool)> {
     let document: Value = serde_json::from_str(&iotpi_hub::http::openapi()).unwrap();
     let mut operations = Vec::new();
@@ -26,7 +26,7 @@ pub fn operations() -> Vec<(Method, String, String, bool)> {
     operations
 }
 
-/// A request to an operation that its shape is no reason to refuse.
+/// A well-formed request to an operation.
 pub fn request<'a>(api: &'a Api, method: &Method, path: &str) -> Call<'a> {
     let call = api.open(method.clone(), path);
     if !matches!(*method, Method::POST | Method::PUT) {
@@ -58,7 +58,7 @@ async fn every_operation_is_open_or_answers_nobody_with_401() {
     let api = Api::start().await;
 
     for (method, path, id, open) in operations() {
-        // Of an endless stream the head is enough.
+        // The head of an endless stream is enough.
         let status = request(&api, &method, &path).open().await.status().as_u16();
 
         if open {

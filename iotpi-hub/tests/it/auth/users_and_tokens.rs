@@ -1,4 +1,4 @@
-//! People, sessions, tokens.
+//! Users, sessions and tokens.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ async fn first_admin(api: &Api) -> String {
 }
 
 #[tokio::test]
-async fn the_first_admin_is_made_with_the_code_once_and_is_logged_in() {
+async fn the_first_admin_is_created_with_the_code_once_and_is_logged_in() {
     let api = Api::start().await;
     let make = |code: &str, password: &str| {
         let body = json!({"code": code, "name": "anna", "password": password});
@@ -111,7 +111,7 @@ async fn the_eleventh_failed_login_in_a_minute_is_refused_even_with_the_right_pa
 }
 
 #[tokio::test]
-async fn tokens_are_made_shown_once_listed_without_secret_and_revoked_at_once() {
+async fn tokens_are_issued_shown_once_listed_without_secret_and_revoked_at_once() {
     let api = Api::standing_still().await;
     let make = |body: Value| api.post("/api/auth/tokens", body);
 
@@ -197,7 +197,7 @@ async fn an_anonymous_network_delivers_and_does_nothing_else() {
 }
 
 #[tokio::test]
-async fn nobody_delivers_from_a_network_that_is_not_named() {
+async fn anonymous_delivery_from_an_unlisted_network_is_rejected() {
     let elsewhere = iotpi_hub::AuthConfig {
         anonymous_ingest: vec!["192.0.2.0/24".parse().unwrap()],
         ..Default::default()
@@ -212,7 +212,7 @@ async fn nobody_delivers_from_a_network_that_is_not_named() {
 }
 
 #[tokio::test]
-async fn an_authorization_that_is_no_token_is_unauthenticated() {
+async fn an_authorization_header_without_a_token_is_unauthenticated() {
     let api = Api::start().await;
 
     for value in ["Basic YTpi", "Bearer", "Bearer ", "Bearer a.b.c", "Bearer iotpi_", "iotpi_x"] {

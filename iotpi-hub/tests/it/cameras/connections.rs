@@ -1,4 +1,4 @@
-//! A connection on which a camera posts frame after frame, and what may go wrong on it.
+//! Many frames on one connection, and the faults of such a connection.
 
 use http::Method;
 use iotpi_core::MAX_FRAME_BYTES;
@@ -12,7 +12,7 @@ use crate::support::{
 const FRAME: &str = "/api/camera/frame?module_id=porch";
 
 impl Api {
-    /// The frames of the one camera, and its newest picture's size.
+    /// The number of frames of the camera, and the size of the newest.
     async fn seen(&self) -> (u64, u64) {
         let camera = &self.get("/api/cameras").ok().await["items"][0];
         (camera["frames"].as_u64().unwrap_or_default(), camera["bytes"].as_u64().unwrap_or_default())
@@ -20,7 +20,7 @@ impl Api {
 }
 
 #[tokio::test]
-async fn frames_on_one_connection_are_answered_one_by_one_and_then_anything_else_is() {
+async fn frames_on_one_connection_are_acknowledged_one_by_one_before_other_requests() {
     let api = Api::start().await;
     let mut wire = Wire::to(&api.hub).await;
 
@@ -45,7 +45,7 @@ async fn frames_on_one_connection_are_answered_one_by_one_and_then_anything_else
 }
 
 #[tokio::test]
-async fn requests_that_come_in_crumbs_or_all_at_once_are_the_same_requests() {
+async fn requests_are_the_same_in_many_small_packets_or_in_one() {
     let api = Api::start().await;
     let picture = jpeg(8, 8, 10);
     let head = format!(
@@ -71,7 +71,7 @@ async fn requests_that_come_in_crumbs_or_all_at_once_are_the_same_requests() {
 }
 
 #[tokio::test]
-async fn what_is_no_picture_is_refused_on_the_spot_and_the_last_good_one_stays() {
+async fn an_invalid_frame_is_rejected_at_once_and_the_last_valid_one_stays() {
     let api = Api::start().await;
     let good = jpeg(8, 8, 100);
     let mut wire = Wire::to(&api.hub).await;
@@ -97,7 +97,7 @@ async fn what_is_no_picture_is_refused_on_the_spot_and_the_last_good_one_stays()
 }
 
 #[tokio::test]
-async fn a_frame_that_is_cut_off_is_none() {
+async fn a_truncated_frame_is_not_published() {
     let api = Api::start().await;
     let good = jpeg(8, 8, 100);
     api.call(Method::POST, FRAME).jpeg(good.clone()).ok().await;
@@ -118,7 +118,7 @@ async fn a_frame_that_is_cut_off_is_none() {
 }
 
 #[tokio::test]
-async fn what_is_too_large_or_never_ends_is_refused_and_not_kept() {
+async fn a_too_large_or_endless_body_is_rejected_and_not_kept() {
     let api = Api::start().await;
     let mut large = Wire::to(&api.hub).await;
     let length = (MAX_FRAME_BYTES + 1).to_string();
@@ -130,7 +130,7 @@ async fn what_is_too_large_or_never_ends_is_refused_and_not_kept() {
     let fields = [("content-type", "image/jpeg"), ("transfer-encoding", "chunked")];
     endless.head(&format!("POST {FRAME}"), &api.admin, &fields).await;
     endless.chunk([0xFF, 0xD8]).await;
-    // The hub reads some of what it does not want, then hangs up.
+    // The hub drains a part of the body, then closes the connection.
     let mebibyte = vec![0; 1024 * 1024];
     let mut sent = 0;
     while sent < 200 && endless.chunk(&mebibyte).await {
@@ -143,7 +143,7 @@ async fn what_is_too_large_or_never_ends_is_refused_and_not_kept() {
 }
 
 #[tokio::test]
-async fn who_may_not_deliver_is_told_so_as_anywhere() {
+async fn a_caller_without_permission_gets_the_usual_problem() {
     let api = Api::start().await;
     let module = api.module("attic").await;
     let picture = jpeg(8, 8, 10);
@@ -177,7 +177,7 @@ async fn who_may_not_deliver_is_told_so_as_anywhere() {
 }
 
 #[tokio::test]
-async fn captions_are_read_and_what_is_none_is_refused() {
+async fn frame_metadata_is_read_and_invalid_metadata_is_rejected() {
     let api = Api::standing_still().await;
     let post = |fields: &[(&'static str, &str)]| {
         let call = api.call(Method::POST, FRAME).jpeg(jpeg(8, 8, 10));
@@ -201,7 +201,7 @@ async fn captions_are_read_and_what_is_none_is_refused() {
 }
 
 #[tokio::test]
-async fn a_line_that_is_asked_to_close_closes_and_a_stopping_hub_hangs_up() {
+async fn a_connection_closes_on_request_and_when_the_hub_stops() {
     let api = Api::start().await;
     let picture = jpeg(8, 8, 10);
     let length = picture.len().to_string();
@@ -221,7 +221,7 @@ async fn a_line_that_is_asked_to_close_closes_and_a_stopping_hub_hangs_up() {
 }
 
 #[tokio::test]
-async fn a_camera_that_stalls_amid_a_frame_does_not_hold_up_a_hub_that_stops() {
+async fn a_camera_that_stalls_within_a_frame_does_not_delay_the_shutdown() {
     let api = Api::start().await;
     let mut wire = Wire::to(&api.hub).await;
     wire.frame(&api.admin, FRAME, &jpeg(8, 8, 10)).await;
@@ -229,14 +229,14 @@ async fn a_camera_that_stalls_amid_a_frame_does_not_hold_up_a_hub_that_stops() {
     wire.head(&format!("POST {FRAME}"), &api.admin, &[("content-length", "5000")]).await;
     wire.send(&jpeg(8, 8, 5000)[..100]).await;
 
-    // Far less than the minute a body may take.
+    // Far less than the minute that a body may take.
     tokio::time::timeout(std::time::Duration::from_secs(30), api.stop()).await.expect("the hub stops");
 
     assert!(wire.is_closed().await);
 }
 
 #[tokio::test]
-async fn a_frame_may_come_in_chunks() {
+async fn a_frame_may_be_chunked() {
     let api = Api::start().await;
     let picture = jpeg(8, 8, 100_000);
     let mut wire = Wire::to(&api.hub).await;

@@ -1,4 +1,4 @@
-//! Films from the client that modules use: pictures pushed on one line.
+//! The frame publisher of the client.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ async fn camera(api: &Api) -> WatchedCamera {
 }
 
 #[tokio::test]
-async fn a_film_reaches_its_viewers_and_they_are_told_to_the_camera() {
+async fn published_frames_reach_the_viewers_and_the_camera_learns_their_number() {
     let api = Api::start().await;
     let (film, pictures) = FramePublisher::channel();
     let pushing = push(porch(&api).await, pictures);
@@ -63,7 +63,7 @@ async fn a_film_reaches_its_viewers_and_they_are_told_to_the_camera() {
 }
 
 #[tokio::test]
-async fn pictures_are_placed_in_the_hubs_time_however_wrong_the_cameras_clock_is() {
+async fn capture_times_are_converted_to_the_hubs_clock_however_wrong_the_cameras_clock_is() {
     let api = Api::standing_still().await;
     let (film, pictures) = FramePublisher::channel();
     let _pushing = push(porch(&api).await, pictures);
@@ -72,7 +72,7 @@ async fn pictures_are_placed_in_the_hubs_time_however_wrong_the_cameras_clock_is
     film.publish(frame.clone());
     until(&film, |state| state.online).await;
 
-    // The hub's clock stands still; half a round trip, and the time from taking the picture to sending it.
+    // The hub's clock stands still. The rest is half a round trip and the time from capture to sending.
     let seen = camera(&api).await.camera;
     assert_eq!(seen.taken_at, frame.taken_at());
     assert!((NOW_SECS - 10.0..=NOW_SECS).contains(&seen.captured_at.as_secs_f64()), "{seen:?}");
@@ -81,7 +81,7 @@ async fn pictures_are_placed_in_the_hubs_time_however_wrong_the_cameras_clock_is
 }
 
 #[tokio::test]
-async fn a_module_may_show_no_film_of_another() {
+async fn a_module_cannot_publish_frames_of_another() {
     let api = Api::start().await;
     let client = HubClient::new(&api.hub.url()).unwrap().with_token(api.module("attic").await);
     let (film, pictures) = FramePublisher::channel();
@@ -94,7 +94,7 @@ async fn a_module_may_show_no_film_of_another() {
 }
 
 #[tokio::test]
-async fn a_hub_that_stops_ends_the_film_and_waits_for_none() {
+async fn a_stopping_hub_ends_frame_streams_and_does_not_wait_for_them() {
     let api = Api::start().await;
     let (film, pictures) = FramePublisher::channel();
     let pushing = push(porch(&api).await, pictures);
@@ -106,7 +106,7 @@ async fn a_hub_that_stops_ends_the_film_and_waits_for_none() {
     assert_eq!(pushing.await.unwrap().unwrap_err().kind(), ErrorKind::Unavailable);
 }
 
-/// Shows one more picture, of a size of its own, and waits until the hub's newest is that one.
+/// Publishes a frame of a unique size, and waits until it is the newest at the hub.
 async fn arrives(hub: &TestHub, token: &str, film: &FramePublisher, filling: usize) {
     let shown = picture(filling);
     let viewer = HubClient::new(&hub.url()).unwrap().with_token(token);
@@ -121,7 +121,7 @@ async fn arrives(hub: &TestHub, token: &str, film: &FramePublisher, filling: usi
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn through_every_fault_of_the_network_and_restarts_of_the_hub_a_film_comes_back() {
+async fn through_every_network_fault_and_hub_restarts_the_publisher_reconnects() {
     let data = TempDir::new().unwrap();
     let store = format!("sqlite://{}", data.path().join("hub.db").display());
     let mut hub = TestHub::with_store(Config::default(), &store).await.unwrap();

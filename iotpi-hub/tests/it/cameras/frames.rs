@@ -1,4 +1,4 @@
-//! Pictures in and out.
+//! Frame uploads, snapshots and streams.
 
 use bytes::Bytes;
 use http::Method;
@@ -15,7 +15,7 @@ impl Api {
     }
 }
 
-/// Reads a stream until what came satisfies `enough`.
+/// Reads a stream until the data satisfies `enough`.
 async fn until(body: &mut Incoming, enough: impl Fn(&[u8]) -> bool) -> Vec<u8> {
     let mut read = Vec::new();
     while !enough(&read) {
@@ -30,7 +30,7 @@ fn ends_a_part(read: &[u8]) -> bool {
 }
 
 #[tokio::test]
-async fn a_frame_is_answered_with_the_viewers_and_shown_as_snapshot() {
+async fn an_upload_returns_the_viewers_and_its_frame_is_the_snapshot() {
     let api = Api::standing_still().await;
     let picture = jpeg(640, 480, 1000);
 
@@ -82,7 +82,7 @@ async fn a_viewer_gets_the_newest_frame_at_once_and_then_each_new_one() {
 }
 
 #[tokio::test]
-async fn a_stream_waits_for_the_first_frame_of_a_module_that_is_known() {
+async fn a_stream_waits_for_the_first_frame_of_a_registered_module() {
     let api = Api::start().await;
     api.put("/api/modules/porch", json!({})).ok().await;
     let mut body = api.get("/api/camera/stream?module_id=porch").open().await.into_body();
@@ -113,7 +113,7 @@ async fn a_stream_ends_when_its_camera_is_removed() {
 }
 
 #[tokio::test]
-async fn with_several_cameras_the_one_meant_has_to_be_named() {
+async fn with_several_cameras_a_request_has_to_name_one() {
     let api = Api::start().await;
     assert_eq!(api.get("/api/camera/snapshot").problem().await.0, 404);
     api.show("porch", jpeg(8, 8, 1)).await;
@@ -128,7 +128,7 @@ async fn with_several_cameras_the_one_meant_has_to_be_named() {
 }
 
 #[tokio::test]
-async fn what_is_not_a_jpeg_or_over_the_limits_is_refused() {
+async fn a_body_that_is_not_a_jpeg_or_exceeds_the_limits_is_rejected() {
     let api = Api::start().await;
     let post = |body: Vec<u8>| api.call(Method::POST, "/api/camera/frame").jpeg(body);
 
@@ -154,7 +154,7 @@ async fn what_is_not_a_jpeg_or_over_the_limits_is_refused() {
 }
 
 #[tokio::test]
-async fn a_frame_may_come_in_a_form_and_without_a_name_is_the_tokens_module_or_camera() {
+async fn a_frame_may_be_sent_in_a_form_and_defaults_to_the_module_of_the_token_or_camera() {
     let api = Api::start().await;
     let module = api.module("porch").await;
     let form = |name: &str, picture: &[u8]| {
@@ -192,7 +192,7 @@ async fn a_frame_may_come_in_a_form_and_without_a_name_is_the_tokens_module_or_c
 }
 
 #[tokio::test]
-async fn a_lost_camera_shows_that_there_is_no_signal_and_comes_back_by_itself() {
+async fn a_lost_camera_shows_no_signal_and_recovers_by_itself() {
     let api = Api::standing_still().await;
     api.show("porch", jpeg(8, 8, 1)).await;
     let mut body = api.get("/api/camera/stream").open().await.into_body();
@@ -220,7 +220,7 @@ fn has(part: &[u8], text: &str) -> bool {
     part.windows(text.len()).any(|w| w == text.as_bytes())
 }
 
-/// The next part that is a frame of the camera: one that says there is none may have been on its way.
+/// The next part with a frame of the camera. A no-signal frame may have been sent before it.
 async fn next_good(body: &mut Incoming) -> Vec<u8> {
     loop {
         let part = until(body, ends_a_part).await;

@@ -1,4 +1,5 @@
-//! Pictures as cameras and scripts send them: with bytes around them, without Huffman tables, in forms of any shape.
+//! Frames in the forms that cameras and scripts send: with surrounding bytes, without Huffman tables, in any
+//! form.
 
 use http::Method;
 use http_body_util::BodyExt as _;
@@ -13,9 +14,9 @@ use crate::support::{
 
 /// 160 x 120 pixels, as libjpeg writes it.
 const WHOLE: &[u8] = include_bytes!("../../pictures/whole.jpg");
-/// The same picture as many USB cameras deliver it: Motion JPEG (AVI1), without Huffman tables.
+/// The same frame as sent by many USB cameras: Motion JPEG (AVI1), without Huffman tables.
 const WITHOUT_TABLES: &[u8] = include_bytes!("../../pictures/without-tables.jpg");
-/// The same picture with an MP4 film behind it.
+/// The same frame followed by an MP4 video.
 const MOTION_PHOTO: &[u8] = include_bytes!("../../pictures/motion-photo.jpg");
 
 fn pixels(jpeg: &[u8]) -> Vec<u8> {
@@ -26,7 +27,7 @@ fn has_tables(jpeg: &[u8]) -> bool {
     jpeg.windows(2).any(|bytes| bytes == [0xFF, 0xC4])
 }
 
-/// Pictures that all show what [`WHOLE`] shows.
+/// Frames with the same content as [`WHOLE`].
 fn relatives() -> Vec<(&'static str, Vec<u8>)> {
     let behind = |bytes: &[u8]| [WHOLE, bytes].concat();
     let before = |bytes: &[u8]| [bytes, WHOLE].concat();
@@ -52,7 +53,7 @@ impl Api {
         self.get(&format!("/api/camera/snapshot?module_id={camera}")).send().await.body.to_vec()
     }
 
-    /// Posts a form to the camera endpoint; the status.
+    /// Posts a form to the camera endpoint and returns the status.
     async fn form(&self, fields: &[(&str, &[u8])]) -> u16 {
         let mut body = Vec::new();
         for (head, value) in fields {
@@ -71,7 +72,7 @@ impl Api {
 }
 
 #[tokio::test]
-async fn every_picture_becomes_a_whole_jpeg_whichever_way_it_arrives() {
+async fn every_frame_becomes_a_complete_jpeg_by_any_upload() {
     let api = Api::start().await;
     let expected = pixels(WHOLE);
 
@@ -106,7 +107,7 @@ async fn every_picture_becomes_a_whole_jpeg_whichever_way_it_arrives() {
 }
 
 #[tokio::test]
-async fn viewers_and_recordings_get_the_tables_a_camera_leaves_out() {
+async fn viewers_and_recordings_get_the_tables_a_camera_omits() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}", folder.path().join("hub.db").display());
     let api =
@@ -131,7 +132,7 @@ async fn viewers_and_recordings_get_the_tables_a_camera_leaves_out() {
             if answer.status == 200 {
                 return answer.body;
             }
-            // Frames are written when the clock has moved on.
+            // Frames are written once the clock advances.
             api.hub.advance(std::time::Duration::from_secs(1));
         }
     });
@@ -141,7 +142,7 @@ async fn viewers_and_recordings_get_the_tables_a_camera_leaves_out() {
 }
 
 #[tokio::test]
-async fn a_picture_that_is_cut_off_is_refused_whatever_is_around_it() {
+async fn a_truncated_frame_is_rejected_with_any_surrounding_bytes() {
     let api = Api::start().await;
     // An EXIF thumbnail has an end-of-image marker of its own.
     let thumbnail = [&[0xFF, 0xD8, 0xFF, 0xE1, 0, 8, 0xFF, 0xD8, 0xFF, 0xD9, 1, 2][..], &WHOLE[2..]].concat();
@@ -167,7 +168,7 @@ async fn a_picture_that_is_cut_off_is_refused_whatever_is_around_it() {
 }
 
 #[tokio::test]
-async fn the_only_file_of_a_form_is_the_picture_whatever_its_field_is_called() {
+async fn the_only_file_of_a_form_is_the_frame_under_any_field_name() {
     let api = Api::start().await;
 
     for file in [
@@ -192,7 +193,7 @@ async fn the_only_file_of_a_form_is_the_picture_whatever_its_field_is_called() {
 }
 
 #[tokio::test]
-async fn a_capture_time_that_is_none_counts_as_the_arrival_and_is_counted() {
+async fn an_invalid_capture_time_is_replaced_by_the_arrival_and_counted() {
     let api = Api::standing_still().await;
     let now = crate::support::api::NOW_SECS;
     let possible = [now - 86_400.0, now - 1.0, now, now + 5.0, now + 86_400.0];
@@ -229,10 +230,10 @@ async fn a_capture_time_that_is_none_counts_as_the_arrival_and_is_counted() {
         post(time).ok().await;
         assert_eq!(taken_at().await, now, "{time}");
     }
-    // The clocks' offset counts: this camera's clock is ten days behind, and knows it.
+    // The clock offset applies: the clock of this camera is ten days behind, and it sends the offset.
     post(&(now - 864_000.0).to_string()).header("x-clock-offset", "864000").ok().await;
     assert_eq!(taken_at().await, now - 864_000.0);
-    // A time that is asked for is checked as any other.
+    // A time in the query is checked like any other.
     for (time, status) in [("soon", 400), ("5", 422)] {
         let path = format!("/api/camera/frame?timestamp={time}");
         assert_eq!(api.call(Method::POST, &path).jpeg(jpeg(8, 8, 10)).problem().await.0, status);
@@ -246,7 +247,7 @@ async fn a_capture_time_that_is_none_counts_as_the_arrival_and_is_counted() {
 }
 
 #[tokio::test]
-async fn fields_a_page_adds_to_load_a_picture_anew_are_ignored_and_elsewhere_refused() {
+async fn cache_busting_parameters_are_ignored_for_frames_and_rejected_elsewhere() {
     let api = Api::start().await;
     api.call(Method::POST, "/api/camera/frame?module_id=porch").jpeg(WHOLE.to_vec()).ok().await;
 

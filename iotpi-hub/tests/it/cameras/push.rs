@@ -1,4 +1,4 @@
-//! Pictures pushed in one request.
+//! Frames pushed in one request.
 
 use serde_json::{Value, json};
 
@@ -17,7 +17,7 @@ fn part(jpeg: &[u8], fields: &str) -> Vec<u8> {
 }
 
 impl Api {
-    /// A stream that has begun, and what it was told first.
+    /// An open stream with its first receipt.
     async fn pushing(&self, first: &[u8]) -> (Wire, Value) {
         let mut wire = Wire::to(&self.hub).await;
         wire.head(PUSH, &self.admin, &FIELDS).await;
@@ -34,7 +34,7 @@ impl Api {
 }
 
 #[tokio::test]
-async fn pictures_are_shown_as_they_come_and_the_viewers_are_told() {
+async fn frames_are_published_as_they_arrive_and_receipts_count_the_viewers() {
     let api = Api::start().await;
     let (mut wire, first) = api.pushing(&jpeg(8, 8, 1)).await;
     assert_eq!(first, json!({"viewers": 0, "seq": 1}));
@@ -75,7 +75,7 @@ async fn parts_without_a_length_end_at_the_boundary() {
 }
 
 #[tokio::test]
-async fn a_picture_that_is_none_is_reported_once_and_the_stream_goes_on() {
+async fn an_invalid_frame_is_reported_once_and_the_stream_continues() {
     let api = Api::start().await;
     let good = jpeg(8, 8, 1);
     let (mut wire, _) = api.pushing(&good).await;
@@ -85,7 +85,7 @@ async fn a_picture_that_is_none_is_reported_once_and_the_stream_goes_on() {
         (&jpeg(65_535, 65_535, 1), "", "unprocessable"),
         (&good[..], "X-Sequence: -1\r\n", "invalid_argument"),
     ] {
-        // The problem of a part that ends as no JPEG does is known when the next boundary arrives.
+        // A part that does not end like a JPEG is rejected when the next boundary arrives.
         wire.chunk(part(bad, fields).repeat(5)).await;
         wire.chunk("--x\r\n").await;
         assert_eq!(wire.line().await.unwrap()["problem"]["kind"], kind);
@@ -103,7 +103,7 @@ async fn a_picture_that_is_none_is_reported_once_and_the_stream_goes_on() {
     api.stop().await;
 }
 
-/// Parts that are no pictures, each with what follows it up to the next boundary.
+/// Invalid parts, each with the data up to the next boundary.
 fn bad_parts() -> Vec<(&'static str, Vec<u8>)> {
     let cut = part(&jpeg(64, 48, 5000)[..2000], "");
     let picture = jpeg(8, 8, 100);
@@ -133,7 +133,7 @@ fn bad_parts() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 #[tokio::test]
-async fn bad_parts_anywhere_in_a_stream_cost_only_themselves() {
+async fn invalid_parts_anywhere_in_a_stream_do_not_affect_the_others() {
     let api = Api::start().await;
     let good = part(&jpeg(8, 8, 100), "");
 
@@ -167,7 +167,7 @@ async fn bad_parts_anywhere_in_a_stream_cost_only_themselves() {
 }
 
 #[tokio::test]
-async fn a_stream_without_its_last_boundary_shows_its_last_picture() {
+async fn a_stream_without_its_last_boundary_publishes_its_last_frame() {
     let api = Api::start().await;
     let last = jpeg(16, 16, 300);
 
@@ -183,7 +183,7 @@ async fn a_stream_without_its_last_boundary_shows_its_last_picture() {
 }
 
 #[tokio::test]
-async fn a_camera_that_delivers_nothing_but_bad_parts_is_answered_and_leaves_nothing_behind() {
+async fn a_stream_of_invalid_parts_gets_a_response_and_leaves_no_state() {
     let api = Api::start().await;
     let mut wire = Wire::to(&api.hub).await;
     wire.head(PUSH, &api.admin, &FIELDS).await;
@@ -200,7 +200,7 @@ async fn a_camera_that_delivers_nothing_but_bad_parts_is_answered_and_leaves_not
 }
 
 #[tokio::test]
-async fn a_stream_that_begins_wrong_gets_a_plain_problem() {
+async fn a_malformed_stream_gets_a_problem_document() {
     let api = Api::start().await;
     let viewer = api.token(iotpi_hub::auth::Role::Viewer).await;
     let large = part(&vec![0; iotpi_core::MAX_FRAME_BYTES + 100], "");
@@ -245,7 +245,7 @@ async fn the_stream_of_a_removed_camera_ends_and_so_do_all_when_the_hub_stops() 
 }
 
 #[tokio::test]
-async fn the_hub_tells_the_time_to_whoever_delivers() {
+async fn the_hub_returns_the_time_to_any_caller_that_may_deliver() {
     let api = Api::standing_still().await;
 
     let told = api.get("/api/time").ok().await;
@@ -256,7 +256,7 @@ async fn the_hub_tells_the_time_to_whoever_delivers() {
 }
 
 #[tokio::test]
-async fn a_fresh_snapshot_is_the_next_frame_and_who_waits_counts_as_a_viewer() {
+async fn a_fresh_snapshot_is_the_next_frame_and_its_request_counts_as_a_viewer() {
     let api = Api::start().await;
     let (mut wire, _) = api.pushing(&jpeg(8, 8, 1)).await;
     let second = jpeg(8, 8, 2);
@@ -279,7 +279,7 @@ async fn ffmpeg_pushes_a_camera_and_ffmpeg_watches_it() {
     let api = Api::start().await;
     let url = format!("{}/api/camera/stream?module_id=porch", api.hub.url());
     let bearer = format!("Authorization: Bearer {}\r\n", api.admin);
-    // Quiet, and gone with the test.
+    // Without output, and killed with the test.
     let ffmpeg = |arguments: &[&str]| {
         let mut command = tokio::process::Command::new("ffmpeg");
         command.args(["-nostdin", "-loglevel", "error"]).args(arguments).kill_on_drop(true);
@@ -307,11 +307,11 @@ async fn ffmpeg_pushes_a_camera_and_ffmpeg_watches_it() {
 }
 
 #[tokio::test]
-async fn a_stream_in_which_nothing_comes_is_ended_after_a_minute() {
+async fn a_silent_stream_is_ended_after_a_minute() {
     let api = Api::start().await;
     let (mut wire, _) = api.pushing(&jpeg(8, 8, 1)).await;
 
-    // Time goes by itself while nobody does anything.
+    // The paused clock advances while all tasks are idle.
     tokio::time::pause();
     let line = wire.line().await.unwrap();
 
@@ -322,7 +322,7 @@ async fn a_stream_in_which_nothing_comes_is_ended_after_a_minute() {
 }
 
 #[tokio::test]
-async fn a_stream_ends_with_its_token_and_says_why() {
+async fn a_stream_ends_with_its_token_and_a_problem() {
     let api = Api::start().await;
     let made = api
         .post("/api/auth/tokens", json!({"name": "porch", "role": "module", "module_id": "porch"}))
@@ -345,7 +345,7 @@ async fn a_stream_ends_with_its_token_and_says_why() {
 }
 
 #[tokio::test]
-async fn who_waits_for_a_fresh_snapshot_of_a_camera_at_rest_is_told_after_ten_seconds() {
+async fn a_fresh_snapshot_of_an_idle_camera_fails_after_ten_seconds() {
     let api = Api::start().await;
     let (wire, _) = api.pushing(&jpeg(8, 8, 1)).await;
 

@@ -1,10 +1,12 @@
-//! A module that kills itself (SIGKILL) at a named point: what the tests of commands start, again and again.
+//! A module that kills itself (SIGKILL) at a given point. The tests of commands start it repeatedly.
 //!
-//! It is the module that ships: the points lie in its line to the hub and in its device, which are this program's own.
-//! `open` is hazardous, `set` may be done twice; either writes a line to a file that is on the disk before it returns.
+//! It is the real `ActuatorModule`. The crash points are in the uplink and the device, which this test
+//! implements. `open` is hazardous, `set` may run twice. Both write a line to a file and sync it before they
+//! return.
 //!
-//! Environment: `HUB`, `TOKEN`, `FOLDER`; `KILL_AT`: a point, such as `after_started`, that is passed `KILL_AFTER` times before; `FORGETFUL`: says `started` to nobody
-//! and keeps no journal, which the tests must find.
+//! Environment: `HUB`, `TOKEN`, `FOLDER`; `KILL_AT`: a point such as `after_started`, which is passed
+//! `KILL_AFTER` times before; `FORGETFUL`: does not report `started` and keeps no command log, which the
+//! tests must detect.
 
 use std::{
     fs::OpenOptions,
@@ -24,7 +26,7 @@ use iotpi_core::{
 };
 use serde_json::{Value, json};
 
-/// Where the process ends, when it has passed there so many times.
+/// The crash point, and how often it is passed before the crash.
 #[derive(Clone)]
 struct Death {
     at: Arc<str>,
@@ -35,7 +37,7 @@ impl Death {
     fn comes_at(&self, point: &str) {
         if &*self.at == point && self.passes.fetch_sub(1, Ordering::Relaxed) == 0 {
             rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap();
-            // The signal is delivered before anything else is done.
+            // The signal is delivered before the thread continues.
             std::thread::park();
         }
     }
@@ -66,7 +68,7 @@ impl Actuator for Device {
         self.death.comes_at("before_perform");
         self.act(action);
         self.death.comes_at("in_perform");
-        // What a device does takes time, and others get their turn.
+        // An action takes time, and other tasks run meanwhile.
         tokio::task::yield_now().await;
         self.death.comes_at("after_perform");
         Ok(action.params["n"].clone())
@@ -110,7 +112,7 @@ impl Uplink for Line {
     }
 
     async fn claim(&self, wait: Duration) -> Result<Vec<LeasedCommand>, UplinkError> {
-        // What the process before had to tell has been told.
+        // The reports of the previous process were sent.
         println!("asking");
         let claimed = self.hub.claim(wait).await?;
         if !claimed.is_empty() {

@@ -1,4 +1,4 @@
-//! Orders said twice, made pointless by newer ones, and begun at most once.
+//! Repeated, superseded and hazardous commands.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ const CONTROL: &str = "/api/modules/led/control";
 const CLAIM: &str = "/api/modules/led/commands";
 const STATUS: &str = "/api/modules/led/status";
 
-/// A module with an absolute action on two channels, and a hazardous one; its token.
+/// Registers a module with an absolute action on two channels and a hazardous one. Returns its token.
 async fn blinds(api: &Api) -> String {
     let manifest = json!({"actions": [
         {"name": "move", "absolute": true, "target": "channel"},
@@ -32,7 +32,7 @@ fn report(leased: &Value, outcome: Value) -> Value {
 }
 
 #[tokio::test]
-async fn a_request_said_again_under_its_key_is_one_command() {
+async fn a_repeated_request_with_its_key_is_one_command() {
     let api = Api::standing_still().await;
     let module = api.lamp().await;
     let request = || api.post(CONTROL, json!({"action": "set", "params": {"on": true}}));
@@ -47,7 +47,7 @@ async fn a_request_said_again_under_its_key_is_one_command() {
     assert_eq!(again, first);
     assert_eq!(after_all, receipt["command"]);
     assert_eq!(api.get(CLAIM).token(&module).ok().await["items"], json!([]));
-    // Others may have the same idea of a key, and without one each request is a command.
+    // Another caller may use the same key. Without a key, each request is a new command.
     let operator = api.token(Role::Operator).await;
     let others = request().token(&operator).header("idempotency-key", "button-17!").ok().await;
     let (one, two) = (request().ok().await, request().ok().await);
@@ -57,7 +57,7 @@ async fn a_request_said_again_under_its_key_is_one_command() {
 }
 
 #[tokio::test]
-async fn a_key_of_another_request_or_one_that_is_none_is_refused() {
+async fn a_key_of_another_request_and_an_invalid_key_are_rejected() {
     let api = Api::start().await;
     api.lamp().await;
     let request = |params: Value| api.post(CONTROL, json!({"action": "set", "params": params}));
@@ -103,7 +103,7 @@ async fn told(live: &mut LiveStream) -> (String, String) {
 }
 
 #[tokio::test]
-async fn a_newer_absolute_order_supersedes_the_queued_one_and_both_are_told() {
+async fn a_newer_absolute_command_supersedes_the_queued_one_and_both_are_published() {
     let api = Api::start().await;
     let module = blinds(&api).await;
     let client = HubClient::new(&api.hub.url()).unwrap().with_token(&api.admin);
@@ -138,7 +138,7 @@ async fn a_newer_absolute_order_supersedes_the_queued_one_and_both_are_told() {
 }
 
 #[tokio::test]
-async fn a_hazardous_command_that_was_begun_ends_known_or_unknown_and_is_not_done_again() {
+async fn a_started_hazardous_command_ends_known_or_unknown_and_does_not_run_again() {
     let api = Api::standing_still().await;
     let module = blinds(&api).await;
     let command = api.post(CONTROL, json!({"action": "open", "expires_in": 3600})).ok().await;
@@ -165,7 +165,7 @@ async fn a_hazardous_command_that_was_begun_ends_known_or_unknown_and_is_not_don
 }
 
 #[tokio::test]
-async fn a_hazardous_command_that_was_not_begun_is_handed_over_again_within_its_time() {
+async fn a_hazardous_command_that_was_not_started_is_leased_again_before_it_expires() {
     let api = Api::standing_still().await;
     let module = blinds(&api).await;
     let claim = async || api.get(CLAIM).token(&module).ok().await["items"].clone();
@@ -176,7 +176,7 @@ async fn a_hazardous_command_that_was_not_begun_is_handed_over_again_within_its_
     let present = claim().await[0].clone();
     let late = report(&lost, json!({"outcome": "started"}));
     let late = api.post(STATUS, late).token(&module).problem().await;
-    // Its lease holds, its time is over.
+    // The lease is valid, but the command has expired.
     api.hub.advance(Duration::from_secs(20));
     let overdue = report(&present, json!({"outcome": "started"}));
     let overdue = api.post(STATUS, overdue).token(&module).problem().await;
@@ -190,7 +190,7 @@ async fn a_hazardous_command_that_was_not_begun_is_handed_over_again_within_its_
 }
 
 #[tokio::test]
-async fn a_module_that_woke_up_may_say_that_it_does_not_know() {
+async fn a_restarted_module_may_report_an_unknown_outcome() {
     let api = Api::start().await;
     let module = blinds(&api).await;
     let command = api.post(CONTROL, json!({"action": "open"})).ok().await;
@@ -204,7 +204,7 @@ async fn a_module_that_woke_up_may_say_that_it_does_not_know() {
 }
 
 #[tokio::test]
-async fn a_manifest_says_possible_things_of_its_actions() {
+async fn a_manifest_with_contradictory_actions_is_rejected() {
     let api = Api::start().await;
     let token = api.module("led").await;
     let put = |action: Value| api.put("/api/modules/led", json!({"actions": [action]})).token(&token);

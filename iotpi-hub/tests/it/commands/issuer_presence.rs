@@ -1,4 +1,4 @@
-//! Whether the one who issued a command is still there, as its module is told.
+//! Issuer presence: whether the issuer of a command is still present, as reported to its module.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::support::api::Api;
 const CONTROL: &str = "/api/modules/heater/control";
 const STATUS: &str = "/api/modules/heater/status";
 
-/// A heater whose heat lasts only while somebody watches, 10 s at most without; its token.
+/// Registers a heater that stays on for at most 10 s without its issuer. Returns its token.
 async fn heater(api: &Api) -> String {
     let manifest = json!({"actions": [{"name": "heat", "while_alive": 10}, {"name": "beep"}]});
     api.register("heater", manifest).await
@@ -22,7 +22,7 @@ async fn alive_secs(api: &Api, module: &str, watch: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn an_issuer_is_there_while_it_makes_requests_and_is_gone_after_the_limit() {
+async fn an_issuer_is_present_while_it_makes_requests_and_absent_after_the_limit() {
     let api = Api::standing_still().await;
     let module = heater(&api).await;
     let (anna, bob) = (api.token(Role::Operator).await, api.token(Role::Operator).await);
@@ -31,7 +31,7 @@ async fn an_issuer_is_there_while_it_makes_requests_and_is_gone_after_the_limit(
     let at_once = alive_secs(&api, &module, &heat).await;
     api.hub.advance(Duration::from_secs(7));
     let later = alive_secs(&api, &module, &heat).await;
-    // Somebody else is no sign of the issuer.
+    // Requests of another caller do not count.
     api.get("/api/modules").token(&bob).ok().await;
     api.hub.advance(Duration::from_secs(4));
     let gone = alive_secs(&api, &module, &heat).await;
@@ -43,18 +43,18 @@ async fn an_issuer_is_there_while_it_makes_requests_and_is_gone_after_the_limit(
 }
 
 #[tokio::test]
-async fn an_open_live_line_is_being_there() {
+async fn an_issuer_with_an_open_live_connection_is_present() {
     let api = Api::standing_still().await;
     let module = heater(&api).await;
     let anna = api.token(Role::Operator).await;
     let heat = api.post(CONTROL, json!({"action": "heat"})).token(&anna).ok().await["id"].clone();
     let client = HubClient::new(&api.hub.url()).unwrap().with_token(&anna);
     let mut live = client.live(&Subscription::default()).await.unwrap();
-    // Hello, and the present: the hub has heard the line.
+    // After hello and the current state, the hub has registered the connection.
     live.next().await.unwrap();
     live.next().await.unwrap();
 
-    // No ping is due on the machine's clock: the line is silent for as long as the hub's clock says.
+    // No ping is due by the machine's clock, so the connection is silent by the hub's clock.
     api.hub.advance(Duration::from_secs(20));
     let open = alive_secs(&api, &module, &heat).await;
     api.hub.advance(Duration::from_secs(10));
@@ -87,7 +87,7 @@ async fn only_a_modules_own_command_with_a_limit_is_watched() {
 }
 
 #[tokio::test]
-async fn nobody_was_there_yet_when_a_hub_starts() {
+async fn no_issuer_is_present_when_the_hub_starts() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}/hub.db", folder.path().display());
     let start = async || {

@@ -1,8 +1,8 @@
-//! A module is killed at every point around doing a command and saying so, and started again, until its commands have
-//! ended: a hazardous one was done at most once, any other has exactly one recorded outcome.
+//! A module is killed at every point around running and reporting a command, and restarted until its commands
+//! have ended: a hazardous one ran at most once, and any other has exactly one recorded outcome.
 //!
-//! The module is a process of its own (`crashing_module.rs`), the hub is real but for its clock, which jumps over
-//! leases. `IOTPI_SEED` reruns a run; `IOTPI_TORTURE=1` kills a thousand times.
+//! The module is a separate process (`crashing_module.rs`). The hub is real except for its clock, which jumps
+//! over leases. `IOTPI_SEED` reruns a run; `IOTPI_TORTURE=1` kills a thousand times.
 
 use std::{collections::BTreeMap, process::Stdio, time::Duration};
 
@@ -19,7 +19,7 @@ use tokio::{
 
 use crate::support::api::{Api, NOW, id};
 
-/// Where the module dies.
+/// The crash points of the module.
 const POINTS: [&str; 8] = [
     "claimed",
     "before_started",
@@ -30,11 +30,11 @@ const POINTS: [&str; 8] = [
     "before_report",
     "after_report",
 ];
-/// A busy machine takes its time; who waits so long has failed.
+/// Long enough for a busy machine. A test that waits this long has failed.
 const DEADLINE: Duration = Duration::from_secs(60);
 const LEASE_AND_SOME: Duration = Duration::from_secs(31);
 
-/// Numbers that look random and are those of the seed (SplitMix64, Steele et al. 2014).
+/// Seeded random numbers (SplitMix64, Steele et al. 2014).
 struct Random(u64);
 
 impl Random {
@@ -56,13 +56,13 @@ impl Random {
     }
 }
 
-/// The module's process, as it runs now.
+/// The running process of the module.
 struct Module {
     child: Child,
     said: Lines<BufReader<ChildStdout>>,
 }
 
-/// What a run does and has seen.
+/// The state and observations of a run.
 struct Run {
     api: Api,
     token: String,
@@ -72,7 +72,7 @@ struct Run {
     live: LiveStream,
     points: Vec<&'static str>,
     deaths: BTreeMap<&'static str, u32>,
-    /// How often each command entered a final state, and which.
+    /// The final states that each command entered.
     ended: BTreeMap<String, Vec<CommandState>>,
 }
 
@@ -95,7 +95,7 @@ impl Run {
         }
     }
 
-    /// Every point once before any comes twice.
+    /// The next crash point. Each occurs once before any occurs again.
     fn next_point(&mut self) -> &'static str {
         if self.points.is_empty() {
             self.points = POINTS.to_vec();
@@ -105,7 +105,7 @@ impl Run {
     }
 
     fn start(&mut self, kill_at: &str) -> Module {
-        // This very program, which then runs the module and nothing else.
+        // Runs this test binary with only the module.
         let mut command = Command::new(std::env::current_exe().unwrap());
         command
             .args([
@@ -135,7 +135,7 @@ impl Run {
         self.api.hub.hub().store().command(&id.to_owned()).await.unwrap().unwrap()
     }
 
-    /// Orders something and lives through it until it has ended; returns the module that is alive then.
+    /// Submits a command and restarts the module until the command has ended. Returns the running module.
     async fn order(&mut self, n: usize, mut module: (Module, &'static str)) -> (Module, &'static str) {
         let action = if self.random.below(2) == 0 { "open" } else { "set" };
         let command = json!({"action": action, "params": {"n": n}, "expires_in": 86_400});
@@ -153,7 +153,7 @@ impl Run {
         module
     }
 
-    /// The module comes back, while the lease of the one before still holds or when it is over.
+    /// Restarts the module while the previous lease is still valid, or after it ended.
     async fn after_a_death(&mut self, id: &str, point: &'static str) -> (Module, &'static str) {
         *self.deaths.entry(point).or_default() += 1;
         let left = self.now(id).await;
@@ -162,7 +162,7 @@ impl Run {
         }
         let point = self.next_point();
         let mut module = self.start(point);
-        // Until it has told what was left to tell, or died of it.
+        // Waits until it has sent its pending reports or crashed.
         while let Some(line) = module.said.next_line().await.unwrap() {
             if line.ends_with("asking") {
                 break;
@@ -175,7 +175,8 @@ impl Run {
         (module, point)
     }
 
-    /// Orders and kills until that many have died and each kind of end was seen, or twice as many have died.
+    /// Submits and kills until the module was killed that often and each outcome was seen, or it was killed
+    /// twice as often.
     async fn kill(&mut self, times: u32) -> Vec<Order> {
         let point = self.next_point();
         let mut module = (self.start(point), point);
@@ -193,7 +194,7 @@ impl Run {
         self.commands().await
     }
 
-    /// All commands there were.
+    /// All commands of the run.
     async fn commands(&self) -> Vec<Order> {
         let mut request = PageRequest { limit: 1000, cursor: None };
         let mut all = Vec::new();
@@ -207,7 +208,7 @@ impl Run {
         }
     }
 
-    /// Waits until the hub knows what the module obeys.
+    /// Waits until the hub has the manifest of the module.
     async fn registered(&mut self) {
         loop {
             if let LiveMessage::Event(numbered) = next(&mut self.live).await
@@ -220,7 +221,7 @@ impl Run {
         }
     }
 
-    /// How often each action was done.
+    /// How often each action ran.
     fn done(&self) -> BTreeMap<String, u32> {
         let mut done = BTreeMap::new();
         for line in std::fs::read_to_string(self.folder.path().join("done.log")).unwrap().lines() {
@@ -234,7 +235,7 @@ async fn next(live: &mut LiveStream) -> LiveMessage {
     tokio::time::timeout(DEADLINE, live.next()).await.expect("something happens").unwrap().unwrap()
 }
 
-/// Waits until that command has ended, and writes down everything that ends.
+/// Waits until the command has ended, and records all commands that end.
 async fn ended(live: &mut LiveStream, all: &mut BTreeMap<String, Vec<CommandState>>, id: &str) {
     loop {
         let LiveMessage::Event(numbered) = next(live).await else { continue };
@@ -248,7 +249,7 @@ async fn ended(live: &mut LiveStream, all: &mut BTreeMap<String, Vec<CommandStat
     }
 }
 
-/// How often this command was done.
+/// How often this command ran.
 fn times(done: &BTreeMap<String, u32>, command: &Order) -> u32 {
     done.get(&format!("{} {}", command.action, command.params["n"])).copied().unwrap_or(0)
 }
@@ -257,7 +258,7 @@ fn is_hazardous(command: &Order) -> bool {
     command.action.as_str() == "open"
 }
 
-/// Whether hazardous commands ended known and unknown, and others well.
+/// Whether hazardous commands had known and unknown outcomes, and others succeeded.
 fn every_end(commands: &[Order]) -> bool {
     let wanted = [
         (true, CommandState::Succeeded),
@@ -288,16 +289,16 @@ async fn a_module_killed_at_any_point_does_nothing_hazardous_twice_and_leaves_no
         assert!(sound, "done {times} times: {command:?}");
         assert!(run.ended.get(&command.id).is_none_or(|ends| *ends == [command.state]), "{:?}", run.ended);
     }
-    // Each point was met, and each kind of end, or this says nothing.
+    // The test proves nothing unless each crash point and each outcome occurred.
     assert!(POINTS.iter().all(|point| run.deaths.contains_key(point)), "{:?}", run.deaths);
     assert!(every_end(&commands), "{commands:?}");
     eprintln!("{} commands, deaths {:?}", commands.len(), run.deaths);
     run.api.stop().await;
 }
 
-/// The control: a module that does not say `started` must be found.
+/// The control: a module that does not report `started` must be detected.
 #[tokio::test]
-async fn a_module_that_begins_without_saying_so_is_found_to_do_it_twice() {
+async fn a_module_that_does_not_report_started_is_caught_acting_twice() {
     let mut run = Run::new(true).await;
 
     let commands = run.kill(40).await;

@@ -16,8 +16,8 @@ pub struct Table {
     pub cases: Vec<Case>,
 }
 
-/// A request as a device, a script or a proxy sends it, and the answer it has to get. `tests/field/README.md` describes
-/// every field.
+/// A request as a device, a script or a proxy sends it, and the answer it has to get. `tests/field/README.md`
+/// describes every field.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Case {
@@ -57,7 +57,7 @@ pub enum Transfer {
 pub struct Placeholders {
     /// Unix seconds.
     pub now: i64,
-    /// Of an admin.
+    /// A token of an admin.
     pub token: String,
     /// `ADDR:PORT` of the hub.
     pub host: String,

@@ -25,7 +25,7 @@ fn table() -> Vec<Case> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_case_from_the_field_is_answered_as_the_table_says() {
+async fn every_field_case_gets_the_expected_response() {
     let mut failures = Vec::new();
 
     for case in table() {
@@ -38,7 +38,7 @@ async fn every_case_from_the_field_is_answered_as_the_table_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_case_that_expects_something_else_fails() {
+async fn a_case_with_wrong_expectations_fails() {
     let reading = Case {
         id: "one".to_owned(),
         source: "own".to_owned(),
@@ -70,7 +70,7 @@ async fn a_case_that_expects_something_else_fails() {
 }
 
 #[test]
-fn every_input_belongs_to_a_case_and_every_case_has_its_own_name() {
+fn every_input_belongs_to_a_case_and_case_ids_are_unique() {
     let cases = table();
     let ids: BTreeSet<_> = cases.iter().map(|case| &case.id).collect();
     let used: BTreeSet<_> = cases.iter().filter_map(|case| case.file.clone()).collect();

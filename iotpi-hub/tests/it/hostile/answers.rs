@@ -11,7 +11,7 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn a_client_that_does_not_read_its_answer_is_disconnected() {
+async fn a_client_that_does_not_read_its_response_is_disconnected() {
     let api = Api::start().await;
     api.call(Method::POST, "/api/camera/frame").jpeg(jpeg(64, 48, 8_000_000)).ok().await;
     let begun = Instant::now();

@@ -1,5 +1,5 @@
-//! Every operation of the OpenAPI document, with every form of every kind of credentials: more than 2,000 cells, each with an
-//! expectation. An operation that is not in [`ALLOWED`] fails.
+//! Every operation of the OpenAPI document, with every form of every kind of credentials: more than 2,000
+//! cells, each with an expectation. An operation that is not in [`ALLOWED`] fails.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,8 @@ use crate::{
     support::api::{Api, Call},
 };
 
-/// Who may call an operation. v: viewer, o: operator, a: admin, m: the module in the path or body itself, x: another module.
+/// Who may call an operation. v: viewer, o: operator, a: admin, m: the module in the path or body itself, x:
+/// another module.
 const ALLOWED: [(&str, &str); 43] = [
     ("list_series", "voa"),
     ("record", "oam"),
@@ -75,7 +76,8 @@ enum Credentials {
 /// Who calls, with which credentials.
 #[derive(Debug)]
 struct Caller {
-    /// As in [`ALLOWED`], for the module `led` and for the module `other`; `-` for callers that the hub does not know.
+    /// As in [`ALLOWED`], for the module `led` and for the module `other`; `-` for callers that the hub does
+    /// not know.
     letters: [char; 2],
     form: &'static str,
     credentials: Credentials,
@@ -168,8 +170,8 @@ async fn callers(api: &Api) -> Vec<Caller> {
     callers
 }
 
-/// The operations with the module `led`, and where they name a module with the module `other` too. The removal of a module comes
-/// last, because its tokens go with it, and once.
+/// The operations with the module `led`, and where they name a module with the module `other` too. The
+/// removal of a module comes last, because its tokens go with it, and once.
 fn targets() -> Vec<(Method, String, String, usize)> {
     let mut targets = Vec::new();
     for (method, path, id, is_open) in operations() {
@@ -186,7 +188,7 @@ fn targets() -> Vec<(Method, String, String, usize)> {
 }
 
 #[tokio::test]
-async fn each_caller_is_let_in_where_the_reference_says_and_nowhere_else() {
+async fn each_caller_has_exactly_the_permissions_of_the_reference() {
     let api = Api::start().await;
     api.lamp().await;
     api.register("other", json!({"actions": [{"name": "set"}]})).await;
@@ -202,7 +204,7 @@ async fn each_caller_is_let_in_where_the_reference_says_and_nowhere_else() {
             // A JWT gets neither another one nor a signed URL, so that no credentials outlive their end.
             let makes_credentials = matches!(id.as_str(), "jwt" | "sign_url");
             let may = allowed.contains(letter) && !(makes_credentials && caller.form.starts_with("JWT"));
-            // Of an endless stream the head is enough.
+            // The head of an endless stream is enough.
             let status = caller.call(&api, &method, &path).open().await.status().as_u16();
 
             let expected = match (letter, may) {

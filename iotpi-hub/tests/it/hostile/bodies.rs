@@ -30,7 +30,7 @@ async fn assert_a_reading_is_stored(api: &Api, token: &str) {
 }
 
 #[tokio::test]
-async fn announced_bodies_keep_nobody_from_delivering() {
+async fn announced_bodies_do_not_block_other_deliveries() {
     let api = Api::start().await;
     let (honest, stolen) = (api.module("shed").await, api.module("attic").await);
     let length = (256 * 1024).to_string();
@@ -51,7 +51,7 @@ async fn announced_bodies_keep_nobody_from_delivering() {
 }
 
 #[tokio::test]
-async fn announced_frames_keep_no_camera_from_showing_its_own() {
+async fn announced_frames_do_not_block_the_frames_of_other_cameras() {
     let api = Api::start().await;
     let (honest, stolen) = (api.module("porch").await, api.module("attic").await);
     let length = (8 * 1024 * 1024).to_string();
@@ -79,7 +79,7 @@ async fn announced_frames_keep_no_camera_from_showing_its_own() {
 }
 
 #[tokio::test]
-async fn a_body_that_trickles_in_is_refused() {
+async fn a_slow_body_is_rejected() {
     let api = Api::start().await;
     let token = api.module("attic").await;
     let json = [("content-type", "application/json"), ("content-length", "100000")];
@@ -102,7 +102,7 @@ async fn a_body_that_trickles_in_is_refused() {
 }
 
 #[tokio::test]
-async fn a_body_without_credentials_is_small() {
+async fn a_body_without_credentials_has_a_small_limit() {
     let api = Api::start().await;
 
     let long = json!({"name": "anna", "password": "x".repeat(9 * 1024)});

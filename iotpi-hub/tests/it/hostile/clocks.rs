@@ -69,7 +69,7 @@ impl Credentials {
 }
 
 #[tokio::test]
-async fn what_was_made_while_the_clock_was_ten_years_ahead_lives_as_long_as_any() {
+async fn credentials_issued_while_the_clock_was_ten_years_ahead_have_the_usual_life() {
     let home = Home::new();
     let api = home.start(NOW.plus(TEN_YEARS)).await;
     let made = Credentials::new(&api).await;
@@ -96,7 +96,7 @@ async fn what_was_made_while_the_clock_was_ten_years_ahead_lives_as_long_as_any(
 }
 
 #[tokio::test]
-async fn a_clock_that_is_set_while_the_hub_runs_makes_nothing_live_longer() {
+async fn setting_the_clock_while_the_hub_runs_extends_no_credential() {
     let api = Api::standing_still().await;
     let before = Credentials::new(&api).await;
 
@@ -119,7 +119,7 @@ async fn a_clock_that_is_set_while_the_hub_runs_makes_nothing_live_longer() {
 }
 
 #[tokio::test]
-async fn what_has_expired_is_not_good_again_after_a_boot_with_an_old_clock() {
+async fn an_expired_credential_stays_invalid_after_a_boot_with_an_old_clock() {
     let home = Home::new();
     let api = home.start(NOW).await;
     let made = Credentials::new(&api).await;
@@ -135,7 +135,7 @@ async fn what_has_expired_is_not_good_again_after_a_boot_with_an_old_clock() {
 }
 
 #[tokio::test]
-async fn a_session_that_would_outlast_every_other_is_cut_at_the_start() {
+async fn a_session_that_lasts_too_long_is_shortened_at_start() {
     let home = Home::new();
     let api = home.start(NOW).await;
     let made = Credentials::new(&api).await;

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::support::{api::Api, wire::Wire};
 
 #[tokio::test]
-async fn slow_logins_on_every_connection_lock_nobody_out() {
+async fn slow_logins_on_every_connection_do_not_lock_out_other_clients() {
     let http = HttpConfig { max_connections: 100, ..HttpConfig::default() };
     let api = Api::with_config(Config { http, ..Config::default() }).await;
     let honest = api.module("shed").await;

@@ -63,7 +63,8 @@ async fn a_flooder_loses_its_own_readings_and_an_honest_module_none() {
     let config = Config { storage, ..Config::default() };
     let api = Api::of(TestHub::on_machine(config, &url, machine, NOW).await.unwrap()).await;
     let (honest, flooder) = (api.module("honest").await, api.module("flooder").await);
-    // A year, old enough to be deleted if age decided; the other delivers as much again and again within a day.
+    // A year, old enough to be deleted if age decided; the other delivers as much again and again within a
+    // day.
     deliver(&api, &honest, &readings("honest", 4_000, DAY / 11.0)).await;
     api.hub.advance(Duration::from_secs(40 * 86_400));
     deliver(&api, &flooder, &readings("flooder", 20_000, 1.0)).await;

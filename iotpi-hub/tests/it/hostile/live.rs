@@ -15,7 +15,7 @@ use crate::support::{
     live::Live,
 };
 
-/// Long enough for a busy machine; a test that waits so long has failed.
+/// Long enough for a busy machine. A test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
 const MIB: u64 = 1024 * 1024;
 
@@ -26,7 +26,8 @@ async fn narrow(api: &Api) -> Live {
     Live::over(api, socket.connect(api.hub.address()).await.unwrap()).await
 }
 
-/// A client that asks for everything and reads nothing at all. It has no buffers of its own, so that what is measured is the hub's.
+/// A client that asks for everything and reads nothing at all. It has no buffers of its own, so that what is
+/// measured is the hub's.
 async fn mute(api: &Api) -> TcpStream {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
@@ -86,7 +87,7 @@ async fn a_client_that_pings_and_reads_nothing_is_not_read_either() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_that_read_nothing_cost_little_however_long_the_present_is() {
+async fn clients_that_do_not_read_cost_little_memory_however_large_the_current_state_is() {
     const CLIENTS: u64 = 300;
     let api = Api::start().await;
     for series in 0..10 {
@@ -129,7 +130,7 @@ async fn clients_that_read_nothing_cost_little_however_long_the_present_is() {
 }
 
 #[tokio::test]
-async fn a_present_has_each_series_with_its_readings_oldest_first() {
+async fn the_current_state_has_each_series_with_its_readings_oldest_first() {
     let api = Api::standing_still().await;
     for module in ["a", "b"] {
         let readings: Vec<_> = (0..300)
@@ -161,7 +162,7 @@ async fn a_present_has_each_series_with_its_readings_oldest_first() {
 }
 
 #[tokio::test]
-async fn events_are_held_back_up_to_so_many_bytes_for_all_stalled_clients_together() {
+async fn the_pending_events_of_all_stalled_clients_share_one_byte_limit() {
     let limits = Limits { live_backlog_bytes: 256 * 1024, ..Limits::default() };
     let api = Api::with_config(Config { limits, ..Config::default() }).await;
     api.lamp().await;
@@ -184,7 +185,7 @@ async fn events_are_held_back_up_to_so_many_bytes_for_all_stalled_clients_togeth
 }
 
 #[tokio::test]
-async fn watching_what_is_no_camera_takes_no_cameras_place() {
+async fn watching_a_module_without_a_camera_uses_no_camera_slot() {
     let limits = Limits { cameras: 2, ..Limits::default() };
     let api = Api::with_config(Config { limits, ..Config::default() }).await;
     let names: Vec<_> = (0..64).map(|i| format!("none-{i}")).collect();

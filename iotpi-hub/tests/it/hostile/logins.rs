@@ -16,7 +16,7 @@ async fn add(api: &Api, name: &str) -> iotpi_hub::Result<()> {
 }
 
 #[tokio::test]
-async fn a_token_bears_no_persons_name_and_a_person_no_tokens() {
+async fn a_token_cannot_have_the_name_of_a_user_nor_a_user_that_of_a_token() {
     let api = Api::start().await;
     add(&api, "anna").await.unwrap();
     api.post("/api/auth/tokens", json!({"name": "script", "role": "viewer"})).ok().await;
@@ -68,7 +68,7 @@ async fn over_tls_the_session_cookie_is_secure() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn logins_that_are_hung_up_do_not_hash_beside_one_another() {
+async fn abandoned_logins_do_not_hash_concurrently() {
     let api = Api::start().await;
     add(&api, "anna").await.unwrap();
     let login = |name: &str| {

@@ -17,7 +17,7 @@ fn readings(module: &str, types: std::ops::Range<u32>) -> Value {
 }
 
 #[tokio::test]
-async fn a_module_that_begins_many_series_leaves_the_others_theirs() {
+async fn a_module_with_many_series_does_not_use_the_quota_of_others() {
     let api = with_limits(Limits { series: 400, ..Limits::default() }).await;
     let (hostile, honest) = (api.module("hostile").await, api.module("honest").await);
 
@@ -34,7 +34,7 @@ async fn a_module_that_begins_many_series_leaves_the_others_theirs() {
 }
 
 #[tokio::test]
-async fn a_module_that_delivers_too_much_waits_and_no_other_does() {
+async fn only_the_module_that_delivers_too_much_has_to_wait() {
     let api = with_limits(Limits { readings_per_minute: 1000, ..Limits::default() }).await;
     let (hostile, honest) = (api.module("hostile").await, api.module("honest").await);
     let many: Vec<_> = (0..1000).map(|i| json!({"module_id": "hostile", "value": i})).collect();
@@ -58,7 +58,7 @@ async fn a_module_that_delivers_too_much_waits_and_no_other_does() {
 }
 
 #[tokio::test]
-async fn a_caller_makes_few_modules_known_at_once() {
+async fn a_caller_can_create_only_a_few_modules_at_once() {
     let api = with_limits(Limits { new_modules_per_minute: 10, ..Limits::default() }).await;
     let operator = api.token(Role::Operator).await;
     let reading = |i: u32| json!({"module_id": format!("m{i}"), "value": 1});
@@ -86,7 +86,7 @@ async fn a_caller_makes_few_modules_known_at_once() {
 }
 
 #[tokio::test]
-async fn a_quarter_of_the_places_is_for_modules_with_a_token_of_their_own() {
+async fn a_quarter_of_the_module_quota_is_reserved_for_modules_with_their_own_token() {
     let config = Config { limits: Limits { modules: 8, series: 8, ..Limits::default() }, ..anonymous() };
     let api = Api::of(TestHub::with_manual_clock(config, NOW).await.unwrap()).await;
     let deliver = |i: u32| {
@@ -105,7 +105,7 @@ async fn a_quarter_of_the_places_is_for_modules_with_a_token_of_their_own() {
 }
 
 #[tokio::test]
-async fn a_module_that_registers_again_and_again_is_slowed_down() {
+async fn a_module_that_registers_too_often_is_rate_limited() {
     let api = with_limits(Limits::default()).await;
     let token = api.module("led").await;
     let register = || api.put("/api/modules/led", json!({"actions": []})).token(&token);

@@ -24,7 +24,7 @@ use crate::support::{
     wire::Wire,
 };
 
-/// Long enough for a busy machine; a test that waits so long has failed.
+/// Long enough for a busy machine. A test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
 const PASSWORD: &str = "correct horse battery";
 
@@ -92,7 +92,7 @@ async fn closes(live: &mut WebSocketStream<TcpStream>) -> CloseCode {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everything_that_lasts_ends_with_its_token() {
+async fn every_long_lived_response_ends_with_its_token() {
     let api = Api::start().await;
     api.lamp().await;
     for part in 0..200 {
@@ -144,7 +144,7 @@ async fn a_long_poll_of_a_revoked_token_gets_no_command() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_removed_module_has_open_ends() {
+async fn the_connections_of_a_removed_module_end() {
     let api = Api::start().await;
     let token = api.lamp().await;
     let jwt = api.jwt(&token).await;
@@ -165,7 +165,7 @@ async fn what_a_removed_module_has_open_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_jwt_ends_with_the_session_or_token_that_made_it_and_with_its_rights() {
+async fn a_jwt_ends_with_its_session_or_token_and_with_a_changed_role() {
     let api = Api::start().await;
     let session = api.first_admin().await;
     let name = UserName::new("anna").unwrap();
@@ -217,7 +217,7 @@ async fn a_jwt_ends_with_the_session_or_token_that_made_it_and_with_its_rights()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_opened_with_a_jwt_or_a_signed_url_ends_when_that_expires() {
+async fn connections_opened_with_a_jwt_or_signed_url_end_when_it_expires() {
     let api = Api::standing_still().await;
     let jwt = api.jwt(&api.admin).await;
     let signed = api.post("/api/auth/url", json!({"path": "/api/live", "expires_in": 60})).ok().await;
@@ -235,7 +235,7 @@ async fn what_was_opened_with_a_jwt_or_a_signed_url_ends_when_that_expires() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replaced_key_ends_jwts_and_signed_urls_and_nothing_else() {
+async fn replacing_the_signing_key_ends_jwts_and_signed_urls_only() {
     let api = Api::start().await;
     let jwt = api.jwt(&api.admin).await;
     let signed = api.post("/api/auth/url", json!({"path": "/api/live"})).ok().await;
@@ -253,7 +253,7 @@ async fn a_replaced_key_ends_jwts_and_signed_urls_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restored_backup_brings_back_nothing_that_was_revoked() {
+async fn restoring_a_backup_makes_no_revoked_credential_valid() {
     let folder = tempfile::tempdir().unwrap();
     let (database, backup) = (folder.path().join("hub.db"), folder.path().join("backup.db"));
     let url = format!("sqlite://{}", database.display());

@@ -26,7 +26,7 @@ fn doubling() -> Value {
 }
 
 #[tokio::test]
-async fn a_manifest_that_is_expensive_to_compile_is_refused_and_delays_nobody() {
+async fn a_manifest_that_is_expensive_to_compile_is_rejected_and_delays_no_other_request() {
     let api = Api::start().await;
     let token = api.module("led").await;
     let patterns: Map<_, _> = (0..800).map(|i| (format!(r"[\w\pL]{{60}}{i}"), json!({}))).collect();
@@ -50,7 +50,7 @@ async fn a_manifest_that_is_expensive_to_compile_is_refused_and_delays_nobody() 
 }
 
 #[tokio::test]
-async fn a_command_to_a_module_with_an_expensive_schema_kept_from_before_is_refused() {
+async fn a_command_to_a_module_with_an_expensive_stored_schema_is_rejected() {
     let api = Api::start().await;
     let id = ModuleId::new("led").unwrap();
     // An earlier version of the hub took it.
@@ -78,7 +78,7 @@ async fn a_command_to_a_module_with_an_expensive_schema_kept_from_before_is_refu
 }
 
 #[tokio::test]
-async fn parameters_that_would_take_too_many_steps_are_refused() {
+async fn parameters_that_would_take_too_many_steps_are_rejected() {
     let api = Api::start().await;
     let branches: Vec<_> = (0..60).map(|i| json!({"required": [format!("r{i}")]})).collect();
     api.register("led", manifest(json!({"properties": {"list": {"items": {"anyOf": branches}}}}))).await;

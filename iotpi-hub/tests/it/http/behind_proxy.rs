@@ -1,4 +1,4 @@
-//! The hub behind a proxy: whose address counts, and below which path the hub is.
+//! The hub behind a proxy: client addresses and base paths.
 
 use http::Method;
 use iotpi_hub::{AuthConfig, Config, HttpConfig};
@@ -27,7 +27,7 @@ async fn with_anna(config: Config) -> Api {
     api
 }
 
-/// Logs in with what a proxy adds.
+/// Logs in with the headers of a proxy.
 async fn log_in(api: &Api, name: &str, password: &str, forwarded_for: &str) -> u16 {
     let login = api.open(Method::POST, "/api/auth/login").header("x-forwarded-for", forwarded_for);
     login.json(json!({"name": name, "password": password})).send().await.status
@@ -42,7 +42,7 @@ async fn deliver(api: &Api, forwarded_for: Option<&str>) -> Answer {
 }
 
 #[tokio::test]
-async fn ten_wrong_logins_through_a_trusted_proxy_lock_out_their_sender_only() {
+async fn ten_failed_logins_through_a_trusted_proxy_lock_out_their_client_only() {
     let api = with_anna(config(&["127.0.0.0/8"], &[], "")).await;
 
     for _ in 0..10 {
@@ -50,14 +50,14 @@ async fn ten_wrong_logins_through_a_trusted_proxy_lock_out_their_sender_only() {
     }
 
     assert_eq!(log_in(&api, "anna", PASSWORD, "203.0.113.5").await, 429);
-    // Whatever the sender writes itself stands further left than what the proxy adds.
+    // Values from the client itself are left of the value that the proxy adds.
     assert_eq!(log_in(&api, "anna", PASSWORD, "203.0.113.6, 203.0.113.5").await, 429);
     assert_eq!(log_in(&api, "anna", PASSWORD, "203.0.113.6").await, 200);
     api.stop().await;
 }
 
 #[tokio::test]
-async fn a_header_of_a_peer_that_is_not_trusted_neither_unlocks_nor_locks() {
+async fn forwarding_headers_of_an_untrusted_peer_do_not_affect_the_login_limit() {
     let api = with_anna(config(&["192.0.2.0/24"], &[], "")).await;
 
     for n in 0..10 {
@@ -69,7 +69,7 @@ async fn a_header_of_a_peer_that_is_not_trusted_neither_unlocks_nor_locks() {
 }
 
 #[tokio::test]
-async fn wrong_logins_of_one_name_through_a_proxy_nobody_named_leave_the_others_alone() {
+async fn failed_logins_of_one_name_through_an_unlisted_proxy_do_not_affect_other_names() {
     let api = with_anna(config(&[], &[], "")).await;
 
     for _ in 0..11 {
@@ -82,7 +82,7 @@ async fn wrong_logins_of_one_name_through_a_proxy_nobody_named_leave_the_others_
 }
 
 #[tokio::test]
-async fn an_anonymous_network_is_that_of_the_sender_behind_a_trusted_proxy() {
+async fn the_anonymous_network_is_that_of_the_client_behind_a_trusted_proxy() {
     let api = Api::with_config(config(&["127.0.0.0/8"], &["192.168.1.0/24"], "")).await;
 
     assert_eq!(deliver(&api, Some("192.168.1.7")).await.status, 200);
@@ -95,7 +95,7 @@ async fn an_anonymous_network_is_that_of_the_sender_behind_a_trusted_proxy() {
 }
 
 #[tokio::test]
-async fn behind_a_proxy_nobody_named_nobody_is_anonymous() {
+async fn anonymous_delivery_through_an_unlisted_proxy_is_rejected() {
     let api = Api::with_config(config(&[], &["127.0.0.0/8", "192.168.1.0/24"], "")).await;
 
     let direct = deliver(&api, None).await;
@@ -113,7 +113,7 @@ async fn behind_a_proxy_nobody_named_nobody_is_anonymous() {
 }
 
 #[tokio::test]
-async fn below_a_path_that_the_proxy_leaves_there_everything_is_found() {
+async fn all_paths_work_below_a_base_path_that_the_proxy_keeps() {
     let api = with_anna(config(&[], &[], "/iotpi")).await;
 
     let page = api.open(Method::GET, "/iotpi/cameras").header("accept", "text/html").send().await;
@@ -132,7 +132,7 @@ async fn below_a_path_that_the_proxy_leaves_there_everything_is_found() {
 }
 
 #[tokio::test]
-async fn a_prefix_that_a_proxy_took_away_is_the_path_of_the_cookie() {
+async fn a_prefix_that_a_proxy_removed_is_the_path_of_the_cookie() {
     let api = with_anna(config(&[], &[], "")).await;
     let path = |prefix: &'static str| {
         let login = api.open(Method::POST, "/api/auth/login").header("x-forwarded-prefix", prefix);
@@ -149,7 +149,7 @@ async fn a_prefix_that_a_proxy_took_away_is_the_path_of_the_cookie() {
 }
 
 #[tokio::test]
-async fn the_description_of_the_api_and_its_page_are_found_below_any_path() {
+async fn the_api_description_and_its_page_work_below_any_path() {
     let api = Api::start().await;
 
     let openapi = api.open(Method::GET, "/api/openapi.json").ok().await;
@@ -166,7 +166,7 @@ async fn the_description_of_the_api_and_its_page_are_found_below_any_path() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_changes_the_host_is_named_with_its_mend() {
+async fn a_changed_host_is_rejected_with_the_proxy_setting_to_fix() {
     let api = Api::start().await;
 
     let login = api.open(Method::POST, "/api/auth/login").header("host", "127.0.0.1");
@@ -181,7 +181,7 @@ async fn a_proxy_that_changes_the_host_is_named_with_its_mend() {
 }
 
 #[tokio::test]
-async fn files_looked_for_below_a_path_nobody_named_say_what_to_set() {
+async fn files_below_an_unknown_base_path_are_not_found_with_the_setting_to_change() {
     let api = Api::start().await;
 
     let missing = api.open(Method::GET, "/iotpi/_app/immutable/start.js").send().await;
@@ -194,7 +194,7 @@ async fn files_looked_for_below_a_path_nobody_named_say_what_to_set() {
 }
 
 #[tokio::test]
-async fn a_base_path_that_is_no_path_is_refused() {
+async fn an_invalid_base_path_is_rejected() {
     for wrong in ["iotpi", "/", "/iotpi/", "//a", "/a/../b", "/a b", "/%61", "http://hub/iotpi"] {
         let refused = config(&[], &[], wrong).check();
 

@@ -1,4 +1,4 @@
-//! Answers in gzip, where the client accepts it.
+//! gzip responses for clients that accept them.
 
 use std::io::Read as _;
 
@@ -47,7 +47,7 @@ async fn readings_are_compressed_for_a_client_that_accepts_gzip_and_are_the_same
 }
 
 #[tokio::test]
-async fn an_answer_is_left_as_it_is_when_gzip_is_not_accepted_or_the_answer_is_short() {
+async fn a_response_is_not_compressed_if_gzip_is_not_accepted_or_the_response_is_short() {
     let api = with_readings().await;
 
     for (path, accepted) in [
@@ -64,7 +64,7 @@ async fn an_answer_is_left_as_it_is_when_gzip_is_not_accepted_or_the_answer_is_s
 }
 
 #[tokio::test]
-async fn an_answer_with_a_secret_is_never_compressed() {
+async fn a_response_with_a_secret_is_never_compressed() {
     let api = Api::start().await;
     for n in 0..40 {
         let name = format!("program-{n}");

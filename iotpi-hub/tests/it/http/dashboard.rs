@@ -1,4 +1,4 @@
-//! The dashboard, as far as the hub has a part in it. Whether it is built in depends on `make ui`.
+//! How the hub serves the dashboard. It is embedded only after `make ui`.
 
 use std::io::Read as _;
 
@@ -20,7 +20,7 @@ async fn the_root_is_a_page_that_only_runs_the_hubs_own_scripts() {
 }
 
 #[tokio::test]
-async fn a_page_of_the_app_is_the_app_and_a_missing_file_is_missing() {
+async fn a_page_of_the_app_is_the_app_and_a_missing_file_is_not_found() {
     let api = Api::start().await;
 
     let page = api.open(Method::GET, "/modules/led").header("accept", "text/html,*/*").send().await;
@@ -28,14 +28,14 @@ async fn a_page_of_the_app_is_the_app_and_a_missing_file_is_missing() {
     let file = api.open(Method::GET, "/_app/immutable/gone.js").header("accept", "text/html").problem().await;
     let image = api.open(Method::GET, "/gone.png").header("accept", "image/*").problem().await;
 
-    // The same page, but for the way from there to the hub's root.
+    // The same page except for the reference to the root of the hub.
     let from_root = String::from_utf8_lossy(&page.body).replace("\"../", "\"./");
     assert_eq!((page.status, from_root), (200, String::from_utf8_lossy(&root.body).into_owned()));
     assert_eq!((file.0, image.0), (404, 404));
     api.stop().await;
 }
 
-/// The path of a script of the built dashboard that is long enough to be worth compressing.
+/// The path of a script of the dashboard that is large enough to be compressed.
 async fn a_script(api: &Api) -> String {
     let page = api.open(Method::GET, "/").header("accept", "text/html").send().await;
     let html = String::from_utf8(page.body.to_vec()).unwrap();
@@ -46,7 +46,7 @@ async fn a_script(api: &Api) -> String {
 }
 
 #[tokio::test]
-async fn a_file_comes_in_the_coding_the_browser_prefers_with_a_tag_of_its_own() {
+async fn a_file_has_the_coding_the_browser_prefers_and_its_own_entity_tag() {
     let api = Api::start().await;
     let path = a_script(&api).await;
     let plain = api.open(Method::GET, &path).send().await;
@@ -78,7 +78,7 @@ async fn a_file_comes_in_the_coding_the_browser_prefers_with_a_tag_of_its_own() 
 }
 
 #[tokio::test]
-async fn a_gzip_file_unpacks_to_the_plain_one() {
+async fn a_gzip_file_decompresses_to_the_plain_one() {
     let api = Api::start().await;
     let path = a_script(&api).await;
     let plain = api.open(Method::GET, &path).send().await;

@@ -1,4 +1,4 @@
-//! Clients that close or half-close the connection as soon as their request is sent (RFC 9112 section 9.6).
+//! Clients that close or half-close the connection right after their request (RFC 9112 section 9.6).
 
 use std::time::Duration;
 
@@ -13,14 +13,14 @@ use tokio::{
 
 use crate::support::api::{Api, anonymous, jpeg};
 
-/// Connections of each way of closing.
+/// The number of connections per way of closing.
 const CONNECTIONS: usize = 20;
 
-/// What a client does after the last byte of its request.
+/// How a client closes after its request.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Way {
     Closes,
-    /// The same, the body in a packet of its own.
+    /// The same, with the body in a separate packet.
     ClosesAfterBody,
     /// Closes with a reset (`SO_LINGER` of 0).
     Resets,
@@ -40,13 +40,13 @@ impl Way {
         matches!(self, Self::HalfCloses | Self::HalfClosesAfterBody)
     }
 
-    /// Sends a request; the whole answer where the client reads it.
+    /// Sends a request. Returns the response if the client reads it.
     async fn send(self, api: &Api, head: &str, body: &[u8]) -> String {
         let mut stream = TcpStream::connect(api.hub.address()).await.unwrap();
         stream.set_nodelay(true).unwrap();
         if matches!(self, Self::ClosesAfterBody | Self::HalfClosesAfterBody) {
             stream.write_all(head.as_bytes()).await.unwrap();
-            // The hub, which runs on the same thread, gets to read the head.
+            // Lets the hub, which runs on the same thread, read the head.
             for _ in 0..200 {
                 tokio::task::yield_now().await;
             }
@@ -81,7 +81,7 @@ fn chunked(request: &str, fields: &str, body: &[u8]) -> (String, Vec<u8>) {
     (head, [chunk(first), chunk(rest), chunk(b"")].concat())
 }
 
-/// A hub that lets readings wait 200 ms for a common commit, as it does by default on an SD card.
+/// A hub with a commit window of 200 ms, the default on an SD card.
 async fn hub() -> (Api, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let store = format!("sqlite://{}", folder.path().join("hub.db").display());
@@ -118,7 +118,7 @@ impl Api {
         camera.map_or(0, |camera| usize::try_from(camera["frames"].as_u64().unwrap()).unwrap())
     }
 
-    /// Sends the requests `of` makes, each on a connection of its own, in every way.
+    /// Sends each request of `of` on a separate connection, with every way of closing.
     async fn in_every_way(&self, of: impl Fn(&str, usize) -> (String, Vec<u8>)) {
         for way in WAYS {
             let requests: Vec<_> = (0..CONNECTIONS).map(|i| of(&way.name(), i)).collect();
@@ -132,7 +132,7 @@ impl Api {
     }
 }
 
-/// The head and body of a request: of which module, which reading.
+/// The head and body of a request with a reading.
 type Body = fn(&str, usize) -> (String, Vec<u8>);
 
 fn reading(module: &str, i: usize) -> Value {
@@ -173,7 +173,7 @@ async fn every_reading_is_stored_whether_its_sender_waits_or_not() {
 }
 
 #[tokio::test]
-async fn requests_sent_together_are_all_carried_out_after_the_client_has_gone() {
+async fn pipelined_requests_are_all_carried_out_after_the_client_closed() {
     let (api, _folder) = hub().await;
     let both = |module: &str, i: usize| {
         let (head, body) = post_json("/api/sensors/fire", "", &reading(module, i));
@@ -194,7 +194,7 @@ async fn requests_sent_together_are_all_carried_out_after_the_client_has_gone() 
 }
 
 #[tokio::test]
-async fn every_frame_is_shown_whether_its_sender_waits_or_not() {
+async fn every_frame_is_published_whether_its_sender_waits_or_not() {
     let (api, _folder) = hub().await;
     let picture = jpeg(64, 48, 100_000);
     let path = |camera: &str| format!("POST /api/camera/frame?module_id={camera}");
@@ -225,7 +225,7 @@ async fn every_frame_is_shown_whether_its_sender_waits_or_not() {
             reaches(CONNECTIONS, &camera, async || api.frames_of(&camera).await).await;
         }
     }
-    // Frames sent together, and a reading behind them.
+    // Pipelined frames followed by a reading.
     for way in [Way::Closes, Way::Resets, Way::HalfCloses] {
         let camera = format!("many-{}", way.name());
         let small = jpeg(8, 8, 10);
@@ -240,7 +240,7 @@ async fn every_frame_is_shown_whether_its_sender_waits_or_not() {
 }
 
 #[tokio::test]
-async fn every_command_and_status_is_taken_whether_its_sender_waits_or_not() {
+async fn every_command_and_status_is_accepted_whether_its_sender_waits_or_not() {
     let (api, _folder) = hub().await;
     let bearer = format!("Authorization: Bearer {}\r\n", api.admin);
     for way in WAYS {
@@ -275,7 +275,7 @@ async fn every_command_and_status_is_taken_whether_its_sender_waits_or_not() {
 }
 
 #[tokio::test]
-async fn pictures_pushed_before_the_client_went_are_all_shown() {
+async fn frames_pushed_before_the_client_closed_are_all_published() {
     let (api, _folder) = hub().await;
     let part = |i: u16| {
         let picture = jpeg(8 + i, 8, 1000);
@@ -295,7 +295,7 @@ async fn pictures_pushed_before_the_client_went_are_all_shown() {
 }
 
 #[tokio::test]
-async fn a_half_closed_client_is_answered_and_streams_and_long_polls_end() {
+async fn a_half_closed_client_gets_a_response_and_streams_and_long_polls_end() {
     let (api, _folder) = hub().await;
     let token = api.lamp().await;
     api.call(http::Method::POST, "/api/camera/frame").jpeg(jpeg(8, 8, 10)).ok().await;
@@ -312,7 +312,7 @@ async fn a_half_closed_client_is_answered_and_streams_and_long_polls_end() {
         way.send(&api, &request("/api/camera/snapshot?fresh=1", &api.admin), b"").await;
         way.send(&api, &request("/api/modules/led/commands?wait=60", &token), b"").await;
 
-        // Only the connection of this request is left.
+        // Only the connection of this request remains.
         reaches(1, "connections", async || {
             let text = String::from_utf8(api.get("/metrics").send().await.body.to_vec()).unwrap();
             text.lines().find_map(|line| line.strip_prefix("iotpi_connections ")).unwrap().parse().unwrap()
@@ -320,7 +320,7 @@ async fn a_half_closed_client_is_answered_and_streams_and_long_polls_end() {
         .await;
         assert_eq!(api.get("/api/cameras").ok().await["items"][0]["viewers"], 0);
     }
-    // No poll of a client that has gone took the command.
+    // No poll of a closed client claimed the command.
     api.post("/api/modules/led/control", json!({"action": "set"})).ok().await;
     let claimed = api.get("/api/modules/led/commands").token(&token).ok().await;
     assert_eq!(claimed["items"][0]["attempts"], 1);

@@ -1,4 +1,4 @@
-//! By which name the hub is called, and from which page.
+//! Host names and origins of requests.
 
 use http::Method;
 use iotpi_hub::{Config, HttpConfig};
@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::support::api::Api;
 
 #[tokio::test]
-async fn a_name_that_is_not_the_hubs_is_refused() {
+async fn an_unknown_host_name_is_rejected() {
     let http = HttpConfig { allowed_hosts: vec!["hub.example".to_owned()], ..HttpConfig::default() };
     let api = Api::with_config(Config { http, ..Config::default() }).await;
     let own = gethostname::gethostname().to_string_lossy().into_owned();
@@ -43,7 +43,7 @@ async fn a_name_that_is_not_the_hubs_is_refused() {
 }
 
 #[tokio::test]
-async fn a_page_of_another_site_may_not_write_or_go_live() {
+async fn a_page_of_another_site_can_neither_write_nor_open_the_live_connection() {
     let api = Api::start().await;
     let own = api.hub.url();
     let write = |origin: &str| api.post("/api/modules/led/status", json!({})).header("origin", origin).send();

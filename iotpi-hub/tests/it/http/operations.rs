@@ -1,4 +1,4 @@
-//! Running a hub.
+//! Health, metrics and the API description.
 
 use http::Method;
 use http_body_util::BodyExt as _;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::support::api::{Api, jpeg};
 
 #[tokio::test]
-async fn health_is_open_and_says_version_and_uptime() {
+async fn health_is_public_and_reports_version_and_uptime() {
     let api = Api::start().await;
 
     let health = api.open(Method::GET, "/health").ok().await;
@@ -19,7 +19,7 @@ async fn health_is_open_and_says_version_and_uptime() {
 }
 
 #[tokio::test]
-async fn a_hub_whose_store_is_gone_says_it_fails() {
+async fn a_hub_without_its_store_reports_failing() {
     let api = Api::start().await;
 
     api.hub.hub().store().close().await.unwrap();
@@ -32,7 +32,7 @@ async fn a_hub_whose_store_is_gone_says_it_fails() {
 }
 
 #[tokio::test]
-async fn a_store_that_fails_in_the_background_leaves_the_hub_answering() {
+async fn a_store_that_fails_in_the_background_leaves_the_hub_responding() {
     let api = Api::standing_still().await;
     api.lamp().await;
     api.post("/api/modules/led/control", json!({"action": "set", "expires_in": 10})).ok().await;
@@ -47,7 +47,7 @@ async fn a_store_that_fails_in_the_background_leaves_the_hub_answering() {
 }
 
 #[tokio::test]
-async fn metrics_count_what_went_through() {
+async fn metrics_count_readings_frames_and_commands() {
     let api = Api::start().await;
     let viewer = api.token(Role::Viewer).await;
     api.lamp().await;
@@ -100,7 +100,7 @@ async fn the_api_describes_itself() {
 
 #[cfg(feature = "docs")]
 #[tokio::test]
-async fn the_browsable_description_needs_nothing_from_elsewhere() {
+async fn the_api_page_loads_nothing_from_other_sites() {
     let api = Api::start().await;
 
     let redirect = api.open(Method::GET, "/docs").send().await;

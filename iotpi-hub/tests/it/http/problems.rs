@@ -1,4 +1,4 @@
-//! What every bad request is answered with.
+//! Problem documents of invalid requests.
 
 use http::Method;
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ async fn a_body_that_is_not_json_is_an_invalid_argument() {
 }
 
 #[tokio::test]
-async fn a_form_is_told_how_to_send_json() {
+async fn a_form_is_rejected_with_a_hint_how_to_send_json() {
     let api = Api::start().await;
 
     let call = api.call(Method::POST, "/api/sensors/temperature");
@@ -79,7 +79,7 @@ async fn an_unknown_path_is_a_problem_and_not_a_page() {
 }
 
 #[tokio::test]
-async fn a_wrong_method_is_answered_with_those_that_are_right() {
+async fn a_wrong_method_is_rejected_with_the_allowed_ones() {
     let api = Api::start().await;
 
     for (method, path, allowed) in [
@@ -106,7 +106,7 @@ async fn a_wrong_method_is_answered_with_those_that_are_right() {
 }
 
 #[tokio::test]
-async fn every_answer_has_an_id_and_the_security_headers() {
+async fn every_response_has_an_id_and_the_security_headers() {
     let api = Api::start().await;
 
     let first = api.get("/health").send().await;
@@ -123,7 +123,7 @@ async fn every_answer_has_an_id_and_the_security_headers() {
 }
 
 #[tokio::test]
-async fn a_misspelt_field_is_refused_wherever_it_stands() {
+async fn a_misspelt_field_is_rejected_in_every_body() {
     let api = Api::start().await;
     let token = api.lamp().await;
 

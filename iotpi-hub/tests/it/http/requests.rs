@@ -1,4 +1,4 @@
-//! What a request may look like: compressed bodies, its path, its `Host`, and the words of the problems it gets.
+//! Request forms: compressed bodies, paths and the `Host` header; and the terms of problem details.
 
 use std::io::Write as _;
 
@@ -30,7 +30,7 @@ async fn a_gzip_body_is_read_by_every_route() {
     post("/api/sensors/temperature", "gzip", gzip(reading(1.0).as_bytes())).ok().await;
     post("/api/sensors/temperature", "x-GZIP", gzip(reading(2.0).as_bytes())).ok().await;
     post("/api/sensors/temperature", "identity", reading(3.0).into_bytes()).ok().await;
-    // Several members are one body (RFC 1952 section 2.2).
+    // Several gzip members form one body (RFC 1952 section 2.2).
     let text = reading(4.0);
     let (first, second) = text.as_bytes().split_at(20);
     post("/api/sensors/temperature", "gzip", [gzip(first), gzip(second)].concat()).ok().await;
@@ -49,13 +49,13 @@ async fn a_gzip_body_is_read_by_every_route() {
 }
 
 #[tokio::test]
-async fn a_gzip_body_that_inflates_beyond_the_limit_or_is_damaged_is_refused() {
+async fn a_gzip_body_that_expands_beyond_the_limit_or_is_damaged_is_rejected() {
     let api = Api::start().await;
     let post = |path: &str, body: Vec<u8>| {
         let call = api.call(Method::POST, path).header("content-type", "application/json");
         call.header("content-encoding", "gzip").body(body)
     };
-    // 64 MiB of blanks in 65 KB.
+    // 64 MiB of spaces, compressed to 65 KB.
     let bomb = gzip(&vec![b' '; 64 * 1024 * 1024]);
     let whole = gzip(br#"{"module_id": "shed", "value": 1, "unit": "celsius"}"#);
 
@@ -146,7 +146,7 @@ async fn a_request_has_exactly_one_host() {
     api.stop().await;
 }
 
-/// No word of Rust or serde.
+/// Checks that a text has no terms of Rust or serde.
 fn is_plain(detail: &str) -> bool {
     let words = [
         "struct",
@@ -169,7 +169,7 @@ fn is_plain(detail: &str) -> bool {
 }
 
 #[tokio::test]
-async fn problems_have_the_words_of_the_protocol() {
+async fn problems_use_the_terms_of_the_protocol() {
     let api = Api::start().await;
     api.lamp().await;
     let rule = |fields: Value| json!({"actions": [fields]});
@@ -214,7 +214,7 @@ async fn problems_have_the_words_of_the_protocol() {
 }
 
 #[tokio::test]
-async fn problems_of_the_live_protocol_name_the_place_in_its_own_words() {
+async fn problems_of_the_live_protocol_point_to_the_invalid_field() {
     let api = Api::start().await;
     let mut live = Live::connect(&api).await;
 
@@ -227,9 +227,9 @@ async fn problems_of_the_live_protocol_name_the_place_in_its_own_words() {
         ),
         (json!({"type": "watch", "cameras": [{"module_id": "X"}]}), "/cameras/0/module_id", ""),
         (json!({"type": "watch", "cameras": {}}), "/cameras", "an array"),
-        (json!({"type": "watch", "cameras": [], "fps": 5}), "/fps", "`fps` is not known"),
+        (json!({"type": "watch", "cameras": [], "fps": 5}), "/fps", "`fps` is unknown"),
         (json!({"type": "watch"}), "", "`cameras` is missing"),
-        (json!({"type": "subscribe", "kinds": ["weather"]}), "/kinds/0", "`weather` is not known"),
+        (json!({"type": "subscribe", "kinds": ["weather"]}), "/kinds/0", "`weather` is unknown"),
         (json!({"type": "subscribe", "recent": -1}), "/recent", "a whole number"),
         (json!({"type": "shown", "module_id": "x"}), "", "`seq` is missing"),
         (json!({"type": "shown", "module_id": "x", "seq": 1.5}), "/seq", "a whole number"),

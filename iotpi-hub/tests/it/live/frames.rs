@@ -1,4 +1,4 @@
-//! Pictures on the live line, as a client sees them.
+//! Frames on the live connection.
 
 use std::{
     sync::{
@@ -26,6 +26,7 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::support::{
     api::{Api, NOW_SECS, id, jpeg},
     live::Live as Raw,
+    wait::until,
 };
 
 impl Api {
@@ -34,7 +35,7 @@ impl Api {
         self.call(Method::POST, &format!("/api/camera/frame?module_id={camera}")).jpeg(jpeg).ok().await
     }
 
-    /// A live line that hears of nothing but pictures.
+    /// A live connection that receives frames only.
     async fn line(&self) -> LiveStream {
         self.line_of(&self.admin, Subscription { kinds: Some(Vec::new()), ..Subscription::default() }).await
     }
@@ -47,7 +48,7 @@ impl Api {
         line
     }
 
-    /// Who watches a camera, by the live line.
+    /// The live viewers of a camera.
     async fn watching(&self, camera: &str) -> Vec<Value> {
         let cameras = self.get("/api/cameras").ok().await;
         let cameras = cameras["items"].as_array().unwrap();
@@ -56,9 +57,9 @@ impl Api {
         camera["watching"].as_array().unwrap().iter().filter(|one| one["via"] == "live").cloned().collect()
     }
 
-    /// Comes back when so many watch a camera.
+    /// Waits until the camera has this many live viewers.
     async fn until_watched_by(&self, camera: &str, viewers: usize) {
-        while self.watching(camera).await.len() != viewers {}
+        until("the viewers are counted", async || self.watching(camera).await.len() == viewers).await;
     }
 }
 
@@ -86,7 +87,8 @@ async fn acknowledged(line: &mut LiveStream) -> LiveFrame {
     frame
 }
 
-/// Two questions and their answers with nothing in between: the hub had time to send a picture, and had none to send.
+/// Sends two requests and expects their responses with no frame in between: the hub had time to send a frame,
+/// but had none.
 async fn nothing_comes(line: &mut LiveStream) {
     for client_time in [1.5, -2.5] {
         line.ask_time(client_time).await.unwrap();
@@ -106,7 +108,7 @@ async fn problem(line: &mut LiveStream) -> (ErrorKind, String) {
 }
 
 #[tokio::test]
-async fn the_pictures_of_three_cameras_come_on_one_line() {
+async fn frames_of_three_cameras_arrive_on_one_connection() {
     let api = Api::standing_still().await;
     let mut line = api.line().await;
     let names = ["attic", "cellar", "porch"];
@@ -134,7 +136,7 @@ async fn the_pictures_of_three_cameras_come_on_one_line() {
 }
 
 #[tokio::test]
-async fn a_picture_says_when_it_was_taken_and_when_it_came_by_the_hubs_clock() {
+async fn a_frame_has_its_capture_and_arrival_times_by_the_hubs_clock() {
     let api = Api::standing_still().await;
     let mut line = api.line().await;
     line.ask_time(12.25).await.unwrap();
@@ -152,7 +154,7 @@ async fn a_picture_says_when_it_was_taken_and_when_it_came_by_the_hubs_clock() {
 }
 
 #[tokio::test]
-async fn who_does_not_acknowledge_gets_two_pictures_and_later_the_newest() {
+async fn a_client_that_does_not_acknowledge_gets_two_frames_and_later_the_newest() {
     let api = Api::start().await;
     let mut line = api.line().await;
     api.takes("porch", 1).await;
@@ -169,7 +171,7 @@ async fn who_does_not_acknowledge_gets_two_pictures_and_later_the_newest() {
         line.acknowledge(&id(camera), seq).await.unwrap();
     }
     nothing_comes(&mut line).await;
-    // All but the newest is missed for good, though it asked for none.
+    // All frames except the newest are skipped.
     let before = api.watching("porch").await;
     line.acknowledge(&id("porch"), 2).await.unwrap();
 
@@ -212,14 +214,15 @@ async fn a_client_gets_no_more_than_its_own_maximum_rate_beside_a_camera_without
         () = viewer => {}
     }
 
-    // Eight are seven times 50 ms, of which the first may be half. A slow machine only makes it longer.
+    // Eight frames take seven intervals of 50 ms, the first of which may be half. A slow machine only takes
+    // longer.
     assert!(begun.elapsed() >= Duration::from_millis(325), "{:?}", begun.elapsed());
     assert!(others >= 8, "{others}");
     api.stop().await;
 }
 
 #[tokio::test]
-async fn a_camera_nobody_knows_is_a_problem_and_the_others_stand() {
+async fn an_unknown_camera_is_a_problem_and_the_others_are_watched() {
     let api = Api::start().await;
     let mut line = api.line().await;
     api.takes("porch", 1).await;
@@ -229,14 +232,14 @@ async fn a_camera_nobody_knows_is_a_problem_and_the_others_stand() {
 
     assert_eq!(problem(&mut line).await, (ErrorKind::NotFound, "/cameras/0/module_id".to_owned()));
     assert_eq!(acknowledged(&mut line).await.module_id, id("porch"));
-    // A module that is known and has not delivered yet is waited for.
+    // The hub waits for the first frame of a registered module.
     assert_eq!(api.takes("attic", 2).await, json!({"viewers": 1, "seq": 1}));
     assert_eq!(acknowledged(&mut line).await.module_id, id("attic"));
     api.stop().await;
 }
 
 #[tokio::test]
-async fn a_list_over_its_limits_is_a_problem_and_the_one_before_stands() {
+async fn a_list_over_its_limits_is_a_problem_and_the_previous_one_stays() {
     let api = Api::start().await;
     let mut line = api.line().await;
     api.takes("porch", 1).await;
@@ -258,7 +261,7 @@ async fn a_list_over_its_limits_is_a_problem_and_the_one_before_stands() {
     }
     assert_eq!(api.takes("porch", 2).await["viewers"], 1);
     assert_eq!(acknowledged(&mut line).await.seq, 2);
-    // As many and as long as may be: none of them is known.
+    // The maximum number of ids with the maximum length, all unknown.
     line.watch(&watch(&many[..64])).await.unwrap();
     for i in 0..64 {
         assert_eq!(problem(&mut line).await, (ErrorKind::NotFound, format!("/cameras/{i}/module_id")));
@@ -268,7 +271,7 @@ async fn a_list_over_its_limits_is_a_problem_and_the_one_before_stands() {
 }
 
 #[tokio::test]
-async fn a_camera_that_is_removed_is_told_and_the_others_go_on() {
+async fn the_removal_of_a_camera_is_reported_and_the_others_continue() {
     let api = Api::start().await;
     let mut line = api.line().await;
     for name in ["attic", "porch"] {
@@ -283,7 +286,7 @@ async fn a_camera_that_is_removed_is_told_and_the_others_go_on() {
     assert_eq!(problem(&mut line).await.0, ErrorKind::NotFound);
     api.takes("porch", 2).await;
     assert_eq!(acknowledged(&mut line).await.module_id, id("porch"));
-    // It is another camera when it comes again.
+    // A camera that is added again is a new one.
     assert_eq!(api.takes("attic", 1).await, json!({"viewers": 0, "seq": 1}));
     nothing_comes(&mut line).await;
     line.watch(&watch(&["attic", "porch"])).await.unwrap();
@@ -293,7 +296,7 @@ async fn a_camera_that_is_removed_is_told_and_the_others_go_on() {
 }
 
 #[tokio::test]
-async fn a_lost_camera_shows_that_there_is_no_signal_and_comes_back() {
+async fn a_lost_camera_shows_no_signal_and_recovers() {
     let api = Api::standing_still().await;
     let mut line = api.line().await;
     api.takes("porch", 1).await;
@@ -314,7 +317,7 @@ async fn a_lost_camera_shows_that_there_is_no_signal_and_comes_back() {
 }
 
 #[tokio::test]
-async fn a_list_that_is_replaced_lets_go_of_who_is_not_in_it_and_does_not_interrupt_the_others() {
+async fn a_new_list_ends_the_cameras_it_omits_and_does_not_interrupt_the_others() {
     let api = Api::start().await;
     let mut line = api.line().await;
     for name in ["attic", "porch"] {
@@ -340,7 +343,7 @@ async fn a_list_that_is_replaced_lets_go_of_who_is_not_in_it_and_does_not_interr
 }
 
 #[tokio::test]
-async fn events_come_between_the_pictures_of_a_camera_that_never_rests() {
+async fn events_are_sent_between_the_frames_of_a_busy_camera() {
     let api = Api::start().await;
     let mut line = api.line_of(&api.admin, Subscription::default()).await;
     api.takes("porch", 1).await;
@@ -376,7 +379,7 @@ async fn events_come_between_the_pictures_of_a_camera_that_never_rests() {
     api.stop().await;
 }
 
-/// A JPEG that is counted as long as its bytes are held.
+/// A JPEG that is counted while its bytes are in memory.
 struct Held(Vec<u8>, Arc<AtomicUsize>);
 
 impl AsRef<[u8]> for Held {
@@ -392,7 +395,7 @@ impl Drop for Held {
 }
 
 #[tokio::test]
-async fn who_never_reads_holds_one_picture_and_the_others_lose_none() {
+async fn a_client_that_never_reads_holds_one_frame_and_the_others_lose_none() {
     let api = Api::start().await;
     let caller = Caller::known("camera".parse().unwrap(), Role::Operator, None);
     let held = Arc::new(AtomicUsize::new(0));
@@ -403,7 +406,7 @@ async fn who_never_reads_holds_one_picture_and_the_others_lose_none() {
         api.hub.hub().publish_frame(&caller, &id("porch"), frame).await.unwrap()
     };
     take(1).await;
-    // Lines that hold little, so that the hub is stopped within a picture of 4 MiB.
+    // Connections with small buffers, so that the hub stalls within a frame of 4 MiB.
     let mut stalled = Vec::new();
     for _ in 0..3 {
         let socket = TcpSocket::new_v4().unwrap();
@@ -426,31 +429,32 @@ async fn who_never_reads_holds_one_picture_and_the_others_lose_none() {
     let delivered: Vec<_> = watching.iter().map(|one| one["delivered"].as_u64().unwrap()).collect();
     assert_eq!((&watching[3]["delivered"], &watching[3]["skipped"]), (&json!(30), &json!(0)));
     assert!(delivered[..3].iter().all(|&delivered| delivered <= 2), "{delivered:?}");
-    // The newest, and for each who never reads the one it was stopped in.
+    // The newest frame, and for each stalled client the frame it stalled in.
     assert!(held.load(Relaxed) <= 1 + stalled.len(), "{held:?}");
     drop(stalled);
     api.until_watched_by("porch", 1).await;
-    while held.load(Relaxed) > 1 {
-        tokio::task::yield_now().await;
-    }
+    until("the frames are released", async || held.load(Relaxed) <= 1).await;
     drop(line);
     api.stop().await;
 }
 
 #[tokio::test]
-async fn who_is_stopped_within_a_picture_is_still_heard() {
+async fn a_client_stalled_within_a_frame_can_still_send_requests() {
     let api = Api::start().await;
     api.takes("porch", 4_000_000).await;
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let mut raw = Raw::over(&api, socket.connect(api.hub.address()).await.unwrap()).await;
     raw.send(json!({"type": "watch", "cameras": [{"module_id": "porch"}]})).await;
-    while api.watching("porch").await.first().is_none_or(|one| one["delivered"] != 1) {}
+    until("the first frame is being sent", async || {
+        api.watching("porch").await.first().is_some_and(|one| one["delivered"] == 1)
+    })
+    .await;
 
     raw.send(json!({"type": "watch", "cameras": []})).await;
     api.until_watched_by("porch", 0).await;
 
-    // The picture that was begun is not broken off, and what is said after it follows.
+    // The frame that was begun is sent completely, and the next message follows.
     raw.send(json!({"type": "time", "client_time": 1})).await;
     let Message::Binary(bytes) = raw.0.next().await.unwrap().unwrap() else { panic!("no picture") };
     assert_eq!(LiveFrame::read(bytes).unwrap().jpeg, jpeg(8, 8, 4_000_000));
@@ -459,7 +463,7 @@ async fn who_is_stopped_within_a_picture_is_still_heard() {
 }
 
 #[tokio::test]
-async fn bytes_from_a_client_are_a_problem_and_its_pictures_go_on() {
+async fn a_binary_message_from_a_client_is_a_problem_and_its_frames_continue() {
     let api = Api::start().await;
     api.takes("porch", 1).await;
     let mut raw = Raw::connect(&api).await;
@@ -496,7 +500,7 @@ async fn a_viewer_watches_and_a_module_does_not() {
 }
 
 #[tokio::test]
-async fn what_is_no_websocket_is_told_what_is_missing() {
+async fn a_request_without_websocket_headers_is_rejected_with_the_missing_ones() {
     let api = Api::start().await;
     let headers = [
         ("connection", "keep-alive, Upgrade"),
@@ -527,7 +531,7 @@ async fn what_is_no_websocket_is_told_what_is_missing() {
         answer.push(char::from(byte).to_ascii_lowercase());
     }
     assert!(answer.starts_with("http/1.1 101 "), "{answer}");
-    // The key and its answer are those of RFC 6455, section 1.3.
+    // The key and the accept value are those of RFC 6455, section 1.3.
     assert!(answer.contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo="), "{answer}");
     api.stop().await;
 }

@@ -18,7 +18,7 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn a_subscriber_gets_the_present_first_and_then_what_happens() {
+async fn a_subscriber_gets_the_current_state_first_and_then_events() {
     let api = Api::standing_still().await;
     let token = api.lamp().await;
     for i in 0..3 {
@@ -56,7 +56,7 @@ async fn a_subscriber_gets_the_present_first_and_then_what_happens() {
 }
 
 #[tokio::test]
-async fn a_filter_lets_through_what_it_names_and_a_new_one_replaces_it() {
+async fn a_filter_passes_what_it_names_and_a_new_one_replaces_it() {
     let api = Api::start().await;
     let post = async |module: &str, sensor: &str| {
         api.post(&format!("/api/sensors/{sensor}"), json!({"module_id": module, "value": 1})).ok().await;
@@ -96,7 +96,7 @@ async fn nothing_is_sent_before_the_first_subscribe() {
 }
 
 #[tokio::test]
-async fn what_is_not_understood_is_a_problem_and_the_subscription_stands() {
+async fn an_invalid_message_is_a_problem_and_the_subscription_stays() {
     let api = Api::start().await;
     let mut live = Live::connect(&api).await;
     live.subscribe(json!({"kinds": ["reading"]})).await;
@@ -125,11 +125,11 @@ async fn what_is_not_understood_is_a_problem_and_the_subscription_stands() {
 }
 
 #[tokio::test]
-async fn a_client_that_is_too_slow_is_told_what_it_missed_and_gets_the_present() {
+async fn a_slow_client_gets_a_resync_with_the_number_of_missed_events_and_the_current_state() {
     let limits = Limits { live_backlog: 4, ..Limits::default() };
     let api = Api::with_config(Config { limits, ..Config::default() }).await;
     api.lamp().await;
-    // A client whose side of the line holds little, so that few events fill it.
+    // A client with a small receive buffer, so that few events fill it.
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let mut live = Live::over(&api, socket.connect(api.hub.address()).await.unwrap()).await;
@@ -150,7 +150,7 @@ async fn a_client_that_is_too_slow_is_told_what_it_missed_and_gets_the_present()
         }
     };
     let mut recent = live.receive().await;
-    // The line may have filled once more.
+    // The buffer may have filled again.
     while recent["modules"][0]["state"]["i"] != 399 {
         let message = live.receive().await;
         match message["type"].as_str().unwrap() {
@@ -168,7 +168,7 @@ async fn a_client_that_is_too_slow_is_told_what_it_missed_and_gets_the_present()
 }
 
 #[tokio::test]
-async fn only_a_viewer_or_more_goes_live() {
+async fn the_live_connection_requires_at_least_the_role_viewer() {
     let api = Api::start().await;
     let connect = async |token: &str| {
         let stream = TcpStream::connect(api.hub.address()).await.unwrap();
@@ -187,7 +187,7 @@ async fn only_a_viewer_or_more_goes_live() {
 }
 
 #[tokio::test]
-async fn a_module_that_falls_silent_is_told_of() {
+async fn a_silent_module_is_reported() {
     let api = Api::standing_still().await;
     api.lamp().await;
     let mut live = Live::connect(&api).await;
@@ -205,13 +205,13 @@ async fn a_module_that_falls_silent_is_told_of() {
 }
 
 #[tokio::test]
-async fn the_last_that_is_told_of_a_module_is_how_it_is() {
+async fn the_last_event_of_a_module_is_its_current_state() {
     let api = Api::standing_still().await;
     let token = api.lamp().await;
     let mut live = Live::connect(&api).await;
     live.subscribe(json!({"kinds": ["module"]})).await;
 
-    // Registrations and reports of one module at the same moment, and then one last word.
+    // Concurrent registrations and reports of one module, followed by a last report.
     let many = (0..40).map(|n| {
         let (api, token) = (&api, &token);
         async move {

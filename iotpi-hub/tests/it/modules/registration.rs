@@ -1,4 +1,4 @@
-//! Registration, health, removal.
+//! Registration, health and removal of modules.
 
 use std::time::Duration;
 
@@ -7,7 +7,10 @@ use iotpi_core::Timestamp;
 use iotpi_hub::auth::{Caller, Role};
 use serde_json::{Value, json};
 
-use crate::support::api::{Api, NOW, NOW_SECS, anonymous, id};
+use crate::support::{
+    api::{Api, NOW, NOW_SECS, anonymous, id},
+    wait::until,
+};
 
 #[tokio::test]
 async fn a_module_registers_with_a_manifest_and_is_online() {
@@ -30,7 +33,7 @@ async fn a_module_registers_with_a_manifest_and_is_online() {
 }
 
 #[tokio::test]
-async fn a_silent_module_is_late_then_offline_and_a_word_brings_it_back() {
+async fn a_silent_module_is_late_then_offline_and_a_request_brings_it_back() {
     let api = Api::standing_still().await;
     let token = api.register("led", json!({"heartbeat_secs": 10})).await;
     let health = async || api.get("/api/modules/led").ok().await["health"].clone();
@@ -50,7 +53,7 @@ async fn a_silent_module_is_late_then_offline_and_a_word_brings_it_back() {
 }
 
 #[tokio::test]
-async fn a_module_an_admin_registered_is_unknown_until_it_speaks() {
+async fn a_module_registered_by_an_admin_is_unknown_until_its_first_request() {
     let api = Api::start().await;
 
     let module = api.put("/api/modules/led", json!({})).ok().await;
@@ -60,7 +63,7 @@ async fn a_module_an_admin_registered_is_unknown_until_it_speaks() {
 }
 
 #[tokio::test]
-async fn a_module_nobody_registered_is_created_by_its_first_word() {
+async fn an_unregistered_module_is_created_by_its_first_request() {
     let api = Api::with_config(anonymous()).await;
 
     let status = api.open(Method::POST, "/api/modules/quiet/status").json(json!({})).ok().await;
@@ -76,7 +79,7 @@ async fn a_module_nobody_registered_is_created_by_its_first_word() {
 }
 
 #[tokio::test]
-async fn the_last_state_wins_and_is_told_with_its_time() {
+async fn the_last_state_wins_and_is_reported_with_its_time() {
     let api = Api::standing_still().await;
     let token = api.lamp().await;
 
@@ -95,7 +98,7 @@ async fn the_last_state_wins_and_is_told_with_its_time() {
 }
 
 #[tokio::test]
-async fn a_manifest_whose_schema_is_none_is_refused_at_its_place() {
+async fn a_manifest_with_an_invalid_schema_is_rejected_with_a_pointer() {
     let api = Api::start().await;
     let action = |params: Value| json!({"actions": [{"name": "ok"}, {"name": "set", "params": params}]});
 
@@ -145,7 +148,7 @@ async fn a_manifest_over_its_limits_is_refused() {
 }
 
 #[tokio::test]
-async fn a_removed_module_takes_its_series_commands_and_tokens_with_it() {
+async fn removing_a_module_removes_its_series_commands_and_tokens() {
     let api = Api::start().await;
     let token = api.lamp().await;
     api.post("/api/sensors/temperature", json!({"module_id": "led", "value": 1})).token(&token).ok().await;
@@ -163,7 +166,7 @@ async fn a_removed_module_takes_its_series_commands_and_tokens_with_it() {
 }
 
 #[tokio::test]
-async fn when_a_module_was_last_heard_survives_a_restart() {
+async fn the_last_seen_time_of_a_module_survives_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}", folder.path().join("hub.db").display());
     let hub = iotpi_hub::testing::TestHub::with_store(iotpi_hub::Config::default(), &url).await.unwrap();
@@ -181,7 +184,7 @@ async fn when_a_module_was_last_heard_survives_a_restart() {
 }
 
 #[tokio::test]
-async fn a_removal_that_nobody_waits_for_goes_to_its_end() {
+async fn an_abandoned_removal_completes() {
     let api = Api::start().await;
     api.lamp().await;
     let admin = Caller::known("anna".parse().unwrap(), Role::Admin, None);
@@ -192,7 +195,6 @@ async fn a_removal_that_nobody_waits_for_goes_to_its_end() {
     drop(removal);
 
     assert!(begun.is_pending());
-    let gone = async { while api.get("/api/modules/led").send().await.status != 404 {} };
-    tokio::time::timeout(Duration::from_secs(30), gone).await.expect("the module is removed");
+    until("the module is removed", async || api.get("/api/modules/led").send().await.status == 404).await;
     api.stop().await;
 }

@@ -1,4 +1,4 @@
-//! Numbered readings over HTTP, gaps, and exports of everything.
+//! Numbered readings, gaps, and full exports.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ fn numbered(seq: u64) -> Value {
 }
 
 #[tokio::test]
-async fn a_delivery_that_is_sent_again_is_stored_once_and_told_once() {
+async fn a_repeated_delivery_is_stored_once_and_published_once() {
     let api = Api::standing_still().await;
     let batch = json!([numbered(1), numbered(2), numbered(3)]);
     api.post("/api/sensors/temperature", json!([numbered(1), numbered(2)])).ok().await;
@@ -75,7 +75,7 @@ async fn a_reading_without_a_clock_is_placed_by_its_age() {
 }
 
 #[tokio::test]
-async fn a_module_says_what_is_lost_and_everybody_sees_it() {
+async fn a_module_reports_a_gap_and_all_readers_see_it() {
     let api = Api::standing_still().await;
     let token = api.module("attic").await;
     api.post("/api/sensors/temperature", json!([numbered(1), numbered(6)])).ok().await;
@@ -105,7 +105,7 @@ async fn a_module_says_what_is_lost_and_everybody_sees_it() {
 }
 
 #[tokio::test]
-async fn a_gap_that_cannot_be_is_refused() {
+async fn an_impossible_gap_is_rejected() {
     let api = Api::standing_still().await;
     let series = |lost: u64| json!([{"type": "t", "lost": lost, "since": NOW_SECS, "until": NOW_SECS}]);
 
@@ -126,9 +126,9 @@ async fn a_gap_that_cannot_be_is_refused() {
 }
 
 #[tokio::test]
-async fn an_export_without_a_limit_is_everything() {
+async fn an_export_without_a_limit_contains_all_records() {
     let api = Api::standing_still().await;
-    // The readings are of the hour before: what is ahead of the hub's clock would be put at its arrival.
+    // The readings are one hour old: the hub would replace times ahead of its clock.
     api.hub.advance(Duration::from_secs(3600));
     for batch in 0..3 {
         let batch: Vec<_> = (0..900).map(|n| numbered(batch * 900 + n + 1)).collect();

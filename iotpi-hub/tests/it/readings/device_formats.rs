@@ -1,11 +1,11 @@
-//! Readings as devices and scripts really send them: units, values, times, bodies.
+//! Readings in the forms that devices and scripts send: units, values, times, bodies.
 
 use http::Method;
 use serde_json::{Value, json};
 
 use crate::support::api::{Api, NOW_SECS};
 
-/// What a problem says, and where.
+/// The detail and pointer of a problem.
 async fn refused(api: &Api, sensor: &str, body: impl Into<String>) -> (u16, String, String, Value) {
     let call = api.call(Method::POST, &format!("/api/sensors/{sensor}"));
     let answer = call.header("content-type", "application/json").body(body.into()).send().await;
@@ -64,7 +64,7 @@ async fn one_unit_has_many_spellings_and_a_series_takes_all_of_them() {
 }
 
 #[tokio::test]
-async fn imperial_units_are_converted_in_series_of_ones_own_too() {
+async fn imperial_units_are_converted_in_custom_series_too() {
     let api = Api::start().await;
 
     api.post("/api/sensors/rain", json!({"module_id": "roof", "value": 2.54, "unit": "mm"})).ok().await;
@@ -77,7 +77,7 @@ async fn imperial_units_are_converted_in_series_of_ones_own_too() {
 }
 
 #[tokio::test]
-async fn a_value_that_cannot_be_meant_in_the_canonical_unit_needs_its_unit() {
+async fn a_value_that_is_impossible_in_the_canonical_unit_needs_its_unit() {
     let api = Api::start().await;
 
     for (sensor, value, choice) in [
@@ -107,7 +107,7 @@ async fn a_value_that_cannot_be_meant_in_the_canonical_unit_needs_its_unit() {
 }
 
 #[tokio::test]
-async fn true_and_false_are_one_and_zero_where_no_physical_unit_is_meant() {
+async fn true_and_false_are_one_and_zero_without_a_physical_unit() {
     let api = Api::start().await;
     let post = |sensor: &str, body: Value| api.post(&format!("/api/sensors/{sensor}"), body);
 
@@ -131,7 +131,7 @@ async fn true_and_false_are_one_and_zero_where_no_physical_unit_is_meant() {
 }
 
 #[tokio::test]
-async fn the_first_reading_of_a_type_of_ones_own_is_told_which_words_there_are() {
+async fn the_first_reading_of_a_custom_type_without_a_unit_is_rejected_with_the_known_units() {
     let api = Api::start().await;
 
     let (status, detail, pointer, choices) = refused(&api, "door", r#"{"module_id":"a","value":1}"#).await;
@@ -146,10 +146,10 @@ async fn the_first_reading_of_a_type_of_ones_own_is_told_which_words_there_are()
 }
 
 #[tokio::test]
-async fn a_time_that_is_none_is_told_what_to_send_instead() {
+async fn an_invalid_time_is_rejected_with_a_correction() {
     let api = Api::start().await;
 
-    for (timestamp, status, said) in [
+    for (timestamp, status, expected) in [
         (json!(1_795_473_000_123_u64), 422, "milliseconds: send Unix seconds, 1795473000.123"),
         (json!(1_795_473_000_123_456_u64), 422, "microseconds"),
         (json!(1_795_473_000_000_000_000_u64), 422, "nanoseconds"),
@@ -172,10 +172,10 @@ async fn a_time_that_is_none_is_told_what_to_send_instead() {
 }
 
 #[tokio::test]
-async fn a_time_in_a_query_that_is_none_is_told_what_to_write_instead() {
+async fn an_invalid_time_in_a_query_is_rejected_with_a_correction() {
     let api = Api::start().await;
 
-    for (query, said) in [
+    for (query, expected) in [
         ("since=2026-11-26T20:00:00+01:00", "write %2B"),
         ("until=2026-11-26T20:00:00+0100", "write %2B"),
         ("since=2026-11-26T20:00:00", "append Z"),
@@ -220,7 +220,7 @@ async fn a_body_that_is_not_json_is_rejected_with_an_explanation() {
 }
 
 #[tokio::test]
-async fn json_is_taken_with_a_byte_order_mark_and_under_any_content_type_a_device_sends_by_default() {
+async fn json_is_accepted_with_a_byte_order_mark_and_with_any_default_content_type_of_devices() {
     let api = Api::start().await;
     let body = "\u{feff}{\"module_id\":\"a\",\"value\":21.5}";
     let post = |content_type: &str| {
@@ -246,7 +246,7 @@ async fn json_is_taken_with_a_byte_order_mark_and_under_any_content_type_a_devic
 }
 
 #[tokio::test]
-async fn a_reading_of_a_clock_ahead_is_kept_at_its_arrival_and_hides_nothing() {
+async fn a_reading_from_a_clock_ahead_is_stored_at_its_arrival_and_hides_nothing() {
     let api = Api::standing_still().await;
     let post = |value: f64, timestamp: f64| {
         api.post(

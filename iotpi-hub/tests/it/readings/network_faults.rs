@@ -1,4 +1,5 @@
-//! A module with its runner, a real hub, and a bad network between them: what is sent is stored, once, or told as a gap.
+//! A module with its runner, a real hub, and a faulty network between them: each reading is stored once or
+//! reported as a gap.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
@@ -16,10 +17,10 @@ use crate::support::{
     faulty_network::{Fault, Proxy},
 };
 
-/// Long enough for a busy machine; a test that waits so long has failed.
+/// Long enough for a busy machine. A test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A module that records what a test gives it.
+/// A module that records the readings of a test.
 struct Fed(mpsc::UnboundedReceiver<Vec<Reading>>);
 
 #[async_trait]
@@ -47,7 +48,7 @@ impl Module for Fed {
     }
 }
 
-/// A running module that counts: its n-th reading has the value n.
+/// A running module whose n-th reading has the value n.
 struct Counting {
     module_id: ModuleId,
     feed: mpsc::UnboundedSender<Vec<Reading>>,
@@ -87,7 +88,7 @@ impl Counting {
     }
 }
 
-/// How often each value is stored.
+/// How often each value was stored.
 async fn stored(hub: &TestHub) -> BTreeMap<u32, u32> {
     let client = HubClient::new(&hub.url()).unwrap().with_token(hub.token(Role::Viewer).await.unwrap());
     let mut filter =
@@ -105,7 +106,7 @@ async fn stored(hub: &TestHub) -> BTreeMap<u32, u32> {
     }
 }
 
-/// Asks again until it is so.
+/// Waits until the condition is true.
 async fn until<F: Future<Output = bool>>(what: &str, is_so: impl Fn() -> F) {
     let asking = async {
         while !is_so().await {
@@ -117,7 +118,7 @@ async fn until<F: Future<Output = bool>>(what: &str, is_so: impl Fn() -> F) {
     }
 }
 
-/// Random numbers that a seed gives again: splitmix64.
+/// Seeded random numbers: splitmix64.
 struct Random(u64);
 
 impl Random {
@@ -138,7 +139,7 @@ impl Random {
     }
 }
 
-/// How often a random test tries.
+/// The number of random cases.
 fn rounds(few: usize, many: usize) -> usize {
     if std::env::var_os("IOTPI_TORTURE").is_some() { many } else { few }
 }
@@ -153,7 +154,7 @@ async fn through_every_fault_of_the_network_each_reading_is_stored_once() {
     let mut module = Counting::start(&proxy.url(), token, outbox.path(), OutboxLimits::default(), 0);
 
     for round in 0..rounds(24, 600) {
-        // Every fault in turn, in the small size, too.
+        // A small run contains every fault too.
         let fault = Fault::ALL[round % Fault::ALL.len()];
         let after = usize::try_from(random.below(3000)).unwrap();
         proxy.set(fault, after);
@@ -198,7 +199,7 @@ async fn through_restarts_of_hub_and_module_on_a_bad_network_each_reading_is_sto
             hub = TestHub::with_store(Config::default(), &store).await.unwrap();
             proxy.move_to(hub.address());
         } else {
-            // It stops in order and leaves on disk what it could not send.
+            // The module stops cleanly and leaves unsent readings on disk.
             let next = module.stop().await;
             module = start(next);
         }
@@ -215,7 +216,7 @@ async fn through_restarts_of_hub_and_module_on_a_bad_network_each_reading_is_sto
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_an_outbox_had_no_room_for_is_a_gap_at_the_hub_and_nothing_is_missing() {
+async fn readings_dropped_by_a_full_outbox_are_a_gap_at_the_hub_and_none_are_missing() {
     let outbox = TempDir::new().unwrap();
     let hub = TestHub::start().await.unwrap();
     let token = hub.module_token(&id("attic")).await.unwrap();
@@ -243,7 +244,7 @@ async fn what_an_outbox_had_no_room_for_is_a_gap_at_the_hub_and_nothing_is_missi
     let total = account().await.unwrap();
     assert_eq!((total.expected, total.missing), (5011, 0), "{total:?}");
     assert_eq!(total.received, stored(&hub).await.len() as u64);
-    // How many depends on how many waited to be put into the outbox when the line came back.
+    // The number depends on how many readings waited for the outbox when the network recovered.
     assert!(total.lost > 0, "{total:?}");
     hub.stop().await.unwrap();
 }

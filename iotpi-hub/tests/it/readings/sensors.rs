@@ -1,4 +1,4 @@
-//! Readings in and out.
+//! Recording and querying readings.
 
 use http::Method;
 use iotpi_hub::auth::Role;
@@ -117,7 +117,7 @@ async fn an_unknown_unit_is_refused_with_those_that_fit() {
 }
 
 #[tokio::test]
-async fn a_series_of_ones_own_keeps_the_unit_it_began_with() {
+async fn a_custom_series_keeps_its_first_unit() {
     let api = Api::start().await;
     let post = |value: f64, unit: Option<&str>| {
         let mut body = json!({"module_id": "oven", "value": value});
@@ -173,7 +173,7 @@ async fn more_than_a_thousand_readings_are_too_many() {
 }
 
 #[tokio::test]
-async fn readings_of_several_types_go_in_one_request_when_each_says_its_type() {
+async fn one_request_may_contain_readings_of_several_types() {
     let api = Api::start().await;
     let body = json!([
         {"module_id": "a", "type": "temperature", "value": 68, "unit": "fahrenheit", "timestamp": NOW_SECS},
@@ -215,7 +215,7 @@ async fn records_are_paged_filtered_and_ordered() {
 }
 
 #[tokio::test]
-async fn buckets_sum_up_and_show_only_the_aggregates_asked_for() {
+async fn buckets_contain_only_the_requested_aggregates() {
     let api = Api::start().await;
     let batch: Vec<_> =
         [1.0, 2.0, 6.0].iter().zip(0..).map(|(v, i)| reading(*v, NOW_SECS + f64::from(i))).collect();
@@ -240,7 +240,7 @@ async fn buckets_sum_up_and_show_only_the_aggregates_asked_for() {
 }
 
 #[tokio::test]
-async fn the_same_page_is_to_be_had_as_csv() {
+async fn the_same_page_is_available_as_csv() {
     let api = Api::standing_still().await;
     api.post("/api/sensors/temperature", json!([reading(1.5, NOW_SECS), reading(2.5, NOW_SECS + 0.5)]))
         .ok()
@@ -261,7 +261,7 @@ async fn the_same_page_is_to_be_had_as_csv() {
 }
 
 #[tokio::test]
-async fn a_query_that_is_not_understood_is_a_problem_and_not_ignored() {
+async fn an_unknown_query_parameter_is_rejected_and_not_ignored() {
     let api = Api::start().await;
 
     for query in [

@@ -1,4 +1,4 @@
-//! A hub whose clock is wrong, and is set while it runs.
+//! A hub whose clock is wrong and is set while it runs.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ async fn post(api: &Api, value: f64) {
     api.post("/api/sensors/temperature", json!({"module_id": "attic", "value": value})).ok().await;
 }
 
-/// Values with the sources of their times, of a list.
+/// The values of a list with their time sources.
 async fn listed(api: &Api, path: &str) -> Vec<(f64, String)> {
     let items = api.get(path).ok().await["items"].clone();
     let source = |item: &Value| item["time_source"].as_str().unwrap_or("module").to_owned();
@@ -82,7 +82,7 @@ async fn readings_of_a_hub_that_was_ahead_hide_nothing_after_its_clock_was_set_b
 }
 
 #[tokio::test]
-async fn a_hub_that_starts_again_knows_what_was_ahead_and_what_was_wrong() {
+async fn after_a_restart_the_hub_knows_which_times_were_ahead_or_wrong() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}", folder.path().join("hub.db").display());
     let start = async |now: Timestamp| {

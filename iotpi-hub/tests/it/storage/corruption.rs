@@ -1,4 +1,5 @@
-//! Damaged, truncated and swapped database files: the store opens or says why not, and what can be read makes sense.
+//! Damaged, truncated and swapped database files: the store opens or says why not, and what can be read makes
+//! sense.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,7 +32,8 @@ async fn open(path: &Path) -> store::Result<Arc<dyn Store>> {
     store::open(&format!("sqlite://{}", path.display())).await
 }
 
-/// A database with some thousand readings, most of them written back, some in the WAL, as a killed process leaves it.
+/// A database with some thousand readings, most of them written back, some in the WAL, as a killed process
+/// leaves it.
 async fn make(folder: &Path, module: &str) {
     let open_file = folder.join("open.db");
     let path = folder.join("hub.db");
@@ -118,7 +120,7 @@ async fn use_it(path: &Path) -> (End, Vec<Reading>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_damaged_database_opens_or_says_why_not() {
+async fn a_damaged_database_opens_or_returns_a_reason() {
     let sound = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     make(sound[0].path(), "ours").await;
     make(sound[1].path(), "theirs").await;

@@ -96,7 +96,7 @@ fn url(database: &Path) -> String {
 }
 
 #[tokio::test]
-async fn the_report_says_what_is_taken_and_what_is_left() {
+async fn the_report_contains_used_and_free_space() {
     let home = Home::new(Config::default()).await;
     home.days_of_readings("attic", 10).await;
 
@@ -115,7 +115,7 @@ async fn the_report_says_what_is_taken_and_what_is_left() {
 }
 
 #[tokio::test]
-async fn wear_is_counted_foretold_and_remembered_across_a_restart() {
+async fn wear_is_measured_forecast_and_kept_across_a_restart() {
     let home = Home::new(Config::default()).await;
     let gb = 1_000_000_000;
 
@@ -144,7 +144,7 @@ async fn wear_is_counted_foretold_and_remembered_across_a_restart() {
 }
 
 #[tokio::test]
-async fn below_the_mark_readings_are_refused_and_all_else_goes_on() {
+async fn below_the_low_water_mark_only_readings_are_rejected() {
     let home = Home::new(Config::default()).await;
     let lamp = home.api.lamp().await;
     let reading = json!({"module_id": "attic", "value": 1});
@@ -175,7 +175,7 @@ async fn below_the_mark_readings_are_refused_and_all_else_goes_on() {
 }
 
 #[tokio::test]
-async fn old_readings_are_thinned_out_before_new_ones_are_refused() {
+async fn old_readings_are_evicted_before_new_ones_are_rejected() {
     let home = Home::new(Config::default()).await;
     home.days_of_readings("attic", 200).await;
 
@@ -193,7 +193,7 @@ async fn old_readings_are_thinned_out_before_new_ones_are_refused() {
 }
 
 #[tokio::test]
-async fn nothing_is_thinned_out_when_that_would_free_nothing_or_the_clock_is_doubtful() {
+async fn nothing_is_evicted_if_it_would_free_nothing_or_the_clock_may_be_wrong() {
     let home = Home::new(Config::default()).await;
     home.days_of_readings("attic", 200).await;
 
@@ -210,7 +210,7 @@ async fn nothing_is_thinned_out_when_that_would_free_nothing_or_the_clock_is_dou
 }
 
 #[tokio::test]
-async fn a_mark_of_nothing_is_never_met() {
+async fn a_low_water_mark_of_zero_is_disabled() {
     let storage = StorageConfig { low_water_bytes: 0, ..StorageConfig::default() };
     let home = Home::new(Config { storage, ..Config::default() }).await;
 
@@ -222,7 +222,7 @@ async fn a_mark_of_nothing_is_never_met() {
 }
 
 #[tokio::test]
-async fn a_backup_is_made_told_of_and_kept() {
+async fn a_backup_is_created_reported_and_kept() {
     let home = Home::new(Config {
         backup: BackupConfig { keep: 2, ..BackupConfig::default() },
         ..Config::default()
@@ -247,7 +247,7 @@ async fn a_backup_is_made_told_of_and_kept() {
 }
 
 #[tokio::test]
-async fn backups_are_made_by_themselves_as_often_as_the_config_says() {
+async fn automatic_backups_follow_the_configured_interval() {
     let backup = BackupConfig { every_hours: 24, keep: 9, ..BackupConfig::default() };
     let home = Home::new(Config { backup, ..Config::default() }).await;
     let hours = async |hours: u64| {
@@ -269,7 +269,7 @@ async fn backups_are_made_by_themselves_as_often_as_the_config_says() {
 }
 
 #[tokio::test]
-async fn no_backup_is_made_by_itself_where_none_is_wanted() {
+async fn automatic_backups_can_be_disabled() {
     let backup = BackupConfig { every_hours: 0, ..BackupConfig::default() };
     let home = Home::new(Config { backup, ..Config::default() }).await;
 
@@ -281,7 +281,7 @@ async fn no_backup_is_made_by_itself_where_none_is_wanted() {
 }
 
 #[tokio::test]
-async fn a_backup_without_room_is_a_problem_until_one_is_made() {
+async fn a_backup_without_free_space_is_a_problem_until_one_succeeds() {
     let home = Home::new(Config::default()).await;
 
     home.told.free_mib(256);
@@ -297,7 +297,7 @@ async fn a_backup_without_room_is_a_problem_until_one_is_made() {
 }
 
 #[tokio::test]
-async fn what_is_older_than_its_retention_goes_by_itself() {
+async fn data_older_than_its_retention_is_deleted_automatically() {
     let shed = SeriesRetention { module_id: Some(id("shed")), sensor: None, raw_days: 0 };
     let retention =
         RetentionConfig { raw_days: 800, minute_days: 0, series: vec![shed], ..RetentionConfig::default() };
@@ -316,7 +316,7 @@ async fn what_is_older_than_its_retention_goes_by_itself() {
 }
 
 #[tokio::test]
-async fn a_run_that_would_take_more_than_a_tenth_waits_for_an_admin() {
+async fn a_run_that_would_delete_more_than_a_tenth_waits_for_an_admin() {
     let retention = RetentionConfig { raw_days: 500, ..RetentionConfig::default() };
     let home = Home::new(Config { retention, ..Config::default() }).await;
     home.days_of_readings("attic", 1000).await;
@@ -339,7 +339,7 @@ async fn a_run_that_would_take_more_than_a_tenth_waits_for_an_admin() {
 }
 
 #[tokio::test]
-async fn a_clock_that_jumps_removes_nothing() {
+async fn a_clock_jump_deletes_nothing() {
     let home = Home::new(Config::default()).await;
     home.days_of_readings("attic", 100).await;
     let ten_years = Duration::from_secs(10 * 365 * 86_400);
@@ -360,13 +360,14 @@ async fn a_clock_that_jumps_removes_nothing() {
 }
 
 #[tokio::test]
-async fn damage_that_is_found_while_the_hub_runs_is_told_and_noted_for_the_next_start() {
+async fn damage_found_at_run_time_is_reported_and_recorded_for_the_next_start() {
     let home = Home::new(Config::default()).await;
     for of in 0..20 {
         home.days_of_readings(&format!("m{of}"), 500).await;
     }
     home.api.hub.hub().store().backup(&home.database.with_file_name("sound.db")).await.unwrap();
-    // The pages as they are in the file, not those SQLite still has in memory: a copy, damaged, opened by another hub.
+    // The pages as they are in the file, not those SQLite still has in memory: a copy, damaged, opened by
+    // another hub.
     let sound = home.database.with_file_name("sound.db");
     let mut bytes = std::fs::read(&sound).unwrap();
     // A page that opening the database does not read.
@@ -518,7 +519,7 @@ async fn a_real_disk_without_a_byte_left_loses_nothing_that_was_acknowledged() {
 }
 
 #[tokio::test]
-async fn damage_that_shows_only_when_a_large_database_is_read_is_mended_at_the_start_too() {
+async fn damage_that_only_a_full_read_of_a_large_database_shows_is_repaired_at_start_too() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("hub.db");
     let config = Config { store: url(&database), ..Config::default() };

@@ -1,4 +1,5 @@
-//! Databases damaged at random. The seed is printed; `IOTPI_SEED` reruns it, `IOTPI_MUTATIONS` says how many there are.
+//! Databases damaged at random. The seed is printed; `IOTPI_SEED` reruns it, `IOTPI_MUTATIONS` says how many
+//! there are.
 
 use std::{
     env, fs,
@@ -148,7 +149,7 @@ fn causes(error: &HubError) -> String {
 }
 
 #[tokio::test]
-async fn a_database_damaged_anywhere_is_served_or_put_aside_whole() {
+async fn a_database_damaged_anywhere_is_served_or_quarantined_completely() {
     let seed = number("IOTPI_SEED").unwrap_or_else(|| u64::from(std::process::id()));
     let many = number("IOTPI_MUTATIONS").unwrap_or(200);
     println!("IOTPI_SEED={seed} IOTPI_MUTATIONS={many}");

@@ -1,5 +1,5 @@
-//! A database file that is deleted, replaced or overwritten while the hub uses it: `/health` says so, and the store fails for
-//! good, which ends the program.
+//! A database file that is deleted, replaced or overwritten while the hub uses it: `/health` says so, and the
+//! store fails for good, which ends the program.
 
 use std::{
     fs,
@@ -78,7 +78,7 @@ fn beside(database: &Path, suffix: &str) -> PathBuf {
 }
 
 #[tokio::test]
-async fn a_database_that_is_deleted_under_the_hub_is_noticed() {
+async fn the_deletion_of_the_database_of_a_running_hub_is_detected() {
     for (part, name) in [("", "database"), ("-wal", "WAL"), ("-shm", "index of the WAL")] {
         let home = Home::new().await;
         assert_eq!(home.api.open(Method::GET, "/health").ok().await["problem"], json!(null));
@@ -97,7 +97,7 @@ async fn a_database_that_is_deleted_under_the_hub_is_noticed() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_replaced_under_the_hub_is_noticed() {
+async fn the_replacement_of_the_database_of_a_running_hub_is_detected() {
     let home = Home::new().await;
     let copy = home.database.with_file_name("copy.db");
     home.api.hub.hub().store().backup(&copy).await.unwrap();
@@ -110,7 +110,7 @@ async fn a_database_that_is_replaced_under_the_hub_is_noticed() {
 }
 
 #[tokio::test]
-async fn pages_that_another_program_overwrites_are_noticed() {
+async fn pages_overwritten_by_another_program_are_detected() {
     let home = Home::new().await;
     home.fill().await;
 
@@ -125,7 +125,7 @@ async fn pages_that_another_program_overwrites_are_noticed() {
 }
 
 #[tokio::test]
-async fn a_file_that_another_program_wrote_to_without_harm_is_used_on() {
+async fn a_harmless_write_by_another_program_is_tolerated() {
     let home = Home::new().await;
     home.fill().await;
 
@@ -140,7 +140,7 @@ async fn a_file_that_another_program_wrote_to_without_harm_is_used_on() {
 }
 
 #[tokio::test]
-async fn a_damaged_page_without_a_backup_costs_what_stood_on_it() {
+async fn a_damaged_page_without_a_backup_loses_only_its_rows() {
     let home = Home::new().await;
     home.fill().await;
     let Home { api, database, _folder } = home;

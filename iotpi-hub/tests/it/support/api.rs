@@ -18,7 +18,7 @@ pub const NOW_SECS: f64 = 1_795_473_000.0;
 pub struct Api {
     pub hub: TestHub,
     client: Client<HttpConnector, Full<Bytes>>,
-    /// Of an admin.
+    /// A token of an admin.
     pub admin: String,
 }
 
@@ -26,7 +26,7 @@ pub fn id(text: &str) -> ModuleId {
     ModuleId::new(text).unwrap()
 }
 
-/// Loopback may deliver without saying who it is.
+/// Allows anonymous delivery from loopback.
 pub fn anonymous() -> Config {
     let auth = AuthConfig { anonymous_ingest: vec!["127.0.0.0/8".parse().unwrap()], ..AuthConfig::default() };
     Config { auth, ..Config::default() }
@@ -41,7 +41,7 @@ impl Api {
         Self::of(TestHub::with_config(config).await.unwrap()).await
     }
 
-    /// On a clock that stands still at [`NOW`].
+    /// A hub with a clock that stands still at [`NOW`].
     pub async fn standing_still() -> Self {
         Self::of(TestHub::with_manual_clock(Config::default(), NOW).await.unwrap()).await
     }
@@ -59,12 +59,12 @@ impl Api {
         self.hub.module_token(&id(module_id)).await.unwrap()
     }
 
-    /// A request as the admin.
+    /// A request with the token of the admin.
     pub fn call(&self, method: Method, path: &str) -> Call<'_> {
         self.open(method, path).token(&self.admin)
     }
 
-    /// A request as nobody.
+    /// A request without credentials.
     pub fn open(&self, method: Method, path: &str) -> Call<'_> {
         let uri = format!("{}{path}", self.hub.url());
         let request = Request::builder().method(method).uri(uri).body(Full::default()).unwrap();
@@ -87,7 +87,7 @@ impl Api {
         self.call(Method::DELETE, path)
     }
 
-    /// Registers a module with this manifest, as itself, and returns its token.
+    /// Registers a module with its own token and returns the token.
     pub async fn register(&self, module_id: &str, manifest: Value) -> String {
         let token = self.module(module_id).await;
         let answer = self.put(&format!("/api/modules/{module_id}"), manifest).token(&token).send().await;
@@ -143,12 +143,12 @@ impl Call<'_> {
         Answer { status: head.status.as_u16(), headers: head.headers, body }
     }
 
-    /// The answer's head, its body still to be read.
+    /// The response with its body unread.
     pub async fn open(self) -> http::Response<hyper::body::Incoming> {
         self.api.client.request(self.request).await.unwrap()
     }
 
-    /// The body of a success.
+    /// The body of a successful response.
     pub async fn ok(self) -> Value {
         let answer = self.send().await;
         assert!((200..300).contains(&answer.status), "{answer:?}");
@@ -180,7 +180,7 @@ impl Answer {
         self.headers.get(name).map(|v| v.to_str().unwrap()).unwrap_or_default()
     }
 
-    /// The problem document this is, checked for what every one has.
+    /// The problem document of this response, with its common fields checked.
     pub fn problem(&self) -> Value {
         assert_eq!(self.header("content-type"), "application/problem+json", "{self:?}");
         let problem = self.json();
@@ -192,7 +192,7 @@ impl Answer {
     }
 }
 
-/// A JPEG as far as the hub looks: markers and dimensions, and a body of `filling` bytes.
+/// A minimal JPEG that the hub accepts: markers and dimensions, and a body of `filling` bytes.
 pub fn jpeg(width: u16, height: u16, filling: usize) -> Vec<u8> {
     let mut bytes = vec![0xFF, 0xD8, 0xFF, 0xC0, 0, 17, 8];
     bytes.extend(height.to_be_bytes());

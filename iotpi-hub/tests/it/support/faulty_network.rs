@@ -1,4 +1,4 @@
-//! A bad network between a module and a hub: a TCP proxy that breaks each connection in the way a test says.
+//! A TCP proxy that simulates a faulty network between a module and a hub.
 
 use std::{
     net::SocketAddr,
@@ -12,20 +12,20 @@ use tokio::{
     task::JoinSet,
 };
 
-/// What happens to a connection.
+/// A fault of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// Nothing.
+    /// The connection works.
     None,
-    /// It ends in the middle of a request, in order (FIN).
+    /// The connection is closed in the middle of a request (FIN).
     Cut,
-    /// It ends in the middle of a request with a reset (RST).
+    /// The connection is reset in the middle of a request (RST).
     Reset,
-    /// It is taken, and nothing is passed on.
+    /// The connection is accepted, but no data is forwarded.
     HalfOpen,
-    /// A few bytes at a time.
+    /// The data is forwarded a few bytes at a time.
     Trickle,
-    /// The request arrives, and the answer is lost.
+    /// The request arrives, but the response is lost.
     AnswerLost,
     /// The request arrives twice, on two connections.
     Twice,
@@ -46,9 +46,9 @@ pub struct Proxy {
 struct Shared {
     hub: SocketAddr,
     fault: Fault,
-    /// How many bytes of a request pass before it is broken.
+    /// How many bytes of a request are forwarded before the fault.
     after: usize,
-    /// How many connections met the fault since it was set.
+    /// How many connections had the fault since it was set.
     met: usize,
 }
 
@@ -75,24 +75,24 @@ impl Proxy {
         format!("http://{}", self.address)
     }
 
-    /// From now on requests meet this, after so many of their bytes.
+    /// Sets the fault of later requests, after the given number of bytes.
     pub fn set(&self, fault: Fault, after: usize) {
         let mut shared = self.shared.lock().unwrap();
         (shared.fault, shared.after, shared.met) = (fault, after, 0);
     }
 
-    /// The hub is somewhere else now.
+    /// Sets the new address of the hub.
     pub fn move_to(&self, hub: SocketAddr) {
         self.shared.lock().unwrap().hub = hub;
     }
 
-    /// How many requests met the present fault.
+    /// How many requests had the current fault.
     pub fn met(&self) -> usize {
         self.shared.lock().unwrap().met
     }
 }
 
-/// Passes one connection on. A request is looked at as a whole burst of bytes: clients here send no two at once.
+/// Forwards one connection. A request is one burst of bytes, because the clients here do not pipeline.
 async fn pass(client: TcpStream, shared: Arc<Mutex<Shared>>) {
     let hub = shared.lock().unwrap().hub;
     let Ok(upstream) = TcpStream::connect(hub).await else { return };
@@ -100,7 +100,7 @@ async fn pass(client: TcpStream, shared: Arc<Mutex<Shared>>) {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_hub, mut to_hub) = upstream.into_split();
     let (mut buffer, mut answer) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
-    // What was sent on this connection since the last answer.
+    // The data sent on this connection since the last response.
     let mut request = Vec::new();
     loop {
         tokio::select! {
@@ -154,14 +154,14 @@ async fn pass(client: TcpStream, shared: Arc<Mutex<Shared>>) {
     }
 }
 
-/// Closes with a reset: what is unsent and unread is thrown away.
+/// Closes with a reset, which discards unsent and unread data.
 fn reset(reading: OwnedReadHalf, writing: OwnedWriteHalf) {
     if let Ok(stream) = reading.reunite(writing) {
         let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
     }
 }
 
-/// Sends a request once more, on a connection of its own, and waits for the answer to begin.
+/// Repeats a request on a new connection, and waits until the response begins.
 async fn again(hub: SocketAddr, request: &[u8]) {
     let Ok(mut stream) = TcpStream::connect(hub).await else { return };
     if stream.write_all(request).await.is_ok() {

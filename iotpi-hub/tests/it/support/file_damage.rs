@@ -1,4 +1,4 @@
-//! Damages the files of a database as cards and people do. Knows files alone: point it at any store's folder.
+//! Damages database files as failing SD cards and users do. It works on the files of any store.
 
 use std::{
     fs,
@@ -7,26 +7,26 @@ use std::{
 
 use crate::support::seeded_random::SeededRandom;
 
-/// What was done.
+/// A kind of damage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Mutation {
-    /// One bit of a file is another.
+    /// One bit is flipped.
     FlipBit,
-    /// Some bytes are others.
+    /// Some bytes are overwritten.
     FlipBytes,
-    /// A file ends somewhere.
+    /// A file is truncated.
     Truncate,
-    /// A page is zeros.
+    /// A page is zeroed.
     ZeroPage,
-    /// A page is another page.
+    /// A page is replaced by another.
     CopyPage,
-    /// The header says something else.
+    /// The header is changed.
     Header,
-    /// The database is another's.
+    /// The database file is that of another database.
     SwapDatabase,
-    /// The WAL is another's.
+    /// The WAL is that of another database.
     SwapWal,
-    /// There is no WAL.
+    /// The WAL is missing.
     DeleteWal,
     /// The index of the WAL is garbage.
     GarbageShm,
@@ -53,8 +53,8 @@ pub const ALL: [Mutation; 12] = [
 
 const PAGE: usize = 4096;
 
-/// Damages the database at `path` and what lies beside it; `other` is another, sound one. Says whether the database itself
-/// is as it was: then only the end of the WAL may be missing.
+/// Damages the database at `path` and what lies beside it; `other` is another, sound one. Says whether the
+/// database itself is as it was: then only the end of the WAL may be missing.
 pub fn mutate(mutation: Mutation, path: &Path, other: &Path, random: &mut SeededRandom) -> bool {
     let wal = beside(path, "-wal");
     // Database or WAL; the WAL has the newest of everything.
@@ -93,13 +93,13 @@ pub fn mutate(mutation: Mutation, path: &Path, other: &Path, random: &mut Seeded
     }
     match mutation {
         Mutation::DeleteWal | Mutation::GarbageShm | Mutation::GarbageWal => true,
-        // A WAL has check sums; another's are as good as its own.
+        // A WAL has checksums, and those of another database are valid too.
         Mutation::Header | Mutation::SwapDatabase | Mutation::SwapWal | Mutation::Empty => false,
         _ => target == wal,
     }
 }
 
-/// The file of that ending beside a database.
+/// The file with that suffix next to a database.
 pub fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(ending);

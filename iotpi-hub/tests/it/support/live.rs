@@ -45,7 +45,7 @@ impl Live {
         }
     }
 
-    /// The code the hub closes with.
+    /// The code with which the hub closes the connection.
     pub async fn closed(&mut self) -> Option<CloseCode> {
         while let Some(message) = self.0.next().await {
             match message {

@@ -1,4 +1,5 @@
-//! What the tests share: a hub with an HTTP client, WebSocket and raw clients, faulty networks and damaged files.
+//! What the tests share: a hub with an HTTP client, WebSocket and raw clients, faulty networks and damaged
+//! files.
 
 pub mod api;
 pub mod faulty_network;
@@ -6,4 +7,5 @@ pub mod file_damage;
 pub mod live;
 pub mod seeded_random;
 pub mod tmpfs;
+pub mod wait;
 pub mod wire;

@@ -1,4 +1,4 @@
-//! Numbers that look random and are the same for the same seed. Also used by the tests of the programs.
+//! A seeded random number generator. The tests of the programs use it too.
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 use std::{
@@ -15,7 +15,7 @@ impl SeededRandom {
         Self(seed)
     }
 
-    /// Any number.
+    /// The next number.
     pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -29,17 +29,17 @@ impl SeededRandom {
         self.number() % end.max(1)
     }
 
-    /// The same as an index.
+    /// An index of a list of that length.
     pub fn index(&mut self, len: usize) -> usize {
         usize::try_from(self.below(len as u64)).unwrap()
     }
 
-    /// True once in `n` times.
+    /// True with a probability of 1 in `n`.
     pub fn one_in(&mut self, n: u64) -> bool {
         self.below(n) == 0
     }
 
-    /// One of them.
+    /// A random element.
     pub fn pick<'a, T>(&mut self, of: &'a [T]) -> Option<&'a T> {
         (!of.is_empty()).then(|| &of[self.index(of.len())])
     }
@@ -50,8 +50,8 @@ pub fn torture() -> bool {
     env::var_os("IOTPI_TORTURE").is_some_and(|value| value == "1")
 }
 
-/// The seeds of a random test: that of `IOTPI_SEED` alone, if it is set; else `few` of them, `many` under torture. They
-/// begin somewhere else in each run, unless that is the point (`IOTPI_SEEDS_FROM`).
+/// The seeds of a random test: that of `IOTPI_SEED` alone, if it is set; else `few` of them, `many` under
+/// torture. They begin somewhere else in each run, unless that is the point (`IOTPI_SEEDS_FROM`).
 pub fn seeds(few: u64, many: u64) -> impl Iterator<Item = u64> {
     let number = |name| env::var(name).ok().map(|text| text.parse::<u64>().expect("a seed is a number"));
     let (from, count) = match (number("IOTPI_SEED"), number("IOTPI_CASES")) {
@@ -65,7 +65,7 @@ pub fn seeds(few: u64, many: u64) -> impl Iterator<Item = u64> {
     from..from + count
 }
 
-/// Says on a panic with which seed it happened, and how to see it again.
+/// On a panic, prints the seed and the command that repeats the test.
 pub struct PrintSeedOnPanic {
     pub test: &'static str,
     pub seed: u64,

@@ -1,12 +1,12 @@
-//! A small file system of the kernel's, to be filled up. Mounting one needs root.
+//! A small tmpfs for tests that fill a disk. Mounting one requires root.
 
 use std::{path::Path, process::Command};
 
-/// A folder on a file system of its own; unmounted when dropped.
+/// A directory on its own file system, which is unmounted when dropped.
 pub struct Tmpfs(tempfile::TempDir);
 
 impl Tmpfs {
-    /// One of so many MiB; says so when none can be mounted here.
+    /// Mounts a tmpfs of the given size in MiB. Prints a note if this is not possible.
     pub fn mount(mebibytes: u32) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let size = format!("size={mebibytes}m");

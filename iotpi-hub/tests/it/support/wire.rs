@@ -1,4 +1,4 @@
-//! HTTP by hand, for what a client would not do.
+//! A raw HTTP connection, for requests that a client library does not send.
 
 use iotpi_hub::testing::TestHub;
 use serde_json::Value;
@@ -13,7 +13,7 @@ pub struct Wire {
     read: Vec<u8>,
 }
 
-/// The head of an answer.
+/// The head of a response.
 #[derive(Debug)]
 pub struct Head(String);
 
@@ -34,7 +34,7 @@ impl Wire {
         Self { stream: TcpStream::connect(address).await.unwrap(), read: Vec::new() }
     }
 
-    /// Sends; what cannot be sent because the hub hung up is its right.
+    /// Sends data, and ignores an error if the hub closed the connection.
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.stream.write_all(bytes.as_ref()).await.is_ok()
     }
@@ -66,7 +66,7 @@ impl Wire {
         self.send(chunk).await
     }
 
-    /// Says that nothing more will be sent.
+    /// Closes the sending side.
     pub async fn half_close(&mut self) {
         self.stream.shutdown().await.unwrap();
     }
@@ -86,7 +86,7 @@ impl Wire {
         Head(String::from_utf8(head).unwrap())
     }
 
-    /// An answer with a length.
+    /// Reads a response with a content length.
     pub async fn answer(&mut self) -> (Head, Value) {
         let head = self.answer_head().await;
         let length: usize = head.header("content-length").expect("a length").parse().unwrap();
@@ -94,7 +94,7 @@ impl Wire {
         (head, serde_json::from_slice(&body).unwrap_or(Value::Null))
     }
 
-    /// The next line of a chunked answer of JSON lines; nothing at its end.
+    /// Reads the next line of a chunked response of JSON lines; nothing at its end.
     pub async fn line(&mut self) -> Option<Value> {
         let line_end = |read: &[u8]| read.windows(2).position(|w| w == b"\r\n").map(|at| at + 2);
         let size = String::from_utf8(self.until(line_end).await).unwrap();
@@ -103,7 +103,7 @@ impl Wire {
         (size > 0).then(|| serde_json::from_slice(&chunk[..size]).unwrap())
     }
 
-    /// Whether the hub closes, whatever it says before.
+    /// Whether the hub closes the connection, ignoring data before that.
     pub async fn is_closed(&mut self) -> bool {
         loop {
             match self.stream.read_buf(&mut self.read).await {

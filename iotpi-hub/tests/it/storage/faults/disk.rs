@@ -1,12 +1,12 @@
-//! A disk in memory that forgets, as disks do: what was written and not yet synced may be lost, torn or there in another
-//! order after a power cut; the n-th operation may fail; there may be no room.
+//! A disk in memory that forgets, as disks do: what was written and not yet synced may be lost, torn or there
+//! in another order after a power cut; the n-th operation may fail; there may be no room.
 //!
-//! The model. A file has the bytes programs see and the bytes the medium is sure to have; writes and truncations since the
-//! last sync lie between them. A sync makes them sure. A **failed** sync does not: the kernel may drop what it could not
-//! write and call it clean, so those changes are never sure again, whatever later syncs say. Names are like bytes: made
-//! and removed at once for programs, sure after a sync of the folder, which SQLite does with the first sync of a new
-//! journal. Sectors of 512 bytes are written whole or not at all, and a write touches nothing beside itself (both are
-//! what SQLite assumes of Linux).
+//! The model. A file has the bytes programs see and the bytes the medium is sure to have; writes and
+//! truncations since the last sync lie between them. A sync makes them sure. A **failed** sync does not: the
+//! kernel may drop what it could not write and call it clean, so those changes are never sure again, whatever
+//! later syncs say. Names are like bytes: made and removed at once for programs, sure after a sync of the
+//! folder, which SQLite does with the first sync of a new journal. Sectors of 512 bytes are written whole or
+//! not at all, and a write touches nothing beside itself (both are what SQLite assumes of Linux).
 //!
 //! Deliberately absent: bit rot (that is `mutate.rs`), and locks between processes.
 
@@ -218,8 +218,8 @@ impl Disk {
 
     // ---- SQLite's side ----
 
-    /// Opens or makes a file. The hub makes its database file before SQLite opens it, and not through SQLite: so a
-    /// `main` file is always there.
+    /// Opens or makes a file. The hub makes its database file before SQLite opens it, and not through SQLite:
+    /// so a `main` file is always there.
     pub fn open(&self, name: &str, create: bool, journal: bool) -> Result<Node, Trouble> {
         let mut state = self.begin(Operation::Open)?;
         let node = match state.names.get(name) {
@@ -277,7 +277,8 @@ impl Disk {
             Ok(state) => state,
             Err(Trouble::Gone) => return Err(Trouble::Gone),
             Err(trouble) => {
-                // Part of it may have arrived: of the last write before a power cut any part, of a failed one its beginning.
+                // Part of it may have arrived: of the last write before a power cut any part, of a failed one
+                // its beginning.
                 let mut state = self.lock();
                 let arrived = if state.dead { bytes.len() } else { bytes.len() / 2 / SECTOR * SECTOR };
                 state.write(node, at, &bytes[..arrived]);
@@ -415,7 +416,8 @@ impl State {
 
     fn left_by_a_power_cut(&self, random: &mut SeededRandom) -> Image {
         let mut names = self.sure_names.clone();
-        // Changes of names are journalled by every file system there is: they arrive in order, up to somewhere.
+        // Changes of names are journalled by every file system there is: they arrive in order, up to
+        // somewhere.
         let arrived = random.index(self.name_changes.len() + 1);
         self.name_changes[..arrived].iter().for_each(|change| change.apply(&mut names));
         // The fates of a whole cut: in some, hardly anything arrived, in some nearly everything.

@@ -89,7 +89,7 @@ async fn fill(path: &Path, make_room: impl FnOnce()) {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_said_and_writes_come_back_with_the_room() {
+async fn a_full_disk_is_reported_and_writes_resume_with_free_space() {
     let rig = Rig::new(&Image::new());
     rig.disk().set_capacity(Some(2 << 20));
 
@@ -100,7 +100,7 @@ async fn a_full_disk_is_said_and_writes_come_back_with_the_room() {
 
 /// The same on a file system of the kernel's. Mounting one needs root.
 #[tokio::test]
-async fn a_full_tmpfs_is_said_and_writes_come_back_with_the_room() {
+async fn a_full_tmpfs_is_reported_and_writes_resume_with_free_space() {
     let Some(folder) = Tmpfs::mount(3) else { return };
     let ballast = folder.path().join("ballast");
     std::fs::write(&ballast, vec![0; 1 << 20]).unwrap();
@@ -117,7 +117,8 @@ fn fill_up(file: &Path) {
     }
 }
 
-/// A module removed on a disk without a free byte: that works, and readings have its room. Mounting one needs root.
+/// A module removed on a disk without a free byte: that works, and readings have its room. Mounting one needs
+/// root.
 #[tokio::test]
 async fn a_full_disk_is_freed_through_the_api() {
     let Some(folder) = Tmpfs::mount(24) else { return };

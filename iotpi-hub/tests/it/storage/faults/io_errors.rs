@@ -1,5 +1,5 @@
-//! Every operation fails once, and every operation fails for good: what was acknowledged is kept, and after a failure that
-//! cannot be mended nothing is acknowledged any more.
+//! Every operation fails once, and every operation fails for good: what was acknowledged is kept, and after a
+//! failure that cannot be mended nothing is acknowledged any more.
 
 use std::collections::BTreeMap;
 
@@ -61,7 +61,8 @@ fn play(scenario: &Scenario, n: u64, times: u64, trouble: Trouble) -> Option<Ope
         }
         let met = rig.disk().fault_met();
 
-        // The process ends. The machine goes on, or the power goes too: what a failed sync did not write is gone then.
+        // The process ends. The machine goes on, or the power goes too: what a failed sync did not write is
+        // gone then.
         if n.is_multiple_of(2) {
             rig.disk().power_cycle(&mut random);
         } else {
@@ -129,7 +130,7 @@ fn any_operation_may_fail_while_readings_come_in() {
 }
 
 #[test]
-fn any_operation_may_fail_while_commands_are_given_and_done() {
+fn any_operation_may_fail_while_commands_are_submitted_and_finished() {
     let (_, image, ledger) = rehearse(&Image::new(), Ledger::new(), 3);
     let scenario =
         Scenario { image, ledger, kind: Kind::Commands, rounds: 16, while_opening: false, step: 5 };
@@ -159,7 +160,7 @@ fn any_operation_may_fail_while_the_store_opens_and_recovers() {
 }
 
 #[test]
-fn any_operation_may_fail_while_a_database_is_made() {
+fn any_operation_may_fail_while_a_database_is_created() {
     let scenario = Scenario {
         image: Image::new(),
         ledger: Ledger::new(),

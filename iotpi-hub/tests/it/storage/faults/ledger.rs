@@ -1,7 +1,8 @@
 //! The outside ledger: what was sent to a store, what it said, and what it may therefore have.
 //!
-//! Whatever was acknowledged is there. What was not answered, or was answered with a failure of the engine, may be there
-//! or not, but wholly: so each fact has the values it may have, one when it is known. Nothing else is there.
+//! Whatever was acknowledged is there. What was not answered, or was answered with a failure of the engine,
+//! may be there or not, but wholly: so each fact has the values it may have, one when it is known. Nothing
+//! else is there.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -117,7 +118,8 @@ impl Ledger {
         batches.filter(|batch| batch.fate == Fate::Acknowledged).map(|batch| batch.readings.len()).sum()
     }
 
-    /// Checks that a store has what it must and may have, and nothing else. What was unknown is known afterwards.
+    /// Checks that a store has what it must and may have, and nothing else. What was unknown is known
+    /// afterwards.
     pub async fn check(&mut self, store: &dyn Store) {
         self.check_readings(store).await;
         self.check_modules(store).await;

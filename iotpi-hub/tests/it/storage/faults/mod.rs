@@ -1,7 +1,7 @@
 //! The store on a disk that fails: power cuts, I/O errors, no room.
 //!
-//! `disk.rs` is the disk, `vfs.rs` the way SQLite reaches it, `workload.rs` what is done meanwhile, `ledger.rs` what must
-//! be there afterwards. They know the `Store` trait and no table of it.
+//! `disk.rs` is the disk, `vfs.rs` the way SQLite reaches it, `workload.rs` what is done meanwhile,
+//! `ledger.rs` what must be there afterwards. They know the `Store` trait and no table of it.
 
 mod disk;
 mod full_disk;

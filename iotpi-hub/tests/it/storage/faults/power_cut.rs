@@ -124,7 +124,7 @@ fn what_was_acknowledged_survives_a_power_cut_at_any_operation() {
 }
 
 #[test]
-fn the_same_seed_asks_the_disk_for_the_same() {
+fn the_same_seed_causes_the_same_disk_operations() {
     let (first, ..) = rehearse(&Image::new(), Ledger::new(), 7);
     let (second, ..) = rehearse(&Image::new(), Ledger::new(), 7);
     let (other, ..) = rehearse(&Image::new(), Ledger::new(), 8);

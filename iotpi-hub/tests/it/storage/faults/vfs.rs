@@ -1,9 +1,9 @@
-//! The way from SQLite to [`Disk`]: a VFS in front of SQLite's own. Files under a folder that was [`mount`]ed are on that
-//! disk; every other file of the process goes where it always went.
+//! The way from SQLite to [`Disk`]: a VFS in front of SQLite's own. Files under a folder that was [`mount`]ed
+//! are on that disk; every other file of the process goes where it always went.
 //!
-//! This is the one file with `unsafe`: SQLite's interface to a file system is a table of C functions. Nothing is decided
-//! here; each function turns its arguments into Rust and asks the disk. Locks and the index of the WAL are kept here as
-//! well, because they are memory of the process and no part of the medium.
+//! This is the one file with `unsafe`: SQLite's interface to a file system is a table of C functions. Nothing
+//! is decided here; each function turns its arguments into Rust and asks the disk. Locks and the index of the
+//! WAL are kept here as well, because they are memory of the process and no part of the medium.
 #![allow(unsafe_code, reason = "SQLite reaches a file system through C function pointers")]
 // Each function below is called by SQLite alone, with the pointers its documentation promises (sqlite3_vfs,
 // sqlite3_io_methods); none of them is kept longer than the call, but for the handle inside the file.
@@ -494,7 +494,8 @@ unsafe extern "C" fn unmap_index(file: *mut ffi::sqlite3_file, _: c_int) -> c_in
         handle.with(|file| {
             file.index_users -= 1;
             if file.index_users == 0 {
-                // The next that opens the database finds an empty one and recovers the WAL, as on a real disk.
+                // The next that opens the database finds an empty one and recovers the WAL, as on a real
+                // disk.
                 file.index.clear();
                 file.slots = Default::default();
             }

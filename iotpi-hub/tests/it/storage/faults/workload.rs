@@ -1,8 +1,9 @@
 //! What is done to a store while things go wrong: several modules at once, each one thing after the other.
 //!
-//! The same seed does the same again, operation by operation. The store's writer groups what waits, and what waits is
-//! usually chance; here the disk is held while one write is under way, what goes together is handed in, and only then the
-//! disk is let go. What this cannot govern: threads of the engine that write on their own.
+//! The same seed does the same again, operation by operation. The store's writer groups what waits, and what
+//! waits is usually chance; here the disk is held while one write is under way, what goes together is handed
+//! in, and only then the disk is let go. What this cannot govern: threads of the engine that write on their
+//! own.
 
 use std::{
     future::poll_fn,
@@ -64,8 +65,8 @@ pub enum Kind {
     Commands,
 }
 
-/// Whether numbered readings are sent again, those that were acknowledged and those nobody knows of: a store keeps a number
-/// once. [`numbered`] gives it.
+/// Whether numbered readings are sent again, those that were acknowledged and those nobody knows of: a store
+/// keeps a number once. [`numbered`] gives it.
 pub const SENDS_AGAIN: bool = true;
 
 /// Gives a reading its number. The one place that knows how.
@@ -334,7 +335,8 @@ async fn perform(store: &dyn Store, module: &ModuleId, deed: &Deed, now: Now) ->
     }
 }
 
-/// Hands everything in while the writer is busy with something else, so that it is one group whatever the threads do.
+/// Hands everything in while the writer is busy with something else, so that it is one group whatever the
+/// threads do.
 async fn at_once(
     store: &dyn Store,
     disk: &Disk,
@@ -365,7 +367,8 @@ async fn at_once(
     deeds.into_iter().zip(answers).map(|((of, deed), answer)| (of, deed, answer)).collect()
 }
 
-/// Lets a future begin, or look whether it is done. Not told to wait by tokio's budget: nothing is awaited in between.
+/// Lets a future begin, or look whether it is done. Not told to wait by tokio's budget: nothing is awaited in
+/// between.
 pub async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
     unconstrained(poll_fn(|context| Poll::Ready(future.as_mut().poll(context)))).await
 }
