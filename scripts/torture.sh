@@ -11,8 +11,8 @@ wanted=("$@")
 summary=()
 failed=0
 
-# torment NAME PACKAGE TEST: one line a proof.
-torment() {
+# stress NAME PACKAGE TEST: one summary line per test
+stress() {
     local name=$1 began=$SECONDS verdict=ok part
     for part in "${wanted[@]:-$name}"; do [[ $name = "$part"* ]] && break; done
     [[ $name = "$part"* ]] || return 0
@@ -21,17 +21,17 @@ torment() {
     summary+=("$(printf '%-12s %-7s %5d s' "$name" "$verdict" $((SECONDS - began)))")
 }
 
-torment power-cuts iotpi-hub faults::power_cut
-torment io-errors iotpi-hub faults::io_errors
-torment full-disk iotpi-hub faults::full_disk
-torment corruption iotpi-hub corruption
-torment mutations iotpi-hub random_damage
-torment network iotpi-hub network_faults
-torment commands iotpi-hub module_crashes
-torment outbox iotpi-core outbox
-torment kills iotpi-hub-app kills
-torment module-kills iotpi-demo killed
-torment herd iotpi-demo herd
+stress power-cuts iotpi-hub faults::power_cut
+stress io-errors iotpi-hub faults::io_errors
+stress full-disk iotpi-hub faults::full_disk
+stress corruption iotpi-hub corruption
+stress mutations iotpi-hub random_damage
+stress network iotpi-hub network_faults
+stress commands iotpi-hub module_crashes
+stress outbox iotpi-core outbox
+stress kills iotpi-hub-app kills
+stress module-kills iotpi-demo killed
+stress herd iotpi-demo herd
 
 printf '\nSummary\n'
 printf '  %s\n' "${summary[@]}"
