@@ -1,45 +1,34 @@
-//! What the hub counts of itself, in Prometheus' text format.
+//! The hub's own counters, and the Prometheus text of all metrics.
 //!
-//! A dozen counters without a registry: a metrics crate would bring more code than it replaces.
+//! The text has the exposition format 0.0.4, in which each sample has the name of its family. `prometheus-client` writes
+//! OpenMetrics, where the family of a counter is named without `_total`. So a counter is written as a plain value here.
 
-use std::{
-    fmt::Write as _,
-    sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
-};
+use std::fmt;
 
 use iotpi_core::{CommandState, Timestamp};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeGaugeValue, GaugeValueEncoder, text::encode_registry},
+    metrics::{MetricType, counter::Counter, gauge::Gauge},
+    registry::Registry,
+};
 
 use crate::quotas::Refused;
 
-/// A number that only rises.
-#[derive(Debug, Default)]
-pub(crate) struct Counter(AtomicU64);
-
-impl Counter {
-    pub(crate) fn add(&self, n: u64) {
-        self.0.fetch_add(n, Relaxed);
-    }
-}
-
-/// How many there are now.
-#[derive(Debug, Default)]
-pub(crate) struct Gauge(AtomicI64);
-
-impl Gauge {
-    /// One more, until the guard is dropped.
-    pub(crate) fn enter(self: &std::sync::Arc<Self>) -> Entered {
-        self.0.fetch_add(1, Relaxed);
-        Entered(std::sync::Arc::clone(self))
-    }
-}
-
-/// Counts as one while it lives.
+/// Adds one to a gauge until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Entered(std::sync::Arc<Gauge>);
+pub(crate) struct GaugeGuard(Gauge);
 
-impl Drop for Entered {
+impl GaugeGuard {
+    pub(crate) fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for GaugeGuard {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Relaxed);
+        self.0.dec();
     }
 }
 
@@ -60,11 +49,11 @@ pub(crate) struct Metrics {
     pub(crate) recording_skipped: Counter,
     pub(crate) recording_errors: Counter,
     commands: [Counter; CommandState::ALL.len()],
-    pub(crate) connections: std::sync::Arc<Gauge>,
+    pub(crate) connections: Gauge,
     pub(crate) connections_refused: Counter,
     pub(crate) connections_evicted: Counter,
     pub(crate) connections_stalled: Counter,
-    pub(crate) live_clients: std::sync::Arc<Gauge>,
+    pub(crate) live_clients: Gauge,
     pub(crate) live_resyncs: Counter,
     quotas: [Counter; Refused::ALL.len()],
 }
@@ -73,138 +62,189 @@ impl Metrics {
     /// A request was answered with that status.
     pub(crate) fn answered(&self, status: u16) {
         if let Some(counter) = self.requests.get(usize::from(status / 100).wrapping_sub(1)) {
-            counter.add(1);
+            counter.inc();
         }
     }
 
     /// A command entered a state.
     pub(crate) fn command(&self, state: CommandState) {
         if let Some(counter) = self.commands.get(state as usize) {
-            counter.add(1);
+            counter.inc();
         }
     }
 
     /// A quota refused a request.
     pub(crate) fn refused(&self, quota: Refused) {
         if let Some(counter) = self.quotas.get(quota as usize) {
-            counter.add(1);
+            counter.inc();
         }
     }
 
-    /// Everything as text (Prometheus exposition format 0.0.4).
-    pub(crate) fn text(&self, started_at: Timestamp) -> String {
-        let mut text = String::new();
-        let mut family = |name: &str, kind: &str, help: &str, rows: &[(String, f64)]| {
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
-            for (labels, value) in rows {
-                let _ = writeln!(text, "{name}{labels} {value}");
-            }
-        };
-        let one = |value: f64| vec![(String::new(), value)];
-        let counter = |counter: &Counter| one(to_f64(counter.0.load(Relaxed)));
-        let gauge = |gauge: &Gauge| one(to_f64(gauge.0.load(Relaxed).unsigned_abs()));
-
-        let requests: Vec<_> = (1..)
-            .zip(&self.requests)
-            .map(|(class, c)| (format!("{{status=\"{class}xx\"}}"), to_f64(c.0.load(Relaxed))))
-            .collect();
-        family("iotpi_requests_total", "counter", "HTTP requests answered.", &requests);
-        family("iotpi_readings_stored_total", "counter", "Readings stored.", &counter(&self.readings));
-        family(
-            "iotpi_readings_repeated_total",
-            "counter",
-            "Numbered readings that had been stored before.",
-            &counter(&self.readings_repeated),
-        );
-        family(
-            "iotpi_readings_clock_ahead_total",
-            "counter",
-            "Readings stamped more than 5 minutes ahead of the hub's clock, stored with the time of their arrival.",
-            &counter(&self.readings_ahead),
-        );
-        family("iotpi_frames_received_total", "counter", "Camera frames taken.", &counter(&self.frames_in));
-        family(
-            "iotpi_frame_times_ignored_total",
-            "counter",
-            "Frames whose X-Timestamp was no possible time.",
-            &counter(&self.frame_times_ignored),
-        );
-        family(
-            "iotpi_frames_delivered_total",
-            "counter",
-            "Frames given to viewers.",
-            &counter(&self.frames_out),
-        );
-        family(
-            "iotpi_frames_skipped_total",
-            "counter",
-            "Frames a viewer was too slow for.",
-            &counter(&self.frames_skipped),
-        );
-        for (name, help, count) in [
-            ("iotpi_recorded_frames_total", "Frames recorded.", &self.recorded_frames),
-            ("iotpi_recorded_bytes_total", "Bytes of recorded frames.", &self.recorded_bytes),
-            (
+    /// The counters as they are now.
+    pub(crate) fn families(&self, started_at: Timestamp) -> Vec<Family> {
+        let requests = (1..).zip(&self.requests).map(|(class, count)| (format!("{class}xx"), count.get()));
+        let commands = CommandState::ALL.iter().zip(&self.commands).filter(|(state, _)| state.is_final());
+        let commands = commands.map(|(state, count)| (state.as_str().to_owned(), count.get()));
+        let refused = Refused::ALL.iter().zip(&self.quotas);
+        let refused = refused.map(|(quota, count)| (quota.as_str().to_owned(), count.get()));
+        let counter = |name, help, counter: &Counter| Family::counter(name, help).with(counter.get());
+        let gauge = |name, help, gauge: &Gauge| Family::gauge(name, help).with(gauge.get().unsigned_abs());
+        vec![
+            Family::counter("iotpi_requests_total", "HTTP requests answered.").by("status", requests),
+            counter("iotpi_readings_stored_total", "Readings stored.", &self.readings),
+            counter(
+                "iotpi_readings_repeated_total",
+                "Numbered readings that had been stored before.",
+                &self.readings_repeated,
+            ),
+            counter(
+                "iotpi_readings_clock_ahead_total",
+                "Readings stamped more than 5 minutes ahead of the hub's clock, stored with the time of their arrival.",
+                &self.readings_ahead,
+            ),
+            counter("iotpi_frames_received_total", "Camera frames received.", &self.frames_in),
+            counter(
+                "iotpi_frame_times_ignored_total",
+                "Frames with an impossible X-Timestamp.",
+                &self.frame_times_ignored,
+            ),
+            counter("iotpi_frames_delivered_total", "Frames sent to viewers.", &self.frames_out),
+            counter(
+                "iotpi_frames_skipped_total",
+                "Frames that a viewer was too slow for.",
+                &self.frames_skipped,
+            ),
+            counter("iotpi_recorded_frames_total", "Frames recorded.", &self.recorded_frames),
+            counter("iotpi_recorded_bytes_total", "Bytes of recorded frames.", &self.recorded_bytes),
+            counter(
                 "iotpi_recording_skipped_frames_total",
-                "Frames that were to be recorded and were not.",
+                "Frames that should have been recorded and were not.",
                 &self.recording_skipped,
             ),
-            (
+            counter(
                 "iotpi_recording_errors_total",
                 "Writes that failed, and recorded frames or files found damaged or missing.",
                 &self.recording_errors,
             ),
-        ] {
-            family(name, "counter", help, &counter(count));
-        }
-        let commands: Vec<_> = CommandState::ALL
-            .iter()
-            .zip(&self.commands)
-            .filter(|(state, _)| state.is_final())
-            .map(|(state, c)| (format!("{{state=\"{}\"}}", state.as_str()), to_f64(c.0.load(Relaxed))))
-            .collect();
-        family("iotpi_commands_total", "counter", "Commands by their final state.", &commands);
-        family("iotpi_connections", "gauge", "Open connections.", &gauge(&self.connections));
-        for (name, help, count) in [
-            ("iotpi_connections_refused_total", "Connections over the limit.", &self.connections_refused),
-            (
+            Family::counter("iotpi_commands_total", "Commands by their final state.").by("state", commands),
+            gauge("iotpi_connections", "Open connections.", &self.connections),
+            counter(
+                "iotpi_connections_refused_total",
+                "Connections over the limit.",
+                &self.connections_refused,
+            ),
+            counter(
                 "iotpi_connections_evicted_total",
                 "Unauthenticated connections closed to make room for others.",
                 &self.connections_evicted,
             ),
-            (
+            counter(
                 "iotpi_connections_stalled_total",
                 "Connections closed because their client did not read its answer.",
                 &self.connections_stalled,
             ),
-        ] {
-            family(name, "counter", help, &counter(count));
-        }
-        family("iotpi_live_clients", "gauge", "Live WebSockets.", &gauge(&self.live_clients));
-        family(
-            "iotpi_live_resyncs_total",
-            "counter",
-            "Times a live client was too slow.",
-            &counter(&self.live_resyncs),
-        );
-        let refused: Vec<_> = Refused::ALL
-            .iter()
-            .zip(&self.quotas)
-            .map(|(quota, c)| (format!("{{quota=\"{}\"}}", quota.as_str()), to_f64(c.0.load(Relaxed))))
-            .collect();
-        family("iotpi_quota_refused_total", "counter", "Requests refused by a quota.", &refused);
-        family(
-            "process_start_time_seconds",
-            "gauge",
-            "Start of the hub, Unix seconds.",
-            &one(started_at.as_secs_f64()),
-        );
-        text
+            gauge("iotpi_live_clients", "Live WebSockets.", &self.live_clients),
+            counter("iotpi_live_resyncs_total", "Times a live client was too slow.", &self.live_resyncs),
+            Family::counter("iotpi_quota_refused_total", "Requests refused by a quota.").by("quota", refused),
+            Family::gauge("process_start_time_seconds", "Start of the hub, Unix seconds.")
+                .with(started_at.as_secs_f64()),
+        ]
     }
 }
 
-#[allow(clippy::cast_precision_loss)]
-fn to_f64(count: u64) -> f64 {
-    count as f64
+/// A metric family and its present samples.
+#[derive(Debug)]
+pub(crate) struct Family {
+    name: &'static str,
+    help: &'static str,
+    kind: MetricType,
+    samples: Vec<(Labels, Value)>,
+}
+
+/// Names and values of a sample's labels.
+pub(crate) type Labels = Vec<(&'static str, String)>;
+
+/// The value of a sample.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Value {
+    Count(u64),
+    Number(f64),
+}
+
+impl From<u64> for Value {
+    fn from(count: u64) -> Self {
+        Self::Count(count)
+    }
+}
+
+impl From<f64> for Value {
+    fn from(number: f64) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl EncodeGaugeValue for Value {
+    fn encode(&self, encoder: &mut GaugeValueEncoder<'_>) -> fmt::Result {
+        match self {
+            Self::Count(count) => count.encode(encoder),
+            Self::Number(number) => number.encode(encoder),
+        }
+    }
+}
+
+impl Family {
+    pub(crate) fn counter(name: &'static str, help: &'static str) -> Self {
+        Self { name, help, kind: MetricType::Counter, samples: Vec::new() }
+    }
+
+    pub(crate) fn gauge(name: &'static str, help: &'static str) -> Self {
+        Self { name, help, kind: MetricType::Gauge, samples: Vec::new() }
+    }
+
+    /// Adds a sample without labels.
+    pub(crate) fn with(self, value: impl Into<Value>) -> Self {
+        self.with_samples([(Labels::new(), value.into())])
+    }
+
+    /// Adds a sample for each value of one label.
+    fn by(self, label: &'static str, samples: impl Iterator<Item = (String, u64)>) -> Self {
+        self.with_samples(samples.map(|(value, count)| (vec![(label, value)], count.into())))
+    }
+
+    /// Adds samples with their labels.
+    pub(crate) fn with_samples(mut self, samples: impl IntoIterator<Item = (Labels, Value)>) -> Self {
+        self.samples.extend(samples);
+        self
+    }
+}
+
+/// All families of a scrape.
+#[derive(Debug)]
+struct Families(Vec<Family>);
+
+impl Collector for Families {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        for family in &self.0 {
+            let mut metric = encoder.encode_descriptor(family.name, family.help, None, family.kind)?;
+            for (labels, value) in &family.samples {
+                if labels.is_empty() {
+                    metric.encode_gauge(value)?;
+                } else {
+                    metric.encode_family(labels)?.encode_gauge(value)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The text of a scrape, in the exposition format 0.0.4.
+pub(crate) fn text(families: Vec<Family>) -> String {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Families(families)));
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = encode_registry(&mut text, &registry);
+    // prometheus-client does not know summaries: the quantiles are written as a gauge.
+    text.replace("# TYPE iotpi_camera_latency_seconds gauge", "# TYPE iotpi_camera_latency_seconds summary")
 }

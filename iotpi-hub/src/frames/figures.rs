@@ -1,55 +1,53 @@
-//! What is counted of cameras, in Prometheus' text format.
+//! The metrics of cameras.
 
-use std::fmt::Write as _;
+use iotpi_core::{ViewerInfo, WatchedCamera};
 
-use iotpi_core::WatchedCamera;
+use crate::metrics::{Family, Labels, Value};
 
-/// Everything as text (Prometheus exposition format 0.0.4).
-pub(crate) fn metrics(cameras: &[WatchedCamera]) -> String {
-    let mut text = String::new();
-    let mut family =
-        |name: &str, kind: &str, help: &str, rows: &dyn Fn(&WatchedCamera) -> Vec<(String, f64)>| {
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, "# HELP iotpi_camera_{name} {help}\n# TYPE iotpi_camera_{name} {kind}");
-            for camera in cameras {
-                let id = &camera.camera.module_id;
-                for (labels, value) in rows(camera) {
-                    let _ = writeln!(text, "iotpi_camera_{name}{{camera=\"{id}\"{labels}}} {value}");
-                }
-            }
+/// The metric families of all cameras.
+pub(crate) fn metrics(cameras: &[WatchedCamera]) -> Vec<Family> {
+    let counter = |name, help, count: fn(&WatchedCamera) -> u64| {
+        let sample = |c: &WatchedCamera| (labels(c, []), count(c).into());
+        Family::counter(name, help).with_samples(cameras.iter().map(sample))
+    };
+    let gauge = |name, help, value: fn(&WatchedCamera) -> Value| {
+        Family::gauge(name, help).with_samples(cameras.iter().map(|c| (labels(c, []), value(c))))
+    };
+    let by_viewer = |name, help, count: fn(&ViewerInfo) -> u64| {
+        let sample = |c, v: &ViewerInfo| {
+            let viewer = [("viewer", v.id.to_string()), ("via", v.via.as_str().to_owned())];
+            (labels(c, viewer), count(v).into())
         };
-    let one = |value: f64| vec![(String::new(), value)];
-    family("online", "gauge", "1: it delivers.", &|c| one(f64::from(u8::from(c.camera.online))));
-    family("frames_total", "counter", "Frames taken.", &|c| one(float(c.camera.frames)));
-    family("missing_total", "counter", "Frames it numbered that never came.", &|c| {
-        one(float(c.camera.missing))
+        let samples = cameras.iter().flat_map(|c| c.watching.iter().map(move |v| sample(c, v)));
+        Family::counter(name, help).with_samples(samples)
+    };
+    let quantiles = cameras.iter().flat_map(|c| {
+        [("0.5", c.camera.latency.p50), ("0.99", c.camera.latency.p99)]
+            .map(|(quantile, secs)| (labels(c, [("quantile", quantile.to_owned())]), secs.into()))
     });
-    family("refused_total", "counter", "Deliveries that were no frame.", &|c| one(float(c.camera.refused)));
-    family("viewers", "gauge", "Open streams of it, without the recorder.", &|c| {
-        one(f64::from(c.camera.viewers))
-    });
-    family("delivered_total", "counter", "Frames given to viewers.", &|c| one(float(c.camera.delivered)));
-    family("skipped_total", "counter", "Frames viewers were too slow for.", &|c| {
-        one(float(c.camera.skipped))
-    });
-    family("age_seconds", "gauge", "Since the newest frame was captured.", &|c| one(c.age));
-    family("latency_seconds", "summary", "From the camera to the hub, over the last 256 frames.", &|c| {
-        let latency = c.camera.latency;
-        [("0.5", latency.p50), ("0.99", latency.p99)]
-            .map(|(quantile, secs)| (format!(",quantile=\"{quantile}\""), secs))
-            .into()
-    });
-    let labels = |w: &iotpi_core::ViewerInfo| format!(",viewer=\"{}\",via=\"{}\"", w.id, w.via.as_str());
-    family("viewer_delivered_total", "counter", "Frames given to a viewer that is there.", &|c| {
-        c.watching.iter().map(|w| (labels(w), float(w.delivered))).collect()
-    });
-    family("viewer_skipped_total", "counter", "Frames a viewer that is there was too slow for.", &|c| {
-        c.watching.iter().map(|w| (labels(w), float(w.skipped))).collect()
-    });
-    text
+    vec![
+        gauge("iotpi_camera_online", "1: it delivers.", |c| u64::from(c.camera.online).into()),
+        counter("iotpi_camera_frames_total", "Frames received.", |c| c.camera.frames),
+        counter("iotpi_camera_missing_total", "Numbered frames that never arrived.", |c| c.camera.missing),
+        counter("iotpi_camera_refused_total", "Deliveries that were not a frame.", |c| c.camera.refused),
+        gauge("iotpi_camera_viewers", "Open streams of it, without the recorder.", |c| {
+            u64::from(c.camera.viewers).into()
+        }),
+        counter("iotpi_camera_delivered_total", "Frames sent to viewers.", |c| c.camera.delivered),
+        counter("iotpi_camera_skipped_total", "Frames that viewers were too slow for.", |c| c.camera.skipped),
+        gauge("iotpi_camera_age_seconds", "Time since the newest frame was captured.", |c| c.age.into()),
+        Family::gauge(
+            "iotpi_camera_latency_seconds",
+            "Time from the camera to the hub, over the last 256 frames.",
+        )
+        .with_samples(quantiles),
+        by_viewer("iotpi_camera_viewer_delivered_total", "Frames sent to a present viewer.", |v| v.delivered),
+        by_viewer("iotpi_camera_viewer_skipped_total", "Frames that a present viewer was too slow for.", |v| {
+            v.skipped
+        }),
+    ]
 }
 
-#[allow(clippy::cast_precision_loss)]
-fn float(count: u64) -> f64 {
-    count as f64
+fn labels<const N: usize>(camera: &WatchedCamera, others: [(&'static str, String); N]) -> Labels {
+    [("camera", camera.camera.module_id.to_string())].into_iter().chain(others).collect()
 }

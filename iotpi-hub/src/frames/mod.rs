@@ -87,7 +87,7 @@ impl Frames {
     pub(crate) fn publish(&self, module_id: &ModuleId, frame: Frame, now: Moment) -> Result<PublishOutcome> {
         let slot = self.delivering(module_id, now)?;
         self.check_memory(&slot, frame.jpeg().len())?;
-        self.metrics.frames_in.add(1);
+        self.metrics.frames_in.inc();
         Ok(slot.publish(frame, now))
     }
 

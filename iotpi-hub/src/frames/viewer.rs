@@ -43,8 +43,8 @@ impl Viewer {
                     let skipped = self.last_seq.map_or(0, |last| published.seq - last - 1);
                     self.last_seq = Some(published.seq);
                     self.slot.count_delivery(&self.counts, published.seq, skipped);
-                    self.frames.metrics.frames_skipped.add(skipped);
-                    self.frames.metrics.frames_out.add(1);
+                    self.frames.metrics.frames_skipped.inc_by(skipped);
+                    self.frames.metrics.frames_out.inc();
                     return Some(published);
                 }
                 None if self.slot.is_gone() => return None,
@@ -56,7 +56,7 @@ impl Viewer {
 
 impl Drop for Viewer {
     fn drop(&mut self) {
-        self.frames.metrics.frames_skipped.add(self.slot.remove_viewer(&self.counts));
+        self.frames.metrics.frames_skipped.inc_by(self.slot.remove_viewer(&self.counts));
         self.frames.remove_unused(&self.module_id, &self.slot);
     }
 }

@@ -19,12 +19,14 @@ use super::{
     openapi::openapi,
     problem::PermissionDenied,
 };
-use crate::{Hub, auth::Caller, error::Result, ops::health::problem as store_problem};
+use crate::{
+    Hub, auth::Caller, error::Result, frames, metrics, ops::health::problem as store_problem, storage,
+};
 
 pub(super) fn routes() -> ApiRouter {
     ApiRouter::new()
         .routes(routes!(health))
-        .routes(routes!(metrics))
+        .routes(routes!(scrape))
         .routes(routes!(time))
         .routes(routes!(describe))
 }
@@ -103,14 +105,15 @@ async fn time(State(hub): State<Hub>, IngestAuth(_): IngestAuth) -> Json<HubTime
     get, path = "/metrics", tag = "operations", operation_id = "metrics",
     responses((status = 200, description = "The metrics", body = String, content_type = "text/plain"), PermissionDenied)
 )]
-async fn metrics(State(hub): State<Hub>, caller: Caller) -> Result<Response> {
+async fn scrape(State(hub): State<Hub>, caller: Caller) -> Result<Response> {
     caller.may_read()?;
-    let mut text = hub.inner.metrics.text(hub.inner.started_at);
-    text.push_str(&crate::frames::metrics(&hub.watched_cameras()));
-    // The hub's own counters are reported even if the store fails.
+    let mut families = hub.inner.metrics.families(hub.inner.started_at);
+    families.extend(frames::metrics(&hub.watched_cameras()));
+    // The other metrics are reported even if the store fails.
     if let Ok(report) = hub.storage_report().await {
-        text.push_str(&crate::storage::metrics(&report));
+        families.extend(storage::metrics(&report));
     }
+    let text = metrics::text(families);
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }
 

@@ -337,11 +337,11 @@ fn parts(
             made = made => made.map_err(std::io::Error::other)?,
         };
         let part = part.inspect_err(|error| {
-            hub.inner.metrics.recording_errors.add(1);
+            hub.inner.metrics.recording_errors.inc();
             tracing::warn!(%error, "an export was interrupted");
         })?;
         if damaged > 0 {
-            hub.inner.metrics.recording_errors.add(damaged);
+            hub.inner.metrics.recording_errors.inc_by(damaged);
             tracing::error!(frames = damaged, "damaged frames were left out of an export");
         }
         Ok(part.map(|part| (part, (hub, export, permit))))

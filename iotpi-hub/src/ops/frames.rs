@@ -43,7 +43,7 @@ impl Hub {
 
     /// Counts a frame whose capture time was ignored, and logs the first one of each camera.
     pub(crate) fn ignored_frame_time(&self, module_id: &ModuleId) {
-        self.inner.metrics.frame_times_ignored.add(1);
+        self.inner.metrics.frame_times_ignored.inc();
         if self.inner.frames.is_first_ignored_time(module_id) {
             tracing::warn!(
                 camera = %module_id,

@@ -89,8 +89,8 @@ impl Hub {
         self.remember_units(&readings);
         let repeated = recorded.repeated.len() as u64;
         let stored = count as u64 - repeated;
-        self.inner.metrics.readings.add(stored);
-        self.inner.metrics.readings_repeated.add(repeated);
+        self.inner.metrics.readings.inc_by(stored);
+        self.inner.metrics.readings_repeated.inc_by(repeated);
 
         self.tell_of_clocks_ahead(&readings);
 
@@ -206,7 +206,7 @@ impl Hub {
             reading.time_source == TimeSource::Arrival && reading.received_at == Some(reading.taken_at)
         };
         for reading in readings.iter().filter(put_at_arrival) {
-            self.inner.metrics.readings_ahead.add(1);
+            self.inner.metrics.readings_ahead.inc();
             let mut told = lock(&self.inner.clocks_ahead);
             if !told.contains(&reading.module_id) && (told.len() as u64) < self.config().limits.modules {
                 tracing::warn!(

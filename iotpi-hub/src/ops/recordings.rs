@@ -178,7 +178,7 @@ impl Hub {
             ReadFrame::Whole(jpeg) => Ok((at, jpeg)),
             ReadFrame::Gone => Err(none()),
             ReadFrame::Damaged => {
-                self.inner.metrics.recording_errors.add(1);
+                self.inner.metrics.recording_errors.inc();
                 Err(HubError::internal(format!(
                     "The frame recorded at {at} is damaged. Other frames may be intact."
                 )))

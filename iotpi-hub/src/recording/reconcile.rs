@@ -69,7 +69,7 @@ impl Reconciled {
     /// Counts damaged places, before the intact frames become visible.
     fn damaged(&mut self, hub: &Hub, places: u64) {
         self.damaged += places;
-        hub.inner.metrics.recording_errors.add(places);
+        hub.inner.metrics.recording_errors.inc_by(places);
     }
 }
 
@@ -160,7 +160,7 @@ async fn reconcile_camera(
         indexed.into_keys().filter(|name| open.as_ref() != Some(name) && !exists(name)).collect();
     if !missing.is_empty() {
         outcome.dropped += missing.len() as u64;
-        hub.inner.metrics.recording_errors.add(missing.len() as u64);
+        hub.inner.metrics.recording_errors.inc_by(missing.len() as u64);
         tracing::error!(module = %module_id, files = ?missing, "files of recordings are missing");
         drop_from_index(hub, module_id, missing).await?;
     }

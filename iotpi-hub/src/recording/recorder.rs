@@ -210,7 +210,7 @@ impl Recorder {
 
     fn skipped(&self, frames: u64) {
         self.camera.skipped(frames);
-        self.hub.inner.metrics.recording_skipped.add(frames);
+        self.hub.inner.metrics.recording_skipped.inc_by(frames);
     }
 
     /// Starts a write if one is due.
@@ -260,7 +260,7 @@ impl Recorder {
         self.skipped(done.lost);
         let why = done.error.as_ref().map(why);
         if let Some(error) = &done.error {
-            self.hub.inner.metrics.recording_errors.add(1);
+            self.hub.inner.metrics.recording_errors.inc();
             let lost = self.waiting.len() as u64;
             self.waiting.forget_before(Duration::MAX);
             self.skipped(lost);
@@ -340,7 +340,7 @@ async fn write(
         match hub.store().index_frames(indexed).await {
             Ok(()) => {
                 let metrics = &hub.inner.metrics;
-                metrics.recorded_frames.add(indexed.frames.len() as u64);
+                metrics.recorded_frames.inc_by(indexed.frames.len() as u64);
                 metrics
                     .recorded_bytes
                     .add(indexed.frames.iter().map(|location| u64::from(location.length)).sum());

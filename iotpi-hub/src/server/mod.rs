@@ -29,6 +29,7 @@ use tokio::{
 use crate::{
     Hub,
     admission::{ConnectionPermit, Connections, busy},
+    metrics::GaugeGuard,
     http::{
         answer as answer_to, line,
         mjpeg::Mjpeg,
@@ -86,7 +87,7 @@ impl Hub {
                     connection(self.clone(), router.clone(), Arc::clone(&connections), stream, permit);
                 self.inner.tasks.spawn(connection);
             } else {
-                self.inner.metrics.connections_refused.add(1);
+                self.inner.metrics.connections_refused.inc();
                 if let Ok(permit) = Arc::clone(&refusals).try_acquire_owned() {
                     self.inner.tasks.spawn(refuse(stream, permit, connections.limit()));
                 }
@@ -143,7 +144,7 @@ async fn connection(
 ) {
     let permit = Arc::new(permit);
     let evicted = permit.evicted().clone();
-    let entered = Arc::new(hub.inner.metrics.connections.enter());
+    let entered = Arc::new(GaugeGuard::new(&hub.inner.metrics.connections));
     // Best effort: a connection without these is slower, not wrong.
     let _ = stream.set_nodelay(true);
     #[cfg(target_os = "linux")]
@@ -168,7 +169,9 @@ async fn connection(
     };
     tokio::select! {
         () = serve => {}
-        () = evicted.cancelled() => metrics.connections_evicted.add(1),
+        () = evicted.cancelled() => {
+            metrics.connections_evicted.inc();
+        }
     }
 }
 
@@ -231,7 +234,7 @@ async fn requests(
             () = hub.stopping().cancelled() => break,
             () = tokio::time::sleep_until(deadline) => {
                 if activity.is_stalled() {
-                    hub.inner.metrics.connections_stalled.add(1);
+                    hub.inner.metrics.connections_stalled.inc();
                     tracing::info!(%peer, "a client that does not read its answer was disconnected");
                     return;
                 }

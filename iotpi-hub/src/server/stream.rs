@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::activity::Activity;
-use crate::{admission::ConnectionPermit, metrics::Entered};
+use crate::{admission::ConnectionPermit, metrics::GaugeGuard};
 
 /// The socket, telling when bytes come in. It holds the connection's place, so that an upgraded one keeps it.
 pub(super) struct TrackedStream {
@@ -23,7 +23,7 @@ pub(super) struct TrackedStream {
     pub(super) read: Bytes,
     pub(super) activity: Arc<Activity>,
     #[allow(dead_code)] // Held, never read.
-    pub(super) permit: (Arc<ConnectionPermit>, Arc<Entered>),
+    pub(super) permit: (Arc<ConnectionPermit>, Arc<GaugeGuard>),
 }
 
 impl AsyncRead for TrackedStream {

@@ -1,13 +1,14 @@
 //! What the hub says of its storage.
 
-use std::fmt::Write as _;
-
 use iotpi_core::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::DeviceKind;
-use crate::store;
+use crate::{
+    metrics::{Family, Value},
+    store,
+};
 
 /// How the hub's storage is.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -134,61 +135,43 @@ impl RetentionReport {
     }
 }
 
-/// The same as Prometheus text; what is not known is left out.
-#[allow(clippy::cast_precision_loss)]
-pub(crate) fn metrics(report: &StorageReport) -> String {
-    let mut text = String::new();
-    let mut gauge = |name: &str, kind: &str, help: &str, value: Option<f64>| {
-        if let Some(value) = value {
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
-        }
-    };
-    let bytes = |bytes: u64| Some(bytes as f64);
-    gauge("iotpi_database_bytes", "gauge", "Size of the database.", bytes(report.database_bytes));
-    gauge("iotpi_wal_bytes", "gauge", "Size of its write-ahead log.", bytes(report.wal_bytes));
-    gauge("iotpi_database_reusable_bytes", "gauge", "Freed in the database.", bytes(report.reusable_bytes));
-    gauge("iotpi_disk_free_bytes", "gauge", "Free on the disk.", report.free_bytes.and_then(bytes));
-    gauge("iotpi_storage_full", "gauge", "1: readings are refused.", bytes(u64::from(report.full)));
-    gauge(
+/// The metric families of the report. A family whose value is not known is left out.
+pub(crate) fn metrics(report: &StorageReport) -> Vec<Family> {
+    let gauge = |name, help, value: Option<Value>| Some(Family::gauge(name, help).with(value?));
+    let count = |name, help, value: u64| gauge(name, help, Some(value.into()));
+    let written_total = Family::counter(
         "iotpi_device_written_bytes_total",
-        "counter",
-        "Written to the device since the hub began to count.",
-        report.written_total_bytes.and_then(bytes),
+        "Bytes written to the device since the hub began to count.",
     );
-    gauge(
-        "iotpi_device_written_bytes_per_day",
-        "gauge",
-        "Written to the device a day of running.",
-        report.written_per_day_bytes.and_then(bytes),
-    );
-    gauge(
-        "iotpi_device_endurance_bytes",
-        "gauge",
-        "What the device endures, as configured.",
-        bytes(report.endurance_bytes),
-    );
-    gauge(
-        "iotpi_device_years_left",
-        "gauge",
-        "Years until that is used up at this rate.",
-        report.forecast_years,
-    );
-    let backup = report.last_backup.as_ref().and_then(|backup| backup.at);
-    gauge(
-        "iotpi_last_backup_time_seconds",
-        "gauge",
-        "When the newest backup was made, Unix seconds.",
-        backup.map(Timestamp::as_secs_f64),
-    );
-    let quarantined = report.quarantined.len() as f64;
-    gauge(
-        "iotpi_databases_quarantined",
-        "gauge",
-        "Damaged databases nobody acknowledged.",
-        Some(quarantined),
-    );
-    let problems = report.problems.len() as f64;
-    gauge("iotpi_storage_problems", "gauge", "Problems of the storage.", Some(problems));
-    text
+    let families = [
+        count("iotpi_database_bytes", "Size of the database.", report.database_bytes),
+        count("iotpi_wal_bytes", "Size of its write-ahead log.", report.wal_bytes),
+        count("iotpi_database_reusable_bytes", "Free bytes within the database.", report.reusable_bytes),
+        gauge("iotpi_disk_free_bytes", "Free bytes on the disk.", report.free_bytes.map(Value::from)),
+        count("iotpi_storage_full", "1: readings are refused.", u64::from(report.full)),
+        report.written_total_bytes.map(|bytes| written_total.with(bytes)),
+        gauge(
+            "iotpi_device_written_bytes_per_day",
+            "Bytes written to the device per day of running.",
+            report.written_per_day_bytes.map(Value::from),
+        ),
+        count("iotpi_device_endurance_bytes", "Configured endurance of the device.", report.endurance_bytes),
+        gauge(
+            "iotpi_device_years_left",
+            "Years until the endurance is used up at this rate.",
+            report.forecast_years.map(Value::from),
+        ),
+        gauge(
+            "iotpi_last_backup_time_seconds",
+            "Time of the newest backup, Unix seconds.",
+            report.last_backup.as_ref().and_then(|backup| backup.at).map(|at| at.as_secs_f64().into()),
+        ),
+        count(
+            "iotpi_databases_quarantined",
+            "Damaged databases that nobody has acknowledged.",
+            report.quarantined.len() as u64,
+        ),
+        count("iotpi_storage_problems", "Problems of the storage.", report.problems.len() as u64),
+    ];
+    families.into_iter().flatten().collect()
 }

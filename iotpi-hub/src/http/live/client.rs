@@ -27,6 +27,7 @@ use crate::{
     events::{Subscriber, WireEvent, to_wire},
     http::problem,
     issuer_presence::LiveConnection,
+    metrics::GaugeGuard,
     ops::present::Present,
 };
 
@@ -85,7 +86,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     }
 
     pub(super) async fn run(mut self) {
-        let _counted = self.hub.inner.metrics.live_clients.enter();
+        let _counted = GaugeGuard::new(&self.hub.inner.metrics.live_clients);
         let hello = LiveMessage::Hello {
             hub_time: self.hub.now().wall,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -244,7 +245,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
 
     /// Says that events were missed, then what there is now.
     async fn resync(&mut self) -> Flow {
-        self.hub.inner.metrics.live_resyncs.add(1);
+        self.hub.inner.metrics.live_resyncs.inc();
         let before = self.seq;
         let (seq, events) = self.hub.events().subscribe();
         self.events = events;
