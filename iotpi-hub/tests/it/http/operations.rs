@@ -87,6 +87,73 @@ async fn metrics_count_readings_frames_and_commands() {
     api.stop().await;
 }
 
+/// Metrics that every hub with a camera exposes, with their types. Dashboards and alerts depend on these names.
+const METRICS: &str = "
+iotpi_requests_total counter
+iotpi_readings_stored_total counter
+iotpi_readings_repeated_total counter
+iotpi_readings_clock_ahead_total counter
+iotpi_frames_received_total counter
+iotpi_frame_times_ignored_total counter
+iotpi_frames_delivered_total counter
+iotpi_frames_skipped_total counter
+iotpi_recorded_frames_total counter
+iotpi_recorded_bytes_total counter
+iotpi_recording_skipped_frames_total counter
+iotpi_recording_errors_total counter
+iotpi_commands_total counter
+iotpi_connections gauge
+iotpi_connections_refused_total counter
+iotpi_connections_evicted_total counter
+iotpi_connections_stalled_total counter
+iotpi_live_clients gauge
+iotpi_live_resyncs_total counter
+iotpi_quota_refused_total counter
+process_start_time_seconds gauge
+iotpi_camera_online gauge
+iotpi_camera_frames_total counter
+iotpi_camera_missing_total counter
+iotpi_camera_refused_total counter
+iotpi_camera_viewers gauge
+iotpi_camera_delivered_total counter
+iotpi_camera_skipped_total counter
+iotpi_camera_age_seconds gauge
+iotpi_camera_latency_seconds summary
+iotpi_camera_viewer_delivered_total counter
+iotpi_camera_viewer_skipped_total counter
+iotpi_database_bytes gauge
+iotpi_wal_bytes gauge
+iotpi_database_reusable_bytes gauge
+iotpi_storage_full gauge
+iotpi_device_endurance_bytes gauge
+iotpi_databases_quarantined gauge
+iotpi_storage_problems gauge
+";
+
+#[tokio::test]
+async fn names_and_types_of_metrics_stay_and_each_sample_belongs_to_its_family() {
+    let api = Api::start().await;
+    api.call(Method::POST, "/api/camera/frame").jpeg(jpeg(8, 8, 1)).ok().await;
+
+    let text = String::from_utf8(api.get("/metrics").send().await.body.to_vec()).unwrap();
+
+    let mut types = Vec::new();
+    for line in text.lines().filter(|line| !line.starts_with("# HELP ")) {
+        if let Some(family) = line.strip_prefix("# TYPE ") {
+            types.push(family);
+            continue;
+        }
+        let (series, value) = line.rsplit_once(' ').unwrap();
+        assert!(value.parse::<f64>().is_ok_and(f64::is_finite), "{line}");
+        let name = series.split('{').next().unwrap();
+        assert_eq!(types.last().unwrap().split(' ').next(), Some(name), "{line}");
+    }
+    for expected in METRICS.trim().lines() {
+        assert_eq!(types.iter().filter(|family| **family == expected).count(), 1, "{expected}\n{text}");
+    }
+    api.stop().await;
+}
+
 #[tokio::test]
 async fn the_api_describes_itself() {
     let api = Api::start().await;
