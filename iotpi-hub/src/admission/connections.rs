@@ -7,7 +7,10 @@
 use std::{
     collections::{BTreeMap, HashMap},
     net::IpAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 use tokio::sync::Notify;
@@ -50,6 +53,7 @@ pub(crate) struct ConnectionPermit {
     address: IpAddr,
     is_proxy: bool,
     evicted: CancellationToken,
+    cancels_on_close: AtomicBool,
     request: Mutex<Request>,
 }
 
@@ -97,8 +101,15 @@ impl Connections {
         let connection = Connection { holder, is_authenticated: false, evicted: evicted.clone() };
         open.connections.insert(id, connection);
         drop(open);
-        let connections = Arc::clone(self);
-        Some(ConnectionPermit { connections, id, address, is_proxy, evicted, request: Mutex::default() })
+        Some(ConnectionPermit {
+            connections: Arc::clone(self),
+            id,
+            address,
+            is_proxy,
+            evicted,
+            cancels_on_close: AtomicBool::new(false),
+            request: Mutex::default(),
+        })
     }
 
     /// How many connections there may be.
@@ -219,6 +230,22 @@ impl ConnectionPermit {
         let mut request = lock(&self.request);
         request.holder = None;
         drop(request.body.take());
+    }
+
+    /// Cancels the request in progress as soon as its client closes or half-closes the connection. For responses that may
+    /// take minutes; other requests are carried out and answered.
+    pub(crate) fn cancel_on_close(&self) {
+        self.cancels_on_close.store(true, Relaxed);
+    }
+
+    /// Whether the request in progress is cancelled when its client closes the connection.
+    pub(crate) fn cancels_on_close(&self) -> bool {
+        self.cancels_on_close.load(Relaxed)
+    }
+
+    /// The response has been sent or given up.
+    pub(crate) fn finish_response(&self) {
+        self.cancels_on_close.store(false, Relaxed);
     }
 }
 

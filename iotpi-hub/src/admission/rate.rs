@@ -10,6 +10,8 @@ pub(crate) const MIN_BYTES_PER_SEC: u32 = 8 * 1024;
 const BODY_GRACE: Duration = Duration::from_secs(5);
 /// How long the other side may take nothing of an answer.
 const SEND_GRACE: Duration = Duration::from_secs(20);
+/// The same, once the authorization of what is being sent has ended.
+const REVOKED_GRACE: Duration = Duration::from_secs(1);
 
 /// The pace of a body that arrives.
 #[derive(Debug)]
@@ -57,6 +59,14 @@ impl SendCredit {
                 let earned = time_for(bytes as u64);
                 self.left = (self.left.saturating_sub(waited) + earned).min(SEND_GRACE);
             }
+        }
+    }
+
+    /// The authorization of what is being sent has ended. A client that does not read has a moment left.
+    pub(crate) fn revoke(&mut self) {
+        self.left = self.left.min(REVOKED_GRACE);
+        if let Some(since) = &mut self.blocked_since {
+            *since = Instant::now();
         }
     }
 

@@ -42,9 +42,11 @@ pub(crate) fn metrics(cameras: &[WatchedCamera]) -> Vec<Family> {
         )
         .with_samples(quantiles),
         by_viewer("iotpi_camera_viewer_delivered_total", "Frames sent to a present viewer.", |v| v.delivered),
-        by_viewer("iotpi_camera_viewer_skipped_total", "Frames that a present viewer was too slow for.", |v| {
-            v.skipped
-        }),
+        by_viewer(
+            "iotpi_camera_viewer_skipped_total",
+            "Frames that a present viewer was too slow for.",
+            |v| v.skipped,
+        ),
     ]
 }
 

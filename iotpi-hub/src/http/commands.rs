@@ -1,8 +1,8 @@
 //! Commands: `/api/modules/{id}/control`, `/commands`, `/status`, and `/api/commands`.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use axum::{Json, extract::State};
+use axum::{Extension, Json, extract::State};
 use http::{HeaderMap, HeaderName};
 use iotpi_core::{Command, LeasedCommand, ModuleId, NewCommand, StatusReceipt, StatusReport};
 use serde::Deserialize;
@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     Hub,
+    admission::ConnectionPermit,
     auth::Caller,
     error::{HubError, Result},
     ops::commands::{MAX_CLAIM, MAX_WAIT},
@@ -92,6 +93,7 @@ struct ClaimParams {
 async fn claim(
     State(hub): State<Hub>,
     caller: Caller,
+    Extension(connection): Extension<Arc<ConnectionPermit>>,
     Path(id): Path<ModuleId>,
     Query(query): Query<ClaimParams>,
 ) -> Result<Json<Page<LeasedCommand>>> {
@@ -103,6 +105,9 @@ async fn claim(
         .ok()
         .filter(|wait| *wait <= MAX_WAIT)
         .ok_or_else(|| HubError::invalid_argument("`wait` must be 0 to 60 seconds"))?;
+    if !wait.is_zero() {
+        connection.cancel_on_close();
+    }
     hub.claim(&caller, &id, limit, wait).await.map(Page::single).map(Json)
 }
 

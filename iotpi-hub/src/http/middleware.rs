@@ -30,9 +30,9 @@ use crate::{
     lock::lock,
 };
 
-pub(super) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Headers of every response, unless the response sets them itself.
-pub(super) static DEFAULT_HEADERS: [(HeaderName, &str); 4] = [
+pub(crate) static DEFAULT_HEADERS: [(HeaderName, &str); 4] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "same-origin"),
     (header::X_FRAME_OPTIONS, "DENY"),
@@ -89,7 +89,7 @@ async fn routed(hub: &Hub, mut router: Router, request: Request) -> Response {
 
 /// Generates a request id: a version 7 UUID. Its random part is drawn once per process and then incremented,
 /// because asking the operating system for each id would cost more than the rest of the function.
-pub(super) fn request_id(hub: &Hub) -> String {
+pub(crate) fn request_id(hub: &Hub) -> String {
     static NEXT: LazyLock<AtomicU64> = LazyLock::new(|| AtomicU64::new(getrandom::u64().unwrap_or_default()));
     let mut rest = [0; 10];
     rest[2..].copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes());
@@ -98,7 +98,7 @@ pub(super) fn request_id(hub: &Hub) -> String {
 }
 
 /// Checks the host name and the origin of a request.
-pub(super) fn check(hub: &Hub, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<()> {
+pub(crate) fn check(hub: &Hub, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<()> {
     let host = host(uri, headers)?;
     if !is_own(hub, name_of(&host)) {
         return Err(HubError::permission_denied(format!(

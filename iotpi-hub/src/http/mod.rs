@@ -5,7 +5,7 @@
 
 mod api_router;
 mod auth;
-mod camera;
+pub(crate) mod camera;
 mod commands;
 mod compression;
 #[cfg(feature = "dashboard")]
@@ -16,10 +16,10 @@ mod dashboard;
 mod decompression;
 mod delivery;
 mod export;
-mod extract;
+pub(crate) mod extract;
 mod json_syntax;
 mod live;
-mod middleware;
+pub(crate) mod middleware;
 mod modules;
 mod monitoring;
 mod openapi;
@@ -41,7 +41,7 @@ use axum::{
 };
 
 use api_router::ApiRouter;
-pub(crate) use camera::{line, mjpeg};
+pub(crate) use camera::mjpeg;
 pub(crate) use middleware::answer;
 pub use openapi::openapi;
 

@@ -17,7 +17,7 @@ use crate::error::HubError;
 
 pub(crate) const CONTENT_TYPE: &str = "application/problem+json";
 
-pub(super) fn status(kind: ErrorKind) -> StatusCode {
+pub(crate) fn status(kind: ErrorKind) -> StatusCode {
     match kind {
         ErrorKind::InvalidArgument => StatusCode::BAD_REQUEST,
         ErrorKind::Unauthenticated => StatusCode::UNAUTHORIZED,
@@ -187,7 +187,7 @@ fn default_error(code: StatusCode) -> HubError {
 }
 
 /// Logs the error with its chain of causes. No other code logs it.
-pub(super) fn log(error: &HubError, request_id: &str) {
+pub(crate) fn log(error: &HubError, request_id: &str) {
     match error.kind() {
         ErrorKind::Internal | ErrorKind::StorageFull => {
             let error: &dyn std::error::Error = error;

@@ -1,4 +1,4 @@
-//! Answers end with the authorization of whoever asked.
+//! Responses end with the authorization of their caller.
 
 use std::{
     pin::Pin,
@@ -12,46 +12,47 @@ use axum::{
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 
-use crate::auth::{RequestAuthorization, authorization_ended};
+use crate::auth::{AuthorizationEnd, RequestAuthorization, authorization_ended};
 
-/// In the extensions of an answer whose body ends with the [`RequestAuthorization`] of its request by itself, and says so.
+/// A response extension: the body ends with the [`RequestAuthorization`] of its request by itself, and reports it.
 #[derive(Debug, Clone)]
 pub(super) struct EndsItself;
 
-/// The answer, if it comes while the caller's authorization holds; else that it has ended. A body that is made while it is sent
-/// ends with the authorization, too: it breaks off, so that nobody takes what there is of it for the whole.
+/// Returns the response if it is ready while the caller's authorization holds, or else the error that it has ended. A body that
+/// is produced while it is sent ends with the authorization too: it fails, so that a client does not mistake the part it received
+/// for the whole. The server finds the authorization in the extensions of such a response.
 pub(super) async fn while_authorized(
     authorized: &RequestAuthorization,
-    answer: impl Future<Output = Response>,
+    response: impl Future<Output = Response>,
 ) -> Response {
-    let response = tokio::select! {
+    let mut response = tokio::select! {
         biased;
-        response = answer => response,
+        response = response => response,
         () = authorized.ended() => return authorization_ended().into_response(),
     };
-    match authorized.get() {
-        Some(authorization)
-            if response.body().size_hint().exact().is_none()
-                && response.extensions().get::<EndsItself>().is_none() =>
-        {
-            let authorization = authorization.clone();
-            response.map(|body| {
-                let ended = Box::pin(async move { authorization.ended().await });
-                Body::new(Until { body, ended, is_over: false })
-            })
-        }
-        _ => response,
+    let Some(authorization) = authorized.get() else { return response };
+    if response.body().size_hint().exact().is_some() {
+        return response;
     }
+    response.extensions_mut().insert(authorization.clone());
+    if response.extensions().get::<EndsItself>().is_some() {
+        return response;
+    }
+    let authorization = authorization.clone();
+    response.map(|body| {
+        let ended = Box::pin(async move { authorization.ended().await });
+        Body::new(AuthorizedBody { body, ended, is_over: false })
+    })
 }
 
-/// A body that ends with an authorization.
-struct Until {
+/// A body that fails when its authorization ends.
+struct AuthorizedBody {
     body: Body,
-    ended: Pin<Box<dyn Future<Output = ()> + Send>>,
+    ended: AuthorizationEnd,
     is_over: bool,
 }
 
-impl http_body::Body for Until {
+impl http_body::Body for AuthorizedBody {
     type Data = Bytes;
     type Error = axum::Error;
 

@@ -343,7 +343,7 @@ async fn write(
                 metrics.recorded_frames.inc_by(indexed.frames.len() as u64);
                 metrics
                     .recorded_bytes
-                    .add(indexed.frames.iter().map(|location| u64::from(location.length)).sum());
+                    .inc_by(indexed.frames.iter().map(|location| u64::from(location.length)).sum());
                 files.ready.remove(0);
             }
             Err(error) => {

@@ -1,31 +1,36 @@
-//! The body of an answer on its way to the connection.
+//! The body of a response, as hyper sends it.
 
 use std::{
     pin::Pin,
-    sync::atomic::Ordering::Relaxed,
     task::{Context, Poll},
 };
 
 use axum::body::Body;
 
-use super::activity::Ended;
+use super::limits::RequestGuard;
 use crate::http::mjpeg::{self, Piece};
 
-/// An answer's body that knows when it is over.
-pub(super) struct Answer {
-    pub(super) body: Content,
-    /// To a request that changes nothing: an answer of unknown length stops when nobody receives it.
-    pub(super) reads: bool,
-    pub(super) ended: Ended,
+/// The body of a response. It holds the guard of its request, which ends the busy phase when the body is dropped.
+pub(super) struct ResponseBody {
+    content: Content,
+    /// Whether the request changes nothing. A body of unknown length then stops when the client has closed the connection.
+    is_read_only: bool,
+    guard: RequestGuard,
 }
 
 pub(super) enum Content {
     Body(Body),
-    /// Frames without end.
+    /// The endless parts of an MJPEG stream.
     Parts(mjpeg::Parts),
 }
 
-impl http_body::Body for Answer {
+impl ResponseBody {
+    pub(super) fn new(content: Content, is_read_only: bool, guard: RequestGuard) -> Self {
+        Self { content, is_read_only, guard }
+    }
+}
+
+impl http_body::Body for ResponseBody {
     type Data = Piece;
     type Error = axum::Error;
 
@@ -33,10 +38,10 @@ impl http_body::Body for Answer {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<http_body::Frame<Piece>, axum::Error>>> {
-        if self.reads && self.ended.0.is_unheard.load(Relaxed) && self.size_hint().exact().is_none() {
+        if self.is_read_only && self.guard.state.is_write_broken() && self.size_hint().exact().is_none() {
             return Poll::Ready(None);
         }
-        match &mut self.body {
+        match &mut self.content {
             Content::Body(body) => {
                 Pin::new(body).poll_frame(context).map_ok(|frame| frame.map_data(Piece::from))
             }
@@ -48,11 +53,11 @@ impl http_body::Body for Answer {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(&self.body, Content::Body(body) if body.is_end_stream())
+        matches!(&self.content, Content::Body(body) if body.is_end_stream())
     }
 
     fn size_hint(&self) -> http_body::SizeHint {
-        match &self.body {
+        match &self.content {
             Content::Body(body) => body.size_hint(),
             Content::Parts(_) => http_body::SizeHint::default(),
         }

@@ -1,9 +1,9 @@
-//! The socket of a connection, which notes what is read from it and written to it.
+//! The socket of a connection. It reports to the limits what is read and written.
 
 use std::{
     io,
     pin::Pin,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -13,17 +13,18 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::activity::Activity;
+use super::limits::ConnectionState;
 use crate::{admission::ConnectionPermit, metrics::GaugeGuard};
 
-/// The socket, telling when bytes come in. It holds the connection's place, so that an upgraded one keeps it.
+/// A socket that updates the state of its connection. It holds the connection's permit, so that an upgraded connection keeps
+/// it.
 pub(super) struct TrackedStream {
-    pub(super) stream: TcpStream,
-    /// What was read of it before; comes first.
-    pub(super) read: Bytes,
-    pub(super) activity: Arc<Activity>,
-    #[allow(dead_code)] // Held, never read.
-    pub(super) permit: (Arc<ConnectionPermit>, Arc<GaugeGuard>),
+    stream: TcpStream,
+    /// Bytes that were read from the socket before, and are returned first.
+    read: Bytes,
+    state: Arc<ConnectionState>,
+    permit: Arc<ConnectionPermit>,
+    _counted: GaugeGuard,
 }
 
 impl AsyncRead for TrackedStream {
@@ -35,22 +36,32 @@ impl AsyncRead for TrackedStream {
         if !self.read.is_empty() {
             let piece = self.read.len().min(buffer.remaining());
             buffer.put_slice(&self.read.split_to(piece));
-            self.activity.received();
+            self.state.received();
             return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         if buffer.filled().len() > before {
-            self.activity.received();
+            self.state.received();
         }
         read
     }
 }
 
 impl TrackedStream {
-    /// Fails once the client has closed its side, while a request is answered that ends with that.
+    pub(super) fn new(
+        stream: TcpStream,
+        read: Bytes,
+        state: Arc<ConnectionState>,
+        permit: Arc<ConnectionPermit>,
+        counted: GaugeGuard,
+    ) -> Self {
+        Self { stream, read, state, permit, _counted: counted }
+    }
+
+    /// Fails once the client has closed its side during a request that this cancels.
     fn check_reader(&self, context: &mut Context<'_>) -> io::Result<()> {
-        if self.activity.is_long.load(Relaxed)
+        if self.permit.cancels_on_close()
             && let Poll::Ready(peeked) = self.stream.poll_peek(context, &mut ReadBuf::new(&mut [0]))
             && peeked? == 0
         {
@@ -59,21 +70,22 @@ impl TrackedStream {
         Ok(())
     }
 
-    /// Notes whether the other side took anything.
-    fn note(&self, written: &Poll<io::Result<usize>>) {
+    /// Records whether the client accepted bytes.
+    fn record_write(&self, written: &Poll<io::Result<usize>>) {
         match written {
-            Poll::Ready(Ok(bytes)) => self.activity.wrote(Some(*bytes)),
+            Poll::Ready(Ok(bytes)) => self.state.wrote(Some(*bytes)),
             Poll::Ready(Err(_)) => {}
-            Poll::Pending => self.activity.wrote(None),
+            Poll::Pending => self.state.wrote(None),
         }
     }
 
-    /// A write that failed counts as done: the client is gone, but requests it sent before are still to be read and carried out.
-    fn heard(&self, written: io::Result<usize>, bytes: usize) -> io::Result<usize> {
+    /// Reports a failed write as done: the client is gone, but the requests that it sent before still have to be read and
+    /// carried out.
+    fn ignore_error(&self, written: io::Result<usize>, bytes: usize) -> io::Result<usize> {
         match written {
-            Err(error) if self.activity.is_long.load(Relaxed) => Err(error),
+            Err(error) if self.permit.cancels_on_close() => Err(error),
             Err(_) => {
-                self.activity.is_unheard.store(true, Relaxed);
+                self.state.set_write_broken();
                 Ok(bytes)
             }
             written => written,
@@ -89,8 +101,8 @@ impl AsyncWrite for TrackedStream {
     ) -> Poll<io::Result<usize>> {
         self.check_reader(context)?;
         let written = Pin::new(&mut self.stream).poll_write(context, buffer);
-        self.note(&written);
-        Poll::Ready(self.heard(ready!(written), buffer.len()))
+        self.record_write(&written);
+        Poll::Ready(self.ignore_error(ready!(written), buffer.len()))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -109,8 +121,8 @@ impl AsyncWrite for TrackedStream {
     ) -> Poll<io::Result<usize>> {
         self.check_reader(context)?;
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, buffers);
-        self.note(&written);
-        Poll::Ready(self.heard(ready!(written), buffers.iter().map(|buffer| buffer.len()).sum()))
+        self.record_write(&written);
+        Poll::Ready(self.ignore_error(ready!(written), buffers.iter().map(|buffer| buffer.len()).sum()))
     }
 
     fn is_write_vectored(&self) -> bool {

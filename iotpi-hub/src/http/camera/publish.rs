@@ -1,4 +1,4 @@
-//! One picture a request.
+//! A frame in a request of its own.
 
 use axum::{
     Json,
@@ -21,70 +21,71 @@ use super::{
 };
 use crate::{
     Hub,
+    auth::Caller,
     error::{HubError, Result},
 };
 
 const TOO_LARGE: &str = "a frame has up to 8 MiB";
-/// The most bytes of a form: a frame and what surrounds it.
+/// Maximum size of a form: a frame and the other fields.
 const MAX_FORM_BYTES: usize = MAX_FRAME_BYTES + 64 * 1024;
 
 pub(super) fn routes() -> ApiRouter {
-    ApiRouter::new().routes(routes!(show))
+    ApiRouter::new().routes(routes!(publish))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ShowParams {
-    /// Whose camera; when left out the token's module, else `camera`.
-    pub(super) module_id: Option<ModuleId>,
-    /// When the picture was taken, by the camera's clock: Unix seconds or RFC 3339; the moment of arrival when left out. The
-    /// header `X-Timestamp` says the same.
+pub(crate) struct PublishParams {
+    /// The module of the camera. When omitted: the module of the token, or else `camera`.
+    pub(crate) module_id: Option<ModuleId>,
+    /// Capture time by the camera's clock, in Unix seconds or RFC 3339; the time of arrival when omitted. The header
+    /// `X-Timestamp` has the same meaning.
     #[param(value_type = Option<f64>, minimum = 946_684_800.0, exclusive_maximum = 4_102_444_800.0)]
-    pub(super) timestamp: Option<String>,
+    pub(crate) timestamp: Option<String>,
 }
 
-/// A form with a picture.
+/// A form with a frame.
 #[derive(ToSchema)]
 #[allow(dead_code)] // Only its schema is used.
 pub(super) struct FrameForm {
-    /// The picture: the only file of the form, in a field of any name.
+    /// The JPEG: the only file of the form, in a field of any name.
     #[schema(value_type = String, content_media_type = "image/jpeg")]
     frame: Vec<u8>,
-    /// Whose camera.
+    /// The module of the camera.
     #[schema(nullable = false)]
     module_id: Option<ModuleId>,
-    /// When the picture was taken: Unix seconds or RFC 3339.
+    /// Capture time, in Unix seconds or RFC 3339.
     #[schema(value_type = Option<f64>, nullable = false, minimum = 946_684_800.0, exclusive_maximum = 4_102_444_800.0)]
     timestamp: Option<String>,
 }
 
-/// Show a frame
+/// Publish a frame
 ///
-/// The body is one JPEG of up to 8 MiB and 8,192 pixels a side, or a form with one. Newest wins: it is never queued. What is
-/// refused leaves the frame before where it is.
+/// The body is one JPEG of up to 8 MiB and 8,192 pixels a side, or a form that contains one. The newest frame wins: frames are
+/// never queued. A refused request leaves the previous frame in place.
 #[utoipa::path(
     post, path = "/api/camera/frame", tag = "camera", operation_id = "show",
     params(
-        ShowParams,
-        ("x-timestamp" = Option<f64>, Header, description = "When the picture was taken, by the camera's clock"),
-        ("x-sequence" = Option<u64>, Header, description = "The camera's own number of the frame, one more than that of the frame before"),
-        ("x-clock-offset" = Option<f64>, Header, description = "How far the hub's clock is ahead of the camera's, in seconds, as `/api/time` tells"),
+        PublishParams,
+        ("x-timestamp" = Option<f64>, Header, description = "Capture time by the camera's clock"),
+        ("x-sequence" = Option<u64>, Header, description = "The camera's own number of the frame, one higher than that of the previous frame"),
+        ("x-clock-offset" = Option<f64>, Header, description = "Seconds by which the hub's clock is ahead of the camera's, as measured with `/api/time`"),
     ),
     request_body(content(
         (inline(Jpeg) = "image/jpeg"),
         (inline(Jpeg) = "application/octet-stream"),
         (inline(FrameForm) = "multipart/form-data"),
     )),
-    responses((status = 200, description = "Shown", body = FrameReceipt), PermissionDenied, TooLarge, Unprocessable, RateLimited, StorageFull)
+    responses((status = 200, description = "Published", body = FrameReceipt), PermissionDenied, TooLarge, Unprocessable, RateLimited, StorageFull)
 )]
-async fn show(
+async fn publish(
     State(hub): State<Hub>,
     IngestAuth(caller): IngestAuth,
-    Query(query): Query<ShowParams>,
+    Query(query): Query<PublishParams>,
     request: Request,
 ) -> Result<Json<FrameReceipt>> {
-    let headers = FrameMetadata::of_headers(request.headers(), hub.now().wall)?;
+    let metadata = FrameMetadata::from_headers(request.headers(), hub.now().wall)?;
     let form = match media_type(request.headers()).as_str() {
         "multipart/form-data" => read_form(request, &hub).await?,
         _ if is_jpeg(request.headers()) => {
@@ -96,30 +97,43 @@ async fn show(
         }
         other => {
             return Err(HubError::invalid_argument(format!(
-                "a frame comes as image/jpeg, not as `{other}`: with curl, add -H 'content-type: image/jpeg'"
+                "the content type of a frame is image/jpeg, not `{other}`: with curl, add -H 'content-type: image/jpeg'"
             )));
         }
     };
     let module_id = camera_of(query.module_id.or(form.module_id), &caller)?;
     let jpeg = form.frame.ok_or_else(|| {
-        HubError::invalid_argument("the form has no file: send the picture as a file in a field of any name")
+        HubError::invalid_argument("the form has no file: send the JPEG as a file in a field of any name")
     })?;
-    let said = query.timestamp.or(form.timestamp);
-    let caption = headers.at(parse_time("timestamp", said.as_deref())?);
-    let ignores_time = caption.ignores_time;
-    let frame = caption.on(jpeg, hub.now().wall);
-    let frame = frame.inspect_err(|_| {
-        hub.refused_frame(&caller, &module_id);
-    })?;
-    let receipt = hub.publish_frame(&caller, &module_id, frame).await?;
-    if ignores_time {
-        hub.ignored_frame_time(&module_id);
-    }
-    Ok(Json(receipt))
+    let time = query.timestamp.or(form.timestamp);
+    let metadata = metadata.with_time(parse_time("timestamp", time.as_deref())?);
+    publish_jpeg(&hub, &caller, &module_id, metadata, jpeg).await.map(Json)
 }
 
-/// Whether the body is a picture, or may well be one.
-pub(super) fn is_jpeg(headers: &HeaderMap) -> bool {
+/// Publishes a JPEG as the camera's newest frame.
+///
+/// # Errors
+/// `Unprocessable` or `TooLarge` when it is not a frame, which is counted for the camera; those of [`Hub::publish_frame`].
+pub(crate) async fn publish_jpeg(
+    hub: &Hub,
+    caller: &Caller,
+    module_id: &ModuleId,
+    metadata: FrameMetadata,
+    jpeg: Bytes,
+) -> Result<FrameReceipt> {
+    let ignores_time = metadata.ignores_time;
+    let frame = metadata.into_frame(jpeg, hub.now().wall).inspect_err(|_| {
+        hub.refused_frame(caller, module_id);
+    })?;
+    let receipt = hub.publish_frame(caller, module_id, frame).await?;
+    if ignores_time {
+        hub.ignored_frame_time(module_id);
+    }
+    Ok(receipt)
+}
+
+/// Whether the content type allows the body to be a JPEG.
+pub(crate) fn is_jpeg(headers: &HeaderMap) -> bool {
     matches!(media_type(headers).as_str(), "" | "image/jpeg" | "image/jpg" | "application/octet-stream")
 }
 
@@ -138,7 +152,7 @@ struct Form {
 async fn read_form(request: Request, hub: &Hub) -> Result<Form> {
     let mut head = Request::new(Body::empty());
     *head.headers_mut() = request.headers().clone();
-    // Read as every body is, within the budget for frames and at the least pace; then taken apart.
+    // Read like every body, within the budget for frames and at the minimum rate, and parsed afterwards.
     let limit = (MAX_FORM_BYTES, TOO_LARGE);
     let whole = read(request, limit, &hub.inner.admission.frames, BytesMut::with_capacity).await?;
     let mut request = head.map(|_| Body::from(whole.freeze()));
@@ -148,7 +162,7 @@ async fn read_form(request: Request, hub: &Hub) -> Result<Form> {
         .map_err(|rejection| HubError::invalid_argument(format!("not a form: {}", rejection.body_text())))?;
     let mut form = Form::default();
     while let Some(field) = multipart.next_field().await.map_err(broken_form)? {
-        // A file is the picture whatever its field is called: `imageFile`, `upload`, `photo` ...
+        // A file is the frame, whatever the name of its field: `imageFile`, `upload`, `photo` ...
         let is_file = field.file_name().is_some()
             || field.content_type().is_some_and(|media| media.to_ascii_lowercase().starts_with("image/"));
         match field.name().unwrap_or_default() {
@@ -161,7 +175,7 @@ async fn read_form(request: Request, hub: &Hub) -> Result<Form> {
                 }
                 if form.frame.replace(bytes).is_some() {
                     return Err(HubError::invalid_argument(
-                        "the form has two files: send one picture with each request",
+                        "the form has two files: send one frame with each request",
                     ));
                 }
             }

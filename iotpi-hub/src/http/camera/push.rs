@@ -1,4 +1,4 @@
-//! Pictures pushed one after the other in one request, answered as they come.
+//! A stream of frames in one request, with a response that is sent meanwhile.
 
 use std::{sync::Arc, time::Duration};
 
@@ -34,12 +34,12 @@ use crate::{
     frames::Slot,
 };
 
-/// A stream in which nothing comes for so long is ended.
-const SILENCE: Duration = Duration::from_secs(60);
+/// A stream ends when nothing arrives for this long.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// The memory of a frame is taken from the budget in steps of this size.
 const MEMORY_STEP_BYTES: usize = 64 * 1024;
-/// The answer begins after this many refused pictures when there was no good one before.
-const MAX_REFUSED_UNANSWERED: u32 = 3;
+/// The response begins after this many refused frames if none was published before.
+const MAX_REFUSED_BEFORE_RESPONSE: u32 = 3;
 
 pub(super) fn routes() -> ApiRouter {
     ApiRouter::new().routes(routes!(push))
@@ -49,35 +49,35 @@ pub(super) fn routes() -> ApiRouter {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PushParams {
-    /// Whose camera; when left out the token's module, else `camera`.
+    /// The module of the camera. When omitted: the module of the token, or else `camera`.
     module_id: Option<ModuleId>,
 }
 
-/// A line of the answer.
+/// A line of the response.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
-enum Line {
-    /// The answer begins, or the number of viewers changed. `seq` is 0 before the first picture.
+enum PushEvent {
+    /// The response begins, or the number of viewers changed. `seq` is 0 before the first frame.
     Receipt(FrameReceipt),
-    /// Why a picture was refused, or why the stream ends.
+    /// The reason why a frame was refused, or why the stream ends.
     Problem {
-        /// What was wrong.
+        /// The problem, as in other responses.
         problem: Problem,
     },
 }
 
 /// Push frames
 ///
-/// A `multipart/x-mixed-replace` body without end, each part a JPEG with the headers of one that is posted; `Content-Length` may
-/// be left out. The answer begins after the first frame that was taken, or the third that was refused. It consists of lines of
-/// JSON: a receipt whenever the number of viewers changes, and a problem when a picture is refused, which never ends the stream. The
-/// same problem is reported once until a picture is taken again. A stream in which nothing arrives for 60 s is ended.
+/// The body is an endless `multipart/x-mixed-replace`. Each part is a JPEG with the headers of `POST /api/camera/frame`;
+/// `Content-Length` may be omitted. The response begins after the first published frame, or the third refused one. It consists of
+/// lines of JSON: a receipt whenever the number of viewers changes, and a problem when a frame is refused, which never ends the
+/// stream. A repeated problem is reported again only after a published frame. The stream ends when nothing arrives for 60 s.
 #[utoipa::path(
     post, path = "/api/camera/stream", tag = "camera", operation_id = "push",
     params(PushParams),
     request_body(content = inline(Jpeg), content_type = "multipart/x-mixed-replace"),
     responses(
-        (status = 200, description = "Lines of JSON", body = inline(Line), content_type = "application/x-ndjson"),
+        (status = 200, description = "Lines of JSON", body = inline(PushEvent), content_type = "application/x-ndjson"),
         PermissionDenied, TooLarge, Unprocessable, RateLimited, StorageFull
     )
 )]
@@ -93,7 +93,7 @@ async fn push(
     let parts = MixedReplace::of_content_type(content_type.unwrap_or_default()).map_err(malformed)?;
     let authorized = request.extensions().get::<RequestAuthorization>().cloned().unwrap_or_default();
     let (head, body) = request.into_parts();
-    let mut pushed = Pushed {
+    let mut incoming = IncomingFrames {
         parts,
         body,
         connection: Arc::clone(connection(&head.extensions)?),
@@ -108,31 +108,41 @@ async fn push(
     let mut seq = 0;
     let mut refusal = None;
     for refused in 1.. {
-        match pushed.next().await? {
-            Next::Taken(receipt) => {
+        match incoming.next().await? {
+            Next::Published(receipt) => {
                 seq = receipt.seq;
                 break;
             }
             Next::Refused(error) => {
                 refusal = Some(error);
-                if refused == MAX_REFUSED_UNANSWERED {
+                if refused == MAX_REFUSED_BEFORE_RESPONSE {
                     break;
                 }
             }
             Next::End => {
                 return Err(refusal.unwrap_or_else(|| {
-                    HubError::invalid_argument("the stream ended before its first picture")
+                    HubError::invalid_argument("the stream ended before its first frame")
                 }));
             }
         }
     }
-    let slot = pushed.hub.slot(&pushed.caller, &pushed.module_id)?;
-    (0..std::mem::take(&mut pushed.uncounted)).for_each(|_| slot.refused());
+    let slot = incoming.hub.slot(&incoming.caller, &incoming.module_id)?;
+    (0..std::mem::take(&mut incoming.uncounted)).for_each(|_| slot.refused());
     let viewers = slot.watch_demand();
     let ended: AuthorizationEnd = Box::pin(async move { authorized.ended().await });
-    let answer =
-        Answer { pushed, ended, slot, viewers, told: None, refusal, reported: None, seq, over: false };
-    let lines = stream::unfold(answer, |mut answer| async move { Some((answer.line().await?, answer)) });
+    let response = PushResponse {
+        incoming,
+        ended,
+        slot,
+        viewers,
+        reported_viewers: None,
+        refusal,
+        reported_problem: None,
+        seq,
+        over: false,
+    };
+    let lines =
+        stream::unfold(response, |mut response| async move { Some((response.next_line().await?, response)) });
     let mut response = Body::from_stream(lines).into_response();
     response.extensions_mut().insert(EndsItself);
     let headers = response.headers_mut();
@@ -149,44 +159,44 @@ fn malformed(error: MalformedStream) -> HubError {
     }
 }
 
-/// What comes in.
-struct Pushed {
+/// The frames of the request.
+struct IncomingFrames {
     hub: Hub,
     caller: Caller,
     module_id: ModuleId,
     parts: MixedReplace,
     body: Body,
     connection: Arc<ConnectionPermit>,
-    /// The memory of the part in progress, taken from the budget for frames.
+    /// Memory of the part in progress, taken from the budget for frames.
     memory: Option<Permit>,
-    /// The pace of the part in progress.
+    /// The minimum rate of the part in progress.
     rate: MinimumRate,
     /// The body was read to its end.
     is_over: bool,
-    /// Refused parts of a camera that the hub does not know yet.
+    /// Refused parts that are not counted yet because the hub does not know the camera.
     uncounted: u32,
 }
 
-/// What became of the next part of a stream.
+/// The next event of a stream.
 enum Next {
-    Taken(FrameReceipt),
-    /// The part was no picture, and was counted. The stream continues.
+    Published(FrameReceipt),
+    /// The part was not a frame. It was counted, and the stream continues.
     Refused(HubError),
     End,
 }
 
-impl Pushed {
-    /// Shows the next picture.
+impl IncomingFrames {
+    /// Publishes the next frame.
     ///
     /// # Errors
-    /// What ends the stream: its sender may not deliver any more, it broke off, or it is no stream of parts.
+    /// The stream ends: its sender may no longer deliver, it was cut off, or it is not a multipart stream.
     ///
     /// # Cancel safety
-    /// Cancel safe up to the showing, which is over at once.
+    /// Cancel safe until the frame is published, which does not wait.
     async fn next(&mut self) -> Result<Next> {
         loop {
             match self.parts.part() {
-                Ok(Some(part)) => return self.show(&part).await,
+                Ok(Some(part)) => return self.publish(&part).await,
                 Ok(None) if self.parts.has_ended() => return Ok(Next::End),
                 Ok(None) => {}
                 Err(error) if error.is_final() => return Err(malformed(error)),
@@ -203,7 +213,7 @@ impl Pushed {
                     self.parts.push(data);
                 }
                 Ok(Some(Err(error))) => {
-                    return Err(HubError::invalid_argument("the stream broke off").caused_by(error));
+                    return Err(HubError::invalid_argument("the stream was cut off").caused_by(error));
                 }
                 Ok(None) => {
                     self.is_over = true;
@@ -215,19 +225,19 @@ impl Pushed {
         }
     }
 
-    /// Takes the memory of the part in progress from the budget for frames, or gives it back between two parts. Answers by when
-    /// the next bytes have to arrive.
+    /// Takes the memory of the part in progress from the budget for frames, or returns it between two parts. Returns the deadline
+    /// for the next bytes.
     ///
     /// # Errors
-    /// `Unavailable` when there is no room in the budget; that ends the stream.
+    /// `Unavailable` when the budget is used up. That ends the stream.
     async fn account_for_memory(&mut self) -> Result<Instant> {
         let bytes = self.parts.memory_bytes();
         if bytes == 0 {
             self.memory = None;
-            return Ok(Instant::now() + SILENCE);
+            return Ok(Instant::now() + IDLE_TIMEOUT);
         }
         let frames = &self.hub.inner.admission.frames;
-        // In steps, so that not each piece of a frame asks.
+        // In steps, so that not every chunk of a frame needs a permit.
         let bytes = bytes.next_multiple_of(MEMORY_STEP_BYTES);
         match &mut self.memory {
             Some(permit) => frames.resize(permit, bytes).await?,
@@ -239,11 +249,11 @@ impl Pushed {
         Ok(self.rate.deadline())
     }
 
-    async fn show(&mut self, part: &Part) -> Result<Next> {
+    async fn publish(&mut self, part: &Part) -> Result<Next> {
         let now = self.hub.now().wall;
-        let caption = FrameMetadata::of(|name| part.header(name.as_str()), now);
-        let frame =
-            caption.and_then(|caption| Ok((caption.ignores_time, caption.on(part.body.clone(), now)?)));
+        let metadata = FrameMetadata::from_fields(|name| part.header(name.as_str()), now);
+        let frame = metadata
+            .and_then(|metadata| Ok((metadata.ignores_time, metadata.into_frame(part.body.clone(), now)?)));
         let (ignores_time, frame) = match frame {
             Ok(frame) => frame,
             Err(error) => return Ok(self.refuse(error)),
@@ -252,10 +262,10 @@ impl Pushed {
         if ignores_time {
             self.hub.ignored_frame_time(&self.module_id);
         }
-        Ok(Next::Taken(receipt))
+        Ok(Next::Published(receipt))
     }
 
-    /// Counts a part that is no picture.
+    /// Counts a part that is not a frame.
     fn refuse(&mut self, error: HubError) -> Next {
         if !self.hub.refused_frame(&self.caller, &self.module_id) {
             self.uncounted += 1;
@@ -264,65 +274,65 @@ impl Pushed {
     }
 }
 
-/// What goes out.
-struct Answer {
-    pushed: Pushed,
+/// The response, and the state of its stream.
+struct PushResponse {
+    incoming: IncomingFrames,
     ended: AuthorizationEnd,
     slot: Arc<Slot>,
     viewers: watch::Receiver<u32>,
-    told: Option<u32>,
-    /// Why the last picture was refused, until a line reports it.
+    reported_viewers: Option<u32>,
+    /// The reason why the last frame was refused, until a line reports it.
     refusal: Option<HubError>,
-    /// The problem that was reported last, until a picture is taken.
-    reported: Option<String>,
+    /// The problem that was reported last, until a frame is published.
+    reported_problem: Option<String>,
     seq: u64,
     over: bool,
 }
 
-impl Drop for Answer {
+impl Drop for PushResponse {
     fn drop(&mut self) {
-        // A camera that delivered nothing but refused parts leaves no place behind.
-        self.pushed.hub.inner.frames.remove_unused(&self.pushed.module_id, &self.slot);
+        // A camera that delivered only refused parts must not keep its slot.
+        self.incoming.hub.inner.frames.remove_unused(&self.incoming.module_id, &self.slot);
     }
 }
 
-impl Answer {
-    /// The next line, while taking pictures; nothing at the end.
-    async fn line(&mut self) -> Option<Result<Bytes, std::convert::Infallible>> {
+impl PushResponse {
+    /// Publishes frames until the next line is due, and returns it; `None` at the end.
+    async fn next_line(&mut self) -> Option<Result<Bytes, std::convert::Infallible>> {
         let line = loop {
             if self.over || self.slot.is_gone() {
                 return None;
             }
             if let Some(error) = self.refusal.take()
-                && self.reported.as_deref() != Some(error.detail())
+                && self.reported_problem.as_deref() != Some(error.detail())
             {
-                self.reported = Some(error.detail().to_owned());
-                break Line::Problem { problem: problem::document(&error, None) };
+                self.reported_problem = Some(error.detail().to_owned());
+                break PushEvent::Problem { problem: problem::document(&error, None) };
             }
             let viewers = *self.viewers.borrow_and_update();
-            if self.told.replace(viewers) != Some(viewers) {
-                break Line::Receipt(FrameReceipt { viewers, seq: self.seq });
+            if self.reported_viewers.replace(viewers) != Some(viewers) {
+                break PushEvent::Receipt(FrameReceipt { viewers, seq: self.seq });
             }
-            let stopping = self.pushed.hub.stopping().clone();
+            let stopping = self.incoming.hub.stopping().clone();
             tokio::select! {
                 biased;
                 () = stopping.cancelled() => return None,
                 () = &mut self.ended => {
                     self.over = true;
-                    break Line::Problem { problem: problem::document(&authorization_ended(), None) };
+                    break PushEvent::Problem { problem: problem::document(&authorization_ended(), None) };
                 }
-                // The slot lives as long as we do.
+                // It cannot fail: `slot` holds the sender.
                 _ = self.viewers.changed() => {}
-                next = self.pushed.next() => match next {
-                    Ok(Next::Taken(receipt)) => {
+                next = self.incoming.next() => match next {
+                    Ok(Next::Published(receipt)) => {
                         self.seq = receipt.seq;
-                        self.reported = None;
+                        self.reported_problem = None;
                     }
                     Ok(Next::Refused(error)) => self.refusal = Some(error),
                     Ok(Next::End) => return None,
                     Err(error) => {
                         self.over = true;
-                        break Line::Problem { problem: problem::document(&error, None) };
+                        break PushEvent::Problem { problem: problem::document(&error, None) };
                     }
                 },
             }

@@ -1,8 +1,9 @@
 //! The MJPEG stream.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, sync::Arc};
 
 use axum::{
+    Extension,
     body::Body,
     extract::State,
     response::{IntoResponse, Response},
@@ -17,7 +18,7 @@ use super::{
     CameraParams, Jpeg, NotFound, PermissionDenied, Query, RateLimited,
     mjpeg::Mjpeg,
 };
-use crate::{Hub, auth::Authorization, error};
+use crate::{Hub, admission::ConnectionPermit, auth::Authorization, error};
 
 pub(super) fn routes() -> ApiRouter {
     ApiRouter::new().routes(routes!(watch))
@@ -25,14 +26,14 @@ pub(super) fn routes() -> ApiRouter {
 
 /// Watch a camera
 ///
-/// MJPEG without end: for each viewer the newest frame, never a queue. While the camera delivers nothing, a drawn picture a
-/// second says so, with `X-Signal: none`. Waits when the module has not delivered yet.
+/// An endless MJPEG stream of the newest frame; each viewer skips the frames that it is too slow for. While the camera delivers
+/// nothing, the stream has one drawn image a second with `X-Signal: none`. If the module has not delivered yet, the stream waits.
 #[utoipa::path(
     get, path = "/api/camera/stream", tag = "camera", operation_id = "watch",
     security(("session" = []), ("bearer" = []), ("basic" = []), ("signed_url" = [])),
     params(CameraParams),
     responses(
-        (status = 200, description = "Frames, each a part with `Content-Length`, `X-Timestamp` (captured, by the hub's clock) and `X-Sequence`",
+        (status = 200, description = "One part per frame, with `Content-Length`, `X-Timestamp` (capture time by the hub's clock) and `X-Sequence`",
          body = inline(Jpeg), content_type = "multipart/x-mixed-replace; boundary=frame"),
         PermissionDenied, NotFound, RateLimited
     )
@@ -40,19 +41,21 @@ pub(super) fn routes() -> ApiRouter {
 async fn watch(
     State(hub): State<Hub>,
     authorization: Authorization,
+    Extension(connection): Extension<Arc<ConnectionPermit>>,
     Query(query): Query<CameraParams>,
 ) -> error::Result<Response> {
     authorization.caller().may_read()?;
+    connection.cancel_on_close();
     let camera = hub.resolve_camera(query.module_id)?;
     let viewer = hub.watch(&camera, ViewerKind::Mjpeg)?;
-    // Of no length, as what is sent in its place.
+    // Of unknown length, like the parts that the server sends in its place.
     let mut response = Body::from_stream(stream::empty::<Result<Bytes, Infallible>>()).into_response();
     response.extensions_mut().insert(Mjpeg::new(hub, viewer, authorization));
     let headers = response.headers_mut();
     headers
         .insert(header::CONTENT_TYPE, HeaderValue::from_static("multipart/x-mixed-replace; boundary=frame"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    // Proxies that buffer would break the stream's promise.
+    // A proxy that buffers would delay frames.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     Ok(response)
 }
