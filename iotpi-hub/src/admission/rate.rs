@@ -1,54 +1,56 @@
-//! The least pace of a transfer: of bodies that arrive, and of answers that are taken.
+//! Minimum rates of transfers: of request bodies that arrive, and of responses that clients read.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The least average pace of a body or an answer.
+/// The minimum average rate of a request body or a response.
 pub(crate) const MIN_BYTES_PER_SEC: u32 = 8 * 1024;
-/// How long a body may take beyond that, because packets are lost and sent again.
+/// Time that a body may take beyond that, because packets are lost and sent again.
 const BODY_GRACE: Duration = Duration::from_secs(5);
-/// How long the other side may take nothing of an answer.
+/// Time for which a client may read nothing of a response.
 const SEND_GRACE: Duration = Duration::from_secs(20);
 /// The same, once the authorization of what is being sent has ended.
 const REVOKED_GRACE: Duration = Duration::from_secs(1);
 
-/// The pace of a body that arrives.
+/// The minimum rate of a request body.
 #[derive(Debug)]
 pub(crate) struct MinimumRate {
-    begun: Instant,
+    started: Instant,
     bytes: u64,
 }
 
 impl MinimumRate {
     pub(crate) fn new() -> Self {
-        Self { begun: Instant::now(), bytes: 0 }
+        Self { started: Instant::now(), bytes: 0 }
     }
 
-    /// More of the body arrived.
+    /// Records bytes that arrived.
     pub(crate) fn received(&mut self, bytes: usize) {
         self.bytes += bytes as u64;
     }
 
-    /// When the body is too slow if nothing more has arrived by then.
+    /// The time by which more bytes must arrive.
     pub(crate) fn deadline(&self) -> Instant {
-        self.begun + BODY_GRACE + time_for(self.bytes)
+        self.started + BODY_GRACE + time_for(self.bytes)
     }
 }
 
-/// How long the other side of a connection may still refuse to take bytes. Time in which nothing has to be sent costs nothing.
+/// Time for which the client of a connection may still read nothing. Reading adds to it, up to a maximum; time in which nothing
+/// has to be sent is free.
 #[derive(Debug)]
 pub(crate) struct SendCredit {
     left: Duration,
+    max: Duration,
     blocked_since: Option<Instant>,
 }
 
 impl SendCredit {
     pub(crate) fn new() -> Self {
-        Self { left: SEND_GRACE, blocked_since: None }
+        Self { left: SEND_GRACE, max: SEND_GRACE, blocked_since: None }
     }
 
-    /// The other side took bytes, or takes none now.
+    /// Records that the client accepted bytes, or accepts none at present.
     pub(crate) fn wrote(&mut self, bytes: Option<usize>) {
         match (bytes, self.blocked_since) {
             (None, None) => self.blocked_since = Some(Instant::now()),
@@ -57,20 +59,21 @@ impl SendCredit {
                 let waited = since.map_or(Duration::ZERO, |since| since.elapsed());
                 self.blocked_since = None;
                 let earned = time_for(bytes as u64);
-                self.left = (self.left.saturating_sub(waited) + earned).min(SEND_GRACE);
+                self.left = (self.left.saturating_sub(waited) + earned).min(self.max);
             }
         }
     }
 
-    /// The authorization of what is being sent has ended. A client that does not read has a moment left.
+    /// Shortens the time, because the authorization of what is being sent has ended.
     pub(crate) fn revoke(&mut self) {
-        self.left = self.left.min(REVOKED_GRACE);
+        self.max = REVOKED_GRACE;
+        self.left = self.left.min(self.max);
         if let Some(since) = &mut self.blocked_since {
             *since = Instant::now();
         }
     }
 
-    /// When the other side is too slow if it takes nothing more by then; nothing while no bytes wait for it.
+    /// The time by which the client must read more; `None` while no bytes wait for it.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.blocked_since.map(|since| since + self.left)
     }
@@ -87,7 +90,7 @@ mod tests {
     const PER_SEC: usize = MIN_BYTES_PER_SEC as usize;
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_that_keeps_the_pace_may_take_as_long_as_it_needs() {
+    async fn a_body_at_the_minimum_rate_may_take_as_long_as_it_needs() {
         let mut rate = MinimumRate::new();
 
         for _ in 0..100 {
@@ -101,7 +104,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_receiver_that_takes_a_little_now_and_then_runs_out_of_credit() {
+    async fn a_client_that_reads_a_little_now_and_then_runs_out_of_credit() {
         let mut credit = SendCredit::new();
         let mut taken = 0;
 
@@ -120,7 +123,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_receiver_that_keeps_the_pace_and_one_for_which_nothing_waits_are_never_too_slow() {
+    async fn a_client_at_the_minimum_rate_and_one_for_which_nothing_waits_are_never_too_slow() {
         let mut credit = SendCredit::new();
         for _ in 0..100 {
             credit.wrote(None);
@@ -134,5 +137,19 @@ mod tests {
         assert_eq!(credit.deadline(), None);
         credit.wrote(None);
         assert!(credit.deadline().unwrap() > Instant::now() + SEND_GRACE / 2);
+    }
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_reads_nothing_has_a_moment_left_after_a_revocation() {
+        let mut credit = SendCredit::new();
+        credit.wrote(None);
+        tokio::time::advance(Duration::from_secs(5)).await;
+
+        credit.revoke();
+
+        assert_eq!(credit.deadline(), Some(Instant::now() + REVOKED_GRACE));
+        // Bytes that still fit into the socket buy no more time.
+        credit.wrote(Some(1000 * PER_SEC));
+        credit.wrote(None);
+        assert_eq!(credit.deadline(), Some(Instant::now() + REVOKED_GRACE));
     }
 }

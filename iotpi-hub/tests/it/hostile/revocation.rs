@@ -125,6 +125,28 @@ async fn every_long_lived_response_ends_with_its_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stream_whose_client_does_not_read_ends_with_its_token() {
+    let api = Api::start().await;
+    api.call(Method::POST, "/api/camera/frame?module_id=porch").jpeg(jpeg(64, 48, 8_000_000)).ok().await;
+    let (id, token) = api.made(json!({"name": "display", "role": "viewer"})).await;
+    let mut viewer = Wire::to(&api.hub).await;
+    viewer.head("GET /api/camera/stream?module_id=porch", &token, &[]).await;
+    assert_eq!(viewer.answer_head().await.status(), 200);
+
+    api.revoke(&id).await;
+
+    let stalled = async {
+        let metrics = async || String::from_utf8(api.get("/metrics").send().await.body.to_vec()).unwrap();
+        while !metrics().await.contains("iotpi_connections_stalled_total 1\n") {
+            tokio::task::yield_now().await;
+        }
+    };
+    // Well before the 20 s for which a client may otherwise read nothing.
+    timeout(Duration::from_secs(15), stalled).await.expect("the stream ends");
+    api.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_long_poll_of_a_revoked_token_gets_no_command() {
     let api = Api::start().await;
     api.lamp().await;
