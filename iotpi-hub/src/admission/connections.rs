@@ -1,8 +1,8 @@
-//! The open connections: how many there may be, and which one has to go when there are too many.
+//! The limit on open connections, and the choice of the connection that is evicted when there are too many.
 //!
 //! A connection counts for its address until a request on it is authenticated, and for that caller from then on. Connections
-//! that have not authenticated hold at most three quarters of all places; when there are more, the address that has most of them
-//! loses its oldest one. So an honest client always gets far enough to authenticate, however many connections an attacker opens.
+//! that have not authenticated hold at most three quarters of all permits; when there are more, the oldest one of the address with
+//! the most of them is evicted. So an honest client can always authenticate, however many connections an attacker opens.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -16,10 +16,10 @@ use std::{
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::{Holder, Permit};
+use super::{BudgetPermit, Holder};
 use crate::{error::Result, lock::lock};
 
-/// However few connections there may be, an address or a caller may have this many.
+/// Minimum share of an address or a caller, however low the limit is.
 const MIN_SHARE: usize = 64;
 
 /// The open connections of a hub.
@@ -33,7 +33,7 @@ pub(crate) struct Connections {
 #[derive(Debug, Default)]
 struct Open {
     next_id: u64,
-    /// By their numbers: the oldest first.
+    /// By id, the oldest first.
     connections: BTreeMap<u64, Connection>,
 }
 
@@ -41,11 +41,11 @@ struct Open {
 struct Connection {
     holder: Holder,
     is_authenticated: bool,
-    /// Cancelled when the connection has to go.
+    /// Cancelled when the connection is evicted.
     evicted: CancellationToken,
 }
 
-/// A place for one connection, until it is dropped.
+/// The permit of one open connection, released when it is dropped.
 #[derive(Debug)]
 pub(crate) struct ConnectionPermit {
     connections: Arc<Connections>,
@@ -60,12 +60,12 @@ pub(crate) struct ConnectionPermit {
 /// The request in progress on a connection.
 #[derive(Debug, Default)]
 struct Request {
-    /// Who sent it, once that is known.
+    /// The caller, once it is known.
     holder: Option<Holder>,
-    /// For whom the connection is counted; outlives the request.
-    counted: Option<Holder>,
-    /// What its body holds.
-    body: Option<Permit>,
+    /// The holder that the connection counts for. It outlives the request.
+    counted_for: Option<Holder>,
+    /// The memory of its body.
+    body: Option<BudgetPermit>,
 }
 
 impl Connections {
@@ -73,18 +73,15 @@ impl Connections {
         Arc::new(Self { limit, open: Mutex::default(), closed: Notify::new() })
     }
 
-    /// A place for a connection from this address, `is_proxy` when it is that of a trusted proxy, whose connections carry the
-    /// requests of many. Where necessary another connection loses its place.
-    ///
-    /// # Errors
-    /// Nothing when all places are taken by authenticated callers.
+    /// A permit for a connection from this address. `is_proxy` means the address of a trusted proxy, whose connections carry the
+    /// requests of many clients. If necessary another connection is evicted. `None` when authenticated callers hold all permits.
     pub(crate) fn enter(self: &Arc<Self>, address: IpAddr, is_proxy: bool) -> Option<ConnectionPermit> {
         let holder = Holder::of_address(address);
         let mut open = lock(&self.open);
         if !is_proxy && open.count(&holder, false) >= self.share(4) {
             open.evict(&holder);
         }
-        // The last places are for programs of this machine.
+        // The last permits are reserved for programs on this machine.
         let limit = self.limit - if address.is_loopback() { 0 } else { self.limit / 16 };
         let unauthenticated = open.connections.values().filter(|c| !c.is_authenticated).count();
         if (unauthenticated >= self.limit - self.limit / 4 || open.connections.len() >= limit)
@@ -112,12 +109,12 @@ impl Connections {
         })
     }
 
-    /// How many connections there may be.
+    /// The maximum number of connections.
     pub(crate) fn limit(&self) -> usize {
         self.limit
     }
 
-    /// Whether places get scarce: then each connection is closed after its answer, so that idle ones hold no place.
+    /// Whether few permits are left. Each connection is then closed after its response, so that idle ones hold no permit.
     pub(crate) fn is_scarce(&self) -> bool {
         lock(&self.open).connections.len() > self.limit - self.limit / 4
     }
@@ -136,7 +133,7 @@ impl Connections {
         }
     }
 
-    /// One part of the places, and at least [`MIN_SHARE`].
+    /// This fraction of all permits, and at least [`MIN_SHARE`].
     fn share(&self, parts: usize) -> usize {
         (self.limit / parts).max(MIN_SHARE).min(self.limit)
     }
@@ -157,7 +154,7 @@ impl Open {
         counts.into_iter().max_by_key(|(_, count)| *count).map(|(holder, _)| holder.clone())
     }
 
-    /// Takes the place of the oldest connection of this address that has not authenticated.
+    /// Evicts the oldest connection of this address that has not authenticated.
     fn evict(&mut self, address: &Holder) {
         let oldest = self.connections.iter().find(|(_, c)| !c.is_authenticated && c.holder == *address);
         if let Some(connection) = oldest.map(|(id, _)| *id).and_then(|id| self.connections.remove(&id)) {
@@ -167,25 +164,25 @@ impl Open {
 }
 
 impl ConnectionPermit {
-    /// The address of the other end.
+    /// The address of the peer.
     pub(crate) fn address(&self) -> IpAddr {
         self.address
     }
 
-    /// Cancelled when another connection was given the place of this one.
+    /// Cancelled when this connection is evicted in favour of another one.
     pub(crate) fn evicted(&self) -> &CancellationToken {
         &self.evicted
     }
 
-    /// The request in progress is this caller's. From now on the connection is counted for the caller.
+    /// Records the caller of the request in progress. From now on the connection counts for the caller.
     ///
     /// # Errors
-    /// `Unavailable` when the caller has too many connections open, or the connection has lost its place.
+    /// `Unavailable` when the caller has too many connections open, or the connection was evicted.
     pub(crate) fn authenticated(&self, caller: Holder) -> Result<()> {
         let mut request = lock(&self.request);
-        if request.counted.as_ref() != Some(&caller) {
+        if request.counted_for.as_ref() != Some(&caller) {
             self.count_for(&caller)?;
-            request.counted = Some(caller.clone());
+            request.counted_for = Some(caller.clone());
         }
         request.holder = Some(caller);
         Ok(())
@@ -193,10 +190,10 @@ impl ConnectionPermit {
 
     fn count_for(&self, caller: &Holder) -> Result<()> {
         let mut open = lock(&self.connections.open);
-        let most = self.connections.share(2);
-        if !self.is_proxy && open.count(caller, true) >= most {
+        let max = self.connections.share(2);
+        if !self.is_proxy && open.count(caller, true) >= max {
             return Err(super::busy(format!(
-                "{most} connections with these credentials are open already; close some of them"
+                "{max} connections with these credentials are open already; close some of them"
             )));
         }
         let connection = open
@@ -210,7 +207,7 @@ impl ConnectionPermit {
         Ok(())
     }
 
-    /// Whose share the request in progress uses: its caller's, or before that is known its address's.
+    /// The holder whose share the request in progress uses: its caller, or its address before the caller is known.
     pub(crate) fn holder(&self) -> Holder {
         lock(&self.request).holder.clone().unwrap_or_else(|| Holder::of_address(self.address))
     }
@@ -220,12 +217,12 @@ impl ConnectionPermit {
         lock(&self.request).holder.is_some()
     }
 
-    /// Keeps what the request's body holds until the request is over.
-    pub(crate) fn keep(&self, body: Permit) {
+    /// Keeps the memory of the request's body until the request is finished.
+    pub(crate) fn keep(&self, body: BudgetPermit) {
         lock(&self.request).body = Some(body);
     }
 
-    /// The request in progress is over.
+    /// Finishes the request in progress: releases its memory and forgets its caller.
     pub(crate) fn finish_request(&self) {
         let mut request = lock(&self.request);
         request.holder = None;
@@ -279,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_over_its_share_loses_its_oldest_connection() {
+    fn the_oldest_connection_of_an_address_over_its_share_is_evicted() {
         let connections = Connections::new(1024);
         let other = connections.enter(address(2), false).unwrap();
         let held: Vec<_> = (0..256).map(|_| connections.enter(address(1), false).unwrap()).collect();
@@ -321,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_caller_has_half_of_all_places_and_an_authenticated_connection_is_never_evicted() {
+    fn a_caller_has_half_of_all_permits_and_an_authenticated_connection_is_never_evicted() {
         let connections = Connections::new(1024);
         let held: Vec<_> = (0..512)
             .map(|_| {
@@ -339,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_places_are_for_this_machine_and_full_is_full() {
+    fn the_last_permits_are_for_this_machine_and_the_limit_holds() {
         let connections = Connections::new(16);
         let enter = |address: IpAddr, name: &str| {
             let permit = connections.enter(address, false)?;
@@ -354,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn who_holds_a_body_is_the_caller_of_the_request_and_before_that_its_address() {
+    fn the_holder_of_a_body_is_the_caller_or_its_address_before_authentication() {
         let connections = Connections::new(16);
         let permit = connections.enter(address(1), false).unwrap();
         assert_eq!(permit.holder(), Holder::of_address(address(1)));
@@ -367,7 +364,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_last_connection_that_closes_ends_the_wait() {
+    async fn closed_returns_when_the_last_connection_closes() {
         let connections = Connections::new(16);
         let permit = connections.enter(address(1), false).unwrap();
         let mut closed = std::pin::pin!(connections.closed());

@@ -1,12 +1,12 @@
-//! Admission control: how many connections, request bodies and queries the hub works on at a time, and how large a part of
-//! each one caller may hold.
+//! Admission control: limits on the connections, request bodies and queries in progress, and on the share of each that one
+//! caller may hold.
 //!
 //! Each budget is shared: a caller, or an address that has not authenticated, holds at most its share, so that no token and no
-//! address can keep everybody else out. Deliberately absent: priorities between callers.
+//! address can lock out the others. Deliberately absent: priorities between callers.
 
 mod connections;
 mod rate;
-mod shares;
+mod shared_budget;
 
 use std::{
     hash::Hash,
@@ -18,48 +18,48 @@ use bytes::Bytes;
 pub(crate) use connections::{ConnectionPermit, Connections};
 use iotpi_core::{ModuleId, UserName};
 pub(crate) use rate::{MIN_BYTES_PER_SEC, MinimumRate, SendCredit};
-pub(crate) use shares::{Permit, Shares};
+pub(crate) use shared_budget::{BudgetPermit, SharedBudget};
 
 use crate::{
     auth::Caller,
     error::{HubError, Result},
 };
 
-/// JSON bodies that are being received and carried out at a time, in bytes.
+/// Bytes of JSON bodies that are being received or handled.
 const MAX_BODY_BYTES: u32 = 8 * 1024 * 1024;
-/// Of these, what one caller may hold.
+/// Share of one caller.
 const MAX_BODY_BYTES_PER_CALLER: u32 = 1024 * 1024;
-/// Frames that are being received at a time, in bytes.
+/// Bytes of frames that are being received.
 const MAX_FRAME_BYTES: u32 = 64 * 1024 * 1024;
-/// Of these, what one caller may hold: two of the largest frames.
+/// Share of one caller: two frames of the maximum size.
 const MAX_FRAME_BYTES_PER_CALLER: u32 = 16 * 1024 * 1024;
-/// Frames that are being sent to viewers at a time, in bytes: each viewer has one of its own.
+/// Bytes of frames that are being sent; each viewer has a frame of its own.
 const MAX_VIEWED_BYTES: u32 = 64 * 1024 * 1024;
-/// Of these, what one caller may hold.
+/// Share of one caller.
 const MAX_VIEWED_BYTES_PER_CALLER: u32 = 32 * 1024 * 1024;
-/// Queries of one caller that run at a time; the store has a few connections for the queries of all.
+/// Concurrent queries of one caller; all queries share a few connections of the store.
 const MAX_QUERIES_PER_CALLER: u32 = 2;
 /// Queries that run or wait for a connection of the store.
 const MAX_QUERIES: u32 = 64;
-/// Exports of recordings at a time; each holds a frame or two in memory and a plan of up to 16 MB.
+/// Concurrent exports of recordings; each holds one or two frames in memory and a plan of up to 16 MB.
 const MAX_EXPORTS: u32 = 4;
-/// Of these, what one caller may have.
+/// Share of one caller.
 const MAX_EXPORTS_PER_CALLER: u32 = 2;
-/// How long a query waits for those before it.
+/// Maximum time for which a query waits for earlier ones.
 const MAX_QUERY_WAIT: Duration = Duration::from_secs(20);
-/// How long a query may run.
+/// Maximum duration of a query.
 const MAX_QUERY_TIME: Duration = Duration::from_secs(30);
-/// How long the body of a request waits for room, well within a module's deadline of 10 s.
+/// Maximum time for which the body of a request waits for its budget, well within a module's deadline of 10 s.
 const MAX_WAIT: Duration = Duration::from_secs(4);
-/// A caller that was refused is told to come back after 1 to this many seconds, at random, so that not all come back at once.
+/// Upper bound of `Retry-After`, which is drawn from 1 s up, so that refused callers do not all retry at the same time.
 const MAX_RETRY_AFTER_SECS: u32 = 10;
 
-/// The party that a budget is shared between.
+/// A holder of shares of the budgets.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Holder {
-    /// A module, by its token.
+    /// A module, identified by its token.
     Module(ModuleId),
-    /// A user, or a token that is not a module's, by name.
+    /// A user, or a token that does not belong to a module, by name.
     User(UserName),
     /// A caller that has not authenticated: its IPv4 address, or the /64 network of its IPv6 address.
     Address(IpAddr),
@@ -73,8 +73,8 @@ impl Holder {
         })
     }
 
-    /// The holder for a caller of an operation that nobody may call unauthenticated.
-    fn of_known(caller: &Caller) -> Self {
+    /// The holder for the caller of an operation that requires authentication.
+    fn of_authenticated(caller: &Caller) -> Self {
         Self::of_caller(caller, IpAddr::V4(Ipv4Addr::UNSPECIFIED))
     }
 
@@ -87,52 +87,52 @@ impl Holder {
     }
 }
 
-/// The budgets of a hub for what requests hold.
+/// The budgets of a hub.
 #[derive(Debug)]
 pub(crate) struct Admission {
     /// Bytes of JSON bodies, from the arrival of the first byte until the request is answered.
-    pub(crate) bodies: Shares,
+    pub(crate) bodies: SharedBudget,
     /// Bytes of frames, from the arrival of the first byte until the request is answered.
-    pub(crate) frames: Shares,
-    /// Bytes of frames, from when they are given to a viewer until they are sent.
-    viewed: Shares,
+    pub(crate) frames: SharedBudget,
+    /// Bytes of frames, from the time a viewer receives them from the camera until they have been sent.
+    viewed: SharedBudget,
     /// Queries over readings.
-    queries: Shares,
+    queries: SharedBudget,
     /// Exports of recordings.
-    exports: Shares,
+    exports: SharedBudget,
 }
 
 impl Admission {
-    /// Runs a query when it is this caller's turn, for a stated time at most; a query that takes longer is cancelled.
+    /// Runs a query within the budget, and cancels it when it takes longer than 30 s.
     ///
     /// # Errors
-    /// The query's; `Unavailable` when its turn does not come in time or it takes too long.
+    /// The query's; `Unavailable` when it cannot start in time or takes too long.
     pub(crate) async fn query<T>(
         &self,
         caller: &Caller,
         query: impl Future<Output = Result<T>>,
     ) -> Result<T> {
-        let _turn = self.queries.acquire(&Holder::of_known(caller), 1).await?;
+        let _permit = self.queries.acquire(&Holder::of_authenticated(caller), 1).await?;
         tokio::time::timeout(MAX_QUERY_TIME, query).await.unwrap_or_else(|_| {
             Err(busy("the query took longer than 30 s; ask for a shorter time or wider buckets"))
         })
     }
 
-    /// A frame for a viewer, which keeps its bytes in memory until they are sent, however slow the viewer is.
+    /// The bytes of a frame for a viewer. They count against the budget until they have been sent, however slow the viewer is.
     ///
     /// # Errors
-    /// `Unavailable` when the viewers of this caller, or all of them, have too much in progress.
+    /// `Unavailable` when the viewers of this caller, or all viewers, have used up the budget.
     pub(crate) async fn view(&self, caller: &Caller, jpeg: &Bytes) -> Result<Bytes> {
-        let permit = self.viewed.acquire(&Holder::of_known(caller), jpeg.len()).await?;
-        Ok(Bytes::from_owner(Viewed { jpeg: jpeg.clone(), _permit: permit }))
+        let permit = self.viewed.acquire(&Holder::of_authenticated(caller), jpeg.len()).await?;
+        Ok(Bytes::from_owner(ViewedFrame { jpeg: jpeg.clone(), _permit: permit }))
     }
 
-    /// A place for an export, until it is dropped.
+    /// A permit for an export, released when it is dropped.
     ///
     /// # Errors
-    /// `RateLimited` when the caller has as many as it may, or the hub.
-    pub(crate) async fn export(&self, caller: &Caller) -> Result<Permit> {
-        self.exports.acquire(&Holder::of_known(caller), 1).await.map_err(|_| {
+    /// `RateLimited` when the maximum number of exports is running, of this caller or in all.
+    pub(crate) async fn export(&self, caller: &Caller) -> Result<BudgetPermit> {
+        self.exports.acquire(&Holder::of_authenticated(caller), 1).await.map_err(|_| {
             let detail = format!(
                 "{MAX_EXPORTS_PER_CALLER} exports of one caller and {MAX_EXPORTS} in all can run at a time; try again when one \
                  has finished"
@@ -142,13 +142,13 @@ impl Admission {
     }
 }
 
-/// The bytes of a frame with their place in the budget.
-struct Viewed {
+/// The bytes of a frame with their permit.
+struct ViewedFrame {
     jpeg: Bytes,
-    _permit: Permit,
+    _permit: BudgetPermit,
 }
 
-impl AsRef<[u8]> for Viewed {
+impl AsRef<[u8]> for ViewedFrame {
     fn as_ref(&self) -> &[u8] {
         &self.jpeg
     }
@@ -157,20 +157,20 @@ impl AsRef<[u8]> for Viewed {
 impl Default for Admission {
     fn default() -> Self {
         Self {
-            bodies: Shares::new(MAX_BODY_BYTES, MAX_BODY_BYTES_PER_CALLER, MAX_WAIT),
-            frames: Shares::new(MAX_FRAME_BYTES, MAX_FRAME_BYTES_PER_CALLER, MAX_WAIT),
-            viewed: Shares::new(MAX_VIEWED_BYTES, MAX_VIEWED_BYTES_PER_CALLER, MAX_WAIT),
-            exports: Shares::new(MAX_EXPORTS, MAX_EXPORTS_PER_CALLER, Duration::ZERO),
-            queries: Shares::new(MAX_QUERIES, MAX_QUERIES_PER_CALLER, MAX_QUERY_WAIT),
+            bodies: SharedBudget::new(MAX_BODY_BYTES, MAX_BODY_BYTES_PER_CALLER, MAX_WAIT),
+            frames: SharedBudget::new(MAX_FRAME_BYTES, MAX_FRAME_BYTES_PER_CALLER, MAX_WAIT),
+            viewed: SharedBudget::new(MAX_VIEWED_BYTES, MAX_VIEWED_BYTES_PER_CALLER, MAX_WAIT),
+            exports: SharedBudget::new(MAX_EXPORTS, MAX_EXPORTS_PER_CALLER, Duration::ZERO),
+            queries: SharedBudget::new(MAX_QUERIES, MAX_QUERIES_PER_CALLER, MAX_QUERY_WAIT),
         }
     }
 }
 
-/// The refusal of a request for which there is no room, with the time to come back.
+/// The error of a request that exceeds a budget, with the time after which to retry.
 pub(crate) fn busy(detail: impl Into<String>) -> HubError {
-    // Without randomness all come back at once, as they would have anyway.
-    let drawn = getrandom::u32().unwrap_or_default();
-    let wait = Duration::from_secs(u64::from(1 + drawn % MAX_RETRY_AFTER_SECS));
+    // Without randomness all callers retry at the same time, as they would without this.
+    let random = getrandom::u32().unwrap_or_default();
+    let wait = Duration::from_secs(u64::from(1 + random % MAX_RETRY_AFTER_SECS));
     HubError::unavailable(detail).retry_after(wait)
 }
 
@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn viewers_of_a_caller_that_take_nothing_hold_a_share_of_the_frames() {
+    async fn viewers_of_one_caller_that_read_nothing_hold_at_most_its_share() {
         let admission = Admission::default();
         let caller = |name: &str| Caller::known(name.parse().unwrap(), crate::auth::Role::Viewer, None);
         let jpeg = Bytes::from(vec![0; 8 * 1024 * 1024]);
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unauthenticated_caller_is_known_by_its_address_or_its_ipv6_network() {
+    fn an_unauthenticated_caller_is_identified_by_its_address_or_its_ipv6_network() {
         let holder = |text: &str| Holder::of_address(text.parse().unwrap());
 
         assert_eq!(holder("192.0.2.1"), holder("::ffff:192.0.2.1"));

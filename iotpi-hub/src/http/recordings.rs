@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     Hub,
-    admission::Permit,
+    admission::BudgetPermit,
     auth::Caller,
     error::{HubError, Result},
     recording::{Export, Format},
@@ -322,7 +322,7 @@ async fn export_recording(
 fn parts(
     hub: Hub,
     export: Export,
-    permit: Permit,
+    permit: BudgetPermit,
 ) -> impl stream::Stream<Item = std::io::Result<bytes::Bytes>> {
     stream::try_unfold((hub, export, permit), |(hub, mut export, permit)| async move {
         let stopping = hub.stopping().clone();

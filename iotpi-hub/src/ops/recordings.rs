@@ -14,7 +14,7 @@ use tokio::{
 
 use crate::{
     Hub,
-    admission::Permit,
+    admission::BudgetPermit,
     auth::Caller,
     error::{HubError, Result},
     lock::lock,
@@ -200,7 +200,7 @@ impl Hub {
         caller: &Caller,
         query: &ClipQuery,
         format: Format,
-    ) -> Result<(Export, Option<u64>, Permit)> {
+    ) -> Result<(Export, Option<u64>, BudgetPermit)> {
         self.check_query(caller, query)?;
         let recordings = &self.inner.recordings;
         let permit = self.inner.admission.export(caller).await?;

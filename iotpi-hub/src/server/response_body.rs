@@ -8,7 +8,7 @@ use std::{
 use axum::body::Body;
 
 use super::limits::RequestGuard;
-use crate::http::mjpeg::{self, Piece};
+use crate::http::mjpeg::{self, Chunk};
 
 /// The body of a response. It holds the guard of its request, which ends the busy phase when the body is dropped.
 pub(super) struct ResponseBody {
@@ -31,19 +31,19 @@ impl ResponseBody {
 }
 
 impl http_body::Body for ResponseBody {
-    type Data = Piece;
+    type Data = Chunk;
     type Error = axum::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<http_body::Frame<Piece>, axum::Error>>> {
+    ) -> Poll<Option<Result<http_body::Frame<Chunk>, axum::Error>>> {
         if self.is_read_only && self.guard.state.is_write_broken() && self.size_hint().exact().is_none() {
             return Poll::Ready(None);
         }
         match &mut self.content {
             Content::Body(body) => {
-                Pin::new(body).poll_frame(context).map_ok(|frame| frame.map_data(Piece::from))
+                Pin::new(body).poll_frame(context).map_ok(|frame| frame.map_data(Chunk::from))
             }
             Content::Parts(parts) => parts
                 .as_mut()

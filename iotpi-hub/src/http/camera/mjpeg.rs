@@ -1,7 +1,7 @@
 //! The body of an MJPEG stream.
 //!
-//! A part is handed to the connection in one piece of three shared slices, so that a viewer costs one system call a frame and
-//! no copy. axum's bodies are made of `Bytes`, one slice each; so the stream rides along in the answer's extensions, and the
+//! A part is passed to the connection as one chunk of three shared slices, so that a viewer costs one system call per frame and
+//! no copy. axum's bodies consist of `Bytes`, one slice each. So the stream is put into the extensions of the response, and the
 //! server sends it in place of the empty body.
 
 use std::{
@@ -20,25 +20,25 @@ use crate::{
     lock::lock,
 };
 
-/// What follows every frame: Chrome paints a part only when it has seen where it ends, so the boundary comes at once.
-const TAIL: Bytes = Bytes::from_static(b"\r\n--frame\r\n");
+/// The end of every part. Chrome draws a part only after the following boundary, so it is sent at once.
+const PART_END: Bytes = Bytes::from_static(b"\r\n--frame\r\n");
 
-/// Pieces as they come.
-pub(crate) type Parts = Pin<Box<dyn Stream<Item = Piece> + Send>>;
+/// The chunks of a stream.
+pub(crate) type Parts = Pin<Box<dyn Stream<Item = Chunk> + Send>>;
 
-/// The parts of a stream on their way from the door to the server, which takes them.
+/// A response extension: the parts of a stream, which the server takes.
 #[derive(Clone)]
 pub(crate) struct Mjpeg(Arc<Mutex<Option<Parts>>>);
 
 impl Mjpeg {
-    /// The newest frame each time the viewer is ready for one, until the camera is removed, the authorization that opened the
-    /// stream ends, or the hub stops.
+    /// A stream of the newest frame each time the viewer is ready for one. It ends when the camera is removed, the authorization
+    /// ends, or the hub stops.
     pub(super) fn new(hub: Hub, viewer: Viewer, authorization: Authorization) -> Self {
-        let opening = stream::iter([Piece::from(Bytes::from_static(b"--frame\r\n"))]);
+        let opening = stream::iter([Chunk::from(Bytes::from_static(b"--frame\r\n"))]);
         let caller = authorization.caller().clone();
         let ended: AuthorizationEnd = Box::pin(async move { authorization.ended().await });
-        let opened = (hub, viewer, caller, ended);
-        let parts = stream::unfold(opened, |(hub, mut viewer, caller, mut ended)| async move {
+        let state = (hub, viewer, caller, ended);
+        let parts = stream::unfold(state, |(hub, mut viewer, caller, mut ended)| async move {
             let part = tokio::select! {
                 biased;
                 () = hub.stopping().cancelled() => None,
@@ -50,48 +50,48 @@ impl Mjpeg {
         Self(Arc::new(Mutex::new(Some(opening.chain(parts).boxed()))))
     }
 
-    /// The parts; the first time it is asked.
+    /// Takes the parts. Later calls return `None`.
     pub(crate) fn take(&self) -> Option<Parts> {
         lock(&self.0).take()
     }
 }
 
-/// The newest frame for which there is room; nothing when the camera is removed.
-async fn next_part(hub: &Hub, viewer: &mut Viewer, caller: &Caller) -> Option<Piece> {
+/// Waits for the newest frame that fits into the budget; `None` when the camera was removed.
+async fn next_part(hub: &Hub, viewer: &mut Viewer, caller: &Caller) -> Option<Chunk> {
     loop {
-        let shown = viewer.next().await?;
-        // Without room in time, the frame is old: the next one is tried.
-        if let Ok(jpeg) = hub.inner.admission.view(caller, shown.frame.jpeg()).await {
-            return Some(part(&shown, jpeg));
+        let frame = viewer.next().await?;
+        // When the budget had no room in time the frame is outdated. The next one is tried.
+        if let Ok(jpeg) = hub.inner.admission.view(caller, frame.frame.jpeg()).await {
+            return Some(part(&frame, jpeg));
         }
     }
 }
 
-fn part(shown: &PublishedFrame, jpeg: Bytes) -> Piece {
-    let head = shown.part_head.get_or_init(|| {
+fn part(frame: &PublishedFrame, jpeg: Bytes) -> Chunk {
+    let head = frame.part_head.get_or_init(|| {
         let head = format!(
             "Content-Type: image/jpeg\r\nContent-Length: {}\r\nX-Timestamp: {:.6}\r\nX-Sequence: {}\r\n{}\r\n",
-            shown.frame.jpeg().len(),
-            shown.captured_at.as_secs_f64(),
-            shown.seq,
-            if shown.no_signal { "X-Signal: none\r\n" } else { "" },
+            frame.frame.jpeg().len(),
+            frame.captured_at.as_secs_f64(),
+            frame.seq,
+            if frame.no_signal { "X-Signal: none\r\n" } else { "" },
         );
         head.into()
     });
-    Piece([head.clone(), jpeg, TAIL])
+    Chunk([head.clone(), jpeg, PART_END])
 }
 
-/// Up to three slices that are sent as one.
+/// Up to three slices that are sent together.
 #[derive(Debug)]
-pub(crate) struct Piece([Bytes; 3]);
+pub(crate) struct Chunk([Bytes; 3]);
 
-impl From<Bytes> for Piece {
+impl From<Bytes> for Chunk {
     fn from(bytes: Bytes) -> Self {
         Self([bytes, Bytes::new(), Bytes::new()])
     }
 }
 
-impl Buf for Piece {
+impl Buf for Chunk {
     fn remaining(&self) -> usize {
         self.0.iter().map(Bytes::len).sum()
     }
@@ -120,25 +120,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_piece_is_its_slices_one_after_the_other_however_it_is_read() {
-        let piece = || Piece([Bytes::from_static(b"head"), Bytes::new(), Bytes::from_static(b"tail")]);
+    fn a_chunk_is_the_concatenation_of_its_slices_however_it_is_read() {
+        let chunk = || Chunk([Bytes::from_static(b"head"), Bytes::new(), Bytes::from_static(b"tail")]);
         for step in 1..=8 {
-            let mut piece = piece();
+            let mut chunk = chunk();
             let mut read = Vec::new();
-            while piece.has_remaining() {
-                let step = step.min(piece.remaining());
-                read.extend_from_slice(&piece.chunk()[..step.min(piece.chunk().len())]);
-                piece.advance(step.min(piece.chunk().len()));
+            while chunk.has_remaining() {
+                let step = step.min(chunk.remaining());
+                read.extend_from_slice(&chunk.chunk()[..step.min(chunk.chunk().len())]);
+                chunk.advance(step.min(chunk.chunk().len()));
             }
             assert_eq!(read, b"headtail");
         }
-        let whole = piece();
+        let whole = chunk();
         let mut slices = [IoSlice::new(&[]); 4];
         assert_eq!(whole.chunks_vectored(&mut slices), 2);
         assert_eq!((&*slices[0], &*slices[1]), (&b"head"[..], &b"tail"[..]));
         assert_eq!(whole.chunks_vectored(&mut slices[..1]), 1);
-        let mut most = piece();
-        most.advance(6);
-        assert_eq!((most.remaining(), most.chunk()), (2, &b"il"[..]));
+        let mut advanced = chunk();
+        advanced.advance(6);
+        assert_eq!((advanced.remaining(), advanced.chunk()), (2, &b"il"[..]));
     }
 }

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     Hub,
-    admission::{ConnectionPermit, MinimumRate, Permit},
+    admission::{BudgetPermit, ConnectionPermit, MinimumRate},
     auth::{AuthorizationEnd, Caller, RequestAuthorization, authorization_ended},
     error::{HubError, Result},
     frames::Slot,
@@ -168,7 +168,7 @@ struct IncomingFrames {
     body: Body,
     connection: Arc<ConnectionPermit>,
     /// Memory of the part in progress, taken from the budget for frames.
-    memory: Option<Permit>,
+    memory: Option<BudgetPermit>,
     /// The minimum rate of the part in progress.
     rate: MinimumRate,
     /// The body was read to its end.

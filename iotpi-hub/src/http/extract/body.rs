@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::super::{decompression::InvalidGzip, proxy::connection};
 use crate::{
-    admission::{MIN_BYTES_PER_SEC, MinimumRate, Shares},
+    admission::{MIN_BYTES_PER_SEC, MinimumRate, SharedBudget},
     error::{HubError, Result},
     frames::Buffer,
 };
@@ -28,7 +28,7 @@ const STEP_BYTES: usize = 4 * 1024;
 pub(crate) async fn read<B: BodyBuffer>(
     request: Request,
     (limit, too_large): (usize, &str),
-    shares: &Shares,
+    shares: &SharedBudget,
     new_buffer: impl FnOnce(usize) -> B,
 ) -> Result<B> {
     let declared = request

@@ -1,4 +1,4 @@
-//! One live client: what it says, what happens, and the pictures it watches, one message at a time on one line.
+//! One live client: its requests, the events it subscribed to and the frames it watches, one message at a time.
 
 use std::{ops::ControlFlow, time::Duration};
 
@@ -15,9 +15,9 @@ use tokio_tungstenite::tungstenite::{
 
 use super::{
     pings::{Due, Pings},
-    request::understand,
+    request::parse,
     request_rate::RequestRate,
-    socket::{Kind, Socket, Step},
+    socket::{Opcode, Socket, Step},
     watches::{Next, WatchedCameras},
 };
 use crate::{
@@ -31,9 +31,9 @@ use crate::{
     ops::present::Present,
 };
 
-/// A client that takes nothing of a message for so long is gone.
+/// A client that reads nothing of a message for this long is disconnected.
 const SEND_TIMEOUT: Duration = Duration::from_secs(40);
-/// For a goodbye. Said to who listens; one that does not is not waited for.
+/// Time for the close frame. A client that does not read is not waited for.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// One live client.
@@ -41,22 +41,22 @@ pub(super) struct Client<S> {
     hub: Hub,
     caller: Caller,
     socket: Socket<S>,
-    /// Shows that whoever opened it is there.
-    line: Option<LiveConnection>,
+    /// The presence of the session or token that opened the connection.
+    presence: Option<LiveConnection>,
     ended: AuthorizationEnd,
     is_revoked: bool,
     events: Subscriber,
-    wanted: Option<Subscription>,
-    /// The last event the client knows of.
+    subscription: Option<Subscription>,
+    /// Number of the last event that the client knows.
     seq: u64,
-    /// The present, of which a part is out: nothing else may be sent before its end.
+    /// The current state, if a part of it has been sent: nothing else may be sent before its end.
     present: Option<Present>,
     watches: WatchedCameras,
     pings: Pings,
-    pace: RequestRate,
+    request_rate: RequestRate,
 }
 
-/// Over, or not.
+/// Whether the client stays connected.
 type Flow = ControlFlow<()>;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
@@ -64,7 +64,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         hub: Hub,
         caller: Caller,
         socket: Socket<S>,
-        line: Option<LiveConnection>,
+        presence: Option<LiveConnection>,
         ended: AuthorizationEnd,
     ) -> Self {
         let (seq, events) = hub.events().subscribe();
@@ -72,16 +72,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             hub,
             caller,
             socket,
-            line,
+            presence,
             ended,
             is_revoked: false,
             events,
-            wanted: None,
+            subscription: None,
             seq,
             present: None,
             watches: WatchedCameras::new(),
             pings: Pings::new(),
-            pace: RequestRate::new(),
+            request_rate: RequestRate::new(),
         }
     }
 
@@ -91,47 +91,47 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             hub_time: self.hub.now().wall,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
-        let mut flow = self.say(&hello).await;
+        let mut flow = self.send_message(&hello).await;
         while flow.is_continue() {
-            flow = self.turn().await;
+            flow = self.handle_next().await;
         }
-        if let Some(line) = &self.line {
-            line.closed(self.hub.now().steady);
+        if let Some(presence) = &self.presence {
+            presence.closed(self.hub.now().steady);
         }
-        let why = match (self.is_revoked, self.hub.stopping().is_cancelled()) {
+        let reason = match (self.is_revoked, self.hub.stopping().is_cancelled()) {
             (true, _) => Some((CloseCode::Policy, "the session, token or URL has ended")),
             (false, true) => Some((CloseCode::Away, "the hub is stopping")),
             (false, false) => None,
         };
-        let why = why.map(|(code, reason)| CloseFrame { code, reason: Utf8Bytes::from_static(reason) });
-        let _ = timeout(CLOSE_TIMEOUT, self.socket.close(why)).await;
+        let reason = reason.map(|(code, reason)| CloseFrame { code, reason: Utf8Bytes::from_static(reason) });
+        let _ = timeout(CLOSE_TIMEOUT, self.socket.close(reason)).await;
     }
 
-    /// The next thing that happens. What the client says comes first, then the present, events, and pictures.
-    async fn turn(&mut self) -> Flow {
+    /// Handles the next event. The order of precedence is: messages of the client, the current state, events, frames.
+    async fn handle_next(&mut self) -> Flow {
         let stop = self.hub.stopping().clone();
         let idle = self.socket.is_idle();
         if idle && self.present.is_some() {
-            return self.send_present().await;
+            return self.send_next_piece().await;
         }
         let free = idle && self.present.is_none();
-        let hears = self.pace.is_open();
+        let reads = self.request_rate.allows_reading();
         tokio::select! {
             biased;
             () = stop.cancelled() => Flow::Break(()),
             () = &mut self.ended => self.revoked(),
-            step = self.socket.step(hears) => match step {
-                Step::Heard(message) => self.hear(message).await,
+            step = self.socket.step(reads) => match step {
+                Step::Received(message) => self.receive(message).await,
                 Step::Sent => Flow::Continue(()),
                 Step::Broken => Flow::Break(()),
             },
-            () = self.pace.opens(), if !hears => Flow::Continue(()),
-            () = self.pings.tick() => self.ask_whether_there(),
-            happened = self.events.recv(), if free && self.wanted.is_some() => match happened {
-                Ok(happened) => self.tell(&happened).await,
+            () = self.request_rate.refilled(), if !reads => Flow::Continue(()),
+            () = self.pings.tick() => self.ping(),
+            event = self.events.recv(), if free && self.subscription.is_some() => match event {
+                Ok(event) => self.send_event(&event).await,
                 Err(_missed) => self.resync().await,
             },
-            next = self.watches.next(), if free => self.show(next).await,
+            next = self.watches.next(), if free => self.send_frame(next).await,
         }
     }
 
@@ -140,61 +140,61 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         Flow::Break(())
     }
 
-    async fn hear(&mut self, message: Message) -> Flow {
+    async fn receive(&mut self, message: Message) -> Flow {
         match message {
             Message::Text(text) => {
-                self.heard();
-                let request = understand(&text);
+                self.touch();
+                let request = parse(&text);
                 if let Ok(LiveRequest::Shown { module_id, seq }) = &request {
-                    if self.watches.shown(module_id, *seq) {
-                        self.pings.reads();
+                    if self.watches.acknowledge(module_id, *seq) {
+                        self.pings.confirm_reading();
                     } else {
-                        self.pace.spend();
+                        self.request_rate.take();
                     }
                     return Flow::Continue(());
                 }
-                self.pace.spend();
+                self.request_rate.take();
                 match request {
                     Ok(request) => self.answer(request).await,
-                    Err(error) => self.object(&error).await,
+                    Err(error) => self.send_problem(&error).await,
                 }
             }
             Message::Pong(payload) if self.pings.is_answered_by(&payload) => {
-                self.heard();
+                self.touch();
                 Flow::Continue(())
             }
             Message::Binary(_) => {
-                self.pace.spend();
-                self.object(&HubError::invalid_argument("live speaks text, not bytes")).await
+                self.request_rate.take();
+                self.send_problem(&HubError::invalid_argument("live speaks text, not bytes")).await
             }
             Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {
-                self.pace.spend();
+                self.request_rate.take();
                 Flow::Continue(())
             }
             Message::Close(_) => Flow::Break(()),
         }
     }
 
-    /// Whoever opened the connection is there.
-    fn heard(&self) {
-        if let Some(line) = &self.line {
-            line.heard(self.hub.now().steady);
+    /// Updates the presence of the session or token that opened the connection.
+    fn touch(&self) {
+        if let Some(presence) = &self.presence {
+            presence.heard(self.hub.now().steady);
         }
     }
 
     async fn answer(&mut self, request: LiveRequest) -> Flow {
         match request {
             LiveRequest::Subscribe(subscription) => {
-                self.wanted = Some(subscription);
-                self.present().await
+                self.subscription = Some(subscription);
+                self.start_present().await
             }
             LiveRequest::Watch { cameras } => self.watch(cameras).await,
             LiveRequest::Shown { .. } => Flow::Continue(()),
             LiveRequest::Time { client_time } => {
-                // Looked at when it can go at once: a time that waited behind a picture is a wrong one.
-                self.until_free().await?;
+                // The clock is read when the message can be sent at once: a time that waited behind a frame would be wrong.
+                self.wait_until_idle().await?;
                 let hub_time = self.hub.now().wall;
-                self.say(&LiveMessage::Time { client_time, hub_time }).await
+                self.send_message(&LiveMessage::Time { client_time, hub_time }).await
             }
         }
     }
@@ -202,48 +202,48 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     async fn watch(&mut self, cameras: Vec<WatchRequest>) -> Flow {
         let hub = self.hub.clone();
         for (i, error) in self.watches.replace(cameras, |id| hub.watch(id, ViewerKind::Live)) {
-            self.object(&error.at(format!("/cameras/{i}/module_id"))).await?;
+            self.send_problem(&error.at(format!("/cameras/{i}/module_id"))).await?;
         }
         Flow::Continue(())
     }
 
-    async fn show(&mut self, next: Next) -> Flow {
-        let (module_id, shown) = match next {
-            Next::Picture(module_id, shown) => (module_id, shown),
+    async fn send_frame(&mut self, next: Next) -> Flow {
+        let (module_id, published) = match next {
+            Next::Frame(module_id, published) => (module_id, published),
             Next::Removed(id) => {
                 let gone = format!("the module `{id}` was removed, and its camera is no longer watched");
-                return self.object(&HubError::not_found(gone)).await;
+                return self.send_problem(&HubError::not_found(gone)).await;
             }
         };
-        let Ok(jpeg) = self.hub.inner.admission.view(&self.caller, shown.frame.jpeg()).await else {
-            // Without room in time the frame is old: the next one is tried.
-            self.watches.shown(&module_id, shown.seq);
+        let Ok(jpeg) = self.hub.inner.admission.view(&self.caller, published.frame.jpeg()).await else {
+            // When the budget had no room in time the frame is outdated. The next one is tried.
+            self.watches.acknowledge(&module_id, published.seq);
             return Flow::Continue(());
         };
         let frame = LiveFrame {
             module_id,
-            seq: shown.seq,
-            captured_at: shown.captured_at,
-            received_at: shown.received_at,
-            no_signal: shown.no_signal,
+            seq: published.seq,
+            captured_at: published.captured_at,
+            received_at: published.received_at,
+            no_signal: published.no_signal,
             jpeg,
         };
-        self.socket.put(Kind::Binary, &frame.head(), frame.jpeg);
+        self.socket.start_send(Opcode::Binary, &frame.head(), frame.jpeg);
         Flow::Continue(())
     }
 
-    async fn tell(&mut self, happened: &WireEvent) -> Flow {
-        if happened.seq() <= self.seq {
+    async fn send_event(&mut self, event: &WireEvent) -> Flow {
+        if event.seq() <= self.seq {
             return Flow::Continue(());
         }
-        self.seq = happened.seq();
-        match &self.wanted {
-            Some(wanted) if happened.is_wanted_by(wanted) => self.send(happened.wire()).await,
+        self.seq = event.seq();
+        match &self.subscription {
+            Some(subscription) if event.is_wanted_by(subscription) => self.send(event.wire()).await,
             _ => Flow::Continue(()),
         }
     }
 
-    /// Says that events were missed, then what there is now.
+    /// Reports that events were missed, then sends the current state.
     async fn resync(&mut self) -> Flow {
         self.hub.inner.metrics.live_resyncs.inc();
         let before = self.seq;
@@ -251,35 +251,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         self.events = events;
         self.seq = seq;
         let missed = seq.saturating_sub(before);
-        self.say(&LiveMessage::Resync { seq, missed }).await?;
-        self.say_present(seq).await
+        self.send_message(&LiveMessage::Resync { seq, missed }).await?;
+        self.send_first_piece(seq).await
     }
 
-    /// Says what there is now; what happens from here on follows as events.
-    async fn present(&mut self) -> Flow {
+    /// Sends the current state. Later changes follow as events.
+    async fn start_present(&mut self) -> Flow {
         let (seq, events) = self.hub.events().subscribe();
         self.events = events;
         self.seq = seq;
-        self.say_present(seq).await
+        self.send_first_piece(seq).await
     }
 
-    async fn say_present(&mut self, seq: u64) -> Flow {
-        self.until_free().await?;
-        let Some(wanted) = &self.wanted else { return Flow::Continue(()) };
-        let mut present = self.hub.present(seq, wanted);
+    async fn send_first_piece(&mut self, seq: u64) -> Flow {
+        self.wait_until_idle().await?;
+        let Some(subscription) = &self.subscription else { return Flow::Continue(()) };
+        let mut present = self.hub.present(seq, subscription);
         match present.piece().await {
             Ok((piece, is_last)) => {
-                self.socket.put_part(Kind::Text, is_last, piece);
+                self.socket.start_send_part(Opcode::Text, is_last, piece);
                 self.present = (!is_last).then_some(present);
                 Flow::Continue(())
             }
-            Err(error) => self.object(&error).await,
+            Err(error) => self.send_problem(&error).await,
         }
     }
 
-    /// Sends the next piece of the present. One that cannot be made breaks the connection off: half a message cannot be taken
-    /// back.
-    async fn send_present(&mut self) -> Flow {
+    /// Sends the next piece of the current state. If it cannot be read the connection is closed, because half a message cannot be
+    /// revoked.
+    async fn send_next_piece(&mut self) -> Flow {
         let Some(mut present) = self.present.take() else { return Flow::Continue(()) };
         let stop = self.hub.stopping().clone();
         let piece = tokio::select! {
@@ -290,41 +290,44 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         };
         match piece {
             Ok((piece, is_last)) => {
-                self.socket.put_part(Kind::Continuation, is_last, piece);
+                self.socket.start_send_part(Opcode::Continuation, is_last, piece);
                 self.present = (!is_last).then_some(present);
                 Flow::Continue(())
             }
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "the present could not be read");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "cannot read the current state for a live client"
+                );
                 Flow::Break(())
             }
         }
     }
 
-    async fn object(&mut self, error: &HubError) -> Flow {
-        self.say(&LiveMessage::Problem { problem: problem::document(error, None) }).await
+    async fn send_problem(&mut self, error: &HubError) -> Flow {
+        self.send_message(&LiveMessage::Problem { problem: problem::document(error, None) }).await
     }
 
-    async fn say(&mut self, message: &LiveMessage) -> Flow {
+    async fn send_message(&mut self, message: &LiveMessage) -> Flow {
         self.send(to_wire(message)).await
     }
 
-    /// Sends a text as soon as the line is free; it then goes on its way while the next turns are taken.
+    /// Starts to send a text as soon as the connection is idle. The text is written while later events are handled.
     async fn send(&mut self, text: Bytes) -> Flow {
-        self.until_free().await?;
-        self.socket.put(Kind::Text, &[], text);
+        self.wait_until_idle().await?;
+        self.socket.start_send(Opcode::Text, &[], text);
         Flow::Continue(())
     }
 
-    /// Waits until what is under way is out. A slow client is given time, one that takes nothing is not.
-    async fn until_free(&mut self) -> Flow {
+    /// Waits until the message in flight has been written. A slow client has time; one that reads nothing does not.
+    async fn wait_until_idle(&mut self) -> Flow {
         let stop = self.hub.stopping().clone();
         loop {
             if self.socket.is_idle() {
                 if self.present.is_none() {
                     return Flow::Continue(());
                 }
-                self.send_present().await?;
+                self.send_next_piece().await?;
                 continue;
             }
             let progress = tokio::select! {
@@ -338,9 +341,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         }
     }
 
-    fn ask_whether_there(&mut self) -> Flow {
+    fn ping(&mut self) -> Flow {
         match self.pings.due(self.socket.is_idle(), self.socket.written()) {
-            Due::Ping(payload) => self.socket.put(Kind::Ping, &[], payload),
+            Due::Ping(payload) => self.socket.start_send(Opcode::Ping, &[], payload),
             Due::Nothing => {}
             Due::Close => return Flow::Break(()),
         }

@@ -1,4 +1,4 @@
-//! `/api/live`: events and pictures over a WebSocket. `docs/ref/live.md` is the protocol.
+//! `/api/live`: events and frames over a WebSocket. The protocol is described in `docs/ref/live.md`.
 
 mod client;
 mod pings;
@@ -22,9 +22,9 @@ pub(super) fn routes() -> ApiRouter {
     ApiRouter::new().routes(routes!(live))
 }
 
-/// Live events and pictures
+/// Live events and frames
 ///
-/// Upgrades to a WebSocket; docs/ref/live.md is the protocol.
+/// Upgrades to a WebSocket. The protocol is described in docs/ref/live.md.
 #[utoipa::path(
     get, path = "/api/live", tag = "live", operation_id = "live",
     security(("session" = []), ("bearer" = []), ("basic" = []), ("signed_url" = [])),
@@ -38,17 +38,17 @@ async fn live(
     let caller = authorization.caller();
     caller.may_read()?;
     let upgrade = upgrade?;
-    let line = caller.issuer().map(|issuer| hub.inner.issuers.line(issuer, hub.now().steady));
+    let presence = caller.issuer().map(|issuer| hub.inner.issuers.line(issuer, hub.now().steady));
     let tasks = hub.inner.tasks.clone();
-    let (answer, upgraded) = upgrade.accept();
+    let (response, upgraded) = upgrade.accept();
     tasks.spawn(async move {
-        // One that hangs up before it begins needs nothing more.
+        // A client may close the connection before the upgrade; there is nothing to do then.
         if let Ok(stream) = upgraded.await {
             let caller = authorization.caller().clone();
             let ended = Box::pin(async move { authorization.ended().await });
             let socket = Socket::new(TokioIo::new(stream)).await;
-            Client::new(hub, caller, socket, line, ended).run().await;
+            Client::new(hub, caller, socket, presence, ended).run().await;
         }
     });
-    Ok(answer)
+    Ok(response)
 }

@@ -1,42 +1,42 @@
-//! Whether a live client still takes what the hub sends.
+//! Detects live clients that no longer read.
 //!
-//! Only what proves that the client reads counts: the answer to a ping of the hub, an acknowledged picture, more bytes taken of
-//! a message under way. What a client sends of itself proves nothing: one can send for ever and read nothing.
+//! Only proof that the client reads counts: the answer to a ping of the hub, an acknowledged frame, or progress of a message in
+//! flight. Other messages of a client prove nothing: it can send forever and read nothing.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
-/// How often the hub pings.
-pub(super) const PING_EVERY: Duration = Duration::from_secs(20);
-/// With so many unanswered pings the client is gone, 40 to 60 s after it last read.
+/// Interval between pings of the hub.
+pub(super) const PING_INTERVAL: Duration = Duration::from_secs(20);
+/// With this many unanswered pings a client is disconnected, 40 to 60 s after it last read.
 const MAX_UNANSWERED: u32 = 2;
 
 #[derive(Debug)]
 pub(super) struct Pings {
     ticks: Interval,
     unanswered: u32,
-    /// What the client had taken at the last tick.
-    taken: u64,
-    /// Drawn at random, so that only one who read the ping can answer it.
+    /// Bytes that the client had accepted at the last tick.
+    written: u64,
+    /// Random, so that only a client that read the ping can answer it.
     payload: Bytes,
 }
 
-/// What is due at a tick.
+/// The action that is due at a tick.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Due {
     Ping(Bytes),
-    /// The client cannot be pinged amid a message.
+    /// The client cannot be pinged within a message.
     Nothing,
     Close,
 }
 
 impl Pings {
     pub(super) fn new() -> Self {
-        let mut ticks = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
+        let mut ticks = interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { ticks, unanswered: 0, taken: 0, payload: random() }
+        Self { ticks, unanswered: 0, written: 0, payload: random() }
     }
 
     /// Waits until something is due.
@@ -48,11 +48,11 @@ impl Pings {
     }
 
     /// What is due now, of a client whose line is `idle` and that has `taken` that many bytes in all.
-    pub(super) fn due(&mut self, idle: bool, taken: u64) -> Due {
-        let took_more = !idle && taken > self.taken;
-        self.taken = taken;
-        if took_more {
-            self.reads();
+    pub(super) fn due(&mut self, idle: bool, written: u64) -> Due {
+        let progressed = !idle && written > self.written;
+        self.written = written;
+        if progressed {
+            self.confirm_reading();
             return Due::Nothing;
         }
         if self.unanswered >= MAX_UNANSWERED {
@@ -62,23 +62,23 @@ impl Pings {
         if idle { Due::Ping(self.payload.clone()) } else { Due::Nothing }
     }
 
-    /// Takes a pong, and says whether it answers a ping.
+    /// Whether a pong answers the last ping; if so, the client reads.
     pub(super) fn is_answered_by(&mut self, pong: &Bytes) -> bool {
         let answers = self.unanswered > 0 && *pong == self.payload;
         if answers {
-            self.reads();
+            self.confirm_reading();
             self.payload = random();
         }
         answers
     }
 
-    /// The client has shown that it reads.
-    pub(super) fn reads(&mut self) {
+    /// The client proved that it reads.
+    pub(super) fn confirm_reading(&mut self) {
         self.unanswered = 0;
     }
 }
 
-/// Without randomness a client could pretend to read, and still costs no more memory.
+/// Without randomness a client could only pretend to read, which costs no more memory.
 fn random() -> Bytes {
     Bytes::copy_from_slice(&getrandom::u64().unwrap_or_default().to_be_bytes())
 }
@@ -102,11 +102,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_amid_a_message_is_there_as_long_as_it_takes_more() {
+    async fn a_client_within_a_message_is_present_while_it_reads_on() {
         let mut pings = Pings::new();
 
-        for taken in 1..10 {
-            assert_eq!(pings.due(false, taken), Due::Nothing);
+        for written in 1..10 {
+            assert_eq!(pings.due(false, written), Due::Nothing);
         }
         assert_eq!(
             [pings.due(false, 9), pings.due(false, 9), pings.due(false, 9)],

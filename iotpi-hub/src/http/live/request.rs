@@ -1,4 +1,4 @@
-//! Reading the messages of a live client.
+//! Parsing and checking the messages of a live client.
 
 use std::collections::HashSet;
 
@@ -13,10 +13,10 @@ use serde_json::Value;
 use super::super::extract::deserialize;
 use crate::error::{HubError, Result};
 
-/// The `type`s of messages.
+/// The values of `type` in messages.
 const TYPES: [&str; 4] = ["subscribe", "watch", "shown", "time"];
 
-pub(super) fn understand(text: &str) -> Result<LiveRequest> {
+pub(super) fn parse(text: &str) -> Result<LiveRequest> {
     if text.len() > MAX_LIVE_MESSAGE_BYTES {
         return Err(HubError::too_large("a live message has up to 16 KiB"));
     }
@@ -29,7 +29,7 @@ pub(super) fn understand(text: &str) -> Result<LiveRequest> {
     Ok(request)
 }
 
-/// Reads a message that has an error again, so that the problem names the place.
+/// Parses a message that has an error again, by its type, so that the problem names the field.
 fn by_type(text: &str) -> Result<LiveRequest> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]

@@ -1,56 +1,56 @@
-//! How fast a live client may send what costs the hub something.
+//! The rate limit for messages of a live client.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-/// This many messages may come at once...
+/// Maximum number of messages at once.
 const MAX_BURST: u32 = 64;
-/// ...and then one in this time: 20 a second. A dashboard sends a few at its start, then one every few seconds.
-const REFILL: Duration = Duration::from_millis(50);
+/// Time until one more message is allowed: 20 a second. A dashboard sends a few when it starts, then one every few seconds.
+const REFILL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// A client's allowance of pings and requests. Acknowledged pictures are not counted: the hub sent them, and is answered.
+/// The token bucket of one client, for pings and requests. Acknowledgements of frames do not count: they answer the hub.
 ///
-/// When it is used up the client is not read until there is more, so what it sends waits on its own side of the connection.
+/// While the bucket is empty the client is not read, so its messages wait on its own side of the connection.
 #[derive(Debug)]
 pub(super) struct RequestRate {
-    left: u32,
+    tokens: u32,
     refilled_at: Instant,
 }
 
 impl RequestRate {
     pub(super) fn new() -> Self {
-        Self { left: MAX_BURST, refilled_at: Instant::now() }
+        Self { tokens: MAX_BURST, refilled_at: Instant::now() }
     }
 
-    /// Takes one message's worth.
-    pub(super) fn spend(&mut self) {
+    /// Takes the token of one message.
+    pub(super) fn take(&mut self) {
         self.refill();
-        self.left = self.left.saturating_sub(1);
+        self.tokens = self.tokens.saturating_sub(1);
     }
 
     /// Whether the client may be read.
-    pub(super) fn is_open(&mut self) -> bool {
+    pub(super) fn allows_reading(&mut self) -> bool {
         self.refill();
-        self.left > 0
+        self.tokens > 0
     }
 
-    /// Waits until it is open again.
+    /// Waits until the client may be read again.
     ///
     /// # Cancel safety
     /// Cancel safe.
-    pub(super) async fn opens(&self) {
-        sleep(REFILL.saturating_sub(self.refilled_at.elapsed())).await;
+    pub(super) async fn refilled(&self) {
+        sleep(REFILL_INTERVAL.saturating_sub(self.refilled_at.elapsed())).await;
     }
 
     fn refill(&mut self) {
-        let periods = self.refilled_at.elapsed().as_millis() / REFILL.as_millis();
+        let periods = self.refilled_at.elapsed().as_millis() / REFILL_INTERVAL.as_millis();
         let periods = u32::try_from(periods).unwrap_or(u32::MAX);
-        if self.left.saturating_add(periods) >= MAX_BURST {
+        if self.tokens.saturating_add(periods) >= MAX_BURST {
             *self = Self::new();
         } else {
-            self.left += periods;
-            self.refilled_at += REFILL * periods;
+            self.tokens += periods;
+            self.refilled_at += REFILL_INTERVAL * periods;
         }
     }
 }
@@ -62,20 +62,20 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_burst_is_taken_and_then_twenty_a_second() {
-        let mut pace = RequestRate::new();
+    async fn a_burst_is_allowed_and_then_twenty_messages_a_second() {
+        let mut rate = RequestRate::new();
         for _ in 0..MAX_BURST {
-            assert!(pace.is_open());
-            pace.spend();
+            assert!(rate.allows_reading());
+            rate.take();
         }
-        assert!(!pace.is_open());
+        assert!(!rate.allows_reading());
 
         let mut taken = 0;
-        let begun = Instant::now();
-        while begun.elapsed() < Duration::from_secs(10) {
-            pace.opens().await;
-            while pace.is_open() {
-                pace.spend();
+        let started = Instant::now();
+        while started.elapsed() < Duration::from_secs(10) {
+            rate.refilled().await;
+            while rate.allows_reading() {
+                rate.take();
                 taken += 1;
             }
         }
@@ -83,9 +83,9 @@ mod tests {
 
         advance(Duration::from_secs(3600)).await;
         for _ in 0..MAX_BURST {
-            assert!(pace.is_open());
-            pace.spend();
+            assert!(rate.allows_reading());
+            rate.take();
         }
-        assert!(!pace.is_open());
+        assert!(!rate.allows_reading());
     }
 }

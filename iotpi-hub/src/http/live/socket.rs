@@ -1,10 +1,10 @@
-//! The WebSocket of one live client: read by tungstenite, written here, so that a picture is never copied.
+//! The WebSocket of one live client: read by tungstenite, written here, so that a frame is never copied.
 //!
-//! tungstenite copies each payload into a buffer of its connection, and after each partial write moves what is left of it to
-//! the front. A server's frames are simple, not masked and whole: a head of up to ten bytes and the payload, which go to the
-//! kernel side by side in one `writev`. Deliberately absent: a queue. One message, or one part of a long message, is under way,
-//! and the next waits until it is out. tungstenite answers pings: one pong is pending, and a newer ping replaces it (RFC 6455,
-//! section 5.5.3).
+//! tungstenite copies each payload into a buffer of its connection, and after each partial write moves the rest to the front. The
+//! frames of a server are simple, neither masked nor fragmented: a header of up to ten bytes and the payload, which are passed to
+//! the kernel in one `writev`. Deliberately absent: a queue. One message, or one part of a long message, is in flight, and the
+//! next one waits until it has been written. tungstenite answers pings: one pong is pending, and a newer ping replaces it
+//! (RFC 6455, section 5.5.3).
 
 use std::{
     future::poll_fn,
@@ -25,30 +25,30 @@ use tokio_tungstenite::{
     },
 };
 
-/// Of what is read. A client's messages are small, and the default of 128 KiB for each client is not.
+/// Size of the read buffer. The messages of a client are small; the default is 128 KiB for each client.
 const READ_BUFFER_BYTES: usize = 4 * 1024;
-/// The most bytes of control frames, pongs and the goodbye, that wait to be written. With more, a client that sends pings and
-/// reads nothing would fill the memory.
+/// Maximum size of control frames (pong, close) that wait to be written. Without it, a client that sends pings and reads nothing
+/// would fill the memory.
 const MAX_UNSENT_CONTROL_BYTES: usize = 512;
 
-/// What a message is (RFC 6455, section 5.2).
+/// The opcode of a frame (RFC 6455, section 5.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// The next part of a message that was begun.
+pub(super) enum Opcode {
+    /// The next part of a message in parts.
     Continuation = 0,
     Text = 1,
     Binary = 2,
     Ping = 9,
 }
 
-/// What happened on a socket.
+/// An event of a socket.
 #[derive(Debug)]
 pub(super) enum Step {
-    /// The client said something.
-    Heard(Message),
-    /// What was to be sent is out.
+    /// A message of the client arrived.
+    Received(Message),
+    /// The outgoing message has been written.
     Sent,
-    /// The line broke.
+    /// The connection broke.
     Broken,
 }
 
@@ -56,7 +56,7 @@ pub(super) enum Step {
 #[derive(Debug)]
 pub(super) struct Socket<S> {
     frames: WebSocketStream<WriteStream<S>>,
-    /// Goes out as soon as tungstenite's own answers, pongs, are.
+    /// The next message, written after the pending pongs of tungstenite.
     next: Option<Outgoing>,
 }
 
@@ -67,59 +67,65 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             .read_buffer_size(READ_BUFFER_BYTES)
             .write_buffer_size(0)
             .max_write_buffer_size(MAX_UNSENT_CONTROL_BYTES)
-            // Somewhat over the protocol's limit, so that what is a little too long gets an answer and not a hang-up.
+            // Above the protocol's limit, so that a message slightly over it gets an answer instead of a closed connection.
             .max_message_size(Some(2 * MAX_LIVE_MESSAGE_BYTES))
             .max_frame_size(Some(2 * MAX_LIVE_MESSAGE_BYTES));
-        let line = WriteStream { stream, outgoing: None, written: 0 };
-        Self { frames: WebSocketStream::from_raw_socket(line, Role::Server, Some(config)).await, next: None }
+        let stream = WriteStream { stream, outgoing: None, written: 0 };
+        Self {
+            frames: WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await,
+            next: None,
+        }
     }
 
-    /// Whether nothing is under way, and a message may be [put](Self::put).
+    /// Whether no message is in flight, so that one may be [sent](Self::start_send).
     pub(super) fn is_idle(&self) -> bool {
         self.next.is_none() && self.frames.get_ref().outgoing.is_none()
     }
 
-    /// How many bytes the client's side has taken of what was put.
+    /// Bytes of outgoing messages that the kernel has accepted.
     pub(super) fn written(&self) -> u64 {
         self.frames.get_ref().written
     }
 
-    /// Begins to send a message, its payload in two parts. Goes on whenever the socket is waited for.
-    pub(super) fn put(&mut self, kind: Kind, first: &[u8], payload: Bytes) {
+    /// Starts to send a message whose payload is `first` and then `payload`. It makes progress in [`Self::step`] and
+    /// [`Self::progress`].
+    pub(super) fn start_send(&mut self, opcode: Opcode, first: &[u8], payload: Bytes) {
         debug_assert!(self.is_idle(), "one message at a time");
-        self.next = Some(Outgoing { head: head(kind, true, first, payload.len()), payload, written: 0 });
+        self.next =
+            Some(Outgoing { header: frame_header(opcode, true, first, payload.len()), payload, written: 0 });
     }
 
-    /// Puts a part of a message: the first has the message's kind, the others are continuations. Until the last one is out,
-    /// nothing else may be put.
-    pub(super) fn put_part(&mut self, kind: Kind, is_last: bool, payload: Bytes) {
+    /// Starts to send a part of a message: the first has the message's opcode, the others are continuations. No other message may
+    /// be sent before the last part.
+    pub(super) fn start_send_part(&mut self, opcode: Opcode, is_last: bool, payload: Bytes) {
         debug_assert!(self.is_idle(), "one part at a time");
-        self.next = Some(Outgoing { head: head(kind, is_last, &[], payload.len()), payload, written: 0 });
+        self.next =
+            Some(Outgoing { header: frame_header(opcode, is_last, &[], payload.len()), payload, written: 0 });
     }
 
-    /// What happens next. Without `hears`, the client is not read: what it sends waits in the kernel, and soon with it.
+    /// Waits for the next event. Without `reads` the client is not read, so its messages wait in the kernel and then at the client.
     ///
     /// # Cancel safety
-    /// Cancel safe: what is half sent or half heard goes on at the next call.
-    pub(super) async fn step(&mut self, hears: bool) -> Step {
+    /// Cancel safe: a message that is partly sent or received continues with the next call.
+    pub(super) async fn step(&mut self, reads: bool) -> Step {
         poll_fn(|context| {
             if !self.is_idle()
                 && let Poll::Ready(sent) = self.poll_send(context)
             {
                 return Poll::Ready(if sent.is_ok() { Step::Sent } else { Step::Broken });
             }
-            if !hears {
+            if !reads {
                 return Poll::Pending;
             }
             Poll::Ready(match ready!(Pin::new(&mut self.frames).poll_next(context)) {
-                Some(Ok(message)) => Step::Heard(message),
+                Some(Ok(message)) => Step::Received(message),
                 Some(Err(_)) | None => Step::Broken,
             })
         })
         .await
     }
 
-    /// Sends on, until all is out or the client's side took some more.
+    /// Continues to send until the message has been written, or at least some more of it.
     ///
     /// # Cancel safety
     /// Cancel safe.
@@ -132,10 +138,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         .await
     }
 
-    /// Says goodbye once what is under way is out.
-    pub(super) async fn close(&mut self, why: Option<CloseFrame>) -> Result<(), Error> {
+    /// Sends a close frame after the message in flight.
+    pub(super) async fn close(&mut self, reason: Option<CloseFrame>) -> Result<(), Error> {
         poll_fn(|context| self.poll_send(context)).await?;
-        self.frames.close(why).await
+        self.frames.close(reason).await
     }
 
     fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
@@ -147,48 +153,48 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     }
 }
 
-/// A message on its way.
+/// A message in flight.
 #[derive(Debug)]
 struct Outgoing {
-    head: Vec<u8>,
+    header: Vec<u8>,
     payload: Bytes,
     written: usize,
 }
 
 impl Outgoing {
-    fn rest(&self) -> [IoSlice<'_>; 2] {
-        let head = self.head.get(self.written..).unwrap_or_default();
-        let payload = self.written.saturating_sub(self.head.len());
-        [IoSlice::new(head), IoSlice::new(&self.payload[payload..])]
+    fn remaining(&self) -> [IoSlice<'_>; 2] {
+        let header = self.header.get(self.written..).unwrap_or_default();
+        let payload = self.written.saturating_sub(self.header.len());
+        [IoSlice::new(header), IoSlice::new(&self.payload[payload..])]
     }
 
-    fn is_out(&self) -> bool {
-        self.written == self.head.len() + self.payload.len()
+    fn is_written(&self) -> bool {
+        self.written == self.header.len() + self.payload.len()
     }
 }
 
-/// The head of a frame, and the first part of its payload.
-fn head(kind: Kind, is_last: bool, first: &[u8], rest_bytes: usize) -> Vec<u8> {
+/// The header of a frame, and the first part of its payload.
+fn frame_header(opcode: Opcode, is_last: bool, first: &[u8], rest_bytes: usize) -> Vec<u8> {
     let bytes = first.len() + rest_bytes;
-    let mut head = Vec::with_capacity(10 + first.len());
+    let mut header = Vec::with_capacity(10 + first.len());
     // Bit 7: the last frame of its message.
-    head.push(u8::from(is_last) << 7 | kind as u8);
+    header.push(u8::from(is_last) << 7 | opcode as u8);
     match (u8::try_from(bytes), u16::try_from(bytes)) {
-        (Ok(bytes @ ..126), _) => head.push(bytes),
+        (Ok(bytes @ ..126), _) => header.push(bytes),
         (_, Ok(bytes)) => {
-            head.push(126);
-            head.extend(bytes.to_be_bytes());
+            header.push(126);
+            header.extend(bytes.to_be_bytes());
         }
         _ => {
-            head.push(127);
-            head.extend((bytes as u64).to_be_bytes());
+            header.push(127);
+            header.extend((bytes as u64).to_be_bytes());
         }
     }
-    head.extend(first);
-    head
+    header.extend(first);
+    header
 }
 
-/// The stream below tungstenite. What tungstenite writes, pongs and the goodbye, waits for the message under way.
+/// The stream below tungstenite. The control frames that tungstenite writes wait for the message in flight.
 #[derive(Debug)]
 struct WriteStream<S> {
     stream: S,
@@ -199,13 +205,14 @@ struct WriteStream<S> {
 impl<S: AsyncWrite + Unpin> WriteStream<S> {
     fn poll_outgoing(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(outgoing) = &mut self.outgoing {
-            let bytes = ready!(Pin::new(&mut self.stream).poll_write_vectored(context, &outgoing.rest()))?;
+            let bytes =
+                ready!(Pin::new(&mut self.stream).poll_write_vectored(context, &outgoing.remaining()))?;
             if bytes == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.written += bytes as u64;
             outgoing.written += bytes;
-            if outgoing.is_out() {
+            if outgoing.is_written() {
                 self.outgoing = None;
             }
         }

@@ -1,7 +1,8 @@
-//! The cameras one live client watches, and whose picture goes next.
+//! The cameras that one live client watches, and the choice of the next frame.
 //!
-//! A picture is taken from its camera only when the line is free for it, so it is the newest one then. Deliberately absent:
-//! a queue. While the line is busy, or a camera waits to be acknowledged or for its time, nothing of it is held.
+//! A frame is taken from its camera only when the connection is free to send it, so it is the newest one at that time.
+//! Deliberately absent: a queue. While the connection is busy, or a camera waits for an acknowledgement or for its interval, no
+//! frame of it is held.
 
 use std::{
     future::poll_fn,
@@ -20,16 +21,16 @@ use crate::{
     frames::{PublishedFrame, Viewer},
 };
 
-/// So many pictures of a camera are under way to a client: one is painted while the next one travels.
-const MOST_UNDER_WAY: usize = 2;
-/// Slower than a picture in so long does not get.
-const SLOWEST: Duration = Duration::from_secs(24 * 3600);
+/// Maximum number of unacknowledged frames of a camera: one is drawn while the next one is being sent.
+const MAX_IN_FLIGHT: usize = 2;
+/// The longest interval between two frames.
+const MAX_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 
-/// What there is for the client.
+/// The next event for the client.
 #[derive(Debug)]
 pub(super) enum Next {
-    /// A camera's newest picture.
-    Picture(ModuleId, Arc<PublishedFrame>),
+    /// The newest frame of a camera.
+    Frame(ModuleId, Arc<PublishedFrame>),
     /// A camera was removed and is no longer watched.
     Removed(ModuleId),
 }
@@ -38,7 +39,7 @@ pub(super) enum Next {
 #[derive(Debug)]
 pub(super) struct WatchedCameras {
     cameras: Vec<Watched>,
-    /// Who is asked first.
+    /// Index of the camera that is polled first.
     turn: usize,
     timer: Pin<Box<Sleep>>,
 }
@@ -46,13 +47,13 @@ pub(super) struct WatchedCameras {
 #[derive(Debug)]
 struct Watched {
     module_id: ModuleId,
-    /// Between two pictures, on average.
+    /// Average interval between two frames.
     interval: Duration,
-    /// When the next one may go.
+    /// The time at which the next frame may be sent.
     due: Instant,
-    /// The numbers of those that were sent and not acknowledged.
-    under_way: Vec<u64>,
-    /// The viewer waits in it. One allocation is used again for each picture.
+    /// Numbers of the frames that were sent and not acknowledged.
+    in_flight: Vec<u64>,
+    /// The viewer's wait for its next frame. One allocation is reused for all frames.
     waiting: ReusableBoxFuture<'static, (Viewer, Option<Arc<PublishedFrame>>)>,
 }
 
@@ -61,31 +62,31 @@ impl WatchedCameras {
         Self { cameras: Vec::new(), turn: 0, timer: Box::pin(sleep(Duration::ZERO)) }
     }
 
-    /// Replaces the list. A camera that was in it goes on as it is; one that is new is begun with. What could not be begun
-    /// with, by its place in the list; the others stand.
+    /// Replaces the list. Cameras that were in it continue; new ones are opened. Returns the errors of those that could not be
+    /// opened, with their index in the list.
     pub(super) fn replace(
         &mut self,
-        wanted: Vec<WatchRequest>,
-        begin: impl Fn(&ModuleId) -> Result<Viewer, HubError>,
+        requested: Vec<WatchRequest>,
+        open: impl Fn(&ModuleId) -> Result<Viewer, HubError>,
     ) -> Vec<(usize, HubError)> {
         let mut refused = Vec::new();
-        let mut before = std::mem::take(&mut self.cameras);
+        let mut previous = std::mem::take(&mut self.cameras);
         self.turn = 0;
         let now = Instant::now();
-        for (i, WatchRequest { module_id, max_fps }) in wanted.into_iter().enumerate() {
+        for (i, WatchRequest { module_id, max_fps }) in requested.into_iter().enumerate() {
             let interval = max_fps.map_or(Duration::ZERO, interval);
-            if let Some(at) = before.iter().position(|watched| watched.module_id == module_id) {
-                let mut kept = before.swap_remove(at);
+            if let Some(at) = previous.iter().position(|watched| watched.module_id == module_id) {
+                let mut kept = previous.swap_remove(at);
                 kept.interval = interval;
                 kept.due = kept.due.min(now + interval);
                 self.cameras.push(kept);
                 continue;
             }
-            match begin(&module_id) {
+            match open(&module_id) {
                 Ok(viewer) => {
-                    let waiting = ReusableBoxFuture::new(next(viewer));
-                    let under_way = Vec::with_capacity(MOST_UNDER_WAY);
-                    self.cameras.push(Watched { module_id, interval, due: now, under_way, waiting });
+                    let waiting = ReusableBoxFuture::new(next_frame(viewer));
+                    let in_flight = Vec::with_capacity(MAX_IN_FLIGHT);
+                    self.cameras.push(Watched { module_id, interval, due: now, in_flight, waiting });
                 }
                 Err(error) => refused.push((i, error)),
             }
@@ -93,21 +94,21 @@ impl WatchedCameras {
         refused
     }
 
-    /// The client painted that picture, and no longer waits for those before. Whether it was under way; any other number means
-    /// nothing.
-    pub(super) fn shown(&mut self, module_id: &ModuleId, seq: u64) -> bool {
+    /// The client has drawn this frame, so it and all earlier ones are acknowledged. Returns whether the frame was in flight; any
+    /// other number is ignored.
+    pub(super) fn acknowledge(&mut self, module_id: &ModuleId, seq: u64) -> bool {
         let watched = self.cameras.iter_mut().find(|watched| watched.module_id == *module_id);
         match watched {
-            Some(watched) if watched.under_way.contains(&seq) => {
-                watched.under_way.retain(|&under_way| under_way > seq);
+            Some(watched) if watched.in_flight.contains(&seq) => {
+                watched.in_flight.retain(|&in_flight| in_flight > seq);
                 true
             }
             _ => false,
         }
     }
 
-    /// The next picture that may go, of the cameras in turn. Never ready while there is none. To be asked when the line is
-    /// free: it counts as sent.
+    /// Waits for the next frame that may be sent, of the cameras in turn. Call it only when the connection is free: the frame
+    /// counts as sent.
     ///
     /// # Cancel safety
     /// Cancel safe.
@@ -115,37 +116,37 @@ impl WatchedCameras {
         poll_fn(|context| self.poll_next(context)).await
     }
 
-    /// Asks each camera that may send: up to 64 looks at an atomic, and no allocation.
+    /// Polls each camera that may send: up to 64 reads of an atomic, and no allocation.
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Next> {
         if self.cameras.is_empty() {
             return Poll::Pending;
         }
         loop {
             let now = Instant::now();
-            let mut soonest: Option<Instant> = None;
+            let mut earliest: Option<Instant> = None;
             for step in 0..self.cameras.len() {
                 let at = (self.turn + step) % self.cameras.len();
                 let watched = &mut self.cameras[at];
-                if watched.under_way.len() >= MOST_UNDER_WAY {
+                if watched.in_flight.len() >= MAX_IN_FLIGHT {
                     continue;
                 }
                 if watched.due > now {
-                    soonest = Some(soonest.map_or(watched.due, |soonest| soonest.min(watched.due)));
+                    earliest = Some(earliest.map_or(watched.due, |earliest| earliest.min(watched.due)));
                     continue;
                 }
-                let Poll::Ready((viewer, shown)) = watched.waiting.poll(context) else { continue };
+                let Poll::Ready((viewer, frame)) = watched.waiting.poll(context) else { continue };
                 self.turn = at + 1;
-                let Some(shown) = shown else {
+                let Some(frame) = frame else {
                     return Poll::Ready(Next::Removed(self.cameras.swap_remove(at).module_id));
                 };
-                watched.waiting.set(next(viewer));
-                watched.under_way.push(shown.seq);
-                watched.sent(now);
-                return Poll::Ready(Next::Picture(watched.module_id.clone(), shown));
+                watched.waiting.set(next_frame(viewer));
+                watched.in_flight.push(frame.seq);
+                watched.schedule_next(now);
+                return Poll::Ready(Next::Frame(watched.module_id.clone(), frame));
             }
-            let Some(soonest) = soonest else { return Poll::Pending };
-            if self.timer.deadline() != soonest {
-                self.timer.as_mut().reset(soonest);
+            let Some(earliest) = earliest else { return Poll::Pending };
+            if self.timer.deadline() != earliest {
+                self.timer.as_mut().reset(earliest);
             }
             if self.timer.as_mut().poll(context).is_pending() {
                 return Poll::Pending;
@@ -155,19 +156,20 @@ impl WatchedCameras {
 }
 
 impl Watched {
-    /// Steady on average, so that what is lost to the timer's milliseconds is made up for; but never two close together.
-    fn sent(&mut self, now: Instant) {
+    /// Schedules the next frame. The average interval is kept although timers have a resolution of a millisecond, but two frames
+    /// are never close together.
+    fn schedule_next(&mut self, now: Instant) {
         self.due = (self.due + self.interval).max(now + self.interval / 2);
     }
 }
 
 fn interval(max_fps: f64) -> Duration {
-    Duration::try_from_secs_f64(max_fps.recip()).unwrap_or(SLOWEST).min(SLOWEST)
+    Duration::try_from_secs_f64(max_fps.recip()).unwrap_or(MAX_INTERVAL).min(MAX_INTERVAL)
 }
 
-async fn next(mut viewer: Viewer) -> (Viewer, Option<Arc<PublishedFrame>>) {
-    let shown = viewer.next().await;
-    (viewer, shown)
+async fn next_frame(mut viewer: Viewer) -> (Viewer, Option<Arc<PublishedFrame>>) {
+    let frame = viewer.next().await;
+    (viewer, frame)
 }
 
 #[cfg(test)]

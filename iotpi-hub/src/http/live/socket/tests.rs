@@ -6,72 +6,72 @@ use super::*;
 
 type Client = WebSocketStream<DuplexStream>;
 
-/// Two ends of a line that holds so many bytes.
-async fn line(holds: usize) -> (Socket<DuplexStream>, Client) {
-    let (hub, client) = duplex(holds);
+/// A socket and its client, with a buffer of this size between them.
+async fn connect(buffer_bytes: usize) -> (Socket<DuplexStream>, Client) {
+    let (hub, client) = duplex(buffer_bytes);
     (Socket::new(hub).await, WebSocketStream::from_raw_socket(client, Role::Client, None).await)
 }
 
 #[tokio::test]
 async fn a_message_in_two_parts_comes_as_one_whatever_its_length() {
-    let (mut socket, mut client) = line(1000).await;
+    let (mut socket, mut client) = connect(1000).await;
 
     for length in [0, 1, 125, 126, 127, 1000, 65_535, 65_536, 200_000] {
         for first in [0, length / 2, length] {
             let bytes: Vec<u8> = (0..length).map(|i| (i % 251) as u8).collect();
-            socket.put(Kind::Binary, &bytes[..first], Bytes::copy_from_slice(&bytes[first..]));
+            socket.start_send(Opcode::Binary, &bytes[..first], Bytes::copy_from_slice(&bytes[first..]));
             assert!(!socket.is_idle());
 
-            let (sent, heard) = tokio::join!(socket.step(true), client.next());
+            let (sent, received) = tokio::join!(socket.step(true), client.next());
 
             assert!(matches!(sent, Step::Sent) && socket.is_idle());
-            assert_eq!(heard.unwrap().unwrap(), Message::binary(bytes));
+            assert_eq!(received.unwrap().unwrap(), Message::binary(bytes));
         }
     }
-    socket.put(Kind::Text, &[], Bytes::from_static(b"words"));
-    let (_, heard) = tokio::join!(socket.step(true), client.next());
-    assert_eq!(heard.unwrap().unwrap(), Message::text("words"));
+    socket.start_send(Opcode::Text, &[], Bytes::from_static(b"words"));
+    let (_, received) = tokio::join!(socket.step(true), client.next());
+    assert_eq!(received.unwrap().unwrap(), Message::text("words"));
 }
 
 #[tokio::test]
-async fn a_client_is_heard_and_its_ping_answered_around_a_message_it_is_slow_to_take() {
-    let (mut socket, mut client) = line(64).await;
-    let picture = vec![7; 100_000];
-    socket.put(Kind::Binary, b"", picture.clone().into());
+async fn a_slow_reader_of_a_message_is_read_and_its_ping_is_answered_after_the_message() {
+    let (mut socket, mut client) = connect(64).await;
+    let frame = vec![7; 100_000];
+    socket.start_send(Opcode::Binary, b"", frame.clone().into());
     assert!(socket.progress().await.is_ok());
     assert!(!socket.is_idle() && socket.written() > 0);
 
-    // Nothing of the picture was read yet.
+    // The client has not read any of the frame yet.
     client.send(Message::Ping(Bytes::from_static(b"?"))).await.unwrap();
     let pinged = socket.step(true).await;
     client.send(Message::text("hello")).await.unwrap();
     let said = socket.step(true).await;
     assert!(!socket.is_idle());
     let reads = async {
-        let picture = client.next().await.unwrap().unwrap();
+        let frame = client.next().await.unwrap().unwrap();
         let pong = client.next().await.unwrap().unwrap();
         client.send(Message::text("seen")).await.unwrap();
-        (picture, pong)
+        (frame, pong)
     };
-    let ((got, pong), heard) =
+    let ((got, pong), received) =
         tokio::join!(reads, async { [socket.step(true).await, socket.step(true).await] });
 
-    assert!(matches!(pinged, Step::Heard(Message::Ping(_))), "{pinged:?}");
-    assert!(matches!(said, Step::Heard(Message::Text(_))), "{said:?}");
-    assert_eq!(got, Message::binary(picture));
+    assert!(matches!(pinged, Step::Received(Message::Ping(_))), "{pinged:?}");
+    assert!(matches!(said, Step::Received(Message::Text(_))), "{said:?}");
+    assert_eq!(got, Message::binary(frame));
     assert_eq!(pong, Message::Pong(Bytes::from_static(b"?")));
-    assert!(matches!(heard[0], Step::Sent), "{heard:?}");
-    assert!(matches!(&heard[1], Step::Heard(Message::Text(text)) if *text == "seen"), "{heard:?}");
+    assert!(matches!(received[0], Step::Sent), "{received:?}");
+    assert!(matches!(&received[1], Step::Received(Message::Text(text)) if *text == "seen"), "{received:?}");
 }
 
 #[tokio::test]
 async fn a_message_in_parts_is_one_message_with_pongs_between_its_parts() {
-    let (mut socket, mut client) = line(1000).await;
+    let (mut socket, mut client) = connect(1000).await;
     client.send(Message::Ping(Bytes::from_static(b"?"))).await.unwrap();
-    socket.put_part(Kind::Text, false, Bytes::from_static(b"two "));
+    socket.start_send_part(Opcode::Text, false, Bytes::from_static(b"two "));
     assert!(matches!(socket.step(true).await, Step::Sent));
-    assert!(matches!(socket.step(true).await, Step::Heard(Message::Ping(_))));
-    socket.put_part(Kind::Continuation, true, Bytes::from_static(b"parts"));
+    assert!(matches!(socket.step(true).await, Step::Received(Message::Ping(_))));
+    socket.start_send_part(Opcode::Continuation, true, Bytes::from_static(b"parts"));
 
     let (sent, pong, text) = tokio::join!(socket.step(true), client.next(), async {});
     let text = {
@@ -85,15 +85,15 @@ async fn a_message_in_parts_is_one_message_with_pongs_between_its_parts() {
 }
 
 #[tokio::test]
-async fn of_pings_that_cannot_be_answered_a_bounded_number_of_pongs_waits() {
-    let (mut socket, mut client) = line(4096).await;
-    socket.put(Kind::Binary, b"", vec![7; 100_000].into());
+async fn the_number_of_waiting_pongs_is_bounded() {
+    let (mut socket, mut client) = connect(4096).await;
+    socket.start_send(Opcode::Binary, b"", vec![7; 100_000].into());
     assert!(socket.progress().await.is_ok());
 
-    // Nothing is read; each ping is heard.
+    // The client reads nothing, and each ping arrives.
     for i in 0..1000_u32 {
         client.send(Message::Ping(Bytes::copy_from_slice(&[i.to_be_bytes(); 30].concat()))).await.unwrap();
-        assert!(matches!(socket.step(true).await, Step::Heard(Message::Ping(_))));
+        assert!(matches!(socket.step(true).await, Step::Received(Message::Ping(_))));
     }
     let newest = Bytes::copy_from_slice(&[999_u32.to_be_bytes(); 30].concat());
     let reads = async {
@@ -112,14 +112,14 @@ async fn of_pings_that_cannot_be_answered_a_bounded_number_of_pongs_waits() {
         () = async { loop { socket.step(true).await; } } => unreachable!(),
     };
 
-    // The newest ping is answered, and of those before a few.
+    // The newest ping is answered, and a few earlier ones.
     assert!((1..=6).contains(&pongs), "{pongs}");
 }
 
 #[tokio::test]
-async fn a_line_that_closes_within_a_message_is_broken() {
-    let (mut socket, client) = line(64).await;
-    socket.put(Kind::Binary, b"", vec![7; 100_000].into());
+async fn a_connection_that_closes_within_a_message_is_broken() {
+    let (mut socket, client) = connect(64).await;
+    socket.start_send(Opcode::Binary, b"", vec![7; 100_000].into());
     assert!(socket.progress().await.is_ok());
 
     drop(client);
@@ -128,15 +128,15 @@ async fn a_line_that_closes_within_a_message_is_broken() {
     assert!(socket.progress().await.is_err());
 }
 
-/// Takes so many bytes at a time, and remembers where they lay: addresses to compare, never followed.
+/// Accepts up to `at_once` bytes per write and records their addresses, which are only compared.
 #[derive(Default)]
-struct Noting {
+struct RecordingStream {
     at_once: usize,
     taken: Vec<u8>,
     addresses: Vec<(*const u8, usize)>,
 }
 
-impl AsyncWrite for Noting {
+impl AsyncWrite for RecordingStream {
     fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let some = &bytes[..bytes.len().min(self.at_once)];
         self.taken.extend(some);
@@ -168,40 +168,41 @@ impl AsyncWrite for Noting {
 }
 
 #[test]
-fn what_tungstenite_writes_comes_after_the_message_under_way() {
-    let outgoing = Some(Outgoing { head: vec![1; 10], payload: Bytes::from_static(&[2; 90]), written: 0 });
-    let stream = Noting { at_once: 7, ..Noting::default() };
-    let mut line = WriteStream { stream, outgoing, written: 0 };
+fn control_frames_are_written_after_the_message_in_flight() {
+    let outgoing = Some(Outgoing { header: vec![1; 10], payload: Bytes::from_static(&[2; 90]), written: 0 });
+    let stream = RecordingStream { at_once: 7, ..RecordingStream::default() };
+    let mut write_stream = WriteStream { stream, outgoing, written: 0 };
 
-    let wrote = Pin::new(&mut line).poll_write(&mut Context::from_waker(std::task::Waker::noop()), b"pong");
+    let wrote =
+        Pin::new(&mut write_stream).poll_write(&mut Context::from_waker(std::task::Waker::noop()), b"pong");
 
     assert!(matches!(wrote, Poll::Ready(Ok(4))), "{wrote:?}");
-    assert_eq!(line.stream.taken, [&[1; 10][..], &[2; 90], b"pong"].concat());
+    assert_eq!(write_stream.stream.taken, [&[1; 10][..], &[2; 90], b"pong"].concat());
 }
 
 proptest! {
     #[test]
-    fn each_byte_of_a_payload_is_written_from_where_it_lies(
+    fn each_byte_of_a_payload_is_written_without_a_copy(
         first in proptest::collection::vec(any::<u8>(), 0..100),
         payload in proptest::collection::vec(any::<u8>(), 1..70_000),
         at_once in 1..70_000_usize
     ) {
         let payload = Bytes::from(payload);
-        let head = head(Kind::Binary, true, &first, payload.len());
+        let head = frame_header(Opcode::Binary, true, &first, payload.len());
         let expected = [&head[..], &payload].concat();
         let head_len = head.len();
-        let outgoing = Some(Outgoing { head, payload: payload.clone(), written: 0 });
-        let stream = Noting { at_once: at_once.max(1), ..Noting::default() };
-        let mut line = WriteStream { stream, outgoing, written: 0 };
+        let outgoing = Some(Outgoing { header: head, payload: payload.clone(), written: 0 });
+        let stream = RecordingStream { at_once: at_once.max(1), ..RecordingStream::default() };
+        let mut write_stream = WriteStream { stream, outgoing, written: 0 };
 
-        let done = line.poll_outgoing(&mut Context::from_waker(std::task::Waker::noop()));
+        let done = write_stream.poll_outgoing(&mut Context::from_waker(std::task::Waker::noop()));
 
         prop_assert!(matches!(done, Poll::Ready(Ok(()))));
-        prop_assert!(line.outgoing.is_none());
-        prop_assert_eq!(&line.stream.taken, &expected);
-        prop_assert_eq!(line.written, expected.len() as u64);
+        prop_assert!(write_stream.outgoing.is_none());
+        prop_assert_eq!(&write_stream.stream.taken, &expected);
+        prop_assert_eq!(write_stream.written, expected.len() as u64);
         let lies = payload.as_ptr_range();
-        let from_there: usize = line.stream.addresses.iter()
+        let from_there: usize = write_stream.stream.addresses.iter()
             .filter(|(at, _)| lies.contains(at)).map(|(_, bytes)| bytes).sum();
         prop_assert_eq!(from_there, expected.len() - head_len);
     }

@@ -26,7 +26,7 @@ impl Cameras {
         Self(Arc::new(Frames::new(3, Duration::from_secs(5), Arc::default())))
     }
 
-    fn show(&self, camera: &str) -> u32 {
+    fn publish(&self, camera: &str) -> u32 {
         let jpeg: &[u8] = &[
             0xFF, 0xD8, 0xFF, 0xC0, 0, 17, 8, 0, 8, 0, 8, 3, 1, 0x22, 0, 2, 0x11, 1, 3, 0x11, 1, 0xFF, 0xDA,
             0, 2, 0xFF, 0xD9,
@@ -37,7 +37,7 @@ impl Cameras {
 
     fn replace(&self, watches: &mut WatchedCameras, cameras: &[(&str, Option<f64>)]) -> Vec<usize> {
         let refused = watches.replace(watch(cameras), |id| {
-            // As a hub that knows three modules.
+            // Like a hub that knows three modules.
             let known = ["a", "b", "c"].contains(&id.as_str());
             known
                 .then(|| self.0.watch(id, ViewerKind::Live, now()))
@@ -47,20 +47,20 @@ impl Cameras {
     }
 }
 
-/// What may go at once: the camera's name and the picture's number.
-fn at_once(watches: &mut WatchedCameras) -> Option<(String, u64)> {
+/// The frame that may be sent now: the name of its camera and its number.
+fn next_now(watches: &mut WatchedCameras) -> Option<(String, u64)> {
     match watches.poll_next(&mut Context::from_waker(std::task::Waker::noop())) {
-        Poll::Ready(Next::Picture(id, shown)) => Some((id.into(), shown.seq)),
+        Poll::Ready(Next::Frame(id, frame)) => Some((id.into(), frame.seq)),
         Poll::Ready(Next::Removed(id)) => Some((id.into(), 0)),
         Poll::Pending => None,
     }
 }
 
 fn all(watches: &mut WatchedCameras) -> Vec<(String, u64)> {
-    std::iter::from_fn(|| at_once(watches)).collect()
+    std::iter::from_fn(|| next_now(watches)).collect()
 }
 
-fn picture(camera: &str, seq: u64) -> (String, u64) {
+fn frame(camera: &str, seq: u64) -> (String, u64) {
     (camera.to_owned(), seq)
 }
 
@@ -72,88 +72,88 @@ async fn cameras_take_turns() {
 
     for _ in 0..6 {
         for camera in ["a", "b", "c"] {
-            cameras.show(camera);
+            cameras.publish(camera);
         }
-        let (camera, seq) = at_once(&mut watches).unwrap();
-        watches.shown(&id(&camera), seq);
+        let (camera, seq) = next_now(&mut watches).unwrap();
+        watches.acknowledge(&id(&camera), seq);
         sent.push((camera, seq));
     }
 
     let turns = [("a", 1), ("b", 2), ("c", 3), ("a", 4), ("b", 5), ("c", 6)];
-    assert_eq!(sent, turns.map(|(camera, seq)| picture(camera, seq)));
+    assert_eq!(sent, turns.map(|(camera, seq)| frame(camera, seq)));
 }
 
 #[tokio::test]
-async fn two_pictures_are_under_way_and_the_newest_follows_when_one_is_acknowledged() {
+async fn two_frames_are_in_flight_and_the_newest_follows_an_acknowledgement() {
     let (cameras, mut watches) = (Cameras::new(), WatchedCameras::new());
     cameras.replace(&mut watches, &[("a", None), ("b", None)]);
     let mut sent = Vec::new();
     for _ in 0..5 {
-        cameras.show("a");
+        cameras.publish("a");
         sent.extend(all(&mut watches));
     }
-    assert_eq!(sent, [picture("a", 1), picture("a", 2)]);
+    assert_eq!(sent, [frame("a", 1), frame("a", 2)]);
 
-    // What was never sent, or of another camera.
+    // Numbers that were never sent, or belong to another camera.
     for (camera, seq) in [("a", 0), ("a", 3), ("a", u64::MAX), ("b", 1), ("nobody", 1)] {
-        watches.shown(&id(camera), seq);
-        assert_eq!(at_once(&mut watches), None);
+        watches.acknowledge(&id(camera), seq);
+        assert_eq!(next_now(&mut watches), None);
     }
-    watches.shown(&id("a"), 1);
-    assert_eq!(all(&mut watches), [picture("a", 5)]);
-    cameras.show("a");
-    watches.shown(&id("a"), 1);
-    assert_eq!(at_once(&mut watches), None);
-    // The second of two stands for both.
-    watches.shown(&id("a"), 5);
-    assert_eq!(all(&mut watches), [picture("a", 6)]);
-    cameras.show("a");
-    assert_eq!(all(&mut watches), [picture("a", 7)]);
+    watches.acknowledge(&id("a"), 1);
+    assert_eq!(all(&mut watches), [frame("a", 5)]);
+    cameras.publish("a");
+    watches.acknowledge(&id("a"), 1);
+    assert_eq!(next_now(&mut watches), None);
+    // The second of two acknowledges both.
+    watches.acknowledge(&id("a"), 5);
+    assert_eq!(all(&mut watches), [frame("a", 6)]);
+    cameras.publish("a");
+    assert_eq!(all(&mut watches), [frame("a", 7)]);
 }
 
 #[tokio::test]
-async fn who_is_replaced_in_the_list_is_no_longer_watched_and_who_stays_goes_on() {
+async fn a_camera_removed_from_the_list_is_no_longer_watched_and_the_others_continue() {
     let (cameras, mut watches) = (Cameras::new(), WatchedCameras::new());
     assert!(cameras.replace(&mut watches, &[("a", None), ("b", None)]).is_empty());
-    assert_eq!((cameras.show("a"), cameras.show("b")), (1, 1));
+    assert_eq!((cameras.publish("a"), cameras.publish("b")), (1, 1));
     assert_eq!(all(&mut watches).len(), 2);
 
     // There is room for three cameras; the fourth is refused, and the others stand.
-    cameras.show("c");
+    cameras.publish("c");
     let refused = cameras.replace(&mut watches, &[("d", None), ("b", Some(1.0)), ("c", None)]);
 
     assert_eq!(refused, [0]);
-    assert_eq!((cameras.show("a"), cameras.show("b"), cameras.show("c")), (0, 1, 1));
-    // The picture of `b` that is under way still is.
-    watches.shown(&id("b"), 1);
-    assert_eq!(watches.cameras[0].under_way, [0_u64; 0]);
+    assert_eq!((cameras.publish("a"), cameras.publish("b"), cameras.publish("c")), (0, 1, 1));
+    // The frame of `b` is still in flight.
+    watches.acknowledge(&id("b"), 1);
+    assert_eq!(watches.cameras[0].in_flight, [0_u64; 0]);
     cameras.replace(&mut watches, &[]);
-    assert_eq!((cameras.show("b"), cameras.show("c")), (0, 0));
-    assert_eq!(at_once(&mut watches), None);
+    assert_eq!((cameras.publish("b"), cameras.publish("c")), (0, 0));
+    assert_eq!(next_now(&mut watches), None);
 }
 
 #[tokio::test]
-async fn a_camera_that_is_removed_is_told_and_the_others_go_on() {
+async fn a_removed_camera_is_reported_and_the_others_continue() {
     let (cameras, mut watches) = (Cameras::new(), WatchedCameras::new());
     cameras.replace(&mut watches, &[("a", None), ("b", None)]);
 
     cameras.0.remove(&id("a"));
-    cameras.show("b");
+    cameras.publish("b");
 
-    assert_eq!(all(&mut watches), [picture("a", 0), picture("b", 1)]);
+    assert_eq!(all(&mut watches), [frame("a", 0), frame("b", 1)]);
 }
 
-/// When pictures went, with a camera of 1,000 a second whose every picture is acknowledged at once.
-async fn pace(max_fps: f64, pictures: usize) -> Vec<Duration> {
+/// Times at which frames were sent, with a camera of 1,000 frames a second, each acknowledged at once.
+async fn sending_times(max_fps: f64, frames: usize) -> Vec<Duration> {
     let (cameras, mut watches) = (Cameras::new(), WatchedCameras::new());
     cameras.replace(&mut watches, &[("a", Some(max_fps))]);
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut sent = Vec::new();
-    while sent.len() < pictures {
-        cameras.show("a");
-        while let Some((_, seq)) = at_once(&mut watches) {
-            watches.shown(&id("a"), seq);
-            sent.push(begun.elapsed());
+    while sent.len() < frames {
+        cameras.publish("a");
+        while let Some((_, seq)) = next_now(&mut watches) {
+            watches.acknowledge(&id("a"), seq);
+            sent.push(started.elapsed());
         }
         advance(Duration::from_millis(1)).await;
     }
@@ -162,7 +162,7 @@ async fn pace(max_fps: f64, pictures: usize) -> Vec<Duration> {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_gets_its_own_maximum_rate_steadily() {
-    let sent = pace(30.0, 31).await;
+    let sent = sending_times(30.0, 31).await;
 
     // A second for thirty, though a thirtieth of a second is no whole number of milliseconds.
     assert_eq!((sent[0], sent[30]), (Duration::ZERO, Duration::from_secs(1)));
@@ -170,39 +170,39 @@ async fn a_client_gets_its_own_maximum_rate_steadily() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_wait_for_a_slow_rate_ends_by_itself() {
+async fn a_wait_for_a_slow_rate_ends_by_itself() {
     let (cameras, mut watches) = (Cameras::new(), WatchedCameras::new());
     cameras.replace(&mut watches, &[("a", Some(0.5)), ("b", Some(0.1))]);
-    cameras.show("a");
-    assert_eq!(all(&mut watches), [picture("a", 1)]);
-    cameras.show("a");
-    cameras.show("a");
-    assert_eq!(at_once(&mut watches), None);
-    let begun = Instant::now();
+    cameras.publish("a");
+    assert_eq!(all(&mut watches), [frame("a", 1)]);
+    cameras.publish("a");
+    cameras.publish("a");
+    assert_eq!(next_now(&mut watches), None);
+    let started = Instant::now();
 
-    let Next::Picture(_, shown) = watches.next().await else { panic!("nothing was removed") };
+    let Next::Frame(_, newest) = watches.next().await else { panic!("nothing was removed") };
 
-    assert_eq!((shown.seq, begun.elapsed().as_secs()), (3, 2));
-    // A higher rate holds from the next picture on.
-    watches.shown(&id("a"), 3);
-    cameras.show("a");
+    assert_eq!((newest.seq, started.elapsed().as_secs()), (3, 2));
+    // A higher rate applies from the next frame on.
+    watches.acknowledge(&id("a"), 3);
+    cameras.publish("a");
     cameras.replace(&mut watches, &[("a", None)]);
-    assert_eq!(at_once(&mut watches), Some(picture("a", 4)));
+    assert_eq!(next_now(&mut watches), Some(frame("a", 4)));
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_pause_pictures_do_not_come_in_a_burst() {
+async fn after_a_pause_frames_are_not_sent_in_a_burst() {
     let (cameras, mut watches) = (Cameras::new(), WatchedCameras::new());
     cameras.replace(&mut watches, &[("a", Some(10.0))]);
     advance(Duration::from_secs(60)).await;
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut sent = Vec::new();
 
-    while begun.elapsed() < Duration::from_secs(1) {
-        cameras.show("a");
+    while started.elapsed() < Duration::from_secs(1) {
+        cameras.publish("a");
         for (_, seq) in all(&mut watches) {
-            watches.shown(&id("a"), seq);
-            sent.push(begun.elapsed());
+            watches.acknowledge(&id("a"), seq);
+            sent.push(started.elapsed());
         }
         advance(Duration::from_millis(10)).await;
     }
@@ -213,9 +213,9 @@ async fn after_a_pause_pictures_do_not_come_in_a_burst() {
 
 proptest! {
     #[test]
-    fn any_rate_is_a_time_between_pictures(max_fps in prop_oneof![0.0..60.0_f64, Just(f64::MIN_POSITIVE), Just(60.0)]) {
+    fn any_rate_is_an_interval_between_frames(max_fps in prop_oneof![0.0..60.0_f64, Just(f64::MIN_POSITIVE), Just(60.0)]) {
         prop_assume!(max_fps > 0.0);
 
-        prop_assert!((Duration::from_millis(16)..=SLOWEST).contains(&interval(max_fps)));
+        prop_assert!((Duration::from_millis(16)..=MAX_INTERVAL).contains(&interval(max_fps)));
     }
 }

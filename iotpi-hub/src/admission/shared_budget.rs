@@ -1,4 +1,4 @@
-//! A budget of which one holder gets a share at most.
+//! A budget of which each holder may hold a share.
 
 use std::{
     collections::HashMap,
@@ -14,75 +14,76 @@ use tokio::{
 use super::{Holder, busy};
 use crate::{error::Result, lock::lock};
 
-/// What is left of the share of each holder, and by how many requests it is held or waited for.
+/// The rest of each holder's share, and the number of requests that hold or wait for a part of it.
 type Holders = Arc<Mutex<HashMap<Holder, (Arc<Semaphore>, usize)>>>;
 
-/// A number of units (bytes, queries) that are handed out in the order in which they were asked for.
+/// A fair semaphore over units (bytes, queries), which are granted in the order of the requests.
 #[derive(Debug)]
-pub(crate) struct Shares {
+pub(crate) struct SharedBudget {
     total: Arc<Semaphore>,
     share: u32,
     max_wait: Duration,
     holders: Holders,
 }
 
-/// Units that are held until this is dropped.
+/// Units of a budget, released when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Permit {
-    of_all: OwnedSemaphorePermit,
-    of_holder: OwnedSemaphorePermit,
-    entry: Entry,
+pub(crate) struct BudgetPermit {
+    from_total: OwnedSemaphorePermit,
+    from_share: OwnedSemaphorePermit,
+    entry: HolderEntry,
 }
 
-/// Keeps a holder in the map while it holds or waits for something.
+/// Keeps a holder in the map while it holds or waits for units.
 #[derive(Debug)]
-struct Entry {
+struct HolderEntry {
     holder: Holder,
     semaphore: Arc<Semaphore>,
     holders: Holders,
 }
 
-impl Shares {
+impl SharedBudget {
     pub(super) fn new(total: u32, share: u32, max_wait: Duration) -> Self {
         let total = Arc::new(Semaphore::new(total as usize));
         Self { total, share, max_wait, holders: Holders::default() }
     }
 
-    /// Waits for units: first until the holder has that much of its own share left, then until there is that much at all. More
-    /// than a share is asked for as the whole share.
+    /// Waits for units: first from the holder's share, then from the whole budget. A request for more than a share is granted
+    /// the whole share.
     ///
     /// # Errors
-    /// `Unavailable` with a time to come back when there is no room in time.
+    /// `Unavailable` with a time to retry when the units are not available in time.
     ///
     /// # Cancel safety
     /// A cancelled wait holds nothing.
-    pub(crate) async fn acquire(&self, holder: &Holder, units: usize) -> Result<Permit> {
+    pub(crate) async fn acquire(&self, holder: &Holder, units: usize) -> Result<BudgetPermit> {
         let units = self.within_share(units);
         let entry = self.entry(holder);
         let permits = Self::permits(&self.total, &entry.semaphore, units);
-        let (of_holder, of_all) = timeout(self.max_wait, permits).await.ok().flatten().ok_or_else(no_room)?;
-        Ok(Permit { of_all, of_holder, entry })
+        let (from_share, from_total) =
+            timeout(self.max_wait, permits).await.ok().flatten().ok_or_else(exhausted)?;
+        Ok(BudgetPermit { from_total, from_share, entry })
     }
 
-    /// Makes a permit one for that many units, up to a whole share.
+    /// Changes the size of a permit, up to a whole share.
     ///
     /// # Errors
-    /// As [`Self::acquire`]; the permit keeps what it had.
+    /// As [`Self::acquire`]; the permit keeps its size.
     ///
     /// # Cancel safety
     /// A cancelled wait leaves the permit as it was.
-    pub(crate) async fn resize(&self, permit: &mut Permit, units: usize) -> Result<()> {
+    pub(crate) async fn resize(&self, permit: &mut BudgetPermit, units: usize) -> Result<()> {
         let (units, held) = (self.within_share(units) as usize, permit.units());
         if units < held {
-            drop(permit.of_all.split(held - units));
-            drop(permit.of_holder.split(held - units));
+            drop(permit.from_total.split(held - units));
+            drop(permit.from_share.split(held - units));
         } else if units > held {
             let more = u32::try_from(units - held).unwrap_or(u32::MAX);
             let permits = Self::permits(&self.total, &permit.entry.semaphore, more);
-            let (of_holder, of_all) =
-                timeout(self.max_wait, permits).await.ok().flatten().ok_or_else(no_room)?;
-            permit.of_holder.merge(of_holder);
-            permit.of_all.merge(of_all);
+            let (from_share, from_total) =
+                timeout(self.max_wait, permits).await.ok().flatten().ok_or_else(exhausted)?;
+            permit.from_share.merge(from_share);
+            permit.from_total.merge(from_total);
         }
         Ok(())
     }
@@ -91,13 +92,13 @@ impl Shares {
         u32::try_from(units).unwrap_or(u32::MAX).min(self.share)
     }
 
-    fn entry(&self, holder: &Holder) -> Entry {
+    fn entry(&self, holder: &Holder) -> HolderEntry {
         let mut holders = lock(&self.holders);
         let new = || (Arc::new(Semaphore::new(self.share as usize)), 0);
         let (semaphore, requests) = holders.entry(holder.clone()).or_insert_with(new);
         *requests += 1;
         let semaphore = Arc::clone(semaphore);
-        Entry { holder: holder.clone(), semaphore, holders: Arc::clone(&self.holders) }
+        HolderEntry { holder: holder.clone(), semaphore, holders: Arc::clone(&self.holders) }
     }
 
     async fn permits(
@@ -105,20 +106,20 @@ impl Shares {
         own: &Arc<Semaphore>,
         units: u32,
     ) -> Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)> {
-        let of_holder = Arc::clone(own).acquire_many_owned(units).await.ok()?;
-        let of_all = Arc::clone(total).acquire_many_owned(units).await.ok()?;
-        Some((of_holder, of_all))
+        let from_share = Arc::clone(own).acquire_many_owned(units).await.ok()?;
+        let from_total = Arc::clone(total).acquire_many_owned(units).await.ok()?;
+        Some((from_share, from_total))
     }
 }
 
-impl Permit {
-    /// How many units are held.
+impl BudgetPermit {
+    /// The number of units held.
     pub(crate) fn units(&self) -> usize {
-        self.of_all.num_permits()
+        self.from_total.num_permits()
     }
 }
 
-impl Drop for Entry {
+impl Drop for HolderEntry {
     fn drop(&mut self) {
         let mut holders = lock(&self.holders);
         if let Some((_, requests)) = holders.get_mut(&self.holder) {
@@ -130,7 +131,7 @@ impl Drop for Entry {
     }
 }
 
-fn no_room() -> crate::HubError {
+fn exhausted() -> crate::HubError {
     busy("the hub has too many requests in progress; try again later")
 }
 
@@ -147,7 +148,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_holder_over_its_share_waits_and_others_do_not() {
-        let shares = Shares::new(10, 4, Duration::from_secs(4));
+        let shares = SharedBudget::new(10, 4, Duration::from_secs(4));
         let held = shares.acquire(&holder("greedy"), 4).await.unwrap();
 
         let over = shares.acquire(&holder("greedy"), 1).now_or_never();
@@ -160,8 +161,8 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_request_without_room_in_time_is_refused_with_a_time_to_come_back() {
-        let shares = Shares::new(10, 4, Duration::from_secs(4));
+    async fn a_request_that_waits_too_long_is_refused_with_a_time_to_retry() {
+        let shares = SharedBudget::new(10, 4, Duration::from_secs(4));
         let held = shares.acquire(&holder("a"), 4).await.unwrap();
 
         let refused = shares.acquire(&holder("a"), 1).await.unwrap_err();
@@ -173,8 +174,8 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn more_than_a_share_is_a_share_and_a_permit_grows_and_shrinks() {
-        let shares = Shares::new(10, 4, Duration::from_secs(4));
+    async fn more_than_a_share_is_granted_a_share_and_a_permit_can_be_resized() {
+        let shares = SharedBudget::new(10, 4, Duration::from_secs(4));
         let mut permit = shares.acquire(&holder("a"), 100).await.unwrap();
         assert_eq!(shares.total.available_permits(), 6);
 
@@ -188,8 +189,8 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_holder_that_holds_and_waits_for_nothing_is_forgotten() {
-        let shares = Shares::new(10, 4, Duration::from_secs(4));
+    async fn a_holder_that_holds_and_waits_for_nothing_is_removed() {
+        let shares = SharedBudget::new(10, 4, Duration::from_secs(4));
         let held = shares.acquire(&holder("a"), 4).await.unwrap();
         assert!(shares.acquire(&holder("a"), 1).now_or_never().is_none());
         assert_eq!(lock(&shares.holders).len(), 1);
