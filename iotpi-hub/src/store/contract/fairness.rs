@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use iotpi_core::{ModuleId, Quantity, Reading, Sample, SensorType};
 
-use super::{MANY, after, all, module, people::token};
+use super::{MANY, after, all, module, users::token};
 use crate::store::{Eviction, Now, ReadingQuery, Store};
 
 const DAY: u64 = 86_400;

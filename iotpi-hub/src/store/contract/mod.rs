@@ -28,9 +28,9 @@ pub mod frame_index;
 pub mod modules;
 pub mod orders;
 pub mod pages;
-pub mod people;
 pub mod readings;
 pub mod upkeep;
+pub mod users;
 
 use std::{sync::Arc, time::Duration};
 
@@ -149,7 +149,7 @@ macro_rules! store_contract {
                 ended_commands_are_forgotten_when_they_are_many,
                 a_clock_that_jumps_ahead_makes_no_command_old,
             ;
-            people:
+            users:
                 only_one_user_is_the_first,
                 a_session_lasts_until_it_ends,
                 a_session_can_be_ended_early,
@@ -277,7 +277,7 @@ mod tests {
             include_str!("commands.rs"),
             include_str!("orders.rs"),
             include_str!("pages.rs"),
-            include_str!("people.rs"),
+            include_str!("users.rs"),
             include_str!("upkeep.rs"),
             include_str!("engine.rs"),
             include_str!("fairness.rs"),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use iotpi_core::{Manifest, Quantity, Reading, Sample};
 use serde_json::{Map, Value, json};
 
-use super::{MANY, after, all, commands, known, module, page, people, start};
+use super::{MANY, after, all, commands, known, module, page, start, users};
 use crate::store::{ModuleRecord, ReadingQuery, SeriesKey, Store, StoreError};
 
 fn manifest(text: &str) -> Manifest {
@@ -96,8 +96,8 @@ pub async fn a_removed_module_leaves_nothing_behind(store: Arc<dyn Store>) {
     let order = commands::order("led", "gone", 60);
     store.submit(&order, 100, after(0)).await.unwrap();
     store.submit(&commands::order("other", "stays", 60), 100, after(0)).await.unwrap();
-    store.add_token(&[1; 32], &people::token("led-token", Some("led"))).await.unwrap();
-    store.add_token(&[2; 32], &people::token("other-token", Some("other"))).await.unwrap();
+    store.add_token(&[1; 32], &users::token("led-token", Some("led"))).await.unwrap();
+    store.add_token(&[2; 32], &users::token("other-token", Some("other"))).await.unwrap();
 
     store.remove_module(&led).await.unwrap();
 
