@@ -56,6 +56,11 @@ impl WireEvent {
         serde_json::from_slice::<NumberedEvent>(&self.wire).map(|numbered| numbered.event)
     }
 
+    /// The module the event is about.
+    pub(crate) fn module_id(&self) -> &ModuleId {
+        &self.module_id
+    }
+
     /// Whether a subscription wants it.
     pub(crate) fn is_wanted_by(&self, subscription: &Subscription) -> bool {
         match &self.sensor {

@@ -326,7 +326,6 @@ impl Hub {
 
     fn tell_of_command(&self, command: &Command) {
         self.inner.metrics.command(command.state);
-        self.inner.recordings.saw_command(self, command);
         self.events().publish(Event::Command { command: command.clone() });
     }
 

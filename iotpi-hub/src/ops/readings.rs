@@ -107,7 +107,6 @@ impl Hub {
         for (index, reading) in readings.into_iter().enumerate() {
             if repeated_at.next_if_eq(&index).is_none() {
                 let reading = Reading { number: None, ..reading };
-                self.inner.recordings.saw_reading(self, &reading);
                 self.events().publish(Event::Reading { reading });
             }
         }

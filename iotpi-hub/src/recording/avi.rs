@@ -4,7 +4,7 @@
 //! Empty chunks fill pauses: they repeat the previous frame, as in files written by ffmpeg. Numbers are
 //! little-endian.
 
-use super::export::ExportFrame;
+use super::export_frame::ExportFrame;
 
 /// Maximum size of a file. Sizes have 32 bits, and many programs read them as signed numbers.
 pub(super) const MAX_BYTES: u64 = 2_000_000_000;

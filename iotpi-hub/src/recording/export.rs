@@ -11,8 +11,9 @@ use iotpi_core::{Frame, ModuleId, Timestamp};
 
 use super::{
     avi::{self, FrameTiming, Index, Layout},
+    export_frame::ExportFrame,
     segment,
-    zip::Zip,
+    zip::{self, Zip},
 };
 use crate::{
     error::{HubError, Result},
@@ -31,15 +32,6 @@ pub(crate) enum Format {
     Avi(Option<f64>),
     /// The JPEG files in a ZIP archive.
     Zip,
-}
-
-/// A frame of the export plan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct ExportFrame {
-    pub(super) at_us: i64,
-    pub(super) segment: u32,
-    pub(super) offset: u32,
-    pub(super) length: u32,
 }
 
 /// An export: first its plan, then the position in the file.
@@ -210,11 +202,11 @@ impl Export {
         Ok(true)
     }
 
-    fn zip(&mut self, file: &mut Vec<u8>, zip: &mut Zip, listed: &mut bool) -> io::Result<bool> {
+    fn zip(&mut self, file: &mut Vec<u8>, archive: &mut Zip, listed: &mut bool) -> io::Result<bool> {
         if let Some(entry) = self.frames.get(self.next).copied() {
             let jpeg = self.read(entry)?;
             if let Some(jpeg) = &jpeg {
-                zip.put_frame(file, Timestamp::from_micros(entry.at_us), jpeg);
+                archive.put_frame(file, Timestamp::from_micros(entry.at_us), jpeg);
             }
             self.advance(jpeg.is_some());
             return Ok(true);
@@ -223,13 +215,13 @@ impl Export {
             let mut text = "These frames are damaged and left out:\n".to_owned();
             let damaged = self.damaged.iter().filter_map(|place| self.frames.get(*place));
             for entry in damaged {
-                text.push_str(&super::zip::name(Timestamp::from_micros(entry.at_us)));
+                text.push_str(&zip::name(Timestamp::from_micros(entry.at_us)));
                 text.push('\n');
             }
             let at = self.frames.last().map_or(Timestamp::MIN, |entry| Timestamp::from_micros(entry.at_us));
-            zip.put_text(file, "damaged.txt", at, &text);
+            archive.put_text(file, "damaged.txt", at, &text);
         }
-        Ok(zip.put_directory(file))
+        Ok(archive.put_directory(file))
     }
 
     /// Width and height of the first intact frame.

@@ -5,12 +5,14 @@
 
 mod avi;
 mod export;
+mod export_frame;
 mod frame_buffer;
 mod reader;
 mod reconcile;
 mod recorder;
 mod segment;
 mod segment_files;
+mod triggers;
 mod zip;
 
 use std::{
@@ -23,23 +25,15 @@ use std::{
     time::Duration,
 };
 
-use iotpi_core::{
-    Command, CommandState, ModuleId, Reading, RecordingMode, RecordingSettings, RecordingTrigger,
-};
+use iotpi_core::{ModuleId, RecordingMode, RecordingSettings};
 use tokio::sync::{Notify, watch};
 
 pub(crate) use export::{Export, Format};
 pub(crate) use reader::{ReadFrame, open_and_read, remove_files, remove_folder};
 pub(crate) use reconcile::{SegmentFile, list_segment_files, reconcile};
 
-use self::{frame_buffer::Budget, recorder::Recorder, segment_files::Session};
+use self::{frame_buffer::Budget, recorder::Recorder, segment_files::Session, triggers::Triggers};
 use crate::{Hub, lock::lock};
-
-/// Maximum age of a reading that triggers a recording. Older readings were delayed in their module.
-const STALE: Duration = Duration::from_secs(60);
-
-/// Triggers by the module whose reading or command they match.
-type Triggers = HashMap<ModuleId, Vec<(Arc<Camera>, RecordingTrigger)>>;
 
 /// The recordings of all cameras.
 #[derive(Debug)]
@@ -266,19 +260,8 @@ impl Recordings {
     /// Applies new settings.
     pub(crate) fn set(&self, hub: &Hub, id: &ModuleId, settings: RecordingSettings) {
         let camera = self.camera_or_new(id);
-        {
-            let mut triggers = self.triggers.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-            for of in triggers.values_mut() {
-                of.retain(|(other, _)| other.id != *id);
-            }
-            if settings.mode == RecordingMode::OnEvent {
-                for trigger in &settings.triggers {
-                    let of = triggers.entry(trigger.module_id.clone()).or_default();
-                    of.push((Arc::clone(&camera), trigger.clone()));
-                }
-            }
-            triggers.retain(|_, of| !of.is_empty());
-        }
+        let is_on_event = settings.mode == RecordingMode::OnEvent;
+        self.set_triggers(hub, &camera, if is_on_event { &settings.triggers } else { &[] });
         {
             let mut state = lock(&camera.state);
             // The mode `off` ends the current event at once.
@@ -351,50 +334,7 @@ impl Recordings {
     /// Removes the state of a removed camera.
     pub(crate) fn forget(&self, id: &ModuleId) {
         lock(&self.cameras).remove(id);
-        let mut triggers = self.triggers.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        for of in triggers.values_mut() {
-            of.retain(|(camera, _)| camera.id != *id);
-        }
-        triggers.retain(|_, of| !of.is_empty());
-    }
-
-    /// Evaluates the triggers of a stored reading.
-    pub(crate) fn saw_reading(&self, hub: &Hub, reading: &Reading) {
-        let Some(value) = reading.outcome.value() else { return };
-        let kind = reading.quantity.name_str();
-        let hit = |trigger: &RecordingTrigger| {
-            trigger.kind.as_ref().is_some_and(|wanted| wanted.as_str() == kind)
-                && (trigger.above.is_some_and(|above| value > above)
-                    || trigger.below.is_some_and(|below| value < below))
-        };
-        if self.any_hit(&reading.module_id, hit) && hub.now().wall.since(reading.taken_at) <= STALE {
-            self.hit(hub, &reading.module_id, hit, &format!("{} {kind} {value}", reading.module_id));
-        }
-    }
-
-    /// Evaluates the triggers of a finished command.
-    pub(crate) fn saw_command(&self, hub: &Hub, command: &Command) {
-        let hit = |trigger: &RecordingTrigger| trigger.action.as_ref() == Some(&command.action);
-        if command.state == CommandState::Succeeded && self.any_hit(&command.module_id, hit) {
-            self.hit(hub, &command.module_id, hit, &format!("{} {}", command.module_id, command.action));
-        }
-    }
-
-    fn any_hit(&self, of: &ModuleId, hit: impl Fn(&RecordingTrigger) -> bool) -> bool {
-        let triggers = self.triggers.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        triggers.get(of).is_some_and(|of| of.iter().any(|(_, trigger)| hit(trigger)))
-    }
-
-    fn hit(&self, hub: &Hub, of: &ModuleId, hit: impl Fn(&RecordingTrigger) -> bool, reason: &str) {
-        let cameras: Vec<_> = {
-            let triggers = self.triggers.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-            let of = triggers.get(of).into_iter().flatten();
-            of.filter(|(_, trigger)| hit(trigger)).map(|(camera, _)| Arc::clone(camera)).collect()
-        };
-        for camera in cameras {
-            let after = Duration::from_secs(camera.settings().after_secs.into());
-            self.event(hub, &camera, after, reason);
-        }
+        self.remove_triggers(id);
     }
 
     /// Why a camera's recording is paused, if one is.

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use iotpi_hub::{Config, storage::Machine};
 use serde_json::json;
 
 use super::{Home, picture, until};
-use crate::support::api::NOW_SECS;
+use crate::support::api::{NOW, NOW_SECS};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -109,6 +110,7 @@ async fn an_event(begin: impl AsyncFn(&crate::support::api::Api), reason: &str) 
 
     // The next event starts a clip of its own, with the frames since the first event.
     begin(&api).await;
+    until("it records again", async || api.recording("porch").await["recording"] == true).await;
     api.hub.advance(5 * SECOND);
     until("the second is there", async || api.clips("porch").await.len() == 2).await;
     let all: Vec<_> = expected.into_iter().chain([15, 20, 21].map(picture)).collect();
@@ -167,6 +169,7 @@ async fn an_old_reading_and_one_of_another_kind_are_no_event() {
     let api = home.start().await;
     let triggers = json!([{"module_id": "door", "type": "stir", "above": 0.5, "below": -1}]);
     api.record("porch", json!({"mode": "on_event", "triggers": triggers})).await;
+    api.watched("porch").await;
 
     let old = NOW_SECS - 61.0;
     let stir = json!({"module_id": "door", "value": 1, "unit": "1", "timestamp": old});
@@ -175,8 +178,28 @@ async fn an_old_reading_and_one_of_another_kind_are_no_event() {
     api.post("/api/sensors/stir", json!({"module_id": "gate", "value": 1, "unit": "ratio"})).ok().await;
     assert_eq!(api.recording("porch").await["recording"], false);
 
+    // Events are evaluated in order, so the clip names the first reading that matched.
     api.post("/api/sensors/stir", json!({"module_id": "door", "value": -2, "unit": "ratio"})).ok().await;
-    assert_eq!(api.recording("porch").await["recording"], true);
+    until("it records", async || api.recording("porch").await["recording"] == true).await;
+    until("a clip is indexed", async || api.clips("porch").await.len() == 1).await;
+    assert_eq!(api.clips("porch").await[0]["reason"], "door stir -2");
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn a_trigger_whose_event_was_dropped_is_read_from_the_store() {
+    let home = Home::new();
+    let mut config = Config::default();
+    config.limits.live_backlog = 1;
+    let api = home.start_on(config, Machine::default(), NOW).await;
+    let triggers = json!([{"module_id": "door", "type": "stir", "above": 0.5}]);
+    api.record("porch", json!({"mode": "on_event", "triggers": triggers})).await;
+
+    // Three events at once, of which the hub keeps the last one.
+    let reading = |value: f64| json!({"module_id": "door", "value": value, "unit": "ratio"});
+    api.post("/api/sensors/stir", json!([reading(1.0), reading(0.1), reading(0.2)])).ok().await;
+
+    until("it records", async || api.recording("porch").await["recording"] == true).await;
     api.stop().await;
 }
 
