@@ -54,6 +54,7 @@ pub use model::{
         Clip, FrameSelection, MAX_FRAME_TIMES, MAX_RECORDING_REASON, MAX_RECORDING_TRIGGERS, Recording,
         RecordingMode, RecordingSettings, RecordingTrigger, StartRecording,
     },
+    role::Role,
     unit::{InvalidUnit, MAX_UNIT_LEN, Unit},
 };
 pub use time::{Clock, ManualClock, SystemClock, Timestamp, invalid_timestamp::InvalidTimestamp};

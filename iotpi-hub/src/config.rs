@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::{HubError, Result},
     http::proxy::is_base,
-    storage::{BackupConfig, RetentionConfig, StorageConfig},
+    maintenance::{BackupConfig, RetentionConfig, StorageConfig},
 };
 
 /// Everything a hub can be told. Unknown fields are refused; what is left out has its default.

@@ -140,7 +140,7 @@ impl From<StoreError> for HubError {
             StoreError::BadCursor => Self::invalid_argument(detail),
             StoreError::Full(_) => {
                 Self::new(ErrorKind::StorageFull, "The disk of the hub is full. Nothing was stored.")
-                    .retry_after(crate::ops::storage::retry_jitter())
+                    .retry_after(crate::ops::maintenance::retry_jitter())
                     .caused_by(error)
             }
             StoreError::Closed => {

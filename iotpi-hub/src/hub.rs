@@ -22,14 +22,14 @@ use crate::{
     events::Events,
     frames::Frames,
     issuer_presence::IssuerPresence,
+    maintenance::{self, Machine, Opened, Storage, Wear, device_kind},
     metrics::Metrics,
     ops::auth::{restore_credential_state, stored_credential_time},
     ops::commands::Commands,
-    ops::{health::StoreCheck, read_readings::stored_clock, storage::WEAR},
+    ops::{health::StoreCheck, maintenance::WEAR, read_readings::stored_clock},
     presence::Presence,
     quotas::Quotas,
     recording::Recordings,
-    storage::{self, Machine, Opened, Storage, Wear, device_kind},
     store::{self, Now, PageRequest, SeriesKey, Store, StoreError, StoreOptions},
     wrong_clock::WrongClock,
 };
@@ -124,7 +124,7 @@ impl Hub {
         let device = store::file(&config.store).map(|file| device_kind(machine.sys(), &file));
         let commit_window = device.map_or(Duration::ZERO, |kind| config.storage.commit_window.on(kind));
         let options = StoreOptions { commit_window, ..StoreOptions::default() };
-        let opened = storage::open(&config, options, clock.now(), None).await?;
+        let opened = maintenance::open(&config, options, clock.now(), None).await?;
         let recovered = opened.recovered.clone();
         let store = Arc::clone(&opened.store);
         match Self::start_with(config.clone(), opened, options, Arc::clone(&clock), machine.clone()).await {
@@ -133,7 +133,7 @@ impl Hub {
                 let damage = format!("{error}: {}", causes(&error));
                 let _ = store.close().await;
                 drop(store);
-                let opened = storage::open(&config, options, clock.now(), Some(damage)).await?;
+                let opened = maintenance::open(&config, options, clock.now(), Some(damage)).await?;
                 Self::start_with(config, opened, options, clock, machine).await
             }
             started => started,

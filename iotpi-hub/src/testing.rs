@@ -13,7 +13,7 @@ use crate::{
         Role,
         token::{self, NewToken},
     },
-    storage::{Machine, RetentionReport},
+    maintenance::{Machine, RetentionReport},
     store,
 };
 

@@ -15,4 +15,5 @@ pub(crate) mod new_reading;
 pub(crate) mod page;
 pub(crate) mod reading;
 pub(crate) mod recording;
+pub(crate) mod role;
 pub(crate) mod unit;

@@ -17,8 +17,6 @@ pub mod token;
 mod token_cache;
 pub mod user;
 
-use serde::{Deserialize, Serialize};
-
 pub(crate) use authorization::{
     Authorization, AuthorizationEnd, RequestAuthorization, VerifiedCredential, authorization_ended,
     is_unauthenticated,
@@ -26,6 +24,7 @@ pub(crate) use authorization::{
 pub use caller::{Caller, Identity};
 pub(crate) use credential_reset::reset_credentials_if_restored;
 pub(crate) use first_admin_code::FirstAdminCode;
+pub use iotpi_core::Role;
 pub use jwt::rotate_key;
 pub(crate) use login_rate_limit::{LoginRateLimit, LoginTarget};
 pub(crate) use password::Passwords;
@@ -36,33 +35,3 @@ pub(crate) use token_cache::TokenCache;
 
 /// The log target of security events: logins, tokens, users. Events never contain a secret.
 pub const SECURITY: &str = "iotpi_hub::security";
-
-/// What a caller may, from least to most; `module` stands beside the ladder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    /// Reads.
-    Viewer,
-    /// Also sends commands and delivers.
-    Operator,
-    /// Also registers and removes modules and makes tokens.
-    Admin,
-    /// Delivers, takes commands and reports as one module id, and nothing else.
-    Module,
-}
-
-impl Role {
-    /// Every role.
-    pub const ALL: [Self; 4] = [Self::Viewer, Self::Operator, Self::Admin, Self::Module];
-
-    /// The role's wire word.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Viewer => "viewer",
-            Self::Operator => "operator",
-            Self::Admin => "admin",
-            Self::Module => "module",
-        }
-    }
-}

@@ -20,7 +20,7 @@ use super::{
     problem::PermissionDenied,
 };
 use crate::{
-    Hub, auth::Caller, error::Result, frames, metrics, ops::health::problem as store_problem, storage,
+    Hub, auth::Caller, error::Result, frames, maintenance, metrics, ops::health::problem as store_problem,
 };
 
 pub(super) fn routes() -> ApiRouter {
@@ -111,7 +111,7 @@ async fn scrape(State(hub): State<Hub>, caller: Caller) -> Result<Response> {
     families.extend(frames::metrics(&hub.watched_cameras()));
     // The other metrics are reported even if the store fails.
     if let Ok(report) = hub.storage_report().await {
-        families.extend(storage::metrics(&report));
+        families.extend(maintenance::metrics(&report));
     }
     let text = metrics::text(families);
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())

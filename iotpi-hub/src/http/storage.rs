@@ -14,7 +14,7 @@ use crate::{
     Hub,
     auth::Caller,
     error::Result,
-    storage::{LastBackup, RetentionReport, StorageReport},
+    maintenance::{LastBackup, RetentionReport, StorageReport},
 };
 
 pub(super) fn routes() -> ApiRouter {

@@ -17,7 +17,7 @@ use super::{
     segment::{self, HEAD, Origin, RecordHead, SegmentWriter},
 };
 use crate::{
-    storage::Machine,
+    maintenance::Machine,
     store::{FrameLocation, IndexedFrames},
 };
 

@@ -21,7 +21,7 @@ use iotpi_core::{
 };
 use serde_json::{Map, Value};
 
-use crate::auth::Role;
+use iotpi_core::Role;
 
 mod commands;
 #[cfg(feature = "testing")]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::Args;
 use iotpi_core::SystemClock;
-use iotpi_hub::{storage::backup, store};
+use iotpi_hub::{maintenance::backup, store};
 
 use crate::config::Place;
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, anyhow};
 use clap::Args;
 use iotpi_core::SystemClock;
-use iotpi_hub::{storage, store::StoreError};
+use iotpi_hub::{maintenance, store::StoreError};
 
 use crate::config::Place;
 
@@ -28,7 +28,7 @@ pub fn run(wanted: &Restore) -> anyhow::Result<()> {
     let there = database.exists();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let now = SystemClock::shared().now();
-    let restored = runtime.block_on(storage::restore(&database, &wanted.backup, wanted.force, now));
+    let restored = runtime.block_on(maintenance::restore(&database, &wanted.backup, wanted.force, now));
     let aside = restored.map_err(|error| match error {
         StoreError::Conflict(why) if why.starts_with("a hub has") => {
             anyhow!("{why}: stop it first (`sudo systemctl stop iotpi-hub`)")

@@ -18,18 +18,18 @@
 #![allow(clippy::missing_panics_doc, reason = "a promise that is broken panics")]
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-pub mod begun;
 pub mod buckets;
 pub mod commands;
-pub mod deliveries;
+pub mod dedup;
 pub mod engine;
 pub mod fairness;
 pub mod frame_index;
+pub mod maintenance;
 pub mod modules;
-pub mod orders;
 pub mod pages;
 pub mod readings;
-pub mod upkeep;
+pub mod started;
+pub mod submission;
 pub mod users;
 
 use std::{sync::Arc, time::Duration};
@@ -80,7 +80,7 @@ macro_rules! store_contract {
                 each_width_goes_by_its_own_rule_and_wider_ones_stay,
                 sums_of_records_that_are_kept_are_kept_too,
             ;
-            deliveries:
+            dedup:
                 a_numbered_reading_is_kept_once,
                 the_same_number_of_another_module_or_epoch_is_another_reading,
                 readings_without_numbers_are_kept_as_they_come,
@@ -128,7 +128,7 @@ macro_rules! store_contract {
                 a_clock_set_forward_gives_no_command_more_time,
                 commands_are_listed_newest_first,
             ;
-            begun:
+            started:
                 a_command_that_was_begun_is_never_handed_over_again,
                 a_hazardous_command_that_was_not_begun_comes_back,
                 a_command_is_begun_once_under_its_present_claim,
@@ -136,7 +136,7 @@ macro_rules! store_contract {
                 a_command_that_is_begun_has_a_whole_lease_to_end_in,
                 a_module_may_say_that_it_does_not_know,
             ;
-            orders:
+            submission:
                 a_newer_order_for_the_same_target_supersedes_what_waits,
                 a_leased_order_is_not_superseded,
                 a_superseded_order_frees_its_place,
@@ -164,7 +164,7 @@ macro_rules! store_contract {
                 the_only_admin_is_neither_demoted_nor_removed,
                 a_secret_of_the_hub_stays_what_it_was,
             ;
-            upkeep:
+            maintenance:
                 old_records_go_and_the_newest_of_each_series_stays,
                 a_dry_run_takes_nothing_and_says_what_would_go,
                 summaries_outlive_the_records_and_go_by_their_own_rule,
@@ -271,14 +271,14 @@ mod tests {
         for part in [
             include_str!("readings.rs"),
             include_str!("buckets.rs"),
-            include_str!("deliveries.rs"),
+            include_str!("dedup.rs"),
             include_str!("modules.rs"),
-            include_str!("begun.rs"),
+            include_str!("started.rs"),
             include_str!("commands.rs"),
-            include_str!("orders.rs"),
+            include_str!("submission.rs"),
             include_str!("pages.rs"),
             include_str!("users.rs"),
-            include_str!("upkeep.rs"),
+            include_str!("maintenance.rs"),
             include_str!("engine.rs"),
             include_str!("fairness.rs"),
             include_str!("frame_index.rs"),

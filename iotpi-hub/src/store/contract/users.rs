@@ -2,13 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use iotpi_core::{Timestamp, UserName};
+use iotpi_core::{Role, Timestamp, UserName};
 
 use super::{after, all, module, page, start};
-use crate::{
-    auth::Role,
-    store::{Steady, Store, StoreError, TokenRecord, UserListing, UserRecord},
-};
+use crate::store::{Steady, Store, StoreError, TokenRecord, UserListing, UserRecord};
 
 fn name(text: &str) -> UserName {
     UserName::new(text).unwrap()

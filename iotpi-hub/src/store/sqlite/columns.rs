@@ -6,7 +6,7 @@ use iotpi_core::Timestamp;
 use rusqlite::{Row, types::Type};
 use serde::de::DeserializeOwned;
 
-use crate::auth::Role;
+use iotpi_core::Role;
 
 type Column<T> = rusqlite::Result<T>;
 

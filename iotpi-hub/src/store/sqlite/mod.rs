@@ -48,7 +48,8 @@ use super::{
     WatchedIssuer, end_us,
 };
 
-use crate::{auth::Role, lock::lock};
+use crate::lock::lock;
+use iotpi_core::Role;
 
 pub(crate) use self::files::{RESTORED, with_suffix};
 pub(super) use self::{engine::Sqlite, file::database_path};

@@ -1,18 +1,15 @@
 //! People, their sessions, tokens, and the hub's own secrets. Secrets that others hold are kept as hashes only.
 
-use iotpi_core::{Timestamp, UserName};
+use iotpi_core::{Role, Timestamp, UserName};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
     columns::{maybe_moment, maybe_parsed, moment, parsed, role},
     failure::Work,
 };
-use crate::{
-    auth::Role,
-    store::{
-        Now, Page, PageRequest, SecretHash, Steady, StoreError, TokenRecord, UserListing, UserRecord,
-        cursor::{self, List},
-    },
+use crate::store::{
+    Now, Page, PageRequest, SecretHash, Steady, StoreError, TokenRecord, UserListing, UserRecord,
+    cursor::{self, List},
 };
 
 const HOUR_US: i64 = 3_600_000_000;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::Method;
 use iotpi_core::Timestamp;
-use iotpi_hub::{Config, storage::Machine, testing::TestHub};
+use iotpi_hub::{Config, maintenance::Machine, testing::TestHub};
 use serde_json::json;
 
 use crate::support::api::{Api, NOW, jpeg};

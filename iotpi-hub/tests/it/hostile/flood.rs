@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use iotpi_hub::{Config, StorageConfig, storage::Machine, testing::TestHub};
+use iotpi_hub::{Config, StorageConfig, maintenance::Machine, testing::TestHub};
 use serde_json::{Value, json};
 
 use crate::support::api::{Api, NOW, NOW_SECS};

@@ -9,7 +9,7 @@ use iotpi_core::UserName;
 use iotpi_hub::{
     Config,
     auth::{self, Role, user},
-    storage,
+    maintenance,
     testing::TestHub,
 };
 use serde_json::{Value, json};
@@ -292,7 +292,7 @@ async fn restoring_a_backup_makes_no_revoked_credential_valid() {
     api.open(Method::POST, "/api/auth/logout").header("cookie", &session).ok().await;
     api.stop().await;
 
-    storage::restore(&database, &backup, true, NOW).await.unwrap();
+    maintenance::restore(&database, &backup, true, NOW).await.unwrap();
     let api = start().await;
 
     assert_eq!([api.status_as(&revoked).await, api.status_as(&kept).await], [401, 200]);

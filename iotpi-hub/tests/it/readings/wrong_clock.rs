@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use iotpi_core::Timestamp;
-use iotpi_hub::{Config, storage::Machine, testing::TestHub};
+use iotpi_hub::{Config, maintenance::Machine, testing::TestHub};
 use serde_json::{Value, json};
 
 use crate::support::api::{Api, NOW, NOW_SECS};

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use iotpi_hub::{Config, StorageConfig, storage::Machine};
+use iotpi_hub::{Config, StorageConfig, maintenance::Machine};
 use serde_json::json;
 
 use super::{Home, picture, until};

@@ -14,7 +14,7 @@ use std::{
 
 use http::Method;
 use iotpi_core::Timestamp;
-use iotpi_hub::{Config, storage::Machine, testing::TestHub};
+use iotpi_hub::{Config, maintenance::Machine, testing::TestHub};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

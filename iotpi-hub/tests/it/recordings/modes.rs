@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use iotpi_hub::{Config, storage::Machine};
+use iotpi_hub::{Config, maintenance::Machine};
 use serde_json::json;
 
 use super::{Home, picture, until};

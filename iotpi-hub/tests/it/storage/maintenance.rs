@@ -14,7 +14,7 @@ use iotpi_core::Timestamp;
 use iotpi_hub::{
     BackupConfig, Config, RetentionConfig, SeriesRetention, StorageConfig,
     auth::Role,
-    storage::{Machine, backup},
+    maintenance::{Machine, backup},
     store,
     testing::TestHub,
 };

@@ -2,14 +2,11 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use iotpi_core::{ModuleId, Quantity, Reading, Sample, Timestamp, UserName};
+use iotpi_core::{ModuleId, Quantity, Reading, Role, Sample, Timestamp, UserName};
 use rusqlite::Connection;
 
 use super::{super::recovery::offline::salvage, NOW, everything};
-use crate::{
-    auth::Role,
-    store::{Salvaged, Store as _, TokenRecord, UserRecord, sqlite::Sqlite},
-};
+use crate::store::{Salvaged, Store as _, TokenRecord, UserRecord, sqlite::Sqlite};
 
 const PAGE: usize = 512;
 /// Each with as many readings.

@@ -10,7 +10,7 @@ use crate::{
     auth::Caller,
     error::{HubError, Result},
     lock::lock,
-    storage::{
+    maintenance::{
         self, FreeSpace, LastBackup, Problems, Quarantined, Recovered, RetentionReport, SpaceState,
         StorageReport, backup,
     },
@@ -70,7 +70,7 @@ impl Hub {
     pub fn acknowledge_quarantine(&self, caller: &Caller) -> Result<()> {
         caller.may_administer()?;
         let Some(file) = &self.inner.storage.file else { return Ok(()) };
-        storage::acknowledge(file).map(drop).map_err(|error| {
+        maintenance::acknowledge(file).map(drop).map_err(|error| {
             HubError::internal("it could not be written down that this was seen").caused_by(error)
         })
     }
@@ -99,7 +99,7 @@ impl Hub {
     pub async fn expire(&self, caller: &Caller, confirm: bool) -> Result<RetentionReport> {
         caller.may_administer()?;
         let now = self.now();
-        let plan = storage::plan(&self.config().retention, now.wall);
+        let plan = maintenance::plan(&self.config().retention, now.wall);
         let would = self.store().expire(&plan, true).await?;
         if !confirm {
             return Ok(RetentionReport::new(now.wall, true, self.refusal(&would), &would));
@@ -139,7 +139,7 @@ impl Hub {
         let suspect = storage
             .file
             .as_deref()
-            .is_some_and(storage::is_suspect)
+            .is_some_and(maintenance::is_suspect)
             .then(|| "The database met a fatal error. The hub checks it at its next start.".to_owned());
         let Problems { store, backup, scrub, space, retention, recording } = problems;
         let found = [store, suspect, scrub, space, backup, retention, recording, storage.open_folder()];
@@ -168,7 +168,7 @@ impl Hub {
     /// Those nobody has acknowledged.
     fn quarantined(&self) -> Vec<Quarantined> {
         let file = self.inner.storage.file.as_deref();
-        let found = file.and_then(|file| storage::quarantined(file).ok()).unwrap_or_default();
+        let found = file.and_then(|file| maintenance::quarantined(file).ok()).unwrap_or_default();
         found
             .into_iter()
             .filter(|(_, _, seen)| !seen)
@@ -434,7 +434,7 @@ impl Hub {
     /// Removes what is older than the config says, unless that is refused.
     pub(crate) async fn expire_automatically(&self) -> Result<RetentionReport> {
         let now = self.now();
-        let plan = storage::plan(&self.config().retention, now.wall);
+        let plan = maintenance::plan(&self.config().retention, now.wall);
         let would = self.store().expire(&plan, true).await?;
         let refused = self.refusal(&would);
         lock(&self.inner.storage.clock).accept(now.wall, self.inner.clock.uptime());
@@ -458,7 +458,7 @@ impl Hub {
     fn refusal(&self, would: &ExpiryReport) -> Option<String> {
         let (wall, uptime) = (self.now().wall, self.inner.clock.uptime());
         let doubt = lock(&self.inner.storage.clock).doubt(wall, uptime);
-        doubt.or_else(|| storage::refusal(would, wall))
+        doubt.or_else(|| maintenance::refusal(would, wall))
     }
 
     /// A write found no room: it is looked at once.

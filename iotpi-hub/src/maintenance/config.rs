@@ -96,7 +96,7 @@ impl CommitWindow {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use iotpi_hub::{CommitWindow, storage::DeviceKind};
+    /// use iotpi_hub::{CommitWindow, maintenance::DeviceKind};
     ///
     /// assert_eq!(CommitWindow::Auto.on(DeviceKind::Sd), Duration::from_millis(200));
     /// assert_eq!(CommitWindow::Auto.on(DeviceKind::Ssd), Duration::ZERO);

@@ -1,0 +1,34 @@
+//! The role of a user or token.
+
+use serde::{Deserialize, Serialize};
+
+/// The permissions of a caller. The first three include each other; `module` is separate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// May read.
+    Viewer,
+    /// May also send commands and deliver readings and frames.
+    Operator,
+    /// May also register and remove modules and create tokens.
+    Admin,
+    /// May deliver, claim commands and report as one module id, and nothing else.
+    Module,
+}
+
+impl Role {
+    /// All roles.
+    pub const ALL: [Self; 4] = [Self::Viewer, Self::Operator, Self::Admin, Self::Module];
+
+    /// The name of the role on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Operator => "operator",
+            Self::Admin => "admin",
+            Self::Module => "module",
+        }
+    }
+}
