@@ -1,4 +1,4 @@
-//! What a hub can be told. Plain data: the library reads no file and no environment; a program does that.
+//! The configuration of a hub. Plain data: the library reads no file and no environment; a program does that.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -15,27 +15,28 @@ use crate::{
     maintenance::{BackupConfig, RetentionConfig, StorageConfig},
 };
 
-/// Everything a hub can be told. Unknown fields are refused; what is left out has its default.
+/// The configuration of a hub. Unknown fields are refused; omitted ones have their defaults.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// The address and port to listen on. Default `127.0.0.1:8000`: this machine only.
     pub listen: SocketAddr,
-    /// Where things are kept, by URL: `sqlite:///var/lib/iotpi/hub.db`, `sqlite::memory:`. Default `sqlite:iotpi-hub.db`.
+    /// The URL of the store: `sqlite:///var/lib/iotpi/hub.db`, `sqlite::memory:`. Default
+    /// `sqlite:iotpi-hub.db`.
     pub store: String,
     /// The HTTP server.
     pub http: HttpConfig,
-    /// Who may call.
+    /// Authentication.
     pub auth: AuthConfig,
-    /// How much of each.
+    /// Limits.
     pub limits: Limits,
     /// Cameras.
     pub cameras: CamerasConfig,
-    /// The database and the device it lies on.
+    /// The database and its device.
     pub storage: StorageConfig,
     /// Backups.
     pub backup: BackupConfig,
-    /// How long what is recorded is kept.
+    /// Retention of recorded data.
     pub retention: RetentionConfig,
 }
 
@@ -43,62 +44,66 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpConfig {
-    /// Names the hub may be called by, besides IP addresses, `localhost` and the machine's own name. Default none.
+    /// Host names of the hub, besides IP addresses, `localhost` and the machine's own name. Default none.
     pub allowed_hosts: Vec<String>,
-    /// Networks of proxies in front of the hub. Of a request that comes from one, the address of the sender is taken from
-    /// `X-Forwarded-For`; of all others it is the address that connects, whatever their headers say. Default none.
+    /// Networks of proxies in front of the hub. For a request from one of them, the client's address is taken
+    /// from `X-Forwarded-For`; for all others it is the address of the connection, whatever their headers
+    /// say. Default none.
     pub trusted_proxies: Vec<IpNet>,
-    /// The path below which a proxy serves the hub, `/iotpi`, if the proxy passes requests on with that path. One that removes it needs
-    /// nothing here. Default empty.
+    /// The path prefix of a proxy, such as `/iotpi`, if the proxy keeps it when it forwards requests. A proxy
+    /// that removes it needs no setting. Default empty.
     pub base_path: String,
-    /// Open connections, streams and WebSockets included; one more is answered 503 and closed. Default 1,024.
+    /// Open connections, including streams and WebSockets; a further one is answered 503 and closed. Default
+    /// 1,024.
     pub max_connections: u32,
-    /// Seconds a client has to send a request's head. Default 10.
+    /// Seconds in which a client must send the head of a request. Default 10.
     pub header_timeout_secs: u64,
-    /// Seconds a connection may do nothing between two requests. Default 75.
+    /// Seconds for which a connection may be idle between two requests. Default 75.
     pub idle_timeout_secs: u64,
 }
 
-/// Who may call.
+/// Authentication.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AuthConfig {
-    /// Networks whose requests without any credentials may deliver readings, gaps, frames and status, ask for the time, and nothing else.
-    /// What counts is the sender's address: behind a proxy, name that in `http.trusted_proxies`. Default none.
+    /// Networks whose requests without credentials may deliver readings, gaps, frames and status, request the
+    /// time, and nothing else. The client's address counts: list a proxy in `http.trusted_proxies`. Default
+    /// none.
     pub anonymous_ingest: Vec<IpNet>,
-    /// Days a login lasts. Default 30.
+    /// Days for which a login is valid. Default 30.
     pub session_days: u32,
-    /// Seconds a JWT lasts. Default 900. It ends before with the session or token it was made with.
+    /// Seconds for which a JWT is valid. Default 900. It ends earlier if the session or token that made it
+    /// ends.
     pub jwt_secs: u64,
 }
 
-/// How much of each.
+/// Limits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Series kept; a quarter of the places is for modules with a token of their own. Default 10,000.
+    /// Series in the store; a quarter is reserved for modules with their own token. Default 10,000.
     pub series: u64,
-    /// Modules known; a quarter of the places is for modules with a token of their own. Default 1,000.
+    /// Known modules; a quarter is reserved for modules with their own token. Default 1,000.
     pub modules: u64,
-    /// Cameras with a picture in memory. Default 64.
+    /// Cameras with a frame in memory. Default 64.
     pub cameras: u64,
     /// Series of one module. Default 256.
     pub series_per_module: u64,
-    /// Readings one module may deliver a minute, and as many at once; beyond, it is answered 429 with `Retry-After` until there
-    /// is room again. Does not hold for admins. Default 600,000.
+    /// Readings that one module may deliver a minute, with bursts of as many; beyond, the answer is 429 with
+    /// `Retry-After`. Not for admins. Default 600,000.
     pub readings_per_minute: u64,
-    /// Modules one caller may make known a minute, and as many at once. Does not hold for admins. Default 300.
+    /// New modules from one caller a minute, with bursts of as many. Not for admins. Default 300.
     pub new_modules_per_minute: u64,
-    /// Bytes of one module's manifest, as JSON. Default 65,536.
+    /// Bytes of one module's manifest as JSON. Default 65,536.
     pub manifest_bytes: u64,
-    /// Bytes of one module's state, as JSON. Default 16,384.
+    /// Bytes of one module's state as JSON. Default 16,384.
     pub state_bytes: u64,
-    /// Commands of one module that are not ended yet. Default 100.
+    /// Commands of one module that have not ended. Default 100.
     pub commands_waiting: u64,
-    /// Events a live client may be behind before it is told to resync. Default 2,048.
+    /// Events that a live client may be behind before it gets a resync. Default 2,048.
     pub live_backlog: u32,
-    /// Bytes of the events that live clients may still ask for, together for all clients; a client that is behind further is told
-    /// to resync. Default 4,194,304 (4 MiB).
+    /// Bytes of the events kept for live clients, for all clients together; a client that is further behind
+    /// gets a resync. Default 4,194,304 (4 MiB).
     pub live_backlog_bytes: u64,
 }
 
@@ -106,11 +111,11 @@ pub struct Limits {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CamerasConfig {
-    /// Seconds without a frame after which a camera counts as lost and its viewers see a picture that says so; a camera that is
-    /// slower by itself has three of its own intervals. Default 5.
+    /// Seconds without a frame after which a camera counts as lost and its viewers see a "no signal" frame;
+    /// for a slower camera three of its own intervals. Default 5.
     pub lost_after_secs: u64,
-    /// The folder for recordings, made when missing. Default `recordings` beside the database; with a database in memory
-    /// there is none.
+    /// The directory for recordings, created if missing. Default `recordings` beside the database; with a
+    /// database in memory there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recordings: Option<PathBuf>,
 }
@@ -179,14 +184,14 @@ impl CamerasConfig {
         Duration::from_secs(self.lost_after_secs)
     }
 
-    /// Where recordings are kept, given where the database is.
+    /// The directory for recordings, given the path of the database.
     pub(crate) fn recordings(&self, database: Option<&Path>) -> Option<PathBuf> {
         self.recordings.clone().or_else(|| Some(database?.with_file_name("recordings")))
     }
 }
 
 impl Config {
-    /// Looks for values that cannot work.
+    /// Checks for invalid values.
     ///
     /// # Errors
     /// `InvalidArgument`, naming the field.

@@ -1,9 +1,9 @@
-//! What happened, numbered, for everybody who listens.
+//! Numbered events for live clients.
 //!
-//! Best effort: a listener that falls behind learns how many events it missed, and asks for the present. The events that
-//! listeners may still ask for are kept once for all of them, bounded by number and by bytes, so that memory depends neither on
-//! how many listeners stall nor on the size of the events. Deliberately absent: a log of events. What must survive is in the
-//! store.
+//! Delivery is best effort: a subscriber that falls behind receives the number of missed events and requests
+//! the current state. Events are kept once for all subscribers, bounded by number and by bytes, so that
+//! memory depends neither on the number of stalled subscribers nor on the size of the events. Deliberately
+//! absent: a log of events. Durable data is in the store.
 
 use std::{
     collections::VecDeque,
@@ -16,10 +16,10 @@ use tokio::sync::watch;
 
 use crate::lock::lock;
 
-/// What an event takes beside its text: names, the allocation's head, the place in the ring.
+/// The memory of an event besides its text: names, the allocation's header, the slot in the backlog.
 const EVENT_OVERHEAD_BYTES: usize = 256;
 
-/// One event in its wire form, shared by all listeners.
+/// An event in its wire form, shared by all subscribers.
 ///
 /// Only the text is kept: parsed, a manifest takes several times as many bytes.
 #[derive(Debug)]
@@ -42,16 +42,16 @@ impl WireEvent {
         Self { seq, kind, module_id, sensor, wire }
     }
 
-    /// Its number.
+    /// The number of the event.
     #[must_use]
     pub fn seq(&self) -> u64 {
         self.seq
     }
 
-    /// What happened, read back from its wire form.
+    /// Parses the event from its wire form.
     ///
     /// # Errors
-    /// When the wire form cannot be read back: never, for what this hub published.
+    /// If the wire form cannot be parsed, which does not happen for events of this hub.
     pub fn event(&self) -> serde_json::Result<Event> {
         serde_json::from_slice::<NumberedEvent>(&self.wire).map(|numbered| numbered.event)
     }
@@ -61,7 +61,7 @@ impl WireEvent {
         &self.module_id
     }
 
-    /// Whether a subscription wants it.
+    /// Whether a subscription includes the event.
     pub(crate) fn is_wanted_by(&self, subscription: &Subscription) -> bool {
         match &self.sensor {
             Some(sensor) => subscription.wants_series(&self.module_id, sensor),
@@ -69,7 +69,7 @@ impl WireEvent {
         }
     }
 
-    /// The live message.
+    /// The wire form of the live message.
     pub(crate) fn wire(&self) -> Bytes {
         self.wire.clone()
     }
@@ -79,24 +79,24 @@ impl WireEvent {
     }
 }
 
-/// A live message as it travels.
+/// The wire form of a live message.
 pub(crate) fn to_wire(message: &LiveMessage) -> Bytes {
     // Wire types have string keys and finite numbers: serialising them cannot fail.
     serde_json::to_string(message).unwrap_or_default().into()
 }
 
-/// The hub's events.
+/// The events of the hub.
 #[derive(Debug)]
 pub struct Events {
     ring: Arc<Mutex<Backlog>>,
-    /// Notified with each event; its receivers are the listeners.
+    /// Notified with each event; its receivers are the subscribers.
     published: watch::Sender<()>,
 }
 
 /// The newest events, oldest first.
 #[derive(Debug)]
 struct Backlog {
-    /// The number of the newest event, kept or not.
+    /// The number of the newest event, whether it is kept or not.
     seq: u64,
     kept: VecDeque<Arc<WireEvent>>,
     bytes: usize,
@@ -121,7 +121,7 @@ impl Backlog {
 }
 
 impl Events {
-    /// Keeps up to `max_events` events of `max_bytes` bytes together.
+    /// Keeps up to `max_events` events of up to `max_bytes` bytes in total.
     pub(crate) fn new(max_events: usize, max_bytes: usize) -> Self {
         let ring = Backlog { seq: 0, kept: VecDeque::new(), bytes: 0, max_events, max_bytes };
         Self { ring: Arc::new(Mutex::new(ring)), published: watch::Sender::new(()) }
@@ -133,7 +133,7 @@ impl Events {
         lock(&self.ring).seq
     }
 
-    /// Everything from now on, and the number of the newest event before.
+    /// Subscribes to all events from now on; also returns the number of the newest event before.
     #[must_use]
     pub fn subscribe(&self) -> (u64, Subscriber) {
         let ring = lock(&self.ring);
@@ -147,7 +147,7 @@ impl Events {
 
     pub(crate) fn publish(&self, event: Event) {
         {
-            // Numbered and kept under one lock, so that listeners see numbers rise.
+            // Numbered and appended under one lock, so that subscribers see rising numbers.
             let mut ring = lock(&self.ring);
             ring.seq += 1;
             if self.published.receiver_count() == 0 {
@@ -161,16 +161,16 @@ impl Events {
     }
 }
 
-/// Why a listener gets no event now.
+/// The reasons why a subscriber receives no event now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RecvError {
-    /// There is none yet.
+    /// There is no new event.
     Yet,
-    /// This many events were dropped before the listener asked for them.
+    /// This many events were dropped before the subscriber received them.
     Missed(u64),
 }
 
-/// Somebody who listens to the hub's events.
+/// A subscriber of the hub's events.
 #[derive(Debug)]
 pub struct Subscriber {
     ring: Arc<Mutex<Backlog>>,
@@ -180,10 +180,10 @@ pub struct Subscriber {
 }
 
 impl Subscriber {
-    /// The next event, if there is one already.
+    /// The next event, if there is one.
     ///
     /// # Errors
-    /// [`NoEvent`]. After [`NoEvent::Missed`] it continues with the oldest event that is kept.
+    /// [`RecvError`]. After [`RecvError::Missed`] it continues with the oldest event that is kept.
     pub fn try_recv(&mut self) -> Result<Arc<WireEvent>, RecvError> {
         let ring = lock(&self.ring);
         if self.next > ring.seq {
@@ -201,16 +201,16 @@ impl Subscriber {
         Ok(happened)
     }
 
-    /// The next event, as soon as there is one; or how many were missed.
+    /// Waits for the next event.
     ///
     /// # Errors
-    /// The number of events that were dropped. After that it continues with the oldest event that is kept.
+    /// The number of events that were dropped. It then continues with the oldest event that is kept.
     ///
     /// # Cancel safety
-    /// A cancelled wait has missed nothing.
+    /// Cancel safe.
     pub async fn recv(&mut self) -> Result<Arc<WireEvent>, u64> {
         loop {
-            // Marked as seen before the look, so that an event published in between wakes the wait below.
+            // Marked before the check, so that an event published in between wakes the wait below.
             self.published.mark_unchanged();
             match self.try_recv() {
                 Ok(happened) => return Ok(happened),
@@ -218,7 +218,7 @@ impl Subscriber {
                 Err(RecvError::Yet) => {}
             }
             if self.published.changed().await.is_err() {
-                // The hub is gone, and nothing will happen any more.
+                // The hub is gone: there will be no further event.
                 return std::future::pending().await;
             }
         }

@@ -1,4 +1,4 @@
-//! The hub: one value that holds the rooms together.
+//! The hub: one value that combines the operations with their state.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -34,13 +34,13 @@ use crate::{
     wrong_clock::WrongClock,
 };
 
-/// How often it is written down when modules were last heard.
+/// The interval at which the last contacts of modules are saved.
 const SAVE_PRESENCE_EVERY: Duration = Duration::from_secs(30);
-/// The most modules in one write of that: a few milliseconds.
+/// The number of modules in one such write, which takes a few milliseconds.
 const SAVE_PRESENCE_STEP: usize = 250;
-/// How often the store gets to look after itself.
+/// The interval of the store's own maintenance.
 const TEND_STORE_EVERY: Duration = Duration::from_secs(60);
-/// How often it is looked for modules that fell silent.
+/// The interval of the check for modules that became silent.
 const LOOK_FOR_SILENCE_EVERY: Duration = Duration::from_secs(1);
 
 /// A running hub. Clones share it.
@@ -82,42 +82,43 @@ pub(crate) struct Inner {
     pub(crate) presence: Presence,
     pub(crate) quotas: Quotas,
     pub(crate) recordings: Recordings,
-    /// The unit each series keeps, as far as it is known.
+    /// The unit of each series, as far as it is known.
     pub(crate) units: Mutex<HashMap<SeriesKey, Unit>>,
-    /// Modules whose clocks were found running ahead, which is logged once.
+    /// Modules whose clocks were found to be ahead, which is logged once.
     pub(crate) clocks_ahead: Mutex<HashSet<ModuleId>>,
     pub(crate) commands: Commands,
-    /// Which sessions and tokens are there.
+    /// The presence of sessions and tokens.
     pub(crate) issuers: Arc<IssuerPresence>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) storage: Storage,
-    /// When the store was last found able to write.
+    /// The last successful check of the store.
     pub(crate) store_check: StoreCheck,
     pub(crate) signing_key: SigningKey,
-    /// The credential time that was noted last, in microseconds.
+    /// The last saved credential time, in microseconds.
     pub(crate) credential_time_saved: AtomicI64,
-    /// Whose tokens were published a moment ago, and how often something was revoked.
+    /// Recently looked-up tokens, and the number of revocations.
     pub(crate) token_cache: TokenCache,
     pub(crate) passwords: Passwords,
     pub(crate) login_rate_limit: LoginRateLimit,
     pub(crate) first_admin_code: FirstAdminCode,
-    /// Once there is a user there always is one.
+    /// Once there is a user, there always is one.
     pub(crate) has_users: AtomicBool,
-    /// The machine's own name.
+    /// The host name of the machine.
     pub(crate) host_name: String,
-    /// Rung when there may be something to tell of a module.
+    /// Notified when a module may have changed.
     pub(crate) module_bell: Notify,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
 }
 
 impl Hub {
-    /// Opens the store the config names and starts a hub on the machine's clock. A database that is found damaged is put
-    /// aside with all its files, and the newest backup or a new database takes its place: [`Self::recovered`] says so.
+    /// Opens the store that the config names and starts a hub on the machine's clock. A damaged database is
+    /// moved to quarantine with all its files, and the newest backup or a new database replaces it: see
+    /// [`Self::recovered`].
     ///
     /// # Errors
-    /// `InvalidArgument` when the config cannot work; `Conflict` when another hub has the database open; the store's
-    /// otherwise.
+    /// `InvalidArgument` if the config is invalid; `Conflict` if another hub has the database open; otherwise
+    /// the store's.
     pub async fn open(config: Config) -> Result<Self> {
         config.check()?;
         let (clock, machine) = (SystemClock::shared(), Machine::default());
@@ -128,7 +129,7 @@ impl Hub {
         let recovered = opened.recovered.clone();
         let store = Arc::clone(&opened.store);
         match Self::start_with(config.clone(), opened, options, Arc::clone(&clock), machine.clone()).await {
-            // What opens well may still not be readable: once more, with that knowledge.
+            // A database that opens may still be unreadable: a second attempt, with that knowledge.
             Err(error) if recovered.is_none() && is_damage(&error) => {
                 let damage = format!("{error}: {}", causes(&error));
                 let _ = store.close().await;
@@ -140,16 +141,16 @@ impl Hub {
         }
     }
 
-    /// Starts a hub on a store and a clock: takes over what the store knows and begins the background work. Must be
-    /// called inside a tokio runtime.
+    /// Starts a hub on a store and a clock: loads the state of the store and starts the background tasks.
+    /// Must be called inside a tokio runtime.
     ///
     /// # Errors
-    /// `InvalidArgument` when the config cannot work; the store's otherwise.
+    /// `InvalidArgument` if the config is invalid; the store's otherwise.
     pub async fn start(config: Config, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result<Self> {
         Self::start_on(config, store, clock, Machine::default()).await
     }
 
-    /// As [`Self::start`], on a machine that answers otherwise.
+    /// Like [`Self::start`], on another machine.
     ///
     /// # Errors
     /// As [`Self::start`].
@@ -248,19 +249,20 @@ impl Hub {
         Ok(hub)
     }
 
-    /// What it was told.
+    /// The configuration.
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.inner.config
     }
 
-    /// What it keeps. Reads may go straight to it; writes go through the hub's own methods, which have consequences.
+    /// The store. Reads may use it directly; writes go through the hub's own methods, which check permissions
+    /// and publish events.
     #[must_use]
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.inner.store
     }
 
-    /// What happens in it.
+    /// The events of the hub.
     #[must_use]
     pub fn events(&self) -> &Events {
         &self.inner.events
@@ -272,9 +274,9 @@ impl Hub {
         &self.inner.stop
     }
 
-    /// Becomes ready when the store has failed for good, and says why. Every write is refused from then on; a program that
-    /// serves a hub then ends, says so with its exit code, and is started again: opening the store recovers what was
-    /// acknowledged. Never ready otherwise.
+    /// Returns the reason when the store has failed permanently. Every write is refused from then on. A
+    /// program that serves a hub should then end with an error and be restarted: opening the store recovers
+    /// all acknowledged data. Never returns otherwise.
     ///
     /// # Cancel safety
     /// Cancel safe.
@@ -282,11 +284,11 @@ impl Hub {
         self.inner.store.failed().await
     }
 
-    /// Stops: no new connections, requests in flight finish, streams and long polls end at once; then what is unsaved is
-    /// saved and the store closed. Takes under 3 s. Calling it twice is fine.
+    /// Stops the hub: no new connections, requests in progress finish, streams and long polls end at once;
+    /// then unsaved state is saved and the store closed. Takes under 3 s. May be called twice.
     ///
     /// # Errors
-    /// The store's, when it cannot be closed well.
+    /// The store's, if it cannot be closed properly.
     pub async fn shutdown(&self) -> Result<()> {
         self.inner.stop.cancel();
         self.inner.tasks.close();
@@ -303,7 +305,7 @@ impl Hub {
         self.inner.clock.now()
     }
 
-    /// The module was heard; makes it known if it was not.
+    /// Records a contact with the module, and creates it if it was unknown.
     pub(crate) async fn heard(&self, caller: &Caller, id: &ModuleId) -> Result<()> {
         let now = self.now();
         let new = !self.inner.presence.knows(id);
@@ -317,14 +319,14 @@ impl Hub {
         Ok(())
     }
 
-    /// The module showed itself, if it is known.
+    /// Records a contact with the module, if it is known.
     pub(crate) fn seen(&self, id: &ModuleId) {
         if self.inner.presence.knows(id) && self.inner.presence.heard(id, self.now()) {
             self.inner.module_bell.notify_one();
         }
     }
 
-    /// The one task that tells of modules: what changed and who fell silent; and writes down who was heard.
+    /// The background task that publishes changes and silence of modules, and saves their last contacts.
     async fn watch_modules(self) {
         let mut save = tokio::time::interval(SAVE_PRESENCE_EVERY);
         let mut look = tokio::time::interval(LOOK_FOR_SILENCE_EVERY);
@@ -343,19 +345,19 @@ impl Hub {
                     self.detect_lost_cameras();
                     self.publish_modules(self.inner.presence.to_tell(self.now())).await;
                 }
-                // Only those that changed: a look at every module for each that reports would grow with their square.
+                // Only the changed ones: checking every module after each report would grow quadratically.
                 () = self.inner.module_bell.notified() => {
                     self.publish_modules(self.inner.presence.take_changed()).await;
                 }
             }
         }
-        // Requests in flight may still be heard; what they add is the next start's loss.
+        // Requests in progress may still add contacts; those are lost at the next start.
         self.save_presence().await;
         self.save_clock().await;
         self.save_credential_time().await;
     }
 
-    /// The one task that gives the store time for its own work.
+    /// The background task that gives the store time for its maintenance.
     async fn tend_store(self) {
         let mut due = tokio::time::interval(TEND_STORE_EVERY);
         due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -374,14 +376,14 @@ impl Hub {
         for id in ids {
             if let Err(error) = self.publish_module(&id).await {
                 tracing::warn!(module = %id, error = &error as &dyn std::error::Error, "a change could not be told");
-                // Tried again at the next look.
+                // Retried at the next check.
                 self.inner.presence.changed(&id);
             }
         }
     }
 
     async fn save_presence(&self) {
-        // In steps, so that no other write waits long however many modules there are.
+        // In steps, so that no other write waits long, however many modules there are.
         for step in self.inner.presence.unsaved().chunks(SAVE_PRESENCE_STEP) {
             if let Err(error) = self.inner.store.touch(step, self.now()).await {
                 tracing::warn!(error = &error as &dyn std::error::Error, "last_seen could not be saved");
@@ -395,7 +397,7 @@ fn is_damage(error: &HubError) -> bool {
     matches!(source, Some(StoreError::Damaged { .. }))
 }
 
-/// What an error came from, and that from.
+/// The chain of causes of an error.
 fn causes(error: &HubError) -> String {
     let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")

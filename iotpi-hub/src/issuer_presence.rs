@@ -1,8 +1,9 @@
-//! Which sessions and tokens are there, for commands that last only while their issuer is: in memory, in steady time.
+//! The presence of sessions and tokens, for commands whose effect depends on their issuer: in memory, in
+//! steady time.
 //!
-//! A session or token is there at the moment of each of its requests, and while it has a live line open that answers.
-//! After a restart of the hub nobody has been there yet. Deliberately absent: people. Who has two browsers open has two
-//! sessions, and closing the one that switched the heater on is leaving it.
+//! A session or token is present at each of its requests, and while it has a live connection that answers.
+//! After a restart of the hub none is present. Deliberately absent: people. A person with two browsers has
+//! two sessions, and closing the one that switched the heater on counts as leaving.
 
 use std::{
     collections::HashMap,
@@ -12,15 +13,15 @@ use std::{
 
 use crate::{lock::lock, store::Steady};
 
-/// A live line is asked every 20 s whether it is still there; one that was not heard for longer than this is no sign of
-/// life, open or not: a network that was cut closes nothing.
+/// A live connection is pinged every 20 s; one that was silent for longer than this is no evidence of
+/// presence, even if it is open: a network that was cut closes nothing.
 const LINE_SPEAKS_WITHIN: Duration = Duration::from_secs(25);
-/// No limit is longer, so nobody asks for those that were gone so long.
+/// No limit is longer, so longer absences are of no interest.
 const REMEMBERED: Duration = Duration::from_secs(3600);
-/// So many are remembered before those long gone are looked for.
+/// The number of entries from which those absent for long are dropped.
 const MANY: usize = 1024;
 
-/// Who was there when.
+/// The presence of all issuers.
 #[derive(Debug, Default)]
 pub(crate) struct IssuerPresence {
     seen: Mutex<HashMap<String, LastContact>>,
@@ -33,7 +34,7 @@ struct LastContact {
 }
 
 impl LastContact {
-    /// When it was last there, as it is known now.
+    /// The last evidence of presence, as known now.
     fn last(&self, now: Steady) -> Steady {
         match self.lines {
             0 => self.at,
@@ -43,7 +44,7 @@ impl LastContact {
 }
 
 impl IssuerPresence {
-    /// It made a request, or its live line was heard.
+    /// Records a request of the issuer, or activity on its live connection.
     pub(crate) fn seen(&self, issuer: &str, now: Steady) {
         let mut all = lock(&self.seen);
         match all.get_mut(issuer) {
@@ -57,7 +58,7 @@ impl IssuerPresence {
         }
     }
 
-    /// It opened a live line, which is open until the answer is dropped.
+    /// Records an open live connection, until the returned value is dropped.
     pub(crate) fn line(self: &Arc<Self>, issuer: &str, now: Steady) -> LiveConnection {
         self.seen(issuer, now);
         if let Some(seen) = lock(&self.seen).get_mut(issuer) {
@@ -66,8 +67,8 @@ impl IssuerPresence {
         LiveConnection { issuers: Arc::clone(self), issuer: issuer.to_owned() }
     }
 
-    /// How much longer it counts as there when it may be gone for `limit`; zero when it was gone longer, or was not
-    /// there since the hub started.
+    /// The time for which the issuer still counts as present if it may be absent for `limit`; zero if it was
+    /// absent for longer, or was not present since the hub started.
     pub(crate) fn alive_for(&self, issuer: &str, limit: Duration, now: Steady) -> Duration {
         lock(&self.seen)
             .get(issuer)
@@ -75,7 +76,7 @@ impl IssuerPresence {
     }
 }
 
-/// An open live line.
+/// An open live connection of an issuer.
 #[derive(Debug)]
 pub(crate) struct LiveConnection {
     issuers: Arc<IssuerPresence>,
@@ -83,12 +84,12 @@ pub(crate) struct LiveConnection {
 }
 
 impl LiveConnection {
-    /// The line was heard.
+    /// Records activity on the connection.
     pub(crate) fn heard(&self, now: Steady) {
         self.issuers.seen(&self.issuer, now);
     }
 
-    /// The line was closed by whoever opened it, or broke: it was there until now, as far as is known.
+    /// Records that the connection was closed or broke: the issuer was present until now, as far as is known.
     pub(crate) fn closed(&self, now: Steady) {
         let last = lock(&self.issuers.seen).get(&self.issuer).map(|seen| seen.last(now));
         if let Some(last) = last {

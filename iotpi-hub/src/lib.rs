@@ -1,10 +1,11 @@
 //! The iotpi hub as a library: it stores readings, streams cameras, queues commands and serves the dashboard.
 //!
-//! Three storeys. *Doors* ([`http`]) translate between the outside and the hub. *Rooms* (the methods of [`Hub`]) hold the
-//! rules: every write passes one, with the [`Caller`](auth::Caller) who asks for it. The *cellar* ([`store`]) keeps.
+//! Three layers: the transport ([`http`]) translates between clients and operations; the operations (methods
+//! of [`Hub`]) hold the rules, and every write is one, with the [`Caller`](auth::Caller) who requests it; the
+//! [`store`] persists.
 //!
-//! Deliberately absent: reading files or the environment, logging set-up, signal handling (a program's business), and
-//! any code of a module.
+//! Deliberately absent: reading files or the environment, logging set-up, signal handling (the program's
+//! responsibility), and any code of a module.
 #![forbid(unsafe_code)]
 #![doc = include_str!("../README.md")]
 

@@ -1,8 +1,8 @@
-//! Locks: std ones, held for moments, never across an await.
+//! Locks: std mutexes, held briefly, never across an await.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// A lock held for a moment; a panic elsewhere does not spoil what it guards.
+/// Locks a mutex; a panic in another thread does not invalidate its data.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,6 +1,6 @@
-//! When modules were last heard, in memory; written to the store now and then.
+//! The last contacts of modules, in memory; saved to the store periodically.
 //!
-//! Silence is measured in steady time, so that a stepped clock makes nobody late.
+//! Silence is measured in steady time, so an adjusted clock makes no module late.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -15,11 +15,11 @@ use crate::{
     store::{ModuleRecord, Now, Steady},
 };
 
-/// Who was heard when, and of whom there is something to tell.
+/// The last contacts of all modules, and the modules whose changes are not published yet.
 #[derive(Debug, Default)]
 pub(crate) struct Presence {
     seen: Mutex<HashMap<ModuleId, LastContact>>,
-    /// Modules that registered, reported a state or were removed since everybody was told.
+    /// Modules that registered, reported a state or were removed since the last publication.
     changed: Mutex<BTreeSet<ModuleId>>,
 }
 
@@ -27,9 +27,9 @@ pub(crate) struct Presence {
 struct LastContact {
     heard: Option<(Timestamp, Steady)>,
     heartbeat: Duration,
-    /// Whether it has said what it offers.
+    /// Whether it has a manifest.
     registered: bool,
-    /// The health everybody was last told of.
+    /// The last published health.
     told: Health,
     unsaved: bool,
 }
@@ -41,7 +41,7 @@ impl LastContact {
 }
 
 impl Presence {
-    /// Takes a module over from the store.
+    /// Loads a module from the store.
     pub(crate) fn restore(&self, record: &ModuleRecord, now: Now) {
         let mut seen = LastContact {
             heard: record.last_seen_at.map(|at| (at, Steady(at))),
@@ -54,17 +54,18 @@ impl Presence {
         lock(&self.seen).insert(record.id.clone(), seen);
     }
 
-    /// How many modules there are.
+    /// The number of modules.
     pub(crate) fn count(&self) -> u64 {
         lock(&self.seen).len() as u64
     }
 
-    /// Whether there is such a module.
+    /// Whether the module is known.
     pub(crate) fn knows(&self, id: &ModuleId) -> bool {
         lock(&self.seen).contains_key(id)
     }
 
-    /// The module was heard. Answers whether its health is no longer what was published last: it then counts as changed.
+    /// Records a contact. Returns whether the health differs from the published one, in which case the module
+    /// counts as changed.
     pub(crate) fn heard(&self, id: &ModuleId, now: Now) -> bool {
         let is_new_health = self.hear(id, now);
         if is_new_health {
@@ -87,7 +88,7 @@ impl Presence {
         seen.told != seen.health(now)
     }
 
-    /// The module promised another heartbeat.
+    /// Records a registration and its heartbeat interval.
     pub(crate) fn registered(&self, id: &ModuleId, manifest: &Manifest) {
         if let Some(seen) = lock(&self.seen).get_mut(id) {
             seen.heartbeat = heartbeat(Some(manifest));
@@ -95,41 +96,41 @@ impl Presence {
         }
     }
 
-    /// Whether the module has said what it offers.
+    /// Whether the module has a manifest.
     pub(crate) fn is_registered(&self, id: &ModuleId) -> bool {
         lock(&self.seen).get(id).is_some_and(|seen| seen.registered)
     }
 
-    /// The module was removed.
+    /// Removes a module.
     pub(crate) fn forget(&self, id: &ModuleId) {
         lock(&self.seen).remove(id);
     }
 
-    /// Its health and when it was last heard.
+    /// The health and the last contact of a module.
     pub(crate) fn of(&self, id: &ModuleId, now: Now) -> (Health, Option<Timestamp>) {
         lock(&self.seen)
             .get(id)
             .map_or((Health::Unknown, None), |seen| (seen.health(now), seen.heard.map(|(at, _)| at)))
     }
 
-    /// Its health, of which everybody is being told.
+    /// Records that the health is being published.
     pub(crate) fn told(&self, id: &ModuleId, now: Now) {
         if let Some(seen) = lock(&self.seen).get_mut(id) {
             seen.told = seen.health(now);
         }
     }
 
-    /// The module is not what it was when everybody was told.
+    /// Marks the module as changed.
     pub(crate) fn changed(&self, id: &ModuleId) {
         lock(&self.changed).insert(id.clone());
     }
 
-    /// The modules that changed. Asked again, they are not named again.
+    /// Takes the changed modules; they are not returned again.
     pub(crate) fn take_changed(&self) -> BTreeSet<ModuleId> {
         std::mem::take(&mut *lock(&self.changed))
     }
 
-    /// The modules that changed, and those whose health is no longer what was published last: looks at every module.
+    /// The changed modules, and those whose health differs from the published one: checks every module.
     pub(crate) fn to_tell(&self, now: Now) -> BTreeSet<ModuleId> {
         let mut ids = self.take_changed();
         ids.extend(
@@ -141,7 +142,7 @@ impl Presence {
         ids
     }
 
-    /// Who was heard since the last time this was asked.
+    /// The contacts since the last call.
     pub(crate) fn unsaved(&self) -> Vec<(ModuleId, Timestamp)> {
         lock(&self.seen)
             .iter_mut()

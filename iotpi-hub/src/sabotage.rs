@@ -1,23 +1,24 @@
-//! Promises broken on purpose, for one question: do the tests that prove them notice?
+//! Promises broken on purpose, to check that the tests notice.
 //!
-//! Only with the feature `sabotage`, which no build has but that of the tests (`scripts/test.sh`). The environment variable
-//! `IOTPI_SABOTAGE` chooses one of [`Sabotage`] by its snake_case name; without it nothing is broken. This is the one place
-//! of the library that reads the environment: a control must reach the hub through whatever starts it.
+//! Only with the feature `sabotage`, which is enabled for the tests alone (`scripts/test.sh`). The
+//! environment variable `IOTPI_SABOTAGE` selects one of [`Sabotage`] by its snake_case name; without it
+//! nothing is broken. This is the only place of the library that reads the environment: the selection must
+//! reach the hub through any program that starts it.
 
 use std::sync::LazyLock;
 
-/// What can be broken.
+/// The promises that can be broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sabotage {
-    /// A write is answered before its transaction is committed.
+    /// A write is acknowledged before its transaction is committed.
     AcknowledgeBeforeCommit,
     /// A commit is not synced (`synchronous=normal`).
     SyncLess,
-    /// A numbered reading that comes twice is kept twice.
+    /// A repeated numbered reading is stored again.
     ForgetDedupe,
-    /// An outcome is taken whatever lease it comes with.
+    /// An outcome is accepted with any lease.
     DropTheFence,
-    /// All worker threads are blocked from the start on.
+    /// All worker threads are blocked from the start.
     BlockWorkers,
 }
 
@@ -30,15 +31,15 @@ static CHOSEN: LazyLock<Option<Sabotage>> = LazyLock::new(|| {
         "forget_dedupe" => Some(Sabotage::ForgetDedupe),
         "drop_the_fence" => Some(Sabotage::DropTheFence),
         "block_workers" => Some(Sabotage::BlockWorkers),
-        // A control that breaks nothing would be taken for a test that notices nothing.
+        // A selection that breaks nothing would look like a test that notices nothing.
         unknown => panic!("IOTPI_SABOTAGE={unknown}: there is no such sabotage"),
     }
 });
 
-/// Whether this is what is broken.
+/// Whether this promise is broken.
 ///
 /// # Panics
-/// When `IOTPI_SABOTAGE` names no sabotage.
+/// If `IOTPI_SABOTAGE` has an unknown name.
 #[must_use]
 pub fn is(sabotage: Sabotage) -> bool {
     *CHOSEN == Some(sabotage)

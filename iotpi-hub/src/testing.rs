@@ -1,6 +1,7 @@
-//! A real hub on a free port, for the tests of programs that talk to one.
+//! A real hub on a free port, for the tests of programs that use one.
 //!
-//! Nothing is imitated: the store is SQLite, the wire is loopback TCP. Only the clock may be one that a test sets.
+//! Nothing is mocked: the store is SQLite, the connection is loopback TCP. Only the clock may be controlled
+//! by a test.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -39,7 +40,7 @@ pub struct TestHub {
 }
 
 impl TestHub {
-    /// A hub with a store in memory and the default config.
+    /// Starts a hub with a store in memory and the default config.
     ///
     /// # Errors
     /// The hub's.
@@ -47,7 +48,7 @@ impl TestHub {
         Self::with_config(Config::default()).await
     }
 
-    /// A hub with a store in memory and this config; its `listen` and `store` are not looked at.
+    /// Starts a hub with a store in memory and this config; its `listen` and `store` are ignored.
     ///
     /// # Errors
     /// The hub's.
@@ -55,7 +56,7 @@ impl TestHub {
         Self::on_store(config, store::open("sqlite::memory:").await?, SystemClock::shared(), None).await
     }
 
-    /// The same on a clock that stands still until [`Self::advance`].
+    /// Starts a hub on a clock that stands still until [`Self::advance`].
     ///
     /// # Errors
     /// The hub's.
@@ -64,7 +65,7 @@ impl TestHub {
         Self::on_store(config, store::open("sqlite::memory:").await?, clock.clone(), Some(clock)).await
     }
 
-    /// A hub that keeps what it has under this store URL.
+    /// Starts a hub with the store of this URL.
     ///
     /// # Errors
     /// The hub's.
@@ -72,7 +73,7 @@ impl TestHub {
         Self::on_store(config, store::open(url).await?, SystemClock::shared(), None).await
     }
 
-    /// A hub that keeps what it has under this store URL, on a clock that stands still and a machine that answers as it is told.
+    /// Starts a hub with the store of this URL, on a clock that stands still and a simulated machine.
     ///
     /// # Errors
     /// The hub's.
@@ -82,7 +83,7 @@ impl TestHub {
         Self::serve(hub, Some(clock)).await
     }
 
-    /// The hub opened as a program opens it, with all that is done about a damaged database.
+    /// Opens and starts a hub as a program does, including the repair of a damaged database.
     ///
     /// # Errors
     /// The hub's.
@@ -90,7 +91,7 @@ impl TestHub {
         Self::serve(Hub::open(config).await?, None).await
     }
 
-    /// Looks now how much room there is, which the hub does every few seconds.
+    /// Checks the free space now, which the hub does every few seconds.
     ///
     /// # Errors
     /// The hub's.
@@ -98,17 +99,17 @@ impl TestHub {
         self.hub.check_free_space().await
     }
 
-    /// Makes a backup now if one is due, for which the hub looks every ten minutes.
+    /// Makes a backup now if one is due, which the hub checks every ten minutes.
     pub async fn look_for_backup(&self) {
         self.hub.back_up_if_due().await;
     }
 
-    /// Looks now through the database, which the hub does every week.
+    /// Verifies the database now, which the hub does every week.
     pub async fn look_for_damage(&self) {
         self.hub.verify_database(false).await;
     }
 
-    /// Removes now what is old, which the hub does every hour.
+    /// Deletes old data now, which the hub does every hour.
     ///
     /// # Errors
     /// The hub's.
@@ -139,19 +140,19 @@ impl TestHub {
         &self.hub
     }
 
-    /// Where it is served.
+    /// The address of the hub.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where it is served: `http://127.0.0.1:PORT`.
+    /// The URL of the hub: `http://127.0.0.1:PORT`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// A fresh token of that role, `module` excepted.
+    /// Creates a token with this role, except `module`.
     ///
     /// # Errors
     /// The store's.
@@ -159,7 +160,7 @@ impl TestHub {
         self.issue(role, None).await
     }
 
-    /// A fresh token of a module.
+    /// Creates a token of a module.
     ///
     /// # Errors
     /// The store's.
@@ -175,7 +176,8 @@ impl TestHub {
         Ok(issued.token)
     }
 
-    /// Lets time pass, and the hub notice. Only with [`Self::with_manual_clock`]; a machine's clock cannot be told.
+    /// Advances the clock and notifies the hub. Only with [`Self::with_manual_clock`]: the machine's clock
+    /// cannot be controlled.
     pub fn advance(&self, by: Duration) {
         if let Some(clock) = &self.clock {
             clock.advance(by);
@@ -183,7 +185,7 @@ impl TestHub {
         }
     }
 
-    /// Sets the wall clock, as NTP would.
+    /// Sets the wall clock as NTP would.
     pub fn step_to(&self, now: Timestamp) {
         if let Some(clock) = &self.clock {
             clock.step_to(now);
@@ -191,7 +193,7 @@ impl TestHub {
         }
     }
 
-    /// Stops the hub in order.
+    /// Stops the hub.
     ///
     /// # Errors
     /// The store's.

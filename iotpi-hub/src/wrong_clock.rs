@@ -1,8 +1,9 @@
-//! When the hub's wall clock was wrong: found by comparing it with the monotonic clock, kept across restarts.
+//! The times at which the hub's wall clock was wrong: detected by comparing it with the monotonic clock, kept
+//! across restarts.
 //!
-//! A Pi without a battery clock boots with an old time and is set by NTP later. The hub cannot know beforehand; once the
-//! clock is set by more than [`MIN_STEP`], it knows that the time before was wrong. Deliberately absent: correcting what
-//! was stored. The step may itself be a mistake, and records are never rewritten.
+//! A Pi without a battery clock boots with an old time, and NTP sets it later. The hub cannot know in
+//! advance; once the clock is adjusted by more than [`MIN_STEP`], the time before was wrong. Deliberately
+//! absent: correcting stored readings. The step may itself be a mistake, and readings are never rewritten.
 
 use std::{sync::Mutex, time::Duration};
 
@@ -11,28 +12,28 @@ use serde::{Deserialize, Serialize};
 
 use crate::lock::lock;
 
-/// A clock that is set by less was not wrong enough to be told.
+/// A smaller adjustment is not reported.
 pub(crate) const MIN_STEP: Duration = Duration::from_secs(300);
-/// The most spans that are kept; the oldest go first.
+/// The maximum number of spans that are kept; the oldest are dropped first.
 const MAX_SPANS: usize = 100;
 
-/// A span of the wall clock during which it was wrong.
+/// A span of wall time during which the clock was wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Span {
     from_us: i64,
     until_us: i64,
-    /// The clock was ahead and was set back: it shows these times a second time, and is right then.
+    /// The clock was ahead and was set back: it shows these times a second time, correctly.
     ahead: bool,
 }
 
-/// What is kept across restarts.
+/// The data kept across restarts.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct StoredSpans {
-    /// The machine's boot that the next two belong to, in hexadecimal digits.
+    /// The boot to which the next two fields belong, in hexadecimal digits.
     boot: Option<String>,
-    /// Since when, by itself, the wall clock has not been set.
+    /// The wall time since which the clock was not adjusted.
     since_us: i64,
-    /// The wall clock less the monotonic one.
+    /// The wall clock minus the monotonic one.
     offset_us: i64,
     spans: Vec<Span>,
 }
@@ -49,8 +50,8 @@ struct State {
 }
 
 impl WrongClock {
-    /// Goes on with what was kept as a [text](Self::unsaved): a step while no hub was running is found, too, if the machine
-    /// has not booted since.
+    /// Continues with saved [data](Self::unsaved): an adjustment while no hub was running is detected, too,
+    /// if the machine has not rebooted since.
     pub(crate) fn new(kept: Option<&str>, clock: &dyn Clock) -> Self {
         let mut kept: StoredSpans = kept.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
         let boot = clock.boot().map(|boot| format!("{boot:032x}"));
@@ -68,7 +69,8 @@ impl WrongClock {
         watch
     }
 
-    /// Looks whether the wall clock was set since the last look. Answers by how much, in seconds, if that is told.
+    /// Detects whether the wall clock was adjusted since the last call. Returns by how many seconds, if that
+    /// is reported.
     pub(crate) fn look(&self, clock: &dyn Clock) -> Option<f64> {
         let mut state = lock(&self.0);
         let offset = offset(clock);
@@ -78,7 +80,7 @@ impl WrongClock {
         if is_small(step) {
             return None;
         }
-        // While a machine is suspended its wall clock goes on and its monotonic clock stands still.
+        // While a machine is suspended its wall clock continues and its monotonic clock stands still.
         let suspended = clock.suspended();
         let slept = suspended.saturating_sub(state.suspended);
         state.suspended = suspended;
@@ -99,19 +101,20 @@ impl WrongClock {
         Some(step as f64 / 1e6)
     }
 
-    /// What is to be kept, if it has changed since it was last asked for.
+    /// The data to save, if it has changed since the last call.
     pub(crate) fn unsaved(&self) -> Option<String> {
         let mut state = lock(&self.0);
         std::mem::take(&mut state.unsaved).then(|| serde_json::to_string(&state.kept).unwrap_or_default())
     }
 
-    /// What was to be kept could not be.
+    /// Records that the data could not be saved.
     pub(crate) fn not_saved(&self) {
         lock(&self.0).unsaved = true;
     }
 
-    /// Marks readings whose time was taken from the wall clock while it was wrong. Where the clock was ahead, only those
-    /// that are still ahead of `now`: it shows the others' times a second time, and they cannot be told apart.
+    /// Marks readings whose time was taken from the wall clock while it was wrong. If the clock was ahead,
+    /// only those still ahead of `now` are marked: it shows the other times a second time, so they are
+    /// ambiguous.
     pub(crate) fn mark(&self, readings: &mut [Reading], now: Timestamp) {
         let state = lock(&self.0);
         if state.kept.spans.is_empty() {

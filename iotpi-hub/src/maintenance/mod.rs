@@ -1,7 +1,7 @@
-//! Housekeeping: the device, its wear and its room, backups, damage, and how long things are kept.
+//! The rules of maintenance: the device, its wear and free space, backups, damage, retention.
 //!
-//! What is decided here is done by the store, which alone knows how things lie on the disk. The hub's own tasks that look
-//! after all this are in `ops/storage.rs`.
+//! The store carries them out, because only it knows its files. The background tasks that apply them are in
+//! `ops/maintenance.rs`.
 
 pub mod backup;
 mod config;

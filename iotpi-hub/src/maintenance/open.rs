@@ -8,8 +8,8 @@ use crate::{
     store::{self, Result, StoreOptions, recovery},
 };
 
-/// Opens the store that the config names; a database in a file is recovered first if need be. `damage` is what an earlier
-/// attempt found wrong, if there was one.
+/// Opens the store that the config names; a database file is recovered first if necessary. `damage` describes
+/// the damage that an earlier attempt found, if there was one.
 ///
 /// # Errors
 /// The store's.

@@ -1,4 +1,4 @@
-//! What the hub says of its storage.
+//! Reports on the hub's storage.
 
 use iotpi_core::Timestamp;
 use serde::Serialize;
@@ -10,103 +10,104 @@ use crate::{
     store,
 };
 
-/// How the hub's storage is.
+/// The state of the hub's storage.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct StorageReport {
-    /// Size of the database, bytes.
+    /// The size of the database in bytes.
     pub database_bytes: u64,
-    /// Committed and not yet written back into the database, bytes.
+    /// Bytes that are committed and not yet checkpointed into the database.
     pub wal_bytes: u64,
-    /// Of the database, what was freed and is used again before it grows, bytes.
+    /// Free pages of the database in bytes, which are used before it grows.
     pub reusable_bytes: u64,
-    /// Free on the disk, bytes; null when the database is in memory or the disk does not say.
+    /// Free bytes on the disk; null if the database is in memory or the disk does not report it.
     pub free_bytes: Option<u64>,
-    /// Below so many free bytes old readings are thinned out, then new ones refused; 0: never.
+    /// The low-water mark in bytes: below it old readings are evicted, then new ones refused; 0 disables it.
     pub low_water_bytes: u64,
-    /// Whether readings are refused for want of room.
+    /// Whether readings are refused because the disk is full.
     pub full: bool,
-    /// Written to the device today (UTC), bytes; null where the kernel does not count them.
+    /// Bytes written to the device today (UTC); null if the kernel does not count them.
     pub written_today_bytes: Option<u64>,
-    /// Written a day of running, over the last 30 days the hub ran; null before an hour was measured.
+    /// Bytes written per day of running time, over the last 30 days the hub ran; null before an hour was
+    /// measured.
     pub written_per_day_bytes: Option<u64>,
-    /// Written since the hub began to count, bytes; null where the kernel does not count them.
+    /// Bytes written since the hub began to count; null if the kernel does not count them.
     pub written_total_bytes: Option<u64>,
-    /// What the device endures being written, as the config says, bytes.
+    /// The number of bytes that may be written to the device, from the config.
     pub endurance_bytes: u64,
-    /// Years until that is used up, if it goes on like this; null when it is not known how it goes.
+    /// Years until that number is reached at the current rate; null if the rate is unknown.
     pub forecast_years: Option<f64>,
-    /// What the database lies on.
+    /// The device that holds the database.
     pub device_kind: DeviceKind,
-    /// How long readings may wait for others to share a commit, milliseconds.
+    /// The time for which readings may wait to share a commit, in milliseconds.
     pub commit_window_ms: u64,
-    /// The newest backup; null when there is none.
+    /// The newest backup; null if there is none.
     pub last_backup: Option<LastBackup>,
-    /// Hours between two backups; 0: none by itself.
+    /// Hours between two automatic backups; 0 disables them.
     pub backup_every_hours: u32,
-    /// Damaged databases that were put aside and that nobody has acknowledged yet, oldest first.
+    /// Damaged databases in quarantine that are not acknowledged, oldest first.
     pub quarantined: Vec<Quarantined>,
-    /// The last run that removed what is older than the config says; null when there was none since the start.
+    /// The last retention run; null if there was none since the start.
     pub retention: Option<RetentionReport>,
-    /// What somebody should look after, a sentence each.
+    /// Problems that need attention, one sentence each.
     pub problems: Vec<String>,
 }
 
 /// A backup.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct LastBackup {
-    /// When it was made.
+    /// The time of the backup.
     pub at: Option<Timestamp>,
-    /// Its size, bytes.
+    /// Its size in bytes.
     pub bytes: u64,
-    /// Whether it was read back and compared when it was made. One that was not is none.
+    /// Whether it was read and compared after it was made. An unverified file does not count as a backup.
     pub verified: bool,
-    /// Where it is; admins see it.
+    /// Its path; only for admins.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
 }
 
-/// A damaged database that was put aside.
+/// A damaged database in quarantine.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Quarantined {
-    /// When.
+    /// The time at which it was quarantined.
     pub at: Timestamp,
-    /// What was wrong.
+    /// The damage.
     pub why: String,
-    /// Whether a backup took its place; a new database did otherwise.
+    /// Whether a backup replaced it; otherwise a new database did.
     pub restored: bool,
-    /// What was saved of it into the new database; left out when nothing was.
+    /// The data that was saved into the new database; absent if none was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub salvaged: Option<String>,
-    /// The folder with all its files; admins see it.
+    /// The directory with all its files; only for admins.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
 }
 
-/// What was removed because it is old, or would be.
+/// The result of a retention run, or its preview.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct RetentionReport {
-    /// When.
+    /// The time of the run.
     pub at: Timestamp,
-    /// Whether it was only looked.
+    /// Whether it was a preview.
     pub dry_run: bool,
-    /// Why nothing was removed, if it was refused; an admin may confirm it.
+    /// The reason why nothing was deleted, if the run was refused; an admin may confirm it.
     pub refused: Option<String>,
     /// Readings.
     pub readings: Expired,
-    /// Summaries of minutes.
+    /// Aggregates by minute.
     pub minutes: Expired,
-    /// Summaries of hours.
+    /// Aggregates by hour.
     pub hours: Expired,
-    /// Summaries of days.
+    /// Aggregates by day.
     pub days: Expired,
 }
 
-/// How many of how many.
+/// The number of deleted items of one kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Expired {
-    /// So many went, or would.
+    /// The number deleted, or that would be.
     pub gone: u64,
-    /// So many there were before.
+    /// The number before.
     pub of: u64,
 }
 
@@ -135,7 +136,7 @@ impl RetentionReport {
     }
 }
 
-/// The metric families of the report. A family whose value is not known is left out.
+/// The metric families of the report. A family with an unknown value is left out.
 pub(crate) fn metrics(report: &StorageReport) -> Vec<Family> {
     let gauge = |name, help, value: Option<Value>| Some(Family::gauge(name, help).with(value?));
     let count = |name, help, value: u64| gauge(name, help, Some(value.into()));

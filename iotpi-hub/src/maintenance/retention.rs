@@ -1,7 +1,8 @@
-//! What may go because it is old, and when nothing may.
+//! The rules of retention, and the conditions under which nothing is deleted.
 //!
-//! A Pi's clock may say any year. So a run is refused when the clock moved against the monotonic one, when it is earlier than
-//! what was received last, and when it would take more than a tenth of what there is, until an admin confirms it.
+//! A Pi's clock may show any year. A run is therefore refused when the clock moved against the monotonic one,
+//! when it is earlier than the newest arrival, and when it would delete more than a tenth of any kind, until
+//! an admin confirms it.
 
 use std::time::Duration;
 
@@ -10,17 +11,17 @@ use iotpi_core::Timestamp;
 use super::RetentionConfig;
 use crate::store::{ExpiryPlan, ExpiryReport, SeriesExpiry};
 
-/// A clock may be set by so much and still be trusted.
+/// A clock may be adjusted by this much and still be trusted.
 const MAY_MOVE: Duration = Duration::from_secs(3_600);
-/// After it was set by more, nothing is removed for so long.
+/// After a larger adjustment nothing is deleted for this time.
 const PAUSE: Duration = Duration::from_secs(86_400);
-/// What was received last may be so much later than now: a summer time, a small correction.
+/// The newest arrival may be later than now by this much: daylight saving time, a small correction.
 const MAY_BE_EARLIER: Duration = Duration::from_secs(86_400);
-/// A run may take one in so many.
+/// A run may delete one in this many.
 const ONE_IN: u64 = 10;
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// Up to when things may go at that time.
+/// The limits of retention at this time.
 pub(crate) fn plan(config: &RetentionConfig, wall: Timestamp) -> ExpiryPlan {
     let before = |days: u32| (days > 0).then(|| wall.minus(DAY * days));
     ExpiryPlan {
@@ -40,12 +41,12 @@ pub(crate) fn plan(config: &RetentionConfig, wall: Timestamp) -> ExpiryPlan {
     }
 }
 
-/// Watches the wall clock against the monotonic one.
+/// Compares the wall clock with the monotonic one.
 #[derive(Debug, Clone)]
 pub(crate) struct ClockWatch {
-    /// When it was last taken for right.
+    /// The time at which the clock was last accepted as right.
     anchor: (Timestamp, Duration),
-    /// Nothing is removed until then, in uptime, and why.
+    /// The uptime until which nothing is deleted, and the reason.
     pause: Option<(Duration, String)>,
 }
 
@@ -54,7 +55,7 @@ impl ClockWatch {
         Self { anchor: (wall, uptime), pause: None }
     }
 
-    /// Why the clock is not to be trusted now, if it is not.
+    /// The reason why the clock is not trusted now, if it is not.
     pub(crate) fn doubt(&mut self, wall: Timestamp, uptime: Duration) -> Option<String> {
         let expected = self.anchor.0.plus(uptime.saturating_sub(self.anchor.1));
         let moved = wall.since(expected).max(expected.since(wall));
@@ -68,13 +69,13 @@ impl ClockWatch {
         self.pause.as_ref().map(|(_, why)| why.clone())
     }
 
-    /// The clock is taken for right as it is: many small steps over weeks are none at once.
+    /// Accepts the clock as it is: many small adjustments over weeks do not add up.
     pub(crate) fn accept(&mut self, wall: Timestamp, uptime: Duration) {
         self.anchor = (wall, uptime);
     }
 }
 
-/// Why a run that would take this is refused, if it is.
+/// The reason why such a run is refused, if it is.
 pub(crate) fn refusal(would: &ExpiryReport, wall: Timestamp) -> Option<String> {
     if let Some(newest) = would.newest_at.filter(|newest| newest.since(wall) > MAY_BE_EARLIER) {
         return Some(format!("the clock says {wall}, but a reading was received at {newest}"));

@@ -1,29 +1,30 @@
-//! When there is too little room.
+//! The state of the free space.
 
 use crate::store::DiskUse;
 
-/// Of what is reusable so much is not counted: pages come free in places where the next write has no use for them.
+/// This much of the reusable space is not counted: pages become free in places that the next write cannot
+/// use.
 const SCATTERED: u64 = 8 << 20;
 
-/// How much room there is, bytes.
+/// The free space in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FreeSpace {
-    /// Of the disk, free.
+    /// Free bytes on the disk.
     pub(crate) free: u64,
-    /// Of the database, what will be used again before it grows.
+    /// Free bytes inside the database.
     pub(crate) reusable: u64,
 }
 
-/// How it stands.
+/// The state of the free space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum SpaceState {
-    /// There is room.
+    /// There is enough space.
     #[default]
     Room,
-    /// Less than the mark, which thinning out can mend.
+    /// Less than the mark, which eviction can change.
     Low,
-    /// So little of the disk itself is free that a commit may not find room for its WAL, and little is reusable: thinning out frees
-    /// none of the disk.
+    /// The disk itself has so little space that a commit may fail to extend the WAL, and little is reusable.
+    /// Eviction frees no disk space.
     Out,
 }
 
@@ -32,8 +33,8 @@ impl FreeSpace {
         Self { free, reusable: taken.reusable_bytes }
     }
 
-    /// How it stands against the mark. Once low, it takes an eighth more than the mark to be well again, so that it does
-    /// not change its mind with every write.
+    /// The state against the mark. Once low, it takes an eighth more than the mark to return to normal, so
+    /// that it does not change with every write.
     pub(crate) fn state(self, mark: u64, was_low: bool) -> SpaceState {
         let more = if was_low { mark / 8 } else { 0 };
         let room = self.free.saturating_add(self.reusable.saturating_sub(SCATTERED));

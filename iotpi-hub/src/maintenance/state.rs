@@ -1,4 +1,4 @@
-//! What the hub knows of its storage while it runs.
+//! The state of the storage while the hub runs.
 
 use std::{
     path::PathBuf,
@@ -20,25 +20,25 @@ use super::{
 };
 use crate::{lock::lock, store::Now};
 
-/// What the hub knows of its storage.
+/// The state of the storage.
 #[derive(Debug)]
 pub(crate) struct Storage {
     pub(crate) machine: Machine,
-    /// Absent in memory.
+    /// `None` for a database in memory.
     pub(crate) file: Option<PathBuf>,
     pub(crate) backups: Option<PathBuf>,
     pub(crate) device: DeviceKind,
     pub(crate) commit_window: Duration,
-    /// What was done with a damaged database at the start.
+    /// The repair of a damaged database at the start.
     pub(crate) recovered: Option<Recovered>,
     pub(crate) wear: Mutex<Wear>,
     pub(crate) space: Mutex<SpaceState>,
     full: AtomicBool,
-    /// Rung when a write found no room.
+    /// Notified when a write found no space.
     pub(crate) space_bell: Notify,
     pub(crate) backup: Mutex<Option<BackupFile>>,
     pub(crate) backup_turn: Mutex<Turn>,
-    /// Held while one is made.
+    /// Held while a backup is made.
     pub(crate) backing_up: tokio::sync::Mutex<()>,
     pub(crate) clock: Mutex<ClockWatch>,
     pub(crate) retention: Mutex<Option<RetentionReport>>,
@@ -46,7 +46,7 @@ pub(crate) struct Storage {
     held: Mutex<Option<DatabaseLock>>,
 }
 
-/// What somebody should look after, by what it is about.
+/// Problems that need attention, by subject.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Problems {
     pub(crate) store: Option<String>,
@@ -98,13 +98,13 @@ impl Storage {
         *lock(&self.held) = held;
     }
 
-    /// Why the folder of the database, which a program has opened for this hub, is not safe from others, if it is not.
+    /// The reason why the database's directory is not protected from other users, if it is not.
     pub(crate) fn open_folder(&self) -> Option<String> {
         let file = self.file.as_deref().filter(|_| lock(&self.held).is_some())?;
         super::open_folder(file)
     }
 
-    /// The database is closed.
+    /// Releases the lock: the database is closed.
     pub(crate) fn release(&self) {
         lock(&self.held).take();
     }
@@ -113,7 +113,7 @@ impl Storage {
         self.full.load(Ordering::Relaxed)
     }
 
-    /// Answers what it was before.
+    /// Returns the previous value.
     pub(crate) fn set_full(&self, full: bool) -> bool {
         self.full.swap(full, Ordering::Relaxed)
     }
@@ -122,7 +122,7 @@ impl Storage {
         lock(&self.problems).clone()
     }
 
-    /// Changes what there is to look after; answers whether that is something else now.
+    /// Sets or clears the problem of a subject; returns whether it changed.
     pub(crate) fn tell(
         &self,
         of: impl FnOnce(&mut Problems) -> &mut Option<String>,

@@ -1,60 +1,60 @@
-//! What the hub writes to its device, and how long that device will bear it.
+//! The bytes that the hub writes to its device, and the forecast of its life.
 //!
-//! The kernel counts what this process writes, WAL, write-back and backups included. What the card's own controller writes
-//! besides is its secret; a maker's figure of terabytes written has it in.
+//! The kernel counts what this process writes, including WAL, checkpoints and backups. The write
+//! amplification of the card's controller is unknown; a vendor's figure of terabytes written includes it.
 
 use std::{collections::VecDeque, time::Duration};
 
 use iotpi_core::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// Days the average is taken over.
+/// The number of days in the average.
 const DAYS: usize = 30;
-/// So long must have been measured before a day is foretold of it.
+/// The time that must be measured before a forecast.
 const ENOUGH: Duration = Duration::from_secs(3_600);
 const DAY_US: i64 = 86_400_000_000;
 const DAY_SECS: f64 = 86_400.0;
 
-/// What was written so far.
+/// The bytes written so far.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Wear {
     kept: StoredWear,
-    /// The process's count and the steady time when it was last looked at.
+    /// The process's count and the steady time at the last update.
     last: (u64, Duration),
 }
 
-/// What is remembered across restarts.
+/// The data kept across restarts.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 struct StoredWear {
-    /// All bytes ever counted.
+    /// All bytes counted so far.
     total_bytes: u64,
     /// The last days the hub ran, oldest first.
     days: VecDeque<Day>,
 }
 
-/// One day by the wall clock. A clock that jumps makes odd days; bytes and seconds stay right.
+/// A day by the wall clock. A clock that jumps produces odd days; bytes and seconds remain right.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Day {
-    /// Since 1970-01-01.
+    /// Days since 1970-01-01.
     day: i64,
     bytes: u64,
-    /// How long the hub ran on it.
+    /// The running time on this day in seconds.
     secs: f64,
 }
 
 impl Wear {
-    /// Goes on from what was noted; what cannot be read is forgotten. `uptime` is now.
+    /// Continues with a saved note; an unreadable one is ignored. `uptime` is the current one.
     pub(crate) fn remembered(note: Option<&str>, uptime: Duration) -> Self {
         let kept = note.and_then(|note| serde_json::from_str(note).ok()).unwrap_or_default();
         Self { kept, last: (0, uptime) }
     }
 
-    /// What to note.
+    /// The note to save.
     pub(crate) fn note(&self) -> String {
         serde_json::to_string(&self.kept).unwrap_or_default()
     }
 
-    /// The process has written so many bytes since it began.
+    /// Updates the count with the bytes that the process has written since it started.
     pub(crate) fn count(&mut self, written: u64, uptime: Duration, wall: Timestamp) {
         let (bytes, ran) = (written.saturating_sub(self.last.0), uptime.saturating_sub(self.last.1));
         self.last = (written, uptime);
@@ -72,17 +72,17 @@ impl Wear {
         }
     }
 
-    /// All bytes ever counted.
+    /// All bytes counted so far.
     pub(crate) fn total(&self) -> u64 {
         self.kept.total_bytes
     }
 
-    /// Bytes on this day so far.
+    /// The bytes of this day so far.
     pub(crate) fn today(&self, wall: Timestamp) -> u64 {
         self.kept.days.back().filter(|day| day.day == day_of(wall)).map_or(0, |day| day.bytes)
     }
 
-    /// Bytes a day of running, over the last 30 days the hub ran; nothing before an hour was measured.
+    /// Bytes per day of running time, over the last 30 days the hub ran; `None` before an hour was measured.
     #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     pub(crate) fn per_day(&self) -> Option<u64> {
         let secs: f64 = self.kept.days.iter().map(|day| day.secs).sum();
@@ -90,7 +90,7 @@ impl Wear {
         (secs >= ENOUGH.as_secs_f64()).then(|| (bytes as f64 / secs * DAY_SECS).round() as u64)
     }
 
-    /// Years until so many bytes are written, if it goes on like this; nothing when it is not known how it goes.
+    /// Years until this many bytes are written at the current rate; `None` if the rate is unknown.
     #[allow(clippy::cast_precision_loss)]
     pub(crate) fn years_left(&self, endurance: u64) -> Option<f64> {
         let per_day = self.per_day().filter(|bytes| *bytes > 0)?;

@@ -1,4 +1,4 @@
-//! Logging in and out, the first admin, tokens; and who a credential belongs to.
+//! Login and logout, the first admin, tokens, and the identification of credentials.
 
 use std::{
     net::IpAddr,
@@ -21,12 +21,13 @@ use crate::{
     store::{Now, SecretHash, Steady, Store, TokenRecord, UserRecord, hex},
 };
 
-/// Where the hub notes the newest credential time it has reached.
+/// The note with the newest credential time.
 const CREDENTIAL_TIME: &str = "credential_time";
-/// How often it is noted. A boot with an older clock makes what expired since the last note good again, for this long at most.
+/// The interval at which it is saved. After a boot with an older clock, credentials that expired since the
+/// last save are valid again for at most this long.
 const NOTE_CREDENTIAL_TIME_EVERY: Duration = Duration::from_secs(300);
 
-/// What a request shows of who sent it.
+/// A credential of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credential {
     /// `Authorization: Bearer`: a token or a JWT.
@@ -35,48 +36,48 @@ pub enum Credential {
     Session(String),
 }
 
-/// A session just begun.
+/// A new session.
 #[derive(Debug)]
 pub struct Login {
-    /// Who logged in.
+    /// The user who logged in.
     pub caller: Caller,
-    /// What the browser keeps in its cookie.
+    /// The value of the cookie.
     pub session: String,
-    /// How long it lasts.
+    /// The lifetime of the session.
     pub lasts: Duration,
 }
 
-/// A URL just signed.
+/// A signed URL.
 #[derive(Debug)]
 pub struct SignedUrl {
     /// Path and query with the signature, relative to the address of the hub.
     pub url: String,
-    /// When it ends.
+    /// The end of its validity.
     pub expires_at: Timestamp,
 }
 
-/// A JWT just signed.
+/// A signed JWT.
 #[derive(Debug)]
 pub struct Jwt {
-    /// What to send as `Authorization: Bearer`.
+    /// The value for `Authorization: Bearer`.
     pub access_token: String,
-    /// How long it lasts; it ends before with the session or token it was made with.
+    /// Its lifetime; it ends earlier if its session or token ends.
     pub lasts: Duration,
 }
 
 impl Hub {
-    /// Whose credential it is.
+    /// Identifies the caller of a credential.
     ///
     /// # Errors
-    /// `Unauthenticated` when it is nobody's (any more), the store's.
+    /// `Unauthenticated` if the credential is not valid (any more), the store's.
     ///
     /// # Cancel safety
-    /// Changes nothing that matters.
+    /// Has no effect that matters.
     pub async fn identify(&self, credential: &Credential) -> Result<Caller> {
         Ok(self.authorize(credential).await?.caller().clone())
     }
 
-    /// Whose credential it is, and until when.
+    /// Identifies the caller of a credential and the end of its authorization.
     pub(crate) async fn authorize(&self, credential: &Credential) -> Result<Authorization> {
         let revision = self.inner.token_cache.revision();
         let (Credential::Bearer(secret) | Credential::Session(secret)) = credential;
@@ -91,12 +92,12 @@ impl Hub {
         Ok(Authorization::new(self, caller, credential_info, revision))
     }
 
-    /// Whose session or token it is.
+    /// The owner of a session or token.
     async fn owner_of(&self, issuer: Issuer) -> Result<Caller> {
         let steady = self.now().steady;
         let revision = self.inner.token_cache.revision();
         match issuer {
-            // Looked up each time: a replaced password or another role of its user counts at once.
+            // Looked up each time: a replaced password or a changed role takes effect at once.
             Issuer::Session(hash) => {
                 let user = self.store().session(&hash, self.credential_now()).await?;
                 let user =
@@ -120,7 +121,8 @@ impl Hub {
         }
     }
 
-    /// Whose JWT it is: of the one it was made for, as long as the session or token it was made with has the same rights.
+    /// The owner of a JWT: the caller it was made for, while the session or token that made it exists and has
+    /// the same rights.
     async fn owner_of_jwt(&self, jwt: &str, hash: SecretHash) -> Result<(Caller, VerifiedCredential)> {
         let key = self.signing_key().await?;
         let max_life = Duration::from_secs(self.config().auth.jwt_secs);
@@ -141,13 +143,14 @@ impl Hub {
         Ok((verified.caller.with_issuer(name_of(&hash)), credential_info))
     }
 
-    /// Whether what was opened with it may go on. This is no sign of life of whoever opened it.
+    /// Whether a connection opened with this authorization may continue. This is no evidence of the issuer's
+    /// presence.
     pub(crate) async fn still_holds(&self, authorization: &Authorization) -> bool {
         let credential_info = authorization.credential_info();
         if credential_info.expires_at.is_some_and(|expires_at| expires_at <= self.credential_time()) {
             return false;
         }
-        // A store that fails ends nothing.
+        // A failing store does not end connections.
         if let Some(key) = credential_info.key_id
             && self.signing_key().await.is_ok_and(|now| now.id() != key)
         {
@@ -163,19 +166,20 @@ impl Hub {
         self.inner.signing_key.get(self.store().as_ref(), self.now().steady).await
     }
 
-    /// What the life of sessions, JWTs and signed URLs is measured in: see [`HubClock::credential_time`].
+    /// The time in which the life of sessions, JWTs and signed URLs is measured: see
+    /// [`HubClock::credential_time`].
     ///
     /// [`HubClock::credential_time`]: crate::clock::HubClock::credential_time
     pub(crate) fn credential_time(&self) -> Steady {
         self.inner.clock.credential_time()
     }
 
-    /// Now, with credential time as the steady one.
+    /// The current time, with credential time as the steady time.
     fn credential_now(&self) -> Now {
         Now { wall: self.now().wall, steady: self.credential_time() }
     }
 
-    /// Notes how far credential time has come, if it is due or the hub stops.
+    /// Saves the credential time if it is due or the hub stops.
     pub(crate) async fn save_credential_time(&self) {
         let now = self.credential_time().0;
         let due = self.inner.credential_time_saved.load(Relaxed) + micros(NOTE_CREDENTIAL_TIME_EVERY);
@@ -190,13 +194,13 @@ impl Hub {
         }
     }
 
-    /// Makes a URL with which a camera stream, a snapshot or the live connection can be opened without any other credential.
-    /// `target` is its path and query; the answer is the same with a signature. The URL has the rights of the session or token
-    /// that made it, and ends with it.
+    /// Signs a URL that opens a camera stream, a snapshot or the live connection without another credential.
+    /// `target` is its path and query; the result is the same with a signature. The URL has the rights of the
+    /// session or token that made it, and ends with it.
     ///
     /// # Errors
-    /// `Unauthenticated`; `PermissionDenied` for a JWT, which would give its bearer a longer life, and for a caller that may not read;
-    /// `InvalidArgument` (another path, a life outside 1 s to a day); the store's.
+    /// `Unauthenticated`; `PermissionDenied` for a JWT, whose life the URL would extend, and for a caller
+    /// that may not read; `InvalidArgument` (another path, a lifetime outside 1 s to a day); the store's.
     ///
     /// # Cancel safety
     /// Changes nothing.
@@ -244,18 +248,19 @@ impl Hub {
         })
     }
 
-    /// Who a signed URL acts for: the owner of the session or token that made it, while that exists.
+    /// Identifies the caller of a signed URL: the owner of the session or token that made it, while that
+    /// exists.
     ///
     /// # Errors
-    /// `Unauthenticated` when the signature is not the hub's, is for another URL, or has expired; the store's.
+    /// `Unauthenticated` if the signature is invalid, belongs to another URL, or has expired; the store's.
     ///
     /// # Cancel safety
-    /// Changes nothing that matters.
+    /// Has no effect that matters.
     pub async fn identify_signed(&self, path: &str, query: &str, signature: &str) -> Result<Caller> {
         Ok(self.authorize_signed(path, query, signature).await?.caller().clone())
     }
 
-    /// Who a signed URL acts for, and until when.
+    /// Identifies the caller of a signed URL and the end of its authorization.
     pub(crate) async fn authorize_signed(
         &self,
         path: &str,
@@ -271,25 +276,25 @@ impl Hub {
                 "the signed URL has expired, or was made for another path or query: make a new one with POST /api/auth/url",
             )
         })?;
-        // It is no sign of life of the one who made it.
+        // A signed URL is no evidence of its maker's presence.
         let caller = self.owner_of(issuer).await?.without_issuer();
         let credential_info = VerifiedCredential { issuer, expires_at: Some(ends), key_id: Some(key.id()) };
         Ok(Authorization::new(self, caller, credential_info, revision))
     }
 
-    /// Written once an hour: a token is used with every request.
+    /// Saved once an hour: a token is used with every request.
     async fn touch_token(&self, token: &TokenRecord) {
         const AN_HOUR: Duration = Duration::from_secs(3600);
         let now = self.now();
         if token.last_used_at.is_none_or(|last| now.wall.since(last) >= AN_HOUR)
             && let Err(error) = self.store().touch_token(&token.id, now).await
         {
-            // The request itself need not fail for this.
+            // The request itself does not fail for this reason.
             tracing::warn!(token = %token.name, error = &error as &dyn std::error::Error, "last use not kept");
         }
     }
 
-    /// Whether nobody can log in yet.
+    /// Whether there is no user yet.
     ///
     /// # Errors
     /// The store's.
@@ -303,14 +308,14 @@ impl Hub {
         Ok(!self.inner.has_users.load(Relaxed))
     }
 
-    /// A fresh one-time code with which the first admin can be made, to be shown to whoever started the hub; nothing when
-    /// there is a user. The code before no longer works.
+    /// Creates a new one-time code for the first admin, to be shown to the person who started the hub; `None`
+    /// if there is a user. The previous code becomes invalid.
     ///
     /// # Errors
     /// The store's.
     ///
     /// # Cancel safety
-    /// Cancelled, the code before still works.
+    /// If cancelled, the previous code remains valid.
     pub async fn first_admin_code(&self) -> Result<Option<String>> {
         if self.needs_first_admin().await? {
             self.inner.first_admin_code.generate().map(Some)
@@ -319,14 +324,14 @@ impl Hub {
         }
     }
 
-    /// Makes the first admin and logs them in.
+    /// Creates the first admin and logs them in.
     ///
     /// # Errors
-    /// `Conflict` (there is a user), `PermissionDenied` (another code), `InvalidArgument` (the password),
+    /// `Conflict` (there is a user), `PermissionDenied` (wrong code), `InvalidArgument` (the password),
     /// `RateLimited`, the store's.
     ///
     /// # Cancel safety
-    /// Made or not.
+    /// Created or not.
     pub async fn make_first_admin(
         &self,
         from: IpAddr,
@@ -355,10 +360,11 @@ impl Hub {
         self.begin_session(user, from).await
     }
 
-    /// Logs somebody in.
+    /// Logs a user in.
     ///
     /// # Errors
-    /// `Unauthenticated`, `RateLimited` (ten failures a minute for one name from one network, 100 from one network), the store's.
+    /// `Unauthenticated`, `RateLimited` (ten failures a minute for one name from one network, 100 from one
+    /// network), the store's.
     ///
     /// # Cancel safety
     /// A cancelled attempt counts as a failed one.
@@ -379,7 +385,7 @@ impl Hub {
         }
     }
 
-    /// Counts an attempt; refuses it after too many.
+    /// Counts an attempt, and refuses it after too many.
     fn attempt(&self, from: IpAddr, target: &LoginTarget) -> Result<()> {
         self.inner.login_rate_limit.attempt(from, target, self.inner.clock.uptime()).inspect_err(|_| {
             tracing::warn!(target: SECURITY, %from, account = %target, "locked out after too many failed attempts");
@@ -395,7 +401,7 @@ impl Hub {
         Ok(Login { caller: Caller::known(user.name, user.role, None), session: secret.0, lasts })
     }
 
-    /// Ends a session; one that has ended is fine.
+    /// Ends a session. A session that has already ended is not an error.
     ///
     /// # Errors
     /// The store's.
@@ -409,10 +415,10 @@ impl Hub {
         Ok(())
     }
 
-    /// Signs a JWT that says what the credential's owner is.
+    /// Signs a JWT with the rights of the credential's owner.
     ///
     /// # Errors
-    /// `Unauthenticated`; `PermissionDenied` for a JWT, which would otherwise live for ever; the store's.
+    /// `Unauthenticated`; `PermissionDenied` for a JWT, which would otherwise live forever; the store's.
     ///
     /// # Cancel safety
     /// Changes nothing.
@@ -437,10 +443,10 @@ impl Hub {
         Ok(Jwt { access_token: key.sign(who, issuer, self.credential_now(), lasts), lasts })
     }
 
-    /// Makes a token.
+    /// Creates a token.
     ///
     /// # Errors
-    /// `PermissionDenied`, and as [`token::issue`].
+    /// `PermissionDenied`, and those of [`token::issue`].
     ///
     /// # Cancel safety
     /// As [`token::issue`].
@@ -449,7 +455,7 @@ impl Hub {
         token::issue(self.store().as_ref(), new, self.now().wall).await
     }
 
-    /// Revokes a token, at once.
+    /// Revokes a token at once.
     ///
     /// # Errors
     /// `PermissionDenied`, `NotFound`, the store's.
@@ -473,7 +479,7 @@ impl Hub {
             .collect())
     }
 
-    /// The tokens of a module went with it: they do not come back with a backup, and what they opened ends.
+    /// Revokes the tokens of a removed module: a backup does not bring them back, and their connections end.
     pub(crate) fn revoked_with_module(&self, id: &ModuleId, tokens: &[String]) {
         RevocationList::for_store(self.store().as_ref()).append(tokens);
         self.inner.token_cache.invalidate();
@@ -481,14 +487,14 @@ impl Hub {
     }
 }
 
-/// The newest credential time that an earlier start of a hub noted.
+/// The newest credential time that an earlier start of the hub saved.
 pub(crate) async fn stored_credential_time(store: &dyn Store) -> Result<Option<Timestamp>> {
     let note = store.note(CREDENTIAL_TIME).await?;
     Ok(note.and_then(|text| text.parse().ok()).map(Timestamp::from_micros))
 }
 
-/// Brings what lasts into order at a start: revoked tokens stay revoked, a restored database gets a fresh key and no sessions, and
-/// no session lasts longer than a whole one.
+/// Restores the state of credentials at the start: revoked tokens stay revoked, a restored database gets a
+/// new key and no sessions, and no session exceeds its full lifetime.
 pub(crate) async fn restore_credential_state(
     store: &dyn Store,
     now: Steady,
@@ -509,7 +515,7 @@ fn micros(while_: Duration) -> i64 {
     i64::try_from(while_.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// The session or token a credential is; nothing for a JWT.
+/// The session or token of a credential; `None` for a JWT.
 fn issuer_of(credential: &Credential, hash: SecretHash) -> Option<Issuer> {
     match credential {
         Credential::Session(_) => Some(Issuer::Session(hash)),
@@ -517,7 +523,7 @@ fn issuer_of(credential: &Credential, hash: SecretHash) -> Option<Issuer> {
     }
 }
 
-/// Half of the hash tells sessions and tokens apart, and is of no use to anybody who reads it.
+/// Half of the hash distinguishes sessions and tokens, and is useless to a reader.
 fn name_of(hash: &SecretHash) -> String {
     hex(&hash[..16])
 }

@@ -1,4 +1,4 @@
-//! Commands: checked against the manifest, handed over under a lease, told of in every state.
+//! Commands: checked against the manifest, delivered under a lease, published in every state.
 
 use std::{
     collections::HashMap,
@@ -23,41 +23,41 @@ use crate::{
     store::{CommandHistory, CommandOrder, LeaseTerms, Steady},
 };
 
-/// How commands are handed over.
+/// The terms of a lease.
 pub const TERMS: LeaseTerms = LeaseTerms { lease: Duration::from_secs(30), max_attempts: 5 };
-/// How long a command is kept after its end, and the key of its request with it.
+/// The time for which a command is kept after its end, with its idempotency key.
 pub const KEEP_COMMANDS: Duration = Duration::from_secs(30 * 86_400);
-/// The most ended commands kept of one module.
+/// The maximum number of ended commands of one module.
 pub const MAX_ENDED: u64 = 10_000;
-/// The longest key of a request.
+/// The maximum length of an idempotency key.
 pub const MAX_KEY_LEN: usize = 64;
-/// Of a state, so many bytes count as one reading.
+/// This many bytes of a state count as one reading.
 const READING_BYTES: usize = 64;
-/// The most bytes of a command's parameters, as JSON.
+/// The maximum size of a command's parameters as JSON, in bytes.
 pub const MAX_PARAMS_BYTES: u64 = 16 * 1024;
-/// The longest a claim waits.
+/// The maximum time a claim waits.
 pub const MAX_WAIT: Duration = Duration::from_secs(60);
-/// The most commands handed over at once.
+/// The maximum number of commands in one claim.
 pub const MAX_CLAIM: u32 = 16;
 
-/// A module that waits for commands is there: while it waits it counts as heard this often.
+/// A module that waits for commands is present: its last contact is updated at this interval.
 const HEARD_WHILE_WAITING: Duration = Duration::from_secs(5);
 
-/// How many ended commands go in one commit.
+/// The number of ended commands deleted in one commit.
 const PRUNE_STEP: u32 = 200;
-/// Wall and steady time that lie closer together than this were not set apart.
+/// Wall and steady time that differ by less than this count as not adjusted.
 const CLOCKS_AGREE: Duration = Duration::from_secs(3600);
 
-/// What the commands' room remembers between calls; the commands themselves are in the store.
+/// The state of the command operations between calls; the commands themselves are in the store.
 #[derive(Debug, Default)]
 pub(crate) struct Commands {
-    /// Rung when there may be something to claim.
+    /// Notified when there may be a command to claim.
     bells: Mutex<HashMap<ModuleId, Arc<Notify>>>,
     /// Checks parameters against the schemas of actions.
     pub(crate) checker: Arc<Checker>,
-    /// When the next lease or life ends.
+    /// The time at which the next lease or lifetime ends.
     due: Mutex<Option<Steady>>,
-    /// Rung when `due` has come nearer.
+    /// Notified when `due` has become earlier.
     due_bell: Notify,
 }
 
@@ -79,7 +79,7 @@ impl Commands {
         }
     }
 
-    /// Something will be due then, if nothing was due before.
+    /// Schedules an expiry at this time, unless an earlier one is scheduled.
     fn expect(&self, at: Steady) {
         let mut due = lock(&self.due);
         if due.is_none_or(|due| at < due) {
@@ -90,14 +90,14 @@ impl Commands {
 }
 
 impl Hub {
-    /// Orders a module to do something.
+    /// Sends a command to a module.
     ///
     /// # Errors
-    /// `PermissionDenied`, `NotFound` (the module), `Unprocessable` (not in the manifest, not as its schema says, an
-    /// impossible time to live), `TooLarge`, `RateLimited` (`limits.commands_waiting`), the store's.
+    /// `PermissionDenied`, `NotFound` (the module), `Unprocessable` (not in the manifest, not valid by its
+    /// schema, an impossible lifetime), `TooLarge`, `RateLimited` (`limits.commands_waiting`), the store's.
     ///
     /// # Cancel safety
-    /// Kept wholly or not at all.
+    /// Stored completely or not at all.
     pub async fn submit(
         &self,
         caller: &Caller,
@@ -107,14 +107,15 @@ impl Hub {
         self.submit_keyed(caller, module_id, command, None).await
     }
 
-    /// The same under a key, 1 to 64 visible ASCII characters: asked again with it, by the same name for the same module,
-    /// the hub answers with the first command, as it then is. Kept as long as the command.
+    /// Sends a command with an idempotency key of 1 to 64 visible ASCII characters: a repeated request with
+    /// the same key, by the same name for the same module, returns the first command in its current state.
+    /// The key is kept as long as the command.
     ///
     /// # Errors
-    /// As [`Self::submit`]; `InvalidArgument` (the key), `Conflict` (another request had it).
+    /// As [`Self::submit`]; `InvalidArgument` (the key), `Conflict` (the key belongs to a different request).
     ///
     /// # Cancel safety
-    /// May be asked again.
+    /// May be repeated.
     pub async fn submit_once(
         &self,
         caller: &Caller,
@@ -196,10 +197,10 @@ impl Hub {
         Ok(submission.command)
     }
 
-    /// Hands a module its next commands, each under a lease; waits up to `wait` for one.
+    /// Leases a module its next commands; waits up to `wait` for one.
     ///
     /// # Errors
-    /// `PermissionDenied` (only the module itself), the store's.
+    /// `PermissionDenied` (only for the module itself), the store's.
     ///
     /// # Cancel safety
     /// A cancelled claim may leave commands leased until their lease ends.
@@ -216,7 +217,7 @@ impl Hub {
         let patience = tokio::time::sleep(wait.min(MAX_WAIT));
         tokio::pin!(patience);
         loop {
-            // Listening begins before the look, so that nothing is missed between the two.
+            // Registered before the query, so that no notification between the two is missed.
             let rung = bell.notified();
             tokio::pin!(rung);
             rung.as_mut().enable();
@@ -244,11 +245,11 @@ impl Hub {
         }
     }
 
-    /// Takes what a module says of itself and of a command it holds.
+    /// Records a module's report on itself and on a command it has leased.
     ///
     /// # Errors
-    /// `PermissionDenied`, `TooLarge`, `NotFound` (the command), `Conflict` (the lease is over), the store's. What was
-    /// said of the module's state is kept even when the command's part fails.
+    /// `PermissionDenied`, `TooLarge`, `NotFound` (the command), `Conflict` (the lease has ended), the
+    /// store's. The module's state is stored even if the part about the command fails.
     ///
     /// # Cancel safety
     /// The same report may be sent again.
@@ -285,7 +286,7 @@ impl Hub {
                     }
                     _ => self.store().finish(module_id, report, now).await?,
                 };
-                // The same said twice is one event.
+                // A repeated report is published once.
                 if before != Some((command.state, command.started_at)) {
                     self.tell_of_command(&command);
                 }
@@ -301,7 +302,7 @@ impl Hub {
         Ok(StatusReceipt { received_at: now.wall, command, registered, alive_secs })
     }
 
-    /// Takes back a command that is still queued.
+    /// Cancels a command that is still queued.
     ///
     /// # Errors
     /// `PermissionDenied`, `NotFound`, `Conflict`, the store's.
@@ -317,7 +318,8 @@ impl Hub {
         Ok(command)
     }
 
-    /// How much longer the issuer of a command counts as there; nothing when that does not matter to the command.
+    /// The time for which the issuer of a command still counts as present; `None` if the command does not
+    /// depend on it.
     async fn issuer_alive_for(&self, module_id: &ModuleId, id: &CommandId) -> Result<Option<Duration>> {
         let watched = self.store().watched_issuer(module_id, id).await?;
         let now = self.now().steady;
@@ -329,14 +331,14 @@ impl Hub {
         self.events().publish(Event::Command { command: command.clone() });
     }
 
-    /// Sweeps now if something is due, so that no answer depends on when the sweeper gets its turn.
+    /// Runs an expiry now if one is due, so that no answer depends on the timing of the background task.
     async fn sweep_if_due(&self) -> Result<()> {
         let due = *lock(&self.inner.commands.due);
         if due.is_some_and(|due| due <= self.now().steady) { self.sweep().await } else { Ok(()) }
     }
 
     async fn sweep(&self) -> Result<()> {
-        // Whoever expects something during the sweep sets `due` anew.
+        // An expiry scheduled during this one sets `due` again.
         *lock(&self.inner.commands.due) = None;
         let now = self.now();
         let outcome = match self.store().sweep_commands(TERMS, now).await {
@@ -348,7 +350,7 @@ impl Hub {
         };
         for command in &outcome.changed {
             self.tell_of_command(command);
-            // Back in the queue, or out of the way of the next one.
+            // The command is queued again, or no longer blocks the next one.
             self.inner.commands.ring(&command.module_id);
             if command.state == CommandState::Dead {
                 tracing::warn!(command = command.id, module = %command.module_id, "a command is dead");
@@ -360,14 +362,14 @@ impl Hub {
         Ok(())
     }
 
-    /// The one task that ends lives and leases on time.
+    /// The background task that ends lifetimes and leases on time.
     pub(crate) async fn sweep_commands(self) {
         const AFTER_A_FAILURE: Duration = Duration::from_secs(5);
         let mut outcome = self.sweep().await;
         loop {
             if let Err(error) = outcome {
                 tracing::error!(error = &error as &dyn std::error::Error, "commands could not be outcome");
-                // The bell is not listened to: a store that fails at once would keep this loop, and nobody else, busy.
+                // Notifications are ignored here: a store that fails at once would keep this loop busy.
                 tokio::select! {
                     () = self.stopping().cancelled() => return,
                     () = tokio::time::sleep(AFTER_A_FAILURE) => {}
@@ -376,7 +378,7 @@ impl Hub {
                 continue;
             }
             let due = *lock(&self.inner.commands.due);
-            // Without anything due, the bell alone wakes it; a day is as good as never.
+            // Without a scheduled expiry only a notification wakes it; a day is long enough.
             let pause = due.map_or(Duration::from_secs(86_400), |due| due.0.since(self.now().steady.0));
             tokio::select! {
                 () = self.stopping().cancelled() => return,
@@ -387,11 +389,11 @@ impl Hub {
         }
     }
 
-    /// The one task that forgets commands, a little at a time.
+    /// The background task that deletes ended commands, a few at a time.
     pub(crate) async fn prune_commands(self) {
         const EVERY: Duration = Duration::from_secs(600);
         const BETWEEN_STEPS: Duration = Duration::from_millis(100);
-        // The first look is not at the start, when everything else happens too.
+        // The first run is not at the start, which is busy enough.
         let mut pause = EVERY;
         loop {
             tokio::select! {
@@ -412,17 +414,17 @@ impl Hub {
         }
     }
 
-    /// Forgets commands that ended long ago, or are too many: one step. How many went.
+    /// Deletes one step of commands that ended long ago, or are too many. Returns their number.
     async fn prune_commands_once(&self) -> Result<u64> {
         let now = self.now();
-        // A wall clock that was set since the hub started says nothing about anybody's age.
+        // A wall clock that was adjusted since the hub started says nothing about ages.
         let apart = now.wall.since(now.steady.0).max(now.steady.0.since(now.wall));
         let keep = (apart < CLOCKS_AGREE).then_some(KEEP_COMMANDS);
         let history = CommandHistory { keep, per_module: MAX_ENDED, step: PRUNE_STEP };
         Ok(self.store().prune_commands(history, now).await?)
     }
 
-    /// Looks again at everything that follows from the time: for a test that has set the clock.
+    /// Evaluates everything that depends on the time again: for a test that has set the clock.
     #[cfg(feature = "testing")]
     pub(crate) fn reevaluate_time(&self) {
         self.detect_clock_step();
@@ -433,7 +435,7 @@ impl Hub {
     }
 }
 
-/// Answers how many bytes an object has as JSON.
+/// Returns the size of an object as JSON in bytes.
 fn check_size(object: &Map<String, Value>, max_bytes: u64, pointer: &str) -> Result<usize> {
     let bytes = json_bytes(object);
     if bytes > max_bytes {
@@ -456,7 +458,7 @@ mod tests {
 
     const DAY: Duration = Duration::from_secs(86_400);
 
-    /// A hub on a clock that stands still, with a command that ended now.
+    /// A hub on a clock that stands still, with a command that just ended.
     async fn hub() -> (Hub, Arc<ManualClock>) {
         let clock = ManualClock::at(Timestamp::from_micros(1_795_473_000_000_000));
         let store = store::open("sqlite::memory:").await.unwrap();

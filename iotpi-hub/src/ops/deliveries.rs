@@ -1,4 +1,4 @@
-//! What modules say will never come.
+//! Gaps that modules report.
 
 use iotpi_core::{MAX_GAP_SERIES, MAX_SEQ, ModuleId, NewGap};
 
@@ -9,14 +9,14 @@ use crate::{
 };
 
 impl Hub {
-    /// Keeps that numbered readings of a module will never come. The same gap said again is one.
+    /// Stores a gap: numbered readings of a module that will never arrive. A repeated report is stored once.
     ///
     /// # Errors
-    /// `PermissionDenied`, `InvalidArgument` (numbers out of range), `Unprocessable` (it ends before it begins, or its
-    /// series lost more than all), `TooLarge`, the store's.
+    /// `PermissionDenied`, `InvalidArgument` (numbers out of range), `Unprocessable` (it ends before it
+    /// begins, or its series lost more than the total), `TooLarge`, the store's.
     ///
     /// # Cancel safety
-    /// Kept wholly or not at all.
+    /// Stored completely or not at all.
     pub async fn record_gap(&self, caller: &Caller, module_id: &ModuleId, gap: &NewGap) -> Result<()> {
         caller.may_deliver_as(module_id)?;
         check(gap)?;

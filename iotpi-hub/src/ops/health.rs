@@ -1,4 +1,4 @@
-//! Whether the hub can store.
+//! The health of the hub's store.
 
 use std::{sync::Mutex, time::Duration};
 
@@ -10,18 +10,18 @@ use crate::{
     lock::lock,
 };
 
-/// How long a check of the store that succeeded is valid. Anyone may request `/health` without a token; without this each
-/// request would begin a transaction of the writer.
+/// The time for which a successful check is valid. Anyone may request `/health` without a token; otherwise
+/// each request would begin a write transaction.
 const VALID_FOR: Duration = Duration::from_secs(1);
-/// How often the hub itself checks the store: what is wrong is reported within 5 s.
+/// The interval of the hub's own check: problems are reported within 5 s.
 const CHECK_EVERY: Duration = Duration::from_secs(2);
 
-/// The last check of the store that succeeded: the hub's uptime then.
+/// The uptime at the last successful check.
 #[derive(Debug, Default)]
 pub(crate) struct StoreCheck(Mutex<Option<Duration>>);
 
 impl Hub {
-    /// Checks that the store works, unless a check of the last second did. A failure is never remembered.
+    /// Checks that the store works, unless a check of the last second succeeded. A failure is not cached.
     ///
     /// # Errors
     /// The store's.
@@ -50,7 +50,7 @@ impl Hub {
         checked
     }
 
-    /// The task that checks the store although nobody asks: writes nothing, and looks up three files.
+    /// The background task that checks the store: it writes nothing, and looks up three files.
     pub(crate) async fn watch_store(self) {
         let mut due = interval(CHECK_EVERY);
         due.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -61,7 +61,7 @@ impl Hub {
             }
             tokio::select! {
                 () = self.inner.stop.cancelled() => return,
-                // Told already.
+                // Reported already.
                 _ = self.check_store_now() => {}
             }
             if self.store().take_unverified() {
@@ -79,7 +79,7 @@ impl Hub {
     }
 }
 
-/// What is wrong, in one sentence without a path: anyone may read it.
+/// The problem in one sentence without a path: anyone may read it.
 pub(crate) fn problem(error: &HubError) -> String {
     let cause = std::iter::successors(std::error::Error::source(error), |cause| cause.source()).last();
     match cause {

@@ -1,4 +1,5 @@
-//! Which unit a reading means: the one it names, else that of its series or quantity, if its value can be meant so.
+//! The unit of a reading: the one it names, otherwise that of its series or quantity, if the value is
+//! plausible in it.
 
 use std::{collections::HashMap, ops::RangeInclusive};
 
@@ -9,7 +10,7 @@ use crate::{
     store::SeriesKey,
 };
 
-/// Words a first reading without a unit is answered with.
+/// The units suggested for a first reading without a unit.
 const SUGGESTED: [&str; 14] = [
     "1", "boolean", "count", "percent", "celsius", "pascal", "lux", "volt", "ampere", "watt", "metre",
     "seconds", "ppm", "bytes",
@@ -18,8 +19,8 @@ const SUGGESTED: [&str; 14] = [
 /// Types whose values have no unit.
 const WITHOUT_UNIT: [&str; 5] = ["ph", "aqi", "iaq", "uvi", "index"];
 
-/// The quantity of a reading of that type. A series of its own keeps the unit it began with: `units`, and `begun` for those
-/// that begin with the same delivery.
+/// The quantity of a reading of this type. A custom series keeps the unit of its first reading: `units` has
+/// the known series, and `begun` those that begin with the same delivery.
 pub(super) fn quantity(
     new: &NewReading,
     sensor: SensorType,
@@ -48,7 +49,8 @@ fn has_no_unit(sensor: &SensorType) -> bool {
     WITHOUT_UNIT.contains(&name) || name.ends_with("-index") || name.ends_with("_index")
 }
 
-/// Refuses a value without a unit that cannot be meant in its quantity's unit: 1013.25 is no pressure in pascal.
+/// Refuses a value without a unit that is implausible in its quantity's unit: 1013.25 is not a pressure in
+/// pascal.
 pub(super) fn check_implied_unit(new: &NewReading, quantity: &Quantity) -> Result<()> {
     let (Some(value), None, Some(usual)) = (new.value, &new.unit, usual(quantity)) else { return Ok(()) };
     if value == 0.0 || usual.contains(&value) {
@@ -65,16 +67,18 @@ pub(super) fn check_implied_unit(new: &NewReading, quantity: &Quantity) -> Resul
     .with_choices(unit.alternatives().into_iter().map(str::to_owned).collect()))
 }
 
-/// Values that are taken without a unit; 0 is in every unit the same, or near enough. With a unit any value is taken.
+/// The values accepted without a unit; 0 is the same in every unit, or nearly so. With a unit any value is
+/// accepted.
 fn usual(quantity: &Quantity) -> Option<RangeInclusive<f64>> {
     Some(match quantity {
-        // Any furnace, but no thousandths of a degree, as the kernel has them.
+        // Any furnace, but not the kernel's thousandths of a degree.
         Quantity::Temperature => -273.15..=10_000.0,
-        // Below 1 it is a fraction; a sensor in fog shows a little more than 100.
+        // Below 1 it is a fraction; a sensor in fog shows slightly more than 100.
         Quantity::Humidity => 1.0..=110.0,
-        // From 11 km above the sea to a deep mine; hectopascal, kilopascal, bar, psi and inches of mercury are all below.
+        // From 11 km above the sea to a deep mine; hectopascal, kilopascal, bar, psi and inches of mercury
+        // are all below.
         Quantity::Pressure => 20_000.0..=120_000.0,
-        // Mains and solar strings, but no millivolts of a battery.
+        // Mains and solar strings, but not a battery in millivolts.
         Quantity::Voltage => -1_000.0..=1_000.0,
         Quantity::Current => -200.0..=200.0,
         Quantity::Power => -100_000.0..=100_000.0,

@@ -1,4 +1,4 @@
-//! Looking after the storage: room, wear, backups, damage, age.
+//! Maintenance of the storage: disk space, wear, backups, damage, retention.
 
 use std::{path::Path, time::Duration};
 
@@ -17,31 +17,32 @@ use crate::{
     store::{Eviction, ExpiryReport, StoreError},
 };
 
-/// How often it is counted what was written.
+/// The interval at which written bytes are counted.
 const COUNT_WEAR_EVERY: Duration = Duration::from_secs(60);
-/// How often it is noted: a row an hour is nothing to a card.
+/// The interval at which they are saved: a row an hour costs a card nothing.
 const NOTE_WEAR_EVERY: Duration = Duration::from_secs(3_600);
-/// How often it is looked whether a backup is due.
+/// The interval of the check whether a backup is due.
 const LOOK_FOR_BACKUP_EVERY: Duration = Duration::from_secs(600);
-/// How often old things are removed.
+/// The interval of retention.
 const EXPIRE_EVERY: Duration = Duration::from_secs(3_600);
-/// When the database is looked through, after the start and then again.
+/// The time from the start to the first verification of the database, and between later ones.
 const SCRUB_AFTER: Duration = Duration::from_secs(3_600);
 const SCRUB_EVERY: Duration = Duration::from_secs(7 * 86_400);
-/// Steps of thinning out, of a chunk each, between two looks how much room there is; and how often, before the next regular look.
+/// The eviction steps, of a chunk each, between two checks of the free space, and the number of such checks
+/// before the next regular one.
 const THIN_STEPS: u32 = 32;
 const THIN_ROUNDS: usize = 16;
-/// Of the low-water mark, so much growth is no module's fault: 4 MiB by default. Where something else fills the disk, small
-/// databases keep what is young.
+/// Growth below this fraction of the low-water mark is no module's fault: 4 MiB by default. If something else
+/// fills the disk, small databases keep recent readings.
 const SPARED_OF_MARK: u64 = 64;
-/// The name of the wear's note.
+/// The name of the note with the wear.
 pub(crate) const WEAR: &str = "wear";
 
 impl Hub {
-    /// How the storage is.
+    /// Returns the state of the storage.
     ///
     /// # Errors
-    /// `Unauthenticated`, `PermissionDenied` (a viewer or more reads it), the store's.
+    /// `Unauthenticated`, `PermissionDenied` (requires a viewer), the store's.
     ///
     /// # Cancel safety
     /// Reads only.
@@ -57,16 +58,16 @@ impl Hub {
         Ok(StorageReport { last_backup, quarantined, ..report })
     }
 
-    /// What was done with a damaged database when the hub was opened, if it was.
+    /// The repair of a damaged database when the hub was opened, if there was one.
     #[must_use]
     pub fn recovered(&self) -> Option<&Recovered> {
         self.inner.storage.recovered.as_ref()
     }
 
-    /// An admin has seen which databases were put aside: it is no longer told of them. Their files stay.
+    /// Acknowledges the quarantined databases, which are no longer reported. Their files remain.
     ///
     /// # Errors
-    /// `Unauthenticated`, `PermissionDenied`, `Internal` when it cannot be written down.
+    /// `Unauthenticated`, `PermissionDenied`, `Internal` if it cannot be saved.
     pub fn acknowledge_quarantine(&self, caller: &Caller) -> Result<()> {
         caller.may_administer()?;
         let Some(file) = &self.inner.storage.file else { return Ok(()) };
@@ -78,24 +79,24 @@ impl Hub {
     /// Makes a backup now.
     ///
     /// # Errors
-    /// `Unauthenticated`, `PermissionDenied`; `Conflict` when one is being made or the database is in memory;
-    /// `StorageFull` when there is no room for it; the store's.
+    /// `Unauthenticated`, `PermissionDenied`; `Conflict` if one is being made or the database is in memory;
+    /// `StorageFull` if there is no space for it; the store's.
     ///
     /// # Cancel safety
-    /// Cancelled, no backup is made.
+    /// If cancelled, no backup is made.
     pub async fn back_up(&self, caller: &Caller) -> Result<LastBackup> {
         caller.may_administer()?;
         self.make_backup().await
     }
 
-    /// Removes what is older than the config says, also what a run by itself would refuse to; without `confirm` only says what
-    /// would go and whether that would be refused.
+    /// Deletes data older than the retention allows, even if an automatic run would refuse to. Without
+    /// `confirm` it only reports what would be deleted and whether an automatic run would refuse.
     ///
     /// # Errors
     /// `Unauthenticated`, `PermissionDenied`, the store's.
     ///
     /// # Cancel safety
-    /// Cancelled, it has removed some of it.
+    /// If cancelled, a part may be deleted.
     pub async fn expire(&self, caller: &Caller, confirm: bool) -> Result<RetentionReport> {
         caller.may_administer()?;
         let now = self.now();
@@ -111,10 +112,10 @@ impl Hub {
         Ok(report)
     }
 
-    /// There is room for what a module delivers.
+    /// Checks that there is space for deliveries of modules.
     ///
     /// # Errors
-    /// `StorageFull` when there is not, with the time to try again.
+    /// `StorageFull` if there is none, with the time of a retry.
     pub(crate) fn check_space(&self) -> Result<()> {
         if self.inner.storage.is_full() { Err(storage_full()) } else { Ok(()) }
     }
@@ -165,7 +166,7 @@ impl Hub {
         })
     }
 
-    /// Those nobody has acknowledged.
+    /// The quarantined databases that are not acknowledged.
     fn quarantined(&self) -> Vec<Quarantined> {
         let file = self.inner.storage.file.as_deref();
         let found = file.and_then(|file| maintenance::quarantined(file).ok()).unwrap_or_default();
@@ -182,7 +183,7 @@ impl Hub {
             .collect()
     }
 
-    // ---- what goes on by itself ----
+    // ---- background tasks ----
 
     pub(crate) fn start_maintenance(&self) {
         let tasks = &self.inner.tasks;
@@ -216,7 +217,7 @@ impl Hub {
         }
     }
 
-    /// Looks how much room there is, thins out if that helps, and says whether readings may come.
+    /// Checks the free space, evicts readings if that helps, and decides whether readings are accepted.
     pub(crate) async fn check_free_space(&self) -> Result<()> {
         let storage = &self.inner.storage;
         let mark = self.config().storage.low_water_bytes;
@@ -225,7 +226,7 @@ impl Hub {
         let mut state = self.free_space(file).await?.state(mark, was_low);
         let mut thinned = false;
         for _ in 0..THIN_ROUNDS {
-            // What is out is not helped by freed pages, and old readings are not given for nothing.
+            // Freed pages do not help a device that is full, so no readings are evicted in vain.
             let Some(before) = self.evict_before().filter(|_| state == SpaceState::Low) else { break };
             let thinning = Eviction { before, spared_bytes: mark / SPARED_OF_MARK, most: THIN_STEPS };
             if self.store().thin(thinning, self.now()).await? == 0 {
@@ -238,7 +239,7 @@ impl Hub {
         let full = match state {
             SpaceState::Room => false,
             SpaceState::Out => true,
-            // As long as thinning out goes on, readings come.
+            // Readings are accepted while eviction continues.
             SpaceState::Low => !thinned,
         };
         let problem = match (state, full) {
@@ -267,7 +268,7 @@ impl Hub {
         Ok(FreeSpace::new(free, self.store().disk_use().await?))
     }
 
-    /// Readings taken before then may be thinned out; none while the clock is doubted.
+    /// Readings taken before this time may be evicted; none while the clock is in doubt.
     fn evict_before(&self) -> Option<Timestamp> {
         let (wall, uptime) = (self.now().wall, self.inner.clock.uptime());
         let days = Duration::from_secs(86_400) * self.config().storage.thin_keep_days;
@@ -302,7 +303,7 @@ impl Hub {
         }
     }
 
-    /// Counts what was written by now; answers whether the machine can say.
+    /// Counts the bytes written so far; returns whether the machine reports them.
     fn count_wear(&self) -> bool {
         let Some(written) = self.inner.storage.machine.written_bytes() else { return false };
         lock(&self.inner.storage.wear).count(written, self.inner.clock.uptime(), self.now().wall);
@@ -340,7 +341,7 @@ impl Hub {
         let uptime = self.inner.clock.uptime();
         match made {
             Ok(_) => lock(&storage.backup_turn).made(uptime),
-            // Said already.
+            // Logged already.
             Err(_) => lock(&storage.backup_turn).failed(every, uptime),
         }
     }
@@ -397,8 +398,8 @@ impl Hub {
         }
     }
 
-    /// Looks through the database, `deep` also through the readings in it. Of what is found the store fails, and the next start
-    /// repairs it.
+    /// Verifies the database, with `deep` also the readings in it. If there is damage the store fails, and
+    /// the next start repairs it.
     pub(crate) async fn verify_database(&self, deep: bool) {
         let problem = match self.store().verify(deep).await {
             Ok(found) => found.faults.first().map(|fault| {
@@ -431,7 +432,7 @@ impl Hub {
         }
     }
 
-    /// Removes what is older than the config says, unless that is refused.
+    /// Deletes data older than the retention allows, unless that is refused.
     pub(crate) async fn expire_automatically(&self) -> Result<RetentionReport> {
         let now = self.now();
         let plan = maintenance::plan(&self.config().retention, now.wall);
@@ -441,7 +442,7 @@ impl Hub {
         let nothing = [would.raw, would.minutes, would.hours, would.days].iter().all(|of| of.gone == 0);
         let done =
             if refused.is_some() || nothing { would } else { self.store().expire(&plan, false).await? };
-        // A refusal of nothing is no news.
+        // A refusal without anything to delete is not reported.
         let problem =
             refused.clone().filter(|_| !nothing).map(|why| format!("Old readings are not deleted: {why}"));
         let told = problem.clone();
@@ -461,7 +462,7 @@ impl Hub {
         doubt.or_else(|| maintenance::refusal(would, wall))
     }
 
-    /// A write found no room: it is looked at once.
+    /// A write found no space: the free space is checked at once.
     pub(crate) fn note_storage_full(&self, error: &StoreError) {
         if matches!(error, StoreError::Full(_)) {
             self.inner.storage.space_bell.notify_one();
@@ -469,7 +470,7 @@ impl Hub {
     }
 }
 
-/// The answer while there is no room: later, and not all at once.
+/// The answer while there is no space: retry later, at a random time.
 pub(crate) fn storage_full() -> HubError {
     HubError::new(ErrorKind::StorageFull, "The disk of the hub is full. Nothing was stored.")
         .retry_after(retry_jitter())

@@ -1,4 +1,4 @@
-//! The rooms: what can be done, who may, and what follows from it.
+//! The operations of the hub: their permissions, rules and consequences.
 
 pub mod auth;
 pub mod commands;

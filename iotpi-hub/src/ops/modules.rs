@@ -14,14 +14,14 @@ use crate::{
 };
 
 impl Hub {
-    /// Keeps what a module offers. Idempotent.
+    /// Stores a module's manifest. Idempotent.
     ///
     /// # Errors
-    /// `PermissionDenied`, `TooLarge`, `Unprocessable` (an action's `params` is no JSON Schema the hub accepts), `Unavailable`
-    /// (the hub is too busy to check it), the store's.
+    /// `PermissionDenied`, `TooLarge`, `Unprocessable` (an action's `params` is not an accepted JSON Schema),
+    /// `Unavailable` (the hub is too busy to check it), the store's.
     ///
     /// # Cancel safety
-    /// Kept wholly or not at all.
+    /// Stored completely or not at all.
     pub async fn register(&self, caller: &Caller, id: &ModuleId, manifest: &Manifest) -> Result<ModuleInfo> {
         caller.may_register(id)?;
         self.check_registration(caller, id)?;
@@ -31,7 +31,7 @@ impl Hub {
         let now = self.now();
         let record = self.store().register(id, manifest, now).await?;
         self.inner.commands.checker.forget(id);
-        // An admin who registers a module has not heard it.
+        // A registration by an admin is not a contact with the module.
         if caller.module_id() == Some(id) {
             self.inner.presence.heard(id, now);
         } else if !self.inner.presence.knows(id) {
@@ -48,7 +48,7 @@ impl Hub {
     /// `PermissionDenied`, `NotFound`, the store's.
     ///
     /// # Cancel safety
-    /// Once begun it goes to its end, whoever still waits for it.
+    /// Once started it runs to its end, even if cancelled.
     pub async fn remove_module(&self, caller: &Caller, id: &ModuleId) -> Result<()> {
         caller.may_administer()?;
         let (hub, id) = (self.clone(), id.clone());
@@ -57,7 +57,7 @@ impl Hub {
     }
 
     async fn remove(&self, id: &ModuleId) -> Result<()> {
-        // What is written behind the index would be taken in at the next start.
+        // Frames written after the index was deleted would be indexed at the next start.
         let ended = self.inner.recordings.end(self, id).await;
         let tokens = self.tokens_of(id).await?;
         self.store().remove_module(id).await?;
@@ -73,7 +73,7 @@ impl Hub {
         Ok(())
     }
 
-    /// A module as it is kept, with its health.
+    /// A stored module with its health.
     pub(crate) fn describe(&self, record: ModuleRecord) -> ModuleInfo {
         let (health, heard_at) = self.inner.presence.of(&record.id, self.now());
         let (state, state_at) = record.state.unzip();
@@ -89,14 +89,14 @@ impl Hub {
         }
     }
 
-    /// There is something to tell of a module.
+    /// Marks a module as changed, so that an event is published.
     pub(crate) fn changed(&self, id: &ModuleId) {
         self.inner.presence.changed(id);
         self.inner.module_bell.notify_one();
     }
 
-    /// Tells everybody of a module as it now is. Only the one task that watches them does so, and it reads the module
-    /// afresh: two writes at the same moment cannot be told in the wrong order.
+    /// Publishes an event with a module's current state. Only the one task that watches modules calls this,
+    /// and it reads the module again, so that two simultaneous writes cannot be published in the wrong order.
     pub(crate) async fn publish_module(&self, id: &ModuleId) -> Result<()> {
         let event = match self.store().module(id).await? {
             Some(record) => {

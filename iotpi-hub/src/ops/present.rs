@@ -1,4 +1,5 @@
-//! The present, as a live client sees it first: written in pieces, so that a client that does not read costs one piece.
+//! The current state for a new live client, written in fragments, so that a client that does not read costs
+//! one fragment.
 
 use std::collections::VecDeque;
 
@@ -13,38 +14,40 @@ use crate::{
     store::{PageRequest, ReadingQuery, SeriesKey},
 };
 
-/// The most readings of one `recent`.
+/// The maximum number of readings in one `recent`.
 const MAX_READINGS: usize = 10_000;
-/// A piece is sent when it has this many bytes. It is held until the client's side has taken it.
+/// The size at which a fragment is sent, in bytes. It is kept until the client has received it.
 const PIECE_BYTES: usize = 8 * 1024;
-/// Readings read at a time: some 200 bytes each as text. A dashboard asks for 60 of each series.
+/// The number of readings read at a time: some 200 bytes each as text. A dashboard requests 60 of each
+/// series.
 const READINGS_STEP: u32 = 64;
-/// Series looked up at a time.
+/// The number of series looked up at a time.
 const SERIES_STEP: u32 = 64;
-/// Modules read at a time; one can have a manifest of 64 KiB.
+/// The number of modules read at a time; one can have a manifest of 64 KiB.
 const MODULES_STEP: u32 = 4;
 
-/// The answer to a subscription: the message `recent`, of which the next piece is made when the one before is out.
+/// The answer to a subscription: the message `recent`, whose next fragment is made after the previous one was
+/// sent.
 ///
-/// It contains event `seq`, and perhaps later ones.
+/// It includes event `seq`, and perhaps later ones.
 #[derive(Debug)]
 pub(crate) struct Present {
     hub: Hub,
     wanted: Subscription,
-    /// How many readings of each series.
+    /// The number of readings of each series.
     each: u32,
-    /// How many readings may still come.
+    /// The number of readings that may still follow.
     left: usize,
     next: Next,
-    /// The text that is being written, and whether the list it is in has an item already.
+    /// The text being written, and whether its current list has an item already.
     text: String,
     has_item: bool,
 }
 
-/// What is written next.
+/// The next part to write.
 #[derive(Debug)]
 enum Next {
-    /// The newest reading of each series, by pages.
+    /// The newest reading of each series, page by page.
     Newest {
         cursor: Option<String>,
     },
@@ -63,7 +66,7 @@ enum Next {
     End,
 }
 
-/// Amid the readings of one series that are too many for a piece.
+/// A position within the readings of one series that exceed a fragment.
 #[derive(Debug)]
 struct Within {
     since: Timestamp,
@@ -72,7 +75,7 @@ struct Within {
 }
 
 impl Hub {
-    /// What matches a subscription now.
+    /// The current state that matches a subscription.
     pub(crate) fn present(&self, seq: u64, wanted: &Subscription) -> Present {
         let wants_readings = wanted.recent > 0
             && wanted.kinds.as_ref().is_none_or(|kinds| kinds.contains(&EventKind::Reading));
@@ -80,7 +83,7 @@ impl Hub {
             .keys()
             .filter(|key| wanted.wants_series(&key.module_id, &key.sensor))
             .count();
-        // When all would be too many, each series gets fewer.
+        // If there are too many readings in all, each series gets fewer.
         let each = wanted.recent.min(u32::try_from(MAX_READINGS / series.max(1)).unwrap_or(u32::MAX)).max(1);
         let next = match (wants_readings, each) {
             (false, _) => Next::Modules { cursor: None },
@@ -104,13 +107,13 @@ impl Hub {
 }
 
 impl Present {
-    /// The next piece of the message, and whether it is the last one.
+    /// The next fragment of the message, and whether it is the last one.
     ///
     /// # Errors
     /// The store's.
     ///
     /// # Cancel safety
-    /// Not cancel safe: what was read for the piece would be missing.
+    /// Not cancel safe: readings of the fragment would be missing.
     pub(crate) async fn piece(&mut self) -> Result<(Bytes, bool)> {
         while self.text.len() < PIECE_BYTES && !matches!(self.next, Next::End) {
             self.next = match std::mem::replace(&mut self.next, Next::End) {
@@ -121,7 +124,7 @@ impl Present {
                 Next::End => Next::End,
             };
         }
-        // Held until the client has taken it: no more than there is of it.
+        // Kept until the client has received it, without spare capacity.
         let piece = std::mem::take(&mut self.text).into_boxed_str().into_boxed_bytes();
         Ok((piece.into(), matches!(self.next, Next::End)))
     }
@@ -153,7 +156,7 @@ impl Present {
             None => {
                 let newest = self.hub.recent(key, self.each).await?;
                 match newest.first() {
-                    // Few enough for one piece; more of them are read again, step by step.
+                    // Few enough for one fragment; more of them are read again, step by step.
                     _ if newest.len() <= READINGS_STEP as usize => {
                         newest.iter().for_each(|reading| self.reading(reading));
                         None
@@ -172,7 +175,7 @@ impl Present {
         Ok(Next::Series { series, within, cursor })
     }
 
-    /// The next series there are.
+    /// The next series.
     async fn more_series(&mut self, cursor: Option<String>) -> Result<Next> {
         let found = self.hub.newest(None, &PageRequest { limit: SERIES_STEP, cursor }).await?;
         let named =
@@ -185,7 +188,7 @@ impl Present {
         })
     }
 
-    /// The next readings of a series, oldest first; nothing when they were the last.
+    /// The next readings of a series, oldest first; `None` after the last ones.
     async fn readings_of(&mut self, key: &SeriesKey, within: Within) -> Result<Option<Within>> {
         let query = ReadingQuery {
             sensor: key.sensor.clone(),

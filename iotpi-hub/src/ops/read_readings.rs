@@ -1,4 +1,4 @@
-//! Readings read back: a wrong clock, the hub's or a module's, hides nothing, and is told.
+//! Queries for readings, in which wrong clocks hide nothing and are marked.
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use crate::{
     store::{Page, PageRequest, ReadingQuery, SeriesKey},
 };
 
-/// Where the hub notes when its clock was wrong.
+/// The note with the times at which the hub's clock was wrong.
 const CLOCK: &str = "clock";
 
 impl Hub {
-    /// The latest time a reading may have to be among the newest; nothing while the hub's clock is not set.
+    /// The latest time of a reading that counts as newest; `None` while the hub's clock is not set.
     pub(crate) fn latest(&self) -> Option<Timestamp> {
         self.detect_clock_step();
         self.inner.clock.is_set().then(|| self.now().wall.plus(MAX_CLOCK_AHEAD))
@@ -28,8 +28,8 @@ impl Hub {
         Ok(self.marked(found))
     }
 
-    /// See [`Store::buckets`](crate::store::Store::buckets). The last one is that which holds the latest time a reading may
-    /// have: to cut it there would mean to sum up its records one by one.
+    /// See [`Store::buckets`](crate::store::Store::buckets). The last bucket is the one with the latest
+    /// accepted time: cutting it there would require aggregating its readings one by one.
     pub(crate) async fn buckets(
         &self,
         query: &ReadingQuery,
@@ -45,7 +45,7 @@ impl Hub {
         Ok(self.store().buckets(&query, width, page).await?)
     }
 
-    /// Every series as its newest record: see [`Store::newest`](crate::store::Store::newest).
+    /// The newest reading of every series: see [`Store::newest`](crate::store::Store::newest).
     pub(crate) async fn newest(
         &self,
         module: Option<&ModuleId>,
@@ -55,7 +55,7 @@ impl Hub {
         Ok(self.marked(found))
     }
 
-    /// The newest records of a series: see [`Store::recent`](crate::store::Store::recent).
+    /// The newest readings of a series: see [`Store::recent`](crate::store::Store::recent).
     pub(crate) async fn recent(&self, series: &SeriesKey, count: u32) -> Result<Vec<Reading>> {
         let mut found = self.store().recent(series, count, self.latest()).await?;
         self.inner.wrong_clock.mark(&mut found, self.now().wall);
@@ -67,7 +67,7 @@ impl Hub {
         page
     }
 
-    /// Looks whether the wall clock was set by more than 5 minutes since the last look.
+    /// Detects whether the wall clock was adjusted by more than 5 minutes since the last check.
     pub(crate) fn detect_clock_step(&self) {
         if let Some(step) = self.inner.clock.look_for_a_step(&self.inner.wrong_clock) {
             tracing::warn!(
@@ -77,7 +77,7 @@ impl Hub {
         }
     }
 
-    /// Keeps what is known of the clock, if that has changed.
+    /// Saves the known errors of the clock, if they changed.
     pub(crate) async fn save_clock(&self) {
         let Some(text) = self.inner.wrong_clock.unsaved() else { return };
         if let Err(error) = self.store().keep_note(CLOCK, &text).await {
@@ -90,7 +90,7 @@ impl Hub {
     }
 }
 
-/// What was kept of the clock.
+/// The saved errors of the clock.
 pub(crate) async fn stored_clock(store: &dyn crate::store::Store) -> Result<Option<String>> {
     Ok(store.note(CLOCK).await?)
 }

@@ -1,4 +1,4 @@
-//! Recording readings: units, all or nothing, and telling of it.
+//! Recording readings: units, all or nothing, events.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -19,19 +19,19 @@ use crate::{
     store::{Now, Recorded, SeriesKey, StoreError},
 };
 
-/// A clock that is not set is asked for again after so long: NTP takes seconds once there is a network.
+/// The `Retry-After` while the clock is not set: NTP takes seconds once there is a network.
 const CLOCK_WAIT: Duration = Duration::from_secs(10);
-/// How often a request is tried again because the store keeps another unit of one of its series.
+/// The maximum number of retries because the store has another unit for a series.
 const MAX_TRIES: u32 = 8;
-/// How far ahead of the hub's clock a reading may be stamped.
+/// The maximum time by which a reading may be ahead of the hub's clock.
 pub(crate) const MAX_CLOCK_AHEAD: Duration = Duration::from_secs(300);
-/// The most readings in one request.
+/// The maximum number of readings in one request.
 pub const MAX_READINGS: usize = 1000;
 
-/// Readings as they came, and what the place of a bad one is called.
+/// Delivered readings, and how their pointers are formed.
 pub(crate) struct Delivery {
     pub(crate) readings: Vec<NewReading>,
-    /// Whether they came as an array: then the pointer names the item.
+    /// Whether they were delivered as an array: then the pointer includes the index.
     pub(crate) many: bool,
 }
 
@@ -42,15 +42,16 @@ impl Delivery {
 }
 
 impl Hub {
-    /// Records readings, all or none; what it returns is on disk. `kind` is what those measure that do not say.
+    /// Records readings, all or none; they are on disk when this returns. `kind` is the type of readings
+    /// without one.
     ///
     /// # Errors
-    /// `InvalidArgument`, `PermissionDenied`, `Unprocessable` (a unit that does not fit, a number that cannot be
-    /// converted), `TooLarge` (more than [`MAX_READINGS`]), `RateLimited` (a quota of the module or the caller is used up, or
-    /// there is no room for another series or module), `StorageFull`, the store's.
+    /// `InvalidArgument`, `PermissionDenied`, `Unprocessable` (a unit that does not fit, a number that cannot
+    /// be converted), `TooLarge` (more than [`MAX_READINGS`]), `RateLimited` (a quota of the module or the
+    /// caller is exhausted, or there are too many series or modules), `StorageFull`, the store's.
     ///
     /// # Cancel safety
-    /// Recorded wholly or not at all; the events of what was recorded may be lost.
+    /// Recorded completely or not at all; the events of recorded readings may be lost.
     pub async fn record(
         &self,
         caller: &Caller,
@@ -82,7 +83,7 @@ impl Hub {
         self.check_pace(caller, modules())?;
         self.check_space()?;
         self.detect_clock_step();
-        // When it arrived is kept to the millisecond, and told as it is kept.
+        // The arrival time is stored to the millisecond, and published as it is stored.
         let mut now = self.now();
         now.wall = Timestamp::from_micros(now.wall.as_micros() - now.wall.as_micros().rem_euclid(1000));
         let (readings, recorded) = self.record_in_their_units(caller, &delivery, kind, now).await?;
@@ -102,7 +103,7 @@ impl Hub {
         if told || !recorded.new_modules.is_empty() {
             self.inner.module_bell.notify_one();
         }
-        // What came before was told before.
+        // Events for repeated readings were published when they first arrived.
         let mut repeated_at = recorded.repeated.into_iter().peekable();
         for (index, reading) in readings.into_iter().enumerate() {
             if repeated_at.next_if_eq(&index).is_none() {
@@ -113,8 +114,8 @@ impl Hub {
         Ok(Stored { stored, repeated })
     }
 
-    /// Another hub on the same store, or a removal, may have changed the unit of a series: the store answers with the unit it
-    /// keeps, and the next try uses it.
+    /// Another hub on the same store, or a removal, may have changed the unit of a series: the store answers
+    /// with its unit, and the retry uses that.
     async fn record_in_their_units(
         &self,
         caller: &Caller,
@@ -199,7 +200,7 @@ impl Hub {
             .collect()
     }
 
-    /// Counts readings whose module's clock runs ahead, and logs it once for each module.
+    /// Counts readings ahead of the clock, and logs the first one of each module.
     fn tell_of_clocks_ahead(&self, readings: &[Reading]) {
         let put_at_arrival = |reading: &&Reading| {
             reading.time_source == TimeSource::Arrival && reading.received_at == Some(reading.taken_at)
@@ -228,8 +229,8 @@ impl Hub {
     }
 }
 
-/// A reading of a clock that runs ahead would hide all that come after it until its time has come: it is kept with the time
-/// of its arrival.
+/// A reading of a clock that is ahead would hide later ones until its time has come, so it gets its arrival
+/// time.
 fn put_at_arrival_if_ahead(reading: &mut Reading, arrived_at: Timestamp) {
     if reading.taken_at > arrived_at.plus(MAX_CLOCK_AHEAD) {
         reading.taken_at = arrived_at;
@@ -237,7 +238,7 @@ fn put_at_arrival_if_ahead(reading: &mut Reading, arrived_at: Timestamp) {
     }
 }
 
-/// A number is whole or not there, and a time is said once.
+/// Checks that a number is complete or absent, and that there is one time at most.
 fn check_number(new: &NewReading, at: &impl Fn(&str) -> String) -> Result<()> {
     let invalid = |detail: &str, field: &str| Err(HubError::invalid_argument(detail).at(at(field)));
     let outside = |number: Option<u64>| number.is_some_and(|number| !(1..=MAX_SEQ).contains(&number));

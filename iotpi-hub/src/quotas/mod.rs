@@ -1,6 +1,6 @@
-//! What one module, and one caller, may use up, so that no credential takes what others need.
+//! Limits of one module and of one caller, so that no credential uses up what others need.
 //!
-//! Kept in memory: a restart forgets the paces, and reads the series from the store.
+//! Kept in memory: a restart resets the rates, and reads the series from the store.
 
 mod rate_limit;
 
@@ -24,11 +24,11 @@ use crate::{
     store::SeriesKey,
 };
 
-/// Manifests one module may register a minute.
+/// Registrations of one module a minute.
 const REGISTRATIONS_PER_MINUTE: u64 = 60;
-/// New modules that are remembered, and up to 1,000 more of one request.
+/// The maximum number of new modules that are remembered, plus up to 1,000 of one request.
 const MAX_ARRIVING: usize = 4096;
-/// One place in so many is kept for modules with a token of their own.
+/// One place in this many is reserved for modules with their own token.
 const RESERVED: u64 = 4;
 
 /// The quotas of all modules and callers.
@@ -36,34 +36,34 @@ const RESERVED: u64 = 4;
 pub(crate) struct Quotas {
     readings: RateLimit<ModuleId>,
     registrations: RateLimit<ModuleId>,
-    /// By the name of the caller.
+    /// Keyed by the name of the caller.
     new_modules: RateLimit<String>,
-    /// Modules that were counted as new and may not be known yet, so that requests in parallel count once.
+    /// Modules that were counted as new and may not be known yet, so that parallel requests count once.
     arriving: Mutex<HashSet<ModuleId>>,
-    /// The types of each module's series, with those that are being begun.
+    /// The types of each module's series, including those being created.
     series: Mutex<HashMap<ModuleId, BTreeSet<SensorType>>>,
     max_series: u64,
 }
 
-/// How much of a quota is used.
+/// The usage of a quota.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Quota {
-    /// Used so far.
+    /// The amount used.
     pub used: u64,
-    /// The most that may be used.
+    /// The maximum.
     pub limit: u64,
 }
 
-/// What a module uses of what one module may use.
+/// The usage of a module's quotas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ModuleUsage {
     /// Series.
     pub series: Quota,
-    /// Bytes of its manifest, as JSON.
+    /// Bytes of the manifest as JSON.
     pub manifest_bytes: Quota,
-    /// Bytes of its state, as JSON.
+    /// Bytes of the state as JSON.
     pub state_bytes: Quota,
-    /// Readings of the last minute, of those it may deliver at once.
+    /// Readings of the last minute, of the maximum burst.
     pub readings_per_minute: Quota,
 }
 
@@ -83,10 +83,10 @@ impl Quotas {
         }
     }
 
-    /// Notes the series of readings that are about to be recorded.
+    /// Counts the series of readings that are about to be recorded.
     ///
     /// # Errors
-    /// `RateLimited` when a module would have more than it may. Nothing is noted then.
+    /// `RateLimited` if a module would exceed its quota. Nothing is counted then.
     fn begin_series(&self, readings: &[Reading]) -> Result<()> {
         let mut all = lock(&self.series);
         let mut begun: BTreeMap<&ModuleId, BTreeSet<SensorType>> = BTreeMap::new();
@@ -117,7 +117,7 @@ impl Quotas {
         lock(&self.series).get(module).map_or(0, |kinds| kinds.len() as u64)
     }
 
-    /// The module was removed.
+    /// Removes a module.
     pub(crate) fn forget(&self, module: &ModuleId) {
         lock(&self.series).remove(module);
         lock(&self.arriving).remove(module);
@@ -126,7 +126,7 @@ impl Quotas {
     }
 }
 
-/// Which quota refused a request: a label of the metrics.
+/// The quota that refused a request: a label of the metrics.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Refused {
     Readings,
@@ -149,7 +149,7 @@ impl Refused {
 }
 
 impl Hub {
-    /// There is room for modules that are not known yet, and this caller may make so many known now.
+    /// Checks that there are places for new modules, and that this caller may create them now.
     ///
     /// # Errors
     /// `RateLimited`.
@@ -205,7 +205,7 @@ impl Hub {
         Ok(())
     }
 
-    /// The modules may deliver so many readings now. What else they have the store write counts as readings of its size.
+    /// Checks that the modules may deliver these readings now. Other writes count as readings by their size.
     ///
     /// # Errors
     /// `RateLimited`.
@@ -234,7 +234,7 @@ impl Hub {
         self.counted(Refused::Readings, result)
     }
 
-    /// The readings' series are within what their modules may have.
+    /// Checks that the series of the readings are within their modules' quotas.
     ///
     /// # Errors
     /// `RateLimited`.
@@ -242,12 +242,12 @@ impl Hub {
         self.counted(Refused::Series, self.inner.quotas.begin_series(readings))
     }
 
-    /// How many series there may be in all for this caller to begin one.
+    /// The total number of series up to which this caller may create one.
     pub(crate) fn max_series_for(&self, caller: &Caller) -> u64 {
         open_to(caller, self.config().limits.series)
     }
 
-    /// The module may register now.
+    /// Checks that the module may register now.
     ///
     /// # Errors
     /// `RateLimited`.
@@ -262,7 +262,7 @@ impl Hub {
         self.counted(Refused::Registrations, result)
     }
 
-    /// What a module uses of its quotas.
+    /// The usage of a module's quotas.
     ///
     /// # Errors
     /// `NotFound`, the store's.
@@ -296,12 +296,12 @@ impl Hub {
     }
 }
 
-/// Whether a caller has a pace: an admin has none.
+/// Whether the rates apply to a caller; they do not apply to admins.
 fn is_bound(caller: &Caller) -> bool {
     caller.may_administer().is_err()
 }
 
-/// How much of a limit is open to a caller: a part is kept for modules that speak for themselves.
+/// The part of a limit that is open to a caller: the rest is reserved for modules with their own token.
 fn open_to(caller: &Caller, limit: u64) -> u64 {
     if is_bound(caller) && caller.module_id().is_none() { limit - limit / RESERVED } else { limit }
 }

@@ -1,4 +1,4 @@
-//! So many a minute, with a minute's worth at once: a token bucket for each key, kept as the moment it will be full again.
+//! A token bucket for each key, stored as the time at which it will be full again.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -11,16 +11,16 @@ use iotpi_core::Timestamp;
 
 use crate::{lock::lock, store::Steady};
 
-/// What may be used at once: as much as comes back in this time.
+/// The size of a bucket: the tokens of this time.
 const BURST: Duration = Duration::from_secs(60);
-/// Keys beyond so many are only kept while they are not full.
+/// The number of keys from which full buckets are dropped.
 const MAX_FULL: usize = 1024;
 
-/// A pace for each key.
+/// Token buckets with the same rate.
 #[derive(Debug)]
 pub(super) struct RateLimit<K> {
     per_minute: u64,
-    /// When each bucket will be full again. One that is not here is full.
+    /// The time at which each bucket will be full again. A bucket that is absent is full.
     full_at: Mutex<HashMap<K, Timestamp>>,
 }
 
@@ -29,7 +29,8 @@ impl<K: Clone + Eq + Hash + Ord> RateLimit<K> {
         Self { per_minute, full_at: Mutex::default() }
     }
 
-    /// Takes `count`, or answers how long to wait. The last one to get something may take more than there is: it is owed.
+    /// Takes `count` tokens, or returns the time to wait. The last request may take more than is left; the
+    /// rest is owed.
     pub(super) fn take(&self, key: &K, count: u64, now: Steady) -> Result<(), Duration> {
         self.take_all(&BTreeMap::from([(key, count)]), now).map_err(|(_, wait)| wait)
     }
@@ -44,7 +45,7 @@ impl<K: Clone + Eq + Hash + Ord> RateLimit<K> {
         for key in counts.keys() {
             let missing = all.get(*key).map_or(Duration::ZERO, |full_at| full_at.since(now.0));
             if missing >= BURST {
-                // A second more, so that there is something worth coming for.
+                // A second longer, so that the retry finds more than one token.
                 return Err((key, missing - BURST + Duration::from_secs(1)));
             }
         }
@@ -58,7 +59,7 @@ impl<K: Clone + Eq + Hash + Ord> RateLimit<K> {
         Ok(())
     }
 
-    /// How much of a minute's worth is used up.
+    /// The number of tokens used.
     pub(super) fn used(&self, key: &K, now: Steady) -> u64 {
         let missing = lock(&self.full_at).get(key).map_or(Duration::ZERO, |full_at| full_at.since(now.0));
         let used = u128::from(self.per_minute) * missing.as_micros() / BURST.as_micros();
@@ -69,7 +70,7 @@ impl<K: Clone + Eq + Hash + Ord> RateLimit<K> {
         lock(&self.full_at).remove(key);
     }
 
-    /// How long it takes until so much has come back.
+    /// The time in which this many tokens are added.
     fn time_of(&self, count: u64) -> Duration {
         let micros = u128::from(count) * BURST.as_micros() / u128::from(self.per_minute.max(1));
         Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX / 2))
