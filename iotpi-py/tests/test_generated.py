@@ -29,7 +29,7 @@ RECORDS: list[tuple[type[Any], str, set[str]]] = [
     # `GET /api/cameras` adds them to the camera of an event.
     (records.CameraInfo, "CameraInfo", {"age", "watching"}),
     (records.Latency, "Latency", set()),
-    (records.Watching, "Watching", set()),
+    (records.Watching, "ViewerInfo", set()),
     (records.Manifest, "Manifest", set()),
     (records.Measure, "Measure", set()),
     (records.ActionSpec, "ActionSpec", set()),
@@ -40,7 +40,7 @@ WORDS = [
     (records.ModuleHealth, "Health"),
     (records.GapReason, "GapReason"),
     (records.TimeSource, "TimeSource"),
-    (records.WatchedVia, "Via"),
+    (records.WatchedVia, "ViewerKind"),
 ]
 
 # Answers to requests that this client does not send, and errors, which the native module raises.

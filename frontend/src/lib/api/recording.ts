@@ -13,7 +13,7 @@ export type RecordingSettings = Required<Schemas['RecordingSettings']>;
 /** The settings and the current state. */
 export type RecordingReport = Schemas['Recording'];
 /** Frames recorded without a break. */
-export type Clip = Schemas['Stretch'];
+export type Clip = Schemas['Clip'];
 
 /** From `since` (inclusive) to `until` (exclusive), in Unix seconds. */
 export interface Range {

@@ -14,8 +14,9 @@ export interface paths {
     get?: never;
     put?: never;
     /**
-     * Make the first admin
-     * @description While there is no user, with the one-time code the hub printed. Logs in.
+     * Create the first admin
+     * @description Creates the first user with the one-time code that the hub printed when it started, and logs the user in.
+     *     This works only while no user exists.
      */
     post: operations['first_admin'];
     delete?: never;
@@ -35,8 +36,8 @@ export interface paths {
     put?: never;
     /**
      * Exchange a session or an API token for a JWT
-     * @description It says what its owner is and lives 15 minutes. It ends before when the session or token it was made with ends or gets other
-     *     rights. It cannot be exchanged for another one.
+     * @description The JWT has the role of its owner and is valid for 15 minutes. It ends earlier if the session or token it
+     *     was issued for ends or its role changes. A JWT cannot be exchanged for another JWT.
      */
     post: operations['jwt'];
     delete?: never;
@@ -56,7 +57,8 @@ export interface paths {
     put?: never;
     /**
      * Log in
-     * @description Sets the session cookie. After ten failures in a minute for one name from one network, or 100 from one network, wait.
+     * @description Sets the session cookie. After 10 failed attempts in a minute for one name from one network, or 100 from
+     *     one network, the hub answers `rate_limited`.
      */
     post: operations['login'];
     delete?: never;
@@ -76,7 +78,7 @@ export interface paths {
     put?: never;
     /**
      * Log out
-     * @description Ends the session. Without one, there is nothing to end.
+     * @description Ends the session. Without a session, this succeeds too.
      */
     post: operations['logout'];
     delete?: never;
@@ -93,8 +95,8 @@ export interface paths {
       cookie?: never;
     };
     /**
-     * Who am I
-     * @description Open to all: without a valid session or token, `caller` is null.
+     * Get the current session
+     * @description This operation needs no credentials. Without a valid session or token, `caller` is null.
      */
     get: operations['session'];
     put?: never;
@@ -113,14 +115,14 @@ export interface paths {
       cookie?: never;
     };
     /**
-     * The tokens
-     * @description By name, without their secrets.
+     * List tokens
+     * @description Lists the tokens by name, without their secrets.
      */
     get: operations['list_tokens'];
     put?: never;
     /**
-     * Make a token
-     * @description The answer shows it this once.
+     * Create a token
+     * @description The response contains the secret of the token. The hub does not show it again.
      */
     post: operations['issue_token'];
     delete?: never;
@@ -141,7 +143,8 @@ export interface paths {
     post?: never;
     /**
      * Revoke a token
-     * @description At once, with every JWT and signed URL made with it and every connection opened with it.
+     * @description Takes effect at once, and ends every JWT and signed URL that was issued with the token, and every
+     *     connection that was opened with it.
      */
     delete: operations['revoke_token'];
     options?: never;
@@ -160,9 +163,10 @@ export interface paths {
     put?: never;
     /**
      * Sign a URL
-     * @description For `<img>`, players and displays that can send neither a header nor a cookie. The URL opens one camera stream, snapshot or live
-     *     connection with GET, exactly as it was signed, until it expires or the session or token that made it ends. A connection that
-     *     was opened with it ends then, too.
+     * @description For `<img>` elements, players and displays that can send neither a header nor a cookie. The URL gives
+     *     access to one camera stream, snapshot or live connection with GET, exactly as it was signed. It works
+     *     until it expires or the session or token it was signed with ends. Connections that were opened with it end
+     *     at the same time.
      */
     post: operations['sign_url'];
     delete?: never;
@@ -181,9 +185,9 @@ export interface paths {
     get?: never;
     put?: never;
     /**
-     * Show a frame
-     * @description The body is one JPEG of up to 8 MiB and 8,192 pixels a side, or a form with one. Newest wins: it is never queued. What is
-     *     refused leaves the frame before where it is.
+     * Publish a frame
+     * @description The body is one JPEG of up to 8 MiB and 8,192 pixels a side, or a form that contains one. The newest frame wins: frames are
+     *     never queued. A refused request leaves the previous frame in place.
      */
     post: operations['show'];
     delete?: never;
@@ -201,7 +205,7 @@ export interface paths {
     };
     /**
      * The newest frame of a camera
-     * @description A frame, never a picture the hub drew: `X-Timestamp` says how old it is. With `fresh=1` the next one to come.
+     * @description Always a frame of the camera, never an image drawn by the hub: `X-Timestamp` shows its age. With `fresh=1` the next frame.
      */
     get: operations['snapshot'];
     put?: never;
@@ -221,17 +225,17 @@ export interface paths {
     };
     /**
      * Watch a camera
-     * @description MJPEG without end: for each viewer the newest frame, never a queue. While the camera delivers nothing, a drawn picture a
-     *     second says so, with `X-Signal: none`. Waits when the module has not delivered yet.
+     * @description An endless MJPEG stream of the newest frame; each viewer skips the frames that it is too slow for. While the camera delivers
+     *     nothing, the stream has one drawn image a second with `X-Signal: none`. If the module has not delivered yet, the stream waits.
      */
     get: operations['watch'];
     put?: never;
     /**
      * Push frames
-     * @description A `multipart/x-mixed-replace` body without end, each part a JPEG with the headers of one that is posted; `Content-Length` may
-     *     be left out. The answer begins after the first frame that was taken, or the third that was refused. It consists of lines of
-     *     JSON: a receipt whenever the number of viewers changes, and a problem when a picture is refused, which never ends the stream. The
-     *     same problem is reported once until a picture is taken again. A stream in which nothing arrives for 60 s is ended.
+     * @description The body is an endless `multipart/x-mixed-replace`. Each part is a JPEG with the headers of `POST /api/camera/frame`;
+     *     `Content-Length` may be omitted. The response begins after the first published frame, or the third refused one. It consists of
+     *     lines of JSON: a receipt whenever the number of viewers changes, and a problem when a frame is refused, which never ends the
+     *     stream. A repeated problem is reported again only after a published frame. The stream ends when nothing arrives for 60 s.
      */
     post: operations['push'];
     delete?: never;
@@ -249,7 +253,7 @@ export interface paths {
     };
     /**
      * The cameras
-     * @description Those that have delivered a frame since the hub started, with rates, ages and who watches.
+     * @description The cameras that have delivered a frame since the hub started, with their rates, ages and viewers.
      */
     get: operations['list_cameras'];
     put?: never;
@@ -271,14 +275,14 @@ export interface paths {
     put?: never;
     /**
      * Record a camera now
-     * @description Every frame for so many seconds, in every mode; said again before the end, it goes on until the later end. With `on_event`
-     *     the frames from just before are recorded too.
+     * @description Records every frame for the given number of seconds, in every mode. A second request extends the recording
+     *     if it ends later. In the mode `on_event` the frames from just before the request are recorded too.
      */
     post: operations['record_camera'];
     /**
      * Stop recording a camera now
-     * @description Ends the current event or the order to record now; without one it does nothing. A `continuous` recording or a `time_lapse`
-     *     goes on, and the next event starts a new recording.
+     * @description Ends the current event or the recording started by `POST`; does nothing if there is none. A `continuous`
+     *     or `time_lapse` recording continues, and the next event starts a new recording.
      */
     delete: operations['stop_recording'];
     options?: never;
@@ -294,13 +298,14 @@ export interface paths {
       cookie?: never;
     };
     /**
-     * A camera's recording
-     * @description When it is recorded, for how long that is kept, and what is going on.
+     * Get the recording settings and state of a camera
+     * @description Returns the settings, the current state of the recorder, and totals of the recorded frames.
      */
     get: operations['read_recording'];
     /**
      * Set when a camera is recorded
-     * @description Replaces all settings; what is left out has its default. Acted on at once, and kept across restarts.
+     * @description Replaces all settings; an omitted setting gets its default. The settings take effect at once and survive a
+     *     restart of the hub.
      */
     put: operations['set_recording'];
     post?: never;
@@ -318,8 +323,8 @@ export interface paths {
       cookie?: never;
     };
     /**
-     * What was recorded of a camera
-     * @description Stretches without a pause that touch the time asked for, oldest first.
+     * List the recorded clips of a camera
+     * @description A clip is a recording without a pause. Lists the clips that overlap the range, oldest first.
      */
     get: operations['list_recordings'];
     put?: never;
@@ -339,7 +344,8 @@ export interface paths {
     };
     /**
      * Export a recording
-     * @description Streamed. One that breaks off is shorter than its `content-length`, or has no last chunk (RFC 9112, 7.1).
+     * @description The response is streamed. An interrupted export is shorter than its `content-length`, or has no last chunk
+     *     (RFC 9112, section 7.1).
      */
     get: operations['export_recording'];
     put?: never;
@@ -358,8 +364,9 @@ export interface paths {
       cookie?: never;
     };
     /**
-     * A recorded frame
-     * @description `x-timestamp` says when it was captured. Asked for by exactly that time, it may be kept for ever.
+     * Get a recorded frame
+     * @description The header `x-timestamp` has the capture time. A response to a request for exactly that time may be cached
+     *     forever.
      */
     get: operations['recorded_frame'];
     put?: never;
@@ -378,8 +385,8 @@ export interface paths {
       cookie?: never;
     };
     /**
-     * When the recorded frames of a camera were captured
-     * @description For scrubbing: each of these times names its frame.
+     * List the capture times of the recorded frames of a camera
+     * @description For scrubbing: `at` in the request of a recorded frame accepts each of these times.
      */
     get: operations['list_recorded_frames'];
     put?: never;
@@ -397,7 +404,10 @@ export interface paths {
       path?: never;
       cookie?: never;
     };
-    /** One command's life */
+    /**
+     * Get a command
+     * @description Returns the command with its current state and, once it has ended, its outcome.
+     */
     get: operations['read_command'];
     put?: never;
     post?: never;
@@ -417,8 +427,8 @@ export interface paths {
     get?: never;
     put?: never;
     /**
-     * Take back a command
-     * @description Only while it is still queued.
+     * Cancel a command
+     * @description Only a queued command can be cancelled.
      */
     post: operations['cancel_command'];
     delete?: never;
@@ -435,8 +445,9 @@ export interface paths {
       cookie?: never;
     };
     /**
-     * Readings that will never arrive
-     * @description By the moment they begin: one for each series that lost some, and one for those of which nobody knows the series.
+     * List gaps
+     * @description Lists the readings that will never arrive, ordered by the time at which each gap begins. There is one
+     *     entry for each series that lost readings, and one for lost readings whose series is unknown.
      */
     get: operations['list_gaps'];
     put?: never;
@@ -455,8 +466,8 @@ export interface paths {
       cookie?: never;
     };
     /**
-     * Live events and pictures
-     * @description Upgrades to a WebSocket; docs/ref/live.md is the protocol.
+     * Live events and frames
+     * @description Upgrades to a WebSocket. The protocol is described in docs/ref/live.md.
      */
     get: operations['live'];
     put?: never;
@@ -475,8 +486,8 @@ export interface paths {
       cookie?: never;
     };
     /**
-     * The modules
-     * @description By id.
+     * List modules
+     * @description Lists the modules by id.
      */
     get: operations['list_modules'];
     put?: never;
@@ -494,17 +505,20 @@ export interface paths {
       path?: never;
       cookie?: never;
     };
-    /** One module */
+    /**
+     * Get a module
+     * @description Returns the manifest, state and health of the module.
+     */
     get: operations['read_module'];
     /**
      * Register a module
-     * @description Says what the module offers. Idempotent: the last manifest holds.
+     * @description Registers the module with its manifest, or replaces its manifest. The operation is idempotent.
      */
     put: operations['register'];
     post?: never;
     /**
      * Remove a module
-     * @description With its series, commands and tokens.
+     * @description Removes the module with its series, commands and tokens.
      */
     delete: operations['remove_module'];
     options?: never;
@@ -520,8 +534,9 @@ export interface paths {
       cookie?: never;
     };
     /**
-     * Take the next commands
-     * @description For the module itself. Each is leased for 30 s: say how it ended with the status, or it comes back.
+     * Claim commands
+     * @description A module claims its next commands. Each command is leased for 30 s. Report its outcome with
+     *     `POST /api/modules/{id}/status` before the lease ends, or the command returns to the queue.
      */
     get: operations['claim'];
     put?: never;
@@ -540,8 +555,8 @@ export interface paths {
       cookie?: never;
     };
     /**
-     * A module's commands
-     * @description Newest first.
+     * List the commands of a module
+     * @description Lists the newest command first.
      */
     get: operations['list_commands'];
     put?: never;
@@ -562,9 +577,10 @@ export interface paths {
     get?: never;
     put?: never;
     /**
-     * Order a module to do something
-     * @description Checked against the module's manifest, then stored. Watch what becomes of it with `GET /api/commands/{id}` or live.
-     *     Asked again with the same `Idempotency-Key` and body, the hub answers with the first command, as it then is.
+     * Submit a command
+     * @description The hub checks the command against the manifest of the module, then stores it. Follow its progress with
+     *     `GET /api/commands/{id}` or over the live connection. A repeated request with the same `Idempotency-Key`
+     *     and body returns the first command in its current state.
      */
     post: operations['submit'];
     delete?: never;
@@ -581,8 +597,8 @@ export interface paths {
       cookie?: never;
     };
     /**
-     * A module's account
-     * @description How many of its numbered readings arrived, were lost, or are missing: in all, and series by series.
+     * Get the delivery account of a module
+     * @description Returns how many of its numbered readings arrived, were lost or are missing, in total and for each series.
      */
     get: operations['read_delivery'];
     put?: never;
@@ -603,9 +619,9 @@ export interface paths {
     get?: never;
     put?: never;
     /**
-     * Say that readings will never come
-     * @description For the module itself, when it had to drop numbered readings. The same gap (by epoch and first number) said again
-     *     replaces what was said before.
+     * Report a gap
+     * @description A module reports numbered readings that it dropped and will never send. A gap with the same epoch and
+     *     first sequence number replaces the earlier report.
      */
     post: operations['record_gap'];
     delete?: never;
@@ -624,8 +640,9 @@ export interface paths {
     get?: never;
     put?: never;
     /**
-     * Report what became of a command, or the module's state
-     * @description Either part may be left out; an empty object is a heartbeat.
+     * Report status
+     * @description A module reports the progress or outcome of a command, its own state, or both. An empty object is a
+     *     heartbeat.
      */
     post: operations['report'];
     delete?: never;
@@ -642,8 +659,8 @@ export interface paths {
       cookie?: never;
     };
     /**
-     * What a module uses of its quotas
-     * @description Each with its limit. A module token reads its own module's.
+     * Get the quota usage of a module
+     * @description Returns the usage and limit of each quota. A module token can read the usage of its own module.
      */
     get: operations['read_module_usage'];
     put?: never;
@@ -661,7 +678,10 @@ export interface paths {
       path?: never;
       cookie?: never;
     };
-    /** This document */
+    /**
+     * Get the OpenAPI document
+     * @description Returns the OpenAPI description of this API.
+     */
     get: operations['openapi'];
     put?: never;
     post?: never;
@@ -679,14 +699,15 @@ export interface paths {
       cookie?: never;
     };
     /**
-     * Every series as its newest record
-     * @description By module, then type. Records more than 5 minutes ahead of the hub's clock are not looked at.
+     * List series
+     * @description Returns the newest record of each series, ordered by module and type. Records more than 5 minutes ahead of
+     *     the hub's clock are ignored.
      */
     get: operations['list_series'];
     put?: never;
     /**
      * Record readings of several types
-     * @description As `POST /api/sensors/{type}`, but each reading says its `type`.
+     * @description Like `POST /api/sensors/{type}`, but each reading contains its `type`.
      */
     post: operations['record_mixed'];
     delete?: never;
@@ -703,16 +724,18 @@ export interface paths {
       cookie?: never;
     };
     /**
-     * Records of a sensor type
-     * @description Newest first unless `order=asc`; with `bucket` summed up; as CSV or JSON lines with `format`.
+     * Query readings
+     * @description Returns the records of a sensor type, newest first unless `order=asc`. Use `bucket` to aggregate them and
+     *     `format` to export them as CSV or JSON lines.
      */
     get: operations['read'];
     put?: never;
     /**
      * Record readings
-     * @description One reading, or an array of up to 1,000 that is stored whole or not at all. Answers after the commit is on disk.
-     *     A reading stamped more than 5 minutes ahead of the hub's clock is stored with the time of its arrival. Known units are
-     *     converted; a value without a unit that cannot be meant in the canonical unit is refused.
+     * @description Records one reading, or an array of up to 1,000 readings. The hub stores all readings of a request or
+     *     none, and responds after the commit is on disk. A reading with a timestamp more than 5 minutes ahead of
+     *     the hub's clock is stored with its time of arrival. Values in known units are converted to the canonical
+     *     unit. A value without a unit is rejected if it is impossible in the canonical unit.
      */
     post: operations['record'];
     delete?: never;
@@ -729,8 +752,8 @@ export interface paths {
       cookie?: never;
     };
     /**
-     * How the storage is
-     * @description Room, wear and its forecast, the newest backup, damage, and what somebody should look after.
+     * Get the storage report
+     * @description Reports free space, wear with a forecast, the newest backup, damage, and warnings that need attention.
      */
     get: operations['storage'];
     put?: never;
@@ -751,8 +774,8 @@ export interface paths {
     get?: never;
     put?: never;
     /**
-     * Acknowledge what was put aside
-     * @description The damaged databases are told of no more. Their files stay where they are.
+     * Acknowledge quarantined databases
+     * @description Ends the warning about damaged databases. Their files stay where they are.
      */
     post: operations['acknowledge_quarantine'];
     delete?: never;
@@ -771,8 +794,8 @@ export interface paths {
     get?: never;
     put?: never;
     /**
-     * Make a backup
-     * @description Answers when it is on the disk and verified; a caller who hangs up cancels it.
+     * Create a backup
+     * @description Responds when the backup is on disk and verified. Closing the connection cancels the backup.
      */
     post: operations['back_up'];
     delete?: never;
@@ -791,9 +814,10 @@ export interface paths {
     get?: never;
     put?: never;
     /**
-     * Remove what is old
-     * @description What the config's `[retention]` says. The hub does it by itself every hour, and refuses when more than a tenth would go or
-     *     the clock is doubtful: then an admin looks, and confirms.
+     * Apply retention
+     * @description Deletes data that has expired by the `[retention]` section of the configuration. The hub does this every
+     *     hour on its own. It refuses to delete more than a tenth at once, or while its clock may be wrong. An admin
+     *     can then review the report and confirm.
      */
     post: operations['expire'];
     delete?: never;
@@ -810,8 +834,9 @@ export interface paths {
       cookie?: never;
     };
     /**
-     * The hub's clock
-     * @description For whoever wants to know how far theirs is off: half of the round trip before and after, the shortest of some.
+     * Get the time of the hub
+     * @description For clients that estimate their clock offset: repeat the request, take the shortest round trip, and assume
+     *     that the hub read its clock in the middle of it.
      */
     get: operations['time'];
     put?: never;
@@ -830,8 +855,8 @@ export interface paths {
       cookie?: never;
     };
     /**
-     * Health of the hub
-     * @description The store is checked at most once a second.
+     * Get the health of the hub
+     * @description The hub checks its store at most once a second.
      */
     get: operations['health'];
     put?: never;
@@ -850,8 +875,8 @@ export interface paths {
       cookie?: never;
     };
     /**
-     * What the hub counts
-     * @description Prometheus text.
+     * Get metrics
+     * @description Returns the metrics of the hub in the Prometheus text format.
      */
     get: operations['metrics'];
     put?: never;
@@ -867,204 +892,233 @@ export type webhooks = Record<string, never>;
 export interface components {
   schemas: {
     /**
-     * @description Names something a module can be told to do: `set`, `blink`.
+     * @description The name of an action, such as `set` or `blink`.
      * @example set
      */
     ActionName: string;
-    /** @description One thing a module can be told to do. */
+    /** @description An action that a module offers. */
     ActionSpec: {
       /**
-       * @description Whether the newest order says it all ("40 %", not "10 % more"): it then supersedes an older one that is still
-       *     queued, of the same action and `target`.
+       * @description Whether the newest command makes older ones obsolete ("40 %", not "10 % more"). It then supersedes
+       *     older commands of the same action and `target` that are still queued.
        */
       absolute?: boolean;
-      /** @description One sentence for people. */
+      /** @description One sentence for the dashboard. */
       description?: string | null;
       /**
-       * @description Whether doing it twice does harm: the module says `started` before it acts, and the command is then done at most
-       *     once.
+       * @description Whether running it twice does harm. The module reports `started` before it acts, and the command then
+       *     runs at most once.
        */
       hazardous?: boolean;
-      /** @description Its name in a command. */
+      /** @description The name of the action in a command. */
       name: components['schemas']['ActionName'];
-      /** @description A JSON Schema (2020-12) of an object: the action's parameters. */
+      /** @description The JSON Schema (2020-12) of an object: the action's parameters. */
       params?: Record<string, unknown>;
-      /** @description Of an absolute action: the parameter that tells targets apart, such as `channel`. Without it the module has one. */
+      /**
+       * @description For an absolute action: the parameter that distinguishes targets, such as `channel`. Without it there
+       *     is one target.
+       */
       target?: string | null;
       /**
        * Format: double
-       * @description What it does may last only while somebody watches: seconds, 1 to 3,600, that its issuer or the hub may be gone
-       *     before the module makes itself safe. It does so at its start, too.
+       * @description The effect may last only while the issuer is present: the seconds, 1 to 3,600, for which the issuer or
+       *     the hub may be absent before the module puts the device into its safe state. The module also does so
+       *     at its start.
        */
       while_alive?: number | null;
     };
-    /** @description Readings of one series summed up over one UTC-aligned stretch of time. */
+    /** @description Readings of one series, aggregated over one UTC-aligned interval. */
     Bucket: {
       /**
        * Format: double
-       * @description The mean of the values; absent when there were none or when it was not asked for, as are the next three.
+       * @description The mean of the values; absent if there are none or if it was not requested, as are the next three.
        */
       avg?: number | null;
       /**
        * Format: int64
-       * @description How many values there were.
+       * @description The number of values.
        */
       count?: number | null;
       /**
        * Format: double
-       * @description The greatest value.
+       * @description The maximum.
        */
       max?: number | null;
       /**
        * Format: double
-       * @description The least value.
+       * @description The minimum.
        */
       min?: number | null;
       /**
        * Format: int64
-       * @description How many measurements failed.
+       * @description The number of failed measurements.
        */
       missing: number;
-      /** @description Whose they are. */
+      /** @description The module that measured them. */
       module_id: components['schemas']['ModuleId'];
-      /** @description The stretch's first moment, Unix seconds. */
+      /** @description The start of the interval, Unix seconds. */
       start: components['schemas']['Timestamp'];
-      /** @description What was measured. */
+      /** @description The type of the readings. */
       type: components['schemas']['SensorType'];
       /** @description The unit of `avg`, `min` and `max`. */
       unit: components['schemas']['Unit'];
     };
-    /** @description A camera as the hub knows it. */
+    /** @description The state of a camera. */
     CameraInfo: {
       /**
        * Format: int64
-       * @description Size of the newest frame.
+       * @description The size of the newest frame in bytes.
        */
       bytes: number;
-      /** @description When the newest frame was taken, by the hub's clock, as far as the camera told how far the two are apart. */
+      /**
+       * @description The capture time of the newest frame by the hub's clock, if the camera reported the offset between the
+       *     clocks.
+       */
       captured_at: components['schemas']['Timestamp'];
       /**
        * Format: int64
-       * @description Frames given to viewers, summed over all of them.
+       * @description The number of frames delivered, summed over all viewers.
        */
       delivered: number;
       /**
        * Format: double
-       * @description Frames a second over the last seconds.
+       * @description The frame rate over the last seconds, in frames a second.
        */
       fps: number;
       /**
        * Format: int64
-       * @description Frames taken since the hub started.
+       * @description The number of frames received since the hub started.
        */
       frames: number;
       /**
        * Format: int32
-       * @description Pixels of the newest frame.
+       * @description The height of the newest frame in pixels.
        */
       height: number;
-      /** @description How long frames took from the camera to the hub. */
+      /** @description The time that frames take from the camera to the hub. */
       latency: components['schemas']['Latency'];
       /**
        * Format: int64
-       * @description Frames the camera numbered and that never came.
+       * @description The number of frames that the camera numbered and that never arrived.
        */
       missing: number;
-      /** @description Whose camera it is. */
+      /** @description The camera's module. */
       module_id: components['schemas']['ModuleId'];
-      /** @description Whether it delivers. When it does not, its viewers see a picture that says so. */
+      /** @description Whether the camera delivers frames. If it does not, its viewers see a "no signal" frame. */
       online: boolean;
-      /** @description When the hub got it. */
+      /** @description The time at which the newest frame arrived at the hub. */
       received_at: components['schemas']['Timestamp'];
       /**
        * Format: int64
-       * @description Deliveries that were refused: not a JPEG, or too large.
+       * @description The number of refused deliveries: not a JPEG, or too large.
        */
       refused: number;
       /**
        * Format: int64
-       * @description Frames some viewer did not get because a newer one was there, summed over viewers.
+       * @description The number of frames that viewers did not get because a newer one replaced them, summed over all
+       *     viewers.
        */
       skipped: number;
-      /** @description When the newest frame was taken, by the camera's clock. */
+      /** @description The capture time of the newest frame by the camera's clock. */
       taken_at: components['schemas']['Timestamp'];
       /**
        * Format: int32
-       * @description How many streams of it are open; a recorder is not a viewer.
+       * @description The number of open streams of this camera, without recordings.
        */
       viewers: number;
       /**
        * Format: int32
-       * @description Pixels of the newest frame.
+       * @description The width of the newest frame in pixels.
        */
       width: number;
     };
-    /** @description What a camera will deliver. */
+    /** @description The frames that a camera delivers. */
     CameraSpec: {
       /**
        * Format: double
-       * @description Frames a second it aims at, up to 1,000.
+       * @description The intended frame rate in frames a second, up to 1,000.
        */
       fps: number;
       /**
        * Format: int32
-       * @description Pixels, 1 to 8,192.
+       * @description The height in pixels, 1 to 8,192.
        */
       height: number;
       /**
        * Format: int32
-       * @description Pixels, 1 to 8,192.
+       * @description The width in pixels, 1 to 8,192.
        */
       width: number;
     };
-    /** @description One command and its life so far. */
+    /** @description An uninterrupted part of a recording. */
+    Clip: {
+      /** @description The capture time of its first frame that still exists. */
+      begun_at: components['schemas']['Timestamp'];
+      /**
+       * Format: int64
+       * @description The size of its files in bytes.
+       */
+      bytes: number;
+      /** @description The capture time of its last frame. */
+      ended_at: components['schemas']['Timestamp'];
+      /**
+       * Format: int64
+       * @description The number of its frames.
+       */
+      frames: number;
+      /** @description Identifies the clip among those of its camera. */
+      id: string;
+      /** @description The reason for the recording. */
+      reason: string;
+    };
+    /** @description A command and its current state. */
     Command: {
-      /** @description Which of the manifest's actions. */
+      /** @description The name of an action in the module's manifest. */
       action: components['schemas']['ActionName'];
       /**
        * Format: int32
-       * @description How often it was handed to the module.
+       * @description The number of deliveries to the module.
        */
       attempts: number;
-      /** @description When it was asked for. */
+      /** @description The time at which the command was created. */
       created_at: components['schemas']['Timestamp'];
-      /** @description Why it did not succeed. */
+      /** @description The reason why the command did not succeed. */
       error?: string | null;
-      /** @description After this moment it is no longer to be done. */
+      /** @description The time after which the command is not started any more. */
       expires_at: components['schemas']['Timestamp'];
       finished_at?: components['schemas']['Timestamp'] | null;
       /**
        * Format: uuid
-       * @description Identifies it.
+       * @description The id of the command.
        */
       id: string;
-      /** @description Who asked for it. */
+      /** @description The user or token that sent the command. */
       issued_by: components['schemas']['UserName'];
       leased_at?: components['schemas']['Timestamp'] | null;
-      /** @description Whom it is for. */
+      /** @description The module that runs the command. */
       module_id: components['schemas']['ModuleId'];
-      /** @description Its parameters. */
+      /** @description The parameters of the action. */
       params: Record<string, unknown>;
-      /** @description What the module answered, if it succeeded. */
+      /** @description The module's answer, if the command succeeded. */
       result: unknown;
       started_at?: components['schemas']['Timestamp'] | null;
-      /** @description Where it is in its life. */
+      /** @description The current state. */
       state: components['schemas']['CommandState'];
       /**
        * Format: uuid
-       * @description The newer command that made this one pointless, if it was cancelled for that.
+       * @description The id of the newer command that superseded this one, if it was cancelled for that reason.
        */
       superseded_by?: string | null;
     };
-    /** @description What a module says of one command it holds, as it goes over the wire: flat, told apart by `outcome`. */
+    /** @description A [`CommandReport`] in its wire format: flat, with `outcome` as the tag. */
     CommandReport:
       | {
           /**
            * Format: uuid
-           * @description Which command.
+           * @description The id of the command.
            */
           id: string;
-          /** @description The claim it was handed over under. */
+          /** @description The lease under which the command was delivered. */
           lease: string;
           /** @enum {string} */
           outcome: 'started';
@@ -1072,92 +1126,92 @@ export interface components {
       | {
           /**
            * Format: uuid
-           * @description Which command.
+           * @description The id of the command.
            */
           id: string;
-          /** @description The claim it was handed over under. */
+          /** @description The lease under which the command was delivered. */
           lease: string;
           /** @enum {string} */
           outcome: 'succeeded';
-          /** @description What came of it: any JSON. */
+          /** @description The result, any JSON value. */
           result?: unknown;
         }
       | {
-          /** @description Why. */
+          /** @description The reason. */
           error: string;
           /**
            * Format: uuid
-           * @description Which command.
+           * @description The id of the command.
            */
           id: string;
-          /** @description The claim it was handed over under. */
+          /** @description The lease under which the command was delivered. */
           lease: string;
           /** @enum {string} */
           outcome: 'failed';
         }
       | {
-          /** @description Why. */
+          /** @description The reason. */
           error: string;
           /**
            * Format: uuid
-           * @description Which command.
+           * @description The id of the command.
            */
           id: string;
-          /** @description The claim it was handed over under. */
+          /** @description The lease under which the command was delivered. */
           lease: string;
           /** @enum {string} */
           outcome: 'rejected';
         }
       | {
-          /** @description What is known. */
+          /** @description The known facts. */
           error: string;
           /**
            * Format: uuid
-           * @description Which command.
+           * @description The id of the command.
            */
           id: string;
-          /** @description The claim it was handed over under. */
+          /** @description The lease under which the command was delivered. */
           lease: string;
           /** @enum {string} */
           outcome: 'unknown_outcome';
         };
     /**
-     * @description Where a command is in its life: `queued -> leased -> succeeded | failed | rejected`, or `expired | cancelled | dead |
-     *     unknown_outcome`.
+     * @description The state of a command: `queued -> leased -> succeeded | failed | rejected`, or `expired | cancelled |
+     *     dead | unknown_outcome`.
      * @enum {string}
      */
     CommandState:
       'queued' | 'leased' | 'succeeded' | 'failed' | 'rejected' | 'expired' | 'cancelled' | 'dead' | 'unknown_outcome';
-    /** @description How many of a module's numbered readings arrived. */
+    /** @description The delivery account of a module's numbered readings. */
     Delivery: {
       /**
        * Format: int64
-       * @description How many readings the module made, by the greatest numbers that arrived or were reported lost.
+       * @description The number of readings taken, by the greatest numbers that arrived or were reported lost.
        */
       expected: number;
       /**
        * Format: int64
-       * @description How many of them will never arrive, by the module's own word.
+       * @description The number that the module reported as lost.
        */
       lost: number;
       /**
        * Format: int64
-       * @description How many of them have not arrived yet: they wait in the module, or vanished with it.
+       * @description The number that has not arrived yet: still in the module, or lost with it.
        */
       missing: number;
       /**
        * Format: int64
-       * @description How many of them arrived, each counted once.
+       * @description The number that arrived, each counted once.
        */
       received: number;
-      /** @description When the first numbered reading of the module arrived: the account begins there. */
+      /** @description The time at which the first numbered reading of the module arrived and the account began. */
       since: components['schemas']['Timestamp'];
     };
-    /** @description A module's account in full: `GET /api/modules/{id}/delivery`. */
+    /** @description The delivery account of a module in full: `GET /api/modules/{id}/delivery`. */
     DeliveryAccount: {
-      /** @description Whose. */
+      /** @description The id of the module. */
       module_id: components['schemas']['ModuleId'];
-      /** @description Series by series, by type. */
+      /** @description One entry for each series, by type. */
       series: components['schemas']['SeriesDelivery'][];
       total?: components['schemas']['Delivery'] | null;
     };
@@ -1167,7 +1221,7 @@ export interface components {
      */
     DeviceKind: 'sd' | 'emmc' | 'ssd' | 'hdd' | 'unknown';
     /**
-     * @description Every way a request can fail. The same list is the Python exception tree and the TypeScript type.
+     * @description The kinds of errors. The Python exceptions and the TypeScript type are the same list.
      * @enum {string}
      */
     ErrorKind:
@@ -1182,9 +1236,12 @@ export interface components {
       | 'internal'
       | 'unavailable'
       | 'storage_full';
-    /** @description Whether to remove what is old. */
+    /** @description How to apply the retention rules. */
     Expire: {
-      /** @description Removes it, also more than a tenth at once; else it is only looked what would go. */
+      /**
+       * @description Deletes expired data, even more than a tenth at once. Without it, the hub only reports what it would
+       *     delete.
+       */
       confirm?: boolean;
     };
     /** @description How many of how many. */
@@ -1201,95 +1258,100 @@ export interface components {
       of: number;
     };
     FirstAdmin: {
-      /** @description The one-time code the hub printed when it started. */
+      /** @description The one-time code that the hub printed when it started. */
       code: string;
-      /** @description The admin's name. */
+      /** @description The user name of the admin. */
       name: components['schemas']['UserName'];
-      /** Format: password */
+      /**
+       * Format: password
+       * @description The password, 8 to 256 characters.
+       */
       password: string;
     };
     /** @description The hub's answer to a frame. */
     FrameReceipt: {
       /**
        * Format: int64
-       * @description The number of this frame; numbers of a camera rise from the hub's start.
+       * @description The number of this frame. A camera's numbers rise from the hub's start.
        */
       seq: number;
       /**
        * Format: int32
-       * @description How many want this camera's frames now: its viewers, and a recorder that takes each. With none, one frame a second
-       *     is enough.
+       * @description The number of consumers of this camera's frames: viewers, and a recording that stores every frame. If
+       *     it is 0, one frame a second is enough.
        */
       viewers: number;
     };
-    /** @description Readings that will never arrive, as the hub lists them: one for each series a gap took something of. */
+    /** @description Lost readings as the hub lists them: one entry for each series in a gap. */
     Gap: {
       /**
        * Format: int64
-       * @description How many.
+       * @description The number of lost readings.
        */
       lost: number;
-      /** @description Whose. */
+      /** @description The module that lost the readings. */
       module_id: components['schemas']['ModuleId'];
-      /** @description Why. */
+      /** @description The reason for the loss. */
       reason: components['schemas']['GapReason'];
-      /** @description When the hub was told. */
+      /** @description The time of the report. */
       recorded_at: components['schemas']['Timestamp'];
-      /** @description When the first of them was taken; when it was told, if the module did not know. */
+      /** @description The time of the first lost reading, or of the report if the module did not know it. */
       since: components['schemas']['Timestamp'];
       type?: components['schemas']['SensorType'] | null;
-      /** @description When the last of them was taken. */
+      /** @description The time of the last lost reading. */
       until: components['schemas']['Timestamp'];
     };
     /**
-     * @description Why readings that were made were lost.
+     * @description The reasons for a loss of readings.
      * @enum {string}
      */
     GapReason: 'full' | 'too_old' | 'unreadable' | 'refused' | 'killed';
     /**
-     * @description Whether a module is there, derived from when it was last heard and how often it promised to be.
+     * @description The health of a module, derived from the time since its last contact and its heartbeat interval.
      * @enum {string}
      */
     Health: 'online' | 'late' | 'offline' | 'unknown';
-    /** @description How the hub is. */
+    /** @description The health of the hub. */
     HealthReport: {
-      /** @description What is wrong, in one sentence; left out while nothing is. */
+      /** @description The problem, in one sentence; absent while there is none. */
       problem?: string | null;
+      /** @description The overall status. */
       status: components['schemas']['HubHealth'];
       /**
        * Format: double
-       * @description Seconds since it started.
+       * @description Seconds since the hub started.
        */
       uptime_secs: number;
-      /** @description The hub's version. */
+      /** @description The version of the hub. */
       version: string;
     };
     /** @enum {string} */
     HubHealth: 'ok' | 'stopping' | 'failing';
-    /** @description The hub's clock at one moment. */
+    /** @description The time by the clock of the hub. */
     HubTime: {
-      /** @description Unix seconds. */
+      /** @description The current time, in Unix seconds. */
       hub_time: components['schemas']['Timestamp'];
     };
-    /** @description A known caller. */
+    /** @description The identity of an authenticated caller. */
     Identity: {
       module_id?: components['schemas']['ModuleId'] | null;
-      /** @description The person's or the token's name. */
+      /** @description The name of the user or token. */
       name: components['schemas']['UserName'];
-      /** @description What they may. */
+      /** @description The role, which defines the permissions. */
       role: components['schemas']['Role'];
     };
-    /** @description A token just made, with its secret: shown this once. */
+    /** @description A new token with its secret, which is shown only once. */
     IssuedToken: components['schemas']['TokenInfo'] & {
-      /** @description What to send as `Authorization: Bearer`. */
+      /** @description The secret to send as `Authorization: Bearer`. */
       token: string;
     };
     /** @description A short-lived JWT. */
     JwtAnswer: {
+      /** @description The JWT. */
       access_token: string;
       /**
        * Format: int64
-       * @description Seconds until it ends. It ends before with the session or token it was made with.
+       * @description Seconds until the JWT expires. It ends earlier if its session or token ends.
        */
       expires_in: number;
       /** @description Always `Bearer`. */
@@ -1308,63 +1370,70 @@ export interface components {
       /** @description Whether it was read back and compared when it was made. One that was not is none. */
       verified: boolean;
     };
-    /** @description How long frames took over the last 10 seconds, or the newest frame if there was none. */
+    /** @description The latency of frames over the last 10 seconds, or of the newest frame if there was none. */
     Latency: {
       /**
        * Format: double
-       * @description Half of them took no longer than this many seconds.
+       * @description The median in seconds.
        */
       p50: number;
       /**
        * Format: double
-       * @description All but one in a hundred took no longer than this many seconds.
+       * @description The 99th percentile in seconds.
        */
       p99: number;
     };
-    /** @description A command in the hands of its module. */
+    /** @description A command with the lease under which the module runs it. */
     LeasedCommand: components['schemas']['Command'] & {
       /**
        * Format: double
-       * @description Seconds until it is no longer to be done, from hand-over: no clock has to agree.
+       * @description The rest of the lifetime in seconds, from its delivery. It does not depend on the clocks' agreement.
        */
       expires_in: number;
-      /** @description Whether the module has to say `started`, and hear that the hub took it, before it acts. */
+      /** @description Whether the module must report `started`, and get the hub's confirmation, before it acts. */
       hazardous?: boolean;
-      /** @description Proves the claim; to be sent with the outcome. */
+      /** @description The id of the lease, which the module sends with the outcome. */
       lease: string;
       /**
        * Format: double
-       * @description Seconds the claim holds, from hand-over.
+       * @description The duration of the lease in seconds, from its delivery.
        */
       lease_secs: number;
     };
     LoginBody: {
+      /** @description The user name. */
       name: components['schemas']['UserName'];
-      /** Format: password */
+      /**
+       * Format: password
+       * @description The password of the user.
+       */
       password: string;
     };
-    /** @description What a module offers. The hub checks commands against it; the API page and the dashboard's forms follow from it. */
+    /**
+     * @description A module's description of itself. The hub checks commands against it, and the dashboard's forms are
+     *     derived from it.
+     */
     Manifest: {
-      /** @description What it can be told to do, up to 64. */
+      /** @description The actions, up to 64. */
       actions?: components['schemas']['ActionSpec'][];
       camera?: components['schemas']['CameraSpec'] | null;
-      /** @description One sentence for people. */
+      /** @description One sentence for the dashboard. */
       description?: string | null;
       /**
        * Format: double
-       * @description Seconds between signs of life, 1 to 3,600; 10 when left out.
+       * @description The heartbeat interval in seconds, 1 to 3,600; 10 by default.
        */
       heartbeat_secs?: number | null;
-      /** @description What it measures, up to 64. */
+      /** @description The measured quantities, up to 64. */
       measures?: components['schemas']['Measure'][];
       /** @description The module's own version. */
       version?: string | null;
     };
-    /** @description One thing a module measures. */
+    /** @description A quantity that a module measures. */
     Measure: {
       /**
        * Format: double
-       * @description Seconds from one measurement to the next, if it has a rhythm.
+       * @description The interval between measurements in seconds, if it is regular.
        */
       every_secs?: number | null;
       /** @description The `{type}` of its series. */
@@ -1373,22 +1442,22 @@ export interface components {
       unit: components['schemas']['Unit'];
     };
     /**
-     * @description Names a module: `led`, `temp-sensor-01`.
+     * @description The id of a module, such as `led` or `temp-sensor-01`.
      * @example temp-sensor-01
      */
     ModuleId: string;
-    /** @description A module as the hub knows it. */
+    /** @description A module as the hub reports it. */
     ModuleInfo: {
       delivery?: components['schemas']['Delivery'] | null;
-      /** @description Whether it is there. */
+      /** @description The health of the module. */
       health: components['schemas']['Health'];
-      /** @description Its id. */
+      /** @description The id of the module. */
       id: components['schemas']['ModuleId'];
       last_seen_at?: components['schemas']['Timestamp'] | null;
       manifest?: components['schemas']['Manifest'] | null;
-      /** @description When the hub first knew of it. */
+      /** @description The time of the first contact. */
       registered_at: components['schemas']['Timestamp'];
-      /** @description The last state it reported. */
+      /** @description The last reported state. */
       state?: Record<string, unknown> | null;
       state_at?: components['schemas']['Timestamp'] | null;
     };
@@ -1405,68 +1474,69 @@ export interface components {
     };
     /** @description The body of `POST /api/modules/{id}/control`. */
     NewCommand: {
-      /** @description Which of the manifest's actions. */
+      /** @description The name of an action in the module's manifest. */
       action: components['schemas']['ActionName'];
       /**
        * Format: double
-       * @description Seconds until it is no longer to be done: 1 to 86,400; 60 when left out.
+       * @description The lifetime in seconds, 1 to 86,400; 60 by default. After it the command is not started any more.
        */
       expires_in?: number | null;
-      /** @description Its parameters; checked against the manifest's schema. */
+      /** @description The parameters of the action; checked against the schema in the manifest. */
       params?: Record<string, unknown>;
     };
     /**
-     * @description A module says that readings of these numbers will never come: the body of `POST /api/modules/{id}/gaps`.
+     * @description The body of `POST /api/modules/{id}/gaps`: sequence numbers of readings that will never arrive.
      *
-     *     The same gap said twice is one: it is known by its epoch and first number.
+     *     A gap is identified by its epoch and first number, so a repeated report changes nothing.
      */
     NewGap: {
       /**
        * Format: int64
-       * @description Which count of the module the numbers belong to.
+       * @description The epoch of the numbers.
        */
       epoch: number;
       /**
        * Format: int64
-       * @description The first number lost.
+       * @description The first lost number.
        */
       first_seq: number;
       /**
        * Format: int64
-       * @description The last number lost; all between are lost too.
+       * @description The last lost number; all between are lost, too.
        */
       last_seq: number;
-      /** @description Why. */
+      /** @description The reason for the loss. */
       reason: components['schemas']['GapReason'];
-      /** @description What was lost of each series, as far as the module still knows; up to 64. */
+      /** @description The losses of each series, as far as the module knows them; up to 64. */
       series?: components['schemas']['SeriesGap'][];
     };
     /**
-     * @description One measurement as anybody may send it: what a hub can fill in may be left out.
+     * @description A reading as a client sends it. Fields that a hub can fill in are optional.
      *
-     *     This is the body of `POST /api/sensors/{type}`; `requests.post` with the four fields of the documentation is enough.
+     *     This is the body of `POST /api/sensors/{type}`; the four fields of the documentation's `requests.post` are
+     *     enough.
      */
     NewReading: {
       /**
        * Format: double
-       * @description In place of `timestamp`, from a module whose wall clock was never set: seconds since it was measured, 0 to
-       *     31,622,400 (a year). The hub places it.
+       * @description Instead of `timestamp`, from a module whose wall clock was never set: the seconds since the
+       *     measurement, 0 to 31,622,400 (a year). The hub computes the time.
        */
       age?: number | null;
       /**
        * Format: int64
-       * @description With `seq`: which count of the module `seq` belongs to. A reading that was stored under the same module, epoch and
-       *     seq before is not stored again.
+       * @description With `seq`: the epoch that the number belongs to. A reading that was stored with the same module,
+       *     epoch and seq is not stored again.
        */
       epoch?: number | null;
-      /** @description Whose it is. */
+      /** @description The module that measured it. */
       module_id: components['schemas']['ModuleId'];
-      /** @description With a null value: why, up to 200 characters. */
+      /** @description With a null value: the reason, up to 200 characters. */
       reason?: string | null;
       received_at?: components['schemas']['Timestamp'] | null;
       /**
        * Format: int64
-       * @description With `epoch`: the number the module gave this reading before it first sent it; 1, then one more each.
+       * @description With `epoch`: the number of this reading, assigned before it was first sent: 1, 2, 3, ...
        */
       seq?: number | null;
       time_source?: components['schemas']['TimeSource'] | null;
@@ -1481,106 +1551,106 @@ export interface components {
     /** @description The body of `POST /api/auth/tokens`. */
     NewToken: {
       module_id?: components['schemas']['ModuleId'] | null;
-      /** @description What it is for; no two tokens have the same. */
+      /** @description The unique name of the token, such as its purpose. */
       name: components['schemas']['UserName'];
-      /** @description What it may. */
+      /** @description The role of the token. */
       role: components['schemas']['Role'];
     };
-    /** @description A page of a list and where the next one begins. */
+    /** @description A page of a list, with the cursor of the next page. */
+    Page_Clip: {
+      /** @description The items of the page, up to the limit. */
+      items: components['schemas']['Clip'][];
+      /** @description The `cursor` of the next page; null on the last page. */
+      next: string | null;
+    };
+    /** @description A page of a list, with the cursor of the next page. */
     Page_Command: {
-      /** @description At most as many as asked for. */
+      /** @description The items of the page, up to the limit. */
       items: components['schemas']['Command'][];
-      /** @description Send it back as `cursor` to get the next page; null on the last one. */
+      /** @description The `cursor` of the next page; null on the last page. */
       next: string | null;
     };
-    /** @description A page of a list and where the next one begins. */
+    /** @description A page of a list, with the cursor of the next page. */
     Page_Gap: {
-      /** @description At most as many as asked for. */
+      /** @description The items of the page, up to the limit. */
       items: components['schemas']['Gap'][];
-      /** @description Send it back as `cursor` to get the next page; null on the last one. */
+      /** @description The `cursor` of the next page; null on the last page. */
       next: string | null;
     };
-    /** @description A page of a list and where the next one begins. */
+    /** @description A page of a list, with the cursor of the next page. */
     Page_LeasedCommand: {
-      /** @description At most as many as asked for. */
+      /** @description The items of the page, up to the limit. */
       items: components['schemas']['LeasedCommand'][];
-      /** @description Send it back as `cursor` to get the next page; null on the last one. */
+      /** @description The `cursor` of the next page; null on the last page. */
       next: string | null;
     };
-    /** @description A page of a list and where the next one begins. */
+    /** @description A page of a list, with the cursor of the next page. */
     Page_ModuleInfo: {
-      /** @description At most as many as asked for. */
+      /** @description The items of the page, up to the limit. */
       items: components['schemas']['ModuleInfo'][];
-      /** @description Send it back as `cursor` to get the next page; null on the last one. */
+      /** @description The `cursor` of the next page; null on the last page. */
       next: string | null;
     };
-    /** @description A page of a list and where the next one begins. */
+    /** @description A page of a list, with the cursor of the next page. */
     Page_Reading: {
-      /** @description At most as many as asked for. */
+      /** @description The items of the page, up to the limit. */
       items: components['schemas']['Reading'][];
-      /** @description Send it back as `cursor` to get the next page; null on the last one. */
+      /** @description The `cursor` of the next page; null on the last page. */
       next: string | null;
     };
-    /** @description A page of a list and where the next one begins. */
+    /** @description A page of a list, with the cursor of the next page. */
     Page_SensorItem: {
-      /** @description At most as many as asked for. */
+      /** @description The items of the page, up to the limit. */
       items: components['schemas']['SensorItem'][];
-      /** @description Send it back as `cursor` to get the next page; null on the last one. */
+      /** @description The `cursor` of the next page; null on the last page. */
       next: string | null;
     };
-    /** @description A page of a list and where the next one begins. */
-    Page_Stretch: {
-      /** @description At most as many as asked for. */
-      items: components['schemas']['Stretch'][];
-      /** @description Send it back as `cursor` to get the next page; null on the last one. */
-      next: string | null;
-    };
-    /** @description A page of a list and where the next one begins. */
+    /** @description A page of a list, with the cursor of the next page. */
     Page_Timestamp: {
-      /** @description At most as many as asked for. */
+      /** @description The items of the page, up to the limit. */
       items: components['schemas']['Timestamp'][];
-      /** @description Send it back as `cursor` to get the next page; null on the last one. */
+      /** @description The `cursor` of the next page; null on the last page. */
       next: string | null;
     };
-    /** @description A page of a list and where the next one begins. */
+    /** @description A page of a list, with the cursor of the next page. */
     Page_TokenInfo: {
-      /** @description At most as many as asked for. */
+      /** @description The items of the page, up to the limit. */
       items: components['schemas']['TokenInfo'][];
-      /** @description Send it back as `cursor` to get the next page; null on the last one. */
+      /** @description The `cursor` of the next page; null on the last page. */
       next: string | null;
     };
-    /** @description A page of a list and where the next one begins. */
+    /** @description A page of a list, with the cursor of the next page. */
     Page_WatchedCamera: {
-      /** @description At most as many as asked for. */
+      /** @description The items of the page, up to the limit. */
       items: components['schemas']['WatchedCamera'][];
-      /** @description Send it back as `cursor` to get the next page; null on the last one. */
+      /** @description The `cursor` of the next page; null on the last page. */
       next: string | null;
     };
-    /** @description A problem document (RFC 9457): every error the hub answers with. */
+    /** @description A problem document (RFC 9457), the format of all errors of the hub. */
     Problem: {
-      /** @description The names that would have been right. */
+      /** @description The valid names, if they are few. */
       choices?: string[] | null;
-      /** @description What happened this time, for people. */
+      /** @description A sentence about this occurrence. */
       detail: string;
-      /** @description Which of the closed list. */
+      /** @description The kind of the error. */
       kind: components['schemas']['ErrorKind'];
-      /** @description The place in the body that is at fault (RFC 6901). */
+      /** @description The part of the body that is at fault (RFC 6901). */
       pointer?: string | null;
-      /** @description Names the request, in the hub's log too. */
+      /** @description The id of the request, which the hub's log has too. */
       request_id?: string | null;
       /**
        * Format: double
-       * @description Seconds after which to try again.
+       * @description The seconds after which a retry makes sense.
        */
       retry_after_secs?: number | null;
       /**
        * Format: int32
-       * @description The HTTP status.
+       * @description The HTTP status code.
        */
       status: number;
       /** @description The kind in words. */
       title: string;
-      /** @description A URN that names the kind. */
+      /** @description A URN that identifies the kind. */
       type: string;
     };
     /** @description A damaged database that was put aside. */
@@ -1609,17 +1679,17 @@ export interface components {
        */
       used: number;
     };
-    /** @description One measurement as it goes over the wire. */
+    /** @description A reading in its wire format. */
     Reading: {
       module_id: components['schemas']['ModuleId'];
-      /** @description With a null value: why. */
+      /** @description With a null value: the reason. */
       reason?: string | null;
       received_at?: components['schemas']['Timestamp'] | null;
-      /** @description Whose clock `timestamp` goes by; the module's when left out. */
+      /** @description The clock of `timestamp`; the module's if absent. */
       time_source?: components['schemas']['TimeSource'];
-      /** @description When it was measured, by the module's clock; Unix seconds. */
+      /** @description The time of the measurement by the module's clock; Unix seconds. */
       timestamp: components['schemas']['Timestamp'];
-      /** @description What was measured; with `module_id` it names the series. */
+      /** @description The type of the reading; with `module_id` it identifies the series. */
       type: components['schemas']['SensorType'];
       unit: components['schemas']['Unit'];
       /**
@@ -1628,127 +1698,120 @@ export interface components {
        */
       value: number | null;
     };
-    /** @description An order to record now. */
-    RecordOrder: {
-      /** @description Why, up to 200 characters; says who asked when left out. */
-      reason?: string;
-      /**
-       * Format: int32
-       * @description For so many seconds, 1 to 3,600. Default 30.
-       */
-      secs?: number;
-    };
-    /** @description A camera's recording: its settings, and what is going on. */
+    /** @description The settings and the state of a camera's recording. */
     Recording: {
       /**
        * Format: int32
-       * @description In `on_event`: seconds after the last event.
+       * @description In `on_event`: the seconds after the last trigger.
        */
       after_secs: number;
       /**
        * Format: int32
-       * @description In `on_event`: seconds before the event that are recorded too.
+       * @description In `on_event`: the seconds before the event that are recorded, too.
        */
       before_secs: number;
       /**
        * Format: int64
-       * @description Bytes of the files they are in.
+       * @description The size of the recording's files in bytes.
        */
       bytes: number;
       event_until: components['schemas']['Timestamp'] | null;
       /**
        * Format: int32
-       * @description In `time_lapse`: seconds between two frames.
+       * @description In `time_lapse`: the interval between two frames in seconds.
        */
       every_secs: number;
       /**
        * Format: int64
-       * @description Frames that are kept.
+       * @description The number of recorded frames.
        */
       frames: number;
       /**
        * Format: int64
-       * @description Bytes its recordings may have.
+       * @description The maximum size of its recordings in bytes.
        */
       keep_bytes: number;
       /**
        * Format: int32
-       * @description Days a recording is kept; 0 is forever.
+       * @description The days for which recordings are kept; 0 means forever.
        */
       keep_days: number;
-      /** @description When it is recorded. */
+      /** @description The conditions for a recording. */
       mode: components['schemas']['RecordingMode'];
       newest_at: components['schemas']['Timestamp'] | null;
       oldest_at: components['schemas']['Timestamp'] | null;
-      /** @description Why recording waits though it should go on; null when it does not wait. */
+      /** @description The reason why the recording is paused; null if it is not. */
       paused: string | null;
-      /** @description Whether what it delivers now is recorded. */
+      /** @description Whether the camera is being recorded now. */
       recording: boolean;
       /**
        * Format: int64
-       * @description Frames that were to be recorded since the hub started and were not: the disk was too slow, full or broken.
+       * @description The number of frames since the hub's start that could not be recorded: the disk was too slow, full or
+       *     broken.
        */
       skipped: number;
-      /** @description In `on_event`: what is an event. */
+      /** @description In `on_event`: the triggers. */
       triggers: components['schemas']['RecordingTrigger'][];
     };
     /**
-     * @description When a camera is recorded.
+     * @description The conditions under which a camera is recorded.
      * @enum {string}
      */
     RecordingMode: 'off' | 'time_lapse' | 'continuous' | 'on_event';
-    /** @description When a camera is recorded and for how long that is kept. All but `mode` may be left out. */
+    /** @description The recording settings of a camera. All fields but `mode` are optional. */
     RecordingSettings: {
       /**
        * Format: int32
-       * @description In `on_event`: seconds after the last reading or command that is an event, 1 to 3,600. Default 30.
+       * @description In `on_event`: the seconds after the last trigger, 1 to 3,600. Default 30.
        */
       after_secs?: number;
       /**
        * Format: int32
-       * @description In `on_event`: seconds before the event that are recorded too, 0 to 60, as far as they fit in memory. Default 5.
+       * @description In `on_event`: the seconds before the event that are recorded, too, 0 to 60, as far as they fit in
+       *     memory. Default 5.
        */
       before_secs?: number;
       /**
        * Format: int32
-       * @description In `time_lapse`: seconds between two frames, 1 to 86,400. Default 60.
+       * @description In `time_lapse`: the interval between two frames in seconds, 1 to 86,400. Default 60.
        */
       every_secs?: number;
       /**
        * Format: int64
-       * @description Bytes this camera's recordings may have, 16,000,000 to 10^13; then the oldest go. Default 10^10.
+       * @description The maximum size of this camera's recordings in bytes, 16,000,000 to 10^13; beyond it the oldest are
+       *     deleted. Default 10^10.
        */
       keep_bytes?: number;
       /**
        * Format: int32
-       * @description Days a recording is kept, up to 3,650; 0 is forever. Default 7.
+       * @description The days for which recordings are kept, up to 3,650; 0 means forever. Default 7.
        */
       keep_days?: number;
-      /** @description When it is recorded. */
+      /** @description The conditions for a recording. */
       mode: components['schemas']['RecordingMode'];
-      /** @description In `on_event`: what is an event, up to 16. */
+      /** @description In `on_event`: the triggers, up to 16. */
       triggers?: components['schemas']['RecordingTrigger'][];
     };
     /**
-     * @description What begins an on-event recording: a reading (`type`, with `above`, `below` or both) or a command that succeeded
-     *     (`action`).
+     * @description A trigger of an on-event recording: a reading (`type`, with `above`, `below` or both) or a command that
+     *     succeeded (`action`).
      */
     RecordingTrigger: {
       /**
        * Format: double
-       * @description A value above this, in the series' unit.
+       * @description A value above this triggers, in the series' unit.
        */
       above?: number;
-      /** @description Of the command: what it did. */
+      /** @description For a command: its action. */
       action?: components['schemas']['ActionName'];
       /**
        * Format: double
-       * @description A value below this, in the series' unit.
+       * @description A value below this triggers, in the series' unit.
        */
       below?: number;
-      /** @description Whose reading or command. */
+      /** @description The module of the reading or command. */
       module_id: components['schemas']['ModuleId'];
-      /** @description Of the reading: what is measured. */
+      /** @description For a reading: its type. */
       type?: components['schemas']['SensorType'];
     };
     /** @description What was removed because it is old, or would be. */
@@ -1769,86 +1832,98 @@ export interface components {
       refused?: string | null;
     };
     /**
-     * @description What a caller may, from least to most; `module` stands beside the ladder.
+     * @description The permissions of a caller. The first three include each other; `module` is separate.
      * @enum {string}
      */
     Role: 'viewer' | 'operator' | 'admin' | 'module';
-    /** @description A record, or with `bucket` an aggregate of records. */
+    /** @description A record, or a bucket of aggregated records if `bucket` was given. */
     SensorItem: components['schemas']['Reading'] | components['schemas']['Bucket'];
     /**
-     * @description Names what a series measures, the `{type}` of `/api/sensors/{type}`: `temperature`, `soil-moisture`.
+     * @description The type of a series, the `{type}` of `/api/sensors/{type}`, such as `temperature` or `soil-moisture`.
      * @example temperature
      */
     SensorType: string;
-    /** @description The account of one series. */
+    /** @description The delivery account of one series. */
     SeriesDelivery: {
       /**
        * Format: int64
-       * @description How many readings were made, as far as is known: received and lost.
+       * @description The number of readings taken, as far as is known: received and lost.
        */
       expected: number;
       /**
        * Format: int64
-       * @description How many will never arrive, by the module's own word.
+       * @description The number that the module reported as lost.
        */
       lost: number;
       /**
        * Format: int64
-       * @description How many numbered ones arrived, each counted once.
+       * @description The number that arrived, each counted once.
        */
       received: number;
       /** @description The `{type}` of the series. */
       type: components['schemas']['SensorType'];
     };
-    /** @description What a gap took of one series. */
+    /** @description The loss of one series in a gap. */
     SeriesGap: {
       /**
        * Format: int64
-       * @description How many readings of it.
+       * @description The number of lost readings.
        */
       lost: number;
-      /** @description When the first of them was taken. */
+      /** @description The time of the first lost reading. */
       since: components['schemas']['Timestamp'];
       /** @description The `{type}` of the series. */
       type: components['schemas']['SensorType'];
-      /** @description When the last of them was taken. */
+      /** @description The time of the last lost reading. */
       until: components['schemas']['Timestamp'];
     };
-    /** @description Who is asking. */
+    /** @description The session of the caller. */
     Session: {
       caller: components['schemas']['Identity'] | null;
-      /** @description Whether the first admin is still to be made. */
+      /** @description Whether no user exists yet, so that the first admin can be created. */
       needs_first_admin: boolean;
     };
-    /** @description A URL that needs no other credential. */
+    /** @description A URL that needs no other credentials. */
     SignedUrlAnswer: {
-      /** @description When it can no longer be opened, Unix seconds. */
+      /** @description The time at which the URL expires, in Unix seconds. */
       expires_at: components['schemas']['Timestamp'];
-      /** @description Path and query, to be resolved against the address of the hub. */
+      /** @description The path and query with the signature, relative to the address of the hub. */
       url: string;
+    };
+    /** @description A request to record now. */
+    StartRecording: {
+      /** @description The reason, up to 200 characters; by default the name of the caller. */
+      reason?: string;
+      /**
+       * Format: int32
+       * @description The duration in seconds, 1 to 3,600. Default 30.
+       */
+      secs?: number;
     };
     /** @description The hub's answer to a [`StatusReport`]. */
     StatusReceipt: {
       /**
        * Format: double
-       * @description Seconds for which the issuer of the `watch`ed command still counts as there, from the answer on: 0 when it is
-       *     gone. Left out when nothing was watched, or the hub knows no such command with a limit.
+       * @description The seconds, from the answer on, for which the issuer of the command in `watch` still counts as
+       *     present; 0 if it is gone. Absent if the report has no `watch`, or the hub knows no such command with a
+       *     limit.
        */
       alive_secs?: number | null;
       command?: components['schemas']['Command'] | null;
-      /** @description When the hub took it in. */
+      /** @description The time at which the hub received the report. */
       received_at: components['schemas']['Timestamp'];
-      /** @description Whether the hub has the module's manifest; if not, the module registers again. */
+      /** @description Whether the hub has the module's manifest. If not, the module registers again. */
       registered: boolean;
     };
-    /** @description The body of `POST /api/modules/{id}/status`; an empty one is a heartbeat. */
+    /** @description The body of `POST /api/modules/{id}/status`. An empty report is a heartbeat. */
     StatusReport: {
       command?: components['schemas']['CommandReport'] | null;
-      /** @description The module's whole present state, an object of up to 16 KiB; the last one wins. */
+      /** @description The module's complete state, an object of up to 16 KiB. It replaces the state before. */
       state?: Record<string, unknown> | null;
       /**
        * Format: uuid
-       * @description One of the module's commands with a `while_alive` limit: the answer says how long its issuer counts as there.
+       * @description The id of a command of the module with a `while_alive` limit. The answer says how long its issuer
+       *     counts as present.
        */
       watch?: string | null;
     };
@@ -1925,52 +2000,30 @@ export interface components {
        */
       written_total_bytes?: number | null;
     };
-    /** @description What the hub did with delivered readings. */
+    /** @description The hub's answer to delivered readings. */
     Stored: {
       /**
        * Format: int64
-       * @description How many had been stored before, by their numbers, and were not stored again.
+       * @description The number of readings that had been stored before, by their sequence numbers.
        */
       repeated?: number;
       /**
        * Format: int64
-       * @description How many were new and are now on disk.
+       * @description The number of readings that were new and are now on disk.
        */
       stored: number;
     };
-    /** @description Recorded without a pause. */
-    Stretch: {
-      /** @description When its first frame that is kept was captured. */
-      begun_at: components['schemas']['Timestamp'];
-      /**
-       * Format: int64
-       * @description Bytes of the files they are in.
-       */
-      bytes: number;
-      /** @description When its last frame was captured. */
-      ended_at: components['schemas']['Timestamp'];
-      /**
-       * Format: int64
-       * @description Frames that are kept.
-       */
-      frames: number;
-      /** @description Names it among those of its camera. */
-      id: string;
-      /** @description Why it was recorded. */
-      reason: string;
-    };
     /**
-     * @description Whose clock says when a reading was taken.
+     * @description The source of a reading's time.
      * @enum {string}
      */
     TimeSource: 'module' | 'estimated' | 'hub' | 'arrival' | 'hub_unsynced';
     /**
      * Format: double
-     * @description A moment: microseconds since 1970-01-01 00:00 UTC.
+     * @description A point in time: microseconds since 1970-01-01 00:00 UTC.
      *
-     *     On the wire it is Unix seconds, a number kept to the microsecond; RFC 3339 text is read too. Only moments from
-     *     2000-01-01 up to, not including, 2100-01-01 can be read from the wire: outside that range a clock is wrong, not
-     *     early.
+     *     On the wire it is a number of Unix seconds with microsecond precision; RFC 3339 text is accepted, too. Only times from
+     *     2000-01-01 up to, not including, 2100-01-01 are accepted from the wire: others come from a wrong clock.
      *
      *     ```
      *     use iotpi_core::Timestamp;
@@ -1984,18 +2037,18 @@ export interface components {
     Timestamp: number;
     /** @description A token without its secret. */
     TokenInfo: {
-      /** @description When it was made. */
+      /** @description When the token was created. */
       created_at: components['schemas']['Timestamp'];
       /**
        * Format: uuid
-       * @description Names it.
+       * @description The id of the token.
        */
       id: string;
       last_used_at?: components['schemas']['Timestamp'] | null;
       module_id?: components['schemas']['ModuleId'] | null;
-      /** @description What it is for. */
+      /** @description The name of the token. */
       name: components['schemas']['UserName'];
-      /** @description What it may. */
+      /** @description The role of the token. */
       role: components['schemas']['Role'];
     };
     /**
@@ -2016,56 +2069,56 @@ export interface components {
     UrlToSign: {
       /**
        * Format: int32
-       * @description Seconds the URL may be used; 3,600 when left out.
+       * @description Seconds until the URL expires; the default is 3,600.
        */
       expires_in?: number | null;
       /**
-       * @description Path and query of `/api/camera/stream`, `/api/camera/snapshot` or `/api/live`.
+       * @description The path and query of `/api/camera/stream`, `/api/camera/snapshot` or `/api/live`.
        * @example /api/camera/stream?module_id=porch
        */
       path: string;
     };
     /**
-     * @description Names a person or a token.
+     * @description The name of a user or a token.
      * @example anna
      */
     UserName: string;
-    /**
-     * @description How somebody watches a camera.
-     * @enum {string}
-     */
-    Via: 'mjpeg' | 'live' | 'recording';
-    /** @description A camera and who watches it, at one moment. */
-    WatchedCamera: components['schemas']['CameraInfo'] & {
-      /**
-       * Format: double
-       * @description Seconds since the newest frame was captured.
-       */
-      age: number;
-      /** @description Who watches it, the longest first; up to 256. */
-      watching: components['schemas']['Watching'][];
-    };
-    /** @description One who watches a camera. */
-    Watching: {
+    /** @description A viewer of a camera. */
+    ViewerInfo: {
       /**
        * Format: int64
-       * @description Frames it was given.
+       * @description The number of frames delivered to it.
        */
       delivered: number;
       /**
        * Format: int64
-       * @description Names it among those of its camera since the hub started.
+       * @description Identifies the viewer among those of its camera since the hub started.
        */
       id: number;
-      /** @description Since when. */
+      /** @description The time at which it connected. */
       since: components['schemas']['Timestamp'];
       /**
        * Format: int64
-       * @description Frames it did not get because a newer one was there.
+       * @description The number of frames that it did not get because a newer one replaced them.
        */
       skipped: number;
-      /** @description How it watches. */
-      via: components['schemas']['Via'];
+      /** @description The kind of connection. */
+      via: components['schemas']['ViewerKind'];
+    };
+    /**
+     * @description The kind of a viewer's connection.
+     * @enum {string}
+     */
+    ViewerKind: 'mjpeg' | 'live' | 'recording';
+    /** @description A camera with its current viewers. */
+    WatchedCamera: components['schemas']['CameraInfo'] & {
+      /**
+       * Format: double
+       * @description The seconds since the newest frame was captured.
+       */
+      age: number;
+      /** @description The viewers, the longest connected first; up to 256. */
+      watching: components['schemas']['ViewerInfo'][];
     };
   };
   responses: never;
@@ -2092,7 +2145,7 @@ export interface operations {
       /** @description Logged in */
       200: {
         headers: {
-          /** @description The session */
+          /** @description The session cookie */
           'set-cookie'?: string;
           [name: string]: unknown;
         };
@@ -2255,7 +2308,7 @@ export interface operations {
       /** @description Logged in */
       200: {
         headers: {
-          /** @description The session */
+          /** @description The session cookie */
           'set-cookie'?: string;
           [name: string]: unknown;
         };
@@ -2346,10 +2399,10 @@ export interface operations {
     };
     requestBody?: never;
     responses: {
-      /** @description There is no session any more */
+      /** @description No session is left */
       204: {
         headers: {
-          /** @description Empty */
+          /** @description Removes the session cookie */
           'set-cookie'?: string;
           [name: string]: unknown;
         };
@@ -2411,7 +2464,7 @@ export interface operations {
     };
     requestBody?: never;
     responses: {
-      /** @description Who is asking */
+      /** @description The session */
       200: {
         headers: {
           [name: string]: unknown;
@@ -2461,9 +2514,9 @@ export interface operations {
   list_tokens: {
     parameters: {
       query?: {
-        /** @description How many a page holds; 100 when left out. */
+        /** @description The most items on the page; the default is 100. */
         limit?: number;
-        /** @description The last page's `next`. */
+        /** @description The `next` of the previous page. */
         cursor?: string;
       };
       header?: never;
@@ -2472,7 +2525,7 @@ export interface operations {
     };
     requestBody?: never;
     responses: {
-      /** @description Tokens */
+      /** @description A page of tokens */
       200: {
         headers: {
           [name: string]: unknown;
@@ -2638,7 +2691,7 @@ export interface operations {
       query?: never;
       header?: never;
       path: {
-        /** @description The token's id */
+        /** @description The id of the token */
         id: string;
       };
       cookie?: never;
@@ -2730,7 +2783,7 @@ export interface operations {
       };
     };
     responses: {
-      /** @description The URL */
+      /** @description The signed URL */
       200: {
         headers: {
           [name: string]: unknown;
@@ -2798,20 +2851,20 @@ export interface operations {
   show: {
     parameters: {
       query?: {
-        /** @description Whose camera; when left out the token's module, else `camera`. */
+        /** @description The module of the camera. When omitted: the module of the token, or else `camera`. */
         module_id?: components['schemas']['ModuleId'];
         /**
-         * @description When the picture was taken, by the camera's clock: Unix seconds or RFC 3339; the moment of arrival when left out. The
-         *     header `X-Timestamp` says the same.
+         * @description Capture time by the camera's clock, in Unix seconds or RFC 3339; the time of arrival when omitted. The header
+         *     `X-Timestamp` has the same meaning.
          */
         timestamp?: number;
       };
       header?: {
-        /** @description When the picture was taken, by the camera's clock */
+        /** @description Capture time by the camera's clock */
         'x-timestamp'?: number | null;
-        /** @description The camera's own number of the frame, one more than that of the frame before */
+        /** @description The camera's own number of the frame, one higher than that of the previous frame */
         'x-sequence'?: number | null;
-        /** @description How far the hub's clock is ahead of the camera's, in seconds, as `/api/time` tells */
+        /** @description Seconds by which the hub's clock is ahead of the camera's, as measured with `/api/time` */
         'x-clock-offset'?: number | null;
       };
       path?: never;
@@ -2822,20 +2875,20 @@ export interface operations {
         'application/octet-stream': string;
         'image/jpeg': string;
         'multipart/form-data': {
-          /** @description The picture: the only file of the form, in a field of any name. */
+          /** @description The JPEG: the only file of the form, in a field of any name. */
           frame: string;
-          /** @description Whose camera. */
+          /** @description The module of the camera. */
           module_id?: components['schemas']['ModuleId'];
           /**
            * Format: double
-           * @description When the picture was taken: Unix seconds or RFC 3339.
+           * @description Capture time, in Unix seconds or RFC 3339.
            */
           timestamp?: number;
         };
       };
     };
     responses: {
-      /** @description Shown */
+      /** @description Published */
       200: {
         headers: {
           [name: string]: unknown;
@@ -2930,9 +2983,9 @@ export interface operations {
   snapshot: {
     parameters: {
       query?: {
-        /** @description Which camera; the only one when left out. */
+        /** @description The module of the camera. It may be omitted if there is only one camera. */
         module_id?: components['schemas']['ModuleId'];
-        /** @description 1 to wait for the next frame, up to 10 s, instead of taking the newest there is. */
+        /** @description 1 to wait up to 10 s for the next frame instead of returning the newest one. */
         fresh?: number;
       };
       header?: never;
@@ -2944,11 +2997,11 @@ export interface operations {
       /** @description The newest JPEG */
       200: {
         headers: {
-          /** @description Names this frame */
+          /** @description Identifies this frame */
           etag?: string;
-          /** @description Its number; numbers of a camera rise from the hub's start */
+          /** @description Number of the frame; the numbers of a camera rise from the hub's start */
           'x-sequence'?: number;
-          /** @description When it was captured by the hub's clock, Unix seconds */
+          /** @description Capture time by the hub's clock, Unix seconds */
           'x-timestamp'?: number;
           [name: string]: unknown;
         };
@@ -2956,7 +3009,7 @@ export interface operations {
           'image/jpeg': string;
         };
       };
-      /** @description Still the frame of `If-None-Match` */
+      /** @description The frame of `If-None-Match` is still the newest */
       304: {
         headers: {
           [name: string]: unknown;
@@ -3031,7 +3084,7 @@ export interface operations {
   watch: {
     parameters: {
       query?: {
-        /** @description Which camera; the only one when left out. */
+        /** @description The module of the camera. It may be omitted if there is only one camera. */
         module_id?: components['schemas']['ModuleId'];
       };
       header?: never;
@@ -3040,7 +3093,7 @@ export interface operations {
     };
     requestBody?: never;
     responses: {
-      /** @description Frames, each a part with `Content-Length`, `X-Timestamp` (captured, by the hub's clock) and `X-Sequence` */
+      /** @description One part per frame, with `Content-Length`, `X-Timestamp` (capture time by the hub's clock) and `X-Sequence` */
       200: {
         headers: {
           [name: string]: unknown;
@@ -3117,7 +3170,7 @@ export interface operations {
   push: {
     parameters: {
       query?: {
-        /** @description Whose camera; when left out the token's module, else `camera`. */
+        /** @description The module of the camera. When omitted: the module of the token, or else `camera`. */
         module_id?: components['schemas']['ModuleId'];
       };
       header?: never;
@@ -3139,7 +3192,7 @@ export interface operations {
           'application/x-ndjson':
             | components['schemas']['FrameReceipt']
             | {
-                /** @description What was wrong. */
+                /** @description The problem, as in other responses. */
                 problem: components['schemas']['Problem'];
               };
         };
@@ -3236,7 +3289,7 @@ export interface operations {
     };
     requestBody?: never;
     responses: {
-      /** @description All of them, by module id */
+      /** @description All cameras, by module id */
       200: {
         headers: {
           [name: string]: unknown;
@@ -3297,18 +3350,18 @@ export interface operations {
       query?: never;
       header?: never;
       path: {
-        /** @description Whose camera */
+        /** @description Module id of the camera */
         id: components['schemas']['ModuleId'];
       };
       cookie?: never;
     };
     requestBody: {
       content: {
-        'application/json': components['schemas']['RecordOrder'];
+        'application/json': components['schemas']['StartRecording'];
       };
     };
     responses: {
-      /** @description Begun */
+      /** @description Recording has started */
       200: {
         headers: {
           [name: string]: unknown;
@@ -3387,14 +3440,14 @@ export interface operations {
       query?: never;
       header?: never;
       path: {
-        /** @description Whose camera */
+        /** @description Module id of the camera */
         id: components['schemas']['ModuleId'];
       };
       cookie?: never;
     };
     requestBody?: never;
     responses: {
-      /** @description Ended */
+      /** @description Recording has stopped */
       200: {
         headers: {
           [name: string]: unknown;
@@ -3464,14 +3517,14 @@ export interface operations {
       query?: never;
       header?: never;
       path: {
-        /** @description Whose camera */
+        /** @description Module id of the camera */
         id: components['schemas']['ModuleId'];
       };
       cookie?: never;
     };
     requestBody?: never;
     responses: {
-      /** @description How it is */
+      /** @description The settings and the state */
       200: {
         headers: {
           [name: string]: unknown;
@@ -3541,7 +3594,7 @@ export interface operations {
       query?: never;
       header?: never;
       path: {
-        /** @description Whose camera */
+        /** @description Module id of the camera */
         id: components['schemas']['ModuleId'];
       };
       cookie?: never;
@@ -3552,7 +3605,7 @@ export interface operations {
       };
     };
     responses: {
-      /** @description Set */
+      /** @description The new settings and the state */
       200: {
         headers: {
           [name: string]: unknown;
@@ -3638,31 +3691,31 @@ export interface operations {
   list_recordings: {
     parameters: {
       query?: {
-        /** @description From this moment on, inclusive: Unix seconds or RFC 3339. */
+        /** @description Start of the range, inclusive: Unix seconds or RFC 3339. */
         since?: number;
-        /** @description Up to this moment, exclusive. */
+        /** @description End of the range, exclusive: Unix seconds or RFC 3339. */
         until?: number;
-        /** @description How many, 1 to 1,000; default 100. */
+        /** @description Maximum number of clips in the page, 1 to 1,000; default 100. */
         limit?: number;
-        /** @description The last page's `next`. */
+        /** @description Cursor: the `next` of the previous page. */
         cursor?: string;
       };
       header?: never;
       path: {
-        /** @description Whose camera */
+        /** @description Module id of the camera */
         id: components['schemas']['ModuleId'];
       };
       cookie?: never;
     };
     requestBody?: never;
     responses: {
-      /** @description A page of them */
+      /** @description A page of clips */
       200: {
         headers: {
           [name: string]: unknown;
         };
         content: {
-          'application/json': components['schemas']['Page_Stretch'];
+          'application/json': components['schemas']['Page_Clip'];
         };
       };
       /** @description Invalid argument */
@@ -3733,21 +3786,21 @@ export interface operations {
   export_recording: {
     parameters: {
       query: {
-        /** @description From this moment on, inclusive: Unix seconds or RFC 3339. */
+        /** @description Start of the range, inclusive: Unix seconds or RFC 3339. */
         since?: number;
-        /** @description Up to this moment, exclusive. */
+        /** @description End of the range, exclusive: Unix seconds or RFC 3339. */
         until?: number;
-        /** @description As what: `avi` (up to 2 GB) or `zip`. */
+        /** @description File format: `avi` (up to 2 GB) or `zip`. */
         format: 'avi' | 'zip';
         /**
-         * @description Of an AVI file: frames a second, 0.1 to 120, one after the other without pauses; when left out, each is shown when it was
-         *     captured.
+         * @description Constant frame rate of an AVI file, 0.1 to 120 frames a second, without pauses. By default the file
+         *     keeps the times at which the frames were captured.
          */
         fps?: number;
       };
       header?: never;
       path: {
-        /** @description Whose camera */
+        /** @description Module id of the camera */
         id: components['schemas']['ModuleId'];
       };
       cookie?: never;
@@ -3850,14 +3903,17 @@ export interface operations {
   recorded_frame: {
     parameters: {
       query: {
-        /** @description The moment: Unix seconds or RFC 3339. */
+        /** @description Requested time: Unix seconds or RFC 3339. */
         at: number;
-        /** @description Which frame is meant: the one nearest to it, the first after it, the last before it. Default `nearest`. */
+        /**
+         * @description Which frame to return: the one nearest to `at`, the first after it, or the last before it. Default
+         *     `nearest`.
+         */
         pick?: 'nearest' | 'next' | 'previous';
       };
       header?: never;
       path: {
-        /** @description Whose camera */
+        /** @description Module id of the camera */
         id: components['schemas']['ModuleId'];
       };
       cookie?: never;
@@ -3867,7 +3923,7 @@ export interface operations {
       /** @description The JPEG */
       200: {
         headers: {
-          /** @description When it was captured, Unix seconds */
+          /** @description Capture time, Unix seconds */
           'x-timestamp'?: number;
           [name: string]: unknown;
         };
@@ -3943,18 +3999,18 @@ export interface operations {
   list_recorded_frames: {
     parameters: {
       query?: {
-        /** @description From this moment on, inclusive: Unix seconds or RFC 3339. */
+        /** @description Start of the range, inclusive: Unix seconds or RFC 3339. */
         since?: number;
-        /** @description Up to this moment, exclusive. */
+        /** @description End of the range, exclusive: Unix seconds or RFC 3339. */
         until?: number;
-        /** @description How many, 1 to 10,000; default 100. */
+        /** @description Maximum number of times in the page, 1 to 10,000; default 100. */
         limit?: number;
-        /** @description The last page's `next`. */
+        /** @description Cursor: the `next` of the previous page. */
         cursor?: string;
       };
       header?: never;
       path: {
-        /** @description Whose camera */
+        /** @description Module id of the camera */
         id: components['schemas']['ModuleId'];
       };
       cookie?: never;
@@ -4040,7 +4096,7 @@ export interface operations {
       query?: never;
       header?: never;
       path: {
-        /** @description The command */
+        /** @description The id of the command */
         id: string;
       };
       cookie?: never;
@@ -4117,14 +4173,14 @@ export interface operations {
       query?: never;
       header?: never;
       path: {
-        /** @description The command */
+        /** @description The id of the command */
         id: string;
       };
       cookie?: never;
     };
     requestBody?: never;
     responses: {
-      /** @description The command, cancelled */
+      /** @description The cancelled command */
       200: {
         headers: {
           [name: string]: unknown;
@@ -4210,17 +4266,17 @@ export interface operations {
   list_gaps: {
     parameters: {
       query?: {
-        /** @description Only this module's. */
+        /** @description Only gaps of this module. */
         module_id?: components['schemas']['ModuleId'];
-        /** @description Only those of this series' type, or of a series nobody knows. */
+        /** @description Only gaps in series of this type, and gaps whose series is unknown. */
         type?: components['schemas']['SensorType'];
-        /** @description Only those that end at this moment or later: Unix seconds or RFC 3339, years 2000 to 2099. */
+        /** @description Only gaps that end at this time or later: Unix seconds or RFC 3339, years 2000 to 2099. */
         since?: number;
-        /** @description Only those that begin before this moment: Unix seconds or RFC 3339, years 2000 to 2099. */
+        /** @description Only gaps that begin before this time: Unix seconds or RFC 3339, years 2000 to 2099. */
         until?: number;
-        /** @description How many a page holds; 100 when left out. */
+        /** @description The most items on the page; the default is 100. */
         limit?: number;
-        /** @description The last page's `next`. */
+        /** @description The `next` of the previous page. */
         cursor?: string;
       };
       header?: never;
@@ -4229,7 +4285,7 @@ export interface operations {
     };
     requestBody?: never;
     responses: {
-      /** @description Gaps */
+      /** @description A page of gaps */
       200: {
         headers: {
           [name: string]: unknown;
@@ -4360,9 +4416,9 @@ export interface operations {
   list_modules: {
     parameters: {
       query?: {
-        /** @description How many a page holds; 100 when left out. */
+        /** @description The most items on the page; the default is 100. */
         limit?: number;
-        /** @description The last page's `next`. */
+        /** @description The `next` of the previous page. */
         cursor?: string;
       };
       header?: never;
@@ -4371,7 +4427,7 @@ export interface operations {
     };
     requestBody?: never;
     responses: {
-      /** @description Modules */
+      /** @description A page of modules */
       200: {
         headers: {
           [name: string]: unknown;
@@ -4432,7 +4488,7 @@ export interface operations {
       query?: never;
       header?: never;
       path: {
-        /** @description The module */
+        /** @description The id of the module */
         id: components['schemas']['ModuleId'];
       };
       cookie?: never;
@@ -4509,7 +4565,7 @@ export interface operations {
       query?: never;
       header?: never;
       path: {
-        /** @description The module */
+        /** @description The id of the module */
         id: components['schemas']['ModuleId'];
       };
       cookie?: never;
@@ -4617,7 +4673,7 @@ export interface operations {
       query?: never;
       header?: never;
       path: {
-        /** @description The module */
+        /** @description The id of the module */
         id: components['schemas']['ModuleId'];
       };
       cookie?: never;
@@ -4699,21 +4755,21 @@ export interface operations {
   claim: {
     parameters: {
       query?: {
-        /** @description Seconds to wait for a command when there is none; 0 when left out. */
+        /** @description How long to wait while no command is queued, in seconds; the default is 0. */
         wait?: number;
-        /** @description How many commands at most; 1 when left out. */
+        /** @description The most commands to claim; the default is 1. */
         limit?: number;
       };
       header?: never;
       path: {
-        /** @description The module */
+        /** @description The id of the module */
         id: components['schemas']['ModuleId'];
       };
       cookie?: never;
     };
     requestBody?: never;
     responses: {
-      /** @description Commands, oldest first, each now leased */
+      /** @description The claimed commands, oldest first, each with its lease */
       200: {
         headers: {
           [name: string]: unknown;
@@ -4790,21 +4846,21 @@ export interface operations {
   list_commands: {
     parameters: {
       query?: {
-        /** @description How many a page holds; 100 when left out. */
+        /** @description The most items on the page; the default is 100. */
         limit?: number;
-        /** @description The last page's `next`. */
+        /** @description The `next` of the previous page. */
         cursor?: string;
       };
       header?: never;
       path: {
-        /** @description The module */
+        /** @description The id of the module */
         id: components['schemas']['ModuleId'];
       };
       cookie?: never;
     };
     requestBody?: never;
     responses: {
-      /** @description Commands */
+      /** @description A page of commands */
       200: {
         headers: {
           [name: string]: unknown;
@@ -4873,11 +4929,11 @@ export interface operations {
     parameters: {
       query?: never;
       header?: {
-        /** @description Visible ASCII characters of the caller's choice, kept as long as the command */
+        /** @description A key that the caller chooses, in visible ASCII characters. The hub keeps it as long as the command */
         'Idempotency-Key'?: string | null;
       };
       path: {
-        /** @description The module */
+        /** @description The id of the module */
         id: components['schemas']['ModuleId'];
       };
       cookie?: never;
@@ -4888,7 +4944,7 @@ export interface operations {
       };
     };
     responses: {
-      /** @description The command, queued; or the first one with that key, as it now is */
+      /** @description The queued command; with a repeated key, the first command in its current state */
       200: {
         headers: {
           [name: string]: unknown;
@@ -5003,14 +5059,14 @@ export interface operations {
       query?: never;
       header?: never;
       path: {
-        /** @description The module */
+        /** @description The id of the module */
         id: components['schemas']['ModuleId'];
       };
       cookie?: never;
     };
     requestBody?: never;
     responses: {
-      /** @description The account */
+      /** @description The delivery account */
       200: {
         headers: {
           [name: string]: unknown;
@@ -5080,7 +5136,7 @@ export interface operations {
       query?: never;
       header?: never;
       path: {
-        /** @description The module */
+        /** @description The id of the module */
         id: components['schemas']['ModuleId'];
       };
       cookie?: never;
@@ -5091,7 +5147,7 @@ export interface operations {
       };
     };
     responses: {
-      /** @description Kept */
+      /** @description Recorded */
       204: {
         headers: {
           [name: string]: unknown;
@@ -5186,7 +5242,7 @@ export interface operations {
       query?: never;
       header?: never;
       path: {
-        /** @description The module */
+        /** @description The id of the module */
         id: components['schemas']['ModuleId'];
       };
       cookie?: never;
@@ -5197,7 +5253,7 @@ export interface operations {
       };
     };
     responses: {
-      /** @description Taken in */
+      /** @description Accepted */
       200: {
         headers: {
           [name: string]: unknown;
@@ -5303,14 +5359,14 @@ export interface operations {
       query?: never;
       header?: never;
       path: {
-        /** @description The module */
+        /** @description The id of the module */
         id: components['schemas']['ModuleId'];
       };
       cookie?: never;
     };
     requestBody?: never;
     responses: {
-      /** @description Its use of each quota */
+      /** @description The usage and limit of each quota */
       200: {
         headers: {
           [name: string]: unknown;
@@ -5384,7 +5440,7 @@ export interface operations {
     };
     requestBody?: never;
     responses: {
-      /** @description OpenAPI 3.1 */
+      /** @description The OpenAPI 3.1 document */
       200: {
         headers: {
           [name: string]: unknown;
@@ -5434,11 +5490,11 @@ export interface operations {
   list_series: {
     parameters: {
       query?: {
-        /** @description Only this module's series. */
+        /** @description Only series of this module. */
         module_id?: components['schemas']['ModuleId'];
-        /** @description How many a page holds; 100 when left out. */
+        /** @description The most items on the page; the default is 100. */
         limit?: number;
-        /** @description The last page's `next`. */
+        /** @description The `next` of the previous page. */
         cursor?: string;
       };
       header?: never;
@@ -5516,7 +5572,7 @@ export interface operations {
       };
     };
     responses: {
-      /** @description Stored */
+      /** @description The readings are stored */
       200: {
         headers: {
           [name: string]: unknown;
@@ -5611,47 +5667,48 @@ export interface operations {
   read: {
     parameters: {
       query?: {
-        /** @description Only this module's records. */
+        /** @description Only records of this module. */
         module_id?: components['schemas']['ModuleId'];
-        /** @description From this moment on, inclusive: Unix seconds or RFC 3339, years 2000 to 2099. */
+        /** @description The start of the time range, inclusive: Unix seconds or RFC 3339, years 2000 to 2099. */
         since?: number;
         /**
-         * @description Up to this moment, exclusive: Unix seconds or RFC 3339, years 2000 to 2099. Without it, a list newest first ends
-         *     5 minutes ahead of the hub's clock, and aggregates end with the bucket that holds that moment.
+         * @description The end of the time range, exclusive: Unix seconds or RFC 3339, years 2000 to 2099. Without it, a list
+         *     in descending order ends 5 minutes ahead of the hub's clock, and aggregates end with the bucket that
+         *     contains that time.
          */
         until?: number;
-        /** @description How many a page holds; 100 when left out. At most 1,000 records, or 2,000 aggregates. */
+        /** @description The most items on the page, up to 1,000 records or 2,000 buckets; the default is 100. */
         limit?: number;
-        /** @description The last page's `next`. */
+        /** @description The `next` of the previous page. */
         cursor?: string;
-        /** @description By time; `desc` (newest first) when left out. */
+        /** @description The order by time; the default is `desc`, newest first. */
         order?: 'asc' | 'desc';
-        /** @description Sum up over stretches of this width, UTC-aligned; the items are then buckets. */
+        /** @description Aggregates the records over UTC-aligned intervals of this width. The items are then buckets. */
         bucket?: '1m' | '5m' | '15m' | '1h' | '6h' | '1d';
         /**
-         * @description With `bucket`: which aggregates, separated by commas; all when left out.
+         * @description With `bucket`: the aggregates to return, separated by commas; the default is all.
          * @example avg,min,max
          */
         agg?: string;
         /**
-         * @description As CSV or as JSON lines; as do `Accept: text/csv` and `application/x-ndjson`. Without `limit` and `cursor` that is
-         *     everything there is, streamed.
+         * @description The format of the response. `Accept: text/csv` and `Accept: application/x-ndjson` also select CSV and
+         *     JSON lines. In these formats, a request without `limit` and `cursor` streams all matching records.
          */
         format?: 'json' | 'csv' | 'ndjson';
       };
       header?: never;
       path: {
-        /** @description What was measured */
+        /** @description The sensor type, such as `temperature` */
         type: components['schemas']['SensorType'];
       };
       cookie?: never;
     };
     requestBody?: never;
     responses: {
-      /** @description Records, or with `bucket` aggregates */
+      /** @description A page of records, or of buckets with `bucket` */
       200: {
         headers: {
-          /** @description With CSV and JSON lines, when `limit` or `cursor` is given: the next page's cursor, if there is one */
+          /** @description For CSV and JSON lines with `limit` or `cursor`: the cursor of the next page, if there is one */
           'x-next-cursor'?: string | null;
           [name: string]: unknown;
         };
@@ -5722,7 +5779,7 @@ export interface operations {
       query?: never;
       header?: never;
       path: {
-        /** @description What was measured */
+        /** @description The sensor type, such as `temperature` */
         type: components['schemas']['SensorType'];
       };
       cookie?: never;
@@ -5733,7 +5790,7 @@ export interface operations {
       };
     };
     responses: {
-      /** @description Stored */
+      /** @description The readings are stored */
       200: {
         headers: {
           [name: string]: unknown;
@@ -5834,7 +5891,7 @@ export interface operations {
     };
     requestBody?: never;
     responses: {
-      /** @description How it is */
+      /** @description The storage report */
       200: {
         headers: {
           [name: string]: unknown;
@@ -5962,7 +6019,7 @@ export interface operations {
     };
     requestBody?: never;
     responses: {
-      /** @description Made and verified */
+      /** @description The verified backup */
       200: {
         headers: {
           [name: string]: unknown;
@@ -6049,7 +6106,7 @@ export interface operations {
       };
     };
     responses: {
-      /** @description What went, or would */
+      /** @description The data that was or would be deleted */
       200: {
         headers: {
           [name: string]: unknown;
@@ -6114,7 +6171,7 @@ export interface operations {
     };
     requestBody?: never;
     responses: {
-      /** @description The time */
+      /** @description The current time */
       200: {
         headers: {
           [name: string]: unknown;
@@ -6179,7 +6236,7 @@ export interface operations {
     };
     requestBody?: never;
     responses: {
-      /** @description The hub answers and its store works */
+      /** @description The hub responds and its store works */
       200: {
         headers: {
           [name: string]: unknown;
@@ -6235,7 +6292,7 @@ export interface operations {
     };
     requestBody?: never;
     responses: {
-      /** @description Counters */
+      /** @description The metrics */
       200: {
         headers: {
           [name: string]: unknown;

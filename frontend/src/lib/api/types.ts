@@ -27,7 +27,7 @@ export type Role = Schemas['Role'];
 export type Session = Schemas['Session'];
 export type StorageReport = Schemas['StorageReport'];
 export type WatchedCamera = Schemas['WatchedCamera'];
-export type Watching = Schemas['Watching'];
+export type ViewerInfo = Schemas['ViewerInfo'];
 
 /** One page of a list: `next` is an opaque cursor, `null` on the last page. */
 export type Page<Item> = Omit<Schemas['Page_Reading'], 'items'> & { items: Item[] };
