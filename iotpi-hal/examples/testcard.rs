@@ -1,5 +1,5 @@
-//! Paints test cards, writes the last one to a file and says what one costs:
-//! `cargo run --release -p iotpi-hal --example testcard -- testcard.jpg`.
+//! Paints test cards, writes the last one to a file and prints the time each one takes: `cargo run --release
+//! -p iotpi-hal --example testcard -- testcard.jpg`.
 
 use std::{error::Error, fs, time::Instant};
 

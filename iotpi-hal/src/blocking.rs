@@ -1,4 +1,4 @@
-//! How a blocking driver is awaited: it measures on one of tokio's threads for blocking work.
+//! Runs a blocking driver as an async [`Sensor`]: each measurement runs on tokio's pool of blocking threads.
 //!
 //! Deliberately absent: a thread per driver. A driver works for milliseconds every few seconds.
 
@@ -9,8 +9,8 @@ use crate::drivers::BlockingSensor;
 
 /// A blocking driver as a [`Sensor`].
 ///
-/// At most one measurement runs at a time, also when the one who waited for it gave up: the next read first
-/// waits for the old one to end, so a bus that hangs costs one thread, not one per read.
+/// At most one measurement runs at a time, even when a read is cancelled: the next read first waits for the
+/// running measurement to end. A bus that hangs therefore blocks one thread, not one thread per read.
 #[derive(Debug)]
 pub struct Blocking<D> {
     quantities: Vec<Quantity>,
@@ -21,17 +21,17 @@ pub struct Blocking<D> {
 enum Place<D> {
     Here(D),
     Measuring(JoinHandle<D>),
-    /// It panicked while it measured.
+    /// The driver panicked during a measurement.
     Lost,
 }
 
 impl<D: BlockingSensor> Blocking<D> {
-    /// A sensor around a driver.
+    /// Wraps a blocking driver.
     pub fn new(driver: D) -> Self {
         Self { quantities: driver.quantities(), driver: Place::Here(driver) }
     }
 
-    /// Takes the driver out of its place, waiting for a measurement that was cancelled to end.
+    /// Takes the driver out of its slot. Waits for a cancelled measurement to end.
     async fn take(&mut self) -> Result<D, DeviceError> {
         let finished = match &mut self.driver {
             Place::Measuring(task) => Some(task.await),
@@ -39,7 +39,7 @@ impl<D: BlockingSensor> Blocking<D> {
         };
         match (finished, std::mem::replace(&mut self.driver, Place::Lost)) {
             (Some(Ok(driver)), _) | (None, Place::Here(driver)) => Ok(driver),
-            _ => Err(DeviceError::new(DeviceErrorKind::Other, "the driver panicked: start the module anew")),
+            _ => Err(DeviceError::new(DeviceErrorKind::Other, "the driver panicked: restart the module")),
         }
     }
 }
@@ -50,18 +50,19 @@ impl<D: BlockingSensor> Sensor for Blocking<D> {
         self.quantities.clone()
     }
 
-    /// Measures once on another thread.
+    /// Measures once on a blocking thread.
     ///
     /// # Errors
-    /// Those of the driver; [`DeviceErrorKind::Other`] when it panicked.
+    /// The errors of the driver; [`DeviceErrorKind::Other`] when it panicked.
     ///
     /// # Cancel safety
-    /// A cancelled read leaves the driver to end its measurement; the next read waits for that and measures anew.
+    /// After a cancelled read the driver finishes its measurement. The next read waits for that and measures
+    /// again.
     async fn read(&mut self) -> Result<Vec<Sample>, DeviceError> {
         let mut driver = self.take().await?;
         let (answer, answered) = oneshot::channel();
         self.driver = Place::Measuring(tokio::task::spawn_blocking(move || {
-            // Nobody waits any more when the read was cancelled.
+            // The receiver is gone when the read was cancelled.
             let _ = answer.send(driver.sense());
             driver
         }));
@@ -82,10 +83,10 @@ mod tests {
 
     use super::*;
 
-    /// Measures when it is told to, and counts.
-    struct Told(mpsc::Receiver<()>, f64);
+    /// Measures once per message in the channel, and counts the measurements.
+    struct TriggeredSensor(mpsc::Receiver<()>, f64);
 
-    impl BlockingSensor for Told {
+    impl BlockingSensor for TriggeredSensor {
         fn quantities(&self) -> Vec<Quantity> {
             vec![Quantity::Distance]
         }
@@ -99,16 +100,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_cancelled_read_leaves_the_sensor_usable() {
-        let (tell, told) = mpsc::channel();
-        let mut sensor = Blocking::new(Told(told, 0.0));
+        let (trigger, triggers) = mpsc::channel();
+        let mut sensor = Blocking::new(TriggeredSensor(triggers, 0.0));
 
         tokio::select! {
             biased;
-            _ = sensor.read() => unreachable!("it was not told to measure"),
+            _ = sensor.read() => unreachable!("it was not triggered"),
             () = tokio::task::yield_now() => {}
         }
-        tell.send(()).unwrap();
-        tell.send(()).unwrap();
+        trigger.send(()).unwrap();
+        trigger.send(()).unwrap();
         let samples = sensor.read().await.unwrap();
 
         assert_eq!(samples, [Sample::new(Quantity::Distance, 2.0)]);
@@ -116,16 +117,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_driver_that_panics_is_an_error_and_stays_one() {
-        struct Broken;
-        impl BlockingSensor for Broken {
+        struct PanickingSensor;
+        impl BlockingSensor for PanickingSensor {
             fn quantities(&self) -> Vec<Quantity> {
                 vec![Quantity::Co2]
             }
             fn sense(&mut self) -> Result<Vec<Sample>, DeviceError> {
-                panic!("as the test wants it")
+                panic!("expected by the test")
             }
         }
-        let mut sensor = Blocking::new(Broken);
+        let mut sensor = Blocking::new(PanickingSensor);
 
         for _ in 0..2 {
             assert_eq!(sensor.read().await.unwrap_err().kind(), DeviceErrorKind::Other);

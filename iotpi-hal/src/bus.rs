@@ -1,7 +1,7 @@
-//! Back ends: what buses and pins are opened with.
+//! Back ends that open buses and pins.
 //!
-//! Pins are BCM numbers everywhere. Every function that opens something says in its error what to do about
-//! it. Deliberately absent: a board file: the kernel knows the board.
+//! Pins are BCM numbers everywhere. The error of every opening function states how to fix the problem.
+//! Deliberately absent: a board file, because the kernel knows the board.
 
 use embedded_hal::delay::DelayNs;
 use serde::{Deserialize, Serialize};
@@ -15,21 +15,21 @@ pub mod soft_pwm;
 #[cfg(feature = "linux")]
 pub mod sysfs_pwm;
 
-/// Which back end a device is opened with.
+/// The back end that opens a device.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Bus {
-    /// Its twin in the simulated world (feature `sim`).
+    /// The simulated device in the simulated world (feature `sim`).
     Sim,
     /// Linux character devices, on any board (feature `linux`). The default.
     #[default]
     Linux,
-    /// rppal, on a Raspberry Pi (feature `pi`).
+    /// The crate rppal, on a Raspberry Pi (feature `pi`).
     Pi,
 }
 
 impl Bus {
-    /// The word in settings.
+    /// The name of the bus in settings.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -39,7 +39,7 @@ impl Bus {
         }
     }
 
-    /// Whether this build has it.
+    /// Whether this build includes the back end.
     #[must_use]
     pub fn is_built(self) -> bool {
         match self {
@@ -50,14 +50,14 @@ impl Bus {
     }
 }
 
-/// A delay that lets the thread sleep. For drivers on a thread of their own, as
-/// [`Blocking`](crate::blocking::Blocking) gives them.
+/// A delay that blocks the thread. For drivers that run on a blocking thread, as
+/// [`Blocking`](crate::blocking::Blocking) provides.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemDelay;
 
 impl DelayNs for SystemDelay {
-    // The lint guards tasks; a driver sleeps for the milliseconds its datasheet asks for, on a thread for
-    // such work.
+    // The lint protects async tasks. A driver sleeps for the milliseconds its datasheet requires, on a
+    // blocking thread.
     #[allow(clippy::disallowed_methods)]
     fn delay_ns(&mut self, ns: u32) {
         std::thread::sleep(std::time::Duration::from_nanos(ns.into()));

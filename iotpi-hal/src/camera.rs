@@ -1,6 +1,6 @@
-//! Cameras: where JPEG pictures come from.
+//! Cameras: sources of JPEG frames.
 //!
-//! Deliberately absent: decoding, scaling, colour. A camera that speaks JPEG is passed through.
+//! Deliberately absent: decoding, scaling, colour. The JPEG of a camera is passed through unchanged.
 
 mod font;
 mod frame_interval;

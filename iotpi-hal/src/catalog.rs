@@ -1,7 +1,7 @@
-//! The catalog: every device there is a driver for, and how a table of settings becomes one.
+//! The catalog: the table of all drivers, and the functions that open a device from a table of settings.
 //!
-//! A new device is a driver, its twin and one line here. Settings are plain tables, as a program reads them
-//! from TOML or JSON; unknown keys are refused.
+//! A new device needs a driver, a simulated device and one entry here. Settings are plain tables, as a program
+//! reads them from TOML or JSON; unknown keys are an error.
 //!
 //! ```
 //! # #[cfg(feature = "sim")] {
@@ -37,13 +37,13 @@ pub use cameras::{ReplaySettings, RpicamSettings, TestCardSettings};
 pub use cameras::{V4lControlsSettings, V4lSettings};
 pub use sensors::{Bme280Settings, Ds18b20Settings, MotionSettings, SystemSettings};
 
-/// An opened device.
+/// A device opened by the catalog.
 pub enum Device {
-    /// It measures.
+    /// A sensor, which the module reads.
     Sensor(Box<dyn Sensor>),
-    /// It obeys.
+    /// An actuator, which carries out actions.
     Actuator(Box<dyn Actuator>),
-    /// It sees.
+    /// A camera, which captures frames.
     Camera(Box<dyn Camera>),
 }
 
@@ -57,37 +57,37 @@ impl fmt::Debug for Device {
     }
 }
 
-/// Why a device could not be opened.
+/// The error of opening a device.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// There is no such driver in this build.
+    /// This build has no driver of this name.
     #[error("there is no driver `{name}`; there are {}", names())]
     UnknownDriver {
-        /// What was asked for.
+        /// The requested name.
         name: String,
     },
-    /// The settings do not fit the driver.
+    /// The settings do not match the driver.
     #[error("the settings of driver `{driver}` are wrong")]
     Settings {
-        /// Whose settings.
+        /// The driver that rejected the settings.
         driver: &'static str,
-        /// What is wrong with them.
+        /// The deserialization error.
         #[source]
         source: serde_json::Error,
     },
     /// The device, its bus or its pin cannot be used.
     #[error("driver `{driver}` cannot be opened")]
     Device {
-        /// Which driver.
+        /// The driver of the device.
         driver: &'static str,
-        /// Why.
+        /// The error of the device.
         #[source]
         source: DeviceError,
     },
 }
 
-/// What devices are opened with.
+/// The clock and the simulated world that devices are opened with.
 #[derive(Debug, Clone)]
 pub struct Setup {
     clock: Arc<dyn Clock>,
@@ -96,7 +96,7 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// A clock; the simulated world is one of its own, on that clock.
+    /// A setup with this clock and a new simulated world on that clock.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
@@ -106,7 +106,7 @@ impl Setup {
         }
     }
 
-    /// A simulated world and its clock: twins opened with the same world feel the same weather.
+    /// A setup with a simulated world and its clock: simulated devices of one world measure the same weather.
     #[cfg(feature = "sim")]
     #[must_use]
     pub fn in_world(world: Arc<World>) -> Self {
@@ -114,27 +114,28 @@ impl Setup {
     }
 }
 
-/// One line of the catalog.
+/// One entry of the catalog.
 #[derive(Debug)]
 pub struct CatalogEntry {
-    /// What settings call it.
+    /// The driver's name in settings.
     pub name: &'static str,
-    /// What it is.
+    /// A title for people.
     pub title: &'static str,
-    /// The types it measures, or the actions it obeys; a machine may show fewer of the first.
+    /// The quantities it measures or the actions it carries out. A machine may provide fewer of the
+    /// quantities.
     pub offers: &'static [&'static str],
-    /// Where it is connected.
+    /// The connector or interface of the device.
     pub connects: &'static str,
-    /// What it can be opened with; empty when there is no choice, because it has no bus.
+    /// The buses that can open it; empty for a device without a bus.
     pub buses: &'static [Bus],
-    /// Settings that open it on its twin, or without hardware, as TOML.
+    /// Settings, as TOML, that open the simulated device, or the device without hardware.
     pub example: &'static str,
-    /// Wiring and use, in the repository.
+    /// The path of its README in the repository: wiring and use.
     pub readme: &'static str,
     open: fn(Value, &Setup) -> Result<Device, Failure>,
 }
 
-/// The catalog of this build.
+/// The entries of this build.
 pub static CATALOG: &[CatalogEntry] = &[
     CatalogEntry {
         name: "bme280",
@@ -246,7 +247,7 @@ pub static CATALOG: &[CatalogEntry] = &[
         title: "Brightness, exposure, focus... of a V4L2 camera, while it is watched",
         offers: &["set"],
         connects: "/dev/video0",
-        // Whether it obeys, only a kernel can say: `make test-vm` asks one.
+        // Only a kernel with the camera can test it: `make test-vm` does.
         buses: &[],
         example: "device = \"/dev/video0\"",
         readme: "reference-app/modules/camera/README.md",
@@ -254,7 +255,7 @@ pub static CATALOG: &[CatalogEntry] = &[
     },
 ];
 
-/// The line of a driver.
+/// Finds the entry of a driver.
 #[must_use]
 pub fn find(driver: &str) -> Option<&'static CatalogEntry> {
     CATALOG.iter().find(|entry| entry.name == driver)
@@ -262,8 +263,8 @@ pub fn find(driver: &str) -> Option<&'static CatalogEntry> {
 
 /// Opens a device by its driver's name and its settings, an object.
 ///
-/// A sensor that does not answer yet opens all the same, and says so when it is read: it may be plugged in
-/// later. A bus or pin that cannot be used is an error here.
+/// A sensor that does not answer yet opens successfully and returns the error when it is read: it may be
+/// connected later. A bus or pin that cannot be used is an error here.
 ///
 /// # Errors
 /// [`OpenError`].
@@ -289,7 +290,7 @@ fn names() -> String {
     CATALOG.iter().map(|entry| entry.name).collect::<Vec<_>>().join(", ")
 }
 
-/// What can go wrong in an opening function, which does not know its driver's name.
+/// The error of an opening function, which does not know the name of its driver.
 #[derive(Debug)]
 enum Failure {
     Settings(serde_json::Error),

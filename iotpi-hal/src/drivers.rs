@@ -1,7 +1,8 @@
-//! Drivers: one chip or kind of device per file, each generic over its bus or pin and taking it by value.
+//! Drivers: one file for each chip or kind of device, generic over its bus or pin. A driver owns its bus or
+//! pin.
 //!
-//! The drivers of chips are blocking: so is every bus below them. [`crate::blocking::Blocking`] makes one a
-//! [`Sensor`](iotpi_core::Sensor). Deliberately absent: a driver that knows which board it runs on.
+//! Drivers of chips are blocking, as is every bus below them. [`crate::blocking::Blocking`] makes a
+//! [`Sensor`](iotpi_core::Sensor) of one. Deliberately absent: a driver that depends on the board.
 
 use iotpi_core::{DeviceError, Quantity, Sample};
 
@@ -13,14 +14,15 @@ pub mod led;
 pub mod motion;
 pub mod system;
 
-/// A sensor whose measurement occupies a thread for a while: the blocking half of [`iotpi_core::Sensor`].
+/// A sensor that blocks its thread during a measurement: the blocking counterpart of [`iotpi_core::Sensor`].
 pub trait BlockingSensor: Send + 'static {
-    /// What [`sense`](Self::sense) returns samples of. Does not change.
+    /// The quantities of the samples [`sense`](Self::sense) returns. They do not change.
     fn quantities(&self) -> Vec<Quantity>;
 
     /// Measures once: one sample of each quantity, in its canonical unit.
     ///
     /// # Errors
-    /// [`DeviceError`] when nothing could be measured. The next call tries again, from a reset if need be.
+    /// [`DeviceError`] when the measurement failed. The next call tries again, and resets the device if
+    /// necessary.
     fn sense(&mut self) -> Result<Vec<Sample>, DeviceError>;
 }

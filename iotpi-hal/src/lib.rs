@@ -2,12 +2,12 @@
 #![doc = include_str!("../README.md")]
 //!
 //! # Map
-//! - [`drivers`]: one chip or kind of device per file, generic over embedded-hal 1.0.
-//! - [`bus`]: the back ends that open buses and pins, and say what to do when they cannot.
-//! - [`blocking`]: how a blocking driver is awaited.
-//! - [`camera`]: test card, replay, a Pi's camera modules, V4L2.
-//! - [`sim`]: the simulated world and the twins below the drivers.
-//! - [`catalog`]: the table of all of it, and how a settings table becomes a device.
+//! - [`drivers`]: one file for each chip or kind of device, generic over embedded-hal 1.0.
+//! - [`bus`]: the back ends that open buses and pins. Their errors state how to fix the problem.
+//! - [`blocking`]: runs a blocking driver as an async sensor.
+//! - [`camera`]: test card, replay, the camera modules of a Raspberry Pi, V4L2.
+//! - [`sim`]: the simulated world and the simulated devices below the drivers.
+//! - [`catalog`]: the table of all drivers, and the functions that open a device from a settings table.
 
 #[cfg(feature = "tokio")]
 pub mod blocking;

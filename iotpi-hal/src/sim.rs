@@ -1,7 +1,7 @@
-//! Twins: simulated chips and pins *below* the drivers, fed by one simulated world. The driver that ships
-//! runs above them, in every test and in the demo.
+//! Simulated chips and pins *below* the drivers, all in one simulated world. Tests and the demo run the
+//! production drivers on top of them.
 //!
-//! Deliberately absent: a simulated sensor that answers in its driver's place.
+//! Deliberately absent: a simulated sensor that replaces its driver.
 
 mod bme280;
 mod ds18b20;
@@ -9,13 +9,14 @@ mod fault;
 mod gpio;
 mod world;
 
-pub use bme280::{SimBme280, SimDelay, SimI2c, TwinError};
-pub use ds18b20::{Ds18b20Twin, TwinThermometer};
+pub use bme280::{SimBme280, SimDelay, SimI2c, SimI2cError};
+pub use ds18b20::{SimDs18b20, SimThermometer};
 pub use fault::{Fault, FaultSwitch};
-pub use gpio::{PinError, PinTwin};
+pub use gpio::{PinError, SimPin};
 pub use world::{Weather, World};
 
-/// The lock of a twin: a test that panicked while it held one must not hide behind the poison.
+/// Locks the state of a simulated device. A poisoned lock is ignored, so that the panic of one test does not
+/// hide behind a second error.
 fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -1,4 +1,5 @@
-//! The contract of the catalog: every entry is opened on its twin, used, broken and mended.
+//! The contract of the catalog: the test opens every entry as a simulated device, uses it, and turns faults
+//! on and off.
 #![cfg(all(feature = "sim", feature = "camera"))]
 #![allow(clippy::unwrap_used)]
 
@@ -13,7 +14,7 @@ use iotpi_hal::{
 };
 use serde_json::{Value, json};
 
-/// A world at noon, its clock, and a folder for what must lie somewhere.
+/// A world at noon, its clock, and a temporary folder.
 struct Scene {
     clock: Arc<ManualClock>,
     world: Arc<World>,
@@ -45,7 +46,8 @@ impl Scene {
     }
 }
 
-/// How a driver answers a fault of its twin: an error of a kind, or a reading nobody can tell from a good one.
+/// The expected result of a driver for a fault: an error kind, or `None` for a reading that cannot be
+/// distinguished from a good one.
 fn answer(driver: &str, fault: Fault) -> Option<DeviceErrorKind> {
     use DeviceErrorKind::{Bus, Checksum, NotFound, OutOfRange, Timeout};
 
@@ -56,9 +58,9 @@ fn answer(driver: &str, fault: Fault) -> Option<DeviceErrorKind> {
         ("bme280" | "bmp280", Fault::Corrupt) => Some(OutOfRange),
         ("bme280" | "bmp280", Fault::Hung) => Some(Timeout),
         ("ds18b20", Fault::Corrupt) => Some(Checksum),
-        // What it shows after power-on.
+        // The value after power-on.
         ("ds18b20", Fault::Hung) => Some(OutOfRange),
-        // A pin knows neither.
+        // A pin cannot report either fault.
         ("led" | "motion", Fault::Unplugged | Fault::Corrupt | Fault::Hung) => None,
         (driver, fault) => panic!("say here how `{driver}` answers {fault:?}"),
     }
@@ -95,7 +97,7 @@ async fn every_entry_opens_and_offers_what_it_says() {
             }
         };
 
-        // A machine may show less of itself than the list; everything else offers all of it.
+        // A machine may provide fewer quantities than the list; every other device provides all of them.
         let listed =
             entry.offers.iter().filter(|o| entry.name != "system" || offered.iter().any(|n| n == *o));
         assert!(offered.iter().eq(listed), "{}: {offered:?}", entry.name);
@@ -107,10 +109,10 @@ async fn every_entry_opens_and_offers_what_it_says() {
 async fn every_fault_is_told_and_is_over_when_it_ends() {
     let scene = Scene::new();
 
-    // A camera's twin is the test card, which knows no faults.
-    let has_twin =
+    // The simulated device of a camera is the test card, which has no faults.
+    let has_sim =
         |entry: &&CatalogEntry| entry.buses.contains(&Bus::Sim) && !["rpicam", "v4l"].contains(&entry.name);
-    for entry in CATALOG.iter().filter(has_twin) {
+    for entry in CATALOG.iter().filter(has_sim) {
         for fault in FAULTS {
             let switch = scene.world.faults(entry.name);
             let expected = answer(entry.name, fault);
@@ -165,7 +167,7 @@ async fn every_actuator_can_be_made_safe_twice() {
 }
 
 #[tokio::test]
-async fn twins_of_one_world_feel_the_same_weather() {
+async fn simulated_devices_of_one_world_read_the_same_weather() {
     let scene = Scene::new();
     let temperature = async |driver: &str| {
         let Device::Sensor(mut sensor) = scene.open(catalog::find(driver).unwrap()) else {
@@ -204,7 +206,7 @@ fn settings_that_do_not_fit_are_refused_and_say_why() {
 
 #[test]
 fn a_module_reads_its_settings_from_one_table() {
-    /// As a module's program has it: its own keys, and all others for the driver.
+    /// The table of a module's configuration: the program's own keys, and the rest for the driver.
     #[derive(serde::Deserialize)]
     struct Table {
         id: String,

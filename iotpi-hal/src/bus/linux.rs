@@ -1,6 +1,6 @@
 //! Linux character devices: `/dev/i2c-*` through `linux-embedded-hal`, `/dev/gpiochip*` through `gpiocdev`.
 //!
-//! The long-term path: it needs nothing but the kernel, on any board.
+//! This is the long-term back end: it needs only the kernel and works on any board.
 
 use std::path::{Path, PathBuf};
 
@@ -16,28 +16,29 @@ use gpiocdev::{
 use iotpi_core::{DeviceError, DeviceErrorKind};
 use linux_embedded_hal::{I2CError, I2cdev, i2cdev::linux::LinuxI2CError};
 
-use super::error_hints::{Opened, errno, open_error};
+use super::error_hints::{DeviceFile, errno, open_error};
 
-/// The GPIO chips that carry the 40-pin header, by label: Pi 4, Pi 5, Pi 3 and older.
+/// Labels of the GPIO chips that drive the 40-pin header: Pi 4, Pi 5, Pi 3 and older.
 const HEADER_LABELS: [&str; 3] = ["pinctrl-bcm2711", "pinctrl-rp1", "pinctrl-bcm2835"];
-/// What `gpioinfo` shows as the user of a line.
+/// The consumer of a line as `gpioinfo` shows it.
 const CONSUMER: &str = "iotpi";
 
 /// Opens an I2C bus, such as `/dev/i2c-1`.
 ///
 /// # Errors
-/// [`DeviceErrorKind::NotFound`] when I2C is off, [`DeviceErrorKind::PermissionDenied`] outside group `i2c`.
+/// [`DeviceErrorKind::NotFound`] when I2C is off, [`DeviceErrorKind::PermissionDenied`] when the user is not
+/// in group `i2c`.
 pub fn i2c(path: &Path) -> Result<LinuxI2c, DeviceError> {
     I2cdev::new(path).map(LinuxI2c).map_err(|e| {
         let number = i2c_errno(&e);
-        open_error(Opened::I2c, &path.display().to_string(), number, e)
+        open_error(DeviceFile::I2c, &path.display().to_string(), number, e)
     })
 }
 
-/// An I2C bus.
+/// An I2C bus opened through its character device.
 pub struct LinuxI2c(I2cdev);
 
-/// What went wrong on it.
+/// An error of the I2C bus.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct LinuxI2cError(#[from] I2CError);
@@ -52,12 +53,12 @@ fn i2c_errno(error: &LinuxI2CError) -> Option<i32> {
 impl i2c::Error for LinuxI2cError {
     fn kind(&self) -> ErrorKind {
         match i2c_errno(self.0.inner()) {
-            // What the Pi's own adapter says when nobody acknowledges (i2c-bcm2835); linux-embedded-hal calls
-            // it `Other`.
+            // The errors of the Pi's own adapter (i2c-bcm2835) for a missing acknowledge; linux-embedded-hal
+            // maps them to `Other`.
             Some(errno::EREMOTEIO | errno::ENXIO | errno::ENODEV) => {
                 ErrorKind::NoAcknowledge(NoAcknowledgeSource::Unknown)
             }
-            // A clock line held low.
+            // A device holds the clock line low.
             Some(errno::ETIMEDOUT) => ErrorKind::Bus,
             _ => i2c::Error::kind(&self.0),
         }
@@ -74,23 +75,23 @@ impl I2c for LinuxI2c {
     }
 }
 
-/// The pull on an input.
+/// The pull resistor of an input.
 pub type Pull = Bias;
 
-/// Takes a pin of the header as an output, low. `chip` is the GPIO chip's path where it is not to be found by
-/// label.
+/// Requests a pin of the header as an output, initially low. `chip` is the path of the GPIO chip, for boards
+/// whose chip is not found by its label.
 ///
 /// # Errors
-/// [`DeviceErrorKind::NotFound`] without such a chip or pin, [`DeviceErrorKind::PermissionDenied`] outside
-/// group `gpio`, [`DeviceErrorKind::Bus`] when another program has the pin.
+/// [`DeviceErrorKind::NotFound`] when the chip or pin does not exist, [`DeviceErrorKind::PermissionDenied`]
+/// when the user is not in group `gpio`, [`DeviceErrorKind::Bus`] when another program uses the pin.
 pub fn output(chip: Option<&Path>, pin: u8) -> Result<LinuxPin, DeviceError> {
     take(chip, pin, |request| request.as_output(Value::Inactive))
 }
 
-/// Takes a pin of the header as an input.
+/// Requests a pin of the header as an input.
 ///
 /// # Errors
-/// As [`output`].
+/// The same as those of [`output`].
 pub fn input(chip: Option<&Path>, pin: u8, pull: Pull) -> Result<LinuxPin, DeviceError> {
     take(chip, pin, |request| request.as_input().with_bias(pull))
 }
@@ -105,15 +106,15 @@ fn take(
     request.on_chip(&chip).with_consumer(CONSUMER).with_line(pin.into());
     direct(&mut request).request().map(LinuxPin).map_err(|e| {
         let number = gpio_errno(&e).or_else(|| line_errno(&chip, pin));
-        open_error(Opened::Gpio, &format!("pin {pin} of {}", chip.display()), number, e)
+        open_error(DeviceFile::Gpio, &format!("pin {pin} of {}", chip.display()), number, e)
     })
 }
 
-/// The chip that carries the header.
+/// Finds the GPIO chip that drives the header.
 fn header_chip() -> Result<PathBuf, DeviceError> {
     let failed = |e: gpiocdev::Error| {
         let number = gpio_errno(&e);
-        open_error(Opened::Gpio, "/dev/gpiochip*", number, e)
+        open_error(DeviceFile::Gpio, "/dev/gpiochip*", number, e)
     };
     let mut labels = Vec::new();
     for path in gpiocdev::chip::chips().map_err(failed)? {
@@ -128,7 +129,7 @@ fn header_chip() -> Result<PathBuf, DeviceError> {
         match labels.as_slice() {
             [] => "this machine has no GPIO chip".to_owned(),
             some => {
-                format!("no GPIO chip of a Raspberry Pi among {}: say which by its path", some.join(", "))
+                format!("no GPIO chip of a Raspberry Pi among {}: name one by its path", some.join(", "))
             }
         },
     ))
@@ -142,7 +143,7 @@ fn gpio_errno(error: &gpiocdev::Error) -> Option<i32> {
     }
 }
 
-/// Why a line was not given out, where the error keeps the kernel's number to itself.
+/// The kernel's error number for a refused line request. The error of gpiocdev does not contain it.
 fn line_errno(chip: &Path, pin: u8) -> Option<i32> {
     let chip = Chip::from_path(chip).ok()?;
     match chip.line_info(pin.into()) {
@@ -151,11 +152,11 @@ fn line_errno(chip: &Path, pin: u8) -> Option<i32> {
     }
 }
 
-/// A pin of the header.
+/// A pin of the header, requested from the kernel.
 #[derive(Debug)]
 pub struct LinuxPin(Request);
 
-/// The kernel did not switch or read a pin.
+/// The kernel could not set or read a pin.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct LinuxPinError(#[from] gpiocdev::Error);

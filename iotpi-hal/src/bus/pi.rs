@@ -1,7 +1,8 @@
-//! rppal: the Raspberry Pi's own peripherals, memory-mapped.
+//! The back end rppal: memory-mapped access to the peripherals of a Raspberry Pi.
 //!
-//! Faster than the character devices, and its software PWM is steadier. rppal is no longer maintained (last release:
-//! December 2024), and each new board needs a change to it: new systems take [`linux`](super).
+//! It is faster than the character devices, and its software PWM has less jitter. rppal is no longer
+//! maintained (last release: December 2024), and each new board needs a change to it: new systems use
+//! [`linux`](super).
 
 use std::path::Path;
 
@@ -15,7 +16,7 @@ use rppal::{
     pwm::{Channel, Polarity, Pwm},
 };
 
-use super::error_hints::{Opened, errno, open_error};
+use super::error_hints::{DeviceFile, errno, open_error};
 
 const LAMP_HZ: f64 = 200.0;
 const HARDWARE_HZ: f64 = 1000.0;
@@ -24,8 +25,8 @@ const MAX_DUTY: u16 = 1000;
 /// Opens an I2C bus by the path of its device file, `/dev/i2c-1`.
 ///
 /// # Errors
-/// [`DeviceErrorKind::NotFound`] when I2C is off or the path is no I2C bus,
-/// [`DeviceErrorKind::PermissionDenied`] outside group `i2c`.
+/// [`DeviceErrorKind::NotFound`] when I2C is off or the path is not an I2C bus,
+/// [`DeviceErrorKind::PermissionDenied`] when the user is not in group `i2c`.
 pub fn i2c(path: &Path) -> Result<PiI2c, DeviceError> {
     let what = path.display().to_string();
     let bus = what.strip_prefix("/dev/i2c-").and_then(|number| number.parse().ok()).ok_or_else(|| {
@@ -36,15 +37,15 @@ pub fn i2c(path: &Path) -> Result<PiI2c, DeviceError> {
     })?;
     rppal::i2c::I2c::with_bus(bus).map(PiI2c).map_err(|e| match e {
         rppal::i2c::Error::UnknownModel => no_pi(e),
-        e => open_error(Opened::I2c, &what, i2c_errno(&e), e),
+        e => open_error(DeviceFile::I2c, &what, i2c_errno(&e), e),
     })
 }
 
-/// An I2C bus.
+/// An I2C bus opened through rppal.
 #[derive(Debug)]
 pub struct PiI2c(rppal::i2c::I2c);
 
-/// What went wrong on it.
+/// An error of the I2C bus.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct PiI2cError(#[from] rppal::i2c::Error);
@@ -74,8 +75,8 @@ impl i2c::ErrorType for PiI2c {
 
 impl I2c for PiI2c {
     fn transaction(&mut self, address: u8, operations: &mut [Operation<'_>]) -> Result<(), PiI2cError> {
-        // rppal's own `transaction` ends the transfer between write and read; one message pair is what the
-        // chips want.
+        // rppal's own `transaction` ends the transfer between write and read. The chips need one combined
+        // transfer.
         if let [Operation::Write(write), Operation::Read(read)] = operations {
             self.0.set_slave_address(address.into())?;
             return Ok(self.0.write_read(write, read)?);
@@ -84,20 +85,20 @@ impl I2c for PiI2c {
     }
 }
 
-/// Takes a pin as an input without a pull.
+/// Opens a pin as an input without a pull resistor.
 ///
 /// # Errors
-/// [`DeviceErrorKind::NotFound`] when this is no Pi or there is no such pin,
-/// [`DeviceErrorKind::PermissionDenied`] outside group `gpio`, [`DeviceErrorKind::Bus`] when this program has
-/// the pin already.
+/// [`DeviceErrorKind::NotFound`] when this is not a Raspberry Pi or the pin does not exist,
+/// [`DeviceErrorKind::PermissionDenied`] when the user is not in group `gpio`, [`DeviceErrorKind::Bus`] when
+/// this program already uses the pin.
 pub fn input(pin: u8) -> Result<InputPin, DeviceError> {
     take(pin).map(gpio::Pin::into_input)
 }
 
-/// Takes a pin as an output whose duty is made in software.
+/// Opens a pin as an output with software PWM.
 ///
 /// # Errors
-/// As [`input`].
+/// The same as those of [`input`].
 pub fn output(pin: u8) -> Result<PiPin, DeviceError> {
     take(pin).map(|pin| PiPin(pin.into_output_low()))
 }
@@ -113,7 +114,7 @@ fn take(pin: u8) -> Result<gpio::Pin, DeviceError> {
             gpio::Error::UnknownModel => return no_pi(e),
             gpio::Error::ThreadPanic => None,
         };
-        open_error(Opened::Gpio, &what, number, e)
+        open_error(DeviceFile::Gpio, &what, number, e)
     })
 }
 
@@ -122,11 +123,11 @@ fn no_pi(error: impl std::error::Error + Send + Sync + 'static) -> DeviceError {
         .with_source(error)
 }
 
-/// An output with a duty made in software.
+/// An output pin with software PWM.
 #[derive(Debug)]
 pub struct PiPin(OutputPin);
 
-/// The pin did not obey.
+/// The pin could not be set.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct PiPinError(#[from] gpio::Error);
@@ -147,7 +148,7 @@ impl SetDutyCycle for PiPin {
     }
 
     fn set_duty_cycle(&mut self, duty: u16) -> Result<(), PiPinError> {
-        // At both ends no thread is needed.
+        // At 0 % and 100 % rppal needs no PWM thread.
         match duty {
             0 | MAX_DUTY.. => {
                 self.0.clear_pwm()?;
@@ -159,11 +160,11 @@ impl SetDutyCycle for PiPin {
     }
 }
 
-/// Opens a hardware PWM channel: 0 (BCM 12 or 18), 1 (BCM 13 or 19); on a Pi 5 up to 3.
+/// Opens a hardware PWM channel: 0 (BCM 12 or 18), 1 (BCM 13 or 19); up to 3 on a Pi 5.
 ///
 /// # Errors
-/// [`DeviceErrorKind::NotFound`] without the overlay or such a channel, [`DeviceErrorKind::PermissionDenied`]
-/// outside group `gpio`.
+/// [`DeviceErrorKind::NotFound`] when the overlay or the channel is missing,
+/// [`DeviceErrorKind::PermissionDenied`] when the user is not in group `gpio`.
 pub fn pwm(channel: u8) -> Result<PiPwm, DeviceError> {
     let what = format!("PWM channel {channel}");
     let channel = match channel {
@@ -179,15 +180,15 @@ pub fn pwm(channel: u8) -> Result<PiPwm, DeviceError> {
             rppal::pwm::Error::InvalidChannel => Some(errno::EINVAL),
             rppal::pwm::Error::UnknownModel => return no_pi(e),
         };
-        open_error(Opened::Pwm, &what, number, e)
+        open_error(DeviceFile::Pwm, &what, number, e)
     })
 }
 
-/// A hardware PWM channel.
+/// A hardware PWM channel of the processor.
 #[derive(Debug)]
 pub struct PiPwm(Pwm);
 
-/// The channel did not obey.
+/// The PWM channel could not be set.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct PiPwmError(#[from] rppal::pwm::Error);

@@ -1,8 +1,8 @@
-//! Pulse width modulation in software, for a pin that can only be switched.
+//! Pulse width modulation in software, for a pin that has only two levels.
 //!
-//! A thread switches the pin 200 times a second while the duty is between nothing and all; at both ends it
-//! waits and costs nothing. Good for lamps. Deliberately absent: servos and motors, whose pulses must not
-//! jitter with the scheduler.
+//! A thread toggles the pin 200 times a second while the duty is between 0 % and 100 %. At 0 % and 100 % the
+//! thread waits and uses no processor time. Suitable for lamps. Deliberately absent: servos and motors,
+//! because their pulses must not jitter with the scheduler.
 
 use std::{
     fmt::Debug,
@@ -19,20 +19,20 @@ use embedded_hal::{
     pwm::{self, SetDutyCycle},
 };
 
-/// One on and off; 200 Hz is above what an eye sees in the corner.
+/// The PWM period; 200 Hz is above the flicker the eye sees, even in peripheral vision.
 const PERIOD: Duration = Duration::from_millis(5);
-/// The duty that is always on.
+/// The duty at which the pin is always high.
 const MAX_DUTY: u16 = 1000;
 
-/// A pin with a duty. When it is dropped the pin is switched off.
+/// A pin with a duty cycle. Dropping it switches the pin off.
 #[derive(Debug)]
 pub struct SoftPwm {
     duties: Sender<(u16, Sender<Result<(), PwmError>>)>,
-    /// Why the thread could not switch the pin, if it could not.
+    /// The error of the thread, when it could not set the pin.
     failure: Arc<Mutex<Option<PwmError>>>,
 }
 
-/// The pin did not obey.
+/// The pin could not be set.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct PwmError(String);
@@ -44,7 +44,7 @@ impl pwm::Error for PwmError {
 }
 
 impl SoftPwm {
-    /// Begins with the pin off.
+    /// Starts the PWM thread with the pin off.
     pub fn new<P>(pin: P) -> Self
     where
         P: OutputPin + Send + 'static,
@@ -52,7 +52,7 @@ impl SoftPwm {
         let (duties, asked) = mpsc::channel();
         let failure = Arc::new(Mutex::new(None));
         let noted = Arc::clone(&failure);
-        // Ends when `duties` is dropped.
+        // The thread ends when `duties` is dropped.
         thread::spawn(move || run(pin, &asked, &noted));
         Self { duties, failure }
     }
@@ -98,7 +98,7 @@ fn run<P: OutputPin>(
                 duty = wanted;
                 on = wanted > 0;
                 let switched = switch(&mut pin, on);
-                // The one who asked waits for the answer.
+                // `set_duty_cycle` waits for this answer.
                 let _ = answer.send(switched.clone());
                 switched
             }
@@ -109,7 +109,7 @@ fn run<P: OutputPin>(
                 })
             }
             Err(RecvTimeoutError::Disconnected) => {
-                // Nobody is left to be told.
+                // The handle is dropped: there is no caller to report an error to.
                 let _ = switch(&mut pin, false);
                 return;
             }
@@ -129,14 +129,14 @@ fn switch<P: OutputPin>(pin: &mut P, on: bool) -> Result<(), PwmError> {
 mod tests {
     use super::*;
 
-    /// Tells every level it is set to, and fails when nobody listens.
-    struct Told(Sender<bool>);
+    /// Sends every level it is set to into the channel. Fails when the receiver is dropped.
+    struct SwitchLog(Sender<bool>);
 
-    impl embedded_hal::digital::ErrorType for Told {
+    impl embedded_hal::digital::ErrorType for SwitchLog {
         type Error = embedded_hal::digital::ErrorKind;
     }
 
-    impl OutputPin for Told {
+    impl OutputPin for SwitchLog {
         fn set_low(&mut self) -> Result<(), Self::Error> {
             self.0.send(false).map_err(|_| embedded_hal::digital::ErrorKind::Other)
         }
@@ -147,20 +147,20 @@ mod tests {
     }
 
     #[test]
-    fn between_nothing_and_all_the_pin_goes_on_and_off() {
-        let (tell, levels) = mpsc::channel();
-        let mut pwm = SoftPwm::new(Told(tell));
+    fn between_0_and_100_percent_the_pin_toggles() {
+        let (log, levels) = mpsc::channel();
+        let mut pwm = SoftPwm::new(SwitchLog(log));
 
         pwm.set_duty_cycle_percent(50).unwrap();
 
-        let seen: Vec<bool> = levels.iter().take(6).collect();
-        assert_eq!(seen, [true, false, true, false, true, false]);
+        let levels: Vec<bool> = levels.iter().take(6).collect();
+        assert_eq!(levels, [true, false, true, false, true, false]);
     }
 
     #[test]
-    fn at_both_ends_it_is_set_once_and_dropping_switches_off() {
-        let (tell, levels) = mpsc::channel();
-        let mut pwm = SoftPwm::new(Told(tell));
+    fn at_0_and_100_percent_it_is_set_once_and_drop_switches_it_off() {
+        let (log, levels) = mpsc::channel();
+        let mut pwm = SoftPwm::new(SwitchLog(log));
 
         pwm.set_duty_cycle_fully_on().unwrap();
         pwm.set_duty_cycle_fully_off().unwrap();
@@ -171,9 +171,9 @@ mod tests {
     }
 
     #[test]
-    fn a_pin_that_does_not_obey_is_an_error() {
-        let (tell, levels) = mpsc::channel();
-        let mut pwm = SoftPwm::new(Told(tell));
+    fn a_pin_that_cannot_be_switched_is_an_error() {
+        let (log, levels) = mpsc::channel();
+        let mut pwm = SoftPwm::new(SwitchLog(log));
 
         drop(levels);
 

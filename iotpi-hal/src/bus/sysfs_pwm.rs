@@ -1,7 +1,7 @@
-//! The processor's PWM through the kernel's files, for the pins an overlay gave to it.
+//! Hardware PWM through sysfs, for the pins that a device tree overlay assigns to the PWM controller.
 //!
 //! `dtoverlay=pwm,pin=18,func=2` in `/boot/firmware/config.txt` makes BCM 18 channel 0 (on a Pi 5: channel
-//! 2). The kernel has no character device for PWM as yet; its files are the interface it documents.
+//! 2). The kernel has no character device for PWM yet; sysfs is the interface it documents.
 
 use std::{
     fs, io,
@@ -11,24 +11,24 @@ use std::{
 use embedded_hal::pwm::{self, SetDutyCycle};
 use iotpi_core::DeviceError;
 
-use super::error_hints::{Opened, errno, open_error};
+use super::error_hints::{DeviceFile, errno, open_error};
 
-/// Where the kernel shows its PWM chips; the Pi's is the first.
+/// The sysfs folder of the first PWM chip, which is the one of the Raspberry Pi.
 pub const KERNEL_FOLDER: &str = "/sys/class/pwm/pwmchip0";
 
-/// One on and off.
+/// The PWM period: 1 ms.
 const PERIOD_NS: u32 = 1_000_000;
 const MAX_DUTY: u16 = 1000;
 
-/// A channel, switched on with duty zero.
+/// A PWM channel, enabled with duty zero.
 #[derive(Debug)]
 pub struct SysfsPwm {
     channel: PathBuf,
 }
 
-/// The kernel did not take a value.
+/// The kernel rejected a value.
 #[derive(Debug, thiserror::Error)]
-#[error("the PWM channel did not obey")]
+#[error("the kernel rejected the PWM setting")]
 pub struct PwmError(#[from] io::Error);
 
 impl pwm::Error for PwmError {
@@ -38,15 +38,16 @@ impl pwm::Error for PwmError {
 }
 
 impl SysfsPwm {
-    /// Opens a channel of the chip whose folder this is ([`KERNEL_FOLDER`]).
+    /// Opens a channel of the PWM chip with this sysfs folder ([`KERNEL_FOLDER`]).
     ///
     /// # Errors
-    /// [`NotFound`](iotpi_core::DeviceErrorKind::NotFound) without the overlay,
-    /// [`PermissionDenied`](iotpi_core::DeviceErrorKind::PermissionDenied) outside group `gpio`.
+    /// [`NotFound`](iotpi_core::DeviceErrorKind::NotFound) when the overlay is missing,
+    /// [`PermissionDenied`](iotpi_core::DeviceErrorKind::PermissionDenied) when the user is not in group
+    /// `gpio`.
     pub fn open(chip: &Path, channel: u8) -> Result<Self, DeviceError> {
         Self::export(chip, channel).map_err(|e| {
             let what = format!("PWM channel {channel} of {}", chip.display());
-            open_error(Opened::Pwm, &what, e.raw_os_error(), e)
+            open_error(DeviceFile::Pwm, &what, e.raw_os_error(), e)
         })
     }
 
@@ -54,13 +55,13 @@ impl SysfsPwm {
         let channel = chip.join(format!("pwm{number}"));
         if !channel.is_dir() {
             match fs::write(chip.join("export"), number.to_string()) {
-                // Somebody exported it since we looked.
+                // Another program exported the channel since the check above.
                 Err(e) if e.raw_os_error() == Some(errno::EBUSY) => {}
                 other => other?,
             }
         }
         let this = Self { channel };
-        // The duty must never be longer than the period, so it goes first.
+        // The kernel rejects a duty longer than the period, so the duty is reset first.
         this.write("duty_cycle", 0)
             .or_else(|e| if e.raw_os_error() == Some(errno::EINVAL) { Ok(()) } else { Err(e) })?;
         this.write("period", PERIOD_NS)?;

@@ -1,11 +1,12 @@
-//! Letters for the test card: 5 by 7 dots, only those it writes.
+//! The font of the test card: 5 by 7 dots, only the letters the test card writes.
 
-/// Dots a letter is wide and high; one empty column follows it.
+/// The width and height of a letter in dots. One empty column follows each letter.
 pub(super) const WIDTH: usize = 5;
 pub(super) const HEIGHT: usize = 7;
 pub(super) const ADVANCE: usize = WIDTH + 1;
 
-/// The rows of a letter, top first, the leftmost dot in bit 4. What is not in the font is empty.
+/// The rows of a letter, top first, with the leftmost dot in bit 4. A letter that is not in the font is
+/// empty.
 pub(super) fn glyph(letter: char) -> [u8; HEIGHT] {
     match letter {
         '0' => [0x0E, 0x11, 0x13, 0x15, 0x19, 0x11, 0x0E],

@@ -1,25 +1,25 @@
-//! The rhythm of a camera that has none of its own.
+//! The frame interval of a camera that has no hardware timing.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
-/// Ticks at a rate. A tick nobody waited for is not made up for.
+/// An interval at a frame rate. Missed ticks are skipped.
 #[derive(Debug)]
 pub(super) struct FrameInterval {
     period: Duration,
-    /// Made at the first tick, because a tokio timer can only be made inside its runtime.
+    /// Created at the first tick, because a tokio timer can only be created inside its runtime.
     interval: Option<Interval>,
 }
 
 impl FrameInterval {
-    /// So many frames a second.
+    /// An interval of `fps` frames a second.
     pub fn new(fps: f64) -> Self {
         let period = Duration::try_from_secs_f64(1.0 / fps).unwrap_or(Duration::from_secs(1));
         Self { period: period.max(Duration::from_millis(1)), interval: None }
     }
 
-    /// Waits for the next tick; the first is now. A cancelled wait loses nothing.
+    /// Waits for the next tick; the first is immediate. Cancel safe.
     pub async fn tick(&mut self) -> Instant {
         self.interval
             .get_or_insert_with(|| {

@@ -1,24 +1,24 @@
-//! A JPEG taken apart into rows of 16 pixels that can be exchanged without encoding the others again.
+//! A JPEG split into rows of 16 pixels, which can be replaced without encoding the other rows again.
 //!
-//! With a restart marker behind every row of blocks (ITU-T T.81, B.2.1 and E.1.4) each row is decoded on its
-//! own, so a row encoded in another picture of the same width, quality and sampling can stand in its place. A
-//! test card where a fifth of the rows change costs a fifth.
+//! With a restart marker after every row of blocks (ITU-T T.81, B.2.1 and E.1.4) each row is decoded
+//! independently. A row of another JPEG with the same width, quality and sampling can therefore replace it. A
+//! test card in which a fifth of the rows change costs a fifth.
 
 use jpeg_encoder::{ColorType, Encoder, EncodingError, SamplingFactor};
 
-/// Pixels of a block row at 4:2:0 sampling.
+/// The height of a block row in pixels, at 4:2:0 sampling.
 pub(super) const ROW_HEIGHT: usize = 16;
 
-/// A picture as its header and its block rows.
+/// A JPEG as its header and its block rows.
 #[derive(Debug, Clone)]
 pub(super) struct McuRows {
-    /// All before the first block: start-of-image to start-of-scan.
+    /// All bytes before the first block: start-of-image to start-of-scan.
     header: Vec<u8>,
     rows: Vec<Vec<u8>>,
 }
 
 impl McuRows {
-    /// Encodes a picture of `width` pixels a line, three bytes a pixel (RGB), at a quality of 1 to 100.
+    /// Encodes an image with `width` pixels a line, three bytes a pixel (RGB), at a quality of 1 to 100.
     pub fn encode(rgb: &[u8], width: u16, quality: u8) -> Result<Self, EncodingError> {
         let height = u16::try_from(rgb.len() / (3 * usize::from(width).max(1))).unwrap_or(u16::MAX);
         let mut jpeg = Vec::with_capacity(rgb.len() / 12);
@@ -30,7 +30,7 @@ impl McuRows {
     }
 
     fn split(jpeg: &[u8]) -> Self {
-        // Markers with a segment follow each other up to the start of the scan (DA).
+        // Marker segments follow one another up to the start of the scan (DA).
         let mut at = 2;
         while let Some(&[_, marker, high, low]) = jpeg.get(at..at + 4) {
             at += 2 + usize::from(u16::from_be_bytes([high, low]));
@@ -40,7 +40,7 @@ impl McuRows {
         }
         let (header, scan) = jpeg.split_at(at.min(jpeg.len()));
         let scan = scan.strip_suffix(&[0xFF, 0xD9]).unwrap_or(scan);
-        // In a scan FF stands before a marker, or before 00 where it is data.
+        // In a scan FF precedes a marker, or 00 where it is data.
         let mut rows = Vec::new();
         let mut begin = 0;
         for end in 1..scan.len() {
@@ -53,13 +53,13 @@ impl McuRows {
         Self { header: header.to_vec(), rows }
     }
 
-    /// The rows, top first.
+    /// The number of rows.
     #[cfg(test)]
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// The JPEG file with the rows of `other` in the place of its own from row `first` on.
+    /// The JPEG file with its rows from `first` on replaced by the rows of `other`.
     pub fn with(&self, first: usize, other: &Self) -> Vec<u8> {
         let rows = || {
             self.rows.iter().enumerate().map(|(i, own)| {
@@ -69,7 +69,8 @@ impl McuRows {
         let length = self.header.len() + rows().map(|row| row.len() + 2).sum::<usize>();
         let mut jpeg = Vec::with_capacity(length);
         jpeg.extend_from_slice(&self.header);
-        // Restart markers count from 0 to 7 and begin again; behind the last row the picture ends instead.
+        // Restart markers count from 0 to 7 and start again at 0. An end-of-image marker follows the last
+        // row.
         for (row, marker) in rows().zip((0xD0..=0xD7).cycle()) {
             jpeg.extend_from_slice(row);
             jpeg.extend_from_slice(&[0xFF, marker]);

@@ -1,6 +1,6 @@
-//! Taking MJPEG apart: JPEG after JPEG, as a file holds them or a program writes them.
+//! Splits an MJPEG stream into frames: concatenated JPEG files, as in a file or in the output of a program.
 //!
-//! Deliberately absent: containers, and multipart, which a boundary tells apart.
+//! Deliberately absent: containers, and multipart streams, whose frames are separated by a boundary.
 
 use bytes::{Buf, Bytes, BytesMut};
 use iotpi_core::{InvalidFrame, MAX_FRAME_BYTES};
@@ -8,20 +8,20 @@ use iotpi_core::{InvalidFrame, MAX_FRAME_BYTES};
 /// Start-of-image, and the first byte of the marker that follows it.
 const BEGIN: [u8; 3] = [0xFF, 0xD8, 0xFF];
 
-/// How far a walk along the markers of a picture has come (ITU-T T.81 annex B).
+/// The result of a scan along the markers of a frame (ITU-T T.81 annex B).
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum MarkerScan {
-    /// It goes on when there are more bytes.
+    /// The scan continues when there are more bytes.
     Unfinished,
-    /// The picture ends before this byte.
+    /// The frame ends before this byte.
     End(usize),
-    /// Another picture begins at this byte, and this one never ended.
+    /// Another frame begins at this byte; the present one has no end.
     CutOff(usize),
 }
 
-/// Walks on from `at`, at first the byte behind start-of-image, and leaves there where to go on. Segments are stepped over,
-/// so a thumbnail in one of them does not end the picture. No byte is looked at twice.
-pub(super) fn walk(bytes: &[u8], at: &mut usize) -> MarkerScan {
+/// Scans from `at`, initially the byte after start-of-image, and stores in it where the next scan continues.
+/// Skips whole segments, so a thumbnail in one of them does not end the frame. Reads no byte twice.
+pub(super) fn scan_markers(bytes: &[u8], at: &mut usize) -> MarkerScan {
     loop {
         // In a scan, FF 00 is data and FF D0..D7 are restarts: neither is a marker with a segment.
         let rest = bytes.get(*at..).unwrap_or_default();
@@ -44,88 +44,89 @@ pub(super) fn walk(bytes: &[u8], at: &mut usize) -> MarkerScan {
     }
 }
 
-/// Cuts pictures out of bytes that come piece by piece. What lies between two is left out.
+/// Extracts frames from a stream of bytes. Drops the bytes between two frames.
 #[derive(Debug, Default)]
 pub(super) struct Splitter {
     bytes: BytesMut,
-    /// Where the walk through the picture the bytes begin with goes on; `None` before a picture begins.
-    walk: Option<usize>,
+    /// Where the scan of the frame at the start of the buffer continues; `None` before a frame begins.
+    scan_from: Option<usize>,
 }
 
 impl Splitter {
-    /// Where the next bytes are put.
+    /// The buffer that takes the next bytes.
     pub fn buffer(&mut self) -> &mut BytesMut {
         &mut self.bytes
     }
 
-    /// The next picture that is whole; `None` until there are more bytes.
+    /// The next complete frame; `None` until there are more bytes.
     ///
     /// # Errors
-    /// [`InvalidFrame::TooLarge`] when one does not end within [`MAX_FRAME_BYTES`]: it is let go, and the next looked for.
+    /// [`InvalidFrame::TooLarge`] when a frame does not end within [`MAX_FRAME_BYTES`]. The splitter drops it
+    /// and searches for the next.
     pub fn next(&mut self) -> Result<Option<Bytes>, InvalidFrame> {
         loop {
-            let Some(at) = &mut self.walk else {
+            let Some(at) = &mut self.scan_from else {
                 let Some(begin) = find_begin(&self.bytes) else {
-                    // The last two may be the beginning of one.
+                    // The last two bytes may be the beginning of a frame.
                     self.bytes.advance(self.bytes.len().saturating_sub(BEGIN.len() - 1));
                     return Ok(None);
                 };
                 self.bytes.advance(begin);
-                self.walk = Some(2);
+                self.scan_from = Some(2);
                 continue;
             };
-            let walked = walk(&self.bytes, at);
-            let length = match walked {
+            let scan = scan_markers(&self.bytes, at);
+            let length = match scan {
                 MarkerScan::End(length) | MarkerScan::CutOff(length) => length,
                 MarkerScan::Unfinished => self.bytes.len(),
             };
             if length > MAX_FRAME_BYTES {
                 self.bytes.advance(length);
-                self.walk = None;
+                self.scan_from = None;
                 return Err(InvalidFrame::TooLarge(length));
             }
-            match walked {
+            match scan {
                 MarkerScan::Unfinished => return Ok(None),
                 MarkerScan::End(end) => {
-                    self.walk = None;
+                    self.scan_from = None;
                     return Ok(Some(self.bytes.split_to(end).freeze()));
                 }
                 MarkerScan::CutOff(begin) => {
                     self.bytes.advance(begin);
-                    self.walk = None;
+                    self.scan_from = None;
                 }
             }
         }
     }
 }
 
-/// The picture some bytes begin with, without what lies behind it; `None` when it does not end.
+/// The frame at the start of the bytes, without the bytes after it; `None` when it has no end.
 #[cfg(feature = "v4l")]
 pub(super) fn first(bytes: &[u8]) -> Option<&[u8]> {
     let mut at = 2;
-    match bytes.starts_with(&BEGIN).then(|| walk(bytes, &mut at))? {
+    match bytes.starts_with(&BEGIN).then(|| scan_markers(bytes, &mut at))? {
         MarkerScan::End(end) => bytes.get(..end),
         MarkerScan::Unfinished | MarkerScan::CutOff(_) => None,
     }
 }
 
-/// The pictures of a whole file. A last one that is cut off is left out.
+/// The frames of a whole file, without a truncated last one.
 pub(super) fn split(file: &Bytes) -> Vec<Bytes> {
-    let mut pictures = Vec::new();
+    let mut frames = Vec::new();
     let mut from = 0;
     while let Some(begin) = find_begin(&file[from..]) {
         let begin = from + begin;
         let mut at = begin + 2;
-        match walk(file, &mut at) {
+        match scan_markers(file, &mut at) {
             MarkerScan::Unfinished => break,
             MarkerScan::CutOff(next) => from = next,
             MarkerScan::End(end) => {
-                pictures.push(file.slice(begin..end));
+                frames.push(file.slice(begin..end));
                 from = end;
             }
         }
     }
-    pictures
+    frames
 }
 
 fn find_begin(bytes: &[u8]) -> Option<usize> {
@@ -140,69 +141,69 @@ mod tests {
     use super::*;
     use crate::camera::testcard::TestCard;
 
-    fn picture(number: usize) -> Bytes {
+    fn frame(number: usize) -> Bytes {
         let spec = CameraSpec { width: 160, height: 120, fps: 1.0 };
         let mut card = TestCard::new(spec, ManualClock::at(Timestamp::MIN)).unwrap();
         (0..=number).map(|_| card.paint(Timestamp::MIN).unwrap().jpeg().clone()).last().unwrap()
     }
 
-    /// A picture with a thumbnail, itself a whole JPEG, in an APP1 segment.
+    /// A frame with a thumbnail, itself a complete JPEG, in an APP1 segment.
     fn with_thumbnail(picture: &[u8], thumbnail: &[u8]) -> Bytes {
         let length = u16::try_from(thumbnail.len() + 2).unwrap().to_be_bytes();
         [&[0xFF, 0xD8, 0xFF, 0xE1], &length[..], thumbnail, &picture[2..]].concat().into()
     }
 
-    /// What a splitter makes of bytes that come in pieces.
+    /// The frames a splitter extracts when the bytes arrive in pieces.
     fn pieces(bytes: &[u8], size: usize) -> Vec<Bytes> {
         let mut splitter = Splitter::default();
-        let mut pictures = Vec::new();
+        let mut frames = Vec::new();
         for piece in bytes.chunks(size) {
             splitter.buffer().extend_from_slice(piece);
-            while let Ok(Some(picture)) = splitter.next() {
-                pictures.push(picture);
+            while let Ok(Some(frame)) = splitter.next() {
+                frames.push(frame);
             }
         }
-        pictures
+        frames
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
 
         #[test]
-        fn however_the_bytes_come_the_same_pictures_are_cut_out(
+        fn however_the_bytes_come_the_same_frames_are_cut_out(
             size in 1_usize..9000, between in "[a-z\0]{0,9}", cut in 3_usize..400,
         ) {
-            let (first, second) = (picture(0), with_thumbnail(&picture(1), &picture(2)[..]));
-            let film = Bytes::from(
+            let (first, second) = (frame(0), with_thumbnail(&frame(1), &frame(2)[..]));
+            let stream = Bytes::from(
                 [b"\xFFpadding", &first[..], between.as_bytes(), &second, &first[..first.len() - cut], &second].concat(),
             );
 
             let expected = vec![first, second.clone(), second];
-            prop_assert_eq!(&pieces(&film, size), &expected);
-            prop_assert_eq!(split(&film), expected);
+            prop_assert_eq!(&pieces(&stream, size), &expected);
+            prop_assert_eq!(split(&stream), expected);
         }
 
         #[test]
-        fn any_bytes_are_walked_to_their_end(bytes in proptest::collection::vec(
+        fn any_bytes_are_scanned_to_their_end(bytes in proptest::collection::vec(
             prop_oneof![Just(0xFF_u8), Just(0xD8), Just(0xD9), any::<u8>()], 0..600), size in 1_usize..50,
         ) {
-            let film = Bytes::from(bytes);
+            let stream = Bytes::from(bytes);
 
-            let cut: Vec<_> = pieces(&film, size);
+            let cut: Vec<_> = pieces(&stream, size);
 
-            prop_assert_eq!(cut, split(&film));
+            prop_assert_eq!(cut, split(&stream));
         }
     }
 
     #[test]
-    fn a_thumbnail_in_a_picture_that_is_cut_off_is_no_picture() {
-        let whole = with_thumbnail(&picture(1), &picture(0));
+    fn a_thumbnail_in_a_frame_that_is_cut_off_is_no_frame() {
+        let whole = with_thumbnail(&frame(1), &frame(0));
 
         assert!(split(&whole.slice(..whole.len() - 9)).is_empty());
     }
 
     #[test]
-    fn a_picture_without_end_is_let_go_at_8_mib_and_the_next_is_found() {
+    fn a_frame_without_end_is_dropped_at_8_mib_and_the_next_is_found() {
         let mut splitter = Splitter::default();
         splitter.buffer().extend_from_slice(&[0xFF, 0xD8, 0xFF, 0xDA, 0, 2]);
         let mut refused = 0;
@@ -212,9 +213,9 @@ mod tests {
             assert!(splitter.buffer().len() <= MAX_FRAME_BYTES);
         }
 
-        splitter.buffer().extend_from_slice(&picture(0));
+        splitter.buffer().extend_from_slice(&frame(0));
 
         assert_eq!(refused, 1);
-        assert_eq!(splitter.next(), Ok(Some(picture(0))));
+        assert_eq!(splitter.next(), Ok(Some(frame(0))));
     }
 }

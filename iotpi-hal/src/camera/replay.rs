@@ -1,8 +1,8 @@
-//! Recorded pictures, again and again: a folder of JPEG files, or one MJPEG file (JPEG after JPEG).
+//! Recorded frames in an endless loop: a folder of JPEG files, or one MJPEG file (concatenated JPEGs).
 //!
-//! `ffmpeg -i film.mp4 -c:v mjpeg -q:v 5 -an film.mjpeg` makes one. Deliberately absent: containers (AVI,
-//! MP4) and the recorded rhythm: pictures come at the rate the settings say, stamped with the time they are
-//! shown.
+//! `ffmpeg -i film.mp4 -c:v mjpeg -q:v 5 -an film.mjpeg` creates one. Deliberately absent: containers (AVI,
+//! MP4) and the recorded timing: frames come at the rate of the settings, stamped with the time they are
+//! captured from the file.
 
 use std::{
     fs, io,
@@ -15,7 +15,7 @@ use iotpi_core::{Camera, CameraSpec, Clock, DeviceError, DeviceErrorKind, Frame,
 
 use super::{frame_interval::FrameInterval, mjpeg::split};
 
-/// The camera.
+/// The replay camera.
 #[derive(Debug)]
 pub struct Replay {
     spec: CameraSpec,
@@ -27,23 +27,26 @@ pub struct Replay {
 
 #[derive(Debug)]
 enum FrameSource {
-    /// Read one at a time: a folder may be large.
+    /// The files are read one at a time, because a folder may be large.
     Files(Vec<PathBuf>),
-    /// Parts of one file that was read once.
+    /// Frames of one file that was read once.
     Parts(Vec<Bytes>),
 }
 
 impl Replay {
-    /// The pictures of a folder in the order of their names (`.jpg`, `.jpeg`), or of an MJPEG file, at 0.1 to
-    /// 60 a second.
+    /// The frames of a folder in the order of their file names (`.jpg`, `.jpeg`), or of an MJPEG file, at 0.1
+    /// to 60 frames a second.
     ///
     /// # Errors
-    /// - [`DeviceErrorKind::NotFound`]: nothing there, or no picture in it.
-    /// - [`DeviceErrorKind::PermissionDenied`]: it may not be read.
-    /// - [`DeviceErrorKind::Refused`]: an impossible rate.
+    /// - [`DeviceErrorKind::NotFound`]: the path does not exist, or contains no frame.
+    /// - [`DeviceErrorKind::PermissionDenied`]: the path may not be read.
+    /// - [`DeviceErrorKind::Refused`]: the rate is outside the limits.
     pub fn open(path: &Path, fps: f64, clock: Arc<dyn Clock>) -> Result<Self, DeviceError> {
         if !(0.1..=60.0).contains(&fps) {
-            return Err(DeviceError::new(DeviceErrorKind::Refused, "pictures come at 0.1 to 60 a second"));
+            return Err(DeviceError::new(
+                DeviceErrorKind::Refused,
+                "the frame rate must be 0.1 to 60 frames a second",
+            ));
         }
         let failed = |e: io::Error| read_error(path, e);
         let pictures = if path.is_dir() {
@@ -53,7 +56,7 @@ impl Replay {
         };
         let first = pictures.get(0).map_err(failed)?;
         let first = first.and_then(|jpeg| Frame::from_jpeg(jpeg, clock.now()).ok()).ok_or_else(|| {
-            DeviceError::new(DeviceErrorKind::NotFound, format!("no JPEG picture in {}", path.display()))
+            DeviceError::new(DeviceErrorKind::NotFound, format!("no JPEG frame in {}", path.display()))
         })?;
         let spec = CameraSpec { width: first.width(), height: first.height(), fps };
         Ok(Self { spec, clock, pace: FrameInterval::new(fps), pictures, next: 0 })
@@ -70,11 +73,11 @@ impl Camera for Replay {
         self.pace.tick().await;
         let at = self.next % self.pictures.len().max(1);
         self.next = at + 1;
-        // A file of some 100 KB that is most likely in the page cache: not worth another thread.
+        // A file of some 100 KB that is most likely in the page cache: not worth a blocking thread.
         let jpeg =
             self.pictures.get(at).map_err(|e| read_error(&self.pictures.name(at), e))?.unwrap_or_default();
         Frame::from_jpeg(jpeg, self.clock.now()).map_err(|e| {
-            let message = format!("{} is no picture", self.pictures.name(at).display());
+            let message = format!("{} is not a JPEG frame", self.pictures.name(at).display());
             DeviceError::new(DeviceErrorKind::Other, message).with_source(e)
         })
     }

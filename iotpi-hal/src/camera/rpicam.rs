@@ -1,15 +1,17 @@
-//! Camera modules on a Pi's ribbon cable (CSI), through `rpicam-vid`, which Raspberry Pi OS brings.
+//! Camera modules on the ribbon cable (CSI) of a Raspberry Pi, through `rpicam-vid`, which is part of
+//! Raspberry Pi OS.
 //!
-//! The program runs as a child and writes JPEG pictures to a pipe. Only the newest is kept: who comes late sees what is now.
-//! A child that ends, or gives no picture for some seconds, is killed and started again after a back-off; it is killed with
-//! the camera. Pictures are stamped when their last byte has come, some milliseconds after they were taken.
+//! The program runs as a child process and writes JPEG frames to a pipe. Only the newest frame is kept, so a
+//! slow reader always gets the present one. A child that exits, or writes no frame for some seconds, is
+//! killed and restarted after a back-off. Dropping the camera kills the child. A frame is stamped when its
+//! last byte arrives, some milliseconds after the exposure.
 //!
 //! # Troubleshooting
-//! | error | what to look at |
+//! | error | possible cause |
 //! |---|---|
 //! | `not found: ... not installed` | `sudo apt install rpicam-apps` (before Debian 12: `libcamera-apps`) |
 //! | `not found: ... finds no camera` | the ribbon cable; `rpicam-hello --list-cameras`; `camera_auto_detect=1` in `config.txt` |
-//! | `bus: ... is in use` | another program has the camera open |
+//! | `bus: ... is in use` | another program uses the camera |
 //! | `permission denied` | the user must be in group `video` |
 //! | `timeout` | the cable, or a rate the sensor cannot reach |
 //!
@@ -35,56 +37,56 @@ use tokio::{
 
 use super::mjpeg::Splitter;
 
-/// Its name, and the one it had before 2024.
+/// The name of the program, and its name before 2024.
 const PROGRAMS: [&str; 2] = ["rpicam-vid", "libcamera-vid"];
-/// How much is read at once; a pipe holds as much.
+/// The size of one read, which is the capacity of a pipe.
 const READ: usize = 64 * 1024;
-/// How much of what the program complains about is kept.
-const COMPLAINT: usize = 2 * 1024;
-/// How long a program whose pictures have ended is given to end itself, and what it wrote last to arrive.
-const LAST_WORDS_WITHIN: Duration = Duration::from_secs(1);
+/// The number of bytes of standard error that are kept.
+const STDERR_TAIL_BYTES: usize = 2 * 1024;
+/// The time a program that closed its output has to exit, and its last standard error to arrive.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What to ask of the camera.
+/// The settings of the camera.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rpicam {
-    /// Which camera, as `rpicam-hello --list-cameras` counts.
+    /// The index of the camera in `rpicam-hello --list-cameras`.
     pub camera: u32,
-    /// Pixels, 16 to 8,192. The program scales what the sensor gives.
+    /// Width in pixels, 16 to 8,192. The program scales the image of the sensor.
     pub width: u32,
-    /// Pixels, 16 to 8,192.
+    /// Height in pixels, 16 to 8,192.
     pub height: u32,
     /// Frames a second, 0.1 to 240.
     pub fps: f64,
     /// JPEG quality, 1 to 100.
     pub quality: u8,
-    /// Mirrors left and right.
+    /// Mirrors the image horizontally.
     pub hflip: bool,
-    /// Turns top and bottom over. Both together turn the picture by 180 degrees.
+    /// Mirrors the image vertically. Both together rotate it by 180 degrees.
     pub vflip: bool,
-    /// The program; `None` looks for `rpicam-vid`, then `libcamera-vid`, in `PATH`.
+    /// The path of the program; `None` searches `PATH` for `rpicam-vid`, then `libcamera-vid`.
     pub program: Option<PathBuf>,
-    /// When the program is given up, and when it is started again.
-    pub patience: Timeouts,
+    /// When the program is killed, and when it is restarted.
+    pub timeouts: Timeouts,
 }
 
-/// How long to wait for what.
+/// Timeouts and back-off of the child process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
-    /// Without a picture for so long, and for five frame times, the program is killed. Default 8 s: the first picture of a
-    /// Pi Zero takes four.
-    pub silent: Duration,
-    /// The wait before it is started again; from failure to failure it doubles. Default half a second.
-    pub least: Duration,
-    /// The longest wait. Default 10 s.
-    pub most: Duration,
+    /// The program is killed when it writes no frame for this long and for five frame intervals. Default 8 s:
+    /// the first frame of a Pi Zero takes four.
+    pub no_frame: Duration,
+    /// The first delay before a restart. It doubles with each consecutive failure. Default half a second.
+    pub min_backoff: Duration,
+    /// The maximum delay before a restart. Default 10 s.
+    pub max_backoff: Duration,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
-            silent: Duration::from_secs(8),
-            least: Duration::from_millis(500),
-            most: Duration::from_secs(10),
+            no_frame: Duration::from_secs(8),
+            min_backoff: Duration::from_millis(500),
+            max_backoff: Duration::from_secs(10),
         }
     }
 }
@@ -100,16 +102,17 @@ impl Default for Rpicam {
             hflip: false,
             vflip: false,
             program: None,
-            patience: Timeouts::default(),
+            timeouts: Timeouts::default(),
         }
     }
 }
 
 impl Rpicam {
-    /// The camera. The program is started by the first capture.
+    /// Checks the settings and creates the camera. The first capture starts the program.
     ///
     /// # Errors
-    /// [`DeviceErrorKind::Refused`] outside the limits, [`DeviceErrorKind::NotFound`] without the program.
+    /// [`DeviceErrorKind::Refused`] outside the limits, [`DeviceErrorKind::NotFound`] when the program is not
+    /// installed.
     pub fn open(self, clock: Arc<dyn Clock>) -> Result<RpicamVid, DeviceError> {
         let within = (16..=8192).contains(&self.width)
             && (16..=8192).contains(&self.height)
@@ -127,7 +130,7 @@ impl Rpicam {
             None => in_path().ok_or_else(|| not_installed(Path::new(PROGRAMS[0])))?,
         };
         let spec = CameraSpec { width: self.width, height: self.height, fps: self.fps };
-        let child = Arc::new(Supervised { program, wish: self, clock });
+        let child = Arc::new(Supervised { program, config: self, clock });
         Ok(RpicamVid { spec, child, newest: None })
     }
 
@@ -151,7 +154,7 @@ impl Rpicam {
     }
 }
 
-/// The newest picture, or why there is none.
+/// The newest frame, or the error that ended the stream.
 type Newest = Option<Result<Frame, Failed>>;
 
 /// A [`DeviceError`] that can be cloned.
@@ -167,12 +170,12 @@ impl Failed {
     }
 }
 
-/// The camera.
+/// A camera that reads frames from `rpicam-vid`.
 #[derive(Debug)]
 pub struct RpicamVid {
     spec: CameraSpec,
     child: Arc<Supervised>,
-    /// Its sender is the task that supervises the program, and ends when this is dropped.
+    /// The sender is the supervisor task, which ends when this receiver is dropped.
     newest: Option<watch::Receiver<Newest>>,
 }
 
@@ -190,46 +193,50 @@ impl Camera for RpicamVid {
         });
         if newest.changed().await.is_err() {
             self.newest = None;
-            return Err(DeviceError::new(DeviceErrorKind::Other, "what supervises the camera has ended"));
+            return Err(DeviceError::new(
+                DeviceErrorKind::Other,
+                "the supervisor task of the camera has ended",
+            ));
         }
         match newest.borrow_and_update().clone() {
             Some(Ok(frame)) => Ok(frame),
             Some(Err(Failed { kind, message })) => Err(DeviceError::new(kind, message)),
-            None => Err(DeviceError::new(DeviceErrorKind::Other, "the camera has not said anything")),
+            None => Err(DeviceError::new(DeviceErrorKind::Other, "the camera has delivered no frame yet")),
         }
     }
 }
 
-/// The program, and how it is run.
+/// The program and its configuration.
 #[derive(Debug)]
 struct Supervised {
     program: PathBuf,
-    wish: Rpicam,
+    config: Rpicam,
     clock: Arc<dyn Clock>,
 }
 
 impl Supervised {
-    /// Runs the program again and again until nobody is there who wants a picture. When this ends, the program has.
+    /// Runs the program again and again until all receivers are dropped. The program has exited when this
+    /// returns.
     async fn supervise(self: Arc<Self>, frames: watch::Sender<Newest>) {
-        let Timeouts { least, most, .. } = self.wish.patience;
-        let mut wait = least;
+        let Timeouts { min_backoff, max_backoff, .. } = self.config.timeouts;
+        let mut wait = min_backoff;
         loop {
             let failed = match self.spawn() {
                 Err(failed) => failed,
-                Ok((mut child, stdout, complaint)) => {
+                Ok((mut child, stdout, stderr_tail)) => {
                     let ended = tokio::select! {
                         () = frames.closed() => None,
                         ended = self.pictures(stdout, &frames, &mut wait) => Some(ended),
                     };
-                    let status = end(&mut child, matches!(ended, Some(EndReason::Output))).await;
+                    let status = end(&mut child, matches!(ended, Some(EndReason::OutputClosed))).await;
                     let Some(ended) = ended else { return };
-                    self.why(ended, status, &last_words(complaint).await)
+                    self.error(ended, status, &last_stderr_line(stderr_tail).await)
                 }
             };
             frames.send_replace(Some(Err(failed)));
             tokio::select! {
                 () = frames.closed() => return,
-                () = sleep(wait) => wait = (2 * wait).min(most),
+                () = sleep(wait) => wait = (2 * wait).min(max_backoff),
             }
         }
     }
@@ -237,11 +244,11 @@ impl Supervised {
     fn spawn(&self) -> Result<(Child, ChildStdout, JoinHandle<String>), Failed> {
         let mut command = Command::new(&self.program);
         command
-            .args(self.wish.arguments())
+            .args(self.config.arguments())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // When the runtime ends, and this task with it.
+            // Also kills the program when the runtime shuts down and drops this task.
             .kill_on_drop(true);
         let name = self.program.display();
         let mut child = command.spawn().map_err(|e| match e.kind() {
@@ -259,7 +266,7 @@ impl Supervised {
         }
     }
 
-    /// Shows pictures until there are no more; with each the wait is short again.
+    /// Publishes frames until the output ends. Each frame resets the back-off.
     async fn pictures(
         &self,
         mut stdout: ChildStdout,
@@ -267,14 +274,14 @@ impl Supervised {
         wait: &mut Duration,
     ) -> EndReason {
         let mut splitter = Splitter::default();
-        let silent = self.silent_after();
-        let mut until = Instant::now() + silent;
+        let timeout = self.no_frame_timeout();
+        let mut until = Instant::now() + timeout;
         loop {
             splitter.buffer().reserve(READ);
             match timeout_at(until, stdout.read_buf(splitter.buffer())).await {
                 Err(_) => return EndReason::Silent,
-                Ok(Ok(0)) => return EndReason::Output,
-                Ok(Err(error)) => return EndReason::Broken(error.to_string()),
+                Ok(Ok(0)) => return EndReason::OutputClosed,
+                Ok(Err(error)) => return EndReason::InvalidOutput(error.to_string()),
                 Ok(Ok(_)) => {}
             }
             loop {
@@ -286,43 +293,46 @@ impl Supervised {
                 match picture {
                     Ok(frame) => {
                         frames.send_replace(Some(Ok(frame)));
-                        *wait = self.wish.patience.least;
-                        until = Instant::now() + silent;
+                        *wait = self.config.timeouts.min_backoff;
+                        until = Instant::now() + timeout;
                     }
-                    Err(error) => return EndReason::Broken(error.to_string()),
+                    Err(error) => return EndReason::InvalidOutput(error.to_string()),
                 }
             }
         }
     }
 
-    fn silent_after(&self) -> Duration {
-        let frames = Duration::try_from_secs_f64(5.0 / self.wish.fps).unwrap_or_default();
-        self.wish.patience.silent.max(frames)
+    fn no_frame_timeout(&self) -> Duration {
+        let frames = Duration::try_from_secs_f64(5.0 / self.config.fps).unwrap_or_default();
+        self.config.timeouts.no_frame.max(frames)
     }
 
-    /// Says in words why there are no pictures any more.
-    fn why(&self, ended: EndReason, status: Option<ExitStatus>, complaint: &str) -> Failed {
+    /// The error that explains why the stream of frames ended.
+    fn error(&self, ended: EndReason, status: Option<ExitStatus>, stderr_tail: &str) -> Failed {
         let name = self.program.file_name().unwrap_or_default().display();
-        let said = if complaint.is_empty() { String::new() } else { format!(": {complaint}") };
-        let lower = complaint.to_lowercase();
+        let detail = if stderr_tail.is_empty() { String::new() } else { format!(": {stderr_tail}") };
+        let lower = stderr_tail.to_lowercase();
         let (kind, message) = if lower.contains("no cameras available") {
-            (DeviceErrorKind::NotFound, format!("{name} finds no camera{said}"))
+            (DeviceErrorKind::NotFound, format!("{name} finds no camera{detail}"))
         } else if lower.contains("resource busy") || lower.contains("failed to acquire") {
-            (DeviceErrorKind::Bus, format!("the camera is in use by another program{said}"))
+            (DeviceErrorKind::Bus, format!("the camera is in use by another program{detail}"))
         } else if lower.contains("permission denied") {
-            (DeviceErrorKind::PermissionDenied, format!("{name} may not use the camera{said}"))
+            (DeviceErrorKind::PermissionDenied, format!("{name} may not use the camera{detail}"))
         } else {
             match ended {
                 EndReason::Silent => (
                     DeviceErrorKind::Timeout,
-                    format!("{name} gave no picture for {:.1} s{said}", self.silent_after().as_secs_f64()),
+                    format!(
+                        "{name} gave no frame for {:.1} s{detail}",
+                        self.no_frame_timeout().as_secs_f64()
+                    ),
                 ),
-                EndReason::Broken(why) => {
-                    (DeviceErrorKind::Other, format!("{name} wrote no picture ({why}){said}"))
+                EndReason::InvalidOutput(why) => {
+                    (DeviceErrorKind::Other, format!("{name} wrote no JPEG frame ({why}){detail}"))
                 }
-                EndReason::Output => {
+                EndReason::OutputClosed => {
                     let how = status.map_or_else(|| "closed its output".to_owned(), |s| s.to_string());
-                    (DeviceErrorKind::Other, format!("{name} ended ({how}){said}"))
+                    (DeviceErrorKind::Other, format!("{name} ended ({how}){detail}"))
                 }
             }
         };
@@ -330,45 +340,46 @@ impl Supervised {
     }
 }
 
-/// Why there are no pictures any more.
+/// Why the stream of frames ended.
 #[derive(Debug)]
 enum EndReason {
-    /// None came in time.
+    /// No frame arrived within the timeout.
     Silent,
-    /// The output was closed: the program has ended, or is about to.
-    Output,
-    /// What came is no picture.
-    Broken(String),
+    /// The output was closed: the program has exited, or is about to.
+    OutputClosed,
+    /// The output is not a JPEG stream.
+    InvalidOutput(String),
 }
 
-/// Waits for the program's end, for a moment if it may be ending itself, else kills it.
+/// Waits for the program to exit, for a limited time if it may be exiting on its own; otherwise kills it.
 async fn end(child: &mut Child, by_itself: bool) -> Option<ExitStatus> {
-    if by_itself && let Ok(ended) = timeout(LAST_WORDS_WITHIN, child.wait()).await {
+    if by_itself && let Ok(ended) = timeout(EXIT_TIMEOUT, child.wait()).await {
         return ended.ok();
     }
-    // Waits until it is gone. It fails only when it is already.
+    // Waits for the exit. Fails only when the program has already exited.
     let _ = child.kill().await;
     None
 }
 
-/// The last line it complained with.
-async fn last_words(mut complaint: JoinHandle<String>) -> String {
-    match timeout(LAST_WORDS_WITHIN, &mut complaint).await {
+/// The last line the program wrote to standard error.
+async fn last_stderr_line(mut stderr_tail: JoinHandle<String>) -> String {
+    match timeout(EXIT_TIMEOUT, &mut stderr_tail).await {
         Ok(Ok(line)) => line,
-        // A program it started may hold its standard error open for ever.
+        // A process the program started may keep standard error open forever.
         Ok(Err(_)) | Err(_) => {
-            complaint.abort();
+            stderr_tail.abort();
             String::new()
         }
     }
 }
 
-/// Reads to the end, so that the program is never held up, and keeps the last line that says anything.
+/// Reads standard error to its end, so that the program never blocks on it, and keeps the last line with
+/// content.
 async fn last_line(stderr: ChildStderr) -> String {
     let mut stderr = BufReader::new(stderr);
-    let mut tail = Vec::with_capacity(2 * COMPLAINT);
+    let mut tail = Vec::with_capacity(2 * STDERR_TAIL_BYTES);
     while let Ok(1..) = stderr.read_buf(&mut tail).await {
-        let surplus = tail.len().saturating_sub(COMPLAINT);
+        let surplus = tail.len().saturating_sub(STDERR_TAIL_BYTES);
         tail.drain(..surplus);
     }
     let tail = String::from_utf8_lossy(&tail);

@@ -1,4 +1,4 @@
-//! The camera with a shell script in the place of `rpicam-vid`.
+//! Tests of the camera with a shell script in place of `rpicam-vid`.
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
@@ -7,17 +7,17 @@ use iotpi_core::{SystemClock, Timestamp};
 use super::*;
 use crate::camera::testcard::TestCard;
 
-/// No test waits longer than this for what must come.
+/// The timeout of every wait in these tests.
 const BOUND: Duration = Duration::from_secs(20);
 
-/// A folder with a program, and pictures `1.jpg` to `3.jpg` for it to show.
-struct Fake {
+/// A folder with a program, and frames `1.jpg` to `3.jpg` for it to write.
+struct FakeProgram {
     folder: tempfile::TempDir,
     pictures: Vec<bytes::Bytes>,
 }
 
-impl Fake {
-    /// A shell script. It finds the pictures beside it, and in `run` how many times it was started, from 1.
+impl FakeProgram {
+    /// A shell script. The frames are in its folder; the file `run` contains the number of starts, from 1.
     fn new(script: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let spec = CameraSpec { width: 160, height: 120, fps: 1.0 };
@@ -33,13 +33,13 @@ impl Fake {
         Self { folder, pictures }
     }
 
-    fn wish(&self) -> Rpicam {
+    fn config(&self) -> Rpicam {
         Rpicam {
             program: Some(self.folder.path().join("rpicam-vid")),
-            patience: Timeouts {
-                silent: BOUND,
-                least: Duration::from_millis(1),
-                most: Duration::from_millis(2),
+            timeouts: Timeouts {
+                no_frame: BOUND,
+                min_backoff: Duration::from_millis(1),
+                max_backoff: Duration::from_millis(2),
             },
             fps: 200.0,
             ..Rpicam::default()
@@ -47,10 +47,10 @@ impl Fake {
     }
 
     fn open(&self) -> RpicamVid {
-        self.wish().open(SystemClock::shared()).unwrap()
+        self.config().open(SystemClock::shared()).unwrap()
     }
 
-    /// Whether the process whose number the script wrote to `pid` is there, dead and not waited for included.
+    /// Whether the process with the id in the file `pid` exists, including a zombie.
     fn is_there(&self) -> bool {
         let pid = fs::read_to_string(self.folder.path().join("pid")).unwrap();
         Path::new("/proc").join(pid.trim()).exists()
@@ -61,8 +61,8 @@ async fn next(camera: &mut RpicamVid) -> Result<Frame, DeviceError> {
     timeout(BOUND, camera.capture()).await.expect("neither a picture nor an error")
 }
 
-/// The next picture, whatever errors come before it.
-async fn next_picture(camera: &mut RpicamVid) -> bytes::Bytes {
+/// The next frame, after any errors that precede it.
+async fn next_frame(camera: &mut RpicamVid) -> bytes::Bytes {
     let picture = async {
         loop {
             if let Ok(frame) = camera.capture().await {
@@ -75,8 +75,9 @@ async fn next_picture(camera: &mut RpicamVid) -> bytes::Bytes {
 
 #[tokio::test]
 async fn the_newest_picture_of_the_program_is_shown() {
-    // Nobody is slower than a pipe that is read: the next picture is written when the one before it was seen.
-    let fake = Fake::new("mkfifo seen; for n in 1 2 3; do cat $n.jpg; read -r _ <seen; done; exec sleep 600");
+    // The script writes the next frame only after the test has received the one before it.
+    let fake =
+        FakeProgram::new("mkfifo seen; for n in 1 2 3; do cat $n.jpg; read -r _ <seen; done; exec sleep 600");
     let mut camera = fake.open();
 
     let mut shown = Vec::new();
@@ -91,16 +92,16 @@ async fn the_newest_picture_of_the_program_is_shown() {
 
 #[tokio::test]
 async fn what_was_asked_for_is_what_the_program_is_told() {
-    let fake = Fake::new("echo \"$@\" >told; cat 1.jpg; exec sleep 600");
-    let wish =
-        Rpicam { camera: 1, width: 1296, height: 972, fps: 7.5, quality: 60, hflip: true, ..fake.wish() };
-    let mut camera = wish.open(SystemClock::shared()).unwrap();
+    let fake = FakeProgram::new("echo \"$@\" >args; cat 1.jpg; exec sleep 600");
+    let config =
+        Rpicam { camera: 1, width: 1296, height: 972, fps: 7.5, quality: 60, hflip: true, ..fake.config() };
+    let mut camera = config.open(SystemClock::shared()).unwrap();
 
     let frame = next(&mut camera).await.unwrap();
 
-    let told = fs::read_to_string(fake.folder.path().join("told")).unwrap();
+    let args = fs::read_to_string(fake.folder.path().join("args")).unwrap();
     assert_eq!(
-        told.trim(),
+        args.trim(),
         "--codec mjpeg --timeout 0 --nopreview --flush --output - --camera 1 --width 1296 --height 972 \
          --framerate 7.5 --quality 60 --hflip"
     );
@@ -110,13 +111,13 @@ async fn what_was_asked_for_is_what_the_program_is_told() {
 
 #[tokio::test]
 async fn a_program_that_dies_amid_a_picture_is_told_of_and_started_again() {
-    let fake = Fake::new(
+    let fake = FakeProgram::new(
         "if [ $run = 1 ]; then head -c 900 1.jpg; echo 'lost the sensor' >&2; exit 3; fi; cat 2.jpg; exec sleep 600",
     );
     let mut camera = fake.open();
 
     let error = next(&mut camera).await.unwrap_err();
-    let picture = next_picture(&mut camera).await;
+    let picture = next_frame(&mut camera).await;
 
     assert_eq!(error.kind(), DeviceErrorKind::Other);
     assert!(error.to_string().contains("exit status: 3): lost the sensor"), "{error}");
@@ -125,16 +126,16 @@ async fn a_program_that_dies_amid_a_picture_is_told_of_and_started_again() {
 
 #[tokio::test]
 async fn a_program_that_falls_silent_is_killed_and_started_again() {
-    // The first gives half a picture and lives on.
-    let fake = Fake::new(
+    // The first run writes half a frame and keeps running.
+    let fake = FakeProgram::new(
         "if [ $run = 1 ]; then echo $$ >pid; head -c 900 1.jpg; exec sleep 600; fi; cat 2.jpg; exec sleep 600",
     );
-    let mut wish = fake.wish();
-    wish.patience.silent = Duration::from_millis(300);
-    let mut camera = wish.open(SystemClock::shared()).unwrap();
+    let mut config = fake.config();
+    config.timeouts.no_frame = Duration::from_millis(300);
+    let mut camera = config.open(SystemClock::shared()).unwrap();
 
     let error = next(&mut camera).await.unwrap_err();
-    let picture = next_picture(&mut camera).await;
+    let picture = next_frame(&mut camera).await;
 
     assert_eq!(error.kind(), DeviceErrorKind::Timeout, "{error}");
     assert_eq!(picture, fake.pictures[1]);
@@ -143,7 +144,7 @@ async fn a_program_that_falls_silent_is_killed_and_started_again() {
 
 #[tokio::test]
 async fn the_program_ends_with_the_camera() {
-    let fake = Fake::new("echo $$ >pid; cat 1.jpg; exec sleep 600");
+    let fake = FakeProgram::new("echo $$ >pid; cat 1.jpg; exec sleep 600");
     let mut camera = fake.open();
     next(&mut camera).await.unwrap();
     assert!(fake.is_there());
@@ -160,7 +161,7 @@ async fn the_program_ends_with_the_camera() {
 
 #[tokio::test]
 async fn a_program_that_floods_its_standard_error_is_not_held_up() {
-    let fake = Fake::new(
+    let fake = FakeProgram::new(
         "i=0; while [ $i -lt 40 ]; do cat 1.jpg 2.jpg 3.jpg >&2; i=$((i + 1)); done; cat 3.jpg; exec sleep 600",
     );
     let mut camera = fake.open();
@@ -170,26 +171,27 @@ async fn a_program_that_floods_its_standard_error_is_not_held_up() {
 
 #[tokio::test]
 async fn what_the_program_complains_of_decides_the_kind() {
-    for (complaint, kind) in [
+    for (stderr_tail, kind) in [
         ("ERROR: *** no cameras available ***", DeviceErrorKind::NotFound),
         ("Pipeline handler in use: failed to acquire camera", DeviceErrorKind::Bus),
         ("/dev/media0: Permission denied", DeviceErrorKind::PermissionDenied),
         ("unrecognised option '--flush'", DeviceErrorKind::Other),
     ] {
-        let fake = Fake::new(&format!("echo 'INFO starting' >&2; echo \"{complaint}\" >&2; exit 255"));
+        let fake =
+            FakeProgram::new(&format!("echo 'INFO starting' >&2; echo \"{stderr_tail}\" >&2; exit 255"));
         let mut camera = fake.open();
 
         let error = next(&mut camera).await.unwrap_err();
 
         assert_eq!(error.kind(), kind, "{error}");
-        assert!(error.to_string().contains(complaint), "{error}");
+        assert!(error.to_string().contains(stderr_tail), "{error}");
     }
 }
 
 #[tokio::test]
 async fn what_is_no_picture_is_an_error_and_not_shown() {
     // Start of image, a scan without a frame header, end of image.
-    let fake = Fake::new(
+    let fake = FakeProgram::new(
         "[ $run = 1 ] && printf '\\377\\330\\377\\332\\000\\002\\377\\331'; cat 2.jpg; exec sleep 600",
     );
     let mut camera = fake.open();
@@ -197,14 +199,14 @@ async fn what_is_no_picture_is_an_error_and_not_shown() {
     let error = next(&mut camera).await.unwrap_err();
 
     assert!(error.to_string().contains("no frame header"), "{error}");
-    assert_eq!(next_picture(&mut camera).await, fake.pictures[1]);
+    assert_eq!(next_frame(&mut camera).await, fake.pictures[1]);
 }
 
 #[test]
 fn a_program_that_is_not_there_is_not_found_and_says_what_to_install() {
-    let wish = Rpicam { program: Some("/nowhere/rpicam-vid".into()), ..Rpicam::default() };
+    let config = Rpicam { program: Some("/nowhere/rpicam-vid".into()), ..Rpicam::default() };
 
-    let error = wish.open(SystemClock::shared()).unwrap_err();
+    let error = config.open(SystemClock::shared()).unwrap_err();
 
     assert_eq!(error.kind(), DeviceErrorKind::NotFound);
     assert!(error.to_string().contains("apt install rpicam-apps"), "{error}");
@@ -212,7 +214,7 @@ fn a_program_that_is_not_there_is_not_found_and_says_what_to_install() {
 
 #[tokio::test]
 async fn a_program_that_is_removed_while_it_runs_is_not_found() {
-    let fake = Fake::new("rm rpicam-vid; cat 1.jpg; exit 0");
+    let fake = FakeProgram::new("rm rpicam-vid; cat 1.jpg; exit 0");
     let mut camera = fake.open();
 
     let missing = async {
@@ -229,12 +231,12 @@ async fn a_program_that_is_removed_while_it_runs_is_not_found() {
 #[test]
 fn impossible_wishes_are_refused() {
     let usual = Rpicam::default;
-    for wish in [
+    for config in [
         Rpicam { width: 0, ..usual() },
         Rpicam { height: 9000, ..usual() },
         Rpicam { fps: f64::NAN, ..usual() },
         Rpicam { quality: 0, ..usual() },
     ] {
-        assert_eq!(wish.open(SystemClock::shared()).unwrap_err().kind(), DeviceErrorKind::Refused);
+        assert_eq!(config.open(SystemClock::shared()).unwrap_err().kind(), DeviceErrorKind::Refused);
     }
 }

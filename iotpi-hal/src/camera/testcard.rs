@@ -1,7 +1,7 @@
-//! A moving test card with the time and the number of the frame painted in, for a system without a camera.
+//! A moving test card with the time and the frame number, for a system without a camera.
 //!
-//! The time painted in is the one the frame is stamped with, so the delay to a screen can be read off a
-//! photograph of it. Only the rows that move are encoded anew ([`mcu_rows`](super) has how).
+//! The painted time is the timestamp of the frame, so a photograph of a screen shows the latency. Only the
+//! rows that change are encoded again (see [`mcu_rows`](super)).
 //!
 //! Deliberately absent: sound, colour standards.
 
@@ -16,9 +16,9 @@ use super::{
     mcu_rows::{McuRows, ROW_HEIGHT},
 };
 
-/// JPEG quality: letters stay sharp, and 640 by 480 pixels have about 20 KB.
+/// JPEG quality: letters stay sharp, and a frame of 640 by 480 pixels has about 20 KB.
 const QUALITY: u8 = 80;
-/// Letters in the line of text.
+/// The length of the line of text.
 const TEXT_LEN: usize = "00:00:00.000 UTC #000000".len();
 
 type Rgb = [u8; 3];
@@ -38,18 +38,18 @@ const GRID: Rgb = [48, 62, 76];
 const BALL: Rgb = [255, 140, 30];
 const TEXT: Rgb = [255, 255, 255];
 
-/// The camera.
+/// A camera that paints a moving test card.
 #[derive(Debug)]
 pub struct TestCard {
     spec: CameraSpec,
     clock: Arc<dyn Clock>,
     pace: FrameInterval,
-    /// Everything that does not move.
+    /// The parts that do not change.
     background: McuRows,
-    /// The first block row that moves, and the pixels of those that do.
+    /// The first block row that changes, and the pixels of the rows that change.
     band_row: usize,
     band: Canvas,
-    /// How many times a dot of the font is enlarged.
+    /// The size of a dot of the font in pixels.
     scale: usize,
     frames: u64,
 }
@@ -87,10 +87,10 @@ impl TestCard {
         })
     }
 
-    /// Paints and encodes the picture of a moment.
+    /// Paints and encodes the frame of a moment.
     ///
     /// # Errors
-    /// [`DeviceErrorKind::Other`] when it cannot be encoded, which is a defect.
+    /// [`DeviceErrorKind::Other`] when encoding fails, which is a defect.
     pub fn paint(&mut self, now: Timestamp) -> Result<Frame, DeviceError> {
         self.frames += 1;
         let text = format!("{} UTC #{:06}", time_of_day(now), self.frames % 1_000_000);
@@ -122,17 +122,17 @@ fn columns(width: usize) -> u16 {
     u16::try_from(width).unwrap_or(u16::MAX)
 }
 
-/// So large that the text fills most of the width, or a quarter of the height.
+/// The largest scale at which the text fits most of the width and a quarter of the height.
 fn scale(width: usize, height: usize) -> usize {
     (width / ((TEXT_LEN + 1) * font::ADVANCE)).min(height / (4 * font::HEIGHT)).max(1)
 }
 
-/// The block rows the text stands in.
+/// The number of block rows the text covers.
 fn text_rows(scale: usize) -> usize {
     (font::HEIGHT * scale + 8).div_ceil(ROW_HEIGHT)
 }
 
-/// `HH:MM:SS.mmm`.
+/// Formats a time as `HH:MM:SS.mmm`.
 fn time_of_day(now: Timestamp) -> String {
     let millis = now.as_micros().div_euclid(1000).rem_euclid(86_400_000);
     let (secs, millis) = (millis / 1000, millis % 1000);
@@ -153,7 +153,7 @@ fn background(width: usize, height: usize) -> Canvas {
     canvas
 }
 
-/// A ball that crosses the band in four seconds and comes back, above the line of text.
+/// A ball that crosses the band in four seconds and returns, above the line of text.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 fn paint_band(band: &mut Canvas, scale: usize, now: Timestamp, text: &str) {
     let (width, text_height) = (band.width, text_rows(scale) * ROW_HEIGHT);
@@ -173,7 +173,7 @@ fn paint_band(band: &mut Canvas, scale: usize, now: Timestamp, text: &str) {
     band.text(left, top, scale, text, TEXT);
 }
 
-/// Pixels, three bytes each, line by line.
+/// RGB pixels, three bytes each, line by line.
 #[derive(Debug)]
 struct Canvas {
     width: usize,
@@ -186,7 +186,7 @@ impl Canvas {
         Self { width, height, pixels: colour.repeat(width * height) }
     }
 
-    /// Fills a rectangle; what lies outside is cut off.
+    /// Fills a rectangle, clipped to the canvas.
     fn fill(&mut self, left: usize, top: usize, width: usize, height: usize, colour: Rgb) {
         let (left, right) = (left.min(self.width), (left + width).min(self.width));
         for y in top..(top + height).min(self.height) {
@@ -237,7 +237,7 @@ mod tests {
         TestCard::new(spec, ManualClock::at(noon())).unwrap()
     }
 
-    /// How bright a pixel of a decoded frame is, 0 to 255.
+    /// The brightness of a pixel of a decoded frame, 0 to 255.
     fn brightness(frame: &Frame, x: usize, y: usize) -> u8 {
         let pixels = JpegDecoder::new(ZCursor::new(frame.jpeg().to_vec())).decode().unwrap();
         let at = (y * frame.width() as usize + x) * 3;
@@ -248,7 +248,7 @@ mod tests {
     fn the_time_is_painted_where_it_can_be_read() {
         let frame = card(SPEC).paint(noon()).unwrap();
 
-        // "1" of "12:34:56.789": its stem is lit, the dot left of it is not.
+        // In "1" of "12:34:56.789" the stem is lit and the dot left of it is not.
         let scale = scale(640, 480);
         let rows = text_rows(scale) * ROW_HEIGHT;
         let left = (640 - TEXT_LEN * font::ADVANCE * scale) / 2;

@@ -1,26 +1,27 @@
-//! V4L2 cameras: USB cameras, and Pi cameras whose driver offers JPEG or YUYV.
+//! V4L2 cameras: USB cameras, and Raspberry Pi cameras with a driver that provides JPEG or YUYV.
 //!
-//! A camera that sends JPEG is passed through untouched; one that sends YUYV is encoded. The camera runs on a
-//! thread of its own and only the newest frame is kept: who comes late sees what is now. A frame is stamped with the time the
-//! kernel gives it, not when it was fetched. A camera that is unplugged, or gives no frame for some seconds, is an error; the
-//! next capture opens it anew, with its controls.
+//! JPEG frames are passed through unchanged; YUYV frames are encoded. The camera runs on a thread of its own
+//! and only the newest frame is kept, so a slow reader always gets the present one. A frame has the timestamp
+//! of the kernel, not the time it was read. A camera that is unplugged, or delivers no frame for some
+//! seconds, is an error; the next capture opens it again and sets its controls again.
 //!
-//! nokhwa waits for a frame without a time limit. The thread of a silent camera is therefore left behind, and keeps the camera
-//! until it speaks or is unplugged; until then each opening is an error ("in use"). Then the thread ends by itself, and the
-//! camera is back with the next capture. There is never more than one such thread a camera.
+//! nokhwa waits for a frame without a timeout. The thread of a camera that delivers no frames therefore keeps
+//! running, and keeps the camera open until a frame arrives or the camera is unplugged; until then every
+//! attempt to open it fails ("in use"). Then the thread ends, and the next capture succeeds. There is never
+//! more than one such thread per camera.
 //!
 //! # Troubleshooting
-//! | error | what to look at |
+//! | error | possible cause |
 //! |---|---|
-//! | `not found` | `v4l2-ctl --list-devices`; a Pi camera module under libcamera wants driver `rpicam` |
+//! | `not found` | `v4l2-ctl --list-devices`; a Raspberry Pi camera module with libcamera needs driver `rpicam` |
 //! | `permission denied` | the user must be in group `video` |
-//! | `bus: ... is in use` | another program has the camera open, or it has been silent: plug it in again |
-//! | `timeout` | the cable, the hub it hangs on, its power |
-//! | `refused` | a control the camera has not, or a value outside its range: the error lists what there is |
-//! | `does not open` | it offers neither JPEG nor YUYV, or a rate that is no whole number, as HDMI and TV inputs do |
+//! | `bus: ... is in use` | another program uses the camera, or it delivered no frames: unplug it and plug it in again |
+//! | `timeout` | the cable, the USB hub, its power supply |
+//! | `refused` | a control the camera does not have, or a value outside its range: the error lists the valid ones |
+//! | `does not open` | it provides neither JPEG nor YUYV, or has a fractional frame rate, as HDMI and TV inputs do |
 //!
 //! # Deliberately absent
-//! H.264, several planes, cropping; HDMI and TV inputs, which nokhwa refuses (docs/design/0017).
+//! H.264, multi-planar formats, cropping; HDMI and TV inputs, which nokhwa rejects (docs/design/0017).
 
 use std::{
     fmt, io,
@@ -52,67 +53,69 @@ pub mod adjusting;
 pub mod controls;
 mod negotiate;
 
-/// Buffers that may fill while one is looked at: nokhwa asks for four.
+/// Buffers the driver can fill while one is being read: nokhwa requests four.
 const BUFFERS: u32 = 3;
-/// Without a frame for so long, and for five frame times, a camera counts as hung.
-const SILENT: Duration = Duration::from_secs(5);
-/// A camera that sends no picture for so long, but something, says what. Shorter than the silence, or it would not be heard.
-const BROKEN: Duration = Duration::from_secs(4);
-/// A frame older than this was stamped by a clock that is not ours.
-const OLDEST: Duration = Duration::from_secs(10);
+/// A camera without a frame for this long, and for five frame intervals, counts as hung.
+const NO_FRAME_TIMEOUT: Duration = Duration::from_secs(5);
+/// A camera that sends only invalid frames for this long returns the error of the last one. Shorter than the
+/// timeout above, which would hide that error.
+const INVALID_FRAMES_TIMEOUT: Duration = Duration::from_secs(4);
+/// A frame older than this has a timestamp of a different clock.
+const MAX_FRAME_AGE: Duration = Duration::from_secs(10);
 
-/// What the thread says last: the newest frame, or why it ended.
+/// The last message of the thread: the newest frame, or the error that ended it.
 type Newest = Option<Result<Frame, Arc<DeviceError>>>;
 
-/// What to ask of the camera.
+/// The settings of the camera.
 #[derive(Debug, Clone, PartialEq)]
 pub struct V4lConfig {
-    /// `/dev/video0`, or a link to it that does not change with the port, from `/dev/v4l/by-id`.
+    /// The device file `/dev/video0`, or a link in `/dev/v4l/by-id`, which does not change with the port.
     pub device: PathBuf,
-    /// Pixels. The camera's nearest is taken.
+    /// Width in pixels. The nearest size of the camera is used.
     pub width: u32,
-    /// Pixels.
+    /// Height in pixels.
     pub height: u32,
-    /// Frames a second. The camera's nearest is taken.
+    /// Frames a second. The nearest rate of the camera is used.
     pub fps: u32,
-    /// Set at every opening, in the order of their names.
+    /// Controls that are set at every opening, in the order of their names.
     pub controls: Controls,
 }
 
-/// The camera.
+/// A V4L2 camera.
 pub struct V4l {
-    wish: V4lConfig,
+    config: V4lConfig,
     spec: CameraSpec,
     clock: Arc<dyn Clock>,
-    /// Absent after a failure: the next capture opens the camera anew.
+    /// `None` after a failure: the next capture opens the camera again.
     newest: Option<watch::Receiver<Newest>>,
-    /// When it was opened, or a frame of it was last taken.
-    heard_at: Instant,
+    /// The time of the opening, or of the last frame.
+    last_frame_at: Instant,
 }
 
 impl fmt::Debug for V4l {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("V4l").field("wish", &self.wish).field("spec", &self.spec).finish_non_exhaustive()
+        f.debug_struct("V4l").field("config", &self.config).field("spec", &self.spec).finish_non_exhaustive()
     }
 }
 
 impl V4l {
-    /// Opens a camera at its nearest to what is wished for.
+    /// Opens a camera at its nearest match for the settings.
     ///
-    /// Blocks for as long as the camera takes to answer, some tenths of a second.
+    /// Blocks until the camera answers, some tenths of a second.
     ///
     /// # Errors
-    /// [`DeviceErrorKind::NotFound`] without such a camera, [`DeviceErrorKind::PermissionDenied`] outside
-    /// group `video`, [`DeviceErrorKind::Bus`] when another program has it, [`DeviceErrorKind::Refused`] when it has no such
-    /// control or not that value, [`DeviceErrorKind::Other`] when it offers neither JPEG nor YUYV, or nokhwa does not open it.
-    pub fn open(wish: V4lConfig, clock: Arc<dyn Clock>) -> Result<Self, DeviceError> {
-        let (spec, newest) = start(&wish, Arc::clone(&clock))?;
-        Ok(Self { wish, spec, clock, newest: Some(newest), heard_at: Instant::now() })
+    /// [`DeviceErrorKind::NotFound`] without such a camera, [`DeviceErrorKind::PermissionDenied`] when the
+    /// user is not in group `video`, [`DeviceErrorKind::Bus`] when another program uses it,
+    /// [`DeviceErrorKind::Refused`] when it does not have a control or does not accept its value,
+    /// [`DeviceErrorKind::Other`] when it provides neither JPEG nor YUYV, or nokhwa does not open it.
+    pub fn open(config: V4lConfig, clock: Arc<dyn Clock>) -> Result<Self, DeviceError> {
+        let (spec, newest) = start(&config, Arc::clone(&clock))?;
+        Ok(Self { config, spec, clock, newest: Some(newest), last_frame_at: Instant::now() })
     }
 
     async fn reopen(&self) -> Result<watch::Receiver<Newest>, DeviceError> {
-        let (wish, clock) = (self.wish.clone(), Arc::clone(&self.clock));
-        let started = tokio::task::spawn_blocking(move || start(&wish, clock)).await;
+        let (config, clock) = (self.config.clone(), Arc::clone(&self.clock));
+        let started = tokio::task::spawn_blocking(move || start(&config, clock)).await;
         let panicked =
             |e| DeviceError::new(DeviceErrorKind::Other, "opening the camera panicked").with_source(e);
         Ok(started.map_err(panicked)??.1)
@@ -130,25 +133,25 @@ impl Camera for V4l {
             Some(newest) => newest,
             None => {
                 let newest = self.reopen().await?;
-                self.heard_at = Instant::now();
+                self.last_frame_at = Instant::now();
                 newest
             }
         };
-        let until = self.heard_at + silent(self.spec.fps);
-        // Put back before waiting, so that a cancelled capture keeps the camera open.
+        let until = self.last_frame_at + silent(self.spec.fps);
+        // Stored before waiting, so that a cancelled capture keeps the camera open.
         let changed = timeout_at(until, self.newest.insert(newest.clone()).changed()).await;
         let frame = newest.borrow_and_update().clone();
         let error = match (changed, frame) {
             (Ok(Ok(())), Some(Ok(frame))) => {
-                self.heard_at = Instant::now();
+                self.last_frame_at = Instant::now();
                 return Ok(frame);
             }
             (Ok(_), Some(Err(error))) => {
                 DeviceError::new(error.kind(), "the camera failed").with_source(error)
             }
-            (Ok(_), _) => DeviceError::new(DeviceErrorKind::NotFound, "the camera went away"),
+            (Ok(_), _) => DeviceError::new(DeviceErrorKind::NotFound, "the camera was disconnected"),
             (Err(_), _) => {
-                let message = format!("{} gives no frame", self.wish.device.display());
+                let message = format!("{} gives no frame", self.config.device.display());
                 DeviceError::new(DeviceErrorKind::Timeout, message)
             }
         };
@@ -158,30 +161,32 @@ impl Camera for V4l {
 }
 
 fn silent(fps: f64) -> Duration {
-    SILENT.max(Duration::try_from_secs_f64(5.0 / fps.max(0.01)).unwrap_or_default())
+    NO_FRAME_TIMEOUT.max(Duration::try_from_secs_f64(5.0 / fps.max(0.01)).unwrap_or_default())
 }
 
-/// Opens the camera on a thread and waits until it has said what it delivers.
+/// Opens the camera on a thread and waits for the format it delivers.
 fn start(
-    wish: &V4lConfig,
+    config: &V4lConfig,
     clock: Arc<dyn Clock>,
 ) -> Result<(CameraSpec, watch::Receiver<Newest>), DeviceError> {
     let (frames, newest) = watch::channel(None);
     let (opened, answer) = mpsc::sync_channel(1);
-    let wish = wish.clone();
-    // A device of nokhwa is not `Send`: it is opened where it runs. The thread ends with the last receiver, or with the camera.
-    thread::spawn(move || match open_device(&wish) {
+    let config = config.clone();
+    // A device of nokhwa is not `Send`, so it is opened on the thread that uses it. The thread ends with the
+    // last receiver, or with the camera.
+    thread::spawn(move || match open_device(&config) {
         Ok(camera) => {
             let format = camera.camera_format();
             let (width, height, fps) = (format.width(), format.height(), format.frame_rate().into());
             if opened.send(Ok(CameraSpec { width, height, fps })).is_ok() {
-                // The camera is closed before the error is told, which is answered by opening it anew.
-                if let Err(error) = run(camera, &wish, &*clock, &frames) {
+                // The camera is closed before the error is published, because the receiver then opens it
+                // again.
+                if let Err(error) = run(camera, &config, &*clock, &frames) {
                     frames.send_replace(Some(Err(Arc::new(error))));
                 }
             }
         }
-        // The one who asked waits for the answer.
+        // `start` waits for this answer.
         Err(error) => drop(opened.send(Err(error))),
     });
     let spec = answer
@@ -190,24 +195,24 @@ fn start(
     Ok((spec, newest))
 }
 
-fn open_device(wish: &V4lConfig) -> Result<nokhwa::Camera, DeviceError> {
-    let mut camera = negotiate::open(wish)?;
-    if !wish.controls.is_empty() {
-        let beside = v4l::Device::with_path(&wish.device).map_err(|e| camera_error(&wish.device, e))?;
-        controls::set(&beside, &wish.device, &wish.controls)?;
+fn open_device(config: &V4lConfig) -> Result<nokhwa::Camera, DeviceError> {
+    let mut camera = negotiate::open(config)?;
+    if !config.controls.is_empty() {
+        let beside = v4l::Device::with_path(&config.device).map_err(|e| camera_error(&config.device, e))?;
+        controls::set(&beside, &config.device, &config.controls)?;
     }
-    camera.open_stream().map_err(|e| nokhwa_error(&wish.device, e))?;
+    camera.open_stream().map_err(|e| nokhwa_error(&config.device, e))?;
     Ok(camera)
 }
 
-/// Shows frames until nobody looks any more.
+/// Publishes frames until all receivers are dropped.
 fn run(
     mut camera: nokhwa::Camera,
-    wish: &V4lConfig,
+    config: &V4lConfig,
     clock: &dyn Clock,
     frames: &watch::Sender<Newest>,
 ) -> Result<(), DeviceError> {
-    let failed = |e| nokhwa_error(&wish.device, e);
+    let failed = |e| nokhwa_error(&config.device, e);
     let format = camera.camera_format();
     let mut good = Instant::now();
     while !frames.is_closed() {
@@ -215,48 +220,52 @@ fn run(
         let fetched = Instant::now();
         match to_frame(buffer.buffer(), format, taken_at(buffer.capture_timestamp(), clock)) {
             Ok(frame) => frames.send_replace(Some(Ok(frame))),
-            // Mangled on the cable, or the first of a camera that wakes up: the next may be whole.
-            Err(_) if good.elapsed() < BROKEN => continue,
+            // Corrupted on the cable, or the first frame of a camera that starts up: the next may be valid.
+            Err(_) if good.elapsed() < INVALID_FRAMES_TIMEOUT => continue,
             Err(error) => return Err(error),
         };
         good = Instant::now();
-        for _ in 0..passed_over(good - fetched, format.frame_rate()) {
+        for _ in 0..frames_to_skip(good - fetched, format.frame_rate()) {
             camera.frame_raw().map_err(failed)?;
         }
     }
     Ok(())
 }
 
-/// Encoding may take longer than a frame does: of those that waited meanwhile all but the newest are old.
-fn passed_over(encoding: Duration, fps: u32) -> u32 {
+/// The number of frames to skip. Encoding may take longer than a frame interval: of the frames that arrived
+/// meanwhile, only the newest is used.
+fn frames_to_skip(encoding: Duration, fps: u32) -> u32 {
     let waited = encoding.as_secs_f64() * f64::from(fps);
     (1..BUFFERS).filter(|n| waited >= f64::from(n + 1)).count().try_into().unwrap_or_default()
 }
 
-/// The kernel stamps a frame, nokhwa makes a time of day of it by the system's clock; its age is the same on ours.
+/// The kernel stamps a frame, and nokhwa converts the stamp to a time of day of the system clock. Its age is
+/// the same on `clock`.
 fn taken_at(stamp: Option<Duration>, clock: &dyn Clock) -> Timestamp {
     let age = stamp.and_then(|stamp| SystemTime::UNIX_EPOCH.checked_add(stamp)?.elapsed().ok());
-    clock.now().minus(age.filter(|age| *age <= OLDEST).unwrap_or_default())
+    clock.now().minus(age.filter(|age| *age <= MAX_FRAME_AGE).unwrap_or_default())
 }
 
-/// A camera's JPEG is cut out of the kernel's buffer and no more; YUYV is encoded.
+/// Copies only the JPEG out of the kernel's buffer; encodes YUYV.
 fn to_frame(buffer: &[u8], format: CameraFormat, taken_at: Timestamp) -> Result<Frame, DeviceError> {
-    let broken = |e: Box<dyn std::error::Error + Send + Sync>| {
-        DeviceError::new(DeviceErrorKind::Other, "the camera sent no picture").with_source(e)
+    let invalid_frame = |e: Box<dyn std::error::Error + Send + Sync>| {
+        DeviceError::new(DeviceErrorKind::Other, "the camera sent an invalid frame").with_source(e)
     };
     let jpeg = if format.format() == FrameFormat::MJPEG {
-        // nokhwa gives the whole buffer, in which a longer picture may have been before.
-        let picture = mjpeg::first(buffer).ok_or_else(|| broken("no whole JPEG in the buffer".into()))?;
+        // nokhwa returns the whole buffer, which may contain the end of a longer earlier frame.
+        let picture =
+            mjpeg::first(buffer).ok_or_else(|| invalid_frame("no whole JPEG in the buffer".into()))?;
         Bytes::copy_from_slice(picture)
     } else {
         let (width, height) = (format.width() as usize, format.height() as usize);
         let picture = Yuyv { bytes: buffer, stride: stride(buffer.len(), width, height), width, height };
-        yuyv::encode(&picture).map_err(|e| broken(Box::new(e)))?.into()
+        yuyv::encode(&picture).map_err(|e| invalid_frame(Box::new(e)))?.into()
     };
-    Frame::from_jpeg(jpeg, taken_at).map_err(|e| broken(Box::new(e)))
+    Frame::from_jpeg(jpeg, taken_at).map_err(|e| invalid_frame(Box::new(e)))
 }
 
-/// Bytes of a line. nokhwa does not tell; a buffer of so many equal lines that are longer has them filled up.
+/// Bytes of a line, which nokhwa does not report. When the buffer divides into `height` equal lines that are
+/// longer than needed, the lines are padded.
 fn stride(buffer: usize, width: usize, height: usize) -> usize {
     let least = width.div_ceil(2) * 4;
     match buffer.checked_div(height) {
@@ -265,7 +274,7 @@ fn stride(buffer: usize, width: usize, height: usize) -> usize {
     }
 }
 
-/// nokhwa keeps the system's error as text only: `... (os error 19)`.
+/// nokhwa keeps the system's error only as text: `... (os error 19)`.
 fn nokhwa_error(device: &Path, error: NokhwaError) -> DeviceError {
     let text = error.to_string();
     let number = text.rsplit_once("(os error ").and_then(|(_, rest)| rest.split_once(')')?.0.parse().ok());
@@ -275,7 +284,7 @@ fn nokhwa_error(device: &Path, error: NokhwaError) -> DeviceError {
     DeviceError::new(kind, message).with_source(error)
 }
 
-/// Says what to do about an error of the system.
+/// The error for a system error, with the way to fix it.
 fn camera_error(device: &Path, error: io::Error) -> DeviceError {
     let number = error.raw_os_error().map(Errno::from_raw_os_error);
     let (kind, message) = known(device, number)
@@ -292,7 +301,7 @@ fn known(device: &Path, number: Option<Errno>) -> Option<(DeviceErrorKind, Strin
         ),
         Errno::ACCESS | Errno::PERM => (
             DeviceErrorKind::PermissionDenied,
-            format!("{path} may not be used: add the user to group video"),
+            format!("{path} cannot be opened: add the user to group video"),
         ),
         Errno::BUSY => (DeviceErrorKind::Bus, format!("{path} is in use by another program, or hangs")),
         Errno::NOTTY => (DeviceErrorKind::Other, format!("{path} is no camera")),
@@ -308,12 +317,12 @@ mod tests {
     use super::*;
     use crate::camera::testcard::TestCard;
 
-    fn wish(device: &str) -> V4lConfig {
+    fn config(device: &str) -> V4lConfig {
         V4lConfig { device: device.into(), width: 640, height: 480, fps: 15, controls: Controls::new() }
     }
 
     fn open(device: &str) -> DeviceErrorKind {
-        V4l::open(wish(device), ManualClock::at(Timestamp::MIN)).unwrap_err().kind()
+        V4l::open(config(device), ManualClock::at(Timestamp::MIN)).unwrap_err().kind()
     }
 
     fn format(pixels: FrameFormat) -> CameraFormat {
@@ -371,16 +380,16 @@ mod tests {
             assert_eq!((frame.width(), frame.height()), (160, 120));
             assert_eq!(stride(buffer.len(), 160, 120), line);
         }
-        // A page filled up is no longer line.
+        // Padding of the buffer to a whole page does not make the lines longer.
         assert_eq!(stride(40_960, 160, 120), 320);
     }
 
     #[test]
     fn of_the_frames_that_waited_for_the_encoder_the_newest_is_shown() {
-        let passed_over = |millis| passed_over(Duration::from_millis(millis), 10);
+        let frames_to_skip = |millis| frames_to_skip(Duration::from_millis(millis), 10);
 
-        assert_eq!([0, 99, 199].map(passed_over), [0, 0, 0]);
-        assert_eq!([200, 299, 300, 9000].map(passed_over), [1, 1, 2, 2]);
+        assert_eq!([0, 99, 199].map(frames_to_skip), [0, 0, 0]);
+        assert_eq!([200, 299, 300, 9000].map(frames_to_skip), [1, 1, 2, 2]);
     }
 
     #[test]
@@ -398,17 +407,18 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_camera_that_falls_silent_is_an_error_after_5_s_and_is_opened_anew() {
-        // The thread that waits for a frame and gets none.
+        // The thread that waits for a frame that never arrives.
         let (stuck, newest) = watch::channel(None);
         let clock = ManualClock::at(Timestamp::MIN);
         let spec = CameraSpec { width: 160, height: 120, fps: 15.0 };
         let newest = Some(newest);
-        let mut camera = V4l { wish: wish("/dev/video250"), spec, clock, newest, heard_at: Instant::now() };
+        let mut camera =
+            V4l { config: config("/dev/video250"), spec, clock, newest, last_frame_at: Instant::now() };
         let frame = Frame::from_jpeg(picture(), Timestamp::MIN).unwrap();
         stuck.send_replace(Some(Ok(frame.clone())));
         assert_eq!(camera.capture().await.unwrap().jpeg(), frame.jpeg());
 
-        // One that gives up waiting does not start the time again.
+        // A cancelled capture does not restart the timeout.
         let began = Instant::now();
         tokio::time::timeout(Duration::from_secs(4), camera.capture()).await.unwrap_err();
         let silent = camera.capture().await.unwrap_err();

@@ -1,42 +1,42 @@
-//! Encoding what a camera sends that does not speak JPEG: YUYV, 4:2:2, two pixels in four bytes.
+//! Encodes the frames of a camera without JPEG: YUYV, 4:2:2, two pixels in four bytes.
 //!
-//! The planes are handed to mozjpeg as they are, in its plainest and fastest mode (that of libjpeg-turbo): no colour is
-//! converted and none thrown away. Why this encoder: docs/design/0017.
+//! The planes are passed to mozjpeg unchanged, in its simplest and fastest mode (that of libjpeg-turbo),
+//! without colour conversion or further subsampling. The choice of the encoder: docs/design/0017.
 
 use std::{io, panic};
 
 use mozjpeg::{ColorSpace, Compress};
 
-/// Good enough for a camera that is watched, and a third of the size of 95.
+/// Good enough for live video, and a third of the size at 95.
 const QUALITY: f32 = 80.0;
-/// Pixels of a block's side.
+/// The side of a block in pixels.
 const BLOCK: usize = 8;
 
-/// A picture as a camera sends it.
+/// A YUYV image as the camera sends it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Yuyv<'a> {
     pub bytes: &'a [u8],
-    /// Bytes from a line to the next.
+    /// Bytes from the start of a line to the start of the next.
     pub stride: usize,
-    /// Pixels.
+    /// Width in pixels.
     pub width: usize,
     pub height: usize,
 }
 
-/// Encodes a picture.
+/// Encodes an image as JPEG.
 ///
 /// # Errors
-/// [`io::ErrorKind::InvalidData`] when there are too few bytes for it, or no encoder takes one of that size.
+/// [`io::ErrorKind::InvalidData`] when there are too few bytes, or the encoder does not support the size.
 pub(super) fn encode(picture: &Yuyv<'_>) -> io::Result<Vec<u8>> {
     let Yuyv { bytes, stride, width, height } = *picture;
     let invalid = |why| io::Error::new(io::ErrorKind::InvalidData, why);
     let line = width.div_ceil(2) * 4;
-    // A camera may end the last line early.
+    // The last line of a camera may lack its padding.
     if width == 0 || height == 0 || stride < line || bytes.len() < stride * (height - 1) + line {
         return Err(invalid("too few bytes for a picture"));
     }
     let planes = Planes::new(picture);
-    // mozjpeg unwinds when its C code gives up, as it does with more than 65,535 pixels a side.
+    // mozjpeg unwinds when its C code fails, for example with more than 65,535 pixels a side.
     let encoded = panic::catch_unwind(|| {
         let mut compress = Compress::new(ColorSpace::JCS_YCbCr);
         compress.set_size(width, height);
@@ -54,7 +54,7 @@ pub(super) fn encode(picture: &Yuyv<'_>) -> io::Result<Vec<u8>> {
     encoded.unwrap_or_else(|_| Err(invalid("the encoder gave up")))
 }
 
-/// One plane a colour, each filled up to whole blocks with the pixels at its edge.
+/// One plane per component, padded to whole blocks with the pixels at its edge.
 struct Planes {
     luma: Vec<u8>,
     blue: Vec<u8>,
@@ -113,7 +113,7 @@ mod tests {
         fn a_red_picture_stays_red_whatever_its_size_and_stride(
             width in 1_usize..70, height in 1_usize..70, more in 0_usize..9,
         ) {
-            // BT.601 full range: red is Y 76, Cb 85, Cr 255. What fills up a line is another colour.
+            // BT.601 full range: red is Y 76, Cb 85, Cr 255. The padding of a line has a different colour.
             let mut line = [76, 85, 76, 255].repeat(width.div_ceil(2));
             line.extend(vec![0; more]);
             let picture = Yuyv { bytes: &line.repeat(height), stride: line.len(), width, height };
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn each_half_of_a_picture_keeps_its_colour() {
-        // Left black, right white; above bluish, below reddish.
+        // Left black, right white; top bluish, bottom reddish.
         let (width, height) = (64, 32);
         let mut bytes = Vec::new();
         for y in 0..height {

@@ -1,5 +1,5 @@
-//! Opening actuators.
-// Which settings are used depends on the back ends that are built.
+//! Opens actuators.
+// The settings in use depend on the back ends of the build.
 #![cfg_attr(
     not(all(feature = "sim", feature = "linux", feature = "pi")),
     allow(unused_variables, unused_imports)
@@ -20,13 +20,12 @@ pub struct LedSettings {
     /// `linux` (default), `pi` or `sim`.
     #[serde(default)]
     pub bus: Bus,
-    /// BCM number.
+    /// The BCM number of the pin.
     pub pin: u8,
-    /// The processor's PWM channel of that pin, with the `pwm` overlay; without it the pin is switched in
-    /// software.
+    /// The processor's PWM channel of that pin, with the `pwm` overlay. Without it the pin uses software PWM.
     #[serde(default)]
     pub pwm_channel: Option<u8>,
-    /// The GPIO chip, `/dev/gpiochip0`, where it is not found by its label; bus `linux` only.
+    /// The path of the GPIO chip, `/dev/gpiochip0`, where it is not found by its label; bus `linux` only.
     #[serde(default)]
     pub chip: Option<PathBuf>,
 }
@@ -36,8 +35,8 @@ pub(super) fn led(settings: Value, setup: &Setup) -> Result<Device, Failure> {
     match bus {
         #[cfg(feature = "sim")]
         Bus::Sim => {
-            let twin = crate::sim::PinTwin::new(setup.world.faults("led"));
-            Ok(Device::Actuator(Box::new(Led::new(twin))))
+            let sim = crate::sim::SimPin::new(setup.world.faults("led"));
+            Ok(Device::Actuator(Box::new(Led::new(sim))))
         }
         #[cfg(feature = "linux")]
         Bus::Linux => {

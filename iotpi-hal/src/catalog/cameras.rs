@@ -1,4 +1,4 @@
-//! Opening cameras.
+//! Opens cameras.
 
 use std::path::PathBuf;
 
@@ -18,11 +18,11 @@ use crate::{
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TestCardSettings {
-    /// Pixels, 160 to 3,840: 640.
+    /// Width in pixels, 160 to 3,840. Default 640.
     pub width: u32,
-    /// Pixels, 120 to 2,160: 480.
+    /// Height in pixels, 120 to 2,160. Default 480.
     pub height: u32,
-    /// Frames a second, 0.1 to 60: 12.
+    /// Frames per second, 0.1 to 60. Default 12.
     pub fps: f64,
 }
 
@@ -38,7 +38,7 @@ impl Default for TestCardSettings {
 pub struct ReplaySettings {
     /// A folder of JPEG files, or an MJPEG file.
     pub path: PathBuf,
-    /// Pictures a second, 0.1 to 60: 12.
+    /// Frames per second, 0.1 to 60. Default 12.
     #[serde(default = "replay_fps")]
     pub fps: f64,
 }
@@ -53,23 +53,24 @@ fn replay_fps() -> f64 {
 pub struct RpicamSettings {
     /// `linux` (default), or `sim` for a test card in its place.
     pub bus: Bus,
-    /// Which camera, as `rpicam-hello --list-cameras` counts: 0.
+    /// The index of the camera in `rpicam-hello --list-cameras`. Default 0.
     pub camera: u32,
-    /// Pixels, 16 to 8,192: 640.
+    /// Width in pixels, 16 to 8,192. Default 640.
     pub width: u32,
-    /// Pixels, 16 to 8,192: 480.
+    /// Height in pixels, 16 to 8,192. Default 480.
     pub height: u32,
-    /// Frames a second, 0.1 to 240: 15.
+    /// Frames per second, 0.1 to 240. Default 15.
     pub fps: f64,
-    /// JPEG quality, 1 to 100: 80.
+    /// JPEG quality, 1 to 100. Default 80.
     pub quality: u8,
-    /// 0 (default) or 180 degrees.
+    /// Rotation: 0 (default) or 180 degrees.
     pub rotation: u32,
-    /// Mirrors left and right.
+    /// Mirrors the image horizontally.
     pub hflip: bool,
-    /// Turns top and bottom over.
+    /// Mirrors the image vertically.
     pub vflip: bool,
-    /// The program, where it is not `rpicam-vid` or `libcamera-vid` in `PATH`. A script ends in `exec rpicam-vid "$@"`.
+    /// The path of the program, where it is not `rpicam-vid` or `libcamera-vid` in `PATH`. A wrapper script
+    /// ends in `exec rpicam-vid "$@"`.
     pub program: Option<PathBuf>,
 }
 
@@ -87,15 +88,16 @@ impl Default for RpicamSettings {
 pub struct V4lSettings {
     /// `linux` (default), or `sim` for a test card in its place.
     pub bus: Bus,
-    /// `/dev/video0`; a name in `/dev/v4l/by-id` stays the same whatever else is plugged in.
+    /// The device file, `/dev/video0`. A name in `/dev/v4l/by-id` does not change when other devices are
+    /// plugged in.
     pub device: PathBuf,
-    /// Pixels: 640. The camera's nearest is taken.
+    /// Width in pixels. Default 640. The nearest size of the camera is used.
     pub width: u32,
-    /// Pixels: 480.
+    /// Height in pixels. Default 480.
     pub height: u32,
-    /// Frames a second: 15. The camera's nearest is taken.
+    /// Frames per second. Default 15. The nearest rate of the camera is used.
     pub fps: u32,
-    /// What to set on the camera, by the names of `v4l2-ctl --list-ctrls`: `{ brightness = 128 }`.
+    /// Controls to set on the camera, by the names of `v4l2-ctl --list-ctrls`: `{ brightness = 128 }`.
     pub controls: Controls,
 }
 
@@ -112,7 +114,7 @@ impl Default for V4lSettings {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct V4lControlsSettings {
-    /// The camera's: `/dev/video0`.
+    /// The device file of the camera: `/dev/video0`.
     pub device: PathBuf,
 }
 
@@ -146,9 +148,9 @@ pub(super) fn rpicam(settings: Value, setup: &Setup) -> Result<Device, Failure> 
     match bus {
         Bus::Linux => {
             let (hflip, vflip) = (hflip != turned, vflip != turned);
-            let wish =
+            let config =
                 Rpicam { camera, width, height, fps, quality, hflip, vflip, program, ..Rpicam::default() };
-            Ok(Device::Camera(Box::new(wish.open(clock)?)))
+            Ok(Device::Camera(Box::new(config.open(clock)?)))
         }
         Bus::Sim => Ok(Device::Camera(Box::new(TestCard::new(CameraSpec { width, height, fps }, clock)?))),
         other @ Bus::Pi => Err(super::not_built(other)),
@@ -161,8 +163,8 @@ pub(super) fn v4l(settings: Value, setup: &Setup) -> Result<Device, Failure> {
     let clock = setup.clock.clone();
     match bus {
         Bus::Linux => {
-            let wish = V4lConfig { device, width, height, fps, controls };
-            Ok(Device::Camera(Box::new(V4l::open(wish, clock)?)))
+            let config = V4lConfig { device, width, height, fps, controls };
+            Ok(Device::Camera(Box::new(V4l::open(config, clock)?)))
         }
         Bus::Sim => {
             let spec = CameraSpec { width, height, fps: fps.into() };

@@ -1,5 +1,5 @@
-//! Opening sensors.
-// Which settings are used depends on the back ends that are built.
+//! Opens sensors.
+// The settings in use depend on the back ends of the build.
 #![cfg_attr(
     not(all(feature = "sim", feature = "linux", feature = "pi")),
     allow(unused_variables, unused_imports)
@@ -31,9 +31,9 @@ use crate::{bus::SystemDelay, drivers::bme280::Bme280};
 pub struct Bme280Settings {
     /// `linux` (default), `pi` or `sim`.
     pub bus: Bus,
-    /// The I2C bus: `/dev/i2c-1`.
+    /// The device file of the I2C bus. Default `/dev/i2c-1`.
     pub i2c: PathBuf,
-    /// `0x76` (default; SDO at ground) or `0x77`.
+    /// The I2C address: `0x76` (default; SDO to ground) or `0x77`.
     pub address: u8,
 }
 
@@ -49,7 +49,8 @@ impl Default for Bme280Settings {
 pub struct Ds18b20Settings {
     /// `linux` (default) or `sim`.
     pub bus: Bus,
-    /// `28-00000abcdef0`; the only one there is when left out. The twin is the only one.
+    /// The id of the thermometer, `28-00000abcdef0`. Optional when there is only one; ignored by the
+    /// simulated device.
     pub id: Option<String>,
 }
 
@@ -60,18 +61,18 @@ pub struct MotionSettings {
     /// `linux` (default), `pi` or `sim`.
     #[serde(default)]
     pub bus: Bus,
-    /// BCM number.
+    /// The BCM number of the pin.
     pub pin: u8,
-    /// The GPIO chip, `/dev/gpiochip0`, where it is not found by its label; bus `linux` only.
+    /// The path of the GPIO chip, `/dev/gpiochip0`, where it is not found by its label; bus `linux` only.
     #[serde(default)]
     pub chip: Option<PathBuf>,
-    /// Whether the pin is low while something moves: false.
+    /// Whether the pin is low during motion. Default false.
     #[serde(default)]
     pub active_low: bool,
-    /// Milliseconds the pin must stay active to count: 50.
+    /// The minimum time in milliseconds the pin must be active. Default 50.
     #[serde(default = "debounce_ms")]
     pub debounce_ms: u64,
-    /// Seconds motion lasts after it was last seen, 0 to 3,600: 2.
+    /// The time in seconds motion lasts after the pin was last active, 0 to 3,600. Default 2.
     #[serde(default = "hold_secs")]
     pub hold_secs: f64,
 }
@@ -88,7 +89,7 @@ fn hold_secs() -> f64 {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SystemSettings {
-    /// The folder below which `/proc` and `/sys` stand: `/`.
+    /// The folder that contains `/proc` and `/sys`. Default `/`.
     pub root: Option<PathBuf>,
 }
 
@@ -115,9 +116,9 @@ fn open_bme280(settings: Value, setup: &Setup, chip: Chip) -> Result<Device, Fai
             use crate::{drivers::bme280::Bme280, sim::SimBme280};
 
             let name = if chip == Chip::Bme280 { "bme280" } else { "bmp280" };
-            let twin =
+            let sim =
                 SimBme280::new(chip, address, setup.world.clone()).with_faults(setup.world.faults(name));
-            let (i2c, delay) = twin.connect();
+            let (i2c, delay) = sim.connect();
             Ok(sensor(Bme280::new(i2c, delay, address, chip)))
         }
         #[cfg(feature = "linux")]
@@ -142,13 +143,13 @@ pub(super) fn ds18b20(settings: Value, setup: &Setup) -> Result<Device, Failure>
         Bus::Sim => {
             use iotpi_core::{DeviceError, DeviceErrorKind};
 
-            use crate::sim::{Ds18b20Twin, TwinThermometer};
+            use crate::sim::{SimDs18b20, SimThermometer};
 
-            let twin = Ds18b20Twin::new(setup.world.clone(), setup.world.faults("ds18b20")).map_err(|e| {
+            let sim = SimDs18b20::new(setup.world.clone(), setup.world.faults("ds18b20")).map_err(|e| {
                 DeviceError::new(DeviceErrorKind::Other, "no folder for the simulated thermometer")
                     .with_source(e)
             })?;
-            Ok(sensor(TwinThermometer::new(twin)))
+            Ok(sensor(SimThermometer::new(sim)))
         }
         // Plain files: this bus needs no feature.
         Bus::Linux => Ok(sensor(Ds18b20::new(id))),
@@ -172,8 +173,8 @@ pub(super) fn motion(settings: Value, setup: &Setup) -> Result<Device, Failure> 
         Bus::Sim => {
             let world = setup.world.clone();
             let faults = world.faults("motion");
-            let twin = crate::sim::PinTwin::input(faults, move || world.weather().motion != active_low);
-            Ok(Device::Sensor(Box::new(Motion::new(twin, clock, config))))
+            let sim = crate::sim::SimPin::input(faults, move || world.weather().motion != active_low);
+            Ok(Device::Sensor(Box::new(Motion::new(sim, clock, config))))
         }
         #[cfg(feature = "linux")]
         Bus::Linux => {

@@ -3,7 +3,7 @@
 //! # Wiring
 //! | sensor | Raspberry Pi |
 //! |---|---|
-//! | VIN / VCC | 3.3 V, pin 1 (most boards stand 5 V on VIN; the bare chip does not) |
+//! | VIN / VCC | 3.3 V, pin 1 (most boards tolerate 5 V on VIN; the bare chip does not) |
 //! | GND | ground, pin 9 |
 //! | SCL / SCK | BCM 3, pin 5 |
 //! | SDA / SDI | BCM 2, pin 3 |
@@ -14,17 +14,18 @@
 //! `sudo raspi-config nonint do_i2c 0`, then log out and in once if the user was not in group `i2c`.
 //!
 //! # Troubleshooting
-//! | error | what to look at |
+//! | error | possible cause |
 //! |---|---|
-//! | `not found: nothing answers at 0x76` | power, SDA and SCL swapped, the other address; `i2cdetect -y 1` shows what is there |
+//! | `not found: nothing answers at 0x76` | no power, SDA and SCL swapped, the other address; `i2cdetect -y 1` lists the connected chips |
 //! | `not found: found a BMP280` | a BMP280 is often sold as a BME280: use driver `bmp280` |
-//! | `bus` | a loose wire, or wires too long: stay under a metre at 100 kHz |
-//! | `timeout` | the chip hangs: the next read resets it; if it stays, look at the supply |
-//! | `out of range` | the chip answers nonsense: supply voltage, a damaged chip, or wiring that reads as all ones |
+//! | `bus` | a loose wire, or wires too long: keep them under a metre at 100 kHz |
+//! | `timeout` | the chip hangs: the next read resets it; if the error persists, check the supply |
+//! | `out of range` | implausible values: wrong supply voltage, a damaged chip, or wiring that reads as all ones |
 //!
 //! # Deliberately absent
-//! SPI; the chip's filter and continuous mode (a module measures every few seconds: weather monitoring, datasheet
-//! section 3.5.1); clamping to the operating range, because a value at the edge would look like a measurement.
+//! SPI; the chip's filter and continuous mode (a module measures every few seconds: weather monitoring,
+//! datasheet section 3.5.1); clamping to the operating range, because a value at the limit would look like a
+//! measurement.
 //!
 //! Source: Bosch BST-BME280-DS001 and BST-BMP280-DS001.
 
@@ -42,9 +43,9 @@ mod compensation;
 
 pub use compensation::Calibration;
 
-/// The address with SDO at ground.
+/// The I2C address with SDO connected to ground.
 pub const PRIMARY_ADDRESS: u8 = 0x76;
-/// The address with SDO at the supply.
+/// The I2C address with SDO connected to the supply.
 pub const SECONDARY_ADDRESS: u8 = 0x77;
 
 /// The registers the driver uses (datasheet section 5.3).
@@ -63,20 +64,21 @@ pub(crate) mod register {
     pub const COPYING_CALIBRATION: u8 = 1;
 }
 
-/// Oversampling x1 for humidity; then x1 for temperature and pressure, forced mode.
+/// Oversampling x1 for humidity. The next constant: x1 for temperature and pressure, forced mode.
 const CTRL_HUM_X1: u8 = 0b001;
 const CTRL_MEAS_FORCED_X1: u8 = 1 << 5 | 1 << 2 | 0b01;
-/// The longest such a measurement takes: 1.25 + 2.3 + (2.3 + 0.575) + (2.3 + 0.575) ms (section 9.1), rounded up.
+/// The maximum duration of such a measurement: 1.25 + 2.3 + (2.3 + 0.575) + (2.3 + 0.575) ms (section 9.1),
+/// rounded up.
 const MEASUREMENT_MICROS: u32 = 9_400;
-/// How often the status is asked before the chip counts as hung, and the time between.
+/// The number of status reads before the chip counts as hung, and the time between two of them.
 const STATUS_TRIES: u32 = 5;
 const STATUS_PAUSE_MICROS: u32 = 2_000;
 
-/// What the chip shows for a measurement it skipped (section 4.2.3). It is a possible value, too (about 26.5
-/// °C), so only temperature and pressure together mean it.
+/// The register value of a skipped measurement (section 4.2.3). It is also a possible value (about 26.5 °C),
+/// so a measurement counts as skipped only when both temperature and pressure have it.
 const SKIPPED: u32 = 0x8_0000;
 
-/// Which of the two chips is expected: what a sensor measures must be known before it is first asked.
+/// The expected chip. The driver must know its quantities before the first measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Chip {
     /// Temperature, humidity, pressure; chip id `0x60`.
@@ -85,14 +87,14 @@ pub enum Chip {
     Bmp280,
 }
 
-/// One measurement.
+/// The physical values of one measurement.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Measurement {
     /// Degrees Celsius, -40 to 85.
     pub temperature: f64,
     /// Pascal, 30,000 to 110,000.
     pub pressure: f64,
-    /// Relative humidity in per cent, 0 to 100; a BMP280 has none.
+    /// Relative humidity in per cent, 0 to 100; `None` for a BMP280.
     pub humidity: Option<f64>,
 }
 
@@ -113,8 +115,8 @@ pub struct Bme280<I, D> {
     delay: D,
     address: u8,
     chip: Chip,
-    /// Absent until the chip was found, and again after every failure: the next measurement then starts from
-    /// a reset.
+    /// `None` until the chip was identified, and again after every failure: the next measurement then starts
+    /// with a reset.
     calibration: Option<Calibration>,
 }
 
@@ -124,23 +126,24 @@ where
     I::Error: Debug,
     D: DelayNs,
 {
-    /// A driver on a bus. Nothing is asked of the chip before the first measurement.
+    /// A driver on a bus. It does not access the chip before the first measurement.
     pub fn new(i2c: I, delay: D, address: u8, chip: Chip) -> Self {
         Self { i2c, delay, address, chip, calibration: None }
     }
 
-    /// Gives the bus back.
+    /// Returns the bus.
     pub fn release(self) -> I {
         self.i2c
     }
 
-    /// Measures once; takes about 10 ms, and 5 ms more when the chip must be found first.
+    /// Measures once. Takes about 10 ms, and 5 ms more when the chip must be identified first.
     ///
     /// # Errors
-    /// - [`DeviceErrorKind::NotFound`]: nothing answers at the address, or another chip does.
-    /// - [`DeviceErrorKind::Bus`]: the bus did not carry it.
-    /// - [`DeviceErrorKind::Timeout`]: the chip does not finish.
-    /// - [`DeviceErrorKind::OutOfRange`]: outside the operating range, or a calibration memory that cannot be.
+    /// - [`DeviceErrorKind::NotFound`]: no chip answers at the address, or a different chip.
+    /// - [`DeviceErrorKind::Bus`]: the bus transfer failed.
+    /// - [`DeviceErrorKind::Timeout`]: the chip does not finish the measurement.
+    /// - [`DeviceErrorKind::OutOfRange`]: a value outside the operating range, or implausible calibration
+    ///   data.
     pub fn measure(&mut self) -> Result<Measurement, DeviceError> {
         let calibration = match self.calibration {
             Some(calibration) => calibration,
@@ -158,7 +161,7 @@ where
         let [id] = self.registers(register::ID)?;
         self.check_id(id)?;
         self.write(register::RESET, register::SOFT_RESET)?;
-        // Start-up takes 2 ms (table 1); afterwards the calibration is copied out of the chip's memory.
+        // Start-up takes 2 ms (table 1). Then the chip copies the calibration out of its memory.
         self.delay.delay_ms(2);
         self.wait_while(register::COPYING_CALIBRATION)?;
         let first: [u8; 26] = self.registers(register::CALIBRATION_1)?;
@@ -179,7 +182,7 @@ where
 
     fn check_id(&self, id: u8) -> Result<(), DeviceError> {
         let found = match (self.chip, id) {
-            // 0x56 and 0x57 are samples of the BMP280.
+            // 0x56 and 0x57 are the ids of BMP280 samples.
             (Chip::Bme280, 0x60) | (Chip::Bmp280, 0x56..=0x58) => return Ok(()),
             (_, 0x60) => "a BME280: use driver `bme280`",
             (_, 0x56..=0x58) => "a BMP280, which measures no humidity: use driver `bmp280`",
@@ -202,7 +205,8 @@ where
         self.write(register::CTRL_MEAS, CTRL_MEAS_FORCED_X1)?;
         self.delay.delay_us(MEASUREMENT_MICROS);
         self.wait_while(register::MEASURING)?;
-        // One burst: the chip shadows the registers so that the values belong together (section 4.1).
+        // One burst read: the chip shadows the registers, so the values belong to one measurement (section
+        // 4.1).
         let data: [u8; 8] = match self.chip {
             Chip::Bme280 => self.registers(register::DATA)?,
             Chip::Bmp280 => {
@@ -266,9 +270,9 @@ where
     fn bus_error(&self, error: &I::Error) -> DeviceError {
         let address = self.address;
         match error.kind() {
-            // Some adapters do not say whether the address or a byte was not acknowledged. While the chip has
-            // not been found it must be the address; later it may be a disturbance, and the next measurement
-            // looks again.
+            // Some adapters do not report whether the address or a data byte was not acknowledged. Before the
+            // chip has been identified, the error means the address. Later it may be a disturbance, and the
+            // next measurement identifies the chip again.
             ErrorKind::NoAcknowledge(NoAcknowledgeSource::Address) => self.nothing_there(error),
             ErrorKind::NoAcknowledge(NoAcknowledgeSource::Unknown) if self.calibration.is_none() => {
                 self.nothing_there(error)

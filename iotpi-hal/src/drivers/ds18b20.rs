@@ -9,26 +9,27 @@
 //!
 //! # Boot configuration
 //! `dtoverlay=w1-gpio` in `/boot/firmware/config.txt` (before 2023: `/boot/config.txt`), then a reboot. The
-//! kernel then shows each thermometer as a folder `/sys/bus/w1/devices/28-*`; any user may read it.
+//! kernel then shows each thermometer as a folder `/sys/bus/w1/devices/28-*`, which any user may read.
 //!
 //! # Troubleshooting
-//! | error | what to look at |
+//! | error | possible cause |
 //! |---|---|
 //! | `not found: no thermometer` | the overlay; the pull-up resistor; DQ and GND swapped |
 //! | `bus` | a loose wire; DQ shorted to ground reads as all zeros |
-//! | `checksum` | a long or star-shaped cable; a weaker pull-up (try 2.2 kilo-ohm) |
-//! | `out of range: 85 °C` | the value after power-on: the chip lost power while it measured. Wire VDD, do not rely on parasitic power |
+//! | `checksum` | a long or star-shaped cable; a pull-up that is too weak (try 2.2 kilo-ohm) |
+//! | `out of range: 85 °C` | the value after power-on: the chip lost power during the measurement. Connect VDD, do not use parasitic power |
 //!
 //! # 85 °C
-//! After power-on the scratchpad holds 85.000 °C, which is also a temperature. Byte 6 of the scratchpad tells the two apart, by the
-//! rule of the kernel's own check (Documentation/w1/slaves/w1_therm.rst, `features`): it is 0x0C until the first conversion; a
-//! conversion sets it to 0x10 less the sixteenths of a degree, for 85.000 °C to 0x10. Chips that are no originals and leave
-//! 0x0C there for ever cannot report 85.000 °C; they report its neighbours, 84.9375 °C and 85.0625 °C.
+//! After power-on the scratchpad contains 85.000 °C, which is also a valid temperature. Byte 6 of the
+//! scratchpad distinguishes the two, by the rule of the kernel's own check
+//! (Documentation/w1/slaves/w1_therm.rst, `features`): it is 0x0C until the first conversion. A conversion
+//! sets it to 0x10 less the sixteenths of a degree; for 85.000 °C to 0x10. Clones that always leave 0x0C
+//! there cannot report 85.000 °C. They report the neighbouring values 84.9375 °C and 85.0625 °C.
 //!
 //! # Deliberately absent
-//! Retries: the module asks again in its rhythm, and a failed read is data. Setting the resolution: the
-//! chip's own default is 12 bits. A 1-Wire driver of our own: the timing is microseconds, which belongs in
-//! the kernel.
+//! Retries: the module reads again at its next interval, and a failed read is data. Setting the resolution:
+//! the default of the chip is 12 bits. A 1-Wire driver of our own: the timing is in microseconds, which
+//! belongs in the kernel.
 
 use std::{
     fs, io,
@@ -39,12 +40,12 @@ use iotpi_core::{DeviceError, DeviceErrorKind, Quantity, Sample};
 
 use crate::drivers::BlockingSensor;
 
-/// Where the kernel shows its 1-Wire devices.
+/// The sysfs folder of the 1-Wire devices.
 pub const KERNEL_FOLDER: &str = "/sys/bus/w1/devices";
 
 /// The value in the scratchpad after power-on, in thousandths of a degree.
 const POWER_ON_MILLIDEGREES: i32 = 85_000;
-/// Byte 6 of the scratchpad from power-on to the first conversion.
+/// Byte 6 of the scratchpad between power-on and the first conversion.
 const POWER_ON_BYTE_6: &str = "0c";
 
 /// The driver. One reading takes 750 ms: the kernel starts the conversion when the file is read.
@@ -55,13 +56,13 @@ pub struct Ds18b20 {
 }
 
 impl Ds18b20 {
-    /// The thermometer of that id (`28-00000abcdef0`), else the only one there is.
+    /// The thermometer with this id (`28-00000abcdef0`); without an id, the only thermometer on the bus.
     #[must_use]
     pub fn new(id: Option<String>) -> Self {
         Self::in_folder(KERNEL_FOLDER, id)
     }
 
-    /// The same below another folder than the kernel's.
+    /// The same with another folder in place of the kernel's.
     pub fn in_folder(folder: impl Into<PathBuf>, id: Option<String>) -> Self {
         Self { folder: folder.into(), id }
     }
@@ -69,10 +70,10 @@ impl Ds18b20 {
     /// Measures once, in degrees Celsius, -55 to 125.
     ///
     /// # Errors
-    /// - [`DeviceErrorKind::NotFound`]: no such thermometer, or several and none named.
+    /// - [`DeviceErrorKind::NotFound`]: no such thermometer, or several thermometers and no id.
     /// - [`DeviceErrorKind::Bus`]: the kernel got no answer, or only zeros.
-    /// - [`DeviceErrorKind::Checksum`]: the answer was garbled.
-    /// - [`DeviceErrorKind::OutOfRange`]: the value after power-on, or one the chip cannot measure.
+    /// - [`DeviceErrorKind::Checksum`]: the answer was corrupted.
+    /// - [`DeviceErrorKind::OutOfRange`]: the value after power-on, or a value outside the range of the chip.
     pub fn measure(&self) -> Result<f64, DeviceError> {
         let file = self.device()?.join("w1_slave");
         let text = fs::read_to_string(&file).map_err(|e| read_error(&file, e))?;
@@ -103,7 +104,8 @@ impl Ds18b20 {
             )),
             n => {
                 let names: Vec<_> = found.iter().filter_map(|p| p.file_name()?.to_str()).collect();
-                let message = format!("{n} thermometers in {folder}, say which by id: {}", names.join(", "));
+                let message =
+                    format!("{n} thermometers in {folder}, name one by its id: {}", names.join(", "));
                 Err(DeviceError::new(DeviceErrorKind::NotFound, message))
             }
         }
@@ -117,15 +119,15 @@ fn read_error(file: &Path, error: io::Error) -> DeviceError {
             (DeviceErrorKind::NotFound, format!("no thermometer at {file}: unplugged?"))
         }
         io::ErrorKind::PermissionDenied => {
-            (DeviceErrorKind::PermissionDenied, format!("{file} may not be read"))
+            (DeviceErrorKind::PermissionDenied, format!("permission to read {file} denied"))
         }
         _ => (DeviceErrorKind::Bus, format!("the kernel got no answer for {file}")),
     };
     DeviceError::new(kind, message).with_source(error)
 }
 
-/// Reads the kernel's two lines: `72 01 4b 46 7f ff 0e 10 57 : crc=57 YES` and `72 01 4b 46 7f ff 0e 10 57
-/// t=23125`.
+/// Parses the two lines of the kernel: `72 01 4b 46 7f ff 0e 10 57 : crc=57 YES` and `72 01 4b 46 7f ff 0e 10
+/// 57 t=23125`.
 fn parse(text: &str) -> Result<f64, DeviceError> {
     let bus = |message: &str| DeviceError::new(DeviceErrorKind::Bus, message);
     let mut lines = text.lines();
@@ -142,7 +144,7 @@ fn parse(text: &str) -> Result<f64, DeviceError> {
         .rsplit_once("t=")
         .and_then(|(_, number)| number.trim().parse().ok())
         .ok_or_else(|| bus("the kernel shows no temperature"))?;
-    // A bus shorted to ground reads as zeros, whose check sum is zero, too.
+    // A bus shorted to ground reads as zeros. The checksum of zeros is also zero.
     if first.split_whitespace().take(9).all(|byte| byte == "00") {
         return Err(bus("the bus reads as zeros: DQ is shorted to ground"));
     }
@@ -203,7 +205,7 @@ mod tests {
     #[test]
     fn a_measured_85_degrees_is_told_from_the_value_after_power_on() {
         let measured = "50 05 4b 46 7f ff 10 10 bd : crc=bd YES\n50 05 4b 46 7f ff 10 10 bd t=85000\n";
-        // At 9 bits; and a chip with other alarm limits.
+        // A chip with 9-bit resolution, and a chip with different alarm limits.
         let coarse = measured.replace("4b 46 7f", "55 00 1f");
         let power_on = measured.replace("ff 10 10", "ff 0c 10");
 
@@ -211,7 +213,7 @@ mod tests {
         assert_eq!(parse(&coarse).unwrap(), 85.0);
         assert_eq!(kind(&power_on), DeviceErrorKind::OutOfRange);
         assert_eq!(kind(&power_on.replace("4b 46 7f", "55 00 1f")), DeviceErrorKind::OutOfRange);
-        // 0x0C is also the byte of a measurement that ends in 4/16.
+        // 0x0C is also byte 6 of a measurement with a fraction of 4/16.
         assert_eq!(parse(&power_on.replace("50 05", "54 05").replace("85000", "85250")).unwrap(), 85.25);
     }
 

@@ -2,20 +2,20 @@
 //!
 //! # Wiring
 //! Pin (any BCM number) - resistor - long leg of the LED; short leg - ground. 330 ohm suits any 3 mm or 5 mm
-//! LED at 3.3 V. A pin gives 16 mA at most: a lamp, a strip or a relay needs a transistor between.
+//! LED at 3.3 V. A pin supplies 16 mA at most: a lamp, a strip or a relay needs a transistor in between.
 //!
-//! Hardware PWM needs `dtoverlay=pwm,pin=18,func=2` (BCM 12, 13, 18 or 19) in `/boot/firmware/config.txt`;
-//! every other pin is switched in software at 200 Hz, which a camera may see and an eye does not.
+//! Hardware PWM needs `dtoverlay=pwm,pin=18,func=2` (BCM 12, 13, 18 or 19) in `/boot/firmware/config.txt`.
+//! Every other pin uses software PWM at 200 Hz, which a camera may show as flicker and the eye does not see.
 //!
 //! # Troubleshooting
-//! | error | what to look at |
+//! | error | possible cause |
 //! |---|---|
 //! | `permission denied` | the user must be in group `gpio` |
-//! | `bus: the pin is in use` | another program has it: `gpioinfo` says which |
+//! | `bus: the pin is in use` | another program uses it: `gpioinfo` shows which one |
 //! | `refused` | parameters outside the schema |
 //!
 //! # Deliberately absent
-//! Correction for the eye: brightness is the share of time the pin is on. Colours and patterns.
+//! Gamma correction: brightness is the duty cycle of the pin. Colours and patterns.
 
 use std::{fmt::Debug, time::Duration};
 
@@ -25,10 +25,10 @@ use serde_json::{Map, Value, json};
 
 const SET: &str = "set";
 const BLINK: &str = "blink";
-/// A command whose outcome takes 30 s counts as lost and is handed out again.
+/// The hub counts a command without an outcome after 30 s as lost and delivers it again.
 const LONGEST_BLINK: Duration = Duration::from_secs(25);
 
-/// The actuator. It does not touch the pin before it is first told to.
+/// The actuator. It does not access the pin before the first action.
 #[derive(Debug)]
 pub struct Led<P> {
     pin: P,
@@ -42,20 +42,21 @@ where
     P: SetDutyCycle,
     P::Error: Debug,
 {
-    /// A lamp on a pin, off, that will light fully when switched on.
+    /// A lamp on a pin, off. Its brightness when switched on is 100 %.
     pub fn new(pin: P) -> Self {
         Self { pin, on: false, brightness: 100 }
     }
 
-    /// Gives the pin back, as it is.
+    /// Returns the pin without changing its level.
     pub fn release(self) -> P {
         self.pin
     }
 
-    /// Sets what is given: brightness in per cent, 0 to 100. A brightness alone switches on, 0 switches off.
+    /// Sets the given values: brightness in per cent, 0 to 100. A brightness without `on` switches the lamp
+    /// on; 0 switches it off.
     ///
     /// # Errors
-    /// [`DeviceErrorKind::Bus`] when the pin did not obey; the lamp then counts as it was.
+    /// [`DeviceErrorKind::Bus`] when the pin could not be set; the reported state then does not change.
     pub fn set(&mut self, on: Option<bool>, brightness: Option<u8>) -> Result<(), DeviceError> {
         let lit = brightness != Some(0) && on.unwrap_or(brightness.is_some() || self.on);
         let level = brightness.filter(|&b| b > 0).map_or(self.brightness, |b| b.min(100));
@@ -67,13 +68,13 @@ where
     fn light(&mut self, percent: u8) -> Result<(), DeviceError> {
         self.pin
             .set_duty_cycle_percent(percent)
-            .map_err(|e| DeviceError::new(DeviceErrorKind::Bus, format!("the pin did not obey: {e:?}")))
+            .map_err(|e| DeviceError::new(DeviceErrorKind::Bus, format!("the pin could not be set: {e:?}")))
     }
 
     async fn blink(&mut self, times: u32, period: Duration) -> Result<(), DeviceError> {
         let before = if self.on { self.brightness } else { 0 };
         for _ in 0..times {
-            // Away from what it shows first, so that a lamp that is on blinks, too.
+            // Starts with the opposite of the present state, so that a lamp that is on blinks too.
             for percent in if self.on { [0, before] } else { [self.brightness, 0] } {
                 self.light(percent)?;
                 tokio::time::sleep(period / 2).await;
@@ -149,7 +150,7 @@ where
                 self.blink(times, period).await?;
             }
             other => {
-                return Err(refused(format!("a lamp does not know `{other}`: it knows `set` and `blink`")));
+                return Err(refused(format!("unknown action `{other}`: the actions are `set` and `blink`")));
             }
         }
         Ok(Value::Object(self.shown()))
@@ -169,7 +170,7 @@ fn refused(message: impl Into<String>) -> DeviceError {
     DeviceError::new(DeviceErrorKind::Refused, message)
 }
 
-/// Parameters, checked again here: a hub may be older than the module.
+/// Parameters, validated here again: the hub may have an older version than the module.
 struct Params<'a>(&'a Map<String, Value>);
 
 impl Params<'_> {
@@ -198,14 +199,14 @@ impl Params<'_> {
 #[cfg(feature = "sim")]
 mod tests {
     use super::*;
-    use crate::sim::{FaultSwitch, PinTwin};
+    use crate::sim::{FaultSwitch, SimPin};
 
-    fn lamp() -> (PinTwin, Led<PinTwin>) {
-        let pin = PinTwin::new(FaultSwitch::default());
+    fn lamp() -> (SimPin, Led<SimPin>) {
+        let pin = SimPin::new(FaultSwitch::default());
         (pin.clone(), Led::new(pin))
     }
 
-    async fn perform(led: &mut Led<PinTwin>, name: &str, params: Value) -> Result<Value, DeviceErrorKind> {
+    async fn perform(led: &mut Led<SimPin>, name: &str, params: Value) -> Result<Value, DeviceErrorKind> {
         let action =
             Action { name: ActionName::new(name).unwrap(), params: params.as_object().unwrap().clone() };
         led.perform(&action).await.map_err(|e| e.kind())

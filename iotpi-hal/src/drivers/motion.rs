@@ -1,33 +1,34 @@
-//! Passive infrared motion sensors (HC-SR501, AM312 and their like): one pin that is high while something moves.
+//! Passive infrared motion sensors (HC-SR501, AM312 and similar): one pin that is high during motion.
 //!
 //! # Wiring
-//! VCC to 5 V (HC-SR501) or 3.3 V (AM312), GND to ground, OUT to any BCM pin: the output is 3.3 V either way.
-//! Set the HC-SR501's jumper to *repeat* and its time to the shortest; `hold_secs` prolongs it here.
+//! VCC to 5 V (HC-SR501) or 3.3 V (AM312), GND to ground, OUT to any BCM pin: the output is 3.3 V in both
+//! cases. Set the jumper of the HC-SR501 to *repeat* and its time to the minimum; `hold_secs` extends it in
+//! software.
 //!
 //! # Troubleshooting
-//! | symptom | what to look at |
+//! | symptom | possible cause |
 //! |---|---|
-//! | always 1 | it sees a heater or the sun; it warms up for a minute after power-on; the pin is not wired and floats |
-//! | always 0 | power; sensitivity at its minimum |
+//! | always 1 | a heater or the sun in view; the warm-up of one minute after power-on; an unconnected pin that floats |
+//! | always 0 | no power; sensitivity at its minimum |
 //! | `permission denied` | the user must be in group `gpio` |
 //!
 //! # Deliberately absent
 //! Interrupts: the output stays high for seconds, so a reading every second misses nothing. An unplugged
-//! sensor reads as no motion: a single wire cannot say more.
+//! sensor reads as no motion: a single wire cannot report more.
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use embedded_hal::digital::InputPin;
 use iotpi_core::{Clock, DeviceError, DeviceErrorKind, Quantity, Sample, Sensor, async_trait};
 
-/// How a motion sensor is read.
+/// Debounce and hold times of a motion sensor, and the polarity of its pin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MotionConfig {
-    /// How long the pin must stay active to count: 50 ms. Shorter is a disturbance.
+    /// The minimum time the pin must be active: 50 ms. A shorter pulse is a disturbance.
     pub debounce: Duration,
-    /// How long motion lasts after the pin was last seen active: 2 s.
+    /// The time motion lasts after the pin was last active: 2 s.
     pub hold: Duration,
-    /// Whether the pin is low while something moves.
+    /// Whether the pin is low during motion.
     pub active_low: bool,
 }
 
@@ -37,7 +38,7 @@ impl Default for MotionConfig {
     }
 }
 
-/// The sensor.
+/// The motion sensor on a pin.
 #[derive(Debug)]
 pub struct Motion<P> {
     pin: P,
@@ -57,13 +58,13 @@ where
         Self { pin, clock, config, last_active_at: None }
     }
 
-    /// Whether something moves now, or did within the hold time. Takes the debounce time when motion begins.
+    /// Whether there is motion now, or was within the hold time. Takes the debounce time when motion begins.
     ///
     /// # Errors
     /// [`DeviceErrorKind::Bus`] when the pin cannot be read.
     ///
     /// # Cancel safety
-    /// A cancelled look has seen nothing.
+    /// A cancelled call does not change the state of the sensor.
     pub async fn look(&mut self) -> Result<bool, DeviceError> {
         let mut active = self.is_active()?;
         if active && !self.held() {
@@ -76,13 +77,14 @@ where
         Ok(self.held())
     }
 
-    /// Waits until motion begins or ends, looking every `every`; returns whether something moves now.
+    /// Waits until motion begins or ends. Polls the pin once per `every`. Returns whether there is motion
+    /// now.
     ///
     /// # Errors
     /// [`DeviceErrorKind::Bus`] when the pin cannot be read.
     ///
     /// # Cancel safety
-    /// A cancelled wait loses nothing: the next one begins from what was last seen.
+    /// A cancelled wait loses no change: the next call compares with the last state that was read.
     pub async fn changed(&mut self, every: Duration) -> Result<bool, DeviceError> {
         let before = self.held();
         loop {
@@ -130,11 +132,11 @@ mod tests {
     use iotpi_core::{ManualClock, Timestamp};
 
     use super::*;
-    use crate::sim::{FaultSwitch, PinTwin, Weather, World};
+    use crate::sim::{FaultSwitch, SimPin, Weather, World};
 
-    fn sensor(world: &Arc<World>, config: MotionConfig) -> (Arc<ManualClock>, Motion<PinTwin>) {
+    fn sensor(world: &Arc<World>, config: MotionConfig) -> (Arc<ManualClock>, Motion<SimPin>) {
         let (clock, source) = (ManualClock::at(Timestamp::MIN), Arc::clone(world));
-        let pin = PinTwin::input(FaultSwitch::default(), move || source.weather().motion);
+        let pin = SimPin::input(FaultSwitch::default(), move || source.weather().motion);
         (clock.clone(), Motion::new(pin, clock, config))
     }
 
@@ -160,8 +162,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_disturbance_shorter_than_the_debounce_time_is_no_motion() {
         let looks = AtomicU32::new(0);
-        // High when first looked at, low when looked at again.
-        let pin = PinTwin::input(FaultSwitch::default(), move || looks.fetch_add(1, Ordering::Relaxed) == 0);
+        // High at the first read, low at the second.
+        let pin = SimPin::input(FaultSwitch::default(), move || looks.fetch_add(1, Ordering::Relaxed) == 0);
         let mut motion = Motion::new(pin, ManualClock::at(Timestamp::MIN), MotionConfig::default());
 
         assert!(!motion.look().await.unwrap());

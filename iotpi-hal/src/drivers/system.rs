@@ -1,17 +1,19 @@
-//! This machine itself: processor temperature, load, memory, disk, time since it started, and on a Pi whether
-//! it is throttled. Read from `/proc` and `/sys`; nothing is simulated, nothing runs in the background.
+//! The machine the module runs on: processor temperature, load, memory, disk, uptime, and on a Raspberry Pi
+//! whether it is throttled. Read from `/proc` and `/sys`. Nothing is simulated, and nothing runs in the
+//! background.
 //!
-//! A value the kernel does not show is not a quantity of this sensor: a virtual machine has no temperature.
+//! A value the kernel does not provide is not a quantity of this sensor: a virtual machine has no
+//! temperature.
 //!
 //! # Troubleshooting
-//! | symptom | what to look at |
+//! | symptom | possible cause |
 //! |---|---|
-//! | no `cpu-temperature` | the kernel shows none in `/sys/class/thermal` nor `/sys/class/hwmon`; usual in virtual machines and containers |
-//! | no `throttled` | not a Pi, or a kernel without `get_throttled` |
-//! | `throttled` is 1 | a supply too weak (a Pi 4 wants 3 A, a Pi 5 wants 5 A) or a processor too hot |
+//! | no `cpu-temperature` | the kernel provides none in `/sys/class/thermal` or `/sys/class/hwmon`; usual in virtual machines and containers |
+//! | no `throttled` | not a Raspberry Pi, or a kernel without `get_throttled` |
+//! | `throttled` is 1 | a supply that is too weak (a Pi 4 needs 3 A, a Pi 5 needs 5 A) or a processor that is too hot |
 //!
 //! # Deliberately absent
-//! Per-core load, network counters, lists of processes: those are for monitoring systems. `vcgencmd`: it needs a
+//! Per-core load, network counters, process lists: those belong to monitoring systems. `vcgencmd`: it needs a
 //! subprocess and group `video`.
 
 use std::{
@@ -23,38 +25,38 @@ use iotpi_core::{DeviceError, DeviceErrorKind, Quantity, Sample, SensorType, Uni
 
 use crate::drivers::BlockingSensor;
 
-/// Under-voltage, capped, throttled, soft limit: the bits that say *now*; the higher ones say *once since the
-/// start*.
+/// The bits for the *present* state: under-voltage, frequency capped, throttled, soft temperature limit. The
+/// higher bits mean *once since boot*.
 const THROTTLED_NOW: u32 = 0b1111;
 
-/// The sensor.
+/// The sensor of the machine itself.
 #[derive(Debug)]
 pub struct System {
     root: PathBuf,
     probes: Vec<(Quantity, Probe)>,
 }
 
-/// How one value is read.
+/// The source of one value.
 #[derive(Debug)]
 enum Probe {
-    /// A file that holds thousandths of a degree.
+    /// A file that contains thousandths of a degree.
     Millidegrees(PathBuf),
     Load,
     MemoryUsed,
     DiskUsed,
     Uptime,
-    /// A file that holds the firmware's throttling bits in hexadecimal.
+    /// A file that contains the throttling bits of the firmware in hexadecimal.
     Throttled(PathBuf),
 }
 
 impl System {
-    /// This machine.
+    /// The sensor of this machine.
     #[must_use]
     pub fn new() -> Self {
         Self::at("/")
     }
 
-    /// The machine whose `/proc` and `/sys` stand below a folder.
+    /// The sensor of a machine with its `/proc` and `/sys` below a folder.
     pub fn at(root: impl Into<PathBuf>) -> Self {
         let root = root.into();
         let cpu = cpu_temperature(&root).map(Probe::Millidegrees);
@@ -148,7 +150,7 @@ fn cpu_temperature(root: &Path) -> Option<PathBuf> {
         .or_else(|| find("sys/class/hwmon", "name", &CHIPS, "temp1_input"))
 }
 
-/// What programs cannot have: caches count as available.
+/// Memory that is not available to programs: caches count as available.
 fn memory_used(meminfo: &str) -> Option<f64> {
     let field = |name: &str| -> Option<f64> {
         meminfo.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
@@ -157,7 +159,7 @@ fn memory_used(meminfo: &str) -> Option<f64> {
     (total > 0.0).then(|| 100.0 * (1.0 - available / total))
 }
 
-/// As `df` counts: blocks only root may have are not room for anybody.
+/// Counts as `df` does: blocks reserved for root are not free space.
 #[allow(clippy::cast_precision_loss)]
 fn disk_used(root: &Path) -> Option<f64> {
     let disk = rustix::fs::statvfs(root).ok()?;

@@ -1,9 +1,9 @@
 //! A BME280 or BMP280 that answers register reads and writes on an I2C bus of its own.
 //!
-//! Its calibration is the datasheet's example; its raw values are found by inverting the *integer*
-//! compensation of section 4.2.3, while the driver uses the floating point one: an error in either shows
-//! against the other. It measures in forced mode, takes its time, and skips what was not asked for.
-//! Deliberately absent: the filter and normal mode.
+//! Its calibration is the example of the datasheet. It computes raw values by inverting the *integer*
+//! compensation of section 4.2.3, while the driver uses the floating-point one: an error in either shows as a
+//! difference from the other. It measures in forced mode, takes the time of the datasheet, and skips
+//! measurements that are switched off. Deliberately absent: the filter and normal mode.
 
 use std::sync::{Arc, Mutex};
 
@@ -15,7 +15,7 @@ use embedded_hal::{
 use super::{Fault, FaultSwitch, World, lock};
 use crate::drivers::bme280::{Calibration, Chip, register};
 
-/// BST-BMP280-DS001 section 3.12, with humidity constants as chips usually have them.
+/// The example of BST-BMP280-DS001 section 3.12, with typical humidity constants.
 const CALIBRATION: Calibration = Calibration {
     t1: 27504,
     t2: 26435,
@@ -30,7 +30,7 @@ const CALIBRATION: Calibration = Calibration {
     h6: 30,
 };
 
-/// The twin, before it is connected.
+/// The simulated chip, before it is connected to a bus.
 #[derive(Debug)]
 pub struct SimBme280(State);
 
@@ -41,27 +41,27 @@ struct State {
     world: Arc<World>,
     faults: FaultSwitch,
     registers: [u8; 256],
-    /// `ctrl_hum` as it took effect with the last write to `ctrl_meas`.
+    /// `ctrl_hum` at the last write to `ctrl_meas`, which makes it effective.
     humidity_on: bool,
-    /// Where the next read begins.
+    /// The register the next read starts at.
     pointer: u8,
-    /// Nanoseconds the driver must still wait.
+    /// Nanoseconds until the measurement is finished.
     busy_ns: u64,
 }
 
-/// The bus the twin is alone on.
+/// An I2C bus with the simulated chip as its only device.
 #[derive(Debug)]
 pub struct SimI2c(Arc<Mutex<State>>);
 
-/// The time that passes for the twin: no thread sleeps.
+/// A delay that advances the time of the simulated chip. No thread sleeps.
 #[derive(Debug)]
 pub struct SimDelay(Arc<Mutex<State>>);
 
-/// What goes wrong on the twin's bus.
+/// An error of the simulated I2C bus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TwinError(ErrorKind);
+pub struct SimI2cError(ErrorKind);
 
-impl Error for TwinError {
+impl Error for SimI2cError {
     fn kind(&self) -> ErrorKind {
         self.0
     }
@@ -91,14 +91,14 @@ impl SimBme280 {
         Self(state)
     }
 
-    /// The same, with faults from this switch.
+    /// The same chip with the faults of this switch.
     #[must_use]
     pub fn with_faults(mut self, faults: FaultSwitch) -> Self {
         self.0.faults = faults;
         self
     }
 
-    /// The bus with the chip on it, and the delay that lets its time pass.
+    /// The bus with the chip on it, and the delay that advances its time.
     #[must_use]
     pub fn connect(self) -> (SimI2c, SimDelay) {
         let state = Arc::new(Mutex::new(self.0));
@@ -106,7 +106,7 @@ impl SimBme280 {
     }
 }
 
-/// Writes the calibration where the chip keeps it (datasheet table 16).
+/// Writes the calibration to the registers of the chip (datasheet table 16).
 fn burn_in(registers: &mut [u8; 256]) {
     let c = CALIBRATION;
     let words = [c.t1, c.t2.cast_unsigned(), c.t3.cast_unsigned(), c.p1].into_iter();
@@ -153,12 +153,12 @@ impl State {
                     self.measure(value);
                 }
             }
-            // All others are read-only or not used by the driver.
+            // All other registers are read-only or not used by the driver.
             _ => {}
         }
     }
 
-    /// One forced measurement; the values are in the registers when the time is over.
+    /// One forced measurement. The data registers change when its time has passed.
     fn measure(&mut self, ctrl_meas: u8) {
         let times = |bits: u8| if bits == 0 { 0 } else { 1_u64 << (bits.min(5) - 1) };
         let temperature_times = times(ctrl_meas >> 5);
@@ -177,10 +177,10 @@ impl State {
         let weather = self.world.weather();
         let raw_temperature = invert(20, |raw| f64::from(t_fine(raw)) / 5120.0, weather.temperature);
         let t_fine = t_fine(raw_temperature);
-        // Pressure falls while its raw value rises.
+        // Pressure falls as its raw value rises.
         let raw_pressure = invert(20, |raw| -pressure(t_fine, raw), -weather.pressure);
         let raw_humidity = invert(16, |raw| humidity(t_fine, raw), weather.humidity);
-        // Without the filter x1 has 16 bits, x2 has 17, up to 20 (section 3.4.1).
+        // Without the filter, x1 has 16 bits, x2 has 17, up to 20 (section 3.4.1).
         let coarse = |raw: u32, times: u64| raw & (0xF_FFFF << (4 - times.trailing_zeros().min(4)));
         self.show(
             (temperature_times > 0).then(|| coarse(raw_temperature, temperature_times)),
@@ -189,7 +189,7 @@ impl State {
         );
     }
 
-    /// Writes raw values to the data registers; what was skipped has its own value (section 4.2.3).
+    /// Writes raw values to the data registers. A skipped measurement has a value of its own (section 4.2.3).
     #[allow(clippy::cast_possible_truncation)]
     fn show(&mut self, temperature: Option<u32>, pressure: Option<u32>, humidity: Option<u32>) {
         let bits20 = |raw: u32| [(raw >> 12) as u8, (raw >> 4) as u8, (raw << 4) as u8];
@@ -203,7 +203,8 @@ impl State {
     fn read(&mut self, buffer: &mut [u8]) {
         let corrupt = self.faults.fault() == Some(Fault::Corrupt);
         for byte in buffer {
-            // The registers the bus garbles; status and id stay, so that the driver gets as far as it can.
+            // The registers that the fault corrupts. Status and id stay valid, so that the driver gets as far
+            // as possible.
             *byte = match self.pointer {
                 register::DATA.. | register::CALIBRATION_1..=0xA1 if corrupt => 0xFF,
                 at => self.registers[usize::from(at)],
@@ -216,29 +217,29 @@ impl State {
         self.busy_ns = self.busy_ns.saturating_sub(ns);
         if self.busy_ns == 0 && self.faults.fault() != Some(Fault::Hung) {
             self.registers[usize::from(register::STATUS)] = 0;
-            // After a forced measurement the chip sleeps.
+            // After a forced measurement the chip returns to sleep mode.
             self.registers[usize::from(register::CTRL_MEAS)] &= !0b11;
         }
     }
 }
 
 impl ErrorType for SimI2c {
-    type Error = TwinError;
+    type Error = SimI2cError;
 }
 
 impl I2c for SimI2c {
-    fn transaction(&mut self, address: u8, operations: &mut [Operation<'_>]) -> Result<(), TwinError> {
+    fn transaction(&mut self, address: u8, operations: &mut [Operation<'_>]) -> Result<(), SimI2cError> {
         let mut state = lock(&self.0);
         let fault = state.faults.fault();
         if address != state.address || fault == Some(Fault::Unplugged) {
-            return Err(TwinError(ErrorKind::NoAcknowledge(NoAcknowledgeSource::Address)));
+            return Err(SimI2cError(ErrorKind::NoAcknowledge(NoAcknowledgeSource::Address)));
         }
         if fault == Some(Fault::Nack) {
-            return Err(TwinError(ErrorKind::NoAcknowledge(NoAcknowledgeSource::Data)));
+            return Err(SimI2cError(ErrorKind::NoAcknowledge(NoAcknowledgeSource::Data)));
         }
         for operation in operations {
             match operation {
-                // A first byte names a register; pairs write (section 6.2.1).
+                // The first byte selects a register; writes are pairs of register and value (section 6.2.1).
                 Operation::Write([register]) => state.pointer = *register,
                 Operation::Write(bytes) => {
                     for pair in bytes.chunks_exact(2) {
@@ -258,7 +259,7 @@ impl DelayNs for SimDelay {
     }
 }
 
-/// The raw value of so many bits at which a rising function comes closest to `wanted`.
+/// The raw value of `bits` bits at which the increasing function `rising` is closest to `wanted`.
 fn invert(bits: u32, rising: impl Fn(u32) -> f64, wanted: f64) -> u32 {
     let (mut below, mut above) = (0, (1_u32 << bits) - 1);
     while above - below > 1 {
@@ -277,7 +278,7 @@ fn t_fine(raw: u32) -> i32 {
     var1 + var2
 }
 
-/// Pascal; the datasheet's 64-bit formula gives 256ths.
+/// Pressure in pascal; the 64-bit formula of the datasheet returns 256ths.
 #[allow(clippy::cast_precision_loss)]
 fn pressure(t_fine: i32, raw: u32) -> f64 {
     let [p2, p3, p4, p5, p6, p7, p8, p9] = CALIBRATION.p.map(i64::from);
@@ -291,8 +292,8 @@ fn pressure(t_fine: i32, raw: u32) -> f64 {
     (((p + var1 + var2) >> 8) + (p7 << 4)) as f64 / 256.0
 }
 
-/// Per cent; the datasheet's 32-bit formula gives 1024ths. Computed in 64 bits: the raw values the search
-/// tries go past what a chip can show.
+/// Humidity in per cent; the 32-bit formula of the datasheet returns 1024ths. Computed in 64 bits, because
+/// the search tries raw values outside the range of the chip.
 #[allow(clippy::cast_precision_loss)]
 fn humidity(t_fine: i32, raw: u32) -> f64 {
     let c = CALIBRATION;
@@ -316,12 +317,12 @@ mod tests {
         sim::Weather,
     };
 
-    fn driver(chip: Chip, twin: SimBme280) -> Bme280<SimI2c, SimDelay> {
-        let (i2c, delay) = twin.connect();
+    fn driver(chip: Chip, sim: SimBme280) -> Bme280<SimI2c, SimDelay> {
+        let (i2c, delay) = sim.connect();
         Bme280::new(i2c, delay, PRIMARY_ADDRESS, chip)
     }
 
-    fn twin(chip: Chip, weather: Weather) -> SimBme280 {
+    fn sim_chip(chip: Chip, weather: Weather) -> SimBme280 {
         SimBme280::new(chip, PRIMARY_ADDRESS, World::still(weather))
     }
 
@@ -340,10 +341,10 @@ mod tests {
         ) {
             let weather = Weather { temperature, humidity, pressure, ..Weather::default() };
 
-            let measured = driver(Chip::Bme280, twin(Chip::Bme280, weather)).measure().unwrap();
+            let measured = driver(Chip::Bme280, sim_chip(Chip::Bme280, weather)).measure().unwrap();
 
             // One step of 16 bits is 0.0051 °C and 2.6 Pa at 25 °C (section 3.4), and up to 3.7 Pa at the
-            // ends of the range.
+            // limits of the range.
             prop_assert!((measured.temperature - temperature).abs() < 0.0065, "{measured:?}");
             prop_assert!((measured.pressure - pressure).abs() < 4.5, "{measured:?}");
             prop_assert!((measured.humidity.unwrap() - humidity).abs() < 0.03, "{measured:?}");
@@ -352,14 +353,14 @@ mod tests {
 
     #[test]
     fn a_bmp280_has_no_humidity() {
-        let measured = driver(Chip::Bmp280, twin(Chip::Bmp280, Weather::default())).measure().unwrap();
+        let measured = driver(Chip::Bmp280, sim_chip(Chip::Bmp280, Weather::default())).measure().unwrap();
 
         assert_eq!(measured.humidity, None);
     }
 
     #[test]
     fn another_chip_than_the_expected_one_is_named() {
-        let error = driver(Chip::Bme280, twin(Chip::Bmp280, Weather::default())).measure().unwrap_err();
+        let error = driver(Chip::Bme280, sim_chip(Chip::Bmp280, Weather::default())).measure().unwrap_err();
 
         assert_eq!(error.kind(), DeviceErrorKind::NotFound);
         assert!(
@@ -370,7 +371,7 @@ mod tests {
 
     #[test]
     fn at_the_other_address_nothing_answers() {
-        let (i2c, delay) = twin(Chip::Bme280, Weather::default()).connect();
+        let (i2c, delay) = sim_chip(Chip::Bme280, Weather::default()).connect();
 
         let error = Bme280::new(i2c, delay, 0x77, Chip::Bme280).measure().unwrap_err();
 
@@ -384,7 +385,7 @@ mod tests {
         let high = Weather { pressure: 25_000.0, ..Weather::default() };
 
         for weather in [hot, high] {
-            let error = driver(Chip::Bme280, twin(Chip::Bme280, weather)).measure().unwrap_err();
+            let error = driver(Chip::Bme280, sim_chip(Chip::Bme280, weather)).measure().unwrap_err();
 
             assert_eq!(error.kind(), DeviceErrorKind::OutOfRange);
         }
@@ -392,29 +393,29 @@ mod tests {
 
     #[test]
     fn a_driver_that_does_not_wait_is_told_the_chip_is_busy() {
-        /// A delay that does not let time pass.
-        struct Hasty;
-        impl DelayNs for Hasty {
+        /// A delay that does not advance the time of the chip.
+        struct NoDelay;
+        impl DelayNs for NoDelay {
             fn delay_ns(&mut self, _ns: u32) {}
         }
-        let (i2c, _delay) = twin(Chip::Bme280, Weather::default()).connect();
+        let (i2c, _delay) = sim_chip(Chip::Bme280, Weather::default()).connect();
 
-        let error = Bme280::new(i2c, Hasty, PRIMARY_ADDRESS, Chip::Bme280).measure().unwrap_err();
+        let error = Bme280::new(i2c, NoDelay, PRIMARY_ADDRESS, Chip::Bme280).measure().unwrap_err();
 
         assert_eq!(error.kind(), DeviceErrorKind::Timeout);
     }
 
-    /// A bus whose adapter does not say which byte was not acknowledged, as the Pi's.
-    struct Vague(SimI2c, FaultSwitch);
+    /// A bus with an adapter that does not report which byte was not acknowledged, as the adapter of the Pi.
+    struct AmbiguousNack(SimI2c, FaultSwitch);
 
-    impl ErrorType for Vague {
-        type Error = TwinError;
+    impl ErrorType for AmbiguousNack {
+        type Error = SimI2cError;
     }
 
-    impl I2c for Vague {
-        fn transaction(&mut self, address: u8, operations: &mut [Operation<'_>]) -> Result<(), TwinError> {
+    impl I2c for AmbiguousNack {
+        fn transaction(&mut self, address: u8, operations: &mut [Operation<'_>]) -> Result<(), SimI2cError> {
             match self.1.fault() {
-                Some(_) => Err(TwinError(ErrorKind::NoAcknowledge(NoAcknowledgeSource::Unknown))),
+                Some(_) => Err(SimI2cError(ErrorKind::NoAcknowledge(NoAcknowledgeSource::Unknown))),
                 None => self.0.transaction(address, operations),
             }
         }
@@ -422,9 +423,10 @@ mod tests {
 
     #[test]
     fn on_a_vague_bus_a_found_chip_that_falls_silent_is_a_bus_error_and_then_not_there() {
-        let (i2c, delay) = twin(Chip::Bme280, Weather::default()).connect();
+        let (i2c, delay) = sim_chip(Chip::Bme280, Weather::default()).connect();
         let silence = FaultSwitch::default();
-        let mut driver = Bme280::new(Vague(i2c, silence.clone()), delay, PRIMARY_ADDRESS, Chip::Bme280);
+        let mut driver =
+            Bme280::new(AmbiguousNack(i2c, silence.clone()), delay, PRIMARY_ADDRESS, Chip::Bme280);
         driver.measure().unwrap();
 
         silence.begin(Fault::Unplugged);

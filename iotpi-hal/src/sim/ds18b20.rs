@@ -1,4 +1,4 @@
-//! A DS18B20 as the kernel shows it: a folder of files.
+//! A simulated DS18B20 as the kernel presents it: a folder of files.
 
 use std::{fmt::Write as _, fs, io, path::Path, sync::Arc};
 
@@ -11,21 +11,21 @@ use crate::drivers::{BlockingSensor, ds18b20::Ds18b20};
 /// The id of the simulated thermometer.
 const ID: &str = "28-0000005e1a2b";
 
-/// The twin. Its folder goes away with it.
+/// The simulated thermometer. Dropping it removes its folder.
 #[derive(Debug)]
-pub struct Ds18b20Twin {
+pub struct SimDs18b20 {
     folder: TempDir,
     world: Arc<World>,
     faults: FaultSwitch,
     scratchpad: Scratchpad,
 }
 
-/// What the chip's scratchpad holds, as far as it changes.
+/// The changing part of the chip's scratchpad.
 #[derive(Debug, Clone, Copy)]
 struct Scratchpad {
     /// Sixteenths of a degree.
     raw: i16,
-    /// Reserved by the datasheet; real chips count the sixteenths down in it.
+    /// Reserved by the datasheet; real chips store 0x10 less the sixteenths of a degree here.
     byte_6: u8,
 }
 
@@ -38,26 +38,26 @@ impl Scratchpad {
     }
 }
 
-impl Ds18b20Twin {
-    /// A thermometer in a world, in a new folder.
+impl SimDs18b20 {
+    /// A thermometer in a world, in a new temporary folder.
     ///
     /// # Errors
-    /// When the folder for temporary files cannot be written.
+    /// The temporary folder cannot be written.
     pub fn new(world: Arc<World>, faults: FaultSwitch) -> io::Result<Self> {
         let folder = tempfile::Builder::new().prefix("iotpi-w1-").tempdir()?;
         Ok(Self { folder, world, faults, scratchpad: Scratchpad::POWER_ON })
     }
 
-    /// The folder that stands for [`KERNEL_FOLDER`](crate::drivers::ds18b20::KERNEL_FOLDER).
+    /// The folder that replaces [`KERNEL_FOLDER`](crate::drivers::ds18b20::KERNEL_FOLDER).
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Measures as the chip would, and writes what the kernel would show.
+    /// Measures as the chip would, and writes the files the kernel would show.
     ///
     /// # Errors
-    /// When the folder cannot be written.
+    /// The folder cannot be written.
     #[allow(clippy::cast_possible_truncation)]
     pub fn refresh(&mut self) -> io::Result<()> {
         let fault = self.faults.fault();
@@ -74,7 +74,7 @@ impl Ds18b20Twin {
         }
         let text = match fault {
             Some(Fault::Nack) => String::new(),
-            // A chip that lost power shows its power-on value.
+            // A chip that lost power reports its power-on value.
             Some(Fault::Hung) => slave_file(Scratchpad::POWER_ON, true),
             Some(Fault::Corrupt) => slave_file(self.scratchpad, false),
             Some(Fault::Stuck | Fault::Unplugged) | None => slave_file(self.scratchpad, true),
@@ -83,7 +83,7 @@ impl Ds18b20Twin {
     }
 }
 
-/// The kernel's `w1_slave`: the scratchpad (datasheet figure 9) with its check sum, and the temperature.
+/// The kernel's `w1_slave` file: the scratchpad (datasheet figure 9) with its checksum, and the temperature.
 fn slave_file(Scratchpad { raw, byte_6 }: Scratchpad, whole: bool) -> String {
     let [low, high] = raw.to_le_bytes();
     let mut pad = vec![low, high, 0x4B, 0x46, 0x7F, 0xFF, byte_6, 0x10];
@@ -99,7 +99,7 @@ fn slave_file(Scratchpad { raw, byte_6 }: Scratchpad, whole: bool) -> String {
     format!("{bytes}: crc={crc:02x} {verdict}\n{bytes}t={millidegrees}\n")
 }
 
-/// The 1-Wire check sum over one byte: x^8 + x^5 + x^4 + 1, bits reflected (Maxim application note 27).
+/// The 1-Wire checksum over one byte: x^8 + x^5 + x^4 + 1, bits reflected (Maxim application note 27).
 fn crc8(mut byte: u8) -> u8 {
     for _ in 0..8 {
         byte = if byte & 1 == 1 { (byte >> 1) ^ 0x8C } else { byte >> 1 };
@@ -107,30 +107,32 @@ fn crc8(mut byte: u8) -> u8 {
     byte
 }
 
-/// The driver above its twin: the twin measures whenever the driver is about to read, as the kernel has it done.
+/// The production driver on a simulated thermometer. The simulated chip measures at each read, as the kernel
+/// makes the real chip do.
 #[derive(Debug)]
-pub struct TwinThermometer {
-    twin: Ds18b20Twin,
+pub struct SimThermometer {
+    sim: SimDs18b20,
     driver: Ds18b20,
 }
 
-impl TwinThermometer {
-    /// The shipping driver on the twin's folder.
+impl SimThermometer {
+    /// The production driver on the folder of a simulated thermometer.
     #[must_use]
-    pub fn new(twin: Ds18b20Twin) -> Self {
-        let driver = Ds18b20::in_folder(twin.folder(), None);
-        Self { twin, driver }
+    pub fn new(sim: SimDs18b20) -> Self {
+        let driver = Ds18b20::in_folder(sim.folder(), None);
+        Self { sim, driver }
     }
 }
 
-impl BlockingSensor for TwinThermometer {
+impl BlockingSensor for SimThermometer {
     fn quantities(&self) -> Vec<Quantity> {
         self.driver.quantities()
     }
 
     fn sense(&mut self) -> Result<Vec<Sample>, DeviceError> {
-        self.twin.refresh().map_err(|e| {
-            DeviceError::new(DeviceErrorKind::Other, "the twin's folder cannot be written").with_source(e)
+        self.sim.refresh().map_err(|e| {
+            DeviceError::new(DeviceErrorKind::Other, "the simulated sysfs folder cannot be written")
+                .with_source(e)
         })?;
         self.driver.sense()
     }
@@ -152,9 +154,9 @@ mod tests {
     fn the_driver_reads_every_value_the_chip_can_show() {
         let world = World::still(Weather::default());
         let mut thermometer =
-            TwinThermometer::new(Ds18b20Twin::new(world.clone(), FaultSwitch::default()).unwrap());
+            SimThermometer::new(SimDs18b20::new(world.clone(), FaultSwitch::default()).unwrap());
 
-        // In steps of 5/16 degree over the whole range, 85 °C among them.
+        // Steps of 5/16 degree over the whole range; 85 °C is one of them.
         for sixteenths in (-55 * 16..=125 * 16).step_by(5) {
             let temperature = f64::from(sixteenths) / 16.0;
             world.set(Weather { temperature, ..Weather::default() });
@@ -169,7 +171,7 @@ mod tests {
     fn after_power_on_the_85_degrees_of_the_chip_are_no_measurement() {
         let faults = FaultSwitch::default();
         let world = World::still(Weather { temperature: 85.0, ..Weather::default() });
-        let mut thermometer = TwinThermometer::new(Ds18b20Twin::new(world, faults.clone()).unwrap());
+        let mut thermometer = SimThermometer::new(SimDs18b20::new(world, faults.clone()).unwrap());
 
         let measured = thermometer.sense().unwrap()[0].outcome.value();
         faults.begin(Fault::Hung);
@@ -181,10 +183,10 @@ mod tests {
 
     #[test]
     fn the_folder_goes_away_with_the_twin() {
-        let twin = Ds18b20Twin::new(World::still(Weather::default()), FaultSwitch::default()).unwrap();
-        let folder = twin.folder().to_owned();
+        let sim = SimDs18b20::new(World::still(Weather::default()), FaultSwitch::default()).unwrap();
+        let folder = sim.folder().to_owned();
 
-        drop(twin);
+        drop(sim);
 
         assert!(!folder.exists());
     }

@@ -1,36 +1,36 @@
-//! Faults on demand.
+//! Fault injection for simulated devices.
 
 use std::sync::{Arc, Mutex};
 
 use super::lock;
 
-/// What can be wrong with a simulated device.
+/// A fault of a simulated device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Fault {
-    /// The bus does not carry it: a byte is not acknowledged, the kernel gets no answer, a line cannot be used.
+    /// The transfer fails: a byte is not acknowledged, the kernel gets no answer, a line cannot be used.
     Nack,
-    /// What arrives was garbled on the way: a wrong check sum where there is one, all ones where there is none.
+    /// The data is corrupted on the bus: a wrong checksum where there is one, all ones where there is none.
     Corrupt,
-    /// It works, and always says the same.
+    /// The device works and always returns the same value.
     Stuck,
-    /// It answers, and never finishes.
+    /// The device answers and never finishes a measurement.
     Hung,
-    /// It is not there.
+    /// The device is not connected.
     Unplugged,
 }
 
-/// Where a fault is switched on and off. Cloning shares the switch.
+/// A switch that turns faults on and off. Clones share the switch.
 #[derive(Debug, Clone, Default)]
 pub struct FaultSwitch(Arc<Mutex<Option<Fault>>>);
 
 impl FaultSwitch {
-    /// Begins a fault; ends the one before.
+    /// Turns a fault on. It replaces the present one.
     pub fn begin(&self, fault: Fault) {
         *lock(&self.0) = Some(fault);
     }
 
-    /// Ends the fault.
+    /// Turns the fault off.
     pub fn end(&self) {
         *lock(&self.0) = None;
     }

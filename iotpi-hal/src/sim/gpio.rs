@@ -1,4 +1,4 @@
-//! Pins: an output whose level and duty can be observed, and an input fed by the world.
+//! Simulated pins: an output with an observable level and duty, and an input that reads the simulated world.
 
 use std::{
     fmt,
@@ -12,9 +12,10 @@ use embedded_hal::{
 
 use super::{Fault, FaultSwitch, lock};
 
-/// A pin. Cloning gives another hold of the same pin: one for the driver, one to look at it.
+/// A simulated pin. Clones are handles of the same pin: one for the driver, one for the test that observes
+/// it.
 #[derive(Clone)]
-pub struct PinTwin {
+pub struct SimPin {
     state: Arc<Mutex<State>>,
     source: Option<Arc<dyn Fn() -> bool + Send + Sync>>,
     faults: FaultSwitch,
@@ -22,18 +23,18 @@ pub struct PinTwin {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Per cent, 0 to 100.
+    /// The duty in per cent, 0 to 100.
     duty: u8,
-    /// Every duty that was set, oldest first; the last [`HISTORY`].
+    /// The last [`HISTORY`] duties that were set, oldest first.
     history: Vec<u8>,
-    /// What the input last showed, for [`Fault::Stuck`].
+    /// The level the input last returned, for [`Fault::Stuck`].
     level: bool,
 }
 
-/// How many changes a pin remembers.
+/// The number of changes a pin remembers.
 const HISTORY: usize = 256;
 
-/// Why a pin did not obey.
+/// The simulated pin has a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PinError;
 
@@ -49,26 +50,26 @@ impl pwm::Error for PinError {
     }
 }
 
-impl PinTwin {
-    /// A pin that reads as what was last written to it.
+impl SimPin {
+    /// A pin that reads back the level last written to it.
     #[must_use]
     pub fn new(faults: FaultSwitch) -> Self {
         Self { state: Arc::default(), source: None, faults }
     }
 
-    /// A pin that reads what the world puts on it.
+    /// A pin that reads its level from `source`.
     #[must_use]
     pub fn input(faults: FaultSwitch, source: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         Self { state: Arc::default(), source: Some(Arc::new(source)), faults }
     }
 
-    /// How much of the time the pin is high, in per cent.
+    /// The share of the time the pin is high, in per cent.
     #[must_use]
     pub fn duty(&self) -> u8 {
         lock(&self.state).duty
     }
 
-    /// What was set, oldest first, in per cent; the last 256.
+    /// The last 256 duties that were set, oldest first, in per cent.
     #[must_use]
     pub fn history(&self) -> Vec<u8> {
         lock(&self.state).history.clone()
@@ -77,7 +78,7 @@ impl PinTwin {
     fn write(&mut self, duty: u8) -> Result<(), PinError> {
         match self.faults.fault() {
             Some(Fault::Nack) => Err(PinError),
-            // A lamp that is unplugged or stuck cannot be told from one that obeys.
+            // A lamp that is unplugged or stuck cannot be distinguished from one that works.
             Some(Fault::Stuck | Fault::Unplugged) => Ok(()),
             Some(Fault::Corrupt | Fault::Hung) | None => {
                 let mut state = lock(&self.state);
@@ -92,21 +93,21 @@ impl PinTwin {
     }
 }
 
-impl fmt::Debug for PinTwin {
+impl fmt::Debug for SimPin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PinTwin").field("duty", &self.duty()).finish_non_exhaustive()
+        f.debug_struct("SimPin").field("duty", &self.duty()).finish_non_exhaustive()
     }
 }
 
-impl digital::ErrorType for PinTwin {
+impl digital::ErrorType for SimPin {
     type Error = PinError;
 }
 
-impl pwm::ErrorType for PinTwin {
+impl pwm::ErrorType for SimPin {
     type Error = PinError;
 }
 
-impl OutputPin for PinTwin {
+impl OutputPin for SimPin {
     fn set_low(&mut self) -> Result<(), PinError> {
         self.write(0)
     }
@@ -116,7 +117,7 @@ impl OutputPin for PinTwin {
     }
 }
 
-impl SetDutyCycle for PinTwin {
+impl SetDutyCycle for SimPin {
     fn max_duty_cycle(&self) -> u16 {
         100
     }
@@ -126,7 +127,7 @@ impl SetDutyCycle for PinTwin {
     }
 }
 
-impl InputPin for PinTwin {
+impl InputPin for SimPin {
     fn is_high(&mut self) -> Result<bool, PinError> {
         let mut state = lock(&self.state);
         match (self.faults.fault(), &self.source) {

@@ -1,7 +1,7 @@
-//! One simulated world: a room with a window, whose weather follows from a seed and the time.
+//! The simulated world: a room with a window. Its weather follows from a seed and the time.
 //!
-//! Deterministic: the same seed and the same moment give the same weather, whoever asks and how often. The
-//! values drift over a day and wander over minutes, as charts want it. Deliberately absent: physics.
+//! Deterministic: the same seed and the same moment always give the same weather. The values drift over a day
+//! and vary over minutes, so that charts look realistic. Deliberately absent: physics.
 
 use std::{
     collections::HashMap,
@@ -14,32 +14,32 @@ use iotpi_core::{Clock, ManualClock, Timestamp};
 use super::{FaultSwitch, lock};
 
 const DAY_SECS: f64 = 86_400.0;
-/// People come and go in slots this long.
+/// The length of the time slots in which a person is present or absent.
 const VISIT_SLOT_SECS: i64 = 30;
 
-/// What the world is like at a moment.
+/// The physical conditions at a moment.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Weather {
-    /// Degrees Celsius.
+    /// Temperature in degrees Celsius.
     pub temperature: f64,
     /// Relative humidity in per cent.
     pub humidity: f64,
-    /// Pascal.
+    /// Air pressure in pascal.
     pub pressure: f64,
-    /// Lux.
+    /// Illuminance in lux.
     pub illuminance: f64,
-    /// Whether somebody moves.
+    /// Whether there is motion in the room.
     pub motion: bool,
 }
 
 impl Default for Weather {
-    /// A pleasant room: 21.5 °C, 45 %, 1013.25 hPa, 300 lx, nobody there.
+    /// A comfortable room: 21.5 °C, 45 %, 1013.25 hPa, 300 lx, no motion.
     fn default() -> Self {
         Self { temperature: 21.5, humidity: 45.0, pressure: 101_325.0, illuminance: 300.0, motion: false }
     }
 }
 
-/// The world all twins of a program live in.
+/// The world shared by all simulated devices of a program.
 #[derive(Debug)]
 pub struct World {
     clock: Arc<dyn Clock>,
@@ -49,33 +49,33 @@ pub struct World {
 
 #[derive(Debug)]
 enum Course {
-    /// Follows from this seed.
+    /// The weather follows from this seed.
     Drifting(u64),
     Still(Mutex<Weather>),
 }
 
 impl World {
-    /// A world that follows from a seed, at the time the clock shows.
+    /// A world with weather that follows from a seed, at the time of the clock.
     #[must_use]
     pub fn new(seed: u64, clock: Arc<dyn Clock>) -> Arc<Self> {
         Arc::new(Self { clock, course: Course::Drifting(seed), switches: Mutex::default() })
     }
 
-    /// A world that stays as it is until it is [set](Self::set). Its clock stands still, too.
+    /// A world that does not change until it is [set](Self::set). Its clock does not advance either.
     #[must_use]
     pub fn still(weather: Weather) -> Arc<Self> {
         let clock = ManualClock::at(Timestamp::MIN);
         Arc::new(Self { clock, course: Course::Still(Mutex::new(weather)), switches: Mutex::default() })
     }
 
-    /// Sets the weather of a still world; a drifting one goes on as it would.
+    /// Sets the weather of a still world. Has no effect on a drifting one.
     pub fn set(&self, weather: Weather) {
         if let Course::Still(now) = &self.course {
             *lock(now) = weather;
         }
     }
 
-    /// The clock the world runs on.
+    /// The clock of the world.
     #[must_use]
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.clock
@@ -90,7 +90,8 @@ impl World {
         }
     }
 
-    /// The fault switch of a device; the [catalog](crate::catalog) gives every twin the one of its driver's name.
+    /// The fault switch of a device. The [catalog](crate::catalog) gives each simulated device the switch of
+    /// its driver's name.
     #[must_use]
     pub fn faults(&self, device: &str) -> FaultSwitch {
         lock(&self.switches).entry(device.to_owned()).or_default().clone()
@@ -100,7 +101,7 @@ impl World {
 fn drift(seed: u64, now: Timestamp) -> Weather {
     let secs = now.as_secs_f64();
     let day = (secs / DAY_SECS).fract();
-    // Warmest in mid-afternoon, coldest before dawn; the sun from six to six.
+    // Warmest in mid-afternoon, coldest before dawn; sunlight from 6:00 to 18:00.
     let warmth = (TAU * (day - 0.375)).sin();
     let sun = (TAU * (day - 0.25)).sin().max(0.0);
     let clouds = 0.5 + 0.5 * wander(seed, 5, secs, 1200.0);
@@ -110,7 +111,7 @@ fn drift(seed: u64, now: Timestamp) -> Weather {
         + 1.2 * wander(seed, 1, secs, 5400.0)
         + 0.35 * wander(seed, 2, secs, 240.0)
         + 0.04 * wander(seed, 3, secs, 1.5);
-    // The same water in warmer air is less relative humidity.
+    // The same amount of water in warmer air is a lower relative humidity.
     let humidity = 48.0 - 2.2 * (temperature - 21.0)
         + 5.0 * wander(seed, 7, secs, 7200.0)
         + 0.5 * wander(seed, 8, secs, 60.0);
@@ -123,18 +124,19 @@ fn drift(seed: u64, now: Timestamp) -> Weather {
         humidity: humidity.clamp(5.0, 95.0),
         pressure,
         illuminance: 2.0 + 800.0 * sun * (0.3 + 0.7 * clouds),
-        motion: somebody_moves(seed, now, day),
+        motion: is_motion(seed, now, day),
     }
 }
 
-/// Somebody is there in some slots, more often by day than by night, and moves in most of its seconds.
-fn somebody_moves(seed: u64, now: Timestamp, day: f64) -> bool {
+/// A person is present in some slots, more often by day than by night, and moves in most seconds of such a
+/// slot.
+fn is_motion(seed: u64, now: Timestamp, day: f64) -> bool {
     let secs = now.as_micros().div_euclid(1_000_000);
     let share = if (0.29..0.94).contains(&day) { 0.3 } else { 0.02 };
     unit(seed, 20, secs.div_euclid(VISIT_SLOT_SECS)) < share && unit(seed, 21, secs.div_euclid(3)) < 0.7
 }
 
-/// A smooth course between -1 and 1 that changes its mind every `period` seconds (value noise).
+/// A smooth curve between -1 and 1 with a new target every `period` seconds (value noise).
 fn wander(seed: u64, stream: u64, secs: f64, period: f64) -> f64 {
     let at = secs / period;
     #[allow(clippy::cast_possible_truncation)]

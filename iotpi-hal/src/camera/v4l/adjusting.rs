@@ -1,8 +1,8 @@
-//! Adjusting a V4L2 camera while it is watched: an actuator beside the camera, on the same device.
+//! Adjusts a V4L2 camera while it is streaming: an actuator for the same device file as the camera.
 //!
-//! The device is opened for each action and closed again, so it may be unplugged and replugged as it likes, and nobody else
-//! who has it open is in the way. What was adjusted is gone when the camera is opened anew: what should stay goes to the
-//! camera's own settings.
+//! Each action opens the device and closes it again, so the camera may be unplugged and plugged in at any
+//! time, and other programs can keep it open. Adjustments are lost when the camera is opened again: permanent
+//! values belong in the settings of the camera.
 
 use std::path::PathBuf;
 
@@ -16,7 +16,8 @@ use super::{
 
 const SET: &str = "set";
 
-/// The actuator. Its state is what the controls stand at, read from the camera after each action.
+/// An actuator for the controls of a camera. Its state contains their values, read from the camera after each
+/// action.
 #[derive(Debug)]
 pub struct ControlActuator {
     device: PathBuf,
@@ -24,7 +25,7 @@ pub struct ControlActuator {
 }
 
 impl ControlActuator {
-    /// The controls of a camera, `/dev/video0`. It need not be there yet.
+    /// The controls of a camera, `/dev/video0`. The device need not exist yet.
     #[must_use]
     pub fn new(device: PathBuf) -> Self {
         let state = adjust(&device, &Controls::new()).unwrap_or_default();
@@ -69,7 +70,7 @@ impl Actuator for ControlActuator {
             return Err(refused("a camera's controls know `set` only"));
         }
         let (device, wanted) = (self.device.clone(), Controls::from([(control.to_owned(), value)]));
-        // A USB camera takes a control in some milliseconds, or not at all for seconds.
+        // A USB camera sets a control in some milliseconds, or blocks for seconds.
         let adjusted = tokio::task::spawn_blocking(move || adjust(&device, &wanted)).await;
         self.state = adjusted.map_err(|e| {
             DeviceError::new(DeviceErrorKind::Other, "setting the control panicked").with_source(e)
@@ -77,7 +78,7 @@ impl Actuator for ControlActuator {
         Ok(json!({ control: self.state.get(control).copied() }))
     }
 
-    /// A picture does no harm.
+    /// The controls of a camera cause no hazard.
     async fn make_safe(&mut self) -> Result<(), DeviceError> {
         Ok(())
     }

@@ -1,9 +1,11 @@
-//! What can be adjusted on a camera: brightness, exposure, focus and whatever else it offers.
+//! The controls of a camera: brightness, exposure, focus and others.
 //!
-//! Names are those of `v4l2-ctl --list-ctrls`: small letters, `_` for what is neither letter nor digit.
+//! Names are those of `v4l2-ctl --list-ctrls`: lower-case letters, `_` for each character that is neither a
+//! letter nor a digit.
 //!
-//! Through the crate `v4l`, on which nokhwa stands, and not through nokhwa: that sets a format whenever it opens a camera, which
-//! the kernel refuses while frames are taken, so a camera that is watched could not be adjusted (docs/design/0017).
+//! Uses the crate `v4l`, on which nokhwa is based, and not nokhwa itself: nokhwa sets a format whenever it
+//! opens a camera, which the kernel rejects while the camera is streaming, so a camera could not be adjusted
+//! while in use (docs/design/0017).
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -16,16 +18,17 @@ use v4l::{
 
 use super::camera_error;
 
-/// Controls by name. They are set in the order of names, which puts `auto_exposure` before `exposure_time_absolute`.
+/// Controls by name. They are set in the order of names, which puts `auto_exposure` before
+/// `exposure_time_absolute`.
 pub type Controls = BTreeMap<String, Setting>;
 
-/// What a control is set to.
+/// The value of a control.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Setting {
     /// On or off.
     Switch(bool),
-    /// A number, or that of a menu's entry.
+    /// A number, or the index of a menu entry.
     Number(i64),
 }
 
@@ -38,10 +41,11 @@ impl From<Setting> for serde_json::Value {
     }
 }
 
-/// Sets controls, one after the other.
+/// Sets controls one after the other.
 ///
 /// # Errors
-/// [`DeviceErrorKind::Refused`] when the camera has no such control, or not that value; others when it did not obey.
+/// [`DeviceErrorKind::Refused`] when the camera does not have a control or does not accept its value; other
+/// kinds when the ioctl failed.
 pub(super) fn set(device: &Device, path: &Path, wanted: &Controls) -> Result<(), DeviceError> {
     if wanted.is_empty() {
         return Ok(());
@@ -58,10 +62,10 @@ pub(super) fn set(device: &Device, path: &Path, wanted: &Controls) -> Result<(),
     Ok(())
 }
 
-/// What the controls stand at.
+/// Reads the values of the controls.
 ///
 /// # Errors
-/// When the camera does not say.
+/// The camera does not return a value.
 pub(super) fn read(device: &Device, path: &Path) -> Result<Controls, DeviceError> {
     let read = |control: &Description| match device.control(control.id).ok()?.value {
         Value::Boolean(on) => Some((plain(&control.name), Setting::Switch(on))),
@@ -71,7 +75,7 @@ pub(super) fn read(device: &Device, path: &Path) -> Result<Controls, DeviceError
     Ok(offered(device, path)?.iter().filter_map(read).collect())
 }
 
-/// Those that hold a number or are on or off.
+/// The controls with a number or a switch.
 fn offered(device: &Device, path: &Path) -> Result<Vec<Description>, DeviceError> {
     let mut controls = device.query_controls().map_err(|e| camera_error(path, e))?;
     controls.retain(|control| {
@@ -92,7 +96,7 @@ fn checked(name: &str, control: &Description, setting: Setting) -> Result<Value,
     }
 }
 
-/// `White Balance, Automatic` is `white_balance_automatic`.
+/// `White Balance, Automatic` becomes `white_balance_automatic`.
 fn plain(name: &str) -> String {
     let words = name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     words.map(str::to_ascii_lowercase).collect::<Vec<_>>().join("_")

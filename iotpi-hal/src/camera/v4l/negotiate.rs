@@ -1,4 +1,4 @@
-//! Which size, rate and form of pixels a camera is asked for.
+//! Negotiates the size, frame rate and pixel format of a camera.
 
 use std::path::Path;
 
@@ -10,60 +10,61 @@ use nokhwa::{
 
 use super::{V4lConfig, nokhwa_error};
 
-/// What a camera and we speak, what is better first.
-const SPOKEN: [FrameFormat; 2] = [FrameFormat::MJPEG, FrameFormat::YUYV];
+/// The supported pixel formats, best first.
+const SUPPORTED_FORMATS: [FrameFormat; 2] = [FrameFormat::MJPEG, FrameFormat::YUYV];
 
-/// Opens a camera and sets it to its nearest: nearest in size, then JPEG before YUYV, then nearest in rate.
-pub(super) fn open(wish: &V4lConfig) -> Result<Camera, DeviceError> {
-    let failed = |e| nokhwa_error(&wish.device, e);
-    let index = CameraIndex::Index(index(&wish.device)?);
-    let any = RequestedFormat::with_formats(RequestedFormatType::None, &SPOKEN);
+/// Opens a camera and sets its nearest format: nearest in size, then JPEG before YUYV, then nearest in rate.
+pub(super) fn open(config: &V4lConfig) -> Result<Camera, DeviceError> {
+    let failed = |e| nokhwa_error(&config.device, e);
+    let index = CameraIndex::Index(index(&config.device)?);
+    let any = RequestedFormat::with_formats(RequestedFormatType::None, &SUPPORTED_FORMATS);
     let mut camera = Camera::new(index, any).map_err(failed)?;
     let offered = camera.compatible_camera_formats().map_err(failed)?;
-    if let Some(best) = nearest(&offered, wish) {
-        settle(&mut camera, best, wish).map_err(failed)?;
+    if let Some(best) = nearest(&offered, config) {
+        settle(&mut camera, best, config).map_err(failed)?;
     }
     Ok(camera)
 }
 
-/// Sets what is best of the listed, or what the driver makes of the wish, if that is nearer: of a range of sizes nokhwa lists the
-/// ends only.
-fn settle(camera: &mut Camera, best: CameraFormat, wish: &V4lConfig) -> Result<(), NokhwaError> {
-    let listed = || RequestedFormat::with_formats(RequestedFormatType::Exact(best), &SPOKEN);
+/// Sets the best of the listed formats, or the driver's match for the settings if that is nearer: of a range
+/// of sizes nokhwa lists only the limits.
+fn settle(camera: &mut Camera, best: CameraFormat, config: &V4lConfig) -> Result<(), NokhwaError> {
+    let listed = || RequestedFormat::with_formats(RequestedFormatType::Exact(best), &SUPPORTED_FORMATS);
     camera.set_camera_requset(listed())?;
-    let asked = asked(wish, best.format());
+    let asked = asked(config, best.format());
     if best == asked {
         return Ok(());
     }
-    // Errors when the driver takes something else, which may be nearer all the same.
+    // Returns an error when the driver chose another size, which may still be nearer.
     let _ = camera.set_resolution(asked.resolution());
     let _ = camera.set_frame_rate(asked.frame_rate());
     match camera.refresh_camera_format() {
-        Ok(got) if got.format() == best.format() && distance(got, wish) <= distance(best, wish) => {}
+        Ok(got) if got.format() == best.format() && distance(got, config) <= distance(best, config) => {}
         _ => drop(camera.set_camera_requset(listed())?),
     }
     Ok(())
 }
 
-fn asked(wish: &V4lConfig, pixels: FrameFormat) -> CameraFormat {
-    CameraFormat::new(Resolution::new(wish.width, wish.height), pixels, wish.fps.max(1))
+fn asked(config: &V4lConfig, pixels: FrameFormat) -> CameraFormat {
+    CameraFormat::new(Resolution::new(config.width, config.height), pixels, config.fps.max(1))
 }
 
-fn nearest(offered: &[CameraFormat], wish: &V4lConfig) -> Option<CameraFormat> {
-    let spoken = offered.iter().filter(|format| SPOKEN.contains(&format.format()));
+fn nearest(offered: &[CameraFormat], config: &V4lConfig) -> Option<CameraFormat> {
+    let spoken = offered.iter().filter(|format| SUPPORTED_FORMATS.contains(&format.format()));
     spoken.copied().min_by_key(|format| {
-        let (size, rate) = distance(*format, wish);
+        let (size, rate) = distance(*format, config);
         (size, format.format() != FrameFormat::MJPEG, rate)
     })
 }
 
-/// In size, and in rate.
-fn distance(format: CameraFormat, wish: &V4lConfig) -> (u32, u32) {
-    let size = format.width().abs_diff(wish.width).saturating_add(format.height().abs_diff(wish.height));
-    (size, format.frame_rate().abs_diff(wish.fps))
+/// The distance in size, and in rate.
+fn distance(format: CameraFormat, config: &V4lConfig) -> (u32, u32) {
+    let size = format.width().abs_diff(config.width).saturating_add(format.height().abs_diff(config.height));
+    (size, format.frame_rate().abs_diff(config.fps))
 }
 
-/// nokhwa knows cameras by the number of `/dev/video0`. A link, from `/dev/v4l/by-id`, may lead to another each time.
+/// nokhwa identifies cameras by the number of `/dev/video0`. A link in `/dev/v4l/by-id` may point to a
+/// different number each time.
 fn index(device: &Path) -> Result<u32, DeviceError> {
     let file = device.canonicalize().map_err(|e| super::camera_error(device, e))?;
     let number = file.to_str().and_then(|file| file.strip_prefix("/dev/video")?.parse().ok());
@@ -77,7 +78,7 @@ fn index(device: &Path) -> Result<u32, DeviceError> {
 mod tests {
     use super::*;
 
-    fn wish(width: u32, height: u32) -> V4lConfig {
+    fn config(width: u32, height: u32) -> V4lConfig {
         V4lConfig {
             device: "/dev/video0".into(),
             width,
@@ -98,9 +99,9 @@ mod tests {
             format(640, 480, FrameFormat::GRAY, 15),
         ];
 
-        assert_eq!(nearest(&offered, &wish(640, 480)), Some(offered[3]));
-        assert_eq!(nearest(&offered[..2], &wish(640, 480)), Some(offered[1]));
-        assert_eq!(nearest(&offered[4..], &wish(640, 480)), None);
+        assert_eq!(nearest(&offered, &config(640, 480)), Some(offered[3]));
+        assert_eq!(nearest(&offered[..2], &config(640, 480)), Some(offered[1]));
+        assert_eq!(nearest(&offered[4..], &config(640, 480)), None);
     }
 
     #[test]

@@ -1,8 +1,10 @@
-//! From raw ADC values to physical ones: the double precision formulas of the datasheet (BME280 section 8.1).
+//! Conversion of raw ADC values to physical values: the double-precision formulas of the datasheet (BME280
+//! section 8.1).
 //!
-//! The twin inverts the *integer* formulas of section 4.2.3, so that an error in one set shows against the other.
+//! The simulated device inverts the *integer* formulas of section 4.2.3, so an error in one set shows as a
+//! difference from the other.
 
-/// The factory calibration of one chip (datasheet table 16); the names are the datasheet's.
+/// The factory calibration of one chip (datasheet table 16). The field names are those of the datasheet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct Calibration {
@@ -20,14 +22,14 @@ pub struct Calibration {
 }
 
 impl Calibration {
-    /// Reads the registers `0x88..=0xA1` and `0xE1..=0xE7`; nothing when they cannot be a calibration, as when
-    /// they read as all zeros or all ones.
+    /// Decodes the registers `0x88..=0xA1` and `0xE1..=0xE7`. Returns `None` when they cannot be a
+    /// calibration, for example when they read as all zeros or all ones.
     #[must_use]
     pub fn from_registers(first: &[u8; 26], second: &[u8; 7]) -> Option<Self> {
         let unsigned = |at: usize| u16::from_le_bytes([first[at], first[at + 1]]);
         let signed = |at: usize| i16::from_le_bytes([first[at], first[at + 1]]);
         let [e1, e2, e3, e4, e5, e6, e7] = *second;
-        // H4 and H5 are 12 bits wide and share the nibbles of 0xE5; the upper byte carries the sign.
+        // H4 and H5 are 12 bits wide and share the nibbles of 0xE5. The upper byte contains the sign.
         let high = |byte: u8| i16::from(byte.cast_signed()) << 4;
         let this = Self {
             t1: unsigned(0),
@@ -46,7 +48,7 @@ impl Calibration {
         (!blank(this.t1) && !blank(this.p1) && !blank(this.t2.cast_unsigned())).then_some(this)
     }
 
-    /// The fine temperature the other formulas start from: 5,120 per degree Celsius.
+    /// The fine temperature that the other formulas use: 5,120 per degree Celsius.
     #[must_use]
     pub fn t_fine(&self, raw: u32) -> f64 {
         let (raw, t1) = (f64::from(raw), f64::from(self.t1));
@@ -55,13 +57,13 @@ impl Calibration {
         linear + square
     }
 
-    /// Degrees Celsius.
+    /// Temperature in degrees Celsius.
     #[must_use]
     pub fn temperature(t_fine: f64) -> f64 {
         t_fine / 5120.0
     }
 
-    /// Pascal; not a number when the calibration would divide by zero.
+    /// Pressure in pascal; NaN when the calibration would divide by zero.
     #[must_use]
     pub fn pressure(&self, t_fine: f64, raw: u32) -> f64 {
         let [p2, p3, p4, p5, p6, p7, p8, p9] = self.p.map(f64::from);
@@ -77,8 +79,8 @@ impl Calibration {
         p + (p9 * p * p / 2_147_483_648.0 + p * p8 / 32768.0 + p7) / 16.0
     }
 
-    /// Relative humidity in per cent. The formula itself ends at 0 and 100: at the ends of its range the chip is
-    /// allowed to overshoot.
+    /// Relative humidity in per cent. The formula itself clamps to 0 and 100: the chip may overshoot at the
+    /// limits of its range.
     #[must_use]
     pub fn humidity(&self, t_fine: f64, raw: u32) -> f64 {
         let h = t_fine - 76800.0;
@@ -94,7 +96,7 @@ impl Calibration {
 mod tests {
     use super::*;
 
-    /// BST-BMP280-DS001 section 3.12.
+    /// The example of BST-BMP280-DS001 section 3.12.
     fn datasheet() -> Calibration {
         Calibration {
             t1: 27504,
