@@ -1,4 +1,5 @@
 //! Every example runs as a process against a real hub.
+#![allow(clippy::unwrap_used)]
 
 use std::{
     collections::BTreeSet,
