@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Every proof at full size: thousands of power cuts, kills and damaged files. A quarter of an hour and more. Each part even
-# when one before it failed; then a summary. Seeds are fresh in each run; a failure prints its own and how to see it again.
+# Runs the stress tests at full size: thousands of power cuts, kills and damaged files. Takes a quarter of an hour or more.
+# Runs every part even when an earlier one failed, then prints a summary. Each run uses fresh seeds; a failure prints its
+# seed and the command that reproduces it.
 #
-#   scripts/torture.sh [PART...]   those below whose name begins so; all of them when none is named
+#   scripts/torture.sh [PART...]   runs the parts below that start with one of the names; without names, all of them
 set -uo pipefail
 cd "$(dirname "$0")/.."
 export IOTPI_TORTURE=1
@@ -11,14 +12,14 @@ wanted=("$@")
 summary=()
 failed=0
 
-# stress NAME PACKAGE TEST: one summary line per test
+# stress NAME PACKAGE TEST: runs one part and adds a line to the summary
 stress() {
     local name=$1 began=$SECONDS verdict=ok part
     for part in "${wanted[@]:-$name}"; do [[ $name = "$part"* ]] && break; done
     [[ $name = "$part"* ]] || return 0
     printf '\n=== %s ===\n' "$name"
     cargo test --quiet --locked --package "$2" --test it -- --nocapture "$3" </dev/null || verdict=FAILED failed=1
-    summary+=("$(printf '%-12s %-7s %5d s' "$name" "$verdict" $((SECONDS - began)))")
+    summary+=("$(printf '%-15s %-7s %5d s' "$name" "$verdict" $((SECONDS - began)))")
 }
 
 stress power-cuts iotpi-hub faults::power_cut
@@ -29,9 +30,9 @@ stress mutations iotpi-hub random_damage
 stress network iotpi-hub network_faults
 stress commands iotpi-hub module_crashes
 stress outbox iotpi-core outbox
-stress kills iotpi-hub-app kills
-stress module-kills iotpi-demo killed
-stress herd iotpi-demo herd
+stress hub-kills iotpi-hub-app hub_kill
+stress module-kills iotpi-demo module_kill
+stress thundering-herd iotpi-demo thundering_herd
 
 printf '\nSummary\n'
 printf '  %s\n' "${summary[@]}"

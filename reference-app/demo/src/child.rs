@@ -1,8 +1,8 @@
-//! One process started by the demo.
+//! A child process of the demo.
 //!
-//! A child watches its standard input, a pipe whose other end only the demo holds: closing it is how the demo asks a
-//! child to end, and when the demo is killed the kernel closes it. So no child survives, on any system, without a
-//! process id being signalled that may by then be somebody else's.
+//! A child watches its standard input, a pipe whose write end only the demo holds. Closing the pipe asks the
+//! child to exit; when the demo is killed, the kernel closes it. So no child outlives the demo on any system,
+//! and no signal is sent to a process id that may have been reused.
 
 use std::{
     env,
@@ -20,10 +20,10 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
-/// What a child gets so that it watches its standard input.
+/// The option that makes a child watch its standard input.
 pub const ENDS_WITH_STDIN: &str = "--until-stdin-closes";
 
-/// The programs that stand beside the demo.
+/// The paths of the programs in the folder of the demo.
 #[derive(Debug)]
 pub struct Programs {
     pub hub: PathBuf,
@@ -31,8 +31,8 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Finds them in the folder this program lies in.
-    pub fn beside_this() -> anyhow::Result<Self> {
+    /// Finds the programs in the folder of the running executable.
+    pub fn in_own_folder() -> anyhow::Result<Self> {
         let this = env::current_exe().context("this program's own place cannot be found")?;
         let folder = this.parent().unwrap_or(Path::new("."));
         let find = |name: &str| {
@@ -48,29 +48,30 @@ impl Programs {
     }
 }
 
-/// A running child whose lines are passed on.
+/// A running child whose output lines are forwarded.
 #[derive(Debug)]
 pub struct Running {
     child: Child,
-    /// Held open while the child shall run.
+    /// Kept open while the child should run.
     stdin: Option<ChildStdin>,
-    /// What passes its lines on; ends with the child.
+    /// The tasks that forward its lines; they end with the child.
     lines: TaskTracker,
 }
 
 impl Running {
-    /// Starts a child. What it says on standard error goes to ours, each line behind its name; what it says on standard
-    /// output goes to `said`, or to standard error as well.
+    /// Starts a child. Its standard error is forwarded to ours, each line prefixed with its name. Its
+    /// standard output is sent to `lines`, or also to standard error.
     pub fn start(
         name: &'static str,
         command: &mut Command,
-        said: Option<mpsc::UnboundedSender<String>>,
+        stdout_lines: Option<mpsc::UnboundedSender<String>>,
     ) -> anyhow::Result<Self> {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // Ctrl-C in a terminal reaches the whole group at once; the order of the end is the demo's business.
+            // Ctrl-C in a terminal signals the whole process group at once; the demo itself controls the
+            // order of the shutdown.
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
@@ -81,33 +82,33 @@ impl Running {
             lines.spawn(pass_on(name, stderr, None));
         }
         if let Some(stdout) = child.stdout.take() {
-            lines.spawn(pass_on(name, stdout, said));
+            lines.spawn(pass_on(name, stdout, stdout_lines));
         }
         lines.close();
         Ok(Self { child, stdin, lines })
     }
 
-    /// The process id, while it runs.
+    /// The process id, while the child runs.
     pub fn id(&self) -> Option<u32> {
         self.child.id()
     }
 
-    /// Waits for the child to end by itself.
+    /// Waits for the child to exit on its own.
     ///
     /// # Cancel safety
     /// Cancel safe.
     pub async fn ended(&mut self) -> anyhow::Result<ExitStatus> {
         let status = self.child.wait().await.context("a child cannot be waited for")?;
-        // Its last words say why.
+        // The last lines contain the reason.
         self.lines.wait().await;
         Ok(status)
     }
 
-    /// Asks it to end and waits; kills it when its time is over.
+    /// Asks the child to exit and waits; kills it after the timeout.
     pub async fn end(mut self, name: &str, within: Duration) {
         drop(self.stdin.take());
         if tokio::time::timeout(within, self.child.wait()).await.is_err() {
-            say(format!("iotpi-demo: {name} did not end in time and was killed"));
+            log_line(format!("iotpi-demo: {name} did not end in time and was killed"));
             let _ = self.child.kill().await;
         }
         self.lines.wait().await;
@@ -117,26 +118,26 @@ impl Running {
 async fn pass_on(
     name: &'static str,
     from: impl AsyncRead + Unpin,
-    said: Option<mpsc::UnboundedSender<String>>,
+    stdout_lines: Option<mpsc::UnboundedSender<String>>,
 ) {
     let mut lines = BufReader::new(from);
     let mut line = Vec::new();
     while let Ok(1..) = lines.read_until(b'\n', &mut line).await {
         let text = String::from_utf8_lossy(&line).trim_end().to_owned();
         line.clear();
-        match &said {
-            Some(said) => drop(said.send(text)),
-            None => say(format!("{name:>11} | {text}")),
+        match &stdout_lines {
+            Some(stdout_lines) => drop(stdout_lines.send(text)),
+            None => log_line(format!("{name:>11} | {text}")),
         }
     }
 }
 
-/// Says a line on standard error; whoever closed it does not want to hear.
-pub fn say(line: impl AsRef<str>) {
+/// Writes a line to standard error; ignores a closed one.
+pub fn log_line(line: impl AsRef<str>) {
     let _ = writeln!(std::io::stderr(), "{}", line.as_ref());
 }
 
-/// Tells a line on standard output: what a person or a program that started the demo wants to know.
-pub fn tell(line: impl AsRef<str>) {
+/// Writes a line to standard output: information for the user, or for a program that started the demo.
+pub fn print_line(line: impl AsRef<str>) {
     let _ = writeln!(std::io::stdout(), "{}", line.as_ref());
 }

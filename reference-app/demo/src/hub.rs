@@ -1,4 +1,4 @@
-//! The hub's process: started, listened to, kept running on the address it first got.
+//! The process of the hub: starts it, reads its output, and restarts it on its first address.
 
 use std::{net::SocketAddr, path::Path, time::Duration};
 
@@ -10,19 +10,19 @@ use tokio::{
 };
 
 use crate::{
-    child::{ENDS_WITH_STDIN, Programs, Running, say, tell},
+    child::{ENDS_WITH_STDIN, Programs, Running, log_line, print_line},
     supervise,
 };
 
-/// A hub is up in a tenth of a second; a Pi with a tired card takes longer.
-const UP_WITHIN: Duration = Duration::from_secs(20);
+/// A hub starts in a tenth of a second; a Pi with a slow SD card takes longer.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The demo's own processes deliver without a token, as any program on this machine may: so the ten-line script of the
-/// documentation works as it stands.
+/// The demo's own processes deliver without a token, as any program on this machine may. So the ten-line
+/// script of the documentation works unchanged.
 const CONFIG: &str = "# Written by iotpi-demo at every start.\n\
     [auth]\nanonymous_ingest = [\"127.0.0.0/8\", \"::1/128\"]\n";
 
-/// The hub.
+/// The supervised hub.
 #[derive(Debug)]
 pub struct Hub {
     url: String,
@@ -31,14 +31,14 @@ pub struct Hub {
     kept: JoinHandle<()>,
 }
 
-/// What a hub says on its standard output once it listens.
+/// The lines a hub prints on standard output once it listens.
 struct Announced {
     url: String,
     code: Option<String>,
 }
 
 impl Hub {
-    /// Starts it, waits until it listens, and keeps it running.
+    /// Starts the hub, waits until it listens, and restarts it when it crashes.
     pub async fn start(programs: &Programs, data: &Path, listen: SocketAddr) -> anyhow::Result<Self> {
         let config = data.join("demo-hub.toml");
         tokio::fs::write(&config, CONFIG).await.context("the hub's config cannot be written")?;
@@ -51,7 +51,7 @@ impl Hub {
         let (running, announced) = up(&mut command(&listen.to_string())).await?;
         let address = announced.url.trim_start_matches("http://").to_owned();
         let (end, asked) = oneshot::channel();
-        // A hub that comes back has to be where the modules look for it.
+        // A restarted hub must listen on the address the modules use.
         let kept = tokio::spawn(keep_up(running, command(&address), asked));
         Ok(Self { url: announced.url, code: announced.code, end: Some(end), kept })
     }
@@ -61,12 +61,12 @@ impl Hub {
         &self.url
     }
 
-    /// The code that makes the first admin, while there is none.
+    /// The code that creates the first admin, while there is none.
     pub fn first_admin_code(&self) -> Option<&str> {
         self.code.as_deref()
     }
 
-    /// Ends it within that time.
+    /// Stops the hub within the timeout.
     pub async fn end(mut self, within: Duration) {
         if let Some(end) = self.end.take() {
             let _ = end.send(within);
@@ -91,14 +91,14 @@ async fn up(command: &mut Command) -> anyhow::Result<(Running, Announced)> {
         }
         None
     };
-    match tokio::time::timeout(UP_WITHIN, announced).await {
+    match tokio::time::timeout(START_TIMEOUT, announced).await {
         Ok(Some(announced)) => {
-            say(format!("iotpi-demo: hub runs as process {pid}"));
+            log_line(format!("iotpi-demo: hub runs as process {pid}"));
             Ok((running, announced))
         }
-        // Its own last line said why.
+        // The last line of its log contains the reason.
         Ok(None) => bail!("the hub did not start ({})", running.ended().await?),
-        Err(_) => bail!("the hub did not listen within {} s", UP_WITHIN.as_secs()),
+        Err(_) => bail!("the hub did not listen within {} s", START_TIMEOUT.as_secs()),
     }
 }
 
@@ -108,13 +108,13 @@ async fn keep_up(mut running: Running, mut command: Command, mut asked: oneshot:
         tokio::select! {
             within = &mut asked => return running.end("hub", within.unwrap_or_default()).await,
             ended = running.ended() => match ended {
-                Ok(status) => say(format!("iotpi-demo: the hub ended ({status})")),
-                Err(error) => say(format!("iotpi-demo: {error:#}")),
+                Ok(status) => log_line(format!("iotpi-demo: the hub ended ({status})")),
+                Err(error) => log_line(format!("iotpi-demo: {error:#}")),
             },
         }
         running = loop {
             let wait = backoff.failed();
-            say(format!("iotpi-demo: the hub is started again in {:.1} s", wait.as_secs_f64()));
+            log_line(format!("iotpi-demo: the hub is started again in {:.1} s", wait.as_secs_f64()));
             tokio::select! {
                 _ = &mut asked => return,
                 () = tokio::time::sleep(wait) => {}
@@ -127,17 +127,17 @@ async fn keep_up(mut running: Running, mut command: Command, mut asked: oneshot:
                 Ok((running, announced)) => {
                     backoff.succeeded();
                     if let Some(code) = announced.code {
-                        tell(format!("first admin code: {code}"));
+                        print_line(format!("first admin code: {code}"));
                     }
                     break running;
                 }
-                Err(error) => say(format!("iotpi-demo: {error:#}")),
+                Err(error) => log_line(format!("iotpi-demo: {error:#}")),
             }
         };
     }
 }
 
-/// A fresh token for a module; the one from the demo's last start is revoked.
+/// A new token for a module; the token of the demo's last start is revoked.
 pub async fn module_token(programs: &Programs, data: &Path, module: &str) -> anyhow::Result<String> {
     let made = Command::new(&programs.hub)
         .args(["token", "add", "--replace", "--role", "module", "--module", module])

@@ -1,7 +1,9 @@
-//! The whole house on one machine: a hub and some modules with simulated devices, each a process of its own.
+//! A complete iotpi system on one machine: a hub and some modules with simulated devices, each a process of
+//! its own.
 //!
-//! The demo knows nothing of hubs and modules but their command lines: it starts `iotpi-hub` and `iotpi-module`, which
-//! stand beside it, restarts what crashes, and ends everything in order. It needs no terminal.
+//! The demo uses hubs and modules only through their command lines: it starts `iotpi-hub` and `iotpi-module`,
+//! which are in its folder, restarts a process that crashes, and shuts everything down in order. It needs no
+//! terminal.
 #![forbid(unsafe_code)]
 
 mod child;
@@ -17,31 +19,31 @@ use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
-    child::{Programs, say, tell},
+    child::{Programs, log_line, print_line},
     modules::CameraSource,
 };
 
-/// From the signal to the end. The modules get the first part of it, the hub what is left.
-const ALL_ENDED_WITHIN: Duration = Duration::from_millis(2800);
+/// The time from the signal to the exit. The modules get the first part of it, the hub the rest.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(2800);
 const MODULES_ENDED_WITHIN: Duration = Duration::from_millis(1900);
 
 /// Starts a hub and the modules `system`, `temperature`, `led` and `camera`, each as its own process.
 ///
-/// Nothing but this machine is needed: the devices are simulated below their drivers, and `system` reads this machine.
-/// Ctrl-C, SIGTERM, SIGQUIT or SIGHUP (the terminal is closed) ends everything in order.
+/// The demo needs no hardware: the devices are simulated below their drivers, and `system` reads this
+/// machine. Ctrl-C, SIGTERM, SIGQUIT or SIGHUP (the terminal is closed) shuts everything down in order.
 #[derive(Debug, Parser)]
 #[command(version, about)]
 struct Args {
-    /// Where the hub listens. Port 0 takes any free one.
+    /// The address the hub listens on. Port 0 selects a free port.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8000")]
     listen: SocketAddr,
-    /// The folder for the database and the modules' settings.
+    /// The folder for the database and the settings of the modules.
     #[arg(long, value_name = "DIR", env = "IOTPI_DATA", default_value = "iotpi-data")]
     data: PathBuf,
-    /// What the camera shows: `testcard`, a folder of JPEG files, or a device such as `/dev/video0`.
+    /// The source of the camera: `testcard`, a folder of JPEG files, or a device such as `/dev/video0`.
     #[arg(long, value_name = "SOURCE", default_value = "testcard")]
     camera: CameraSource,
-    /// Seconds between the modules' signs of life; one that is silent for 2.5 times as long counts as late.
+    /// Seconds between heartbeats of the modules; a module without a heartbeat for 2.5 times as long is late.
     #[arg(long, value_name = "SECONDS", default_value_t = 2.0, value_parser = modules::heartbeat)]
     heartbeat: f64,
 }
@@ -53,7 +55,7 @@ fn main() -> ExitCode {
     match ran {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say(format!("iotpi-demo: {error:#}"));
+            log_line(format!("iotpi-demo: {error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -71,7 +73,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What runs.
+/// The supervised processes.
 struct Started {
     hub: hub::Hub,
     modules: TaskTracker,
@@ -79,7 +81,7 @@ struct Started {
 }
 
 async fn start(args: &Args) -> anyhow::Result<Started> {
-    let programs = Programs::beside_this()?;
+    let programs = Programs::in_own_folder()?;
     tokio::fs::create_dir_all(&args.data)
         .await
         .with_context(|| format!("the data folder {} cannot be made", args.data.display()))?;
@@ -96,26 +98,29 @@ async fn start(args: &Args) -> anyhow::Result<Started> {
     }
     modules.close();
 
-    tell(format!("hub: {}", hub.url()));
+    print_line(format!("hub: {}", hub.url()));
     match hub.first_admin_code() {
         Some(code) => {
-            tell(format!("first admin code: {code}"));
-            tell(format!("Open {} and make yourself the first admin with that code.", hub.url()));
+            print_line(format!("first admin code: {code}"));
+            print_line(format!("Open {} and make yourself the first admin with that code.", hub.url()));
         }
-        None => tell(format!("An admin exists already: open {} and log in.", hub.url())),
+        None => print_line(format!("An admin exists already: open {} and log in.", hub.url())),
     }
-    tell(format!("Running: the hub and the modules {}. Ctrl-C ends all of them.", modules::NAMES.join(", ")));
+    print_line(format!(
+        "Running: the hub and the modules {}. Ctrl-C ends all of them.",
+        modules::NAMES.join(", ")
+    ));
     Ok(Started { hub, modules, stop_modules })
 }
 
 impl Started {
-    /// Modules first: they can still tell the hub how they left their devices.
+    /// Modules stop first, so that they can still report the final state of their devices to the hub.
     async fn end(self) {
         let asked_at = Instant::now();
-        tell("Ending: modules first, then the hub.");
+        print_line("Ending: modules first, then the hub.");
         self.stop_modules.cancel();
         self.modules.wait().await;
-        self.hub.end(ALL_ENDED_WITHIN.saturating_sub(asked_at.elapsed())).await;
-        tell(format!("Everything ended in {:.1} s.", asked_at.elapsed().as_secs_f64()));
+        self.hub.end(SHUTDOWN_TIMEOUT.saturating_sub(asked_at.elapsed())).await;
+        print_line(format!("Everything ended in {:.1} s.", asked_at.elapsed().as_secs_f64()));
     }
 }

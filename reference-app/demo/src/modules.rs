@@ -11,14 +11,14 @@ use tokio::process::Command;
 
 use crate::child::{ENDS_WITH_STDIN, Programs};
 
-/// The modules, in the order they are started. A module's id is its name.
+/// The modules in the order they are started. The id of a module is its name.
 pub const NAMES: [&str; 4] = ["system", "temperature", "led", "camera"];
 
-/// Where the camera's pictures come from.
+/// The source of the camera's frames.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CameraSource {
     TestCard,
-    /// A folder of JPEG files, shown over and over.
+    /// A folder of JPEG files, replayed in a loop.
     Folder(PathBuf),
     /// A V4L2 device.
     Device(PathBuf),
@@ -36,7 +36,7 @@ impl FromStr for CameraSource {
     }
 }
 
-/// Reads seconds between signs of life.
+/// Parses the heartbeat interval in seconds.
 pub fn heartbeat(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(secs) if (1.0..=3600.0).contains(&secs) => Ok(secs),
@@ -44,7 +44,7 @@ pub fn heartbeat(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Writes each module's settings into the data folder, anew at every start, and says where.
+/// Writes the settings of each module into the data folder, again at every start, and returns their paths.
 pub async fn write_settings(
     data: &Path,
     camera: &CameraSource,
@@ -88,7 +88,7 @@ fn settings(name: &str, camera: &CameraSource, heartbeat: f64) -> anyhow::Result
 fn camera_settings(camera: &CameraSource) -> anyhow::Result<String> {
     let quoted = |path: &Path| {
         let path = std::path::absolute(path).context("the camera's pictures cannot be found")?;
-        // A TOML basic string is written as JSON writes one.
+        // A JSON string is also a valid TOML basic string.
         serde_json::to_string(path.to_str().context("the camera's path is not UTF-8")?)
             .map_err(anyhow::Error::from)
     };
@@ -108,7 +108,7 @@ fn camera_settings(camera: &CameraSource) -> anyhow::Result<String> {
 /// The command that runs a module.
 pub fn command(programs: &Programs, settings: &Path, hub: &str, token: String) -> Command {
     let mut command = Command::new(&programs.module);
-    // The folder where its readings wait lies beside its settings.
+    // The folder of its outbox is beside its settings.
     command
         .arg("run")
         .arg(settings)

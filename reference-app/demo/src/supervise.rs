@@ -1,4 +1,4 @@
-//! A child that crashed is started again, later each time.
+//! Restarts a child that crashed, with a growing back-off.
 
 use std::time::Duration;
 
@@ -6,17 +6,17 @@ use iotpi_core::Backoff;
 use tokio::{process::Command, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::child::{Running, say};
+use crate::child::{Running, log_line};
 
-/// A child that ran so long did not crash because of how it was started.
-const RAN_WELL: Duration = Duration::from_secs(10);
+/// A child that ran this long did not crash because of its start.
+const STABLE_AFTER: Duration = Duration::from_secs(10);
 
-/// How long to wait before a child is started again.
+/// The back-off between restarts of a child.
 pub fn backoff() -> Backoff {
     Backoff::new(Duration::from_millis(250), Duration::from_secs(15))
 }
 
-/// Keeps a child running until `stop`, then ends it `within` that time.
+/// Keeps a child running until `stop` is cancelled, then stops it within the timeout.
 pub async fn keep_running(
     name: &'static str,
     mut command: Command,
@@ -29,7 +29,7 @@ pub async fn keep_running(
         let how = match Running::start(name, &mut command, None) {
             Ok(mut running) => {
                 let pid = running.id().unwrap_or_default();
-                say(format!("iotpi-demo: {name} runs as process {pid}"));
+                log_line(format!("iotpi-demo: {name} runs as process {pid}"));
                 tokio::select! {
                     () = stop.cancelled() => return running.end(name, within).await,
                     ended = running.ended() => match ended {
@@ -40,11 +40,11 @@ pub async fn keep_running(
             }
             Err(error) => format!("{error:#}"),
         };
-        if started_at.elapsed() >= RAN_WELL {
+        if started_at.elapsed() >= STABLE_AFTER {
             backoff.succeeded();
         }
         let wait = backoff.failed();
-        say(format!("iotpi-demo: {name} {how}; it is started again in {:.1} s", wait.as_secs_f64()));
+        log_line(format!("iotpi-demo: {name} {how}; it is started again in {:.1} s", wait.as_secs_f64()));
         tokio::select! {
             () = stop.cancelled() => {}
             () = tokio::time::sleep(wait) => {}

@@ -1,8 +1,9 @@
-//! The V4L2 camera against a real kernel: module in a guest with the virtual camera `vivid`, hub outside.
+//! The V4L2 camera with a real kernel: the module in a guest with the virtual camera `vivid`, the hub on the
+//! host.
 //!
-//! `make test-vm` makes the guest (`scripts/test-vm.sh`) and runs this; `IOTPI_VM` is the folder with its kernel and initramfs.
-//! The guest does what it is told on its serial line, one shell command a line, and answers with what the command wrote and
-//! `guest: status N`.
+//! `make test-vm` builds the guest (`scripts/test-vm.sh`) and runs this; `IOTPI_VM` is the folder with its
+//! kernel and initramfs. The guest runs the shell commands that arrive on its serial line, one a line, and
+//! answers with the output of the command and `guest: status N`.
 #![allow(clippy::unwrap_used)]
 
 use std::{
@@ -21,9 +22,9 @@ use tokio::{
 };
 use zune_jpeg::{JpegDecoder, zune_core::bytestream::ZCursor};
 
-/// A guest without a processor of its own is slow: it boots in ten seconds, and shows two pictures a second.
+/// A guest without hardware virtualisation is slow: it boots in ten seconds and delivers two frames a second.
 const DEADLINE: Duration = Duration::from_secs(120);
-/// The guest's name for the machine it runs on.
+/// The host's address inside the guest.
 const OUTSIDE: &str = "10.0.2.2";
 
 /// A hub on a free port.
@@ -97,7 +98,7 @@ impl Guest {
         guest
     }
 
-    /// Reads up to a line that begins so; gives what came before it, and what follows the beginning.
+    /// Reads up to a line with this prefix; returns the output before it, and the rest of the line.
     async fn until(&mut self, beginning: &str) -> (String, String) {
         let reading = async {
             let mut before = String::new();
@@ -113,7 +114,7 @@ impl Guest {
         timeout(DEADLINE, reading).await.expect("the guest does not answer")
     }
 
-    /// Runs a shell command; gives what it wrote and whether it succeeded.
+    /// Runs a shell command; returns its output and whether it succeeded.
     async fn tries(&mut self, command: &str) -> (String, bool) {
         self.stdin.write_all(format!("{command}\n").as_bytes()).await.unwrap();
         let (wrote, status) = self.until("guest: status").await;
@@ -127,13 +128,14 @@ impl Guest {
         wrote
     }
 
-    /// A camera appears: a webcam, with a few sizes.
+    /// Plugs in a camera: a webcam with a few sizes.
     async fn plug_in(&mut self) {
         let options = "n_devs=1 node_types=1 num_inputs=1 input_types=0";
         self.run(&format!("insmod /drivers/vivid.ko {options} && [ -c /dev/video0 ]")).await;
     }
 
-    /// It is gone from the bus, and its driver from the kernel, which waits until nobody has it open any more.
+    /// Removes the camera from the bus, and its driver from the kernel, which waits until no process has it
+    /// open.
     async fn unplug(&mut self) {
         self.run("echo vivid.0 >/sys/bus/platform/drivers/vivid/unbind").await;
         let unloading = async {
@@ -151,7 +153,7 @@ impl Guest {
         self.run(&format!("iotpi-module run /camera.toml --hub {hub} >>/tmp/log 2>&1 & module=$!")).await;
     }
 
-    /// Ends the module, and the guest.
+    /// Stops the module and the guest.
     async fn end(mut self) {
         self.run("kill $module; wait $module").await;
         self.stdin.write_all(b"poweroff -f\n").await.unwrap();
@@ -170,13 +172,13 @@ fn camera() -> ModuleId {
     ModuleId::new("camera").unwrap()
 }
 
-/// How many frames came so far, and the size of the newest.
+/// The number of frames so far, and the size of the newest.
 async fn shown(hub: &HubClient) -> (u64, (u32, u32)) {
     let cameras = hub.cameras().await.unwrap();
     cameras.first().map_or((0, (0, 0)), |seen| (seen.camera.frames, (seen.camera.width, seen.camera.height)))
 }
 
-/// Waits until so many more frames came; gives the size of the newest.
+/// Waits for `more` further frames; returns the size of the newest.
 async fn more_frames(hub: &HubClient, more: u64) -> (u32, u32) {
     let before = shown(hub).await.0;
     until("more frames", async || {
@@ -186,14 +188,14 @@ async fn more_frames(hub: &HubClient, more: u64) -> (u32, u32) {
     .await
 }
 
-/// How bright the newest picture is: the mean of all its bytes, 0 to 255.
+/// The brightness of the newest frame: the mean of all its bytes, 0 to 255.
 async fn brightness(hub: &HubClient) -> f64 {
     let jpeg = hub.snapshot(Some(&camera())).await.unwrap();
     let pixels = JpegDecoder::new(ZCursor::new(jpeg.to_vec())).decode().unwrap();
     pixels.iter().map(|&byte| f64::from(byte)).sum::<f64>() / pixels.len() as f64
 }
 
-/// Asks until there is an answer.
+/// Polls until there is a result.
 async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let asking = async {
         loop {
@@ -206,7 +208,7 @@ async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     timeout(DEADLINE, asking).await.unwrap_or_else(|_| panic!("in vain: {what}"))
 }
 
-/// Orders a control to be set; gives how the command ended.
+/// Sends the command that sets a control; returns its outcome.
 async fn set(hub: &HubClient, control: &str, value: Value) -> iotpi_core::Command {
     let params = json!({"control": control, "value": value}).as_object().unwrap().clone();
     let command = hub.control(&camera(), &NewCommand::new("set".parse().unwrap(), params)).await.unwrap();
@@ -236,12 +238,12 @@ async fn a_kernel_camera_is_shown_adjusted_unplugged_and_comes_back() {
     };
     let mut guest = Guest::boot(Path::new(&image)).await;
 
-    // Frames arrive, in the size asked for.
+    // Frames arrive in the requested size.
     guest.plug_in().await;
     guest.start_module(&settings(640, 360), &seen_from_guest).await;
     assert_eq!(more_frames(&hub, 5).await, (640, 360));
 
-    // Controls: the settings' has been set, an order changes it, and the picture shows it.
+    // Controls: the value of the settings is set, a command changes it, and the frame shows the change.
     let state = async || hub.module(&camera()).await.unwrap().state.unwrap_or_default();
     until("the state of the controls", async || {
         (state().await.get("brightness") == Some(&json!(60))).then_some(())
@@ -255,8 +257,8 @@ async fn a_kernel_camera_is_shown_adjusted_unplugged_and_comes_back() {
     let ended = set(&hub, "warp_drive", json!(9)).await;
     assert_eq!(ended.state, CommandState::Rejected, "{ended:?}");
 
-    // For longer than 5 s the camera gives no frame: the module lives on. When it gives some again, it has been opened anew,
-    // and stands as the settings want it.
+    // The camera delivers no frame for more than 5 s: the module keeps running. At the next frame the module
+    // has opened it again, with the controls of the settings.
     let seen = async || hub.module(&camera()).await.unwrap().last_seen_at.unwrap();
     let signs_of_life = async |secs| {
         let first = seen().await;
@@ -266,7 +268,7 @@ async fn a_kernel_camera_is_shown_adjusted_unplugged_and_comes_back() {
         .await;
     };
     let no_frame_for = async |secs| {
-        // The last frame may still be under way.
+        // The last frame may still be in transit.
         signs_of_life(3).await;
         let frames = shown(&hub).await.0;
         signs_of_life(secs).await;
@@ -287,18 +289,18 @@ async fn a_kernel_camera_is_shown_adjusted_unplugged_and_comes_back() {
     as_set().await;
     set(&hub, "brightness", json!(200)).await;
 
-    // Unplugged: the module lives on and no frame comes.
+    // Unplugged: the module keeps running and no frame arrives.
     guest.unplug().await;
     guest.run("kill -0 $module").await;
     no_frame_for(3).await;
 
-    // Plugged in again: it comes back by itself, as the settings want it.
+    // Plugged in again: the camera recovers without help, with the controls of the settings.
     guest.plug_in().await;
     assert_eq!(more_frames(&hub, 3).await, (640, 360));
     as_set().await;
     guest.run("kill -0 $module").await;
 
-    // A size it has not: the nearest.
+    // A size the camera does not have: the nearest is used.
     guest.run("kill $module; wait $module").await;
     guest.start_module(&settings(300, 190), &seen_from_guest).await;
     until("the other size", async || (shown(&hub).await.1 == (320, 180)).then_some(())).await;

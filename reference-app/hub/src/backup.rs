@@ -1,4 +1,4 @@
-//! `iotpi-hub backup`.
+//! The command `iotpi-hub backup`.
 
 use std::path::{Path, PathBuf};
 
@@ -7,23 +7,23 @@ use clap::Args;
 use iotpi_core::SystemClock;
 use iotpi_hub::{maintenance::backup, store};
 
-use crate::config::Place;
+use crate::config::HubPaths;
 
-/// What `backup` can be told.
+/// Options of `backup`.
 #[derive(Debug, Args)]
 pub struct Backup {
     #[command(flatten)]
-    place: Place,
-    /// Where it goes: a file that is not there yet, or a folder, where it gets a number and a date. Otherwise the config's
-    /// `backup.dir`, else `backups` beside the database.
+    paths: HubPaths,
+    /// The destination: a new file, or a folder, in which the file name gets a number and a date. Default:
+    /// `backup.dir` of the config, else `backups` beside the database.
     #[arg(long, value_name = "FILE|DIR")]
     to: Option<PathBuf>,
 }
 
-/// Makes one.
+/// Makes a backup and verifies it.
 pub fn run(wanted: &Backup) -> anyhow::Result<()> {
-    let config = wanted.place.config(None)?;
-    let database = wanted.place.database(&config)?;
+    let config = wanted.paths.config(None)?;
+    let database = wanted.paths.database(&config)?;
     let file = wanted.to.as_ref().filter(|to| !to.is_dir());
     if let Some(file) = file.filter(|file| file.exists()) {
         bail!("{} is there already: a backup replaces nothing", file.display());
@@ -34,7 +34,7 @@ pub fn run(wanted: &Backup) -> anyhow::Result<()> {
             return store::backup(&database, file).await.map(|made| (file.clone(), made.rows));
         }
         let folder = wanted.to.clone().unwrap_or_else(|| backup::folder(&config.backup, &database));
-        // One asked for by hand takes no older ones along.
+        // A manual backup does not delete older ones.
         let made = backup::make(&database, &folder, u32::MAX, SystemClock::shared().now()).await;
         made.map(|(file, made)| (file.path, made.rows))
     });

@@ -1,24 +1,24 @@
-//! `iotpi-hub check`.
+//! The command `iotpi-hub check`.
 
 use anyhow::{Context, bail};
 use clap::Args;
 use iotpi_hub::store;
 
-use crate::config::Place;
+use crate::config::HubPaths;
 
-/// What `check` can be told.
+/// Options of `check`.
 #[derive(Debug, Args)]
 pub struct Check {
     #[command(flatten)]
-    place: Place,
-    /// Looks at everything, indexes and the content of chunks included; takes minutes for a large database.
+    paths: HubPaths,
+    /// Checks everything, including indexes and the content of chunks; takes minutes for a large database.
     #[arg(long)]
     deep: bool,
 }
 
-/// Looks through the database.
+/// Checks the database.
 pub fn run(wanted: &Check) -> anyhow::Result<()> {
-    let database = wanted.place.database(&wanted.place.config(None)?)?;
+    let database = wanted.paths.database(&wanted.paths.config(None)?)?;
     if !database.exists() {
         bail!("there is no database at {}", database.display());
     }
@@ -38,6 +38,6 @@ pub fn run(wanted: &Check) -> anyhow::Result<()> {
         eprintln!("{fault}");
     }
     bail!(
-        "the database is damaged: the next start of the hub puts it aside and restores the newest backup; nothing is deleted"
+        "the database is damaged: the next start of the hub moves it away and restores the newest backup; nothing is deleted"
     )
 }

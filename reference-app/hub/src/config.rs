@@ -1,4 +1,4 @@
-//! Where the hub's settings come from: the command line, then the environment, then the config file, then defaults.
+//! The settings of the hub, in this order of precedence: command line, environment, config file, defaults.
 
 use std::{
     fs,
@@ -10,30 +10,30 @@ use anyhow::Context;
 use clap::Args;
 use iotpi_hub::Config;
 
-/// Every setting with its default; a test keeps it so.
+/// Every setting with its default; a test keeps the file complete.
 pub const EXAMPLE: &str = include_str!("../iotpi-hub.toml");
 
-/// Where a hub installed on a Pi keeps its things.
+/// The data folder of a hub installed on a Raspberry Pi.
 const INSTALLED: &str = "/var/lib/iotpi";
-/// Where a hub that somebody tries out keeps them.
+/// The data folder of a hub that is not installed.
 const HERE: &str = "iotpi-data";
 /// The database in the data folder.
 const DATABASE: &str = "hub.db";
 
-/// Which hub: its config file and its data.
+/// The config file and data folder of a hub.
 #[derive(Debug, Clone, Default, Args)]
-pub struct Place {
+pub struct HubPaths {
     /// The config file (TOML); `iotpi-hub config` prints an example.
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
-    /// The folder where everything is kept; made when missing. Otherwise the config's `store`, else /var/lib/iotpi where that
-    /// can be written, else ./iotpi-data.
+    /// The data folder; created if missing. Default: the config's `store`, else /var/lib/iotpi if it is
+    /// writable, else ./iotpi-data.
     #[arg(long, value_name = "DIR", env = "IOTPI_DATA", global = true)]
     data: Option<PathBuf>,
 }
 
-impl Place {
-    /// The whole config.
+impl HubPaths {
+    /// Reads the complete config.
     pub fn config(&self, listen: Option<SocketAddr>) -> anyhow::Result<Config> {
         let text = match &self.config {
             Some(file) => {
@@ -42,8 +42,8 @@ impl Place {
             None => String::new(),
         };
         let shown = self.config.as_deref().unwrap_or(Path::new("the config")).display().to_string();
-        // toml's own message shows the line and marks the place.
-        let mut config: Config = toml::from_str(&text).with_context(|| format!("{shown} is not right"))?;
+        // The message of toml shows the line and the position.
+        let mut config: Config = toml::from_str(&text).with_context(|| format!("{shown} is invalid"))?;
         let says_store = toml::from_str::<toml::Table>(&text).is_ok_and(|table| table.contains_key("store"));
         if let Some(listen) = listen {
             config.listen = listen;
@@ -54,7 +54,7 @@ impl Place {
         Ok(config)
     }
 
-    /// The file in which a hub of that config keeps everything.
+    /// The database file of a hub with this config.
     pub fn database(&self, config: &Config) -> anyhow::Result<PathBuf> {
         iotpi_hub::store::file(&config.store).with_context(|| format!("{} is no file", config.store))
     }
@@ -78,11 +78,11 @@ fn default_data() -> PathBuf {
 mod tests {
     use super::*;
 
-    fn place(text: &str, data: Option<&str>) -> (tempfile::TempDir, Place) {
+    fn paths(text: &str, data: Option<&str>) -> (tempfile::TempDir, HubPaths) {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("hub.toml");
         fs::write(&file, text).unwrap();
-        (folder, Place { config: Some(file), data: data.map(Into::into) })
+        (folder, HubPaths { config: Some(file), data: data.map(Into::into) })
     }
 
     #[test]
@@ -90,7 +90,7 @@ mod tests {
         let shown: toml::Table = toml::from_str(EXAMPLE).unwrap();
 
         let mut defaults = toml::Table::try_from(Config::default()).unwrap();
-        // Where things are kept depends on who runs the hub; the example says so in a comment.
+        // The default of `store` depends on the user who runs the hub; the example explains it in a comment.
         defaults.remove("store");
         assert!(EXAMPLE.contains("# store = \"sqlite:///"));
         assert_eq!(shown, defaults);
@@ -99,28 +99,31 @@ mod tests {
     #[test]
     fn the_command_line_wins_over_the_file() {
         let text = "listen = \"0.0.0.0:80\"\nstore = \"sqlite:///elsewhere/hub.db\"\n";
-        let (_folder, told) = place(text, Some("/data"));
-        let (_other_folder, untold) = place(text, None);
+        let (_folder, with_data) = paths(text, Some("/data"));
+        let (_other_folder, default_data) = paths(text, None);
 
-        let told = told.config(Some("127.0.0.1:9000".parse().unwrap())).unwrap();
-        let untold = untold.config(None).unwrap();
+        let with_data = with_data.config(Some("127.0.0.1:9000".parse().unwrap())).unwrap();
+        let default_data = default_data.config(None).unwrap();
 
-        assert_eq!((told.listen.port(), told.store.as_str()), (9000, "sqlite:///data/hub.db"));
-        assert_eq!((untold.listen.port(), untold.store.as_str()), (80, "sqlite:///elsewhere/hub.db"));
+        assert_eq!((with_data.listen.port(), with_data.store.as_str()), (9000, "sqlite:///data/hub.db"));
+        assert_eq!(
+            (default_data.listen.port(), default_data.store.as_str()),
+            (80, "sqlite:///elsewhere/hub.db")
+        );
     }
 
     #[test]
     fn an_unknown_field_is_refused_with_its_line() {
-        let (_folder, place) = place("[http]\nmax_conections = 5\n", None);
+        let (_folder, paths) = paths("[http]\nmax_conections = 5\n", None);
 
-        let said = format!("{:#}", place.config(None).unwrap_err());
+        let error = format!("{:#}", paths.config(None).unwrap_err());
 
-        assert!(said.contains("line 2") && said.contains("max_conections"), "{said}");
+        assert!(error.contains("line 2") && error.contains("max_conections"), "{error}");
     }
 
     #[test]
     fn without_a_file_everything_has_its_default() {
-        let config = Place { config: None, data: Some("/data".into()) }.config(None).unwrap();
+        let config = HubPaths { config: None, data: Some("/data".into()) }.config(None).unwrap();
 
         assert_eq!(config, Config { store: "sqlite:///data/hub.db".to_owned(), ..Config::default() });
     }

@@ -1,37 +1,38 @@
-//! `iotpi-hub db`: the database by hand, with SQLite's own shell.
+//! The command `iotpi-hub db`: direct access to the database with SQLite's own shell.
 
 use std::{io::ErrorKind, os::unix::process::CommandExt as _, process::Command};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 
-use crate::config::Place;
+use crate::config::HubPaths;
 
-/// What can be done with the database by hand.
+/// Subcommands for direct access to the database.
 #[derive(Debug, Args)]
 pub struct Db {
     #[command(flatten)]
-    place: Place,
+    paths: HubPaths,
     #[command(subcommand)]
     command: DbCommand,
 }
 
 #[derive(Debug, Subcommand)]
 enum DbCommand {
-    /// Opens it in the `sqlite3` program, to read only.
+    /// Opens the database in the `sqlite3` program, read-only.
     Shell {
-        /// Opens it to change it too. Stop the hub and make a backup first: what you change, the hub believes.
+        /// Opens the database for writing. Stop the hub and make a backup first: the hub does not validate
+        /// your changes.
         #[arg(long)]
         write: bool,
-        /// Given to `sqlite3` after the database: SQL, or nothing for a prompt.
+        /// Arguments for `sqlite3` after the database: SQL statements, or nothing for a prompt.
         #[arg(value_name = "SQL")]
         sql: Vec<String>,
     },
 }
 
-/// Becomes the shell.
+/// Replaces this process with the shell.
 pub fn run(db: &Db) -> anyhow::Result<()> {
-    let database = db.place.database(&db.place.config(None)?)?;
+    let database = db.paths.database(&db.paths.config(None)?)?;
     if !database.exists() {
         bail!("there is no database at {}", database.display());
     }

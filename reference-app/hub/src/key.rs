@@ -1,4 +1,4 @@
-//! `iotpi-hub key`: the key with which the hub signs JWTs and URLs.
+//! The command `iotpi-hub key`: the key with which the hub signs JWTs and URLs.
 
 use std::path::Path;
 
@@ -6,20 +6,21 @@ use anyhow::{Context, bail};
 use clap::Subcommand;
 use iotpi_hub::{auth, store};
 
-use crate::config::Place;
+use crate::config::HubPaths;
 
-/// What can be done with the key.
+/// Subcommands for the signing key.
 #[derive(Debug, Clone, Copy, Subcommand)]
 pub enum KeyCommand {
-    /// Replaces the key: every JWT and every signed URL ends, also on connections that are open. Sessions and tokens stay.
+    /// Replaces the key: every JWT and every signed URL becomes invalid, also on open connections. Sessions
+    /// and tokens remain valid.
     ///
-    /// A restored backup gets a new key by itself.
+    /// A restored backup gets a new key automatically.
     Rotate,
 }
 
-/// Carries out the command on the store of that place.
-pub fn run(place: &Place, command: KeyCommand) -> anyhow::Result<()> {
-    let url = place.config(None)?.store;
+/// Runs the command on the store of the given hub.
+pub fn run(paths: &HubPaths, command: KeyCommand) -> anyhow::Result<()> {
+    let url = paths.config(None)?.store;
     if let Some(file) = store::file(&url).filter(|file| !Path::new(file).exists()) {
         bail!("there is no database at {}: name the hub's data folder with --data", file.display());
     }

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use self::{
-    backup::Backup, check::Check, config::Place, db::Db, key::KeyCommand, restore::Restore, serve::Serve,
+    backup::Backup, check::Check, config::HubPaths, db::Db, key::KeyCommand, restore::Restore, serve::Serve,
     token::TokenCommand, user::UserCommand,
 };
 
@@ -31,33 +31,37 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs the hub until SIGHUP (the terminal is closed), Ctrl-C, SIGQUIT or SIGTERM. Started with SIGHUP ignored
-    /// (`nohup`), it goes on without its terminal.
+    /// Runs the hub until SIGHUP (the terminal is closed), Ctrl-C, SIGQUIT or SIGTERM. Started with SIGHUP
+    /// ignored (`nohup`), it keeps running without its terminal.
     ///
-    /// Prints `iotpi-hub listening on http://ADDR:PORT` once it listens and, while there is no user, before that the
-    /// one-time code with which the browser makes the first admin. Logs go to standard error; RUST_LOG sets what is
-    /// logged (info; debug; iotpi_hub=debug). When its store fails for good (an I/O error, a damaged file) it ends with
-    /// exit code 1: started again, it recovers what it acknowledged.
+    /// Prints `iotpi-hub listening on http://ADDR:PORT` once it listens. While there is no user, it first
+    /// prints the one-time code with which the browser creates the first admin. Logs are written to standard
+    /// error; RUST_LOG sets the log level (info; debug; iotpi_hub=debug). On a permanent failure of its store
+    /// (an I/O error, a damaged file) it exits with code 1; at the next start it recovers every acknowledged
+    /// reading.
     Serve(Serve),
-    /// Makes, lists and revokes tokens. Works while the hub runs: a new token counts at once, a revoked one ends within a second.
+    /// Creates, lists and revokes tokens. Works while the hub runs: a new token is valid at once, a revoked
+    /// one becomes invalid within a second.
     #[command(subcommand_required = true, arg_required_else_help = true)]
     Token(Tokens),
-    /// Adds, lists and removes the people who log in, and replaces forgotten passwords. Works while the hub runs, which
-    /// honours each change within a second.
+    /// Adds, lists and removes users, and replaces forgotten passwords. Works while the hub runs: each change
+    /// takes effect within a second.
     #[command(subcommand_required = true, arg_required_else_help = true)]
     User(Users),
-    /// Replaces the key with which the hub signs JWTs and URLs. Works while the hub runs, which uses the new one within a second.
+    /// Replaces the key with which the hub signs JWTs and URLs. Works while the hub runs, which uses the new
+    /// key within a second.
     #[command(subcommand_required = true, arg_required_else_help = true)]
     Key(Keys),
     /// Makes a backup of the database and verifies it. Works while the hub runs.
     ///
-    /// Prints its path. It is one file, whole as it was at one moment; opened, checked and compared before it gets its name.
+    /// Prints its path. The backup is one file, a consistent snapshot; it is opened, checked and compared
+    /// before it gets its name.
     Backup(Backup),
-    /// Puts a backup in the database's place. The hub must not run.
+    /// Replaces the database with a backup. The hub must not run.
     Restore(Restore),
-    /// Looks through the database and says what is in it and whether it is sound. Works while the hub runs; changes nothing.
+    /// Checks the database and prints a summary of its content. Works while the hub runs; changes nothing.
     Check(Check),
-    /// The database by hand.
+    /// Accesses the database directly.
     #[command(subcommand_required = true, arg_required_else_help = true)]
     Db(Db),
     /// Prints the OpenAPI 3.1 description of the HTTP API as JSON.
@@ -69,7 +73,7 @@ enum Command {
 #[derive(Debug, Args)]
 struct Tokens {
     #[command(flatten)]
-    place: Place,
+    paths: HubPaths,
     #[command(subcommand)]
     command: TokenCommand,
 }
@@ -77,7 +81,7 @@ struct Tokens {
 #[derive(Debug, Args)]
 struct Keys {
     #[command(flatten)]
-    place: Place,
+    paths: HubPaths,
     #[command(subcommand)]
     command: KeyCommand,
 }
@@ -85,7 +89,7 @@ struct Keys {
 #[derive(Debug, Args)]
 struct Users {
     #[command(flatten)]
-    place: Place,
+    paths: HubPaths,
     #[command(subcommand)]
     command: UserCommand,
 }
@@ -93,9 +97,9 @@ struct Users {
 fn main() -> ExitCode {
     let ended = match Cli::parse().command {
         Command::Serve(serve) => serve::run(&serve),
-        Command::Token(tokens) => token::run(&tokens.place, tokens.command),
-        Command::User(users) => user::run(&users.place, users.command),
-        Command::Key(keys) => key::run(&keys.place, keys.command),
+        Command::Token(tokens) => token::run(&tokens.paths, tokens.command),
+        Command::User(users) => user::run(&users.paths, users.command),
+        Command::Key(keys) => key::run(&keys.paths, keys.command),
         Command::Backup(wanted) => backup::run(&wanted),
         Command::Restore(wanted) => restore::run(&wanted),
         Command::Check(wanted) => check::run(&wanted),

@@ -1,4 +1,4 @@
-//! `iotpi-hub restore`.
+//! The command `iotpi-hub restore`.
 
 use std::path::PathBuf;
 
@@ -7,24 +7,25 @@ use clap::Args;
 use iotpi_core::SystemClock;
 use iotpi_hub::{maintenance, store::StoreError};
 
-use crate::config::Place;
+use crate::config::HubPaths;
 
-/// What `restore` can be told.
+/// Options of `restore`.
 #[derive(Debug, Args)]
 pub struct Restore {
     #[command(flatten)]
-    place: Place,
-    /// Puts the database there is aside, with all its files, into a folder beside it. Nothing is deleted.
+    paths: HubPaths,
+    /// Replaces an existing database: moves it with all its files into a folder beside it. Nothing is
+    /// deleted.
     #[arg(long)]
     force: bool,
-    /// The backup.
+    /// The backup file.
     #[arg(value_name = "FILE")]
     backup: PathBuf,
 }
 
-/// Restores it.
+/// Restores the backup.
 pub fn run(wanted: &Restore) -> anyhow::Result<()> {
-    let database = wanted.place.database(&wanted.place.config(None)?)?;
+    let database = wanted.paths.database(&wanted.paths.config(None)?)?;
     let there = database.exists();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let now = SystemClock::shared().now();
@@ -34,7 +35,7 @@ pub fn run(wanted: &Restore) -> anyhow::Result<()> {
             anyhow!("{why}: stop it first (`sudo systemctl stop iotpi-hub`)")
         }
         StoreError::Conflict(why) if why.starts_with("there is a database") => {
-            anyhow!("{why}: --force puts it aside, into a folder beside it, and restores the backup")
+            anyhow!("{why}: --force moves it into a folder beside it and restores the backup")
         }
         error => anyhow::Error::new(error),
     });

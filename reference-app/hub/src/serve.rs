@@ -1,4 +1,4 @@
-//! `iotpi-hub serve`.
+//! The command `iotpi-hub serve`.
 
 use std::{
     io::{ErrorKind, IsTerminal},
@@ -14,32 +14,34 @@ use sd_notify::NotifyState;
 use tokio::{net::TcpListener, sync::oneshot};
 use tracing_subscriber::EnvFilter;
 
-use crate::{config::Place, watchdog};
+use crate::{config::HubPaths, watchdog};
 
-/// The hub promises to be out in less than 3 s.
-const OUT_WITHIN: Duration = Duration::from_millis(2800);
-/// A program that has not ended so long after it was told to is blocked. The unit's `TimeoutStopSec` is longer.
+/// The documented limit of a shutdown is 3 s.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(2800);
+/// A program that has not exited this long after the signal is blocked. The unit's `TimeoutStopSec` is
+/// longer.
 const EXIT_AFTER: Duration = Duration::from_secs(6);
 
-/// What `serve` can be told.
+/// Options of `serve`.
 #[derive(Debug, Args)]
 pub struct Serve {
     #[command(flatten)]
-    place: Place,
-    /// Where to listen; port 0 takes any free one. Default 127.0.0.1:8000: this machine only.
+    paths: HubPaths,
+    /// The address to listen on; port 0 selects a free port. Default 127.0.0.1:8000: this machine only.
     #[arg(long, value_name = "ADDR:PORT", env = "IOTPI_LISTEN")]
     listen: Option<SocketAddr>,
-    /// Also ends when the standard input is closed: for a program that runs a hub.
+    /// Also exits when standard input is closed: for a program that runs a hub.
     #[arg(long, hide = true)]
     until_stdin_closes: bool,
 }
 
-/// Heaps that glibc's allocator may have (`M_ARENA_MAX` in mallopt(3)). By itself it has eight for each core and reserves 64 MiB of
-/// addresses for each: with a limit on the address space (`RLIMIT_AS`) of 400 MiB an idle hub had 10 MiB left.
+/// The number of heaps of glibc's allocator (`M_ARENA_MAX` in mallopt(3)). The default is eight for each
+/// core, and each reserves 64 MiB of address space: with a limit on the address space (`RLIMIT_AS`) of 400
+/// MiB an idle hub had 10 MiB left.
 const ALLOCATOR: (&str, &str) = ("MALLOC_ARENA_MAX", "2");
 
-/// Starts this program anew, in the same process, with the allocator's setting in its environment, where it is read before
-/// anything else runs. Where that cannot be, the hub runs without it.
+/// Executes this program again in the same process, with the allocator's setting in its environment, which
+/// the allocator reads before any other code runs. If that fails, the hub runs without the setting.
 fn with_few_heaps() {
     if cfg!(target_env = "gnu")
         && std::env::var_os(ALLOCATOR.0).is_none()
@@ -55,11 +57,11 @@ fn with_few_heaps() {
     }
 }
 
-/// Runs a hub until it is told to stop.
+/// Runs a hub until it is asked to stop.
 pub fn run(serve: &Serve) -> anyhow::Result<()> {
     with_few_heaps();
     log();
-    let config = serve.place.config(serve.listen)?;
+    let config = serve.paths.config(serve.listen)?;
     let signal = watchdog::stop_signal().context("signals cannot be awaited")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ended = runtime.block_on(until_told(config, signal, serve.until_stdin_closes));
@@ -85,7 +87,7 @@ async fn until_told(
             (None, Some(what)) => what.clone(),
             (None, None) => "there was no backup: a new database was begun".to_owned(),
         };
-        // Also where nobody has the log on.
+        // Printed even when logging is off.
         eprintln!(
             "iotpi-hub: the database was damaged ({}); all its files are in {}; {instead}",
             recovered.why,
@@ -118,25 +120,25 @@ async fn until_told(
     let _exit = watchdog::exit_after(EXIT_AFTER);
     tell_systemd(NotifyState::Stopping);
     tracing::info!("stopping");
-    match tokio::time::timeout(OUT_WITHIN, hub.shutdown()).await {
+    match tokio::time::timeout(SHUTDOWN_TIMEOUT, hub.shutdown()).await {
         Ok(closed) => closed.context("the store was not closed well")?,
         Err(_) => tracing::warn!("not everything ended in time; what was acknowledged is kept"),
     }
     tracing::info!("stopped");
     match failed {
-        // What started the hub starts it again; a sync that failed is not tried again before that.
+        // The service manager restarts the hub; a failed sync is not tried again before that.
         Some(why) => Err(anyhow!("the store failed ({why}): the next start recovers what was acknowledged")),
         None => Ok(()),
     }
 }
 
-/// Becomes ready when the standard input is closed, if that is asked for; else never.
+/// Completes when standard input is closed, if `asked`; otherwise never.
 async fn stdin_closed(asked: bool) {
     let (closed, told) = oneshot::channel::<()>();
     if !asked {
         return std::future::pending().await;
     }
-    // A plain thread: unlike one of the runtime's, it keeps nobody waiting when the program ends otherwise.
+    // A plain thread: unlike a blocking thread of the runtime, it does not delay the exit of the program.
     std::thread::spawn(move || {
         let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
         drop(closed);
@@ -163,14 +165,14 @@ fn cannot_listen(address: SocketAddr, error: std::io::Error) -> anyhow::Error {
     }
 }
 
-/// Does nothing when systemd does not wait for it.
+/// Does nothing when systemd does not expect notifications.
 pub fn tell_systemd(state: NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
-        tracing::debug!(%error, "systemd was not told");
+        tracing::debug!(%error, "systemd could not be notified");
     }
 }
 
-/// Blocks every worker thread of the runtime for ever, if that is what is to be broken.
+/// Blocks every worker thread of the runtime forever, for the test of this failure.
 #[cfg(feature = "sabotage")]
 fn block_workers() {
     use iotpi_hub::sabotage::{Sabotage, is};
@@ -192,7 +194,7 @@ fn log() {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
-        // A log nobody reads any more is no reason to end.
+        // A log that cannot be written is no reason to exit.
         .log_internal_errors(false)
         .init();
 }

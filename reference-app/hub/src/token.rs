@@ -1,5 +1,5 @@
-//! `iotpi-hub token`: works on the store itself, so also while no hub runs, and without anybody's password. Who may
-//! read the data folder is its admin anyway.
+//! The command `iotpi-hub token`: accesses the store directly, so it works also while no hub runs, and
+//! without a password. A user who can read the data folder has the rights of an admin in any case.
 
 use std::path::Path;
 
@@ -14,33 +14,33 @@ use iotpi_hub::{
     store::{self, PageRequest, Store, TokenRecord},
 };
 
-use crate::config::Place;
+use crate::config::HubPaths;
 
-/// What can be done with tokens.
+/// Subcommands for tokens.
 #[derive(Debug, Subcommand)]
 pub enum TokenCommand {
-    /// Makes a token and prints just that; it cannot be shown again.
+    /// Creates a token and prints it, and nothing else. It cannot be shown again.
     #[command(after_help = ADD_HELP)]
     Add {
-        /// What its bearer may.
+        /// The role of the token.
         #[arg(long, value_enum)]
         role: RoleWord,
-        /// The one module a token of role `module` speaks for.
+        /// The module that a token of role `module` belongs to.
         #[arg(long, value_name = "ID", required_if_eq("role", "module"))]
         module: Option<ModuleId>,
-        /// Revokes the token of that name, if there is one.
+        /// Revokes an existing token of that name.
         #[arg(long)]
         replace: bool,
-        /// What the token is for, `[a-z0-9][a-z0-9_-]{0,63}`; no two tokens have the same name. With role `module` it may be
-        /// left out and is then the module's id.
+        /// The name of the token, `[a-z0-9][a-z0-9_-]{0,63}`, unique among tokens. With role `module` it
+        /// defaults to the module's id.
         #[arg(required_unless_present = "module")]
         name: Option<UserName>,
     },
     /// Lists the tokens, without their secrets.
     List,
-    /// Revokes a token; whoever uses it is refused from then on.
+    /// Revokes a token; the hub rejects it from then on.
     Revoke {
-        /// Its name or its id.
+        /// The name or the id of the token.
         #[arg(value_name = "NAME|ID")]
         token: String,
     },
@@ -52,16 +52,16 @@ const ADD_HELP: &str = "Examples:
 
 A request shows it as `Authorization: Bearer TOKEN`.";
 
-/// The roles as words of the command line.
+/// The roles as values on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum RoleWord {
-    /// Reads.
+    /// May read.
     Viewer,
-    /// Also sends commands and delivers.
+    /// May also send commands and deliver readings.
     Operator,
-    /// Also registers and removes modules and makes tokens.
+    /// May also register and remove modules and create tokens.
     Admin,
-    /// Delivers, takes commands and reports as one module, and nothing else.
+    /// May deliver readings, receive commands and report as one module, and nothing else.
     Module,
 }
 
@@ -76,11 +76,11 @@ impl From<RoleWord> for Role {
     }
 }
 
-/// Does what was asked on the store of that place.
-pub fn run(place: &Place, command: TokenCommand) -> anyhow::Result<()> {
-    let url = place.config(None)?.store;
+/// Runs the command on the store of the given hub.
+pub fn run(paths: &HubPaths, command: TokenCommand) -> anyhow::Result<()> {
+    let url = paths.config(None)?.store;
     if let Some(file) = url.strip_prefix("sqlite://").filter(|file| !Path::new(file).exists()) {
-        // Fine before the first start; a surprise when the folder was mistyped.
+        // Correct before the first start; a warning in case the folder was mistyped.
         eprintln!(
             "iotpi-hub: there is no database at {file} yet; a new one is made. If a hub runs, is --data its folder?"
         );

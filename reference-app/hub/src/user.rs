@@ -1,5 +1,6 @@
-//! `iotpi-hub user`: works on the store itself, as `iotpi-hub token` does: while the hub runs or not, and without a
-//! password. Who may write to the data folder is its admin anyway; so a forgotten password locks nobody out.
+//! The command `iotpi-hub user`: accesses the store directly, as `iotpi-hub token` does, so it works whether
+//! or not the hub runs, and without a password. A user who can write to the data folder has the rights of an
+//! admin in any case, so a forgotten password locks nobody out.
 
 use std::{
     io::{IsTerminal as _, Read as _},
@@ -18,17 +19,17 @@ use iotpi_hub::{
     store::{self, Now, PageRequest, Steady, Store, UserListing},
 };
 
-use crate::config::Place;
+use crate::config::HubPaths;
 
-/// The most bytes read from standard input for a password; a password has up to 256 characters.
+/// The limit of bytes read from standard input for a password; a password has up to 256 characters.
 const MAX_PASSWORD_BYTES: u64 = 4096;
 
-/// What can be done with users.
+/// Subcommands for users.
 #[derive(Debug, Subcommand)]
 pub enum UserCommand {
-    /// Adds a user. Asks for the password twice.
+    /// Adds a user. Prompts for the password twice.
     Add {
-        /// What they may.
+        /// The role of the user.
         #[arg(long, value_enum)]
         role: RoleWord,
         #[command(flatten)]
@@ -36,18 +37,18 @@ pub enum UserCommand {
         /// The name to log in with, `[a-z0-9][a-z0-9_-]{0,63}`.
         name: UserName,
     },
-    /// Replaces a user's password and ends their sessions. Asks for the new password twice.
+    /// Replaces a user's password and ends their sessions. Prompts for the new password twice.
     Passwd {
         #[command(flatten)]
         password: PasswordSource,
-        /// Whose password.
+        /// The name of the user.
         name: UserName,
     },
-    /// Changes what a user may; it counts from their next request.
+    /// Changes the role of a user. It takes effect with their next request.
     Role {
-        /// Whose role.
+        /// The name of the user.
         name: UserName,
-        /// What they may from now on.
+        /// The new role.
         #[arg(value_enum)]
         role: RoleWord,
     },
@@ -55,27 +56,28 @@ pub enum UserCommand {
     List,
     /// Removes a user and ends their sessions.
     Remove {
-        /// Who.
+        /// The name of the user.
         name: UserName,
     },
 }
 
-/// Where a new password comes from: never the command line, which every user of the machine can read.
+/// The source of a new password: never the command line, which every user of the machine can read.
 #[derive(Debug, Args)]
 pub struct PasswordSource {
-    /// Reads the password from standard input instead of asking for it; one line end after it is left out.
+    /// Reads the password from standard input instead of prompting for it; one trailing line break is
+    /// removed.
     #[arg(long)]
     password_stdin: bool,
 }
 
-/// The roles of people as words of the command line.
+/// The roles of users as values on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum RoleWord {
-    /// Reads.
+    /// May read.
     Viewer,
-    /// Also sends commands and delivers.
+    /// May also send commands and deliver readings.
     Operator,
-    /// Also registers and removes modules and makes tokens.
+    /// May also register and remove modules and create tokens.
     Admin,
 }
 
@@ -89,9 +91,9 @@ impl From<RoleWord> for Role {
     }
 }
 
-/// Carries out the command on the store of that place.
-pub fn run(place: &Place, command: UserCommand) -> anyhow::Result<()> {
-    let url = place.config(None)?.store;
+/// Runs the command on the store of the given hub.
+pub fn run(paths: &HubPaths, command: UserCommand) -> anyhow::Result<()> {
+    let url = paths.config(None)?.store;
     if let Some(file) = store::file(&url).filter(|file| !Path::new(file).exists()) {
         let file = file.display();
         if !matches!(command, UserCommand::Add { .. }) {

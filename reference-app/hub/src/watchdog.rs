@@ -1,7 +1,8 @@
-//! Keeps systemd's watchdog quiet while the hub works, and ends a hub that does not end by itself.
+//! Notifies systemd's watchdog while the hub works, and exits a hub whose shutdown hangs.
 //!
-//! The watchdog is fed by a task of the runtime, after the store's writer has answered it. A hub whose worker threads are all
-//! blocked, or whose writer is, feeds it no more and is restarted. The writer commits nothing for it.
+//! A task of the runtime notifies the watchdog after the writer thread of the store has answered it. A hub
+//! whose worker threads are all blocked, or whose writer thread is, sends no notification and is restarted.
+//! The writer commits nothing for it.
 
 use std::{sync::mpsc, thread, time::Duration};
 
@@ -11,11 +12,11 @@ use tokio::sync::oneshot;
 
 use crate::serve::tell_systemd;
 
-/// What becomes of a signal that asks the program to end: it is awaited on a thread of its own, because the runtime that serves
-/// notices no signal while all of its threads are blocked.
+/// Receives the signal that asks the program to exit. A thread of its own waits for it, because the runtime
+/// that serves requests handles no signal while all of its threads are blocked.
 ///
 /// # Errors
-/// The system's, when it has no thread or no file descriptor left.
+/// The error of the system when no thread or file descriptor is available.
 pub fn stop_signal() -> std::io::Result<oneshot::Receiver<()>> {
     let (stop, stopped) = oneshot::channel();
     let (listening, listens) = mpsc::channel();
@@ -29,7 +30,7 @@ pub fn stop_signal() -> std::io::Result<oneshot::Receiver<()>> {
         };
         runtime.block_on(async {
             let signal = iotpi_core::stop_signal();
-            // From here on a signal is not lost.
+            // From here on no signal is lost.
             let _ = listening.send(Ok(()));
             signal.await;
             let _ = stop.send(());
@@ -39,10 +40,10 @@ pub fn stop_signal() -> std::io::Result<oneshot::Receiver<()>> {
     Ok(stopped)
 }
 
-/// Ends the process with exit code 1 unless it has ended by then. Dropped, the answer calls it off.
+/// Exits the process with code 1 unless it has exited by then. Dropping the returned sender cancels that.
 pub fn exit_after(limit: Duration) -> mpsc::Sender<()> {
     let (ended, end) = mpsc::channel::<()>();
-    // Without a thread to be had, the service manager's own limit remains.
+    // When no thread is available, the limit of the service manager still applies.
     let _ = thread::Builder::new().name("iotpi-exit".to_owned()).spawn(move || {
         if end.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
             eprintln!("iotpi-hub: it did not end in time and exits; acknowledged readings are kept");
@@ -52,10 +53,10 @@ pub fn exit_after(limit: Duration) -> mpsc::Sender<()> {
     ended
 }
 
-/// Feeds the watchdog three times in its interval, if systemd has one on this process.
+/// Notifies the watchdog three times per interval, if systemd has one for this process.
 pub fn feed(hub: &Hub) {
     if let Some(interval) = sd_notify::watchdog_enabled() {
-        // Not on the thread that waits for the end: it is no worker.
+        // Spawned, because the thread that waits for the shutdown is not a worker thread.
         tokio::spawn(feed_every(hub.clone(), interval / 3));
     }
 }
@@ -67,7 +68,7 @@ async fn feed_every(hub: Hub, pause: Duration) {
         due.tick().await;
         match hub.store().check().await {
             Err(StoreError::Closed) => return,
-            // A store that answers with an error is alive; what failed for good ends the process by itself.
+            // A store that answers with an error is alive; a permanent failure exits the process by itself.
             Ok(()) | Err(_) => tell_systemd(NotifyState::Watchdog),
         }
     }

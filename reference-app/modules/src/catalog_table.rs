@@ -1,12 +1,12 @@
-//! The catalog as a table for people.
+//! Formats the catalog as a table.
 
 use std::fmt::Write;
 
 use iotpi_hal::catalog::CATALOG;
 
-const HEAD: [&str; 5] = ["driver", "what it is", "measures or obeys", "connects to", "bus"];
+const HEAD: [&str; 5] = ["driver", "what it is", "quantities or actions", "connects to", "bus"];
 
-/// A line for each driver of this build, columns aligned.
+/// One line for each driver of this build, with aligned columns.
 pub fn table() -> String {
     let mut rows = vec![HEAD.map(str::to_owned)];
     rows.extend(CATALOG.iter().map(|entry| {

@@ -1,7 +1,7 @@
-//! The stock modules: settings in TOML become a module that runs as a service, or once from cron.
+//! The stock modules: a settings file in TOML becomes a module that runs as a service, or once from cron.
 //!
-//! Deliberately absent: a plug-in loader. A device of your own is a driver in `iotpi-hal`, or a program of your own on
-//! `iotpi-core`.
+//! Deliberately absent: a plug-in loader. To support another device, write a driver in `iotpi-hal`, or a
+//! program based on `iotpi-core`.
 #![forbid(unsafe_code)]
 
 mod catalog_table;
@@ -29,13 +29,14 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs the module that a settings file describes, until SIGHUP (the terminal is closed), Ctrl-C, SIGQUIT or
-    /// SIGTERM: then it makes its devices safe and ends within 2 s. Started with SIGHUP ignored (`nohup`), it goes on.
+    /// Runs the module that a settings file describes, until SIGHUP (the terminal is closed), Ctrl-C, SIGQUIT
+    /// or SIGTERM: then it makes its devices safe and exits within 2 s. Started with SIGHUP ignored
+    /// (`nohup`), it keeps running.
     ///
-    /// What the command line says wins over the environment, and that over the file.
+    /// The command line takes precedence over the environment, and the environment over the file.
     #[command(after_help = RUN_HELP)]
     Run(Run),
-    /// Shows the drivers of this build: what they measure or obey, where they are connected, on which bus.
+    /// Lists the drivers of this build: quantities or actions, connection and bus.
     List,
 }
 
@@ -56,21 +57,22 @@ RUST_LOG sets what is logged (info; debug; iotpi_core=debug).";
 struct Run {
     /// The settings file.
     file: PathBuf,
-    /// Takes one reading or picture, or what commands are waiting, and ends: for cron. Fails when the device or hub does.
+    /// Takes one reading or frame, or runs the pending command, and exits: for cron. Fails when the device or
+    /// hub fails.
     #[arg(long)]
     once: bool,
     /// The hub, `http://HOST:PORT`.
     #[arg(long, value_name = "URL", env = "IOTPI_URL")]
     hub: Option<String>,
-    /// A file with the module's token. Otherwise IOTPI_TOKEN, or what the settings file says.
+    /// A file that contains the module's token. Default: IOTPI_TOKEN, else the token of the settings file.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// A folder of this module's own where readings wait that the hub does not take, and where hazardous commands are
-    /// remembered. Otherwise what the settings file says, else `outbox` in systemd's STATE_DIRECTORY; without any of them
-    /// both are in memory.
+    /// A folder of this module for readings that the hub has not accepted yet and for the log of hazardous
+    /// commands. Default: the folder of the settings file, else `outbox` in systemd's STATE_DIRECTORY;
+    /// without any of them both are in memory.
     #[arg(long, value_name = "DIR")]
     outbox: Option<PathBuf>,
-    /// Also ends when the standard input is closed: for a program that runs modules.
+    /// Also exits when standard input is closed: for a program that runs modules.
     #[arg(long, hide = true)]
     until_stdin_closes: bool,
 }
@@ -99,7 +101,7 @@ fn start(run: &Run) -> anyhow::Result<()> {
     let token = settings.token(run.token_file.as_deref(), std::env::var("IOTPI_TOKEN").ok())?;
     let hub = HubClient::new(&url)?.with_token(token);
     let outbox = settings.outbox(run.outbox.as_deref(), std::env::var_os("STATE_DIRECTORY"));
-    // One thread: a module waits, mostly. A driver that blocks does so on a thread of its own.
+    // One thread: a module mostly waits. A blocking driver runs on a thread of its own.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
         let stop = (!run.once).then(|| stop::stop_token(run.until_stdin_closes));
@@ -114,7 +116,7 @@ fn start(run: &Run) -> anyhow::Result<()> {
         };
         ended.with_context(|| format!("module `{}` at {url}", settings.id))
     });
-    // A device that hangs holds its thread; the process need not wait for it.
+    // A hanging device blocks its thread; the process does not wait for it.
     runtime.shutdown_background();
     ended
 }
@@ -125,7 +127,7 @@ fn log() {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
-        // A log nobody reads any more is no reason to end.
+        // A log that cannot be written is no reason to exit.
         .log_internal_errors(false)
         .init();
 }

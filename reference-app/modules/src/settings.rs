@@ -1,4 +1,4 @@
-//! The settings of one module, as its TOML file has them.
+//! The settings of one module, read from its TOML file.
 
 use std::{
     ffi::OsString,
@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 const DEFAULT_HUB: &str = "http://127.0.0.1:8000";
 const DEFAULT_EVERY_SECS: f64 = 10.0;
 
-/// What a settings file says. Unknown fields are refused.
+/// The content of a settings file. Unknown fields are an error.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
@@ -24,28 +24,28 @@ pub struct Settings {
     hub: Option<String>,
     /// The module's token.
     token: Option<String>,
-    /// A file that holds it, and nothing else.
+    /// A file that contains the token, and nothing else.
     token_file: Option<PathBuf>,
     /// One sentence for people.
     pub description: Option<String>,
-    /// Seconds between signs of life, 1 to 3,600. Default 10.
+    /// Seconds between heartbeats, 1 to 3,600. Default 10.
     pub heartbeat_secs: Option<f64>,
-    /// A folder of this module's own where readings wait that the hub does not take, and where hazardous commands are
-    /// remembered. Default: `outbox` in systemd's `STATE_DIRECTORY`; without one both are in memory.
+    /// A folder of this module for readings that the hub has not accepted yet and for the log of hazardous
+    /// commands. Default: `outbox` in systemd's `STATE_DIRECTORY`; without one both are in memory.
     outbox: Option<PathBuf>,
-    /// Its devices, one or more; at most one that takes commands.
+    /// The devices, one or more; at most one that takes commands.
     #[serde(rename = "device")]
     pub devices: Vec<DeviceSettings>,
 }
 
-/// One device: its driver, its rhythm, and what else its driver wants to know.
+/// One device: its driver, its read interval, and the settings of the driver.
 #[derive(Debug, Deserialize)]
 pub struct DeviceSettings {
-    /// Its name in the catalog.
+    /// The driver's name in the catalog.
     pub driver: String,
     /// Sensors: seconds from one reading to the next, 0.1 to 86,400. Default 10.
     pub every_secs: Option<f64>,
-    /// The driver refuses what it does not know.
+    /// The driver rejects unknown keys.
     #[serde(flatten)]
     pub rest: Map<String, Value>,
 }
@@ -54,11 +54,11 @@ impl Settings {
     /// Reads a settings file.
     pub fn read(file: &Path) -> anyhow::Result<Self> {
         let text = fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
-        // toml's own message shows the line and marks the place.
-        Self::parse(&text).with_context(|| format!("{} is not right", file.display()))
+        // The message of toml shows the line and the position.
+        Self::parse(&text).with_context(|| format!("{} is invalid", file.display()))
     }
 
-    /// Reads the text of one.
+    /// Parses the text of a settings file.
     pub fn parse(text: &str) -> anyhow::Result<Self> {
         let settings: Self = toml::from_str(text)?;
         ensure!(!settings.devices.is_empty(), "a module has at least one [[device]]");
@@ -71,12 +71,13 @@ impl Settings {
         Ok(settings)
     }
 
-    /// The hub's address: what was asked for, else the file's, else this machine.
+    /// The hub's address: the argument, else the file's, else this machine.
     pub fn hub_url(&self, asked: Option<&str>) -> String {
         asked.or(self.hub.as_deref()).unwrap_or(DEFAULT_HUB).to_owned()
     }
 
-    /// Where readings wait: the folder asked for, else the file's, else one in the first of systemd's state folders.
+    /// The folder of the outbox: the argument, else the file's, else one in the first of systemd's state
+    /// folders.
     pub fn outbox(&self, asked: Option<&Path>, state_directory: Option<OsString>) -> Option<PathBuf> {
         let of_systemd = || {
             let folders = state_directory.filter(|folders| !folders.is_empty())?;
@@ -85,7 +86,7 @@ impl Settings {
         asked.or(self.outbox.as_deref()).map(Path::to_owned).or_else(of_systemd)
     }
 
-    /// The module's token: from the file asked for, else the environment, else what the settings say.
+    /// The module's token: from the given file, else the environment, else the settings.
     pub fn token(&self, asked: Option<&Path>, environment: Option<String>) -> anyhow::Result<String> {
         let from_file = |file: &Path| {
             fs::read_to_string(file)
@@ -130,9 +131,9 @@ mod tests {
 
     #[test]
     fn an_unknown_field_is_refused_with_its_line() {
-        let said = format!("{:#}", Settings::parse(&format!("hubb = \"x\"\n{LAMP}")).unwrap_err());
+        let error = format!("{:#}", Settings::parse(&format!("hubb = \"x\"\n{LAMP}")).unwrap_err());
 
-        assert!(said.contains("line 1") && said.contains("hubb"), "{said}");
+        assert!(error.contains("line 1") && error.contains("hubb"), "{error}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Settings become a module: each device in its ready-made form, all of them under one id.
+//! Builds a module from its settings: opens each device and combines all of them under one id.
 
 use std::{path::Path, sync::Arc};
 
@@ -12,19 +12,20 @@ use tokio_util::sync::CancellationToken;
 
 use crate::settings::{DeviceSettings, Settings};
 
-/// The file in the outbox's folder that remembers hazardous commands; the outbox leaves it alone, and lets no other module in.
-const JOURNAL: &str = "commands.json";
+/// The command log of hazardous commands in the folder of the outbox. The outbox does not touch it, and locks
+/// the folder against other modules.
+const COMMAND_LOG: &str = "commands.json";
 
 /// A module made of devices from the catalog.
 #[derive(Debug)]
 pub struct Stock {
-    /// What the settings add to what the devices say of themselves.
+    /// The manifest of the settings, which is merged with the manifest of the devices.
     manifest: Manifest,
     devices: CompositeModule,
 }
 
 impl Stock {
-    /// Opens all devices. With the folder of the module's outbox, hazardous commands are remembered there.
+    /// Opens all devices. With the folder of the module's outbox, hazardous commands are logged there.
     pub fn open(settings: &Settings, setup: &Setup, outbox: Option<&Path>) -> anyhow::Result<Self> {
         let manifest = Manifest {
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
@@ -55,10 +56,10 @@ fn add(
     Ok(match device {
         Device::Sensor(sensor) => devices.with(SensorModule::new(sensor, settings.every())),
         Device::Actuator(actuator) => {
-            let obeying = ActuatorModule::new(actuator);
+            let module = ActuatorModule::new(actuator);
             devices.with(match outbox {
-                Some(folder) => obeying.with_command_log(folder.join(JOURNAL)),
-                None => obeying,
+                Some(folder) => module.with_command_log(folder.join(COMMAND_LOG)),
+                None => module,
             })
         }
         Device::Camera(camera) => devices.with(CameraModule::new(camera)),
@@ -96,7 +97,7 @@ mod tests {
         fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).join(file)).unwrap()
     }
 
-    fn on_its_twin(text: &str) -> anyhow::Result<Stock> {
+    fn on_simulated_devices(text: &str) -> anyhow::Result<Stock> {
         with_outbox(text, None)
     }
 
@@ -118,8 +119,8 @@ mod tests {
     #[tokio::test]
     async fn the_settings_of_every_stock_module_open_their_devices() {
         for folder in FOLDERS {
-            let module =
-                on_its_twin(&read(folder, "module.toml")).unwrap_or_else(|e| panic!("{folder}: {e:#}"));
+            let module = on_simulated_devices(&read(folder, "module.toml"))
+                .unwrap_or_else(|e| panic!("{folder}: {e:#}"));
 
             let manifest = module.manifest();
             assert!(manifest.description.is_some() && manifest.version.is_some(), "{folder}");
@@ -135,10 +136,10 @@ mod tests {
         for folder in FOLDERS.into_iter().chain(["."]) {
             for block in blocks(&read(folder, "README.md")) {
                 let settings = Settings::parse(block).unwrap_or_else(|e| panic!("{folder}: {e:#}"));
-                // What this build has no driver for, or no file, is only read.
+                // Without the driver in this build, or without its file, the settings are only parsed.
                 let needs_more = ["v4l", "v4l-controls", "replay"];
                 if settings.devices.iter().all(|device| !needs_more.contains(&device.driver.as_str())) {
-                    on_its_twin(block).unwrap_or_else(|e| panic!("{folder}: {e:#}"));
+                    on_simulated_devices(block).unwrap_or_else(|e| panic!("{folder}: {e:#}"));
                 }
                 seen += 1;
             }
@@ -159,7 +160,7 @@ mod tests {
     async fn devices_under_one_id_measure_and_obey() {
         let text = "id = \"greenhouse\"\nheartbeat_secs = 5\n[[device]]\ndriver = \"ds18b20\"\nbus = \"sim\"\n\
                     [[device]]\ndriver = \"led\"\nbus = \"sim\"\npin = 17\n";
-        let module = on_its_twin(text).unwrap();
+        let module = on_simulated_devices(text).unwrap();
         let hub = RecordingUplink::new("greenhouse".parse().unwrap());
         let stop = CancellationToken::new();
         let params = serde_json::from_str(r#"{"brightness": 30}"#).unwrap();
@@ -173,7 +174,7 @@ mod tests {
 
         assert_eq!(hub.manifests()[0].heartbeat(), Duration::from_secs(5));
         assert_eq!(hub.readings()[0].quantity.name().as_str(), "temperature");
-        // It went out when the module ended.
+        // The lamp was switched off at the end of the module.
         assert_eq!(hub.reports().last().unwrap().state.as_ref().unwrap()["on"], json!(false));
     }
 
@@ -184,8 +185,8 @@ mod tests {
             "state": "leased", "issued_by": "anna", "created_at": 1_795_473_000, "expires_at": 1_795_473_060,
             "attempts": 1, "lease": "l", "lease_secs": 30.0, "expires_in": 60.0, "hazardous": true});
         let command: LeasedCommand = serde_json::from_value(command).unwrap();
-        // Twice by a process of its own: a hub with an older database hands it over again.
-        let mut said = Vec::new();
+        // Two runs in separate processes: a hub with an older database delivers the command again.
+        let mut lines = Vec::new();
         for _ in 0..2 {
             let module = with_outbox(
                 "id = \"lamp\"\n[[device]]\ndriver = \"led\"\nbus = \"sim\"\npin = 17\n",
@@ -207,10 +208,10 @@ mod tests {
 
             let lit =
                 hub.reports().iter().filter_map(|r| r.state.clone()).any(|state| state["on"] == json!(true));
-            said.push((told(&hub), lit));
+            lines.push((told(&hub), lit));
         }
 
-        let [(first, lit), (second, lit_again)] = &said[..] else { panic!("{said:?}") };
+        let [(first, lit), (second, lit_again)] = &lines[..] else { panic!("{lines:?}") };
         assert!(
             matches!(first[..], [CommandOutcome::Started, CommandOutcome::Succeeded { .. }]),
             "{first:?}"
@@ -221,14 +222,14 @@ mod tests {
 
     #[tokio::test]
     async fn settings_that_make_no_sense_are_refused_in_words() {
-        let said = |device: &str| {
+        let error = |device: &str| {
             let text = format!("id = \"a\"\n[[device]]\n{device}");
-            format!("{:#}", on_its_twin(&text).unwrap_err())
+            format!("{:#}", on_simulated_devices(&text).unwrap_err())
         };
 
-        assert!(said("driver = \"bme820\"").contains("bme280"));
-        assert!(said("driver = \"led\"\nbus = \"sim\"").contains("pin"));
-        assert!(said("driver = \"led\"\nbus = \"sim\"\npin = 17\nevery_secs = 5").contains("every_secs"));
-        assert!(said("driver = \"bme280\"\nbus = \"sim\"\naddress = 16").contains("0x76"));
+        assert!(error("driver = \"bme820\"").contains("bme280"));
+        assert!(error("driver = \"led\"\nbus = \"sim\"").contains("pin"));
+        assert!(error("driver = \"led\"\nbus = \"sim\"\npin = 17\nevery_secs = 5").contains("every_secs"));
+        assert!(error("driver = \"bme280\"\nbus = \"sim\"\naddress = 16").contains("0x76"));
     }
 }

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// More than any head has.
-const MOST_HEAD_BYTES: usize = 16 * 1024;
+const MAX_HEAD_BYTES: usize = 16 * 1024;
 
 /// An answer that is being read.
 #[derive(Debug)]
@@ -103,7 +103,7 @@ fn line_up_to(text: &mut Vec<u8>, bytes: &mut &[u8], end: &[u8]) -> io::Result<O
             return Ok(Some(String::from_utf8_lossy(&std::mem::take(text)).into_owned()));
         }
     }
-    if text.len() > MOST_HEAD_BYTES {
+    if text.len() > MAX_HEAD_BYTES {
         return Err(refused("a head without end"));
     }
     Ok(None)

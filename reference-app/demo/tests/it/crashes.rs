@@ -1,4 +1,4 @@
-//! Processes crash and hang in any order; the others go on.
+//! Processes crash and hang in any order; the others keep working.
 
 use iotpi_core::{
     CommandState, Event, Health, HubClient, LiveMessage, LiveStream, NewCommand, Reading, ReadingFilter,
@@ -17,7 +17,7 @@ async fn reading_of(live: &mut LiveStream, module: &str) -> Reading {
     .await
 }
 
-/// Waits until a module's health is that.
+/// Waits until a module has this health.
 async fn health_of(live: &mut LiveStream, module: &str, health: Health) {
     until(live, |message| {
         let known = match message {
@@ -84,7 +84,7 @@ async fn a_killed_module_comes_back_as_another_process() {
     demo.process_after("temperature", Some(&killed)).await;
     reading_of(&mut live, "temperature").await;
 
-    // The same ones as before: a signal reaches them.
+    // The processes are the same as before: a signal to their ids succeeds.
     for other in &others {
         other.signal(Signal::CONT);
     }

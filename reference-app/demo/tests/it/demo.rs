@@ -1,4 +1,4 @@
-//! A demo to test: started on a free port with a data folder of its own, listened to, ended.
+//! A demo under test: started on a free port with a data folder of its own, and stopped at the end.
 
 use std::{
     os::fd::OwnedFd,
@@ -20,17 +20,17 @@ use tokio::{
     sync::watch,
 };
 
-/// Long enough for a busy machine; a test that waits so long has failed.
+/// Long enough for a busy machine; a test that waits this long has failed.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 /// The processes of a demo.
 pub const NAMES: [&str; 5] = ["hub", "system", "temperature", "led", "camera"];
 
-/// A running demo. Dropped, it is killed, and its children end with it.
+/// A running demo. Dropping it kills it, and its children exit with it.
 pub struct Demo {
     child: Child,
     pub url: String,
     pub data: TempDir,
-    /// What it said so far on its standard output, and on its standard error.
+    /// The lines it has written so far to standard output, and to standard error.
     out: watch::Receiver<Vec<String>>,
     err: watch::Receiver<Vec<String>>,
 }
@@ -47,10 +47,10 @@ impl Demo {
         Self::start_with(TempDir::new().unwrap()).await
     }
 
-    /// Starts one on data that may be there already.
+    /// Starts a demo on a data folder that may already exist.
     pub async fn start_with(data: TempDir) -> Self {
         program("iotpi-hub");
-        // Whoever runs the tests may ignore some signals, and that is inherited.
+        // The parent of the tests may ignore some signals, and children inherit that.
         let mut child = Command::new("env")
             .arg("--default-signal")
             .arg(program("iotpi-demo"))
@@ -73,17 +73,17 @@ impl Demo {
         demo
     }
 
-    /// The first line on standard output that begins so, without its beginning.
+    /// The first line on standard output with this prefix, without the prefix.
     pub async fn said(&mut self, beginning: &str) -> String {
         first(&mut self.out, |line| line.strip_prefix(beginning).map(str::to_owned)).await
     }
 
-    /// The process that runs under a name.
+    /// The process with this name.
     pub async fn process(&mut self, name: &str) -> Process {
         self.process_after(name, None).await
     }
 
-    /// The process that was started after another one ended.
+    /// The process that was started after another one exited.
     pub async fn process_after(&mut self, name: &str, before: Option<&Process>) -> Process {
         let beginning = format!("iotpi-demo: {name} runs as process ");
         let pid = first(&mut self.err, |line| {
@@ -93,7 +93,7 @@ impl Demo {
         Process::open(pid)
     }
 
-    /// All its processes.
+    /// All processes of the demo.
     pub async fn processes(&mut self) -> Vec<Process> {
         let mut all = Vec::new();
         for name in NAMES {
@@ -102,7 +102,7 @@ impl Demo {
         all
     }
 
-    /// Runs `iotpi-hub` on the demo's data.
+    /// Runs `iotpi-hub` on the data of the demo.
     pub async fn hub_command(&self, arguments: &[&str]) -> Output {
         let ran = Command::new(program("iotpi-hub"))
             .args(arguments)
@@ -115,7 +115,7 @@ impl Demo {
         ran
     }
 
-    /// A fresh token, made while the hub runs.
+    /// A new token, created while the hub runs.
     pub async fn token(&self, arguments: &[&str]) -> String {
         let made = self.hub_command(&[&["token", "add"], arguments].concat()).await;
         String::from_utf8(made.stdout).unwrap().trim().to_owned()
@@ -132,25 +132,25 @@ impl Demo {
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
-    /// Waits until it ended.
+    /// Waits for its exit.
     pub async fn ended(&mut self) -> ExitStatus {
         tokio::time::timeout(DEADLINE, self.child.wait()).await.expect("the demo ends").unwrap()
     }
 
-    /// Ends it in order.
+    /// Stops it in order.
     pub async fn end(mut self) {
         self.signal(Signal::TERM);
         assert!(self.ended().await.success());
     }
 }
 
-/// Collects lines as they come.
+/// Collects lines as they arrive.
 fn collect(from: impl AsyncRead + Unpin + Send + 'static) -> watch::Receiver<Vec<String>> {
     let (lines, collected) = watch::channel(Vec::new());
     tokio::spawn(async move {
         let mut from = BufReader::new(from).lines();
         while let Ok(Some(line)) = from.next_line().await {
-            // The test's runner shows it when the test fails.
+            // The test runner shows it when the test fails.
             eprintln!("{line}");
             lines.send_modify(|all| all.push(line));
         }
@@ -158,7 +158,7 @@ fn collect(from: impl AsyncRead + Unpin + Send + 'static) -> watch::Receiver<Vec
     collected
 }
 
-/// The first of the lines, present or to come, that is it.
+/// The first line, present or future, that matches.
 async fn first<T>(lines: &mut watch::Receiver<Vec<String>>, mut is_it: impl FnMut(&str) -> Option<T>) -> T {
     let mut looked_at = 0;
     let found = async {
@@ -178,7 +178,7 @@ async fn first<T>(lines: &mut watch::Receiver<Vec<String>>, mut is_it: impl FnMu
     tokio::time::timeout(DEADLINE, found).await.expect("the demo says it in time")
 }
 
-/// A process, held by a file descriptor: its number may be another's once it ended.
+/// A process, referenced by a file descriptor: its id may be reused after its exit.
 #[derive(Debug)]
 pub struct Process {
     pub pid: i32,
@@ -195,7 +195,7 @@ impl Process {
         pidfd_send_signal(&self.handle, signal).unwrap();
     }
 
-    /// Waits until it ended: its descriptor can then be read.
+    /// Waits for its exit: its descriptor then becomes readable.
     pub async fn ended(&self) {
         let handle = self.handle.clone();
         let ended = tokio::task::spawn_blocking(move || {
@@ -205,12 +205,12 @@ impl Process {
     }
 }
 
-/// A live line that shows everything.
+/// A live connection that receives all messages.
 pub async fn live(hub: &HubClient) -> LiveStream {
     hub.live(&Subscription::default()).await.unwrap()
 }
 
-/// The first message, of those to come, that is it.
+/// The first future message that matches.
 pub async fn until<T>(live: &mut LiveStream, mut is_it: impl FnMut(&LiveMessage) -> Option<T>) -> T {
     let found = async {
         loop {
@@ -223,7 +223,7 @@ pub async fn until<T>(live: &mut LiveStream, mut is_it: impl FnMut(&LiveMessage)
     tokio::time::timeout(DEADLINE, found).await.expect("the hub tells it in time")
 }
 
-/// The event in a message, if it is one.
+/// The event in a message, if there is one.
 pub fn event(message: &LiveMessage) -> Option<&iotpi_core::Event> {
     match message {
         LiveMessage::Event(NumberedEvent { event, .. }) => Some(event),

@@ -1,23 +1,24 @@
-//! Who may import whom: the table every crate of the workspace stands in, checked against what cargo says.
+//! The allowed dependencies between the crates of the workspace, checked against `cargo metadata`.
 
 use std::process::Command;
 
 use serde_json::Value;
 
-/// A crate of the workspace and which of the others it may import, for its tests, too.
+/// A crate of the workspace and the others it may import, including in its tests.
 const MAY_IMPORT: [(&str, &[&str]); 8] = [
     ("iotpi-core", &[]),
     ("iotpi-hal", &["iotpi-core"]),
     ("iotpi-hub", &["iotpi-core"]),
     ("iotpi-py", &["iotpi-core", "iotpi-hal"]),
-    // A hub never imports hardware, a module never a hub, and the demo only starts processes.
+    // A hub never imports hardware, a module never imports a hub, and the demo only starts processes.
     ("iotpi-hub-app", &["iotpi-core", "iotpi-hub"]),
     ("iotpi-modules", &["iotpi-core", "iotpi-hal"]),
     ("iotpi-demo", &["iotpi-core"]),
     ("iotpi-benches", &["iotpi-core", "iotpi-hal", "iotpi-hub"]),
 ];
 
-/// What the core must not pull in, however far down: it is the vocabulary of programs that have none of these.
+/// Crates the core must not depend on, directly or indirectly: it defines the types of programs that use none
+/// of these.
 const NOT_IN_CORE: [&str; 14] = [
     "axum",
     "tower",
@@ -35,7 +36,7 @@ const NOT_IN_CORE: [&str; 14] = [
     "iotpi-hub",
 ];
 
-/// What is wrong with the imports of a workspace, as `cargo metadata` describes it; one sentence each.
+/// The violations in the dependencies of a workspace, as `cargo metadata` describes it; one sentence each.
 fn broken_layers(metadata: &Value) -> Vec<String> {
     let items = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let name = |value: &Value| value["name"].as_str().unwrap_or_default().to_owned();
@@ -79,7 +80,7 @@ fn metadata() -> Value {
     serde_json::from_str(&said).unwrap()
 }
 
-/// The names of all crates below a crate with its default features, itself included.
+/// The names of all dependencies of a crate with its default features, including itself.
 fn tree(package: &str) -> Vec<String> {
     let said = cargo(&["tree", "--package", package, "--edges", "normal", "--prefix", "none", "--locked"]);
     said.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
@@ -118,7 +119,7 @@ fn a_forbidden_import_is_reported() {
 fn the_core_pulls_in_no_server_database_or_hardware() {
     let below = tree("iotpi-core");
 
-    // The same question finds what is there, so an empty answer to the next means something.
+    // The same query finds a dependency that exists, so an empty result of the next one is meaningful.
     assert!(below.iter().any(|name| name == "hyper"), "{below:?}");
     assert!(tree("iotpi-hub").iter().any(|name| name == "rusqlite"));
     let strangers: Vec<_> = below.iter().filter(|name| NOT_IN_CORE.contains(&name.as_str())).collect();

@@ -1,13 +1,13 @@
-//! The shipped programs as processes, and who may import whom.
+//! The programs as processes, and the allowed dependencies between crates.
 #![allow(clippy::unwrap_used)]
 
 mod crashes;
 mod demo;
-mod endings;
-mod herd;
-mod killed;
+mod end_to_end;
 mod layers;
+mod module_kill;
 mod once;
+mod shutdown;
 mod signals;
+mod thundering_herd;
 mod tokens;
-mod travels;

@@ -1,4 +1,4 @@
-//! A module that runs once, as cron starts it.
+//! A module with `--once`, as cron starts it.
 
 use std::process::Output;
 

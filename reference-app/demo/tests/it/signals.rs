@@ -1,4 +1,4 @@
-//! The shipped module, its lamp on, and every signal that asks it to end.
+//! The program `iotpi-module` with its lamp on, and every signal that asks it to exit.
 
 use std::process::Stdio;
 
@@ -21,7 +21,7 @@ async fn each_signal_makes_a_module_switch_its_lamp_off_and_say_so() {
     let is_on = async || hub.module(&id("porch")).await.unwrap().state.unwrap()["on"] == true;
 
     for signal in [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM] {
-        // Whoever runs the tests may ignore some signals, and that is inherited.
+        // The parent of the tests may ignore some signals, and children inherit that.
         let mut module = Command::new("env")
             .arg("--default-signal")
             .arg(program("iotpi-module"))

@@ -1,4 +1,4 @@
-//! Tokens made and revoked on the command line while the hub runs.
+//! Tokens created and revoked on the command line while the hub runs.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ async fn a_token_counts_at_once_and_soon_no_more_when_it_is_revoked() {
     let allowed = screen.modules().await;
     let list = demo.hub_command(&["token", "list"]).await;
     demo.hub_command(&["token", "revoke", "wall-screen"]).await;
-    // It may be known for a second yet.
+    // The token may still be valid for a second.
     let refused = async {
         loop {
             if let Err(error) = screen.modules().await {

@@ -1,4 +1,5 @@
-//! The units of `deploy/`: the hub and each module run as users of their own, and a module cannot read the hub's data.
+//! The units of `deploy/`: the hub and each module run as users of their own, and a module cannot read the
+//! hub's data.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -27,7 +28,7 @@ fn a_module_runs_as_another_user_than_the_hub_and_than_other_modules() {
     }
     assert_ne!(hub["StateDirectory"], module["StateDirectory"]);
     assert!(module["InaccessiblePaths"].split(' ').any(|path| path == "-/var/lib/iotpi"));
-    // Devices are the modules' alone.
+    // Only modules may access devices.
     assert_eq!(hub["PrivateDevices"], "yes");
     assert!(!hub.contains_key("SupplementaryGroups"));
 }

@@ -1,16 +1,16 @@
-//! The program's command line. What the hub does is tested where it stands, and by the demo.
+//! Tests of the program's command line. The tests of the hub itself are in `iotpi-hub` and in the demo.
 #![allow(clippy::unwrap_used)]
 
+mod attacks;
 mod deploy;
-mod hostile;
-mod keeping;
-mod kills;
+mod hub_kill;
+mod maintenance;
 mod process;
 mod recordings;
-mod running;
 #[path = "../../../../iotpi-hub/tests/it/support/seeded_random.rs"]
 mod seeded_random;
 mod stalled;
+mod test_hub;
 mod users;
 mod watchdog;
 

@@ -12,7 +12,7 @@ use tokio::{
     process::{Child, Command},
 };
 
-/// Long enough for a busy machine; a test that waits so long has failed.
+/// Long enough for a busy machine; a test that waits this long has failed.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
 const CONFIG: &str = "[auth]\nanonymous_ingest = [\"127.0.0.0/8\"]\n";
@@ -21,12 +21,12 @@ const CONFIG: &str = "[auth]\nanonymous_ingest = [\"127.0.0.0/8\"]\n";
 pub struct Running {
     child: Child,
     pub client: HubClient,
-    /// From the start of the process to the first good answer of `/health`.
+    /// From the start of the process to the first successful answer of `/health`.
     pub ready_after: Duration,
 }
 
 impl Running {
-    /// Starts one on a data folder and waits until it is ready. Readings are taken without a token.
+    /// Starts a hub on a data folder and waits until it is ready. It accepts readings without a token.
     pub async fn start(data: &Path) -> Self {
         let program = Command::new(env!("CARGO_BIN_EXE_iotpi-hub"));
         tokio::time::timeout(DEADLINE, Self::up(program, data)).await.expect("the hub is ready in time")
@@ -73,23 +73,23 @@ impl Running {
         Self { child, client, ready_after: began.elapsed() }
     }
 
-    /// Its process.
+    /// The process id of the hub.
     pub fn id(&self) -> u32 {
         self.child.id().unwrap()
     }
 
-    /// `kill -9`.
+    /// Sends SIGKILL and waits for the exit.
     pub async fn kill(mut self) {
         self.child.kill().await.unwrap();
     }
 
-    /// Ends it in order; what it said on standard error.
+    /// Stops it in order; returns its standard error.
     pub async fn end(mut self) -> (ExitStatus, String) {
         drop(self.child.stdin.take());
         self.ended().await
     }
 
-    /// Waits until it ends by itself; what it said on standard error.
+    /// Waits until it exits on its own; returns its standard error.
     pub async fn ended(mut self) -> (ExitStatus, String) {
         let mut said = String::new();
         let mut stderr = self.child.stderr.take().unwrap();

@@ -1,4 +1,4 @@
-//! `kill -9` of a hub that records: every frame that was completed is there afterwards, to the last bit.
+//! `kill -9` of a hub during a recording: every completed frame is intact afterwards.
 
 use std::{
     collections::BTreeMap,
@@ -24,10 +24,10 @@ use crate::{
     text,
 };
 
-/// Bytes of a record's head; the JPEG follows.
+/// The size of a record's header; the JPEG follows.
 const HEAD: usize = 40;
 
-/// A plain HTTP client, because the typed one knows nothing of recordings.
+/// A plain HTTP client, because the typed client has no recordings API.
 #[derive(Clone)]
 struct Http {
     address: String,
@@ -96,7 +96,7 @@ impl Http {
     }
 }
 
-/// The picture of that number: what is in it follows from the number.
+/// The frame with this number; its content follows from the number.
 fn picture(n: u64) -> Vec<u8> {
     let mut jpeg =
         vec![0xFF, 0xD8, 0xFF, 0xC0, 0, 17, 8, 0, 48, 0, 64, 3, 1, 0x22, 0, 2, 0x11, 1, 3, 0x11, 1];
@@ -113,7 +113,7 @@ fn number(jpeg: &[u8]) -> u64 {
     u64::from_be_bytes(jpeg[25..33].try_into().unwrap())
 }
 
-/// Every whole record on the disk, by its time; read without the hub's code.
+/// Every complete record on the disk, by its time; read without the hub's code.
 fn on_disk(data: &Path) -> BTreeMap<i64, Vec<u8>> {
     let mut found = BTreeMap::new();
     for file in std::fs::read_dir(data.join("recordings/porch")).into_iter().flatten() {
@@ -132,7 +132,7 @@ fn on_disk(data: &Path) -> BTreeMap<i64, Vec<u8>> {
     found
 }
 
-/// Films as fast as it goes until told to stop or the hub is gone.
+/// Sends frames without a pause until asked to stop or the hub is gone.
 async fn film(http: Http, first: u64, filmed: Arc<AtomicU64>, stop: Arc<AtomicBool>) -> u64 {
     for n in first.. {
         let sent = http.send("POST", "/api/camera/frame?module_id=porch", "image/jpeg", &picture(n)).await;
@@ -201,7 +201,7 @@ async fn every_completed_frame_survives_kill_9_at_any_moment() {
 
         let hub = Running::start(data).await;
         let line = http(&hub);
-        // The sweep may have cut a torn end off by now; what is whole it leaves alone.
+        // The reconciliation may have truncated an incomplete record by now; it keeps complete ones.
         let there = on_disk(data);
         until("the sweep is over", async || line.recorded().await == there.len() as u64).await;
         let times = line.times().await;
@@ -225,6 +225,6 @@ async fn every_completed_frame_survives_kill_9_at_any_moment() {
         "{kills} kills: {next} frames filmed, {acknowledged} of the last run's acknowledged, {unindexed} completed and not \
          yet acknowledged when the hub was killed, in {early} kills; all of them there"
     );
-    // Else nothing was tried.
+    // Otherwise the test covered nothing.
     assert!(acknowledged > 0 && unindexed > 0);
 }

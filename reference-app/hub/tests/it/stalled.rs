@@ -1,4 +1,4 @@
-//! Viewers that take nothing, beside those that do.
+//! Viewers that stop reading, beside viewers that read.
 
 use std::{path::Path, process::Command};
 
@@ -11,10 +11,10 @@ const READING: usize = 100;
 const STALLED: usize = 100;
 const FRAME_BYTES: usize = 100_000;
 const FRAMES: usize = 100;
-/// What the hub may keep for a viewer that stalls, beside the one frame.
+/// The memory the hub may use for a stalled viewer, in addition to the one frame.
 const EACH_BYTES: usize = 256 * 1024;
 
-/// A picture that says its number.
+/// A frame that contains its number.
 fn frame(number: usize) -> Frame {
     let mut jpeg = vec![0xFF, 0xD8, 0xFF, 0xC0, 0, 17, 8, 0, 8, 0, 8, 3, 1, 0x22, 0, 2, 0x11, 1, 3, 0x11, 1];
     jpeg.extend([0xFF, 0xDA, 0, 2]);
@@ -33,7 +33,7 @@ async fn viewer_token(data: &Path) -> String {
     String::from_utf8(added.stdout).unwrap().trim().to_owned()
 }
 
-/// The hub's own memory, in bytes.
+/// The resident memory of the hub in bytes.
 pub fn resident(hub: &Running) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", hub.id())).unwrap();
     let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
@@ -82,7 +82,7 @@ async fn stalled_viewers() {
     }
 
     let cameras = viewing.cameras().await.unwrap();
-    // On a slow machine those that take nothing for 20 s are gone by now.
+    // On a slow machine the viewers that have not read for 20 s may be disconnected by now.
     assert!(cameras[0].camera.viewers as usize >= READING);
     assert!(cameras[0].camera.skipped > 0, "nobody stalled");
     let grown = resident(&hub).saturating_sub(before);

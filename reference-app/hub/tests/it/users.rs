@@ -1,4 +1,4 @@
-//! People on the command line: added, given a new password, removed, while the hub runs and while it does not.
+//! Users on the command line: added, given a new password, removed, with and without a running hub.
 
 use std::{
     io::{Read as _, Write as _},
@@ -8,7 +8,7 @@ use std::{
 
 use rustix::termios::LocalModes;
 
-use super::{iotpi_hub, running::Running, text};
+use super::{iotpi_hub, test_hub::Running, text};
 
 /// Runs `iotpi-hub user ...` with this text as its standard input.
 fn user(data: &Path, arguments: &[&str], input: &str) -> Output {
@@ -30,7 +30,7 @@ fn add(data: &Path, name: &str, role: &str, password: &str) -> Output {
     user(data, &["add", "--role", role, "--password-stdin", name], password)
 }
 
-/// Logs in; the header line that shows the session, or the status of the refusal.
+/// Logs in; returns the header line with the session, or the status of the refusal.
 fn log_in(hub: &Running, name: &str, password: &str) -> Result<String, u16> {
     let body = format!(r#"{{"name":"{name}","password":"{password}"}}"#);
     match hub.exchange("POST", "/api/auth/login", "", &body) {
@@ -42,7 +42,7 @@ fn log_in(hub: &Running, name: &str, password: &str) -> Result<String, u16> {
     }
 }
 
-/// The status of reading, and of making a token, with that session.
+/// The status of a read, and of the creation of a token, with that session.
 fn reads_and_administers(hub: &Running, session: &str) -> (u16, u16) {
     let read = hub.exchange("GET", "/api/modules", session, "").0;
     let token = hub.exchange("GET", "/api/auth/tokens", session, "").0;
@@ -157,7 +157,7 @@ fn a_user_that_makes_no_sense_is_refused_with_a_sentence() {
     assert_eq!(text(&iotpi_hub(data, &["user", "list"]).stdout).lines().count(), 2);
 }
 
-/// Whether the terminal that this `script` gave its command echoes.
+/// Whether the terminal that this `script` gave its command echoes input.
 fn shows_what_is_typed(script: u32) -> bool {
     let children = std::fs::read_to_string(format!("/proc/{script}/task/{script}/children")).unwrap();
     let command = children.split_whitespace().next().unwrap();
@@ -188,7 +188,7 @@ fn on_a_terminal_the_password_is_asked_for_twice_and_not_shown() {
                 assert_eq!(screen.read(&mut byte).unwrap(), 1, "{}", text(&shown));
                 shown.push(byte[0]);
             }
-            // The prompt is shown a moment before the terminal stops showing what is typed.
+            // The prompt appears a moment before the terminal stops echoing.
             while shows_what_is_typed(child.id()) {
                 std::thread::yield_now();
             }

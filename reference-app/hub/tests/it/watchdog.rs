@@ -1,4 +1,4 @@
-//! What systemd hears of a hub, and that it can end one whose threads are blocked.
+//! The notifications of a hub to systemd, and the exit of a hub with blocked threads.
 
 use std::{
     os::unix::net::UnixDatagram,
@@ -11,10 +11,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::process::DEADLINE;
 
 const FEEDS: u64 = 100;
-/// The least a commit that changes something adds to the write-ahead log.
+/// The minimum that a commit with a change adds to the write-ahead log.
 const WAL_FRAME: u64 = 512 + 24;
 
-/// A hub that takes this test for systemd.
+/// A hub for which this test acts as systemd.
 struct Service {
     child: Child,
     socket: UnixDatagram,
@@ -51,7 +51,7 @@ impl Service {
         while self.message() != wanted {}
     }
 
-    /// Asks it to end; the exit code, and what it said until then.
+    /// Asks it to exit; returns the exit code, and the notifications until then.
     fn terminate(&mut self) -> (Option<i32>, Vec<String>) {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
         let code = self.child.wait().unwrap().code();

@@ -1,4 +1,4 @@
-//! `kill -9` of the hub at random moments under load: what it acknowledged is there, once.
+//! `kill -9` of the hub at random moments under load: every acknowledged reading is stored exactly once.
 
 use std::{
     collections::HashMap,
@@ -22,21 +22,21 @@ use crate::{
     text,
 };
 
-/// Connections that deliver, each for a module of its own.
+/// Connections that deliver readings, each for a module of its own.
 const CONNECTIONS: u64 = 6;
-/// A hub is killed before it has acknowledged so many more calls.
+/// A hub is killed before it has acknowledged this many further calls.
 const CALLS: u64 = 200;
 
-/// Whether what was not answered is sent again. Numbered readings are kept once whatever is sent twice; [`numbered`] gives
-/// the number.
+/// Whether unanswered calls are sent again. Readings with a sequence number are stored once however often
+/// they are sent; [`numbered`] sets the number.
 const SENDS_AGAIN: bool = true;
 
-/// Gives a reading its number. The one place that knows how.
+/// Sets the sequence number of a reading. The only function that does.
 fn numbered(reading: Reading, seq: u64) -> Reading {
     Reading { number: Some(SeqNo { epoch: 1, seq }), ..reading }
 }
 
-/// What one module sent.
+/// The readings one module sent.
 struct Sender {
     id: ModuleId,
     random: SeededRandom,
@@ -49,7 +49,7 @@ struct Call {
     acknowledged: bool,
 }
 
-/// What all of them know of the hub.
+/// The state shared by all senders.
 #[derive(Default)]
 struct Load {
     acknowledged: AtomicU64,
@@ -76,7 +76,7 @@ impl Sender {
             .collect()
     }
 
-    /// Delivers one call after the other until one is not answered.
+    /// Sends one call after another until one gets no answer.
     async fn deliver(mut self, hub: HubClient, load: Arc<Load>) -> Self {
         loop {
             let again = self.calls.last().is_some_and(|call| SENDS_AGAIN && !call.acknowledged);
@@ -206,7 +206,7 @@ async fn a_hub_whose_store_failed_ends_and_the_next_has_what_was_acknowledged() 
     hub.end().await;
     let sound = std::fs::read(&database).unwrap();
 
-    // The card goes bad under a hub that runs: everything but the first page is something else now.
+    // The SD card fails while the hub runs: everything but the first page is overwritten.
     let hub = Running::start(folder.path()).await;
     let bad: Vec<u8> =
         sound[..4096].iter().copied().chain(std::iter::repeat_n(0x5a, sound.len() - 4096)).collect();
@@ -227,7 +227,7 @@ async fn a_hub_whose_store_failed_ends_and_the_next_has_what_was_acknowledged() 
         "{said}"
     );
 
-    // On a card that reads again.
+    // On a card that is readable again.
     for beside in ["hub.db-wal", "hub.db-shm"] {
         let _ = std::fs::remove_file(folder.path().join(beside));
     }
@@ -238,7 +238,8 @@ async fn a_hub_whose_store_failed_ends_and_the_next_has_what_was_acknowledged() 
     hub.end().await;
 }
 
-/// As many readings as are folded at once, over 25 years: some 300 chunks, because none spans more than 30 days.
+/// As many readings as are compacted at once, over 25 years: some 300 chunks, because none spans more than 30
+/// days.
 fn years_of_readings() -> Vec<String> {
     let reading = |n: u32| {
         let taken_at = 978_307_200 + i64::from(n) * 90_000;
@@ -255,8 +256,9 @@ fn count(data: &Path, rows: &str) -> u64 {
     db.query_row(&format!("SELECT count(*) FROM {rows}"), [], |row| row.get(0)).unwrap()
 }
 
-/// Records other readings until the count of rows is as wanted: the writer folds and deletes a step after each write.
-fn until(hub: &running::Running, data: &Path, rows: &str, is_enough: impl Fn(u64) -> bool) {
+/// Records other readings until the row count is as required: the writer thread compacts and deletes one step
+/// after each write.
+fn until(hub: &test_hub::Running, data: &Path, rows: &str, is_enough: impl Fn(u64) -> bool) {
     let began = Instant::now();
     while !is_enough(count(data, rows)) {
         assert!(began.elapsed() < DEADLINE, "{rows}: {}", count(data, rows));
@@ -271,12 +273,12 @@ fn a_module_whose_removal_kill_9_ended_half_way_is_gone_after_the_next_start() {
     let folder = tempfile::tempdir().unwrap();
     let made = iotpi_hub(folder.path(), &["token", "add", "--role", "admin", "remover"]);
     let admin = text(&made.stdout).trim().to_owned();
-    let module = |hub: &running::Running| hub.call("GET", "/api/modules/attic", Some(&admin), "").0;
+    let module = |hub: &test_hub::Running| hub.call("GET", "/api/modules/attic", Some(&admin), "").0;
     let batches = years_of_readings();
 
-    // A removal may be over before the signal arrives.
+    // A removal may finish before the signal arrives.
     let was_half_way = (0..20).any(|_| {
-        let hub = running::Running::start(folder.path(), "");
+        let hub = test_hub::Running::start(folder.path(), "");
         for batch in &batches {
             assert_eq!(hub.call("POST", "/api/sensors/temperature", None, &format!("[{batch}]")).0, 200);
         }
@@ -287,7 +289,7 @@ fn a_module_whose_removal_kill_9_ended_half_way_is_gone_after_the_next_start() {
         hub.kill();
         let left = count(folder.path(), CHUNKS_LEFT);
 
-        let hub = running::Running::start(folder.path(), "");
+        let hub = test_hub::Running::start(folder.path(), "");
         assert_eq!(module(&hub), 404, "with {left} chunks left");
         until(&hub, folder.path(), CHUNKS_LEFT, |chunks| chunks == 0);
         assert_eq!(module(&hub), 404);

@@ -1,4 +1,4 @@
-//! Backups, restoring, checking, and databases that are damaged, with the program as it ships.
+//! Backup, restore, check, and damaged databases, with the real program.
 
 use std::{
     fs,
@@ -6,23 +6,23 @@ use std::{
     process::{Command, Output},
 };
 
-use crate::{iotpi_hub, running::Running, text};
+use crate::{iotpi_hub, test_hub::Running, text};
 
-/// What belongs to a database.
+/// The suffixes of the files of a database.
 const PARTS: [&str; 3] = ["", "-wal", "-shm"];
 
 fn part(data: &Path, suffix: &str) -> PathBuf {
     data.join(format!("hub.db{suffix}"))
 }
 
-/// An admin's token for the hub on that data.
+/// An admin's token for the hub on that data folder.
 fn admin(data: &Path) -> String {
     let made = iotpi_hub(data, &["token", "add", "--role", "admin", "--replace", "tester"]);
     assert!(made.status.success(), "{made:?}");
     text(&made.stdout).trim().to_owned()
 }
 
-/// How many temperatures of that module the hub has.
+/// The number of temperatures of a module that the hub has stored.
 fn kept(hub: &Running, data: &Path, module: &str) -> usize {
     let path = format!("/api/sensors/temperature?limit=1000&module_id={module}");
     let (status, body) = hub.call("GET", &path, Some(&admin(data)), "");
@@ -30,7 +30,8 @@ fn kept(hub: &Running, data: &Path, module: &str) -> usize {
     body.matches("\"timestamp\"").count()
 }
 
-/// A folder where a hub ran, was stopped and was killed: some readings lie in the database, some in its WAL.
+/// A folder in which a hub ran, was stopped and was killed: some readings are in the database, some in its
+/// WAL.
 fn used(module: &str, stored: u32, waiting: u32) -> tempfile::TempDir {
     let data = tempfile::tempdir().unwrap();
     for (readings, kill) in [(stored, false), (waiting, true)] {
@@ -101,7 +102,7 @@ fn a_backup_goes_where_it_is_told_and_replaces_nothing() {
 
     assert!(!again.status.success() && text(&again.stderr).contains("is there already"), "{again:?}");
     assert!(text(&numbered.stdout).contains("/hub-000001-"), "{numbered:?}");
-    // One file, which needs no WAL: bytes 18 and 19 say how it is to be read.
+    // One file that needs no WAL: bytes 18 and 19 of the header contain the journal mode.
     assert_eq!(fs::read(&file).unwrap()[18..20], [1, 1]);
     let left = fs::read_dir(elsewhere.path()).unwrap().count();
     assert_eq!(left, 2);
@@ -179,7 +180,7 @@ fn the_shell_reads_unless_it_is_told_otherwise() {
     assert!(written.status.success(), "{written:?}");
 }
 
-/// What is done to the files of a database, and whether it damages it.
+/// A modification of the files of a database, and whether it damages the database.
 type Mutation = (&'static str, fn(&Path), bool);
 
 const MUTATIONS: [Mutation; 9] = [
@@ -206,7 +207,8 @@ fn fill(file: &Path, from: usize, to: usize, byte: u8) {
     fs::write(file, bytes).unwrap();
 }
 
-/// Starts a hub on damaged files: it serves, all old files are where they say byte for byte, and everybody is told.
+/// Starts a hub on damaged files: it serves, all old files are byte for byte at the path it reports, and
+/// every client is notified.
 fn starts_on_damage(what: &str, data: &Path, backed_up: usize) {
     let old: Vec<_> = ["", "-wal"].map(|suffix| fs::read(part(data, suffix)).ok()).into();
 
@@ -216,7 +218,7 @@ fn starts_on_damage(what: &str, data: &Path, backed_up: usize) {
     assert!(hub.record("shed", 1), "{what}");
     let found = quarantines(data);
     assert_eq!(found.len(), 1, "{what}");
-    // Without a backup some may be saved of what there was.
+    // Without a backup, some readings may be recovered from the damaged file.
     let kept = kept(&hub, data, "attic");
     assert!(kept == backed_up || backed_up == 0 && kept <= 35, "{what}: {kept}");
     let token = admin(data);
@@ -235,7 +237,7 @@ fn starts_on_damage(what: &str, data: &Path, backed_up: usize) {
         "{what}: {said}"
     );
 
-    // The next start has nothing to mend.
+    // The next start has nothing to repair.
     let hub = Running::start(data, "");
     assert_eq!((self::kept(&hub, data, "shed"), quarantines(data).len()), (1, 1), "{what}");
     hub.stop();
@@ -288,7 +290,7 @@ fn what_is_not_ours_is_refused_and_left_alone() {
     let data = used("attic", 5, 1);
     let other = tempfile::tempdir().unwrap();
     fs::copy(part(data.path(), ""), part(other.path(), "")).unwrap();
-    // The application id, at 68 of the header.
+    // The application id, at offset 68 of the header.
     fill(&part(other.path(), ""), 68, 72, 7);
     let before = fs::read(part(other.path(), "")).unwrap();
 

@@ -1,4 +1,5 @@
-//! A module that is killed while its hub is away: what was on disk arrives, what was not is known by its numbers.
+//! A module is killed while its hub is away: the readings on disk arrive, and the missing ones are identified
+//! by their sequence numbers.
 
 use std::process::Stdio;
 
@@ -11,7 +12,7 @@ use crate::demo::{DEADLINE, Demo, id, program};
 const ATTIC: &str =
     "id = \"attic\"\nheartbeat_secs = 1\n[[device]]\ndriver = \"ds18b20\"\nbus = \"sim\"\nevery_secs = 0.1\n";
 
-/// Asks again until it is so.
+/// Polls until the condition is true.
 async fn until<F: Future<Output = bool>>(what: &str, is_so: impl Fn() -> F) {
     let asking = async {
         while !is_so().await {
@@ -55,7 +56,7 @@ async fn a_module_killed_in_an_outage_brings_what_it_wrote_down_and_its_account_
         files.map(|file| file.path()).find(|path| path.extension().is_some_and(|e| e == "seg"))
     };
 
-    // Nobody listens there.
+    // No server listens on this port.
     let mut module = start("http://127.0.0.1:1");
     until("readings are on disk", || async { segment().is_some() }).await;
     let pid = module.id().and_then(|id| Pid::from_raw(id.cast_signed())).unwrap();
@@ -64,7 +65,8 @@ async fn a_module_killed_in_an_outage_brings_what_it_wrote_down_and_its_account_
     assert!(readings(&hub).await.is_empty());
     let mut module = start(&demo.url);
     let account = || async { hub.delivery(&id("attic")).await.ok().and_then(|account| account.total) };
-    // How many were in memory just then is chance, perhaps none; each is in the account.
+    // The number of readings in memory at that moment varies and may be zero; each is in the delivery
+    // account.
     until("all are accounted for", || async {
         let adds_up = |total: iotpi_core::Delivery| {
             total.expected > 40 && total.missing == 0 && total.expected == total.received + total.lost

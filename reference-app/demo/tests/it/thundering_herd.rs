@@ -1,4 +1,4 @@
-//! A hub that comes back after a crash, and all its modules at once.
+//! A hub restarts after a crash while all its modules reconnect at once.
 
 use std::{process::Stdio, sync::Arc, time::Duration};
 
@@ -19,11 +19,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::demo::program;
 
-/// Long enough for a busy machine; a test that waits so long has failed.
+/// Long enough for a busy machine; a test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_secs(300);
 const READINGS: u32 = 100;
 
-/// A hub as a process, on a port it keeps.
+/// A hub as a process on a fixed port.
 struct Hub {
     process: Child,
     address: String,
@@ -47,7 +47,7 @@ impl Hub {
                 break url.trim().to_owned();
             }
         };
-        // Its other lines are read, so that it can go on saying them.
+        // Its other lines are read, so that it does not block on a full pipe.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         Self { process, address }
     }
@@ -64,7 +64,7 @@ impl Hub {
     }
 }
 
-/// A module that records its readings when it is told to.
+/// A module that records its readings on request.
 struct Waiting {
     heartbeat_secs: f64,
     now: watch::Receiver<bool>,
@@ -98,7 +98,7 @@ impl Module for Waiting {
     }
 }
 
-/// Asks again until it is so.
+/// Polls until the condition is true.
 async fn until<F: Future<Output = bool>>(what: &str, is_so: impl Fn() -> F) {
     let asking = async {
         while !is_so().await {
@@ -108,7 +108,7 @@ async fn until<F: Future<Output = bool>>(what: &str, is_so: impl Fn() -> F) {
     assert!(tokio::time::timeout(PATIENCE, asking).await.is_ok(), "not in time: {what}");
 }
 
-/// How many readings are stored.
+/// The number of stored readings.
 async fn stored(client: &HubClient) -> Option<u64> {
     let (mut filter, mut count) = (ReadingFilter { limit: Some(1000), ..ReadingFilter::default() }, 0);
     loop {
@@ -146,7 +146,7 @@ async fn all_modules_come_back_to_a_hub_that_crashed_and_every_reading_that_wait
     let mut modules = JoinSet::new();
     for n in 0..count {
         let id = ModuleId::new(format!("module-{n}")).unwrap();
-        // A client of its own: its connections are its own.
+        // A client of its own, so that it does not share connections.
         let client = HubClient::new(&url).unwrap().with_token(&token);
         let runner = Runner::new(client.uplink(id));
         modules.spawn(runner.run_until(Waiting { heartbeat_secs, now: now.clone() }, stop.clone()));
@@ -160,7 +160,7 @@ async fn all_modules_come_back_to_a_hub_that_crashed_and_every_reading_that_wait
 
     let address = hub.address.clone();
     hub.kill().await;
-    // While it is away each module tries some times, so that their waits have grown.
+    // While the hub is away each module tries several times, so that its back-off grows.
     let nobody = TcpListener::bind(&address).await.unwrap();
     tell.send(true).unwrap();
     for _ in 0..count * 5 {

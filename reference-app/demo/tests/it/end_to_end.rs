@@ -1,4 +1,4 @@
-//! Readings, pictures and commands travel from process to process.
+//! Readings, frames and commands pass from process to process.
 
 use iotpi_core::{
     CommandState, ErrorKind, Event, HubClient, LiveMessage, NewCommand, NewReading, ReadingFilter,
@@ -13,7 +13,7 @@ async fn a_reading_a_frame_and_a_command_travel_end_to_end() {
     let hub = demo.admin().await;
     let mut live = live(&hub).await;
 
-    // Each a process of its own.
+    // Each is a process of its own.
     let mut processes: Vec<_> = demo.processes().await.iter().map(|process| process.pid).collect();
     processes.sort_unstable();
     processes.dedup();
@@ -35,7 +35,7 @@ async fn a_reading_a_frame_and_a_command_travel_end_to_end() {
     let value = stored[0].outcome.value().unwrap();
     assert!((10.0..35.0).contains(&value), "{value} degrees in a simulated room");
 
-    // A frame, and one after it that shows something else.
+    // A frame, and a later one with different content.
     let mut frames = hub.frames(Some(&id("camera"))).await.unwrap();
     let first = frames.next().await.unwrap().unwrap();
     let second = frames.next().await.unwrap().unwrap();

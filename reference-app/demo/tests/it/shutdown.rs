@@ -1,4 +1,4 @@
-//! How the demo ends, and that nothing is left.
+//! The shutdown of the demo leaves no process behind.
 
 use std::{net::TcpListener, process::Stdio, time::Duration};
 

@@ -1,5 +1,5 @@
-//! Attacks with the least rights, all at once, on a hub with little memory: it stays up, and a module that does nothing wrong
-//! delivers meanwhile.
+//! Many attacks with minimal rights at the same time, on a hub with little memory: it keeps running, and a
+//! well-behaved module still delivers.
 
 use std::{
     fmt::Write as _,
@@ -20,9 +20,10 @@ use crate::{iotpi_hub, process::Running, stalled::resident, text};
 
 /// The address space of the hub: a Raspberry Pi Zero has 512 MB.
 const MEMORY_KIB: u32 = 400 * 1024;
-/// Far more than an honest reading takes, and far less than the minute for which such attacks once kept everybody out.
+/// Far more than a legitimate reading takes, and far less than the minute for which such attacks once blocked
+/// all clients.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// An attack goes on for this many readings of the honest module.
+/// An attack continues for this many readings of the well-behaved module.
 const READINGS: u32 = 100;
 
 /// The address of the hub and the credentials of an attacker.
@@ -34,7 +35,7 @@ struct Attacker {
 }
 
 impl Attacker {
-    /// A connection on which this head was sent.
+    /// Opens a connection and sends this request head.
     async fn open(&self, request: &str, token: &str, fields: &str) -> Option<TcpStream> {
         let mut stream = TcpStream::connect(&self.address).await.ok()?;
         let head =
@@ -58,7 +59,7 @@ impl Attacker {
         let _ = stream.read(&mut [0]).await;
     }
 
-    /// Opens the live connection, pings and never reads, until the hub closes.
+    /// Opens the live connection, sends pings and never reads, until the hub closes.
     async fn ping(&self) {
         let upgrade = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
                        sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
@@ -70,7 +71,7 @@ impl Attacker {
         while stream.write_all(&pings).await.is_ok() {}
     }
 
-    /// Sends a request and hangs up.
+    /// Sends a request and closes the connection.
     async fn hang_up(&self, request: &str, token: &str, body: &str) {
         let fields = format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len());
         if let Some(mut stream) = self.open(request, token, &fields).await {
@@ -78,7 +79,7 @@ impl Attacker {
         }
     }
 
-    /// Sends a request and reads nothing of its answer but one byte.
+    /// Sends a request and reads only one byte of the response.
     async fn read_nothing(&self, request: &str) {
         if let Some(mut stream) = self.open(request, &self.viewer, "").await {
             let _ = stream.read(&mut [0]).await;
@@ -111,7 +112,7 @@ fn references() -> String {
     format!(r#"{{"actions": [{{"name": "set", "params": {params}}}]}}"#)
 }
 
-/// Runs one attack on several connections, over and over.
+/// Runs one attack on several connections, again and again.
 fn attack<F: Future<Output = ()> + Send + 'static>(
     attacks: &mut JoinSet<()>,
     connections: usize,
@@ -190,7 +191,7 @@ async fn a_hub_with_little_memory_stays_up_and_takes_readings_under_attack() {
         let begun = Instant::now();
         let at = Timestamp::from_micros(1_795_472_000_000_000).plus(Duration::from_secs(n.into()));
         let reading = Reading::new(id.clone(), Sample::new(Quantity::Temperature, n.into()), at);
-        // A busy hub says when to come back; the runner of a module would keep the reading and try again.
+        // A busy hub returns a Retry-After; the runner of a module would keep the reading and try again.
         while let Err(error) =
             timeout(PATIENCE, shed.record(std::slice::from_ref(&reading))).await.expect("an answer in time")
         {

@@ -48,14 +48,14 @@ impl Running {
         Self { child, stdin, stderr, address }
     }
 
-    /// The status and body of an answer.
+    /// The status and body of a response.
     pub fn call(&self, method: &str, path: &str, token: Option<&str>, body: &str) -> (u16, String) {
         let bearer = token.map_or_else(String::new, |token| format!("authorization: Bearer {token}\r\n"));
         let (status, _, body) = self.exchange(method, path, &bearer, body);
         (status, body)
     }
 
-    /// The status, head and body of an answer to a request with these header lines.
+    /// The status, head and body of the response to a request with these header lines.
     pub fn exchange(&self, method: &str, path: &str, headers: &str, body: &str) -> (u16, String, String) {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
@@ -73,20 +73,20 @@ impl Running {
         (head.split(' ').nth(1).unwrap().parse().unwrap(), head.to_owned(), body.to_owned())
     }
 
-    /// Records a temperature and says whether it is acknowledged.
+    /// Records a temperature and returns whether it was acknowledged.
     pub fn record(&self, module: &str, value: u32) -> bool {
         let body = format!("{{\"module_id\":\"{module}\",\"value\":{value}}}");
         self.call("POST", "/api/sensors/temperature", None, &body).0 == 200
     }
 
-    /// Ends it in order; answers what it said on its standard error.
+    /// Stops it in order; returns its standard error.
     pub fn stop(mut self) -> String {
         drop(self.stdin.take());
         assert!(self.child.wait().unwrap().success());
         self.stderr()
     }
 
-    /// Ends it as a power cut would, but for what the kernel still has.
+    /// Kills it. Unlike a power cut, the kernel's page cache survives.
     pub fn kill(mut self) -> String {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -100,7 +100,7 @@ impl Running {
     }
 }
 
-/// A test that fails leaves no process behind.
+/// A failed test leaves no process behind.
 impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.child.kill();
