@@ -17,9 +17,8 @@ use tokio::sync::Notify;
 use crate::{
     iotpi_hub,
     process::{DEADLINE, Running},
-    running,
     seeded_random::{PrintSeedOnPanic, SeededRandom, seeds, torture},
-    text,
+    test_hub, text,
 };
 
 /// Connections that deliver readings, each for a module of its own.
