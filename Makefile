@@ -1,9 +1,9 @@
-# The doors of the project. `make help` lists them; each first asks scripts/doctor.sh for what it needs.
+# The commands of the project. `make help` lists them; each first runs scripts/doctor.sh, which installs what it needs.
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-vm torture check bless ui wheel bench compare soak fuzz clean doctor-%
 MAKEFLAGS += --no-print-directory
 
-# Where `make demo` listens and keeps its data, and what its camera shows: testcard, a folder of JPEG files, /dev/video0.
+# The port, data folder and camera source of `make demo`: testcard, a folder of JPEG files, /dev/video0.
 PORT ?= 8000
 IOTPI_DATA ?= iotpi-data
 CAMERA ?= testcard
@@ -15,7 +15,7 @@ DASHBOARD := iotpi-hub/dashboard/index.html
 DASHBOARD_SOURCES := $(shell find frontend/src frontend/static -type f 2>/dev/null) \
 	$(wildcard frontend/*.js frontend/*.ts frontend/*.json)
 
-help: ## Lists the doors
+help: ## Lists the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 15
 
 doctor-%:
@@ -25,23 +25,23 @@ demo: doctor-demo doctor-port $(if $(V4L),doctor-v4l) $(DASHBOARD) ## Builds eve
 	@cargo build --release --locked $(PROGRAMS) $(if $(V4L),--features iotpi-modules/v4l)
 	@exec target/release/iotpi-demo --listen 127.0.0.1:$(PORT) --data '$(IOTPI_DATA)' --camera '$(CAMERA)'
 
-test: doctor-test $(DASHBOARD) ## Runs every test of every part; PARTS="rust python" picks some
+test: doctor-test $(DASHBOARD) ## Runs every test of every part; PARTS="rust python" selects some
 	@scripts/test.sh $(PARTS)
 
-test-vm: doctor-test-vm ## The V4L2 camera against a real kernel, in a guest; two minutes
+test-vm: doctor-test-vm ## Tests the V4L2 camera with a real kernel, in a virtual machine; two minutes
 	@scripts/test-vm.sh
 
-torture: doctor-torture $(DASHBOARD) ## Every proof at full size, a quarter of an hour and more; PARTS="kills power-cuts" picks some
+torture: doctor-torture $(DASHBOARD) ## Runs the stress tests at full size, a quarter of an hour or more; PARTS="hub-kills power-cuts" selects some
 	@scripts/torture.sh $(PARTS)
 
 check: doctor-check $(DASHBOARD) ## Formatting, lints, documentation, licences, layers
 	@scripts/check.sh
 
-bless: doctor-bless ## Writes the golden files anew: openapi.json, the live protocol, the config, the dashboard's types
+bless: doctor-bless ## Regenerates the golden files: openapi.json, the live protocol, the config, the dashboard's types
 	BLESS=1 cargo test --quiet --locked --package iotpi-hub --test it golden
 	cd frontend && npm run --silent api
 
-ui: doctor-ui $(DASHBOARD) ## Builds the dashboard, if its sources changed
+ui: doctor-ui $(DASHBOARD) ## Builds the dashboard if its sources changed
 
 $(DASHBOARD): $(DASHBOARD_SOURCES)
 	@scripts/doctor.sh ui
@@ -55,18 +55,18 @@ wheel: doctor-wheel ## Builds the Python package into iotpi-py/dist
 bench: doctor-bench ## Runs the benches
 	cargo bench --locked --package iotpi-benches
 
-compare: doctor-compare $(DASHBOARD) ## The camera path against other servers, whole processes in turns; PARTS="requests ingest push fanout stalled acknowledged memory"
+compare: doctor-compare $(DASHBOARD) ## Compares the camera path with other servers, process by process; PARTS="requests ingest push fanout stalled acknowledged memory"
 	@benches/compare/compare.sh $(PARTS)
 
-soak: doctor-bench ## A hub under a steady load for SECS seconds (600): how its memory develops
+soak: doctor-bench ## Runs a hub under a steady load for SECS seconds (600) and reports its memory use
 	@cargo build --quiet --release --locked --package iotpi-hub-app
 	@cargo build --quiet --release --locked --package iotpi-benches --bin hub-load
 	@target/release/hub-load soak --hub target/release/iotpi-hub --secs $(or $(SECS),600)
 
-fuzz: doctor-fuzz ## Feeds pictures, streams, manifests and requests at random to what reads them, SECS seconds for each target (600)
+fuzz: doctor-fuzz ## Fuzzes the parsers of frames, streams, manifests and requests, SECS seconds for each target (600)
 	@scripts/fuzz.sh
 
-clean: ## Removes what was built; data folders stay
+clean: ## Removes the build output; data folders stay
 	cargo clean
 	rm -rf fuzz/target fuzz/artifacts
 	rm -rf frontend/build frontend/.svelte-kit frontend/node_modules iotpi-hub/dashboard iotpi-py/dist .venv benches/compare/.venv

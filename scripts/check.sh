@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that can be found without running the system, one look after the other; then a summary.
+# Runs every static check, one after another, then prints a summary.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 PATH="$PWD/.venv/bin:$PATH"
@@ -25,7 +25,7 @@ lint 'all that is built by default' --all-targets
 lint 'the Python extension and the benches' --all-targets --package iotpi-py --package iotpi-benches
 lint 'the vocabulary alone' --lib --package iotpi-core --no-default-features
 lint 'every device' --all-targets --package iotpi-hal --package iotpi-modules --all-features
-lint 'a Pi without twins' --lib --package iotpi-hal --no-default-features --features pi,linux
+lint 'a Pi without simulated devices' --lib --package iotpi-hal --no-default-features --features pi,linux
 lint 'a hub without dashboard' --all-targets --package iotpi-hub --no-default-features
 lint 'a hub that breaks its promises' --lib --package iotpi-hub --features sabotage
 look rustdoc env RUSTDOCFLAGS='--deny warnings' cargo doc --quiet --locked --no-deps

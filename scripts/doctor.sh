@@ -1,31 +1,31 @@
 #!/usr/bin/env bash
-# Looks for what a door of the Makefile needs, installs what is missing, and says what it does. The second time there is
-# nothing to do, and it says nothing.
+# Checks the requirements of a command of the Makefile, installs what is missing, and prints each step. Prints nothing when
+# all requirements are met.
 #
-#   scripts/doctor.sh demo|test|test-vm|check|wheel|bench...   what is needed for that door
-#   PORT=8000 scripts/doctor.sh port                   whether the port is free
+#   scripts/doctor.sh demo|test|test-vm|check|wheel|bench...   the requirements of that command
+#   PORT=8000 scripts/doctor.sh port                   checks that the port is free
 #
-# What it may change: Debian packages (apt-get; with sudo when not root), frontend/node_modules, .venv. Toolchains are
-# yours: it says what to do.
+# It may change: Debian packages (apt-get; with sudo when not root), frontend/node_modules, .venv. It does not install
+# toolchains, but prints the command that does.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 say() { printf 'doctor: %s\n' "$*" >&2; }
-# One line of what is wrong, one of how to mend it.
-fail() { printf 'doctor: %s\ndoctor: to mend it: %s\n' "$1" "$2" >&2; exit 1; }
+# Prints one line with the problem and one with the fix.
+fail() { printf 'doctor: %s\ndoctor: to fix it: %s\n' "$1" "$2" >&2; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
 # at_least 1.95 1.96.0: the second version is the first or newer.
 at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n1)" = "$1" ]; }
 
-# Runs quietly; when it fails, shows the end of what it said, then what is wrong and the mend.
+# Runs a command quietly; on failure prints the end of its output, then the problem and the fix.
 or_fail() {
-    local wrong=$1 mend=$2 log
+    local problem=$1 fix=$2 log
     shift 2
     log=$(mktemp)
     if ! "$@" >"$log" 2>&1 </dev/null; then
         tail -n 8 "$log" | sed 's/^/    /' >&2
         rm -f "$log"
-        fail "$wrong" "$mend"
+        fail "$problem" "$fix"
     fi
     rm -f "$log"
 }
@@ -81,7 +81,7 @@ need_python() {
         say 'making a Python virtual environment in .venv'
         or_fail 'the virtual environment could not be made' 'remove .venv and try again' python3 -m venv .venv
     fi
-    # What the tests and the wheel need stands in iotpi-py/pyproject.toml alone.
+    # Only iotpi-py/pyproject.toml lists the requirements of the tests and the wheel.
     tools=$(.venv/bin/python -c 'import tomllib; print(*tomllib.load(open("iotpi-py/pyproject.toml", "rb"))["project"]["optional-dependencies"]["dev"], sep="\n")')
     if [ "$tools" != "$(cat .venv/.installed 2>/dev/null)" ]; then
         say 'installing Python tools into .venv (pip)'
@@ -91,7 +91,7 @@ need_python() {
     fi
 }
 
-# FastAPI and uvicorn, which the hub is compared with.
+# FastAPI and uvicorn, for the comparison with the hub.
 need_fastapi() {
     local venv=benches/compare/.venv wanted=benches/compare/requirements.txt
     have python3 || packages 'Python' python3
@@ -103,9 +103,9 @@ need_fastapi() {
     cp "$wanted" "$venv/.installed"
 }
 
-# For cameras on V4L2: bindings are made from the kernel's headers.
+# For V4L2 cameras: bindings are generated from the kernel's headers.
 need_libclang() {
-    # Not libclang-cpp or libclang_rt, which other packages bring.
+    # Not libclang-cpp or libclang_rt, which other packages contain.
     compgen -G '/usr/lib/llvm-*/lib/libclang.so*' >/dev/null || compgen -G '/usr/lib/llvm-*/lib/libclang-[0-9]*.so*' >/dev/null ||
         compgen -G '/usr/lib*/*/libclang.so*' >/dev/null || compgen -G '/usr/lib*/*/libclang-[0-9]*.so*' >/dev/null ||
         [ -n "${LIBCLANG_PATH:-}" ] || packages 'the V4L2 camera' libclang-dev

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Feeds each fuzz target with anything for SECS seconds (600), beginning with the corpus that is checked in. What it finds new
-# stays in fuzz/target; what breaks a target in fuzz/artifacts.
+# Runs each fuzz target for SECS seconds (600), starting with the checked-in corpus. New inputs are stored in fuzz/target,
+# inputs that crash a target in fuzz/artifacts.
 #
 # Without sanitizers, because they need a nightly compiler: the code is safe Rust, so what is looked for is a panic, an
 # overflow (checked in this build) or a broken promise, and those are seen without.

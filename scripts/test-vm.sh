@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# The V4L2 camera against a real kernel: a small guest in QEMU with Debian's kernel and its virtual camera `vivid`; the module
-# runs in the guest, the hub outside. What is proved stands in reference-app/demo/tests/vm.rs; this makes the guest and
-# starts it.
+# Tests the V4L2 camera with a real kernel: a small guest in QEMU with Debian's kernel and its virtual camera `vivid`; the module
+# runs in the guest, the hub outside. The test itself is reference-app/demo/tests/vm.rs; this script builds the guest
+# and runs the test.
 #
 #   scripts/test-vm.sh            the test
-#   scripts/test-vm.sh guest      makes the guest only, and says where it is
+#   scripts/test-vm.sh guest      builds only the guest, and prints its folder
 #
 # No root and no installed kernel: Debian's packages linux-image-amd64 and busybox-static are fetched (apt-get download) and
 # unpacked into target/vm, once. The guest is one initramfs: busybox as init and shell, the kernel modules of the camera and
-# the network in the order of their dependencies, `iotpi-module` with its libraries, and an init that does what it is told on
-# its serial line, one shell command a line. There is no disk. Processor: TCG, so no /dev/kvm is needed; it boots in seconds.
+# the network in the order of their dependencies, `iotpi-module` with its libraries, and an init that runs the shell
+# commands of its serial line, one a line. There is no disk. Processor: TCG, so no /dev/kvm is needed; it boots in seconds.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 vm=$PWD/target/vm
