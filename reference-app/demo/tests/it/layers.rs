@@ -4,13 +4,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
-<<<<<<< HEAD
 /// A crate of the workspace and the others it may import, including in its tests.
-const MAY_IMPORT: [(&str, &[&str]); 8] = [
-=======
-/// A crate of the workspace and which of the others it may import, for its tests, too.
 const MAY_IMPORT: [(&str, &[&str]); 9] = [
->>>>>>> 2d626b1 (The examples are in the table of crates and their imports)
     ("iotpi-core", &[]),
     ("iotpi-hal", &["iotpi-core"]),
     ("iotpi-hub", &["iotpi-core"]),
