@@ -62,17 +62,24 @@ fn main() {
         written = written_bytes() - written;
         store.settle().await.unwrap();
         let taken = store.disk_use().await.unwrap();
-        let journal = journal_bytes(&path);
-        let at_rest = taken.database_bytes - taken.reusable_bytes - journal;
+        let wal = wal_bytes(&path);
+        let at_rest = taken.database_bytes - taken.reusable_bytes - wal;
         let days = secs as f64 / DAY_SECS as f64;
-        println!("simulated {secs} s of {MODULES} modules at 1 Hz in {:.0} s: {commits} commits", took.as_secs_f64());
-        println!("written to the device: {:.2} GB a day ({} bytes a commit)", written as f64 / days / 1e9, written / commits);
         println!(
-            "at rest: {:.2} bytes a reading, rollups included ({:.1} MB of {:.1} MB; the journal's slots take {:.1} MB)",
+            "simulated {secs} s of {MODULES} modules at 1 Hz in {:.0} s: {commits} commits",
+            took.as_secs_f64()
+        );
+        println!(
+            "written to the device: {:.2} GB a day ({} bytes a commit)",
+            written as f64 / days / 1e9,
+            written / commits
+        );
+        println!(
+            "at rest: {:.2} bytes a reading, rollups included ({:.1} MB of {:.1} MB; the WAL takes {:.1} MB)",
             at_rest as f64 / recorded as f64,
             at_rest as f64 / 1e6,
             taken.database_bytes as f64 / 1e6,
-            journal as f64 / 1e6,
+            wal as f64 / 1e6,
         );
         store.close().await.unwrap();
     });
@@ -85,11 +92,11 @@ fn written_bytes() -> u64 {
     line.parse().unwrap()
 }
 
-/// What the slots of the journal take, folded or not.
-fn journal_bytes(path: &std::path::Path) -> u64 {
+/// What the WAL takes, compacted or not.
+fn wal_bytes(path: &std::path::Path) -> u64 {
     let db = rusqlite::Connection::open_with_flags(path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
-    db.query_row("SELECT coalesce(sum(pgsize), 0) FROM dbstat WHERE name = 'journal'", [], |row| row.get(0))
-        .or_else(|_| db.query_row("SELECT count(*) * 512 FROM journal", [], |row| row.get(0)))
+    db.query_row("SELECT coalesce(sum(pgsize), 0) FROM dbstat WHERE name = 'wal'", [], |row| row.get(0))
+        .or_else(|_| db.query_row("SELECT coalesce(sum(length(record)), 0) FROM wal", [], |row| row.get(0)))
         .unwrap()
 }
 

@@ -94,12 +94,12 @@ async fn rest(interval: u64, readings: u64) {
     let each = |bytes: f64| bytes / (readings * MODULES) as f64;
     println!(
         "one every {interval} s, {readings} readings of {MODULES} series: {:.2} bytes a reading \
-         (chunks {:.2}, rollups {:.2}, free pages {:.2}, the journal's slots {:.2})",
+         (chunks {:.2}, rollups {:.2}, free pages {:.2}, the WAL {:.2})",
         each(all),
         each(of("chunks") as f64),
         each(of("rollup") as f64 + of("sqlite_autoindex_rollups") as f64),
         each(taken.reusable_bytes as f64),
-        each(of("journal") as f64),
+        each(of("wal") as f64),
     );
     store.close().await.unwrap();
 }

@@ -523,7 +523,7 @@ pub struct StoreOptions {
     /// default: each waits only for the commit before it.
     pub commit_window: Duration,
     /// Compacts when this many readings wait, instead of by the engine's own rule. For tests.
-    pub fold_at: Option<usize>,
+    pub compact_at: Option<usize>,
 }
 
 /// Opens a store by the scheme of its URL: `sqlite:///var/lib/iotpi/hub.db`, `sqlite://relative/hub.db`,

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 use super::{
     columns::{json, maybe_json, maybe_moment, micros, moment, parsed, word},
-    failure::{Fail, Work},
+    failure::{EngineError, EngineResult},
     modules,
 };
 use crate::store::{
@@ -37,7 +37,7 @@ pub(super) fn submit(
     order: &CommandOrder,
     max_waiting: u64,
     now: Now,
-) -> Work<SubmitOutcome> {
+) -> EngineResult<SubmitOutcome> {
     let module = order.module_id.as_str();
     if !db.prepare_cached("SELECT 1 FROM modules WHERE id = ?1")?.exists([module])? {
         return Err(StoreError::NotFound("module").into());
@@ -84,7 +84,7 @@ pub(super) const BY_KEY: &str = "SELECT id, action, params, time_to_live_us FROM
      WHERE module_id = ?1 AND issued_by = ?2 AND idempotency_key = ?3";
 
 /// The command of the first request with the order's key, which has to have asked for the same.
-fn first_of_key(db: &Connection, order: &CommandOrder) -> Work<Option<Command>> {
+fn first_of_key(db: &Connection, order: &CommandOrder) -> EngineResult<Option<Command>> {
     let Some(key) = &order.idempotency_key else { return Ok(None) };
     let first = db
         .prepare_cached(BY_KEY)?
@@ -103,7 +103,7 @@ fn first_of_key(db: &Connection, order: &CommandOrder) -> Work<Option<Command>> 
 }
 
 /// Cancels what waits for the order's target. What is leased may be done already and is left to its end.
-fn supersede(db: &Connection, order: &CommandOrder, now: Now) -> Work<Vec<Command>> {
+fn supersede(db: &Connection, order: &CommandOrder, now: Now) -> EngineResult<Vec<Command>> {
     let Some(target) = &order.target else { return Ok(Vec::new()) };
     let sql = format!(
         "UPDATE commands SET state = 'cancelled', finished_at_us = ?5, error = ?6, superseded_by = ?4
@@ -127,7 +127,7 @@ fn numbered(row: &Row<'_>) -> rusqlite::Result<(i64, Command)> {
 }
 
 /// RETURNING promises no order.
-fn in_order(rows: impl Iterator<Item = rusqlite::Result<(i64, Command)>>) -> Work<Vec<Command>> {
+fn in_order(rows: impl Iterator<Item = rusqlite::Result<(i64, Command)>>) -> EngineResult<Vec<Command>> {
     let mut changed = rows.collect::<Result<Vec<_>, _>>()?;
     changed.sort_unstable_by_key(|(number, _)| *number);
     Ok(changed.into_iter().map(|(_, command)| command).collect())
@@ -146,7 +146,7 @@ pub(super) fn claim(
     limit: u32,
     terms: LeaseTerms,
     now: Now,
-) -> Work<Vec<LeasedCommand>> {
+) -> EngineResult<Vec<LeasedCommand>> {
     if db.prepare_cached(LEASED)?.exists([module.as_str()])? {
         return Ok(Vec::new());
     }
@@ -179,7 +179,7 @@ pub(super) fn claim(
 }
 
 /// 128 random bits: nobody but the one that claimed can name it.
-fn fresh_lease() -> Work<String> {
+fn fresh_lease() -> EngineResult<String> {
     let mut bytes = [0; 16];
     let no_luck = |error| StoreError::Engine { context: "make a lease id", source: BoxError::from(error) };
     getrandom::fill(&mut bytes).map_err(no_luck)?;
@@ -195,7 +195,7 @@ pub(super) fn start(
     lease: &LeaseId,
     terms: LeaseTerms,
     now: Now,
-) -> Work<Command> {
+) -> EngineResult<Command> {
     let sql = format!(
         "UPDATE commands SET started_at_us = ?4, lease_steady_us = ?5
          WHERE id = ?1 AND module_id = ?2 AND lease = ?3 AND state = 'leased' AND started_at_us IS NULL
@@ -222,7 +222,7 @@ pub(super) fn start(
 }
 
 /// See [`Store::finish`](crate::store::Store::finish).
-pub(super) fn finish(db: &Connection, module: &ModuleId, report: &CommandReport, now: Now) -> Work<Command> {
+pub(super) fn finish(db: &Connection, module: &ModuleId, report: &CommandReport, now: Now) -> EngineResult<Command> {
     #[cfg(feature = "sabotage")]
     let report = &drop_the_fence(db, report)?;
     let result = match &report.outcome {
@@ -267,7 +267,7 @@ pub(super) fn finish(db: &Connection, module: &ModuleId, report: &CommandReport,
 
 /// A report with whatever lease is the present one.
 #[cfg(feature = "sabotage")]
-fn drop_the_fence(db: &Connection, report: &CommandReport) -> Work<CommandReport> {
+fn drop_the_fence(db: &Connection, report: &CommandReport) -> EngineResult<CommandReport> {
     use crate::sabotage::{Sabotage, is};
     let present = with_lease(db, &report.id)?.and_then(|(_, lease)| lease);
     let lease = present.filter(|_| is(Sabotage::DropTheFence)).unwrap_or_else(|| report.lease.clone());
@@ -275,7 +275,7 @@ fn drop_the_fence(db: &Connection, report: &CommandReport) -> Work<CommandReport
 }
 
 /// See [`Store::cancel`](crate::store::Store::cancel).
-pub(super) fn cancel(db: &Connection, id: &CommandId, now: Now) -> Work<Command> {
+pub(super) fn cancel(db: &Connection, id: &CommandId, now: Now) -> EngineResult<Command> {
     let sql = format!(
         "UPDATE commands SET state = 'cancelled', finished_at_us = ?2 WHERE id = ?1 AND state = 'queued'
          RETURNING {COLUMNS}"
@@ -290,7 +290,7 @@ pub(super) fn cancel(db: &Connection, id: &CommandId, now: Now) -> Work<Command>
     }
 }
 
-fn conflict(what: &str, command: &Command) -> Fail {
+fn conflict(what: &str, command: &Command) -> EngineError {
     StoreError::Conflict(format!("{what}; it is {}", command.state.as_str())).into()
 }
 
@@ -302,7 +302,7 @@ pub(super) const NEXT_DUE: &str =
 ///
 /// A claim that is over makes a command dead, or its outcome unknown, sooner than its time to live makes it expired:
 /// nobody knows whether it was done, and `expired` would say that it was not.
-pub(super) fn sweep(db: &Connection, terms: LeaseTerms, now: Now) -> Work<Sweep> {
+pub(super) fn sweep(db: &Connection, terms: LeaseTerms, now: Now) -> EngineResult<Sweep> {
     const ENDS_AS: &str = "CASE WHEN state = 'leased' AND started_at_us IS NOT NULL THEN 'unknown_outcome'
                                 WHEN state = 'leased' AND attempts >= ?3 THEN 'dead'
                                 WHEN expires_steady_us <= ?1 THEN 'expired' END";
@@ -323,7 +323,7 @@ pub(super) fn sweep(db: &Connection, terms: LeaseTerms, now: Now) -> Work<Sweep>
 }
 
 /// See [`Store::clamp_deadlines`](crate::store::Store::clamp_deadlines). What people are shown follows what counts.
-pub(super) fn clamp(db: &Connection, terms: LeaseTerms, now: Now) -> Work<()> {
+pub(super) fn clamp(db: &Connection, terms: LeaseTerms, now: Now) -> EngineResult<()> {
     let (wall, steady) = (now.wall.as_micros(), now.steady.0);
     db.prepare_cached(
         "UPDATE commands SET expires_steady_us = ?1 + time_to_live_us,
@@ -349,7 +349,7 @@ pub(super) const OLDEST_ENDED: &str = "SELECT number FROM commands
      WHERE module_id = ?1 AND finished_at_us IS NOT NULL ORDER BY number LIMIT ?2";
 
 /// The numbers of commands that may be forgotten, up to a step of them.
-pub(super) fn prunable(db: &Connection, history: CommandHistory, now: Now) -> Work<Vec<i64>> {
+pub(super) fn prunable(db: &Connection, history: CommandHistory, now: Now) -> EngineResult<Vec<i64>> {
     let number = |row: &Row<'_>| row.get::<_, i64>(0);
     let step = usize::try_from(history.step).unwrap_or(usize::MAX);
     let mut ended = Vec::new();
@@ -379,7 +379,7 @@ pub(super) fn prunable(db: &Connection, history: CommandHistory, now: Now) -> Wo
 }
 
 /// Forgets them, if they are still there.
-pub(super) fn forget(db: &Connection, numbers: &[i64]) -> Work<u64> {
+pub(super) fn forget(db: &Connection, numbers: &[i64]) -> EngineResult<u64> {
     let mut forget =
         db.prepare_cached("DELETE FROM commands WHERE number = ?1 AND finished_at_us IS NOT NULL")?;
     let mut gone = 0;
@@ -394,7 +394,7 @@ pub(super) fn watched_issuer(
     db: &Connection,
     module: &ModuleId,
     id: &CommandId,
-) -> Work<Option<WatchedIssuer>> {
+) -> EngineResult<Option<WatchedIssuer>> {
     let sql = "SELECT issuer, while_alive_us FROM commands
                WHERE id = ?1 AND module_id = ?2 AND issuer IS NOT NULL AND while_alive_us IS NOT NULL";
     let found = |row: &Row<'_>| {
@@ -405,19 +405,19 @@ pub(super) fn watched_issuer(
 }
 
 /// See [`Store::command`](crate::store::Store::command).
-pub(super) fn command(db: &Connection, id: &CommandId) -> Work<Option<Command>> {
+pub(super) fn command(db: &Connection, id: &CommandId) -> EngineResult<Option<Command>> {
     let sql = format!("SELECT {COLUMNS} FROM commands WHERE id = ?1");
     Ok(db.prepare_cached(&sql)?.query_row([id], read).optional()?)
 }
 
-fn with_lease(db: &Connection, id: &CommandId) -> Work<Option<(Command, Option<String>)>> {
+fn with_lease(db: &Connection, id: &CommandId) -> EngineResult<Option<(Command, Option<String>)>> {
     let sql = format!("SELECT lease, {COLUMNS} FROM commands WHERE id = ?1");
     let found = |row: &Row<'_>| Ok((read_from(row, 1)?, row.get(0)?));
     Ok(db.prepare_cached(&sql)?.query_row([id], found).optional()?)
 }
 
 /// See [`Store::commands`](crate::store::Store::commands).
-pub(super) fn commands(db: &Connection, module: &ModuleId, page: &PageRequest) -> Work<Page<Command>> {
+pub(super) fn commands(db: &Connection, module: &ModuleId, page: &PageRequest) -> EngineResult<Page<Command>> {
     let list = List::new("commands", module);
     let before = list.key::<i64>(page)?.unwrap_or(i64::MAX);
     let sql = format!(

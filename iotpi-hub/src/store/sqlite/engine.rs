@@ -10,22 +10,22 @@ use iotpi_core::Timestamp;
 use rusqlite::{Connection, config::DbConfig};
 
 use super::{
-    failure::Work,
-    file::Place,
-    file_watch::Watch,
+    failure::EngineResult,
+    file::Location,
+    file_watch::FileWatch,
     files::{SUSPECT, with_suffix},
     module_removal,
     readers::{self, Readers},
     reserve::Reserve,
-    writer::{Desk, Writer},
+    writer::{WriteContext, Writer},
 };
 use crate::store::sqlite::{
     recovery::verify,
     series::{
-        dedup::Deliveries,
-        expiry::{self, Cut},
-        ingest::Journal,
-        memtable::Tail,
+        dedup::Dedup,
+        expiry::{self, Removal},
+        ingest::Ingest,
+        memtable::Memtable,
     },
 };
 use crate::{
@@ -43,14 +43,14 @@ pub(crate) struct Sqlite {
     pub(super) lookups: Option<Readers>,
     pub(super) writer: Writer,
     /// What the database does not have yet where queries look for it.
-    pub(super) tail: Arc<Tail>,
-    pub(super) deliveries: Arc<Mutex<Deliveries>>,
+    pub(super) memtable: Arc<Memtable>,
+    pub(super) dedup: Arc<Mutex<Dedup>>,
     /// Absent in memory.
     pub(super) file: Option<PathBuf>,
     /// Absent in memory.
     pub(super) reserve: Option<Arc<Reserve>>,
     /// Absent in memory.
-    pub(super) watch: Option<Watch>,
+    pub(super) file_watch: Option<FileWatch>,
     /// What was found wrong with the disk or what is on it. It is noted beside the file that the database wants to be looked
     /// through at the next start.
     pub(super) suspect: Arc<OnceLock<String>>,
@@ -63,7 +63,7 @@ impl Sqlite {
     /// [`StoreError::BadUrl`]; [`StoreError::Engine`] when the database cannot be opened, is another program's or
     /// was made by a newer hub.
     pub(in crate::store) async fn open(rest: &str, options: StoreOptions) -> Result<Self> {
-        match Place::parse(rest) {
+        match Location::parse(rest) {
             Some(place) => Self::open_place(place, options).await,
             None => Err(StoreError::BadUrl(format!("sqlite:{rest}"))),
         }
@@ -74,24 +74,24 @@ impl Sqlite {
     /// # Errors
     /// As [`Self::open`].
     pub(super) async fn open_file(path: &Path, options: StoreOptions) -> Result<Self> {
-        Self::open_place(Place::File(path.to_owned()), options).await
+        Self::open_place(Location::File(path.to_owned()), options).await
     }
 
-    async fn open_place(place: Place, options: StoreOptions) -> Result<Self> {
+    async fn open_place(place: Location, options: StoreOptions) -> Result<Self> {
         let open = move || {
             let file = match &place {
-                Place::Memory => None,
-                Place::File(path) => Some(path.clone()),
+                Location::Memory => None,
+                Location::File(path) => Some(path.clone()),
             };
             let connection = place.open_writer()?;
-            let journal = Journal::load(&connection, options.fold_at).map_err(|fail| {
+            let ingest = Ingest::load(&connection, options.compact_at).map_err(|fail| {
                 // What is there stays as it was found, the WAL beside it too.
                 let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
                 fail.into_failure().at_start().into_store_error("read the journal")
             })?;
-            let (tail, deliveries) = (journal.tail(), journal.deliveries());
-            let watch = file.as_deref().map(Watch::of);
-            let writer = Writer::start(connection, journal, options.commit_window, watch.clone())?;
+            let (memtable, dedup) = (ingest.memtable(), ingest.dedup());
+            let file_watch = file.as_deref().map(FileWatch::of);
+            let writer = Writer::start(connection, ingest, options.commit_window, file_watch.clone())?;
             let open_readers = |most| -> Result<Option<Readers>> {
                 let mut connections = Vec::new();
                 while connections.len() < most
@@ -105,12 +105,12 @@ impl Sqlite {
             let lookups = open_readers(readers::LOOKUP_CONNECTIONS)?;
             let suspect = Arc::default();
             let reserve = file.as_deref().map(|file| Arc::new(Reserve::of(file)));
-            Ok(Self { readers, lookups, writer, tail, deliveries, file, reserve, watch, suspect })
+            Ok(Self { readers, lookups, writer, memtable, dedup, file, reserve, file_watch, suspect })
         };
         let store: Self = tokio::task::spawn_blocking(open)
             .await
             .map_err(|error| StoreError::Engine { context: "open the database", source: error.into() })??;
-        for id in store.write("look what is removed", |desk| module_removal::begun(desk)).await? {
+        for id in store.write("look what is removed", |tx| module_removal::begun(tx)).await? {
             match store.remove_module(&id).await {
                 Ok(()) | Err(StoreError::NotFound(_)) => {}
                 Err(error) => return Err(error),
@@ -122,7 +122,7 @@ impl Sqlite {
     pub(super) async fn write<T: Send + 'static>(
         &self,
         context: &'static str,
-        work: impl FnOnce(&mut Desk<'_>) -> Work<T> + Send + 'static,
+        work: impl FnOnce(&mut WriteContext<'_>) -> EngineResult<T> + Send + 'static,
     ) -> Result<T> {
         let done = self.writer.write(context, work).await;
         done.inspect_err(|error| self.suspect(error))
@@ -133,7 +133,7 @@ impl Sqlite {
     pub(super) async fn free<T: Send + 'static>(
         &self,
         context: &'static str,
-        work: impl FnOnce(&mut Desk<'_>) -> Work<T> + Clone + Send + 'static,
+        work: impl FnOnce(&mut WriteContext<'_>) -> EngineResult<T> + Clone + Send + 'static,
     ) -> Result<T> {
         match self.write(context, work.clone()).await {
             Err(StoreError::Full(_)) if self.release_reserve() => self.write(context, work).await,
@@ -161,10 +161,10 @@ impl Sqlite {
     }
 
     /// Makes a cut to thin out: one chunk of those it could remove. Answers how many chunks it removed or cut short.
-    pub(super) async fn cut(&self, cut: Cut) -> Result<u32> {
-        let step = move |desk: &mut Desk<'_>| expiry::step(desk, cut);
+    pub(super) async fn cut(&self, cut: Removal) -> Result<u32> {
+        let step = move |tx: &mut WriteContext<'_>| expiry::step(tx, cut);
         let mut removed = self.free("thin out records", step).await?;
-        if matches!(cut, Cut::ShortSums { .. }) {
+        if matches!(cut, Removal::ShortSums { .. }) {
             while removed {
                 removed = self.free("thin out sums", step).await?;
             }
@@ -187,13 +187,13 @@ impl Sqlite {
     }
 
     pub(super) fn with_delivery(&self, record: ModuleRecord) -> ModuleRecord {
-        ModuleRecord { delivery: lock(&self.deliveries).account(&record.id), ..record }
+        ModuleRecord { delivery: lock(&self.dedup).account(&record.id), ..record }
     }
 
     pub(super) async fn read<T: Send + 'static>(
         &self,
         context: &'static str,
-        query: impl FnOnce(&Connection) -> Work<T> + Send + 'static,
+        query: impl FnOnce(&Connection) -> EngineResult<T> + Send + 'static,
     ) -> Result<T> {
         self.read_on(self.readers.as_ref(), context, query).await
     }
@@ -202,7 +202,7 @@ impl Sqlite {
     pub(super) async fn look_up<T: Send + 'static>(
         &self,
         context: &'static str,
-        query: impl FnOnce(&Connection) -> Work<T> + Send + 'static,
+        query: impl FnOnce(&Connection) -> EngineResult<T> + Send + 'static,
     ) -> Result<T> {
         self.read_on(self.lookups.as_ref(), context, query).await
     }
@@ -212,11 +212,11 @@ impl Sqlite {
         &self,
         readers: Option<&Readers>,
         context: &'static str,
-        query: impl FnOnce(&Connection) -> Work<T> + Send + 'static,
+        query: impl FnOnce(&Connection) -> EngineResult<T> + Send + 'static,
     ) -> Result<T> {
         let found = match readers {
             Some(readers) => readers.read(context, query).await,
-            None => self.writer.write(context, move |desk| query(desk)).await,
+            None => self.writer.write(context, move |tx| query(tx)).await,
         };
         found.inspect_err(|error| self.suspect(error))
     }

@@ -7,53 +7,53 @@ use rusqlite::{ErrorCode, ffi, types::FromSqlError};
 use crate::store::StoreError;
 
 /// The answer of a piece of work inside the engine.
-pub(super) type Work<T> = std::result::Result<T, Fail>;
+pub(super) type EngineResult<T> = std::result::Result<T, EngineError>;
 
 /// Why a piece of work was not done.
 #[derive(Debug)]
-pub(super) enum Fail {
+pub(super) enum EngineError {
     /// A rule of the store forbids it.
-    Refused(StoreError),
+    Rejected(StoreError),
     /// SQLite could not.
-    Engine(Failure),
+    Failed(Failure),
 }
 
-impl Fail {
+impl EngineError {
     /// The store's answer; `context` says what was being done.
     pub(super) fn into_store_error(self, context: &'static str) -> StoreError {
         match self {
-            Self::Refused(error) => error,
-            Self::Engine(failure) => failure.into_store_error(context),
+            Self::Rejected(error) => error,
+            Self::Failed(failure) => failure.into_store_error(context),
         }
     }
 }
 
-impl Fail {
+impl EngineError {
     /// What the engine could not do; a refusal, where there is nobody to be refused, is one of those.
     pub(super) fn into_failure(self) -> Failure {
         match self {
-            Self::Engine(failure) => failure,
-            Self::Refused(error) => Failure::passing(&error.to_string()),
+            Self::Failed(failure) => failure,
+            Self::Rejected(error) => Failure::transient(&error.to_string()),
         }
     }
 }
 
-impl From<StoreError> for Fail {
+impl From<StoreError> for EngineError {
     fn from(error: StoreError) -> Self {
-        Self::Refused(error)
+        Self::Rejected(error)
     }
 }
 
 /// A column is not of its type, which STRICT tables only have when the file was damaged.
-impl From<FromSqlError> for Fail {
+impl From<FromSqlError> for EngineError {
     fn from(error: FromSqlError) -> Self {
         Failure::damaged(&error.to_string()).into()
     }
 }
 
-impl From<rusqlite::Error> for Fail {
+impl From<rusqlite::Error> for EngineError {
     fn from(error: rusqlite::Error) -> Self {
-        Self::Engine(error.into())
+        Self::Failed(error.into())
     }
 }
 
@@ -77,7 +77,7 @@ enum Kind {
     /// A statement is not one SQLite can do with the tables there are.
     Statement,
     /// Concerns this piece of work alone.
-    Passing,
+    Transient,
 }
 
 impl Failure {
@@ -92,8 +92,8 @@ impl Failure {
     }
 
     /// This piece of work cannot be done.
-    pub(super) fn passing(what: &str) -> Self {
-        Self { kind: Kind::Passing, message: what.to_owned() }
+    pub(super) fn transient(what: &str) -> Self {
+        Self { kind: Kind::Transient, message: what.to_owned() }
     }
 
     /// The same, met while the database was first read: a statement that does not fit the tables has met damaged ones.
@@ -110,21 +110,21 @@ impl Failure {
         match self.kind {
             Kind::Full => StoreError::Full(Box::new(self)),
             Kind::Damaged | Kind::Unreadable => StoreError::Damaged { context, source: Box::new(self) },
-            Kind::Fatal | Kind::Statement | Kind::Passing => {
+            Kind::Fatal | Kind::Statement | Kind::Transient => {
                 StoreError::Engine { context, source: Box::new(self) }
             }
         }
     }
 }
 
-impl From<Failure> for Fail {
+impl From<Failure> for EngineError {
     fn from(failure: Failure) -> Self {
-        Self::Engine(failure)
+        Self::Failed(failure)
     }
 }
 
 /// What SQLite said while `context` was being done, as the store says it.
-pub(super) fn said(context: &'static str) -> impl FnOnce(rusqlite::Error) -> StoreError {
+pub(super) fn engine_error(context: &'static str) -> impl FnOnce(rusqlite::Error) -> StoreError {
     move |error| Failure::from(error).into_store_error(context)
 }
 
@@ -136,7 +136,7 @@ impl From<rusqlite::Error> for Failure {
             | Error::IntegralValueOutOfRange(..)
             | Error::InvalidColumnType(..)
             | Error::Utf8Error(..) => Kind::Unreadable,
-            other => other.sqlite_error().map_or(Kind::Passing, |said| kind(*said)),
+            other => other.sqlite_error().map_or(Kind::Transient, |said| kind(*said)),
         };
         Self { kind, message: error.to_string() }
     }
@@ -152,7 +152,7 @@ fn kind(said: ffi::Error) -> Kind {
         }
         (ErrorCode::SystemIoFailure, _) => Kind::Fatal,
         (_, ffi::SQLITE_ERROR) => Kind::Statement,
-        _ => Kind::Passing,
+        _ => Kind::Transient,
     }
 }
 

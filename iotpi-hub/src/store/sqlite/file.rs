@@ -1,4 +1,4 @@
-//! The database file: where it is, who may read it, how connections to it are set up, which tables it has.
+//! The database file: where it is, who may read it, how connections to it are configured, and its schema.
 
 use std::{
     collections::BTreeSet,
@@ -9,74 +9,51 @@ use std::{
     time::{Duration, Instant},
 };
 
-use iotpi_core::{Outcome, TimeSource};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, config::DbConfig};
 
-use super::failure::{Fail, Failure, Work, said};
-use super::files::{REPLACING, with_suffix};
+use super::{
+    failure::{EngineResult, Failure, engine_error},
+    files::{REPLACING, with_suffix},
+};
 #[cfg(feature = "sabotage")]
 use crate::sabotage::{self, Sabotage};
-use crate::store::sqlite::series::{
-    chunk::{MAX_POINTS, decode},
-    compaction,
-    point::Point,
-    rollups,
-    sum::unrolled_width,
-};
 use crate::store::{BoxError, StoreError};
 
-/// The file that a store URL names, given what follows `sqlite:`.
-pub(crate) fn database_path(rest: &str) -> Option<PathBuf> {
-    match Place::parse(rest)? {
-        Place::Memory => None,
-        Place::File(path) => Some(path),
-    }
-}
-
-/// "iotp" in ASCII: `file hub.db` shows it, and a database of another program is not taken for ours.
+/// "iotp" in ASCII: `file hub.db` shows it, and a database of another program is not mistaken for a hub's.
 pub(super) const APPLICATION_ID: i32 = 0x696f_7470;
 
-/// Applied in order, each once; a database remembers in `user_version` how many it has. Never edit one that was
-/// released: add the next.
-pub(super) const MIGRATIONS: [&str; 6] = [
-    include_str!("migrations/0001-first.sql"),
-    include_str!("migrations/0002-journal.sql"),
-    include_str!("migrations/0003-commands.sql"),
-    include_str!("migrations/0004-recordings.sql"),
-    include_str!("migrations/0005-rollups.sql"),
-    include_str!("migrations/0006-fair-retention.sql"),
-];
+/// All tables and indexes.
+pub(super) const SCHEMA: &str = include_str!("schema.sql");
 
-/// From this migration on they are applied in one transaction, in which readings are then brought into the form that is
-/// written now: that needs all the tables of now.
-const REWRITE_READINGS: usize = 4;
+/// The version of the schema, which a database keeps in `user_version`. 0 is an empty database.
+pub(super) const SCHEMA_VERSION: usize = 1;
 
-/// A commit of a few readings writes one page to the WAL, so pages are small. Counts for a new database only.
+/// Tables that only databases of unreleased development versions have.
+const UNRELEASED_TABLES: [&str; 2] = ["arrivals", "journal"];
+
+/// A commit of a few readings writes one page to SQLite's WAL, so pages are small. Applies to a new database only.
 const PAGE_BYTES: u32 = 512;
 
-/// The newest version of the tables this hub knows.
-pub(super) const KNOWN: usize = MIGRATIONS.len();
-
-/// Another process (`iotpi-hub token add`) holds the file for a commit, which takes milliseconds.
+/// Another process (`iotpi-hub token add`) locks the file for a commit, which takes milliseconds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The pages that a reading connection keeps. Few, because a commit makes them all stale.
+/// The page cache of a connection that reads. It is small, because a commit invalidates all of it.
 const READER_CACHE_KIB: i64 = 512;
 
-/// Every statement of the engine fits.
-const STATEMENTS_CACHED: usize = 64;
+/// Larger than the number of the engine's statements.
+const CACHED_STATEMENTS: usize = 64;
 
 /// Where a database is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Location {
     /// In memory, private to the store that opened it.
     Memory,
-    /// A file; `-wal` and `-shm` lie beside it.
+    /// A file; SQLite keeps a `-wal` and a `-shm` file beside it.
     File(PathBuf),
 }
 
-impl Place {
-    /// Reads what follows `sqlite:` in a store URL: `///path/to/file.db` (nothing in it is decoded) or `:memory:`.
+impl Location {
+    /// Parses what follows `sqlite:` in a store URL: `///path/to/file.db`, without percent-decoding, or `:memory:`.
     pub(super) fn parse(rest: &str) -> Option<Self> {
         match rest {
             ":memory:" => Some(Self::Memory),
@@ -84,43 +61,60 @@ impl Place {
         }
     }
 
-    /// Opens the connection that writes. The file, its folder and its tables are made when missing.
+    /// The path of the file; `None` in memory.
+    pub(super) fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Memory => None,
+            Self::File(path) => Some(path),
+        }
+    }
+
+    /// Opens the connection that writes. Creates the folder, the file and the tables if they are missing.
     pub(super) fn open_writer(&self) -> Result<Connection, StoreError> {
-        let connection = match self {
-            Self::Memory => Connection::open_in_memory().map_err(said("open a database in memory"))?,
-            Self::File(path) => {
-                // A database that is half put aside, or a new one half in place, is not opened by anybody.
+        let connection = match self.path() {
+            None => Connection::open_in_memory().map_err(engine_error("open a database in memory"))?,
+            Some(path) => {
+                // While a database is being replaced, nothing may open what is at its path.
                 if with_suffix(path, REPLACING).exists() {
-                    return Err(failed("open the database")(Unfit::Aside));
+                    return Err(unusable(Unusable::Replacing));
                 }
                 create(path).map_err(failed("create the database file"))?;
                 let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-                Connection::open_with_flags(path, flags).map_err(said("open the database"))?
+                Connection::open_with_flags(path, flags).map_err(engine_error("open the database"))?
             }
         };
-        set_up(&connection)?;
-        migrate(connection)
+        configure_writer(&connection)?;
+        with_schema(connection)
     }
 
-    /// Opens a connection that only reads; nothing when the place has only the one connection.
+    /// Opens a connection that only reads; `None` in memory, where there is only the connection that writes.
     pub(super) fn open_reader(&self) -> Result<Option<Connection>, StoreError> {
-        let Self::File(path) = self else { return Ok(None) };
+        let Some(path) = self.path() else { return Ok(None) };
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags).map_err(said("open the database"))?;
-        share(&connection)
+        let connection =
+            Connection::open_with_flags(path, flags).map_err(engine_error("open the database"))?;
+        configure(&connection)
             .and_then(|()| connection.pragma_update(None, "query_only", true))
             .and_then(|()| connection.pragma_update(None, "cache_size", -READER_CACHE_KIB))
-            .map_err(said("set up the database"))?;
+            .map_err(engine_error("set up the database"))?;
         Ok(Some(connection))
     }
+}
+
+/// The file that a store URL names, given what follows `sqlite:`.
+pub(crate) fn database_path(rest: &str) -> Option<PathBuf> {
+    Location::parse(rest)?.path().map(Path::to_owned)
 }
 
 fn failed<E: Into<BoxError>>(context: &'static str) -> impl FnOnce(E) -> StoreError {
     move |error| StoreError::Engine { context, source: error.into() }
 }
 
-/// Makes the file, readable by its owner alone: it holds password hashes and keys. SQLite gives the files beside it
-/// the same mode.
+fn unusable(why: Unusable) -> StoreError {
+    failed("open the database")(why)
+}
+
+/// Creates the file, readable by its owner only: it holds password hashes and keys. SQLite gives its other files the same mode.
 fn create(path: &Path) -> std::io::Result<()> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
@@ -131,37 +125,40 @@ fn create(path: &Path) -> std::io::Result<()> {
     }
 }
 
-/// The answer for a database of another program.
+/// The error for a database of another program.
 pub(super) fn foreign() -> StoreError {
-    failed("open the database")(Unfit::Foreign)
+    unusable(Unusable::Foreign)
 }
 
-pub(super) fn share(connection: &Connection) -> rusqlite::Result<()> {
-    connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
-    // A statement is not planned anew for other parameters: planning takes longer than a query of a few rows.
+/// The settings of every connection.
+pub(super) fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+    // A statement is not planned again for other parameters: planning takes longer than a query of a few rows.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    // A changed file must not make SQLite run what its schema says.
+    // A file that was tampered with must not make SQLite run functions from its schema.
     connection.pragma_update(None, "trusted_schema", false)?;
     // Sorting spills into memory, not onto the card.
     connection.pragma_update(None, "temp_store", "memory")
 }
 
-fn set_up(connection: &Connection) -> Result<(), StoreError> {
-    match settings(connection).map_err(said("set up the database"))? {
+fn configure_writer(connection: &Connection) -> Result<(), StoreError> {
+    let context = "set up the database";
+    match unsafe_journal_mode(connection).map_err(engine_error(context))? {
         None => Ok(()),
-        Some(mode) => Err(failed("set up the database")(Unfit::NoWal { mode })),
+        Some(mode) => Err(failed(context)(Unusable::NoWal { mode })),
     }
 }
 
-/// Goes into WAL mode; answers the modes SQLite names on the way.
-fn go_into_wal(connection: &Connection) -> rusqlite::Result<Vec<String>> {
-    // The answer comes before the change is committed: only whoever reads on to the end is told when that fails.
-    let go = || connection.prepare("PRAGMA journal_mode = wal")?.query_map([], |row| row.get(0))?.collect();
+/// Switches to WAL mode. Returns the modes that SQLite reports on the way.
+fn switch_to_wal(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+    // SQLite reports the mode before it commits the change: only a caller that reads to the end sees that error.
+    let switch =
+        || connection.prepare("PRAGMA journal_mode = wal")?.query_map([], |row| row.get(0))?.collect();
     let began = Instant::now();
     loop {
-        match go() {
-            // Somebody else does the same with a new file. SQLite does not wait for them here, whatever its timeout.
+        match switch() {
+            // Another process does the same with a new file. SQLite does not wait here, whatever its busy timeout.
             Err(error)
                 if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
                     && began.elapsed() < BUSY_TIMEOUT =>
@@ -173,11 +170,12 @@ fn go_into_wal(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     }
 }
 
-/// Answers the journal mode, if it is not one in which a commit is sure to survive a power cut.
-fn settings(connection: &Connection) -> rusqlite::Result<Option<String>> {
-    share(connection)?;
+/// Configures the connection that writes. Returns the journal mode if a commit in that mode might not survive a power cut.
+fn unsafe_journal_mode(connection: &Connection) -> rusqlite::Result<Option<String>> {
+    configure(connection)?;
     connection.pragma_update(None, "page_size", PAGE_BYTES)?;
-    if let Some(mode) = go_into_wal(connection)?.into_iter().find(|mode| mode != "wal" && mode != "memory") {
+    if let Some(mode) = switch_to_wal(connection)?.into_iter().find(|mode| mode != "wal" && mode != "memory")
+    {
         return Ok(Some(mode));
     }
     // Each commit is on the disk before it is acknowledged; `normal` would lose the last ones in a power cut.
@@ -186,156 +184,112 @@ fn settings(connection: &Connection) -> rusqlite::Result<Option<String>> {
     let synchronous = if sabotage::is(Sabotage::SyncLess) { "normal" } else { synchronous };
     connection.pragma_update(None, "synchronous", synchronous)?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    // The writer writes the WAL back, and looks at what comes of it.
+    // The writer thread runs the checkpoints, because it has to check whether they succeed.
     connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
-    // After a burst the WAL file shrinks again.
+    // The WAL file shrinks again after a burst.
     connection.pragma_update_and_check(None, "journal_size_limit", 16 << 20, |_| Ok(()))?;
     Ok(None)
 }
 
-/// Why the hub does not touch a database.
+/// Why the hub does not use a database, and leaves it as it is.
 #[derive(Debug, thiserror::Error)]
-enum Unfit {
+enum Unusable {
     #[error("the file is a database of another program")]
     Foreign,
-    #[error("the database is being replaced, which the next start of the hub ends")]
-    Aside,
+    #[error("the database is being replaced; the next start of the hub completes that")]
+    Replacing,
+    #[error(
+        "the database was made by an unreleased development version of the hub, which no release can read"
+    )]
+    Unreleased,
     #[error("the database has version {found}, made by a newer hub; this one knows versions up to {known}")]
     Newer { found: usize, known: usize },
-    #[error("the database stays in journal mode `{mode}` and does not go into WAL mode")]
+    #[error("the database stays in journal mode `{mode}` and does not switch to WAL mode")]
     NoWal { mode: String },
 }
 
-fn migrate(mut connection: Connection) -> Result<Connection, StoreError> {
-    let known = KNOWN;
-    // One transaction a migration. The version is read within it: another process may be doing the same.
-    while version(&connection)? < known {
-        apply_next(&mut connection).map_err(|fail| fail.into_store_error("migrate the database"))?;
+/// Creates the tables in an empty database; refuses one of another version.
+fn with_schema(mut connection: Connection) -> Result<Connection, StoreError> {
+    if version(&connection)? == 0 {
+        create_schema(&mut connection)?;
     }
-    match version(&connection)? {
-        found if found > known => Err(failed("open the database")(Unfit::Newer { found, known })),
-        _ => match has_our_tables(&connection) {
-            Ok(()) => Ok(connection),
-            Err(error) => {
-                // What is there stays as it was found, the WAL beside it too.
-                let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
-                Err(error)
-            }
-        },
+    let found = version(&connection)?;
+    if found > SCHEMA_VERSION {
+        return Err(unusable(Unusable::Newer { found, known: SCHEMA_VERSION }));
     }
+    if let Err(error) = check_schema(&connection) {
+        // A damaged database, and the WAL beside it, stay as they were found.
+        let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        return Err(error);
+    }
+    Ok(connection)
 }
 
-/// The tables and indexes are, to the letter, those that the migrations make; what somebody added beside them is theirs. A
-/// schema in which one letter has rotted fails here, and not with the first statement that misses a column.
-pub(super) fn has_our_tables(connection: &Connection) -> Result<(), StoreError> {
-    let tables = || -> Work<()> {
-        let mut ours = Connection::open_in_memory()?;
-        while version_of(&ours)? < KNOWN {
-            apply_next(&mut ours)?;
-        }
+fn create_schema(connection: &mut Connection) -> Result<(), StoreError> {
+    let context = "create the tables";
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(engine_error(context))?;
+    // Another process may have created them meanwhile.
+    if version(&transaction)? == 0 {
+        let create = || -> rusqlite::Result<()> {
+            transaction.execute_batch(SCHEMA)?;
+            transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+            transaction.pragma_update(None, "user_version", SCHEMA_VERSION)
+        };
+        create().map_err(engine_error(context))?;
+    }
+    transaction.commit().map_err(engine_error(context))
+}
+
+/// Checks that the tables and indexes are, to the letter, those of the schema; additional ones are ignored. A schema in which one letter
+/// has changed on a bad disk fails here, and not in the first statement that misses a column.
+pub(super) fn check_schema(connection: &Connection) -> Result<(), StoreError> {
+    let check = || -> EngineResult<()> {
+        let expected = Connection::open_in_memory()?;
+        expected.execute_batch(SCHEMA)?;
         let found = schema(connection)?;
-        match schema(&ours)?.difference(&found).next() {
-            Some((name, _)) => Err(Failure::damaged(&format!("`{name}` is not what it was made as")).into()),
+        match schema(&expected)?.difference(&found).next() {
+            Some((name, _)) => {
+                Err(Failure::damaged(&format!("the definition of `{name}` has changed")).into())
+            }
             None => Ok(()),
         }
     };
-    tables().map_err(|fail| fail.into_failure().at_start().into_store_error("read the tables"))
+    check().map_err(|error| error.into_failure().at_start().into_store_error("read the tables"))
 }
 
-/// What there is, by name, each with the text it was made by.
+/// The tables and indexes, by name, each with the SQL that created it.
 fn schema(connection: &Connection) -> rusqlite::Result<BTreeSet<(String, String)>> {
     let sql = "SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'";
     connection.prepare(sql)?.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
-fn version_of(connection: &Connection) -> rusqlite::Result<usize> {
-    connection.pragma_query_value(None, "user_version", |row| row.get(0))
-}
-
-fn apply_next(connection: &mut Connection) -> Work<()> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let done = version(&transaction)?;
-    let next = if done == REWRITE_READINGS { KNOWN } else { done + 1 };
-    if let Some(migrations) = MIGRATIONS.get(done..next) {
-        migrations.iter().try_for_each(|migration| transaction.execute_batch(migration))?;
-        if done == REWRITE_READINGS {
-            carry_over(&transaction)?;
-            unroll(&transaction)?;
-        }
-        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-        transaction.pragma_update(None, "user_version", next)?;
-    }
-    transaction.commit().map_err(Fail::from)
-}
-
-/// Moves the readings of the first form of database, a row each, into chunks and rollups.
-fn carry_over(db: &Connection) -> Work<()> {
-    let sql = "SELECT count(*) FROM sqlite_schema WHERE name = 'readings'";
-    if db.query_row(sql, [], |row| row.get::<_, i64>(0))? == 0 {
-        return Ok(());
-    }
-    let mut series = db.prepare("SELECT id FROM series")?;
-    let series = series.query_map([], |row| row.get(0))?.collect::<Result<Vec<i64>, _>>()?;
-    for id in series {
-        let mut rows = db.prepare(
-            "SELECT taken_at_us, received_at_us, value, reason FROM readings WHERE series_id = ?1
-             ORDER BY taken_at_us, arrival",
-        )?;
-        let mut rows = rows.query([id])?;
-        let mut points = Vec::with_capacity(MAX_POINTS);
-        loop {
-            let row = rows.next()?;
-            if points.len() == MAX_POINTS || row.is_none() {
-                compaction::series(db, id, &points, 0)?;
-                points.clear();
-            }
-            let Some(row) = row else { break };
-            let outcome = match row.get(2)? {
-                Some(value) => Outcome::Value(value),
-                None => Outcome::NoData(row.get(3)?),
-            };
-            let received_ms = row.get::<_, i64>(1)?.div_euclid(1000);
-            let (source, numbered) = (TimeSource::Module, false);
-            points.push(Point { taken_us: row.get(0)?, received_ms, outcome, source, numbered });
-        }
-    }
-    Ok(db.execute_batch("DROP TABLE readings")?)
-}
-
-/// Takes the records of each chunk out of the rollups that are not worth it. Those of a chunk that cannot be read stay: the next
-/// look through the database finds it.
-fn unroll(db: &Connection) -> Work<()> {
-    let mut chunk = db.prepare("SELECT series_id, body FROM chunks WHERE id = ?1")?;
-    let mut mark = db.prepare("UPDATE chunks SET unrolled_width = ?2 WHERE id = ?1")?;
-    let ids = db
-        .prepare("SELECT id FROM chunks WHERE unrolled_width = 0")?
-        .query_map([], |row| row.get(0))?
-        .collect::<Result<Vec<i64>, _>>()?;
-    for id in ids {
-        let (series, body): (i64, Vec<u8>) = chunk.query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let Ok(points) = decode(&body) else { continue };
-        let unrolled_width = unrolled_width(&points);
-        if unrolled_width > 0 {
-            rollups::take_out(db, series, &points, unrolled_width)?;
-            mark.execute([id, unrolled_width])?;
-        }
-    }
-    Ok(())
-}
-
-/// How many migrations a database of ours, or an empty one, has.
+/// The version of a hub's database; 0 if the database is empty.
+///
+/// # Errors
+/// [`StoreError::Engine`] when it is another program's, or an unreleased version's; SQLite's.
 pub(super) fn version(connection: &Connection) -> Result<usize, StoreError> {
-    // All of one moment: another process may be making the tables.
-    let moment = connection.is_autocommit().then(|| connection.unchecked_transaction()).transpose();
-    let _moment = moment.map_err(said("read the database"))?;
+    let context = "read the database";
+    // One snapshot: another process may be creating the tables.
+    let snapshot = connection.is_autocommit().then(|| connection.unchecked_transaction()).transpose();
+    let _snapshot = snapshot.map_err(engine_error(context))?;
     let read = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
-    let application = read("application_id").map_err(said("read the database"))?;
-    let version = read("user_version").map_err(said("read the database"))?;
-    let tables: usize = connection
-        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
-        .map_err(said("read the database"))?;
+    let application = read("application_id").map_err(engine_error(context))?;
+    let version = read("user_version").map_err(engine_error(context))?;
+    let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, usize>(0));
+    let tables = count("SELECT count(*) FROM sqlite_schema").map_err(engine_error(context))?;
     match usize::try_from(version) {
-        Ok(version) if application == APPLICATION_ID => Ok(version),
+        Ok(version) if application == APPLICATION_ID => {
+            let unreleased = format!(
+                "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name IN ('{}')",
+                UNRELEASED_TABLES.join("', '")
+            );
+            match count(&unreleased).map_err(engine_error(context))? {
+                0 => Ok(version),
+                _ => Err(unusable(Unusable::Unreleased)),
+            }
+        }
         Ok(0) if application == 0 && tables == 0 => Ok(0),
         _ => Err(foreign()),
     }

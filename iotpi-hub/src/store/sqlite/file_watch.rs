@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    failure::{Failure, Work},
+    failure::{EngineResult, Failure},
     files::with_suffix,
 };
 
@@ -22,7 +22,7 @@ type Written = (i64, i64, u64);
 
 /// The files of one open database. The writer asks, and says when it wrote itself.
 #[derive(Debug, Clone)]
-pub(super) struct Watch(Arc<Mutex<Files>>);
+pub(super) struct FileWatch(Arc<Mutex<Files>>);
 
 #[derive(Debug)]
 struct Files {
@@ -36,7 +36,7 @@ struct Files {
 
 const PARTS: [(&str, &str); 3] = [("", "database"), ("-wal", "WAL"), ("-shm", "index of the WAL")];
 
-impl Watch {
+impl FileWatch {
     /// Watches the files as they are now, which is just after they were opened.
     pub(super) fn of(database: &Path) -> Self {
         let found = |(suffix, _)| Some((suffix, identity(&with_suffix(database, suffix)).ok()?));
@@ -54,9 +54,9 @@ impl Watch {
     ///
     /// # Errors
     /// A fatal failure when a file is gone or another lies in its place.
-    pub(super) fn look(&self) -> Work<()> {
+    pub(super) fn check(&self) -> EngineResult<()> {
         let mut files = self.files();
-        files.look_who_wrote();
+        files.detect_other_writers();
         for (suffix, opened) in &files.opened {
             let what = PARTS.iter().find(|(part, _)| part == suffix).map_or("database", |(_, what)| what);
             match identity(&with_suffix(&files.database, suffix)) {
@@ -78,7 +78,7 @@ impl Watch {
 
     /// The writer is about to write into the database.
     pub(super) fn before_write(&self) {
-        self.files().look_who_wrote();
+        self.files().detect_other_writers();
     }
 
     /// The writer has written into the database.
@@ -94,7 +94,7 @@ impl Watch {
 }
 
 impl Files {
-    fn look_who_wrote(&mut self) {
+    fn detect_other_writers(&mut self) {
         let now = written(&self.database);
         if now.is_some() && now != self.written {
             self.written = now;

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{
     columns::{json, maybe_moment, moment, parsed},
-    failure::{Failure, Work},
+    failure::{Failure, EngineResult},
     modules, varint,
 };
 use crate::store::{
@@ -27,7 +27,7 @@ const SPAN_US: i64 = 60_000_000;
 const MAX_FRAMES_PER_ROW: usize = 1024;
 
 /// See [`FrameIndexStore::set_recording`](crate::store::FrameIndexStore::set_recording).
-pub(super) fn set_recording(db: &Connection, module: &ModuleId, settings: &RecordingSettings) -> Work<()> {
+pub(super) fn set_recording(db: &Connection, module: &ModuleId, settings: &RecordingSettings) -> EngineResult<()> {
     known(db, module)?;
     let sql = "INSERT INTO recording_settings (module_id, settings) VALUES (?1, ?2)
                ON CONFLICT DO UPDATE SET settings = excluded.settings";
@@ -35,19 +35,19 @@ pub(super) fn set_recording(db: &Connection, module: &ModuleId, settings: &Recor
     Ok(())
 }
 
-fn known(db: &Connection, module: &ModuleId) -> Work<()> {
+fn known(db: &Connection, module: &ModuleId) -> EngineResult<()> {
     let known = db.prepare_cached("SELECT 1 FROM modules WHERE id = ?1")?.exists([module.as_str()])?;
     if known { Ok(()) } else { Err(StoreError::NotFound("module").into()) }
 }
 
 /// See [`FrameIndexStore::recording`](crate::store::FrameIndexStore::recording).
-pub(super) fn recording(db: &Connection, module: &ModuleId) -> Work<Option<RecordingSettings>> {
+pub(super) fn recording(db: &Connection, module: &ModuleId) -> EngineResult<Option<RecordingSettings>> {
     let sql = "SELECT settings FROM recording_settings WHERE module_id = ?1";
     Ok(db.prepare_cached(sql)?.query_row([module.as_str()], |row| json(row, 0)).optional()?)
 }
 
 /// See [`FrameIndexStore::all_recording`](crate::store::FrameIndexStore::all_recording).
-pub(super) fn all_recording(db: &Connection) -> Work<Vec<(ModuleId, RecordingSettings)>> {
+pub(super) fn all_recording(db: &Connection) -> EngineResult<Vec<(ModuleId, RecordingSettings)>> {
     let mut all =
         db.prepare_cached("SELECT module_id, settings FROM recording_settings ORDER BY module_id")?;
     let all = all.query_map([], |row| Ok((parsed(row, 0)?, json(row, 1)?)))?;
@@ -55,10 +55,10 @@ pub(super) fn all_recording(db: &Connection) -> Work<Vec<(ModuleId, RecordingSet
 }
 
 /// See [`FrameIndexStore::index_frames`](crate::store::FrameIndexStore::index_frames).
-pub(super) fn index(db: &Connection, batch: &IndexedFrames) -> Work<()> {
+pub(super) fn index(db: &Connection, batch: &IndexedFrames) -> EngineResult<()> {
     known(db, &batch.module_id)?;
     let module = batch.module_id.as_str();
-    let sql = "SELECT 1 FROM doomed_segments WHERE module_id = ?1 AND name = ?2";
+    let sql = "SELECT 1 FROM segment_tombstones WHERE module_id = ?1 AND name = ?2";
     if db.prepare_cached(sql)?.exists(params![module, batch.segment])? {
         return Err(StoreError::NotFound("segment").into());
     }
@@ -72,7 +72,7 @@ pub(super) fn index(db: &Connection, batch: &IndexedFrames) -> Work<()> {
         batch.frames.iter().filter(|location| location.offset >= indexed).copied().collect();
     let times = || new.iter().map(|location| location.at.as_micros());
     let (Some(first), Some(last)) = (times().min(), times().max()) else { return Ok(()) };
-    let sql = "INSERT INTO segments (module_id, name, stretch, reason, first_us, last_us, frames, bytes)
+    let sql = "INSERT INTO segments (module_id, name, clip, reason, first_us, last_us, frames, bytes)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
                ON CONFLICT (module_id, name) DO UPDATE SET first_us = min(first_us, excluded.first_us),
                    last_us = max(last_us, excluded.last_us), frames = frames + excluded.frames, bytes = excluded.bytes
@@ -82,7 +82,7 @@ pub(super) fn index(db: &Connection, batch: &IndexedFrames) -> Work<()> {
         |row| row.get(0),
     )?;
     let mut insert = db.prepare_cached(
-        "INSERT INTO footage (segment_id, module_id, first_us, last_us, body) VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT INTO frame_index (segment_id, module_id, first_us, last_us, body) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?;
     for row in rows(&new) {
         let times = || row.iter().map(|location| location.at.as_micros());
@@ -123,7 +123,7 @@ fn encode(first: i64, frames: &[FrameLocation]) -> Vec<u8> {
     body
 }
 
-fn decode(first: i64, mut body: &[u8]) -> Work<Vec<FrameLocation>> {
+fn decode(first: i64, mut body: &[u8]) -> EngineResult<Vec<FrameLocation>> {
     let unreadable = || Failure::damaged("an index of a recording cannot be read");
     let (mut frames, mut at, mut end) = (Vec::new(), first, 0_u64);
     while !body.is_empty() {
@@ -140,7 +140,7 @@ fn decode(first: i64, mut body: &[u8]) -> Work<Vec<FrameLocation>> {
 }
 
 /// See [`FrameIndexStore::recording_totals`](crate::store::FrameIndexStore::recording_totals).
-pub(super) fn totals(db: &Connection, module: &ModuleId) -> Work<RecordingTotals> {
+pub(super) fn totals(db: &Connection, module: &ModuleId) -> EngineResult<RecordingTotals> {
     let sql = "SELECT coalesce(sum(frames), 0), coalesce(sum(bytes), 0), min(first_us), max(last_us)
                FROM segments WHERE module_id = ?1";
     let totals = |row: &Row<'_>| {
@@ -163,14 +163,14 @@ fn until(query: &ClipQuery) -> i64 {
 }
 
 /// See [`FrameIndexStore::clips`](crate::store::FrameIndexStore::clips).
-pub(super) fn clips(db: &Connection, query: &ClipQuery, page: &PageRequest) -> Work<Page<Clip>> {
+pub(super) fn clips(db: &Connection, query: &ClipQuery, page: &PageRequest) -> EngineResult<Page<Clip>> {
     let list = List::new("clips", query);
     let (after, after_id) = list.key::<(i64, String)>(page)?.unwrap_or((i64::MIN, String::new()));
     let mut statement = db.prepare_cached(
-        "SELECT stretch, min(first_us) AS first, max(last_us) AS last, sum(frames), sum(bytes), min(reason)
-         FROM segments WHERE module_id = ?1 GROUP BY stretch
-         HAVING last >= ?2 AND first < ?3 AND (first, stretch) > (?4, ?5)
-         ORDER BY first, stretch LIMIT ?6",
+        "SELECT clip, min(first_us) AS first, max(last_us) AS last, sum(frames), sum(bytes), min(reason)
+         FROM segments WHERE module_id = ?1 GROUP BY clip
+         HAVING last >= ?2 AND first < ?3 AND (first, clip) > (?4, ?5)
+         ORDER BY first, clip LIMIT ?6",
     )?;
     let wanted = params![
         query.module_id.as_str(),
@@ -202,16 +202,16 @@ pub(super) fn recorded_frames(
     db: &Connection,
     query: &ClipQuery,
     page: &PageRequest,
-) -> Work<Page<FoundFrame>> {
+) -> EngineResult<Page<FoundFrame>> {
     let list = List::new("recorded_frames", query);
     let after = list.key::<Key>(page)?;
     let from = after.map_or(since(query), |(at, ..)| at.max(since(query)));
     let until = until(query);
     let mut statement = db.prepare_cached(
-        "SELECT segment_id, name, footage.first_us, body
-         FROM footage JOIN segments ON segments.id = segment_id
-         WHERE footage.module_id = ?1 AND footage.first_us >= ?2 AND footage.first_us < ?3 AND footage.last_us >= ?4
-         ORDER BY footage.first_us, footage.id",
+        "SELECT segment_id, name, frame_index.first_us, body
+         FROM frame_index JOIN segments ON segments.id = segment_id
+         WHERE frame_index.module_id = ?1 AND frame_index.first_us >= ?2 AND frame_index.first_us < ?3 AND frame_index.last_us >= ?4
+         ORDER BY frame_index.first_us, frame_index.id",
     )?;
     let wanted = params![query.module_id.as_str(), from.saturating_sub(SPAN_US), until, from];
     let mut rows = statement.query(wanted)?;
@@ -248,11 +248,11 @@ pub(super) fn recorded_frame(
     module: &ModuleId,
     at: Timestamp,
     pick: FrameSelection,
-) -> Work<Option<FoundFrame>> {
+) -> EngineResult<Option<FoundFrame>> {
     let at = at.as_micros();
-    let columns = "SELECT name, footage.first_us, body FROM footage JOIN segments ON segments.id = segment_id
-                   WHERE footage.module_id = ?1";
-    let look = |rest: &str, wanted: &[&dyn rusqlite::ToSql]| -> Work<Vec<FoundFrame>> {
+    let columns = "SELECT name, frame_index.first_us, body FROM frame_index JOIN segments ON segments.id = segment_id
+                   WHERE frame_index.module_id = ?1";
+    let look = |rest: &str, wanted: &[&dyn rusqlite::ToSql]| -> EngineResult<Vec<FoundFrame>> {
         let mut statement = db.prepare_cached(&format!("{columns} {rest}"))?;
         let mut rows = statement.query(wanted)?;
         let mut found = Vec::new();
@@ -269,13 +269,13 @@ pub(super) fn recorded_frame(
     // All rows that may contain the time, the last row that begins before it, and the first row that begins
     // after it.
     let mut frames =
-        look("AND footage.first_us BETWEEN ?2 AND ?3", params![module, at.saturating_sub(SPAN_US), at])?;
+        look("AND frame_index.first_us BETWEEN ?2 AND ?3", params![module, at.saturating_sub(SPAN_US), at])?;
     frames.extend(look(
-        "AND footage.first_us < ?2 ORDER BY footage.first_us DESC, footage.id DESC LIMIT 1",
+        "AND frame_index.first_us < ?2 ORDER BY frame_index.first_us DESC, frame_index.id DESC LIMIT 1",
         params![module, at],
     )?);
     frames.extend(look(
-        "AND footage.first_us > ?2 ORDER BY footage.first_us, footage.id LIMIT 1",
+        "AND frame_index.first_us > ?2 ORDER BY frame_index.first_us, frame_index.id LIMIT 1",
         params![module, at],
     )?);
     let micros = |frame: &FoundFrame| frame.location.at.as_micros();
@@ -287,11 +287,11 @@ pub(super) fn recorded_frame(
 }
 
 /// See [`FrameIndexStore::segments`](crate::store::FrameIndexStore::segments).
-pub(super) fn segments(db: &Connection, module: &ModuleId, page: &PageRequest) -> Work<Page<SegmentRecord>> {
+pub(super) fn segments(db: &Connection, module: &ModuleId, page: &PageRequest) -> EngineResult<Page<SegmentRecord>> {
     let list = List::new("segments", module);
     let (after, after_id) = list.key::<(i64, i64)>(page)?.unwrap_or((i64::MIN, i64::MIN));
     let mut statement = db.prepare_cached(
-        "SELECT id, module_id, name, stretch, reason, first_us, last_us, frames, bytes FROM segments
+        "SELECT id, module_id, name, clip, reason, first_us, last_us, frames, bytes FROM segments
          WHERE module_id = ?1 AND (first_us, id) > (?2, ?3) ORDER BY first_us, id LIMIT ?4",
     )?;
     let segment = |row: &Row<'_>| {
@@ -313,9 +313,9 @@ pub(super) fn segments(db: &Connection, module: &ModuleId, page: &PageRequest) -
 }
 
 /// See [`FrameIndexStore::add_tombstones`](crate::store::FrameIndexStore::add_tombstones).
-pub(super) fn add_tombstones(db: &Connection, module: &ModuleId, names: &[String]) -> Work<()> {
+pub(super) fn add_tombstones(db: &Connection, module: &ModuleId, names: &[String]) -> EngineResult<()> {
     let mut note = db.prepare_cached(
-        "INSERT INTO doomed_segments (module_id, name) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+        "INSERT INTO segment_tombstones (module_id, name) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
     )?;
     let mut remove = db.prepare_cached("DELETE FROM segments WHERE module_id = ?1 AND name = ?2")?;
     for name in names {
@@ -326,16 +326,16 @@ pub(super) fn add_tombstones(db: &Connection, module: &ModuleId, names: &[String
 }
 
 /// See [`FrameIndexStore::tombstones`](crate::store::FrameIndexStore::tombstones).
-pub(super) fn tombstones(db: &Connection) -> Work<Vec<(ModuleId, String)>> {
+pub(super) fn tombstones(db: &Connection) -> EngineResult<Vec<(ModuleId, String)>> {
     let mut list =
-        db.prepare_cached("SELECT module_id, name FROM doomed_segments ORDER BY module_id, name")?;
+        db.prepare_cached("SELECT module_id, name FROM segment_tombstones ORDER BY module_id, name")?;
     let list = list.query_map([], |row| Ok((parsed(row, 0)?, row.get(1)?)))?;
     Ok(list.collect::<Result<_, _>>()?)
 }
 
 /// See [`FrameIndexStore::remove_tombstones`](crate::store::FrameIndexStore::remove_tombstones).
-pub(super) fn remove_tombstones(db: &Connection, gone: &[(ModuleId, String)]) -> Work<()> {
-    let mut forget = db.prepare_cached("DELETE FROM doomed_segments WHERE module_id = ?1 AND name = ?2")?;
+pub(super) fn remove_tombstones(db: &Connection, gone: &[(ModuleId, String)]) -> EngineResult<()> {
+    let mut forget = db.prepare_cached("DELETE FROM segment_tombstones WHERE module_id = ?1 AND name = ?2")?;
     for (module, name) in gone {
         forget.execute(params![module.as_str(), name])?;
     }
@@ -347,7 +347,7 @@ mod side {
     use async_trait::async_trait;
 
     use super::{
-        super::{Sqlite, writer::Desk},
+        super::{Sqlite, writer::WriteContext},
         Clip, ClipQuery, FoundFrame, FrameSelection, IndexedFrames, ModuleId, Page, PageRequest,
         RecordingSettings, RecordingTotals, SegmentRecord, Timestamp,
     };
@@ -410,7 +410,7 @@ mod side {
 
         async fn add_tombstones(&self, module_id: &ModuleId, names: &[String]) -> Result<()> {
             let (module_id, names) = (module_id.clone(), names.to_vec());
-            self.free("remove recordings", move |db: &mut Desk<'_>| {
+            self.free("remove recordings", move |db: &mut WriteContext<'_>| {
                 super::add_tombstones(db, &module_id, &names)
             })
             .await
@@ -422,7 +422,7 @@ mod side {
 
         async fn remove_tombstones(&self, gone: &[(ModuleId, String)]) -> Result<()> {
             let gone = gone.to_vec();
-            self.free("forget removed recordings", move |db: &mut Desk<'_>| {
+            self.free("forget removed recordings", move |db: &mut WriteContext<'_>| {
                 super::remove_tombstones(db, &gone)
             })
             .await

@@ -4,7 +4,9 @@ use std::{fs, sync::Arc};
 
 use rusqlite::Connection;
 
-use super::{engine::Sqlite, failure::Failure, file_watch::Watch, files::with_suffix, writer::Desk};
+use super::{
+    engine::Sqlite, failure::Failure, file_watch::FileWatch, files::with_suffix, writer::WriteContext,
+};
 use crate::store::sqlite::{
     recovery::{self, verify},
     series::{eviction, expiry, gaps},
@@ -26,15 +28,17 @@ impl Sqlite {
         }
         for cut in cuts {
             // Each step shares a commit with whatever else waits.
-            while self.free("remove what is old", move |desk: &mut Desk<'_>| expiry::step(desk, cut)).await? {
-            }
+            while self
+                .free("remove what is old", move |tx: &mut WriteContext<'_>| expiry::step(tx, cut))
+                .await?
+            {}
         }
         for of in gaps {
             loop {
                 let of = of.clone();
-                let step = move |desk: &mut Desk<'_>| {
-                    let (db, journal) = desk.parts();
-                    journal.expire_gaps(db, &of)
+                let step = move |tx: &mut WriteContext<'_>| {
+                    let (db, ingest) = tx.split();
+                    ingest.expire_gaps(db, &of)
                 };
                 if !self.free("remove old gaps", step).await? {
                     break;
@@ -100,10 +104,10 @@ impl Sqlite {
     pub(super) async fn check_files(&self) -> Result<()> {
         // Takes the write lock and finds the engine unbroken; writes nothing, because health is asked for often. What a reader or
         // a verification found ends here: the next start mends it.
-        let (watch, suspect) = (self.watch.clone(), Arc::clone(&self.suspect));
-        let look = move |_: &mut Desk<'_>| match suspect.get() {
+        let (file_watch, suspect) = (self.file_watch.clone(), Arc::clone(&self.suspect));
+        let look = move |_: &mut WriteContext<'_>| match suspect.get() {
             Some(why) => Err(Failure::fatal(why).into()),
-            None => watch.as_ref().map_or(Ok(()), Watch::look),
+            None => file_watch.as_ref().map_or(Ok(()), FileWatch::check),
         };
         self.write("check the store", look).await
     }

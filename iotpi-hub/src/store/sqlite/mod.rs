@@ -37,9 +37,9 @@ use rusqlite::{Connection, config::DbConfig};
 use serde_json::{Map, Value};
 
 use self::{
-    file_watch::Watch,
+    file_watch::FileWatch,
     series::{buckets, gaps, memtable, merge, page, readings, rollups, runs},
-    writer::Desk,
+    writer::WriteContext,
 };
 use super::{
     BackedUp, CommandHistory, CommandOrder, DiskUse, Eviction, ExpiryPlan, ExpiryReport, GapQuery,
@@ -57,9 +57,9 @@ pub(super) use self::{engine::Sqlite, file::database_path};
 #[async_trait]
 impl Store for Sqlite {
     async fn record(&self, new: Vec<Reading>, max_series: u64, now: Now) -> Result<Recorded> {
-        let record = move |desk: &mut Desk<'_>| {
-            let (db, journal) = desk.parts();
-            journal.record(db, new, max_series, now)
+        let record = move |tx: &mut WriteContext<'_>| {
+            let (db, ingest) = tx.split();
+            ingest.record(db, new, max_series, now)
         };
         let recorded = self.writer.write_together("record readings", record).await;
         recorded.inspect_err(|error| self.suspect(error))
@@ -67,9 +67,9 @@ impl Store for Sqlite {
 
     async fn record_gap(&self, module_id: &ModuleId, gap: &NewGap, now: Now) -> Result<bool> {
         let (module_id, gap) = (module_id.clone(), gap.clone());
-        let record = move |desk: &mut Desk<'_>| {
-            let (db, journal) = desk.parts();
-            journal.record_gap(db, &module_id, &gap, now)
+        let record = move |tx: &mut WriteContext<'_>| {
+            let (db, ingest) = tx.split();
+            ingest.record_gap(db, &module_id, &gap, now)
         };
         self.write("record a gap", record).await
     }
@@ -80,40 +80,43 @@ impl Store for Sqlite {
     }
 
     async fn delivery(&self, module_id: &ModuleId) -> Result<DeliveryAccount> {
-        let total = lock(&self.deliveries).account(module_id);
-        let (id, tail) = (module_id.clone(), Arc::clone(&self.tail));
-        let series = self.read("sum up deliveries", move |db| gaps::by_series(db, &tail, &id)).await?;
+        let total = lock(&self.dedup).account(module_id);
+        let (id, memtable) = (module_id.clone(), Arc::clone(&self.memtable));
+        let series = self.read("sum up deliveries", move |db| gaps::by_series(db, &memtable, &id)).await?;
         Ok(DeliveryAccount { module_id: module_id.clone(), total, series })
     }
 
     async fn series_units(&self) -> Result<Vec<(SeriesKey, Unit)>> {
-        let units = |series: &memtable::Series| {
-            let unit = |one: &memtable::One| {
+        let units = |series: &memtable::AllSeries| {
+            let unit = |one: &memtable::Series| {
                 let key =
                     SeriesKey { module_id: one.name.module_id.clone(), sensor: one.name.quantity.name() };
                 (key, one.unit())
             };
-            series.behind(None, None).map(unit).collect()
+            series.after(None, None).map(unit).collect()
         };
-        Ok(self.tail.look(units))
+        Ok(self.memtable.read(units))
     }
 
     async fn readings(&self, query: &ReadingQuery, page: &PageRequest) -> Result<Page<Reading>> {
-        if let Some(known) = self.tail.look(|series| readings::first_page_known(series, query, page)) {
+        if let Some(known) = self.memtable.read(|series| readings::first_page_known(series, query, page)) {
             return Ok(known);
         }
         if query.module_id.is_some() {
-            let (query, page, tail) = (query.clone(), page.clone(), Arc::clone(&self.tail));
-            return self.read("list records", move |db| readings::readings(db, &tail, &query, &page)).await;
+            let (query, page, memtable) = (query.clone(), page.clone(), Arc::clone(&self.memtable));
+            return self
+                .read("list records", move |db| readings::readings(db, &memtable, &query, &page))
+                .await;
         }
-        let mut walk = page::Walk::new(query, page).map_err(|fail| fail.into_store_error("list records"))?;
-        while let Some(wanted) = self.tail.look(|series| walk.go_on(series)) {
+        let mut pager =
+            page::ReadingPager::new(query, page).map_err(|fail| fail.into_store_error("list records"))?;
+        while let Some(wanted) = self.memtable.read(|series| pager.go_on(series)) {
             // A view of the database of its own each time: it has to fit what is in memory then.
-            let tail = Arc::clone(&self.tail);
-            let run = self.read("list records", move |db| merge::merge(db, &tail, &wanted)).await?;
-            run.iter().for_each(|run| walk.take(run));
+            let memtable = Arc::clone(&self.memtable);
+            let run = self.read("list records", move |db| merge::merge(db, &memtable, &wanted)).await?;
+            run.iter().for_each(|run| pager.take(run));
         }
-        Ok(walk.page())
+        Ok(pager.page())
     }
 
     async fn buckets(
@@ -122,32 +125,33 @@ impl Store for Sqlite {
         width: Duration,
         page: &PageRequest,
     ) -> Result<Page<Bucket>> {
-        let first_us = match self.tail.look(|series| series.first_of(&query.sensor)) {
+        let first_us = match self.memtable.read(|series| series.first_of(&query.sensor)) {
             Some(first_us) => first_us,
             None => {
-                let (sensor, tail) = (query.sensor.clone(), Arc::clone(&self.tail));
-                let first = move |db: &Connection| rollups::first_us(db, &tail, &sensor);
+                let (sensor, memtable) = (query.sensor.clone(), Arc::clone(&self.memtable));
+                let first = move |db: &Connection| rollups::first_us(db, &memtable, &sensor);
                 let first_us = self.read("find the first records", first).await?;
-                self.tail.found_first(&query.sensor, first_us)
+                self.memtable.set_first(&query.sensor, first_us)
             }
         };
-        let (series, no_later) = self.tail.look(|series| {
-            let end = runs::Edge::at(end_us(query.not_after));
+        let (series, no_later) = self.memtable.read(|series| {
+            let end = runs::Boundary::at(end_us(query.not_after));
             (series.count(query), series.is_last(&query.sensor, &end))
         });
         // The latest time moves on with the clock: sums up to it would serve no later query.
         let asked = if no_later { query.listed() } else { query.clone() };
-        let mut walk = buckets::Walk::new(&asked, width, page, series, first_us)
+        let mut pager = buckets::BucketPager::new(&asked, width, page, series, first_us)
             .map_err(|fail| fail.into_store_error("sum up records"))?;
         loop {
-            self.tail.look(|series| walk.take_kept(series));
-            let Some(step) = walk.step() else { break };
+            self.memtable.read(|series| pager.take_kept(series));
+            let Some(step) = pager.step() else { break };
             // A view of the database of its own each time: it has to fit what is in memory then.
-            let (tail, asked) = (Arc::clone(&self.tail), step.clone());
-            let summed = self.read("sum up records", move |db| rollups::sum_step(db, &tail, &asked)).await?;
-            walk.take(&step, summed);
+            let (memtable, asked) = (Arc::clone(&self.memtable), step.clone());
+            let summed =
+                self.read("sum up records", move |db| rollups::sum_step(db, &memtable, &asked)).await?;
+            pager.take(&step, summed);
         }
-        Ok(walk.page())
+        Ok(pager.page())
     }
 
     async fn newest(
@@ -156,12 +160,13 @@ impl Store for Sqlite {
         latest: Option<Timestamp>,
         page: &PageRequest,
     ) -> Result<Page<Reading>> {
-        let known = self.tail.look(|series| readings::newest_known(series, module_id, latest, page));
+        let known = self.memtable.read(|series| readings::newest_known(series, module_id, latest, page));
         if let Some(known) = known.map_err(|fail| fail.into_store_error("list newest records"))? {
             return Ok(known);
         }
-        let (module_id, page, tail) = (module_id.cloned(), page.clone(), Arc::clone(&self.tail));
-        let newest = move |db: &Connection| readings::newest(db, &tail, module_id.as_ref(), latest, &page);
+        let (module_id, page, memtable) = (module_id.cloned(), page.clone(), Arc::clone(&self.memtable));
+        let newest =
+            move |db: &Connection| readings::newest(db, &memtable, module_id.as_ref(), latest, &page);
         self.read("list newest records", newest).await
     }
 
@@ -171,11 +176,11 @@ impl Store for Sqlite {
         count: u32,
         latest: Option<Timestamp>,
     ) -> Result<Vec<Reading>> {
-        if let Some(known) = self.tail.look(|all| readings::recent_known(all, series, count, latest)) {
+        if let Some(known) = self.memtable.read(|all| readings::recent_known(all, series, count, latest)) {
             return Ok(known);
         }
-        let (series, tail) = (series.clone(), Arc::clone(&self.tail));
-        let recent = move |db: &Connection| readings::recent(db, &tail, &series, count, latest);
+        let (series, memtable) = (series.clone(), Arc::clone(&self.memtable));
+        let recent = move |db: &Connection| readings::recent(db, &memtable, &series, count, latest);
         self.read("list recent records", recent).await
     }
 
@@ -217,11 +222,11 @@ impl Store for Sqlite {
         let id = id.clone();
         loop {
             let id = id.clone();
-            let step = move |desk: &mut Desk<'_>| {
-                let (db, journal) = desk.parts();
+            let step = move |tx: &mut WriteContext<'_>| {
+                let (db, ingest) = tx.split();
                 let gone = module_removal::step(db, &id)?;
                 if gone {
-                    journal.removed(&id);
+                    ingest.remove_module(&id);
                 }
                 Ok(gone)
             };
@@ -325,7 +330,7 @@ impl Store for Sqlite {
 
     async fn remove_user(&self, name: &UserName) -> Result<()> {
         let name = name.clone();
-        self.free("remove a user", move |db: &mut Desk<'_>| users::remove_user(db, &name)).await
+        self.free("remove a user", move |db: &mut WriteContext<'_>| users::remove_user(db, &name)).await
     }
 
     async fn users(&self, page: &PageRequest, now: Now) -> Result<Page<UserListing>> {
@@ -344,7 +349,7 @@ impl Store for Sqlite {
 
     async fn open_session(&self, secret: &SecretHash, user: &UserName, ends: Steady, now: Now) -> Result<()> {
         let (secret, user) = (*secret, user.clone());
-        self.free("open a session", move |db: &mut Desk<'_>| {
+        self.free("open a session", move |db: &mut WriteContext<'_>| {
             users::open_session(db, &secret, &user, ends, now)
         })
         .await
@@ -361,7 +366,7 @@ impl Store for Sqlite {
 
     async fn end_session(&self, secret: &SecretHash) -> Result<()> {
         let secret = *secret;
-        self.free("end a session", move |db: &mut Desk<'_>| users::end_session(db, &secret)).await
+        self.free("end a session", move |db: &mut WriteContext<'_>| users::end_session(db, &secret)).await
     }
 
     async fn add_token(&self, secret: &SecretHash, token: &TokenRecord) -> Result<()> {
@@ -386,7 +391,7 @@ impl Store for Sqlite {
 
     async fn revoke_token(&self, id: &str) -> Result<()> {
         let id = id.to_owned();
-        self.free("revoke a token", move |db: &mut Desk<'_>| users::revoke_token(db, &id)).await
+        self.free("revoke a token", move |db: &mut WriteContext<'_>| users::revoke_token(db, &id)).await
     }
 
     async fn hub_secret(&self, name: &str, fresh: [u8; 32]) -> Result<[u8; 32]> {
@@ -405,24 +410,24 @@ impl Store for Sqlite {
     }
 
     async fn tend(&self, now: Now) -> Result<()> {
-        let tend = move |desk: &mut Desk<'_>| {
-            desk.journal.fold_if_old(now);
+        let compact = move |tx: &mut WriteContext<'_>| {
+            tx.ingest.compact_if_old(now);
             Ok(())
         };
-        self.write("tend the journal", tend).await?;
+        self.write("compact the WAL", compact).await?;
         self.make_reserve().await
     }
 
     async fn settle(&self) -> Result<()> {
-        // What is folded is what is on the disk, so each turn is a write of its own.
-        while self.write("look what is removed", |desk| Ok(desk.journal.is_deleting())).await? {}
-        while self.tail.look(memtable::Series::waiting) > 0 {
-            let fold = |desk: &mut Desk<'_>| {
-                desk.journal.fold_all();
+        while self.memtable.read(memtable::AllSeries::records) > 0 {
+            // Each compaction takes what is committed, so that each turn is a write of its own.
+            let compact = |tx: &mut WriteContext<'_>| {
+                tx.ingest.compact_all();
                 Ok(())
             };
-            self.write("fold the journal", fold).await?;
+            self.write("compact the WAL", compact).await?;
         }
+        while self.write("delete obsolete rows", |tx| Ok(tx.ingest.is_deleting())).await? {}
         Ok(())
     }
 
@@ -469,7 +474,7 @@ impl Store for Sqlite {
     }
 
     fn take_unverified(&self) -> bool {
-        self.watch.as_ref().is_some_and(Watch::take_unverified)
+        self.file_watch.as_ref().is_some_and(FileWatch::take_unverified)
     }
 
     async fn failed(&self) -> String {
@@ -479,8 +484,9 @@ impl Store for Sqlite {
     async fn close(&self) -> Result<()> {
         if self.suspect.get().is_some() {
             // As the writer does when it is broken itself.
-            let leave =
-                |db: &mut Desk<'_>| Ok(db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?);
+            let leave = |db: &mut WriteContext<'_>| {
+                Ok(db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?)
+            };
             let _ = self.writer.write("leave what is there", leave).await;
         }
         // Readers first, as when dropped.

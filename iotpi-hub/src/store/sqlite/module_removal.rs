@@ -8,7 +8,7 @@
 use iotpi_core::ModuleId;
 use rusqlite::{Connection, params};
 
-use super::{failure::Work, frame_index, notes, series::removed::REMOVED};
+use super::{failure::EngineResult, frame_index, notes, series::removed::REMOVED};
 use crate::store::StoreError;
 
 /// A note of that beginning, and the module's id, says that its removal has begun.
@@ -22,7 +22,7 @@ const MAX_SEGMENTS: usize = 8;
 ///
 /// # Errors
 /// [`StoreError::NotFound`]; SQLite's.
-pub(super) fn step(db: &Connection, id: &ModuleId) -> Work<bool> {
+pub(super) fn step(db: &Connection, id: &ModuleId) -> EngineResult<bool> {
     let module = id.as_str();
     if !db.prepare_cached("SELECT 1 FROM modules WHERE id = ?1")?.exists([module])? {
         return Err(StoreError::NotFound("module").into());
@@ -44,7 +44,7 @@ pub(super) fn step(db: &Connection, id: &ModuleId) -> Work<bool> {
 }
 
 /// Deletes some of a module's rows of those tables that may have many. Answers whether there may be more.
-fn delete_some(db: &Connection, id: &ModuleId) -> Work<bool> {
+fn delete_some(db: &Connection, id: &ModuleId) -> EngineResult<bool> {
     let sql = "SELECT name FROM segments WHERE module_id = ?1 LIMIT ?2";
     let mut segments = db.prepare_cached(sql)?;
     let names = segments.query_map(params![id.as_str(), MAX_SEGMENTS], |row| row.get(0))?;
@@ -61,7 +61,7 @@ fn delete_some(db: &Connection, id: &ModuleId) -> Work<bool> {
 }
 
 /// The modules whose removal has begun and not come to the transaction in which they disappear.
-pub(super) fn begun(db: &Connection) -> Work<Vec<ModuleId>> {
+pub(super) fn begun(db: &Connection) -> EngineResult<Vec<ModuleId>> {
     let mut ids = db.prepare("SELECT name FROM notes WHERE name >= ?1 AND name < ?2")?;
     // `0` follows `/`.
     let names = ids.query_map([BEGUN, "removing0"], |row| row.get::<_, String>(0))?;

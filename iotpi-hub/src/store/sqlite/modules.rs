@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{
     columns::{maybe_json, maybe_moment, moment, parsed},
-    failure::Work,
+    failure::EngineResult,
 };
 use crate::store::{
     BoxError, ModuleRecord, Now, Page, PageRequest, StoreError,
@@ -17,13 +17,18 @@ use crate::store::{
 const COLUMNS: &str = "id, manifest, last_seen_at_us, registered_at_us, state, state_at_us";
 
 /// Makes the module if need be. Answers whether it was new.
-pub(super) fn ensure(db: &Connection, id: &ModuleId, now: Now) -> Work<bool> {
+pub(super) fn ensure(db: &Connection, id: &ModuleId, now: Now) -> EngineResult<bool> {
     let sql = "INSERT INTO modules (id, registered_at_us) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
     Ok(db.prepare_cached(sql)?.execute(params![id.as_str(), now.wall.as_micros()])? == 1)
 }
 
 /// See [`Store::register`](crate::store::Store::register).
-pub(super) fn register(db: &Connection, id: &ModuleId, manifest: &Manifest, now: Now) -> Work<ModuleRecord> {
+pub(super) fn register(
+    db: &Connection,
+    id: &ModuleId,
+    manifest: &Manifest,
+    now: Now,
+) -> EngineResult<ModuleRecord> {
     ensure(db, id, now)?;
     let sql = format!("UPDATE modules SET manifest = ?2 WHERE id = ?1 RETURNING {COLUMNS}");
     Ok(db.prepare_cached(&sql)?.query_row(params![id.as_str(), json(manifest)?], record)?)
@@ -35,7 +40,7 @@ pub(super) fn report_state(
     id: &ModuleId,
     state: &Map<String, Value>,
     now: Now,
-) -> Work<ModuleRecord> {
+) -> EngineResult<ModuleRecord> {
     ensure(db, id, now)?;
     let sql = format!("UPDATE modules SET state = ?2, state_at_us = ?3 WHERE id = ?1 RETURNING {COLUMNS}");
     let row = params![id.as_str(), json(state)?, now.wall.as_micros()];
@@ -44,7 +49,7 @@ pub(super) fn report_state(
 
 /// See [`Store::touch`](crate::store::Store::touch). The last one wins, also over a later time: that one came from a
 /// clock that has been set back since.
-pub(super) fn touch(db: &Connection, seen: &[(ModuleId, Timestamp)], now: Now) -> Work<()> {
+pub(super) fn touch(db: &Connection, seen: &[(ModuleId, Timestamp)], now: Now) -> EngineResult<()> {
     let mut touch = db.prepare_cached("UPDATE modules SET last_seen_at_us = ?2 WHERE id = ?1")?;
     for (id, at) in seen {
         ensure(db, id, now)?;
@@ -54,13 +59,13 @@ pub(super) fn touch(db: &Connection, seen: &[(ModuleId, Timestamp)], now: Now) -
 }
 
 /// See [`Store::module`](crate::store::Store::module).
-pub(super) fn module(db: &Connection, id: &ModuleId) -> Work<Option<ModuleRecord>> {
+pub(super) fn module(db: &Connection, id: &ModuleId) -> EngineResult<Option<ModuleRecord>> {
     let sql = format!("SELECT {COLUMNS} FROM modules WHERE id = ?1");
     Ok(db.prepare_cached(&sql)?.query_row([id.as_str()], record).optional()?)
 }
 
 /// See [`Store::modules`](crate::store::Store::modules).
-pub(super) fn modules(db: &Connection, page: &PageRequest) -> Work<Page<ModuleRecord>> {
+pub(super) fn modules(db: &Connection, page: &PageRequest) -> EngineResult<Page<ModuleRecord>> {
     let list = List::new("modules", &());
     // Every id is greater than this, which is greater than the name of what holds the series of removed modules.
     let after = list.key::<String>(page)?.unwrap_or_else(|| "/".to_owned());
@@ -84,7 +89,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<ModuleRecord> {
 }
 
 /// A value as JSON text.
-pub(super) fn json(value: &impl Serialize) -> Work<String> {
+pub(super) fn json(value: &impl Serialize) -> EngineResult<String> {
     let unsayable = |error| StoreError::Engine { context: "write JSON", source: BoxError::from(error) };
     Ok(serde_json::to_string(value).map_err(unsayable)?)
 }

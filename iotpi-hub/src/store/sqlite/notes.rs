@@ -2,23 +2,23 @@
 
 use rusqlite::{Connection, OptionalExtension as _};
 
-use super::failure::Work;
+use super::failure::EngineResult;
 
 /// See [`Store::note`](crate::store::Store::note).
-pub(super) fn note(db: &Connection, name: &str) -> Work<Option<String>> {
+pub(super) fn note(db: &Connection, name: &str) -> EngineResult<Option<String>> {
     let sql = "SELECT text FROM notes WHERE name = ?1";
     Ok(db.prepare_cached(sql)?.query_row([name], |row| row.get(0)).optional()?)
 }
 
 /// See [`Store::keep_note`](crate::store::Store::keep_note).
-pub(super) fn keep(db: &Connection, name: &str, text: &str) -> Work<()> {
+pub(super) fn keep(db: &Connection, name: &str, text: &str) -> EngineResult<()> {
     let sql = "INSERT INTO notes (name, text) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET text = excluded.text";
     db.prepare_cached(sql)?.execute([name, text])?;
     Ok(())
 }
 
 /// Forgets what was noted under that name.
-pub(super) fn forget(db: &Connection, name: &str) -> Work<()> {
+pub(super) fn forget(db: &Connection, name: &str) -> EngineResult<()> {
     db.prepare_cached("DELETE FROM notes WHERE name = ?1")?.execute([name])?;
     Ok(())
 }

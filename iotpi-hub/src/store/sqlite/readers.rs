@@ -8,7 +8,7 @@ use std::sync::{
 use rusqlite::Connection;
 use tokio::{sync::Semaphore, task};
 
-use super::failure::Work;
+use super::failure::EngineResult;
 use crate::store::{Result, StoreError};
 
 /// Queries at once, at most. More would only share the same few cores and the memory of a page cache each.
@@ -46,7 +46,7 @@ impl Readers {
     pub(super) async fn read<T: Send + 'static>(
         &self,
         context: &'static str,
-        query: impl FnOnce(&Connection) -> Work<T> + Send + 'static,
+        query: impl FnOnce(&Connection) -> EngineResult<T> + Send + 'static,
     ) -> Result<T> {
         let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| StoreError::Closed)?;
         let idle = Arc::clone(&self.idle);
@@ -98,8 +98,8 @@ impl Loan {
     fn query<T>(
         &mut self,
         is_cancelled: Arc<AtomicBool>,
-        query: impl FnOnce(&Connection) -> Work<T>,
-    ) -> Work<T> {
+        query: impl FnOnce(&Connection) -> EngineResult<T>,
+    ) -> EngineResult<T> {
         let Some(connection) = &mut self.connection else { return Err(StoreError::Closed.into()) };
         connection.progress_handler(CHECK_EVERY_STEPS, Some(move || is_cancelled.load(Relaxed)))?;
         let snapshot = connection.unchecked_transaction()?;

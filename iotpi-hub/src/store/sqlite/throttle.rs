@@ -14,47 +14,47 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
 /// Whether to go on, and how fast. Clones share the first.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Pace {
-    over: Arc<(Mutex<bool>, Condvar)>,
-    hurried: bool,
+pub(super) struct Throttle {
+    cancelled: Arc<(Mutex<bool>, Condvar)>,
+    unthrottled: bool,
 }
 
-impl Pace {
+impl Throttle {
     /// The same without pauses: everything waits for this work.
-    pub(super) fn hurried(&self) -> Self {
-        Self { hurried: true, ..self.clone() }
+    pub(super) fn unthrottled(&self) -> Self {
+        Self { unthrottled: true, ..self.clone() }
     }
 
     /// Gives the device as long to others as the step since `began` had it. Answers whether to go on.
-    pub(super) fn rest(&self, began: Instant) -> bool {
-        let pause = if self.hurried { Duration::ZERO } else { began.elapsed().min(LONGEST_PAUSE) };
-        let over = self.over.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match self.over.1.wait_timeout_while(over, pause, |over| !*over) {
-            Ok((over, _)) => !*over,
+    pub(super) fn pause(&self, began: Instant) -> bool {
+        let pause = if self.unthrottled { Duration::ZERO } else { began.elapsed().min(LONGEST_PAUSE) };
+        let cancelled = self.cancelled.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.cancelled.1.wait_timeout_while(cancelled, pause, |cancelled| !*cancelled) {
+            Ok((cancelled, _)) => !*cancelled,
             Err(_) => false,
         }
     }
 
-    fn end(&self) {
-        *self.over.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.over.1.notify_all();
+    fn cancel(&self) {
+        *self.cancelled.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.cancelled.1.notify_all();
     }
 }
 
 /// Does the work on a thread that may block. Dropped, the work is told to end.
-pub(super) async fn paced<T: Send + 'static>(
+pub(super) async fn throttled<T: Send + 'static>(
     context: &'static str,
-    work: impl FnOnce(&Pace) -> Result<T> + Send + 'static,
+    work: impl FnOnce(&Throttle) -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    struct End(Pace);
-    impl Drop for End {
+    struct CancelOnDrop(Throttle);
+    impl Drop for CancelOnDrop {
         fn drop(&mut self) {
-            self.0.end();
+            self.0.cancel();
         }
     }
-    let end = End(Pace::default());
-    let pace = end.0.clone();
-    task::spawn_blocking(move || work(&pace))
+    let end = CancelOnDrop(Throttle::default());
+    let throttle = end.0.clone();
+    task::spawn_blocking(move || work(&throttle))
         .await
         .map_err(|error| StoreError::Engine { context, source: error.into() })?
 }

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
     columns::{maybe_moment, maybe_parsed, moment, parsed, role},
-    failure::Work,
+    failure::EngineResult,
 };
 use crate::store::{
     Now, Page, PageRequest, SecretHash, Steady, StoreError, TokenRecord, UserListing, UserRecord,
@@ -15,7 +15,7 @@ use crate::store::{
 const HOUR_US: i64 = 3_600_000_000;
 
 /// See [`Store::add_first_user`](crate::store::Store::add_first_user).
-pub(super) fn add_first_user(db: &Connection, user: &UserRecord, now: Now) -> Work<()> {
+pub(super) fn add_first_user(db: &Connection, user: &UserRecord, now: Now) -> EngineResult<()> {
     if has_users(db)? {
         return Err(StoreError::Conflict("there is a user already".to_owned()).into());
     }
@@ -23,7 +23,7 @@ pub(super) fn add_first_user(db: &Connection, user: &UserRecord, now: Now) -> Wo
 }
 
 /// See [`Store::add_user`](crate::store::Store::add_user).
-pub(super) fn add_user(db: &Connection, user: &UserRecord, now: Now) -> Work<()> {
+pub(super) fn add_user(db: &Connection, user: &UserRecord, now: Now) -> EngineResult<()> {
     // A log names who did something by name alone.
     if db.prepare_cached("SELECT 1 FROM tokens WHERE name = ?1")?.exists([user.name.as_str()])? {
         return Err(StoreError::Conflict(format!("there is a token named {}", user.name)).into());
@@ -38,7 +38,7 @@ pub(super) fn add_user(db: &Connection, user: &UserRecord, now: Now) -> Work<()>
 }
 
 /// See [`Store::set_password`](crate::store::Store::set_password).
-pub(super) fn set_password(db: &Connection, name: &UserName, password_hash: &str) -> Work<()> {
+pub(super) fn set_password(db: &Connection, name: &UserName, password_hash: &str) -> EngineResult<()> {
     let sql = "UPDATE users SET password_hash = ?2 WHERE name = ?1";
     changed(db.prepare_cached(sql)?.execute(params![name.as_str(), password_hash])?)?;
     db.prepare_cached("DELETE FROM sessions WHERE user = ?1")?.execute([name.as_str()])?;
@@ -46,7 +46,7 @@ pub(super) fn set_password(db: &Connection, name: &UserName, password_hash: &str
 }
 
 /// See [`Store::set_role`](crate::store::Store::set_role).
-pub(super) fn set_role(db: &Connection, name: &UserName, role: Role) -> Work<()> {
+pub(super) fn set_role(db: &Connection, name: &UserName, role: Role) -> EngineResult<()> {
     if role != Role::Admin {
         check_another_admin(db, name)?;
     }
@@ -55,17 +55,17 @@ pub(super) fn set_role(db: &Connection, name: &UserName, role: Role) -> Work<()>
 }
 
 /// See [`Store::remove_user`](crate::store::Store::remove_user). Their sessions go with them (`ON DELETE CASCADE`).
-pub(super) fn remove_user(db: &Connection, name: &UserName) -> Work<()> {
+pub(super) fn remove_user(db: &Connection, name: &UserName) -> EngineResult<()> {
     check_another_admin(db, name)?;
     changed(db.prepare_cached("DELETE FROM users WHERE name = ?1")?.execute([name.as_str()])?)
 }
 
-fn changed(users: usize) -> Work<()> {
+fn changed(users: usize) -> EngineResult<()> {
     if users == 0 { Err(StoreError::NotFound("user").into()) } else { Ok(()) }
 }
 
 /// Refuses to take the role of admin from the only one.
-fn check_another_admin(db: &Connection, name: &UserName) -> Work<()> {
+fn check_another_admin(db: &Connection, name: &UserName) -> EngineResult<()> {
     let sql = "SELECT 1 FROM users WHERE name = ?1 AND role = 'admin'
                AND NOT EXISTS (SELECT 1 FROM users WHERE name <> ?1 AND role = 'admin')";
     if db.prepare_cached(sql)?.exists([name.as_str()])? {
@@ -77,7 +77,7 @@ fn check_another_admin(db: &Connection, name: &UserName) -> Work<()> {
 }
 
 /// See [`Store::users`](crate::store::Store::users).
-pub(super) fn users(db: &Connection, page: &PageRequest, now: Now) -> Work<Page<UserListing>> {
+pub(super) fn users(db: &Connection, page: &PageRequest, now: Now) -> EngineResult<Page<UserListing>> {
     let list = List::new("users", &());
     let after = list.key::<String>(page)?.unwrap_or_default();
     let sql = "SELECT name, role, created_at_us, max(opened_at_us), count(secret)
@@ -98,12 +98,12 @@ pub(super) fn users(db: &Connection, page: &PageRequest, now: Now) -> Work<Page<
 }
 
 /// See [`Store::has_users`](crate::store::Store::has_users).
-pub(super) fn has_users(db: &Connection) -> Work<bool> {
+pub(super) fn has_users(db: &Connection) -> EngineResult<bool> {
     Ok(db.prepare_cached("SELECT 1 FROM users LIMIT 1")?.exists([])?)
 }
 
 /// See [`Store::user`](crate::store::Store::user).
-pub(super) fn user(db: &Connection, name: &UserName) -> Work<Option<UserRecord>> {
+pub(super) fn user(db: &Connection, name: &UserName) -> EngineResult<Option<UserRecord>> {
     let sql = "SELECT name, role, password_hash FROM users WHERE name = ?1";
     Ok(db.prepare_cached(sql)?.query_row([name.as_str()], read_user).optional()?)
 }
@@ -119,7 +119,7 @@ pub(super) fn open_session(
     user: &UserName,
     ends: Steady,
     now: Now,
-) -> Work<()> {
+) -> EngineResult<()> {
     db.prepare_cached("DELETE FROM sessions WHERE ends_steady_us <= ?1")?
         .execute([now.steady.0.as_micros()])?;
     if !db.prepare_cached("SELECT 1 FROM users WHERE name = ?1")?.exists([user.as_str()])? {
@@ -132,7 +132,7 @@ pub(super) fn open_session(
 }
 
 /// See [`Store::session`](crate::store::Store::session).
-pub(super) fn session(db: &Connection, secret: &SecretHash, now: Now) -> Work<Option<UserRecord>> {
+pub(super) fn session(db: &Connection, secret: &SecretHash, now: Now) -> EngineResult<Option<UserRecord>> {
     let sql = "SELECT name, role, password_hash FROM sessions JOIN users ON name = user
                WHERE secret = ?1 AND ends_steady_us > ?2";
     let query = params![secret, now.steady.0.as_micros()];
@@ -140,20 +140,20 @@ pub(super) fn session(db: &Connection, secret: &SecretHash, now: Now) -> Work<Op
 }
 
 /// See [`Store::clamp_sessions`](crate::store::Store::clamp_sessions).
-pub(super) fn clamp_sessions(db: &Connection, latest: Steady) -> Work<()> {
+pub(super) fn clamp_sessions(db: &Connection, latest: Steady) -> EngineResult<()> {
     db.prepare_cached("UPDATE sessions SET ends_steady_us = ?1 WHERE ends_steady_us > ?1")?
         .execute([latest.0.as_micros()])?;
     Ok(())
 }
 
 /// See [`Store::end_session`](crate::store::Store::end_session).
-pub(super) fn end_session(db: &Connection, secret: &SecretHash) -> Work<()> {
+pub(super) fn end_session(db: &Connection, secret: &SecretHash) -> EngineResult<()> {
     db.prepare_cached("DELETE FROM sessions WHERE secret = ?1")?.execute([secret])?;
     Ok(())
 }
 
 /// See [`Store::add_token`](crate::store::Store::add_token).
-pub(super) fn add_token(db: &Connection, secret: &SecretHash, token: &TokenRecord) -> Work<()> {
+pub(super) fn add_token(db: &Connection, secret: &SecretHash, token: &TokenRecord) -> EngineResult<()> {
     if db.prepare_cached("SELECT 1 FROM users WHERE name = ?1")?.exists([token.name.as_str()])? {
         return Err(StoreError::Conflict(format!("there is a user named {}", token.name)).into());
     }
@@ -187,13 +187,13 @@ fn read_token(row: &Row<'_>) -> rusqlite::Result<TokenRecord> {
 }
 
 /// See [`Store::token`](crate::store::Store::token).
-pub(super) fn token(db: &Connection, secret: &SecretHash) -> Work<Option<TokenRecord>> {
+pub(super) fn token(db: &Connection, secret: &SecretHash) -> EngineResult<Option<TokenRecord>> {
     let sql = format!("{TOKEN} WHERE secret = ?1");
     Ok(db.prepare_cached(&sql)?.query_row([secret], read_token).optional()?)
 }
 
 /// See [`Store::touch_token`](crate::store::Store::touch_token). Writes at most once an hour.
-pub(super) fn touch_token(db: &Connection, id: &str, now: Now) -> Work<()> {
+pub(super) fn touch_token(db: &Connection, id: &str, now: Now) -> EngineResult<()> {
     let wall = now.wall.as_micros();
     let hour = Timestamp::from_micros(wall - wall.rem_euclid(HOUR_US));
     let sql = "UPDATE tokens SET last_used_at_us = ?2 WHERE id = ?1 AND last_used_at_us IS NOT ?2";
@@ -202,7 +202,7 @@ pub(super) fn touch_token(db: &Connection, id: &str, now: Now) -> Work<()> {
 }
 
 /// See [`Store::tokens`](crate::store::Store::tokens).
-pub(super) fn tokens(db: &Connection, page: &PageRequest) -> Work<Page<TokenRecord>> {
+pub(super) fn tokens(db: &Connection, page: &PageRequest) -> EngineResult<Page<TokenRecord>> {
     let list = List::new("tokens", &());
     let after = list.key::<String>(page)?.unwrap_or_default();
     let sql = format!("{TOKEN} WHERE name > ?1 ORDER BY name LIMIT ?2");
@@ -212,7 +212,7 @@ pub(super) fn tokens(db: &Connection, page: &PageRequest) -> Work<Page<TokenReco
 }
 
 /// See [`Store::revoke_token`](crate::store::Store::revoke_token).
-pub(super) fn revoke_token(db: &Connection, id: &str) -> Work<()> {
+pub(super) fn revoke_token(db: &Connection, id: &str) -> EngineResult<()> {
     match db.prepare_cached("DELETE FROM tokens WHERE id = ?1")?.execute([id])? {
         0 => Err(StoreError::NotFound("token").into()),
         _ => Ok(()),
@@ -220,7 +220,7 @@ pub(super) fn revoke_token(db: &Connection, id: &str) -> Work<()> {
 }
 
 /// See [`Store::hub_secret`](crate::store::Store::hub_secret).
-pub(super) fn hub_secret(db: &Connection, name: &str, fresh: [u8; 32]) -> Work<[u8; 32]> {
+pub(super) fn hub_secret(db: &Connection, name: &str, fresh: [u8; 32]) -> EngineResult<[u8; 32]> {
     let sql = "INSERT INTO hub_secrets (name, secret) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
     db.prepare_cached(sql)?.execute(params![name, fresh])?;
     Ok(db
@@ -229,13 +229,13 @@ pub(super) fn hub_secret(db: &Connection, name: &str, fresh: [u8; 32]) -> Work<[
 }
 
 /// See [`Store::read_hub_secret`](crate::store::Store::read_hub_secret).
-pub(super) fn read_hub_secret(db: &Connection, name: &str) -> Work<Option<[u8; 32]>> {
+pub(super) fn read_hub_secret(db: &Connection, name: &str) -> EngineResult<Option<[u8; 32]>> {
     let sql = "SELECT secret FROM hub_secrets WHERE name = ?1";
     Ok(db.prepare_cached(sql)?.query_row([name], |row| row.get(0)).optional()?)
 }
 
 /// See [`Store::replace_hub_secret`](crate::store::Store::replace_hub_secret).
-pub(super) fn replace_hub_secret(db: &Connection, name: &str, fresh: [u8; 32]) -> Work<()> {
+pub(super) fn replace_hub_secret(db: &Connection, name: &str, fresh: [u8; 32]) -> EngineResult<()> {
     let sql = "INSERT INTO hub_secrets (name, secret) VALUES (?1, ?2)
                ON CONFLICT (name) DO UPDATE SET secret = excluded.secret";
     db.prepare_cached(sql)?.execute(params![name, fresh])?;

@@ -22,10 +22,10 @@ use rusqlite::{Connection, config::DbConfig, hooks::Wal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use super::{
-    failure::{Fail, Failure, Work},
-    file_watch::Watch,
+    failure::{EngineError, EngineResult, Failure},
+    file_watch::FileWatch,
 };
-use crate::store::sqlite::series::ingest::Journal;
+use crate::store::sqlite::series::ingest::Ingest;
 use crate::store::{Result, StoreError};
 
 /// Writes that may wait before callers have to.
@@ -40,7 +40,7 @@ const WRITE_BACK_FROM_PAGES: i32 = 1000;
 pub(super) struct Writer {
     inbox: Option<mpsc::Sender<Message>>,
     /// One permit a write that waits.
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     thread: Option<JoinHandle<()>>,
     commits: Arc<AtomicU64>,
     failed: watch::Receiver<Option<String>>,
@@ -53,25 +53,25 @@ enum Message {
 
 impl Message {
     /// Whether it may wait for company.
-    fn is_patient(&self) -> bool {
-        matches!(self, Self::Write(job, _) if job.is_patient())
+    fn may_wait(&self) -> bool {
+        matches!(self, Self::Write(job, _) if job.may_wait())
     }
 }
 
 /// What a write works on: the database, and the way in for readings.
-pub(super) struct Desk<'a> {
+pub(super) struct WriteContext<'a> {
     db: &'a Connection,
-    pub(super) journal: &'a mut Journal,
+    pub(super) ingest: &'a mut Ingest,
 }
 
-impl Desk<'_> {
-    /// The database and the journal, each for itself.
-    pub(super) fn parts(&mut self) -> (&Connection, &mut Journal) {
-        (self.db, self.journal)
+impl WriteContext<'_> {
+    /// The database and the ingest, each for itself.
+    pub(super) fn split(&mut self) -> (&Connection, &mut Ingest) {
+        (self.db, self.ingest)
     }
 }
 
-impl Deref for Desk<'_> {
+impl Deref for WriteContext<'_> {
     type Target = Connection;
 
     fn deref(&self) -> &Connection {
@@ -86,13 +86,13 @@ impl Writer {
     /// [`StoreError::Engine`] when the system has no thread left.
     pub(super) fn start(
         mut connection: Connection,
-        journal: Journal,
+        ingest: Ingest,
         window: Duration,
-        watch: Option<Watch>,
+        watch: Option<FileWatch>,
     ) -> Result<Self> {
         let (inbox, messages) = mpsc::channel();
         let commits = Arc::new(AtomicU64::new(0));
-        let (tell, failed) = watch::channel(None);
+        let (failure_sender, failed) = watch::channel(None);
         let wal_pages = Arc::new(AtomicI32::new(0));
         let count = Arc::clone(&wal_pages);
         connection
@@ -103,15 +103,23 @@ impl Writer {
             .map_err(|error| StoreError::Engine { context: "set up the database", source: error.into() })?;
         let broken = None;
         let commits_made = Arc::clone(&commits);
-        let scribe =
-            Scribe { connection, journal, window, broken, tell, wal_pages, commits: commits_made, watch };
+        let writer_thread = WriterThread {
+            connection,
+            ingest,
+            window,
+            broken,
+            failure_sender,
+            wal_pages,
+            commits: commits_made,
+            watch,
+        };
         let thread = thread::Builder::new()
             .name("iotpi-store".to_owned())
-            .spawn(move || scribe.run(messages))
+            .spawn(move || writer_thread.run(messages))
             .map_err(|error| StoreError::Engine { context: "start the writer", source: error.into() })?;
         Ok(Self {
             inbox: Some(inbox),
-            places: Arc::new(Semaphore::new(QUEUE)),
+            permits: Arc::new(Semaphore::new(QUEUE)),
             thread: Some(thread),
             commits,
             failed,
@@ -128,9 +136,9 @@ impl Writer {
     pub(super) async fn write<T: Send + 'static>(
         &self,
         context: &'static str,
-        work: impl FnOnce(&mut Desk<'_>) -> Work<T> + Send + 'static,
+        work: impl FnOnce(&mut WriteContext<'_>) -> EngineResult<T> + Send + 'static,
     ) -> Result<T> {
-        self.hand_in(context, Patience::None, work).await
+        self.enqueue(context, CommitPolicy::Immediate, work).await
     }
 
     /// The same for work that may wait for company, and takes back by itself what it did when it fails.
@@ -143,21 +151,21 @@ impl Writer {
     pub(super) async fn write_together<T: Send + 'static>(
         &self,
         context: &'static str,
-        work: impl FnOnce(&mut Desk<'_>) -> Work<T> + Send + 'static,
+        work: impl FnOnce(&mut WriteContext<'_>) -> EngineResult<T> + Send + 'static,
     ) -> Result<T> {
-        self.hand_in(context, Patience::Window, work).await
+        self.enqueue(context, CommitPolicy::Window, work).await
     }
 
-    async fn hand_in<T: Send + 'static>(
+    async fn enqueue<T: Send + 'static>(
         &self,
         context: &'static str,
-        patience: Patience,
-        work: impl FnOnce(&mut Desk<'_>) -> Work<T> + Send + 'static,
+        policy: CommitPolicy,
+        work: impl FnOnce(&mut WriteContext<'_>) -> EngineResult<T> + Send + 'static,
     ) -> Result<T> {
         let (reply, answer) = oneshot::channel();
-        let write = Write { context, patience, work: Some(work), done: None, reply };
-        let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| StoreError::Closed)?;
-        self.send(Message::Write(Box::new(write), place))?;
+        let write = Write { context, policy, work: Some(work), done: None, reply };
+        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| StoreError::Closed)?;
+        self.send(Message::Write(Box::new(write), permit))?;
         answer.await.map_err(|_| StoreError::Closed)?
     }
 
@@ -211,8 +219,9 @@ impl fmt::Debug for Writer {
 
 /// How long a write may be kept waiting for company.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Patience {
-    None,
+enum CommitPolicy {
+    /// Now.
+    Immediate,
     /// The commit window.
     Window,
 }
@@ -220,10 +229,10 @@ enum Patience {
 /// A write, whatever it answers.
 trait Job: Send {
     /// Whether it may wait for company; it then needs no savepoint either.
-    fn is_patient(&self) -> bool;
+    fn may_wait(&self) -> bool;
 
     /// Does the work. `Ok` says whether to keep what it did.
-    fn run(&mut self, desk: &mut Desk<'_>) -> Result<bool, Failure>;
+    fn run(&mut self, tx: &mut WriteContext<'_>) -> Result<bool, Failure>;
 
     /// Tells the caller: what the work said, if the group is on the disk.
     fn answer(self: Box<Self>, group: Result<(), Failure>);
@@ -231,23 +240,23 @@ trait Job: Send {
 
 struct Write<T, F> {
     context: &'static str,
-    patience: Patience,
+    policy: CommitPolicy,
     work: Option<F>,
     done: Option<Result<T>>,
     reply: oneshot::Sender<Result<T>>,
 }
 
-impl<T: Send, F: FnOnce(&mut Desk<'_>) -> Work<T> + Send> Job for Write<T, F> {
-    fn is_patient(&self) -> bool {
-        self.patience == Patience::Window
+impl<T: Send, F: FnOnce(&mut WriteContext<'_>) -> EngineResult<T> + Send> Job for Write<T, F> {
+    fn may_wait(&self) -> bool {
+        self.policy == CommitPolicy::Window
     }
 
-    fn run(&mut self, desk: &mut Desk<'_>) -> Result<bool, Failure> {
+    fn run(&mut self, tx: &mut WriteContext<'_>) -> Result<bool, Failure> {
         let Some(work) = self.work.take() else { return Ok(false) };
-        match work(desk) {
+        match work(tx) {
             Ok(value) => self.done = Some(Ok(value)),
             // SQLite has undone the whole group, or the engine is broken.
-            Err(Fail::Engine(failure)) if failure.is_fatal() || desk.is_autocommit() => {
+            Err(EngineError::Failed(failure)) if failure.is_fatal() || tx.is_autocommit() => {
                 return Err(failure);
             }
             Err(fail) => self.done = Some(Err(fail.into_store_error(self.context))),
@@ -267,33 +276,33 @@ impl<T: Send, F: FnOnce(&mut Desk<'_>) -> Work<T> + Send> Job for Write<T, F> {
     }
 }
 
-/// Writes that are committed together, each with its place in the queue.
+/// Writes that are committed together, each with its permit in the queue.
 type Group = Vec<(Box<dyn Job>, OwnedSemaphorePermit)>;
 
 /// The thread's side.
-struct Scribe {
+struct WriterThread {
     connection: Connection,
-    journal: Journal,
+    ingest: Ingest,
     window: Duration,
     /// Why nothing may be acknowledged any more.
     broken: Option<Failure>,
     /// Where whoever has to end the process listens.
-    tell: watch::Sender<Option<String>>,
+    failure_sender: watch::Sender<Option<String>>,
     /// How long the WAL was after the last commit; 0 once it was written back.
     wal_pages: Arc<AtomicI32>,
     commits: Arc<AtomicU64>,
     /// Absent in memory.
-    watch: Option<Watch>,
+    watch: Option<FileWatch>,
 }
 
-impl Scribe {
+impl WriterThread {
     fn run(mut self, messages: mpsc::Receiver<Message>) {
         let mut closing = Vec::new();
-        while let Some(gathered) = self.gather(&messages, !closing.is_empty()) {
+        while let Some(messages_of_group) = self.next_group(&messages, !closing.is_empty()) {
             let mut group = Vec::new();
-            for message in gathered {
+            for message in messages_of_group {
                 match message {
-                    Message::Write(job, place) => group.push((job, place)),
+                    Message::Write(job, permit) => group.push((job, permit)),
                     // What was handed in is still done.
                     Message::Close(reply) => closing.push(reply),
                 }
@@ -316,7 +325,7 @@ impl Scribe {
     }
 
     /// The next group; an empty one when there is only something to fold or to delete, none when there will never be one again.
-    fn gather(&self, messages: &mpsc::Receiver<Message>, closing: bool) -> Option<Vec<Message>> {
+    fn next_group(&self, messages: &mpsc::Receiver<Message>, closing: bool) -> Option<Vec<Message>> {
         let first = if closing || self.has_own_work() {
             match messages.try_recv() {
                 Ok(message) => message,
@@ -329,8 +338,8 @@ impl Scribe {
         let until = Instant::now() + self.window;
         let mut group = vec![first];
         while group.len() < GROUP {
-            let patient = !closing && !self.window.is_zero() && group.iter().all(Message::is_patient);
-            let next = if patient {
+            let waits = !closing && !self.window.is_zero() && group.iter().all(Message::may_wait);
+            let next = if waits {
                 messages.recv_timeout(until.saturating_duration_since(Instant::now()))
             } else {
                 messages.try_recv().map_err(|_| RecvTimeoutError::Timeout)
@@ -344,7 +353,7 @@ impl Scribe {
     }
 
     fn has_own_work(&self) -> bool {
-        self.broken.is_none() && (self.journal.is_folding() || self.journal.is_deleting())
+        self.broken.is_none() && (self.ingest.is_compacting() || self.ingest.is_deleting())
     }
 
     fn commit(&mut self, group: &mut Group) -> Result<(), Failure> {
@@ -354,8 +363,8 @@ impl Scribe {
         let committed = self.transact(group);
         match &committed {
             Ok(()) => {
-                self.journal.committed();
-                self.journal.fold_if_full();
+                self.ingest.committed();
+                self.ingest.compact_if_full();
                 self.write_back();
             }
             Err(failure) => {
@@ -363,7 +372,7 @@ impl Scribe {
                     // What cannot be rolled back is not on the disk either: the next start drops it from the WAL.
                     let _ = self.connection.execute_batch("ROLLBACK");
                 }
-                self.journal.rolled_back();
+                self.ingest.rolled_back();
                 if failure.is_fatal() || !self.connection.is_autocommit() {
                     self.fail(failure);
                 }
@@ -378,7 +387,7 @@ impl Scribe {
         // write is refused, and the process is to end: the next start recovers.
         tracing::error!(error = %failure, "the store failed and takes no more writes");
         self.broken = Some(failure.clone());
-        self.tell.send_replace(Some(failure.to_string()));
+        self.failure_sender.send_replace(Some(failure.to_string()));
     }
 
     /// Writes the WAL back when it has grown long. SQLite would by itself, but says nothing when a sync fails meanwhile. No
@@ -404,48 +413,48 @@ impl Scribe {
 
     #[cfg_attr(not(feature = "sabotage"), allow(clippy::ptr_arg, reason = "the sabotage empties it"))]
     fn transact(&mut self, group: &mut Group) -> Result<(), Failure> {
-        let Self { connection, journal, .. } = self;
+        let Self { connection, ingest, .. } = self;
         let db: &Connection = connection;
         let before = db.total_changes();
         let execute = |sql: &str| db.prepare_cached(sql)?.execute([]).map_err(Failure::from);
         execute("BEGIN IMMEDIATE")?;
-        if journal.is_folding() || group.iter().any(|(job, _)| job.is_patient()) {
-            journal.claim(db)?;
+        if ingest.is_compacting() || group.iter().any(|(job, _)| job.may_wait()) {
+            ingest.claim(db)?;
         }
         for (job, _) in group.iter_mut() {
-            let mut desk = Desk { db, journal };
-            if job.is_patient() {
-                job.run(&mut desk)?;
+            let mut tx = WriteContext { db, ingest };
+            if job.may_wait() {
+                job.run(&mut tx)?;
                 continue;
             }
             execute("SAVEPOINT job")?;
-            if !job.run(&mut desk)? {
+            if !job.run(&mut tx)? {
                 execute("ROLLBACK TO job")?;
             }
             execute("RELEASE job")?;
         }
-        journal.write(db).map_err(Fail::into_failure)?;
-        if journal.is_folding() {
-            execute("SAVEPOINT fold")?;
-            if let Err(failure) = journal.fold_some(db).map_err(Fail::into_failure) {
+        ingest.append(db).map_err(EngineError::into_failure)?;
+        if ingest.is_compacting() {
+            execute("SAVEPOINT compaction")?;
+            if let Err(failure) = ingest.compact_some(db).map_err(EngineError::into_failure) {
                 if failure.is_fatal() || db.is_autocommit() {
                     return Err(failure);
                 }
                 // The writes of the group are no worse for it.
-                tracing::warn!(error = %failure, "the journal could not be folded; later");
-                execute("ROLLBACK TO fold")?;
-                journal.fold_later();
+                tracing::warn!(error = %failure, "the ingest could not be folded; later");
+                execute("ROLLBACK TO compaction")?;
+                ingest.compact_later();
             }
-            execute("RELEASE fold")?;
-        } else if journal.is_deleting() {
+            execute("RELEASE compaction")?;
+        } else if ingest.is_deleting() {
             execute("SAVEPOINT removal")?;
-            if let Err(failure) = journal.delete_some(db).map_err(Fail::into_failure) {
+            if let Err(failure) = ingest.delete_some(db).map_err(EngineError::into_failure) {
                 if failure.is_fatal() || db.is_autocommit() {
                     return Err(failure);
                 }
                 tracing::warn!(error = %failure, "records of a removed module could not be deleted; later");
                 execute("ROLLBACK TO removal")?;
-                journal.delete_later();
+                ingest.delete_later();
             }
             execute("RELEASE removal")?;
         }

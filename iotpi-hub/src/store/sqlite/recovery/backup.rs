@@ -18,9 +18,9 @@ use rusqlite::{
 
 use super::verify;
 use crate::store::sqlite::{
-    failure::said,
+    failure::engine_error,
     files::{SIDE_FILES, with_suffix},
-    throttle::Pace,
+    throttle::Throttle,
 };
 use crate::store::{BackedUp, BoxError, Result, StoreError};
 
@@ -28,19 +28,19 @@ use crate::store::{BackedUp, BoxError, Result, StoreError};
 const STEP: i32 = 256;
 
 /// See [`Store::backup`](crate::store::Store::backup).
-pub(crate) fn copy(database: &Path, to: &Path, pace: &Pace) -> Result<BackedUp> {
+pub(crate) fn copy(database: &Path, to: &Path, throttle: &Throttle) -> Result<BackedUp> {
     if to.try_exists().map_err(failed("look for the backup"))? {
         return Err(StoreError::Conflict(format!("{} is there already", to.display())));
     }
     let partial = Partial::new(to)?;
-    let source = verify::open(database, pace)?;
-    let snapshot = source.unchecked_transaction().map_err(said("begin a snapshot"))?;
+    let source = verify::open(database, throttle)?;
+    let snapshot = source.unchecked_transaction().map_err(engine_error("begin a snapshot"))?;
     // The first read fixes it.
     let rows = verify::rows(&snapshot)?;
-    write(&snapshot, &partial, pace)?;
-    snapshot.finish().map_err(said("end the snapshot"))?;
+    write(&snapshot, &partial, throttle)?;
+    snapshot.finish().map_err(engine_error("end the snapshot"))?;
 
-    let found = verify::verify(&partial.0, true, pace)?;
+    let found = verify::verify(&partial.0, true, throttle)?;
     if !found.is_sound() || found.rows != rows {
         let why = if found.is_sound() {
             "its rows are not those of the database".to_owned()
@@ -54,24 +54,24 @@ pub(crate) fn copy(database: &Path, to: &Path, pace: &Pace) -> Result<BackedUp> 
     Ok(BackedUp { bytes, rows })
 }
 
-fn write(source: &Connection, partial: &Partial, pace: &Pace) -> Result<()> {
+fn write(source: &Connection, partial: &Partial, throttle: &Throttle) -> Result<()> {
     let file = fs::File::open(&partial.0).map_err(failed("write the backup"))?;
-    let mut copy = Connection::open(&partial.0).map_err(said("write the backup"))?;
+    let mut copy = Connection::open(&partial.0).map_err(engine_error("write the backup"))?;
     let off = |copy: &Connection| -> rusqlite::Result<()> {
         // A copy that is cut short is thrown away: no journal. It is synced here, step by step.
         copy.pragma_update_and_check(None, "journal_mode", "off", |_| Ok(()))?;
         copy.pragma_update(None, "synchronous", "off")?;
         copy.pragma_update(None, "cache_size", -2048)
     };
-    off(&copy).map_err(said("write the backup"))?;
+    off(&copy).map_err(engine_error("write the backup"))?;
     {
-        let backup = Backup::new(source, &mut copy).map_err(said("write the backup"))?;
+        let backup = Backup::new(source, &mut copy).map_err(engine_error("write the backup"))?;
         loop {
             let began = Instant::now();
-            let step = backup.step(STEP).map_err(said("write the backup"))?;
+            let step = backup.step(STEP).map_err(engine_error("write the backup"))?;
             // Else the kernel gathers hundreds of megabytes, and a commit's sync waits for them all.
             file.sync_data().map_err(failed("write the backup"))?;
-            if !pace.rest(began) {
+            if !throttle.pause(began) {
                 return Err(StoreError::Closed);
             }
             if step == StepResult::Done {
@@ -81,8 +81,8 @@ fn write(source: &Connection, partial: &Partial, pace: &Pace) -> Result<()> {
     }
     // One file that needs nothing beside it, wherever it is carried.
     let one_file = copy.pragma_update_and_check(None, "journal_mode", "delete", |_| Ok(()));
-    one_file.map_err(said("write the backup"))?;
-    copy.close().map_err(|(_, error)| said("write the backup")(error))?;
+    one_file.map_err(engine_error("write the backup"))?;
+    copy.close().map_err(|(_, error)| engine_error("write the backup")(error))?;
     file.sync_all().map_err(failed("write the backup"))
 }
 

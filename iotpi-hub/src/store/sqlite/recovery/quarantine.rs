@@ -42,7 +42,7 @@ pub(crate) enum Reason {
 
 /// What is being done, as `hub.db.aside` says it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Aside {
+pub(crate) struct Replacement {
     /// The folder's name, beside the database.
     folder: String,
     pub(crate) reason: Reason,
@@ -72,14 +72,14 @@ pub(crate) struct Report {
 
 /// What takes the place of a database that was put aside.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Replacement {
+pub(crate) enum Source {
     /// A backup.
     Backup(PathBuf),
     /// What was saved of the old one, in words.
     Salvaged(String),
 }
 
-impl Aside {
+impl Replacement {
     /// Begins: steps 1 and 2.
     pub(crate) fn begin(
         database: &Path,
@@ -106,7 +106,7 @@ impl Aside {
         sync_folder(database)?;
         let parts = SIDE_FILES.iter().filter(|part| with_suffix(database, part).exists());
         let parts = parts.map(|part| (*part).to_owned()).collect();
-        let aside = Self {
+        let replacement = Self {
             folder,
             reason,
             why: why.to_owned(),
@@ -115,17 +115,17 @@ impl Aside {
             copied: restore.is_some(),
             restore,
         };
-        aside.said(database)?;
-        Ok(aside)
+        replacement.save(database)?;
+        Ok(replacement)
     }
 
     /// Writes it down.
-    pub(crate) fn said(&self, database: &Path) -> io::Result<()> {
+    pub(crate) fn save(&self, database: &Path) -> io::Result<()> {
         write(&with_suffix(database, REPLACING), &serde_json::to_vec(self)?)
     }
 
     /// What was begun and not ended, if anything.
-    pub(crate) fn begun(database: &Path) -> io::Result<Option<Self>> {
+    pub(crate) fn resume(database: &Path) -> io::Result<Option<Self>> {
         match fs::read(with_suffix(database, REPLACING)) {
             Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -148,7 +148,7 @@ impl Aside {
     }
 
     /// Steps 3 and 4, from wherever they were left.
-    pub(crate) fn put(&self, database: &Path) -> io::Result<()> {
+    pub(crate) fn move_files(&self, database: &Path) -> io::Result<()> {
         for (from, to) in self.moves(database) {
             rename(&from, &to)?;
         }
@@ -163,9 +163,9 @@ impl Aside {
     }
 
     /// The second half of step 5: the verified copy of that backup, or what was saved, gets the database's name.
-    pub(crate) fn install(&self, database: &Path, copy: &Path, from: &Replacement) -> io::Result<()> {
+    pub(crate) fn install(&self, database: &Path, copy: &Path, from: &Source) -> io::Result<()> {
         // First, so that a start after a cut knows what it finds.
-        if matches!(from, Replacement::Backup(_)) {
+        if matches!(from, Source::Backup(_)) {
             mark_restored(database)?;
         }
         self.report(database, Some(from.clone()))?;
@@ -174,16 +174,16 @@ impl Aside {
     }
 
     /// What lies in the database's place already, as an earlier start has written it down.
-    pub(crate) fn installed(&self, database: &Path) -> Option<Replacement> {
+    pub(crate) fn installed(&self, database: &Path) -> Option<Source> {
         let report = read_report(&self.folder(database)).filter(|_| database.exists())?;
-        let saved = report.salvaged.map(Replacement::Salvaged);
-        report.restored.map(Replacement::Backup).or(saved)
+        let saved = report.salvaged.map(Source::Salvaged);
+        report.restored.map(Source::Backup).or(saved)
     }
 
-    fn report(&self, database: &Path, from: Option<Replacement>) -> io::Result<Report> {
+    fn report(&self, database: &Path, from: Option<Source>) -> io::Result<Report> {
         let (restored, salvaged) = match from {
-            Some(Replacement::Backup(backup)) => (Some(backup), None),
-            Some(Replacement::Salvaged(what)) => (None, Some(what)),
+            Some(Source::Backup(backup)) => (Some(backup), None),
+            Some(Source::Salvaged(what)) => (None, Some(what)),
             None => (None, None),
         };
         let report = Report { at_us: self.at_us, why: self.why.clone(), restored, salvaged };
@@ -192,7 +192,7 @@ impl Aside {
     }
 
     /// Step 6.
-    pub(crate) fn end(self, database: &Path, from: Option<Replacement>) -> io::Result<Report> {
+    pub(crate) fn end(self, database: &Path, from: Option<Source>) -> io::Result<Report> {
         let report = self.report(database, from)?;
         fs::remove_file(with_suffix(database, REPLACING))?;
         sync_folder(database)?;
@@ -304,20 +304,20 @@ mod tests {
         for done in 0..=SIDE_FILES.len() {
             let home = tempfile::tempdir().unwrap();
             let (database, old) = damaged(home.path());
-            let aside = Aside::begin(&database, Reason::Damaged, "a test", NOW, None).unwrap();
-            for (from, to) in aside.moves(&database).into_iter().take(done) {
+            let replacement = Replacement::begin(&database, Reason::Damaged, "a test", NOW, None).unwrap();
+            for (from, to) in replacement.moves(&database).into_iter().take(done) {
                 rename(&from, &to).unwrap();
             }
 
             // The process is gone; another one starts.
-            let found = Aside::begun(&database).unwrap().unwrap();
-            found.put(&database).unwrap();
+            let found = Replacement::resume(&database).unwrap().unwrap();
+            found.move_files(&database).unwrap();
 
-            assert_eq!(found, aside);
-            assert_eq!(files(&aside.folder(&database)), old, "cut after {done} renames");
+            assert_eq!(found, replacement);
+            assert_eq!(files(&replacement.folder(&database)), old, "cut after {done} renames");
             assert_eq!(files(home.path()).len(), 1, "nothing but hub.db.aside lies beside");
             found.end(&database, None).unwrap();
-            assert_eq!(Aside::begun(&database).unwrap(), None);
+            assert_eq!(Replacement::resume(&database).unwrap(), None);
         }
     }
 
@@ -330,31 +330,31 @@ mod tests {
         fs::create_dir(home.path().join("hub.db.quarantine-20261123T223000Z")).unwrap();
         fs::write(home.path().join("hub.db.aside.new"), "{\"fold").unwrap();
 
-        assert_eq!(Aside::begun(&database).unwrap(), None);
-        let aside = Aside::begin(&database, Reason::Damaged, "a test", NOW, None).unwrap();
-        aside.put(&database).unwrap();
-        assert_eq!(files(&aside.folder(&database)), old);
+        assert_eq!(Replacement::resume(&database).unwrap(), None);
+        let replacement = Replacement::begin(&database, Reason::Damaged, "a test", NOW, None).unwrap();
+        replacement.move_files(&database).unwrap();
+        assert_eq!(files(&replacement.folder(&database)), old);
     }
 
     #[test]
     fn cut_after_the_new_database_is_there_it_is_not_taken_for_the_old_one() {
         let home = tempfile::tempdir().unwrap();
         let (database, old) = damaged(home.path());
-        let aside = Aside::begin(&database, Reason::Damaged, "a test", NOW, None).unwrap();
-        aside.put(&database).unwrap();
+        let replacement = Replacement::begin(&database, Reason::Damaged, "a test", NOW, None).unwrap();
+        replacement.move_files(&database).unwrap();
         let copy = home.path().join("copy");
         fs::write(&copy, "new").unwrap();
-        let backup = Replacement::Backup("/backups/1.db".into());
-        aside.install(&database, &copy, &backup).unwrap();
+        let backup = Source::Backup("/backups/1.db".into());
+        replacement.install(&database, &copy, &backup).unwrap();
 
-        let found = Aside::begun(&database).unwrap().unwrap();
-        found.put(&database).unwrap();
+        let found = Replacement::resume(&database).unwrap().unwrap();
+        found.move_files(&database).unwrap();
 
         assert_eq!(found.installed(&database), Some(backup));
         assert_eq!(fs::read(&database).unwrap(), b"new");
-        let mut aside: Vec<_> = files(&found.folder(&database));
-        aside.retain(|(name, _)| name != REPORT);
-        assert_eq!(aside, old);
+        let mut replacement: Vec<_> = files(&found.folder(&database));
+        replacement.retain(|(name, _)| name != REPORT);
+        assert_eq!(replacement, old);
     }
 
     #[test]
@@ -362,30 +362,30 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let database = home.path().join("hub.db");
         fs::write(with_suffix(&database, "-wal"), "old").unwrap();
-        let aside = Aside::begin(&database, Reason::Damaged, "a test", NOW, None).unwrap();
-        aside.put(&database).unwrap();
+        let replacement = Replacement::begin(&database, Reason::Damaged, "a test", NOW, None).unwrap();
+        replacement.move_files(&database).unwrap();
         let copy = home.path().join("copy");
         fs::write(&copy, "new").unwrap();
-        aside.install(&database, &copy, &Replacement::Backup("/backups/1.db".into())).unwrap();
+        replacement.install(&database, &copy, &Source::Backup("/backups/1.db".into())).unwrap();
 
-        Aside::begun(&database).unwrap().unwrap().put(&database).unwrap();
+        Replacement::resume(&database).unwrap().unwrap().move_files(&database).unwrap();
 
         assert_eq!(fs::read(&database).unwrap(), b"new");
-        assert!(!aside.folder(&database).join("hub.db").exists());
+        assert!(!replacement.folder(&database).join("hub.db").exists());
     }
 
     #[test]
     fn what_another_program_left_meanwhile_does_not_lie_beside_the_new_database() {
         let home = tempfile::tempdir().unwrap();
         let (database, _) = damaged(home.path());
-        let aside = Aside::begin(&database, Reason::Damaged, "a test", NOW, None).unwrap();
-        aside.put(&database).unwrap();
+        let replacement = Replacement::begin(&database, Reason::Damaged, "a test", NOW, None).unwrap();
+        replacement.move_files(&database).unwrap();
         fs::write(with_suffix(&database, "-wal"), "a stranger's").unwrap();
 
-        aside.put(&database).unwrap();
+        replacement.move_files(&database).unwrap();
 
         assert!(!with_suffix(&database, "-wal").exists());
-        assert_eq!(fs::read(aside.folder(&database).join("late-wal")).unwrap(), b"a stranger's");
+        assert_eq!(fs::read(replacement.folder(&database).join("late-wal")).unwrap(), b"a stranger's");
     }
 
     #[test]
@@ -393,9 +393,9 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         for _ in 0..3 {
             let (database, _) = damaged(home.path());
-            let aside = Aside::begin(&database, Reason::Damaged, "a test", NOW, None).unwrap();
-            aside.put(&database).unwrap();
-            aside.end(&database, None).unwrap();
+            let replacement = Replacement::begin(&database, Reason::Damaged, "a test", NOW, None).unwrap();
+            replacement.move_files(&database).unwrap();
+            replacement.end(&database, None).unwrap();
         }
 
         let database = home.path().join("hub.db");

@@ -6,7 +6,7 @@ use super::offline;
 use crate::store::{
     Result, StoreError, Verification,
     sqlite::{
-        file::KNOWN,
+        file::SCHEMA_VERSION,
         files::{RESTORING, SIDE_FILES, with_suffix},
     },
 };
@@ -42,7 +42,7 @@ pub(crate) async fn sound(backup: &Path) -> Result<Verification> {
         None if found.version == 0 => {
             Err(StoreError::Conflict(format!("{} is no database of a hub", backup.display())))
         }
-        None if found.version > KNOWN => {
+        None if found.version > SCHEMA_VERSION => {
             Err(StoreError::Conflict(format!("{} was made by a newer hub", backup.display())))
         }
         None => Ok(found),

@@ -1,11 +1,10 @@
 //! What can be read of a damaged database, saved into a new one.
 //!
-//! Each table is read around the pages that cannot be read. Readings are taken only where the checksum of their chunk, or of
-//! their frame in the journal, is right; users, tokens, modules and the rest have none, and are taken where their rows read
-//! well and the new tables accept them.
+//! Each table is read around the pages that cannot be read. Readings are taken only where the checksum of their chunk or of their WAL
+//! record is right. Users, tokens, modules and the rest have no checksums: a row is taken if it can be read and the new table accepts it.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     fs,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
@@ -18,11 +17,11 @@ use super::{
     leaf_pages::Pages,
     table_scan::{Keep, Read, Table, unless_interrupted},
     verify,
-    wal_salvage::{self, Remains},
+    wal_salvage::{self, Records, SalvagedWal},
 };
 use crate::store::sqlite::{
-    failure::{Fail, Work, said},
-    file::{self, Place},
+    failure::{EngineError, EngineResult, engine_error},
+    file::{self, Location},
     files::with_suffix,
     series::{
         chunk, compaction,
@@ -32,32 +31,34 @@ use crate::store::sqlite::{
         rollup_blocks, rollups,
         sum::{WIDTHS, unit_of},
     },
-    throttle::Pace,
+    throttle::Throttle,
 };
 use crate::store::{BoxError, Result, Salvaged, StoreError};
 
 /// Tables that are not copied row by row.
-const OTHERWISE: [&str; 3] = ["journal", "progress", "chunks"];
+const NOT_COPIED: [&str; 3] = ["wal", "wal_state", "chunks"];
 
 /// See [`salvage`](crate::store::salvage).
-pub(crate) fn salvage(damaged: &Path, into: &Path, pace: &Pace) -> Result<Salvaged> {
-    let source = verify::open(damaged, pace)?;
-    if file::version(&source)? != file::KNOWN {
-        return Err(StoreError::Conflict("only tables of this version can be saved".to_owned()));
+pub(crate) fn salvage(damaged: &Path, into: &Path, throttle: &Throttle) -> Result<Salvaged> {
+    let source = verify::open(damaged, throttle)?;
+    if file::version(&source)? != file::SCHEMA_VERSION {
+        return Err(StoreError::Conflict(
+            "only a database of this schema version can be salvaged".to_owned(),
+        ));
     }
-    let new = Place::File(into.to_owned()).open_writer()?;
+    let new = Location::File(into.to_owned()).open_writer()?;
     let saved = save(&source, &new, into).map_err(|fail| fail.into_store_error("save what can be read"))?;
-    // One file that needs nothing beside it, as a backup is.
+    // A single file without a WAL, as a backup is.
     let one_file = new.pragma_update_and_check(None, "journal_mode", "delete", |_| Ok(()));
-    one_file.map_err(said("save what can be read"))?;
-    new.close().map_err(|(_, error)| said("save what can be read")(error))?;
+    one_file.map_err(engine_error("save what can be read"))?;
+    new.close().map_err(|(_, error)| engine_error("save what can be read")(error))?;
     Ok(saved)
 }
 
-fn save(source: &Connection, new: &Connection, into: &Path) -> Work<Salvaged> {
+fn save(source: &Connection, new: &Connection, into: &Path) -> EngineResult<Salvaged> {
     new.pragma_update(None, "foreign_keys", false)?;
     let mut saved = Salvaged::default();
-    for name in names(new)?.into_iter().filter(|name| !OTHERWISE.contains(&name.as_str())) {
+    for name in names(new)?.into_iter().filter(|name| !NOT_COPIED.contains(&name.as_str())) {
         let table = Table::of(new, &name)?;
         let transaction = new.unchecked_transaction()?;
         let is_sound = |row: &[Value]| match table.value(row, "body") {
@@ -71,22 +72,22 @@ fn save(source: &Connection, new: &Connection, into: &Path) -> Work<Salvaged> {
             read.rows += save_series(source, new)?;
         }
         transaction.commit()?;
-        note(&mut saved, &name, read);
+        count_table(&mut saved, &name, read);
     }
     let transaction = new.unchecked_transaction()?;
-    let folded = forget_positions(new)?;
-    let mut slots = BTreeMap::new();
-    save_chunks(source, new, &folded, &mut saved)?;
+    let compacted_to = reset_wal(new)?;
+    let mut records = Records::new();
+    save_chunks(source, new, &compacted_to, &mut saved)?;
     if !saved.damaged.is_empty() {
-        slots = save_leaves(source, new, into, &folded, &mut saved)?;
+        records = save_leaf_pages(source, new, into, &compacted_to, &mut saved)?;
     }
-    let remains = wal_salvage::read(source, &folded, &slots)?;
-    save_remains(new, remains, &mut saved)?;
+    let wal = wal_salvage::read(source, &compacted_to, records)?;
+    save_wal(new, wal, &mut saved)?;
     if saved.damaged.iter().any(|table| table == "rollups") {
-        add_up_again(new)?;
+        rebuild_rollups(new)?;
     }
-    join(new)?;
-    transaction.commit().map_err(Fail::from)?;
+    repair_references(new)?;
+    transaction.commit().map_err(EngineError::from)?;
     Ok(saved)
 }
 
@@ -95,13 +96,13 @@ fn names(db: &Connection) -> rusqlite::Result<Vec<String>> {
     db.prepare(sql)?.query_map([], |row| row.get(0))?.collect()
 }
 
-/// Series whose rows cannot be read, from the index that has what a reading needs of them.
-fn save_series(source: &Connection, new: &Connection) -> Work<u64> {
-    let from = source.query_row("SELECT folded FROM progress", [], |row| row.get::<_, u64>(0));
+/// Saves series whose rows cannot be read, from the index that has a copy of what a reading needs of them.
+fn save_series(source: &Connection, new: &Connection) -> EngineResult<u64> {
+    let from = source.query_row("SELECT compacted_to FROM wal_state", [], |row| row.get::<_, u64>(0));
     let from = unless_interrupted(from)?.unwrap_or(0);
     let sql = "SELECT id, module_id, sensor, unit FROM series INDEXED BY series_by_name";
     let mut insert = new.prepare(
-        "INSERT OR IGNORE INTO series (id, module_id, sensor, unit, folded) VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT OR IGNORE INTO series (id, module_id, sensor, unit, compacted_to) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?;
     let mut saved = 0;
     let mut all = || -> rusqlite::Result<()> {
@@ -118,7 +119,7 @@ fn save_series(source: &Connection, new: &Connection) -> Work<u64> {
     Ok(saved)
 }
 
-fn note(saved: &mut Salvaged, table: &str, read: Read) {
+fn count_table(saved: &mut Salvaged, table: &str, read: Read) {
     match table {
         "series" => saved.series = read.rows,
         "modules" => saved.modules = read.rows,
@@ -132,19 +133,19 @@ fn note(saved: &mut Salvaged, table: &str, read: Read) {
     }
 }
 
-/// The journal begins anew: answers up to which position of the old one each series was folded. Removed modules are left
+/// The ingest begins anew: answers up to which position of the old one each series was folded. Removed modules are left
 /// behind.
-fn forget_positions(new: &Connection) -> Work<HashMap<i64, u64>> {
+fn reset_wal(new: &Connection) -> EngineResult<HashMap<i64, u64>> {
     new.execute("DELETE FROM series WHERE module_id = ?1", [REMOVED])?;
     new.execute("DELETE FROM modules WHERE id = ?1", [REMOVED])?;
-    let mut series = new.prepare("SELECT id, folded FROM series")?;
-    let folded = series.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let folded = folded.collect::<rusqlite::Result<_>>()?;
-    new.execute("UPDATE series SET folded = 0", [])?;
-    // Also the sums of series that are not there.
+    let mut series = new.prepare("SELECT id, compacted_to FROM series")?;
+    let compacted_to = series.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let compacted_to = compacted_to.collect::<rusqlite::Result<_>>()?;
+    new.execute("UPDATE series SET compacted_to = 0", [])?;
+    // Rollups of series that were not saved.
     new.execute("DELETE FROM rollups WHERE series_id NOT IN (SELECT id FROM series)", [])?;
     new.execute("DELETE FROM rollup_blocks WHERE series_id NOT IN (SELECT id FROM series)", [])?;
-    Ok(folded)
+    Ok(compacted_to)
 }
 
 fn save_chunks(
@@ -152,7 +153,7 @@ fn save_chunks(
     new: &Connection,
     series: &HashMap<i64, u64>,
     saved: &mut Salvaged,
-) -> Work<()> {
+) -> EngineResult<()> {
     let table = Table::of(new, "chunks")?;
     let (mut kept, mut left) = (0, 0);
     let is_sound = |row: &[Value]| match sound_chunk(&table, row) {
@@ -160,7 +161,7 @@ fn save_chunks(
             kept += count;
             Keep::Yes
         }
-        // Of a removed module, or of a series whose row is lost.
+        // It belongs to a removed module, or to a series that is lost.
         Some((_, count)) => {
             left += count;
             Keep::No
@@ -169,7 +170,7 @@ fn save_chunks(
     };
     let read = table.copy(source, new, is_sound)?;
     saved.readings += kept;
-    // The index tells of chunks that cannot be read.
+    // The index also has the chunks that cannot be read.
     let sql = "SELECT coalesce(sum(count), 0) FROM chunks INDEXED BY chunks_by_time";
     let all = unless_interrupted(source.query_row(sql, [], |row| row.get::<_, u64>(0)))?;
     let removed = "SELECT coalesce(sum(count), 0) FROM chunks INDEXED BY chunks_by_time
@@ -177,26 +178,26 @@ fn save_chunks(
     let removed = unless_interrupted(source.query_row(removed, [REMOVED], |row| row.get::<_, u64>(0)))?;
     let counted = all.map(|all| all.saturating_sub(kept + removed.unwrap_or(0).min(left)));
     saved.readings_lost += counted.unwrap_or(left);
-    note(saved, "chunks", Read { is_damaged: read.is_damaged || saved.readings_lost > 0, ..read });
+    count_table(saved, "chunks", Read { is_damaged: read.is_damaged || saved.readings_lost > 0, ..read });
     Ok(())
 }
 
-/// Chunks and slots of the journal that are on pages to which the damaged ones led.
-fn save_leaves(
+/// Chunks and slots of the ingest that are on pages to which the damaged ones led.
+fn save_leaf_pages(
     source: &Connection,
     new: &Connection,
     into: &Path,
     series: &HashMap<i64, u64>,
     saved: &mut Salvaged,
-) -> Work<BTreeMap<u64, Vec<u8>>> {
-    let mut slots = BTreeMap::new();
+) -> EngineResult<Records> {
+    let mut records = Records::new();
     let image = Image(with_suffix(into, ".image"));
-    // A copy has what is in the WAL in its place. Where there is no room for one, the rest is what is saved.
-    let Ok(pages) = image.of(source) else { return Ok(slots) };
+    // In a copy, what is in SQLite's WAL is at its place. Without space for a copy, this step is skipped.
+    let Ok(pages) = image.of(source) else { return Ok(records) };
     let table = Table::of(new, "chunks")?;
     let mut found = 0;
     let mut take = |number: i64, values: Vec<Value>| {
-        slots.extend(wal_salvage::slot(&values));
+        records.extend(wal_salvage::record(number, &values));
         let row = table.row(number, values);
         if let Some((row, (of, count))) =
             row.and_then(|row| sound_chunk(&table, &row).map(|chunk| (row, chunk)))
@@ -211,7 +212,7 @@ fn save_leaves(
     }
     saved.readings += found;
     saved.readings_lost = saved.readings_lost.saturating_sub(found);
-    Ok(slots)
+    Ok(records)
 }
 
 /// A copy of all pages, damaged or not. Removed when dropped.
@@ -236,7 +237,7 @@ impl Drop for Image {
     }
 }
 
-/// The series of a chunk and how many records it has, if it is what was written.
+/// The series of a chunk and the number of its records, if the chunk is sound.
 fn sound_chunk(table: &Table, row: &[Value]) -> Option<(i64, u64)> {
     let number = |column: &str| match table.value(row, column) {
         Some(Value::Integer(number)) => Some(*number),
@@ -251,31 +252,30 @@ fn sound_chunk(table: &Table, row: &[Value]) -> Option<(i64, u64)> {
     fits.then_some((number("series_id")?, points.len() as u64))
 }
 
-/// Puts what the journal had into chunks, and its numbers to those that arrived.
-fn save_remains(new: &Connection, remains: Remains, saved: &mut Salvaged) -> Work<()> {
-    if remains.is_damaged {
-        saved.damaged.push("journal".to_owned());
+/// Moves the readings of the WAL into chunks, and adds its sequence numbers to their epochs.
+fn save_wal(new: &Connection, wal: SalvagedWal, saved: &mut Salvaged) -> EngineResult<()> {
+    if wal.is_damaged {
+        saved.damaged.push("wal".to_owned());
     }
-    for (series, mut points) in remains.points {
+    for (series, mut points) in wal.points {
         points.sort_by_key(|point: &Point| point.taken_us);
         let numbered = points.iter().filter(|point| point.numbered).count();
         new.execute("UPDATE series SET received = received + ?2 WHERE id = ?1", params![series, numbered])?;
-        compaction::keep(new, series, &points)?;
+        compaction::insert_points(new, series, &points)?;
         saved.readings += points.len() as u64;
     }
-    for (count, numbers) in remains.numbers {
-        let arrived =
-            new.query_row("SELECT arrived FROM deliveries WHERE id = ?1", [count], |row| row.get(0));
+    for (epoch, numbers) in wal.arrived {
+        let arrived = new.query_row("SELECT arrived FROM epochs WHERE id = ?1", [epoch], |row| row.get(0));
         let Some(arrived) = unless_interrupted::<Vec<u8>>(arrived)? else { continue };
         let mut arrived = RangeSet::from_bytes(&arrived).unwrap_or_default();
         arrived.extend(&numbers);
-        new.execute("UPDATE deliveries SET arrived = ?2 WHERE id = ?1", params![count, arrived.to_bytes()])?;
+        new.execute("UPDATE epochs SET arrived = ?2 WHERE id = ?1", params![epoch, arrived.to_bytes()])?;
     }
     Ok(())
 }
 
-/// Makes the sums of the records that are there anew; older ones stay as they were read.
-fn add_up_again(new: &Connection) -> Work<()> {
+/// Computes the rollups of the saved records again. Rollups of expired records stay as they were read.
+fn rebuild_rollups(new: &Connection) -> EngineResult<()> {
     let mut series = new.prepare("SELECT series_id, min(first_us) FROM chunks GROUP BY series_id")?;
     let series = series.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     for (row, first_us) in series.collect::<rusqlite::Result<Vec<(i64, i64)>>>()? {
@@ -287,7 +287,7 @@ fn add_up_again(new: &Connection) -> Work<()> {
             new.prepare_cached("SELECT body, unrolled_width FROM chunks WHERE series_id = ?1")?;
         let mut chunks = chunks.query([row])?;
         while let Some(chunk) = chunks.next()? {
-            let points = compaction::decoded(chunk.get_ref(0)?.as_blob()?)?;
+            let points = chunk::decode_points(chunk.get_ref(0)?.as_blob()?)?;
             let unrolled_width: i64 = chunk.get(1)?;
             rollups::add(new, row, &points, |width| width > unrolled_width)?;
         }
@@ -295,10 +295,9 @@ fn add_up_again(new: &Connection) -> Work<()> {
     Ok(())
 }
 
-/// Rows whose module is lost get it back by its name; rows that are of nothing else that is there go.
-fn join(new: &Connection) -> Work<()> {
-    for table in
-        ["series", "commands", "deliveries", "earlier_deliveries", "gaps", "segments", "recording_settings"]
+/// Creates the modules that rows refer to and that are lost; deletes rows that refer to anything else that is lost.
+fn repair_references(new: &Connection) -> EngineResult<()> {
+    for table in ["series", "commands", "epochs", "retired_epochs", "gaps", "segments", "recording_settings"]
     {
         let sql = format!(
             "INSERT OR IGNORE INTO modules (id, registered_at_us) SELECT DISTINCT module_id, 0 FROM {table}"
@@ -306,6 +305,6 @@ fn join(new: &Connection) -> Work<()> {
         new.execute(&sql, [])?;
     }
     new.execute("DELETE FROM sessions WHERE user NOT IN (SELECT name FROM users)", [])?;
-    new.execute("DELETE FROM footage WHERE segment_id NOT IN (SELECT id FROM segments)", [])?;
+    new.execute("DELETE FROM frame_index WHERE segment_id NOT IN (SELECT id FROM segments)", [])?;
     Ok(())
 }

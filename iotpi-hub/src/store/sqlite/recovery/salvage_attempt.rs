@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     offline,
-    quarantine::{Aside, Reason},
+    quarantine::{Reason, Replacement},
     restored_copy::{failed, remove_copy, sound},
 };
 use crate::store::{
@@ -17,13 +17,17 @@ use crate::store::{
 
 /// Saves what can be read of a damaged database that was put aside, beside the database's place. Answers what that is, in
 /// words; nothing when there is less than in the backup, or nothing at all.
-pub(super) async fn save(database: &Path, aside: &Aside, backup: Option<&Path>) -> Result<Option<String>> {
-    if aside.reason != Reason::Damaged || aside.restore.is_some() {
+pub(super) async fn save(
+    database: &Path,
+    replacement: &Replacement,
+    backup: Option<&Path>,
+) -> Result<Option<String>> {
+    if replacement.reason != Reason::Damaged || replacement.restore.is_some() {
         return Ok(None);
     }
     remove_copy(database)?;
     let copy = with_suffix(database, RESTORING);
-    let folder = aside.folder(database);
+    let folder = replacement.folder(database);
     let damaged = folder.join(database.file_name().unwrap_or_default());
     let link = |parts| Linked::new(&damaged, folder.join("salvage.db"), parts);
     let mut linked = link(&["", "-wal"]).map_err(failed("read the old database"))?;

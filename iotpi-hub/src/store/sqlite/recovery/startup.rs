@@ -15,7 +15,7 @@ use super::{
     backup_folder,
     database_lock::DatabaseLock,
     offline,
-    quarantine::{Aside, Reason, Replacement},
+    quarantine::{Reason, Replacement, Source},
     restored_copy::{copy_of, failed, sound},
     salvage_attempt,
 };
@@ -82,8 +82,8 @@ async fn recover(
     now: Timestamp,
     damage: Option<String>,
 ) -> Result<Option<Recovered>> {
-    if let Some(aside) = Aside::begun(database).map_err(failed("read what was begun"))? {
-        return replace(database, backups, aside).await.map(Some);
+    if let Some(replacement) = Replacement::resume(database).map_err(failed("read what was begun"))? {
+        return replace(database, backups, replacement).await.map(Some);
     }
     let size = |file: &Path| fs::metadata(file).map_or(0, |found| found.len());
     let look = is_suspect(database) || size(database) + size(&with_suffix(database, "-wal")) <= SMALL_BYTES;
@@ -103,35 +103,35 @@ async fn recover(
         let _ = fs::remove_file(with_suffix(database, SUSPECT));
         return Ok(None);
     };
-    let aside = Aside::begin(database, Reason::Damaged, &why, now, None)
+    let replacement = Replacement::begin(database, Reason::Damaged, &why, now, None)
         .map_err(failed("quarantine the database"))?;
-    replace(database, backups, aside).await.map(Some)
+    replace(database, backups, replacement).await.map(Some)
 }
 
 /// From step 3 of [`super::quarantine`] to its end.
-async fn replace(database: &Path, backups: &Path, aside: Aside) -> Result<Recovered> {
-    aside.put(database).map_err(failed("quarantine the database"))?;
-    let quarantine = aside.folder(database);
-    let mut replacement = aside.installed(database);
+async fn replace(database: &Path, backups: &Path, replacement: Replacement) -> Result<Recovered> {
+    replacement.move_files(database).map_err(failed("quarantine the database"))?;
+    let quarantine = replacement.folder(database);
+    let mut source = replacement.installed(database);
     if !database.exists() {
-        let backup = newest_sound(database, backups, &aside).await;
-        let saved = salvage_attempt::save(database, &aside, backup.as_deref()).await?;
-        replacement = saved.map(Replacement::Salvaged).or(backup.map(Replacement::Backup));
-        if let Some(from) = &replacement {
+        let backup = newest_sound(database, backups, &replacement).await;
+        let saved = salvage_attempt::save(database, &replacement, backup.as_deref()).await?;
+        source = saved.map(Source::Salvaged).or(backup.map(Source::Backup));
+        if let Some(from) = &source {
             // What cannot be copied, for want of room say, is tried again at the next start: until then nobody begins anew.
-            install(&aside, database, from).await?;
+            install(&replacement, database, from).await?;
         }
     }
     // It spoke of the database that is gone.
     let _ = fs::remove_file(with_suffix(database, SUSPECT));
-    let why = aside.why.clone();
-    let report = aside.end(database, replacement).map_err(failed("quarantine the database"))?;
+    let why = replacement.why.clone();
+    let report = replacement.end(database, source).map_err(failed("quarantine the database"))?;
     Ok(Recovered { why, quarantine, restored: report.restored, salvaged: report.salvaged })
 }
 
 /// The backup that was asked for, or the newest that is sound.
-async fn newest_sound(database: &Path, backups: &Path, aside: &Aside) -> Option<PathBuf> {
-    let mut sources: Vec<PathBuf> = aside.restore.iter().cloned().collect();
+async fn newest_sound(database: &Path, backups: &Path, replacement: &Replacement) -> Option<PathBuf> {
+    let mut sources: Vec<PathBuf> = replacement.restore.iter().cloned().collect();
     let newest_first = backup_folder::list(backups, database).unwrap_or_default().into_iter().rev();
     sources.extend(newest_first.map(|backup| backup.path));
     for source in sources {
@@ -146,15 +146,15 @@ async fn newest_sound(database: &Path, backups: &Path, aside: &Aside) -> Option<
 }
 
 /// Puts the verified copy of a sound backup, or what was saved, in the database's place.
-async fn install(aside: &Aside, database: &Path, from: &Replacement) -> Result<()> {
+async fn install(replacement: &Replacement, database: &Path, from: &Source) -> Result<()> {
     let copy = with_suffix(database, RESTORING);
-    if let Replacement::Backup(backup) = from {
-        let copied = aside.copied && aside.restore.as_deref() == Some(backup.as_path());
+    if let Source::Backup(backup) = from {
+        let copied = replacement.copied && replacement.restore.as_deref() == Some(backup.as_path());
         if !(copied && sound(&copy).await.is_ok()) {
             copy_of(database, backup).await?;
         }
     }
-    aside.install(database, &copy, from).map_err(failed("install the database"))
+    replacement.install(database, &copy, from).map_err(failed("install the database"))
 }
 
 /// Puts the present database aside, together with all its files, and that backup in its place. Answers the folder of the
@@ -173,7 +173,7 @@ pub async fn restore(database: &Path, backup: &Path, force: bool, now: Timestamp
         return Err(StoreError::Conflict("that is the database itself".to_owned()));
     }
     sound(&backup).await?;
-    let mut begun = Aside::begun(database).map_err(failed("read what was begun"))?;
+    let mut begun = Replacement::resume(database).map_err(failed("read what was begun"))?;
     if begun.is_none() && database.exists() && !force {
         return Err(StoreError::Conflict(format!("there is a database at {}", database.display())));
     }
@@ -182,18 +182,18 @@ pub async fn restore(database: &Path, backup: &Path, force: bool, now: Timestamp
     if let Some(begun) = &mut begun {
         begun.restore = Some(backup.clone());
         begun.copied = true;
-        begun.said(database).map_err(failed("put the database aside"))?;
+        begun.save(database).map_err(failed("put the database aside"))?;
     }
-    let aside = match begun {
+    let replacement = match begun {
         Some(begun) => begun,
         None => {
             let why = format!("replaced by {}", backup.display());
-            Aside::begin(database, Reason::Replaced, &why, now, Some(backup.clone()))
+            Replacement::begin(database, Reason::Replaced, &why, now, Some(backup.clone()))
                 .map_err(failed("put the database aside"))?
         }
     };
-    let folder = aside.folder(database);
-    let done = replace(database, &folder.join("none"), aside).await?;
+    let folder = replacement.folder(database);
+    let done = replace(database, &folder.join("none"), replacement).await?;
     if done.restored == Some(backup) {
         return Ok(folder);
     }
@@ -294,20 +294,21 @@ mod tests {
             let old = home.damage();
             let wal = with_suffix(&home.database(), "-wal");
             fs::write(&wal, "an old WAL").unwrap();
-            let aside = Aside::begin(&home.database(), Reason::Damaged, "a test", NOW, None).unwrap();
-            let quarantine = aside.folder(&home.database());
+            let replacement =
+                Replacement::begin(&home.database(), Reason::Damaged, "a test", NOW, None).unwrap();
+            let quarantine = replacement.folder(&home.database());
             if cut == "wal gone" {
                 fs::rename(&wal, quarantine.join("hub.db-wal")).unwrap();
             }
             if ["all gone", "copied", "installed"].contains(&cut) {
-                aside.put(&home.database()).unwrap();
+                replacement.move_files(&home.database()).unwrap();
             }
             if cut == "copied" {
                 fs::write(with_suffix(&home.database(), RESTORING), "half a cop").unwrap();
             }
             if cut == "installed" {
                 let newest = home.folder.path().join("backups/hub-000001-20261123T223000Z.db");
-                install(&aside, &home.database(), &Replacement::Backup(newest)).await.unwrap();
+                install(&replacement, &home.database(), &Source::Backup(newest)).await.unwrap();
             }
             let by_hand = store::open(&format!("sqlite://{}", home.database().display())).await;
             assert!(matches!(by_hand, Err(StoreError::Engine { .. })), "{cut}: nobody opens it meanwhile");
@@ -407,11 +408,12 @@ mod tests {
         changed.keep_note("from", "\"asked\"").await.unwrap();
         changed.close().await.unwrap();
         copy_of(&home.database(), &asked).await.unwrap();
-        let aside = Aside::begin(&home.database(), Reason::Replaced, "a test", NOW, Some(asked)).unwrap();
+        let replacement =
+            Replacement::begin(&home.database(), Reason::Replaced, "a test", NOW, Some(asked)).unwrap();
 
         let (recovered, note) = home.note().await;
 
-        assert!(newest.exists() && recovered.unwrap().quarantine == aside.folder(&home.database()));
+        assert!(newest.exists() && recovered.unwrap().quarantine == replacement.folder(&home.database()));
         assert_eq!(
             note.as_deref(),
             Some("\"asked\""),

@@ -82,11 +82,9 @@ impl Table {
 
     /// A row of the table, given its number and what a page has of it; nothing when it cannot be one of this table.
     pub(crate) fn row(&self, number: i64, mut values: Vec<Value>) -> Option<Vec<Value>> {
-        let added = self.columns.len().checked_sub(values.len())?;
-        let first = values.first_mut().filter(|first| **first == Value::Null)?;
+        let is_whole = values.len() == self.columns.len();
+        let first = values.first_mut().filter(|first| is_whole && **first == Value::Null)?;
         *first = Value::Integer(number);
-        // What was added to the table later is not on the pages of older rows.
-        values.extend(std::iter::repeat_n(Value::Integer(0), added));
         Some(values)
     }
 

@@ -6,11 +6,11 @@ use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 use crate::store::sqlite::{
     columns::moment,
-    failure::{self, Failure, said},
+    failure::{self, Failure, engine_error},
     file::{self, APPLICATION_ID},
     files::with_suffix,
-    series::{chunk, ingest::Journal, memtable::Series, rollup_blocks},
-    throttle::Pace,
+    series::{chunk, ingest::Ingest, memtable::AllSeries, rollup_blocks},
+    throttle::Throttle,
 };
 use crate::store::{Result, StoreError, Verification};
 
@@ -21,26 +21,27 @@ const FAULTS: usize = 20;
 
 /// Opens a database to look at. Neither it nor its WAL is changed: a reader writes nothing back, not even when it is the
 /// last to close.
-pub(crate) fn open(path: &Path, pace: &Pace) -> Result<Connection> {
+pub(crate) fn open(path: &Path, throttle: &Throttle) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection = Connection::open_with_flags(path, flags).map_err(said("open the database"))?;
-    file::share(&connection).map_err(said("set up the database"))?;
+    let mut connection =
+        Connection::open_with_flags(path, flags).map_err(engine_error("open the database"))?;
+    file::configure(&connection).map_err(engine_error("set up the database"))?;
     connection
         .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
-        .map_err(said("set up the database"))?;
-    let (pace, mut began) = (pace.clone(), Instant::now());
+        .map_err(engine_error("set up the database"))?;
+    let (throttle, mut began) = (throttle.clone(), Instant::now());
     let interrupt = move || {
-        let over = !pace.rest(began);
+        let over = !throttle.pause(began);
         began = Instant::now();
         over
     };
-    connection.progress_handler(OPERATIONS, Some(interrupt)).map_err(said("set up the database"))?;
+    connection.progress_handler(OPERATIONS, Some(interrupt)).map_err(engine_error("set up the database"))?;
     Ok(connection)
 }
 
 /// See [`Store::verify`](crate::store::Store::verify).
-pub(crate) fn verify(path: &Path, deep: bool, pace: &Pace) -> Result<Verification> {
-    look_through(&open(path, pace)?, deep)
+pub(crate) fn verify(path: &Path, deep: bool, throttle: &Throttle) -> Result<Verification> {
+    look_through(&open(path, throttle)?, deep)
 }
 
 /// The same on a connection there is.
@@ -59,15 +60,15 @@ pub(crate) fn look_through(db: &Connection, deep: bool) -> Result<Verification> 
 fn look(db: &Connection, found: &mut Verification) -> Result<()> {
     found.version = file::version(db)?;
     found.faults = faults(db, found.deep)?;
-    if found.deep && found.version == file::KNOWN {
+    if found.deep && found.version == file::SCHEMA_VERSION {
         found
             .faults
             .extend(damaged_bodies(db, "records", CHUNK_BODIES, |body| chunk::decode(body).is_err())?);
         found
             .faults
             .extend(damaged_bodies(db, "sums", BLOCK_BODIES, |body| rollup_blocks::decode(body).is_err())?);
-        let journal = Journal::load(db, None).map_err(|fail| fail.into_store_error("read the journal"));
-        if let Err(error) = journal {
+        let ingest = Ingest::load(db, None).map_err(|fail| fail.into_store_error("read the journal"));
+        if let Err(error) = ingest {
             found.faults.push(describe(&error));
         }
     }
@@ -83,7 +84,7 @@ fn faults(db: &Connection, deep: bool) -> Result<Vec<String>> {
         faults.push(row.get::<_, String>(0)?);
         Ok(())
     })
-    .map_err(said("check the database"))?;
+    .map_err(engine_error("check the database"))?;
     faults.retain(|fault| fault != "ok");
     Ok(faults)
 }
@@ -112,16 +113,16 @@ fn damaged_bodies(
         }
         Ok(faults)
     };
-    look().map_err(said("read the records"))
+    look().map_err(engine_error("read the records"))
 }
 
-/// How many readings a database has, in chunks and in the journal.
-pub(crate) fn readings(path: &Path, pace: &Pace) -> Result<u64> {
-    let db = open(path, pace)?;
+/// How many readings a database has, in chunks and in the ingest.
+pub(crate) fn readings(path: &Path, throttle: &Throttle) -> Result<u64> {
+    let db = open(path, throttle)?;
     let sql = "SELECT coalesce(sum(count), 0) FROM chunks";
-    let folded: u64 = db.query_row(sql, [], |row| row.get(0)).map_err(said("count the readings"))?;
-    let journal = Journal::load(&db, None).map_err(|fail| fail.into_store_error("count the readings"))?;
-    Ok(folded + journal.tail().look(Series::waiting) as u64)
+    let folded: u64 = db.query_row(sql, [], |row| row.get(0)).map_err(engine_error("count the readings"))?;
+    let ingest = Ingest::load(&db, None).map_err(|fail| fail.into_store_error("count the readings"))?;
+    Ok(folded + ingest.memtable().read(AllSeries::records) as u64)
 }
 
 fn describe(error: &StoreError) -> String {
@@ -141,11 +142,11 @@ pub(crate) fn rows(db: &Connection) -> Result<Vec<(String, u64)>> {
         };
         names.into_iter().map(rows).collect()
     };
-    count().map_err(said("count the rows"))
+    count().map_err(engine_error("count the rows"))
 }
 
 /// See [`examine`](crate::store::examine).
-pub(crate) fn examine(path: &Path, thorough: bool, pace: &Pace) -> Result<Option<String>> {
+pub(crate) fn examine(path: &Path, thorough: bool, throttle: &Throttle) -> Result<Option<String>> {
     let unread =
         |error: std::io::Error| StoreError::Engine { context: "read the database", source: error.into() };
     let length = |path: &Path| match fs::metadata(path) {
@@ -175,15 +176,15 @@ pub(crate) fn examine(path: &Path, thorough: bool, pace: &Pace) -> Result<Option
         StoreError::Damaged { context, source } => Ok(Some(format!("{context}: {source}"))),
         error => Err(error),
     };
-    let db = match open(path, pace) {
+    let db = match open(path, throttle) {
         Ok(db) => db,
         Err(error) => return damage(error),
     };
     match file::version(&db) {
         // Opening it says so; what a newer hub made is not ours to judge.
-        Ok(version) if version > file::KNOWN => return Ok(None),
-        Ok(version) if version == file::KNOWN => {
-            if let Err(error) = file::has_our_tables(&db) {
+        Ok(version) if version > file::SCHEMA_VERSION => return Ok(None),
+        Ok(version) if version == file::SCHEMA_VERSION => {
+            if let Err(error) = file::check_schema(&db) {
                 return damage(error);
             }
         }
@@ -207,14 +208,15 @@ pub(crate) fn examine(path: &Path, thorough: bool, pace: &Pace) -> Result<Option
 }
 
 /// Whether the WAL cannot be this database's. SQLite plays in whatever lies there; but each commit that changes how many
-/// pages a database has writes that into page 1 too, so the two agree in every WAL that is the database's own. One of a
+/// pages a database has writes that into page 1 too, so the two agree in every WAL that is the database's own. Series of a
 /// database of as many pages is not told apart.
 fn is_of_another(path: &Path, db: &Connection) -> Result<bool> {
     let index = with_suffix(path, "-shm");
     // Somebody else may commit between the two looks, but not each time.
     for _ in 0..3 {
-        let pages: u32 =
-            db.pragma_query_value(None, "page_count", |row| row.get(0)).map_err(said("count the pages"))?;
+        let pages: u32 = db
+            .pragma_query_value(None, "page_count", |row| row.get(0))
+            .map_err(engine_error("count the pages"))?;
         // https://sqlite.org/walformat.html#the_wal_index_header: frames at 16, pages at 20, as the machine writes numbers.
         let head = fs::read(&index).unwrap_or_default();
         let number =

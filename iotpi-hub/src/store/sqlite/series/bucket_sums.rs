@@ -11,11 +11,11 @@ use super::{
     chunk, rollup_blocks,
     sum::{SECOND, Sum, WIDTHS},
 };
-use crate::store::sqlite::failure::{Failure, Work};
+use crate::store::sqlite::failure::{EngineResult, Failure};
 
 /// The sums of one series, by the first moment of each stretch.
 #[derive(Debug)]
-pub(crate) struct Stretches {
+pub(crate) struct BucketSums {
     width_us: i64,
     most: usize,
     sums: BTreeMap<i64, Sum>,
@@ -23,7 +23,7 @@ pub(crate) struct Stretches {
     complete_until: i64,
 }
 
-impl Stretches {
+impl BucketSums {
     /// No stretches yet. At least the first `most` of `width_us` microseconds will be complete.
     pub(crate) fn new(width_us: i64, most: usize) -> Self {
         Self { width_us, most, sums: BTreeMap::new(), complete_until: i64::MAX }
@@ -44,13 +44,24 @@ impl Stretches {
     ///
     /// # Errors
     /// SQLite's; damage.
-    pub(crate) fn add_folded(&mut self, db: &Connection, series: i64, time: Range<i64>) -> Work<()> {
+    pub(crate) fn add_compacted(
+        &mut self,
+        db: &Connection,
+        series: i64,
+        time: Range<i64>,
+    ) -> EngineResult<()> {
         let fits = |width: &i64| self.width_us % (width * SECOND) == 0;
         let widest = WIDTHS.iter().position(fits).unwrap_or(WIDTHS.len());
         self.add_units(db, series, time, &WIDTHS[widest..])
     }
 
-    fn add_units(&mut self, db: &Connection, series: i64, time: Range<i64>, widths: &[i64]) -> Work<()> {
+    fn add_units(
+        &mut self,
+        db: &Connection,
+        series: i64,
+        time: Range<i64>,
+        widths: &[i64],
+    ) -> EngineResult<()> {
         if time.is_empty() {
             return Ok(());
         }
@@ -71,7 +82,13 @@ impl Stretches {
         self.add_units(db, series, whole.end..time.end, narrower)
     }
 
-    fn add_rollups(&mut self, db: &Connection, series: i64, width: i64, units: Range<i64>) -> Work<()> {
+    fn add_rollups(
+        &mut self,
+        db: &Connection,
+        series: i64,
+        width: i64,
+        units: Range<i64>,
+    ) -> EngineResult<()> {
         let mut statement = db.prepare_cached(ROLLUPS)?;
         let mut rows = statement.query(params![series, width, units.start, units.end])?;
         let mut part = Part::default();
@@ -86,7 +103,7 @@ impl Stretches {
         Ok(())
     }
 
-    fn add_blocks(&mut self, db: &Connection, series: i64, width: i64, time: Range<i64>) -> Work<()> {
+    fn add_blocks(&mut self, db: &Connection, series: i64, width: i64, time: Range<i64>) -> EngineResult<()> {
         let mut found: BTreeMap<i64, Sum> = BTreeMap::new();
         rollup_blocks::stored(db, series, width, time, |begins_us, sums| {
             // Later blocks begin later, but may overlap this one.
@@ -110,7 +127,7 @@ impl Stretches {
     }
 
     /// Adds the records of the chunks that the rollups of a width do not include; with a width of 0, of all chunks.
-    fn add_chunks(&mut self, db: &Connection, series: i64, width: i64, time: Range<i64>) -> Work<()> {
+    fn add_chunks(&mut self, db: &Connection, series: i64, width: i64, time: Range<i64>) -> EngineResult<()> {
         let mut statement = db.prepare_cached(if width == 0 { ALL_CHUNKS } else { UNROLLED_CHUNKS })?;
         let mut rows = statement.query(params![series, width, time.start, time.end])?;
         let mut part = Part::default();
@@ -141,16 +158,16 @@ struct Part {
 }
 
 impl Part {
-    fn add(&mut self, to: &mut Stretches, at_us: i64, value: Option<f64>) -> bool {
+    fn add(&mut self, to: &mut BucketSums, at_us: i64, value: Option<f64>) -> bool {
         self.next(to, at_us).map(|sum| sum.add(value)).is_some()
     }
 
-    fn merge(&mut self, to: &mut Stretches, at_us: i64, sum: &Sum) -> bool {
+    fn merge(&mut self, to: &mut BucketSums, at_us: i64, sum: &Sum) -> bool {
         self.next(to, at_us).map(|total| total.merge(sum)).is_some()
     }
 
     /// The sum of the stretch a moment is in; nothing when that stretch and later ones are not wanted.
-    fn next<'a>(&mut self, of: &'a mut Stretches, at_us: i64) -> Option<&'a mut Sum> {
+    fn next<'a>(&mut self, of: &'a mut BucketSums, at_us: i64) -> Option<&'a mut Sum> {
         let start = start_of(at_us, of.width_us);
         if self.current != Some(start) {
             if self.found == of.most {

@@ -7,12 +7,12 @@ use iotpi_core::{Bucket, ModuleId, Timestamp};
 
 use super::{
     bucket_sums::start_of,
-    memtable::Series,
+    memtable::AllSeries,
     rollups::{EARLIEST, LATEST},
-    runs::Edge,
+    runs::Boundary,
     sum_runs::{SeriesSum, SumRun},
 };
-use crate::store::sqlite::{columns::micros, failure::Work};
+use crate::store::sqlite::{columns::micros, failure::EngineResult};
 use crate::store::{
     Page, PageRequest, ReadingQuery,
     cursor::{self, List},
@@ -40,16 +40,16 @@ impl Step {
     /// What the step found, to be kept for other queries.
     pub(crate) fn run(&self, summed: &Summed) -> SumRun {
         let first = self.stretches.start;
-        let behind = |module: &ModuleId| Edge::behind(first, module.clone());
+        let behind = |module: &ModuleId| Boundary::behind(first, module.clone());
         let until = match (summed.sums.last(), &summed.stopped_at) {
             (Some(last), _) if summed.sums.len() == self.most => {
-                Edge::behind(last.start, last.name.module_id.clone())
+                Boundary::behind(last.start, last.name.module_id.clone())
             }
             (_, Some(module)) => behind(module),
-            _ if !summed.goes_on && self.after.is_none() => Edge::LAST,
-            _ => Edge::at(self.stretches.end),
+            _ if !summed.goes_on && self.after.is_none() => Boundary::LAST,
+            _ => Boundary::at(self.stretches.end),
         };
-        let from = self.after.as_ref().map_or(Edge::at(first), behind);
+        let from = self.after.as_ref().map_or(Boundary::at(first), behind);
         SumRun::new(self.width_us, self.time.clone(), (from, until), summed.sums.clone())
     }
 }
@@ -66,7 +66,7 @@ pub(crate) struct Summed {
 
 /// A page, as far as it is put together.
 #[derive(Debug)]
-pub(crate) struct Walk {
+pub(crate) struct BucketPager {
     list: List,
     query: ReadingQuery,
     request: PageRequest,
@@ -88,7 +88,7 @@ pub(crate) struct Walk {
     found: Vec<SeriesSum>,
 }
 
-impl Walk {
+impl BucketPager {
     /// Begins a page over so many series; no record is older than `first_us`.
     ///
     /// # Errors
@@ -99,7 +99,7 @@ impl Walk {
         page: &PageRequest,
         series: usize,
         first_us: Option<i64>,
-    ) -> Work<Self> {
+    ) -> EngineResult<Self> {
         let list = List::new("buckets", &(query.listed(), width));
         let width_us = micros(width).max(1);
         let asked = query.time_us();
@@ -137,15 +137,15 @@ impl Walk {
     }
 
     /// Takes what is in memory.
-    pub(crate) fn take_kept(&mut self, series: &Series) {
+    pub(crate) fn take_kept(&mut self, series: &AllSeries) {
         let Some(runs) = series.runs(&self.query.sensor).filter(|_| self.query.module_id.is_none()) else {
             return;
         };
         let time = self.since..self.until;
         while self.found.len() < self.most && self.next < self.until {
             let edge = match &self.after {
-                Some(module) => Edge::behind(self.next, module.clone()),
-                None => Edge::at(self.next),
+                Some(module) => Boundary::behind(self.next, module.clone()),
+                None => Boundary::at(self.next),
             };
             let Some(run) = runs.sums(self.width_us, &edge, &time) else { return };
             let (sums, until) = run.behind(&edge, &time, self.most - self.found.len());

@@ -12,7 +12,10 @@ use pco::{
 };
 
 use super::point::{Point, source_code, source_of};
-use crate::store::sqlite::varint::{put, take, take_bytes};
+use crate::store::sqlite::{
+    failure::{EngineResult, Failure},
+    varint::{put, take, take_bytes},
+};
 
 /// The most points of a chunk: enough for the codec to be at its best, few enough to be decoded in under 0.1 ms.
 pub(crate) const MAX_POINTS: usize = 4096;
@@ -108,6 +111,14 @@ fn reasons(points: &[Point]) -> Vec<u8> {
 /// [`Damaged`] when it is not, to the last bit, what was written.
 pub(crate) fn decode(body: &[u8]) -> Result<Vec<Point>, Damaged> {
     read(unsealed(body)?).ok_or(Damaged)
+}
+
+/// The records in a chunk's body.
+///
+/// # Errors
+/// Damage.
+pub(crate) fn decode_points(body: &[u8]) -> EngineResult<Vec<Point>> {
+    decode(body).map_err(|damaged| Failure::damaged(&damaged.to_string()).into())
 }
 
 /// What a body begins with: how many points. The columns follow.

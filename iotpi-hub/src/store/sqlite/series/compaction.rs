@@ -11,32 +11,32 @@ use super::{
     rollups,
     sum::{Sum, UNROLLED, unrolled_width},
 };
-use crate::store::sqlite::failure::{Failure, Work};
+use crate::store::sqlite::failure::{EngineResult, Failure};
 
 /// The longest stretch of time in one chunk: 30 days. A series with few records has small chunks, and retention is not off by years.
-pub(crate) const PERIOD_US: i64 = 30 * 86_400 * 1_000_000;
+pub(crate) const PARTITION_US: i64 = 30 * 86_400 * 1_000_000;
 
 /// Moves records of a series, in order, into its chunks and rollups, and notes that it is folded up to the position
-/// `cut`. Does nothing when the series is gone.
+/// `compacted_to`. Does nothing when the series is gone.
 ///
 /// # Errors
 /// SQLite's; damage when a chunk cannot be read.
-pub(crate) fn series(db: &Connection, row: i64, points: &[Point], cut: u64) -> Work<()> {
+pub(crate) fn compact(db: &Connection, row: i64, points: &[Point], compacted_to: u64) -> EngineResult<()> {
     let numbered = points.iter().filter(|point| point.numbered).count();
     let known = db
-        .prepare_cached("UPDATE series SET folded = ?2, received = received + ?3 WHERE id = ?1")?
-        .execute(params![row, cut, numbered])?;
+        .prepare_cached("UPDATE series SET compacted_to = ?2, received = received + ?3 WHERE id = ?1")?
+        .execute(params![row, compacted_to, numbered])?;
     if known == 0 {
         return Ok(());
     }
-    keep(db, row, points)
+    insert_points(db, row, points)
 }
 
 /// Puts records, in order, into the chunks they belong to by time, and into the rollups where those are worth it.
 ///
 /// # Errors
 /// SQLite's; damage when a chunk cannot be read.
-pub(crate) fn keep(db: &Connection, row: i64, mut points: &[Point]) -> Work<()> {
+pub(crate) fn insert_points(db: &Connection, row: i64, mut points: &[Point]) -> EngineResult<()> {
     while let Some(first) = points.first() {
         // The chunk that begins before the first one, and where the next chunk begins.
         let target = Chunk::find(
@@ -48,9 +48,9 @@ pub(crate) fn keep(db: &Connection, row: i64, mut points: &[Point]) -> Work<()> 
         let next: Option<i64> = db
             .prepare_cached("SELECT min(first_us) FROM chunks WHERE series_id = ?1 AND first_us > ?2")?
             .query_row(params![row, first.taken_us], |row| row.get(0))?;
-        let period = period(first.taken_us);
+        let partition = partition(first.taken_us);
         let here = points.partition_point(|point| {
-            next.is_none_or(|next| point.taken_us < next) && self::period(point.taken_us) == period
+            next.is_none_or(|next| point.taken_us < next) && self::partition(point.taken_us) == partition
         });
         let (run, rest) = points.split_at(here);
         points = rest;
@@ -59,7 +59,7 @@ pub(crate) fn keep(db: &Connection, row: i64, mut points: &[Point]) -> Work<()> 
                 let together = merged(chunk.points(db)?, run.iter().cloned());
                 extend(db, row, &chunk, run, &together, next.is_none())?;
             }
-            Some(chunk) if chunk.count < MAX_POINTS && self::period(chunk.last_us) == period => {
+            Some(chunk) if chunk.count < MAX_POINTS && self::partition(chunk.last_us) == partition => {
                 let together = merged(chunk.points(db)?, run.iter().cloned());
                 // When records now come less often, the rollups would no longer be much smaller: the next chunk goes without.
                 if unrolled_width(&together) > chunk.unrolled_width {
@@ -82,7 +82,7 @@ fn extend(
     run: &[Point],
     together: &[Point],
     is_newest: bool,
-) -> Work<()> {
+) -> EngineResult<()> {
     rollups::add(db, row, run, |width| width > chunk.unrolled_width)?;
     // Chunks that late records split are left half full each, or each late one would split one again.
     let size = match is_newest {
@@ -92,14 +92,20 @@ fn extend(
     write(db, row, Some(chunk), together, size)
 }
 
-/// Which stretch of [`PERIOD_US`] a moment is in. No chunk reaches from one into the next, so that what is old can go.
-fn period(moment_us: i64) -> i64 {
-    moment_us.div_euclid(PERIOD_US)
+/// Which stretch of [`PARTITION_US`] a moment is in. No chunk reaches from one into the next, so that what is old can go.
+fn partition(moment_us: i64) -> i64 {
+    moment_us.div_euclid(PARTITION_US)
 }
 
 /// Writes records as chunks of up to `size`, the first in place of `replaced`, and adds them to those rollups that are worth it and
 /// did not include that one.
-fn write(db: &Connection, row: i64, replaced: Option<&Chunk>, points: &[Point], size: usize) -> Work<()> {
+fn write(
+    db: &Connection,
+    row: i64,
+    replaced: Option<&Chunk>,
+    points: &[Point],
+    size: usize,
+) -> EngineResult<()> {
     let before = replaced.map_or(UNROLLED, |chunk| chunk.unrolled_width);
     let mut replaced = replaced.map(|chunk| chunk.id);
     for part in points.chunks(size) {
@@ -119,10 +125,10 @@ fn insert(
     (first, last): (&Point, &Point),
     points: &[Point],
     unrolled_width: i64,
-) -> Work<()> {
+) -> EngineResult<()> {
     let sum = Sum::of(points);
     let body =
-        chunk::encode(points).map_err(|error| Failure::passing(&format!("compress records: {error}")))?;
+        chunk::encode(points).map_err(|error| Failure::transient(&format!("compress records: {error}")))?;
     let received_ms = points.iter().map(|point| point.received_ms).max().unwrap_or(0);
     db.prepare_cached(
         "INSERT INTO chunks (id, series_id, first_us, last_us, count, present, min, max, sum, body, unrolled_width,
@@ -155,7 +161,7 @@ fn insert(
 ///
 /// # Errors
 /// SQLite's; damage when the chunk cannot be read.
-pub(crate) fn keep_newest(db: &Connection, row: i64) -> Work<Option<i64>> {
+pub(crate) fn retain_newest(db: &Connection, row: i64) -> EngineResult<Option<i64>> {
     let chunk = Chunk::find(
         db,
         "SELECT id, last_us, count, unrolled_width FROM chunks WHERE series_id = ?1
@@ -179,7 +185,7 @@ pub(crate) struct Chunk {
 }
 
 impl Chunk {
-    fn find(db: &Connection, sql: &str, params: impl Params) -> Work<Option<Self>> {
+    fn find(db: &Connection, sql: &str, params: impl Params) -> EngineResult<Option<Self>> {
         let read = |row: &Row<'_>| {
             Ok(Self {
                 id: row.get(0)?,
@@ -192,7 +198,7 @@ impl Chunk {
     }
 
     /// The chunk of that row, if there is one.
-    pub(crate) fn of_row(db: &Connection, id: i64) -> Work<Option<Self>> {
+    pub(crate) fn of_row(db: &Connection, id: i64) -> EngineResult<Option<Self>> {
         Self::find(db, "SELECT id, last_us, count, unrolled_width FROM chunks WHERE id = ?1", [id])
     }
 
@@ -200,20 +206,12 @@ impl Chunk {
     ///
     /// # Errors
     /// SQLite's; damage.
-    pub(crate) fn points(&self, db: &Connection) -> Work<Vec<Point>> {
+    pub(crate) fn points(&self, db: &Connection) -> EngineResult<Vec<Point>> {
         let mut body = db.prepare_cached("SELECT body FROM chunks WHERE id = ?1")?;
         let mut rows = body.query([self.id])?;
         match rows.next()? {
-            Some(row) => decoded(row.get_ref(0)?.as_blob()?),
+            Some(row) => chunk::decode_points(row.get_ref(0)?.as_blob()?),
             None => Ok(Vec::new()),
         }
     }
-}
-
-/// The records in a chunk's body.
-///
-/// # Errors
-/// Damage.
-pub(crate) fn decoded(body: &[u8]) -> Work<Vec<Point>> {
-    chunk::decode(body).map_err(|damaged| Failure::damaged(&damaged.to_string()).into())
 }

@@ -11,17 +11,17 @@ use rusqlite::{Connection, params};
 use super::range_set::{MAX_RANGES, RangeSet};
 use crate::store::sqlite::{
     columns::parsed,
-    failure::{Failure, Work},
+    failure::{EngineResult, Failure},
 };
 use crate::store::{Now, StoreError};
 
-/// The most counts of a module that are remembered by number. One more, and the oldest is only remembered by how many:
+/// The most epochs of a module that are remembered by number. One more, and the oldest is only remembered by how many:
 /// its readings, sent again, would be stored again.
 pub(crate) const MAX_EPOCHS: usize = 64;
 
-/// All counts of all modules.
+/// All epochs of all modules.
 #[derive(Debug, Default)]
-pub(crate) struct Deliveries {
+pub(crate) struct Dedup {
     modules: HashMap<ModuleId, Module>,
     /// Whose a row is.
     owners: HashMap<i64, ModuleId>,
@@ -30,12 +30,12 @@ pub(crate) struct Deliveries {
 #[derive(Debug, Default)]
 struct Module {
     /// Oldest first.
-    counts: Vec<Count>,
+    epochs: Vec<Epoch>,
     earlier: Option<Delivery>,
 }
 
 #[derive(Debug)]
-struct Count {
+struct Epoch {
     row: i64,
     epoch: u64,
     since: Timestamp,
@@ -47,43 +47,48 @@ struct Count {
 
 /// What the writes of one transaction add, until it is on the disk.
 #[derive(Debug, Default)]
-pub(crate) struct Added {
+pub(crate) struct PendingDedup {
     arrived: HashMap<i64, RangeSet>,
-    begun: Vec<(ModuleId, u64, i64, Timestamp)>,
+    new_epochs: Vec<(ModuleId, u64, i64, Timestamp)>,
     lost: Vec<(ModuleId, u64, u64, u64)>,
     retired: Vec<(ModuleId, i64)>,
 }
 
-impl Added {
-    /// How many counts were begun.
-    pub(crate) fn begun(&self) -> usize {
-        self.begun.len()
+impl PendingDedup {
+    /// How many epochs were new_epochs.
+    pub(crate) fn new_epochs(&self) -> usize {
+        self.new_epochs.len()
     }
 
-    /// Takes back the counts begun since then: the row they are in is not there.
-    pub(crate) fn truncate(&mut self, begun: usize) {
-        for (_, _, row, _) in self.begun.drain(begun..) {
+    /// Takes back the epochs new_epochs since then: the row they are in is not there.
+    pub(crate) fn truncate(&mut self, new_epochs: usize) {
+        for (_, _, row, _) in self.new_epochs.drain(new_epochs..) {
             self.arrived.remove(&row);
         }
     }
 
     /// Takes back numbers that were noted as arrived.
-    pub(crate) fn take_back(&mut self, numbers: impl Iterator<Item = (i64, u64)>) {
+    pub(crate) fn remove(&mut self, numbers: impl Iterator<Item = (i64, u64)>) {
         for (row, seq) in numbers {
             if let Some(arrived) = self.arrived.get_mut(&row) {
                 arrived.remove(seq);
             }
         }
     }
+
+    /// Adds sequence numbers that a module has reported as lost.
+    pub(crate) fn add_lost(&mut self, module: &ModuleId, epoch: u64, first: u64, last: u64) {
+        self.lost.push((module.clone(), epoch, first, last));
+    }
 }
 
-impl Deliveries {
-    /// Reads what is kept. The journal's rest is added with [`Self::arrived`].
-    pub(crate) fn load(db: &Connection) -> Work<Self> {
+impl Dedup {
+    /// Reads what is kept. The journal's rest is pending with [`Self::arrived`].
+    pub(crate) fn load(db: &Connection) -> EngineResult<Self> {
         let mut all = Self::default();
-        let mut counts =
-            db.prepare("SELECT id, module_id, epoch, since_us, arrived, lost FROM deliveries ORDER BY id")?;
-        let mut rows = counts.query([])?;
+        let mut epochs =
+            db.prepare("SELECT id, module_id, epoch, since_us, arrived, lost FROM epochs ORDER BY id")?;
+        let mut rows = epochs.query([])?;
         while let Some(row) = rows.next()? {
             let (id, module): (i64, ModuleId) = (row.get(0)?, parsed(row, 1)?);
             let arrived = RangeSet::from_bytes(row.get_ref(4)?.as_blob()?)
@@ -101,7 +106,7 @@ impl Deliveries {
             all.lost(&parsed(row, 0)?, row.get(1)?, row.get(2)?, row.get(3)?);
         }
         let mut earlier =
-            db.prepare("SELECT module_id, since_us, expected, received, lost FROM earlier_deliveries")?;
+            db.prepare("SELECT module_id, since_us, expected, received, lost FROM retired_epochs")?;
         let mut rows = earlier.query([])?;
         while let Some(row) = rows.next()? {
             let (expected, received, lost): (u64, u64, u64) = (row.get(2)?, row.get(3)?, row.get(4)?);
@@ -115,17 +120,17 @@ impl Deliveries {
 
     fn begin(&mut self, module: ModuleId, epoch: u64, row: i64, since: Timestamp, arrived: RangeSet) {
         self.owners.insert(row, module.clone());
-        let count = Count { row, epoch, since, arrived, lost: RangeSet::default(), changed: false };
-        self.modules.entry(module).or_default().counts.push(count);
+        let count = Epoch { row, epoch, since, arrived, lost: RangeSet::default(), changed: false };
+        self.modules.entry(module).or_default().epochs.push(count);
     }
 
-    fn count(&mut self, row: i64) -> Option<&mut Count> {
+    fn count(&mut self, row: i64) -> Option<&mut Epoch> {
         let module = self.modules.get_mut(self.owners.get(&row)?)?;
-        module.counts.iter_mut().find(|count| count.row == row)
+        module.epochs.iter_mut().find(|count| count.row == row)
     }
 
     /// A reading of that number is in the journal.
-    pub(crate) fn arrived(&mut self, row: i64, seq: u64) {
+    pub(crate) fn mark_arrived(&mut self, row: i64, seq: u64) {
         if let Some(count) = self.count(row) {
             count.arrived.insert(seq);
             count.changed = true;
@@ -133,8 +138,8 @@ impl Deliveries {
     }
 
     fn lost(&mut self, module: &ModuleId, epoch: u64, first: u64, last: u64) {
-        let counts = self.modules.get_mut(module).map(|m| m.counts.as_mut_slice()).unwrap_or_default();
-        if let Some(count) = counts.iter_mut().find(|count| count.epoch == epoch) {
+        let epochs = self.modules.get_mut(module).map(|m| m.epochs.as_mut_slice()).unwrap_or_default();
+        if let Some(count) = epochs.iter_mut().find(|count| count.epoch == epoch) {
             count.lost.insert_range(first, last);
             // The first of very many are missing instead.
             count.lost.keep_last(MAX_RANGES);
@@ -145,27 +150,28 @@ impl Deliveries {
     ///
     /// # Errors
     /// SQLite's.
-    pub(crate) fn row(
+    pub(crate) fn epoch_id(
         &self,
         db: &Connection,
-        added: &mut Added,
+        pending: &mut PendingDedup,
         module: &ModuleId,
         epoch: u64,
         now: Now,
-    ) -> Work<i64> {
-        let known = self.modules.get(module).and_then(|m| m.counts.iter().find(|c| c.epoch == epoch));
-        if let Some(count) = known.filter(|count| !added.retired.iter().any(|(_, row)| *row == count.row)) {
+    ) -> EngineResult<i64> {
+        let known = self.modules.get(module).and_then(|m| m.epochs.iter().find(|c| c.epoch == epoch));
+        if let Some(count) = known.filter(|count| !pending.retired.iter().any(|(_, row)| *row == count.row)) {
             return Ok(count.row);
         }
-        if let Some((_, _, row, _)) = added.begun.iter().find(|(m, e, ..)| m == module && *e == epoch) {
+        if let Some((_, _, row, _)) = pending.new_epochs.iter().find(|(m, e, ..)| m == module && *e == epoch)
+        {
             return Ok(*row);
         }
-        let sql = "INSERT INTO deliveries (module_id, epoch, since_us, arrived) VALUES (?1, ?2, ?3, x'')
+        let sql = "INSERT INTO epochs (module_id, epoch, since_us, arrived) VALUES (?1, ?2, ?3, x'')
                    ON CONFLICT (module_id, epoch) DO UPDATE SET epoch = epoch RETURNING id";
         let row = db
             .prepare_cached(sql)?
             .query_row(params![module.as_str(), epoch, now.wall.as_micros()], |row| row.get(0))?;
-        added.begun.push((module.clone(), epoch, row, now.wall));
+        pending.new_epochs.push((module.clone(), epoch, row, now.wall));
         Ok(row)
     }
 
@@ -173,12 +179,12 @@ impl Deliveries {
     ///
     /// # Errors
     /// [`StoreError::LimitReached`] when the count has too many holes.
-    pub(crate) fn take(&self, added: &mut Added, row: i64, seq: u64) -> Work<bool> {
+    pub(crate) fn insert(&self, pending: &mut PendingDedup, row: i64, seq: u64) -> EngineResult<bool> {
         let known = self
             .owners
             .get(&row)
             .and_then(|module| self.modules.get(module))
-            .and_then(|module| module.counts.iter().find(|count| count.row == row));
+            .and_then(|module| module.epochs.iter().find(|count| count.row == row));
         #[cfg(feature = "sabotage")]
         if crate::sabotage::is(crate::sabotage::Sabotage::ForgetDedupe) {
             return Ok(true);
@@ -186,7 +192,7 @@ impl Deliveries {
         if known.is_some_and(|count| count.arrived.contains(seq)) {
             return Ok(false);
         }
-        let new = added.arrived.entry(row).or_default();
+        let new = pending.arrived.entry(row).or_default();
         if new.contains(seq) {
             return Ok(false);
         }
@@ -199,27 +205,23 @@ impl Deliveries {
         Ok(true)
     }
 
-    /// Keeps what a module's gap says, within a transaction.
-    pub(crate) fn note_gap(&self, added: &mut Added, module: &ModuleId, epoch: u64, first: u64, last: u64) {
-        added.lost.push((module.clone(), epoch, first, last));
-    }
-
-    /// Forgets the numbers of counts that are too many, keeping how many they were.
+    /// Forgets the numbers of epochs that are too many, keeping how many they were.
     ///
     /// # Errors
     /// SQLite's.
-    pub(crate) fn retire(&self, db: &Connection, added: &mut Added) -> Work<()> {
-        let begun: Vec<ModuleId> = added.begun.iter().map(|(module, ..)| module.clone()).collect();
-        for module in begun {
+    pub(crate) fn retire(&self, db: &Connection, pending: &mut PendingDedup) -> EngineResult<()> {
+        let new_epochs: Vec<ModuleId> =
+            pending.new_epochs.iter().map(|(module, ..)| module.clone()).collect();
+        for module in new_epochs {
             let Some(known) = self.modules.get(&module) else { continue };
-            let new = added.begun.iter().filter(|(m, ..)| *m == module).count();
-            let over = (known.counts.len() + new).saturating_sub(MAX_EPOCHS);
-            for count in known.counts.iter().take(over) {
-                if added.retired.iter().any(|(_, row)| *row == count.row) {
+            let new = pending.new_epochs.iter().filter(|(m, ..)| *m == module).count();
+            let over = (known.epochs.len() + new).saturating_sub(MAX_EPOCHS);
+            for count in known.epochs.iter().take(over) {
+                if pending.retired.iter().any(|(_, row)| *row == count.row) {
                     continue;
                 }
                 let account = count.account();
-                let sql = "INSERT INTO earlier_deliveries (module_id, since_us, expected, received, lost)
+                let sql = "INSERT INTO retired_epochs (module_id, since_us, expected, received, lost)
                            VALUES (?1, ?2, ?3, ?4, ?5)
                            ON CONFLICT DO UPDATE SET expected = expected + excluded.expected,
                                received = received + excluded.received, lost = lost + excluded.lost";
@@ -230,40 +232,40 @@ impl Deliveries {
                     account.received,
                     account.lost
                 ])?;
-                db.prepare_cached("DELETE FROM deliveries WHERE id = ?1")?.execute([count.row])?;
-                added.retired.push((module.clone(), count.row));
+                db.prepare_cached("DELETE FROM epochs WHERE id = ?1")?.execute([count.row])?;
+                pending.retired.push((module.clone(), count.row));
             }
         }
         Ok(())
     }
 
     /// The transaction is on the disk.
-    pub(crate) fn apply(&mut self, added: Added) {
-        for (module, epoch, row, since) in added.begun {
+    pub(crate) fn apply(&mut self, pending: PendingDedup) {
+        for (module, epoch, row, since) in pending.new_epochs {
             if !self.owners.contains_key(&row) {
                 self.begin(module, epoch, row, since, RangeSet::default());
             }
         }
-        for (module, row) in added.retired {
+        for (module, row) in pending.retired {
             let Some(known) = self.modules.get_mut(&module) else { continue };
-            let Some(at) = known.counts.iter().position(|count| count.row == row) else { continue };
-            let retired = known.counts.remove(at).account();
+            let Some(at) = known.epochs.iter().position(|count| count.row == row) else { continue };
+            let retired = known.epochs.remove(at).account();
             known.earlier = Some(known.earlier.map_or(retired, |earlier| sum(earlier, retired)));
             self.owners.remove(&row);
         }
-        for (row, new) in added.arrived {
+        for (row, new) in pending.arrived {
             if let Some(count) = self.count(row) {
                 count.arrived.extend(&new);
                 count.changed = true;
             }
         }
-        for (module, epoch, first, last) in added.lost {
+        for (module, epoch, first, last) in pending.lost {
             self.lost(&module, epoch, first, last);
         }
     }
 
     /// The module is removed.
-    pub(crate) fn forget(&mut self, module: &ModuleId) {
+    pub(crate) fn remove_module(&mut self, module: &ModuleId) {
         self.modules.remove(module);
         self.owners.retain(|_, owner| owner != module);
     }
@@ -272,9 +274,9 @@ impl Deliveries {
     ///
     /// # Errors
     /// SQLite's.
-    pub(crate) fn save(&mut self, db: &Connection) -> Work<()> {
-        let mut save = db.prepare_cached("UPDATE deliveries SET arrived = ?2 WHERE id = ?1")?;
-        for count in self.modules.values_mut().flat_map(|m| &mut m.counts).filter(|c| c.changed) {
+    pub(crate) fn save(&mut self, db: &Connection) -> EngineResult<()> {
+        let mut save = db.prepare_cached("UPDATE epochs SET arrived = ?2 WHERE id = ?1")?;
+        for count in self.modules.values_mut().flat_map(|m| &mut m.epochs).filter(|c| c.changed) {
             save.execute(params![count.row, count.arrived.to_bytes()])?;
         }
         Ok(())
@@ -285,28 +287,28 @@ impl Deliveries {
     ///
     /// # Errors
     /// SQLite's.
-    pub(crate) fn save_lost(&self, db: &Connection, module: &ModuleId, epoch: u64) -> Work<()> {
-        let known = self.modules.get(module).and_then(|m| m.counts.iter().find(|c| c.epoch == epoch));
+    pub(crate) fn save_lost(&self, db: &Connection, module: &ModuleId, epoch: u64) -> EngineResult<()> {
+        let known = self.modules.get(module).and_then(|m| m.epochs.iter().find(|c| c.epoch == epoch));
         if let Some(count) = known {
-            let sql = "UPDATE deliveries SET lost = ?2 WHERE id = ?1";
+            let sql = "UPDATE epochs SET lost = ?2 WHERE id = ?1";
             db.prepare_cached(sql)?.execute(params![count.row, count.lost.newest(MAX_RANGES).to_bytes()])?;
         }
         Ok(())
     }
 
     /// What [`Self::save`] wrote is on the disk.
-    pub(crate) fn saved(&mut self) {
-        self.modules.values_mut().flat_map(|m| &mut m.counts).for_each(|count| count.changed = false);
+    pub(crate) fn mark_saved(&mut self) {
+        self.modules.values_mut().flat_map(|m| &mut m.epochs).for_each(|count| count.changed = false);
     }
 
     /// A module's account; nothing when it does not number its readings.
     pub(crate) fn account(&self, module: &ModuleId) -> Option<Delivery> {
         let known = self.modules.get(module)?;
-        known.counts.iter().map(Count::account).chain(known.earlier).reduce(sum)
+        known.epochs.iter().map(Epoch::account).chain(known.earlier).reduce(sum)
     }
 }
 
-impl Count {
+impl Epoch {
     fn account(&self) -> Delivery {
         let mut known = self.arrived.clone();
         known.extend(&self.lost);

@@ -14,9 +14,9 @@ use std::collections::{HashMap, VecDeque};
 use iotpi_core::Timestamp;
 use rusqlite::{Connection, params};
 
-use super::{expiry::Cut, removed::REMOVED, sum::WIDTHS};
+use super::{expiry::Removal, removed::REMOVED, sum::WIDTHS};
 use crate::store::Eviction;
-use crate::store::sqlite::failure::Work;
+use crate::store::sqlite::failure::EngineResult;
 
 /// After so long, microseconds, a byte counts half: 30 days.
 const HALF_LIFE_US: f64 = 30.0 * 86_400e6;
@@ -57,7 +57,7 @@ struct Growth {
 ///
 /// # Errors
 /// SQLite's.
-pub(crate) fn cuts(db: &Connection, thinning: Eviction, now: Timestamp) -> Work<Vec<Cut>> {
+pub(crate) fn cuts(db: &Connection, thinning: Eviction, now: Timestamp) -> EngineResult<Vec<Removal>> {
     let Eviction { before, spared_bytes, most } = thinning;
     let mut growth = Growth::measure(db, now)?;
     let mut cuts = Vec::new();
@@ -69,7 +69,7 @@ pub(crate) fn cuts(db: &Connection, thinning: Eviction, now: Timestamp) -> Work<
 }
 
 impl Growth {
-    fn measure(db: &Connection, now: Timestamp) -> Work<Self> {
+    fn measure(db: &Connection, now: Timestamp) -> EngineResult<Self> {
         let mut found = Self::default();
         // Module ids have no dot: `.` is the writer of all that have no token.
         let (mut writers, mut modules) = (HashMap::<String, usize>::new(), HashMap::<String, usize>::new());
@@ -151,13 +151,13 @@ impl Growth {
         at: usize,
         most: usize,
         (before, now): (Timestamp, Timestamp),
-        cuts: &mut Vec<Cut>,
-    ) -> Work<()> {
+        cuts: &mut Vec<Removal>,
+    ) -> EngineResult<()> {
         let series = &mut self.series[at];
         let id = series.id;
         if series.chunks <= 1 {
             (series.growth, series.records) = (0.0, 1);
-            cuts.push(Cut::AllButNewest { series: id });
+            cuts.push(Removal::AllButNewest { series: id });
             return Ok(());
         }
         if series.oldest.is_none() {
@@ -179,9 +179,9 @@ impl Growth {
         }
         let next_us = next.first_us;
         // The chunk may end in the microsecond in which the next one begins.
-        cuts.push(Cut::Chunks { series: id, before_us: next_us.saturating_add(1), rollups_before_us });
+        cuts.push(Removal::Chunks { series: id, before_us: next_us.saturating_add(1), rollups_before_us });
         if arrived_lately {
-            cuts.push(Cut::ShortSums { series: id, from_us: chunk.first_us, before_us: next_us });
+            cuts.push(Removal::ShortSums { series: id, from_us: chunk.first_us, before_us: next_us });
         }
         Ok(())
     }
@@ -194,7 +194,7 @@ impl Series {
 }
 
 /// The oldest chunks of a series: `most`, and the one behind.
-fn oldest(db: &Connection, series: i64, most: usize, now: Timestamp) -> Work<VecDeque<Chunk>> {
+fn oldest(db: &Connection, series: i64, most: usize, now: Timestamp) -> EngineResult<VecDeque<Chunk>> {
     let sql = "SELECT first_us, received_us, bytes, count FROM chunks
                WHERE series_id = ?1 ORDER BY first_us, id LIMIT ?2";
     let mut chunks = db.prepare_cached(sql)?;

@@ -13,7 +13,7 @@ use super::{
     rollup_blocks,
     sum::{SECOND, WIDTHS, unit_of, units},
 };
-use crate::store::sqlite::{columns::parsed, failure::Work, writer::Desk};
+use crate::store::sqlite::{columns::parsed, failure::EngineResult, writer::WriteContext};
 use crate::store::{ExpiryPlan, ExpiryReport};
 
 /// Rollups removed in one transaction: a few milliseconds on an SD card, as is one chunk.
@@ -21,7 +21,7 @@ const STEP: usize = 500;
 
 /// Of one series, what goes.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Cut {
+pub(crate) enum Removal {
     /// Chunks that end before this moment, but for the last one: a series has at least one record.
     Chunks {
         /// Which series.
@@ -57,7 +57,7 @@ pub(crate) enum Cut {
 }
 
 /// What the plan would take, and from which series. Rollups are counted as the time they span.
-pub(crate) fn plan(db: &Connection, plan: &ExpiryPlan) -> Work<(ExpiryReport, Vec<Cut>)> {
+pub(crate) fn plan(db: &Connection, plan: &ExpiryPlan) -> EngineResult<(ExpiryReport, Vec<Removal>)> {
     let mut report = ExpiryReport::default();
     let mut cuts = Vec::new();
     let rollups_before = [plan.days_before, plan.hours_before, plan.minutes_before];
@@ -70,7 +70,7 @@ pub(crate) fn plan(db: &Connection, plan: &ExpiryPlan) -> Work<(ExpiryReport, Ve
         report.raw.of += chunked(db, series, i64::MAX)?.1;
         let raw_before_us = plan.raw_before(&module_id, &sensor).map_or(i64::MIN, Timestamp::as_micros);
         let (chunks, records) = chunked(db, series, raw_before_us)?;
-        let cut = Cut::Chunks { series, before_us: raw_before_us, rollups_before_us };
+        let cut = Removal::Chunks { series, before_us: raw_before_us, rollups_before_us };
         if chunks > 0 && first_that_goes(db, series, raw_before_us)?.is_some() {
             report.raw.gone += records - kept_for_being_last(db, series, raw_before_us)?;
             cuts.push(cut);
@@ -87,7 +87,7 @@ pub(crate) fn plan(db: &Connection, plan: &ExpiryPlan) -> Work<(ExpiryReport, Ve
             let before = unit_of(before_us.min(kept_from_us), width);
             if first < before {
                 told.gone += (before.min(last + 1) - first).unsigned_abs();
-                cuts.push(Cut::Rollups { series, width, before });
+                cuts.push(Removal::Rollups { series, width, before });
             }
         }
     }
@@ -95,35 +95,35 @@ pub(crate) fn plan(db: &Connection, plan: &ExpiryPlan) -> Work<(ExpiryReport, Ve
 }
 
 /// Takes one step of a cut; answers false when there was nothing left to take.
-pub(crate) fn step(desk: &mut Desk<'_>, cut: Cut) -> Work<bool> {
-    let (db, journal) = desk.parts();
+pub(crate) fn step(tx: &mut WriteContext<'_>, cut: Removal) -> EngineResult<bool> {
+    let (db, ingest) = tx.split();
     match cut {
-        Cut::Chunks { series, before_us, rollups_before_us } => {
+        Removal::Chunks { series, before_us, rollups_before_us } => {
             match first_that_goes(db, series, before_us)? {
                 Some(chunk) => {
                     expire_chunk(db, series, chunk, rollups_before_us)?;
-                    journal.expired(series, before_us);
+                    ingest.expire(series, before_us);
                     Ok(true)
                 }
                 None => Ok(false),
             }
         }
-        Cut::Rollups { series, width, before } => {
+        Removal::Rollups { series, width, before } => {
             let sql = "DELETE FROM rollups WHERE (series_id, width, start) IN
                        (SELECT series_id, width, start FROM rollups
                         WHERE series_id = ?1 AND width = ?2 AND start < ?3 ORDER BY start LIMIT ?4)";
             let rows = db.prepare_cached(sql)?.execute(params![series, width, before, STEP])?;
-            journal.expired(series, before.saturating_mul(width * SECOND));
+            ingest.expire(series, before.saturating_mul(width * SECOND));
             Ok(rows > 0 || rollup_blocks::expire(db, series, width, before)?)
         }
-        Cut::ShortSums { series, from_us, before_us } => {
-            journal.expired(series, before_us);
+        Removal::ShortSums { series, from_us, before_us } => {
+            ingest.expire(series, before_us);
             delete_short_sums(db, series, from_us, before_us)
         }
-        Cut::AllButNewest { series } => {
-            let newest = compaction::keep_newest(db, series)?;
+        Removal::AllButNewest { series } => {
+            let newest = compaction::retain_newest(db, series)?;
             if let Some(newest_us) = newest {
-                journal.expired(series, newest_us);
+                ingest.expire(series, newest_us);
             }
             Ok(newest.is_some())
         }
@@ -131,7 +131,7 @@ pub(crate) fn step(desk: &mut Desk<'_>, cut: Cut) -> Work<bool> {
 }
 
 /// Deletes some rollups of minutes and hours in a stretch of time. Answers whether there were any.
-fn delete_short_sums(db: &Connection, series: i64, from_us: i64, before_us: i64) -> Work<bool> {
+fn delete_short_sums(db: &Connection, series: i64, from_us: i64, before_us: i64) -> EngineResult<bool> {
     let sql = "DELETE FROM rollups WHERE (series_id, width, start) IN
                (SELECT series_id, width, start FROM rollups
                 WHERE series_id = ?1 AND width = ?2 AND start >= ?3 AND start < ?4 ORDER BY start LIMIT ?5)";
@@ -149,7 +149,7 @@ fn expire_chunk(
     series: i64,
     chunk: i64,
     rollups_before_us: [i64; WIDTHS.len()],
-) -> Work<()> {
+) -> EngineResult<()> {
     if let Some(chunk) = compaction::Chunk::of_row(db, chunk)? {
         let is_kept = |(before_us, width): &(i64, i64)| {
             *width <= chunk.unrolled_width && unit_of(chunk.last_us, *width) >= unit_of(*before_us, *width)
@@ -165,7 +165,7 @@ fn expire_chunk(
 }
 
 /// The series with the oldest chunk, if that may go.
-pub(crate) fn oldest(db: &Connection, before: Timestamp) -> Work<Option<Cut>> {
+pub(crate) fn oldest(db: &Connection, before: Timestamp) -> EngineResult<Option<Removal>> {
     let sql = "SELECT id, (SELECT min(first_us) FROM chunks WHERE series_id = series.id) AS oldest
                FROM series WHERE oldest < ?1 ORDER BY oldest";
     let mut found = db.prepare_cached(sql)?;
@@ -174,14 +174,14 @@ pub(crate) fn oldest(db: &Connection, before: Timestamp) -> Work<Option<Cut>> {
         let (series, before_us) = (series?, before.as_micros());
         if first_that_goes(db, series, before_us)?.is_some() {
             let rollups_before_us = [i64::MIN; WIDTHS.len()];
-            return Ok(Some(Cut::Chunks { series, before_us, rollups_before_us }));
+            return Ok(Some(Removal::Chunks { series, before_us, rollups_before_us }));
         }
     }
     Ok(None)
 }
 
 /// The oldest chunk that ends before a moment, by its row, unless it is the last one.
-fn first_that_goes(db: &Connection, series: i64, before_us: i64) -> Work<Option<i64>> {
+fn first_that_goes(db: &Connection, series: i64, before_us: i64) -> EngineResult<Option<i64>> {
     let sql = "SELECT id FROM chunks WHERE series_id = ?1 AND first_us < ?2 AND last_us < ?2
                  AND id <> (SELECT id FROM chunks WHERE series_id = ?1 ORDER BY first_us DESC, id DESC LIMIT 1)
                ORDER BY first_us, id LIMIT 1";
@@ -189,21 +189,21 @@ fn first_that_goes(db: &Connection, series: i64, before_us: i64) -> Work<Option<
 }
 
 /// When the first record was taken that stays when chunks go that end before a moment.
-fn first_that_stays(db: &Connection, series: i64, before_us: i64) -> Work<Option<i64>> {
+fn first_that_stays(db: &Connection, series: i64, before_us: i64) -> EngineResult<Option<i64>> {
     let sql = "SELECT coalesce((SELECT min(first_us) FROM chunks WHERE series_id = ?1 AND last_us >= ?2),
                                (SELECT max(first_us) FROM chunks WHERE series_id = ?1))";
     Ok(db.prepare_cached(sql)?.query_row([series, before_us], |row| row.get(0))?)
 }
 
 /// How many chunks, and records in them, end before a moment.
-fn chunked(db: &Connection, series: i64, before_us: i64) -> Work<(u64, u64)> {
+fn chunked(db: &Connection, series: i64, before_us: i64) -> EngineResult<(u64, u64)> {
     let sql = "SELECT count(*), coalesce(sum(count), 0) FROM chunks
                WHERE series_id = ?1 AND first_us < ?2 AND last_us < ?2";
     Ok(db.prepare_cached(sql)?.query_row([series, before_us], |row| Ok((row.get(0)?, row.get(1)?)))?)
 }
 
 /// How many records stay although they are old, because they are in the last chunk.
-fn kept_for_being_last(db: &Connection, series: i64, before_us: i64) -> Work<u64> {
+fn kept_for_being_last(db: &Connection, series: i64, before_us: i64) -> EngineResult<u64> {
     let sql =
         "SELECT count, last_us FROM chunks WHERE series_id = ?1 ORDER BY first_us DESC, id DESC LIMIT 1";
     let last = db.prepare_cached(sql)?.query_row([series], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)));
@@ -211,7 +211,7 @@ fn kept_for_being_last(db: &Connection, series: i64, before_us: i64) -> Work<u64
 }
 
 /// The first and the last unit of a width of which there is a sum, or records to make one of.
-fn spanned(db: &Connection, series: i64, width: i64) -> Work<Option<(i64, i64)>> {
+fn spanned(db: &Connection, series: i64, width: i64) -> EngineResult<Option<(i64, i64)>> {
     let sql = "SELECT (SELECT min(start) FROM rollups WHERE series_id = ?1 AND width = ?2),
                       (SELECT max(start) FROM rollups WHERE series_id = ?1 AND width = ?2)";
     let ends = |row: &rusqlite::Row<'_>| Ok(row.get::<_, Option<i64>>(0)?.zip(row.get(1)?));

@@ -6,13 +6,13 @@ use iotpi_core::{Gap, GapReason, ModuleId, NewGap, SeriesDelivery};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
-    dedup::Deliveries,
-    memtable::{One, Tail},
+    dedup::Dedup,
+    memtable::{Memtable, Series},
     point::Point,
 };
 use crate::store::sqlite::{
     columns::{moment, parsed, word},
-    failure::Work,
+    failure::EngineResult,
     modules,
 };
 use crate::store::{
@@ -29,7 +29,7 @@ const TRIM_EVERY: i64 = 256;
 
 /// Keeps a gap: a row for each series, and one for what the module could not name. Said again, it replaces what was said
 /// of it before. Answers whether the module was new.
-pub(crate) fn record(db: &Connection, module: &ModuleId, gap: &NewGap, now: Now) -> Work<bool> {
+pub(crate) fn record(db: &Connection, module: &ModuleId, gap: &NewGap, now: Now) -> EngineResult<bool> {
     let new = modules::ensure(db, module, now)?;
     db.prepare_cached("DELETE FROM gaps WHERE module_id = ?1 AND epoch = ?2 AND first_seq = ?3")?
         .execute(params![module.as_str(), gap.epoch, gap.first_seq])?;
@@ -76,7 +76,7 @@ pub(crate) fn is_trim_due(db: &Connection, gap: &NewGap) -> bool {
 }
 
 /// Removes a module's oldest gaps that are too many. Their numbers stay lost.
-pub(crate) fn trim(db: &Connection, deliveries: &Deliveries, module: &ModuleId) -> Work<()> {
+pub(crate) fn trim(db: &Connection, dedup: &Dedup, module: &ModuleId) -> EngineResult<()> {
     let mut count = db.prepare_cached("SELECT count(*) FROM gaps WHERE module_id = ?1")?;
     let count: u64 = count.query_row([module.as_str()], |row| row.get(0))?;
     let Some(over) = count.checked_sub(MAX_GAPS).filter(|over| *over > 0) else { return Ok(()) };
@@ -89,11 +89,11 @@ pub(crate) fn trim(db: &Connection, deliveries: &Deliveries, module: &ModuleId) 
     let delete = "DELETE FROM gaps WHERE id IN
                       (SELECT id FROM gaps WHERE module_id = ?1 ORDER BY since_us, id LIMIT ?2)";
     db.prepare_cached(delete)?.execute(params![module.as_str(), over])?;
-    epochs.into_iter().try_for_each(|epoch| deliveries.save_lost(db, module, epoch))
+    epochs.into_iter().try_for_each(|epoch| dedup.save_lost(db, module, epoch))
 }
 
 /// See [`Store::gaps`](crate::store::Store::gaps).
-pub(crate) fn gaps(db: &Connection, query: &GapQuery, page: &PageRequest) -> Work<Page<Gap>> {
+pub(crate) fn gaps(db: &Connection, query: &GapQuery, page: &PageRequest) -> EngineResult<Page<Gap>> {
     let list = List::new("gaps", query);
     let (after, after_id) = list.key::<(i64, i64)>(page)?.unwrap_or((i64::MIN, i64::MIN));
     let mut statement = db.prepare_cached(
@@ -127,7 +127,7 @@ pub(crate) struct Expiring {
 }
 
 /// Which gaps the plan takes: those of readings that it takes as well.
-pub(crate) fn expiring(db: &Connection, plan: &ExpiryPlan) -> Work<Vec<Expiring>> {
+pub(crate) fn expiring(db: &Connection, plan: &ExpiryPlan) -> EngineResult<Vec<Expiring>> {
     let mut series = db.prepare_cached("SELECT DISTINCT module_id, sensor FROM gaps")?;
     let mut rows = series.query([])?;
     let mut found = Vec::new();
@@ -142,7 +142,7 @@ pub(crate) fn expiring(db: &Connection, plan: &ExpiryPlan) -> Work<Vec<Expiring>
 }
 
 /// Removes some of them. Its numbers stay lost. Answers whether there were any.
-pub(crate) fn expire(db: &Connection, deliveries: &Deliveries, expiring: &Expiring) -> Work<bool> {
+pub(crate) fn expire(db: &Connection, dedup: &Dedup, expiring: &Expiring) -> EngineResult<bool> {
     let Expiring { module, sensor, before_us } = expiring;
     // What a gap counts was lost before the hub heard of it, whatever the module's clock says.
     let mut old = db.prepare_cached(
@@ -157,7 +157,7 @@ pub(crate) fn expire(db: &Connection, deliveries: &Deliveries, expiring: &Expiri
         delete.execute([id])?;
     }
     let epochs: BTreeSet<_> = old.iter().map(|(_, epoch)| *epoch).collect();
-    epochs.into_iter().try_for_each(|epoch| deliveries.save_lost(db, module, epoch))?;
+    epochs.into_iter().try_for_each(|epoch| dedup.save_lost(db, module, epoch))?;
     Ok(!old.is_empty())
 }
 
@@ -175,16 +175,20 @@ fn gap(row: &Row<'_>) -> rusqlite::Result<Gap> {
 }
 
 /// The accounts of a module's series, by type.
-pub(crate) fn by_series(db: &Connection, tail: &Tail, module: &ModuleId) -> Work<Vec<SeriesDelivery>> {
-    let waiting = tail.look_with(db, |series| {
+pub(crate) fn by_series(
+    db: &Connection,
+    memtable: &Memtable,
+    module: &ModuleId,
+) -> EngineResult<Vec<SeriesDelivery>> {
+    let waiting = memtable.snapshot(db, |series| {
         let numbered = |points: &[Point]| points.iter().filter(|point| point.numbered).count() as u64;
-        let count = |one: &One| {
-            let (frozen, cut, fresh) = one.waiting();
-            (one.row, one.name.quantity.name(), cut, numbered(frozen), numbered(fresh))
+        let count = |one: &Series| {
+            let (frozen, cut, fresh) = one.uncompacted();
+            (one.id, one.name.quantity.name(), cut, numbered(frozen), numbered(fresh))
         };
-        series.behind(None, Some(module)).map(count).collect::<Vec<_>>()
+        series.after(None, Some(module)).map(count).collect::<Vec<_>>()
     })?;
-    let mut series = db.prepare_cached("SELECT folded, received FROM series WHERE id = ?1")?;
+    let mut series = db.prepare_cached("SELECT compacted_to, received FROM series WHERE id = ?1")?;
     let mut gaps =
         db.prepare_cached("SELECT coalesce(sum(lost), 0) FROM gaps WHERE module_id = ?1 AND sensor = ?2")?;
     let mut accounts = Vec::with_capacity(waiting.len());

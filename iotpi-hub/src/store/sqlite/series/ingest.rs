@@ -1,11 +1,12 @@
-//! Readings on their way in: which series each belongs to, whether it came before, the journal, and when it is time to
-//! fold.
+//! The write path of readings: assigns them to series, drops repeated ones, appends them to the WAL, and decides when to compact.
 //!
-//! The writer's thread owns it. What the writes of one transaction add is kept apart until the transaction is on the
-//! disk: then it is told to everybody, or it never was.
+//! The writer thread owns it. What the writes of one transaction add is kept apart until the transaction is on the disk. Then it is
+//! applied to the memtable and to the de-duplication; if the transaction fails, it is discarded.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::HashMap,
+    ops::RangeInclusive,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -14,100 +15,110 @@ use rusqlite::{Connection, params};
 
 use super::{
     compaction,
-    dedup::{Added, Deliveries},
+    dedup::{Dedup, PendingDedup},
     gaps,
-    memtable::Tail,
+    memtable::{AllSeries, Memtable},
     point::Point,
     removed::{self, REMOVED},
-    wal::{self, Slots},
-    wal_record::{self, Entry, Front},
+    wal::{self, Wal},
+    wal_record::WalEntry,
 };
-use crate::store::sqlite::{
-    columns::parsed,
-    failure::{Fail, Failure, Work},
-    modules,
+use crate::{
+    lock::lock,
+    store::{
+        Now, Recorded, SeriesKey, Steady, StoreError,
+        sqlite::{
+            columns::parsed,
+            failure::{EngineError, EngineResult, Failure},
+            modules,
+        },
+    },
 };
-use crate::store::{Now, Recorded, SeriesKey, Steady, StoreError};
 
-/// So many waiting records a series, and the whole is folded: each fold rewrites some pages of every series, so seldom is
-/// kind to the card. (Folding every 5 minutes instead of every 30 wrote 0.3 GB a day more, of 50 series at 1 Hz.)
-const FOLD_AT_A_SERIES: usize = 2000;
-/// The least and the most waiting records in all. The most bounds the engine's memory (some 6 MB) and how long a start reads.
-/// 50 series at 1 Hz come to 90,000 in half an hour; a lower bound would fold them more often (65,536 wrote 0.07 GB a day
-/// more).
-const FOLD_AT: std::ops::RangeInclusive<usize> = 8_192..=98_304;
-/// What waits longer is folded even if it is little.
-pub(crate) const FOLD_AFTER: Duration = Duration::from_secs(30 * 60);
-/// Folding that failed (the disk is full) is tried again after so long.
-const FOLD_AGAIN_AFTER: Duration = Duration::from_secs(5);
-/// So many records are folded in one transaction, and at least one series: some 2 ms.
-const FOLD_STEP: usize = 4096;
+/// Compaction starts when this many records per series are in the memtable. Each compaction rewrites some pages of every series, so a
+/// rare one is kind to the card. (Every 5 minutes instead of every 30 wrote 0.3 GB a day more, of 50 series at 1 Hz.)
+const COMPACT_AT_PER_SERIES: usize = 2000;
+/// The bounds of that number, of all series together. The upper one bounds the engine's memory (some 6 MB) and how long a start reads.
+/// 50 series at 1 Hz add 90,000 in half an hour; a lower bound would compact them more often (65,536 wrote 0.07 GB a day more).
+const COMPACT_AT: RangeInclusive<usize> = 8_192..=98_304;
+/// Records that have waited this long are compacted even if they are few.
+pub(crate) const COMPACT_AFTER: Duration = Duration::from_secs(30 * 60);
+/// Background work that failed (the disk is full) is retried after this time.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// One transaction compacts this many records, and at least one series: about two milliseconds.
+const COMPACTION_STEP: usize = 4096;
 
-/// Where readings go in.
+/// The write path of readings.
 #[derive(Debug)]
-pub(crate) struct Journal {
-    slots: Slots,
-    tail: Arc<Tail>,
-    deliveries: Arc<Mutex<Deliveries>>,
-    open: Open,
-    folding: Option<Folding>,
-    /// Whether there may be records of removed modules, and when to go on deleting them.
-    removed: bool,
+pub(crate) struct Ingest {
+    wal: Wal,
+    memtable: Arc<Memtable>,
+    dedup: Arc<Mutex<Dedup>>,
+    /// What the open transaction adds.
+    pending: Pending,
+    compaction: Option<Compaction>,
+    /// Compacted WAL records before this id may still have to be deleted.
+    obsolete_before: Option<u64>,
+    /// Whether there may be records of removed modules.
+    has_removed: bool,
+    /// Deletions failed and are not retried before this time.
     delete_not_before: Option<Instant>,
-    /// When it was last folded, in steady time; when nobody tells the time, size alone decides.
-    folded_at: Option<Steady>,
-    /// In place of the rule: fold when so many wait. For tests.
-    fold_at: Option<usize>,
-    claim: Claim,
+    /// The steady time of the last compaction that was due by age. While `compact_if_old` is not called, only the size decides.
+    compacted_at: Option<Steady>,
+    /// Replaces the rule of [`COMPACT_AT`] in tests.
+    compact_at: Option<usize>,
+    ownership: Ownership,
 }
 
-/// Whether this process is the one that writes to the journal.
+/// Whether this process may append to the WAL.
 #[derive(Debug, Clone, Copy)]
-enum Claim {
-    /// It has only read so far, when SQLite's `data_version` was this.
-    Read(i64),
-    /// It has written itself down as this owner.
+enum Ownership {
+    /// It has only read so far; SQLite's `data_version` was this.
+    Reader(i64),
+    /// It has recorded this random number as its own.
     Owner(i64),
 }
 
-/// What the transaction that is open has added.
+/// What the open transaction has added.
 #[derive(Debug, Default)]
-struct Open {
-    entries: Vec<Entry>,
+struct Pending {
+    entries: Vec<WalEntry>,
     series: Vec<(SeriesKey, i64, Quantity)>,
-    added: Added,
-    removed: Vec<ModuleId>,
-    mark: Option<wal::Mark>,
-    folded: Vec<i64>,
-    /// Series and the moments before which some of their records were removed.
+    dedup: PendingDedup,
+    removed_modules: Vec<ModuleId>,
+    /// The id of the next WAL record before the transaction appended one.
+    wal_next_id: Option<u64>,
+    compacted: Vec<i64>,
+    /// Series, and times before which some of their records were removed.
     expired: Vec<(i64, i64)>,
-    all_folded: bool,
-    /// Nothing is left of removed modules.
-    all_deleted: bool,
-    claimed: Option<i64>,
+    all_compacted: bool,
+    all_removed_deleted: bool,
+    all_obsolete_deleted: bool,
+    owner: Option<i64>,
 }
 
-/// A fold under way.
+/// A compaction in progress.
 #[derive(Debug)]
-struct Folding {
-    /// Everything before this position.
-    cut: u64,
-    /// Series yet to do, last first.
-    rows: Vec<i64>,
-    /// It failed; not again until then.
+struct Compaction {
+    /// It compacts the WAL records before this id.
+    before: u64,
+    /// Series that are not compacted yet, last first.
+    series: Vec<i64>,
+    /// A step failed and is not retried before this time.
     not_before: Option<Instant>,
 }
 
-impl Journal {
-    /// Reads what is in the database: the series, the numbers, and the part of the journal that is not folded.
+impl Ingest {
+    /// Reads the series, the sequence numbers, and the part of the WAL that is not compacted.
     ///
     /// # Errors
     /// SQLite's; damage.
-    pub(crate) fn load(db: &Connection, fold_at: Option<usize>) -> Work<Self> {
-        let tail = Arc::new(Tail::default());
-        let mut folded = std::collections::HashMap::new();
+    pub(crate) fn load(db: &Connection, compact_at: Option<usize>) -> EngineResult<Self> {
+        let memtable = Arc::new(Memtable::default());
+        let mut compacted_to = HashMap::new();
         let mut series = db.prepare(
-            "SELECT id, module_id, sensor, unit, folded, (SELECT min(first_us) FROM chunks WHERE series_id = series.id),
+            "SELECT id, module_id, sensor, unit, compacted_to,
+                    (SELECT min(first_us) FROM chunks WHERE series_id = series.id),
                     (SELECT last_us FROM chunks WHERE series_id = series.id ORDER BY first_us DESC, id DESC LIMIT 1)
              FROM series WHERE module_id <> ?1",
         )?;
@@ -115,112 +126,101 @@ impl Journal {
         while let Some(row) = rows.next()? {
             let (id, sensor): (i64, SensorType) = (row.get(0)?, parsed(row, 2)?);
             let quantity = Quantity::new(sensor.clone(), parsed(row, 3)?);
-            let taken = row.get::<_, Option<i64>>(5)?.zip(row.get(6)?);
-            tail.add(id, SeriesKey { module_id: parsed(row, 1)?, sensor }, quantity, taken);
-            folded.insert(id, row.get::<_, u64>(4)?);
+            let chunks_us = row.get::<_, Option<i64>>(5)?.zip(row.get(6)?);
+            memtable.add_series(id, SeriesKey { module_id: parsed(row, 1)?, sensor }, quantity, chunks_us);
+            compacted_to.insert(id, row.get::<_, u64>(4)?);
         }
-        let mut deliveries = Deliveries::load(db)?;
-        let from = db.query_row("SELECT folded FROM progress", [], |row| row.get(0))?;
-        let (mut slots, stream) = Slots::load(db, from)?;
-        let mut at = 0;
-        loop {
-            match wal_record::front(&stream[at..]) {
-                Front::End => break,
-                Front::Damaged => return Err(Failure::damaged("the journal cannot be read").into()),
-                Front::Frame(entries, length) => {
-                    let position = from + at as u64;
-                    for (row, seq) in entries.iter().filter_map(|entry| entry.number) {
-                        deliveries.arrived(row, seq);
-                    }
-                    let waiting: Vec<_> = entries
-                        .into_iter()
-                        .filter(|entry| folded.get(&entry.series).is_some_and(|folded| *folded <= position))
-                        .collect();
-                    tail.push(&waiting);
-                    at += length;
-                }
+        let mut dedup = Dedup::load(db)?;
+        let from = db.query_row("SELECT compacted_to FROM wal_state", [], |row| row.get(0))?;
+        let wal = Wal::load(db, from, |id, entries| {
+            for (epoch, seq) in entries.iter().filter_map(|entry| entry.number) {
+                dedup.mark_arrived(epoch, seq);
             }
-        }
-        slots.end_at(at, &stream);
+            let is_uncompacted =
+                |entry: &WalEntry| compacted_to.get(&entry.series).is_some_and(|to| *to <= id);
+            memtable.insert(&entries.into_iter().filter(is_uncompacted).collect::<Vec<_>>());
+        })?;
         Ok(Self {
-            slots,
-            tail,
-            deliveries: Arc::new(Mutex::new(deliveries)),
-            open: Open::default(),
-            folding: None,
-            removed: removed::first_series(db)?.is_some(),
+            wal,
+            memtable,
+            dedup: Arc::new(Mutex::new(dedup)),
+            pending: Pending::default(),
+            compaction: None,
+            obsolete_before: wal::has_before(db, from)?.then_some(from),
+            has_removed: removed::first_series(db)?.is_some(),
             delete_not_before: None,
-            folded_at: None,
-            fold_at,
-            claim: Claim::Read(data_version(db)?),
+            compacted_at: None,
+            compact_at,
+            ownership: Ownership::Reader(data_version(db)?),
         })
     }
 
-    /// Makes sure, in the open transaction and before it writes to the journal, that nobody else does. A process that begins
-    /// to write takes over from the one before, which finds out here and must end.
+    /// Makes sure, in the open transaction and before it appends to the WAL, that no other process does. A process that starts to
+    /// append takes over from the previous one, which notices it here and has to end.
     ///
     /// # Errors
     /// A fatal failure when another process took over.
     pub(crate) fn claim(&mut self, db: &Connection) -> Result<(), Failure> {
-        match self.claim {
-            Claim::Owner(me) => {
+        match self.ownership {
+            Ownership::Owner(own) => {
                 let owner: i64 =
-                    db.prepare_cached("SELECT owner FROM progress")?.query_row([], |row| row.get(0))?;
-                if owner != me {
+                    db.prepare_cached("SELECT owner FROM wal_state")?.query_row([], |row| row.get(0))?;
+                if owner != own {
                     return Err(Failure::fatal("another hub took the database over"));
                 }
             }
-            Claim::Read(version) => {
+            Ownership::Reader(version) => {
                 if data_version(db)? != version {
-                    // Somebody wrote since it was read.
-                    let fresh = Self::load(db, self.fold_at).map_err(Fail::into_failure)?;
-                    self.slots = fresh.slots;
-                    self.removed = fresh.removed;
-                    self.tail.replace(&fresh.tail);
-                    *lock(&self.deliveries) = std::mem::take(&mut *lock(&fresh.deliveries));
+                    // Another process has written since it was read.
+                    let fresh = Self::load(db, self.compact_at).map_err(EngineError::into_failure)?;
+                    self.wal = fresh.wal;
+                    self.obsolete_before = fresh.obsolete_before;
+                    self.has_removed = fresh.has_removed;
+                    self.memtable.replace_with(&fresh.memtable);
+                    *lock(&self.dedup) = std::mem::take(&mut *lock(&fresh.dedup));
                 }
-                let mut me = [0; 8];
-                getrandom::fill(&mut me).map_err(|error| Failure::passing(&error.to_string()))?;
-                let me = i64::from_le_bytes(me) | 1;
-                db.execute("UPDATE progress SET owner = ?1", [me])?;
-                self.open.claimed = Some(me);
+                let mut own = [0; 8];
+                getrandom::fill(&mut own).map_err(|error| Failure::transient(&error.to_string()))?;
+                let own = i64::from_le_bytes(own) | 1;
+                db.execute("UPDATE wal_state SET owner = ?1", [own])?;
+                self.pending.owner = Some(own);
             }
         }
         Ok(())
     }
 
-    /// What queries look at.
-    pub(crate) fn tail(&self) -> Arc<Tail> {
-        Arc::clone(&self.tail)
+    /// The memtable, for queries.
+    pub(crate) fn memtable(&self) -> Arc<Memtable> {
+        Arc::clone(&self.memtable)
     }
 
-    /// What accounts are made of.
-    pub(crate) fn deliveries(&self) -> Arc<Mutex<Deliveries>> {
-        Arc::clone(&self.deliveries)
+    /// The de-duplication, for delivery accounts.
+    pub(crate) fn dedup(&self) -> Arc<Mutex<Dedup>> {
+        Arc::clone(&self.dedup)
     }
 
-    /// Takes readings into the open transaction, all or none. See [`Store::record`](crate::store::Store::record).
+    /// Adds readings to the open transaction, all or none. See [`Store::record`](crate::store::Store::record).
     ///
     /// # Errors
-    /// A series keeps another unit; too many series; SQLite's.
+    /// A series has another unit; too many series; SQLite's.
     pub(crate) fn record(
         &mut self,
         db: &Connection,
         readings: Vec<Reading>,
         max_series: u64,
         now: Now,
-    ) -> Work<Recorded> {
-        let (series, begun) = (self.open.series.len(), self.open.added.begun());
-        let places = self.places(&readings);
-        // Nothing is written for readings of series that are known, so there is nothing to take back.
-        if places.iter().all(Option::is_some) && readings.iter().all(|reading| reading.number.is_none()) {
-            return self.take(db, readings, places, max_series, now);
+    ) -> EngineResult<Recorded> {
+        let (series, epochs) = (self.pending.series.len(), self.pending.dedup.new_epochs());
+        let known = self.known_series(&readings);
+        // Without a new series or a new epoch there is no statement to undo.
+        if known.iter().all(Option::is_some) && readings.iter().all(|reading| reading.number.is_none()) {
+            return self.record_all(db, readings, known, max_series, now);
         }
         db.prepare_cached("SAVEPOINT record")?.execute([])?;
-        let taken = self.take(db, readings, places, max_series, now);
-        if taken.is_err() {
-            self.open.series.truncate(series);
-            self.open.added.truncate(begun);
+        let recorded = self.record_all(db, readings, known, max_series, now);
+        if recorded.is_err() {
+            self.pending.series.truncate(series);
+            self.pending.dedup.truncate(epochs);
             if !db.is_autocommit() {
                 db.prepare_cached("ROLLBACK TO record")?.execute([])?;
             }
@@ -228,102 +228,104 @@ impl Journal {
         if !db.is_autocommit() {
             db.prepare_cached("RELEASE record")?.execute([])?;
         }
-        taken
+        recorded
     }
 
-    /// The series and units of those readings whose series are on the disk.
-    fn places(&self, readings: &[Reading]) -> Vec<Option<(i64, Unit)>> {
-        self.tail.look(|series| {
-            let place = |reading: &Reading| {
-                let one = series.find(&reading.module_id, reading.quantity.name_str())?;
-                (!self.open.removed.contains(&reading.module_id)).then(|| (one.row, one.unit()))
+    /// The id and the unit of the series of each reading, if it is committed.
+    fn known_series(&self, readings: &[Reading]) -> Vec<Option<(i64, Unit)>> {
+        self.memtable.read(|all| {
+            let known = |reading: &Reading| {
+                let series = all.find(&reading.module_id, reading.quantity.name_str())?;
+                let is_removed = self.pending.removed_modules.contains(&reading.module_id);
+                (!is_removed).then(|| (series.id, series.unit()))
             };
-            readings.iter().map(place).collect()
+            readings.iter().map(known).collect()
         })
     }
 
-    fn take(
+    fn record_all(
         &mut self,
         db: &Connection,
         readings: Vec<Reading>,
-        places: Vec<Option<(i64, Unit)>>,
+        known: Vec<Option<(i64, Unit)>>,
         max_series: u64,
         now: Now,
-    ) -> Work<Recorded> {
+    ) -> EngineResult<Recorded> {
         let mut recorded = Recorded::default();
-        let mut rows = Vec::with_capacity(readings.len());
-        for (index, (reading, place)) in readings.iter().zip(places).enumerate() {
-            let (row, unit) = match place {
-                Some(place) => place,
-                None => self.begun(db, reading, max_series, now, &mut recorded)?,
+        let mut series = Vec::with_capacity(readings.len());
+        for (index, (reading, known)) in readings.iter().zip(known).enumerate() {
+            let (id, unit) = match known {
+                Some(known) => known,
+                None => self.new_series(db, reading, max_series, now, &mut recorded)?,
             };
             if unit != reading.quantity.unit() {
                 return Err(StoreError::OtherUnit { index, unit }.into());
             }
-            rows.push(row);
+            series.push(id);
         }
-        let deliveries = lock(&self.deliveries);
-        let mut numbers = Vec::with_capacity(rows.len());
+        let dedup = lock(&self.dedup);
+        let mut numbers = Vec::with_capacity(series.len());
         for reading in &readings {
             let number = match reading.number {
                 Some(n) => {
-                    let count = deliveries.row(db, &mut self.open.added, &reading.module_id, n.epoch, now)?;
-                    Some((count, n.seq))
+                    let epoch =
+                        dedup.epoch_id(db, &mut self.pending.dedup, &reading.module_id, n.epoch, now)?;
+                    Some((epoch, n.seq))
                 }
                 None => None,
             };
             numbers.push(number);
         }
-        drop(deliveries);
-        self.note(readings, rows, numbers, now, recorded)
+        drop(dedup);
+        self.add_entries(readings, series, numbers, now, recorded)
     }
 
-    /// Notes what is new; from here on only a count with too many holes is refused.
-    fn note(
+    /// Adds the readings that are not repeated. From here on only an epoch with too many ranges is refused.
+    fn add_entries(
         &mut self,
         readings: Vec<Reading>,
-        rows: Vec<i64>,
+        series: Vec<i64>,
         numbers: Vec<Option<(i64, u64)>>,
         now: Now,
         mut recorded: Recorded,
-    ) -> Work<Recorded> {
-        let noted = self.open.entries.len();
-        for (index, ((reading, row), number)) in readings.into_iter().zip(rows).zip(numbers).enumerate() {
-            if let Some((count, seq)) = number {
-                match lock(&self.deliveries).take(&mut self.open.added, count, seq) {
+    ) -> EngineResult<Recorded> {
+        let before = self.pending.entries.len();
+        for (index, ((reading, series), number)) in readings.into_iter().zip(series).zip(numbers).enumerate()
+        {
+            if let Some((epoch, seq)) = number {
+                match lock(&self.dedup).insert(&mut self.pending.dedup, epoch, seq) {
                     Ok(true) => {}
                     Ok(false) => {
                         recorded.repeated.push(index);
                         continue;
                     }
-                    Err(fail) => {
-                        // Its numbers stay noted as arrived only in this transaction's memory: take them back.
-                        let refused = self.open.entries.split_off(noted);
-                        self.open.added.take_back(refused.iter().filter_map(|entry| entry.number));
-                        return Err(fail);
+                    Err(error) => {
+                        let refused = self.pending.entries.split_off(before);
+                        self.pending.dedup.remove(refused.iter().filter_map(|entry| entry.number));
+                        return Err(error);
                     }
                 }
             }
-            self.open.entries.push(Entry { series: row, point: Point::of(reading, now), number });
+            self.pending.entries.push(WalEntry { series, point: Point::of(reading, now), number });
         }
         Ok(recorded)
     }
 
-    /// The series of a reading that is not on the disk yet: begun in this transaction, now if need be.
-    fn begun(
+    /// The series of a reading if it is not committed yet. This transaction may have created it; otherwise it is created now.
+    fn new_series(
         &mut self,
         db: &Connection,
         reading: &Reading,
         max_series: u64,
         now: Now,
         recorded: &mut Recorded,
-    ) -> Work<(i64, Unit)> {
+    ) -> EngineResult<(i64, Unit)> {
         let key = SeriesKey { module_id: reading.module_id.clone(), sensor: reading.quantity.name() };
-        let begun = self.open.series.iter().rev().find(|(begun, ..)| *begun == key);
-        if let Some((_, row, quantity)) = begun {
-            return Ok((*row, quantity.unit()));
+        let created = self.pending.series.iter().rev().find(|(created, ..)| *created == key);
+        if let Some((_, id, quantity)) = created {
+            return Ok((*id, quantity.unit()));
         }
-        if self.tail.look(super::memtable::Series::len) + self.open.series.len()
+        if self.memtable.read(AllSeries::len) + self.pending.series.len()
             >= usize::try_from(max_series).unwrap_or(usize::MAX)
         {
             return Err(StoreError::LimitReached { what: "series", limit: max_series }.into());
@@ -331,16 +333,17 @@ impl Journal {
         if modules::ensure(db, &key.module_id, now)? {
             recorded.new_modules.push(key.module_id.clone());
         }
-        // Entries of an earlier series in this row, if there was one, are not this one's.
-        let sql = "INSERT INTO series (module_id, sensor, unit, folded) VALUES (?1, ?2, ?3, ?4) RETURNING id";
+        // The id may have been that of a removed series, whose entries in the WAL are not this one's.
+        let sql =
+            "INSERT INTO series (module_id, sensor, unit, compacted_to) VALUES (?1, ?2, ?3, ?4) RETURNING id";
         let unit = reading.quantity.unit();
-        let row = params![key.module_id.as_str(), key.sensor.as_str(), unit.as_str(), self.slots.end()];
-        let row = db.prepare_cached(sql)?.query_row(row, |row| row.get(0))?;
-        self.open.series.push((key, row, reading.quantity.clone()));
-        Ok((row, unit))
+        let row = params![key.module_id.as_str(), key.sensor.as_str(), unit.as_str(), self.wal.next_id()];
+        let id = db.prepare_cached(sql)?.query_row(row, |row| row.get(0))?;
+        self.pending.series.push((key, id, reading.quantity.clone()));
+        Ok((id, unit))
     }
 
-    /// Keeps a gap in the open transaction. Answers whether the module was new.
+    /// Records a gap in the open transaction. Returns whether the module is new.
     ///
     /// # Errors
     /// SQLite's.
@@ -350,192 +353,200 @@ impl Journal {
         module: &ModuleId,
         gap: &NewGap,
         now: Now,
-    ) -> Work<bool> {
-        let new = gaps::record(db, module, gap, now)?;
-        let deliveries = lock(&self.deliveries);
+    ) -> EngineResult<bool> {
+        let is_new = gaps::record(db, module, gap, now)?;
+        let dedup = lock(&self.dedup);
         if gaps::is_trim_due(db, gap) {
-            gaps::trim(db, &deliveries, module)?;
+            gaps::trim(db, &dedup, module)?;
         }
-        deliveries.row(db, &mut self.open.added, module, gap.epoch, now)?;
-        deliveries.note_gap(&mut self.open.added, module, gap.epoch, gap.first_seq, gap.last_seq);
-        Ok(new)
+        dedup.epoch_id(db, &mut self.pending.dedup, module, gap.epoch, now)?;
+        self.pending.dedup.add_lost(module, gap.epoch, gap.first_seq, gap.last_seq);
+        Ok(is_new)
     }
 
-    /// Removes some gaps that expire. Answers whether there were any.
+    /// Removes some gaps that expire. Returns whether there were any.
     ///
     /// # Errors
     /// SQLite's.
-    pub(crate) fn expire_gaps(&self, db: &Connection, expiring: &gaps::Expiring) -> Work<bool> {
-        gaps::expire(db, &lock(&self.deliveries), expiring)
+    pub(crate) fn expire_gaps(&self, db: &Connection, expiring: &gaps::Expiring) -> EngineResult<bool> {
+        gaps::expire(db, &lock(&self.dedup), expiring)
     }
 
     /// The open transaction removes a module.
-    pub(crate) fn removed(&mut self, module: &ModuleId) {
-        // What the transaction took in of it before goes with it: a series that begins now may get the same row.
-        let mut rows: Vec<i64> =
-            self.tail.look(|series| series.behind(None, Some(module)).map(|one| one.row).collect());
-        let begun = self.open.series.iter().filter(|(key, ..)| key.module_id == *module);
-        rows.extend(begun.map(|(_, row, _)| *row));
-        self.open.entries.retain(|entry| !rows.contains(&entry.series));
-        self.open.series.retain(|(key, ..)| key.module_id != *module);
-        self.open.removed.push(module.clone());
+    pub(crate) fn remove_module(&mut self, module: &ModuleId) {
+        // Its entries of this transaction are dropped too: a series that is created now may get the same id.
+        let mut ids: Vec<i64> =
+            self.memtable.read(|all| all.after(None, Some(module)).map(|series| series.id).collect());
+        let created = self.pending.series.iter().filter(|(key, ..)| key.module_id == *module);
+        ids.extend(created.map(|(_, id, _)| *id));
+        self.pending.entries.retain(|entry| !ids.contains(&entry.series));
+        self.pending.series.retain(|(key, ..)| key.module_id != *module);
+        self.pending.removed_modules.push(module.clone());
     }
 
-    /// The open transaction removes records of a series from before a moment.
-    pub(crate) fn expired(&mut self, row: i64, before_us: i64) {
-        self.open.expired.push((row, before_us));
+    /// The open transaction removes records of a series from before a time.
+    pub(crate) fn expire(&mut self, series: i64, before_us: i64) {
+        self.pending.expired.push((series, before_us));
     }
 
-    /// Writes what the transaction has taken in. The last thing before it is committed.
+    /// Appends what the transaction has added to the WAL. The last step before the commit.
     ///
     /// # Errors
     /// SQLite's.
-    pub(crate) fn write(&mut self, db: &Connection) -> Work<()> {
-        lock(&self.deliveries).retire(db, &mut self.open.added)?;
-        if self.open.entries.is_empty() {
+    pub(crate) fn append(&mut self, db: &Connection) -> EngineResult<()> {
+        lock(&self.dedup).retire(db, &mut self.pending.dedup)?;
+        if self.pending.entries.is_empty() {
             return Ok(());
         }
-        self.open.mark = Some(self.slots.mark());
-        let mut bytes = Vec::new();
-        wal_record::encode(&self.open.entries, &mut bytes);
-        self.slots.append(db, &bytes)
+        self.pending.wal_next_id = Some(self.wal.next_id());
+        self.wal.append(db, &self.pending.entries)
     }
 
     /// The transaction is on the disk.
     pub(crate) fn committed(&mut self) {
-        let open = std::mem::take(&mut self.open);
-        if let Some(me) = open.claimed {
-            self.claim = Claim::Owner(me);
+        let pending = std::mem::take(&mut self.pending);
+        if let Some(own) = pending.owner {
+            self.ownership = Ownership::Owner(own);
         }
-        let mut deliveries = lock(&self.deliveries);
-        // Before what the module said afterwards.
-        for module in &open.removed {
-            self.tail.forget(module);
+        let mut dedup = lock(&self.dedup);
+        // Before what the module has sent after its removal.
+        for module in &pending.removed_modules {
+            self.memtable.remove_module(module);
         }
-        for (key, row, quantity) in open.series {
-            self.tail.add(row, key, quantity, None);
+        for (key, id, quantity) in pending.series {
+            self.memtable.add_series(id, key, quantity, None);
         }
-        if !open.entries.is_empty() {
-            self.tail.push(&open.entries);
+        if !pending.entries.is_empty() {
+            self.memtable.insert(&pending.entries);
         }
-        for row in open.folded {
-            self.tail.folded(row);
+        for series in pending.compacted {
+            self.memtable.mark_compacted(series);
         }
-        for (row, before_us) in open.expired {
-            self.tail.expired(row, before_us);
+        for (series, before_us) in pending.expired {
+            self.memtable.expire(series, before_us);
         }
-        if open.all_folded
-            && let Some(folding) = self.folding.take()
+        if pending.all_compacted
+            && let Some(compaction) = self.compaction.take()
         {
-            self.slots.release(folding.cut);
-            deliveries.saved();
+            self.obsolete_before = Some(compaction.before);
+            dedup.mark_saved();
         }
-        deliveries.apply(open.added);
-        self.removed = (self.removed && !open.all_deleted) || !open.removed.is_empty();
-        for module in open.removed {
-            deliveries.forget(&module);
+        if pending.all_obsolete_deleted {
+            self.obsolete_before = None;
+        }
+        dedup.apply(pending.dedup);
+        self.has_removed =
+            (self.has_removed && !pending.all_removed_deleted) || !pending.removed_modules.is_empty();
+        for module in pending.removed_modules {
+            dedup.remove_module(&module);
         }
     }
 
-    /// The transaction was undone.
+    /// The transaction was rolled back.
     pub(crate) fn rolled_back(&mut self) {
-        let open = std::mem::take(&mut self.open);
-        if let Some(mark) = open.mark {
-            self.slots.undo(mark);
+        let pending = std::mem::take(&mut self.pending);
+        if let Some(next_id) = pending.wal_next_id {
+            self.wal.reset(next_id);
         }
-        self.unfold(open.folded);
+        self.revert(pending.compacted);
         self.delete_later();
     }
 
-    /// What could not be folded in the open transaction waits a while.
-    pub(crate) fn fold_later(&mut self) {
-        let folded = std::mem::take(&mut self.open.folded);
-        self.open.all_folded = false;
-        self.unfold(folded);
+    /// The compaction step of the open transaction failed and is retried later.
+    pub(crate) fn compact_later(&mut self) {
+        let compacted = std::mem::take(&mut self.pending.compacted);
+        self.pending.all_compacted = false;
+        self.revert(compacted);
     }
 
-    fn unfold(&mut self, folded: Vec<i64>) {
-        if let Some(folding) = &mut self.folding {
-            folding.rows.extend(folded.iter().rev());
-            folding.not_before = Some(Instant::now() + FOLD_AGAIN_AFTER);
+    /// Puts series back that were compacted in a transaction that failed.
+    fn revert(&mut self, compacted: Vec<i64>) {
+        if let Some(compaction) = &mut self.compaction {
+            compaction.series.extend(compacted.iter().rev());
+            compaction.not_before = Some(Instant::now() + RETRY_AFTER);
         }
     }
 
-    /// Whether there is something to fold right now.
-    pub(crate) fn is_folding(&self) -> bool {
-        self.folding.as_ref().is_some_and(|folding| folding.not_before.is_none_or(|at| at <= Instant::now()))
+    /// Whether there is something to compact now.
+    pub(crate) fn is_compacting(&self) -> bool {
+        self.compaction.as_ref().is_some_and(|one| one.not_before.is_none_or(|at| at <= Instant::now()))
     }
 
-    /// Whether records of removed modules are to be deleted right now.
+    /// Whether there may be rows to delete now: records of removed modules, compacted WAL records.
     pub(crate) fn is_deleting(&self) -> bool {
-        self.removed && self.delete_not_before.is_none_or(|at| at <= Instant::now())
+        (self.has_removed || self.obsolete_before.is_some())
+            && self.delete_not_before.is_none_or(|at| at <= Instant::now())
     }
 
-    /// Deletes some records of removed modules in the open transaction.
+    /// Deletes some of these rows in the open transaction.
     ///
     /// # Errors
     /// SQLite's.
-    pub(crate) fn delete_some(&mut self, db: &Connection) -> Work<()> {
+    pub(crate) fn delete_some(&mut self, db: &Connection) -> EngineResult<()> {
         self.delete_not_before = None;
-        self.open.all_deleted = !removed::delete_records(db)?;
+        match self.obsolete_before {
+            Some(before) => self.pending.all_obsolete_deleted = !wal::delete_some(db, before)?,
+            None => self.pending.all_removed_deleted = !removed::delete_records(db)?,
+        }
         Ok(())
     }
 
-    /// What could not be deleted in the open transaction waits a while.
+    /// The deletion of the open transaction failed and is retried later.
     pub(crate) fn delete_later(&mut self) {
-        self.open.all_deleted = false;
-        self.delete_not_before = Some(Instant::now() + FOLD_AGAIN_AFTER);
+        self.pending.all_removed_deleted = false;
+        self.pending.all_obsolete_deleted = false;
+        self.delete_not_before = Some(Instant::now() + RETRY_AFTER);
     }
 
-    /// Begins to fold when so much waits that it is worth it. Between transactions.
-    pub(crate) fn fold_if_full(&mut self) {
-        let (waiting, series) = self.tail.look(|series| (series.waiting(), series.len()));
-        let usual = (series * FOLD_AT_A_SERIES).clamp(*FOLD_AT.start(), *FOLD_AT.end());
-        if waiting >= self.fold_at.unwrap_or(usual) {
-            self.fold_all();
+    /// Starts a compaction when the memtable is large enough. Between transactions.
+    pub(crate) fn compact_if_full(&mut self) {
+        let (records, series) = self.memtable.read(|all| (all.records(), all.len()));
+        let usual = (series * COMPACT_AT_PER_SERIES).clamp(*COMPACT_AT.start(), *COMPACT_AT.end());
+        if records >= self.compact_at.unwrap_or(usual) {
+            self.compact_all();
         }
     }
 
-    /// Begins to fold when what waits has waited long.
-    pub(crate) fn fold_if_old(&mut self, now: Now) {
-        let since = *self.folded_at.get_or_insert(now.steady);
-        if now.steady.0.since(since.0) >= FOLD_AFTER {
-            self.folded_at = Some(now.steady);
-            self.fold_all();
+    /// Starts a compaction when the last one is long ago.
+    pub(crate) fn compact_if_old(&mut self, now: Now) {
+        let since = *self.compacted_at.get_or_insert(now.steady);
+        if now.steady.0.since(since.0) >= COMPACT_AFTER {
+            self.compacted_at = Some(now.steady);
+            self.compact_all();
         }
     }
 
-    /// Begins to fold everything that is on the disk, unless a fold is under way.
-    pub(crate) fn fold_all(&mut self) {
-        if self.folding.is_none() && self.tail.look(super::memtable::Series::waiting) > 0 {
-            let cut = self.slots.end();
-            let mut rows = self.tail.freeze(cut);
-            rows.reverse();
-            self.folding = Some(Folding { cut, rows, not_before: None });
+    /// Starts to compact all committed records, unless a compaction is in progress.
+    pub(crate) fn compact_all(&mut self) {
+        if self.compaction.is_none() && self.memtable.read(AllSeries::records) > 0 {
+            let before = self.wal.next_id();
+            let mut series = self.memtable.freeze(before);
+            series.reverse();
+            self.compaction = Some(Compaction { before, series, not_before: None });
         }
     }
 
-    /// Folds a few series in the open transaction.
+    /// Compacts a few series in the open transaction.
     ///
     /// # Errors
     /// SQLite's; damage when a chunk cannot be read.
-    pub(crate) fn fold_some(&mut self, db: &Connection) -> Work<()> {
-        let Some(folding) = &mut self.folding else { return Ok(()) };
+    pub(crate) fn compact_some(&mut self, db: &Connection) -> EngineResult<()> {
+        let Some(compaction) = &mut self.compaction else { return Ok(()) };
         let mut records = 0;
-        while let Some(row) = folding.rows.pop() {
-            let points = self.tail.frozen(row);
-            // Noted first: when it fails, the row goes back to those yet to do.
-            self.open.folded.push(row);
-            compaction::series(db, row, &points, folding.cut)?;
+        while let Some(series) = compaction.series.pop() {
+            let points = self.memtable.frozen(series);
+            // Noted first: if it fails, the series is put back.
+            self.pending.compacted.push(series);
+            compaction::compact(db, series, &points, compaction.before)?;
             records += points.len();
-            if records >= FOLD_STEP {
+            if records >= COMPACTION_STEP {
                 break;
             }
         }
-        if folding.rows.is_empty() {
-            lock(&self.deliveries).save(db)?;
-            db.prepare_cached("UPDATE progress SET folded = ?1")?.execute([folding.cut])?;
-            self.open.all_folded = true;
+        if compaction.series.is_empty() {
+            lock(&self.dedup).save(db)?;
+            db.prepare_cached("UPDATE wal_state SET compacted_to = ?1")?.execute([compaction.before])?;
+            self.pending.all_compacted = true;
         }
         Ok(())
     }
@@ -544,8 +555,4 @@ impl Journal {
 /// Changes whenever another connection commits.
 fn data_version(db: &Connection) -> Result<i64, rusqlite::Error> {
     db.pragma_query_value(None, "data_version", |row| row.get(0))
-}
-
-fn lock(deliveries: &Mutex<Deliveries>) -> MutexGuard<'_, Deliveries> {
-    deliveries.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,9 +1,9 @@
 //! What is in memory of the series: which there are, the newest record of each, and the records that are in the journal
-//! but not yet folded. A query sees the folded ones in the database and these.
+//! but not yet chunks_us. A query sees the chunks_us ones in the database and these.
 //!
 //! The writer changes it after each commit, before anybody is answered. A query takes what it needs of it *and* begins
 //! its view of the database under one lock, so the two differ by at most the one commit that is not told yet; how far a
-//! series is folded tells in which of the two a record is to be counted.
+//! series is chunks_us tells in which of the two a record is to be counted.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -12,33 +12,33 @@ use std::{
 };
 
 use iotpi_core::{ModuleId, Quantity, SensorType, Unit};
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension as _};
 
 use super::{
-    point::Point,
-    runs::{self, Edge, Name, Run, Runs, Ticket},
+    point::{Point, merged},
+    runs::{self, Boundary, Name, Run, Runs, Ticket},
     sum_runs::SumRun,
-    wal_record::Entry,
+    wal_record::WalEntry,
 };
-use crate::store::sqlite::failure::Work;
+use crate::store::sqlite::failure::EngineResult;
 use crate::store::{ReadingQuery, SeriesKey};
 
-/// The series and their records that are not folded.
+/// The series and their records that are not chunks_us.
 #[derive(Debug, Default)]
-pub(crate) struct Tail(RwLock<Series>);
+pub(crate) struct Memtable(RwLock<AllSeries>);
 
 /// All series.
 #[derive(Debug, Default)]
-pub(crate) struct Series {
-    by_row: HashMap<i64, One>,
+pub(crate) struct AllSeries {
+    by_id: HashMap<i64, Series>,
     by_key: BTreeMap<(ModuleId, SensorType), i64>,
-    by_sensor: HashMap<SensorType, OfSensor>,
-    waiting: usize,
+    by_sensor: HashMap<SensorType, SensorSeries>,
+    records: usize,
 }
 
 /// What is in memory of a sensor type.
 #[derive(Debug, Default)]
-struct OfSensor {
+struct SensorSeries {
     rows: BTreeMap<ModuleId, i64>,
     runs: Runs,
     /// When the first record was taken, or earlier, once a query has looked it up.
@@ -47,156 +47,162 @@ struct OfSensor {
     last_us: Option<i64>,
 }
 
-/// One series.
+/// Series series.
 #[derive(Debug)]
-pub(crate) struct One {
-    pub(crate) row: i64,
+pub(crate) struct Series {
+    pub(crate) id: i64,
     pub(crate) name: Arc<Name>,
     /// The newest record, once a query looked it up or a newer one arrived.
     pub(crate) newest: Option<Point>,
-    /// When the first and the last folded record were taken; the first may be gone since.
-    pub(crate) folded: Option<(i64, i64)>,
+    /// When the first and the last chunks_us record were taken; the first may be gone since.
+    pub(crate) chunks_us: Option<(i64, i64)>,
     /// Records on their way into chunks, in order, and the position up to which they are.
     frozen: Vec<Point>,
-    cut: u64,
+    frozen_to: u64,
     /// Records in the journal behind those, in order.
-    fresh: Vec<Point>,
+    active: Vec<Point>,
 }
 
 /// A series as a query holds it.
 #[derive(Debug, Clone)]
-pub(crate) struct Held {
-    pub(crate) row: i64,
+pub(crate) struct SeriesSnapshot {
+    pub(crate) id: i64,
     pub(crate) name: Arc<Name>,
-    /// Unless the database has them already: see [`Held::waiting`].
+    /// Unless the database has them already: see [`SeriesSnapshot::uncompacted`].
     pub(crate) frozen: Vec<Point>,
-    pub(crate) fresh: Vec<Point>,
-    cut: u64,
+    pub(crate) active: Vec<Point>,
+    frozen_to: u64,
 }
 
-impl One {
+impl Series {
     pub(crate) fn unit(&self) -> Unit {
         self.name.quantity.unit()
     }
 
     /// Records on their way into chunks, in order, and the position up to which they are; then those behind, in order.
-    pub(crate) fn waiting(&self) -> (&[Point], u64, &[Point]) {
-        (&self.frozen, self.cut, &self.fresh)
+    pub(crate) fn uncompacted(&self) -> (&[Point], u64, &[Point]) {
+        (&self.frozen, self.frozen_to, &self.active)
     }
 
     /// When the first of its records was taken that is waiting or in a chunk, or earlier.
     fn first_us(&self) -> Option<i64> {
-        let waiting = self.frozen.first().into_iter().chain(self.fresh.first()).map(|point| point.taken_us);
-        waiting.chain(self.folded.map(|(first, _)| first)).min()
+        let waiting = self.frozen.first().into_iter().chain(self.active.first()).map(|point| point.taken_us);
+        waiting.chain(self.chunks_us.map(|(first, _)| first)).min()
     }
 
     /// When the last of its records was taken.
     pub(crate) fn last_us(&self) -> Option<i64> {
-        let waiting = self.frozen.last().into_iter().chain(self.fresh.last()).map(|point| point.taken_us);
-        waiting.chain(self.folded.map(|(_, last)| last)).max()
+        let waiting = self.frozen.last().into_iter().chain(self.active.last()).map(|point| point.taken_us);
+        waiting.chain(self.chunks_us.map(|(_, last)| last)).max()
     }
 
     /// The series with those of its waiting records that `which` names by two runs in order.
-    pub(crate) fn hold(&self, which: impl Fn(&[Point]) -> Vec<Point>) -> Held {
-        Held {
-            row: self.row,
+    pub(crate) fn snapshot(&self, which: impl Fn(&[Point]) -> Vec<Point>) -> SeriesSnapshot {
+        SeriesSnapshot {
+            id: self.id,
             name: Arc::clone(&self.name),
             frozen: which(&self.frozen),
-            fresh: which(&self.fresh),
-            cut: self.cut,
+            active: which(&self.active),
+            frozen_to: self.frozen_to,
         }
     }
 
     fn push(&mut self, point: &Point) {
         if self.newest.as_ref().is_some_and(|newest| newest.taken_us <= point.taken_us)
-            || self.newest.is_none() && self.folded.is_none_or(|(_, last)| last <= point.taken_us)
+            || self.newest.is_none() && self.chunks_us.is_none_or(|(_, last)| last <= point.taken_us)
         {
             self.newest = Some(point.clone());
         }
-        if self.fresh.len() == self.fresh.capacity() {
+        if self.active.len() == self.active.capacity() {
             // By a quarter: doubling would take up to twice the memory that is needed.
-            self.fresh.reserve_exact(self.fresh.len() / 4 + 4);
+            self.active.reserve_exact(self.active.len() / 4 + 4);
         }
-        match self.fresh.last() {
+        match self.active.last() {
             Some(last) if last.taken_us > point.taken_us => {
-                let at = self.fresh.partition_point(|known| known.taken_us <= point.taken_us);
-                self.fresh.insert(at, point.clone());
+                let at = self.active.partition_point(|known| known.taken_us <= point.taken_us);
+                self.active.insert(at, point.clone());
             }
-            _ => self.fresh.push(point.clone()),
+            _ => self.active.push(point.clone()),
         }
     }
 
-    /// The newest `count` waiting records, oldest first, if nothing folded can be among the newest.
-    pub(crate) fn newest_waiting(&self, count: usize) -> Option<Vec<Point>> {
+    /// The newest `count` waiting records, oldest first, if nothing chunks_us can be among the newest.
+    pub(crate) fn newest_uncompacted(&self, count: usize) -> Option<Vec<Point>> {
         if !self.frozen.is_empty() {
             return None;
         }
-        let newest = &self.fresh[self.fresh.len().saturating_sub(count)..];
-        let enough = match (newest.first(), self.folded) {
+        let newest = &self.active[self.active.len().saturating_sub(count)..];
+        let enough = match (newest.first(), self.chunks_us) {
             (_, None) => true,
-            (Some(oldest), Some((_, folded))) => newest.len() == count && oldest.taken_us > folded,
+            (Some(oldest), Some((_, chunks_us))) => newest.len() == count && oldest.taken_us > chunks_us,
             (None, Some(_)) => count == 0,
         };
         enough.then(|| newest.to_vec())
     }
 }
 
-impl Held {
-    /// The records that are in memory alone, in order, given how far the database has folded the series.
-    pub(crate) fn waiting(self, folded: u64) -> Vec<Point> {
-        if folded >= self.cut { self.fresh } else { super::point::merged(self.frozen, self.fresh) }
+impl SeriesSnapshot {
+    /// The records that are in memory alone, in order, given how far the database has chunks_us the series.
+    pub(crate) fn uncompacted(self, chunks_us: u64) -> Vec<Point> {
+        if chunks_us >= self.frozen_to { self.active } else { merged(self.frozen, self.active) }
     }
 }
 
-impl Tail {
-    fn read(&self) -> RwLockReadGuard<'_, Series> {
+impl Memtable {
+    fn lock_read(&self) -> RwLockReadGuard<'_, AllSeries> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Series> {
+    fn lock_write(&self) -> RwLockWriteGuard<'_, AllSeries> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Looks at what is in memory.
-    pub(crate) fn look<T>(&self, look: impl FnOnce(&Series) -> T) -> T {
-        look(&self.read())
+    pub(crate) fn read<T>(&self, look: impl FnOnce(&AllSeries) -> T) -> T {
+        look(&self.lock_read())
     }
 
     /// Looks at what is in memory and begins the connection's view of the database, which from here on does not change
     /// until its transaction ends.
-    pub(crate) fn look_with<T>(&self, db: &Connection, look: impl FnOnce(&Series) -> T) -> Work<T> {
-        let series = self.read();
-        db.prepare_cached("SELECT folded FROM progress")?.query_row([], |row| row.get::<_, i64>(0))?;
+    pub(crate) fn snapshot<T>(&self, db: &Connection, look: impl FnOnce(&AllSeries) -> T) -> EngineResult<T> {
+        let series = self.lock_read();
+        db.prepare_cached("SELECT compacted_to FROM wal_state")?.query_row([], |row| row.get::<_, i64>(0))?;
         Ok(look(&series))
     }
 
     /// Takes over what another one has.
-    pub(crate) fn replace(&self, other: &Self) {
-        *self.write() = std::mem::take(&mut *other.write());
+    pub(crate) fn replace_with(&self, other: &Self) {
+        *self.lock_write() = std::mem::take(&mut *other.lock_write());
     }
 
-    /// A series there is; `folded`: when its first and last folded records were taken.
-    pub(crate) fn add(&self, row: i64, key: SeriesKey, quantity: Quantity, folded: Option<(i64, i64)>) {
-        let mut series = self.write();
+    /// A series there is; `folded`: when its first and last chunks_us records were taken.
+    pub(crate) fn add_series(
+        &self,
+        row: i64,
+        key: SeriesKey,
+        quantity: Quantity,
+        chunks_us: Option<(i64, i64)>,
+    ) {
+        let mut series = self.lock_write();
         let SeriesKey { module_id, sensor } = key;
         series.by_key.insert((module_id.clone(), sensor.clone()), row);
         let of_sensor = series.by_sensor.entry(sensor).or_default();
         of_sensor.rows.insert(module_id.clone(), row);
-        of_sensor.last_us = of_sensor.last_us.max(folded.map(|(_, last)| last));
-        let (frozen, fresh) = (Vec::new(), Vec::new());
+        of_sensor.last_us = of_sensor.last_us.max(chunks_us.map(|(_, last)| last));
+        let (frozen, active) = (Vec::new(), Vec::new());
         let name = Arc::new(Name { module_id, quantity });
-        let one = One { row, name, newest: None, folded, frozen, cut: 0, fresh };
-        series.by_row.insert(row, one);
+        let one = Series { id: row, name, newest: None, chunks_us, frozen, frozen_to: 0, active };
+        series.by_id.insert(row, one);
     }
 
     /// Entries of the journal, in its order.
-    pub(crate) fn push(&self, entries: &[Entry]) {
-        let mut series = self.write();
-        let Series { by_row, by_sensor, waiting, .. } = &mut *series;
+    pub(crate) fn insert(&self, entries: &[WalEntry]) {
+        let mut series = self.lock_write();
+        let AllSeries { by_id, by_sensor, records, .. } = &mut *series;
         for entry in entries {
-            if let Some(one) = by_row.get_mut(&entry.series) {
+            if let Some(one) = by_id.get_mut(&entry.series) {
                 one.push(&entry.point);
-                *waiting += 1;
+                *records += 1;
                 if let Some(of_sensor) = by_sensor.get_mut(one.name.quantity.name_str()) {
                     of_sensor.runs.add(&one.name, &entry.point);
                     of_sensor.first_us = of_sensor.first_us.map(|first| first.min(entry.point.taken_us));
@@ -207,8 +213,8 @@ impl Tail {
     }
 
     /// A module's series are gone.
-    pub(crate) fn forget(&self, module: &ModuleId) {
-        let mut series = self.write();
+    pub(crate) fn remove_module(&self, module: &ModuleId) {
+        let mut series = self.lock_write();
         let gone: Vec<_> = series.of_module(module).map(|(key, row)| (key.clone(), *row)).collect();
         for (key, row) in gone {
             series.by_key.remove(&key);
@@ -219,19 +225,19 @@ impl Tail {
                     series.by_sensor.remove(&key.1);
                 }
             }
-            if let Some(one) = series.by_row.remove(&row) {
-                series.waiting -= one.fresh.len() + one.frozen.len();
+            if let Some(one) = series.by_id.remove(&row) {
+                series.records -= one.active.len() + one.frozen.len();
             }
         }
     }
 
-    /// Sets everything that waits apart, to be folded: it ends at the position `cut`. Answers the rows concerned.
-    pub(crate) fn freeze(&self, cut: u64) -> Vec<i64> {
+    /// Sets everything that waits apart, to be chunks_us: it ends at the position `frozen_to`. Answers the rows concerned.
+    pub(crate) fn freeze(&self, frozen_to: u64) -> Vec<i64> {
         let mut rows = Vec::new();
-        for one in self.write().by_row.values_mut().filter(|one| !one.fresh.is_empty()) {
-            one.frozen = std::mem::take(&mut one.fresh);
-            one.cut = cut;
-            rows.push(one.row);
+        for one in self.lock_write().by_id.values_mut().filter(|one| !one.active.is_empty()) {
+            one.frozen = std::mem::take(&mut one.active);
+            one.frozen_to = frozen_to;
+            rows.push(one.id);
         }
         rows.sort_unstable();
         rows
@@ -239,38 +245,38 @@ impl Tail {
 
     /// What was set apart of a series.
     pub(crate) fn frozen(&self, row: i64) -> Vec<Point> {
-        self.read().by_row.get(&row).map(|one| one.frozen.clone()).unwrap_or_default()
+        self.lock_read().by_id.get(&row).map(|one| one.frozen.clone()).unwrap_or_default()
     }
 
-    /// What was set apart of a series is folded.
-    pub(crate) fn folded(&self, row: i64) {
-        let mut series = self.write();
-        if let Some(one) = series.by_row.get_mut(&row) {
-            let folded = std::mem::take(&mut one.frozen);
-            if let (Some(first), Some(last)) = (folded.first(), folded.last()) {
-                let (from, until) = one.folded.unwrap_or((first.taken_us, last.taken_us));
-                one.folded = Some((from.min(first.taken_us), until.max(last.taken_us)));
+    /// What was set apart of a series is chunks_us.
+    pub(crate) fn mark_compacted(&self, row: i64) {
+        let mut series = self.lock_write();
+        if let Some(one) = series.by_id.get_mut(&row) {
+            let chunks_us = std::mem::take(&mut one.frozen);
+            if let (Some(first), Some(last)) = (chunks_us.first(), chunks_us.last()) {
+                let (from, until) = one.chunks_us.unwrap_or((first.taken_us, last.taken_us));
+                one.chunks_us = Some((from.min(first.taken_us), until.max(last.taken_us)));
             }
-            series.waiting -= folded.len();
+            series.records -= chunks_us.len();
         }
     }
 
     /// Records of a series from before a moment may be gone.
-    pub(crate) fn expired(&self, row: i64, before_us: i64) {
-        let mut series = self.write();
-        let Series { by_row, by_sensor, .. } = &mut *series;
+    pub(crate) fn expire(&self, row: i64, before_us: i64) {
+        let mut series = self.lock_write();
+        let AllSeries { by_id, by_sensor, .. } = &mut *series;
         if let Some(of_sensor) =
-            by_row.get(&row).and_then(|one| by_sensor.get_mut(one.name.quantity.name_str()))
+            by_id.get(&row).and_then(|one| by_sensor.get_mut(one.name.quantity.name_str()))
         {
             of_sensor.runs.forget_before(before_us);
         }
     }
 
     /// When the first record of a sensor type was taken, or earlier, given the same of those on the disk.
-    pub(crate) fn found_first(&self, sensor: &SensorType, on_disk: Option<i64>) -> Option<i64> {
-        let mut series = self.write();
-        // What arrived or was folded since it was looked up counts too.
-        let first = series.of_sensor(sensor).filter_map(One::first_us).chain(on_disk).min();
+    pub(crate) fn set_first(&self, sensor: &SensorType, on_disk: Option<i64>) -> Option<i64> {
+        let mut series = self.lock_write();
+        // What arrived or was chunks_us since it was looked up counts too.
+        let first = series.of_sensor(sensor).filter_map(Series::first_us).chain(on_disk).min();
         if let Some(of_sensor) = series.by_sensor.get_mut(sensor) {
             of_sensor.first_us = first;
         }
@@ -279,7 +285,7 @@ impl Tail {
 
     /// A merge that began with that ticket ended; keeps its run, if it has one.
     pub(crate) fn end_merge(&self, sensor: &SensorType, ticket: Ticket, run: Option<Run>) {
-        let mut series = self.write();
+        let mut series = self.lock_write();
         if let Some(of_sensor) = series.by_sensor.get_mut(sensor) {
             of_sensor.runs.end(ticket, run);
             runs::shrink(series.by_sensor.values_mut().map(|of_sensor| &mut of_sensor.runs));
@@ -288,7 +294,7 @@ impl Tail {
 
     /// Adding up that began with that ticket ended; keeps its run of sums, if it has one.
     pub(crate) fn end_sums(&self, sensor: &SensorType, ticket: Ticket, run: Option<SumRun>) {
-        let mut series = self.write();
+        let mut series = self.lock_write();
         if let Some(of_sensor) = series.by_sensor.get_mut(sensor) {
             of_sensor.runs.end_sums(ticket, run);
             runs::shrink(series.by_sensor.values_mut().map(|of_sensor| &mut of_sensor.runs));
@@ -296,8 +302,8 @@ impl Tail {
     }
 
     /// A series' newest record, found in the database; ignored when a newer one came meanwhile.
-    pub(crate) fn found_newest(&self, row: i64, found: &Point) {
-        if let Some(one) = self.write().by_row.get_mut(&row)
+    pub(crate) fn set_newest(&self, row: i64, found: &Point) {
+        if let Some(one) = self.lock_write().by_id.get_mut(&row)
             && one.newest.as_ref().is_none_or(|newest| newest.taken_us < found.taken_us)
         {
             one.newest = Some(found.clone());
@@ -305,27 +311,27 @@ impl Tail {
     }
 }
 
-impl Series {
+impl AllSeries {
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
-        self.by_row.len()
+        self.by_id.len()
     }
 
-    /// How many records wait to be folded.
-    pub(crate) fn waiting(&self) -> usize {
-        self.waiting
+    /// How many records wait to be chunks_us.
+    pub(crate) fn records(&self) -> usize {
+        self.records
     }
 
     /// The series of that key.
-    pub(crate) fn find(&self, module: &ModuleId, sensor: &str) -> Option<&One> {
+    pub(crate) fn find(&self, module: &ModuleId, sensor: &str) -> Option<&Series> {
         let row = self.by_sensor.get(sensor)?.rows.get(module)?;
-        self.by_row.get(row)
+        self.by_id.get(row)
     }
 
     /// The series of a sensor type, by module.
-    pub(crate) fn of_sensor<'a>(&'a self, sensor: &SensorType) -> impl Iterator<Item = &'a One> {
+    pub(crate) fn of_sensor<'a>(&'a self, sensor: &SensorType) -> impl Iterator<Item = &'a Series> {
         let rows = self.by_sensor.get(sensor).into_iter().flat_map(|of_sensor| of_sensor.rows.values());
-        rows.filter_map(|row| self.by_row.get(row))
+        rows.filter_map(|row| self.by_id.get(row))
     }
 
     /// The runs of a sensor type; nothing when it has no series.
@@ -334,16 +340,16 @@ impl Series {
     }
 
     /// Whether no record of a sensor type was taken behind that edge, nor in its microsecond.
-    pub(crate) fn is_last(&self, sensor: &SensorType, edge: &Edge) -> bool {
+    pub(crate) fn is_last(&self, sensor: &SensorType, edge: &Boundary) -> bool {
         self.by_sensor.get(sensor).and_then(|of_sensor| of_sensor.last_us).is_none_or(|last| last < edge.us)
     }
 
     /// All series, or those of one module, by module, then type, behind a key.
-    pub(crate) fn behind<'a>(
+    pub(crate) fn after<'a>(
         &'a self,
         after: Option<&(ModuleId, SensorType)>,
         module: Option<&'a ModuleId>,
-    ) -> impl Iterator<Item = &'a One> {
+    ) -> impl Iterator<Item = &'a Series> {
         let first = match (after, module) {
             (Some(after), Some(module)) if after.0 < *module => Bound::Included(first_of(module)),
             (Some(after), _) => Bound::Excluded(after.clone()),
@@ -353,7 +359,7 @@ impl Series {
         self.by_key
             .range((first, Bound::Unbounded))
             .take_while(move |((of, _), _)| module.is_none_or(|module| of == module))
-            .filter_map(|(_, row)| self.by_row.get(row))
+            .filter_map(|(_, row)| self.by_id.get(row))
     }
 
     fn of_module<'a>(
@@ -383,11 +389,11 @@ impl Series {
     }
 
     /// The series a query is about, by module, behind a module.
-    pub(crate) fn asked_behind<'a>(
+    pub(crate) fn matching_after<'a>(
         &'a self,
         query: &'a ReadingQuery,
         after: Option<&'a ModuleId>,
-    ) -> impl Iterator<Item = &'a One> {
+    ) -> impl Iterator<Item = &'a Series> {
         let wanted = query.module_id.as_ref();
         let one = wanted.filter(|module| after.is_none_or(|after| *module > after));
         let one = one.and_then(|module| self.find(module, query.sensor.as_str()));
@@ -396,8 +402,14 @@ impl Series {
         let all = of_sensor.into_iter().flat_map(move |of_sensor| {
             of_sensor.rows.range::<ModuleId, _>((from, Bound::Unbounded)).map(|(_, row)| row)
         });
-        one.into_iter().chain(all.filter_map(|row| self.by_row.get(row)))
+        one.into_iter().chain(all.filter_map(|row| self.by_id.get(row)))
     }
+}
+
+/// How far a series is folded; nothing when it is gone.
+pub(crate) fn compacted_to(db: &Connection, row: i64) -> EngineResult<Option<u64>> {
+    let sql = "SELECT compacted_to FROM series WHERE id = ?1";
+    Ok(db.prepare_cached(sql)?.query_row([row], |row| row.get(0)).optional()?)
 }
 
 /// No key of that module comes before this one.

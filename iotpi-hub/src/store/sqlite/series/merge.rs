@@ -14,20 +14,19 @@ use iotpi_core::SensorType;
 use rusqlite::{Connection, OptionalExtension as _, Params, params};
 
 use super::{
-    compaction::decoded,
-    memtable::{Series, Tail},
+    chunk::decode_points,
+    memtable::{AllSeries, Memtable, compacted_to},
     point::Point,
-    readings::folded,
-    runs::{Edge, MAX_RECORDS, Name, Record, Run, Ticket},
+    runs::{Boundary, MAX_RECORDS, Name, Record, Run, Ticket},
 };
-use crate::store::sqlite::failure::Work;
+use crate::store::sqlite::failure::EngineResult;
 
 /// What is to be merged: at least `want` records, if there are as many between the edges.
 #[derive(Debug, Clone)]
-pub(crate) struct Wanted {
+pub(crate) struct MergeRequest {
     pub(crate) sensor: SensorType,
-    pub(crate) from: Edge,
-    pub(crate) until: Edge,
+    pub(crate) from: Boundary,
+    pub(crate) until: Boundary,
     /// From `from` on; else from `until` backwards.
     pub(crate) ascending: bool,
     pub(crate) want: usize,
@@ -42,22 +41,27 @@ type Key = (i64, i64);
 ///
 /// # Errors
 /// SQLite's; damage when a chunk cannot be read.
-pub(crate) fn merge(db: &Connection, tail: &Tail, wanted: &Wanted) -> Work<Option<Run>> {
+pub(crate) fn merge(
+    db: &Connection,
+    memtable: &Memtable,
+    wanted: &MergeRequest,
+) -> EngineResult<Option<Run>> {
     let edge = if wanted.ascending { &wanted.from } else { &wanted.until };
-    let is_kept = |series: &Series| series.runs(&wanted.sensor)?.beside(edge, wanted.ascending).map(|_| ());
-    if tail.look(is_kept).is_some() {
+    let is_kept =
+        |series: &AllSeries| series.runs(&wanted.sensor)?.beside(edge, wanted.ascending).map(|_| ());
+    if memtable.read(is_kept).is_some() {
         return Ok(None);
     }
     let mut begun = None;
-    let merged = tail.look_with(db, |series| Merge::begin(series, wanted, &mut begun)).and_then(|merge| {
+    let merged = memtable.snapshot(db, |series| Merge::begin(series, wanted, &mut begun)).and_then(|merge| {
         let Some(mut merge) = merge else { return Ok(None) };
-        merge.drop_folded(db)?;
+        merge.drop_compacted(db)?;
         merge.visit(db)?;
         Ok(Some(merge.run()))
     });
     let kept = merged.as_ref().ok().and_then(Option::as_ref).map(copy);
     if let Some(ticket) = begun {
-        tail.end_merge(&wanted.sensor, ticket, kept);
+        memtable.end_merge(&wanted.sensor, ticket, kept);
     }
     let nothing = || Run::new(wanted.from.clone(), wanted.until.clone(), Vec::new());
     Ok(Some(merged?.unwrap_or_else(nothing)))
@@ -104,7 +108,7 @@ struct Chunk {
 struct Merge {
     ascending: bool,
     want: usize,
-    edges: (Edge, Edge),
+    edges: (Boundary, Boundary),
     /// Nothing before this is wanted, and what comes at `end` or later only if it is at hand.
     start: Key,
     end: Key,
@@ -116,7 +120,7 @@ struct Merge {
     crowded: usize,
     /// The first `want` keys, greatest on top.
     first: BinaryHeap<Key>,
-    /// Series by when their next record may come at the earliest.
+    /// AllSeries by when their next record may come at the earliest.
     open: BinaryHeap<Reverse<(Key, usize)>>,
     series: Vec<Open>,
     /// The positions up to which the series with records on their way into chunks are to be folded.
@@ -126,8 +130,8 @@ struct Merge {
 }
 
 impl Merge {
-    /// Takes what is in memory. Called under the lock of the tail: copies a few thousand records at most.
-    fn begin(all: &Series, wanted: &Wanted, begun: &mut Option<Ticket>) -> Option<Self> {
+    /// Takes what is in memory. Called under the lock of the memtable: copies a few thousand records at most.
+    fn begin(all: &AllSeries, wanted: &MergeRequest, begun: &mut Option<Ticket>) -> Option<Self> {
         *begun = Some(all.runs(&wanted.sensor)?.begin());
         let mut merge = Self {
             ascending: wanted.ascending,
@@ -152,14 +156,15 @@ impl Merge {
             false => ((!wanted.until.us, !until + 1), (!wanted.from.us, !from + 1)),
         };
         for (rank, one) in (0..).zip(all.of_sensor(&wanted.sensor)) {
-            let (frozen, cut, fresh) = one.waiting();
+            let (frozen, cut, fresh) = one.uncompacted();
             if !frozen.is_empty() {
-                merge.cuts.push((rank, one.row, cut));
+                merge.cuts.push((rank, one.id, cut));
             }
             merge.offer(rank, i64::MAX - 1, frozen, true);
             merge.offer(rank, i64::MAX, fresh, false);
             // What waits to be folded may be folded already.
-            let ends = [one.folded, frozen.first().zip(frozen.last()).map(|(a, b)| (a.taken_us, b.taken_us))];
+            let ends =
+                [one.chunks_us, frozen.first().zip(frozen.last()).map(|(a, b)| (a.taken_us, b.taken_us))];
             let first = ends.into_iter().flatten().map(|(first, _)| first).min();
             let last = ends.into_iter().flatten().map(|(_, last)| last).max();
             if let (Some(first), Some(last)) = (first, last)
@@ -167,14 +172,14 @@ impl Merge {
             {
                 let earliest = merge.key(if wanted.ascending { first } else { last }, rank).max(merge.start);
                 merge.open.push(Reverse((earliest, merge.series.len())));
-                merge.series.push(Open { row: one.row, rank, visited: 0, next: Next::First });
+                merge.series.push(Open { row: one.id, rank, visited: 0, next: Next::First });
             }
         }
         Some(merge)
     }
 
     /// How many modules come before an edge within its microsecond.
-    fn rank(&self, edge: &Edge) -> i64 {
+    fn rank(&self, edge: &Boundary) -> i64 {
         let Some(module) = &edge.module else { return 0 };
         let before = |name: &Arc<Name>| name.module_id < *module || edge.behind && name.module_id == *module;
         i64::try_from(self.names.partition_point(before)).unwrap_or(i64::MAX)
@@ -246,10 +251,10 @@ impl Merge {
     }
 
     /// Drops the records taken from memory that the database, which may be one commit ahead, has in chunks.
-    fn drop_folded(&mut self, db: &Connection) -> Work<()> {
+    fn drop_compacted(&mut self, db: &Connection) -> EngineResult<()> {
         let mut ahead = HashSet::new();
         for (rank, row, cut) in &self.cuts {
-            if folded(db, *row)?.is_none_or(|folded| folded >= *cut) {
+            if compacted_to(db, *row)?.is_none_or(|folded| folded >= *cut) {
                 ahead.insert(self.key(0, *rank).1);
             }
         }
@@ -264,7 +269,7 @@ impl Merge {
     }
 
     /// Visits chunks until what is wanted is found.
-    fn visit(&mut self, db: &Connection) -> Work<()> {
+    fn visit(&mut self, db: &Connection) -> EngineResult<()> {
         while let Some(Reverse((earliest, at))) = self.open.pop() {
             let enough =
                 self.first.len() == self.want && self.first.peek().is_some_and(|last| *last < earliest);
@@ -288,11 +293,11 @@ impl Merge {
         Ok(())
     }
 
-    fn take(&mut self, db: &Connection, at: usize, chunk: Chunk) -> Work<()> {
+    fn take(&mut self, db: &Connection, at: usize, chunk: Chunk) -> EngineResult<()> {
         let mut body = db.prepare_cached("SELECT body FROM chunks WHERE id = ?1")?;
         let mut rows = body.query([chunk.id])?;
         let Some(row) = rows.next()? else { return Ok(()) };
-        let points = decoded(row.get_ref(0)?.as_blob()?)?;
+        let points = decode_points(row.get_ref(0)?.as_blob()?)?;
         let series = &mut self.series[at];
         series.visited += 1;
         // Visited backwards, the chunk that comes later was filled earlier.
@@ -303,7 +308,7 @@ impl Merge {
     }
 
     /// The first chunk, in the order asked for, that may have a record behind the edge.
-    fn first_chunk(&self, db: &Connection, row: i64) -> Work<Option<Chunk>> {
+    fn first_chunk(&self, db: &Connection, row: i64) -> EngineResult<Option<Chunk>> {
         if !self.ascending {
             return find(db, LAST_CHUNK, params![row, !self.start.0]);
         }
@@ -314,7 +319,7 @@ impl Merge {
         }
     }
 
-    fn chunk_after(&self, db: &Connection, row: i64, chunk: Chunk) -> Work<Option<Chunk>> {
+    fn chunk_after(&self, db: &Connection, row: i64, chunk: Chunk) -> EngineResult<Option<Chunk>> {
         let sql = if self.ascending { CHUNK_AFTER } else { CHUNK_BEFORE };
         find(db, sql, params![row, chunk.first_us, chunk.id])
     }
@@ -332,7 +337,7 @@ impl Merge {
         if self.ascending {
             from = self.edges.0.clone();
             until = match (unlimited, cut) {
-                (true, _) => Edge::LAST,
+                (true, _) => Boundary::LAST,
                 (false, true) => self.edge(limit),
                 (false, false) => self.edge((limit.0, limit.1 + 1)),
             };
@@ -342,7 +347,7 @@ impl Merge {
             self.found.sort_by_key(|found| Reverse(found.key));
             until = self.edges.1.clone();
             from = match (unlimited, cut) {
-                (true, _) => Edge::FIRST,
+                (true, _) => Boundary::FIRST,
                 (false, true) => self.edge((!limit.0, !limit.1 + 1)),
                 (false, false) => self.edge((!limit.0, !limit.1)),
             };
@@ -352,11 +357,14 @@ impl Merge {
     }
 
     /// The edge before the group of that microsecond and rank.
-    fn edge(&self, (us, rank): Key) -> Edge {
+    fn edge(&self, (us, rank): Key) -> Boundary {
         match usize::try_from(rank).ok().and_then(|rank| self.names.get(rank)) {
-            _ if rank <= 0 => Edge::at(us),
-            Some(name) => Edge::before(us, name.module_id.clone()),
-            None => self.names.last().map_or(Edge::at(us), |name| Edge::behind(us, name.module_id.clone())),
+            _ if rank <= 0 => Boundary::at(us),
+            Some(name) => Boundary::before(us, name.module_id.clone()),
+            None => self
+                .names
+                .last()
+                .map_or(Boundary::at(us), |name| Boundary::behind(us, name.module_id.clone())),
         }
     }
 
@@ -381,14 +389,14 @@ pub(crate) const CHUNK_BEFORE: &str = "SELECT id, first_us, last_us FROM chunks
 pub(crate) const CHUNK_AFTER: &str = "SELECT id, first_us, last_us FROM chunks
      WHERE series_id = ?1 AND (first_us, id) > (?2, ?3) ORDER BY first_us, id LIMIT 1";
 
-fn find(db: &Connection, sql: &str, params: impl Params) -> Work<Option<Chunk>> {
+fn find(db: &Connection, sql: &str, params: impl Params) -> EngineResult<Option<Chunk>> {
     let chunk =
         |row: &rusqlite::Row<'_>| Ok(Chunk { id: row.get(0)?, first_us: row.get(1)?, last_us: row.get(2)? });
     Ok(db.prepare_cached(sql)?.query_row(params, chunk).optional()?)
 }
 
 /// Of chunks that touch one another in the microsecond at which this one begins, the first.
-fn find_first_at(db: &Connection, row: i64, mut chunk: Chunk) -> Work<Option<Chunk>> {
+fn find_first_at(db: &Connection, row: i64, mut chunk: Chunk) -> EngineResult<Option<Chunk>> {
     while let Some(before) = find(db, CHUNK_BEFORE, params![row, chunk.first_us, chunk.id])? {
         if before.last_us < chunk.first_us {
             break;

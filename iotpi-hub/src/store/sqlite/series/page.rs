@@ -5,12 +5,12 @@ use std::cmp::Ordering;
 use iotpi_core::Reading;
 
 use super::{
-    memtable::Series,
-    merge::Wanted,
-    readings::Place,
-    runs::{Edge, Record, Run},
+    memtable::AllSeries,
+    merge::MergeRequest,
+    readings::RecordKey,
+    runs::{Boundary, Record, Run},
 };
-use crate::store::sqlite::failure::Work;
+use crate::store::sqlite::failure::EngineResult;
 use crate::store::{
     Page, PageRequest, ReadingQuery,
     cursor::{self, List},
@@ -18,33 +18,33 @@ use crate::store::{
 
 /// A page, as far as it is put together.
 #[derive(Debug)]
-pub(crate) struct Walk {
+pub(crate) struct ReadingPager {
     list: List,
     query: ReadingQuery,
     request: PageRequest,
     /// Where the last page ended.
-    after: Option<Place>,
+    after: Option<RecordKey>,
     /// Where the records that are not looked at yet begin, and where they end.
-    edge: Edge,
-    end: Edge,
+    edge: Boundary,
+    end: Boundary,
     most: usize,
     /// Each record with how many of its module and microsecond arrived before it.
     found: Vec<(Record, u32)>,
 }
 
-impl Walk {
+impl ReadingPager {
     /// # Errors
     /// [`StoreError::BadCursor`](crate::store::StoreError::BadCursor).
-    pub(crate) fn new(query: &ReadingQuery, page: &PageRequest) -> Work<Self> {
+    pub(crate) fn new(query: &ReadingQuery, page: &PageRequest) -> EngineResult<Self> {
         let list = List::new("readings", &query.listed());
-        let after = list.key::<Place>(page)?;
+        let after = list.key::<RecordKey>(page)?;
         let time = query.time_us();
-        let (since, until) = (Edge::at(time.start), Edge::at(time.end));
+        let (since, until) = (Boundary::at(time.start), Boundary::at(time.end));
         let (mut edge, end) = if query.ascending { (since, until) } else { (until, since) };
         // The records of one module and microsecond that the last page ended in may go on.
         match after.clone() {
-            Some((us, module, _)) if query.ascending => edge = edge.max(Edge::before(us, module)),
-            Some((us, module, _)) => edge = edge.min(Edge::behind(us, module)),
+            Some((us, module, _)) if query.ascending => edge = edge.max(Boundary::before(us, module)),
+            Some((us, module, _)) => edge = edge.min(Boundary::behind(us, module)),
             None => {}
         }
         let most = cursor::limit(page) + 1;
@@ -53,7 +53,7 @@ impl Walk {
     }
 
     /// Takes what there is in memory. Answers what has to be merged to go on; nothing when the page is whole.
-    pub(crate) fn go_on(&mut self, series: &Series) -> Option<Wanted> {
+    pub(crate) fn go_on(&mut self, series: &AllSeries) -> Option<MergeRequest> {
         let runs = series.runs(&self.query.sensor)?;
         let ascending = self.query.ascending;
         while !self.is_whole() {
@@ -66,11 +66,17 @@ impl Walk {
                     };
                     // The latest time moves on with the clock: a run that ends there would serve no later query. A run that
                     // begins later still reaches to the end without covering what is wanted here.
-                    let is_free = ascending || runs.beside(&Edge::LAST, false).is_none();
+                    let is_free = ascending || runs.beside(&Boundary::LAST, false).is_none();
                     let is_last = is_free && series.is_last(&self.query.sensor, &until);
-                    let until = if is_last { Edge::LAST } else { until };
+                    let until = if is_last { Boundary::LAST } else { until };
                     let want = self.most - self.found.len();
-                    return Some(Wanted { sensor: self.query.sensor.clone(), from, until, ascending, want });
+                    return Some(MergeRequest {
+                        sensor: self.query.sensor.clone(),
+                        from,
+                        until,
+                        ascending,
+                        want,
+                    });
                 }
             }
         }

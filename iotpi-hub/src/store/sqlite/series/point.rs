@@ -58,6 +58,13 @@ pub(crate) fn merged(earlier: Vec<Point>, later: impl IntoIterator<Item = Point>
     all
 }
 
+/// The points of a stretch of time, among points in order.
+pub(crate) fn between(points: &[Point], since_us: i64, until_us: i64) -> &[Point] {
+    let from = points.partition_point(|point| point.taken_us < since_us);
+    let until = points.partition_point(|point| point.taken_us < until_us);
+    points.get(from..until).unwrap_or_default()
+}
+
 /// A time source as one byte.
 pub(crate) fn source_code(source: TimeSource) -> u8 {
     match source {

@@ -4,14 +4,14 @@
 use std::{ops::Range, sync::Arc};
 
 use iotpi_core::{ModuleId, Reading, SensorType, Timestamp};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use super::{
-    compaction::decoded,
-    memtable::{Held, Series, Tail},
-    point::{Point, merged},
+    chunk::decode_points,
+    memtable::{AllSeries, Memtable, SeriesSnapshot, compacted_to},
+    point::{Point, between, merged},
 };
-use crate::store::sqlite::failure::Work;
+use crate::store::sqlite::failure::EngineResult;
 use crate::store::{
     Page, PageRequest, ReadingQuery, SeriesKey,
     cursor::{self, List},
@@ -19,18 +19,18 @@ use crate::store::{
 };
 
 /// The order of records: time, module, and of those of one module and microsecond, arrival: how many arrived before.
-pub(crate) type Place = (i64, ModuleId, u32);
+pub(crate) type RecordKey = (i64, ModuleId, u32);
 
 /// See [`Store::readings`](crate::store::Store::readings): of one module's series. Those of all are [`super::page`]'s.
 pub(crate) fn readings(
     db: &Connection,
-    tail: &Tail,
+    memtable: &Memtable,
     query: &ReadingQuery,
     page: &PageRequest,
-) -> Work<Page<Reading>> {
+) -> EngineResult<Page<Reading>> {
     let list = List::new("readings", &query.listed());
     let most = cursor::limit(page) + 1;
-    let after = list.key::<Place>(page)?;
+    let after = list.key::<RecordKey>(page)?;
     let mut time = query.time_us();
     // The microsecond the last page ended in may go on.
     match &after {
@@ -40,9 +40,9 @@ pub(crate) fn readings(
     }
     let part =
         Part { most, ascending: query.ascending, beside: after.as_ref().map(|(taken_us, ..)| *taken_us) };
-    let held = tail.look_with(db, |series| {
+    let held = memtable.snapshot(db, |series| {
         let waiting = |points: &[Point]| part.of(between(points, time.start, time.end)).to_vec();
-        series.find(query.module_id.as_ref()?, query.sensor.as_str()).map(|one| one.hold(waiting))
+        series.find(query.module_id.as_ref()?, query.sensor.as_str()).map(|one| one.snapshot(waiting))
     })?;
     let Some(series) = held else { return Ok(Page { items: Vec::new(), next: None }) };
     let (module_id, quantity) = (series.name.module_id.clone(), series.name.quantity.clone());
@@ -106,10 +106,10 @@ impl Part {
 }
 
 /// A part of one series' records in a stretch of time, oldest first.
-fn points(db: &Connection, series: Held, time: Range<i64>, part: Part) -> Work<Vec<Point>> {
-    let row = series.row;
-    let Some(folded) = folded(db, row)? else { return Ok(Vec::new()) };
-    let waiting = series.waiting(folded);
+fn points(db: &Connection, series: SeriesSnapshot, time: Range<i64>, part: Part) -> EngineResult<Vec<Point>> {
+    let row = series.id;
+    let Some(folded) = compacted_to(db, row)? else { return Ok(Vec::new()) };
+    let waiting = series.uncompacted(folded);
     let waiting = between(&waiting, time.start, time.end);
     let mut chunks: Vec<Vec<Point>> = Vec::new();
     let mut count = 0;
@@ -131,19 +131,6 @@ fn points(db: &Connection, series: Held, time: Range<i64>, part: Part) -> Work<V
     Ok(part.of(&all).to_vec())
 }
 
-/// The points of a stretch of time, among points in order.
-pub(crate) fn between(points: &[Point], since_us: i64, until_us: i64) -> &[Point] {
-    let from = points.partition_point(|point| point.taken_us < since_us);
-    let until = points.partition_point(|point| point.taken_us < until_us);
-    points.get(from..until).unwrap_or_default()
-}
-
-/// How far a series is folded; nothing when it is gone.
-pub(crate) fn folded(db: &Connection, row: i64) -> Work<Option<u64>> {
-    let sql = "SELECT folded FROM series WHERE id = ?1";
-    Ok(db.prepare_cached(sql)?.query_row([row], |row| row.get(0)).optional()?)
-}
-
 /// The chunks of a series from the one that may hold `?2` on, and up to the one that begins before `?3`.
 pub(crate) const CHUNKS: &str = "SELECT last_us, body, first_us FROM chunks
      WHERE series_id = ?1 AND first_us < ?3
@@ -162,7 +149,7 @@ pub(crate) fn stored(
     time: Range<i64>,
     ascending: bool,
     mut go_on: impl FnMut(&[Point]) -> bool,
-) -> Work<()> {
+) -> EngineResult<()> {
     let mut statement = db.prepare_cached(if ascending { CHUNKS } else { CHUNKS_BACKWARDS })?;
     let mut rows = if ascending {
         statement.query(params![row, time.start, time.end])?
@@ -176,7 +163,7 @@ pub(crate) fn stored(
             }
             return Ok(());
         }
-        let points = decoded(row.get_ref(1)?.as_blob()?)?;
+        let points = decode_points(row.get_ref(1)?.as_blob()?)?;
         let points = between(&points, time.start, time.end);
         if !points.is_empty() && !go_on(points) {
             return Ok(());
@@ -188,15 +175,15 @@ pub(crate) fn stored(
 /// See [`Store::newest`](crate::store::Store::newest). Answers from memory; nothing when a series was not looked at since
 /// the start.
 pub(crate) fn newest_known(
-    series: &Series,
+    series: &AllSeries,
     module: Option<&ModuleId>,
     latest: Option<Timestamp>,
     page: &PageRequest,
-) -> Work<Option<Page<Reading>>> {
+) -> EngineResult<Option<Page<Reading>>> {
     let list = List::new("newest", &module);
     let after = list.key::<(ModuleId, SensorType)>(page)?;
     let mut found = Vec::new();
-    for one in series.behind(after.as_ref(), module).take(cursor::limit(page) + 1) {
+    for one in series.after(after.as_ref(), module).take(cursor::limit(page) + 1) {
         let known = one.newest.as_ref().filter(|newest| newest.taken_us < end_us(latest));
         let Some(newest) = known else { return Ok(None) };
         found.push(newest.clone().reading(one.name.module_id.clone(), one.name.quantity.clone()));
@@ -208,35 +195,35 @@ pub(crate) fn newest_known(
 /// The same, looking up what is not known, and remembering it.
 pub(crate) fn newest(
     db: &Connection,
-    tail: &Tail,
+    memtable: &Memtable,
     module: Option<&ModuleId>,
     latest: Option<Timestamp>,
     page: &PageRequest,
-) -> Work<Page<Reading>> {
+) -> EngineResult<Page<Reading>> {
     let end = end_us(latest);
     let list = List::new("newest", &module);
     let after = list.key::<(ModuleId, SensorType)>(page)?;
     let most = cursor::limit(page) + 1;
-    let held = tail.look_with(db, |series| {
-        let one = |one: &super::memtable::One| {
+    let held = memtable.snapshot(db, |series| {
+        let one = |one: &super::memtable::Series| {
             let known = one.newest.clone().filter(|newest| newest.taken_us < end);
             let waiting = |points: &[Point]| Part::newest(1).of(between(points, i64::MIN, end)).to_vec();
-            // One that is later than asked for would be hidden by an earlier one that is remembered as the newest.
+            // Series that is later than asked for would be hidden by an earlier one that is remembered as the newest.
             let is_last = one.last_us().is_none_or(|last_us| last_us < end);
-            (known, is_last, one.hold(waiting))
+            (known, is_last, one.snapshot(waiting))
         };
-        series.behind(after.as_ref(), module).take(most).map(one).collect::<Vec<_>>()
+        series.after(after.as_ref(), module).take(most).map(one).collect::<Vec<_>>()
     })?;
     let mut found = Vec::with_capacity(held.len());
     for (known, is_last, held) in held {
-        let (row, name) = (held.row, Arc::clone(&held.name));
+        let (row, name) = (held.id, Arc::clone(&held.name));
         let newest = match known {
             Some(newest) => Some(newest),
             None => points(db, held, i64::MIN..end, Part::newest(1))?.pop(),
         };
         if let Some(newest) = newest {
             if is_last {
-                tail.found_newest(row, &newest);
+                memtable.set_newest(row, &newest);
             }
             found.push(newest.reading(name.module_id.clone(), name.quantity.clone()));
         }
@@ -247,13 +234,13 @@ pub(crate) fn newest(
 
 /// See [`Store::recent`](crate::store::Store::recent). Answers from memory, if the newest are all there.
 pub(crate) fn recent_known(
-    series: &Series,
+    series: &AllSeries,
     key: &SeriesKey,
     count: u32,
     latest: Option<Timestamp>,
 ) -> Option<Vec<Reading>> {
     let Some(one) = series.find(&key.module_id, key.sensor.as_str()) else { return Some(Vec::new()) };
-    let newest = one.newest_waiting(count as usize)?;
+    let newest = one.newest_uncompacted(count as usize)?;
     if newest.last().is_some_and(|last| last.taken_us >= end_us(latest)) {
         return None;
     }
@@ -264,17 +251,17 @@ pub(crate) fn recent_known(
 /// The same, from memory and chunks.
 pub(crate) fn recent(
     db: &Connection,
-    tail: &Tail,
+    memtable: &Memtable,
     key: &SeriesKey,
     count: u32,
     latest: Option<Timestamp>,
-) -> Work<Vec<Reading>> {
+) -> EngineResult<Vec<Reading>> {
     let (most, end) = (count as usize, end_us(latest));
-    let held = tail.look_with(db, |series| {
+    let held = memtable.snapshot(db, |series| {
         Some(
             series
                 .find(&key.module_id, key.sensor.as_str())?
-                .hold(|points| Part::newest(most).of(between(points, i64::MIN, end)).to_vec()),
+                .snapshot(|points| Part::newest(most).of(between(points, i64::MIN, end)).to_vec()),
         )
     })?;
     let Some(held) = held else { return Ok(Vec::new()) };
@@ -286,7 +273,7 @@ pub(crate) fn recent(
 
 /// The newest page of one module's series, from memory, if it is all there and no more than that is asked for.
 pub(crate) fn first_page_known(
-    series: &Series,
+    series: &AllSeries,
     query: &ReadingQuery,
     page: &PageRequest,
 ) -> Option<Page<Reading>> {
@@ -296,9 +283,9 @@ pub(crate) fn first_page_known(
     }
     let one = series.find(module, query.sensor.as_str())?;
     let list = List::new("readings", &query.listed());
-    // One more than the page, and one more to know that the oldest's microsecond is whole.
+    // Series more than the page, and one more to know that the oldest's microsecond is whole.
     let most = cursor::limit(page) + 1;
-    let mut newest = one.newest_waiting(most + 1)?;
+    let mut newest = one.newest_uncompacted(most + 1)?;
     if newest.last().is_some_and(|last| last.taken_us >= end_us(query.not_after)) {
         return None;
     }

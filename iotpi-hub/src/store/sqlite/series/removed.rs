@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use crate::store::sqlite::failure::Work;
+use crate::store::sqlite::failure::EngineResult;
 
 /// What the series of removed modules belong to until their records are deleted. No module's id has a dot.
 pub(crate) const REMOVED: &str = ".removed";
@@ -15,7 +15,7 @@ const MAX_CHUNKS: usize = 8;
 ///
 /// # Errors
 /// SQLite's.
-pub(crate) fn delete_records(db: &Connection) -> Work<bool> {
+pub(crate) fn delete_records(db: &Connection) -> EngineResult<bool> {
     let Some(series) = first_series(db)? else { return Ok(false) };
     for (sql, most) in [
         ("DELETE FROM chunks WHERE id IN (SELECT id FROM chunks WHERE series_id = ?1 LIMIT ?2)", MAX_CHUNKS),
@@ -42,7 +42,7 @@ pub(crate) fn delete_records(db: &Connection) -> Work<bool> {
 }
 
 /// A series of a removed module.
-pub(crate) fn first_series(db: &Connection) -> Work<Option<i64>> {
+pub(crate) fn first_series(db: &Connection) -> EngineResult<Option<i64>> {
     let sql = "SELECT id FROM series WHERE module_id = ?1 LIMIT 1";
     Ok(db.prepare_cached(sql)?.query_row([REMOVED], |row| row.get(0)).optional()?)
 }

@@ -10,18 +10,18 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{
     chunk::{Damaged, put_numbers, sealed, take_column, unsealed},
-    compaction::PERIOD_US,
+    compaction::PARTITION_US,
     sum::{SECOND, Sum, WIDTHS},
 };
 use crate::store::sqlite::{
-    failure::{Failure, Work},
+    failure::{EngineResult, Failure},
     varint::{put, take},
 };
 
 const VERSION: u8 = 1;
 
 /// No block reaches further: a chunk's time, and the unit its last record is in.
-const MAX_SPAN_US: i64 = PERIOD_US + WIDTHS[0] * SECOND;
+const MAX_SPAN_US: i64 = PARTITION_US + WIDTHS[0] * SECOND;
 
 /// Keeps sums of stretches of `width` seconds, in order, each by the number of its stretch. No rollup up to `unrolled_width`
 /// includes them.
@@ -34,9 +34,9 @@ pub(crate) fn insert(
     width: i64,
     unrolled_width: i64,
     sums: &[(i64, Sum)],
-) -> Work<()> {
+) -> EngineResult<()> {
     let (Some((first, _)), Some((last, _))) = (sums.first(), sums.last()) else { return Ok(()) };
-    let body = encode(sums).map_err(|error| Failure::passing(&format!("compress sums: {error}")))?;
+    let body = encode(sums).map_err(|error| Failure::transient(&format!("compress sums: {error}")))?;
     let unit = width * SECOND;
     db.prepare_cached(
         "INSERT INTO rollup_blocks (series_id, width, unrolled_width, first_us, last_us, body)
@@ -71,7 +71,7 @@ pub(crate) fn stored(
     width: i64,
     time: Range<i64>,
     mut next: impl FnMut(i64, &mut dyn Iterator<Item = (i64, Sum)>) -> bool,
-) -> Work<()> {
+) -> EngineResult<()> {
     let mut blocks = db.prepare_cached(BLOCKS)?;
     let mut rows = blocks.query(params![series, width, time.start, time.end, MAX_SPAN_US])?;
     while let Some(row) = rows.next()? {
@@ -90,7 +90,7 @@ pub(crate) fn stored(
 ///
 /// # Errors
 /// SQLite's; damage.
-pub(crate) fn expire(db: &Connection, series: i64, width: i64, before: i64) -> Work<bool> {
+pub(crate) fn expire(db: &Connection, series: i64, width: i64, before: i64) -> EngineResult<bool> {
     let sql = "SELECT id, unrolled_width, body FROM rollup_blocks
                WHERE series_id = ?1 AND width = ?2 AND first_us < ?3 AND last_us < ?3 ORDER BY first_us, id LIMIT 1";
     let ends_before = before.saturating_mul(width * SECOND);
@@ -115,7 +115,7 @@ pub(crate) fn expire(db: &Connection, series: i64, width: i64, before: i64) -> W
     Ok(true)
 }
 
-fn decoded(body: &[u8]) -> Work<Vec<(i64, Sum)>> {
+fn decoded(body: &[u8]) -> EngineResult<Vec<(i64, Sum)>> {
     decode(body).map_err(|_| Failure::damaged("a block of sums is damaged").into())
 }
 

@@ -6,16 +6,15 @@ use iotpi_core::SensorType;
 use rusqlite::{Connection, params};
 
 use super::{
-    bucket_sums::Stretches,
+    bucket_sums::BucketSums,
     buckets::{Step, Summed},
-    memtable::{Held, Tail},
-    point::Point,
-    readings::{between, folded},
+    memtable::{Memtable, SeriesSnapshot, compacted_to},
+    point::{Point, between},
     runs::{Runs, Ticket},
     sum::{SECOND, Sum, WIDTHS, units},
     sum_runs::SeriesSum,
 };
-use crate::store::sqlite::failure::Work;
+use crate::store::sqlite::failure::EngineResult;
 
 /// No record is older: a module may say that it took one a year before a hub booted in 1970. A whole day's beginning, so
 /// that a query without a beginning is made of whole days.
@@ -27,7 +26,12 @@ pub(crate) const LATEST: i64 = 47_847 * 86_400 * SECOND;
 ///
 /// # Errors
 /// SQLite's.
-pub(crate) fn add(db: &Connection, row: i64, points: &[Point], which: impl Fn(i64) -> bool) -> Work<()> {
+pub(crate) fn add(
+    db: &Connection,
+    row: i64,
+    points: &[Point],
+    which: impl Fn(i64) -> bool,
+) -> EngineResult<()> {
     let mut upsert = db.prepare_cached(
         "INSERT INTO rollups (series_id, width, start, present, missing, sum, min, max)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
@@ -45,52 +49,34 @@ pub(crate) fn add(db: &Connection, row: i64, points: &[Point], which: impl Fn(i6
     Ok(())
 }
 
-/// Takes records, in order, out of the rollups that include them, up to `widest`. Rollups that include others as well keep
-/// their least and greatest values: whoever adds these records again finds them as they were.
-///
-/// # Errors
-/// SQLite's.
-pub(crate) fn take_out(db: &Connection, row: i64, points: &[Point], widest: i64) -> Work<()> {
-    let mut whole = db.prepare_cached(
-        "DELETE FROM rollups WHERE series_id = ?1 AND width = ?2 AND start = ?3 AND present <= ?4 AND missing <= ?5",
-    )?;
-    let mut part = db.prepare_cached(
-        "UPDATE rollups SET present = max(present - ?4, 0), missing = max(missing - ?5, 0), sum = sum - ?6
-         WHERE series_id = ?1 AND width = ?2 AND start = ?3",
-    )?;
-    for width in WIDTHS.into_iter().filter(|width| *width <= widest) {
-        for (start, sum) in units(points, width) {
-            if whole.execute(params![row, width, start, sum.present, sum.missing])? == 0 {
-                part.execute(params![row, width, start, sum.present, sum.missing, sum.sum])?;
-            }
-        }
-    }
-    Ok(())
-}
-
 /// Sums up one step of a page: see [`buckets`](super::buckets).
 ///
 /// # Errors
 /// SQLite's; damage when a chunk cannot be read.
-pub(crate) fn sum_step(db: &Connection, tail: &Tail, step: &Step) -> Work<Summed> {
+pub(crate) fn sum_step(db: &Connection, memtable: &Memtable, step: &Step) -> EngineResult<Summed> {
     let mut begun = None;
-    let summed = sum(db, tail, step, &mut begun);
+    let summed = sum(db, memtable, step, &mut begun);
     if let Some(ticket) = begun {
-        tail.end_sums(&step.query.sensor, ticket, summed.as_ref().ok().map(|summed| step.run(summed)));
+        memtable.end_sums(&step.query.sensor, ticket, summed.as_ref().ok().map(|summed| step.run(summed)));
     }
     summed
 }
 
-fn sum(db: &Connection, tail: &Tail, step: &Step, begun: &mut Option<Ticket>) -> Work<Summed> {
+fn sum(
+    db: &Connection,
+    memtable: &Memtable,
+    step: &Step,
+    begun: &mut Option<Ticket>,
+) -> EngineResult<Summed> {
     let mut summed = Summed::default();
-    let held = tail.look_with(db, |series| {
+    let held = memtable.snapshot(db, |series| {
         // A single series is summed up quickly, and its sums would take the place of others.
         if step.query.module_id.is_none() {
             *begun = series.runs(&step.query.sensor).map(Runs::begin);
         }
         let waiting = |points: &[Point]| between(points, step.from_us, step.until_us).to_vec();
-        let mut held: Vec<Held> = Vec::new();
-        for one in series.asked_behind(&step.query, step.after.as_ref()) {
+        let mut held: Vec<SeriesSnapshot> = Vec::new();
+        for one in series.matching_after(&step.query, step.after.as_ref()) {
             if held.len() == step.series {
                 summed.stopped_at = held.last().map(|last| last.name.module_id.clone());
                 break;
@@ -98,7 +84,7 @@ fn sum(db: &Connection, tail: &Tail, step: &Step, begun: &mut Option<Ticket>) ->
             let last_us = one.last_us();
             summed.goes_on |= last_us >= Some(step.until_us);
             if last_us >= Some(step.from_us) {
-                held.push(one.hold(waiting));
+                held.push(one.snapshot(waiting));
             }
         }
         held
@@ -115,9 +101,13 @@ fn sum(db: &Connection, tail: &Tail, step: &Step, begun: &mut Option<Ticket>) ->
 
 /// When the first record was taken that a sum on the disk includes, or earlier; nothing when there is no sum. The records
 /// of chunks that no rollup includes are not looked at: [`memtable`](super::memtable) has the times of chunks.
-pub(crate) fn first_us(db: &Connection, tail: &Tail, sensor: &SensorType) -> Work<Option<i64>> {
+pub(crate) fn first_us(
+    db: &Connection,
+    memtable: &Memtable,
+    sensor: &SensorType,
+) -> EngineResult<Option<i64>> {
     let rows: Vec<i64> =
-        tail.look_with(db, |series| series.of_sensor(sensor).map(|one| one.row).collect())?;
+        memtable.snapshot(db, |series| series.of_sensor(sensor).map(|one| one.id).collect())?;
     let mut first = None;
     for row in rows {
         for width in WIDTHS {
@@ -137,16 +127,16 @@ pub(crate) fn first_us(db: &Connection, tail: &Tail, sensor: &SensorType) -> Wor
 /// The first `most` stretches of a series that have a record.
 fn stretches(
     db: &Connection,
-    series: Held,
+    series: SeriesSnapshot,
     time: Range<i64>,
     width_us: i64,
     most: usize,
-) -> Work<impl Iterator<Item = (i64, Sum)>> {
-    let row = series.row;
-    let mut stretches = Stretches::new(width_us, most);
-    if let Some(folded) = folded(db, row)? {
-        let waiting = series.waiting(folded);
-        stretches.add_folded(db, row, time.clone())?;
+) -> EngineResult<impl Iterator<Item = (i64, Sum)>> {
+    let row = series.id;
+    let mut stretches = BucketSums::new(width_us, most);
+    if let Some(folded) = compacted_to(db, row)? {
+        let waiting = series.uncompacted(folded);
+        stretches.add_compacted(db, row, time.clone())?;
         for point in between(&waiting, time.start, time.end) {
             stretches.add(point.taken_us, point.outcome.value());
         }

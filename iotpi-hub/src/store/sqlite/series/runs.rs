@@ -67,13 +67,13 @@ impl Record {
 /// A boundary in the order of a type's records, by time and then module: before or behind all records of one module and
 /// microsecond, or before all records of a microsecond.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Edge {
+pub(crate) struct Boundary {
     pub(crate) us: i64,
     pub(crate) module: Option<ModuleId>,
     pub(crate) behind: bool,
 }
 
-impl Edge {
+impl Boundary {
     pub(crate) const FIRST: Self = Self::at(i64::MIN);
     pub(crate) const LAST: Self = Self::at(i64::MAX);
 
@@ -105,27 +105,27 @@ impl Edge {
 /// All records of a sensor type between two edges, in order.
 #[derive(Debug)]
 pub(crate) struct Run {
-    pub(crate) from: Edge,
-    pub(crate) until: Edge,
+    pub(crate) from: Boundary,
+    pub(crate) until: Boundary,
     pub(crate) records: Vec<Record>,
     bytes: usize,
     used: AtomicU64,
 }
 
 impl Run {
-    pub(crate) fn new(from: Edge, until: Edge, records: Vec<Record>) -> Self {
+    pub(crate) fn new(from: Boundary, until: Boundary, records: Vec<Record>) -> Self {
         let bytes = RUN_BYTES + records.iter().map(Record::bytes).sum::<usize>();
         Self { from, until, records, bytes, used: AtomicU64::new(0) }
     }
 
     /// How many records lie before an edge.
-    pub(crate) fn before(&self, edge: &Edge) -> usize {
+    pub(crate) fn before(&self, edge: &Boundary) -> usize {
         self.records.partition_point(|record| !edge.is_before(record.point.taken_us, &record.name.module_id))
     }
 
     /// Adds a record that arrived later than those that are there.
     fn add(&mut self, record: Record) {
-        let edge = Edge::behind(record.point.taken_us, record.name.module_id.clone());
+        let edge = Boundary::behind(record.point.taken_us, record.name.module_id.clone());
         if !edge.is_before_any_of(&self.records) {
             self.bytes += record.bytes();
             self.records.push(record);
@@ -146,13 +146,13 @@ impl Run {
             first -= 1;
         }
         if let Some(oldest) = self.records.get(first).filter(|_| first > 0) {
-            self.from = Edge::before(oldest.point.taken_us, oldest.name.module_id.clone());
+            self.from = Boundary::before(oldest.point.taken_us, oldest.name.module_id.clone());
             self.bytes -= self.records.drain(..first).map(|record| record.bytes()).sum::<usize>();
         }
     }
 
     /// Narrows the run to what lies between two edges.
-    fn clip(&mut self, from: &Edge, until: &Edge) {
+    fn clip(&mut self, from: &Boundary, until: &Boundary) {
         if *until < self.until {
             let keep = self.before(until);
             self.records.truncate(keep);
@@ -166,7 +166,7 @@ impl Run {
     }
 }
 
-impl Edge {
+impl Boundary {
     /// Whether one of these records, in order, lies behind the edge.
     fn is_before_any_of(&self, records: &[Record]) -> bool {
         records.last().is_some_and(|last| self.is_before(last.point.taken_us, &last.name.module_id))
@@ -266,7 +266,7 @@ impl Runs {
     }
 
     /// The run that covers what lies directly behind an edge, or with `ascending` false directly before it.
-    pub(crate) fn beside(&self, edge: &Edge, ascending: bool) -> Option<&Run> {
+    pub(crate) fn beside(&self, edge: &Boundary, ascending: bool) -> Option<&Run> {
         let run = if ascending {
             let behind = self.runs.partition_point(|run| run.from <= *edge);
             self.runs.get(behind.checked_sub(1)?).filter(|run| *edge < run.until)
@@ -285,7 +285,7 @@ impl Runs {
     }
 
     /// The run of sums of that width that has what lies directly behind an edge, for a query of that time.
-    pub(crate) fn sums(&self, width_us: i64, edge: &Edge, time: &Range<i64>) -> Option<&SumRun> {
+    pub(crate) fn sums(&self, width_us: i64, edge: &Boundary, time: &Range<i64>) -> Option<&SumRun> {
         self.sums.at(width_us, edge, time, draw())
     }
 

@@ -17,7 +17,7 @@ use iotpi_core::ModuleId;
 use super::{
     bucket_sums::start_of,
     point::Point,
-    runs::{Edge, Name},
+    runs::{Boundary, Name},
     sum::Sum,
 };
 
@@ -51,8 +51,8 @@ pub(crate) struct SumRun {
     width_us: i64,
     /// Records taken at other times are not included.
     time: Range<i64>,
-    from: Edge,
-    until: Edge,
+    from: Boundary,
+    until: Boundary,
     sums: Vec<SeriesSum>,
     used: AtomicU64,
 }
@@ -61,7 +61,7 @@ impl SumRun {
     pub(crate) fn new(
         width_us: i64,
         time: Range<i64>,
-        (from, until): (Edge, Edge),
+        (from, until): (Boundary, Boundary),
         sums: Vec<SeriesSum>,
     ) -> Self {
         Self { width_us, time, from, until, sums, used: AtomicU64::new(0) }
@@ -79,7 +79,7 @@ impl SumRun {
     }
 
     /// Up to `most` sums behind an edge, as far as they fit a query of that time, and the edge up to which they are complete.
-    pub(crate) fn behind(&self, edge: &Edge, time: &Range<i64>, most: usize) -> (&[SeriesSum], Edge) {
+    pub(crate) fn behind(&self, edge: &Boundary, time: &Range<i64>, most: usize) -> (&[SeriesSum], Boundary) {
         let first = self.sums.partition_point(|sum| !edge.is_before(sum.start, &sum.name.module_id));
         let rest = self.sums.get(first..).unwrap_or_default();
         // The first stretch of which another part is summed up than the query wants.
@@ -91,8 +91,8 @@ impl SumRun {
         let fitting = rest.partition_point(|sum| sum.start < other);
         let taken = rest.get(..fitting.min(most)).unwrap_or_default();
         let until = match taken.last() {
-            Some(last) if taken.len() < fitting => Edge::behind(last.start, last.name.module_id.clone()),
-            _ => self.until.clone().min(Edge::at(other)),
+            Some(last) if taken.len() < fitting => Boundary::behind(last.start, last.name.module_id.clone()),
+            _ => self.until.clone().min(Boundary::at(other)),
         };
         (taken, until)
     }
@@ -125,7 +125,7 @@ impl SumRun {
     fn keep_first(&mut self, count: usize) {
         self.sums.truncate(count);
         if let Some(last) = self.sums.last() {
-            self.until = Edge::behind(last.start, last.name.module_id.clone());
+            self.until = Boundary::behind(last.start, last.name.module_id.clone());
         }
     }
 }
@@ -153,7 +153,7 @@ impl Sums {
     }
 
     /// A run that has what lies directly behind an edge, for a query of that time.
-    pub(crate) fn at(&self, width_us: i64, edge: &Edge, time: &Range<i64>, used: u64) -> Option<&SumRun> {
+    pub(crate) fn at(&self, width_us: i64, edge: &Boundary, time: &Range<i64>, used: u64) -> Option<&SumRun> {
         let is_it = |run: &&SumRun| {
             run.width_us == width_us && run.from <= *edge && *edge < run.until && run.fits(edge.us, time)
         };

@@ -1,221 +1,161 @@
-//! The journal's stream of bytes, cut into rows of one size that are used over and over.
+//! The write-ahead log: a table with one row for each commit that added readings. Compaction deletes the rows.
 //!
-//! A commit that adds 100 bytes rewrites one row in place: one page of the WAL, where inserting and deleting rows would
-//! dirty four (the row's, its parent, the list of free pages, the first page of the file). Measured in
-//! `docs/design/0011-journal.md`.
-
-use std::collections::VecDeque;
+//! Rows are numbered consecutively, so that a missing row is noticed, and a number is never used again, so that "compacted up to this
+//! id" stays true for a series.
 
 use rusqlite::{Connection, params};
 
-use crate::store::sqlite::failure::{Failure, Work};
+use super::wal_record::{self, WalEntry};
+use crate::store::sqlite::failure::{EngineResult, Failure};
 
-/// The size of a slot: with its row's header it fills a page of 512 bytes.
-pub(crate) const SLOT_BYTES: usize = 456;
+/// The most rows that one transaction deletes: about two milliseconds.
+const MAX_DELETED_ROWS: usize = 2048;
 
-/// Where the journal's bytes lie.
-#[derive(Debug, Default)]
-pub(crate) struct Slots {
-    /// Slots in use, as the positions of their first bytes and their rows, in order.
-    used: VecDeque<(u64, i64)>,
-    free: Vec<i64>,
-    /// The first row that was never used.
-    next: i64,
-    /// Where the next byte goes.
-    end: u64,
-    /// What the last slot holds, if it is not full.
-    tail: Vec<u8>,
-}
-
-/// A state to come back to.
+/// The end of the log.
 #[derive(Debug)]
-pub(crate) struct Mark {
-    used: usize,
-    next: i64,
-    end: u64,
-    tail: Vec<u8>,
+pub(crate) struct Wal {
+    next_id: u64,
 }
 
-impl Slots {
-    /// Reads the stream from the position `from` on. The caller says with [`Self::end_at`] where it ends.
+impl Wal {
+    /// Reads the records from the id `from` on, in order, and passes each to `apply` with its id.
     ///
     /// # Errors
-    /// SQLite's; a failure that counts as damage when slots are missing.
-    pub(crate) fn load(db: &Connection, from: u64) -> Work<(Self, Vec<u8>)> {
-        let mut slots = Self::default();
-        let mut stream = Vec::new();
-        let mut rows = db.prepare("SELECT slot, first, body FROM journal ORDER BY first")?;
-        let mut rows = rows.query([])?;
+    /// SQLite's; damage when a record is missing or cannot be decoded.
+    pub(crate) fn load(
+        db: &Connection,
+        from: u64,
+        mut apply: impl FnMut(u64, Vec<WalEntry>),
+    ) -> EngineResult<Self> {
+        let mut next_id = from;
+        let mut records = db.prepare("SELECT id, record FROM wal WHERE id >= ?1 ORDER BY id")?;
+        let mut rows = records.query([from])?;
         while let Some(row) = rows.next()? {
-            let (slot, first): (i64, u64) = (row.get(0)?, row.get(1)?);
-            slots.next = slots.next.max(slot + 1);
-            if first + SLOT_BYTES as u64 <= from {
-                slots.free.push(slot);
-                continue;
+            let id: u64 = row.get(0)?;
+            if id != next_id {
+                return Err(Failure::damaged("a record of the WAL is missing").into());
             }
-            let body = row.get_ref(2)?.as_blob()?;
-            let expected = slots
-                .used
-                .back()
-                .map_or(from - from % SLOT_BYTES as u64, |(last, _)| last + SLOT_BYTES as u64);
-            if first != expected || body.len() != SLOT_BYTES {
-                return Err(Failure::damaged("the journal has a hole").into());
-            }
-            let skipped = usize::try_from(from.saturating_sub(first)).unwrap_or(SLOT_BYTES);
-            stream.extend(body.get(skipped..).unwrap_or_default());
-            slots.used.push_back((first, slot));
+            let entries = wal_record::decode(row.get_ref(1)?.as_blob()?)
+                .ok_or_else(|| Failure::damaged("a record of the WAL cannot be read"))?;
+            apply(id, entries);
+            next_id = id + 1;
         }
-        slots.end = from;
-        Ok((slots, stream))
+        Ok(Self { next_id })
     }
 
-    /// The stream ends `length` bytes behind where it was loaded from; `stream` is what was loaded.
-    pub(crate) fn end_at(&mut self, length: usize, stream: &[u8]) {
-        self.end += length as u64;
-        let in_last = usize::try_from(self.end % SLOT_BYTES as u64).unwrap_or(0);
-        // Bytes before the loaded ones are folded already: nobody reads them again.
-        let known = stream.get(length.saturating_sub(in_last)..length).unwrap_or_default();
-        self.tail = vec![0; in_last - known.len()];
-        self.tail.extend(known);
-        // Slots behind the end hold nothing.
-        while self.used.back().is_some_and(|(first, _)| *first >= self.end) {
-            self.free.extend(self.used.pop_back().map(|(_, slot)| slot));
-        }
+    /// The id of the next record.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.next_id
     }
 
-    /// Where the next byte goes.
-    pub(crate) fn end(&self) -> u64 {
-        self.end
-    }
-
-    /// The state now, to come back to when the transaction does not hold.
-    pub(crate) fn mark(&self) -> Mark {
-        Mark { used: self.used.len(), next: self.next, end: self.end, tail: self.tail.clone() }
-    }
-
-    /// Back to a state nothing was released since.
-    pub(crate) fn undo(&mut self, mark: Mark) {
-        // Slots that were free go back in the order they came from; rows that were new never were.
-        while self.used.len() > mark.used {
-            let taken = self.used.pop_back().map(|(_, slot)| slot);
-            self.free.extend(taken.filter(|slot| *slot < mark.next));
-        }
-        (self.next, self.end, self.tail) = (mark.next, mark.end, mark.tail);
-    }
-
-    /// Appends bytes to the stream.
+    /// Appends one record with these entries.
     ///
     /// # Errors
     /// SQLite's.
-    pub(crate) fn append(&mut self, db: &Connection, mut bytes: &[u8]) -> Work<()> {
-        let mut write = db.prepare_cached(
-            "INSERT INTO journal (slot, first, body) VALUES (?1, ?2, ?3)
-             ON CONFLICT (slot) DO UPDATE SET first = excluded.first, body = excluded.body",
-        )?;
-        while !bytes.is_empty() {
-            if self.tail.is_empty() {
-                let slot = self.free.pop().unwrap_or_else(|| {
-                    self.next += 1;
-                    self.next - 1
-                });
-                self.used.push_back((self.end, slot));
-            }
-            let (now, rest) = bytes.split_at(bytes.len().min(SLOT_BYTES - self.tail.len()));
-            bytes = rest;
-            self.tail.extend(now);
-            self.end += now.len() as u64;
-            let Some((first, slot)) = self.used.back().copied() else {
-                return Err(Failure::damaged("the journal has no last slot").into());
-            };
-            let length = self.tail.len();
-            self.tail.resize(SLOT_BYTES, 0);
-            write.execute(params![slot, first, self.tail])?;
-            self.tail.truncate(if length == SLOT_BYTES { 0 } else { length });
-        }
+    pub(crate) fn append(&mut self, db: &Connection, entries: &[WalEntry]) -> EngineResult<()> {
+        let record = wal_record::encode(entries);
+        db.prepare_cached("INSERT INTO wal (id, record) VALUES (?1, ?2)")?
+            .execute(params![self.next_id, record])?;
+        self.next_id += 1;
         Ok(())
     }
 
-    /// Everything before the position `folded` is no longer needed.
-    pub(crate) fn release(&mut self, folded: u64) {
-        while self.used.front().is_some_and(|(first, _)| first + SLOT_BYTES as u64 <= folded) {
-            self.free.extend(self.used.pop_front().map(|(_, slot)| slot));
-        }
+    /// Undoes appends whose transaction was rolled back.
+    pub(crate) fn reset(&mut self, next_id: u64) {
+        self.next_id = next_id;
     }
+}
+
+/// Deletes some records before the id `before`. Returns whether there may be more.
+///
+/// # Errors
+/// SQLite's.
+pub(crate) fn delete_some(db: &Connection, before: u64) -> EngineResult<bool> {
+    let sql = "DELETE FROM wal WHERE id IN (SELECT id FROM wal WHERE id < ?1 ORDER BY id LIMIT ?2)";
+    Ok(db.prepare_cached(sql)?.execute(params![before, MAX_DELETED_ROWS])? == MAX_DELETED_ROWS)
+}
+
+/// Whether there are records before that id.
+///
+/// # Errors
+/// SQLite's.
+pub(crate) fn has_before(db: &Connection, id: u64) -> EngineResult<bool> {
+    Ok(db.prepare_cached("SELECT 1 FROM wal WHERE id < ?1")?.exists([id])?)
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{super::wal_record::tests::any_entry, *};
 
     fn database() -> Connection {
         let db = Connection::open_in_memory().unwrap();
-        db.execute_batch("CREATE TABLE journal (slot INTEGER PRIMARY KEY, first INTEGER, body BLOB)")
-            .unwrap();
+        db.execute_batch("CREATE TABLE wal (id INTEGER PRIMARY KEY, record BLOB)").unwrap();
         db
+    }
+
+    fn load(db: &Connection, from: u64) -> EngineResult<(Wal, Vec<(u64, Vec<WalEntry>)>)> {
+        let mut records = Vec::new();
+        let wal = Wal::load(db, from, |id, entries| records.push((id, entries)))?;
+        Ok((wal, records))
     }
 
     proptest! {
         #[test]
         fn what_was_appended_is_read_back_from_anywhere(
-            pieces in prop::collection::vec((prop::collection::vec(1_u8.., 1..1500), any::<bool>()), 1..12),
+            commits in prop::collection::vec((prop::collection::vec(any_entry(), 1..9), any::<bool>()), 1..12),
             from: prop::sample::Index,
         ) {
             let db = database();
-            let mut slots = Slots::default();
-            let (mut stream, mut released) = (Vec::<u8>::new(), 0);
+            let (mut wal, _) = load(&db, 0).unwrap();
+            let mut appended = Vec::new();
 
-            for (piece, release) in &pieces {
-                slots.append(&db, piece).unwrap();
-                stream.extend(piece);
-                if *release {
-                    released = stream.len() as u64;
-                    slots.release(released);
-                }
-                // What is undone leaves no trace, once the transaction is rolled back.
-                let mark = slots.mark();
+            for (entries, is_rolled_back) in commits {
+                let before = wal.next_id();
                 db.execute_batch("BEGIN").unwrap();
-                slots.append(&db, &[9; 700]).unwrap();
-                db.execute_batch("ROLLBACK").unwrap();
-                slots.undo(mark);
+                wal.append(&db, &entries).unwrap();
+                if is_rolled_back {
+                    db.execute_batch("ROLLBACK").unwrap();
+                    wal.reset(before);
+                } else {
+                    db.execute_batch("COMMIT").unwrap();
+                    appended.push((before, entries));
+                }
             }
 
-            let from = released + from.index(stream.len() - released as usize + 1) as u64;
-            let (mut loaded, found) = Slots::load(&db, from).unwrap();
-            let rest = &stream[from as usize..];
-            prop_assert_eq!(&found[..rest.len()], rest);
-            prop_assert!(found[rest.len()..].iter().all(|byte| *byte == 0), "zeros behind the end");
-
-            loaded.end_at(rest.len(), &found);
-            prop_assert_eq!(loaded.end(), stream.len() as u64);
-            loaded.append(&db, b"more").unwrap();
-            let (_, found) = Slots::load(&db, from).unwrap();
-            prop_assert_eq!(&found[rest.len()..rest.len() + 4], b"more");
+            let from = from.index(appended.len() + 1);
+            let (loaded, records) = load(&db, from as u64).unwrap();
+            prop_assert_eq!(&records, &appended[from..]);
+            prop_assert_eq!(loaded.next_id(), wal.next_id());
         }
     }
 
     #[test]
-    fn slots_are_used_again() {
+    fn ids_go_on_after_all_records_are_deleted() {
         let db = database();
-        let mut slots = Slots::default();
-
-        for _ in 0..100 {
-            slots.append(&db, &[1; 1000]).unwrap();
-            slots.release(slots.end());
+        let mut wal = load(&db, 0).unwrap().0;
+        for _ in 0..3 {
+            wal.append(&db, &[]).unwrap();
         }
 
-        let rows: i64 = db.query_row("SELECT count(*) FROM journal", [], |row| row.get(0)).unwrap();
-        assert!(rows <= 4, "{rows} rows");
+        assert!(!delete_some(&db, wal.next_id()).unwrap());
+
+        let (loaded, records) = load(&db, wal.next_id()).unwrap();
+        assert_eq!((loaded.next_id(), records), (3, Vec::new()));
     }
 
     #[test]
-    fn a_missing_slot_is_damage() {
+    fn a_missing_record_is_damage() {
         let db = database();
-        Slots::default().append(&db, &[1; 2000]).unwrap();
+        let mut wal = load(&db, 0).unwrap().0;
+        for _ in 0..3 {
+            wal.append(&db, &[]).unwrap();
+        }
 
-        db.execute("DELETE FROM journal WHERE slot = 1", []).unwrap();
+        db.execute("DELETE FROM wal WHERE id = 1", []).unwrap();
 
-        assert!(Slots::load(&db, 0).is_err());
+        assert!(load(&db, 0).is_err());
+        assert!(load(&db, 2).is_ok());
     }
 }

@@ -1,48 +1,53 @@
-//! How readings lie in the journal: one frame holds what one commit brought.
+//! The encoding of a WAL record, which holds the readings of one commit.
 //!
-//! A frame is its length (a varint, never 0), a CRC-32 of its body (4 bytes, little-endian), and its body: how many
-//! entries, the arrival all others are relative to (Unix milliseconds), and the entries. A reading of one sensor with a
-//! number takes 9 to 12 bytes.
+//! A record is a CRC-32 of its body (4 bytes, little-endian), and the body: the number of entries, the arrival to which all others are
+//! relative (Unix milliseconds), and the entries. A reading of one sensor with a sequence number takes 9 to 12 bytes.
 
 use iotpi_core::Outcome;
 
 use super::point::{Point, source_code, source_of};
 use crate::store::sqlite::varint::{put, put_signed, take, take_bytes, take_signed};
 
-/// One reading on its way into a series.
+/// The bytes of the checksum.
+const CHECKSUM_BYTES: usize = 4;
+
+/// One reading of a commit.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Entry {
-    /// Which series, by its row.
+pub(crate) struct WalEntry {
+    /// The id of the series.
     pub(crate) series: i64,
-    /// The record.
+    /// The reading.
     pub(crate) point: Point,
-    /// Which count of which module, by its row, and the number.
+    /// The id of the epoch, and the sequence number.
     pub(crate) number: Option<(i64, u64)>,
 }
 
-/// What a frame's value is: the bits of an entry's first byte, beside three for the time source and one for a number.
+/// The first byte of an entry: bit 2 is set if the entry has a sequence number.
 const NUMBERED: u8 = 0b100;
+/// The lower two bits of the time source.
 const SOURCE: u8 = 0b011;
-/// The time source's third bit.
+/// The third bit of the time source.
 const SOURCE_HIGH: u8 = 0b10_0000;
+/// How the value is encoded.
 const KIND: u8 = 0b11000;
-/// Eight bytes of a double.
+/// Eight bytes of a double, little-endian.
 const DOUBLE: u8 = 0;
-/// A varint of thousandths: most sensors have no more digits.
+/// A varint of thousandths: most sensors have no more decimal places.
 const THOUSANDTHS: u8 = 0b01000;
-/// No value: the reason's length and text.
+/// No value: the length and the text of the reason.
 const ABSENT: u8 = 0b10000;
 
-/// The greatest value, in thousandths, that is written as such: shorter than a double, and exact.
+/// The greatest value that is encoded in thousandths: shorter than a double, and exact.
 const MAX_THOUSANDTHS: f64 = 281_474_976_710_655.0;
 
-/// Appends a frame of these entries, of which there is at least one.
-pub(crate) fn encode(entries: &[Entry], bytes: &mut Vec<u8>) {
-    let Some(base_ms) = entries.first().map(|entry| entry.point.received_ms) else { return };
+/// Encodes entries as one record.
+pub(crate) fn encode(entries: &[WalEntry]) -> Vec<u8> {
+    let base_ms = entries.first().map_or(0, |entry| entry.point.received_ms);
     let mut body = Vec::with_capacity(16 + entries.len() * 14);
+    body.extend([0; CHECKSUM_BYTES]);
     put(&mut body, entries.len() as u64);
     put_signed(&mut body, base_ms);
-    for Entry { series, point, number } in entries {
+    for WalEntry { series, point, number } in entries {
         let thousandths = point.outcome.value().and_then(thousandths);
         let kind = match (&point.outcome, thousandths) {
             (Outcome::NoData(_), _) => ABSENT,
@@ -55,8 +60,8 @@ pub(crate) fn encode(entries: &[Entry], bytes: &mut Vec<u8>) {
         put_signed(&mut body, *series);
         put_signed(&mut body, point.received_ms.wrapping_sub(base_ms));
         put_signed(&mut body, point.taken_us.wrapping_sub(point.received_ms.wrapping_mul(1000)));
-        if let Some((delivery, seq)) = number {
-            put_signed(&mut body, *delivery);
+        if let Some((epoch, seq)) = number {
+            put_signed(&mut body, *epoch);
             put(&mut body, *seq);
         }
         match (&point.outcome, thousandths) {
@@ -68,12 +73,12 @@ pub(crate) fn encode(entries: &[Entry], bytes: &mut Vec<u8>) {
             (Outcome::Value(value), None) => body.extend(value.to_le_bytes()),
         }
     }
-    put(bytes, body.len() as u64);
-    bytes.extend(crc32fast::hash(&body).to_le_bytes());
-    bytes.extend(body);
+    let checksum = crc32fast::hash(&body[CHECKSUM_BYTES..]).to_le_bytes();
+    body[..CHECKSUM_BYTES].copy_from_slice(&checksum);
+    body
 }
 
-/// The value in thousandths, if that says exactly the same number.
+/// The value in thousandths, if that is exactly the same number.
 #[allow(clippy::cast_possible_truncation)]
 fn thousandths(value: f64) -> Option<i64> {
     let whole = (value * 1000.0).round();
@@ -81,36 +86,16 @@ fn thousandths(value: f64) -> Option<i64> {
     same.then_some(whole as i64)
 }
 
-/// What stands at the front of a stretch of journal.
-#[derive(Debug, PartialEq)]
-pub(crate) enum Front {
-    /// A frame, and how many bytes it takes.
-    Frame(Vec<Entry>, usize),
-    /// The end of what was written.
-    End,
-    /// Neither: it was written by nobody, or has rotted.
-    Damaged,
+/// Decodes a record; `None` when it is not, to the last bit, what was encoded.
+pub(crate) fn decode(record: &[u8]) -> Option<Vec<WalEntry>> {
+    let (checksum, body) = record.split_at_checked(CHECKSUM_BYTES)?;
+    if crc32fast::hash(body).to_le_bytes() != *checksum {
+        return None;
+    }
+    entries(body)
 }
 
-/// Reads the frame at the front of `bytes`.
-pub(crate) fn front(bytes: &[u8]) -> Front {
-    let mut rest = bytes;
-    let length = match take(&mut rest) {
-        None | Some(0) => return Front::End,
-        Some(length) => length,
-    };
-    let body = take_bytes(&mut rest, 4).zip(take_bytes(&mut rest, length));
-    let Some((sum, body)) = body else { return Front::Damaged };
-    if crc32fast::hash(body).to_le_bytes() != *sum {
-        return Front::Damaged;
-    }
-    match entries(body) {
-        Some(entries) => Front::Frame(entries, bytes.len() - rest.len()),
-        None => Front::Damaged,
-    }
-}
-
-fn entries(mut body: &[u8]) -> Option<Vec<Entry>> {
+fn entries(mut body: &[u8]) -> Option<Vec<WalEntry>> {
     let body = &mut body;
     let count = take(body)?;
     let base_ms = take_signed(body)?;
@@ -133,7 +118,7 @@ fn entries(mut body: &[u8]) -> Option<Vec<Entry>> {
         };
         let source = source_of(head & SOURCE | if head & SOURCE_HIGH == 0 { 0 } else { SOURCE + 1 })?;
         let numbered = number.is_some();
-        entries.push(Entry {
+        entries.push(WalEntry {
             series,
             point: Point { taken_us, received_ms, outcome, source, numbered },
             number,
@@ -143,52 +128,41 @@ fn entries(mut body: &[u8]) -> Option<Vec<Entry>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::{super::point::tests::any_point, *};
 
-    fn any_entry() -> impl Strategy<Value = Entry> {
+    pub(in crate::store::sqlite::series) fn any_entry() -> impl Strategy<Value = WalEntry> {
         (1_i64..1000, any_point(), 1_i64..100, 1..=iotpi_core::MAX_SEQ).prop_map(
-            |(series, point, of, seq)| {
-                let number = point.numbered.then_some((of, seq));
-                Entry { series, point, number }
+            |(series, point, epoch, seq)| {
+                let number = point.numbered.then_some((epoch, seq));
+                WalEntry { series, point, number }
             },
         )
     }
 
     proptest! {
         #[test]
-        fn a_frame_comes_back_as_it_was(entries in prop::collection::vec(any_entry(), 1..20), tail in any::<[u8; 3]>()) {
-            let mut bytes = Vec::new();
-            encode(&entries, &mut bytes);
-            let length = bytes.len();
-
-            bytes.extend(tail);
-
-            prop_assert_eq!(front(&bytes), Front::Frame(entries, length));
+        fn a_record_comes_back_as_it_was(entries in prop::collection::vec(any_entry(), 0..20)) {
+            prop_assert_eq!(decode(&encode(&entries)), Some(entries));
         }
 
         #[test]
-        fn a_changed_frame_is_damaged(entries in prop::collection::vec(any_entry(), 1..5), at: prop::sample::Index, by in 1_u8..=255) {
-            let mut bytes = Vec::new();
-            encode(&entries, &mut bytes);
-            let at = at.index(bytes.len());
+        fn a_changed_record_is_damaged(
+            entries in prop::collection::vec(any_entry(), 1..5), at: prop::sample::Index, by in 1_u8..=255,
+        ) {
+            let mut record = encode(&entries);
+            let at = at.index(record.len());
 
-            bytes[at] ^= by;
+            record[at] ^= by;
 
-            prop_assert!(!matches!(front(&bytes), Front::Frame(..)));
+            prop_assert_eq!(decode(&record), None);
         }
 
         #[test]
         fn any_other_bytes_are_read_without_harm(bytes: Vec<u8>) {
-            front(&bytes);
+            entries(&bytes);
         }
-    }
-
-    #[test]
-    fn behind_the_last_frame_is_the_end() {
-        assert_eq!(front(&[]), Front::End);
-        assert_eq!(front(&[0, 0, 0]), Front::End);
     }
 }

@@ -9,8 +9,8 @@ use super::{NOW, open, reading, recorded};
 use crate::store::{
     self, PageRequest, Store, StoreError,
     sqlite::{
-        failure::Work,
-        file::{APPLICATION_ID, MIGRATIONS},
+        failure::EngineResult,
+        file::{APPLICATION_ID, SCHEMA_VERSION},
     },
 };
 
@@ -101,10 +101,10 @@ async fn the_settings_that_promise_durability_are_in_force() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder.path().join("hub.db")).await.unwrap();
     let pragma = async |name: &'static str| {
-        let ask = move |db: &Connection| -> Work<_> {
+        let ask = move |db: &Connection| -> EngineResult<_> {
             Ok(db.pragma_query_value(None, name, |row| row.get::<_, rusqlite::types::Value>(0))?)
         };
-        (store.write("ask", move |desk| ask(desk)).await.unwrap(), store.read("ask", ask).await.unwrap())
+        (store.write("ask", move |tx| ask(tx)).await.unwrap(), store.read("ask", ask).await.unwrap())
     };
 
     let wal = rusqlite::types::Value::Text("wal".to_owned());
@@ -112,7 +112,7 @@ async fn the_settings_that_promise_durability_are_in_force() {
     assert_eq!(pragma("synchronous").await.0, 2.into());
     assert_eq!(pragma("foreign_keys").await.0, 1.into());
     assert_eq!(pragma("query_only").await, (0.into(), 1.into()));
-    assert_eq!(pragma("user_version").await.0, (MIGRATIONS.len() as i64).into());
+    assert_eq!(pragma("user_version").await.0, (SCHEMA_VERSION as i64).into());
 }
 
 #[tokio::test]
@@ -130,29 +130,42 @@ async fn a_database_of_a_newer_hub_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
-async fn commands_of_the_first_version_are_taken_over() {
+async fn a_database_of_an_unreleased_version_is_refused_and_left_alone() {
+    for (version, table) in [(1, "arrivals"), (2, "journal"), (6, "journal")] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("hub.db");
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch(&format!("CREATE TABLE {table} (a); CREATE TABLE modules (id TEXT)")).unwrap();
+        old.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+        old.pragma_update(None, "user_version", version).unwrap();
+        old.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(())).unwrap();
+        drop(old);
+        let before = std::fs::read(&path).unwrap();
+
+        let opened = open(&path).await.unwrap_err();
+        let examined = super::super::recovery::offline::examine(&path, true).await.unwrap_err();
+
+        for error in [opened, examined] {
+            assert!(matches!(error, StoreError::Engine { .. }), "no damage: {error:?}");
+            assert!(sentence(&error).contains("unreleased development version"), "{}", sentence(&error));
+        }
+        assert_eq!(std::fs::read(&path).unwrap(), before);
+    }
+}
+
+#[tokio::test]
+async fn a_database_of_this_version_is_opened_again_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("hub.db");
-    let old = Connection::open(&path).unwrap();
-    old.execute_batch(MIGRATIONS[0]).unwrap();
-    old.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
-    old.pragma_update(None, "user_version", 1).unwrap();
-    old.execute_batch(
-        "INSERT INTO modules (id, registered_at_us) VALUES ('led', 0);
-         INSERT INTO commands VALUES
-            (1, 'a', 'led', 'set', '{\"on\":true}', 0, 'succeeded', 'anna', 5, 6, 7, 8, 1, 'l', 9, 10, 11, '1', NULL),
-            (7, 'b', 'led', 'set', '{}', 1, 'queued', 'anna', 5, 6, 7, 8, 0, NULL, NULL, NULL, NULL, NULL, NULL);
-         DELETE FROM commands WHERE number = 7;",
-    )
-    .unwrap();
-    drop(old);
-
     let store = open(&path).await.unwrap();
+    store.record(vec![reading("attic", 1)], 10, NOW).await.unwrap();
+    store.settle().await.unwrap();
+    store.close().await.unwrap();
+    let before = std::fs::read(&path).unwrap();
 
-    let kept = store.command(&"a".to_owned()).await.unwrap().unwrap();
-    assert_eq!((kept.state.as_str(), kept.attempts, kept.result), ("succeeded", 1, Some(1.into())));
-    assert_eq!((kept.started_at, kept.superseded_by), (None, None));
-    assert_eq!(store.command(&"b".to_owned()).await.unwrap(), None);
+    open(&path).await.unwrap().close().await.unwrap();
+
+    assert_eq!(std::fs::read(&path).unwrap(), before);
 }
 
 #[tokio::test]
@@ -266,44 +279,4 @@ async fn a_schema_in_which_a_letter_changed_is_damage_and_a_table_beside_it_is_n
         matches!(error, StoreError::Damaged { .. }) && sentence(&error).contains("`modules`"),
         "{error:?}"
     );
-}
-
-#[tokio::test]
-async fn readings_of_the_first_version_are_taken_over() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("hub.db");
-    let old = Connection::open(&path).unwrap();
-    old.execute_batch(MIGRATIONS[0]).unwrap();
-    old.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
-    old.pragma_update(None, "user_version", 1).unwrap();
-    let begin = NOW.wall.as_micros();
-    old.execute_batch(&format!(
-        "INSERT INTO modules (id, registered_at_us) VALUES ('attic', {begin}), ('shed', {begin});
-         INSERT INTO series (id, module_id, sensor, unit)
-             VALUES (1, 'attic', 'temperature', 'celsius'), (2, 'shed', 'temperature', 'celsius');
-         WITH RECURSIVE n (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < 9999)
-         INSERT INTO readings SELECT 1, {begin} + n * 1000000, n, n / 10.0, NULL, {begin} + n * 1000000 + 2345 FROM n;
-         INSERT INTO readings VALUES (2, {begin}, 10000, NULL, 'unplugged', {begin});"
-    ))
-    .unwrap();
-    drop(old);
-
-    let store = open(&path).await.unwrap();
-
-    assert_eq!(recorded(&store).await, 10_001);
-    let newest = store.newest(None, None, &PageRequest::default()).await.unwrap().items;
-    assert_eq!(newest[0].outcome, Outcome::Value(999.9));
-    assert_eq!(
-        newest[0].received_at.unwrap().as_micros(),
-        begin + 9_999_000_000 + 2000,
-        "to the millisecond"
-    );
-    assert_eq!(newest[1].outcome, Outcome::NoData("unplugged".to_owned()));
-    let day = std::time::Duration::from_secs(86_400);
-    let days = store.buckets(&super::temperatures(true), day, &PageRequest::default()).await.unwrap().items;
-    let (count, missing) =
-        days.iter().fold((0, 0), |sum, day| (sum.0 + day.count.unwrap(), sum.1 + day.missing));
-    assert_eq!((count, missing), (10_000, 1));
-    store.record(vec![reading("attic", 1)], 10, NOW).await.unwrap();
-    assert_eq!(recorded(&store).await, 10_002);
 }

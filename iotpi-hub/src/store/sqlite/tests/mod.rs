@@ -53,7 +53,7 @@ mod folding {
         let place = format!("//{}/hub.db", folder.path().display());
         (
             Arc::new(
-                Sqlite::open(&place, StoreOptions { fold_at: Some(1), ..StoreOptions::default() })
+                Sqlite::open(&place, StoreOptions { compact_at: Some(1), ..StoreOptions::default() })
                     .await
                     .unwrap(),
             ),

@@ -47,8 +47,8 @@ fn module(n: u8) -> ModuleId {
     ModuleId::new(format!("m{n}")).unwrap()
 }
 
-async fn open(path: &Path, fold_at: Option<usize>) -> Sqlite {
-    let options = StoreOptions { fold_at, ..StoreOptions::default() };
+async fn open(path: &Path, compact_at: Option<usize>) -> Sqlite {
+    let options = StoreOptions { compact_at, ..StoreOptions::default() };
     Sqlite::open(&format!("//{}", path.display()), options).await.unwrap()
 }
 
@@ -77,13 +77,13 @@ proptest! {
         steps in prop::collection::vec(step(), 1..24),
         // Close together, and so far apart that each record has a chunk of its own.
         unit_us in prop::sample::select(vec![1_i64, 20 * 86_400 * 1_000_000]),
-        fold_at in prop::sample::select(vec![None, Some(1), Some(50)]),
+        compact_at in prop::sample::select(vec![None, Some(1), Some(50)]),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("hub.db");
-            let mut store = open(&path, fold_at).await;
+            let mut store = open(&path, compact_at).await;
             let mut kept: Vec<Reading> = Vec::new();
             let at = |n: i64| Timestamp::from_micros(1_700_000_000_000_000 + n * unit_us);
             for step in steps {
@@ -107,7 +107,7 @@ proptest! {
                     Step::Restart => {
                         store.close().await.unwrap();
                         drop(store);
-                        store = open(&path, fold_at).await;
+                        store = open(&path, compact_at).await;
                     }
                     Step::Ask { since, until, not_after, limit, ascending, width } => {
                         let query = ReadingQuery {

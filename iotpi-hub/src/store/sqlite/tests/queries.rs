@@ -10,10 +10,10 @@ use crate::store::{
     PageRequest, SeriesKey, Store, StoreError, StoreOptions,
     sqlite::{
         Sqlite, commands,
-        failure::Work,
+        failure::EngineResult,
         readers,
         series::{bucket_sums, merge, readings, rollup_blocks},
-        writer::Desk,
+        writer::WriteContext,
     },
 };
 
@@ -51,7 +51,7 @@ async fn a_query_that_panics_gives_its_connection_back() {
     let store = open(&folder.path().join("hub.db")).await.unwrap();
 
     for _ in 0..2 * readers::CONNECTIONS {
-        let answer = store.read("panic", |_| -> Work<()> { panic!("on purpose") }).await;
+        let answer = store.read("panic", |_| -> EngineResult<()> { panic!("on purpose") }).await;
         assert!(matches!(answer, Err(StoreError::Engine { .. })), "{answer:?}");
     }
 
@@ -61,7 +61,7 @@ async fn a_query_that_panics_gives_its_connection_back() {
 #[tokio::test]
 async fn no_list_walks_through_or_sorts_a_whole_table() {
     let store = Sqlite::open(":memory:", StoreOptions::default()).await.unwrap();
-    let plans = |db: &mut Desk<'_>| {
+    let plans = |db: &mut WriteContext<'_>| {
         let plan = |sql: &str| -> rusqlite::Result<String> {
             let mut explain = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
             // Without parameters: the plan is what they leave open.
@@ -81,7 +81,7 @@ async fn no_list_walks_through_or_sorts_a_whole_table() {
 #[tokio::test]
 async fn no_statement_is_prepared_anew_for_other_parameters() {
     let store = Sqlite::open(":memory:", StoreOptions::default()).await.unwrap();
-    let prepared = |db: &mut Desk<'_>| {
+    let prepared = |db: &mut WriteContext<'_>| {
         let anew = |sql: &str| -> rusqlite::Result<i32> {
             let mut statement = db.prepare(sql)?;
             for value in 1..4 {
@@ -105,7 +105,7 @@ async fn no_statement_is_prepared_anew_for_other_parameters() {
 #[tokio::test]
 async fn a_sweep_looks_only_at_commands_that_are_not_final() {
     let store = Sqlite::open(":memory:", StoreOptions::default()).await.unwrap();
-    let plan = |db: &mut Desk<'_>| {
+    let plan = |db: &mut WriteContext<'_>| {
         let explain = format!("EXPLAIN QUERY PLAN {}", commands::NEXT_DUE);
         Ok(db.query_row(&explain, [], |row| row.get::<_, String>(3))?)
     };
@@ -124,13 +124,13 @@ proptest! {
         limit in 1_u32..12,
         ascending: bool,
         width_us in prop::sample::select(vec![1_i64, 2, 4]),
-        fold_at in prop::sample::select(vec![None, Some(1), Some(7)]),
+        compact_at in prop::sample::select(vec![None, Some(1), Some(7)]),
     ) {
         let taken: Vec<_> = data.iter().map(|(of, n)| reading(["a", "b", "c", "d"][*of], *n)).collect();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
 
         runtime.block_on(async {
-            let store = Sqlite::open(":memory:", StoreOptions { fold_at, ..StoreOptions::default() }).await.unwrap();
+            let store = Sqlite::open(":memory:", StoreOptions { compact_at, ..StoreOptions::default() }).await.unwrap();
             for reading in &taken {
                 store.record(vec![reading.clone()], 10, NOW).await.unwrap();
             }

@@ -4,17 +4,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use iotpi_core::{ModuleId, Outcome, Quantity, Reading, Sample, Timestamp};
 use proptest::prelude::*;
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 
 use super::{NOW, open, temperatures, whole};
-use crate::store::{
-    ExpiryPlan, Store, StoreOptions,
-    sqlite::{
-        Sqlite,
-        file::{APPLICATION_ID, MIGRATIONS},
-        series::{chunk, point::Point, rollups},
-    },
-};
+use crate::store::{ExpiryPlan, Store, StoreOptions, sqlite::Sqlite};
 
 const SECOND: i64 = 1_000_000;
 
@@ -40,7 +33,7 @@ fn noise(n: i64) -> i64 {
 
 /// Opens a store that folds whenever a thousand records wait.
 async fn folding(place: &str) -> Sqlite {
-    Sqlite::open(place, StoreOptions { fold_at: Some(1000), ..StoreOptions::default() }).await.unwrap()
+    Sqlite::open(place, StoreOptions { compact_at: Some(1000), ..StoreOptions::default() }).await.unwrap()
 }
 
 async fn record(store: &Sqlite, readings: impl IntoIterator<Item = Reading>) {
@@ -51,12 +44,10 @@ async fn record(store: &Sqlite, readings: impl IntoIterator<Item = Reading>) {
     store.settle().await.unwrap();
 }
 
-/// What the database takes without the journal's slots, which do not grow with what is at rest.
+/// What the database occupies, without pages that are free.
 async fn bytes_at_rest(store: &Sqlite) -> u64 {
-    let journal =
-        |db: &Connection| Ok(db.query_row("SELECT count(*) * 512 FROM journal", [], |row| row.get(0))?);
-    let journal: u64 = store.read("measure the journal", journal).await.unwrap();
-    store.disk_use().await.unwrap().database_bytes - journal
+    let used = store.disk_use().await.unwrap();
+    used.database_bytes - used.reusable_bytes
 }
 
 async fn rows(store: &Sqlite, table: &'static str) -> u64 {
@@ -166,7 +157,7 @@ proptest! {
     fn buckets_are_what_the_records_come_to(
         parts in prop::collection::vec((1_i64..2_500, prop::sample::select(vec![1_i64, 7, 60, 600, 3_600])), 1..5),
         late_one_in in 2_usize..9,
-        fold_at in prop::sample::select(vec![300_usize, 1_000, 4_000]),
+        compact_at in prop::sample::select(vec![300_usize, 1_000, 4_000]),
         expired in 0_usize..100,
         width in prop::sample::select(vec![60_i64, 300, 3_600, 7_200, 86_400]),
         limit in 40_u32..1_000,
@@ -186,7 +177,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
 
         runtime.block_on(async {
-            let options = StoreOptions { fold_at: Some(fold_at), ..StoreOptions::default() };
+            let options = StoreOptions { compact_at: Some(compact_at), ..StoreOptions::default() };
             let store = Sqlite::open(":memory:", options).await.unwrap();
             for batch in first.chunks(200) {
                 store.record(batch.iter().map(|(_, one)| one.clone()).collect(), 10, NOW).await.unwrap();
@@ -247,66 +238,6 @@ async fn a_damaged_block_is_found() {
 
     let found = open(&path).await.unwrap().verify(true).await.unwrap();
     assert!(found.faults.iter().any(|fault| fault.contains("sums of attic/temperature")), "{found:?}");
-}
-
-/// Writes a series as the version before rollups were left out did: chunks of 4,096, and rollups of everything.
-fn write_as_before(db: &Connection, series: i64, module: &str, records: &[Reading]) {
-    let points: Vec<_> = records.iter().map(|record| Point::of(record.clone(), NOW)).collect();
-    db.execute("INSERT INTO modules (id, registered_at_us) VALUES (?1, 0)", [module]).unwrap();
-    let sql = "INSERT INTO series (id, module_id, sensor, unit) VALUES (?1, ?2, 'temperature', 'celsius')";
-    db.execute(sql, params![series, module]).unwrap();
-    rollups::add(db, series, &points, |_| true).unwrap();
-    // The oldest chunk has expired.
-    for part in points.chunks(4096).skip(1) {
-        let (first, last) = (part[0].taken_us, part[part.len() - 1].taken_us);
-        let body = chunk::encode(part).unwrap();
-        let sql = "INSERT INTO chunks (series_id, first_us, last_us, count, present, sum, body)
-                   VALUES (?1, ?2, ?3, ?4, ?4, 0, ?5)";
-        db.execute(sql, params![series, first, last, part.len(), body]).unwrap();
-    }
-}
-
-#[tokio::test]
-async fn rollups_that_are_not_worth_it_are_removed_from_an_older_database() {
-    let intervals = [1, 10, 60, 3_600];
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("hub.db");
-    let old = Connection::open(&path).unwrap();
-    MIGRATIONS[..4].iter().for_each(|migration| old.execute_batch(migration).unwrap());
-    old.execute_batch("DROP TABLE readings").unwrap();
-    old.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
-    old.pragma_update(None, "user_version", 4).unwrap();
-    old.execute_batch("BEGIN").unwrap();
-    let records = |interval: i64| (0..14_000).map(move |n| reading(interval, n)).collect::<Vec<_>>();
-    for (series, interval) in intervals.into_iter().enumerate() {
-        write_as_before(&old, series as i64 + 1, &format!("every-{interval}"), &records(interval));
-    }
-    old.execute_batch("COMMIT").unwrap();
-    let before: u64 = old.query_row("SELECT count(*) FROM rollups", [], |row| row.get(0)).unwrap();
-    drop(old);
-
-    let store = open(&path).await.unwrap();
-
-    for interval in intervals {
-        for width in [60, 3_600, 86_400] {
-            let mut query = temperatures(true);
-            query.module_id = Some(ModuleId::new(format!("every-{interval}")).unwrap());
-            let duration = Duration::from_secs(width);
-            let found = whole(1000, async |page| store.buckets(&query, duration, &page).await.unwrap()).await;
-            let found: BTreeMap<_, _> =
-                found.iter().map(|b| (b.start.as_micros(), (b.count, b.min, b.max))).collect();
-            let expected = model(&records(interval), width as i64);
-            let expected: BTreeMap<_, _> = expected
-                .into_iter()
-                .map(|(start, sum)| (start, (Some(sum.0), Some(sum.3), Some(sum.4))))
-                .collect();
-            assert_eq!(found, expected, "{width} s, every {interval} s");
-        }
-    }
-    let after = rows(&store, "rollups").await;
-    // Those of expired records are all there is left of them.
-    assert!(after < before / 2, "{after} of {before}");
-    assert!(store.verify(true).await.unwrap().is_sound());
 }
 
 #[tokio::test]

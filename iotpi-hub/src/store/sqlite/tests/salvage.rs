@@ -133,7 +133,7 @@ async fn a_damaged_page_loses_what_stood_on_it() {
             ("chunks", "overflow") => 4_096,
             // A leaf has some chunks.
             ("chunks", "leaf") => 4 * 4_096,
-            ("journal", _) => 20_000,
+            ("wal", _) => 20_000,
             _ => 0,
         };
         assert!(lost <= may_be_lost, "{what}: {lost} lost");

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::{NOW, open, reading, recorded};
 use crate::store::{
     Store, StoreError, StoreOptions,
-    sqlite::{Sqlite, failure::Fail, writer::Desk},
+    sqlite::{Sqlite, failure::EngineError, writer::WriteContext},
 };
 
 #[tokio::test]
@@ -50,11 +50,11 @@ async fn a_refused_write_takes_none_of_its_group_along() {
     let (go, wait) = std::sync::mpsc::channel::<()>();
     let held = store.write("hold", move |_| Ok(wait.recv().is_ok()));
     let add = |n| store.record(vec![reading("attic", n)], 10, NOW);
-    let spoil = store.write("spoil", |db: &mut Desk<'_>| {
+    let spoil = store.write("spoil", |db: &mut WriteContext<'_>| {
         db.execute("INSERT INTO modules (id, registered_at_us) VALUES ('half', 1)", [])?;
-        Err::<(), _>(Fail::from(StoreError::NotFound("reason to keep it")))
+        Err::<(), _>(EngineError::from(StoreError::NotFound("reason to keep it")))
     });
-    let break_off = store.write("break off", |db: &mut Desk<'_>| Ok(db.execute("nonsense", [])?));
+    let break_off = store.write("break off", |db: &mut WriteContext<'_>| Ok(db.execute("nonsense", [])?));
 
     let (held, one, spoiled, two, broken, three, ()) =
         tokio::join!(held, add(1), spoil, add(2), break_off, add(3), async { go.send(()).unwrap() });
@@ -111,7 +111,7 @@ async fn a_full_disk_is_said_and_the_engine_lives_on() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder.path().join("hub.db")).await.unwrap();
     let limit = async |pages: i64| {
-        let set = move |db: &mut Desk<'_>| {
+        let set = move |db: &mut WriteContext<'_>| {
             let size: i64 = db.pragma_query_value(None, "page_count", |row| row.get(0))?;
             Ok(db.pragma_update_and_check(None, "max_page_count", size + pages, |_| Ok(()))?)
         };
@@ -135,9 +135,9 @@ async fn after_a_fatal_failure_nothing_is_acknowledged_any_more() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder.path().join("hub.db")).await.unwrap();
     store.record(vec![reading("attic", 1)], 10, NOW).await.unwrap();
-    let broken = |_: &mut Desk<'_>| {
+    let broken = |_: &mut WriteContext<'_>| {
         let said = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_FSYNC);
-        Err::<(), _>(Fail::from(rusqlite::Error::SqliteFailure(said, None)))
+        Err::<(), _>(EngineError::from(rusqlite::Error::SqliteFailure(said, None)))
     };
 
     let (first, second) = tokio::join!(store.write("fail", broken), store.check());

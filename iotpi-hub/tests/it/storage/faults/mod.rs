@@ -27,7 +27,7 @@ struct Rig {
     path: PathBuf,
     /// Holds the file the hub makes before SQLite opens it; what is in it is on the disk in memory.
     /// See `StoreOptions`.
-    fold_at: Option<usize>,
+    compact_at: Option<usize>,
     _folder: tempfile::TempDir,
 }
 
@@ -36,7 +36,7 @@ impl Rig {
         let folder = tempfile::tempdir().unwrap();
         let at = folder.path().canonicalize().unwrap();
         let mounted = vfs::mount(Disk::new(at.clone(), image));
-        Self { mounted, path: at.join("hub.db"), fold_at: None, _folder: folder }
+        Self { mounted, path: at.join("hub.db"), compact_at: None, _folder: folder }
     }
 
     fn disk(&self) -> &Disk {
@@ -44,7 +44,7 @@ impl Rig {
     }
 
     async fn open(&self) -> store::Result<Arc<dyn Store>> {
-        let options = StoreOptions { fold_at: self.fold_at, ..StoreOptions::default() };
+        let options = StoreOptions { compact_at: self.compact_at, ..StoreOptions::default() };
         store::open_with(&format!("sqlite://{}", self.path.display()), options).await
     }
 

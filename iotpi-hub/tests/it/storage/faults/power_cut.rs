@@ -69,7 +69,7 @@ fn case(seed: u64, used: &Used) -> usize {
         if random.one_in(4) { (&nothing, Ledger::new()) } else { (&used.image, used.ledger.clone()) };
     let mut rig = Rig::new(image);
     // Every second case folds what it records as it goes, so that the power goes while records move.
-    rig.fold_at = random.one_in(2).then(|| 1 + random.index(200));
+    rig.compact_at = random.one_in(2).then(|| 1 + random.index(200));
     rig.disk().arrange(Fault::PowerCut { at: 1 + random.below(used.operations) });
 
     run(async {
