@@ -222,7 +222,12 @@ pub(super) fn start(
 }
 
 /// See [`Store::finish`](crate::store::Store::finish).
-pub(super) fn finish(db: &Connection, module: &ModuleId, report: &CommandReport, now: Now) -> EngineResult<Command> {
+pub(super) fn finish(
+    db: &Connection,
+    module: &ModuleId,
+    report: &CommandReport,
+    now: Now,
+) -> EngineResult<Command> {
     #[cfg(feature = "sabotage")]
     let report = &drop_the_fence(db, report)?;
     let result = match &report.outcome {
@@ -417,7 +422,11 @@ fn with_lease(db: &Connection, id: &CommandId) -> EngineResult<Option<(Command, 
 }
 
 /// See [`Store::commands`](crate::store::Store::commands).
-pub(super) fn commands(db: &Connection, module: &ModuleId, page: &PageRequest) -> EngineResult<Page<Command>> {
+pub(super) fn commands(
+    db: &Connection,
+    module: &ModuleId,
+    page: &PageRequest,
+) -> EngineResult<Page<Command>> {
     let list = List::new("commands", module);
     let before = list.key::<i64>(page)?.unwrap_or(i64::MAX);
     let sql = format!(

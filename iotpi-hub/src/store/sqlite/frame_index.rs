@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{
     columns::{json, maybe_moment, moment, parsed},
-    failure::{Failure, EngineResult},
+    failure::{EngineResult, Failure},
     modules, varint,
 };
 use crate::store::{
@@ -27,7 +27,11 @@ const SPAN_US: i64 = 60_000_000;
 const MAX_FRAMES_PER_ROW: usize = 1024;
 
 /// See [`FrameIndexStore::set_recording`](crate::store::FrameIndexStore::set_recording).
-pub(super) fn set_recording(db: &Connection, module: &ModuleId, settings: &RecordingSettings) -> EngineResult<()> {
+pub(super) fn set_recording(
+    db: &Connection,
+    module: &ModuleId,
+    settings: &RecordingSettings,
+) -> EngineResult<()> {
     known(db, module)?;
     let sql = "INSERT INTO recording_settings (module_id, settings) VALUES (?1, ?2)
                ON CONFLICT DO UPDATE SET settings = excluded.settings";
@@ -250,7 +254,8 @@ pub(super) fn recorded_frame(
     pick: FrameSelection,
 ) -> EngineResult<Option<FoundFrame>> {
     let at = at.as_micros();
-    let columns = "SELECT name, frame_index.first_us, body FROM frame_index JOIN segments ON segments.id = segment_id
+    let columns =
+        "SELECT name, frame_index.first_us, body FROM frame_index JOIN segments ON segments.id = segment_id
                    WHERE frame_index.module_id = ?1";
     let look = |rest: &str, wanted: &[&dyn rusqlite::ToSql]| -> EngineResult<Vec<FoundFrame>> {
         let mut statement = db.prepare_cached(&format!("{columns} {rest}"))?;
@@ -287,7 +292,11 @@ pub(super) fn recorded_frame(
 }
 
 /// See [`FrameIndexStore::segments`](crate::store::FrameIndexStore::segments).
-pub(super) fn segments(db: &Connection, module: &ModuleId, page: &PageRequest) -> EngineResult<Page<SegmentRecord>> {
+pub(super) fn segments(
+    db: &Connection,
+    module: &ModuleId,
+    page: &PageRequest,
+) -> EngineResult<Page<SegmentRecord>> {
     let list = List::new("segments", module);
     let (after, after_id) = list.key::<(i64, i64)>(page)?.unwrap_or((i64::MIN, i64::MIN));
     let mut statement = db.prepare_cached(
@@ -335,7 +344,8 @@ pub(super) fn tombstones(db: &Connection) -> EngineResult<Vec<(ModuleId, String)
 
 /// See [`FrameIndexStore::remove_tombstones`](crate::store::FrameIndexStore::remove_tombstones).
 pub(super) fn remove_tombstones(db: &Connection, gone: &[(ModuleId, String)]) -> EngineResult<()> {
-    let mut forget = db.prepare_cached("DELETE FROM segment_tombstones WHERE module_id = ?1 AND name = ?2")?;
+    let mut forget =
+        db.prepare_cached("DELETE FROM segment_tombstones WHERE module_id = ?1 AND name = ?2")?;
     for (module, name) in gone {
         forget.execute(params![module.as_str(), name])?;
     }

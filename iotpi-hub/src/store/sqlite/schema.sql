@@ -259,7 +259,7 @@ CREATE TABLE frame_index (
     module_id  TEXT    NOT NULL,
     first_us   INTEGER NOT NULL, -- time: of the earliest frame
     last_us    INTEGER NOT NULL, -- time: of the latest frame
-    body       BLOB    NOT NULL, -- footage.rs
+    body       BLOB    NOT NULL, -- frame_index.rs
     CHECK (first_us <= last_us)
 ) STRICT;
 
