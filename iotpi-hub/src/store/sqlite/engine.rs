@@ -87,7 +87,7 @@ impl Sqlite {
             let ingest = Ingest::load(&connection, options.compact_at).map_err(|fail| {
                 // What is there stays as it was found, the WAL beside it too.
                 let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
-                fail.into_failure().at_start().into_store_error("read the journal")
+                fail.into_failure().at_start().into_store_error("read the WAL")
             })?;
             let (memtable, dedup) = (ingest.memtable(), ingest.dedup());
             let file_watch = file.as_deref().map(FileWatch::of);

@@ -38,7 +38,7 @@ use serde_json::{Map, Value};
 
 use self::{
     file_watch::FileWatch,
-    series::{buckets, gaps, memtable, merge, page, readings, rollups, runs},
+    series::{boundary, buckets, gaps, memtable, merge, page, readings, rollups},
     writer::WriteContext,
 };
 use super::{
@@ -135,7 +135,7 @@ impl Store for Sqlite {
             }
         };
         let (series, no_later) = self.memtable.read(|series| {
-            let end = runs::Boundary::at(end_us(query.not_after));
+            let end = boundary::Boundary::at(end_us(query.not_after));
             (series.count(query), series.is_last(&query.sensor, &end))
         });
         // The latest time moves on with the clock: sums up to it would serve no later query.

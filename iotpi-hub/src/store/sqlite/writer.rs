@@ -65,7 +65,7 @@ pub(super) struct WriteContext<'a> {
 }
 
 impl WriteContext<'_> {
-    /// The database and the ingest, each for itself.
+    /// The database and the write path of readings, borrowed separately.
     pub(super) fn split(&mut self) -> (&Connection, &mut Ingest) {
         (self.db, self.ingest)
     }
@@ -324,7 +324,7 @@ impl WriterThread {
         }
     }
 
-    /// The next group; an empty one when there is only something to fold or to delete, none when there will never be one again.
+    /// The next group; an empty one when there is only something to compact or to delete, none when there will never be one again.
     fn next_group(&self, messages: &mpsc::Receiver<Message>, closing: bool) -> Option<Vec<Message>> {
         let first = if closing || self.has_own_work() {
             match messages.try_recv() {
@@ -441,7 +441,7 @@ impl WriterThread {
                     return Err(failure);
                 }
                 // The writes of the group are no worse for it.
-                tracing::warn!(error = %failure, "the ingest could not be folded; later");
+                tracing::warn!(error = %failure, "the compaction failed and is retried");
                 execute("ROLLBACK TO compaction")?;
                 ingest.compact_later();
             }

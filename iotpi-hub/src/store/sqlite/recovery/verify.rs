@@ -67,7 +67,7 @@ fn look(db: &Connection, found: &mut Verification) -> Result<()> {
         found
             .faults
             .extend(damaged_bodies(db, "sums", BLOCK_BODIES, |body| rollup_blocks::decode(body).is_err())?);
-        let ingest = Ingest::load(db, None).map_err(|fail| fail.into_store_error("read the journal"));
+        let ingest = Ingest::load(db, None).map_err(|fail| fail.into_store_error("read the WAL"));
         if let Err(error) = ingest {
             found.faults.push(describe(&error));
         }
@@ -120,9 +120,10 @@ fn damaged_bodies(
 pub(crate) fn readings(path: &Path, throttle: &Throttle) -> Result<u64> {
     let db = open(path, throttle)?;
     let sql = "SELECT coalesce(sum(count), 0) FROM chunks";
-    let folded: u64 = db.query_row(sql, [], |row| row.get(0)).map_err(engine_error("count the readings"))?;
+    let compacted: u64 =
+        db.query_row(sql, [], |row| row.get(0)).map_err(engine_error("count the readings"))?;
     let ingest = Ingest::load(&db, None).map_err(|fail| fail.into_store_error("count the readings"))?;
-    Ok(folded + ingest.memtable().read(AllSeries::records) as u64)
+    Ok(compacted + ingest.memtable().read(AllSeries::records) as u64)
 }
 
 fn describe(error: &StoreError) -> String {

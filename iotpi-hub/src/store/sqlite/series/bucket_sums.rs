@@ -1,4 +1,4 @@
-//! The folded records of one series summed up by stretches of any width.
+//! The compacted records of one series summed up by buckets of any width.
 //!
 //! Each record counts once: for a width of rollups it is in a rollup, or in a block, or its chunk is still to be added up for that
 //! width. These are sums, so a stretch may be made of all three.
@@ -39,7 +39,7 @@ impl BucketSums {
         self.sums.into_iter().take_while(move |(start, _)| *start < self.complete_until)
     }
 
-    /// Adds the folded records of a series in a stretch of time: whole units of the widest fitting width from the rollups, what is
+    /// Adds the compacted records of a series in a time range: whole units of the widest fitting width from the rollups, what is
     /// left at both ends from the next narrower width, and in the end from the records themselves.
     ///
     /// # Errors

@@ -6,10 +6,10 @@ use std::{ops::Range, time::Duration};
 use iotpi_core::{Bucket, ModuleId, Timestamp};
 
 use super::{
+    boundary::Boundary,
     bucket_sums::start_of,
     memtable::AllSeries,
-    rollups::{EARLIEST, LATEST},
-    runs::Boundary,
+    sum::{EARLIEST, LATEST},
     sum_runs::{SeriesSum, SumRun},
 };
 use crate::store::sqlite::{columns::micros, failure::EngineResult};

@@ -1,4 +1,4 @@
-//! How folded records lie on the disk: up to [`MAX_POINTS`] of one series, column by column, each column compressed by
+//! The encoding of a chunk of compacted records: up to [`MAX_POINTS`] of one series, column by column, each column compressed by
 //! [pco](https://github.com/pcodec/pcodec), with a CRC-32 over all of it.
 //!
 //! A chunk is a version byte, how many points, the columns (when taken, when received, values, time sources, reasons),
@@ -19,6 +19,9 @@ use crate::store::sqlite::{
 
 /// The most points of a chunk: enough for the codec to be at its best, few enough to be decoded in under 0.1 ms.
 pub(crate) const MAX_POINTS: usize = 4096;
+
+/// The time partition of a chunk: 30 days. A series with few records has small chunks, so that retention is not off by years.
+pub(crate) const PARTITION_US: i64 = 30 * 86_400 * 1_000_000;
 
 const VERSION: u8 = 1;
 /// One step below pco's default: half the time for under 2 % more bytes.

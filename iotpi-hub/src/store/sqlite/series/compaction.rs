@@ -1,23 +1,20 @@
-//! Folding: records leave the journal for the chunks and rollups of their series.
+//! Compaction: moves records from the memtable into the chunks and rollups of their series.
 //!
-//! One series is one step of a few tenths of a millisecond, in a transaction with whatever else is being written: folding
-//! never holds up a write for longer than that, and costs no commit of its own while there are writes.
+//! One series is one step of a few tenths of a millisecond, in a transaction together with the writes that are queued:
+//! compaction delays no write for longer, and needs no commit of its own while there are writes.
 
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
 use super::{
-    chunk::{self, MAX_POINTS},
+    chunk::{self, MAX_POINTS, PARTITION_US},
     point::{Point, merged},
     rollups,
     sum::{Sum, UNROLLED, unrolled_width},
 };
 use crate::store::sqlite::failure::{EngineResult, Failure};
 
-/// The longest stretch of time in one chunk: 30 days. A series with few records has small chunks, and retention is not off by years.
-pub(crate) const PARTITION_US: i64 = 30 * 86_400 * 1_000_000;
-
-/// Moves records of a series, in order, into its chunks and rollups, and notes that it is folded up to the position
-/// `compacted_to`. Does nothing when the series is gone.
+/// Moves records of a series, in order, into its chunks and rollups, and stores that its WAL records before `compacted_to` are
+/// compacted. Does nothing when the series is gone.
 ///
 /// # Errors
 /// SQLite's; damage when a chunk cannot be read.

@@ -1,7 +1,7 @@
 //! Which numbered readings have arrived, which never will, and which are missing.
 //!
-//! The numbers of a count are a few ranges in memory. The journal holds each number beside its reading, so a reading and
-//! the memory of it are one write; what was folded is kept as ranges.
+//! The numbers of a count are a few ranges in memory. The WAL has each number beside its reading, so a reading and
+//! the record of its arrival are one write; compacted numbers are stored as ranges.
 
 use std::collections::HashMap;
 
@@ -83,7 +83,7 @@ impl PendingDedup {
 }
 
 impl Dedup {
-    /// Reads what is kept. The journal's rest is pending with [`Self::arrived`].
+    /// Reads the stored epochs. [`Self::mark_arrived`] adds the numbers of the WAL.
     pub(crate) fn load(db: &Connection) -> EngineResult<Self> {
         let mut all = Self::default();
         let mut epochs =
@@ -129,7 +129,7 @@ impl Dedup {
         module.epochs.iter_mut().find(|count| count.row == row)
     }
 
-    /// A reading of that number is in the journal.
+    /// The WAL has a reading of that number.
     pub(crate) fn mark_arrived(&mut self, row: i64, seq: u64) {
         if let Some(count) = self.count(row) {
             count.arrived.insert(seq);
@@ -270,7 +270,7 @@ impl Dedup {
         self.owners.retain(|_, owner| owner != module);
     }
 
-    /// Writes down which numbers arrived, so that the journal before here is no longer needed for it.
+    /// Stores which numbers have arrived, so that the WAL is no longer needed for it.
     ///
     /// # Errors
     /// SQLite's.

@@ -194,9 +194,9 @@ pub(crate) fn by_series(
     let mut accounts = Vec::with_capacity(waiting.len());
     for (row, kind, cut, frozen, fresh) in waiting {
         let found = series.query_row([row], |row| Ok((row.get::<_, u64>(0)?, row.get::<_, u64>(1)?)));
-        let Some((folded, received)) = found.optional()? else { continue };
+        let Some((compacted_to, received)) = found.optional()? else { continue };
         // What is on its way into chunks may be there already.
-        let received = received + fresh + if folded >= cut { 0 } else { frozen };
+        let received = received + fresh + if compacted_to >= cut { 0 } else { frozen };
         let lost: u64 = gaps.query_row(params![module.as_str(), kind.as_str()], |row| row.get(0))?;
         accounts.push(SeriesDelivery { kind, expected: received + lost, received, lost });
     }

@@ -1,9 +1,9 @@
-//! What is in memory of the series: which there are, the newest record of each, and the records that are in the journal
-//! but not yet chunks_us. A query sees the chunks_us ones in the database and these.
+//! The memtable: the series, the newest record of each, and the records that are in the WAL but not in chunks yet. A query
+//! merges these with the compacted records in the database.
 //!
-//! The writer changes it after each commit, before anybody is answered. A query takes what it needs of it *and* begins
-//! its view of the database under one lock, so the two differ by at most the one commit that is not told yet; how far a
-//! series is chunks_us tells in which of the two a record is to be counted.
+//! The writer thread changes it after each commit, before the writes are acknowledged. A query copies what it needs *and*
+//! begins its snapshot of the database under one lock, so the two differ by at most the one commit that is not applied yet.
+//! `series.compacted_to` in the snapshot decides where a record of that commit is counted.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -15,15 +15,16 @@ use iotpi_core::{ModuleId, Quantity, SensorType, Unit};
 use rusqlite::{Connection, OptionalExtension as _};
 
 use super::{
+    boundary::{Boundary, Name},
     point::{Point, merged},
-    runs::{self, Boundary, Name, Run, Runs, Ticket},
+    runs::{self, Run, Runs, Ticket},
     sum_runs::SumRun,
     wal_record::WalEntry,
 };
 use crate::store::sqlite::failure::EngineResult;
 use crate::store::{ReadingQuery, SeriesKey};
 
-/// The series and their records that are not chunks_us.
+/// The series and their records that are not compacted.
 #[derive(Debug, Default)]
 pub(crate) struct Memtable(RwLock<AllSeries>);
 
@@ -36,7 +37,7 @@ pub(crate) struct AllSeries {
     records: usize,
 }
 
-/// What is in memory of a sensor type.
+/// The series of a sensor type.
 #[derive(Debug, Default)]
 struct SensorSeries {
     rows: BTreeMap<ModuleId, i64>,
@@ -47,28 +48,28 @@ struct SensorSeries {
     last_us: Option<i64>,
 }
 
-/// Series series.
+/// One series.
 #[derive(Debug)]
 pub(crate) struct Series {
     pub(crate) id: i64,
     pub(crate) name: Arc<Name>,
     /// The newest record, once a query looked it up or a newer one arrived.
     pub(crate) newest: Option<Point>,
-    /// When the first and the last chunks_us record were taken; the first may be gone since.
+    /// The times of the first and the last compacted record; the first may have expired since.
     pub(crate) chunks_us: Option<(i64, i64)>,
-    /// Records on their way into chunks, in order, and the position up to which they are.
+    /// Records that are being compacted, in order; the compaction ends before the WAL record `frozen_to`.
     frozen: Vec<Point>,
     frozen_to: u64,
-    /// Records in the journal behind those, in order.
+    /// Later records, in order.
     active: Vec<Point>,
 }
 
-/// A series as a query holds it.
+/// A query's copy of a series.
 #[derive(Debug, Clone)]
 pub(crate) struct SeriesSnapshot {
     pub(crate) id: i64,
     pub(crate) name: Arc<Name>,
-    /// Unless the database has them already: see [`SeriesSnapshot::uncompacted`].
+    /// The database may have them already: see [`SeriesSnapshot::uncompacted`].
     pub(crate) frozen: Vec<Point>,
     pub(crate) active: Vec<Point>,
     frozen_to: u64,
@@ -79,7 +80,7 @@ impl Series {
         self.name.quantity.unit()
     }
 
-    /// Records on their way into chunks, in order, and the position up to which they are; then those behind, in order.
+    /// Records that are being compacted, in order, and where the compaction ends; then later records, in order.
     pub(crate) fn uncompacted(&self) -> (&[Point], u64, &[Point]) {
         (&self.frozen, self.frozen_to, &self.active)
     }
@@ -96,7 +97,7 @@ impl Series {
         waiting.chain(self.chunks_us.map(|(_, last)| last)).max()
     }
 
-    /// The series with those of its waiting records that `which` names by two runs in order.
+    /// A copy of the series with those of its records in memory that `which` selects.
     pub(crate) fn snapshot(&self, which: impl Fn(&[Point]) -> Vec<Point>) -> SeriesSnapshot {
         SeriesSnapshot {
             id: self.id,
@@ -126,7 +127,7 @@ impl Series {
         }
     }
 
-    /// The newest `count` waiting records, oldest first, if nothing chunks_us can be among the newest.
+    /// The newest `count` records in memory, oldest first, if no compacted record can be among the newest.
     pub(crate) fn newest_uncompacted(&self, count: usize) -> Option<Vec<Point>> {
         if !self.frozen.is_empty() {
             return None;
@@ -134,7 +135,7 @@ impl Series {
         let newest = &self.active[self.active.len().saturating_sub(count)..];
         let enough = match (newest.first(), self.chunks_us) {
             (_, None) => true,
-            (Some(oldest), Some((_, chunks_us))) => newest.len() == count && oldest.taken_us > chunks_us,
+            (Some(oldest), Some((_, last_us))) => newest.len() == count && oldest.taken_us > last_us,
             (None, Some(_)) => count == 0,
         };
         enough.then(|| newest.to_vec())
@@ -142,7 +143,7 @@ impl Series {
 }
 
 impl SeriesSnapshot {
-    /// The records that are in memory alone, in order, given how far the database has chunks_us the series.
+    /// The records that are only in memory, in order, given how far the snapshot has compacted the series.
     pub(crate) fn uncompacted(self, chunks_us: u64) -> Vec<Point> {
         if chunks_us >= self.frozen_to { self.active } else { merged(self.frozen, self.active) }
     }
@@ -157,25 +158,24 @@ impl Memtable {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks at what is in memory.
+    /// Reads the memtable.
     pub(crate) fn read<T>(&self, look: impl FnOnce(&AllSeries) -> T) -> T {
         look(&self.lock_read())
     }
 
-    /// Looks at what is in memory and begins the connection's view of the database, which from here on does not change
-    /// until its transaction ends.
+    /// Reads the memtable and begins the snapshot of the connection, which does not change until its transaction ends.
     pub(crate) fn snapshot<T>(&self, db: &Connection, look: impl FnOnce(&AllSeries) -> T) -> EngineResult<T> {
         let series = self.lock_read();
         db.prepare_cached("SELECT compacted_to FROM wal_state")?.query_row([], |row| row.get::<_, i64>(0))?;
         Ok(look(&series))
     }
 
-    /// Takes over what another one has.
+    /// Replaces the content with that of another memtable.
     pub(crate) fn replace_with(&self, other: &Self) {
         *self.lock_write() = std::mem::take(&mut *other.lock_write());
     }
 
-    /// A series there is; `folded`: when its first and last chunks_us records were taken.
+    /// Adds a series. `chunks_us` are the times of its first and its last compacted record.
     pub(crate) fn add_series(
         &self,
         row: i64,
@@ -195,7 +195,7 @@ impl Memtable {
         series.by_id.insert(row, one);
     }
 
-    /// Entries of the journal, in its order.
+    /// Inserts entries of a committed WAL record.
     pub(crate) fn insert(&self, entries: &[WalEntry]) {
         let mut series = self.lock_write();
         let AllSeries { by_id, by_sensor, records, .. } = &mut *series;
@@ -212,7 +212,7 @@ impl Memtable {
         }
     }
 
-    /// A module's series are gone.
+    /// Removes the series of a module.
     pub(crate) fn remove_module(&self, module: &ModuleId) {
         let mut series = self.lock_write();
         let gone: Vec<_> = series.of_module(module).map(|(key, row)| (key.clone(), *row)).collect();
@@ -231,7 +231,7 @@ impl Memtable {
         }
     }
 
-    /// Sets everything that waits apart, to be chunks_us: it ends at the position `frozen_to`. Answers the rows concerned.
+    /// Freezes all records for a compaction of the WAL records before `frozen_to`. Returns the ids of their series.
     pub(crate) fn freeze(&self, frozen_to: u64) -> Vec<i64> {
         let mut rows = Vec::new();
         for one in self.lock_write().by_id.values_mut().filter(|one| !one.active.is_empty()) {
@@ -243,12 +243,12 @@ impl Memtable {
         rows
     }
 
-    /// What was set apart of a series.
+    /// The frozen records of a series.
     pub(crate) fn frozen(&self, row: i64) -> Vec<Point> {
         self.lock_read().by_id.get(&row).map(|one| one.frozen.clone()).unwrap_or_default()
     }
 
-    /// What was set apart of a series is chunks_us.
+    /// The frozen records of a series are compacted.
     pub(crate) fn mark_compacted(&self, row: i64) {
         let mut series = self.lock_write();
         if let Some(one) = series.by_id.get_mut(&row) {
@@ -261,7 +261,7 @@ impl Memtable {
         }
     }
 
-    /// Records of a series from before a moment may be gone.
+    /// Records of a series from before a time may have been removed.
     pub(crate) fn expire(&self, row: i64, before_us: i64) {
         let mut series = self.lock_write();
         let AllSeries { by_id, by_sensor, .. } = &mut *series;
@@ -275,7 +275,7 @@ impl Memtable {
     /// When the first record of a sensor type was taken, or earlier, given the same of those on the disk.
     pub(crate) fn set_first(&self, sensor: &SensorType, on_disk: Option<i64>) -> Option<i64> {
         let mut series = self.lock_write();
-        // What arrived or was chunks_us since it was looked up counts too.
+        // Records may have arrived or been compacted since the lookup.
         let first = series.of_sensor(sensor).filter_map(Series::first_us).chain(on_disk).min();
         if let Some(of_sensor) = series.by_sensor.get_mut(sensor) {
             of_sensor.first_us = first;
@@ -317,7 +317,7 @@ impl AllSeries {
         self.by_id.len()
     }
 
-    /// How many records wait to be chunks_us.
+    /// How many records are not compacted.
     pub(crate) fn records(&self) -> usize {
         self.records
     }
@@ -406,7 +406,7 @@ impl AllSeries {
     }
 }
 
-/// How far a series is folded; nothing when it is gone.
+/// The first WAL record that is not compacted for a series; `None` when the series is gone.
 pub(crate) fn compacted_to(db: &Connection, row: i64) -> EngineResult<Option<u64>> {
     let sql = "SELECT compacted_to FROM series WHERE id = ?1";
     Ok(db.prepare_cached(sql)?.query_row([row], |row| row.get(0)).optional()?)

@@ -14,10 +14,11 @@ use iotpi_core::SensorType;
 use rusqlite::{Connection, OptionalExtension as _, Params, params};
 
 use super::{
+    boundary::{Boundary, Name},
     chunk::decode_points,
     memtable::{AllSeries, Memtable, compacted_to},
     point::Point,
-    runs::{Boundary, MAX_RECORDS, Name, Record, Run, Ticket},
+    runs::{MAX_RECORDS, Record, Run, Ticket},
 };
 use crate::store::sqlite::failure::EngineResult;
 
@@ -120,10 +121,10 @@ struct Merge {
     crowded: usize,
     /// The first `want` keys, greatest on top.
     first: BinaryHeap<Key>,
-    /// AllSeries by when their next record may come at the earliest.
+    /// Series by when their next record may come at the earliest.
     open: BinaryHeap<Reverse<(Key, usize)>>,
     series: Vec<Open>,
-    /// The positions up to which the series with records on their way into chunks are to be folded.
+    /// Series with frozen records, and where their compaction ends.
     cuts: Vec<(i64, i64, u64)>,
     /// Everything before this was found.
     complete: Key,
@@ -162,7 +163,7 @@ impl Merge {
             }
             merge.offer(rank, i64::MAX - 1, frozen, true);
             merge.offer(rank, i64::MAX, fresh, false);
-            // What waits to be folded may be folded already.
+            // The snapshot may have the frozen records in chunks already.
             let ends =
                 [one.chunks_us, frozen.first().zip(frozen.last()).map(|(a, b)| (a.taken_us, b.taken_us))];
             let first = ends.into_iter().flatten().map(|(first, _)| first).min();
@@ -254,7 +255,7 @@ impl Merge {
     fn drop_compacted(&mut self, db: &Connection) -> EngineResult<()> {
         let mut ahead = HashSet::new();
         for (rank, row, cut) in &self.cuts {
-            if compacted_to(db, *row)?.is_none_or(|folded| folded >= *cut) {
+            if compacted_to(db, *row)?.is_none_or(|to| to >= *cut) {
                 ahead.insert(self.key(0, *rank).1);
             }
         }

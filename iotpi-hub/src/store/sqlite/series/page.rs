@@ -5,10 +5,11 @@ use std::cmp::Ordering;
 use iotpi_core::Reading;
 
 use super::{
+    boundary::Boundary,
     memtable::AllSeries,
     merge::MergeRequest,
     readings::RecordKey,
-    runs::{Boundary, Record, Run},
+    runs::{Record, Run},
 };
 use crate::store::sqlite::failure::EngineResult;
 use crate::store::{

@@ -1,4 +1,4 @@
-//! A record of a series, without its series' name: what the journal, the chunks and the memory of the engine are made of.
+//! A record of a series, without its series' name: the element of the WAL, of chunks and of the memtable.
 
 use iotpi_core::{ModuleId, Outcome, Quantity, Reading, TimeSource, Timestamp};
 
@@ -15,7 +15,7 @@ pub(crate) struct Point {
     pub(crate) outcome: Outcome,
     /// Whose clock `taken_us` goes by.
     pub(crate) source: TimeSource,
-    /// Whether it came with a number. Counted when it is folded, not kept.
+    /// Whether it came with a sequence number. Counted by compaction, not stored in chunks.
     pub(crate) numbered: bool,
 }
 

@@ -108,8 +108,8 @@ impl Part {
 /// A part of one series' records in a stretch of time, oldest first.
 fn points(db: &Connection, series: SeriesSnapshot, time: Range<i64>, part: Part) -> EngineResult<Vec<Point>> {
     let row = series.id;
-    let Some(folded) = compacted_to(db, row)? else { return Ok(Vec::new()) };
-    let waiting = series.uncompacted(folded);
+    let Some(compacted_to) = compacted_to(db, row)? else { return Ok(Vec::new()) };
+    let waiting = series.uncompacted(compacted_to);
     let waiting = between(&waiting, time.start, time.end);
     let mut chunks: Vec<Vec<Point>> = Vec::new();
     let mut count = 0;
@@ -141,7 +141,7 @@ pub(crate) const CHUNKS: &str = "SELECT last_us, body, first_us FROM chunks
 pub(crate) const CHUNKS_BACKWARDS: &str = "SELECT last_us, body, first_us FROM chunks
      WHERE series_id = ?1 AND first_us < ?2 ORDER BY first_us DESC, id DESC";
 
-/// Goes through the folded records of a series in a stretch of time, chunk by chunk in the order asked for; within a chunk
+/// Reads the compacted records of a series in a time range, chunk by chunk in the order asked for; within a chunk
 /// the oldest is first. Ends when `go_on` says so.
 pub(crate) fn stored(
     db: &Connection,

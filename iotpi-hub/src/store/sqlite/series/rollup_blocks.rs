@@ -9,8 +9,7 @@ use pco::standalone::simple_decompress;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{
-    chunk::{Damaged, put_numbers, sealed, take_column, unsealed},
-    compaction::PARTITION_US,
+    chunk::{Damaged, PARTITION_US, put_numbers, sealed, take_column, unsealed},
     sum::{SECOND, Sum, WIDTHS},
 };
 use crate::store::sqlite::{

@@ -1,4 +1,4 @@
-//! Records summed up by the minute, the hour and the day as they are folded, and stretches of any width made of that.
+//! Records summed up by minute, hour and day during compaction, and buckets of any width computed from these.
 
 use std::{ops::Range, sync::Arc};
 
@@ -15,12 +15,6 @@ use super::{
     sum_runs::SeriesSum,
 };
 use crate::store::sqlite::failure::EngineResult;
-
-/// No record is older: a module may say that it took one a year before a hub booted in 1970. A whole day's beginning, so
-/// that a query without a beginning is made of whole days.
-pub(crate) const EARLIEST: i64 = -400 * 86_400 * SECOND;
-/// No record is younger: the end of 2100 is as good as never, and a whole day's beginning too.
-pub(crate) const LATEST: i64 = 47_847 * 86_400 * SECOND;
 
 /// Adds records, in order, to the rollups of their series, of those widths that `which` names: late records correct what is there.
 ///
@@ -134,8 +128,8 @@ fn stretches(
 ) -> EngineResult<impl Iterator<Item = (i64, Sum)>> {
     let row = series.id;
     let mut stretches = BucketSums::new(width_us, most);
-    if let Some(folded) = compacted_to(db, row)? {
-        let waiting = series.uncompacted(folded);
+    if let Some(compacted_to) = compacted_to(db, row)? {
+        let waiting = series.uncompacted(compacted_to);
         stretches.add_compacted(db, row, time.clone())?;
         for point in between(&waiting, time.start, time.end) {
             stretches.add(point.taken_us, point.outcome.value());

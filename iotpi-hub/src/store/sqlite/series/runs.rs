@@ -9,7 +9,6 @@
 //! Runs take up to [`MAX_BYTES`] in all; the least recently used goes first.
 
 use std::{
-    cmp::Ordering,
     ops::Range,
     sync::{
         Arc, Mutex, PoisonError,
@@ -17,9 +16,10 @@ use std::{
     },
 };
 
-use iotpi_core::{ModuleId, Quantity, Reading};
+use iotpi_core::{ModuleId, Reading};
 
 use super::{
+    boundary::{Boundary, Name},
     point::Point,
     sum_runs::{SumRun, Sums},
 };
@@ -34,13 +34,6 @@ const RECORD_BYTES: usize = size_of::<Record>();
 const RUN_BYTES: usize = 512;
 /// Records that may arrive while a merge is made; with more, its run is not kept.
 const MAX_ARRIVALS: usize = 8192;
-
-/// The names of a series, shared by its records.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Name {
-    pub(crate) module_id: ModuleId,
-    pub(crate) quantity: Quantity,
-}
 
 /// A record with its series.
 #[derive(Debug, Clone)]
@@ -61,44 +54,6 @@ impl Record {
     /// Whether it is of the same module and microsecond.
     pub(crate) fn is_beside(&self, other: &Self) -> bool {
         self.point.taken_us == other.point.taken_us && self.name.module_id == other.name.module_id
-    }
-}
-
-/// A boundary in the order of a type's records, by time and then module: before or behind all records of one module and
-/// microsecond, or before all records of a microsecond.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Boundary {
-    pub(crate) us: i64,
-    pub(crate) module: Option<ModuleId>,
-    pub(crate) behind: bool,
-}
-
-impl Boundary {
-    pub(crate) const FIRST: Self = Self::at(i64::MIN);
-    pub(crate) const LAST: Self = Self::at(i64::MAX);
-
-    /// Before the records of that microsecond.
-    pub(crate) const fn at(us: i64) -> Self {
-        Self { us, module: None, behind: false }
-    }
-
-    /// Before the records of that module and microsecond.
-    pub(crate) fn before(us: i64, module: ModuleId) -> Self {
-        Self { us, module: Some(module), behind: false }
-    }
-
-    /// Behind the records of that module and microsecond.
-    pub(crate) fn behind(us: i64, module: ModuleId) -> Self {
-        Self { us, module: Some(module), behind: true }
-    }
-
-    /// Whether a record of that module and microsecond lies behind the edge.
-    pub(crate) fn is_before(&self, us: i64, module: &ModuleId) -> bool {
-        let record = self.us.cmp(&us).then_with(|| match &self.module {
-            None => Ordering::Less,
-            Some(of) => of.cmp(module).then(if self.behind { Ordering::Greater } else { Ordering::Less }),
-        });
-        record == Ordering::Less
     }
 }
 
@@ -126,7 +81,7 @@ impl Run {
     /// Adds a record that arrived later than those that are there.
     fn add(&mut self, record: Record) {
         let edge = Boundary::behind(record.point.taken_us, record.name.module_id.clone());
-        if !edge.is_before_any_of(&self.records) {
+        if !is_before_any_of(&edge, &self.records) {
             self.bytes += record.bytes();
             self.records.push(record);
             return;
@@ -166,11 +121,9 @@ impl Run {
     }
 }
 
-impl Boundary {
-    /// Whether one of these records, in order, lies behind the edge.
-    fn is_before_any_of(&self, records: &[Record]) -> bool {
-        records.last().is_some_and(|last| self.is_before(last.point.taken_us, &last.name.module_id))
-    }
+/// Whether one of these records, in order, is behind the boundary.
+fn is_before_any_of(boundary: &Boundary, records: &[Record]) -> bool {
+    records.last().is_some_and(|last| boundary.is_before(last.point.taken_us, &last.name.module_id))
 }
 
 /// Draws numbers that are never drawn again.

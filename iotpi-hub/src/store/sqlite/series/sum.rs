@@ -8,6 +8,12 @@ pub(crate) const WIDTHS: [i64; 3] = [86_400, 3_600, 60];
 /// No rollup includes the records: the `unrolled_width` of a new chunk.
 pub(crate) const UNROLLED: i64 = WIDTHS[0];
 
+/// No record is older: a module may say that it took one a year before a hub booted in 1970. A whole day's beginning, so
+/// that a query without a beginning is made of whole days.
+pub(crate) const EARLIEST: i64 = -400 * 86_400 * SECOND;
+/// No record is younger: the end of 2100 is as good as never, and a whole day's beginning too.
+pub(crate) const LATEST: i64 = 47_847 * 86_400 * SECOND;
+
 /// A row of a rollup takes some 45 bytes, a record in a chunk about 3: with so many records a row it adds at most half as much
 /// again. Reading a row costs as much time as reading ten records of a chunk.
 const MIN_RECORDS_A_ROLLUP: usize = 32;

@@ -15,9 +15,9 @@ use std::{
 use iotpi_core::ModuleId;
 
 use super::{
+    boundary::{Boundary, Name},
     bucket_sums::start_of,
     point::Point,
-    runs::{Boundary, Name},
     sum::Sum,
 };
 
