@@ -61,7 +61,7 @@ impl Salvaged {
     /// Whether everything but readings was saved.
     #[must_use]
     pub fn has_all_but_readings(&self) -> bool {
-        let of_readings = ["chunks", "journal", "rollups", "rollup_blocks", "series"];
+        let of_readings = ["chunks", "wal", "rollups", "rollup_blocks", "series"];
         self.damaged.iter().all(|table| of_readings.contains(&table.as_str()))
     }
 }
