@@ -45,28 +45,28 @@ impl<C: Camera> CameraModule<C> {
     }
 
     /// Captures frames on demand.
-    async fn capture(&mut self, film: &FramePublisher, up: &dyn Uplink) -> Infallible {
+    async fn capture(&mut self, publisher: &FramePublisher, up: &dyn Uplink) -> Infallible {
         let mut failing = false;
         let mut refused = false;
         loop {
-            film.demand().await;
+            publisher.demand().await;
             match self.camera.capture().await {
                 Ok(frame) => {
                     failing = false;
-                    film.publish(frame);
+                    publisher.publish(frame);
                 }
                 Err(error) => {
                     if !failing {
-                        tracing::warn!(module = %up.module_id(), %error, "the camera gave no picture");
+                        tracing::warn!(module = %up.module_id(), %error, "the camera delivered no frame");
                     }
                     failing = true;
                     tokio::time::sleep(CAMERA_RETRY).await;
                 }
             }
-            if !refused && film.state().refused > 0 {
+            if !refused && publisher.state().refused > 0 {
                 refused = true;
-                let error = film.state().error.map(|error| error.to_string());
-                tracing::warn!(module = %up.module_id(), error, "the hub refuses pictures; said once");
+                let error = publisher.state().error.map(|error| error.to_string());
+                tracing::warn!(module = %up.module_id(), error, "the hub refuses frames; said once");
             }
         }
     }
@@ -87,7 +87,7 @@ impl<C: Camera> Module for CameraModule<C> {
         up: Arc<dyn Uplink>,
         stop: CancellationToken,
     ) -> Result<(), ModuleError> {
-        let (film, frames) = FramePublisher::channel();
+        let (publisher, frames) = FramePublisher::channel();
         let line = up.clone();
         // A separate task, so that a camera that computes does not delay the frame before.
         let sending = tokio::spawn(async move { frames.forward_to(&*line).await });
@@ -95,12 +95,12 @@ impl<C: Camera> Module for CameraModule<C> {
         let ended = tokio::select! {
             () = stop.cancelled() => None,
             ended = &mut sending => Some(ended),
-            never = self.capture(&film, &*up) => match never {},
+            never = self.capture(&publisher, &*up) => match never {},
         };
         // Ends the upload in order, if possible.
-        drop(film);
+        drop(publisher);
         match ended {
-            Some(Err(panicked)) => Err(ModuleError::Other(format!("sending pictures ended: {panicked}"))),
+            Some(Err(panicked)) => Err(ModuleError::Other(format!("sending frames ended: {panicked}"))),
             Some(Ok(())) => Ok(()),
             None => {
                 let _ = tokio::time::timeout(LAST_PICTURE, sending).await;

@@ -33,17 +33,17 @@ fn picture(bytes: usize) -> Frame {
 }
 
 /// One line, not opened again.
-fn push(client: HubClient, mut pictures: FrameReceiver) -> JoinHandle<Result<(), UplinkError>> {
-    tokio::spawn(async move { client.stream_frames(&id(), &mut pictures).await })
+fn push(client: HubClient, mut frames: FrameReceiver) -> JoinHandle<Result<(), UplinkError>> {
+    tokio::spawn(async move { client.stream_frames(&id(), &mut frames).await })
 }
 
 /// A line that is opened again.
-fn send(client: HubClient, pictures: FrameReceiver) -> JoinHandle<()> {
-    tokio::spawn(async move { pictures.forward_to(&client.uplink(id())).await })
+fn send(client: HubClient, frames: FrameReceiver) -> JoinHandle<()> {
+    tokio::spawn(async move { frames.forward_to(&client.uplink(id())).await })
 }
 
-async fn until(film: &FramePublisher, met: impl FnMut(&PublisherState) -> bool) -> PublisherState {
-    film.changes().wait_for(met).await.unwrap().clone()
+async fn until(publisher: &FramePublisher, met: impl FnMut(&PublisherState) -> bool) -> PublisherState {
+    publisher.changes().wait_for(met).await.unwrap().clone()
 }
 
 fn field(head: &str, name: &str) -> Option<f64> {
@@ -53,12 +53,12 @@ fn field(head: &str, name: &str) -> Option<f64> {
 #[tokio::test]
 async fn pictures_travel_on_one_request_with_their_numbers_and_times() {
     let mut hub = frame_hub(Manners::default()).await;
-    let (film, pictures) = FramePublisher::channel();
-    let pushing = push(client(&hub), pictures);
+    let (publisher, frames) = FramePublisher::channel();
+    let pushing = push(client(&hub), frames);
     let shown = [picture(100), picture(200_000), picture(9000)];
 
     for (i, frame) in shown.iter().enumerate() {
-        film.publish(frame.clone());
+        publisher.publish(frame.clone());
         let (head, jpeg) = hub.part().await;
 
         assert!(jpeg == frame.jpeg(), "picture {i} arrived otherwise");
@@ -66,21 +66,21 @@ async fn pictures_travel_on_one_request_with_their_numbers_and_times() {
         assert_eq!(field(&head, "x-sequence"), Some(i as f64 + 1.0));
         assert_eq!(field(&head, "x-timestamp"), Some(frame.taken_at().as_secs_f64()));
     }
-    drop(film);
+    drop(publisher);
 
     assert!(matches!(hub.next().await, Heard::End { in_order: true }));
     pushing.await.unwrap().unwrap();
-    // One asked for the time in vain, one took all pictures.
+    // One asked for the time in vain, one took all frames.
     assert_eq!(hub.connections.load(Ordering::SeqCst), 2);
 }
 
 #[tokio::test]
 async fn the_request_says_who_sends_and_how_parts_are_told_apart() {
     let mut hub = frame_hub(Manners::default()).await;
-    let (film, pictures) = FramePublisher::channel();
-    let _pushing = push(client(&hub), pictures);
+    let (publisher, frames) = FramePublisher::channel();
+    let _pushing = push(client(&hub), frames);
 
-    film.publish(picture(100));
+    publisher.publish(picture(100));
 
     let Some(Heard::Push { authorization, content_type }) = hub.heard.recv().await else { panic!() };
     assert_eq!(authorization.unwrap(), "Bearer iotpi_abc");
@@ -90,15 +90,15 @@ async fn the_request_says_who_sends_and_how_parts_are_told_apart() {
 #[tokio::test]
 async fn who_watches_is_heard_while_pictures_go() {
     let mut hub = frame_hub(Manners::default()).await;
-    let (film, pictures) = FramePublisher::channel();
-    let _pushing = push(client(&hub), pictures);
+    let (publisher, frames) = FramePublisher::channel();
+    let _pushing = push(client(&hub), frames);
 
-    film.publish(picture(100));
+    publisher.publish(picture(100));
     hub.receipt(0);
-    until(&film, |state| state.online && state.viewers == 0).await;
+    until(&publisher, |state| state.online && state.viewers == 0).await;
     hub.receipt(2);
-    until(&film, |state| state.viewers == 2).await;
-    film.publish(picture(200));
+    until(&publisher, |state| state.viewers == 2).await;
+    publisher.publish(picture(200));
     hub.part().await;
     let (_, jpeg) = hub.part().await;
 
@@ -108,14 +108,14 @@ async fn who_watches_is_heard_while_pictures_go() {
 #[tokio::test]
 async fn a_slow_line_carries_the_newest_picture_and_queues_none() {
     let mut hub = frame_hub(Manners { slow: true, ..Manners::default() }).await;
-    let (film, pictures) = FramePublisher::channel();
-    let _pushing = push(client(&hub), pictures);
-    film.publish(picture(100_000));
+    let (publisher, frames) = FramePublisher::channel();
+    let _pushing = push(client(&hub), frames);
+    publisher.publish(picture(100_000));
     hub.part().await;
 
     // The hub takes nothing meanwhile; each picture is offered to the line.
     for _ in 0..300 {
-        film.publish(picture(100_000));
+        publisher.publish(picture(100_000));
         tokio::task::yield_now().await;
     }
     hub.take.add_permits(10_000);
@@ -132,31 +132,31 @@ async fn a_slow_line_carries_the_newest_picture_and_queues_none() {
 #[tokio::test]
 async fn a_refused_picture_is_told_and_the_film_goes_on() {
     let mut hub = frame_hub(Manners::default()).await;
-    let (film, pictures) = FramePublisher::channel();
-    let _pushing = push(client(&hub), pictures);
-    film.publish(picture(100));
+    let (publisher, frames) = FramePublisher::channel();
+    let _pushing = push(client(&hub), frames);
+    publisher.publish(picture(100));
     hub.receipt(1);
 
     let refusal = serde_json::json!({"problem": problem(ErrorKind::Unprocessable)});
     hub.say.send(Some(format!("{refusal}\n"))).unwrap();
-    let told = until(&film, |state| state.refused == 1).await;
-    film.publish(picture(200));
+    let told = until(&publisher, |state| state.refused == 1).await;
+    publisher.publish(picture(200));
     hub.part().await;
     hub.part().await;
 
     assert!(told.online);
     assert_eq!(told.error.unwrap().kind(), ErrorKind::Unprocessable);
     hub.receipt(2);
-    assert!(until(&film, |state| state.viewers == 2).await.error.is_none());
+    assert!(until(&publisher, |state| state.viewers == 2).await.error.is_none());
 }
 
 #[tokio::test]
 async fn a_hub_that_refuses_the_film_says_why() {
     let hub = frame_hub(Manners { strict: true, ..Manners::default() }).await;
-    let (film, pictures) = FramePublisher::channel();
-    film.publish(picture(100));
+    let (publisher, frames) = FramePublisher::channel();
+    publisher.publish(picture(100));
 
-    let error = push(client(&hub), pictures).await.unwrap().unwrap_err();
+    let error = push(client(&hub), frames).await.unwrap().unwrap_err();
 
     assert_eq!(error.kind(), ErrorKind::Unauthenticated);
 }
@@ -172,11 +172,11 @@ async fn an_answer_that_ends_or_is_none_of_a_hub_breaks_the_line() {
         ),
     ] {
         let hub = frame_hub(Manners::default()).await;
-        let (film, pictures) = FramePublisher::channel();
-        film.publish(picture(100));
-        let pushing = push(client(&hub), pictures);
+        let (publisher, frames) = FramePublisher::channel();
+        publisher.publish(picture(100));
+        let pushing = push(client(&hub), frames);
         hub.receipt(1);
-        until(&film, |state| state.online).await;
+        until(&publisher, |state| state.online).await;
 
         hub.say.send(last_words).unwrap();
 
@@ -187,22 +187,22 @@ async fn an_answer_that_ends_or_is_none_of_a_hub_breaks_the_line() {
 #[tokio::test]
 async fn a_line_that_broke_is_opened_again_and_the_newest_picture_sent_again() {
     let mut hub = frame_hub(Manners::default()).await;
-    let (film, pictures) = FramePublisher::channel();
-    let sending = send(client(&hub), pictures);
-    film.publish(picture(100));
-    film.publish(picture(200));
+    let (publisher, frames) = FramePublisher::channel();
+    let sending = send(client(&hub), frames);
+    publisher.publish(picture(100));
+    publisher.publish(picture(200));
     hub.receipt(1);
-    until(&film, |state| state.viewers == 1).await;
+    until(&publisher, |state| state.viewers == 1).await;
     let (first, _) = hub.part().await;
 
     hub.say.send(None).unwrap();
-    let broken = until(&film, |state| !state.online).await;
+    let broken = until(&publisher, |state| !state.online).await;
     let again = loop {
         if let Heard::Part { head, .. } = hub.next().await {
             break head;
         }
     };
-    drop(film);
+    drop(publisher);
     sending.await.unwrap();
 
     assert_eq!((broken.viewers, broken.error.unwrap().kind()), (0, ErrorKind::Unavailable));
@@ -213,15 +213,15 @@ async fn a_line_that_broke_is_opened_again_and_the_newest_picture_sent_again() {
 #[tokio::test]
 async fn a_peer_that_takes_nothing_is_given_up() {
     let hub = frame_hub(Manners { slow: true, ..Manners::default() }).await;
-    let (film, pictures) = FramePublisher::channel();
-    let pushing = push(client(&hub).with_deadline(Duration::from_millis(300)), pictures);
-    film.publish(picture(100));
+    let (publisher, frames) = FramePublisher::channel();
+    let pushing = push(client(&hub).with_deadline(Duration::from_millis(300)), frames);
+    publisher.publish(picture(100));
     hub.receipt(1);
-    until(&film, |state| state.online).await;
+    until(&publisher, |state| state.online).await;
 
     // The first ones fill the buffers between.
     let error = loop {
-        film.publish(picture(4_000_000));
+        publisher.publish(picture(4_000_000));
         tokio::task::yield_now().await;
         if pushing.is_finished() {
             break pushing.await.unwrap().unwrap_err();
@@ -234,20 +234,20 @@ async fn a_peer_that_takes_nothing_is_given_up() {
 #[tokio::test]
 async fn an_older_hub_gets_each_picture_in_a_request_of_its_own() {
     let mut hub = frame_hub(Manners { old: true, ..Manners::default() }).await;
-    let (film, pictures) = FramePublisher::channel();
-    let pushing = push(client(&hub), pictures);
+    let (publisher, frames) = FramePublisher::channel();
+    let pushing = push(client(&hub), frames);
 
     for bytes in [100, 200] {
         let frame = picture(bytes);
-        film.publish(frame.clone());
+        publisher.publish(frame.clone());
         let Heard::Single { target, headers, jpeg } = hub.next().await else { panic!() };
         assert_eq!(jpeg.len(), bytes);
         assert_eq!(headers["x-sequence"], (bytes / 100).to_string());
         let at = frame.taken_at().as_secs_f64();
         assert_eq!(target, format!("/api/camera/frame?module_id=porch&timestamp={at}"));
     }
-    assert_eq!(until(&film, |state| state.online).await.viewers, 3);
-    drop(film);
+    assert_eq!(until(&publisher, |state| state.online).await.viewers, 3);
+    drop(publisher);
 
     pushing.await.unwrap().unwrap();
 }
@@ -255,10 +255,10 @@ async fn an_older_hub_gets_each_picture_in_a_request_of_its_own() {
 #[tokio::test]
 async fn how_far_the_clocks_are_apart_travels_with_each_picture() {
     let mut hub = frame_hub(Manners { clock_ahead: Some(AHEAD), ..Manners::default() }).await;
-    let (film, pictures) = FramePublisher::channel();
-    let _pushing = push(client(&hub), pictures);
+    let (publisher, frames) = FramePublisher::channel();
+    let _pushing = push(client(&hub), frames);
 
-    film.publish(picture(100));
+    publisher.publish(picture(100));
     let (head, _) = hub.part().await;
 
     // Half a round trip on loopback, on a machine that is busy.
@@ -269,10 +269,10 @@ async fn how_far_the_clocks_are_apart_travels_with_each_picture() {
 #[tokio::test]
 async fn nothing_is_estimated_when_the_hub_does_not_tell_the_time() {
     let mut hub = frame_hub(Manners::default()).await;
-    let (film, pictures) = FramePublisher::channel();
-    let _pushing = push(client(&hub), pictures);
+    let (publisher, frames) = FramePublisher::channel();
+    let _pushing = push(client(&hub), frames);
 
-    film.publish(picture(100));
+    publisher.publish(picture(100));
 
     assert!(!hub.part().await.0.contains("x-clock-offset"));
 }
@@ -280,33 +280,33 @@ async fn nothing_is_estimated_when_the_hub_does_not_tell_the_time() {
 #[tokio::test(start_paused = true)]
 async fn the_next_picture_is_wanted_a_second_later_or_when_somebody_watches() {
     let hub = hub();
-    let (film, pictures) = FramePublisher::channel();
+    let (publisher, frames) = FramePublisher::channel();
     let line = hub.clone();
-    let _sending = tokio::spawn(async move { pictures.forward_to(&line).await });
+    let _sending = tokio::spawn(async move { frames.forward_to(&line).await });
     let begun = tokio::time::Instant::now();
 
-    film.demand().await;
-    film.publish(picture(100));
-    film.demand().await;
+    publisher.demand().await;
+    publisher.publish(picture(100));
+    publisher.demand().await;
     assert_eq!(begun.elapsed(), Duration::from_secs(1));
 
-    film.publish(picture(100));
+    publisher.publish(picture(100));
     tokio::time::sleep(Duration::from_millis(300)).await;
     hub.set_viewers(1);
-    film.demand().await;
-    film.publish(picture(100));
-    film.demand().await;
+    publisher.demand().await;
+    publisher.publish(picture(100));
+    publisher.demand().await;
     assert_eq!(begun.elapsed(), Duration::from_millis(1300));
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_is_shown_last_is_sent_before_the_film_ends() {
     let hub = hub();
-    let (film, pictures) = FramePublisher::channel();
+    let (publisher, frames) = FramePublisher::channel();
 
-    film.publish(picture(100));
-    drop(film);
-    pictures.forward_to(&hub).await;
+    publisher.publish(picture(100));
+    drop(publisher);
+    frames.forward_to(&hub).await;
 
     assert_eq!(hub.frames().len(), 1);
 }
@@ -315,13 +315,13 @@ async fn what_is_shown_last_is_sent_before_the_film_ends() {
 async fn a_film_without_a_hub_ends_when_it_is_over() {
     let hub = hub();
     hub.set_away(true);
-    let (film, pictures) = FramePublisher::channel();
+    let (publisher, frames) = FramePublisher::channel();
     let line = hub.clone();
-    let sending = tokio::spawn(async move { pictures.forward_to(&line).await });
+    let sending = tokio::spawn(async move { frames.forward_to(&line).await });
 
-    film.publish(picture(100));
-    until(&film, |state| state.error.is_some()).await;
-    drop(film);
+    publisher.publish(picture(100));
+    until(&publisher, |state| state.error.is_some()).await;
+    drop(publisher);
 
     sending.await.unwrap();
 }

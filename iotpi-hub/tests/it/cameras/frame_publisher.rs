@@ -24,12 +24,12 @@ async fn porch(api: &Api) -> HubClient {
     HubClient::new(&api.hub.url()).unwrap().with_token(api.module("porch").await)
 }
 
-fn push(client: HubClient, mut pictures: FrameReceiver) -> JoinHandle<Result<(), UplinkError>> {
-    tokio::spawn(async move { client.stream_frames(&id("porch"), &mut pictures).await })
+fn push(client: HubClient, mut frames: FrameReceiver) -> JoinHandle<Result<(), UplinkError>> {
+    tokio::spawn(async move { client.stream_frames(&id("porch"), &mut frames).await })
 }
 
-async fn until(film: &FramePublisher, met: impl FnMut(&PublisherState) -> bool) -> PublisherState {
-    film.changes().wait_for(met).await.unwrap().clone()
+async fn until(publisher: &FramePublisher, met: impl FnMut(&PublisherState) -> bool) -> PublisherState {
+    publisher.changes().wait_for(met).await.unwrap().clone()
 }
 
 async fn camera(api: &Api) -> WatchedCamera {
@@ -39,20 +39,20 @@ async fn camera(api: &Api) -> WatchedCamera {
 #[tokio::test]
 async fn published_frames_reach_the_viewers_and_the_camera_learns_their_number() {
     let api = Api::start().await;
-    let (film, pictures) = FramePublisher::channel();
-    let pushing = push(porch(&api).await, pictures);
+    let (publisher, frames) = FramePublisher::channel();
+    let pushing = push(porch(&api).await, frames);
     let viewer = HubClient::new(&api.hub.url()).unwrap().with_token(&api.admin);
 
-    film.publish(picture(100_000));
-    let first = until(&film, |state| state.online).await;
+    publisher.publish(picture(100_000));
+    let first = until(&publisher, |state| state.online).await;
     let mut stream = viewer.frames(Some(&id("porch"))).await.unwrap();
     let newest = stream.next().await.unwrap().unwrap();
-    until(&film, |state| state.viewers == 1).await;
-    film.publish(picture(50_000));
+    until(&publisher, |state| state.viewers == 1).await;
+    publisher.publish(picture(50_000));
     let next = stream.next().await.unwrap().unwrap();
     drop(stream);
-    until(&film, |state| state.viewers == 0).await;
-    drop(film);
+    until(&publisher, |state| state.viewers == 0).await;
+    drop(publisher);
 
     pushing.await.unwrap().unwrap();
     assert_eq!(first.viewers, 0);
@@ -65,18 +65,18 @@ async fn published_frames_reach_the_viewers_and_the_camera_learns_their_number()
 #[tokio::test]
 async fn capture_times_are_converted_to_the_hubs_clock_however_wrong_the_cameras_clock_is() {
     let api = Api::standing_still().await;
-    let (film, pictures) = FramePublisher::channel();
-    let _pushing = push(porch(&api).await, pictures);
+    let (publisher, frames) = FramePublisher::channel();
+    let _pushing = push(porch(&api).await, frames);
     let frame = picture(1000);
 
-    film.publish(frame.clone());
-    until(&film, |state| state.online).await;
+    publisher.publish(frame.clone());
+    until(&publisher, |state| state.online).await;
 
     // The hub's clock stands still. The rest is half a round trip and the time from capture to sending.
     let seen = camera(&api).await.camera;
     assert_eq!(seen.taken_at, frame.taken_at());
     assert!((NOW_SECS - 10.0..=NOW_SECS).contains(&seen.captured_at.as_secs_f64()), "{seen:?}");
-    drop(film);
+    drop(publisher);
     api.stop().await;
 }
 
@@ -84,10 +84,10 @@ async fn capture_times_are_converted_to_the_hubs_clock_however_wrong_the_cameras
 async fn a_module_cannot_publish_frames_of_another() {
     let api = Api::start().await;
     let client = HubClient::new(&api.hub.url()).unwrap().with_token(api.module("attic").await);
-    let (film, pictures) = FramePublisher::channel();
-    film.publish(picture(1000));
+    let (publisher, frames) = FramePublisher::channel();
+    publisher.publish(picture(1000));
 
-    let error = push(client, pictures).await.unwrap().unwrap_err();
+    let error = push(client, frames).await.unwrap().unwrap_err();
 
     assert_eq!(error.kind(), ErrorKind::PermissionDenied);
     api.stop().await;
@@ -96,10 +96,10 @@ async fn a_module_cannot_publish_frames_of_another() {
 #[tokio::test]
 async fn a_stopping_hub_ends_frame_streams_and_does_not_wait_for_them() {
     let api = Api::start().await;
-    let (film, pictures) = FramePublisher::channel();
-    let pushing = push(porch(&api).await, pictures);
-    film.publish(picture(1000));
-    until(&film, |state| state.online).await;
+    let (publisher, frames) = FramePublisher::channel();
+    let pushing = push(porch(&api).await, frames);
+    publisher.publish(picture(1000));
+    until(&publisher, |state| state.online).await;
 
     api.stop().await;
 
@@ -107,17 +107,17 @@ async fn a_stopping_hub_ends_frame_streams_and_does_not_wait_for_them() {
 }
 
 /// Publishes a frame of a unique size, and waits until it is the newest at the hub.
-async fn arrives(hub: &TestHub, token: &str, film: &FramePublisher, filling: usize) {
+async fn arrives(hub: &TestHub, token: &str, publisher: &FramePublisher, filling: usize) {
     let shown = picture(filling);
     let viewer = HubClient::new(&hub.url()).unwrap().with_token(token);
-    film.publish(shown.clone());
+    publisher.publish(shown.clone());
     let arriving = async {
         while viewer.snapshot(Some(&id("porch"))).await.ok().as_ref() != Some(shown.jpeg()) {
             tokio::task::yield_now().await;
         }
     };
     let arrived = tokio::time::timeout(Duration::from_secs(60), arriving).await;
-    assert!(arrived.is_ok(), "the picture of {filling} did not arrive: {:?}", film.state());
+    assert!(arrived.is_ok(), "the picture of {filling} did not arrive: {:?}", publisher.state());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -129,29 +129,29 @@ async fn through_every_network_fault_and_hub_restarts_the_publisher_reconnects()
         (hub.module_token(&id("porch")).await.unwrap(), hub.token(Role::Viewer).await.unwrap());
     let proxy = Proxy::to(hub.address()).await;
     let client = HubClient::new(&proxy.url()).unwrap().with_token(module);
-    let (film, pictures) = FramePublisher::channel();
+    let (publisher, frames) = FramePublisher::channel();
     let line = client.with_deadline(Duration::from_secs(1)).uplink(id("porch"));
-    let sending = tokio::spawn(async move { pictures.forward_to(&line).await });
-    arrives(&hub, &viewer, &film, 1).await;
+    let sending = tokio::spawn(async move { frames.forward_to(&line).await });
+    arrives(&hub, &viewer, &publisher, 1).await;
 
     for (round, fault) in Fault::ALL.into_iter().enumerate() {
         proxy.set(fault, 700);
         for filling in 0..5 {
-            film.publish(picture(50_000 + 100 * filling));
+            publisher.publish(picture(50_000 + 100 * filling));
             tokio::task::yield_now().await;
         }
         if round % 2 == 0 {
             hub.stop().await.unwrap();
-            film.publish(picture(10));
+            publisher.publish(picture(10));
             hub = TestHub::with_store(Config::default(), &store).await.unwrap();
             proxy.move_to(hub.address());
         }
         proxy.set(Fault::None, 0);
 
-        arrives(&hub, &viewer, &film, 1000 + round).await;
+        arrives(&hub, &viewer, &publisher, 1000 + round).await;
     }
 
-    drop(film);
+    drop(publisher);
     sending.await.unwrap();
     hub.stop().await.unwrap();
 }
