@@ -157,23 +157,23 @@ impl<A: Actuator> ActuatorModule<A> {
         let started = StatusReport { command: Some(started), ..StatusReport::default() };
         let told = tokio::select! {
             told = tokio::time::timeout(left, duty.up.report(started)) => told,
-            () = duty.stop.cancelled() => return Err("not begun: the module was stopped".to_owned()),
+            () = duty.stop.cancelled() => return Err("not started: the module was stopped".to_owned()),
         };
         match told {
             Ok(Ok(_)) => {}
             Ok(Err(error)) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => {
                 return Ok(false);
             }
-            Ok(Err(error)) => return Err(format!("not begun: {}", error_chain(&error))),
-            Err(_) => return Err("not begun: the hub did not answer in time".to_owned()),
+            Ok(Err(error)) => return Err(format!("not started: {}", error_chain(&error))),
+            Err(_) => return Err("not started: the hub did not answer in time".to_owned()),
         }
         // The hub's answer may have taken so long that it is too late anyway.
         if time_left(leased, duty.since).is_none() {
-            return Err("not begun: the hub's answer came too late".to_owned());
+            return Err("not started: the hub's answer came too late".to_owned());
         }
         match self.command_log.record_start(&leased.command.id, &leased.lease).await {
             Ok(()) => Ok(true),
-            Err(error) => Err(format!("not begun: the module's journal cannot be written: {error}")),
+            Err(error) => Err(format!("not started: the command log cannot be written: {error}")),
         }
     }
 

@@ -49,7 +49,7 @@ impl CommandLog {
                 Ok(entries) => Ok(entries),
                 Err(error) => {
                     let aside = path.with_extension("unreadable");
-                    tracing::error!(path = %path.display(), %error, aside = %aside.display(), "the journal of commands is put aside");
+                    tracing::error!(path = %path.display(), %error, aside = %aside.display(), "the unreadable command log was renamed");
                     fs::rename(&path, aside)?;
                     Ok(Vec::new())
                 }
@@ -59,7 +59,7 @@ impl CommandLog {
         });
         match read.await {
             Ok(entries) => self.entries = entries,
-            Err(error) => tracing::error!(%error, "the journal of commands cannot be read"),
+            Err(error) => tracing::error!(%error, "the command log cannot be read"),
         }
         for entry in &mut self.entries {
             if entry.report.outcome == CommandOutcome::Started {
@@ -95,7 +95,7 @@ impl CommandLog {
             entry.report.outcome = outcome.clone();
             if let Err(error) = self.write().await {
                 // On disk the command stays `started`, which is true, though incomplete.
-                tracing::error!(command = id, %error, "the journal of commands cannot be written");
+                tracing::error!(command = id, %error, "the command log cannot be written");
             }
         }
     }
@@ -179,19 +179,19 @@ mod tests {
     #[tokio::test]
     async fn a_bounded_number_of_commands_is_remembered_those_untold_longest() {
         let folder = tempfile::tempdir().unwrap();
-        let mut journal = CommandLog::new(folder.path().join("commands.json"));
+        let mut command_log = CommandLog::new(folder.path().join("commands.json"));
 
         for n in 0..REMEMBERED + 2 {
             let id = n.to_string();
-            journal.record_start(&id, &"l".to_owned()).await.unwrap();
+            command_log.record_start(&id, &"l".to_owned()).await.unwrap();
             if n != 0 {
-                journal.mark_reported(&id);
+                command_log.mark_reported(&id);
             }
         }
 
-        assert_eq!(journal.entries.len(), REMEMBERED);
-        assert_eq!(ids(&journal.open().await)[0], "0");
-        assert_eq!(journal.outcome(&"1".to_owned()), None);
+        assert_eq!(command_log.entries.len(), REMEMBERED);
+        assert_eq!(ids(&command_log.open().await)[0], "0");
+        assert_eq!(command_log.outcome(&"1".to_owned()), None);
     }
 
     #[tokio::test]
@@ -200,21 +200,21 @@ mod tests {
         let path = folder.path().join("commands.json");
         fs::write(&path, "{\"half").unwrap();
 
-        let mut journal = CommandLog::new(path.clone());
+        let mut command_log = CommandLog::new(path.clone());
 
-        assert_eq!(journal.open().await, []);
+        assert_eq!(command_log.open().await, []);
         assert!(!path.exists());
         assert_eq!(fs::read(path.with_extension("unreadable")).unwrap(), b"{\"half");
-        journal.record_start(&"a".to_owned(), &"l".to_owned()).await.unwrap();
+        command_log.record_start(&"a".to_owned(), &"l".to_owned()).await.unwrap();
     }
 
     #[tokio::test]
     async fn what_cannot_be_written_is_not_begun() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("file"), "").unwrap();
-        let mut journal = CommandLog::new(folder.path().join("file/commands.json"));
+        let mut command_log = CommandLog::new(folder.path().join("file/commands.json"));
 
-        assert!(journal.record_start(&"a".to_owned(), &"l".to_owned()).await.is_err());
-        assert_eq!(journal.outcome(&"a".to_owned()), None);
+        assert!(command_log.record_start(&"a".to_owned(), &"l".to_owned()).await.is_err());
+        assert_eq!(command_log.outcome(&"a".to_owned()), None);
     }
 }

@@ -135,11 +135,11 @@ struct Running {
 }
 
 /// Runs a door on these commands.
-fn start(at_start: AtStart, journal: Option<&Path>, commands: Vec<LeasedCommand>) -> Running {
+fn start(at_start: AtStart, command_log: Option<&Path>, commands: Vec<LeasedCommand>) -> Running {
     let (hub, door, stop) = (hub(), Door::default(), CancellationToken::new());
     let line = Line { hub: hub.clone(), door: door.clone(), at_start, handed_over: Mutex::new(commands) };
     let mut module = ActuatorModule::new(door.clone());
-    if let Some(path) = journal {
+    if let Some(path) = command_log {
         module = module.with_command_log(path);
     }
     let running = Box::new(module).run(Arc::new(line), stop.clone());
@@ -219,7 +219,7 @@ async fn nothing_is_done_when_the_hub_cannot_be_asked_or_answers_too_late() {
         let [(_, CommandOutcome::Failed { error })] = &outcomes[..] else {
             panic!("{at_start:?}: {outcomes:?}")
         };
-        assert!(error.starts_with("not begun: "), "{error}");
+        assert!(error.starts_with("not started: "), "{error}");
         assert_eq!(log, ["started after 0"], "{at_start:?}");
     }
 }
@@ -228,13 +228,13 @@ async fn nothing_is_done_when_the_hub_cannot_be_asked_or_answers_too_late() {
 async fn nothing_is_done_when_the_journal_cannot_be_written() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("file"), "").unwrap();
-    let journal = folder.path().join("file/commands.json");
+    let command_log = folder.path().join("file/commands.json");
 
     let (outcomes, log) =
-        start(AtStart::Takes, Some(&journal), vec![leased("a", "open", json!({}))]).outcomes(1).await;
+        start(AtStart::Takes, Some(&command_log), vec![leased("a", "open", json!({}))]).outcomes(1).await;
 
     assert!(
-        matches!(&outcomes[0].1, CommandOutcome::Failed { error } if error.contains("journal")),
+        matches!(&outcomes[0].1, CommandOutcome::Failed { error } if error.contains("command_log")),
         "{outcomes:?}"
     );
     assert_eq!(log, ["started after 0"]);
@@ -243,15 +243,15 @@ async fn nothing_is_done_when_the_journal_cannot_be_written() {
 #[tokio::test(start_paused = true)]
 async fn a_module_that_crashed_in_the_middle_says_that_it_does_not_know_and_does_not_do_it_again() {
     let folder = tempfile::tempdir().unwrap();
-    let journal = folder.path().join("commands.json");
-    let crashing = start(AtStart::Takes, Some(&journal), vec![leased("a", "open", json!({"secs": 20}))]);
+    let command_log = folder.path().join("commands.json");
+    let crashing = start(AtStart::Takes, Some(&command_log), vec![leased("a", "open", json!({"secs": 20}))]);
     while !crashing.door.log().contains(&"open".to_owned()) {
         tokio::task::yield_now().await;
     }
     crashing.crash().await;
 
     // A hub with an older database hands it over once more.
-    let again = start(AtStart::Takes, Some(&journal), vec![leased("a", "open", json!({}))]);
+    let again = start(AtStart::Takes, Some(&command_log), vec![leased("a", "open", json!({}))]);
     let (outcomes, log) = again.outcomes(2).await;
 
     for (id, outcome) in outcomes {
@@ -264,10 +264,10 @@ async fn a_module_that_crashed_in_the_middle_says_that_it_does_not_know_and_does
 #[tokio::test(start_paused = true)]
 async fn a_module_that_crashed_before_it_could_tell_says_after_all_how_it_ended() {
     let folder = tempfile::tempdir().unwrap();
-    let journal = folder.path().join("commands.json");
+    let command_log = folder.path().join("commands.json");
     // The hub goes away while the door moves.
     let crashing =
-        start(AtStart::Takes, Some(&journal), vec![leased("a", "open", json!({"secs": 5, "jam": 1}))]);
+        start(AtStart::Takes, Some(&command_log), vec![leased("a", "open", json!({"secs": 5, "jam": 1}))]);
     while !crashing.door.log().contains(&"open".to_owned()) {
         tokio::task::yield_now().await;
     }
@@ -275,7 +275,7 @@ async fn a_module_that_crashed_before_it_could_tell_says_after_all_how_it_ended(
     tokio::time::sleep(Duration::from_secs(10)).await;
     crashing.crash().await;
 
-    let (outcomes, log) = start(AtStart::Takes, Some(&journal), Vec::new()).outcomes(1).await;
+    let (outcomes, log) = start(AtStart::Takes, Some(&command_log), Vec::new()).outcomes(1).await;
 
     assert_eq!(outcomes, [("a".to_owned(), CommandOutcome::Failed { error: "device: jammed".to_owned() })]);
     assert_eq!(log, Vec::<String>::new());

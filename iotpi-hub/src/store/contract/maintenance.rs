@@ -245,13 +245,15 @@ pub async fn a_backup_is_everything_at_one_moment(store: Arc<dyn Store>) {
 
     let made = backup.await.unwrap().unwrap();
     assert!(made.bytes > 0 && written > 0);
+    // Before the copy is opened: an engine may tidy up when it opens.
+    let found = crate::store::verify(&to, true).await.unwrap();
+    assert!(found.is_sound() && found.rows == made.rows, "{found:?} {made:?}");
     let url = format!("sqlite://{}", to.display());
     let copy = crate::store::open(&url).await.unwrap();
     assert_eq!(kept(&copy, "attic").await.len(), 3000);
     let shed = kept(&copy, "shed").await.len();
     assert!(shed.is_multiple_of(2) && shed as u64 <= 2 * written, "whole batches: {shed}");
-    let found = copy.verify(true).await.unwrap();
-    assert!(found.is_sound() && found.rows == made.rows, "{found:?} {made:?}");
+    assert!(copy.verify(true).await.unwrap().is_sound());
     copy.close().await.unwrap();
     assert_eq!(kept(&store, "shed").await.len() as u64, 2 * written);
 }
