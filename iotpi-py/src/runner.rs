@@ -30,7 +30,7 @@ type ActionPart = (String, Py<PyAny>);
 type CameraPart = (u32, u32, f64, Py<PyAny>);
 
 /// The file in the outbox's folder that remembers hazardous commands; the outbox leaves it alone, and lets no other module in.
-const JOURNAL: &str = "commands.json";
+const COMMAND_LOG: &str = "commands.json";
 
 /// Several Python functions as one module, to be run once.
 #[pyclass(module = "iotpi._iotpi", frozen)]
@@ -61,7 +61,7 @@ impl Runner {
             about: Manifest { version, description, ..Manifest::default() },
             sensors: sensors.into_iter().map(sensor).collect::<Result<_, _>>()?,
             acting: Acting::new(actions, state.map(Function::new), make_safe.map(Function::new)),
-            journal: outbox.as_ref().map(|folder| folder.join(JOURNAL)),
+            command_log: outbox.as_ref().map(|folder| folder.join(COMMAND_LOG)),
             camera: camera.map(seeing).transpose()?,
         };
         let mut runner = iotpi_core::Runner::new(hub.client()?.uplink(module));
@@ -123,7 +123,7 @@ struct Functions {
     about: Manifest,
     sensors: Vec<(Measuring, Duration)>,
     acting: Acting,
-    journal: Option<PathBuf>,
+    command_log: Option<PathBuf>,
     camera: Option<Seeing>,
 }
 
@@ -136,7 +136,7 @@ impl Functions {
         }
         if !self.acting.is_idle() {
             let obeying = ActuatorModule::new(self.acting);
-            parts = parts.with(match self.journal {
+            parts = parts.with(match self.command_log {
                 Some(path) => obeying.with_command_log(path),
                 None => obeying,
             });

@@ -225,7 +225,7 @@ async fn nothing_is_done_when_the_hub_cannot_be_asked_or_answers_too_late() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_done_when_the_journal_cannot_be_written() {
+async fn nothing_runs_when_the_command_log_cannot_be_written() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("file"), "").unwrap();
     let command_log = folder.path().join("file/commands.json");
@@ -234,7 +234,7 @@ async fn nothing_is_done_when_the_journal_cannot_be_written() {
         start(AtStart::Takes, Some(&command_log), vec![leased("a", "open", json!({}))]).outcomes(1).await;
 
     assert!(
-        matches!(&outcomes[0].1, CommandOutcome::Failed { error } if error.contains("command_log")),
+        matches!(&outcomes[0].1, CommandOutcome::Failed { error } if error.contains("command log")),
         "{outcomes:?}"
     );
     assert_eq!(log, ["started after 0"]);
