@@ -43,8 +43,8 @@ CALLS = {
 def test_the_list_of_calls_is_whole() -> None:
     public = {name for name, member in vars(iotpi.Client).items() if callable(member) and not name.startswith("_")}
 
-    # A publisher waits for nothing until it is asked what is wanted.
-    assert public == {*CALLS, "publisher"}
+    # `stream_frames` returns a publisher at once; only its `demand` waits.
+    assert public == {*CALLS, "stream_frames"}
     assert public == {
         name for name, member in vars(aio.Client).items() if callable(member) and not name.startswith("_")
     }

@@ -111,7 +111,7 @@ def test_a_module_delivers_everything_in_its_manifest(example: Example, running:
 @pytest.mark.parametrize("example", SCRIPTS, ids=str)
 @pytest.mark.usefixtures("running")
 def test_a_script_runs_to_its_end(example: Example, hub: HubProcess, tmp_path: Path) -> None:
-    name = "example-" + re.sub(r"\W", "-", example.place.rpartition("/")[2])
+    name = "example-" + re.sub(r"\W", "-", example.place.rpartition("/")[2].lower())
     process = run(example, hub, hub.token("operator", name), tmp_path)
     try:
         output, _ = process.communicate(timeout=TIMEOUT_SECS)

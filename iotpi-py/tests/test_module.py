@@ -547,18 +547,18 @@ def test_mistakes_are_named_where_they_are_made(module_id: str) -> None:
     module.make_safe(lambda: None)
 
     mistakes: dict[str, Callable[[], Any]] = {
-        "a sensor for `temperature` already": lambda: module.sensor("temperature"),
-        "an action `set` already": lambda: module.action("set"),
-        "a camera already": lambda: module.camera(width=1, height=1),
-        "its state already": lambda: module.state(dict),
-        "makes it safe already": lambda: module.make_safe(dict),
+        "already has a sensor for `temperature`": lambda: module.sensor("temperature"),
+        "already has an action `set`": lambda: module.action("set"),
+        "already has a camera": lambda: module.camera(width=1, height=1),
+        "already has a function for its state": lambda: module.state(dict),
+        "already has a function for its safe state": lambda: module.make_safe(dict),
         "`Soil` is not an id": lambda: module.sensor("Soil", unit="percent"),
         "`Blink` is not an id": lambda: module.action("Blink"),
         "say its unit": lambda: module.sensor("soil"),
         "seconds above 0": lambda: module.sensor("humidity", every=0),
-        "a module has an id": lambda: module.run(),
+        "the module has no id": lambda: module.run(),
         "is not an id": lambda: module.run("No Id"),
-        "nothing to do": lambda: iotpi.Module(module_id).run(),
+        "has no functions": lambda: iotpi.Module(module_id).run(),
     }
     for text, mistake in mistakes.items():
         with pytest.raises(iotpi.InvalidArgument, match=text):

@@ -1244,16 +1244,16 @@ export interface components {
        */
       confirm?: boolean;
     };
-    /** @description How many of how many. */
+    /** @description The number of deleted items of one kind. */
     Expired: {
       /**
        * Format: int64
-       * @description So many went, or would.
+       * @description The number deleted, or that would be.
        */
       gone: number;
       /**
        * Format: int64
-       * @description So many there were before.
+       * @description The number before.
        */
       of: number;
     };
@@ -1362,12 +1362,12 @@ export interface components {
       at?: components['schemas']['Timestamp'] | null;
       /**
        * Format: int64
-       * @description Its size, bytes.
+       * @description Its size in bytes.
        */
       bytes: number;
-      /** @description Where it is; admins see it. */
+      /** @description Its path; only for admins. */
       path?: string | null;
-      /** @description Whether it was read back and compared when it was made. One that was not is none. */
+      /** @description Whether it was read and compared after it was made. An unverified file does not count as a backup. */
       verified: boolean;
     };
     /** @description The latency of frames over the last 10 seconds, or of the newest frame if there was none. */
@@ -1461,15 +1461,15 @@ export interface components {
       state?: Record<string, unknown> | null;
       state_at?: components['schemas']['Timestamp'] | null;
     };
-    /** @description What a module uses of what one module may use. */
+    /** @description The usage of a module's quotas. */
     ModuleUsage: {
-      /** @description Bytes of its manifest, as JSON. */
+      /** @description Bytes of the manifest as JSON. */
       manifest_bytes: components['schemas']['Quota'];
-      /** @description Readings of the last minute, of those it may deliver at once. */
+      /** @description Readings of the last minute, of the maximum burst. */
       readings_per_minute: components['schemas']['Quota'];
       /** @description Series. */
       series: components['schemas']['Quota'];
-      /** @description Bytes of its state, as JSON. */
+      /** @description Bytes of the state as JSON. */
       state_bytes: components['schemas']['Quota'];
     };
     /** @description The body of `POST /api/modules/{id}/control`. */
@@ -1653,29 +1653,29 @@ export interface components {
       /** @description A URN that identifies the kind. */
       type: string;
     };
-    /** @description A damaged database that was put aside. */
+    /** @description A damaged database in quarantine. */
     Quarantined: {
-      /** @description When. */
+      /** @description The time at which it was quarantined. */
       at: components['schemas']['Timestamp'];
-      /** @description The folder with all its files; admins see it. */
+      /** @description The directory with all its files; only for admins. */
       path?: string | null;
-      /** @description Whether a backup took its place; a new database did otherwise. */
+      /** @description Whether a backup replaced it; otherwise a new database did. */
       restored: boolean;
-      /** @description What was saved of it into the new database; left out when nothing was. */
+      /** @description The data that was saved into the new database; absent if none was. */
       salvaged?: string | null;
-      /** @description What was wrong. */
+      /** @description The damage. */
       why: string;
     };
-    /** @description How much of a quota is used. */
+    /** @description The usage of a quota. */
     Quota: {
       /**
        * Format: int64
-       * @description The most that may be used.
+       * @description The maximum.
        */
       limit: number;
       /**
        * Format: int64
-       * @description Used so far.
+       * @description The amount used.
        */
       used: number;
     };
@@ -1814,21 +1814,21 @@ export interface components {
       /** @description For a reading: its type. */
       type?: components['schemas']['SensorType'];
     };
-    /** @description What was removed because it is old, or would be. */
+    /** @description The result of a retention run, or its preview. */
     RetentionReport: {
-      /** @description When. */
+      /** @description The time of the run. */
       at: components['schemas']['Timestamp'];
-      /** @description Summaries of days. */
+      /** @description Aggregates by day. */
       days: components['schemas']['Expired'];
-      /** @description Whether it was only looked. */
+      /** @description Whether it was a preview. */
       dry_run: boolean;
-      /** @description Summaries of hours. */
+      /** @description Aggregates by hour. */
       hours: components['schemas']['Expired'];
-      /** @description Summaries of minutes. */
+      /** @description Aggregates by minute. */
       minutes: components['schemas']['Expired'];
       /** @description Readings. */
       readings: components['schemas']['Expired'];
-      /** @description Why nothing was removed, if it was refused; an admin may confirm it. */
+      /** @description The reason why nothing was deleted, if the run was refused; an admin may confirm it. */
       refused?: string | null;
     };
     /**
@@ -1927,76 +1927,77 @@ export interface components {
        */
       watch?: string | null;
     };
-    /** @description How the hub's storage is. */
+    /** @description The state of the hub's storage. */
     StorageReport: {
       /**
        * Format: int32
-       * @description Hours between two backups; 0: none by itself.
+       * @description Hours between two automatic backups; 0 disables them.
        */
       backup_every_hours: number;
       /**
        * Format: int64
-       * @description How long readings may wait for others to share a commit, milliseconds.
+       * @description The time for which readings may wait to share a commit, in milliseconds.
        */
       commit_window_ms: number;
       /**
        * Format: int64
-       * @description Size of the database, bytes.
+       * @description The size of the database in bytes.
        */
       database_bytes: number;
-      /** @description What the database lies on. */
+      /** @description The device that holds the database. */
       device_kind: components['schemas']['DeviceKind'];
       /**
        * Format: int64
-       * @description What the device endures being written, as the config says, bytes.
+       * @description The number of bytes that may be written to the device, from the config.
        */
       endurance_bytes: number;
       /**
        * Format: double
-       * @description Years until that is used up, if it goes on like this; null when it is not known how it goes.
+       * @description Years until that number is reached at the current rate; null if the rate is unknown.
        */
       forecast_years?: number | null;
       /**
        * Format: int64
-       * @description Free on the disk, bytes; null when the database is in memory or the disk does not say.
+       * @description Free bytes on the disk; null if the database is in memory or the disk does not report it.
        */
       free_bytes?: number | null;
-      /** @description Whether readings are refused for want of room. */
+      /** @description Whether readings are refused because the disk is full. */
       full: boolean;
       last_backup?: components['schemas']['LastBackup'] | null;
       /**
        * Format: int64
-       * @description Below so many free bytes old readings are thinned out, then new ones refused; 0: never.
+       * @description The low-water mark in bytes: below it old readings are evicted, then new ones refused; 0 disables it.
        */
       low_water_bytes: number;
-      /** @description What somebody should look after, a sentence each. */
+      /** @description Problems that need attention, one sentence each. */
       problems: string[];
-      /** @description Damaged databases that were put aside and that nobody has acknowledged yet, oldest first. */
+      /** @description Damaged databases in quarantine that are not acknowledged, oldest first. */
       quarantined: components['schemas']['Quarantined'][];
       retention?: components['schemas']['RetentionReport'] | null;
       /**
        * Format: int64
-       * @description Of the database, what was freed and is used again before it grows, bytes.
+       * @description Free pages of the database in bytes, which are used before it grows.
        */
       reusable_bytes: number;
       /**
        * Format: int64
-       * @description Committed and not yet written back into the database, bytes.
+       * @description Bytes that are committed and not yet checkpointed into the database.
        */
       wal_bytes: number;
       /**
        * Format: int64
-       * @description Written a day of running, over the last 30 days the hub ran; null before an hour was measured.
+       * @description Bytes written per day of running time, over the last 30 days the hub ran; null before an hour was
+       *     measured.
        */
       written_per_day_bytes?: number | null;
       /**
        * Format: int64
-       * @description Written to the device today (UTC), bytes; null where the kernel does not count them.
+       * @description Bytes written to the device today (UTC); null if the kernel does not count them.
        */
       written_today_bytes?: number | null;
       /**
        * Format: int64
-       * @description Written since the hub began to count, bytes; null where the kernel does not count them.
+       * @description Bytes written since the hub began to count; null if the kernel does not count them.
        */
       written_total_bytes?: number | null;
     };
