@@ -135,9 +135,9 @@ async fn series(hub: &TestHub, module: &str, secs: u64) {
             Reading::new(id.clone(), Sample::new(Quantity::Temperature, value), at)
         };
         let batch = (first..secs.min(first + 5000)).map(reading).collect();
-        hub.hub().store().record(batch, 10_000, now(first)).await.unwrap();
+        hub.store().record(batch, 10_000, now(first)).await.unwrap();
     }
-    hub.hub().store().settle().await.unwrap();
+    hub.store().settle().await.unwrap();
 }
 
 fn main() {
@@ -183,7 +183,7 @@ fn main() {
             })
             .await;
         // Let what was recorded be folded before questions are asked.
-        hub.hub().store().settle().await.unwrap();
+        hub.store().settle().await.unwrap();
         series(&hub, "week", 7 * 86_400).await;
         series(&hub, "last", 5_000).await;
         for connections in [1, 8] {
@@ -202,7 +202,7 @@ fn main() {
                 let id: ModuleId = format!("s{}", n * 50 + m).parse().unwrap();
                 Reading::new(id, Sample::new(Quantity::Humidity, 50.0), now(0).wall)
             });
-            hub.hub().store().record(batch.collect(), 10_000, now(0)).await.unwrap();
+            hub.store().record(batch.collect(), 10_000, now(0)).await.unwrap();
         }
         let request = house.get("/api/sensors?limit=1000");
         house.rate("the newest of 1,000 series", 1, 1, |_| request.clone()).await;

@@ -30,7 +30,7 @@ use crate::{
     presence::Presence,
     quotas::Quotas,
     recording::Recordings,
-    store::{self, Now, PageRequest, SeriesKey, Store, StoreError, StoreOptions},
+    store::{self, Now, PageRequest, ReadStore, SeriesKey, Store, StoreError, StoreOptions},
     wrong_clock::WrongClock,
 };
 
@@ -255,11 +255,11 @@ impl Hub {
         &self.inner.config
     }
 
-    /// The store. Reads may use it directly; writes go through the hub's own methods, which check permissions
-    /// and publish events.
+    /// The reads of the store. Writes go through the hub's own methods, which check permissions and publish
+    /// events.
     #[must_use]
-    pub fn store(&self) -> &Arc<dyn Store> {
-        &self.inner.store
+    pub fn store(&self) -> &dyn ReadStore {
+        &*self.inner.store
     }
 
     /// The events of the hub.

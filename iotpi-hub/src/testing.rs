@@ -134,6 +134,12 @@ impl TestHub {
         Ok(Self { hub, address, clock: manual, serving })
     }
 
+    /// The whole store, for reads and writes around the hub's operations.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn store::Store> {
+        &self.hub.inner.store
+    }
+
     /// The hub.
     #[must_use]
     pub fn hub(&self) -> &Hub {
@@ -172,7 +178,8 @@ impl TestHub {
         let name = format!("{}-{}", role.as_str(), uuid::Uuid::now_v7());
         let name = UserName::new(name).map_err(|error| HubError::internal(error.to_string()))?;
         let now = self.hub.now().wall;
-        let issued = token::issue(self.hub.store().as_ref(), NewToken { name, role, module_id }, now).await?;
+        let issued =
+            token::issue(self.hub.inner.store.as_ref(), NewToken { name, role, module_id }, now).await?;
         Ok(issued.token)
     }
 

@@ -99,7 +99,7 @@ impl Hub {
         match issuer {
             // Looked up each time: a replaced password or a changed role takes effect at once.
             Issuer::Session(hash) => {
-                let user = self.store().session(&hash, self.credential_now()).await?;
+                let user = self.inner.store.session(&hash, self.credential_now()).await?;
                 let user =
                     user.ok_or_else(|| HubError::unauthenticated("The session has ended. Log in again."))?;
                 Ok(Caller::known(user.name, user.role, None).with_issuer(name_of(&hash)))
@@ -108,7 +108,7 @@ impl Hub {
                 if let Some(caller) = self.inner.token_cache.get(&issuer, steady) {
                     return Ok(caller);
                 }
-                let token = self.store().token(&hash).await?;
+                let token = self.inner.store.token(&hash).await?;
                 let token = token.ok_or_else(|| {
                     HubError::unauthenticated("This token is unknown or revoked. Send a valid token.")
                 })?;
@@ -163,7 +163,7 @@ impl Hub {
     }
 
     async fn signing_key(&self) -> Result<JwtKey> {
-        self.inner.signing_key.get(self.store().as_ref(), self.now().steady).await
+        self.inner.signing_key.get(self.inner.store.as_ref(), self.now().steady).await
     }
 
     /// The time in which the life of sessions, JWTs and signed URLs is measured: see
@@ -186,7 +186,7 @@ impl Hub {
         if now.as_micros() < due && !self.stopping().is_cancelled() {
             return;
         }
-        match self.store().keep_note(CREDENTIAL_TIME, &now.as_micros().to_string()).await {
+        match self.inner.store.keep_note(CREDENTIAL_TIME, &now.as_micros().to_string()).await {
             Ok(()) => self.inner.credential_time_saved.store(now.as_micros(), Relaxed),
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "the time could not be noted");
@@ -287,7 +287,7 @@ impl Hub {
         const AN_HOUR: Duration = Duration::from_secs(3600);
         let now = self.now();
         if token.last_used_at.is_none_or(|last| now.wall.since(last) >= AN_HOUR)
-            && let Err(error) = self.store().touch_token(&token.id, now).await
+            && let Err(error) = self.inner.store.touch_token(&token.id, now).await
         {
             // The request itself does not fail for this reason.
             tracing::warn!(token = %token.name, error = &error as &dyn std::error::Error, "last use not kept");
@@ -302,7 +302,7 @@ impl Hub {
     /// # Cancel safety
     /// Changes nothing.
     pub async fn needs_first_admin(&self) -> Result<bool> {
-        if !self.inner.has_users.load(Relaxed) && self.store().has_users().await? {
+        if !self.inner.has_users.load(Relaxed) && self.inner.store.has_users().await? {
             self.inner.has_users.store(true, Release);
         }
         Ok(!self.inner.has_users.load(Relaxed))
@@ -353,7 +353,7 @@ impl Hub {
         self.inner.login_rate_limit.succeeded(from, &LoginTarget::FirstAdmin);
         let password_hash = self.inner.passwords.hash(password).await?;
         let user = UserRecord { name, role: Role::Admin, password_hash };
-        self.store().add_first_user(&user, self.now()).await?;
+        self.inner.store.add_first_user(&user, self.now()).await?;
         self.inner.first_admin_code.invalidate();
         self.inner.has_users.store(true, Release);
         tracing::info!(target: SECURITY, user = %user.name, role = user.role.as_str(), %from, "the first admin was added");
@@ -371,7 +371,7 @@ impl Hub {
     pub async fn log_in(&self, from: IpAddr, name: &UserName, password: String) -> Result<Login> {
         let target = LoginTarget::Account(name.clone());
         self.attempt(from, &target)?;
-        let user = self.store().user(name).await?;
+        let user = self.inner.store.user(name).await?;
         let known_hash = user.as_ref().map(|user| user.password_hash.clone());
         match (self.inner.passwords.verify(password, known_hash).await?, user) {
             (true, Some(user)) => {
@@ -396,7 +396,10 @@ impl Hub {
         let lasts = Duration::from_secs(u64::from(self.config().auth.session_days) * 86_400);
         let secret = Secret::new("")?;
         let now = self.credential_now();
-        self.store().open_session(&secret.hash(), &user.name, Steady(now.steady.0.plus(lasts)), now).await?;
+        self.inner
+            .store
+            .open_session(&secret.hash(), &user.name, Steady(now.steady.0.plus(lasts)), now)
+            .await?;
         tracing::info!(target: SECURITY, user = %user.name, %from, "logged in");
         Ok(Login { caller: Caller::known(user.name, user.role, None), session: secret.0, lasts })
     }
@@ -409,7 +412,7 @@ impl Hub {
     /// # Cancel safety
     /// Ended or not.
     pub async fn log_out(&self, session: &str) -> Result<()> {
-        self.store().end_session(&hash(session)).await?;
+        self.inner.store.end_session(&hash(session)).await?;
         self.inner.token_cache.invalidate();
         tracing::info!(target: SECURITY, "logged out");
         Ok(())
@@ -452,7 +455,7 @@ impl Hub {
     /// As [`token::issue`].
     pub async fn issue_token(&self, caller: &Caller, new: NewToken) -> Result<IssuedToken> {
         caller.may_administer()?;
-        token::issue(self.store().as_ref(), new, self.now().wall).await
+        token::issue(self.inner.store.as_ref(), new, self.now().wall).await
     }
 
     /// Revokes a token at once.
@@ -464,14 +467,14 @@ impl Hub {
     /// Revoked or not.
     pub async fn revoke_token(&self, caller: &Caller, id: &str) -> Result<()> {
         caller.may_administer()?;
-        token::revoke(self.store().as_ref(), id).await?;
+        token::revoke(self.inner.store.as_ref(), id).await?;
         self.inner.token_cache.invalidate();
         Ok(())
     }
 
     /// The ids of a module's tokens.
     pub(crate) async fn tokens_of(&self, id: &ModuleId) -> Result<Vec<String>> {
-        let tokens = revocation_list::tokens(self.store().as_ref()).await?;
+        let tokens = revocation_list::tokens(self.inner.store.as_ref()).await?;
         Ok(tokens
             .into_iter()
             .filter(|token| token.module_id.as_ref() == Some(id))
@@ -481,7 +484,7 @@ impl Hub {
 
     /// Revokes the tokens of a removed module: a backup does not bring them back, and their connections end.
     pub(crate) fn revoked_with_module(&self, id: &ModuleId, tokens: &[String]) {
-        RevocationList::for_store(self.store().as_ref()).append(tokens);
+        RevocationList::for_store(self.inner.store.as_ref()).append(tokens);
         self.inner.token_cache.invalidate();
         tracing::info!(target: SECURITY, module = %id, tokens = tokens.len(), "a module was removed with its tokens");
     }

@@ -145,7 +145,7 @@ impl Hub {
                 ));
             }
         };
-        let record = self.store().module(module_id).await?.ok_or_else(|| no_module(module_id))?;
+        let record = self.inner.store.module(module_id).await?.ok_or_else(|| no_module(module_id))?;
         let Some(manifest) = record.manifest else {
             return Err(HubError::unprocessable(format!(
                 "Module `{module_id}` is not registered, so it accepts no commands."
@@ -187,7 +187,7 @@ impl Hub {
             issued_by,
         };
         let limit = self.config().limits.commands_waiting;
-        let submission = self.store().submit(&order, limit, now).await?;
+        let submission = self.inner.store.submit(&order, limit, now).await?;
         submission.superseded.iter().for_each(|older| self.tell_of_command(older));
         if submission.is_new {
             self.inner.commands.expect(Steady(now.steady.0.plus(time_to_live)));
@@ -223,7 +223,7 @@ impl Hub {
             rung.as_mut().enable();
             self.sweep_if_due().await?;
             let now = self.now();
-            let claimed = self.store().claim(module_id, limit.clamp(1, MAX_CLAIM), TERMS, now).await?;
+            let claimed = self.inner.store.claim(module_id, limit.clamp(1, MAX_CLAIM), TERMS, now).await?;
             if !claimed.is_empty() {
                 self.inner.commands.expect(Steady(now.steady.0.plus(TERMS.lease)));
                 claimed.iter().for_each(|leased| self.tell_of_command(&leased.command));
@@ -272,19 +272,19 @@ impl Hub {
         self.heard(caller, module_id).await?;
         let now = self.now();
         if let Some(state) = &report.state {
-            self.store().report_state(module_id, state, now).await?;
+            self.inner.store.report_state(module_id, state, now).await?;
             self.changed(module_id);
         }
         let command = match &report.command {
             None => None,
             Some(report) => {
                 self.sweep_if_due().await?;
-                let before = self.store().command(&report.id).await?.map(|c| (c.state, c.started_at));
+                let before = self.inner.store.command(&report.id).await?.map(|c| (c.state, c.started_at));
                 let command = match report.outcome {
                     CommandOutcome::Started => {
-                        self.store().start(module_id, &report.id, &report.lease, TERMS, now).await?
+                        self.inner.store.start(module_id, &report.id, &report.lease, TERMS, now).await?
                     }
-                    _ => self.store().finish(module_id, report, now).await?,
+                    _ => self.inner.store.finish(module_id, report, now).await?,
                 };
                 // A repeated report is published once.
                 if before != Some((command.state, command.started_at)) {
@@ -312,7 +312,7 @@ impl Hub {
     pub async fn cancel_command(&self, caller: &Caller, id: &CommandId) -> Result<Command> {
         caller.may_command()?;
         self.sweep_if_due().await?;
-        let command = self.store().cancel(id, self.now()).await?;
+        let command = self.inner.store.cancel(id, self.now()).await?;
         self.tell_of_command(&command);
         self.inner.commands.ring(&command.module_id);
         Ok(command)
@@ -321,7 +321,7 @@ impl Hub {
     /// The time for which the issuer of a command still counts as present; `None` if the command does not
     /// depend on it.
     async fn issuer_alive_for(&self, module_id: &ModuleId, id: &CommandId) -> Result<Option<Duration>> {
-        let watched = self.store().watched_issuer(module_id, id).await?;
+        let watched = self.inner.store.watched_issuer(module_id, id).await?;
         let now = self.now().steady;
         Ok(watched.map(|watched| self.inner.issuers.alive_for(&watched.issuer, watched.while_alive, now)))
     }
@@ -341,7 +341,7 @@ impl Hub {
         // An expiry scheduled during this one sets `due` again.
         *lock(&self.inner.commands.due) = None;
         let now = self.now();
-        let outcome = match self.store().sweep_commands(TERMS, now).await {
+        let outcome = match self.inner.store.sweep_commands(TERMS, now).await {
             Ok(outcome) => outcome,
             Err(error) => {
                 self.inner.commands.expect(now.steady);
@@ -421,7 +421,7 @@ impl Hub {
         let apart = now.wall.since(now.steady.0).max(now.steady.0.since(now.wall));
         let keep = (apart < CLOCKS_AGREE).then_some(KEEP_COMMANDS);
         let history = CommandHistory { keep, per_module: MAX_ENDED, step: PRUNE_STEP };
-        Ok(self.store().prune_commands(history, now).await?)
+        Ok(self.inner.store.prune_commands(history, now).await?)
     }
 
     /// Evaluates everything that depends on the time again: for a test that has set the clock.
@@ -470,7 +470,7 @@ mod tests {
     async fn end_one(hub: &Hub, id: &str) {
         let module_id = ModuleId::new("led").unwrap();
         let now = hub.now();
-        hub.store().touch(&[(module_id.clone(), now.wall)], now).await.unwrap();
+        hub.inner.store.touch(&[(module_id.clone(), now.wall)], now).await.unwrap();
         let order = CommandOrder {
             id: id.to_owned(),
             module_id,
@@ -483,8 +483,8 @@ mod tests {
             target: None,
             while_alive: None,
         };
-        hub.store().submit(&order, 100, now).await.unwrap();
-        hub.store().cancel(&order.id, now).await.unwrap();
+        hub.inner.store.submit(&order, 100, now).await.unwrap();
+        hub.inner.store.cancel(&order.id, now).await.unwrap();
     }
 
     #[tokio::test]
@@ -498,8 +498,8 @@ mod tests {
         end_one(&hub, "newer").await;
         assert_eq!(hub.prune_commands_once().await.unwrap(), 1);
 
-        assert_eq!(hub.store().command(&"old".to_owned()).await.unwrap(), None);
-        assert!(hub.store().command(&"new".to_owned()).await.unwrap().is_some());
+        assert_eq!(hub.inner.store.command(&"old".to_owned()).await.unwrap(), None);
+        assert!(hub.inner.store.command(&"new".to_owned()).await.unwrap().is_some());
         hub.shutdown().await.unwrap();
     }
 

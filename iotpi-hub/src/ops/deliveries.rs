@@ -23,7 +23,7 @@ impl Hub {
         self.check_pace(caller, std::iter::repeat_n(module_id, 1 + gap.series.len()))?;
         self.check_space()?;
         self.heard(caller, module_id).await?;
-        let recorded = self.store().record_gap(module_id, gap, self.now()).await;
+        let recorded = self.inner.store.record_gap(module_id, gap, self.now()).await;
         recorded.inspect_err(|error| self.note_storage_full(error))?;
         self.changed(module_id);
         Ok(())

@@ -39,7 +39,7 @@ impl Hub {
 
     async fn check_store_now(&self) -> Result<()> {
         let uptime = self.inner.clock.uptime();
-        let checked = self.store().check().await.map_err(HubError::from);
+        let checked = self.inner.store.check().await.map_err(HubError::from);
         *lock(&self.inner.store_check.0) = checked.is_ok().then_some(uptime);
         let problem = checked.as_ref().err().map(problem);
         if self.inner.storage.tell(|problems| &mut problems.store, problem.clone())
@@ -64,7 +64,7 @@ impl Hub {
                 // Reported already.
                 _ = self.check_store_now() => {}
             }
-            if self.store().take_unverified() {
+            if self.inner.store.take_unverified() {
                 tracing::warn!("another program wrote into the database file: it is verified");
                 self.inner.tasks.spawn(self.clone().verify_now());
             }

@@ -101,11 +101,11 @@ impl Hub {
         caller.may_administer()?;
         let now = self.now();
         let plan = maintenance::plan(&self.config().retention, now.wall);
-        let would = self.store().expire(&plan, true).await?;
+        let would = self.inner.store.expire(&plan, true).await?;
         if !confirm {
             return Ok(RetentionReport::new(now.wall, true, self.refusal(&would), &would));
         }
-        let done = self.store().expire(&plan, false).await?;
+        let done = self.inner.store.expire(&plan, false).await?;
         let report = RetentionReport::new(now.wall, false, None, &done);
         self.inner.storage.tell(|problems| &mut problems.retention, None);
         *lock(&self.inner.storage.retention) = Some(report.clone());
@@ -123,7 +123,7 @@ impl Hub {
     pub(crate) async fn storage_report(&self) -> Result<StorageReport> {
         let storage = &self.inner.storage;
         let config = &self.config().storage;
-        let taken = self.store().disk_use().await?;
+        let taken = self.inner.store.disk_use().await?;
         let counted = self.count_wear();
         let wall = self.now().wall;
         let wear = lock(&storage.wear).clone();
@@ -229,7 +229,7 @@ impl Hub {
             // Freed pages do not help a device that is full, so no readings are evicted in vain.
             let Some(before) = self.evict_before().filter(|_| state == SpaceState::Low) else { break };
             let thinning = Eviction { before, spared_bytes: mark / SPARED_OF_MARK, most: THIN_STEPS };
-            if self.store().thin(thinning, self.now()).await? == 0 {
+            if self.inner.store.thin(thinning, self.now()).await? == 0 {
                 break;
             }
             thinned = true;
@@ -265,7 +265,7 @@ impl Hub {
         let free = self.inner.storage.machine.free_bytes(file);
         let free = free
             .map_err(|error| HubError::internal("the disk does not say how much is free").caused_by(error))?;
-        Ok(FreeSpace::new(free, self.store().disk_use().await?))
+        Ok(FreeSpace::new(free, self.inner.store.disk_use().await?))
     }
 
     /// Readings taken before this time may be evicted; none while the clock is in doubt.
@@ -298,7 +298,7 @@ impl Hub {
 
     async fn note_wear(&self) {
         let note = lock(&self.inner.storage.wear).note();
-        if let Err(error) = self.store().keep_note(WEAR, &note).await {
+        if let Err(error) = self.inner.store.keep_note(WEAR, &note).await {
             tracing::warn!(error = &error as &dyn std::error::Error, "the wear could not be noted");
         }
     }
@@ -330,7 +330,7 @@ impl Hub {
         let storage = &self.inner.storage;
         let config = &self.config().backup;
         let every = Duration::from_secs(3_600) * config.every_hours;
-        let Ok(taken) = self.store().disk_use().await else { return };
+        let Ok(taken) = self.inner.store.disk_use().await else { return };
         let bytes = taken.database_bytes.saturating_sub(taken.reusable_bytes);
         let last = lock(&storage.backup).clone();
         let now = (self.now().wall, self.inner.clock.uptime());
@@ -368,7 +368,7 @@ impl Hub {
 
     async fn backup_into(&self, file: &Path, folder: &Path) -> Result<LastBackup> {
         let storage = &self.inner.storage;
-        let taken = self.store().disk_use().await?.database_bytes;
+        let taken = self.inner.store.disk_use().await?.database_bytes;
         let wanted = taken.saturating_add(self.config().storage.low_water_bytes);
         if storage.machine.free_bytes(&folder.join("backup")).is_ok_and(|free| free < wanted) {
             let detail = format!(
@@ -401,7 +401,7 @@ impl Hub {
     /// Verifies the database, with `deep` also the readings in it. If there is damage the store fails, and
     /// the next start repairs it.
     pub(crate) async fn verify_database(&self, deep: bool) {
-        let problem = match self.store().verify(deep).await {
+        let problem = match self.inner.store.verify(deep).await {
             Ok(found) => found.faults.first().map(|fault| {
                 format!("The database is damaged. The hub repairs it at its next start: {fault}")
             }),
@@ -436,12 +436,12 @@ impl Hub {
     pub(crate) async fn expire_automatically(&self) -> Result<RetentionReport> {
         let now = self.now();
         let plan = maintenance::plan(&self.config().retention, now.wall);
-        let would = self.store().expire(&plan, true).await?;
+        let would = self.inner.store.expire(&plan, true).await?;
         let refused = self.refusal(&would);
         lock(&self.inner.storage.clock).accept(now.wall, self.inner.clock.uptime());
         let nothing = [would.raw, would.minutes, would.hours, would.days].iter().all(|of| of.gone == 0);
         let done =
-            if refused.is_some() || nothing { would } else { self.store().expire(&plan, false).await? };
+            if refused.is_some() || nothing { would } else { self.inner.store.expire(&plan, false).await? };
         // A refusal without anything to delete is not reported.
         let problem =
             refused.clone().filter(|_| !nothing).map(|why| format!("Old readings are not deleted: {why}"));

@@ -29,7 +29,7 @@ impl Hub {
         self.check_new_modules(caller, [id])?;
         self.inner.commands.checker.check_manifest(manifest).await?;
         let now = self.now();
-        let record = self.store().register(id, manifest, now).await?;
+        let record = self.inner.store.register(id, manifest, now).await?;
         self.inner.commands.checker.forget(id);
         // A registration by an admin is not a contact with the module.
         if caller.module_id() == Some(id) {
@@ -60,7 +60,7 @@ impl Hub {
         // Frames written after the index was deleted would be indexed at the next start.
         let ended = self.inner.recordings.end(self, id).await;
         let tokens = self.tokens_of(id).await?;
-        self.store().remove_module(id).await?;
+        self.inner.store.remove_module(id).await?;
         self.revoked_with_module(id, &tokens);
         ended.commit();
         self.inner.presence.forget(id);
@@ -98,7 +98,7 @@ impl Hub {
     /// Publishes an event with a module's current state. Only the one task that watches modules calls this,
     /// and it reads the module again, so that two simultaneous writes cannot be published in the wrong order.
     pub(crate) async fn publish_module(&self, id: &ModuleId) -> Result<()> {
-        let event = match self.store().module(id).await? {
+        let event = match self.inner.store.module(id).await? {
             Some(record) => {
                 self.inner.presence.told(id, self.now());
                 Event::Module { module: self.describe(record) }

@@ -207,7 +207,7 @@ impl Present {
     }
 
     async fn modules(&mut self, cursor: Option<String>) -> Result<Next> {
-        let found = self.hub.store().modules(&PageRequest { limit: MODULES_STEP, cursor }).await?;
+        let found = self.hub.inner.store.modules(&PageRequest { limit: MODULES_STEP, cursor }).await?;
         for record in found.items {
             if self.wanted.wants(EventKind::Module, &record.id) {
                 let module = self.hub.describe(record);

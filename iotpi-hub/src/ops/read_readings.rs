@@ -21,14 +21,14 @@ impl Hub {
         self.inner.clock.is_set().then(|| self.now().wall.plus(MAX_CLOCK_AHEAD))
     }
 
-    /// See [`Store::readings`](crate::store::Store::readings).
+    /// See [`ReadReadings::readings`](crate::store::ReadReadings::readings).
     pub(crate) async fn readings(&self, query: &ReadingQuery, page: &PageRequest) -> Result<Page<Reading>> {
         self.detect_clock_step();
-        let found = self.store().readings(query, page).await?;
+        let found = self.inner.store.readings(query, page).await?;
         Ok(self.marked(found))
     }
 
-    /// See [`Store::buckets`](crate::store::Store::buckets). The last bucket is the one with the latest
+    /// See [`ReadReadings::buckets`](crate::store::ReadReadings::buckets). The last bucket is the one with the latest
     /// accepted time: cutting it there would require aggregating its readings one by one.
     pub(crate) async fn buckets(
         &self,
@@ -42,22 +42,22 @@ impl Hub {
             Timestamp::from_micros(start.saturating_add(width_us - 1))
         };
         let query = ReadingQuery { not_after: query.not_after.map(last_of_bucket), ..query.clone() };
-        Ok(self.store().buckets(&query, width, page).await?)
+        Ok(self.inner.store.buckets(&query, width, page).await?)
     }
 
-    /// The newest reading of every series: see [`Store::newest`](crate::store::Store::newest).
+    /// The newest reading of every series: see [`ReadReadings::newest`](crate::store::ReadReadings::newest).
     pub(crate) async fn newest(
         &self,
         module: Option<&ModuleId>,
         page: &PageRequest,
     ) -> Result<Page<Reading>> {
-        let found = self.store().newest(module, self.latest(), page).await?;
+        let found = self.inner.store.newest(module, self.latest(), page).await?;
         Ok(self.marked(found))
     }
 
-    /// The newest readings of a series: see [`Store::recent`](crate::store::Store::recent).
+    /// The newest readings of a series: see [`ReadReadings::recent`](crate::store::ReadReadings::recent).
     pub(crate) async fn recent(&self, series: &SeriesKey, count: u32) -> Result<Vec<Reading>> {
-        let mut found = self.store().recent(series, count, self.latest()).await?;
+        let mut found = self.inner.store.recent(series, count, self.latest()).await?;
         self.inner.wrong_clock.mark(&mut found, self.now().wall);
         Ok(found)
     }
@@ -80,7 +80,7 @@ impl Hub {
     /// Saves the known errors of the clock, if they changed.
     pub(crate) async fn save_clock(&self) {
         let Some(text) = self.inner.wrong_clock.unsaved() else { return };
-        if let Err(error) = self.store().keep_note(CLOCK, &text).await {
+        if let Err(error) = self.inner.store.keep_note(CLOCK, &text).await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "when the clock was set could not be saved"

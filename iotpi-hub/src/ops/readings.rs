@@ -127,7 +127,7 @@ impl Hub {
         loop {
             let readings = self.in_their_units(delivery, kind, now)?;
             self.check_series(&readings)?;
-            match self.store().record(readings.clone(), self.max_series_for(caller), now).await {
+            match self.inner.store.record(readings.clone(), self.max_series_for(caller), now).await {
                 Ok(recorded) => return Ok((readings, recorded)),
                 Err(StoreError::OtherUnit { index, unit }) if tries < MAX_TRIES && index < readings.len() => {
                     tries += 1;

@@ -62,7 +62,7 @@ impl Hub {
         if settings.mode != RecordingMode::Off {
             self.check_folder()?;
         }
-        self.store().set_recording(id, &settings).await?;
+        self.inner.store.set_recording(id, &settings).await?;
         self.inner.recordings.set(self, id, settings);
         self.describe_recording(id).await
     }
@@ -94,7 +94,7 @@ impl Hub {
         self.check_known(id)?;
         self.check_folder()?;
         if self.inner.recordings.camera(id).is_none() {
-            let settings = self.store().recording(id).await?.unwrap_or_default();
+            let settings = self.inner.store.recording(id).await?.unwrap_or_default();
             self.inner.recordings.set(self, id, settings);
         }
         self.inner.recordings.record(self, id, Duration::from_secs(request.secs.into()), reason);
@@ -131,7 +131,7 @@ impl Hub {
         page: &PageRequest,
     ) -> Result<Page<Clip>> {
         self.check_query(caller, query)?;
-        Ok(self.store().clips(query, page).await?)
+        Ok(self.inner.store.clips(query, page).await?)
     }
 
     /// The capture times of a camera's recorded frames.
@@ -148,7 +148,7 @@ impl Hub {
         page: &PageRequest,
     ) -> Result<Page<Timestamp>> {
         self.check_query(caller, query)?;
-        Ok(self.store().recorded_frames(query, page).await?.map(|found| found.location.at))
+        Ok(self.inner.store.recorded_frames(query, page).await?.map(|found| found.location.at))
     }
 
     /// A recorded frame and its capture time.
@@ -169,7 +169,7 @@ impl Hub {
         caller.may_read()?;
         self.check_known(id)?;
         let none = || HubError::not_found(format!("Camera `{id}` has no recorded frame at this time."));
-        let found = self.store().recorded_frame(id, at, pick).await?.ok_or_else(none)?;
+        let found = self.inner.store.recorded_frame(id, at, pick).await?.ok_or_else(none)?;
         let folder = self.inner.recordings.folder.clone().ok_or_else(none)?;
         let (module_id, at) = (id.clone(), found.location.at);
         let read = spawn_blocking(move || recording::open_and_read(&folder, &module_id, &found)).await;
@@ -209,7 +209,7 @@ impl Hub {
         let mut export = Export::new(folder, query.module_id.clone());
         let mut page = PageRequest { limit: STEP, cursor: None };
         loop {
-            let found = self.store().recorded_frames(query, &page).await?;
+            let found = self.inner.store.recorded_frames(query, &page).await?;
             found.items.into_iter().try_for_each(|found| export.plan(found))?;
             match found.next {
                 Some(cursor) => page.cursor = Some(cursor),
@@ -252,11 +252,11 @@ impl Hub {
     }
 
     async fn describe_recording(&self, id: &ModuleId) -> Result<Recording> {
-        let totals = self.store().recording_totals(id).await?;
+        let totals = self.inner.store.recording_totals(id).await?;
         let camera = self.inner.recordings.camera(id);
         let settings = match &camera {
             Some(camera) => camera.settings(),
-            None => self.store().recording(id).await?.unwrap_or_default(),
+            None => self.inner.store.recording(id).await?.unwrap_or_default(),
         };
         let activity = camera.map(|camera| camera.now(self.inner.clock.uptime())).unwrap_or_default();
         let RecordingSettings { mode, every_secs, before_secs, after_secs, keep_days, keep_bytes, triggers } =
@@ -289,7 +289,7 @@ impl Hub {
         let files = spawn_blocking(move || recording::list_segment_files(&folder)).await;
         let files =
             files.map_err(|error| HubError::internal("A background thread failed.").caused_by(error))?;
-        for (id, settings) in self.store().all_recording().await? {
+        for (id, settings) in self.inner.store.all_recording().await? {
             self.inner.recordings.set(self, &id, settings);
         }
         self.inner.tasks.spawn(self.clone().maintain_recordings(files));
@@ -336,14 +336,14 @@ impl Hub {
             if self.inner.stop.is_cancelled() {
                 return Ok(());
             }
-            let Some(settings) = self.store().recording(&id).await? else { continue };
+            let Some(settings) = self.inner.store.recording(&id).await? else { continue };
             let before = self.recordings_before(&settings);
             let mut over =
-                self.store().recording_totals(&id).await?.bytes.saturating_sub(settings.keep_bytes);
+                self.inner.store.recording_totals(&id).await?.bytes.saturating_sub(settings.keep_bytes);
             let mut tombstones = Vec::new();
             let mut page = PageRequest { limit: 1000, cursor: None };
             'pages: loop {
-                let segments = self.store().segments(&id, &page).await?;
+                let segments = self.inner.store.segments(&id, &page).await?;
                 for segment in segments.items {
                     let old = before.is_some_and(|before| segment.last_at < before);
                     // The segment that is being written is the newest one.
@@ -359,7 +359,7 @@ impl Hub {
                 }
             }
             if !tombstones.is_empty() {
-                self.store().add_tombstones(&id, &tombstones).await?;
+                self.inner.store.add_tombstones(&id, &tombstones).await?;
                 self.remove_expired_files().await?;
             }
         }
@@ -375,11 +375,11 @@ impl Hub {
 
     async fn remove_expired_files(&self) -> Result<()> {
         let Some(folder) = self.inner.recordings.folder.clone() else { return Ok(()) };
-        let tombstones = self.store().tombstones().await?;
+        let tombstones = self.inner.store.tombstones().await?;
         let gone = spawn_blocking(move || recording::remove_files(&folder, tombstones)).await;
         let gone =
             gone.map_err(|error| HubError::internal("A background thread failed.").caused_by(error))?;
-        Ok(self.store().remove_tombstones(&gone).await?)
+        Ok(self.inner.store.remove_tombstones(&gone).await?)
     }
 
     /// Removes the files of a removed camera. Files that cannot be removed now are removed at the next start.

@@ -270,7 +270,7 @@ impl Hub {
     /// # Cancel safety
     /// Cancel safe.
     pub async fn module_usage(&self, id: &ModuleId) -> Result<ModuleUsage> {
-        let record = self.store().module(id).await?;
+        let record = self.inner.store.module(id).await?;
         let record = record.ok_or_else(|| HubError::not_found(format!("There is no module `{id}`.")))?;
         let limits = &self.config().limits;
         let quota = |used, limit| Quota { used, limit };

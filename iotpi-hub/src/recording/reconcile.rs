@@ -75,7 +75,7 @@ impl Reconciled {
 
 /// Reconciles the files with the index. Segments created since the start are not in `files`.
 pub(crate) async fn reconcile(hub: &Hub, folder: &Path, files: Vec<SegmentFile>) -> Result<()> {
-    let store = hub.store();
+    let store = &hub.inner.store;
     let mut outcome = Reconciled::default();
     let tombstones = store.tombstones().await?;
     let (at, names) = (folder.to_owned(), tombstones.clone());
@@ -126,7 +126,7 @@ async fn reconcile_camera(
     let mut indexed: BTreeMap<String, SegmentRecord> = BTreeMap::new();
     let mut page = PageRequest { limit: 1000, cursor: None };
     loop {
-        let segments = hub.store().segments(module_id, &page).await?;
+        let segments = hub.inner.store.segments(module_id, &page).await?;
         indexed.extend(segments.items.into_iter().map(|segment| (segment.name.clone(), segment)));
         match segments.next {
             Some(cursor) => page.cursor = Some(cursor),
@@ -168,9 +168,9 @@ async fn reconcile_camera(
 }
 
 async fn drop_from_index(hub: &Hub, module_id: &ModuleId, names: Vec<String>) -> Result<()> {
-    hub.store().add_tombstones(module_id, &names).await?;
+    hub.inner.store.add_tombstones(module_id, &names).await?;
     let gone: Vec<_> = names.into_iter().map(|name| (module_id.clone(), name)).collect();
-    Ok(hub.store().remove_tombstones(&gone).await?)
+    Ok(hub.inner.store.remove_tombstones(&gone).await?)
 }
 
 /// Indexes the intact frames of a file from an offset on; 0 means from the beginning.
@@ -198,10 +198,11 @@ async fn index_file(hub: &Hub, file: SegmentFile, from: u64, outcome: &mut Recon
         return Ok(());
     }
     let now = hub.now();
-    if hub.store().module(&module_id).await?.is_none() {
+    if hub.inner.store.module(&module_id).await?.is_none() {
         // Removed since the start.
         if hub
-            .store()
+            .inner
+            .store
             .tombstones()
             .await?
             .iter()
@@ -210,15 +211,15 @@ async fn index_file(hub: &Hub, file: SegmentFile, from: u64, outcome: &mut Recon
             return Ok(());
         }
         let seen = scanned.frames.last().map_or(now.wall, |location| location.at);
-        hub.store().touch(&[(module_id.clone(), seen)], now).await?;
-        if let Some(record) = hub.store().module(&module_id).await? {
+        hub.inner.store.touch(&[(module_id.clone(), seen)], now).await?;
+        if let Some(record) = hub.inner.store.module(&module_id).await? {
             hub.inner.presence.restore(&record, now);
         }
     }
     let Origin { clip, reason, .. } = origin;
     let indexed =
         IndexedFrames { module_id, segment: name, clip, reason, frames: scanned.frames, end: scanned.end };
-    match hub.store().index_frames(&indexed).await {
+    match hub.inner.store.index_frames(&indexed).await {
         Err(StoreError::NotFound(_)) => Ok(()),
         indexed => Ok(indexed?),
     }

@@ -337,7 +337,7 @@ async fn write(
         }
     };
     while let Some(indexed) = files.ready.first() {
-        match hub.store().index_frames(indexed).await {
+        match hub.inner.store.index_frames(indexed).await {
             Ok(()) => {
                 let metrics = &hub.inner.metrics;
                 metrics.recorded_frames.inc_by(indexed.frames.len() as u64);

@@ -199,7 +199,7 @@ async fn evaluate_stored(hub: &Hub, since: Timestamp) -> Result<()> {
         };
         let mut page = PageRequest { limit: PAGE_LIMIT, cursor: None };
         loop {
-            let readings = hub.store().readings(&query, &page).await?;
+            let readings = hub.inner.store.readings(&query, &page).await?;
             let arrived = |reading: &&Reading| reading.received_at.is_some_and(|at| at >= since);
             readings
                 .items
@@ -215,7 +215,7 @@ async fn evaluate_stored(hub: &Hub, since: Timestamp) -> Result<()> {
     for module_id in modules {
         let mut page = PageRequest { limit: PAGE_LIMIT, cursor: None };
         loop {
-            let commands = hub.store().commands(&module_id, &page).await?;
+            let commands = hub.inner.store.commands(&module_id, &page).await?;
             let finished = |command: &&Command| command.finished_at.is_some_and(|at| at >= since);
             commands
                 .items

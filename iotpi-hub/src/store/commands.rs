@@ -1,10 +1,13 @@
-//! What the store takes and answers about commands.
+//! Commands in the store.
 
 use std::time::Duration;
 
-use iotpi_core::{Command, CommandId, ModuleId, NewCommand, UserName};
+use async_trait::async_trait;
+use iotpi_core::{
+    Command, CommandId, CommandReport, LeaseId, LeasedCommand, ModuleId, NewCommand, Page, UserName,
+};
 
-use super::Steady;
+use super::{Now, PageRequest, Result, Steady};
 
 /// A command to be kept.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,4 +81,81 @@ pub struct Sweep {
     pub changed: Vec<Command>,
     /// When the next one will be due, if nothing happens before.
     pub next: Option<Steady>,
+}
+
+/// Reads commands. The rules of [`Store`](super::Store) apply.
+#[async_trait]
+pub trait ReadCommands {
+    /// One command.
+    async fn command(&self, id: &CommandId) -> Result<Option<Command>>;
+
+    /// A module's commands, newest first.
+    async fn commands(&self, module_id: &ModuleId, page: &PageRequest) -> Result<Page<Command>>;
+
+    /// The issuer on whose presence a command of that module depends, if there is one.
+    async fn watched_issuer(&self, module_id: &ModuleId, id: &CommandId) -> Result<Option<WatchedIssuer>>;
+}
+
+/// Submits, leases and ends commands. The rules of [`Store`](super::Store) apply.
+#[async_trait]
+pub trait WriteCommands {
+    /// Stores a command as queued. If an earlier command of the same issuer's name, module and request has
+    /// the same idempotency key, nothing is stored and that command is returned. An absolute command cancels
+    /// those of its action and target that are still queued; their places become free.
+    ///
+    /// Errors: [`StoreError::NotFound`] (the module); [`StoreError::LimitReached`] if `max_waiting` commands
+    /// of the module have not ended; [`StoreError::Conflict`] if the id exists, or the key belongs to a
+    /// different request.
+    async fn submit(&self, order: &CommandOrder, max_waiting: u64, now: Now) -> Result<SubmitOutcome>;
+
+    /// Leases the module's oldest commands, up to `limit`, each with its own new lease id; none while one of
+    /// the module's commands is leased. Expired ones are never leased.
+    async fn claim(
+        &self,
+        module_id: &ModuleId,
+        limit: u32,
+        terms: LeaseTerms,
+        now: Now,
+    ) -> Result<Vec<LeasedCommand>>;
+
+    /// Records that a leased command was started: it will not be delivered again, and its lease is renewed.
+    /// May be repeated.
+    ///
+    /// Errors: [`StoreError::NotFound`]; [`StoreError::Conflict`] if the lease is not the command's current
+    /// one, or it or the command's lifetime has ended, whether expiry has run or not.
+    async fn start(
+        &self,
+        module_id: &ModuleId,
+        id: &CommandId,
+        lease: &LeaseId,
+        terms: LeaseTerms,
+        now: Now,
+    ) -> Result<Command>;
+
+    /// Records the outcome of a command ([`CommandOutcome::Started`](iotpi_core::CommandOutcome::Started) is
+    /// not an outcome and is refused as a conflict). A repeated report changes nothing.
+    ///
+    /// Errors: [`StoreError::NotFound`]; [`StoreError::Conflict`] if the lease is not the command's current
+    /// one.
+    async fn finish(&self, module_id: &ModuleId, report: &CommandReport, now: Now) -> Result<Command>;
+
+    /// Cancels a command that is still queued.
+    ///
+    /// Errors: [`StoreError::NotFound`]; [`StoreError::Conflict`] if it is not queued any more.
+    async fn cancel(&self, id: &CommandId, now: Now) -> Result<Command>;
+
+    /// Expires commands whose lifetime has ended; queues those whose lease has ended again, or marks them
+    /// dead after `max_attempts` leases. A started command becomes `unknown_outcome` when its lease ends.
+    /// While a lease is valid its command is unchanged, even after its lifetime: it may have run, and the
+    /// outcome counts. `changed` is in order of submission.
+    async fn sweep_commands(&self, terms: LeaseTerms, now: Now) -> Result<Sweep>;
+
+    /// After a start: limits every deadline to the command's whole lifetime from now, and every lease to a
+    /// whole lease, whatever the clock did meanwhile.
+    async fn clamp_deadlines(&self, terms: LeaseTerms, now: Now) -> Result<()>;
+
+    /// Deletes ended commands, oldest first, in a step of bounded size, with their idempotency keys. Returns
+    /// their number: less than `step` if none is left. Age is measured from the end of the newest command or
+    /// from now, whichever is earlier, so a clock that jumps ahead makes no command old.
+    async fn prune_commands(&self, history: CommandHistory, now: Now) -> Result<u64>;
 }

@@ -91,26 +91,14 @@ pub struct ClipQuery {
     pub until: Option<Timestamp>,
 }
 
-/// The part of a [`Store`](super::Store) for recording settings and the frame index. The general rules of
-/// `Store` apply.
+/// Reads recording settings and the frame index. The rules of [`Store`](super::Store) apply.
 #[async_trait]
-pub trait FrameIndexStore {
-    /// Stores the recording settings of a camera.
-    ///
-    /// Errors: [`StoreError::NotFound`](super::StoreError::NotFound) (the module).
-    async fn set_recording(&self, module_id: &ModuleId, settings: &RecordingSettings) -> Result<()>;
-
+pub trait ReadFrameIndex {
     /// The recording settings of a camera; `None` if none were set.
     async fn recording(&self, module_id: &ModuleId) -> Result<Option<RecordingSettings>>;
 
     /// All recording settings, by module id.
     async fn all_recording(&self) -> Result<Vec<(ModuleId, RecordingSettings)>>;
-
-    /// Indexes durable frames. Idempotent: frames before the indexed end of the segment are ignored.
-    ///
-    /// Errors: [`StoreError::NotFound`](super::StoreError::NotFound) (the module; a segment with a
-    /// tombstone).
-    async fn index_frames(&self, frames: &IndexedFrames) -> Result<()>;
 
     /// Totals of a camera's recordings.
     async fn recording_totals(&self, module_id: &ModuleId) -> Result<RecordingTotals>;
@@ -132,12 +120,27 @@ pub trait FrameIndexStore {
     /// The segments of a camera, earliest first.
     async fn segments(&self, module_id: &ModuleId, page: &PageRequest) -> Result<Page<SegmentRecord>>;
 
+    /// The segments whose files are to be removed, by module and name.
+    async fn tombstones(&self) -> Result<Vec<(ModuleId, String)>>;
+}
+
+/// Changes recording settings and the frame index. The rules of [`Store`](super::Store) apply.
+#[async_trait]
+pub trait WriteFrameIndex {
+    /// Stores the recording settings of a camera.
+    ///
+    /// Errors: [`StoreError::NotFound`](super::StoreError::NotFound) (the module).
+    async fn set_recording(&self, module_id: &ModuleId, settings: &RecordingSettings) -> Result<()>;
+
+    /// Indexes durable frames. Idempotent: frames before the indexed end of the segment are ignored.
+    ///
+    /// Errors: [`StoreError::NotFound`](super::StoreError::NotFound) (the module; a segment with a
+    /// tombstone).
+    async fn index_frames(&self, frames: &IndexedFrames) -> Result<()>;
+
     /// Removes segments from the index and adds a tombstone for each of their files, for unknown segments
     /// too. Removing a module does the same with all of its segments.
     async fn add_tombstones(&self, module_id: &ModuleId, names: &[String]) -> Result<()>;
-
-    /// The segments whose files are to be removed, by module and name.
-    async fn tombstones(&self) -> Result<Vec<(ModuleId, String)>>;
 
     /// Removes the tombstones of files that were removed.
     async fn remove_tombstones(&self, gone: &[(ModuleId, String)]) -> Result<()>;

@@ -1,8 +1,11 @@
 //! What the engine is asked for its upkeep, and what it answers.
 
-use std::fmt;
+use std::{fmt, path::Path};
 
+use async_trait::async_trait;
 use iotpi_core::{ModuleId, SensorType, Timestamp};
+
+use super::{Now, Result};
 
 /// What the engine takes of the disk, bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -177,4 +180,87 @@ pub struct Expired {
     pub gone: u64,
     /// So many there were before.
     pub of: u64,
+}
+
+/// The condition of the store. The rules of [`Store`](super::Store) apply.
+#[async_trait]
+pub trait StoreStatus {
+    /// The file of the store, if it is one.
+    fn file(&self) -> Option<&Path>;
+
+    /// The disk space that the store uses.
+    async fn disk_use(&self) -> Result<DiskUse>;
+
+    /// Checks that the store accepts writes, its files still exist, and no damage was found. Writes nothing.
+    /// After an error that only opening the store again can repair, it has [`failed`](Self::failed).
+    async fn check(&self) -> Result<()>;
+
+    /// Returns the reason when the engine has failed permanently: from then on every write is refused,
+    /// because the disk may not contain what was written. Only opening the store again recovers all
+    /// acknowledged data, so a program that serves a store should end. Never returns otherwise.
+    async fn failed(&self) -> String;
+}
+
+/// Deletion, verification and backup, the notes and secrets of the hub itself, and the life of the engine.
+/// The rules of [`Store`](super::Store) apply.
+#[async_trait]
+pub trait MaintainStore {
+    /// Deletes data by the plan, in small steps that do not delay other writes, and returns how much; with
+    /// `dry_run` it only counts. Gaps in deleted readings are deleted, too; their numbers stay lost. The
+    /// newest reading of each series is kept.
+    ///
+    /// If cancelled, it ends between two steps.
+    async fn expire(&self, plan: &ExpiryPlan, dry_run: bool) -> Result<ExpiryReport>;
+
+    /// Frees space in small steps that do not delay other writes. First from writers (modules with their own
+    /// token; those without one together) whose data grew by more than an equal share, by its arrival:
+    /// readings of any age, with the rollups of minutes and hours of those that arrived recently. If no
+    /// writer is over its share: the oldest readings, like [`Self::expire`]. The newest reading of each
+    /// series is kept. Returns the number of steps; 0 if nothing is left. Freed space is at first only
+    /// [`DiskUse::reusable_bytes`].
+    async fn thin(&self, thinning: Eviction, now: Now) -> Result<u32>;
+
+    /// Verifies the store, with `deep` false only the quick checks, while other calls continue. Damage is a
+    /// result, not an error.
+    ///
+    /// If cancelled, it ends soon after.
+    async fn verify(&self, deep: bool) -> Result<Verification>;
+
+    /// Copies the store as of one moment, while other calls continue, to a new file at `to`. When it returns,
+    /// the copy is on disk and was read back and compared. It is made in steps with pauses, so that the
+    /// device has time for other writes.
+    ///
+    /// Errors: [`StoreError::Conflict`] if the file exists, or the store is in memory;
+    /// [`StoreError::Damaged`] if the copy differs. If cancelled, it ends soon after; an incomplete copy is
+    /// not at `to`.
+    async fn backup(&self, to: &Path) -> Result<BackedUp>;
+
+    /// Reads a note of the hub.
+    async fn note(&self, name: &str) -> Result<Option<String>>;
+
+    /// Replaces a note of the hub.
+    async fn keep_note(&self, name: &str, text: &str) -> Result<()>;
+
+    /// The hub's own secret of this name: `fresh` the first time, the stored one from then on.
+    async fn hub_secret(&self, name: &str, fresh: [u8; 32]) -> Result<[u8; 32]>;
+
+    /// The hub's own secret of this name, if there is one.
+    async fn read_hub_secret(&self, name: &str) -> Result<Option<[u8; 32]>>;
+
+    /// Replaces the secret of this name.
+    async fn replace_hub_secret(&self, name: &str, fresh: [u8; 32]) -> Result<()>;
+
+    /// Performs the engine's own maintenance that is due; to be called about every minute. The engine keeps
+    /// its promises without it, and takes more space.
+    async fn tend(&self, now: Now) -> Result<()>;
+
+    /// Compacts all readings now. This happens automatically over time; for tests, and before measurements.
+    async fn settle(&self) -> Result<()>;
+
+    /// Whether another program wrote into the store since it was opened or since the last call: it should be
+    /// verified.
+    fn take_unverified(&self) -> bool;
+
+    /// Finishes writes in progress and closes; later calls return [`StoreError::Closed`].
+    async fn close(&self) -> Result<()>;
 }

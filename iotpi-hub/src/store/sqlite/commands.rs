@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use iotpi_core::{
     Command, CommandId, CommandOutcome, CommandReport, CommandState, LeaseId, LeasedCommand, ModuleId,
     Timestamp,
@@ -13,13 +14,14 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::{Map, Value};
 
 use super::{
+    Sqlite,
     columns::{json, maybe_json, maybe_moment, micros, moment, parsed, word},
     failure::{EngineError, EngineResult},
     modules,
 };
 use crate::store::{
-    BoxError, CommandHistory, CommandOrder, LeaseTerms, Now, Page, PageRequest, Steady, StoreError,
-    SubmitOutcome, Sweep, WatchedIssuer,
+    BoxError, CommandHistory, CommandOrder, LeaseTerms, Now, Page, PageRequest, ReadCommands, Result, Steady,
+    StoreError, SubmitOutcome, Sweep, WatchedIssuer, WriteCommands,
     cursor::{self, List, hex},
 };
 
@@ -31,7 +33,7 @@ const SUPERSEDED: &str = "a newer command for the same target came before this o
 /// What is known of a command that was begun and then never heard of.
 const UNKNOWN: &str = "the module began and did not say how it ended";
 
-/// See [`Store::submit`](crate::store::Store::submit).
+/// See [`WriteCommands::submit`](crate::store::WriteCommands::submit).
 pub(super) fn submit(
     db: &Connection,
     order: &CommandOrder,
@@ -139,7 +141,7 @@ pub(super) const OLDEST: &str = "SELECT id, expires_steady_us, hazardous FROM co
      WHERE module_id = ?1 AND finished_at_us IS NULL AND state = 'queued' AND expires_steady_us > ?2
      ORDER BY number LIMIT ?3";
 
-/// See [`Store::claim`](crate::store::Store::claim).
+/// See [`WriteCommands::claim`](crate::store::WriteCommands::claim).
 pub(super) fn claim(
     db: &Connection,
     module: &ModuleId,
@@ -186,7 +188,7 @@ fn fresh_lease() -> EngineResult<String> {
     Ok(hex(&bytes))
 }
 
-/// See [`Store::start`](crate::store::Store::start). Whether the lease and the time are over is looked at here, too:
+/// See [`WriteCommands::start`](crate::store::WriteCommands::start). Whether the lease and the time are over is looked at here, too:
 /// the sweep may not have had its turn.
 pub(super) fn start(
     db: &Connection,
@@ -221,7 +223,7 @@ pub(super) fn start(
     }
 }
 
-/// See [`Store::finish`](crate::store::Store::finish).
+/// See [`WriteCommands::finish`](crate::store::WriteCommands::finish).
 pub(super) fn finish(
     db: &Connection,
     module: &ModuleId,
@@ -279,7 +281,7 @@ fn drop_the_fence(db: &Connection, report: &CommandReport) -> EngineResult<Comma
     Ok(CommandReport { lease, ..report.clone() })
 }
 
-/// See [`Store::cancel`](crate::store::Store::cancel).
+/// See [`WriteCommands::cancel`](crate::store::WriteCommands::cancel).
 pub(super) fn cancel(db: &Connection, id: &CommandId, now: Now) -> EngineResult<Command> {
     let sql = format!(
         "UPDATE commands SET state = 'cancelled', finished_at_us = ?2 WHERE id = ?1 AND state = 'queued'
@@ -303,7 +305,7 @@ pub(super) const NEXT_DUE: &str =
     "SELECT min(CASE state WHEN 'leased' THEN lease_steady_us ELSE expires_steady_us END)
      FROM commands WHERE finished_at_us IS NULL";
 
-/// See [`Store::sweep_commands`](crate::store::Store::sweep_commands).
+/// See [`WriteCommands::sweep_commands`](crate::store::WriteCommands::sweep_commands).
 ///
 /// A claim that is over makes a command dead, or its outcome unknown, sooner than its time to live makes it expired:
 /// nobody knows whether it was done, and `expired` would say that it was not.
@@ -327,7 +329,7 @@ pub(super) fn sweep(db: &Connection, terms: LeaseTerms, now: Now) -> EngineResul
     Ok(Sweep { changed, next: next.map(|at| Steady(Timestamp::from_micros(at))) })
 }
 
-/// See [`Store::clamp_deadlines`](crate::store::Store::clamp_deadlines). What people are shown follows what counts.
+/// See [`WriteCommands::clamp_deadlines`](crate::store::WriteCommands::clamp_deadlines). What people are shown follows what counts.
 pub(super) fn clamp(db: &Connection, terms: LeaseTerms, now: Now) -> EngineResult<()> {
     let (wall, steady) = (now.wall.as_micros(), now.steady.0);
     db.prepare_cached(
@@ -394,7 +396,7 @@ pub(super) fn forget(db: &Connection, numbers: &[i64]) -> EngineResult<u64> {
     Ok(gone)
 }
 
-/// See [`Store::watched_issuer`](crate::store::Store::watched_issuer).
+/// See [`ReadCommands::watched_issuer`](crate::store::ReadCommands::watched_issuer).
 pub(super) fn watched_issuer(
     db: &Connection,
     module: &ModuleId,
@@ -409,7 +411,7 @@ pub(super) fn watched_issuer(
     Ok(db.prepare_cached(sql)?.query_row([id.as_str(), module.as_str()], found).optional()?)
 }
 
-/// See [`Store::command`](crate::store::Store::command).
+/// See [`ReadCommands::command`](crate::store::ReadCommands::command).
 pub(super) fn command(db: &Connection, id: &CommandId) -> EngineResult<Option<Command>> {
     let sql = format!("SELECT {COLUMNS} FROM commands WHERE id = ?1");
     Ok(db.prepare_cached(&sql)?.query_row([id], read).optional()?)
@@ -421,7 +423,7 @@ fn with_lease(db: &Connection, id: &CommandId) -> EngineResult<Option<(Command, 
     Ok(db.prepare_cached(&sql)?.query_row([id], found).optional()?)
 }
 
-/// See [`Store::commands`](crate::store::Store::commands).
+/// See [`ReadCommands::commands`](crate::store::ReadCommands::commands).
 pub(super) fn commands(
     db: &Connection,
     module: &ModuleId,
@@ -461,4 +463,80 @@ fn read_from(row: &Row<'_>, at: usize) -> rusqlite::Result<Command> {
         error: row.get(at + 13)?,
         superseded_by: row.get(at + 14)?,
     })
+}
+
+#[async_trait]
+impl ReadCommands for Sqlite {
+    async fn command(&self, id: &CommandId) -> Result<Option<Command>> {
+        let id = id.clone();
+        self.look_up("read a command", move |db| command(db, &id)).await
+    }
+
+    async fn commands(&self, module_id: &ModuleId, page: &PageRequest) -> Result<Page<Command>> {
+        let (module_id, page) = (module_id.clone(), page.clone());
+        self.read("list commands", move |db| commands(db, &module_id, &page)).await
+    }
+
+    async fn watched_issuer(&self, module_id: &ModuleId, id: &CommandId) -> Result<Option<WatchedIssuer>> {
+        let (module_id, id) = (module_id.clone(), id.clone());
+        self.look_up("read a command's issuer", move |db| watched_issuer(db, &module_id, &id)).await
+    }
+}
+
+#[async_trait]
+impl WriteCommands for Sqlite {
+    async fn submit(&self, order: &CommandOrder, max_waiting: u64, now: Now) -> Result<SubmitOutcome> {
+        let order = order.clone();
+        self.write("submit a command", move |db| submit(db, &order, max_waiting, now)).await
+    }
+
+    async fn claim(
+        &self,
+        module_id: &ModuleId,
+        limit: u32,
+        terms: LeaseTerms,
+        now: Now,
+    ) -> Result<Vec<LeasedCommand>> {
+        let module_id = module_id.clone();
+        self.write("claim commands", move |db| claim(db, &module_id, limit, terms, now)).await
+    }
+
+    async fn start(
+        &self,
+        module_id: &ModuleId,
+        id: &CommandId,
+        lease: &LeaseId,
+        terms: LeaseTerms,
+        now: Now,
+    ) -> Result<Command> {
+        let (module_id, id, lease) = (module_id.clone(), id.clone(), lease.clone());
+        self.write("start a command", move |db| start(db, &module_id, &id, &lease, terms, now)).await
+    }
+
+    async fn finish(&self, module_id: &ModuleId, report: &CommandReport, now: Now) -> Result<Command> {
+        let (module_id, report) = (module_id.clone(), report.clone());
+        self.write("finish a command", move |db| finish(db, &module_id, &report, now)).await
+    }
+
+    async fn cancel(&self, id: &CommandId, now: Now) -> Result<Command> {
+        let id = id.clone();
+        self.write("cancel a command", move |db| cancel(db, &id, now)).await
+    }
+
+    async fn sweep_commands(&self, terms: LeaseTerms, now: Now) -> Result<Sweep> {
+        self.write("sweep commands", move |db| sweep(db, terms, now)).await
+    }
+
+    async fn clamp_deadlines(&self, terms: LeaseTerms, now: Now) -> Result<()> {
+        self.write("clamp deadlines", move |db| clamp(db, terms, now)).await
+    }
+
+    async fn prune_commands(&self, history: CommandHistory, now: Now) -> Result<u64> {
+        // Found by a reader, so that the search holds up no write. What has ended stays as it is meanwhile.
+        let ended = self.read("find commands to forget", move |db| prunable(db, history, now)).await?;
+        if ended.is_empty() {
+            return Ok(0);
+        }
+        self.write("forget commands", move |db| forget(db, &ended)).await
+    }
 }

@@ -30,7 +30,9 @@ use crate::store::sqlite::{
 };
 use crate::{
     lock::lock,
-    store::{ModuleRecord, PageRequest, Result, Store as _, StoreError, StoreOptions},
+    store::{
+        ModuleRecord, PageRequest, ReadReadings as _, Result, StoreError, StoreOptions, WriteModules as _,
+    },
 };
 
 /// A store in one SQLite database.

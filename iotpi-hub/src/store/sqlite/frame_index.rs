@@ -7,17 +7,20 @@
 
 use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc};
 
+use async_trait::async_trait;
 use iotpi_core::{Clip, FrameSelection, ModuleId, RecordingSettings, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{
+    Sqlite,
     columns::{json, maybe_moment, moment, parsed},
     failure::{EngineResult, Failure},
     modules, varint,
+    writer::WriteContext,
 };
 use crate::store::{
-    ClipQuery, FoundFrame, FrameLocation, IndexedFrames, Page, PageRequest, RecordingTotals, SegmentRecord,
-    StoreError,
+    ClipQuery, FoundFrame, FrameLocation, IndexedFrames, Page, PageRequest, ReadFrameIndex, RecordingTotals,
+    Result, SegmentRecord, StoreError, WriteFrameIndex,
     cursor::{self, List},
 };
 
@@ -26,7 +29,7 @@ const SPAN_US: i64 = 60_000_000;
 /// Maximum frames of a row: a body of some 8 KiB.
 const MAX_FRAMES_PER_ROW: usize = 1024;
 
-/// See [`FrameIndexStore::set_recording`](crate::store::FrameIndexStore::set_recording).
+/// See [`WriteFrameIndex::set_recording`](crate::store::WriteFrameIndex::set_recording).
 pub(super) fn set_recording(
     db: &Connection,
     module: &ModuleId,
@@ -44,13 +47,13 @@ fn known(db: &Connection, module: &ModuleId) -> EngineResult<()> {
     if known { Ok(()) } else { Err(StoreError::NotFound("module").into()) }
 }
 
-/// See [`FrameIndexStore::recording`](crate::store::FrameIndexStore::recording).
+/// See [`ReadFrameIndex::recording`](crate::store::ReadFrameIndex::recording).
 pub(super) fn recording(db: &Connection, module: &ModuleId) -> EngineResult<Option<RecordingSettings>> {
     let sql = "SELECT settings FROM recording_settings WHERE module_id = ?1";
     Ok(db.prepare_cached(sql)?.query_row([module.as_str()], |row| json(row, 0)).optional()?)
 }
 
-/// See [`FrameIndexStore::all_recording`](crate::store::FrameIndexStore::all_recording).
+/// See [`ReadFrameIndex::all_recording`](crate::store::ReadFrameIndex::all_recording).
 pub(super) fn all_recording(db: &Connection) -> EngineResult<Vec<(ModuleId, RecordingSettings)>> {
     let mut all =
         db.prepare_cached("SELECT module_id, settings FROM recording_settings ORDER BY module_id")?;
@@ -58,7 +61,7 @@ pub(super) fn all_recording(db: &Connection) -> EngineResult<Vec<(ModuleId, Reco
     Ok(all.collect::<Result<_, _>>()?)
 }
 
-/// See [`FrameIndexStore::index_frames`](crate::store::FrameIndexStore::index_frames).
+/// See [`WriteFrameIndex::index_frames`](crate::store::WriteFrameIndex::index_frames).
 pub(super) fn index(db: &Connection, batch: &IndexedFrames) -> EngineResult<()> {
     known(db, &batch.module_id)?;
     let module = batch.module_id.as_str();
@@ -143,7 +146,7 @@ fn decode(first: i64, mut body: &[u8]) -> EngineResult<Vec<FrameLocation>> {
     Ok(frames)
 }
 
-/// See [`FrameIndexStore::recording_totals`](crate::store::FrameIndexStore::recording_totals).
+/// See [`ReadFrameIndex::recording_totals`](crate::store::ReadFrameIndex::recording_totals).
 pub(super) fn totals(db: &Connection, module: &ModuleId) -> EngineResult<RecordingTotals> {
     let sql = "SELECT coalesce(sum(frames), 0), coalesce(sum(bytes), 0), min(first_us), max(last_us)
                FROM segments WHERE module_id = ?1";
@@ -166,7 +169,7 @@ fn until(query: &ClipQuery) -> i64 {
     query.until.map_or(i64::MAX, Timestamp::as_micros)
 }
 
-/// See [`FrameIndexStore::clips`](crate::store::FrameIndexStore::clips).
+/// See [`ReadFrameIndex::clips`](crate::store::ReadFrameIndex::clips).
 pub(super) fn clips(db: &Connection, query: &ClipQuery, page: &PageRequest) -> EngineResult<Page<Clip>> {
     let list = List::new("clips", query);
     let (after, after_id) = list.key::<(i64, String)>(page)?.unwrap_or((i64::MIN, String::new()));
@@ -201,7 +204,7 @@ pub(super) fn clips(db: &Connection, query: &ClipQuery, page: &PageRequest) -> E
 /// The order of frames: capture time, segment, offset.
 type Key = (i64, i64, u64);
 
-/// See [`FrameIndexStore::recorded_frames`](crate::store::FrameIndexStore::recorded_frames).
+/// See [`ReadFrameIndex::recorded_frames`](crate::store::ReadFrameIndex::recorded_frames).
 pub(super) fn recorded_frames(
     db: &Connection,
     query: &ClipQuery,
@@ -246,7 +249,7 @@ pub(super) fn recorded_frames(
     Ok(list.page(found, page, |(key, _)| *key).map(|(_, frame)| frame))
 }
 
-/// See [`FrameIndexStore::recorded_frame`](crate::store::FrameIndexStore::recorded_frame).
+/// See [`ReadFrameIndex::recorded_frame`](crate::store::ReadFrameIndex::recorded_frame).
 pub(super) fn recorded_frame(
     db: &Connection,
     module: &ModuleId,
@@ -291,7 +294,7 @@ pub(super) fn recorded_frame(
     })
 }
 
-/// See [`FrameIndexStore::segments`](crate::store::FrameIndexStore::segments).
+/// See [`ReadFrameIndex::segments`](crate::store::ReadFrameIndex::segments).
 pub(super) fn segments(
     db: &Connection,
     module: &ModuleId,
@@ -321,7 +324,7 @@ pub(super) fn segments(
     Ok(list.page(rows, page, |(id, segment)| (segment.first_at.as_micros(), *id)).map(|(_, segment)| segment))
 }
 
-/// See [`FrameIndexStore::add_tombstones`](crate::store::FrameIndexStore::add_tombstones).
+/// See [`WriteFrameIndex::add_tombstones`](crate::store::WriteFrameIndex::add_tombstones).
 pub(super) fn add_tombstones(db: &Connection, module: &ModuleId, names: &[String]) -> EngineResult<()> {
     let mut note = db.prepare_cached(
         "INSERT INTO segment_tombstones (module_id, name) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
@@ -334,7 +337,7 @@ pub(super) fn add_tombstones(db: &Connection, module: &ModuleId, names: &[String
     Ok(())
 }
 
-/// See [`FrameIndexStore::tombstones`](crate::store::FrameIndexStore::tombstones).
+/// See [`ReadFrameIndex::tombstones`](crate::store::ReadFrameIndex::tombstones).
 pub(super) fn tombstones(db: &Connection) -> EngineResult<Vec<(ModuleId, String)>> {
     let mut list =
         db.prepare_cached("SELECT module_id, name FROM segment_tombstones ORDER BY module_id, name")?;
@@ -342,7 +345,7 @@ pub(super) fn tombstones(db: &Connection) -> EngineResult<Vec<(ModuleId, String)
     Ok(list.collect::<Result<_, _>>()?)
 }
 
-/// See [`FrameIndexStore::remove_tombstones`](crate::store::FrameIndexStore::remove_tombstones).
+/// See [`WriteFrameIndex::remove_tombstones`](crate::store::WriteFrameIndex::remove_tombstones).
 pub(super) fn remove_tombstones(db: &Connection, gone: &[(ModuleId, String)]) -> EngineResult<()> {
     let mut forget =
         db.prepare_cached("DELETE FROM segment_tombstones WHERE module_id = ?1 AND name = ?2")?;
@@ -352,91 +355,76 @@ pub(super) fn remove_tombstones(db: &Connection, gone: &[(ModuleId, String)]) ->
     Ok(())
 }
 
-/// Implements the trait with the functions above.
-mod side {
-    use async_trait::async_trait;
+#[async_trait]
+impl ReadFrameIndex for Sqlite {
+    async fn recording(&self, module_id: &ModuleId) -> Result<Option<RecordingSettings>> {
+        let module_id = module_id.clone();
+        self.read("read a recording's settings", move |db| recording(db, &module_id)).await
+    }
 
-    use super::{
-        super::{Sqlite, writer::WriteContext},
-        Clip, ClipQuery, FoundFrame, FrameSelection, IndexedFrames, ModuleId, Page, PageRequest,
-        RecordingSettings, RecordingTotals, SegmentRecord, Timestamp,
-    };
-    use crate::store::{FrameIndexStore, Result};
+    async fn all_recording(&self) -> Result<Vec<(ModuleId, RecordingSettings)>> {
+        self.read("list recordings' settings", all_recording).await
+    }
 
-    #[async_trait]
-    impl FrameIndexStore for Sqlite {
-        async fn set_recording(&self, module_id: &ModuleId, settings: &RecordingSettings) -> Result<()> {
-            let (module_id, settings) = (module_id.clone(), settings.clone());
-            self.write("keep a recording's settings", move |db| {
-                super::set_recording(db, &module_id, &settings)
-            })
+    async fn recording_totals(&self, module_id: &ModuleId) -> Result<RecordingTotals> {
+        let module_id = module_id.clone();
+        self.read("sum up recordings", move |db| totals(db, &module_id)).await
+    }
+
+    async fn clips(&self, query: &ClipQuery, page: &PageRequest) -> Result<Page<Clip>> {
+        let (query, page) = (query.clone(), page.clone());
+        self.read("list recordings", move |db| clips(db, &query, &page)).await
+    }
+
+    async fn recorded_frames(&self, query: &ClipQuery, page: &PageRequest) -> Result<Page<FoundFrame>> {
+        let (query, page) = (query.clone(), page.clone());
+        self.read("list recorded frames", move |db| recorded_frames(db, &query, &page)).await
+    }
+
+    async fn recorded_frame(
+        &self,
+        module_id: &ModuleId,
+        at: Timestamp,
+        pick: FrameSelection,
+    ) -> Result<Option<FoundFrame>> {
+        let module_id = module_id.clone();
+        self.read("find a recorded frame", move |db| recorded_frame(db, &module_id, at, pick)).await
+    }
+
+    async fn segments(&self, module_id: &ModuleId, page: &PageRequest) -> Result<Page<SegmentRecord>> {
+        let (module_id, page) = (module_id.clone(), page.clone());
+        self.read("list segments", move |db| segments(db, &module_id, &page)).await
+    }
+
+    async fn tombstones(&self) -> Result<Vec<(ModuleId, String)>> {
+        self.read("list removed recordings", tombstones).await
+    }
+}
+
+#[async_trait]
+impl WriteFrameIndex for Sqlite {
+    async fn set_recording(&self, module_id: &ModuleId, settings: &RecordingSettings) -> Result<()> {
+        let (module_id, settings) = (module_id.clone(), settings.clone());
+        self.write("keep a recording's settings", move |db| set_recording(db, &module_id, &settings)).await
+    }
+
+    async fn index_frames(&self, indexed: &IndexedFrames) -> Result<()> {
+        let indexed = indexed.clone();
+        self.write("index a recording", move |db| index(db, &indexed)).await
+    }
+
+    async fn add_tombstones(&self, module_id: &ModuleId, names: &[String]) -> Result<()> {
+        let (module_id, names) = (module_id.clone(), names.to_vec());
+        self.free("remove recordings", move |db: &mut WriteContext<'_>| {
+            add_tombstones(db, &module_id, &names)
+        })
+        .await
+    }
+
+    async fn remove_tombstones(&self, gone: &[(ModuleId, String)]) -> Result<()> {
+        let gone = gone.to_vec();
+        self.free("forget removed recordings", move |db: &mut WriteContext<'_>| remove_tombstones(db, &gone))
             .await
-        }
-
-        async fn recording(&self, module_id: &ModuleId) -> Result<Option<RecordingSettings>> {
-            let module_id = module_id.clone();
-            self.read("read a recording's settings", move |db| super::recording(db, &module_id)).await
-        }
-
-        async fn all_recording(&self) -> Result<Vec<(ModuleId, RecordingSettings)>> {
-            self.read("list recordings' settings", super::all_recording).await
-        }
-
-        async fn index_frames(&self, indexed: &IndexedFrames) -> Result<()> {
-            let indexed = indexed.clone();
-            self.write("index a recording", move |db| super::index(db, &indexed)).await
-        }
-
-        async fn recording_totals(&self, module_id: &ModuleId) -> Result<RecordingTotals> {
-            let module_id = module_id.clone();
-            self.read("sum up recordings", move |db| super::totals(db, &module_id)).await
-        }
-
-        async fn clips(&self, query: &ClipQuery, page: &PageRequest) -> Result<Page<Clip>> {
-            let (query, page) = (query.clone(), page.clone());
-            self.read("list recordings", move |db| super::clips(db, &query, &page)).await
-        }
-
-        async fn recorded_frames(&self, query: &ClipQuery, page: &PageRequest) -> Result<Page<FoundFrame>> {
-            let (query, page) = (query.clone(), page.clone());
-            self.read("list recorded frames", move |db| super::recorded_frames(db, &query, &page)).await
-        }
-
-        async fn recorded_frame(
-            &self,
-            module_id: &ModuleId,
-            at: Timestamp,
-            pick: FrameSelection,
-        ) -> Result<Option<FoundFrame>> {
-            let module_id = module_id.clone();
-            self.read("find a recorded frame", move |db| super::recorded_frame(db, &module_id, at, pick))
-                .await
-        }
-
-        async fn segments(&self, module_id: &ModuleId, page: &PageRequest) -> Result<Page<SegmentRecord>> {
-            let (module_id, page) = (module_id.clone(), page.clone());
-            self.read("list segments", move |db| super::segments(db, &module_id, &page)).await
-        }
-
-        async fn add_tombstones(&self, module_id: &ModuleId, names: &[String]) -> Result<()> {
-            let (module_id, names) = (module_id.clone(), names.to_vec());
-            self.free("remove recordings", move |db: &mut WriteContext<'_>| {
-                super::add_tombstones(db, &module_id, &names)
-            })
-            .await
-        }
-
-        async fn tombstones(&self) -> Result<Vec<(ModuleId, String)>> {
-            self.read("list removed recordings", super::tombstones).await
-        }
-
-        async fn remove_tombstones(&self, gone: &[(ModuleId, String)]) -> Result<()> {
-            let gone = gone.to_vec();
-            self.free("forget removed recordings", move |db: &mut WriteContext<'_>| {
-                super::remove_tombstones(db, &gone)
-            })
-            .await
-        }
     }
 }
 

@@ -1,21 +1,65 @@
-//! The engine's upkeep: expiry, thinning out, verification, the check of its files.
+//! Expiry, eviction, verification and backup; the checks and the life of the engine.
 
-use std::{fs, sync::Arc};
+use std::{fs, path::Path, sync::Arc};
 
-use rusqlite::Connection;
+use async_trait::async_trait;
+use rusqlite::{Connection, config::DbConfig};
 
 use super::{
-    engine::Sqlite, failure::Failure, file_watch::FileWatch, files::with_suffix, writer::WriteContext,
-};
-use crate::store::sqlite::{
+    engine::Sqlite,
+    failure::Failure,
+    file_watch::FileWatch,
+    files::with_suffix,
+    notes,
     recovery::{self, verify},
-    series::{eviction, expiry, gaps},
+    series::{eviction, expiry, gaps, memtable::AllSeries},
+    users,
+    writer::WriteContext,
 };
-use crate::store::{DiskUse, Eviction, ExpiryPlan, ExpiryReport, Now, Result, StoreError, Verification};
+use crate::store::{
+    BackedUp, DiskUse, Eviction, ExpiryPlan, ExpiryReport, MaintainStore, Now, Result, StoreError,
+    StoreStatus, Verification,
+};
 
-impl Sqlite {
-    /// See [`Store::expire`](crate::store::Store::expire).
-    pub(super) async fn expire_by_steps(&self, plan: &ExpiryPlan, dry_run: bool) -> Result<ExpiryReport> {
+#[async_trait]
+impl StoreStatus for Sqlite {
+    fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    async fn disk_use(&self) -> Result<DiskUse> {
+        let wal = self.file.as_deref().map(|file| with_suffix(file, "-wal"));
+        self.read("measure the database", move |db| {
+            let pragma = |name| db.pragma_query_value(None, name, |row| row.get::<_, u64>(0));
+            let page = pragma("page_size")?;
+            Ok(DiskUse {
+                database_bytes: page.saturating_mul(pragma("page_count")?),
+                wal_bytes: wal.and_then(|wal| fs::metadata(wal).ok()).map_or(0, |wal| wal.len()),
+                reusable_bytes: page.saturating_mul(pragma("freelist_count")?),
+            })
+        })
+        .await
+    }
+
+    async fn check(&self) -> Result<()> {
+        // Takes the write lock, so that a failed writer is noticed, but writes nothing: health is checked often.
+        // Damage that a reader or a verification found is reported here; the next start repairs it.
+        let (file_watch, suspect) = (self.file_watch.clone(), Arc::clone(&self.suspect));
+        let check = move |_: &mut WriteContext<'_>| match suspect.get() {
+            Some(why) => Err(Failure::fatal(why).into()),
+            None => file_watch.as_ref().map_or(Ok(()), FileWatch::check),
+        };
+        self.write("check the store", check).await
+    }
+
+    async fn failed(&self) -> String {
+        self.writer.failed().await
+    }
+}
+
+#[async_trait]
+impl MaintainStore for Sqlite {
+    async fn expire(&self, plan: &ExpiryPlan, dry_run: bool) -> Result<ExpiryReport> {
         let plan = plan.clone();
         let planned = move |db: &Connection| {
             let (report, cuts) = expiry::plan(db, &plan)?;
@@ -27,9 +71,9 @@ impl Sqlite {
             return Ok(report);
         }
         for cut in cuts {
-            // Each step shares a commit with whatever else waits.
+            // Each step shares a commit with other waiting writes.
             while self
-                .free("remove what is old", move |tx: &mut WriteContext<'_>| expiry::step(tx, cut))
+                .free("delete expired records", move |tx: &mut WriteContext<'_>| expiry::step(tx, cut))
                 .await?
             {}
         }
@@ -40,7 +84,7 @@ impl Sqlite {
                     let (db, ingest) = tx.split();
                     ingest.expire_gaps(db, &of)
                 };
-                if !self.free("remove old gaps", step).await? {
+                if !self.free("delete expired gaps", step).await? {
                     break;
                 }
             }
@@ -48,12 +92,11 @@ impl Sqlite {
         Ok(report)
     }
 
-    /// See [`Store::thin`](crate::store::Store::thin).
-    pub(super) async fn thin_by_steps(&self, thinning: Eviction, now: Now) -> Result<u32> {
+    async fn thin(&self, thinning: Eviction, now: Now) -> Result<u32> {
         let Eviction { before, most, .. } = thinning;
-        // Looked for by a reader: that looks at every series.
+        // On a reader, because it examines every series.
         let cuts = move |db: &Connection| eviction::cuts(db, thinning, now.wall);
-        let cuts = self.read("find what grew most", cuts).await?;
+        let cuts = self.read("find the writers over their share", cuts).await?;
         let mut steps = 0;
         for cut in &cuts {
             steps += self.cut(*cut).await?;
@@ -68,47 +111,93 @@ impl Sqlite {
         Ok(steps)
     }
 
-    /// See [`Store::disk_use`](crate::store::Store::disk_use).
-    pub(super) async fn measure(&self) -> Result<DiskUse> {
-        let wal = self.file.as_deref().map(|file| with_suffix(file, "-wal"));
-        self.read("measure the database", move |db| {
-            let pragma = |name| db.pragma_query_value(None, name, |row| row.get::<_, u64>(0));
-            let page = pragma("page_size")?;
-            Ok(DiskUse {
-                database_bytes: page.saturating_mul(pragma("page_count")?),
-                wal_bytes: wal.and_then(|wal| fs::metadata(wal).ok()).map_or(0, |wal| wal.len()),
-                reusable_bytes: page.saturating_mul(pragma("freelist_count")?),
-            })
-        })
-        .await
-    }
-
-    /// See [`Store::verify`](crate::store::Store::verify).
-    pub(super) async fn look_through(&self, deep: bool) -> Result<Verification> {
-        // Closed is closed, whoever else could still read the file.
+    async fn verify(&self, deep: bool) -> Result<Verification> {
+        // Refused once the store is closed, although other processes could still read the file.
         self.write("check the store", |_| Ok(())).await?;
         let found = match &self.file {
             Some(file) => recovery::verify(file, deep).await?,
-            None => self.write("check the database", move |db| Ok(verify::look_through(db, deep)?)).await?,
+            None => self.write("verify the database", move |db| Ok(verify::look_through(db, deep)?)).await?,
         };
         if let Some(fault) = found.faults.first() {
             self.suspect(&StoreError::Damaged {
-                context: "check the database",
+                context: "verify the database",
                 source: fault.clone().into(),
             });
         }
         Ok(found)
     }
 
-    /// See [`Store::check`](crate::store::Store::check).
-    pub(super) async fn check_files(&self) -> Result<()> {
-        // Takes the write lock and finds the engine unbroken; writes nothing, because health is asked for often. What a reader or
-        // a verification found ends here: the next start mends it.
-        let (file_watch, suspect) = (self.file_watch.clone(), Arc::clone(&self.suspect));
-        let look = move |_: &mut WriteContext<'_>| match suspect.get() {
-            Some(why) => Err(Failure::fatal(why).into()),
-            None => file_watch.as_ref().map_or(Ok(()), FileWatch::check),
+    async fn backup(&self, to: &Path) -> Result<BackedUp> {
+        self.write("check the store", |_| Ok(())).await?;
+        let Some(file) = &self.file else {
+            return Err(StoreError::Conflict("a database in memory has no backup".to_owned()));
         };
-        self.write("check the store", look).await
+        recovery::backup(file, to).await.inspect_err(|error| self.suspect(error))
+    }
+
+    async fn note(&self, name: &str) -> Result<Option<String>> {
+        let name = name.to_owned();
+        self.look_up("read a note", move |db| notes::note(db, &name)).await
+    }
+
+    async fn keep_note(&self, name: &str, text: &str) -> Result<()> {
+        let (name, text) = (name.to_owned(), text.to_owned());
+        self.write("store a note", move |db| notes::keep(db, &name, &text)).await
+    }
+
+    async fn hub_secret(&self, name: &str, fresh: [u8; 32]) -> Result<[u8; 32]> {
+        let name = name.to_owned();
+        self.write("store a secret of the hub", move |db| users::hub_secret(db, &name, fresh)).await
+    }
+
+    async fn read_hub_secret(&self, name: &str) -> Result<Option<[u8; 32]>> {
+        let name = name.to_owned();
+        self.read("read a secret of the hub", move |db| users::read_hub_secret(db, &name)).await
+    }
+
+    async fn replace_hub_secret(&self, name: &str, fresh: [u8; 32]) -> Result<()> {
+        let name = name.to_owned();
+        self.write("replace a secret of the hub", move |db| users::replace_hub_secret(db, &name, fresh)).await
+    }
+
+    async fn tend(&self, now: Now) -> Result<()> {
+        let compact = move |tx: &mut WriteContext<'_>| {
+            tx.ingest.compact_if_old(now);
+            Ok(())
+        };
+        self.write("compact the WAL", compact).await?;
+        self.make_reserve().await
+    }
+
+    async fn settle(&self) -> Result<()> {
+        while self.memtable.read(AllSeries::records) > 0 {
+            // A compaction takes committed records, so each turn is a write of its own.
+            let compact = |tx: &mut WriteContext<'_>| {
+                tx.ingest.compact_all();
+                Ok(())
+            };
+            self.write("compact the WAL", compact).await?;
+        }
+        while self.write("delete obsolete rows", |tx| Ok(tx.ingest.is_deleting())).await? {}
+        Ok(())
+    }
+
+    fn take_unverified(&self) -> bool {
+        self.file_watch.as_ref().is_some_and(FileWatch::take_unverified)
+    }
+
+    async fn close(&self) -> Result<()> {
+        if self.suspect.get().is_some() {
+            // A failed writer does the same.
+            let keep_wal = |db: &mut WriteContext<'_>| {
+                Ok(db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?)
+            };
+            let _ = self.writer.write("keep the WAL on close", keep_wal).await;
+        }
+        // Readers first, as when dropped.
+        for readers in [&self.readers, &self.lookups].into_iter().flatten() {
+            readers.close().await;
+        }
+        self.writer.close().await
     }
 }

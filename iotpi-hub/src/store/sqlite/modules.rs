@@ -1,16 +1,20 @@
 //! Modules: what they said of themselves, and when they were last heard.
 
+use async_trait::async_trait;
 use iotpi_core::{Manifest, ModuleId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{
+    Sqlite,
     columns::{maybe_json, maybe_moment, moment, parsed},
     failure::EngineResult,
+    module_removal,
+    writer::WriteContext,
 };
 use crate::store::{
-    BoxError, ModuleRecord, Now, Page, PageRequest, StoreError,
+    BoxError, ModuleRecord, Now, Page, PageRequest, ReadModules, Result, StoreError, WriteModules,
     cursor::{self, List},
 };
 
@@ -22,7 +26,7 @@ pub(super) fn ensure(db: &Connection, id: &ModuleId, now: Now) -> EngineResult<b
     Ok(db.prepare_cached(sql)?.execute(params![id.as_str(), now.wall.as_micros()])? == 1)
 }
 
-/// See [`Store::register`](crate::store::Store::register).
+/// See [`WriteModules::register`](crate::store::WriteModules::register).
 pub(super) fn register(
     db: &Connection,
     id: &ModuleId,
@@ -34,7 +38,7 @@ pub(super) fn register(
     Ok(db.prepare_cached(&sql)?.query_row(params![id.as_str(), json(manifest)?], record)?)
 }
 
-/// See [`Store::report_state`](crate::store::Store::report_state).
+/// See [`WriteModules::report_state`](crate::store::WriteModules::report_state).
 pub(super) fn report_state(
     db: &Connection,
     id: &ModuleId,
@@ -47,7 +51,7 @@ pub(super) fn report_state(
     Ok(db.prepare_cached(&sql)?.query_row(row, record)?)
 }
 
-/// See [`Store::touch`](crate::store::Store::touch). The last one wins, also over a later time: that one came from a
+/// See [`WriteModules::touch`](crate::store::WriteModules::touch). The last one wins, also over a later time: that one came from a
 /// clock that has been set back since.
 pub(super) fn touch(db: &Connection, seen: &[(ModuleId, Timestamp)], now: Now) -> EngineResult<()> {
     let mut touch = db.prepare_cached("UPDATE modules SET last_seen_at_us = ?2 WHERE id = ?1")?;
@@ -58,13 +62,13 @@ pub(super) fn touch(db: &Connection, seen: &[(ModuleId, Timestamp)], now: Now) -
     Ok(())
 }
 
-/// See [`Store::module`](crate::store::Store::module).
+/// See [`ReadModules::module`](crate::store::ReadModules::module).
 pub(super) fn module(db: &Connection, id: &ModuleId) -> EngineResult<Option<ModuleRecord>> {
     let sql = format!("SELECT {COLUMNS} FROM modules WHERE id = ?1");
     Ok(db.prepare_cached(&sql)?.query_row([id.as_str()], record).optional()?)
 }
 
-/// See [`Store::modules`](crate::store::Store::modules).
+/// See [`ReadModules::modules`](crate::store::ReadModules::modules).
 pub(super) fn modules(db: &Connection, page: &PageRequest) -> EngineResult<Page<ModuleRecord>> {
     let list = List::new("modules", &());
     // Every id is greater than this, which is greater than the name of what holds the series of removed modules.
@@ -92,4 +96,62 @@ fn record(row: &Row<'_>) -> rusqlite::Result<ModuleRecord> {
 pub(super) fn json(value: &impl Serialize) -> EngineResult<String> {
     let unsayable = |error| StoreError::Engine { context: "write JSON", source: BoxError::from(error) };
     Ok(serde_json::to_string(value).map_err(unsayable)?)
+}
+
+#[async_trait]
+impl ReadModules for Sqlite {
+    async fn module(&self, id: &ModuleId) -> Result<Option<ModuleRecord>> {
+        let id = id.clone();
+        let found = self.look_up("read a module", move |db| module(db, &id)).await?;
+        Ok(found.map(|record| self.with_delivery(record)))
+    }
+
+    async fn modules(&self, page: &PageRequest) -> Result<Page<ModuleRecord>> {
+        let page = page.clone();
+        let found = self.read("list modules", move |db| modules(db, &page)).await?;
+        Ok(found.map(|record| self.with_delivery(record)))
+    }
+}
+
+#[async_trait]
+impl WriteModules for Sqlite {
+    async fn register(&self, id: &ModuleId, manifest: &Manifest, now: Now) -> Result<ModuleRecord> {
+        let (id, manifest) = (id.clone(), manifest.clone());
+        let kept = self.write("register a module", move |db| register(db, &id, &manifest, now));
+        kept.await.map(|record| self.with_delivery(record))
+    }
+
+    async fn report_state(
+        &self,
+        id: &ModuleId,
+        state: &Map<String, Value>,
+        now: Now,
+    ) -> Result<ModuleRecord> {
+        let (id, state) = (id.clone(), state.clone());
+        let kept = self.write("keep a module's state", move |db| report_state(db, &id, &state, now));
+        kept.await.map(|record| self.with_delivery(record))
+    }
+
+    async fn touch(&self, seen: &[(ModuleId, Timestamp)], now: Now) -> Result<()> {
+        let seen = seen.to_vec();
+        self.write("keep when modules were heard", move |db| touch(db, &seen, now)).await
+    }
+
+    async fn remove_module(&self, id: &ModuleId) -> Result<()> {
+        let id = id.clone();
+        loop {
+            let id = id.clone();
+            let step = move |tx: &mut WriteContext<'_>| {
+                let (db, ingest) = tx.split();
+                let gone = module_removal::step(db, &id)?;
+                if gone {
+                    ingest.remove_module(&id);
+                }
+                Ok(gone)
+            };
+            if self.free("remove a module", step).await? {
+                return Ok(());
+            }
+        }
+    }
 }

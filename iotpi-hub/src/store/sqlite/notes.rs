@@ -4,13 +4,13 @@ use rusqlite::{Connection, OptionalExtension as _};
 
 use super::failure::EngineResult;
 
-/// See [`Store::note`](crate::store::Store::note).
+/// See [`MaintainStore::note`](crate::store::MaintainStore::note).
 pub(super) fn note(db: &Connection, name: &str) -> EngineResult<Option<String>> {
     let sql = "SELECT text FROM notes WHERE name = ?1";
     Ok(db.prepare_cached(sql)?.query_row([name], |row| row.get(0)).optional()?)
 }
 
-/// See [`Store::keep_note`](crate::store::Store::keep_note).
+/// See [`MaintainStore::keep_note`](crate::store::MaintainStore::keep_note).
 pub(super) fn keep(db: &Connection, name: &str, text: &str) -> EngineResult<()> {
     let sql = "INSERT INTO notes (name, text) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET text = excluded.text";
     db.prepare_cached(sql)?.execute([name, text])?;

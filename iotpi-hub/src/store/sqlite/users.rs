@@ -1,20 +1,24 @@
 //! People, their sessions, tokens, and the hub's own secrets. Secrets that others hold are kept as hashes only.
 
+use async_trait::async_trait;
 use iotpi_core::{Role, Timestamp, UserName};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
+    Sqlite,
     columns::{maybe_moment, maybe_parsed, moment, parsed, role},
     failure::EngineResult,
+    writer::WriteContext,
 };
 use crate::store::{
-    Now, Page, PageRequest, SecretHash, Steady, StoreError, TokenRecord, UserListing, UserRecord,
+    Now, Page, PageRequest, ReadUsers, Result, SecretHash, Steady, StoreError, TokenRecord, UserListing,
+    UserRecord, WriteUsers,
     cursor::{self, List},
 };
 
 const HOUR_US: i64 = 3_600_000_000;
 
-/// See [`Store::add_first_user`](crate::store::Store::add_first_user).
+/// See [`WriteUsers::add_first_user`](crate::store::WriteUsers::add_first_user).
 pub(super) fn add_first_user(db: &Connection, user: &UserRecord, now: Now) -> EngineResult<()> {
     if has_users(db)? {
         return Err(StoreError::Conflict("there is a user already".to_owned()).into());
@@ -22,7 +26,7 @@ pub(super) fn add_first_user(db: &Connection, user: &UserRecord, now: Now) -> En
     add_user(db, user, now)
 }
 
-/// See [`Store::add_user`](crate::store::Store::add_user).
+/// See [`WriteUsers::add_user`](crate::store::WriteUsers::add_user).
 pub(super) fn add_user(db: &Connection, user: &UserRecord, now: Now) -> EngineResult<()> {
     // A log names who did something by name alone.
     if db.prepare_cached("SELECT 1 FROM tokens WHERE name = ?1")?.exists([user.name.as_str()])? {
@@ -37,7 +41,7 @@ pub(super) fn add_user(db: &Connection, user: &UserRecord, now: Now) -> EngineRe
     }
 }
 
-/// See [`Store::set_password`](crate::store::Store::set_password).
+/// See [`WriteUsers::set_password`](crate::store::WriteUsers::set_password).
 pub(super) fn set_password(db: &Connection, name: &UserName, password_hash: &str) -> EngineResult<()> {
     let sql = "UPDATE users SET password_hash = ?2 WHERE name = ?1";
     changed(db.prepare_cached(sql)?.execute(params![name.as_str(), password_hash])?)?;
@@ -45,7 +49,7 @@ pub(super) fn set_password(db: &Connection, name: &UserName, password_hash: &str
     Ok(())
 }
 
-/// See [`Store::set_role`](crate::store::Store::set_role).
+/// See [`WriteUsers::set_role`](crate::store::WriteUsers::set_role).
 pub(super) fn set_role(db: &Connection, name: &UserName, role: Role) -> EngineResult<()> {
     if role != Role::Admin {
         check_another_admin(db, name)?;
@@ -54,7 +58,7 @@ pub(super) fn set_role(db: &Connection, name: &UserName, role: Role) -> EngineRe
     changed(db.prepare_cached(sql)?.execute(params![name.as_str(), role.as_str()])?)
 }
 
-/// See [`Store::remove_user`](crate::store::Store::remove_user). Their sessions go with them (`ON DELETE CASCADE`).
+/// See [`WriteUsers::remove_user`](crate::store::WriteUsers::remove_user). Their sessions go with them (`ON DELETE CASCADE`).
 pub(super) fn remove_user(db: &Connection, name: &UserName) -> EngineResult<()> {
     check_another_admin(db, name)?;
     changed(db.prepare_cached("DELETE FROM users WHERE name = ?1")?.execute([name.as_str()])?)
@@ -76,7 +80,7 @@ fn check_another_admin(db: &Connection, name: &UserName) -> EngineResult<()> {
     Ok(())
 }
 
-/// See [`Store::users`](crate::store::Store::users).
+/// See [`ReadUsers::users`](crate::store::ReadUsers::users).
 pub(super) fn users(db: &Connection, page: &PageRequest, now: Now) -> EngineResult<Page<UserListing>> {
     let list = List::new("users", &());
     let after = list.key::<String>(page)?.unwrap_or_default();
@@ -97,12 +101,12 @@ pub(super) fn users(db: &Connection, page: &PageRequest, now: Now) -> EngineResu
     Ok(list.page(rows.collect::<Result<_, _>>()?, page, |user| user.name.to_string()))
 }
 
-/// See [`Store::has_users`](crate::store::Store::has_users).
+/// See [`ReadUsers::has_users`](crate::store::ReadUsers::has_users).
 pub(super) fn has_users(db: &Connection) -> EngineResult<bool> {
     Ok(db.prepare_cached("SELECT 1 FROM users LIMIT 1")?.exists([])?)
 }
 
-/// See [`Store::user`](crate::store::Store::user).
+/// See [`ReadUsers::user`](crate::store::ReadUsers::user).
 pub(super) fn user(db: &Connection, name: &UserName) -> EngineResult<Option<UserRecord>> {
     let sql = "SELECT name, role, password_hash FROM users WHERE name = ?1";
     Ok(db.prepare_cached(sql)?.query_row([name.as_str()], read_user).optional()?)
@@ -112,7 +116,7 @@ fn read_user(row: &Row<'_>) -> rusqlite::Result<UserRecord> {
     Ok(UserRecord { name: parsed(row, 0)?, role: role(row, 1)?, password_hash: row.get(2)? })
 }
 
-/// See [`Store::open_session`](crate::store::Store::open_session). Those that have ended are forgotten on the way.
+/// See [`WriteUsers::open_session`](crate::store::WriteUsers::open_session). Those that have ended are forgotten on the way.
 pub(super) fn open_session(
     db: &Connection,
     secret: &SecretHash,
@@ -131,7 +135,7 @@ pub(super) fn open_session(
     Ok(())
 }
 
-/// See [`Store::session`](crate::store::Store::session).
+/// See [`ReadUsers::session`](crate::store::ReadUsers::session).
 pub(super) fn session(db: &Connection, secret: &SecretHash, now: Now) -> EngineResult<Option<UserRecord>> {
     let sql = "SELECT name, role, password_hash FROM sessions JOIN users ON name = user
                WHERE secret = ?1 AND ends_steady_us > ?2";
@@ -139,20 +143,20 @@ pub(super) fn session(db: &Connection, secret: &SecretHash, now: Now) -> EngineR
     Ok(db.prepare_cached(sql)?.query_row(query, read_user).optional()?)
 }
 
-/// See [`Store::clamp_sessions`](crate::store::Store::clamp_sessions).
+/// See [`WriteUsers::clamp_sessions`](crate::store::WriteUsers::clamp_sessions).
 pub(super) fn clamp_sessions(db: &Connection, latest: Steady) -> EngineResult<()> {
     db.prepare_cached("UPDATE sessions SET ends_steady_us = ?1 WHERE ends_steady_us > ?1")?
         .execute([latest.0.as_micros()])?;
     Ok(())
 }
 
-/// See [`Store::end_session`](crate::store::Store::end_session).
+/// See [`WriteUsers::end_session`](crate::store::WriteUsers::end_session).
 pub(super) fn end_session(db: &Connection, secret: &SecretHash) -> EngineResult<()> {
     db.prepare_cached("DELETE FROM sessions WHERE secret = ?1")?.execute([secret])?;
     Ok(())
 }
 
-/// See [`Store::add_token`](crate::store::Store::add_token).
+/// See [`WriteUsers::add_token`](crate::store::WriteUsers::add_token).
 pub(super) fn add_token(db: &Connection, secret: &SecretHash, token: &TokenRecord) -> EngineResult<()> {
     if db.prepare_cached("SELECT 1 FROM users WHERE name = ?1")?.exists([token.name.as_str()])? {
         return Err(StoreError::Conflict(format!("there is a user named {}", token.name)).into());
@@ -186,13 +190,13 @@ fn read_token(row: &Row<'_>) -> rusqlite::Result<TokenRecord> {
     })
 }
 
-/// See [`Store::token`](crate::store::Store::token).
+/// See [`ReadUsers::token`](crate::store::ReadUsers::token).
 pub(super) fn token(db: &Connection, secret: &SecretHash) -> EngineResult<Option<TokenRecord>> {
     let sql = format!("{TOKEN} WHERE secret = ?1");
     Ok(db.prepare_cached(&sql)?.query_row([secret], read_token).optional()?)
 }
 
-/// See [`Store::touch_token`](crate::store::Store::touch_token). Writes at most once an hour.
+/// See [`WriteUsers::touch_token`](crate::store::WriteUsers::touch_token). Writes at most once an hour.
 pub(super) fn touch_token(db: &Connection, id: &str, now: Now) -> EngineResult<()> {
     let wall = now.wall.as_micros();
     let hour = Timestamp::from_micros(wall - wall.rem_euclid(HOUR_US));
@@ -201,7 +205,7 @@ pub(super) fn touch_token(db: &Connection, id: &str, now: Now) -> EngineResult<(
     Ok(())
 }
 
-/// See [`Store::tokens`](crate::store::Store::tokens).
+/// See [`ReadUsers::tokens`](crate::store::ReadUsers::tokens).
 pub(super) fn tokens(db: &Connection, page: &PageRequest) -> EngineResult<Page<TokenRecord>> {
     let list = List::new("tokens", &());
     let after = list.key::<String>(page)?.unwrap_or_default();
@@ -211,7 +215,7 @@ pub(super) fn tokens(db: &Connection, page: &PageRequest) -> EngineResult<Page<T
     Ok(list.page(rows.collect::<Result<_, _>>()?, page, |token| token.name.to_string()))
 }
 
-/// See [`Store::revoke_token`](crate::store::Store::revoke_token).
+/// See [`WriteUsers::revoke_token`](crate::store::WriteUsers::revoke_token).
 pub(super) fn revoke_token(db: &Connection, id: &str) -> EngineResult<()> {
     match db.prepare_cached("DELETE FROM tokens WHERE id = ?1")?.execute([id])? {
         0 => Err(StoreError::NotFound("token").into()),
@@ -219,7 +223,7 @@ pub(super) fn revoke_token(db: &Connection, id: &str) -> EngineResult<()> {
     }
 }
 
-/// See [`Store::hub_secret`](crate::store::Store::hub_secret).
+/// See [`MaintainStore::hub_secret`](crate::store::MaintainStore::hub_secret).
 pub(super) fn hub_secret(db: &Connection, name: &str, fresh: [u8; 32]) -> EngineResult<[u8; 32]> {
     let sql = "INSERT INTO hub_secrets (name, secret) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
     db.prepare_cached(sql)?.execute(params![name, fresh])?;
@@ -228,16 +232,108 @@ pub(super) fn hub_secret(db: &Connection, name: &str, fresh: [u8; 32]) -> Engine
         .query_row([name], |row| row.get(0))?)
 }
 
-/// See [`Store::read_hub_secret`](crate::store::Store::read_hub_secret).
+/// See [`MaintainStore::read_hub_secret`](crate::store::MaintainStore::read_hub_secret).
 pub(super) fn read_hub_secret(db: &Connection, name: &str) -> EngineResult<Option<[u8; 32]>> {
     let sql = "SELECT secret FROM hub_secrets WHERE name = ?1";
     Ok(db.prepare_cached(sql)?.query_row([name], |row| row.get(0)).optional()?)
 }
 
-/// See [`Store::replace_hub_secret`](crate::store::Store::replace_hub_secret).
+/// See [`MaintainStore::replace_hub_secret`](crate::store::MaintainStore::replace_hub_secret).
 pub(super) fn replace_hub_secret(db: &Connection, name: &str, fresh: [u8; 32]) -> EngineResult<()> {
     let sql = "INSERT INTO hub_secrets (name, secret) VALUES (?1, ?2)
                ON CONFLICT (name) DO UPDATE SET secret = excluded.secret";
     db.prepare_cached(sql)?.execute(params![name, fresh])?;
     Ok(())
+}
+
+#[async_trait]
+impl ReadUsers for Sqlite {
+    async fn has_users(&self) -> Result<bool> {
+        self.look_up("look for users", has_users).await
+    }
+
+    async fn user(&self, name: &UserName) -> Result<Option<UserRecord>> {
+        let name = name.clone();
+        self.look_up("read a user", move |db| user(db, &name)).await
+    }
+
+    async fn users(&self, page: &PageRequest, now: Now) -> Result<Page<UserListing>> {
+        let page = page.clone();
+        self.read("list users", move |db| users(db, &page, now)).await
+    }
+
+    async fn session(&self, secret: &SecretHash, now: Now) -> Result<Option<UserRecord>> {
+        let secret = *secret;
+        self.look_up("read a session", move |db| session(db, &secret, now)).await
+    }
+
+    async fn token(&self, secret: &SecretHash) -> Result<Option<TokenRecord>> {
+        let secret = *secret;
+        self.look_up("read a token", move |db| token(db, &secret)).await
+    }
+
+    async fn tokens(&self, page: &PageRequest) -> Result<Page<TokenRecord>> {
+        let page = page.clone();
+        self.read("list tokens", move |db| tokens(db, &page)).await
+    }
+}
+
+#[async_trait]
+impl WriteUsers for Sqlite {
+    async fn add_first_user(&self, user: &UserRecord, now: Now) -> Result<()> {
+        let user = user.clone();
+        self.write("add the first user", move |db| add_first_user(db, &user, now)).await
+    }
+
+    async fn add_user(&self, user: &UserRecord, now: Now) -> Result<()> {
+        let user = user.clone();
+        self.write("add a user", move |db| add_user(db, &user, now)).await
+    }
+
+    async fn set_password(&self, name: &UserName, password_hash: &str) -> Result<()> {
+        let (name, password_hash) = (name.clone(), password_hash.to_owned());
+        self.write("set a password", move |db| set_password(db, &name, &password_hash)).await
+    }
+
+    async fn set_role(&self, name: &UserName, role: Role) -> Result<()> {
+        let name = name.clone();
+        self.write("set a user's role", move |db| set_role(db, &name, role)).await
+    }
+
+    async fn remove_user(&self, name: &UserName) -> Result<()> {
+        let name = name.clone();
+        self.free("remove a user", move |db: &mut WriteContext<'_>| remove_user(db, &name)).await
+    }
+
+    async fn open_session(&self, secret: &SecretHash, user: &UserName, ends: Steady, now: Now) -> Result<()> {
+        let (secret, user) = (*secret, user.clone());
+        self.free("open a session", move |db: &mut WriteContext<'_>| {
+            open_session(db, &secret, &user, ends, now)
+        })
+        .await
+    }
+
+    async fn clamp_sessions(&self, latest: Steady) -> Result<()> {
+        self.write("clamp sessions", move |db| clamp_sessions(db, latest)).await
+    }
+
+    async fn end_session(&self, secret: &SecretHash) -> Result<()> {
+        let secret = *secret;
+        self.free("end a session", move |db: &mut WriteContext<'_>| end_session(db, &secret)).await
+    }
+
+    async fn add_token(&self, secret: &SecretHash, token: &TokenRecord) -> Result<()> {
+        let (secret, token) = (*secret, token.clone());
+        self.write("add a token", move |db| add_token(db, &secret, &token)).await
+    }
+
+    async fn touch_token(&self, id: &str, now: Now) -> Result<()> {
+        let id = id.to_owned();
+        self.write("keep that a token was used", move |db| touch_token(db, &id, now)).await
+    }
+
+    async fn revoke_token(&self, id: &str) -> Result<()> {
+        let id = id.to_owned();
+        self.free("revoke a token", move |db: &mut WriteContext<'_>| revoke_token(db, &id)).await
+    }
 }

@@ -179,7 +179,7 @@ impl Writer {
         closed.await.map_err(|_| StoreError::Closed)
     }
 
-    /// See [`Store::failed`](crate::store::Store::failed).
+    /// See [`StoreStatus::failed`](crate::store::StoreStatus::failed).
     pub(super) async fn failed(&self) -> String {
         let mut failed = self.failed.clone();
         let why = failed.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());

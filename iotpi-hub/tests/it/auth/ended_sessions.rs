@@ -24,8 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Issues a token. Returns its id and secret.
 async fn revocable(api: &Api) -> (String, String) {
     let new = NewToken { name: UserName::new("display").unwrap(), role: Role::Viewer, module_id: None };
-    let issued =
-        issue(api.hub.hub().store().as_ref(), new, iotpi_core::SystemClock::shared().now()).await.unwrap();
+    let issued = issue(api.hub.store().as_ref(), new, iotpi_core::SystemClock::shared().now()).await.unwrap();
     (issued.info.id, issued.token)
 }
 
@@ -37,7 +36,7 @@ async fn a_live_connection_ends_with_its_token() {
     let mut revoked = client(&token).live(&Subscription::default()).await.unwrap();
     let mut other = client(&api.admin).live(&Subscription::default()).await.unwrap();
 
-    api.hub.hub().store().revoke_token(&token_id).await.unwrap();
+    api.hub.store().revoke_token(&token_id).await.unwrap();
 
     let ends = async { while let Ok(Some(_)) = revoked.next().await {} };
     timeout(PATIENCE, ends).await.expect("it ends");
@@ -50,7 +49,7 @@ async fn a_live_connection_ends_with_its_token() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_live_connection_ends_with_its_session_and_a_close_code() {
     let api = Api::start().await;
-    let store = api.hub.hub().store();
+    let store = api.hub.store();
     let name = UserName::new("anna").unwrap();
     let new = user::NewUser { name: name.clone(), role: Role::Viewer, password: "forgotten-one".to_owned() };
     user::add(store.as_ref(), new, iotpi_core::SystemClock::shared().now()).await.unwrap();
@@ -83,7 +82,7 @@ async fn a_camera_stream_ends_with_its_token() {
     let mut frames = client.frames(Some(&id("yard"))).await.unwrap();
     frames.next().await.unwrap().unwrap();
 
-    api.hub.hub().store().revoke_token(&token_id).await.unwrap();
+    api.hub.store().revoke_token(&token_id).await.unwrap();
 
     // Frames of the camera or no-signal frames.
     let ends = async { while let Ok(Some(_)) = frames.next().await {} };

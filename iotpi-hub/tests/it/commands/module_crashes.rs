@@ -132,7 +132,7 @@ impl Run {
     }
 
     async fn now(&self, id: &str) -> Order {
-        self.api.hub.hub().store().command(&id.to_owned()).await.unwrap().unwrap()
+        self.api.hub.store().command(&id.to_owned()).await.unwrap().unwrap()
     }
 
     /// Submits a command and restarts the module until the command has ended. Returns the running module.
@@ -199,7 +199,7 @@ impl Run {
         let mut request = PageRequest { limit: 1000, cursor: None };
         let mut all = Vec::new();
         loop {
-            let page = self.api.hub.hub().store().commands(&id("led"), &request).await.unwrap();
+            let page = self.api.hub.store().commands(&id("led"), &request).await.unwrap();
             all.extend(page.items);
             match page.next {
                 Some(cursor) => request.cursor = Some(cursor),

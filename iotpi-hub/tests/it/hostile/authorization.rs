@@ -113,7 +113,7 @@ async fn jwt(call: Call<'_>) -> String {
 /// Logs a new user in; answers the secret of the session.
 async fn session(api: &Api, name: &str, role: Role) -> String {
     let new = user::NewUser { name: UserName::new(name).unwrap(), role, password: PASSWORD.to_owned() };
-    user::add(api.hub.hub().store().as_ref(), new, SystemClock::shared().now()).await.unwrap();
+    user::add(api.hub.store().as_ref(), new, SystemClock::shared().now()).await.unwrap();
     let login = json!({"name": name, "password": PASSWORD});
     let answer = api.open(Method::POST, "/api/auth/login").json(login).send().await;
     let (_, session) = answer.header("set-cookie").split(';').next().unwrap().split_once('=').unwrap();

@@ -145,7 +145,7 @@ async fn a_session_that_lasts_too_long_is_shortened_at_start() {
     let ends = iotpi_hub::store::Steady(NOW.plus(TEN_YEARS));
     let secret = "f".repeat(64);
     let hash = sha2_of(&secret);
-    api.hub.hub().store().open_session(&hash, &user, ends, now).await.unwrap();
+    api.hub.store().open_session(&hash, &user, ends, now).await.unwrap();
     api.stop().await;
 
     let api = home.start(NOW).await;

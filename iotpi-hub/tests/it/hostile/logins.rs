@@ -12,7 +12,7 @@ const PASSWORD: &str = "correct horse battery";
 async fn add(api: &Api, name: &str) -> iotpi_hub::Result<()> {
     let name = UserName::new(name).unwrap();
     let new = user::NewUser { name, role: Role::Viewer, password: PASSWORD.to_owned() };
-    user::add(api.hub.hub().store().as_ref(), new, NOW).await
+    user::add(api.hub.store().as_ref(), new, NOW).await
 }
 
 #[tokio::test]
@@ -24,7 +24,7 @@ async fn a_token_cannot_have_the_name_of_a_user_nor_a_user_that_of_a_token() {
     let token = api.post("/api/auth/tokens", json!({"name": "anna", "role": "viewer"})).problem().await;
     let person = add(&api, "script").await.unwrap_err();
     let issued = token::issue(
-        api.hub.hub().store().as_ref(),
+        api.hub.store().as_ref(),
         token::NewToken { name: UserName::new("anna").unwrap(), role: Role::Viewer, module_id: None },
         NOW,
     );

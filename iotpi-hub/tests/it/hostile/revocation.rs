@@ -191,7 +191,7 @@ async fn a_jwt_ends_with_its_session_or_token_and_with_a_changed_role() {
     let api = Api::start().await;
     let session = api.first_admin().await;
     let name = UserName::new("anna").unwrap();
-    let store = api.hub.hub().store();
+    let store = api.hub.store();
     user::add(
         store.as_ref(),
         user::NewUser {
@@ -264,7 +264,7 @@ async fn replacing_the_signing_key_ends_jwts_and_signed_urls_only() {
     let mut by_url = api.live(signed["url"].as_str().unwrap(), ("x-none", "")).await;
     let mut by_token = api.live("/api/live", ("authorization", &bearer(&api.admin))).await;
 
-    auth::rotate_key(api.hub.hub().store().as_ref()).await.unwrap();
+    auth::rotate_key(api.hub.store().as_ref()).await.unwrap();
 
     assert_eq!(closes(&mut by_url).await, CloseCode::Policy);
     soon(async { while api.status_as(&jwt).await != 401 {} }).await;
@@ -286,7 +286,7 @@ async fn restoring_a_backup_makes_no_revoked_credential_valid() {
     let (_, kept) = api.made(json!({"name": "kept", "role": "viewer"})).await;
     let removed = api.lamp().await;
     let jwt = api.jwt(&kept).await;
-    api.hub.hub().store().backup(&backup).await.unwrap();
+    api.hub.store().backup(&backup).await.unwrap();
     api.revoke(&id).await;
     api.delete("/api/modules/led").ok().await;
     api.open(Method::POST, "/api/auth/logout").header("cookie", &session).ok().await;

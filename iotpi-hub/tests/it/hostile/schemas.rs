@@ -55,8 +55,8 @@ async fn a_command_to_a_module_with_an_expensive_stored_schema_is_rejected() {
     let id = ModuleId::new("led").unwrap();
     // An earlier version of the hub took it.
     let kept: Manifest = serde_json::from_value(manifest(doubling())).unwrap();
-    let hub = api.hub.hub();
-    hub.store()
+    api.hub
+        .store()
         .register(
             &id,
             &kept,

@@ -85,7 +85,7 @@ async fn security_events_are_logged_without_a_secret() {
     let module = api.lamp().await;
     api.delete("/api/modules/led").ok().await;
     logs_one();
-    let store = api.hub.hub().store();
+    let store = api.hub.store();
     let bert = UserName::new("bert").unwrap();
     let new = user::NewUser { name: bert.clone(), role: Role::Viewer, password: PASSWORD.to_owned() };
     user::add(store.as_ref(), new, NOW).await.unwrap();

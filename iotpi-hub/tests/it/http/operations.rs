@@ -22,7 +22,7 @@ async fn health_is_public_and_reports_version_and_uptime() {
 async fn a_hub_without_its_store_reports_failing() {
     let api = Api::standing_still().await;
 
-    api.hub.hub().store().close().await.unwrap();
+    api.hub.store().close().await.unwrap();
     // A check of the last second, such as the one at the start, counts.
     api.hub.advance(std::time::Duration::from_secs(2));
 
@@ -39,7 +39,7 @@ async fn a_store_that_fails_in_the_background_leaves_the_hub_responding() {
     api.lamp().await;
     api.post("/api/modules/led/control", json!({"action": "set", "expires_in": 10})).ok().await;
 
-    api.hub.hub().store().close().await.unwrap();
+    api.hub.store().close().await.unwrap();
     api.hub.advance(std::time::Duration::from_secs(11));
 
     for _ in 0..3 {

@@ -213,7 +213,7 @@ async fn what_was_to_go_when_the_hub_was_killed_goes_at_the_next_start() {
     let file = home.segments("porch").remove(0);
     let bytes = fs::read(&file).unwrap();
     let api = home.start().await;
-    api.hub.hub().store().remove_module(&id("porch")).await.unwrap();
+    api.hub.store().remove_module(&id("porch")).await.unwrap();
     api.stop().await;
     assert!(file.exists() && !bytes.is_empty());
 

@@ -82,7 +82,7 @@ impl Home {
         for batch in readings.chunks(1000) {
             self.api.post("/api/sensors/temperature", json!(batch)).ok().await;
         }
-        self.api.hub.hub().store().settle().await.unwrap();
+        self.api.hub.store().settle().await.unwrap();
     }
 
     async fn kept(&self, module: &str) -> usize {
@@ -365,7 +365,7 @@ async fn damage_found_at_run_time_is_reported_and_recorded_for_the_next_start() 
     for of in 0..20 {
         home.days_of_readings(&format!("m{of}"), 500).await;
     }
-    home.api.hub.hub().store().backup(&home.database.with_file_name("sound.db")).await.unwrap();
+    home.api.hub.store().backup(&home.database.with_file_name("sound.db")).await.unwrap();
     // The pages as they are in the file, not those SQLite still has in memory: a copy, damaged, opened by
     // another hub.
     let sound = home.database.with_file_name("sound.db");

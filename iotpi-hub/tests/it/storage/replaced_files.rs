@@ -40,7 +40,7 @@ impl Home {
     /// So many readings that the file of the database has them, and not only its WAL.
     async fn fill(&self) {
         let now = Now { wall: NOW, steady: Steady(NOW) };
-        let store = self.api.hub.hub().store();
+        let store = self.api.hub.store();
         let reading = |n: u64| {
             let taken_at = Timestamp::from_micros(NOW.as_micros() + i64::try_from(n).unwrap());
             Reading::new(id("attic"), Sample::new(Quantity::Temperature, noise(n)), taken_at)
@@ -100,7 +100,7 @@ async fn the_deletion_of_the_database_of_a_running_hub_is_detected() {
 async fn the_replacement_of_the_database_of_a_running_hub_is_detected() {
     let home = Home::new().await;
     let copy = home.database.with_file_name("copy.db");
-    home.api.hub.hub().store().backup(&copy).await.unwrap();
+    home.api.hub.store().backup(&copy).await.unwrap();
 
     fs::rename(&copy, &home.database).unwrap();
     let (why, ..) = home.failed().await;
@@ -131,7 +131,7 @@ async fn a_harmless_write_by_another_program_is_tolerated() {
 
     let file = fs::OpenOptions::new().write(true).open(&home.database).unwrap();
     file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
-    let store = home.api.hub.hub().store();
+    let store = home.api.hub.store();
     store.check().await.unwrap();
 
     assert!(store.verify(true).await.unwrap().is_sound());

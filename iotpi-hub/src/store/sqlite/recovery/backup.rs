@@ -27,7 +27,7 @@ use crate::store::{BackedUp, BoxError, Result, StoreError};
 /// Pages a step: 1 MiB, so that a commit waits behind little of ours.
 const STEP: i32 = 256;
 
-/// See [`Store::backup`](crate::store::Store::backup).
+/// See [`MaintainStore::backup`](crate::store::MaintainStore::backup).
 pub(crate) fn copy(database: &Path, to: &Path, throttle: &Throttle) -> Result<BackedUp> {
     if to.try_exists().map_err(failed("look for the backup"))? {
         return Err(StoreError::Conflict(format!("{} is there already", to.display())));

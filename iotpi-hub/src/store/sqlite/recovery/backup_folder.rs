@@ -56,10 +56,10 @@ pub fn list(folder: &Path, database: &Path) -> io::Result<Vec<BackupFile>> {
 /// database open.
 ///
 /// # Errors
-/// As [`Store::backup`](crate::store::Store::backup).
+/// As [`MaintainStore::backup`](crate::store::MaintainStore::backup).
 ///
 /// # Cancel safety
-/// As [`Store::backup`](crate::store::Store::backup).
+/// As [`MaintainStore::backup`](crate::store::MaintainStore::backup).
 pub async fn make(
     database: &Path,
     folder: &Path,

@@ -39,7 +39,7 @@ pub(crate) fn open(path: &Path, throttle: &Throttle) -> Result<Connection> {
     Ok(connection)
 }
 
-/// See [`Store::verify`](crate::store::Store::verify).
+/// See [`MaintainStore::verify`](crate::store::MaintainStore::verify).
 pub(crate) fn verify(path: &Path, deep: bool, throttle: &Throttle) -> Result<Verification> {
     look_through(&open(path, throttle)?, deep)
 }

@@ -92,7 +92,7 @@ pub(crate) fn trim(db: &Connection, dedup: &Dedup, module: &ModuleId) -> EngineR
     epochs.into_iter().try_for_each(|epoch| dedup.save_lost(db, module, epoch))
 }
 
-/// See [`Store::gaps`](crate::store::Store::gaps).
+/// See [`ReadReadings::gaps`](crate::store::ReadReadings::gaps).
 pub(crate) fn gaps(db: &Connection, query: &GapQuery, page: &PageRequest) -> EngineResult<Page<Gap>> {
     let list = List::new("gaps", query);
     let (after, after_id) = list.key::<(i64, i64)>(page)?.unwrap_or((i64::MIN, i64::MIN));

@@ -199,7 +199,7 @@ impl Ingest {
         Arc::clone(&self.dedup)
     }
 
-    /// Adds readings to the open transaction, all or none. See [`Store::record`](crate::store::Store::record).
+    /// Adds readings to the open transaction, all or none. See [`WriteReadings::record`](crate::store::WriteReadings::record).
     ///
     /// # Errors
     /// A series has another unit; too many series; SQLite's.

@@ -59,6 +59,7 @@ pub(super) mod removed;
 pub(super) mod rollup_blocks;
 pub(super) mod rollups;
 pub(super) mod runs;
+mod store;
 pub(super) mod sum;
 pub(super) mod sum_runs;
 pub(super) mod wal;

@@ -21,7 +21,7 @@ use crate::store::{
 /// The order of records: time, module, and of those of one module and microsecond, arrival: how many arrived before.
 pub(crate) type RecordKey = (i64, ModuleId, u32);
 
-/// See [`Store::readings`](crate::store::Store::readings): of one module's series. Those of all are [`super::page`]'s.
+/// See [`ReadReadings::readings`](crate::store::ReadReadings::readings): of one module's series. Those of all are [`super::page`]'s.
 pub(crate) fn readings(
     db: &Connection,
     memtable: &Memtable,
@@ -172,7 +172,7 @@ pub(crate) fn stored(
     Ok(())
 }
 
-/// See [`Store::newest`](crate::store::Store::newest). Answers from memory; nothing when a series was not looked at since
+/// See [`ReadReadings::newest`](crate::store::ReadReadings::newest). Answers from memory; nothing when a series was not looked at since
 /// the start.
 pub(crate) fn newest_known(
     series: &AllSeries,
@@ -232,7 +232,7 @@ pub(crate) fn newest(
     Ok(list.page(found, page, key))
 }
 
-/// See [`Store::recent`](crate::store::Store::recent). Answers from memory, if the newest are all there.
+/// See [`ReadReadings::recent`](crate::store::ReadReadings::recent). Answers from memory, if the newest are all there.
 pub(crate) fn recent_known(
     series: &AllSeries,
     key: &SeriesKey,

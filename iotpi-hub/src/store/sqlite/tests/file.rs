@@ -7,7 +7,8 @@ use rusqlite::Connection;
 
 use super::{NOW, open, reading, recorded};
 use crate::store::{
-    self, PageRequest, Store, StoreError,
+    self, MaintainStore as _, PageRequest, ReadModules as _, ReadReadings as _, ReadUsers as _, StoreError,
+    WriteModules as _, WriteReadings as _,
     sqlite::{
         failure::EngineResult,
         file::{APPLICATION_ID, SCHEMA_VERSION},

@@ -14,7 +14,9 @@ use std::path::Path;
 use iotpi_core::{ModuleId, Quantity, Reading, Sample, Timestamp};
 
 use super::Sqlite;
-use crate::store::{Now, Page, PageRequest, ReadingQuery, Steady, Store, StoreError, StoreOptions};
+use crate::store::{
+    Now, Page, PageRequest, ReadReadings as _, ReadingQuery, Steady, StoreError, StoreOptions,
+};
 
 mod in_a_file {
     use std::sync::Arc;

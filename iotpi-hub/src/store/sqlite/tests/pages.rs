@@ -7,7 +7,10 @@ use iotpi_core::{Bucket, ModuleId, Quantity, Reading, Sample, Timestamp};
 use proptest::prelude::*;
 
 use super::{NOW, reading, temperatures, whole};
-use crate::store::{PageRequest, ReadingQuery, Store, StoreOptions, sqlite::Sqlite};
+use crate::store::{
+    MaintainStore as _, PageRequest, ReadReadings as _, ReadingQuery, StoreOptions, WriteModules as _,
+    WriteReadings as _, sqlite::Sqlite,
+};
 
 #[derive(Debug, Clone)]
 enum Step {

@@ -7,7 +7,8 @@ use proptest::prelude::*;
 
 use super::{NOW, open, reading, temperatures, whole};
 use crate::store::{
-    PageRequest, SeriesKey, Store, StoreError, StoreOptions,
+    MaintainStore as _, PageRequest, ReadReadings as _, ReadUsers as _, SeriesKey, StoreError, StoreOptions,
+    WriteReadings as _,
     sqlite::{
         Sqlite, commands,
         failure::EngineResult,

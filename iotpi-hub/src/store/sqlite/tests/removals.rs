@@ -7,7 +7,7 @@ use rusqlite::Connection;
 
 use super::{NOW, open, reading, recorded};
 use crate::store::{
-    Store, StoreError,
+    MaintainStore as _, ReadModules as _, StoreError, WriteModules as _, WriteReadings as _,
     sqlite::{module_removal, series::removed},
 };
 

@@ -7,7 +7,10 @@ use proptest::prelude::*;
 use rusqlite::Connection;
 
 use super::{NOW, open, temperatures, whole};
-use crate::store::{ExpiryPlan, Store, StoreOptions, sqlite::Sqlite};
+use crate::store::{
+    ExpiryPlan, MaintainStore as _, ReadReadings as _, StoreOptions, StoreStatus as _, WriteReadings as _,
+    sqlite::Sqlite,
+};
 
 const SECOND: i64 = 1_000_000;
 

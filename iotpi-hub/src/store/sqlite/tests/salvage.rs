@@ -6,7 +6,10 @@ use iotpi_core::{ModuleId, Quantity, Reading, Role, Sample, Timestamp, UserName}
 use rusqlite::Connection;
 
 use super::{super::recovery::offline::salvage, NOW, everything};
-use crate::store::{Salvaged, Store as _, TokenRecord, UserRecord, sqlite::Sqlite};
+use crate::store::{
+    MaintainStore as _, Salvaged, TokenRecord, UserRecord, WriteReadings as _, WriteUsers as _,
+    sqlite::Sqlite,
+};
 
 const PAGE: usize = 512;
 /// Each with as many readings.

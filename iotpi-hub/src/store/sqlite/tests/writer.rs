@@ -7,7 +7,8 @@ use tokio::sync::oneshot;
 
 use super::{NOW, open, reading, recorded};
 use crate::store::{
-    Store, StoreError, StoreOptions,
+    MaintainStore as _, ReadModules as _, StoreError, StoreOptions, StoreStatus as _, WriteModules as _,
+    WriteReadings as _,
     sqlite::{Sqlite, failure::EngineError, writer::WriteContext},
 };
 

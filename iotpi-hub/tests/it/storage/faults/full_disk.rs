@@ -128,7 +128,7 @@ async fn a_full_disk_is_freed_through_the_api() {
     let hub = TestHub::with_store(config, &format!("sqlite://{}", path.display())).await.unwrap();
     let api = Api::of(hub).await;
     let hub = &api.hub;
-    hub.hub().store().tend(now()).await.unwrap();
+    hub.store().tend(now()).await.unwrap();
     let reserve = folder.path().join("hub.db.reserve");
     assert!(reserve.exists());
     let of = async |id: &str| {
@@ -154,9 +154,9 @@ async fn a_full_disk_is_freed_through_the_api() {
     }
 
     assert_eq!(api.delete("/api/modules/m").send().await.status, 204);
-    hub.hub().store().settle().await.unwrap();
+    hub.store().settle().await.unwrap();
 
-    assert!(hub.hub().store().disk_use().await.unwrap().reusable_bytes > 0);
+    assert!(hub.store().disk_use().await.unwrap().reusable_bytes > 0);
     for n in sent..sent + 10 {
         other.record(&in_its_name(batch(n))).await.unwrap();
     }
