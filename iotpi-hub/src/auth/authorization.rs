@@ -90,6 +90,17 @@ impl Authorization {
     }
 }
 
+impl Authorization {
+    /// Whether the authorization still holds. The credential is checked again if any credential was revoked
+    /// through the hub since the first check.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub(crate) async fn survives_revocations(&self) -> bool {
+        self.hub.inner.token_cache.revision() == self.revision || self.hub.still_holds(self).await
+    }
+}
+
 /// The authorization of one request, set once its caller is identified. The response ends with it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct RequestAuthorization(Arc<OnceLock<Authorization>>);

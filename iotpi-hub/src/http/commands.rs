@@ -17,7 +17,7 @@ use super::{
 use crate::{
     Hub,
     admission::ConnectionPermit,
-    auth::Caller,
+    auth::{Authorization, Caller},
     error::{HubError, Result},
     ops::commands::{MAX_CLAIM, MAX_WAIT},
 };
@@ -92,7 +92,7 @@ struct ClaimParams {
 )]
 async fn claim(
     State(hub): State<Hub>,
-    caller: Caller,
+    authorization: Authorization,
     Extension(connection): Extension<Arc<ConnectionPermit>>,
     Path(id): Path<ModuleId>,
     Query(query): Query<ClaimParams>,
@@ -108,7 +108,7 @@ async fn claim(
     if !wait.is_zero() {
         connection.cancel_on_close();
     }
-    hub.claim(&caller, &id, limit, wait).await.map(Page::single).map(Json)
+    hub.claim_authorized(&authorization, &id, limit, wait).await.map(Page::single).map(Json)
 }
 
 /// Report status

@@ -54,7 +54,8 @@ pub(crate) async fn answer(hub: &Hub, router: Router, request: Request) -> Respo
     let (mut request, unread) = keep_body(request);
     let authorized = RequestAuthorization::default();
     request.extensions_mut().insert(authorized.clone());
-    let answered = while_authorized(&authorized, routed(hub, router, request));
+    let is_safe = request.method().is_safe();
+    let answered = while_authorized(&authorized, is_safe, routed(hub, router, request));
     let answered = AssertUnwindSafe(answered).catch_unwind().await;
     let response = answered.unwrap_or_else(|_| HubError::internal("The hub failed.").into_response());
     if response.status().is_client_error() || response.status().is_server_error() {

@@ -14,15 +14,23 @@ use http_body::{Body as _, Frame, SizeHint};
 
 use crate::auth::{AuthorizationEnd, RequestAuthorization, authorization_ended};
 
-/// A response extension: the body ends with the [`RequestAuthorization`] of its request by itself, and reports it.
+/// A response extension: the body ends with the [`RequestAuthorization`] of its request by itself, and reports
+/// the end.
 #[derive(Debug, Clone)]
 pub(super) struct EndsItself;
 
-/// Returns the response if it is ready while the caller's authorization holds, or else the error that it has ended. A body that
-/// is produced while it is sent ends with the authorization too: it fails, so that a client does not mistake the part it received
-/// for the whole. The server finds the authorization in the extensions of such a response.
+/// Returns the response, or the error that the caller's authorization has ended.
+///
+/// The response to a safe method is returned only if the authorization still holds when the response is ready:
+/// the revocation and the response may become ready at the same time. The response to any other method is
+/// returned as it is, because it reports a change that was made, such as the logout of its own session.
+///
+/// A body that is produced while it is sent ends with the authorization too: it fails, so that a client does
+/// not mistake the part it received for the whole. The server finds the authorization in the extensions of
+/// such a response.
 pub(super) async fn while_authorized(
     authorized: &RequestAuthorization,
+    is_safe: bool,
     response: impl Future<Output = Response>,
 ) -> Response {
     let mut response = tokio::select! {
@@ -31,6 +39,9 @@ pub(super) async fn while_authorized(
         () = authorized.ended() => return authorization_ended().into_response(),
     };
     let Some(authorization) = authorized.get() else { return response };
+    if is_safe && !authorization.survives_revocations().await {
+        return authorization_ended().into_response();
+    }
     if response.body().size_hint().exact().is_some() {
         return response;
     }
@@ -76,5 +87,47 @@ impl http_body::Body for AuthorizedBody {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::ready;
+
+    use http::StatusCode;
+    use iotpi_core::{SystemClock, UserName};
+
+    use super::*;
+    use crate::{
+        Config, Hub,
+        auth::{Caller, Role, token::NewToken},
+        ops::auth::Credential,
+        store,
+    };
+
+    #[tokio::test]
+    async fn a_read_that_is_ready_when_its_token_is_revoked_is_refused() {
+        let store = store::open("sqlite::memory:").await.unwrap();
+        let hub = Hub::start(Config::default(), store, SystemClock::shared()).await.unwrap();
+        let admin = Caller::known(UserName::new("anna").unwrap(), Role::Admin, None);
+        let authorize = async |name: &str| {
+            let new = NewToken { name: UserName::new(name).unwrap(), role: Role::Viewer, module_id: None };
+            let issued = hub.issue_token(&admin, new).await.unwrap();
+            let authorized = RequestAuthorization::default();
+            authorized.set(&hub.authorize(&Credential::Bearer(issued.token)).await.unwrap());
+            (issued.info.id, authorized)
+        };
+        let (id, revoked) = authorize("revoked").await;
+        let (_, valid) = authorize("valid").await;
+        let status = async |authorized, is_safe| {
+            while_authorized(authorized, is_safe, ready(StatusCode::OK.into_response())).await.status()
+        };
+
+        hub.revoke_token(&admin, &id).await.unwrap();
+
+        assert_eq!(status(&revoked, true).await, StatusCode::UNAUTHORIZED);
+        assert_eq!(status(&revoked, false).await, StatusCode::OK, "the change was made");
+        assert_eq!(status(&valid, true).await, StatusCode::OK);
+        hub.shutdown().await.unwrap();
     }
 }

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 
 use crate::{
     Hub,
-    auth::Caller,
+    auth::{Authorization, Caller, authorization_ended},
     error::{HubError, Result},
     lock::lock,
     quotas::json_bytes,
@@ -211,6 +211,28 @@ impl Hub {
         limit: u32,
         wait: Duration,
     ) -> Result<Vec<LeasedCommand>> {
+        self.claim_while(caller, None, module_id, limit, wait).await
+    }
+
+    /// Like [`Self::claim`], but leases nothing after the credential was revoked through the hub.
+    pub(crate) async fn claim_authorized(
+        &self,
+        authorization: &Authorization,
+        module_id: &ModuleId,
+        limit: u32,
+        wait: Duration,
+    ) -> Result<Vec<LeasedCommand>> {
+        self.claim_while(authorization.caller(), Some(authorization), module_id, limit, wait).await
+    }
+
+    async fn claim_while(
+        &self,
+        caller: &Caller,
+        authorization: Option<&Authorization>,
+        module_id: &ModuleId,
+        limit: u32,
+        wait: Duration,
+    ) -> Result<Vec<LeasedCommand>> {
         caller.is_module(module_id)?;
         self.heard(caller, module_id).await?;
         let bell = self.inner.commands.bell(module_id);
@@ -222,6 +244,11 @@ impl Hub {
             tokio::pin!(rung);
             rung.as_mut().enable();
             self.sweep_if_due().await?;
+            if let Some(authorization) = authorization
+                && !authorization.survives_revocations().await
+            {
+                return Err(authorization_ended());
+            }
             let now = self.now();
             let claimed = self.inner.store.claim(module_id, limit.clamp(1, MAX_CLAIM), TERMS, now).await?;
             if !claimed.is_empty() {
