@@ -1,7 +1,7 @@
 //! The hub: one value that combines the operations with their state.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashSet},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicI64},
@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use iotpi_core::{Clock, ModuleId, SystemClock, Timestamp, Unit};
+use iotpi_core::{Clock, ModuleId, SystemClock, Timestamp};
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -30,7 +30,7 @@ use crate::{
     presence::Presence,
     quotas::Quotas,
     recording::Recordings,
-    store::{self, Now, PageRequest, ReadStore, SeriesKey, Store, StoreError, StoreOptions},
+    store::{self, Now, PageRequest, ReadStore, Store, StoreError, StoreOptions},
     wrong_clock::WrongClock,
 };
 
@@ -82,8 +82,6 @@ pub(crate) struct Inner {
     pub(crate) presence: Presence,
     pub(crate) quotas: Quotas,
     pub(crate) recordings: Recordings,
-    /// The unit of each series, as far as it is known.
-    pub(crate) units: Mutex<HashMap<SeriesKey, Unit>>,
     /// Modules whose clocks were found to be ahead, which is logged once.
     pub(crate) clocks_ahead: Mutex<HashSet<ModuleId>>,
     pub(crate) commands: Commands,
@@ -189,8 +187,7 @@ impl Hub {
                 None => break,
             }
         }
-        let units: HashMap<_, _> = store.series_units().await?.into_iter().collect();
-        let quotas = Quotas::new(&config.limits, units.keys());
+        let quotas = Quotas::new(&config.limits, store.series().await?);
         let has_users = AtomicBool::new(store.has_users().await?);
         let metrics = Arc::new(Metrics::default());
         let wear = Wear::remembered(store.note(WEAR).await?.as_deref(), clock.uptime());
@@ -214,7 +211,6 @@ impl Hub {
             presence,
             quotas,
             recordings: Recordings::new(recordings),
-            units: Mutex::new(units),
             clocks_ahead: Mutex::default(),
             commands: Commands::default(),
             issuers: Arc::default(),

@@ -20,18 +20,17 @@ const SUGGESTED: [&str; 14] = [
 const WITHOUT_UNIT: [&str; 5] = ["ph", "aqi", "iaq", "uvi", "index"];
 
 /// The quantity of a reading of this type. A custom series keeps the unit of its first reading: `units` has
-/// the known series, and `begun` those that begin with the same delivery.
+/// the known series, and a new one is added.
 pub(super) fn quantity(
     new: &NewReading,
     sensor: SensorType,
-    units: &HashMap<SeriesKey, Unit>,
-    begun: &mut HashMap<SeriesKey, Unit>,
+    units: &mut HashMap<SeriesKey, Unit>,
 ) -> Result<Quantity> {
     if let Some(named) = Quantity::named(&sensor) {
         return Ok(named);
     }
     let key = SeriesKey { module_id: new.module_id.clone(), sensor };
-    let kept = units.get(&key).or_else(|| begun.get(&key)).or(new.unit.as_ref()).cloned();
+    let kept = units.get(&key).or(new.unit.as_ref()).cloned();
     let unit = kept.or_else(|| has_no_unit(&key.sensor).then_some(Unit::NONE)).ok_or_else(|| {
         HubError::unprocessable(format!(
             "the first `{}` of module `{}` needs a `unit`: a word such as celsius, percent or volt, `boolean` for on and \
@@ -40,7 +39,7 @@ pub(super) fn quantity(
         ))
         .with_choices(SUGGESTED.map(str::to_owned).to_vec())
     })?;
-    begun.insert(key.clone(), unit.clone());
+    units.insert(key.clone(), unit.clone());
     Ok(Quantity::Custom { name: key.sensor, unit })
 }
 
@@ -136,7 +135,7 @@ mod tests {
     fn the_first_reading_of_a_type_of_ones_own_needs_a_unit_unless_the_type_has_none() {
         let first = |sensor: &str, unit: Option<&str>| {
             let sensor = SensorType::new(sensor).unwrap();
-            quantity(&new(7.0, unit), sensor, &HashMap::new(), &mut HashMap::new()).map(|q| q.unit())
+            quantity(&new(7.0, unit), sensor, &mut HashMap::new()).map(|q| q.unit())
         };
 
         assert_eq!(first("ph", None).unwrap(), Unit::NONE);

@@ -8,7 +8,6 @@ use crate::{
     Hub,
     auth::Caller,
     error::{HubError, Result},
-    lock::lock,
     quotas::json_bytes,
     store::ModuleRecord,
 };
@@ -67,7 +66,6 @@ impl Hub {
         self.inner.frames.remove(id);
         self.inner.quotas.forget(id);
         self.inner.commands.forget(id);
-        lock(&self.inner.units).retain(|series, _| &series.module_id != id);
         self.remove_recordings(id).await;
         self.changed(id);
         Ok(())

@@ -10,7 +10,6 @@ use serde::Serialize;
 use crate::{
     Hub,
     error::Result,
-    lock::lock,
     store::{PageRequest, ReadingQuery, SeriesKey},
 };
 
@@ -79,10 +78,7 @@ impl Hub {
     pub(crate) fn present(&self, seq: u64, wanted: &Subscription) -> Present {
         let wants_readings = wanted.recent > 0
             && wanted.kinds.as_ref().is_none_or(|kinds| kinds.contains(&EventKind::Reading));
-        let series = lock(&self.inner.units)
-            .keys()
-            .filter(|key| wanted.wants_series(&key.module_id, &key.sensor))
-            .count();
+        let series = self.inner.quotas.count_series(|module, kind| wanted.wants_series(module, kind));
         // If there are too many readings in all, each series gets fewer.
         let each = wanted.recent.min(u32::try_from(MAX_READINGS / series.max(1)).unwrap_or(u32::MAX)).max(1);
         let next = match (wants_readings, each) {

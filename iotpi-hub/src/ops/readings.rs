@@ -21,8 +21,8 @@ use crate::{
 
 /// The `Retry-After` while the clock is not set: NTP takes seconds once there is a network.
 const CLOCK_WAIT: Duration = Duration::from_secs(10);
-/// The maximum number of retries because the store has another unit for a series.
-const MAX_TRIES: u32 = 8;
+/// The `Retry-After` when another request began a series at the same time.
+const UNIT_WAIT: Duration = Duration::from_secs(1);
 /// The maximum time by which a reading may be ahead of the hub's clock.
 pub(crate) const MAX_CLOCK_AHEAD: Duration = Duration::from_secs(300);
 /// The maximum number of readings in one request.
@@ -87,7 +87,6 @@ impl Hub {
         let mut now = self.now();
         now.wall = Timestamp::from_micros(now.wall.as_micros() - now.wall.as_micros().rem_euclid(1000));
         let (readings, recorded) = self.record_in_their_units(caller, &delivery, kind, now).await?;
-        self.remember_units(&readings);
         let repeated = recorded.repeated.len() as u64;
         let stored = count as u64 - repeated;
         self.inner.metrics.readings.inc_by(stored);
@@ -114,8 +113,6 @@ impl Hub {
         Ok(Stored { stored, repeated })
     }
 
-    /// Another hub on the same store, or a removal, may have changed the unit of a series: the store answers
-    /// with its unit, and the retry uses that.
     async fn record_in_their_units(
         &self,
         caller: &Caller,
@@ -123,41 +120,51 @@ impl Hub {
         kind: Option<&SensorType>,
         now: Now,
     ) -> Result<(Vec<Reading>, Recorded)> {
-        let mut tries = 0;
-        loop {
-            let readings = self.in_their_units(delivery, kind, now)?;
-            self.check_series(&readings)?;
-            match self.inner.store.record(readings.clone(), self.max_series_for(caller), now).await {
-                Ok(recorded) => return Ok((readings, recorded)),
-                Err(StoreError::OtherUnit { index, unit }) if tries < MAX_TRIES && index < readings.len() => {
-                    tries += 1;
-                    let reading = &readings[index];
-                    let key =
-                        SeriesKey { module_id: reading.module_id.clone(), sensor: reading.quantity.name() };
-                    lock(&self.inner.units).insert(key, unit);
-                }
-                Err(StoreError::OtherUnit { index, unit }) => {
-                    return Err(HubError::unprocessable(format!("the series keeps {unit}"))
-                        .at(delivery.pointer(index, "unit")));
-                }
-                Err(error) => {
-                    self.note_storage_full(&error);
-                    return Err(error.into());
-                }
+        let mut units = self.units_of(delivery, kind).await?;
+        let readings = self.in_their_units(delivery, kind, now, &mut units)?;
+        self.check_series(&readings)?;
+        match self.inner.store.record(readings.clone(), self.max_series_for(caller), now).await {
+            Ok(recorded) => Ok((readings, recorded)),
+            // Another request created the series in the meantime; this one will find its unit.
+            Err(StoreError::OtherUnit { unit, .. }) => Err(HubError::unavailable(format!(
+                "At the same time another request began one of these series in {unit}. Nothing was stored. Try again."
+            ))
+            .retry_after(UNIT_WAIT)),
+            Err(error) => {
+                self.note_storage_full(&error);
+                Err(error.into())
             }
         }
     }
 
+    /// The units of the custom series that the delivery names and the store has.
+    async fn units_of(
+        &self,
+        delivery: &Delivery,
+        kind: Option<&SensorType>,
+    ) -> Result<HashMap<SeriesKey, Unit>> {
+        let key = |new: &NewReading| {
+            let sensor = new.kind.as_ref().or(kind).filter(|sensor| Quantity::named(sensor).is_none())?;
+            Some(SeriesKey { module_id: new.module_id.clone(), sensor: sensor.clone() })
+        };
+        let keys: BTreeSet<_> = delivery.readings.iter().filter_map(key).collect();
+        if keys.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let keys = Vec::from_iter(keys);
+        let units = self.inner.store.units(&keys).await?;
+        Ok(keys.into_iter().zip(units).filter_map(|(key, unit)| Some((key, unit?))).collect())
+    }
+
+    /// The readings in the units of their series; adds the units of series that begin with this delivery.
     fn in_their_units(
         &self,
         delivery: &Delivery,
         kind: Option<&SensorType>,
         now: Now,
+        units: &mut HashMap<SeriesKey, Unit>,
     ) -> Result<Vec<Reading>> {
         let clock_is_set = self.inner.clock.is_set();
-        let units = lock(&self.inner.units);
-        // Units of series that begin with this delivery.
-        let mut begun: HashMap<SeriesKey, Unit> = HashMap::new();
         delivery
             .readings
             .iter()
@@ -178,8 +185,8 @@ impl Hub {
                     .at(at("timestamp"))
                     .retry_after(CLOCK_WAIT));
                 }
-                let quantity = implied_units::quantity(new, sensor, &units, &mut begun)
-                    .map_err(|error| error.at(at("unit")))?;
+                let quantity =
+                    implied_units::quantity(new, sensor, units).map_err(|error| error.at(at("unit")))?;
                 implied_units::check_implied_unit(new, &quantity).map_err(|error| error.at(at("unit")))?;
                 let kept = quantity.unit();
                 let mut reading = new.clone().received(quantity, now.wall).map_err(|error| {
@@ -214,16 +221,6 @@ impl Hub {
                     "its clock is more than 5 minutes ahead of the hub's: its readings are stored with the time of their arrival"
                 );
                 told.insert(reading.module_id.clone());
-            }
-        }
-    }
-
-    fn remember_units(&self, readings: &[Reading]) {
-        let mut units = lock(&self.inner.units);
-        for reading in readings {
-            if let Quantity::Custom { name, unit } = &reading.quantity {
-                let key = SeriesKey { module_id: reading.module_id.clone(), sensor: name.clone() };
-                units.entry(key).or_insert_with(|| unit.clone());
             }
         }
     }

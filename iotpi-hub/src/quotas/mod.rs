@@ -68,10 +68,10 @@ pub struct ModuleUsage {
 }
 
 impl Quotas {
-    pub(crate) fn new<'a>(limits: &Limits, series: impl IntoIterator<Item = &'a SeriesKey>) -> Self {
+    pub(crate) fn new(limits: &Limits, series: Vec<SeriesKey>) -> Self {
         let mut known: HashMap<ModuleId, BTreeSet<SensorType>> = HashMap::new();
         for key in series {
-            known.entry(key.module_id.clone()).or_default().insert(key.sensor.clone());
+            known.entry(key.module_id).or_default().insert(key.sensor);
         }
         Self {
             readings: RateLimit::new(limits.readings_per_minute),
@@ -115,6 +115,12 @@ impl Quotas {
 
     fn series(&self, module: &ModuleId) -> u64 {
         lock(&self.series).get(module).map_or(0, |kinds| kinds.len() as u64)
+    }
+
+    /// The number of series that match.
+    pub(crate) fn count_series(&self, matches: impl Fn(&ModuleId, &SensorType) -> bool) -> usize {
+        let all = lock(&self.series);
+        all.iter().map(|(module, kinds)| kinds.iter().filter(|kind| matches(module, kind)).count()).sum()
     }
 
     /// Removes a module.

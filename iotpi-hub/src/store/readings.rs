@@ -87,8 +87,11 @@ pub trait ReadReadings {
     /// The delivery account of a module; an unknown module has numbered no readings.
     async fn delivery(&self, module_id: &ModuleId) -> Result<DeliveryAccount>;
 
-    /// The unit of each series, in no order.
-    async fn series_units(&self) -> Result<Vec<(SeriesKey, Unit)>>;
+    /// All series, by module, then type.
+    async fn series(&self) -> Result<Vec<SeriesKey>>;
+
+    /// The units of these series, in this order; `None` if there is no such series.
+    async fn units(&self, series: &[SeriesKey]) -> Result<Vec<Option<Unit>>>;
 
     /// Readings by time, then module, then arrival; newest first unless `ascending`.
     async fn readings(&self, query: &ReadingQuery, page: &PageRequest) -> Result<Page<Reading>>;

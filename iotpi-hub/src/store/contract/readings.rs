@@ -115,7 +115,7 @@ pub async fn a_batch_is_kept_whole_or_not_at_all(store: Arc<dyn Store>) {
     assert_eq!(every(&store, &query("temperature")).await, []);
     assert_eq!(every(&store, &query("soil")).await.len(), 1);
     assert_eq!(store.module(&module("cellar")).await.unwrap(), None);
-    assert_eq!(store.series_units().await.unwrap().len(), 1);
+    assert_eq!(store.series().await.unwrap().len(), 1);
 }
 
 pub async fn a_series_keeps_its_unit(store: Arc<dyn Store>) {
@@ -126,10 +126,10 @@ pub async fn a_series_keeps_its_unit(store: Arc<dyn Store>) {
     let refused = store.record(vec![custom("attic", "soil", "bananas", 1.0)], MANY, after(0)).await;
 
     assert!(matches!(refused, Err(StoreError::OtherUnit { index: 0, unit }) if unit == bunches));
-    let mut units = store.series_units().await.unwrap();
-    units.sort_by(|a, b| a.0.cmp(&b.0));
     let key = |of| SeriesKey { module_id: module(of), sensor: sensor("soil") };
-    assert_eq!(units, [(key("attic"), bunches), (key("cellar"), Unit::parse("bananas").unwrap())]);
+    assert_eq!(store.series().await.unwrap(), [key("attic"), key("cellar")]);
+    let units = store.units(&[key("cellar"), key("roof"), key("attic")]).await.unwrap();
+    assert_eq!(units, [Some(Unit::parse("bananas").unwrap()), None, Some(bunches)]);
 }
 
 pub async fn series_are_limited(store: Arc<dyn Store>) {

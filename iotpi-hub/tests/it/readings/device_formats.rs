@@ -281,3 +281,29 @@ async fn a_reading_from_a_clock_ahead_is_stored_at_its_arrival_and_hides_nothing
     assert!(String::from_utf8_lossy(&metrics.body).contains("iotpi_readings_clock_ahead_total 2\n"));
     api.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_begin_a_series_in_different_units_at_once_end_with_one_unit() {
+    let api = Api::start().await;
+    let post = async |value: f64, unit: &str| {
+        let body = json!({"module_id": "pipe", "value": value, "unit": unit});
+        // Refused if another request was first: the second attempt finds the unit of the series.
+        let answer = api.post("/api/sensors/length", body.clone()).send().await;
+        if answer.status == 503 {
+            assert_ne!(answer.header("retry-after"), "");
+            api.post("/api/sensors/length", body).ok().await;
+        } else {
+            assert_eq!(answer.status, 200, "{}", answer.json());
+        }
+    };
+
+    tokio::join!(post(1.5, "m"), post(150.0, "cm"), post(1500.0, "mm"), post(0.0015, "km"));
+
+    let page = api.get("/api/sensors/length").ok().await;
+    let items = page["items"].as_array().unwrap();
+    assert_eq!(items.len(), 4);
+    assert!(items.iter().all(|item| item["unit"] == items[0]["unit"]), "{items:?}");
+    let values: Vec<_> = items.iter().map(|item| item["value"].as_f64().unwrap()).collect();
+    assert!(values.iter().all(|value| (value / values[0] - 1.0).abs() < 1e-9), "{values:?}");
+    api.stop().await;
+}

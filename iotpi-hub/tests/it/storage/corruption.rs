@@ -65,7 +65,7 @@ async fn read(store: &dyn Store) -> store::Result<Vec<Reading>> {
     };
     let mut request = PageRequest { limit: 1000, cursor: None };
     let mut found = Vec::new();
-    store.series_units().await?;
+    store.series().await?;
     store.newest(None, None, &PageRequest::default()).await?;
     store.modules(&PageRequest::default()).await?;
     store.buckets(&query, Duration::from_secs(3600), &PageRequest::default()).await?;

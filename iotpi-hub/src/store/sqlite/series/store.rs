@@ -30,16 +30,19 @@ impl ReadReadings for Sqlite {
         Ok(DeliveryAccount { module_id: module_id.clone(), total, series })
     }
 
-    async fn series_units(&self) -> Result<Vec<(SeriesKey, Unit)>> {
-        let units = |series: &memtable::AllSeries| {
-            let unit = |one: &memtable::Series| {
-                let key =
-                    SeriesKey { module_id: one.name.module_id.clone(), sensor: one.name.quantity.name() };
-                (key, one.unit())
-            };
-            series.after(None, None).map(unit).collect()
+    async fn series(&self) -> Result<Vec<SeriesKey>> {
+        let key = |series: &memtable::Series| SeriesKey {
+            module_id: series.name.module_id.clone(),
+            sensor: series.name.quantity.name(),
         };
-        Ok(self.memtable.read(units))
+        Ok(self.memtable.read(|series| series.after(None, None).map(key).collect()))
+    }
+
+    async fn units(&self, series: &[SeriesKey]) -> Result<Vec<Option<Unit>>> {
+        Ok(self.memtable.read(|all| {
+            let unit = |key: &SeriesKey| Some(all.find(&key.module_id, key.sensor.as_str())?.unit());
+            series.iter().map(unit).collect()
+        }))
     }
 
     async fn readings(&self, query: &ReadingQuery, page: &PageRequest) -> Result<Page<Reading>> {
