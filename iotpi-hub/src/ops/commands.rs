@@ -7,8 +7,8 @@ use std::{
 };
 
 use iotpi_core::{
-    Command, CommandId, CommandOutcome, CommandState, DEFAULT_EXPIRES_IN_SECS, Event, LeasedCommand,
-    MAX_ERROR_LEN, ModuleId, NewCommand, StatusReceipt, StatusReport,
+    Command, CommandId, CommandState, DEFAULT_EXPIRES_IN_SECS, Event, LeasedCommand, MAX_ERROR_LEN, ModuleId,
+    NewCommand, StatusReceipt, StatusReport,
 };
 use serde_json::{Map, Value};
 use tokio::sync::Notify;
@@ -297,30 +297,26 @@ impl Hub {
             return Err(HubError::invalid_argument("an error has up to 500 characters").at("/command/error"));
         }
         self.heard(caller, module_id).await?;
-        let now = self.now();
-        if let Some(state) = &report.state {
-            self.inner.store.report_state(module_id, state, now).await?;
-            self.changed(module_id);
+        if report.command.is_some() {
+            self.sweep_if_due().await?;
         }
-        let command = match &report.command {
-            None => None,
-            Some(report) => {
-                self.sweep_if_due().await?;
-                let before = self.inner.store.command(&report.id).await?.map(|c| (c.state, c.started_at));
-                let command = match report.outcome {
-                    CommandOutcome::Started => {
-                        self.inner.store.start(module_id, &report.id, &report.lease, TERMS, now).await?
-                    }
-                    _ => self.inner.store.finish(module_id, report, now).await?,
-                };
+        let now = self.now();
+        let mut command = None;
+        if report.state.is_some() || report.command.is_some() {
+            let (state, of_command) = (report.state.as_ref(), report.command.as_ref());
+            let reported = self.inner.store.report(module_id, state, of_command, TERMS, now).await?;
+            if state.is_some() {
+                self.changed(module_id);
+            }
+            if let Some(reported) = reported.transpose()? {
                 // A repeated report is published once.
-                if before != Some((command.state, command.started_at)) {
-                    self.tell_of_command(&command);
+                if reported.is_new {
+                    self.tell_of_command(&reported.command);
                 }
                 self.inner.commands.ring(module_id);
-                Some(command)
+                command = Some(reported.command);
             }
-        };
+        }
         let registered = self.inner.presence.is_registered(module_id);
         let alive_secs = match &report.watch {
             Some(id) => self.issuer_alive_for(module_id, id).await?.map(|left| left.as_secs_f64()),

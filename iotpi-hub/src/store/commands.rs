@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use iotpi_core::{
-    Command, CommandId, CommandReport, LeaseId, LeasedCommand, ModuleId, NewCommand, Page, UserName,
-};
+use iotpi_core::{Command, CommandId, CommandReport, LeasedCommand, ModuleId, NewCommand, Page, UserName};
+use serde_json::{Map, Value};
 
 use super::{Now, PageRequest, Result, Steady};
 
@@ -43,6 +42,15 @@ pub struct SubmitOutcome {
     pub is_new: bool,
     /// The commands it superseded, oldest first.
     pub superseded: Vec<Command>,
+}
+
+/// The result of a module's report on a command.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reported {
+    /// The command after the report.
+    pub command: Command,
+    /// Whether the report changed it: a repeated one does not.
+    pub is_new: bool,
 }
 
 /// Whose presence a command depends on.
@@ -118,26 +126,24 @@ pub trait WriteCommands {
         now: Now,
     ) -> Result<Vec<LeasedCommand>>;
 
-    /// Records that a leased command was started: it will not be delivered again, and its lease is renewed.
-    /// May be repeated.
+    /// Stores a module's state, and its report on a command it has leased, in one commit; creates the module if
+    /// necessary. Returns the result of the report on the command; the state is stored even if that is refused.
     ///
-    /// Errors: [`StoreError::NotFound`]; [`StoreError::Conflict`] if the lease is not the command's current
-    /// one, or it or the command's lifetime has ended, whether expiry has run or not.
-    async fn start(
+    /// [`CommandOutcome::Started`](iotpi_core::CommandOutcome::Started) records that the command was started: it
+    /// will not be delivered again, and its lease is renewed. Every other outcome ends the command. A repeated
+    /// report changes nothing.
+    ///
+    /// Errors of the report on the command: [`StoreError::NotFound`](super::StoreError::NotFound);
+    /// [`StoreError::Conflict`](super::StoreError::Conflict) if the lease is not the command's current one, or,
+    /// for a start, if the lease or the command's lifetime has ended, whether expiry has run or not.
+    async fn report(
         &self,
         module_id: &ModuleId,
-        id: &CommandId,
-        lease: &LeaseId,
+        state: Option<&Map<String, Value>>,
+        command: Option<&CommandReport>,
         terms: LeaseTerms,
         now: Now,
-    ) -> Result<Command>;
-
-    /// Records the outcome of a command ([`CommandOutcome::Started`](iotpi_core::CommandOutcome::Started) is
-    /// not an outcome and is refused as a conflict). A repeated report changes nothing.
-    ///
-    /// Errors: [`StoreError::NotFound`]; [`StoreError::Conflict`] if the lease is not the command's current
-    /// one.
-    async fn finish(&self, module_id: &ModuleId, report: &CommandReport, now: Now) -> Result<Command>;
+    ) -> Result<Option<Result<Reported>>>;
 
     /// Cancels a command that is still queued.
     ///

@@ -32,7 +32,7 @@ mod sqlite;
 mod users;
 
 pub use commands::{
-    CommandHistory, CommandOrder, LeaseTerms, ReadCommands, SubmitOutcome, Sweep, WatchedIssuer,
+    CommandHistory, CommandOrder, LeaseTerms, ReadCommands, Reported, SubmitOutcome, Sweep, WatchedIssuer,
     WriteCommands,
 };
 pub(crate) use cursor::hex;

@@ -39,10 +39,6 @@ pub trait WriteModules {
     /// Stores a module's manifest; creates the module if necessary.
     async fn register(&self, id: &ModuleId, manifest: &Manifest, now: Now) -> Result<ModuleRecord>;
 
-    /// Stores a module's state; creates the module if necessary.
-    async fn report_state(&self, id: &ModuleId, state: &Map<String, Value>, now: Now)
-    -> Result<ModuleRecord>;
-
     /// Stores the last contacts of modules; creates unknown ones. The last call wins, even over a later time:
     /// the clock was set back since.
     async fn touch(&self, seen: &[(ModuleId, Timestamp)], now: Now) -> Result<()>;

@@ -69,12 +69,22 @@ pub(super) fn succeeded(leased: &LeasedCommand, result: Option<Value>) -> Comman
     CommandReport { id, lease, outcome: CommandOutcome::Succeeded { result } }
 }
 
+/// The report of a module on a command.
+pub(super) async fn report_as(
+    id: &str,
+    store: &Arc<dyn Store>,
+    report: &CommandReport,
+    now: Now,
+) -> Result<Command, StoreError> {
+    store.report(&module(id), None, Some(report), TERMS, now).await?.unwrap().map(|reported| reported.command)
+}
+
 pub(super) async fn finish(
     store: &Arc<dyn Store>,
     report: &CommandReport,
     now: Now,
 ) -> Result<Command, StoreError> {
-    store.finish(&module("led"), report, now).await
+    report_as("led", store, report, now).await
 }
 
 pub async fn a_submitted_command_waits(store: Arc<dyn Store>) {
@@ -278,7 +288,7 @@ pub async fn another_modules_command_cannot_be_finished(store: Arc<dyn Store>) {
     let leased = claim_one(&store, after(0)).await;
     let report = succeeded(&leased, None);
 
-    let others = store.finish(&module("other"), &report, after(1)).await;
+    let others = report_as("other", &store, &report, after(1)).await;
     let nobodys = finish(&store, &CommandReport { id: "c2".to_owned(), ..report }, after(1)).await;
 
     assert!(matches!(others, Err(StoreError::NotFound(_))), "{others:?}");

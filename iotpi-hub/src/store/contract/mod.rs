@@ -98,6 +98,7 @@ macro_rules! store_contract {
                 a_registered_module_is_read_back,
                 a_second_manifest_replaces_the_first,
                 the_last_state_wins,
+                a_state_is_stored_although_the_report_on_a_command_is_refused,
                 a_module_was_seen_when_it_was_last_touched,
                 modules_are_listed_by_id,
                 a_removed_module_leaves_nothing_behind,

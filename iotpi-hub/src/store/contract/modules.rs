@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use iotpi_core::{Manifest, Quantity, Reading, Sample};
+use iotpi_core::{CommandOutcome, CommandReport, Manifest, Quantity, Reading, Sample};
 use serde_json::{Map, Value, json};
 
 use super::{MANY, after, all, commands, known, module, page, start, users};
-use crate::store::{ModuleRecord, ReadingQuery, SeriesKey, Store, StoreError};
+use crate::store::{ModuleRecord, Now, ReadingQuery, Result, SeriesKey, Store, StoreError};
 
 fn manifest(text: &str) -> Manifest {
     serde_json::from_str(text).unwrap()
@@ -38,9 +38,20 @@ pub async fn a_registered_module_is_read_back(store: Arc<dyn Store>) {
     assert_eq!(store.module(&module("other")).await.unwrap(), None);
 }
 
+async fn report_state(
+    store: &Arc<dyn Store>,
+    id: &str,
+    state: &Map<String, Value>,
+    now: Now,
+) -> Result<ModuleRecord> {
+    let id = module(id);
+    assert!(store.report(&id, Some(state), None, commands::TERMS, now).await?.is_none());
+    Ok(store.module(&id).await?.unwrap())
+}
+
 pub async fn a_second_manifest_replaces_the_first(store: Arc<dyn Store>) {
     store.register(&module("led"), &manifest(r#"{"version": "1"}"#), after(1)).await.unwrap();
-    store.report_state(&module("led"), &state(json!({"on": true})), after(2)).await.unwrap();
+    report_state(&store, "led", &state(json!({"on": true})), after(2)).await.unwrap();
 
     let answer = store.register(&module("led"), &manifest(r#"{"version": "2"}"#), after(3)).await.unwrap();
 
@@ -50,15 +61,27 @@ pub async fn a_second_manifest_replaces_the_first(store: Arc<dyn Store>) {
 }
 
 pub async fn the_last_state_wins(store: Arc<dyn Store>) {
-    let first =
-        store.report_state(&module("led"), &state(json!({"on": true, "x": 1})), after(1)).await.unwrap();
+    let first = report_state(&store, "led", &state(json!({"on": true, "x": 1})), after(1)).await.unwrap();
     let last = state(json!({"on": false, "nested": {"list": [1, null, "ü"]}}));
 
-    let answer = store.report_state(&module("led"), &last, after(2)).await.unwrap();
+    let answer = report_state(&store, "led", &last, after(2)).await.unwrap();
 
     assert_eq!((first.manifest, first.registered_at), (None, after(1).wall));
     assert_eq!(answer.state, Some((last, after(2).wall)));
     assert_eq!(store.module(&module("led")).await.unwrap(), Some(answer));
+}
+
+pub async fn a_state_is_stored_although_the_report_on_a_command_is_refused(store: Arc<dyn Store>) {
+    let (id, lease) = ("c1".to_owned(), "unknown".to_owned());
+    let report = CommandReport { id, lease, outcome: CommandOutcome::Started };
+    let on = state(json!({"on": true}));
+
+    let result = store.report(&module("led"), Some(&on), Some(&report), commands::TERMS, after(1)).await;
+
+    let refused = result.unwrap().unwrap();
+    assert!(matches!(refused, Err(StoreError::NotFound(_))), "{refused:?}");
+    let stored = store.module(&module("led")).await.unwrap().unwrap();
+    assert_eq!(stored.state, Some((on, after(1).wall)));
 }
 
 pub async fn a_module_was_seen_when_it_was_last_touched(store: Arc<dyn Store>) {
@@ -92,7 +115,7 @@ pub async fn a_removed_module_leaves_nothing_behind(store: Arc<dyn Store>) {
     let (led, other) = (module("led"), module("other"));
     let reading = |of| Reading::new(of, Sample::new(Quantity::Temperature, 1.0), start());
     store.record(vec![reading(led.clone()), reading(other.clone())], MANY, after(0)).await.unwrap();
-    store.report_state(&led, &state(json!({"on": true})), after(0)).await.unwrap();
+    report_state(&store, "led", &state(json!({"on": true})), after(0)).await.unwrap();
     let order = commands::order("led", "gone", 60);
     store.submit(&order, 100, after(0)).await.unwrap();
     store.submit(&commands::order("other", "stays", 60), 100, after(0)).await.unwrap();

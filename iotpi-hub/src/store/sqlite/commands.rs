@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use iotpi_core::{
-    Command, CommandId, CommandOutcome, CommandReport, CommandState, LeaseId, LeasedCommand, ModuleId,
-    Timestamp,
+    Command, CommandId, CommandOutcome, CommandReport, CommandState, LeasedCommand, ModuleId, Timestamp,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::{Map, Value};
@@ -20,8 +19,8 @@ use super::{
     modules,
 };
 use crate::store::{
-    BoxError, CommandHistory, CommandOrder, LeaseTerms, Now, Page, PageRequest, ReadCommands, Result, Steady,
-    StoreError, SubmitOutcome, Sweep, WatchedIssuer, WriteCommands,
+    BoxError, CommandHistory, CommandOrder, LeaseTerms, Now, Page, PageRequest, ReadCommands, Reported,
+    Result, Steady, StoreError, SubmitOutcome, Sweep, WatchedIssuer, WriteCommands,
     cursor::{self, List, hex},
 };
 
@@ -188,16 +187,52 @@ fn fresh_lease() -> EngineResult<String> {
     Ok(hex(&bytes))
 }
 
-/// See [`WriteCommands::start`](crate::store::WriteCommands::start). Whether the lease and the time are over is looked at here, too:
-/// the sweep may not have had its turn.
-pub(super) fn start(
+/// See [`WriteCommands::report`](crate::store::WriteCommands::report).
+fn report(
     db: &Connection,
     module: &ModuleId,
-    id: &CommandId,
-    lease: &LeaseId,
+    report: &CommandReport,
     terms: LeaseTerms,
     now: Now,
-) -> EngineResult<Command> {
+) -> EngineResult<Reported> {
+    #[cfg(feature = "sabotage")]
+    let report = &drop_the_fence(db, report)?;
+    let changed = match report.outcome {
+        CommandOutcome::Started => start(db, module, report, terms, now)?,
+        _ => finish(db, module, report, now)?,
+    };
+    if let Some(command) = changed {
+        return Ok(Reported { command, is_new: true });
+    }
+    let unchanged = with_lease(db, &report.id)?.filter(|(command, _)| command.module_id == *module);
+    let (command, lease) = unchanged.ok_or(StoreError::NotFound("command"))?;
+    if lease.as_ref() != Some(&report.lease) {
+        return Err(conflict("the lease of the command has ended", &command));
+    }
+    let is_repeated = match &report.outcome {
+        CommandOutcome::Started => command.state == CommandState::Leased && command.started_at.is_some(),
+        outcome => {
+            (command.state, command.result.as_ref(), command.error.as_deref())
+                == (outcome.state(), result(outcome), outcome.error())
+        }
+    };
+    match report.outcome {
+        _ if is_repeated => Ok(Reported { command, is_new: false }),
+        CommandOutcome::Started => {
+            Err(conflict("the lease of the command, or its lifetime, has ended", &command))
+        }
+        _ => Err(conflict("the command has ended", &command)),
+    }
+}
+
+/// Records that a command was started. Checks the lease and the lifetime, too: expiry may not have run yet.
+fn start(
+    db: &Connection,
+    module: &ModuleId,
+    report: &CommandReport,
+    terms: LeaseTerms,
+    now: Now,
+) -> EngineResult<Option<Command>> {
     let sql = format!(
         "UPDATE commands SET started_at_us = ?4, lease_steady_us = ?5
          WHERE id = ?1 AND module_id = ?2 AND lease = ?3 AND state = 'leased' AND started_at_us IS NULL
@@ -206,40 +241,19 @@ pub(super) fn start(
     );
     let steady = now.steady.0;
     let ends = steady.plus(terms.lease).as_micros();
-    let row = params![id, module.as_str(), lease, now.wall.as_micros(), ends, steady.as_micros()];
-    if let Some(command) = db.prepare_cached(&sql)?.query_row(row, read).optional()? {
-        return Ok(command);
-    }
-    match with_lease(db, id)? {
-        Some((command, present)) if command.module_id == *module => {
-            let holds = command.state == CommandState::Leased && present.as_ref() == Some(lease);
-            if holds && command.started_at.is_some() {
-                Ok(command)
-            } else {
-                Err(conflict("the claim on the command, or its time, is over", &command))
-            }
-        }
-        _ => Err(StoreError::NotFound("command").into()),
-    }
+    let row =
+        params![report.id, module.as_str(), report.lease, now.wall.as_micros(), ends, steady.as_micros()];
+    Ok(db.prepare_cached(&sql)?.query_row(row, read).optional()?)
 }
 
-/// See [`WriteCommands::finish`](crate::store::WriteCommands::finish).
-pub(super) fn finish(
+/// Records the outcome of a command.
+fn finish(
     db: &Connection,
     module: &ModuleId,
     report: &CommandReport,
     now: Now,
-) -> EngineResult<Command> {
-    #[cfg(feature = "sabotage")]
-    let report = &drop_the_fence(db, report)?;
-    let result = match &report.outcome {
-        CommandOutcome::Succeeded { result } => result.as_ref(),
-        _ => None,
-    };
-    let error = report.outcome.error();
-    if !report.outcome.state().is_final() {
-        return Err(StoreError::Conflict("that a command is begun is not how it ends".to_owned()).into());
-    }
+) -> EngineResult<Option<Command>> {
+    let outcome = &report.outcome;
     let sql = format!(
         "UPDATE commands SET state = ?4, result = ?5, error = ?6, finished_at_us = ?7
          WHERE id = ?1 AND module_id = ?2 AND lease = ?3 AND state = 'leased' RETURNING {COLUMNS}"
@@ -248,27 +262,18 @@ pub(super) fn finish(
         report.id,
         module.as_str(),
         report.lease,
-        report.outcome.state().as_str(),
-        result.map(modules::json).transpose()?,
-        error,
+        outcome.state().as_str(),
+        result(outcome).map(modules::json).transpose()?,
+        outcome.error(),
         now.wall.as_micros(),
     ];
-    if let Some(command) = db.prepare_cached(&sql)?.query_row(row, read).optional()? {
-        return Ok(command);
-    }
-    let Some((command, lease)) = with_lease(db, &report.id)? else {
-        return Err(StoreError::NotFound("command").into());
-    };
-    let said_already = (command.state, command.result.as_ref(), command.error.as_deref())
-        == (report.outcome.state(), result, error);
-    if command.module_id != *module {
-        Err(StoreError::NotFound("command").into())
-    } else if lease.as_ref() != Some(&report.lease) {
-        Err(conflict("the claim on the command is over", &command))
-    } else if said_already {
-        Ok(command)
-    } else {
-        Err(conflict("the command has ended", &command))
+    Ok(db.prepare_cached(&sql)?.query_row(row, read).optional()?)
+}
+
+fn result(outcome: &CommandOutcome) -> Option<&Value> {
+    match outcome {
+        CommandOutcome::Succeeded { result } => result.as_ref(),
+        _ => None,
     }
 }
 
@@ -501,21 +506,26 @@ impl WriteCommands for Sqlite {
         self.write("claim commands", move |db| claim(db, &module_id, limit, terms, now)).await
     }
 
-    async fn start(
+    async fn report(
         &self,
         module_id: &ModuleId,
-        id: &CommandId,
-        lease: &LeaseId,
+        state: Option<&Map<String, Value>>,
+        command: Option<&CommandReport>,
         terms: LeaseTerms,
         now: Now,
-    ) -> Result<Command> {
-        let (module_id, id, lease) = (module_id.clone(), id.clone(), lease.clone());
-        self.write("start a command", move |db| start(db, &module_id, &id, &lease, terms, now)).await
-    }
-
-    async fn finish(&self, module_id: &ModuleId, report: &CommandReport, now: Now) -> Result<Command> {
-        let (module_id, report) = (module_id.clone(), report.clone());
-        self.write("finish a command", move |db| finish(db, &module_id, &report, now)).await
+    ) -> Result<Option<Result<Reported>>> {
+        let (module_id, state, command) = (module_id.clone(), state.cloned(), command.cloned());
+        self.write("store a report", move |db| {
+            if let Some(state) = &state {
+                modules::set_state(db, &module_id, state, now)?;
+            }
+            match command.map(|report| self::report(db, &module_id, &report, terms, now)).transpose() {
+                Ok(reported) => Ok(reported.map(Ok)),
+                Err(EngineError::Rejected(refused)) => Ok(Some(Err(refused))),
+                Err(failed) => Err(failed),
+            }
+        })
+        .await
     }
 
     async fn cancel(&self, id: &CommandId, now: Now) -> Result<Command> {

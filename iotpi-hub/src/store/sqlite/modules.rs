@@ -38,17 +38,17 @@ pub(super) fn register(
     Ok(db.prepare_cached(&sql)?.query_row(params![id.as_str(), json(manifest)?], record)?)
 }
 
-/// See [`WriteModules::report_state`](crate::store::WriteModules::report_state).
-pub(super) fn report_state(
+/// Stores a module's state; creates the module if necessary.
+pub(super) fn set_state(
     db: &Connection,
     id: &ModuleId,
     state: &Map<String, Value>,
     now: Now,
-) -> EngineResult<ModuleRecord> {
+) -> EngineResult<()> {
     ensure(db, id, now)?;
-    let sql = format!("UPDATE modules SET state = ?2, state_at_us = ?3 WHERE id = ?1 RETURNING {COLUMNS}");
-    let row = params![id.as_str(), json(state)?, now.wall.as_micros()];
-    Ok(db.prepare_cached(&sql)?.query_row(row, record)?)
+    let sql = "UPDATE modules SET state = ?2, state_at_us = ?3 WHERE id = ?1";
+    db.prepare_cached(sql)?.execute(params![id.as_str(), json(state)?, now.wall.as_micros()])?;
+    Ok(())
 }
 
 /// See [`WriteModules::touch`](crate::store::WriteModules::touch). The last one wins, also over a later time: that one came from a
@@ -118,17 +118,6 @@ impl WriteModules for Sqlite {
     async fn register(&self, id: &ModuleId, manifest: &Manifest, now: Now) -> Result<ModuleRecord> {
         let (id, manifest) = (id.clone(), manifest.clone());
         let kept = self.write("register a module", move |db| register(db, &id, &manifest, now));
-        kept.await.map(|record| self.with_delivery(record))
-    }
-
-    async fn report_state(
-        &self,
-        id: &ModuleId,
-        state: &Map<String, Value>,
-        now: Now,
-    ) -> Result<ModuleRecord> {
-        let (id, state) = (id.clone(), state.clone());
-        let kept = self.write("keep a module's state", move |db| report_state(db, &id, &state, now));
         kept.await.map(|record| self.with_delivery(record))
     }
 

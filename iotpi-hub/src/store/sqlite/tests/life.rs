@@ -14,6 +14,19 @@ use proptest::prelude::*;
 use super::open;
 use crate::store::{CommandOrder, LeaseTerms, Now, PageRequest, Steady, Store, StoreError};
 
+async fn report(
+    store: &Arc<dyn Store>,
+    id: usize,
+    report: &CommandReport,
+    now: u64,
+) -> Result<Command, StoreError> {
+    store
+        .report(&module(id), None, Some(report), TERMS, at(now))
+        .await?
+        .unwrap()
+        .map(|reported| reported.command)
+}
+
 const LEASE: u64 = 30;
 const TERMS: LeaseTerms = LeaseTerms { lease: Duration::from_secs(LEASE), max_attempts: 3 };
 const MAX_WAITING: usize = 6;
@@ -252,7 +265,13 @@ impl Pair {
         let Some((index, lease)) = self.pick(which, stale) else { return };
         let now = self.now;
         let command = &mut self.all[index];
-        let answer = self.store.start(&module(command.module), &command.id, &lease, TERMS, at(now)).await;
+        let answer = report(
+            &self.store,
+            command.module,
+            &CommandReport { id: command.id.clone(), lease: lease.clone(), outcome: CommandOutcome::Started },
+            now,
+        )
+        .await;
 
         let holds = command.holds(&lease);
         let begins = holds && !command.started && command.lease_ends > now && command.expires > now;
@@ -280,7 +299,7 @@ impl Pair {
         };
         let state = outcome.state();
         let report = CommandReport { id: command.id.clone(), lease: lease.clone(), outcome };
-        let answer = self.store.finish(&module(command.module), &report, at(self.now)).await;
+        let answer = self::report(&self.store, command.module, &report, self.now).await;
 
         let again = command.lease.as_deref() == Some(&lease) && command.state == state;
         if command.holds(&lease) {

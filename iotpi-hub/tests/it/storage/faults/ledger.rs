@@ -7,10 +7,12 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use iotpi_core::{
-    CommandId, CommandOutcome, CommandReport, CommandState, LeaseId, Manifest, ModuleId, Quantity, Reading,
-    SensorType, Timestamp,
+    Command, CommandId, CommandOutcome, CommandReport, CommandState, LeaseId, Manifest, ModuleId, Quantity,
+    Reading, SensorType, Timestamp,
 };
-use iotpi_hub::store::{LeaseTerms, Now, PageRequest, ReadingQuery, SeriesKey, Steady, Store, StoreError};
+use iotpi_hub::store::{
+    LeaseTerms, Now, PageRequest, ReadingQuery, Result, SeriesKey, Steady, Store, StoreError,
+};
 use serde_json::{Map, Value};
 
 /// A lease is over after 30 s; nothing dies of too many.
@@ -255,14 +257,24 @@ impl Ledger {
                 let report =
                     |lease| CommandReport { id: tracked.id.clone(), lease, outcome: outcome.clone() };
                 for old in tracked.old_leases.iter().cloned().chain(["nobody's".to_owned()]) {
-                    let refused = store.finish(&known.id, &report(old), now).await;
+                    let refused = report_on_command(store, &known.id, &report(old), now).await;
                     assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
                 }
-                store.finish(&known.id, &report(lease), now).await.unwrap();
+                report_on_command(store, &known.id, &report(lease), now).await.unwrap();
                 tracked.is(CommandState::Succeeded);
             }
         }
     }
+}
+
+/// Stores a module's report on a command.
+pub async fn report_on_command(
+    store: &dyn Store,
+    module: &ModuleId,
+    report: &CommandReport,
+    now: Now,
+) -> Result<Command> {
+    store.report(module, None, Some(report), TERMS, now).await?.unwrap().map(|reported| reported.command)
 }
 
 /// Follows a list to its end.

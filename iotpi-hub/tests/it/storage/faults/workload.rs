@@ -23,7 +23,7 @@ use tokio::task::unconstrained;
 
 use super::{
     disk::Disk,
-    ledger::{Batch, Fate, Known, Ledger, PLUG, QUANTITIES, TERMS, Tracked},
+    ledger::{Batch, Fate, Known, Ledger, PLUG, QUANTITIES, TERMS, Tracked, report_on_command},
 };
 use crate::support::seeded_random::SeededRandom;
 
@@ -327,11 +327,11 @@ async fn perform(store: &dyn Store, module: &ModuleId, deed: &Deed, now: Now) ->
         }
         Deed::Claim(limit) => store.claim(module, *limit, TERMS, now).await.map(Said::Claimed),
         Deed::Finish(report) | Deed::FinishLate(report) => {
-            store.finish(module, report, now).await.map(command)
+            report_on_command(store, module, report, now).await.map(command)
         }
         Deed::Cancel(id) => store.cancel(id, now).await.map(command),
         Deed::Register(manifest) => store.register(module, manifest, now).await.map(|_| Said::Done),
-        Deed::State(state) => store.report_state(module, state, now).await.map(|_| Said::Done),
+        Deed::State(state) => store.report(module, Some(state), None, TERMS, now).await.map(|_| Said::Done),
     }
 }
 
