@@ -2,15 +2,14 @@
 //! host.
 //!
 //! `make test-vm` builds the guest (`scripts/test-vm.sh`) and runs this; `IOTPI_VM` is the folder with its
-//! kernel and initramfs. The guest runs the shell commands that arrive on its serial line, one a line, and
+//! kernel and initramfs. The guest runs the shell commands that arrive on its serial line, one per line, and
 //! answers with the output of the command and `guest: status N`.
 #![allow(clippy::unwrap_used)]
 
-use std::{
-    path::{Path, PathBuf},
-    process::Stdio,
-    time::Duration,
-};
+#[path = "it/support/programs.rs"]
+mod programs;
+
+use std::{path::Path, process::Stdio, time::Duration};
 
 use iotpi_core::{CommandState, HubClient, ModuleId, NewCommand};
 use serde_json::{Value, json};
@@ -22,53 +21,13 @@ use tokio::{
 };
 use zune_jpeg::{JpegDecoder, zune_core::bytestream::ZCursor};
 
-/// A guest without hardware virtualisation is slow: it boots in ten seconds and delivers two frames a second.
+use self::programs::{HubProcess, add_token};
+
+/// The longest wait. A guest without hardware virtualisation is slow: it boots in ten seconds and delivers two
+/// frames a second.
 const DEADLINE: Duration = Duration::from_secs(120);
-/// The host's address inside the guest.
-const OUTSIDE: &str = "10.0.2.2";
-
-/// A hub on a free port.
-struct Hub {
-    child: Child,
-    url: String,
-    data: TempDir,
-}
-
-impl Hub {
-    async fn start() -> Self {
-        let data = TempDir::new().unwrap();
-        let mut child = Command::new(program("iotpi-hub"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
-            .arg(data.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let url = loop {
-            let line = lines.next_line().await.unwrap().expect("the hub did not start");
-            if let Some(url) = line.strip_prefix("iotpi-hub listening on ") {
-                break url.to_owned();
-            }
-        };
-        Self { child, url, data }
-    }
-
-    async fn token(&self, arguments: &[&str]) -> String {
-        let made = Command::new(program("iotpi-hub"))
-            .args(["token", "add"])
-            .args(arguments)
-            .arg("--data")
-            .arg(self.data.path())
-            .output()
-            .await
-            .unwrap();
-        assert!(made.status.success(), "{made:?}");
-        String::from_utf8(made.stdout).unwrap().trim().to_owned()
-    }
-}
+/// The address of the host as the guest sees it.
+const HOST_ADDRESS: &str = "10.0.2.2";
 
 /// A running guest.
 struct Guest {
@@ -94,17 +53,17 @@ impl Guest {
         let stdin = child.stdin.take().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut guest = Self { child, stdin, lines };
-        guest.until("guest: ready").await;
+        guest.read_until("guest: ready").await;
         guest
     }
 
     /// Reads up to a line with this prefix; returns the output before it, and the rest of the line.
-    async fn until(&mut self, beginning: &str) -> (String, String) {
+    async fn read_until(&mut self, prefix: &str) -> (String, String) {
         let reading = async {
             let mut before = String::new();
             loop {
                 let line = self.lines.next_line().await.unwrap().expect("the guest ended");
-                if let Some(rest) = line.strip_prefix(beginning) {
+                if let Some(rest) = line.strip_prefix(prefix) {
                     return (before, rest.trim().to_owned());
                 }
                 before.push_str(&line);
@@ -115,17 +74,17 @@ impl Guest {
     }
 
     /// Runs a shell command; returns its output and whether it succeeded.
-    async fn tries(&mut self, command: &str) -> (String, bool) {
+    async fn try_run(&mut self, command: &str) -> (String, bool) {
         self.stdin.write_all(format!("{command}\n").as_bytes()).await.unwrap();
-        let (wrote, status) = self.until("guest: status").await;
-        (wrote, status == "0")
+        let (output, status) = self.read_until("guest: status").await;
+        (output, status == "0")
     }
 
     /// Runs a shell command that must succeed.
     async fn run(&mut self, command: &str) -> String {
-        let (wrote, succeeded) = self.tries(command).await;
-        assert!(succeeded, "{command}: {wrote}");
-        wrote
+        let (output, succeeded) = self.try_run(command).await;
+        assert!(succeeded, "{command}: {output}");
+        output
     }
 
     /// Plugs in a camera: a webcam with a few sizes.
@@ -139,11 +98,11 @@ impl Guest {
     async fn unplug(&mut self) {
         self.run("echo vivid.0 >/sys/bus/platform/drivers/vivid/unbind").await;
         let unloading = async {
-            while !self.tries("rmmod vivid 2>/dev/null").await.1 {
+            while !self.try_run("rmmod vivid 2>/dev/null").await.1 {
                 sleep(Duration::from_millis(100)).await;
             }
         };
-        timeout(DEADLINE, unloading).await.expect("the module does not let the camera go");
+        timeout(DEADLINE, unloading).await.expect("the module does not close the camera");
         self.run("[ ! -e /dev/video0 ]").await;
     }
 
@@ -154,18 +113,13 @@ impl Guest {
     }
 
     /// Stops the module and the guest.
-    async fn end(mut self) {
+    async fn shut_down(mut self) {
         self.run("kill $module; wait $module").await;
         self.stdin.write_all(b"poweroff -f\n").await.unwrap();
-        let ended = timeout(DEADLINE, self.child.wait()).await.expect("the guest does not end").unwrap();
-        assert!(ended.success());
+        let status =
+            timeout(DEADLINE, self.child.wait()).await.expect("the guest does not power off").unwrap();
+        assert!(status.success());
     }
-}
-
-fn program(name: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_BIN_EXE_iotpi-demo")).with_file_name(name);
-    assert!(path.is_file(), "{} is missing: run `cargo build` first", path.display());
-    path
 }
 
 fn camera() -> ModuleId {
@@ -173,16 +127,16 @@ fn camera() -> ModuleId {
 }
 
 /// The number of frames so far, and the size of the newest.
-async fn shown(hub: &HubClient) -> (u64, (u32, u32)) {
+async fn newest_frame(hub: &HubClient) -> (u64, (u32, u32)) {
     let cameras = hub.cameras().await.unwrap();
-    cameras.first().map_or((0, (0, 0)), |seen| (seen.camera.frames, (seen.camera.width, seen.camera.height)))
+    cameras.first().map_or((0, (0, 0)), |info| (info.camera.frames, (info.camera.width, info.camera.height)))
 }
 
 /// Waits for `more` further frames; returns the size of the newest.
 async fn more_frames(hub: &HubClient, more: u64) -> (u32, u32) {
-    let before = shown(hub).await.0;
+    let before = newest_frame(hub).await.0;
     until("more frames", async || {
-        let (frames, size) = shown(hub).await;
+        let (frames, size) = newest_frame(hub).await;
         (frames >= before + more).then_some(size)
     })
     .await
@@ -196,23 +150,23 @@ async fn brightness(hub: &HubClient) -> f64 {
 }
 
 /// Polls until there is a result.
-async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
-    let asking = async {
+async fn until<T>(what: &str, mut poll: impl AsyncFnMut() -> Option<T>) -> T {
+    let polling = async {
         loop {
-            if let Some(answer) = ask().await {
-                return answer;
+            if let Some(result) = poll().await {
+                return result;
             }
             sleep(Duration::from_millis(100)).await;
         }
     };
-    timeout(DEADLINE, asking).await.unwrap_or_else(|_| panic!("in vain: {what}"))
+    timeout(DEADLINE, polling).await.unwrap_or_else(|_| panic!("not within {DEADLINE:?}: {what}"))
 }
 
 /// Sends the command that sets a control; returns its outcome.
 async fn set(hub: &HubClient, control: &str, value: Value) -> iotpi_core::Command {
     let params = json!({"control": control, "value": value}).as_object().unwrap().clone();
     let command = hub.control(&camera(), &NewCommand::new("set".parse().unwrap(), params)).await.unwrap();
-    until("the command's end", async || {
+    until("the end of the command", async || {
         let command = hub.command(&command.id).await.unwrap();
         command.state.is_final().then_some(command)
     })
@@ -220,15 +174,15 @@ async fn set(hub: &HubClient, control: &str, value: Value) -> iotpi_core::Comman
 }
 
 #[tokio::test]
-#[ignore = "needs the guest that `make test-vm` makes"]
-async fn a_kernel_camera_is_shown_adjusted_unplugged_and_comes_back() {
-    let image = std::env::var("IOTPI_VM").expect("IOTPI_VM names the folder `make test-vm` makes");
-    let mut outside = Hub::start().await;
-    let hub = HubClient::new(&outside.url)
-        .unwrap()
-        .with_token(outside.token(&["--role", "operator", "test"]).await);
-    let token = outside.token(&["--role", "module", "--module", "camera"]).await;
-    let seen_from_guest = outside.url.replace("127.0.0.1", OUTSIDE);
+#[ignore = "needs the guest that `make test-vm` builds"]
+async fn a_kernel_camera_streams_is_adjusted_unplugged_and_recovers() {
+    let image = std::env::var("IOTPI_VM").expect("IOTPI_VM is the folder that `make test-vm` builds");
+    let data = TempDir::new().unwrap();
+    let process = HubProcess::start(data.path(), "127.0.0.1:0").await;
+    let operator = add_token(data.path(), &["--role", "operator", "test"]).await;
+    let hub = HubClient::new(&process.url).unwrap().with_token(operator);
+    let token = add_token(data.path(), &["--role", "module", "--module", "camera"]).await;
+    let url_in_guest = process.url.replace("127.0.0.1", HOST_ADDRESS);
     let settings = |width: u32, height: u32| {
         format!(
             "id = \"camera\"\ntoken = \"{token}\"\nheartbeat_secs = 1\n\
@@ -240,7 +194,7 @@ async fn a_kernel_camera_is_shown_adjusted_unplugged_and_comes_back() {
 
     // Frames arrive in the requested size.
     guest.plug_in().await;
-    guest.start_module(&settings(640, 360), &seen_from_guest).await;
+    guest.start_module(&settings(640, 360), &url_in_guest).await;
     assert_eq!(more_frames(&hub, 5).await, (640, 360));
 
     // Controls: the value of the settings is set, a command changes it, and the frame shows the change.
@@ -250,43 +204,43 @@ async fn a_kernel_camera_is_shown_adjusted_unplugged_and_comes_back() {
     })
     .await;
     let dim = brightness(&hub).await;
-    let ended = set(&hub, "brightness", json!(200)).await;
-    assert_eq!(ended.state, CommandState::Succeeded, "{ended:?}");
-    until("a brighter picture", async || (brightness(&hub).await > dim + 40.0).then_some(())).await;
+    let command = set(&hub, "brightness", json!(200)).await;
+    assert_eq!(command.state, CommandState::Succeeded, "{command:?}");
+    until("a brighter frame", async || (brightness(&hub).await > dim + 40.0).then_some(())).await;
     until("the state", async || (state().await.get("brightness") == Some(&json!(200))).then_some(())).await;
-    let ended = set(&hub, "warp_drive", json!(9)).await;
-    assert_eq!(ended.state, CommandState::Rejected, "{ended:?}");
+    let command = set(&hub, "warp_drive", json!(9)).await;
+    assert_eq!(command.state, CommandState::Rejected, "{command:?}");
 
     // The camera delivers no frame for more than 5 s: the module keeps running. At the next frame the module
     // has opened it again, with the controls of the settings.
-    let seen = async || hub.module(&camera()).await.unwrap().last_seen_at.unwrap();
-    let signs_of_life = async |secs| {
-        let first = seen().await;
-        until("signs of life", async || {
-            (seen().await.since(first) >= Duration::from_secs(secs)).then_some(())
+    let last_seen = async || hub.module(&camera()).await.unwrap().last_seen_at.unwrap();
+    let heartbeats_for = async |secs| {
+        let first = last_seen().await;
+        until("a heartbeat", async || {
+            (last_seen().await.since(first) >= Duration::from_secs(secs)).then_some(())
         })
         .await;
     };
     let no_frame_for = async |secs| {
         // The last frame may still be in transit.
-        signs_of_life(3).await;
-        let frames = shown(&hub).await.0;
-        signs_of_life(secs).await;
-        assert_eq!(shown(&hub).await.0, frames);
+        heartbeats_for(3).await;
+        let frames = newest_frame(&hub).await.0;
+        heartbeats_for(secs).await;
+        assert_eq!(newest_frame(&hub).await.0, frames);
     };
-    let lost = "percentage_of_dropped_buffers";
-    let ended = set(&hub, lost, json!(100)).await;
-    assert_eq!(ended.state, CommandState::Succeeded, "{ended:?}");
+    let drop_rate = "percentage_of_dropped_buffers";
+    let command = set(&hub, drop_rate, json!(100)).await;
+    assert_eq!(command.state, CommandState::Succeeded, "{command:?}");
     no_frame_for(8).await;
     guest.run("kill -0 $module").await;
-    let ended = set(&hub, lost, json!(0)).await;
-    assert_eq!(ended.state, CommandState::Succeeded, "{ended:?}");
+    let command = set(&hub, drop_rate, json!(0)).await;
+    assert_eq!(command.state, CommandState::Succeeded, "{command:?}");
     more_frames(&hub, 3).await;
-    let as_set = async || {
+    let as_configured = async || {
         until("the brightness of the settings", async || (brightness(&hub).await < dim + 15.0).then_some(()))
             .await;
     };
-    as_set().await;
+    as_configured().await;
     set(&hub, "brightness", json!(200)).await;
 
     // Unplugged: the module keeps running and no frame arrives.
@@ -297,14 +251,14 @@ async fn a_kernel_camera_is_shown_adjusted_unplugged_and_comes_back() {
     // Plugged in again: the camera recovers without help, with the controls of the settings.
     guest.plug_in().await;
     assert_eq!(more_frames(&hub, 3).await, (640, 360));
-    as_set().await;
+    as_configured().await;
     guest.run("kill -0 $module").await;
 
     // A size the camera does not have: the nearest is used.
     guest.run("kill $module; wait $module").await;
-    guest.start_module(&settings(300, 190), &seen_from_guest).await;
-    until("the other size", async || (shown(&hub).await.1 == (320, 180)).then_some(())).await;
+    guest.start_module(&settings(300, 190), &url_in_guest).await;
+    until("the other size", async || (newest_frame(&hub).await.1 == (320, 180)).then_some(())).await;
 
-    guest.end().await;
-    outside.child.kill().await.unwrap();
+    guest.shut_down().await;
+    process.kill().await;
 }

@@ -4,16 +4,20 @@ use iotpi_core::{
     CommandState, ErrorKind, Event, HubClient, LiveMessage, NewCommand, NewReading, ReadingFilter,
     SensorType, UplinkError,
 };
+use serde_json::{Value, json};
 
-use crate::demo::{Demo, NAMES, event, id, live, until};
+use crate::support::{
+    demo::{Demo, NAMES, id},
+    live::{event, receive, receive_reading, set, subscribe},
+};
 
 #[tokio::test]
 async fn a_reading_a_frame_and_a_command_travel_end_to_end() {
     let mut demo = Demo::start().await;
     let hub = demo.admin().await;
-    let mut live = live(&hub).await;
+    let mut live = subscribe(&hub).await;
 
-    // Each is a process of its own.
+    // Each runs as a separate process.
     let mut processes: Vec<_> = demo.processes().await.iter().map(|process| process.pid).collect();
     processes.sort_unstable();
     processes.dedup();
@@ -21,11 +25,7 @@ async fn a_reading_a_frame_and_a_command_travel_end_to_end() {
 
     // A reading.
     for module in ["temperature", "system"] {
-        until(&mut live, |message| match event(message)? {
-            Event::Reading { reading } if reading.module_id.as_str() == module => reading.outcome.value(),
-            _ => None,
-        })
-        .await;
+        receive_reading(&mut live, module).await;
     }
     let stored = hub
         .readings(&SensorType::new("temperature").unwrap(), &ReadingFilter::default())
@@ -43,75 +43,63 @@ async fn a_reading_a_frame_and_a_command_travel_end_to_end() {
     assert_ne!(first, second);
 
     // A command.
-    let params = serde_json::from_str(r#"{"on": true, "brightness": 40}"#).unwrap();
-    let command = hub.control(&id("led"), &NewCommand::new("set".parse().unwrap(), params)).await.unwrap();
-    let done = until(&mut live, |message| match event(message)? {
-        Event::Command { command: known } if known.id == command.id && known.state.is_final() => {
-            Some(known.clone())
-        }
-        _ => None,
-    })
-    .await;
-    assert_eq!((done.state, done.error), (CommandState::Succeeded, None));
+    let command = set(&hub, &mut live, "led", &json!({"on": true, "brightness": 40})).await;
+    assert_eq!((command.state, command.error), (CommandState::Succeeded, None));
     let lamp = hub.module(&id("led")).await.unwrap();
-    let state = serde_json::Value::from(lamp.state.unwrap());
-    assert_eq!(state, serde_json::json!({"on": true, "brightness": 40}));
+    let state = Value::from(lamp.state.unwrap());
+    assert_eq!(state, json!({"on": true, "brightness": 40}));
 
-    demo.end().await;
+    demo.stop().await;
 }
 
 #[tokio::test]
-async fn anybody_on_this_machine_may_deliver_and_nothing_else() {
+async fn anonymous_clients_on_this_machine_can_deliver_readings_and_read_nothing() {
     let demo = Demo::start().await;
-    let anybody = HubClient::new(&demo.url).unwrap();
+    let anonymous = HubClient::new(&demo.url).unwrap();
     let temperature = SensorType::new("temperature").unwrap();
 
     let reading: NewReading = serde_json::from_str(
         r#"{"module_id": "temp-sensor-01", "value": 21.4, "unit": "celsius", "timestamp": 1795472000.25}"#,
     )
     .unwrap();
-    let stored = anybody.record_new(&temperature, &[reading]).await.unwrap();
-    let read = anybody.newest(None).await;
+    let stored = anonymous.record_new(&temperature, &[reading]).await.unwrap();
+    let read = anonymous.newest(None).await;
 
     assert_eq!(stored.stored, 1);
     assert_eq!(read.map_err(|error| error.kind()), Err(ErrorKind::Unauthenticated));
-    let kept = demo.admin().await.newest(Some(&id("temp-sensor-01"))).await.unwrap();
-    assert_eq!(kept[0].outcome.value(), Some(21.4));
+    let newest = demo.admin().await.newest(Some(&id("temp-sensor-01"))).await.unwrap();
+    assert_eq!(newest[0].outcome.value(), Some(21.4));
 
-    demo.end().await;
+    demo.stop().await;
 }
 
 #[tokio::test]
-async fn who_comes_later_is_shown_the_present_first() {
+async fn a_new_live_client_first_receives_the_current_readings_and_modules() {
     let demo = Demo::start().await;
     let hub = demo.admin().await;
-    let mut early = live(&hub).await;
-    until(&mut early, |message| match event(message)? {
-        Event::Reading { reading } if reading.module_id == id("temperature") => Some(()),
-        _ => None,
-    })
-    .await;
+    let mut early = subscribe(&hub).await;
+    receive_reading(&mut early, "temperature").await;
 
-    let mut late = live(&hub).await;
-    let (readings, modules) = until(&mut late, |message| match message {
+    let mut late = subscribe(&hub).await;
+    let (readings, modules) = receive(&mut late, |message| match message {
         LiveMessage::Recent { readings, modules, .. } => Some((readings.clone(), modules.clone())),
         _ => None,
     })
     .await;
 
     assert!(readings.iter().any(|reading| reading.module_id == id("temperature")));
-    let known: Vec<_> = modules.iter().map(|module| module.id.as_str()).collect();
-    assert_eq!(known, ["camera", "led", "system", "temperature"]);
+    let ids: Vec<_> = modules.iter().map(|module| module.id.as_str()).collect();
+    assert_eq!(ids, ["camera", "led", "system", "temperature"]);
 
-    demo.end().await;
+    demo.stop().await;
 }
 
 #[tokio::test]
-async fn a_command_the_lamp_does_not_offer_is_refused() {
+async fn a_command_with_invalid_parameters_is_refused() {
     let demo = Demo::start().await;
     let hub = demo.admin().await;
-    let mut live = live(&hub).await;
-    until(&mut live, |message| match message {
+    let mut live = subscribe(&hub).await;
+    receive(&mut live, |message| match message {
         LiveMessage::Recent { modules, .. } => {
             modules.iter().any(|m| m.id == id("led") && m.manifest.is_some()).then_some(())
         }
@@ -130,5 +118,5 @@ async fn a_command_the_lamp_does_not_offer_is_refused() {
         "{refused:?}"
     );
 
-    demo.end().await;
+    demo.stop().await;
 }

@@ -4,8 +4,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// A crate of the workspace and the others it may import, including in its tests.
-const MAY_IMPORT: [(&str, &[&str]); 9] = [
+/// Each crate of the workspace with the others that it may import, in its tests too.
+const ALLOWED_IMPORTS: [(&str, &[&str]); 9] = [
     ("iotpi-core", &[]),
     ("iotpi-hal", &["iotpi-core"]),
     ("iotpi-hub", &["iotpi-core"]),
@@ -46,49 +46,49 @@ fn broken_layers(metadata: &Value) -> Vec<String> {
     let mut broken = Vec::new();
     for package in &packages {
         let importer = name(package);
-        let Some((_, may)) = MAY_IMPORT.iter().find(|(listed, _)| *listed == importer) else {
-            broken.push(format!("{importer} is not in the table of who may import whom"));
+        let Some((_, allowed)) = ALLOWED_IMPORTS.iter().find(|(listed, _)| *listed == importer) else {
+            broken.push(format!("{importer} is not in the table of allowed imports"));
             continue;
         };
         for imported in items(&package["dependencies"]).iter().map(name) {
             // A crate may import itself in its tests, with other features.
-            if ours.contains(&imported) && imported != importer && !may.contains(&imported.as_str()) {
+            if ours.contains(&imported) && imported != importer && !allowed.contains(&imported.as_str()) {
                 broken.push(format!("{importer} must not import {imported}"));
             }
         }
     }
     broken.extend(
-        MAY_IMPORT
+        ALLOWED_IMPORTS
             .iter()
             .filter(|(listed, _)| !ours.iter().any(|name| name == listed))
-            .map(|(listed, _)| format!("{listed} stands in the table and is not in the workspace")),
+            .map(|(listed, _)| format!("{listed} is in the table and not in the workspace")),
     );
     broken
 }
 
 fn cargo(arguments: &[&str]) -> String {
-    let said = Command::new(env!("CARGO"))
+    let output = Command::new(env!("CARGO"))
         .args(arguments)
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
         .output()
         .unwrap();
-    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
-    String::from_utf8(said.stdout).unwrap()
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
 }
 
 fn metadata() -> Value {
-    let said = cargo(&["metadata", "--no-deps", "--format-version", "1", "--locked"]);
-    serde_json::from_str(&said).unwrap()
+    let json = cargo(&["metadata", "--no-deps", "--format-version", "1", "--locked"]);
+    serde_json::from_str(&json).unwrap()
 }
 
 /// The names of all dependencies of a crate with its default features, including itself.
 fn tree(package: &str) -> Vec<String> {
-    let said = cargo(&["tree", "--package", package, "--edges", "normal", "--prefix", "none", "--locked"]);
-    said.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+    let tree = cargo(&["tree", "--package", package, "--edges", "normal", "--prefix", "none", "--locked"]);
+    tree.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
 }
 
 #[test]
-fn every_crate_imports_only_what_it_may() {
+fn every_crate_imports_only_the_crates_it_is_allowed_to() {
     let broken = broken_layers(&metadata());
 
     assert_eq!(broken, Vec::<String>::new());
@@ -110,25 +110,25 @@ fn a_forbidden_import_is_reported() {
         broken_layers(&metadata),
         [
             "iotpi-modules must not import iotpi-hub",
-            "iotpi-new is not in the table of who may import whom",
-            "iotpi-py stands in the table and is not in the workspace",
+            "iotpi-new is not in the table of allowed imports",
+            "iotpi-py is in the table and not in the workspace",
         ]
     );
 }
 
 #[test]
-fn the_core_pulls_in_no_server_database_or_hardware() {
-    let below = tree("iotpi-core");
+fn the_core_depends_on_no_server_database_or_hardware() {
+    let dependencies = tree("iotpi-core");
 
     // The same query finds a dependency that exists, so an empty result of the next one is meaningful.
-    assert!(below.iter().any(|name| name == "hyper"), "{below:?}");
+    assert!(dependencies.iter().any(|name| name == "hyper"), "{dependencies:?}");
     assert!(tree("iotpi-hub").iter().any(|name| name == "rusqlite"));
-    let strangers: Vec<_> = below.iter().filter(|name| NOT_IN_CORE.contains(&name.as_str())).collect();
-    assert!(strangers.is_empty(), "{strangers:?}");
+    let forbidden: Vec<_> = dependencies.iter().filter(|name| NOT_IN_CORE.contains(&name.as_str())).collect();
+    assert!(forbidden.is_empty(), "{forbidden:?}");
 }
 
 #[test]
-fn the_programs_stay_apart_however_far_down() {
+fn no_program_depends_on_the_library_of_another_even_indirectly() {
     assert!(!tree("iotpi-modules").iter().any(|name| name == "iotpi-hub"));
     assert!(!tree("iotpi-hub-app").iter().any(|name| name == "iotpi-hal"));
     assert!(!tree("iotpi-demo").iter().any(|name| name == "iotpi-hub" || name == "iotpi-hal"));

@@ -2,12 +2,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod crashes;
-mod demo;
 mod end_to_end;
 mod layers;
 mod module_kill;
 mod once;
 mod shutdown;
 mod signals;
+mod support;
 mod thundering_herd;
 mod tokens;

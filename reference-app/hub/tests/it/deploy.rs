@@ -1,9 +1,9 @@
-//! The units of `deploy/`: the hub and each module run as users of their own, and a module cannot read the
-//! hub's data.
+//! The units of `deploy/`: the hub and each module run as separate users, and a module cannot read the data of
+//! the hub.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-/// The settings of a unit, each with its last value.
+/// The settings of a unit; the last value of each.
 fn unit(name: &str) -> BTreeMap<String, String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy").join(name);
     let text = fs::read_to_string(path).unwrap();
@@ -12,7 +12,7 @@ fn unit(name: &str) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn a_module_runs_as_another_user_than_the_hub_and_than_other_modules() {
+fn the_hub_and_each_module_run_as_separate_users() {
     let (hub, module) = (unit("iotpi-hub.service"), unit("iotpi-module@.service"));
 
     assert_eq!((hub["User"].as_str(), hub["Group"].as_str()), ("iotpi", "iotpi"));

@@ -14,14 +14,15 @@ use iotpi_core::{HubClient, ModuleId, Quantity, Reading, Sample, SeqNo, Timestam
 use rusqlite::Connection;
 use tokio::sync::Notify;
 
-use crate::{
-    iotpi_hub,
-    process::{DEADLINE, Running},
+use crate::support::{
+    blocking_hub::BlockingHub,
+    hub_process::HubProcess,
+    program::add_token,
     seeded_random::{PrintSeedOnPanic, SeededRandom, seeds, torture},
-    test_hub, text,
+    wait::{LIMIT, bounded},
 };
 
-/// Connections that deliver readings, each for a module of its own.
+/// Connections that deliver readings, each for a separate module.
 const CONNECTIONS: u64 = 6;
 /// A hub is killed before it has acknowledged this many further calls.
 const CALLS: u64 = 200;
@@ -75,7 +76,7 @@ impl Sender {
             .collect()
     }
 
-    /// Sends one call after another until one gets no answer.
+    /// Sends one call after another until one gets no response.
     async fn deliver(mut self, hub: HubClient, load: Arc<Load>) -> Self {
         loop {
             let again = self.calls.last().is_some_and(|call| SENDS_AGAIN && !call.acknowledged);
@@ -95,30 +96,25 @@ impl Sender {
     }
 }
 
-/// Every reading of a module, by its value.
-async fn kept(hub: &HubClient, id: &ModuleId) -> HashMap<u64, u64> {
+/// How often each value of a module is stored.
+async fn stored(hub: &HubClient, id: &ModuleId) -> HashMap<u64, u64> {
     let mut filter = iotpi_core::ReadingFilter {
         module_id: Some(id.clone()),
         limit: Some(1000),
         ascending: true,
         ..iotpi_core::ReadingFilter::default()
     };
-    let mut kept = HashMap::new();
+    let mut stored = HashMap::new();
     loop {
         let page = hub.readings(&Quantity::Temperature.name(), &filter).await.unwrap();
         for reading in page.items {
-            *kept.entry(reading.outcome.value().unwrap() as u64).or_default() += 1;
+            *stored.entry(reading.outcome.value().unwrap() as u64).or_default() += 1;
         }
         match page.next {
-            None => return kept,
+            None => return stored,
             cursor => filter.cursor = cursor,
         }
     }
-}
-
-fn viewer(data: &Path) -> String {
-    let made = iotpi_hub(data, &["token", "add", "--role", "viewer", "reader"]);
-    text(&made.stdout).trim().to_owned()
 }
 
 #[tokio::test]
@@ -128,14 +124,14 @@ async fn what_was_acknowledged_survives_kill_9_at_any_moment() {
     let kills =
         std::env::var("IOTPI_KILLS").map_or(if torture() { 2000 } else { 50 }, |n| n.parse().unwrap());
     let folder = tempfile::tempdir().unwrap();
-    let token = viewer(folder.path());
+    let token = add_token(folder.path(), &["--role", "viewer", "reader"]);
     let mut random = SeededRandom::new(seed);
     let mut senders: Vec<_> = (0..CONNECTIONS).map(|n| Sender::new(n, seed)).collect();
     let mut ready = Vec::new();
     let began = Instant::now();
 
     for _ in 0..kills {
-        let hub = Running::start(folder.path()).await;
+        let hub = HubProcess::start(folder.path()).await;
         ready.push(hub.ready_after);
         let load = Arc::new(Load::default());
         load.enough.store(1 + random.below(CALLS), Ordering::SeqCst);
@@ -143,25 +139,25 @@ async fn what_was_acknowledged_survives_kill_9_at_any_moment() {
             .drain(..)
             .map(|sender| tokio::spawn(sender.deliver(hub.client.clone(), Arc::clone(&load))))
             .collect();
-        tokio::time::timeout(DEADLINE, load.reached.notified()).await.expect("the hub acknowledges");
+        bounded("enough calls are acknowledged", load.reached.notified()).await;
 
         hub.kill().await;
         for sender in delivering {
-            senders.push(tokio::time::timeout(DEADLINE, sender).await.expect("an end").unwrap());
+            senders.push(bounded("the end of a sender", sender).await.unwrap());
         }
     }
 
-    let hub = Running::start(folder.path()).await;
+    let hub = HubProcess::start(folder.path()).await;
     ready.push(hub.ready_after);
     let reader = hub.client.clone().with_token(token);
     let (mut acknowledged, mut lost, mut twice, mut unanswered) = (0_u64, 0, 0, 0_u64);
     for sender in &senders {
-        let mut kept = kept(&reader, &sender.id).await;
+        let mut stored = stored(&reader, &sender.id).await;
         for call in &sender.calls {
             let times = call
                 .readings
                 .iter()
-                .map(|reading| kept.remove(&(reading.outcome.value().unwrap() as u64)).unwrap_or(0));
+                .map(|reading| stored.remove(&(reading.outcome.value().unwrap() as u64)).unwrap_or(0));
             let times: Vec<u64> = times.collect();
             twice += times.iter().filter(|times| **times > 1).count();
             if call.acknowledged {
@@ -171,44 +167,44 @@ async fn what_was_acknowledged_survives_kill_9_at_any_moment() {
                 unanswered += 1;
                 assert!(
                     times.windows(2).all(|pair| pair[0] == pair[1]),
-                    "a call is kept whole or not: {times:?}"
+                    "a part of a call was stored: {times:?}"
                 );
             }
         }
-        assert!(kept.is_empty(), "nobody sent {kept:?}");
+        assert!(stored.is_empty(), "readings that no sender sent: {stored:?}");
     }
-    let (status, said) = hub.end().await;
+    let (status, stderr) = hub.stop().await;
     ready.sort_unstable();
     println!(
-        "{kills} kills: {acknowledged} readings acknowledged, {lost} lost, {twice} kept twice, {unanswered} calls not \
+        "{kills} kills: {acknowledged} readings acknowledged, {lost} lost, {twice} stored twice, {unanswered} calls not \
          answered; ready again after {:?} at the median, {:?} at worst; {:.1} s",
         ready[ready.len() / 2],
         ready[ready.len() - 1],
         began.elapsed().as_secs_f64()
     );
     assert_eq!((lost, twice), (0, 0));
-    assert!(status.success(), "{said}");
+    assert!(status.success(), "{stderr}");
     let db = Connection::open(folder.path().join("hub.db")).unwrap();
-    let sound: String = db.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
-    assert_eq!(sound, "ok");
+    let integrity: String = db.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(integrity, "ok");
 }
 
 #[tokio::test]
-async fn a_hub_whose_store_failed_ends_and_the_next_has_what_was_acknowledged() {
+async fn a_hub_whose_store_fails_exits_and_the_next_start_has_every_acknowledged_reading() {
     let folder = tempfile::tempdir().unwrap();
-    let token = viewer(folder.path());
+    let token = add_token(folder.path(), &["--role", "viewer", "reader"]);
     let database = folder.path().join("hub.db");
-    let hub = Running::start(folder.path()).await;
+    let hub = HubProcess::start(folder.path()).await;
     let mut sender = Sender::new(1, 1);
     let sent = sender.next();
     hub.client.record(&sent).await.unwrap();
-    hub.end().await;
-    let sound = std::fs::read(&database).unwrap();
+    hub.stop().await;
+    let intact = std::fs::read(&database).unwrap();
 
     // The SD card fails while the hub runs: everything but the first page is overwritten.
-    let hub = Running::start(folder.path()).await;
+    let hub = HubProcess::start(folder.path()).await;
     let bad: Vec<u8> =
-        sound[..4096].iter().copied().chain(std::iter::repeat_n(0x5a, sound.len() - 4096)).collect();
+        intact[..4096].iter().copied().chain(std::iter::repeat_n(0x5a, intact.len() - 4096)).collect();
     std::fs::write(&database, bad).unwrap();
     let mut refused = false;
     for n in 0..1000 {
@@ -217,24 +213,24 @@ async fn a_hub_whose_store_failed_ends_and_the_next_has_what_was_acknowledged() 
             break;
         }
     }
-    let (status, said) = hub.ended().await;
+    let (status, stderr) = hub.wait_for_exit().await;
 
     assert!(refused);
-    assert_eq!(status.code(), Some(1), "{said}");
+    assert_eq!(status.code(), Some(1), "{stderr}");
     assert!(
-        said.lines().last().is_some_and(|line| line.starts_with("iotpi-hub: the store failed")),
-        "{said}"
+        stderr.lines().last().is_some_and(|line| line.starts_with("iotpi-hub: the store failed")),
+        "{stderr}"
     );
 
-    // On a card that is readable again.
-    for beside in ["hub.db-wal", "hub.db-shm"] {
-        let _ = std::fs::remove_file(folder.path().join(beside));
+    // The card is readable again.
+    for file in ["hub.db-wal", "hub.db-shm"] {
+        let _ = std::fs::remove_file(folder.path().join(file));
     }
-    std::fs::write(&database, sound).unwrap();
-    let hub = Running::start(folder.path()).await;
-    let kept = kept(&hub.client.clone().with_token(token), &sender.id).await;
-    assert_eq!(kept.len(), sent.len());
-    hub.end().await;
+    std::fs::write(&database, intact).unwrap();
+    let hub = HubProcess::start(folder.path()).await;
+    let stored = stored(&hub.client.clone().with_token(token), &sender.id).await;
+    assert_eq!(stored.len(), sent.len());
+    hub.stop().await;
 }
 
 /// As many readings as are compacted at once, over 25 years: some 300 chunks, because none spans more than 30
@@ -251,54 +247,57 @@ fn years_of_readings() -> Vec<String> {
 
 fn count(data: &Path, rows: &str) -> u64 {
     let db = Connection::open(data.join("hub.db")).unwrap();
-    db.busy_timeout(DEADLINE).unwrap();
+    db.busy_timeout(LIMIT).unwrap();
     db.query_row(&format!("SELECT count(*) FROM {rows}"), [], |row| row.get(0)).unwrap()
 }
 
 /// Records other readings until the row count is as required: the writer thread compacts and deletes one step
 /// after each write.
-fn until(hub: &test_hub::Running, data: &Path, rows: &str, is_enough: impl Fn(u64) -> bool) {
+fn until(hub: &BlockingHub, data: &Path, rows: &str, is_enough: impl Fn(u64) -> bool) {
     let began = Instant::now();
     while !is_enough(count(data, rows)) {
-        assert!(began.elapsed() < DEADLINE, "{rows}: {}", count(data, rows));
+        assert!(
+            began.elapsed() < LIMIT,
+            "not within {LIMIT:?}: the count of {rows} is {}",
+            count(data, rows)
+        );
         assert!(hub.record("other", 1));
     }
 }
 
 #[test]
-fn a_module_whose_removal_kill_9_ended_half_way_is_gone_after_the_next_start() {
+fn a_removal_of_a_module_that_kill_9_interrupted_is_completed_after_the_next_start() {
     const CHUNKS_LEFT: &str =
         "chunks WHERE series_id IN (SELECT id FROM series WHERE module_id = '.removed')";
     let folder = tempfile::tempdir().unwrap();
-    let made = iotpi_hub(folder.path(), &["token", "add", "--role", "admin", "remover"]);
-    let admin = text(&made.stdout).trim().to_owned();
-    let module = |hub: &test_hub::Running| hub.call("GET", "/api/modules/attic", Some(&admin), "").0;
+    let admin = add_token(folder.path(), &["--role", "admin", "remover"]);
+    let module_status = |hub: &BlockingHub| hub.call("GET", "/api/modules/attic", Some(&admin), "").0;
     let batches = years_of_readings();
 
     // A removal may finish before the signal arrives.
-    let was_half_way = (0..20).any(|_| {
-        let hub = test_hub::Running::start(folder.path(), "");
+    let was_interrupted = (0..20).any(|_| {
+        let hub = BlockingHub::start(folder.path(), "");
         for batch in &batches {
             assert_eq!(hub.call("POST", "/api/sensors/temperature", None, &format!("[{batch}]")).0, 200);
         }
         until(&hub, folder.path(), "chunks", |chunks| chunks > 300);
-        assert_eq!(module(&hub), 200);
+        assert_eq!(module_status(&hub), 200);
 
         assert_eq!(hub.call("DELETE", "/api/modules/attic", Some(&admin), "").0, 204);
         hub.kill();
         let left = count(folder.path(), CHUNKS_LEFT);
 
-        let hub = test_hub::Running::start(folder.path(), "");
-        assert_eq!(module(&hub), 404, "with {left} chunks left");
+        let hub = BlockingHub::start(folder.path(), "");
+        assert_eq!(module_status(&hub), 404, "with {left} chunks left");
         until(&hub, folder.path(), CHUNKS_LEFT, |chunks| chunks == 0);
-        assert_eq!(module(&hub), 404);
+        assert_eq!(module_status(&hub), 404);
         hub.stop();
         left > 0
     });
 
-    assert!(was_half_way);
+    assert!(was_interrupted, "every removal was complete before the kill");
     assert_eq!(count(folder.path(), "modules WHERE id <> 'other'"), 0);
     let db = Connection::open(folder.path().join("hub.db")).unwrap();
-    let sound: String = db.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
-    assert_eq!(sound, "ok");
+    let integrity: String = db.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(integrity, "ok");
 }

@@ -6,7 +6,10 @@ use std::{
     process::{Command, Output},
 };
 
-use crate::{iotpi_hub, test_hub::Running, text};
+use crate::support::{
+    blocking_hub::BlockingHub,
+    program::{PROGRAM, add_token, iotpi_hub, text},
+};
 
 /// The suffixes of the files of a database.
 const PARTS: [&str; 3] = ["", "-wal", "-shm"];
@@ -15,15 +18,13 @@ fn part(data: &Path, suffix: &str) -> PathBuf {
     data.join(format!("hub.db{suffix}"))
 }
 
-/// An admin's token for the hub on that data folder.
+/// A token of an admin for the hub on this data folder.
 fn admin(data: &Path) -> String {
-    let made = iotpi_hub(data, &["token", "add", "--role", "admin", "--replace", "tester"]);
-    assert!(made.status.success(), "{made:?}");
-    text(&made.stdout).trim().to_owned()
+    add_token(data, &["--role", "admin", "--replace", "tester"])
 }
 
 /// The number of temperatures of a module that the hub has stored.
-fn kept(hub: &Running, data: &Path, module: &str) -> usize {
+fn stored(hub: &BlockingHub, data: &Path, module: &str) -> usize {
     let path = format!("/api/sensors/temperature?limit=1000&module_id={module}");
     let (status, body) = hub.call("GET", &path, Some(&admin(data)), "");
     assert_eq!(status, 200, "{body}");
@@ -32,10 +33,10 @@ fn kept(hub: &Running, data: &Path, module: &str) -> usize {
 
 /// A folder in which a hub ran, was stopped and was killed: some readings are in the database, some in its
 /// WAL.
-fn used(module: &str, stored: u32, waiting: u32) -> tempfile::TempDir {
+fn used_data_folder(module: &str, stored: u32, in_wal: u32) -> tempfile::TempDir {
     let data = tempfile::tempdir().unwrap();
-    for (readings, kill) in [(stored, false), (waiting, true)] {
-        let hub = Running::start(data.path(), "");
+    for (readings, kill) in [(stored, false), (in_wal, true)] {
+        let hub = BlockingHub::start(data.path(), "");
         for n in 0..readings {
             assert!(hub.record(module, n));
         }
@@ -45,7 +46,7 @@ fn used(module: &str, stored: u32, waiting: u32) -> tempfile::TempDir {
             hub.stop()
         };
     }
-    assert!(fs::metadata(part(data.path(), "-wal")).unwrap().len() > 0, "some lie in the WAL");
+    assert!(fs::metadata(part(data.path(), "-wal")).unwrap().len() > 0, "some readings are in the WAL");
     data
 }
 
@@ -55,44 +56,44 @@ fn quarantines(data: &Path) -> Vec<PathBuf> {
 }
 
 fn run(data: &Path, arguments: &[&str]) -> Output {
-    let ran = iotpi_hub(data, arguments);
-    assert!(ran.status.success(), "{arguments:?}: {ran:?}");
-    ran
+    let output = iotpi_hub(data, arguments);
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+    output
 }
 
 #[test]
 fn a_backup_is_made_while_the_hub_runs_and_restored_after_it_was_stopped() {
     let data = tempfile::tempdir().unwrap();
     let data = data.path();
-    let hub = Running::start(data, "");
+    let hub = BlockingHub::start(data, "");
     for n in 0..20 {
         assert!(hub.record("attic", n));
     }
 
-    let made = PathBuf::from(text(&run(data, &["backup"]).stdout).trim());
+    let backup = PathBuf::from(text(&run(data, &["backup"]).stdout).trim());
     for n in 0..10 {
         assert!(hub.record("attic", n));
     }
-    let running = iotpi_hub(data, &["restore", "--force", made.to_str().unwrap()]);
-    assert_eq!(kept(&hub, data, "attic"), 30);
+    let running = iotpi_hub(data, &["restore", "--force", backup.to_str().unwrap()]);
+    assert_eq!(stored(&hub, data, "attic"), 30);
     hub.stop();
-    let unforced = iotpi_hub(data, &["restore", made.to_str().unwrap()]);
+    let unforced = iotpi_hub(data, &["restore", backup.to_str().unwrap()]);
     let before = fs::read(part(data, "")).unwrap();
-    let restored = run(data, &["restore", "--force", made.to_str().unwrap()]);
+    let restored = run(data, &["restore", "--force", backup.to_str().unwrap()]);
 
-    assert!(made.starts_with(data.join("backups")), "{}", made.display());
+    assert!(backup.starts_with(data.join("backups")), "{}", backup.display());
     assert!(!running.status.success() && text(&running.stderr).contains("stop it first"), "{running:?}");
     assert!(!unforced.status.success() && text(&unforced.stderr).contains("--force"), "{unforced:?}");
-    let aside = text(&restored.stderr).lines().next().unwrap().rsplit(' ').next().unwrap().to_owned();
-    assert_eq!(fs::read(Path::new(&aside).join("hub.db")).unwrap(), before);
-    let hub = Running::start(data, "");
-    assert_eq!(kept(&hub, data, "attic"), 20);
+    let old_files = text(&restored.stderr).lines().next().unwrap().rsplit(' ').next().unwrap().to_owned();
+    assert_eq!(fs::read(Path::new(&old_files).join("hub.db")).unwrap(), before);
+    let hub = BlockingHub::start(data, "");
+    assert_eq!(stored(&hub, data, "attic"), 20);
     hub.stop();
 }
 
 #[test]
-fn a_backup_goes_where_it_is_told_and_replaces_nothing() {
-    let data = used("attic", 5, 5);
+fn a_backup_is_written_to_the_given_path_and_overwrites_no_file() {
+    let data = used_data_folder("attic", 5, 5);
     let elsewhere = tempfile::tempdir().unwrap();
     let file = elsewhere.path().join("mine.db");
 
@@ -108,14 +109,14 @@ fn a_backup_goes_where_it_is_told_and_replaces_nothing() {
     assert_eq!(left, 2);
     let fresh = tempfile::tempdir().unwrap();
     run(fresh.path(), &["restore", file.to_str().unwrap()]);
-    let hub = Running::start(fresh.path(), "");
-    assert_eq!(kept(&hub, fresh.path(), "attic"), 10);
+    let hub = BlockingHub::start(fresh.path(), "");
+    assert_eq!(stored(&hub, fresh.path(), "attic"), 10);
     hub.stop();
 }
 
 #[test]
-fn what_is_no_backup_is_not_restored() {
-    let data = used("attic", 5, 5);
+fn a_file_that_is_not_a_backup_is_not_restored() {
+    let data = used_data_folder("attic", 5, 5);
     let before: Vec<_> = PARTS.map(|suffix| fs::read(part(data.path(), suffix)).ok()).into();
     let (rotten, empty) = (data.path().join("rotten.db"), data.path().join("empty.db"));
     fs::write(&rotten, vec![0x5a; 20_000]).unwrap();
@@ -131,8 +132,8 @@ fn what_is_no_backup_is_not_restored() {
 }
 
 #[test]
-fn a_check_says_what_there_is_and_what_is_wrong() {
-    let data = used("attic", 300, 5);
+fn a_check_lists_the_content_of_a_database_and_reports_damage() {
+    let data = used_data_folder("attic", 300, 5);
 
     let quick = text(&run(data.path(), &["check"]).stdout);
     let deep = text(&run(data.path(), &["check", "--deep"]).stdout);
@@ -151,13 +152,13 @@ fn a_check_says_what_there_is_and_what_is_wrong() {
 }
 
 #[test]
-fn the_shell_reads_unless_it_is_told_otherwise() {
-    let data = used("attic", 5, 5);
+fn the_shell_is_read_only_without_the_write_option() {
+    let data = used_data_folder("attic", 5, 5);
     let shell = |extra: &[&str], sql: &str| {
         let arguments: Vec<_> = ["db", "shell"].iter().chain(extra).copied().chain([sql]).collect();
         iotpi_hub(data.path(), &arguments)
     };
-    let missing = Command::new(env!("CARGO_BIN_EXE_iotpi-hub"))
+    let missing = Command::new(PROGRAM)
         .args(["db", "shell"])
         .env("IOTPI_DATA", data.path())
         .env("PATH", "/nowhere")
@@ -167,16 +168,16 @@ fn the_shell_reads_unless_it_is_told_otherwise() {
     assert!(text(&missing.stderr).contains("apt install sqlite3"), "{missing:?}");
 
     if Command::new("sqlite3").arg("-version").output().is_err() {
-        eprintln!("SKIPPED: the program sqlite3 is not installed, so the shell itself was not tried");
+        eprintln!("SKIPPED: the program sqlite3 is not installed, so the shell itself was not tested");
         return;
     }
     let read = shell(&[], "SELECT count(*) FROM series");
     let refused = shell(&[], "DELETE FROM series");
-    let still = shell(&[], "SELECT count(*) FROM series");
+    let count_after = shell(&[], "SELECT count(*) FROM series");
     let written = shell(&["--write"], "CREATE TABLE mine (a); DROP TABLE mine");
 
     assert_eq!(text(&read.stdout).trim(), "1", "{read:?}");
-    assert!(!refused.status.success() && text(&still.stdout).trim() == "1", "{refused:?}");
+    assert!(!refused.status.success() && text(&count_after.stdout).trim() == "1", "{refused:?}");
     assert!(written.status.success(), "{written:?}");
 }
 
@@ -190,8 +191,8 @@ const MUTATIONS: [Mutation; 9] = [
     ("nothing but zeros", |data| fill(&part(data, ""), 0, usize::MAX, 0), true),
     ("garbage", |data| fill(&part(data, ""), 0, usize::MAX, 0xa5), true),
     ("garbage behind the first page", |data| fill(&part(data, ""), 4096, usize::MAX, 0xa5), true),
-    ("emptied beside its WAL", |data| fs::write(part(data, ""), "").unwrap(), true),
-    ("gone from beside its WAL", |data| fs::remove_file(part(data, "")).unwrap(), true),
+    ("empty, with its WAL", |data| fs::write(part(data, ""), "").unwrap(), true),
+    ("missing, with its WAL", |data| fs::remove_file(part(data, "")).unwrap(), true),
     ("a garbage index of the WAL", |data| fs::write(part(data, "-shm"), vec![0xa5; 32_768]).unwrap(), false),
 ];
 
@@ -212,50 +213,50 @@ fn fill(file: &Path, from: usize, to: usize, byte: u8) {
 fn starts_on_damage(what: &str, data: &Path, backed_up: usize) {
     let old: Vec<_> = ["", "-wal"].map(|suffix| fs::read(part(data, suffix)).ok()).into();
 
-    let hub = Running::start(data, "");
+    let hub = BlockingHub::start(data, "");
 
     assert_eq!(hub.call("GET", "/health", None, "").0, 200, "{what}");
     assert!(hub.record("shed", 1), "{what}");
     let found = quarantines(data);
     assert_eq!(found.len(), 1, "{what}");
     // Without a backup, some readings may be recovered from the damaged file.
-    let kept = kept(&hub, data, "attic");
-    assert!(kept == backed_up || backed_up == 0 && kept <= 35, "{what}: {kept}");
+    let stored = stored(&hub, data, "attic");
+    assert!(stored == backed_up || backed_up == 0 && stored <= 35, "{what}: {stored}");
     let token = admin(data);
-    let aside: Vec<_> =
+    let moved: Vec<_> =
         ["", "-wal"].map(|suffix| fs::read(found[0].join(format!("hub.db{suffix}"))).ok()).into();
-    assert!(aside == old, "{what}: the old files are not byte for byte what they were");
-    let told = hub.call("GET", "/api/storage", Some(&token), "").1;
-    assert!(told.contains("A damaged database was moved aside"), "{what}: {told}");
+    assert!(moved == old, "{what}: the old files were changed");
+    let storage = hub.call("GET", "/api/storage", Some(&token), "").1;
+    assert!(storage.contains("A damaged database was moved aside"), "{what}: {storage}");
     let metrics = hub.call("GET", "/metrics", Some(&token), "").1;
     assert!(metrics.contains("\niotpi_databases_quarantined 1\n"), "{what}");
     assert_eq!(hub.call("POST", "/api/storage/acknowledge", Some(&token), "").0, 204, "{what}");
     assert!(!hub.call("GET", "/api/storage", Some(&token), "").1.contains("moved aside"), "{what}");
-    let said = hub.stop();
+    let stderr = hub.stop();
     assert!(
-        said.lines().any(|line| line.starts_with("iotpi-hub: the database was damaged")),
-        "{what}: {said}"
+        stderr.lines().any(|line| line.starts_with("iotpi-hub: the database was damaged")),
+        "{what}: {stderr}"
     );
 
     // The next start has nothing to repair.
-    let hub = Running::start(data, "");
-    assert_eq!((self::kept(&hub, data, "shed"), quarantines(data).len()), (1, 1), "{what}");
+    let hub = BlockingHub::start(data, "");
+    assert_eq!((self::stored(&hub, data, "shed"), quarantines(data).len()), (1, 1), "{what}");
     hub.stop();
 }
 
 #[test]
 fn a_hub_starts_on_damaged_files_with_its_newest_backup() {
     for (what, mutate, damages) in MUTATIONS {
-        let data = used("attic", 300, 5);
+        let data = used_data_folder("attic", 300, 5);
         run(data.path(), &["backup"]);
         mutate(data.path());
 
         if damages {
             starts_on_damage(what, data.path(), 305);
         } else {
-            let hub = Running::start(data.path(), "");
+            let hub = BlockingHub::start(data.path(), "");
             assert_eq!(
-                (kept(&hub, data.path(), "attic"), quarantines(data.path()).len()),
+                (stored(&hub, data.path(), "attic"), quarantines(data.path()).len()),
                 (305, 0),
                 "{what}"
             );
@@ -267,7 +268,7 @@ fn a_hub_starts_on_damaged_files_with_its_newest_backup() {
 #[test]
 fn a_hub_starts_on_damaged_files_without_a_backup_too() {
     for (what, mutate, _) in MUTATIONS.into_iter().filter(|(_, _, damages)| *damages) {
-        let data = used("attic", 30, 5);
+        let data = used_data_folder("attic", 30, 5);
         mutate(data.path());
 
         starts_on_damage(what, data.path(), 0);
@@ -275,19 +276,19 @@ fn a_hub_starts_on_damaged_files_without_a_backup_too() {
 }
 
 #[test]
-fn a_wal_of_another_database_is_not_played_into_this_one() {
-    let data = used("attic", 30, 5);
+fn the_wal_of_another_database_is_not_applied() {
+    let data = used_data_folder("attic", 30, 5);
     run(data.path(), &["backup"]);
-    let other = used("cellar", 900, 40);
+    let other = used_data_folder("cellar", 900, 40);
     fs::copy(part(other.path(), "-wal"), part(data.path(), "-wal")).unwrap();
     fs::remove_file(part(data.path(), "-shm")).unwrap();
 
-    starts_on_damage("another's WAL", data.path(), 35);
+    starts_on_damage("the WAL of another database", data.path(), 35);
 }
 
 #[test]
-fn what_is_not_ours_is_refused_and_left_alone() {
-    let data = used("attic", 5, 1);
+fn a_database_of_another_program_is_refused_and_not_changed() {
+    let data = used_data_folder("attic", 5, 1);
     let other = tempfile::tempdir().unwrap();
     fs::copy(part(data.path(), ""), part(other.path(), "")).unwrap();
     // The application id, at offset 68 of the header.
@@ -305,7 +306,7 @@ fn what_is_not_ours_is_refused_and_left_alone() {
 #[test]
 fn a_second_hub_on_the_same_data_is_refused() {
     let data = tempfile::tempdir().unwrap();
-    let hub = Running::start(data.path(), "");
+    let hub = BlockingHub::start(data.path(), "");
 
     let second = iotpi_hub(data.path(), &["serve", "--listen", "127.0.0.1:0"]);
 

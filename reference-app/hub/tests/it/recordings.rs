@@ -7,7 +7,6 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use iotpi_core::Timestamp;
@@ -17,15 +16,16 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{
-    iotpi_hub,
-    process::{DEADLINE, Running},
+use crate::support::{
+    hub_process::HubProcess,
+    jpeg::{HEADER_BYTES, jpeg},
+    program::{add_token, text},
     seeded_random::{PrintSeedOnPanic, SeededRandom, seeds, torture},
-    text,
+    wait::{bounded, until},
 };
 
-/// The size of a record's header; the JPEG follows.
-const HEAD: usize = 40;
+/// The size of the header of a record; the JPEG follows.
+const RECORD_HEADER: usize = 40;
 
 /// A plain HTTP client, because the typed client has no recordings API.
 #[derive(Clone)]
@@ -51,19 +51,19 @@ impl Http {
         );
         stream.write_all(head.as_bytes()).await?;
         stream.write_all(body).await?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await?;
-        let cut = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
-        let end = answer.windows(4).position(|end| end == b"\r\n\r\n").ok_or_else(cut)?;
-        let status = text(&answer[..end]).split(' ').nth(1).and_then(|status| status.parse().ok());
-        Ok((status.ok_or_else(cut)?, answer[end + 4..].to_vec()))
+        let mut response = Vec::new();
+        stream.read_to_end(&mut response).await?;
+        let truncated = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+        let end = response.windows(4).position(|end| end == b"\r\n\r\n").ok_or_else(truncated)?;
+        let status = text(&response[..end]).split(' ').nth(1).and_then(|status| status.parse().ok());
+        Ok((status.ok_or_else(truncated)?, response[end + 4..].to_vec()))
     }
 
     async fn json(&self, method: &str, path: &str, body: &Value) -> Value {
         let sent = self.send(method, path, "application/json", body.to_string().as_bytes()).await;
-        let (status, answer) = sent.unwrap();
-        assert!((200..300).contains(&status), "{method} {path}: {}", text(&answer));
-        serde_json::from_slice(&answer).unwrap()
+        let (status, body) = sent.unwrap();
+        assert!((200..300).contains(&status), "{method} {path}: {}", text(&body));
+        serde_json::from_slice(&body).unwrap()
     }
 
     async fn get(&self, path: &str) -> Value {
@@ -97,20 +97,15 @@ impl Http {
 }
 
 /// The frame with this number; its content follows from the number.
-fn picture(n: u64) -> Vec<u8> {
-    let mut jpeg =
-        vec![0xFF, 0xD8, 0xFF, 0xC0, 0, 17, 8, 0, 48, 0, 64, 3, 1, 0x22, 0, 2, 0x11, 1, 3, 0x11, 1];
-    jpeg.extend([0xFF, 0xDA, 0, 2]);
-    jpeg.extend(n.to_be_bytes());
+fn numbered_frame(n: u64) -> Vec<u8> {
     let mut noise = SeededRandom::new(n);
     let length = 2_000 + noise.below(40_000);
-    jpeg.extend((0..length / 8).flat_map(|_| noise.below(u64::MAX).to_be_bytes()));
-    jpeg.extend([0xFF, 0xD9]);
-    jpeg
+    let content: Vec<u8> = (0..length / 8).flat_map(|_| noise.below(u64::MAX).to_be_bytes()).collect();
+    jpeg(n.to_be_bytes().into_iter().chain(content))
 }
 
 fn number(jpeg: &[u8]) -> u64 {
-    u64::from_be_bytes(jpeg[25..33].try_into().unwrap())
+    u64::from_be_bytes(jpeg[HEADER_BYTES..HEADER_BYTES + 8].try_into().unwrap())
 }
 
 /// Every complete record on the disk, by its time; read without the hub's code.
@@ -122,8 +117,8 @@ fn on_disk(data: &Path) -> BTreeMap<i64, Vec<u8>> {
         let Some(json) = u32_at(8) else { continue };
         let mut at = 16 + json as usize;
         while let Some(length) = u32_at(at + 4).filter(|_| bytes[at..].starts_with(b"IPJ1")) {
-            let end = at + HEAD + length as usize;
-            let Some(jpeg) = bytes.get(at + HEAD..end) else { break };
+            let end = at + RECORD_HEADER + length as usize;
+            let Some(jpeg) = bytes.get(at + RECORD_HEADER..end) else { break };
             let captured = i64::from_le_bytes(bytes[at + 8..at + 16].try_into().unwrap());
             found.insert(captured, jpeg.to_vec());
             at = end;
@@ -133,97 +128,92 @@ fn on_disk(data: &Path) -> BTreeMap<i64, Vec<u8>> {
 }
 
 /// Sends frames without a pause until asked to stop or the hub is gone.
-async fn film(http: Http, first: u64, filmed: Arc<AtomicU64>, stop: Arc<AtomicBool>) -> u64 {
+async fn upload_frames(http: Http, first: u64, uploaded: Arc<AtomicU64>, stop: Arc<AtomicBool>) -> u64 {
     for n in first.. {
-        let sent = http.send("POST", "/api/camera/frame?module_id=porch", "image/jpeg", &picture(n)).await;
+        let sent =
+            http.send("POST", "/api/camera/frame?module_id=porch", "image/jpeg", &numbered_frame(n)).await;
         if sent.is_err() || stop.load(Ordering::SeqCst) {
             return n + 1;
         }
-        filmed.fetch_add(1, Ordering::SeqCst);
+        uploaded.fetch_add(1, Ordering::SeqCst);
     }
-    unreachable!("numbers do not end")
-}
-
-async fn until<F: Future<Output = bool>>(what: &str, is_so: impl Fn() -> F) {
-    let asking = async {
-        let mut look = tokio::time::interval(Duration::from_millis(10));
-        while !is_so().await {
-            look.tick().await;
-        }
-    };
-    tokio::time::timeout(DEADLINE, asking).await.unwrap_or_else(|_| panic!("not in time: {what}"));
+    unreachable!("the numbers are endless")
 }
 
 #[tokio::test]
 async fn every_completed_frame_survives_kill_9_at_any_moment() {
     let seed = seeds(1, 1).next().unwrap();
-    let _print_seed = PrintSeedOnPanic { test: "kill_9_recording", seed };
+    let _print_seed = PrintSeedOnPanic { test: "every_completed_frame", seed };
     let kills = std::env::var("IOTPI_KILLS").map_or(if torture() { 200 } else { 12 }, |n| n.parse().unwrap());
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path();
-    let made = iotpi_hub(data, &["token", "add", "--role", "operator", "films"]);
-    let token = text(&made.stdout).trim().to_owned();
-    let http = |hub: &Running| {
-        let address = hub.client.url().trim_start_matches("http://").to_owned();
-        Http { address, token: token.clone() }
-    };
+    let token = add_token(data, &["--role", "operator", "recorder"]);
+    let http = |hub: &HubProcess| Http { address: hub.address().to_owned(), token: token.clone() };
     let mut random = SeededRandom::new(seed);
     let (mut next, mut acknowledged, mut unindexed, mut early) = (0, 0, 0, 0);
 
     for kill in 0..kills {
-        let hub = Running::start(data).await;
-        let line = http(&hub);
-        let whole = on_disk(data).len() as u64;
+        let hub = HubProcess::start(data).await;
+        let client = http(&hub);
+        let complete = on_disk(data).len() as u64;
         if kill == 0 {
-            line.send("POST", "/api/camera/frame?module_id=porch", "image/jpeg", &picture(next))
+            client
+                .send("POST", "/api/camera/frame?module_id=porch", "image/jpeg", &numbered_frame(next))
                 .await
                 .unwrap();
             next += 1;
             let settings = json!({"mode": "continuous", "keep_days": 0});
-            line.json("PUT", "/api/cameras/porch/recording", &settings).await;
+            client.json("PUT", "/api/cameras/porch/recording", &settings).await;
         } else {
-            until("the sweep is over", async || line.recorded().await == whole).await;
+            until("the reconciliation is complete", async || client.recorded().await == complete).await;
         }
-        let (filmed, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-        let filming = tokio::spawn(film(line.clone(), next, Arc::clone(&filmed), Arc::clone(&stop)));
+        let (uploaded, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let uploading =
+            tokio::spawn(upload_frames(client.clone(), next, Arc::clone(&uploaded), Arc::clone(&stop)));
 
         // Before the first write, between write and index, after some of them.
         let enough = 1 + random.below(150);
-        until("it films", async || filmed.load(Ordering::SeqCst) >= enough).await;
+        until("enough frames are uploaded", async || uploaded.load(Ordering::SeqCst) >= enough).await;
         if kill % 3 == 2 {
-            until("some are indexed", async || line.recorded().await > whole + random.clone().below(20))
-                .await;
+            until("some frames are indexed", async || {
+                client.recorded().await > complete + random.clone().below(20)
+            })
+            .await;
         }
-        let told = line.times().await;
+        let listed = client.times().await;
         hub.kill().await;
         stop.store(true, Ordering::SeqCst);
-        next = tokio::time::timeout(DEADLINE, filming).await.expect("an end").unwrap();
+        next = bounded("the end of the uploads", uploading).await.unwrap();
 
-        let hub = Running::start(data).await;
-        let line = http(&hub);
+        let hub = HubProcess::start(data).await;
+        let client = http(&hub);
         // The reconciliation may have truncated an incomplete record by now; it keeps complete ones.
-        let there = on_disk(data);
-        until("the sweep is over", async || line.recorded().await == there.len() as u64).await;
-        let times = line.times().await;
-        let on_disk: Vec<_> = there.keys().map(|at| Timestamp::from_micros(*at).as_secs_f64()).collect();
+        let records = on_disk(data);
+        until("the reconciliation is complete", async || client.recorded().await == records.len() as u64)
+            .await;
+        let times = client.times().await;
+        let on_disk: Vec<_> = records.keys().map(|at| Timestamp::from_micros(*at).as_secs_f64()).collect();
         assert_eq!(times, on_disk, "after kill {kill}");
         assert!(
-            told.iter().all(|at| times.binary_search_by(|other| other.total_cmp(at)).is_ok()),
+            listed.iter().all(|at| times.binary_search_by(|other| other.total_cmp(at)).is_ok()),
             "after kill {kill}"
         );
-        for (at, jpeg) in times.iter().zip(there.values()).skip(whole as usize) {
-            let read = line.frame(*at).await;
-            assert!(read == *jpeg && read == picture(number(&read)), "after kill {kill}: the frame of {at}");
+        for (at, jpeg) in times.iter().zip(records.values()).skip(complete as usize) {
+            let read = client.frame(*at).await;
+            assert!(
+                read == *jpeg && read == numbered_frame(number(&read)),
+                "after kill {kill}: the frame of {at}"
+            );
         }
-        acknowledged = told.len();
-        unindexed += times.len() - told.len();
-        early += usize::from(times.len() > told.len());
+        acknowledged = listed.len();
+        unindexed += times.len() - listed.len();
+        early += usize::from(times.len() > listed.len());
         hub.kill().await;
     }
 
     println!(
-        "{kills} kills: {next} frames filmed, {acknowledged} of the last run's acknowledged, {unindexed} completed and not \
-         yet acknowledged when the hub was killed, in {early} kills; all of them there"
+        "{kills} kills: {next} frames uploaded, {acknowledged} of the last run listed, {unindexed} complete and not yet \
+         listed when the hub was killed, in {early} kills; none is lost"
     );
     // Otherwise the test covered nothing.
     assert!(acknowledged > 0 && unindexed > 0);

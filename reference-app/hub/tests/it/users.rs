@@ -8,11 +8,14 @@ use std::{
 
 use rustix::termios::LocalModes;
 
-use super::{iotpi_hub, test_hub::Running, text};
+use crate::support::{
+    blocking_hub::BlockingHub,
+    program::{PROGRAM, iotpi_hub, text},
+};
 
 /// Runs `iotpi-hub user ...` with this text as its standard input.
 fn user(data: &Path, arguments: &[&str], input: &str) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_iotpi-hub"))
+    let mut child = Command::new(PROGRAM)
         .arg("user")
         .args(arguments)
         .env("IOTPI_DATA", data)
@@ -31,7 +34,7 @@ fn add(data: &Path, name: &str, role: &str, password: &str) -> Output {
 }
 
 /// Logs in; returns the header line with the session, or the status of the refusal.
-fn log_in(hub: &Running, name: &str, password: &str) -> Result<String, u16> {
+fn log_in(hub: &BlockingHub, name: &str, password: &str) -> Result<String, u16> {
     let body = format!(r#"{{"name":"{name}","password":"{password}"}}"#);
     match hub.exchange("POST", "/api/auth/login", "", &body) {
         (200, head, _) => {
@@ -42,8 +45,8 @@ fn log_in(hub: &Running, name: &str, password: &str) -> Result<String, u16> {
     }
 }
 
-/// The status of a read, and of the creation of a token, with that session.
-fn reads_and_administers(hub: &Running, session: &str) -> (u16, u16) {
+/// The status of a read, and of the list of tokens, with this session.
+fn reads_and_administers(hub: &BlockingHub, session: &str) -> (u16, u16) {
     let read = hub.exchange("GET", "/api/modules", session, "").0;
     let token = hub.exchange("GET", "/api/auth/tokens", session, "").0;
     (read, token)
@@ -54,7 +57,7 @@ fn a_forgotten_password_is_replaced_while_the_hub_runs_and_ends_the_sessions() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path();
     assert!(add(data, "anna", "admin", "forgotten-one\n").status.success());
-    let hub = Running::start(data, "");
+    let hub = BlockingHub::start(data, "");
     let before = log_in(&hub, "anna", "forgotten-one").unwrap();
     assert_eq!(reads_and_administers(&hub, &before), (200, 200));
 
@@ -69,10 +72,10 @@ fn a_forgotten_password_is_replaced_while_the_hub_runs_and_ends_the_sessions() {
 }
 
 #[test]
-fn a_second_user_logs_in_gets_another_role_and_is_removed() {
+fn a_user_can_log_in_get_another_role_and_be_removed() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path();
-    let hub = Running::start(data, "");
+    let hub = BlockingHub::start(data, "");
     assert!(add(data, "anna", "admin", "annas-password").status.success());
     assert!(add(data, "bert", "viewer", "berts-password").status.success());
 
@@ -97,9 +100,9 @@ fn a_second_user_logs_in_gets_another_role_and_is_removed() {
 }
 
 #[test]
-fn a_hub_with_a_user_from_the_command_line_makes_no_first_admin_with_its_code() {
+fn a_user_added_on_the_command_line_ends_the_validity_of_the_first_admin_code() {
     let folder = tempfile::tempdir().unwrap();
-    let hub = Running::start(folder.path(), "");
+    let hub = BlockingHub::start(folder.path(), "");
     assert!(hub.call("GET", "/api/auth/session", None, "").1.contains(r#""needs_first_admin":true"#));
 
     assert!(add(folder.path(), "anna", "admin", "annas-password").status.success());
@@ -111,7 +114,7 @@ fn a_hub_with_a_user_from_the_command_line_makes_no_first_admin_with_its_code() 
 }
 
 #[test]
-fn the_only_admin_stays_one() {
+fn the_last_admin_cannot_be_removed_or_demoted() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path();
     add(data, "anna", "admin", "annas-password");
@@ -129,11 +132,11 @@ fn the_only_admin_stays_one() {
 }
 
 #[test]
-fn a_user_that_makes_no_sense_is_refused_with_a_sentence() {
+fn a_user_command_with_invalid_arguments_is_refused_with_an_explanation() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path();
     let no_database = user(data, &["passwd", "--password-stdin", "anna"], "annas-password");
-    let made = std::fs::exists(data.join("hub.db")).unwrap();
+    let was_created = std::fs::exists(data.join("hub.db")).unwrap();
     add(data, "anna", "admin", "annas-password");
 
     let cases = [
@@ -149,16 +152,16 @@ fn a_user_that_makes_no_sense_is_refused_with_a_sentence() {
         (user(data, &["role", "bert", "admin"], ""), "no user `bert`"),
     ];
 
-    assert!(!made, "a mistyped folder is not made a database");
-    for (refused, says) in cases {
+    assert!(!was_created, "a database was created in a mistyped folder");
+    for (refused, text_part) in cases {
         assert!(!refused.status.success() && refused.stdout.is_empty(), "{refused:?}");
-        assert!(text(&refused.stderr).contains(says), "{says}: {refused:?}");
+        assert!(text(&refused.stderr).contains(text_part), "{text_part}: {refused:?}");
     }
     assert_eq!(text(&iotpi_hub(data, &["user", "list"]).stdout).lines().count(), 2);
 }
 
 /// Whether the terminal that this `script` gave its command echoes input.
-fn shows_what_is_typed(script: u32) -> bool {
+fn echoes(script: u32) -> bool {
     let children = std::fs::read_to_string(format!("/proc/{script}/task/{script}/children")).unwrap();
     let command = children.split_whitespace().next().unwrap();
     let terminal = std::fs::File::open(format!("/proc/{command}/fd/0")).unwrap();
@@ -167,36 +170,36 @@ fn shows_what_is_typed(script: u32) -> bool {
 
 /// `script` (bsdutils, on every Debian) gives the command a terminal of its own.
 #[test]
-fn on_a_terminal_the_password_is_asked_for_twice_and_not_shown() {
+fn a_password_prompt_on_a_terminal_asks_twice_and_does_not_echo() {
     let folder = tempfile::tempdir().unwrap();
     add(folder.path(), "anna", "admin", "forgotten-one");
     let at_terminal = |answers: [&str; 2]| {
         let mut child = Command::new("script")
             .args(["--quiet", "--return", "--command"])
-            .arg(format!("{} user passwd anna", env!("CARGO_BIN_EXE_iotpi-hub")))
+            .arg(format!("{} user passwd anna", PROGRAM))
             .arg("/dev/null")
             .env("IOTPI_DATA", folder.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let (mut keyboard, mut screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-        let mut shown = Vec::new();
+        let (mut input, mut output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        let mut screen = Vec::new();
         for (prompt, answer) in ["New password: ", "The same again: "].into_iter().zip(answers) {
-            while !String::from_utf8_lossy(&shown).contains(prompt) {
+            while !String::from_utf8_lossy(&screen).contains(prompt) {
                 let mut byte = [0];
-                assert_eq!(screen.read(&mut byte).unwrap(), 1, "{}", text(&shown));
-                shown.push(byte[0]);
+                assert_eq!(output.read(&mut byte).unwrap(), 1, "{}", text(&screen));
+                screen.push(byte[0]);
             }
             // The prompt appears a moment before the terminal stops echoing.
-            while shows_what_is_typed(child.id()) {
+            while echoes(child.id()) {
                 std::thread::yield_now();
             }
-            keyboard.write_all(format!("{answer}\n").as_bytes()).unwrap();
+            input.write_all(format!("{answer}\n").as_bytes()).unwrap();
         }
-        screen.read_to_end(&mut shown).unwrap();
-        drop(keyboard);
-        (child.wait().unwrap().code(), text(&shown))
+        output.read_to_end(&mut screen).unwrap();
+        drop(input);
+        (child.wait().unwrap().code(), text(&screen))
     };
 
     let different = at_terminal(["remembered-one", "remembered-two"]);
@@ -206,7 +209,7 @@ fn on_a_terminal_the_password_is_asked_for_twice_and_not_shown() {
     assert!(different.1.contains("differ"), "{}", different.1);
     assert_eq!(same.0, Some(0), "{}", same.1);
     assert!(!same.1.contains("remembered"), "{}", same.1);
-    let hub = Running::start(folder.path(), "");
+    let hub = BlockingHub::start(folder.path(), "");
     assert!(log_in(&hub, "anna", "remembered-one").is_ok());
     hub.stop();
 }

@@ -8,9 +8,12 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::process::DEADLINE;
+use crate::support::{
+    program::{PROGRAM, wait_for_exit},
+    wait::LIMIT,
+};
 
-const FEEDS: u64 = 100;
+const NOTIFICATIONS: u64 = 100;
 /// The minimum that a commit with a change adds to the write-ahead log.
 const WAL_FRAME: u64 = 512 + 24;
 
@@ -26,8 +29,8 @@ impl Service {
         let folder = tempfile::tempdir().unwrap();
         let address = folder.path().join("notify");
         let socket = UnixDatagram::bind(&address).unwrap();
-        socket.set_read_timeout(Some(DEADLINE)).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_iotpi-hub"))
+        socket.set_read_timeout(Some(LIMIT)).unwrap();
+        let child = Command::new(PROGRAM)
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(folder.path())
             .env("NOTIFY_SOCKET", &address)
@@ -47,14 +50,14 @@ impl Service {
         String::from_utf8_lossy(&message[..length]).trim().to_owned()
     }
 
-    fn wait_for(&self, wanted: &str) {
-        while self.message() != wanted {}
+    fn wait_for(&self, message: &str) {
+        while self.message() != message {}
     }
 
     /// Asks it to exit; returns the exit code, and the notifications until then.
     fn terminate(&mut self) -> (Option<i32>, Vec<String>) {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
-        let code = self.child.wait().unwrap().code();
+        let code = wait_for_exit(&mut self.child).code();
         self.socket.set_nonblocking(true).unwrap();
         let mut message = [0; 256];
         let mut messages = Vec::new();
@@ -77,24 +80,24 @@ fn write_ahead_log(data: &Path) -> u64 {
 }
 
 #[test]
-fn a_hub_that_works_feeds_the_watchdog_and_writes_nothing_for_it() {
+fn a_hub_that_works_notifies_the_watchdog_and_writes_nothing_for_it() {
     let mut hub = Service::start("");
     hub.wait_for("READY=1");
     hub.wait_for("WATCHDOG=1");
     let before = write_ahead_log(hub.folder.path());
 
-    for _ in 0..FEEDS {
+    for _ in 0..NOTIFICATIONS {
         hub.wait_for("WATCHDOG=1");
     }
 
     // The hub writes a few pages of its own in that time.
-    assert!(write_ahead_log(hub.folder.path()) < before + FEEDS * WAL_FRAME);
+    assert!(write_ahead_log(hub.folder.path()) < before + NOTIFICATIONS * WAL_FRAME);
     assert_eq!(hub.terminate().0, Some(0));
 }
 
 #[cfg(feature = "sabotage")]
 #[test]
-fn a_hub_whose_threads_are_blocked_feeds_no_watchdog_and_still_ends_when_told() {
+fn a_hub_whose_threads_are_blocked_sends_no_watchdog_notification_and_exits_on_sigterm() {
     let mut hub = Service::start("block_workers");
     hub.wait_for("READY=1");
 

@@ -17,7 +17,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn list_shows_a_line_for_each_driver() {
+fn list_prints_a_line_for_each_driver() {
     let listed = iotpi_module(&["list"]);
 
     assert!(listed.status.success());
@@ -28,38 +28,35 @@ fn list_shows_a_line_for_each_driver() {
 }
 
 #[test]
-fn what_is_wrong_with_the_settings_is_said_with_its_line() {
+fn an_invalid_setting_is_reported_with_its_line() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("lamp.toml");
     std::fs::write(&file, "id = \"lamp\"\nhubb = \"http://127.0.0.1:8000\"\n").unwrap();
 
-    let ran = iotpi_module(&["run", file.to_str().unwrap()]);
+    let output = iotpi_module(&["run", file.to_str().unwrap()]);
 
-    let said = text(&ran.stderr);
-    assert_eq!(ran.status.code(), Some(1));
-    assert!(said.contains("lamp.toml") && said.contains("line 2") && said.contains("hubb"), "{said}");
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr.contains("lamp.toml") && stderr.contains("line 2") && stderr.contains("hubb"), "{stderr}");
 }
 
 #[test]
-fn a_module_without_a_token_is_told_how_to_get_one() {
+fn the_error_for_a_missing_token_names_the_command_that_creates_one() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("lamp.toml");
     std::fs::write(&file, "id = \"lamp\"\n[[device]]\ndriver = \"led\"\nbus = \"sim\"\npin = 17\n").unwrap();
 
-    let ran = iotpi_module(&["run", file.to_str().unwrap()]);
+    let output = iotpi_module(&["run", file.to_str().unwrap()]);
 
-    assert_eq!(ran.status.code(), Some(1));
-    assert!(text(&ran.stderr).contains("iotpi-hub token add --role module --module lamp"));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("iotpi-hub token add --role module --module lamp"));
 }
 
 #[test]
-fn every_command_has_its_help() {
+fn every_command_has_a_help_text() {
     for arguments in [&["--help"][..], &["run", "--help"], &["list", "--help"]] {
-        let helped = iotpi_module(arguments);
+        let help = iotpi_module(arguments);
 
-        assert!(
-            helped.status.success() && text(&helped.stdout).contains("Usage: iotpi-module"),
-            "{arguments:?}"
-        );
+        assert!(help.status.success() && text(&help.stdout).contains("Usage: iotpi-module"), "{arguments:?}");
     }
 }

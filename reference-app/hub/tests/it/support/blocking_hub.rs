@@ -1,61 +1,51 @@
-//! A hub that runs as a process of its own, and a plain client for it.
+//! A hub as a process, with a plain blocking client.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
     path::Path,
-    process::{Child, ChildStderr, ChildStdin, Command, Stdio},
+    process::{Child, ChildStderr, ChildStdin, Command},
     time::Duration,
 };
 
-pub struct Running {
+use super::program::{PROGRAM, listening_url, serve, wait_for_exit};
+
+/// A running hub. Dropping it kills it.
+pub struct BlockingHub {
     child: Child,
     stdin: Option<ChildStdin>,
     stderr: Option<ChildStderr>,
     address: String,
 }
 
-impl Running {
-    /// Starts a hub on a data folder and waits until it listens. Loopback may deliver without a token.
+impl BlockingHub {
+    /// Starts a hub on a data folder and waits until it listens. It accepts readings without a token.
     pub fn start(data: &Path, config: &str) -> Self {
-        let file = data.join("hub.toml");
-        std::fs::create_dir_all(data).unwrap();
-        std::fs::write(&file, format!("{config}\n[auth]\nanonymous_ingest = [\"127.0.0.0/8\"]\n")).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_iotpi-hub"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--until-stdin-closes", "--config"])
-            .arg(&file)
-            .env("IOTPI_DATA", data)
-            .env("RUST_LOG", "warn")
-            .env_remove("IOTPI_LISTEN")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = serve(Command::new(PROGRAM), data, config).env("RUST_LOG", "warn").spawn().unwrap();
         let (stdin, stderr) = (child.stdin.take(), child.stderr.take());
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let address = loop {
             let Some(Ok(line)) = lines.next() else {
                 let _ = child.wait();
-                let mut why = String::new();
-                stderr.unwrap().read_to_string(&mut why).unwrap();
-                panic!("the hub did not start: {why}");
+                let mut text = String::new();
+                stderr.unwrap().read_to_string(&mut text).unwrap();
+                panic!("the hub did not start: {text}");
             };
-            if let Some((_, address)) = line.split_once("listening on http://") {
-                break address.to_owned();
+            if let Some(url) = listening_url(&line) {
+                break url.trim_start_matches("http://").to_owned();
             }
         };
         Self { child, stdin, stderr, address }
     }
 
-    /// The status and body of a response.
+    /// Sends a request; returns the status and body of the response.
     pub fn call(&self, method: &str, path: &str, token: Option<&str>, body: &str) -> (u16, String) {
         let bearer = token.map_or_else(String::new, |token| format!("authorization: Bearer {token}\r\n"));
         let (status, _, body) = self.exchange(method, path, &bearer, body);
         (status, body)
     }
 
-    /// The status, head and body of the response to a request with these header lines.
+    /// Sends a request with these header lines; returns the status, head and body of the response.
     pub fn exchange(&self, method: &str, path: &str, headers: &str, body: &str) -> (u16, String, String) {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
@@ -67,9 +57,9 @@ impl Running {
         );
         stream.write_all(head.as_bytes()).unwrap();
         stream.write_all(body.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let mut response = String::new();
+        stream.read_to_string(&mut response).unwrap();
+        let (head, body) = response.split_once("\r\n\r\n").unwrap();
         (head.split(' ').nth(1).unwrap().parse().unwrap(), head.to_owned(), body.to_owned())
     }
 
@@ -79,14 +69,14 @@ impl Running {
         self.call("POST", "/api/sensors/temperature", None, &body).0 == 200
     }
 
-    /// Stops it in order; returns its standard error.
+    /// Stops it; returns its standard error.
     pub fn stop(mut self) -> String {
         drop(self.stdin.take());
-        assert!(self.child.wait().unwrap().success());
+        assert!(wait_for_exit(&mut self.child).success());
         self.stderr()
     }
 
-    /// Kills it. Unlike a power cut, the kernel's page cache survives.
+    /// Kills it; returns its standard error. Unlike after a power cut, the page cache of the kernel survives.
     pub fn kill(mut self) -> String {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -94,14 +84,13 @@ impl Running {
     }
 
     fn stderr(&mut self) -> String {
-        let mut said = String::new();
-        self.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-        said
+        let mut text = String::new();
+        self.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+        text
     }
 }
 
-/// A failed test leaves no process behind.
-impl Drop for Running {
+impl Drop for BlockingHub {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
