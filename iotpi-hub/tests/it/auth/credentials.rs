@@ -131,7 +131,7 @@ async fn ffmpeg_and_curl_open_an_address_with_the_token_in_it() {
 
 #[tokio::test]
 async fn a_signed_url_opens_exactly_its_target_until_it_expires() {
-    let api = Api::standing_still().await;
+    let api = Api::with_manual_clock().await;
     for camera in ["porch", "attic"] {
         api.call(Method::POST, &format!("/api/camera/frame?module_id={camera}"))
             .jpeg(jpeg(8, 8, 10))

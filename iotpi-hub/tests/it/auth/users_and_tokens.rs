@@ -75,7 +75,7 @@ async fn a_session_lasts_until_logout() {
 
 #[tokio::test]
 async fn a_session_ends_after_its_days() {
-    let api = Api::standing_still().await;
+    let api = Api::with_manual_clock().await;
     let cookie = first_admin(&api).await;
     let modules =
         async || api.open(Method::GET, "/api/modules").header("cookie", &cookie).send().await.status;
@@ -90,7 +90,7 @@ async fn a_session_ends_after_its_days() {
 
 #[tokio::test]
 async fn the_eleventh_failed_login_in_a_minute_is_refused_even_with_the_right_password() {
-    let api = Api::standing_still().await;
+    let api = Api::with_manual_clock().await;
     first_admin(&api).await;
     let login = |name: &str, password: &str| {
         api.open(Method::POST, "/api/auth/login").json(json!({"name": name, "password": password}))
@@ -112,7 +112,7 @@ async fn the_eleventh_failed_login_in_a_minute_is_refused_even_with_the_right_pa
 
 #[tokio::test]
 async fn tokens_are_issued_shown_once_listed_without_secret_and_revoked_at_once() {
-    let api = Api::standing_still().await;
+    let api = Api::with_manual_clock().await;
     let make = |body: Value| api.post("/api/auth/tokens", body);
 
     let issued = make(json!({"name": "script", "role": "viewer"})).ok().await;
@@ -155,7 +155,7 @@ async fn a_module_token_has_a_module_and_no_other_token_has_one() {
 
 #[tokio::test]
 async fn a_jwt_says_what_its_owner_is_for_15_minutes_and_makes_no_other() {
-    let api = Api::standing_still().await;
+    let api = Api::with_manual_clock().await;
     let operator = api.token(Role::Operator).await;
     let jwt = api.call(Method::POST, "/api/auth/jwt").token(&operator).ok().await;
     let token = jwt["access_token"].as_str().unwrap().to_owned();

@@ -112,7 +112,7 @@ async fn a_truncated_frame_is_not_published() {
     wire.send(&jpeg(8, 8, 5000)[..4000]).await;
     wire.half_close().await;
 
-    assert!(wire.is_closed().await);
+    wire.wait_for_close().await;
     assert_eq!(api.seen().await, (1, good.len() as u64));
     api.stop().await;
 }
@@ -178,7 +178,7 @@ async fn a_caller_without_permission_gets_the_usual_problem() {
 
 #[tokio::test]
 async fn frame_metadata_is_read_and_invalid_metadata_is_rejected() {
-    let api = Api::standing_still().await;
+    let api = Api::with_manual_clock().await;
     let post = |fields: &[(&'static str, &str)]| {
         let call = api.call(Method::POST, FRAME).jpeg(jpeg(8, 8, 10));
         fields.iter().fold(call, |call, (name, value)| call.header(name, value))
@@ -210,14 +210,14 @@ async fn a_connection_closes_on_request_and_when_the_hub_stops() {
         .await;
     last.send(&picture).await;
     assert_eq!(last.answer().await.0.header("connection"), Some("close"));
-    assert!(last.is_closed().await);
+    last.wait_for_close().await;
     let mut idle = Wire::to(&api.hub).await;
     idle.frame(&api.admin, FRAME, &picture).await;
     idle.answer().await;
 
     api.stop().await;
 
-    assert!(idle.is_closed().await);
+    idle.wait_for_close().await;
 }
 
 #[tokio::test]
@@ -232,7 +232,7 @@ async fn a_camera_that_stalls_within_a_frame_does_not_delay_the_shutdown() {
     // Far less than the minute that a body may take.
     tokio::time::timeout(std::time::Duration::from_secs(30), api.stop()).await.expect("the hub stops");
 
-    assert!(wire.is_closed().await);
+    wire.wait_for_close().await;
 }
 
 #[tokio::test]

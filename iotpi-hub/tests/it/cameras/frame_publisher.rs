@@ -64,7 +64,7 @@ async fn published_frames_reach_the_viewers_and_the_camera_learns_their_number()
 
 #[tokio::test]
 async fn capture_times_are_converted_to_the_hubs_clock_however_wrong_the_cameras_clock_is() {
-    let api = Api::standing_still().await;
+    let api = Api::with_manual_clock().await;
     let (publisher, frames) = FramePublisher::channel();
     let _pushing = push(porch(&api).await, frames);
     let frame = picture(1000);

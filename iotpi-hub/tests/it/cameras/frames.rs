@@ -31,7 +31,7 @@ fn ends_a_part(read: &[u8]) -> bool {
 
 #[tokio::test]
 async fn an_upload_returns_the_viewers_and_its_frame_is_the_snapshot() {
-    let api = Api::standing_still().await;
+    let api = Api::with_manual_clock().await;
     let picture = jpeg(640, 480, 1000);
 
     let receipt = api.show("porch", picture.clone()).await;
@@ -193,7 +193,7 @@ async fn a_frame_may_be_sent_in_a_form_and_defaults_to_the_module_of_the_token_o
 
 #[tokio::test]
 async fn a_lost_camera_shows_no_signal_and_recovers_by_itself() {
-    let api = Api::standing_still().await;
+    let api = Api::with_manual_clock().await;
     api.show("porch", jpeg(8, 8, 1)).await;
     let mut body = api.get("/api/camera/stream").open().await.into_body();
     let present = until(&mut body, |read| read.len() > 20 && ends_a_part(read)).await;

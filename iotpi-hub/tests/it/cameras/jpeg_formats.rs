@@ -194,7 +194,7 @@ async fn the_only_file_of_a_form_is_the_frame_under_any_field_name() {
 
 #[tokio::test]
 async fn an_invalid_capture_time_is_replaced_by_the_arrival_and_counted() {
-    let api = Api::standing_still().await;
+    let api = Api::with_manual_clock().await;
     let now = crate::support::api::NOW_SECS;
     let possible = [now - 86_400.0, now - 1.0, now, now + 5.0, now + 86_400.0];
     let impossible = [
@@ -238,7 +238,7 @@ async fn an_invalid_capture_time_is_replaced_by_the_arrival_and_counted() {
         let path = format!("/api/camera/frame?timestamp={time}");
         assert_eq!(api.call(Method::POST, &path).jpeg(jpeg(8, 8, 10)).problem().await.0, status);
     }
-    let metrics = String::from_utf8(api.get("/metrics").send().await.body.to_vec()).unwrap();
+    let metrics = api.metrics().await;
     assert!(
         metrics.contains(&format!("iotpi_frame_times_ignored_total {}\n", impossible.len())),
         "{metrics}"

@@ -241,12 +241,12 @@ async fn the_stream_of_a_removed_camera_ends_and_so_do_all_when_the_hub_stops() 
 
     api.stop().await;
 
-    assert!(last.is_closed().await);
+    last.wait_for_close().await;
 }
 
 #[tokio::test]
 async fn the_hub_returns_the_time_to_any_caller_that_may_deliver() {
-    let api = Api::standing_still().await;
+    let api = Api::with_manual_clock().await;
 
     let told = api.get("/api/time").ok().await;
 

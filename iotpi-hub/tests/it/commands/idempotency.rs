@@ -33,7 +33,7 @@ fn report(leased: &Value, outcome: Value) -> Value {
 
 #[tokio::test]
 async fn a_repeated_request_with_its_key_is_one_command() {
-    let api = Api::standing_still().await;
+    let api = Api::with_manual_clock().await;
     let module = api.lamp().await;
     let request = || api.post(CONTROL, json!({"action": "set", "params": {"on": true}}));
 
@@ -139,7 +139,7 @@ async fn a_newer_absolute_command_supersedes_the_queued_one_and_both_are_publish
 
 #[tokio::test]
 async fn a_started_hazardous_command_ends_known_or_unknown_and_does_not_run_again() {
-    let api = Api::standing_still().await;
+    let api = Api::with_manual_clock().await;
     let module = blinds(&api).await;
     let command = api.post(CONTROL, json!({"action": "open", "expires_in": 3600})).ok().await;
     let leased = api.get(CLAIM).token(&module).ok().await["items"][0].clone();
@@ -166,7 +166,7 @@ async fn a_started_hazardous_command_ends_known_or_unknown_and_does_not_run_agai
 
 #[tokio::test]
 async fn a_hazardous_command_that_was_not_started_is_leased_again_before_it_expires() {
-    let api = Api::standing_still().await;
+    let api = Api::with_manual_clock().await;
     let module = blinds(&api).await;
     let claim = async || api.get(CLAIM).token(&module).ok().await["items"].clone();
     let command = api.post(CONTROL, json!({"action": "open", "expires_in": 50})).ok().await;

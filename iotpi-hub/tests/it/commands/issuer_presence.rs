@@ -23,7 +23,7 @@ async fn alive_secs(api: &Api, module: &str, watch: &Value) -> Value {
 
 #[tokio::test]
 async fn an_issuer_is_present_while_it_makes_requests_and_absent_after_the_limit() {
-    let api = Api::standing_still().await;
+    let api = Api::with_manual_clock().await;
     let module = heater(&api).await;
     let (anna, bob) = (api.token(Role::Operator).await, api.token(Role::Operator).await);
     let heat = api.post(CONTROL, json!({"action": "heat"})).token(&anna).ok().await["id"].clone();
@@ -44,7 +44,7 @@ async fn an_issuer_is_present_while_it_makes_requests_and_absent_after_the_limit
 
 #[tokio::test]
 async fn an_issuer_with_an_open_live_connection_is_present() {
-    let api = Api::standing_still().await;
+    let api = Api::with_manual_clock().await;
     let module = heater(&api).await;
     let anna = api.token(Role::Operator).await;
     let heat = api.post(CONTROL, json!({"action": "heat"})).token(&anna).ok().await["id"].clone();

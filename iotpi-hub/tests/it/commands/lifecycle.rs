@@ -26,7 +26,7 @@ fn outcome(leased: &Value, outcome: Value) -> Value {
 
 #[tokio::test]
 async fn a_command_goes_from_a_user_to_the_module_and_its_outcome_back() {
-    let api = Api::standing_still().await;
+    let api = Api::with_manual_clock().await;
     let module = api.lamp().await;
     let operator = api.token(Role::Operator).await;
 
@@ -102,7 +102,7 @@ async fn a_command_lives_1_to_86400_seconds() {
 
 #[tokio::test]
 async fn a_lost_claim_comes_back_when_its_lease_ends_and_the_fifth_is_the_last() {
-    let api = Api::standing_still().await;
+    let api = Api::with_manual_clock().await;
     let module = api.lamp().await;
     let command = api.post(CONTROL, json!({"action": "set", "expires_in": 3600})).ok().await;
     let claim = async || api.get(CLAIM).token(&module).ok().await["items"].clone();
@@ -126,7 +126,7 @@ async fn a_lost_claim_comes_back_when_its_lease_ends_and_the_fifth_is_the_last()
 
 #[tokio::test]
 async fn an_expired_command_is_never_leased() {
-    let api = Api::standing_still().await;
+    let api = Api::with_manual_clock().await;
     let module = api.lamp().await;
     let command = api.post(CONTROL, json!({"action": "set", "expires_in": 10})).ok().await;
 

@@ -1,5 +1,5 @@
-//! Every operation of the OpenAPI document, with every form of every kind of credentials: more than 2,000
-//! cells, each with an expectation. An operation that is not in [`ALLOWED`] fails.
+//! Every operation of the OpenAPI document with every form of credentials: more than 2,000 combinations, each
+//! with its expectation. The test fails for an operation that is not in [`ALLOWED`].
 
 use std::collections::BTreeMap;
 
@@ -14,8 +14,8 @@ use crate::{
     support::api::{Api, Call},
 };
 
-/// Who may call an operation. v: viewer, o: operator, a: admin, m: the module in the path or body itself, x:
-/// another module.
+/// The callers that may use an operation. v: viewer, o: operator, a: admin, m: the module in the path or body,
+/// x: another module.
 const ALLOWED: [(&str, &str); 43] = [
     ("list_series", "voa"),
     ("record", "oam"),
@@ -73,11 +73,11 @@ enum Credentials {
     Query(String),
 }
 
-/// Who calls, with which credentials.
+/// A caller and its credentials.
 #[derive(Debug)]
 struct Caller {
-    /// As in [`ALLOWED`], for the module `led` and for the module `other`; `-` for callers that the hub does
-    /// not know.
+    /// As in [`ALLOWED`], for requests about the module `led` and about the module `other`; `-` for callers
+    /// that the hub does not know.
     letters: [char; 2],
     form: &'static str,
     credentials: Credentials,
@@ -110,7 +110,7 @@ async fn jwt(call: Call<'_>) -> String {
     call.ok().await["access_token"].as_str().unwrap().to_owned()
 }
 
-/// Logs a new user in; answers the secret of the session.
+/// Adds a user and logs it in; returns the secret of the session.
 async fn session(api: &Api, name: &str, role: Role) -> String {
     let new = user::NewUser { name: UserName::new(name).unwrap(), role, password: PASSWORD.to_owned() };
     user::add(api.hub.store().as_ref(), new, SystemClock::shared().now()).await.unwrap();
@@ -131,7 +131,7 @@ async fn callers(api: &Api) -> Vec<Caller> {
         let with_session =
             api.open(Method::POST, "/api/auth/jwt").header("cookie", &format!("iotpi_session={session}"));
         add(letters, "token", bearer(&token));
-        add(letters, "token as password", basic("anybody", &token));
+        add(letters, "token as password", basic("any-name", &token));
         add(letters, "token as name", basic(&token, ""));
         add(letters, "JWT of a token", bearer(&of_token(&token).await));
         add(letters, "JWT of a session", bearer(&jwt(with_session).await));
@@ -148,10 +148,10 @@ async fn callers(api: &Api) -> Vec<Caller> {
     let revoked = issued["token"].as_str().unwrap();
     let of_revoked = of_token(revoked).await;
     api.delete(&format!("/api/auth/tokens/{}", issued["id"].as_str().unwrap())).ok().await;
-    let ended = session(api, "gone", Role::Admin).await;
+    let ended = session(api, "logged-out", Role::Admin).await;
     let logout = api.open(Method::POST, "/api/auth/logout");
     logout.header("cookie", &format!("iotpi_session={ended}")).ok().await;
-    let open = session(api, "here", Role::Admin).await;
+    let open = session(api, "logged-in", Role::Admin).await;
     for (form, credentials) in [
         ("nothing", Credentials::None),
         ("an unknown token", bearer("iotpi_nonsense")),
@@ -162,7 +162,7 @@ async fn callers(api: &Api) -> Vec<Caller> {
         ("a token in the query", Credentials::Query(format!("access_token={}", api.admin))),
         ("a token as a session", cookie(&api.admin)),
         ("a session as a token", bearer(&open)),
-        ("a user's password", basic("here", PASSWORD)),
+        ("a user's password", basic("logged-in", PASSWORD)),
         ("another scheme", Credentials::Header(format!("Token {}", api.admin))),
     ] {
         add(['-', '-'], form, credentials);
@@ -170,8 +170,8 @@ async fn callers(api: &Api) -> Vec<Caller> {
     callers
 }
 
-/// The operations with the module `led`, and where they name a module with the module `other` too. The
-/// removal of a module comes last, because its tokens go with it, and once.
+/// The operations on the module `led`; those with a module in the path on the module `other` too. The removal of
+/// a module is the last one, and only for `led`, because the tokens of a removed module are revoked.
 fn targets() -> Vec<(Method, String, String, usize)> {
     let mut targets = Vec::new();
     for (method, path, id, is_open) in operations() {
@@ -198,20 +198,21 @@ async fn each_caller_has_exactly_the_permissions_of_the_reference() {
 
     for (method, path, id, target) in targets() {
         let allowed = allowed.get(id.as_str()).unwrap_or_else(|| panic!("{id} has no expectation"));
-        // The admins come last of those whose credentials may go.
+        // In reverse order: the callers with a token of `led` come before the admins, who remove that module.
         for caller in callers.iter().rev() {
             let letter = caller.letters[target];
-            // A JWT gets neither another one nor a signed URL, so that no credentials outlive their end.
+            // A JWT cannot be exchanged for a JWT or a signed URL, which would be valid for longer.
             let makes_credentials = matches!(id.as_str(), "jwt" | "sign_url");
-            let may = allowed.contains(letter) && !(makes_credentials && caller.form.starts_with("JWT"));
-            // The head of an endless stream is enough.
+            let is_allowed =
+                allowed.contains(letter) && !(makes_credentials && caller.form.starts_with("JWT"));
+            // Only the head of the response is read: some streams are endless.
             let status = caller.call(&api, &method, &path).open().await.status().as_u16();
 
-            let expected = match (letter, may) {
-                // That a JWT does not count here is said before whether it has ended.
+            let expected = match (letter, is_allowed) {
+                // A JWT is refused here before it is verified.
                 ('-', _) => status == 401 || makes_credentials && status == 403,
                 (_, true) => !matches!(status, 401 | 403),
-                // What a caller may not read it is not told of either.
+                // A caller that may not read a resource may get 404 instead.
                 (_, false) => matches!(status, 403 | 404),
             };
             cells += 1;
@@ -227,20 +228,20 @@ async fn each_caller_has_exactly_the_permissions_of_the_reference() {
 }
 
 #[tokio::test]
-async fn a_network_of_anonymous_ingest_delivers_and_does_nothing_else() {
+async fn anonymous_ingest_permits_only_deliveries() {
     let api = Api::with_config(crate::support::api::anonymous()).await;
     api.lamp().await;
-    let mut let_in = Vec::new();
+    let mut permitted = Vec::new();
 
     for (method, path, id, is_open) in operations() {
         let status = request(&api, &method, &path).open().await.status().as_u16();
         if !is_open && !matches!(status, 401 | 403) {
-            let_in.push(id);
+            permitted.push(id);
         }
     }
 
-    // As SECURITY.md lists them.
-    let_in.sort();
-    assert_eq!(let_in, ["push", "record", "record_gap", "record_mixed", "report", "show", "time"]);
+    // SECURITY.md has the same list.
+    permitted.sort();
+    assert_eq!(permitted, ["push", "record", "record_gap", "record_mixed", "report", "show", "time"]);
     api.stop().await;
 }

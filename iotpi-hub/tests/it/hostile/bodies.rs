@@ -1,6 +1,7 @@
-//! Bodies that are announced and do not arrive, or arrive slowly.
-
-use std::time::{Duration, Instant};
+//! Request bodies that are announced and do not arrive, or arrive slowly.
+//!
+//! A body that has to wait for its budget is refused after 4 s, and a body that does not arrive after 5 s. So a
+//! request that is stored while bodies are withheld did not share their budget.
 
 use http::Method;
 use serde_json::json;
@@ -10,7 +11,7 @@ use crate::support::{
     wire::Wire,
 };
 
-/// Sends the head of a delivery that announces this many bytes, and the first ones of its body.
+/// Sends the head of a request and the first bytes of its body.
 async fn announce(api: &Api, request: &str, fields: &[(&str, &str)], token: &str, first: &[u8]) -> Wire {
     let mut wire = Wire::to(&api.hub).await;
     wire.head(request, token, fields).await;
@@ -18,40 +19,30 @@ async fn announce(api: &Api, request: &str, fields: &[(&str, &str)], token: &str
     wire
 }
 
-/// A reading of a module that does nothing wrong is stored at once.
-async fn assert_a_reading_is_stored(api: &Api, token: &str) {
-    let begun = Instant::now();
-    api.post("/api/sensors/temperature", json!({"module_id": "shed", "value": 1, "unit": "celsius"}))
-        .token(token)
-        .ok()
-        .await;
-    // A turn that had to be waited for would be over after 4 s at the earliest.
-    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
-}
-
 #[tokio::test]
-async fn announced_bodies_do_not_block_other_deliveries() {
+async fn withheld_bodies_do_not_block_the_readings_of_other_modules() {
     let api = Api::start().await;
     let (honest, stolen) = (api.module("shed").await, api.module("attic").await);
     let length = (256 * 1024).to_string();
     let fields = [("content-type", "application/json"), ("content-length", length.as_str())];
-    let mut held = Vec::new();
+    let mut withheld = Vec::new();
 
     for token in [stolen.as_str(), "not-a-token"] {
         for first in [b"".as_slice(), b"["] {
             for _ in 0..40 {
-                held.push(announce(&api, "POST /api/sensors", &fields, token, first).await);
+                withheld.push(announce(&api, "POST /api/sensors", &fields, token, first).await);
             }
         }
     }
 
-    assert_a_reading_is_stored(&api, &honest).await;
-    drop(held);
+    let reading = json!({"module_id": "shed", "value": 1, "unit": "celsius"});
+    api.post("/api/sensors/temperature", reading).token(&honest).ok().await;
+    drop(withheld);
     api.stop().await;
 }
 
 #[tokio::test]
-async fn announced_frames_do_not_block_the_frames_of_other_cameras() {
+async fn withheld_frames_do_not_block_the_frames_of_other_cameras() {
     let api = Api::start().await;
     let (honest, stolen) = (api.module("porch").await, api.module("attic").await);
     let length = (8 * 1024 * 1024).to_string();
@@ -62,19 +53,17 @@ async fn announced_frames_do_not_block_the_frames_of_other_cameras() {
         [("content-type", "multipart/x-mixed-replace; boundary=x"), ("transfer-encoding", "chunked")];
     let part = format!("--x\r\ncontent-length: {length}\r\n\r\n\u{1}\u{2}");
     let part = format!("{:x}\r\n{part}\r\n1\r\nx\r\n", part.len());
-    let mut held = Vec::new();
+    let mut withheld = Vec::new();
 
     for _ in 0..12 {
-        held.push(announce(&api, "POST /api/camera/frame", &plain, &stolen, &[0xFF]).await);
-        held.push(announce(&api, "POST /api/camera/frame", &form, &stolen, b"--x").await);
-        held.push(announce(&api, "POST /api/camera/frame", &chunked, &stolen, b"1\r\n\xFF\r\n").await);
-        held.push(announce(&api, "POST /api/camera/stream", &pushed, &stolen, part.as_bytes()).await);
+        withheld.push(announce(&api, "POST /api/camera/frame", &plain, &stolen, &[0xFF]).await);
+        withheld.push(announce(&api, "POST /api/camera/frame", &form, &stolen, b"--x").await);
+        withheld.push(announce(&api, "POST /api/camera/frame", &chunked, &stolen, b"1\r\n\xFF\r\n").await);
+        withheld.push(announce(&api, "POST /api/camera/stream", &pushed, &stolen, part.as_bytes()).await);
     }
 
-    let begun = Instant::now();
     api.call(Method::POST, "/api/camera/frame").token(&honest).jpeg(jpeg(64, 48, 300_000)).ok().await;
-    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
-    drop(held);
+    drop(withheld);
     api.stop().await;
 }
 

@@ -13,10 +13,10 @@ const DAY: Duration = Duration::from_secs(86_400);
 const TEN_YEARS: Duration = Duration::from_secs(3650 * 86_400);
 const PASSWORD: &str = "correct horse battery";
 
-/// A hub that is started again and again on the same database, each time with another clock.
-struct Home(tempfile::TempDir);
+/// The folder of a database, on which a hub is started several times with different clocks.
+struct DataFolder(tempfile::TempDir);
 
-impl Home {
+impl DataFolder {
     fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
@@ -27,7 +27,7 @@ impl Home {
     }
 }
 
-/// What somebody has who logs in: the cookie, a JWT, and a signed URL of a minute.
+/// The credentials of a user: a session cookie, a JWT, and a signed URL that is valid for a minute.
 struct Credentials {
     cookie: String,
     jwt: String,
@@ -56,90 +56,92 @@ impl Credentials {
         Self { cookie: cookie.clone(), jwt: text(&jwt["access_token"]), url: text(&url["url"]) }
     }
 
-    /// Which are good: the session, the JWT, the URL.
-    async fn good(&self, api: &Api) -> [bool; 3] {
-        // A hub that was started anew has no picture, which is known only to those who may ask.
-        let may = |status: u16| status != 401;
+    /// Whether the session, the JWT and the URL are valid.
+    async fn validity(&self, api: &Api) -> [bool; 3] {
+        // After a restart there is no frame: a valid URL then gets 404.
+        let is_valid = |status: u16| status != 401;
         [
-            may(api.open(Method::GET, "/api/modules").header("cookie", &self.cookie).send().await.status),
-            may(api.open(Method::GET, "/api/modules").token(&self.jwt).send().await.status),
-            may(api.open(Method::GET, &self.url).send().await.status),
+            is_valid(
+                api.open(Method::GET, "/api/modules").header("cookie", &self.cookie).send().await.status,
+            ),
+            is_valid(api.open(Method::GET, "/api/modules").token(&self.jwt).send().await.status),
+            is_valid(api.open(Method::GET, &self.url).send().await.status),
         ]
     }
 }
 
 #[tokio::test]
 async fn credentials_issued_while_the_clock_was_ten_years_ahead_have_the_usual_life() {
-    let home = Home::new();
-    let api = home.start(NOW.plus(TEN_YEARS)).await;
-    let made = Credentials::new(&api).await;
-    assert_eq!(made.good(&api).await, [true; 3]);
+    let data = DataFolder::new();
+    let api = data.start(NOW.plus(TEN_YEARS)).await;
+    let credentials = Credentials::new(&api).await;
+    assert_eq!(credentials.validity(&api).await, [true; 3]);
     api.stop().await;
 
-    let api = home.start(NOW).await;
-    // The JWT says that it is of the future.
-    assert!(!made.good(&api).await[1]);
+    let api = data.start(NOW).await;
+    // The JWT was issued in the future.
+    assert!(!credentials.validity(&api).await[1]);
     api.hub.advance(Duration::from_secs(61));
-    assert_eq!(made.good(&api).await, [true, false, false]);
+    assert_eq!(credentials.validity(&api).await, [true, false, false]);
     api.hub.advance(30 * DAY);
-    assert_eq!(made.good(&api).await, [false; 3]);
-    // And what is made now lives as long as it should.
-    let made = Credentials::new(&api).await;
-    assert_eq!(made.good(&api).await, [true; 3]);
+    assert_eq!(credentials.validity(&api).await, [false; 3]);
+    // New credentials have the usual life.
+    let credentials = Credentials::new(&api).await;
+    assert_eq!(credentials.validity(&api).await, [true; 3]);
     api.hub.advance(Duration::from_secs(61));
-    assert_eq!(made.good(&api).await, [true, true, false]);
+    assert_eq!(credentials.validity(&api).await, [true, true, false]);
     api.hub.advance(Duration::from_secs(900));
-    assert_eq!(made.good(&api).await, [true, false, false]);
+    assert_eq!(credentials.validity(&api).await, [true, false, false]);
     api.hub.advance(30 * DAY);
-    assert_eq!(made.good(&api).await, [false; 3]);
+    assert_eq!(credentials.validity(&api).await, [false; 3]);
     api.stop().await;
 }
 
 #[tokio::test]
 async fn setting_the_clock_while_the_hub_runs_extends_no_credential() {
-    let api = Api::standing_still().await;
+    let api = Api::with_manual_clock().await;
     let before = Credentials::new(&api).await;
 
     api.hub.step_to(NOW.plus(TEN_YEARS));
     let ahead = Credentials::new(&api).await;
-    assert_eq!(ahead.good(&api).await, [true; 3]);
+    assert_eq!(ahead.validity(&api).await, [true; 3]);
     api.hub.step_to(NOW.plus(Duration::from_secs(5)));
 
-    assert!(!ahead.good(&api).await[1], "the JWT says that it is of the future");
+    assert!(!ahead.validity(&api).await[1], "the JWT was issued in the future");
     api.hub.advance(Duration::from_secs(61));
-    for made in [&before, &ahead] {
-        let [session, _, url] = made.good(&api).await;
+    for credentials in [&before, &ahead] {
+        let [session, _, url] = credentials.validity(&api).await;
         assert_eq!([session, url], [true, false]);
     }
     api.hub.advance(30 * DAY);
-    for made in [&before, &ahead] {
-        assert_eq!(made.good(&api).await, [false; 3]);
+    for credentials in [&before, &ahead] {
+        assert_eq!(credentials.validity(&api).await, [false; 3]);
     }
     api.stop().await;
 }
 
 #[tokio::test]
 async fn an_expired_credential_stays_invalid_after_a_boot_with_an_old_clock() {
-    let home = Home::new();
-    let api = home.start(NOW).await;
-    let made = Credentials::new(&api).await;
+    let data = DataFolder::new();
+    let api = data.start(NOW).await;
+    let credentials = Credentials::new(&api).await;
     api.hub.advance(30 * DAY + Duration::from_secs(1));
-    assert_eq!(made.good(&api).await, [false; 3]);
+    assert_eq!(credentials.validity(&api).await, [false; 3]);
     api.stop().await;
 
-    // The clock shows what it showed at the first start.
-    let api = home.start(NOW).await;
+    // The clock shows the time of the first start.
+    let api = data.start(NOW).await;
 
-    assert_eq!(made.good(&api).await, [false; 3]);
+    assert_eq!(credentials.validity(&api).await, [false; 3]);
     api.stop().await;
 }
 
 #[tokio::test]
-async fn a_session_that_lasts_too_long_is_shortened_at_start() {
-    let home = Home::new();
-    let api = home.start(NOW).await;
-    let made = Credentials::new(&api).await;
-    // As an older hub left it, whose clock was ahead.
+async fn a_session_with_a_lifetime_beyond_the_limit_is_shortened_at_start() {
+    let data = DataFolder::new();
+    let api = data.start(NOW).await;
+    let credentials = Credentials::new(&api).await;
+    // An older hub, whose clock was ahead, opened this session.
     let user = iotpi_core::UserName::new("anna").unwrap();
     let now = iotpi_hub::store::Now { wall: NOW, steady: iotpi_hub::store::Steady(NOW) };
     let ends = iotpi_hub::store::Steady(NOW.plus(TEN_YEARS));
@@ -148,12 +150,12 @@ async fn a_session_that_lasts_too_long_is_shortened_at_start() {
     api.hub.store().open_session(&hash, &user, ends, now).await.unwrap();
     api.stop().await;
 
-    let api = home.start(NOW).await;
-    let old = Credentials { cookie: format!("iotpi_session={secret}"), ..made };
-    assert!(old.good(&api).await[0]);
+    let api = data.start(NOW).await;
+    let old = Credentials { cookie: format!("iotpi_session={secret}"), ..credentials };
+    assert!(old.validity(&api).await[0]);
     api.hub.advance(30 * DAY + Duration::from_secs(1));
 
-    assert!(!old.good(&api).await[0]);
+    assert!(!old.validity(&api).await[0]);
     api.stop().await;
 }
 

@@ -1,4 +1,4 @@
-//! More connections than there may be, from one address.
+//! More connections from one address than the hub accepts.
 
 use http::Method;
 use iotpi_hub::{Config, HttpConfig};
@@ -11,13 +11,13 @@ async fn slow_logins_on_every_connection_do_not_lock_out_other_clients() {
     let http = HttpConfig { max_connections: 100, ..HttpConfig::default() };
     let api = Api::with_config(Config { http, ..Config::default() }).await;
     let honest = api.module("shed").await;
-    let mut held = Vec::new();
+    let mut slow = Vec::new();
 
     for _ in 0..300 {
         let mut wire = Wire::to(&api.hub).await;
         wire.send("POST /api/auth/login HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\n{").await;
-        held.push(wire);
-        if held.len() % 50 == 0 {
+        slow.push(wire);
+        if slow.len() % 50 == 0 {
             let reading = json!({"module_id": "shed", "value": 1, "unit": "celsius"});
             api.post("/api/sensors/temperature", reading).token(&honest).ok().await;
             let login = json!({"name": "nobody", "password": "wrong"});
@@ -25,10 +25,10 @@ async fn slow_logins_on_every_connection_do_not_lock_out_other_clients() {
         }
     }
 
-    let metrics = String::from_utf8(api.get("/metrics").send().await.body.to_vec()).unwrap();
+    let metrics = api.metrics().await;
     let counted = |name: &str| metrics.lines().find_map(|line| line.strip_prefix(name)?.parse::<f64>().ok());
     assert!(counted("iotpi_connections ").unwrap() <= 101.0, "{metrics}");
     assert!(counted("iotpi_connections_evicted_total ").unwrap() >= 190.0, "{metrics}");
-    drop(held);
+    drop(slow);
     api.stop().await;
 }

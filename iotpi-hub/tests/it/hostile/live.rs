@@ -1,4 +1,4 @@
-//! Live clients that send and do not read, and those that watch what is not there.
+//! Live clients that send and do not read, and clients that watch cameras that do not exist.
 
 use std::time::Duration;
 
@@ -13,22 +13,21 @@ use super::resident_bytes;
 use crate::support::{
     api::{Api, NOW_SECS, jpeg},
     live::Live,
+    wait::until,
 };
 
-/// Long enough for a busy machine. A test that waits this long has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
 const MIB: u64 = 1024 * 1024;
 
-/// A client whose side of the connection holds little.
-async fn narrow(api: &Api) -> Live {
+/// A client with a small receive buffer.
+async fn connect_with_small_buffer(api: &Api) -> Live {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     Live::over(api, socket.connect(api.hub.address()).await.unwrap()).await
 }
 
-/// A client that asks for everything and reads nothing at all. It has no buffers of its own, so that what is
-/// measured is the hub's.
-async fn mute(api: &Api) -> TcpStream {
+/// A client that subscribes to everything and never reads. It has almost no buffer, so that the memory measured
+/// is that of the hub.
+async fn subscribe_without_reading(api: &Api) -> TcpStream {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let mut stream = socket.connect(api.hub.address()).await.unwrap();
@@ -44,18 +43,14 @@ async fn mute(api: &Api) -> TcpStream {
     stream
 }
 
-/// The next present. Modules that deliver once fall silent meanwhile, which is told too.
-async fn present(live: &mut Live) -> Value {
-    timeout(PATIENCE, async {
-        loop {
-            let message = live.receive().await;
-            if message["type"] == "recent" {
-                return message;
-            }
+/// The next message `recent`. Events may precede it: modules that delivered once go offline meanwhile.
+async fn receive_recent(live: &mut Live) -> Value {
+    loop {
+        let message = live.receive().await;
+        if message["type"] == "recent" {
+            return message;
         }
-    })
-    .await
-    .expect("a present")
+    }
 }
 
 async fn subscribe(live: &mut Live, recent: u32) {
@@ -68,7 +63,7 @@ async fn a_client_that_pings_and_reads_nothing_is_not_read_either() {
     let mut live = Live::connect(&api).await;
     let before = resident_bytes();
 
-    // A masked ping of 120 bytes (RFC 6455, section 5.2), over and over.
+    // A masked ping of 120 bytes (RFC 6455, section 5.2), many times.
     let ping = [&[0x89, 0x80 | 120, 0, 0, 0, 0][..], &[7; 120]].concat();
     let flood = ping.repeat(1000);
     let stream = live.0.get_mut();
@@ -79,7 +74,7 @@ async fn a_client_that_pings_and_reads_nothing_is_not_read_either() {
         sent += flood.len() as u64;
     }
 
-    assert!(sent < 128 * MIB, "the hub took {sent} bytes of pings");
+    assert!(sent < 128 * MIB, "the hub read {sent} bytes of pings");
     assert!(resident_bytes().saturating_sub(before) < 64 * MIB);
     assert_eq!(api.get("/api/sensors").send().await.status, 200);
     drop(live);
@@ -94,36 +89,36 @@ async fn clients_that_do_not_read_cost_little_memory_however_large_the_current_s
         let readings: Vec<_> = (0..1000)
             .map(|i| json!({"module_id": format!("m-{series}"), "value": i, "timestamp": NOW_SECS - f64::from(i)}))
             .collect();
-        for some in readings.chunks(500) {
-            api.post("/api/sensors/temperature", json!(some)).ok().await;
+        for batch in readings.chunks(500) {
+            api.post("/api/sensors/temperature", json!(batch)).ok().await;
         }
     }
-    let mut whole = Live::connect(&api).await;
-    subscribe(&mut whole, 1000).await;
-    assert_eq!(present(&mut whole).await["readings"].as_array().unwrap().len(), 10_000);
-    let mut late = narrow(&api).await;
+    let mut reader = Live::connect(&api).await;
+    subscribe(&mut reader, 1000).await;
+    assert_eq!(receive_recent(&mut reader).await["readings"].as_array().unwrap().len(), 10_000);
+    let mut late = connect_with_small_buffer(&api).await;
     subscribe(&mut late, 1000).await;
     let before = resident_bytes();
 
     let mut stalled = Vec::new();
     for _ in 0..CLIENTS {
-        stalled.push(mute(&api).await);
+        stalled.push(subscribe_without_reading(&api).await);
     }
     let open = format!("iotpi_live_clients {}", CLIENTS + 2);
-    let metrics = async || String::from_utf8(api.get("/metrics").send().await.body.to_vec()).unwrap();
-    timeout(PATIENCE, async { while !metrics().await.contains(&open) {} }).await.unwrap();
-    // Asked after all of them, and answered: the hub has had time for the others.
+    until("every client is connected", async || api.metrics().await.contains(&open)).await;
+    // These requests are later than those of the other clients: when they are answered, the hub has had time for
+    // the others.
     for _ in 0..3 {
-        subscribe(&mut whole, 1000).await;
-        present(&mut whole).await;
+        subscribe(&mut reader, 1000).await;
+        receive_recent(&mut reader).await;
     }
     let each = resident_bytes().saturating_sub(before) / CLIENTS;
 
     println!("{each} bytes for each client that reads nothing");
-    // Half of it is a margin for what the allocator holds.
+    // Half of the limit is a margin for memory that the allocator keeps.
     assert!(each < 128 * 1024, "{each} bytes for each client");
-    // One of them reads after all, and gets everything.
-    let recent = present(&mut late).await;
+    // A client that reads late gets everything.
+    let recent = receive_recent(&mut late).await;
     assert_eq!(recent["readings"].as_array().unwrap().len(), 10_000);
     drop(stalled);
     api.stop().await;
@@ -131,7 +126,7 @@ async fn clients_that_do_not_read_cost_little_memory_however_large_the_current_s
 
 #[tokio::test]
 async fn the_current_state_has_each_series_with_its_readings_oldest_first() {
-    let api = Api::standing_still().await;
+    let api = Api::with_manual_clock().await;
     for module in ["a", "b"] {
         let readings: Vec<_> = (0..300)
             .map(|i| json!({"module_id": module, "value": i, "timestamp": NOW_SECS - 300.0 + f64::from(i)}))
@@ -142,21 +137,18 @@ async fn the_current_state_has_each_series_with_its_readings_oldest_first() {
 
     for recent in [1, 7, 200, 290, 1000] {
         subscribe(&mut live, recent).await;
-        // Events of the subscription before may still be under way.
-        let mut present = live.receive().await;
-        while present["type"] != "recent" {
-            present = live.receive().await;
-        }
+        // Events of the previous subscription may still arrive.
+        let current = receive_recent(&mut live).await;
 
-        let readings = present["readings"].as_array().unwrap();
+        let readings = current["readings"].as_array().unwrap();
         for module in ["a", "b"] {
             let of_module = readings.iter().filter(|r| r["module_id"] == module);
             let values: Vec<_> = of_module.map(|r| r["value"].as_f64().unwrap()).collect();
             let first = 300 - recent.min(300);
             assert_eq!(values, (first..300).map(f64::from).collect::<Vec<_>>(), "{recent}");
         }
-        assert_eq!(present["modules"].as_array().unwrap().len(), 2);
-        assert_eq!(present["cameras"], json!([]));
+        assert_eq!(current["modules"].as_array().unwrap().len(), 2);
+        assert_eq!(current["cameras"], json!([]));
     }
     api.stop().await;
 }
@@ -166,7 +158,7 @@ async fn the_pending_events_of_all_stalled_clients_share_one_byte_limit() {
     let limits = Limits { live_backlog_bytes: 256 * 1024, ..Limits::default() };
     let api = Api::with_config(Config { limits, ..Config::default() }).await;
     api.lamp().await;
-    let mut live = narrow(&api).await;
+    let mut live = connect_with_small_buffer(&api).await;
     subscribe(&mut live, 0).await;
     assert_eq!(live.receive().await["type"], "recent");
 
@@ -176,11 +168,11 @@ async fn the_pending_events_of_all_stalled_clients_share_one_byte_limit() {
         api.post("/api/modules/led/status", state).ok().await;
     }
 
-    let mut heard = Value::Null;
-    while heard["type"] != "resync" {
-        heard = timeout(PATIENCE, live.receive()).await.unwrap();
+    let mut message = Value::Null;
+    while message["type"] != "resync" {
+        message = live.receive().await;
     }
-    assert!(heard["missed"].as_u64().unwrap() > 0, "{heard}");
+    assert!(message["missed"].as_u64().unwrap() > 0, "{message}");
     api.stop().await;
 }
 

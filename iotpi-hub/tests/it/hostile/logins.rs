@@ -16,13 +16,13 @@ async fn add(api: &Api, name: &str) -> iotpi_hub::Result<()> {
 }
 
 #[tokio::test]
-async fn a_token_cannot_have_the_name_of_a_user_nor_a_user_that_of_a_token() {
+async fn a_token_and_a_user_cannot_have_the_same_name() {
     let api = Api::start().await;
     add(&api, "anna").await.unwrap();
     api.post("/api/auth/tokens", json!({"name": "script", "role": "viewer"})).ok().await;
 
     let token = api.post("/api/auth/tokens", json!({"name": "anna", "role": "viewer"})).problem().await;
-    let person = add(&api, "script").await.unwrap_err();
+    let user = add(&api, "script").await.unwrap_err();
     let issued = token::issue(
         api.hub.store().as_ref(),
         token::NewToken { name: UserName::new("anna").unwrap(), role: Role::Viewer, module_id: None },
@@ -30,13 +30,13 @@ async fn a_token_cannot_have_the_name_of_a_user_nor_a_user_that_of_a_token() {
     );
 
     assert_eq!((token.0, token.1.as_str()), (409, "conflict"));
-    assert_eq!(person.kind(), iotpi_core::ErrorKind::Conflict);
+    assert_eq!(user.kind(), iotpi_core::ErrorKind::Conflict);
     assert_eq!(issued.await.unwrap_err().kind(), iotpi_core::ErrorKind::Conflict);
     api.stop().await;
 }
 
 #[tokio::test]
-async fn over_tls_the_session_cookie_is_secure() {
+async fn the_session_cookie_is_secure_if_the_origin_is_https() {
     let api = Api::start().await;
     add(&api, "anna").await.unwrap();
     let host = api.hub.address();
@@ -48,7 +48,7 @@ async fn over_tls_the_session_cookie_is_secure() {
 
     let secure = login(&[("origin", format!("https://{host}"))]).await;
     let plain = login(&[("origin", format!("http://{host}"))]).await;
-    // Nobody is trusted to say so.
+    // No proxy is trusted.
     let claimed = login(&[("x-forwarded-proto", "https".to_owned())]).await;
 
     let cookie = secure.header("set-cookie").to_owned();
@@ -57,13 +57,13 @@ async fn over_tls_the_session_cookie_is_secure() {
         let cookie = answer.header("set-cookie");
         assert!(cookie.starts_with("iotpi_session=") && !cookie.contains("Secure"), "{cookie}");
     }
-    let shown = cookie.split(';').next().unwrap();
-    assert_eq!(api.open(Method::GET, "/api/modules").header("cookie", shown).send().await.status, 200);
-    let logout = api.open(Method::POST, "/api/auth/logout").header("cookie", shown);
+    let session = cookie.split(';').next().unwrap();
+    assert_eq!(api.open(Method::GET, "/api/modules").header("cookie", session).send().await.status, 200);
+    let logout = api.open(Method::POST, "/api/auth/logout").header("cookie", session);
     let logout = logout.header("origin", &format!("https://{host}")).send().await;
     let removed: Vec<_> = logout.headers.get_all("set-cookie").iter().map(|v| v.to_str().unwrap()).collect();
     assert!(removed.iter().any(|cookie| cookie.starts_with("__Host-iotpi_session=;")), "{removed:?}");
-    assert_eq!(api.open(Method::GET, "/api/modules").header("cookie", shown).send().await.status, 401);
+    assert_eq!(api.open(Method::GET, "/api/modules").header("cookie", session).send().await.status, 401);
     api.stop().await;
 }
 
@@ -78,16 +78,16 @@ async fn abandoned_logins_do_not_hash_concurrently() {
     assert_eq!(login("anna").await.status, 401);
     let before = super::resident_bytes();
 
-    let mut most = 0;
+    let mut peak = 0;
     for i in 0..30 {
-        let name = format!("nobody-{i}");
-        // Begun, and hung up.
+        let name = format!("unknown-{i}");
+        // The client closes the connection before the response.
         let _ = tokio::time::timeout(std::time::Duration::from_millis(5), login(&name)).await;
-        most = most.max(super::resident_bytes());
+        peak = peak.max(super::resident_bytes());
     }
 
     assert_eq!(login("anna").await.status, 401);
-    let grown = most.saturating_sub(before);
-    assert!(grown < 128 * 1024 * 1024, "{grown} bytes for 19 MiB a hash");
+    let grown = peak.saturating_sub(before);
+    assert!(grown < 128 * 1024 * 1024, "{grown} bytes; each hash takes 19 MiB");
     api.stop().await;
 }

@@ -1,4 +1,4 @@
-//! What callers with few rights, or none, can do to others: nothing.
+//! Attacks by clients with few rights or none: they do not affect other clients.
 
 mod answers;
 mod authorization;
@@ -13,7 +13,7 @@ mod revocation;
 mod schemas;
 mod security_log;
 
-/// The memory this process, the hub among it, has in RAM, in bytes.
+/// The resident memory of this process, which includes the hub, in bytes.
 fn resident_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();

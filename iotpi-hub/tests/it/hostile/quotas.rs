@@ -1,4 +1,4 @@
-//! One credential takes all it can get of what all share: series, modules, the hub's time.
+//! A client that uses all it can of a shared resource: series, modules, readings, registrations.
 
 use std::time::Duration;
 

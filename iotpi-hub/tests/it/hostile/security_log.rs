@@ -1,4 +1,4 @@
-//! What is logged of logins, tokens and users, and that no secret is in it.
+//! The security log of logins, tokens and users contains no secret.
 
 use std::{
     fmt::{Debug, Write as _},
@@ -15,7 +15,7 @@ use crate::support::api::{Api, NOW};
 
 const PASSWORD: &str = "correct horse battery";
 
-/// Collects every event as a text, each with its target.
+/// Collects the target and the fields of every event.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<(String, String)>>>);
 
@@ -78,9 +78,9 @@ async fn security_events_are_logged_without_a_secret() {
     }
     assert_eq!(login(PASSWORD).await.status, 429);
     logs_one();
-    let made = api.post("/api/auth/tokens", json!({"name": "script", "role": "viewer"})).ok().await;
+    let issued = api.post("/api/auth/tokens", json!({"name": "script", "role": "viewer"})).ok().await;
     logs_one();
-    api.delete(&format!("/api/auth/tokens/{}", made["id"].as_str().unwrap())).ok().await;
+    api.delete(&format!("/api/auth/tokens/{}", issued["id"].as_str().unwrap())).ok().await;
     logs_one();
     let module = api.lamp().await;
     api.delete("/api/modules/led").ok().await;
@@ -98,7 +98,7 @@ async fn security_events_are_logged_without_a_secret() {
     logs_one();
 
     let session = cookie.split_once('=').unwrap().1;
-    let token = made["token"].as_str().unwrap();
+    let token = issued["token"].as_str().unwrap();
     let jwt = jwt["access_token"].as_str().unwrap();
     for (target, fields) in log.0.lock().unwrap().iter() {
         for secret in

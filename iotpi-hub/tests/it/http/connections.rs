@@ -146,7 +146,7 @@ async fn a_hub_with_open_streams_polls_and_websockets_stops_in_order_and_in_time
 
 /// The poll, the stream, the WebSocket and this request itself each hold a connection.
 async fn metrics_show_all(api: &Api) -> bool {
-    let text = String::from_utf8(api.get("/metrics").send().await.body.to_vec()).unwrap();
+    let text = api.metrics().await;
     let open = text.lines().find_map(|line| line.strip_prefix("iotpi_connections ")).unwrap();
     open.parse::<f64>().unwrap() >= 4.0
 }

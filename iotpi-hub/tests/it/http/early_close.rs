@@ -314,7 +314,7 @@ async fn a_half_closed_client_gets_a_response_and_streams_and_long_polls_end() {
 
         // Only the connection of this request remains.
         reaches(1, "connections", async || {
-            let text = String::from_utf8(api.get("/metrics").send().await.body.to_vec()).unwrap();
+            let text = api.metrics().await;
             text.lines().find_map(|line| line.strip_prefix("iotpi_connections ")).unwrap().parse().unwrap()
         })
         .await;

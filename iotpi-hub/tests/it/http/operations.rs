@@ -20,7 +20,7 @@ async fn health_is_public_and_reports_version_and_uptime() {
 
 #[tokio::test]
 async fn a_hub_without_its_store_reports_failing() {
-    let api = Api::standing_still().await;
+    let api = Api::with_manual_clock().await;
 
     api.hub.store().close().await.unwrap();
     // A check of the last second, such as the one at the start, counts.
@@ -35,7 +35,7 @@ async fn a_hub_without_its_store_reports_failing() {
 
 #[tokio::test]
 async fn a_store_that_fails_in_the_background_leaves_the_hub_responding() {
-    let api = Api::standing_still().await;
+    let api = Api::with_manual_clock().await;
     api.lamp().await;
     api.post("/api/modules/led/control", json!({"action": "set", "expires_in": 10})).ok().await;
 
@@ -137,7 +137,7 @@ async fn names_and_types_of_metrics_stay_and_each_sample_belongs_to_its_family()
     let api = Api::start().await;
     api.call(Method::POST, "/api/camera/frame").jpeg(jpeg(8, 8, 1)).ok().await;
 
-    let text = String::from_utf8(api.get("/metrics").send().await.body.to_vec()).unwrap();
+    let text = api.metrics().await;
 
     let mut types = Vec::new();
     for line in text.lines().filter(|line| !line.starts_with("# HELP ")) {

@@ -109,7 +109,7 @@ async fn problem(line: &mut LiveStream) -> (ErrorKind, String) {
 
 #[tokio::test]
 async fn frames_of_three_cameras_arrive_on_one_connection() {
-    let api = Api::standing_still().await;
+    let api = Api::with_manual_clock().await;
     let mut line = api.line().await;
     let names = ["attic", "cellar", "porch"];
     for (i, name) in names.into_iter().enumerate() {
@@ -137,7 +137,7 @@ async fn frames_of_three_cameras_arrive_on_one_connection() {
 
 #[tokio::test]
 async fn a_frame_has_its_capture_and_arrival_times_by_the_hubs_clock() {
-    let api = Api::standing_still().await;
+    let api = Api::with_manual_clock().await;
     let mut line = api.line().await;
     line.ask_time(12.25).await.unwrap();
     let time = said(&mut line).await;
@@ -297,7 +297,7 @@ async fn the_removal_of_a_camera_is_reported_and_the_others_continue() {
 
 #[tokio::test]
 async fn a_lost_camera_shows_no_signal_and_recovers() {
-    let api = Api::standing_still().await;
+    let api = Api::with_manual_clock().await;
     let mut line = api.line().await;
     api.takes("porch", 1).await;
     line.watch(&watch(&["porch"])).await.unwrap();

@@ -19,7 +19,7 @@ use crate::support::{
 
 #[tokio::test]
 async fn a_subscriber_gets_the_current_state_first_and_then_events() {
-    let api = Api::standing_still().await;
+    let api = Api::with_manual_clock().await;
     let token = api.lamp().await;
     for i in 0..3 {
         let body =
@@ -188,7 +188,7 @@ async fn the_live_connection_requires_at_least_the_role_viewer() {
 
 #[tokio::test]
 async fn a_silent_module_is_reported() {
-    let api = Api::standing_still().await;
+    let api = Api::with_manual_clock().await;
     api.lamp().await;
     let mut live = Live::connect(&api).await;
     live.subscribe(json!({"kinds": ["module"]})).await;
@@ -206,7 +206,7 @@ async fn a_silent_module_is_reported() {
 
 #[tokio::test]
 async fn the_last_event_of_a_module_is_its_current_state() {
-    let api = Api::standing_still().await;
+    let api = Api::with_manual_clock().await;
     let token = api.lamp().await;
     let mut live = Live::connect(&api).await;
     live.subscribe(json!({"kinds": ["module"]})).await;

@@ -14,7 +14,7 @@ use crate::support::{
 
 #[tokio::test]
 async fn a_module_registers_with_a_manifest_and_is_online() {
-    let api = Api::standing_still().await;
+    let api = Api::with_manual_clock().await;
     let manifest = json!({
         "version": "0.1.0", "description": "A lamp on GPIO 17",
         "measures": [{"type": "temperature", "unit": "celsius", "every_secs": 60.0}],
@@ -34,7 +34,7 @@ async fn a_module_registers_with_a_manifest_and_is_online() {
 
 #[tokio::test]
 async fn a_silent_module_is_late_then_offline_and_a_request_brings_it_back() {
-    let api = Api::standing_still().await;
+    let api = Api::with_manual_clock().await;
     let token = api.register("led", json!({"heartbeat_secs": 10})).await;
     let health = async || api.get("/api/modules/led").ok().await["health"].clone();
 
@@ -80,7 +80,7 @@ async fn an_unregistered_module_is_created_by_its_first_request() {
 
 #[tokio::test]
 async fn the_last_state_wins_and_is_reported_with_its_time() {
-    let api = Api::standing_still().await;
+    let api = Api::with_manual_clock().await;
     let token = api.lamp().await;
 
     for on in [true, false] {

@@ -13,7 +13,7 @@ fn numbered(seq: u64) -> Value {
 
 #[tokio::test]
 async fn a_repeated_delivery_is_stored_once_and_published_once() {
-    let api = Api::standing_still().await;
+    let api = Api::with_manual_clock().await;
     let batch = json!([numbered(1), numbered(2), numbered(3)]);
     api.post("/api/sensors/temperature", json!([numbered(1), numbered(2)])).ok().await;
     let (_, mut events) = api.hub.hub().events().subscribe();
@@ -37,7 +37,7 @@ async fn a_repeated_delivery_is_stored_once_and_published_once() {
 
 #[tokio::test]
 async fn numbers_come_in_pairs_and_in_range() {
-    let api = Api::standing_still().await;
+    let api = Api::with_manual_clock().await;
 
     for (part, pointer) in [
         (json!({"seq": 1}), "/epoch"),
@@ -60,7 +60,7 @@ async fn numbers_come_in_pairs_and_in_range() {
 
 #[tokio::test]
 async fn a_reading_without_a_clock_is_placed_by_its_age() {
-    let api = Api::standing_still().await;
+    let api = Api::with_manual_clock().await;
     let aged = json!({"module_id": "attic", "value": 1, "age": 90.5});
     let bare = json!({"module_id": "attic", "value": 2});
 
@@ -76,7 +76,7 @@ async fn a_reading_without_a_clock_is_placed_by_its_age() {
 
 #[tokio::test]
 async fn a_module_reports_a_gap_and_all_readers_see_it() {
-    let api = Api::standing_still().await;
+    let api = Api::with_manual_clock().await;
     let token = api.module("attic").await;
     api.post("/api/sensors/temperature", json!([numbered(1), numbered(6)])).ok().await;
     let gap = json!({"epoch": 7, "first_seq": 2, "last_seq": 4, "reason": "full",
@@ -106,7 +106,7 @@ async fn a_module_reports_a_gap_and_all_readers_see_it() {
 
 #[tokio::test]
 async fn an_impossible_gap_is_rejected() {
-    let api = Api::standing_still().await;
+    let api = Api::with_manual_clock().await;
     let series = |lost: u64| json!([{"type": "t", "lost": lost, "since": NOW_SECS, "until": NOW_SECS}]);
 
     for (change, status, pointer) in [
@@ -127,7 +127,7 @@ async fn an_impossible_gap_is_rejected() {
 
 #[tokio::test]
 async fn an_export_without_a_limit_contains_all_records() {
-    let api = Api::standing_still().await;
+    let api = Api::with_manual_clock().await;
     // The readings are one hour old: the hub would replace times ahead of its clock.
     api.hub.advance(Duration::from_secs(3600));
     for batch in 0..3 {
@@ -159,7 +159,7 @@ async fn an_export_without_a_limit_contains_all_records() {
 
 #[tokio::test]
 async fn a_hub_that_booted_in_1970_takes_what_says_its_time_and_the_rest_later() {
-    let api = Api::standing_still().await;
+    let api = Api::with_manual_clock().await;
     api.hub.step_to(Timestamp::from_micros(0));
 
     api.post("/api/sensors/temperature", json!([numbered(1)])).ok().await;
@@ -179,7 +179,7 @@ async fn a_hub_that_booted_in_1970_takes_what_says_its_time_and_the_rest_later()
 
 #[tokio::test]
 async fn a_hub_whose_clock_jumps_ten_years_keeps_every_reading_once_and_in_its_place() {
-    let api = Api::standing_still().await;
+    let api = Api::with_manual_clock().await;
     let ten_years = std::time::Duration::from_secs(10 * 365 * 86_400);
 
     for (seq, wall) in [(1, NOW), (2, NOW.plus(ten_years)), (3, NOW.minus(ten_years)), (4, NOW)] {

@@ -247,7 +247,7 @@ async fn json_is_accepted_with_a_byte_order_mark_and_with_any_default_content_ty
 
 #[tokio::test]
 async fn a_reading_from_a_clock_ahead_is_stored_at_its_arrival_and_hides_nothing() {
-    let api = Api::standing_still().await;
+    let api = Api::with_manual_clock().await;
     let post = |value: f64, timestamp: f64| {
         api.post(
             "/api/sensors/temperature",

@@ -12,7 +12,7 @@ fn reading(value: f64, timestamp: f64) -> Value {
 
 #[tokio::test]
 async fn a_reading_comes_back_as_it_was_sent_and_may_be_sent_again() {
-    let api = Api::standing_still().await;
+    let api = Api::with_manual_clock().await;
 
     let stored = api.post("/api/sensors/temperature", reading(21.4, NOW_SECS + 0.25)).ok().await;
 
@@ -241,7 +241,7 @@ async fn buckets_contain_only_the_requested_aggregates() {
 
 #[tokio::test]
 async fn the_same_page_is_available_as_csv() {
-    let api = Api::standing_still().await;
+    let api = Api::with_manual_clock().await;
     api.post("/api/sensors/temperature", json!([reading(1.5, NOW_SECS), reading(2.5, NOW_SECS + 0.5)]))
         .ok()
         .await;

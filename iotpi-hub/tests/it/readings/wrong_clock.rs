@@ -27,7 +27,7 @@ fn pairs(expected: &[(f64, &str)]) -> Vec<(f64, String)> {
 
 #[tokio::test]
 async fn readings_whose_time_the_hub_gave_before_its_clock_was_set_are_marked() {
-    let api = Api::standing_still().await;
+    let api = Api::with_manual_clock().await;
     let own = json!({"module_id": "attic", "value": 3, "timestamp": NOW_SECS});
     post(&api, 1.0).await;
     api.post("/api/sensors/temperature", json!({"module_id": "attic", "value": 2, "age": 60})).ok().await;
@@ -48,7 +48,7 @@ async fn readings_whose_time_the_hub_gave_before_its_clock_was_set_are_marked() 
 
 #[tokio::test]
 async fn a_clock_that_was_set_by_less_than_five_minutes_marks_nothing() {
-    let api = Api::standing_still().await;
+    let api = Api::with_manual_clock().await;
     post(&api, 1.0).await;
 
     api.hub.step_to(NOW.plus(Duration::from_secs(300)));
@@ -59,7 +59,7 @@ async fn a_clock_that_was_set_by_less_than_five_minutes_marks_nothing() {
 
 #[tokio::test]
 async fn readings_of_a_hub_that_was_ahead_hide_nothing_after_its_clock_was_set_back() {
-    let api = Api::standing_still().await;
+    let api = Api::with_manual_clock().await;
     post(&api, 99.0).await;
 
     let right = NOW.minus(2 * HOUR);

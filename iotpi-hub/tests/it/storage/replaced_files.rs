@@ -58,7 +58,7 @@ impl Home {
         let why = failed.await.expect("it is noticed");
         let health = self.api.open(Method::GET, "/health").send().await;
         assert_eq!(health.status, 503);
-        let metrics = String::from_utf8(self.api.get("/metrics").send().await.body.to_vec()).unwrap();
+        let metrics = self.api.metrics().await;
         (why, health.json(), metrics)
     }
 }

@@ -11,6 +11,8 @@ use iotpi_core::{ModuleId, Timestamp};
 use iotpi_hub::{AuthConfig, Config, auth::Role, testing::TestHub};
 use serde_json::Value;
 
+use super::wait::bounded;
+
 /// 2026-11-23 22:30:00 UTC.
 pub const NOW: Timestamp = Timestamp::from_micros(1_795_473_000_000_000);
 pub const NOW_SECS: f64 = 1_795_473_000.0;
@@ -26,7 +28,7 @@ pub fn id(text: &str) -> ModuleId {
     ModuleId::new(text).unwrap()
 }
 
-/// Allows anonymous delivery from loopback.
+/// A configuration that accepts readings from loopback without credentials.
 pub fn anonymous() -> Config {
     let auth = AuthConfig { anonymous_ingest: vec!["127.0.0.0/8".parse().unwrap()], ..AuthConfig::default() };
     Config { auth, ..Config::default() }
@@ -41,8 +43,8 @@ impl Api {
         Self::of(TestHub::with_config(config).await.unwrap()).await
     }
 
-    /// A hub with a clock that stands still at [`NOW`].
-    pub async fn standing_still() -> Self {
+    /// A hub with a manual clock that starts at [`NOW`].
+    pub async fn with_manual_clock() -> Self {
         Self::of(TestHub::with_manual_clock(Config::default(), NOW).await.unwrap()).await
     }
 
@@ -103,6 +105,11 @@ impl Api {
         self.register("led", manifest).await
     }
 
+    /// The metrics as text.
+    pub async fn metrics(&self) -> String {
+        String::from_utf8(self.get("/metrics").send().await.body.to_vec()).unwrap()
+    }
+
     pub async fn stop(self) {
         self.hub.stop().await.unwrap();
     }
@@ -139,23 +146,23 @@ impl Call<'_> {
     pub async fn send(self) -> Answer {
         let response = self.open().await;
         let (head, body) = response.into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
+        let body = bounded("the body of a response", body.collect()).await.unwrap().to_bytes();
         Answer { status: head.status.as_u16(), headers: head.headers, body }
     }
 
-    /// The response with its body unread.
+    /// Sends it; returns the response with its body unread.
     pub async fn open(self) -> http::Response<hyper::body::Incoming> {
-        self.api.client.request(self.request).await.unwrap()
+        bounded("a response", self.api.client.request(self.request)).await.unwrap()
     }
 
-    /// The body of a successful response.
+    /// Sends it; returns the body of the response, which must be successful.
     pub async fn ok(self) -> Value {
         let answer = self.send().await;
         assert!((200..300).contains(&answer.status), "{answer:?}");
         answer.json()
     }
 
-    /// The status, kind and pointer of a problem.
+    /// Sends it; returns the status, kind and pointer of the problem.
     pub async fn problem(self) -> (u16, String, String) {
         let answer = self.send().await;
         let problem = answer.problem();
@@ -192,13 +199,13 @@ impl Answer {
     }
 }
 
-/// A minimal JPEG that the hub accepts: markers and dimensions, and a body of `filling` bytes.
-pub fn jpeg(width: u16, height: u16, filling: usize) -> Vec<u8> {
+/// A minimal JPEG that the hub accepts: markers, dimensions and `content_bytes` instead of image data.
+pub fn jpeg(width: u16, height: u16, content_bytes: usize) -> Vec<u8> {
     let mut bytes = vec![0xFF, 0xD8, 0xFF, 0xC0, 0, 17, 8];
     bytes.extend(height.to_be_bytes());
     bytes.extend(width.to_be_bytes());
     bytes.extend([3, 1, 0x22, 0, 2, 0x11, 1, 3, 0x11, 1, 0xFF, 0xDA, 0, 2]);
-    bytes.extend(std::iter::repeat_n(0x55, filling));
+    bytes.extend(std::iter::repeat_n(0x55, content_bytes));
     bytes.extend([0xFF, 0xD9]);
     bytes
 }

@@ -9,7 +9,7 @@ use tokio_tungstenite::{
     tungstenite::{Message, client::IntoClientRequest as _, protocol::frame::coding::CloseCode},
 };
 
-use super::api::Api;
+use super::{api::Api, wait::bounded};
 
 pub struct Live(pub WebSocketStream<TcpStream>);
 
@@ -36,25 +36,31 @@ impl Live {
     }
 
     pub async fn receive(&mut self) -> Value {
-        loop {
-            match self.0.next().await.expect("the hub hung up").unwrap() {
-                Message::Text(text) => return serde_json::from_str(&text).unwrap(),
-                Message::Ping(_) => {}
-                other => panic!("{other:?}"),
+        bounded("a message", async {
+            loop {
+                match self.0.next().await.expect("the hub closed the connection").unwrap() {
+                    Message::Text(text) => return serde_json::from_str(&text).unwrap(),
+                    Message::Ping(_) => {}
+                    other => panic!("{other:?}"),
+                }
             }
-        }
+        })
+        .await
     }
 
     /// The code with which the hub closes the connection.
     pub async fn closed(&mut self) -> Option<CloseCode> {
-        while let Some(message) = self.0.next().await {
-            match message {
-                Ok(Message::Close(frame)) => return frame.map(|f| f.code),
-                Ok(_) => {}
-                Err(_) => return None,
+        bounded("the end of the connection", async {
+            while let Some(message) = self.0.next().await {
+                match message {
+                    Ok(Message::Close(frame)) => return frame.map(|f| f.code),
+                    Ok(_) => {}
+                    Err(_) => return None,
+                }
             }
-        }
-        None
+            None
+        })
+        .await
     }
 
     pub async fn subscribe(&mut self, subscription: Value) -> Value {

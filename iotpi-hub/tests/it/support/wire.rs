@@ -7,7 +7,9 @@ use tokio::{
     net::TcpStream,
 };
 
-/// A connection to a hub.
+use super::wait::bounded;
+
+/// A connection to a hub. Every read is bounded.
 pub struct Wire {
     stream: TcpStream,
     read: Vec<u8>,
@@ -72,13 +74,21 @@ impl Wire {
     }
 
     async fn until(&mut self, end: impl Fn(&[u8]) -> Option<usize>) -> Vec<u8> {
-        loop {
-            if let Some(end) = end(&self.read) {
-                return self.read.drain(..end).collect();
+        bounded("data from the hub", async {
+            loop {
+                if let Some(end) = end(&self.read) {
+                    return self.read.drain(..end).collect();
+                }
+                let read = self.stream.read_buf(&mut self.read).await.unwrap();
+                assert_ne!(
+                    read,
+                    0,
+                    "the hub closed the connection: {:?}",
+                    String::from_utf8_lossy(&self.read)
+                );
             }
-            let read = self.stream.read_buf(&mut self.read).await.unwrap();
-            assert_ne!(read, 0, "the hub hung up: {:?}", String::from_utf8_lossy(&self.read));
-        }
+        })
+        .await
     }
 
     pub async fn answer_head(&mut self) -> Head {
@@ -103,13 +113,18 @@ impl Wire {
         (size > 0).then(|| serde_json::from_slice(&chunk[..size]).unwrap())
     }
 
-    /// Whether the hub closes the connection, ignoring data before that.
-    pub async fn is_closed(&mut self) -> bool {
-        loop {
-            match self.stream.read_buf(&mut self.read).await {
-                Ok(0) | Err(_) => return true,
-                Ok(_) => self.read.clear(),
+    /// Waits until the hub closes the connection, and ignores data before that.
+    pub async fn wait_for_close(&mut self) {
+        bounded("the end of the connection", async {
+            while matches!(self.stream.read_buf(&mut self.read).await, Ok(1..)) {
+                self.read.clear();
             }
-        }
+        })
+        .await;
+    }
+
+    /// Reads this many bytes.
+    pub async fn read_bytes(&mut self, count: usize) {
+        self.until(|read| (read.len() >= count).then_some(count)).await;
     }
 }
