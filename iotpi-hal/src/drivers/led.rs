@@ -11,7 +11,7 @@
 //! | error | possible cause |
 //! |---|---|
 //! | `permission denied` | the user must be in group `gpio` |
-//! | `bus: the pin is in use` | another program uses it: `gpioinfo` shows which one |
+//! | `bus: ... is in use` | another program uses it: `gpioinfo` shows which one |
 //! | `refused` | parameters outside the schema |
 //!
 //! # Deliberately absent
