@@ -11,9 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{HubError, Result},
-    http::proxy::is_base,
     maintenance::{BackupConfig, RetentionConfig, StorageConfig},
 };
+
+/// The maximum length of a base path in characters.
+const MAX_BASE_PATH_CHARS: usize = 200;
 
 /// The configuration of a hub. Unknown fields are refused; omitted ones have their defaults.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -206,7 +208,7 @@ impl Config {
         in_range("http.max_connections", self.http.max_connections.into(), 1, 100_000)?;
         in_range("http.header_timeout_secs", self.http.header_timeout_secs, 1, 600)?;
         in_range("http.idle_timeout_secs", self.http.idle_timeout_secs, 1, 3_600)?;
-        if !self.http.base_path.is_empty() && !is_base(&self.http.base_path) {
+        if !self.http.base_path.is_empty() && !is_base_path(&self.http.base_path) {
             return Err(HubError::invalid_argument(format!(
                 "http.base_path must be a path such as \"/iotpi\", without a slash at its end, not {:?}",
                 self.http.base_path
@@ -245,4 +247,14 @@ impl HttpConfig {
     pub(crate) fn idle_timeout(&self) -> Duration {
         Duration::from_secs(self.idle_timeout_secs)
     }
+}
+
+/// Whether the path is a valid base path: segments of unreserved characters (RFC 3986, 2.3), each after a
+/// slash.
+pub(crate) fn is_base_path(path: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let is_segment = |segment: &str| {
+        !segment.is_empty() && segment.bytes().all(is_plain) && !segment.bytes().all(|byte| byte == b'.')
+    };
+    path.len() <= MAX_BASE_PATH_CHARS && path.strip_prefix('/').is_some_and(|path| path.split('/').all(is_segment))
 }

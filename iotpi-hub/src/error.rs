@@ -2,7 +2,7 @@
 //!
 //! Deliberately absent: status codes. Only `http/problem.rs` maps kinds to status codes.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use iotpi_core::ErrorKind;
 
@@ -84,11 +84,24 @@ impl HubError {
         self
     }
 
+    /// The disk of the hub has no space.
+    pub(crate) fn storage_full() -> Self {
+        Self::new(ErrorKind::StorageFull, "The disk of the hub is full. Nothing was stored.").retry_in(5..=30)
+    }
+
     /// Sets how long to wait before the next attempt.
     #[must_use]
     pub fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
         self
+    }
+
+    /// Sets a random wait in a range of seconds, so that the callers do not all retry at the same time.
+    #[must_use]
+    pub(crate) fn retry_in(self, secs: RangeInclusive<u32>) -> Self {
+        // Without randomness they do, as they would without this.
+        let spread = getrandom::u32().unwrap_or_default() % (secs.end() - secs.start() + 1);
+        self.retry_after(Duration::from_secs((secs.start() + spread).into()))
     }
 
     /// Sets the cause, for the log.
@@ -138,11 +151,7 @@ impl From<StoreError> for HubError {
             StoreError::OtherUnit { index, .. } => Self::unprocessable(detail).at(format!("/{index}/unit")),
             StoreError::LimitReached { .. } => Self::rate_limited(detail),
             StoreError::BadCursor => Self::invalid_argument(detail),
-            StoreError::Full(_) => {
-                Self::new(ErrorKind::StorageFull, "The disk of the hub is full. Nothing was stored.")
-                    .retry_after(crate::ops::maintenance::retry_jitter())
-                    .caused_by(error)
-            }
+            StoreError::Full(_) => Self::storage_full().caused_by(error),
             StoreError::Closed => {
                 Self::unavailable("The hub is stopping. Try again in a moment.").caused_by(error)
             }

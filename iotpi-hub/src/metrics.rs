@@ -13,8 +13,6 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::quotas::Refused;
-
 /// Adds one to a gauge until it is dropped.
 #[derive(Debug)]
 pub(crate) struct GaugeGuard(Gauge);
@@ -149,6 +147,28 @@ impl Metrics {
             Family::gauge("process_start_time_seconds", "Start of the hub, Unix seconds.")
                 .with(started_at.as_secs_f64()),
         ]
+    }
+}
+
+/// The quota that refused a request: a label of the metrics.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Refused {
+    Readings,
+    Series,
+    NewModules,
+    Registrations,
+}
+
+impl Refused {
+    pub(crate) const ALL: [Self; 4] = [Self::Readings, Self::Series, Self::NewModules, Self::Registrations];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Readings => "readings",
+            Self::Series => "series",
+            Self::NewModules => "new_modules",
+            Self::Registrations => "registrations",
+        }
     }
 }
 

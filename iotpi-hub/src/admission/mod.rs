@@ -168,10 +168,7 @@ impl Default for Admission {
 
 /// The error of a request that exceeds a budget, with the time after which to retry.
 pub(crate) fn busy(detail: impl Into<String>) -> HubError {
-    // Without randomness all callers retry at the same time, as they would without this.
-    let random = getrandom::u32().unwrap_or_default();
-    let wait = Duration::from_secs(u64::from(1 + random % MAX_RETRY_AFTER_SECS));
-    HubError::unavailable(detail).retry_after(wait)
+    HubError::unavailable(detail).retry_in(1..=MAX_RETRY_AFTER_SECS)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Problem documents (RFC 9457). This is the only module that knows status codes.
 
-use std::{collections::BTreeMap, error::Error as _, sync::Arc};
+use std::{collections::BTreeMap, error::Error as _, sync::Arc, time::Duration};
 
 use axum::{
     Json,
@@ -101,7 +101,7 @@ pub(super) fn finish(response: Response, request_id: &str, challenge: Challenge)
         challenge.add(headers);
     }
     if let Some(wait) = error.wait() {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1));
+        headers.insert(header::RETRY_AFTER, retry_after(wait));
     }
     finished
 }
@@ -158,9 +158,14 @@ pub(crate) fn into_response(error: &HubError) -> http::Response<String> {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
     if let Some(wait) = error.wait() {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+        headers.insert(header::RETRY_AFTER, retry_after(wait));
     }
     response
+}
+
+/// The value of `Retry-After`: whole seconds (RFC 9110 section 10.2.3), rounded up, at least one.
+fn retry_after(wait: Duration) -> HeaderValue {
+    HeaderValue::from(wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1))
 }
 
 /// Whether the response has the default text body of axum.

@@ -12,15 +12,13 @@ use ipnet::IpNet;
 use crate::{
     Hub,
     admission::ConnectionPermit,
-    config::HttpConfig,
+    config::{HttpConfig, is_base_path},
     error::{HubError, Result},
 };
 
 static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 static REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
-/// The most characters of a base path.
-pub(crate) const MAX_BASE_CHARS: usize = 200;
 
 /// The client that sent a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,19 +137,9 @@ impl FromRequestParts<Hub> for BasePath {
     }
 }
 
-/// Whether the path is a valid base path: segments of unreserved characters (RFC 3986, 2.3), each after a
-/// slash.
-pub(crate) fn is_base(path: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    let is_segment = |segment: &str| {
-        !segment.is_empty() && segment.bytes().all(is_plain) && !segment.bytes().all(|byte| byte == b'.')
-    };
-    path.len() <= MAX_BASE_CHARS && path.strip_prefix('/').is_some_and(|path| path.split('/').all(is_segment))
-}
-
 fn forwarded_prefix(headers: &HeaderMap) -> Option<String> {
     let prefix = headers.get(&FORWARDED_PREFIX)?.to_str().ok()?.trim().trim_end_matches('/');
-    (prefix.is_empty() || is_base(prefix)).then(|| prefix.to_owned())
+    (prefix.is_empty() || is_base_path(prefix)).then(|| prefix.to_owned())
 }
 
 /// Removes the base path from the target. Returns nothing if the target does not begin with it.

@@ -117,7 +117,7 @@ impl Hub {
     /// # Errors
     /// `StorageFull` if there is none, with the time of a retry.
     pub(crate) fn check_space(&self) -> Result<()> {
-        if self.inner.storage.is_full() { Err(storage_full()) } else { Ok(()) }
+        if self.inner.storage.is_full() { Err(HubError::storage_full()) } else { Ok(()) }
     }
 
     pub(crate) async fn storage_report(&self) -> Result<StorageReport> {
@@ -468,19 +468,6 @@ impl Hub {
             self.inner.storage.space_bell.notify_one();
         }
     }
-}
-
-/// The answer while there is no space: retry later, at a random time.
-pub(crate) fn storage_full() -> HubError {
-    HubError::new(ErrorKind::StorageFull, "The disk of the hub is full. Nothing was stored.")
-        .retry_after(retry_jitter())
-}
-
-/// 5 to 30 s, at random.
-pub(crate) fn retry_jitter() -> Duration {
-    let spread = crate::auth::random()
-        .map_or(0, |bytes: [u8; 32]| u64::from(u16::from_le_bytes([bytes[0], bytes[1]])));
-    Duration::from_millis(5_000 + spread * 25_000 / u64::from(u16::MAX))
 }
 
 fn last_backup(backup: &backup::BackupFile) -> LastBackup {

@@ -21,6 +21,7 @@ use crate::{
     config::Limits,
     error::{HubError, Result},
     lock::lock,
+    metrics::Refused,
     store::SeriesKey,
 };
 
@@ -129,28 +130,6 @@ impl Quotas {
         lock(&self.arriving).remove(module);
         self.readings.forget(module);
         self.registrations.forget(module);
-    }
-}
-
-/// The quota that refused a request: a label of the metrics.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Refused {
-    Readings,
-    Series,
-    NewModules,
-    Registrations,
-}
-
-impl Refused {
-    pub(crate) const ALL: [Self; 4] = [Self::Readings, Self::Series, Self::NewModules, Self::Registrations];
-
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Readings => "readings",
-            Self::Series => "series",
-            Self::NewModules => "new_modules",
-            Self::Registrations => "registrations",
-        }
     }
 }
 
