@@ -121,7 +121,8 @@ impl Hub {
         config.check()?;
         let (clock, machine) = (SystemClock::shared(), Machine::default());
         let device = store::file(&config.store).map(|file| device_kind(machine.sys(), &file));
-        let commit_window = device.map_or(Duration::ZERO, |kind| config.storage.commit_window.on(kind));
+        let commit_window =
+            device.map_or(Duration::ZERO, |kind| kind.commit_window(config.storage.commit_window));
         let options = StoreOptions { commit_window, ..StoreOptions::default() };
         let opened = maintenance::open(&config, options, clock.now(), None).await?;
         let recovered = opened.recovered.clone();

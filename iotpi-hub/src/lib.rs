@@ -35,10 +35,12 @@ pub mod store;
 pub mod testing;
 mod wrong_clock;
 
-pub use config::{AuthConfig, CamerasConfig, Config, HttpConfig, Limits};
+pub use config::{
+    AuthConfig, BackupConfig, CamerasConfig, CommitWindow, Config, HttpConfig, Limits, RetentionConfig,
+    SeriesRetention, StorageConfig,
+};
 pub use error::{HubError, Result};
 pub use events::{Events, RecvError, Subscriber, WireEvent};
 pub use frames::PublishedFrame;
 pub use hub::Hub;
-pub use maintenance::{BackupConfig, CommitWindow, RetentionConfig, SeriesRetention, StorageConfig};
 pub use quotas::{ModuleUsage, Quota};

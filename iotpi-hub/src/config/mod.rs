@@ -1,5 +1,7 @@
 //! The configuration of a hub. Plain data: the library reads no file and no environment; a program does that.
 
+mod storage;
+
 use std::{
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
@@ -9,10 +11,8 @@ use std::{
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    error::{HubError, Result},
-    maintenance::{BackupConfig, RetentionConfig, StorageConfig},
-};
+pub use self::storage::{BackupConfig, CommitWindow, RetentionConfig, SeriesRetention, StorageConfig};
+use crate::error::{HubError, Result};
 
 /// The maximum length of a base path in characters.
 const MAX_BASE_PATH_CHARS: usize = 200;
@@ -256,5 +256,6 @@ pub(crate) fn is_base_path(path: &str) -> bool {
     let is_segment = |segment: &str| {
         !segment.is_empty() && segment.bytes().all(is_plain) && !segment.bytes().all(|byte| byte == b'.')
     };
-    path.len() <= MAX_BASE_PATH_CHARS && path.strip_prefix('/').is_some_and(|path| path.split('/').all(is_segment))
+    path.len() <= MAX_BASE_PATH_CHARS
+        && path.strip_prefix('/').is_some_and(|path| path.split('/').all(is_segment))
 }

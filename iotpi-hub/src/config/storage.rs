@@ -1,11 +1,10 @@
 //! What the hub can be told about its database, its backups, and how long it keeps what it records.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf};
 
 use iotpi_core::{ModuleId, SensorType};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::DeviceKind;
 use crate::error::{HubError, Result};
 
 /// The longest commit window, milliseconds.
@@ -89,27 +88,6 @@ pub enum CommitWindow {
     None,
     /// So many milliseconds, 0 to 10,000.
     Millis(u16),
-}
-
-impl CommitWindow {
-    /// The window on a device of that kind.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use iotpi_hub::{CommitWindow, maintenance::DeviceKind};
-    ///
-    /// assert_eq!(CommitWindow::Auto.on(DeviceKind::Sd), Duration::from_millis(200));
-    /// assert_eq!(CommitWindow::Auto.on(DeviceKind::Ssd), Duration::ZERO);
-    /// ```
-    #[must_use]
-    pub fn on(self, device: DeviceKind) -> Duration {
-        match self {
-            // Each commit dirties at least one block of the card's flash, whatever it holds.
-            Self::Auto if matches!(device, DeviceKind::Sd | DeviceKind::Emmc) => Duration::from_millis(200),
-            Self::Auto | Self::None => Duration::ZERO,
-            Self::Millis(millis) => Duration::from_millis(millis.into()),
-        }
-    }
 }
 
 impl Serialize for CommitWindow {

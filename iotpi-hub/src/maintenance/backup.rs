@@ -7,7 +7,7 @@ use std::{
 
 use iotpi_core::Timestamp;
 
-use super::BackupConfig;
+use crate::config::BackupConfig;
 pub use crate::store::backup_folder::{BackupFile, list, make};
 
 /// The folder when none is named.

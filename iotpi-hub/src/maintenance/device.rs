@@ -2,10 +2,12 @@
 //!
 //! Deliberately absent: file systems spread over several devices (btrfs, overlay), tmpfs, network: [`DeviceKind::Unknown`].
 
-use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
+use std::{fs, os::unix::fs::MetadataExt as _, path::Path, time::Duration};
 
 use serde::Serialize;
 use utoipa::ToSchema;
+
+use crate::config::CommitWindow;
 
 /// What kind of device a file lies on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, ToSchema)]
@@ -33,6 +35,25 @@ impl DeviceKind {
             Self::Ssd => "ssd",
             Self::Hdd => "hdd",
             Self::Unknown => "unknown",
+        }
+    }
+
+    /// The commit window on a device of this kind.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use iotpi_hub::{CommitWindow, maintenance::DeviceKind};
+    ///
+    /// assert_eq!(DeviceKind::Sd.commit_window(CommitWindow::Auto), Duration::from_millis(200));
+    /// assert_eq!(DeviceKind::Ssd.commit_window(CommitWindow::Auto), Duration::ZERO);
+    /// ```
+    #[must_use]
+    pub fn commit_window(self, setting: CommitWindow) -> Duration {
+        match setting {
+            // Each commit dirties at least one block of the card's flash, however small it is.
+            CommitWindow::Auto if matches!(self, Self::Sd | Self::Emmc) => Duration::from_millis(200),
+            CommitWindow::Auto | CommitWindow::None => Duration::ZERO,
+            CommitWindow::Millis(millis) => Duration::from_millis(millis.into()),
         }
     }
 }

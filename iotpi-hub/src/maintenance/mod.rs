@@ -4,7 +4,6 @@
 //! `ops/maintenance.rs`.
 
 pub mod backup;
-mod config;
 mod device;
 mod machine;
 mod open;
@@ -18,7 +17,6 @@ pub(crate) use crate::store::recovery::{
     DatabaseLock, Opened, acknowledge, is_suspect, open_folder, quarantined,
 };
 pub use crate::store::recovery::{Recovered, restore};
-pub use config::{BackupConfig, CommitWindow, RetentionConfig, SeriesRetention, StorageConfig};
 pub use device::{DeviceKind, device_kind};
 pub use machine::Machine;
 pub(crate) use open::open;

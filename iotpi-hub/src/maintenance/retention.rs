@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use iotpi_core::Timestamp;
 
-use super::RetentionConfig;
-use crate::store::{ExpiryPlan, ExpiryReport, SeriesExpiry};
+use crate::{
+    config::RetentionConfig,
+    store::{ExpiryPlan, ExpiryReport, SeriesExpiry},
+};
 
 /// A clock may be adjusted by this much and still be trusted.
 const MAY_MOVE: Duration = Duration::from_secs(3_600);

@@ -12,13 +12,13 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
-    BackupConfig, DatabaseLock, DeviceKind, Machine, Recovered, RetentionReport, SpaceState,
+    DatabaseLock, DeviceKind, Machine, Recovered, RetentionReport, SpaceState,
     backup::{self, BackupFile, Turn},
     device_kind,
     retention::ClockWatch,
     wear::Wear,
 };
-use crate::{lock::lock, store::Now};
+use crate::{config::BackupConfig, lock::lock, store::Now};
 
 /// The state of the storage.
 #[derive(Debug)]
