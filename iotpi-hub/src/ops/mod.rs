@@ -9,6 +9,7 @@ mod implied_units;
 pub(crate) mod maintenance;
 mod modules;
 pub(crate) mod present;
+mod quotas;
 pub(crate) mod read_readings;
 pub mod readings;
 mod recordings;

@@ -16,21 +16,17 @@ use utoipa::ToSchema;
 
 use self::rate_limit::RateLimit;
 use crate::{
-    Hub,
     auth::Caller,
     config::Limits,
     error::{HubError, Result},
     lock::lock,
-    metrics::Refused,
-    store::SeriesKey,
+    store::{SeriesKey, Steady},
 };
 
 /// Registrations of one module a minute.
 const REGISTRATIONS_PER_MINUTE: u64 = 60;
 /// The maximum number of new modules that are remembered, plus up to 1,000 of one request.
 const MAX_ARRIVING: usize = 4096;
-/// One place in this many is reserved for modules with their own token.
-const RESERVED: u64 = 4;
 
 /// The quotas of all modules and callers.
 #[derive(Debug)]
@@ -88,7 +84,7 @@ impl Quotas {
     ///
     /// # Errors
     /// `RateLimited` if a module would exceed its quota. Nothing is counted then.
-    fn begin_series(&self, readings: &[Reading]) -> Result<()> {
+    pub(crate) fn begin_series(&self, readings: &[Reading]) -> Result<()> {
         let mut all = lock(&self.series);
         let mut begun: BTreeMap<&ModuleId, BTreeSet<SensorType>> = BTreeMap::new();
         for reading in readings {
@@ -114,7 +110,8 @@ impl Quotas {
         Ok(())
     }
 
-    fn series(&self, module: &ModuleId) -> u64 {
+    /// The number of series of a module.
+    pub(crate) fn series(&self, module: &ModuleId) -> u64 {
         lock(&self.series).get(module).map_or(0, |kinds| kinds.len() as u64)
     }
 
@@ -124,65 +121,33 @@ impl Quotas {
         all.iter().map(|(module, kinds)| kinds.iter().filter(|kind| matches(module, kind)).count()).sum()
     }
 
-    /// Removes a module.
-    pub(crate) fn forget(&self, module: &ModuleId) {
-        lock(&self.series).remove(module);
-        lock(&self.arriving).remove(module);
-        self.readings.forget(module);
-        self.registrations.forget(module);
-    }
-}
-
-impl Hub {
-    /// Checks that there are places for new modules, and that this caller may create them now.
+    /// Counts new modules of a caller.
     ///
     /// # Errors
-    /// `RateLimited`.
-    pub(crate) fn check_new_modules<'a>(
+    /// `RateLimited`. Nothing is counted then.
+    pub(crate) fn take_new_modules(
         &self,
         caller: &Caller,
-        modules: impl IntoIterator<Item = &'a ModuleId>,
+        mut new: BTreeSet<&ModuleId>,
+        now: Steady,
     ) -> Result<()> {
-        let new: BTreeSet<_> = modules.into_iter().filter(|id| !self.inner.presence.knows(id)).collect();
-        if new.is_empty() {
-            return Ok(());
-        }
-        let count = new.len() as u64;
-        let all = self.config().limits.modules;
-        let limit = open_to(caller, all);
-        let result = if self.inner.presence.count() + count > limit {
-            let rest =
-                if limit < all { ", and keeps the rest for modules with a token of their own" } else { "" };
-            Err(HubError::rate_limited(format!(
-                "The hub takes {limit} modules (`limits.modules`){rest}. Remove one that is no longer used."
-            )))
-        } else if is_bound(caller) {
-            self.count_new_modules(caller, new)
-        } else {
-            Ok(())
-        };
-        self.counted(Refused::NewModules, result)
-    }
-
-    fn count_new_modules(&self, caller: &Caller, mut new: BTreeSet<&ModuleId>) -> Result<()> {
-        let quotas = &self.inner.quotas;
-        let mut arriving = lock(&quotas.arriving);
+        let mut arriving = lock(&self.arriving);
         new.retain(|id| !arriving.contains(*id));
         let count = new.len() as u64;
         if count == 0 {
             return Ok(());
         }
         // A name never begins with a space.
-        let name = caller.identity().map_or(" anonymous", |who| who.name.as_str()).to_owned();
-        let (now, limit) = (self.now().steady, self.config().limits.new_modules_per_minute);
-        let missing = (quotas.new_modules.used(&name, now) + count).saturating_sub(limit);
+        let name = caller.identity().map_or(" anonymous", |identity| identity.name.as_str()).to_owned();
+        let limit = self.new_modules.per_minute;
+        let missing = (self.new_modules.used(&name, now) + count).saturating_sub(limit);
         if missing > 0 {
             return Err(later(
                 Duration::from_secs(1 + missing * 60 / limit),
                 format!("One caller makes {limit} modules known a minute (`limits.new_modules_per_minute`)"),
             ));
         }
-        let _ = quotas.new_modules.take(&name, count, now);
+        let _ = self.new_modules.take(&name, count, now);
         if arriving.len() > MAX_ARRIVING {
             arriving.clear();
         }
@@ -190,105 +155,51 @@ impl Hub {
         Ok(())
     }
 
-    /// Checks that the modules may deliver these readings now. Other writes count as readings by their size.
+    /// Counts readings by the modules that deliver them.
     ///
     /// # Errors
-    /// `RateLimited`.
-    pub(crate) fn check_pace<'a>(
+    /// `RateLimited`. Nothing is counted then.
+    pub(crate) fn take_readings<'a>(
         &self,
-        caller: &Caller,
         modules: impl IntoIterator<Item = &'a ModuleId>,
+        now: Steady,
     ) -> Result<()> {
-        if !is_bound(caller) {
-            return Ok(());
-        }
         let mut counts: BTreeMap<&ModuleId, u64> = BTreeMap::new();
         modules.into_iter().for_each(|id| *counts.entry(id).or_default() += 1);
-        let now = self.now().steady;
-        let pace = &self.inner.quotas.readings;
-        let result = pace.take_all(&counts, now).map_err(|(module, wait)| {
+        self.readings.take_all(&counts, now).map_err(|(module, wait)| {
+            let limit = self.readings.per_minute;
             later(
                 wait,
                 format!(
-                    "Module `{module}` delivered more than {} readings a minute (`limits.readings_per_minute`). Nothing was \
-                     stored",
-                    self.config().limits.readings_per_minute
+                    "Module `{module}` delivered more than {limit} readings a minute (`limits.readings_per_minute`). Nothing \
+                     was stored"
                 ),
             )
-        });
-        self.counted(Refused::Readings, result)
-    }
-
-    /// Checks that the series of the readings are within their modules' quotas.
-    ///
-    /// # Errors
-    /// `RateLimited`.
-    pub(crate) fn check_series(&self, readings: &[Reading]) -> Result<()> {
-        self.counted(Refused::Series, self.inner.quotas.begin_series(readings))
-    }
-
-    /// The total number of series up to which this caller may create one.
-    pub(crate) fn max_series_for(&self, caller: &Caller) -> u64 {
-        open_to(caller, self.config().limits.series)
-    }
-
-    /// Checks that the module may register now.
-    ///
-    /// # Errors
-    /// `RateLimited`.
-    pub(crate) fn check_registration(&self, caller: &Caller, module: &ModuleId) -> Result<()> {
-        if !is_bound(caller) {
-            return Ok(());
-        }
-        let taken = self.inner.quotas.registrations.take(module, 1, self.now().steady);
-        let result = taken.map_err(|wait| {
-            later(wait, format!("Module `{module}` registered {REGISTRATIONS_PER_MINUTE} times in a minute"))
-        });
-        self.counted(Refused::Registrations, result)
-    }
-
-    /// The usage of a module's quotas.
-    ///
-    /// # Errors
-    /// `NotFound`, the store's.
-    ///
-    /// # Cancel safety
-    /// Cancel safe.
-    pub async fn module_usage(&self, id: &ModuleId) -> Result<ModuleUsage> {
-        let record = self.inner.store.module(id).await?;
-        let record = record.ok_or_else(|| HubError::not_found(format!("There is no module `{id}`.")))?;
-        let limits = &self.config().limits;
-        let quota = |used, limit| Quota { used, limit };
-        Ok(ModuleUsage {
-            series: quota(self.inner.quotas.series(id), limits.series_per_module),
-            manifest_bytes: quota(record.manifest.as_ref().map_or(0, json_bytes), limits.manifest_bytes),
-            state_bytes: quota(
-                record.state.as_ref().map_or(0, |(state, _)| json_bytes(state)),
-                limits.state_bytes,
-            ),
-            readings_per_minute: quota(
-                self.inner.quotas.readings.used(id, self.now().steady),
-                limits.readings_per_minute,
-            ),
         })
     }
 
-    fn counted<T>(&self, quota: Refused, result: Result<T>) -> Result<T> {
-        if result.is_err() {
-            self.inner.metrics.refused(quota);
-        }
-        result
+    /// The readings that a module delivered in the last minute.
+    pub(crate) fn readings_used(&self, module: &ModuleId, now: Steady) -> u64 {
+        self.readings.used(module, now)
     }
-}
 
-/// Whether the rates apply to a caller; they do not apply to admins.
-fn is_bound(caller: &Caller) -> bool {
-    caller.may_administer().is_err()
-}
+    /// Counts a registration.
+    ///
+    /// # Errors
+    /// `RateLimited`.
+    pub(crate) fn take_registration(&self, module: &ModuleId, now: Steady) -> Result<()> {
+        self.registrations.take(module, 1, now).map_err(|wait| {
+            later(wait, format!("Module `{module}` registered {REGISTRATIONS_PER_MINUTE} times in a minute"))
+        })
+    }
 
-/// The part of a limit that is open to a caller: the rest is reserved for modules with their own token.
-fn open_to(caller: &Caller, limit: u64) -> u64 {
-    if is_bound(caller) && caller.module_id().is_none() { limit - limit / RESERVED } else { limit }
+    /// Removes a module.
+    pub(crate) fn forget(&self, module: &ModuleId) {
+        lock(&self.series).remove(module);
+        lock(&self.arriving).remove(module);
+        self.readings.forget(module);
+        self.registrations.forget(module);
+    }
 }
 
 pub(crate) fn json_bytes(value: &impl Serialize) -> u64 {

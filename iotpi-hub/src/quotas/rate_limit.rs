@@ -19,7 +19,7 @@ const MAX_FULL: usize = 1024;
 /// Token buckets with the same rate.
 #[derive(Debug)]
 pub(super) struct RateLimit<K> {
-    per_minute: u64,
+    pub(super) per_minute: u64,
     /// The time at which each bucket will be full again. A bucket that is absent is full.
     full_at: Mutex<HashMap<K, Timestamp>>,
 }
