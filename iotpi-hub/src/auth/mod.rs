@@ -3,7 +3,6 @@
 //! Users log in and get a session. Programs use API tokens or short-lived JWTs. Modules use tokens bound to
 //! one module id. Deliberately absent: a default password, and a way to disable authentication.
 
-mod authorization;
 mod caller;
 mod credential_reset;
 mod first_admin_code;
@@ -17,10 +16,6 @@ pub mod token;
 mod token_cache;
 pub mod user;
 
-pub(crate) use authorization::{
-    Authorization, AuthorizationEnd, RequestAuthorization, VerifiedCredential, authorization_ended,
-    is_unauthenticated,
-};
 pub use caller::{Caller, Identity};
 pub(crate) use credential_reset::reset_credentials_if_restored;
 pub(crate) use first_admin_code::FirstAdminCode;

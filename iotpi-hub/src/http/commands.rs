@@ -17,8 +17,9 @@ use super::{
 use crate::{
     Hub,
     admission::ConnectionPermit,
-    auth::{Authorization, Caller},
+    auth::Caller,
     error::{HubError, Result},
+    ops::authorization::Authorization,
     ops::commands::{MAX_CLAIM, MAX_WAIT},
 };
 

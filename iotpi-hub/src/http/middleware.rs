@@ -25,9 +25,9 @@ use tower_service::Service as _;
 use super::{decompression, problem, until::while_authorized};
 use crate::{
     Hub,
-    auth::RequestAuthorization,
     error::{HubError, Result},
     lock::lock,
+    ops::authorization::RequestAuthorization,
 };
 
 pub(crate) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

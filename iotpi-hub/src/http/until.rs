@@ -12,7 +12,7 @@ use axum::{
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 
-use crate::auth::{AuthorizationEnd, RequestAuthorization, authorization_ended};
+use crate::ops::authorization::{AuthorizationEnd, RequestAuthorization, authorization_ended};
 
 /// A response extension: the body ends with the [`RequestAuthorization`] of its request by itself, and reports
 /// the end.

@@ -11,13 +11,13 @@ use iotpi_core::{ModuleId, Timestamp, UserName};
 use crate::{
     Hub,
     auth::{
-        Authorization, Caller, Issuer, LoginTarget, RevocationList, Role, SECURITY, Secret,
-        VerifiedCredential, hash, is_unauthenticated,
+        Caller, Issuer, LoginTarget, RevocationList, Role, SECURITY, Secret, hash,
         jwt::JwtKey,
         revocation_list, signed_url,
         token::{self, IssuedToken, NewToken},
     },
     error::{HubError, Result},
+    ops::authorization::{Authorization, VerifiedCredential, is_unauthenticated},
     store::{Now, SecretHash, Steady, Store, TokenRecord, UserRecord, hex},
 };
 

@@ -15,9 +15,10 @@ use tokio::sync::Notify;
 
 use crate::{
     Hub,
-    auth::{Authorization, Caller, authorization_ended},
+    auth::Caller,
     error::{HubError, Result},
     lock::lock,
+    ops::authorization::{Authorization, authorization_ended},
     quotas::json_bytes,
     schema::Checker,
     store::{CommandHistory, CommandOrder, LeaseTerms, Steady},

@@ -1,6 +1,7 @@
 //! The operations of the hub: their permissions, rules and consequences.
 
 pub mod auth;
+pub(crate) mod authorization;
 pub mod commands;
 mod deliveries;
 mod frames;

@@ -22,9 +22,9 @@ use super::{
 use crate::{
     Hub,
     admission::{ConnectionPermit, Connections},
-    auth::Authorization,
     http::{answer, mjpeg::Mjpeg, proxy::BasePath},
     metrics::GaugeGuard,
+    ops::authorization::Authorization,
 };
 
 /// Size of hyper's buffers for each connection. It also bounds how far ahead the next frame of a viewer is fetched, so it is

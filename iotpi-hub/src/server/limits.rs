@@ -16,8 +16,8 @@ use tokio::time::Instant;
 
 use crate::{
     admission::{ConnectionPermit, SendCredit},
-    auth::{Authorization, AuthorizationEnd},
     lock::lock,
+    ops::authorization::{Authorization, AuthorizationEnd},
 };
 
 /// How often the deadline of a busy connection is computed again.

@@ -15,9 +15,10 @@ use futures_util::{Stream, StreamExt as _, stream};
 
 use crate::{
     Hub,
-    auth::{Authorization, AuthorizationEnd, Caller},
+    auth::Caller,
     frames::{PublishedFrame, Viewer},
     lock::lock,
+    ops::authorization::{Authorization, AuthorizationEnd},
 };
 
 /// The end of every part. Chrome draws a part only after the following boundary, so it is sent at once.

@@ -29,9 +29,10 @@ use super::{
 use crate::{
     Hub,
     admission::{BudgetPermit, ConnectionPermit, MinimumRate},
-    auth::{AuthorizationEnd, Caller, RequestAuthorization, authorization_ended},
+    auth::Caller,
     error::{HubError, Result},
     frames::Slot,
+    ops::authorization::{AuthorizationEnd, RequestAuthorization, authorization_ended},
 };
 
 /// A stream ends when nothing arrives for this long.

@@ -18,7 +18,7 @@ use super::{
     CameraParams, Jpeg, NotFound, PermissionDenied, Query, RateLimited,
     mjpeg::Mjpeg,
 };
-use crate::{Hub, admission::ConnectionPermit, auth::Authorization, error};
+use crate::{Hub, admission::ConnectionPermit, error, ops::authorization::Authorization};
 
 pub(super) fn routes() -> ApiRouter {
     ApiRouter::new().routes(routes!(watch))

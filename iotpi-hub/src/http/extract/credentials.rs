@@ -11,9 +11,10 @@ use super::super::{
 use crate::{
     Hub,
     admission::Holder,
-    auth::{Authorization, Caller, RequestAuthorization, signed_url},
+    auth::{Caller, signed_url},
     error::{HubError, Result},
     ops::auth::Credential,
+    ops::authorization::{Authorization, RequestAuthorization},
 };
 
 /// The session or bearer credential of a request.

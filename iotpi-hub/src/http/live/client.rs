@@ -22,12 +22,13 @@ use super::{
 };
 use crate::{
     Hub,
-    auth::{AuthorizationEnd, Caller},
+    auth::Caller,
     error::HubError,
     events::{Subscriber, WireEvent, to_wire},
     http::problem,
     issuer_presence::LiveConnection,
     metrics::GaugeGuard,
+    ops::authorization::AuthorizationEnd,
     ops::present::Present,
 };
 

@@ -16,7 +16,7 @@ use super::{
     api_router::{ApiRouter, routes},
     problem,
 };
-use crate::{Hub, auth::Authorization, error::Result};
+use crate::{Hub, error::Result, ops::authorization::Authorization};
 
 pub(super) fn routes() -> ApiRouter {
     ApiRouter::new().routes(routes!(live))

@@ -13,8 +13,12 @@ use std::{
 
 use iotpi_core::ErrorKind;
 
-use super::{Caller, Issuer, jwt::KeyId};
-use crate::{Hub, error::HubError, store::Steady};
+use crate::{
+    Hub,
+    auth::{Caller, Issuer, jwt::KeyId},
+    error::HubError,
+    store::Steady,
+};
 
 /// The interval of checks for revocations by another process, such as `iotpi-hub token revoke`. Together with
 /// the token cache, which keeps a credential for 1 s, such an authorization ends within 3 s.
