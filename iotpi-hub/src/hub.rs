@@ -30,7 +30,7 @@ use crate::{
     presence::Presence,
     quotas::Quotas,
     recording::Recordings,
-    store::{self, Now, PageRequest, ReadStore, Store, StoreError, StoreOptions},
+    store::{self, Now, Pages, ReadStore, Store, StoreError, StoreOptions},
     wrong_clock::WrongClock,
 };
 
@@ -179,14 +179,10 @@ impl Hub {
         restore_credential_state(&*store, clock.credential_time(), session).await?;
         store.clamp_deadlines(crate::ops::commands::TERMS, now).await?;
         let presence = Presence::default();
-        let mut page = PageRequest { limit: 1000, cursor: None };
-        loop {
-            let modules = store.modules(&page).await?;
-            modules.items.iter().for_each(|record| presence.restore(record, now));
-            match modules.next {
-                Some(cursor) => page.cursor = Some(cursor),
-                None => break,
-            }
+        let mut pages = Pages::new();
+        while let Some(page) = pages.next() {
+            let modules = pages.take(store.modules(&page).await?);
+            modules.iter().for_each(|record| presence.restore(record, now));
         }
         let quotas = Quotas::new(&config.limits, store.series().await?);
         let has_users = AtomicBool::new(store.has_users().await?);

@@ -13,6 +13,7 @@ mod admission;
 pub mod auth;
 mod clock;
 mod config;
+mod durable_file;
 mod error;
 mod events;
 mod frames;

@@ -14,8 +14,9 @@ use std::{
 };
 
 use crate::{
+    durable_file,
     error::Result,
-    store::{PageRequest, Store, StoreError, TokenRecord, with_suffix},
+    store::{Pages, Store, StoreError, TokenRecord, with_suffix},
 };
 
 /// The suffix that is added to the name of the database.
@@ -87,22 +88,16 @@ impl RevocationList {
 /// Reads all tokens of the store.
 pub(crate) async fn tokens(store: &dyn Store) -> Result<Vec<TokenRecord>> {
     let mut all = Vec::new();
-    let mut page = PageRequest { limit: 1000, cursor: None };
-    loop {
-        let found = store.tokens(&page).await?;
-        all.extend(found.items);
-        match found.next {
-            Some(cursor) => page.cursor = Some(cursor),
-            None => return Ok(all),
-        }
+    let mut pages = Pages::new();
+    while let Some(page) = pages.next() {
+        all.extend(pages.take(store.tokens(&page).await?));
     }
+    Ok(all)
 }
 
 fn append(file: &Path, ids: &[String]) -> io::Result<()> {
-    // A leading line feed separates the id from a line that a power cut left incomplete.
-    let lines: String = ids.iter().map(|id| format!("\n{id}\n")).collect();
     let mut file = fs::OpenOptions::new().append(true).create(true).mode(0o600).open(file)?;
-    file.write_all(lines.as_bytes())?;
+    file.write_all(lines(ids).as_bytes())?;
     file.sync_all()
 }
 
@@ -112,10 +107,12 @@ fn read(file: &Path) -> io::Result<Vec<String>> {
 }
 
 fn rewrite(file: &Path, ids: &[String]) -> io::Result<()> {
-    let fresh = with_suffix(file, ".new");
-    let _ = fs::remove_file(&fresh);
-    append(&fresh, ids)?;
-    fs::rename(fresh, file)
+    durable_file::replace(file, lines(ids).as_bytes())
+}
+
+/// A leading line feed separates the id from a line that a power cut left incomplete.
+fn lines(ids: &[String]) -> String {
+    ids.iter().map(|id| format!("\n{id}\n")).collect()
 }
 
 #[cfg(test)]

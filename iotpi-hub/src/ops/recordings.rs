@@ -19,7 +19,7 @@ use crate::{
     error::{HubError, Result},
     lock::lock,
     recording::{self, Export, Format, ReadFrame, SegmentFile},
-    store::{ClipQuery, PageRequest},
+    store::{ClipQuery, PageRequest, Pages},
 };
 
 /// Interval of the check for expired segments.
@@ -207,14 +207,10 @@ impl Hub {
         let none = || HubError::not_found("There is no recording in this range.");
         let folder = recordings.folder.clone().ok_or_else(none)?;
         let mut export = Export::new(folder, query.module_id.clone());
-        let mut page = PageRequest { limit: STEP, cursor: None };
-        loop {
-            let found = self.inner.store.recorded_frames(query, &page).await?;
-            found.items.into_iter().try_for_each(|found| export.plan(found))?;
-            match found.next {
-                Some(cursor) => page.cursor = Some(cursor),
-                None => break,
-            }
+        let mut pages = Pages::of(STEP);
+        while let Some(page) = pages.next() {
+            let found = pages.take(self.inner.store.recorded_frames(query, &page).await?);
+            found.into_iter().try_for_each(|found| export.plan(found))?;
         }
         if export.is_empty() {
             return Err(none());
@@ -341,10 +337,9 @@ impl Hub {
             let mut over =
                 self.inner.store.recording_totals(&id).await?.bytes.saturating_sub(settings.keep_bytes);
             let mut tombstones = Vec::new();
-            let mut page = PageRequest { limit: 1000, cursor: None };
-            'pages: loop {
-                let segments = self.inner.store.segments(&id, &page).await?;
-                for segment in segments.items {
+            let mut pages = Pages::new();
+            'pages: while let Some(page) = pages.next() {
+                for segment in pages.take(self.inner.store.segments(&id, &page).await?) {
                     let old = before.is_some_and(|before| segment.last_at < before);
                     // The segment that is being written is the newest one.
                     if (over == 0 && !old) || camera.open().as_ref() == Some(&segment.name) {
@@ -352,10 +347,6 @@ impl Hub {
                     }
                     over = over.saturating_sub(segment.bytes);
                     tombstones.push(segment.name);
-                }
-                match segments.next {
-                    Some(cursor) => page.cursor = Some(cursor),
-                    None => break,
                 }
             }
             if !tombstones.is_empty() {

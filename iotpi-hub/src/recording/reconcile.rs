@@ -26,7 +26,7 @@ use super::segment::{self, ENDING, Origin};
 use crate::{
     Hub,
     error::{HubError, Result},
-    store::{IndexedFrames, PageRequest, SegmentRecord, StoreError},
+    store::{IndexedFrames, Pages, SegmentRecord, StoreError},
 };
 
 /// A segment file that existed when the hub started.
@@ -90,15 +90,10 @@ pub(crate) async fn reconcile(hub: &Hub, folder: &Path, files: Vec<SegmentFile>)
             cameras.entry(file.module_id.clone()).or_default().push(file);
         }
     }
-    let mut page = PageRequest { limit: 1000, cursor: None };
-    loop {
-        let modules = store.modules(&page).await?;
-        for module in modules.items {
+    let mut pages = Pages::new();
+    while let Some(page) = pages.next() {
+        for module in pages.take(store.modules(&page).await?) {
             cameras.entry(module.id).or_default();
-        }
-        match modules.next {
-            Some(cursor) => page.cursor = Some(cursor),
-            None => break,
         }
     }
     for (module_id, files) in cameras {
@@ -124,14 +119,10 @@ async fn reconcile_camera(
 ) -> Result<()> {
     let open = hub.inner.recordings.camera(module_id).and_then(|camera| camera.open());
     let mut indexed: BTreeMap<String, SegmentRecord> = BTreeMap::new();
-    let mut page = PageRequest { limit: 1000, cursor: None };
-    loop {
-        let segments = hub.inner.store.segments(module_id, &page).await?;
-        indexed.extend(segments.items.into_iter().map(|segment| (segment.name.clone(), segment)));
-        match segments.next {
-            Some(cursor) => page.cursor = Some(cursor),
-            None => break,
-        }
+    let mut pages = Pages::new();
+    while let Some(page) = pages.next() {
+        let segments = pages.take(hub.inner.store.segments(module_id, &page).await?);
+        indexed.extend(segments.into_iter().map(|segment| (segment.name.clone(), segment)));
     }
     for file in files {
         if hub.stopping().is_cancelled() {

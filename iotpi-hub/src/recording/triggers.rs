@@ -19,15 +19,13 @@ use crate::{
     Hub,
     error::Result,
     events::{RecvError, Subscriber},
-    store::{PageRequest, ReadingQuery},
+    store::{Pages, ReadingQuery},
 };
 
 /// Maximum age of a reading that triggers a recording. Older readings were delayed in their module.
 const MAX_READING_AGE: Duration = Duration::from_secs(60);
 /// Time between the arrival of a reading or report and its event: a commit, on a slow disk.
 const MAX_COMMIT_TIME: Duration = Duration::from_secs(5);
-/// Records per page when missed events are read from the store.
-const PAGE_LIMIT: u32 = 1000;
 
 /// The triggers of all cameras.
 #[derive(Debug, Default)]
@@ -197,35 +195,19 @@ async fn evaluate_stored(hub: &Hub, since: Timestamp) -> Result<()> {
             not_after: None,
             ascending: true,
         };
-        let mut page = PageRequest { limit: PAGE_LIMIT, cursor: None };
-        loop {
-            let readings = hub.inner.store.readings(&query, &page).await?;
+        let mut pages = Pages::new();
+        while let Some(page) = pages.next() {
+            let readings = pages.take(hub.inner.store.readings(&query, &page).await?);
             let arrived = |reading: &&Reading| reading.received_at.is_some_and(|at| at >= since);
-            readings
-                .items
-                .iter()
-                .filter(arrived)
-                .for_each(|reading| recordings.evaluate_reading(hub, reading));
-            match readings.next {
-                Some(cursor) => page.cursor = Some(cursor),
-                None => break,
-            }
+            readings.iter().filter(arrived).for_each(|reading| recordings.evaluate_reading(hub, reading));
         }
     }
     for module_id in modules {
-        let mut page = PageRequest { limit: PAGE_LIMIT, cursor: None };
-        loop {
-            let commands = hub.inner.store.commands(&module_id, &page).await?;
+        let mut pages = Pages::new();
+        while let Some(page) = pages.next() {
+            let commands = pages.take(hub.inner.store.commands(&module_id, &page).await?);
             let finished = |command: &&Command| command.finished_at.is_some_and(|at| at >= since);
-            commands
-                .items
-                .iter()
-                .filter(finished)
-                .for_each(|command| recordings.evaluate_command(hub, command));
-            match commands.next {
-                Some(cursor) => page.cursor = Some(cursor),
-                None => break,
-            }
+            commands.iter().filter(finished).for_each(|command| recordings.evaluate_command(hub, command));
         }
     }
     Ok(())

@@ -27,6 +27,7 @@ mod error;
 mod frame_index;
 mod maintenance;
 mod modules;
+mod pages;
 mod readings;
 mod sqlite;
 mod users;
@@ -46,6 +47,7 @@ pub use maintenance::{
     StoreStatus, Verification,
 };
 pub use modules::{ModuleRecord, ReadModules, WriteModules};
+pub(crate) use pages::Pages;
 pub(crate) use readings::end_us;
 pub use readings::{GapQuery, ReadReadings, ReadingQuery, Recorded, SeriesKey, WriteReadings};
 pub use sqlite::recovery::backup_folder;

@@ -30,9 +30,7 @@ use crate::store::sqlite::{
 };
 use crate::{
     lock::lock,
-    store::{
-        ModuleRecord, PageRequest, ReadReadings as _, Result, StoreError, StoreOptions, WriteModules as _,
-    },
+    store::{ModuleRecord, Pages, ReadReadings as _, Result, StoreError, StoreOptions, WriteModules as _},
 };
 
 /// A store in one SQLite database.
@@ -176,16 +174,13 @@ impl Sqlite {
 
     /// When the newest record of all series was received, by the hub's clock.
     pub(super) async fn newest_received(&self) -> Result<Option<Timestamp>> {
-        let mut page = PageRequest { limit: 1000, cursor: None };
+        let mut pages = Pages::new();
         let mut received_at = None;
-        loop {
-            let found = self.newest(None, None, &page).await?;
-            received_at = received_at.max(found.items.iter().filter_map(|reading| reading.received_at).max());
-            match found.next {
-                Some(cursor) => page.cursor = Some(cursor),
-                None => return Ok(received_at),
-            }
+        while let Some(page) = pages.next() {
+            let newest = pages.take(self.newest(None, None, &page).await?);
+            received_at = received_at.max(newest.iter().filter_map(|reading| reading.received_at).max());
         }
+        Ok(received_at)
     }
 
     pub(super) fn with_delivery(&self, record: ModuleRecord) -> ModuleRecord {

@@ -1,7 +1,7 @@
 //! The connections that only read, a few of them, each used by one query at a time.
 
 use std::sync::{
-    Arc, Mutex, PoisonError,
+    Arc, Mutex,
     atomic::{AtomicBool, Ordering::Relaxed},
 };
 
@@ -9,7 +9,10 @@ use rusqlite::Connection;
 use tokio::{sync::Semaphore, task};
 
 use super::failure::EngineResult;
-use crate::store::{Result, StoreError};
+use crate::{
+    lock::lock,
+    store::{Result, StoreError},
+};
 
 /// Queries at once, at most. More would only share the same few cores and the memory of a page cache each.
 pub(super) const CONNECTIONS: usize = 3;
@@ -114,8 +117,4 @@ impl Drop for Loan {
     fn drop(&mut self) {
         lock(&self.idle).extend(self.connection.take());
     }
-}
-
-fn lock(idle: &Mutex<Vec<Connection>>) -> std::sync::MutexGuard<'_, Vec<Connection>> {
-    idle.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -12,6 +12,7 @@ use std::{
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 
 use super::files::with_suffix;
+use crate::durable_file::folder_of;
 
 /// How large it is where there is room. A removal needs what is in the WAL when the disk fills up (half a megabyte, which
 /// then goes into the database) and some hundred kilobytes for each of its steps.
@@ -40,8 +41,7 @@ impl Reserve {
             Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
             Err(error) => return Err(error),
         };
-        let folder = self.0.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let disk = statvfs(folder.unwrap_or(Path::new(".")))?;
+        let disk = statvfs(folder_of(&self.0))?;
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
         let wanted = BYTES.min(free.saturating_add(had) / OF_FREE);
         // One that is about as large stays.

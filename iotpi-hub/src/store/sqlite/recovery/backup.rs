@@ -17,12 +17,17 @@ use rusqlite::{
 };
 
 use super::verify;
-use crate::store::sqlite::{
-    failure::engine_error,
-    files::{SIDE_FILES, with_suffix},
-    throttle::Throttle,
+use crate::{
+    durable_file,
+    store::{
+        BackedUp, BoxError, Result, StoreError,
+        sqlite::{
+            failure::engine_error,
+            files::{SIDE_FILES, with_suffix},
+            throttle::Throttle,
+        },
+    },
 };
-use crate::store::{BackedUp, BoxError, Result, StoreError};
 
 /// Pages a step: 1 MiB, so that a commit waits behind little of ours.
 const STEP: i32 = 256;
@@ -102,21 +107,9 @@ impl Partial {
 
     /// Gives it its name; both are on the disk when this answers.
     fn finish(self, to: &Path) -> Result<()> {
-        let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        rustix::fs::renameat_with(
-            rustix::fs::CWD,
-            &self.0,
-            rustix::fs::CWD,
-            to,
-            rustix::fs::RenameFlags::NOREPLACE,
-        )
-        .or_else(|error| match error {
-            // Not every file system can; nothing was there a moment ago.
-            rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS => rustix::fs::rename(&self.0, to),
-            error => Err(error),
-        })
-        .map_err(failed("name the backup"))?;
-        fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed("name the backup"))
+        durable_file::rename(&self.0, to)
+            .and_then(|()| durable_file::sync_folder_of(to))
+            .map_err(failed("name the backup"))
     }
 }
 

@@ -7,7 +7,10 @@ use std::{
 };
 
 use super::restored_copy::failed;
-use crate::store::{Result, StoreError, sqlite::files::with_suffix};
+use crate::{
+    durable_file::folder_of,
+    store::{Result, StoreError, sqlite::files::with_suffix},
+};
 
 /// Says that a hub has the database open: a lock on this file, which itself stays.
 const LOCK: &str = ".lock";
@@ -49,8 +52,7 @@ impl DatabaseLock {
 
 /// What others than its owner may do in the folder of the database, if anything.
 pub(crate) fn open_folder(database: &Path) -> Option<String> {
-    let folder = database.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mode = fs::metadata(folder).ok()?.permissions().mode() & 0o777;
+    let mode = fs::metadata(folder_of(database)).ok()?.permissions().mode() & 0o777;
     (mode & 0o077 != 0).then(|| {
         format!(
             "Others than the hub's user may use the data folder (mode {mode:04o}). It holds password hashes and keys: run \

@@ -15,8 +15,7 @@
 //! in the folder, what lies at its path is the new one, which SQLite has not touched and which has no WAL.
 
 use std::{
-    fs,
-    io::{self, Write as _},
+    fs, io,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
@@ -25,7 +24,10 @@ use iotpi_core::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::backup_folder::stamp;
-use crate::store::sqlite::files::{REPLACING, RESTORED, SIDE_FILES, with_suffix};
+use crate::{
+    durable_file::{folder_of, rename, replace, sync_folder_of},
+    store::sqlite::files::{REPLACING, RESTORED, SIDE_FILES, with_suffix},
+};
 
 const REPORT: &str = "report.json";
 const ACKNOWLEDGED: &str = "acknowledged";
@@ -103,7 +105,7 @@ impl Replacement {
             folder = format!("{first}-{more}");
             more += 1;
         }
-        sync_folder(database)?;
+        sync_folder_of(database)?;
         let parts = SIDE_FILES.iter().filter(|part| with_suffix(database, part).exists());
         let parts = parts.map(|part| (*part).to_owned()).collect();
         let replacement = Self {
@@ -121,7 +123,7 @@ impl Replacement {
 
     /// Writes it down.
     pub(crate) fn save(&self, database: &Path) -> io::Result<()> {
-        write(&with_suffix(database, REPLACING), &serde_json::to_vec(self)?)
+        replace(&with_suffix(database, REPLACING), &serde_json::to_vec(self)?)
     }
 
     /// What was begun and not ended, if anything.
@@ -159,7 +161,7 @@ impl Replacement {
             }
         }
         fs::File::open(self.folder(database))?.sync_all()?;
-        sync_folder(database)
+        sync_folder_of(database)
     }
 
     /// The second half of step 5: the verified copy of that backup, or what was saved, gets the database's name.
@@ -170,7 +172,7 @@ impl Replacement {
         }
         self.report(database, Some(from.clone()))?;
         rename(copy, database)?;
-        sync_folder(database)
+        sync_folder_of(database)
     }
 
     /// What lies in the database's place already, as an earlier start has written it down.
@@ -187,7 +189,7 @@ impl Replacement {
             None => (None, None),
         };
         let report = Report { at_us: self.at_us, why: self.why.clone(), restored, salvaged };
-        write(&self.folder(database).join(REPORT), &serde_json::to_vec_pretty(&report)?)?;
+        replace(&self.folder(database).join(REPORT), &serde_json::to_vec_pretty(&report)?)?;
         Ok(report)
     }
 
@@ -195,7 +197,7 @@ impl Replacement {
     pub(crate) fn end(self, database: &Path, from: Option<Source>) -> io::Result<Report> {
         let report = self.report(database, from)?;
         fs::remove_file(with_suffix(database, REPLACING))?;
-        sync_folder(database)?;
+        sync_folder_of(database)?;
         Ok(report)
     }
 }
@@ -204,7 +206,7 @@ impl Replacement {
 pub(crate) fn list(database: &Path) -> io::Result<Vec<(PathBuf, Report, bool)>> {
     let prefix = format!("{}.quarantine-", name(database));
     let mut found = Vec::new();
-    for entry in fs::read_dir(parent(database))? {
+    for entry in fs::read_dir(folder_of(database))? {
         let entry = entry?;
         if !entry.file_name().to_string_lossy().starts_with(&prefix) {
             continue;
@@ -226,7 +228,7 @@ pub(crate) fn acknowledge(database: &Path) -> io::Result<usize> {
     let mut acknowledged = 0;
     for (folder, _, seen) in list(database)? {
         if !seen {
-            write(&folder.join(ACKNOWLEDGED), b"")?;
+            replace(&folder.join(ACKNOWLEDGED), b"")?;
             acknowledged += 1;
         }
     }
@@ -235,33 +237,6 @@ pub(crate) fn acknowledge(database: &Path) -> io::Result<usize> {
 
 fn read_report(folder: &Path) -> Option<Report> {
     serde_json::from_slice(&fs::read(folder.join(REPORT)).ok()?).ok()
-}
-
-/// Writes a file so that it is there whole or not at all, for its owner alone.
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let new = with_suffix(path, ".new");
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&new, path)?;
-    sync_folder(path)
-}
-
-/// Never over another file, where the file system can promise that.
-fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    use rustix::{fs as raw, io::Errno};
-    match raw::renameat_with(raw::CWD, from, raw::CWD, to, raw::RenameFlags::NOREPLACE) {
-        Err(Errno::INVAL | Errno::NOSYS) if !to.exists() => fs::rename(from, to),
-        renamed => Ok(renamed?),
-    }
-}
-
-fn sync_folder(file: &Path) -> io::Result<()> {
-    fs::File::open(parent(file))?.sync_all()
-}
-
-fn parent(file: &Path) -> &Path {
-    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn name(database: &Path) -> String {
