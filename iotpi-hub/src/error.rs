@@ -2,7 +2,7 @@
 //!
 //! Deliberately absent: status codes. Only `http/problem.rs` maps kinds to status codes.
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::{error::Error, iter::successors, ops::RangeInclusive, time::Duration};
 
 use iotpi_core::ErrorKind;
 
@@ -10,6 +10,13 @@ use crate::store::{BoxError, StoreError};
 
 /// The result of an operation.
 pub type Result<T, E = HubError> = std::result::Result<T, E>;
+
+/// The causes of an error, from the nearest one to the first.
+pub(crate) fn causes<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    successors(error.source(), |cause| (**cause).source())
+}
 
 /// An error with a kind from a closed list, a detail for the caller, and a cause for the log.
 #[derive(Debug, thiserror::Error)]

@@ -34,6 +34,7 @@ mod server;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod ticks;
 mod wrong_clock;
 
 pub use config::{

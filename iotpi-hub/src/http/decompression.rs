@@ -16,6 +16,7 @@ use flate2::bufread::MultiGzDecoder;
 use http::{HeaderMap, header};
 
 use super::problem;
+use crate::error::causes;
 
 /// The most decompressed bytes per chunk.
 const CHUNK_BYTES: usize = 16 * 1024;
@@ -146,14 +147,7 @@ pub(super) struct InvalidGzip;
 impl InvalidGzip {
     /// Whether the error has this cause.
     pub(super) fn caused(error: &axum::Error) -> bool {
-        let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
-        while let Some(cause) = source {
-            if cause.is::<Self>() {
-                return true;
-            }
-            source = cause.source();
-        }
-        false
+        causes(error).any(|cause| cause.is::<Self>())
     }
 }
 

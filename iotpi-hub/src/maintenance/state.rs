@@ -44,6 +44,8 @@ pub(crate) struct Storage {
     pub(crate) retention: Mutex<Option<RetentionReport>>,
     problems: Mutex<Problems>,
     held: Mutex<Option<DatabaseLock>>,
+    /// The uptime at the last successful check of the store.
+    pub(crate) checked_at: Mutex<Option<Duration>>,
 }
 
 /// Problems that need attention, by subject.
@@ -90,6 +92,7 @@ impl Storage {
             retention: Mutex::default(),
             problems: Mutex::default(),
             held: Mutex::default(),
+            checked_at: Mutex::default(),
         }
     }
 
@@ -123,15 +126,29 @@ impl Storage {
     }
 
     /// Sets or clears the problem of a subject; returns whether it changed.
-    pub(crate) fn tell(
+    pub(crate) fn set_problem(
         &self,
         of: impl FnOnce(&mut Problems) -> &mut Option<String>,
         problem: Option<String>,
     ) -> bool {
         let mut problems = lock(&self.problems);
-        let told = of(&mut problems);
-        let changed = *told != problem;
-        *told = problem;
+        let current = of(&mut problems);
+        let changed = *current != problem;
+        *current = problem;
+        changed
+    }
+
+    /// Like [`Self::set_problem`]; a new problem is also logged, with its cause.
+    pub(crate) fn report_problem(
+        &self,
+        of: impl FnOnce(&mut Problems) -> &mut Option<String>,
+        problem: Option<String>,
+        cause: Option<&(dyn std::error::Error + 'static)>,
+    ) -> bool {
+        let changed = self.set_problem(of, problem.clone());
+        if let Some(problem) = problem.filter(|_| changed) {
+            tracing::error!(cause, "{problem}");
+        }
         changed
     }
 }

@@ -3,7 +3,6 @@
 use std::{path::Path, time::Duration};
 
 use iotpi_core::{ErrorKind, Timestamp};
-use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 
 use crate::{
     Hub,
@@ -15,8 +14,11 @@ use crate::{
         StorageReport, backup,
     },
     store::{Eviction, ExpiryReport, StoreError},
+    ticks::Ticks,
 };
 
+/// The interval of the store's own maintenance.
+const MAINTAIN_STORE_EVERY: Duration = Duration::from_secs(60);
 /// The interval at which written bytes are counted.
 const COUNT_WEAR_EVERY: Duration = Duration::from_secs(60);
 /// The interval at which they are saved: a row an hour costs a card nothing.
@@ -107,7 +109,7 @@ impl Hub {
         }
         let done = self.inner.store.expire(&plan, false).await?;
         let report = RetentionReport::new(now.wall, false, None, &done);
-        self.inner.storage.tell(|problems| &mut problems.retention, None);
+        self.inner.storage.set_problem(|problems| &mut problems.retention, None);
         *lock(&self.inner.storage.retention) = Some(report.clone());
         Ok(report)
     }
@@ -187,6 +189,7 @@ impl Hub {
 
     pub(crate) fn start_maintenance(&self) {
         let tasks = &self.inner.tasks;
+        tasks.spawn(self.clone().maintain_store());
         tasks.spawn(self.clone().watch_wear());
         if let Some(problem) = self.inner.storage.open_folder() {
             tracing::warn!("{problem}");
@@ -199,20 +202,25 @@ impl Hub {
         tasks.spawn(self.clone().run_retention());
     }
 
-    async fn watch_space(self) {
-        let mut look = interval(self.inner.storage.machine.look_every());
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = self.inner.stop.cancelled() => break,
-                _ = look.tick() => {}
-                () = self.inner.storage.space_bell.notified() => {}
+    /// The background task that gives the store time for its maintenance.
+    async fn maintain_store(self) {
+        let mut ticks = Ticks::new(MAINTAIN_STORE_EVERY, self.stopping());
+        while ticks.next().await {
+            if let Err(error) = self.inner.store.tend(self.now()).await {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the maintenance of the store failed"
+                );
             }
-            tokio::select! {
-                () = self.inner.stop.cancelled() => break,
-                looked = self.check_free_space() => if let Err(error) = looked {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "it is not known how much room there is");
-                }
+        }
+    }
+
+    async fn watch_space(self) {
+        let storage = &self.inner.storage;
+        let mut ticks = Ticks::new(storage.machine.look_every(), self.stopping());
+        while ticks.next_or(storage.space_bell.notified()).await {
+            if let Some(Err(error)) = self.stopping().run_until_cancelled(self.check_free_space()).await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the free space is unknown");
             }
         }
     }
@@ -250,12 +258,9 @@ impl Hub {
                     .to_owned(),
             ),
         };
-        let told = problem.clone();
-        if storage.tell(|problems| &mut problems.space, problem) {
-            match told {
-                Some(problem) => tracing::error!("{problem}"),
-                None => tracing::info!("there is room on the disk again"),
-            }
+        if storage.report_problem(|problems| &mut problems.space, problem, None) && state == SpaceState::Room
+        {
+            tracing::info!("the disk has enough free space again");
         }
         storage.set_full(full);
         Ok(())
@@ -276,14 +281,9 @@ impl Hub {
     }
 
     async fn watch_wear(self) {
-        let mut count = interval(COUNT_WEAR_EVERY);
-        count.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = Ticks::new(COUNT_WEAR_EVERY, self.stopping());
         let mut noted = self.inner.clock.uptime();
-        loop {
-            tokio::select! {
-                () = self.inner.stop.cancelled() => break,
-                _ = count.tick() => {}
-            }
+        while ticks.next().await {
             self.count_wear();
             let uptime = self.inner.clock.uptime();
             if uptime.saturating_sub(noted) >= NOTE_WEAR_EVERY {
@@ -311,17 +311,9 @@ impl Hub {
     }
 
     async fn watch_backups(self) {
-        let mut look = interval(LOOK_FOR_BACKUP_EVERY);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = self.inner.stop.cancelled() => break,
-                _ = look.tick() => {}
-            }
-            tokio::select! {
-                () = self.inner.stop.cancelled() => break,
-                () = self.back_up_if_due() => {}
-            }
+        let mut ticks = Ticks::new(LOOK_FOR_BACKUP_EVERY, self.stopping());
+        while ticks.next().await {
+            self.stopping().run_until_cancelled(self.back_up_if_due()).await;
         }
     }
 
@@ -356,13 +348,8 @@ impl Hub {
         };
         let made = self.backup_into(file, folder).await;
         let problem = made.as_ref().err().map(|error| format!("The backup failed: {error}"));
-        let told = problem.clone();
-        if storage.tell(|problems| &mut problems.backup, problem)
-            && let Some(problem) = told
-        {
-            let cause = made.as_ref().err().and_then(|error| std::error::Error::source(error));
-            tracing::error!(cause, "{problem}");
-        }
+        let cause = made.as_ref().err().and_then(|error| std::error::Error::source(error));
+        storage.report_problem(|problems| &mut problems.backup, problem, cause);
         made
     }
 
@@ -385,16 +372,9 @@ impl Hub {
     }
 
     async fn verify_periodically(self) {
-        let mut look = interval_at(Instant::now() + SCRUB_AFTER, SCRUB_EVERY);
-        loop {
-            tokio::select! {
-                () = self.inner.stop.cancelled() => break,
-                _ = look.tick() => {}
-            }
-            tokio::select! {
-                () = self.inner.stop.cancelled() => break,
-                () = self.verify_database(false) => {}
-            }
+        let mut ticks = Ticks::after(SCRUB_AFTER, SCRUB_EVERY, self.stopping());
+        while ticks.next().await {
+            self.stopping().run_until_cancelled(self.verify_database(false)).await;
         }
     }
 
@@ -407,27 +387,14 @@ impl Hub {
             }),
             Err(error) => Some(format!("The database could not be checked: {error}")),
         };
-        let told = problem.clone();
-        if self.inner.storage.tell(|problems| &mut problems.scrub, problem)
-            && let Some(problem) = told
-        {
-            tracing::error!("{problem}");
-        }
+        self.inner.storage.report_problem(|problems| &mut problems.scrub, problem, None);
     }
 
     async fn run_retention(self) {
-        let mut look = interval_at(Instant::now() + EXPIRE_EVERY, EXPIRE_EVERY);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = self.inner.stop.cancelled() => break,
-                _ = look.tick() => {}
-            }
-            tokio::select! {
-                () = self.inner.stop.cancelled() => break,
-                ran = self.expire_automatically() => if let Err(error) = ran {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "old readings could not be removed");
-                }
+        let mut ticks = Ticks::after(EXPIRE_EVERY, EXPIRE_EVERY, self.stopping());
+        while ticks.next().await {
+            if let Some(Err(error)) = self.stopping().run_until_cancelled(self.expire_automatically()).await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "old readings could not be removed");
             }
         }
     }
@@ -445,12 +412,7 @@ impl Hub {
         // A refusal without anything to delete is not reported.
         let problem =
             refused.clone().filter(|_| !nothing).map(|why| format!("Old readings are not deleted: {why}"));
-        let told = problem.clone();
-        if self.inner.storage.tell(|problems| &mut problems.retention, problem)
-            && let Some(problem) = told
-        {
-            tracing::error!("{problem}");
-        }
+        self.inner.storage.report_problem(|problems| &mut problems.retention, problem, None);
         let report = RetentionReport::new(now.wall, refused.is_some(), refused, &done);
         *lock(&self.inner.storage.retention) = Some(report.clone());
         Ok(report)

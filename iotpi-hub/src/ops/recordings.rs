@@ -7,10 +7,7 @@ use iotpi_core::{
     Clip, FrameSelection, MAX_RECORDING_REASON, MAX_RECORDING_TRIGGERS, ModuleId, Page, Recording,
     RecordingMode, RecordingSettings, RecordingTrigger, StartRecording, Timestamp,
 };
-use tokio::{
-    task::spawn_blocking,
-    time::{MissedTickBehavior, interval},
-};
+use tokio::task::spawn_blocking;
 
 use crate::{
     Hub,
@@ -20,6 +17,7 @@ use crate::{
     lock::lock,
     recording::{self, Export, Format, ReadFrame, SegmentFile},
     store::{ClipQuery, PageRequest, Pages},
+    ticks::Ticks,
 };
 
 /// Interval of the check for expired segments.
@@ -308,14 +306,8 @@ impl Hub {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => tracing::error!(%error, folder = %folder.display(), "recordings cannot be listed"),
         }
-        let mut timer = interval(EXPIRE_EVERY);
-        timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = self.inner.stop.cancelled() => return,
-                _ = timer.tick() => {}
-                () = self.inner.recordings.retention_changed.notified() => {}
-            }
+        let mut ticks = Ticks::new(EXPIRE_EVERY, self.stopping());
+        while ticks.next_or(self.inner.recordings.retention_changed.notified()).await {
             if let Err(error) = self.expire_recordings().await {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
@@ -387,7 +379,7 @@ impl Hub {
     /// Publishes on the storage page why recordings are paused, or that none is.
     pub(crate) fn publish_paused_recordings(&self) {
         let paused = self.inner.recordings.paused();
-        self.inner.storage.tell(|problems| &mut problems.recording, paused);
+        self.inner.storage.set_problem(|problems| &mut problems.recording, paused);
     }
 }
 
