@@ -21,7 +21,7 @@ help: ## Lists the commands
 doctor-%:
 	@scripts/doctor.sh $*
 
-demo: doctor-demo doctor-port $(if $(V4L),doctor-v4l) $(DASHBOARD) ## Builds everything and runs a hub with simulated modules; PORT, IOTPI_DATA, CAMERA
+demo: doctor-demo doctor-port $(if $(V4L),doctor-v4l) $(DASHBOARD) ## Builds everything and runs a hub with simulated modules; options: PORT, IOTPI_DATA, CAMERA
 	@cargo build --release --locked $(PROGRAMS) $(if $(V4L),--features iotpi-modules/v4l)
 	@exec target/release/iotpi-demo --listen 127.0.0.1:$(PORT) --data '$(IOTPI_DATA)' --camera '$(CAMERA)'
 
@@ -34,7 +34,7 @@ test-vm: doctor-test-vm ## Tests the V4L2 camera with a real kernel, in a virtua
 torture: doctor-torture $(DASHBOARD) ## Runs the stress tests at full size, a quarter of an hour or more; PARTS="hub-kills power-cuts" selects some
 	@scripts/torture.sh $(PARTS)
 
-check: doctor-check $(DASHBOARD) ## Formatting, lints, documentation, licences, layers
+check: doctor-check $(DASHBOARD) ## Runs every static check: formatting, lints, documentation, licences, layers
 	@scripts/check.sh
 
 bless: doctor-bless ## Regenerates the golden files: openapi.json, the live protocol, the config, the dashboard's types
@@ -55,7 +55,7 @@ wheel: doctor-wheel ## Builds the Python package into iotpi-py/dist
 bench: doctor-bench ## Runs the benches
 	cargo bench --locked --package iotpi-benches
 
-compare: doctor-compare $(DASHBOARD) ## Compares the camera path with other servers, process by process; PARTS="requests ingest push fanout stalled acknowledged memory"
+compare: doctor-compare $(DASHBOARD) ## Compares the camera path with other servers, each in its own process; PARTS="requests ingest push fanout stalled acknowledged memory"
 	@benches/compare/compare.sh $(PARTS)
 
 soak: doctor-bench ## Runs a hub under a steady load for SECS seconds (600) and reports its memory use

@@ -6,7 +6,7 @@ PATH="$PWD/.venv/bin:$PATH"
 summary=()
 failed=0
 
-look() {
+check() {
     local name=$1
     shift
     printf '\n=== %s: %s\n' "$name" "$*"
@@ -18,23 +18,23 @@ look() {
     fi
 }
 
-lint() { look "clippy $1" cargo clippy --quiet --locked "${@:2}" -- --deny warnings; }
+lint() { check "clippy $1" cargo clippy --quiet --locked "${@:2}" -- --deny warnings; }
 
-look rustfmt cargo fmt --all --check
-lint 'all that is built by default' --all-targets
+check rustfmt cargo fmt --all --check
+lint 'the default packages' --all-targets
 lint 'the Python extension and the benches' --all-targets --package iotpi-py --package iotpi-benches
-lint 'the vocabulary alone' --lib --package iotpi-core --no-default-features
-lint 'every device' --all-targets --package iotpi-hal --package iotpi-modules --all-features
+lint 'the wire types alone' --lib --package iotpi-core --no-default-features
+lint 'all devices' --all-targets --package iotpi-hal --package iotpi-modules --all-features
 lint 'a Pi without simulated devices' --lib --package iotpi-hal --no-default-features --features pi,linux
-lint 'a hub without dashboard' --all-targets --package iotpi-hub --no-default-features
-lint 'a hub that breaks its promises' --lib --package iotpi-hub --features sabotage
-look rustdoc env RUSTDOCFLAGS='--deny warnings' cargo doc --quiet --locked --no-deps
-look layers cargo test --quiet --locked --package iotpi-demo --test it layers
-look cargo-deny cargo deny --all-features check bans licenses sources
-look 'svelte-check' npm --prefix frontend run --silent check
-look 'eslint, prettier' npm --prefix frontend run --silent lint
-look ruff ruff check iotpi-py
-look 'ruff format' ruff format --check iotpi-py
+lint 'a hub without the dashboard' --all-targets --package iotpi-hub --no-default-features
+lint 'a hub with sabotage' --lib --package iotpi-hub --features sabotage
+check rustdoc env RUSTDOCFLAGS='--deny warnings' cargo doc --quiet --locked --no-deps
+check layers cargo test --quiet --locked --package iotpi-demo --test it layers
+check cargo-deny cargo deny --all-features check bans licenses sources
+check 'svelte-check' npm --prefix frontend run --silent check
+check 'eslint, prettier' npm --prefix frontend run --silent lint
+check ruff ruff check iotpi-py
+check 'ruff format' ruff format --check iotpi-py
 
 printf '\nSummary\n'
 printf '  %s\n' "${summary[@]}"

@@ -10,7 +10,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-say() { printf 'doctor: %s\n' "$*" >&2; }
+log() { printf 'doctor: %s\n' "$*" >&2; }
 # Prints one line with the problem and one with the fix.
 fail() { printf 'doctor: %s\ndoctor: to fix it: %s\n' "$1" "$2" >&2; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -19,28 +19,28 @@ at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n1)" = "$1" ]; }
 
 # Runs a command quietly; on failure prints the end of its output, then the problem and the fix.
 or_fail() {
-    local problem=$1 fix=$2 log
+    local problem=$1 fix=$2 output
     shift 2
-    log=$(mktemp)
-    if ! "$@" >"$log" 2>&1 </dev/null; then
-        tail -n 8 "$log" | sed 's/^/    /' >&2
-        rm -f "$log"
+    output=$(mktemp)
+    if ! "$@" >"$output" 2>&1 </dev/null; then
+        tail -n 8 "$output" | sed 's/^/    /' >&2
+        rm -f "$output"
         fail "$problem" "$fix"
     fi
-    rm -f "$log"
+    rm -f "$output"
 }
-OFFLINE='connect this machine to the network (a proxy is set with HTTPS_PROXY), unless it says something else above; then run the same command again'
+OFFLINE='connect this machine to the network (a proxy is set with HTTPS_PROXY), unless the output above shows another cause; then run the same command again'
 
 # packages WHY NAME...: installs Debian packages.
 packages() {
     local why=$1 sudo=''
     shift
-    have apt-get || fail "$why needs the Debian packages $* or their like" "install them with this system's package manager"
+    have apt-get || fail "$why needs the Debian packages $* or equivalent ones" "install them with this system's package manager"
     if [ "$(id -u)" != 0 ]; then
         have sudo || fail "$why needs the packages $*" "as root: apt-get install $*"
         sudo=sudo
     fi
-    say "installing the packages $* ($why)"
+    log "installing the packages $* ($why)"
     or_fail 'the list of packages could not be fetched' "$OFFLINE" $sudo apt-get update -q
     or_fail "the packages $* could not be installed" "see above, or by hand: apt-get install $*" \
         $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"
@@ -53,7 +53,7 @@ need_rust() {
     have cargo || fail "there is no Rust (cargo); $wanted or newer is needed" 'install it from https://rustup.rs'
     found=$(cargo --version | cut -d' ' -f2)
     at_least "$wanted" "$found" || fail "Rust $found is too old; $wanted or newer is needed" 'rustup update stable (or https://rustup.rs)'
-    have cc || packages 'a C compiler builds SQLite' build-essential
+    have cc || packages 'the build of SQLite' build-essential
     or_fail 'the Rust crates could not be fetched' "$OFFLINE" cargo fetch --locked
 }
 
@@ -65,7 +65,7 @@ need_node() {
     at_least "$wanted" "$found" || fail "Node.js $found is too old; $wanted or newer is needed" 'install a newer one from https://nodejs.org'
     have npm || fail 'there is no npm' 'install it (Debian: apt-get install npm)'
     if ! cmp -s frontend/package-lock.json frontend/node_modules/.installed; then
-        say 'installing the npm packages of the dashboard (npm ci)'
+        log 'installing the npm packages of the dashboard (npm ci)'
         or_fail 'the npm packages could not be installed' "$OFFLINE" npm --prefix frontend ci --no-audit --no-fund
         cp frontend/package-lock.json frontend/node_modules/.installed
     fi
@@ -78,13 +78,13 @@ need_python() {
     at_least 3.11 "$found" || fail "Python $found is too old; 3.11 or newer is needed" 'install a newer one and put it first on the PATH as python3'
     python3 -c 'import ensurepip, venv' 2>/dev/null || packages 'Python virtual environments' python3-venv
     if [ ! -x .venv/bin/python ]; then
-        say 'making a Python virtual environment in .venv'
-        or_fail 'the virtual environment could not be made' 'remove .venv and try again' python3 -m venv .venv
+        log 'creating a Python virtual environment in .venv'
+        or_fail 'the virtual environment could not be created' 'remove .venv and try again' python3 -m venv .venv
     fi
     # Only iotpi-py/pyproject.toml lists the requirements of the tests and the wheel.
     tools=$(.venv/bin/python -c 'import tomllib; print(*tomllib.load(open("iotpi-py/pyproject.toml", "rb"))["project"]["optional-dependencies"]["dev"], sep="\n")')
     if [ "$tools" != "$(cat .venv/.installed 2>/dev/null)" ]; then
-        say 'installing Python tools into .venv (pip)'
+        log 'installing Python tools into .venv (pip)'
         # shellcheck disable=SC2086  # one word a line
         or_fail 'the Python tools could not be installed' "$OFFLINE" .venv/bin/pip install --quiet --disable-pip-version-check $tools
         printf '%s\n' "$tools" >.venv/.installed
@@ -97,13 +97,13 @@ need_fastapi() {
     have python3 || packages 'Python' python3
     python3 -c 'import ensurepip, venv' 2>/dev/null || packages 'Python virtual environments' python3-venv
     cmp -s "$wanted" "$venv/.installed" && return 0
-    say "installing FastAPI and uvicorn into $venv (pip)"
-    [ -x $venv/bin/python ] || or_fail 'the virtual environment could not be made' "remove $venv and try again" python3 -m venv $venv
+    log "installing FastAPI and uvicorn into $venv (pip)"
+    [ -x $venv/bin/python ] || or_fail 'the virtual environment could not be created' "remove $venv and try again" python3 -m venv $venv
     or_fail 'FastAPI could not be installed' "$OFFLINE" $venv/bin/pip install --quiet --disable-pip-version-check -r $wanted
     cp "$wanted" "$venv/.installed"
 }
 
-# For V4L2 cameras: bindings are generated from the kernel's headers.
+# For V4L2 cameras: the build generates bindings from the kernel's headers.
 need_libclang() {
     # Not libclang-cpp or libclang_rt, which other packages contain.
     compgen -G '/usr/lib/llvm-*/lib/libclang.so*' >/dev/null || compgen -G '/usr/lib/llvm-*/lib/libclang-[0-9]*.so*' >/dev/null ||
@@ -111,11 +111,11 @@ need_libclang() {
         [ -n "${LIBCLANG_PATH:-}" ] || packages 'the V4L2 camera' libclang-dev
 }
 
-# For the guest of `make test-vm`. Its kernel and busybox are fetched by the script, and not installed.
+# For the guest of `make test-vm`. The script downloads its kernel and busybox, and does not install them.
 need_guest() {
-    have apt-get && [ "$(dpkg --print-architecture)" = amd64 ] || fail 'the guest wants Debian on amd64' 'run it on such a machine'
-    have qemu-system-x86_64 || packages 'the V4L2 camera is tested in a guest' qemu-system-x86
-    have strip || packages 'the guest is made small' binutils
+    have apt-get && [ "$(dpkg --print-architecture)" = amd64 ] || fail 'the guest requires Debian on amd64' 'run it on such a machine'
+    have qemu-system-x86_64 || packages 'the test of the V4L2 camera in a guest' qemu-system-x86
+    have strip || packages 'the reduction of the guest' binutils
     local sudo=sudo
     [ "$(id -u)" != 0 ] || sudo=''
     apt-cache show linux-image-amd64 busybox-static >/dev/null 2>&1 ||
@@ -128,57 +128,57 @@ need_browser() {
     for place in chromium chromium-browser google-chrome; do
         have $place && return 0
     done
-    packages 'the tests of the dashboard look at it in Chromium' chromium
+    packages 'the browser test of the dashboard' chromium
 }
 
-# Recordings are exported as files that other programs open.
+# The tests open exported recordings with ffmpeg.
 need_ffmpeg() {
-    have ffmpeg && have ffprobe || packages 'the tests of recordings open them with ffmpeg' ffmpeg
+    have ffmpeg && have ffprobe || packages 'the test of exported recordings' ffmpeg
 }
 
-# A token is shown as scripts show it.
+# The tests send credentials as scripts do.
 need_curl() {
-    have curl || packages 'the tests of credentials use curl as scripts do' curl
+    have curl || packages 'the test of credentials' curl
 }
 
-# The tests of the dashboard look at it through a proxy.
+# The tests of the dashboard also load it through a proxy.
 need_nginx() {
-    have nginx || [ -x /usr/sbin/nginx ] || packages 'the tests of the dashboard put a proxy before the hub' nginx-light
+    have nginx || [ -x /usr/sbin/nginx ] || packages 'the test of the dashboard behind a proxy' nginx-light
 }
 
 need_deny() {
     have cargo-deny || [ -x .venv/bin/cargo-deny ] && return 0
-    say 'building cargo-deny into .venv, once: this takes some minutes'
+    log 'building cargo-deny in .venv, once: this takes some minutes'
     or_fail 'cargo-deny could not be built' "$OFFLINE" cargo install --locked --root .venv cargo-deny
 }
 
 need_fuzz() {
-    have c++ || packages 'libFuzzer is built from C++' g++
+    have c++ || packages 'the build of libFuzzer' g++
     have cargo-fuzz || [ -x .venv/bin/cargo-fuzz ] && return 0
-    say 'building cargo-fuzz into .venv, once: this takes a minute'
+    log 'building cargo-fuzz in .venv, once: this takes a minute'
     or_fail 'cargo-fuzz could not be built' "$OFFLINE" cargo install --locked --root .venv cargo-fuzz
 }
 
-# Asks the hub whatever its description allows.
+# Sends the hub random requests from its OpenAPI description.
 need_schemathesis() {
     local version=4.32.5
     [ ! -x .venv/fuzz/bin/schemathesis ] || return 0
     need_python
-    say 'installing schemathesis into .venv/fuzz (pip)'
-    or_fail 'the virtual environment could not be made' 'remove .venv/fuzz and try again' python3 -m venv .venv/fuzz
+    log 'installing schemathesis into .venv/fuzz (pip)'
+    or_fail 'the virtual environment could not be created' 'remove .venv/fuzz and try again' python3 -m venv .venv/fuzz
     or_fail 'schemathesis could not be installed' "$OFFLINE" .venv/fuzz/bin/pip install --quiet --disable-pip-version-check schemathesis==$version
 }
 
 need_port() {
-    local port=${PORT:-8000} who
+    local port=${PORT:-8000} holder
     if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
-        who=$(have ss && ss -ltnpH "sport = :$port" 2>/dev/null | sed -n 's/.*users:(("\([^"]*\)",pid=\([0-9]*\).*/ by \1 (process \2)/p' | head -n1)
-        fail "port $port is taken${who:-}" "stop it, or choose another port: make demo PORT=$((port + 1))"
+        holder=$(have ss && ss -ltnpH "sport = :$port" 2>/dev/null | sed -n 's/.*users:(("\([^"]*\)",pid=\([0-9]*\).*/ by \1 (process \2)/p' | head -n1)
+        fail "port $port is in use${holder:-}" "stop it, or choose another port: make demo PORT=$((port + 1))"
     fi
 }
 
-for door in "$@"; do
-    case $door in
+for command in "$@"; do
+    case $command in
         port) need_port ;;
         ui) need_node ;;
         rust | bench | torture) need_rust ;;
@@ -191,6 +191,6 @@ for door in "$@"; do
         check) need_rust; need_node; need_python; need_libclang; need_deny ;;
         bless) need_rust; need_node; need_python ;;
         test) need_rust; need_node; need_python; need_libclang; need_browser; need_ffmpeg; need_curl; need_nginx ;;
-        *) fail "nobody knows what \`$door\` needs" 'see the end of scripts/doctor.sh' ;;
+        *) fail "the requirements of \`$command\` are unknown" 'the commands are at the end of scripts/doctor.sh' ;;
     esac
 done

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Asks a hub whatever its own OpenAPI description allows and a little more (schemathesis), as an admin and as a module: no
-# answer may be a failure of the hub, have a status that is not described, or a body of another shape. EXAMPLES of each
-# operation (100); prints what to repeat a finding with.
+# Sends a hub random requests, valid and slightly invalid, from its own OpenAPI description (schemathesis), as an admin and
+# as a module. It fails if a response is a server error, has an undocumented status, or has a body that does not match its
+# schema. EXAMPLES sets the number of requests for each operation (100). For a failure it prints the command that repeats it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,14 +13,15 @@ cargo build --quiet --locked -p iotpi-hub-app
 program=$PWD/target/debug/iotpi-hub
 admin=$("$program" token add --role admin fuzz --data "$data" 2>/dev/null)
 module=$("$program" token add --role module --module attic --data "$data" 2>/dev/null)
-mkfifo "$data/says"
-"$program" serve --listen 127.0.0.1:0 --data "$data" >"$data/says" 2>"$data/log" &
+mkfifo "$data/stdout"
+"$program" serve --listen 127.0.0.1:0 --data "$data" >"$data/stdout" 2>"$data/log" &
 hub=$!
 while read -r line; do
     case $line in *' listening on '*) url=${line##* listening on }; break ;; esac
-done <"$data/says"
+done <"$data/stdout"
 
-# Streams and long polls do not end by themselves, and a fresh snapshot of a camera that delivers none is a 503 by design.
+# Excluded: streams and long polls do not end on their own, and a fresh snapshot of a camera that delivers nothing is a 503
+# by design.
 endless='/api/(live|camera/stream|camera/snapshot)|/commands$'
 for token in "$admin" "$module"; do
     .venv/fuzz/bin/schemathesis run "$url/api/openapi.json" \
@@ -28,7 +29,7 @@ for token in "$admin" "$module"; do
         --checks not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance \
         --max-examples "${EXAMPLES:-100}" --request-timeout 10 --suppress-health-check all --warnings off --no-color
 done
-# All that was asked is over, and the hub stops in order.
+# All requests have finished: the hub must shut down in order.
 kill -TERM "$hub"
 wait "$hub"
 hub=

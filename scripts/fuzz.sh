@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Runs each fuzz target for SECS seconds (600), starting with the checked-in corpus. New inputs are stored in fuzz/target,
-# inputs that crash a target in fuzz/artifacts.
+# Runs each fuzz target for SECS seconds (600), starting with the checked-in corpus. It stores new inputs in fuzz/target,
+# and inputs that crash a target in fuzz/artifacts.
 #
-# Without sanitizers, because they need a nightly compiler: the code is safe Rust, so what is looked for is a panic, an
-# overflow (checked in this build) or a broken promise, and those are seen without.
+# It uses no sanitizers, because they need a nightly compiler. The code is safe Rust, so a failure is a panic, an overflow
+# (checked in this build) or a violated assertion, which the fuzzer detects without sanitizers.
 set -euo pipefail
 cd "$(dirname "$0")/../fuzz"
 PATH="$PWD/../.venv/bin:$PATH"

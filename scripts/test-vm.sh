@@ -6,29 +6,30 @@
 #   scripts/test-vm.sh            the test
 #   scripts/test-vm.sh guest      builds only the guest, and prints its folder
 #
-# No root and no installed kernel: Debian's packages linux-image-amd64 and busybox-static are fetched (apt-get download) and
-# unpacked into target/vm, once. The guest is one initramfs: busybox as init and shell, the kernel modules of the camera and
-# the network in the order of their dependencies, `iotpi-module` with its libraries, and an init that runs the shell
-# commands of its serial line, one a line. There is no disk. Processor: TCG, so no /dev/kvm is needed; it boots in seconds.
+# Needs neither root nor an installed kernel: it downloads Debian's packages linux-image-amd64 and busybox-static (apt-get
+# download) and unpacks them into target/vm, once. The guest is one initramfs: busybox as the shell, the kernel modules of
+# the camera and the network in the order of their dependencies, `iotpi-module` with its libraries, and an init that runs
+# each line of its serial port as a shell command. It has no disk. QEMU emulates the processor (TCG), so /dev/kvm is not
+# needed; the guest boots in seconds.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 vm=$PWD/target/vm
 mkdir -p "$vm"
 
-# The package the meta-package stands for today.
+# The package on which the meta-package depends.
 kernel=$(apt-cache show linux-image-amd64 | sed -n 's/^Depends: \(linux-image-[^ ,]*\).*/\1/p' | head -n1)
-[ -n "$kernel" ] || { echo 'test-vm: apt knows no linux-image-amd64: this wants Debian on amd64, and apt-get update' >&2; exit 1; }
+[ -n "$kernel" ] || { echo 'test-vm: apt finds no package linux-image-amd64: this requires Debian on amd64 and a run of apt-get update' >&2; exit 1; }
 
-# fetch PACKAGE: its files, under target/vm/PACKAGE.
+# fetch PACKAGE: downloads a package and unpacks its files into target/vm/PACKAGE.
 fetch() {
     local into=$vm/$1 debs
-    [ -e "$into/.whole" ] && return
-    echo "test-vm: fetching $1" >&2
+    [ -e "$into/.complete" ] && return
+    echo "test-vm: downloading $1" >&2
     rm -rf "$into" && mkdir -p "$into/deb"
     (cd "$into/deb" && apt-get download -q "$1" >/dev/null 2>"$into/log") || { cat "$into/log" >&2; exit 1; }
     debs=("$into"/deb/*.deb)
     dpkg-deb -x "${debs[0]}" "$into"
-    rm -r "$into/deb" && touch "$into/.whole"
+    rm -r "$into/deb" && touch "$into/.complete"
 }
 fetch "$kernel"
 fetch busybox-static
@@ -49,12 +50,12 @@ ldd "$module" | grep -o '/[^ ]*' | while read -r library; do
     mkdir -p "$root/$(dirname "$library")" && cp -L "$library" "$root/$library"
 done
 
-# driver NAME: copies it behind what it depends on, and notes the order.
+# driver NAME: copies a kernel module after its dependencies, and appends it to the load order.
 driver() {
     local name=${1//_/-} file need
-    # A file's name has - or _, as its author liked.
+    # File names have - or _.
     file=$(find "$drivers" -name "${name//-/[-_]}.ko" | head -n1)
-    # Built into the kernel.
+    # Without a file it is built into the kernel.
     [ -n "$file" ] || return 0
     [ ! -e "$root/drivers/$name.ko" ] || return 0
     for need in $(tr '\0' '\n' <"$file" | sed -n 's/^depends=//p' | tr , ' '); do driver "$need"; done
@@ -62,7 +63,7 @@ driver() {
     echo "$name" >>"$root/drivers/order"
 }
 for name in virtio_pci virtio_net vivid; do driver "$name"; done
-# The camera is plugged in by the test.
+# The test loads the camera's module itself.
 sed -i '/^vivid$/d' "$root/drivers/order"
 
 cat >"$root/init" <<'INIT'

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Every test of every part, one part after the other, each even when one before it failed; then a summary.
+# Runs every test of every part, one part after the other, even if an earlier one failed, then prints a summary.
 #
-#   scripts/test.sh [PART...]   rust controls features python frontend browser; all of them when none is named
+#   scripts/test.sh [PART...]   rust controls features python frontend browser; without names, all of them
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,8 +12,8 @@ failed=0
 trap 'exit 130' INT TERM
 [ -t 1 ] || export NO_COLOR=1
 
-# The tests are built once, with every device and with the promises that `controls` breaks (all kept unless IOTPI_SABOTAGE names
-# one): each further selection of features would build most crates once more.
+# The tests are built once, with every device and with the sabotage that `controls` uses (inactive unless IOTPI_SABOTAGE
+# names one): each further set of features would build most crates once more.
 tested=(--locked --features 'iotpi-hal/linux,iotpi-hal/pi,iotpi-hal/v4l,iotpi-modules/pi,iotpi-modules/v4l,iotpi-hub/sabotage,iotpi-hub-app/sabotage')
 
 rust() {
@@ -24,7 +24,7 @@ rust() {
     fi && cargo test "${tested[@]}" --no-fail-fast --doc
 }
 
-# The selections of features that ship. The last one leaves in target/ the programs that Python and the browser start.
+# The sets of features that ship. The last build leaves the programs in target/ that `python` and `browser` start.
 features() {
     cargo test --locked --package iotpi-core --no-default-features --lib &&
         cargo check --locked --package iotpi-hal --no-default-features --features linux &&
@@ -34,13 +34,13 @@ features() {
 }
 
 python() {
-    # Into .venv, beside what the doctor put there.
+    # Installs the package into .venv, which doctor.sh created.
     VIRTUAL_ENV="$PWD/.venv" .venv/bin/maturin develop --quiet --locked --manifest-path iotpi-py/Cargo.toml &&
         (cd iotpi-py && timeout 600 ../.venv/bin/pytest)
 }
 
 frontend() {
-    # `api:check`: the types are those of the checked-in openapi.json; `make bless` writes them anew.
+    # `api:check` compares the types with the checked-in openapi.json; `make bless` regenerates them.
     (cd frontend && npm run --silent check && npm run --silent api:check && npm run --silent lint && npm run --silent test)
 }
 
@@ -48,8 +48,8 @@ browser() {
     (cd frontend && IOTPI_DEMO="$PWD/../target/debug/iotpi-demo" npm run --silent e2e)
 }
 
-# The tests that prove a promise must go red when it is broken: `iotpi-hub/src/sabotage.rs` breaks them one at a time. Which test
-# must notice which; that all of them are green with nothing broken is seen in `rust`.
+# Tests of the durability guarantees must fail when a guarantee is broken: `iotpi-hub/src/sabotage.rs` breaks one at a time.
+# The list below names the test that must detect each sabotage. The part `rust` shows that all of them pass without it.
 controls() {
     local cargo=(cargo test --quiet "${tested[@]}" --test it)
     local log failed=0 sabotage test
@@ -57,14 +57,14 @@ controls() {
     log=$(mktemp)
     while read -r sabotage test; do
         if IOTPI_SABOTAGE=$sabotage "${cargo[@]}" -- "$test" >"$log" 2>&1; then
-            echo "$sabotage: $test stays GREEN"
+            echo "$sabotage: $test PASSES, but must fail"
             failed=1
         elif ! grep -q '^test result: FAILED' "$log" || grep -q 'there is no such sabotage' "$log"; then
             tail -n 20 "$log"
             echo "$sabotage: $test fails for another reason"
             failed=1
         else
-            echo "$sabotage: $test goes red, as it must"
+            echo "$sabotage: $test fails, as expected"
         fi
     done <<'END'
 acknowledge_before_commit what_was_acknowledged_survives_a_power_cut
@@ -86,8 +86,8 @@ for part in "${parts[@]}"; do
     printf '=== %s: %s\n' "$part" "$verdict"
 done
 
-[ "$(id -u)" = 0 ] || summary+=('NOT TESTED: a full tmpfs, which only root can mount; a full disk in memory is')
+[ "$(id -u)" = 0 ] || summary+=('NOT TESTED: a full tmpfs, which only root can mount. A full disk is tested in memory')
 
 printf '\nSummary\n'
-printf '  %s\n' "${summary[@]}" "all of it $(printf '%-7s %4d s' "$([ $failed = 0 ] && echo ok || echo FAILED)" "$SECONDS")"
+printf '  %s\n' "${summary[@]}" "total     $(printf '%-7s %4d s' "$([ $failed = 0 ] && echo ok || echo FAILED)" "$SECONDS")"
 exit $failed
