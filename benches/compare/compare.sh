@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# The camera path, whole processes against each other, in turns: the hub, bare hyper, plain sockets, FastAPI twice and, where
-# there is a V4L2 device, ustreamer. README.md says what is measured and how to read it.
+# Compares the camera path of servers, each as a process of its own, in turns: the hub, bare hyper, plain sockets, FastAPI
+# twice and, if there is a V4L2 device, ustreamer. README.md describes the measurements and the table.
 #
 #   benches/compare/compare.sh                       everything, 3 rounds, about 15 minutes
-#   ROUNDS=1 SECS=2 benches/compare/compare.sh ingest acknowledged     some of it, quickly
-#   SERVERS='hub plain' ...                          only these
+#   ROUNDS=1 SECS=2 benches/compare/compare.sh ingest acknowledged     only some parts, quickly
+#   SERVERS='hub plain' ...                          only these servers
 #   HUB=FILE ...                                     another build of the hub
-#   OTHERS=10 TRIES=5 ...                            what other programs may use of the machine (percent); how often a
-#                                                    measurement is tried until they use less
-#   JSON=FILE ...                                    also keeps the lines of JSON the table is made of
-#   V4L2=/dev/video0 ...                             what ustreamer looks at
+#   OTHERS=10 TRIES=5 ...                            the share of the machine that other programs may use (percent); the
+#                                                    number of tries of a measurement until they use less
+#   JSON=FILE ...                                    also saves the measurements of the table as lines of JSON
+#   V4L2=/dev/video0 ...                             the camera for ustreamer
 #
-# Every measurement has a server of its own, started for it on a free port and ended after it.
+# Each measurement starts a new server on a free port, and stops it afterwards.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -21,12 +21,12 @@ VENV=benches/compare/.venv
 TARGET=${CARGO_TARGET_DIR:-target}/release
 LOAD=$TARGET/hub-load
 
-say() { printf 'compare: %s\n' "$*" >&2; }
-fail() { say "$*"; exit 1; }
+log() { printf 'compare: %s\n' "$*" >&2; }
+fail() { log "$*"; exit 1; }
 
 build() {
     scripts/doctor.sh compare
-    # Two builds: in one, the hub would have the features the benches ask for.
+    # Two builds: in a single one, the hub would also have the features that the benches enable.
     [ -n "${HUB:-}" ] || cargo build --quiet --release --locked --package iotpi-hub-app
     HUB=${HUB:-$TARGET/iotpi-hub}
     cargo build --quiet --release --locked --package iotpi-benches --bin hub-load
@@ -34,10 +34,10 @@ build() {
     if ! wants ustreamer; then
         return
     elif [ -z "$V4L2" ]; then
-        say 'ustreamer is not compared: there is no V4L2 device (modprobe vivid makes one, where the kernel has it)'
+        log 'ustreamer is not compared: there is no V4L2 device (modprobe vivid creates one, if the kernel has it)'
         SERVERS=${SERVERS/ustreamer/}
     elif ! command -v ustreamer >/dev/null; then
-        say 'ustreamer is not compared: it is not installed (Debian: apt-get install ustreamer)'
+        log 'ustreamer is not compared: it is not installed (Debian: apt-get install ustreamer)'
         SERVERS=${SERVERS/ustreamer/}
     fi
 }
@@ -50,9 +50,9 @@ end_server() {
     wait "$server" 2>/dev/null || true
     server=''
 }
-# On the disk the repository is on: /tmp may be memory.
+# On the same disk as the repository: /tmp may be in memory.
 folder=$(mktemp -d "$(realpath .)/target/compare-XXXXXX")
-# Who interrupts it sees what there is so far.
+# An interrupted run prints the results so far.
 finish() {
     end_server
     if [ -s "$folder/lines" ]; then
@@ -64,7 +64,7 @@ finish() {
 trap finish EXIT
 trap 'exit 130' INT TERM
 
-# exec: the process is uvicorn itself, so that it can be measured and ended.
+# exec: the process becomes uvicorn itself, so that it can be measured and stopped.
 uvicorn() {
     exec "$VENV/bin/python" -m uvicorn --app-dir benches/compare fastapi_app:app --host 127.0.0.1 --port 0 \
         --loop "$1" --http "$2" --no-access-log
@@ -78,14 +78,14 @@ start() {
     case $1 in
         hub)
             rm -rf "$folder/data"
-            # An admin: the paces of quotas do not hold for it.
+            # The rate limits of quotas do not apply to an admin.
             token=$("$HUB" token add --role admin load --data "$folder/data" 2>/dev/null)
             RUST_LOG=warn "$HUB" serve --data "$folder/data" --listen 127.0.0.1:0 >"$out" 2>&1 &
             ;;
         hyper | plain) "$LOAD" serve-bare "$1" >"$out" 2>&1 & ;;
-        # What `pip install fastapi uvicorn` gives.
+        # The defaults of `pip install fastapi uvicorn`.
         fastapi) uvicorn asyncio h11 >"$out" 2>&1 & ;;
-        # The same service on the fastest event loop and parser there are for it.
+        # The same service on its fastest event loop and parser.
         fastapi-uvloop) uvicorn uvloop httptools >"$out" 2>&1 & ;;
         ustreamer)
             local port
@@ -98,7 +98,7 @@ start() {
     server=$!
     for ((tries = 0; tries < 150; tries++)); do
         url=$(grep -oEm1 'http://127\.0\.0\.1:[0-9]+' "$out" || true)
-        # ustreamer's port is known before it listens.
+        # The port of ustreamer is known before it listens.
         [ -z "$url" ] || ! (exec 3<>"/dev/tcp/127.0.0.1/${url##*:}") 2>/dev/null || return 0
         kill -0 "$server" 2>/dev/null || break
         sleep 0.1
@@ -107,7 +107,8 @@ start() {
     fail "$1 does not listen"
 }
 
-# measure NAME SERVER COMMAND ARG...: one line of JSON. Again while other programs disturb it; the least disturbed stands.
+# measure NAME SERVER COMMAND ARG...: measures once, as one line of JSON. Repeats while other programs disturb it, and keeps
+# the least disturbed measurement.
 measure() {
     local name=$1 label=$2 command=$3 try others least=1000
     shift 3
@@ -123,16 +124,16 @@ measure() {
             cp "$folder/try" "$folder/line"
         fi
         [ "$others" -gt "$OTHERS" ] || break
-        say "other programs used $others % of the machine: $name, $label (try $try of $TRIES)"
+        log "other programs used $others % of the machine: $name, $label (try $try of $TRIES)"
     done
     cat "$folder/line" >>"$folder/lines"
 }
-# all NAME COMMAND ARG...: measures each server there is, one after the other.
+# all NAME COMMAND ARG...: measures each server, one after the other.
 all() {
     local name=$1 label
     shift
     for label in hub hyper plain fastapi fastapi-uvloop; do
-        # Bare hyper only reads.
+        # Bare hyper only ingests.
         [ "$label" != hyper ] || [ "$1" = ingest ] || continue
         measure "$name" "$label" "$@"
     done
@@ -146,10 +147,10 @@ ingest() {
 }
 push() {
     if ! "$HUB" openapi | python3 -c 'import json, sys; sys.exit("post" not in json.load(sys.stdin)["paths"]["/api/camera/stream"])'; then
-        say 'push is not compared: this hub has no POST /api/camera/stream'
+        log 'push is not compared: this hub has no POST /api/camera/stream'
         return
     fi
-    # Nobody else takes a push: what a frame in a request of its own costs is what to compare with.
+    # No other server accepts a push: the comparison is with frames in requests of their own.
     measure 'push, 100 KB, 4 connections' hub ingest --push
     SERVERS=${SERVERS/hub/} all 'push, 100 KB, 4 connections' ingest
 }
@@ -157,7 +158,7 @@ fanout() {
     local fps
     for fps in 10 30; do
         all "fan-out, 100 KB, 20 viewers, $fps fps" fanout --fps "$fps"
-        # It has a camera of its own: nothing is known of its frames' age, and what it costs to take them is in its figures.
+        # It captures its own frames: their age is unknown, and its CPU time includes capturing them.
         ustreamer_fps=$fps measure "fan-out, 100 KB, 20 viewers, $fps fps" ustreamer \
             fanout --cameras 0 --watch-path /stream
     done
@@ -185,7 +186,7 @@ build
 : >"$folder/lines"
 for ((round = 1; round <= ROUNDS; round++)); do
     for test in "${tests[@]}"; do
-        say "round $round of $ROUNDS: $test"
+        log "round $round of $ROUNDS: $test"
         "$test"
     done
 done

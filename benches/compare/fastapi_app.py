@@ -1,4 +1,4 @@
-"""The camera path as a plain FastAPI service has it: newest frame in memory, MJPEG out, no checks, no authentication.
+"""The camera path as a plain FastAPI service: newest frame in memory, MJPEG output, no checks, no authentication.
 
 Run by uvicorn with uvloop and httptools, one worker (the frames live in its memory), access log off.
 """
@@ -11,7 +11,7 @@ from fastapi.responses import StreamingResponse
 
 
 class Camera:
-    """The newest frame of one camera and who waits for the next."""
+    """The newest frame of one camera, and the condition for which its viewers wait."""
 
     def __init__(self) -> None:
         self.frame = b""
@@ -56,7 +56,7 @@ async def parts(camera: Camera) -> AsyncIterator[bytes]:
                 await camera.changed.wait_for(lambda: camera.seq > seen)
                 seen, frame = camera.seq, camera.frame
             head = b"Content-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(frame)
-            # One piece: the copy costs less than a second write through the ASGI stack.
+            # In one write: the copy costs less than a second write through the ASGI stack.
             yield head + frame + b"\r\n--frame\r\n"
     finally:
         camera.viewers -= 1

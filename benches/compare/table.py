@@ -1,13 +1,13 @@
-"""Makes the table of a comparison: medians over the rounds, and ratios to the hub.
+"""Prints the table of a comparison: medians over the rounds, and ratios to the hub.
 
-Usage: table.py FILE, one line of JSON a measurement, as `hub-load` prints it.
+Usage: table.py FILE, with one line of JSON for each measurement, as `hub-load` prints it.
 """
 
 import json
 import statistics
 import sys
 
-# Figure, its column, how it is shown.
+# Key, column title, format.
 COLUMNS = (
     ("frames_per_s", "frames/s", "{:.0f}"),
     ("requests_per_s", "requests/s", "{:.0f}"),
