@@ -135,7 +135,7 @@ async fn watch(client: HubClient, cameras: Vec<ModuleId>, end: Instant) -> Resul
                 ages.push(clock.now().since(frame.captured_at).as_secs_f64());
                 live.acknowledge(&frame.module_id, frame.seq).await?;
             }
-            Some(Live::Said(_)) => {}
+            Some(Live::Message(_)) => {}
             None => break,
         }
     }

@@ -24,7 +24,7 @@ use crate::{
 #[allow(clippy::large_enum_variant)] // Taken apart at once, never kept.
 pub enum Live {
     /// A text message.
-    Said(LiveMessage),
+    Message(LiveMessage),
     /// A frame of a camera that is [watched](LiveStream::watch).
     Frame(LiveFrame),
 }
@@ -117,7 +117,7 @@ impl LiveStream {
         loop {
             match self.receive().await? {
                 None => return Ok(None),
-                Some(Live::Said(message)) => return Ok(Some(message)),
+                Some(Live::Message(message)) => return Ok(Some(message)),
                 Some(Live::Frame(_)) => {}
             }
         }
@@ -136,7 +136,7 @@ impl LiveStream {
                 None | Some(Ok(Message::Close(_))) => return Ok(None),
                 Some(Ok(Message::Text(text))) => {
                     let message = serde_json::from_str(&text).map_err(|e| self.not_a_hub(e.to_string()))?;
-                    return Ok(Some(Live::Said(message)));
+                    return Ok(Some(Live::Message(message)));
                 }
                 Some(Ok(Message::Binary(bytes))) => {
                     let frame = LiveFrame::read(bytes).map_err(|e| self.not_a_hub(e.to_string()))?;

@@ -21,7 +21,7 @@ impl Api {
     }
 
     /// The status of a GET without headers.
-    async fn opens(&self, url: &str) -> u16 {
+    async fn status_of(&self, url: &str) -> u16 {
         self.open(Method::GET, url).open().await.status().as_u16()
     }
 }
@@ -150,12 +150,12 @@ async fn a_signed_url_opens_exactly_its_target_until_it_expires() {
         !url.contains(&api.admin) && url.starts_with("/api/camera/snapshot?module_id=porch&sig="),
         "{url}"
     );
-    assert_eq!(api.opens(url).await, 200);
+    assert_eq!(api.status_of(url).await, 200);
     let other_order = url
         .split_once("?module_id=porch&")
         .map(|(path, sig)| format!("{path}?{sig}&module_id=porch"))
         .unwrap();
-    assert_eq!(api.opens(&other_order).await, 200);
+    assert_eq!(api.status_of(&other_order).await, 200);
     for changed in [
         url.replace("porch", "attic"),
         url.replace("snapshot", "stream"),
@@ -165,13 +165,13 @@ async fn a_signed_url_opens_exactly_its_target_until_it_expires() {
         url.replace("/api/camera/snapshot?module_id=porch", "/api/sensors?"),
         format!("{url}&{}", url.split_once('&').unwrap().1),
     ] {
-        assert_eq!(api.opens(&changed).await, 401, "{changed}");
+        assert_eq!(api.status_of(&changed).await, 401, "{changed}");
     }
     assert_eq!(api.open(Method::POST, url).send().await.status, 405);
     api.hub.advance(Duration::from_secs(59));
-    assert_eq!(api.opens(url).await, 200);
+    assert_eq!(api.status_of(url).await, 200);
     api.hub.advance(Duration::from_secs(1));
-    assert_eq!(api.opens(url).await, 401);
+    assert_eq!(api.status_of(url).await, 401);
     api.stop().await;
 }
 
@@ -192,14 +192,14 @@ async fn a_signed_url_ends_with_the_token_or_session_that_issued_it() {
     let by_session = sign(api.open(Method::POST, "/api/auth/url").header("cookie", &cookie)).ok().await;
     let urls = [by_token["url"].as_str().unwrap(), by_session["url"].as_str().unwrap()];
     for url in urls {
-        assert_eq!(api.opens(url).await, 200);
+        assert_eq!(api.status_of(url).await, 200);
     }
 
     api.delete(&format!("/api/auth/tokens/{}", made["id"].as_str().unwrap())).ok().await;
     api.open(Method::POST, "/api/auth/logout").header("cookie", &cookie).ok().await;
 
     for url in urls {
-        assert_eq!(api.opens(url).await, 401);
+        assert_eq!(api.status_of(url).await, 401);
     }
     api.stop().await;
 }

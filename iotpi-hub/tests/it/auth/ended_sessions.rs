@@ -1,8 +1,6 @@
 //! Long-lived connections end with the session or token that opened them, even if another program such as
 //! `iotpi-hub user` ended it.
 
-use std::time::Duration;
-
 use http::Method;
 use iotpi_core::{HubClient, Subscription, UserName};
 use iotpi_hub::auth::{
@@ -11,18 +9,17 @@ use iotpi_hub::auth::{
     user,
 };
 use serde_json::json;
-use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::{
     Message, client::IntoClientRequest as _, protocol::frame::coding::CloseCode,
 };
 
-use crate::support::api::{Api, id, jpeg};
+use crate::support::{
+    api::{Api, id, jpeg},
+    wait::bounded,
+};
 
-/// Long enough for a busy machine. A test that waits this long has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Issues a token. Returns its id and secret.
-async fn revocable(api: &Api) -> (String, String) {
+/// Issues a token; returns its id and its secret.
+async fn issue_token(api: &Api) -> (String, String) {
     let new = NewToken { name: UserName::new("display").unwrap(), role: Role::Viewer, module_id: None };
     let issued = issue(api.hub.store().as_ref(), new, iotpi_core::SystemClock::shared().now()).await.unwrap();
     (issued.info.id, issued.token)
@@ -31,18 +28,18 @@ async fn revocable(api: &Api) -> (String, String) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_live_connection_ends_with_its_token() {
     let api = Api::start().await;
-    let (token_id, token) = revocable(&api).await;
+    let (token_id, token) = issue_token(&api).await;
     let client = |token: &str| HubClient::new(&api.hub.url()).unwrap().with_token(token.to_owned());
     let mut revoked = client(&token).live(&Subscription::default()).await.unwrap();
     let mut other = client(&api.admin).live(&Subscription::default()).await.unwrap();
 
     api.hub.store().revoke_token(&token_id).await.unwrap();
 
-    let ends = async { while let Ok(Some(_)) = revoked.next().await {} };
-    timeout(PATIENCE, ends).await.expect("it ends");
+    let end = async { while let Ok(Some(_)) = revoked.next().await {} };
+    bounded("the end of the live connection", end).await;
     api.post("/api/sensors/temperature", json!({"module_id": "shed", "value": 1})).ok().await;
-    let goes_on = async { while !format!("{:?}", other.next().await.unwrap().unwrap()).contains("shed") {} };
-    timeout(PATIENCE, goes_on).await.expect("the other one goes on");
+    let event = async { while !format!("{:?}", other.next().await.unwrap().unwrap()).contains("shed") {} };
+    bounded("an event on the other live connection", event).await;
     api.stop().await;
 }
 
@@ -62,21 +59,21 @@ async fn a_live_connection_ends_with_its_session_and_a_close_code() {
 
     user::set_password(store.as_ref(), &name, "remembered-one".to_owned()).await.unwrap();
 
-    let closes = async {
+    let close = async {
         loop {
-            if let Message::Close(why) = futures_util::StreamExt::next(&mut live).await.unwrap().unwrap() {
-                return why.unwrap().code;
+            if let Message::Close(frame) = futures_util::StreamExt::next(&mut live).await.unwrap().unwrap() {
+                return frame.unwrap().code;
             }
         }
     };
-    assert_eq!(timeout(PATIENCE, closes).await.expect("it ends"), CloseCode::Policy);
+    assert_eq!(bounded("the end of the live connection", close).await, CloseCode::Policy);
     api.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_camera_stream_ends_with_its_token() {
     let api = Api::start().await;
-    let (token_id, token) = revocable(&api).await;
+    let (token_id, token) = issue_token(&api).await;
     api.call(Method::POST, "/api/camera/frame?module_id=yard").jpeg(jpeg(8, 8, 0)).ok().await;
     let client = HubClient::new(&api.hub.url()).unwrap().with_token(token);
     let mut frames = client.frames(Some(&id("yard"))).await.unwrap();
@@ -84,8 +81,8 @@ async fn a_camera_stream_ends_with_its_token() {
 
     api.hub.store().revoke_token(&token_id).await.unwrap();
 
-    // Frames of the camera or no-signal frames.
-    let ends = async { while let Ok(Some(_)) = frames.next().await {} };
-    timeout(PATIENCE, ends).await.expect("it ends");
+    // No-signal frames may follow.
+    let end = async { while let Ok(Some(_)) = frames.next().await {} };
+    bounded("the end of the stream", end).await;
     api.stop().await;
 }

@@ -54,11 +54,11 @@ fn uuid() -> u64 {
 }
 
 #[tokio::test]
-async fn every_operation_is_open_or_answers_nobody_with_401() {
+async fn every_operation_is_public_or_answers_401_without_credentials() {
     let api = Api::start().await;
 
     for (method, path, id, open) in operations() {
-        // The head of an endless stream is enough.
+        // Only the head of the response is read: some streams are endless.
         let status = request(&api, &method, &path).open().await.status().as_u16();
 
         if open {

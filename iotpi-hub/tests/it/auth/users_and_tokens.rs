@@ -74,7 +74,7 @@ async fn a_session_lasts_until_logout() {
 }
 
 #[tokio::test]
-async fn a_session_ends_after_its_days() {
+async fn a_session_ends_after_its_configured_days() {
     let api = Api::with_manual_clock().await;
     let cookie = first_admin(&api).await;
     let modules =
@@ -111,7 +111,7 @@ async fn the_eleventh_failed_login_in_a_minute_is_refused_even_with_the_right_pa
 }
 
 #[tokio::test]
-async fn tokens_are_issued_shown_once_listed_without_secret_and_revoked_at_once() {
+async fn the_secret_of_a_token_is_returned_once_and_a_revocation_takes_effect_at_once() {
     let api = Api::with_manual_clock().await;
     let make = |body: Value| api.post("/api/auth/tokens", body);
 
@@ -138,7 +138,7 @@ async fn tokens_are_issued_shown_once_listed_without_secret_and_revoked_at_once(
 }
 
 #[tokio::test]
-async fn a_module_token_has_a_module_and_no_other_token_has_one() {
+async fn only_a_module_token_names_a_module() {
     let api = Api::start().await;
     let make = |body: Value| api.post("/api/auth/tokens", body);
 
@@ -154,7 +154,7 @@ async fn a_module_token_has_a_module_and_no_other_token_has_one() {
 }
 
 #[tokio::test]
-async fn a_jwt_says_what_its_owner_is_for_15_minutes_and_makes_no_other() {
+async fn a_jwt_has_the_rights_of_its_owner_for_15_minutes_and_cannot_be_exchanged_for_another() {
     let api = Api::with_manual_clock().await;
     let operator = api.token(Role::Operator).await;
     let jwt = api.call(Method::POST, "/api/auth/jwt").token(&operator).ok().await;
@@ -174,7 +174,7 @@ async fn a_jwt_says_what_its_owner_is_for_15_minutes_and_makes_no_other() {
 }
 
 #[tokio::test]
-async fn an_anonymous_network_delivers_and_does_nothing_else() {
+async fn clients_in_an_anonymous_network_can_only_deliver() {
     let api = Api::with_config(anonymous()).await;
     let nobody = |method: Method, path: &str| api.open(method, path);
     let reading = json!({"module_id": "a", "value": 1});

@@ -13,7 +13,7 @@ const FRAME: &str = "/api/camera/frame?module_id=porch";
 
 impl Api {
     /// The number of frames of the camera, and the size of the newest.
-    async fn seen(&self) -> (u64, u64) {
+    async fn frames_and_size(&self) -> (u64, u64) {
         let camera = &self.get("/api/cameras").ok().await["items"][0];
         (camera["frames"].as_u64().unwrap_or_default(), camera["bytes"].as_u64().unwrap_or_default())
     }
@@ -66,7 +66,7 @@ async fn requests_are_the_same_in_many_small_packets_or_in_one() {
     assert_eq!(at_once.answer().await.0.status(), 200);
     assert_eq!(at_once.answer().await.0.status(), 200);
     assert_eq!(at_once.answer().await.1["status"], "ok");
-    assert_eq!(api.seen().await, (3, picture.len() as u64));
+    assert_eq!(api.frames_and_size().await, (3, picture.len() as u64));
     api.stop().await;
 }
 
@@ -113,7 +113,7 @@ async fn a_truncated_frame_is_not_published() {
     wire.half_close().await;
 
     wire.wait_for_close().await;
-    assert_eq!(api.seen().await, (1, good.len() as u64));
+    assert_eq!(api.frames_and_size().await, (1, good.len() as u64));
     api.stop().await;
 }
 
@@ -137,7 +137,7 @@ async fn a_too_large_or_endless_body_is_rejected_and_not_kept() {
         sent += 1;
     }
 
-    assert!(sent < 200, "the hub took 200 MiB of one frame");
+    assert!(sent < 200, "the hub read 200 MiB of one frame");
     assert_eq!(api.get("/api/cameras").ok().await["items"], json!([]));
     api.stop().await;
 }
@@ -229,8 +229,8 @@ async fn a_camera_that_stalls_within_a_frame_does_not_delay_the_shutdown() {
     wire.head(&format!("POST {FRAME}"), &api.admin, &[("content-length", "5000")]).await;
     wire.send(&jpeg(8, 8, 5000)[..100]).await;
 
-    // Far less than the minute that a body may take.
-    tokio::time::timeout(std::time::Duration::from_secs(30), api.stop()).await.expect("the hub stops");
+    // The hub stops before the minute in which the body may arrive, because it closes the connection.
+    tokio::time::timeout(std::time::Duration::from_secs(30), api.stop()).await.expect("the hub did not stop");
 
     wire.wait_for_close().await;
 }

@@ -14,10 +14,11 @@ use tokio::task::JoinHandle;
 use crate::support::{
     api::{Api, NOW_SECS, id, jpeg},
     faulty_network::{Fault, Proxy},
+    wait::LIMIT,
 };
 
-fn picture(filling: usize) -> Frame {
-    Frame::from_jpeg(Bytes::from(jpeg(8, 8, filling)), SystemClock::new().now()).unwrap()
+fn frame(content_bytes: usize) -> Frame {
+    Frame::from_jpeg(Bytes::from(jpeg(8, 8, content_bytes)), SystemClock::new().now()).unwrap()
 }
 
 async fn porch(api: &Api) -> HubClient {
@@ -28,7 +29,10 @@ fn push(client: HubClient, mut frames: FrameReceiver) -> JoinHandle<Result<(), U
     tokio::spawn(async move { client.stream_frames(&id("porch"), &mut frames).await })
 }
 
-async fn until(publisher: &FramePublisher, met: impl FnMut(&PublisherState) -> bool) -> PublisherState {
+async fn wait_for_state(
+    publisher: &FramePublisher,
+    met: impl FnMut(&PublisherState) -> bool,
+) -> PublisherState {
     publisher.changes().wait_for(met).await.unwrap().clone()
 }
 
@@ -37,40 +41,40 @@ async fn camera(api: &Api) -> WatchedCamera {
 }
 
 #[tokio::test]
-async fn published_frames_reach_the_viewers_and_the_camera_learns_their_number() {
+async fn published_frames_reach_the_viewers_and_the_publisher_knows_their_number() {
     let api = Api::start().await;
     let (publisher, frames) = FramePublisher::channel();
     let pushing = push(porch(&api).await, frames);
     let viewer = HubClient::new(&api.hub.url()).unwrap().with_token(&api.admin);
 
-    publisher.publish(picture(100_000));
-    let first = until(&publisher, |state| state.online).await;
+    publisher.publish(frame(100_000));
+    let first = wait_for_state(&publisher, |state| state.online).await;
     let mut stream = viewer.frames(Some(&id("porch"))).await.unwrap();
     let newest = stream.next().await.unwrap().unwrap();
-    until(&publisher, |state| state.viewers == 1).await;
-    publisher.publish(picture(50_000));
+    wait_for_state(&publisher, |state| state.viewers == 1).await;
+    publisher.publish(frame(50_000));
     let next = stream.next().await.unwrap().unwrap();
     drop(stream);
-    until(&publisher, |state| state.viewers == 0).await;
+    wait_for_state(&publisher, |state| state.viewers == 0).await;
     drop(publisher);
 
     pushing.await.unwrap().unwrap();
     assert_eq!(first.viewers, 0);
-    assert_eq!((newest, next), (picture(100_000).jpeg().clone(), picture(50_000).jpeg().clone()));
+    assert_eq!((newest, next), (frame(100_000).jpeg().clone(), frame(50_000).jpeg().clone()));
     let seen = camera(&api).await.camera;
     assert_eq!((seen.frames, seen.missing, seen.refused), (2, 0, 0));
     api.stop().await;
 }
 
 #[tokio::test]
-async fn capture_times_are_converted_to_the_hubs_clock_however_wrong_the_cameras_clock_is() {
+async fn capture_times_are_converted_to_the_hubs_clock_if_the_cameras_clock_is_wrong() {
     let api = Api::with_manual_clock().await;
     let (publisher, frames) = FramePublisher::channel();
     let _pushing = push(porch(&api).await, frames);
-    let frame = picture(1000);
+    let frame = frame(1000);
 
     publisher.publish(frame.clone());
-    until(&publisher, |state| state.online).await;
+    wait_for_state(&publisher, |state| state.online).await;
 
     // The hub's clock stands still. The rest is half a round trip and the time from capture to sending.
     let seen = camera(&api).await.camera;
@@ -85,7 +89,7 @@ async fn a_module_cannot_publish_frames_of_another() {
     let api = Api::start().await;
     let client = HubClient::new(&api.hub.url()).unwrap().with_token(api.module("attic").await);
     let (publisher, frames) = FramePublisher::channel();
-    publisher.publish(picture(1000));
+    publisher.publish(frame(1000));
 
     let error = push(client, frames).await.unwrap().unwrap_err();
 
@@ -98,8 +102,8 @@ async fn a_stopping_hub_ends_frame_streams_and_does_not_wait_for_them() {
     let api = Api::start().await;
     let (publisher, frames) = FramePublisher::channel();
     let pushing = push(porch(&api).await, frames);
-    publisher.publish(picture(1000));
-    until(&publisher, |state| state.online).await;
+    publisher.publish(frame(1000));
+    wait_for_state(&publisher, |state| state.online).await;
 
     api.stop().await;
 
@@ -107,17 +111,17 @@ async fn a_stopping_hub_ends_frame_streams_and_does_not_wait_for_them() {
 }
 
 /// Publishes a frame of a unique size, and waits until it is the newest at the hub.
-async fn arrives(hub: &TestHub, token: &str, publisher: &FramePublisher, filling: usize) {
-    let shown = picture(filling);
+async fn publish_and_wait(hub: &TestHub, token: &str, publisher: &FramePublisher, content_bytes: usize) {
+    let frame = frame(content_bytes);
     let viewer = HubClient::new(&hub.url()).unwrap().with_token(token);
-    publisher.publish(shown.clone());
+    publisher.publish(frame.clone());
     let arriving = async {
-        while viewer.snapshot(Some(&id("porch"))).await.ok().as_ref() != Some(shown.jpeg()) {
+        while viewer.snapshot(Some(&id("porch"))).await.ok().as_ref() != Some(frame.jpeg()) {
             tokio::task::yield_now().await;
         }
     };
-    let arrived = tokio::time::timeout(Duration::from_secs(60), arriving).await;
-    assert!(arrived.is_ok(), "the picture of {filling} did not arrive: {:?}", publisher.state());
+    let arrived = tokio::time::timeout(LIMIT, arriving).await;
+    assert!(arrived.is_ok(), "the frame of {content_bytes} bytes did not arrive: {:?}", publisher.state());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -132,23 +136,23 @@ async fn through_every_network_fault_and_hub_restarts_the_publisher_reconnects()
     let (publisher, frames) = FramePublisher::channel();
     let line = client.with_deadline(Duration::from_secs(1)).uplink(id("porch"));
     let sending = tokio::spawn(async move { frames.forward_to(&line).await });
-    arrives(&hub, &viewer, &publisher, 1).await;
+    publish_and_wait(&hub, &viewer, &publisher, 1).await;
 
     for (round, fault) in Fault::ALL.into_iter().enumerate() {
         proxy.set(fault, 700);
-        for filling in 0..5 {
-            publisher.publish(picture(50_000 + 100 * filling));
+        for extra in 0..5 {
+            publisher.publish(frame(50_000 + 100 * extra));
             tokio::task::yield_now().await;
         }
         if round % 2 == 0 {
             hub.stop().await.unwrap();
-            publisher.publish(picture(10));
+            publisher.publish(frame(10));
             hub = TestHub::with_store(Config::default(), &store).await.unwrap();
             proxy.move_to(hub.address());
         }
         proxy.set(Fault::None, 0);
 
-        arrives(&hub, &viewer, &publisher, 1000 + round).await;
+        publish_and_wait(&hub, &viewer, &publisher, 1000 + round).await;
     }
 
     drop(publisher);

@@ -10,13 +10,13 @@ use serde_json::{Value, json};
 use crate::support::api::{Api, NOW_SECS, jpeg};
 
 impl Api {
-    async fn show(&self, camera: &str, jpeg: Vec<u8>) -> Value {
+    async fn upload(&self, camera: &str, jpeg: Vec<u8>) -> Value {
         self.call(Method::POST, &format!("/api/camera/frame?module_id={camera}")).jpeg(jpeg).ok().await
     }
 }
 
 /// Reads a stream until the data satisfies `enough`.
-async fn until(body: &mut Incoming, enough: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+async fn read_until(body: &mut Incoming, enough: impl Fn(&[u8]) -> bool) -> Vec<u8> {
     let mut read = Vec::new();
     while !enough(&read) {
         let frame = body.frame().await.expect("the stream ended early").unwrap();
@@ -34,11 +34,11 @@ async fn an_upload_returns_the_viewers_and_its_frame_is_the_snapshot() {
     let api = Api::with_manual_clock().await;
     let picture = jpeg(640, 480, 1000);
 
-    let receipt = api.show("porch", picture.clone()).await;
+    let receipt = api.upload("porch", picture.clone()).await;
     let snapshot = api.get("/api/camera/snapshot").send().await;
     let etag = snapshot.header("etag").to_owned();
     let unchanged = api.get("/api/camera/snapshot").header("if-none-match", &etag).send().await;
-    api.show("porch", picture.clone()).await;
+    api.upload("porch", picture.clone()).await;
     let changed = api.get("/api/camera/snapshot").header("if-none-match", &etag).send().await;
 
     assert_eq!(receipt, json!({"viewers": 0, "seq": 1}));
@@ -60,15 +60,15 @@ async fn an_upload_returns_the_viewers_and_its_frame_is_the_snapshot() {
 async fn a_viewer_gets_the_newest_frame_at_once_and_then_each_new_one() {
     let api = Api::start().await;
     let (first, second) = (jpeg(8, 8, 100), jpeg(16, 16, 200_000));
-    api.show("camera", jpeg(4, 4, 1)).await;
-    api.show("camera", first.clone()).await;
+    api.upload("camera", jpeg(4, 4, 1)).await;
+    api.upload("camera", first.clone()).await;
 
     let response = api.get("/api/camera/stream").open().await;
     let content_type = response.headers()["content-type"].to_str().unwrap().to_owned();
     let mut body = response.into_body();
-    let at_once = until(&mut body, |read| read.len() > 20 && ends_a_part(read)).await;
-    let receipt = api.show("camera", second.clone()).await;
-    let next = until(&mut body, ends_a_part).await;
+    let at_once = read_until(&mut body, |read| read.len() > 20 && ends_a_part(read)).await;
+    let receipt = api.upload("camera", second.clone()).await;
+    let next = read_until(&mut body, ends_a_part).await;
 
     assert_eq!(content_type, "multipart/x-mixed-replace; boundary=frame");
     let text = String::from_utf8_lossy(&at_once);
@@ -86,12 +86,12 @@ async fn a_stream_waits_for_the_first_frame_of_a_registered_module() {
     let api = Api::start().await;
     api.put("/api/modules/porch", json!({})).ok().await;
     let mut body = api.get("/api/camera/stream?module_id=porch").open().await.into_body();
-    until(&mut body, |read| read == b"--frame\r\n").await;
+    read_until(&mut body, |read| read == b"--frame\r\n").await;
 
-    let receipt = api.show("porch", jpeg(8, 8, 10)).await;
+    let receipt = api.upload("porch", jpeg(8, 8, 10)).await;
 
     assert_eq!(receipt["viewers"], 1);
-    until(&mut body, ends_a_part).await;
+    read_until(&mut body, ends_a_part).await;
     assert_eq!(api.get("/api/camera/stream?module_id=nobody").problem().await.0, 404);
     assert_eq!(api.get("/api/camera/snapshot?module_id=nobody").problem().await.0, 404);
     drop(body);
@@ -101,9 +101,9 @@ async fn a_stream_waits_for_the_first_frame_of_a_registered_module() {
 #[tokio::test]
 async fn a_stream_ends_when_its_camera_is_removed() {
     let api = Api::start().await;
-    api.show("porch", jpeg(8, 8, 10)).await;
+    api.upload("porch", jpeg(8, 8, 10)).await;
     let mut body = api.get("/api/camera/stream").open().await.into_body();
-    until(&mut body, |read| read.len() > 20 && ends_a_part(read)).await;
+    read_until(&mut body, |read| read.len() > 20 && ends_a_part(read)).await;
 
     api.delete("/api/modules/porch").ok().await;
 
@@ -116,8 +116,8 @@ async fn a_stream_ends_when_its_camera_is_removed() {
 async fn with_several_cameras_a_request_has_to_name_one() {
     let api = Api::start().await;
     assert_eq!(api.get("/api/camera/snapshot").problem().await.0, 404);
-    api.show("porch", jpeg(8, 8, 1)).await;
-    api.show("attic", jpeg(8, 8, 2)).await;
+    api.upload("porch", jpeg(8, 8, 1)).await;
+    api.upload("attic", jpeg(8, 8, 2)).await;
 
     let answer = api.get("/api/camera/snapshot").send().await;
 
@@ -194,17 +194,17 @@ async fn a_frame_may_be_sent_in_a_form_and_defaults_to_the_module_of_the_token_o
 #[tokio::test]
 async fn a_lost_camera_shows_no_signal_and_recovers_by_itself() {
     let api = Api::with_manual_clock().await;
-    api.show("porch", jpeg(8, 8, 1)).await;
+    api.upload("porch", jpeg(8, 8, 1)).await;
     let mut body = api.get("/api/camera/stream").open().await.into_body();
-    let present = until(&mut body, |read| read.len() > 20 && ends_a_part(read)).await;
+    let present = read_until(&mut body, |read| read.len() > 20 && ends_a_part(read)).await;
 
     api.hub.advance(std::time::Duration::from_secs(5));
-    let lost = until(&mut body, ends_a_part).await;
-    let again = until(&mut body, ends_a_part).await;
+    let lost = read_until(&mut body, ends_a_part).await;
+    let again = read_until(&mut body, ends_a_part).await;
     let camera = api.get("/api/cameras").ok().await["items"][0].clone();
     let snapshot = api.get("/api/camera/snapshot").send().await;
-    api.show("porch", jpeg(8, 8, 2)).await;
-    let back = next_good(&mut body).await;
+    api.upload("porch", jpeg(8, 8, 2)).await;
+    let back = next_camera_part(&mut body).await;
 
     assert!(!has(&present, "X-Signal: none"));
     assert!(has(&lost, "X-Signal: none\r\n") && has(&again, "X-Signal: none\r\n"));
@@ -221,9 +221,9 @@ fn has(part: &[u8], text: &str) -> bool {
 }
 
 /// The next part with a frame of the camera. A no-signal frame may have been sent before it.
-async fn next_good(body: &mut Incoming) -> Vec<u8> {
+async fn next_camera_part(body: &mut Incoming) -> Vec<u8> {
     loop {
-        let part = until(body, ends_a_part).await;
+        let part = read_until(body, ends_a_part).await;
         if !has(&part, "X-Signal") {
             return part;
         }

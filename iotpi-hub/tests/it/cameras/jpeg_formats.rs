@@ -9,6 +9,7 @@ use zune_jpeg::{JpegDecoder, zune_core::bytestream::ZCursor};
 
 use crate::support::{
     api::{Api, NOW, jpeg},
+    wait::bounded,
     wire::Wire,
 };
 
@@ -28,7 +29,7 @@ fn has_tables(jpeg: &[u8]) -> bool {
 }
 
 /// Frames with the same content as [`WHOLE`].
-fn relatives() -> Vec<(&'static str, Vec<u8>)> {
+fn equivalent_frames() -> Vec<(&'static str, Vec<u8>)> {
     let behind = |bytes: &[u8]| [WHOLE, bytes].concat();
     let before = |bytes: &[u8]| [bytes, WHOLE].concat();
     vec![
@@ -72,11 +73,11 @@ impl Api {
 }
 
 #[tokio::test]
-async fn every_frame_becomes_a_complete_jpeg_by_any_upload() {
+async fn every_way_of_upload_turns_a_frame_into_a_complete_jpeg() {
     let api = Api::start().await;
     let expected = pixels(WHOLE);
 
-    for (name, picture) in relatives() {
+    for (name, picture) in equivalent_frames() {
         api.call(Method::POST, "/api/camera/frame?module_id=fast").jpeg(picture.clone()).ok().await;
         let mut chunked = Wire::to(&api.hub).await;
         let fields = [("content-type", "image/jpeg"), ("transfer-encoding", "chunked")];
@@ -126,17 +127,17 @@ async fn viewers_and_recordings_get_the_tables_a_camera_omits() {
     assert_eq!(pixels(&whole), pixels(WHOLE));
     assert!(streamed.windows(whole.len()).any(|bytes| bytes == whole));
     let frame = format!("/api/cameras/porch/recordings/frame?at={}", crate::support::api::NOW_SECS);
-    let recorded = tokio::time::timeout(std::time::Duration::from_secs(30), async {
+    let recorded = bounded("the frame is recorded", async {
         loop {
             let answer = api.get(&frame).send().await;
             if answer.status == 200 {
                 return answer.body;
             }
-            // Frames are written once the clock advances.
+            // Frames are written when the clock advances.
             api.hub.advance(std::time::Duration::from_secs(1));
         }
     });
-    assert_eq!(recorded.await.unwrap(), whole);
+    assert_eq!(recorded.await, whole);
     drop(stream);
     api.stop().await;
 }
@@ -144,7 +145,7 @@ async fn viewers_and_recordings_get_the_tables_a_camera_omits() {
 #[tokio::test]
 async fn a_truncated_frame_is_rejected_with_any_surrounding_bytes() {
     let api = Api::start().await;
-    // An EXIF thumbnail has an end-of-image marker of its own.
+    // An EXIF thumbnail has an end-of-image marker too.
     let thumbnail = [&[0xFF, 0xD8, 0xFF, 0xE1, 0, 8, 0xFF, 0xD8, 0xFF, 0xD9, 1, 2][..], &WHOLE[2..]].concat();
 
     for cut in [

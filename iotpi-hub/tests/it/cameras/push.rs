@@ -18,7 +18,7 @@ fn part(jpeg: &[u8], fields: &str) -> Vec<u8> {
 
 impl Api {
     /// An open stream with its first receipt.
-    async fn pushing(&self, first: &[u8]) -> (Wire, Value) {
+    async fn push(&self, first: &[u8]) -> (Wire, Value) {
         let mut wire = Wire::to(&self.hub).await;
         wire.head(PUSH, &self.admin, &FIELDS).await;
         wire.chunk(part(first, "")).await;
@@ -36,7 +36,7 @@ impl Api {
 #[tokio::test]
 async fn frames_are_published_as_they_arrive_and_receipts_count_the_viewers() {
     let api = Api::start().await;
-    let (mut wire, first) = api.pushing(&jpeg(8, 8, 1)).await;
+    let (mut wire, first) = api.push(&jpeg(8, 8, 1)).await;
     assert_eq!(first, json!({"viewers": 0, "seq": 1}));
 
     let viewer = api.get("/api/camera/stream").open().await;
@@ -63,7 +63,7 @@ async fn frames_are_published_as_they_arrive_and_receipts_count_the_viewers() {
 #[tokio::test]
 async fn parts_without_a_length_end_at_the_boundary() {
     let api = Api::start().await;
-    let (mut wire, _) = api.pushing(&jpeg(8, 8, 1)).await;
+    let (mut wire, _) = api.push(&jpeg(8, 8, 1)).await;
     let second = jpeg(8, 8, 70_000);
 
     wire.chunk([b"--x\r\nContent-Type: image/jpeg\r\n\r\n", &second[..], b"\r\n--x--"].concat()).await;
@@ -78,7 +78,7 @@ async fn parts_without_a_length_end_at_the_boundary() {
 async fn an_invalid_frame_is_reported_once_and_the_stream_continues() {
     let api = Api::start().await;
     let good = jpeg(8, 8, 1);
-    let (mut wire, _) = api.pushing(&good).await;
+    let (mut wire, _) = api.push(&good).await;
 
     for (bad, fields, kind) in [
         (&b"GIF89a"[..], "", "unprocessable"),
@@ -141,8 +141,8 @@ async fn invalid_parts_anywhere_in_a_stream_do_not_affect_the_others() {
         for at in 0..3 {
             let camera = format!("c{i}-{at}");
             let parts = [&good[..], &good, &good];
-            let (before, behind) = parts.split_at(at);
-            let stream = [before.concat(), bad.repeat(4), behind.concat(), b"--x--\r\n".to_vec()].concat();
+            let (before, after) = parts.split_at(at);
+            let stream = [before.concat(), bad.repeat(4), after.concat(), b"--x--\r\n".to_vec()].concat();
             let mut wire = Wire::to(&api.hub).await;
             wire.head(&format!("POST /api/camera/stream?module_id={camera}"), &api.admin, &FIELDS).await;
             wire.chunk(stream).await;
@@ -156,9 +156,9 @@ async fn invalid_parts_anywhere_in_a_stream_do_not_affect_the_others() {
             }
             let cameras = api.get("/api/cameras").ok().await;
             let items = cameras["items"].as_array().unwrap();
-            let seen = items.iter().find(|item| item["module_id"] == camera.as_str()).unwrap();
-            assert_eq!((seen["frames"].as_u64(), receipts), (Some(3), 1), "{name} at {at}: {seen}");
-            assert_eq!(seen["refused"], 4, "{name} at {at}");
+            let info = items.iter().find(|item| item["module_id"] == camera.as_str()).unwrap();
+            assert_eq!((info["frames"].as_u64(), receipts), (Some(3), 1), "{name} at {at}: {info}");
+            assert_eq!(info["refused"], 4, "{name} at {at}");
             assert_eq!(problems, 1, "{name} at {at}");
             api.delete(&format!("/api/modules/{camera}")).ok().await;
         }
@@ -172,7 +172,7 @@ async fn a_stream_without_its_last_boundary_publishes_its_last_frame() {
     let last = jpeg(16, 16, 300);
 
     for head in ["--x\r\n\r\n".to_owned(), format!("--x\r\nContent-Length: {}\r\n\r\n", last.len())] {
-        let (mut wire, _) = api.pushing(&jpeg(8, 8, 1)).await;
+        let (mut wire, _) = api.push(&jpeg(8, 8, 1)).await;
         wire.chunk([head.as_bytes(), &last].concat()).await;
         wire.chunk([]).await;
 
@@ -234,10 +234,10 @@ async fn a_malformed_stream_gets_a_problem_document() {
 #[tokio::test]
 async fn the_stream_of_a_removed_camera_ends_and_so_do_all_when_the_hub_stops() {
     let api = Api::start().await;
-    let (mut removed, _) = api.pushing(&jpeg(8, 8, 1)).await;
+    let (mut removed, _) = api.push(&jpeg(8, 8, 1)).await;
     api.delete("/api/modules/porch").ok().await;
     assert_eq!(removed.line().await, None);
-    let (mut last, _) = api.pushing(&jpeg(8, 8, 1)).await;
+    let (mut last, _) = api.push(&jpeg(8, 8, 1)).await;
 
     api.stop().await;
 
@@ -258,7 +258,7 @@ async fn the_hub_returns_the_time_to_any_caller_that_may_deliver() {
 #[tokio::test]
 async fn a_fresh_snapshot_is_the_next_frame_and_its_request_counts_as_a_viewer() {
     let api = Api::start().await;
-    let (mut wire, _) = api.pushing(&jpeg(8, 8, 1)).await;
+    let (mut wire, _) = api.push(&jpeg(8, 8, 1)).await;
     let second = jpeg(8, 8, 2);
 
     let fresh = api.get("/api/camera/snapshot?fresh=1").send();
@@ -275,11 +275,11 @@ async fn a_fresh_snapshot_is_the_next_frame_and_its_request_counts_as_a_viewer()
 }
 
 #[tokio::test]
-async fn ffmpeg_pushes_a_camera_and_ffmpeg_watches_it() {
+async fn ffmpeg_can_push_a_camera_and_view_it() {
     let api = Api::start().await;
     let url = format!("{}/api/camera/stream?module_id=porch", api.hub.url());
     let bearer = format!("Authorization: Bearer {}\r\n", api.admin);
-    // Without output, and killed with the test.
+    // Its output is discarded, and it is killed with the test.
     let ffmpeg = |arguments: &[&str]| {
         let mut command = tokio::process::Command::new("ffmpeg");
         command.args(["-nostdin", "-loglevel", "error"]).args(arguments).kill_on_drop(true);
@@ -309,7 +309,7 @@ async fn ffmpeg_pushes_a_camera_and_ffmpeg_watches_it() {
 #[tokio::test]
 async fn a_silent_stream_is_ended_after_a_minute() {
     let api = Api::start().await;
-    let (mut wire, _) = api.pushing(&jpeg(8, 8, 1)).await;
+    let (mut wire, _) = api.push(&jpeg(8, 8, 1)).await;
 
     // The paused clock advances while all tasks are idle.
     tokio::time::pause();
@@ -347,7 +347,7 @@ async fn a_stream_ends_with_its_token_and_a_problem() {
 #[tokio::test]
 async fn a_fresh_snapshot_of_an_idle_camera_fails_after_ten_seconds() {
     let api = Api::start().await;
-    let (wire, _) = api.pushing(&jpeg(8, 8, 1)).await;
+    let (wire, _) = api.push(&jpeg(8, 8, 1)).await;
 
     tokio::time::pause();
     let waited = api.get("/api/camera/snapshot?fresh=1").problem().await;

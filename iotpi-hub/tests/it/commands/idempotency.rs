@@ -93,7 +93,7 @@ async fn the_client_sends_the_key() {
 }
 
 /// The next command event.
-async fn told(live: &mut LiveStream) -> (String, String) {
+async fn receive_command(live: &mut LiveStream) -> (String, String) {
     loop {
         let LiveMessage::Event(numbered) = live.next().await.unwrap().unwrap() else { continue };
         if let Event::Command { command } = numbered.event {
@@ -119,7 +119,7 @@ async fn a_newer_absolute_command_supersedes_the_queued_one_and_both_are_publish
     let text = |command: &Value| command["id"].as_str().unwrap().to_owned();
     let mut events = Vec::new();
     for _ in 0..4 {
-        events.push(told(&mut live).await);
+        events.push(receive_command(&mut live).await);
     }
     let expected = [
         (text(&first), "queued"),

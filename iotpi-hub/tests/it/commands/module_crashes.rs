@@ -2,22 +2,23 @@
 //! have ended: a hazardous one ran at most once, and any other has exactly one recorded outcome.
 //!
 //! The module is a separate process (`crashing_module.rs`). The hub is real except for its clock, which jumps
-//! over leases. `IOTPI_SEED` reruns a run; `IOTPI_TORTURE=1` kills a thousand times.
+//! over leases. `IOTPI_SEED` repeats a run; `IOTPI_TORTURE=1` kills a thousand times.
 
 use std::{collections::BTreeMap, process::Stdio, time::Duration};
 
-use iotpi_core::{
-    Clock as _, Command as Order, CommandState, Event, HubClient, LiveMessage, LiveStream, Subscription,
-    SystemClock,
-};
-use iotpi_hub::{Config, store::PageRequest, testing::TestHub};
+use iotpi_core::{CommandState, Event, HubClient, LiveMessage, LiveStream, Subscription};
+use iotpi_hub::store::PageRequest;
 use serde_json::json;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader, Lines},
-    process::{Child, ChildStdout, Command},
+    process::{Child, ChildStdout},
 };
 
-use crate::support::api::{Api, NOW, id};
+use crate::support::{
+    api::{Api, id},
+    seeded_random::{PrintSeedOnPanic, SeededRandom, seeds, torture},
+    wait::bounded,
+};
 
 /// The crash points of the module.
 const POINTS: [&str; 8] = [
@@ -30,36 +31,13 @@ const POINTS: [&str; 8] = [
     "before_report",
     "after_report",
 ];
-/// Long enough for a busy machine. A test that waits this long has failed.
-const DEADLINE: Duration = Duration::from_secs(60);
-const LEASE_AND_SOME: Duration = Duration::from_secs(31);
-
-/// Seeded random numbers (SplitMix64, Steele et al. 2014).
-struct Random(u64);
-
-impl Random {
-    fn of_the_seed() -> Self {
-        let seed = match std::env::var("IOTPI_SEED") {
-            Ok(seed) => seed.parse().expect("IOTPI_SEED is a number"),
-            Err(_) => SystemClock::new().now().as_micros().unsigned_abs(),
-        };
-        eprintln!("IOTPI_SEED={seed}");
-        Self(seed)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((z ^ (z >> 31)) % bound as u64).unwrap()
-    }
-}
+/// Longer than a lease.
+const AFTER_LEASE: Duration = Duration::from_secs(31);
 
 /// The running process of the module.
 struct Module {
     child: Child,
-    said: Lines<BufReader<ChildStdout>>,
+    stdout: Lines<BufReader<ChildStdout>>,
 }
 
 /// The state and observations of a run.
@@ -68,17 +46,17 @@ struct Run {
     token: String,
     folder: tempfile::TempDir,
     forgetful: bool,
-    random: Random,
+    random: SeededRandom,
     live: LiveStream,
     points: Vec<&'static str>,
-    deaths: BTreeMap<&'static str, u32>,
+    crashes: BTreeMap<&'static str, u32>,
     /// The final states that each command entered.
     ended: BTreeMap<String, Vec<CommandState>>,
 }
 
 impl Run {
-    async fn new(forgetful: bool) -> Self {
-        let api = Api::of(TestHub::with_manual_clock(Config::default(), NOW).await.unwrap()).await;
+    async fn new(forgetful: bool, seed: u64) -> Self {
+        let api = Api::with_manual_clock().await;
         let token = api.module("led").await;
         let client = HubClient::new(&api.hub.url()).unwrap().with_token(&api.admin);
         let live = client.live(&Subscription::default()).await.unwrap();
@@ -87,10 +65,10 @@ impl Run {
             token,
             folder: tempfile::tempdir().unwrap(),
             forgetful,
-            random: Random::of_the_seed(),
+            random: SeededRandom::new(seed),
             live,
             points: Vec::new(),
-            deaths: BTreeMap::new(),
+            crashes: BTreeMap::new(),
             ended: BTreeMap::new(),
         }
     }
@@ -100,13 +78,13 @@ impl Run {
         if self.points.is_empty() {
             self.points = POINTS.to_vec();
         }
-        let index = self.random.below(self.points.len());
+        let index = self.random.index(self.points.len());
         self.points.swap_remove(index)
     }
 
     fn start(&mut self, kill_at: &str) -> Module {
         // Runs this test binary with only the module.
-        let mut command = Command::new(std::env::current_exe().unwrap());
+        let mut command = tokio::process::Command::new(std::env::current_exe().unwrap());
         command
             .args([
                 "commands::crashing_module::the_module",
@@ -127,66 +105,68 @@ impl Run {
             command.env("FORGETFUL", "1");
         }
         let mut child = command.spawn().unwrap();
-        let said = BufReader::new(child.stdout.take().unwrap()).lines();
-        Module { child, said }
+        let stdout = BufReader::new(child.stdout.take().unwrap()).lines();
+        Module { child, stdout }
     }
 
-    async fn now(&self, id: &str) -> Order {
+    async fn command(&self, id: &str) -> iotpi_core::Command {
         self.api.hub.store().command(&id.to_owned()).await.unwrap().unwrap()
     }
 
     /// Submits a command and restarts the module until the command has ended. Returns the running module.
-    async fn order(&mut self, n: usize, mut module: (Module, &'static str)) -> (Module, &'static str) {
+    async fn run_command(&mut self, n: usize, mut module: (Module, &'static str)) -> (Module, &'static str) {
         let action = if self.random.below(2) == 0 { "open" } else { "set" };
         let command = json!({"action": action, "params": {"n": n}, "expires_in": 86_400});
         let command = self.api.post("/api/modules/led/control", command).ok().await;
         let id = command["id"].as_str().unwrap().to_owned();
-        while !self.now(&id).await.state.is_final() {
-            let died = tokio::select! {
+        while !self.command(&id).await.state.is_final() {
+            let crashed = tokio::select! {
                 _ = module.0.child.wait() => true,
-                () = ended(&mut self.live, &mut self.ended, &id) => false,
+                () = wait_for_end(&mut self.live, &mut self.ended, &id) => false,
             };
-            if died {
-                module = self.after_a_death(&id, module.1).await;
+            if crashed {
+                module = self.restart_after_crash(&id, module.1).await;
             }
         }
         module
     }
 
     /// Restarts the module while the previous lease is still valid, or after it ended.
-    async fn after_a_death(&mut self, id: &str, point: &'static str) -> (Module, &'static str) {
-        *self.deaths.entry(point).or_default() += 1;
-        let left = self.now(id).await;
+    async fn restart_after_crash(&mut self, id: &str, point: &'static str) -> (Module, &'static str) {
+        *self.crashes.entry(point).or_default() += 1;
+        let before = self.command(id).await;
         if self.random.below(2) == 0 {
-            self.api.hub.advance(LEASE_AND_SOME);
+            self.api.hub.advance(AFTER_LEASE);
         }
         let point = self.next_point();
         let mut module = self.start(point);
-        // Waits until it has sent its pending reports or crashed.
-        while let Some(line) = module.said.next_line().await.unwrap() {
-            if line.ends_with("asking") {
-                break;
+        bounded("the module sends its pending reports or crashes", async {
+            while let Some(line) = module.stdout.next_line().await.unwrap() {
+                if line.ends_with("asking") {
+                    break;
+                }
             }
-        }
-        let now = self.now(id).await;
-        if now.state == CommandState::Leased && now.leased_at == left.leased_at {
-            self.api.hub.advance(LEASE_AND_SOME);
+        })
+        .await;
+        let after = self.command(id).await;
+        if after.state == CommandState::Leased && after.leased_at == before.leased_at {
+            self.api.hub.advance(AFTER_LEASE);
         }
         (module, point)
     }
 
-    /// Submits and kills until the module was killed that often and each outcome was seen, or it was killed
+    /// Submits commands until the module crashed this many times and each outcome occurred, or until it crashed
     /// twice as often.
-    async fn kill(&mut self, times: u32) -> Vec<Order> {
+    async fn kill(&mut self, times: u32) -> Vec<iotpi_core::Command> {
         let point = self.next_point();
         let mut module = (self.start(point), point);
-        self.registered().await;
+        self.wait_for_registration().await;
         let mut n = 0;
         loop {
-            module = self.order(n, module).await;
+            module = self.run_command(n, module).await;
             n += 1;
-            let deaths: u32 = self.deaths.values().sum();
-            if deaths >= 2 * times || (deaths >= times && every_end(&self.commands().await)) {
+            let crashes: u32 = self.crashes.values().sum();
+            if crashes >= 2 * times || (crashes >= times && has_every_outcome(&self.commands().await)) {
                 break;
             }
         }
@@ -195,7 +175,7 @@ impl Run {
     }
 
     /// All commands of the run.
-    async fn commands(&self) -> Vec<Order> {
+    async fn commands(&self) -> Vec<iotpi_core::Command> {
         let mut request = PageRequest { limit: 1000, cursor: None };
         let mut all = Vec::new();
         loop {
@@ -209,7 +189,7 @@ impl Run {
     }
 
     /// Waits until the hub has the manifest of the module.
-    async fn registered(&mut self) {
+    async fn wait_for_registration(&mut self) {
         loop {
             if let LiveMessage::Event(numbered) = next(&mut self.live).await
                 && let Event::Module { module } = numbered.event
@@ -222,21 +202,21 @@ impl Run {
     }
 
     /// How often each action ran.
-    fn done(&self) -> BTreeMap<String, u32> {
-        let mut done = BTreeMap::new();
+    fn action_counts(&self) -> BTreeMap<String, u32> {
+        let mut counts = BTreeMap::new();
         for line in std::fs::read_to_string(self.folder.path().join("done.log")).unwrap().lines() {
-            *done.entry(line.to_owned()).or_default() += 1;
+            *counts.entry(line.to_owned()).or_default() += 1;
         }
-        done
+        counts
     }
 }
 
 async fn next(live: &mut LiveStream) -> LiveMessage {
-    tokio::time::timeout(DEADLINE, live.next()).await.expect("something happens").unwrap().unwrap()
+    bounded("a live message", live.next()).await.unwrap().unwrap()
 }
 
 /// Waits until the command has ended, and records all commands that end.
-async fn ended(live: &mut LiveStream, all: &mut BTreeMap<String, Vec<CommandState>>, id: &str) {
+async fn wait_for_end(live: &mut LiveStream, all: &mut BTreeMap<String, Vec<CommandState>>, id: &str) {
     loop {
         let LiveMessage::Event(numbered) = next(live).await else { continue };
         let Event::Command { command } = numbered.event else { continue };
@@ -250,35 +230,37 @@ async fn ended(live: &mut LiveStream, all: &mut BTreeMap<String, Vec<CommandStat
 }
 
 /// How often this command ran.
-fn times(done: &BTreeMap<String, u32>, command: &Order) -> u32 {
-    done.get(&format!("{} {}", command.action, command.params["n"])).copied().unwrap_or(0)
+fn times(counts: &BTreeMap<String, u32>, command: &iotpi_core::Command) -> u32 {
+    counts.get(&format!("{} {}", command.action, command.params["n"])).copied().unwrap_or(0)
 }
 
-fn is_hazardous(command: &Order) -> bool {
+fn is_hazardous(command: &iotpi_core::Command) -> bool {
     command.action.as_str() == "open"
 }
 
 /// Whether hazardous commands had known and unknown outcomes, and others succeeded.
-fn every_end(commands: &[Order]) -> bool {
-    let wanted = [
+fn has_every_outcome(commands: &[iotpi_core::Command]) -> bool {
+    let expected = [
         (true, CommandState::Succeeded),
         (true, CommandState::UnknownOutcome),
         (false, CommandState::Succeeded),
     ];
-    wanted.iter().all(|end| commands.iter().any(|command| (is_hazardous(command), command.state) == *end))
+    expected.iter().all(|end| commands.iter().any(|command| (is_hazardous(command), command.state) == *end))
 }
 
 #[tokio::test]
-async fn a_module_killed_at_any_point_does_nothing_hazardous_twice_and_leaves_no_command_open() {
-    let kills = if std::env::var_os("IOTPI_TORTURE").is_some() { 1000 } else { 40 };
-    let mut run = Run::new(false).await;
+async fn a_module_killed_at_any_point_runs_no_hazardous_command_twice_and_every_command_ends() {
+    let kills = if torture() { 1000 } else { 40 };
+    let seed = seeds(1, 1).next().unwrap();
+    let _print_seed = PrintSeedOnPanic { test: "module_crashes", seed };
+    let mut run = Run::new(false, seed).await;
 
     let commands = run.kill(kills).await;
 
-    let done = run.done();
+    let counts = run.action_counts();
     for command in &commands {
-        let times = times(&done, command);
-        let sound = match (is_hazardous(command), command.state) {
+        let times = times(&counts, command);
+        let is_valid = match (is_hazardous(command), command.state) {
             (true, CommandState::Succeeded) => times == 1,
             (true, CommandState::UnknownOutcome) => times <= 1 && command.started_at.is_some(),
             (true, CommandState::Dead) => times == 0 && command.started_at.is_none(),
@@ -286,25 +268,28 @@ async fn a_module_killed_at_any_point_does_nothing_hazardous_twice_and_leaves_no
             (false, CommandState::Dead) => command.attempts == 5,
             _ => false,
         };
-        assert!(sound, "done {times} times: {command:?}");
+        assert!(is_valid, "ran {times} times: {command:?}");
         assert!(run.ended.get(&command.id).is_none_or(|ends| *ends == [command.state]), "{:?}", run.ended);
     }
-    // The test proves nothing unless each crash point and each outcome occurred.
-    assert!(POINTS.iter().all(|point| run.deaths.contains_key(point)), "{:?}", run.deaths);
-    assert!(every_end(&commands), "{commands:?}");
-    eprintln!("{} commands, deaths {:?}", commands.len(), run.deaths);
+    // Otherwise the test covered too little.
+    assert!(POINTS.iter().all(|point| run.crashes.contains_key(point)), "{:?}", run.crashes);
+    assert!(has_every_outcome(&commands), "{commands:?}");
+    eprintln!("{} commands, crashes {:?}", commands.len(), run.crashes);
     run.api.stop().await;
 }
 
 /// The control: a module that does not report `started` must be detected.
 #[tokio::test]
-async fn a_module_that_does_not_report_started_is_caught_acting_twice() {
-    let mut run = Run::new(true).await;
+async fn a_module_that_does_not_report_started_is_detected_running_a_command_twice() {
+    let seed = seeds(1, 1).next().unwrap();
+    let _print_seed = PrintSeedOnPanic { test: "module_crashes", seed };
+    let mut run = Run::new(true, seed).await;
 
     let commands = run.kill(40).await;
 
-    let done = run.done();
-    let twice = commands.iter().filter(|command| is_hazardous(command) && times(&done, command) > 1).count();
-    assert!(twice > 0, "{done:?}");
+    let counts = run.action_counts();
+    let twice =
+        commands.iter().filter(|command| is_hazardous(command) && times(&counts, command) > 1).count();
+    assert!(twice > 0, "{counts:?}");
     run.api.stop().await;
 }

@@ -1,4 +1,4 @@
-//! One line of `tests/field/cases.toml`.
+//! One case of `tests/field/cases.toml`.
 
 use std::{
     collections::BTreeMap,
@@ -9,14 +9,14 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// The table.
+/// The content of the file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Table {
     pub cases: Vec<Case>,
 }
 
-/// A request as a device, a script or a proxy sends it, and the answer it has to get. `tests/field/README.md`
+/// A request as a device, a script or a proxy sends it, with the expected response. `tests/field/README.md`
 /// describes every field.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -43,19 +43,19 @@ pub struct Case {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Transfer {
-    /// The body in chunks of 1,000 bytes (RFC 9112, 7.1).
+    /// The body is sent in chunks of 1,000 bytes (RFC 9112, 7.1).
     Chunked,
-    /// The body in a packet after the head's.
+    /// The body is sent in a separate packet, after the head.
     HeadFirst,
     /// The sending side is shut down after the last byte.
     HalfClose,
-    /// The connection is closed after the last byte; the answer is not read.
+    /// The connection is closed after the last byte, and the response is not read.
     Close,
 }
 
-/// What stands for something else in a case's texts.
+/// The values of the placeholders in the texts of a case.
 pub struct Placeholders {
-    /// Unix seconds.
+    /// The current time in Unix seconds.
     pub now: i64,
     /// A token of an admin.
     pub token: String,
@@ -64,12 +64,12 @@ pub struct Placeholders {
 }
 
 impl Case {
-    /// Why this is not a case, if it is none.
-    pub fn fault(&self) -> Option<&'static str> {
+    /// The reason why the case is not valid, if it is not.
+    pub fn invalid_reason(&self) -> Option<&'static str> {
         let sends_nothing = self.send.split_once(' ').is_none();
         let expects_nothing = self.status.is_none() && self.expect.is_empty();
-        let unanswered = self.has(Transfer::Close);
-        let reads_the_answer = self.status.is_some()
+        let is_closed = self.has(Transfer::Close);
+        let reads_response = self.status.is_some()
             || !(self.has.is_empty() && self.lacks.is_empty() && self.answer.is_empty());
         [
             (self.id.is_empty(), "it has no `id`"),
@@ -78,19 +78,19 @@ impl Case {
             (self.body.is_some() && self.file.is_some(), "it has a `body` and a `file`"),
             (expects_nothing, "it expects nothing: give `status`, or `then` and `expect`"),
             (self.then.is_none() != self.expect.is_empty(), "`then` and `expect` belong together"),
-            (unanswered && reads_the_answer, "it expects an answer, which `close` does not read"),
-            (!unanswered && self.status.is_none(), "it has no `status`"),
+            (is_closed && reads_response, "it expects a response, which `close` does not read"),
+            (!is_closed && self.status.is_none(), "it has no `status`"),
         ]
         .into_iter()
-        .find_map(|(wrong, why)| wrong.then_some(why))
+        .find_map(|(is_wrong, reason)| is_wrong.then_some(reason))
     }
 
-    /// Whether it is sent that way.
+    /// Whether the request is sent like this.
     pub fn has(&self, transfer: Transfer) -> bool {
         self.transfer.contains(&transfer)
     }
 
-    /// The body and the content type it has unless a header says otherwise.
+    /// The body and its default content type.
     pub fn body(&self, inputs: &Path, texts: &Placeholders) -> Option<(Vec<u8>, &'static str)> {
         if let Some(body) = &self.body {
             return Some((texts.fill(body).into_bytes(), "application/json"));
@@ -98,7 +98,7 @@ impl Case {
         let file = self.file.as_ref()?;
         let path = inputs.join(file);
         let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let content_type = match PathBuf::from(file).extension().and_then(|ending| ending.to_str()) {
+        let content_type = match PathBuf::from(file).extension().and_then(|extension| extension.to_str()) {
             Some("jpg") => "image/jpeg",
             _ => "application/json",
         };
@@ -119,7 +119,7 @@ impl Placeholders {
                     filled.push_str(&value);
                     rest = after;
                 }
-                // A brace of JSON.
+                // This is a brace of JSON.
                 None => {
                     filled.push('{');
                     rest = after;

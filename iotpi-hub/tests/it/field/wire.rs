@@ -1,6 +1,4 @@
-//! HTTP/1.1 by hand: a client library would refuse to send much of what the field sends.
-
-use std::time::Duration;
+//! A minimal HTTP/1.1 client. A client library would refuse to send many of these requests.
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -8,26 +6,25 @@ use tokio::{
 };
 
 use super::case::{Case, Placeholders, Transfer};
+use crate::support::wait::LIMIT;
 
-/// Long enough for a busy machine; an answer that takes longer is missing.
-pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 const CHUNK_BYTES: usize = 1000;
 
-/// An answer.
+/// A response.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
     pub body: Vec<u8>,
 }
 
-/// A request, ready to be sent.
+/// A request that can be sent.
 pub struct Request {
     head: String,
     body: Vec<u8>,
 }
 
 impl Request {
-    /// `headers` replace the defaults of the same name; one without a value only takes the default away.
+    /// `headers` replace the default headers of the same name. A header without a value removes the default.
     pub fn new(
         send: &str,
         headers: &[String],
@@ -41,7 +38,7 @@ impl Request {
             defaults.push(("Content-Type", content_type.to_owned()));
             if chunked {
                 defaults.push(("Transfer-Encoding", "chunked".to_owned()));
-                body = in_chunks(&bytes);
+                body = encode_chunks(&bytes);
             } else {
                 defaults.push(("Content-Length", bytes.len().to_string()));
                 body = bytes;
@@ -70,13 +67,13 @@ impl Request {
         Self::new(&case.send, &headers, content, case.has(Transfer::Chunked), texts)
     }
 
-    /// Sends it and reads the answer; nothing when the client closes instead.
+    /// Sends it and reads the response; `None` if the client closes the connection instead.
     pub async fn exchange(&self, host: &str, transfer: &[Transfer]) -> std::io::Result<Option<Answer>> {
         let mut stream = TcpStream::connect(host).await?;
         stream.set_nodelay(true)?;
         if transfer.contains(&Transfer::HeadFirst) {
             stream.write_all(self.head.as_bytes()).await?;
-            // The hub's answer to a HEAD of another connection comes after it had the time to read this head.
+            // When the hub has answered another connection, it has had the time to read this head.
             let mut other = TcpStream::connect(host).await?;
             other.write_all(b"HEAD /health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n").await?;
             other.read_to_end(&mut Vec::new()).await?;
@@ -90,14 +87,14 @@ impl Request {
         if transfer.contains(&Transfer::HalfClose) {
             stream.shutdown().await?;
         }
-        match tokio::time::timeout(ANSWER_TIMEOUT, read_answer(stream)).await {
+        match tokio::time::timeout(LIMIT, read_answer(stream)).await {
             Ok(answer) => answer.map(Some),
-            Err(_) => Err(std::io::Error::other("there was no answer in time")),
+            Err(_) => Err(std::io::Error::other(format!("there was no response within {LIMIT:?}"))),
         }
     }
 }
 
-fn in_chunks(bytes: &[u8]) -> Vec<u8> {
+fn encode_chunks(bytes: &[u8]) -> Vec<u8> {
     let mut chunked = Vec::with_capacity(bytes.len() + bytes.len() / 100 + 16);
     for chunk in bytes.chunks(CHUNK_BYTES) {
         chunked.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
@@ -108,7 +105,7 @@ fn in_chunks(bytes: &[u8]) -> Vec<u8> {
     chunked
 }
 
-/// Reads an answer to the end of the connection; of a stream that does not end, the head only.
+/// Reads a response to the end of the connection, but only the head of an endless stream.
 async fn read_answer(mut stream: TcpStream) -> std::io::Result<Answer> {
     let mut bytes = Vec::new();
     loop {
@@ -118,7 +115,7 @@ async fn read_answer(mut stream: TcpStream) -> std::io::Result<Answer> {
         let parsed = head.parse(&bytes).map_err(std::io::Error::other)?;
         let httparse::Status::Complete(at) = parsed else {
             if ended {
-                return Err(std::io::Error::other("the connection was closed without an answer"));
+                return Err(std::io::Error::other("the connection was closed without a response"));
             }
             continue;
         };
@@ -133,11 +130,11 @@ async fn read_answer(mut stream: TcpStream) -> std::io::Result<Answer> {
         let status = head.code.unwrap_or_default();
         let body = bytes[at..].to_vec();
         let chunked = header("transfer-encoding") == "chunked" && !endless;
-        return Ok(Answer { status, body: if chunked { from_chunks(&body) } else { body } });
+        return Ok(Answer { status, body: if chunked { decode_chunks(&body) } else { body } });
     }
 }
 
-fn from_chunks(mut bytes: &[u8]) -> Vec<u8> {
+fn decode_chunks(mut bytes: &[u8]) -> Vec<u8> {
     let mut body = Vec::new();
     while let Ok(httparse::Status::Complete((at, length @ 1..))) = httparse::parse_chunk_size(bytes) {
         let end = (at + length as usize).min(bytes.len());
@@ -152,9 +149,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_sent_in_chunks_reads_back() {
+    fn decoding_chunks_is_the_inverse_of_encoding() {
         let bytes: Vec<u8> = (0..2500_u32).map(|n| n.to_le_bytes()[0]).collect();
 
-        assert_eq!(from_chunks(&in_chunks(&bytes)), bytes);
+        assert_eq!(decode_chunks(&encode_chunks(&bytes)), bytes);
     }
 }

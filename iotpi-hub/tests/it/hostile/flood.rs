@@ -12,19 +12,13 @@ use std::{
 use iotpi_hub::{Config, StorageConfig, maintenance::Machine, testing::TestHub};
 use serde_json::{Value, json};
 
-use crate::support::api::{Api, NOW, NOW_SECS};
+use crate::support::{
+    api::{Api, NOW, NOW_SECS},
+    seeded_random::noise,
+};
 
 const MIB: u64 = 1 << 20;
 const DAY: f64 = 86_400.0;
-
-/// A pseudo-random number, because equal values would be compressed to almost nothing.
-fn noise(n: u64) -> f64 {
-    // SplitMix64 (Steele et al. 2014).
-    let mut z = n.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    f64::from_bits(0x3FF0_0000_0000_0000 | ((z ^ (z >> 31)) >> 12))
-}
 
 /// Readings of random values, `interval_secs` apart; the last one is taken now.
 fn readings(module: &str, count: u32, interval_secs: f64) -> Vec<Value> {

@@ -1,6 +1,6 @@
 //! Clients that close or half-close the connection right after their request (RFC 9112 section 9.6).
 
-use std::time::Duration;
+use std::cell::Cell;
 
 use futures_util::future::join_all;
 use iotpi_hub::{CommitWindow, Config, StorageConfig, testing::TestHub};
@@ -11,7 +11,10 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::support::api::{Api, anonymous, jpeg};
+use crate::support::{
+    api::{Api, anonymous, jpeg},
+    wait::{LIMIT, poll},
+};
 
 /// The number of connections per way of closing.
 const CONNECTIONS: usize = 20;
@@ -20,7 +23,7 @@ const CONNECTIONS: usize = 20;
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Way {
     Closes,
-    /// The same, with the body in a separate packet.
+    /// Closes after the body, which is in a separate packet.
     ClosesAfterBody,
     /// Closes with a reset (`SO_LINGER` of 0).
     Resets,
@@ -91,18 +94,14 @@ async fn hub() -> (Api, TempDir) {
 }
 
 /// Waits until `count` returns `expected`.
-async fn reaches(expected: usize, what: &str, count: impl AsyncFn() -> usize) {
-    let mut last = 0;
-    let all = async {
-        loop {
-            last = count().await;
-            if last == expected {
-                return;
-            }
-        }
+async fn wait_for_count(expected: usize, what: &str, count: impl AsyncFn() -> usize) {
+    let last = Cell::new(0);
+    let is_reached = async || {
+        last.set(count().await);
+        last.get() == expected
     };
-    let reached = tokio::time::timeout(Duration::from_secs(10), all).await;
-    assert!(reached.is_ok(), "{what}: {last} of {expected}");
+    let reached = tokio::time::timeout(LIMIT, poll(is_reached)).await;
+    assert!(reached.is_ok(), "{what}: {} of {expected} within {LIMIT:?}", last.get());
 }
 
 impl Api {
@@ -118,10 +117,10 @@ impl Api {
         camera.map_or(0, |camera| usize::try_from(camera["frames"].as_u64().unwrap()).unwrap())
     }
 
-    /// Sends each request of `of` on a separate connection, with every way of closing.
-    async fn in_every_way(&self, of: impl Fn(&str, usize) -> (String, Vec<u8>)) {
+    /// Sends requests on separate connections, with every way of closing.
+    async fn send_in_every_way(&self, request: impl Fn(&str, usize) -> (String, Vec<u8>)) {
         for way in WAYS {
-            let requests: Vec<_> = (0..CONNECTIONS).map(|i| of(&way.name(), i)).collect();
+            let requests: Vec<_> = (0..CONNECTIONS).map(|i| request(&way.name(), i)).collect();
             let answers = join_all(requests.iter().map(|(head, body)| way.send(self, head, body))).await;
             if way.reads() {
                 let answered = answers.iter().filter(|answer| answer.starts_with("HTTP/1.1 200")).count();
@@ -140,7 +139,7 @@ fn reading(module: &str, i: usize) -> Value {
 }
 
 #[tokio::test]
-async fn every_reading_is_stored_whether_its_sender_waits_or_not() {
+async fn every_reading_is_stored_even_if_its_sender_closes_at_once() {
     let (api, _folder) = hub().await;
     let bodies: [(&str, Body); 6] = [
         ("single", |module, i| post_json("/api/sensors/fire", "", &reading(module, i))),
@@ -162,18 +161,18 @@ async fn every_reading_is_stored_whether_its_sender_waits_or_not() {
     ];
 
     for (name, body) in bodies {
-        api.in_every_way(|way, i| body(&format!("{name}-{way}"), i)).await;
+        api.send_in_every_way(|way, i| body(&format!("{name}-{way}"), i)).await;
 
         for way in WAYS {
             let module = format!("{name}-{}", way.name());
-            reaches(CONNECTIONS, &module, async || api.readings(&module).await).await;
+            wait_for_count(CONNECTIONS, &module, async || api.readings(&module).await).await;
         }
     }
     api.stop().await;
 }
 
 #[tokio::test]
-async fn pipelined_requests_are_all_carried_out_after_the_client_closed() {
+async fn pipelined_requests_are_all_processed_after_the_client_closed() {
     let (api, _folder) = hub().await;
     let both = |module: &str, i: usize| {
         let (head, body) = post_json("/api/sensors/fire", "", &reading(module, i));
@@ -185,7 +184,7 @@ async fn pipelined_requests_are_all_carried_out_after_the_client_closed() {
         let together: Vec<u8> = (0..CONNECTIONS).flat_map(|i| both(&module, i)).collect();
         let answers = way.send(&api, "", &together).await;
 
-        reaches(CONNECTIONS, &module, async || api.readings(&module).await).await;
+        wait_for_count(CONNECTIONS, &module, async || api.readings(&module).await).await;
         if way.reads() {
             assert_eq!(answers.matches("HTTP/1.1 200").count(), CONNECTIONS);
         }
@@ -194,7 +193,7 @@ async fn pipelined_requests_are_all_carried_out_after_the_client_closed() {
 }
 
 #[tokio::test]
-async fn every_frame_is_published_whether_its_sender_waits_or_not() {
+async fn every_frame_is_published_even_if_its_sender_closes_at_once() {
     let (api, _folder) = hub().await;
     let picture = jpeg(64, 48, 100_000);
     let path = |camera: &str| format!("POST /api/camera/frame?module_id={camera}");
@@ -205,16 +204,16 @@ async fn every_frame_is_published_whether_its_sender_waits_or_not() {
     ]
     .concat();
 
-    api.in_every_way(|way, _| {
+    api.send_in_every_way(|way, _| {
         (head(&path(&format!("jpeg-{way}")), "Content-Type: image/jpeg\r\n", &picture), picture.clone())
     })
     .await;
-    api.in_every_way(|way, _| {
+    api.send_in_every_way(|way, _| {
         let fields = "Content-Type: multipart/form-data; boundary=b\r\n";
         (head(&path(&format!("form-{way}")), fields, &form), form.clone())
     })
     .await;
-    api.in_every_way(|way, _| {
+    api.send_in_every_way(|way, _| {
         chunked(&path(&format!("chunked-{way}")), "Content-Type: image/jpeg\r\n", &picture)
     })
     .await;
@@ -222,7 +221,7 @@ async fn every_frame_is_published_whether_its_sender_waits_or_not() {
     for kind in ["jpeg", "form", "chunked"] {
         for way in WAYS {
             let camera = format!("{kind}-{}", way.name());
-            reaches(CONNECTIONS, &camera, async || api.frames_of(&camera).await).await;
+            wait_for_count(CONNECTIONS, &camera, async || api.frames_of(&camera).await).await;
         }
     }
     // Pipelined frames followed by a reading.
@@ -233,14 +232,14 @@ async fn every_frame_is_published_whether_its_sender_waits_or_not() {
         let (last_head, last_body) = post_json("/api/sensors/fire", "", &reading(&camera, 1));
         way.send(&api, "", &[one.repeat(CONNECTIONS), last_head.into(), last_body].concat()).await;
 
-        reaches(CONNECTIONS, &camera, async || api.frames_of(&camera).await).await;
-        reaches(1, &camera, async || api.readings(&camera).await).await;
+        wait_for_count(CONNECTIONS, &camera, async || api.frames_of(&camera).await).await;
+        wait_for_count(1, &camera, async || api.readings(&camera).await).await;
     }
     api.stop().await;
 }
 
 #[tokio::test]
-async fn every_command_and_status_is_accepted_whether_its_sender_waits_or_not() {
+async fn every_command_and_status_is_accepted_even_if_its_sender_closes_at_once() {
     let (api, _folder) = hub().await;
     let bearer = format!("Authorization: Bearer {}\r\n", api.admin);
     for way in WAYS {
@@ -248,25 +247,25 @@ async fn every_command_and_status_is_accepted_whether_its_sender_waits_or_not() 
         api.register(&format!("lamp-{}", way.name()), action).await;
     }
 
-    api.in_every_way(|way, i| {
+    api.send_in_every_way(|way, i| {
         let command = json!({"action": "set", "params": {"i": i}});
         post_json(&format!("/api/modules/lamp-{way}/control"), &bearer, &command)
     })
     .await;
-    api.in_every_way(|way, i| {
+    api.send_in_every_way(|way, i| {
         post_json(&format!("/api/modules/{way}-{i}/status"), "", &json!({"state": {"i": i}}))
     })
     .await;
 
     for way in WAYS {
         let lamp = format!("lamp-{}", way.name());
-        reaches(CONNECTIONS, &lamp, async || {
+        wait_for_count(CONNECTIONS, &lamp, async || {
             let page = api.get(&format!("/api/modules/{lamp}/commands/history")).ok().await;
             page["items"].as_array().unwrap().len()
         })
         .await;
     }
-    reaches(CONNECTIONS * WAYS.len(), "states", async || {
+    wait_for_count(CONNECTIONS * WAYS.len(), "states", async || {
         let page = api.get("/api/modules?limit=1000").ok().await;
         page["items"].as_array().unwrap().iter().filter(|module| module["state"]["i"].is_u64()).count()
     })
@@ -289,7 +288,7 @@ async fn frames_pushed_before_the_client_closed_are_all_published() {
         let fields = "Content-Type: multipart/x-mixed-replace; boundary=x\r\n";
         way.send(&api, &head(&request, fields, &stream), &stream).await;
 
-        reaches(20, &way.name(), async || api.frames_of(&way.name()).await).await;
+        wait_for_count(20, &way.name(), async || api.frames_of(&way.name()).await).await;
     }
     api.stop().await;
 }
@@ -313,7 +312,7 @@ async fn a_half_closed_client_gets_a_response_and_streams_and_long_polls_end() {
         way.send(&api, &request("/api/modules/led/commands?wait=60", &token), b"").await;
 
         // Only the connection of this request remains.
-        reaches(1, "connections", async || {
+        wait_for_count(1, "connections", async || {
             let text = api.metrics().await;
             text.lines().find_map(|line| line.strip_prefix("iotpi_connections ")).unwrap().parse().unwrap()
         })

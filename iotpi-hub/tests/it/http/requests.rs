@@ -70,7 +70,7 @@ async fn a_gzip_body_that_expands_beyond_the_limit_or_is_damaged_is_rejected() {
 }
 
 #[tokio::test]
-async fn an_encoding_the_hub_does_not_read_is_answered_415_with_the_one_it_does() {
+async fn an_unsupported_encoding_is_answered_415_with_the_supported_one() {
     let api = Api::start().await;
 
     for encoding in ["br", "deflate", "zstd", "compress", "gzip, gzip", "gzip, br"] {

@@ -26,40 +26,47 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::support::{
     api::{Api, NOW_SECS, id, jpeg},
     live::Live as Raw,
-    wait::until,
+    wait::{bounded, until},
 };
 
 impl Api {
-    async fn takes(&self, camera: &str, filling: usize) -> Value {
-        let jpeg = jpeg(8, 8, filling);
+    async fn publish_bytes(&self, camera: &str, content_bytes: usize) -> Value {
+        let jpeg = jpeg(8, 8, content_bytes);
         self.call(Method::POST, &format!("/api/camera/frame?module_id={camera}")).jpeg(jpeg).ok().await
     }
 
     /// A live connection that receives frames only.
-    async fn line(&self) -> LiveStream {
-        self.line_of(&self.admin, Subscription { kinds: Some(Vec::new()), ..Subscription::default() }).await
+    async fn connect(&self) -> LiveStream {
+        self.connect_with(&self.admin, Subscription { kinds: Some(Vec::new()), ..Subscription::default() })
+            .await
     }
 
-    async fn line_of(&self, token: &str, subscription: Subscription) -> LiveStream {
+    async fn connect_with(&self, token: &str, subscription: Subscription) -> LiveStream {
         let client = HubClient::new(&self.hub.url()).unwrap().with_token(token.to_owned());
-        let mut line = client.live(&subscription).await.unwrap();
-        assert!(matches!(said(&mut line).await, LiveMessage::Hello { .. }));
-        assert!(matches!(said(&mut line).await, LiveMessage::Recent { .. }));
-        line
+        let mut live = client.live(&subscription).await.unwrap();
+        assert!(matches!(receive_message(&mut live).await, LiveMessage::Hello { .. }));
+        assert!(matches!(receive_message(&mut live).await, LiveMessage::Recent { .. }));
+        live
     }
 
     /// The live viewers of a camera.
-    async fn watching(&self, camera: &str) -> Vec<Value> {
+    async fn live_viewers(&self, camera: &str) -> Vec<Value> {
         let cameras = self.get("/api/cameras").ok().await;
         let cameras = cameras["items"].as_array().unwrap();
         let camera = cameras.iter().find(|item| item["module_id"] == camera).unwrap();
         assert_eq!(camera["viewers"], camera["watching"].as_array().unwrap().len());
-        camera["watching"].as_array().unwrap().iter().filter(|one| one["via"] == "live").cloned().collect()
+        camera["watching"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|viewer| viewer["via"] == "live")
+            .cloned()
+            .collect()
     }
 
     /// Waits until the camera has this many live viewers.
-    async fn until_watched_by(&self, camera: &str, viewers: usize) {
-        until("the viewers are counted", async || self.watching(camera).await.len() == viewers).await;
+    async fn wait_for_viewers(&self, camera: &str, viewers: usize) {
+        until("the number of viewers", async || self.live_viewers(camera).await.len() == viewers).await;
     }
 }
 
@@ -67,32 +74,31 @@ fn watch(cameras: &[&str]) -> Vec<WatchRequest> {
     cameras.iter().map(|name| WatchRequest { module_id: id(name), max_fps: None }).collect()
 }
 
-async fn said(line: &mut LiveStream) -> LiveMessage {
-    match line.receive().await.unwrap().expect("the hub hung up") {
-        Live::Said(message) => message,
-        Live::Frame(frame) => panic!("a picture: {frame:?}"),
+async fn receive_message(live: &mut LiveStream) -> LiveMessage {
+    match bounded("a message", live.receive()).await.unwrap().expect("the hub closed the connection") {
+        Live::Message(message) => message,
+        Live::Frame(frame) => panic!("a frame: {frame:?}"),
     }
 }
 
-async fn picture(line: &mut LiveStream) -> LiveFrame {
-    match line.receive().await.unwrap().expect("the hub hung up") {
+async fn receive_frame(live: &mut LiveStream) -> LiveFrame {
+    match bounded("a message", live.receive()).await.unwrap().expect("the hub closed the connection") {
         Live::Frame(frame) => frame,
-        Live::Said(message) => panic!("{message:?}"),
+        Live::Message(message) => panic!("{message:?}"),
     }
 }
 
-async fn acknowledged(line: &mut LiveStream) -> LiveFrame {
-    let frame = picture(line).await;
-    line.acknowledge(&frame.module_id, frame.seq).await.unwrap();
+async fn receive_and_acknowledge(live: &mut LiveStream) -> LiveFrame {
+    let frame = receive_frame(live).await;
+    live.acknowledge(&frame.module_id, frame.seq).await.unwrap();
     frame
 }
 
-/// Sends two requests and expects their responses with no frame in between: the hub had time to send a frame,
-/// but had none.
-async fn nothing_comes(line: &mut LiveStream) {
+/// Sends two requests and expects their responses with no frame in between, although the hub had time to send one.
+async fn assert_no_frame(live: &mut LiveStream) {
     for client_time in [1.5, -2.5] {
-        line.ask_time(client_time).await.unwrap();
-        let answer = said(line).await;
+        live.ask_time(client_time).await.unwrap();
+        let answer = receive_message(live).await;
         assert!(
             matches!(answer, LiveMessage::Time { client_time: same, .. } if same == client_time),
             "{answer:?}"
@@ -100,8 +106,8 @@ async fn nothing_comes(line: &mut LiveStream) {
     }
 }
 
-async fn problem(line: &mut LiveStream) -> (ErrorKind, String) {
-    match said(line).await {
+async fn problem(live: &mut LiveStream) -> (ErrorKind, String) {
+    match receive_message(live).await {
         LiveMessage::Problem { problem } => (problem.kind, problem.pointer.unwrap_or_default()),
         other => panic!("{other:?}"),
     }
@@ -110,17 +116,17 @@ async fn problem(line: &mut LiveStream) -> (ErrorKind, String) {
 #[tokio::test]
 async fn frames_of_three_cameras_arrive_on_one_connection() {
     let api = Api::with_manual_clock().await;
-    let mut line = api.line().await;
+    let mut live = api.connect().await;
     let names = ["attic", "cellar", "porch"];
     for (i, name) in names.into_iter().enumerate() {
-        api.takes(name, 100 + i).await;
+        api.publish_bytes(name, 100 + i).await;
     }
-    line.watch(&watch(&names)).await.unwrap();
+    live.watch(&watch(&names)).await.unwrap();
 
     for round in 0..20 {
         let mut came = Vec::new();
         for _ in names {
-            came.push(acknowledged(&mut line).await);
+            came.push(receive_and_acknowledge(&mut live).await);
         }
         came.sort_by(|a, b| a.module_id.cmp(&b.module_id));
         for (i, (frame, name)) in came.iter().zip(names).enumerate() {
@@ -128,7 +134,7 @@ async fn frames_of_three_cameras_arrive_on_one_connection() {
             assert_eq!(frame.jpeg, jpeg(8, 8, 100 * usize::try_from(round).unwrap() + 100 + i));
         }
         for (i, name) in names.into_iter().enumerate() {
-            let receipt = api.takes(name, 100 * usize::try_from(round + 1).unwrap() + 100 + i).await;
+            let receipt = api.publish_bytes(name, 100 * usize::try_from(round + 1).unwrap() + 100 + i).await;
             assert_eq!(receipt, json!({"viewers": 1, "seq": 2 + round}));
         }
     }
@@ -138,14 +144,14 @@ async fn frames_of_three_cameras_arrive_on_one_connection() {
 #[tokio::test]
 async fn a_frame_has_its_capture_and_arrival_times_by_the_hubs_clock() {
     let api = Api::with_manual_clock().await;
-    let mut line = api.line().await;
-    line.ask_time(12.25).await.unwrap();
-    let time = said(&mut line).await;
+    let mut live = api.connect().await;
+    live.ask_time(12.25).await.unwrap();
+    let time = receive_message(&mut live).await;
     let path = format!("/api/camera/frame?module_id=porch&timestamp={}", NOW_SECS - 0.75);
     api.call(Method::POST, &path).jpeg(jpeg(8, 8, 1)).ok().await;
 
-    line.watch(&watch(&["porch"])).await.unwrap();
-    let frame = picture(&mut line).await;
+    live.watch(&watch(&["porch"])).await.unwrap();
+    let frame = receive_frame(&mut live).await;
 
     let now = Timestamp::from_secs_f64(NOW_SECS).unwrap();
     assert_eq!(time, LiveMessage::Time { client_time: 12.25, hub_time: now });
@@ -156,56 +162,56 @@ async fn a_frame_has_its_capture_and_arrival_times_by_the_hubs_clock() {
 #[tokio::test]
 async fn a_client_that_does_not_acknowledge_gets_two_frames_and_later_the_newest() {
     let api = Api::start().await;
-    let mut line = api.line().await;
-    api.takes("porch", 1).await;
-    line.watch(&watch(&["porch"])).await.unwrap();
-    assert_eq!(picture(&mut line).await.seq, 1);
-    api.takes("porch", 2).await;
-    assert_eq!(picture(&mut line).await.seq, 2);
+    let mut live = api.connect().await;
+    api.publish_bytes("porch", 1).await;
+    live.watch(&watch(&["porch"])).await.unwrap();
+    assert_eq!(receive_frame(&mut live).await.seq, 1);
+    api.publish_bytes("porch", 2).await;
+    assert_eq!(receive_frame(&mut live).await.seq, 2);
 
     for i in 3..=9 {
-        api.takes("porch", i).await;
+        api.publish_bytes("porch", i).await;
     }
-    nothing_comes(&mut line).await;
+    assert_no_frame(&mut live).await;
     for (camera, seq) in [("porch", 0), ("porch", 9), ("porch", u64::MAX), ("nobody", 1)] {
-        line.acknowledge(&id(camera), seq).await.unwrap();
+        live.acknowledge(&id(camera), seq).await.unwrap();
     }
-    nothing_comes(&mut line).await;
+    assert_no_frame(&mut live).await;
     // All frames except the newest are skipped.
-    let before = api.watching("porch").await;
-    line.acknowledge(&id("porch"), 2).await.unwrap();
+    let before = api.live_viewers("porch").await;
+    live.acknowledge(&id("porch"), 2).await.unwrap();
 
-    assert_eq!(picture(&mut line).await.jpeg, jpeg(8, 8, 9));
+    assert_eq!(receive_frame(&mut live).await.jpeg, jpeg(8, 8, 9));
     assert_eq!((&before[0]["delivered"], &before[0]["skipped"]), (&json!(2), &json!(6)));
-    let after = api.watching("porch").await;
+    let after = api.live_viewers("porch").await;
     assert_eq!((&after[0]["delivered"], &after[0]["skipped"]), (&json!(3), &json!(6)));
-    nothing_comes(&mut line).await;
+    assert_no_frame(&mut live).await;
     api.stop().await;
 }
 
 #[tokio::test]
 async fn a_client_gets_no_more_than_its_own_maximum_rate_beside_a_camera_without_one() {
     let api = Api::start().await;
-    let mut line = api.line().await;
+    let mut live = api.connect().await;
     for name in ["porch", "attic"] {
-        api.takes(name, 1).await;
+        api.publish_bytes(name, 1).await;
     }
     let mut cameras = watch(&["porch", "attic"]);
     cameras[0].max_fps = Some(20.0);
     let begun = Instant::now();
-    line.watch(&cameras).await.unwrap();
+    live.watch(&cameras).await.unwrap();
 
     let (mut limited, mut others) = (0, 0);
     let camera = async {
         loop {
             for name in ["porch", "attic"] {
-                api.takes(name, 1).await;
+                api.publish_bytes(name, 1).await;
             }
         }
     };
     let viewer = async {
         while limited < 8 {
-            let frame = acknowledged(&mut line).await;
+            let frame = receive_and_acknowledge(&mut live).await;
             *if frame.module_id == id("porch") { &mut limited } else { &mut others } += 1;
         }
     };
@@ -214,8 +220,8 @@ async fn a_client_gets_no_more_than_its_own_maximum_rate_beside_a_camera_without
         () = viewer => {}
     }
 
-    // Eight frames take seven intervals of 50 ms, the first of which may be half. A slow machine only takes
-    // longer.
+    // Eight frames take seven intervals of 50 ms, the first of which may be half. This is a lower bound, which a
+    // slow machine cannot miss.
     assert!(begun.elapsed() >= Duration::from_millis(325), "{:?}", begun.elapsed());
     assert!(others >= 8, "{others}");
     api.stop().await;
@@ -224,27 +230,27 @@ async fn a_client_gets_no_more_than_its_own_maximum_rate_beside_a_camera_without
 #[tokio::test]
 async fn an_unknown_camera_is_a_problem_and_the_others_are_watched() {
     let api = Api::start().await;
-    let mut line = api.line().await;
-    api.takes("porch", 1).await;
+    let mut live = api.connect().await;
+    api.publish_bytes("porch", 1).await;
     api.put("/api/modules/attic", json!({})).ok().await;
 
-    line.watch(&watch(&["nobody", "porch", "attic"])).await.unwrap();
+    live.watch(&watch(&["nobody", "porch", "attic"])).await.unwrap();
 
-    assert_eq!(problem(&mut line).await, (ErrorKind::NotFound, "/cameras/0/module_id".to_owned()));
-    assert_eq!(acknowledged(&mut line).await.module_id, id("porch"));
+    assert_eq!(problem(&mut live).await, (ErrorKind::NotFound, "/cameras/0/module_id".to_owned()));
+    assert_eq!(receive_and_acknowledge(&mut live).await.module_id, id("porch"));
     // The hub waits for the first frame of a registered module.
-    assert_eq!(api.takes("attic", 2).await, json!({"viewers": 1, "seq": 1}));
-    assert_eq!(acknowledged(&mut line).await.module_id, id("attic"));
+    assert_eq!(api.publish_bytes("attic", 2).await, json!({"viewers": 1, "seq": 1}));
+    assert_eq!(receive_and_acknowledge(&mut live).await.module_id, id("attic"));
     api.stop().await;
 }
 
 #[tokio::test]
 async fn a_list_over_its_limits_is_a_problem_and_the_previous_one_stays() {
     let api = Api::start().await;
-    let mut line = api.line().await;
-    api.takes("porch", 1).await;
-    line.watch(&watch(&["porch"])).await.unwrap();
-    acknowledged(&mut line).await;
+    let mut live = api.connect().await;
+    api.publish_bytes("porch", 1).await;
+    live.watch(&watch(&["porch"])).await.unwrap();
+    receive_and_acknowledge(&mut live).await;
     let rate = |max_fps| vec![WatchRequest { module_id: id("attic"), max_fps: Some(max_fps) }];
     let names: Vec<_> = (0..65).map(|i| format!("{i:x<64}")).collect();
     let many: Vec<_> = names.iter().map(String::as_str).collect();
@@ -256,59 +262,59 @@ async fn a_list_over_its_limits_is_a_problem_and_the_previous_one_stays() {
         (watch(&["attic", "porch", "attic"]), ErrorKind::InvalidArgument, "/cameras/2/module_id"),
         (watch(&many), ErrorKind::TooLarge, "/cameras"),
     ] {
-        line.watch(&cameras).await.unwrap();
-        assert_eq!(problem(&mut line).await, (kind, pointer.to_owned()));
+        live.watch(&cameras).await.unwrap();
+        assert_eq!(problem(&mut live).await, (kind, pointer.to_owned()));
     }
-    assert_eq!(api.takes("porch", 2).await["viewers"], 1);
-    assert_eq!(acknowledged(&mut line).await.seq, 2);
+    assert_eq!(api.publish_bytes("porch", 2).await["viewers"], 1);
+    assert_eq!(receive_and_acknowledge(&mut live).await.seq, 2);
     // The maximum number of ids with the maximum length, all unknown.
-    line.watch(&watch(&many[..64])).await.unwrap();
+    live.watch(&watch(&many[..64])).await.unwrap();
     for i in 0..64 {
-        assert_eq!(problem(&mut line).await, (ErrorKind::NotFound, format!("/cameras/{i}/module_id")));
+        assert_eq!(problem(&mut live).await, (ErrorKind::NotFound, format!("/cameras/{i}/module_id")));
     }
-    assert_eq!(api.watching("porch").await, [json!(null); 0]);
+    assert_eq!(api.live_viewers("porch").await, [json!(null); 0]);
     api.stop().await;
 }
 
 #[tokio::test]
 async fn the_removal_of_a_camera_is_reported_and_the_others_continue() {
     let api = Api::start().await;
-    let mut line = api.line().await;
+    let mut live = api.connect().await;
     for name in ["attic", "porch"] {
-        api.takes(name, 1).await;
+        api.publish_bytes(name, 1).await;
     }
-    line.watch(&watch(&["attic", "porch"])).await.unwrap();
-    acknowledged(&mut line).await;
-    acknowledged(&mut line).await;
+    live.watch(&watch(&["attic", "porch"])).await.unwrap();
+    receive_and_acknowledge(&mut live).await;
+    receive_and_acknowledge(&mut live).await;
 
     api.delete("/api/modules/attic").ok().await;
 
-    assert_eq!(problem(&mut line).await.0, ErrorKind::NotFound);
-    api.takes("porch", 2).await;
-    assert_eq!(acknowledged(&mut line).await.module_id, id("porch"));
+    assert_eq!(problem(&mut live).await.0, ErrorKind::NotFound);
+    api.publish_bytes("porch", 2).await;
+    assert_eq!(receive_and_acknowledge(&mut live).await.module_id, id("porch"));
     // A camera that is added again is a new one.
-    assert_eq!(api.takes("attic", 1).await, json!({"viewers": 0, "seq": 1}));
-    nothing_comes(&mut line).await;
-    line.watch(&watch(&["attic", "porch"])).await.unwrap();
-    assert_eq!(acknowledged(&mut line).await.module_id, id("attic"));
-    nothing_comes(&mut line).await;
+    assert_eq!(api.publish_bytes("attic", 1).await, json!({"viewers": 0, "seq": 1}));
+    assert_no_frame(&mut live).await;
+    live.watch(&watch(&["attic", "porch"])).await.unwrap();
+    assert_eq!(receive_and_acknowledge(&mut live).await.module_id, id("attic"));
+    assert_no_frame(&mut live).await;
     api.stop().await;
 }
 
 #[tokio::test]
 async fn a_lost_camera_shows_no_signal_and_recovers() {
     let api = Api::with_manual_clock().await;
-    let mut line = api.line().await;
-    api.takes("porch", 1).await;
-    line.watch(&watch(&["porch"])).await.unwrap();
-    assert!(!acknowledged(&mut line).await.no_signal);
+    let mut live = api.connect().await;
+    api.publish_bytes("porch", 1).await;
+    live.watch(&watch(&["porch"])).await.unwrap();
+    assert!(!receive_and_acknowledge(&mut live).await.no_signal);
 
     api.hub.advance(Duration::from_secs(6));
-    let lost = acknowledged(&mut line).await;
-    api.takes("porch", 2).await;
-    let mut back = acknowledged(&mut line).await;
+    let lost = receive_and_acknowledge(&mut live).await;
+    api.publish_bytes("porch", 2).await;
+    let mut back = receive_and_acknowledge(&mut live).await;
     while back.no_signal {
-        back = acknowledged(&mut line).await;
+        back = receive_and_acknowledge(&mut live).await;
     }
 
     assert!(lost.no_signal && lost.seq == 2 && lost.jpeg.starts_with(&[0xFF, 0xD8]), "{lost:?}");
@@ -319,38 +325,38 @@ async fn a_lost_camera_shows_no_signal_and_recovers() {
 #[tokio::test]
 async fn a_new_list_ends_the_cameras_it_omits_and_does_not_interrupt_the_others() {
     let api = Api::start().await;
-    let mut line = api.line().await;
+    let mut live = api.connect().await;
     for name in ["attic", "porch"] {
-        assert_eq!(api.takes(name, 1).await["viewers"], 0);
+        assert_eq!(api.publish_bytes(name, 1).await["viewers"], 0);
     }
-    line.watch(&watch(&["attic", "porch"])).await.unwrap();
-    acknowledged(&mut line).await;
-    acknowledged(&mut line).await;
-    let before = api.watching("porch").await;
-    assert_eq!((before.len(), api.watching("attic").await.len()), (1, 1));
+    live.watch(&watch(&["attic", "porch"])).await.unwrap();
+    receive_and_acknowledge(&mut live).await;
+    receive_and_acknowledge(&mut live).await;
+    let before = api.live_viewers("porch").await;
+    assert_eq!((before.len(), api.live_viewers("attic").await.len()), (1, 1));
 
-    line.watch(&watch(&["porch"])).await.unwrap();
-    nothing_comes(&mut line).await;
+    live.watch(&watch(&["porch"])).await.unwrap();
+    assert_no_frame(&mut live).await;
 
-    assert_eq!(api.watching("attic").await, [json!(null); 0]);
-    assert_eq!(api.watching("porch").await, before);
-    assert_eq!(api.takes("attic", 2).await["viewers"], 0);
-    assert_eq!(api.takes("porch", 2).await["viewers"], 1);
-    assert_eq!(acknowledged(&mut line).await.module_id, id("porch"));
-    drop(line);
-    api.until_watched_by("porch", 0).await;
+    assert_eq!(api.live_viewers("attic").await, [json!(null); 0]);
+    assert_eq!(api.live_viewers("porch").await, before);
+    assert_eq!(api.publish_bytes("attic", 2).await["viewers"], 0);
+    assert_eq!(api.publish_bytes("porch", 2).await["viewers"], 1);
+    assert_eq!(receive_and_acknowledge(&mut live).await.module_id, id("porch"));
+    drop(live);
+    api.wait_for_viewers("porch", 0).await;
     api.stop().await;
 }
 
 #[tokio::test]
 async fn events_are_sent_between_the_frames_of_a_busy_camera() {
     let api = Api::start().await;
-    let mut line = api.line_of(&api.admin, Subscription::default()).await;
-    api.takes("porch", 1).await;
-    line.watch(&watch(&["porch"])).await.unwrap();
+    let mut live = api.connect_with(&api.admin, Subscription::default()).await;
+    api.publish_bytes("porch", 1).await;
+    live.watch(&watch(&["porch"])).await.unwrap();
     let camera = async {
         loop {
-            api.takes("porch", 50_000).await;
+            api.publish_bytes("porch", 50_000).await;
         }
     };
     let viewer = async {
@@ -358,14 +364,14 @@ async fn events_are_sent_between_the_frames_of_a_busy_camera() {
             let body = json!({"module_id": "shed", "value": value});
             api.post("/api/sensors/temperature", body).ok().await;
             loop {
-                match line.receive().await.unwrap().unwrap() {
-                    Live::Frame(frame) => line.acknowledge(&frame.module_id, frame.seq).await.unwrap(),
-                    Live::Said(LiveMessage::Event(event)) if event.event.module_id() == &id("shed") => {
+                match live.receive().await.unwrap().unwrap() {
+                    Live::Frame(frame) => live.acknowledge(&frame.module_id, frame.seq).await.unwrap(),
+                    Live::Message(LiveMessage::Event(event)) if event.event.module_id() == &id("shed") => {
                         if matches!(event.event, iotpi_core::Event::Reading { .. }) {
                             break;
                         }
                     }
-                    Live::Said(_) => {}
+                    Live::Message(_) => {}
                 }
             }
         }
@@ -399,9 +405,9 @@ async fn a_client_that_never_reads_holds_one_frame_and_the_others_lose_none() {
     let api = Api::start().await;
     let caller = Caller::known("camera".parse().unwrap(), Role::Operator, None);
     let held = Arc::new(AtomicUsize::new(0));
-    let take = async |filling| {
+    let take = async |content_bytes| {
         held.fetch_add(1, Relaxed);
-        let bytes = Bytes::from_owner(Held(jpeg(8, 8, filling), Arc::clone(&held)));
+        let bytes = Bytes::from_owner(Held(jpeg(8, 8, content_bytes), Arc::clone(&held)));
         let frame = Frame::from_jpeg(bytes, Timestamp::FIRST_POSSIBLE).unwrap();
         api.hub.hub().publish_frame(&caller, &id("porch"), frame).await.unwrap()
     };
@@ -415,44 +421,44 @@ async fn a_client_that_never_reads_holds_one_frame_and_the_others_lose_none() {
         raw.send(json!({"type": "watch", "cameras": [{"module_id": "porch"}]})).await;
         stalled.push(raw);
     }
-    api.until_watched_by("porch", 3).await;
-    let mut line = api.line().await;
-    line.watch(&watch(&["porch"])).await.unwrap();
-    assert_eq!(acknowledged(&mut line).await.seq, 1);
+    api.wait_for_viewers("porch", 3).await;
+    let mut live = api.connect().await;
+    live.watch(&watch(&["porch"])).await.unwrap();
+    assert_eq!(receive_and_acknowledge(&mut live).await.seq, 1);
 
     for seq in 2..=30 {
         assert_eq!(take(4_000_000).await.seq, seq);
-        assert_eq!(acknowledged(&mut line).await.seq, seq);
+        assert_eq!(receive_and_acknowledge(&mut live).await.seq, seq);
     }
 
-    let watching = api.watching("porch").await;
+    let watching = api.live_viewers("porch").await;
     let delivered: Vec<_> = watching.iter().map(|one| one["delivered"].as_u64().unwrap()).collect();
     assert_eq!((&watching[3]["delivered"], &watching[3]["skipped"]), (&json!(30), &json!(0)));
     assert!(delivered[..3].iter().all(|&delivered| delivered <= 2), "{delivered:?}");
     // The newest frame, and for each stalled client the frame it stalled in.
     assert!(held.load(Relaxed) <= 1 + stalled.len(), "{held:?}");
     drop(stalled);
-    api.until_watched_by("porch", 1).await;
+    api.wait_for_viewers("porch", 1).await;
     until("the frames are released", async || held.load(Relaxed) <= 1).await;
-    drop(line);
+    drop(live);
     api.stop().await;
 }
 
 #[tokio::test]
 async fn a_client_stalled_within_a_frame_can_still_send_requests() {
     let api = Api::start().await;
-    api.takes("porch", 4_000_000).await;
+    api.publish_bytes("porch", 4_000_000).await;
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let mut raw = Raw::over(&api, socket.connect(api.hub.address()).await.unwrap()).await;
     raw.send(json!({"type": "watch", "cameras": [{"module_id": "porch"}]})).await;
     until("the first frame is being sent", async || {
-        api.watching("porch").await.first().is_some_and(|one| one["delivered"] == 1)
+        api.live_viewers("porch").await.first().is_some_and(|one| one["delivered"] == 1)
     })
     .await;
 
     raw.send(json!({"type": "watch", "cameras": []})).await;
-    api.until_watched_by("porch", 0).await;
+    api.wait_for_viewers("porch", 0).await;
 
     // The frame that was begun is sent completely, and the next message follows.
     raw.send(json!({"type": "time", "client_time": 1})).await;
@@ -465,7 +471,7 @@ async fn a_client_stalled_within_a_frame_can_still_send_requests() {
 #[tokio::test]
 async fn a_binary_message_from_a_client_is_a_problem_and_its_frames_continue() {
     let api = Api::start().await;
-    api.takes("porch", 1).await;
+    api.publish_bytes("porch", 1).await;
     let mut raw = Raw::connect(&api).await;
 
     for bytes in [Vec::new(), vec![1; 40], vec![0xFF; 10_000]] {
@@ -485,14 +491,14 @@ async fn a_binary_message_from_a_client_is_a_problem_and_its_frames_continue() {
 #[tokio::test]
 async fn a_viewer_watches_and_a_module_does_not() {
     let api = Api::start().await;
-    api.takes("porch", 1).await;
+    api.publish_bytes("porch", 1).await;
     let viewer = api.token(Role::Viewer).await;
     let module = api.module("porch").await;
 
-    let mut line = api.line_of(&viewer, Subscription::default()).await;
-    line.watch(&watch(&["porch"])).await.unwrap();
+    let mut live = api.connect_with(&viewer, Subscription::default()).await;
+    live.watch(&watch(&["porch"])).await.unwrap();
 
-    assert_eq!(picture(&mut line).await.seq, 1);
+    assert_eq!(receive_frame(&mut live).await.seq, 1);
     let client = HubClient::new(&api.hub.url()).unwrap().with_token(module);
     let refused = client.live(&Subscription::default()).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::PermissionDenied);

@@ -15,16 +15,15 @@ use tokio_util::sync::CancellationToken;
 use crate::support::{
     api::id,
     faulty_network::{Fault, Proxy},
+    seeded_random::{PrintSeedOnPanic, SeededRandom, seeds, torture},
+    wait::until,
 };
 
-/// Long enough for a busy machine. A test that waits this long has failed.
-const PATIENCE: Duration = Duration::from_secs(120);
-
 /// A module that records the readings of a test.
-struct Fed(mpsc::UnboundedReceiver<Vec<Reading>>);
+struct FedModule(mpsc::UnboundedReceiver<Vec<Reading>>);
 
 #[async_trait]
-impl Module for Fed {
+impl Module for FedModule {
     fn manifest(&self) -> Manifest {
         Manifest { heartbeat_secs: Some(1.0), ..Manifest::default() }
     }
@@ -49,7 +48,7 @@ impl Module for Fed {
 }
 
 /// A running module whose n-th reading has the value n.
-struct Counting {
+struct CountingModule {
     module_id: ModuleId,
     feed: mpsc::UnboundedSender<Vec<Reading>>,
     next: u32,
@@ -57,7 +56,7 @@ struct Counting {
     running: JoinHandle<Result<(), RunError>>,
 }
 
-impl Counting {
+impl CountingModule {
     fn start(url: &str, token: String, outbox: &Path, limits: OutboxLimits, next: u32) -> Self {
         let module_id = id("attic");
         let client = HubClient::new(url).unwrap().with_token(token).with_deadline(Duration::from_millis(500));
@@ -67,7 +66,7 @@ impl Counting {
             .with_backoff(Backoff::new(Duration::from_millis(5), Duration::from_millis(100)));
         let (feed, readings) = mpsc::unbounded_channel();
         let stop = CancellationToken::new();
-        let running = tokio::spawn(runner.run_until(Fed(readings), stop.clone()));
+        let running = tokio::spawn(runner.run_until(FedModule(readings), stop.clone()));
         Self { module_id, feed, next, stop, running }
     }
 
@@ -106,52 +105,21 @@ async fn stored(hub: &TestHub) -> BTreeMap<u32, u32> {
     }
 }
 
-/// Waits until the condition is true.
-async fn until<F: Future<Output = bool>>(what: &str, is_so: impl Fn() -> F) {
-    let asking = async {
-        while !is_so().await {
-            tokio::task::yield_now().await;
-        }
-    };
-    if tokio::time::timeout(PATIENCE, asking).await.is_err() {
-        panic!("not in time: {what}");
-    }
-}
-
-/// Seeded random numbers: splitmix64.
-struct Random(u64);
-
-impl Random {
-    /// From `IOTPI_SEED`, else a new one, which is printed.
-    fn new() -> Self {
-        let seed = std::env::var("IOTPI_SEED").ok().and_then(|seed| seed.parse().ok());
-        let seed = seed.unwrap_or_else(|| uuid::Uuid::now_v7().as_u64_pair().1);
-        println!("IOTPI_SEED={seed}");
-        Self(seed)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % end
-    }
-}
-
 /// The number of random cases.
 fn rounds(few: usize, many: usize) -> usize {
-    if std::env::var_os("IOTPI_TORTURE").is_some() { many } else { few }
+    if torture() { many } else { few }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn through_every_fault_of_the_network_each_reading_is_stored_once() {
-    let mut random = Random::new();
+async fn every_reading_is_stored_once_despite_every_network_fault() {
+    let seed = seeds(1, 1).next().unwrap();
+    let _print_seed = PrintSeedOnPanic { test: "network_faults", seed };
+    let mut random = SeededRandom::new(seed);
     let outbox = TempDir::new().unwrap();
     let hub = TestHub::start().await.unwrap();
     let token = hub.module_token(&id("attic")).await.unwrap();
     let proxy = Proxy::to(hub.address()).await;
-    let mut module = Counting::start(&proxy.url(), token, outbox.path(), OutboxLimits::default(), 0);
+    let mut module = CountingModule::start(&proxy.url(), token, outbox.path(), OutboxLimits::default(), 0);
 
     for round in 0..rounds(24, 600) {
         // A small run contains every fault too.
@@ -161,7 +129,7 @@ async fn through_every_fault_of_the_network_each_reading_is_stored_once() {
         for _ in 0..=random.below(4) {
             module.count(u32::try_from(1 + random.below(200)).unwrap());
         }
-        until("the fault is met", || async { proxy.met() > 0 }).await;
+        until("a request has the fault", async || proxy.met() > 0).await;
         if random.below(2) == 0 {
             proxy.set(Fault::None, 0);
             module.count(1);
@@ -169,7 +137,7 @@ async fn through_every_fault_of_the_network_each_reading_is_stored_once() {
     }
     proxy.set(Fault::None, 0);
     let count = module.next;
-    until("all are stored", || async { stored(&hub).await.len() == count as usize }).await;
+    until("all readings are stored", async || stored(&hub).await.len() == count as usize).await;
     module.stop().await;
 
     let more_than_once: Vec<_> = stored(&hub).await.into_iter().filter(|(_, times)| *times > 1).collect();
@@ -178,15 +146,18 @@ async fn through_every_fault_of_the_network_each_reading_is_stored_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn through_restarts_of_hub_and_module_on_a_bad_network_each_reading_is_stored_once() {
-    let mut random = Random::new();
+async fn every_reading_is_stored_once_despite_restarts_and_network_faults() {
+    let seed = seeds(1, 1).next().unwrap();
+    let _print_seed = PrintSeedOnPanic { test: "network_faults", seed };
+    let mut random = SeededRandom::new(seed);
     let (outbox, data) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let store = format!("sqlite://{}", data.path().join("hub.db").display());
     let mut hub = TestHub::with_store(Config::default(), &store).await.unwrap();
     let token = hub.module_token(&id("attic")).await.unwrap();
     let proxy = Proxy::to(hub.address()).await;
-    let start =
-        |next| Counting::start(&proxy.url(), token.clone(), outbox.path(), OutboxLimits::default(), next);
+    let start = |next| {
+        CountingModule::start(&proxy.url(), token.clone(), outbox.path(), OutboxLimits::default(), next)
+    };
     let mut module = start(0);
 
     for round in 0..rounds(6, 60) {
@@ -207,7 +178,7 @@ async fn through_restarts_of_hub_and_module_on_a_bad_network_each_reading_is_sto
         module.count(1);
     }
     let count = module.next;
-    until("all are stored", || async { stored(&hub).await.len() == count as usize }).await;
+    until("all readings are stored", async || stored(&hub).await.len() == count as usize).await;
     module.stop().await;
 
     let more_than_once: Vec<_> = stored(&hub).await.into_iter().filter(|(_, times)| *times > 1).collect();
@@ -216,26 +187,26 @@ async fn through_restarts_of_hub_and_module_on_a_bad_network_each_reading_is_sto
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn readings_dropped_by_a_full_outbox_are_a_gap_at_the_hub_and_none_are_missing() {
+async fn readings_dropped_by_a_full_outbox_are_reported_as_a_gap() {
     let outbox = TempDir::new().unwrap();
     let hub = TestHub::start().await.unwrap();
     let token = hub.module_token(&id("attic")).await.unwrap();
     let proxy = Proxy::to(hub.address()).await;
     let limits = OutboxLimits { readings: 1600, ..OutboxLimits::default() };
-    let mut module = Counting::start(&proxy.url(), token, outbox.path(), limits, 0);
+    let mut module = CountingModule::start(&proxy.url(), token, outbox.path(), limits, 0);
     module.count(10);
-    until("the first are stored", || async { stored(&hub).await.len() == 10 }).await;
+    until("the first readings are stored", async || stored(&hub).await.len() == 10).await;
 
     proxy.set(Fault::Reset, 0);
     for _ in 0..10 {
         module.count(500);
     }
-    until("the outage is noticed", || async { proxy.met() > 3 }).await;
+    until("several requests fail", async || proxy.met() > 3).await;
     proxy.set(Fault::None, 0);
     module.count(1);
     let client = HubClient::new(&hub.url()).unwrap().with_token(hub.token(Role::Viewer).await.unwrap());
-    let account = || async { client.delivery(&id("attic")).await.ok().and_then(|account| account.total) };
-    until("all are accounted for", || async {
+    let account = async || client.delivery(&id("attic")).await.ok().and_then(|account| account.total);
+    until("every reading is in the delivery account", async || {
         account().await.is_some_and(|total| total.received + total.lost == 5011)
     })
     .await;

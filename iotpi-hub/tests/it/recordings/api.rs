@@ -6,23 +6,23 @@ use http::Method;
 use iotpi_hub::Config;
 use serde_json::{Value, json};
 
-use super::{Home, picture, until};
+use super::{DataFolder, numbered_frame, until};
 use crate::support::api::{Api, NOW_SECS};
 
-async fn five_frames(home: &Home) -> Api {
-    let api = home.start().await;
+async fn record_five_frames(data: &DataFolder) -> Api {
+    let api = data.start().await;
     api.record("porch", json!({"mode": "continuous"})).await;
-    api.watched("porch").await;
+    api.wait_for_recorder("porch").await;
     api.hub.advance(Duration::from_secs(1));
-    api.film_all("porch", 1..5, Duration::from_secs(1)).await;
-    until("all are indexed", async || api.recorded("porch").await == 5).await;
+    api.publish_all("porch", 1..5, Duration::from_secs(1)).await;
+    until("all frames are indexed", async || api.recorded_count("porch").await == 5).await;
     api
 }
 
 #[tokio::test]
 async fn frames_are_found_by_time() {
-    let home = Home::new();
-    let api = five_frames(&home).await;
+    let data = DataFolder::new();
+    let api = record_five_frames(&data).await;
     let at = |secs: f64| NOW_SECS + secs;
 
     assert_eq!(api.times("porch").await, [0.0, 1.0, 2.0, 3.0, 4.0].map(at));
@@ -37,21 +37,21 @@ async fn frames_are_found_by_time() {
         format!("since={}&until={}&limit=2&cursor={}", at(1.0), at(4.0), first["next"].as_str().unwrap());
     assert_eq!(page(query).await, json!({"items": [at(3.0)], "next": null}));
 
-    for (asked, pick, found, expected, immutable) in [
+    for (requested, pick, found, expected, immutable) in [
         (2.0, "nearest", 2.0, 2, true),
         (2.4, "nearest", 2.0, 2, false),
         (2.0, "next", 3.0, 3, false),
         (2.0, "previous", 1.0, 1, false),
         (99.0, "nearest", 4.0, 4, false),
     ] {
-        let path = format!("/api/cameras/porch/recordings/frame?at={}&pick={pick}", at(asked));
+        let path = format!("/api/cameras/porch/recordings/frame?at={}&pick={pick}", at(requested));
         let answer = api.get(&path).send().await;
         assert_eq!((answer.status, answer.header("content-type")), (200, "image/jpeg"));
         assert_eq!(
             (&answer.body[..], answer.header("x-timestamp").parse()),
-            (&picture(expected)[..], Ok(at(found)))
+            (&numbered_frame(expected)[..], Ok(at(found)))
         );
-        assert_eq!(answer.header("cache-control").contains("immutable"), immutable, "{pick} of {asked}");
+        assert_eq!(answer.header("cache-control").contains("immutable"), immutable, "{pick} of {requested}");
     }
     let after_the_last = format!("/api/cameras/porch/recordings/frame?at={}&pick=next", at(4.0));
     assert_eq!(api.get(&after_the_last).problem().await.0, 404);
@@ -59,9 +59,9 @@ async fn frames_are_found_by_time() {
 }
 
 #[tokio::test]
-async fn settings_that_cannot_be_are_refused_with_their_place() {
-    let home = Home::new();
-    let api = home.start().await;
+async fn invalid_settings_are_refused_with_a_pointer() {
+    let data = DataFolder::new();
+    let api = data.start().await;
     api.put("/api/modules/porch", json!({})).ok().await;
     let motion = json!({"module_id": "door", "type": "motion", "above": 0.5});
 
@@ -100,22 +100,22 @@ async fn settings_that_cannot_be_are_refused_with_their_place() {
         assert_eq!((refused.0, refused.2.as_str()), (status, pointer), "{settings}");
     }
     assert_eq!(api.recording("porch").await["mode"], "off");
-    for (order, pointer) in [
+    for (request, pointer) in [
         (json!({"secs": 0}), "/secs"),
         (json!({"secs": 3_601}), "/secs"),
         (json!({"reason": ""}), "/reason"),
         (json!({"reason": "x".repeat(201)}), "/reason"),
     ] {
-        let refused = api.post("/api/cameras/porch/record", order.clone()).problem().await;
-        assert_eq!((refused.0, refused.2.as_str()), (400, pointer), "{order}");
+        let refused = api.post("/api/cameras/porch/record", request.clone()).problem().await;
+        assert_eq!((refused.0, refused.2.as_str()), (400, pointer), "{request}");
     }
     api.stop().await;
 }
 
 #[tokio::test]
-async fn ranges_that_cannot_be_and_cameras_nobody_knows_are_refused() {
-    let home = Home::new();
-    let api = five_frames(&home).await;
+async fn invalid_ranges_and_unknown_cameras_are_refused() {
+    let data = DataFolder::new();
+    let api = record_five_frames(&data).await;
     let of = |camera: &str, rest: &str| format!("/api/cameras/{camera}/{rest}");
 
     for (rest, status) in [
@@ -145,57 +145,57 @@ async fn ranges_that_cannot_be_and_cameras_nobody_knows_are_refused() {
         "recordings/frame?at=1795473000",
         "recordings/export?format=zip",
     ] {
-        assert_eq!(api.get(&of("nobody", rest)).problem().await.0, 404, "{rest}");
+        assert_eq!(api.get(&of("unknown", rest)).problem().await.0, 404, "{rest}");
         assert_eq!(api.get(&of("Not%20An%20Id", rest)).problem().await.0, 400, "{rest}");
     }
-    assert_eq!(api.put(&of("nobody", "recording"), json!({"mode": "off"})).problem().await.0, 404);
-    assert_eq!(api.post(&of("nobody", "record"), json!({})).problem().await.0, 404);
+    assert_eq!(api.put(&of("unknown", "recording"), json!({"mode": "off"})).problem().await.0, 404);
+    assert_eq!(api.post(&of("unknown", "record"), json!({})).problem().await.0, 404);
     api.stop().await;
 }
 
 #[tokio::test]
-async fn without_a_place_for_recordings_the_hub_says_so() {
+async fn recording_without_a_folder_for_recordings_is_refused() {
     let api = Api::start().await;
-    api.film("porch", picture(0)).await;
+    api.publish("porch", numbered_frame(0)).await;
 
     let set = api.put("/api/cameras/porch/recording", json!({"mode": "continuous"})).send().await;
-    let ordered = api.post("/api/cameras/porch/record", json!({})).problem().await;
+    let requested = api.post("/api/cameras/porch/record", json!({})).problem().await;
 
-    assert_eq!((set.status, ordered.0), (409, 409));
+    assert_eq!((set.status, requested.0), (409, 409));
     assert!(set.problem()["detail"].as_str().unwrap().contains("cameras.recordings"));
     api.put("/api/cameras/porch/recording", json!({"mode": "off"})).ok().await;
     assert_eq!(api.recording("porch").await["frames"], 0);
     api.stop().await;
 
-    // With a folder set, a database in memory is no obstacle.
+    // A hub with its database in memory can record into a configured folder.
     let folder = tempfile::tempdir().unwrap();
     let mut config = Config::default();
     config.cameras.recordings = Some(folder.path().join("elsewhere"));
     let api = Api::with_config(config).await;
     api.record("porch", json!({"mode": "continuous"})).await;
-    api.watched("porch").await;
-    until("it is recorded", async || api.recorded("porch").await == 1).await;
+    api.wait_for_recorder("porch").await;
+    until("the frame is recorded", async || api.recorded_count("porch").await == 1).await;
     assert_eq!(super::segments(&folder.path().join("elsewhere/porch")).len(), 1);
     api.stop().await;
 }
 
 #[tokio::test]
-async fn a_removed_module_takes_its_recordings_with_it() {
-    let home = Home::new();
-    let api = five_frames(&home).await;
-    assert_eq!(home.segments("porch").len(), 1);
+async fn the_recordings_of_a_removed_module_are_deleted() {
+    let data = DataFolder::new();
+    let api = record_five_frames(&data).await;
+    assert_eq!(data.segments("porch").len(), 1);
 
     api.delete("/api/modules/porch").ok().await;
 
-    assert_eq!(home.segments("porch").len(), 0);
+    assert_eq!(data.segments("porch").len(), 0);
     assert_eq!(api.get("/api/cameras/porch/recording").problem().await.0, 404);
-    // A new module of the same name starts without recordings.
-    api.film("porch", picture(1)).await;
-    let anew: Value = api.recording("porch").await;
-    assert_eq!((&anew["mode"], &anew["frames"]), (&json!("off"), &json!(0)));
+    // A new module with the same id has no recordings.
+    api.publish("porch", numbered_frame(1)).await;
+    let recording: Value = api.recording("porch").await;
+    assert_eq!((&recording["mode"], &recording["frames"]), (&json!("off"), &json!(0)));
     api.stop().await;
-    let api = home.start().await;
-    assert_eq!(api.recorded("porch").await, 0);
-    assert_eq!(api.call(Method::DELETE, "/api/modules/nobody").problem().await.0, 404);
+    let api = data.start().await;
+    assert_eq!(api.recorded_count("porch").await, 0);
+    assert_eq!(api.call(Method::DELETE, "/api/modules/unknown").problem().await.0, 404);
     api.stop().await;
 }

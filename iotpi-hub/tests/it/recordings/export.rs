@@ -1,4 +1,4 @@
-//! Exports, read by other programs: ffmpeg, ffprobe and Python's zipfile.
+//! Exports, read by other programs: ffmpeg, ffprobe and the `zipfile` module of Python.
 
 use std::{fs, path::Path, process::Command, time::Duration};
 
@@ -6,8 +6,11 @@ use http_body_util::BodyExt as _;
 use jpeg_encoder::{ColorType, Encoder};
 use serde_json::{Value, json};
 
-use super::{Home, picture, until};
-use crate::support::api::{Api, NOW_SECS};
+use super::{DataFolder, numbered_frame, until};
+use crate::support::{
+    api::{Api, NOW_SECS},
+    wait::bounded,
+};
 
 /// A JPEG of one colour with noise, so that each has different bytes and a different length.
 fn photo(n: u32, noise: bool) -> Vec<u8> {
@@ -27,23 +30,23 @@ fn photo(n: u32, noise: bool) -> Vec<u8> {
 
 /// Publishes photos at the given times, in milliseconds from now, waits until they are recorded, and returns
 /// them.
-async fn film(home: &Home, api: &Api, millis: &[u64]) -> Vec<Vec<u8>> {
+async fn record_photos(data: &DataFolder, api: &Api, millis: &[u64]) -> Vec<Vec<u8>> {
     api.record("porch", json!({"mode": "on_event", "before_secs": 5})).await;
-    let order = json!({"secs": 3600});
-    api.post("/api/cameras/porch/record", order).ok().await;
+    api.post("/api/cameras/porch/record", json!({"secs": 3600})).ok().await;
     let mut photos = Vec::new();
     let mut now = 0;
     for (n, at) in millis.iter().enumerate() {
         api.hub.advance(Duration::from_millis(at - now));
         now = *at;
         let photo = photo(n as u32, n % 2 == 0);
-        let before = api.taken("porch").await;
-        api.film("porch", photo.clone()).await;
-        until("the recorder sees it", async || api.taken("porch").await > before).await;
+        let before = api.frames_to_recorder("porch").await;
+        api.publish("porch", photo.clone()).await;
+        until("the recorder received the frame", async || api.frames_to_recorder("porch").await > before)
+            .await;
         photos.push(photo);
     }
-    until("all are indexed", async || api.recorded("porch").await == photos.len() as u64).await;
-    assert!(!home.segments("porch").is_empty());
+    until("all frames are indexed", async || api.recorded_count("porch").await == photos.len() as u64).await;
+    assert!(!data.segments("porch").is_empty());
     photos
 }
 
@@ -93,12 +96,12 @@ fn jpegs(file: &Path, folder: &Path) -> Vec<Vec<u8>> {
 }
 
 #[tokio::test]
-async fn an_avi_file_has_every_frame_untouched_and_lasts_as_long_as_it_was_recorded() {
-    let home = Home::new();
-    let api = home.start().await;
+async fn an_avi_file_has_every_frame_unchanged_and_the_duration_of_the_recording() {
+    let data = DataFolder::new();
+    let api = data.start().await;
     let millis: Vec<u64> = (0..30).map(|n| n * 100).collect();
-    let photos = film(&home, &api, &millis).await;
-    let file = home.folder.path().join("export.avi");
+    let photos = record_photos(&data, &api, &millis).await;
+    let file = data.path().join("export.avi");
 
     let (media, length) = export(&api, &file, "format=avi").await;
 
@@ -111,22 +114,22 @@ async fn an_avi_file_has_every_frame_untouched_and_lasts_as_long_as_it_was_recor
     let duration: f64 = stream["duration"].as_str().unwrap().parse().unwrap();
     assert!((duration - 3.0).abs() < 0.001, "{duration}");
     decode(&file);
-    let out = home.folder.path().join("jpegs");
+    let out = data.path().join("jpegs");
     fs::create_dir(&out).unwrap();
     assert_eq!(jpegs(&file, &out), photos);
     api.stop().await;
 }
 
 #[tokio::test]
-async fn pauses_are_kept_in_an_avi_file_unless_a_rate_is_asked_for() {
-    let home = Home::new();
-    let api = home.start().await;
+async fn an_avi_file_keeps_pauses_unless_a_frame_rate_is_requested() {
+    let data = DataFolder::new();
+    let api = data.start().await;
     // Ten frames, a pause of a minute, ten frames.
     let millis: Vec<u64> = (0..10).chain(600..610).map(|n| n * 100).collect();
-    film(&home, &api, &millis).await;
-    let file = home.folder.path().join("export.avi");
-    let times = |found: &Value| -> Vec<f64> {
-        let packets = found["packets"].as_array().unwrap().iter();
+    record_photos(&data, &api, &millis).await;
+    let file = data.path().join("export.avi");
+    let times = |probed: &Value| -> Vec<f64> {
+        let packets = probed["packets"].as_array().unwrap().iter();
         let full = packets.filter(|packet| packet["size"] != "0");
         full.map(|packet| packet["pts_time"].as_str().unwrap().parse().unwrap()).collect()
     };
@@ -151,15 +154,15 @@ async fn pauses_are_kept_in_an_avi_file_unless_a_rate_is_asked_for() {
 }
 
 #[tokio::test]
-async fn a_zip_file_has_every_frame_under_its_time() {
-    let home = Home::new();
-    let api = home.start().await;
-    let photos = film(&home, &api, &[0, 100, 60_000]).await;
-    let file = home.folder.path().join("export.zip");
+async fn a_zip_file_has_every_frame_named_by_its_time() {
+    let data = DataFolder::new();
+    let api = data.start().await;
+    let photos = record_photos(&data, &api, &[0, 100, 60_000]).await;
+    let file = data.path().join("export.zip");
 
     let (media, _) = export(&api, &file, "format=zip").await;
 
-    let out = home.folder.path().join("jpegs");
+    let out = data.path().join("jpegs");
     let unzip = "import sys, zipfile; z = zipfile.ZipFile(sys.argv[1]); assert z.testzip() is None; z.extractall(sys.argv[2])";
     assert!(Command::new("python3").args(["-c", unzip]).args([&file, &out]).status().unwrap().success());
     let files = super::segments(&out);
@@ -178,17 +181,17 @@ async fn a_zip_file_has_every_frame_under_its_time() {
 }
 
 #[tokio::test]
-async fn damaged_frames_are_left_out_and_told() {
-    let home = Home::new();
-    let api = home.start().await;
-    film(&home, &api, &[0, 100, 200, 300]).await;
-    let segment = home.segments("porch").remove(0);
+async fn damaged_frames_are_left_out_and_reported() {
+    let data = DataFolder::new();
+    let api = data.start().await;
+    record_photos(&data, &api, &[0, 100, 200, 300]).await;
+    let segment = data.segments("porch").remove(0);
     let mut bytes = fs::read(&segment).unwrap();
     let last = photo(3, false).len();
     let third = bytes.len() - last - 40 - 10;
     bytes[third] ^= 1;
     fs::write(&segment, &bytes).unwrap();
-    let file = home.folder.path().join("export");
+    let file = data.path().join("export");
 
     export(&api, &file, "format=avi").await;
     decode(&file);
@@ -197,60 +200,56 @@ async fn damaged_frames_are_left_out_and_told() {
 
     export(&api, &file, "format=zip").await;
     let read = "import sys, zipfile; z = zipfile.ZipFile(sys.argv[1]); assert z.testzip() is None; print(len(z.namelist()), z.read('damaged.txt').decode())";
-    let said = Command::new("python3").args(["-c", read]).arg(&file).output().unwrap();
-    let said = String::from_utf8(said.stdout).unwrap();
-    assert!(said.starts_with("4 ") && said.contains("2026-11-23T22-30-00.200000Z"), "{said}");
+    let output = Command::new("python3").args(["-c", read]).arg(&file).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.starts_with("4 ") && text.contains("2026-11-23T22-30-00.200000Z"), "{text}");
     api.stop().await;
 }
 
 #[tokio::test]
-async fn a_segment_that_goes_meanwhile_ends_the_export_with_an_error() {
+async fn a_segment_that_is_deleted_during_an_export_ends_it_with_an_error() {
     for format in ["avi", "zip"] {
-        let home = Home::new();
-        let api = home.start().await;
+        let data = DataFolder::new();
+        let api = data.start().await;
         api.record("porch", json!({"mode": "continuous"})).await;
-        api.watched("porch").await;
-        // Each clip has its own segments; together they exceed the socket buffers by far.
+        api.wait_for_recorder("porch").await;
+        // Each clip has separate segments, which together far exceed the socket buffers.
         for n in 1..6 {
             api.hub.advance(Duration::from_secs(20));
-            let before = api.taken("porch").await;
-            api.film("porch", crate::support::api::jpeg(64, 48, 4_000_000 + n)).await;
-            until("the recorder sees it", async || api.taken("porch").await > before).await;
+            let before = api.frames_to_recorder("porch").await;
+            api.publish("porch", crate::support::api::jpeg(64, 48, 4_000_000 + n)).await;
+            until("the recorder received the frame", async || api.frames_to_recorder("porch").await > before)
+                .await;
         }
-        until("all are indexed", async || api.recorded("porch").await == 6).await;
-        let segments = home.segments("porch");
+        until("all frames are indexed", async || api.recorded_count("porch").await == 6).await;
+        let segments = data.segments("porch");
         assert_eq!(segments.len(), 6);
 
         let response = api.get(&format!("/api/cameras/porch/recordings/export?format={format}")).open().await;
         let mut body = response.into_body();
         body.frame().await.unwrap().unwrap();
         fs::remove_file(segments.last().unwrap()).unwrap();
-        let end = loop {
-            match body.frame().await {
-                Some(Ok(_)) => {}
-                end => break end,
-            }
-        };
+        let end = bounded("the end of the export", body.collect()).await;
 
-        assert!(matches!(end, Some(Err(_))), "{format}: {end:?}");
-        until("it is counted", async || api.metric("iotpi_recording_errors_total").await > 0.0).await;
+        assert!(end.is_err(), "{format}");
+        until("the error is counted", async || api.metric("iotpi_recording_errors_total").await > 0.0).await;
         api.stop().await;
     }
 }
 
 #[tokio::test]
-async fn an_avi_file_that_would_be_too_long_is_refused_with_what_to_do() {
-    let home = Home::new();
-    let api = home.start().await;
-    film(&home, &api, &[0, 10, 20, 30, 3_600_000 - 10]).await;
+async fn an_avi_file_that_would_be_too_long_is_refused_with_the_alternative() {
+    let data = DataFolder::new();
+    let api = data.start().await;
+    record_photos(&data, &api, &[0, 10, 20, 30, 3_600_000 - 10]).await;
     api.hub.advance(Duration::from_secs(86_400));
     api.post("/api/cameras/porch/record", json!({})).ok().await;
-    let before = api.taken("porch").await;
-    api.film("porch", picture(1)).await;
-    until("the recorder sees it", async || api.taken("porch").await > before).await;
-    until("all are indexed", async || api.recorded("porch").await == 6).await;
+    let before = api.frames_to_recorder("porch").await;
+    api.publish("porch", numbered_frame(1)).await;
+    until("the recorder received the frame", async || api.frames_to_recorder("porch").await > before).await;
+    until("all frames are indexed", async || api.recorded_count("porch").await == 6).await;
 
-    // A day with a frame every 10 ms.
+    // The recording lasts a day, with a frame every 10 ms.
     let refused = api.get("/api/cameras/porch/recordings/export?format=avi").send().await;
 
     let problem = refused.problem();
@@ -264,22 +263,22 @@ async fn an_avi_file_that_would_be_too_long_is_refused_with_what_to_do() {
 }
 
 #[tokio::test]
-async fn exports_at_once_are_limited() {
-    let home = Home::new();
-    let api = home.start().await;
+async fn concurrent_exports_are_limited() {
+    let data = DataFolder::new();
+    let api = data.start().await;
     api.record("porch", json!({"mode": "continuous"})).await;
-    api.film("porch", crate::support::api::jpeg(64, 48, 8_000_000)).await;
-    until("it is recorded", async || api.recorded("porch").await == 1).await;
+    api.publish("porch", crate::support::api::jpeg(64, 48, 8_000_000)).await;
+    until("the frame is recorded", async || api.recorded_count("porch").await == 1).await;
     let path = "/api/cameras/porch/recordings/export?format=zip";
-    let mut under_way = Vec::new();
+    let mut exports = Vec::new();
     for _ in 0..4 {
-        under_way.push(api.get(path).open().await);
+        exports.push(api.get(path).open().await);
     }
 
     let refused = api.get(path).problem().await;
 
     assert_eq!((refused.0, refused.1.as_str()), (429, "rate_limited"));
-    drop(under_way);
-    until("there is room again", async || api.get(path).open().await.status() == 200).await;
+    drop(exports);
+    until("another export is accepted", async || api.get(path).open().await.status() == 200).await;
     api.stop().await;
 }

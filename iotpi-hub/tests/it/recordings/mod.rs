@@ -18,16 +18,21 @@ use iotpi_hub::{Config, maintenance::Machine, testing::TestHub};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::api::{Api, NOW, jpeg};
+use crate::support::{
+    api::{Api, NOW, jpeg},
+    wait::until,
+};
 
-/// A hub with a database in its own folder, on a clock that only the test advances.
-struct Home {
-    folder: TempDir,
-}
+/// A data folder, on which hubs with a manual clock are started.
+struct DataFolder(TempDir);
 
-impl Home {
+impl DataFolder {
     fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
     }
 
     async fn start(&self) -> Api {
@@ -35,13 +40,13 @@ impl Home {
     }
 
     async fn start_on(&self, config: Config, machine: Machine, now: Timestamp) -> Api {
-        let url = format!("sqlite://{}", self.folder.path().join("hub.db").display());
+        let url = format!("sqlite://{}", self.path().join("hub.db").display());
         Api::of(TestHub::on_machine(config, &url, machine, now).await.unwrap()).await
     }
 
-    /// Paths of a camera's segments, sorted by name.
+    /// The paths of the segments of a camera, sorted by name.
     fn segments(&self, camera: &str) -> Vec<PathBuf> {
-        segments(&self.folder.path().join("recordings").join(camera))
+        segments(&self.path().join("recordings").join(camera))
     }
 }
 
@@ -52,24 +57,13 @@ fn segments(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Polls until the condition holds.
-async fn until<F: Future<Output = bool>>(what: &str, is_so: impl Fn() -> F) {
-    let looking = async {
-        let mut look = tokio::time::interval(Duration::from_millis(20));
-        while !is_so().await {
-            look.tick().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), looking).await.unwrap_or_else(|_| panic!("never: {what}"));
-}
-
-/// A JPEG that differs from others by its number.
-fn picture(n: usize) -> Vec<u8> {
+/// A JPEG whose length contains its number.
+fn numbered_frame(n: usize) -> Vec<u8> {
     jpeg(64, 48, 1000 + n)
 }
 
 impl Api {
-    async fn film(&self, camera: &str, jpeg: Vec<u8>) -> Value {
+    async fn publish(&self, camera: &str, jpeg: Vec<u8>) -> Value {
         self.call(Method::POST, &format!("/api/camera/frame?module_id={camera}")).jpeg(jpeg).ok().await
     }
 
@@ -83,34 +77,38 @@ impl Api {
         self.get(&format!("/api/cameras/{camera}/recording")).ok().await
     }
 
-    /// Number of recorded frames.
-    async fn recorded(&self, camera: &str) -> u64 {
+    /// The number of recorded frames.
+    async fn recorded_count(&self, camera: &str) -> u64 {
         self.recording(camera).await["frames"].as_u64().unwrap()
     }
 
-    /// Publishes frames, `apart` from each other; waits for the recorder after each.
-    async fn film_all(&self, camera: &str, pictures: std::ops::Range<usize>, apart: Duration) {
-        for n in pictures {
-            let before = self.taken(camera).await;
-            self.film(camera, picture(n)).await;
-            until("the recorder sees a frame", async || self.taken(camera).await > before).await;
-            self.hub.advance(apart);
+    /// Publishes frames at this interval; waits for the recorder after each.
+    async fn publish_all(&self, camera: &str, numbers: std::ops::Range<usize>, interval: Duration) {
+        for n in numbers {
+            let before = self.frames_to_recorder(camera).await;
+            self.publish(camera, numbered_frame(n)).await;
+            until("the recorder received the frame", async || self.frames_to_recorder(camera).await > before)
+                .await;
+            self.hub.advance(interval);
         }
     }
 
-    /// Number of frames delivered to the recorder.
-    async fn taken(&self, camera: &str) -> u64 {
+    /// The number of frames that the recorder received.
+    async fn frames_to_recorder(&self, camera: &str) -> u64 {
         let cameras = self.get("/api/cameras").ok().await;
         let items = cameras["items"].as_array().unwrap();
-        let of = items.iter().find(|item| item["module_id"] == camera);
-        let watching = of.and_then(|of| of["watching"].as_array()).into_iter().flatten();
-        watching.filter(|one| one["via"] == "recording").map(|one| one["delivered"].as_u64().unwrap()).sum()
+        let info = items.iter().find(|item| item["module_id"] == camera);
+        let viewers = info.and_then(|info| info["watching"].as_array()).into_iter().flatten();
+        viewers
+            .filter(|viewer| viewer["via"] == "recording")
+            .map(|viewer| viewer["delivered"].as_u64().unwrap())
+            .sum()
     }
 
-    /// Waits until the recorder watches the camera.
-    async fn watched(&self, camera: &str) {
-        self.film(camera, picture(999)).await;
-        until("the recorder watches", async || self.taken(camera).await > 0).await;
+    /// Publishes frame 999 and waits until the recorder receives frames of the camera.
+    async fn wait_for_recorder(&self, camera: &str) {
+        self.publish(camera, numbered_frame(999)).await;
+        until("the recorder receives frames", async || self.frames_to_recorder(camera).await > 0).await;
     }
 
     async fn times(&self, camera: &str) -> Vec<f64> {
@@ -130,17 +128,17 @@ impl Api {
     }
 
     /// All recorded JPEGs, oldest first.
-    async fn pictures(&self, camera: &str) -> Vec<Vec<u8>> {
-        let mut pictures = Vec::new();
+    async fn recorded_frames(&self, camera: &str) -> Vec<Vec<u8>> {
+        let mut frames = Vec::new();
         for at in self.times(camera).await {
-            pictures.push(self.frame_at(camera, at).await);
+            frames.push(self.frame_at(camera, at).await);
         }
-        pictures
+        frames
     }
 
     async fn metric(&self, name: &str) -> f64 {
-        let text = String::from_utf8(self.get("/metrics").send().await.body.to_vec()).unwrap();
+        let text = self.metrics().await;
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
-        line.unwrap_or_else(|| panic!("{name} is not counted"))
+        line.unwrap_or_else(|| panic!("there is no metric {name}"))
     }
 }

@@ -1,4 +1,4 @@
-//! Looking after the storage: room, wear, backups, damage, age.
+//! Maintenance of the storage: free space, wear, backups, damage, retention.
 
 use std::{
     path::{Path, PathBuf},
@@ -20,50 +20,54 @@ use iotpi_hub::{
 };
 use serde_json::{Value, json};
 
-use crate::support::api::{Api, NOW, NOW_SECS, id};
+use crate::support::{
+    api::{Api, NOW, NOW_SECS, id},
+    tmpfs::Tmpfs,
+};
 
 const MIB: u64 = 1 << 20;
 const DAY: f64 = 86_400.0;
 
-/// A machine whose disk and kernel answer what a test says.
+/// A simulated machine, with the free space and the written bytes that a test sets.
 #[derive(Clone, Default)]
-struct Told {
+struct SimMachine {
     free: Arc<AtomicU64>,
     written: Arc<AtomicU64>,
 }
 
-impl Told {
-    fn free_mib(&self, mib: u64) {
+impl SimMachine {
+    fn set_free_mib(&self, mib: u64) {
         self.free.store(mib * MIB, Ordering::Relaxed);
     }
 
-    fn machine(&self) -> Machine {
+    fn build(&self) -> Machine {
         let (free, written) = (Arc::clone(&self.free), Arc::clone(&self.written));
         Machine::default()
             .with_sys("/no/sysfs")
-            // The test says when it is looked.
+            // The test triggers the checks.
             .with_look_every(Duration::from_secs(86_400))
             .with_free_bytes(move |_: &Path| Ok(free.load(Ordering::Relaxed)))
             .with_written_bytes(move || Some(written.load(Ordering::Relaxed)))
     }
 }
 
-struct Home {
+/// A hub on a simulated machine.
+struct Setup {
     api: Api,
-    told: Told,
+    machine: SimMachine,
     database: PathBuf,
     _folder: tempfile::TempDir,
 }
 
-impl Home {
-    /// A hub with its database in a file, a disk with a gibibyte free, and a clock that stands still.
+impl Setup {
+    /// Starts a hub with its database in a file, a gibibyte of free space, and a manual clock.
     async fn new(config: Config) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let database = folder.path().join("hub.db");
-        let told = Told::default();
-        told.free_mib(1024);
-        let hub = TestHub::on_machine(config, &url(&database), told.machine(), NOW).await.unwrap();
-        Self { api: Api::of(hub).await, told, database, _folder: folder }
+        let machine = SimMachine::default();
+        machine.set_free_mib(1024);
+        let hub = TestHub::on_machine(config, &url(&database), machine.build(), NOW).await.unwrap();
+        Self { api: Api::of(hub).await, machine, database, _folder: folder }
     }
 
     async fn report(&self) -> Value {
@@ -74,8 +78,8 @@ impl Home {
         serde_json::from_value(self.report().await["problems"].clone()).unwrap()
     }
 
-    /// So many readings, a day apart, the last taken now.
-    async fn days_of_readings(&self, module: &str, days: u32) {
+    /// Records one reading per day up to now.
+    async fn record_days(&self, module: &str, days: u32) {
         let readings: Vec<_> = (0..days)
             .map(|ago| json!({"module_id": module, "value": ago, "timestamp": NOW_SECS - f64::from(ago) * DAY}))
             .collect();
@@ -85,7 +89,7 @@ impl Home {
         self.api.hub.store().settle().await.unwrap();
     }
 
-    async fn kept(&self, module: &str) -> usize {
+    async fn stored(&self, module: &str) -> usize {
         let path = format!("/api/sensors/temperature?format=ndjson&module_id={module}");
         self.api.get(&path).send().await.body.iter().filter(|byte| **byte == b'\n').count()
     }
@@ -97,10 +101,10 @@ fn url(database: &Path) -> String {
 
 #[tokio::test]
 async fn the_report_contains_used_and_free_space() {
-    let home = Home::new(Config::default()).await;
-    home.days_of_readings("attic", 10).await;
+    let setup = Setup::new(Config::default()).await;
+    setup.record_days("attic", 10).await;
 
-    let report = home.report().await;
+    let report = setup.report().await;
 
     assert!(report["database_bytes"].as_u64().unwrap() > 0 && report["wal_bytes"].as_u64().unwrap() > 0);
     assert_eq!(report["free_bytes"], json!(1024 * MIB));
@@ -111,21 +115,21 @@ async fn the_report_contains_used_and_free_space() {
         (&report["full"], &report["last_backup"], &report["problems"]),
         (&json!(false), &json!(null), &json!([]))
     );
-    home.api.stop().await;
+    setup.api.stop().await;
 }
 
 #[tokio::test]
 async fn wear_is_measured_forecast_and_kept_across_a_restart() {
-    let home = Home::new(Config::default()).await;
+    let setup = Setup::new(Config::default()).await;
     let gb = 1_000_000_000;
 
-    home.told.written.store(2 * gb, Ordering::Relaxed);
-    home.api.hub.advance(Duration::from_secs(86_400));
-    let before = home.report().await;
-    let Home { api, told, database, _folder } = home;
+    setup.machine.written.store(2 * gb, Ordering::Relaxed);
+    setup.api.hub.advance(Duration::from_secs(86_400));
+    let before = setup.report().await;
+    let Setup { api, machine, database, _folder } = setup;
     api.stop().await;
-    told.written.store(gb, Ordering::Relaxed);
-    let hub = TestHub::on_machine(Config::default(), &url(&database), told.machine(), NOW).await.unwrap();
+    machine.written.store(gb, Ordering::Relaxed);
+    let hub = TestHub::on_machine(Config::default(), &url(&database), machine.build(), NOW).await.unwrap();
     let api = Api::of(hub).await;
     let after = api.get("/api/storage").ok().await;
 
@@ -145,155 +149,155 @@ async fn wear_is_measured_forecast_and_kept_across_a_restart() {
 
 #[tokio::test]
 async fn below_the_low_water_mark_only_readings_are_rejected() {
-    let home = Home::new(Config::default()).await;
-    let lamp = home.api.lamp().await;
+    let setup = Setup::new(Config::default()).await;
+    let lamp = setup.api.lamp().await;
     let reading = json!({"module_id": "attic", "value": 1});
 
-    home.told.free_mib(200);
-    home.api.hub.look_for_room().await.unwrap();
+    setup.machine.set_free_mib(200);
+    setup.api.hub.look_for_room().await.unwrap();
 
-    let refused = home.api.post("/api/sensors/temperature", reading.clone()).send().await;
+    let refused = setup.api.post("/api/sensors/temperature", reading.clone()).send().await;
     assert_eq!((refused.status, refused.problem()["kind"].as_str()), (507, Some("storage_full")));
     let wait: u64 = refused.header("retry-after").parse().unwrap();
     assert!((5..=31).contains(&wait), "{wait}");
-    home.api.post("/api/modules/led/control", json!({"action": "set"})).ok().await;
-    let leased = home.api.get("/api/modules/led/commands").token(&lamp).ok().await;
+    setup.api.post("/api/modules/led/control", json!({"action": "set"})).ok().await;
+    let leased = setup.api.get("/api/modules/led/commands").token(&lamp).ok().await;
     let leased = &leased["items"][0];
     let outcome = json!({"command": {"id": leased["id"], "lease": leased["lease"], "outcome": "succeeded"}});
-    home.api.post("/api/modules/led/status", outcome).token(&lamp).ok().await;
-    home.api.post("/api/auth/tokens", json!({"name": "night-watch", "role": "viewer"})).ok().await;
-    assert_eq!(home.api.open(Method::GET, "/health").send().await.status, 200);
-    assert_eq!(home.report().await["full"], json!(true));
-    assert!(home.problems().await[0].contains("full"));
+    setup.api.post("/api/modules/led/status", outcome).token(&lamp).ok().await;
+    setup.api.post("/api/auth/tokens", json!({"name": "display", "role": "viewer"})).ok().await;
+    assert_eq!(setup.api.open(Method::GET, "/health").send().await.status, 200);
+    assert_eq!(setup.report().await["full"], json!(true));
+    assert!(setup.problems().await[0].contains("full"));
 
-    home.told.free_mib(300);
-    home.api.hub.look_for_room().await.unwrap();
+    setup.machine.set_free_mib(300);
+    setup.api.hub.look_for_room().await.unwrap();
 
-    home.api.post("/api/sensors/temperature", reading).ok().await;
-    assert_eq!(home.problems().await, Vec::<String>::new());
-    home.api.stop().await;
+    setup.api.post("/api/sensors/temperature", reading).ok().await;
+    assert_eq!(setup.problems().await, Vec::<String>::new());
+    setup.api.stop().await;
 }
 
 #[tokio::test]
 async fn old_readings_are_evicted_before_new_ones_are_rejected() {
-    let home = Home::new(Config::default()).await;
-    home.days_of_readings("attic", 200).await;
+    let setup = Setup::new(Config::default()).await;
+    setup.record_days("attic", 200).await;
 
-    home.told.free_mib(250);
-    home.api.hub.look_for_room().await.unwrap();
+    setup.machine.set_free_mib(250);
+    setup.api.hub.look_for_room().await.unwrap();
 
-    // Freed pages of so few readings are no room; but the old ones were tried first.
-    let kept = home.kept("attic").await;
-    assert!((31..=61).contains(&kept), "what is 30 days old or younger stays, with its chunk: {kept}");
-    assert!(home.problems().await[0].contains("being deleted"));
-    home.days_of_readings("attic", 1).await;
-    home.api.hub.look_for_room().await.unwrap();
-    assert_eq!(home.report().await["full"], json!(true), "nothing is left to thin out");
-    home.api.stop().await;
+    // The pages of so few readings are too little space, but old readings were evicted first.
+    let stored = setup.stored("attic").await;
+    assert!((31..=61).contains(&stored), "the readings of 30 days, in whole chunks: {stored}");
+    assert!(setup.problems().await[0].contains("being deleted"));
+    setup.record_days("attic", 1).await;
+    setup.api.hub.look_for_room().await.unwrap();
+    assert_eq!(setup.report().await["full"], json!(true), "no more can be evicted");
+    setup.api.stop().await;
 }
 
 #[tokio::test]
-async fn nothing_is_evicted_if_it_would_free_nothing_or_the_clock_may_be_wrong() {
-    let home = Home::new(Config::default()).await;
-    home.days_of_readings("attic", 200).await;
+async fn nothing_is_evicted_if_it_would_free_too_little_or_the_clock_may_be_wrong() {
+    let setup = Setup::new(Config::default()).await;
+    setup.record_days("attic", 200).await;
 
-    home.told.free_mib(10);
-    home.api.hub.look_for_room().await.unwrap();
-    let nothing_of_the_disk = home.kept("attic").await;
-    home.api.hub.step_to(NOW.plus(Duration::from_secs(10 * 365 * 86_400)));
-    home.told.free_mib(100);
-    home.api.hub.look_for_room().await.unwrap();
+    setup.machine.set_free_mib(10);
+    setup.api.hub.look_for_room().await.unwrap();
+    let with_other_files = setup.stored("attic").await;
+    setup.api.hub.step_to(NOW.plus(Duration::from_secs(10 * 365 * 86_400)));
+    setup.machine.set_free_mib(100);
+    setup.api.hub.look_for_room().await.unwrap();
 
-    assert_eq!((nothing_of_the_disk, home.kept("attic").await), (200, 200));
-    assert_eq!(home.report().await["full"], json!(true));
-    home.api.stop().await;
+    assert_eq!((with_other_files, setup.stored("attic").await), (200, 200));
+    assert_eq!(setup.report().await["full"], json!(true));
+    setup.api.stop().await;
 }
 
 #[tokio::test]
 async fn a_low_water_mark_of_zero_is_disabled() {
     let storage = StorageConfig { low_water_bytes: 0, ..StorageConfig::default() };
-    let home = Home::new(Config { storage, ..Config::default() }).await;
+    let setup = Setup::new(Config { storage, ..Config::default() }).await;
 
-    home.told.free_mib(0);
-    home.api.hub.look_for_room().await.unwrap();
+    setup.machine.set_free_mib(0);
+    setup.api.hub.look_for_room().await.unwrap();
 
-    home.days_of_readings("attic", 1).await;
-    home.api.stop().await;
+    setup.record_days("attic", 1).await;
+    setup.api.stop().await;
 }
 
 #[tokio::test]
 async fn a_backup_is_created_reported_and_kept() {
-    let home = Home::new(Config {
+    let setup = Setup::new(Config {
         backup: BackupConfig { keep: 2, ..BackupConfig::default() },
         ..Config::default()
     })
     .await;
-    home.days_of_readings("attic", 10).await;
+    setup.record_days("attic", 10).await;
 
     for _ in 0..3 {
-        let made = home.api.call(Method::POST, "/api/storage/backup").ok().await;
-        assert_eq!((&made["verified"], made["at"].as_f64()), (&json!(true), Some(NOW_SECS)));
+        let backup = setup.api.call(Method::POST, "/api/storage/backup").ok().await;
+        assert_eq!((&backup["verified"], backup["at"].as_f64()), (&json!(true), Some(NOW_SECS)));
     }
 
-    let folder = home.database.with_file_name("backups");
-    let backups = backup::list(&folder, &home.database).unwrap();
+    let folder = setup.database.with_file_name("backups");
+    let backups = backup::list(&folder, &setup.database).unwrap();
     assert_eq!(backups.iter().map(|backup| backup.number).collect::<Vec<_>>(), [2, 3]);
-    let report = home.report().await;
+    let report = setup.report().await;
     assert_eq!(report["last_backup"]["path"], json!(backups[1].path.display().to_string()));
-    let viewer = home.api.token(Role::Viewer).await;
-    let seen = home.api.get("/api/storage").token(&viewer).ok().await;
-    assert_eq!(seen["last_backup"], json!({"at": NOW_SECS, "bytes": backups[1].bytes, "verified": true}));
-    home.api.stop().await;
+    let viewer = setup.api.token(Role::Viewer).await;
+    let visible = setup.api.get("/api/storage").token(&viewer).ok().await;
+    assert_eq!(visible["last_backup"], json!({"at": NOW_SECS, "bytes": backups[1].bytes, "verified": true}));
+    setup.api.stop().await;
 }
 
 #[tokio::test]
 async fn automatic_backups_follow_the_configured_interval() {
     let backup = BackupConfig { every_hours: 24, keep: 9, ..BackupConfig::default() };
-    let home = Home::new(Config { backup, ..Config::default() }).await;
+    let setup = Setup::new(Config { backup, ..Config::default() }).await;
     let hours = async |hours: u64| {
-        home.api.hub.advance(Duration::from_secs(hours * 3_600));
-        home.api.hub.look_for_backup().await;
-        backup::list(&home.database.with_file_name("backups"), &home.database).unwrap().len()
+        setup.api.hub.advance(Duration::from_secs(hours * 3_600));
+        setup.api.hub.look_for_backup().await;
+        backup::list(&setup.database.with_file_name("backups"), &setup.database).unwrap().len()
     };
 
     assert_eq!([hours(0).await, hours(1).await, hours(23).await, hours(1).await], [0, 1, 1, 2]);
-    home.told.free_mib(1);
-    assert_eq!(hours(24).await, 2, "there is no room");
-    assert!(home.problems().await.iter().any(|problem| problem.contains("backup failed")));
-    home.told.free_mib(1024);
-    assert_eq!([hours(5).await, hours(1).await], [2, 3], "a failure is not tried again at once");
-    // Set back by years, the steady clock still counts.
-    home.api.hub.step_to(NOW.minus(Duration::from_secs(10 * 365 * 86_400)));
+    setup.machine.set_free_mib(1);
+    assert_eq!(hours(24).await, 2, "no free space");
+    assert!(setup.problems().await.iter().any(|problem| problem.contains("backup failed")));
+    setup.machine.set_free_mib(1024);
+    assert_eq!([hours(5).await, hours(1).await], [2, 3], "a failed backup is not repeated at once");
+    // The interval follows the steady clock, even if the wall clock is set back by years.
+    setup.api.hub.step_to(NOW.minus(Duration::from_secs(10 * 365 * 86_400)));
     assert_eq!([hours(23).await, hours(1).await], [3, 4]);
-    home.api.stop().await;
+    setup.api.stop().await;
 }
 
 #[tokio::test]
 async fn automatic_backups_can_be_disabled() {
     let backup = BackupConfig { every_hours: 0, ..BackupConfig::default() };
-    let home = Home::new(Config { backup, ..Config::default() }).await;
+    let setup = Setup::new(Config { backup, ..Config::default() }).await;
 
-    home.api.hub.advance(Duration::from_secs(365 * 86_400));
-    home.api.hub.look_for_backup().await;
+    setup.api.hub.advance(Duration::from_secs(365 * 86_400));
+    setup.api.hub.look_for_backup().await;
 
-    assert!(!home.database.with_file_name("backups").exists());
-    home.api.stop().await;
+    assert!(!setup.database.with_file_name("backups").exists());
+    setup.api.stop().await;
 }
 
 #[tokio::test]
 async fn a_backup_without_free_space_is_a_problem_until_one_succeeds() {
-    let home = Home::new(Config::default()).await;
+    let setup = Setup::new(Config::default()).await;
 
-    home.told.free_mib(256);
-    let refused = home.api.call(Method::POST, "/api/storage/backup").problem().await;
-    let problems = home.problems().await;
-    home.told.free_mib(300);
-    home.api.call(Method::POST, "/api/storage/backup").ok().await;
+    setup.machine.set_free_mib(256);
+    let refused = setup.api.call(Method::POST, "/api/storage/backup").problem().await;
+    let problems = setup.problems().await;
+    setup.machine.set_free_mib(300);
+    setup.api.call(Method::POST, "/api/storage/backup").ok().await;
 
     assert_eq!((refused.0, refused.1.as_str()), (507, "storage_full"));
     assert!(problems.len() == 1 && problems[0].contains("backup failed"), "{problems:?}");
-    assert_eq!(home.problems().await, Vec::<String>::new());
-    home.api.stop().await;
+    assert_eq!(setup.problems().await, Vec::<String>::new());
+    setup.api.stop().await;
 }
 
 #[tokio::test]
@@ -301,47 +305,47 @@ async fn data_older_than_its_retention_is_deleted_automatically() {
     let shed = SeriesRetention { module_id: Some(id("shed")), sensor: None, raw_days: 0 };
     let retention =
         RetentionConfig { raw_days: 800, minute_days: 0, series: vec![shed], ..RetentionConfig::default() };
-    let home = Home::new(Config { retention, ..Config::default() }).await;
-    home.days_of_readings("attic", 1000).await;
-    home.days_of_readings("shed", 3000).await;
+    let setup = Setup::new(Config { retention, ..Config::default() }).await;
+    setup.record_days("attic", 1000).await;
+    setup.record_days("shed", 3000).await;
 
-    let ran = home.api.hub.expire_by_itself().await.unwrap();
+    let ran = setup.api.hub.expire_by_itself().await.unwrap();
 
-    let gone = ran.readings.gone;
+    let deleted = ran.readings.gone;
     assert_eq!((ran.refused, ran.readings.of), (None, 4000));
-    assert!((170..=200).contains(&gone), "whole chunks of up to 30 days: {gone}");
-    assert_eq!((home.kept("attic").await as u64, home.kept("shed").await), (1000 - gone, 3000));
-    assert_eq!(home.report().await["retention"]["readings"], json!({"gone": gone, "of": 4000}));
-    home.api.stop().await;
+    assert!((170..=200).contains(&deleted), "whole chunks of up to 30 days: {deleted}");
+    assert_eq!((setup.stored("attic").await as u64, setup.stored("shed").await), (1000 - deleted, 3000));
+    assert_eq!(setup.report().await["retention"]["readings"], json!({"gone": deleted, "of": 4000}));
+    setup.api.stop().await;
 }
 
 #[tokio::test]
 async fn a_run_that_would_delete_more_than_a_tenth_waits_for_an_admin() {
     let retention = RetentionConfig { raw_days: 500, ..RetentionConfig::default() };
-    let home = Home::new(Config { retention, ..Config::default() }).await;
-    home.days_of_readings("attic", 1000).await;
+    let setup = Setup::new(Config { retention, ..Config::default() }).await;
+    setup.record_days("attic", 1000).await;
 
-    let ran = home.api.hub.expire_by_itself().await.unwrap();
-    let problems = home.problems().await;
-    let kept = home.kept("attic").await;
-    let asked = home.api.post("/api/storage/retention", json!({})).ok().await;
-    let still = home.kept("attic").await;
-    let done = home.api.post("/api/storage/retention", json!({"confirm": true})).ok().await;
+    let ran = setup.api.hub.expire_by_itself().await.unwrap();
+    let problems = setup.problems().await;
+    let before = setup.stored("attic").await;
+    let dry_run = setup.api.post("/api/storage/retention", json!({})).ok().await;
+    let after_dry_run = setup.stored("attic").await;
+    let done = setup.api.post("/api/storage/retention", json!({"confirm": true})).ok().await;
 
-    let gone = ran.readings.gone;
-    assert!((469..=499).contains(&gone), "whole chunks of up to 30 days: {gone}");
-    assert!(ran.refused.is_some() && problems[0].contains(&format!("{gone} of 1000")), "{problems:?}");
-    assert_eq!((kept, still), (1000, 1000));
-    assert!(asked["dry_run"] == json!(true) && asked["refused"].is_string(), "{asked}");
-    assert_eq!((&done["readings"], &done["dry_run"]), (&json!({"gone": gone, "of": 1000}), &json!(false)));
-    assert_eq!((home.kept("attic").await, home.problems().await), (1000 - gone as usize, Vec::new()));
-    home.api.stop().await;
+    let deleted = ran.readings.gone;
+    assert!((469..=499).contains(&deleted), "whole chunks of up to 30 days: {deleted}");
+    assert!(ran.refused.is_some() && problems[0].contains(&format!("{deleted} of 1000")), "{problems:?}");
+    assert_eq!((before, after_dry_run), (1000, 1000));
+    assert!(dry_run["dry_run"] == json!(true) && dry_run["refused"].is_string(), "{dry_run}");
+    assert_eq!((&done["readings"], &done["dry_run"]), (&json!({"gone": deleted, "of": 1000}), &json!(false)));
+    assert_eq!((setup.stored("attic").await, setup.problems().await), (1000 - deleted as usize, Vec::new()));
+    setup.api.stop().await;
 }
 
 #[tokio::test]
 async fn a_clock_jump_deletes_nothing() {
-    let home = Home::new(Config::default()).await;
-    home.days_of_readings("attic", 100).await;
+    let setup = Setup::new(Config::default()).await;
+    setup.record_days("attic", 100).await;
     let ten_years = Duration::from_secs(10 * 365 * 86_400);
 
     for jump in [
@@ -350,25 +354,24 @@ async fn a_clock_jump_deletes_nothing() {
         Timestamp::from_micros(0),
         NOW.plus(Duration::from_secs(7_200)),
     ] {
-        home.api.hub.step_to(jump);
-        let ran = home.api.hub.expire_by_itself().await.unwrap();
+        setup.api.hub.step_to(jump);
+        let ran = setup.api.hub.expire_by_itself().await.unwrap();
 
         assert!(ran.refused.is_some(), "{jump}: {ran:?}");
-        assert_eq!(home.kept("attic").await, 100, "{jump}");
+        assert_eq!(setup.stored("attic").await, 100, "{jump}");
     }
-    home.api.stop().await;
+    setup.api.stop().await;
 }
 
 #[tokio::test]
 async fn damage_found_at_run_time_is_reported_and_recorded_for_the_next_start() {
-    let home = Home::new(Config::default()).await;
-    for of in 0..20 {
-        home.days_of_readings(&format!("m{of}"), 500).await;
+    let setup = Setup::new(Config::default()).await;
+    for module in 0..20 {
+        setup.record_days(&format!("m{module}"), 500).await;
     }
-    home.api.hub.store().backup(&home.database.with_file_name("sound.db")).await.unwrap();
-    // The pages as they are in the file, not those SQLite still has in memory: a copy, damaged, opened by
-    // another hub.
-    let sound = home.database.with_file_name("sound.db");
+    setup.api.hub.store().backup(&setup.database.with_file_name("sound.db")).await.unwrap();
+    // SQLite has the pages of the open database in memory, so a damaged copy is opened by another store.
+    let sound = setup.database.with_file_name("sound.db");
     let mut bytes = std::fs::read(&sound).unwrap();
     // A page that opening the database does not read.
     let db = rusqlite::Connection::open(&sound).unwrap();
@@ -376,75 +379,53 @@ async fn damage_found_at_run_time_is_reported_and_recorded_for_the_next_start() 
     let page = number("SELECT rootpage FROM sqlite_schema WHERE name = 'users'");
     let size = number("PRAGMA page_size");
     bytes[(page - 1) * size..page * size].fill(0x5a);
-    let damaged = home.database.with_file_name("damaged.db");
+    let damaged = setup.database.with_file_name("damaged.db");
     std::fs::write(&damaged, bytes).unwrap();
     let store = store::open(&url(&damaged)).await.unwrap();
 
     let found = store.verify(false).await.unwrap();
 
     assert!(!found.is_sound(), "{found:?}");
-    assert!(home.database.with_file_name("damaged.db.suspect").exists());
-    std::fs::write(home.database.with_file_name("hub.db.suspect"), "as the engine would note it").unwrap();
-    assert!(home.problems().await[0].contains("fatal error"));
-    std::fs::remove_file(home.database.with_file_name("hub.db.suspect")).unwrap();
-    home.api.hub.look_for_damage().await;
-    assert_eq!(home.problems().await, Vec::<String>::new(), "the other is sound");
-    home.api.stop().await;
+    assert!(setup.database.with_file_name("damaged.db.suspect").exists());
+    std::fs::write(setup.database.with_file_name("hub.db.suspect"), "written by the engine").unwrap();
+    assert!(setup.problems().await[0].contains("fatal error"));
+    std::fs::remove_file(setup.database.with_file_name("hub.db.suspect")).unwrap();
+    setup.api.hub.look_for_damage().await;
+    assert_eq!(setup.problems().await, Vec::<String>::new(), "the database of the hub is intact");
+    setup.api.stop().await;
 }
 
-/// A small disk of its own, and something on it that takes room.
-struct Disk(tempfile::TempDir);
+/// A small file system with a file that uses most of its space.
+struct Disk(Tmpfs);
 
 impl Disk {
-    /// Nothing when this process may not mount one.
-    fn of_mib(mib: u64) -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let size = format!("size={mib}m");
-        let mounted = std::process::Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
-            .arg(folder.path())
-            .output();
-        if mounted.is_ok_and(|mounted| mounted.status.success()) {
-            return Some(Self(folder));
-        }
-        eprintln!("SKIPPED: only root may mount a small tmpfs, so the disk was not really filled");
-        None
-    }
-
     fn database(&self) -> PathBuf {
         self.0.path().join("hub.db")
     }
 
-    fn free(&self) -> u64 {
+    fn free_bytes(&self) -> u64 {
         Machine::default().free_bytes(&self.database()).unwrap()
     }
 
-    /// Takes all but so many bytes.
-    fn leave(&self, free: u64) {
+    /// Leaves this many bytes free.
+    fn set_free_bytes(&self, free: u64) {
         let filler = self.0.path().join("filler");
         let _ = std::fs::remove_file(&filler);
-        let take = self.free().saturating_sub(free);
-        std::fs::write(&filler, vec![0; usize::try_from(take).unwrap()]).unwrap();
+        let length = self.free_bytes().saturating_sub(free);
+        std::fs::write(&filler, vec![0; usize::try_from(length).unwrap()]).unwrap();
     }
 }
 
-impl Drop for Disk {
-    fn drop(&mut self) {
-        // Lazily: whatever still has a file open there goes with it.
-        let _ = std::process::Command::new("umount").arg("-l").arg(self.0.path()).status();
-    }
-}
-
-/// Delivers until it is refused for want of room; answers how many readings were acknowledged.
-async fn fill(api: &Api, look: bool) -> usize {
+/// Records readings until the disk is full; returns the number of acknowledged ones.
+async fn fill(api: &Api, checks_free_space: bool) -> usize {
     for batch in 0..5_000_u32 {
-        if look {
+        if checks_free_space {
             api.hub.look_for_room().await.unwrap();
         }
         let readings: Vec<_> = (0..1000_u32)
             .map(|n| {
                 let value = f64::from(n).sin() * f64::from(batch);
-                // All of the last hours: what is old would be thinned out.
+                // All from the last hours, because old readings would be evicted.
                 let timestamp = NOW_SECS - 6_000.0 + f64::from(batch) + f64::from(n) / 1000.0;
                 json!({"module_id": "attic", "value": value, "unit": "celsius", "timestamp": timestamp})
             })
@@ -459,40 +440,40 @@ async fn fill(api: &Api, look: bool) -> usize {
             _ => panic!("{answer:?}"),
         }
     }
-    panic!("the disk is never full");
+    panic!("the disk did not fill");
 }
 
-async fn all_kept(api: &Api) -> usize {
+async fn count_readings(api: &Api) -> usize {
     let mut path = "/api/sensors/temperature?limit=1000".to_owned();
-    let mut kept = 0;
+    let mut count = 0;
     loop {
         let page = api.get(&path).ok().await;
-        kept += page["items"].as_array().unwrap().len();
+        count += page["items"].as_array().unwrap().len();
         match page["next"].as_str() {
             Some(next) => path = format!("/api/sensors/temperature?limit=1000&cursor={next}"),
-            None => return kept,
+            None => return count,
         }
     }
 }
 
 #[tokio::test]
 async fn a_real_disk_that_fills_up_leaves_its_reserve_and_recovers() {
-    let Some(disk) = Disk::of_mib(48) else { return };
+    let Some(disk) = Tmpfs::mount(48).map(Disk) else { return };
     let storage = StorageConfig { low_water_bytes: 16 * MIB, ..StorageConfig::default() };
     let config = Config { storage, ..Config::default() };
     let hub = TestHub::on_machine(config, &url(&disk.database()), Machine::default(), NOW).await.unwrap();
     let api = Api::of(hub).await;
     api.lamp().await;
-    disk.leave(19 * MIB);
+    disk.set_free_bytes(19 * MIB);
 
     let acknowledged = fill(&api, true).await;
 
-    assert!(disk.free() > 8 * MIB, "the reserve is left: {}", disk.free());
+    assert!(disk.free_bytes() > 8 * MIB, "the reserve was used: {} bytes are free", disk.free_bytes());
     api.post("/api/modules/led/control", json!({"action": "set"})).ok().await;
-    api.post("/api/auth/tokens", json!({"name": "night-watch", "role": "viewer"})).ok().await;
-    assert_eq!(all_kept(&api).await, acknowledged);
+    api.post("/api/auth/tokens", json!({"name": "display", "role": "viewer"})).ok().await;
+    assert_eq!(count_readings(&api).await, acknowledged);
 
-    disk.leave(24 * MIB);
+    disk.set_free_bytes(24 * MIB);
     api.hub.look_for_room().await.unwrap();
 
     api.post("/api/sensors/temperature", json!({"module_id": "attic", "value": 1})).ok().await;
@@ -501,25 +482,25 @@ async fn a_real_disk_that_fills_up_leaves_its_reserve_and_recovers() {
 
 #[tokio::test]
 async fn a_real_disk_without_a_byte_left_loses_nothing_that_was_acknowledged() {
-    let Some(disk) = Disk::of_mib(48) else { return };
+    let Some(disk) = Tmpfs::mount(48).map(Disk) else { return };
     let storage = StorageConfig { low_water_bytes: 0, ..StorageConfig::default() };
     let config = Config { storage, ..Config::default() };
     let hub = TestHub::on_machine(config, &url(&disk.database()), Machine::default(), NOW).await.unwrap();
     let api = Api::of(hub).await;
-    disk.leave(2 * MIB);
+    disk.set_free_bytes(2 * MIB);
 
     let acknowledged = fill(&api, false).await;
-    let kept = all_kept(&api).await;
-    disk.leave(8 * MIB);
+    let stored = count_readings(&api).await;
+    disk.set_free_bytes(8 * MIB);
     api.post("/api/sensors/temperature", json!({"module_id": "attic", "value": 1})).ok().await;
 
-    assert_eq!(kept, acknowledged);
-    assert_eq!(all_kept(&api).await, acknowledged + 1);
+    assert_eq!(stored, acknowledged);
+    assert_eq!(count_readings(&api).await, acknowledged + 1);
     api.stop().await;
 }
 
 #[tokio::test]
-async fn damage_that_only_a_full_read_of_a_large_database_shows_is_repaired_at_start_too() {
+async fn damage_that_only_a_full_read_of_a_large_database_detects_is_repaired_at_start() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("hub.db");
     let config = Config { store: url(&database), ..Config::default() };
@@ -527,7 +508,7 @@ async fn damage_that_only_a_full_read_of_a_large_database_shows_is_repaired_at_s
     hub.lamp().await;
     hub.call(Method::POST, "/api/storage/backup").ok().await;
     hub.stop().await;
-    // Too large to be looked through at every start.
+    // The database is too large to be verified at every start.
     let db = rusqlite::Connection::open(&database).unwrap();
     db.execute_batch("CREATE TABLE ballast (b BLOB); INSERT INTO ballast VALUES (zeroblob(17 << 20))")
         .unwrap();

@@ -1,5 +1,5 @@
-//! Databases damaged at random. The seed is printed; `IOTPI_SEED` reruns it, `IOTPI_MUTATIONS` says how many
-//! there are.
+//! Databases with random damage. `IOTPI_SEED` repeats a run, whose seed is printed; `IOTPI_MUTATIONS` sets the
+//! number of damaged databases.
 
 use std::{
     env, fs,
@@ -9,20 +9,10 @@ use std::{
 use iotpi_hub::{Config, HubError, testing::TestHub};
 use serde_json::json;
 
-use crate::support::api::{Api, NOW_SECS};
-
-/// Numbers that look like chance and follow from the seed (splitmix64, Steele et al. 2014).
-struct SeededRandom(u64);
-
-impl SeededRandom {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((mixed ^ (mixed >> 31)) % end.max(1) as u64).unwrap()
-    }
-}
+use crate::support::{
+    api::{Api, NOW_SECS},
+    seeded_random::SeededRandom,
+};
 
 fn number(name: &str) -> Option<u64> {
     env::var(name).ok().map(|text| text.parse().unwrap())
@@ -32,8 +22,8 @@ fn config(folder: &Path) -> Config {
     Config { store: format!("sqlite://{}/hub.db", folder.display()), ..Config::default() }
 }
 
-/// The files of a database and its WAL, with 600 readings in each.
-async fn sound(folder: &Path) -> [Vec<u8>; 2] {
+/// A database file and its WAL, with 600 readings in each.
+async fn intact_files(folder: &Path) -> [Vec<u8>; 2] {
     let mut files = [Vec::new(), Vec::new()];
     for round in 0..2_u32 {
         let api = Api::of(TestHub::opened(config(folder)).await.unwrap()).await;
@@ -52,15 +42,15 @@ async fn sound(folder: &Path) -> [Vec<u8>; 2] {
     files
 }
 
-/// Spoils one of the files, and says how.
-fn spoil(files: &mut [Vec<u8>; 2], random: &mut SeededRandom) -> String {
-    let which = random.below(2);
+/// Damages one of the files; returns a description.
+fn damage(files: &mut [Vec<u8>; 2], random: &mut SeededRandom) -> String {
+    let which = random.index(2);
     let other = files[1 - which].clone();
     let file = &mut files[which];
     let name = ["the database", "the WAL"][which];
-    let (from, length) = (random.below(file.len()), 1 + random.below(9_000));
+    let (from, length) = (random.index(file.len()), 1 + random.index(9_000));
     let to = (from + length).min(file.len());
-    match random.below(6) {
+    match random.index(6) {
         0 => {
             file.truncate(from);
             format!("{name} truncated at {from}")
@@ -70,19 +60,19 @@ fn spoil(files: &mut [Vec<u8>; 2], random: &mut SeededRandom) -> String {
             format!("{name} zeroed from {from} to {to}")
         }
         2 => {
-            file[from..to].iter_mut().for_each(|byte| *byte = u8::try_from(random.below(256)).unwrap());
+            file[from..to].iter_mut().for_each(|byte| *byte = u8::try_from(random.index(256)).unwrap());
             format!("{name} garbage from {from} to {to}")
         }
         3 => {
-            let bit = random.below(8);
+            let bit = random.index(8);
             file[from] ^= 1 << bit;
             format!("{name} bit {bit} of {from} flipped")
         }
         4 => {
-            let (one, another) = (random.below(file.len() / 4096), random.below(file.len() / 4096));
+            let (one, another) = (random.index(file.len() / 4096), random.index(file.len() / 4096));
             let page = file[one * 4096..(one + 1) * 4096].to_vec();
             file[another * 4096..(another + 1) * 4096].copy_from_slice(&page);
-            format!("{name} page {one} written over {another}")
+            format!("{name} page {one} copied over {another}")
         }
         _ => {
             *file = other;
@@ -96,14 +86,14 @@ fn quarantine(folder: &Path) -> Option<PathBuf> {
     entries.find(|path| path.file_name().unwrap().to_string_lossy().contains(".quarantine-"))
 }
 
-/// It starts, or refuses and touches nothing; what is put aside is all there.
-async fn survives(files: &[Vec<u8>; 2], what: &str) -> &'static str {
-    let home = tempfile::tempdir().unwrap();
-    let folder = home.path();
+/// Opens damaged files: the hub starts, or refuses them and changes nothing; a quarantine has all old files.
+async fn open_damaged(files: &[Vec<u8>; 2], what: &str) -> &'static str {
+    let directory = tempfile::tempdir().unwrap();
+    let folder = directory.path();
     for (name, bytes) in ["hub.db", "hub.db-wal"].iter().zip(files) {
         fs::write(folder.join(name), bytes).unwrap();
     }
-    let same = |folder: &Path| {
+    let has_old_files = |folder: &Path| {
         ["hub.db", "hub.db-wal"]
             .iter()
             .zip(files)
@@ -112,9 +102,10 @@ async fn survives(files: &[Vec<u8>; 2], what: &str) -> &'static str {
     let api = match TestHub::opened(config(folder)).await {
         Ok(hub) => Api::of(hub).await,
         Err(error) => {
-            let why = causes(&error);
-            assert!(why.contains("another program") || why.contains("newer hub"), "{what}: {why}");
-            assert!(same(folder) && quarantine(folder).is_none(), "{what}: refused, and touched");
+            let causes = causes(&error);
+            let is_foreign = causes.contains("another program") || causes.contains("newer hub");
+            assert!(is_foreign, "{what}: {causes}");
+            assert!(has_old_files(folder) && quarantine(folder).is_none(), "{what}: refused, and changed");
             return "refused";
         }
     };
@@ -124,20 +115,23 @@ async fn survives(files: &[Vec<u8>; 2], what: &str) -> &'static str {
         api.post("/api/sensors/temperature", json!({"module_id": "new", "value": 1})).send().await.status;
     let read = api.get("/api/sensors/temperature?limit=1000").send().await.status;
 
-    let aside = quarantine(folder);
-    let Some(aside) = aside else {
-        // What no check can tell from a sound database must not make the hub fall either.
+    let Some(quarantined) = quarantine(folder) else {
+        // Damage that no check can detect must not stop the hub either.
         assert!([200, 500].contains(&read) && [200, 500].contains(&wrote), "{what}: {read} {wrote}");
         api.hub.stop().await.unwrap();
-        return "served as it is";
+        return "served unchanged";
     };
     assert_eq!((health, wrote, read), (200, 200, 200), "{what}");
-    let why = &api.hub.hub().recovered().unwrap().why;
-    if why.starts_with("The storage of the hub failed") {
-        // It showed when the hub began to read, which may have committed a little to the WAL before.
-        assert!(fs::read(aside.join("hub.db")).unwrap() == files[0], "{what}: {why}");
+    let reason = &api.hub.hub().recovered().unwrap().why;
+    if reason.starts_with("The storage of the hub failed") {
+        // The hub detected the damage when it first read. It may have committed to the WAL before.
+        assert!(fs::read(quarantined.join("hub.db")).unwrap() == files[0], "{what}: {reason}");
     } else {
-        assert!(same(&aside), "{what}: not all old files are in {}: {why}", aside.display());
+        assert!(
+            has_old_files(&quarantined),
+            "{what}: not all old files are in {}: {reason}",
+            quarantined.display()
+        );
     }
     api.stop().await;
     "quarantined"
@@ -151,23 +145,23 @@ fn causes(error: &HubError) -> String {
 #[tokio::test]
 async fn a_database_damaged_anywhere_is_served_or_quarantined_completely() {
     let seed = number("IOTPI_SEED").unwrap_or_else(|| u64::from(std::process::id()));
-    let many = number("IOTPI_MUTATIONS").unwrap_or(200);
-    println!("IOTPI_SEED={seed} IOTPI_MUTATIONS={many}");
-    let home = tempfile::tempdir().unwrap();
-    let files = sound(home.path()).await;
-    assert!(files.iter().all(|file| file.len() > 20_000), "both have something to damage");
-    let mut random = SeededRandom(seed);
-    let mut ended = std::collections::BTreeMap::<_, u32>::new();
+    let count = number("IOTPI_MUTATIONS").unwrap_or(200);
+    println!("IOTPI_SEED={seed} IOTPI_MUTATIONS={count}");
+    let folder = tempfile::tempdir().unwrap();
+    let files = intact_files(folder.path()).await;
+    assert!(files.iter().all(|file| file.len() > 20_000), "one of the files is too short");
+    let mut random = SeededRandom::new(seed);
+    let mut outcomes = std::collections::BTreeMap::<_, u32>::new();
 
-    for _ in 0..many {
-        let mut spoiled = files.clone();
-        let what = spoil(&mut spoiled, &mut random);
-        *ended.entry(survives(&spoiled, &format!("seed {seed}, {what}")).await).or_default() += 1;
+    for _ in 0..count {
+        let mut damaged = files.clone();
+        let what = damage(&mut damaged, &mut random);
+        *outcomes.entry(open_damaged(&damaged, &format!("seed {seed}, {what}")).await).or_default() += 1;
     }
 
-    println!("{ended:?}");
+    println!("{outcomes:?}");
     assert!(
-        ended.get("quarantined").is_some_and(|many_put_aside| u64::from(*many_put_aside) > many / 10),
-        "{ended:?}"
+        outcomes.get("quarantined").is_some_and(|quarantined| u64::from(*quarantined) > count / 10),
+        "{outcomes:?}"
     );
 }

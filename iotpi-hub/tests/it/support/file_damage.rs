@@ -1,4 +1,4 @@
-//! Damages database files as failing SD cards and users do. It works on the files of any store.
+//! Damages database files as failing SD cards and users do.
 
 use std::{
     fs,
@@ -53,11 +53,11 @@ pub const ALL: [Mutation; 12] = [
 
 const PAGE: usize = 4096;
 
-/// Damages the database at `path` and what lies beside it; `other` is another, sound one. Says whether the
-/// database itself is as it was: then only the end of the WAL may be missing.
+/// Damages the database at `path` or its WAL; `other` is an intact database. Returns whether only the WAL was
+/// damaged, so that only its newest changes may be missing.
 pub fn mutate(mutation: Mutation, path: &Path, other: &Path, random: &mut SeededRandom) -> bool {
     let wal = beside(path, "-wal");
-    // Database or WAL; the WAL has the newest of everything.
+    // The database or the WAL, which has the newest changes.
     let target = if wal.exists() && random.one_in(2) { &wal } else { path };
     match mutation {
         Mutation::FlipBit => edit(target, |bytes| {
@@ -93,16 +93,16 @@ pub fn mutate(mutation: Mutation, path: &Path, other: &Path, random: &mut Seeded
     }
     match mutation {
         Mutation::DeleteWal | Mutation::GarbageShm | Mutation::GarbageWal => true,
-        // A WAL has checksums, and those of another database are valid too.
+        // A WAL has checksums; those of the WAL of another database are valid too.
         Mutation::Header | Mutation::SwapDatabase | Mutation::SwapWal | Mutation::Empty => false,
         _ => target == wal,
     }
 }
 
 /// The file with that suffix next to a database.
-pub fn beside(path: &Path, ending: &str) -> PathBuf {
+pub fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(ending);
+    name.push(suffix);
     name.into()
 }
 

@@ -6,7 +6,7 @@ use std::{
     hash::{BuildHasher, Hasher, RandomState},
 };
 
-/// SplitMix64 (Steele, Lea, Flood 2014): any seed is a good one.
+/// SplitMix64 (Steele, Lea, Flood 2014), which accepts any seed.
 #[derive(Debug, Clone)]
 pub struct SeededRandom(u64);
 
@@ -45,13 +45,18 @@ impl SeededRandom {
     }
 }
 
+/// A pseudo-random number from 1 to 2. Equal or consecutive values would be compressed to almost nothing.
+pub fn noise(n: u64) -> f64 {
+    f64::from_bits(0x3FF0_0000_0000_0000 | (SeededRandom::new(n).number() >> 12))
+}
+
 /// Whether the tests run at full size: `make torture`.
 pub fn torture() -> bool {
     env::var_os("IOTPI_TORTURE").is_some_and(|value| value == "1")
 }
 
-/// The seeds of a random test: that of `IOTPI_SEED` alone, if it is set; else `few` of them, `many` under
-/// torture. They begin somewhere else in each run, unless that is the point (`IOTPI_SEEDS_FROM`).
+/// The seeds of a random test: only `IOTPI_SEED`, if it is set. Otherwise there are `few`, or `many` under torture,
+/// and the first one is random, unless `IOTPI_SEEDS_FROM` sets it.
 pub fn seeds(few: u64, many: u64) -> impl Iterator<Item = u64> {
     let number = |name| env::var(name).ok().map(|text| text.parse::<u64>().expect("a seed is a number"));
     let (from, count) = match (number("IOTPI_SEED"), number("IOTPI_CASES")) {

@@ -1,14 +1,14 @@
-//! A disk in memory that forgets, as disks do: what was written and not yet synced may be lost, torn or there
-//! in another order after a power cut; the n-th operation may fail; there may be no room.
+//! A simulated disk in memory. After a power cut, writes that were not synced may be lost, torn or reordered.
+//! The n-th operation can fail, and the disk can be full.
 //!
-//! The model. A file has the bytes programs see and the bytes the medium is sure to have; writes and
-//! truncations since the last sync lie between them. A sync makes them sure. A **failed** sync does not: the
-//! kernel may drop what it could not write and call it clean, so those changes are never sure again, whatever
-//! later syncs say. Names are like bytes: made and removed at once for programs, sure after a sync of the
-//! folder, which SQLite does with the first sync of a new journal. Sectors of 512 bytes are written whole or
-//! not at all, and a write touches nothing beside itself (both are what SQLite assumes of Linux).
+//! The model: a file has the bytes that programs see and the bytes that are durable. The pending changes are the
+//! writes and truncations since the last sync, which makes them durable. A **failed** sync does not: the kernel
+//! may drop the pages it could not write and mark them clean, so those changes never become durable, whatever a
+//! later sync returns. Names are like bytes: programs see their creation and removal at once, and a sync of the
+//! folder makes them durable, which SQLite does with the first sync of a new journal. A sector of 512 bytes is
+//! written completely or not at all, and a write changes no other bytes. SQLite assumes both of Linux.
 //!
-//! Deliberately absent: bit rot (that is `mutate.rs`), and locks between processes.
+//! Deliberately absent: bit rot, which `corruption.rs` tests, and locks between processes.
 
 use crate::support::seeded_random::SeededRandom;
 use std::{
@@ -20,7 +20,7 @@ use std::{
 
 const SECTOR: usize = 512;
 
-/// What is done to the medium; each counts as one operation.
+/// An operation on the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Operation {
     Open,
@@ -33,27 +33,28 @@ pub enum Operation {
     Grow,
 }
 
-/// Why an operation was not done.
+/// Why an operation failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trouble {
+pub enum DiskError {
     /// An I/O error.
     Io,
-    /// There has been no power for a while: not even tried.
-    Gone,
-    /// No room.
+    /// The power was cut before the operation.
+    NoPower,
+    /// The disk is full.
     Full,
 }
 
-/// What goes wrong.
+/// An injected fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// With this operation the power goes; nothing works from then on.
+    /// The power is cut at this operation. All later ones fail.
     PowerCut { at: u64 },
-    /// From this operation on, the first `times` fail. There is no room only for those that need some.
-    Error { at: u64, times: u64, trouble: Trouble },
+    /// The first `times` operations from this one on fail. [`DiskError::Full`] fails only operations that need
+    /// space.
+    Error { at: u64, times: u64, error: DiskError },
 }
 
-/// Names one open file of a disk.
+/// The index of a file.
 pub type Node = usize;
 
 /// The disk of one folder.
@@ -70,41 +71,41 @@ pub type Image = BTreeMap<String, Vec<u8>>;
 #[derive(Debug, Default)]
 struct State {
     names: BTreeMap<String, Node>,
-    sure_names: BTreeMap<String, Node>,
+    durable_names: BTreeMap<String, Node>,
     name_changes: Vec<NameChange>,
     nodes: Vec<Content>,
     /// Open files.
     open: usize,
-    operations: u64,
-    done: Vec<Operation>,
+    operation_count: u64,
+    operations: Vec<Operation>,
     fault: Option<Fault>,
-    fault_met: Option<Operation>,
-    dead: bool,
+    failed_operation: Option<Operation>,
+    powered_off: bool,
     capacity: Option<usize>,
-    held: bool,
+    blocked: bool,
     waiting: usize,
 }
 
 #[derive(Debug, Clone)]
 enum NameChange {
-    Made(String, Node),
+    Created(String, Node),
     Removed(String),
 }
 
 #[derive(Default)]
 struct Content {
-    seen: Vec<u8>,
-    sure: Vec<u8>,
-    unsure: Vec<Change>,
-    /// Made, and its folder not yet synced.
+    current: Vec<u8>,
+    durable: Vec<u8>,
+    pending: Vec<Change>,
+    /// The file was created and its folder was not synced yet.
     new: bool,
 }
 
 #[derive(Debug, Clone)]
 struct Change {
     kind: ChangeKind,
-    /// A sync failed over it: no later one makes it sure.
-    given_up: bool,
+    /// A sync failed, so no later sync makes this change durable.
+    sync_failed: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -115,12 +116,12 @@ enum ChangeKind {
 
 impl std::fmt::Debug for Content {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} bytes, {} changes unsure", self.seen.len(), self.unsure.len())
+        write!(f, "{} bytes, {} pending changes", self.current.len(), self.pending.len())
     }
 }
 
 impl Disk {
-    /// A disk with these files, all of them sure.
+    /// A disk with these files, all of them durable.
     pub fn new(folder: PathBuf, image: &Image) -> Self {
         Self { folder, state: Mutex::new(State::of(image)), changed: Condvar::new() }
     }
@@ -129,98 +130,100 @@ impl Disk {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    // ---- the test's side ----
+    // ---- functions for the test ----
 
-    /// Every operation so far.
-    pub fn done(&self) -> Vec<Operation> {
-        self.lock().done.clone()
+    /// All operations so far.
+    pub fn operations(&self) -> Vec<Operation> {
+        self.lock().operations.clone()
     }
 
-    /// Arranges for something to go wrong; operations are counted from now on, the next one is 1.
-    pub fn arrange(&self, fault: Fault) {
+    /// Injects a fault. Its operation number counts from now on: the next operation is 1.
+    pub fn inject(&self, fault: Fault) {
         let mut state = self.lock();
-        let now = state.operations;
-        state.fault_met = None;
+        let now = state.operation_count;
+        state.failed_operation = None;
         state.fault = Some(match fault {
             Fault::PowerCut { at } => Fault::PowerCut { at: now + at },
-            Fault::Error { at, times, trouble } => Fault::Error { at: now + at, times, trouble },
+            Fault::Error { at, times, error } => Fault::Error { at: now + at, times, error },
         });
     }
 
-    /// The operation that met the fault first, if one did.
-    pub fn fault_met(&self) -> Option<Operation> {
-        self.lock().fault_met
+    /// The first operation that failed because of the fault.
+    pub fn failed_operation(&self) -> Option<Operation> {
+        self.lock().failed_operation
     }
 
-    /// How many bytes fit; nothing: as many as there are.
+    /// Sets how many bytes fit on the disk; `None` is no limit.
     pub fn set_capacity(&self, capacity: Option<usize>) {
         self.lock().capacity = capacity;
     }
 
-    /// Whether the power is gone.
-    pub fn is_dead(&self) -> bool {
-        self.lock().dead
+    /// Whether the power was cut.
+    pub fn is_powered_off(&self) -> bool {
+        self.lock().powered_off
     }
 
-    /// From now on whoever comes to the medium waits, until [`Self::release`].
-    pub fn hold(&self) {
-        self.lock().held = true;
+    /// Blocks all operations until [`Self::release`].
+    pub fn block(&self) {
+        self.lock().blocked = true;
     }
 
-    /// Whether somebody waits. Waits for it, up to `patience`.
-    pub fn somebody_waits(&self, patience: Duration) -> bool {
+    /// Waits up to `timeout` for a blocked operation. Returns whether there is one.
+    pub fn wait_for_blocked(&self, timeout: Duration) -> bool {
         let state = self.lock();
-        let came = |state: &mut State| state.waiting == 0 && !state.dead;
-        let (state, _) =
-            self.changed.wait_timeout_while(state, patience, came).unwrap_or_else(PoisonError::into_inner);
+        let is_missing = |state: &mut State| state.waiting == 0 && !state.powered_off;
+        let (state, _) = self
+            .changed
+            .wait_timeout_while(state, timeout, is_missing)
+            .unwrap_or_else(PoisonError::into_inner);
         state.waiting > 0
     }
 
-    /// Lets them through.
+    /// Lets the blocked operations continue.
     pub fn release(&self) {
-        self.lock().held = false;
+        self.lock().blocked = false;
         self.changed.notify_all();
     }
 
-    /// What programs see: as if every write had arrived.
+    /// The files as programs see them.
     pub fn image(&self) -> Image {
         let state = self.lock();
-        state.names.iter().map(|(name, node)| (name.clone(), state.nodes[*node].seen.clone())).collect()
+        state.names.iter().map(|(name, node)| (name.clone(), state.nodes[*node].current.clone())).collect()
     }
 
-    /// The power goes now, if it has not gone before, and comes back: what is left, is sure.
+    /// Cuts the power, unless it was cut before, and restores it. All that is left is durable.
     ///
     /// # Panics
-    /// When a file is still open after 10 s: what was opened before must be closed first.
+    /// If a file is still open after 10 s.
     pub fn power_cycle(&self, random: &mut SeededRandom) {
-        let mut state = self.closed();
-        let image = state.left_by_a_power_cut(random);
+        let mut state = self.wait_until_closed();
+        let image = state.after_power_cut(random);
         *state = State::of(&image);
     }
 
-    /// The process ended and the kernel lives on: everything it wrote is seen, and as unsure as before.
+    /// The process ended and the kernel did not: programs see every write, and the pending ones stay pending.
     pub fn restart(&self) {
-        let mut state = self.closed();
+        let mut state = self.wait_until_closed();
         state.fault = None;
-        state.dead = false;
+        state.powered_off = false;
     }
 
-    fn closed(&self) -> MutexGuard<'_, State> {
-        let until = Instant::now() + Duration::from_secs(10);
+    fn wait_until_closed(&self) -> MutexGuard<'_, State> {
+        let deadline = Instant::now() + Duration::from_secs(10);
         let mut state = self.lock();
         while state.open > 0 {
-            let left = until.saturating_duration_since(Instant::now());
+            let left = deadline.saturating_duration_since(Instant::now());
             assert!(!left.is_zero(), "{} files are still open", state.open);
             state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         state
     }
 
-    // ---- SQLite's side ----
+    // ---- functions for SQLite ----
 
-    /// Opens or makes a file. The hub makes its database file before SQLite opens it, and not through SQLite:
-    /// so a `main` file is always there.
-    pub fn open(&self, name: &str, create: bool, journal: bool) -> Result<Node, Trouble> {
+    /// Opens or creates a file. The hub creates its database file before SQLite opens it and not through SQLite,
+    /// so the main file always exists.
+    pub fn open(&self, name: &str, create: bool, journal: bool) -> Result<Node, DiskError> {
         let mut state = self.begin(Operation::Open)?;
         let node = match state.names.get(name) {
             Some(node) => *node,
@@ -228,7 +231,7 @@ impl Disk {
                 let node = state.nodes.len();
                 state.nodes.push(Content { new: create && journal, ..Content::default() });
                 state.names.insert(name.to_owned(), node);
-                state.name_changes.push(NameChange::Made(name.to_owned(), node));
+                state.name_changes.push(NameChange::Created(name.to_owned(), node));
                 node
             }
         };
@@ -247,73 +250,73 @@ impl Disk {
 
     pub fn is_empty(&self, name: &str) -> bool {
         let state = self.lock();
-        state.names.get(name).is_none_or(|node| state.nodes[*node].seen.is_empty())
+        state.names.get(name).is_none_or(|node| state.nodes[*node].current.is_empty())
     }
 
-    pub fn delete(&self, name: &str, sync_folder: bool) -> Result<bool, Trouble> {
+    pub fn delete(&self, name: &str, sync_folder: bool) -> Result<bool, DiskError> {
         let mut state = self.begin(Operation::Delete)?;
-        let was_there = state.names.remove(name).is_some();
-        if was_there {
+        let existed = state.names.remove(name).is_some();
+        if existed {
             state.name_changes.push(NameChange::Removed(name.to_owned()));
         }
         if sync_folder {
             state.sync_folder();
         }
-        Ok(was_there)
+        Ok(existed)
     }
 
-    /// Fills `buffer` from `at`; says how many bytes there were.
-    pub fn read(&self, node: Node, at: usize, buffer: &mut [u8]) -> Result<usize, Trouble> {
+    /// Reads from `at` into the buffer. Returns the number of bytes.
+    pub fn read(&self, node: Node, at: usize, buffer: &mut [u8]) -> Result<usize, DiskError> {
         let state = self.begin(Operation::Read)?;
-        let seen = &state.nodes[node].seen;
-        let there = seen.get(at..).unwrap_or_default();
-        let there = &there[..there.len().min(buffer.len())];
-        buffer[..there.len()].copy_from_slice(there);
-        Ok(there.len())
+        let current = &state.nodes[node].current;
+        let bytes = current.get(at..).unwrap_or_default();
+        let bytes = &bytes[..bytes.len().min(buffer.len())];
+        buffer[..bytes.len()].copy_from_slice(bytes);
+        Ok(bytes.len())
     }
 
-    pub fn write(&self, node: Node, at: usize, bytes: &[u8]) -> Result<(), Trouble> {
+    pub fn write(&self, node: Node, at: usize, bytes: &[u8]) -> Result<(), DiskError> {
         let mut state = match self.begin(Operation::Write) {
             Ok(state) => state,
-            Err(Trouble::Gone) => return Err(Trouble::Gone),
-            Err(trouble) => {
-                // Part of it may have arrived: of the last write before a power cut any part, of a failed one
-                // its beginning.
+            Err(DiskError::NoPower) => return Err(DiskError::NoPower),
+            Err(error) => {
+                // A part may have been written: any part of the last write before a power cut, the beginning of
+                // a write that failed.
                 let mut state = self.lock();
-                let arrived = if state.dead { bytes.len() } else { bytes.len() / 2 / SECTOR * SECTOR };
+                let arrived = if state.powered_off { bytes.len() } else { bytes.len() / 2 / SECTOR * SECTOR };
                 state.write(node, at, &bytes[..arrived]);
-                return Err(trouble);
+                return Err(error);
             }
         };
-        let grows = (at + bytes.len()).saturating_sub(state.nodes[node].seen.len());
-        let room = state.capacity.map(|capacity| capacity.saturating_sub(state.size()));
-        if let Some(room) = room.filter(|room| *room < grows) {
-            let fits = (bytes.len() - grows.min(bytes.len()) + room).min(bytes.len()) / SECTOR * SECTOR;
+        let grows = (at + bytes.len()).saturating_sub(state.nodes[node].current.len());
+        let free = state.capacity.map(|capacity| capacity.saturating_sub(state.size()));
+        if let Some(free) = free.filter(|free| *free < grows) {
+            let fits = (bytes.len() - grows.min(bytes.len()) + free).min(bytes.len()) / SECTOR * SECTOR;
             state.write(node, at, &bytes[..fits]);
-            return Err(Trouble::Full);
+            return Err(DiskError::Full);
         }
         state.write(node, at, bytes);
         Ok(())
     }
 
-    pub fn truncate(&self, node: Node, to: usize) -> Result<(), Trouble> {
+    pub fn truncate(&self, node: Node, to: usize) -> Result<(), DiskError> {
         let mut state = self.begin(Operation::Truncate)?;
         let content = &mut state.nodes[node];
-        let change = Change { kind: ChangeKind::Truncate { to }, given_up: false };
-        change.apply(&mut content.seen);
-        content.unsure.push(change);
+        let change = Change { kind: ChangeKind::Truncate { to }, sync_failed: false };
+        change.apply(&mut content.current);
+        content.pending.push(change);
         Ok(())
     }
 
-    pub fn sync(&self, node: Node) -> Result<(), Trouble> {
+    pub fn sync(&self, node: Node) -> Result<(), DiskError> {
         match self.begin(Operation::Sync) {
             Ok(mut state) => {
                 let content = &mut state.nodes[node];
-                for change in std::mem::take(&mut content.unsure) {
-                    if change.given_up {
-                        content.unsure.push(change);
+                for change in std::mem::take(&mut content.pending) {
+                    if change.sync_failed {
+                        content.pending.push(change);
                     } else {
-                        change.apply(&mut content.sure);
+                        change.apply(&mut content.durable);
                     }
                 }
                 if std::mem::take(&mut content.new) {
@@ -321,66 +324,66 @@ impl Disk {
                 }
                 Ok(())
             }
-            Err(trouble) => {
+            Err(error) => {
                 let mut state = self.lock();
-                if !state.dead {
-                    state.nodes[node].unsure.iter_mut().for_each(|change| change.given_up = true);
+                if !state.powered_off {
+                    state.nodes[node].pending.iter_mut().for_each(|change| change.sync_failed = true);
                 }
-                Err(trouble)
+                Err(error)
             }
         }
     }
 
-    pub fn len(&self, node: Node) -> Result<usize, Trouble> {
+    pub fn len(&self, node: Node) -> Result<usize, DiskError> {
         let state = self.lock();
-        if state.dead { Err(Trouble::Gone) } else { Ok(state.nodes[node].seen.len()) }
+        if state.powered_off { Err(DiskError::NoPower) } else { Ok(state.nodes[node].current.len()) }
     }
 
-    /// The index of the WAL, which lives in memory, wants to grow by so many bytes.
-    pub fn grow(&self, bytes: usize) -> Result<(), Trouble> {
+    /// Reserves space for the growth of the index of the WAL, which is in memory.
+    pub fn grow(&self, bytes: usize) -> Result<(), DiskError> {
         let state = self.begin(Operation::Grow)?;
         match state.capacity {
-            Some(capacity) if state.size() + bytes > capacity => Err(Trouble::Full),
+            Some(capacity) if state.size() + bytes > capacity => Err(DiskError::Full),
             _ => Ok(()),
         }
     }
 
-    /// Counts an operation, holds it up or lets it fail as arranged.
-    fn begin(&self, operation: Operation) -> Result<MutexGuard<'_, State>, Trouble> {
+    /// Counts an operation, blocks it, and lets it fail because of the injected fault.
+    fn begin(&self, operation: Operation) -> Result<MutexGuard<'_, State>, DiskError> {
         let mut state = self.lock();
         state.waiting += 1;
         self.changed.notify_all();
-        while state.held && !state.dead {
+        while state.blocked && !state.powered_off {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.waiting -= 1;
-        if state.dead {
-            return Err(Trouble::Gone);
+        if state.powered_off {
+            return Err(DiskError::NoPower);
         }
-        state.operations += 1;
-        state.done.push(operation);
-        let now = state.operations;
-        let trouble = match state.fault {
+        state.operation_count += 1;
+        state.operations.push(operation);
+        let now = state.operation_count;
+        let error = match state.fault {
             Some(Fault::PowerCut { at }) if now >= at => {
-                state.dead = true;
-                Some(Trouble::Io)
+                state.powered_off = true;
+                Some(DiskError::Io)
             }
-            Some(Fault::Error { at, times: times @ 1.., trouble })
+            Some(Fault::Error { at, times: times @ 1.., error })
                 if now >= at
-                    && (trouble != Trouble::Full
+                    && (error != DiskError::Full
                         || matches!(operation, Operation::Write | Operation::Grow)) =>
             {
-                state.fault = Some(Fault::Error { at, times: times - 1, trouble });
-                Some(trouble)
+                state.fault = Some(Fault::Error { at, times: times - 1, error });
+                Some(error)
             }
             _ => None,
         };
-        match trouble {
+        match error {
             None => Ok(state),
-            Some(trouble) => {
-                state.fault_met.get_or_insert(operation);
+            Some(error) => {
+                state.failed_operation.get_or_insert(operation);
                 self.changed.notify_all();
-                Err(trouble)
+                Err(error)
             }
         }
     }
@@ -391,65 +394,68 @@ impl State {
         let mut state = Self::default();
         for (name, bytes) in image {
             state.names.insert(name.clone(), state.nodes.len());
-            state.nodes.push(Content { seen: bytes.clone(), sure: bytes.clone(), ..Content::default() });
+            state.nodes.push(Content {
+                current: bytes.clone(),
+                durable: bytes.clone(),
+                ..Content::default()
+            });
         }
-        state.sure_names = state.names.clone();
+        state.durable_names = state.names.clone();
         state
     }
 
     fn size(&self) -> usize {
-        self.names.values().map(|node| self.nodes[*node].seen.len()).sum()
+        self.names.values().map(|node| self.nodes[*node].current.len()).sum()
     }
 
     fn write(&mut self, node: Node, at: usize, bytes: &[u8]) {
         let content = &mut self.nodes[node];
-        let change = Change { kind: ChangeKind::Write { at, bytes: bytes.to_vec() }, given_up: false };
-        change.apply(&mut content.seen);
-        content.unsure.push(change);
+        let change = Change { kind: ChangeKind::Write { at, bytes: bytes.to_vec() }, sync_failed: false };
+        change.apply(&mut content.current);
+        content.pending.push(change);
     }
 
     fn sync_folder(&mut self) {
         for change in self.name_changes.drain(..) {
-            change.apply(&mut self.sure_names);
+            change.apply(&mut self.durable_names);
         }
     }
 
-    fn left_by_a_power_cut(&self, random: &mut SeededRandom) -> Image {
-        let mut names = self.sure_names.clone();
-        // Changes of names are journalled by every file system there is: they arrive in order, up to
-        // somewhere.
+    fn after_power_cut(&self, random: &mut SeededRandom) -> Image {
+        let mut names = self.durable_names.clone();
+        // Every file system journals changes of names: a prefix of them is durable.
         let arrived = random.index(self.name_changes.len() + 1);
         self.name_changes[..arrived].iter().for_each(|change| change.apply(&mut names));
-        // The fates of a whole cut: in some, hardly anything arrived, in some nearly everything.
+        // In some power cuts almost all pending writes are lost, in others almost none.
         let lost_in_8 = random.below(9);
         let mut left = Image::new();
         for (name, node) in names {
-            left.insert(name, self.nodes[node].left_by_a_power_cut(lost_in_8, random));
+            left.insert(name, self.nodes[node].after_power_cut(lost_in_8, random));
         }
         left
     }
 }
 
 impl Content {
-    fn left_by_a_power_cut(&self, lost_in_8: u64, random: &mut SeededRandom) -> Vec<u8> {
-        let mut left = self.sure.clone();
-        for change in &self.unsure {
+    fn after_power_cut(&self, lost_in_8: u64, random: &mut SeededRandom) -> Vec<u8> {
+        let mut left = self.durable.clone();
+        for change in &self.pending {
             if random.below(8) < lost_in_8 {
                 continue;
             }
             match &change.kind {
                 ChangeKind::Write { at, bytes } if random.one_in(3) => {
-                    // Torn: each sector it touches has arrived or not.
+                    // A torn write: each of its sectors was written or not.
                     let (mut from, end) = (*at, at + bytes.len());
                     while from < end {
                         let to = end.min((from / SECTOR + 1) * SECTOR);
                         if random.one_in(2) {
-                            put(&mut left, from, &bytes[from - at..to - at], random.one_in(2));
+                            write_at(&mut left, from, &bytes[from - at..to - at], random.one_in(2));
                         }
                         from = to;
                     }
                 }
-                ChangeKind::Write { at, bytes } => put(&mut left, *at, bytes, random.one_in(2)),
+                ChangeKind::Write { at, bytes } => write_at(&mut left, *at, bytes, random.one_in(2)),
                 ChangeKind::Truncate { to } => left.truncate(*to),
             }
         }
@@ -457,8 +463,8 @@ impl Content {
     }
 }
 
-/// Writes; a hole that comes into being is zeros or what lay there before anybody's time.
-fn put(into: &mut Vec<u8>, at: usize, bytes: &[u8], zeros: bool) {
+/// Writes bytes. A gap before them is filled with zeros, or with old content of the disk.
+fn write_at(into: &mut Vec<u8>, at: usize, bytes: &[u8], zeros: bool) {
     let end = at + bytes.len();
     if into.len() < end {
         into.resize(at.max(into.len()), if zeros { 0 } else { 0xa5 });
@@ -470,7 +476,7 @@ fn put(into: &mut Vec<u8>, at: usize, bytes: &[u8], zeros: bool) {
 impl Change {
     fn apply(&self, to: &mut Vec<u8>) {
         match &self.kind {
-            ChangeKind::Write { at, bytes } => put(to, *at, bytes, true),
+            ChangeKind::Write { at, bytes } => write_at(to, *at, bytes, true),
             ChangeKind::Truncate { to: len } => to.truncate(*len),
         }
     }
@@ -479,7 +485,7 @@ impl Change {
 impl NameChange {
     fn apply(&self, to: &mut BTreeMap<String, Node>) {
         match self {
-            Self::Made(name, node) => to.insert(name.clone(), *node),
+            Self::Created(name, node) => to.insert(name.clone(), *node),
             Self::Removed(name) => to.remove(name),
         };
     }

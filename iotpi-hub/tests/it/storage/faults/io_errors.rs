@@ -1,84 +1,82 @@
-//! Every operation fails once, and every operation fails for good: what was acknowledged is kept, and after a
-//! failure that cannot be mended nothing is acknowledged any more.
+//! Every disk operation fails, once or from then on: no acknowledged change is lost, and after a fatal failure
+//! nothing is acknowledged any more.
 
 use std::collections::BTreeMap;
 
 use iotpi_hub::store::Store;
 
 use super::{
-    Rig,
-    disk::{Fault, Image, Operation, Trouble},
+    TestDatabase,
+    disk::{DiskError, Fault, Image, Operation},
     ledger::Ledger,
-    power_cut::{Used, rehearse, used},
+    power_cut::{SampleDatabase, run_without_fault, sample_database},
     run,
     workload::{Kind, poll_once},
 };
 use crate::support::seeded_random::{SeededRandom, torture};
 
-/// What is going on when the disk fails.
+/// The workload during which the disk fails.
 struct Scenario {
     image: Image,
     ledger: Ledger,
     kind: Kind,
     rounds: u32,
-    /// The disk fails from the opening on, else while the store is in use.
+    /// The disk fails while the store opens, or else while it is in use.
     while_opening: bool,
-    /// Every so manieth operation is tried; each, under torture.
+    /// The interval of the operations that fail. Under torture every operation does.
     step: usize,
 }
 
-/// Plays the scenario with its n-th operation failing; says which that was, if it came to it.
-fn play(scenario: &Scenario, n: u64, times: u64, trouble: Trouble) -> Option<Operation> {
-    let rig = Rig::new(&scenario.image);
+/// Runs the scenario with a failure of its n-th operation. Returns that operation, if there was one.
+fn run_scenario(scenario: &Scenario, n: u64, times: u64, error: DiskError) -> Option<Operation> {
+    let database = TestDatabase::new(&scenario.image);
     let mut ledger = scenario.ledger.clone();
     let mut random = SeededRandom::new(n);
-    let mut same = SeededRandom::new(1);
-    let fault = Fault::Error { at: n, times, trouble };
+    let mut workload_random = SeededRandom::new(1);
+    let fault = Fault::Error { at: n, times, error };
 
     run(async {
         if scenario.while_opening {
-            rig.disk().arrange(fault);
+            database.disk().inject(fault);
         }
-        if let Ok(store) = rig.open().await {
+        if let Ok(store) = database.open().await {
             if !scenario.while_opening {
-                rig.disk().arrange(fault);
+                database.disk().inject(fault);
             }
             for _ in 0..scenario.rounds {
                 let before = (has_failed(store.as_ref()).await, ledger.acknowledged());
-                ledger.round(store.as_ref(), rig.disk(), scenario.kind, &mut same, true).await;
+                ledger
+                    .round(store.as_ref(), database.disk(), scenario.kind, &mut workload_random, true)
+                    .await;
                 if before.0 {
                     assert_eq!(ledger.acknowledged(), before.1, "acknowledged after a fatal failure");
                     assert!(store.check().await.is_err());
                 }
             }
-            if rig.disk().fault_met() == Some(Operation::Sync) && trouble == Trouble::Io {
-                assert!(
-                    has_failed(store.as_ref()).await,
-                    "a sync failed, of a commit or when writing back, and it goes on"
-                );
+            if database.disk().failed_operation() == Some(Operation::Sync) && error == DiskError::Io {
+                assert!(has_failed(store.as_ref()).await, "the store continues after a failed sync");
             }
             let _ = store.close().await;
         }
-        let met = rig.disk().fault_met();
+        let failed = database.disk().failed_operation();
 
-        // The process ends. The machine goes on, or the power goes too: what a failed sync did not write is
-        // gone then.
+        // The process ends. If the power is cut too, the changes of a failed sync are lost.
         if n.is_multiple_of(2) {
-            rig.disk().power_cycle(&mut random);
+            database.disk().power_cycle(&mut random);
         } else {
-            rig.disk().restart();
+            database.disk().restart();
         }
-        let store = rig.open().await.unwrap();
+        let store = database.open().await.unwrap();
         assert!(!has_failed(store.as_ref()).await);
         ledger.send_again(store.as_ref()).await;
         ledger.check(store.as_ref()).await;
         ledger.check_leases(store.as_ref()).await;
-        ledger.round(store.as_ref(), rig.disk(), Kind::Readings, &mut random, false).await;
+        ledger.round(store.as_ref(), database.disk(), Kind::Readings, &mut random, false).await;
         ledger.check(store.as_ref()).await;
         store.close().await.unwrap();
         drop(store);
-        rig.check_integrity();
-        met
+        database.check_integrity();
+        failed
     })
 }
 
@@ -86,32 +84,35 @@ async fn has_failed(store: &dyn Store) -> bool {
     poll_once(std::pin::pin!(store.failed())).await.is_ready()
 }
 
-/// Lets every operation fail in turn: once and from then on, with an I/O error and for want of room.
+/// Lets every operation fail in turn: once and from then on, with an I/O error and with a full disk.
 fn every_operation(test: &str, scenario: &Scenario) {
-    let mut met = BTreeMap::new();
+    let mut failures = BTreeMap::new();
     let mut runs = 0;
-    for (times, trouble) in
-        [(1, Trouble::Io), (u64::MAX, Trouble::Io), (1, Trouble::Full), (u64::MAX, Trouble::Full)]
+    for (times, error) in
+        [(1, DiskError::Io), (u64::MAX, DiskError::Io), (1, DiskError::Full), (u64::MAX, DiskError::Full)]
     {
         let step = if torture() { 1 } else { scenario.step };
         for n in (1..).step_by(step) {
             runs += 1;
-            let at = format!("{test}: operation {n}, {times} times, {trouble:?}");
-            let _said = Said(at);
-            match play(scenario, n, times, trouble) {
-                Some(operation) => *met.entry(operation).or_insert(0) += 1,
+            let at = format!("{test}: operation {n}, {times} times, {error:?}");
+            let _print = PrintOnPanic(at);
+            match run_scenario(scenario, n, times, error) {
+                Some(operation) => *failures.entry(operation).or_insert(0) += 1,
                 None => break,
             }
         }
     }
-    println!("{test}: {runs} runs, failures met {met:?}");
-    assert!(met.contains_key(&Operation::Write) && met.contains_key(&Operation::Sync), "{met:?}");
+    println!("{test}: {runs} runs, failures {failures:?}");
+    assert!(
+        failures.contains_key(&Operation::Write) && failures.contains_key(&Operation::Sync),
+        "{failures:?}"
+    );
 }
 
-/// Says on a panic what was being tried.
-struct Said(String);
+/// Prints the case on a panic.
+struct PrintOnPanic(String);
 
-impl Drop for Said {
+impl Drop for PrintOnPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("\n{}\n", self.0);
@@ -121,8 +122,8 @@ impl Drop for Said {
 
 #[test]
 fn any_operation_may_fail_while_readings_come_in() {
-    let Used { image, ledger, .. } = used();
-    // So many that it comes to a checkpoint.
+    let SampleDatabase { image, ledger, .. } = sample_database();
+    // Enough rounds for a checkpoint.
     let scenario =
         Scenario { image, ledger, kind: Kind::Readings, rounds: 16, while_opening: false, step: 5 };
 
@@ -131,7 +132,7 @@ fn any_operation_may_fail_while_readings_come_in() {
 
 #[test]
 fn any_operation_may_fail_while_commands_are_submitted_and_finished() {
-    let (_, image, ledger) = rehearse(&Image::new(), Ledger::new(), 3);
+    let (_, image, ledger) = run_without_fault(&Image::new(), Ledger::new(), 3);
     let scenario =
         Scenario { image, ledger, kind: Kind::Commands, rounds: 16, while_opening: false, step: 5 };
 
@@ -140,17 +141,17 @@ fn any_operation_may_fail_while_commands_are_submitted_and_finished() {
 
 #[test]
 fn any_operation_may_fail_while_the_store_opens_and_recovers() {
-    let rig = Rig::new(&Image::new());
+    let database = TestDatabase::new(&Image::new());
     let mut ledger = Ledger::new();
     let image = run(async {
-        let store = rig.open().await.unwrap();
+        let store = database.open().await.unwrap();
         for _ in 0..4 {
             ledger
-                .round(store.as_ref(), rig.disk(), Kind::Everything, &mut SeededRandom::new(5), false)
+                .round(store.as_ref(), database.disk(), Kind::Everything, &mut SeededRandom::new(5), false)
                 .await;
         }
-        // As a killed process leaves it: with a WAL.
-        rig.disk().image()
+        // A killed process leaves a WAL.
+        database.disk().image()
     });
     assert!(image["hub.db-wal"].len() > 4096);
     let scenario =

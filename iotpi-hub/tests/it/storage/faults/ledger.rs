@@ -1,8 +1,8 @@
-//! The outside ledger: what was sent to a store, what it said, and what it may therefore have.
+//! A ledger of the calls to a store and their results, with the contents that the store may therefore have.
 //!
-//! Whatever was acknowledged is there. What was not answered, or was answered with a failure of the engine,
-//! may be there or not, but wholly: so each fact has the values it may have, one when it is known. Nothing
-//! else is there.
+//! A change that was acknowledged must be stored. A change without a result, or with an engine error, may be
+//! stored or not, but not in part. So the ledger has all possible values of each item, and only one when it is
+//! known. Nothing else may be stored.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -15,34 +15,34 @@ use iotpi_hub::store::{
 };
 use serde_json::{Map, Value};
 
-/// A lease is over after 30 s; nothing dies of too many.
+/// A lease ends after 30 s. The number of attempts is practically unlimited.
 pub const TERMS: LeaseTerms = LeaseTerms { lease: Duration::from_secs(30), max_attempts: 1_000_000 };
 
-/// What is measured.
+/// The quantities of the readings.
 pub const QUANTITIES: [Quantity; 2] = [Quantity::Temperature, Quantity::Humidity];
 
-/// A module that writes only to keep the writer busy.
-pub const PLUG: &str = "plug";
+/// The module whose writes only keep the writer busy.
+pub const BUSY_MODULE: &str = "busy";
 
-/// Everything sent, by module.
+/// All calls, by module.
 #[derive(Debug, Clone)]
 pub struct Ledger {
-    pub modules: Vec<Known>,
-    /// The next value, command or time: no two are the same.
+    pub modules: Vec<ModuleLedger>,
+    /// A counter for values and commands, so that no two are equal.
     pub count: u64,
-    /// Seconds since the beginning.
+    /// Seconds since the start.
     pub secs: u64,
 }
 
-/// What one module's part of the store may be.
+/// The possible contents of the store for one module.
 #[derive(Debug, Clone)]
-pub struct Known {
+pub struct ModuleLedger {
     pub id: ModuleId,
     pub batches: Vec<Batch>,
-    pub commands: Vec<Tracked>,
+    pub commands: Vec<TrackedCommand>,
     pub manifests: Vec<Option<Manifest>>,
     pub states: Vec<Option<Map<String, Value>>>,
-    /// The number of the next reading that is numbered.
+    /// The sequence number of the next reading.
     pub seq: u64,
 }
 
@@ -50,45 +50,46 @@ pub struct Known {
 #[derive(Debug, Clone)]
 pub struct Batch {
     pub readings: Vec<Reading>,
-    /// Without numbers: must not be sent again.
+    /// The readings have no sequence numbers, so they must not be sent again.
     pub plain: bool,
-    pub fate: Fate,
+    pub expected: Expectation,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
-    /// It is there.
+pub enum Expectation {
+    /// It must be stored.
     Acknowledged,
-    /// It is there or not.
+    /// It may be stored.
     Unknown,
-    /// It is not there.
+    /// It must not be stored.
     Absent,
 }
 
-/// One command.
+/// A command and its possible states.
 #[derive(Debug, Clone)]
-pub struct Tracked {
+pub struct TrackedCommand {
     pub id: CommandId,
-    /// What it may be; nothing: it may not be there.
+    /// The possible states; `None`: the command may be missing.
     pub states: Vec<Option<CommandState>>,
     pub lease: Option<LeaseId>,
     pub old_leases: Vec<LeaseId>,
 }
 
-impl Tracked {
+impl TrackedCommand {
     /// Its state, if it is known.
     pub fn state(&self) -> Option<CommandState> {
         if let [Some(state)] = self.states[..] { Some(state) } else { None }
     }
 
-    /// It may have become this meanwhile.
+    /// Adds a possible state.
     pub fn may_be(&mut self, state: CommandState) {
         if !self.states.contains(&Some(state)) {
             self.states.push(Some(state));
         }
     }
 
-    pub fn is(&mut self, state: CommandState) {
+    /// Sets the only possible state.
+    pub fn set_state(&mut self, state: CommandState) {
         self.states = vec![Some(state)];
         if state != CommandState::Leased {
             self.old_leases.extend(self.lease.take());
@@ -98,7 +99,7 @@ impl Tracked {
 
 impl Ledger {
     pub fn new() -> Self {
-        let known = |n| Known {
+        let ledger = |n| ModuleLedger {
             id: ModuleId::new(format!("m{n}")).unwrap(),
             batches: Vec::new(),
             commands: Vec::new(),
@@ -106,7 +107,7 @@ impl Ledger {
             states: vec![None],
             seq: 1,
         };
-        Self { modules: (0..4).map(known).collect(), count: 0, secs: 0 }
+        Self { modules: (0..4).map(ledger).collect(), count: 0, secs: 0 }
     }
 
     pub fn now(&self) -> Now {
@@ -114,14 +115,17 @@ impl Ledger {
         Now { wall, steady: Steady(wall) }
     }
 
-    /// How many readings must be there.
+    /// The number of acknowledged readings.
     pub fn acknowledged(&self) -> usize {
-        let batches = self.modules.iter().flat_map(|known| &known.batches);
-        batches.filter(|batch| batch.fate == Fate::Acknowledged).map(|batch| batch.readings.len()).sum()
+        let batches = self.modules.iter().flat_map(|module_ledger| &module_ledger.batches);
+        batches
+            .filter(|batch| batch.expected == Expectation::Acknowledged)
+            .map(|batch| batch.readings.len())
+            .sum()
     }
 
-    /// Checks that a store has what it must and may have, and nothing else. What was unknown is known
-    /// afterwards.
+    /// Checks that a store has everything it must have and nothing that it may not have. Afterwards every state
+    /// is known.
     pub async fn check(&mut self, store: &dyn Store) {
         self.check_readings(store).await;
         self.check_modules(store).await;
@@ -148,7 +152,7 @@ impl Ledger {
                 let value = reading.outcome.value().unwrap() as u64;
                 found.entry(series).or_default().entry(value).or_default().push(reading);
             }
-            // What is summed up is what is there.
+            // The counts of the buckets match the readings.
             let buckets = all(async |page| {
                 let page = store.buckets(&query, Duration::from_secs(3600), &page).await.unwrap();
                 (page.items, page.next)
@@ -160,95 +164,100 @@ impl Ledger {
             for ((module, sensor), values) in
                 found.iter().filter(|((_, sensor), _)| *sensor == quantity.name())
             {
-                let there: usize = values.values().map(Vec::len).sum();
-                assert_eq!(sums.get(module).copied(), Some(there as u64), "the sums of {module} {sensor}");
+                let stored: usize = values.values().map(Vec::len).sum();
+                assert_eq!(sums.get(module).copied(), Some(stored as u64), "the sums of {module} {sensor}");
                 let series = SeriesKey { module_id: module.clone(), sensor: sensor.clone() };
                 let recent = store.recent(&series, 3, None).await.unwrap();
-                assert_eq!(recent.len(), there.min(3), "the newest of {module} {sensor}");
+                assert_eq!(recent.len(), stored.min(3), "the newest of {module} {sensor}");
             }
         }
-        for known in &mut self.modules {
-            for batch in &mut known.batches {
-                let there = batch.readings.iter().filter(|sent| {
+        for module_ledger in &mut self.modules {
+            for batch in &mut module_ledger.batches {
+                let stored = batch.readings.iter().filter(|sent| {
                     let series = (sent.module_id.clone(), sent.quantity.name());
                     let value = sent.outcome.value().unwrap() as u64;
                     match found.get_mut(&series).and_then(|values| values.remove(&value)) {
                         None => false,
-                        Some(kept) => {
-                            assert_eq!(kept.len(), 1, "kept more than once: {sent:?}");
-                            assert_eq!(kept[0].taken_at, sent.taken_at, "{sent:?}");
+                        Some(found) => {
+                            assert_eq!(found.len(), 1, "stored more than once: {sent:?}");
+                            assert_eq!(found[0].taken_at, sent.taken_at, "{sent:?}");
                             true
                         }
                     }
                 });
-                let there = there.count();
+                let stored = stored.count();
                 let sent = batch.readings.len();
-                assert!(there == 0 || there == sent, "{there} of {sent} are there: {batch:?}");
-                match batch.fate {
-                    Fate::Acknowledged => assert_eq!(there, sent, "acknowledged and lost: {batch:?}"),
-                    Fate::Absent => assert_eq!(there, 0, "known to be absent, and there: {batch:?}"),
-                    Fate::Unknown => {}
+                assert!(stored == 0 || stored == sent, "{stored} of {sent} are stored: {batch:?}");
+                match batch.expected {
+                    Expectation::Acknowledged => assert_eq!(stored, sent, "acknowledged and lost: {batch:?}"),
+                    Expectation::Absent => assert_eq!(stored, 0, "absent before and stored now: {batch:?}"),
+                    Expectation::Unknown => {}
                 }
-                batch.fate = if there == 0 { Fate::Absent } else { Fate::Acknowledged };
+                batch.expected = if stored == 0 { Expectation::Absent } else { Expectation::Acknowledged };
             }
         }
         found.retain(|_, values| !values.is_empty());
-        assert!(found.is_empty(), "nobody sent {found:?}");
+        assert!(found.is_empty(), "never sent: {found:?}");
     }
 
     async fn check_modules(&mut self, store: &dyn Store) {
-        let there = all(async |page| {
+        let modules = all(async |page| {
             let page = store.modules(&page).await.unwrap();
             (page.items, page.next)
         });
-        for module in there.await {
-            let ours = self.modules.iter().any(|known| known.id == module.id);
-            assert!(ours || module.id.as_str() == PLUG, "nobody spoke of {module:?}");
+        for module in modules.await {
+            let ours = self.modules.iter().any(|module_ledger| module_ledger.id == module.id);
+            assert!(ours || module.id.as_str() == BUSY_MODULE, "an unknown module: {module:?}");
         }
-        for known in &mut self.modules {
-            let module = store.module(&known.id).await.unwrap();
+        for module_ledger in &mut self.modules {
+            let module = store.module(&module_ledger.id).await.unwrap();
             let (manifest, state) = match module {
                 Some(module) => (module.manifest, module.state.map(|(state, _)| state)),
                 None => (None, None),
             };
             assert!(
-                known.manifests.contains(&manifest),
+                module_ledger.manifests.contains(&manifest),
                 "{}: {manifest:?}, not {:?}",
-                known.id,
-                known.manifests
+                module_ledger.id,
+                module_ledger.manifests
             );
-            assert!(known.states.contains(&state), "{}: {state:?}, not {:?}", known.id, known.states);
-            known.manifests = vec![manifest];
-            known.states = vec![state];
+            assert!(
+                module_ledger.states.contains(&state),
+                "{}: {state:?}, not {:?}",
+                module_ledger.id,
+                module_ledger.states
+            );
+            module_ledger.manifests = vec![manifest];
+            module_ledger.states = vec![state];
         }
     }
 
     async fn check_commands(&mut self, store: &dyn Store) {
-        for known in &mut self.modules {
-            let there = all(async |page| {
-                let page = store.commands(&known.id, &page).await.unwrap();
+        for module_ledger in &mut self.modules {
+            let commands = all(async |page| {
+                let page = store.commands(&module_ledger.id, &page).await.unwrap();
                 (page.items, page.next)
             });
-            let mut there: BTreeMap<_, _> =
-                there.await.into_iter().map(|command| (command.id, command.state)).collect();
-            for tracked in &mut known.commands {
-                let state = there.remove(&tracked.id);
-                assert!(tracked.states.contains(&state), "it is {state:?}: {tracked:?}");
+            let mut stored: BTreeMap<_, _> =
+                commands.await.into_iter().map(|command| (command.id, command.state)).collect();
+            for tracked in &mut module_ledger.commands {
+                let state = stored.remove(&tracked.id);
+                assert!(tracked.states.contains(&state), "the state is {state:?}: {tracked:?}");
                 match state {
-                    Some(state) => tracked.is(state),
+                    Some(state) => tracked.set_state(state),
                     None => tracked.states = vec![None],
                 }
             }
-            assert!(there.is_empty(), "nobody submitted {there:?}");
-            known.commands.retain(|tracked| tracked.states != [None]);
+            assert!(stored.is_empty(), "never submitted: {stored:?}");
+            module_ledger.commands.retain(|tracked| tracked.states != [None]);
         }
     }
 
-    /// Every lease that was given out still holds, and no other does. Ends the commands that are leased.
+    /// Checks that every current lease is valid and every ended one is not. Finishes the leased commands.
     pub async fn check_leases(&mut self, store: &dyn Store) {
         let now = self.now();
-        for known in &mut self.modules {
-            for tracked in &mut known.commands {
+        for module_ledger in &mut self.modules {
+            for tracked in &mut module_ledger.commands {
                 let (Some(CommandState::Leased), Some(lease)) = (tracked.state(), tracked.lease.clone())
                 else {
                     continue;
@@ -256,12 +265,12 @@ impl Ledger {
                 let outcome = CommandOutcome::Succeeded { result: None };
                 let report =
                     |lease| CommandReport { id: tracked.id.clone(), lease, outcome: outcome.clone() };
-                for old in tracked.old_leases.iter().cloned().chain(["nobody's".to_owned()]) {
-                    let refused = report_on_command(store, &known.id, &report(old), now).await;
+                for old in tracked.old_leases.iter().cloned().chain(["never-issued".to_owned()]) {
+                    let refused = report_on_command(store, &module_ledger.id, &report(old), now).await;
                     assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
                 }
-                report_on_command(store, &known.id, &report(lease), now).await.unwrap();
-                tracked.is(CommandState::Succeeded);
+                report_on_command(store, &module_ledger.id, &report(lease), now).await.unwrap();
+                tracked.set_state(CommandState::Succeeded);
             }
         }
     }
@@ -277,7 +286,7 @@ pub async fn report_on_command(
     store.report(module, None, Some(report), TERMS, now).await?.unwrap().map(|reported| reported.command)
 }
 
-/// Follows a list to its end.
+/// All pages of a list.
 async fn all<T>(mut next: impl AsyncFnMut(PageRequest) -> (Vec<T>, Option<String>)) -> Vec<T> {
     let mut request = PageRequest { limit: 1000, cursor: None };
     let mut items = Vec::new();

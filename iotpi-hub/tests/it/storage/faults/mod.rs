@@ -1,7 +1,7 @@
-//! The store on a disk that fails: power cuts, I/O errors, no room.
+//! The store on a simulated disk that fails: power cuts, I/O errors, a full disk.
 //!
-//! `disk.rs` is the disk, `vfs.rs` the way SQLite reaches it, `workload.rs` what is done meanwhile,
-//! `ledger.rs` what must be there afterwards. They know the `Store` trait and no table of it.
+//! `disk.rs` simulates the disk, `vfs.rs` connects SQLite to it, `workload.rs` makes calls to the store, and
+//! `ledger.rs` checks its contents afterwards. They use the `Store` trait and no table.
 
 mod disk;
 mod full_disk;
@@ -21,17 +21,17 @@ use self::{
     vfs::Mounted,
 };
 
-/// A disk with a place for one database.
-struct Rig {
+/// A simulated disk with one database.
+struct TestDatabase {
     mounted: Mounted,
     path: PathBuf,
-    /// Holds the file the hub makes before SQLite opens it; what is in it is on the disk in memory.
     /// See `StoreOptions`.
     compact_at: Option<usize>,
+    /// Has the file that the hub creates before SQLite opens it. Its content is on the simulated disk.
     _folder: tempfile::TempDir,
 }
 
-impl Rig {
+impl TestDatabase {
     fn new(image: &Image) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let at = folder.path().canonicalize().unwrap();
@@ -48,17 +48,17 @@ impl Rig {
         store::open_with(&format!("sqlite://{}", self.path.display()), options).await
     }
 
-    /// SQLite finds nothing wrong with the database. Nobody else has it open.
+    /// Checks the integrity of the database, which must not be open.
     fn check_integrity(&self) {
         let db = Connection::open(&self.path).unwrap();
-        let said: String = db.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
-        assert_eq!(said, "ok");
+        let integrity: String = db.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+        assert_eq!(integrity, "ok");
         let orphans = db.prepare("PRAGMA foreign_key_check").unwrap().exists([]).unwrap();
-        assert!(!orphans, "a row refers to one that is not there");
+        assert!(!orphans, "a row references a missing one");
     }
 }
 
-/// Everything on one thread: what happens is a matter of the seed alone.
+/// Runs a test on one thread, so that its events depend on the seed only.
 fn run<T>(test: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test)
 }

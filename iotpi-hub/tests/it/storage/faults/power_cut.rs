@@ -1,9 +1,9 @@
-//! The power goes at any operation; what was acknowledged is there when it comes back.
+//! The power is cut at any disk operation; every acknowledged change is stored afterwards.
 
 use std::{collections::BTreeSet, time::Instant};
 
 use super::{
-    Rig,
+    TestDatabase,
     disk::{Fault, Image, Operation},
     ledger::Ledger,
     run,
@@ -11,16 +11,16 @@ use super::{
 };
 use crate::support::seeded_random::{PrintSeedOnPanic, SeededRandom, seeds};
 
-/// Rounds of a case, when the power does not go before.
+/// The rounds of a case without a power cut.
 const ROUNDS: u32 = 40;
-/// Bytes of WAL a case begins with, so that it comes to a checkpoint (at 1,000 pages) and beyond.
-const BEGINS_WITH: usize = 950 * 536;
+/// The size of the WAL at the start of a case, so that it includes a checkpoint (at 1,000 pages).
+const WAL_BYTES: usize = 950 * 536;
 
-/// A database that has been in use, its WAL nearly due to be written back, and what is in it.
-pub struct Used {
+/// A database shortly before a checkpoint, with the ledger of its contents.
+pub struct SampleDatabase {
     pub image: Image,
     pub ledger: Ledger,
-    /// How many operations a case has.
+    /// The number of disk operations of a case.
     operations: u64,
 }
 
@@ -28,106 +28,106 @@ fn wal(image: &Image) -> usize {
     image.get("hub.db-wal").map_or(0, Vec::len)
 }
 
-/// Does what a case does, without a power cut; says what the disk was asked to do.
-pub fn rehearse(image: &Image, mut ledger: Ledger, seed: u64) -> (Vec<Operation>, Image, Ledger) {
-    let rig = Rig::new(image);
+/// Runs the workload of a case without a fault. Returns the disk operations, the files and the ledger.
+pub fn run_without_fault(image: &Image, mut ledger: Ledger, seed: u64) -> (Vec<Operation>, Image, Ledger) {
+    let database = TestDatabase::new(image);
     let mut random = SeededRandom::new(seed);
     run(async {
-        let store = rig.open().await.unwrap();
+        let store = database.open().await.unwrap();
         for _ in 0..ROUNDS {
-            ledger.round(store.as_ref(), rig.disk(), Kind::Everything, &mut random, false).await;
+            ledger.round(store.as_ref(), database.disk(), Kind::Everything, &mut random, false).await;
         }
-        (rig.disk().done(), rig.disk().image(), ledger)
+        (database.disk().operations(), database.disk().image(), ledger)
     })
 }
 
-pub fn used() -> Used {
-    let rig = Rig::new(&Image::new());
+pub fn sample_database() -> SampleDatabase {
+    let database = TestDatabase::new(&Image::new());
     let (mut random, mut ledger) = (SeededRandom::new(0), Ledger::new());
-    // What is left when the process is killed: the database, and the WAL beside it.
+    // A killed process leaves the database and its WAL.
     let image = run(async {
-        let store = rig.open().await.unwrap();
+        let store = database.open().await.unwrap();
         for _ in 0..20_000 {
-            ledger.round(store.as_ref(), rig.disk(), Kind::Everything, &mut random, false).await;
-            let image = rig.disk().image();
-            if wal(&image) >= BEGINS_WITH {
+            ledger.round(store.as_ref(), database.disk(), Kind::Everything, &mut random, false).await;
+            let image = database.disk().image();
+            if wal(&image) >= WAL_BYTES {
                 return image;
             }
         }
-        panic!("the WAL never grows");
+        panic!("the WAL did not grow");
     });
-    let (done, after, _) = rehearse(&image, ledger.clone(), 1);
-    assert_ne!(after["hub.db"], image["hub.db"], "a case comes to a checkpoint");
-    Used { image, ledger, operations: done.len() as u64 }
+    let (done, after, _) = run_without_fault(&image, ledger.clone(), 1);
+    assert_ne!(after["hub.db"], image["hub.db"], "a case without a checkpoint");
+    SampleDatabase { image, ledger, operations: done.len() as u64 }
 }
 
-/// One power cut, or two, and what was left.
-fn case(seed: u64, used: &Used) -> usize {
+/// Cuts the power once or twice and checks the contents. Returns the number of acknowledged readings.
+fn case(seed: u64, sample: &SampleDatabase) -> usize {
     let mut random = SeededRandom::new(seed);
     let nothing = Image::new();
     let (image, mut ledger) =
-        if random.one_in(4) { (&nothing, Ledger::new()) } else { (&used.image, used.ledger.clone()) };
-    let mut rig = Rig::new(image);
-    // Every second case folds what it records as it goes, so that the power goes while records move.
-    rig.compact_at = random.one_in(2).then(|| 1 + random.index(200));
-    rig.disk().arrange(Fault::PowerCut { at: 1 + random.below(used.operations) });
+        if random.one_in(4) { (&nothing, Ledger::new()) } else { (&sample.image, sample.ledger.clone()) };
+    let mut database = TestDatabase::new(image);
+    // Half of the cases compact after few readings, so that the power cut can interrupt a compaction.
+    database.compact_at = random.one_in(2).then(|| 1 + random.index(200));
+    database.disk().inject(Fault::PowerCut { at: 1 + random.below(sample.operations) });
 
     run(async {
-        if let Ok(store) = rig.open().await {
+        if let Ok(store) = database.open().await {
             for _ in 0..ROUNDS {
-                ledger.round(store.as_ref(), rig.disk(), Kind::Everything, &mut random, true).await;
-                if rig.disk().is_dead() {
+                ledger.round(store.as_ref(), database.disk(), Kind::Everything, &mut random, true).await;
+                if database.disk().is_powered_off() {
                     break;
                 }
             }
         }
-        rig.disk().power_cycle(&mut random);
+        database.disk().power_cycle(&mut random);
         if random.one_in(3) {
-            // It goes again while the hub comes up.
-            rig.disk().arrange(Fault::PowerCut { at: 1 + random.below(60) });
-            drop(rig.open().await);
-            rig.disk().power_cycle(&mut random);
+            // A second power cut during recovery.
+            database.disk().inject(Fault::PowerCut { at: 1 + random.below(60) });
+            drop(database.open().await);
+            database.disk().power_cycle(&mut random);
         }
 
-        let store = rig.open().await.unwrap();
+        let store = database.open().await.unwrap();
         ledger.send_again(store.as_ref()).await;
         ledger.check(store.as_ref()).await;
         ledger.check_leases(store.as_ref()).await;
         for _ in 0..3 {
-            ledger.round(store.as_ref(), rig.disk(), Kind::Everything, &mut random, false).await;
+            ledger.round(store.as_ref(), database.disk(), Kind::Everything, &mut random, false).await;
         }
         ledger.check(store.as_ref()).await;
         store.close().await.unwrap();
         drop(store);
-        rig.check_integrity();
+        database.check_integrity();
     });
     ledger.acknowledged()
 }
 
 #[test]
 fn what_was_acknowledged_survives_a_power_cut_at_any_operation() {
-    let used = used();
+    let sample = sample_database();
     let began = Instant::now();
 
-    let (mut cuts, mut kept) = (0, 0);
+    let (mut cuts, mut acknowledged) = (0, 0);
     for seed in seeds(250, 20_000) {
         let _print_seed = PrintSeedOnPanic { test: "power_cut", seed };
-        kept += case(seed, &used);
+        acknowledged += case(seed, &sample);
         cuts += 1;
     }
 
     println!(
-        "{cuts} power cuts among {} operations: {kept} acknowledged readings, 0 lost; {:.1} s",
-        used.operations,
+        "{cuts} power cuts among {} operations: {acknowledged} acknowledged readings, 0 lost; {:.1} s",
+        sample.operations,
         began.elapsed().as_secs_f64()
     );
 }
 
 #[test]
 fn the_same_seed_causes_the_same_disk_operations() {
-    let (first, ..) = rehearse(&Image::new(), Ledger::new(), 7);
-    let (second, ..) = rehearse(&Image::new(), Ledger::new(), 7);
-    let (other, ..) = rehearse(&Image::new(), Ledger::new(), 8);
+    let (first, ..) = run_without_fault(&Image::new(), Ledger::new(), 7);
+    let (second, ..) = run_without_fault(&Image::new(), Ledger::new(), 7);
+    let (other, ..) = run_without_fault(&Image::new(), Ledger::new(), 8);
 
     assert_eq!(first, second);
     assert_ne!(first, other);

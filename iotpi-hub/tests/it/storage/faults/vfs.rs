@@ -1,12 +1,12 @@
-//! The way from SQLite to [`Disk`]: a VFS in front of SQLite's own. Files under a folder that was [`mount`]ed
-//! are on that disk; every other file of the process goes where it always went.
+//! A SQLite VFS on a [`Disk`]. The files in a folder that was [`mount`]ed are on that disk; all other files of the
+//! process use the VFS of SQLite.
 //!
-//! This is the one file with `unsafe`: SQLite's interface to a file system is a table of C functions. Nothing
-//! is decided here; each function turns its arguments into Rust and asks the disk. Locks and the index of the
-//! WAL are kept here as well, because they are memory of the process and no part of the medium.
+//! This is the one file with `unsafe`: the interface of SQLite to a file system is a table of C functions. Each
+//! function converts its arguments to Rust and calls the disk. Locks and the index of the WAL are kept here too,
+//! because they are in the memory of the process and not on the disk.
 #![allow(unsafe_code, reason = "SQLite reaches a file system through C function pointers")]
-// Each function below is called by SQLite alone, with the pointers its documentation promises (sqlite3_vfs,
-// sqlite3_io_methods); none of them is kept longer than the call, but for the handle inside the file.
+// Only SQLite calls the functions below, with the pointers that its documentation promises (sqlite3_vfs,
+// sqlite3_io_methods). No pointer outlives the call, except for the handle inside the file.
 #![allow(clippy::undocumented_unsafe_blocks)]
 
 use std::{
@@ -22,22 +22,22 @@ use std::{
 
 use rusqlite::ffi;
 
-use super::disk::{Disk, Node, Trouble};
+use super::disk::{Disk, DiskError, Node};
 
-/// Bytes of one piece of the WAL's index.
+/// The bytes of one region of the index of the WAL.
 const REGION: usize = 32 * 1024;
 const SLOTS: usize = ffi::SQLITE_SHM_NLOCK as usize;
 
-/// SQLite's own VFS, which the files of everybody else go to.
+/// The VFS of SQLite, which all other files use.
 static BELOW: AtomicPtr<ffi::sqlite3_vfs> = AtomicPtr::new(ptr::null_mut());
 
 static MOUNTED: Mutex<Vec<(PathBuf, Arc<Shared>)>> = Mutex::new(Vec::new());
 
-/// A disk in its place, until this is dropped.
+/// A mounted disk. Dropping it unmounts the disk.
 #[derive(Debug)]
 pub struct Mounted(Arc<Shared>);
 
-/// Puts a disk where its folder says.
+/// Mounts a disk at its folder.
 pub fn mount(disk: Disk) -> Mounted {
     static REGISTERED: Once = Once::new();
     REGISTERED.call_once(register);
@@ -64,7 +64,7 @@ struct Shared {
     files: Mutex<HashMap<Node, File>>,
 }
 
-/// What the connections to one file share in memory.
+/// The memory that the connections to one file share.
 #[derive(Debug, Default)]
 struct File {
     handles: usize,
@@ -84,7 +84,7 @@ struct Slot {
     exclusive: bool,
 }
 
-/// One open file of SQLite's.
+/// An open file.
 struct Handle {
     id: u64,
     on: Arc<Shared>,
@@ -93,7 +93,7 @@ struct Handle {
     index_shared: u8,
     index_exclusive: u8,
     uses_index: bool,
-    /// Gone from the disk when it is closed.
+    /// The file is deleted when it is closed.
     temporary: Option<String>,
 }
 
@@ -107,7 +107,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The disk a path is on, and the file's name there.
+/// The disk of a path, and the name of the file on it.
 fn mounted(path: &Path) -> Option<(Arc<Shared>, String)> {
     let name = path.file_name()?.to_str()?.to_owned();
     let folder = path.parent()?;
@@ -118,10 +118,10 @@ unsafe fn path_of<'a>(name: *const c_char) -> Option<&'a Path> {
     if name.is_null() { None } else { unsafe { CStr::from_ptr(name) }.to_str().ok().map(Path::new) }
 }
 
-fn code(trouble: Trouble, error: c_int) -> c_int {
-    match trouble {
-        Trouble::Io | Trouble::Gone => error,
-        Trouble::Full => ffi::SQLITE_FULL,
+fn code(error: DiskError, io_code: c_int) -> c_int {
+    match error {
+        DiskError::Io | DiskError::NoPower => io_code,
+        DiskError::Full => ffi::SQLITE_FULL,
     }
 }
 
@@ -137,7 +137,7 @@ fn register() {
         own.xOpen = Some(open);
         own.xDelete = Some(delete);
         own.xAccess = Some(access);
-        // Registered for as long as the process lives.
+        // It stays registered until the process ends.
         let done = ffi::sqlite3_vfs_register(Box::into_raw(Box::new(own)), 1);
         assert_eq!(done, ffi::SQLITE_OK);
     }
@@ -212,7 +212,7 @@ unsafe extern "C" fn access(
             let below = BELOW.load(Ordering::SeqCst);
             return (*below).xAccess.unwrap()(below, name, flags, out);
         };
-        // As SQLite's own: an empty file is none, when it is asked whether a journal is there.
+        // As in the VFS of SQLite: an empty journal does not exist.
         let there =
             if flags == ffi::SQLITE_ACCESS_EXISTS { !on.disk.is_empty(&file) } else { on.disk.exists(&file) };
         *out = c_int::from(there);
@@ -250,7 +250,7 @@ unsafe fn handle<'a>(file: *mut ffi::sqlite3_file) -> &'a mut Handle {
 }
 
 impl Handle {
-    /// Works on what the connections to the file share.
+    /// Accesses the memory that the connections to the file share.
     fn with<T>(&self, work: impl FnOnce(&mut File) -> T) -> T {
         work(lock(&self.on.files).entry(self.node).or_default())
     }
@@ -300,7 +300,7 @@ unsafe extern "C" fn write(file: *mut ffi::sqlite3_file, from: *const c_void, le
         let handle = handle(file);
         match handle.on.disk.write(handle.node, usize::try_from(at).unwrap(), bytes) {
             Ok(()) => ffi::SQLITE_OK,
-            Err(trouble) => code(trouble, ffi::SQLITE_IOERR_WRITE),
+            Err(error) => code(error, ffi::SQLITE_IOERR_WRITE),
         }
     }
 }
@@ -309,7 +309,7 @@ unsafe extern "C" fn truncate(file: *mut ffi::sqlite3_file, to: i64) -> c_int {
     let handle = unsafe { handle(file) };
     match handle.on.disk.truncate(handle.node, usize::try_from(to).unwrap()) {
         Ok(()) => ffi::SQLITE_OK,
-        Err(trouble) => code(trouble, ffi::SQLITE_IOERR_TRUNCATE),
+        Err(error) => code(error, ffi::SQLITE_IOERR_TRUNCATE),
     }
 }
 
@@ -317,7 +317,7 @@ unsafe extern "C" fn sync(file: *mut ffi::sqlite3_file, _: c_int) -> c_int {
     let handle = unsafe { handle(file) };
     match handle.on.disk.sync(handle.node) {
         Ok(()) => ffi::SQLITE_OK,
-        Err(trouble) => code(trouble, ffi::SQLITE_IOERR_FSYNC),
+        Err(error) => code(error, ffi::SQLITE_IOERR_FSYNC),
     }
 }
 
@@ -332,7 +332,7 @@ unsafe extern "C" fn file_size(file: *mut ffi::sqlite3_file, out: *mut i64) -> c
     }
 }
 
-// SQLite's five levels: https://sqlite.org/lockingv3.html
+// The five lock levels: https://sqlite.org/lockingv3.html
 unsafe extern "C" fn lock_file(file: *mut ffi::sqlite3_file, wanted: c_int) -> c_int {
     let handle = unsafe { handle(file) };
     if handle.level >= wanted {
@@ -420,10 +420,10 @@ unsafe extern "C" fn map_index(
     let there = handle.with(|file| file.index.len());
     if there <= region
         && extend != 0
-        && let Err(trouble) = handle.on.disk.grow(REGION)
+        && let Err(error) = handle.on.disk.grow(REGION)
     {
-        // On a full disk SQLite's own VFS says it like this as well.
-        return if trouble == Trouble::Full { ffi::SQLITE_IOERR_SHMSIZE } else { ffi::SQLITE_IOERR_SHMMAP };
+        // The VFS of SQLite returns the same code on a full disk.
+        return if error == DiskError::Full { ffi::SQLITE_IOERR_SHMSIZE } else { ffi::SQLITE_IOERR_SHMMAP };
     }
     let first = !std::mem::replace(&mut handle.uses_index, true);
     let place = handle.with(|file| {
@@ -483,7 +483,7 @@ unsafe extern "C" fn lock_index(
 
 unsafe extern "C" fn index_barrier(file: *mut ffi::sqlite3_file) {
     fence(Ordering::SeqCst);
-    // As SQLite's own: whoever goes through a mutex sees what was written before.
+    // As in the VFS of SQLite: locking a mutex is a memory barrier.
     let handle = unsafe { handle(file) };
     handle.with(|_| ());
 }
@@ -494,8 +494,7 @@ unsafe extern "C" fn unmap_index(file: *mut ffi::sqlite3_file, _: c_int) -> c_in
         handle.with(|file| {
             file.index_users -= 1;
             if file.index_users == 0 {
-                // The next that opens the database finds an empty one and recovers the WAL, as on a real
-                // disk.
+                // The next connection finds an empty index and recovers the WAL, as on a real disk.
                 file.index.clear();
                 file.slots = Default::default();
             }

@@ -1,9 +1,8 @@
-//! What is done to a store while things go wrong: several modules at once, each one thing after the other.
+//! The workload of a store on a faulty disk: several modules make concurrent calls, each one call at a time.
 //!
-//! The same seed does the same again, operation by operation. The store's writer groups what waits, and what
-//! waits is usually chance; here the disk is held while one write is under way, what goes together is handed
-//! in, and only then the disk is let go. What this cannot govern: threads of the engine that write on their
-//! own.
+//! The same seed causes the same disk operations in the same order. The writer of the store commits all queued
+//! calls in one group, and which calls are queued usually depends on timing. Here the disk is blocked during one
+//! write while the calls of a group are queued. Threads of the engine that write by themselves are not controlled.
 
 use std::{
     future::poll_fn,
@@ -23,41 +22,44 @@ use tokio::task::unconstrained;
 
 use super::{
     disk::Disk,
-    ledger::{Batch, Fate, Known, Ledger, PLUG, QUANTITIES, TERMS, Tracked, report_on_command},
+    ledger::{
+        BUSY_MODULE, Batch, Expectation, Ledger, ModuleLedger, QUANTITIES, TERMS, TrackedCommand,
+        report_on_command,
+    },
 };
-use crate::support::seeded_random::SeededRandom;
+use crate::support::{seeded_random::SeededRandom, wait::bounded};
 
-/// Series are not what is limited here.
-const MANY: u64 = 1000;
+/// A limit that is never reached.
+const NO_LIMIT: u64 = 1000;
 
-/// One thing a module does.
+/// A call of a module.
 #[derive(Debug, Clone)]
-pub enum Deed {
+pub enum Call {
     Record {
         readings: Vec<Reading>,
         plain: bool,
     },
-    /// What was acknowledged before, numbered.
+    /// Numbered readings that were acknowledged before.
     RecordAgain(Vec<Reading>),
     Submit(CommandOrder),
     Claim(u32),
     Finish(CommandReport),
-    /// With a lease that is over: must be refused.
+    /// A report with an ended lease, which must be refused.
     FinishLate(CommandReport),
     Cancel(String),
     Register(Manifest),
     State(Map<String, Value>),
 }
 
-/// What the store said.
+/// The result of a call.
 #[derive(Debug)]
-enum Said {
+enum Response {
     Done,
     Command(Box<Command>),
     Claimed(Vec<LeasedCommand>),
 }
 
-/// Which deeds there are.
+/// The calls of a workload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Everything,
@@ -65,16 +67,16 @@ pub enum Kind {
     Commands,
 }
 
-/// Whether numbered readings are sent again, those that were acknowledged and those nobody knows of: a store
-/// keeps a number once. [`numbered`] gives it.
+/// Whether numbered readings are sent again, acknowledged or not: a store stores each number once. [`numbered`]
+/// sets it.
 pub const SENDS_AGAIN: bool = true;
 
-/// Gives a reading its number. The one place that knows how.
+/// Sets the sequence number of a reading. The only function that does.
 fn numbered(reading: Reading, seq: u64) -> Reading {
     Reading { number: Some(SeqNo { epoch: 1, seq }), ..reading }
 }
 
-fn order(id: &ModuleId, count: u64) -> CommandOrder {
+fn command_order(id: &ModuleId, count: u64) -> CommandOrder {
     let params = json!({"level": count}).as_object().cloned().unwrap();
     CommandOrder {
         id: uuid::Uuid::from_u128(u128::from(count)).to_string(),
@@ -96,80 +98,84 @@ impl Ledger {
         self.count
     }
 
-    fn batch(&mut self, of: usize, random: &mut SeededRandom) -> Deed {
+    fn batch(&mut self, index: usize, random: &mut SeededRandom) -> Call {
         let size = if random.one_in(8) { 20 + random.below(60) } else { 1 + random.below(5) };
         let (now, plain) = (self.now(), random.one_in(3));
         let mut readings = Vec::new();
         for _ in 0..size {
             let value = self.next();
-            let known = &mut self.modules[of];
+            let module_ledger = &mut self.modules[index];
             let sample = Sample::new(QUANTITIES[random.index(QUANTITIES.len())].clone(), value as f64);
-            // Some come late.
+            // Some readings arrive late.
             let taken_at = now.wall.minus(Duration::from_millis(random.below(7_200_000)));
-            let reading = Reading::new(known.id.clone(), sample, taken_at);
+            let reading = Reading::new(module_ledger.id.clone(), sample, taken_at);
             readings.push(if plain {
                 reading
             } else {
-                known.seq += 1;
-                numbered(reading, known.seq)
+                module_ledger.seq += 1;
+                numbered(reading, module_ledger.seq)
             });
         }
-        Deed::Record { readings, plain }
+        Call::Record { readings, plain }
     }
 
-    /// Sends again what nobody answered, and some of what was: it is there once afterwards.
+    /// Sends the latest batches again, acknowledged or not: each is stored once afterwards.
     pub async fn send_again(&mut self, store: &dyn Store) {
         let now = self.now();
-        for batch in self.modules.iter_mut().flat_map(|known| known.batches.iter_mut().rev().take(3)) {
+        for batch in
+            self.modules.iter_mut().flat_map(|module_ledger| module_ledger.batches.iter_mut().rev().take(3))
+        {
             if SENDS_AGAIN && !batch.plain {
-                store.record(batch.readings.clone(), MANY, now).await.unwrap();
-                batch.fate = Fate::Acknowledged;
+                store.record(batch.readings.clone(), NO_LIMIT, now).await.unwrap();
+                batch.expected = Expectation::Acknowledged;
             }
         }
     }
 
-    /// What a module does next; nothing, when what it might do makes no sense now.
-    fn choose(&mut self, of: usize, kind: Kind, random: &mut SeededRandom) -> Option<Deed> {
-        let known = &self.modules[of];
+    /// The next call of a module; `None` if the chosen call is not possible now.
+    fn choose(&mut self, index: usize, kind: Kind, random: &mut SeededRandom) -> Option<Call> {
+        let module_ledger = &self.modules[index];
         let in_state = |state| {
-            let is = move |tracked: &&Tracked| tracked.state() == Some(state);
-            known.commands.iter().filter(is).cloned().collect::<Vec<_>>()
+            let is = move |tracked: &&TrackedCommand| tracked.state() == Some(state);
+            module_ledger.commands.iter().filter(is).cloned().collect::<Vec<_>>()
         };
-        let registered = !known.manifests.contains(&None);
-        let what = match kind {
+        let registered = !module_ledger.manifests.contains(&None);
+        let choice = match kind {
             Kind::Everything => random.below(14),
             Kind::Readings => 0,
             Kind::Commands => 5 + random.below(9),
         };
-        match what {
+        match choice {
             0 if SENDS_AGAIN && random.one_in(3) => {
-                let known = known.batches.iter().filter(|b| !b.plain && b.fate == Fate::Acknowledged);
-                Some(Deed::RecordAgain(random.pick(&known.collect::<Vec<_>>())?.readings.clone()))
+                let is_repeatable =
+                    |batch: &&Batch| !batch.plain && batch.expected == Expectation::Acknowledged;
+                let batches: Vec<_> = module_ledger.batches.iter().filter(is_repeatable).collect();
+                Some(Call::RecordAgain(random.pick(&batches)?.readings.clone()))
             }
-            0..5 => Some(self.batch(of, random)),
+            0..5 => Some(self.batch(index, random)),
             5 | 6 if registered => {
-                let id = known.id.clone();
+                let id = module_ledger.id.clone();
                 let count = self.next();
-                Some(Deed::Submit(order(&id, count)))
+                Some(Call::Submit(command_order(&id, count)))
             }
-            7 | 8 if registered => Some(Deed::Claim(1 + u32::try_from(random.below(3)).unwrap())),
+            7 | 8 if registered => Some(Call::Claim(1 + u32::try_from(random.below(3)).unwrap())),
             9 | 10 => {
                 let leased = in_state(CommandState::Leased);
                 let tracked = random.pick(&leased)?;
-                Some(Deed::Finish(report(tracked, tracked.lease.clone()?, random.one_in(3))))
+                Some(Call::Finish(report(tracked, tracked.lease.clone()?, random.one_in(3))))
             }
             11 => {
                 let leased = in_state(CommandState::Leased);
                 let tracked = random.pick(&leased)?;
-                Some(Deed::FinishLate(report(tracked, tracked.old_leases.last().cloned()?, false)))
+                Some(Call::FinishLate(report(tracked, tracked.old_leases.last().cloned()?, false)))
             }
             12 => {
                 let queued = in_state(CommandState::Queued);
-                Some(Deed::Cancel(random.pick(&queued)?.id.clone()))
+                Some(Call::Cancel(random.pick(&queued)?.id.clone()))
             }
             _ if random.one_in(2) || !registered => {
                 let count = self.next();
-                Some(Deed::Register(Manifest {
+                Some(Call::Register(Manifest {
                     version: Some(format!("{count}")),
                     heartbeat_secs: Some(10.0),
                     ..Manifest::default()
@@ -177,77 +183,82 @@ impl Ledger {
             }
             _ => {
                 let count = self.next();
-                Some(Deed::State(json!({"level": count}).as_object().cloned().unwrap()))
+                Some(Call::State(json!({"level": count}).as_object().cloned().unwrap()))
             }
         }
     }
 
-    /// It is sent: what it would change may have changed from now on.
-    fn sent(&mut self, of: usize, deed: &Deed) {
-        let known = &mut self.modules[of];
-        match deed {
-            Deed::Record { readings, plain } => {
-                known.batches.push(Batch { readings: readings.clone(), plain: *plain, fate: Fate::Unknown });
+    /// Records that a call is made: from now on its change may be stored.
+    fn record_call(&mut self, index: usize, call: &Call) {
+        let module_ledger = &mut self.modules[index];
+        match call {
+            Call::Record { readings, plain } => {
+                module_ledger.batches.push(Batch {
+                    readings: readings.clone(),
+                    plain: *plain,
+                    expected: Expectation::Unknown,
+                });
             }
-            Deed::RecordAgain(_) => {}
-            Deed::Submit(order) => known.commands.push(Tracked {
+            Call::RecordAgain(_) => {}
+            Call::Submit(order) => module_ledger.commands.push(TrackedCommand {
                 id: order.id.clone(),
                 states: vec![None, Some(CommandState::Queued)],
                 lease: None,
                 old_leases: Vec::new(),
             }),
-            Deed::Claim(_) => {
-                for tracked in &mut known.commands {
+            Call::Claim(_) => {
+                for tracked in &mut module_ledger.commands {
                     if tracked.states.contains(&Some(CommandState::Queued)) {
                         tracked.may_be(CommandState::Leased);
                     }
                 }
             }
-            Deed::Finish(report) => known.tracked(&report.id).may_be(report.outcome.state()),
-            Deed::FinishLate(_) => {}
-            Deed::Cancel(id) => known.tracked(id).may_be(CommandState::Cancelled),
-            Deed::Register(manifest) => known.manifests.push(Some(manifest.clone())),
-            Deed::State(state) => known.states.push(Some(state.clone())),
+            Call::Finish(report) => module_ledger.tracked(&report.id).may_be(report.outcome.state()),
+            Call::FinishLate(_) => {}
+            Call::Cancel(id) => module_ledger.tracked(id).may_be(CommandState::Cancelled),
+            Call::Register(manifest) => module_ledger.manifests.push(Some(manifest.clone())),
+            Call::State(state) => module_ledger.states.push(Some(state.clone())),
         }
     }
 
-    /// It is answered.
-    fn answered(&mut self, of: usize, deed: Deed, answer: Result<Said>, fault: bool) {
-        let known = &mut self.modules[of];
-        let said = match answer {
-            Err(StoreError::Conflict(_)) if matches!(deed, Deed::FinishLate(_)) => return,
+    /// Records the result of a call.
+    fn record_result(&mut self, index: usize, call: Call, result: Result<Response>, fault: bool) {
+        let module_ledger = &mut self.modules[index];
+        let response = match result {
+            Err(StoreError::Conflict(_)) if matches!(call, Call::FinishLate(_)) => return,
             Err(StoreError::Engine { .. } | StoreError::Full(_) | StoreError::Closed) if fault => return,
-            Err(error) => panic!("{deed:?} was answered with {error:?}"),
-            Ok(said) => said,
+            Err(error) => panic!("{call:?} failed: {error:?}"),
+            Ok(response) => response,
         };
-        match (deed, said) {
-            (Deed::Record { readings, .. }, _) => {
-                let batch = known.batches.iter_mut().rev().find(|batch| batch.readings == readings).unwrap();
-                batch.fate = Fate::Acknowledged;
+        match (call, response) {
+            (Call::Record { readings, .. }, _) => {
+                let batch =
+                    module_ledger.batches.iter_mut().rev().find(|batch| batch.readings == readings).unwrap();
+                batch.expected = Expectation::Acknowledged;
             }
-            (Deed::RecordAgain(_), _) => {}
-            (Deed::FinishLate(report), _) => panic!("a lease that is over was taken: {report:?}"),
-            (Deed::Claim(_), Said::Claimed(leased)) => {
-                // It is known now which were claimed, and that the others were not.
-                for tracked in &mut known.commands {
+            (Call::RecordAgain(_), _) => {}
+            (Call::FinishLate(report), _) => panic!("an ended lease was accepted: {report:?}"),
+            (Call::Claim(_), Response::Claimed(leased)) => {
+                // The commands that are not in the response were not claimed.
+                for tracked in &mut module_ledger.commands {
                     if tracked.states.len() == 2 && tracked.states[0] == Some(CommandState::Queued) {
                         tracked.states.truncate(1);
                     }
                 }
                 for LeasedCommand { command, lease, .. } in leased {
-                    let tracked = known.tracked(&command.id);
-                    tracked.is(CommandState::Leased);
+                    let tracked = module_ledger.tracked(&command.id);
+                    tracked.set_state(CommandState::Leased);
                     tracked.lease = Some(lease);
                 }
             }
-            (_, Said::Command(command)) => known.tracked(&command.id).is(command.state),
-            (Deed::Register(manifest), _) => known.manifests = vec![Some(manifest)],
-            (Deed::State(state), _) => known.states = vec![Some(state)],
-            (deed, said) => panic!("{deed:?} was answered with {said:?}"),
+            (_, Response::Command(command)) => module_ledger.tracked(&command.id).set_state(command.state),
+            (Call::Register(manifest), _) => module_ledger.manifests = vec![Some(manifest)],
+            (Call::State(state), _) => module_ledger.states = vec![Some(state)],
+            (call, response) => panic!("{call:?} returned {response:?}"),
         }
     }
 
-    /// Several modules do something at once. `fault` says that the store may fail.
+    /// One concurrent call of each module. `fault`: the store may fail.
     pub async fn round(
         &mut self,
         store: &dyn Store,
@@ -258,41 +269,41 @@ impl Ledger {
     ) {
         self.secs += 1;
         if kind != Kind::Readings && random.one_in(8) {
-            return self.sweep(store, fault).await;
+            return self.expire_leases(store, fault).await;
         }
-        let mut deeds = Vec::new();
-        for of in 0..self.modules.len() {
-            if let Some(deed) = self.choose(of, kind, random) {
-                self.sent(of, &deed);
-                deeds.push((of, deed));
+        let mut calls = Vec::new();
+        for index in 0..self.modules.len() {
+            if let Some(call) = self.choose(index, kind, random) {
+                self.record_call(index, &call);
+                calls.push((index, call));
             }
         }
         let now = self.now();
-        for (of, deed, answer) in at_once(store, disk, deeds, now).await {
-            self.answered(of, deed, answer, fault);
+        for (index, call, result) in make_concurrent_calls(store, disk, calls, now).await {
+            self.record_result(index, call, result, fault);
         }
     }
 
-    /// Leases run out.
-    async fn sweep(&mut self, store: &dyn Store, fault: bool) {
+    /// Lets all leases end.
+    async fn expire_leases(&mut self, store: &dyn Store, fault: bool) {
         self.secs += 31;
-        let leased = |tracked: &&mut Tracked| tracked.states.contains(&Some(CommandState::Leased));
+        let leased = |tracked: &&mut TrackedCommand| tracked.states.contains(&Some(CommandState::Leased));
         self.modules
             .iter_mut()
-            .flat_map(|known| &mut known.commands)
+            .flat_map(|module_ledger| &mut module_ledger.commands)
             .filter(leased)
             .for_each(|tracked| tracked.may_be(CommandState::Queued));
         match store.sweep_commands(TERMS, self.now()).await {
             Ok(_) => {
-                let commands = self.modules.iter_mut().flat_map(|known| &mut known.commands);
+                let commands = self.modules.iter_mut().flat_map(|module_ledger| &mut module_ledger.commands);
                 for tracked in commands.filter(leased) {
-                    // A claim nobody answered is over now, whether it came to be or not.
+                    // A claim without a result has ended now, whether it was stored or not.
                     let queued = tracked
                         .states
                         .iter()
                         .all(|state| matches!(state, Some(CommandState::Leased | CommandState::Queued)));
                     if queued {
-                        tracked.is(CommandState::Queued);
+                        tracked.set_state(CommandState::Queued);
                     }
                 }
             }
@@ -301,74 +312,74 @@ impl Ledger {
     }
 }
 
-impl Known {
-    fn tracked(&mut self, id: &str) -> &mut Tracked {
+impl ModuleLedger {
+    fn tracked(&mut self, id: &str) -> &mut TrackedCommand {
         self.commands.iter_mut().find(|tracked| tracked.id == id).unwrap()
     }
 }
 
-fn report(tracked: &Tracked, lease: String, failed: bool) -> CommandReport {
+fn report(tracked: &TrackedCommand, lease: String, failed: bool) -> CommandReport {
     let outcome = if failed {
-        CommandOutcome::Failed { error: "it is stuck".to_owned() }
+        CommandOutcome::Failed { error: "stuck".to_owned() }
     } else {
         CommandOutcome::Succeeded { result: Some(json!({"done": true})) }
     };
     CommandReport { id: tracked.id.clone(), lease, outcome }
 }
 
-async fn perform(store: &dyn Store, module: &ModuleId, deed: &Deed, now: Now) -> Result<Said> {
-    let command = |command| Said::Command(Box::new(command));
-    match deed {
-        Deed::Record { readings, .. } | Deed::RecordAgain(readings) => {
-            store.record(readings.clone(), MANY, now).await.map(|_| Said::Done)
+async fn perform(store: &dyn Store, module: &ModuleId, call: &Call, now: Now) -> Result<Response> {
+    let command = |command| Response::Command(Box::new(command));
+    match call {
+        Call::Record { readings, .. } | Call::RecordAgain(readings) => {
+            store.record(readings.clone(), NO_LIMIT, now).await.map(|_| Response::Done)
         }
-        Deed::Submit(order) => {
-            store.submit(order, MANY, now).await.map(|submitted| command(submitted.command))
+        Call::Submit(order) => {
+            store.submit(order, NO_LIMIT, now).await.map(|submitted| command(submitted.command))
         }
-        Deed::Claim(limit) => store.claim(module, *limit, TERMS, now).await.map(Said::Claimed),
-        Deed::Finish(report) | Deed::FinishLate(report) => {
+        Call::Claim(limit) => store.claim(module, *limit, TERMS, now).await.map(Response::Claimed),
+        Call::Finish(report) | Call::FinishLate(report) => {
             report_on_command(store, module, report, now).await.map(command)
         }
-        Deed::Cancel(id) => store.cancel(id, now).await.map(command),
-        Deed::Register(manifest) => store.register(module, manifest, now).await.map(|_| Said::Done),
-        Deed::State(state) => store.report(module, Some(state), None, TERMS, now).await.map(|_| Said::Done),
+        Call::Cancel(id) => store.cancel(id, now).await.map(command),
+        Call::Register(manifest) => store.register(module, manifest, now).await.map(|_| Response::Done),
+        Call::State(state) => {
+            store.report(module, Some(state), None, TERMS, now).await.map(|_| Response::Done)
+        }
     }
 }
 
-/// Hands everything in while the writer is busy with something else, so that it is one group whatever the
-/// threads do.
-async fn at_once(
+/// Makes calls while the writer is busy with another write, so that they are one group whatever the threads do.
+async fn make_concurrent_calls(
     store: &dyn Store,
     disk: &Disk,
-    deeds: Vec<(usize, Deed)>,
+    calls: Vec<(usize, Call)>,
     now: Now,
-) -> Vec<(usize, Deed, Result<Said>)> {
+) -> Vec<(usize, Call, Result<Response>)> {
     let ids: Vec<ModuleId> = (0..4).map(|n| ModuleId::new(format!("m{n}")).unwrap()).collect();
-    let seen = [(ModuleId::new(PLUG).unwrap(), now.wall)];
-    disk.hold();
-    let mut plug = pin!(store.touch(&seen, now));
-    let mut plugged = poll_once(plug.as_mut()).await;
-    let until = Instant::now() + Duration::from_secs(30);
-    while plugged.is_pending() && !disk.somebody_waits(Duration::from_millis(2)) {
-        assert!(Instant::now() < until, "a write came neither to the disk nor to an end: {disk:?}");
-        plugged = poll_once(plug.as_mut()).await;
+    let seen = [(ModuleId::new(BUSY_MODULE).unwrap(), now.wall)];
+    disk.block();
+    let mut busy_write = pin!(store.touch(&seen, now));
+    let mut busy_poll = poll_once(busy_write.as_mut()).await;
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while busy_poll.is_pending() && !disk.wait_for_blocked(Duration::from_millis(2)) {
+        assert!(Instant::now() < deadline, "a write neither reached the disk nor ended: {disk:?}");
+        busy_poll = poll_once(busy_write.as_mut()).await;
     }
-    let mut all = join_all(deeds.iter().map(|(of, deed)| perform(store, &ids[*of], deed, now)));
-    let first = poll_once(Pin::new(&mut all)).await;
+    let mut results = join_all(calls.iter().map(|(index, call)| perform(store, &ids[*index], call, now)));
+    let first = poll_once(Pin::new(&mut results)).await;
     disk.release();
-    if plugged.is_pending() {
-        let _ = plug.await;
+    if busy_poll.is_pending() {
+        let _ = bounded("the end of the write that keeps the writer busy", busy_write).await;
     }
-    let answers = match first {
-        Poll::Ready(answers) => answers,
-        Poll::Pending => (&mut all).await,
+    let outcomes = match first {
+        Poll::Ready(outcomes) => outcomes,
+        Poll::Pending => bounded("the end of concurrent calls", &mut results).await,
     };
-    drop(all);
-    deeds.into_iter().zip(answers).map(|((of, deed), answer)| (of, deed, answer)).collect()
+    drop(results);
+    calls.into_iter().zip(outcomes).map(|((index, call), result)| (index, call, result)).collect()
 }
 
-/// Lets a future begin, or look whether it is done. Not told to wait by tokio's budget: nothing is awaited in
-/// between.
+/// Polls a future once, without the cooperative budget of tokio, which might return `Pending`.
 pub async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
     unconstrained(poll_fn(|context| Poll::Ready(future.as_mut().poll(context)))).await
 }
