@@ -82,7 +82,7 @@ async fn check_all(store: &Arc<dyn Store>, interval: i64, records: &[Reading], n
     }
 }
 
-pub async fn stretches_of_any_width_are_summed_up_at_any_rate(store: Arc<dyn Store>) {
+pub async fn buckets_of_any_width_are_correct_at_any_sampling_rate(store: Arc<dyn Store>) {
     for interval in INTERVALS {
         let records: Vec<_> = (0..5_000).map(|n| reading(interval, n)).collect();
 
@@ -95,7 +95,7 @@ pub async fn stretches_of_any_width_are_summed_up_at_any_rate(store: Arc<dyn Sto
     }
 }
 
-pub async fn stretches_of_a_time_that_begins_anywhere_are_summed_up(store: Arc<dyn Store>) {
+pub async fn buckets_are_correct_for_a_range_that_is_not_aligned(store: Arc<dyn Store>) {
     for interval in INTERVALS {
         let records: Vec<_> = (0..5_000).map(|n| reading(interval, n)).collect();
         record(&store, records.clone()).await;
@@ -109,7 +109,7 @@ pub async fn stretches_of_a_time_that_begins_anywhere_are_summed_up(store: Arc<d
     }
 }
 
-pub async fn records_that_come_late_correct_every_stretch(store: Arc<dyn Store>) {
+pub async fn late_readings_are_added_to_every_bucket(store: Arc<dyn Store>) {
     for interval in INTERVALS {
         let late = |n: &i64| n % 3 == 1 || (2_000..3_000).contains(n);
         let (late, first): (Vec<i64>, Vec<i64>) = (0..6_000).partition(late);
@@ -127,7 +127,7 @@ pub async fn records_that_come_late_correct_every_stretch(store: Arc<dyn Store>)
     }
 }
 
-pub async fn a_series_may_come_at_another_rate_at_any_time(store: Arc<dyn Store>) {
+pub async fn buckets_are_correct_when_the_sampling_rate_changes(store: Arc<dyn Store>) {
     // One a second, then one a minute, a burst each hour, and one a second again.
     let mut at = 0;
     let mut records = Vec::new();
@@ -151,7 +151,7 @@ fn at(interval: i64, n: i64) -> Option<Timestamp> {
     Some(reading(interval, n).taken_at)
 }
 
-pub async fn stretches_outlive_the_records_they_sum_up(store: Arc<dyn Store>) {
+pub async fn buckets_are_unchanged_after_their_readings_expire(store: Arc<dyn Store>) {
     for interval in INTERVALS {
         let mut records: Vec<_> = (0..9_000).map(|n| reading(interval, n)).collect();
         record(&store, records.clone()).await;
@@ -176,7 +176,7 @@ pub async fn stretches_outlive_the_records_they_sum_up(store: Arc<dyn Store>) {
     }
 }
 
-pub async fn each_width_goes_by_its_own_rule_and_wider_ones_stay(store: Arc<dyn Store>) {
+pub async fn rollups_of_each_width_expire_separately_and_wider_ones_remain(store: Arc<dyn Store>) {
     for interval in INTERVALS {
         let records: Vec<_> = (0..20_000).map(|n| reading(interval, n)).collect();
         record(&store, records.clone()).await;
@@ -205,7 +205,7 @@ pub async fn each_width_goes_by_its_own_rule_and_wider_ones_stay(store: Arc<dyn 
     }
 }
 
-pub async fn sums_of_records_that_are_kept_are_kept_too(store: Arc<dyn Store>) {
+pub async fn rollups_of_readings_that_are_still_stored_do_not_expire(store: Arc<dyn Store>) {
     for interval in INTERVALS {
         let records: Vec<_> = (0..9_000).map(|n| reading(interval, n)).collect();
         record(&store, records.clone()).await;

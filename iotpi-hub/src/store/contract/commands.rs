@@ -87,7 +87,7 @@ pub(super) async fn finish(
     report_as("led", store, report, now).await
 }
 
-pub async fn a_submitted_command_waits(store: Arc<dyn Store>) {
+pub async fn a_submitted_command_is_queued(store: Arc<dyn Store>) {
     known(&store, "led").await;
     let order = order("led", "c1", 60);
 
@@ -116,13 +116,13 @@ pub async fn a_submitted_command_waits(store: Arc<dyn Store>) {
     assert_eq!(store.command(&"c2".to_owned()).await.unwrap(), None);
 }
 
-pub async fn a_command_for_nobody_is_refused(store: Arc<dyn Store>) {
+pub async fn a_command_for_an_unknown_module_is_refused(store: Arc<dyn Store>) {
     let answer = store.submit(&order("nobody", "c1", 60), MANY, after(0)).await;
 
     assert!(matches!(answer, Err(StoreError::NotFound(_))), "{answer:?}");
 }
 
-pub async fn a_second_command_of_the_same_id_is_refused(store: Arc<dyn Store>) {
+pub async fn a_command_with_an_existing_id_is_refused(store: Arc<dyn Store>) {
     waiting(&store, &["c1"]).await;
 
     let answer = store.submit(&order("led", "c1", 1), MANY, after(0)).await;
@@ -131,7 +131,7 @@ pub async fn a_second_command_of_the_same_id_is_refused(store: Arc<dyn Store>) {
     assert_eq!(command(&store, "c1").await.expires_at, after(3600).wall);
 }
 
-pub async fn waiting_commands_are_limited(store: Arc<dyn Store>) {
+pub async fn the_number_of_unfinished_commands_of_a_module_is_limited(store: Arc<dyn Store>) {
     waiting(&store, &["c1", "c2"]).await;
     known(&store, "other").await;
     let submit = async |of, id| store.submit(&order(of, id, 60), 2, after(0)).await;
@@ -147,7 +147,7 @@ pub async fn waiting_commands_are_limited(store: Arc<dyn Store>) {
     submit("led", "c3").await.unwrap();
 }
 
-pub async fn commands_are_claimed_oldest_first(store: Arc<dyn Store>) {
+pub async fn commands_are_claimed_in_order_of_submission(store: Arc<dyn Store>) {
     // Ids and clocks say otherwise; the order of submission counts.
     known(&store, "led").await;
     for (id, secs) in [("z", 9), ("m", 5), ("a", 1)] {
@@ -166,7 +166,7 @@ pub async fn commands_are_claimed_oldest_first(store: Arc<dyn Store>) {
     }
 }
 
-pub async fn while_a_command_is_leased_no_later_one_is(store: Arc<dyn Store>) {
+pub async fn no_command_is_claimed_while_one_of_the_module_is_leased(store: Arc<dyn Store>) {
     waiting(&store, &["c1", "c2", "c3"]).await;
     let both = claim(&store, 2, after(0)).await;
 
@@ -178,7 +178,7 @@ pub async fn while_a_command_is_leased_no_later_one_is(store: Arc<dyn Store>) {
     assert_eq!(ids(&claim(&store, 16, after(1)).await), ["c3"]);
 }
 
-pub async fn claims_at_once_never_share_a_command(store: Arc<dyn Store>) {
+pub async fn concurrent_claims_never_return_the_same_command(store: Arc<dyn Store>) {
     waiting(&store, &["c1", "c2", "c3"]).await;
 
     let mut tasks = Vec::new();
@@ -194,7 +194,7 @@ pub async fn claims_at_once_never_share_a_command(store: Arc<dyn Store>) {
     assert_eq!(ids(&claimed), ["c1"]);
 }
 
-pub async fn an_overdue_command_is_never_handed_over(store: Arc<dyn Store>) {
+pub async fn a_command_past_its_deadline_is_never_claimed(store: Arc<dyn Store>) {
     known(&store, "led").await;
     store.submit(&order("led", "short", 10), MANY, after(0)).await.unwrap();
     store.submit(&order("led", "long", 60), MANY, after(0)).await.unwrap();
@@ -206,7 +206,7 @@ pub async fn an_overdue_command_is_never_handed_over(store: Arc<dyn Store>) {
     assert_eq!(state(&store, "short").await, CommandState::Queued);
 }
 
-pub async fn an_outcome_ends_a_command(store: Arc<dyn Store>) {
+pub async fn an_outcome_finishes_a_command(store: Arc<dyn Store>) {
     let result = json!({"on": true, "list": [1, "ü"]});
     let failed = CommandOutcome::Failed { error: "no power".to_owned() };
     let rejected = CommandOutcome::Rejected { error: "too hot".to_owned() };
@@ -233,7 +233,7 @@ pub async fn an_outcome_ends_a_command(store: Arc<dyn Store>) {
     assert_eq!(claim(&store, 1, after(3)).await, []);
 }
 
-pub async fn the_same_report_twice_is_one(store: Arc<dyn Store>) {
+pub async fn a_repeated_report_changes_nothing(store: Arc<dyn Store>) {
     waiting(&store, &["c1"]).await;
     let leased = claim_one(&store, after(0)).await;
     let report = succeeded(&leased, Some(json!({"b": 1, "a": 2})));
@@ -245,7 +245,7 @@ pub async fn the_same_report_twice_is_one(store: Arc<dyn Store>) {
     assert_eq!(second.finished_at, Some(after(1).wall));
 }
 
-pub async fn a_second_outcome_is_refused(store: Arc<dyn Store>) {
+pub async fn a_different_second_outcome_is_refused(store: Arc<dyn Store>) {
     waiting(&store, &["c1"]).await;
     let leased = claim_one(&store, after(0)).await;
     let report = succeeded(&leased, None);
@@ -263,7 +263,7 @@ pub async fn a_second_outcome_is_refused(store: Arc<dyn Store>) {
     );
 }
 
-pub async fn only_the_present_claim_may_report(store: Arc<dyn Store>) {
+pub async fn a_report_without_the_current_lease_is_refused(store: Arc<dyn Store>) {
     waiting(&store, &["c1"]).await;
     let lost = claim_one(&store, after(0)).await;
     sweep(&store, LEASE_SECS).await;
@@ -296,7 +296,7 @@ pub async fn another_modules_command_cannot_be_finished(store: Arc<dyn Store>) {
     assert_eq!(state(&store, "c1").await, CommandState::Leased);
 }
 
-pub async fn a_lost_claim_comes_back_when_its_lease_ends(store: Arc<dyn Store>) {
+pub async fn an_unreported_command_is_queued_again_when_its_lease_ends(store: Arc<dyn Store>) {
     waiting(&store, &["c1"]).await;
     claim_one(&store, after(0)).await;
 
@@ -309,7 +309,7 @@ pub async fn a_lost_claim_comes_back_when_its_lease_ends(store: Arc<dyn Store>) 
     assert_eq!(claim_one(&store, after(LEASE_SECS)).await.command.attempts, 2);
 }
 
-pub async fn a_command_that_came_back_keeps_its_place(store: Arc<dyn Store>) {
+pub async fn a_command_that_is_queued_again_keeps_its_position(store: Arc<dyn Store>) {
     waiting(&store, &["c1", "c2"]).await;
     claim_one(&store, after(0)).await;
     sweep(&store, LEASE_SECS).await;
@@ -317,7 +317,7 @@ pub async fn a_command_that_came_back_keeps_its_place(store: Arc<dyn Store>) {
     assert_eq!(ids(&claim(&store, 16, after(LEASE_SECS)).await), ["c1", "c2"]);
 }
 
-pub async fn a_command_claimed_too_often_is_dead(store: Arc<dyn Store>) {
+pub async fn a_command_is_dead_after_the_maximum_number_of_leases(store: Arc<dyn Store>) {
     waiting(&store, &["c1"]).await;
     let mut last = Vec::new();
     for attempt in 0..3 {
@@ -330,7 +330,7 @@ pub async fn a_command_claimed_too_often_is_dead(store: Arc<dyn Store>) {
     assert_eq!(claim(&store, 1, after(3 * LEASE_SECS)).await, []);
 }
 
-pub async fn what_outlived_its_time_expires(store: Arc<dyn Store>) {
+pub async fn a_command_past_its_deadline_expires(store: Arc<dyn Store>) {
     known(&store, "led").await;
     for (id, secs) in [("c1", 10), ("c2", 20), ("c3", 10)] {
         store.submit(&order("led", id, secs), MANY, after(0)).await.unwrap();
@@ -347,7 +347,7 @@ pub async fn what_outlived_its_time_expires(store: Arc<dyn Store>) {
     assert_eq!(state(&store, "c2").await, CommandState::Queued);
 }
 
-pub async fn a_claim_that_holds_outlives_the_commands_time(store: Arc<dyn Store>) {
+pub async fn a_leased_command_does_not_expire_before_its_lease_ends(store: Arc<dyn Store>) {
     known(&store, "led").await;
     store.submit(&order("led", "done", 10), MANY, after(0)).await.unwrap();
     let done = claim_one(&store, after(9)).await;
@@ -365,7 +365,7 @@ pub async fn a_claim_that_holds_outlives_the_commands_time(store: Arc<dyn Store>
     assert_eq!(lost.changed[0].state, CommandState::Expired);
 }
 
-pub async fn a_sweep_says_when_the_next_is_due(store: Arc<dyn Store>) {
+pub async fn a_sweep_returns_the_next_deadline(store: Arc<dyn Store>) {
     assert_eq!(sweep(&store, 0).await.next, None);
     waiting(&store, &["c1"]).await;
     store.submit(&order("led", "c2", 40), MANY, after(0)).await.unwrap();
@@ -382,7 +382,7 @@ pub async fn a_sweep_says_when_the_next_is_due(store: Arc<dyn Store>) {
     assert_eq!((expired.changed.len(), expired.next), (1, Some(after(3600).steady)));
 }
 
-pub async fn a_queued_command_can_be_taken_back(store: Arc<dyn Store>) {
+pub async fn only_a_queued_command_can_be_cancelled(store: Arc<dyn Store>) {
     waiting(&store, &["c1", "c2"]).await;
     let leased = claim_one(&store, after(0)).await;
 
@@ -398,7 +398,7 @@ pub async fn a_queued_command_can_be_taken_back(store: Arc<dyn Store>) {
     assert!(matches!(nobodys, Err(StoreError::NotFound(_))), "{nobodys:?}");
 }
 
-pub async fn a_clock_set_back_gives_no_command_more_than_its_time(store: Arc<dyn Store>) {
+pub async fn a_clock_that_is_set_back_extends_no_lifetime_or_lease(store: Arc<dyn Store>) {
     known(&store, "led").await;
     known(&store, "other").await;
     store.submit(&order("led", "queued", 60), MANY, after(1_000_000)).await.unwrap();
@@ -417,7 +417,7 @@ pub async fn a_clock_set_back_gives_no_command_more_than_its_time(store: Arc<dyn
     assert_eq!(expired.next, Some(after(3600).steady));
 }
 
-pub async fn a_clock_set_forward_gives_no_command_more_time(store: Arc<dyn Store>) {
+pub async fn a_clock_that_is_set_forward_extends_no_lifetime(store: Arc<dyn Store>) {
     waiting(&store, &["c1"]).await;
     let far = Now { wall: Timestamp::END, steady: Steady(Timestamp::END) };
 

@@ -54,7 +54,7 @@ fn gap(first_seq: u64, last_seq: u64, named: u64) -> NewGap {
     NewGap { epoch: EPOCH, first_seq, last_seq, reason: GapReason::Full, series: vec![series] }
 }
 
-pub async fn a_numbered_reading_is_kept_once(store: Arc<dyn Store>) {
+pub async fn a_numbered_reading_is_stored_once(store: Arc<dyn Store>) {
     deliver(&store, "attic", 1..=3).await;
 
     let again = deliver(&store, "attic", [3, 2, 4]).await;
@@ -64,7 +64,7 @@ pub async fn a_numbered_reading_is_kept_once(store: Arc<dyn Store>) {
     assert_eq!(kept(&store).await, [1.0, 2.0, 3.0, 4.0, 5.0]);
 }
 
-pub async fn the_same_number_of_another_module_or_epoch_is_another_reading(store: Arc<dyn Store>) {
+pub async fn a_sequence_number_is_unique_only_within_its_module_and_epoch(store: Arc<dyn Store>) {
     let others = [numbered("attic", 1, 1), numbered("cellar", 1, 1), numbered("attic", 2, 1)];
 
     let recorded = record(&store, &others).await;
@@ -73,7 +73,7 @@ pub async fn the_same_number_of_another_module_or_epoch_is_another_reading(store
     assert_eq!(kept(&store).await.len(), 3);
 }
 
-pub async fn readings_without_numbers_are_kept_as_they_come(store: Arc<dyn Store>) {
+pub async fn readings_without_sequence_numbers_are_never_deduplicated(store: Arc<dyn Store>) {
     let plain = Reading { number: None, ..numbered("attic", EPOCH, 1) };
 
     record(&store, &[plain.clone(), plain.clone()]).await;
@@ -83,7 +83,7 @@ pub async fn readings_without_numbers_are_kept_as_they_come(store: Arc<dyn Store
     assert_eq!(total(&store, "attic").await, None);
 }
 
-pub async fn numbers_of_a_refused_batch_are_not_taken(store: Arc<dyn Store>) {
+pub async fn sequence_numbers_of_a_refused_batch_are_not_recorded(store: Arc<dyn Store>) {
     deliver(&store, "attic", [1]).await;
     let full =
         store.record(vec![numbered("attic", EPOCH, 2), numbered("cellar", EPOCH, 1)], 1, after(0)).await;
@@ -96,7 +96,7 @@ pub async fn numbers_of_a_refused_batch_are_not_taken(store: Arc<dyn Store>) {
     assert_eq!(total(&store, "cellar").await, None);
 }
 
-pub async fn a_backlog_beside_the_present_fills_its_hole(store: Arc<dyn Store>) {
+pub async fn a_backlog_delivered_after_newer_readings_fills_the_missing_numbers(store: Arc<dyn Store>) {
     deliver(&store, "attic", 1..=3).await;
     deliver(&store, "attic", [9, 10]).await;
     assert_eq!(total(&store, "attic").await, Some((10, 5, 0, 5)));
@@ -107,7 +107,7 @@ pub async fn a_backlog_beside_the_present_fills_its_hole(store: Arc<dyn Store>) 
     assert_eq!(kept(&store).await, (1..=10).map(f64::from).collect::<Vec<_>>());
 }
 
-pub async fn every_number_is_received_lost_or_missing(store: Arc<dyn Store>) {
+pub async fn every_sequence_number_is_counted_as_received_lost_or_missing(store: Arc<dyn Store>) {
     deliver(&store, "attic", [1, 2, 8, 12]).await;
 
     store.record_gap(&module("attic"), &gap(3, 5, 2), after(9)).await.unwrap();
@@ -122,7 +122,7 @@ pub async fn every_number_is_received_lost_or_missing(store: Arc<dyn Store>) {
     assert_eq!(store.modules(&page(10)).await.unwrap().items, [attic]);
 }
 
-pub async fn what_arrives_after_all_is_not_lost(store: Arc<dyn Store>) {
+pub async fn a_reading_that_arrives_after_its_gap_is_not_counted_as_lost(store: Arc<dyn Store>) {
     store.record_gap(&module("attic"), &gap(1, 4, 4), after(0)).await.unwrap();
     assert_eq!(total(&store, "attic").await, Some((4, 0, 4, 0)));
 
@@ -131,7 +131,7 @@ pub async fn what_arrives_after_all_is_not_lost(store: Arc<dyn Store>) {
     assert_eq!(total(&store, "attic").await, Some((4, 2, 2, 0)));
 }
 
-pub async fn a_gap_is_listed_for_each_series_and_for_what_nobody_knows(store: Arc<dyn Store>) {
+pub async fn a_gap_is_listed_once_for_each_series_and_once_for_unknown_series(store: Arc<dyn Store>) {
     let new = store.record_gap(&module("attic"), &gap(3, 9, 5), after(20)).await.unwrap();
     let again = store.record_gap(&module("attic"), &gap(3, 9, 5), after(21)).await.unwrap();
 
@@ -150,7 +150,7 @@ pub async fn a_gap_is_listed_for_each_series_and_for_what_nobody_knows(store: Ar
     assert_eq!(gaps, [listed(Some(Quantity::Temperature.name()), 5), listed(None, 2)]);
 }
 
-pub async fn gaps_are_found_by_module_type_and_time(store: Arc<dyn Store>) {
+pub async fn gaps_are_filtered_by_module_type_and_time(store: Arc<dyn Store>) {
     for (of, first) in [("attic", 1), ("attic", 11), ("cellar", 5)] {
         store.record_gap(&module(of), &gap(first, first + 3, 4), after(20)).await.unwrap();
     }
@@ -168,7 +168,7 @@ pub async fn gaps_are_found_by_module_type_and_time(store: Arc<dyn Store>) {
     assert_eq!(found(pressure).await, []);
 }
 
-pub async fn a_module_with_very_many_gaps_keeps_the_newest(store: Arc<dyn Store>) {
+pub async fn only_the_newest_gaps_of_a_module_are_stored(store: Arc<dyn Store>) {
     store.record_gap(&module("cellar"), &gap(1, 1, 1), after(0)).await.unwrap();
     let types: Vec<_> = (0..64).map(|i| SensorType::new(format!("t{i}")).unwrap()).collect();
     let at_once = |first: u64| {
@@ -190,7 +190,7 @@ pub async fn a_module_with_very_many_gaps_keeps_the_newest(store: Arc<dyn Store>
     assert_eq!(store.gaps(&others, &page(10)).await.unwrap().items.len(), 1);
 }
 
-pub async fn a_removed_modules_numbers_are_forgotten(store: Arc<dyn Store>) {
+pub async fn removing_a_module_deletes_its_gaps_and_sequence_numbers(store: Arc<dyn Store>) {
     deliver(&store, "attic", 1..=3).await;
     store.record_gap(&module("attic"), &gap(4, 4, 1), after(0)).await.unwrap();
 
@@ -202,7 +202,7 @@ pub async fn a_removed_modules_numbers_are_forgotten(store: Arc<dyn Store>) {
     assert_eq!(kept(&store).await, [1.0, 2.0]);
 }
 
-pub async fn counts_too_old_to_be_remembered_are_still_counted(store: Arc<dyn Store>) {
+pub async fn epochs_too_old_for_deduplication_stay_in_the_delivery_account(store: Arc<dyn Store>) {
     for epoch in 1..=100 {
         record(&store, &[numbered("attic", epoch, 1), numbered("attic", epoch, 3)]).await;
     }

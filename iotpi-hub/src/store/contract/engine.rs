@@ -23,7 +23,7 @@ async fn kept(store: &Arc<dyn Store>) -> Vec<f64> {
     recent.iter().filter_map(|reading| reading.outcome.value()).collect()
 }
 
-pub async fn writes_at_once_are_all_kept(store: Arc<dyn Store>) {
+pub async fn concurrent_writes_are_all_stored(store: Arc<dyn Store>) {
     let mut tasks = Vec::new();
     for n in 0..200 {
         let store = Arc::clone(&store);
@@ -40,7 +40,7 @@ pub async fn writes_at_once_are_all_kept(store: Arc<dyn Store>) {
     assert_eq!(new_modules, 1);
 }
 
-pub async fn a_cancelled_write_happens_wholly_or_not_at_all(store: Arc<dyn Store>) {
+pub async fn a_cancelled_write_happens_completely_or_not_at_all(store: Arc<dyn Store>) {
     for n in 0..50 {
         let batch = vec![reading(2 * n), reading(2 * n + 1)];
         let mut write = pin!(store.record(batch, MANY, after(0)));
@@ -56,7 +56,7 @@ pub async fn a_cancelled_write_happens_wholly_or_not_at_all(store: Arc<dyn Store
     }
 }
 
-pub async fn closing_finishes_what_was_begun(store: Arc<dyn Store>) {
+pub async fn closing_completes_writes_in_progress(store: Arc<dyn Store>) {
     let mut begun = Vec::new();
     for n in 0..20 {
         let mut write = Box::pin(store.record(vec![reading(n)], MANY, after(0)));
@@ -74,7 +74,7 @@ pub async fn closing_finishes_what_was_begun(store: Arc<dyn Store>) {
     }
 }
 
-pub async fn a_closed_store_answers_closed(store: Arc<dyn Store>) {
+pub async fn a_closed_store_returns_closed(store: Arc<dyn Store>) {
     store.record(vec![reading(0)], MANY, after(0)).await.unwrap();
     store.check().await.unwrap();
 

@@ -79,7 +79,7 @@ async fn thin_but(store: &Arc<dyn Store>, spared_bytes: u64, now: Now, most: u32
     steps
 }
 
-pub async fn a_module_that_grew_lately_gives_its_own_before_anybody_elses(store: Arc<dyn Store>) {
+pub async fn a_module_over_its_share_is_evicted_before_any_other(store: Arc<dyn Store>) {
     honest(&store).await;
     with_token(&store, "flooder").await;
     // All of today, and less than the other has in all.
@@ -93,7 +93,7 @@ pub async fn a_module_that_grew_lately_gives_its_own_before_anybody_elses(store:
     assert!(kept(&store, "flooder", 0).await >= 1, "a series has at least one record");
 }
 
-pub async fn two_modules_that_grew_lately_give_before_the_others(store: Arc<dyn Store>) {
+pub async fn two_modules_over_their_share_are_evicted_before_any_other(store: Arc<dyn Store>) {
     honest(&store).await;
     for flooder in ["one", "two"] {
         with_token(&store, flooder).await;
@@ -107,7 +107,7 @@ pub async fn two_modules_that_grew_lately_give_before_the_others(store: Arc<dyn 
     assert_eq!(kept(&store, "honest", 0).await, HONEST);
 }
 
-pub async fn a_burst_is_not_forgiven_when_it_is_over(store: Arc<dyn Store>) {
+pub async fn a_module_stays_over_its_share_after_its_burst_has_ended(store: Arc<dyn Store>) {
     honest(&store).await;
     with_token(&store, "flooder").await;
     record(&store, "flooder", 0, (FULL, 1, 40_000)).await;
@@ -120,7 +120,7 @@ pub async fn a_burst_is_not_forgiven_when_it_is_over(store: Arc<dyn Store>) {
     assert!(kept(&store, "flooder", 0).await < 30_000);
 }
 
-pub async fn many_series_of_a_module_hide_nothing(store: Arc<dyn Store>) {
+pub async fn the_share_of_a_module_covers_all_its_series(store: Arc<dyn Store>) {
     honest(&store).await;
     with_token(&store, "flooder").await;
     for series in 0..40 {
@@ -138,7 +138,7 @@ pub async fn many_series_of_a_module_hide_nothing(store: Arc<dyn Store>) {
     assert!((40..=11_000).contains(&left), "thirty of forty series have their newest left: {left}");
 }
 
-pub async fn modules_without_tokens_are_one_party(store: Arc<dyn Store>) {
+pub async fn modules_without_tokens_count_as_one_writer(store: Arc<dyn Store>) {
     honest(&store).await;
     for n in 0..30 {
         // Each has less than the honest module.
@@ -155,7 +155,7 @@ pub async fn modules_without_tokens_are_one_party(store: Arc<dyn Store>) {
     assert!(left < 100_000, "{left}");
 }
 
-pub async fn a_flood_with_false_times_leaves_no_short_sums(store: Arc<dyn Store>) {
+pub async fn evicting_backdated_readings_deletes_their_minutes_but_not_their_days(store: Arc<dyn Store>) {
     honest(&store).await;
     with_token(&store, "flooder").await;
     // Taken long ago, by its own clock; all of it arrived now.
@@ -188,7 +188,7 @@ pub async fn a_flood_with_false_times_leaves_no_short_sums(store: Arc<dyn Store>
     assert_eq!(kept(&store, "honest", 0).await, HONEST);
 }
 
-pub async fn where_nobody_is_over_their_share_what_is_young_stays(store: Arc<dyn Store>) {
+pub async fn recent_readings_are_not_evicted_if_no_module_is_over_its_share(store: Arc<dyn Store>) {
     for id in ["one", "two"] {
         with_token(&store, id).await;
         record(&store, id, 0, (FULL - 10 * DAY, 43, 20_000)).await;
@@ -200,7 +200,7 @@ pub async fn where_nobody_is_over_their_share_what_is_young_stays(store: Arc<dyn
     assert_eq!((kept(&store, "one", 0).await, kept(&store, "two", 0).await), (20_000, 20_000));
 }
 
-pub async fn whose_data_is_too_little_to_fill_a_disk_keeps_what_is_young(store: Arc<dyn Store>) {
+pub async fn a_module_that_grew_by_less_than_the_spared_size_is_not_over_its_share(store: Arc<dyn Store>) {
     for (id, count) in [("one", 20_000), ("two", 2_000)] {
         with_token(&store, id).await;
         record(&store, id, 0, (FULL - 10 * DAY, 43, count)).await;

@@ -32,7 +32,7 @@ async fn times(store: &Arc<dyn Store>, query: &ClipQuery, limit: u32) -> Vec<u64
     found.into_iter().map(|frame| millis(frame.location.at)).collect()
 }
 
-pub async fn recording_settings_are_read_back_and_replaced(store: Arc<dyn Store>) {
+pub async fn recording_settings_are_stored_and_replaced(store: Arc<dyn Store>) {
     let porch = known(&store, "porch").await;
     assert_eq!(store.recording(&porch).await.unwrap(), None);
 
@@ -47,7 +47,7 @@ pub async fn recording_settings_are_read_back_and_replaced(store: Arc<dyn Store>
     assert!(matches!(nobody, Err(StoreError::NotFound(_))), "{nobody:?}");
 }
 
-pub async fn indexed_frames_are_found_by_time_on_every_page(store: Arc<dyn Store>) {
+pub async fn indexed_frames_are_listed_by_time_for_every_page_size(store: Arc<dyn Store>) {
     let (porch, attic) = (known(&store, "porch").await, known(&store, "attic").await);
     store.index_frames(&frames(&porch, "a1", 64, &[0, 100, 200])).await.unwrap();
     store.index_frames(&frames(&porch, "a1", 484, &[300, 400])).await.unwrap();
@@ -65,7 +65,7 @@ pub async fn indexed_frames_are_found_by_time_on_every_page(store: Arc<dyn Store
     assert_eq!((&*found.segment, found.location.offset, found.location.length), ("a1", 484, 100));
 }
 
-pub async fn frames_of_a_clock_that_was_set_back_come_in_the_order_of_their_times(store: Arc<dyn Store>) {
+pub async fn frames_of_a_clock_that_was_set_back_are_ordered_by_time(store: Arc<dyn Store>) {
     let porch = known(&store, "porch").await;
     store.index_frames(&frames(&porch, "a1", 64, &[1000, 2000, 3000])).await.unwrap();
     store.index_frames(&frames(&porch, "b1", 64, &[500, 1500, 2500, 3500])).await.unwrap();
@@ -93,7 +93,7 @@ pub async fn frames_indexed_twice_are_stored_once(store: Arc<dyn Store>) {
     assert!(matches!(nobody, Err(StoreError::NotFound(_))), "{nobody:?}");
 }
 
-pub async fn a_frame_is_found_near_after_and_before_a_moment(store: Arc<dyn Store>) {
+pub async fn the_nearest_next_and_previous_frame_of_a_moment_are_found(store: Arc<dyn Store>) {
     let porch = known(&store, "porch").await;
     store.index_frames(&frames(&porch, "a1", 64, &[1000, 1100, 1200])).await.unwrap();
     store.index_frames(&frames(&porch, "b1", 64, &[500_000, 500_100])).await.unwrap();
@@ -120,7 +120,7 @@ pub async fn a_frame_is_found_near_after_and_before_a_moment(store: Arc<dyn Stor
     assert_eq!(store.recorded_frame(&module("nobody"), at(0), FrameSelection::Nearest).await.unwrap(), None);
 }
 
-pub async fn segments_of_one_clip_are_one_recording(store: Arc<dyn Store>) {
+pub async fn the_segments_of_a_clip_are_listed_as_one_clip(store: Arc<dyn Store>) {
     let porch = known(&store, "porch").await;
     store.index_frames(&frames(&porch, "a1", 64, &[1000, 1100])).await.unwrap();
     store.index_frames(&frames(&porch, "a2", 64, &[1200])).await.unwrap();
@@ -139,7 +139,7 @@ pub async fn segments_of_one_clip_are_one_recording(store: Arc<dyn Store>) {
     assert_eq!(touched.len(), 2);
 }
 
-pub async fn segments_with_tombstones_leave_the_index_until_their_files_are_removed(store: Arc<dyn Store>) {
+pub async fn a_tombstone_deletes_its_segment_from_the_index_and_stays_until_removed(store: Arc<dyn Store>) {
     let porch = known(&store, "porch").await;
     for (name, millis) in [("a1", 1000), ("a2", 2000), ("b1", 3000)] {
         store.index_frames(&frames(&porch, name, 64, &[millis])).await.unwrap();
@@ -164,7 +164,7 @@ pub async fn segments_with_tombstones_leave_the_index_until_their_files_are_remo
     assert_eq!(store.tombstones().await.unwrap(), []);
 }
 
-pub async fn a_removed_modules_segments_get_tombstones(store: Arc<dyn Store>) {
+pub async fn removing_a_module_adds_tombstones_for_its_segments(store: Arc<dyn Store>) {
     let (porch, attic) = (known(&store, "porch").await, known(&store, "attic").await);
     for of in [&porch, &attic] {
         store.set_recording(of, &RecordingSettings::default()).await.unwrap();

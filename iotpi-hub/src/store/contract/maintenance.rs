@@ -48,7 +48,7 @@ fn raw(before: Option<Timestamp>) -> ExpiryPlan {
 /// Records go in stretches of at most so many: a record that is old enough may stay as long as its stretch has a younger one.
 const STRETCH: u64 = 4096;
 
-pub async fn old_records_go_and_the_newest_of_each_series_stays(store: Arc<dyn Store>) {
+pub async fn expiry_deletes_old_readings_but_never_the_newest_of_a_series(store: Arc<dyn Store>) {
     record(&store, "attic", 0..10_000).await;
     record(&store, "shed", 0..3).await;
 
@@ -62,7 +62,7 @@ pub async fn old_records_go_and_the_newest_of_each_series_stays(store: Arc<dyn S
     assert_eq!(report.newest_at, at(7));
 }
 
-pub async fn a_dry_run_takes_nothing_and_says_what_would_go(store: Arc<dyn Store>) {
+pub async fn a_dry_run_deletes_nothing_and_returns_the_same_counts(store: Arc<dyn Store>) {
     record(&store, "attic", 0..10_000).await;
 
     let would = store.expire(&raw(at(6000)), true).await.unwrap();
@@ -73,7 +73,7 @@ pub async fn a_dry_run_takes_nothing_and_says_what_would_go(store: Arc<dyn Store
     assert_eq!(kept(&store, "attic").await.len() as u64, 10_000 - would.raw.gone);
 }
 
-pub async fn summaries_outlive_the_records_and_go_by_their_own_rule(store: Arc<dyn Store>) {
+pub async fn rollups_remain_after_their_readings_and_expire_separately(store: Arc<dyn Store>) {
     record(&store, "attic", 0..10_000).await;
     let query = ReadingQuery {
         sensor: Quantity::Temperature.name(),
@@ -100,7 +100,7 @@ pub async fn summaries_outlive_the_records_and_go_by_their_own_rule(store: Arc<d
     assert!(report.minutes.gone > 80 && report.minutes.of > 160 && report.raw.gone == 0, "{report:?}");
 }
 
-pub async fn gaps_go_with_the_readings_and_their_numbers_stay_lost(store: Arc<dyn Store>) {
+pub async fn gaps_expire_with_their_readings_and_their_numbers_stay_lost(store: Arc<dyn Store>) {
     let gap = |first_seq: u64, sensor: Option<Quantity>, until_secs: u64| {
         let until = start().plus(Duration::from_secs(until_secs));
         let series =
@@ -131,7 +131,7 @@ pub async fn gaps_go_with_the_readings_and_their_numbers_stay_lost(store: Arc<dy
     assert_eq!((account.lost, account.missing), (50, 0));
 }
 
-pub async fn a_plan_without_an_end_takes_nothing(store: Arc<dyn Store>) {
+pub async fn an_expiry_plan_without_a_time_deletes_nothing(store: Arc<dyn Store>) {
     record(&store, "attic", 0..10).await;
 
     let report = store.expire(&ExpiryPlan::default(), false).await.unwrap();
@@ -140,7 +140,7 @@ pub async fn a_plan_without_an_end_takes_nothing(store: Arc<dyn Store>) {
     assert_eq!(kept(&store, "attic").await.len(), 10);
 }
 
-pub async fn series_are_kept_as_their_rule_says(store: Arc<dyn Store>) {
+pub async fn the_first_expiry_rule_that_matches_a_series_applies(store: Arc<dyn Store>) {
     for of in ["attic", "cellar", "shed"] {
         record(&store, of, 0..10_000).await;
     }
@@ -158,7 +158,7 @@ pub async fn series_are_kept_as_their_rule_says(store: Arc<dyn Store>) {
     assert!((5000..5000 + STRETCH).contains(&shed), "a rule for another type is none for this one: {shed}");
 }
 
-pub async fn an_expiry_keeps_no_write_waiting(store: Arc<dyn Store>) {
+pub async fn writes_are_acknowledged_between_the_steps_of_an_expiry(store: Arc<dyn Store>) {
     record(&store, "attic", 0..40_000).await;
     let (expiring, plan) = (Arc::clone(&store), raw(at(39_999)));
     let expiry = tokio::spawn(async move { expiring.expire(&plan, false).await });
@@ -174,7 +174,7 @@ pub async fn an_expiry_keeps_no_write_waiting(store: Arc<dyn Store>) {
     assert_eq!(kept(&store, "shed").await.len() as u64, written);
 }
 
-pub async fn thinning_takes_the_oldest_first_until_there_are_none(store: Arc<dyn Store>) {
+pub async fn eviction_deletes_the_oldest_readings_first_and_ends(store: Arc<dyn Store>) {
     record(&store, "attic", 0..10_000).await;
     record(&store, "shed", 2000..12_000).await;
     let before = start().plus(Duration::from_secs(9000));
@@ -197,7 +197,7 @@ pub async fn thinning_takes_the_oldest_first_until_there_are_none(store: Arc<dyn
     }
 }
 
-pub async fn a_note_is_read_back_and_replaced(store: Arc<dyn Store>) {
+pub async fn a_note_is_stored_and_replaced(store: Arc<dyn Store>) {
     assert_eq!(store.note("wear").await.unwrap(), None);
 
     store.keep_note("wear", "{}").await.unwrap();
@@ -208,7 +208,7 @@ pub async fn a_note_is_read_back_and_replaced(store: Arc<dyn Store>) {
     assert_eq!(store.note("other").await.unwrap().as_deref(), Some("[]"));
 }
 
-pub async fn what_is_kept_is_found_sound_and_counted(store: Arc<dyn Store>) {
+pub async fn verification_finds_a_store_sound_and_counts_its_rows(store: Arc<dyn Store>) {
     record(&store, "attic", 0..100).await;
 
     for deep in [false, true] {
@@ -219,7 +219,7 @@ pub async fn what_is_kept_is_found_sound_and_counted(store: Arc<dyn Store>) {
     }
 }
 
-pub async fn what_it_takes_of_the_disk_is_known(store: Arc<dyn Store>) {
+pub async fn disk_use_includes_the_space_that_eviction_freed(store: Arc<dyn Store>) {
     record(&store, "attic", 0..20_000).await;
     let full = store.disk_use().await.unwrap();
     let before = start().plus(Duration::from_secs(20_000));
@@ -230,7 +230,7 @@ pub async fn what_it_takes_of_the_disk_is_known(store: Arc<dyn Store>) {
     assert!(thinned.reusable_bytes > full.reusable_bytes, "{full:?} {thinned:?}");
 }
 
-pub async fn a_backup_is_everything_at_one_moment(store: Arc<dyn Store>) {
+pub async fn a_backup_is_a_snapshot_of_one_moment(store: Arc<dyn Store>) {
     let Some(folder) = folder(&store) else { return };
     record(&store, "attic", 0..3000).await;
     let to = folder.join("copy.db");

@@ -16,7 +16,7 @@ fn state(value: Value) -> Map<String, Value> {
     value.as_object().unwrap().clone()
 }
 
-pub async fn a_registered_module_is_read_back(store: Arc<dyn Store>) {
+pub async fn a_registered_module_is_returned_with_its_manifest(store: Arc<dyn Store>) {
     let lamp = manifest(
         r#"{"version": "0.1.0", "measures": [{"type": "temperature", "unit": "celsius", "every_secs": 60}],
             "actions": [{"name": "set", "params": {"type": "object"}, "hazardous": true}],
@@ -60,7 +60,7 @@ pub async fn a_second_manifest_replaces_the_first(store: Arc<dyn Store>) {
     assert_eq!(answer.state, Some((state(json!({"on": true})), after(2).wall)));
 }
 
-pub async fn the_last_state_wins(store: Arc<dyn Store>) {
+pub async fn a_reported_state_replaces_the_previous_one(store: Arc<dyn Store>) {
     let first = report_state(&store, "led", &state(json!({"on": true, "x": 1})), after(1)).await.unwrap();
     let last = state(json!({"on": false, "nested": {"list": [1, null, "ü"]}}));
 
@@ -84,7 +84,7 @@ pub async fn a_state_is_stored_although_the_report_on_a_command_is_refused(store
     assert_eq!(stored.state, Some((on, after(1).wall)));
 }
 
-pub async fn a_module_was_seen_when_it_was_last_touched(store: Arc<dyn Store>) {
+pub async fn the_last_touch_sets_last_seen_at_even_to_an_earlier_time(store: Arc<dyn Store>) {
     let (a, b) = (module("a"), module("b"));
     store.touch(&[(a.clone(), after(5).wall), (b.clone(), after(6).wall)], after(6)).await.unwrap();
 
@@ -111,7 +111,7 @@ pub async fn modules_are_listed_by_id(store: Arc<dyn Store>) {
     }
 }
 
-pub async fn a_removed_module_leaves_nothing_behind(store: Arc<dyn Store>) {
+pub async fn removing_a_module_deletes_everything_that_belongs_to_it(store: Arc<dyn Store>) {
     let (led, other) = (module("led"), module("other"));
     let reading = |of| Reading::new(of, Sample::new(Quantity::Temperature, 1.0), start());
     store.record(vec![reading(led.clone()), reading(other.clone())], MANY, after(0)).await.unwrap();
@@ -148,7 +148,7 @@ pub async fn a_removed_module_leaves_nothing_behind(store: Arc<dyn Store>) {
     assert_eq!(store.module(&led).await.unwrap().unwrap().state, None);
 }
 
-pub async fn a_module_nobody_knows_cannot_be_removed(store: Arc<dyn Store>) {
+pub async fn removing_an_unknown_module_is_refused(store: Arc<dyn Store>) {
     let answer = store.remove_module(&module("nobody")).await;
 
     assert!(matches!(answer, Err(StoreError::NotFound(_))), "{answer:?}");

@@ -67,7 +67,7 @@ async fn pages_are(store: &Arc<dyn Store>, kept: &[Reading], limits: &[u32]) {
     }
 }
 
-pub async fn modules_that_measure_at_the_same_moment_come_in_one_order_on_every_page(store: Arc<dyn Store>) {
+pub async fn readings_of_the_same_moment_have_one_order_for_every_page_size(store: Arc<dyn Store>) {
     let mut kept = even(30, 0..5);
     kept.extend((0..30).step_by(7).flat_map(|n| [record(n, 3, -1), record(n, 3, -2), record(n, 3, -3)]));
 
@@ -78,7 +78,7 @@ pub async fn modules_that_measure_at_the_same_moment_come_in_one_order_on_every_
     pages_are(&store, &kept, &[1, 7, 30, 1000]).await;
 }
 
-pub async fn records_that_arrive_late_are_on_pages_that_were_read_before(store: Arc<dyn Store>) {
+pub async fn late_readings_appear_when_pages_are_read_again(store: Arc<dyn Store>) {
     let mut kept = even(20, 0..5);
     keep(&store, &kept).await;
     store.settle().await.unwrap();
@@ -96,7 +96,7 @@ pub async fn records_that_arrive_late_are_on_pages_that_were_read_before(store: 
     pages_are(&store, &kept, &[3, 50]).await;
 }
 
-pub async fn modules_that_were_never_there_together_are_on_one_list(store: Arc<dyn Store>) {
+pub async fn modules_with_disjoint_time_ranges_are_merged_into_one_list(store: Arc<dyn Store>) {
     // One after the other, each with a few records: only a few can contribute to any page.
     let kept: Vec<_> =
         (0..40).flat_map(|n| (0..5).map(move |k| record(n, n % 10 * 3 - 10 + k % 2, n * 10 + k))).collect();
@@ -107,7 +107,7 @@ pub async fn modules_that_were_never_there_together_are_on_one_list(store: Arc<d
     pages_are(&store, &kept, &[1, 11, 200]).await;
 }
 
-pub async fn a_page_over_all_modules_goes_on_behind_its_cursor_whatever_happened(store: Arc<dyn Store>) {
+pub async fn a_cursor_over_all_modules_continues_after_writes_and_a_compaction(store: Arc<dyn Store>) {
     keep(&store, &even(10, 0..4)).await;
     let whole = query(None, None, false);
     let first = store.readings(&whole, &page(15)).await.unwrap();
@@ -123,7 +123,7 @@ pub async fn a_page_over_all_modules_goes_on_behind_its_cursor_whatever_happened
     assert_eq!(rest.next, None);
 }
 
-pub async fn a_removed_module_is_on_no_page_that_was_read_before(store: Arc<dyn Store>) {
+pub async fn a_removed_module_disappears_when_pages_are_read_again(store: Arc<dyn Store>) {
     let mut kept = even(10, 0..5);
     keep(&store, &kept).await;
     pages_are(&store, &kept, &[100]).await;
@@ -138,7 +138,7 @@ pub async fn a_removed_module_is_on_no_page_that_was_read_before(store: Arc<dyn 
     pages_are(&store, &kept, &[4, 100]).await;
 }
 
-pub async fn what_retention_took_is_on_no_page_that_was_read_before(store: Arc<dyn Store>) {
+pub async fn expired_readings_disappear_when_pages_are_read_again(store: Arc<dyn Store>) {
     const DAY: i64 = 86_400;
     // Chunks do not reach over 30 days, so that what is a hundred days old lies in chunks of its own.
     let old: Vec<_> = (0..8).map(|n| record(n, -100 * DAY, n)).collect();
@@ -153,7 +153,7 @@ pub async fn what_retention_took_is_on_no_page_that_was_read_before(store: Arc<d
     pages_are(&store, &kept, &[3, 100]).await;
 }
 
-pub async fn a_latest_time_that_moves_on_is_kept_to(store: Arc<dyn Store>) {
+pub async fn pages_follow_a_latest_time_that_advances(store: Arc<dyn Store>) {
     // Those of the last seconds are ahead of every latest time that is asked with.
     let mut kept = [even(10, 0..5), even(10, 90..95)].concat();
     keep(&store, &kept).await;

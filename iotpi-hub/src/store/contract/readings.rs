@@ -59,7 +59,7 @@ fn values(readings: &[Reading]) -> Vec<f64> {
     readings.iter().filter_map(|reading| reading.outcome.value()).collect()
 }
 
-pub async fn a_record_is_read_back_as_it_was_taken(store: Arc<dyn Store>) {
+pub async fn a_reading_is_returned_as_it_was_recorded(store: Arc<dyn Store>) {
     let taken = [
         temperature("attic", 0, -12.345_678_9),
         gap("attic", 1, "no answer from 0x76"),
@@ -73,7 +73,7 @@ pub async fn a_record_is_read_back_as_it_was_taken(store: Arc<dyn Store>) {
     assert_eq!(every(&store, &query("pressure")).await, []);
 }
 
-pub async fn a_number_that_is_none_is_kept_as_a_gap(store: Arc<dyn Store>) {
+pub async fn a_value_that_is_not_finite_is_stored_as_no_data(store: Arc<dyn Store>) {
     record(&store, &[temperature("attic", 0, f64::NAN), temperature("attic", 1, f64::INFINITY)]).await;
 
     let kept = every(&store, &query("temperature")).await;
@@ -82,7 +82,7 @@ pub async fn a_number_that_is_none_is_kept_as_a_gap(store: Arc<dyn Store>) {
     assert!(kept.iter().all(|reading| matches!(reading.outcome, Outcome::NoData(_))), "{kept:?}");
 }
 
-pub async fn new_modules_are_named_once_and_known_from_then_on(store: Arc<dyn Store>) {
+pub async fn unknown_modules_are_created_and_returned_once(store: Arc<dyn Store>) {
     let batch =
         vec![temperature("attic", 0, 1.0), temperature("cellar", 0, 1.0), temperature("attic", 1, 1.0)];
 
@@ -96,7 +96,7 @@ pub async fn new_modules_are_named_once_and_known_from_then_on(store: Arc<dyn St
     assert_eq!((attic.manifest, attic.last_seen_at, attic.state), (None, None, None));
 }
 
-pub async fn a_batch_is_kept_whole_or_not_at_all(store: Arc<dyn Store>) {
+pub async fn a_batch_is_stored_completely_or_not_at_all(store: Arc<dyn Store>) {
     record(&store, &[custom("attic", "soil", "bunches", 1.0)]).await;
 
     let refused = store
@@ -118,7 +118,7 @@ pub async fn a_batch_is_kept_whole_or_not_at_all(store: Arc<dyn Store>) {
     assert_eq!(store.series().await.unwrap().len(), 1);
 }
 
-pub async fn a_series_keeps_its_unit(store: Arc<dyn Store>) {
+pub async fn a_reading_in_another_unit_than_its_series_is_refused(store: Arc<dyn Store>) {
     let bunches = Unit::parse("bunches").unwrap();
     record(&store, &[custom("attic", "soil", "bunches", 1.0), custom("cellar", "soil", "bananas", 1.0)])
         .await;
@@ -132,7 +132,7 @@ pub async fn a_series_keeps_its_unit(store: Arc<dyn Store>) {
     assert_eq!(units, [Some(Unit::parse("bananas").unwrap()), None, Some(bunches)]);
 }
 
-pub async fn series_are_limited(store: Arc<dyn Store>) {
+pub async fn the_number_of_series_is_limited(store: Arc<dyn Store>) {
     let record = async |readings| store.record(readings, 2, after(0)).await;
     record(vec![temperature("a", 0, 1.0), temperature("b", 0, 1.0)]).await.unwrap();
 
@@ -143,7 +143,7 @@ pub async fn series_are_limited(store: Arc<dyn Store>) {
     record(vec![temperature("a", 2, 1.0), temperature("b", 2, 1.0)]).await.unwrap();
 }
 
-pub async fn records_are_found_by_module_and_time(store: Arc<dyn Store>) {
+pub async fn readings_are_filtered_by_module_and_time(store: Arc<dyn Store>) {
     for secs in 0..5 {
         let value = f64::from(i32::try_from(secs).unwrap());
         record(&store, &[temperature("attic", secs, value), temperature("cellar", secs, 10.0 + value)]).await;
@@ -162,7 +162,7 @@ pub async fn records_are_found_by_module_and_time(store: Arc<dyn Store>) {
     assert_eq!(every(&store, &nobodys).await, []);
 }
 
-pub async fn records_of_one_microsecond_come_by_module_and_then_as_they_arrived(store: Arc<dyn Store>) {
+pub async fn readings_of_one_microsecond_are_ordered_by_module_then_arrival(store: Arc<dyn Store>) {
     record(&store, &[temperature("attic", 0, 1.0), temperature("attic", 0, 2.0)]).await;
     record(&store, &[temperature("cellar", 0, 3.0)]).await;
     record(&store, &[temperature("attic", 0, 4.0)]).await;
@@ -173,7 +173,7 @@ pub async fn records_of_one_microsecond_come_by_module_and_then_as_they_arrived(
     assert_eq!(values(&every(&store, &query("temperature")).await), [3.0, 4.0, 2.0, 1.0]);
 }
 
-pub async fn records_go_either_way_on_every_page(store: Arc<dyn Store>) {
+pub async fn readings_are_paged_in_ascending_and_descending_order(store: Arc<dyn Store>) {
     let taken: Vec<_> =
         (0..21).map(|n: i64| temperature(["a", "b", "c"][n as usize % 3], n / 2, n as f64)).collect();
     record(&store, &taken).await;
@@ -196,7 +196,7 @@ pub async fn records_go_either_way_on_every_page(store: Arc<dyn Store>) {
     }
 }
 
-pub async fn a_page_goes_on_behind_what_came_meanwhile(store: Arc<dyn Store>) {
+pub async fn a_cursor_continues_in_order_after_new_readings_arrived(store: Arc<dyn Store>) {
     record(&store, &[1, 2, 3, 4].map(|n| temperature("attic", n, n as f64))).await;
     let first = store.readings(&query("temperature"), &page(2)).await.unwrap();
 
@@ -237,7 +237,7 @@ pub async fn a_cursor_of_another_list_is_refused(store: Arc<dyn Store>) {
     }
 }
 
-pub async fn the_newest_record_of_each_series_is_the_latest_taken(store: Arc<dyn Store>) {
+pub async fn the_newest_reading_of_each_series_is_chosen_by_taken_at(store: Arc<dyn Store>) {
     // What was delivered last is not the newest: an outbox may be late.
     let newest = [
         temperature("attic", 9, 1.0),
@@ -257,7 +257,7 @@ pub async fn the_newest_record_of_each_series_is_the_latest_taken(store: Arc<dyn
     assert_eq!(store.newest(Some(&module("nobody")), None, &page(10)).await.unwrap().items, []);
 }
 
-pub async fn the_recent_records_of_a_series_come_oldest_first(store: Arc<dyn Store>) {
+pub async fn recent_readings_of_a_series_are_ordered_oldest_first(store: Arc<dyn Store>) {
     record(&store, &[3, 1, 4, 2].map(|n| temperature("attic", n, n as f64))).await;
     record(&store, &[temperature("cellar", 5, 5.0)]).await;
     let recent = async |of, count| {
@@ -278,7 +278,7 @@ fn midnight() -> i64 {
     -(start().as_micros() / 1_000_000).rem_euclid(86_400)
 }
 
-pub async fn stretches_are_summed_up(store: Arc<dyn Store>) {
+pub async fn readings_are_aggregated_into_buckets(store: Arc<dyn Store>) {
     let day = midnight();
     record(&store, &[temperature("attic", day, 1.0), temperature("attic", day + 59, 4.0)]).await;
     record(&store, &[gap("attic", day + 30, "no answer"), gap("attic", day + 180, "no answer")]).await;
@@ -302,7 +302,7 @@ pub async fn stretches_are_summed_up(store: Arc<dyn Store>) {
     assert_eq!((days.items[0].start, days.items[0].count, days.items[0].missing), (at(day), Some(3), 2));
 }
 
-pub async fn stretches_are_paged_in_order(store: Arc<dyn Store>) {
+pub async fn buckets_are_paged_by_start_then_module(store: Arc<dyn Store>) {
     let day = midnight();
     // Far apart and close together, so that an engine which goes forward in steps must find both.
     let minutes = [0, 1, 2, 3, 60 * 24 * 400, 60 * 24 * 400 + 1];
@@ -323,7 +323,7 @@ pub async fn stretches_are_paged_in_order(store: Arc<dyn Store>) {
     }
 }
 
-pub async fn stretches_keep_to_the_time_asked_for(store: Arc<dyn Store>) {
+pub async fn buckets_contain_only_readings_of_the_queried_range(store: Arc<dyn Store>) {
     let day = midnight();
     record(&store, &[0, 30, 60, 90, 120].map(|secs| temperature("attic", day + secs, secs as f64))).await;
     let part = ReadingQuery { since: Some(at(day + 30)), until: Some(at(day + 90)), ..query("temperature") };
@@ -335,7 +335,7 @@ pub async fn stretches_keep_to_the_time_asked_for(store: Arc<dyn Store>) {
 }
 
 /// Records of a clock that ran ahead, in memory and folded, hide nothing: whoever asks for the newest says up to when.
-pub async fn records_ahead_of_the_time_asked_for_hide_nothing(store: Arc<dyn Store>) {
+pub async fn readings_after_the_latest_time_do_not_hide_earlier_ones(store: Arc<dyn Store>) {
     record(&store, &[temperature("attic", 100, 99.0), temperature("attic", 1, 1.0)]).await;
     record(&store, &[temperature("cellar", 200, 98.0)]).await;
     record(&store, &[temperature("attic", 2, 2.0), temperature("attic", 3, 3.0)]).await;

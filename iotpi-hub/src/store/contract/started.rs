@@ -31,7 +31,7 @@ async fn start(store: &Arc<dyn Store>, leased: &LeasedCommand, secs: u64) -> Res
     Ok(())
 }
 
-pub async fn a_command_that_was_begun_is_never_handed_over_again(store: Arc<dyn Store>) {
+pub async fn a_started_command_is_never_claimed_again(store: Arc<dyn Store>) {
     let leased = door(&store, 3600).await;
     start(&store, &leased, 1).await.unwrap();
 
@@ -50,7 +50,7 @@ pub async fn a_command_that_was_begun_is_never_handed_over_again(store: Arc<dyn 
     assert!(matches!(late, Err(StoreError::Conflict(_))), "{late:?}");
 }
 
-pub async fn a_hazardous_command_that_was_not_begun_comes_back(store: Arc<dyn Store>) {
+pub async fn a_hazardous_command_that_was_not_started_is_queued_again(store: Arc<dyn Store>) {
     let lost = door(&store, 3600).await;
 
     let swept = sweep(&store, LEASE_SECS).await;
@@ -64,7 +64,7 @@ pub async fn a_hazardous_command_that_was_not_begun_comes_back(store: Arc<dyn St
     start(&store, &present, LEASE_SECS).await.unwrap();
 }
 
-pub async fn a_command_is_begun_once_under_its_present_claim(store: Arc<dyn Store>) {
+pub async fn a_command_is_started_once_under_its_current_lease(store: Arc<dyn Store>) {
     let leased = door(&store, 3600).await;
     known(&store, "other").await;
     let forged = LeasedCommand { lease: String::new(), ..leased.clone() };
@@ -87,7 +87,7 @@ pub async fn a_command_is_begun_once_under_its_present_claim(store: Arc<dyn Stor
     assert_eq!(state(&store, "door").await, CommandState::Succeeded);
 }
 
-pub async fn nothing_is_begun_when_its_claim_or_its_time_is_over(store: Arc<dyn Store>) {
+pub async fn a_command_cannot_be_started_after_its_lease_or_lifetime(store: Arc<dyn Store>) {
     let leased = door(&store, 10).await;
 
     // Nobody has swept.
@@ -103,7 +103,7 @@ pub async fn nothing_is_begun_when_its_claim_or_its_time_is_over(store: Arc<dyn 
     assert_eq!(store.command(&"c1".to_owned()).await.unwrap().unwrap().started_at, None);
 }
 
-pub async fn a_command_that_is_begun_has_a_whole_lease_to_end_in(store: Arc<dyn Store>) {
+pub async fn starting_a_command_renews_its_lease_once(store: Arc<dyn Store>) {
     let leased = door(&store, 3600).await;
     start(&store, &leased, LEASE_SECS - 1).await.unwrap();
     // Said again, it is not longer.
@@ -115,7 +115,7 @@ pub async fn a_command_that_is_begun_has_a_whole_lease_to_end_in(store: Arc<dyn 
     finish(&store, &succeeded(&leased, None), after(2 * LEASE_SECS - 2)).await.unwrap();
 }
 
-pub async fn a_module_may_say_that_it_does_not_know(store: Arc<dyn Store>) {
+pub async fn a_module_can_report_an_unknown_outcome(store: Arc<dyn Store>) {
     let leased = door(&store, 3600).await;
     waiting(&store, &["c1"]).await;
     start(&store, &leased, 1).await.unwrap();

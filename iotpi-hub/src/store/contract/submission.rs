@@ -29,7 +29,7 @@ fn names(commands: &[Command]) -> Vec<&str> {
     commands.iter().map(|command| command.id.as_str()).collect()
 }
 
-pub async fn a_newer_order_for_the_same_target_supersedes_what_waits(store: Arc<dyn Store>) {
+pub async fn an_absolute_command_supersedes_queued_ones_of_its_action_and_target(store: Arc<dyn Store>) {
     // What is not absolute, is for another target, action or module, stays.
     waiting(&store, &["plain"]).await;
     known(&store, "other").await;
@@ -54,7 +54,7 @@ pub async fn a_newer_order_for_the_same_target_supersedes_what_waits(store: Arc<
     assert_eq!(plain.superseded, []);
 }
 
-pub async fn a_leased_order_is_not_superseded(store: Arc<dyn Store>) {
+pub async fn a_leased_command_is_not_superseded(store: Arc<dyn Store>) {
     known(&store, "led").await;
     submit(&store, &absolute("a", "")).await;
     let leased = claim_one(&store, after(1)).await;
@@ -68,7 +68,7 @@ pub async fn a_leased_order_is_not_superseded(store: Arc<dyn Store>) {
     assert_eq!(ids(&claim(&store, 16, after(2)).await), ["c"]);
 }
 
-pub async fn a_superseded_order_frees_its_place(store: Arc<dyn Store>) {
+pub async fn a_superseded_command_does_not_count_towards_the_limit(store: Arc<dyn Store>) {
     known(&store, "led").await;
     for id in ["a", "b", "c", "d"] {
         store.submit(&absolute(id, ""), 1, after(1)).await.unwrap();
@@ -80,7 +80,7 @@ pub async fn a_superseded_order_frees_its_place(store: Arc<dyn Store>) {
     assert_eq!(ids(&claim(&store, 16, after(1)).await), ["d"]);
 }
 
-pub async fn an_order_that_is_refused_supersedes_nothing(store: Arc<dyn Store>) {
+pub async fn a_refused_command_supersedes_nothing(store: Arc<dyn Store>) {
     known(&store, "led").await;
     submit(&store, &absolute("a", "1")).await;
     submit(&store, &absolute("b", "2")).await;
@@ -93,7 +93,7 @@ pub async fn an_order_that_is_refused_supersedes_nothing(store: Arc<dyn Store>) 
     assert_eq!(state(&store, "a").await, CommandState::Queued);
 }
 
-pub async fn the_same_request_under_one_key_is_one_command(store: Arc<dyn Store>) {
+pub async fn a_repeated_request_with_the_same_key_returns_the_first_command(store: Arc<dyn Store>) {
     known(&store, "led").await;
     let first = submit(&store, &keyed("c1", "k")).await;
 
@@ -116,7 +116,7 @@ pub async fn the_same_request_under_one_key_is_one_command(store: Arc<dyn Store>
     assert_eq!(ids(&claim(&store, 16, after(5)).await), ["c5"]);
 }
 
-pub async fn a_key_of_another_request_is_refused(store: Arc<dyn Store>) {
+pub async fn an_idempotency_key_with_a_different_request_is_refused(store: Arc<dyn Store>) {
     known(&store, "led").await;
     submit(&store, &keyed("c1", "k")).await;
     let mut action = keyed("c2", "k");
@@ -133,7 +133,7 @@ pub async fn a_key_of_another_request_is_refused(store: Arc<dyn Store>) {
     assert_eq!(store.command(&"c2".to_owned()).await.unwrap(), None);
 }
 
-pub async fn a_key_belongs_to_one_issuer_and_one_module(store: Arc<dyn Store>) {
+pub async fn an_idempotency_key_is_valid_only_for_its_issuer_and_module(store: Arc<dyn Store>) {
     known(&store, "led").await;
     known(&store, "other").await;
     submit(&store, &keyed("c1", "k")).await;
@@ -146,7 +146,7 @@ pub async fn a_key_belongs_to_one_issuer_and_one_module(store: Arc<dyn Store>) {
     }
 }
 
-pub async fn an_order_says_whose_presence_it_depends_on(store: Arc<dyn Store>) {
+pub async fn the_issuer_whose_presence_a_command_depends_on_is_stored(store: Arc<dyn Store>) {
     known(&store, "led").await;
     let while_alive = Some(Duration::from_millis(2500));
     let issuer = Some("session".to_owned());
@@ -184,7 +184,7 @@ async fn kept(store: &Arc<dyn Store>, of: &str) -> Vec<String> {
 const DAY: Duration = Duration::from_secs(86_400);
 const TERMS: CommandHistory = CommandHistory { keep: None, per_module: 1000, step: 1000 };
 
-pub async fn ended_commands_are_forgotten_when_they_are_old(store: Arc<dyn Store>) {
+pub async fn finished_commands_are_deleted_after_their_retention_time(store: Arc<dyn Store>) {
     history(&store, "led", 6).await;
     let terms = CommandHistory { keep: Some(2 * DAY), step: 2, ..TERMS };
 
@@ -199,7 +199,7 @@ pub async fn ended_commands_are_forgotten_when_they_are_old(store: Arc<dyn Store
     assert_eq!(store.prune_commands(TERMS, now).await.unwrap(), 0);
 }
 
-pub async fn ended_commands_are_forgotten_when_they_are_many(store: Arc<dyn Store>) {
+pub async fn the_oldest_finished_commands_over_the_limit_are_deleted(store: Arc<dyn Store>) {
     history(&store, "led", 5).await;
     history(&store, "door", 3).await;
     store.submit(&keyed("keyed", "k"), MANY, after(0)).await.unwrap();
@@ -219,7 +219,7 @@ pub async fn ended_commands_are_forgotten_when_they_are_many(store: Arc<dyn Stor
     assert!(submit(&store, &keyed("keyed-again", "k")).await.is_new);
 }
 
-pub async fn a_clock_that_jumps_ahead_makes_no_command_old(store: Arc<dyn Store>) {
+pub async fn a_clock_that_jumps_ahead_deletes_no_command(store: Arc<dyn Store>) {
     history(&store, "led", 3).await;
     let far = Now { wall: Timestamp::END, steady: Steady(Timestamp::END) };
 

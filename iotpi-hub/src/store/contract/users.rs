@@ -31,7 +31,7 @@ fn in_secs(secs: u64) -> Steady {
     after(secs).steady
 }
 
-pub async fn only_one_user_is_the_first(store: Arc<dyn Store>) {
+pub async fn the_first_user_can_be_added_only_once(store: Arc<dyn Store>) {
     assert!(!store.has_users().await.unwrap());
     assert_eq!(store.user(&name("anna")).await.unwrap(), None);
 
@@ -44,7 +44,7 @@ pub async fn only_one_user_is_the_first(store: Arc<dyn Store>) {
     assert_eq!(store.user(&name("bert")).await.unwrap(), None);
 }
 
-pub async fn a_session_lasts_until_it_ends(store: Arc<dyn Store>) {
+pub async fn a_session_is_valid_until_its_end_in_steady_time(store: Arc<dyn Store>) {
     store.add_first_user(&anna(), after(0)).await.unwrap();
     store.open_session(&[1; 32], &name("anna"), in_secs(60), after(0)).await.unwrap();
 
@@ -58,7 +58,7 @@ pub async fn a_session_lasts_until_it_ends(store: Arc<dyn Store>) {
     assert_eq!(store.session(&[1; 32], jumped).await.unwrap(), Some(anna()));
 }
 
-pub async fn a_session_can_be_ended_early(store: Arc<dyn Store>) {
+pub async fn a_session_can_be_ended_before_its_end_time(store: Arc<dyn Store>) {
     store.add_first_user(&anna(), after(0)).await.unwrap();
     store.open_session(&[1; 32], &name("anna"), in_secs(60), after(0)).await.unwrap();
     store.open_session(&[2; 32], &name("anna"), in_secs(60), after(0)).await.unwrap();
@@ -70,7 +70,7 @@ pub async fn a_session_can_be_ended_early(store: Arc<dyn Store>) {
     assert_eq!(store.session(&[2; 32], after(1)).await.unwrap(), Some(anna()));
 }
 
-pub async fn a_session_needs_a_user(store: Arc<dyn Store>) {
+pub async fn a_session_of_an_unknown_user_is_refused(store: Arc<dyn Store>) {
     let answer = store.open_session(&[1; 32], &name("nobody"), in_secs(60), after(0)).await;
 
     assert!(matches!(answer, Err(StoreError::NotFound(_))), "{answer:?}");
@@ -87,7 +87,7 @@ pub async fn a_token_is_found_by_its_secret(store: Arc<dyn Store>) {
     assert_eq!(store.token(&[3; 32]).await.unwrap(), None);
 }
 
-pub async fn token_names_are_taken_once(store: Arc<dyn Store>) {
+pub async fn a_second_token_with_the_same_name_is_refused(store: Arc<dyn Store>) {
     store.add_token(&[1; 32], &token("script", None)).await.unwrap();
 
     let second = TokenRecord { id: "another".to_owned(), ..token("script", None) };
@@ -97,7 +97,7 @@ pub async fn token_names_are_taken_once(store: Arc<dyn Store>) {
     assert_eq!(store.token(&[2; 32]).await.unwrap(), None);
 }
 
-pub async fn a_tokens_use_is_kept_to_the_hour(store: Arc<dyn Store>) {
+pub async fn the_last_use_of_a_token_is_stored_to_the_hour(store: Arc<dyn Store>) {
     store.add_token(&[1; 32], &token("script", None)).await.unwrap();
 
     store.touch_token("id-script", after(0)).await.unwrap();
@@ -108,7 +108,7 @@ pub async fn a_tokens_use_is_kept_to_the_hour(store: Arc<dyn Store>) {
     assert!(used <= start() && start().since(used) < Duration::from_secs(3600), "{used}");
 }
 
-pub async fn a_revoked_token_is_gone(store: Arc<dyn Store>) {
+pub async fn a_revoked_token_is_deleted(store: Arc<dyn Store>) {
     store.add_token(&[1; 32], &token("script", None)).await.unwrap();
 
     store.revoke_token("id-script").await.unwrap();
@@ -131,7 +131,7 @@ pub async fn tokens_are_listed_by_name(store: Arc<dyn Store>) {
     assert_eq!(store.tokens(&page(3)).await.unwrap().next, None);
 }
 
-pub async fn a_user_is_added_once_and_listed_by_name(store: Arc<dyn Store>) {
+pub async fn users_have_unique_names_and_are_listed_by_name(store: Arc<dyn Store>) {
     let bert = UserRecord { name: name("bert"), role: Role::Viewer, ..anna() };
     store.add_user(&bert, after(1)).await.unwrap();
     store.add_user(&anna(), after(2)).await.unwrap();
@@ -176,7 +176,7 @@ pub async fn a_new_password_ends_the_sessions_of_its_user(store: Arc<dyn Store>)
     assert!(matches!(unknown, Err(StoreError::NotFound(_))), "{unknown:?}");
 }
 
-pub async fn the_only_admin_is_neither_demoted_nor_removed(store: Arc<dyn Store>) {
+pub async fn the_last_admin_can_be_neither_demoted_nor_removed(store: Arc<dyn Store>) {
     let refused = |answer: Result<(), StoreError>| matches!(answer, Err(StoreError::Conflict(_)));
     store.add_user(&anna(), after(0)).await.unwrap();
     store.add_user(&UserRecord { name: name("bert"), role: Role::Viewer, ..anna() }, after(0)).await.unwrap();
@@ -199,7 +199,7 @@ pub async fn the_only_admin_is_neither_demoted_nor_removed(store: Arc<dyn Store>
     }
 }
 
-pub async fn a_secret_of_the_hub_stays_what_it_was(store: Arc<dyn Store>) {
+pub async fn the_first_value_of_a_hub_secret_is_stored_and_returned(store: Arc<dyn Store>) {
     let first = store.hub_secret("jwt", [1; 32]).await.unwrap();
     let second = store.hub_secret("jwt", [2; 32]).await.unwrap();
     let other = store.hub_secret("other", [3; 32]).await.unwrap();
