@@ -1,63 +1,65 @@
-//! Records summed up: at any rate, for any width, whatever form the engine keeps them in.
+//! Buckets: correct at any sampling rate and for any width, in every form in which the engine stores the
+//! readings.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use iotpi_core::{Bucket, Outcome, Quantity, Reading, Sample, Timestamp};
 
-use super::{MANY, after, all, module, start};
+use super::{MAX_SERIES, after, all_pages, module, start};
 use crate::store::{ExpiryPlan, ReadingQuery, Store};
 
-/// Seconds between two records: the rates at which things are measured.
+/// Sampling intervals in seconds.
 const INTERVALS: [i64; 4] = [1, 10, 60, 3_600];
 const MINUTE: i64 = 60;
 const HOUR: i64 = 3_600;
 const DAY: i64 = 86_400;
-/// Widths of buckets, seconds.
+/// Widths of buckets in seconds.
 const WIDTHS: [i64; 6] = [MINUTE, 5 * MINUTE, HOUR, 6 * HOUR, DAY, 7 * DAY];
 
-fn of_rate(interval: i64) -> String {
+fn module_name(interval: i64) -> String {
     format!("every-{interval}-s")
 }
 
-/// The record number `n` of a module that measures every `interval` seconds, not quite on time; each 97th has no value.
+/// Reading `n` of a module that measures every `interval` seconds with some jitter; each 97th reading has no
+/// value.
 fn reading(interval: i64, n: i64) -> Reading {
     let taken_us = start().as_micros() + n * interval * 1_000_000 + n * 7_919 % 90_000;
     let value = 20.0 + (n * 37 % 101) as f64 / 10.0;
     let outcome = if n % 97 == 0 { Outcome::no_data("no answer") } else { Outcome::Value(value) };
     let sample = Sample { quantity: Quantity::Temperature, outcome };
-    Reading::new(module(&of_rate(interval)), sample, Timestamp::from_micros(taken_us))
+    Reading::new(module(&module_name(interval)), sample, Timestamp::from_micros(taken_us))
 }
 
 async fn record(store: &Arc<dyn Store>, readings: Vec<Reading>) {
     for batch in readings.chunks(1000) {
-        store.record(batch.to_vec(), MANY, after(0)).await.unwrap();
+        store.record(batch.to_vec(), MAX_SERIES, after(0)).await.unwrap();
     }
 }
 
 fn query(interval: i64) -> ReadingQuery {
-    let module_id = Some(module(&of_rate(interval)));
+    let module_id = Some(module(&module_name(interval)));
     let sensor = Quantity::Temperature.name();
     ReadingQuery { sensor, module_id, since: None, until: None, not_after: None, ascending: true }
 }
 
 async fn buckets(store: &Arc<dyn Store>, query: &ReadingQuery, width: i64) -> Vec<Bucket> {
     let width = Duration::from_secs(width.unsigned_abs());
-    all(1000, async |page| store.buckets(query, width, &page).await.unwrap()).await.0
+    all_pages(1000, async |page| store.buckets(query, width, &page).await.unwrap()).await.0
 }
 
-/// What records come to, summed up one by one.
+/// The expected bucket, computed from each of its readings.
 #[derive(Debug, Default)]
 struct Expected {
     values: Vec<f64>,
     missing: u64,
 }
 
-fn check(found: &[Bucket], records: &[Reading], width: i64, when: &str) {
+fn assert_buckets(found: &[Bucket], readings: &[Reading], width: i64, when: &str) {
     let mut expected = BTreeMap::<i64, Expected>::new();
-    for record in records {
-        let taken_us = record.taken_at.as_micros();
+    for reading in readings {
+        let taken_us = reading.taken_at.as_micros();
         let bucket = expected.entry(taken_us - taken_us.rem_euclid(width * 1_000_000)).or_default();
-        match record.outcome.value() {
+        match reading.outcome.value() {
             Some(value) => bucket.values.push(value),
             None => bucket.missing += 1,
         }
@@ -76,35 +78,47 @@ fn check(found: &[Bucket], records: &[Reading], width: i64, when: &str) {
     }
 }
 
-async fn check_all(store: &Arc<dyn Store>, interval: i64, records: &[Reading], narrowest: i64, when: &str) {
-    for width in WIDTHS.into_iter().filter(|width| *width >= narrowest) {
-        check(&buckets(store, &query(interval), width).await, records, width, when);
+/// Compares the buckets of all widths from `min_width` on.
+async fn assert_all_widths(
+    store: &Arc<dyn Store>,
+    interval: i64,
+    readings: &[Reading],
+    min_width: i64,
+    when: &str,
+) {
+    for width in WIDTHS.into_iter().filter(|width| *width >= min_width) {
+        assert_buckets(&buckets(store, &query(interval), width).await, readings, width, when);
     }
 }
 
 pub async fn buckets_of_any_width_are_correct_at_any_sampling_rate(store: Arc<dyn Store>) {
     for interval in INTERVALS {
-        let records: Vec<_> = (0..5_000).map(|n| reading(interval, n)).collect();
+        let readings: Vec<_> = (0..5_000).map(|n| reading(interval, n)).collect();
 
-        record(&store, records.clone()).await;
-        check_all(&store, interval, &records, 0, "as they arrived").await;
+        record(&store, readings.clone()).await;
+        assert_all_widths(&store, interval, &readings, 0, "as they arrived").await;
 
         store.settle().await.unwrap();
-        check_all(&store, interval, &records, 0, "at rest").await;
-        check(&buckets(&store, &query(interval), 7).await, &records, 7, "at rest");
+        assert_all_widths(&store, interval, &readings, 0, "after compaction").await;
+        assert_buckets(&buckets(&store, &query(interval), 7).await, &readings, 7, "after compaction");
     }
 }
 
 pub async fn buckets_are_correct_for_a_range_that_is_not_aligned(store: Arc<dyn Store>) {
     for interval in INTERVALS {
-        let records: Vec<_> = (0..5_000).map(|n| reading(interval, n)).collect();
-        record(&store, records.clone()).await;
+        let readings: Vec<_> = (0..5_000).map(|n| reading(interval, n)).collect();
+        record(&store, readings.clone()).await;
         store.settle().await.unwrap();
-        let (since, until) = (records[1_234].taken_at, records[4_321].taken_at);
+        let (since, until) = (readings[1_234].taken_at, readings[4_321].taken_at);
 
         let part = ReadingQuery { since: Some(since), until: Some(until), ..query(interval) };
         for width in WIDTHS {
-            check(&buckets(&store, &part, width).await, &records[1_234..4_321], width, "a part");
+            assert_buckets(
+                &buckets(&store, &part, width).await,
+                &readings[1_234..4_321],
+                width,
+                "a part of the range",
+            );
         }
     }
 }
@@ -113,38 +127,38 @@ pub async fn late_readings_are_added_to_every_bucket(store: Arc<dyn Store>) {
     for interval in INTERVALS {
         let late = |n: &i64| n % 3 == 1 || (2_000..3_000).contains(n);
         let (late, first): (Vec<i64>, Vec<i64>) = (0..6_000).partition(late);
-        let records = |numbers: &[i64]| numbers.iter().map(|n| reading(interval, *n)).collect::<Vec<_>>();
+        let numbered = |numbers: &[i64]| numbers.iter().map(|n| reading(interval, *n)).collect::<Vec<_>>();
 
-        record(&store, records(&first)).await;
+        record(&store, numbered(&first)).await;
         store.settle().await.unwrap();
         for part in late.chunks(700) {
-            record(&store, records(part)).await;
+            record(&store, numbered(part)).await;
             store.settle().await.unwrap();
         }
 
         let whole: Vec<_> = (0..6_000).map(|n| reading(interval, n)).collect();
-        check_all(&store, interval, &whole, 0, "late records").await;
+        assert_all_widths(&store, interval, &whole, 0, "late readings").await;
     }
 }
 
 pub async fn buckets_are_correct_when_the_sampling_rate_changes(store: Arc<dyn Store>) {
-    // One a second, then one a minute, a burst each hour, and one a second again.
-    let mut at = 0;
-    let mut records = Vec::new();
+    // One reading a second, one a minute, one an hour, and one a second and one a minute again.
+    let mut elapsed_secs = 0;
+    let mut readings = Vec::new();
     for (count, interval) in [(3_000, 1), (2_000, 60), (20, 3_600), (1_500, 1), (3_000, 60), (5_000, 1)] {
         for _ in 0..count {
-            records
-                .push(Reading { taken_at: start().plus(Duration::from_secs(at)), ..reading(1, at as i64) });
-            at += interval;
+            let taken_at = start().plus(Duration::from_secs(elapsed_secs));
+            readings.push(Reading { taken_at, ..reading(1, elapsed_secs as i64) });
+            elapsed_secs += interval;
         }
     }
 
-    for part in records.chunks(457) {
+    for part in readings.chunks(457) {
         record(&store, part.to_vec()).await;
         store.settle().await.unwrap();
     }
 
-    check_all(&store, 1, &records, 0, "at changing rates").await;
+    assert_all_widths(&store, 1, &readings, 0, "at changing rates").await;
 }
 
 fn at(interval: i64, n: i64) -> Option<Timestamp> {
@@ -153,33 +167,33 @@ fn at(interval: i64, n: i64) -> Option<Timestamp> {
 
 pub async fn buckets_are_unchanged_after_their_readings_expire(store: Arc<dyn Store>) {
     for interval in INTERVALS {
-        let mut records: Vec<_> = (0..9_000).map(|n| reading(interval, n)).collect();
-        record(&store, records.clone()).await;
+        let mut readings: Vec<_> = (0..9_000).map(|n| reading(interval, n)).collect();
+        record(&store, readings.clone()).await;
         store.settle().await.unwrap();
         let plan = ExpiryPlan { raw_before: at(interval, 8_000), ..ExpiryPlan::default() };
 
         let report = store.expire(&plan, false).await.unwrap();
 
         assert!(report.raw.gone >= 3_000 && report.minutes.gone == 0, "{report:?}");
-        check_all(&store, interval, &records, 0, "without the records").await;
+        assert_all_widths(&store, interval, &readings, 0, "after the readings expired").await;
 
-        // An outbox delivers what it still has from then; those records go as well, and their sums stay.
+        // An outbox delivers readings of that time late. They expire, too, and their rollups remain.
         let late: Vec<_> = (1_000..1_100)
             .map(|n| Reading { taken_at: at(interval, n).unwrap(), ..reading(interval, n + 1) })
             .collect();
         record(&store, late.clone()).await;
         store.settle().await.unwrap();
-        records.extend(late);
-        check_all(&store, interval, &records, 0, "with late records").await;
+        readings.extend(late);
+        assert_all_widths(&store, interval, &readings, 0, "with late readings").await;
         store.expire(&plan, false).await.unwrap();
-        check_all(&store, interval, &records, 0, "without the late records").await;
+        assert_all_widths(&store, interval, &readings, 0, "after the late readings expired").await;
     }
 }
 
 pub async fn rollups_of_each_width_expire_separately_and_wider_ones_remain(store: Arc<dyn Store>) {
     for interval in INTERVALS {
-        let records: Vec<_> = (0..20_000).map(|n| reading(interval, n)).collect();
-        record(&store, records.clone()).await;
+        let readings: Vec<_> = (0..20_000).map(|n| reading(interval, n)).collect();
+        record(&store, readings.clone()).await;
         store.settle().await.unwrap();
         let before = at(interval, 19_000);
         store.expire(&ExpiryPlan { raw_before: before, ..ExpiryPlan::default() }, false).await.unwrap();
@@ -187,28 +201,32 @@ pub async fn rollups_of_each_width_expire_separately_and_wider_ones_remain(store
         let minutes = ExpiryPlan { minutes_before: before, ..ExpiryPlan::default() };
         let report = store.expire(&minutes, false).await.unwrap();
         assert!(report.minutes.gone > 0 && report.hours.gone == 0, "every {interval} s: {report:?}");
-        check_all(&store, interval, &records, HOUR, "without minutes").await;
-        let left = buckets(&store, &query(interval), MINUTE).await;
-        let of_all = 20_000 * interval.min(60) / 60;
-        assert!((left.len() as i64) < of_all, "every {interval} s: {} minutes of {of_all}", left.len());
-        assert_eq!(store.expire(&minutes, false).await.unwrap().minutes.gone, 0, "they are gone");
+        assert_all_widths(&store, interval, &readings, HOUR, "after the minutes expired").await;
+        let remaining = buckets(&store, &query(interval), MINUTE).await;
+        let total = 20_000 * interval.min(60) / 60;
+        assert!(
+            (remaining.len() as i64) < total,
+            "every {interval} s: {} of {total} minutes",
+            remaining.len()
+        );
+        assert_eq!(store.expire(&minutes, false).await.unwrap().minutes.gone, 0, "nothing is left to expire");
 
         let hours = ExpiryPlan { hours_before: before, ..minutes };
         store.expire(&hours, false).await.unwrap();
-        check_all(&store, interval, &records, DAY, "without hours").await;
+        assert_all_widths(&store, interval, &readings, DAY, "after the hours expired").await;
 
         let days = ExpiryPlan { days_before: before, ..hours };
         store.expire(&days, false).await.unwrap();
-        let left = buckets(&store, &query(interval), DAY).await;
-        let counted: u64 = left.iter().map(|day| day.count.unwrap() + day.missing).sum();
+        let remaining = buckets(&store, &query(interval), DAY).await;
+        let counted: u64 = remaining.iter().map(|day| day.count.unwrap() + day.missing).sum();
         assert!(counted < 20_000 || interval * 20_000 < 2 * DAY, "every {interval} s: {counted}");
     }
 }
 
 pub async fn rollups_of_readings_that_are_still_stored_do_not_expire(store: Arc<dyn Store>) {
     for interval in INTERVALS {
-        let records: Vec<_> = (0..9_000).map(|n| reading(interval, n)).collect();
-        record(&store, records.clone()).await;
+        let readings: Vec<_> = (0..9_000).map(|n| reading(interval, n)).collect();
+        record(&store, readings.clone()).await;
         store.settle().await.unwrap();
         let before = at(interval, 9_000);
         let plan = ExpiryPlan {
@@ -221,6 +239,6 @@ pub async fn rollups_of_readings_that_are_still_stored_do_not_expire(store: Arc<
         let report = store.expire(&plan, false).await.unwrap();
 
         assert_eq!((report.minutes.gone, report.hours.gone, report.days.gone), (0, 0, 0), "{report:?}");
-        check_all(&store, interval, &records, 0, "with a shorter rule for the sums").await;
+        assert_all_widths(&store, interval, &readings, 0, "with an earlier time for the rollups").await;
     }
 }

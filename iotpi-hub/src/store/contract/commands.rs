@@ -1,4 +1,4 @@
-//! Commands, from order to outcome.
+//! Commands, from submission to outcome.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,15 +8,15 @@ use iotpi_core::{
 };
 use serde_json::{Value, json};
 
-use super::{after, all, known, module, page};
+use super::{add_module, after, all_pages, module, page};
 use crate::store::{CommandOrder, LeaseTerms, Now, Steady, Store, StoreError, Sweep};
 
 pub(super) const LEASE_SECS: u64 = 30;
 pub(super) const TERMS: LeaseTerms = LeaseTerms { lease: Duration::from_secs(LEASE_SECS), max_attempts: 3 };
-pub(super) const MANY: u64 = 100;
+pub(super) const MAX_WAITING: u64 = 100;
 
-/// An order that lives so many seconds.
-pub(super) fn order(of: &str, id: &str, secs: u64) -> CommandOrder {
+/// A command with a lifetime of `secs` seconds.
+pub(super) fn new_command(of: &str, id: &str, secs: u64) -> CommandOrder {
     let params = json!({"on": true, "brightness": 40}).as_object().unwrap().clone();
     CommandOrder {
         id: id.to_owned(),
@@ -32,11 +32,11 @@ pub(super) fn order(of: &str, id: &str, secs: u64) -> CommandOrder {
     }
 }
 
-/// A module `led` with these commands waiting, each with an hour to live.
-pub(super) async fn waiting(store: &Arc<dyn Store>, ids: &[&str]) {
-    known(store, "led").await;
+/// Creates a module `led` and queues these commands, each with a lifetime of an hour.
+pub(super) async fn queue_commands(store: &Arc<dyn Store>, ids: &[&str]) {
+    add_module(store, "led").await;
     for id in ids {
-        store.submit(&order("led", id, 3600), MANY, after(0)).await.unwrap();
+        store.submit(&new_command("led", id, 3600), MAX_WAITING, after(0)).await.unwrap();
     }
 }
 
@@ -53,7 +53,7 @@ pub(super) async fn sweep(store: &Arc<dyn Store>, secs: u64) -> Sweep {
 }
 
 pub(super) async fn command(store: &Arc<dyn Store>, id: &str) -> Command {
-    store.command(&id.to_owned()).await.unwrap().expect("the command is kept")
+    store.command(&id.to_owned()).await.unwrap().expect("the command is stored")
 }
 
 pub(super) async fn state(store: &Arc<dyn Store>, id: &str) -> CommandState {
@@ -69,7 +69,7 @@ pub(super) fn succeeded(leased: &LeasedCommand, result: Option<Value>) -> Comman
     CommandReport { id, lease, outcome: CommandOutcome::Succeeded { result } }
 }
 
-/// The report of a module on a command.
+/// Reports on a command as the module `id`.
 pub(super) async fn report_as(
     id: &str,
     store: &Arc<dyn Store>,
@@ -88,19 +88,19 @@ pub(super) async fn finish(
 }
 
 pub async fn a_submitted_command_is_queued(store: Arc<dyn Store>) {
-    known(&store, "led").await;
-    let order = order("led", "c1", 60);
+    add_module(&store, "led").await;
+    let new = new_command("led", "c1", 60);
 
-    let answer = store.submit(&order, MANY, after(5)).await.unwrap();
+    let answer = store.submit(&new, MAX_WAITING, after(5)).await.unwrap();
 
     assert!(answer.is_new && answer.superseded.is_empty());
     let expected = Command {
         id: "c1".to_owned(),
         module_id: module("led"),
-        action: order.command.action.clone(),
-        params: order.command.params.clone(),
+        action: new.command.action.clone(),
+        params: new.command.params.clone(),
         state: CommandState::Queued,
-        issued_by: order.issued_by.clone(),
+        issued_by: new.issued_by.clone(),
         created_at: after(5).wall,
         expires_at: after(65).wall,
         leased_at: None,
@@ -112,29 +112,29 @@ pub async fn a_submitted_command_is_queued(store: Arc<dyn Store>) {
         superseded_by: None,
     };
     assert_eq!(answer.command, expected);
-    assert_eq!(store.command(&order.id).await.unwrap(), Some(expected));
+    assert_eq!(store.command(&new.id).await.unwrap(), Some(expected));
     assert_eq!(store.command(&"c2".to_owned()).await.unwrap(), None);
 }
 
 pub async fn a_command_for_an_unknown_module_is_refused(store: Arc<dyn Store>) {
-    let answer = store.submit(&order("nobody", "c1", 60), MANY, after(0)).await;
+    let answer = store.submit(&new_command("unknown", "c1", 60), MAX_WAITING, after(0)).await;
 
     assert!(matches!(answer, Err(StoreError::NotFound(_))), "{answer:?}");
 }
 
 pub async fn a_command_with_an_existing_id_is_refused(store: Arc<dyn Store>) {
-    waiting(&store, &["c1"]).await;
+    queue_commands(&store, &["c1"]).await;
 
-    let answer = store.submit(&order("led", "c1", 1), MANY, after(0)).await;
+    let answer = store.submit(&new_command("led", "c1", 1), MAX_WAITING, after(0)).await;
 
     assert!(matches!(answer, Err(StoreError::Conflict(_))), "{answer:?}");
     assert_eq!(command(&store, "c1").await.expires_at, after(3600).wall);
 }
 
 pub async fn the_number_of_unfinished_commands_of_a_module_is_limited(store: Arc<dyn Store>) {
-    waiting(&store, &["c1", "c2"]).await;
-    known(&store, "other").await;
-    let submit = async |of, id| store.submit(&order(of, id, 60), 2, after(0)).await;
+    queue_commands(&store, &["c1", "c2"]).await;
+    add_module(&store, "other").await;
+    let submit = async |of, id| store.submit(&new_command(of, id, 60), 2, after(0)).await;
 
     let refused = submit("led", "c3").await;
     submit("other", "o1").await.unwrap();
@@ -143,15 +143,15 @@ pub async fn the_number_of_unfinished_commands_of_a_module_is_limited(store: Arc
     finish(&store, &succeeded(&leased, None), after(1)).await.unwrap();
 
     assert!(matches!(refused, Err(StoreError::LimitReached { limit: 2, .. })), "{refused:?}");
-    assert!(matches!(still_refused, Err(StoreError::LimitReached { .. })), "a leased one counts, too");
+    assert!(matches!(still_refused, Err(StoreError::LimitReached { .. })), "a leased command counts, too");
     submit("led", "c3").await.unwrap();
 }
 
 pub async fn commands_are_claimed_in_order_of_submission(store: Arc<dyn Store>) {
-    // Ids and clocks say otherwise; the order of submission counts.
-    known(&store, "led").await;
+    // Neither the ids nor the clock follow the order of submission.
+    add_module(&store, "led").await;
     for (id, secs) in [("z", 9), ("m", 5), ("a", 1)] {
-        store.submit(&order("led", id, 3600), MANY, after(secs)).await.unwrap();
+        store.submit(&new_command("led", id, 3600), MAX_WAITING, after(secs)).await.unwrap();
     }
 
     let claimed = claim(&store, 2, after(10)).await;
@@ -167,19 +167,19 @@ pub async fn commands_are_claimed_in_order_of_submission(store: Arc<dyn Store>) 
 }
 
 pub async fn no_command_is_claimed_while_one_of_the_module_is_leased(store: Arc<dyn Store>) {
-    waiting(&store, &["c1", "c2", "c3"]).await;
-    let both = claim(&store, 2, after(0)).await;
+    queue_commands(&store, &["c1", "c2", "c3"]).await;
+    let claimed = claim(&store, 2, after(0)).await;
 
     assert_eq!(claim(&store, 16, after(1)).await, []);
-    finish(&store, &succeeded(&both[0], None), after(1)).await.unwrap();
+    finish(&store, &succeeded(&claimed[0], None), after(1)).await.unwrap();
     assert_eq!(claim(&store, 16, after(1)).await, []);
-    finish(&store, &succeeded(&both[1], None), after(1)).await.unwrap();
+    finish(&store, &succeeded(&claimed[1], None), after(1)).await.unwrap();
 
     assert_eq!(ids(&claim(&store, 16, after(1)).await), ["c3"]);
 }
 
 pub async fn concurrent_claims_never_return_the_same_command(store: Arc<dyn Store>) {
-    waiting(&store, &["c1", "c2", "c3"]).await;
+    queue_commands(&store, &["c1", "c2", "c3"]).await;
 
     let mut tasks = Vec::new();
     for _ in 0..20 {
@@ -195,11 +195,11 @@ pub async fn concurrent_claims_never_return_the_same_command(store: Arc<dyn Stor
 }
 
 pub async fn a_command_past_its_deadline_is_never_claimed(store: Arc<dyn Store>) {
-    known(&store, "led").await;
-    store.submit(&order("led", "short", 10), MANY, after(0)).await.unwrap();
-    store.submit(&order("led", "long", 60), MANY, after(0)).await.unwrap();
+    add_module(&store, "led").await;
+    store.submit(&new_command("led", "short", 10), MAX_WAITING, after(0)).await.unwrap();
+    store.submit(&new_command("led", "long", 60), MAX_WAITING, after(0)).await.unwrap();
 
-    // Nobody has swept yet.
+    // No sweep has run yet.
     let claimed = claim(&store, 16, after(10)).await;
 
     assert_eq!(ids(&claimed), ["long"]);
@@ -218,7 +218,7 @@ pub async fn an_outcome_finishes_a_command(store: Arc<dyn Store>) {
         (failed, CommandState::Failed, None, Some("no power".to_owned())),
         (rejected, CommandState::Rejected, None, Some("too hot".to_owned())),
     ];
-    waiting(&store, &["c1", "c2", "c3", "c4"]).await;
+    queue_commands(&store, &["c1", "c2", "c3", "c4"]).await;
 
     for (outcome, state, result, error) in cases {
         let leased = claim_one(&store, after(1)).await;
@@ -234,7 +234,7 @@ pub async fn an_outcome_finishes_a_command(store: Arc<dyn Store>) {
 }
 
 pub async fn a_repeated_report_changes_nothing(store: Arc<dyn Store>) {
-    waiting(&store, &["c1"]).await;
+    queue_commands(&store, &["c1"]).await;
     let leased = claim_one(&store, after(0)).await;
     let report = succeeded(&leased, Some(json!({"b": 1, "a": 2})));
 
@@ -246,7 +246,7 @@ pub async fn a_repeated_report_changes_nothing(store: Arc<dyn Store>) {
 }
 
 pub async fn a_different_second_outcome_is_refused(store: Arc<dyn Store>) {
-    waiting(&store, &["c1"]).await;
+    queue_commands(&store, &["c1"]).await;
     let leased = claim_one(&store, after(0)).await;
     let report = succeeded(&leased, None);
     finish(&store, &report, after(1)).await.unwrap();
@@ -264,40 +264,40 @@ pub async fn a_different_second_outcome_is_refused(store: Arc<dyn Store>) {
 }
 
 pub async fn a_report_without_the_current_lease_is_refused(store: Arc<dyn Store>) {
-    waiting(&store, &["c1"]).await;
+    queue_commands(&store, &["c1"]).await;
     let lost = claim_one(&store, after(0)).await;
     sweep(&store, LEASE_SECS).await;
 
     let queued = finish(&store, &succeeded(&lost, None), after(LEASE_SECS)).await;
-    let present = claim_one(&store, after(LEASE_SECS)).await;
-    let leased_anew = finish(&store, &succeeded(&lost, None), after(LEASE_SECS)).await;
-    let forged = CommandReport { lease: String::new(), ..succeeded(&present, None) };
+    let current = claim_one(&store, after(LEASE_SECS)).await;
+    let leased_again = finish(&store, &succeeded(&lost, None), after(LEASE_SECS)).await;
+    let forged = CommandReport { lease: String::new(), ..succeeded(&current, None) };
     let forged = finish(&store, &forged, after(LEASE_SECS)).await;
 
-    for answer in [queued, leased_anew, forged] {
+    for answer in [queued, leased_again, forged] {
         assert!(matches!(answer, Err(StoreError::Conflict(_))), "{answer:?}");
     }
-    assert_ne!(lost.lease, present.lease);
-    assert_eq!(present.command.attempts, 2);
-    finish(&store, &succeeded(&present, None), after(LEASE_SECS + 1)).await.unwrap();
+    assert_ne!(lost.lease, current.lease);
+    assert_eq!(current.command.attempts, 2);
+    finish(&store, &succeeded(&current, None), after(LEASE_SECS + 1)).await.unwrap();
 }
 
 pub async fn another_modules_command_cannot_be_finished(store: Arc<dyn Store>) {
-    waiting(&store, &["c1"]).await;
-    known(&store, "other").await;
+    queue_commands(&store, &["c1"]).await;
+    add_module(&store, "other").await;
     let leased = claim_one(&store, after(0)).await;
     let report = succeeded(&leased, None);
 
-    let others = report_as("other", &store, &report, after(1)).await;
-    let nobodys = finish(&store, &CommandReport { id: "c2".to_owned(), ..report }, after(1)).await;
+    let other_module = report_as("other", &store, &report, after(1)).await;
+    let unknown = finish(&store, &CommandReport { id: "c2".to_owned(), ..report }, after(1)).await;
 
-    assert!(matches!(others, Err(StoreError::NotFound(_))), "{others:?}");
-    assert!(matches!(nobodys, Err(StoreError::NotFound(_))), "{nobodys:?}");
+    assert!(matches!(other_module, Err(StoreError::NotFound(_))), "{other_module:?}");
+    assert!(matches!(unknown, Err(StoreError::NotFound(_))), "{unknown:?}");
     assert_eq!(state(&store, "c1").await, CommandState::Leased);
 }
 
 pub async fn an_unreported_command_is_queued_again_when_its_lease_ends(store: Arc<dyn Store>) {
-    waiting(&store, &["c1"]).await;
+    queue_commands(&store, &["c1"]).await;
     claim_one(&store, after(0)).await;
 
     let early = sweep(&store, LEASE_SECS - 1).await;
@@ -310,7 +310,7 @@ pub async fn an_unreported_command_is_queued_again_when_its_lease_ends(store: Ar
 }
 
 pub async fn a_command_that_is_queued_again_keeps_its_position(store: Arc<dyn Store>) {
-    waiting(&store, &["c1", "c2"]).await;
+    queue_commands(&store, &["c1", "c2"]).await;
     claim_one(&store, after(0)).await;
     sweep(&store, LEASE_SECS).await;
 
@@ -318,7 +318,7 @@ pub async fn a_command_that_is_queued_again_keeps_its_position(store: Arc<dyn St
 }
 
 pub async fn a_command_is_dead_after_the_maximum_number_of_leases(store: Arc<dyn Store>) {
-    waiting(&store, &["c1"]).await;
+    queue_commands(&store, &["c1"]).await;
     let mut last = Vec::new();
     for attempt in 0..3 {
         claim_one(&store, after(attempt * LEASE_SECS)).await;
@@ -331,9 +331,9 @@ pub async fn a_command_is_dead_after_the_maximum_number_of_leases(store: Arc<dyn
 }
 
 pub async fn a_command_past_its_deadline_expires(store: Arc<dyn Store>) {
-    known(&store, "led").await;
+    add_module(&store, "led").await;
     for (id, secs) in [("c1", 10), ("c2", 20), ("c3", 10)] {
-        store.submit(&order("led", id, secs), MANY, after(0)).await.unwrap();
+        store.submit(&new_command("led", id, secs), MAX_WAITING, after(0)).await.unwrap();
     }
 
     let early = sweep(&store, 9).await;
@@ -348,15 +348,15 @@ pub async fn a_command_past_its_deadline_expires(store: Arc<dyn Store>) {
 }
 
 pub async fn a_leased_command_does_not_expire_before_its_lease_ends(store: Arc<dyn Store>) {
-    known(&store, "led").await;
-    store.submit(&order("led", "done", 10), MANY, after(0)).await.unwrap();
+    add_module(&store, "led").await;
+    store.submit(&new_command("led", "done", 10), MAX_WAITING, after(0)).await.unwrap();
     let done = claim_one(&store, after(9)).await;
 
-    // Begun in time: what came of it is worth more than that it took long.
+    // The command was claimed in time. Its outcome counts even if it arrives after the deadline.
     let swept = sweep(&store, 12).await;
     let finished = finish(&store, &succeeded(&done, None), after(13)).await.unwrap();
 
-    store.submit(&order("led", "lost", 10), MANY, after(20)).await.unwrap();
+    store.submit(&new_command("led", "lost", 10), MAX_WAITING, after(20)).await.unwrap();
     claim_one(&store, after(20)).await;
     let lost = sweep(&store, 20 + LEASE_SECS).await;
 
@@ -367,80 +367,80 @@ pub async fn a_leased_command_does_not_expire_before_its_lease_ends(store: Arc<d
 
 pub async fn a_sweep_returns_the_next_deadline(store: Arc<dyn Store>) {
     assert_eq!(sweep(&store, 0).await.next, None);
-    waiting(&store, &["c1"]).await;
-    store.submit(&order("led", "c2", 40), MANY, after(0)).await.unwrap();
+    queue_commands(&store, &["c1"]).await;
+    store.submit(&new_command("led", "c2", 40), MAX_WAITING, after(0)).await.unwrap();
 
-    let queued = sweep(&store, 0).await;
+    let waiting = sweep(&store, 0).await;
     claim(&store, 1, after(5)).await;
     let leased = sweep(&store, 5).await;
-    let back = sweep(&store, 35).await;
+    let queued = sweep(&store, 35).await;
     let expired = sweep(&store, 40).await;
 
-    assert_eq!(queued.next, Some(after(40).steady));
+    assert_eq!(waiting.next, Some(after(40).steady));
     assert_eq!(leased.next, Some(after(5 + LEASE_SECS).steady));
-    assert_eq!((back.changed.len(), back.next), (1, Some(after(40).steady)));
+    assert_eq!((queued.changed.len(), queued.next), (1, Some(after(40).steady)));
     assert_eq!((expired.changed.len(), expired.next), (1, Some(after(3600).steady)));
 }
 
 pub async fn only_a_queued_command_can_be_cancelled(store: Arc<dyn Store>) {
-    waiting(&store, &["c1", "c2"]).await;
+    queue_commands(&store, &["c1", "c2"]).await;
     let leased = claim_one(&store, after(0)).await;
 
     let cancelled = store.cancel(&"c2".to_owned(), after(1)).await.unwrap();
     let leased_one = store.cancel(&leased.command.id, after(1)).await;
     let again = store.cancel(&"c2".to_owned(), after(2)).await;
-    let nobodys = store.cancel(&"c3".to_owned(), after(2)).await;
+    let unknown = store.cancel(&"c3".to_owned(), after(2)).await;
 
     assert_eq!((cancelled.state, cancelled.finished_at), (CommandState::Cancelled, Some(after(1).wall)));
     assert_eq!(command(&store, "c2").await, cancelled);
     assert!(matches!(leased_one, Err(StoreError::Conflict(_))), "{leased_one:?}");
     assert!(matches!(again, Err(StoreError::Conflict(_))), "{again:?}");
-    assert!(matches!(nobodys, Err(StoreError::NotFound(_))), "{nobodys:?}");
+    assert!(matches!(unknown, Err(StoreError::NotFound(_))), "{unknown:?}");
 }
 
 pub async fn a_clock_that_is_set_back_extends_no_lifetime_or_lease(store: Arc<dyn Store>) {
-    known(&store, "led").await;
-    known(&store, "other").await;
-    store.submit(&order("led", "queued", 60), MANY, after(1_000_000)).await.unwrap();
-    store.submit(&order("other", "leased", 3600), MANY, after(1_000_000)).await.unwrap();
+    add_module(&store, "led").await;
+    add_module(&store, "other").await;
+    store.submit(&new_command("led", "queued", 60), MAX_WAITING, after(1_000_000)).await.unwrap();
+    store.submit(&new_command("other", "leased", 3600), MAX_WAITING, after(1_000_000)).await.unwrap();
     store.claim(&module("other"), 1, TERMS, after(1_000_000)).await.unwrap();
 
-    // The hub starts anew, more than eleven days earlier.
+    // The hub restarts, and its clock was set back by more than eleven days.
     store.clamp_deadlines(TERMS, after(0)).await.unwrap();
 
     assert_eq!(command(&store, "queued").await.expires_at, after(60).wall);
-    let back = sweep(&store, LEASE_SECS).await;
-    assert_eq!((back.changed[0].id.as_str(), back.changed[0].state), ("leased", CommandState::Queued));
-    assert_eq!(back.next, Some(after(60).steady));
+    let queued = sweep(&store, LEASE_SECS).await;
+    assert_eq!((queued.changed[0].id.as_str(), queued.changed[0].state), ("leased", CommandState::Queued));
+    assert_eq!(queued.next, Some(after(60).steady));
     let expired = sweep(&store, 60).await;
     assert_eq!((expired.changed[0].id.as_str(), expired.changed[0].state), ("queued", CommandState::Expired));
     assert_eq!(expired.next, Some(after(3600).steady));
 }
 
 pub async fn a_clock_that_is_set_forward_extends_no_lifetime(store: Arc<dyn Store>) {
-    waiting(&store, &["c1"]).await;
-    let far = Now { wall: Timestamp::END, steady: Steady(Timestamp::END) };
+    queue_commands(&store, &["c1"]).await;
+    let far_future = Now { wall: Timestamp::END, steady: Steady(Timestamp::END) };
 
-    store.clamp_deadlines(TERMS, far).await.unwrap();
+    store.clamp_deadlines(TERMS, far_future).await.unwrap();
 
     assert_eq!(command(&store, "c1").await.expires_at, after(3600).wall);
-    assert_eq!(claim(&store, 1, far).await, []);
-    let swept = store.sweep_commands(TERMS, far).await.unwrap();
+    assert_eq!(claim(&store, 1, far_future).await, []);
+    let swept = store.sweep_commands(TERMS, far_future).await.unwrap();
     assert_eq!((swept.changed[0].state, swept.next), (CommandState::Expired, None));
 }
 
 pub async fn commands_are_listed_newest_first(store: Arc<dyn Store>) {
-    waiting(&store, &["c1", "c2", "c3", "c4", "c5"]).await;
-    known(&store, "other").await;
-    store.submit(&order("other", "o1", 60), MANY, after(0)).await.unwrap();
+    queue_commands(&store, &["c1", "c2", "c3", "c4", "c5"]).await;
+    add_module(&store, "other").await;
+    store.submit(&new_command("other", "o1", 60), MAX_WAITING, after(0)).await.unwrap();
     store.cancel(&"c3".to_owned(), after(0)).await.unwrap();
     let led = module("led");
 
     for limit in [1, 2, 5, 6] {
-        let (found, _) = all(limit, async |page| store.commands(&led, &page).await.unwrap()).await;
+        let (found, _) = all_pages(limit, async |page| store.commands(&led, &page).await.unwrap()).await;
 
         let found: Vec<_> = found.iter().map(|command| command.id.as_str()).collect();
         assert_eq!(found, ["c5", "c4", "c3", "c2", "c1"], "limit {limit}");
     }
-    assert_eq!(store.commands(&module("nobody"), &page(1)).await.unwrap().items, []);
+    assert_eq!(store.commands(&module("unknown"), &page(1)).await.unwrap().items, []);
 }

@@ -1,4 +1,4 @@
-//! Numbered readings: kept once, and accounted for.
+//! Numbered readings: de-duplication by sequence number, gaps and the delivery account.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use iotpi_core::{
     SeriesGap, Timestamp,
 };
 
-use super::{MANY, after, module, page, start};
+use super::{MAX_SERIES, after, module, page, start};
 use crate::store::{GapQuery, ReadingQuery, Recorded, Store, StoreError};
 
 const EPOCH: u64 = 77;
@@ -23,76 +23,74 @@ fn numbered(of: &str, epoch: u64, seq: u64) -> Reading {
 }
 
 async fn record(store: &Arc<dyn Store>, readings: &[Reading]) -> Recorded {
-    store.record(readings.to_vec(), MANY, after(0)).await.unwrap()
+    store.record(readings.to_vec(), MAX_SERIES, after(0)).await.unwrap()
 }
 
 async fn deliver(store: &Arc<dyn Store>, of: &str, seqs: impl IntoIterator<Item = u64>) -> Recorded {
     record(store, &seqs.into_iter().map(|seq| numbered(of, EPOCH, seq)).collect::<Vec<_>>()).await
 }
 
-async fn kept(store: &Arc<dyn Store>) -> Vec<f64> {
+async fn stored_values(store: &Arc<dyn Store>) -> Vec<f64> {
     let sensor = Quantity::Temperature.name();
     let query =
         ReadingQuery { sensor, module_id: None, since: None, until: None, not_after: None, ascending: true };
-    let records = store.readings(&query, &page(1000)).await.unwrap().items;
-    assert!(records.iter().all(|record| record.number.is_none()));
-    records.iter().filter_map(|record| record.outcome.value()).collect()
+    let readings = store.readings(&query, &page(1000)).await.unwrap().items;
+    assert!(readings.iter().all(|reading| reading.number.is_none()));
+    readings.iter().filter_map(|reading| reading.outcome.value()).collect()
 }
 
+/// The numbers of expected, received, lost and missing readings of a module.
 async fn total(store: &Arc<dyn Store>, of: &str) -> Option<(u64, u64, u64, u64)> {
     let total = store.delivery(&module(of)).await.unwrap().total;
     total.map(|Delivery { expected, received, lost, missing, .. }| (expected, received, lost, missing))
 }
 
-fn gap(first_seq: u64, last_seq: u64, named: u64) -> NewGap {
-    let series = SeriesGap {
-        kind: Quantity::Temperature.name(),
-        lost: named,
-        since: at(first_seq),
-        until: at(last_seq),
-    };
+/// A gap of which `lost` readings are known to be temperatures.
+fn gap(first_seq: u64, last_seq: u64, lost: u64) -> NewGap {
+    let series =
+        SeriesGap { kind: Quantity::Temperature.name(), lost, since: at(first_seq), until: at(last_seq) };
     NewGap { epoch: EPOCH, first_seq, last_seq, reason: GapReason::Full, series: vec![series] }
 }
 
 pub async fn a_numbered_reading_is_stored_once(store: Arc<dyn Store>) {
     deliver(&store, "attic", 1..=3).await;
 
-    let again = deliver(&store, "attic", [3, 2, 4]).await;
-    let within = deliver(&store, "attic", [5, 5]).await;
+    let repeated = deliver(&store, "attic", [3, 2, 4]).await;
+    let within_batch = deliver(&store, "attic", [5, 5]).await;
 
-    assert_eq!((again.repeated, within.repeated), (vec![0, 1], vec![1]));
-    assert_eq!(kept(&store).await, [1.0, 2.0, 3.0, 4.0, 5.0]);
+    assert_eq!((repeated.repeated, within_batch.repeated), (vec![0, 1], vec![1]));
+    assert_eq!(stored_values(&store).await, [1.0, 2.0, 3.0, 4.0, 5.0]);
 }
 
 pub async fn a_sequence_number_is_unique_only_within_its_module_and_epoch(store: Arc<dyn Store>) {
-    let others = [numbered("attic", 1, 1), numbered("cellar", 1, 1), numbered("attic", 2, 1)];
+    let readings = [numbered("attic", 1, 1), numbered("cellar", 1, 1), numbered("attic", 2, 1)];
 
-    let recorded = record(&store, &others).await;
+    let recorded = record(&store, &readings).await;
 
     assert!(recorded.repeated.is_empty());
-    assert_eq!(kept(&store).await.len(), 3);
+    assert_eq!(stored_values(&store).await.len(), 3);
 }
 
 pub async fn readings_without_sequence_numbers_are_never_deduplicated(store: Arc<dyn Store>) {
-    let plain = Reading { number: None, ..numbered("attic", EPOCH, 1) };
+    let unnumbered = Reading { number: None, ..numbered("attic", EPOCH, 1) };
 
-    record(&store, &[plain.clone(), plain.clone()]).await;
-    record(&store, &[plain]).await;
+    record(&store, &[unnumbered.clone(), unnumbered.clone()]).await;
+    record(&store, &[unnumbered]).await;
 
-    assert_eq!(kept(&store).await, [1.0, 1.0, 1.0]);
+    assert_eq!(stored_values(&store).await, [1.0, 1.0, 1.0]);
     assert_eq!(total(&store, "attic").await, None);
 }
 
 pub async fn sequence_numbers_of_a_refused_batch_are_not_recorded(store: Arc<dyn Store>) {
     deliver(&store, "attic", [1]).await;
-    let full =
+    let refused =
         store.record(vec![numbered("attic", EPOCH, 2), numbered("cellar", EPOCH, 1)], 1, after(0)).await;
-    assert!(matches!(full, Err(StoreError::LimitReached { .. })), "{full:?}");
+    assert!(matches!(refused, Err(StoreError::LimitReached { .. })), "{refused:?}");
 
     let recorded = deliver(&store, "attic", [2]).await;
 
     assert!(recorded.repeated.is_empty());
-    assert_eq!(kept(&store).await, [1.0, 2.0]);
+    assert_eq!(stored_values(&store).await, [1.0, 2.0]);
     assert_eq!(total(&store, "cellar").await, None);
 }
 
@@ -104,7 +102,7 @@ pub async fn a_backlog_delivered_after_newer_readings_fills_the_missing_numbers(
     deliver(&store, "attic", 3..=8).await;
 
     assert_eq!(total(&store, "attic").await, Some((10, 10, 0, 0)));
-    assert_eq!(kept(&store).await, (1..=10).map(f64::from).collect::<Vec<_>>());
+    assert_eq!(stored_values(&store).await, (1..=10).map(f64::from).collect::<Vec<_>>());
 }
 
 pub async fn every_sequence_number_is_counted_as_received_lost_or_missing(store: Arc<dyn Store>) {
@@ -132,12 +130,12 @@ pub async fn a_reading_that_arrives_after_its_gap_is_not_counted_as_lost(store: 
 }
 
 pub async fn a_gap_is_listed_once_for_each_series_and_once_for_unknown_series(store: Arc<dyn Store>) {
-    let new = store.record_gap(&module("attic"), &gap(3, 9, 5), after(20)).await.unwrap();
-    let again = store.record_gap(&module("attic"), &gap(3, 9, 5), after(21)).await.unwrap();
+    let first = store.record_gap(&module("attic"), &gap(3, 9, 5), after(20)).await.unwrap();
+    let repeated = store.record_gap(&module("attic"), &gap(3, 9, 5), after(21)).await.unwrap();
 
     let gaps = store.gaps(&GapQuery::default(), &page(10)).await.unwrap().items;
 
-    assert_eq!((new, again), (true, false));
+    assert_eq!((first, repeated), (true, false), "whether the module is new");
     let listed = |kind: Option<SensorType>, lost| Gap {
         module_id: module("attic"),
         kind,
@@ -155,39 +153,39 @@ pub async fn gaps_are_filtered_by_module_type_and_time(store: Arc<dyn Store>) {
         store.record_gap(&module(of), &gap(first, first + 3, 4), after(20)).await.unwrap();
     }
     let found = async |query: GapQuery| {
-        let gaps = super::all(1, async |page| store.gaps(&query, &page).await.unwrap()).await.0;
+        let gaps = super::all_pages(1, async |page| store.gaps(&query, &page).await.unwrap()).await.0;
         gaps.into_iter().map(|gap| gap.since).collect::<Vec<_>>()
     };
-    let all = GapQuery::default();
+    let any = GapQuery::default();
 
-    assert_eq!(found(all.clone()).await, [at(1), at(5), at(11)]);
-    assert_eq!(found(GapQuery { module_id: Some(module("attic")), ..all.clone() }).await, [at(1), at(11)]);
-    assert_eq!(found(GapQuery { since: Some(at(8)), ..all.clone() }).await, [at(5), at(11)]);
-    assert_eq!(found(GapQuery { until: Some(at(11)), ..all.clone() }).await, [at(1), at(5)]);
-    let pressure = GapQuery { sensor: Some(Quantity::Pressure.name()), ..all };
+    assert_eq!(found(any.clone()).await, [at(1), at(5), at(11)]);
+    assert_eq!(found(GapQuery { module_id: Some(module("attic")), ..any.clone() }).await, [at(1), at(11)]);
+    assert_eq!(found(GapQuery { since: Some(at(8)), ..any.clone() }).await, [at(5), at(11)]);
+    assert_eq!(found(GapQuery { until: Some(at(11)), ..any.clone() }).await, [at(1), at(5)]);
+    let pressure = GapQuery { sensor: Some(Quantity::Pressure.name()), ..any };
     assert_eq!(found(pressure).await, []);
 }
 
 pub async fn only_the_newest_gaps_of_a_module_are_stored(store: Arc<dyn Store>) {
     store.record_gap(&module("cellar"), &gap(1, 1, 1), after(0)).await.unwrap();
     let types: Vec<_> = (0..64).map(|i| SensorType::new(format!("t{i}")).unwrap()).collect();
-    let at_once = |first: u64| {
+    let with_all_types = |first: u64| {
         let lost =
             |kind: &SensorType| SeriesGap { kind: kind.clone(), lost: 1, since: at(first), until: at(first) };
         NewGap { last_seq: first + 63, series: types.iter().map(lost).collect(), ..gap(first, first, 0) }
     };
 
     for n in 0..200 {
-        store.record_gap(&module("attic"), &at_once(n * 100 + 1), after(0)).await.unwrap();
+        store.record_gap(&module("attic"), &with_all_types(n * 100 + 1), after(0)).await.unwrap();
     }
 
     let query = GapQuery { module_id: Some(module("attic")), ..GapQuery::default() };
-    let gaps = super::all(1000, async |page| store.gaps(&query, &page).await.unwrap()).await.0;
+    let gaps = super::all_pages(1000, async |page| store.gaps(&query, &page).await.unwrap()).await.0;
     assert!((10_000..11_000).contains(&gaps.len()), "{}", gaps.len());
     assert_eq!((gaps[0].since > at(1), gaps[gaps.len() - 1].since), (true, at(199 * 100 + 1)));
     assert_eq!(total(&store, "attic").await.map(|(_, _, lost, _)| lost), Some(200 * 64));
-    let others = GapQuery { module_id: Some(module("cellar")), ..query };
-    assert_eq!(store.gaps(&others, &page(10)).await.unwrap().items.len(), 1);
+    let other_module = GapQuery { module_id: Some(module("cellar")), ..query };
+    assert_eq!(store.gaps(&other_module, &page(10)).await.unwrap().items.len(), 1);
 }
 
 pub async fn removing_a_module_deletes_its_gaps_and_sequence_numbers(store: Arc<dyn Store>) {
@@ -199,7 +197,7 @@ pub async fn removing_a_module_deletes_its_gaps_and_sequence_numbers(store: Arc<
     assert_eq!(total(&store, "attic").await, None);
     assert_eq!(store.gaps(&GapQuery::default(), &page(10)).await.unwrap().items, []);
     assert!(deliver(&store, "attic", 1..=2).await.repeated.is_empty());
-    assert_eq!(kept(&store).await, [1.0, 2.0]);
+    assert_eq!(stored_values(&store).await, [1.0, 2.0]);
 }
 
 pub async fn epochs_too_old_for_deduplication_stay_in_the_delivery_account(store: Arc<dyn Store>) {

@@ -4,10 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use iotpi_core::{FrameSelection, ModuleId, RecordingMode, RecordingSettings, Timestamp};
 
-use super::{after, all, known, module, page};
+use super::{add_module, after, all_pages, module, page};
 use crate::store::{ClipQuery, FrameLocation, IndexedFrames, RecordingTotals, Store, StoreError};
 
-/// A time: one second after the start of the tests, plus `millis`.
+/// The time `millis` milliseconds after `after(1)`.
 fn at(millis: u64) -> Timestamp {
     after(1).wall.plus(Duration::from_millis(millis))
 }
@@ -27,13 +27,13 @@ fn of(module_id: &ModuleId, since: Option<u64>, until: Option<u64>) -> ClipQuery
 }
 
 async fn times(store: &Arc<dyn Store>, query: &ClipQuery, limit: u32) -> Vec<u64> {
-    let (found, _) = all(limit, async |page| store.recorded_frames(query, &page).await.unwrap()).await;
+    let (found, _) = all_pages(limit, async |page| store.recorded_frames(query, &page).await.unwrap()).await;
     let millis = |at: Timestamp| u64::try_from(at.since(self::at(0)).as_millis()).unwrap();
     found.into_iter().map(|frame| millis(frame.location.at)).collect()
 }
 
 pub async fn recording_settings_are_stored_and_replaced(store: Arc<dyn Store>) {
-    let porch = known(&store, "porch").await;
+    let porch = add_module(&store, "porch").await;
     assert_eq!(store.recording(&porch).await.unwrap(), None);
 
     for mode in [RecordingMode::Continuous, RecordingMode::OnEvent] {
@@ -43,16 +43,16 @@ pub async fn recording_settings_are_stored_and_replaced(store: Arc<dyn Store>) {
         assert_eq!(store.recording(&porch).await.unwrap().as_ref(), Some(&settings));
         assert_eq!(store.all_recording().await.unwrap(), [(porch.clone(), settings)]);
     }
-    let nobody = store.set_recording(&module("nobody"), &RecordingSettings::default()).await;
-    assert!(matches!(nobody, Err(StoreError::NotFound(_))), "{nobody:?}");
+    let unknown = store.set_recording(&module("unknown"), &RecordingSettings::default()).await;
+    assert!(matches!(unknown, Err(StoreError::NotFound(_))), "{unknown:?}");
 }
 
 pub async fn indexed_frames_are_listed_by_time_for_every_page_size(store: Arc<dyn Store>) {
-    let (porch, attic) = (known(&store, "porch").await, known(&store, "attic").await);
+    let (porch, attic) = (add_module(&store, "porch").await, add_module(&store, "attic").await);
     store.index_frames(&frames(&porch, "a1", 64, &[0, 100, 200])).await.unwrap();
     store.index_frames(&frames(&porch, "a1", 484, &[300, 400])).await.unwrap();
     store.index_frames(&frames(&attic, "a1", 64, &[150])).await.unwrap();
-    // Frames days apart in one batch, as after indexing a time lapse again.
+    // Frames that are days apart in one batch, as when a time lapse is indexed again.
     store.index_frames(&frames(&porch, "b1", 64, &[90_000_000, 180_000_000])).await.unwrap();
 
     let everything = [0, 100, 200, 300, 400, 90_000_000, 180_000_000];
@@ -66,7 +66,7 @@ pub async fn indexed_frames_are_listed_by_time_for_every_page_size(store: Arc<dy
 }
 
 pub async fn frames_of_a_clock_that_was_set_back_are_ordered_by_time(store: Arc<dyn Store>) {
-    let porch = known(&store, "porch").await;
+    let porch = add_module(&store, "porch").await;
     store.index_frames(&frames(&porch, "a1", 64, &[1000, 2000, 3000])).await.unwrap();
     store.index_frames(&frames(&porch, "b1", 64, &[500, 1500, 2500, 3500])).await.unwrap();
 
@@ -77,7 +77,7 @@ pub async fn frames_of_a_clock_that_was_set_back_are_ordered_by_time(store: Arc<
 }
 
 pub async fn frames_indexed_twice_are_stored_once(store: Arc<dyn Store>) {
-    let porch = known(&store, "porch").await;
+    let porch = add_module(&store, "porch").await;
     let batch = frames(&porch, "a1", 64, &[0, 100]);
     store.index_frames(&batch).await.unwrap();
 
@@ -88,13 +88,13 @@ pub async fn frames_indexed_twice_are_stored_once(store: Arc<dyn Store>) {
         RecordingTotals { frames: 3, bytes: 484, oldest_at: Some(at(0)), newest_at: Some(at(200)) };
     assert_eq!(store.recording_totals(&porch).await.unwrap(), expected);
     assert_eq!(times(&store, &of(&porch, None, None), 10).await, [0, 100, 200]);
-    assert_eq!(store.recording_totals(&module("nobody")).await.unwrap(), RecordingTotals::default());
-    let nobody = store.index_frames(&frames(&module("nobody"), "a1", 64, &[0])).await;
-    assert!(matches!(nobody, Err(StoreError::NotFound(_))), "{nobody:?}");
+    assert_eq!(store.recording_totals(&module("unknown")).await.unwrap(), RecordingTotals::default());
+    let unknown = store.index_frames(&frames(&module("unknown"), "a1", 64, &[0])).await;
+    assert!(matches!(unknown, Err(StoreError::NotFound(_))), "{unknown:?}");
 }
 
 pub async fn the_nearest_next_and_previous_frame_of_a_moment_are_found(store: Arc<dyn Store>) {
-    let porch = known(&store, "porch").await;
+    let porch = add_module(&store, "porch").await;
     store.index_frames(&frames(&porch, "a1", 64, &[1000, 1100, 1200])).await.unwrap();
     store.index_frames(&frames(&porch, "b1", 64, &[500_000, 500_100])).await.unwrap();
 
@@ -117,11 +117,11 @@ pub async fn the_nearest_next_and_previous_frame_of_a_moment_are_found(store: Ar
             assert_eq!(found.map(|frame| frame.location.at), expected.map(at), "{pick:?} of {moment}");
         }
     }
-    assert_eq!(store.recorded_frame(&module("nobody"), at(0), FrameSelection::Nearest).await.unwrap(), None);
+    assert_eq!(store.recorded_frame(&module("unknown"), at(0), FrameSelection::Nearest).await.unwrap(), None);
 }
 
 pub async fn the_segments_of_a_clip_are_listed_as_one_clip(store: Arc<dyn Store>) {
-    let porch = known(&store, "porch").await;
+    let porch = add_module(&store, "porch").await;
     store.index_frames(&frames(&porch, "a1", 64, &[1000, 1100])).await.unwrap();
     store.index_frames(&frames(&porch, "a2", 64, &[1200])).await.unwrap();
     store.index_frames(&frames(&porch, "b1", 64, &[9000])).await.unwrap();
@@ -129,28 +129,28 @@ pub async fn the_segments_of_a_clip_are_listed_as_one_clip(store: Arc<dyn Store>
 
     for limit in [1, 2, 10] {
         let query = of(&porch, None, None);
-        let (found, _) = all(limit, async |page| store.clips(&query, &page).await.unwrap()).await;
+        let (found, _) = all_pages(limit, async |page| store.clips(&query, &page).await.unwrap()).await;
         let ids: Vec<_> = found.iter().map(|clip| (clip.id.as_str(), clip.frames)).collect();
         assert_eq!(ids, [("a", 3), ("b", 1), ("c", 1)]);
         assert_eq!((found[0].begun_at, found[0].ended_at, found[0].bytes), (at(1000), at(1200), 344 + 204));
         assert_eq!(found[0].reason, "continuous");
     }
-    let touched = store.clips(&of(&porch, Some(1150), Some(9001)), &page(10)).await.unwrap().items;
-    assert_eq!(touched.len(), 2);
+    let overlapping = store.clips(&of(&porch, Some(1150), Some(9001)), &page(10)).await.unwrap().items;
+    assert_eq!(overlapping.len(), 2);
 }
 
 pub async fn a_tombstone_deletes_its_segment_from_the_index_and_stays_until_removed(store: Arc<dyn Store>) {
-    let porch = known(&store, "porch").await;
+    let porch = add_module(&store, "porch").await;
     for (name, millis) in [("a1", 1000), ("a2", 2000), ("b1", 3000)] {
         store.index_frames(&frames(&porch, name, 64, &[millis])).await.unwrap();
     }
 
     store.add_tombstones(&porch, &["a1".to_owned(), "unknown".to_owned()]).await.unwrap();
 
-    let (left, _) = all(1, async |page| store.segments(&porch, &page).await.unwrap()).await;
-    assert_eq!(left.iter().map(|segment| segment.name.as_str()).collect::<Vec<_>>(), ["a2", "b1"]);
+    let (remaining, _) = all_pages(1, async |page| store.segments(&porch, &page).await.unwrap()).await;
+    assert_eq!(remaining.iter().map(|segment| segment.name.as_str()).collect::<Vec<_>>(), ["a2", "b1"]);
     assert_eq!(
-        (left[0].first_at, left[0].last_at, left[0].frames, left[0].bytes),
+        (remaining[0].first_at, remaining[0].last_at, remaining[0].frames, remaining[0].bytes),
         (at(2000), at(2000), 1, 204)
     );
     assert_eq!(times(&store, &of(&porch, None, None), 10).await, [2000, 3000]);
@@ -165,14 +165,14 @@ pub async fn a_tombstone_deletes_its_segment_from_the_index_and_stays_until_remo
 }
 
 pub async fn removing_a_module_adds_tombstones_for_its_segments(store: Arc<dyn Store>) {
-    let (porch, attic) = (known(&store, "porch").await, known(&store, "attic").await);
+    let (porch, attic) = (add_module(&store, "porch").await, add_module(&store, "attic").await);
     for of in [&porch, &attic] {
         store.set_recording(of, &RecordingSettings::default()).await.unwrap();
         store.index_frames(&frames(of, "a1", 64, &[1000])).await.unwrap();
     }
 
     store.remove_module(&porch).await.unwrap();
-    known(&store, "porch").await;
+    add_module(&store, "porch").await;
 
     assert_eq!(store.tombstones().await.unwrap(), [(porch.clone(), "a1".to_owned())]);
     assert_eq!(store.recording_totals(&porch).await.unwrap(), RecordingTotals::default());

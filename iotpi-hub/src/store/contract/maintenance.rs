@@ -1,15 +1,15 @@
-//! Expiry, thinning, notes, verification, backups.
+//! Expiry, eviction, notes, verification and backups.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
 use iotpi_core::{GapReason, NewGap, Quantity, Reading, Sample, SeriesGap, Timestamp};
 
-use super::{MANY, after, all, module, page, start};
+use super::{MAX_SERIES, after, all_pages, bounded, interleave, module, page, start};
 use crate::store::{
     Eviction, ExpiryPlan, GapQuery, ReadingQuery, SeriesExpiry, SeriesKey, Store, StoreError,
 };
 
-/// A reading of that module, taken so many seconds after the beginning.
+/// A reading that a module took `secs` seconds after the start.
 fn reading(of: &str, secs: u64) -> Reading {
     let taken_at = start().plus(Duration::from_secs(secs));
     Reading::new(module(of), Sample::new(Quantity::Temperature, secs as f64), taken_at)
@@ -18,23 +18,32 @@ fn reading(of: &str, secs: u64) -> Reading {
 async fn record(store: &Arc<dyn Store>, of: &str, secs: impl Iterator<Item = u64>) {
     let readings: Vec<_> = secs.map(|secs| reading(of, secs)).collect();
     for batch in readings.chunks(1000) {
-        store.record(batch.to_vec(), MANY, after(7)).await.unwrap();
+        store.record(batch.to_vec(), MAX_SERIES, after(7)).await.unwrap();
     }
     store.settle().await.unwrap();
 }
 
-/// When the records of that module were taken, in seconds after the beginning.
-async fn kept(store: &Arc<dyn Store>, of: &str) -> Vec<u64> {
-    let query = ReadingQuery {
+/// The readings of a module, oldest first.
+fn query(of: &str) -> ReadingQuery {
+    ReadingQuery {
         sensor: Quantity::Temperature.name(),
         module_id: Some(module(of)),
         since: None,
         until: None,
         not_after: None,
         ascending: true,
-    };
-    let (records, _) = all(1000, async |page| store.readings(&query, &page).await.unwrap()).await;
-    records.iter().map(|record| record.taken_at.since(start()).as_secs()).collect()
+    }
+}
+
+/// The times of some readings, in seconds after the start.
+fn times(readings: &[Reading]) -> Vec<u64> {
+    readings.iter().map(|reading| reading.taken_at.since(start()).as_secs()).collect()
+}
+
+/// The times of all stored readings of a module.
+async fn stored_times(store: &Arc<dyn Store>, of: &str) -> Vec<u64> {
+    let query = query(of);
+    times(&all_pages(1000, async |page| store.readings(&query, &page).await.unwrap()).await.0)
 }
 
 fn at(secs: u64) -> Option<Timestamp> {
@@ -45,8 +54,9 @@ fn raw(before: Option<Timestamp>) -> ExpiryPlan {
     ExpiryPlan { raw_before: before, ..ExpiryPlan::default() }
 }
 
-/// Records go in stretches of at most so many: a record that is old enough may stay as long as its stretch has a younger one.
-const STRETCH: u64 = 4096;
+/// The maximum number of readings that are deleted together. An old reading may remain while a newer one of
+/// these is not old enough.
+const MAX_DELETED_TOGETHER: u64 = 4096;
 
 pub async fn expiry_deletes_old_readings_but_never_the_newest_of_a_series(store: Arc<dyn Store>) {
     record(&store, "attic", 0..10_000).await;
@@ -54,10 +64,13 @@ pub async fn expiry_deletes_old_readings_but_never_the_newest_of_a_series(store:
 
     let report = store.expire(&raw(at(5000)), false).await.unwrap();
 
-    let attic = kept(&store, "attic").await;
-    assert!(attic[0] <= 5000 && attic[0] > 5000 - STRETCH, "from {}", attic[0]);
+    let attic = stored_times(&store, "attic").await;
+    assert!(attic[0] <= 5000 && attic[0] > 5000 - MAX_DELETED_TOGETHER, "from {}", attic[0]);
     assert_eq!(attic, (attic[0]..10_000).collect::<Vec<_>>());
-    assert!(kept(&store, "shed").await.ends_with(&[2]), "a series has at least one record");
+    assert!(
+        stored_times(&store, "shed").await.ends_with(&[2]),
+        "the newest reading of a series never expires"
+    );
     assert_eq!((report.raw.gone, report.raw.of), (attic[0], 10_003));
     assert_eq!(report.newest_at, at(7));
 }
@@ -65,12 +78,12 @@ pub async fn expiry_deletes_old_readings_but_never_the_newest_of_a_series(store:
 pub async fn a_dry_run_deletes_nothing_and_returns_the_same_counts(store: Arc<dyn Store>) {
     record(&store, "attic", 0..10_000).await;
 
-    let would = store.expire(&raw(at(6000)), true).await.unwrap();
+    let planned = store.expire(&raw(at(6000)), true).await.unwrap();
 
-    assert!(would.raw.gone > 6000 - STRETCH && would.raw.of == 10_000, "{would:?}");
-    assert_eq!(kept(&store, "attic").await.len(), 10_000);
-    assert_eq!(store.expire(&raw(at(6000)), false).await.unwrap().raw, would.raw);
-    assert_eq!(kept(&store, "attic").await.len() as u64, 10_000 - would.raw.gone);
+    assert!(planned.raw.gone > 6000 - MAX_DELETED_TOGETHER && planned.raw.of == 10_000, "{planned:?}");
+    assert_eq!(stored_times(&store, "attic").await.len(), 10_000);
+    assert_eq!(store.expire(&raw(at(6000)), false).await.unwrap().raw, planned.raw);
+    assert_eq!(stored_times(&store, "attic").await.len() as u64, 10_000 - planned.raw.gone);
 }
 
 pub async fn rollups_remain_after_their_readings_and_expire_separately(store: Arc<dyn Store>) {
@@ -85,18 +98,19 @@ pub async fn rollups_remain_after_their_readings_and_expire_separately(store: Ar
     };
     let minute = Duration::from_secs(60);
     let counted = async || {
-        let (minutes, _) = all(1000, async |page| store.buckets(&query, minute, &page).await.unwrap()).await;
+        let (minutes, _) =
+            all_pages(1000, async |page| store.buckets(&query, minute, &page).await.unwrap()).await;
         minutes.iter().filter_map(|bucket| bucket.count).sum::<u64>()
     };
 
     store.expire(&raw(at(9000)), false).await.unwrap();
-    let of_all = counted().await;
+    let before = counted().await;
     let plan = ExpiryPlan { minutes_before: at(5000), ..ExpiryPlan::default() };
     let report = store.expire(&plan, false).await.unwrap();
 
-    assert_eq!(of_all, 10_000);
-    let of_the_rest = counted().await;
-    assert!((5000..=5060).contains(&of_the_rest), "{of_the_rest}");
+    assert_eq!(before, 10_000);
+    let remaining = counted().await;
+    assert!((5000..=5060).contains(&remaining), "{remaining}");
     assert!(report.minutes.gone > 80 && report.minutes.of > 160 && report.raw.gone == 0, "{report:?}");
 }
 
@@ -110,7 +124,8 @@ pub async fn gaps_expire_with_their_readings_and_their_numbers_stay_lost(store: 
     };
     let id = module("attic");
     let temperature = || Some(Quantity::Temperature);
-    // Two are old, one of them by the hub's clock only; one names no series; one is of readings that are kept.
+    // Two gaps are old, one of them only by the hub's clock. One has no series, one is in readings that never
+    // expire, and one is recent.
     store.record_gap(&id, &gap(1, temperature(), 100), after(100)).await.unwrap();
     store.record_gap(&id, &gap(11, temperature(), 1_000_000), after(200)).await.unwrap();
     store.record_gap(&id, &gap(21, None, 0), after(300)).await.unwrap();
@@ -123,9 +138,9 @@ pub async fn gaps_expire_with_their_readings_and_their_numbers_stay_lost(store: 
     let before = store.gaps(&GapQuery::default(), &page(100)).await.unwrap().items.len();
     store.expire(&plan, false).await.unwrap();
 
-    let left = store.gaps(&GapQuery::default(), &page(100)).await.unwrap().items;
-    let kinds: Vec<_> = left.iter().map(|gap| gap.kind.clone()).collect();
-    assert_eq!(before, 5, "a dry run takes nothing");
+    let remaining = store.gaps(&GapQuery::default(), &page(100)).await.unwrap().items;
+    let kinds: Vec<_> = remaining.iter().map(|gap| gap.kind.clone()).collect();
+    assert_eq!(before, 5, "a dry run deletes nothing");
     assert_eq!(kinds, [Some(Quantity::Humidity.name()), Some(Quantity::Temperature.name())]);
     let account = store.delivery(&id).await.unwrap().total.unwrap();
     assert_eq!((account.lost, account.missing), (50, 0));
@@ -137,7 +152,7 @@ pub async fn an_expiry_plan_without_a_time_deletes_nothing(store: Arc<dyn Store>
     let report = store.expire(&ExpiryPlan::default(), false).await.unwrap();
 
     assert_eq!((report.raw.gone, report.raw.of), (0, 10));
-    assert_eq!(kept(&store, "attic").await.len(), 10);
+    assert_eq!(stored_times(&store, "attic").await.len(), 10);
 }
 
 pub async fn the_first_expiry_rule_that_matches_a_series_applies(store: Arc<dyn Store>) {
@@ -151,27 +166,35 @@ pub async fn the_first_expiry_rule_that_matches_a_series_applies(store: Arc<dyn 
 
     store.expire(&plan, false).await.unwrap();
 
-    let count = async |of| kept(&store, of).await.len() as u64;
+    let count = async |of| stored_times(&store, of).await.len() as u64;
     assert_eq!(count("attic").await, 10_000);
-    assert!(count("cellar").await <= STRETCH);
+    assert!(count("cellar").await <= MAX_DELETED_TOGETHER);
     let shed = count("shed").await;
-    assert!((5000..5000 + STRETCH).contains(&shed), "a rule for another type is none for this one: {shed}");
+    assert!(
+        (5000..5000 + MAX_DELETED_TOGETHER).contains(&shed),
+        "a rule for another type does not apply: {shed} readings"
+    );
 }
 
 pub async fn writes_are_acknowledged_between_the_steps_of_an_expiry(store: Arc<dyn Store>) {
     record(&store, "attic", 0..40_000).await;
-    let (expiring, plan) = (Arc::clone(&store), raw(at(39_999)));
-    let expiry = tokio::spawn(async move { expiring.expire(&plan, false).await });
+    let (plan, attic) = (raw(at(39_999)), query("attic"));
+    let oldest = async || times(&store.readings(&attic, &page(1)).await.unwrap().items)[0];
+    let mut oldest_after_write = Vec::new();
 
-    let mut written = 0;
-    while !expiry.is_finished() {
-        store.record(vec![reading("shed", written)], MANY, after(7)).await.unwrap();
-        written += 1;
-    }
+    let write = async |n| {
+        store.record(vec![reading("shed", n)], MAX_SERIES, after(7)).await.unwrap();
+        oldest_after_write.push(oldest().await);
+    };
+    let (report, written) = bounded(interleave(store.expire(&plan, false), write)).await;
 
-    assert!(expiry.await.unwrap().unwrap().raw.gone >= 40_000 - STRETCH);
-    assert!(written > 1, "the first write waited for the whole expiry");
-    assert_eq!(kept(&store, "shed").await.len() as u64, written);
+    assert!(report.unwrap().raw.gone >= 40_000 - MAX_DELETED_TOGETHER);
+    assert_eq!(stored_times(&store, "shed").await.len() as u64, written);
+    // Writes were acknowledged when a part of the readings was deleted, so the expiry is not a single step.
+    let end = oldest().await;
+    oldest_after_write.retain(|oldest| (1..end).contains(oldest));
+    oldest_after_write.dedup();
+    assert!(oldest_after_write.len() > 1, "writes wait for the whole expiry: {oldest_after_write:?}");
 }
 
 pub async fn eviction_deletes_the_oldest_readings_first_and_ends(store: Arc<dyn Store>) {
@@ -179,21 +202,29 @@ pub async fn eviction_deletes_the_oldest_readings_first_and_ends(store: Arc<dyn 
     record(&store, "shed", 2000..12_000).await;
     let before = start().plus(Duration::from_secs(9000));
 
-    let thinning = Eviction { before, spared_bytes: 0, most: 1 };
-    assert_eq!(store.thin(thinning, after(7)).await.unwrap(), 1);
-    let (attic, shed) = (kept(&store, "attic").await, kept(&store, "shed").await);
-    assert!(attic.len() < 10_000 && attic.last() == Some(&9999), "the oldest go, the newest stays");
-    assert_eq!(shed.len(), 10_000, "younger ones of another series stay meanwhile");
+    let step = Eviction { before, spared_bytes: 0, most: 1 };
+    assert_eq!(store.thin(step, after(7)).await.unwrap(), 1);
+    let (attic, shed) = (stored_times(&store, "attic").await, stored_times(&store, "shed").await);
+    assert!(
+        attic.len() < 10_000 && attic.last() == Some(&9999),
+        "the oldest readings are deleted, the newest is not"
+    );
+    assert_eq!(shed.len(), 10_000, "another series with newer readings is unchanged");
 
-    let mut steps = 0;
-    while store.thin(thinning, after(7)).await.unwrap() > 0 {
-        steps += 1;
-        assert!(steps < 10_000, "thinning ends");
-    }
+    evict_all(&store, step).await;
     for (of, end) in [("attic", 10_000), ("shed", 12_000)] {
-        let first = kept(&store, of).await[0];
-        assert!(first > 9000 - STRETCH && first <= 9000, "{of} from {first}");
-        assert_eq!(kept(&store, of).await, (first..end).collect::<Vec<_>>());
+        let first = stored_times(&store, of).await[0];
+        assert!(first > 9000 - MAX_DELETED_TOGETHER && first <= 9000, "{of} from {first}");
+        assert_eq!(stored_times(&store, of).await, (first..end).collect::<Vec<_>>());
+    }
+}
+
+/// Evicts until nothing is left to evict.
+async fn evict_all(store: &Arc<dyn Store>, eviction: Eviction) {
+    let mut calls = 0;
+    while store.thin(eviction, after(7)).await.unwrap() > 0 {
+        calls += 1;
+        assert!(calls < 10_000, "eviction ends");
     }
 }
 
@@ -223,39 +254,34 @@ pub async fn disk_use_includes_the_space_that_eviction_freed(store: Arc<dyn Stor
     record(&store, "attic", 0..20_000).await;
     let full = store.disk_use().await.unwrap();
     let before = start().plus(Duration::from_secs(20_000));
-    while store.thin(Eviction { before, spared_bytes: 0, most: 9 }, after(7)).await.unwrap() > 0 {}
-    let thinned = store.disk_use().await.unwrap();
+    evict_all(&store, Eviction { before, spared_bytes: 0, most: 9 }).await;
+    let evicted = store.disk_use().await.unwrap();
 
     assert!(full.database_bytes > 0 && full.reusable_bytes < full.database_bytes, "{full:?}");
-    assert!(thinned.reusable_bytes > full.reusable_bytes, "{full:?} {thinned:?}");
+    assert!(evicted.reusable_bytes > full.reusable_bytes, "{full:?} {evicted:?}");
 }
 
 pub async fn a_backup_is_a_snapshot_of_one_moment(store: Arc<dyn Store>) {
     let Some(folder) = folder(&store) else { return };
     record(&store, "attic", 0..3000).await;
     let to = folder.join("copy.db");
-    let (copied, target) = (Arc::clone(&store), to.clone());
-    let backup = tokio::spawn(async move { copied.backup(&target).await });
 
-    let mut written = 0;
-    while !backup.is_finished() {
-        record(&store, "shed", 2 * written..2 * written + 2).await;
-        written += 1;
-    }
+    let write = async |n| record(&store, "shed", 2 * n..2 * n + 2).await;
+    let (made, written) = bounded(interleave(store.backup(&to), write)).await;
 
-    let made = backup.await.unwrap().unwrap();
+    let made = made.unwrap();
     assert!(made.bytes > 0 && written > 0);
-    // Before the copy is opened: an engine may tidy up when it opens.
+    // The copy is verified before it is opened, because an engine may change a file when it opens it.
     let found = crate::store::verify(&to, true).await.unwrap();
     assert!(found.is_sound() && found.rows == made.rows, "{found:?} {made:?}");
     let url = format!("sqlite://{}", to.display());
     let copy = crate::store::open(&url).await.unwrap();
-    assert_eq!(kept(&copy, "attic").await.len(), 3000);
-    let shed = kept(&copy, "shed").await.len();
-    assert!(shed.is_multiple_of(2) && shed as u64 <= 2 * written, "whole batches: {shed}");
+    assert_eq!(stored_times(&copy, "attic").await.len(), 3000);
+    let shed = stored_times(&copy, "shed").await.len();
+    assert!(shed.is_multiple_of(2) && shed as u64 <= 2 * written, "complete batches: {shed}");
     assert!(copy.verify(true).await.unwrap().is_sound());
     copy.close().await.unwrap();
-    assert_eq!(kept(&store, "shed").await.len() as u64, 2 * written);
+    assert_eq!(stored_times(&store, "shed").await.len() as u64, 2 * written);
 }
 
 pub async fn a_backup_never_replaces_a_file(store: Arc<dyn Store>) {
@@ -275,7 +301,7 @@ pub async fn a_backup_never_replaces_a_file(store: Arc<dyn Store>) {
     assert!(store.recent(&key, 1, None).await.unwrap().is_empty() && store.modules(&page(1)).await.is_ok());
 }
 
-/// Where the store keeps its file; nothing when it keeps none.
+/// The folder of the store's file, if it has one.
 fn folder(store: &Arc<dyn Store>) -> Option<std::path::PathBuf> {
     store.file().and_then(Path::parent).map(Path::to_owned)
 }

@@ -1,11 +1,12 @@
-//! What every engine promises, each promise a test. An engine only says how it opens an empty store.
+//! The contract of the store: one test for each promise that every engine must keep. An engine provides only
+//! a function that opens an empty store.
 //!
 //! ```no_run
 //! # mod engine {
 //! use std::sync::Arc;
 //! use iotpi_hub::store::{self, Store};
 //!
-//! /// An empty store, and what must live as long as it does.
+//! /// An empty store, and a guard that must live as long as the store.
 //! async fn fresh() -> (Arc<dyn Store>, impl Sized) {
 //!     (store::open("sqlite::memory:").await.expect("a database in memory"), ())
 //! }
@@ -14,8 +15,8 @@
 //! # }
 //! # fn main() {}
 //! ```
-#![allow(missing_docs, reason = "the name of a promise is its sentence")]
-#![allow(clippy::missing_panics_doc, reason = "a promise that is broken panics")]
+#![allow(missing_docs, reason = "the name of a promise is its documentation")]
+#![allow(clippy::missing_panics_doc, reason = "a broken promise panics")]
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
 pub mod buckets;
@@ -32,17 +33,21 @@ pub mod started;
 pub mod submission;
 pub mod users;
 
-use std::{sync::Arc, time::Duration};
+use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use iotpi_core::{ModuleId, Page, Timestamp};
 
 use super::{Now, PageRequest, Steady, Store};
 
-/// Generates one test a promise. Give it the name of an async function that answers an empty store and a guard.
+/// Generates one test for each promise. Its argument is an async function that returns an empty store and a
+/// guard.
 #[macro_export]
 macro_rules! store_contract {
     ($fresh:ident) => {
-        $crate::store_contract! { @promises $fresh;
+        $crate::store_contract! { @list tests $fresh }
+    };
+    (@list $expand:ident $($fresh:ident)?) => {
+        $crate::store_contract! { @$expand $($fresh)?;
             readings:
                 a_reading_is_returned_as_it_was_recorded,
                 a_value_that_is_not_finite_is_stored_as_no_data,
@@ -208,27 +213,30 @@ macro_rules! store_contract {
             ;
         }
     };
-    (@promises $fresh:ident; $($part:ident: $($promise:ident,)* ;)*) => {$(
-        mod $part {
+    (@tests $fresh:ident; $($file:ident: $($promise:ident,)* ;)*) => {$(
+        mod $file {
             $(
                 #[tokio::test]
                 async fn $promise() {
                     let (store, _guard) = super::$fresh().await;
-                    $crate::store::contract::$part::$promise(store).await;
+                    $crate::store::contract::$file::$promise(store).await;
                 }
             )*
         }
     )*};
+    (@names; $($file:ident: $($promise:ident,)* ;)*) => {
+        [$((stringify!($file), vec![$(stringify!($promise)),*])),*]
+    };
 }
 
-/// The hub's limit on series in these tests.
-const MANY: u64 = 10_000;
+/// The maximum number of series in these tests.
+const MAX_SERIES: u64 = 10_000;
 
 fn start() -> Timestamp {
     Timestamp::from_micros(1_795_472_000_000_000)
 }
 
-/// So many seconds after the tests' beginning, on both clocks; the steady one is a little behind, as it may be.
+/// The time `secs` seconds after [`start`]. The steady clock is slightly behind, which is allowed.
 fn after(secs: u64) -> Now {
     let wall = start().plus(Duration::from_secs(secs));
     Now { wall, steady: Steady(wall.minus(Duration::from_millis(250))) }
@@ -242,13 +250,14 @@ fn page(limit: u32) -> PageRequest {
     PageRequest { limit, cursor: None }
 }
 
-/// Follows a list to its end: its items, and how many each page had.
-async fn all<T>(limit: u32, mut next: impl AsyncFnMut(PageRequest) -> Page<T>) -> (Vec<T>, Vec<usize>) {
+/// Reads all pages of a list. Returns its items, and the number of items on each page.
+async fn all_pages<T>(limit: u32, mut next: impl AsyncFnMut(PageRequest) -> Page<T>) -> (Vec<T>, Vec<usize>) {
     let (mut items, mut sizes) = (Vec::new(), Vec::new());
     let mut request = page(limit);
     loop {
         let page = next(request).await;
         sizes.push(page.items.len());
+        assert!(sizes.len() < 10_000, "the list has a last page");
         items.extend(page.items);
         match page.next {
             None => return (items, sizes),
@@ -257,8 +266,28 @@ async fn all<T>(limit: u32, mut next: impl AsyncFnMut(PageRequest) -> Page<T>) -
     }
 }
 
-/// A module the store knows.
-async fn known(store: &Arc<dyn Store>, id: &str) -> ModuleId {
+/// Awaits an event that always happens if the engine keeps its promises. The limit only ends a test that
+/// hangs.
+async fn bounded<T>(event: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(60), event).await.expect("the event happens within a minute")
+}
+
+/// Calls `write` until `task` is ready, and polls `task` once before each call: a write completes before
+/// `task` can continue. Returns the result of `task` and the number of writes.
+async fn interleave<T>(task: impl Future<Output = T>, mut write: impl AsyncFnMut(u64)) -> (T, u64) {
+    let mut task = pin!(task);
+    let mut written = 0;
+    loop {
+        match poll_fn(|context| Poll::Ready(task.as_mut().poll(context))).await {
+            Poll::Ready(result) => return (result, written),
+            Poll::Pending => write(written).await,
+        }
+        written += 1;
+    }
+}
+
+/// Creates a module.
+async fn add_module(store: &Arc<dyn Store>, id: &str) -> ModuleId {
     let id = module(id);
     store.touch(&[(id.clone(), start())], after(0)).await.unwrap();
     id
@@ -266,29 +295,34 @@ async fn known(store: &Arc<dyn Store>, id: &str) -> ModuleId {
 
 #[cfg(test)]
 mod tests {
+    use std::{collections::BTreeMap, fs};
+
+    /// The folder is read, so that neither a file nor a promise can be left out of the list.
     #[test]
-    fn every_promise_is_in_the_list() {
-        let list = include_str!("mod.rs");
-        for part in [
-            include_str!("readings.rs"),
-            include_str!("buckets.rs"),
-            include_str!("dedup.rs"),
-            include_str!("modules.rs"),
-            include_str!("started.rs"),
-            include_str!("commands.rs"),
-            include_str!("submission.rs"),
-            include_str!("pages.rs"),
-            include_str!("users.rs"),
-            include_str!("maintenance.rs"),
-            include_str!("engine.rs"),
-            include_str!("fairness.rs"),
-            include_str!("frame_index.rs"),
-        ] {
-            let promises =
-                part.lines().filter_map(|line| line.strip_prefix("pub async fn ")?.split('(').next());
-            for promise in promises {
-                assert!(list.contains(&format!(" {promise},\n")), "{promise} is not in `store_contract!`");
+    fn every_promise_in_the_folder_is_in_the_list_of_its_file() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/store/contract");
+        let mut written = BTreeMap::new();
+        for entry in fs::read_dir(folder).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            let file = name.strip_suffix(".rs").unwrap_or_else(|| panic!("{name} is not a file of promises"));
+            if file == "mod" {
+                continue;
             }
+            let source = fs::read_to_string(format!("{folder}/{name}")).unwrap();
+            let promise = |line: &str| {
+                let name = line.strip_prefix("pub async fn ")?.strip_suffix("(store: Arc<dyn Store>) {");
+                Some(name.unwrap_or_else(|| panic!("{file}: `{line}` is not a promise")).to_owned())
+            };
+            let mut promises: Vec<_> = source.lines().filter_map(promise).collect();
+            promises.sort();
+            written.insert(file.to_owned(), promises);
         }
+
+        let listed = crate::store_contract!(@list names).map(|(file, mut promises)| {
+            promises.sort_unstable();
+            (file.to_owned(), promises.into_iter().map(str::to_owned).collect::<Vec<_>>())
+        });
+
+        assert_eq!(BTreeMap::from(listed), written);
     }
 }

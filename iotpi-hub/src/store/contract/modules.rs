@@ -1,11 +1,11 @@
-//! Modules.
+//! Modules: manifest, state, last contact and removal.
 
 use std::sync::Arc;
 
 use iotpi_core::{CommandOutcome, CommandReport, Manifest, Quantity, Reading, Sample};
 use serde_json::{Map, Value, json};
 
-use super::{MANY, after, all, commands, known, module, page, start, users};
+use super::{MAX_SERIES, add_module, after, all_pages, commands, module, page, start, users};
 use crate::store::{ModuleRecord, Now, ReadingQuery, Result, SeriesKey, Store, StoreError};
 
 fn manifest(text: &str) -> Manifest {
@@ -88,7 +88,7 @@ pub async fn the_last_touch_sets_last_seen_at_even_to_an_earlier_time(store: Arc
     let (a, b) = (module("a"), module("b"));
     store.touch(&[(a.clone(), after(5).wall), (b.clone(), after(6).wall)], after(6)).await.unwrap();
 
-    // The clock was set back: what it says now counts.
+    // The clock was set back: its current time counts.
     store.touch(&[(a.clone(), after(2).wall)], after(2)).await.unwrap();
     store.touch(&[], after(9)).await.unwrap();
 
@@ -100,11 +100,11 @@ pub async fn the_last_touch_sets_last_seen_at_even_to_an_earlier_time(store: Arc
 pub async fn modules_are_listed_by_id(store: Arc<dyn Store>) {
     let ids = ["0", "a", "a-1", "a_1", "b", "zz"];
     for id in ids.iter().rev() {
-        known(&store, id).await;
+        add_module(&store, id).await;
     }
 
     for limit in [1, 2, 6, 7] {
-        let (found, _) = all(limit, async |page| store.modules(&page).await.unwrap()).await;
+        let (found, _) = all_pages(limit, async |page| store.modules(&page).await.unwrap()).await;
 
         let found: Vec<_> = found.iter().map(|module| module.id.as_str()).collect();
         assert_eq!(found, ids, "limit {limit}");
@@ -114,17 +114,18 @@ pub async fn modules_are_listed_by_id(store: Arc<dyn Store>) {
 pub async fn removing_a_module_deletes_everything_that_belongs_to_it(store: Arc<dyn Store>) {
     let (led, other) = (module("led"), module("other"));
     let reading = |of| Reading::new(of, Sample::new(Quantity::Temperature, 1.0), start());
-    store.record(vec![reading(led.clone()), reading(other.clone())], MANY, after(0)).await.unwrap();
+    store.record(vec![reading(led.clone()), reading(other.clone())], MAX_SERIES, after(0)).await.unwrap();
     report_state(&store, "led", &state(json!({"on": true})), after(0)).await.unwrap();
-    let order = commands::order("led", "gone", 60);
-    store.submit(&order, 100, after(0)).await.unwrap();
-    store.submit(&commands::order("other", "stays", 60), 100, after(0)).await.unwrap();
+    let command = commands::new_command("led", "led-command", 60);
+    store.submit(&command, commands::MAX_WAITING, after(0)).await.unwrap();
+    let other_command = commands::new_command("other", "other-command", 60);
+    store.submit(&other_command, commands::MAX_WAITING, after(0)).await.unwrap();
     store.add_token(&[1; 32], &users::token("led-token", Some("led"))).await.unwrap();
     store.add_token(&[2; 32], &users::token("other-token", Some("other"))).await.unwrap();
 
     store.remove_module(&led).await.unwrap();
 
-    let everything = ReadingQuery {
+    let query = ReadingQuery {
         sensor: Quantity::Temperature.name(),
         module_id: None,
         since: None,
@@ -133,23 +134,23 @@ pub async fn removing_a_module_deletes_everything_that_belongs_to_it(store: Arc<
         ascending: true,
     };
     assert_eq!(store.module(&led).await.unwrap(), None);
-    assert_eq!(store.readings(&everything, &page(10)).await.unwrap().items.len(), 1);
+    assert_eq!(store.readings(&query, &page(10)).await.unwrap().items.len(), 1);
     assert_eq!(store.newest(None, None, &page(10)).await.unwrap().items.len(), 1);
-    assert_eq!(store.command(&order.id).await.unwrap(), None);
+    assert_eq!(store.command(&command.id).await.unwrap(), None);
     assert_eq!(store.token(&[1; 32]).await.unwrap(), None);
-    assert!(store.command(&"stays".to_owned()).await.unwrap().is_some());
+    assert!(store.command(&other_command.id).await.unwrap().is_some());
     assert!(store.token(&[2; 32]).await.unwrap().is_some());
 
-    // One of the same name begins anew.
-    store.record(vec![reading(led.clone())], MANY, after(1)).await.unwrap();
-    let series = SeriesKey { module_id: led.clone(), sensor: everything.sensor.clone() };
+    // A new module with the same id starts empty.
+    store.record(vec![reading(led.clone())], MAX_SERIES, after(1)).await.unwrap();
+    let series = SeriesKey { module_id: led.clone(), sensor: query.sensor.clone() };
     assert_eq!(store.recent(&series, 10, None).await.unwrap().len(), 1);
     assert_eq!(store.commands(&led, &page(10)).await.unwrap().items, []);
     assert_eq!(store.module(&led).await.unwrap().unwrap().state, None);
 }
 
 pub async fn removing_an_unknown_module_is_refused(store: Arc<dyn Store>) {
-    let answer = store.remove_module(&module("nobody")).await;
+    let answer = store.remove_module(&module("unknown")).await;
 
     assert!(matches!(answer, Err(StoreError::NotFound(_))), "{answer:?}");
 }

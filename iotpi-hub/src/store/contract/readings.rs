@@ -1,10 +1,10 @@
-//! Records and their series.
+//! Readings and series: writing, queries, pages and buckets.
 
 use std::{sync::Arc, time::Duration};
 
 use iotpi_core::{Outcome, Quantity, Reading, SensorType, TimeSource, Timestamp, Unit};
 
-use super::{MANY, after, all, module, page, start};
+use super::{MAX_SERIES, after, all_pages, module, page, start};
 use crate::store::{PageRequest, ReadingQuery, Recorded, SeriesKey, Store, StoreError};
 
 fn sensor(name: &str) -> SensorType {
@@ -27,7 +27,8 @@ fn temperature(of: &str, secs: i64, value: f64) -> Reading {
     }
 }
 
-fn gap(of: &str, secs: i64, reason: &str) -> Reading {
+/// A reading without a value.
+fn no_data(of: &str, secs: i64, reason: &str) -> Reading {
     Reading { outcome: Outcome::no_data(reason), ..temperature(of, secs, 0.0) }
 }
 
@@ -48,10 +49,10 @@ fn query(name: &str) -> ReadingQuery {
 }
 
 async fn record(store: &Arc<dyn Store>, readings: &[Reading]) {
-    store.record(readings.to_vec(), MANY, after(0)).await.unwrap();
+    store.record(readings.to_vec(), MAX_SERIES, after(0)).await.unwrap();
 }
 
-async fn every(store: &Arc<dyn Store>, query: &ReadingQuery) -> Vec<Reading> {
+async fn first_page(store: &Arc<dyn Store>, query: &ReadingQuery) -> Vec<Reading> {
     store.readings(query, &page(1000)).await.unwrap().items
 }
 
@@ -60,34 +61,34 @@ fn values(readings: &[Reading]) -> Vec<f64> {
 }
 
 pub async fn a_reading_is_returned_as_it_was_recorded(store: Arc<dyn Store>) {
-    let taken = [
+    let recorded = [
         temperature("attic", 0, -12.345_678_9),
-        gap("attic", 1, "no answer from 0x76"),
+        no_data("attic", 1, "no answer from 0x76"),
         custom("attic", "soil-moisture", "bunches", f64::MAX),
     ];
 
-    record(&store, &taken).await;
+    record(&store, &recorded).await;
 
-    assert_eq!(every(&store, &query("temperature")).await, [taken[1].clone(), taken[0].clone()]);
-    assert_eq!(every(&store, &query("soil-moisture")).await, [taken[2].clone()]);
-    assert_eq!(every(&store, &query("pressure")).await, []);
+    assert_eq!(first_page(&store, &query("temperature")).await, [recorded[1].clone(), recorded[0].clone()]);
+    assert_eq!(first_page(&store, &query("soil-moisture")).await, [recorded[2].clone()]);
+    assert_eq!(first_page(&store, &query("pressure")).await, []);
 }
 
 pub async fn a_value_that_is_not_finite_is_stored_as_no_data(store: Arc<dyn Store>) {
     record(&store, &[temperature("attic", 0, f64::NAN), temperature("attic", 1, f64::INFINITY)]).await;
 
-    let kept = every(&store, &query("temperature")).await;
+    let stored = first_page(&store, &query("temperature")).await;
 
-    assert_eq!(kept.len(), 2);
-    assert!(kept.iter().all(|reading| matches!(reading.outcome, Outcome::NoData(_))), "{kept:?}");
+    assert_eq!(stored.len(), 2);
+    assert!(stored.iter().all(|reading| matches!(reading.outcome, Outcome::NoData(_))), "{stored:?}");
 }
 
 pub async fn unknown_modules_are_created_and_returned_once(store: Arc<dyn Store>) {
     let batch =
         vec![temperature("attic", 0, 1.0), temperature("cellar", 0, 1.0), temperature("attic", 1, 1.0)];
 
-    let first = store.record(batch.clone(), MANY, after(7)).await.unwrap();
-    let second = store.record(batch, MANY, after(8)).await.unwrap();
+    let first = store.record(batch.clone(), MAX_SERIES, after(7)).await.unwrap();
+    let second = store.record(batch, MAX_SERIES, after(8)).await.unwrap();
 
     assert_eq!(first.new_modules, [module("attic"), module("cellar")]);
     assert_eq!(second, Recorded::default());
@@ -106,14 +107,14 @@ pub async fn a_batch_is_stored_completely_or_not_at_all(store: Arc<dyn Store>) {
                 temperature("cellar", 0, 1.0),
                 custom("attic", "soil", "bananas", 1.0),
             ],
-            MANY,
+            MAX_SERIES,
             after(0),
         )
         .await;
 
     assert!(matches!(refused, Err(StoreError::OtherUnit { index: 2, .. })), "{refused:?}");
-    assert_eq!(every(&store, &query("temperature")).await, []);
-    assert_eq!(every(&store, &query("soil")).await.len(), 1);
+    assert_eq!(first_page(&store, &query("temperature")).await, []);
+    assert_eq!(first_page(&store, &query("soil")).await.len(), 1);
     assert_eq!(store.module(&module("cellar")).await.unwrap(), None);
     assert_eq!(store.series().await.unwrap().len(), 1);
 }
@@ -123,7 +124,7 @@ pub async fn a_reading_in_another_unit_than_its_series_is_refused(store: Arc<dyn
     record(&store, &[custom("attic", "soil", "bunches", 1.0), custom("cellar", "soil", "bananas", 1.0)])
         .await;
 
-    let refused = store.record(vec![custom("attic", "soil", "bananas", 1.0)], MANY, after(0)).await;
+    let refused = store.record(vec![custom("attic", "soil", "bananas", 1.0)], MAX_SERIES, after(0)).await;
 
     assert!(matches!(refused, Err(StoreError::OtherUnit { index: 0, unit }) if unit == bunches));
     let key = |of| SeriesKey { module_id: module(of), sensor: sensor("soil") };
@@ -153,13 +154,13 @@ pub async fn readings_are_filtered_by_module_and_time(store: Arc<dyn Store>) {
     let since = ReadingQuery { since: Some(at(3)), ..attic.clone() };
     let until = ReadingQuery { until: Some(at(3)), ..attic.clone() };
     let between = ReadingQuery { since: Some(at(1)), until: Some(at(2)), ..query("temperature") };
-    let nobodys = ReadingQuery { module_id: Some(module("nobody")), ..query("temperature") };
+    let unknown = ReadingQuery { module_id: Some(module("unknown")), ..query("temperature") };
 
-    assert_eq!(values(&every(&store, &attic).await), [4.0, 3.0, 2.0, 1.0, 0.0]);
-    assert_eq!(values(&every(&store, &since).await), [4.0, 3.0], "since is inclusive");
-    assert_eq!(values(&every(&store, &until).await), [2.0, 1.0, 0.0], "until is exclusive");
-    assert_eq!(values(&every(&store, &between).await), [11.0, 1.0]);
-    assert_eq!(every(&store, &nobodys).await, []);
+    assert_eq!(values(&first_page(&store, &attic).await), [4.0, 3.0, 2.0, 1.0, 0.0]);
+    assert_eq!(values(&first_page(&store, &since).await), [4.0, 3.0], "since is inclusive");
+    assert_eq!(values(&first_page(&store, &until).await), [2.0, 1.0, 0.0], "until is exclusive");
+    assert_eq!(values(&first_page(&store, &between).await), [11.0, 1.0]);
+    assert_eq!(first_page(&store, &unknown).await, []);
 }
 
 pub async fn readings_of_one_microsecond_are_ordered_by_module_then_arrival(store: Arc<dyn Store>) {
@@ -169,22 +170,23 @@ pub async fn readings_of_one_microsecond_are_ordered_by_module_then_arrival(stor
 
     let ascending = ReadingQuery { ascending: true, ..query("temperature") };
 
-    assert_eq!(values(&every(&store, &ascending).await), [1.0, 2.0, 4.0, 3.0]);
-    assert_eq!(values(&every(&store, &query("temperature")).await), [3.0, 4.0, 2.0, 1.0]);
+    assert_eq!(values(&first_page(&store, &ascending).await), [1.0, 2.0, 4.0, 3.0]);
+    assert_eq!(values(&first_page(&store, &query("temperature")).await), [3.0, 4.0, 2.0, 1.0]);
 }
 
 pub async fn readings_are_paged_in_ascending_and_descending_order(store: Arc<dyn Store>) {
-    let taken: Vec<_> =
+    let recorded: Vec<_> =
         (0..21).map(|n: i64| temperature(["a", "b", "c"][n as usize % 3], n / 2, n as f64)).collect();
-    record(&store, &taken).await;
+    record(&store, &recorded).await;
 
     for (limit, sizes) in [(1, vec![1; 21]), (4, vec![4, 4, 4, 4, 4, 1]), (7, vec![7; 3]), (1000, vec![21])] {
         for ascending in [true, false] {
             let query = ReadingQuery { ascending, ..query("temperature") };
 
-            let (found, pages) = all(limit, async |page| store.readings(&query, &page).await.unwrap()).await;
+            let (found, pages) =
+                all_pages(limit, async |page| store.readings(&query, &page).await.unwrap()).await;
 
-            let mut expected = taken.clone();
+            let mut expected = recorded.clone();
             expected.sort_by_key(|reading| (reading.taken_at, reading.module_id.clone()));
             let mut expected = values(&expected);
             if !ascending {
@@ -231,30 +233,30 @@ pub async fn a_cursor_of_another_list_is_refused(store: Arc<dyn Store>) {
     assert!(matches!(store.newest(None, None, &with(&cursor)).await, Err(StoreError::BadCursor)));
     assert!(matches!(store.modules(&with(&cursor)).await, Err(StoreError::BadCursor)));
     let half = &cursor[..cursor.len() / 2];
-    for nonsense in ["", "x", "0", "%00", "🙂", half, &format!("{cursor}00")] {
-        let answer = store.readings(&whole, &with(nonsense)).await;
-        assert!(matches!(answer, Err(StoreError::BadCursor)), "{nonsense}: {answer:?}");
+    for invalid in ["", "x", "0", "%00", "🙂", half, &format!("{cursor}00")] {
+        let answer = store.readings(&whole, &with(invalid)).await;
+        assert!(matches!(answer, Err(StoreError::BadCursor)), "{invalid}: {answer:?}");
     }
 }
 
 pub async fn the_newest_reading_of_each_series_is_chosen_by_taken_at(store: Arc<dyn Store>) {
-    // What was delivered last is not the newest: an outbox may be late.
+    // The reading that arrived last is not the newest: an outbox may deliver late.
     let newest = [
         temperature("attic", 9, 1.0),
         Reading { taken_at: at(9), ..custom("cellar", "soil", "bunches", 2.0) },
-        gap("cellar", 9, "unplugged"),
+        no_data("cellar", 9, "unplugged"),
     ];
     record(&store, &newest).await;
     let older = newest.clone().map(|reading| Reading { taken_at: at(3), ..reading });
     record(&store, &older).await;
 
-    let (found, pages) = all(1, async |page| store.newest(None, None, &page).await.unwrap()).await;
-    let cellars = store.newest(Some(&module("cellar")), None, &page(10)).await.unwrap();
+    let (found, pages) = all_pages(1, async |page| store.newest(None, None, &page).await.unwrap()).await;
+    let of_cellar = store.newest(Some(&module("cellar")), None, &page(10)).await.unwrap();
 
     assert_eq!(found, newest);
     assert_eq!(pages, [1, 1, 1]);
-    assert_eq!(cellars.items, newest[1..]);
-    assert_eq!(store.newest(Some(&module("nobody")), None, &page(10)).await.unwrap().items, []);
+    assert_eq!(of_cellar.items, newest[1..]);
+    assert_eq!(store.newest(Some(&module("unknown")), None, &page(10)).await.unwrap().items, []);
 }
 
 pub async fn recent_readings_of_a_series_are_ordered_oldest_first(store: Arc<dyn Store>) {
@@ -268,12 +270,12 @@ pub async fn recent_readings_of_a_series_are_ordered_oldest_first(store: Arc<dyn
     assert_eq!(recent("attic", 3).await, [2.0, 3.0, 4.0]);
     assert_eq!(recent("attic", 100).await, [1.0, 2.0, 3.0, 4.0]);
     assert!(recent("attic", 0).await.is_empty());
-    assert!(recent("nobody", 3).await.is_empty());
+    assert!(recent("unknown", 3).await.is_empty());
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A whole UTC day's first second, as seconds after the tests' beginning.
+/// The beginning of the UTC day of [`start`], in seconds after [`start`].
 fn midnight() -> i64 {
     -(start().as_micros() / 1_000_000).rem_euclid(86_400)
 }
@@ -281,16 +283,17 @@ fn midnight() -> i64 {
 pub async fn readings_are_aggregated_into_buckets(store: Arc<dyn Store>) {
     let day = midnight();
     record(&store, &[temperature("attic", day, 1.0), temperature("attic", day + 59, 4.0)]).await;
-    record(&store, &[gap("attic", day + 30, "no answer"), gap("attic", day + 180, "no answer")]).await;
+    record(&store, &[no_data("attic", day + 30, "no answer"), no_data("attic", day + 180, "no answer")])
+        .await;
     record(&store, &[temperature("attic", day + 60, -7.5)]).await;
 
     let found = store.buckets(&query("temperature"), MINUTE, &page(10)).await.unwrap();
     let days = store.buckets(&query("temperature"), Duration::from_secs(86_400), &page(10)).await.unwrap();
 
-    let seen: Vec<_> =
+    let rows: Vec<_> =
         found.items.iter().map(|b| (b.start, b.avg, b.min, b.max, b.count, b.missing)).collect();
     assert_eq!(
-        seen,
+        rows,
         [
             (at(day), Some(2.5), Some(1.0), Some(4.0), Some(2), 1),
             (at(day + 60), Some(-7.5), Some(-7.5), Some(-7.5), Some(1), 0),
@@ -304,7 +307,7 @@ pub async fn readings_are_aggregated_into_buckets(store: Arc<dyn Store>) {
 
 pub async fn buckets_are_paged_by_start_then_module(store: Arc<dyn Store>) {
     let day = midnight();
-    // Far apart and close together, so that an engine which goes forward in steps must find both.
+    // Close together and far apart, so that an engine that searches in steps must find both.
     let minutes = [0, 1, 2, 3, 60 * 24 * 400, 60 * 24 * 400 + 1];
     for minute in minutes {
         record(&store, &["c", "a", "b"].map(|of| temperature(of, day + 60 * minute, 1.0))).await;
@@ -315,7 +318,7 @@ pub async fn buckets_are_paged_by_start_then_module(store: Arc<dyn Store>) {
     for limit in [1, 2, 3, 5, 17, 18, 1000] {
         let whole = query("temperature");
         let (found, pages) =
-            all(limit, async |page| store.buckets(&whole, MINUTE, &page).await.unwrap()).await;
+            all_pages(limit, async |page| store.buckets(&whole, MINUTE, &page).await.unwrap()).await;
 
         let found: Vec<_> = found.into_iter().map(|bucket| (bucket.start, bucket.module_id)).collect();
         assert_eq!(found, expected, "limit {limit}");
@@ -330,11 +333,11 @@ pub async fn buckets_contain_only_readings_of_the_queried_range(store: Arc<dyn S
 
     let found = store.buckets(&part, MINUTE, &page(10)).await.unwrap().items;
 
-    let seen: Vec<_> = found.iter().map(|b| (b.start, b.min, b.max)).collect();
-    assert_eq!(seen, [(at(day), Some(30.0), Some(30.0)), (at(day + 60), Some(60.0), Some(60.0))]);
+    let rows: Vec<_> = found.iter().map(|b| (b.start, b.min, b.max)).collect();
+    assert_eq!(rows, [(at(day), Some(30.0), Some(30.0)), (at(day + 60), Some(60.0), Some(60.0))]);
 }
 
-/// Records of a clock that ran ahead, in memory and folded, hide nothing: whoever asks for the newest says up to when.
+/// A clock that was ahead took some of these readings. A query with a latest time ignores them.
 pub async fn readings_after_the_latest_time_do_not_hide_earlier_ones(store: Arc<dyn Store>) {
     record(&store, &[temperature("attic", 100, 99.0), temperature("attic", 1, 1.0)]).await;
     record(&store, &[temperature("cellar", 200, 98.0)]).await;
@@ -343,25 +346,25 @@ pub async fn readings_after_the_latest_time_do_not_hide_earlier_ones(store: Arc<
     let series = SeriesKey { module_id: module("attic"), sensor: sensor("temperature") };
 
     let newest = store.newest(None, latest, &page(10)).await.unwrap().items;
-    let all = store.newest(None, None, &page(10)).await.unwrap().items;
+    let without_latest = store.newest(None, None, &page(10)).await.unwrap().items;
     let recent = store.recent(&series, 2, latest).await.unwrap();
     let query = ReadingQuery { not_after: latest, ..query("temperature") };
     let first = store.readings(&query, &page(2)).await.unwrap();
-    // The time went on between two pages.
+    // Time advances between two pages.
     let later = ReadingQuery { not_after: Some(at(11)), ..query.clone() };
     let next = PageRequest { limit: 2, cursor: first.next.clone() };
     let second = store.readings(&later, &next).await.unwrap();
     let of_attic = ReadingQuery { module_id: Some(module("attic")), ..query.clone() };
     let of_attic = store.readings(&of_attic, &page(10)).await.unwrap().items;
-    let shown = ReadingQuery { not_after: None, until: Some(at(1000)), ..query.clone() };
-    let shown = store.readings(&shown, &page(10)).await.unwrap().items;
+    let unlimited = ReadingQuery { not_after: None, until: Some(at(1000)), ..query.clone() };
+    let unlimited = store.readings(&unlimited, &page(10)).await.unwrap().items;
     let buckets = store.buckets(&query, Duration::from_secs(1), &page(10)).await.unwrap().items;
 
     assert_eq!(values(&newest), [3.0]);
-    assert_eq!(values(&all), [99.0, 98.0]);
+    assert_eq!(values(&without_latest), [99.0, 98.0]);
     assert_eq!(values(&recent), [2.0, 3.0]);
     assert_eq!((values(&first.items), values(&second.items)), (vec![3.0, 2.0], vec![1.0]));
     assert_eq!(values(&of_attic), [3.0, 2.0, 1.0]);
-    assert_eq!(values(&shown), [98.0, 99.0, 3.0, 2.0, 1.0]);
+    assert_eq!(values(&unlimited), [98.0, 99.0, 3.0, 2.0, 1.0]);
     assert_eq!(buckets.iter().filter_map(|b| b.avg).collect::<Vec<_>>(), [1.0, 2.0, 3.0]);
 }

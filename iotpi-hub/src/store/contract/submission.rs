@@ -1,38 +1,40 @@
-//! Orders: what they supersede, under which key they are found again, how long they are kept.
+//! Submission of commands: superseding, idempotency keys, and the retention of finished commands.
 
 use std::{sync::Arc, time::Duration};
 
 use iotpi_core::{ActionName, Command, CommandState, Timestamp, UserName};
 
 use super::{
-    after, all,
-    commands::{MANY, claim, claim_one, command, finish, ids, order, state, succeeded, waiting},
-    known, module,
+    add_module, after, all_pages,
+    commands::{
+        MAX_WAITING, claim, claim_one, command, finish, ids, new_command, queue_commands, state, succeeded,
+    },
+    module,
 };
 use crate::store::{
     CommandHistory, CommandOrder, Now, Steady, Store, StoreError, SubmitOutcome, WatchedIssuer,
 };
 
 fn absolute(id: &str, target: &str) -> CommandOrder {
-    CommandOrder { target: Some(target.to_owned()), ..order("led", id, 3600) }
+    CommandOrder { target: Some(target.to_owned()), ..new_command("led", id, 3600) }
 }
 
 fn keyed(id: &str, key: &str) -> CommandOrder {
-    CommandOrder { idempotency_key: Some(key.to_owned()), ..order("led", id, 3600) }
+    CommandOrder { idempotency_key: Some(key.to_owned()), ..new_command("led", id, 3600) }
 }
 
-async fn submit(store: &Arc<dyn Store>, order: &CommandOrder) -> SubmitOutcome {
-    store.submit(order, MANY, after(1)).await.unwrap()
+async fn submit(store: &Arc<dyn Store>, new: &CommandOrder) -> SubmitOutcome {
+    store.submit(new, MAX_WAITING, after(1)).await.unwrap()
 }
 
-fn names(commands: &[Command]) -> Vec<&str> {
+fn command_ids(commands: &[Command]) -> Vec<&str> {
     commands.iter().map(|command| command.id.as_str()).collect()
 }
 
 pub async fn an_absolute_command_supersedes_queued_ones_of_its_action_and_target(store: Arc<dyn Store>) {
-    // What is not absolute, is for another target, action or module, stays.
-    waiting(&store, &["plain"]).await;
-    known(&store, "other").await;
+    // A command that is not absolute, or has another target, action or module, is not superseded.
+    queue_commands(&store, &["plain"]).await;
+    add_module(&store, "other").await;
     let dim = ActionName::new("dim").unwrap();
     let mut other_action = absolute("other-action", "1");
     other_action.command.action = dim;
@@ -41,21 +43,21 @@ pub async fn an_absolute_command_supersedes_queued_ones_of_its_action_and_target
         assert_eq!(submit(&store, &older).await.superseded, []);
     }
 
-    let newer = store.submit(&absolute("c", "1"), MANY, after(2)).await.unwrap();
+    let newer = store.submit(&absolute("c", "1"), MAX_WAITING, after(2)).await.unwrap();
 
-    assert_eq!(names(&newer.superseded), ["a"]);
+    assert_eq!(command_ids(&newer.superseded), ["a"]);
     let older = command(&store, "a").await;
     assert_eq!(newer.superseded[0], older);
     assert_eq!((older.state, older.superseded_by.as_deref()), (CommandState::Cancelled, Some("c")));
     assert_eq!(older.finished_at, Some(after(2).wall));
     assert!(older.error.is_some());
     assert_eq!(ids(&claim(&store, 16, after(3)).await), ["plain", "b", "other", "other-action", "c"]);
-    let plain = submit(&store, &order("led", "plain-again", 3600)).await;
+    let plain = submit(&store, &new_command("led", "plain-again", 3600)).await;
     assert_eq!(plain.superseded, []);
 }
 
 pub async fn a_leased_command_is_not_superseded(store: Arc<dyn Store>) {
-    known(&store, "led").await;
+    add_module(&store, "led").await;
     submit(&store, &absolute("a", "")).await;
     let leased = claim_one(&store, after(1)).await;
 
@@ -63,51 +65,51 @@ pub async fn a_leased_command_is_not_superseded(store: Arc<dyn Store>) {
     let newest = submit(&store, &absolute("c", "")).await;
     finish(&store, &succeeded(&leased, None), after(2)).await.unwrap();
 
-    assert_eq!((newer.superseded, names(&newest.superseded)), (vec![], vec!["b"]));
+    assert_eq!((newer.superseded, command_ids(&newest.superseded)), (vec![], vec!["b"]));
     assert_eq!(state(&store, "a").await, CommandState::Succeeded);
     assert_eq!(ids(&claim(&store, 16, after(2)).await), ["c"]);
 }
 
 pub async fn a_superseded_command_does_not_count_towards_the_limit(store: Arc<dyn Store>) {
-    known(&store, "led").await;
+    add_module(&store, "led").await;
     for id in ["a", "b", "c", "d"] {
         store.submit(&absolute(id, ""), 1, after(1)).await.unwrap();
     }
 
-    let full = store.submit(&absolute("e", "another"), 1, after(1)).await;
+    let over_limit = store.submit(&absolute("e", "another"), 1, after(1)).await;
 
-    assert!(matches!(full, Err(StoreError::LimitReached { .. })), "{full:?}");
+    assert!(matches!(over_limit, Err(StoreError::LimitReached { .. })), "{over_limit:?}");
     assert_eq!(ids(&claim(&store, 16, after(1)).await), ["d"]);
 }
 
 pub async fn a_refused_command_supersedes_nothing(store: Arc<dyn Store>) {
-    known(&store, "led").await;
+    add_module(&store, "led").await;
     submit(&store, &absolute("a", "1")).await;
     submit(&store, &absolute("b", "2")).await;
 
-    let full = store.submit(&absolute("c", "1"), 1, after(2)).await;
-    let taken = store.submit(&absolute("b", "1"), MANY, after(2)).await;
+    let over_limit = store.submit(&absolute("c", "1"), 1, after(2)).await;
+    let existing_id = store.submit(&absolute("b", "1"), MAX_WAITING, after(2)).await;
 
-    assert!(matches!(full, Err(StoreError::LimitReached { .. })), "{full:?}");
-    assert!(matches!(taken, Err(StoreError::Conflict(_))), "{taken:?}");
+    assert!(matches!(over_limit, Err(StoreError::LimitReached { .. })), "{over_limit:?}");
+    assert!(matches!(existing_id, Err(StoreError::Conflict(_))), "{existing_id:?}");
     assert_eq!(state(&store, "a").await, CommandState::Queued);
 }
 
 pub async fn a_repeated_request_with_the_same_key_returns_the_first_command(store: Arc<dyn Store>) {
-    known(&store, "led").await;
+    add_module(&store, "led").await;
     let first = submit(&store, &keyed("c1", "k")).await;
 
-    // Also at the limit, and when it has long moved on.
+    // Also at the limit, and after the first command has finished.
     let second = store.submit(&keyed("c2", "k"), 1, after(2)).await.unwrap();
     let leased = claim_one(&store, after(3)).await;
-    let ended = finish(&store, &succeeded(&leased, None), after(4)).await.unwrap();
+    let finished = finish(&store, &succeeded(&leased, None), after(4)).await.unwrap();
     let third = submit(&store, &keyed("c3", "k")).await;
 
     assert!(first.is_new && !second.is_new && !third.is_new);
     assert_eq!(second.command, first.command);
-    assert_eq!(third.command, ended);
+    assert_eq!(third.command, finished);
     assert_eq!(claim(&store, 16, after(5)).await, []);
-    // A repeated order supersedes nothing: what came after it is newer.
+    // A repeated request supersedes nothing: a command submitted after the first request is newer.
     let older = CommandOrder { target: Some(String::new()), ..keyed("c4", "absolute") };
     submit(&store, &older).await;
     submit(&store, &absolute("c5", "")).await;
@@ -117,16 +119,16 @@ pub async fn a_repeated_request_with_the_same_key_returns_the_first_command(stor
 }
 
 pub async fn an_idempotency_key_with_a_different_request_is_refused(store: Arc<dyn Store>) {
-    known(&store, "led").await;
+    add_module(&store, "led").await;
     submit(&store, &keyed("c1", "k")).await;
     let mut action = keyed("c2", "k");
     action.command.action = ActionName::new("dim").unwrap();
     let mut params = keyed("c2", "k");
     params.command.params.insert("on".to_owned(), false.into());
-    let time = CommandOrder { time_to_live: Duration::from_secs(60), ..keyed("c2", "k") };
+    let time_to_live = CommandOrder { time_to_live: Duration::from_secs(60), ..keyed("c2", "k") };
 
-    for other in [action, params, time] {
-        let answer = store.submit(&other, MANY, after(2)).await;
+    for other in [action, params, time_to_live] {
+        let answer = store.submit(&other, MAX_WAITING, after(2)).await;
 
         assert!(matches!(answer, Err(StoreError::Conflict(_))), "{answer:?}");
     }
@@ -134,24 +136,25 @@ pub async fn an_idempotency_key_with_a_different_request_is_refused(store: Arc<d
 }
 
 pub async fn an_idempotency_key_is_valid_only_for_its_issuer_and_module(store: Arc<dyn Store>) {
-    known(&store, "led").await;
-    known(&store, "other").await;
+    add_module(&store, "led").await;
+    add_module(&store, "other").await;
     submit(&store, &keyed("c1", "k")).await;
 
-    let bob = CommandOrder { issued_by: UserName::new("bob").unwrap(), ..keyed("c2", "k") };
-    let elsewhere = CommandOrder { module_id: module("other"), ..keyed("c3", "k") };
+    let other_issuer = CommandOrder { issued_by: UserName::new("bob").unwrap(), ..keyed("c2", "k") };
+    let other_module = CommandOrder { module_id: module("other"), ..keyed("c3", "k") };
 
-    for order in [bob, elsewhere, keyed("c4", "K")] {
-        assert!(submit(&store, &order).await.is_new, "{order:?}");
+    for new in [other_issuer, other_module, keyed("c4", "K")] {
+        assert!(submit(&store, &new).await.is_new, "{new:?}");
     }
 }
 
 pub async fn the_issuer_whose_presence_a_command_depends_on_is_stored(store: Arc<dyn Store>) {
-    known(&store, "led").await;
+    add_module(&store, "led").await;
     let while_alive = Some(Duration::from_millis(2500));
     let issuer = Some("session".to_owned());
-    submit(&store, &CommandOrder { while_alive, issuer: issuer.clone(), ..order("led", "heat", 60) }).await;
-    submit(&store, &CommandOrder { issuer, ..order("led", "plain", 60) }).await;
+    submit(&store, &CommandOrder { while_alive, issuer: issuer.clone(), ..new_command("led", "heat", 60) })
+        .await;
+    submit(&store, &CommandOrder { issuer, ..new_command("led", "plain", 60) }).await;
     let of = async |module_id: &str, id: &str| {
         store.watched_issuer(&module(module_id), &id.to_owned()).await.unwrap()
     };
@@ -164,66 +167,67 @@ pub async fn the_issuer_whose_presence_a_command_depends_on_is_stored(store: Arc
     );
 }
 
-/// Ends so many commands of a module, one a day, and leaves one that is queued.
-async fn history(store: &Arc<dyn Store>, of: &str, days: u64) {
-    known(store, of).await;
+/// Creates a module, submits and cancels a command each day, and queues one more command.
+async fn add_history(store: &Arc<dyn Store>, of: &str, days: u64) {
+    add_module(store, of).await;
     for day in 0..days {
         let id = format!("{of}-{day}");
-        store.submit(&order(of, &id, 60), MANY, after(day * 86_400)).await.unwrap();
+        store.submit(&new_command(of, &id, 60), MAX_WAITING, after(day * 86_400)).await.unwrap();
         store.cancel(&id, after(day * 86_400)).await.unwrap();
     }
-    store.submit(&order(of, &format!("{of}-queued"), 3600), MANY, after(0)).await.unwrap();
+    store.submit(&new_command(of, &format!("{of}-queued"), 3600), MAX_WAITING, after(0)).await.unwrap();
 }
 
-async fn kept(store: &Arc<dyn Store>, of: &str) -> Vec<String> {
+async fn stored_ids(store: &Arc<dyn Store>, of: &str) -> Vec<String> {
     let module = module(of);
-    let (found, _) = all(100, async |page| store.commands(&module, &page).await.unwrap()).await;
+    let (found, _) = all_pages(100, async |page| store.commands(&module, &page).await.unwrap()).await;
     found.into_iter().map(|command| command.id).collect()
 }
 
 const DAY: Duration = Duration::from_secs(86_400);
-const TERMS: CommandHistory = CommandHistory { keep: None, per_module: 1000, step: 1000 };
+const RETENTION: CommandHistory = CommandHistory { keep: None, per_module: 1000, step: 1000 };
 
 pub async fn finished_commands_are_deleted_after_their_retention_time(store: Arc<dyn Store>) {
-    history(&store, "led", 6).await;
-    let terms = CommandHistory { keep: Some(2 * DAY), step: 2, ..TERMS };
+    add_history(&store, "led", 6).await;
+    let retention = CommandHistory { keep: Some(2 * DAY), step: 2, ..RETENTION };
 
     let now = after(5 * 86_400);
     let mut steps = Vec::new();
     for _ in 0..3 {
-        steps.push(store.prune_commands(terms, now).await.unwrap());
+        steps.push(store.prune_commands(retention, now).await.unwrap());
     }
 
     assert_eq!(steps, [2, 1, 0]);
-    assert_eq!(kept(&store, "led").await, ["led-queued", "led-5", "led-4", "led-3"]);
-    assert_eq!(store.prune_commands(TERMS, now).await.unwrap(), 0);
+    assert_eq!(stored_ids(&store, "led").await, ["led-queued", "led-5", "led-4", "led-3"]);
+    assert_eq!(store.prune_commands(RETENTION, now).await.unwrap(), 0);
 }
 
 pub async fn the_oldest_finished_commands_over_the_limit_are_deleted(store: Arc<dyn Store>) {
-    history(&store, "led", 5).await;
-    history(&store, "door", 3).await;
-    store.submit(&keyed("keyed", "k"), MANY, after(0)).await.unwrap();
+    add_history(&store, "led", 5).await;
+    add_history(&store, "door", 3).await;
+    store.submit(&keyed("keyed", "k"), MAX_WAITING, after(0)).await.unwrap();
 
-    let terms = CommandHistory { per_module: 2, step: 3, ..TERMS };
-    let gone = [
-        store.prune_commands(terms, after(0)).await.unwrap(),
-        store.prune_commands(terms, after(0)).await.unwrap(),
+    let retention = CommandHistory { per_module: 2, step: 3, ..RETENTION };
+    let deleted = [
+        store.prune_commands(retention, after(0)).await.unwrap(),
+        store.prune_commands(retention, after(0)).await.unwrap(),
     ];
 
-    assert_eq!(gone, [3, 1]);
-    assert_eq!(kept(&store, "led").await, ["keyed", "led-queued", "led-4", "led-3"]);
-    assert_eq!(kept(&store, "door").await, ["door-queued", "door-2", "door-1"]);
-    // The key goes with its command.
+    assert_eq!(deleted, [3, 1]);
+    assert_eq!(stored_ids(&store, "led").await, ["keyed", "led-queued", "led-4", "led-3"]);
+    assert_eq!(stored_ids(&store, "door").await, ["door-queued", "door-2", "door-1"]);
+    // The idempotency key is deleted with its command.
     store.cancel(&"keyed".to_owned(), after(0)).await.unwrap();
-    store.prune_commands(CommandHistory { per_module: 0, ..TERMS }, after(0)).await.unwrap();
+    store.prune_commands(CommandHistory { per_module: 0, ..RETENTION }, after(0)).await.unwrap();
     assert!(submit(&store, &keyed("keyed-again", "k")).await.is_new);
 }
 
 pub async fn a_clock_that_jumps_ahead_deletes_no_command(store: Arc<dyn Store>) {
-    history(&store, "led", 3).await;
-    let far = Now { wall: Timestamp::END, steady: Steady(Timestamp::END) };
+    add_history(&store, "led", 3).await;
+    let far_future = Now { wall: Timestamp::END, steady: Steady(Timestamp::END) };
 
-    let gone = store.prune_commands(CommandHistory { keep: Some(3 * DAY), ..TERMS }, far).await.unwrap();
+    let deleted =
+        store.prune_commands(CommandHistory { keep: Some(3 * DAY), ..RETENTION }, far_future).await.unwrap();
 
-    assert_eq!(gone, 0);
+    assert_eq!(deleted, 0);
 }

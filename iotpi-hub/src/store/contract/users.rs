@@ -1,10 +1,10 @@
-//! People, sessions, tokens, secrets.
+//! Users, sessions, tokens and the hub's secrets.
 
 use std::{sync::Arc, time::Duration};
 
 use iotpi_core::{Role, Timestamp, UserName};
 
-use super::{after, all, module, page, start};
+use super::{after, all_pages, module, page, start};
 use crate::store::{Steady, Store, StoreError, TokenRecord, UserListing, UserRecord};
 
 fn name(text: &str) -> UserName {
@@ -15,7 +15,7 @@ fn anna() -> UserRecord {
     UserRecord { name: name("anna"), role: Role::Admin, password_hash: "$argon2id$v=19$...".to_owned() }
 }
 
-/// A token of that name, also its id.
+/// A token named `text`, with an id derived from the name.
 pub(super) fn token(text: &str, of: Option<&str>) -> TokenRecord {
     TokenRecord {
         id: format!("id-{text}"),
@@ -52,7 +52,7 @@ pub async fn a_session_is_valid_until_its_end_in_steady_time(store: Arc<dyn Stor
     assert_eq!(store.session(&[1; 32], after(60)).await.unwrap(), None);
     assert_eq!(store.session(&[2; 32], after(0)).await.unwrap(), None);
 
-    // Only steady time counts.
+    // The wall clock has no influence.
     let mut jumped = after(59);
     jumped.wall = Timestamp::END;
     assert_eq!(store.session(&[1; 32], jumped).await.unwrap(), Some(anna()));
@@ -71,14 +71,14 @@ pub async fn a_session_can_be_ended_before_its_end_time(store: Arc<dyn Store>) {
 }
 
 pub async fn a_session_of_an_unknown_user_is_refused(store: Arc<dyn Store>) {
-    let answer = store.open_session(&[1; 32], &name("nobody"), in_secs(60), after(0)).await;
+    let answer = store.open_session(&[1; 32], &name("unknown"), in_secs(60), after(0)).await;
 
     assert!(matches!(answer, Err(StoreError::NotFound(_))), "{answer:?}");
 }
 
 pub async fn a_token_is_found_by_its_secret(store: Arc<dyn Store>) {
     let (script, lamp) = (token("script", None), token("lamp", Some("led")));
-    // The module may register later.
+    // The module of a token need not exist yet.
     store.add_token(&[1; 32], &script).await.unwrap();
     store.add_token(&[2; 32], &TokenRecord { last_used_at: Some(start()), ..lamp.clone() }).await.unwrap();
 
@@ -101,7 +101,7 @@ pub async fn the_last_use_of_a_token_is_stored_to_the_hour(store: Arc<dyn Store>
     store.add_token(&[1; 32], &token("script", None)).await.unwrap();
 
     store.touch_token("id-script", after(0)).await.unwrap();
-    store.touch_token("nobodys", after(0)).await.unwrap();
+    store.touch_token("unknown", after(0)).await.unwrap();
 
     let used = store.token(&[1; 32]).await.unwrap().unwrap().last_used_at.unwrap();
     assert_eq!(used.as_micros() % 3_600_000_000, 0);
@@ -112,9 +112,9 @@ pub async fn a_revoked_token_is_deleted(store: Arc<dyn Store>) {
     store.add_token(&[1; 32], &token("script", None)).await.unwrap();
 
     store.revoke_token("id-script").await.unwrap();
-    let again = store.revoke_token("id-script").await;
+    let repeated = store.revoke_token("id-script").await;
 
-    assert!(matches!(again, Err(StoreError::NotFound(_))), "{again:?}");
+    assert!(matches!(repeated, Err(StoreError::NotFound(_))), "{repeated:?}");
     assert_eq!(store.token(&[1; 32]).await.unwrap(), None);
     store.add_token(&[1; 32], &token("script", None)).await.unwrap();
 }
@@ -124,7 +124,7 @@ pub async fn tokens_are_listed_by_name(store: Arc<dyn Store>) {
         store.add_token(&[u8::try_from(n).unwrap(); 32], &token(text, None)).await.unwrap();
     }
 
-    let (found, pages) = all(2, async |page| store.tokens(&page).await.unwrap()).await;
+    let (found, pages) = all_pages(2, async |page| store.tokens(&page).await.unwrap()).await;
 
     assert_eq!(found, ["a", "b", "c"].map(|text| token(text, None)));
     assert_eq!(pages, [2, 1]);
@@ -138,11 +138,11 @@ pub async fn users_have_unique_names_and_are_listed_by_name(store: Arc<dyn Store
     store.open_session(&[1; 32], &name("anna"), in_secs(60), after(3)).await.unwrap();
     store.open_session(&[2; 32], &name("anna"), in_secs(90), after(4)).await.unwrap();
 
-    let again = store.add_user(&UserRecord { role: Role::Operator, ..bert.clone() }, after(5)).await;
+    let repeated = store.add_user(&UserRecord { role: Role::Operator, ..bert.clone() }, after(5)).await;
     let first = store.add_first_user(&UserRecord { name: name("carl"), ..anna() }, after(5)).await;
-    let (listed, pages) = all(1, async |page| store.users(&page, after(70)).await.unwrap()).await;
+    let (listed, pages) = all_pages(1, async |page| store.users(&page, after(70)).await.unwrap()).await;
 
-    assert!(matches!(again, Err(StoreError::Conflict(_))), "{again:?}");
+    assert!(matches!(repeated, Err(StoreError::Conflict(_))), "{repeated:?}");
     assert!(matches!(first, Err(StoreError::Conflict(_))), "{first:?}");
     assert_eq!(store.user(&name("bert")).await.unwrap(), Some(bert));
     let listing = |text: &str, role, created_at, last_login_at, sessions| UserListing {
