@@ -12,6 +12,7 @@
 mod admission;
 pub mod auth;
 mod clock;
+mod commands;
 mod config;
 mod durable_file;
 mod error;

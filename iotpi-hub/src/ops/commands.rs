@@ -1,26 +1,19 @@
 //! Commands: checked against the manifest, delivered under a lease, published in every state.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::time::Duration;
 
 use iotpi_core::{
     Command, CommandId, CommandState, DEFAULT_EXPIRES_IN_SECS, Event, LeasedCommand, MAX_ERROR_LEN, ModuleId,
     NewCommand, StatusReceipt, StatusReport,
 };
 use serde_json::{Map, Value};
-use tokio::sync::Notify;
 
 use crate::{
     Hub,
     auth::Caller,
     error::{HubError, Result},
-    lock::lock,
     ops::authorization::{Authorization, authorization_ended},
     quotas::json_bytes,
-    schema::Checker,
     store::{CommandHistory, CommandOrder, LeaseTerms, Steady},
 };
 
@@ -48,47 +41,6 @@ const HEARD_WHILE_WAITING: Duration = Duration::from_secs(5);
 const PRUNE_STEP: u32 = 200;
 /// Wall and steady time that differ by less than this count as not adjusted.
 const CLOCKS_AGREE: Duration = Duration::from_secs(3600);
-
-/// The state of the command operations between calls; the commands themselves are in the store.
-#[derive(Debug, Default)]
-pub(crate) struct Commands {
-    /// Notified when there may be a command to claim.
-    bells: Mutex<HashMap<ModuleId, Arc<Notify>>>,
-    /// Checks parameters against the schemas of actions.
-    pub(crate) checker: Arc<Checker>,
-    /// The time at which the next lease or lifetime ends.
-    due: Mutex<Option<Steady>>,
-    /// Notified when `due` has become earlier.
-    due_bell: Notify,
-}
-
-impl Commands {
-    pub(crate) fn forget(&self, id: &ModuleId) {
-        self.checker.forget(id);
-        if let Some(bell) = lock(&self.bells).remove(id) {
-            bell.notify_waiters();
-        }
-    }
-
-    fn bell(&self, id: &ModuleId) -> Arc<Notify> {
-        Arc::clone(lock(&self.bells).entry(id.clone()).or_default())
-    }
-
-    fn ring(&self, id: &ModuleId) {
-        if let Some(bell) = lock(&self.bells).get(id) {
-            bell.notify_waiters();
-        }
-    }
-
-    /// Schedules an expiry at this time, unless an earlier one is scheduled.
-    fn expect(&self, at: Steady) {
-        let mut due = lock(&self.due);
-        if due.is_none_or(|due| at < due) {
-            *due = Some(at);
-            self.due_bell.notify_one();
-        }
-    }
-}
 
 impl Hub {
     /// Sends a command to a module.
@@ -189,11 +141,11 @@ impl Hub {
         };
         let limit = self.config().limits.commands_waiting;
         let submission = self.inner.store.submit(&order, limit, now).await?;
-        submission.superseded.iter().for_each(|older| self.tell_of_command(older));
+        submission.superseded.iter().for_each(|older| self.publish_command(older));
         if submission.is_new {
             self.inner.commands.expect(Steady(now.steady.0.plus(time_to_live)));
-            self.tell_of_command(&submission.command);
-            self.inner.commands.ring(module_id);
+            self.publish_command(&submission.command);
+            self.inner.commands.notify(module_id);
         }
         Ok(submission.command)
     }
@@ -236,14 +188,14 @@ impl Hub {
     ) -> Result<Vec<LeasedCommand>> {
         caller.is_module(module_id)?;
         self.heard(caller, module_id).await?;
-        let bell = self.inner.commands.bell(module_id);
+        let submitted = self.inner.commands.submitted(module_id);
         let patience = tokio::time::sleep(wait.min(MAX_WAIT));
         tokio::pin!(patience);
         loop {
             // Registered before the query, so that no notification between the two is missed.
-            let rung = bell.notified();
-            tokio::pin!(rung);
-            rung.as_mut().enable();
+            let notified = submitted.notified();
+            tokio::pin!(notified);
+            notified.as_mut().enable();
             self.sweep_if_due().await?;
             if let Some(authorization) = authorization
                 && !authorization.survives_revocations().await
@@ -254,7 +206,7 @@ impl Hub {
             let claimed = self.inner.store.claim(module_id, limit.clamp(1, MAX_CLAIM), TERMS, now).await?;
             if !claimed.is_empty() {
                 self.inner.commands.expect(Steady(now.steady.0.plus(TERMS.lease)));
-                claimed.iter().for_each(|leased| self.tell_of_command(&leased.command));
+                claimed.iter().for_each(|leased| self.publish_command(&leased.command));
                 return Ok(claimed);
             }
             if wait.is_zero() {
@@ -262,7 +214,7 @@ impl Hub {
             }
             loop {
                 tokio::select! {
-                    () = &mut rung => break,
+                    () = &mut notified => break,
                     () = &mut patience => return Ok(claimed),
                     () = self.stopping().cancelled() => return Ok(claimed),
                     () = tokio::time::sleep(HEARD_WHILE_WAITING) => {
@@ -312,9 +264,9 @@ impl Hub {
             if let Some(reported) = reported.transpose()? {
                 // A repeated report is published once.
                 if reported.is_new {
-                    self.tell_of_command(&reported.command);
+                    self.publish_command(&reported.command);
                 }
-                self.inner.commands.ring(module_id);
+                self.inner.commands.notify(module_id);
                 command = Some(reported.command);
             }
         }
@@ -337,8 +289,8 @@ impl Hub {
         caller.may_command()?;
         self.sweep_if_due().await?;
         let command = self.inner.store.cancel(id, self.now()).await?;
-        self.tell_of_command(&command);
-        self.inner.commands.ring(&command.module_id);
+        self.publish_command(&command);
+        self.inner.commands.notify(&command.module_id);
         Ok(command)
     }
 
@@ -350,20 +302,20 @@ impl Hub {
         Ok(watched.map(|watched| self.inner.issuers.alive_for(&watched.issuer, watched.while_alive, now)))
     }
 
-    fn tell_of_command(&self, command: &Command) {
+    fn publish_command(&self, command: &Command) {
         self.inner.metrics.command(command.state);
         self.events().publish(Event::Command { command: command.clone() });
     }
 
     /// Runs an expiry now if one is due, so that no answer depends on the timing of the background task.
     async fn sweep_if_due(&self) -> Result<()> {
-        let due = *lock(&self.inner.commands.due);
+        let due = self.inner.commands.due();
         if due.is_some_and(|due| due <= self.now().steady) { self.sweep().await } else { Ok(()) }
     }
 
     async fn sweep(&self) -> Result<()> {
         // An expiry scheduled during this one sets `due` again.
-        *lock(&self.inner.commands.due) = None;
+        self.inner.commands.clear_due();
         let now = self.now();
         let outcome = match self.inner.store.sweep_commands(TERMS, now).await {
             Ok(outcome) => outcome,
@@ -373,9 +325,9 @@ impl Hub {
             }
         };
         for command in &outcome.changed {
-            self.tell_of_command(command);
+            self.publish_command(command);
             // The command is queued again, or no longer blocks the next one.
-            self.inner.commands.ring(&command.module_id);
+            self.inner.commands.notify(&command.module_id);
             if command.state == CommandState::Dead {
                 tracing::warn!(command = command.id, module = %command.module_id, "a command is dead");
             }
@@ -401,12 +353,12 @@ impl Hub {
                 outcome = self.sweep().await;
                 continue;
             }
-            let due = *lock(&self.inner.commands.due);
+            let due = self.inner.commands.due();
             // Without a scheduled expiry only a notification wakes it; a day is long enough.
             let pause = due.map_or(Duration::from_secs(86_400), |due| due.0.since(self.now().steady.0));
             tokio::select! {
                 () = self.stopping().cancelled() => return,
-                () = self.inner.commands.due_bell.notified() => {}
+                () = self.inner.commands.due_changed.notified() => {}
                 () = tokio::time::sleep(pause) => {}
             }
             outcome = self.sweep_if_due().await;
@@ -453,7 +405,7 @@ impl Hub {
     pub(crate) fn reevaluate_time(&self) {
         self.detect_clock_step();
         self.inner.token_cache.invalidate();
-        self.inner.commands.due_bell.notify_one();
+        self.inner.commands.due_changed.notify_one();
         self.inner.module_bell.notify_one();
         self.inner.recordings.reevaluate_time();
     }
@@ -475,6 +427,8 @@ fn no_module(id: &ModuleId) -> HubError {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use iotpi_core::{ActionName, Clock, ManualClock, Timestamp, UserName};
 
     use super::*;

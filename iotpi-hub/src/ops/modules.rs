@@ -57,7 +57,7 @@ impl Hub {
 
     async fn remove(&self, id: &ModuleId) -> Result<()> {
         // Frames written after the index was deleted would be indexed at the next start.
-        let ended = self.inner.recordings.end(self, id).await;
+        let ended = self.suspend_recording(id).await;
         let tokens = self.tokens_of(id).await?;
         self.inner.store.remove_module(id).await?;
         self.revoked_with_module(id, &tokens);

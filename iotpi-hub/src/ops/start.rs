@@ -17,7 +17,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     auth::{restore_credential_state, stored_credential_time},
-    commands::{Commands, TERMS},
+    commands::TERMS,
     maintenance::WEAR,
     read_readings::stored_clock,
 };
@@ -26,6 +26,7 @@ use crate::{
     admission::Admission,
     auth::{FirstAdminCode, LoginRateLimit, Passwords, TokenCache, jwt::SigningKey},
     clock::HubClock,
+    commands::Commands,
     error::{HubError, Result, causes},
     events::Events,
     frames::Frames,

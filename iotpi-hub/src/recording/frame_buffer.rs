@@ -13,13 +13,13 @@ use std::{
 use crate::frames::PublishedFrame;
 
 /// Maximum bytes of JPEG in one buffer. A camera has two: the pre-event buffer and the write buffer.
-pub(super) const MAX_BYTES: u64 = 32 << 20;
+pub(crate) const MAX_BYTES: u64 = 32 << 20;
 /// Maximum bytes in the buffers of all cameras.
 const MAX_TOTAL_BYTES: u64 = 128 << 20;
 
 /// Bytes in the buffers of all cameras.
 #[derive(Debug, Default)]
-pub(super) struct Budget(AtomicU64);
+pub(crate) struct Budget(AtomicU64);
 
 impl Budget {
     fn take(&self, bytes: u64) -> bool {
@@ -34,12 +34,12 @@ impl Budget {
 
 /// A frame in a buffer.
 #[derive(Debug)]
-pub(super) struct BufferedFrame<T> {
-    pub(super) published: Arc<PublishedFrame>,
+pub(crate) struct BufferedFrame<T> {
+    pub(crate) published: Arc<PublishedFrame>,
     /// Arrival, in the hub's uptime.
-    pub(super) came: Duration,
+    pub(crate) came: Duration,
     /// The recording session the frame belongs to.
-    pub(super) session: T,
+    pub(crate) session: T,
 }
 
 impl<T> BufferedFrame<T> {
@@ -51,7 +51,7 @@ impl<T> BufferedFrame<T> {
 /// A buffer of frames, oldest first. Its bytes are returned to the budget when frames leave it and when it is
 /// dropped.
 #[derive(Debug)]
-pub(super) struct FrameBuffer<T> {
+pub(crate) struct FrameBuffer<T> {
     frames: VecDeque<BufferedFrame<T>>,
     bytes: u64,
     most: u64,
@@ -59,13 +59,13 @@ pub(super) struct FrameBuffer<T> {
 }
 
 impl<T> FrameBuffer<T> {
-    pub(super) fn new(budget: Arc<Budget>) -> Self {
+    pub(crate) fn new(budget: Arc<Budget>) -> Self {
         Self { frames: VecDeque::new(), bytes: 0, most: MAX_BYTES, budget }
     }
 
     /// Appends a frame and drops the oldest ones if there is not enough space. Returns the number of dropped
     /// frames; the new frame is one of them if even an empty buffer has no space for it.
-    pub(super) fn push(&mut self, frame: BufferedFrame<T>) -> u64 {
+    pub(crate) fn push(&mut self, frame: BufferedFrame<T>) -> u64 {
         let bytes = frame.bytes();
         let mut gone = 0;
         while self.bytes + bytes > self.most || !self.budget.take(bytes) {
@@ -80,7 +80,7 @@ impl<T> FrameBuffer<T> {
     }
 
     /// Removes the oldest frame.
-    pub(super) fn pop(&mut self) -> Option<BufferedFrame<T>> {
+    pub(crate) fn pop(&mut self) -> Option<BufferedFrame<T>> {
         let frame = self.frames.pop_front()?;
         self.bytes -= frame.bytes();
         self.budget.give(frame.bytes());
@@ -88,23 +88,23 @@ impl<T> FrameBuffer<T> {
     }
 
     /// Drops the frames that arrived before the given uptime.
-    pub(super) fn forget_before(&mut self, then: Duration) {
+    pub(crate) fn forget_before(&mut self, then: Duration) {
         while self.frames.front().is_some_and(|frame| frame.came < then) {
             self.pop();
         }
     }
 
     /// Bytes of JPEG in the buffer.
-    pub(super) fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 
     /// Number of frames in the buffer.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.frames.len()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.frames.is_empty()
     }
 }

@@ -1,17 +1,15 @@
 //! Recording of cameras: frames are appended unchanged to files, and the database has an index of them.
 //!
-//! `reader.rs` and `export.rs` read the files, `triggers.rs` starts recordings on events. Deliberately
-//! absent: decoding, rewriting, an unbounded queue.
+//! `segment_files.rs` writes the files, `reader.rs` and `export.rs` read them. The tasks that record, and the
+//! operations, are in `ops/recordings/`. Deliberately absent: decoding, rewriting, an unbounded queue.
 
 mod avi;
 mod export;
 mod export_frame;
-mod frame_buffer;
+pub(crate) mod frame_buffer;
 mod reader;
-mod reconcile;
-mod recorder;
-mod segment;
-mod segment_files;
+pub(crate) mod segment;
+pub(crate) mod segment_files;
 mod triggers;
 mod zip;
 
@@ -19,7 +17,7 @@ use std::{
     collections::HashMap,
     path::PathBuf,
     sync::{
-        Arc, Mutex, RwLock,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -30,10 +28,9 @@ use tokio::sync::{Notify, watch};
 
 pub(crate) use export::{Export, Format};
 pub(crate) use reader::{ReadFrame, open_and_read, remove_files, remove_folder};
-pub(crate) use reconcile::{SegmentFile, list_segment_files, reconcile};
 
-use self::{frame_buffer::Budget, recorder::Recorder, segment_files::Session, triggers::Triggers};
-use crate::{Hub, lock::lock};
+use self::{frame_buffer::Budget, segment_files::Session, triggers::Triggers};
+use crate::lock::lock;
 
 /// The recordings of all cameras.
 #[derive(Debug)]
@@ -41,8 +38,8 @@ pub(crate) struct Recordings {
     /// The folder of the files; absent when there is none.
     pub(crate) folder: Option<PathBuf>,
     cameras: Mutex<HashMap<ModuleId, Arc<Camera>>>,
-    triggers: RwLock<Triggers>,
-    budget: Arc<Budget>,
+    pub(crate) triggers: Mutex<Triggers>,
+    pub(crate) budget: Arc<Budget>,
     /// Notified when segments may have expired.
     pub(crate) retention_changed: Notify,
 }
@@ -50,21 +47,22 @@ pub(crate) struct Recordings {
 /// A camera with recording settings or a recorder.
 #[derive(Debug)]
 pub(crate) struct Camera {
-    id: ModuleId,
-    bell: Notify,
-    state: Mutex<State>,
-    running: watch::Sender<bool>,
+    pub(crate) id: ModuleId,
+    /// Notified when the recorder has to evaluate its plan again.
+    pub(crate) plan_changed: Notify,
+    pub(crate) state: Mutex<State>,
+    pub(crate) running: watch::Sender<bool>,
     skipped: AtomicU64,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    settings: RecordingSettings,
-    event: Option<Event>,
+pub(crate) struct State {
+    pub(crate) settings: RecordingSettings,
+    pub(crate) event: Option<Event>,
     paused: Option<String>,
     /// The segment that is being written.
     open: Option<String>,
-    removed: bool,
+    pub(crate) removed: bool,
 }
 
 /// State of a camera's recorder.
@@ -80,72 +78,50 @@ pub(crate) struct Activity {
     pub(crate) skipped: u64,
 }
 
-/// A camera whose recorder was stopped because the camera is about to be removed. Recording resumes when this
-/// is dropped without [`Self::commit`].
-#[derive(Debug)]
-pub(crate) struct SuspendedRecording {
-    hub: Hub,
-    camera: Option<Arc<Camera>>,
-}
-
-impl SuspendedRecording {
-    /// The camera was removed; recording does not resume.
-    pub(crate) fn commit(mut self) {
-        self.camera = None;
-    }
-}
-
-impl Drop for SuspendedRecording {
-    fn drop(&mut self) {
-        if let Some(camera) = self.camera.take() {
-            lock(&camera.state).removed = false;
-            self.hub.inner.recordings.wake(&self.hub, &camera);
-        }
-    }
-}
-
 /// A reason to record every frame up to a time in the hub's uptime.
 #[derive(Debug, Clone)]
-struct Event {
-    session: Arc<Session>,
-    until: Duration,
+pub(crate) struct Event {
+    pub(crate) session: Arc<Session>,
+    pub(crate) until: Duration,
 }
 
-/// What the recorder has to do now.
+/// The current task of a recorder.
 #[derive(Debug)]
-struct Plan {
+pub(crate) struct Plan {
     /// Record every frame, for this event.
-    event: Option<Arc<Session>>,
-    until: Option<Duration>,
+    pub(crate) event: Option<Arc<Session>>,
+    pub(crate) until: Option<Duration>,
     /// Record every frame.
-    all: bool,
+    pub(crate) all: bool,
     /// Record one frame per interval.
-    sample: Option<Duration>,
+    pub(crate) sample: Option<Duration>,
     /// Length of the pre-event buffer.
-    before: Duration,
-    keep_bytes: u64,
+    pub(crate) before: Duration,
+    pub(crate) keep_bytes: u64,
     /// The last plan: the hub stops or the camera is removed.
-    is_last: bool,
+    pub(crate) is_last: bool,
 }
 
 impl Plan {
     /// Whether frames are recorded now.
-    fn records(&self) -> bool {
+    pub(crate) fn records(&self) -> bool {
         self.event.is_some() || self.all || self.sample.is_some()
     }
 
     /// Whether the recorder needs every frame.
-    fn watches(&self) -> bool {
+    pub(crate) fn watches(&self) -> bool {
         self.event.is_some() || self.all || !self.before.is_zero()
     }
 
-    fn wants_any(&self) -> bool {
+    /// Whether there is something to do.
+    pub(crate) fn wants_any(&self) -> bool {
         self.records() || self.watches()
     }
 }
 
 impl State {
-    fn plan(&mut self, now: Duration, stopping: bool) -> Plan {
+    /// The plan at the given uptime.
+    pub(crate) fn plan(&mut self, now: Duration, stopping: bool) -> Plan {
         self.event.take_if(|event| event.until <= now);
         let is_last = stopping || self.removed;
         let mode = if is_last { RecordingMode::Off } else { self.settings.mode };
@@ -169,16 +145,22 @@ impl State {
 
 impl Camera {
     fn new(id: ModuleId) -> Self {
-        let (bell, state) = (Notify::new(), Mutex::default());
-        Self { id, bell, state, running: watch::Sender::new(false), skipped: AtomicU64::new(0) }
+        Self {
+            id,
+            plan_changed: Notify::new(),
+            state: Mutex::default(),
+            running: watch::Sender::new(false),
+            skipped: AtomicU64::new(0),
+        }
     }
 
-    fn plan(&self, now: Duration, stopping: bool) -> Plan {
+    /// The plan at the given uptime.
+    pub(crate) fn plan(&self, now: Duration, stopping: bool) -> Plan {
         lock(&self.state).plan(now, stopping)
     }
 
     /// Ends the recorder unless there is something to record again. Returns whether it ended.
-    fn leave(&self, now: Duration, stopping: bool) -> bool {
+    pub(crate) fn leave(&self, now: Duration, stopping: bool) -> bool {
         let mut state = lock(&self.state);
         let leaves = !state.plan(now, stopping).wants_any();
         if leaves {
@@ -189,23 +171,26 @@ impl Camera {
         leaves
     }
 
-    fn is_paused(&self) -> bool {
+    /// Whether recording is paused.
+    pub(crate) fn is_paused(&self) -> bool {
         lock(&self.state).paused.is_some()
     }
 
     /// Pauses recording with a reason, or resumes it. Returns whether that is a change.
-    fn pause(&self, why: Option<String>) -> bool {
+    pub(crate) fn pause(&self, why: Option<String>) -> bool {
         let mut state = lock(&self.state);
         let is_new = state.paused.is_some() != why.is_some();
         state.paused = why;
         is_new
     }
 
-    fn opened(&self, segment: Option<&str>) {
+    /// Records the segment that is being written.
+    pub(crate) fn opened(&self, segment: Option<&str>) {
         lock(&self.state).open = segment.map(str::to_owned);
     }
 
-    fn skipped(&self, frames: u64) {
+    /// Counts skipped frames.
+    pub(crate) fn skipped(&self, frames: u64) {
         self.skipped.fetch_add(frames, Relaxed);
     }
 
@@ -237,7 +222,7 @@ impl Recordings {
         Self {
             folder,
             cameras: Mutex::default(),
-            triggers: RwLock::default(),
+            triggers: Mutex::default(),
             budget: Arc::default(),
             retention_changed: Notify::new(),
         }
@@ -252,89 +237,23 @@ impl Recordings {
         lock(&self.cameras).iter().map(|(id, camera)| (id.clone(), Arc::clone(camera))).collect()
     }
 
-    fn camera_or_new(&self, id: &ModuleId) -> Arc<Camera> {
+    /// The camera, which is created if necessary.
+    pub(crate) fn camera_or_new(&self, id: &ModuleId) -> Arc<Camera> {
         let mut cameras = lock(&self.cameras);
         Arc::clone(cameras.entry(id.clone()).or_insert_with(|| Arc::new(Camera::new(id.clone()))))
-    }
-
-    /// Applies new settings.
-    pub(crate) fn set(&self, hub: &Hub, id: &ModuleId, settings: RecordingSettings) {
-        let camera = self.camera_or_new(id);
-        let is_on_event = settings.mode == RecordingMode::OnEvent;
-        self.set_triggers(hub, &camera, if is_on_event { &settings.triggers } else { &[] });
-        {
-            let mut state = lock(&camera.state);
-            // The mode `off` ends the current event at once.
-            state.event.take_if(|_| settings.mode == RecordingMode::Off);
-            state.settings = settings;
-        }
-        self.wake(hub, &camera);
-        self.retention_changed.notify_one();
-    }
-
-    /// Records every frame of a camera from now on, for the given time.
-    pub(crate) fn record(&self, hub: &Hub, id: &ModuleId, for_: Duration, reason: &str) {
-        self.event(hub, &self.camera_or_new(id), for_, reason);
-    }
-
-    /// Ends the current event of a camera, if there is one. Later events start new recordings.
-    pub(crate) fn stop(&self, hub: &Hub, id: &ModuleId) {
-        if let Some(camera) = self.camera(id) {
-            lock(&camera.state).event = None;
-            self.wake(hub, &camera);
-        }
-    }
-
-    fn event(&self, hub: &Hub, camera: &Arc<Camera>, for_: Duration, reason: &str) {
-        let now = hub.inner.clock.uptime();
-        {
-            let mut state = lock(&camera.state);
-            let until = now + for_;
-            match state.event.as_mut().filter(|event| event.until > now) {
-                Some(event) => event.until = event.until.max(until),
-                None => state.event = Some(Event { session: Session::new(reason), until }),
-            }
-        }
-        self.wake(hub, camera);
-    }
-
-    /// Makes the recorder evaluate its plan again; starts the recorder if necessary.
-    fn wake(&self, hub: &Hub, camera: &Arc<Camera>) {
-        {
-            let mut state = lock(&camera.state);
-            let stopping = hub.stopping().is_cancelled();
-            let wanted = state.plan(hub.inner.clock.uptime(), stopping).wants_any();
-            if wanted && self.folder.is_some() && !camera.running.send_replace(true) {
-                hub.inner.tasks.spawn(Recorder::new(hub.clone(), Arc::clone(camera)).run());
-            }
-        }
-        camera.bell.notify_one();
     }
 
     /// Evaluates the plans again after a test has changed the clock.
     #[cfg(feature = "testing")]
     pub(crate) fn reevaluate_time(&self) {
-        lock(&self.cameras).values().for_each(|camera| camera.bell.notify_one());
+        lock(&self.cameras).values().for_each(|camera| camera.plan_changed.notify_one());
         self.retention_changed.notify_one();
-    }
-
-    /// Stops recording a camera that is about to be removed. Returns when nothing is being written any more.
-    pub(crate) async fn end(&self, hub: &Hub, id: &ModuleId) -> SuspendedRecording {
-        let ended = SuspendedRecording { hub: hub.clone(), camera: self.camera(id) };
-        if let Some(camera) = &ended.camera {
-            lock(&camera.state).removed = true;
-            camera.bell.notify_one();
-            let mut running = camera.running.subscribe();
-            // The sender lives in the camera, which is in scope.
-            let _ = running.wait_for(|running| !running).await;
-        }
-        ended
     }
 
     /// Removes the state of a removed camera.
     pub(crate) fn forget(&self, id: &ModuleId) {
         lock(&self.cameras).remove(id);
-        self.remove_triggers(id);
+        lock(&self.triggers).remove(id);
     }
 
     /// Why a camera's recording is paused, if one is.

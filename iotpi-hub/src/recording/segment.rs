@@ -28,9 +28,9 @@ use serde::{Deserialize, Serialize};
 use crate::store::FrameLocation;
 
 /// Bytes of a record's header.
-pub(super) const HEAD: usize = 40;
+pub(crate) const HEAD: usize = 40;
 /// Extension of segment files.
-pub(super) const ENDING: &str = "rec";
+pub(crate) const ENDING: &str = "rec";
 const FILE_MAGIC: &[u8; 8] = b"IOTPIREC";
 const MAGIC: &[u8; 4] = b"IPJ1";
 /// Maximum bytes of the JSON in a file header. Real headers are far smaller.
@@ -38,25 +38,25 @@ const MAX_FILE_HEAD: u32 = 16 * 1024;
 
 /// The file header: which camera and clip the segment belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Origin {
-    pub(super) module_id: ModuleId,
+pub(crate) struct Origin {
+    pub(crate) module_id: ModuleId,
     #[serde(rename = "stretch")]
-    pub(super) clip: String,
-    pub(super) reason: String,
+    pub(crate) clip: String,
+    pub(crate) reason: String,
 }
 
 /// The header of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct RecordHead {
-    pub(super) length: u32,
-    pub(super) captured_at: Timestamp,
-    pub(super) received_at: Timestamp,
-    pub(super) seq: u64,
-    pub(super) jpeg_crc: u32,
+pub(crate) struct RecordHead {
+    pub(crate) length: u32,
+    pub(crate) captured_at: Timestamp,
+    pub(crate) received_at: Timestamp,
+    pub(crate) seq: u64,
+    pub(crate) jpeg_crc: u32,
 }
 
 impl RecordHead {
-    pub(super) fn encode(&self) -> [u8; HEAD] {
+    pub(crate) fn encode(&self) -> [u8; HEAD] {
         let mut head = [0; HEAD];
         head[..4].copy_from_slice(MAGIC);
         head[4..8].copy_from_slice(&self.length.to_le_bytes());
@@ -70,7 +70,7 @@ impl RecordHead {
     }
 
     /// Returns `None` if the header is damaged or incomplete.
-    pub(super) fn decode(head: &[u8; HEAD]) -> Option<Self> {
+    pub(crate) fn decode(head: &[u8; HEAD]) -> Option<Self> {
         let four = |at: usize| head[at..at + 4].try_into().map(u32::from_le_bytes).ok();
         let eight = |at: usize| head[at..at + 8].try_into().map(u64::from_le_bytes).ok();
         let length = four(4)?;
@@ -91,13 +91,13 @@ impl RecordHead {
 }
 
 /// Path of a segment file.
-pub(super) fn path(folder: &Path, module_id: &ModuleId, name: &str) -> PathBuf {
+pub(crate) fn path(folder: &Path, module_id: &ModuleId, name: &str) -> PathBuf {
     folder.join(module_id.as_str()).join(format!("{name}.{ENDING}"))
 }
 
 /// Appends to a segment file.
 #[derive(Debug)]
-pub(super) struct SegmentWriter {
+pub(crate) struct SegmentWriter {
     file: File,
     /// End of the last complete record.
     end: u64,
@@ -105,7 +105,7 @@ pub(super) struct SegmentWriter {
 
 impl SegmentWriter {
     /// Creates the file, and its folder if necessary. Both directory entries are durable when this returns.
-    pub(super) fn create(path: &Path, origin: &Origin) -> io::Result<Self> {
+    pub(crate) fn create(path: &Path, origin: &Origin) -> io::Result<Self> {
         if let Some(folder) = path.parent() {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         }
@@ -122,12 +122,12 @@ impl SegmentWriter {
     }
 
     /// Bytes up to the end of the last complete record.
-    pub(super) fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         self.end
     }
 
     /// Appends all frames or none. The JPEGs are written from their own buffers, without a copy.
-    pub(super) fn append(&mut self, frames: &[(RecordHead, Bytes)]) -> io::Result<Vec<FrameLocation>> {
+    pub(crate) fn append(&mut self, frames: &[(RecordHead, Bytes)]) -> io::Result<Vec<FrameLocation>> {
         let heads: Vec<_> = frames.iter().map(|(head, _)| head.encode()).collect();
         let mut slices: Vec<_> = heads
             .iter()
@@ -148,7 +148,7 @@ impl SegmentWriter {
     }
 
     /// Appended frames are durable when this returns.
-    pub(super) fn sync(&self) -> io::Result<()> {
+    pub(crate) fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }
 }
@@ -185,7 +185,7 @@ fn file_head(origin: &Origin) -> io::Result<Vec<u8>> {
 }
 
 /// Reads the file header and the offset of the first record; `None` if the header is damaged or incomplete.
-pub(super) fn origin(file: &File) -> io::Result<Option<(Origin, u64)>> {
+pub(crate) fn origin(file: &File) -> io::Result<Option<(Origin, u64)>> {
     let mut head = [0; 12];
     if !read_at(file, &mut head, 0)? || !head.starts_with(FILE_MAGIC) {
         return Ok(None);
@@ -206,7 +206,7 @@ pub(super) fn origin(file: &File) -> io::Result<Option<(Origin, u64)>> {
 }
 
 /// Reads a frame; `None` if any bit differs from what was recorded.
-pub(super) fn read_frame(file: &File, location: FrameLocation) -> io::Result<Option<(RecordHead, Bytes)>> {
+pub(crate) fn read_frame(file: &File, location: FrameLocation) -> io::Result<Option<(RecordHead, Bytes)>> {
     let mut record = vec![0; HEAD + location.length as usize];
     if !read_at(file, &mut record, location.offset)? {
         return Ok(None);
@@ -225,17 +225,17 @@ pub(super) fn read_frame(file: &File, location: FrameLocation) -> io::Result<Opt
 
 /// Result of scanning a segment.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Scanned {
+pub(crate) struct Scanned {
     /// The intact frames.
-    pub(super) frames: Vec<FrameLocation>,
+    pub(crate) frames: Vec<FrameLocation>,
     /// Number of damaged places, of one or more frames each.
-    pub(super) damaged: u64,
+    pub(crate) damaged: u64,
     /// End of the last intact frame.
-    pub(super) end: u64,
+    pub(crate) end: u64,
 }
 
 /// Scans a segment from an offset on. Holds one frame in memory at a time.
-pub(super) fn scan(file: &File, from: u64) -> io::Result<Scanned> {
+pub(crate) fn scan(file: &File, from: u64) -> io::Result<Scanned> {
     let length = file.metadata()?.len();
     let mut scanned = Scanned { end: from, ..Scanned::default() };
     let (mut at, mut damaged) = (from, 0);

@@ -30,55 +30,55 @@ const MAX_BACKWARD_STEP: Duration = Duration::from_secs(2);
 
 /// A recording session: one clip, recorded without a pause.
 #[derive(Debug)]
-pub(super) struct Session {
-    pub(super) reason: String,
+pub(crate) struct Session {
+    pub(crate) reason: String,
     /// The name of its first segment, which identifies the clip.
     name: OnceLock<String>,
 }
 
 impl Session {
-    pub(super) fn new(reason: impl Into<String>) -> Arc<Self> {
+    pub(crate) fn new(reason: impl Into<String>) -> Arc<Self> {
         Arc::new(Self { reason: reason.into(), name: OnceLock::new() })
     }
 }
 
 /// Maximum size and duration of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct SegmentLimits {
-    pub(super) bytes: u64,
-    pub(super) time: Duration,
+pub(crate) struct SegmentLimits {
+    pub(crate) bytes: u64,
+    pub(crate) time: Duration,
 }
 
 impl SegmentLimits {
-    pub(super) fn new(keep_bytes: u64, time: Duration) -> Self {
+    pub(crate) fn new(keep_bytes: u64, time: Duration) -> Self {
         Self { bytes: MAX_BYTES.min(keep_bytes / MIN_SEGMENTS), time }
     }
 }
 
 /// Frames to write, and what to do afterwards.
 #[derive(Debug)]
-pub(super) struct WriteJob {
-    pub(super) frames: Vec<BufferedFrame<Arc<Session>>>,
+pub(crate) struct WriteJob {
+    pub(crate) frames: Vec<BufferedFrame<Arc<Session>>>,
     /// Whether everything is synced afterwards.
-    pub(super) sync: bool,
+    pub(crate) sync: bool,
     /// Whether the segment is closed afterwards.
-    pub(super) close: bool,
-    pub(super) limits: SegmentLimits,
-    pub(super) now: Timestamp,
+    pub(crate) close: bool,
+    pub(crate) limits: SegmentLimits,
+    pub(crate) now: Timestamp,
 }
 
 /// Result of a write.
 #[derive(Debug, Default)]
-pub(super) struct WriteOutcome {
+pub(crate) struct WriteOutcome {
     /// Frames that could not be recorded.
-    pub(super) lost: u64,
+    pub(crate) lost: u64,
     /// Why the write failed.
-    pub(super) error: Option<WriteError>,
+    pub(crate) error: Option<WriteError>,
 }
 
 /// Why frames could not be recorded.
 #[derive(Debug)]
-pub(super) enum WriteError {
+pub(crate) enum WriteError {
     /// Free space in bytes, which is less than the reserve for readings.
     LowSpace(u64),
     /// The operating system reported an error.
@@ -89,7 +89,7 @@ pub(super) enum WriteError {
 
 /// The segment files of a camera.
 #[derive(Debug)]
-pub(super) struct SegmentFiles {
+pub(crate) struct SegmentFiles {
     folder: PathBuf,
     module_id: ModuleId,
     machine: Machine,
@@ -98,7 +98,7 @@ pub(super) struct SegmentFiles {
     was_out: bool,
     open: Option<OpenSegment>,
     /// Durable frames that are not indexed yet.
-    pub(super) ready: Vec<IndexedFrames>,
+    pub(crate) ready: Vec<IndexedFrames>,
 }
 
 #[derive(Debug)]
@@ -118,22 +118,22 @@ struct OpenSegment {
 impl SegmentFiles {
     /// `mark` is the hub's low-water mark. The reserve is a quarter more, so that recording pauses before
     /// readings are evicted.
-    pub(super) fn new(folder: PathBuf, module_id: ModuleId, machine: Machine, mark: u64) -> Self {
+    pub(crate) fn new(folder: PathBuf, module_id: ModuleId, machine: Machine, mark: u64) -> Self {
         let reserve = mark.saturating_add(mark / 4);
         Self { folder, module_id, machine, reserve, was_out: false, open: None, ready: Vec::new() }
     }
 
     /// Name of the segment that is being written.
-    pub(super) fn open_name(&self) -> Option<&str> {
+    pub(crate) fn open_name(&self) -> Option<&str> {
         self.open.as_ref().map(|open| open.name.as_str())
     }
 
     /// Whether there are frames to sync or to index.
-    pub(super) fn is_dirty(&self) -> bool {
+    pub(crate) fn is_dirty(&self) -> bool {
         !self.ready.is_empty() || self.unsynced() > 0
     }
 
-    pub(super) fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.open.is_some()
     }
 
@@ -143,7 +143,7 @@ impl SegmentFiles {
     }
 
     /// Runs the job. Synced frames are in [`Self::ready`] afterwards.
-    pub(super) fn work(&mut self, job: WriteJob) -> WriteOutcome {
+    pub(crate) fn work(&mut self, job: WriteJob) -> WriteOutcome {
         let mut lost = job.frames.len() as u64;
         let worked = self.write(job, &mut lost);
         let Err(error) = worked else { return WriteOutcome::default() };

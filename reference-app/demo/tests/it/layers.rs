@@ -1,6 +1,7 @@
-//! The allowed dependencies between the crates of the workspace, checked against `cargo metadata`.
+//! The allowed dependencies between the crates of the workspace, checked against `cargo metadata`, and those
+//! between the modules of the hub, read from its source.
 
-use std::process::Command;
+use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
 use serde_json::Value;
 
@@ -35,6 +36,35 @@ const NOT_IN_CORE: [&str; 14] = [
     "jpeg-encoder",
     "pyo3",
     "iotpi-hub",
+];
+
+/// The modules of the hub. Each may import those before it, and no other.
+const HUB_MODULES: [&str; 25] = [
+    "sabotage",
+    "lock",
+    "durable_file",
+    "ticks",
+    "store",
+    "error",
+    "config",
+    "wrong_clock",
+    "clock",
+    "events",
+    "metrics",
+    "schema",
+    "commands",
+    "auth",
+    "admission",
+    "quotas",
+    "frames",
+    "presence",
+    "issuer_presence",
+    "maintenance",
+    "recording",
+    "hub",
+    "ops",
+    "http",
+    "server",
 ];
 
 /// The violations in the dependencies of a workspace, as `cargo metadata` describes it; one sentence each.
@@ -85,6 +115,109 @@ fn metadata() -> Value {
 fn tree(package: &str) -> Vec<String> {
     let tree = cargo(&["tree", "--package", package, "--edges", "normal", "--prefix", "none", "--locked"]);
     tree.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+}
+
+/// The source files below a folder, without tests.
+fn sources(folder: &Path, found: &mut Vec<(String, String)>) {
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let (path, name) = (entry.path(), entry.file_name().into_string().unwrap());
+        if path.is_dir() && name != "tests" && name != "contract" {
+            sources(&path, found);
+        } else if name.ends_with(".rs") && name != "tests.rs" {
+            let text = fs::read_to_string(&path).unwrap();
+            let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+            let code = code.lines().map(|line| line.split("//").next().unwrap_or_default());
+            found.push((path.display().to_string(), code.collect::<Vec<_>>().join("\n")));
+        }
+    }
+}
+
+/// The first names of all paths that begin with `crate::`.
+fn imports(code: &str) -> BTreeSet<&str> {
+    let mut names = BTreeSet::new();
+    for path in code.split("crate::").skip(1) {
+        let Some(group) = path.strip_prefix('{') else {
+            names.extend(path.split(|c: char| !c.is_alphanumeric() && c != '_').next());
+            continue;
+        };
+        let (mut depth, mut begin) = (0, 0);
+        for (at, c) in group.char_indices() {
+            match c {
+                ',' | '}' if depth == 0 => {
+                    names.extend(group[begin..at].trim().split([':', ' ']).next());
+                    begin = at + 1;
+                    if c == '}' {
+                        break;
+                    }
+                }
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                _ => {}
+            }
+        }
+    }
+    names.remove("");
+    names
+}
+
+/// The module from which `lib.rs` exports a name; the name itself if it is a module.
+fn exporter<'a>(lib: &'a str, name: &'a str) -> &'a str {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    lib.split("pub use ")
+        .skip(1)
+        .filter_map(|export| export.split(';').next()?.split_once("::"))
+        .find(|(_, names)| names.split(|c| !is_word(c)).any(|exported| exported == name))
+        .map_or(name, |(module, _)| module)
+}
+
+/// The imports of the hub's modules that point upwards, one sentence each. `src` ends with a slash.
+fn upward_imports(src: &str) -> Vec<String> {
+    let mut files = Vec::new();
+    sources(Path::new(src), &mut files);
+    let lib = fs::read_to_string(format!("{src}lib.rs")).unwrap();
+    let level = |name: &str| HUB_MODULES.iter().position(|listed| *listed == name);
+    let mut upward = Vec::new();
+    for (path, code) in &files {
+        let path = path.strip_prefix(src).unwrap_or(path);
+        let module = path.split(['/', '.']).next().unwrap_or_default();
+        // Both use the whole hub.
+        if ["lib", "testing"].contains(&module) {
+            continue;
+        }
+        for imported in imports(code).into_iter().map(|name| exporter(&lib, name)) {
+            if imported != module && (level(imported).is_none() || level(imported) >= level(module)) {
+                upward.push(format!("{path} must not import {imported}"));
+            }
+        }
+    }
+    upward.sort();
+    upward
+}
+
+#[test]
+fn no_module_of_the_hub_imports_a_higher_one() {
+    let src = concat!(env!("CARGO_MANIFEST_DIR"), "/../../iotpi-hub/src/");
+
+    assert_eq!(upward_imports(src), Vec::<String>::new());
+}
+
+#[test]
+fn an_upward_import_in_the_hub_is_reported() {
+    let home = tempfile::tempdir().unwrap();
+    let write = |file: &str, text: &str| {
+        let path = home.path().join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    write("lib.rs", "pub use hub::Hub;\npub use config::{Config, Limits};\n");
+    write("store/mod.rs", "use crate::{\n    lock::{lock},\n    ops::{a, b},\n};\n// crate::http\n");
+    write("ops/auth.rs", "use crate::{Hub, Limits};\nfn f() { crate::server::g() }\n");
+    write("http/mod.rs", "use crate::ops;\n#[cfg(test)]\nmod tests { use crate::server; }\n");
+
+    assert_eq!(
+        upward_imports(&format!("{}/", home.path().display())),
+        ["ops/auth.rs must not import server", "store/mod.rs must not import ops"]
+    );
 }
 
 #[test]

@@ -11,14 +11,14 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{
-    Camera, Plan,
-    frame_buffer::{BufferedFrame, FrameBuffer},
-    segment_files::{SegmentFiles, SegmentLimits, Session, WriteError, WriteJob, WriteOutcome},
-};
 use crate::{
     Hub,
     frames::{PublishedFrame, Viewer},
+    recording::{
+        Camera, Plan,
+        frame_buffer::{BufferedFrame, FrameBuffer},
+        segment_files::{SegmentFiles, SegmentLimits, Session, WriteError, WriteJob, WriteOutcome},
+    },
     store::StoreError,
 };
 
@@ -123,7 +123,7 @@ impl Recorder {
                         }
                     }
                 }
-                () = self.camera.bell.notified() => {}
+                () = self.camera.plan_changed.notified() => {}
                 () = stop.cancelled(), if !stopping => {}
                 () = sleep_until(wake) => {}
             }

@@ -1,5 +1,10 @@
 //! Recordings: settings, recording on request, reading, export and expiry.
 
+mod control;
+mod reconcile;
+mod recorder;
+mod triggers;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,13 +14,14 @@ use iotpi_core::{
 };
 use tokio::task::spawn_blocking;
 
+use self::reconcile::{SegmentFile, list_segment_files, reconcile};
 use crate::{
     Hub,
     admission::BudgetPermit,
     auth::Caller,
     error::{HubError, Result},
     lock::lock,
-    recording::{self, Export, Format, ReadFrame, SegmentFile},
+    recording::{self, Export, Format, ReadFrame},
     store::{ClipQuery, PageRequest, Pages},
     ticks::Ticks,
 };
@@ -61,7 +67,7 @@ impl Hub {
             self.check_folder()?;
         }
         self.inner.store.set_recording(id, &settings).await?;
-        self.inner.recordings.set(self, id, settings);
+        self.apply_recording(id, settings);
         self.describe_recording(id).await
     }
 
@@ -93,9 +99,10 @@ impl Hub {
         self.check_folder()?;
         if self.inner.recordings.camera(id).is_none() {
             let settings = self.inner.store.recording(id).await?.unwrap_or_default();
-            self.inner.recordings.set(self, id, settings);
+            self.apply_recording(id, settings);
         }
-        self.inner.recordings.record(self, id, Duration::from_secs(request.secs.into()), reason);
+        let camera = self.inner.recordings.camera_or_new(id);
+        self.start_event(&camera, Duration::from_secs(request.secs.into()), reason);
         self.describe_recording(id).await
     }
 
@@ -111,7 +118,7 @@ impl Hub {
     pub async fn stop_recording(&self, caller: &Caller, id: &ModuleId) -> Result<Recording> {
         caller.may_command()?;
         self.check_known(id)?;
-        self.inner.recordings.stop(self, id);
+        self.end_event(id);
         self.describe_recording(id).await
     }
 
@@ -280,11 +287,11 @@ impl Hub {
     pub(crate) async fn start_recordings(&self) -> Result<()> {
         let Some(folder) = self.inner.recordings.folder.clone() else { return Ok(()) };
         // Listed before a recorder creates the first new segment.
-        let files = spawn_blocking(move || recording::list_segment_files(&folder)).await;
+        let files = spawn_blocking(move || list_segment_files(&folder)).await;
         let files =
             files.map_err(|error| HubError::internal("A background thread failed.").caused_by(error))?;
         for (id, settings) in self.inner.store.all_recording().await? {
-            self.inner.recordings.set(self, &id, settings);
+            self.apply_recording(&id, settings);
         }
         self.inner.tasks.spawn(self.clone().maintain_recordings(files));
         Ok(())
@@ -294,7 +301,7 @@ impl Hub {
         let Some(folder) = self.inner.recordings.folder.clone() else { return };
         match files {
             Ok(files) => {
-                if let Err(error) = recording::reconcile(&self, &folder, files).await {
+                if let Err(error) = reconcile(&self, &folder, files).await {
                     tracing::error!(
                         error = &error as &dyn std::error::Error,
                         "recordings could not be reconciled"

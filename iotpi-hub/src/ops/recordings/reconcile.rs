@@ -22,16 +22,19 @@ use std::{
 use iotpi_core::ModuleId;
 use tokio::task::spawn_blocking;
 
-use super::segment::{self, ENDING, Origin};
 use crate::{
     Hub,
     error::{HubError, Result},
+    recording::{
+        remove_files,
+        segment::{self, ENDING, Origin},
+    },
     store::{IndexedFrames, Pages, SegmentRecord, StoreError},
 };
 
 /// A segment file that existed when the hub started.
 #[derive(Debug)]
-pub(crate) struct SegmentFile {
+pub(super) struct SegmentFile {
     module_id: ModuleId,
     name: String,
     path: PathBuf,
@@ -39,7 +42,7 @@ pub(crate) struct SegmentFile {
 }
 
 /// Lists all segment files. Blocks.
-pub(crate) fn list_segment_files(folder: &Path) -> io::Result<Vec<SegmentFile>> {
+pub(super) fn list_segment_files(folder: &Path) -> io::Result<Vec<SegmentFile>> {
     let mut found = Vec::new();
     for camera in fs::read_dir(folder)? {
         let camera = camera?;
@@ -74,12 +77,12 @@ impl Reconciled {
 }
 
 /// Reconciles the files with the index. Segments created since the start are not in `files`.
-pub(crate) async fn reconcile(hub: &Hub, folder: &Path, files: Vec<SegmentFile>) -> Result<()> {
+pub(super) async fn reconcile(hub: &Hub, folder: &Path, files: Vec<SegmentFile>) -> Result<()> {
     let store = &hub.inner.store;
     let mut outcome = Reconciled::default();
     let tombstones = store.tombstones().await?;
     let (at, names) = (folder.to_owned(), tombstones.clone());
-    let gone = spawn_blocking(move || super::remove_files(&at, names)).await.map_err(join_failed)?;
+    let gone = spawn_blocking(move || remove_files(&at, names)).await.map_err(join_failed)?;
     store.remove_tombstones(&gone).await?;
     outcome.removed += gone.len() as u64;
     let tombstones: BTreeSet<_> = tombstones.into_iter().collect();
