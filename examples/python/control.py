@@ -1,4 +1,4 @@
-"""Sends a command to a module and waits for its outcome. Start ``actuator.py`` before."""
+"""Sends a command to a module and waits for its outcome. Start ``actuator.py`` first."""
 
 import iotpi
 

@@ -1,4 +1,4 @@
-//! Sends a command to a module and waits for its outcome. Start `actuator` before.
+//! Sends a command to a module and waits for its outcome. Start `actuator` first.
 
 use std::{env, error::Error, time::Duration};
 

@@ -1,4 +1,4 @@
-//! The driver of a BME280 on a simulated chip, which answers its register reads. On a Pi, only the bus is another.
+//! The driver of a BME280 on a simulated chip, which answers its register reads. On a Pi only the bus differs.
 
 use std::{env, error::Error, time::Duration};
 
