@@ -1,4 +1,4 @@
-//! One camera, many viewers: the time from sending a frame until the last viewer has it whole.
+//! One camera and many viewers: the time from sending a frame until the last viewer has received all of it.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::time::Instant;
@@ -16,12 +16,12 @@ fn viewers(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("fanout");
     group.sample_size(20);
     for count in [1_usize, 10, 100] {
-        // There has to be a camera before anybody can look.
+        // The camera must exist before it can be viewed.
         bench.runtime.block_on(bench.client.publish(&module, &frame)).unwrap();
         let mut streams = bench.runtime.block_on(async {
             let mut streams =
                 try_join_all((0..count).map(|_| bench.client.frames(Some(&module)))).await.unwrap();
-            // Who comes is shown the newest frame at once.
+            // A new viewer receives the newest frame first.
             join_all(streams.iter_mut().map(|stream| stream.next())).await;
             streams
         });
@@ -29,17 +29,17 @@ fn viewers(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::from_parameter(format!("{count} viewers")), |bencher| {
             bencher.iter_custom(|iterations| {
                 bench.runtime.block_on(async {
-                    let began = Instant::now();
+                    let started = Instant::now();
                     for _ in 0..iterations {
-                        let (shown, seen) = futures_util::future::join(
+                        let (published, received) = futures_util::future::join(
                             bench.client.publish(&module, &frame),
                             join_all(streams.iter_mut().map(|stream| stream.next())),
                         )
                         .await;
-                        shown.unwrap();
-                        assert!(seen.into_iter().all(|jpeg| jpeg.unwrap().is_some()));
+                        published.unwrap();
+                        assert!(received.into_iter().all(|jpeg| jpeg.unwrap().is_some()));
                     }
-                    began.elapsed()
+                    started.elapsed()
                 })
             });
         });

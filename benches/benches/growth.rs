@@ -1,9 +1,9 @@
-//! What grows with the number of series and of readings: each query over HTTP on loopback, and an idle second, with 10, 1,000
-//! and 10,000 series of one type and 10,000 and 1,000,000 readings in all. Prints a table; medians of one run; hub and
-//! client share the machine.
+//! The cost of queries and of an idle second with a growing number of series and readings: each query over HTTP on
+//! loopback, with 10, 1,000 and 10,000 series of one type and 10,000 and 1,000,000 readings in all. It prints a table of
+//! the medians of one run. Hub and client share the machine.
 //!
-//! Each series has a reading a minute, at a phase of its own. A window is 100 s in the middle of the time there is; a cold
-//! one is another each time. `IOTPI_BENCH_GROWTH_1E8=1` adds 100,000,000 readings (some minutes, 1 GB).
+//! Each series has one reading per minute, at its own phase. A window is 100 s in the middle of the recorded time; a cold
+//! window is different for each query. `IOTPI_BENCH_GROWTH=10000/1e8` measures 100,000,000 readings (some minutes, 1 GB).
 #![allow(missing_docs, clippy::unwrap_used, clippy::cast_precision_loss, clippy::cast_possible_truncation)]
 
 use std::{
@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use iotpi_benches::folder;
+use iotpi_benches::{cpu_time, folder};
 use iotpi_core::{ModuleId, Quantity, Reading, Sample, Timestamp};
 use iotpi_hub::{
     Config,
@@ -25,11 +25,11 @@ use tokio::{
     net::TcpStream,
 };
 
-/// When the first reading was taken, Unix seconds.
+/// The time of the first reading in Unix seconds.
 const START: i64 = 1_760_000_000;
-/// Each query is asked for so long, or so often.
-const LONGEST: Duration = Duration::from_secs(2);
-const OFTEN: usize = 500;
+/// The limits of the repetitions of a query.
+const MAX_TIME: Duration = Duration::from_secs(2);
+const MAX_QUERIES: usize = 500;
 
 fn now(secs: i64) -> Now {
     let at = Timestamp::from_micros((START + secs) * 1_000_000);
@@ -45,7 +45,7 @@ fn reading(n: i64, k: i64) -> Reading {
     Reading::new(id, Sample::new(Quantity::Temperature, value), at)
 }
 
-/// Keeps so many readings of each series, minute by minute as they would arrive.
+/// Records `each` readings of each series, in the order of their arrival.
 async fn fill(path: &Path, series: i64, each: i64) {
     let store = store::open(&format!("sqlite://{}", path.display())).await.unwrap();
     let mut batch = Vec::with_capacity(5000);
@@ -62,22 +62,23 @@ async fn fill(path: &Path, series: i64, each: i64) {
     store.close().await.unwrap();
 }
 
-struct Line {
+/// A connection to the hub.
+struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
     address: SocketAddr,
     token: String,
 }
 
-impl Line {
+impl Connection {
     async fn to(address: SocketAddr, token: String) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         Self { stream, buffer: vec![0; 4 << 20], address, token }
     }
 
-    /// Asks and answers with the body.
-    async fn ask(&mut self, method: &str, path: &str, body: &str) -> &str {
+    /// Sends a request; returns the body of the response.
+    async fn send(&mut self, method: &str, path: &str, body: &str) -> &str {
         let request = format!(
             "{method} {path} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
             self.address,
@@ -101,15 +102,15 @@ impl Line {
         }
     }
 
-    /// The median of asking again and again, in milliseconds.
+    /// The median time of repeated requests, in milliseconds.
     async fn median(&mut self, method: &str, mut next: impl FnMut(usize) -> (String, String)) -> f64 {
         let mut times = Vec::new();
-        let began = Instant::now();
-        while times.len() < OFTEN && (began.elapsed() < LONGEST || times.len() < 3) {
+        let started = Instant::now();
+        while times.len() < MAX_QUERIES && (started.elapsed() < MAX_TIME || times.len() < 3) {
             let (path, body) = next(times.len());
-            let asked = Instant::now();
-            self.ask(method, &path, &body).await;
-            times.push(asked.elapsed());
+            let sent = Instant::now();
+            self.send(method, &path, &body).await;
+            times.push(sent.elapsed());
         }
         times.sort_unstable();
         times[times.len() / 2].as_secs_f64() * 1e3
@@ -120,11 +121,9 @@ impl Line {
     }
 }
 
-/// What this process has used of the processors, seconds: `/proc/self/stat`, in ticks of 10 ms.
+/// The CPU time of this process in seconds.
 fn cpu_secs() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-    (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
+    cpu_time(std::process::id()).unwrap().as_secs_f64()
 }
 
 async fn measure(path: &Path, series: i64, each: i64) -> Vec<(&'static str, f64)> {
@@ -135,35 +134,35 @@ async fn measure(path: &Path, series: i64, each: i64) -> Vec<(&'static str, f64)
     let hub = TestHub::with_store(config, &format!("sqlite://{}", path.display())).await.unwrap();
     let start = opened.elapsed().as_secs_f64() * 1e3;
     let token = hub.token(Role::Admin).await.unwrap();
-    let mut line = Line::to(hub.address(), token).await;
+    let mut connection = Connection::to(hub.address(), token).await;
     let all = "/api/sensors/temperature?limit=100";
     let span = each * 60;
     let window = |at: i64| format!("{all}&since={}&until={}", START + at, START + at + 100);
 
     let mut rows = vec![("start, ms", start)];
     let first = Instant::now();
-    let page = line.ask("GET", all, "").await;
+    let page = connection.send("GET", all, "").await;
     let next: serde_json::Value = serde_json::from_str(page).unwrap();
-    rows.push(("newest 100, the first time", first.elapsed().as_secs_f64() * 1e3));
-    rows.push(("newest 100", line.get(all).await));
+    rows.push(("newest 100, first query", first.elapsed().as_secs_f64() * 1e3));
+    rows.push(("newest 100", connection.get(all).await));
     let next = next["next"].as_str().unwrap_or_default().to_owned();
-    rows.push(("the page behind it", line.get(&format!("{all}&cursor={next}")).await));
-    rows.push(("oldest 100", line.get(&format!("{all}&order=asc")).await));
-    rows.push(("100 of a window", line.get(&window(span / 2)).await));
+    rows.push(("the next page", connection.get(&format!("{all}&cursor={next}")).await));
+    rows.push(("oldest 100", connection.get(&format!("{all}&order=asc")).await));
+    rows.push(("100 of a window", connection.get(&window(span / 2)).await));
     let cold = |n: usize| (window((n as i64 * 7_919 + 13) * 61 % span.max(1)), String::new());
-    rows.push(("100 of another window each time", line.median("GET", cold).await));
+    rows.push(("100 of another window each time", connection.median("GET", cold).await));
     let buckets = "/api/sensors/temperature?bucket=1h&limit=1000";
-    rows.push(("bucket=1h, the oldest 1,000", line.get(buckets).await));
+    rows.push(("bucket=1h, the oldest 1,000", connection.get(buckets).await));
     let since = format!("{buckets}&since={}", START + span / 2);
-    rows.push(("bucket=1h, 1,000 from the middle", line.get(&since).await));
+    rows.push(("bucket=1h, 1,000 from the middle", connection.get(&since).await));
     let one = "/api/sensors/temperature?limit=100&module_id=m00003";
-    rows.push(("100 of one series", line.get(one).await));
-    rows.push(("newest of each of 100 series", line.get("/api/sensors?limit=100").await));
-    rows.push(("100 modules", line.get("/api/modules?limit=100").await));
-    rows.push(("one module", line.get("/api/modules/m00003").await));
-    rows.push(("metrics", line.get("/metrics").await));
-    rows.push(("storage", line.get("/api/storage").await));
-    rows.push(("health", line.get("/health").await));
+    rows.push(("100 of one series", connection.get(one).await));
+    rows.push(("newest of each of 100 series", connection.get("/api/sensors?limit=100").await));
+    rows.push(("100 modules", connection.get("/api/modules?limit=100").await));
+    rows.push(("one module", connection.get("/api/modules/m00003").await));
+    rows.push(("metrics", connection.get("/metrics").await));
+    rows.push(("storage", connection.get("/api/storage").await));
+    rows.push(("health", connection.get("/health").await));
     let post = |n: usize| {
         let body = format!(
             r#"{{"module_id":"m{:05}","value":21.5,"unit":"celsius","timestamp":{}}}"#,
@@ -172,8 +171,8 @@ async fn measure(path: &Path, series: i64, each: i64) -> Vec<(&'static str, f64)
         );
         ("/api/sensors/temperature".to_owned(), body)
     };
-    rows.push(("a reading stored", line.median("POST", post).await));
-    rows.push(("newest 100 afterwards", line.get(all).await));
+    rows.push(("a reading stored", connection.median("POST", post).await));
+    rows.push(("newest 100 after the writes", connection.get(all).await));
     let before = cpu_secs();
     tokio::time::sleep(Duration::from_secs(3)).await;
     rows.push(("an idle second, ms of CPU", (cpu_secs() - before) / 3.0 * 1e3));
@@ -181,7 +180,7 @@ async fn measure(path: &Path, series: i64, each: i64) -> Vec<(&'static str, f64)
     rows
 }
 
-/// The longest that a write waited while a module with 500,000 readings was removed, and how long the removal took.
+/// The longest write during the removal of a module with 500,000 readings, and the time of the removal.
 async fn removal(path: &Path) {
     fill(path, 1, 500_000).await;
     let store: std::sync::Arc<dyn Store> =
@@ -200,12 +199,12 @@ async fn removal(path: &Path) {
     });
     let began = Instant::now();
     store.remove_module(&ModuleId::new("m00000").unwrap()).await.unwrap();
-    let gone = began.elapsed();
+    let removed = began.elapsed();
     let times = writing.await.unwrap();
     store.settle().await.unwrap();
     println!(
-        "\na module with 500,000 readings removed: not to be seen after {:.1} ms; 1,500 writes meanwhile, p50 {:.2} ms, longest {:.1} ms",
-        gone.as_secs_f64() * 1e3,
+        "\na module with 500,000 readings removed: invisible after {:.1} ms; 1,500 concurrent writes, p50 {:.2} ms, longest {:.1} ms",
+        removed.as_secs_f64() * 1e3,
         times[times.len() / 2].as_secs_f64() * 1e3,
         times[times.len() - 1].as_secs_f64() * 1e3
     );

@@ -1,6 +1,5 @@
-//! Frames and readings come in through the real HTTP stack on loopback.
-//!
-//! `frame` ends in the frame slot; `reading` when the commit is on the disk.
+//! Uploads of frames and readings over HTTP on loopback. A frame is acknowledged when it is in its frame slot, a reading
+//! when its commit is on the disk.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::{
@@ -46,9 +45,9 @@ fn single_readings(criterion: &mut Criterion) {
                         }
                         Ok::<_, iotpi_benches::Error>(())
                     };
-                    let began = Instant::now();
+                    let started = Instant::now();
                     try_join_all((0..connections).map(|_| connection())).await.unwrap();
-                    began.elapsed()
+                    started.elapsed()
                 }
             });
         });

@@ -1,7 +1,7 @@
-//! What pictures on the live line cost the hub: a hub in a process of its own, a camera, clients that acknowledge each
-//! picture, and the processor time of the hub's process (ingest included).
+//! The CPU time of frames on live connections: a hub as a separate process, cameras, and clients that acknowledge each
+//! frame. The CPU time is that of the hub and includes the uploads.
 //!
-//! `cargo bench --bench live -- CLIENTS CAMERAS FPS KILOBYTES SECONDS`; 20 1 30 100 10 when left out.
+//! `cargo bench --bench live -- CLIENTS CAMERAS FPS KILOBYTES SECONDS`; the default is 20 1 30 100 10.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use iotpi_benches::{Bench, Error, frame};
+use iotpi_benches::{Bench, Error, cpu_time, frame};
 use iotpi_core::{Frame, HubClient, Live, ModuleId, Subscription, SystemClock, WatchRequest};
 
 const HUB: &str = "IOTPI_BENCH_LIVE_HUB";
@@ -18,8 +18,8 @@ fn main() -> Result<(), Error> {
     if std::env::var_os(HUB).is_some() {
         return hub();
     }
-    let given: Vec<u64> = std::env::args().skip(1).filter_map(|arg| arg.parse().ok()).collect();
-    let number = |at: usize, default| given.get(at).copied().unwrap_or(default);
+    let arguments: Vec<u64> = std::env::args().skip(1).filter_map(|arg| arg.parse().ok()).collect();
+    let number = |at: usize, default| arguments.get(at).copied().unwrap_or(default);
     let load = Load {
         clients: number(0, 20),
         cameras: number(1, 1),
@@ -33,13 +33,13 @@ fn main() -> Result<(), Error> {
         .stdout(Stdio::piped())
         .spawn()?;
     let measured = load.run(&mut child);
-    // The hub ends with its standard input.
+    // The hub stops when its standard input closes.
     drop(child.stdin.take());
     child.wait()?;
     measured
 }
 
-/// The hub, until its standard input ends.
+/// Runs the hub until its standard input closes.
 fn hub() -> Result<(), Error> {
     let bench = Bench::new()?;
     let token = bench.runtime.block_on(bench.hub.token(iotpi_hub::auth::Role::Operator))?;
@@ -80,33 +80,33 @@ impl Load {
         for _ in 0..self.clients {
             clients.spawn(watch(client.clone(), cameras.clone(), end));
         }
-        let before = processor_time(hub)?;
-        let begun = Instant::now();
+        let before = cpu_time(hub)?;
+        let started = Instant::now();
         let mut due = tokio::time::interval(Duration::from_secs(1) / u32::try_from(self.fps)?);
         due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let jpeg = frame(self.bytes)?.jpeg().clone();
-        let mut shown = 0_u64;
-        while begun.elapsed() < Duration::from_secs(self.secs) {
+        let mut published = 0_u64;
+        while started.elapsed() < Duration::from_secs(self.secs) {
             due.tick().await;
             let now = SystemClock::shared().now();
             for camera in &cameras {
                 client.publish(camera, &Frame::from_jpeg(jpeg.clone(), now)?).await?;
-                shown += 1;
+                published += 1;
             }
         }
-        let (took, spent) = (begun.elapsed(), processor_time(hub)? - before);
+        let (took, spent) = (started.elapsed(), cpu_time(hub)? - before);
         let memory = resident(hub)?;
         let mut ages = Vec::new();
-        while let Some(seen) = clients.join_next().await {
-            ages.extend(seen??);
+        while let Some(received) = clients.join_next().await {
+            ages.extend(received??);
         }
         ages.sort_by(f64::total_cmp);
         let at = |share: usize| ages.get(ages.len() * share / 100).copied().unwrap_or_default() * 1e3;
         #[allow(clippy::cast_precision_loss)]
         let each = spent.as_secs_f64() * 1e6 / ages.len() as f64;
         println!(
-            "{} clients, {} cameras, {} KiB at {} fps: {shown} shown in {:.1} s, {} deliveries, {each:.1} us of the hub's \
-             processor time each, age p50 {:.2} ms, p99 {:.2} ms; hub's memory {memory} KiB",
+            "{} clients, {} cameras, {} KiB at {} fps: {published} published in {:.1} s, {} deliveries, {each:.1} us of the hub's \
+             CPU time each, age p50 {:.2} ms, p99 {:.2} ms; hub's memory {memory} KiB",
             self.clients,
             self.cameras,
             self.bytes / 1024,
@@ -120,13 +120,13 @@ impl Load {
     }
 }
 
-/// Watches, and returns how old each picture was in seconds when it had come whole.
+/// Views the cameras; returns the age of each received frame in seconds.
 async fn watch(client: HubClient, cameras: Vec<ModuleId>, end: Instant) -> Result<Vec<f64>, Error> {
-    let nothing = Subscription { kinds: Some(Vec::new()), recent: 0, ..Subscription::default() };
-    let mut live = client.live(&nothing).await?;
-    let watched: Vec<_> =
+    let no_events = Subscription { kinds: Some(Vec::new()), recent: 0, ..Subscription::default() };
+    let mut live = client.live(&no_events).await?;
+    let requests: Vec<_> =
         cameras.into_iter().map(|module_id| WatchRequest { module_id, max_fps: None }).collect();
-    live.watch(&watched).await?;
+    live.watch(&requests).await?;
     let clock = SystemClock::shared();
     let mut ages = Vec::new();
     while let Ok(next) = tokio::time::timeout_at(end.into(), live.receive()).await {
@@ -140,15 +140,6 @@ async fn watch(client: HubClient, cameras: Vec<ModuleId>, end: Instant) -> Resul
         }
     }
     Ok(ages)
-}
-
-/// What a process has used of the processors, by itself and in the kernel for it.
-fn processor_time(process: u32) -> Result<Duration, Error> {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok()).unwrap_or_default();
-    // proc_pid_stat(5): utime and stime, in hundredths of a second.
-    Ok(Duration::from_millis(10 * (ticks(11) + ticks(12))))
 }
 
 fn resident(process: u32) -> Result<u64, Error> {

@@ -1,8 +1,8 @@
-//! How many, how fast: the hub over HTTP on loopback, asked by clients that cost as little as can be (a socket, a request
-//! written once, an answer's length), so that what is measured is the hub. Everything recorded is on the disk before its
-//! answer. Medians of what one run shows; hub and clients share the machine.
+//! Request rates of the hub over HTTP on loopback. The clients cost as little as possible (a socket, one write per request,
+//! the length of the response), so that the hub is measured. Every reading is on the disk before its response. The values
+//! are the medians of one run. Hub and clients share the machine.
 //!
-//! `IOTPI_BENCH_YEAR=1` also asks a chart of a year at 1 Hz (31.5 million readings, some minutes to make).
+//! `IOTPI_BENCH_YEAR=1` also queries a chart of a year at 1 Hz (31.5 million readings, which take some minutes to record).
 #![allow(missing_docs, clippy::unwrap_used, clippy::cast_precision_loss, clippy::cast_possible_truncation)]
 
 use std::{
@@ -16,7 +16,7 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, future::join_all};
-use iotpi_benches::folder;
+use iotpi_benches::{cpu_time, folder};
 use iotpi_core::{ActionSpec, HubClient, Manifest, ModuleId, Quantity, Reading, Sample, Timestamp};
 use iotpi_hub::{
     Config,
@@ -32,20 +32,20 @@ use tokio::{
 const RUN: Duration = Duration::from_secs(3);
 const START: u64 = 1_795_472_000;
 
-/// A connection that sends what it is given and waits for the whole answer.
-struct Line {
+/// A connection that sends a request and reads the whole response.
+struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
 }
 
-impl Line {
+impl Connection {
     async fn to(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         Self { stream, buffer: vec![0; 1 << 20] }
     }
 
-    async fn ask(&mut self, request: &[u8]) {
+    async fn send(&mut self, request: &[u8]) {
         self.stream.write_all(request).await.unwrap();
         let mut filled = 0;
         loop {
@@ -63,13 +63,14 @@ impl Line {
     }
 }
 
+/// The hub to measure.
 #[derive(Clone)]
-struct House {
+struct Server {
     address: SocketAddr,
     token: Arc<str>,
 }
 
-impl House {
+impl Server {
     fn get(&self, path: &str) -> Vec<u8> {
         format!(
             "GET {path} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\n\r\n",
@@ -88,18 +89,24 @@ impl House {
         .into()
     }
 
-    /// Asks on so many connections for a while; `each` makes the n-th request, which carries `count` things.
-    async fn rate(&self, what: &str, connections: usize, count: u64, each: impl Fn(u64) -> Vec<u8> + Sync) {
+    /// Measures requests on some connections. `request` makes the n-th one, which has `count` items.
+    async fn rate(
+        &self,
+        what: &str,
+        connections: usize,
+        count: u64,
+        request: impl Fn(u64) -> Vec<u8> + Sync,
+    ) {
         let next = AtomicU64::new(0);
         let began = Instant::now();
         let times = join_all((0..connections).map(|_| async {
-            let mut line = Line::to(self.address).await;
+            let mut connection = Connection::to(self.address).await;
             let mut times = Vec::new();
             while began.elapsed() < RUN {
-                let request = each(next.fetch_add(1, Relaxed));
-                let asked = Instant::now();
-                line.ask(&request).await;
-                times.push(asked.elapsed());
+                let request = request(next.fetch_add(1, Relaxed));
+                let sent = Instant::now();
+                connection.send(&request).await;
+                times.push(sent.elapsed());
             }
             times
         }))
@@ -109,12 +116,12 @@ impl House {
         println!(
             "{what:<44} {connections:>4} conn  {:>9.0}/s   {}",
             (times.len() as u64 * count) as f64 / took,
-            spread(times)
+            percentiles(times)
         );
     }
 }
 
-fn spread(mut times: Vec<Duration>) -> String {
+fn percentiles(mut times: Vec<Duration>) -> String {
     times.sort_unstable();
     let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize].as_secs_f64() * 1e3;
     format!("p50 {:.3} ms  p99 {:.3} ms", at(0.5), at(0.99))
@@ -125,8 +132,8 @@ fn now(secs: u64) -> Now {
     Now { wall: at, steady: Steady(at) }
 }
 
-/// A series at 1 Hz, straight into the store.
-async fn series(hub: &TestHub, module: &str, secs: u64) {
+/// Records a series at 1 Hz directly into the store.
+async fn record_series(hub: &TestHub, module: &str, secs: u64) {
     let id: ModuleId = module.parse().unwrap();
     for first in (0..secs).step_by(5000) {
         let reading = |n: u64| {
@@ -141,17 +148,19 @@ async fn series(hub: &TestHub, module: &str, secs: u64) {
 }
 
 fn main() {
-    let serving = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let asking = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let hub_runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let client_runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let folder = folder().unwrap();
     let url = format!("sqlite://{}", folder.path().join("hub.db").display());
-    let hub = serving.block_on(TestHub::with_store(Config::default(), &url)).unwrap();
-    let token: Arc<str> = serving.block_on(hub.token(Role::Operator)).unwrap().into();
-    let house = House { address: hub.address(), token: Arc::clone(&token) };
+    let hub = hub_runtime.block_on(TestHub::with_store(Config::default(), &url)).unwrap();
+    let token: Arc<str> = hub_runtime.block_on(hub.token(Role::Operator)).unwrap().into();
+    let server = Server { address: hub.address(), token: Arc::clone(&token) };
 
-    asking.block_on(async {
+    client_runtime.block_on(async {
         for connections in [1, 8, 32, 128] {
-            house
+            server
                 .rate("single readings, each after its durable commit", connections, 1, |n| {
                     let body = format!(
                         r#"{{"module_id":"m{}","value":{}.5,"unit":"celsius","timestamp":{}}}"#,
@@ -159,11 +168,11 @@ fn main() {
                         n % 40,
                         START + n
                     );
-                    house.post("/api/sensors/temperature", &body)
+                    server.post("/api/sensors/temperature", &body)
                 })
                 .await;
         }
-        house
+        server
             .rate("readings in batches of 1,000", 4, 1000, |n| {
                 let mut body = String::from("[");
                 for i in 0..1000_u64 {
@@ -179,23 +188,23 @@ fn main() {
                     );
                 }
                 body.push(']');
-                house.post("/api/sensors", &body)
+                server.post("/api/sensors", &body)
             })
             .await;
-        // Let what was recorded be folded before questions are asked.
+        // Compacts all readings before they are queried.
         hub.store().settle().await.unwrap();
-        series(&hub, "week", 7 * 86_400).await;
-        series(&hub, "last", 5_000).await;
+        record_series(&hub, "week", 7 * 86_400).await;
+        record_series(&hub, "last", 5_000).await;
         for connections in [1, 8] {
-            let request = house.get("/api/sensors/temperature?module_id=last&limit=100");
-            house.rate("last 100 of a series", connections, 1, |_| request.clone()).await;
+            let request = server.get("/api/sensors/temperature?module_id=last&limit=100");
+            server.rate("last 100 of a series", connections, 1, |_| request.clone()).await;
         }
-        let request = house.get(&format!(
+        let request = server.get(&format!(
             "/api/sensors/temperature?module_id=week&bucket=1h&agg=avg&limit=200&since={START}&until={}",
             START + 7 * 86_400
         ));
         for connections in [1, 8] {
-            house.rate("a week of hourly means", connections, 1, |_| request.clone()).await;
+            server.rate("a week of hourly means", connections, 1, |_| request.clone()).await;
         }
         for n in 0..20 {
             let batch = (0..50).map(|m| {
@@ -204,33 +213,32 @@ fn main() {
             });
             hub.store().record(batch.collect(), 10_000, now(0)).await.unwrap();
         }
-        let request = house.get("/api/sensors?limit=1000");
-        house.rate("the newest of 1,000 series", 1, 1, |_| request.clone()).await;
-        control(&hub, &house).await;
-        live(&house).await;
+        let request = server.get("/api/sensors?limit=1000");
+        server.rate("the newest of 1,000 series", 1, 1, |_| request.clone()).await;
+        control(&hub, &server).await;
+        live(&server).await;
         if std::env::var_os("IOTPI_BENCH_YEAR").is_some() {
-            series(&hub, "year", 365 * 86_400).await;
-            let request = house.get(&format!(
+            record_series(&hub, "year", 365 * 86_400).await;
+            let request = server.get(&format!(
                 "/api/sensors/temperature?module_id=year&bucket=6h&agg=avg,min,max&limit=2000&since={START}&until={}",
                 START + 365 * 86_400
             ));
-            house.rate("a chart of a year at 1 Hz (31.5 M readings)", 1, 1, |_| request.clone()).await;
+            server.rate("a chart of a year at 1 Hz (31.5 M readings)", 1, 1, |_| request.clone()).await;
         }
     });
-    serving.block_on(hub.stop()).unwrap();
+    hub_runtime.block_on(hub.stop()).unwrap();
 }
 
-/// From sending a command until its module has it.
-async fn control(hub: &TestHub, house: &House) {
+/// Measures the time from sending a command until its module receives it.
+async fn control(hub: &TestHub, server: &Server) {
     let id: ModuleId = "lamp".parse().unwrap();
     let token = hub.module_token(&id).await.unwrap();
     let lamp = HubClient::new(&hub.url()).unwrap().with_token(token).uplink(id);
     let set = ActionSpec::new("set".parse().unwrap(), "Switch", serde_json::json!({"type": "object"}));
-    let line = Arc::new(lamp);
-    let up: Arc<dyn iotpi_core::Uplink> = line;
+    let up: Arc<dyn iotpi_core::Uplink> = Arc::new(lamp);
     up.register(&Manifest { actions: vec![set], ..Manifest::default() }).await.unwrap();
-    let request = house.post("/api/modules/lamp/control", r#"{"action":"set"}"#);
-    let mut person = Line::to(house.address).await;
+    let request = server.post("/api/modules/lamp/control", r#"{"action":"set"}"#);
+    let mut sender = Connection::to(server.address).await;
     let mut times = Vec::new();
     for _ in 0..500 {
         let waiting = tokio::spawn({
@@ -240,10 +248,10 @@ async fn control(hub: &TestHub, house: &House) {
                 (Instant::now(), claimed)
             }
         });
-        // Until the module waits: its claim is a write of its own.
+        // Waits until the module polls. Its claim is a separate write.
         tokio::time::sleep(Duration::from_millis(4)).await;
         let sent = Instant::now();
-        person.ask(&request).await;
+        sender.send(&request).await;
         let (at, claimed) = waiting.await.unwrap();
         times.push(at - sent);
         let command = &claimed[0];
@@ -258,35 +266,33 @@ async fn control(hub: &TestHub, house: &House) {
     println!(
         "{:<44}                         {}",
         "control to module by long poll, stored first",
-        spread(times)
+        percentiles(times)
     );
 }
 
-/// From sending a reading until each of 100 pages has it, 200 readings a second.
-async fn live(house: &House) {
-    let hub =
-        HubClient::new(&format!("http://{}", house.address)).unwrap().with_token(house.token.to_string());
-    let mut pages = Vec::new();
+/// Measures the time from sending a reading until each of 100 clients receives it, at 200 readings per second.
+async fn live(server: &Server) {
+    let mut clients = Vec::new();
     for _ in 0..100 {
         let request = tokio_tungstenite::tungstenite::http::Request::builder()
-            .uri(format!("ws://{}/api/live", house.address))
-            .header("host", house.address.to_string())
-            .header("authorization", format!("Bearer {}", house.token))
+            .uri(format!("ws://{}/api/live", server.address))
+            .header("host", server.address.to_string())
+            .header("authorization", format!("Bearer {}", server.token))
             .header("connection", "Upgrade")
             .header("upgrade", "websocket")
             .header("sec-websocket-version", "13")
             .header("sec-websocket-key", tokio_tungstenite::tungstenite::handshake::client::generate_key())
             .body(())
             .unwrap();
-        let stream = TcpStream::connect(house.address).await.unwrap();
+        let stream = TcpStream::connect(server.address).await.unwrap();
         let (mut socket, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
         let subscribe = r#"{"type":"subscribe","kinds":["reading"],"modules":["pulse"],"recent":0}"#;
         futures_util::SinkExt::send(&mut socket, subscribe.into()).await.unwrap();
-        pages.push(socket);
+        clients.push(socket);
     }
     let began = Instant::now();
     const EVENTS: usize = 1000;
-    let readers: Vec<_> = pages
+    let readers: Vec<_> = clients
         .into_iter()
         .map(|mut socket| {
             tokio::spawn(async move {
@@ -304,31 +310,28 @@ async fn live(house: &House) {
             })
         })
         .collect();
-    drop(hub);
-    let mut line = Line::to(house.address).await;
-    let mut beat = tokio::time::interval(Duration::from_millis(5));
+    let mut connection = Connection::to(server.address).await;
+    let mut interval = tokio::time::interval(Duration::from_millis(5));
     let cpu = cpu_secs();
     for n in 0..EVENTS {
-        beat.tick().await;
+        interval.tick().await;
         let body = format!(
             r#"{{"module_id":"pulse","value":{},"unit":"celsius","timestamp":{}}}"#,
             began.elapsed().as_secs_f64(),
             START + n as u64
         );
-        line.ask(&house.post("/api/sensors/temperature", &body)).await;
+        connection.send(&server.post("/api/sensors/temperature", &body)).await;
     }
     let times = join_all(readers).await.into_iter().flat_map(Result::unwrap).collect::<Vec<_>>();
     let each = (cpu_secs() - cpu) * 1e6 / times.len() as f64;
     println!(
         "{:<44}                         {}  {each:.1} us CPU a delivery, clients included",
         "live push, 100 sockets, 200 events/s",
-        spread(times)
+        percentiles(times)
     );
 }
 
-/// What this process has used of the processors: `/proc/self/stat`, in ticks of 10 ms.
+/// The CPU time of this process in seconds.
 fn cpu_secs() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-    (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
+    cpu_time(std::process::id()).unwrap().as_secs_f64()
 }

@@ -1,4 +1,4 @@
-//! The store by itself: commits on the disk, and the reads a dashboard asks for.
+//! The store without HTTP: commits on the disk, and the queries of a dashboard.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::time::Duration;
@@ -20,7 +20,7 @@ fn sqlite(criterion: &mut Criterion) {
     let url = format!("sqlite://{}", folder.path().join("hub.db").display());
     let store = runtime.block_on(store::open(&url)).unwrap();
 
-    // A day of one series, one reading a second.
+    // A day of one series with one reading per second.
     runtime.block_on(async {
         for first in (0..A_DAY).step_by(1000) {
             store.record(readings(first, 1000).unwrap(), 10, now()).await.unwrap();

@@ -1,4 +1,4 @@
-//! The wire types, read and written.
+//! Serializing and parsing the types of the protocol.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -10,25 +10,25 @@ fn json(criterion: &mut Criterion) {
     let text = serde_json::to_string(&thousand).unwrap();
     let mut group = criterion.benchmark_group("wire/1000 readings");
     group.throughput(Throughput::Elements(1000));
-    group.bench_function("write", |bencher| bencher.iter(|| serde_json::to_vec(&thousand).unwrap()));
-    group.bench_function("read as sent", |bencher| {
+    group.bench_function("serialize", |bencher| bencher.iter(|| serde_json::to_vec(&thousand).unwrap()));
+    group.bench_function("parse as sent", |bencher| {
         bencher.iter(|| serde_json::from_str::<NewReadings>(&text).unwrap());
     });
-    group.bench_function("read as kept", |bencher| {
+    group.bench_function("parse as stored", |bencher| {
         bencher.iter(|| serde_json::from_str::<Vec<Reading>>(&text).unwrap());
     });
     group.finish();
 
     let reading = thousand[0].clone();
     let event = LiveMessage::Event(NumberedEvent { seq: 42, event: Event::Reading { reading } });
-    criterion.bench_function("wire/live event/write", |bencher| {
+    criterion.bench_function("wire/live event/serialize", |bencher| {
         bencher.iter(|| serde_json::to_string(&event).unwrap());
     });
 }
 
 fn jpeg(criterion: &mut Criterion) {
     let jpeg = frame(100_000).unwrap().jpeg().clone();
-    criterion.bench_function("wire/jpeg of 100 KB/look", |bencher| {
+    criterion.bench_function("wire/jpeg of 100 KB/parse", |bencher| {
         bencher.iter(|| Frame::from_jpeg(jpeg.clone(), Timestamp::MIN).unwrap());
     });
 }

@@ -1,4 +1,6 @@
-//! What the benches share: a hub on a disk, and things to send to it.
+//! Helpers of the benches: a hub with its database on a disk, frames and readings, random numbers, CPU time.
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use iotpi_core::{Frame, HubClient, ModuleId, Quantity, Reading, Sample, Timestamp};
@@ -6,27 +8,27 @@ use iotpi_hub::{Config, auth::Role, testing::TestHub};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-/// Why a bench could not be set up.
+/// An error of a bench.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// A hub with its database in a file, served on loopback, and a client of it.
+/// A hub on loopback with its database in a file, and a client of it.
 #[derive(Debug)]
 pub struct Bench {
-    /// What the hub and its clients run on.
+    /// The runtime of the hub and its clients.
     pub runtime: Runtime,
     /// The hub.
     pub hub: TestHub,
     /// A client that may deliver for any module.
     pub client: HubClient,
-    /// Removed at the end.
+    /// Deleted when this is dropped.
     _folder: TempDir,
 }
 
 impl Bench {
-    /// A fresh hub.
+    /// Starts a hub with a new database.
     ///
     /// # Errors
-    /// The runtime's, the file system's, the hub's.
+    /// Those of the runtime, the file system and the hub.
     pub fn new() -> Result<Self, Error> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let folder = folder()?;
@@ -38,48 +40,71 @@ impl Bench {
     }
 }
 
-/// A folder on the disk the repository is on: `/tmp` may be memory, where a commit costs nothing.
+/// A temporary folder on the disk of the repository: `/tmp` may be in memory, where a commit costs nothing.
 ///
 /// # Errors
-/// The file system's.
+/// Those of the file system.
 pub fn folder() -> Result<TempDir, Error> {
     let target = concat!(env!("CARGO_MANIFEST_DIR"), "/../target");
     Ok(tempfile::Builder::new().prefix("bench-").tempdir_in(target)?)
 }
 
-/// The module everything is sent for.
+/// The module of all readings and frames.
 ///
 /// # Errors
-/// None in truth.
+/// None: the id is valid.
 pub fn module() -> Result<ModuleId, Error> {
     Ok("bench".parse()?)
 }
 
-/// A file with the head and the size of a 1280 x 720 JPEG. Nobody on the way decodes it.
+/// A frame with the header of a JPEG of 1280 x 720 pixels and this size. The hub does not decode it.
 ///
 /// # Errors
-/// None in truth.
+/// None: the frame is valid.
 pub fn frame(bytes: usize) -> Result<Frame, Error> {
     let mut jpeg = vec![0xFF, 0xD8, 0xFF, 0xC0, 0, 17, 8, 0x02, 0xD0, 0x05, 0x00, 3];
     jpeg.extend([1, 0x22, 0, 2, 0x11, 1, 3, 0x11, 1]);
     jpeg.extend([0xFF, 0xDA, 0, 2]);
-    let filling = bytes.saturating_sub(jpeg.len() + 2);
-    jpeg.extend((0..filling).map(|i| u8::try_from(i * 31 % 251).unwrap_or(0)));
+    let content = bytes.saturating_sub(jpeg.len() + 2);
+    jpeg.extend((0..content).map(|i| u8::try_from(i * 31 % 251).unwrap_or(0)));
     jpeg.extend([0xFF, 0xD9]);
     Ok(Frame::from_jpeg(Bytes::from(jpeg), Timestamp::MIN)?)
 }
 
-/// Readings of one series, a second apart.
+/// Readings of one series, one per second.
 ///
 /// # Errors
-/// None in truth.
+/// None: the module id is valid.
 pub fn readings(first: u64, count: u64) -> Result<Vec<Reading>, Error> {
     let module = module()?;
     let reading = |n: u64| {
-        let at = Timestamp::MIN.plus(std::time::Duration::from_secs(n));
+        let at = Timestamp::MIN.plus(Duration::from_secs(n));
         #[allow(clippy::cast_precision_loss)]
         let value = 20.0 + (n % 100) as f64 / 10.0;
         Reading::new(module.clone(), Sample::new(Quantity::Temperature, value), at)
     };
     Ok((first..first + count).map(reading).collect())
+}
+
+/// A generator of pseudo-random numbers (a linear congruential generator, Knuth), the same for each seed.
+#[derive(Debug)]
+pub struct Random(pub u64);
+
+impl Random {
+    /// 0 to `limit - 1`.
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % limit
+    }
+}
+
+/// The CPU time of a process in user and kernel mode (proc_pid_stat(5)), in steps of 10 ms.
+///
+/// # Errors
+/// There is no such process.
+pub fn cpu_time(process: u32) -> Result<Duration, Error> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok()).unwrap_or_default();
+    Ok(Duration::from_millis(10 * (ticks(11) + ticks(12))))
 }

@@ -15,14 +15,14 @@ use iotpi_hal::{
 use serde_json::{Value, json};
 
 /// A world at noon, its clock, and a temporary folder.
-struct Scene {
+struct TestWorld {
     clock: Arc<ManualClock>,
     world: Arc<World>,
     setup: Setup,
     folder: tempfile::TempDir,
 }
 
-impl Scene {
+impl TestWorld {
     fn new() -> Self {
         let noon = Timestamp::parse("2026-06-01T12:00:00Z").unwrap();
         let clock = ManualClock::at(noon);
@@ -48,7 +48,7 @@ impl Scene {
 
 /// The expected result of a driver for a fault: an error kind, or `None` for a reading that cannot be
 /// distinguished from a good one.
-fn answer(driver: &str, fault: Fault) -> Option<DeviceErrorKind> {
+fn expected_error(driver: &str, fault: Fault) -> Option<DeviceErrorKind> {
     use DeviceErrorKind::{Bus, Checksum, NotFound, OutOfRange, Timeout};
 
     match (driver, fault) {
@@ -62,7 +62,7 @@ fn answer(driver: &str, fault: Fault) -> Option<DeviceErrorKind> {
         ("ds18b20", Fault::Hung) => Some(OutOfRange),
         // A pin cannot report either fault.
         ("led" | "motion", Fault::Unplugged | Fault::Corrupt | Fault::Hung) => None,
-        (driver, fault) => panic!("say here how `{driver}` answers {fault:?}"),
+        (driver, fault) => panic!("no expectation for `{driver}` with {fault:?}"),
     }
 }
 
@@ -80,11 +80,11 @@ async fn perform(actuator: &mut dyn Actuator, name: &str, params: Value) -> Resu
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_entry_opens_and_offers_what_it_says() {
-    let scene = Scene::new();
+async fn every_entry_opens_and_offers_the_listed_quantities_and_actions() {
+    let test = TestWorld::new();
 
     for entry in CATALOG {
-        let offered: Vec<String> = match scene.open(entry) {
+        let offered: Vec<String> = match test.open(entry) {
             Device::Sensor(mut sensor) => {
                 values(&mut *sensor).await.unwrap();
                 sensor.quantities().iter().map(|q| q.name().to_string()).collect()
@@ -106,21 +106,21 @@ async fn every_entry_opens_and_offers_what_it_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_fault_is_told_and_is_over_when_it_ends() {
-    let scene = Scene::new();
+async fn every_fault_is_reported_and_ends_with_its_cause() {
+    let test = TestWorld::new();
 
     // The simulated device of a camera is the test card, which has no faults.
     let has_sim =
         |entry: &&CatalogEntry| entry.buses.contains(&Bus::Sim) && !["rpicam", "v4l"].contains(&entry.name);
     for entry in CATALOG.iter().filter(has_sim) {
         for fault in FAULTS {
-            let switch = scene.world.faults(entry.name);
-            let expected = answer(entry.name, fault);
-            let device = scene.open(entry);
+            let switch = test.world.faults(entry.name);
+            let expected = expected_error(entry.name, fault);
+            let device = test.open(entry);
             match device {
                 Device::Sensor(mut sensor) => {
                     let before = values(&mut *sensor).await.unwrap();
-                    scene.clock.advance(Duration::from_secs(3600));
+                    test.clock.advance(Duration::from_secs(3600));
 
                     switch.begin(fault);
                     let during = [values(&mut *sensor).await, values(&mut *sensor).await];
@@ -145,7 +145,7 @@ async fn every_fault_is_told_and_is_over_when_it_ends() {
                     assert_eq!(safe.err(), expected);
                     perform(&mut *actuator, "set", json!({"on": true})).await.unwrap();
                 }
-                Device::Camera(_) => panic!("say here how a camera fails"),
+                Device::Camera(_) => panic!("no expectation for a camera"),
             }
         }
     }
@@ -153,10 +153,10 @@ async fn every_fault_is_told_and_is_over_when_it_ends() {
 
 #[tokio::test(start_paused = true)]
 async fn every_actuator_can_be_made_safe_twice() {
-    let scene = Scene::new();
+    let test = TestWorld::new();
 
     for entry in CATALOG.iter().filter(|entry| entry.buses.contains(&Bus::Sim)) {
-        let Device::Actuator(mut actuator) = scene.open(entry) else { continue };
+        let Device::Actuator(mut actuator) = test.open(entry) else { continue };
         perform(&mut *actuator, "set", json!({"brightness": 40})).await.unwrap();
 
         actuator.make_safe().await.unwrap();
@@ -168,9 +168,9 @@ async fn every_actuator_can_be_made_safe_twice() {
 
 #[tokio::test]
 async fn simulated_devices_of_one_world_read_the_same_weather() {
-    let scene = Scene::new();
+    let test = TestWorld::new();
     let temperature = async |driver: &str| {
-        let Device::Sensor(mut sensor) = scene.open(catalog::find(driver).unwrap()) else {
+        let Device::Sensor(mut sensor) = test.open(catalog::find(driver).unwrap()) else {
             panic!("{driver}")
         };
         values(&mut *sensor).await.unwrap()[0]
@@ -179,15 +179,15 @@ async fn simulated_devices_of_one_world_read_the_same_weather() {
     let (bme280, bmp280, ds18b20) =
         (temperature("bme280").await, temperature("bmp280").await, temperature("ds18b20").await);
 
-    let really = scene.world.weather().temperature;
-    assert!((bme280 - really).abs() < 0.01 && (bmp280 - really).abs() < 0.01, "{bme280} {bmp280} {really}");
-    assert!((ds18b20 - really).abs() <= 0.0325, "{ds18b20} {really}");
+    let actual = test.world.weather().temperature;
+    assert!((bme280 - actual).abs() < 0.01 && (bmp280 - actual).abs() < 0.01, "{bme280} {bmp280} {actual}");
+    assert!((ds18b20 - actual).abs() <= 0.0325, "{ds18b20} {actual}");
 }
 
 #[test]
-fn settings_that_do_not_fit_are_refused_and_say_why() {
-    let scene = Scene::new();
-    let error = |driver: &str, settings: Value| match catalog::open(driver, settings, &scene.setup) {
+fn invalid_settings_are_refused_with_the_reason() {
+    let test = TestWorld::new();
+    let error = |driver: &str, settings: Value| match catalog::open(driver, settings, &test.setup) {
         Err(OpenError::Settings { source, .. }) => source.to_string(),
         Err(OpenError::Device { source, .. }) => source.to_string(),
         Err(other) => other.to_string(),
@@ -215,18 +215,18 @@ fn a_module_reads_its_settings_from_one_table() {
         #[serde(flatten)]
         settings: serde_json::Map<String, Value>,
     }
-    let scene = Scene::new();
+    let test = TestWorld::new();
     let text = "id = \"attic\"\ndriver = \"bme280\"\nevery_secs = 2\nbus = \"sim\"\naddress = 0x77";
 
     let table: Table = toml::from_str(text).unwrap();
-    let device = catalog::open(&table.driver, table.settings, &scene.setup).unwrap();
+    let device = catalog::open(&table.driver, table.settings, &test.setup).unwrap();
 
     assert_eq!((table.id.as_str(), table.every_secs), ("attic", 2.0));
     assert!(matches!(device, Device::Sensor(_)));
 }
 
 #[test]
-fn every_name_stands_once_and_every_example_is_complete() {
+fn driver_names_are_unique_and_every_example_is_complete() {
     let mut names: Vec<_> = CATALOG.iter().map(|entry| entry.name).collect();
     names.sort_unstable();
     let count = names.len();

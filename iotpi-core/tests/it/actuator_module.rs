@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{hub, problem};
 
-/// A lamp that writes down what happened to it.
+/// A lamp that logs its actions.
 #[derive(Clone, Default)]
 struct Lamp {
     log: Arc<Mutex<Vec<String>>>,
@@ -65,13 +65,13 @@ fn start(hub: &RecordingUplink, lamp: &Lamp) -> (JoinHandle<Result<(), RunError>
     (tokio::spawn(Runner::new(hub.clone()).run_until(ActuatorModule::new(lamp.clone()), stop.clone())), stop)
 }
 
-/// The outcomes told so far, by command.
+/// The reported outcomes, by command.
 fn outcomes(hub: &RecordingUplink) -> Vec<(String, CommandOutcome)> {
     hub.reports().into_iter().filter_map(|r| r.command).map(|c| (c.id, c.outcome)).collect()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_command_is_done_and_told_with_the_new_state() {
+async fn a_command_runs_and_its_outcome_is_reported_with_the_new_state() {
     let (hub, lamp) = (hub(), Lamp::default());
     let (running, stop) = start(&hub, &lamp);
 
@@ -88,7 +88,7 @@ async fn a_command_is_done_and_told_with_the_new_state() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_action_is_rejected_and_a_broken_one_failed() {
+async fn a_refused_action_is_rejected_and_a_device_error_is_a_failure() {
     let (hub, lamp) = (hub(), Lamp::default());
     let (running, stop) = start(&hub, &lamp);
 
@@ -104,7 +104,7 @@ async fn a_refused_action_is_rejected_and_a_broken_one_failed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_module_that_ends_leaves_its_device_safe_and_says_so() {
+async fn a_module_that_stops_makes_its_device_safe_and_reports_it() {
     let (hub, lamp) = (hub(), Lamp::default());
     let (running, stop) = start(&hub, &lamp);
     hub.command("set", params(json!({"on": true})));
@@ -118,7 +118,7 @@ async fn a_module_that_ends_leaves_its_device_safe_and_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_action_that_hangs_is_cut_off_at_the_end_and_the_device_made_safe() {
+async fn an_action_that_hangs_is_aborted_at_the_stop_and_the_device_is_made_safe() {
     let (hub, lamp) = (hub(), Lamp::default());
     let (running, stop) = start(&hub, &lamp);
     hub.command("set", params(json!({"hang": true})));
@@ -135,7 +135,7 @@ async fn an_action_that_hangs_is_cut_off_at_the_end_and_the_device_made_safe() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outcome_the_hub_did_not_hear_is_told_again_and_the_action_not_done_again() {
+async fn an_outcome_that_did_not_arrive_is_reported_again_without_running_the_action_again() {
     let (hub, lamp) = (hub(), Lamp::default());
     let (running, stop) = start(&hub, &lamp);
     hub.until(|hub| hub.reports().len() == 1).await;
@@ -154,7 +154,7 @@ fn leased(id: &str, lease: &str, expires_in: f64) -> LeasedCommand {
     let hub = hub();
     hub.command("set", params(json!({"on": true})));
     let mut command = serde_json::to_value(
-        futures_now(async { iotpi_core::Uplink::claim(&hub, Duration::ZERO).await.unwrap() }).remove(0),
+        now_or_panic(async { iotpi_core::Uplink::claim(&hub, Duration::ZERO).await.unwrap() }).remove(0),
     )
     .unwrap();
     command["id"] = id.into();
@@ -164,17 +164,17 @@ fn leased(id: &str, lease: &str, expires_in: f64) -> LeasedCommand {
 }
 
 /// Runs a future that never waits.
-fn futures_now<T>(future: impl Future<Output = T>) -> T {
+fn now_or_panic<T>(future: impl Future<Output = T>) -> T {
     let mut future = std::pin::pin!(future);
     let waker = std::task::Waker::noop();
     match future.as_mut().poll(&mut std::task::Context::from_waker(waker)) {
         std::task::Poll::Ready(value) => value,
-        std::task::Poll::Pending => panic!("it waited"),
+        std::task::Poll::Pending => panic!("the future is pending"),
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_command_handed_over_twice_is_done_once() {
+async fn a_command_that_is_leased_twice_runs_once() {
     let (hub, lamp) = (hub(), Lamp::default());
     let (running, stop) = start(&hub, &lamp);
 
@@ -190,7 +190,7 @@ async fn a_command_handed_over_twice_is_done_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_command_whose_time_is_over_is_not_done() {
+async fn an_expired_command_does_not_run() {
     let (hub, lamp) = (hub(), Lamp::default());
     let (running, stop) = start(&hub, &lamp);
 
@@ -205,7 +205,7 @@ async fn a_command_whose_time_is_over_is_not_done() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn once_does_what_is_waiting_and_returns() {
+async fn once_runs_the_queued_commands_and_returns() {
     let (hub, lamp) = (hub(), Lamp::default());
     hub.command("set", params(json!({"on": true})));
 

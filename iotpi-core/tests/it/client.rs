@@ -1,5 +1,4 @@
-//! The client against a peer that answers with exactly the bytes a test gives it. Against a real hub it is tested where
-//! the hub is.
+//! The client with a server that responds with the bytes of a test. The tests of the hub use the real one.
 
 use std::time::Duration;
 
@@ -10,11 +9,12 @@ use tokio::{
     sync::mpsc,
 };
 
-/// A peer that answers each request on each connection with the next of `answers`, and tells what it was asked.
-async fn peer(answers: Vec<String>) -> (String, mpsc::UnboundedReceiver<(usize, String)>) {
+/// A server that responds to each request with the next of `answers`. It reports the number of the connection and the
+/// request.
+async fn server(answers: Vec<String>) -> (String, mpsc::UnboundedReceiver<(usize, String)>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let (heard, asked) = mpsc::unbounded_channel();
+    let (sender, requests) = mpsc::unbounded_channel();
     tokio::spawn(async move {
         let mut answers = answers.into_iter();
         let mut connection = 0;
@@ -28,7 +28,7 @@ async fn peer(answers: Vec<String>) -> (String, mpsc::UnboundedReceiver<(usize, 
                     Ok(n) => request.extend_from_slice(&buffer[..n]),
                 }
                 if request.windows(4).any(|w| w == b"\r\n\r\n") {
-                    heard.send((connection, String::from_utf8_lossy(&request).into_owned())).unwrap();
+                    sender.send((connection, String::from_utf8_lossy(&request).into_owned())).unwrap();
                     request.clear();
                     match answers.next() {
                         Some(answer) => socket.write_all(answer.as_bytes()).await.unwrap(),
@@ -38,7 +38,7 @@ async fn peer(answers: Vec<String>) -> (String, mpsc::UnboundedReceiver<(usize, 
             }
         }
     });
-    (url, asked)
+    (url, requests)
 }
 
 fn answer(status: &str, body: &str) -> String {
@@ -48,15 +48,15 @@ fn answer(status: &str, body: &str) -> String {
 const HEALTHY: &str = r#"{"status":"ok","version":"0.1.0","uptime_secs":1.5}"#;
 
 #[tokio::test]
-async fn connections_are_reused_and_the_token_is_shown() {
-    let (url, mut asked) = peer(vec![answer("200 OK", HEALTHY), answer("200 OK", HEALTHY)]).await;
+async fn connections_are_reused_and_the_token_is_sent() {
+    let (url, mut requests) = server(vec![answer("200 OK", HEALTHY), answer("200 OK", HEALTHY)]).await;
     let hub = HubClient::new(&url).unwrap().with_token("iotpi_abc");
 
     hub.health().await.unwrap();
     hub.health().await.unwrap();
 
-    let (first, request) = asked.recv().await.unwrap();
-    let (second, _) = asked.recv().await.unwrap();
+    let (first, request) = requests.recv().await.unwrap();
+    let (second, _) = requests.recv().await.unwrap();
     assert_eq!((first, second), (1, 1));
     assert!(request.contains("authorization: Bearer iotpi_abc"), "{request}");
 }
@@ -64,7 +64,7 @@ async fn connections_are_reused_and_the_token_is_shown() {
 #[tokio::test]
 async fn a_problem_document_becomes_a_typed_error() {
     let body = r#"{"type":"urn:iotpi:problem:not_found","kind":"not_found","title":"Not found","status":404,"detail":"no module `x`","request_id":"r"}"#;
-    let (url, _asked) = peer(vec![answer("404 Not Found", body)]).await;
+    let (url, _requests) = server(vec![answer("404 Not Found", body)]).await;
 
     let error = HubClient::new(&url).unwrap().module(&ModuleId::new("x").unwrap()).await.unwrap_err();
 
@@ -73,9 +73,9 @@ async fn a_problem_document_becomes_a_typed_error() {
 }
 
 #[tokio::test]
-async fn something_else_at_that_address_is_told_apart() {
-    let (url, _asked) =
-        peer(vec![answer("502 Bad Gateway", "<h1>oops</h1>"), answer("200 OK", "<h1>welcome</h1>")]).await;
+async fn a_server_that_is_no_hub_is_detected() {
+    let (url, _requests) =
+        server(vec![answer("502 Bad Gateway", "<h1>oops</h1>"), answer("200 OK", "<h1>welcome</h1>")]).await;
     let hub = HubClient::new(&url).unwrap();
 
     for _ in 0..2 {
@@ -84,8 +84,8 @@ async fn something_else_at_that_address_is_told_apart() {
 }
 
 #[tokio::test]
-async fn a_hub_that_does_not_answer_is_given_up_at_the_deadline() {
-    let (url, _asked) = peer(vec![]).await;
+async fn a_request_without_a_response_ends_at_the_deadline() {
+    let (url, _requests) = server(vec![]).await;
     let hub = HubClient::new(&url).unwrap().with_deadline(Duration::from_millis(50));
 
     let error = hub.health().await.unwrap_err();
@@ -94,7 +94,7 @@ async fn a_hub_that_does_not_answer_is_given_up_at_the_deadline() {
 }
 
 #[tokio::test]
-async fn a_hub_that_is_not_there_is_unreachable() {
+async fn a_closed_port_is_unreachable() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
@@ -106,13 +106,13 @@ async fn a_hub_that_is_not_there_is_unreachable() {
 }
 
 #[tokio::test]
-async fn all_pages_are_read_and_the_cursor_travels_encoded() {
+async fn all_pages_are_read_and_the_cursor_is_encoded() {
     let module = |id: &str| {
         format!(
             r#"{{"id":"{id}","manifest":null,"health":"unknown","last_seen_at":null,"registered_at":1e9,"state":null,"state_at":null}}"#
         )
     };
-    let (url, mut asked) = peer(vec![
+    let (url, mut requests) = server(vec![
         answer("200 OK", &format!(r#"{{"items":[{}],"next":"a&b=c"}}"#, module("one"))),
         answer("200 OK", &format!(r#"{{"items":[{}],"next":null}}"#, module("two"))),
     ])
@@ -121,20 +121,20 @@ async fn all_pages_are_read_and_the_cursor_travels_encoded() {
     let modules = HubClient::new(&url).unwrap().modules().await.unwrap();
 
     assert_eq!(modules.iter().map(|m| m.id.as_str()).collect::<Vec<_>>(), ["one", "two"]);
-    asked.recv().await.unwrap();
-    let (_, second) = asked.recv().await.unwrap();
+    requests.recv().await.unwrap();
+    let (_, second) = requests.recv().await.unwrap();
     assert!(second.contains("cursor=a%26b%3Dc"), "{second}");
 }
 
 #[test]
-fn what_a_newer_hub_says_beyond_what_is_known_is_let_pass() {
+fn unknown_fields_of_a_newer_hub_are_ignored() {
     let camera = r#"{"module_id":"porch","online":true,"width":1,"height":1,"bytes":9,"fps":1.0,"viewers":0,"frames":1,
         "delivered":0,"skipped":0,"missing":0,"refused":0,"taken_at":1e9,"captured_at":1e9,"received_at":1e9,
         "latency":{"p50":0.1,"p99":0.2,"p999":0.3},"colour":"blue"}"#;
-    let said = format!(r#"{{"type":"camera","seq":7,"camera":{camera},"mood":"good"}}"#);
+    let text = format!(r#"{{"type":"camera","seq":7,"camera":{camera},"mood":"good"}}"#);
 
-    let heard: iotpi_core::LiveMessage = serde_json::from_str(&said).unwrap();
+    let message: iotpi_core::LiveMessage = serde_json::from_str(&text).unwrap();
 
-    let iotpi_core::LiveMessage::Event(event) = heard else { panic!("{heard:?}") };
+    let iotpi_core::LiveMessage::Event(event) = message else { panic!("{message:?}") };
     assert!(matches!(event.event, iotpi_core::Event::Camera { camera } if camera.latency.p99 == 0.2));
 }

@@ -1,4 +1,4 @@
-//! Hazardous actions: begun only when the hub took it, never twice, and honest about what is not known.
+//! Hazardous actions: they begin only after the hub accepted `started`, never run twice, and report an unknown outcome.
 
 use std::{
     path::Path,
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{hub, problem};
 
-/// A door that writes down what happens to it. `open` is hazardous, `ring` is not; either takes as long as it is told to.
+/// A door that logs its actions. `open` is hazardous, `ring` is not. `secs` sets the duration of an action.
 #[derive(Clone, Default)]
 struct Door {
     log: Arc<Mutex<Vec<String>>>,
@@ -53,25 +53,25 @@ impl Actuator for Door {
     }
 }
 
-/// What the hub does when it hears `started`.
+/// The response of the hub to `started`.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum AtStart {
-    Takes,
-    Refuses(ErrorKind),
-    IsAway,
-    AnswersAfter(Duration),
+enum StartedResponse {
+    Accepted,
+    Refused(ErrorKind),
+    Unreachable,
+    Delayed(Duration),
 }
 
-/// A line to a hub that hands over what it is told to, all at once, and hears `started` as the test says.
-struct Line {
+/// An uplink that returns the commands of a test in one claim, and responds to `started` as the test sets.
+struct TestUplink {
     hub: RecordingUplink,
     door: Door,
-    at_start: AtStart,
-    handed_over: Mutex<Vec<LeasedCommand>>,
+    response: StartedResponse,
+    commands: Mutex<Vec<LeasedCommand>>,
 }
 
 #[async_trait]
-impl Uplink for Line {
+impl Uplink for TestUplink {
     fn module_id(&self) -> &ModuleId {
         self.hub.module_id()
     }
@@ -97,29 +97,29 @@ impl Uplink for Line {
     }
 
     async fn claim(&self, wait: Duration) -> Result<Vec<LeasedCommand>, UplinkError> {
-        let commands = std::mem::take(&mut *self.handed_over.lock().unwrap());
+        let commands = std::mem::take(&mut *self.commands.lock().unwrap());
         if commands.is_empty() { self.hub.claim(wait).await } else { Ok(commands) }
     }
 
     async fn report(&self, report: StatusReport) -> Result<StatusReceipt, UplinkError> {
         if report.command.as_ref().is_some_and(|command| command.outcome == CommandOutcome::Started) {
-            // Whatever the hub will say: nothing has been done yet.
+            // Before the response of the hub, no action has run.
             let opened = self.door.log().iter().filter(|line| *line == "open").count();
             self.door.log.lock().unwrap().push(format!("started after {opened}"));
-            match self.at_start {
-                AtStart::Takes => {}
-                AtStart::Refuses(kind) => return Err(UplinkError::Problem(Box::new(problem(kind)))),
-                AtStart::IsAway => {
+            match self.response {
+                StartedResponse::Accepted => {}
+                StartedResponse::Refused(kind) => return Err(UplinkError::Problem(Box::new(problem(kind)))),
+                StartedResponse::Unreachable => {
                     return Err(UplinkError::Unreachable { url: "test".to_owned(), source: "away".into() });
                 }
-                AtStart::AnswersAfter(time) => tokio::time::sleep(time).await,
+                StartedResponse::Delayed(time) => tokio::time::sleep(time).await,
             }
         }
         self.hub.report(report).await
     }
 }
 
-/// A command of that id as it is handed over.
+/// A leased command.
 fn leased(id: &str, action: &str, params: Value) -> LeasedCommand {
     let command = json!({"id": id, "module_id": "attic", "action": action, "params": params, "state": "leased",
         "issued_by": "anna", "created_at": 1_795_473_000, "expires_at": 1_795_473_060, "attempts": 1,
@@ -135,20 +135,21 @@ struct Running {
 }
 
 /// Runs a door on these commands.
-fn start(at_start: AtStart, command_log: Option<&Path>, commands: Vec<LeasedCommand>) -> Running {
+fn start(response: StartedResponse, command_log: Option<&Path>, commands: Vec<LeasedCommand>) -> Running {
     let (hub, door, stop) = (hub(), Door::default(), CancellationToken::new());
-    let line = Line { hub: hub.clone(), door: door.clone(), at_start, handed_over: Mutex::new(commands) };
+    let uplink =
+        TestUplink { hub: hub.clone(), door: door.clone(), response, commands: Mutex::new(commands) };
     let mut module = ActuatorModule::new(door.clone());
     if let Some(path) = command_log {
         module = module.with_command_log(path);
     }
-    let running = Box::new(module).run(Arc::new(line), stop.clone());
+    let running = Box::new(module).run(Arc::new(uplink), stop.clone());
     let task = tokio::spawn(async move { running.await.unwrap() });
     Running { hub, door, stop, task }
 }
 
 impl Running {
-    /// Waits for so many outcomes, then stops; returns all there were, by command.
+    /// Waits for this many outcomes, then stops. Returns the outcome of each command, and the log of the door.
     async fn outcomes(self, count: usize) -> (Vec<(String, CommandOutcome)>, Vec<String>) {
         self.hub.until(|hub| outcomes(hub).len() >= count).await;
         self.stop.cancel();
@@ -156,7 +157,7 @@ impl Running {
         (outcomes(&self.hub), self.door.log())
     }
 
-    /// Cuts the process off as a crash would: nothing more happens in it.
+    /// Aborts the module, as in a crash.
     async fn crash(self) -> Vec<String> {
         self.task.abort();
         let _ = self.task.await;
@@ -174,30 +175,30 @@ fn done() -> CommandOutcome {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hazardous_action_is_begun_after_the_hub_took_it_and_another_without_asking() {
+async fn only_a_hazardous_action_waits_until_the_hub_accepted_its_start() {
     let commands = vec![leased("a", "open", json!({})), leased("b", "ring", json!({}))];
 
-    let (outcomes, log) = start(AtStart::Takes, None, commands).outcomes(2).await;
+    let (outcomes, log) = start(StartedResponse::Accepted, None, commands).outcomes(2).await;
 
     assert_eq!(outcomes, [("a".to_owned(), done()), ("b".to_owned(), done())]);
     assert_eq!(log, ["started after 0", "open", "ring"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_command_its_hub_calls_hazardous_is_begun_like_one() {
+async fn a_command_that_the_hub_marks_hazardous_is_treated_as_hazardous() {
     let command = LeasedCommand { hazardous: true, ..leased("a", "ring", json!({})) };
 
-    let (_, log) = start(AtStart::Takes, None, vec![command]).outcomes(1).await;
+    let (_, log) = start(StartedResponse::Accepted, None, vec![command]).outcomes(1).await;
 
     assert_eq!(log, ["started after 0", "ring"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_done_when_the_claim_is_over() {
+async fn a_command_without_a_valid_claim_does_not_run() {
     for kind in [ErrorKind::Conflict, ErrorKind::NotFound] {
         let commands = vec![leased("a", "open", json!({})), leased("b", "ring", json!({}))];
 
-        let (outcomes, log) = start(AtStart::Refuses(kind), None, commands).outcomes(1).await;
+        let (outcomes, log) = start(StartedResponse::Refused(kind), None, commands).outcomes(1).await;
 
         assert_eq!(
             (outcomes, log),
@@ -207,31 +208,33 @@ async fn nothing_is_done_when_the_claim_is_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_done_when_the_hub_cannot_be_asked_or_answers_too_late() {
-    for at_start in [
-        AtStart::IsAway,
-        AtStart::Refuses(ErrorKind::Unavailable),
-        AtStart::Refuses(ErrorKind::InvalidArgument),
-        AtStart::AnswersAfter(Duration::from_secs(30)),
+async fn a_hazardous_command_does_not_run_without_a_timely_response() {
+    for response in [
+        StartedResponse::Unreachable,
+        StartedResponse::Refused(ErrorKind::Unavailable),
+        StartedResponse::Refused(ErrorKind::InvalidArgument),
+        StartedResponse::Delayed(Duration::from_secs(30)),
     ] {
-        let (outcomes, log) = start(at_start, None, vec![leased("a", "open", json!({}))]).outcomes(1).await;
+        let (outcomes, log) = start(response, None, vec![leased("a", "open", json!({}))]).outcomes(1).await;
 
         let [(_, CommandOutcome::Failed { error })] = &outcomes[..] else {
-            panic!("{at_start:?}: {outcomes:?}")
+            panic!("{response:?}: {outcomes:?}")
         };
         assert!(error.starts_with("not started: "), "{error}");
-        assert_eq!(log, ["started after 0"], "{at_start:?}");
+        assert_eq!(log, ["started after 0"], "{response:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_runs_when_the_command_log_cannot_be_written() {
+async fn a_hazardous_command_does_not_run_if_the_command_log_cannot_be_written() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("file"), "").unwrap();
     let command_log = folder.path().join("file/commands.json");
 
     let (outcomes, log) =
-        start(AtStart::Takes, Some(&command_log), vec![leased("a", "open", json!({}))]).outcomes(1).await;
+        start(StartedResponse::Accepted, Some(&command_log), vec![leased("a", "open", json!({}))])
+            .outcomes(1)
+            .await;
 
     assert!(
         matches!(&outcomes[0].1, CommandOutcome::Failed { error } if error.contains("command log")),
@@ -241,17 +244,18 @@ async fn nothing_runs_when_the_command_log_cannot_be_written() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_module_that_crashed_in_the_middle_says_that_it_does_not_know_and_does_not_do_it_again() {
+async fn after_a_crash_during_a_command_its_outcome_is_unknown_and_it_does_not_run_again() {
     let folder = tempfile::tempdir().unwrap();
     let command_log = folder.path().join("commands.json");
-    let crashing = start(AtStart::Takes, Some(&command_log), vec![leased("a", "open", json!({"secs": 20}))]);
+    let crashing =
+        start(StartedResponse::Accepted, Some(&command_log), vec![leased("a", "open", json!({"secs": 20}))]);
     while !crashing.door.log().contains(&"open".to_owned()) {
         tokio::task::yield_now().await;
     }
     crashing.crash().await;
 
-    // A hub with an older database hands it over once more.
-    let again = start(AtStart::Takes, Some(&command_log), vec![leased("a", "open", json!({}))]);
+    // A hub with a restored database leases the command again.
+    let again = start(StartedResponse::Accepted, Some(&command_log), vec![leased("a", "open", json!({}))]);
     let (outcomes, log) = again.outcomes(2).await;
 
     for (id, outcome) in outcomes {
@@ -262,12 +266,15 @@ async fn a_module_that_crashed_in_the_middle_says_that_it_does_not_know_and_does
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_module_that_crashed_before_it_could_tell_says_after_all_how_it_ended() {
+async fn an_outcome_that_a_crash_left_unreported_is_reported_after_the_restart() {
     let folder = tempfile::tempdir().unwrap();
     let command_log = folder.path().join("commands.json");
-    // The hub goes away while the door moves.
-    let crashing =
-        start(AtStart::Takes, Some(&command_log), vec![leased("a", "open", json!({"secs": 5, "jam": 1}))]);
+    // The hub becomes unreachable while the action runs.
+    let crashing = start(
+        StartedResponse::Accepted,
+        Some(&command_log),
+        vec![leased("a", "open", json!({"secs": 5, "jam": 1}))],
+    );
     while !crashing.door.log().contains(&"open".to_owned()) {
         tokio::task::yield_now().await;
     }
@@ -275,15 +282,15 @@ async fn a_module_that_crashed_before_it_could_tell_says_after_all_how_it_ended(
     tokio::time::sleep(Duration::from_secs(10)).await;
     crashing.crash().await;
 
-    let (outcomes, log) = start(AtStart::Takes, Some(&command_log), Vec::new()).outcomes(1).await;
+    let (outcomes, log) = start(StartedResponse::Accepted, Some(&command_log), Vec::new()).outcomes(1).await;
 
     assert_eq!(outcomes, [("a".to_owned(), CommandOutcome::Failed { error: "device: jammed".to_owned() })]);
     assert_eq!(log, Vec::<String>::new());
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_is_cut_off_at_the_modules_end_has_an_unknown_outcome() {
-    let running = start(AtStart::Takes, None, vec![leased("a", "open", json!({"secs": 20}))]);
+async fn a_command_that_the_shutdown_aborts_has_an_unknown_outcome() {
+    let running = start(StartedResponse::Accepted, None, vec![leased("a", "open", json!({"secs": 20}))]);
     while !running.door.log().contains(&"open".to_owned()) {
         tokio::task::yield_now().await;
     }
@@ -296,26 +303,26 @@ async fn one_that_is_cut_off_at_the_modules_end_has_an_unknown_outcome() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_held_too_long_is_not_done_any_more() {
-    // Three at once: the first takes a while, by then the second's time is over.
+async fn a_command_whose_lifetime_or_lease_has_ended_does_not_run() {
+    // Three commands in one claim: the second one expires while the first one runs.
     let short = LeasedCommand { expires_in: 5.0, ..leased("b", "ring", json!({})) };
     let commands = vec![leased("a", "ring", json!({"secs": 10})), short, leased("c", "ring", json!({}))];
-    let (outcomes, _) = start(AtStart::Takes, None, commands).outcomes(2).await;
+    let (outcomes, _) = start(StartedResponse::Accepted, None, commands).outcomes(2).await;
     assert_eq!(outcomes.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), ["a", "c"]);
 
-    // The second's time is not over, its lease is: the hub hands it over anew.
+    // The second one has not expired, but its lease has ended: the hub leases it again.
     let commands = vec![leased("a", "ring", json!({"secs": 30})), leased("b", "ring", json!({}))];
-    let (outcomes, log) = start(AtStart::Takes, None, commands).outcomes(1).await;
+    let (outcomes, log) = start(StartedResponse::Accepted, None, commands).outcomes(1).await;
     assert_eq!((outcomes.len(), log), (1, vec!["ring".to_owned()]));
 }
 
 #[tokio::test(start_paused = true)]
-async fn once_begins_a_hazardous_action_like_a_module_that_stays() {
+async fn once_reports_the_start_of_a_hazardous_action() {
     let (hub, door) = (hub(), Door::default());
     hub.command("open", Map::new());
 
     Box::new(ActuatorModule::new(door.clone())).run_once(Arc::new(hub.clone())).await.unwrap();
 
-    let said: Vec<_> = hub.reports().into_iter().filter_map(|r| r.command).map(|c| c.outcome).collect();
-    assert_eq!(said, [CommandOutcome::Started, done()]);
+    let reported: Vec<_> = hub.reports().into_iter().filter_map(|r| r.command).map(|c| c.outcome).collect();
+    assert_eq!(reported, [CommandOutcome::Started, done()]);
 }

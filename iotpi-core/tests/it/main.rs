@@ -1,4 +1,4 @@
-//! What the client, the runner and the ready-made modules promise, on a paused clock and on loopback.
+//! The client, the runner and the provided modules, with paused time and on loopback.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod actuator_module;
@@ -13,7 +13,17 @@ mod safety_lease;
 mod sensor_module;
 mod signals;
 
+use std::time::Duration;
+
 use iotpi_core::{ErrorKind, ModuleId, Problem, testing::RecordingUplink};
+
+/// The longest wait on a process or a socket. It is far longer than a slow machine needs.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Awaits an event, and panics if it does not occur.
+async fn bounded<T>(what: &str, event: impl Future<Output = T>) -> T {
+    tokio::time::timeout(LIMIT, event).await.unwrap_or_else(|_| panic!("not within {LIMIT:?}: {what}"))
+}
 
 fn hub() -> RecordingUplink {
     RecordingUplink::new(ModuleId::new("attic").unwrap())

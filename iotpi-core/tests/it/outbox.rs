@@ -1,4 +1,4 @@
-//! What becomes of readings between a module and its hub: the two lanes, the folder, the clocks.
+//! The outbox: the live queue and the backlog, the spill on disk, clocks.
 
 use std::{
     collections::BTreeSet,
@@ -21,13 +21,13 @@ use crate::{hub, problem};
 
 const NOW: Timestamp = Timestamp::FIRST_POSSIBLE;
 
-/// A module that records what a test gives it.
-struct Fed {
+/// A module that records the readings of a test.
+struct FedModule {
     feed: mpsc::UnboundedReceiver<Vec<Reading>>,
 }
 
 #[async_trait]
-impl Module for Fed {
+impl Module for FedModule {
     fn manifest(&self) -> Manifest {
         Manifest::default()
     }
@@ -41,7 +41,7 @@ impl Module for Fed {
             up.record(readings).await?;
         }
         stop.cancelled().await;
-        // What was fed before the end is recorded.
+        // The readings of the test are recorded even if they arrived after the stop.
         while let Ok(readings) = self.feed.try_recv() {
             up.record(readings).await?;
         }
@@ -56,19 +56,19 @@ impl Module for Fed {
     }
 }
 
-/// A module that runs, and its feed.
-struct Running {
+/// A running module and its feed.
+struct RunningModule {
     feed: mpsc::UnboundedSender<Vec<Reading>>,
     stop: CancellationToken,
-    ended: JoinHandle<Result<(), RunError>>,
+    task: JoinHandle<Result<(), RunError>>,
 }
 
-impl Running {
+impl RunningModule {
     fn start(runner: Runner) -> Self {
         let (feed, readings) = mpsc::unbounded_channel();
         let stop = CancellationToken::new();
-        let ended = tokio::spawn(runner.run_until(Fed { feed: readings }, stop.clone()));
-        Self { feed, stop, ended }
+        let task = tokio::spawn(runner.run_until(FedModule { feed: readings }, stop.clone()));
+        Self { feed, stop, task }
     }
 
     fn feed(&self, values: impl IntoIterator<Item = u32>) {
@@ -82,7 +82,7 @@ impl Running {
 
     async fn stop(self) -> Result<(), RunError> {
         self.stop.cancel();
-        self.ended.await.unwrap()
+        self.task.await.unwrap()
     }
 }
 
@@ -95,7 +95,7 @@ fn on_disk(hub: impl Uplink + 'static, folder: &Path) -> Runner {
     Runner::new(hub).with_outbox_dir(folder)
 }
 
-/// The values that came, in order of their size.
+/// The received values, sorted.
 fn values(hub: &RecordingUplink) -> Vec<u32> {
     let mut values: Vec<_> = hub.delivered().iter().map(|r| r.value.unwrap() as u32).collect();
     values.sort_unstable();
@@ -106,19 +106,19 @@ fn all(count: u32) -> Vec<u32> {
     (0..count).collect()
 }
 
-/// When a request was answered, and what was in it.
+/// The time of a response, and the values of its request.
 type Answered = (Instant, Vec<u32>);
 
-/// A hub that takes its time for readings.
+/// A hub that responds slowly.
 #[derive(Clone)]
-struct Slow {
+struct SlowUplink {
     hub: RecordingUplink,
-    takes: Duration,
+    delay: Duration,
     answered: Arc<Mutex<Vec<Answered>>>,
 }
 
 #[async_trait]
-impl Uplink for Slow {
+impl Uplink for SlowUplink {
     fn module_id(&self) -> &ModuleId {
         self.hub.module_id()
     }
@@ -128,7 +128,7 @@ impl Uplink for Slow {
     }
 
     async fn deliver(&self, readings: Vec<NewReading>) -> Result<Stored, UplinkError> {
-        tokio::time::sleep(self.takes).await;
+        tokio::time::sleep(self.delay).await;
         let values = readings.iter().map(|r| r.value.unwrap() as u32).collect();
         let stored = self.hub.deliver(readings).await?;
         self.answered.lock().unwrap().push((Instant::now(), values));
@@ -152,12 +152,12 @@ impl Uplink for Slow {
     }
 }
 
-/// A folder in which readings 0 to `count` wait.
+/// A folder with the spilled readings 0 to `count - 1`.
 async fn folder_with(count: u32) -> TempDir {
     let folder = TempDir::new().unwrap();
-    let away = hub();
-    away.set_away(true);
-    let running = Running::start(on_disk(away, folder.path()));
+    let unreachable = hub();
+    unreachable.set_away(true);
+    let running = RunningModule::start(on_disk(unreachable, folder.path()));
     for n in (0..count).step_by(100) {
         running.feed(n..count.min(n + 100));
     }
@@ -166,11 +166,11 @@ async fn folder_with(count: u32) -> TempDir {
 }
 
 #[tokio::test(start_paused = true)]
-async fn new_readings_pass_a_backlog_that_drains_oldest_first_beside_them() {
+async fn new_readings_are_not_delayed_by_a_backlog_that_is_sent_oldest_first() {
     let folder = folder_with(20_000).await;
-    let slow = Slow { hub: hub(), takes: Duration::from_secs(1), answered: Arc::default() };
+    let slow = SlowUplink { hub: hub(), delay: Duration::from_secs(1), answered: Arc::default() };
 
-    let running = Running::start(on_disk(slow.clone(), folder.path()));
+    let running = RunningModule::start(on_disk(slow.clone(), folder.path()));
     let mut fed_at = Vec::new();
     for n in 20_000..20_030 {
         fed_at.push(Instant::now());
@@ -184,7 +184,7 @@ async fn new_readings_pass_a_backlog_that_drains_oldest_first_beside_them() {
     let mut oldest_first: Vec<u32> = Vec::new();
     for (at, values) in &answered {
         match values.iter().find_map(|value| value.checked_sub(20_000)) {
-            // Its own second, and that of the request before it.
+            // The second of its own request and of the previous one.
             Some(n) => assert!(*at - fed_at[n as usize] <= Duration::from_millis(2_100), "{n}"),
             None => oldest_first.extend(values),
         }
@@ -194,11 +194,11 @@ async fn new_readings_pass_a_backlog_that_drains_oldest_first_beside_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_on_disk_when_a_module_stops_arrives_after_the_next_start() {
+async fn readings_on_disk_arrive_after_the_next_start() {
     let folder = folder_with(1234).await;
     let hub = hub();
 
-    let running = Running::start(on_disk(hub.clone(), folder.path()));
+    let running = RunningModule::start(on_disk(hub.clone(), folder.path()));
     running.feed([1234]);
     hub.until(|hub| hub.readings().len() == 1235).await;
     running.stop().await.unwrap();
@@ -210,7 +210,7 @@ async fn what_waits_on_disk_when_a_module_stops_arrives_after_the_next_start() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_is_lost_costs_a_repeat_and_no_reading() {
+async fn a_lost_response_repeats_the_request_and_loses_no_reading() {
     for folder in [None, Some(TempDir::new().unwrap())] {
         let hub = hub();
         hub.set_mute(true);
@@ -220,7 +220,7 @@ async fn an_answer_that_is_lost_costs_a_repeat_and_no_reading() {
             None => runner,
         };
 
-        let running = Running::start(runner);
+        let running = RunningModule::start(runner);
         running.feed(0..700);
         hub.until(|hub| !hub.readings().is_empty()).await;
         tokio::time::sleep(Duration::from_secs(30)).await;
@@ -235,13 +235,13 @@ async fn an_answer_that_is_lost_costs_a_repeat_and_no_reading() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_long_outage_loses_only_what_the_gap_says() {
+async fn every_reading_lost_in_a_long_outage_is_in_the_gap() {
     let folder = TempDir::new().unwrap();
     let hub = hub();
     hub.set_away(true);
     let limits = OutboxLimits { readings: 1600, ..OutboxLimits::default() };
 
-    let running = Running::start(on_disk(hub.clone(), folder.path()).with_outbox_limits(limits));
+    let running = RunningModule::start(on_disk(hub.clone(), folder.path()).with_outbox_limits(limits));
     for n in 0..500 {
         running.feed(n * 10..n * 10 + 10);
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -250,45 +250,45 @@ async fn a_long_outage_loses_only_what_the_gap_says() {
     hub.until(|hub| hub.readings().len() + hub.lost().len() == 5000).await;
     running.stop().await.unwrap();
 
-    let came: BTreeSet<_> = hub.delivered().iter().filter_map(|r| r.seq).collect();
+    let received: BTreeSet<_> = hub.delivered().iter().filter_map(|r| r.seq).collect();
     let lost: BTreeSet<_> = hub.lost().iter().map(|number| number.seq).collect();
-    assert_eq!(came.union(&lost).copied().collect::<BTreeSet<_>>(), (1..=5000).collect());
+    assert_eq!(received.union(&lost).copied().collect::<BTreeSet<_>>(), (1..=5000).collect());
     let [gap] = &hub.gaps()[..] else { panic!("{:?}", hub.gaps()) };
     assert_eq!((gap.first_seq, gap.reason), (1, GapReason::Full));
     assert!((3400..3700).contains(&gap.lost()), "{}", gap.lost());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hub_that_asks_for_time_gets_it() {
+async fn a_retry_after_is_respected() {
     let hub = hub();
-    let running = Running::start(Runner::new(hub.clone()));
+    let running = RunningModule::start(Runner::new(hub.clone()));
     hub.until(|hub| hub.manifests().len() == 1).await;
     let mut busy = problem(ErrorKind::Unavailable);
     busy.retry_after_secs = Some(100.0);
     hub.fail_next(busy);
 
-    let begun = Instant::now();
+    let started = Instant::now();
     running.feed([0]);
     hub.until(|hub| !hub.readings().is_empty()).await;
-    let after = begun.elapsed().as_secs_f64();
+    let after = started.elapsed().as_secs_f64();
     running.stop().await.unwrap();
 
     assert!((100.0..100.5).contains(&after), "{after}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_backlog_beyond_the_pace_of_the_hub_waits_and_arrives_whole() {
+async fn a_rate_limited_backlog_arrives_completely() {
     let folder = TempDir::new().unwrap();
     let hub = hub();
     hub.set_away(true);
-    let running = Running::start(on_disk(hub.clone(), folder.path()));
+    let running = RunningModule::start(on_disk(hub.clone(), folder.path()));
     running.feed(0..5000);
     tokio::time::sleep(Duration::from_secs(60)).await;
-    let mut too_fast = problem(ErrorKind::RateLimited);
-    too_fast.retry_after_secs = Some(30.0);
+    let mut rate_limited = problem(ErrorKind::RateLimited);
+    rate_limited.retry_after_secs = Some(30.0);
 
     for _ in 0..20 {
-        hub.fail_next(too_fast.clone());
+        hub.fail_next(rate_limited.clone());
     }
     hub.set_away(false);
     running.feed(5000..5010);
@@ -300,55 +300,55 @@ async fn a_backlog_beyond_the_pace_of_the_hub_waits_and_arrives_whole() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn once_with_a_folder_keeps_what_the_hub_does_not_take_for_the_next_time() {
+async fn once_keeps_unsent_readings_in_its_folder() {
     let folder = TempDir::new().unwrap();
     let hub = hub();
     let once = |values: std::ops::Range<u32>| {
         let (feed, readings) = mpsc::unbounded_channel();
         feed.send(values.map(|n| reading(n, NOW)).collect()).unwrap();
-        on_disk(hub.clone(), folder.path()).once(Fed { feed: readings })
+        on_disk(hub.clone(), folder.path()).once(FedModule { feed: readings })
     };
 
     hub.set_away(true);
-    let away = once(0..3).await;
+    let failed = once(0..3).await;
     hub.set_away(false);
     once(3..5).await.unwrap();
 
-    assert!(matches!(away, Err(RunError::Refused(_))), "{away:?}");
+    assert!(matches!(failed, Err(RunError::Refused(_))), "{failed:?}");
     assert_eq!(values(&hub), all(5));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_module_speaks_for_itself_alone() {
-    let running = Running::start(Runner::new(hub()));
+async fn a_module_cannot_record_readings_of_another() {
+    let running = RunningModule::start(Runner::new(hub()));
     let cellar = Reading::new(ModuleId::new("cellar").unwrap(), Sample::new(Quantity::Motion, 1.0), NOW);
 
     running.feed.send(vec![cellar]).unwrap();
-    let ended = running.ended.await.unwrap();
+    let result = running.task.await.unwrap();
 
-    let Err(RunError::Module(ModuleError::Uplink(error))) = ended else { panic!("{ended:?}") };
+    let Err(RunError::Module(ModuleError::Uplink(error))) = result else { panic!("{result:?}") };
     assert_eq!(error.kind(), ErrorKind::InvalidArgument);
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_runners_do_not_share_a_folder() {
+async fn two_runners_cannot_use_one_folder() {
     let folder = TempDir::new().unwrap();
     let hub = hub();
-    let first = Running::start(on_disk(hub.clone(), folder.path()));
+    let first = RunningModule::start(on_disk(hub.clone(), folder.path()));
     hub.until(|hub| hub.manifests().len() == 1).await;
 
-    let second = Running::start(on_disk(hub.clone(), folder.path())).ended.await.unwrap();
+    let second = RunningModule::start(on_disk(hub.clone(), folder.path())).task.await.unwrap();
     first.stop().await.unwrap();
 
     assert!(matches!(second, Err(RunError::Outbox(_))), "{second:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_module_that_boots_in_1970_sends_ages_until_its_clock_is_set() {
+async fn a_module_whose_clock_is_not_set_sends_ages() {
     let hub = hub();
     hub.set_away(true);
     let clock = ManualClock::at(Timestamp::from_micros(0));
-    let running = Running::start(Runner::new(hub.clone()).with_clock(clock.clone()));
+    let running = RunningModule::start(Runner::new(hub.clone()).with_clock(clock.clone()));
 
     clock.advance(Duration::from_secs(5));
     running.feed_at([0], clock.now());
@@ -368,13 +368,13 @@ async fn a_module_that_boots_in_1970_sends_ages_until_its_clock_is_set() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wall_clock_that_jumps_by_decades_loses_nothing_and_leaves_the_order() {
+async fn jumps_of_the_wall_clock_lose_no_reading_and_keep_the_order() {
     const TEN_YEARS: Duration = Duration::from_secs(10 * 366 * 86_400);
     let folder = TempDir::new().unwrap();
     let hub = hub();
     hub.set_away(true);
     let clock = ManualClock::at(NOW);
-    let running = Running::start(on_disk(hub.clone(), folder.path()).with_clock(clock.clone()));
+    let running = RunningModule::start(on_disk(hub.clone(), folder.path()).with_clock(clock.clone()));
 
     for (n, wall) in (0..).zip([NOW, NOW.plus(TEN_YEARS), NOW.minus(TEN_YEARS), Timestamp::END, NOW]) {
         clock.step_to(wall);
@@ -389,7 +389,7 @@ async fn a_wall_clock_that_jumps_by_decades_loses_nothing_and_leaves_the_order()
     let mut sent = hub.delivered();
     sent.sort_by_key(|reading| reading.seq);
     assert_eq!(sent.iter().map(|r| r.value.unwrap() as u32).collect::<Vec<_>>(), all(5));
-    // What the wall could not have shown goes with its age.
+    // A reading with an impossible time is sent with its age.
     let stamped: Vec<_> = sent.iter().map(|reading| reading.timestamp).collect();
     assert_eq!(stamped, [Some(NOW), Some(NOW.plus(TEN_YEARS)), None, None, Some(NOW)]);
     assert!(sent[2].age.is_some() && sent[3].age.is_some());

@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{hub, problem};
 
-/// Counts up once a second.
-fn counting() -> impl Module {
+/// A sensor that counts up once a second.
+fn counting_module() -> impl Module {
     let mut count = 0;
     let sensor = measure(Quantity::Temperature, move || {
         count += 1;
@@ -34,15 +34,15 @@ fn values(hub: &RecordingUplink) -> Vec<f64> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn readings_wait_while_the_hub_is_away_and_all_arrive_with_their_numbers() {
+async fn readings_of_an_outage_are_queued_and_all_arrive_with_their_numbers() {
     let hub = hub();
     hub.set_away(true);
-    let (running, stop) = start(&hub, counting());
+    let (running, stop) = start(&hub, counting_module());
 
     tokio::time::advance(Duration::from_secs(0)).await;
     let outage =
         tokio::time::timeout(Duration::from_secs(20), hub.until(|hub| !hub.readings().is_empty())).await;
-    assert!(outage.is_err(), "nothing can arrive at a hub that is away");
+    assert!(outage.is_err(), "a reading arrived during the outage");
     hub.set_away(false);
     hub.until(|hub| hub.readings().len() >= 20).await;
     stop.cancel();
@@ -58,12 +58,12 @@ async fn readings_wait_while_the_hub_is_away_and_all_arrive_with_their_numbers()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_outbox_keeps_the_newest() {
+async fn a_full_outbox_keeps_the_newest_readings() {
     let hub = hub();
     hub.set_away(true);
     let stop = CancellationToken::new();
     let runner = Runner::new(hub.clone()).with_outbox_capacity(5);
-    let running = tokio::spawn(runner.run_until(counting(), stop.clone()));
+    let running = tokio::spawn(runner.run_until(counting_module(), stop.clone()));
 
     let outage =
         tokio::time::timeout(Duration::from_millis(20_500), hub.until(|hub| !hub.readings().is_empty()))
@@ -75,11 +75,11 @@ async fn a_full_outbox_keeps_the_newest() {
     running.await.unwrap().unwrap();
 
     assert!(values(&hub)[0] > 15.0, "{:?}", values(&hub));
-    // What went is known: every number arrived or is in a gap.
-    let came: BTreeSet<_> = hub.delivered().iter().filter_map(|reading| reading.seq).collect();
+    // Every number arrived or is in a gap.
+    let received: BTreeSet<_> = hub.delivered().iter().filter_map(|reading| reading.seq).collect();
     let lost: BTreeSet<_> = hub.lost().into_iter().map(|number| number.seq).collect();
-    let all = (1..).take(came.len() + lost.len()).collect();
-    assert_eq!(came.union(&lost).copied().collect::<BTreeSet<u64>>(), all);
+    let all = (1..).take(received.len() + lost.len()).collect();
+    assert_eq!(received.union(&lost).copied().collect::<BTreeSet<u64>>(), all);
     assert!(
         lost.len() > 10 && hub.gaps().iter().all(|gap| gap.reason == GapReason::Full),
         "{:?}",
@@ -87,11 +87,11 @@ async fn a_full_outbox_keeps_the_newest() {
     );
 }
 
-/// A hub that takes no batch with the value 3 in it.
-struct Picky(RecordingUplink);
+/// A hub that refuses every batch with the value 3.
+struct RefusingUplink(RecordingUplink);
 
 #[async_trait]
-impl Uplink for Picky {
+impl Uplink for RefusingUplink {
     fn module_id(&self) -> &ModuleId {
         self.0.module_id()
     }
@@ -125,7 +125,7 @@ impl Uplink for Picky {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_reading_the_hub_will_not_take_does_not_hold_up_the_others() {
+async fn a_refused_reading_does_not_block_the_others() {
     let (hub, stop) = (hub(), CancellationToken::new());
     let sensor = measure(Quantity::Temperature, {
         let mut count = 0;
@@ -137,7 +137,7 @@ async fn one_reading_the_hub_will_not_take_does_not_hold_up_the_others() {
     });
     let burst = SensorModule::new(sensor, Duration::from_millis(1));
 
-    let running = tokio::spawn(Runner::new(Picky(hub.clone())).run_until(burst, stop.clone()));
+    let running = tokio::spawn(Runner::new(RefusingUplink(hub.clone())).run_until(burst, stop.clone()));
     hub.until(|hub| hub.readings().len() > 8).await;
     stop.cancel();
     running.await.unwrap().unwrap();
@@ -149,23 +149,23 @@ async fn one_reading_the_hub_will_not_take_does_not_hold_up_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_module_the_hub_refuses_ends_with_the_reason() {
+async fn a_module_that_the_hub_refuses_ends_with_the_error() {
     let hub = hub();
     hub.fail_next(problem(ErrorKind::PermissionDenied));
 
-    let (running, _stop) = start(&hub, counting());
+    let (running, _stop) = start(&hub, counting_module());
 
-    let Err(RunError::Refused(error)) = running.await.unwrap() else { panic!("it went on") };
+    let Err(RunError::Refused(error)) = running.await.unwrap() else { panic!("the module continues") };
     assert_eq!(error.kind(), ErrorKind::PermissionDenied);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hub_that_is_not_there_yet_is_waited_for() {
+async fn a_module_waits_for_a_hub_that_is_not_ready() {
     let hub = hub();
     hub.fail_next(problem(ErrorKind::Unavailable));
     hub.fail_next(problem(ErrorKind::Internal));
 
-    let (running, stop) = start(&hub, counting());
+    let (running, stop) = start(&hub, counting_module());
     hub.until(|hub| hub.manifests().len() == 1).await;
     stop.cancel();
 
@@ -173,13 +173,13 @@ async fn a_hub_that_is_not_there_yet_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_hub_hears_from_an_idle_module_every_heartbeat() {
+async fn an_idle_module_sends_heartbeats() {
     let hub = hub();
-    let begun = Instant::now();
-    let (running, stop) = start(&hub, counting());
+    let started = Instant::now();
+    let (running, stop) = start(&hub, counting_module());
 
     hub.until(|hub| hub.reports().len() == 3).await;
-    let after = begun.elapsed();
+    let after = started.elapsed();
     stop.cancel();
     running.await.unwrap().unwrap();
 
@@ -187,9 +187,9 @@ async fn the_hub_hears_from_an_idle_module_every_heartbeat() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hub_that_forgot_the_module_is_told_again() {
+async fn a_module_registers_again_at_a_hub_that_lost_its_manifest() {
     let hub = hub();
-    let (running, stop) = start(&hub, counting());
+    let (running, stop) = start(&hub, counting_module());
     hub.until(|hub| hub.manifests().len() == 1).await;
 
     hub.forget_manifest();
@@ -199,11 +199,11 @@ async fn a_hub_that_forgot_the_module_is_told_again() {
     running.await.unwrap().unwrap();
 }
 
-/// Never listens to `stop`.
-struct Deaf;
+/// A module that ignores `stop`.
+struct HangingModule;
 
 #[async_trait]
-impl Module for Deaf {
+impl Module for HangingModule {
     fn manifest(&self) -> Manifest {
         Manifest::default()
     }
@@ -218,25 +218,27 @@ impl Module for Deaf {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_module_that_does_not_listen_is_cut_off_and_it_is_said() {
+async fn a_module_that_ignores_stop_is_aborted_with_an_error() {
     let hub = hub();
-    let (running, stop) = start(&hub, Deaf);
+    let (running, stop) = start(&hub, HangingModule);
     hub.until(|hub| hub.manifests().len() == 1).await;
 
-    let asked = Instant::now();
+    let stopped_at = Instant::now();
     stop.cancel();
-    let ended = running.await.unwrap();
+    let result = running.await.unwrap();
 
-    assert!(matches!(ended, Err(RunError::Overran)), "{ended:?}");
-    assert!(asked.elapsed() < Duration::from_secs(3));
+    assert!(matches!(result, Err(RunError::Overran)), "{result:?}");
+    // In the paused time of tokio.
+    assert!(stopped_at.elapsed() < Duration::from_secs(3));
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_parts_of_a_module_share_one_manifest_and_one_end() {
+async fn the_parts_of_a_composite_module_share_one_manifest_and_stop_together() {
     let hub = hub();
     let pressure = measure(Quantity::Pressure, || async { Ok(101_325.0) });
-    let module =
-        CompositeModule::new().with(counting()).with(SensorModule::new(pressure, Duration::from_secs(1)));
+    let module = CompositeModule::new()
+        .with(counting_module())
+        .with(SensorModule::new(pressure, Duration::from_secs(1)));
 
     let (running, stop) = start(&hub, module);
     hub.until(|hub| hub.readings().len() > 4).await;

@@ -9,16 +9,16 @@ use tokio_util::sync::CancellationToken;
 use crate::hub;
 
 #[tokio::test(start_paused = true)]
-async fn a_sensor_is_read_in_its_rhythm_and_stamped_by_the_clock() {
+async fn a_sensor_is_read_at_its_interval_with_the_time_of_the_clock() {
     let (hub, stop) = (hub(), CancellationToken::new());
     let clock = ManualClock::at(Timestamp::MIN);
-    let mut beats = 0;
+    let mut reads = 0;
     let sensor = measure(Quantity::Temperature, {
         let clock = clock.clone();
         move || {
-            beats += 1;
+            reads += 1;
             clock.advance(Duration::from_secs(60));
-            let value = f64::from(beats);
+            let value = f64::from(reads);
             async move { Ok(value) }
         }
     });
@@ -39,7 +39,7 @@ async fn a_sensor_is_read_in_its_rhythm_and_stamped_by_the_clock() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_read_is_a_gap_with_its_reason_and_the_next_one_is_tried() {
+async fn a_failed_read_is_recorded_with_its_reason_and_the_next_read_follows() {
     let (hub, stop) = (hub(), CancellationToken::new());
     let mut reads = 0;
     let sensor = measure(Quantity::Humidity, move || {
@@ -67,19 +67,19 @@ async fn a_failed_read_is_a_gap_with_its_reason_and_the_next_one_is_tried() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn once_takes_one_reading_and_reports_a_broken_sensor() {
+async fn once_records_one_reading_and_returns_the_error_of_the_sensor() {
     let hub = hub();
     let sensor = measure(Quantity::Temperature, || async { Err(DeviceErrorKind::Timeout.into()) });
 
-    let ended = Runner::new(hub.clone()).once(SensorModule::new(sensor, Duration::from_secs(1))).await;
+    let result = Runner::new(hub.clone()).once(SensorModule::new(sensor, Duration::from_secs(1))).await;
 
-    assert!(matches!(ended, Err(RunError::Module(_))), "{ended:?}");
+    assert!(matches!(result, Err(RunError::Module(_))), "{result:?}");
     assert_eq!(hub.readings().len(), 1);
     assert_eq!(hub.manifests().len(), 1);
 }
 
 #[test]
-fn the_manifest_says_what_is_measured_and_how_often() {
+fn the_manifest_has_the_quantities_and_the_interval() {
     let sensor = measure(Quantity::Pressure, || async { Ok(1.0) });
 
     let manifest = SensorModule::new(sensor, Duration::from_secs(5)).described("Barometer").manifest();

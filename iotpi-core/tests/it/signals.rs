@@ -1,6 +1,6 @@
-//! A module as a process with a lamp that is on: whatever asks it to end, the lamp is off afterwards.
+//! A module process with a lamp that is on: after every stop signal the lamp is off.
 //!
-//! The process is this test program itself, started anew to run [`lamp_process`] alone. The lamp is a file.
+//! The process is this test program, started again to run only [`lamp_process`]. The lamp is a file.
 
 use std::{
     path::{Path, PathBuf},
@@ -25,8 +25,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Long enough for a busy machine; a test that waits so long has failed.
-const DEADLINE: Duration = Duration::from_secs(60);
+use crate::{LIMIT, bounded};
+
 const LAMP: &str = "IOTPI_TEST_LAMP";
 const SIGNALS: [Signal; 4] = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM];
 
@@ -44,7 +44,7 @@ impl Actuator for Lamp {
 
     async fn make_safe(&mut self) -> Result<(), DeviceError> {
         println!("making safe");
-        // A relay that takes its time: long enough for a second signal.
+        // The relay is slow, so that a second signal can arrive meanwhile.
         tokio::time::sleep(Duration::from_millis(300)).await;
         println!("safe");
         std::fs::write(&self.0, "off").unwrap();
@@ -52,11 +52,11 @@ impl Actuator for Lamp {
     }
 }
 
-/// Switches the lamp on, then obeys.
-struct Lit(Lamp);
+/// Switches the lamp on, then runs commands.
+struct LitModule(Lamp);
 
 #[async_trait]
-impl Module for Lit {
+impl Module for LitModule {
     fn manifest(&self) -> Manifest {
         Manifest::default()
     }
@@ -67,12 +67,12 @@ impl Module for Lit {
         let ticks = tokio::spawn(async {
             loop {
                 tokio::time::sleep(Duration::from_millis(20)).await;
-                println!("lit still");
+                println!("still lit");
             }
         });
-        let ended = Box::new(ActuatorModule::new(self.0)).run(up, stop).await;
+        let result = Box::new(ActuatorModule::new(self.0)).run(up, stop).await;
         ticks.abort();
-        ended
+        result
     }
 
     async fn run_once(self: Box<Self>, _: Arc<dyn Uplink>) -> Result<(), ModuleError> {
@@ -81,16 +81,16 @@ impl Module for Lit {
 }
 
 #[test]
-#[ignore = "the process that the tests of this file start"]
+#[ignore = "a process that the tests of this file start"]
 fn lamp_process() {
-    let lamp = std::env::var_os(LAMP).expect("the file that is the lamp");
+    let lamp = std::env::var_os(LAMP).expect("the file of the lamp");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let hub = HubClient::new("http://127.0.0.1:1").unwrap();
     let runner = Runner::new(hub.uplink(ModuleId::new("lamp").unwrap()));
-    runtime.block_on(runner.run(Lit(Lamp(lamp.into())))).unwrap();
+    runtime.block_on(runner.run(LitModule(Lamp(lamp.into())))).unwrap();
 }
 
-/// The command line of a lamp, behind a program that starts it.
+/// The command line of a lamp process, after a program that starts it.
 fn lamp_command(starter: &[&str], lamp: &Path) -> Command {
     let this = std::env::current_exe().unwrap();
     let mut command = Command::new(starter[0]);
@@ -104,7 +104,7 @@ fn lamp_command(starter: &[&str], lamp: &Path) -> Command {
     command
 }
 
-/// A lit lamp.
+/// A lamp process with its lamp on.
 struct Process {
     folder: TempDir,
     child: Child,
@@ -113,7 +113,7 @@ struct Process {
 }
 
 impl Process {
-    /// Starts it with what `env` is told to do about signals: whoever runs the tests may ignore some, and that is inherited.
+    /// Starts it with this option of `env` for signals: the parent of the tests may ignore some, and children inherit that.
     async fn start(env: &str) -> Self {
         let folder = TempDir::new().unwrap();
         let mut child = lamp_command(&["env", env], &lamp(&folder)).spawn().unwrap();
@@ -126,12 +126,12 @@ impl Process {
         kill_process(self.pid, signal).unwrap();
     }
 
-    async fn says(&mut self, wanted: &str) {
-        says(&mut self.lines, wanted).await;
+    async fn wait_for_line(&mut self, text: &str) {
+        wait_for_line(&mut self.lines, text).await;
     }
 
-    async fn ended(mut self) -> (ExitStatus, String) {
-        let status = tokio::time::timeout(DEADLINE, self.child.wait()).await.expect("it ends").unwrap();
+    async fn wait_for_exit(mut self) -> (ExitStatus, String) {
+        let status = bounded("the exit of the process", self.child.wait()).await.unwrap();
         (status, std::fs::read_to_string(lamp(&self.folder)).unwrap())
     }
 }
@@ -140,29 +140,30 @@ fn lamp(folder: &TempDir) -> PathBuf {
     folder.path().join("lamp")
 }
 
-async fn says<R: AsyncRead + Unpin>(lines: &mut Lines<BufReader<R>>, wanted: &str) -> String {
+/// Reads up to a line with this text; returns the rest of the line.
+async fn wait_for_line<R: AsyncRead + Unpin>(lines: &mut Lines<BufReader<R>>, text: &str) -> String {
     let reading = async {
         loop {
-            let line = lines.next_line().await.unwrap().expect("it still runs");
-            if let Some((_, rest)) = line.split_once(wanted) {
+            let line = lines.next_line().await.unwrap().expect("the process ended");
+            if let Some((_, rest)) = line.split_once(text) {
                 return rest.to_owned();
             }
         }
     };
-    tokio::time::timeout(DEADLINE, reading).await.unwrap_or_else(|_| panic!("it does not say `{wanted}`"))
+    bounded(&format!("a line with `{text}`"), reading).await
 }
 
 async fn pid_of<R: AsyncRead + Unpin>(lines: &mut Lines<BufReader<R>>) -> Pid {
-    Pid::from_raw(says(lines, "lit by process ").await.trim().parse().unwrap()).unwrap()
+    Pid::from_raw(wait_for_line(lines, "lit by process ").await.trim().parse().unwrap()).unwrap()
 }
 
 #[tokio::test]
-async fn each_signal_that_asks_a_module_to_end_switches_the_lamp_off() {
+async fn each_stop_signal_switches_the_lamp_off() {
     for signal in SIGNALS {
         let process = Process::start("--default-signal").await;
 
         process.signal(signal);
-        let (status, lamp) = process.ended().await;
+        let (status, lamp) = process.wait_for_exit().await;
 
         assert!(status.success(), "{signal:?}: {status}");
         assert_eq!(lamp, "off", "{signal:?}");
@@ -170,40 +171,40 @@ async fn each_signal_that_asks_a_module_to_end_switches_the_lamp_off() {
 }
 
 #[tokio::test]
-async fn a_second_signal_does_not_cut_the_end_short() {
+async fn a_second_signal_does_not_interrupt_the_shutdown() {
     let mut process = Process::start("--default-signal").await;
 
     process.signal(Signal::HUP);
-    process.says("making safe").await;
+    process.wait_for_line("making safe").await;
     for signal in SIGNALS {
         process.signal(signal);
     }
-    let (status, lamp) = process.ended().await;
+    let (status, lamp) = process.wait_for_exit().await;
 
     assert!(status.success(), "{status}");
     assert_eq!(lamp, "off");
 }
 
 #[tokio::test]
-async fn under_nohup_a_module_outlives_its_terminal() {
+async fn a_module_that_ignores_sighup_keeps_running() {
     let mut process = Process::start("--ignore-signal=HUP").await;
 
     process.signal(Signal::HUP);
     for _ in 0..5 {
-        process.says("lit still").await;
+        process.wait_for_line("still lit").await;
     }
     assert_eq!(std::fs::read_to_string(lamp(&process.folder)).unwrap(), "on");
     process.signal(Signal::TERM);
-    let (status, lamp) = process.ended().await;
+    let (status, lamp) = process.wait_for_exit().await;
 
     assert!(status.success(), "{status}");
     assert_eq!(lamp, "off");
 }
 
-/// `script` (bsdutils, on every Debian) gives the module a terminal of its own; killed, it closes it, as a lost SSH connection
-/// does. What the module prints then has nowhere to go.
+/// `script` (bsdutils, on every Debian) gives the module a separate terminal. When it is killed, the terminal closes, as after
+/// a lost SSH connection, and the output of the module fails.
 #[tokio::test]
-async fn a_terminal_that_is_closed_switches_the_lamp_off() {
+async fn closing_the_terminal_switches_the_lamp_off() {
     let folder = TempDir::new().unwrap();
     let this = std::env::current_exe().unwrap();
     let line = format!(
@@ -224,7 +225,7 @@ async fn a_terminal_that_is_closed_switches_the_lamp_off() {
     let handle = pidfd_open(pid, PidfdFlags::empty()).unwrap();
     terminal.kill().await.unwrap();
     let ended = tokio::task::spawn_blocking(move || {
-        poll(&mut [PollFd::new(&handle, PollFlags::IN)], Some(&DEADLINE.try_into().unwrap())).unwrap()
+        poll(&mut [PollFd::new(&handle, PollFlags::IN)], Some(&LIMIT.try_into().unwrap())).unwrap()
     });
 
     assert_eq!(ended.await.unwrap(), 1, "the module still runs");

@@ -71,24 +71,24 @@ fn the_live_protocol_matches_the_golden_file() {
     };
     let head = frame.head().iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ");
 
-    let said: Vec<Value> = hub
+    let hub_messages: Vec<Value> = hub
         .iter()
         .map(|message| {
             serde_json::to_value(serde_json::from_value::<LiveMessage>(message.clone()).unwrap()).unwrap()
         })
         .collect();
-    let asked: Vec<Value> = client
+    let client_messages: Vec<Value> = client
         .iter()
         .map(|message| {
             serde_json::to_value(serde_json::from_value::<LiveRequest>(message.clone()).unwrap()).unwrap()
         })
         .collect();
 
-    assert_eq!((said.as_slice(), asked.as_slice()), (hub.as_slice(), client.as_slice()));
+    assert_eq!((hub_messages.as_slice(), client_messages.as_slice()), (hub.as_slice(), client.as_slice()));
     assert!(serde_json::from_value::<NumberedEvent>(hub[2].clone()).is_ok());
-    let picture = json!({"module_id": "front", "seq": 123, "captured_at": 1_795_473_000.25,
+    let frame = json!({"module_id": "front", "seq": 123, "captured_at": 1_795_473_000.25,
         "received_at": 1_795_473_000.5, "no_signal": true, "head": head});
-    let golden = json!({"client": asked, "hub": said, "picture": picture});
+    let golden = json!({"client": client_messages, "hub": hub_messages, "picture": frame});
     same_as("tests/golden/live.json", &format!("{golden:#}\n"));
 }
 

@@ -1,5 +1,5 @@
-//! How long encoders of JPEG take for a picture of YUYV, the ones that were weighed for `iotpi-hal` (docs/design/0017).
-//! What runs is chosen by features: see README.md. It reports, and judges nothing.
+//! The time that JPEG encoders take for a YUYV image: the candidates for `iotpi-hal` (docs/design/0017). Features select the
+//! encoders: see README.md. It only reports.
 
 use std::time::Instant;
 
@@ -8,24 +8,24 @@ const ROUNDS: usize = 15;
 
 fn main() {
     for (width, height) in [(640, 480), (1280, 720)] {
-        let picture = picture(width, height);
+        let image = image(width, height);
         for (name, encode) in encoders() {
-            let size = encode(&picture, width, height).len();
+            let size = encode(&image, width, height).len();
             let each = if width > 1000 { 20 } else { 60 };
-            let mut took: Vec<f64> = (0..ROUNDS)
+            let mut times: Vec<f64> = (0..ROUNDS)
                 .map(|_| {
-                    let began = Instant::now();
+                    let started = Instant::now();
                     for _ in 0..each {
-                        std::hint::black_box(encode(std::hint::black_box(&picture), width, height));
+                        std::hint::black_box(encode(std::hint::black_box(&image), width, height));
                     }
-                    began.elapsed().as_secs_f64() * 1e3 / f64::from(each)
+                    started.elapsed().as_secs_f64() * 1e3 / f64::from(each)
                 })
                 .collect();
-            took.sort_by(f64::total_cmp);
+            times.sort_by(f64::total_cmp);
             println!(
                 "{width}x{height}  {name:24} {:7.2} ms (best {:.2}), {size} bytes",
-                took[ROUNDS / 2],
-                took[0]
+                times[ROUNDS / 2],
+                times[0]
             );
         }
     }
@@ -44,8 +44,8 @@ fn encoders() -> Vec<(&'static str, Encode)> {
     ]
 }
 
-/// Something like a room: soft shades, edges, and the noise of a small sensor.
-fn picture(width: usize, height: usize) -> Vec<u8> {
+/// An image like that of a room: soft shades, edges, and the noise of a small sensor.
+fn image(width: usize, height: usize) -> Vec<u8> {
     let mut state = 7_u32;
     let mut noise = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -107,7 +107,7 @@ mod jpeg_encoder {
     }
 }
 
-/// One plane after the other.
+/// Converts YUYV to planes.
 #[cfg(any(feature = "mozjpeg", feature = "turbojpeg"))]
 fn planes(yuyv: &[u8]) -> Vec<u8> {
     let pairs = yuyv.len() / 4;

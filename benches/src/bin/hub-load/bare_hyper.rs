@@ -1,4 +1,4 @@
-//! A control: hyper with nothing around it.
+//! A minimal server for comparison, with hyper only.
 
 use std::{convert::Infallible, io};
 
@@ -12,16 +12,16 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
-/// Reads every body, keeps nothing of it, and answers 204.
+/// Reads and discards every body, and answers 204.
 ///
 /// # Errors
-/// The listener's.
+/// Those of the listener.
 pub async fn serve(listener: TcpListener) -> io::Result<()> {
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
         tokio::spawn(async move {
-            // Whoever leaves ends its own connection.
+            // An error ends only this connection.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(answer)).await;
         });
     }

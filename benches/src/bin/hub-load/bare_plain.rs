@@ -1,5 +1,5 @@
-//! A control: sockets with nothing around them. A request is read into one buffer, which then is the frame; viewers are
-//! written the newest one, as it is. No check, no limit, no tuning of sockets but `TCP_NODELAY`.
+//! A minimal server for comparison, on plain sockets. It reads a request into one buffer and writes the newest frame from
+//! that buffer to the viewers. It has no checks, no limits, and no socket options except `TCP_NODELAY`.
 
 use std::{
     collections::HashMap,
@@ -13,7 +13,7 @@ use tokio::{
     sync::watch,
 };
 
-/// A request as it came: its head, then the frame.
+/// The bytes of a request: its head, then the frame.
 #[derive(Debug, Default)]
 struct Request {
     bytes: Vec<u8>,
@@ -23,10 +23,10 @@ struct Request {
 type Newest = watch::Sender<Arc<Request>>;
 type Cameras = Arc<Mutex<HashMap<String, Newest>>>;
 
-/// Takes frames by POST and shows the newest to who GETs; a path's query is the camera.
+/// Accepts frames by POST and streams the newest to GET requests; the query is the camera.
 ///
 /// # Errors
-/// The listener's.
+/// Those of the listener.
 pub async fn serve(listener: TcpListener) -> io::Result<()> {
     let cameras = Cameras::default();
     loop {
@@ -34,7 +34,7 @@ pub async fn serve(listener: TcpListener) -> io::Result<()> {
         stream.set_nodelay(true)?;
         let cameras = Arc::clone(&cameras);
         tokio::spawn(async move {
-            // Whoever leaves ends its own connection.
+            // An error ends only this connection.
             let _ = connection(stream, &cameras).await;
         });
     }
@@ -46,40 +46,40 @@ fn camera(cameras: &Cameras, query: &str) -> Newest {
 }
 
 async fn connection(mut stream: TcpStream, cameras: &Cameras) -> io::Result<()> {
-    let mut known: Option<(String, Newest)> = None;
+    let mut last_camera: Option<(String, Newest)> = None;
     let mut spare = Vec::with_capacity(64 * 1024);
     loop {
-        let (request, watches) = read(&mut stream, std::mem::take(&mut spare)).await?;
+        let (request, is_get) = read(&mut stream, std::mem::take(&mut spare)).await?;
         let line = request.bytes.split(|&b| b == b'\r').next().unwrap_or_default();
         let target = line.split(|&b| b == b' ').nth(1).unwrap_or_default();
         let query = target.split(|&b| b == b'?').nth(1).unwrap_or_default();
-        let newest = match &known {
+        let newest = match &last_camera {
             Some((name, newest)) if name.as_bytes() == query => newest,
             _ => {
                 let name = String::from_utf8_lossy(query).into_owned();
                 let newest = camera(cameras, &name);
-                &known.insert((name, newest)).1
+                &last_camera.insert((name, newest)).1
             }
         };
-        if watches {
-            return show(stream, newest.subscribe()).await;
+        if is_get {
+            return stream_frames(stream, newest.subscribe()).await;
         }
         let last = newest.send_replace(Arc::new(request));
         stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await?;
-        // The frame before has been seen by all: its memory is good for the next.
+        // If all viewers have sent the previous frame, its memory is reused.
         spare = Arc::try_unwrap(last).map(|request| request.bytes).unwrap_or_default();
         spare.clear();
     }
 }
 
-/// The next request, whole, and whether it is a GET.
+/// The next complete request, and whether it is a GET.
 async fn read(stream: &mut TcpStream, mut bytes: Vec<u8>) -> io::Result<(Request, bool)> {
     bytes.reserve(4096);
     let body_at = loop {
         if stream.read_buf(&mut bytes).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        // Only in the head: a frame is never looked through.
+        // The search is limited to the head.
         let head = &bytes[..bytes.len().min(4096)];
         if let Some(at) = head.windows(4).position(|four| four == b"\r\n\r\n") {
             break at + 4;
@@ -88,18 +88,18 @@ async fn read(stream: &mut TcpStream, mut bytes: Vec<u8>) -> io::Result<(Request
     let head = String::from_utf8_lossy(&bytes[..body_at]);
     let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
     let length: usize = length.and_then(|length| length.parse().ok()).unwrap_or(0);
-    let watches = head.starts_with("GET ");
-    let whole = body_at + length;
-    bytes.reserve(whole.saturating_sub(bytes.len()));
-    while bytes.len() < whole {
+    let is_get = head.starts_with("GET ");
+    let total = body_at + length;
+    bytes.reserve(total.saturating_sub(bytes.len()));
+    while bytes.len() < total {
         if stream.read_buf(&mut bytes).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
     }
-    Ok((Request { bytes, body_at }, watches))
+    Ok((Request { bytes, body_at }, is_get))
 }
 
-async fn show(mut stream: TcpStream, mut newest: watch::Receiver<Arc<Request>>) -> io::Result<()> {
+async fn stream_frames(mut stream: TcpStream, mut newest: watch::Receiver<Arc<Request>>) -> io::Result<()> {
     let head =
         "HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=frame\r\n\r\n--frame\r\n";
     stream.write_all(head.as_bytes()).await?;

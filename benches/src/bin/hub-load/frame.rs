@@ -1,30 +1,30 @@
-//! Frames that carry their number and when they were sent, in a comment segment (COM, ITU-T T.81 B.2.4.5).
+//! Frames with a stamp: their number and the time they were sent, in a comment segment (COM, ITU-T T.81 B.2.4.5).
 
 use std::{
     sync::LazyLock,
     time::{Duration, Instant},
 };
 
-/// What all times of this process are counted from.
-static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+/// The origin of all times of this process.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// Start of image, the comment's marker and its length.
+/// The start-of-image marker, the comment marker and the length of the comment.
 const BEFORE_STAMP: [u8; 6] = [0xFF, 0xD8, 0xFF, 0xFE, 0, 18];
 const STAMP_BYTES: usize = 16;
-/// Of so many first bytes of a frame its stamp can be read.
+/// The number of bytes at the start of a frame that contain its stamp.
 pub const HEAD_BYTES: usize = BEFORE_STAMP.len() + STAMP_BYTES;
 
-/// Time since this process began to count.
+/// The time since [`START`].
 pub fn now() -> Duration {
-    BEGAN.elapsed()
+    START.elapsed()
 }
 
-/// What is written into a frame.
+/// The stamp of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
-    /// The camera's own number of the frame, one more each.
+    /// The number of the frame, counted by its camera.
     pub seq: u64,
-    /// Just before its first byte was sent; see [`now`].
+    /// The time just before its first byte was sent; see [`now`].
     pub sent_at: Duration,
 }
 
@@ -37,7 +37,7 @@ impl Stamp {
         bytes[at + 8..at + STAMP_BYTES].copy_from_slice(&nanos.to_be_bytes());
     }
 
-    /// Reads it from the first [`HEAD_BYTES`] of a frame; nothing if the frame is somebody else's.
+    /// Reads it from the first [`HEAD_BYTES`] of a frame; `None` if the frame has no stamp.
     pub fn read(head: &[u8]) -> Option<Self> {
         let stamp = head.strip_prefix(&BEFORE_STAMP)?;
         let (seq, rest) = stamp.split_first_chunk()?;
@@ -49,14 +49,14 @@ impl Stamp {
     }
 }
 
-/// A file with the head of a 1280 x 720 JPEG and exactly so many bytes. Nobody on the way decodes it.
+/// A frame with the header of a JPEG of 1280 x 720 pixels and exactly this size. The server does not decode it.
 pub fn jpeg(bytes: usize) -> Vec<u8> {
     let mut jpeg = BEFORE_STAMP.to_vec();
     jpeg.extend([0; STAMP_BYTES]);
     jpeg.extend([0xFF, 0xC0, 0, 17, 8, 0x02, 0xD0, 0x05, 0x00, 3, 1, 0x22, 0, 2, 0x11, 1, 3, 0x11, 1]);
     jpeg.extend([0xFF, 0xDA, 0, 2]);
-    let filling = bytes.saturating_sub(jpeg.len() + 2);
-    jpeg.extend((0..filling).map(|i| u8::try_from(i * 31 % 251).unwrap_or(0)));
+    let content = bytes.saturating_sub(jpeg.len() + 2);
+    jpeg.extend((0..content).map(|i| u8::try_from(i * 31 % 251).unwrap_or(0)));
     jpeg.extend([0xFF, 0xD9]);
     jpeg
 }
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stamp_that_was_written_is_read_and_the_frame_is_still_one() {
+    fn reading_a_stamp_is_the_inverse_of_writing_and_the_frame_stays_valid() {
         let mut bytes = b"head".to_vec();
         bytes.extend(jpeg(1000));
         let stamp = Stamp { seq: 7, sent_at: Duration::from_nanos(123_456_789) };

@@ -1,21 +1,23 @@
-//! The load of the whole-process measurements: clients that speak to any server over plain sockets and cost as little as
-//! possible, so that the server is measured. `benches/compare/README.md` says how it is used.
+//! The load generator of the whole-process measurements. Its clients use plain sockets and as little CPU time as possible,
+//! so that the server is measured. `benches/compare/README.md` describes how to use it.
 //!
-//! Each measurement is printed as one line of JSON. Deliberately absent: an HTTP library on this side.
+//! It prints each measurement as one line of JSON. Deliberately absent: an HTTP library in the clients.
 #![forbid(unsafe_code)]
 
 mod bare_hyper;
 mod bare_plain;
 mod camera;
+mod connection;
 mod fanout;
 mod frame;
 mod ingest;
-mod line;
+
 mod mjpeg;
+mod percentiles;
 mod process;
 mod requests;
 mod soak;
-mod spread;
+
 mod viewers;
 
 use std::process::ExitCode;
@@ -23,10 +25,10 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use iotpi_benches::Error;
 
-use self::line::Target;
+use self::connection::Target;
 
 #[derive(Debug, Parser)]
-#[command(about = "The load of the whole-process measurements")]
+#[command(about = "The load generator of the whole-process measurements")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -34,17 +36,17 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Cameras that send as fast as they are answered.
+    /// Cameras send frames, each after the response to the previous one.
     Ingest(ingest::Ingest),
-    /// Cameras and viewers: how old the pictures are that arrive.
+    /// Cameras and viewers: the age of the frames that arrive.
     Fanout(fanout::Fanout),
-    /// One GET request over and over.
+    /// Repeats one GET request.
     Requests(requests::Requests),
-    /// A hub of its own under a steady load: how its memory develops.
+    /// Starts a hub and measures its memory under a steady load.
     Soak(soak::Soak),
-    /// Runs a control server on a free port, which it prints, until it is killed.
+    /// Runs a minimal server for comparison on a free port, and prints its address.
     ServeBare {
-        /// Made of what.
+        /// The implementation.
         #[arg(value_enum)]
         kind: Bare,
     },
@@ -52,37 +54,37 @@ enum Command {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Bare {
-    /// hyper that reads each body, keeps nothing and answers 204.
+    /// hyper: reads and discards each body, and answers 204.
     Hyper,
-    /// Sockets: the newest frame of each camera is kept and written to who watches.
+    /// Plain sockets: writes the newest frame of each camera to its viewers.
     Plain,
 }
 
-/// Who is measured, and how long.
+/// The server to measure, the frames, and the duration.
 #[derive(Debug, Args)]
-struct Whom {
-    /// The server.
+struct ServerArgs {
+    /// The address of the server.
     #[arg(long, value_name = "http://ADDR:PORT")]
     url: Target,
-    /// Shown as `Authorization: Bearer TOKEN`.
+    /// Sent as `Authorization: Bearer TOKEN`.
     #[arg(long)]
     token: Option<String>,
-    /// The server's process: what it uses is part of the figures.
+    /// The process id of the server, whose CPU time and memory are reported.
     #[arg(long)]
     pid: u32,
-    /// What the server is called in the figures.
+    /// The name of the server in the output.
     #[arg(long, default_value = "server")]
     label: String,
-    /// What the measurement is called in the figures.
+    /// The name of the measurement in the output.
     #[arg(long, default_value = "")]
     name: String,
-    /// Bytes of a frame, 64 to 8 MiB.
+    /// The size of a frame in bytes, 64 to 8 MiB.
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(64..=8 * 1024 * 1024))]
     bytes: u32,
-    /// Seconds that are measured.
+    /// The duration of the measurement in seconds.
     #[arg(long, default_value_t = 5.0)]
     secs: f64,
-    /// Seconds before that, which do not count.
+    /// The duration of the warm-up in seconds.
     #[arg(long, default_value_t = 1.0)]
     warm_up_secs: f64,
 }

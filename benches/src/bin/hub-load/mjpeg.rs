@@ -1,24 +1,23 @@
-//! Reads an answer of type `multipart/x-mixed-replace` as it comes: chunked or not, parts with a `Content-Length` or without.
-//!
-//! Nothing is kept of a picture but its first bytes, in which its stamp is.
+//! A streaming parser of responses of type `multipart/x-mixed-replace`: chunked or not, with or without the `Content-Length`
+//! of a part. Of a frame it keeps only the first bytes, which contain its stamp.
 
 use std::io;
 
 use crate::{
+    connection::unexpected,
     frame::{HEAD_BYTES, Stamp},
-    line::refused,
 };
 
-/// More than any head has.
+/// The maximum size of a head.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 
-/// An answer that is being read.
+/// The state of the parser.
 #[derive(Debug)]
-pub struct Mjpeg {
+pub struct MjpegParser {
     state: State,
     /// The head, chunk size line or part head so far.
     text: Vec<u8>,
-    /// Bytes left of this chunk; nothing when the answer is not chunked.
+    /// The bytes left of the current chunk; `None` if the response is not chunked.
     chunk: Option<usize>,
     parts: Parts,
 }
@@ -30,30 +29,30 @@ enum State {
     Body,
 }
 
-impl Mjpeg {
-    /// Nothing was read yet.
+impl MjpegParser {
+    /// A parser at the start of a response.
     pub fn new() -> Self {
         Self { state: State::Head, text: Vec::new(), chunk: None, parts: Parts::default() }
     }
 
-    /// Reads on; `whole` is called after the last byte of each frame.
+    /// Parses more bytes. It calls `on_frame` after the last byte of each frame.
     ///
     /// # Errors
-    /// An answer that is no success or not multipart, and one that breaks its own rules.
-    pub fn feed(&mut self, mut bytes: &[u8], mut whole: impl FnMut(Option<Stamp>)) -> io::Result<()> {
+    /// A response that is not successful, not multipart, or malformed.
+    pub fn feed(&mut self, mut bytes: &[u8], mut on_frame: impl FnMut(Option<Stamp>)) -> io::Result<()> {
         while !bytes.is_empty() {
             match self.state {
                 State::Head => {
-                    if let Some(head) = line_up_to(&mut self.text, &mut bytes, b"\r\n\r\n")? {
+                    if let Some(head) = take_until(&mut self.text, &mut bytes, b"\r\n\r\n")? {
                         self.head(&head)?;
                     }
                 }
                 State::ChunkSize => {
-                    if let Some(line) = line_up_to(&mut self.text, &mut bytes, b"\r\n")? {
-                        // The end of the chunk before is an empty line.
+                    if let Some(line) = take_until(&mut self.text, &mut bytes, b"\r\n")? {
+                        // An empty line ends the previous chunk.
                         let digits = line.split(';').next().unwrap_or_default().trim();
                         if !digits.is_empty() {
-                            let size = usize::from_str_radix(digits, 16).map_err(|_| refused(&line))?;
+                            let size = usize::from_str_radix(digits, 16).map_err(|_| unexpected(&line))?;
                             self.chunk = Some(size);
                             self.state = State::Body;
                         }
@@ -62,7 +61,7 @@ impl Mjpeg {
                 State::Body => {
                     let here = self.chunk.unwrap_or(usize::MAX).min(bytes.len());
                     let (now, later) = bytes.split_at(here);
-                    self.parts.feed(now, &mut whole)?;
+                    self.parts.feed(now, &mut on_frame)?;
                     bytes = later;
                     if let Some(left) = &mut self.chunk {
                         *left -= here;
@@ -81,11 +80,11 @@ impl Mjpeg {
         let value = |name: &str| lower.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
         let multipart = value("content-type:").is_some_and(|kind| kind.starts_with("multipart/"));
         if lower.split(' ').nth(1) != Some("200") || !multipart {
-            return Err(refused(head));
+            return Err(unexpected(head));
         }
-        let from = lower.find("boundary=").ok_or_else(|| refused(head))? + "boundary=".len();
+        let from = lower.find("boundary=").ok_or_else(|| unexpected(head))? + "boundary=".len();
         let boundary = head[from..].split(['\r', ';']).next().unwrap_or_default().trim().trim_matches('"');
-        // Some say it with its dashes, some without.
+        // Some servers include the dashes in the parameter.
         self.parts.boundary = format!("\r\n--{}", boundary.trim_start_matches("--")).into_bytes();
         let chunked = value("transfer-encoding:") == Some("chunked");
         self.state = if chunked { State::ChunkSize } else { State::Body };
@@ -93,8 +92,8 @@ impl Mjpeg {
     }
 }
 
-/// Takes bytes until `end` was there; then what came before it.
-fn line_up_to(text: &mut Vec<u8>, bytes: &mut &[u8], end: &[u8]) -> io::Result<Option<String>> {
+/// Collects bytes up to `end`; returns the text before it.
+fn take_until(text: &mut Vec<u8>, bytes: &mut &[u8], end: &[u8]) -> io::Result<Option<String>> {
     while let Some((&byte, rest)) = bytes.split_first() {
         text.push(byte);
         *bytes = rest;
@@ -104,7 +103,7 @@ fn line_up_to(text: &mut Vec<u8>, bytes: &mut &[u8], end: &[u8]) -> io::Result<O
         }
     }
     if text.len() > MAX_HEAD_BYTES {
-        return Err(refused("a head without end"));
+        return Err(unexpected("a head that is too long"));
     }
     Ok(None)
 }
@@ -113,64 +112,64 @@ fn line_up_to(text: &mut Vec<u8>, bytes: &mut &[u8], end: &[u8]) -> io::Result<O
 #[derive(Debug, Default)]
 struct Parts {
     boundary: Vec<u8>,
-    /// The part's head so far.
+    /// The head of the part so far.
     text: Vec<u8>,
-    /// Where in the picture we are; nothing in a part's head.
-    picture: Option<Picture>,
+    /// The position in the frame; `None` in the head of a part.
+    frame: Option<PartialFrame>,
 }
 
 #[derive(Debug, Default)]
-struct Picture {
+struct PartialFrame {
     first: Vec<u8>,
-    /// Bytes that are still to come, if the part said it.
+    /// The bytes left, if the part has a content length.
     left: Option<usize>,
-    /// The last bytes, when the boundary has to be looked for.
+    /// The last bytes, in which the boundary is searched.
     tail: Vec<u8>,
 }
 
 impl Parts {
-    fn feed(&mut self, mut bytes: &[u8], mut whole: impl FnMut(Option<Stamp>)) -> io::Result<()> {
+    fn feed(&mut self, mut bytes: &[u8], mut on_frame: impl FnMut(Option<Stamp>)) -> io::Result<()> {
         while !bytes.is_empty() {
-            let Some(picture) = &mut self.picture else {
-                // A boundary's line, then the head; both end with the first blank line behind something.
-                if let Some(head) = line_up_to(&mut self.text, &mut bytes, b"\r\n\r\n")? {
+            let Some(frame) = &mut self.frame else {
+                // The line of the boundary and the head end with the first blank line after some text.
+                if let Some(head) = take_until(&mut self.text, &mut bytes, b"\r\n\r\n")? {
                     let length = head
                         .to_ascii_lowercase()
                         .lines()
                         .find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok());
                     if head.contains(':') {
-                        self.picture = Some(Picture { left: length, ..Picture::default() });
+                        self.frame = Some(PartialFrame { left: length, ..PartialFrame::default() });
                     }
                 }
                 continue;
             };
-            let missing = HEAD_BYTES - picture.first.len();
-            picture.first.extend(&bytes[..missing.min(bytes.len())]);
-            let done = match &mut picture.left {
+            let missing = HEAD_BYTES - frame.first.len();
+            frame.first.extend(&bytes[..missing.min(bytes.len())]);
+            let done = match &mut frame.left {
                 Some(left) => {
                     let here = (*left).min(bytes.len());
                     *left -= here;
                     bytes = &bytes[here..];
                     *left == 0
                 }
-                None => picture.search(&mut bytes, &self.boundary),
+                None => frame.search(&mut bytes, &self.boundary),
             };
             if done {
-                whole(Stamp::read(&picture.first));
-                self.picture = None;
+                on_frame(Stamp::read(&frame.first));
+                self.frame = None;
             }
         }
         Ok(())
     }
 }
 
-impl Picture {
-    /// Whether the boundary was found; `bytes` are then those behind it.
+impl PartialFrame {
+    /// Searches the boundary. If it is found, `bytes` are those after it.
     fn search(&mut self, bytes: &mut &[u8], boundary: &[u8]) -> bool {
         self.tail.extend_from_slice(bytes);
         if let Some(at) = self.tail.windows(boundary.len()).position(|window| window == boundary) {
-            let behind = self.tail.len() - at - boundary.len();
-            *bytes = &bytes[bytes.len() - behind..];
+            let after = self.tail.len() - at - boundary.len();
+            *bytes = &bytes[bytes.len() - after..];
             return true;
         }
         *bytes = &[];
@@ -207,16 +206,16 @@ mod tests {
         body
     }
 
-    fn seen(answer: &[u8], at_once: usize) -> Vec<u64> {
-        let (mut mjpeg, mut seen) = (Mjpeg::new(), Vec::new());
-        for bytes in answer.chunks(at_once) {
-            mjpeg.feed(bytes, |stamp| seen.push(stamp.unwrap().seq)).unwrap();
+    fn parse(response: &[u8], chunk_bytes: usize) -> Vec<u64> {
+        let (mut parser, mut numbers) = (MjpegParser::new(), Vec::new());
+        for bytes in response.chunks(chunk_bytes) {
+            parser.feed(bytes, |stamp| numbers.push(stamp.unwrap().seq)).unwrap();
         }
-        seen
+        numbers
     }
 
     #[test]
-    fn frames_are_seen_however_the_answer_is_cut() {
+    fn frames_are_parsed_however_the_response_is_split() {
         for with_length in [true, false] {
             let head = "HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=frame\r\n";
             let plain = [head.as_bytes(), b"\r\n", &body(with_length)].concat();
@@ -227,17 +226,17 @@ mod tests {
                 chunked.extend(b"\r\n");
             }
 
-            for at_once in [1, 2, 3, 7, 100, 299, 300, 301, 10_000] {
-                assert_eq!(seen(&plain, at_once), [1, 2, 3], "plain, {with_length}, {at_once}");
-                assert_eq!(seen(&chunked, at_once), [1, 2, 3], "chunked, {with_length}, {at_once}");
+            for chunk_bytes in [1, 2, 3, 7, 100, 299, 300, 301, 10_000] {
+                assert_eq!(parse(&plain, chunk_bytes), [1, 2, 3], "plain, {with_length}, {chunk_bytes}");
+                assert_eq!(parse(&chunked, chunk_bytes), [1, 2, 3], "chunked, {with_length}, {chunk_bytes}");
             }
         }
     }
 
     #[test]
-    fn an_answer_that_is_no_stream_is_an_error() {
-        let mut mjpeg = Mjpeg::new();
+    fn a_response_that_is_no_stream_is_an_error() {
+        let mut parser = MjpegParser::new();
 
-        assert!(mjpeg.feed(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", |_| ()).is_err());
+        assert!(parser.feed(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", |_| ()).is_err());
     }
 }

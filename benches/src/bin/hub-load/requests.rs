@@ -1,4 +1,4 @@
-//! One request over and over on kept connections: what a request costs beside its handler.
+//! Repeats one request on persistent connections: the cost of a request without its handler.
 
 use std::{
     io,
@@ -12,85 +12,91 @@ use iotpi_benches::Error;
 use serde_json::{Value, json};
 
 use crate::{
-    Whom, frame,
-    ingest::rest,
-    line::Line,
-    process::{Moment, Stretch, peak_megabytes},
-    spread::{milliseconds, rounded},
+    ServerArgs,
+    connection::Connection,
+    frame,
+    ingest::pause,
+    percentiles::{milliseconds, rounded},
+    process::{CpuSample, MeasuredInterval, peak_megabytes},
 };
 
 /// The options of `requests`.
 #[derive(Debug, Args)]
 pub struct Requests {
     #[command(flatten)]
-    whom: Whom,
-    /// Connections that send at the same time, each one request at a time.
+    server: ServerArgs,
+    /// Concurrent connections, each with one request at a time.
     #[arg(long, default_value_t = 8)]
     connections: usize,
-    /// What is requested.
+    /// The path of the request.
     #[arg(long, default_value = "/health")]
     path: String,
 }
 
-/// A request: when it was answered, and how long that took.
+/// A request: the time of its response, and its duration.
 type Answered = (Duration, Duration);
 
 impl Requests {
-    /// Measures and returns the figures as JSON.
+    /// Measures and returns the results as JSON.
     ///
     /// # Errors
-    /// The connections'; an answer that is not a success; a server process that does not exist.
+    /// Those of the connections; a response that is not successful; there is no server process.
     #[allow(clippy::cast_precision_loss)]
     pub fn run(&self) -> Result<Value, Error> {
-        let whom = &self.whom;
-        let request = whom.url.head("GET", &self.path, whom.token.as_deref()) + "\r\n";
-        let lines = (0..self.connections).map(|_| Line::to(whom.url)).collect::<io::Result<Vec<_>>>()?;
+        let server = &self.server;
+        let request = server.url.head("GET", &self.path, server.token.as_deref()) + "\r\n";
+        let connections =
+            (0..self.connections).map(|_| Connection::to(server.url)).collect::<io::Result<Vec<_>>>()?;
         let stop = AtomicBool::new(false);
-        let (stretch, answered) = thread::scope(|scope| {
-            let running: Vec<_> =
-                lines.into_iter().map(|line| scope.spawn(|| send(line, request.as_bytes(), &stop))).collect();
-            rest(whom.warm_up_secs);
-            let from = Moment::now(whom.pid);
-            rest(whom.secs);
-            let to = Moment::now(whom.pid);
+        let (interval, answered) = thread::scope(|scope| {
+            let running: Vec<_> = connections
+                .into_iter()
+                .map(|connection| scope.spawn(|| send(connection, request.as_bytes(), &stop)))
+                .collect();
+            pause(server.warm_up_secs);
+            let from = CpuSample::now(server.pid);
+            pause(server.secs);
+            let to = CpuSample::now(server.pid);
             stop.store(true, Relaxed);
-            let answered: Result<Vec<_>, Error> =
-                running.into_iter().map(|line| line.join().map_err(|_| "a connection panicked")?).collect();
-            Ok::<_, Error>((Stretch { from: from?, to: to? }, answered?.concat()))
+            let answered: Result<Vec<_>, Error> = running
+                .into_iter()
+                .map(|thread| thread.join().map_err(|_| "a connection panicked")?)
+                .collect();
+            Ok::<_, Error>((MeasuredInterval { from: from?, to: to? }, answered?.concat()))
         })?;
         let took: Vec<Duration> =
-            answered.into_iter().filter(|(at, _)| stretch.has(*at)).map(|(_, took)| took).collect();
+            answered.into_iter().filter(|(at, _)| interval.contains(*at)).map(|(_, took)| took).collect();
         let count = took.len();
         if count == 0 {
             return Err("no request was answered".into());
         }
-        let (cpu, kernel) = stretch.micros_each(count);
+        let (cpu, kernel) = interval.micros_each(count);
         let times = milliseconds(took);
         Ok(json!({
-            "server": whom.label,
-            "name": whom.name,
+            "server": server.label,
+            "name": server.name,
             "test": "requests",
             "connections": self.connections,
             "path": self.path,
-            "requests_per_s": rounded(count as f64 / stretch.secs(), 0),
+            "requests_per_s": rounded(count as f64 / interval.secs(), 0),
             "p50_ms": times.map(|(p50, _)| p50),
             "p99_ms": times.map(|(_, p99)| p99),
             "cpu_us": rounded(cpu, 1),
             "kernel_us": rounded(kernel, 1),
-            "peak_mb": rounded(peak_megabytes(whom.pid)?, 1),
-            "others_percent": rounded(stretch.others_percent(), 0),
+            "peak_mb": rounded(peak_megabytes(server.pid)?, 1),
+            "others_percent": rounded(interval.others_percent(), 0),
         }))
     }
 }
 
 /// Sends the request until `stop` is set.
-fn send(mut line: Line, request: &[u8], stop: &AtomicBool) -> Result<Vec<Answered>, Error> {
+fn send(mut connection: Connection, request: &[u8], stop: &AtomicBool) -> Result<Vec<Answered>, Error> {
     let mut answered = Vec::with_capacity(1 << 16);
     while !stop.load(Relaxed) {
-        let began = frame::now();
-        line.ask(request)?;
+        let started = frame::now();
+        connection.request(request)?;
         let done = frame::now();
-        answered.push((done, done - began));
+        answered.push((done, done - started));
     }
     Ok(answered)
 }

@@ -1,7 +1,7 @@
-//! A hub under a steady load for as long as asked: how its memory develops.
+//! The memory of a hub under a steady load.
 //!
-//! The hub is a process of its own with a new database. Modules deliver at a fixed rate; two clients query the newest records,
-//! raw records, aggregates, modules, storage and metrics without a pause of more than a few milliseconds.
+//! The hub is a separate process with a new database. Modules record at a fixed rate; two clients query the newest readings,
+//! raw readings, aggregates, modules, storage and metrics with pauses of 20 ms.
 
 use std::{
     fs,
@@ -20,37 +20,37 @@ use iotpi_benches::{Error, folder};
 use serde_json::{Value, json};
 
 use crate::{
+    connection::{Connection, Target},
     frame,
-    ingest::rest,
-    line::{Line, Target},
-    spread::rounded,
+    ingest::pause,
+    percentiles::rounded,
 };
 
-/// Between two samples of the hub's memory.
+/// The interval of the samples of the memory.
 const SAMPLE_SECS: f64 = 5.0;
-/// Between two queries of one client.
+/// The pause between two queries of a client.
 const QUERY_PAUSE_SECS: f64 = 0.02;
-/// Threads that deliver; each has one connection and its share of the modules.
-const DELIVERING: u32 = 4;
+/// Threads that record; each has one connection and a share of the modules.
+const RECORDING_THREADS: u32 = 4;
 
 /// The options of `soak`.
 #[derive(Debug, Args)]
 pub struct Soak {
-    /// The hub's program.
+    /// The path of the hub program.
     #[arg(long, value_name = "FILE")]
     hub: PathBuf,
-    /// Seconds the load lasts. The first third, at most ten minutes, is warm-up and does not count.
+    /// The duration of the load in seconds. The first third, at most ten minutes, is the warm-up.
     #[arg(long, default_value_t = 600.0)]
     secs: f64,
     /// Modules, with one series each.
     #[arg(long, default_value_t = 200)]
     modules: u32,
-    /// Readings a second, of all modules together.
+    /// Readings per second of all modules.
     #[arg(long, default_value_t = 260)]
     rate: u32,
 }
 
-/// The hub's memory at one moment, in MiB.
+/// A sample of the memory of the hub, in MiB.
 #[derive(Debug, Clone, Copy)]
 struct Memory {
     at_secs: f64,
@@ -59,10 +59,10 @@ struct Memory {
 }
 
 impl Soak {
-    /// Runs the load, prints the samples to standard error, and returns the figures as JSON.
+    /// Runs the load, prints the samples to standard error, and returns the results as JSON.
     ///
     /// # Errors
-    /// A hub that does not start or does not answer with success.
+    /// The hub does not start, or a response is not successful.
     pub fn run(&self) -> Result<Value, Error> {
         let data = folder()?;
         let token = self.token(data.path())?;
@@ -74,12 +74,12 @@ impl Soak {
             failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
             stop.store(true, Relaxed);
         };
-        let began = frame::now();
+        let started = frame::now();
         let samples = thread::scope(|scope| {
-            for part in 0..DELIVERING {
+            for part in 0..RECORDING_THREADS {
                 let (token, stop, readings, fail) = (&token, &stop, &readings, &fail);
                 scope.spawn(move || {
-                    self.deliver(part, hub.target, token, stop, readings).unwrap_or_else(fail);
+                    self.record(part, hub.target, token, stop, readings).unwrap_or_else(fail);
                 });
             }
             for _ in 0..2 {
@@ -93,11 +93,12 @@ impl Soak {
         if let Some(error) = failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
             return Err(error.into());
         }
-        let secs = (frame::now() - began).as_secs_f64();
+        let secs = (frame::now() - started).as_secs_f64();
         let warm_up = (self.secs / 3.0).min(600.0);
-        let counted: Vec<Memory> = samples.iter().copied().filter(|one| one.at_secs >= warm_up).collect();
+        let counted: Vec<Memory> =
+            samples.iter().copied().filter(|sample| sample.at_secs >= warm_up).collect();
         let last = samples.last().ok_or("the load was too short for a sample")?;
-        let most = samples.iter().map(|one| one.anonymous + one.mapped).fold(0.0, f64::max);
+        let peak = samples.iter().map(|sample| sample.anonymous + sample.mapped).fold(0.0, f64::max);
         Ok(json!({
             "test": "soak",
             "secs": rounded(secs, 0),
@@ -106,30 +107,30 @@ impl Soak {
             "queries": queries.load(Relaxed),
             "anonymous_mib": rounded(last.anonymous, 1),
             "mapped_mib": rounded(last.mapped, 1),
-            "most_mib": rounded(most, 1),
+            "most_mib": rounded(peak, 1),
             "slope_mib_per_hour": slope(&counted).map(|slope| rounded(slope * 3600.0, 2)),
         }))
     }
 
     /// A new token of an admin.
     fn token(&self, data: &std::path::Path) -> Result<String, Error> {
-        let made = Command::new(&self.hub)
+        let output = Command::new(&self.hub)
             .args(["token", "add", "--role", "admin", "soak", "--data"])
             .arg(data)
             .stderr(Stdio::null())
             .output()?;
-        if !made.status.success() {
-            return Err("the hub made no token".into());
+        if !output.status.success() {
+            return Err("the hub created no token".into());
         }
-        Ok(String::from_utf8(made.stdout)?.trim().to_owned())
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     }
 
     fn samples(&self, pid: u32, stop: &AtomicBool) -> io::Result<Vec<Memory>> {
-        let began = frame::now();
+        let started = frame::now();
         let mut samples = Vec::new();
         loop {
-            rest(SAMPLE_SECS);
-            let at_secs = (frame::now() - began).as_secs_f64();
+            pause(SAMPLE_SECS);
+            let at_secs = (frame::now() - started).as_secs_f64();
             if at_secs >= self.secs || stop.load(Relaxed) {
                 return Ok(samples);
             }
@@ -142,8 +143,8 @@ impl Soak {
         }
     }
 
-    /// Delivers one part of the modules' readings at its share of the rate.
-    fn deliver(
+    /// Records the readings of a share of the modules at its share of the rate.
+    fn record(
         &self,
         part: u32,
         target: Target,
@@ -151,29 +152,29 @@ impl Soak {
         stop: &AtomicBool,
         readings: &AtomicU64,
     ) -> io::Result<()> {
-        let mut line = Line::to(target)?;
-        let pause = f64::from(DELIVERING) / f64::from(self.rate.max(1));
-        let began = frame::now();
+        let mut connection = Connection::to(target)?;
+        let interval_secs = f64::from(RECORDING_THREADS) / f64::from(self.rate.max(1));
+        let started = frame::now();
         let mut count: u32 = 0;
         while !stop.load(Relaxed) {
-            let module = (count * DELIVERING + part) % self.modules.max(1);
+            let module = (count * RECORDING_THREADS + part) % self.modules.max(1);
             let value = 20.0 + f64::from(count % 100) / 10.0;
             let body = format!(r#"{{"module_id":"soak-{module}","value":{value},"unit":"celsius"}}"#);
             let head = target.head("POST", "/api/sensors/temperature", Some(token));
             let length = body.len();
-            line.ask(
+            connection.request(
                 format!("{head}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}")
                     .as_bytes(),
             )?;
             readings.fetch_add(1, Relaxed);
             count += 1;
-            rest(f64::from(count) * pause - (frame::now() - began).as_secs_f64());
+            pause(f64::from(count) * interval_secs - (frame::now() - started).as_secs_f64());
         }
         Ok(())
     }
 }
 
-/// Queries one path after the other.
+/// Queries the paths in turn.
 fn query(target: Target, token: &str, stop: &AtomicBool, queries: &AtomicU64) -> io::Result<()> {
     const PATHS: [&str; 8] = [
         "/api/sensors?limit=1000",
@@ -185,20 +186,20 @@ fn query(target: Target, token: &str, stop: &AtomicBool, queries: &AtomicU64) ->
         "/api/storage",
         "/metrics",
     ];
-    let mut line = Line::to(target)?;
+    let mut connection = Connection::to(target)?;
     for path in PATHS.iter().cycle() {
         if stop.load(Relaxed) {
             return Ok(());
         }
-        line.ask((target.head("GET", path, Some(token)) + "\r\n").as_bytes())?;
+        connection.request((target.head("GET", path, Some(token)) + "\r\n").as_bytes())?;
         queries.fetch_add(1, Relaxed);
-        rest(QUERY_PAUSE_SECS);
+        pause(QUERY_PAUSE_SECS);
     }
     Ok(())
 }
 
 impl Memory {
-    /// The resident memory of a process (proc(5)): its own, and pages of files.
+    /// The resident memory of a process (proc(5)): anonymous pages, and pages of files.
     fn of(pid: u32, at_secs: f64) -> io::Result<Self> {
         let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
         let mib = |name: &str| {
@@ -215,18 +216,19 @@ impl Memory {
     }
 }
 
-/// MiB a second of anonymous memory, by least squares.
+/// The growth of the anonymous memory in MiB per second, by least squares.
 #[allow(clippy::cast_precision_loss)]
 fn slope(samples: &[Memory]) -> Option<f64> {
     let count = samples.len() as f64;
     let mean = |of: fn(&Memory) -> f64| samples.iter().map(of).sum::<f64>() / count;
-    let (at, memory) = (mean(|one| one.at_secs), mean(|one| one.anonymous));
-    let covariance: f64 = samples.iter().map(|one| (one.at_secs - at) * (one.anonymous - memory)).sum();
-    let variance: f64 = samples.iter().map(|one| (one.at_secs - at).powi(2)).sum();
+    let (at, memory) = (mean(|sample| sample.at_secs), mean(|sample| sample.anonymous));
+    let covariance: f64 =
+        samples.iter().map(|sample| (sample.at_secs - at) * (sample.anonymous - memory)).sum();
+    let variance: f64 = samples.iter().map(|sample| (sample.at_secs - at).powi(2)).sum();
     (variance > 0.0).then(|| covariance / variance)
 }
 
-/// The hub's process; killed when dropped.
+/// The hub process. Dropping it kills it.
 struct Hub {
     child: Child,
     target: Target,

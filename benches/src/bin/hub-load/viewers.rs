@@ -1,5 +1,4 @@
-//! Viewers, all on one thread: it takes what has come, one viewer after the other, and never more of the machine than one
-//! core.
+//! Viewers on one thread, so that they use at most one core of the machine.
 
 use std::{cell::RefCell, future::poll_fn, io, pin::Pin, rc::Rc, task::ready, time::Duration};
 
@@ -12,40 +11,40 @@ use tokio::{
 };
 
 use crate::{
+    connection::Target,
     frame::{self, Stamp},
-    line::Target,
-    mjpeg::Mjpeg,
+    mjpeg::MjpegParser,
 };
 
-/// Read at once: a frame of the usual size, and more.
+/// The size of the read buffer, larger than a usual frame.
 const BUFFER_BYTES: usize = 256 * 1024;
 
-/// A frame that a viewer has whole.
+/// A frame that a viewer has received completely.
 #[derive(Debug, Clone, Copy)]
 pub struct Delivery {
-    /// What the frame says about itself; nothing if it is none of ours.
+    /// The stamp of the frame; `None` if a camera of this program did not send it.
     pub stamp: Option<Stamp>,
-    /// When its last byte was read.
-    pub whole_at: Duration,
+    /// The time its last byte was read.
+    pub received_at: Duration,
 }
 
-/// Whom to watch.
+/// The viewers of a measurement.
 #[derive(Debug)]
-pub struct Watch {
-    /// The server.
+pub struct Viewers {
+    /// The address of the server.
     pub target: Target,
-    /// Each viewer's request; the first `reading` read.
+    /// The request of each viewer. The first `reading` viewers read the response.
     pub requests: Vec<Vec<u8>>,
-    /// How many of them read what they are sent; the others never do.
+    /// The number of viewers that read; the others never do.
     pub reading: usize,
 }
 
-impl Watch {
-    /// Connects all viewers and reads until told to stop. `ready` is told once for each viewer: who reads has its first
-    /// frame, who does not has asked.
+impl Viewers {
+    /// Connects all viewers and reads until `stop` changes. It notifies `ready` once per viewer: after the first frame of a
+    /// viewer that reads, after the request of another.
     ///
     /// # Errors
-    /// The sockets'; a stream that ended or is none.
+    /// Those of the sockets; a response that is no stream, or a stream that ended.
     pub fn run(
         self,
         ready: mpsc::UnboundedSender<()>,
@@ -78,20 +77,20 @@ impl Watch {
 
 struct Viewer {
     stream: TcpStream,
-    /// Shared by all: it stays in the processor's cache.
+    /// Shared by all viewers, so that it stays in the cache of the CPU.
     buffer: Rc<RefCell<Vec<u8>>>,
     ready: Option<mpsc::UnboundedSender<()>>,
 }
 
 impl Viewer {
     async fn read(mut self, mut stop: watch::Receiver<bool>) -> io::Result<Vec<Delivery>> {
-        let mut mjpeg = Mjpeg::new();
+        let mut parser = MjpegParser::new();
         let mut deliveries = Vec::new();
         loop {
             tokio::select! {
                 biased;
                 _ = stop.changed() => return Ok(deliveries),
-                read = self.read_some(&mut mjpeg, &mut deliveries) => read?,
+                read = self.read_some(&mut parser, &mut deliveries) => read?,
             }
             if !deliveries.is_empty()
                 && let Some(ready) = self.ready.take()
@@ -101,16 +100,20 @@ impl Viewer {
         }
     }
 
-    async fn read_some(&mut self, mjpeg: &mut Mjpeg, deliveries: &mut Vec<Delivery>) -> io::Result<()> {
+    async fn read_some(
+        &mut self,
+        parser: &mut MjpegParser,
+        deliveries: &mut Vec<Delivery>,
+    ) -> io::Result<()> {
         poll_fn(|context| {
             let mut shared = self.buffer.borrow_mut();
             let mut buffer = ReadBuf::new(&mut shared);
             ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
             if buffer.filled().is_empty() {
-                return Err(io::Error::other("a stream ended by itself")).into();
+                return Err(io::Error::other("the server ended a stream")).into();
             }
-            let whole_at = frame::now();
-            mjpeg.feed(buffer.filled(), |stamp| deliveries.push(Delivery { stamp, whole_at })).into()
+            let received_at = frame::now();
+            parser.feed(buffer.filled(), |stamp| deliveries.push(Delivery { stamp, received_at })).into()
         })
         .await
     }

@@ -90,8 +90,8 @@ async fn basic_is_offered_to_programs_and_not_to_pages_in_a_browser() {
 #[tokio::test]
 async fn ffmpeg_and_curl_open_an_address_with_the_token_in_it() {
     let api = Api::start().await;
-    let picture = include_bytes!("../../pictures/whole.jpg");
-    api.call(Method::POST, "/api/camera/frame?module_id=porch").jpeg(picture.to_vec()).ok().await;
+    let frame = include_bytes!("../../pictures/whole.jpg");
+    api.call(Method::POST, "/api/camera/frame?module_id=porch").jpeg(frame.to_vec()).ok().await;
     let host = api.hub.address();
     let run = async |program: &str, arguments: &[&str]| {
         let output = tokio::process::Command::new(program).args(arguments).output().await.unwrap();
@@ -104,7 +104,7 @@ async fn ffmpeg_and_curl_open_an_address_with_the_token_in_it() {
     let signed = api.sign("/api/camera/stream?module_id=porch").await;
     let signed = format!("http://{host}{}", signed["url"].as_str().unwrap());
 
-    assert_eq!(run("curl", &["--silent", "--show-error", "--fail", &with_token]).await, picture);
+    assert_eq!(run("curl", &["--silent", "--show-error", "--fail", &with_token]).await, frame);
     for url in [&stream, &signed] {
         let frames = run(
             "ffmpeg",

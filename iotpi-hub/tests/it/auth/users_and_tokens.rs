@@ -68,8 +68,8 @@ async fn a_session_lasts_until_logout() {
     assert_eq!((during.status, logout.status, after.status), (200, 204, 401));
     assert!(logout.header("set-cookie").contains("Max-Age=0"));
     assert_eq!(after.header("www-authenticate"), "Bearer realm=\"iotpi\"");
-    let nobody = api.open(Method::GET, "/api/auth/session").header("cookie", &cookie).ok().await;
-    assert_eq!(nobody["caller"], Value::Null);
+    let logged_out = api.open(Method::GET, "/api/auth/session").header("cookie", &cookie).ok().await;
+    assert_eq!(logged_out["caller"], Value::Null);
     api.stop().await;
 }
 
@@ -97,7 +97,7 @@ async fn the_eleventh_failed_login_in_a_minute_is_refused_even_with_the_right_pa
     };
 
     for _ in 0..10 {
-        assert_eq!(login("nobody", "wrong password").problem().await.1, "unauthenticated");
+        assert_eq!(login("unknown", "wrong password").problem().await.1, "unauthenticated");
         assert_eq!(login("anna", "wrong password").problem().await.1, "unauthenticated");
     }
     let throttled = login("anna", PASSWORD).send().await;
@@ -176,18 +176,21 @@ async fn a_jwt_has_the_rights_of_its_owner_for_15_minutes_and_cannot_be_exchange
 #[tokio::test]
 async fn clients_in_an_anonymous_network_can_only_deliver() {
     let api = Api::with_config(anonymous()).await;
-    let nobody = |method: Method, path: &str| api.open(method, path);
+    let anonymous = |method: Method, path: &str| api.open(method, path);
     let reading = json!({"module_id": "a", "value": 1});
 
-    let delivered = nobody(Method::POST, "/api/sensors/temperature").json(reading.clone()).send().await;
+    let delivered = anonymous(Method::POST, "/api/sensors/temperature").json(reading.clone()).send().await;
     let frame =
-        nobody(Method::POST, "/api/camera/frame").jpeg(crate::support::api::jpeg(8, 8, 0)).send().await;
-    let status = nobody(Method::POST, "/api/modules/a/status").json(json!({})).send().await;
-    let read = nobody(Method::GET, "/api/sensors/temperature").problem().await;
-    let register = nobody(Method::PUT, "/api/modules/a").json(json!({})).problem().await;
-    let claim = nobody(Method::GET, "/api/modules/a/commands").problem().await;
-    let bad_token =
-        nobody(Method::POST, "/api/sensors/temperature").json(reading).token("iotpi_made-up").problem().await;
+        anonymous(Method::POST, "/api/camera/frame").jpeg(crate::support::api::jpeg(8, 8, 0)).send().await;
+    let status = anonymous(Method::POST, "/api/modules/a/status").json(json!({})).send().await;
+    let read = anonymous(Method::GET, "/api/sensors/temperature").problem().await;
+    let register = anonymous(Method::PUT, "/api/modules/a").json(json!({})).problem().await;
+    let claim = anonymous(Method::GET, "/api/modules/a/commands").problem().await;
+    let bad_token = anonymous(Method::POST, "/api/sensors/temperature")
+        .json(reading)
+        .token("iotpi_made-up")
+        .problem()
+        .await;
 
     assert_eq!((delivered.status, frame.status, status.status), (200, 200, 200));
     for refused in [read, register, claim, bad_token] {

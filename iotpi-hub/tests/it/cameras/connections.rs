@@ -25,15 +25,15 @@ async fn frames_on_one_connection_are_acknowledged_one_by_one_before_other_reque
     let mut wire = Wire::to(&api.hub).await;
 
     for seq in 1..=3 {
-        let picture = jpeg(64, 48, 100_000 * seq);
-        wire.frame(&api.admin, FRAME, &picture).await;
+        let frame = jpeg(64, 48, 100_000 * seq);
+        wire.frame(&api.admin, FRAME, &frame).await;
         let (head, receipt) = wire.answer().await;
 
         assert_eq!((head.status(), receipt), (200, json!({"viewers": 0, "seq": seq})));
         assert_eq!(head.header("content-type"), Some("application/json"));
         assert_eq!(head.header("x-content-type-options"), Some("nosniff"));
         assert!(head.header("x-request-id").is_some() && head.header("date").is_some());
-        assert_eq!(api.get("/api/camera/snapshot").send().await.body, picture);
+        assert_eq!(api.get("/api/camera/snapshot").send().await.body, frame);
     }
     wire.head("GET /api/cameras", &api.admin, &[]).await;
 
@@ -47,13 +47,13 @@ async fn frames_on_one_connection_are_acknowledged_one_by_one_before_other_reque
 #[tokio::test]
 async fn requests_are_the_same_in_many_small_packets_or_in_one() {
     let api = Api::start().await;
-    let picture = jpeg(8, 8, 10);
+    let frame = jpeg(8, 8, 10);
     let head = format!(
         "POST {FRAME} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nX-Sequence: 1\r\nContent-Length: {}\r\n\r\n",
         api.admin,
-        picture.len()
+        frame.len()
     );
-    let request = [head.as_bytes(), &picture].concat();
+    let request = [head.as_bytes(), &frame].concat();
     let mut crumbs = Wire::to(&api.hub).await;
     let mut at_once = Wire::to(&api.hub).await;
 
@@ -66,7 +66,7 @@ async fn requests_are_the_same_in_many_small_packets_or_in_one() {
     assert_eq!(at_once.answer().await.0.status(), 200);
     assert_eq!(at_once.answer().await.0.status(), 200);
     assert_eq!(at_once.answer().await.1["status"], "ok");
-    assert_eq!(api.frames_and_size().await, (3, picture.len() as u64));
+    assert_eq!(api.frames_and_size().await, (3, frame.len() as u64));
     api.stop().await;
 }
 
@@ -146,10 +146,10 @@ async fn a_too_large_or_endless_body_is_rejected_and_not_kept() {
 async fn a_caller_without_permission_gets_the_usual_problem() {
     let api = Api::start().await;
     let module = api.module("attic").await;
-    let picture = jpeg(8, 8, 10);
+    let frame = jpeg(8, 8, 10);
 
     for (token, path, status) in [
-        ("nobody", FRAME, 401),
+        ("unknown", FRAME, 401),
         (&module[..], FRAME, 403),
         (&api.admin[..], "/api/camera/frame?module_id=a%20b", 400),
         (&api.admin[..], "/api/camera/frame?what=1", 400),
@@ -157,13 +157,13 @@ async fn a_caller_without_permission_gets_the_usual_problem() {
         (&api.admin[..], "/api/camera/frame/", 404),
     ] {
         let mut wire = Wire::to(&api.hub).await;
-        wire.frame(token, path, &picture).await;
+        wire.frame(token, path, &frame).await;
         let (head, problem) = wire.answer().await;
 
         assert_eq!((head.status(), problem["status"].as_u64()), (status, Some(u64::from(status))), "{path}");
     }
     let mut foreign = Wire::to(&api.hub).await;
-    let length = picture.len().to_string();
+    let length = frame.len().to_string();
     foreign
         .head(
             &format!("POST {FRAME}"),
@@ -171,7 +171,7 @@ async fn a_caller_without_permission_gets_the_usual_problem() {
             &[("origin", "http://evil.example"), ("content-length", &length)],
         )
         .await;
-    foreign.send(&picture).await;
+    foreign.send(&frame).await;
     assert_eq!(foreign.answer().await.0.status(), 403);
     api.stop().await;
 }
@@ -203,16 +203,16 @@ async fn frame_metadata_is_read_and_invalid_metadata_is_rejected() {
 #[tokio::test]
 async fn a_connection_closes_on_request_and_when_the_hub_stops() {
     let api = Api::start().await;
-    let picture = jpeg(8, 8, 10);
-    let length = picture.len().to_string();
+    let frame = jpeg(8, 8, 10);
+    let length = frame.len().to_string();
     let mut last = Wire::to(&api.hub).await;
     last.head(&format!("POST {FRAME}"), &api.admin, &[("connection", "close"), ("content-length", &length)])
         .await;
-    last.send(&picture).await;
+    last.send(&frame).await;
     assert_eq!(last.answer().await.0.header("connection"), Some("close"));
     last.wait_for_close().await;
     let mut idle = Wire::to(&api.hub).await;
-    idle.frame(&api.admin, FRAME, &picture).await;
+    idle.frame(&api.admin, FRAME, &frame).await;
     idle.answer().await;
 
     api.stop().await;
@@ -238,17 +238,17 @@ async fn a_camera_that_stalls_within_a_frame_does_not_delay_the_shutdown() {
 #[tokio::test]
 async fn a_frame_may_be_chunked() {
     let api = Api::start().await;
-    let picture = jpeg(8, 8, 100_000);
+    let frame = jpeg(8, 8, 100_000);
     let mut wire = Wire::to(&api.hub).await;
 
     let fields = [("content-type", "image/jpeg"), ("transfer-encoding", "chunked")];
     wire.head(&format!("POST {FRAME}"), &api.admin, &fields).await;
-    for piece in picture.chunks(9_999) {
+    for piece in frame.chunks(9_999) {
         wire.chunk(piece).await;
     }
     wire.chunk([]).await;
 
     assert_eq!(wire.answer().await.0.status(), 200);
-    assert_eq!(api.get("/api/camera/snapshot").send().await.body, picture);
+    assert_eq!(api.get("/api/camera/snapshot").send().await.body, frame);
     api.stop().await;
 }

@@ -32,23 +32,23 @@ fn ends_a_part(read: &[u8]) -> bool {
 #[tokio::test]
 async fn an_upload_returns_the_viewers_and_its_frame_is_the_snapshot() {
     let api = Api::with_manual_clock().await;
-    let picture = jpeg(640, 480, 1000);
+    let frame = jpeg(640, 480, 1000);
 
-    let receipt = api.upload("porch", picture.clone()).await;
+    let receipt = api.upload("porch", frame.clone()).await;
     let snapshot = api.get("/api/camera/snapshot").send().await;
     let etag = snapshot.header("etag").to_owned();
     let unchanged = api.get("/api/camera/snapshot").header("if-none-match", &etag).send().await;
-    api.upload("porch", picture.clone()).await;
+    api.upload("porch", frame.clone()).await;
     let changed = api.get("/api/camera/snapshot").header("if-none-match", &etag).send().await;
 
     assert_eq!(receipt, json!({"viewers": 0, "seq": 1}));
-    assert_eq!((snapshot.header("content-type"), &snapshot.body[..]), ("image/jpeg", &picture[..]));
+    assert_eq!((snapshot.header("content-type"), &snapshot.body[..]), ("image/jpeg", &frame[..]));
     assert_eq!((unchanged.status, unchanged.body.len()), (304, 0));
     assert_eq!(changed.status, 200);
     let cameras = api.get("/api/cameras").ok().await;
     assert_eq!(
         cameras["items"],
-        json!([{"module_id": "porch", "online": true, "width": 640, "height": 480, "bytes": picture.len(), "fps": 0.0,
+        json!([{"module_id": "porch", "online": true, "width": 640, "height": 480, "bytes": frame.len(), "fps": 0.0,
                 "viewers": 0, "frames": 2, "delivered": 0, "skipped": 0, "missing": 0, "refused": 0, "taken_at": NOW_SECS,
                 "captured_at": NOW_SECS, "received_at": NOW_SECS, "latency": {"p50": 0.0, "p99": 0.0}, "age": 0.0,
                 "watching": []}])
@@ -92,8 +92,8 @@ async fn a_stream_waits_for_the_first_frame_of_a_registered_module() {
 
     assert_eq!(receipt["viewers"], 1);
     read_until(&mut body, ends_a_part).await;
-    assert_eq!(api.get("/api/camera/stream?module_id=nobody").problem().await.0, 404);
-    assert_eq!(api.get("/api/camera/snapshot?module_id=nobody").problem().await.0, 404);
+    assert_eq!(api.get("/api/camera/stream?module_id=unknown").problem().await.0, 404);
+    assert_eq!(api.get("/api/camera/snapshot?module_id=unknown").problem().await.0, 404);
     drop(body);
     api.stop().await;
 }
@@ -157,10 +157,10 @@ async fn a_body_that_is_not_a_jpeg_or_exceeds_the_limits_is_rejected() {
 async fn a_frame_may_be_sent_in_a_form_and_defaults_to_the_module_of_the_token_or_camera() {
     let api = Api::start().await;
     let module = api.module("porch").await;
-    let form = |name: &str, picture: &[u8]| {
+    let form = |name: &str, frame: &[u8]| {
         let mut body = Vec::new();
         for (field, value) in
-            [("module_id", b"attic".as_slice()), ("timestamp", b"1795473000.5"), (name, picture)]
+            [("module_id", b"attic".as_slice()), ("timestamp", b"1795473000.5"), (name, frame)]
         {
             body.extend(format!("--x\r\nContent-Disposition: form-data; name=\"{field}\"\r\n\r\n").bytes());
             body.extend(value);

@@ -30,18 +30,18 @@ fn has_tables(jpeg: &[u8]) -> bool {
 
 /// Frames with the same content as [`WHOLE`].
 fn equivalent_frames() -> Vec<(&'static str, Vec<u8>)> {
-    let behind = |bytes: &[u8]| [WHOLE, bytes].concat();
+    let followed_by = |bytes: &[u8]| [WHOLE, bytes].concat();
     let before = |bytes: &[u8]| [bytes, WHOLE].concat();
     vec![
         ("whole", WHOLE.to_vec()),
         ("without tables", WITHOUT_TABLES.to_vec()),
         ("motion photo", MOTION_PHOTO.to_vec()),
-        ("line end behind", behind(b"\r\n")),
-        ("FF behind", behind(&[0xFF; 6])),
-        ("zeros behind", behind(&[0; 4096])),
-        ("an application segment behind", behind(b"\xFF\xE9\x00\x08serial")),
-        ("a boundary behind", behind(b"\r\n--frame--\r\n")),
-        ("a second picture and a rest behind", behind(&[WHOLE, b"rest"].concat())),
+        ("a line end after it", followed_by(b"\r\n")),
+        ("FF bytes after it", followed_by(&[0xFF; 6])),
+        ("zeros after it", followed_by(&[0; 4096])),
+        ("an application segment after it", followed_by(b"\xFF\xE9\x00\x08serial")),
+        ("a boundary after it", followed_by(b"\r\n--frame--\r\n")),
+        ("a second frame and other bytes after it", followed_by(&[WHOLE, b"rest"].concat())),
         ("line end before", before(b"\r\n")),
         ("zeros before", before(&[0; 16])),
         ("a part's head before", before(b"--frame\r\nContent-Type: image/jpeg\r\n\r\n")),
@@ -77,21 +77,21 @@ async fn every_way_of_upload_turns_a_frame_into_a_complete_jpeg() {
     let api = Api::start().await;
     let expected = pixels(WHOLE);
 
-    for (name, picture) in equivalent_frames() {
-        api.call(Method::POST, "/api/camera/frame?module_id=fast").jpeg(picture.clone()).ok().await;
+    for (name, frame) in equivalent_frames() {
+        api.call(Method::POST, "/api/camera/frame?module_id=fast").jpeg(frame.clone()).ok().await;
         let mut chunked = Wire::to(&api.hub).await;
         let fields = [("content-type", "image/jpeg"), ("transfer-encoding", "chunked")];
         chunked.head("POST /api/camera/frame?module_id=chunked", &api.admin, &fields).await;
-        chunked.chunk(&picture).await;
+        chunked.chunk(&frame).await;
         chunked.chunk([]).await;
         assert_eq!(chunked.answer().await.0.status(), 200, "{name}");
-        assert_eq!(api.form(&[("name=\"frame\"; filename=\"a\"", &picture)]).await, 200, "{name}");
+        assert_eq!(api.form(&[("name=\"frame\"; filename=\"a\"", &frame)]).await, 200, "{name}");
         let mut pushed = Wire::to(&api.hub).await;
         let fields =
             [("content-type", "multipart/x-mixed-replace; boundary=x"), ("transfer-encoding", "chunked")];
         pushed.head("POST /api/camera/stream?module_id=pushed", &api.admin, &fields).await;
-        let head = format!("--x\r\nContent-Length: {}\r\n\r\n", picture.len());
-        pushed.chunk([head.as_bytes(), &picture, b"\r\n--x--\r\n"].concat()).await;
+        let head = format!("--x\r\nContent-Length: {}\r\n\r\n", frame.len());
+        pushed.chunk([head.as_bytes(), &frame, b"\r\n--x--\r\n"].concat()).await;
         assert_eq!(pushed.answer_head().await.status(), 200, "{name}");
         while pushed.line().await.is_some() {}
 

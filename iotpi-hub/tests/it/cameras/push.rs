@@ -47,8 +47,8 @@ async fn frames_are_published_as_they_arrive_and_receipts_count_the_viewers() {
     }
     drop(viewer);
 
-    let told = wire.line().await.unwrap();
-    assert_eq!(told["viewers"], 0);
+    let receipt = wire.line().await.unwrap();
+    assert_eq!(receipt["viewers"], 0);
     wire.chunk(part(&jpeg(8, 8, 3), "X-Sequence: 8\r\n")).await;
     wire.chunk(b"--x--\r\n").await;
     assert_eq!(wire.line().await, None);
@@ -106,17 +106,17 @@ async fn an_invalid_frame_is_reported_once_and_the_stream_continues() {
 /// Invalid parts, each with the data up to the next boundary.
 fn bad_parts() -> Vec<(&'static str, Vec<u8>)> {
     let cut = part(&jpeg(64, 48, 5000)[..2000], "");
-    let picture = jpeg(8, 8, 100);
-    let length = |said: &str| {
-        [format!("--x\r\nContent-Length: {said}\r\n\r\n").as_bytes(), &b"no picture"[..], b"\r\n"].concat()
+    let frame = jpeg(8, 8, 100);
+    let length = |value: &str| {
+        [format!("--x\r\nContent-Length: {value}\r\n\r\n").as_bytes(), &b"no JPEG"[..], b"\r\n"].concat()
     };
     vec![
         ("cut off", cut),
         (
             "cut off and its length not",
-            [b"--x\r\nContent-Length: 900\r\n\r\n", &picture[..50], b"\r\n"].concat(),
+            [b"--x\r\nContent-Length: 900\r\n\r\n", &frame[..50], b"\r\n"].concat(),
         ),
-        ("cut off and without a length", [b"--x\r\n\r\n", &picture[..50], b"\r\n"].concat()),
+        ("truncated and without a length", [b"--x\r\n\r\n", &frame[..50], b"\r\n"].concat()),
         ("empty", part(b"", "")),
         ("empty and without a length", b"--x\r\n\r\n\r\n".to_vec()),
         ("text", b"--x\r\nContent-Type: text/plain\r\n\r\nkeep-alive\r\n".to_vec()),
@@ -127,8 +127,8 @@ fn bad_parts() -> Vec<(&'static str, Vec<u8>)> {
         ("a length that is too small", length("3")),
         ("a head without an end", [&b"--x\r\nX: "[..], &[b'x'; 9000], b"\r\n"].concat()),
         ("a head that is not text", b"--x\r\nX: \xFF\xFE\r\n\r\nfoo\r\n".to_vec()),
-        ("a sequence that is none", part(&picture, "X-Sequence: first\r\n")),
-        ("an offset that is none", part(&picture, "X-Clock-Offset: NaN\r\n")),
+        ("an invalid sequence", part(&frame, "X-Sequence: first\r\n")),
+        ("an invalid offset", part(&frame, "X-Clock-Offset: NaN\r\n")),
     ]
 }
 
@@ -248,9 +248,9 @@ async fn the_stream_of_a_removed_camera_ends_and_so_do_all_when_the_hub_stops() 
 async fn the_hub_returns_the_time_to_any_caller_that_may_deliver() {
     let api = Api::with_manual_clock().await;
 
-    let told = api.get("/api/time").ok().await;
+    let time = api.get("/api/time").ok().await;
 
-    assert_eq!(told, json!({"hub_time": crate::support::api::NOW_SECS}));
+    assert_eq!(time, json!({"hub_time": crate::support::api::NOW_SECS}));
     assert_eq!(api.open(http::Method::GET, "/api/time").problem().await.0, 401);
     api.stop().await;
 }
@@ -287,9 +287,9 @@ async fn ffmpeg_can_push_a_camera_and_view_it() {
     };
     api.put("/api/modules/porch", json!({})).ok().await;
 
-    let picture = ["-re", "-f", "lavfi", "-i", "testsrc=size=64x48:rate=20"];
+    let source = ["-re", "-f", "lavfi", "-i", "testsrc=size=64x48:rate=20"];
     let multipart = ["-content_type", "multipart/x-mixed-replace; boundary=ffmpeg", "-f", "mpjpeg", &url];
-    let mut push = ffmpeg(&[&picture[..], &["-headers", &bearer], &multipart].concat()).spawn().unwrap();
+    let mut push = ffmpeg(&[&source[..], &["-headers", &bearer], &multipart].concat()).spawn().unwrap();
     let watch = ["-headers", &bearer, "-i", &url, "-frames:v", "5", "-f", "framemd5", "-"];
     let watched = ffmpeg(&watch).output().await.unwrap();
 
@@ -324,18 +324,18 @@ async fn a_silent_stream_is_ended_after_a_minute() {
 #[tokio::test]
 async fn a_stream_ends_with_its_token_and_a_problem() {
     let api = Api::start().await;
-    let made = api
+    let issued = api
         .post("/api/auth/tokens", json!({"name": "porch", "role": "module", "module_id": "porch"}))
         .ok()
         .await;
     let mut wire = Wire::to(&api.hub).await;
-    wire.head(PUSH, made["token"].as_str().unwrap(), &FIELDS).await;
+    wire.head(PUSH, issued["token"].as_str().unwrap(), &FIELDS).await;
     wire.chunk(part(&jpeg(8, 8, 1), "")).await;
     assert_eq!(
         (wire.answer_head().await.status(), wire.line().await.unwrap()["seq"].as_u64()),
         (200, Some(1))
     );
-    api.delete(&format!("/api/auth/tokens/{}", made["id"].as_str().unwrap())).send().await;
+    api.delete(&format!("/api/auth/tokens/{}", issued["id"].as_str().unwrap())).send().await;
 
     assert_eq!(wire.line().await.unwrap()["problem"]["kind"], "unauthenticated");
     assert_eq!(wire.line().await, None);

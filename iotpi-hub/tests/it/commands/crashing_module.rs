@@ -28,13 +28,13 @@ use serde_json::{Value, json};
 
 /// The crash point, and how often it is passed before the crash.
 #[derive(Clone)]
-struct Death {
+struct CrashPoint {
     at: Arc<str>,
     passes: Arc<AtomicU32>,
 }
 
-impl Death {
-    fn comes_at(&self, point: &str) {
+impl CrashPoint {
+    fn reach(&self, point: &str) {
         if &*self.at == point && self.passes.fetch_sub(1, Ordering::Relaxed) == 0 {
             rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap();
             // The signal is delivered before the thread continues.
@@ -45,7 +45,7 @@ impl Death {
 
 struct Device {
     log: PathBuf,
-    death: Death,
+    crash: CrashPoint,
 }
 
 impl Device {
@@ -65,12 +65,12 @@ impl Actuator for Device {
     }
 
     async fn perform(&mut self, action: &Action) -> Result<Value, DeviceError> {
-        self.death.comes_at("before_perform");
+        self.crash.reach("before_perform");
         self.act(action);
-        self.death.comes_at("in_perform");
+        self.crash.reach("in_perform");
         // An action takes time, and other tasks run meanwhile.
         tokio::task::yield_now().await;
-        self.death.comes_at("after_perform");
+        self.crash.reach("after_perform");
         Ok(action.params["n"].clone())
     }
 
@@ -79,14 +79,14 @@ impl Actuator for Device {
     }
 }
 
-struct Line {
+struct CrashingUplink {
     hub: HubUplink,
-    death: Death,
+    crash: CrashPoint,
     forgetful: bool,
 }
 
 #[async_trait]
-impl Uplink for Line {
+impl Uplink for CrashingUplink {
     fn module_id(&self) -> &ModuleId {
         self.hub.module_id()
     }
@@ -113,10 +113,10 @@ impl Uplink for Line {
 
     async fn claim(&self, wait: Duration) -> Result<Vec<LeasedCommand>, UplinkError> {
         // The reports of the previous process were sent.
-        println!("asking");
+        println!("claiming");
         let claimed = self.hub.claim(wait).await?;
         if !claimed.is_empty() {
-            self.death.comes_at("claimed");
+            self.crash.reach("claimed");
         }
         Ok(claimed)
     }
@@ -127,13 +127,13 @@ impl Uplink for Line {
             Some(CommandOutcome::Started) => ("before_started", "after_started"),
             Some(_) => ("before_report", "after_report"),
         };
-        self.death.comes_at(before);
+        self.crash.reach(before);
         let receipt = if self.forgetful && before == "before_started" {
             StatusReceipt { received_at: Timestamp::MIN, command: None, registered: true, alive_secs: None }
         } else {
             self.hub.report(report).await?
         };
-        self.death.comes_at(after);
+        self.crash.reach(after);
         Ok(receipt)
     }
 }
@@ -141,16 +141,17 @@ impl Uplink for Line {
 #[tokio::test]
 #[ignore = "no test: a process that the tests of commands start"]
 async fn the_module() {
-    let told = |name: &str| std::env::var(name).unwrap();
-    let folder = PathBuf::from(told("FOLDER"));
-    let passes = Arc::new(AtomicU32::new(told("KILL_AFTER").parse().unwrap()));
-    let death = Death { at: told("KILL_AT").into(), passes };
+    let variable = |name: &str| std::env::var(name).unwrap();
+    let folder = PathBuf::from(variable("FOLDER"));
+    let passes = Arc::new(AtomicU32::new(variable("KILL_AFTER").parse().unwrap()));
+    let crash = CrashPoint { at: variable("KILL_AT").into(), passes };
     let forgetful = std::env::var_os("FORGETFUL").is_some();
-    let hub = HubClient::new(&told("HUB")).unwrap().with_token(told("TOKEN"));
-    let line = Line { hub: hub.uplink(ModuleId::new("led").unwrap()), death: death.clone(), forgetful };
-    let mut module = ActuatorModule::new(Device { log: folder.join("done.log"), death });
+    let hub = HubClient::new(&variable("HUB")).unwrap().with_token(variable("TOKEN"));
+    let uplink =
+        CrashingUplink { hub: hub.uplink(ModuleId::new("led").unwrap()), crash: crash.clone(), forgetful };
+    let mut module = ActuatorModule::new(Device { log: folder.join("done.log"), crash });
     if !forgetful {
         module = module.with_command_log(folder.join("commands.json"));
     }
-    Runner::new(line).run(module).await.unwrap();
+    Runner::new(uplink).run(module).await.unwrap();
 }

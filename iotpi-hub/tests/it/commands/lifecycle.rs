@@ -79,8 +79,8 @@ async fn a_command_the_manifest_does_not_offer_is_refused() {
     assert_eq!(large, (413, "too_large".to_owned(), "/params".to_owned()));
     let bare = api.post("/api/modules/bare/control", json!({"action": "set"})).problem().await;
     assert_eq!((bare.0, bare.1.as_str()), (422, "unprocessable"));
-    let nobody = api.post("/api/modules/nobody/control", json!({"action": "set"})).problem().await;
-    assert_eq!((nobody.0, nobody.1.as_str()), (404, "not_found"));
+    let unknown = api.post("/api/modules/unknown/control", json!({"action": "set"})).problem().await;
+    assert_eq!((unknown.0, unknown.1.as_str()), (404, "not_found"));
     api.stop().await;
 }
 

@@ -142,7 +142,7 @@ impl Run {
         let mut module = self.start(point);
         bounded("the module sends its pending reports or crashes", async {
             while let Some(line) = module.stdout.next_line().await.unwrap() {
-                if line.ends_with("asking") {
+                if line.ends_with("claiming") {
                     break;
                 }
             }

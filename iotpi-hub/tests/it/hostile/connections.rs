@@ -20,7 +20,7 @@ async fn slow_logins_on_every_connection_do_not_lock_out_other_clients() {
         if slow.len() % 50 == 0 {
             let reading = json!({"module_id": "shed", "value": 1, "unit": "celsius"});
             api.post("/api/sensors/temperature", reading).token(&honest).ok().await;
-            let login = json!({"name": "nobody", "password": "wrong"});
+            let login = json!({"name": "unknown", "password": "wrong"});
             assert_eq!(api.open(Method::POST, "/api/auth/login").json(login).send().await.status, 401);
         }
     }

@@ -168,9 +168,9 @@ async fn pipelined_requests_are_answered_on_one_connection() {
 async fn a_rejected_frame_is_read_to_its_end_so_that_the_client_gets_the_problem() {
     let api = Api::start().await;
 
-    let nobody =
+    let rejected =
         api.open(http::Method::POST, "/api/camera/frame").jpeg(jpeg(8, 8, 3_000_000)).problem().await;
 
-    assert_eq!((nobody.0, nobody.1.as_str()), (401, "unauthenticated"));
+    assert_eq!((rejected.0, rejected.1.as_str()), (401, "unauthenticated"));
     api.stop().await;
 }

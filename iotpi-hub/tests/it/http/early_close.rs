@@ -195,17 +195,17 @@ async fn pipelined_requests_are_all_processed_after_the_client_closed() {
 #[tokio::test]
 async fn every_frame_is_published_even_if_its_sender_closes_at_once() {
     let (api, _folder) = hub().await;
-    let picture = jpeg(64, 48, 100_000);
+    let frame = jpeg(64, 48, 100_000);
     let path = |camera: &str| format!("POST /api/camera/frame?module_id={camera}");
     let form = [
         &b"--b\r\nContent-Disposition: form-data; name=\"frame\"; filename=\"a.jpg\"\r\nContent-Type: image/jpeg\r\n\r\n"[..],
-        &picture,
+        &frame,
         b"\r\n--b--\r\n",
     ]
     .concat();
 
     api.send_in_every_way(|way, _| {
-        (head(&path(&format!("jpeg-{way}")), "Content-Type: image/jpeg\r\n", &picture), picture.clone())
+        (head(&path(&format!("jpeg-{way}")), "Content-Type: image/jpeg\r\n", &frame), frame.clone())
     })
     .await;
     api.send_in_every_way(|way, _| {
@@ -214,7 +214,7 @@ async fn every_frame_is_published_even_if_its_sender_closes_at_once() {
     })
     .await;
     api.send_in_every_way(|way, _| {
-        chunked(&path(&format!("chunked-{way}")), "Content-Type: image/jpeg\r\n", &picture)
+        chunked(&path(&format!("chunked-{way}")), "Content-Type: image/jpeg\r\n", &frame)
     })
     .await;
 
@@ -277,9 +277,9 @@ async fn every_command_and_status_is_accepted_even_if_its_sender_closes_at_once(
 async fn frames_pushed_before_the_client_closed_are_all_published() {
     let (api, _folder) = hub().await;
     let part = |i: u16| {
-        let picture = jpeg(8 + i, 8, 1000);
-        let head = format!("--x\r\nContent-Type: image/jpeg\r\nContent-Length: {}\r\n\r\n", picture.len());
-        [head.as_bytes(), &picture, b"\r\n"].concat()
+        let frame = jpeg(8 + i, 8, 1000);
+        let head = format!("--x\r\nContent-Type: image/jpeg\r\nContent-Length: {}\r\n\r\n", frame.len());
+        [head.as_bytes(), &frame, b"\r\n"].concat()
     };
     let stream: Vec<u8> = (0..20).flat_map(part).chain(*b"--x--\r\n").collect();
 

@@ -35,8 +35,8 @@ async fn a_gzip_body_is_read_by_every_route() {
     let (first, second) = text.as_bytes().split_at(20);
     post("/api/sensors/temperature", "gzip", [gzip(first), gzip(second)].concat()).ok().await;
     post("/api/modules/shed/status", "gzip", gzip(br#"{"state": {"on": true}}"#)).ok().await;
-    let picture = jpeg(64, 48, 200_000);
-    let frame = api.call(Method::POST, "/api/camera/frame").jpeg(gzip(&picture));
+    let original = jpeg(64, 48, 200_000);
+    let frame = api.call(Method::POST, "/api/camera/frame").jpeg(gzip(&original));
     frame.header("content-encoding", "gzip").ok().await;
 
     let page = api.get("/api/sensors/temperature?module_id=shed&order=asc").ok().await;
@@ -44,7 +44,7 @@ async fn a_gzip_body_is_read_by_every_route() {
         page["items"].as_array().unwrap().iter().map(|item| item["value"].as_f64().unwrap()).collect();
     assert_eq!(values, [1.0, 2.0, 3.0, 4.0]);
     assert_eq!(api.get("/api/modules/shed").ok().await["state"]["on"], true);
-    assert_eq!(api.get("/api/camera/snapshot").send().await.body, picture);
+    assert_eq!(api.get("/api/camera/snapshot").send().await.body, original);
     api.stop().await;
 }
 
@@ -115,16 +115,16 @@ async fn a_path_without_its_prefix_is_not_found_and_the_problem_names_the_right_
 #[tokio::test]
 async fn a_request_has_exactly_one_host() {
     let api = Api::start().await;
-    let picture = jpeg(8, 8, 10);
+    let original = jpeg(8, 8, 10);
     let requests = [
         ("GET /health HTTP/1.1\r\n".to_owned(), vec![]),
         (
             format!(
                 "POST /api/camera/frame HTTP/1.1\r\nauthorization: Bearer {}\r\ncontent-length: {}\r\n",
                 api.admin,
-                picture.len()
+                original.len()
             ),
-            picture,
+            original,
         ),
     ];
 
@@ -239,12 +239,12 @@ async fn problems_of_the_live_protocol_point_to_the_invalid_field() {
         (json!([]), "", "a JSON object"),
     ] {
         live.send(message.clone()).await;
-        let heard = live.receive().await;
+        let response = live.receive().await;
 
         let (detail, place) =
-            (heard["problem"]["detail"].as_str().unwrap(), heard["problem"]["pointer"].as_str());
+            (response["problem"]["detail"].as_str().unwrap(), response["problem"]["pointer"].as_str());
         assert!(detail.contains(words) && is_plain(detail), "{message}: {detail}");
-        assert_eq!(place.unwrap_or_default(), pointer, "{message}: {heard}");
+        assert_eq!(place.unwrap_or_default(), pointer, "{message}: {response}");
     }
     api.stop().await;
 }

@@ -173,7 +173,7 @@ async fn a_client_that_does_not_acknowledge_gets_two_frames_and_later_the_newest
         api.publish_bytes("porch", i).await;
     }
     assert_no_frame(&mut live).await;
-    for (camera, seq) in [("porch", 0), ("porch", 9), ("porch", u64::MAX), ("nobody", 1)] {
+    for (camera, seq) in [("porch", 0), ("porch", 9), ("porch", u64::MAX), ("unknown", 1)] {
         live.acknowledge(&id(camera), seq).await.unwrap();
     }
     assert_no_frame(&mut live).await;
@@ -234,7 +234,7 @@ async fn an_unknown_camera_is_a_problem_and_the_others_are_watched() {
     api.publish_bytes("porch", 1).await;
     api.put("/api/modules/attic", json!({})).ok().await;
 
-    live.watch(&watch(&["nobody", "porch", "attic"])).await.unwrap();
+    live.watch(&watch(&["unknown", "porch", "attic"])).await.unwrap();
 
     assert_eq!(problem(&mut live).await, (ErrorKind::NotFound, "/cameras/0/module_id".to_owned()));
     assert_eq!(receive_and_acknowledge(&mut live).await.module_id, id("porch"));
@@ -462,7 +462,7 @@ async fn a_client_stalled_within_a_frame_can_still_send_requests() {
 
     // The frame that was begun is sent completely, and the next message follows.
     raw.send(json!({"type": "time", "client_time": 1})).await;
-    let Message::Binary(bytes) = raw.0.next().await.unwrap().unwrap() else { panic!("no picture") };
+    let Message::Binary(bytes) = raw.0.next().await.unwrap().unwrap() else { panic!("not a frame") };
     assert_eq!(LiveFrame::read(bytes).unwrap().jpeg, jpeg(8, 8, 4_000_000));
     assert_eq!(raw.receive().await["type"], "time");
     api.stop().await;

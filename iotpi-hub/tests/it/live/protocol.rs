@@ -193,14 +193,14 @@ async fn a_silent_module_is_reported() {
     let mut live = Live::connect(&api).await;
     live.subscribe(json!({"kinds": ["module"]})).await;
 
-    let mut told = Vec::new();
+    let mut health = Vec::new();
     for _ in 0..2 {
         api.hub.advance(Duration::from_secs(30));
-        told.push(live.receive().await["module"]["health"].clone());
+        health.push(live.receive().await["module"]["health"].clone());
         api.hub.advance(Duration::from_secs(1));
     }
 
-    assert_eq!(told, ["late", "offline"]);
+    assert_eq!(health, ["late", "offline"]);
     api.stop().await;
 }
 
@@ -222,11 +222,11 @@ async fn the_last_event_of_a_module_is_its_current_state() {
     futures_util::future::join_all(many).await;
     api.post("/api/modules/led/status", json!({"state": {"n": "last"}})).token(&token).ok().await;
 
-    let mut told = live.receive().await;
-    while told["module"]["state"]["n"] != "last" {
-        told = live.receive().await;
+    let mut event = live.receive().await;
+    while event["module"]["state"]["n"] != "last" {
+        event = live.receive().await;
     }
-    assert_eq!(told["module"]["manifest"]["description"], "again");
+    assert_eq!(event["module"]["manifest"]["description"], "again");
     api.delete("/api/modules/led").ok().await;
     assert_eq!(live.receive().await["type"], "module_removed");
     api.stop().await;

@@ -21,13 +21,13 @@ async fn a_repeated_delivery_is_stored_once_and_published_once() {
     let answer = api.post("/api/sensors/temperature", batch).ok().await;
 
     assert_eq!(answer, json!({"stored": 1, "repeated": 2}));
-    let mut told = Vec::new();
+    let mut published = Vec::new();
     while let Ok(happened) = events.try_recv() {
         if let Event::Reading { reading } = happened.event().unwrap() {
-            told.push(reading.outcome.value());
+            published.push(reading.outcome.value());
         }
     }
-    assert_eq!(told, [Some(3.0)]);
+    assert_eq!(published, [Some(3.0)]);
     let records = api.get("/api/sensors/temperature?order=asc").ok().await;
     let values: Vec<_> = records["items"].as_array().unwrap().iter().map(|r| r["value"].clone()).collect();
     assert_eq!(values, [1.0, 2.0, 3.0]);
@@ -83,8 +83,8 @@ async fn a_module_reports_a_gap_and_all_readers_see_it() {
                      "series": [{"type": "temperature", "lost": 3, "since": NOW_SECS + 2.0, "until": NOW_SECS + 4.0}]});
 
     for _ in 0..2 {
-        let said = api.post("/api/modules/attic/gaps", gap.clone()).token(&token).send().await;
-        assert_eq!(said.status, 204);
+        let answer = api.post("/api/modules/attic/gaps", gap.clone()).token(&token).send().await;
+        assert_eq!(answer.status, 204);
     }
 
     let gaps = api.get("/api/gaps?module_id=attic&type=temperature").ok().await;
@@ -100,7 +100,7 @@ async fn a_module_reports_a_gap_and_all_readers_see_it() {
                "series": [{"type": "temperature", "expected": 5, "received": 2, "lost": 3}]})
     );
     assert_eq!(api.get("/api/modules/attic").ok().await["delivery"], total);
-    assert_eq!(api.get("/api/modules/nobody/delivery").problem().await.0, 404);
+    assert_eq!(api.get("/api/modules/unknown/delivery").problem().await.0, 404);
     api.stop().await;
 }
 

@@ -1,8 +1,8 @@
-//! How values lie: the median and what one in a hundred exceeds.
+//! Percentiles of measured times, and rounding.
 
 use std::time::Duration;
 
-/// Milliseconds at p50 and p99; nothing when there are none.
+/// The 50th and 99th percentile in milliseconds; `None` without values.
 pub fn milliseconds(mut times: Vec<Duration>) -> Option<(f64, f64)> {
     times.sort_unstable();
     let at = |part: usize| {
@@ -12,7 +12,7 @@ pub fn milliseconds(mut times: Vec<Duration>) -> Option<(f64, f64)> {
     Some((at(50)?, at(99)?))
 }
 
-/// Rounded to so many decimals: figures that nobody reads are noise.
+/// Rounds to this number of decimals.
 pub fn rounded(value: f64, decimals: i32) -> f64 {
     let scale = 10_f64.powi(decimals);
     (value * scale).round() / scale

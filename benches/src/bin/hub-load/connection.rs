@@ -1,4 +1,4 @@
-//! A connection that sends what it is given and waits for the whole answer.
+//! A connection that sends a request and reads the whole response.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -7,10 +7,10 @@ use std::{
     time::Duration,
 };
 
-/// A server that says nothing for so long is not worth measuring.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The longest wait for the server.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Where a server listens.
+/// The address of a server.
 #[derive(Debug, Clone, Copy)]
 pub struct Target(SocketAddr);
 
@@ -26,51 +26,51 @@ impl FromStr for Target {
 }
 
 impl Target {
-    /// Where to connect to.
+    /// The address to connect to.
     pub fn address(self) -> SocketAddr {
         self.0
     }
 
-    /// A request's head, whole but for the blank line at its end.
+    /// The head of a request without the blank line at its end.
     pub fn head(self, method: &str, path: &str, token: Option<&str>) -> String {
         let token = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
         format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n{token}", self.0)
     }
 }
 
-/// A kept connection.
+/// A persistent connection.
 #[derive(Debug)]
-pub struct Line {
+pub struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
 }
 
-impl Line {
-    /// Connects.
+impl Connection {
+    /// Connects to a server.
     ///
     /// # Errors
-    /// The socket's.
+    /// Those of the socket.
     pub fn to(target: Target) -> io::Result<Self> {
         let stream = TcpStream::connect(target.address())?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        stream.set_write_timeout(Some(TIMEOUT))?;
         Ok(Self { stream, buffer: vec![0; 8192] })
     }
 
-    /// Sends and waits for nothing.
+    /// Sends bytes and does not wait for a response.
     ///
     /// # Errors
-    /// The socket's.
+    /// Those of the socket.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes)
     }
 
-    /// Sends a request and waits until its answer is there to the last byte.
+    /// Sends a request and reads the whole response.
     ///
     /// # Errors
-    /// The socket's; an answer that is no success or does not say how long it is.
-    pub fn ask(&mut self, request: &[u8]) -> io::Result<()> {
+    /// Those of the socket; a response that is not successful or has no content length.
+    pub fn request(&mut self, request: &[u8]) -> io::Result<()> {
         self.send(request)?;
         let mut filled = 0;
         loop {
@@ -78,7 +78,7 @@ impl Line {
                 self.buffer.resize(2 * filled, 0);
             }
             match self.stream.read(&mut self.buffer[filled..])? {
-                0 => return Err(refused("the connection was closed")),
+                0 => return Err(unexpected("the connection was closed")),
                 read => filled += read,
             }
             let Some(end) = self.buffer[..filled].windows(4).position(|four| four == b"\r\n\r\n") else {
@@ -87,12 +87,12 @@ impl Line {
             let head = String::from_utf8_lossy(&self.buffer[..end]).to_ascii_lowercase();
             let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
             let length = match length {
-                Some(length) => length.trim().parse::<usize>().map_err(|_| refused(&head))?,
+                Some(length) => length.trim().parse::<usize>().map_err(|_| unexpected(&head))?,
                 None if head.starts_with("http/1.1 204") => 0,
-                None => return Err(refused(&head)),
+                None => return Err(unexpected(&head)),
             };
             if !head.starts_with("http/1.1 2") {
-                return Err(refused(&String::from_utf8_lossy(&self.buffer[..filled])));
+                return Err(unexpected(&String::from_utf8_lossy(&self.buffer[..filled])));
             }
             if filled >= end + 4 + length {
                 return Ok(());
@@ -100,11 +100,11 @@ impl Line {
         }
     }
 
-    /// Reads until the other side ends, and says what came.
+    /// Closes the sending side, and reads until the server closes the connection.
     ///
     /// # Errors
-    /// The socket's.
-    pub fn rest(&mut self) -> io::Result<String> {
+    /// Those of the socket.
+    pub fn finish(&mut self) -> io::Result<String> {
         self.stream.shutdown(std::net::Shutdown::Write)?;
         let mut text = Vec::new();
         self.stream.read_to_end(&mut text)?;
@@ -112,7 +112,7 @@ impl Line {
     }
 }
 
-/// The server said something else than yes.
-pub fn refused(said: &str) -> io::Error {
-    io::Error::other(format!("the server answered: {said}"))
+/// The error for an unexpected response.
+pub fn unexpected(response: &str) -> io::Error {
+    io::Error::other(format!("the server answered: {response}"))
 }
