@@ -436,7 +436,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn frames_come_back_as_they_were(
+        fn a_row_decodes_to_its_frames(
             frames in proptest::collection::vec((any::<i64>(), any::<u64>(), any::<u32>()), 1..50),
             first: i64,
         ) {
@@ -449,7 +449,7 @@ mod tests {
         }
 
         #[test]
-        fn no_row_is_longer_than_its_limits(
+        fn no_row_exceeds_its_limits(
             steps in proptest::collection::vec(-40_000_000_i64..40_000_000, 0..3000),
         ) {
             let mut at = 0;

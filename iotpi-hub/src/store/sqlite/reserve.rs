@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_takes_room_until_it_is_released() {
+    fn the_reserve_uses_space_until_it_is_released() {
         let folder = tempfile::tempdir().unwrap();
         let reserve = Reserve::of(&folder.path().join("hub.db"));
 

@@ -50,7 +50,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_number_comes_back_as_it_was(number: u64, signed: i64) {
+        fn a_number_decodes_to_itself(number: u64, signed: i64) {
             let mut bytes = Vec::new();
             put(&mut bytes, number);
             put_signed(&mut bytes, signed);
@@ -63,7 +63,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_cut_off_is_no_number(number: u64) {
+        fn a_truncated_number_is_not_decoded(number: u64) {
             let mut bytes = Vec::new();
             put(&mut bytes, number);
 

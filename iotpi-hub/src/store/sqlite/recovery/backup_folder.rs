@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_says_when() {
+    fn a_backup_name_contains_its_time() {
         assert_eq!(stamp(NOW), "20261123T223000Z");
         assert_eq!(read_stamp("20261123T223000Z"), Some(Timestamp::from_micros(1_795_473_000_000_000)));
         for wrong in ["", "Z", "20261123", "2026T2230Z", "today"] {
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_newest_are_kept_whatever_the_clock_says() {
+    async fn the_newest_backups_remain_even_if_the_clock_is_set_back() {
         let home = tempfile::tempdir().unwrap();
         let (database, folder) = (database(home.path()).await, home.path().join("backups"));
         fs::create_dir(&folder).unwrap();
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_backup_that_fails_takes_no_older_one_along() {
+    async fn a_failed_backup_deletes_no_older_one() {
         let home = tempfile::tempdir().unwrap();
         let (database, folder) = (database(home.path()).await, home.path().join("backups"));
         make(&database, &folder, 1, NOW).await.unwrap();

@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn cut_after_any_step_all_files_end_together_in_the_folder() {
+    fn after_a_crash_at_any_step_all_files_reach_the_quarantine_folder() {
         for done in 0..=SIDE_FILES.len() {
             let home = tempfile::tempdir().unwrap();
             let (database, old) = damaged(home.path());
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn cut_before_it_was_said_nothing_has_moved() {
+    fn after_a_crash_before_the_replacement_is_saved_no_file_has_moved() {
         let home = tempfile::tempdir().unwrap();
         let (database, old) = damaged(home.path());
 
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn cut_after_the_new_database_is_there_it_is_not_taken_for_the_old_one() {
+    fn after_a_crash_the_installed_database_is_not_moved() {
         let home = tempfile::tempdir().unwrap();
         let (database, old) = damaged(home.path());
         let replacement = Replacement::begin(&database, Reason::Damaged, "a test", NOW, None).unwrap();
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn a_database_that_was_gone_takes_no_new_one_along_with_its_wal() {
+    fn if_the_old_database_was_missing_the_installed_one_is_not_moved() {
         let home = tempfile::tempdir().unwrap();
         let database = home.path().join("hub.db");
         fs::write(with_suffix(&database, "-wal"), "old").unwrap();
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_program_left_meanwhile_does_not_lie_beside_the_new_database() {
+    fn side_files_that_appear_during_a_replacement_are_moved() {
         let home = tempfile::tempdir().unwrap();
         let (database, _) = damaged(home.path());
         let replacement = Replacement::begin(&database, Reason::Damaged, "a test", NOW, None).unwrap();
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_one_in_the_same_second_has_its_own_folder() {
+    fn replacements_in_the_same_second_have_separate_folders() {
         let home = tempfile::tempdir().unwrap();
         for _ in 0..3 {
             let (database, _) = damaged(home.path());

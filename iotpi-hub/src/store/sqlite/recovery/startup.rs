@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_damaged_database_is_put_aside_and_the_newest_sound_backup_restored() {
+    async fn a_damaged_database_is_quarantined_and_the_newest_sound_backup_restored() {
         let home = Home::new().await;
         home.back_up().await;
         let backups = backup_folder::list(&home.folder.path().join("backups"), &home.database()).unwrap();
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_a_backup_a_new_database_is_begun() {
+    async fn without_a_backup_an_empty_database_is_created() {
         let home = Home::new().await;
         fs::remove_dir_all(home.folder.path().join("backups")).unwrap();
         let old = home.damage();
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn cut_at_any_point_the_next_start_ends_it() {
+    async fn a_recovery_interrupted_at_any_point_is_completed_by_the_next_start() {
         for cut in ["said", "wal gone", "all gone", "copied", "installed"] {
             let home = Home::new().await;
             let old = home.damage();
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_not_ours_or_cannot_be_read_is_left_alone() {
+    async fn a_foreign_newer_or_unreadable_file_is_not_changed() {
         let home = Home::new().await;
         let spoil = |sql: &str| {
             let folder = tempfile::tempdir_in(home.folder.path()).unwrap();
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_one_hub_has_a_database_open() {
+    async fn only_one_hub_can_open_a_database() {
         let home = Home::new().await;
         let opened = home.open().await.unwrap();
 
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_suspect_database_is_looked_through_and_trusted_again_when_it_is_sound() {
+    async fn a_suspect_database_is_verified_and_accepted_if_it_is_sound() {
         let home = Home::new().await;
         let suspect = with_suffix(&home.database(), SUSPECT);
         fs::write(&suspect, "an I/O error").unwrap();
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_an_earlier_try_found_damaged_is_put_aside_however_it_looks() {
+    async fn a_database_that_an_earlier_attempt_found_damaged_is_quarantined() {
         let home = Home::new().await;
 
         let opened = open_at(&home.database(), Some("a test".to_owned())).await.unwrap();
@@ -395,7 +395,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_restore_that_was_cut_is_ended_by_the_next_start() {
+    async fn an_interrupted_restore_is_completed_by_the_next_start() {
         let home = Home::new().await;
         let opened = home.open().await.unwrap();
         opened.store.keep_note("from", "\"present\"").await.unwrap();
@@ -422,7 +422,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_database_itself_is_no_backup_of_it() {
+    async fn a_database_cannot_be_restored_from_itself() {
         let home = Home::new().await;
 
         let refused = restore(&home.database(), &home.database(), true, NOW).await;
@@ -432,7 +432,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_restored_backup_may_have_a_wal_of_its_own() {
+    async fn a_backup_is_restored_with_its_own_wal() {
         let home = Home::new().await;
         let opened = home.open().await.unwrap();
         opened.store.keep_note("from", "\"wal\"").await.unwrap();

@@ -263,7 +263,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_chunk_comes_back_as_it_was(points in prop::collection::vec(any_point(), 0..300)) {
+        fn a_chunk_decodes_to_its_points(points in prop::collection::vec(any_point(), 0..300)) {
             let body = encode(&points).unwrap();
 
             let read = decode(&body).unwrap();
@@ -273,7 +273,7 @@ mod tests {
         }
 
         #[test]
-        fn the_values_of_a_chunk_are_read_up_to_where_they_are_wanted(
+        fn values_of_a_chunk_are_decoded_until_the_callback_stops(
             points in prop::collection::vec(any_point(), 0..600), wanted in 0_usize..700,
         ) {
             let body = encode(&points).unwrap();

@@ -118,7 +118,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_holds_what_a_plain_set_holds(
+        fn a_range_set_equals_a_btree_set(
             steps in prop::collection::vec((1_u64..60, 0_u64..6), 0..40), removed in prop::collection::vec(1_u64..60, 0..9),
         ) {
             let (mut ranges, mut plain) = (RangeSet::default(), BTreeSet::new());

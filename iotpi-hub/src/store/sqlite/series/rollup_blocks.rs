@@ -183,7 +183,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_block_comes_back_as_it_was(
+        fn a_block_decodes_to_its_sums(
             mut points in prop::collection::vec(any_point(), 0..300), width in prop::sample::select(WIDTHS.to_vec()),
         ) {
             points.sort_by_key(|point| point.taken_us);

@@ -103,7 +103,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_appended_is_read_back_from_anywhere(
+        fn appended_records_are_loaded_from_any_id(
             commits in prop::collection::vec((prop::collection::vec(any_entry(), 1..9), any::<bool>()), 1..12),
             from: prop::sample::Index,
         ) {
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_go_on_after_all_records_are_deleted() {
+    fn ids_continue_after_all_records_are_deleted() {
         let db = database();
         let mut wal = load(&db, 0).unwrap().0;
         for _ in 0..3 {

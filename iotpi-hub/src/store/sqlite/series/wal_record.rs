@@ -144,7 +144,7 @@ pub(super) mod tests {
 
     proptest! {
         #[test]
-        fn a_record_comes_back_as_it_was(entries in prop::collection::vec(any_entry(), 0..20)) {
+        fn a_record_decodes_to_its_entries(entries in prop::collection::vec(any_entry(), 0..20)) {
             prop_assert_eq!(decode(&encode(&entries)), Some(entries));
         }
 
@@ -161,7 +161,7 @@ pub(super) mod tests {
         }
 
         #[test]
-        fn any_other_bytes_are_read_without_harm(bytes: Vec<u8>) {
+        fn decoding_arbitrary_bytes_does_not_panic(bytes: Vec<u8>) {
             entries(&bytes);
         }
     }

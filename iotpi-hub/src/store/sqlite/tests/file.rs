@@ -21,12 +21,12 @@ fn sentence(error: &StoreError) -> String {
 }
 
 #[test]
-fn the_sqlite_inside_is_3_54_or_newer() {
+fn the_bundled_sqlite_is_3_54_or_newer() {
     assert!(rusqlite::version_number() >= 3_054_000, "{}", rusqlite::version());
 }
 
 #[tokio::test]
-async fn a_url_of_no_engine_is_refused() {
+async fn an_invalid_store_url_is_refused() {
     for url in ["", "sqlite", "sqlite:", "sqlite://", "sqlite:hub.db", "postgres://host/db", "/tmp/hub.db"] {
         let answer = store::open(url).await;
         assert!(matches!(&answer, Err(StoreError::BadUrl(said)) if said == url), "{url}: {answer:?}");
@@ -34,7 +34,7 @@ async fn a_url_of_no_engine_is_refused() {
 }
 
 #[tokio::test]
-async fn the_file_and_its_folder_are_made_for_the_owner_alone() {
+async fn the_file_and_its_folder_are_created_for_the_owner_only() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("var/lib/hub.db");
 
@@ -48,7 +48,7 @@ async fn the_file_and_its_folder_are_made_for_the_owner_alone() {
 }
 
 #[tokio::test]
-async fn what_was_acknowledged_is_there_when_the_file_is_opened_again() {
+async fn acknowledged_readings_are_found_when_the_file_is_opened_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("hub.db");
     let store = open(&path).await.unwrap();
@@ -82,7 +82,7 @@ async fn a_store_that_is_closed_or_dropped_leaves_one_file() {
 }
 
 #[tokio::test]
-async fn a_copy_of_the_files_as_a_power_cut_leaves_them_has_every_acknowledged_record() {
+async fn a_copy_of_the_open_files_has_every_acknowledged_reading() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("hub.db");
     let store = open(&path).await.unwrap();
@@ -98,7 +98,7 @@ async fn a_copy_of_the_files_as_a_power_cut_leaves_them_has_every_acknowledged_r
 }
 
 #[tokio::test]
-async fn the_settings_that_promise_durability_are_in_force() {
+async fn the_pragmas_that_durability_requires_are_set() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder.path().join("hub.db")).await.unwrap();
     let pragma = async |name: &'static str| {
@@ -117,7 +117,7 @@ async fn the_settings_that_promise_durability_are_in_force() {
 }
 
 #[tokio::test]
-async fn a_database_of_a_newer_hub_is_refused_and_left_alone() {
+async fn a_database_of_a_newer_hub_is_refused_and_not_changed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("hub.db");
     open(&path).await.unwrap().close().await.unwrap();
@@ -131,7 +131,7 @@ async fn a_database_of_a_newer_hub_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
-async fn a_database_of_an_unreleased_version_is_refused_and_left_alone() {
+async fn a_database_of_an_unreleased_version_is_refused_and_not_changed() {
     for (version, table) in [(1, "arrivals"), (2, "journal"), (6, "journal")] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("hub.db");
@@ -155,7 +155,7 @@ async fn a_database_of_an_unreleased_version_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
-async fn a_database_of_this_version_is_opened_again_as_it_is() {
+async fn opening_a_database_of_this_version_does_not_change_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("hub.db");
     let store = open(&path).await.unwrap();
@@ -186,7 +186,7 @@ async fn a_file_of_another_program_is_refused() {
 }
 
 #[tokio::test]
-async fn two_that_open_a_new_file_at_once_both_find_the_tables() {
+async fn concurrent_opens_of_a_new_file_both_find_the_tables() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("hub.db");
 
@@ -198,7 +198,7 @@ async fn two_that_open_a_new_file_at_once_both_find_the_tables() {
 }
 
 #[tokio::test]
-async fn another_process_writes_to_the_same_file_meanwhile() {
+async fn another_process_can_write_to_the_file_at_the_same_time() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("hub.db");
     let hub = Arc::new(open(&path).await.unwrap());
@@ -223,7 +223,7 @@ async fn another_process_writes_to_the_same_file_meanwhile() {
 }
 
 #[tokio::test]
-async fn a_second_hub_takes_the_database_over_and_the_first_acknowledges_nothing_more() {
+async fn a_second_hub_takes_over_the_database_and_readings_of_the_first_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("hub.db");
     let (first, second) = (open(&path).await.unwrap(), open(&path).await.unwrap());
@@ -239,7 +239,7 @@ async fn a_second_hub_takes_the_database_over_and_the_first_acknowledges_nothing
 }
 
 #[tokio::test]
-async fn a_damaged_file_is_a_failure_and_not_a_panic() {
+async fn a_damaged_file_is_an_error_and_not_a_panic() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("hub.db");
     let store = open(&path).await.unwrap();
@@ -259,7 +259,7 @@ async fn a_damaged_file_is_a_failure_and_not_a_panic() {
 }
 
 #[tokio::test]
-async fn a_schema_in_which_a_letter_changed_is_damage_and_a_table_beside_it_is_none() {
+async fn a_changed_schema_is_damage_but_an_additional_table_is_not() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("hub.db");
     open(&path).await.unwrap().close().await.unwrap();

@@ -1,11 +1,11 @@
 //! The contract on a file and in memory, and what only this engine promises.
 
 mod file;
-mod life;
+mod command_model;
 mod pages;
 mod queries;
 mod removals;
-mod rest;
+mod chunks;
 mod salvage;
 mod writer;
 
@@ -45,7 +45,7 @@ mod in_memory {
 }
 
 /// Every commit is folded at once.
-mod folding {
+mod compacting {
     use std::sync::Arc;
 
     use crate::store::{Store, StoreOptions, sqlite::Sqlite};

@@ -56,7 +56,7 @@ async fn open(path: &Path, compact_at: Option<usize>) -> Sqlite {
 }
 
 #[tokio::test]
-async fn a_page_from_the_end_does_not_wait_for_a_run_that_begins_behind_it() {
+async fn a_descending_page_does_not_wait_for_a_run_that_begins_after_it() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder.path().join("hub.db"), None).await;
     store.record(vec![reading("m1", 0)], 10, NOW).await.unwrap();
@@ -76,7 +76,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn pages_over_all_modules_are_what_sorting_gives(
+    fn pages_over_all_modules_equal_the_sorted_readings(
         steps in prop::collection::vec(step(), 1..24),
         // Close together, and so far apart that each record has a chunk of its own.
         unit_us in prop::sample::select(vec![1_i64, 20 * 86_400 * 1_000_000]),

@@ -47,7 +47,7 @@ async fn a_reader_cannot_write() {
 }
 
 #[tokio::test]
-async fn a_query_that_panics_gives_its_connection_back() {
+async fn a_query_that_panics_returns_its_connection() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder.path().join("hub.db")).await.unwrap();
 
@@ -60,7 +60,7 @@ async fn a_query_that_panics_gives_its_connection_back() {
 }
 
 #[tokio::test]
-async fn no_list_walks_through_or_sorts_a_whole_table() {
+async fn no_list_query_scans_or_sorts_a_table() {
     let store = Sqlite::open(":memory:", StoreOptions::default()).await.unwrap();
     let plans = |db: &mut WriteContext<'_>| {
         let plan = |sql: &str| -> rusqlite::Result<String> {
@@ -80,7 +80,7 @@ async fn no_list_walks_through_or_sorts_a_whole_table() {
 /// SQLite prepares a statement anew when its plan was chosen by the value of a parameter and that changes, which takes several times
 /// as long as a query of a few rows.
 #[tokio::test]
-async fn no_statement_is_prepared_anew_for_other_parameters() {
+async fn no_statement_is_prepared_again_for_other_parameters() {
     let store = Sqlite::open(":memory:", StoreOptions::default()).await.unwrap();
     let prepared = |db: &mut WriteContext<'_>| {
         let anew = |sql: &str| -> rusqlite::Result<i32> {
@@ -104,7 +104,7 @@ async fn no_statement_is_prepared_anew_for_other_parameters() {
 }
 
 #[tokio::test]
-async fn a_sweep_looks_only_at_commands_that_are_not_final() {
+async fn a_sweep_reads_only_commands_that_are_not_final() {
     let store = Sqlite::open(":memory:", StoreOptions::default()).await.unwrap();
     let plan = |db: &mut WriteContext<'_>| {
         let explain = format!("EXPLAIN QUERY PLAN {}", commands::NEXT_DUE);
@@ -120,7 +120,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn pages_put_together_are_the_whole_list(
+    fn all_pages_together_are_the_whole_list(
         data in prop::collection::vec((0_usize..4, 0_i64..6), 0..40),
         limit in 1_u32..12,
         ascending: bool,
@@ -143,7 +143,7 @@ proptest! {
 }
 
 #[tokio::test]
-async fn a_record_that_was_too_late_for_one_query_is_the_newest_of_the_next() {
+async fn a_reading_after_the_latest_time_of_one_query_is_the_newest_of_the_next() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("hub.db");
     let store = open(&path).await.unwrap();
@@ -209,7 +209,7 @@ async fn recent_records_are_the_end(store: &Sqlite, taken: &[Reading], limit: u3
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn credentials_are_looked_up_beside_long_queries_and_a_cancelled_query_stops() {
+async fn credentials_are_found_during_long_queries_and_a_cancelled_query_stops() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder.path().join("hub.db")).await.unwrap();
     let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";

@@ -39,7 +39,7 @@ fn attic() -> ModuleId {
 }
 
 #[tokio::test]
-async fn a_removal_that_was_killed_half_way_is_finished_after_the_next_start() {
+async fn rows_of_a_removed_module_are_deleted_after_a_crash() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("hub.db");
     many_chunks(&path, "attic", 50).await;
@@ -65,7 +65,7 @@ async fn a_removal_that_was_killed_half_way_is_finished_after_the_next_start() {
 }
 
 #[tokio::test]
-async fn a_removal_that_had_begun_is_finished_by_the_next_start() {
+async fn an_incomplete_module_removal_is_completed_when_the_store_is_opened() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("hub.db");
     let store = open(&path).await.unwrap();
@@ -86,7 +86,7 @@ async fn a_removal_that_had_begun_is_finished_by_the_next_start() {
 }
 
 #[tokio::test]
-async fn no_step_of_a_deletion_is_long() {
+async fn each_step_of_a_deletion_deletes_at_most_8_chunks() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("hub.db");
     many_chunks(&path, "attic", 50).await;

@@ -96,7 +96,7 @@ fn assert_true(of_modules: &BTreeMap<String, Vec<Reading>>, what: &str) {
 }
 
 #[tokio::test]
-async fn a_damaged_page_loses_what_stood_on_it() {
+async fn a_damaged_page_loses_only_its_own_rows() {
     let folder = tempfile::tempdir().unwrap();
     let (sound, damaged) = (folder.path().join("sound.db"), folder.path().join("damaged.db"));
     make(&sound).await;

@@ -13,7 +13,7 @@ use crate::store::{
 };
 
 #[tokio::test]
-async fn writes_that_wait_together_share_a_commit() {
+async fn waiting_writes_share_a_commit() {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(open(&folder.path().join("hub.db")).await.unwrap());
 
@@ -32,7 +32,7 @@ async fn writes_that_wait_together_share_a_commit() {
 }
 
 #[tokio::test]
-async fn a_lone_write_waits_for_nobody() {
+async fn a_single_write_does_not_wait_for_others() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder.path().join("hub.db")).await.unwrap();
 
@@ -44,7 +44,7 @@ async fn a_lone_write_waits_for_nobody() {
 }
 
 #[tokio::test]
-async fn a_refused_write_takes_none_of_its_group_along() {
+async fn a_refused_write_does_not_affect_the_others_of_its_commit() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder.path().join("hub.db")).await.unwrap();
     // The writer is held up, so that what comes now makes one group.
@@ -69,7 +69,7 @@ async fn a_refused_write_takes_none_of_its_group_along() {
 }
 
 #[tokio::test]
-async fn nothing_is_acknowledged_before_its_commit() {
+async fn no_write_is_acknowledged_before_its_commit() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder.path().join("hub.db")).await.unwrap();
     let hold = || {
@@ -108,7 +108,7 @@ async fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_said_and_the_engine_lives_on() {
+async fn a_full_disk_is_an_error_and_later_writes_succeed() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder.path().join("hub.db")).await.unwrap();
     let limit = async |pages: i64| {
@@ -132,7 +132,7 @@ async fn a_full_disk_is_said_and_the_engine_lives_on() {
 }
 
 #[tokio::test]
-async fn after_a_fatal_failure_nothing_is_acknowledged_any_more() {
+async fn no_write_is_acknowledged_after_a_fatal_failure() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder.path().join("hub.db")).await.unwrap();
     store.record(vec![reading("attic", 1)], 10, NOW).await.unwrap();
@@ -152,7 +152,7 @@ async fn after_a_fatal_failure_nothing_is_acknowledged_any_more() {
 }
 
 #[tokio::test]
-async fn cancelled_waiters_leave_a_writer_that_works() {
+async fn cancelled_writes_do_not_stop_the_writer() {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(open(&folder.path().join("hub.db")).await.unwrap());
 
@@ -177,7 +177,7 @@ async fn cancelled_waiters_leave_a_writer_that_works() {
 }
 
 #[tokio::test]
-async fn in_a_window_readings_share_a_commit_and_any_other_write_takes_them_along() {
+async fn readings_in_a_commit_window_are_committed_with_any_other_write() {
     let folder = tempfile::tempdir().unwrap();
     let place = format!("//{}", folder.path().join("hub.db").display());
     // Longer than any test: whoever waits for its end is found by the runner's limit.
@@ -199,7 +199,7 @@ async fn in_a_window_readings_share_a_commit_and_any_other_write_takes_them_alon
 }
 
 #[tokio::test]
-async fn a_module_that_speaks_in_the_commit_that_removes_it_begins_anew() {
+async fn a_module_that_records_in_the_commit_of_its_removal_starts_empty() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("hub.db");
     let store = open(&path).await.unwrap();

@@ -61,7 +61,7 @@ async fn rows(store: &Sqlite, table: &'static str) -> u64 {
 }
 
 #[tokio::test]
-async fn a_reading_at_rest_takes_5_bytes_at_most_at_any_rate() {
+async fn a_compacted_reading_uses_at_most_5_bytes_at_any_rate() {
     for interval in [1, 2, 10, 60, 100, 600, 3_600] {
         let store = folding(":memory:").await;
         let empty = bytes_at_rest(&store).await;
@@ -76,7 +76,7 @@ async fn a_reading_at_rest_takes_5_bytes_at_most_at_any_rate() {
 }
 
 #[tokio::test]
-async fn thinning_frees_room_at_any_rate() {
+async fn eviction_frees_space_at_any_rate() {
     for interval in [1, 10, 60, 3_600] {
         let store = folding(":memory:").await;
         record(&store, (0..20_000).map(|n| reading(interval, n))).await;
@@ -100,7 +100,7 @@ async fn thinning_frees_room_at_any_rate() {
 }
 
 #[tokio::test]
-async fn a_burst_now_and_then_makes_no_rollups_of_what_comes_seldom() {
+async fn a_daily_burst_creates_no_rollups_for_sparse_readings() {
     let store = folding(":memory:").await;
     // Each day begins with 1,500 readings in 25 minutes; then there is one a minute.
     let day = |day: i64| {
@@ -157,7 +157,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
 
     #[test]
-    fn buckets_are_what_the_records_come_to(
+    fn buckets_equal_the_aggregates_of_their_readings(
         parts in prop::collection::vec((1_i64..2_500, prop::sample::select(vec![1_i64, 7, 60, 600, 3_600])), 1..5),
         late_one_in in 2_usize..9,
         compact_at in prop::sample::select(vec![300_usize, 1_000, 4_000]),
@@ -201,7 +201,7 @@ proptest! {
 }
 
 #[tokio::test]
-async fn sums_are_the_same_when_the_file_is_opened_again() {
+async fn buckets_are_the_same_when_the_file_is_opened_again() {
     for interval in [1, 10, 60, 3_600] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("hub.db");
@@ -223,7 +223,7 @@ async fn sums_are_the_same_when_the_file_is_opened_again() {
 }
 
 #[tokio::test]
-async fn a_damaged_block_is_found() {
+async fn a_damaged_rollup_block_is_found() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("hub.db");
     let store = open(&path).await.unwrap();
@@ -244,7 +244,7 @@ async fn a_damaged_block_is_found() {
 }
 
 #[tokio::test]
-async fn sums_of_expired_readings_are_on_the_first_page_after_a_restart() {
+async fn buckets_of_expired_readings_are_listed_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let place = format!("//{}/hub.db", folder.path().display());
     let store = folding(&place).await;

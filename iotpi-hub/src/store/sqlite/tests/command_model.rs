@@ -382,7 +382,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
     #[test]
-    fn commands_do_what_a_small_model_says(steps in proptest::collection::vec(step(), 1..80)) {
+    fn commands_behave_like_the_model(steps in proptest::collection::vec(step(), 1..80)) {
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
             let mut pair = Pair::new().await;
             for step in &steps {
