@@ -251,7 +251,10 @@ fn page(limit: u32) -> PageRequest {
 }
 
 /// Reads all pages of a list. Returns its items, and the number of items on each page.
-async fn all_pages<T>(limit: u32, mut next: impl AsyncFnMut(PageRequest) -> Page<T>) -> (Vec<T>, Vec<usize>) {
+pub(in crate::store) async fn all_pages<T>(
+    limit: u32,
+    mut next: impl AsyncFnMut(PageRequest) -> Page<T>,
+) -> (Vec<T>, Vec<usize>) {
     let (mut items, mut sizes) = (Vec::new(), Vec::new());
     let mut request = page(limit);
     loop {
@@ -268,7 +271,7 @@ async fn all_pages<T>(limit: u32, mut next: impl AsyncFnMut(PageRequest) -> Page
 
 /// Awaits an event that always happens if the engine keeps its promises. The limit only ends a test that
 /// hangs.
-async fn bounded<T>(event: impl Future<Output = T>) -> T {
+pub(in crate::store) async fn bounded<T>(event: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(60), event).await.expect("the event happens within a minute")
 }
 

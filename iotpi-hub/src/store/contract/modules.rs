@@ -88,7 +88,7 @@ pub async fn the_last_touch_sets_last_seen_at_even_to_an_earlier_time(store: Arc
     let (a, b) = (module("a"), module("b"));
     store.touch(&[(a.clone(), after(5).wall), (b.clone(), after(6).wall)], after(6)).await.unwrap();
 
-    // The clock was set back: its current time counts.
+    // The clock was set back. The last call counts, although its time is earlier.
     store.touch(&[(a.clone(), after(2).wall)], after(2)).await.unwrap();
     store.touch(&[], after(9)).await.unwrap();
 

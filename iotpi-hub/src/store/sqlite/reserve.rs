@@ -82,9 +82,9 @@ mod tests {
         assert!(!reserve.release().unwrap());
         for _ in 0..2 {
             reserve.make().unwrap();
-            let there = fs::metadata(folder.path().join("hub.db.reserve")).unwrap();
-            assert_eq!((there.len(), there.mode() & 0o777), (BYTES, 0o600));
-            assert!(there.blocks() * 512 >= BYTES);
+            let metadata = fs::metadata(folder.path().join("hub.db.reserve")).unwrap();
+            assert_eq!((metadata.len(), metadata.mode() & 0o777), (BYTES, 0o600));
+            assert!(metadata.blocks() * 512 >= BYTES);
         }
         assert!(reserve.release().unwrap());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);

@@ -120,7 +120,7 @@ mod tests {
     async fn database(folder: &Path) -> PathBuf {
         let file = folder.join("hub.db");
         let store = store::open(&format!("sqlite://{}", file.display())).await.unwrap();
-        store.keep_note("here", "true").await.unwrap();
+        store.keep_note("exists", "true").await.unwrap();
         store.close().await.unwrap();
         file
     }
@@ -129,8 +129,8 @@ mod tests {
     fn a_backup_name_contains_its_time() {
         assert_eq!(stamp(NOW), "20261123T223000Z");
         assert_eq!(read_stamp("20261123T223000Z"), Some(Timestamp::from_micros(1_795_473_000_000_000)));
-        for wrong in ["", "Z", "20261123", "2026T2230Z", "today"] {
-            assert_eq!(read_stamp(wrong), None, "{wrong}");
+        for invalid in ["", "Z", "20261123", "2026T2230Z", "today"] {
+            assert_eq!(read_stamp(invalid), None, "{invalid}");
         }
     }
 
@@ -140,18 +140,18 @@ mod tests {
         let (database, folder) = (database(home.path()).await, home.path().join("backups"));
         fs::create_dir(&folder).unwrap();
         let other = folder.join("photos.db");
-        fs::write(&other, "not ours").unwrap();
+        fs::write(&other, "another file").unwrap();
 
         for hours in [5, 4, 3, 2, 1] {
-            let earlier_each_time = NOW.plus(Duration::from_secs(3_600 * hours));
-            make(&database, &folder, 2, earlier_each_time).await.unwrap();
+            let earlier = NOW.plus(Duration::from_secs(3_600 * hours));
+            make(&database, &folder, 2, earlier).await.unwrap();
         }
 
-        let kept = list(&folder, &database).unwrap();
-        assert_eq!(kept.iter().map(|backup| backup.number).collect::<Vec<_>>(), [4, 5]);
-        assert!(kept.iter().all(|backup| backup.bytes > 0 && backup.at.is_some()));
-        assert_eq!(fs::read(other).unwrap(), b"not ours");
-        assert_eq!(fs::read_dir(&folder).unwrap().count(), 3, "nothing half made is left");
+        let backups = list(&folder, &database).unwrap();
+        assert_eq!(backups.iter().map(|backup| backup.number).collect::<Vec<_>>(), [4, 5]);
+        assert!(backups.iter().all(|backup| backup.bytes > 0 && backup.at.is_some()));
+        assert_eq!(fs::read(other).unwrap(), b"another file");
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 3, "no incomplete backup is left");
     }
 
     #[tokio::test]
@@ -166,8 +166,8 @@ mod tests {
         let failed = make(&database, &folder, 1, NOW).await;
 
         assert!(matches!(failed, Err(StoreError::Damaged { .. })), "{failed:?}");
-        let kept = list(&folder, &database).unwrap();
-        assert_eq!(kept.len(), 1);
-        assert!(store::verify(&kept[0].path, true).await.unwrap().is_sound());
+        let backups = list(&folder, &database).unwrap();
+        assert_eq!(backups.len(), 1);
+        assert!(store::verify(&backups[0].path, true).await.unwrap().is_sound());
     }
 }

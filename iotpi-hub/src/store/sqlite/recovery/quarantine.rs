@@ -284,13 +284,13 @@ mod tests {
                 rename(&from, &to).unwrap();
             }
 
-            // The process is gone; another one starts.
+            // The process is killed, and the next one starts.
             let found = Replacement::resume(&database).unwrap().unwrap();
             found.move_files(&database).unwrap();
 
             assert_eq!(found, replacement);
-            assert_eq!(files(&replacement.folder(&database)), old, "cut after {done} renames");
-            assert_eq!(files(home.path()).len(), 1, "nothing but hub.db.aside lies beside");
+            assert_eq!(files(&replacement.folder(&database)), old, "killed after {done} renames");
+            assert_eq!(files(home.path()).len(), 1, "only hub.db.aside is left");
             found.end(&database, None).unwrap();
             assert_eq!(Replacement::resume(&database).unwrap(), None);
         }
@@ -301,7 +301,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let (database, old) = damaged(home.path());
 
-        // Step 1 alone, and step 2 before its rename.
+        // Step 1, and step 2 without its rename.
         fs::create_dir(home.path().join("hub.db.quarantine-20261123T223000Z")).unwrap();
         fs::write(home.path().join("hub.db.aside.new"), "{\"fold").unwrap();
 
@@ -355,12 +355,12 @@ mod tests {
         let (database, _) = damaged(home.path());
         let replacement = Replacement::begin(&database, Reason::Damaged, "a test", NOW, None).unwrap();
         replacement.move_files(&database).unwrap();
-        fs::write(with_suffix(&database, "-wal"), "a stranger's").unwrap();
+        fs::write(with_suffix(&database, "-wal"), "another program's").unwrap();
 
         replacement.move_files(&database).unwrap();
 
         assert!(!with_suffix(&database, "-wal").exists());
-        assert_eq!(fs::read(replacement.folder(&database).join("late-wal")).unwrap(), b"a stranger's");
+        assert_eq!(fs::read(replacement.folder(&database).join("late-wal")).unwrap(), b"another program's");
     }
 
     #[test]

@@ -217,7 +217,7 @@ mod tests {
     }
 
     impl Home {
-        /// A database with a note, and a backup of it.
+        /// Creates a database with a note, and a backup of the database.
         async fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
             let home = Self { folder };
@@ -241,7 +241,7 @@ mod tests {
             open_at(&self.database(), None).await
         }
 
-        /// Opens it, and answers what was done and what it has under the note.
+        /// Opens and closes the database. Returns the recovery that was done, and the note.
         async fn note(&self) -> (Option<Recovered>, Option<String>) {
             let opened = self.open().await.unwrap();
             let note = opened.store.note("from").await.unwrap();
@@ -249,7 +249,7 @@ mod tests {
             (opened.recovered, note)
         }
 
-        /// Damages the database; answers its bytes.
+        /// Replaces the database with garbage and returns the garbage.
         fn damage(&self) -> Vec<u8> {
             let garbage = vec![0xa5; 50_000];
             fs::write(self.database(), &garbage).unwrap();
@@ -262,16 +262,16 @@ mod tests {
         let home = Home::new().await;
         home.back_up().await;
         let backups = backup_folder::list(&home.folder.path().join("backups"), &home.database()).unwrap();
-        fs::write(&backups[1].path, "rotten").unwrap();
+        fs::write(&backups[1].path, "damaged").unwrap();
         let old = home.damage();
 
         let (recovered, note) = home.note().await;
 
         let recovered = recovered.unwrap();
-        assert_eq!(recovered.restored.as_ref(), Some(&backups[0].path), "the newest is rotten too");
+        assert_eq!(recovered.restored.as_ref(), Some(&backups[0].path), "the newest backup is damaged, too");
         assert_eq!(fs::read(recovered.quarantine.join("hub.db")).unwrap(), old);
         assert_eq!(note.as_deref(), Some("\"backup\""));
-        assert_eq!(home.note().await.0, None, "once");
+        assert_eq!(home.note().await.0, None, "the recovery is done once");
     }
 
     #[tokio::test]
@@ -289,7 +289,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_recovery_interrupted_at_any_point_is_completed_by_the_next_start() {
-        for cut in ["said", "wal gone", "all gone", "copied", "installed"] {
+        for step in ["saved", "WAL moved", "all moved", "copied", "installed"] {
             let home = Home::new().await;
             let old = home.damage();
             let wal = with_suffix(&home.database(), "-wal");
@@ -297,47 +297,54 @@ mod tests {
             let replacement =
                 Replacement::begin(&home.database(), Reason::Damaged, "a test", NOW, None).unwrap();
             let quarantine = replacement.folder(&home.database());
-            if cut == "wal gone" {
+            if step == "WAL moved" {
                 fs::rename(&wal, quarantine.join("hub.db-wal")).unwrap();
             }
-            if ["all gone", "copied", "installed"].contains(&cut) {
+            if ["all moved", "copied", "installed"].contains(&step) {
                 replacement.move_files(&home.database()).unwrap();
             }
-            if cut == "copied" {
-                fs::write(with_suffix(&home.database(), RESTORING), "half a cop").unwrap();
+            if step == "copied" {
+                fs::write(with_suffix(&home.database(), RESTORING), "incomplete").unwrap();
             }
-            if cut == "installed" {
+            if step == "installed" {
                 let newest = home.folder.path().join("backups/hub-000001-20261123T223000Z.db");
                 install(&replacement, &home.database(), &Source::Backup(newest)).await.unwrap();
             }
-            let by_hand = store::open(&format!("sqlite://{}", home.database().display())).await;
-            assert!(matches!(by_hand, Err(StoreError::Engine { .. })), "{cut}: nobody opens it meanwhile");
+            let direct_open = store::open(&format!("sqlite://{}", home.database().display())).await;
+            assert!(
+                matches!(direct_open, Err(StoreError::Engine { .. })),
+                "{step}: the recovery is incomplete"
+            );
 
             let (recovered, note) = home.note().await;
 
             let recovered = recovered.unwrap();
-            assert_eq!(note.as_deref(), Some("\"backup\""), "{cut}");
-            assert!(recovered.restored.is_some(), "{cut}");
-            assert_eq!(recovered.quarantine, quarantine, "{cut}");
-            assert_eq!(fs::read(quarantine.join("hub.db")).unwrap(), old, "{cut}");
-            assert_eq!(fs::read(quarantine.join("hub.db-wal")).unwrap(), b"an old WAL", "{cut}");
-            assert!(!with_suffix(&home.database(), ".aside").exists(), "{cut}");
-            assert_eq!(home.note().await, (None, Some("\"backup\"".to_owned())), "{cut}: once");
+            assert_eq!(note.as_deref(), Some("\"backup\""), "{step}");
+            assert!(recovered.restored.is_some(), "{step}");
+            assert_eq!(recovered.quarantine, quarantine, "{step}");
+            assert_eq!(fs::read(quarantine.join("hub.db")).unwrap(), old, "{step}");
+            assert_eq!(fs::read(quarantine.join("hub.db-wal")).unwrap(), b"an old WAL", "{step}");
+            assert!(!with_suffix(&home.database(), ".aside").exists(), "{step}");
+            assert_eq!(
+                home.note().await,
+                (None, Some("\"backup\"".to_owned())),
+                "{step}: the recovery is done once"
+            );
         }
     }
 
     #[tokio::test]
     async fn a_foreign_newer_or_unreadable_file_is_not_changed() {
         let home = Home::new().await;
-        let spoil = |sql: &str| {
+        let copy_with = |sql: &str| {
             let folder = tempfile::tempdir_in(home.folder.path()).unwrap();
             let copy = folder.path().join("hub.db");
             fs::copy(home.database(), &copy).unwrap();
             rusqlite::Connection::open(&copy).unwrap().execute_batch(sql).unwrap();
             (folder, copy)
         };
-        let foreign = spoil("PRAGMA application_id = 7");
-        let newer = spoil("PRAGMA user_version = 99");
+        let foreign = copy_with("PRAGMA application_id = 7");
+        let newer = copy_with("PRAGMA user_version = 99");
         let unreadable = tempfile::tempdir().unwrap();
         let folder = unreadable.path().join("hub.db");
         fs::create_dir(&folder).unwrap();
@@ -350,9 +357,8 @@ mod tests {
             assert!(matches!(refused.map(|_| ()), Err(StoreError::Engine { .. })), "{}", path.display());
             assert_eq!(fs::read(path).ok(), before);
             assert!(!with_suffix(path, ".aside").exists());
-            let beside_it =
-                path.parent().unwrap().read_dir().unwrap().map(|entry| entry.unwrap().file_name());
-            assert!(beside_it.into_iter().all(|name| !name.to_string_lossy().contains("quarantine")));
+            let files = path.parent().unwrap().read_dir().unwrap().map(|entry| entry.unwrap().file_name());
+            assert!(files.into_iter().all(|name| !name.to_string_lossy().contains("quarantine")));
         }
     }
 
@@ -402,23 +408,19 @@ mod tests {
         opened.store.close().await.unwrap();
         drop(opened);
         let newest = home.folder.path().join("backups/hub-000001-20261123T223000Z.db");
-        let asked = home.folder.path().join("asked.db");
-        store::backup(&home.database(), &asked).await.unwrap();
-        let changed = store::open(&format!("sqlite://{}", asked.display())).await.unwrap();
-        changed.keep_note("from", "\"asked\"").await.unwrap();
+        let requested = home.folder.path().join("requested.db");
+        store::backup(&home.database(), &requested).await.unwrap();
+        let changed = store::open(&format!("sqlite://{}", requested.display())).await.unwrap();
+        changed.keep_note("from", "\"requested\"").await.unwrap();
         changed.close().await.unwrap();
-        copy_of(&home.database(), &asked).await.unwrap();
+        copy_of(&home.database(), &requested).await.unwrap();
         let replacement =
-            Replacement::begin(&home.database(), Reason::Replaced, "a test", NOW, Some(asked)).unwrap();
+            Replacement::begin(&home.database(), Reason::Replaced, "a test", NOW, Some(requested)).unwrap();
 
         let (recovered, note) = home.note().await;
 
         assert!(newest.exists() && recovered.unwrap().quarantine == replacement.folder(&home.database()));
-        assert_eq!(
-            note.as_deref(),
-            Some("\"asked\""),
-            "the one that was asked for, not the newest of the folder"
-        );
+        assert_eq!(note.as_deref(), Some("\"requested\""), "the requested backup, not the newest one");
     }
 
     #[tokio::test]
@@ -445,12 +447,12 @@ mod tests {
         drop(opened);
 
         let unforced = restore(&home.database(), &copy, false, NOW).await;
-        let aside = restore(&home.database(), &copy, true, NOW).await.unwrap();
+        let quarantine = restore(&home.database(), &copy, true, NOW).await.unwrap();
 
         assert!(matches!(unforced, Err(StoreError::Conflict(_))), "{unforced:?}");
         assert_eq!(home.note().await, (None, Some("\"wal\"".to_owned())));
-        let put_aside = store::open(&format!("sqlite://{}/hub.db", aside.display())).await.unwrap();
-        assert_eq!(put_aside.note("from").await.unwrap().as_deref(), Some("\"later\""));
-        put_aside.close().await.unwrap();
+        let quarantined = store::open(&format!("sqlite://{}/hub.db", quarantine.display())).await.unwrap();
+        assert_eq!(quarantined.note("from").await.unwrap().as_deref(), Some("\"later\""));
+        quarantined.close().await.unwrap();
     }
 }

@@ -266,36 +266,36 @@ mod tests {
         fn a_chunk_decodes_to_its_points(points in prop::collection::vec(any_point(), 0..300)) {
             let body = encode(&points).unwrap();
 
-            let read = decode(&body).unwrap();
+            let decoded = decode(&body).unwrap();
 
-            let kept: Vec<_> = points.into_iter().map(|point| Point { numbered: false, ..point }).collect();
-            prop_assert_eq!(read, kept);
+            let expected: Vec<_> = points.into_iter().map(|point| Point { numbered: false, ..point }).collect();
+            prop_assert_eq!(decoded, expected);
         }
 
         #[test]
         fn values_of_a_chunk_are_decoded_until_the_callback_stops(
-            points in prop::collection::vec(any_point(), 0..600), wanted in 0_usize..700,
+            points in prop::collection::vec(any_point(), 0..600), limit in 0_usize..700,
         ) {
             let body = encode(&points).unwrap();
-            let mut read = Vec::new();
+            let mut decoded = Vec::new();
 
             values(&body, |taken_us, value| {
-                read.push((taken_us, value.map(f64::to_bits)));
-                read.len() < wanted
+                decoded.push((taken_us, value.map(f64::to_bits)));
+                decoded.len() < limit
             }).unwrap();
 
-            let kept = points.iter().map(|point| (point.taken_us, point.outcome.value().map(f64::to_bits)));
-            prop_assert_eq!(read, kept.take(wanted.max(1)).collect::<Vec<_>>());
+            let expected = points.iter().map(|point| (point.taken_us, point.outcome.value().map(f64::to_bits)));
+            prop_assert_eq!(decoded, expected.take(limit.max(1)).collect::<Vec<_>>());
         }
 
         #[test]
         fn a_changed_chunk_is_damaged(
-            points in prop::collection::vec(any_point(), 1..20), at: prop::sample::Index, by in 1_u8..=255,
+            points in prop::collection::vec(any_point(), 1..20), at: prop::sample::Index, mask in 1_u8..=255,
         ) {
             let mut body = encode(&points).unwrap();
             let at = at.index(body.len());
 
-            body[at] ^= by;
+            body[at] ^= mask;
 
             prop_assert_eq!(decode(&body), Err(Damaged));
         }

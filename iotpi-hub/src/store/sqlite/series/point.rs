@@ -87,7 +87,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// Any point.
+    /// An arbitrary point.
     pub(crate) fn any_point() -> impl Strategy<Value = Point> {
         let outcome = prop_oneof![
             4 => (-1_000_000_i32..1_000_000).prop_map(|n| Outcome::Value(f64::from(n) / 1000.0)),

@@ -121,23 +121,23 @@ mod tests {
         fn a_range_set_equals_a_btree_set(
             steps in prop::collection::vec((1_u64..60, 0_u64..6), 0..40), removed in prop::collection::vec(1_u64..60, 0..9),
         ) {
-            let (mut ranges, mut plain) = (RangeSet::default(), BTreeSet::new());
+            let (mut ranges, mut expected) = (RangeSet::default(), BTreeSet::new());
 
-            for (first, more) in steps {
-                if more == 0 { ranges.insert(first) } else { ranges.insert_range(first, first + more) }
-                plain.extend(first..=first + more);
+            for (first, length) in steps {
+                if length == 0 { ranges.insert(first) } else { ranges.insert_range(first, first + length) }
+                expected.extend(first..=first + length);
             }
             for number in removed {
                 ranges.remove(number);
-                plain.remove(&number);
+                expected.remove(&number);
             }
 
-            prop_assert_eq!(ranges.len(), plain.len() as u64);
-            prop_assert_eq!(ranges.last(), plain.last().copied().unwrap_or(0));
+            prop_assert_eq!(ranges.len(), expected.len() as u64);
+            prop_assert_eq!(ranges.last(), expected.last().copied().unwrap_or(0));
             for number in 0..70 {
-                prop_assert_eq!(ranges.contains(number), plain.contains(&number));
+                prop_assert_eq!(ranges.contains(number), expected.contains(&number));
             }
-            prop_assert!(ranges.ranges().windows(2).all(|two| two[0].1 + 1 < two[1].0), "{ranges:?}");
+            prop_assert!(ranges.ranges().windows(2).all(|pair| pair[0].1 + 1 < pair[1].0), "{ranges:?}");
             prop_assert_eq!(RangeSet::from_bytes(&ranges.to_bytes()), Some(ranges));
         }
     }

@@ -189,19 +189,19 @@ mod tests {
             points.sort_by_key(|point| point.taken_us);
             let sums: Vec<_> = units(&points, width).collect();
 
-            let read = decode(&encode(&sums).unwrap()).unwrap();
+            let decoded = decode(&encode(&sums).unwrap()).unwrap();
 
-            prop_assert_eq!(read, sums);
+            prop_assert_eq!(decoded, sums);
         }
 
         #[test]
         fn a_changed_block_is_damaged(
-            points in prop::collection::vec(any_point(), 1..20), at: prop::sample::Index, by in 1_u8..=255,
+            points in prop::collection::vec(any_point(), 1..20), at: prop::sample::Index, mask in 1_u8..=255,
         ) {
             let mut body = encode(&units(&points, 60).collect::<Vec<_>>()).unwrap();
             let at = at.index(body.len());
 
-            body[at] ^= by;
+            body[at] ^= mask;
 
             prop_assert_eq!(decode(&body), Err(Damaged));
         }

@@ -133,6 +133,7 @@ pub(super) mod tests {
 
     use super::{super::point::tests::any_point, *};
 
+    /// An arbitrary entry.
     pub(in crate::store::sqlite::series) fn any_entry() -> impl Strategy<Value = WalEntry> {
         (1_i64..1000, any_point(), 1_i64..100, 1..=iotpi_core::MAX_SEQ).prop_map(
             |(series, point, epoch, seq)| {
@@ -150,12 +151,12 @@ pub(super) mod tests {
 
         #[test]
         fn a_changed_record_is_damaged(
-            entries in prop::collection::vec(any_entry(), 1..5), at: prop::sample::Index, by in 1_u8..=255,
+            entries in prop::collection::vec(any_entry(), 1..5), at: prop::sample::Index, mask in 1_u8..=255,
         ) {
             let mut record = encode(&entries);
             let at = at.index(record.len());
 
-            record[at] ^= by;
+            record[at] ^= mask;
 
             prop_assert_eq!(decode(&record), None);
         }

@@ -1,4 +1,5 @@
-//! Readings at rest: what they take of the disk, and that their sums are right in every form they may have there.
+//! Chunks and rollups: their size on disk, and buckets that are correct in every form in which readings are
+//! stored.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -6,7 +7,7 @@ use iotpi_core::{ModuleId, Outcome, Quantity, Reading, Sample, Timestamp};
 use proptest::prelude::*;
 use rusqlite::Connection;
 
-use super::{NOW, open, temperatures, whole};
+use super::{NOW, all_items, open, temperatures};
 use crate::store::{
     ExpiryPlan, MaintainStore as _, ReadReadings as _, StoreOptions, StoreStatus as _, WriteReadings as _,
     sqlite::Sqlite,
@@ -14,7 +15,7 @@ use crate::store::{
 
 const SECOND: i64 = 1_000_000;
 
-/// The record number `n` of a room's temperature, measured every `interval` seconds with the jitter of a timer.
+/// Reading `n` of the temperature of a room, measured every `interval` seconds with the jitter of a timer.
 fn reading(interval: i64, n: i64) -> Reading {
     let noise = noise(n);
     let wave = (n as f64 / 700.0).sin() * 300.0;
@@ -26,7 +27,7 @@ fn reading(interval: i64, n: i64) -> Reading {
     Reading { received_at: Some(received_at), ..Reading::new(id, sample, Timestamp::from_micros(taken_us)) }
 }
 
-/// A number that looks like chance and is the same each time (the finalizer of SplitMix64).
+/// A pseudo-random number (the finalizer of SplitMix64).
 fn noise(n: i64) -> i64 {
     let n = n.cast_unsigned().wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let n = (n ^ (n >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -34,9 +35,9 @@ fn noise(n: i64) -> i64 {
     ((n ^ (n >> 31)) >> 1).cast_signed()
 }
 
-/// Opens a store that folds whenever a thousand records wait.
-async fn folding(place: &str) -> Sqlite {
-    Sqlite::open(place, StoreOptions { compact_at: Some(1000), ..StoreOptions::default() }).await.unwrap()
+/// Opens a store that compacts whenever the WAL has a thousand readings.
+async fn open_compacting(location: &str) -> Sqlite {
+    Sqlite::open(location, StoreOptions { compact_at: Some(1000), ..StoreOptions::default() }).await.unwrap()
 }
 
 async fn record(store: &Sqlite, readings: impl IntoIterator<Item = Reading>) {
@@ -47,8 +48,8 @@ async fn record(store: &Sqlite, readings: impl IntoIterator<Item = Reading>) {
     store.settle().await.unwrap();
 }
 
-/// What the database occupies, without pages that are free.
-async fn bytes_at_rest(store: &Sqlite) -> u64 {
+/// The size of the database without free pages.
+async fn used_bytes(store: &Sqlite) -> u64 {
     let used = store.disk_use().await.unwrap();
     used.database_bytes - used.reusable_bytes
 }
@@ -63,22 +64,22 @@ async fn rows(store: &Sqlite, table: &'static str) -> u64 {
 #[tokio::test]
 async fn a_compacted_reading_uses_at_most_5_bytes_at_any_rate() {
     for interval in [1, 2, 10, 60, 100, 600, 3_600] {
-        let store = folding(":memory:").await;
-        let empty = bytes_at_rest(&store).await;
+        let store = open_compacting(":memory:").await;
+        let empty = used_bytes(&store).await;
 
         record(&store, (0..20_000).map(|n| reading(interval, n))).await;
 
-        let bytes = (bytes_at_rest(&store).await - empty) as f64 / 20_000.0;
+        let bytes = (used_bytes(&store).await - empty) as f64 / 20_000.0;
         println!("one every {interval} s: {bytes:.2} bytes a reading");
         assert!(bytes <= 5.0, "{bytes} bytes a reading, one every {interval} s");
-        assert!(bytes >= 1.5, "{bytes} bytes: these readings are too easily compressed to show anything");
+        assert!(bytes >= 1.5, "{bytes} bytes a reading: these values compress too well to be realistic");
     }
 }
 
 #[tokio::test]
 async fn eviction_frees_space_at_any_rate() {
     for interval in [1, 10, 60, 3_600] {
-        let store = folding(":memory:").await;
+        let store = open_compacting(":memory:").await;
         record(&store, (0..20_000).map(|n| reading(interval, n))).await;
         let chunks = async || {
             let sum = |db: &Connection| {
@@ -86,23 +87,30 @@ async fn eviction_frees_space_at_any_rate() {
             };
             store.read("measure the chunks", sum).await.unwrap()
         };
-        let (before, all) = (store.disk_use().await.unwrap(), chunks().await);
+        let (before, total) = (store.disk_use().await.unwrap(), chunks().await);
 
-        let thinning =
+        let eviction =
             crate::store::Eviction { before: reading(interval, 20_000).taken_at, spared_bytes: 0, most: 1 };
-        while store.thin(thinning, NOW).await.unwrap() > 0 {}
+        let mut calls = 0;
+        while store.thin(eviction, NOW).await.unwrap() > 0 {
+            calls += 1;
+            assert!(calls < 10_000, "eviction ends");
+        }
 
-        let (after, left) = (store.disk_use().await.unwrap(), chunks().await);
+        let (after, remaining) = (store.disk_use().await.unwrap(), chunks().await);
         assert_eq!(after.database_bytes, before.database_bytes, "every {interval} s");
-        let (freed, gone) = (after.reusable_bytes - before.reusable_bytes, all - left);
-        assert!(gone > all / 2 && freed * 5 > gone * 2, "{freed} of {gone} freed, every {interval} s");
+        let (freed, deleted) = (after.reusable_bytes - before.reusable_bytes, total - remaining);
+        assert!(
+            deleted > total / 2 && freed * 5 > deleted * 2,
+            "{freed} of {deleted} bytes freed, every {interval} s"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_daily_burst_creates_no_rollups_for_sparse_readings() {
-    let store = folding(":memory:").await;
-    // Each day begins with 1,500 readings in 25 minutes; then there is one a minute.
+    let store = open_compacting(":memory:").await;
+    // Each day begins with 1,500 readings in 25 minutes; the rest of the day has one a minute.
     let day = |day: i64| {
         let burst = (0..1_500).map(move |n| day * 86_400 + n);
         let rest = (25..1_440).map(move |n| day * 86_400 + n * 60);
@@ -116,16 +124,17 @@ async fn a_daily_burst_creates_no_rollups_for_sparse_readings() {
     assert!(rollups < readings / 20, "{rollups} rollups of {readings} readings");
 }
 
-/// What buckets come to, by their beginnings: values, records without one, sum, least, greatest.
+/// The expected buckets by start: the number of values, of readings without a value, the sum, minimum and
+/// maximum.
 type Model = BTreeMap<i64, (u64, u64, f64, f64, f64)>;
 
-fn model<'a>(records: impl IntoIterator<Item = &'a Reading>, width: i64) -> Model {
+fn model<'a>(readings: impl IntoIterator<Item = &'a Reading>, width: i64) -> Model {
     let mut model = Model::new();
-    for record in records {
-        let taken_us = record.taken_at.as_micros();
+    for reading in readings {
+        let taken_us = reading.taken_at.as_micros();
         let start = taken_us - taken_us.rem_euclid(width * SECOND);
         let bucket = model.entry(start).or_insert((0, 0, 0.0, f64::INFINITY, f64::NEG_INFINITY));
-        match record.outcome.value() {
+        match reading.outcome.value() {
             Some(value) => {
                 *bucket =
                     (bucket.0 + 1, bucket.1, bucket.2 + value, bucket.3.min(value), bucket.4.max(value));
@@ -136,20 +145,20 @@ fn model<'a>(records: impl IntoIterator<Item = &'a Reading>, width: i64) -> Mode
     model
 }
 
-async fn check(store: &Sqlite, records: &[Reading], width: i64, limit: u32, when: &str) {
+async fn assert_buckets(store: &Sqlite, readings: &[Reading], width: i64, limit: u32, when: &str) {
     let (query, duration) = (temperatures(true), Duration::from_secs(width.unsigned_abs()));
-    let found = whole(limit, async |page| store.buckets(&query, duration, &page).await.unwrap()).await;
-    let expected = model(records, width);
+    let found = all_items(limit, async |page| store.buckets(&query, duration, &page).await.unwrap()).await;
+    let expected = model(readings, width);
     let starts = |model: &Model| model.keys().copied().collect::<Vec<_>>();
     let found_starts: Vec<_> = found.iter().map(|bucket| bucket.start.as_micros()).collect();
     assert_eq!(found_starts, starts(&expected), "{width} s, {when}");
     for (bucket, (present, missing, sum, min, max)) in found.iter().zip(expected.into_values()) {
         let case = format!("{width} s from {}, {when}", bucket.start);
         assert_eq!((bucket.count, bucket.missing), (Some(present), missing), "{case}");
-        let one = |number| (present > 0).then_some(number);
-        assert_eq!((bucket.min, bucket.max), (one(min), one(max)), "{case}");
-        let off = bucket.avg.unwrap_or(0.0) - one(sum / present as f64).unwrap_or(0.0);
-        assert!(off.abs() < 1e-9 && bucket.avg.is_some() == (present > 0), "{:?}: {case}", bucket.avg);
+        let if_present = |number| (present > 0).then_some(number);
+        assert_eq!((bucket.min, bucket.max), (if_present(min), if_present(max)), "{case}");
+        let difference = bucket.avg.unwrap_or(0.0) - if_present(sum / present as f64).unwrap_or(0.0);
+        assert!(difference.abs() < 1e-9 && bucket.avg.is_some() == (present > 0), "{:?}: {case}", bucket.avg);
     }
 }
 
@@ -166,17 +175,17 @@ proptest! {
         limit in 40_u32..1_000,
     ) {
         let mut at = 0;
-        let mut records = Vec::new();
+        let mut readings = Vec::new();
         for (count, interval) in parts {
             for _ in 0..count {
                 let outcome = if at % 11 == 3 { Outcome::no_data("none") } else { reading(1, at).outcome };
-                records.push(Reading { outcome, ..reading(1, at) });
+                readings.push(Reading { outcome, ..reading(1, at) });
                 at += interval;
             }
         }
         let (late, first): (Vec<_>, Vec<_>) =
-            records.iter().cloned().enumerate().partition(|(n, _)| n % late_one_in == 1);
-        let raw_before = Some(records[records.len() * expired / 100].taken_at);
+            readings.iter().cloned().enumerate().partition(|(n, _)| n % late_one_in == 1);
+        let raw_before = Some(readings[readings.len() * expired / 100].taken_at);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
 
         runtime.block_on(async {
@@ -185,17 +194,17 @@ proptest! {
             for batch in first.chunks(200) {
                 store.record(batch.iter().map(|(_, one)| one.clone()).collect(), 10, NOW).await.unwrap();
             }
-            let came: Vec<_> = first.into_iter().map(|(_, one)| one).collect();
-            check(&store, &came, width, limit, "as they arrived").await;
+            let arrived: Vec<_> = first.into_iter().map(|(_, one)| one).collect();
+            assert_buckets(&store, &arrived, width, limit, "as they arrived").await;
             store.expire(&ExpiryPlan { raw_before, ..ExpiryPlan::default() }, false).await.unwrap();
-            check(&store, &came, width, limit, "when old ones are gone").await;
+            assert_buckets(&store, &arrived, width, limit, "after old readings expired").await;
             for batch in late.chunks(170) {
                 store.record(batch.iter().map(|(_, one)| one.clone()).collect(), 10, NOW).await.unwrap();
             }
             store.settle().await.unwrap();
-            check(&store, &records, width, limit, "with the late ones").await;
+            assert_buckets(&store, &readings, width, limit, "with the late readings").await;
             store.expire(&ExpiryPlan { raw_before, ..ExpiryPlan::default() }, false).await.unwrap();
-            check(&store, &records, width, limit, "when those are gone too").await;
+            assert_buckets(&store, &readings, width, limit, "after late readings expired").await;
         });
     }
 }
@@ -205,18 +214,18 @@ async fn buckets_are_the_same_when_the_file_is_opened_again() {
     for interval in [1, 10, 60, 3_600] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("hub.db");
-        let records: Vec<_> = (0..9_500).map(|n| reading(interval, n)).collect();
-        let store = folding(&format!("//{}", path.display())).await;
-        record(&store, records[..9_000].to_vec()).await;
-        store.record(records[9_000..].to_vec(), 10, NOW).await.unwrap();
-        let plan = ExpiryPlan { raw_before: Some(records[5_000].taken_at), ..ExpiryPlan::default() };
+        let readings: Vec<_> = (0..9_500).map(|n| reading(interval, n)).collect();
+        let store = open_compacting(&format!("//{}", path.display())).await;
+        record(&store, readings[..9_000].to_vec()).await;
+        store.record(readings[9_000..].to_vec(), 10, NOW).await.unwrap();
+        let plan = ExpiryPlan { raw_before: Some(readings[5_000].taken_at), ..ExpiryPlan::default() };
         store.expire(&plan, false).await.unwrap();
         store.close().await.unwrap();
 
         let store = open(&path).await.unwrap();
 
         for width in [60, 3_600, 86_400] {
-            check(&store, &records, width, 1000, "opened again").await;
+            assert_buckets(&store, &readings, width, 1000, "opened again").await;
         }
         assert!(store.verify(true).await.unwrap().is_sound());
     }
@@ -246,9 +255,10 @@ async fn a_damaged_rollup_block_is_found() {
 #[tokio::test]
 async fn buckets_of_expired_readings_are_listed_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
-    let place = format!("//{}/hub.db", folder.path().display());
-    let store = folding(&place).await;
-    // Seldom enough that the sums are in no rollup, and two modules, so that the pages are made in steps.
+    let location = format!("//{}/hub.db", folder.path().display());
+    let store = open_compacting(&location).await;
+    // The readings are so sparse that they have no rollups. There are two modules, so that pages are computed
+    // in steps.
     record(&store, (0..3_000).map(|n| reading(3_600, n))).await;
     let other = ModuleId::new("other").unwrap();
     record(&store, [Reading { module_id: other, ..reading(3_600, 2_999) }]).await;
@@ -258,9 +268,9 @@ async fn buckets_of_expired_readings_are_listed_after_a_restart() {
     store.close().await.unwrap();
     drop(store);
 
-    let store = folding(&place).await;
+    let store = open_compacting(&location).await;
     let (query, width) = (temperatures(true), Duration::from_secs(86_400));
-    let found = whole(10, async |page| store.buckets(&query, width, &page).await.unwrap()).await;
+    let found = all_items(10, async |page| store.buckets(&query, width, &page).await.unwrap()).await;
 
     assert_eq!(found.iter().filter_map(|bucket| bucket.count).sum::<u64>(), 3_001);
 }

@@ -1,7 +1,8 @@
-//! The life of commands against a small model: whatever is done in whatever order, the store says what the model says.
+//! The life cycle of commands compared with a model: after any sequence of steps the store and the model
+//! agree.
 //!
-//! A failure prints the shortest sequence it was found with; `PROPTEST_RNG_SEED` reruns a whole run, `PROPTEST_CASES`
-//! makes it longer.
+//! A failure prints the shortest sequence that causes it. `PROPTEST_RNG_SEED` repeats a run, `PROPTEST_CASES`
+//! sets the number of cases.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,14 +15,15 @@ use proptest::prelude::*;
 use super::open;
 use crate::store::{CommandOrder, LeaseTerms, Now, PageRequest, Steady, Store, StoreError};
 
+/// Reports on a command as the module with this index.
 async fn report(
     store: &Arc<dyn Store>,
-    id: usize,
+    module_index: usize,
     report: &CommandReport,
     now: u64,
 ) -> Result<Command, StoreError> {
     store
-        .report(&module(id), None, Some(report), TERMS, at(now))
+        .report(&module(module_index), None, Some(report), TERMS, at(now))
         .await?
         .unwrap()
         .map(|reported| reported.command)
@@ -45,7 +47,8 @@ enum Step {
         module: usize,
         limit: u32,
     },
-    /// `which` is counted round; `stale` shows the lease of an earlier claim, or none there ever was.
+    /// `which` is an index modulo the number of leases. With `stale`, the report has a lease that was never
+    /// given.
     Start {
         which: usize,
         stale: bool,
@@ -62,9 +65,9 @@ enum Step {
     Advance {
         secs: u64,
     },
-    /// The hub starts anew on the same file, its clock set by so many seconds meanwhile.
+    /// Opens the file again after the clock was set by `jump_secs` seconds.
     Restart {
-        jump: i64,
+        jump_secs: i64,
     },
 }
 
@@ -80,52 +83,52 @@ fn step() -> impl Strategy<Value = Step> {
         1 => which.prop_map(|which| Step::Cancel { which }),
         3 => Just(Step::Sweep),
         3 => (1..40_u64).prop_map(|secs| Step::Advance { secs }),
-        1 => (-200..200_i64).prop_map(|jump| Step::Restart { jump }),
+        1 => (-200..200_i64).prop_map(|jump_secs| Step::Restart { jump_secs }),
     ]
 }
 
-/// A command as the model sees it. Times are seconds since the tests' beginning.
+/// A command of the model. Times are in seconds.
 #[derive(Debug, Clone)]
-struct Model {
+struct ModelCommand {
     id: String,
     module: usize,
-    secs: u64,
+    lifetime: u64,
     target: Option<u8>,
     key: Option<u8>,
     state: CommandState,
-    expires: u64,
+    expires_at: u64,
     lease: Option<String>,
-    lease_ends: u64,
+    lease_ends_at: u64,
     attempts: u32,
     started: bool,
     superseded_by: Option<String>,
 }
 
-impl Model {
-    fn waits(&self) -> bool {
+impl ModelCommand {
+    fn is_unfinished(&self) -> bool {
         !self.state.is_final()
     }
 
-    fn holds(&self, lease: &str) -> bool {
+    fn has_lease(&self, lease: &str) -> bool {
         self.state == CommandState::Leased && self.lease.as_deref() == Some(lease)
     }
 
-    fn agrees_with(&self, kept: &Command) -> bool {
-        let said = (kept.id.as_str(), kept.state, kept.attempts, &kept.superseded_by);
+    fn agrees_with(&self, stored: &Command) -> bool {
+        let found = (stored.id.as_str(), stored.state, stored.attempts, &stored.superseded_by);
         let expected = (self.id.as_str(), self.state, self.attempts, &self.superseded_by);
-        said == expected
-            && kept.started_at.is_some() == self.started
-            && kept.finished_at.is_some() == self.state.is_final()
+        found == expected
+            && stored.started_at.is_some() == self.started
+            && stored.finished_at.is_some() == self.state.is_final()
     }
 }
 
-/// Store and model side by side.
-struct Pair {
+/// The store and the model, to which the same steps are applied.
+struct Harness {
     folder: tempfile::TempDir,
     store: Arc<dyn Store>,
     now: u64,
-    all: Vec<Model>,
-    /// Leases that were handed out and may be over.
+    model: Vec<ModelCommand>,
+    /// All leases that were given, by index of the command; most have ended.
     leases: Vec<(usize, String)>,
 }
 
@@ -138,19 +141,19 @@ fn module(index: usize) -> ModuleId {
     ModuleId::new(MODULES[index]).unwrap()
 }
 
-impl Pair {
+impl Harness {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store: Arc<dyn Store> = Arc::new(open(&folder.path().join("hub.db")).await.unwrap());
-        // Far from the beginning, so that a clock may be set back.
+        // Not zero, so that the clock can be set back.
         let now = 100_000;
         for index in 0..MODULES.len() {
             store.touch(&[(module(index), at(now).wall)], at(now)).await.unwrap();
         }
-        Self { folder, store, now, all: Vec::new(), leases: Vec::new() }
+        Self { folder, store, now, model: Vec::new(), leases: Vec::new() }
     }
 
-    async fn take(&mut self, step: &Step) {
+    async fn apply(&mut self, step: &Step) {
         match *step {
             Step::Submit { module, secs, hazardous, target, key } => {
                 self.submit(module, secs, hazardous, target, key).await;
@@ -161,13 +164,13 @@ impl Pair {
             Step::Cancel { which } => self.cancel(which).await,
             Step::Sweep => self.sweep().await,
             Step::Advance { secs } => self.now += secs,
-            Step::Restart { jump } => self.restart(jump).await,
+            Step::Restart { jump_secs } => self.restart(jump_secs).await,
         }
     }
 
     async fn submit(&mut self, of: usize, secs: u64, hazardous: bool, target: Option<u8>, key: Option<u8>) {
-        let id = format!("c{}", self.all.len());
-        let order = CommandOrder {
+        let id = format!("c{}", self.model.len());
+        let new = CommandOrder {
             id: id.clone(),
             module_id: module(of),
             command: NewCommand::new(ActionName::new("set").unwrap(), serde_json::Map::new()),
@@ -179,84 +182,87 @@ impl Pair {
             target: target.map(|target| target.to_string()),
             while_alive: None,
         };
-        let answer = self.store.submit(&order, MAX_WAITING as u64, at(self.now)).await;
+        let result = self.store.submit(&new, MAX_WAITING as u64, at(self.now)).await;
 
-        if let Some(first) = self.all.iter().find(|c| key.is_some() && c.key == key && c.module == of) {
-            match answer {
+        if let Some(first) = self.model.iter().find(|c| key.is_some() && c.key == key && c.module == of) {
+            match result {
                 Ok(submission) => {
                     assert!(
-                        first.secs == secs && !submission.is_new && first.agrees_with(&submission.command)
+                        first.lifetime == secs
+                            && !submission.is_new
+                            && first.agrees_with(&submission.command)
                     );
                 }
-                Err(error) => assert!(first.secs != secs && matches!(error, StoreError::Conflict(_))),
+                Err(error) => assert!(first.lifetime != secs && matches!(error, StoreError::Conflict(_))),
             }
             return;
         }
-        let superseded = |c: &Model| {
+        let superseded = |c: &ModelCommand| {
             target.is_some() && c.module == of && c.target == target && c.state == CommandState::Queued
         };
-        let waiting = self.all.iter().filter(|c| c.module == of && c.waits() && !superseded(c)).count();
+        let waiting =
+            self.model.iter().filter(|c| c.module == of && c.is_unfinished() && !superseded(c)).count();
         if waiting >= MAX_WAITING {
-            assert!(matches!(answer, Err(StoreError::LimitReached { .. })), "{answer:?}");
+            assert!(matches!(result, Err(StoreError::LimitReached { .. })), "{result:?}");
             return;
         }
-        let submission = answer.unwrap();
-        let mut gone = Vec::new();
-        for older in self.all.iter_mut().filter(|c| superseded(c)) {
+        let submission = result.unwrap();
+        let mut superseded_ids = Vec::new();
+        for older in self.model.iter_mut().filter(|c| superseded(c)) {
             older.state = CommandState::Cancelled;
             older.superseded_by = Some(id.clone());
-            gone.push(older.id.clone());
+            superseded_ids.push(older.id.clone());
         }
-        assert_eq!(submission.superseded.iter().map(|c| c.id.clone()).collect::<Vec<_>>(), gone);
-        let new = Model {
+        assert_eq!(submission.superseded.iter().map(|c| c.id.clone()).collect::<Vec<_>>(), superseded_ids);
+        let new = ModelCommand {
             id,
             module: of,
-            secs,
+            lifetime: secs,
             target,
             key,
             state: CommandState::Queued,
-            expires: self.now + secs,
+            expires_at: self.now + secs,
             lease: None,
-            lease_ends: 0,
+            lease_ends_at: 0,
             attempts: 0,
             started: false,
             superseded_by: None,
         };
         assert!(submission.is_new && new.agrees_with(&submission.command));
-        self.all.push(new);
+        self.model.push(new);
     }
 
     async fn claim(&mut self, of: usize, limit: u32) {
         let claimed = self.store.claim(&module(of), limit, TERMS, at(self.now)).await.unwrap();
 
-        let busy = self.all.iter().any(|c| c.module == of && c.state == CommandState::Leased);
+        let busy = self.model.iter().any(|c| c.module == of && c.state == CommandState::Leased);
         let limit = if busy { 0 } else { limit as usize };
         let now = self.now;
         let due = self
-            .all
+            .model
             .iter_mut()
             .enumerate()
-            .filter(|(_, c)| c.module == of && c.state == CommandState::Queued && c.expires > now)
+            .filter(|(_, c)| c.module == of && c.state == CommandState::Queued && c.expires_at > now)
             .take(limit);
-        let mut handed_over = claimed.iter();
+        let mut claimed = claimed.iter();
         for (index, expected) in due {
-            let leased = handed_over.next().expect("the store hands over what the model does");
+            let leased = claimed.next().expect("the store leases every command that the model leases");
             expected.state = CommandState::Leased;
             expected.attempts += 1;
             expected.lease = Some(leased.lease.clone());
-            expected.lease_ends = now + LEASE;
+            expected.lease_ends_at = now + LEASE;
             assert!(expected.agrees_with(&leased.command), "{expected:?} {leased:?}");
-            assert_eq!(leased.expires_in, (expected.expires - now) as f64);
+            assert_eq!(leased.expires_in, (expected.expires_at - now) as f64);
             self.leases.push((index, leased.lease.clone()));
         }
-        assert_eq!(handed_over.next(), None);
+        assert_eq!(claimed.next(), None);
     }
 
-    /// A command and a lease to say something under: that of a claim there was, or one nobody gave.
+    /// A command and a lease to report with: a lease that was given, or with `stale` one that never was.
     fn pick(&self, which: usize, stale: bool) -> Option<(usize, String)> {
         if stale {
             let (index, _) = self.leases.get(which % self.leases.len().max(1))?;
-            return Some((*index, "nobody's".to_owned()));
+            return Some((*index, "invalid".to_owned()));
         }
         self.leases.iter().rev().nth(which % self.leases.len().max(1)).cloned()
     }
@@ -264,8 +270,8 @@ impl Pair {
     async fn start(&mut self, which: usize, stale: bool) {
         let Some((index, lease)) = self.pick(which, stale) else { return };
         let now = self.now;
-        let command = &mut self.all[index];
-        let answer = report(
+        let command = &mut self.model[index];
+        let result = report(
             &self.store,
             command.module,
             &CommandReport { id: command.id.clone(), lease: lease.clone(), outcome: CommandOutcome::Started },
@@ -273,23 +279,25 @@ impl Pair {
         )
         .await;
 
-        let holds = command.holds(&lease);
-        let begins = holds && !command.started && command.lease_ends > now && command.expires > now;
-        if begins {
+        let has_lease = command.has_lease(&lease);
+        let starts = has_lease && !command.started && command.lease_ends_at > now && command.expires_at > now;
+        if starts {
             command.started = true;
-            command.lease_ends = now + LEASE;
+            command.lease_ends_at = now + LEASE;
         }
-        match answer {
-            Ok(kept) => assert!((begins || (holds && command.started)) && command.agrees_with(&kept)),
+        match result {
+            Ok(stored) => assert!((starts || (has_lease && command.started)) && command.agrees_with(&stored)),
             Err(error) => {
-                assert!(!(begins || (holds && command.started)) && matches!(error, StoreError::Conflict(_)));
+                assert!(
+                    !(starts || (has_lease && command.started)) && matches!(error, StoreError::Conflict(_))
+                );
             }
         }
     }
 
     async fn finish(&mut self, which: usize, stale: bool, outcome: u8) {
         let Some((index, lease)) = self.pick(which, stale) else { return };
-        let command = &mut self.all[index];
+        let command = &mut self.model[index];
         let error = "no power".to_owned();
         let outcome = match outcome {
             0 => CommandOutcome::Succeeded { result: None },
@@ -299,31 +307,31 @@ impl Pair {
         };
         let state = outcome.state();
         let report = CommandReport { id: command.id.clone(), lease: lease.clone(), outcome };
-        let answer = self::report(&self.store, command.module, &report, self.now).await;
+        let result = self::report(&self.store, command.module, &report, self.now).await;
 
-        let again = command.lease.as_deref() == Some(&lease) && command.state == state;
-        if command.holds(&lease) {
+        let is_repeated = command.lease.as_deref() == Some(&lease) && command.state == state;
+        if command.has_lease(&lease) {
             command.state = state;
-        } else if !again {
-            assert!(matches!(answer, Err(StoreError::Conflict(_))), "{answer:?}");
+        } else if !is_repeated {
+            assert!(matches!(result, Err(StoreError::Conflict(_))), "{result:?}");
             return;
         }
-        assert!(command.agrees_with(&answer.unwrap()));
+        assert!(command.agrees_with(&result.unwrap()));
     }
 
     async fn cancel(&mut self, which: usize) {
-        if self.all.is_empty() {
+        if self.model.is_empty() {
             return;
         }
-        let index = which % self.all.len();
-        let command = &mut self.all[index];
-        let answer = self.store.cancel(&command.id, at(self.now)).await;
+        let index = which % self.model.len();
+        let command = &mut self.model[index];
+        let result = self.store.cancel(&command.id, at(self.now)).await;
 
         if command.state == CommandState::Queued {
             command.state = CommandState::Cancelled;
-            assert!(command.agrees_with(&answer.unwrap()));
+            assert!(command.agrees_with(&result.unwrap()));
         } else {
-            assert!(matches!(answer, Err(StoreError::Conflict(_))), "{answer:?}");
+            assert!(matches!(result, Err(StoreError::Conflict(_))), "{result:?}");
         }
     }
 
@@ -332,13 +340,13 @@ impl Pair {
 
         let now = self.now;
         let mut changed = Vec::new();
-        for command in &mut self.all {
+        for command in &mut self.model {
             let state = match command.state {
-                CommandState::Leased if command.lease_ends > now => continue,
+                CommandState::Leased if command.lease_ends_at > now => continue,
                 CommandState::Leased if command.started => CommandState::UnknownOutcome,
                 CommandState::Leased if command.attempts >= TERMS.max_attempts => CommandState::Dead,
-                CommandState::Leased if command.expires > now => CommandState::Queued,
-                CommandState::Queued if command.expires > now => continue,
+                CommandState::Leased if command.expires_at > now => CommandState::Queued,
+                CommandState::Queued if command.expires_at > now => continue,
                 CommandState::Leased | CommandState::Queued => CommandState::Expired,
                 _ => continue,
             };
@@ -347,32 +355,33 @@ impl Pair {
             changed.push(command.id.clone());
         }
         assert_eq!(swept.changed.iter().map(|c| c.id.clone()).collect::<Vec<_>>(), changed);
-        let due = |c: &Model| if c.state == CommandState::Leased { c.lease_ends } else { c.expires };
-        let next = self.all.iter().filter(|c| c.waits()).map(due).min();
+        let due =
+            |c: &ModelCommand| if c.state == CommandState::Leased { c.lease_ends_at } else { c.expires_at };
+        let next = self.model.iter().filter(|c| c.is_unfinished()).map(due).min();
         assert_eq!(swept.next, next.map(|secs| at(secs).steady));
     }
 
-    async fn restart(&mut self, jump: i64) {
+    async fn restart(&mut self, jump_secs: i64) {
         self.store.close().await.unwrap();
-        self.now = self.now.saturating_add_signed(jump);
+        self.now = self.now.saturating_add_signed(jump_secs);
         self.store = Arc::new(open(&self.folder.path().join("hub.db")).await.unwrap());
         self.store.clamp_deadlines(TERMS, at(self.now)).await.unwrap();
 
-        for command in self.all.iter_mut().filter(|c| c.waits()) {
-            command.expires = command.expires.min(self.now + command.secs);
-            command.lease_ends = command.lease_ends.min(self.now + LEASE);
+        for command in self.model.iter_mut().filter(|c| c.is_unfinished()) {
+            command.expires_at = command.expires_at.min(self.now + command.lifetime);
+            command.lease_ends_at = command.lease_ends_at.min(self.now + LEASE);
         }
     }
 
-    /// The store keeps what the model does, in its order.
+    /// Asserts that the store has the commands of the model, in the same order.
     async fn compare(&self) {
         for index in 0..MODULES.len() {
             let page = PageRequest { limit: 1000, cursor: None };
-            let kept = self.store.commands(&module(index), &page).await.unwrap().items;
-            let expected: Vec<_> = self.all.iter().filter(|c| c.module == index).collect();
-            assert_eq!(kept.len(), expected.len());
-            for (kept, expected) in kept.iter().rev().zip(expected) {
-                assert!(expected.agrees_with(kept), "{expected:?}\n{kept:?}");
+            let stored = self.store.commands(&module(index), &page).await.unwrap().items;
+            let expected: Vec<_> = self.model.iter().filter(|c| c.module == index).collect();
+            assert_eq!(stored.len(), expected.len());
+            for (stored, expected) in stored.iter().rev().zip(expected) {
+                assert!(expected.agrees_with(stored), "{expected:?}\n{stored:?}");
             }
         }
     }
@@ -384,10 +393,10 @@ proptest! {
     #[test]
     fn commands_behave_like_the_model(steps in proptest::collection::vec(step(), 1..80)) {
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-            let mut pair = Pair::new().await;
+            let mut harness = Harness::new().await;
             for step in &steps {
-                pair.take(step).await;
-                pair.compare().await;
+                harness.apply(step).await;
+                harness.compare().await;
             }
         });
     }

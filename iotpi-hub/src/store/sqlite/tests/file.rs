@@ -1,11 +1,11 @@
-//! The file: its mode, its settings, its versions, and who else opens it.
+//! The database file: its permissions, pragmas and version, and concurrent access.
 
 use std::{os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 
 use iotpi_core::{ModuleId, Outcome, Reading};
 use rusqlite::Connection;
 
-use super::{NOW, open, reading, recorded};
+use super::{NOW, count_readings, open, reading};
 use crate::store::{
     self, MaintainStore as _, PageRequest, ReadModules as _, ReadReadings as _, ReadUsers as _, StoreError,
     WriteModules as _, WriteReadings as _,
@@ -15,9 +15,10 @@ use crate::store::{
     },
 };
 
-fn sentence(error: &StoreError) -> String {
-    let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
-    format!("{error}: {cause}")
+/// The error with its source.
+fn message(error: &StoreError) -> String {
+    let source = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+    format!("{error}: {source}")
 }
 
 #[test]
@@ -28,8 +29,8 @@ fn the_bundled_sqlite_is_3_54_or_newer() {
 #[tokio::test]
 async fn an_invalid_store_url_is_refused() {
     for url in ["", "sqlite", "sqlite:", "sqlite://", "sqlite:hub.db", "postgres://host/db", "/tmp/hub.db"] {
-        let answer = store::open(url).await;
-        assert!(matches!(&answer, Err(StoreError::BadUrl(said)) if said == url), "{url}: {answer:?}");
+        let result = store::open(url).await;
+        assert!(matches!(&result, Err(StoreError::BadUrl(bad)) if bad == url), "{url}: {result:?}");
     }
 }
 
@@ -56,12 +57,12 @@ async fn acknowledged_readings_are_found_when_the_file_is_opened_again() {
     drop(store);
 
     let store = open(&path).await.unwrap();
-    assert_eq!(recorded(&store).await, 2);
-    // Arrivals are numbered on: of two records of one microsecond the one of today is the newer.
-    let today = Reading { outcome: Outcome::Value(99.0), ..reading("attic", 2) };
-    store.record(vec![today.clone()], 10, NOW).await.unwrap();
+    assert_eq!(count_readings(&store).await, 2);
+    // Arrival numbers continue: of two readings of one microsecond, the later arrival is newer.
+    let later = Reading { outcome: Outcome::Value(99.0), ..reading("attic", 2) };
+    store.record(vec![later.clone()], 10, NOW).await.unwrap();
     let newest = store.newest(None, None, &PageRequest::default()).await.unwrap();
-    assert_eq!(newest.items[0].outcome, today.outcome);
+    assert_eq!(newest.items[0].outcome, later.outcome);
 }
 
 #[tokio::test]
@@ -94,7 +95,7 @@ async fn a_copy_of_the_open_files_has_every_acknowledged_reading() {
     std::fs::copy(&path, &copy).unwrap();
     std::fs::copy(folder.path().join("hub.db-wal"), folder.path().join("copy.db-wal")).unwrap();
 
-    assert_eq!(recorded(&open(&copy).await.unwrap()).await, 20);
+    assert_eq!(count_readings(&open(&copy).await.unwrap()).await, 20);
 }
 
 #[tokio::test]
@@ -102,10 +103,10 @@ async fn the_pragmas_that_durability_requires_are_set() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder.path().join("hub.db")).await.unwrap();
     let pragma = async |name: &'static str| {
-        let ask = move |db: &Connection| -> EngineResult<_> {
+        let query = move |db: &Connection| -> EngineResult<_> {
             Ok(db.pragma_query_value(None, name, |row| row.get::<_, rusqlite::types::Value>(0))?)
         };
-        (store.write("ask", move |tx| ask(tx)).await.unwrap(), store.read("ask", ask).await.unwrap())
+        (store.write("query", move |tx| query(tx)).await.unwrap(), store.read("query", query).await.unwrap())
     };
 
     let wal = rusqlite::types::Value::Text("wal".to_owned());
@@ -126,7 +127,7 @@ async fn a_database_of_a_newer_hub_is_refused_and_not_changed() {
 
     let error = open(&path).await.unwrap_err();
 
-    assert!(sentence(&error).contains("version 99, made by a newer hub"), "{}", sentence(&error));
+    assert!(message(&error).contains("version 99, made by a newer hub"), "{}", message(&error));
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }
 
@@ -147,8 +148,8 @@ async fn a_database_of_an_unreleased_version_is_refused_and_not_changed() {
         let examined = super::super::recovery::offline::examine(&path, true).await.unwrap_err();
 
         for error in [opened, examined] {
-            assert!(matches!(error, StoreError::Engine { .. }), "no damage: {error:?}");
-            assert!(sentence(&error).contains("unreleased development version"), "{}", sentence(&error));
+            assert!(matches!(error, StoreError::Engine { .. }), "not damaged: {error:?}");
+            assert!(message(&error).contains("unreleased development version"), "{}", message(&error));
         }
         assert_eq!(std::fs::read(&path).unwrap(), before);
     }
@@ -173,15 +174,15 @@ async fn opening_a_database_of_this_version_does_not_change_it() {
 async fn a_file_of_another_program_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let (other, text) = (folder.path().join("other.db"), folder.path().join("text.db"));
-    Connection::open(&other).unwrap().execute_batch("CREATE TABLE theirs (a)").unwrap();
+    Connection::open(&other).unwrap().execute_batch("CREATE TABLE other (a)").unwrap();
     std::fs::write(
         &text,
-        "not a database at all, but longer than the header of one would have to be, by far",
+        "This text is not a database, although it is longer than 100 bytes, the size of a header of SQLite.",
     )
     .unwrap();
 
     let error = open(&other).await.unwrap_err();
-    assert!(sentence(&error).contains("database of another program"), "{}", sentence(&error));
+    assert!(message(&error).contains("database of another program"), "{}", message(&error));
     assert!(matches!(open(&text).await, Err(StoreError::Damaged { .. })));
 }
 
@@ -213,12 +214,12 @@ async fn another_process_can_write_to_the_file_at_the_same_time() {
         }
     });
     for n in 0..50 {
-        let seen = (ModuleId::new(format!("tool-{n}")).unwrap(), NOW.wall);
-        tool.touch(&[seen], NOW).await.unwrap();
+        let contact = (ModuleId::new(format!("tool-{n}")).unwrap(), NOW.wall);
+        tool.touch(&[contact], NOW).await.unwrap();
     }
     recording.await.unwrap();
 
-    assert_eq!(recorded(&hub).await, 50);
+    assert_eq!(count_readings(&hub).await, 50);
     assert_eq!(hub.modules(&PageRequest { limit: 100, cursor: None }).await.unwrap().items.len(), 51);
 }
 
@@ -230,12 +231,15 @@ async fn a_second_hub_takes_over_the_database_and_readings_of_the_first_are_refu
     first.record(vec![reading("attic", 1)], 10, NOW).await.unwrap();
 
     second.record(vec![reading("attic", 2)], 10, NOW).await.unwrap();
-    let late = first.record(vec![reading("attic", 3)], 10, NOW).await;
+    let refused = first.record(vec![reading("attic", 3)], 10, NOW).await;
 
-    assert!(matches!(&late, Err(error) if sentence(error).contains("took the database over")), "{late:?}");
-    assert_eq!(recorded(&second).await, 2);
+    assert!(
+        matches!(&refused, Err(error) if message(error).contains("took the database over")),
+        "{refused:?}"
+    );
+    assert_eq!(count_readings(&second).await, 2);
     drop((first, second));
-    assert_eq!(recorded(&open(&path).await.unwrap()).await, 2);
+    assert_eq!(count_readings(&open(&path).await.unwrap()).await, 2);
 }
 
 #[tokio::test]
@@ -243,19 +247,19 @@ async fn a_damaged_file_is_an_error_and_not_a_panic() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("hub.db");
     let store = open(&path).await.unwrap();
-    let flood: Vec<_> = (0..1000).map(|n| reading("attic", n)).collect();
-    store.record(flood, 10, NOW).await.unwrap();
+    let readings: Vec<_> = (0..1000).map(|n| reading("attic", n)).collect();
+    store.record(readings, 10, NOW).await.unwrap();
     store.close().await.unwrap();
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[4096..].fill(0x5a);
     std::fs::write(&path, bytes).unwrap();
 
-    let answer = match open(&path).await {
+    let result = match open(&path).await {
         Ok(store) => store.record(vec![reading("attic", 1)], 10, NOW).await.map(drop),
         Err(error) => Err(error),
     };
 
-    assert!(matches!(answer, Err(StoreError::Damaged { .. })), "{answer:?}");
+    assert!(matches!(result, Err(StoreError::Damaged { .. })), "{result:?}");
 }
 
 #[tokio::test]
@@ -269,7 +273,7 @@ async fn a_changed_schema_is_damage_but_an_additional_table_is_not() {
         db.execute_batch(sql).unwrap();
     };
 
-    change("CREATE TABLE mine (a)");
+    change("CREATE TABLE additional (a)");
     open(&path).await.unwrap().close().await.unwrap();
     change(
         "UPDATE sqlite_schema SET sql = replace(sql, 'last_seen_at_us', 'last_seem_at_us') WHERE name = 'modules'",
@@ -277,7 +281,7 @@ async fn a_changed_schema_is_damage_but_an_additional_table_is_not() {
     let error = open(&path).await.unwrap_err();
 
     assert!(
-        matches!(error, StoreError::Damaged { .. }) && sentence(&error).contains("`modules`"),
+        matches!(error, StoreError::Damaged { .. }) && message(&error).contains("`modules`"),
         "{error:?}"
     );
 }

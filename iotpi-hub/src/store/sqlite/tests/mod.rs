@@ -1,11 +1,12 @@
-//! The contract on a file and in memory, and what only this engine promises.
+//! The store contract for SQLite in a file, in memory and with immediate compaction, and tests of this engine
+//! alone.
 
-mod file;
+mod chunks;
 mod command_model;
+mod file;
 mod pages;
 mod queries;
 mod removals;
-mod chunks;
 mod salvage;
 mod writer;
 
@@ -16,6 +17,7 @@ use iotpi_core::{ModuleId, Quantity, Reading, Sample, Timestamp};
 use super::Sqlite;
 use crate::store::{
     Now, Page, PageRequest, ReadReadings as _, ReadingQuery, Steady, StoreError, StoreOptions,
+    contract::all_pages,
 };
 
 mod in_a_file {
@@ -44,7 +46,7 @@ mod in_memory {
     crate::store_contract!(fresh);
 }
 
-/// Every commit is folded at once.
+/// Each commit is compacted at once.
 mod compacting {
     use std::sync::Arc;
 
@@ -52,15 +54,9 @@ mod compacting {
 
     async fn fresh() -> (Arc<dyn Store>, tempfile::TempDir) {
         let folder = tempfile::tempdir().unwrap();
-        let place = format!("//{}/hub.db", folder.path().display());
-        (
-            Arc::new(
-                Sqlite::open(&place, StoreOptions { compact_at: Some(1), ..StoreOptions::default() })
-                    .await
-                    .unwrap(),
-            ),
-            folder,
-        )
+        let location = format!("//{}/hub.db", folder.path().display());
+        let options = StoreOptions { compact_at: Some(1), ..StoreOptions::default() };
+        (Arc::new(Sqlite::open(&location, options).await.unwrap()), folder)
     }
 
     crate::store_contract!(fresh);
@@ -80,7 +76,7 @@ fn reading(of: &str, n: i64) -> Reading {
     Reading::new(ModuleId::new(of).unwrap(), Sample::new(Quantity::Temperature, n as f64), taken_at)
 }
 
-/// Every temperature, oldest first or newest first.
+/// A query for all temperatures, oldest first or newest first.
 fn temperatures(ascending: bool) -> ReadingQuery {
     ReadingQuery {
         sensor: Quantity::Temperature.name(),
@@ -92,28 +88,17 @@ fn temperatures(ascending: bool) -> ReadingQuery {
     }
 }
 
-/// Follows a list to its end.
-async fn whole<T>(limit: u32, mut next: impl AsyncFnMut(PageRequest) -> Page<T>) -> Vec<T> {
-    let mut request = PageRequest { limit, cursor: None };
-    let mut items = Vec::new();
-    loop {
-        let page = next(request).await;
-        items.extend(page.items);
-        match page.next {
-            None => return items,
-            cursor => request = PageRequest { limit, cursor },
-        }
-    }
+/// The items of all pages of a list.
+async fn all_items<T>(limit: u32, next: impl AsyncFnMut(PageRequest) -> Page<T>) -> Vec<T> {
+    all_pages(limit, next).await.0
 }
 
-/// All records, oldest first.
-async fn everything(store: &Sqlite, ascending: bool) -> Vec<Reading> {
-    let query = temperatures(ascending);
-    whole(1000, async |page| store.readings(&query, &page).await.unwrap()).await
-}
-
-/// How many records there are.
-async fn recorded(store: &Sqlite) -> usize {
+/// All temperatures, oldest first.
+async fn all_readings(store: &Sqlite) -> Vec<Reading> {
     let query = temperatures(true);
-    whole(1000, async |page| store.readings(&query, &page).await.unwrap()).await.len()
+    all_items(1000, async |page| store.readings(&query, &page).await.unwrap()).await
+}
+
+async fn count_readings(store: &Sqlite) -> usize {
+    all_readings(store).await.len()
 }

@@ -1,12 +1,13 @@
-//! Pages over all modules against a list that is sorted anew each time: whatever was recorded, folded, removed or asked
-//! before, they say the same. In these tests runs are short and few, so that each is soon left out or cut.
+//! Pages over all modules compared with a sorted list: they are the same, whatever was recorded, compacted,
+//! removed or queried before. In these tests the cached runs of a page are short and few, so they are often
+//! evicted and cut.
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use iotpi_core::{Bucket, ModuleId, Quantity, Reading, Sample, Timestamp};
 use proptest::prelude::*;
 
-use super::{NOW, reading, temperatures, whole};
+use super::{NOW, all_items, reading, temperatures};
 use crate::store::{
     MaintainStore as _, PageRequest, ReadReadings as _, ReadingQuery, StoreOptions, WriteModules as _,
     WriteReadings as _, sqlite::Sqlite,
@@ -14,16 +15,16 @@ use crate::store::{
 
 #[derive(Debug, Clone)]
 enum Step {
-    /// Records of these modules and times, in one write.
+    /// Records readings of these modules and times in one write.
     Record(Vec<(u8, i64)>),
-    Fold,
-    Ask {
+    Compact,
+    Query {
         since: Option<i64>,
         until: Option<i64>,
         not_after: Option<i64>,
         limit: u32,
         ascending: bool,
-        /// Of stretches, in units of time.
+        /// The width of buckets, in units of time.
         width: i64,
     },
     Remove(u8),
@@ -34,12 +35,12 @@ fn step() -> impl Strategy<Value = Step> {
     let time = || -3_i64..40;
     prop_oneof![
         5 => prop::collection::vec((0_u8..7, time()), 1..40).prop_map(Step::Record),
-        2 => Just(Step::Fold),
+        2 => Just(Step::Compact),
         6 => (
             prop::option::of(time()), prop::option::of(time()), prop::option::of(time()), 1_u32..30, any::<bool>(), 1_i64..12,
         )
             .prop_map(|(since, until, not_after, limit, ascending, width)| {
-                Step::Ask { since, until, not_after, limit, ascending, width }
+                Step::Query { since, until, not_after, limit, ascending, width }
             }),
         1 => (0_u8..7).prop_map(Step::Remove),
         1 => Just(Step::Restart),
@@ -68,7 +69,7 @@ async fn a_descending_page_does_not_wait_for_a_run_that_begins_after_it() {
     assert!(store.readings(&later, &first).await.unwrap().items.is_empty());
 
     let page = store.readings(&newest, &first);
-    let page = tokio::time::timeout(Duration::from_secs(30), page).await.expect("an answer").unwrap();
+    let page = tokio::time::timeout(Duration::from_secs(30), page).await.expect("a page").unwrap();
     assert_eq!(page.items.len(), 1);
 }
 
@@ -78,7 +79,7 @@ proptest! {
     #[test]
     fn pages_over_all_modules_equal_the_sorted_readings(
         steps in prop::collection::vec(step(), 1..24),
-        // Close together, and so far apart that each record has a chunk of its own.
+        // Close together, and so far apart that each reading has a chunk of its own.
         unit_us in prop::sample::select(vec![1_i64, 20 * 86_400 * 1_000_000]),
         compact_at in prop::sample::select(vec![None, Some(1), Some(50)]),
     ) {
@@ -87,32 +88,32 @@ proptest! {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("hub.db");
             let mut store = open(&path, compact_at).await;
-            let mut kept: Vec<Reading> = Vec::new();
+            let mut stored: Vec<Reading> = Vec::new();
             let at = |n: i64| Timestamp::from_micros(1_700_000_000_000_000 + n * unit_us);
             for step in steps {
                 match step {
-                    Step::Record(records) => {
-                        let mark = kept.len() as f64;
+                    Step::Record(times) => {
+                        let first_value = stored.len() as f64;
                         let reading = |(of, time): (u8, i64)| {
-                            let sample = Sample::new(Quantity::Temperature, mark + f64::from(of));
+                            let sample = Sample::new(Quantity::Temperature, first_value + f64::from(of));
                             let reading = Reading::new(module(of), sample, at(time));
                             Reading { received_at: Some(NOW.wall), ..reading }
                         };
-                        let readings: Vec<_> = records.into_iter().map(reading).collect();
+                        let readings: Vec<_> = times.into_iter().map(reading).collect();
                         store.record(readings.clone(), 100, NOW).await.unwrap();
-                        kept.extend(readings);
+                        stored.extend(readings);
                     }
-                    Step::Fold => store.settle().await.unwrap(),
+                    Step::Compact => store.settle().await.unwrap(),
                     Step::Remove(n) => {
                         let _ = store.remove_module(&module(n)).await;
-                        kept.retain(|reading| reading.module_id != module(n));
+                        stored.retain(|reading| reading.module_id != module(n));
                     }
                     Step::Restart => {
                         store.close().await.unwrap();
                         drop(store);
                         store = open(&path, compact_at).await;
                     }
-                    Step::Ask { since, until, not_after, limit, ascending, width } => {
+                    Step::Query { since, until, not_after, limit, ascending, width } => {
                         let query = ReadingQuery {
                             sensor: Quantity::Temperature.name(),
                             module_id: None,
@@ -121,15 +122,15 @@ proptest! {
                             not_after: not_after.map(at),
                             ascending,
                         };
-                        let found = whole(limit, async |page| store.readings(&query, &page).await.unwrap()).await;
-                        assert_eq!(found, sorted(&kept, &query));
+                        let found = all_items(limit, async |page| store.readings(&query, &page).await.unwrap()).await;
+                        assert_eq!(found, sorted(&stored, &query));
 
                         let query = ReadingQuery { ascending: true, ..query };
                         let width_us = width * unit_us;
                         let width = Duration::from_micros(width_us.unsigned_abs());
-                        let found = whole(limit, async |page| store.buckets(&query, width, &page).await.unwrap());
-                        let found: Vec<_> = found.await.iter().map(summed).collect();
-                        assert_eq!(found, stretches(&sorted(&kept, &query), width_us));
+                        let found = all_items(limit, async |page| store.buckets(&query, width, &page).await.unwrap());
+                        let found: Vec<_> = found.await.iter().map(row).collect();
+                        assert_eq!(found, expected_buckets(&sorted(&stored, &query), width_us));
                     }
                 }
             }
@@ -137,36 +138,36 @@ proptest! {
     }
 }
 
-/// What a stretch says: when it begins, the module, and its count, least and greatest value.
-type Stretch = (i64, ModuleId, u64, Option<f64>, Option<f64>);
+/// A bucket: its start, module, count, minimum and maximum.
+type BucketRow = (i64, ModuleId, u64, Option<f64>, Option<f64>);
 
-fn summed(bucket: &Bucket) -> Stretch {
+fn row(bucket: &Bucket) -> BucketRow {
     (bucket.start.as_micros(), bucket.module_id.clone(), bucket.count.unwrap(), bucket.min, bucket.max)
 }
 
-/// Readings put into stretches one by one.
-fn stretches(readings: &[Reading], width_us: i64) -> Vec<Stretch> {
+/// The buckets of these readings.
+fn expected_buckets(readings: &[Reading], width_us: i64) -> Vec<BucketRow> {
     let mut values: BTreeMap<(i64, ModuleId), Vec<f64>> = BTreeMap::new();
     for reading in readings {
         let taken_us = reading.taken_at.as_micros();
         let key = (taken_us - taken_us.rem_euclid(width_us), reading.module_id.clone());
         values.entry(key).or_default().push(reading.outcome.value().unwrap());
     }
-    let stretch = |((start, module), values): ((i64, ModuleId), Vec<f64>)| {
+    let row = |((start, module), values): ((i64, ModuleId), Vec<f64>)| {
         let (min, max) = (values.iter().copied().reduce(f64::min), values.iter().copied().reduce(f64::max));
         (start, module, values.len() as u64, min, max)
     };
-    values.into_iter().map(stretch).collect()
+    values.into_iter().map(row).collect()
 }
 
-/// What the query is about, sorted: of one module and microsecond, those that arrived first come first.
-fn sorted(kept: &[Reading], query: &ReadingQuery) -> Vec<Reading> {
-    let wanted = |reading: &&Reading| {
+/// The readings that a query selects, sorted. Readings of one module and microsecond are in order of arrival.
+fn sorted(stored: &[Reading], query: &ReadingQuery) -> Vec<Reading> {
+    let is_selected = |reading: &&Reading| {
         query.since.is_none_or(|since| reading.taken_at >= since)
             && query.until.is_none_or(|until| reading.taken_at < until)
             && query.not_after.is_none_or(|latest| reading.taken_at <= latest)
     };
-    let mut found: Vec<_> = kept.iter().filter(wanted).cloned().collect();
+    let mut found: Vec<_> = stored.iter().filter(is_selected).cloned().collect();
     found.sort_by_key(|reading| (reading.taken_at, reading.module_id.clone()));
     if !query.ascending {
         found.reverse();

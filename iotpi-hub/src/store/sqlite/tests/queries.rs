@@ -1,14 +1,15 @@
-//! The readers: what they may, what they cost, and that pages make the whole list.
+//! The readers: their permissions, their query plans, and pages that together are the whole list.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use iotpi_core::{ModuleId, Quantity, Reading, Timestamp};
 use proptest::prelude::*;
 
-use super::{NOW, open, reading, temperatures, whole};
+use super::{NOW, all_items, open, reading, temperatures};
 use crate::store::{
     MaintainStore as _, PageRequest, ReadReadings as _, ReadUsers as _, SeriesKey, StoreError, StoreOptions,
     WriteReadings as _,
+    contract::bounded,
     sqlite::{
         Sqlite, commands,
         failure::EngineResult,
@@ -18,7 +19,7 @@ use crate::store::{
     },
 };
 
-/// The statements that are run for each series, page or command.
+/// The statements that run once for each series, page or command.
 const STATEMENTS: [&str; 14] = [
     readings::CHUNKS,
     readings::CHUNKS_BACKWARDS,
@@ -41,9 +42,9 @@ async fn a_reader_cannot_write() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder.path().join("hub.db")).await.unwrap();
 
-    let answer = store.read("try", |db| Ok(db.execute("DELETE FROM progress", [])?)).await;
+    let result = store.read("delete", |db| Ok(db.execute("DELETE FROM progress", [])?)).await;
 
-    assert!(matches!(answer, Err(StoreError::Engine { .. })), "{answer:?}");
+    assert!(matches!(result, Err(StoreError::Engine { .. })), "{result:?}");
 }
 
 #[tokio::test]
@@ -52,8 +53,8 @@ async fn a_query_that_panics_returns_its_connection() {
     let store = open(&folder.path().join("hub.db")).await.unwrap();
 
     for _ in 0..2 * readers::CONNECTIONS {
-        let answer = store.read("panic", |_| -> EngineResult<()> { panic!("on purpose") }).await;
-        assert!(matches!(answer, Err(StoreError::Engine { .. })), "{answer:?}");
+        let result = store.read("panic", |_| -> EngineResult<()> { panic!("on purpose") }).await;
+        assert!(matches!(result, Err(StoreError::Engine { .. })), "{result:?}");
     }
 
     assert!(!store.has_users().await.unwrap());
@@ -65,7 +66,7 @@ async fn no_list_query_scans_or_sorts_a_table() {
     let plans = |db: &mut WriteContext<'_>| {
         let plan = |sql: &str| -> rusqlite::Result<String> {
             let mut explain = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
-            // Without parameters: the plan is what they leave open.
+            // No parameters are bound: the plan must not depend on them.
             let steps = explain.raw_query().mapped(|row| row.get::<_, String>(3));
             Ok(steps.collect::<Result<Vec<_>, _>>()?.join("; "))
         };
@@ -77,13 +78,13 @@ async fn no_list_query_scans_or_sorts_a_table() {
     }
 }
 
-/// SQLite prepares a statement anew when its plan was chosen by the value of a parameter and that changes, which takes several times
-/// as long as a query of a few rows.
+/// SQLite prepares a statement again if its plan depends on the value of a parameter and the value changes.
+/// That takes several times as long as a query of a few rows.
 #[tokio::test]
 async fn no_statement_is_prepared_again_for_other_parameters() {
     let store = Sqlite::open(":memory:", StoreOptions::default()).await.unwrap();
-    let prepared = |db: &mut WriteContext<'_>| {
-        let anew = |sql: &str| -> rusqlite::Result<i32> {
+    let count_prepares = |db: &mut WriteContext<'_>| {
+        let prepares = |sql: &str| -> rusqlite::Result<i32> {
             let mut statement = db.prepare(sql)?;
             for value in 1..4 {
                 for parameter in 1..=statement.parameter_count() {
@@ -93,13 +94,13 @@ async fn no_statement_is_prepared_again_for_other_parameters() {
             }
             Ok(statement.get_status(rusqlite::StatementStatus::RePrepare))
         };
-        Ok(STATEMENTS.map(anew).into_iter().collect::<Result<Vec<_>, _>>()?)
+        Ok(STATEMENTS.map(prepares).into_iter().collect::<Result<Vec<_>, _>>()?)
     };
 
-    let anew = store.write("prepare", prepared).await.unwrap();
+    let prepares = store.write("prepare", count_prepares).await.unwrap();
 
-    for (statement, times) in STATEMENTS.iter().zip(anew) {
-        assert_eq!(times, 0, "{statement}");
+    for (statement, count) in STATEMENTS.iter().zip(prepares) {
+        assert_eq!(count, 0, "{statement}");
     }
 }
 
@@ -127,17 +128,17 @@ proptest! {
         width_us in prop::sample::select(vec![1_i64, 2, 4]),
         compact_at in prop::sample::select(vec![None, Some(1), Some(7)]),
     ) {
-        let taken: Vec<_> = data.iter().map(|(of, n)| reading(["a", "b", "c", "d"][*of], *n)).collect();
+        let recorded: Vec<_> = data.iter().map(|(of, n)| reading(["a", "b", "c", "d"][*of], *n)).collect();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
 
         runtime.block_on(async {
             let store = Sqlite::open(":memory:", StoreOptions { compact_at, ..StoreOptions::default() }).await.unwrap();
-            for reading in &taken {
+            for reading in &recorded {
                 store.record(vec![reading.clone()], 10, NOW).await.unwrap();
             }
-            records_are_whole(&store, &taken, limit, ascending).await;
-            stretches_are_whole(&store, &taken, limit, width_us).await;
-            recent_records_are_the_end(&store, &taken, limit).await;
+            assert_readings(&store, &recorded, limit, ascending).await;
+            assert_buckets(&store, &recorded, limit, width_us).await;
+            assert_recent(&store, &recorded, limit).await;
         });
     }
 }
@@ -150,7 +151,7 @@ async fn a_reading_after_the_latest_time_of_one_query_is_the_newest_of_the_next(
     store.record(vec![reading("a", 1), reading("a", 20)], 10, NOW).await.unwrap();
     store.settle().await.unwrap();
     store.close().await.unwrap();
-    // No newest record is in memory.
+    // The newest readings are not in memory yet.
     let store = open(&path).await.unwrap();
     let newest = async |latest: i64| {
         let latest = Timestamp::from_micros(NOW.wall.as_micros() + latest);
@@ -163,44 +164,46 @@ async fn a_reading_after_the_latest_time_of_one_query_is_the_newest_of_the_next(
     assert_eq!(newest(30).await, [20.0]);
 }
 
-/// What the store should give back, oldest first: sorted by time, then module, stably, because they came in this order.
-fn kept(taken: &[Reading]) -> Vec<Reading> {
+/// The expected readings, oldest first: sorted by time, then module. The sort is stable and keeps the order
+/// of arrival.
+fn sorted(recorded: &[Reading]) -> Vec<Reading> {
     let received_at = Some(NOW.wall);
-    let mut kept: Vec<_> = taken.iter().map(|reading| Reading { received_at, ..reading.clone() }).collect();
-    kept.sort_by_key(|reading| (reading.taken_at, reading.module_id.clone()));
-    kept
+    let mut sorted: Vec<_> =
+        recorded.iter().map(|reading| Reading { received_at, ..reading.clone() }).collect();
+    sorted.sort_by_key(|reading| (reading.taken_at, reading.module_id.clone()));
+    sorted
 }
 
-async fn records_are_whole(store: &Sqlite, taken: &[Reading], limit: u32, ascending: bool) {
+async fn assert_readings(store: &Sqlite, recorded: &[Reading], limit: u32, ascending: bool) {
     let query = temperatures(ascending);
-    let mut expected = kept(taken);
+    let mut expected = sorted(recorded);
     if !ascending {
         expected.reverse();
     }
 
-    let found = whole(limit, async |page| store.readings(&query, &page).await.unwrap()).await;
+    let found = all_items(limit, async |page| store.readings(&query, &page).await.unwrap()).await;
 
     assert_eq!(found, expected);
 }
 
-async fn stretches_are_whole(store: &Sqlite, taken: &[Reading], limit: u32, width_us: i64) {
+async fn assert_buckets(store: &Sqlite, recorded: &[Reading], limit: u32, width_us: i64) {
     let (query, width) = (temperatures(true), Duration::from_micros(width_us.unsigned_abs()));
     let mut expected = BTreeMap::new();
-    for reading in taken {
+    for reading in recorded {
         let micros = reading.taken_at.as_micros();
         *expected.entry((micros - micros % width_us, reading.module_id.clone())).or_insert(0) += 1;
     }
 
-    let found = whole(limit, async |page| store.buckets(&query, width, &page).await.unwrap()).await;
+    let found = all_items(limit, async |page| store.buckets(&query, width, &page).await.unwrap()).await;
 
     let found: Vec<_> =
         found.into_iter().map(|b| ((b.start.as_micros(), b.module_id), b.count.unwrap())).collect();
     assert_eq!(found, expected.into_iter().collect::<Vec<_>>());
 }
 
-async fn recent_records_are_the_end(store: &Sqlite, taken: &[Reading], limit: u32) {
+async fn assert_recent(store: &Sqlite, recorded: &[Reading], limit: u32) {
     let series = SeriesKey { module_id: ModuleId::new("a").unwrap(), sensor: Quantity::Temperature.name() };
-    let mut expected = kept(taken);
+    let mut expected = sorted(recorded);
     expected.retain(|reading| reading.module_id == series.module_id);
 
     let found = store.recent(&series, limit, None).await.unwrap();
@@ -219,17 +222,17 @@ async fn credentials_are_found_during_long_queries_and_a_cancelled_query_stops()
         let queries = futures_util::future::join_all((0..readers::CONNECTIONS).map(|_| endless()));
         tokio::pin!(queries);
 
-        let looked_up = tokio::select! {
+        let found = tokio::select! {
             biased;
             _ = &mut queries => unreachable!("an endless query has ended"),
-            found = store.token(&[1; 32]) => found,
+            found = bounded(store.token(&[1; 32])) => found,
         };
 
-        assert!(looked_up.unwrap().is_none());
+        assert!(found.unwrap().is_none());
     }
 
-    // Their connections are free again.
-    let query = temperatures(true);
-    assert!(store.readings(&query, &PageRequest { limit: 1, cursor: None }).await.unwrap().items.is_empty());
+    // The connections of the cancelled queries are free again.
+    let (query, first) = (temperatures(true), PageRequest { limit: 1, cursor: None });
+    assert!(bounded(store.readings(&query, &first)).await.unwrap().items.is_empty());
     store.close().await.unwrap();
 }
