@@ -1,4 +1,4 @@
-//! What the hub can be told about its database, its backups, and how long it keeps what it records.
+//! The settings of the database, of backups and of retention.
 
 use std::{fmt, path::PathBuf};
 
@@ -7,26 +7,27 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::error::{HubError, Result};
 
-/// The longest commit window, milliseconds.
+/// The maximum commit window in milliseconds.
 const MAX_WINDOW_MS: u64 = 10_000;
-/// The longest stretch a setting in days may name: a century.
+/// The maximum of a setting in days: a century.
 const MAX_DAYS: u32 = 36_525;
 
-/// The database and the device it lies on.
+/// The database and its device.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StorageConfig {
-    /// How long readings may wait for others to share a commit: `"auto"`, `"none"`, or milliseconds, 0 to 10,000.
-    /// `"auto"` is 200 ms on an SD card and eMMC, none elsewhere. Default `"auto"`.
+    /// How long readings may wait for others to share a commit: `"auto"`, `"none"`, or milliseconds, 0 to
+    /// 10,000. `"auto"` is 200 ms on an SD card and eMMC, and no wait on other devices. Default `"auto"`.
     pub commit_window: CommitWindow,
-    /// Bytes of the disk that stay free: below, raw readings are deleted, first those of the module whose data grew most, then
-    /// the oldest; if that does not help, readings are refused. 0 switches it off. Default 268,435,456 (256 MiB).
+    /// Bytes of the disk that stay free. Below this mark raw readings are deleted, first those of the module
+    /// whose data grew most, then the oldest; if that does not help, new readings are refused. 0 disables it.
+    /// Default 268,435,456 (256 MiB).
     pub low_water_bytes: u64,
-    /// Days of raw readings that are never deleted for want of room, however full the disk is, but for those of a module whose
-    /// data grew by more than its share. 1 to 36,525. Default 30.
+    /// Days of raw readings that are not deleted when the disk is full, except those of a module whose data
+    /// grew by more than its share. 1 to 36,525. Default 30.
     pub thin_keep_days: u32,
-    /// What the device endures, in terabytes (10^12 bytes) written. The forecast on the storage page is made with it; it
-    /// changes nothing else. Above 0, up to 1,000,000. Default 10, a small SD card.
+    /// The endurance of the device in terabytes (10^12 bytes) written. Only the forecast on the storage page
+    /// uses it. Above 0, up to 1,000,000. Default 10, a small SD card.
     pub endurance_tbw: f64,
 }
 
@@ -34,59 +35,60 @@ pub struct StorageConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BackupConfig {
-    /// Hours between two backups; 0 makes none by itself. Up to 8,784 (a year). Default 168 (a week). The first is made after ten
-    /// minutes.
+    /// Hours between two backups; 0 disables automatic backups. Up to 8,784 (a year). Default 168 (a week).
+    /// The first backup is made after ten minutes.
     pub every_hours: u32,
-    /// Percent by which the database may grow (at least 1 MiB) until another one is made before its time; 0: that makes none. Up to
-    /// 10,000. Default 100.
+    /// Percent by which the database may grow (at least 1 MiB) before the next backup is made early; 0
+    /// disables that. Up to 10,000. Default 100.
     pub growth_percent: u32,
-    /// How many are kept; older ones are removed after a new one is verified. 1 to 1,000. Default 3.
+    /// The number of backups to keep; older ones are removed after a new one is verified. 1 to 1,000. Default
+    /// 3.
     pub keep: u32,
-    /// The folder they go to. Left out: `backups` beside the database, which is of no use when the card dies.
+    /// The folder for backups. By default it is `backups` beside the database, which is lost with the card.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dir: Option<PathBuf>,
 }
 
-/// How long what is recorded is kept. 0 days is forever.
+/// How long recorded data is kept. 0 days means forever.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RetentionConfig {
-    /// Days each single reading is kept. Default 365.
+    /// Days for which raw readings are kept. Default 365.
     pub raw_days: u32,
-    /// Days the summary of each minute is kept. Default 730.
+    /// Days for which aggregates by minute are kept. Default 730.
     pub minute_days: u32,
-    /// Days the summary of each hour is kept. Default 0, forever.
+    /// Days for which aggregates by hour are kept. Default 0, forever.
     pub hour_days: u32,
-    /// Days the summary of each day is kept. Default 0, forever.
+    /// Days for which aggregates by day are kept. Default 0, forever.
     pub day_days: u32,
-    /// Series whose readings are kept for another time; the first that fits counts. Default none.
+    /// Series with another retention of raw readings; the first matching entry applies. Default none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub series: Vec<SeriesRetention>,
 }
 
-/// How long the readings of some series are kept.
+/// The retention of raw readings of some series.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SeriesRetention {
-    /// Only this module's; every module's when left out.
+    /// The module; every module if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub module_id: Option<ModuleId>,
-    /// Only of this type; of every type when left out.
+    /// The type; every type if absent.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     pub sensor: Option<SensorType>,
-    /// Days each single reading is kept; 0 is forever.
+    /// Days for which raw readings are kept; 0 means forever.
     pub raw_days: u32,
 }
 
 /// How long readings may wait for others to share a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CommitWindow {
-    /// As the device wants it: 200 ms on an SD card and eMMC, none elsewhere.
+    /// Depends on the device: 200 ms on an SD card and eMMC, no wait on other devices.
     #[default]
     Auto,
-    /// Not at all: each waits only for the commit before it.
+    /// No wait: a reading waits only for the commit that is running.
     None,
-    /// So many milliseconds, 0 to 10,000.
+    /// Milliseconds, 0 to 10,000.
     Millis(u16),
 }
 
@@ -177,7 +179,7 @@ impl StorageConfig {
         Ok(())
     }
 
-    /// The stated endurance in bytes.
+    /// The configured endurance in bytes.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be 0 to 10^18")]
     pub(crate) fn endurance_bytes(&self) -> u64 {
         (self.endurance_tbw * 1e12) as u64

@@ -1,4 +1,4 @@
-//! When a backup is due, and where it is put.
+//! When a backup is due, and its folder.
 
 use std::{
     path::{Path, PathBuf},
@@ -10,34 +10,35 @@ use iotpi_core::Timestamp;
 use crate::config::BackupConfig;
 pub use crate::store::backup_folder::{BackupFile, list, make};
 
-/// The folder when none is named.
+/// The default folder.
 const FOLDER: &str = "backups";
 
-/// The first of a hub is made after so long.
+/// The time from the first start of a hub to its first backup.
 const FIRST_AFTER: Duration = Duration::from_secs(600);
-/// Growth by less is worth no backup, however small the last one is.
+/// Growth below this makes no backup due, however small the last one is.
 const MIN_GROWTH_BYTES: u64 = 1 << 20;
-/// One that failed is tried again after so long.
+/// The time from a failed attempt to the next one.
 const RETRY_AFTER: Duration = Duration::from_secs(6 * 3_600);
 
-/// The folder for the backups of that database.
+/// The folder for the backups of a database.
 #[must_use]
 pub fn folder(config: &BackupConfig, database: &Path) -> PathBuf {
     config.dir.clone().unwrap_or_else(|| database.with_file_name(FOLDER))
 }
 
-/// When the next backup is made by itself.
+/// The schedule of automatic backups.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Turn {
-    /// The uptime when the last was made; when the hub started otherwise.
+    /// The uptime at the last backup, or at the start of the hub.
     made: Duration,
-    /// After a failure not before this uptime: a try may have written all of it.
+    /// The earliest uptime of the next attempt after a failed one, which may have written a whole copy.
     not_before: Duration,
 }
 
 impl Turn {
-    /// Whether one is due: by age, or because the database has `bytes` in use, which is more than `growth_percent` above the size
-    /// of the last one, 0 for never. Each such backup writes as much as was added since the last at most, and once more.
+    /// Whether a backup is due: by age, or because the database uses `bytes` bytes, which is more than
+    /// `growth_percent` above the size of the last backup (0 disables this). A backup due by growth writes at
+    /// most the bytes added since the last one, and the same amount again.
     pub(crate) fn is_due(
         self,
         last: Option<&BackupFile>,
@@ -53,7 +54,7 @@ impl Turn {
         let Some(last) = last else { return ran >= every.min(FIRST_AFTER) };
         let growth = (last.bytes / 100).saturating_mul(config.growth_percent.into()).max(MIN_GROWTH_BYTES);
         let has_grown = config.growth_percent > 0 && bytes > last.bytes.saturating_add(growth);
-        // Whichever clock says so: the wall clock may have been set back.
+        // Either clock is enough: the wall clock may have been set back.
         has_grown || ran >= every || last.at.is_some_and(|at| wall.since(at) >= every)
     }
 

@@ -1,6 +1,7 @@
-//! What kind of device a file lies on: sysfs says it, and it decides how kind the hub has to be to it.
+//! The kind of the device that stores a file, read from sysfs. It decides how much the hub spares the device.
 //!
-//! Deliberately absent: file systems spread over several devices (btrfs, overlay), tmpfs, network: [`DeviceKind::Unknown`].
+//! Deliberately absent: file systems that span several devices (btrfs, overlay), tmpfs and network file
+//! systems, which are [`DeviceKind::Unknown`].
 
 use std::{fs, os::unix::fs::MetadataExt as _, path::Path, time::Duration};
 
@@ -9,24 +10,24 @@ use utoipa::ToSchema;
 
 use crate::config::CommitWindow;
 
-/// What kind of device a file lies on.
+/// The kind of the device that stores a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DeviceKind {
-    /// An SD card, or another removable flash (a stick, a card in a USB reader).
+    /// An SD card, or other removable flash (a stick, a card in a USB reader).
     Sd,
-    /// Soldered flash behind the same bus.
+    /// Soldered flash on the same bus.
     Emmc,
     /// A solid-state disk.
     Ssd,
-    /// A disk that turns, or one that says it does: many virtual machines' do.
+    /// A rotating disk, or a device that reports to be one, as the disks of many virtual machines do.
     Hdd,
-    /// No single block device, or one that does not say.
+    /// Not a single block device, or one that does not report its kind.
     Unknown,
 }
 
 impl DeviceKind {
-    /// The word on the wire.
+    /// The name on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -58,11 +59,11 @@ impl DeviceKind {
     }
 }
 
-/// What kind of device the file lies on, or will when it is made. `sys` is where sysfs is mounted: `/sys`.
+/// The kind of the device that stores the file, or would store it. `sys` is the mount point of sysfs: `/sys`.
 #[must_use]
 pub fn device_kind(sys: &Path, file: &Path) -> DeviceKind {
     let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
-    // A file that is not there yet will lie where its nearest folder does.
+    // A file that does not exist yet is created on the device of its nearest existing folder.
     let Some(there) = file.ancestors().find_map(|path| fs::metadata(path).ok()) else {
         return DeviceKind::Unknown;
     };
@@ -70,12 +71,12 @@ pub fn device_kind(sys: &Path, file: &Path) -> DeviceKind {
     block_device(sys, rustix::fs::major(number), rustix::fs::minor(number))
 }
 
-/// What kind of device has that number (Linux, Documentation/ABI/stable/sysfs-block).
+/// The kind of the device with this number (Linux, Documentation/ABI/stable/sysfs-block).
 fn block_device(sys: &Path, major: u32, minor: u32) -> DeviceKind {
     let Ok(found) = sys.join(format!("dev/block/{major}:{minor}")).canonicalize() else {
         return DeviceKind::Unknown;
     };
-    // A partition's folder lies in its disk's.
+    // The folder of a partition is inside that of its disk.
     let disk = match found.parent() {
         Some(disk) if found.join("partition").exists() => disk,
         _ => &found,
@@ -93,7 +94,7 @@ fn kind_of_disk(disk: &Path, depth: u8) -> DeviceKind {
             _ => DeviceKind::Unknown,
         };
     }
-    // LVM and dm-crypt say on what they lie; when that differs, the most fragile counts.
+    // LVM and dm-crypt list the devices below them; if those differ, the most fragile one counts.
     let below = fs::read_dir(disk.join("slaves")).into_iter().flatten().flatten();
     let below: Vec<_> = below.filter_map(|entry| entry.path().canonicalize().ok()).collect();
     if !below.is_empty() && depth < 8 {
@@ -105,7 +106,7 @@ fn kind_of_disk(disk: &Path, depth: u8) -> DeviceKind {
         return DeviceKind::Unknown;
     }
     match (says("removable").as_str(), says("queue/rotational").as_str()) {
-        // Sticks and card readers claim to turn as often as not.
+        // Sticks and card readers often report to be rotating.
         ("1", _) => DeviceKind::Sd,
         (_, "0") => DeviceKind::Ssd,
         (_, "1") => DeviceKind::Hdd,
@@ -113,7 +114,7 @@ fn kind_of_disk(disk: &Path, depth: u8) -> DeviceKind {
     }
 }
 
-/// The disk a partition's folder lies in, or the disk itself.
+/// The disk of a partition's folder, or the disk itself.
 fn whole(found: &Path) -> std::path::PathBuf {
     match found.parent() {
         Some(disk) if found.join("partition").exists() => disk.to_owned(),
@@ -127,7 +128,7 @@ mod tests {
 
     use super::*;
 
-    /// A sysfs made by hand.
+    /// A simulated sysfs.
     struct Sys(tempfile::TempDir);
 
     impl Sys {
@@ -137,7 +138,7 @@ mod tests {
             Self(root)
         }
 
-        /// A device at `devices/PATH` with these files, known by this number.
+        /// Adds a device at `devices/PATH` with these files and this number.
         fn with(self, number: &str, path: &str, files: &[(&str, &str)]) -> Self {
             let folder = self.0.path().join("devices").join(path);
             fs::create_dir_all(&folder).unwrap();
@@ -150,7 +151,7 @@ mod tests {
             self
         }
 
-        /// Says that one device lies on another.
+        /// Puts one device on top of another.
         fn on(self, upper: &str, lower: &str) -> Self {
             let devices = self.0.path().join("devices");
             let slaves = devices.join(upper).join("slaves");

@@ -1,4 +1,4 @@
-//! What the hub asks of the machine it runs on. A test asks another one.
+//! What the hub reads from its machine; a test replaces it.
 
 use std::{
     fmt, fs, io,
@@ -10,7 +10,7 @@ use std::{
 type Written = dyn Fn() -> Option<u64> + Send + Sync;
 type Free = dyn Fn(&Path) -> io::Result<u64> + Send + Sync;
 
-/// The machine as the hub sees it.
+/// The machine of the hub.
 #[derive(Clone)]
 pub struct Machine {
     sys: PathBuf,
@@ -31,21 +31,21 @@ impl Default for Machine {
 }
 
 impl Machine {
-    /// The same with sysfs mounted there.
+    /// Replaces the mount point of sysfs.
     #[must_use]
     pub fn with_sys(mut self, sys: impl Into<PathBuf>) -> Self {
         self.sys = sys.into();
         self
     }
 
-    /// The same with another count of the bytes this process had written to devices since it began.
+    /// Replaces the count of bytes that this process has written to devices since it started.
     #[must_use]
     pub fn with_written_bytes(mut self, written: impl Fn() -> Option<u64> + Send + Sync + 'static) -> Self {
         self.written = Arc::new(written);
         self
     }
 
-    /// The same with another measure of the bytes that are free where a file lies.
+    /// Replaces the number of free bytes on the disk of a file.
     #[must_use]
     pub fn with_free_bytes(
         mut self,
@@ -55,32 +55,33 @@ impl Machine {
         self
     }
 
-    /// The same with another time between two looks how much room there is; 5 s otherwise.
+    /// Replaces the interval of the check of the free space; 5 s by default.
     #[must_use]
     pub fn with_look_every(mut self, every: Duration) -> Self {
         self.look_every = every;
         self
     }
 
-    /// The time between two looks how much room there is.
+    /// The interval of the check of the free space.
     #[must_use]
     pub fn look_every(&self) -> Duration {
         self.look_every
     }
 
-    /// Where sysfs is mounted.
+    /// The mount point of sysfs.
     #[must_use]
     pub fn sys(&self) -> &Path {
         &self.sys
     }
 
-    /// Bytes this process had written to devices since it began; `None` where the kernel does not count them.
+    /// Bytes that this process has written to devices since it started; `None` if the kernel does not count
+    /// them.
     #[must_use]
     pub fn written_bytes(&self) -> Option<u64> {
         (self.written)()
     }
 
-    /// Bytes that are free for this user where the file lies.
+    /// Free bytes for this user on the disk of the file.
     ///
     /// # Errors
     /// The system's.
@@ -95,7 +96,7 @@ impl fmt::Debug for Machine {
     }
 }
 
-/// `write_bytes` less what never reached the device (proc(5), /proc/pid/io).
+/// `write_bytes` minus the bytes that never reached the device (proc(5), /proc/pid/io).
 fn written_by_process() -> Option<u64> {
     parse_io(&fs::read_to_string("/proc/self/io").ok()?)
 }
@@ -109,7 +110,7 @@ fn parse_io(text: &str) -> Option<u64> {
 
 fn free_on_disk(file: &Path) -> io::Result<u64> {
     let file = std::path::absolute(file)?;
-    // A folder that is not there yet will lie where the nearest one does.
+    // A folder that does not exist yet is created on the disk of the nearest existing one.
     let there = file.ancestors().skip(1).find(|folder| folder.exists()).unwrap_or(Path::new("/"));
     let disk = rustix::fs::statvfs(there)?;
     Ok(disk.f_bavail.saturating_mul(disk.f_frsize))

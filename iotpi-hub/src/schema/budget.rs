@@ -1,7 +1,7 @@
-//! What the schemas of one manifest may cost, counted before anything is compiled.
+//! The maximum cost of the schemas of one manifest, counted before anything is compiled.
 //!
-//! Each schema is visited once. What a `$ref` leads to is counted with the cost it was found to have, so a schema that
-//! doubles with every `$ref` is found in the time it takes to read it.
+//! Each schema is visited once. A `$ref` adds the cost that was computed for its target, so a schema that
+//! doubles with every `$ref` is detected in the time it takes to read it.
 
 use std::collections::HashMap;
 
@@ -10,34 +10,36 @@ use serde_json::{Map, Value};
 use super::{pattern, pointer::Pointer};
 use crate::error::{HubError, Result};
 
-/// The most schemas in a manifest as written: each `properties` entry, `items`, branch, `$defs` entry.
+/// The maximum number of schemas in a manifest as written: each `properties` entry, `items`, branch, `$defs`
+/// entry.
 pub const MAX_SCHEMAS: u64 = 2_048;
-/// The most checks in the schemas of a manifest, with every `$ref` expanded.
+/// The maximum number of checks in the schemas of a manifest, with every `$ref` expanded.
 pub const MAX_CHECKS: u64 = 4_096;
-/// How deep schemas may lie in each other, with every `$ref` expanded.
+/// The maximum nesting of schemas, with every `$ref` expanded.
 pub const MAX_SCHEMA_DEPTH: usize = 16;
-/// The most branches of one `anyOf`, `oneOf` or `allOf`.
+/// The maximum number of branches of one `anyOf`, `oneOf` or `allOf`.
 pub const MAX_BRANCHES: usize = 64;
-/// The most patterns in a manifest as written: each `pattern` and each name in `patternProperties`.
+/// The maximum number of patterns in a manifest as written: each `pattern` and each name in
+/// `patternProperties`.
 pub const MAX_PATTERNS: u64 = 64;
-/// The most bytes of one pattern.
+/// The maximum length of one pattern in bytes.
 pub const MAX_PATTERN_BYTES: usize = 256;
-/// The most states the patterns of a manifest compile to, with every `$ref` expanded.
+/// The maximum number of states that the patterns of a manifest compile to, with every `$ref` expanded.
 pub const MAX_PATTERN_STATES: u64 = 10_000;
 
-/// The JSON Schema the subset is of.
+/// The version of JSON Schema that the accepted subset belongs to.
 const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
-/// Division of numbers that are not whole is done with fractions of a thousand bits.
+/// Division of fractional numbers uses fractions of a thousand bits.
 const MULTIPLE_OF: u64 = 256;
 
-/// What checking one value against a schema may cost, with every `$ref` expanded.
+/// The maximum cost of checking one value against a schema, with every `$ref` expanded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Cost {
-    /// Comparisons.
+    /// The number of comparisons.
     pub checks: u64,
-    /// States of its patterns.
+    /// The number of states of its patterns.
     pub states: u64,
-    /// Schemas within schemas.
+    /// The nesting of its schemas.
     pub depth: usize,
 }
 
@@ -46,7 +48,7 @@ impl Cost {
         Self { checks, ..Self::default() }
     }
 
-    /// Both, beside each other.
+    /// The cost of both, side by side.
     fn and(self, other: Self) -> Self {
         Self {
             checks: self.checks.saturating_add(other.checks),
@@ -55,13 +57,13 @@ impl Cost {
         }
     }
 
-    /// One level further in.
+    /// The cost one level deeper.
     fn below(self) -> Self {
         Self { depth: self.depth + 1, ..self }
     }
 }
 
-/// What is used up of it by the schemas that were added.
+/// The part of the budget that the added schemas use.
 #[derive(Debug, Default)]
 pub struct Budget {
     schemas: u64,
@@ -70,7 +72,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// Adds the schema of an action's parameters, which lies at `pointer`, and answers what it costs.
+    /// Adds the schema of an action's parameters, at `pointer`, and returns its cost.
     ///
     /// # Errors
     /// `TooLarge`, `Unprocessable`, each with a pointer to the place.
@@ -96,12 +98,12 @@ impl Budget {
     }
 }
 
-/// The way through one schema.
+/// The traversal of one schema.
 struct Visit<'a> {
     budget: &'a mut Budget,
     root: Pointer<'a>,
     definitions: &'a Map<String, Value>,
-    /// The cost of each definition; nothing while it is being found out.
+    /// The cost of each definition; `None` while it is being computed.
     found: HashMap<&'a str, Option<Cost>>,
 }
 
@@ -166,7 +168,7 @@ impl<'a> Visit<'a> {
                 };
                 let mut cost = self.fields(value, place, depth)?;
                 for pattern in fields.keys() {
-                    // Once for itself, once for `additionalProperties`.
+                    // It is matched once for itself and once for `additionalProperties`.
                     let found = self.pattern(pattern, &place.field(pattern))?;
                     cost = cost.and(found).and(found);
                 }
@@ -237,7 +239,7 @@ impl<'a> Visit<'a> {
         Ok(cost)
     }
 
-    /// The cost of a definition, which `place` refers to.
+    /// The cost of a definition that `place` refers to.
     fn definition(&mut self, name: &'a str, place: &Pointer<'_>, depth: usize) -> Result<Cost> {
         match self.found.get(name) {
             Some(Some(cost)) => return Ok(*cost),
@@ -274,7 +276,7 @@ impl<'a> Visit<'a> {
     }
 }
 
-/// The values in a value; a long text counts as several.
+/// The number of values in a value; a long text counts as several.
 fn values(value: &Value) -> u64 {
     let text = |text: &str| 1 + text.len() as u64 / 64;
     match value {

@@ -1,7 +1,7 @@
-//! Compiling schemas and checking parameters, off the threads that serve requests.
+//! Compiles schemas and checks parameters, on threads of their own.
 //!
-//! A thread that computes cannot be stopped, so what it may be given is bounded beforehand ([`Budget`](super::Budget),
-//! [`MAX_STEPS`](super::MAX_STEPS)); the deadline is for a machine that is busy otherwise.
+//! A computing thread cannot be stopped, so its work is bounded beforehand ([`Budget`](super::Budget),
+//! [`MAX_STEPS`](super::MAX_STEPS)). The deadline is for a machine that is busy with other work.
 
 use std::{
     collections::HashMap,
@@ -19,16 +19,17 @@ use crate::{
     lock::lock,
 };
 
-/// How long a request waits for a check.
+/// The maximum time that a request waits for a check.
 const DEADLINE: Duration = Duration::from_secs(2);
-/// When one that waited in vain is to come back.
+/// The time after which a request that waited in vain should be retried.
 const COME_BACK: Duration = Duration::from_secs(5);
-/// Commands checked at the same time. Manifests are checked one after another, so that they keep no command waiting.
+/// The number of commands checked at the same time. Manifests are checked one after another, so that they
+/// delay no command.
 const CHECKS_AT_ONCE: usize = 2;
-/// The most of compiled schemas that is kept, in [`weight`]: 16 MiB or less of memory.
+/// The maximum [`weight`] of the compiled schemas that are kept: at most 16 MiB of memory.
 const MAX_KEPT: u64 = 32_768;
 
-/// Checks manifests and commands' parameters, and keeps the schemas it compiled for that.
+/// Checks manifests and the parameters of commands, and keeps the compiled schemas.
 #[derive(Debug)]
 pub(crate) struct Checker {
     manifests: Arc<Semaphore>,
@@ -79,8 +80,8 @@ impl Checker {
     /// Checks a command's parameters against the schema of its action.
     ///
     /// # Errors
-    /// As [`ParamsSchema::check`]; `Unprocessable` when the schema, kept by an earlier version of the hub, is over a limit;
-    /// `Unavailable` after the deadline.
+    /// As [`ParamsSchema::check`]; `Unprocessable` when the schema was stored by an earlier version of the
+    /// hub and exceeds a limit; `Unavailable` after the deadline.
     ///
     /// # Cancel safety
     /// Cancel safe.
@@ -119,7 +120,7 @@ impl Checker {
         Ok(schema)
     }
 
-    /// Forgets the schemas of a module.
+    /// Removes the schemas of a module.
     pub(crate) fn forget(&self, module: &ModuleId) {
         lock(&self.kept).remove_where(|(id, _)| id == module);
     }
@@ -162,13 +163,13 @@ impl CompiledSchemas {
     }
 }
 
-/// What a compiled schema takes of the room for all.
+/// The weight of a compiled schema in the cache.
 fn weight(schema: &ParamsSchema) -> u64 {
     let cost = schema.cost();
     32 + cost.checks + cost.states + schema.bytes() / 32
 }
 
-/// Does `work` on a thread for such, with a permit.
+/// Runs `work` on a blocking thread, with a permit.
 async fn in_time<T: Send + 'static>(
     permits: &Arc<Semaphore>,
     work: impl FnOnce() -> Result<T> + Send + 'static,
@@ -177,7 +178,7 @@ async fn in_time<T: Send + 'static>(
     let done = async {
         let permit = Arc::clone(permits).acquire_owned().await;
         let permit = permit.map_err(|error| HubError::internal("no check is possible").caused_by(error))?;
-        // The permit ends with the work, also when nobody waits for it any more.
+        // The permit is released when the work ends, even if no request waits for it any more.
         let work = spawn_blocking(move || {
             let _permit = permit;
             work()

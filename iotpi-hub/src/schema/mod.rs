@@ -1,8 +1,9 @@
-//! JSON Schemas of actions' parameters: which ones the hub accepts, and checking parameters against one.
+//! JSON Schemas of actions' parameters: the accepted subset, and checking parameters.
 //!
-//! A module writes its schemas itself, so what one may cost is bounded before it is compiled: [`budget`](Budget) adds up
-//! what is written, with every `$ref` expanded, and what its patterns compile to. Only a subset of JSON Schema 2020-12 is
-//! accepted, the keywords whose cost follows from the schema's text. Deliberately absent: fetching anything.
+//! Modules send their own schemas, so the cost of a schema is bounded before it is compiled:
+//! [`budget`](Budget) adds up its keywords, with every `$ref` expanded, and the states of its patterns. Only
+//! a subset of JSON Schema 2020-12 is accepted: the keywords whose cost follows from the schema's text.
+//! Deliberately absent: fetching anything.
 
 mod budget;
 mod checker;
@@ -23,24 +24,28 @@ pub(crate) use checker::Checker;
 
 use crate::error::{HubError, Result};
 
-/// The most steps one check of parameters may take: values of the parameters times checks of the schema.
+/// The maximum number of steps of one check of parameters: values of the parameters times checks of the
+/// schema.
 pub const MAX_STEPS: u64 = 1_000_000;
-/// The most steps of pattern matching in it: bytes of text times states of the schema's patterns.
+/// The maximum number of steps of pattern matching in it: bytes of text times states of the schema's
+/// patterns.
 pub const MAX_PATTERN_STEPS: u64 = 10_000_000;
 
-/// Above so many steps a refusal does not say which rule was broken: each branch that fails would be described.
+/// Above this number of steps an error does not name the violated rule: each failed branch would be
+/// described.
 const MAX_EXPLAINED_STEPS: u64 = 10_000;
-/// The longest explanation, in characters.
+/// The maximum length of an explanation in characters.
 const MAX_EXPLANATION: usize = 300;
-/// Of one compiled pattern and of its cache, in bytes. The budget refuses what would need more, so this is the second line.
+/// The limits of one compiled pattern and of its cache, in bytes. The budget refuses patterns that would need
+/// more, so this is the second line of defence.
 const MAX_PATTERN_MEMORY: usize = 1 << 20;
 const MAX_PATTERN_CACHE: usize = 32 << 10;
 
-/// Checks the schemas of all actions of a manifest: within one budget, and correct.
+/// Checks the schemas of all actions of a manifest: they are correct and within one budget.
 ///
 /// # Errors
-/// `TooLarge` (over the budget), `Unprocessable` (not a schema of an object, or not of the accepted keywords), with a
-/// pointer into the manifest.
+/// `TooLarge` (over the budget), `Unprocessable` (not a schema of an object, or a keyword that is not
+/// accepted), with a pointer into the manifest.
 pub fn check_actions(manifest: &Manifest) -> Result<()> {
     let mut budget = Budget::default();
     let mut costs = Vec::with_capacity(manifest.actions.len());
@@ -58,12 +63,12 @@ pub fn check_actions(manifest: &Manifest) -> Result<()> {
 pub struct ParamsSchema {
     validator: Validator,
     cost: Cost,
-    /// Of its source.
+    /// The size of its source in bytes.
     bytes: u64,
 }
 
 impl ParamsSchema {
-    /// Compiles a schema that alone keeps within the budget.
+    /// Compiles a schema that is within the budget on its own.
     ///
     /// # Errors
     /// As [`check_actions`], with pointers into the schema.
@@ -73,7 +78,7 @@ impl ParamsSchema {
     }
 
     fn build(schema: &Map<String, Value>, cost: Cost, at: &str) -> Result<Self> {
-        // The engine of these patterns takes linear time.
+        // This engine matches patterns in linear time.
         let patterns =
             PatternOptions::regex().size_limit(MAX_PATTERN_MEMORY).dfa_size_limit(MAX_PATTERN_CACHE);
         let validator = jsonschema::options()
@@ -92,12 +97,12 @@ impl ParamsSchema {
         Ok(Self { validator, cost, bytes })
     }
 
-    /// The bytes of its source, as JSON.
+    /// The size of its source as JSON, in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// What it costs to keep and to check against.
+    /// The cost of keeping it and of checking against it.
     #[must_use]
     pub fn cost(&self) -> Cost {
         self.cost
@@ -106,7 +111,7 @@ impl ParamsSchema {
     /// Checks parameters. Takes at most [`MAX_STEPS`] steps.
     ///
     /// # Errors
-    /// `TooLarge` when it could take more; `Unprocessable` with a pointer to what breaks the schema.
+    /// `TooLarge` when it could take more; `Unprocessable` with a pointer to the invalid part.
     pub fn check(&self, params: &Map<String, Value>) -> Result<()> {
         let size = Size::of(params);
         let steps = size.values.saturating_mul(self.cost.checks);
@@ -135,10 +140,10 @@ impl ParamsSchema {
     }
 }
 
-/// How much there is to check in parameters.
+/// The amount to check in parameters.
 #[derive(Debug, Default, Clone, Copy)]
 struct Size {
-    /// Values and names of fields; a long text counts as several.
+    /// Values and field names; a long text counts as several.
     values: u64,
     /// Bytes of text.
     text: u64,

@@ -1,22 +1,23 @@
-//! What a pattern costs, estimated from its syntax before anything is compiled.
+//! The cost of a pattern, estimated from its syntax before anything is compiled.
 //!
-//! A pattern of a dozen characters can compile to megabytes: `[\w\pL]{60}`. The estimate follows the syntax tree, whose size is
-//! bounded by the pattern's length; it is an upper bound of the states of the compiled automaton, which a test compares.
+//! A pattern of a dozen characters can compile to megabytes: `[\w\pL]{60}`. The estimate follows the syntax
+//! tree, whose size is bounded by the pattern's length. It is an upper bound of the states of the compiled
+//! automaton; a test compares them.
 
 use regex_syntax::ast::{Ast, ClassSet, ClassSetItem, RepetitionKind, RepetitionRange, parse::ParserBuilder};
 
-/// Groups within groups.
+/// The maximum nesting of groups.
 const MAX_NESTING: u32 = 16;
-/// `.`, or what is left of all characters by a negation: sequences of up to four bytes.
+/// `.`, or a negation of a few characters: sequences of up to four bytes.
 const ANY_CHARACTER: u64 = 32;
-/// A class of Unicode: `\pL` alone has 650 ranges.
+/// A Unicode class: `\pL` alone has 650 ranges.
 const UNICODE_CLASS: u64 = 4_000;
-/// A range that reaches beyond ASCII: up to ten sequences of up to four bytes.
+/// A range beyond ASCII: up to ten sequences of up to four bytes.
 const WIDE_RANGE: u64 = 40;
-/// What each pattern costs beside its states.
+/// The cost of each pattern besides its states.
 const PATTERN: u64 = 128;
 
-/// The states a pattern compiles to, at most; what is wrong with it otherwise.
+/// The maximum number of states that a pattern compiles to, or the reason why it is invalid.
 pub(super) fn states(pattern: &str) -> Result<u64, String> {
     let unsupported =
         || "this pattern is not supported: look-around and back-references are not accepted".to_owned();
@@ -45,7 +46,7 @@ fn of(ast: &Ast) -> Result<u64, String> {
                 RepetitionKind::Range(RepetitionRange::Exactly(n) | RepetitionRange::Bounded(_, n)) => n,
                 RepetitionKind::Range(RepetitionRange::AtLeast(n)) => n.saturating_add(1),
             };
-            // A repetition of nothing is not free either.
+            // The repetition of an empty pattern has a cost, too.
             of(&repetition.ast)?.saturating_add(1).saturating_mul(u64::from(times.max(1)))
         }
         Ast::Group(group) => {
@@ -92,7 +93,7 @@ fn of_item(item: &ClassSetItem) -> u64 {
 mod tests {
     use super::*;
 
-    /// Bytes for a state, at most: in the forward and the reverse automaton each.
+    /// The maximum number of bytes of a state, in the forward and in the reverse automaton.
     const STATE_BYTES: u64 = 64;
 
     #[test]

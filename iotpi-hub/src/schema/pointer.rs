@@ -1,11 +1,11 @@
-//! A place in a JSON document, written as a pointer (RFC 6901) only when it is needed.
+//! A place in a JSON document, formatted as a pointer (RFC 6901) only when needed.
 
 use std::fmt;
 
-/// A place, as the steps from the one above it.
+/// A place, as a step from its parent.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Pointer<'a> {
-    /// Where the document begins, as a pointer.
+    /// The pointer to the root of the document.
     Root(&'a str),
     Field(&'a Pointer<'a>, &'a str),
     Item(&'a Pointer<'a>, usize),

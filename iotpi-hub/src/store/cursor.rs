@@ -1,8 +1,9 @@
-//! Cursors: where a list goes on, as one opaque word for a URL.
+//! Cursors: the position in a list, as one opaque word for a URL.
 //!
-//! A cursor is the last row's key and a digest of the key and the list it belongs to, in hexadecimal digits. The digest
-//! is no secret: it catches the cursor of another list or another query, and the one that was cut or changed on its way.
-//! Deliberately absent: offsets. A list goes on behind a key, whatever was added or removed meanwhile.
+//! A cursor is the key of the last row and a digest of the key and the list, in hexadecimal digits. The
+//! digest is not secret: it detects a cursor of another list or query, and one that was truncated or changed
+//! on its way. Deliberately absent: offsets. The next page begins after a key, whatever was added or removed
+//! meanwhile.
 
 use std::fmt::Write as _;
 
@@ -13,25 +14,25 @@ use super::{Page, PageRequest, Result, StoreError};
 
 const DIGEST_LEN: usize = 8;
 
-/// One list as one query asks for it: what a cursor is good for.
+/// A list as a query requests it. A cursor is valid for one list.
 #[derive(Debug, Clone)]
 pub(super) struct List(String);
 
 impl List {
-    /// A list by its name and all that decides what is in it and in which order.
+    /// A list, by its name and everything that decides its content and order.
     pub(super) fn new(name: &str, query: &impl std::fmt::Debug) -> Self {
         Self(format!("{name} {query:?}"))
     }
 
-    /// The key the page begins behind; nothing for the first page.
+    /// The key after which the page begins; `None` for the first page.
     ///
     /// # Errors
-    /// [`StoreError::BadCursor`] when this list did not give it out.
+    /// [`StoreError::BadCursor`] if the cursor belongs to another list.
     pub(super) fn key<K: DeserializeOwned>(&self, page: &PageRequest) -> Result<Option<K>> {
         page.cursor.as_deref().map(|cursor| self.decode(cursor)).transpose()
     }
 
-    /// The page of `rows`, of which one more than its limit was asked for, if there were as many.
+    /// The page of `rows`. One row more than the limit was requested; it is present if there is another page.
     pub(super) fn page<T, K: Serialize>(
         &self,
         mut rows: Vec<T>,
@@ -45,7 +46,7 @@ impl List {
     }
 
     fn encode<K: Serialize>(&self, key: &K) -> String {
-        // Keys are tuples of numbers and texts, which JSON can always say.
+        // Keys are tuples of numbers and texts, which JSON can always represent.
         let mut bytes = serde_json::to_vec(key).unwrap_or_default();
         let digest = self.digest(&bytes);
         bytes.extend(digest);
@@ -69,7 +70,7 @@ impl List {
     }
 }
 
-/// How many rows the page has at most; never none, or a list would not get on.
+/// The maximum number of rows of the page; at least one, or a client would never reach the end of the list.
 pub(super) fn limit(page: &PageRequest) -> usize {
     page.limit.max(1) as usize
 }

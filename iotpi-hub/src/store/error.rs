@@ -1,34 +1,34 @@
-//! Why the store did not do it.
+//! The errors of the store.
 
 use iotpi_core::Unit;
 
-/// Why the store did not do it.
+/// An error of the store.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// There is no such thing.
+    /// The named object does not exist.
     #[error("there is no {0}")]
     NotFound(&'static str),
-    /// The thing has moved on, is taken, or exists already; one sentence.
+    /// The object is in another state, is taken, or exists already; one sentence.
     #[error("{0}")]
     Conflict(String),
-    /// The series keeps another unit than the reading came in. `index` is the reading's place among those delivered.
+    /// The series has another unit than the reading. `index` is the position of the reading in the delivery.
     #[error("the series keeps {unit}")]
     OtherUnit {
-        /// Which of the delivered readings.
+        /// The position of the reading in the delivery.
         index: usize,
-        /// The unit the series keeps.
+        /// The unit of the series.
         unit: Unit,
     },
-    /// A stated limit is reached.
+    /// A documented limit is reached.
     #[error("{what}: the limit is {limit}")]
     LimitReached {
-        /// Of what.
+        /// The kind of the limited objects.
         what: &'static str,
-        /// How many there may be.
+        /// The maximum number of objects.
         limit: u64,
     },
-    /// The cursor is none of this list's.
+    /// The cursor belongs to another list.
     #[error("the cursor is not one this list gave out")]
     BadCursor,
     /// The disk is full.
@@ -40,22 +40,22 @@ pub enum StoreError {
     /// The engine failed.
     #[error("the store failed: {context}")]
     Engine {
-        /// What was being done.
+        /// The step that failed.
         context: &'static str,
-        /// What the engine said.
+        /// The error of the engine.
         #[source]
         source: BoxError,
     },
-    /// What is kept is damaged: it cannot be read as what was written.
+    /// Stored data is damaged: it differs from the data that was written.
     #[error("what the store keeps is damaged: {context}")]
     Damaged {
-        /// What was being done.
+        /// The step that failed.
         context: &'static str,
-        /// What the engine said.
+        /// The error of the engine.
         #[source]
         source: BoxError,
     },
-    /// The URL given to [`open`](super::open) names no engine, or is not one.
+    /// The URL given to [`open`](super::open) is invalid or names no engine.
     #[error("`{0}` is not a store URL: sqlite:///path/to/file.db")]
     BadUrl(String),
 }

@@ -1,4 +1,4 @@
-//! Columns as the vocabulary's types. A value that cannot be read is an error of its column, never a default.
+//! Columns as domain types. A value that cannot be parsed is an error of its column, never a default.
 
 use std::{error::Error, fmt::Display, str::FromStr, time::Duration};
 
@@ -10,17 +10,17 @@ use iotpi_core::Role;
 
 type Column<T> = rusqlite::Result<T>;
 
-/// A moment, from microseconds.
+/// A timestamp, from microseconds.
 pub(super) fn moment(row: &Row<'_>, column: usize) -> Column<Timestamp> {
     row.get(column).map(Timestamp::from_micros)
 }
 
-/// A moment that may be absent.
+/// A timestamp or NULL.
 pub(super) fn maybe_moment(row: &Row<'_>, column: usize) -> Column<Option<Timestamp>> {
     Ok(row.get::<_, Option<i64>>(column)?.map(Timestamp::from_micros))
 }
 
-/// A text that was checked when it was made: an id, a unit.
+/// A text that was validated when it was written: an id, a unit.
 pub(super) fn parsed<T: FromStr<Err: Error + Send + Sync + 'static>>(
     row: &Row<'_>,
     column: usize,
@@ -28,7 +28,7 @@ pub(super) fn parsed<T: FromStr<Err: Error + Send + Sync + 'static>>(
     row.get_ref(column)?.as_str()?.parse().map_err(|error| unreadable(column, error))
 }
 
-/// The same, maybe absent.
+/// A validated text or NULL.
 pub(super) fn maybe_parsed<T: FromStr<Err: Error + Send + Sync + 'static>>(
     row: &Row<'_>,
     column: usize,
@@ -44,7 +44,7 @@ pub(super) fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Column<
     serde_json::from_str(row.get_ref(column)?.as_str()?).map_err(|error| unreadable(column, error))
 }
 
-/// The same, maybe absent.
+/// A JSON text or NULL.
 pub(super) fn maybe_json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Column<Option<T>> {
     match row.get_ref(column)?.as_str_or_null()? {
         Some(text) => serde_json::from_str(text).map(Some).map_err(|error| unreadable(column, error)),
@@ -52,7 +52,7 @@ pub(super) fn maybe_json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> C
     }
 }
 
-/// A word of a closed list.
+/// A word from a closed list.
 pub(super) fn word<T: Copy>(
     row: &Row<'_>,
     column: usize,
@@ -73,7 +73,7 @@ fn unreadable(column: usize, error: impl Into<Box<dyn Error + Send + Sync>> + Di
     rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into())
 }
 
-/// A duration as SQLite keeps it.
+/// A duration as SQLite stores it.
 pub(super) fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }

@@ -1,4 +1,4 @@
-//! What SQLite said, sorted by what the hub can do about it.
+//! Errors of SQLite, classified by their consequence for the hub.
 
 use std::fmt;
 
@@ -6,20 +6,20 @@ use rusqlite::{ErrorCode, ffi, types::FromSqlError};
 
 use crate::store::StoreError;
 
-/// The answer of a piece of work inside the engine.
+/// The result of an operation of the engine.
 pub(super) type EngineResult<T> = std::result::Result<T, EngineError>;
 
-/// Why a piece of work was not done.
+/// The reason why an operation failed.
 #[derive(Debug)]
 pub(super) enum EngineError {
     /// A rule of the store forbids it.
     Rejected(StoreError),
-    /// SQLite could not.
+    /// SQLite failed.
     Failed(Failure),
 }
 
 impl EngineError {
-    /// The store's answer; `context` says what was being done.
+    /// Converts to an error of the store; `context` describes the operation.
     pub(super) fn into_store_error(self, context: &'static str) -> StoreError {
         match self {
             Self::Rejected(error) => error,
@@ -29,7 +29,7 @@ impl EngineError {
 }
 
 impl EngineError {
-    /// What the engine could not do; a refusal, where there is nobody to be refused, is one of those.
+    /// Converts to a failure. A rejection counts as one where there is no caller to reject.
     pub(super) fn into_failure(self) -> Failure {
         match self {
             Self::Failed(failure) => failure,
@@ -44,7 +44,7 @@ impl From<StoreError> for EngineError {
     }
 }
 
-/// A column is not of its type, which STRICT tables only have when the file was damaged.
+/// A column of the wrong type: STRICT tables have one only if the file was damaged.
 impl From<FromSqlError> for EngineError {
     fn from(error: FromSqlError) -> Self {
         Failure::damaged(&error.to_string()).into()
@@ -57,7 +57,7 @@ impl From<rusqlite::Error> for EngineError {
     }
 }
 
-/// A failure of SQLite. Cloneable, because every write of a group gets the one its commit met.
+/// A failure of SQLite. It can be cloned, because every write of a group gets the failure of its commit.
 #[derive(Debug, Clone)]
 pub(super) struct Failure {
     kind: Kind,
@@ -66,42 +66,44 @@ pub(super) struct Failure {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// No room: undone as a whole, and the engine lives on.
+    /// No space: the transaction is rolled back, and the engine continues.
     Full,
-    /// What is on the disk may no longer be what SQLite believes: nothing may be acknowledged any more.
+    /// The data on disk may differ from the state of SQLite: no further write may be acknowledged.
     Fatal,
-    /// What is on the disk is no database, or not a whole one: nothing may be acknowledged any more either.
+    /// The file is not a database, or is damaged: no further write may be acknowledged.
     Damaged,
-    /// A row is not what this hub writes. Whoever needs it cannot go on; the pages are sound and others can.
+    /// A row was not written by this hub. Operations that need it fail; the pages are intact, and other
+    /// operations work.
     Unreadable,
-    /// A statement is not one SQLite can do with the tables there are.
+    /// A statement does not match the tables.
     Statement,
-    /// Concerns this piece of work alone.
+    /// Concerns this operation only.
     Transient,
 }
 
 impl Failure {
-    /// Nothing may be acknowledged any more.
+    /// A failure after which no further write may be acknowledged.
     pub(super) fn fatal(what: &str) -> Self {
         Self { kind: Kind::Fatal, message: what.to_owned() }
     }
 
-    /// What is on the disk is not what was written.
+    /// The data on disk differs from the data that was written.
     pub(super) fn damaged(what: &str) -> Self {
         Self { kind: Kind::Damaged, message: format!("the database is damaged: {what}") }
     }
 
-    /// This piece of work cannot be done.
+    /// A failure of this operation only.
     pub(super) fn transient(what: &str) -> Self {
         Self { kind: Kind::Transient, message: what.to_owned() }
     }
 
-    /// The same, met while the database was first read: a statement that does not fit the tables has met damaged ones.
+    /// The same failure while the database is first read: a statement that does not match the tables means
+    /// that they are damaged.
     pub(super) fn at_start(self) -> Self {
         if self.kind == Kind::Statement { Self { kind: Kind::Damaged, ..self } } else { self }
     }
 
-    /// Whether the engine may go on after it.
+    /// Whether the engine must stop.
     pub(super) fn is_fatal(&self) -> bool {
         matches!(self.kind, Kind::Fatal | Kind::Damaged)
     }
@@ -123,7 +125,7 @@ impl From<Failure> for EngineError {
     }
 }
 
-/// What SQLite said while `context` was being done, as the store says it.
+/// Converts an error of SQLite to one of the store; `context` describes the operation.
 pub(super) fn engine_error(context: &'static str) -> impl FnOnce(rusqlite::Error) -> StoreError {
     move |error| Failure::from(error).into_store_error(context)
 }
@@ -144,9 +146,9 @@ impl From<rusqlite::Error> for Failure {
 
 fn kind(said: ffi::Error) -> Kind {
     match (said.code, said.extended_code) {
-        // On a full disk the index of the WAL cannot grow either, and this is how SQLite says so.
+        // On a full disk the index of the WAL cannot grow either, and SQLite reports it in this way.
         (ErrorCode::DiskFull, _) | (_, ffi::SQLITE_IOERR_SHMSIZE) => Kind::Full,
-        // A file that ends in the middle of a page is shorter than it was.
+        // A file that ends in the middle of a page was truncated.
         (ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase, _) | (_, ffi::SQLITE_IOERR_SHORT_READ) => {
             Kind::Damaged
         }

@@ -1,7 +1,7 @@
-//! Whether the files of an open database are still the ones that were opened, and whether somebody else wrote into them.
+//! Detects whether the files of an open database were replaced, and whether another process wrote to them.
 //!
-//! SQLite notices neither: it goes on in a file that has no name any more, and what it has in its caches hides what was
-//! overwritten. Only names are looked up here: to open and close a database's file would drop SQLite's locks on it.
+//! SQLite detects neither: it continues in a file that no longer has a name, and its caches hide overwritten
+//! data. Only names are looked up here: opening and closing a database file would drop SQLite's locks on it.
 
 use std::{
     fs, io,
@@ -15,29 +15,29 @@ use super::{
     files::with_suffix,
 };
 
-/// Which file it is, whatever its name: the device and the number there.
+/// The identity of a file, whatever its name: device and inode.
 type Identity = (u64, u64);
-/// When a file was last written and how long it is: seconds, nanoseconds, bytes.
+/// The time of the last write to a file, and its length: seconds, nanoseconds, bytes.
 type Written = (i64, i64, u64);
 
-/// The files of one open database. The writer asks, and says when it wrote itself.
+/// The files of an open database. The writer checks them and reports its own writes.
 #[derive(Debug, Clone)]
 pub(super) struct FileWatch(Arc<Mutex<Files>>);
 
 #[derive(Debug)]
 struct Files {
     database: PathBuf,
-    /// Of the suffixes of [`PARTS`] that were there when it was opened.
+    /// By suffix: those of [`PARTS`] that existed when the database was opened.
     opened: Vec<(&'static str, Identity)>,
     written: Option<Written>,
-    /// Somebody else has written since it was last verified.
+    /// Another process has written since the last verification.
     is_unverified: bool,
 }
 
 const PARTS: [(&str, &str); 3] = [("", "database"), ("-wal", "WAL"), ("-shm", "index of the WAL")];
 
 impl FileWatch {
-    /// Watches the files as they are now, which is just after they were opened.
+    /// Watches the files as they are now, just after they were opened.
     pub(super) fn of(database: &Path) -> Self {
         let found = |(suffix, _)| Some((suffix, identity(&with_suffix(database, suffix)).ok()?));
         let opened = PARTS.into_iter().filter_map(found).collect();
@@ -50,10 +50,10 @@ impl FileWatch {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Finds out whether the files are there and nobody else wrote into the database.
+    /// Checks that the files exist and that no other process wrote to the database.
     ///
     /// # Errors
-    /// A fatal failure when a file is gone or another lies in its place.
+    /// A fatal failure if a file is missing or another one has its name.
     pub(super) fn check(&self) -> EngineResult<()> {
         let mut files = self.files();
         files.detect_other_writers();
@@ -69,25 +69,25 @@ impl FileWatch {
                     let why = format!("the file of the {what} was deleted while the hub used it");
                     return Err(Failure::fatal(&why).into());
                 }
-                // The folder cannot be looked at: the reads and writes of SQLite say what that is worth.
+                // The folder cannot be read. Reads and writes of SQLite report their own errors.
                 Err(_) => {}
             }
         }
         Ok(())
     }
 
-    /// The writer is about to write into the database.
+    /// Called before the writer writes to the database.
     pub(super) fn before_write(&self) {
         self.files().detect_other_writers();
     }
 
-    /// The writer has written into the database.
+    /// Called after the writer wrote to the database.
     pub(super) fn after_write(&self) {
         let mut files = self.files();
         files.written = written(&files.database);
     }
 
-    /// Whether the database wants to be verified because somebody else wrote into it; asked again, no.
+    /// Whether the database must be verified because another process wrote to it. Returns true once.
     pub(super) fn take_unverified(&self) -> bool {
         std::mem::take(&mut self.files().is_unverified)
     }

@@ -1,9 +1,10 @@
-//! Removing modules: first the module disappears; then its records are deleted, a bounded step at a time and between other
-//! writes.
+//! Removal of modules: first the module disappears, then its readings are deleted, in bounded steps between
+//! other writes.
 //!
-//! The transaction in which a module disappears gives its series to [`REMOVED`]: nothing looks for them there, and a module
-//! of the same name begins anew at once. The writer deletes their records whenever it has nothing else to write, a step
-//! after each group of writes otherwise. What is left of it stands in the database: the next start goes on.
+//! The transaction in which a module disappears moves its series to [`REMOVED`], where no query looks, and a
+//! module of the same name starts empty at once. The writer deletes the readings whenever it has no other
+//! write, and one step after each group of writes otherwise. The progress is in the database, so the next
+//! start continues.
 
 use iotpi_core::ModuleId;
 use rusqlite::{Connection, params};
@@ -11,14 +12,15 @@ use rusqlite::{Connection, params};
 use super::{failure::EngineResult, frame_index, notes, series::removed::REMOVED};
 use crate::store::StoreError;
 
-/// A note of that beginning, and the module's id, says that its removal has begun.
+/// A note with this prefix and the module's id records that its removal has begun.
 const BEGUN: &str = "removing/";
-/// The most rows that one transaction deletes of a kind: some milliseconds.
+/// The maximum number of rows of each kind that one transaction deletes: some milliseconds.
 const MAX_ROWS: usize = 200;
-/// The most segments: each has the rows of its frames.
+/// The maximum number of segments; each includes the rows of its frames.
 const MAX_SEGMENTS: usize = 8;
 
-/// Takes one step towards the removal of a module. Answers whether the module is gone; else there is more to do.
+/// Takes one step of the removal of a module. Returns whether the module is gone; otherwise another step is
+/// needed.
 ///
 /// # Errors
 /// [`StoreError::NotFound`]; SQLite's.
@@ -34,16 +36,16 @@ pub(super) fn step(db: &Connection, id: &ModuleId) -> EngineResult<bool> {
     db.prepare_cached("DELETE FROM tokens WHERE module_id = ?1")?.execute([module])?;
     let sql = "INSERT INTO modules (id, registered_at_us) VALUES (?1, 0) ON CONFLICT DO NOTHING";
     db.prepare_cached(sql)?.execute([REMOVED])?;
-    // Its type becomes one that no other series has.
+    // The series gets a type that no other series has.
     let sql = "UPDATE series SET module_id = ?2, sensor = CAST(id AS TEXT) WHERE module_id = ?1";
     db.prepare_cached(sql)?.execute([module, REMOVED])?;
-    // The few rows that are left go with the row that they reference.
+    // The few other rows are deleted by their foreign keys.
     db.prepare_cached("DELETE FROM modules WHERE id = ?1")?.execute([module])?;
     notes::forget(db, &format!("{BEGUN}{module}"))?;
     Ok(true)
 }
 
-/// Deletes some of a module's rows of those tables that may have many. Answers whether there may be more.
+/// Deletes some of a module's rows from the tables that may have many. Returns whether there may be more.
 fn delete_some(db: &Connection, id: &ModuleId) -> EngineResult<bool> {
     let sql = "SELECT name FROM segments WHERE module_id = ?1 LIMIT ?2";
     let mut segments = db.prepare_cached(sql)?;
@@ -60,10 +62,10 @@ fn delete_some(db: &Connection, id: &ModuleId) -> EngineResult<bool> {
     Ok(more)
 }
 
-/// The modules whose removal has begun and not come to the transaction in which they disappear.
+/// The modules whose removal has begun and that have not disappeared yet.
 pub(super) fn begun(db: &Connection) -> EngineResult<Vec<ModuleId>> {
     let mut ids = db.prepare("SELECT name FROM notes WHERE name >= ?1 AND name < ?2")?;
-    // `0` follows `/`.
+    // `0` is the character after `/`.
     let names = ids.query_map([BEGUN, "removing0"], |row| row.get::<_, String>(0))?;
     let names = names.collect::<Result<Vec<_>, _>>()?;
     let id = |name: String| name.strip_prefix(BEGUN).and_then(|id| ModuleId::new(id).ok());

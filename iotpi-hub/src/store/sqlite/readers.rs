@@ -1,4 +1,4 @@
-//! The connections that only read, a few of them, each used by one query at a time.
+//! The read-only connections. Each is used by one query at a time.
 
 use std::sync::{
     Arc, Mutex,
@@ -14,18 +14,20 @@ use crate::{
     store::{Result, StoreError},
 };
 
-/// Queries at once, at most. More would only share the same few cores and the memory of a page cache each.
+/// The maximum number of concurrent queries. More would share the same few cores and need a page cache each.
 pub(super) const CONNECTIONS: usize = 3;
-/// Connections for looking up single rows, credentials above all: a request is not authenticated behind the queries of others.
+/// The number of connections for single rows, mostly credentials: an authentication does not wait for the
+/// queries of others.
 pub(super) const LOOKUP_CONNECTIONS: usize = 1;
-/// A query looks this often, in steps of SQLite's virtual machine, whether it was cancelled: some ten microseconds.
+/// The interval at which a query checks whether it was cancelled, in steps of SQLite's virtual machine: about
+/// ten microseconds.
 const CHECK_EVERY_STEPS: i32 = 1000;
 
 /// A pool of read-only connections.
 #[derive(Debug)]
 pub(super) struct Readers {
     idle: Arc<Mutex<Vec<Connection>>>,
-    /// One permit an idle connection.
+    /// One permit for each idle connection.
     places: Arc<Semaphore>,
     size: u32,
 }
@@ -39,13 +41,13 @@ impl Readers {
         }
     }
 
-    /// Runs a query on a thread that may block. `context` says what it does.
+    /// Runs a query on a blocking thread. `context` describes it.
     ///
     /// # Errors
-    /// What the query said; [`StoreError::Closed`].
+    /// The query's; [`StoreError::Closed`].
     ///
     /// # Cancel safety
-    /// A query that is cancelled stops within some steps of SQLite's virtual machine.
+    /// A cancelled query stops within a few steps of SQLite's virtual machine.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         context: &'static str,
@@ -56,7 +58,7 @@ impl Readers {
         let cancel = CancelOnDrop::default();
         let is_cancelled = Arc::clone(&cancel.0);
         let read = move || {
-            // The permit outlives the loan: whoever gets it next finds the connection.
+            // The permit is released after the connection was returned, so the next holder finds it.
             let _place = place;
             let mut loan = Loan::take(idle).ok_or(StoreError::Closed)?;
             loan.query(is_cancelled, query).map_err(|fail| fail.into_store_error(context))
@@ -66,16 +68,16 @@ impl Readers {
         found.map_err(|error| StoreError::Engine { context, source: error.into() })?
     }
 
-    /// Waits for the queries that run and closes the connections.
+    /// Waits for running queries and closes the connections.
     pub(super) async fn close(&self) {
-        // Closed already when there is no permit to be had.
+        // No permit is available if it is closed already.
         let _places = self.places.acquire_many(self.size).await;
         self.places.close();
         lock(&self.idle).clear();
     }
 }
 
-/// Tells a running query that nobody waits for it any more.
+/// Cancels the query when its caller is dropped.
 #[derive(Default)]
 struct CancelOnDrop(Arc<AtomicBool>);
 
@@ -85,7 +87,7 @@ impl Drop for CancelOnDrop {
     }
 }
 
-/// A connection in use; goes back when dropped, also by a query that panics.
+/// A borrowed connection. It is returned when dropped, also by a query that panics.
 struct Loan {
     connection: Option<Connection>,
     idle: Arc<Mutex<Vec<Connection>>>,
@@ -97,7 +99,7 @@ impl Loan {
         Some(Self { connection: Some(connection), idle })
     }
 
-    /// One query sees one state of the database, however many statements it has.
+    /// A query sees one state of the database, however many statements it has.
     fn query<T>(
         &mut self,
         is_cancelled: Arc<AtomicBool>,

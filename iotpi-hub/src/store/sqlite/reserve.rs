@@ -1,7 +1,7 @@
-//! The reserve: a file beside the database whose room is given to deletions on a full disk.
+//! The reserve: a file beside the database whose space is released for deletions on a full disk.
 //!
-//! Without room for the WAL SQLite deletes nothing either. Readings and everything else that only adds never get the reserve.
-//! Its blocks are allocated and never written, so it costs a card nothing.
+//! Without space for the WAL, SQLite cannot delete either. Readings and other additions never get the
+//! reserve. Its blocks are allocated and never written, so it does not wear a card.
 
 use std::{
     fs, io,
@@ -14,12 +14,13 @@ use rustix::fs::{FallocateFlags, fallocate, statvfs};
 use super::files::with_suffix;
 use crate::durable_file::folder_of;
 
-/// How large it is where there is room. A removal needs what is in the WAL when the disk fills up (half a megabyte, which
-/// then goes into the database) and some hundred kilobytes for each of its steps.
+/// The size of the reserve if there is enough space. A removal needs the size of the WAL when the disk
+/// becomes full (half a megabyte, which is then checkpointed into the database) and some hundred kilobytes
+/// for each of its steps.
 const BYTES: u64 = 4 << 20;
-/// At most one in so many of the free bytes.
+/// The reserve is at most one part in this many of the free bytes.
 const OF_FREE: u64 = 4;
-/// A smaller one is of no use.
+/// A smaller reserve is useless.
 const LEAST: u64 = 128 << 10;
 
 /// The reserve of a database.
@@ -31,7 +32,7 @@ impl Reserve {
         Self(with_suffix(database, ".reserve"))
     }
 
-    /// Makes it, or a larger one, when there is room for it.
+    /// Creates or enlarges the reserve if there is space.
     ///
     /// # Errors
     /// The system's.
@@ -44,7 +45,7 @@ impl Reserve {
         let disk = statvfs(folder_of(&self.0))?;
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
         let wanted = BYTES.min(free.saturating_add(had) / OF_FREE);
-        // One that is about as large stays.
+        // An existing reserve of about that size is kept.
         if wanted < LEAST || had >= wanted / 4 * 3 {
             return Ok(());
         }
@@ -57,7 +58,7 @@ impl Reserve {
         Ok(made?)
     }
 
-    /// Gives its room back to the disk. Answers whether there was any.
+    /// Releases its space. Returns whether there was any.
     ///
     /// # Errors
     /// The system's.

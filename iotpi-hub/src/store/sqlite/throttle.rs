@@ -1,4 +1,4 @@
-//! Long work on a thread of its own, which pauses now and then and ends when nobody waits for it any more.
+//! Long work on a thread of its own, which pauses regularly and ends when its caller is dropped.
 
 use std::{
     sync::{Arc, Condvar, Mutex, PoisonError},
@@ -9,10 +9,10 @@ use tokio::task;
 
 use crate::store::{Result, StoreError};
 
-/// The longest pause between two steps.
+/// The maximum pause between two steps.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// Whether to go on, and how fast. Clones share the first.
+/// The speed of the work, and whether it was cancelled. Clones share the cancellation.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Throttle {
     cancelled: Arc<(Mutex<bool>, Condvar)>,
@@ -20,12 +20,13 @@ pub(super) struct Throttle {
 }
 
 impl Throttle {
-    /// The same without pauses: everything waits for this work.
+    /// A throttle without pauses, for work that everything else waits for.
     pub(super) fn unthrottled(&self) -> Self {
         Self { unthrottled: true, ..self.clone() }
     }
 
-    /// Gives the device as long to others as the step since `began` had it. Answers whether to go on.
+    /// Pauses for as long as the step since `began` took, so that others can use the device. Returns whether
+    /// to continue.
     pub(super) fn pause(&self, began: Instant) -> bool {
         let pause = if self.unthrottled { Duration::ZERO } else { began.elapsed().min(LONGEST_PAUSE) };
         let cancelled = self.cancelled.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -41,7 +42,7 @@ impl Throttle {
     }
 }
 
-/// Does the work on a thread that may block. Dropped, the work is told to end.
+/// Runs the work on a blocking thread. The work is cancelled when the future is dropped.
 pub(super) async fn throttled<T: Send + 'static>(
     context: &'static str,
     work: impl FnOnce(&Throttle) -> Result<T> + Send + 'static,

@@ -1,16 +1,16 @@
-//! Whole numbers in as few bytes as they need: LEB128, and zigzag for those that may be negative.
+//! Integers in a variable number of bytes: LEB128, with zigzag for signed ones.
 
 /// Appends a number: 1 byte up to 127, at most 10.
 pub(super) fn put(bytes: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
-        // The low seven bits: the rest follows.
+        // The low seven bits; more follow.
         bytes.push((number & 0x7f) as u8 | 0x80);
         number >>= 7;
     }
     bytes.push(number as u8);
 }
 
-/// Takes a number off the front; nothing when there is none.
+/// Takes a number off the front; `None` if there is none.
 pub(super) fn take(bytes: &mut &[u8]) -> Option<u64> {
     let mut number = 0_u64;
     for shift in (0..64).step_by(7) {
@@ -24,12 +24,12 @@ pub(super) fn take(bytes: &mut &[u8]) -> Option<u64> {
     None
 }
 
-/// Appends a number that may be negative; small ones of either sign are short.
+/// Appends a signed number; numbers near zero are short.
 pub(super) fn put_signed(bytes: &mut Vec<u8>, number: i64) {
     put(bytes, ((number << 1) ^ (number >> 63)).cast_unsigned());
 }
 
-/// Takes a number that may be negative off the front.
+/// Takes a signed number off the front.
 pub(super) fn take_signed(bytes: &mut &[u8]) -> Option<i64> {
     let number = take(bytes)?;
     Some((number >> 1).cast_signed() ^ -((number & 1).cast_signed()))

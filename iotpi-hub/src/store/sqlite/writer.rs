@@ -1,10 +1,10 @@
-//! The one thread that writes. Writes that wait together are committed together, and answered after the commit.
+//! The thread that writes. Waiting writes are committed together, and acknowledged after the commit.
 //!
-//! A lone write waits for nobody: the thread takes what is there, and while it commits, the next group gathers by
-//! itself. Each write runs in a savepoint of its own, so that one that is refused takes nothing of its neighbours along.
+//! A single write does not wait: the thread takes the queued writes, and while it commits, the next group
+//! collects. Each write has a savepoint of its own, so a rejected one does not affect the others.
 //!
-//! With a commit window, which is for cards that wear, readings wait so long for company; any other write commits at once
-//! and takes them along.
+//! With a commit window, for cards that wear, readings wait for that time to share a commit; any other write
+//! commits at once and includes them.
 
 use std::{
     fmt,
@@ -28,18 +28,18 @@ use super::{
 use crate::store::sqlite::series::ingest::Ingest;
 use crate::store::{Result, StoreError};
 
-/// Writes that may wait before callers have to.
+/// The maximum number of queued writes before callers have to wait.
 const QUEUE: usize = 1024;
-/// Writes in one commit, at most: bounds how long the first of them waits.
+/// The maximum number of writes in a commit, which bounds the latency of the first one.
 const GROUP: usize = 256;
-/// Half a megabyte of WAL, with pages of 512 bytes: written back often enough for a quick start after a power cut, seldom
-/// enough to put many commits into one page write.
+/// The WAL pages from which a checkpoint is due: half a megabyte, with pages of 512 bytes. Often enough for a
+/// quick start after a power cut, and seldom enough that many commits share one page write.
 const WRITE_BACK_FROM_PAGES: i32 = 1000;
 
-/// Where writes are handed in. Dropped, it waits until the thread has finished what it was given.
+/// The queue of writes. When dropped, it waits until the thread has completed them.
 pub(super) struct Writer {
     inbox: Option<mpsc::Sender<Message>>,
-    /// One permit a write that waits.
+    /// One permit for each queued write.
     permits: Arc<Semaphore>,
     thread: Option<JoinHandle<()>>,
     commits: Arc<AtomicU64>,
@@ -52,13 +52,13 @@ enum Message {
 }
 
 impl Message {
-    /// Whether it may wait for company.
+    /// Whether the write may wait for others.
     fn may_wait(&self) -> bool {
         matches!(self, Self::Write(job, _) if job.may_wait())
     }
 }
 
-/// What a write works on: the database, and the way in for readings.
+/// The context of a write: the database, and the write path of readings.
 pub(super) struct WriteContext<'a> {
     db: &'a Connection,
     pub(super) ingest: &'a mut Ingest,
@@ -80,10 +80,11 @@ impl Deref for WriteContext<'_> {
 }
 
 impl Writer {
-    /// Starts the thread; the connection is its own from now on. Readings wait up to `window` to be committed together.
+    /// Starts the thread, which owns the connection from now on. Readings wait up to `window` to be committed
+    /// together.
     ///
     /// # Errors
-    /// [`StoreError::Engine`] when the system has no thread left.
+    /// [`StoreError::Engine`] if the system cannot start a thread.
     pub(super) fn start(
         mut connection: Connection,
         ingest: Ingest,
@@ -126,13 +127,14 @@ impl Writer {
         })
     }
 
-    /// Does `work` in a transaction and answers once it is on the disk. `context` says what it does.
+    /// Runs `work` in a transaction and returns when it is on disk. `context` describes it.
     ///
     /// # Errors
-    /// What `work` said; [`StoreError::Engine`], [`StoreError::Full`] when the commit failed; [`StoreError::Closed`].
+    /// Those of `work`; [`StoreError::Engine`], [`StoreError::Full`] if the commit failed;
+    /// [`StoreError::Closed`].
     ///
     /// # Cancel safety
-    /// Cancelled before it was handed in, the work is never done; afterwards it is done all the same.
+    /// If cancelled before it was queued, the work is never done; afterwards it is done.
     pub(super) async fn write<T: Send + 'static>(
         &self,
         context: &'static str,
@@ -141,7 +143,8 @@ impl Writer {
         self.enqueue(context, CommitPolicy::Immediate, work).await
     }
 
-    /// The same for work that may wait for company, and takes back by itself what it did when it fails.
+    /// Like [`Self::write`], for work that may wait for others, and that undoes its own changes when it
+    /// fails.
     ///
     /// # Errors
     /// As [`Self::write`].
@@ -169,10 +172,10 @@ impl Writer {
         answer.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// Finishes what was handed in and closes the connection.
+    /// Completes the queued writes and closes the connection.
     ///
     /// # Errors
-    /// [`StoreError::Closed`] when it was closed before.
+    /// [`StoreError::Closed`] if it is closed already.
     pub(super) async fn close(&self) -> Result<()> {
         let (reply, closed) = oneshot::channel();
         self.send(Message::Close(reply))?;
@@ -185,12 +188,12 @@ impl Writer {
         let why = failed.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
         match why {
             Some(why) => why,
-            // It ended well.
+            // It was closed without a failure.
             None => std::future::pending().await,
         }
     }
 
-    /// How many transactions that changed something were committed.
+    /// The number of committed transactions that changed data.
     pub(super) fn commits(&self) -> u64 {
         self.commits.load(Ordering::Relaxed)
     }
@@ -205,7 +208,7 @@ impl Drop for Writer {
     fn drop(&mut self) {
         self.inbox = None;
         if let Some(thread) = self.thread.take() {
-            // A thread that panicked has said so already.
+            // A panic of the thread has been reported already.
             let _ = thread.join();
         }
     }
@@ -217,24 +220,24 @@ impl fmt::Debug for Writer {
     }
 }
 
-/// How long a write may be kept waiting for company.
+/// How long a write may wait for others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum CommitPolicy {
-    /// Now.
+    /// Not at all.
     Immediate,
-    /// The commit window.
+    /// For the commit window.
     Window,
 }
 
-/// A write, whatever it answers.
+/// A queued write, with any result type.
 trait Job: Send {
-    /// Whether it may wait for company; it then needs no savepoint either.
+    /// Whether it may wait for others; it then needs no savepoint either.
     fn may_wait(&self) -> bool;
 
-    /// Does the work. `Ok` says whether to keep what it did.
+    /// Does the work. `Ok` contains whether to keep its changes.
     fn run(&mut self, tx: &mut WriteContext<'_>) -> Result<bool, Failure>;
 
-    /// Tells the caller: what the work said, if the group is on the disk.
+    /// Sends the result of the work to the caller if the group is on disk, otherwise the failure.
     fn answer(self: Box<Self>, group: Result<(), Failure>);
 }
 
@@ -255,7 +258,7 @@ impl<T: Send, F: FnOnce(&mut WriteContext<'_>) -> EngineResult<T> + Send> Job fo
         let Some(work) = self.work.take() else { return Ok(false) };
         match work(tx) {
             Ok(value) => self.done = Some(Ok(value)),
-            // SQLite has undone the whole group, or the engine is broken.
+            // SQLite has rolled back the whole group, or the engine has failed.
             Err(EngineError::Failed(failure)) if failure.is_fatal() || tx.is_autocommit() => {
                 return Err(failure);
             }
@@ -271,27 +274,27 @@ impl<T: Send, F: FnOnce(&mut WriteContext<'_>) -> EngineResult<T> + Send> Job fo
             (Some(done), Ok(())) => done,
             (None, Ok(())) => Err(StoreError::Closed),
         };
-        // Nobody listens any more when the caller was cancelled.
+        // The receiver is gone if the caller was cancelled.
         let _ = self.reply.send(answer);
     }
 }
 
-/// Writes that are committed together, each with its permit in the queue.
+/// Writes that are committed together, each with its permit of the queue.
 type Group = Vec<(Box<dyn Job>, OwnedSemaphorePermit)>;
 
-/// The thread's side.
+/// The state of the thread.
 struct WriterThread {
     connection: Connection,
     ingest: Ingest,
     window: Duration,
-    /// Why nothing may be acknowledged any more.
+    /// The reason why no write may be acknowledged any more.
     broken: Option<Failure>,
-    /// Where whoever has to end the process listens.
+    /// Reports the failure to [`Writer::failed`].
     failure_sender: watch::Sender<Option<String>>,
-    /// How long the WAL was after the last commit; 0 once it was written back.
+    /// The pages in the WAL after the last commit; 0 after a checkpoint.
     wal_pages: Arc<AtomicI32>,
     commits: Arc<AtomicU64>,
-    /// Absent in memory.
+    /// `None` in memory.
     watch: Option<FileWatch>,
 }
 
@@ -303,7 +306,7 @@ impl WriterThread {
             for message in messages_of_group {
                 match message {
                     Message::Write(job, permit) => group.push((job, permit)),
-                    // What was handed in is still done.
+                    // Queued writes are completed first.
                     Message::Close(reply) => closing.push(reply),
                 }
             }
@@ -313,7 +316,7 @@ impl WriterThread {
             }
         }
         if self.broken.is_some() {
-            // To write the WAL back would be to sync once more; and a database that may be damaged stays as it was found.
+            // A checkpoint would sync again, and a database that may be damaged is left unchanged.
             let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
         }
         if let Err((_, error)) = self.connection.close() {
@@ -324,7 +327,8 @@ impl WriterThread {
         }
     }
 
-    /// The next group; an empty one when there is only something to compact or to delete, none when there will never be one again.
+    /// The next group; an empty one if there is only data to compact or to delete, `None` if there will be no
+    /// further one.
     fn next_group(&self, messages: &mpsc::Receiver<Message>, closing: bool) -> Option<Vec<Message>> {
         let first = if closing || self.has_own_work() {
             match messages.try_recv() {
@@ -369,7 +373,8 @@ impl WriterThread {
             }
             Err(failure) => {
                 if !self.connection.is_autocommit() {
-                    // What cannot be rolled back is not on the disk either: the next start drops it from the WAL.
+                    // If the rollback fails, the changes are not on disk either: the next start drops them
+                    // from the WAL.
                     let _ = self.connection.execute_batch("ROLLBACK");
                 }
                 self.ingest.rolled_back();
@@ -381,17 +386,18 @@ impl WriterThread {
         committed
     }
 
-    /// Nothing is acknowledged from now on.
+    /// No write is acknowledged from now on.
     fn fail(&mut self, failure: &Failure) {
-        // A failed sync must not be tried again: the kernel may have thrown the pages away and would say yes. Every later
-        // write is refused, and the process is to end: the next start recovers.
+        // A failed sync must not be repeated: the kernel may have dropped the pages and would report success.
+        // Every later write is refused, and the process has to end: the next start recovers.
         tracing::error!(error = %failure, "the store failed and takes no more writes");
         self.broken = Some(failure.clone());
         self.failure_sender.send_replace(Some(failure.to_string()));
     }
 
-    /// Writes the WAL back when it has grown long. SQLite would by itself, but says nothing when a sync fails meanwhile. No
-    /// room, or a reader in the way, is no such failure: the commit is on the disk, and the next one tries again.
+    /// Checkpoints the WAL when it is long. SQLite's automatic checkpoint does not report a failed sync.
+    /// Missing space or an active reader is not such a failure: the commit is on disk, and the next
+    /// checkpoint tries again.
     fn write_back(&mut self) {
         if self.wal_pages.load(Ordering::Relaxed) < WRITE_BACK_FROM_PAGES {
             return;
@@ -440,7 +446,7 @@ impl WriterThread {
                 if failure.is_fatal() || db.is_autocommit() {
                     return Err(failure);
                 }
-                // The writes of the group are no worse for it.
+                // The writes of the group are not affected.
                 tracing::warn!(error = %failure, "the compaction failed and is retried");
                 execute("ROLLBACK TO compaction")?;
                 ingest.compact_later();
@@ -461,7 +467,8 @@ impl WriterThread {
         #[cfg(feature = "sabotage")]
         if crate::sabotage::is(crate::sabotage::Sabotage::AcknowledgeBeforeCommit) {
             group.drain(..).for_each(|(job, _)| job.answer(Ok(())));
-            // As a commit on a card takes; a killed process loses only what it had not yet written.
+            // The duration of a commit on a card; a killed process loses only the writes that were not on
+            // disk yet.
             #[allow(clippy::disallowed_methods, reason = "it is meant to be slow")]
             thread::sleep(std::time::Duration::from_millis(2));
         }

@@ -1,8 +1,9 @@
-//! Backups: a copy of the database as it is at one moment, made while it is written to.
+//! Backups: a copy of the database at one moment, made while it is in use.
 //!
-//! SQLite's backup interface copies page by page, so it can pause, and a copy of chunks costs what their bytes cost, where
-//! `VACUUM INTO` writes each row anew in one statement. It begins anew whenever somebody else commits, unless its source
-//! holds a read transaction: then it copies that snapshot to its end, and the rows counted in it are those of the copy.
+//! SQLite's backup interface copies page by page, so it can pause, and copying a chunk costs no more than its
+//! bytes, while `VACUUM INTO` writes every row again in one statement. The copy starts over whenever another
+//! connection commits, unless its source holds a read transaction: then it copies that snapshot to its end,
+//! and the rows counted in the snapshot are those of the copy.
 
 use std::{
     fs,
@@ -29,7 +30,7 @@ use crate::{
     },
 };
 
-/// Pages a step: 1 MiB, so that a commit waits behind little of ours.
+/// The pages of a step, 1 MiB: a commit waits for at most one step.
 const STEP: i32 = 256;
 
 /// See [`MaintainStore::backup`](crate::store::MaintainStore::backup).
@@ -40,7 +41,7 @@ pub(crate) fn copy(database: &Path, to: &Path, throttle: &Throttle) -> Result<Ba
     let partial = Partial::new(to)?;
     let source = verify::open(database, throttle)?;
     let snapshot = source.unchecked_transaction().map_err(engine_error("begin a snapshot"))?;
-    // The first read fixes it.
+    // The snapshot is taken by the first read.
     let rows = verify::rows(&snapshot)?;
     write(&snapshot, &partial, throttle)?;
     snapshot.finish().map_err(engine_error("end the snapshot"))?;
@@ -63,7 +64,7 @@ fn write(source: &Connection, partial: &Partial, throttle: &Throttle) -> Result<
     let file = fs::File::open(&partial.0).map_err(failed("write the backup"))?;
     let mut copy = Connection::open(&partial.0).map_err(engine_error("write the backup"))?;
     let off = |copy: &Connection| -> rusqlite::Result<()> {
-        // A copy that is cut short is thrown away: no journal. It is synced here, step by step.
+        // No journal: an incomplete copy is deleted. The copy is synced here, after each step.
         copy.pragma_update_and_check(None, "journal_mode", "off", |_| Ok(()))?;
         copy.pragma_update(None, "synchronous", "off")?;
         copy.pragma_update(None, "cache_size", -2048)
@@ -74,7 +75,8 @@ fn write(source: &Connection, partial: &Partial, throttle: &Throttle) -> Result<
         loop {
             let began = Instant::now();
             let step = backup.step(STEP).map_err(engine_error("write the backup"))?;
-            // Else the kernel gathers hundreds of megabytes, and a commit's sync waits for them all.
+            // Without this the kernel collects hundreds of megabytes, and the sync of a commit waits for all
+            // of them.
             file.sync_data().map_err(failed("write the backup"))?;
             if !throttle.pause(began) {
                 return Err(StoreError::Closed);
@@ -84,20 +86,20 @@ fn write(source: &Connection, partial: &Partial, throttle: &Throttle) -> Result<
             }
         }
     }
-    // One file that needs nothing beside it, wherever it is carried.
+    // A single file that can be copied anywhere.
     let one_file = copy.pragma_update_and_check(None, "journal_mode", "delete", |_| Ok(()));
     one_file.map_err(engine_error("write the backup"))?;
     copy.close().map_err(|(_, error)| engine_error("write the backup")(error))?;
     file.sync_all().map_err(failed("write the backup"))
 }
 
-/// The file a backup is until it is verified. Dropped before, it is removed.
+/// The file of a backup until it is verified. Removed when it is dropped before that.
 struct Partial(PathBuf);
 
 impl Partial {
     fn new(to: &Path) -> Result<Self> {
         let partial = with_suffix(to, ".partial");
-        // One that a killed process left.
+        // The leftover of a killed process.
         remove(&partial);
         let mut make = fs::OpenOptions::new();
         make.write(true).create_new(true).mode(0o600);
@@ -105,7 +107,7 @@ impl Partial {
         Ok(Self(partial))
     }
 
-    /// Gives it its name; both are on the disk when this answers.
+    /// Gives the file its final name. Content and name are on disk when this returns.
     fn finish(self, to: &Path) -> Result<()> {
         durable_file::rename(&self.0, to)
             .and_then(|()| durable_file::sync_folder_of(to))
@@ -121,7 +123,7 @@ impl Drop for Partial {
 
 fn remove(partial: &Path) {
     for file in SIDE_FILES {
-        // Mostly not there.
+        // Usually missing.
         let _ = fs::remove_file(with_suffix(partial, file));
     }
 }

@@ -1,6 +1,7 @@
-//! The folder with the backups: their names, which is the newest, which may go.
+//! The folder with the backups: their names, the newest one, and the removal of old ones.
 //!
-//! A backup is `hub-000042-20261124T162502Z.db`: numbered, because a clock may jump, and named only once it was verified.
+//! A backup is `hub-000042-20261124T162502Z.db`: numbered, because a clock may jump, and named only after it
+//! was verified.
 
 use std::{
     fs, io,
@@ -16,17 +17,17 @@ use crate::store::{BackedUp, Result, StoreError};
 /// A backup in the folder. It was verified when it was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackupFile {
-    /// Rises by one with each.
+    /// The number, which increases by one with each backup.
     pub number: u64,
-    /// When it was made, by the hub's clock; nothing when its name was changed so that it does not say.
+    /// The time of the backup by the hub's clock; `None` if the file was renamed.
     pub at: Option<Timestamp>,
-    /// How large it is.
+    /// The size in bytes.
     pub bytes: u64,
-    /// Where it is.
+    /// The path.
     pub path: PathBuf,
 }
 
-/// The backups of that database in a folder, oldest first. No folder is no backups.
+/// The backups of a database in a folder, oldest first. A missing folder has no backups.
 ///
 /// # Errors
 /// The system's.
@@ -52,8 +53,8 @@ pub fn list(folder: &Path, database: &Path) -> io::Result<Vec<BackupFile>> {
     Ok(found)
 }
 
-/// Makes a backup in the folder, verified, and then removes the oldest beyond `keep`. Works while a hub has the
-/// database open.
+/// Makes and verifies a backup in the folder, then removes the oldest ones beyond `keep`. Works while a hub
+/// has the database open.
 ///
 /// # Errors
 /// As [`MaintainStore::backup`](crate::store::MaintainStore::backup).
@@ -86,7 +87,7 @@ fn stem(database: &Path) -> String {
     database.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// `20261124T162502Z`: sorts by time, and no file system minds it.
+/// `20261124T162502Z`: sorts by time, and is valid on every file system.
 pub(crate) fn stamp(at: Timestamp) -> String {
     let text = at.to_string();
     let seconds = text.split(['.', 'Z']).next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The lock that a hub holds while it has a database open, and who else may use the folder.
+//! The lock that a hub holds while it has a database open, and the permissions of the folder.
 
 use std::{
     fs,
@@ -12,18 +12,18 @@ use crate::{
     store::{Result, StoreError, sqlite::files::with_suffix},
 };
 
-/// Says that a hub has the database open: a lock on this file, which itself stays.
+/// The suffix of the lock file, which is never removed.
 const LOCK: &str = ".lock";
 
-/// Held while a hub has the database open.
+/// The lock, held while a hub has the database open.
 #[derive(Debug)]
 pub(crate) struct DatabaseLock(#[allow(dead_code, reason = "held, never read")] fs::File);
 
 impl DatabaseLock {
-    /// Takes it.
+    /// Takes the lock.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] when another has it.
+    /// [`StoreError::Conflict`] if another process holds it.
     pub(crate) fn take(database: &Path) -> Result<Self> {
         if let Some(folder) = database.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             fs::DirBuilder::new()
@@ -36,7 +36,7 @@ impl DatabaseLock {
         let file =
             open.write(true).create(true).truncate(false).mode(0o600).open(with_suffix(database, LOCK));
         let file = file.map_err(failed("open the lock file"))?;
-        // One that an earlier version made for everybody: whoever may open it may hold the lock.
+        // An earlier version created it for all users, any of whom could have held the lock.
         if file.metadata().is_ok_and(|found| found.permissions().mode() & 0o077 != 0) {
             let _ = file.set_permissions(fs::Permissions::from_mode(0o600));
         }
@@ -50,7 +50,7 @@ impl DatabaseLock {
     }
 }
 
-/// What others than its owner may do in the folder of the database, if anything.
+/// A sentence if other users than the owner can access the folder of the database.
 pub(crate) fn open_folder(database: &Path) -> Option<String> {
     let mode = fs::metadata(folder_of(database)).ok()?.permissions().mode() & 0o777;
     (mode & 0o077 != 0).then(|| {

@@ -1,17 +1,17 @@
-//! Rows of tables with row numbers, found on their pages, for trees whose upper pages are damaged.
+//! Rows of rowid tables, found on their leaf pages when the upper pages of the tree are damaged.
 //!
-//! <https://sqlite.org/fileformat2.html>. Pages that are free are left out: what they still hold was deleted.
+//! <https://sqlite.org/fileformat2.html>. Free pages are skipped: their rows were deleted.
 
 use std::{collections::HashSet, fs::File, io, os::unix::fs::FileExt as _};
 
 use rusqlite::types::Value;
 
-/// The leaf of a table with row numbers.
+/// A leaf page of a rowid table.
 const LEAF: u8 = 0x0d;
-/// No row of a hub is longer.
+/// The maximum size of a row of a hub in bytes.
 const MAX_ROW: usize = 4 << 20;
 
-/// A database in one file, without a WAL.
+/// The pages of a database in one file, without a WAL.
 #[derive(Debug)]
 pub(crate) struct Pages {
     file: File,
@@ -24,7 +24,7 @@ pub(crate) struct Pages {
 
 impl Pages {
     /// # Errors
-    /// The system's; invalid data when the header or the list of free pages is damaged.
+    /// The system's; invalid data if the header or the list of free pages is damaged.
     pub(crate) fn open(file: File) -> io::Result<Self> {
         let mut head = [0; 100];
         file.read_exact_at(&mut head, 0)?;
@@ -63,7 +63,8 @@ impl Pages {
         Ok(page)
     }
 
-    /// Every row that can be read, of whichever table: its number, and its values without what was added to the table since.
+    /// Reads every readable row of any table: its rowid, and its values without columns that were added to
+    /// the table later.
     ///
     /// # Errors
     /// The system's.
@@ -88,7 +89,7 @@ impl Pages {
     fn row(&self, mut cell: &[u8]) -> Option<(i64, Vec<Value>)> {
         let length = usize::try_from(varint(&mut cell)?).ok().filter(|length| *length <= MAX_ROW)?;
         let row = varint(&mut cell)?;
-        // How much of it lies here, and not on overflow pages.
+        // The part of the row on this page, not on overflow pages.
         let (most, least) = (self.usable - 35, (self.usable - 12) * 32 / 255 - 23);
         let here = if length <= most {
             length
@@ -112,7 +113,7 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..at + 4)?.try_into().ok().map(u32::from_be_bytes)
 }
 
-/// SQLite's: up to nine bytes, the most significant first.
+/// A varint of SQLite: up to nine bytes, the most significant first.
 #[allow(clippy::cast_possible_wrap, reason = "as SQLite reads it")]
 fn varint(bytes: &mut &[u8]) -> Option<i64> {
     let mut number: u64 = 0;

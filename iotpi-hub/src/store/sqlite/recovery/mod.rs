@@ -1,5 +1,4 @@
-//! The surgery on database files: backups, verification, quarantine, salvage, and what a start does with a database in whatever
-//! state it is found.
+//! Repair of database files: backups, verification, quarantine, salvage, and opening a database in any state.
 
 mod backup;
 pub mod backup_folder;

@@ -1,4 +1,4 @@
-//! EngineResult on a database file that this process need not have open.
+//! Operations on a database file that this process need not have open.
 
 use std::path::Path;
 

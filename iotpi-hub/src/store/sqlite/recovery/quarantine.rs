@@ -1,18 +1,21 @@
-//! Putting a database aside, all its files together, so that a cut at any moment mixes nothing.
+//! Moves a database to quarantine with all its files, so that a power cut at any moment mixes no files.
 //!
-//! A WAL does not know to which database it belongs: SQLite plays whatever lies beside a database into it. So no other
-//! database may come to lie where the old one's WAL still is, and no WAL may be lost from beside its own. The order:
+//! A WAL does not record its database: SQLite applies any WAL that is beside a database. So no other database
+//! may be put beside the old one's WAL, and no WAL may be separated from its database. The order:
 //!
-//! 1. the folder is made, and synced;
-//! 2. `hub.db.aside` says into which folder, why, and what comes next; it is written under another name, synced, and renamed;
-//! 3. `-shm`, `-journal`, `-wal` and the database are renamed into the folder, in this order, none over another file;
+//! 1. the quarantine folder is created and synced;
+//! 2. `hub.db.aside` records the folder, the reason and the next step; it is written under another name,
+//!   synced, and renamed;
+//! 3. `-shm`, `-journal`, `-wal` and the database are renamed into the folder, in this order, never over
+//!   another file;
 //! 4. both folders are synced;
-//! 5. what replaces the database is copied beside it, synced, verified, and renamed to its name;
-//! 6. the report is written into the folder, and `hub.db.aside` removed.
+//! 5. the replacement of the database is copied beside it, synced, verified, and renamed to its name;
+//! 6. the report is written into the folder, and `hub.db.aside` is removed.
 //!
-//! While `hub.db.aside` is there, SQLite opens nothing at that path ([`store::open`](crate::store::open) refuses), and
-//! whoever starts next goes on at 3: a file still there that is not yet in the folder is the old one. Once the database is
-//! in the folder, what lies at its path is the new one, which SQLite has not touched and which has no WAL.
+//! While `hub.db.aside` exists, no database is opened at that path ([`store::open`](crate::store::open)
+//! refuses), and the next start resumes at step 3: a file that is not in the folder yet is the old one. Once
+//! the database is in the folder, the file at its path is the replacement, which SQLite has not opened and
+//! which has no WAL.
 
 use std::{
     fs, io,
@@ -32,57 +35,57 @@ use crate::{
 const REPORT: &str = "report.json";
 const ACKNOWLEDGED: &str = "acknowledged";
 
-/// Why a database is put aside.
+/// The reason for a quarantine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Reason {
-    /// It is damaged.
+    /// The database is damaged.
     Damaged,
-    /// Somebody restores another.
+    /// Another database is being restored.
     Replaced,
 }
 
-/// What is being done, as `hub.db.aside` says it.
+/// A replacement that has begun, as `hub.db.aside` records it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Replacement {
-    /// The folder's name, beside the database.
+    /// The name of the folder, beside the database.
     folder: String,
     pub(crate) reason: Reason,
-    /// One sentence.
+    /// The reason, in one sentence.
     pub(crate) why: String,
-    /// Microseconds since 1970: a clock may be anywhere.
+    /// Microseconds since 1970. The clock may be wrong.
     at_us: i64,
-    /// What there was of the database when it was begun: its suffixes.
+    /// The suffixes of the files that existed at the beginning.
     parts: Vec<String>,
-    /// The backup that comes next, if one was named.
+    /// The backup to install next, if one was named.
     pub(crate) restore: Option<PathBuf>,
-    /// Whether a copy of that lies beside the database already.
+    /// Whether a copy of it exists beside the database.
     pub(crate) copied: bool,
 }
 
-/// What lies in a folder, as its report says it.
+/// The content of a quarantine folder, as its report describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Report {
     pub(crate) at_us: i64,
     pub(crate) why: String,
-    /// The backup that replaced it; nothing when a new database was begun.
+    /// The backup that replaced it; `None` if a new database did.
     pub(crate) restored: Option<PathBuf>,
-    /// What was saved of it into the new one, in words.
+    /// The data that was saved into the new database, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) salvaged: Option<String>,
 }
 
-/// What takes the place of a database that was put aside.
+/// The replacement of a database in quarantine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Source {
     /// A backup.
     Backup(PathBuf),
-    /// What was saved of the old one, in words.
+    /// A database with the data saved from the old one, described in words.
     Salvaged(String),
 }
 
 impl Replacement {
-    /// Begins: steps 1 and 2.
+    /// Carries out steps 1 and 2.
     pub(crate) fn begin(
         database: &Path,
         reason: Reason,
@@ -98,7 +101,7 @@ impl Replacement {
         let mut folder = first.clone();
         let mut more = 2;
         while let Err(error) = fs::DirBuilder::new().mode(0o700).create(database.with_file_name(&folder)) {
-            // The clock may say the same again.
+            // The clock may show the same time again.
             if error.kind() != io::ErrorKind::AlreadyExists || more > 1_000 {
                 return Err(error);
             }
@@ -121,12 +124,12 @@ impl Replacement {
         Ok(replacement)
     }
 
-    /// Writes it down.
+    /// Writes it to disk.
     pub(crate) fn save(&self, database: &Path) -> io::Result<()> {
         replace(&with_suffix(database, REPLACING), &serde_json::to_vec(self)?)
     }
 
-    /// What was begun and not ended, if anything.
+    /// The replacement that has begun and not ended, if there is one.
     pub(crate) fn resume(database: &Path) -> io::Result<Option<Self>> {
         match fs::read(with_suffix(database, REPLACING)) {
             Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
@@ -139,7 +142,7 @@ impl Replacement {
         database.with_file_name(&self.folder)
     }
 
-    /// What is still to be renamed, in order.
+    /// The files that are not renamed yet, in order.
     fn moves(&self, database: &Path) -> Vec<(PathBuf, PathBuf)> {
         let folder = self.folder(database);
         let moves = self
@@ -149,13 +152,13 @@ impl Replacement {
         moves.filter(|(from, to)| from.exists() && !to.exists()).collect()
     }
 
-    /// Steps 3 and 4, from wherever they were left.
+    /// Carries out steps 3 and 4, or what is left of them.
     pub(crate) fn move_files(&self, database: &Path) -> io::Result<()> {
         for (from, to) in self.moves(database) {
             rename(&from, &to)?;
         }
         if !database.exists() {
-            // Another program has opened the path meanwhile: what it left must not lie beside the new database.
+            // Another program opened the path meanwhile. Its files must not stay beside the new database.
             for part in SIDE_FILES.iter().filter(|part| with_suffix(database, part).exists()) {
                 rename(&with_suffix(database, part), &self.folder(database).join(format!("late{part}")))?;
             }
@@ -164,9 +167,9 @@ impl Replacement {
         sync_folder_of(database)
     }
 
-    /// The second half of step 5: the verified copy of that backup, or what was saved, gets the database's name.
+    /// The second half of step 5: the verified copy gets the name of the database.
     pub(crate) fn install(&self, database: &Path, copy: &Path, from: &Source) -> io::Result<()> {
-        // First, so that a start after a cut knows what it finds.
+        // First, so that a start after a power cut finds the marker.
         if matches!(from, Source::Backup(_)) {
             mark_restored(database)?;
         }
@@ -175,7 +178,7 @@ impl Replacement {
         sync_folder_of(database)
     }
 
-    /// What lies in the database's place already, as an earlier start has written it down.
+    /// The replacement that an earlier start installed, if it did.
     pub(crate) fn installed(&self, database: &Path) -> Option<Source> {
         let report = read_report(&self.folder(database)).filter(|_| database.exists())?;
         let saved = report.salvaged.map(Source::Salvaged);
@@ -193,7 +196,7 @@ impl Replacement {
         Ok(report)
     }
 
-    /// Step 6.
+    /// Carries out step 6.
     pub(crate) fn end(self, database: &Path, from: Option<Source>) -> io::Result<Report> {
         let report = self.report(database, from)?;
         fs::remove_file(with_suffix(database, REPLACING))?;
@@ -202,7 +205,7 @@ impl Replacement {
     }
 }
 
-/// The damaged databases that were put aside, oldest first: their folder, its report, whether somebody has acknowledged it.
+/// The databases in quarantine, oldest first: the folder, its report, and whether it was acknowledged.
 pub(crate) fn list(database: &Path) -> io::Result<Vec<(PathBuf, Report, bool)>> {
     let prefix = format!("{}.quarantine-", name(database));
     let mut found = Vec::new();
@@ -223,7 +226,7 @@ pub(crate) fn list(database: &Path) -> io::Result<Vec<(PathBuf, Report, bool)>> 
     Ok(found)
 }
 
-/// Somebody has seen them all.
+/// Acknowledges all databases in quarantine.
 pub(crate) fn acknowledge(database: &Path) -> io::Result<usize> {
     let mut acknowledged = 0;
     for (folder, _, seen) in list(database)? {
@@ -243,7 +246,7 @@ fn name(database: &Path) -> String {
     database.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// Records that a backup is about to take the database's place.
+/// Records that a backup is about to replace the database.
 fn mark_restored(database: &Path) -> io::Result<()> {
     let mut open = fs::OpenOptions::new();
     let marker = with_suffix(database, RESTORED);

@@ -11,13 +11,13 @@ use crate::store::{
     },
 };
 
-/// Copies a backup, with its WAL if it has one, beside the database, and verifies the copy.
+/// Copies a backup beside the database, with its WAL if it has one, and verifies the copy.
 pub(crate) async fn copy_of(database: &Path, backup: &Path) -> Result<()> {
     remove_copy(database)?;
     offline::backup(backup, &with_suffix(database, RESTORING)).await.map(drop)
 }
 
-/// Removes a copy that a killed process left, or that is not used.
+/// Removes a copy that is unused or that a killed process left.
 pub(crate) fn remove_copy(database: &Path) -> Result<()> {
     for part in SIDE_FILES.into_iter().chain([".image"]) {
         match fs::remove_file(with_suffix(&with_suffix(database, RESTORING), part)) {
@@ -38,7 +38,7 @@ pub(crate) async fn sound(backup: &Path) -> Result<Verification> {
         Some(fault) => {
             Err(StoreError::Damaged { context: "verify the backup", source: fault.clone().into() })
         }
-        // An empty file is a database too, of nobody.
+        // An empty file is a database, too, but not one of a hub.
         None if found.version == 0 => {
             Err(StoreError::Conflict(format!("{} is no database of a hub", backup.display())))
         }

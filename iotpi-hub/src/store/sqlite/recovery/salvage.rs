@@ -1,7 +1,8 @@
-//! What can be read of a damaged database, saved into a new one.
+//! Saves the readable data of a damaged database into a new one.
 //!
-//! Each table is read around the pages that cannot be read. Readings are taken only where the checksum of their chunk or of their WAL
-//! record is right. Users, tokens, modules and the rest have no checksums: a row is taken if it can be read and the new table accepts it.
+//! Each table is read around the pages that cannot be read. Readings are accepted only if the checksum of
+//! their chunk or WAL record is right. Users, tokens, modules and other rows have no checksums: a row is
+//! accepted if it can be read and the new table accepts it.
 
 use std::{
     collections::HashMap,
@@ -96,7 +97,7 @@ fn names(db: &Connection) -> rusqlite::Result<Vec<String>> {
     db.prepare(sql)?.query_map([], |row| row.get(0))?.collect()
 }
 
-/// Saves series whose rows cannot be read, from the index that has a copy of what a reading needs of them.
+/// Saves series whose rows cannot be read, from the index, which has a copy of the needed columns.
 fn save_series(source: &Connection, new: &Connection) -> EngineResult<u64> {
     let from = source.query_row("SELECT compacted_to FROM wal_state", [], |row| row.get::<_, u64>(0));
     let from = unless_interrupted(from)?.unwrap_or(0);
@@ -133,8 +134,8 @@ fn count_table(saved: &mut Salvaged, table: &str, read: Read) {
     }
 }
 
-/// The ingest begins anew: answers up to which position of the old one each series was folded. Removed modules are left
-/// behind.
+/// Resets the WAL. Returns, for each series, the WAL id up to which it was compacted in the old database.
+/// Removed modules are not saved.
 fn reset_wal(new: &Connection) -> EngineResult<HashMap<i64, u64>> {
     new.execute("DELETE FROM series WHERE module_id = ?1", [REMOVED])?;
     new.execute("DELETE FROM modules WHERE id = ?1", [REMOVED])?;
@@ -182,7 +183,7 @@ fn save_chunks(
     Ok(())
 }
 
-/// Chunks and slots of the ingest that are on pages to which the damaged ones led.
+/// Chunks and WAL records on pages that only damaged pages refer to.
 fn save_leaf_pages(
     source: &Connection,
     new: &Connection,
@@ -192,7 +193,7 @@ fn save_leaf_pages(
 ) -> EngineResult<Records> {
     let mut records = Records::new();
     let image = Image(with_suffix(into, ".image"));
-    // In a copy, what is in SQLite's WAL is at its place. Without space for a copy, this step is skipped.
+    // In a copy, the content of SQLite's WAL is in its place. Without space for a copy, this step is skipped.
     let Ok(pages) = image.of(source) else { return Ok(records) };
     let table = Table::of(new, "chunks")?;
     let mut found = 0;
@@ -237,7 +238,7 @@ impl Drop for Image {
     }
 }
 
-/// The series of a chunk and the number of its records, if the chunk is sound.
+/// The series of a chunk and the number of its readings, if the chunk is intact.
 fn sound_chunk(table: &Table, row: &[Value]) -> Option<(i64, u64)> {
     let number = |column: &str| match table.value(row, column) {
         Some(Value::Integer(number)) => Some(*number),
@@ -295,7 +296,8 @@ fn rebuild_rollups(new: &Connection) -> EngineResult<()> {
     Ok(())
 }
 
-/// Creates the modules that rows refer to and that are lost; deletes rows that refer to anything else that is lost.
+/// Creates the modules that rows refer to and that are missing; deletes rows that refer to any other missing
+/// row.
 fn repair_references(new: &Connection) -> EngineResult<()> {
     for table in ["series", "commands", "epochs", "retired_epochs", "gaps", "segments", "recording_settings"]
     {

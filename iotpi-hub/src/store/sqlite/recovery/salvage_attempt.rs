@@ -1,4 +1,4 @@
-//! Whether what can be read of a damaged database is worth more than the newest backup.
+//! Decides whether the readable data of a damaged database is worth more than the newest backup.
 
 use std::{
     fs, io,
@@ -15,8 +15,8 @@ use crate::store::{
     sqlite::files::{RESTORING, SIDE_FILES, with_suffix},
 };
 
-/// Saves what can be read of a damaged database that was put aside, beside the database's place. Answers what that is, in
-/// words; nothing when there is less than in the backup, or nothing at all.
+/// Saves the readable data of a damaged database in quarantine into a copy beside the database. Returns a
+/// description of the data; `None` if there is less than in the backup, or nothing.
 pub(super) async fn save(
     database: &Path,
     replacement: &Replacement,
@@ -31,7 +31,7 @@ pub(super) async fn save(
     let damaged = folder.join(database.file_name().unwrap_or_default());
     let link = |parts| Linked::new(&damaged, folder.join("salvage.db"), parts);
     let mut linked = link(&["", "-wal"]).map_err(failed("read the old database"))?;
-    // A database that is sound, but for its WAL, has another's: that is left out.
+    // If the database is intact without its WAL, the WAL belongs to another database and is left out.
     if !linked.is_sound().await {
         drop(linked);
         linked = link(&[""]).map_err(failed("read the old database"))?;
@@ -62,18 +62,18 @@ pub(super) async fn save(
     Ok(better.then(|| saved.to_string()))
 }
 
-/// The files of a database under other names, so that nothing that SQLite does with a database that it opens is done to them:
-/// it makes an index of the WAL, and removes a WAL that it has no use for. Removed when dropped.
+/// Hard links to the files of a database. SQLite changes files when it opens a database: it creates an index
+/// of the WAL, and removes a WAL that it does not need. Removed when dropped.
 struct Linked(PathBuf);
 
 impl Linked {
-    /// `parts` of those files: the database is `""`, its WAL `"-wal"`.
+    /// Links the files with these suffixes: `""` is the database, `"-wal"` its WAL.
     fn new(database: &Path, name: PathBuf, parts: &[&str]) -> io::Result<Self> {
         let linked = Self(name);
         linked.remove();
         for part in parts {
             let (from, to) = (with_suffix(database, part), with_suffix(&linked.0, part));
-            // Not every file system has links.
+            // Some file systems have no links.
             if from.exists() && fs::hard_link(&from, &to).is_err() {
                 fs::copy(&from, &to)?;
             }
@@ -85,8 +85,8 @@ impl Linked {
         offline::examine(&self.0, true).await.is_ok_and(|damage| damage.is_none())
     }
 
-    /// Nothing when it is worse than that some of its pages are damaged: not even its header or its tables can be read, or
-    /// its WAL is another's.
+    /// Returns `None` if more than some pages are damaged: the header or the tables cannot be read, or the
+    /// WAL belongs to another database.
     async fn salvage(&self, copy: &Path) -> Result<Option<Salvaged>> {
         if !self.0.exists() || offline::examine(&self.0, false).await?.is_some() {
             return Ok(None);
@@ -96,7 +96,7 @@ impl Linked {
 
     fn remove(&self) {
         for part in SIDE_FILES {
-            // Mostly not there.
+            // Usually missing.
             let _ = fs::remove_file(with_suffix(&self.0, part));
         }
     }

@@ -1,7 +1,8 @@
-//! Opening the database of a hub, whatever state it is found in.
+//! Opens the database of a hub in any state.
 //!
-//! Damage is what SQLite calls it: no database, malformed, or pages that do not fit together. What cannot be *read*, and what
-//! is another program's or a newer hub's, is not damaged: the hub refuses to start and touches nothing.
+//! Damage is what SQLite reports as such: not a database, malformed, or inconsistent pages. A database that
+//! cannot be *read*, or that belongs to another program or a newer hub, is not damaged: the hub refuses to
+//! start and changes nothing.
 
 use std::{
     fs,
@@ -27,23 +28,23 @@ use crate::store::{
     },
 };
 
-/// Up to this size a database is looked through at every start: a second on a slow card.
+/// A database up to this size is verified at every start: a second on a slow card.
 const SMALL_BYTES: u64 = 16 << 20;
 
-/// What was done with a damaged database.
+/// The repair of a damaged database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recovered {
-    /// What was wrong.
+    /// The damage.
     pub why: String,
-    /// The folder where all its files are now.
+    /// The folder that now has all its files.
     pub quarantine: PathBuf,
-    /// The backup that replaced it; nothing when a new database was begun.
+    /// The backup that replaced it; `None` if a new database did.
     pub restored: Option<PathBuf>,
-    /// What was saved of it into the new database, in words, if anything was.
+    /// The data that was saved into the new database, in words, if there was any.
     pub salvaged: Option<String>,
 }
 
-/// Whether it is noted that the database wants to be looked through.
+/// Whether the database is marked for verification.
 pub(crate) fn is_suspect(database: &Path) -> bool {
     with_suffix(database, SUSPECT).exists()
 }
@@ -55,7 +56,8 @@ pub(crate) struct Opened {
     pub(crate) recovered: Option<Recovered>,
 }
 
-/// Opens the database at that path. `damage` is what an earlier attempt found wrong, if there was one.
+/// Opens the database at this path. `damage` describes the damage that an earlier attempt found, if there was
+/// one.
 pub(crate) async fn open(
     database: &Path,
     backups: &Path,
@@ -75,7 +77,8 @@ pub(crate) async fn open(
     Ok(Opened { store: Arc::new(store), lock: Some(lock), recovered })
 }
 
-/// Puts a damaged database aside and another in its place; ends what an earlier start had begun.
+/// Moves a damaged database to quarantine and installs a replacement; completes a replacement that an earlier
+/// start began.
 async fn recover(
     database: &Path,
     backups: &Path,
@@ -99,7 +102,7 @@ async fn recover(
     let damage = damage
         .or_else(|| emptied().then(|| "the database file is empty, but backups of it exist".to_owned()));
     let Some(why) = damage else {
-        // It was looked through and is sound.
+        // The database was verified and is intact.
         let _ = fs::remove_file(with_suffix(database, SUSPECT));
         return Ok(None);
     };
@@ -108,7 +111,7 @@ async fn recover(
     replace(database, backups, replacement).await.map(Some)
 }
 
-/// From step 3 of [`super::quarantine`] to its end.
+/// Carries out the steps of [`super::quarantine`] from step 3.
 async fn replace(database: &Path, backups: &Path, replacement: Replacement) -> Result<Recovered> {
     replacement.move_files(database).map_err(failed("quarantine the database"))?;
     let quarantine = replacement.folder(database);
@@ -118,18 +121,19 @@ async fn replace(database: &Path, backups: &Path, replacement: Replacement) -> R
         let saved = salvage_attempt::save(database, &replacement, backup.as_deref()).await?;
         source = saved.map(Source::Salvaged).or(backup.map(Source::Backup));
         if let Some(from) = &source {
-            // What cannot be copied, for want of room say, is tried again at the next start: until then nobody begins anew.
+            // A copy that fails, for example because the disk is full, is retried at the next start. No new
+            // database is created until then.
             install(&replacement, database, from).await?;
         }
     }
-    // It spoke of the database that is gone.
+    // The mark belonged to the old database.
     let _ = fs::remove_file(with_suffix(database, SUSPECT));
     let why = replacement.why.clone();
     let report = replacement.end(database, source).map_err(failed("quarantine the database"))?;
     Ok(Recovered { why, quarantine, restored: report.restored, salvaged: report.salvaged })
 }
 
-/// The backup that was asked for, or the newest that is sound.
+/// The requested backup, or the newest intact one.
 async fn newest_sound(database: &Path, backups: &Path, replacement: &Replacement) -> Option<PathBuf> {
     let mut sources: Vec<PathBuf> = replacement.restore.iter().cloned().collect();
     let newest_first = backup_folder::list(backups, database).unwrap_or_default().into_iter().rev();
@@ -145,7 +149,7 @@ async fn newest_sound(database: &Path, backups: &Path, replacement: &Replacement
     None
 }
 
-/// Puts the verified copy of a sound backup, or what was saved, in the database's place.
+/// Installs the verified copy of an intact backup, or the saved data, as the database.
 async fn install(replacement: &Replacement, database: &Path, from: &Source) -> Result<()> {
     let copy = with_suffix(database, RESTORING);
     if let Source::Backup(backup) = from {
@@ -157,15 +161,15 @@ async fn install(replacement: &Replacement, database: &Path, from: &Source) -> R
     replacement.install(database, &copy, from).map_err(failed("install the database"))
 }
 
-/// Puts the present database aside, together with all its files, and that backup in its place. Answers the folder of the
-/// present one.
+/// Moves the current database to quarantine with all its files, and installs a backup in its place. Returns
+/// the quarantine folder.
 ///
 /// # Errors
-/// [`StoreError::Conflict`] when a hub has the database open, or there is one and it is not `force`d;
-/// [`StoreError::Damaged`] when the backup is; the system's.
+/// [`StoreError::Conflict`] if a hub has the database open, or a database exists and `force` is not set;
+/// [`StoreError::Damaged`] if the backup is damaged; the system's.
 ///
 /// # Cancel safety
-/// Cut at any moment, the next start of a hub, or the next restore, ends what was begun.
+/// If it is interrupted, the next start of a hub or the next restore completes it.
 pub async fn restore(database: &Path, backup: &Path, force: bool, now: Timestamp) -> Result<PathBuf> {
     let _lock = DatabaseLock::take(database)?;
     let backup = backup.canonicalize().map_err(failed("find the backup"))?;
@@ -177,7 +181,7 @@ pub async fn restore(database: &Path, backup: &Path, force: bool, now: Timestamp
     if begun.is_none() && database.exists() && !force {
         return Err(StoreError::Conflict(format!("there is a database at {}", database.display())));
     }
-    // Before anything is moved: when there is no room for it, everything stays as it is.
+    // Before any file is moved: if there is no space for the copy, nothing changes.
     copy_of(database, &backup).await?;
     if let Some(begun) = &mut begun {
         begun.restore = Some(backup.clone());
@@ -197,7 +201,7 @@ pub async fn restore(database: &Path, backup: &Path, force: bool, now: Timestamp
     if done.restored == Some(backup) {
         return Ok(folder);
     }
-    // An earlier start was cut after it had another in its place.
+    // An earlier start was interrupted after it had installed another database.
     Err(StoreError::Conflict("what was begun before is ended now; restore once more".to_owned()))
 }
 

@@ -1,22 +1,23 @@
-//! Reading a damaged table: all rows but those on pages that cannot be read.
+//! Reads a damaged table: all rows except those on unreadable pages.
 
 use rusqlite::{Connection, ErrorCode, params_from_iter, types::Value};
 
-/// Reads that may fail of one table before the rest is given up: more than a damaged page of the upper levels costs.
+/// The number of failed reads after which the rest of a table is given up: more than one damaged page of the
+/// upper levels causes.
 const MAX_FAILED_READS: usize = 100_000;
-/// How far to look behind the last row that reads, where nobody knows how far the table goes.
+/// How far beyond the last readable row to search if the end of the table is unknown.
 const LOOK_BEHIND: i64 = 1 << 16;
 
-/// How the reading of a table went.
+/// The result of reading a table.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Read {
-    /// Rows that were saved.
+    /// The number of saved rows.
     pub(crate) rows: u64,
-    /// Whether some could not be read, or are not what a hub wrote.
+    /// Whether some rows could not be read, or were not written by a hub.
     pub(crate) is_damaged: bool,
 }
 
-/// What becomes of a row.
+/// Whether to save a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Keep {
     Yes,
@@ -24,7 +25,7 @@ pub(crate) enum Keep {
     Damaged,
 }
 
-/// A table as the new database has it.
+/// A table of the new database.
 #[derive(Debug)]
 pub(crate) struct Table {
     name: String,
@@ -51,12 +52,12 @@ impl Table {
         })
     }
 
-    /// A column of a row of the table.
+    /// The value of a column in a row of the table.
     pub(crate) fn value<'a>(&self, row: &'a [Value], column: &str) -> Option<&'a Value> {
         row.get(self.columns.iter().position(|name| name == column)?)
     }
 
-    /// Copies the rows that can be read and that are kept.
+    /// Copies the readable rows that `keep` accepts.
     ///
     /// # Errors
     /// The new database's; an interrupt.
@@ -74,13 +75,13 @@ impl Table {
         let is_damaged = self.read(source, &mut |row| match keep(&row) {
             Keep::No => true,
             Keep::Damaged => false,
-            // What the new table refuses is no row that a hub wrote.
+            // A row that the new table refuses was not written by a hub.
             Keep::Yes => insert.execute(params_from_iter(row)).inspect(|new| rows += *new as u64).is_ok(),
         })?;
         Ok(Read { rows, is_damaged })
     }
 
-    /// A row of the table, given its number and what a page has of it; nothing when it cannot be one of this table.
+    /// A row of the table from a rowid and the values on a page; `None` if it cannot belong to this table.
     pub(crate) fn row(&self, number: i64, mut values: Vec<Value>) -> Option<Vec<Value>> {
         let is_whole = values.len() == self.columns.len();
         let first = values.first_mut().filter(|first| is_whole && **first == Value::Null)?;
@@ -88,7 +89,7 @@ impl Table {
         Some(values)
     }
 
-    /// Inserts a row that is not there yet. Answers whether it was not.
+    /// Inserts a row unless its key exists. Returns whether it was inserted.
     pub(crate) fn insert(&self, new: &Connection, row: Vec<Value>) -> bool {
         let places = vec!["?"; self.columns.len()].join(", ");
         let sql =
@@ -97,7 +98,8 @@ impl Table {
         inserted.is_ok_and(|rows| rows > 0)
     }
 
-    /// Reads all rows that can be read. `take` answers whether it could use a row. Answers whether anything is damaged.
+    /// Reads all readable rows. `take` returns whether it could use a row. Returns whether anything is
+    /// damaged.
     ///
     /// # Errors
     /// An interrupt.
@@ -109,7 +111,7 @@ impl Table {
         if self.has_row_numbers { self.read_by_number(db, take) } else { self.read_by_key(db, take) }
     }
 
-    /// Around each page that cannot be read: the range of numbers in which it lies is halved until it is one row.
+    /// Reads around each unreadable page: the range of rowids that contains it is halved down to single rows.
     fn read_by_number(
         &self,
         db: &Connection,
@@ -152,7 +154,7 @@ impl Table {
         Ok(is_damaged)
     }
 
-    /// From both ends, each up to what cannot be read.
+    /// Reads from both ends, each up to the first unreadable page.
     fn read_by_key(
         &self,
         db: &Connection,
@@ -185,7 +187,7 @@ impl Table {
     }
 }
 
-/// What was read; nothing when it could not be.
+/// The result of a read; `None` if it failed.
 ///
 /// # Errors
 /// An interrupt.

@@ -1,4 +1,4 @@
-//! Looking through a database: what is in it, and whether it is whole.
+//! Verification of a database: its content, and whether it is intact.
 
 use std::{fs, io::Read as _, path::Path, time::Instant};
 
@@ -14,13 +14,13 @@ use crate::store::sqlite::{
 };
 use crate::store::{Result, StoreError, Verification};
 
-/// Instructions of SQLite's between two looks whether to go on: about a millisecond of work.
+/// The SQLite instructions between two checks of the throttle: about a millisecond of work.
 const OPERATIONS: i32 = 20_000;
-/// Faults told, at most.
+/// The maximum number of reported faults.
 const FAULTS: usize = 20;
 
-/// Opens a database to look at. Neither it nor its WAL is changed: a reader writes nothing back, not even when it is the
-/// last to close.
+/// Opens a database for reading. Neither it nor its WAL is changed: a read-only connection checkpoints
+/// nothing, not even when it is the last one to close.
 pub(crate) fn open(path: &Path, throttle: &Throttle) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection =
@@ -44,7 +44,7 @@ pub(crate) fn verify(path: &Path, deep: bool, throttle: &Throttle) -> Result<Ver
     look_through(&open(path, throttle)?, deep)
 }
 
-/// The same on a connection there is.
+/// Verifies through an open connection.
 pub(crate) fn look_through(db: &Connection, deep: bool) -> Result<Verification> {
     let mut found = Verification { deep, version: 0, rows: Vec::new(), faults: Vec::new() };
     match look(db, &mut found) {
@@ -76,7 +76,7 @@ fn look(db: &Connection, found: &mut Verification) -> Result<()> {
     Ok(())
 }
 
-/// What SQLite finds wrong with its pages and, `deep`, with its indexes.
+/// The faults that SQLite finds in its pages and, if `deep`, in its indexes.
 fn faults(db: &Connection, deep: bool) -> Result<Vec<String>> {
     let pragma = if deep { "integrity_check" } else { "quick_check" };
     let mut faults = Vec::new();
@@ -93,7 +93,7 @@ const CHUNK_BODIES: &str =
     "SELECT body, module_id, sensor, first_us, last_us FROM chunks JOIN series ON series.id = series_id";
 const BLOCK_BODIES: &str = "SELECT body, module_id, sensor, first_us, last_us FROM rollup_blocks JOIN series ON series.id = series_id";
 
-/// The bodies that are not, to the last bit, what was written.
+/// The bodies whose checksum is wrong.
 fn damaged_bodies(
     db: &Connection,
     what: &str,
@@ -116,7 +116,7 @@ fn damaged_bodies(
     look().map_err(engine_error("read the records"))
 }
 
-/// How many readings a database has, in chunks and in the ingest.
+/// The number of readings of a database, in chunks and in the WAL.
 pub(crate) fn readings(path: &Path, throttle: &Throttle) -> Result<u64> {
     let db = open(path, throttle)?;
     let sql = "SELECT coalesce(sum(count), 0) FROM chunks";
@@ -131,7 +131,7 @@ fn describe(error: &StoreError) -> String {
     format!("{error}: {cause}")
 }
 
-/// How many rows each table has, by name.
+/// The number of rows of each table, by name.
 pub(crate) fn rows(db: &Connection) -> Result<Vec<(String, u64)>> {
     let count = || -> rusqlite::Result<_> {
         let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name";
@@ -157,7 +157,7 @@ pub(crate) fn examine(path: &Path, thorough: bool, throttle: &Throttle) -> Resul
     };
     let waiting = length(&with_suffix(path, "-wal"))?.unwrap_or(0) > 0;
     match length(path)? {
-        // SQLite would throw such a WAL away, or play it into whatever comes to lie there.
+        // SQLite would delete such a WAL, or apply it to any database that is put there.
         None if waiting => return Ok(Some("the database file is gone, its WAL is there".to_owned())),
         Some(0) if waiting => return Ok(Some("the database file is empty, its WAL is not".to_owned())),
         None | Some(0) => return Ok(None),
@@ -182,7 +182,7 @@ pub(crate) fn examine(path: &Path, thorough: bool, throttle: &Throttle) -> Resul
         Err(error) => return damage(error),
     };
     match file::version(&db) {
-        // Opening it says so; what a newer hub made is not ours to judge.
+        // Opening it reports the error: a database of a newer hub is not judged here.
         Ok(version) if version > file::SCHEMA_VERSION => return Ok(None),
         Ok(version) if version == file::SCHEMA_VERSION => {
             if let Err(error) = file::check_schema(&db) {
@@ -200,25 +200,26 @@ pub(crate) fn examine(path: &Path, thorough: bool, throttle: &Throttle) -> Resul
     if !thorough {
         return Ok(None);
     }
-    // With the indexes: a page of one table that lies in another's place is well-formed. With the readings: what a reader found
-    // damaged has to be found again.
+    // With the indexes, because a page of one table in the place of another's is well-formed. With the
+    // readings, because damage that a reader found must be found again.
     match look_through(&db, true) {
         Ok(found) => Ok((!found.faults.is_empty()).then(|| found.faults.join("; "))),
         Err(error) => damage(error),
     }
 }
 
-/// Whether the WAL cannot be this database's. SQLite plays in whatever lies there; but each commit that changes how many
-/// pages a database has writes that into page 1 too, so the two agree in every WAL that is the database's own. Series of a
-/// database of as many pages is not told apart.
+/// Whether the WAL cannot belong to this database. SQLite applies any WAL; but each commit that changes the
+/// number of pages also writes it to page 1, so the two numbers agree in every WAL that belongs to the
+/// database. A WAL of a database with the same number of pages is not detected.
 fn is_of_another(path: &Path, db: &Connection) -> Result<bool> {
     let index = with_suffix(path, "-shm");
-    // Somebody else may commit between the two looks, but not each time.
+    // Another process may commit between the two reads, but not every time.
     for _ in 0..3 {
         let pages: u32 = db
             .pragma_query_value(None, "page_count", |row| row.get(0))
             .map_err(engine_error("count the pages"))?;
-        // https://sqlite.org/walformat.html#the_wal_index_header: frames at 16, pages at 20, as the machine writes numbers.
+        // https://sqlite.org/walformat.html#the_wal_index_header: frames at 16, pages at 20, in native byte
+        // order.
         let head = fs::read(&index).unwrap_or_default();
         let number =
             |at: usize| head.get(at..at + 4).and_then(|n| n.try_into().ok()).map_or(0, u32::from_ne_bytes);
@@ -229,7 +230,7 @@ fn is_of_another(path: &Path, db: &Connection) -> Result<bool> {
     Ok(true)
 }
 
-/// Whether an error means that the disk or what is on it can no longer be trusted.
+/// Whether an error means that the disk or its content can no longer be trusted.
 pub(crate) fn is_suspect(error: &StoreError) -> bool {
     match error {
         StoreError::Damaged { .. } => true,

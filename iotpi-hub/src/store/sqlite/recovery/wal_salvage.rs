@@ -1,4 +1,4 @@
-//! Salvage of the WAL: the records whose checksum is right.
+//! Salvage of the WAL: the records with a correct checksum.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -13,9 +13,9 @@ use crate::store::sqlite::{
 /// The readings of a damaged WAL.
 #[derive(Debug, Default)]
 pub(crate) struct SalvagedWal {
-    /// By the id of their series, in the order of the WAL.
+    /// By the id of the series, in the order of the WAL.
     pub(crate) points: BTreeMap<i64, Vec<Point>>,
-    /// Sequence numbers that arrived, by the id of their epoch.
+    /// The sequence numbers that arrived, by the id of the epoch.
     pub(crate) arrived: BTreeMap<i64, RangeSet>,
     pub(crate) is_damaged: bool,
 }
@@ -23,8 +23,8 @@ pub(crate) struct SalvagedWal {
 /// WAL records by their ids.
 pub(crate) type Records = BTreeMap<u64, Vec<u8>>;
 
-/// Reads the records that can be read, of the table and of `more`. `compacted_to` has each series, with the id of the first record that
-/// is not compacted.
+/// Reads the readable records of the table and of `more`. `compacted_to` has, for each series, the id of the
+/// first record that is not compacted.
 ///
 /// # Errors
 /// An interrupt.
@@ -61,7 +61,7 @@ pub(crate) fn read(
     Ok(salvaged)
 }
 
-/// The record in a row of two columns with that row number, if it is sound.
+/// The record in a row of two columns with this rowid, if it is intact.
 pub(crate) fn record(id: i64, row: &[Value]) -> Option<(u64, Vec<u8>)> {
     let [_, Value::Blob(record)] = row else { return None };
     wal_record::decode(record)?;

@@ -1,4 +1,4 @@
-//! The order of records over all modules: boundaries in it, and the names of series.
+//! The order of records over all modules: boundaries between them, and the names of series.
 
 use std::cmp::Ordering;
 
@@ -11,8 +11,8 @@ pub(crate) struct Name {
     pub(crate) quantity: Quantity,
 }
 
-/// A boundary in the order of a type's records, by time and then module: before or behind all records of one module and
-/// microsecond, or before all records of a microsecond.
+/// A boundary in the order of a type's records, by time and then module: before or after all records of one
+/// module and microsecond, or before all records of a microsecond.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Boundary {
     pub(crate) us: i64,
@@ -24,22 +24,22 @@ impl Boundary {
     pub(crate) const FIRST: Self = Self::at(i64::MIN);
     pub(crate) const LAST: Self = Self::at(i64::MAX);
 
-    /// Before the records of that microsecond.
+    /// Before the records of this microsecond.
     pub(crate) const fn at(us: i64) -> Self {
         Self { us, module: None, behind: false }
     }
 
-    /// Before the records of that module and microsecond.
+    /// Before the records of this module and microsecond.
     pub(crate) fn before(us: i64, module: ModuleId) -> Self {
         Self { us, module: Some(module), behind: false }
     }
 
-    /// Behind the records of that module and microsecond.
+    /// After the records of this module and microsecond.
     pub(crate) fn behind(us: i64, module: ModuleId) -> Self {
         Self { us, module: Some(module), behind: true }
     }
 
-    /// Whether a record of that module and microsecond lies behind the edge.
+    /// Whether the boundary is before a record of this module and microsecond.
     pub(crate) fn is_before(&self, us: i64, module: &ModuleId) -> bool {
         let record = self.us.cmp(&us).then_with(|| match &self.module {
             None => Ordering::Less,

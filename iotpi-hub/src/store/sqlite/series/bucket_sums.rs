@@ -1,7 +1,7 @@
-//! The compacted records of one series summed up by buckets of any width.
+//! The compacted records of one series, summed by buckets of any width.
 //!
-//! Each record counts once: for a width of rollups it is in a rollup, or in a block, or its chunk is still to be added up for that
-//! width. These are sums, so a stretch may be made of all three.
+//! Each record counts once: for each width of rollups it is in a rollup, in a block, or in a chunk that is
+//! added record by record. Sums can be added, so a bucket may consist of all three.
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -13,18 +13,18 @@ use super::{
 };
 use crate::store::sqlite::failure::{EngineResult, Failure};
 
-/// The sums of one series, by the first moment of each stretch.
+/// The sums of one series, by the start of the bucket.
 #[derive(Debug)]
 pub(crate) struct BucketSums {
     width_us: i64,
     most: usize,
     sums: BTreeMap<i64, Sum>,
-    /// From this moment on, stretches may be missing: there were more than asked for.
+    /// From this time on, buckets may be missing because the maximum number is reached.
     complete_until: i64,
 }
 
 impl BucketSums {
-    /// No stretches yet. At least the first `most` of `width_us` microseconds will be complete.
+    /// No buckets yet. At least the first `most` buckets of `width_us` microseconds will be complete.
     pub(crate) fn new(width_us: i64, most: usize) -> Self {
         Self { width_us, most, sums: BTreeMap::new(), complete_until: i64::MAX }
     }
@@ -34,13 +34,14 @@ impl BucketSums {
         self.sums.entry(start_of(taken_us, self.width_us)).or_default().add(value);
     }
 
-    /// The stretches that are complete.
+    /// The complete buckets.
     pub(crate) fn complete(self) -> impl Iterator<Item = (i64, Sum)> {
         self.sums.into_iter().take_while(move |(start, _)| *start < self.complete_until)
     }
 
-    /// Adds the compacted records of a series in a time range: whole units of the widest fitting width from the rollups, what is
-    /// left at both ends from the next narrower width, and in the end from the records themselves.
+    /// Adds the compacted records of a series in a time range: whole units of the widest fitting width from
+    /// the rollups, the rest at both ends from the next narrower width, and finally from the records
+    /// themselves.
     ///
     /// # Errors
     /// SQLite's; damage.
@@ -149,10 +150,10 @@ impl BucketSums {
     }
 }
 
-/// What one source of records, in order, has added.
+/// The sums added from one ordered source of records.
 #[derive(Debug, Default)]
 struct Part {
-    /// The stretch that was added to last.
+    /// The bucket of the last addition.
     current: Option<i64>,
     found: usize,
 }
@@ -166,7 +167,8 @@ impl Part {
         self.next(to, at_us).map(|total| total.merge(sum)).is_some()
     }
 
-    /// The sum of the stretch a moment is in; nothing when that stretch and later ones are not wanted.
+    /// The sum of the bucket that contains this time; `None` if that bucket and all later ones are not
+    /// needed.
     fn next<'a>(&mut self, of: &'a mut BucketSums, at_us: i64) -> Option<&'a mut Sum> {
         let start = start_of(at_us, of.width_us);
         if self.current != Some(start) {
@@ -179,25 +181,25 @@ impl Part {
     }
 }
 
-/// The rollups of one series and width in a stretch of time: put together here, not by SQLite, which would sort them all to
-/// group them.
+/// The rollups of one series and width in a time range. They are grouped here, because SQLite would sort all
+/// of them first.
 pub(crate) const ROLLUPS: &str = "SELECT start, present, missing, sum, min, max FROM rollups
      WHERE series_id = ?1 AND width = ?2 AND start >= ?3 AND start < ?4 ORDER BY start";
 
-/// The chunks of a series that the rollups of a width do not include, in a stretch of time.
+/// The chunks of a series in a time range that the rollups of a width do not include.
 pub(crate) const UNROLLED_CHUNKS: &str = "SELECT body FROM chunks
      WHERE series_id = ?1 AND unrolled_width > 0 AND unrolled_width >= ?2 AND first_us < ?4 AND last_us >= ?3
        AND first_us >= coalesce((SELECT max(first_us) FROM chunks
            WHERE series_id = ?1 AND unrolled_width > 0 AND unrolled_width >= ?2 AND first_us < ?3), ?3)
      ORDER BY first_us, id";
 
-/// All chunks of a series in a stretch of time.
+/// All chunks of a series in a time range.
 pub(crate) const ALL_CHUNKS: &str = "SELECT body FROM chunks
      WHERE series_id = ?1 AND ?2 = 0 AND first_us < ?4 AND last_us >= ?3
        AND first_us >= coalesce((SELECT max(first_us) FROM chunks WHERE series_id = ?1 AND first_us < ?3), ?3)
      ORDER BY first_us, id";
 
-/// The first moment of the stretch a moment is in, UTC-aligned also before 1970.
+/// The start of the bucket that contains a time, UTC-aligned also before 1970.
 pub(crate) fn start_of(moment: i64, width: i64) -> i64 {
     moment.saturating_sub(moment.rem_euclid(width))
 }

@@ -1,5 +1,5 @@
-//! A page of stretches over all series of a query, put together a few stretches at a time: what is looked at is what can be
-//! on the page, however many series there are and however long they reach.
+//! A page of buckets over all series of a query, collected a few buckets at a time: only what can be on the
+//! page is read, however many series there are and however long they are.
 
 use std::{ops::Range, time::Duration};
 
@@ -18,26 +18,26 @@ use crate::store::{
     cursor::{self, List},
 };
 
-/// What is looked at in one step: some series in a stretch of time.
+/// One step of a page: some series in a time range.
 #[derive(Debug, Clone)]
 pub(crate) struct Step {
     pub(crate) query: ReadingQuery,
     pub(crate) width_us: i64,
     pub(crate) from_us: i64,
     pub(crate) until_us: i64,
-    /// The time of the whole query.
+    /// The time range of the whole query.
     time: Range<i64>,
-    /// The stretches that are looked at: when the first begins and the last ends.
+    /// The range of the step's buckets, from the start of the first to the end of the last.
     stretches: Range<i64>,
-    /// Only modules behind this one, and at most so many series.
+    /// Only modules after this one, and at most `series` series.
     pub(crate) after: Option<ModuleId>,
     pub(crate) series: usize,
-    /// The most stretches of each.
+    /// The maximum number of buckets of each series.
     pub(crate) most: usize,
 }
 
 impl Step {
-    /// What the step found, to be kept for other queries.
+    /// The result of the step, to be kept for other queries.
     pub(crate) fn run(&self, summed: &Summed) -> SumRun {
         let first = self.stretches.start;
         let behind = |module: &ModuleId| Boundary::behind(first, module.clone());
@@ -54,17 +54,17 @@ impl Step {
     }
 }
 
-/// What a step found, in order: at most as many sums as were asked for.
+/// The result of a step, in order: at most the requested number of sums.
 #[derive(Debug, Default)]
 pub(crate) struct Summed {
     pub(crate) sums: Vec<SeriesSum>,
-    /// The last module looked at, unless the step looked at all.
+    /// The last module that was read, unless the step read all.
     pub(crate) stopped_at: Option<ModuleId>,
-    /// Whether one of the series has records behind the step.
+    /// Whether one of the series has records after the step.
     pub(crate) goes_on: bool,
 }
 
-/// A page, as far as it is put together.
+/// A page that is being collected.
 #[derive(Debug)]
 pub(crate) struct BucketPager {
     list: List,
@@ -73,23 +73,23 @@ pub(crate) struct BucketPager {
     width_us: i64,
     since: i64,
     until: i64,
-    /// The stretch to go on with, and the module behind which it is to be looked at.
+    /// The next bucket, and the module after which to continue in it.
     next: i64,
     after: Option<ModuleId>,
-    /// How many stretches a step looks at.
+    /// The number of buckets in a step.
     stretches: i64,
     series: usize,
     most: usize,
     goes_on: bool,
-    /// Whether the first stretch is one of which some modules were on the last page.
+    /// Whether some modules of the first bucket were on the last page.
     is_part: bool,
-    /// How many sums the stretches that are looked at now had so far.
+    /// The number of sums of the current buckets so far.
     in_step: usize,
     found: Vec<SeriesSum>,
 }
 
 impl BucketPager {
-    /// Begins a page over so many series; no record is older than `first_us`.
+    /// Begins a page over this number of series; no record is older than `first_us`.
     ///
     /// # Errors
     /// [`StoreError::BadCursor`](crate::store::StoreError::BadCursor).
@@ -107,7 +107,7 @@ impl BucketPager {
         let mut next = start_of(since.max(first_us.unwrap_or(EARLIEST)), width_us);
         let mut after = None;
         if let Some((start, module)) = list.key::<(i64, ModuleId)>(page)? {
-            // Of the stretch that the last page ended in, the modules behind that one are left.
+            // The last page ended within a bucket: the modules after its last one remain.
             (next, after) = match &query.module_id {
                 None => (start, Some(module)),
                 Some(_) => (start.saturating_add(width_us), None),
@@ -136,7 +136,7 @@ impl BucketPager {
         })
     }
 
-    /// Takes what is in memory.
+    /// Takes the sums that are in memory.
     pub(crate) fn take_kept(&mut self, series: &AllSeries) {
         let Some(runs) = series.runs(&self.query.sensor).filter(|_| self.query.module_id.is_none()) else {
             return;
@@ -156,14 +156,14 @@ impl BucketPager {
         }
     }
 
-    /// The next step; nothing when the page is whole.
+    /// The next step; `None` if the page is complete.
     pub(crate) fn step(&mut self) -> Option<Step> {
         let room = self.most.saturating_sub(self.found.len());
         if room == 0 || self.next >= self.until {
             return None;
         }
         let usual = i64::try_from(room / self.series).unwrap_or(i64::MAX).max(1);
-        // A stretch of which some modules were on the last page is looked at for itself.
+        // A bucket with some modules on the last page is a step of its own.
         self.stretches = if self.after.is_some() { 1 } else { usual.max(self.stretches) };
         if self.series == 1 && self.after.is_none() {
             self.stretches = i64::MAX;
@@ -177,13 +177,13 @@ impl BucketPager {
             time: self.since..self.until,
             stretches: self.next..until,
             after: self.after.clone(),
-            // Each series has at most one sum of one stretch: in the order of their modules, that many are enough.
+            // Each series has at most one sum in a bucket, so this many series, by module, are enough.
             series: if self.stretches == 1 { room } else { usize::MAX },
             most: room,
         })
     }
 
-    /// Takes what a step found.
+    /// Takes the result of a step.
     pub(crate) fn take(&mut self, step: &Step, summed: Summed) {
         self.in_step += summed.sums.len();
         self.found.extend(summed.sums);
@@ -195,11 +195,11 @@ impl BucketPager {
         self.after = None;
         let is_part = std::mem::take(&mut self.is_part);
         let in_step = std::mem::take(&mut self.in_step);
-        // Behind the last record of all series there is nothing to look for.
+        // There is nothing after the last record of all series.
         let reached = !self.goes_on && !is_part;
         self.next = if reached { self.until } else { step.until_us };
         self.goes_on = false;
-        // Where records are rare, a step reaches further.
+        // If records are sparse, the next step is larger.
         let few = in_step == 0 || in_step < step.most / 4;
         self.stretches = if few && !is_part { self.stretches.saturating_mul(2) } else { 0 };
     }

@@ -1,8 +1,8 @@
-//! The encoding of a chunk of compacted records: up to [`MAX_POINTS`] of one series, column by column, each column compressed by
-//! [pco](https://github.com/pcodec/pcodec), with a CRC-32 over all of it.
+//! The encoding of a chunk of compacted records: up to [`MAX_POINTS`] of one series, by columns, each column
+//! compressed by [pco](https://github.com/pcodec/pcodec), with a CRC-32 of the whole.
 //!
-//! A chunk is a version byte, how many points, the columns (when taken, when received, values, time sources, reasons),
-//! each with its length, and the sum. Numeric columns are lossless to the last bit.
+//! A chunk is a version byte, the number of points, the columns (time taken, time received, values, time
+//! sources, reasons), each with its length, and the checksum. Numeric columns are lossless to the last bit.
 
 use iotpi_core::Outcome;
 use pco::{
@@ -17,25 +17,27 @@ use crate::store::sqlite::{
     varint::{put, take, take_bytes},
 };
 
-/// The most points of a chunk: enough for the codec to be at its best, few enough to be decoded in under 0.1 ms.
+/// The maximum number of points of a chunk: enough for good compression, and few enough to be decoded in
+/// under 0.1 ms.
 pub(crate) const MAX_POINTS: usize = 4096;
 
-/// The time partition of a chunk: 30 days. A series with few records has small chunks, so that retention is not off by years.
+/// The time partition of a chunk: 30 days. Chunks of a sparse series are small, so that retention is not off
+/// by years.
 pub(crate) const PARTITION_US: i64 = 30 * 86_400 * 1_000_000;
 
 const VERSION: u8 = 1;
-/// One step below pco's default: half the time for under 2 % more bytes.
+/// One level below pco's default: half the time for under 2 % more bytes.
 const LEVEL: usize = 7;
 
-/// Why a chunk cannot be read.
+/// A chunk that cannot be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a chunk of records is damaged")]
 pub(crate) struct Damaged;
 
-/// Writes points, in order, as a chunk's body.
+/// Encodes ordered points as the body of a chunk.
 ///
 /// # Errors
-/// The codec's, which has no reason to fail on numbers.
+/// The codec's, which do not occur for numbers.
 pub(crate) fn encode(points: &[Point]) -> Result<Vec<u8>, pco::errors::PcoError> {
     let taken: Vec<i64> = points.iter().map(|point| point.taken_us).collect();
     let received: Vec<i64> = points.iter().map(|point| point.received_ms).collect();
@@ -51,7 +53,7 @@ pub(crate) fn encode(points: &[Point]) -> Result<Vec<u8>, pco::errors::PcoError>
     Ok(sealed(bytes))
 }
 
-/// Appends a column of numbers, compressed.
+/// Appends a compressed column of numbers.
 pub(crate) fn put_numbers<T: Number>(
     bytes: &mut Vec<u8>,
     numbers: &[T],
@@ -72,22 +74,22 @@ pub(crate) fn take_column<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     take_bytes(bytes, length)
 }
 
-/// The bytes with their CRC-32 behind them.
+/// Appends the CRC-32 of the bytes.
 pub(crate) fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
     bytes
 }
 
-/// The bytes in front of their CRC-32.
+/// The bytes without their CRC-32.
 ///
 /// # Errors
-/// [`Damaged`] when it is not theirs.
+/// [`Damaged`] if the checksum is wrong.
 pub(crate) fn unsealed(body: &[u8]) -> Result<&[u8], Damaged> {
     let (bytes, sum) = body.split_last_chunk::<4>().ok_or(Damaged)?;
     if crc32fast::hash(bytes).to_le_bytes() == *sum { Ok(bytes) } else { Err(Damaged) }
 }
 
-/// Time sources as runs: how many, which.
+/// The time sources, run-length encoded.
 fn sources(points: &[Point]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for run in points.chunk_by(|a, b| a.source == b.source) {
@@ -97,7 +99,7 @@ fn sources(points: &[Point]) -> Vec<u8> {
     bytes
 }
 
-/// The points without a value: how many points lie before each, and its reason.
+/// The points without a value: the number of points before each, and its reason.
 fn reasons(points: &[Point]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (index, reason) in points.iter().enumerate().filter_map(|(i, p)| Some((i, p.outcome.reason()?))) {
@@ -108,15 +110,15 @@ fn reasons(points: &[Point]) -> Vec<u8> {
     bytes
 }
 
-/// Reads a chunk's body.
+/// Decodes the body of a chunk.
 ///
 /// # Errors
-/// [`Damaged`] when it is not, to the last bit, what was written.
+/// [`Damaged`] if it differs from the encoded bytes.
 pub(crate) fn decode(body: &[u8]) -> Result<Vec<Point>, Damaged> {
     read(unsealed(body)?).ok_or(Damaged)
 }
 
-/// The records in a chunk's body.
+/// The records in the body of a chunk.
 ///
 /// # Errors
 /// Damage.
@@ -124,7 +126,7 @@ pub(crate) fn decode_points(body: &[u8]) -> EngineResult<Vec<Point>> {
     decode(body).map_err(|damaged| Failure::damaged(&damaged.to_string()).into())
 }
 
-/// What a body begins with: how many points. The columns follow.
+/// Takes the version and the number of points; the columns follow.
 fn take_count(bytes: &mut &[u8]) -> Option<usize> {
     let (version, rest) = bytes.split_first()?;
     *bytes = rest;
@@ -168,11 +170,11 @@ fn read(mut bytes: &[u8]) -> Option<Vec<Point>> {
     Some(points)
 }
 
-/// Reads of a chunk's body only when each record was taken and its value, in order, until `next` answers false. Decompresses
-/// no more than it needs, in batches.
+/// Decodes only the time and the value of each record, in order, until `next` returns false. Decompresses in
+/// batches, and no more than needed.
 ///
 /// # Errors
-/// [`Damaged`] as [`decode`], as far as it was read.
+/// [`Damaged`] as [`decode`], within the part that was read.
 pub(crate) fn values(body: &[u8], next: impl FnMut(i64, Option<f64>) -> bool) -> Result<(), Damaged> {
     read_values(unsealed(body)?, next).ok_or(Damaged)
 }
@@ -201,7 +203,7 @@ fn read_values(mut bytes: &[u8], mut next: impl FnMut(i64, Option<f64>) -> bool)
     Some(())
 }
 
-/// The numbers of a column, decompressed batch by batch.
+/// The numbers of a column, decompressed in batches.
 struct Numbers<'a, T: Number> {
     source: Option<ChunkDecompressor<T, &'a [u8]>>,
     batch: Box<[T]>,
@@ -220,7 +222,7 @@ impl<'a, T: Number + Default> Numbers<'a, T> {
         Some(Self { source, batch, at: 0, end: 0 })
     }
 
-    /// The next one; nothing at the end, or when the rest cannot be read.
+    /// The next number; `None` at the end, or if the rest cannot be decoded.
     fn next(&mut self) -> Option<T> {
         if self.at == self.end {
             self.end = self.source.as_mut()?.read(&mut self.batch).ok()?.n_processed;
@@ -232,7 +234,7 @@ impl<'a, T: Number + Default> Numbers<'a, T> {
     }
 }
 
-/// As [`next_reason`], without the reason.
+/// Like [`next_reason`], without the reason.
 #[allow(clippy::option_option)]
 fn skip_reason(reasons: &mut &[u8]) -> Option<Option<u64>> {
     if reasons.is_empty() {
@@ -243,7 +245,8 @@ fn skip_reason(reasons: &mut &[u8]) -> Option<Option<u64>> {
     Some(Some(index))
 }
 
-/// The next absent point and its reason, if there is one more; nothing at all when the column cannot be read.
+/// The next point without a value and its reason, if there is one; the outer `None` if the column cannot be
+/// decoded.
 #[allow(clippy::option_option)]
 fn next_reason(reasons: &mut &[u8]) -> Option<Option<(u64, String)>> {
     if reasons.is_empty() {

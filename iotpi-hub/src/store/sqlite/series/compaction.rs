@@ -13,11 +13,11 @@ use super::{
 };
 use crate::store::sqlite::failure::{EngineResult, Failure};
 
-/// Moves records of a series, in order, into its chunks and rollups, and stores that its WAL records before `compacted_to` are
-/// compacted. Does nothing when the series is gone.
+/// Moves ordered records of a series into its chunks and rollups, and stores that its WAL records before
+/// `compacted_to` are compacted. Does nothing if the series is gone.
 ///
 /// # Errors
-/// SQLite's; damage when a chunk cannot be read.
+/// SQLite's; damage if a chunk cannot be decoded.
 pub(crate) fn compact(db: &Connection, row: i64, points: &[Point], compacted_to: u64) -> EngineResult<()> {
     let numbered = points.iter().filter(|point| point.numbered).count();
     let known = db
@@ -29,13 +29,13 @@ pub(crate) fn compact(db: &Connection, row: i64, points: &[Point], compacted_to:
     insert_points(db, row, points)
 }
 
-/// Puts records, in order, into the chunks they belong to by time, and into the rollups where those are worth it.
+/// Inserts ordered records into the chunks of their times, and into the rollups where those are worth it.
 ///
 /// # Errors
-/// SQLite's; damage when a chunk cannot be read.
+/// SQLite's; damage if a chunk cannot be decoded.
 pub(crate) fn insert_points(db: &Connection, row: i64, mut points: &[Point]) -> EngineResult<()> {
     while let Some(first) = points.first() {
-        // The chunk that begins before the first one, and where the next chunk begins.
+        // The chunk that begins before the first record, and the start of the next chunk.
         let target = Chunk::find(
             db,
             "SELECT id, last_us, count, unrolled_width FROM chunks WHERE series_id = ?1 AND first_us <= ?2
@@ -58,7 +58,8 @@ pub(crate) fn insert_points(db: &Connection, row: i64, mut points: &[Point]) -> 
             }
             Some(chunk) if chunk.count < MAX_POINTS && self::partition(chunk.last_us) == partition => {
                 let together = merged(chunk.points(db)?, run.iter().cloned());
-                // When records now come less often, the rollups would no longer be much smaller: the next chunk goes without.
+                // If records have become sparser, the rollups would no longer be much smaller: the next chunk
+                // has none.
                 if unrolled_width(&together) > chunk.unrolled_width {
                     write(db, row, None, run, MAX_POINTS)?;
                 } else {
@@ -71,7 +72,7 @@ pub(crate) fn insert_points(db: &Connection, row: i64, mut points: &[Point]) -> 
     Ok(())
 }
 
-/// Writes a chunk together with the records `run` that were added to it.
+/// Writes a chunk together with the records `run` that are added to it.
 fn extend(
     db: &Connection,
     row: i64,
@@ -81,7 +82,8 @@ fn extend(
     is_newest: bool,
 ) -> EngineResult<()> {
     rollups::add(db, row, run, |width| width > chunk.unrolled_width)?;
-    // Chunks that late records split are left half full each, or each late one would split one again.
+    // Chunks that late records split are left half full; otherwise each late record would split a chunk
+    // again.
     let size = match is_newest {
         false => together.len().div_ceil(together.len().div_ceil(MAX_POINTS)),
         true => MAX_POINTS,
@@ -89,13 +91,14 @@ fn extend(
     write(db, row, Some(chunk), together, size)
 }
 
-/// Which stretch of [`PARTITION_US`] a moment is in. No chunk reaches from one into the next, so that what is old can go.
+/// The number of the [`PARTITION_US`] interval that contains a time. No chunk spans two, so that old ones can
+/// be deleted.
 fn partition(moment_us: i64) -> i64 {
     moment_us.div_euclid(PARTITION_US)
 }
 
-/// Writes records as chunks of up to `size`, the first in place of `replaced`, and adds them to those rollups that are worth it and
-/// did not include that one.
+/// Writes records as chunks of up to `size`, the first in place of `replaced`, and adds them to the rollups
+/// that are worth it and do not include `replaced`.
 fn write(
     db: &Connection,
     row: i64,
@@ -153,11 +156,11 @@ fn insert(
     Ok(())
 }
 
-/// Removes all records of a series' last chunk but the newest, which every series keeps. Answers when that was taken;
-/// nothing when there was no other.
+/// Removes all records of a series' last chunk except the newest, which every series keeps. Returns its time;
+/// `None` if there was no other.
 ///
 /// # Errors
-/// SQLite's; damage when the chunk cannot be read.
+/// SQLite's; damage if the chunk cannot be decoded.
 pub(crate) fn retain_newest(db: &Connection, row: i64) -> EngineResult<Option<i64>> {
     let chunk = Chunk::find(
         db,
@@ -177,7 +180,7 @@ pub(crate) struct Chunk {
     pub(crate) id: i64,
     pub(crate) last_us: i64,
     count: usize,
-    /// The widest width, in seconds, whose rollups do not include its records; 0: all rollups do.
+    /// The widest width, in seconds, whose rollups do not include its records; 0 if all rollups do.
     pub(crate) unrolled_width: i64,
 }
 
@@ -194,7 +197,7 @@ impl Chunk {
         Ok(db.prepare_cached(sql)?.query_row(params, read).optional()?)
     }
 
-    /// The chunk of that row, if there is one.
+    /// The chunk in this row, if there is one.
     pub(crate) fn of_row(db: &Connection, id: i64) -> EngineResult<Option<Self>> {
         Self::find(db, "SELECT id, last_us, count, unrolled_width FROM chunks WHERE id = ?1", [id])
     }

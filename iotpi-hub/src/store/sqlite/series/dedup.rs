@@ -1,7 +1,7 @@
-//! Which numbered readings have arrived, which never will, and which are missing.
+//! The sequence numbers that have arrived, that are lost, and that are missing.
 //!
-//! The numbers of a count are a few ranges in memory. The WAL has each number beside its reading, so a reading and
-//! the record of its arrival are one write; compacted numbers are stored as ranges.
+//! The numbers of an epoch are a few ranges in memory. The WAL has each number beside its reading, so a
+//! reading and the record of its arrival are one write; compacted numbers are stored as ranges.
 
 use std::collections::HashMap;
 
@@ -15,15 +15,15 @@ use crate::store::sqlite::{
 };
 use crate::store::{Now, StoreError};
 
-/// The most epochs of a module that are remembered by number. One more, and the oldest is only remembered by how many:
-/// its readings, sent again, would be stored again.
+/// The maximum number of epochs of a module whose numbers are remembered. Of older epochs only the totals
+/// remain: their readings would be stored again if they were sent again.
 pub(crate) const MAX_EPOCHS: usize = 64;
 
 /// All epochs of all modules.
 #[derive(Debug, Default)]
 pub(crate) struct Dedup {
     modules: HashMap<ModuleId, Module>,
-    /// Whose a row is.
+    /// The module of each row.
     owners: HashMap<i64, ModuleId>,
 }
 
@@ -41,11 +41,11 @@ struct Epoch {
     since: Timestamp,
     arrived: RangeSet,
     lost: RangeSet,
-    /// Whether `arrived` is more than what is kept of it.
+    /// Whether `arrived` differs from the stored ranges.
     changed: bool,
 }
 
-/// What the writes of one transaction add, until it is on the disk.
+/// The additions of one transaction, until it is on disk.
 #[derive(Debug, Default)]
 pub(crate) struct PendingDedup {
     arrived: HashMap<i64, RangeSet>,
@@ -55,19 +55,19 @@ pub(crate) struct PendingDedup {
 }
 
 impl PendingDedup {
-    /// How many epochs were new_epochs.
+    /// The number of epochs that the transaction has created.
     pub(crate) fn new_epochs(&self) -> usize {
         self.new_epochs.len()
     }
 
-    /// Takes back the epochs new_epochs since then: the row they are in is not there.
+    /// Drops the epochs created since then: their rows were rolled back.
     pub(crate) fn truncate(&mut self, new_epochs: usize) {
         for (_, _, row, _) in self.new_epochs.drain(new_epochs..) {
             self.arrived.remove(&row);
         }
     }
 
-    /// Takes back numbers that were noted as arrived.
+    /// Drops numbers that were added as arrived.
     pub(crate) fn remove(&mut self, numbers: impl Iterator<Item = (i64, u64)>) {
         for (row, seq) in numbers {
             if let Some(arrived) = self.arrived.get_mut(&row) {
@@ -129,7 +129,7 @@ impl Dedup {
         module.epochs.iter_mut().find(|count| count.row == row)
     }
 
-    /// The WAL has a reading of that number.
+    /// Adds a number from the WAL.
     pub(crate) fn mark_arrived(&mut self, row: i64, seq: u64) {
         if let Some(count) = self.count(row) {
             count.arrived.insert(seq);
@@ -141,12 +141,12 @@ impl Dedup {
         let epochs = self.modules.get_mut(module).map(|m| m.epochs.as_mut_slice()).unwrap_or_default();
         if let Some(count) = epochs.iter_mut().find(|count| count.epoch == epoch) {
             count.lost.insert_range(first, last);
-            // The first of very many are missing instead.
+            // If there are too many ranges, the first ones count as missing instead.
             count.lost.keep_last(MAX_RANGES);
         }
     }
 
-    /// The row of a count; made when there is none.
+    /// The row of an epoch; created if necessary.
     ///
     /// # Errors
     /// SQLite's.
@@ -175,10 +175,10 @@ impl Dedup {
         Ok(row)
     }
 
-    /// Notes a number as arrived; answers false when it had arrived before.
+    /// Adds a number as arrived; returns false if it had arrived before.
     ///
     /// # Errors
-    /// [`StoreError::LimitReached`] when the count has too many holes.
+    /// [`StoreError::LimitReached`] if the epoch has too many ranges.
     pub(crate) fn insert(&self, pending: &mut PendingDedup, row: i64, seq: u64) -> EngineResult<bool> {
         let known = self
             .owners
@@ -205,7 +205,7 @@ impl Dedup {
         Ok(true)
     }
 
-    /// Forgets the numbers of epochs that are too many, keeping how many they were.
+    /// Reduces epochs above the maximum to their totals.
     ///
     /// # Errors
     /// SQLite's.
@@ -239,7 +239,7 @@ impl Dedup {
         Ok(())
     }
 
-    /// The transaction is on the disk.
+    /// Applies the additions of a transaction that is on disk.
     pub(crate) fn apply(&mut self, pending: PendingDedup) {
         for (module, epoch, row, since) in pending.new_epochs {
             if !self.owners.contains_key(&row) {
@@ -264,13 +264,13 @@ impl Dedup {
         }
     }
 
-    /// The module is removed.
+    /// Removes a module.
     pub(crate) fn remove_module(&mut self, module: &ModuleId) {
         self.modules.remove(module);
         self.owners.retain(|_, owner| owner != module);
     }
 
-    /// Stores which numbers have arrived, so that the WAL is no longer needed for it.
+    /// Stores the numbers that have arrived, so that the WAL is no longer needed for them.
     ///
     /// # Errors
     /// SQLite's.
@@ -282,8 +282,8 @@ impl Dedup {
         Ok(())
     }
 
-    /// Writes down which numbers of a count are lost, so that the gaps that said so are no longer needed for it. Of a count with
-    /// more than [`MAX_RANGES`] ranges of them, the first of those are no longer known to be lost after a restart.
+    /// Stores the lost numbers of an epoch, so that the gaps that reported them are no longer needed. Of an
+    /// epoch with more than [`MAX_RANGES`] ranges, the first ones no longer count as lost after a restart.
     ///
     /// # Errors
     /// SQLite's.
@@ -296,12 +296,12 @@ impl Dedup {
         Ok(())
     }
 
-    /// What [`Self::save`] wrote is on the disk.
+    /// The numbers of [`Self::save`] are on disk.
     pub(crate) fn mark_saved(&mut self) {
         self.modules.values_mut().flat_map(|m| &mut m.epochs).for_each(|count| count.changed = false);
     }
 
-    /// A module's account; nothing when it does not number its readings.
+    /// The delivery account of a module; `None` if it does not number its readings.
     pub(crate) fn account(&self, module: &ModuleId) -> Option<Delivery> {
         let known = self.modules.get(module)?;
         known.epochs.iter().map(Epoch::account).chain(known.earlier).reduce(sum)
@@ -317,7 +317,7 @@ impl Epoch {
             since: self.since,
             expected,
             received,
-            // What arrived after all is not lost.
+            // Numbers that arrived after all are not lost.
             lost: known.len() - received,
             missing: expected - known.len(),
         }

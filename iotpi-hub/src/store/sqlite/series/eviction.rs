@@ -1,13 +1,13 @@
-//! Which records are removed first when room has to be made: those of whoever's data grew most.
+//! The order of eviction when disk space is needed: the data of the writer that grew most is first.
 //!
-//! Growth is what is stored, in bytes, each chunk counted by when its newest record *arrived*: half after [`HALF_LIFE`]. What a
-//! module says of its own clock does not count. Size alone would let a newcomer displace a module that has recorded for
-//! years; a window with a sharp end would forgive a flood on the day it ends.
+//! Growth is the stored size in bytes, each chunk weighted by the *arrival* of its newest record: half after
+//! [`HALF_LIFE_US`]. The module's own timestamps are ignored. Size alone would let a new module displace one
+//! that has recorded for years; a window with a sharp end would forgive a flood on the day it ends.
 //!
-//! A module with a token of its own is one writer. All modules without one are one writer together: whoever may deliver
-//! without a token may deliver in the name of any of them. A writer whose growth is more than [`MARGIN`] times an equal share,
-//! and more than is spared, is over its share: its records are removed, whatever their age, before those of anybody else.
-//! Within a writer, the module and then the series that grew most is first.
+//! A module with its own token is one writer. All modules without one are one writer together, because a
+//! caller without a token may deliver as any of them. A writer is over its share if its growth is more than
+//! [`MARGIN`] times an equal share, and more than the spared bytes: its records are evicted, whatever their
+//! age, before those of any other. Within a writer, the module and then the series that grew most is first.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -18,14 +18,15 @@ use super::{expiry::Removal, removed::REMOVED, sum::WIDTHS};
 use crate::store::Eviction;
 use crate::store::sqlite::failure::EngineResult;
 
-/// After so long, microseconds, a byte counts half: 30 days.
+/// The time in microseconds after which a byte counts half: 30 days.
 const HALF_LIFE_US: f64 = 30.0 * 86_400e6;
-/// Writers that deliver alike differ by a little, and none of them is to lose what is younger than `storage.thin_keep_days`.
+/// Writers with equal deliveries differ slightly, and none of them may lose records younger than
+/// `storage.thin_keep_days`.
 const MARGIN: f64 = 1.1;
-/// The bytes of a record in a chunk of which the size was not kept yet.
+/// The bytes of a record in a chunk whose size is not stored.
 const BYTES_A_RECORD: f64 = 4.0;
 
-/// One series and what it adds to its writer's growth.
+/// A series and its part of its writer's growth.
 #[derive(Debug)]
 struct Series {
     id: i64,
@@ -34,7 +35,7 @@ struct Series {
     growth: f64,
     chunks: usize,
     records: u64,
-    /// The oldest chunks, read when one is to be removed.
+    /// The oldest chunks, read when one is to be evicted.
     oldest: Option<VecDeque<Chunk>>,
 }
 
@@ -45,15 +46,16 @@ struct Chunk {
     growth: f64,
 }
 
-/// All series with a chunk, and how they belong together.
+/// All series with a chunk, by module and writer.
 #[derive(Debug, Default)]
 struct Growth {
     series: Vec<Series>,
     writers: usize,
 }
 
-/// The next cuts of those who are over their share; none when nobody is. Of chunks that arrived before `thinning.before` the
-/// sums of minutes and hours are kept, as when they expire; of others those of days.
+/// The next evictions from writers over their share; none if no writer is. Of chunks that arrived before
+/// `thinning.before` the rollups of minutes and hours are kept, as when they expire; of others only those of
+/// days.
 ///
 /// # Errors
 /// SQLite's.
@@ -71,7 +73,7 @@ pub(crate) fn cuts(db: &Connection, thinning: Eviction, now: Timestamp) -> Engin
 impl Growth {
     fn measure(db: &Connection, now: Timestamp) -> EngineResult<Self> {
         let mut found = Self::default();
-        // Module ids have no dot: `.` is the writer of all that have no token.
+        // Module ids have no dot: `.` is the writer of all modules without a token.
         let (mut writers, mut modules) = (HashMap::<String, usize>::new(), HashMap::<String, usize>::new());
         let sql =
             "SELECT id, module_id, EXISTS (SELECT 1 FROM tokens WHERE tokens.module_id = series.module_id)
@@ -112,7 +114,8 @@ impl Growth {
         Ok(found)
     }
 
-    /// The series that gives next, by its place; nothing when nobody who is over their share has anything left to give.
+    /// The index of the series to evict from next; `None` if no writer over its share has evictable records
+    /// left.
     fn first(&self, spared_bytes: u64) -> Option<usize> {
         let mut writers = vec![(0.0, false); self.writers];
         for series in &self.series {
@@ -144,7 +147,7 @@ impl Growth {
         whole.or_else(last).map(|(at, _)| at)
     }
 
-    /// Adds the cut that the series at that place gives, and counts it as done.
+    /// Adds the next eviction of a series, and counts it as done.
     fn cut(
         &mut self,
         db: &Connection,
@@ -174,7 +177,7 @@ impl Growth {
         let arrived_lately = chunk.received_us >= before.as_micros();
         let mut rollups_before_us = [i64::MIN; WIDTHS.len()];
         if arrived_lately {
-            // Sums of days stay.
+            // Rollups of days stay.
             rollups_before_us[1..].fill(i64::MAX);
         }
         let next_us = next.first_us;
@@ -193,7 +196,7 @@ impl Series {
     }
 }
 
-/// The oldest chunks of a series: `most`, and the one behind.
+/// The oldest chunks of a series: `most`, and the next one.
 fn oldest(db: &Connection, series: i64, most: usize, now: Timestamp) -> EngineResult<VecDeque<Chunk>> {
     let sql = "SELECT first_us, received_us, bytes, count FROM chunks
                WHERE series_id = ?1 ORDER BY first_us, id LIMIT ?2";
@@ -206,7 +209,7 @@ fn oldest(db: &Connection, series: i64, most: usize, now: Timestamp) -> EngineRe
     Ok(chunks.query_map(params![series, most + 1], chunk)?.collect::<Result<_, _>>()?)
 }
 
-/// What a chunk counts.
+/// The weighted bytes of a chunk.
 fn counted(received_us: i64, bytes: i64, records: i64, now: Timestamp) -> f64 {
     #[allow(clippy::cast_precision_loss, reason = "a share needs no more than 15 digits")]
     let (bytes, records) = (bytes as f64, records as f64);
@@ -214,7 +217,7 @@ fn counted(received_us: i64, bytes: i64, records: i64, now: Timestamp) -> f64 {
     let age = now.since(Timestamp::from_micros(received_us));
     #[allow(clippy::cast_precision_loss, reason = "an age in microseconds")]
     let halvings = age.as_micros() as f64 / HALF_LIFE_US;
-    // Never nothing: where nothing grew for years, size decides.
+    // Never zero: where nothing grew for years, size decides.
     bytes * (-halvings).exp2().max(1e-6)
 }
 

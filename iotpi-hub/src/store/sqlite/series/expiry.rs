@@ -1,8 +1,8 @@
-//! Removing what is old, a small step at a time: raw records by whole chunks, rollups by rows and by whole blocks.
+//! Deletes old data in small steps: raw records by whole chunks, rollups by rows and by whole blocks.
 //!
-//! Rollups outlive the records they summarize. Those of a chunk that were not worth a row each become a block when the chunk
-//! expires; and rollups of records that are still there are not removed, because a query could not tell which it has to make
-//! itself.
+//! Rollups outlive the records they summarize. When a chunk without rollups expires, its sums become a block.
+//! Rollups of records that still exist are not deleted, because a query could not tell which ones it has to
+//! compute.
 
 use iotpi_core::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -16,47 +16,47 @@ use super::{
 use crate::store::sqlite::{columns::parsed, failure::EngineResult, writer::WriteContext};
 use crate::store::{ExpiryPlan, ExpiryReport};
 
-/// Rollups removed in one transaction: a few milliseconds on an SD card, as is one chunk.
+/// The number of rollups deleted in one transaction: a few milliseconds on an SD card, as is one chunk.
 const STEP: usize = 500;
 
-/// Of one series, what goes.
+/// A part of one series to delete.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Removal {
-    /// Chunks that end before this moment, but for the last one: a series has at least one record.
+    /// Chunks that end before this time, except the last one: a series keeps at least one record.
     Chunks {
-        /// Which series.
+        /// The id of the series.
         series: i64,
-        /// Microseconds.
+        /// Microseconds since 1970.
         before_us: i64,
-        /// Up to when rollups of each width of [`WIDTHS`] are not kept, microseconds.
+        /// The time before which rollups are not kept, for each of [`WIDTHS`], in microseconds.
         rollups_before_us: [i64; WIDTHS.len()],
     },
-    /// Rollups of that width, in seconds, that begin before this unit of it.
+    /// Rollups of a width, in seconds, that begin before this unit of it.
     Rollups {
-        /// Which series.
+        /// The id of the series.
         series: i64,
         /// Seconds.
         width: i64,
         /// In units of the width.
         before: i64,
     },
-    /// Rollups of minutes and hours in a stretch of time whose records are gone.
+    /// Rollups of minutes and hours in a time range whose records are gone.
     ShortSums {
-        /// Which series.
+        /// The id of the series.
         series: i64,
-        /// Microseconds.
+        /// Microseconds since 1970.
         from_us: i64,
-        /// Microseconds: the first record that is still there.
+        /// Microseconds since 1970: the first record that still exists.
         before_us: i64,
     },
-    /// All records of the last chunk but the newest.
+    /// All records of the last chunk except the newest.
     AllButNewest {
-        /// Which series.
+        /// The id of the series.
         series: i64,
     },
 }
 
-/// What the plan would take, and from which series. Rollups are counted as the time they span.
+/// The data that the plan would delete, and its series. Rollups are counted by the time they span.
 pub(crate) fn plan(db: &Connection, plan: &ExpiryPlan) -> EngineResult<(ExpiryReport, Vec<Removal>)> {
     let mut report = ExpiryReport::default();
     let mut cuts = Vec::new();
@@ -94,7 +94,7 @@ pub(crate) fn plan(db: &Connection, plan: &ExpiryPlan) -> EngineResult<(ExpiryRe
     Ok((report, cuts))
 }
 
-/// Takes one step of a cut; answers false when there was nothing left to take.
+/// Carries out one step; returns false if there was nothing left to delete.
 pub(crate) fn step(tx: &mut WriteContext<'_>, cut: Removal) -> EngineResult<bool> {
     let (db, ingest) = tx.split();
     match cut {
@@ -130,7 +130,7 @@ pub(crate) fn step(tx: &mut WriteContext<'_>, cut: Removal) -> EngineResult<bool
     }
 }
 
-/// Deletes some rollups of minutes and hours in a stretch of time. Answers whether there were any.
+/// Deletes some rollups of minutes and hours in a time range. Returns whether there were any.
 fn delete_short_sums(db: &Connection, series: i64, from_us: i64, before_us: i64) -> EngineResult<bool> {
     let sql = "DELETE FROM rollups WHERE (series_id, width, start) IN
                (SELECT series_id, width, start FROM rollups
@@ -143,7 +143,8 @@ fn delete_short_sums(db: &Connection, series: i64, from_us: i64, before_us: i64)
     Ok(rows > 0)
 }
 
-/// Removes a chunk. The sums of its records that are in no rollup become a block of the narrowest width that is kept.
+/// Deletes a chunk. The sums of its records that are in no rollup become a block of the narrowest width that
+/// is kept.
 fn expire_chunk(
     db: &Connection,
     series: i64,
@@ -164,7 +165,7 @@ fn expire_chunk(
     Ok(())
 }
 
-/// The series with the oldest chunk, if that may go.
+/// The series with the oldest chunk, if that chunk may be deleted.
 pub(crate) fn oldest(db: &Connection, before: Timestamp) -> EngineResult<Option<Removal>> {
     let sql = "SELECT id, (SELECT min(first_us) FROM chunks WHERE series_id = series.id) AS oldest
                FROM series WHERE oldest < ?1 ORDER BY oldest";
@@ -180,7 +181,7 @@ pub(crate) fn oldest(db: &Connection, before: Timestamp) -> EngineResult<Option<
     Ok(None)
 }
 
-/// The oldest chunk that ends before a moment, by its row, unless it is the last one.
+/// The row of the oldest chunk that ends before a time, unless it is the last one.
 fn first_that_goes(db: &Connection, series: i64, before_us: i64) -> EngineResult<Option<i64>> {
     let sql = "SELECT id FROM chunks WHERE series_id = ?1 AND first_us < ?2 AND last_us < ?2
                  AND id <> (SELECT id FROM chunks WHERE series_id = ?1 ORDER BY first_us DESC, id DESC LIMIT 1)
@@ -188,21 +189,21 @@ fn first_that_goes(db: &Connection, series: i64, before_us: i64) -> EngineResult
     Ok(db.prepare_cached(sql)?.query_row([series, before_us], |row| row.get(0)).optional()?)
 }
 
-/// When the first record was taken that stays when chunks go that end before a moment.
+/// The time of the first record that stays when chunks that end before a time are deleted.
 fn first_that_stays(db: &Connection, series: i64, before_us: i64) -> EngineResult<Option<i64>> {
     let sql = "SELECT coalesce((SELECT min(first_us) FROM chunks WHERE series_id = ?1 AND last_us >= ?2),
                                (SELECT max(first_us) FROM chunks WHERE series_id = ?1))";
     Ok(db.prepare_cached(sql)?.query_row([series, before_us], |row| row.get(0))?)
 }
 
-/// How many chunks, and records in them, end before a moment.
+/// The numbers of chunks, and of records in them, that end before a time.
 fn chunked(db: &Connection, series: i64, before_us: i64) -> EngineResult<(u64, u64)> {
     let sql = "SELECT count(*), coalesce(sum(count), 0) FROM chunks
                WHERE series_id = ?1 AND first_us < ?2 AND last_us < ?2";
     Ok(db.prepare_cached(sql)?.query_row([series, before_us], |row| Ok((row.get(0)?, row.get(1)?)))?)
 }
 
-/// How many records stay although they are old, because they are in the last chunk.
+/// The number of old records that stay because they are in the last chunk.
 fn kept_for_being_last(db: &Connection, series: i64, before_us: i64) -> EngineResult<u64> {
     let sql =
         "SELECT count, last_us FROM chunks WHERE series_id = ?1 ORDER BY first_us DESC, id DESC LIMIT 1";
@@ -210,7 +211,7 @@ fn kept_for_being_last(db: &Connection, series: i64, before_us: i64) -> EngineRe
     Ok(last.optional()?.map_or(0, |(count, last_us)| if last_us < before_us { count } else { 0 }))
 }
 
-/// The first and the last unit of a width of which there is a sum, or records to make one of.
+/// The first and the last unit of a width that has a rollup, or records to compute one from.
 fn spanned(db: &Connection, series: i64, width: i64) -> EngineResult<Option<(i64, i64)>> {
     let sql = "SELECT (SELECT min(start) FROM rollups WHERE series_id = ?1 AND width = ?2),
                       (SELECT max(start) FROM rollups WHERE series_id = ?1 AND width = ?2)";

@@ -1,4 +1,4 @@
-//! Gaps: what modules said will never come.
+//! Gaps: readings that a module reported as lost.
 
 use std::collections::BTreeSet;
 
@@ -20,15 +20,16 @@ use crate::store::{
     cursor::{self, List},
 };
 
-/// Gaps removed in one transaction: a few milliseconds on an SD card.
+/// The number of gaps deleted in one transaction: a few milliseconds on an SD card.
 const EXPIRE_STEP: usize = 200;
-/// The most rows of gaps kept of one module, beside those since the last look.
+/// The maximum number of gap rows of one module, besides those since the last trim.
 const MAX_GAPS: u64 = 10_000;
-/// It is looked for a module's oldest gaps when a row gets a number that this divides: counting rows takes a millisecond.
+/// A trim is due when the id of a new row is divisible by this number, because counting rows takes a
+/// millisecond.
 const TRIM_EVERY: i64 = 256;
 
-/// Keeps a gap: a row for each series, and one for what the module could not name. Said again, it replaces what was said
-/// of it before. Answers whether the module was new.
+/// Stores a gap: a row for each series, and one for readings of unknown series. A repeated report replaces
+/// the previous one. Returns whether the module was new.
 pub(crate) fn record(db: &Connection, module: &ModuleId, gap: &NewGap, now: Now) -> EngineResult<bool> {
     let new = modules::ensure(db, module, now)?;
     db.prepare_cached("DELETE FROM gaps WHERE module_id = ?1 AND epoch = ?2 AND first_seq = ?3")?
@@ -60,7 +61,7 @@ pub(crate) fn record(db: &Connection, module: &ModuleId, gap: &NewGap, now: Now)
         unnamed = unnamed.saturating_sub(series.lost);
     }
     if unnamed > 0 {
-        // When they were taken is known as far as the others say it.
+        // The time range of unknown series is that of the known ones.
         let since = gap.series.iter().map(|s| s.since).min().unwrap_or(now.wall);
         let until = gap.series.iter().map(|s| s.until).max().unwrap_or(now.wall);
         keep("", since.as_micros(), until.as_micros(), unnamed)?;
@@ -68,14 +69,14 @@ pub(crate) fn record(db: &Connection, module: &ModuleId, gap: &NewGap, now: Now)
     Ok(new)
 }
 
-/// Whether it is time to look for the oldest gaps, right after this one was kept.
+/// Whether a trim is due, just after this gap was stored.
 pub(crate) fn is_trim_due(db: &Connection, gap: &NewGap) -> bool {
     let rows = i64::try_from(gap.series.len()).unwrap_or(0) + 1;
     let last = db.last_insert_rowid();
     last / TRIM_EVERY != (last - rows) / TRIM_EVERY
 }
 
-/// Removes a module's oldest gaps that are too many. Their numbers stay lost.
+/// Deletes the oldest gaps of a module above the maximum. Their numbers stay lost.
 pub(crate) fn trim(db: &Connection, dedup: &Dedup, module: &ModuleId) -> EngineResult<()> {
     let mut count = db.prepare_cached("SELECT count(*) FROM gaps WHERE module_id = ?1")?;
     let count: u64 = count.query_row([module.as_str()], |row| row.get(0))?;
@@ -117,16 +118,16 @@ pub(crate) fn gaps(db: &Connection, query: &GapQuery, page: &PageRequest) -> Eng
     Ok(page.map(|(_, gap)| gap))
 }
 
-/// Gaps of one series of a module, or those nobody could name a series for, that expire.
+/// Gaps of one series of a module, or of unknown series, that expire.
 #[derive(Debug, Clone)]
 pub(crate) struct Expiring {
     module: ModuleId,
-    /// Empty: no series is named.
+    /// Empty for unknown series.
     sensor: String,
     before_us: i64,
 }
 
-/// Which gaps the plan takes: those of readings that it takes as well.
+/// The gaps that the plan deletes: those of readings that it deletes as well.
 pub(crate) fn expiring(db: &Connection, plan: &ExpiryPlan) -> EngineResult<Vec<Expiring>> {
     let mut series = db.prepare_cached("SELECT DISTINCT module_id, sensor FROM gaps")?;
     let mut rows = series.query([])?;
@@ -141,10 +142,10 @@ pub(crate) fn expiring(db: &Connection, plan: &ExpiryPlan) -> EngineResult<Vec<E
     Ok(found)
 }
 
-/// Removes some of them. Its numbers stay lost. Answers whether there were any.
+/// Deletes some of them. Their numbers stay lost. Returns whether there were any.
 pub(crate) fn expire(db: &Connection, dedup: &Dedup, expiring: &Expiring) -> EngineResult<bool> {
     let Expiring { module, sensor, before_us } = expiring;
-    // What a gap counts was lost before the hub heard of it, whatever the module's clock says.
+    // The readings of a gap were lost before the report arrived, whatever the module's clock shows.
     let mut old = db.prepare_cached(
         "SELECT id, epoch FROM gaps
          WHERE module_id = ?1 AND sensor = ?2 AND min(until_us, recorded_at_us) < ?3 LIMIT ?4",
@@ -195,7 +196,7 @@ pub(crate) fn by_series(
     for (row, kind, cut, frozen, fresh) in waiting {
         let found = series.query_row([row], |row| Ok((row.get::<_, u64>(0)?, row.get::<_, u64>(1)?)));
         let Some((compacted_to, received)) = found.optional()? else { continue };
-        // What is on its way into chunks may be there already.
+        // Records that are being compacted may be in chunks already.
         let received = received + fresh + if compacted_to >= cut { 0 } else { frozen };
         let lost: u64 = gaps.query_row(params![module.as_str(), kind.as_str()], |row| row.get(0))?;
         accounts.push(SeriesDelivery { kind, expected: received + lost, received, lost });

@@ -1,7 +1,9 @@
-//! The write path of readings: assigns them to series, drops repeated ones, appends them to the WAL, and decides when to compact.
+//! The write path of readings: assigns them to series, drops repeated ones, appends them to the WAL, and
+//! decides when to compact.
 //!
-//! The writer thread owns it. What the writes of one transaction add is kept apart until the transaction is on the disk. Then it is
-//! applied to the memtable and to the de-duplication; if the transaction fails, it is discarded.
+//! The writer thread owns it. The additions of a transaction are kept apart until the transaction is on disk.
+//! Then they are applied to the memtable and to the de-duplication; if the transaction fails, they are
+//! discarded.
 
 use std::{
     collections::HashMap,
@@ -35,11 +37,13 @@ use crate::{
     },
 };
 
-/// Compaction starts when this many records per series are in the memtable. Each compaction rewrites some pages of every series, so a
-/// rare one is kind to the card. (Every 5 minutes instead of every 30 wrote 0.3 GB a day more, of 50 series at 1 Hz.)
+/// Compaction starts when this many records per series are in the memtable. Each compaction rewrites some
+/// pages of every series, so rare ones spare the card. (Every 5 minutes instead of every 30 wrote 0.3 GB a
+/// day more, for 50 series at 1 Hz.)
 const COMPACT_AT_PER_SERIES: usize = 2000;
-/// The bounds of that number, of all series together. The upper one bounds the engine's memory (some 6 MB) and how long a start reads.
-/// 50 series at 1 Hz add 90,000 in half an hour; a lower bound would compact them more often (65,536 wrote 0.07 GB a day more).
+/// The bounds of that number, of all series together. The upper one bounds the engine's memory (some 6 MB)
+/// and the time of a start. 50 series at 1 Hz add 90,000 in half an hour; a lower bound would compact them
+/// more often (65,536 wrote 0.07 GB a day more).
 const COMPACT_AT: RangeInclusive<usize> = 8_192..=98_304;
 /// Records that have waited this long are compacted even if they are few.
 pub(crate) const COMPACT_AFTER: Duration = Duration::from_secs(30 * 60);
@@ -171,7 +175,7 @@ impl Ingest {
             }
             Ownership::Reader(version) => {
                 if data_version(db)? != version {
-                    // Another process has written since it was read.
+                    // Another process has written since the WAL was read.
                     let fresh = Self::load(db, self.compact_at).map_err(EngineError::into_failure)?;
                     self.wal = fresh.wal;
                     self.obsolete_before = fresh.obsolete_before;
@@ -409,7 +413,7 @@ impl Ingest {
             self.ownership = Ownership::Owner(own);
         }
         let mut dedup = lock(&self.dedup);
-        // Before what the module has sent after its removal.
+        // First, because the module may have sent readings after its removal.
         for module in &pending.removed_modules {
             self.memtable.remove_module(module);
         }
@@ -467,7 +471,7 @@ impl Ingest {
         }
     }
 
-    /// Whether there is something to compact now.
+    /// Whether there are records to compact now.
     pub(crate) fn is_compacting(&self) -> bool {
         self.compaction.as_ref().is_some_and(|one| one.not_before.is_none_or(|at| at <= Instant::now()))
     }
@@ -507,7 +511,7 @@ impl Ingest {
         }
     }
 
-    /// Starts a compaction when the last one is long ago.
+    /// Starts a compaction if the last one was long ago.
     pub(crate) fn compact_if_old(&mut self, now: Now) {
         let since = *self.compacted_at.get_or_insert(now.steady);
         if now.steady.0.since(since.0) >= COMPACT_AFTER {
@@ -529,13 +533,13 @@ impl Ingest {
     /// Compacts a few series in the open transaction.
     ///
     /// # Errors
-    /// SQLite's; damage when a chunk cannot be read.
+    /// SQLite's; damage if a chunk cannot be decoded.
     pub(crate) fn compact_some(&mut self, db: &Connection) -> EngineResult<()> {
         let Some(compaction) = &mut self.compaction else { return Ok(()) };
         let mut records = 0;
         while let Some(series) = compaction.series.pop() {
             let points = self.memtable.frozen(series);
-            // Noted first: if it fails, the series is put back.
+            // Recorded first: if it fails, the series is put back.
             self.pending.compacted.push(series);
             compaction::compact(db, series, &points, compaction.before)?;
             records += points.len();

@@ -1,9 +1,10 @@
-//! The memtable: the series, the newest record of each, and the records that are in the WAL but not in chunks yet. A query
-//! merges these with the compacted records in the database.
+//! The memtable: the series, the newest record of each, and the records that are in the WAL but not in chunks
+//! yet. A query merges these with the compacted records in the database.
 //!
-//! The writer thread changes it after each commit, before the writes are acknowledged. A query copies what it needs *and*
-//! begins its snapshot of the database under one lock, so the two differ by at most the one commit that is not applied yet.
-//! `series.compacted_to` in the snapshot decides where a record of that commit is counted.
+//! The writer thread changes it after each commit, before the writes are acknowledged. A query copies the
+//! needed records *and* begins its snapshot of the database under one lock, so the two differ by at most the
+//! one commit that is not applied yet. `series.compacted_to` in the snapshot decides where a record of that
+//! commit is counted.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -42,9 +43,9 @@ pub(crate) struct AllSeries {
 struct SensorSeries {
     rows: BTreeMap<ModuleId, i64>,
     runs: Runs,
-    /// When the first record was taken, or earlier, once a query has looked it up.
+    /// A lower bound of the first record's time, once a query has looked it up.
     first_us: Option<i64>,
-    /// When the last record was taken, or later.
+    /// An upper bound of the last record's time.
     last_us: Option<i64>,
 }
 
@@ -69,7 +70,7 @@ pub(crate) struct Series {
 pub(crate) struct SeriesSnapshot {
     pub(crate) id: i64,
     pub(crate) name: Arc<Name>,
-    /// The database may have them already: see [`SeriesSnapshot::uncompacted`].
+    /// The database may contain them already: see [`SeriesSnapshot::uncompacted`].
     pub(crate) frozen: Vec<Point>,
     pub(crate) active: Vec<Point>,
     frozen_to: u64,
@@ -85,13 +86,13 @@ impl Series {
         (&self.frozen, self.frozen_to, &self.active)
     }
 
-    /// When the first of its records was taken that is waiting or in a chunk, or earlier.
+    /// A lower bound of the time of its first record in memory or in a chunk.
     fn first_us(&self) -> Option<i64> {
         let waiting = self.frozen.first().into_iter().chain(self.active.first()).map(|point| point.taken_us);
         waiting.chain(self.chunks_us.map(|(first, _)| first)).min()
     }
 
-    /// When the last of its records was taken.
+    /// The time of its last record.
     pub(crate) fn last_us(&self) -> Option<i64> {
         let waiting = self.frozen.last().into_iter().chain(self.active.last()).map(|point| point.taken_us);
         waiting.chain(self.chunks_us.map(|(_, last)| last)).max()
@@ -115,7 +116,7 @@ impl Series {
             self.newest = Some(point.clone());
         }
         if self.active.len() == self.active.capacity() {
-            // By a quarter: doubling would take up to twice the memory that is needed.
+            // By a quarter: doubling could take twice the needed memory.
             self.active.reserve_exact(self.active.len() / 4 + 4);
         }
         match self.active.last() {
@@ -143,7 +144,8 @@ impl Series {
 }
 
 impl SeriesSnapshot {
-    /// The records that are only in memory, in order, given how far the snapshot has compacted the series.
+    /// The records that are only in memory, in order, given the WAL id up to which the snapshot has compacted
+    /// the series.
     pub(crate) fn uncompacted(self, chunks_us: u64) -> Vec<Point> {
         if chunks_us >= self.frozen_to { self.active } else { merged(self.frozen, self.active) }
     }
@@ -272,7 +274,7 @@ impl Memtable {
         }
     }
 
-    /// When the first record of a sensor type was taken, or earlier, given the same of those on the disk.
+    /// Sets a lower bound of the first record's time of a sensor type, given the one of the records on disk.
     pub(crate) fn set_first(&self, sensor: &SensorType, on_disk: Option<i64>) -> Option<i64> {
         let mut series = self.lock_write();
         // Records may have arrived or been compacted since the lookup.
@@ -283,7 +285,7 @@ impl Memtable {
         first
     }
 
-    /// A merge that began with that ticket ended; keeps its run, if it has one.
+    /// Ends the merge with this ticket and keeps its run, if it has one.
     pub(crate) fn end_merge(&self, sensor: &SensorType, ticket: Ticket, run: Option<Run>) {
         let mut series = self.lock_write();
         if let Some(of_sensor) = series.by_sensor.get_mut(sensor) {
@@ -292,7 +294,7 @@ impl Memtable {
         }
     }
 
-    /// Adding up that began with that ticket ended; keeps its run of sums, if it has one.
+    /// Ends the summation with this ticket and keeps its run of sums, if it has one.
     pub(crate) fn end_sums(&self, sensor: &SensorType, ticket: Ticket, run: Option<SumRun>) {
         let mut series = self.lock_write();
         if let Some(of_sensor) = series.by_sensor.get_mut(sensor) {
@@ -301,7 +303,7 @@ impl Memtable {
         }
     }
 
-    /// A series' newest record, found in the database; ignored when a newer one came meanwhile.
+    /// Sets the newest record of a series, found in the database; ignored if a newer one arrived meanwhile.
     pub(crate) fn set_newest(&self, row: i64, found: &Point) {
         if let Some(one) = self.lock_write().by_id.get_mut(&row)
             && one.newest.as_ref().is_none_or(|newest| newest.taken_us < found.taken_us)
@@ -312,17 +314,17 @@ impl Memtable {
 }
 
 impl AllSeries {
-    /// How many there are.
+    /// The number of series.
     pub(crate) fn len(&self) -> usize {
         self.by_id.len()
     }
 
-    /// How many records are not compacted.
+    /// The number of records that are not compacted.
     pub(crate) fn records(&self) -> usize {
         self.records
     }
 
-    /// The series of that key.
+    /// The series with this key.
     pub(crate) fn find(&self, module: &ModuleId, sensor: &str) -> Option<&Series> {
         let row = self.by_sensor.get(sensor)?.rows.get(module)?;
         self.by_id.get(row)
@@ -334,17 +336,17 @@ impl AllSeries {
         rows.filter_map(|row| self.by_id.get(row))
     }
 
-    /// The runs of a sensor type; nothing when it has no series.
+    /// The runs of a sensor type; `None` if it has no series.
     pub(crate) fn runs(&self, sensor: &SensorType) -> Option<&Runs> {
         self.by_sensor.get(sensor).map(|of_sensor| &of_sensor.runs)
     }
 
-    /// Whether no record of a sensor type was taken behind that edge, nor in its microsecond.
+    /// Whether no record of a sensor type was taken after the boundary, nor in its microsecond.
     pub(crate) fn is_last(&self, sensor: &SensorType, edge: &Boundary) -> bool {
         self.by_sensor.get(sensor).and_then(|of_sensor| of_sensor.last_us).is_none_or(|last| last < edge.us)
     }
 
-    /// All series, or those of one module, by module, then type, behind a key.
+    /// All series, or those of one module, by module, then type, after a key.
     pub(crate) fn after<'a>(
         &'a self,
         after: Option<&(ModuleId, SensorType)>,
@@ -371,7 +373,7 @@ impl AllSeries {
             .take_while(move |((of, _), _)| of == module)
     }
 
-    /// When the first record of a sensor type was taken, or earlier; nothing when no query has looked it up.
+    /// A lower bound of the first record's time of a sensor type; `None` if no query has looked it up.
     pub(crate) fn first_of(&self, sensor: &SensorType) -> Option<Option<i64>> {
         match self.by_sensor.get(sensor) {
             Some(of_sensor) => of_sensor.first_us.map(Some),
@@ -379,7 +381,7 @@ impl AllSeries {
         }
     }
 
-    /// How many series a query is about.
+    /// The number of series that match a query.
     pub(crate) fn count(&self, query: &ReadingQuery) -> usize {
         match (&query.module_id, self.by_sensor.get(&query.sensor)) {
             (_, None) => 0,
@@ -388,7 +390,7 @@ impl AllSeries {
         }
     }
 
-    /// The series a query is about, by module, behind a module.
+    /// The series that match a query, by module, after a module.
     pub(crate) fn matching_after<'a>(
         &'a self,
         query: &'a ReadingQuery,
@@ -412,7 +414,7 @@ pub(crate) fn compacted_to(db: &Connection, row: i64) -> EngineResult<Option<u64
     Ok(db.prepare_cached(sql)?.query_row([row], |row| row.get(0)).optional()?)
 }
 
-/// No key of that module comes before this one.
+/// The smallest key of the module.
 fn first_of(module: &ModuleId) -> (ModuleId, SensorType) {
     let first = SensorType::new("0").expect("an id");
     (module.clone(), first)

@@ -1,8 +1,8 @@
-//! Merging: the records of a sensor type over all its series, in order, from memory and chunks.
+//! Merges the records of a sensor type over all its series, in order, from memory and chunks.
 //!
-//! The series are visited in the order in which their next records may come, until no series that is left can contribute:
-//! a page of 100 opens the chunks that may hold one of the 100, and no others. Of all series together it keeps a few
-//! thousand records in memory, however many it looks at.
+//! The series are visited in the order of their next possible records, until no remaining series can
+//! contribute: a page of 100 opens the chunks that may contain one of the 100, and no others. It keeps a few
+//! thousand records of all series together in memory, however many it visits.
 
 use std::{
     cmp::Reverse,
@@ -22,26 +22,26 @@ use super::{
 };
 use crate::store::sqlite::failure::EngineResult;
 
-/// What is to be merged: at least `want` records, if there are as many between the edges.
+/// The request of a merge: at least `want` records, if there are as many between the boundaries.
 #[derive(Debug, Clone)]
 pub(crate) struct MergeRequest {
     pub(crate) sensor: SensorType,
     pub(crate) from: Boundary,
     pub(crate) until: Boundary,
-    /// From `from` on; else from `until` backwards.
+    /// Forwards from `from`; otherwise backwards from `until`.
     pub(crate) ascending: bool,
     pub(crate) want: usize,
 }
 
-/// When a record comes in the order asked for: its microsecond, then the place of its module among the modules. Both are
-/// inverted when the newest comes first, so that the smaller one always comes first.
+/// The position of a record in the requested order: its microsecond, then the rank of its module. Both are
+/// negated when the newest comes first, so that the smaller one always comes first.
 type Key = (i64, i64);
 
-/// Merges, keeps the run for the next query, and answers with it: it begins at the edge asked for and is complete. Answers
-/// nothing when there is such a run by now.
+/// Merges, keeps the run for the next query, and returns it: it begins at the requested boundary and is
+/// complete. Returns `None` if such a run exists by now.
 ///
 /// # Errors
-/// SQLite's; damage when a chunk cannot be read.
+/// SQLite's; damage if a chunk cannot be decoded.
 pub(crate) fn merge(
     db: &Connection,
     memtable: &Memtable,
@@ -75,27 +75,27 @@ fn copy(run: &Run) -> Run {
 /// A record that was found.
 struct Found {
     key: Key,
-    /// Orders the records of one key by arrival: which part of the series it is from, and its place there.
+    /// Orders the records of one key by arrival: the part of the series, and the position in it.
     part: i64,
     place: usize,
     point: Point,
     frozen: bool,
 }
 
-/// A series whose chunks are not all visited.
+/// A series with chunks that are not visited yet.
 struct Open {
     row: i64,
     rank: i64,
-    /// Chunks of it that were visited.
+    /// The number of its visited chunks.
     visited: i64,
     next: Next,
 }
 
-/// Where the next chunk of a series is.
+/// The next chunk of a series.
 enum Next {
-    /// The first one that may have a record behind the edge.
+    /// The first chunk that may have a record after the boundary.
     First,
-    /// This one, by its row and times.
+    /// This chunk.
     Chunk(Chunk),
 }
 
@@ -110,28 +110,29 @@ struct Merge {
     ascending: bool,
     want: usize,
     edges: (Boundary, Boundary),
-    /// Nothing before this is wanted, and what comes at `end` or later only if it is at hand.
+    /// Records before this are not needed, and those at `end` or later are only added if they are at hand.
     start: Key,
     end: Key,
     names: Vec<Arc<Name>>,
     found: Vec<Found>,
-    /// What comes later than this was left out.
+    /// Records after this were left out.
     floor: Key,
-    /// As many found records, and those that come late are left out.
+    /// At this many found records, late ones are left out.
     crowded: usize,
-    /// The first `want` keys, greatest on top.
+    /// The first `want` keys, the greatest on top.
     first: BinaryHeap<Key>,
-    /// Series by when their next record may come at the earliest.
+    /// Series by the earliest possible key of their next record.
     open: BinaryHeap<Reverse<(Key, usize)>>,
     series: Vec<Open>,
-    /// Series with frozen records, and where their compaction ends.
+    /// Series with frozen records, and the end of their compaction.
     cuts: Vec<(i64, i64, u64)>,
-    /// Everything before this was found.
+    /// All records before this were found.
     complete: Key,
 }
 
 impl Merge {
-    /// Takes what is in memory. Called under the lock of the memtable: copies a few thousand records at most.
+    /// Takes the records in memory. Called under the lock of the memtable: copies a few thousand records at
+    /// most.
     fn begin(all: &AllSeries, wanted: &MergeRequest, begun: &mut Option<Ticket>) -> Option<Self> {
         *begun = Some(all.runs(&wanted.sensor)?.begin());
         let mut merge = Self {
@@ -151,7 +152,7 @@ impl Merge {
             complete: (i64::MAX, i64::MAX),
         };
         let (from, until) = (merge.rank(&wanted.from), merge.rank(&wanted.until));
-        // Before the group at an edge, or behind the one before it.
+        // Before the group at a boundary, or after the one before it.
         (merge.start, merge.end) = match wanted.ascending {
             true => ((wanted.from.us, from), (wanted.until.us, until)),
             false => ((!wanted.until.us, !until + 1), (!wanted.from.us, !from + 1)),
@@ -179,7 +180,7 @@ impl Merge {
         Some(merge)
     }
 
-    /// How many modules come before an edge within its microsecond.
+    /// The number of modules before a boundary within its microsecond.
     fn rank(&self, edge: &Boundary) -> i64 {
         let Some(module) = &edge.module else { return 0 };
         let before = |name: &Arc<Name>| name.module_id < *module || edge.behind && name.module_id == *module;
@@ -190,7 +191,7 @@ impl Merge {
         if self.ascending { (us, rank) } else { (!us, !rank) }
     }
 
-    /// Takes those of a series' points, oldest first, that may be among the records wanted.
+    /// Takes those points of a series, oldest first, that may be among the requested records.
     fn offer(&mut self, rank: i64, part: i64, points: &[Point], frozen: bool) {
         let ascending = self.ascending;
         let key = |point: &Point| match ascending {
@@ -202,7 +203,7 @@ impl Merge {
             true => points.partition_point(|p| key(p) < start)..points.len(),
             false => 0..points.partition_point(|p| key(p) >= start),
         };
-        // As many as these make all that come later superfluous.
+        // With this many, all later ones are superfluous.
         let last = if ascending { chosen.start.checked_add(most) } else { chosen.end.checked_sub(most) };
         if let Some(last) = last.filter(|_| chosen.len() > most).and_then(|last| points.get(last)) {
             self.floor = self.floor.min(key(last));
@@ -221,12 +222,12 @@ impl Merge {
         self.leave_out();
     }
 
-    /// How many records are kept at least, if there are as many.
+    /// The minimum number of records to keep, if there are as many.
     fn most(&self) -> usize {
         self.want.max(MAX_RECORDS)
     }
 
-    /// Notes that a record was found.
+    /// Counts a found record.
     fn count(&mut self, key: Key) {
         if self.first.len() < self.want {
             self.first.push(key);
@@ -237,7 +238,7 @@ impl Merge {
         }
     }
 
-    /// Leaves out what comes too late to be of use.
+    /// Drops records that are too late to be used.
     fn leave_out(&mut self) {
         if self.found.len() <= self.crowded {
             return;
@@ -246,12 +247,12 @@ impl Merge {
         let (_, last, _) = self.found.select_nth_unstable_by_key(most - 1, |found| found.key);
         let floor = self.floor.min(last.key);
         self.floor = floor;
-        // Those of one key stay together.
+        // Records of one key stay together.
         self.found.retain(|found| found.key <= floor);
         self.crowded = 2 * self.found.len();
     }
 
-    /// Drops the records taken from memory that the database, which may be one commit ahead, has in chunks.
+    /// Drops records from memory that are also in chunks: the database may be one commit ahead.
     fn drop_compacted(&mut self, db: &Connection) -> EngineResult<()> {
         let mut ahead = HashSet::new();
         for (rank, row, cut) in &self.cuts {
@@ -269,7 +270,7 @@ impl Merge {
         Ok(())
     }
 
-    /// Visits chunks until what is wanted is found.
+    /// Visits chunks until the requested records are found.
     fn visit(&mut self, db: &Connection) -> EngineResult<()> {
         while let Some(Reverse((earliest, at))) = self.open.pop() {
             let enough =
@@ -301,14 +302,14 @@ impl Merge {
         let points = decode_points(row.get_ref(0)?.as_blob()?)?;
         let series = &mut self.series[at];
         series.visited += 1;
-        // Visited backwards, the chunk that comes later was filled earlier.
+        // When visiting backwards, a later chunk was filled earlier.
         let part = if self.ascending { series.visited } else { -series.visited };
         let rank = series.rank;
         self.offer(rank, part, &points, false);
         Ok(())
     }
 
-    /// The first chunk, in the order asked for, that may have a record behind the edge.
+    /// The first chunk, in the requested order, that may have a record after the boundary.
     fn first_chunk(&self, db: &Connection, row: i64) -> EngineResult<Option<Chunk>> {
         if !self.ascending {
             return find(db, LAST_CHUNK, params![row, !self.start.0]);
@@ -325,7 +326,7 @@ impl Merge {
         find(db, sql, params![row, chunk.first_us, chunk.id])
     }
 
-    /// What was found, up to where it is complete, as a run.
+    /// The found records, as far as they are complete, as a run.
     fn run(mut self) -> Run {
         let floor = self.floor;
         let cut = self.complete <= floor;
@@ -357,7 +358,7 @@ impl Merge {
         Run::new(from, until, records)
     }
 
-    /// The edge before the group of that microsecond and rank.
+    /// The boundary before the group of this microsecond and rank.
     fn edge(&self, (us, rank): Key) -> Boundary {
         match usize::try_from(rank).ok().and_then(|rank| self.names.get(rank)) {
             _ if rank <= 0 => Boundary::at(us),
@@ -380,13 +381,13 @@ impl Merge {
     }
 }
 
-/// The last chunk of a series that begins at a moment or before.
+/// The last chunk of a series that begins at or before a time.
 pub(crate) const LAST_CHUNK: &str = "SELECT id, first_us, last_us FROM chunks
      WHERE series_id = ?1 AND first_us <= ?2 ORDER BY first_us DESC, id DESC LIMIT 1";
 /// The chunk of a series before another one.
 pub(crate) const CHUNK_BEFORE: &str = "SELECT id, first_us, last_us FROM chunks
      WHERE series_id = ?1 AND (first_us, id) < (?2, ?3) ORDER BY first_us DESC, id DESC LIMIT 1";
-/// The chunk of a series behind another one.
+/// The chunk of a series after another one.
 pub(crate) const CHUNK_AFTER: &str = "SELECT id, first_us, last_us FROM chunks
      WHERE series_id = ?1 AND (first_us, id) > (?2, ?3) ORDER BY first_us, id LIMIT 1";
 
@@ -396,7 +397,7 @@ fn find(db: &Connection, sql: &str, params: impl Params) -> EngineResult<Option<
     Ok(db.prepare_cached(sql)?.query_row(params, chunk).optional()?)
 }
 
-/// Of chunks that touch one another in the microsecond at which this one begins, the first.
+/// The first of several chunks that touch in the microsecond at which this one begins.
 fn find_first_at(db: &Connection, row: i64, mut chunk: Chunk) -> EngineResult<Option<Chunk>> {
     while let Some(before) = find(db, CHUNK_BEFORE, params![row, chunk.first_us, chunk.id])? {
         if before.last_us < chunk.first_us {

@@ -1,4 +1,4 @@
-//! A page of a sensor type's records over all modules, put together from runs.
+//! A page of a sensor type's records over all modules, collected from runs.
 
 use std::cmp::Ordering;
 
@@ -17,19 +17,19 @@ use crate::store::{
     cursor::{self, List},
 };
 
-/// A page, as far as it is put together.
+/// A page that is being collected.
 #[derive(Debug)]
 pub(crate) struct ReadingPager {
     list: List,
     query: ReadingQuery,
     request: PageRequest,
-    /// Where the last page ended.
+    /// The end of the last page.
     after: Option<RecordKey>,
-    /// Where the records that are not looked at yet begin, and where they end.
+    /// The begin and the end of the records that are not taken yet.
     edge: Boundary,
     end: Boundary,
     most: usize,
-    /// Each record with how many of its module and microsecond arrived before it.
+    /// Each record with the number of records of its module and microsecond that arrived before it.
     found: Vec<(Record, u32)>,
 }
 
@@ -42,7 +42,7 @@ impl ReadingPager {
         let time = query.time_us();
         let (since, until) = (Boundary::at(time.start), Boundary::at(time.end));
         let (mut edge, end) = if query.ascending { (since, until) } else { (until, since) };
-        // The records of one module and microsecond that the last page ended in may go on.
+        // The module and microsecond in which the last page ended may have more records.
         match after.clone() {
             Some((us, module, _)) if query.ascending => edge = edge.max(Boundary::before(us, module)),
             Some((us, module, _)) => edge = edge.min(Boundary::behind(us, module)),
@@ -53,7 +53,7 @@ impl ReadingPager {
         Ok(Self { list, query, request, after, edge, end, most, found: Vec::new() })
     }
 
-    /// Takes what there is in memory. Answers what has to be merged to go on; nothing when the page is whole.
+    /// Takes the records in memory. Returns the next merge that is needed; `None` if the page is complete.
     pub(crate) fn go_on(&mut self, series: &AllSeries) -> Option<MergeRequest> {
         let runs = series.runs(&self.query.sensor)?;
         let ascending = self.query.ascending;
@@ -65,8 +65,8 @@ impl ReadingPager {
                         true => (self.edge.clone(), self.end.clone()),
                         false => (self.end.clone(), self.edge.clone()),
                     };
-                    // The latest time moves on with the clock: a run that ends there would serve no later query. A run that
-                    // begins later still reaches to the end without covering what is wanted here.
+                    // The latest time moves with the clock: a run that ends there would serve no later query.
+                    // A run that begins later still reaches the end without covering the needed records.
                     let is_free = ascending || runs.beside(&Boundary::LAST, false).is_none();
                     let is_last = is_free && series.is_last(&self.query.sensor, &until);
                     let until = if is_last { Boundary::LAST } else { until };
@@ -89,7 +89,7 @@ impl ReadingPager {
         reached || self.found.len() >= self.most
     }
 
-    /// Takes what a run has of the page. The run covers what lies beside the edge.
+    /// Takes the records of a run that are on the page. The run covers the boundary.
     pub(crate) fn take(&mut self, run: &Run) {
         let first = run.before(if self.query.ascending { &self.edge } else { &self.end });
         let last = run.before(if self.query.ascending { &self.end } else { &self.edge });
@@ -110,7 +110,7 @@ impl ReadingPager {
                 self.take_group(group);
                 rest = before;
             }
-            // A run may begin behind the edge, when records arrived there while it was merged.
+            // A run may begin after the boundary, if records arrived there during the merge.
             self.edge = run.from.clone().min(self.edge.clone());
         }
     }

@@ -1,4 +1,5 @@
-//! A record of a series, without its series' name: the element of the WAL, of chunks and of the memtable.
+//! A record of a series without the name of the series: the element of the WAL, of chunks and of the
+//! memtable.
 
 use iotpi_core::{ModuleId, Outcome, Quantity, Reading, TimeSource, Timestamp};
 
@@ -7,20 +8,20 @@ use crate::store::Now;
 /// One record of a series. Records of one series are ordered by `taken_us`; those of one microsecond by arrival.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Point {
-    /// When it was taken: microseconds since 1970-01-01 00:00 UTC.
+    /// The time at which it was taken, in microseconds since 1970-01-01 00:00 UTC.
     pub(crate) taken_us: i64,
-    /// When it arrived, by the hub's clock: milliseconds since 1970-01-01 00:00 UTC.
+    /// The time of its arrival by the hub's clock, in milliseconds since 1970-01-01 00:00 UTC.
     pub(crate) received_ms: i64,
-    /// A finite number, or why there is none.
+    /// A finite number, or the reason why there is none.
     pub(crate) outcome: Outcome,
-    /// Whose clock `taken_us` goes by.
+    /// The clock of `taken_us`.
     pub(crate) source: TimeSource,
-    /// Whether it came with a sequence number. Counted by compaction, not stored in chunks.
+    /// Whether it has a sequence number. Counted by compaction, not stored in chunks.
     pub(crate) numbered: bool,
 }
 
 impl Point {
-    /// A reading as it is kept. A number that is none is kept as a gap.
+    /// A reading in its stored form. A number that is not finite is stored without a value.
     pub(crate) fn of(reading: Reading, now: Now) -> Self {
         let received_at = reading.received_at.unwrap_or(now.wall);
         Self {
@@ -35,7 +36,7 @@ impl Point {
         }
     }
 
-    /// As it is read back.
+    /// The reading of a stored record.
     pub(crate) fn reading(self, module_id: ModuleId, quantity: Quantity) -> Reading {
         Reading {
             module_id,
@@ -49,16 +50,16 @@ impl Point {
     }
 }
 
-/// Two runs of points, each in order, as one; of the same microsecond, those of `earlier` come first.
+/// Merges two ordered runs of points; in the same microsecond, those of `earlier` come first.
 pub(crate) fn merged(earlier: Vec<Point>, later: impl IntoIterator<Item = Point>) -> Vec<Point> {
     let mut all = earlier;
     all.extend(later);
-    // Stable, and quick on two runs that are in order already.
+    // Stable, and fast on two runs that are in order already.
     all.sort_by_key(|point| point.taken_us);
     all
 }
 
-/// The points of a stretch of time, among points in order.
+/// The points of a time range, among ordered points.
 pub(crate) fn between(points: &[Point], since_us: i64, until_us: i64) -> &[Point] {
     let from = points.partition_point(|point| point.taken_us < since_us);
     let until = points.partition_point(|point| point.taken_us < until_us);

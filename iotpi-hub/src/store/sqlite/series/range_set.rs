@@ -1,12 +1,12 @@
-//! A set of numbers kept as the ranges it is made of: which readings of a count have arrived.
+//! A set of numbers stored as ranges: the sequence numbers of an epoch that have arrived.
 
 use crate::store::sqlite::varint;
 
-/// How many ranges a set may have. A module sends its numbers in order, beside a backlog: two or three ranges. More than
-/// this only somebody has who leaves out every second number.
+/// The maximum number of ranges. A module sends its numbers in order, beside a backlog: two or three ranges.
+/// Only a client that leaves out every second number needs more.
 pub(crate) const MAX_RANGES: usize = 4096;
 
-/// Numbers from 1 on, as disjoint ranges in rising order, none touching the next; both ends belong to a range.
+/// Numbers from 1 on, as disjoint ranges in ascending order that do not touch; both ends are inclusive.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct RangeSet(Vec<(u64, u64)>);
 
@@ -16,7 +16,7 @@ impl RangeSet {
         behind.checked_sub(1).is_some_and(|at| number <= self.0[at].1)
     }
 
-    /// Adds one number. Nearly always it is the next of the last range.
+    /// Adds one number, nearly always the next of the last range.
     pub(crate) fn insert(&mut self, number: u64) {
         match self.0.last_mut() {
             Some((_, last)) if number == *last + 1 => *last = number,
@@ -29,7 +29,7 @@ impl RangeSet {
         if first > last {
             return;
         }
-        // Every range that overlaps or touches becomes one with the new one.
+        // Every range that overlaps or touches is merged with the new one.
         let from = self.0.partition_point(|(_, end)| end.saturating_add(1) < first);
         let until = self.0.partition_point(|(start, _)| *start <= last.saturating_add(1));
         let merged = match self.0.get(from..until) {
@@ -39,7 +39,7 @@ impl RangeSet {
         self.0.splice(from..until.max(from), [merged]);
     }
 
-    /// Takes out one number.
+    /// Removes one number.
     pub(crate) fn remove(&mut self, number: u64) {
         if !self.contains(number) {
             return;
@@ -57,22 +57,22 @@ impl RangeSet {
         }
     }
 
-    /// Forgets the first ranges of more than `most`.
+    /// Drops the first ranges, so that at most `most` remain.
     pub(crate) fn keep_last(&mut self, most: usize) {
         self.0.drain(..self.0.len().saturating_sub(most));
     }
 
-    /// How many numbers there are.
+    /// The number of numbers.
     pub(crate) fn len(&self) -> u64 {
         self.0.iter().map(|(first, last)| last - first + 1).sum()
     }
 
-    /// The greatest number; 0 when there is none.
+    /// The greatest number; 0 if there is none.
     pub(crate) fn last(&self) -> u64 {
         self.0.last().map_or(0, |(_, last)| *last)
     }
 
-    /// How many ranges it takes.
+    /// Its ranges.
     pub(crate) fn ranges(&self) -> &[(u64, u64)] {
         &self.0
     }
@@ -82,7 +82,7 @@ impl RangeSet {
         Self(self.0[self.0.len().saturating_sub(most)..].to_vec())
     }
 
-    /// As it is kept: the distances between the ends, as varints.
+    /// The stored form: the distances between the ends, as varints.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut at = 0;
@@ -94,7 +94,7 @@ impl RangeSet {
         bytes
     }
 
-    /// Reads what [`Self::to_bytes`] wrote; nothing when it is something else.
+    /// Parses the result of [`Self::to_bytes`]; `None` if it is invalid.
     pub(crate) fn from_bytes(mut bytes: &[u8]) -> Option<Self> {
         let mut ranges = Vec::new();
         let mut at = 0_u64;

@@ -1,5 +1,5 @@
-//! Records read back: pages, the newest of each series, the recent ones of one. Folded ones come from the chunks, the
-//! others from memory.
+//! Queries of records: pages, the newest of each series, the recent ones of one. Compacted records come from
+//! chunks, the others from memory.
 
 use std::{ops::Range, sync::Arc};
 
@@ -18,10 +18,12 @@ use crate::store::{
     end_us,
 };
 
-/// The order of records: time, module, and of those of one module and microsecond, arrival: how many arrived before.
+/// The order of records: time, module, and for those of one module and microsecond the number that arrived
+/// before.
 pub(crate) type RecordKey = (i64, ModuleId, u32);
 
-/// See [`ReadReadings::readings`](crate::store::ReadReadings::readings): of one module's series. Those of all are [`super::page`]'s.
+/// See [`ReadReadings::readings`](crate::store::ReadReadings::readings), for the series of one module.
+/// [`super::page`] has those of all modules.
 pub(crate) fn readings(
     db: &Connection,
     memtable: &Memtable,
@@ -32,7 +34,7 @@ pub(crate) fn readings(
     let most = cursor::limit(page) + 1;
     let after = list.key::<RecordKey>(page)?;
     let mut time = query.time_us();
-    // The microsecond the last page ended in may go on.
+    // The microsecond in which the last page ended may have more records.
     match &after {
         Some((taken_us, ..)) if query.ascending => time.start = time.start.max(*taken_us),
         Some((taken_us, ..)) => time.end = time.end.min(taken_us.saturating_add(1)),
@@ -66,29 +68,29 @@ pub(crate) fn readings(
     Ok(page.map(|(_, point)| point.reading(module_id.clone(), quantity.clone())))
 }
 
-/// Which part of a series' records: the first or the last so many, and all of each microsecond that is among them.
+/// A part of a series' records: the first or the last ones, with all records of each included microsecond.
 #[derive(Debug, Clone, Copy)]
 struct Part {
     most: usize,
-    /// The first ones; else the last.
+    /// The first ones; otherwise the last.
     ascending: bool,
-    /// Records of this microsecond, where the last page ended, come on top.
+    /// Records of this microsecond, where the last page ended, are added to the number.
     beside: Option<i64>,
 }
 
 impl Part {
-    /// The newest so many.
+    /// The newest ones.
     fn newest(most: usize) -> Self {
         Self { most: most.max(1), ascending: false, beside: None }
     }
 
-    /// How many of these points count.
+    /// The number of points that count.
     fn counted(&self, points: &[Point]) -> usize {
         let beside = self.beside.map_or(0, |at| between(points, at, at.saturating_add(1)).len());
         points.len() - beside
     }
 
-    /// The part of points in order.
+    /// This part of ordered points.
     fn of<'a>(&self, points: &'a [Point]) -> &'a [Point] {
         let over = self.counted(points).saturating_sub(self.most);
         if over == 0 {
@@ -105,7 +107,7 @@ impl Part {
     }
 }
 
-/// A part of one series' records in a stretch of time, oldest first.
+/// A part of one series' records in a time range, oldest first.
 fn points(db: &Connection, series: SeriesSnapshot, time: Range<i64>, part: Part) -> EngineResult<Vec<Point>> {
     let row = series.id;
     let Some(compacted_to) = compacted_to(db, row)? else { return Ok(Vec::new()) };
@@ -131,18 +133,18 @@ fn points(db: &Connection, series: SeriesSnapshot, time: Range<i64>, part: Part)
     Ok(part.of(&all).to_vec())
 }
 
-/// The chunks of a series from the one that may hold `?2` on, and up to the one that begins before `?3`.
+/// The chunks of a series from the one that may contain `?2` to the one that begins before `?3`.
 pub(crate) const CHUNKS: &str = "SELECT last_us, body, first_us FROM chunks
      WHERE series_id = ?1 AND first_us < ?3
        AND first_us >= coalesce((SELECT max(first_us) FROM chunks WHERE series_id = ?1 AND first_us < ?2), ?2)
      ORDER BY first_us, id";
 
-/// The same, backwards; those that end before the stretch come last and are not looked at.
+/// The same, backwards; chunks that end before the range come last and are not read.
 pub(crate) const CHUNKS_BACKWARDS: &str = "SELECT last_us, body, first_us FROM chunks
      WHERE series_id = ?1 AND first_us < ?2 ORDER BY first_us DESC, id DESC";
 
-/// Reads the compacted records of a series in a time range, chunk by chunk in the order asked for; within a chunk
-/// the oldest is first. Ends when `go_on` says so.
+/// Reads the compacted records of a series in a time range, chunk by chunk in the requested order; within a
+/// chunk the oldest is first. Ends when `go_on` returns false.
 pub(crate) fn stored(
     db: &Connection,
     row: i64,
@@ -172,8 +174,8 @@ pub(crate) fn stored(
     Ok(())
 }
 
-/// See [`ReadReadings::newest`](crate::store::ReadReadings::newest). Answers from memory; nothing when a series was not looked at since
-/// the start.
+/// See [`ReadReadings::newest`](crate::store::ReadReadings::newest). Answers from memory; `None` if the
+/// newest record of a series was not looked up since the start.
 pub(crate) fn newest_known(
     series: &AllSeries,
     module: Option<&ModuleId>,
@@ -192,7 +194,7 @@ pub(crate) fn newest_known(
     Ok(Some(list.page(found, page, key)))
 }
 
-/// The same, looking up what is not known, and remembering it.
+/// Like [`newest_known`]; looks up the newest records that are not known, and remembers them.
 pub(crate) fn newest(
     db: &Connection,
     memtable: &Memtable,
@@ -208,7 +210,7 @@ pub(crate) fn newest(
         let one = |one: &super::memtable::Series| {
             let known = one.newest.clone().filter(|newest| newest.taken_us < end);
             let waiting = |points: &[Point]| Part::newest(1).of(between(points, i64::MIN, end)).to_vec();
-            // Series that is later than asked for would be hidden by an earlier one that is remembered as the newest.
+            // An earlier record must not be remembered as the newest if there is one later than requested.
             let is_last = one.last_us().is_none_or(|last_us| last_us < end);
             (known, is_last, one.snapshot(waiting))
         };
@@ -232,7 +234,8 @@ pub(crate) fn newest(
     Ok(list.page(found, page, key))
 }
 
-/// See [`ReadReadings::recent`](crate::store::ReadReadings::recent). Answers from memory, if the newest are all there.
+/// See [`ReadReadings::recent`](crate::store::ReadReadings::recent). Answers from memory, if all of the
+/// newest are there.
 pub(crate) fn recent_known(
     series: &AllSeries,
     key: &SeriesKey,
@@ -248,7 +251,7 @@ pub(crate) fn recent_known(
     Some(newest.into_iter().map(reading).collect())
 }
 
-/// The same, from memory and chunks.
+/// Like [`recent_known`], from memory and chunks.
 pub(crate) fn recent(
     db: &Connection,
     memtable: &Memtable,
@@ -271,7 +274,7 @@ pub(crate) fn recent(
     Ok(newest.map(|point| point.reading(module_id.clone(), quantity.clone())).collect())
 }
 
-/// The newest page of one module's series, from memory, if it is all there and no more than that is asked for.
+/// The newest page of one module's series, from memory, if it contains the whole page.
 pub(crate) fn first_page_known(
     series: &AllSeries,
     query: &ReadingQuery,
@@ -283,7 +286,7 @@ pub(crate) fn first_page_known(
     }
     let one = series.find(module, query.sensor.as_str())?;
     let list = List::new("readings", &query.listed());
-    // Series more than the page, and one more to know that the oldest's microsecond is whole.
+    // One more than the page, and another one that shows that the microsecond of the oldest is complete.
     let most = cursor::limit(page) + 1;
     let mut newest = one.newest_uncompacted(most + 1)?;
     if newest.last().is_some_and(|last| last.taken_us >= end_us(query.not_after)) {

@@ -4,14 +4,14 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::store::sqlite::failure::EngineResult;
 
-/// What the series of removed modules belong to until their records are deleted. No module's id has a dot.
+/// The module id of removed modules' series until their records are deleted. No id of a module has a dot.
 pub(crate) const REMOVED: &str = ".removed";
-/// The most rows that one transaction deletes of a kind: some milliseconds.
+/// The maximum number of rows of each kind that one transaction deletes: some milliseconds.
 const MAX_ROWS: usize = 200;
-/// The most chunks or blocks of sums: each has some 30 pages.
+/// The maximum number of chunks or blocks: each has some 30 pages.
 const MAX_CHUNKS: usize = 8;
 
-/// Deletes some records of removed modules. Answers whether there is more to delete.
+/// Deletes some records of removed modules. Returns whether there are more.
 ///
 /// # Errors
 /// SQLite's.

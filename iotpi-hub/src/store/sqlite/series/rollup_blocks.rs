@@ -1,7 +1,8 @@
-//! Sums of expired records of which there are no rollups: as many as a chunk had, compressed as a chunk is.
+//! Blocks: the sums of expired records without rollups, as many as a chunk had, compressed like a chunk.
 //!
-//! A block is made when a chunk expires, of sums of the narrowest width that is still kept; sums of wider widths are made of
-//! those, as they were made of the chunk. When that width expires too, the next one takes its place.
+//! A block is created when a chunk expires, from sums of the narrowest width that is still kept; sums of
+//! wider widths are computed from those, as they were from the chunk. When that width expires too, a block of
+//! the next one replaces it.
 
 use std::ops::Range;
 
@@ -19,10 +20,10 @@ use crate::store::sqlite::{
 
 const VERSION: u8 = 1;
 
-/// No block reaches further: a chunk's time, and the unit its last record is in.
+/// The maximum time span of a block: that of a chunk, and the unit of its last record.
 const MAX_SPAN_US: i64 = PARTITION_US + WIDTHS[0] * SECOND;
 
-/// Keeps sums of stretches of `width` seconds, in order, each by the number of its stretch. No rollup up to `unrolled_width`
+/// Stores ordered sums of `width` seconds, each with the number of its unit. No rollup up to `unrolled_width`
 /// includes them.
 ///
 /// # Errors
@@ -52,15 +53,14 @@ pub(crate) fn insert(
     Ok(())
 }
 
-/// The blocks of a series in a stretch of time that count for a width, in order of their beginnings.
+/// The blocks of a series in a time range that count for a width, by start.
 pub(crate) const BLOCKS: &str = "SELECT first_us, width, body FROM rollup_blocks
      WHERE series_id = ?1 AND first_us >= ?3 - ?5 AND first_us < ?4 AND last_us >= ?3
        AND width <= ?2 AND unrolled_width >= ?2
      ORDER BY first_us, id";
 
-/// Goes through the blocks of a series in a stretch of time that begins and ends with units of `width` seconds, as far as they
-/// count for that width: where each begins, and its sums by the first moment of their stretches. Ends when `next` answers
-/// false.
+/// Reads the blocks of a series in a time range of whole units of `width` seconds, as far as they count for
+/// that width: the start of each, and its sums by the start of their units. Ends when `next` returns false.
 ///
 /// # Errors
 /// SQLite's; damage.
@@ -84,8 +84,8 @@ pub(crate) fn stored(
     Ok(())
 }
 
-/// Takes the oldest block of sums of `width` seconds that are all before this unit of it: the sums of the next wider width take its
-/// place, if no rollup has them. Answers false when there was none.
+/// Removes the oldest block of sums of `width` seconds that are all before this unit: sums of the next wider
+/// width replace it, unless rollups have them. Returns false if there was none.
 ///
 /// # Errors
 /// SQLite's; damage.
@@ -118,8 +118,8 @@ fn decoded(body: &[u8]) -> EngineResult<Vec<(i64, Sum)>> {
     decode(body).map_err(|_| Failure::damaged("a block of sums is damaged").into())
 }
 
-/// Writes sums column by column: stretches, values, records without one, sums; least and greatest values where they differ from
-/// the sum, which those of one value do not.
+/// Encodes sums by columns: units, values, records without a value, sums; minima and maxima only where they
+/// differ from the sum, as they do not for a single value.
 fn encode(sums: &[(i64, Sum)]) -> Result<Vec<u8>, pco::errors::PcoError> {
     let column = |number: fn(&Sum) -> u64| sums.iter().map(|(_, sum)| number(sum)).collect::<Vec<_>>();
     let starts: Vec<i64> = sums.iter().map(|(start, _)| *start).collect();
@@ -138,10 +138,10 @@ fn encode(sums: &[(i64, Sum)]) -> Result<Vec<u8>, pco::errors::PcoError> {
     Ok(sealed(bytes))
 }
 
-/// Reads a block's body: the sums by the numbers of their stretches.
+/// Decodes the body of a block: the sums by the numbers of their units.
 ///
 /// # Errors
-/// [`Damaged`] when it is not, to the last bit, what was written.
+/// [`Damaged`] if it differs from the encoded bytes.
 pub(crate) fn decode(body: &[u8]) -> Result<Vec<(i64, Sum)>, Damaged> {
     read(unsealed(body)?).ok_or(Damaged)
 }

@@ -1,4 +1,5 @@
-//! Records summed up by minute, hour and day during compaction, and buckets of any width computed from these.
+//! Rollups: records summed by minute, hour and day during compaction, and buckets of any width computed from
+//! them.
 
 use std::{ops::Range, sync::Arc};
 
@@ -16,7 +17,8 @@ use super::{
 };
 use crate::store::sqlite::failure::EngineResult;
 
-/// Adds records, in order, to the rollups of their series, of those widths that `which` names: late records correct what is there.
+/// Adds ordered records to the rollups of their series, of the widths in `which`; late records update
+/// existing rollups.
 ///
 /// # Errors
 /// SQLite's.
@@ -43,10 +45,10 @@ pub(crate) fn add(
     Ok(())
 }
 
-/// Sums up one step of a page: see [`buckets`](super::buckets).
+/// Computes one step of a page: see [`buckets`](super::buckets).
 ///
 /// # Errors
-/// SQLite's; damage when a chunk cannot be read.
+/// SQLite's; damage if a chunk cannot be decoded.
 pub(crate) fn sum_step(db: &Connection, memtable: &Memtable, step: &Step) -> EngineResult<Summed> {
     let mut begun = None;
     let summed = sum(db, memtable, step, &mut begun);
@@ -64,7 +66,7 @@ fn sum(
 ) -> EngineResult<Summed> {
     let mut summed = Summed::default();
     let held = memtable.snapshot(db, |series| {
-        // A single series is summed up quickly, and its sums would take the place of others.
+        // A single series is summed quickly, and its sums would displace others.
         if step.query.module_id.is_none() {
             *begun = series.runs(&step.query.sensor).map(Runs::begin);
         }
@@ -93,8 +95,8 @@ fn sum(
     Ok(summed)
 }
 
-/// When the first record was taken that a sum on the disk includes, or earlier; nothing when there is no sum. The records
-/// of chunks that no rollup includes are not looked at: [`memtable`](super::memtable) has the times of chunks.
+/// A lower bound of the time of the first record included in a sum on disk; `None` if there is no sum.
+/// Records of chunks without rollups are not read: [`memtable`](super::memtable) has the times of chunks.
 pub(crate) fn first_us(
     db: &Connection,
     memtable: &Memtable,
@@ -118,7 +120,7 @@ pub(crate) fn first_us(
     Ok(first)
 }
 
-/// The first `most` stretches of a series that have a record.
+/// The first `most` buckets of a series that have a record.
 fn stretches(
     db: &Connection,
     series: SeriesSnapshot,

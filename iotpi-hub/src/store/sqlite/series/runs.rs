@@ -1,12 +1,13 @@
-//! Runs: stretches of a sensor type's records over all its modules, merged in order and kept in memory.
+//! Runs: merged, ordered records of a sensor type over all its modules in a time range, kept in memory.
 //!
-//! On the disk the records lie by series, so a page over all modules has to be merged from a chunk of each. A run is the
-//! result of such a merge: every record of the type between two edges. The newest page, the oldest, and whatever was asked for
-//! last are answered from runs alone, in time that does not depend on how many series there are.
+//! On disk the records are stored by series, so a page over all modules is merged from a chunk of each. A run
+//! is the result of such a merge: every record of the type between two boundaries. The newest page, the
+//! oldest, and the last requested ones are answered from runs alone, in a time that does not depend on the
+//! number of series.
 //!
-//! A run is complete: the writer adds each new record that lies between its edges. What removes records removes them here. Runs
-//! of sums ([`super::sum_runs`]) are kept with them.
-//! Runs take up to [`MAX_BYTES`] in all; the least recently used goes first.
+//! A run is complete: the writer adds each new record between its boundaries, and removals of records also
+//! change the runs. Runs of sums ([`super::sum_runs`]) are kept with them. All runs take up to [`MAX_BYTES`];
+//! the least recently used one is dropped first.
 
 use std::{
     ops::Range,
@@ -24,15 +25,16 @@ use super::{
     sum_runs::{SumRun, Sums},
 };
 
-/// All runs together, about. In tests so few that runs are often left out.
+/// The approximate maximum size of all runs together. In tests it is so small that runs are often left out.
 const MAX_BYTES: usize = if cfg!(test) { 16 << 10 } else { 4 << 20 };
-/// The most records a merge adds to a run on top of those that were asked for, because they were at hand.
+/// The maximum number of records that a merge adds to a run besides the requested ones, because they were at
+/// hand.
 pub(crate) const MAX_RECORDS: usize = if cfg!(test) { 16 } else { 4096 };
-/// What a record takes beside its reason.
+/// The size of a record without its reason.
 const RECORD_BYTES: usize = size_of::<Record>();
-/// What a run takes beside its records.
+/// The size of a run without its records.
 const RUN_BYTES: usize = 512;
-/// Records that may arrive while a merge is made; with more, its run is not kept.
+/// The maximum number of records that may arrive during a merge; with more, its run is not kept.
 const MAX_ARRIVALS: usize = 8192;
 
 /// A record with its series.
@@ -51,13 +53,13 @@ impl Record {
         RECORD_BYTES + self.point.outcome.reason().map_or(0, str::len)
     }
 
-    /// Whether it is of the same module and microsecond.
+    /// Whether both are of the same module and microsecond.
     pub(crate) fn is_beside(&self, other: &Self) -> bool {
         self.point.taken_us == other.point.taken_us && self.name.module_id == other.name.module_id
     }
 }
 
-/// All records of a sensor type between two edges, in order.
+/// All records of a sensor type between two boundaries, in order.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) from: Boundary,
@@ -73,12 +75,12 @@ impl Run {
         Self { from, until, records, bytes, used: AtomicU64::new(0) }
     }
 
-    /// How many records lie before an edge.
+    /// The number of records before a boundary.
     pub(crate) fn before(&self, edge: &Boundary) -> usize {
         self.records.partition_point(|record| !edge.is_before(record.point.taken_us, &record.name.module_id))
     }
 
-    /// Adds a record that arrived later than those that are there.
+    /// Adds a record that arrived later than the existing ones.
     fn add(&mut self, record: Record) {
         let edge = Boundary::behind(record.point.taken_us, record.name.module_id.clone());
         if !is_before_any_of(&edge, &self.records) {
@@ -91,7 +93,7 @@ impl Run {
         self.records.insert(at, record);
     }
 
-    /// Leaves out the oldest records, so that about `count` stay.
+    /// Drops the oldest records, so that about `count` remain.
     fn keep_newest(&mut self, count: usize) {
         let mut first = self.records.len().saturating_sub(count);
         // The records of one module and microsecond stay together.
@@ -106,7 +108,7 @@ impl Run {
         }
     }
 
-    /// Narrows the run to what lies between two edges.
+    /// Narrows the run to the range between two boundaries.
     fn clip(&mut self, from: &Boundary, until: &Boundary) {
         if *until < self.until {
             let keep = self.before(until);
@@ -121,39 +123,39 @@ impl Run {
     }
 }
 
-/// Whether one of these records, in order, is behind the boundary.
+/// Whether one of these ordered records is after the boundary.
 fn is_before_any_of(boundary: &Boundary, records: &[Record]) -> bool {
     records.last().is_some_and(|last| boundary.is_before(last.point.taken_us, &last.name.module_id))
 }
 
-/// Draws numbers that are never drawn again.
+/// A number that is never returned again.
 fn draw() -> u64 {
     static DRAWN: AtomicU64 = AtomicU64::new(1);
     DRAWN.fetch_add(1, Relaxed)
 }
 
-/// The runs of one sensor type, in order; none touches another's records.
+/// The runs of one sensor type, in order; they do not overlap.
 #[derive(Debug)]
 pub(crate) struct Runs {
     runs: Vec<Run>,
     bytes: usize,
     sums: Sums,
-    /// Tells these runs from those of a type that was removed and began anew.
+    /// Distinguishes these runs from those of a type that was removed and created again.
     id: u64,
-    /// Drawn anew whenever records went: a merge that began before is not kept.
+    /// Changed whenever records are removed: a merge that began before is not kept.
     epoch: u64,
     merging: Mutex<Merging>,
 }
 
-/// The merges under way.
+/// The merges in progress.
 #[derive(Debug, Default)]
 struct Merging {
     count: usize,
-    /// What arrived since the first of them began.
+    /// The records that arrived since the first of them began.
     arrived: Vec<Record>,
 }
 
-/// A merge under way: from which moment on records that arrive have to be added to its run.
+/// A merge in progress: the point from which on arriving records must be added to its run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ticket {
     id: u64,
@@ -175,7 +177,7 @@ impl Default for Runs {
 }
 
 impl Runs {
-    /// A record arrived.
+    /// Adds a record that arrived.
     pub(crate) fn add(&mut self, name: &Arc<Name>, point: &Point) {
         let merging = self.merging.get_mut().unwrap_or_else(PoisonError::into_inner);
         if merging.count > 0 {
@@ -199,7 +201,7 @@ impl Runs {
         self.bytes = self.bytes + run.bytes - before;
     }
 
-    /// A series is gone.
+    /// Removes a series.
     pub(crate) fn remove(&mut self, module: &ModuleId) {
         for run in &mut self.runs {
             run.records.retain(|record| record.name.module_id != *module);
@@ -210,7 +212,7 @@ impl Runs {
         self.epoch = draw();
     }
 
-    /// Some records from before a moment were removed: drops the runs that may have them.
+    /// Drops the runs that may contain removed records from before a time.
     pub(crate) fn forget_before(&mut self, before_us: i64) {
         self.runs.retain(|run| run.from.us >= before_us);
         self.bytes = self.runs.iter().map(|run| run.bytes).sum();
@@ -218,7 +220,7 @@ impl Runs {
         self.epoch = draw();
     }
 
-    /// The run that covers what lies directly behind an edge, or with `ascending` false directly before it.
+    /// The run that covers the records just after a boundary, or just before it if not `ascending`.
     pub(crate) fn beside(&self, edge: &Boundary, ascending: bool) -> Option<&Run> {
         let run = if ascending {
             let behind = self.runs.partition_point(|run| run.from <= *edge);
@@ -230,19 +232,20 @@ impl Runs {
         run.inspect(|run| run.used.store(draw(), Relaxed))
     }
 
-    /// A merge begins; [`Self::end`] is to be called for it.
+    /// Begins a merge. [`Self::end`] must be called for it.
     pub(crate) fn begin(&self) -> Ticket {
         let mut merging = self.merging.lock().unwrap_or_else(PoisonError::into_inner);
         merging.count += 1;
         Ticket { id: self.id, epoch: self.epoch, arrived: merging.arrived.len() }
     }
 
-    /// The run of sums of that width that has what lies directly behind an edge, for a query of that time.
+    /// The run of sums of a width that covers the buckets just after a boundary, for a query of this time
+    /// range.
     pub(crate) fn sums(&self, width_us: i64, edge: &Boundary, time: &Range<i64>) -> Option<&SumRun> {
         self.sums.at(width_us, edge, time, draw())
     }
 
-    /// A merge ended. Answers the records that arrived since it began; nothing when its result is not to be kept.
+    /// Ends a merge. Returns the records that arrived since it began; `None` if its result must not be kept.
     fn ended(&mut self, ticket: Ticket) -> Option<Vec<Record>> {
         if ticket.id != self.id {
             return None;
@@ -256,7 +259,7 @@ impl Runs {
         (ticket.epoch == self.epoch).then_some(arrived)
     }
 
-    /// A merge ended, with a run of sums unless it failed.
+    /// Ends a merge, with a run of sums unless it failed.
     pub(crate) fn end_sums(&mut self, ticket: Ticket, run: Option<SumRun>) {
         let arrived = self.ended(ticket);
         if let (Some(arrived), Some(run)) = (arrived, run) {
@@ -264,7 +267,7 @@ impl Runs {
         }
     }
 
-    /// A merge ended, with a run unless it failed.
+    /// Ends a merge, with a run unless it failed.
     pub(crate) fn end(&mut self, ticket: Ticket, run: Option<Run>) {
         let arrived = self.ended(ticket);
         let (Some(arrived), Some(mut run)) = (arrived, run.filter(|run| run.bytes <= MAX_BYTES / 4)) else {
@@ -280,7 +283,7 @@ impl Runs {
     }
 
     fn keep(&mut self, mut run: Run) {
-        // What is there already is as good, and may be more.
+        // An existing run is as good, and may be longer.
         self.runs.retain(|other| other.from < run.from || other.until > run.until);
         let at = self.runs.partition_point(|other| other.from < run.from);
         if let Some(before) = at.checked_sub(1).map(|at| self.runs[at].until.clone())
@@ -302,13 +305,13 @@ impl Runs {
         self.bytes = self.runs.iter().map(|run| run.bytes).sum();
     }
 
-    /// How many bytes the runs take, and when the least recently used one was used.
+    /// The size of the runs in bytes, and the last use of the least recently used one.
     pub(crate) fn weight(&self) -> (usize, Option<u64>) {
         let oldest = self.runs.iter().map(|run| run.used.load(Relaxed)).min();
         (self.bytes + self.sums.bytes(), oldest.into_iter().chain(self.sums.oldest()).min())
     }
 
-    /// Drops the run that was used then.
+    /// Drops the run with this last use.
     fn drop_used(&mut self, used: u64) {
         self.sums.drop_used(used);
         self.runs.retain(|run| run.used.load(Relaxed) != used);
@@ -316,7 +319,7 @@ impl Runs {
     }
 }
 
-/// Drops the least recently used runs of all types while they are too many together.
+/// Drops the least recently used runs of all types while they are too large together.
 pub(crate) fn shrink<'a>(all: impl Iterator<Item = &'a mut Runs>) {
     let mut all: Vec<_> = all.filter(|runs| runs.weight().1.is_some()).collect();
     while all.iter().map(|runs| runs.weight().0).sum::<usize>() > MAX_BYTES {

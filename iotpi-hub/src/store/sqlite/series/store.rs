@@ -58,7 +58,7 @@ impl ReadReadings for Sqlite {
         let mut pager =
             page::ReadingPager::new(query, page).map_err(|fail| fail.into_store_error("list records"))?;
         while let Some(wanted) = self.memtable.read(|series| pager.go_on(series)) {
-            // A view of the database of its own each time: it has to fit what is in memory then.
+            // Each step has its own snapshot of the database, which has to match the memtable at that moment.
             let memtable = Arc::clone(&self.memtable);
             let run = self.read("list records", move |db| merge::merge(db, &memtable, &wanted)).await?;
             run.iter().for_each(|run| pager.take(run));
@@ -85,14 +85,14 @@ impl ReadReadings for Sqlite {
             let end = boundary::Boundary::at(end_us(query.not_after));
             (series.count(query), series.is_last(&query.sensor, &end))
         });
-        // The latest time moves on with the clock: sums up to it would serve no later query.
+        // The latest time moves with the clock: sums up to it would serve no later query.
         let asked = if no_later { query.listed() } else { query.clone() };
         let mut pager = buckets::BucketPager::new(&asked, width, page, series, first_us)
             .map_err(|fail| fail.into_store_error("sum up records"))?;
         loop {
             self.memtable.read(|series| pager.take_kept(series));
             let Some(step) = pager.step() else { break };
-            // A view of the database of its own each time: it has to fit what is in memory then.
+            // Each step has its own snapshot of the database, which has to match the memtable at that moment.
             let (memtable, asked) = (Arc::clone(&self.memtable), step.clone());
             let summed =
                 self.read("sum up records", move |db| rollups::sum_step(db, &memtable, &asked)).await?;

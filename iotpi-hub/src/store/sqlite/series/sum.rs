@@ -1,4 +1,4 @@
-//! Values summed up, the widths of time for which sums are kept, and when it is worth it to keep them.
+//! Sums of values, the widths of rollups, and the rule of when rollups are worth it.
 
 use super::point::Point;
 
@@ -8,27 +8,28 @@ pub(crate) const WIDTHS: [i64; 3] = [86_400, 3_600, 60];
 /// No rollup includes the records: the `unrolled_width` of a new chunk.
 pub(crate) const UNROLLED: i64 = WIDTHS[0];
 
-/// No record is older: a module may say that it took one a year before a hub booted in 1970. A whole day's beginning, so
-/// that a query without a beginning is made of whole days.
+/// No record is earlier: a module may deliver one that it took a year before a hub booted in 1970. The start
+/// of a day, so that a query without a start consists of whole days.
 pub(crate) const EARLIEST: i64 = -400 * 86_400 * SECOND;
-/// No record is younger: the end of 2100 is as good as never, and a whole day's beginning too.
+/// No record is later: the end of 2100, also the start of a day.
 pub(crate) const LATEST: i64 = 47_847 * 86_400 * SECOND;
 
-/// A row of a rollup takes some 45 bytes, a record in a chunk about 3: with so many records a row it adds at most half as much
-/// again. Reading a row costs as much time as reading ten records of a chunk.
+/// A row of a rollup takes some 45 bytes, a record in a chunk about 3: with this many records per row,
+/// rollups add at most half as much again. Reading a row takes as long as reading ten records of a chunk.
 const MIN_RECORDS_A_ROLLUP: usize = 32;
-/// A chunk of fewer records has no rollups: reading them is cheap, and the next ones may come at another rate.
+/// A chunk with fewer records has no rollups: reading them is cheap, and the next ones may come at another
+/// rate.
 const MIN_RECORDS_ROLLED: usize = 1_024;
 
 /// Values summed up.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Sum {
-    /// How many values.
+    /// The number of values.
     pub(crate) present: u64,
-    /// How many records without one.
+    /// The number of records without a value.
     pub(crate) missing: u64,
     pub(crate) sum: f64,
-    /// The least and the greatest value.
+    /// The minimum and the maximum.
     pub(crate) range: Option<(f64, f64)>,
 }
 
@@ -69,28 +70,28 @@ impl Sum {
 
     #[allow(clippy::cast_precision_loss)] // No stretch of time has 2^53 records.
     pub(crate) fn avg(&self) -> Option<f64> {
-        // A sum that overflowed says nothing of the mean.
+        // The mean of an overflowed sum is unknown.
         (self.present > 0).then(|| self.sum / self.present as f64).filter(|avg| avg.is_finite())
     }
 }
 
-/// The stretch of `width` seconds a moment is in, counted from 1970, also before it.
+/// The number of the unit of `width` seconds that contains a time, counted from 1970, also before it.
 pub(crate) fn unit_of(moment_us: i64, width: i64) -> i64 {
     moment_us.div_euclid(width * SECOND)
 }
 
-/// Records, in order, summed up by stretches of `width` seconds: each stretch that has one, by its number.
+/// Ordered records, summed by units of `width` seconds: each unit that has one, by its number.
 pub(crate) fn units(points: &[Point], width: i64) -> impl Iterator<Item = (i64, Sum)> {
     runs(points, width).map(move |run| (unit_of(run[0].taken_us, width), Sum::of(run)))
 }
 
-/// Records, in order, by the stretches of `width` seconds they are in.
+/// Ordered records, grouped by units of `width` seconds.
 fn runs(points: &[Point], width: i64) -> impl Iterator<Item = &[Point]> {
     points.chunk_by(move |a, b| unit_of(a.taken_us, width) == unit_of(b.taken_us, width))
 }
 
-/// The widest width for which rollups of these records, in order, would not be much smaller than the records; 0 when they
-/// would be for all widths.
+/// The widest width for which rollups of these ordered records would not be much smaller than the records; 0
+/// if they would be for all widths.
 pub(crate) fn unrolled_width(points: &[Point]) -> i64 {
     if points.len() < MIN_RECORDS_ROLLED {
         return UNROLLED;

@@ -1,8 +1,8 @@
-//! Sums of stretches over all modules of a sensor type, kept in memory as pages needed them.
+//! Runs of sums: buckets over all modules of a sensor type, kept in memory as pages needed them.
 //!
-//! On the disk records and rollups lie by series, so a page of stretches over all modules opens those of each. A run of sums is
-//! the result: the sum of every stretch and module between two edges, in the order of the pages. It stays complete, because
-//! a new record is added to the sum it belongs to.
+//! On disk records and rollups are stored by series, so a page of buckets over all modules opens those of
+//! each. A run of sums is the result: the sum of every bucket and module between two boundaries, in the order
+//! of the pages. It stays complete, because a new record is added to its sum.
 
 use std::{
     ops::Range,
@@ -21,18 +21,18 @@ use super::{
     sum::Sum,
 };
 
-/// Runs of one sensor type, at most: each is looked at for each new record.
+/// The maximum number of runs of one sensor type: each is checked for each new record.
 const MAX_RUNS: usize = 32;
-/// Sums of one run, at most: a run that reaches to the end of time would otherwise grow with each new stretch. In tests so few that
-/// runs are often cut.
+/// The maximum number of sums of one run: a run without an end would otherwise grow with each new bucket. In
+/// tests it is so small that runs are often cut.
 const MAX_SUMS: usize = if cfg!(test) { 24 } else { 4096 };
-/// What a run takes beside its sums.
+/// The size of a run without its sums.
 const RUN_BYTES: usize = 512;
 
-/// The sum of one series and stretch.
+/// The sum of one series and bucket.
 #[derive(Debug, Clone)]
 pub(crate) struct SeriesSum {
-    /// When the stretch begins.
+    /// The start of the bucket.
     pub(crate) start: i64,
     pub(crate) name: Arc<Name>,
     pub(crate) sum: Sum,
@@ -45,11 +45,12 @@ impl SeriesSum {
     }
 }
 
-/// All sums of stretches of one width between two edges, in order. The time of an edge is the beginning of a stretch.
+/// All buckets of one width between two boundaries, in order. The time of a boundary is the start of a
+/// bucket.
 #[derive(Debug)]
 pub(crate) struct SumRun {
     width_us: i64,
-    /// Records taken at other times are not included.
+    /// Records of other times are not included.
     time: Range<i64>,
     from: Boundary,
     until: Boundary,
@@ -71,18 +72,19 @@ impl SumRun {
         RUN_BYTES + self.sums.len() * size_of::<SeriesSum>()
     }
 
-    /// Whether the same part of a stretch is summed up as a query of that time wants.
+    /// Whether the same part of a bucket is included as in a query of this time range.
     fn fits(&self, start: i64, time: &Range<i64>) -> bool {
         let part =
             |time: &Range<i64>| (time.start.max(start), time.end.min(start.saturating_add(self.width_us)));
         part(&self.time) == part(time)
     }
 
-    /// Up to `most` sums behind an edge, as far as they fit a query of that time, and the edge up to which they are complete.
+    /// Up to `most` sums after a boundary, as far as they match a query of this time range, and the boundary
+    /// up to which they are complete.
     pub(crate) fn behind(&self, edge: &Boundary, time: &Range<i64>, most: usize) -> (&[SeriesSum], Boundary) {
         let first = self.sums.partition_point(|sum| !edge.is_before(sum.start, &sum.name.module_id));
         let rest = self.sums.get(first..).unwrap_or_default();
-        // The first stretch of which another part is summed up than the query wants.
+        // The first bucket with another part included than the query requests.
         let other = if self.time.end == time.end {
             i64::MAX
         } else {
@@ -97,7 +99,7 @@ impl SumRun {
         (taken, until)
     }
 
-    /// Adds a new record, if it belongs here.
+    /// Adds a new record, if it is in the run.
     fn add(&mut self, name: &Arc<Name>, point: &Point) {
         let start = start_of(point.taken_us, self.width_us);
         if !self.time.contains(&point.taken_us)
@@ -121,7 +123,7 @@ impl SumRun {
         }
     }
 
-    /// Leaves out the latest sums: queries come to a run from its beginning.
+    /// Drops the latest sums: queries read a run from its start.
     fn keep_first(&mut self, count: usize) {
         self.sums.truncate(count);
         if let Some(last) = self.sums.last() {
@@ -135,24 +137,24 @@ impl SumRun {
 pub(crate) struct Sums(Vec<SumRun>);
 
 impl Sums {
-    /// A record arrived.
+    /// Adds a record that arrived.
     pub(crate) fn add(&mut self, name: &Arc<Name>, point: &Point) {
         self.0.iter_mut().for_each(|run| run.add(name, point));
     }
 
-    /// A series is gone.
+    /// Removes a series.
     pub(crate) fn remove(&mut self, module: &ModuleId) {
         for run in &mut self.0 {
             run.sums.retain(|sum| sum.name.module_id != *module);
         }
     }
 
-    /// Some records from before a moment were removed.
+    /// Drops the runs that may contain removed records from before a time.
     pub(crate) fn forget_before(&mut self, before_us: i64) {
         self.0.retain(|run| run.from.us >= before_us);
     }
 
-    /// A run that has what lies directly behind an edge, for a query of that time.
+    /// A run that covers the buckets just after a boundary, for a query of this time range.
     pub(crate) fn at(&self, width_us: i64, edge: &Boundary, time: &Range<i64>, used: u64) -> Option<&SumRun> {
         let is_it = |run: &&SumRun| {
             run.width_us == width_us && run.from <= *edge && *edge < run.until && run.fits(edge.us, time)
@@ -160,7 +162,7 @@ impl Sums {
         self.0.iter().find(is_it).inspect(|run| run.used.store(used, Relaxed))
     }
 
-    /// Keeps a run, to which the records that arrived while it was made are added first.
+    /// Keeps a run, after adding the records that arrived during its merge.
     pub(crate) fn keep<'a>(
         &mut self,
         mut run: SumRun,
@@ -188,12 +190,12 @@ impl Sums {
         self.0.iter().map(SumRun::bytes).sum()
     }
 
-    /// When the least recently used run was used.
+    /// The last use of the least recently used run.
     pub(crate) fn oldest(&self) -> Option<u64> {
         self.0.iter().map(|run| run.used.load(Relaxed)).min()
     }
 
-    /// Drops the run that was used then.
+    /// Drops the run with this last use.
     pub(crate) fn drop_used(&mut self, used: u64) {
         self.0.retain(|run| run.used.load(Relaxed) != used);
     }

@@ -8,7 +8,7 @@ use rusqlite::{Connection, params};
 use super::wal_record::{self, WalEntry};
 use crate::store::sqlite::failure::{EngineResult, Failure};
 
-/// The most rows that one transaction deletes: about two milliseconds.
+/// The maximum number of rows that one transaction deletes: about two milliseconds.
 const MAX_DELETED_ROWS: usize = 2048;
 
 /// The end of the log.
@@ -21,7 +21,7 @@ impl Wal {
     /// Reads the records from the id `from` on, in order, and passes each to `apply` with its id.
     ///
     /// # Errors
-    /// SQLite's; damage when a record is missing or cannot be decoded.
+    /// SQLite's; damage if a record is missing or cannot be decoded.
     pub(crate) fn load(
         db: &Connection,
         from: u64,
@@ -75,7 +75,7 @@ pub(crate) fn delete_some(db: &Connection, before: u64) -> EngineResult<bool> {
     Ok(db.prepare_cached(sql)?.execute(params![before, MAX_DELETED_ROWS])? == MAX_DELETED_ROWS)
 }
 
-/// Whether there are records before that id.
+/// Whether there are records before this id.
 ///
 /// # Errors
 /// SQLite's.
