@@ -15,7 +15,7 @@ use super::files::with_suffix;
 use crate::durable_file::folder_of;
 
 /// The size of the reserve if there is enough space. A removal needs the size of the WAL when the disk
-/// becomes full (half a megabyte, which is then checkpointed into the database) and some hundred kilobytes
+/// becomes full (a megabyte, which is then checkpointed into the database) and some hundred kilobytes
 /// for each of its steps.
 const BYTES: u64 = 4 << 20;
 /// The reserve is at most one part in this many of the free bytes.

@@ -32,9 +32,10 @@ use crate::store::{Result, StoreError};
 const QUEUE: usize = 1024;
 /// The maximum number of writes in a commit, which bounds the latency of the first one.
 const GROUP: usize = 256;
-/// The WAL pages from which a checkpoint is due: half a megabyte, with pages of 512 bytes. Often enough for a
-/// quick start after a power cut, and seldom enough that many commits share one page write.
-const WRITE_BACK_FROM_PAGES: i32 = 1000;
+/// The WAL pages from which a checkpoint is due: a megabyte, with pages of 512 bytes. Small enough for a quick
+/// start after a power cut, and large enough that many commits share one page write: with half of it, a day
+/// writes 1.2 % more.
+const WRITE_BACK_FROM_PAGES: i32 = 2000;
 
 /// The queue of writes. When dropped, it waits until the thread has completed them.
 pub(super) struct Writer {

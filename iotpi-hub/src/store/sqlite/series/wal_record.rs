@@ -1,7 +1,8 @@
 //! The encoding of a WAL record, which holds the readings of one commit.
 //!
-//! A record is a CRC-32 of its body (4 bytes, little-endian), and the body: the number of entries, the arrival to which all others are
-//! relative (Unix milliseconds), and the entries. A reading of one sensor with a sequence number takes 9 to 12 bytes.
+//! A record is a CRC-32 of its body (4 bytes, little-endian), and the body: the number of entries, and the entries. Series, arrival,
+//! epoch and sequence number are differences from the previous entry, which are short in a batch of one module and among modules that
+//! measure at the same rate. A reading with a sequence number takes 8 to 11 bytes.
 
 use iotpi_core::Outcome;
 
@@ -32,44 +33,70 @@ const SOURCE_HIGH: u8 = 0b10_0000;
 const KIND: u8 = 0b11000;
 /// Eight bytes of a double, little-endian.
 const DOUBLE: u8 = 0;
-/// A varint of thousandths: most sensors have no more decimal places.
+/// A varint of thousandths.
 const THOUSANDTHS: u8 = 0b01000;
+/// A varint of hundredths: most sensors have no more decimal places.
+const HUNDREDTHS: u8 = 0b11000;
 /// No value: the length and the text of the reason.
 const ABSENT: u8 = 0b10000;
 
-/// The greatest value that is encoded in thousandths: shorter than a double, and exact.
-const MAX_THOUSANDTHS: f64 = 281_474_976_710_655.0;
+/// The greatest number of hundredths or thousandths: shorter than a double, and exact.
+const MAX_DECIMAL: f64 = 281_474_976_710_655.0;
+
+/// The fields of the previous entry; zero before the first.
+#[derive(Default)]
+struct Previous {
+    series: Field,
+    received_ms: Field,
+    epoch: Field,
+    seq: Field,
+}
+
+#[derive(Default)]
+struct Field(i64);
+
+impl Field {
+    /// Returns the difference.
+    fn replace_by(&mut self, value: i64) -> i64 {
+        value.wrapping_sub(std::mem::replace(&mut self.0, value))
+    }
+
+    /// Returns the sum.
+    fn add(&mut self, difference: i64) -> i64 {
+        self.0 = self.0.wrapping_add(difference);
+        self.0
+    }
+}
 
 /// Encodes entries as one record.
 pub(crate) fn encode(entries: &[WalEntry]) -> Vec<u8> {
-    let base_ms = entries.first().map_or(0, |entry| entry.point.received_ms);
+    let mut previous = Previous::default();
     let mut body = Vec::with_capacity(16 + entries.len() * 14);
     body.extend([0; CHECKSUM_BYTES]);
     put(&mut body, entries.len() as u64);
-    put_signed(&mut body, base_ms);
     for WalEntry { series, point, number } in entries {
-        let thousandths = point.outcome.value().and_then(thousandths);
-        let kind = match (&point.outcome, thousandths) {
+        let decimal = point.outcome.value().and_then(decimal);
+        let kind = match (&point.outcome, decimal) {
             (Outcome::NoData(_), _) => ABSENT,
-            (Outcome::Value(_), Some(_)) => THOUSANDTHS,
+            (Outcome::Value(_), Some((kind, _))) => kind,
             (Outcome::Value(_), None) => DOUBLE,
         };
         let source = source_code(point.source);
         let source = source & SOURCE | if source > SOURCE { SOURCE_HIGH } else { 0 };
         body.push(kind | source | if number.is_some() { NUMBERED } else { 0 });
-        put_signed(&mut body, *series);
-        put_signed(&mut body, point.received_ms.wrapping_sub(base_ms));
+        put_signed(&mut body, previous.series.replace_by(*series));
+        put_signed(&mut body, previous.received_ms.replace_by(point.received_ms));
         put_signed(&mut body, point.taken_us.wrapping_sub(point.received_ms.wrapping_mul(1000)));
         if let Some((epoch, seq)) = number {
-            put_signed(&mut body, *epoch);
-            put(&mut body, *seq);
+            put_signed(&mut body, previous.epoch.replace_by(*epoch));
+            put_signed(&mut body, previous.seq.replace_by(seq.cast_signed()));
         }
-        match (&point.outcome, thousandths) {
+        match (&point.outcome, decimal) {
             (Outcome::NoData(reason), _) => {
                 put(&mut body, reason.len() as u64);
                 body.extend(reason.as_bytes());
             }
-            (Outcome::Value(_), Some(thousandths)) => put_signed(&mut body, thousandths),
+            (Outcome::Value(_), Some((_, number))) => put_signed(&mut body, number),
             (Outcome::Value(value), None) => body.extend(value.to_le_bytes()),
         }
     }
@@ -78,12 +105,14 @@ pub(crate) fn encode(entries: &[WalEntry]) -> Vec<u8> {
     body
 }
 
-/// The value in thousandths, if that is exactly the same number.
+/// The value in hundredths or thousandths, with its kind, if that is exactly the same number.
 #[allow(clippy::cast_possible_truncation)]
-fn thousandths(value: f64) -> Option<i64> {
-    let whole = (value * 1000.0).round();
-    let same = whole.abs() <= MAX_THOUSANDTHS && (whole / 1000.0).to_bits() == value.to_bits();
-    same.then_some(whole as i64)
+fn decimal(value: f64) -> Option<(u8, i64)> {
+    [(HUNDREDTHS, 100.0), (THOUSANDTHS, 1000.0)].into_iter().find_map(|(kind, scale)| {
+        let whole = (value * scale).round();
+        let same = whole.abs() <= MAX_DECIMAL && (whole / scale).to_bits() == value.to_bits();
+        same.then_some((kind, whole as i64))
+    })
 }
 
 /// Decodes a record; `None` when it is not, to the last bit, what was encoded.
@@ -98,17 +127,23 @@ pub(crate) fn decode(record: &[u8]) -> Option<Vec<WalEntry>> {
 fn entries(mut body: &[u8]) -> Option<Vec<WalEntry>> {
     let body = &mut body;
     let count = take(body)?;
-    let base_ms = take_signed(body)?;
+    let mut previous = Previous::default();
     let mut entries = Vec::new();
     for _ in 0..count {
         let (head, rest) = body.split_first()?;
         *body = rest;
-        let series = take_signed(body)?;
-        let received_ms = base_ms.wrapping_add(take_signed(body)?);
+        let series = previous.series.add(take_signed(body)?);
+        let received_ms = previous.received_ms.add(take_signed(body)?);
         let taken_us = received_ms.wrapping_mul(1000).wrapping_add(take_signed(body)?);
-        let number = if head & NUMBERED == 0 { None } else { Some((take_signed(body)?, take(body)?)) };
+        let number = if head & NUMBERED == 0 {
+            None
+        } else {
+            let epoch = previous.epoch.add(take_signed(body)?);
+            Some((epoch, previous.seq.add(take_signed(body)?).cast_unsigned()))
+        };
         #[allow(clippy::cast_precision_loss)] // At most 2^48.
         let outcome = match head & KIND {
+            HUNDREDTHS => Outcome::Value(take_signed(body)? as f64 / 100.0),
             THOUSANDTHS => Outcome::Value(take_signed(body)? as f64 / 1000.0),
             ABSENT => {
                 let length = take(body)?;
