@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_driver_that_panics_is_an_error_and_stays_one() {
+    async fn a_driver_that_panicked_returns_an_error_from_then_on() {
         struct PanickingSensor;
         impl BlockingSensor for PanickingSensor {
             fn quantities(&self) -> Vec<Quantity> {

@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_up_to_the_most_and_start_over() {
+    fn delays_double_up_to_the_maximum_and_restart() {
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(5));
 
         let ceilings: Vec<_> = (0..5)
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn two_waits_are_hardly_ever_the_same() {
+    fn two_delays_are_rarely_equal() {
         let waits: std::collections::HashSet<_> =
             (0..100).map(|_| Backoff::new(Duration::from_secs(1000), Duration::MAX).failed()).collect();
 

@@ -279,7 +279,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_root_of_a_host_is_a_hub() {
+    fn the_url_of_a_hub_has_no_path() {
         for url in ["http://127.0.0.1:8000", "http://hub.local", "http://[::1]:8000/"] {
             assert!(Http::new(url).is_ok(), "{url}");
         }

@@ -97,12 +97,12 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_known_before_the_first_sample() {
+    fn there_is_no_estimate_before_the_first_sample() {
         assert_eq!(HubClock::default().offset_secs(START, ms(0)), None);
     }
 
     #[test]
-    fn with_ways_of_one_length_it_is_exact() {
+    fn the_estimate_is_exact_with_equal_delays_in_both_directions() {
         let mut clock = HubClock::default();
 
         sample(&mut clock, ms(1000), ms(40), ms(40), ms(2500));
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shortest_round_trip_of_the_last_eight_wins() {
+    fn the_shortest_round_trip_of_the_last_eight_is_used() {
         let mut clock = HubClock::default();
 
         for i in 0..7 {
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn drift_is_followed_as_old_samples_leave() {
+    fn the_estimate_follows_drift_as_old_samples_expire() {
         let mut clock = HubClock::default();
         // The hub's clock gains 100 us a second.
         let gained = |at: Duration| at / 10_000;
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hub_whose_clock_was_set_is_believed_at_once() {
+    fn a_step_of_the_clock_of_the_hub_is_followed_at_once() {
         let mut clock = HubClock::default();
         for i in 0..8 {
             sample(&mut clock, ms(1000 * i), ms(1), ms(1), ms(60_000));
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn an_own_clock_that_was_set_needs_no_new_sample() {
+    fn a_step_of_the_own_clock_needs_no_new_sample() {
         let mut clock = HubClock::default();
         clock.heard(ms(1000), ms(1002), START.plus(ms(1001)));
 
@@ -168,7 +168,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_never_wrong_by_more_than_half_the_shortest_round_trip(
+        fn the_error_is_at_most_half_of_the_shortest_round_trip(
             ways in proptest::collection::vec((0_u64..2000, 0_u64..2000), 1..9), ahead in 0_u64..1_000_000,
         ) {
             let mut clock = HubClock::default();

@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_is_said_to_the_microsecond_beside_the_offset_of_the_clocks() {
+    fn a_time_has_microseconds_and_the_clock_offset() {
         let frame = taken(Timestamp::from_micros(1_795_472_000_123_456)).numbered(7).with_clock_offset(-0.25);
 
         let expected = [
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn a_camera_whose_clock_was_never_set_goes_by_the_hubs() {
+    fn a_camera_whose_clock_was_never_set_uses_the_time_of_the_hub() {
         let in_1970 = taken(Timestamp::from_micros(5_000_000));
 
         let known = said(&in_1970.clone().with_clock_offset(1_795_472_000.0));
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn the_boundary_in_the_head_is_the_one_between_the_parts() {
+    fn the_boundary_in_the_head_is_that_of_the_parts() {
         let said = content_type();
 
         assert!(said.to_str().unwrap().ends_with(&format!("; boundary={BOUNDARY}")));

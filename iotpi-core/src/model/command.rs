@@ -381,14 +381,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_states_word_is_its_wire_form() {
+    fn the_text_of_a_state_is_its_wire_form() {
         for state in CommandState::ALL {
             assert_eq!(serde_json::to_value(state).unwrap(), state.as_str());
         }
     }
 
     #[test]
-    fn a_report_reads_as_documented() {
+    fn a_report_is_parsed_as_documented() {
         let report: StatusReport = serde_json::from_str(
             r#"{"state": {"on": true}, "command": {"id": "c", "lease": "l", "outcome": "succeeded", "result": {"on": true}}}"#,
         )

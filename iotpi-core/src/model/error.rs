@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kinds_word_is_its_wire_form() {
+    fn the_text_of_a_kind_is_its_wire_form() {
         for kind in ErrorKind::ALL {
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
         }

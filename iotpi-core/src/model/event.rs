@@ -250,7 +250,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_read_back_as_what_was_sent() {
+    fn parsing_a_message_is_the_inverse_of_serializing() {
         for text in [
             r#"{"type":"hello","hub_time":1795472000.2,"version":"0.1.0"}"#,
             r#"{"type":"module_removed","seq":44,"module_id":"led"}"#,
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_subscribe_wants_everything() {
+    fn a_subscribe_without_filters_selects_everything() {
         let request = serde_json::from_str(r#"{"type":"subscribe"}"#).unwrap();
 
         let LiveRequest::Subscribe(everything) = request else { panic!("{request:?}") };
@@ -276,7 +276,7 @@ mod tests {
         assert!(!event.is_wanted_by(&Subscription { kinds: Some(vec![EventKind::Reading]), ..everything }));
     }
     #[test]
-    fn what_a_request_does_not_have_is_refused() {
+    fn unknown_fields_of_a_request_are_refused() {
         for text in [
             r#"{"type":"watch"}"#,
             r#"{"type":"watch","cameras":[],"fps":1}"#,
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn full_lists_of_the_longest_ids_fit_in_a_message() {
+    fn full_lists_of_the_longest_ids_fit_into_a_message() {
         let id = "x".repeat(crate::model::id::MAX_ID_LEN);
         let module_id = ModuleId::new(id.clone()).unwrap();
         let camera = WatchRequest { module_id: module_id.clone(), max_fps: Some(59.999_999_999_999_99) };

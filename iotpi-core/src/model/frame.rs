@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_around_the_picture_are_cut_off() {
+    fn bytes_around_the_jpeg_are_removed() {
         let picture = baseline(&HUFFMAN_TABLES);
         let film = [&b"ftypisom"[..], &[0xFF, 0xD9, 1, 2, 3]].concat();
         let long = vec![0x55; 100_000];
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_of_a_whole_picture_are_not_copied() {
+    fn the_bytes_of_a_complete_jpeg_are_not_copied() {
         let bytes = Bytes::from([&baseline(&HUFFMAN_TABLES)[..], b"\r\n"].concat());
 
         let frame = Frame::from_jpeg(bytes.clone(), Timestamp::MIN).unwrap();
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn two_pictures_one_behind_the_other_stay_together_and_a_cut_one_is_not_completed_by_the_next() {
+    fn two_consecutive_jpegs_stay_together_and_a_truncated_one_is_not_completed_by_the_next() {
         let picture = baseline(&HUFFMAN_TABLES);
         let both = picture.repeat(2);
         let cut = [&picture[..picture.len() - 3], &picture, b"rest"].concat();
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_without_huffman_tables_gets_the_standard_ones_once() {
+    fn a_jpeg_without_huffman_tables_gets_the_standard_ones_once() {
         let complete = baseline(&HUFFMAN_TABLES);
 
         let first = frame([&b"\r\n"[..], &baseline(&[]), b"\0\0"].concat()).unwrap();
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_are_not_given_to_a_progressive_or_arithmetic_picture() {
+    fn a_progressive_or_arithmetic_jpeg_gets_no_tables() {
         for kind in [0xC2, 0xC9] {
             let mut picture = baseline(&[]);
             let at = picture.windows(2).position(|w| w == [0xFF, 0xC0]).unwrap();
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn the_offset_of_the_clocks_brings_its_time_to_that_of_the_hub() {
+    fn the_clock_offset_converts_the_time_of_a_frame_to_that_of_the_hub() {
         let at = Timestamp::parse("2026-06-01T12:00:00Z").unwrap();
         let frame = Frame::from_jpeg(jpeg(8, 8).into(), at).unwrap();
 
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_whole_jpeg_is_refused() {
+    fn an_incomplete_jpeg_is_refused() {
         let whole = jpeg(8, 8);
 
         for cut in 0..whole.len() {
@@ -283,7 +283,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_looked_at_without_a_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..400), framed: bool) {
+        fn checking_any_bytes_does_not_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..400), framed: bool) {
             if framed {
                 bytes.splice(0..0, [0xFF, 0xD8]);
                 bytes.extend([0xFF, 0xD9]);

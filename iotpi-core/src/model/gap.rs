@@ -161,14 +161,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reasons_word_is_its_wire_form() {
+    fn the_text_of_a_reason_is_its_wire_form() {
         for reason in GapReason::ALL {
             assert_eq!(serde_json::to_value(reason).unwrap(), reason.as_str());
         }
     }
 
     #[test]
-    fn a_gap_counts_both_its_ends() {
+    fn the_length_of_a_gap_includes_both_ends() {
         let gap = NewGap { epoch: 1, first_seq: 7, last_seq: 9, reason: GapReason::Full, series: vec![] };
 
         assert_eq!(gap.lost(), 3);

@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_of_the_alphabet_are_taken() {
+    fn ids_of_the_alphabet_are_accepted() {
         for text in ["a", "0", "led", "temp-sensor-01", "soil_moisture", &"x".repeat(64)] {
             assert_eq!(ModuleId::new(text).map(String::from), Ok(text.to_owned()));
         }

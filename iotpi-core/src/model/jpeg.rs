@@ -224,7 +224,7 @@ mod tests {
 
     /// The numbers of codes and their values are those of the standard: each table is complete.
     #[test]
-    fn the_standard_tables_are_a_whole_segment_of_four_tables() {
+    fn the_standard_tables_are_a_complete_segment_of_four_tables() {
         let mut tables = &HUFFMAN_TABLES[4..];
         let mut classes = Vec::new();
 

@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_has_each_field_where_the_protocol_says() {
+    fn each_field_of_the_head_is_at_its_position_in_the_protocol() {
         let head = frame().head();
 
         assert_eq!(head[..8], [1, 1, 0, 5, 0, 0, 0, 0]);
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_within_its_head_or_of_another_kind_is_refused() {
+    fn a_truncated_head_or_another_kind_is_refused() {
         let head = frame().head();
 
         for cut in 0..head.len() {
@@ -167,7 +167,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_frame_reads_back_as_what_was_sent(
+        fn parsing_a_frame_is_the_inverse_of_serializing(
             id in "[a-z0-9][a-z0-9_-]{0,63}", seq: u64, captured in 946_684_800_000_000..4_102_444_790_000_000_i64,
             later in 0..10_000_000_i64, no_signal: bool, jpeg in proptest::collection::vec(any::<u8>(), 0..100)
         ) {
@@ -183,7 +183,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_read_without_a_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..150), framed: bool) {
+        fn parsing_any_bytes_does_not_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..150), framed: bool) {
             if framed && bytes.len() > 3 {
                 bytes[0] = KIND;
                 bytes[2] = 0;

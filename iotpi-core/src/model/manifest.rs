@@ -289,13 +289,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_empty_manifest_is_a_manifest() {
+    fn an_empty_manifest_is_valid() {
         assert_eq!(serde_json::from_str::<Manifest>("{}").unwrap(), Manifest::default());
         assert!(serde_json::from_str::<Manifest>(r#"{"mesures": []}"#).is_err());
     }
 
     #[test]
-    fn orders_of_one_target_are_told_apart_from_those_of_another() {
+    fn commands_for_different_targets_are_distinguished() {
         let params = |value: Value| value.as_object().cloned().unwrap_or_default();
         let set = ActionSpec::new(ActionName::new("set").unwrap(), "Set it", Value::Null);
         let [one, two, none] =
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn health_follows_from_the_silence() {
+    fn health_follows_from_the_time_since_the_last_contact() {
         let beat = Duration::from_secs(10);
 
         let at = |secs| Health::of(Some(Duration::from_secs(secs)), beat);

@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn true_and_false_are_one_and_zero_and_mean_the_unit_boolean() {
+    fn true_and_false_are_one_and_zero_with_the_unit_boolean() {
         let taken = |fields| read(fields).map(|new| (new.value, new.unit)).unwrap();
 
         assert_eq!(taken(r#""value":true"#), (Some(1.0), Some(Unit::BOOLEAN)));
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_refused_with_what_to_send_instead() {
+    fn a_text_is_refused_with_a_hint_what_to_send() {
         for (text, advice) in [
             ("21.5", "without quotation marks, 21.5"),
             ("21,5", "without quotation marks, 21.5"),

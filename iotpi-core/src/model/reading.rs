@@ -418,14 +418,14 @@ mod tests {
     }
 
     #[test]
-    fn a_time_sources_word_is_its_wire_form() {
+    fn the_text_of_a_time_source_is_its_wire_form() {
         for source in TimeSource::ALL {
             assert_eq!(serde_json::to_value(source).unwrap(), source.as_str());
         }
     }
 
     #[test]
-    fn every_named_quantity_is_found_by_its_name() {
+    fn every_quantity_is_found_by_its_name() {
         for (quantity, name, unit) in NAMED {
             assert_eq!(&Quantity::new(SensorType::new(*name).unwrap(), Unit::COUNT), quantity);
             assert_eq!((quantity.name().as_str(), &quantity.unit()), (*name, unit));
@@ -433,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reading_is_written_as_its_record() {
+    fn a_reading_is_serialized_as_documented() {
         for text in [
             r#"{"module_id":"a","type":"soil","value":1.5,"unit":"bunches","timestamp":1795473000.0,"received_at":1795473001.0}"#,
             r#"{"module_id":"a","type":"soil","value":null,"unit":"bunches","timestamp":1795473000.0,"reason":"no ack","time_source":"hub"}"#,
@@ -446,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn another_known_unit_is_converted() {
+    fn a_known_unit_is_converted() {
         let reading =
             wire(r#"{"module_id":"a","type":"temperature","value":212,"unit":"fahrenheit","timestamp":1795473000}"#)
                 .unwrap();
@@ -456,7 +456,7 @@ mod tests {
     }
 
     #[test]
-    fn a_unit_of_something_else_is_refused_with_the_ones_that_fit() {
+    fn a_unit_of_another_quantity_is_refused_with_the_possible_ones() {
         let error = wire(
             r#"{"module_id":"a","type":"temperature","value":1,"unit":"bananas","timestamp":1795473000}"#,
         )

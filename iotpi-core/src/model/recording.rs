@@ -220,7 +220,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_but_the_mode_has_a_default() {
+    fn every_setting_except_the_mode_has_a_default() {
         let settings: RecordingSettings = serde_json::from_str(r#"{"mode": "off"}"#).unwrap();
 
         assert_eq!(settings, RecordingSettings::default());

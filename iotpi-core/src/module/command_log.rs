@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_next_process_knows_what_was_begun_and_how_it_ended() {
+    async fn the_next_process_reads_the_started_commands_and_their_outcomes() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state/commands.json");
         let (a, b, c) = ("a".to_owned(), "b".to_owned(), "c".to_owned());
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_bounded_number_of_commands_is_remembered_those_untold_longest() {
+    async fn the_log_is_bounded_and_drops_reported_commands_first() {
         let folder = tempfile::tempdir().unwrap();
         let mut command_log = CommandLog::new(folder.path().join("commands.json"));
 
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_cannot_be_understood_is_put_aside() {
+    async fn an_invalid_file_is_moved_out_of_the_way() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("commands.json");
         fs::write(&path, "{\"half").unwrap();
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_cannot_be_written_is_not_begun() {
+    async fn a_command_that_cannot_be_logged_does_not_start() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("file"), "").unwrap();
         let mut command_log = CommandLog::new(folder.path().join("file/commands.json"));

@@ -201,7 +201,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_back(kept in readings()) {
+        fn decoding_a_record_is_the_inverse_of_encoding(kept in readings()) {
             let mut bytes = Vec::new();
 
             encode(&kept, &mut bytes);
@@ -210,7 +210,7 @@ mod tests {
         }
 
         #[test]
-        fn a_changed_byte_is_noticed(kept in readings(), place in any::<prop::sample::Index>(), change in 1..=255_u8) {
+        fn a_changed_byte_is_detected(kept in readings(), place in any::<prop::sample::Index>(), change in 1..=255_u8) {
             let mut bytes = Vec::new();
             encode(&kept, &mut bytes);
             let place = place.index(bytes.len());
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn every_named_quantity_has_its_code() {
+    fn every_quantity_has_a_code() {
         let named: Vec<_> = CODES.iter().map(|quantity| quantity.name().to_string()).collect();
 
         let expected = [

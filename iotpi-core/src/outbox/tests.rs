@@ -1,4 +1,4 @@
-//! What an outbox on disk promises, and what it survives. What a runner makes of it is tested from outside.
+//! The outbox on disk: restarts, kills, power cuts, full and damaged files. `tests/it/outbox.rs` tests it with a runner.
 
 use std::{
     collections::BTreeSet,
@@ -26,7 +26,7 @@ fn attic() -> ModuleId {
     ModuleId::new("attic").unwrap()
 }
 
-/// A folder, and the clock of the machine it is on.
+/// A folder, and the clock of its machine.
 struct TestDir {
     folder: TempDir,
     clock: Arc<ManualClock>,
@@ -51,7 +51,7 @@ impl TestDir {
         values.map(|n| Reading::new(attic(), Sample::new(quantity(n), n.into()), self.clock.now())).collect()
     }
 
-    /// An outbox that was stopped in order with so many readings on disk, numbered from 1 on.
+    /// Runs an outbox and closes it with this many readings on disk, numbered from 1. Returns its epoch.
     async fn stopped_with(&self, count: u32) -> u64 {
         let outbox = self.open();
         for n in (0..count).step_by(100) {
@@ -70,7 +70,7 @@ impl TestDir {
     }
 }
 
-/// The numbers and values of everything that waits, as the backlog lane would send it; all of it is settled.
+/// Sends and acknowledges the whole backlog. Returns the numbers and values.
 async fn drain(outbox: &Arc<Outbox>) -> Vec<(u64, f64)> {
     let mut drained = Vec::new();
     loop {
@@ -100,11 +100,11 @@ fn expected(range: std::ops::Range<u32>) -> Vec<(u64, f64)> {
     range.map(|n| (u64::from(n) + 1, f64::from(n))).collect()
 }
 
-/// Random numbers that a seed gives again: splitmix64.
+/// A seeded random number generator: splitmix64.
 struct Random(u64);
 
 impl Random {
-    /// From `IOTPI_SEED`, else a new one, which is printed.
+    /// Uses the seed `IOTPI_SEED`, or a new one, and prints it.
     fn new() -> Self {
         let seed = std::env::var("IOTPI_SEED").ok().and_then(|seed| seed.parse().ok());
         let seed = seed.unwrap_or_else(super::random);
@@ -121,61 +121,61 @@ impl Random {
     }
 }
 
-/// How often a random test tries.
+/// The number of rounds of a random test.
 fn rounds(few: usize, many: usize) -> usize {
     if std::env::var_os("IOTPI_TORTURE").is_some() { many } else { few }
 }
 
 #[tokio::test]
-async fn what_waits_at_a_stop_waits_at_the_next_start_and_the_count_goes_on() {
-    let place = TestDir::new();
-    let epoch = place.stopped_with(1200).await;
+async fn unsent_readings_survive_a_restart_and_the_sequence_continues() {
+    let dir = TestDir::new();
+    let epoch = dir.stopped_with(1200).await;
 
-    let outbox = place.open();
-    outbox.push(place.readings(1200..1201)).await;
+    let outbox = dir.open();
+    outbox.push(dir.readings(1200..1201)).await;
 
     assert_eq!(outbox.epoch, epoch);
     assert_eq!(drain(&outbox).await, expected(0..1200));
     assert_eq!(outbox.checkout_live()[0].1.number.seq, 1201);
     assert!(gaps(&outbox).await.is_empty());
-    assert!(place.segments().is_empty(), "what the hub has needs no file");
+    assert!(dir.segments().is_empty(), "what the hub has needs no file");
     outbox.close().await;
 }
 
 #[tokio::test]
-async fn nothing_is_written_while_the_hub_takes_what_comes() {
-    let place = TestDir::new();
-    let outbox = place.open();
-    let before = fs::metadata(place.folder.path().join("state")).unwrap().modified().unwrap();
+async fn nothing_is_written_while_the_hub_accepts_readings() {
+    let dir = TestDir::new();
+    let outbox = dir.open();
+    let before = fs::metadata(dir.folder.path().join("state")).unwrap().modified().unwrap();
 
     for n in 0..1000 {
-        outbox.push(place.readings(n..n + 1)).await;
+        outbox.push(dir.readings(n..n + 1)).await;
         outbox.checkout_live();
         outbox.nack_live(Vec::new());
         outbox.maintain().await;
     }
 
-    let after = fs::metadata(place.folder.path().join("state")).unwrap().modified().unwrap();
-    assert!(place.segments().is_empty());
+    let after = fs::metadata(dir.folder.path().join("state")).unwrap().modified().unwrap();
+    assert!(dir.segments().is_empty());
     assert_eq!(before, after);
     outbox.close().await;
 }
 
 #[tokio::test]
-async fn a_killed_process_leaves_a_gap_of_what_was_in_memory_and_no_number_is_given_twice() {
-    let place = TestDir::new();
-    let outbox = place.open();
-    outbox.push(place.readings(0..10)).await;
+async fn a_kill_leaves_a_gap_for_readings_in_memory_and_no_number_is_used_twice() {
+    let dir = TestDir::new();
+    let outbox = dir.open();
+    outbox.push(dir.readings(0..10)).await;
     outbox.blocking(|outbox| outbox.spill()).await;
-    outbox.push(place.readings(10..13)).await;
+    outbox.push(dir.readings(10..13)).await;
     let under_way = outbox.checkout_live();
-    outbox.push(place.readings(13..15)).await;
+    outbox.push(dir.readings(13..15)).await;
     assert_eq!(under_way.len(), 3);
     let epoch = outbox.epoch;
 
     drop(outbox);
-    let outbox = place.open();
-    outbox.push(place.readings(15..16)).await;
+    let outbox = dir.open();
+    outbox.push(dir.readings(15..16)).await;
 
     assert_eq!((outbox.epoch, outbox.checkout_live()[0].1.number.seq), (epoch, 16));
     assert_eq!(drain(&outbox).await, expected(0..10));
@@ -185,16 +185,16 @@ async fn a_killed_process_leaves_a_gap_of_what_was_in_memory_and_no_number_is_gi
 }
 
 #[tokio::test]
-async fn after_a_power_cut_the_readings_on_disk_keep_their_numbers_and_a_new_count_begins() {
-    let place = TestDir::new();
-    let outbox = place.open();
-    outbox.push(place.readings(0..10)).await;
+async fn after_a_power_cut_the_readings_on_disk_keep_their_numbers_and_a_new_epoch_begins() {
+    let dir = TestDir::new();
+    let outbox = dir.open();
+    outbox.push(dir.readings(0..10)).await;
     outbox.blocking(|outbox| outbox.spill()).await;
     let epoch = outbox.epoch;
 
     drop(outbox);
     Checkpoint::forget(epoch);
-    let outbox = place.open();
+    let outbox = dir.open();
 
     assert_ne!(outbox.epoch, epoch);
     let batch = outbox.checkout().await;
@@ -205,12 +205,12 @@ async fn after_a_power_cut_the_readings_on_disk_keep_their_numbers_and_a_new_cou
 }
 
 #[tokio::test]
-async fn a_state_that_cannot_be_read_costs_the_count_and_no_reading() {
-    let place = TestDir::new();
-    let epoch = place.stopped_with(10).await;
-    fs::write(place.folder.path().join("state"), b"rubbish").unwrap();
+async fn an_unreadable_state_file_starts_a_new_epoch_and_loses_no_reading() {
+    let dir = TestDir::new();
+    let epoch = dir.stopped_with(10).await;
+    fs::write(dir.folder.path().join("state"), b"garbage").unwrap();
 
-    let outbox = place.open();
+    let outbox = dir.open();
 
     assert_ne!(outbox.epoch, epoch);
     assert_eq!(drain(&outbox).await, expected(0..10));
@@ -218,23 +218,22 @@ async fn a_state_that_cannot_be_read_costs_the_count_and_no_reading() {
 }
 
 #[tokio::test]
-async fn a_full_outbox_lets_the_oldest_go_and_tells_one_gap_with_what_was_lost_of_each_series() {
-    let place =
-        TestDir { limits: OutboxLimits { readings: 160, ..OutboxLimits::default() }, ..TestDir::new() };
-    let outbox = place.open();
+async fn a_full_outbox_drops_the_oldest_and_reports_one_gap_with_the_lost_readings_of_each_series() {
+    let dir = TestDir { limits: OutboxLimits { readings: 160, ..OutboxLimits::default() }, ..TestDir::new() };
+    let outbox = dir.open();
     for n in 0..100 {
-        outbox.push(place.readings(n * 10..n * 10 + 10)).await;
+        outbox.push(dir.readings(n * 10..n * 10 + 10)).await;
         outbox.blocking(|outbox| outbox.spill()).await;
-        place.clock.advance(Duration::from_secs(1));
+        dir.clock.advance(Duration::from_secs(1));
     }
 
     let kept = drain(&outbox).await;
-    let told = gaps(&outbox).await;
+    let reported = gaps(&outbox).await;
 
     let lost = 1000 - u32::try_from(kept.len()).unwrap();
     assert!((840..=860).contains(&lost), "{lost}");
     assert_eq!(kept, expected(lost..1000));
-    let [gap] = &told[..] else { panic!("{told:?}") };
+    let [gap] = &reported[..] else { panic!("{reported:?}") };
     assert_eq!((gap.first_seq, gap.last_seq, gap.reason), (1, lost.into(), GapReason::Full));
     assert_eq!(gap.series.iter().map(|series| series.lost).collect::<Vec<_>>(), [u64::from(lost) / 2; 2]);
     assert_eq!(gap.series[0].since, NOW);
@@ -244,40 +243,39 @@ async fn a_full_outbox_lets_the_oldest_go_and_tells_one_gap_with_what_was_lost_o
 
 #[tokio::test]
 async fn the_bytes_on_disk_stay_below_their_limit() {
-    let place =
+    let dir =
         TestDir { limits: OutboxLimits { bytes: 64 * 1024, ..OutboxLimits::default() }, ..TestDir::new() };
-    let outbox = place.open();
+    let outbox = dir.open();
     for n in 0..20 {
-        outbox.push(place.readings(n * 1000..n * 1000 + 1000)).await;
-        let bytes: u64 = place.segments().iter().map(|path| fs::metadata(path).unwrap().len()).sum();
+        outbox.push(dir.readings(n * 1000..n * 1000 + 1000)).await;
+        let bytes: u64 = dir.segments().iter().map(|path| fs::metadata(path).unwrap().len()).sum();
         assert!(bytes <= 64 * 1024, "{bytes}");
     }
 
-    let (kept, told) = (drain(&outbox).await, gaps(&outbox).await);
+    let (kept, reported) = (drain(&outbox).await, gaps(&outbox).await);
 
-    let came: BTreeSet<_> = kept.iter().map(|(seq, _)| *seq).collect();
+    let received: BTreeSet<_> = kept.iter().map(|(seq, _)| *seq).collect();
     assert!(kept.len() > 1000, "{}", kept.len());
-    assert_eq!(came.union(&numbers(&told)).count(), 20_000);
-    assert!(came.is_disjoint(&numbers(&told)));
+    assert_eq!(received.union(&numbers(&reported)).count(), 20_000);
+    assert!(received.is_disjoint(&numbers(&reported)));
     outbox.close().await;
 }
 
 #[tokio::test]
-async fn a_gap_is_told_after_a_restart_too_until_the_hub_knows_it() {
-    let place =
-        TestDir { limits: OutboxLimits { readings: 16, ..OutboxLimits::default() }, ..TestDir::new() };
-    place.stopped_with(20).await;
+async fn a_gap_is_reported_after_a_restart_until_the_hub_accepts_it() {
+    let dir = TestDir { limits: OutboxLimits { readings: 16, ..OutboxLimits::default() }, ..TestDir::new() };
+    dir.stopped_with(20).await;
 
-    let outbox = place.open();
+    let outbox = dir.open();
     let before = outbox.next_gap().await;
     outbox.close().await;
     drop(outbox);
-    let outbox = place.open();
+    let outbox = dir.open();
     let after = outbox.next_gap().await;
     outbox.gap_reported(after.clone().unwrap()).await;
     outbox.close().await;
     drop(outbox);
-    let outbox = place.open();
+    let outbox = dir.open();
 
     assert!(before.is_some());
     assert_eq!(before, after);
@@ -286,19 +284,19 @@ async fn a_gap_is_told_after_a_restart_too_until_the_hub_knows_it() {
 }
 
 #[tokio::test]
-async fn a_batch_whose_segment_goes_while_it_is_sent_is_lost_only_if_it_does_not_arrive() {
+async fn a_batch_whose_segment_is_dropped_while_it_is_sent_is_lost_only_if_it_does_not_arrive() {
     for arrives in [true, false] {
-        let place =
+        let dir =
             TestDir { limits: OutboxLimits { readings: 16, ..OutboxLimits::default() }, ..TestDir::new() };
-        let outbox = place.open();
+        let outbox = dir.open();
         for n in 0..16 {
-            outbox.push(place.readings(n..n + 1)).await;
+            outbox.push(dir.readings(n..n + 1)).await;
             outbox.blocking(|outbox| outbox.spill()).await;
         }
 
         let batch = outbox.checkout().await;
         for n in 16..40 {
-            outbox.push(place.readings(n..n + 1)).await;
+            outbox.push(dir.readings(n..n + 1)).await;
             outbox.blocking(|outbox| outbox.spill()).await;
         }
         outbox.ack(if arrives { batch.len() } else { 0 }).await;
@@ -315,25 +313,25 @@ async fn a_batch_whose_segment_goes_while_it_is_sent_is_lost_only_if_it_does_not
 }
 
 #[tokio::test]
-async fn a_file_cut_anywhere_gives_back_what_is_whole_and_tells_of_the_rest() {
-    let place = TestDir::new();
-    place.stopped_with(40).await;
-    let [segment] = &place.segments()[..] else { panic!("one segment") };
+async fn a_truncated_file_returns_its_complete_readings_and_a_gap_for_the_others() {
+    let dir = TestDir::new();
+    dir.stopped_with(40).await;
+    let [segment] = &dir.segments()[..] else { panic!("one segment") };
     let whole = fs::read(segment).unwrap();
-    let state = fs::read(place.folder.path().join("state")).unwrap();
+    let state = fs::read(dir.folder.path().join("state")).unwrap();
 
     let mut untold = 0;
     for cut in 0..whole.len() {
         fs::write(segment, &whole[..cut]).unwrap();
-        fs::write(place.folder.path().join("state"), &state).unwrap();
-        let outbox = place.open();
+        fs::write(dir.folder.path().join("state"), &state).unwrap();
+        let outbox = dir.open();
 
         let kept = drain(&outbox).await;
         let lost = numbers(&gaps(&outbox).await);
 
         let count = u32::try_from(kept.len()).unwrap();
         assert_eq!(kept, expected(0..count), "cut at {cut}");
-        // Cut between two readings, nothing says that there were more: the hub sees them as missing.
+        // A file that ends between two records does not show that others followed: for the hub they are missing.
         untold += usize::from(lost.is_empty());
         assert!(lost.is_empty() || lost == (u64::from(count) + 1..=40).collect(), "cut at {cut}: {lost:?}");
         outbox.close().await;
@@ -342,124 +340,126 @@ async fn a_file_cut_anywhere_gives_back_what_is_whole_and_tells_of_the_rest() {
 }
 
 #[tokio::test]
-async fn rotten_bytes_anywhere_cost_what_they_hit_and_that_is_told() {
+async fn damaged_bytes_lose_only_the_records_they_are_in_and_leave_a_gap() {
     let mut random = Random::new();
-    let place =
-        TestDir { limits: OutboxLimits { readings: 800, ..OutboxLimits::default() }, ..TestDir::new() };
-    place.stopped_with(400).await;
-    let files: Vec<_> = place.segments().into_iter().map(|path| (fs::read(&path).unwrap(), path)).collect();
-    let state = fs::read(place.folder.path().join("state")).unwrap();
+    let dir = TestDir { limits: OutboxLimits { readings: 800, ..OutboxLimits::default() }, ..TestDir::new() };
+    dir.stopped_with(400).await;
+    let files: Vec<_> = dir.segments().into_iter().map(|path| (fs::read(&path).unwrap(), path)).collect();
+    let state = fs::read(dir.folder.path().join("state")).unwrap();
     assert!(files.len() > 4, "{}", files.len());
 
     for _ in 0..rounds(50, 2000) {
-        for path in place.segments() {
+        for path in dir.segments() {
             fs::remove_file(path).unwrap();
         }
         for (bytes, path) in &files {
             fs::write(path, bytes).unwrap();
         }
-        fs::write(place.folder.path().join("state"), &state).unwrap();
-        let mut hit = String::new();
+        fs::write(dir.folder.path().join("state"), &state).unwrap();
+        let mut damage = String::new();
         for _ in 0..=random.below(3) {
             let (bytes, path) = &files[random.below(files.len())];
             let (from, length) = (random.below(bytes.len()), 1 + random.below(200));
-            let mut rotten = fs::read(path).unwrap();
-            rotten.iter_mut().skip(from).take(length).for_each(|byte| *byte = !*byte);
-            fs::write(path, rotten).unwrap();
-            hit += &format!("{length} bytes at {from} of {}; ", path.display());
+            let mut damaged = fs::read(path).unwrap();
+            damaged.iter_mut().skip(from).take(length).for_each(|byte| *byte = !*byte);
+            fs::write(path, damaged).unwrap();
+            damage += &format!("{length} bytes at {from} of {}; ", path.display());
         }
-        let outbox = place.open();
+        let outbox = dir.open();
 
         let kept = drain(&outbox).await;
         let lost = numbers(&gaps(&outbox).await);
 
         for (seq, value) in &kept {
-            assert_eq!(seq - 1, *value as u64, "{hit}");
+            assert_eq!(seq - 1, *value as u64, "{damage}");
         }
-        let came: BTreeSet<_> = kept.iter().map(|(seq, _)| *seq).collect();
-        assert_eq!(came.union(&lost).copied().collect::<Vec<_>>(), (1..=400).collect::<Vec<_>>(), "{hit}");
-        assert!(came.is_disjoint(&lost), "{hit}");
-        assert!(lost.len() < 60, "{} lost: {hit}", lost.len());
+        let received: BTreeSet<_> = kept.iter().map(|(seq, _)| *seq).collect();
+        assert_eq!(
+            received.union(&lost).copied().collect::<Vec<_>>(),
+            (1..=400).collect::<Vec<_>>(),
+            "{damage}"
+        );
+        assert!(received.is_disjoint(&lost), "{damage}");
+        assert!(lost.len() < 60, "{} lost: {damage}", lost.len());
         outbox.close().await;
     }
 }
 
 #[tokio::test]
 async fn a_folder_belongs_to_one_module_and_one_process_at_a_time() {
-    let place = TestDir::new();
-    let outbox = place.open();
+    let dir = TestDir::new();
+    let outbox = dir.open();
 
-    let second = place.try_open().unwrap_err();
+    let second = dir.try_open().unwrap_err();
     outbox.close().await;
     drop(outbox);
     let cellar = ModuleId::new("cellar").unwrap();
-    let other = Outbox::on_disk(place.folder.path(), &cellar, place.limits, place.clock.clone()).unwrap_err();
+    let other = Outbox::on_disk(dir.folder.path(), &cellar, dir.limits, dir.clock.clone()).unwrap_err();
 
     assert!(matches!(second, OutboxError::InUse { .. }), "{second:?}");
     assert!(matches!(&other, OutboxError::OtherModule { owner, .. } if *owner == attic()), "{other:?}");
 }
 
 #[tokio::test]
-async fn a_folder_that_cannot_be_made_is_said() {
-    let place = TestDir::new();
-    let file = place.folder.path().join("file");
+async fn a_folder_that_cannot_be_created_is_an_error() {
+    let dir = TestDir::new();
+    let file = dir.folder.path().join("file");
     fs::write(&file, b"").unwrap();
 
-    let error =
-        Outbox::on_disk(&file.join("outbox"), &attic(), place.limits, place.clock.clone()).unwrap_err();
+    let error = Outbox::on_disk(&file.join("outbox"), &attic(), dir.limits, dir.clock.clone()).unwrap_err();
 
     assert!(matches!(error, OutboxError::Io { .. }), "{error:?}");
 }
 
 #[tokio::test]
-async fn what_waited_too_long_goes_by_the_monotonic_clock_alone() {
-    let place = TestDir::new();
-    place.stopped_with(10).await;
-    let outbox = place.open();
+async fn readings_expire_by_the_monotonic_clock_only() {
+    let dir = TestDir::new();
+    dir.stopped_with(10).await;
+    let outbox = dir.open();
 
-    place.clock.step_to(NOW.plus(Duration::from_secs(10 * 365 * 86_400)));
+    dir.clock.step_to(NOW.plus(Duration::from_secs(10 * 365 * 86_400)));
     outbox.maintain().await;
-    place.clock.step_to(Timestamp::from_micros(0));
+    dir.clock.step_to(Timestamp::from_micros(0));
     outbox.maintain().await;
-    place.clock.advance(Duration::from_secs(6 * 86_400));
+    dir.clock.advance(Duration::from_secs(6 * 86_400));
     outbox.maintain().await;
     let before = outbox.pending().await;
-    place.clock.advance(Duration::from_secs(2 * 86_400));
+    dir.clock.advance(Duration::from_secs(2 * 86_400));
     outbox.maintain().await;
 
     assert_eq!(before, (true, false));
-    let told = gaps(&outbox).await;
+    let reported = gaps(&outbox).await;
     assert_eq!(
-        told.iter().map(|gap| (gap.lost(), gap.reason)).collect::<Vec<_>>(),
+        reported.iter().map(|gap| (gap.lost(), gap.reason)).collect::<Vec<_>>(),
         [(10, GapReason::TooOld)]
     );
     assert!(drain(&outbox).await.is_empty());
     outbox.close().await;
 }
 
-/// What would be sent of the oldest reading that waits.
-async fn sent(outbox: &Arc<Outbox>, clock: &ManualClock) -> (Option<Timestamp>, Option<f64>) {
+/// The time and age that would be sent of the oldest reading.
+async fn oldest_times(outbox: &Arc<Outbox>, clock: &ManualClock) -> (Option<Timestamp>, Option<f64>) {
     let kept = outbox.checkout().await.remove(0);
     let reading = kept.to_send(&attic(), clock);
     (reading.timestamp, reading.age)
 }
 
 #[tokio::test]
-async fn a_reading_of_an_unset_clock_keeps_its_age_through_a_restart_but_not_through_a_reboot() {
-    let place = TestDir { clock: ManualClock::at(Timestamp::from_micros(0)), ..TestDir::new() };
-    place.clock.advance(Duration::from_secs(30));
-    place.stopped_with(1).await;
+async fn a_reading_of_an_unset_clock_keeps_its_age_after_a_restart_but_not_after_a_reboot() {
+    let dir = TestDir { clock: ManualClock::at(Timestamp::from_micros(0)), ..TestDir::new() };
+    dir.clock.advance(Duration::from_secs(30));
+    dir.stopped_with(1).await;
 
-    place.clock.advance(Duration::from_secs(60));
-    let outbox = place.open();
-    let restarted = sent(&outbox, &place.clock).await;
-    place.clock.step_to(NOW);
-    let after_ntp = sent(&outbox, &place.clock).await;
+    dir.clock.advance(Duration::from_secs(60));
+    let outbox = dir.open();
+    let restarted = oldest_times(&outbox, &dir.clock).await;
+    dir.clock.step_to(NOW);
+    let after_ntp = oldest_times(&outbox, &dir.clock).await;
     outbox.close().await;
     drop(outbox);
-    place.clock.reboot(NOW.plus(Duration::from_secs(3600)));
-    let outbox = place.open();
-    let rebooted = sent(&outbox, &place.clock).await;
+    dir.clock.reboot(NOW.plus(Duration::from_secs(3600)));
+    let outbox = dir.open();
+    let rebooted = oldest_times(&outbox, &dir.clock).await;
     outbox.close().await;
 
     assert_eq!(restarted, (None, Some(60.0)));
@@ -469,26 +469,26 @@ async fn a_reading_of_an_unset_clock_keeps_its_age_through_a_restart_but_not_thr
 
 #[tokio::test]
 async fn a_reading_of_a_set_clock_keeps_its_time_through_a_reboot_into_1970() {
-    let place = TestDir::new();
-    place.stopped_with(1).await;
+    let dir = TestDir::new();
+    dir.stopped_with(1).await;
 
-    place.clock.reboot(Timestamp::from_micros(0));
-    let outbox = place.open();
+    dir.clock.reboot(Timestamp::from_micros(0));
+    let outbox = dir.open();
 
-    assert_eq!(sent(&outbox, &place.clock).await, (Some(NOW), None));
+    assert_eq!(oldest_times(&outbox, &dir.clock).await, (Some(NOW), None));
     outbox.close().await;
 }
 
 #[tokio::test]
-async fn a_disk_that_takes_nothing_leaves_the_readings_in_memory() {
-    let place = TestDir::new();
-    let outbox = place.open();
-    // A folder in its place: a file cannot be made there.
-    let path: &Path = place.folder.path();
+async fn readings_stay_in_memory_if_the_disk_fails() {
+    let dir = TestDir::new();
+    let outbox = dir.open();
+    // A folder of the same name, so that the file cannot be created.
+    let path: &Path = dir.folder.path();
     let next = path.join(format!("0000000001-{:014x}-1.seg", outbox.epoch));
     fs::create_dir(&next).unwrap();
 
-    outbox.push(place.readings(0..10)).await;
+    outbox.push(dir.readings(0..10)).await;
     outbox.blocking(|outbox| outbox.spill()).await;
     let in_memory = outbox.checkout_live();
     outbox.nack_live(in_memory.clone());

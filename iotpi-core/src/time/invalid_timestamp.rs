@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_that_is_no_moment_is_told_what_is_missing() {
+    fn the_error_for_an_invalid_time_names_the_missing_part() {
         for (text, error) in [
             ("2026-11-26T19:20:43", InvalidTimestamp::NoOffset),
             ("2026-11-26 19:20:43.25", InvalidTimestamp::NoOffset),
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_of_a_finer_unit_is_named_and_given_in_seconds() {
+    fn the_error_for_a_time_in_a_smaller_unit_gives_it_in_seconds() {
         for (value, message) in [
             (1_795_473_000_123.0, "1795473000123 looks like milliseconds: send Unix seconds, 1795473000.123"),
             (

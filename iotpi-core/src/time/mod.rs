@@ -338,7 +338,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_goes_out_comes_back_to_the_microsecond(micros in Timestamp::MIN.0..Timestamp::END.0) {
+        fn parsing_a_time_is_the_inverse_of_printing_to_the_microsecond(micros in Timestamp::MIN.0..Timestamp::END.0) {
             let text = serde_json::to_string(&Timestamp(micros)).unwrap();
 
             prop_assert_eq!(serde_json::from_str::<Timestamp>(&text).unwrap(), Timestamp(micros));
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stepped_clock_leaves_monotonic_time_alone() {
+    fn a_step_of_the_wall_clock_does_not_change_monotonic_time() {
         let clock = ManualClock::at(Timestamp::MIN);
 
         clock.advance(Duration::from_secs(5));

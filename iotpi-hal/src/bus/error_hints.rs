@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_says_what_to_do() {
+    fn an_error_has_a_hint_what_to_do() {
         let absent = error(DeviceFile::I2c, errno::ENOENT);
         let forbidden = error(DeviceFile::I2c, errno::EACCES);
 

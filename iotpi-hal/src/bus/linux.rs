@@ -196,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bus_that_is_not_there_says_how_to_enable_it() {
+    fn the_error_for_a_missing_bus_says_how_to_enable_it() {
         let error = i2c(Path::new("/dev/i2c-250")).map(|_| ()).unwrap_err();
 
         assert_eq!(error.kind(), DeviceErrorKind::NotFound);
@@ -204,14 +204,14 @@ mod tests {
     }
 
     #[test]
-    fn a_chip_that_is_not_there_is_not_found() {
+    fn a_missing_chip_is_not_found() {
         let error = output(Some(Path::new("/dev/gpiochip250")), 17).unwrap_err();
 
         assert_eq!(error.kind(), DeviceErrorKind::NotFound, "{error:?}");
     }
 
     #[test]
-    fn what_the_adapter_of_a_pi_says_when_nobody_acknowledges_is_understood() {
+    fn the_error_of_the_pi_adapter_without_an_acknowledge_is_recognized() {
         let kind = |number| i2c::Error::kind(&LinuxI2cError(LinuxI2CError::Errno(number).into()));
 
         assert_eq!(kind(errno::EREMOTEIO), ErrorKind::NoAcknowledge(NoAcknowledgeSource::Unknown));

@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn without_the_overlay_the_error_names_it() {
+    fn the_error_for_a_missing_overlay_names_it() {
         let error = SysfsPwm::open(Path::new("/nowhere/pwmchip0"), 0).unwrap_err();
 
         assert_eq!(error.kind(), DeviceErrorKind::NotFound);

@@ -107,7 +107,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(24))]
 
         #[test]
-        fn exchanged_rows_decode_as_if_the_whole_picture_had_been_encoded(
+        fn a_jpeg_with_exchanged_rows_decodes_like_a_newly_encoded_one(
             width in 16_u16..100, rows in 2_usize..20, first in 0_usize..20, taken in 1_usize..4, odd in 0_usize..16, seed: u32,
         ) {
             let w = usize::from(width);

@@ -170,7 +170,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(48))]
 
         #[test]
-        fn however_the_bytes_come_the_same_frames_are_cut_out(
+        fn the_same_frames_are_found_however_the_bytes_are_split(
             size in 1_usize..9000, between in "[a-z\0]{0,9}", cut in 3_usize..400,
         ) {
             let (first, second) = (frame(0), with_thumbnail(&frame(1), &frame(2)[..]));
@@ -184,7 +184,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_scanned_to_their_end(bytes in proptest::collection::vec(
+        fn any_bytes_can_be_scanned(bytes in proptest::collection::vec(
             prop_oneof![Just(0xFF_u8), Just(0xD8), Just(0xD9), any::<u8>()], 0..600), size in 1_usize..50,
         ) {
             let stream = Bytes::from(bytes);
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thumbnail_in_a_frame_that_is_cut_off_is_no_frame() {
+    fn a_thumbnail_in_a_truncated_frame_is_no_frame() {
         let whole = with_thumbnail(&frame(1), &frame(0));
 
         assert!(split(&whole.slice(..whole.len() - 9)).is_empty());

@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_folder_is_shown_in_the_order_of_names_and_begins_again() {
+    async fn a_folder_is_replayed_in_the_order_of_names_in_a_loop() {
         let folder = tempfile::tempdir().unwrap();
         let pictures = pictures(2);
         fs::write(folder.path().join("b.JPEG"), &pictures[1]).unwrap();
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_mjpeg_file_is_taken_apart_and_a_cut_off_end_is_left_out() {
+    async fn an_mjpeg_file_is_split_into_its_complete_frames() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("film.mjpeg");
         let pictures = pictures(3);
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_picture_that_goes_away_is_an_error_and_the_next_one_is_shown() {
+    async fn a_deleted_file_is_an_error_and_the_next_one_follows() {
         let folder = tempfile::tempdir().unwrap();
         let pictures = pictures(2);
         fs::write(folder.path().join("a.jpg"), &pictures[0]).unwrap();
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn where_there_is_no_picture_there_is_no_camera() {
+    fn a_folder_without_a_jpeg_is_refused() {
         let folder = tempfile::tempdir().unwrap();
 
         for path in [folder.path().to_owned(), folder.path().join("absent.mjpeg")] {

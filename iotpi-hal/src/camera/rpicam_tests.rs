@@ -13,7 +13,7 @@ const BOUND: Duration = Duration::from_secs(20);
 /// A folder with a program, and frames `1.jpg` to `3.jpg` for it to write.
 struct FakeProgram {
     folder: tempfile::TempDir,
-    pictures: Vec<bytes::Bytes>,
+    frames: Vec<bytes::Bytes>,
 }
 
 impl FakeProgram {
@@ -22,15 +22,15 @@ impl FakeProgram {
         let folder = tempfile::tempdir().unwrap();
         let spec = CameraSpec { width: 160, height: 120, fps: 1.0 };
         let mut card = TestCard::new(spec, SystemClock::shared()).unwrap();
-        let pictures: Vec<_> = (0..3).map(|_| card.paint(Timestamp::MIN).unwrap().jpeg().clone()).collect();
-        for (number, jpeg) in pictures.iter().enumerate() {
+        let frames: Vec<_> = (0..3).map(|_| card.paint(Timestamp::MIN).unwrap().jpeg().clone()).collect();
+        for (number, jpeg) in frames.iter().enumerate() {
             fs::write(folder.path().join(format!("{}.jpg", number + 1)), jpeg).unwrap();
         }
         let file = folder.path().join("rpicam-vid");
         let counted = "cd \"$(dirname \"$0\")\"\necho x >>runs\nrun=$(wc -l <runs)\n";
         fs::write(&file, format!("#!/bin/sh\n{counted}{script}\n")).unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
-        Self { folder, pictures }
+        Self { folder, frames }
     }
 
     fn config(&self) -> Rpicam {
@@ -51,47 +51,48 @@ impl FakeProgram {
     }
 
     /// Whether the process with the id in the file `pid` exists, including a zombie.
-    fn is_there(&self) -> bool {
+    fn is_running(&self) -> bool {
         let pid = fs::read_to_string(self.folder.path().join("pid")).unwrap();
         Path::new("/proc").join(pid.trim()).exists()
     }
 }
 
 async fn next(camera: &mut RpicamVid) -> Result<Frame, DeviceError> {
-    timeout(BOUND, camera.capture()).await.expect("neither a picture nor an error")
+    timeout(BOUND, camera.capture()).await.expect("neither a frame nor an error")
 }
 
 /// The next frame, after any errors that precede it.
 async fn next_frame(camera: &mut RpicamVid) -> bytes::Bytes {
-    let picture = async {
+    let frame = async {
         loop {
             if let Ok(frame) = camera.capture().await {
                 return frame.jpeg().clone();
             }
         }
     };
-    timeout(BOUND, picture).await.expect("no picture")
+    timeout(BOUND, frame).await.expect("no frame")
 }
 
 #[tokio::test]
-async fn the_newest_picture_of_the_program_is_shown() {
+async fn a_capture_returns_the_newest_frame_of_the_program() {
     // The script writes the next frame only after the test has received the one before it.
-    let fake =
-        FakeProgram::new("mkfifo seen; for n in 1 2 3; do cat $n.jpg; read -r _ <seen; done; exec sleep 600");
+    let fake = FakeProgram::new(
+        "mkfifo received; for n in 1 2 3; do cat $n.jpg; read -r _ <received; done; exec sleep 600",
+    );
     let mut camera = fake.open();
 
-    let mut shown = Vec::new();
+    let mut captured = Vec::new();
     for _ in 0..3 {
-        shown.push(next(&mut camera).await.unwrap().jpeg().clone());
-        let seen = fake.folder.path().join("seen");
-        tokio::task::spawn_blocking(move || fs::write(seen, "x\n")).await.unwrap().unwrap();
+        captured.push(next(&mut camera).await.unwrap().jpeg().clone());
+        let received = fake.folder.path().join("received");
+        tokio::task::spawn_blocking(move || fs::write(received, "x\n")).await.unwrap().unwrap();
     }
 
-    assert_eq!(shown, fake.pictures);
+    assert_eq!(captured, fake.frames);
 }
 
 #[tokio::test]
-async fn what_was_asked_for_is_what_the_program_is_told() {
+async fn the_program_gets_the_configured_options() {
     let fake = FakeProgram::new("echo \"$@\" >args; cat 1.jpg; exec sleep 600");
     let config =
         Rpicam { camera: 1, width: 1296, height: 972, fps: 7.5, quality: 60, hflip: true, ..fake.config() };
@@ -110,22 +111,22 @@ async fn what_was_asked_for_is_what_the_program_is_told() {
 }
 
 #[tokio::test]
-async fn a_program_that_dies_amid_a_picture_is_told_of_and_started_again() {
+async fn a_program_that_exits_within_a_frame_is_an_error_and_is_restarted() {
     let fake = FakeProgram::new(
         "if [ $run = 1 ]; then head -c 900 1.jpg; echo 'lost the sensor' >&2; exit 3; fi; cat 2.jpg; exec sleep 600",
     );
     let mut camera = fake.open();
 
     let error = next(&mut camera).await.unwrap_err();
-    let picture = next_frame(&mut camera).await;
+    let frame = next_frame(&mut camera).await;
 
     assert_eq!(error.kind(), DeviceErrorKind::Other);
     assert!(error.to_string().contains("exit status: 3): lost the sensor"), "{error}");
-    assert_eq!(picture, fake.pictures[1]);
+    assert_eq!(frame, fake.frames[1]);
 }
 
 #[tokio::test]
-async fn a_program_that_falls_silent_is_killed_and_started_again() {
+async fn a_program_without_output_is_killed_and_restarted() {
     // The first run writes half a frame and keeps running.
     let fake = FakeProgram::new(
         "if [ $run = 1 ]; then echo $$ >pid; head -c 900 1.jpg; exec sleep 600; fi; cat 2.jpg; exec sleep 600",
@@ -135,11 +136,11 @@ async fn a_program_that_falls_silent_is_killed_and_started_again() {
     let mut camera = config.open(SystemClock::shared()).unwrap();
 
     let error = next(&mut camera).await.unwrap_err();
-    let picture = next_frame(&mut camera).await;
+    let frame = next_frame(&mut camera).await;
 
     assert_eq!(error.kind(), DeviceErrorKind::Timeout, "{error}");
-    assert_eq!(picture, fake.pictures[1]);
-    assert!(!fake.is_there());
+    assert_eq!(frame, fake.frames[1]);
+    assert!(!fake.is_running());
 }
 
 #[tokio::test]
@@ -147,30 +148,30 @@ async fn the_program_ends_with_the_camera() {
     let fake = FakeProgram::new("echo $$ >pid; cat 1.jpg; exec sleep 600");
     let mut camera = fake.open();
     next(&mut camera).await.unwrap();
-    assert!(fake.is_there());
+    assert!(fake.is_running());
 
     drop(camera);
 
-    let gone = async {
-        while fake.is_there() {
+    let exited = async {
+        while fake.is_running() {
             sleep(Duration::from_millis(5)).await;
         }
     };
-    timeout(BOUND, gone).await.expect("the program outlives its camera");
+    timeout(BOUND, exited).await.expect("the program still runs");
 }
 
 #[tokio::test]
-async fn a_program_that_floods_its_standard_error_is_not_held_up() {
+async fn a_full_standard_error_does_not_block_the_program() {
     let fake = FakeProgram::new(
         "i=0; while [ $i -lt 40 ]; do cat 1.jpg 2.jpg 3.jpg >&2; i=$((i + 1)); done; cat 3.jpg; exec sleep 600",
     );
     let mut camera = fake.open();
 
-    assert_eq!(next(&mut camera).await.unwrap().jpeg(), &fake.pictures[2]);
+    assert_eq!(next(&mut camera).await.unwrap().jpeg(), &fake.frames[2]);
 }
 
 #[tokio::test]
-async fn what_the_program_complains_of_decides_the_kind() {
+async fn the_error_kind_follows_from_the_output_of_the_program() {
     for (stderr_tail, kind) in [
         ("ERROR: *** no cameras available ***", DeviceErrorKind::NotFound),
         ("Pipeline handler in use: failed to acquire camera", DeviceErrorKind::Bus),
@@ -189,7 +190,7 @@ async fn what_the_program_complains_of_decides_the_kind() {
 }
 
 #[tokio::test]
-async fn what_is_no_picture_is_an_error_and_not_shown() {
+async fn an_invalid_frame_is_an_error() {
     // Start of image, a scan without a frame header, end of image.
     let fake = FakeProgram::new(
         "[ $run = 1 ] && printf '\\377\\330\\377\\332\\000\\002\\377\\331'; cat 2.jpg; exec sleep 600",
@@ -199,11 +200,11 @@ async fn what_is_no_picture_is_an_error_and_not_shown() {
     let error = next(&mut camera).await.unwrap_err();
 
     assert!(error.to_string().contains("no frame header"), "{error}");
-    assert_eq!(next_frame(&mut camera).await, fake.pictures[1]);
+    assert_eq!(next_frame(&mut camera).await, fake.frames[1]);
 }
 
 #[test]
-fn a_program_that_is_not_there_is_not_found_and_says_what_to_install() {
+fn the_error_for_a_missing_program_says_what_to_install() {
     let config = Rpicam { program: Some("/nowhere/rpicam-vid".into()), ..Rpicam::default() };
 
     let error = config.open(SystemClock::shared()).unwrap_err();
@@ -225,11 +226,11 @@ async fn a_program_that_is_removed_while_it_runs_is_not_found() {
             }
         }
     };
-    timeout(BOUND, missing).await.expect("no such error");
+    timeout(BOUND, missing).await.expect("the program is still found");
 }
 
 #[test]
-fn impossible_wishes_are_refused() {
+fn impossible_settings_are_refused() {
     let usual = Rpicam::default;
     for config in [
         Rpicam { width: 0, ..usual() },

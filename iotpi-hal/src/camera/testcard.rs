@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_is_painted_where_it_can_be_read() {
+    fn the_time_in_the_frame_is_readable() {
         let frame = card(SPEC).paint(noon()).unwrap();
 
         // In "1" of "12:34:56.789" the stem is lit and the dot left of it is not.
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn from_frame_to_frame_it_moves() {
+    fn consecutive_frames_differ() {
         let mut card = card(SPEC);
 
         let frames: Vec<_> =
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn every_size_it_promises_can_be_painted() {
+    fn every_allowed_size_can_be_painted() {
         for (width, height) in
             [(160, 120), (161, 121), (640, 360), (1280, 720), (333, 487), (160, 2160), (3840, 120)]
         {
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn impossible_cards_are_refused() {
+    fn impossible_settings_are_refused() {
         for (width, height, fps) in
             [(100, 480, 12.0), (640, 5000, 12.0), (640, 480, 0.0), (640, 480, f64::NAN)]
         {
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn frames_come_at_the_rate_it_says() {
+    async fn frames_have_the_configured_rate() {
         let mut card = card(SPEC);
         let begin = tokio::time::Instant::now();
 

@@ -336,17 +336,17 @@ mod tests {
     }
 
     #[test]
-    fn a_camera_that_is_not_there_is_not_found() {
+    fn a_missing_camera_is_not_found() {
         assert_eq!(open("/dev/video250"), DeviceErrorKind::NotFound);
     }
 
     #[test]
-    fn what_is_no_camera_says_so() {
+    fn a_device_that_is_no_camera_is_refused() {
         assert_eq!(open("/dev/null"), DeviceErrorKind::Other);
     }
 
     #[test]
-    fn the_systems_error_is_found_in_nokhwas_text() {
+    fn the_system_error_is_found_in_the_text_of_nokhwa() {
         let kind = |text: &str| {
             nokhwa_error(Path::new("/dev/video0"), NokhwaError::ReadFrameError(text.into())).kind()
         };
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn jpeg_of_the_camera_is_passed_through_untouched_without_what_lies_behind_it() {
+    fn a_jpeg_of_the_camera_is_passed_through_without_the_bytes_after_it() {
         let jpeg = picture();
         let buffer = [&jpeg[..], &jpeg[50..], &[0; 4096]].concat();
         let taken = |buffer| to_frame(buffer, format(FrameFormat::MJPEG), Timestamp::MIN);
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn yuyv_is_encoded_whether_its_lines_are_filled_up_or_not() {
+    fn yuyv_is_encoded_with_and_without_padding_of_its_lines() {
         for line in [320, 384] {
             let buffer = vec![128; line * 120];
 
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn of_the_frames_that_waited_for_the_encoder_the_newest_is_shown() {
+    fn the_encoder_takes_the_newest_of_the_pending_frames() {
         let frames_to_skip = |millis| frames_to_skip(Duration::from_millis(millis), 10);
 
         assert_eq!([0, 99, 199].map(frames_to_skip), [0, 0, 0]);
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_is_as_old_as_the_kernel_says_unless_that_cannot_be() {
+    fn a_frame_has_the_timestamp_of_the_kernel_unless_it_is_implausible() {
         let noon = Timestamp::parse("2026-06-01T12:00:00Z").unwrap();
         let clock = ManualClock::at(noon);
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap();
@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_camera_that_falls_silent_is_an_error_after_5_s_and_is_opened_anew() {
+    async fn a_camera_without_frames_is_an_error_after_5_s_and_is_opened_again() {
         // The thread that waits for a frame that never arrives.
         let (stuck, newest) = watch::channel(None);
         let clock = ManualClock::at(Timestamp::MIN);

@@ -110,7 +110,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(48))]
 
         #[test]
-        fn a_red_picture_stays_red_whatever_its_size_and_stride(
+        fn a_red_image_stays_red_for_every_size_and_stride(
             width in 1_usize..70, height in 1_usize..70, more in 0_usize..9,
         ) {
             // BT.601 full range: red is Y 76, Cb 85, Cr 255. The padding of a line has a different colour.
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn each_half_of_a_picture_keeps_its_colour() {
+    fn each_half_of_an_image_keeps_its_colour() {
         // Left black, right white; top bluish, bottom reddish.
         let (width, height) = (64, 32);
         let mut bytes = Vec::new();
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn too_few_bytes_are_no_picture() {
+    fn too_few_bytes_are_refused() {
         for (length, width, height) in [(100, 32, 16), (32 * 2 * 16 - 1, 32, 16), (0, 0, 0), (64, 0, 1)] {
             let picture = Yuyv { bytes: &vec![0; length], stride: 64, width, height };
 

@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lines_of_the_kernel_are_read() {
+    fn the_format_of_the_kernel_is_parsed() {
         let text = "72 01 4b 46 7f ff 0e 10 57 : crc=57 YES\n72 01 4b 46 7f ff 0e 10 57 t=23125\n";
 
         assert!((parse(text).unwrap() - 23.125).abs() < 1e-9);
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_measurement_is_an_error() {
+    fn an_invalid_measurement_is_an_error() {
         let zeros = "00 00 00 00 00 00 00 00 00 : crc=00 YES\n00 00 00 00 00 00 00 00 00 t=0\n";
         let power_on = "50 05 4b 46 7f ff 0c 10 1c : crc=1c YES\n50 05 4b 46 7f ff 0c 10 1c t=85000\n";
 
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_measured_85_degrees_is_told_from_the_value_after_power_on() {
+    fn a_measured_85_degrees_is_distinguished_from_the_value_after_power_on() {
         let measured = "50 05 4b 46 7f ff 10 10 bd : crc=bd YES\n50 05 4b 46 7f ff 10 10 bd t=85000\n";
         // A chip with 9-bit resolution, and a chip with different alarm limits.
         let coarse = measured.replace("4b 46 7f", "55 00 1f");
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn with_several_thermometers_one_must_be_named() {
+    fn with_several_thermometers_the_settings_must_name_one() {
         let folder = tempfile::tempdir().unwrap();
         for id in ["28-000000000001", "28-000000000002", "w1_bus_master1"] {
             fs::create_dir(folder.path().join(id)).unwrap();

@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn on_off_and_brightness_go_together_as_one_expects() {
+    async fn on_and_brightness_can_be_combined() {
         let (pin, mut led) = lamp();
         for (params, on, brightness, duty) in [
             (json!({"on": true}), true, 100, 100),
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_not_in_the_schema_is_refused_and_changes_nothing() {
+    async fn invalid_parameters_are_refused_and_change_nothing() {
         let (pin, mut led) = lamp();
         for (name, params) in [
             ("set", json!({})),
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_blinks_as_often_as_told_and_stays_as_it_was() {
+    async fn blinking_has_the_given_count_and_restores_the_state() {
         let (pin, mut led) = lamp();
         led.set(Some(true), Some(60)).unwrap();
         let begin = tokio::time::Instant::now();

@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_disturbance_shorter_than_the_debounce_time_is_no_motion() {
+    async fn a_pulse_shorter_than_the_debounce_time_is_no_motion() {
         let looks = AtomicU32::new(0);
         // High at the first read, low at the second.
         let pin = SimPin::input(FaultSwitch::default(), move || looks.fetch_add(1, Ordering::Relaxed) == 0);
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_change_is_waited_for() {
+    async fn a_read_waits_for_a_change() {
         let world = World::still(weather(false));
         let (_clock, mut motion) = sensor(&world, MotionConfig::default());
 
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_sensor_that_pulls_low_is_read_the_other_way_round() {
+    async fn an_active_low_sensor_is_inverted() {
         let world = World::still(weather(false));
         let (_clock, mut motion) =
             sensor(&world, MotionConfig { active_low: true, ..MotionConfig::default() });

@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_kernel_of_a_pi_shows_is_measured() {
+    fn the_values_of_the_kernel_of_a_pi_are_read() {
         let root = machine(&PI);
 
         let mut values = values(&System::at(root.path()).sense().unwrap());
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_kernel_does_not_show_is_no_quantity() {
+    fn a_value_that_the_kernel_does_not_provide_is_no_quantity() {
         let root = machine(&PI[..2]);
 
         let names: Vec<_> =
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn throttling_that_is_over_is_not_throttling() {
+    fn past_throttling_is_not_reported() {
         let root = machine(&[("sys/devices/platform/soc/soc:firmware/get_throttled", "0x50000\n")]);
 
         let values = values(&System::at(root.path()).sense().unwrap());
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_goes_away_is_no_data_while_others_stay() {
+    fn a_value_that_disappears_is_no_data() {
         let root = machine(&PI);
         let mut system = System::at(root.path());
 

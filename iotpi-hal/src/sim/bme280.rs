@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn the_integer_formulas_give_the_example_of_the_datasheet() {
+    fn the_integer_formulas_match_the_example_of_the_datasheet() {
         let t_fine = t_fine(519_888);
 
         assert_eq!(t_fine, 128_422);
@@ -336,7 +336,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_driver_reads_what_the_world_says_to_within_the_resolution(
+        fn the_driver_reads_the_simulated_weather_within_its_resolution(
             temperature in -39.9..84.9, humidity in 0.0..=100.0, pressure in 30_010.0..109_990.0,
         ) {
             let weather = Weather { temperature, humidity, pressure, ..Weather::default() };
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn another_chip_than_the_expected_one_is_named() {
+    fn the_error_for_an_unexpected_chip_names_it() {
         let error = driver(Chip::Bme280, sim_chip(Chip::Bmp280, Weather::default())).measure().unwrap_err();
 
         assert_eq!(error.kind(), DeviceErrorKind::NotFound);
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn at_the_other_address_nothing_answers() {
+    fn the_other_address_does_not_respond() {
         let (i2c, delay) = sim_chip(Chip::Bme280, Weather::default()).connect();
 
         let error = Bme280::new(i2c, delay, 0x77, Chip::Bme280).measure().unwrap_err();
@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn weather_outside_the_operating_range_is_an_error_and_not_the_edge_of_it() {
+    fn weather_outside_the_operating_range_is_an_error() {
         let hot = Weather { temperature: 92.0, ..Weather::default() };
         let high = Weather { pressure: 25_000.0, ..Weather::default() };
 
@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn a_driver_that_does_not_wait_is_told_the_chip_is_busy() {
+    fn a_driver_that_does_not_wait_gets_the_busy_status() {
         /// A delay that does not advance the time of the chip.
         struct NoDelay;
         impl DelayNs for NoDelay {
@@ -422,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn on_a_vague_bus_a_found_chip_that_falls_silent_is_a_bus_error_and_then_not_there() {
+    fn without_an_error_code_a_chip_that_stops_responding_is_a_bus_error_and_then_not_found() {
         let (i2c, delay) = sim_chip(Chip::Bme280, Weather::default()).connect();
         let silence = FaultSwitch::default();
         let mut driver =

@@ -144,14 +144,14 @@ mod tests {
     use crate::sim::Weather;
 
     #[test]
-    fn the_file_is_the_one_in_the_documentation_of_the_kernel() {
+    fn the_file_has_the_format_of_the_kernel_documentation() {
         let text = slave_file(Scratchpad::measured(0x0172), true);
 
         assert_eq!(text, "72 01 4b 46 7f ff 0e 10 57 : crc=57 YES\n72 01 4b 46 7f ff 0e 10 57 t=23125\n");
     }
 
     #[test]
-    fn the_driver_reads_every_value_the_chip_can_show() {
+    fn the_driver_reads_every_value_of_the_chip() {
         let world = World::still(Weather::default());
         let mut thermometer =
             SimThermometer::new(SimDs18b20::new(world.clone(), FaultSwitch::default()).unwrap());
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn the_folder_goes_away_with_the_twin() {
+    fn the_folder_is_deleted_with_the_simulated_device() {
         let sim = SimDs18b20::new(World::still(Weather::default()), FaultSwitch::default()).unwrap();
         let folder = sim.folder().to_owned();
 

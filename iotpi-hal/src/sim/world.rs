@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seed_and_a_time_make_the_weather() {
+    fn the_weather_follows_from_a_seed_and_a_time() {
         let (a, b) = (course(7, Duration::from_secs(60), 50), course(7, Duration::from_secs(60), 50));
 
         assert_eq!(a, b);
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn over_a_week_everything_stays_plausible_and_moves() {
+    fn over_a_week_all_values_are_plausible_and_change() {
         let week = course(1, Duration::from_secs(20), 7 * 24 * 180);
 
         let range = |of: fn(&Weather) -> f64| {
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn from_one_second_to_the_next_the_temperature_does_not_jump() {
+    fn the_temperature_does_not_jump_between_seconds() {
         let minutes = course(3, Duration::from_secs(1), 600);
 
         let jump =

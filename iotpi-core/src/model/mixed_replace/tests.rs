@@ -4,7 +4,7 @@ use super::*;
 
 const TYPE: &str = "multipart/x-mixed-replace; boundary=frame";
 
-/// The parts of a stream that is read in pieces of that size.
+/// The parts of a stream that arrives in pieces of this size.
 fn parts(mut reader: MixedReplace, stream: &[u8], piece: usize) -> Result<Vec<Part>, MalformedStream> {
     let mut parts = Vec::new();
     for bytes in stream.chunks(piece) {
@@ -25,7 +25,7 @@ fn of(content_type: &str) -> MixedReplace {
 }
 
 #[test]
-fn parts_come_out_whole_however_they_were_cut() {
+fn parts_are_complete_however_the_bytes_are_split() {
     let stream = b"a preamble\r\n--frame\r\nContent-Type: image/jpeg\r\nContent-Length: 5\r\n\r\nfirst\r\n\
         --frame\r\ncontent-length: 11\nX-Sequence: 7\n\nsec\r\n--fram\n--frame\r\n\r\nwithout\r\n--fram\r\n--frame\r\n\
         content-type: image/jpeg\r\n\r\nlast\n--frame--\r\nepilogue";
@@ -45,7 +45,7 @@ fn parts_come_out_whole_however_they_were_cut() {
 }
 
 #[test]
-fn the_end_is_an_end_and_what_follows_is_not_kept() {
+fn bytes_after_the_last_boundary_are_ignored() {
     let mut reader = of(TYPE);
     reader.push(Bytes::from_static(b"--frame\r\nContent-Length: 1\r\n\r\nx\r\n--frame--\r\n"));
     assert_eq!(reader.part().unwrap().unwrap().body, "x");
@@ -58,7 +58,7 @@ fn the_end_is_an_end_and_what_follows_is_not_kept() {
 }
 
 #[test]
-fn boundaries_are_read_as_cameras_say_them() {
+fn the_boundaries_of_cameras_are_recognized() {
     let stream = b"--frame\r\nContent-Length: 1\r\n\r\nx\r\n--frame--\r\n";
     for said in [
         "multipart/x-mixed-replace;boundary=frame",
@@ -80,7 +80,7 @@ fn boundaries_are_read_as_cameras_say_them() {
     }
 }
 
-/// The smallest body that ends as a JPEG does.
+/// The smallest body that ends like a JPEG.
 const JPEG: &[u8] = b"\xFF\xD8\xFF\xD9";
 
 fn counted(length: impl std::fmt::Display, body: &[u8]) -> Vec<u8> {
@@ -88,7 +88,7 @@ fn counted(length: impl std::fmt::Display, body: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_wrong_length_costs_no_other_part() {
+fn a_wrong_length_affects_no_other_part() {
     let long = [JPEG, &[7; 50], JPEG].concat();
     for length in ["0", "-1", "many", "3", "4", "17", "70", "100", "8388609", "99999999999999999999999"] {
         let stream =
@@ -99,14 +99,14 @@ fn a_wrong_length_costs_no_other_part() {
 
             assert_eq!(bodies.len(), 3, "{length}: {bodies:?}");
             assert_eq!((&bodies[0][..], &bodies[2][..]), (JPEG, JPEG), "{length}");
-            // A count that ends at an end-of-image marker inside is believed.
+            // A length that ends at an end-of-image marker inside the JPEG is accepted.
             assert_eq!(&bodies[1][..], if length == "4" { JPEG } else { &long }, "{length}");
         }
     }
 }
 
 #[test]
-fn a_part_with_a_true_length_is_returned_before_the_next_boundary_arrives() {
+fn a_part_with_a_correct_length_is_returned_before_the_next_boundary_arrives() {
     let mut reader = of(TYPE);
     let mut begun = Bytes::from(counted(4, JPEG));
     let rest = begun.split_off(20);
@@ -119,7 +119,7 @@ fn a_part_with_a_true_length_is_returned_before_the_next_boundary_arrives() {
 }
 
 #[test]
-fn a_broken_head_and_empty_parts_and_text_cost_only_themselves() {
+fn an_invalid_part_affects_no_other_part() {
     let long_head = [&b"--frame\r\nX: "[..], &[b'x'; 3 * MAX_PART_HEAD_BYTES]].concat();
     for bad in [
         &b"--frame\r\nX: \xFF\r\n\r\nkeep-alive\r\n"[..],
@@ -198,7 +198,7 @@ fn a_part_without_length_is_skipped_after_8_mib() {
     assert_eq!(&reader.part().unwrap().unwrap().body[..], JPEG);
 }
 
-/// Everything that comes out of a stream that arrives in pieces of that size and then ends.
+/// All results for a stream that arrives in pieces of this size and then ends.
 fn all(stream: &[u8], piece: usize) -> Vec<Result<Bytes, MalformedStream>> {
     let mut reader = of(TYPE);
     let mut parts = Vec::new();
@@ -217,7 +217,7 @@ fn all(stream: &[u8], piece: usize) -> Vec<Result<Bytes, MalformedStream>> {
 
 proptest! {
     #[test]
-    fn any_bytes_are_read_without_a_panic_and_alike_in_any_pieces(
+    fn any_bytes_are_parsed_without_a_panic_and_independent_of_their_split(
         pieces in proptest::collection::vec(
             proptest::sample::select(vec![
                 "--frame", "--", "\r\n", "\n", "Content-Length: 3", "Content-Length: 40", "X", "\r", "0123456789012345678901234567890123456789",
@@ -233,7 +233,7 @@ proptest! {
     }
 }
 
-/// Longer than a head may be.
+/// More than the maximum length of a head.
 const LONG: &str = match std::str::from_utf8(&[b'x'; MAX_PART_HEAD_BYTES + 1]) {
     Ok(text) => text,
     Err(_) => "",

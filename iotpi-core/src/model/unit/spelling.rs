@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_spelling_means_two_units() {
+    fn no_spelling_has_two_units() {
         let mut seen: HashMap<String, &str> = HashMap::new();
         for known in KNOWN {
             let codes = known.codes.split(' ').filter(|code| !code.is_empty());
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_means_one_unit_whatever_its_letter_case() {
+    fn a_code_has_one_unit_in_any_letter_case() {
         let mut seen: HashMap<String, &str> = HashMap::new();
         for known in KNOWN {
             for code in known.codes.split(' ').filter(|code| code.chars().count() > 1) {
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_is_in_the_table_as_it_is_folded() {
+    fn codes_are_in_the_table_in_folded_case() {
         for code in KNOWN.iter().flat_map(|known| known.codes.split(' ')) {
             assert_eq!(fold(code), code);
         }

@@ -1,4 +1,4 @@
-//! Spellings and conversions.
+//! Spellings and conversions of units.
 
 use proptest::prelude::*;
 
@@ -9,7 +9,7 @@ fn unit(text: &str) -> Unit {
 }
 
 #[test]
-fn conversions_are_exact_where_the_decimal_result_is() {
+fn conversions_with_an_exact_decimal_result_are_exact() {
     for (to, value, from, expected) in [
         ("celsius", 32.0, "F", 0.0),
         ("celsius", 212.0, "fahrenheit", 100.0),
@@ -53,7 +53,7 @@ fn conversions_are_exact_where_the_decimal_result_is() {
 }
 
 #[test]
-fn what_has_no_exact_decimal_is_the_nearest_double() {
+fn a_result_without_an_exact_decimal_is_the_nearest_double() {
     assert_eq!(Unit::CELSIUS.of(70.0, &unit("F")), Some(190.0 / 9.0));
     assert_eq!(unit("degree").of(std::f64::consts::PI, &unit("rad")), Some(180.0));
     assert_eq!(unit("mile").of(1.0, &unit("kilometre")), Some(1.0 / 1.609_344));
@@ -69,7 +69,7 @@ fn very_large_and_very_small_values_convert_without_overflow() {
 }
 
 #[test]
-fn what_measures_something_else_does_not_convert() {
+fn units_of_different_dimensions_do_not_convert() {
     let of = |to: &str, value, from: &str| unit(to).of(value, &unit(from));
 
     assert_eq!(of("celsius", 1.0, "pascal"), None);
@@ -163,7 +163,7 @@ fn a_known_unit_is_found_in_any_case_and_spelling() {
 }
 
 #[test]
-fn letter_case_is_kept_where_it_is_all_that_tells_two_units_apart() {
+fn letter_case_is_kept_where_it_distinguishes_two_units() {
     for (one, other) in
         [("mV", "MV"), ("mW", "MW"), ("mΩ", "MΩ"), ("mWh", "MWh"), ("g", "G"), ("mg", "Mg"), ("s", "S")]
     {
@@ -172,7 +172,7 @@ fn letter_case_is_kept_where_it_is_all_that_tells_two_units_apart() {
 }
 
 #[test]
-fn a_unit_of_ones_own_is_kept_with_one_spelling_for_each_sign() {
+fn an_unknown_unit_is_kept_with_normalized_signs() {
     for (text, kept) in [
         ("bunches", "bunches"),
         ("µmol/m²/s", "umol/m2/s"),
@@ -199,7 +199,7 @@ fn any_known() -> impl Strategy<Value = &'static Known> {
 
 proptest! {
     #[test]
-    fn a_decimal_comes_back_from_any_exact_decimal_conversion(
+    fn an_exact_decimal_conversion_can_be_reversed(
         thousandths in -10_000_000_i32..10_000_000, (from, to) in (any_known(), any_known())
     ) {
         let (from, to) = (unit(from.word), unit(to.word));
@@ -208,12 +208,12 @@ proptest! {
 
         let back = from.of(there, &to).unwrap();
 
-        // A result that does not end is rounded once, and an offset of 459.67 may cost digits.
+        // An infinite decimal is rounded once, and an offset of 459.67 may lose digits.
         prop_assert!((back - value).abs() <= 1e-12 * (value.abs() + 1000.0), "{value} {from} {there} {to} {back}");
     }
 
     #[test]
-    fn metric_prefixes_never_cost_a_digit(thousandths in -10_000_000_i32..10_000_000, pair in prop::sample::select(vec![
+    fn metric_prefixes_lose_no_digit(thousandths in -10_000_000_i32..10_000_000, pair in prop::sample::select(vec![
         ("mV", "V"), ("kPa", "hPa"), ("mA", "A"), ("mm", "m"), ("kWh", "Wh"), ("kΩ", "ohm"), ("percent", "ratio"), ("ppb", "ppm"),
         ("L", "m3"), ("g", "kg"), ("ug/m3", "mg/m3"), ("°C", "K"), ("°C", "°F"),
     ])) {
@@ -227,14 +227,14 @@ proptest! {
     }
 
     #[test]
-    fn any_text_is_read_as_itself_once_it_is_read(text in "\\PC{0,40}") {
+    fn normalizing_a_unit_twice_changes_nothing(text in "\\PC{0,40}") {
         if let Ok(unit) = Unit::parse(&text) {
             prop_assert_eq!(Unit::parse(unit.as_str()), Ok(unit));
         }
     }
 
     #[test]
-    fn the_nearest_double_is_met(thousandths in -1_000_000_i32..1_000_000, (from, to) in (any_known(), any_known())) {
+    fn a_conversion_returns_the_nearest_double(thousandths in -1_000_000_i32..1_000_000, (from, to) in (any_known(), any_known())) {
         let (Some(from_unit), Some(to_unit)) = (unit(from.word).known(), unit(to.word).known()) else { return Ok(()) };
         if from_unit.dimension != to_unit.dimension {
             return Ok(());

@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_camera_that_is_not_there_is_told_of_when_it_is_adjusted() {
+    async fn adjusting_a_missing_camera_is_an_error() {
         let mut adjusting = ControlActuator::new("/dev/video250".into());
 
         let error =
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn orders_that_make_no_sense_are_refused() {
+    async fn invalid_commands_are_refused() {
         let mut adjusting = ControlActuator::new("/dev/video250".into());
 
         for params in [

@@ -117,13 +117,13 @@ mod tests {
     }
 
     #[test]
-    fn names_are_written_as_v4l2_ctl_writes_them() {
+    fn control_names_are_those_of_v4l2_ctl() {
         assert_eq!(plain("White Balance, Automatic"), "white_balance_automatic");
         assert_eq!(plain("Exposure Time, Absolute"), "exposure_time_absolute");
     }
 
     #[test]
-    fn what_does_not_fit_a_control_is_refused_with_its_range() {
+    fn a_value_that_does_not_fit_a_control_is_refused_with_its_range() {
         let number = |n| checked("brightness", &control(Type::Integer), Setting::Number(n));
         let switch = |setting| checked("hdr", &control(Type::Boolean), setting);
 

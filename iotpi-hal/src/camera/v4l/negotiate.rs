@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn of_what_a_camera_offers_the_nearest_size_is_taken_then_jpeg_then_the_nearest_rate() {
+    fn the_nearest_size_is_chosen_then_jpeg_then_the_nearest_rate() {
         let format = |w, h, pixels, fps| CameraFormat::new(Resolution::new(w, h), pixels, fps);
         let offered = [
             format(1920, 1080, FrameFormat::MJPEG, 15),
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_leads_to_the_camera_and_what_is_none_is_told_apart_from_what_is_not_there() {
+    fn a_link_is_followed_and_another_file_is_distinguished_from_a_missing_one() {
         let dir = tempfile::tempdir().unwrap();
         let link = dir.path().join("usb-camera");
         std::os::unix::fs::symlink("/dev/null", &link).unwrap();

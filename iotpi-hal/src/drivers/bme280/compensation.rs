@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn the_example_of_the_datasheet_comes_out() {
+    fn the_formulas_match_the_example_of_the_datasheet() {
         let calibration = datasheet();
 
         let t_fine = calibration.t_fine(519_888);
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shared_nibbles_and_the_signs_are_read_as_the_datasheet_lays_them_out() {
+    fn shared_nibbles_and_signs_are_decoded_as_in_the_datasheet() {
         let mut first = [1; 26];
         first[25] = 75;
         // H2 = 0x0172, H3 = 0, H4 = -0x123 (0xEDD), H5 = -2 (0xFFE), H6 = -30.
