@@ -53,7 +53,7 @@ fn main() {
                 store.record(std::mem::take(&mut batch), 1000, now).await.unwrap();
                 commit_at = received + COMMIT_EVERY_MICROS;
                 if received >= maintain_at {
-                    store.tend(now).await.unwrap();
+                    store.maintain(now).await.unwrap();
                     maintain_at += 60_000_000;
                 }
             }

@@ -81,7 +81,7 @@ async fn disk_use(interval: u64, readings: u64) {
         let secs = first * interval;
         store.record(batch, 1000, now(secs)).await.unwrap();
         if secs >= maintained_at + MAINTENANCE_INTERVAL.as_secs() {
-            store.tend(now(secs)).await.unwrap();
+            store.maintain(now(secs)).await.unwrap();
             maintained_at = secs;
         }
     }

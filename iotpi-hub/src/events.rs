@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_listener_gets_what_happens_after_it_began_in_order() {
+    async fn a_subscriber_gets_later_events_in_order() {
         let events = Events::new(10, 1 << 20);
         events.publish(reading("before"));
 
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn without_listeners_nothing_is_kept() {
+    fn without_subscribers_no_event_is_kept() {
         let events = Events::new(10, 1 << 20);
         let (_, listener) = events.subscribe();
         events.publish(reading("a"));

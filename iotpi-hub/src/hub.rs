@@ -90,7 +90,7 @@ pub(crate) struct Inner {
     /// The host name of the machine.
     pub(crate) host_name: String,
     /// Notified when a module may have changed.
-    pub(crate) module_bell: Notify,
+    pub(crate) module_changed: Notify,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
 }

@@ -18,105 +18,105 @@ use crate::{
 /// The last contacts of all modules, and the modules whose changes are not published yet.
 #[derive(Debug, Default)]
 pub(crate) struct Presence {
-    seen: Mutex<HashMap<ModuleId, LastContact>>,
+    modules: Mutex<HashMap<ModuleId, LastContact>>,
     /// Modules that registered, reported a state or were removed since the last publication.
     changed: Mutex<BTreeSet<ModuleId>>,
 }
 
 #[derive(Debug)]
 struct LastContact {
-    heard: Option<(Timestamp, Steady)>,
+    last_seen: Option<(Timestamp, Steady)>,
     heartbeat: Duration,
     /// Whether it has a manifest.
     registered: bool,
     /// The last published health.
-    told: Health,
+    published: Health,
     unsaved: bool,
 }
 
 impl LastContact {
     fn health(&self, now: Now) -> Health {
-        Health::of(self.heard.map(|(_, at)| now.steady.0.since(at.0)), self.heartbeat)
+        Health::of(self.last_seen.map(|(_, at)| now.steady.0.since(at.0)), self.heartbeat)
     }
 }
 
 impl Presence {
     /// Loads a module from the store.
     pub(crate) fn restore(&self, record: &ModuleRecord, now: Now) {
-        let mut seen = LastContact {
-            heard: record.last_seen_at.map(|at| (at, Steady(at))),
+        let mut contact = LastContact {
+            last_seen: record.last_seen_at.map(|at| (at, Steady(at))),
             heartbeat: heartbeat(record.manifest.as_ref()),
             registered: record.manifest.is_some(),
-            told: Health::Unknown,
+            published: Health::Unknown,
             unsaved: false,
         };
-        seen.told = seen.health(now);
-        lock(&self.seen).insert(record.id.clone(), seen);
+        contact.published = contact.health(now);
+        lock(&self.modules).insert(record.id.clone(), contact);
     }
 
     /// The number of modules.
     pub(crate) fn count(&self) -> u64 {
-        lock(&self.seen).len() as u64
+        lock(&self.modules).len() as u64
     }
 
     /// Whether the module is known.
     pub(crate) fn knows(&self, id: &ModuleId) -> bool {
-        lock(&self.seen).contains_key(id)
+        lock(&self.modules).contains_key(id)
     }
 
     /// Records a contact. Returns whether the health differs from the published one, in which case the module
     /// counts as changed.
-    pub(crate) fn heard(&self, id: &ModuleId, now: Now) -> bool {
-        let is_new_health = self.hear(id, now);
+    pub(crate) fn touch(&self, id: &ModuleId, now: Now) -> bool {
+        let is_new_health = self.record(id, now);
         if is_new_health {
             self.changed(id);
         }
         is_new_health
     }
 
-    fn hear(&self, id: &ModuleId, now: Now) -> bool {
-        let mut all = lock(&self.seen);
-        let seen = all.entry(id.clone()).or_insert_with(|| LastContact {
-            heard: None,
+    fn record(&self, id: &ModuleId, now: Now) -> bool {
+        let mut all = lock(&self.modules);
+        let contact = all.entry(id.clone()).or_insert_with(|| LastContact {
+            last_seen: None,
             heartbeat: heartbeat(None),
             registered: false,
-            told: Health::Unknown,
+            published: Health::Unknown,
             unsaved: false,
         });
-        seen.heard = Some((now.wall, now.steady));
-        seen.unsaved = true;
-        seen.told != seen.health(now)
+        contact.last_seen = Some((now.wall, now.steady));
+        contact.unsaved = true;
+        contact.published != contact.health(now)
     }
 
     /// Records a registration and its heartbeat interval.
     pub(crate) fn registered(&self, id: &ModuleId, manifest: &Manifest) {
-        if let Some(seen) = lock(&self.seen).get_mut(id) {
-            seen.heartbeat = heartbeat(Some(manifest));
-            seen.registered = true;
+        if let Some(contact) = lock(&self.modules).get_mut(id) {
+            contact.heartbeat = heartbeat(Some(manifest));
+            contact.registered = true;
         }
     }
 
     /// Whether the module has a manifest.
     pub(crate) fn is_registered(&self, id: &ModuleId) -> bool {
-        lock(&self.seen).get(id).is_some_and(|seen| seen.registered)
+        lock(&self.modules).get(id).is_some_and(|contact| contact.registered)
     }
 
     /// Removes a module.
     pub(crate) fn forget(&self, id: &ModuleId) {
-        lock(&self.seen).remove(id);
+        lock(&self.modules).remove(id);
     }
 
     /// The health and the last contact of a module.
     pub(crate) fn of(&self, id: &ModuleId, now: Now) -> (Health, Option<Timestamp>) {
-        lock(&self.seen)
-            .get(id)
-            .map_or((Health::Unknown, None), |seen| (seen.health(now), seen.heard.map(|(at, _)| at)))
+        lock(&self.modules).get(id).map_or((Health::Unknown, None), |contact| {
+            (contact.health(now), contact.last_seen.map(|(at, _)| at))
+        })
     }
 
     /// Records that the health is being published.
-    pub(crate) fn told(&self, id: &ModuleId, now: Now) {
-        if let Some(seen) = lock(&self.seen).get_mut(id) {
-            seen.told = seen.health(now);
+    pub(crate) fn mark_published(&self, id: &ModuleId, now: Now) {
+        if let Some(contact) = lock(&self.modules).get_mut(id) {
+            contact.published = contact.health(now);
         }
     }
 
@@ -131,12 +131,12 @@ impl Presence {
     }
 
     /// The changed modules, and those whose health differs from the published one: checks every module.
-    pub(crate) fn to_tell(&self, now: Now) -> BTreeSet<ModuleId> {
+    pub(crate) fn take_unpublished(&self, now: Now) -> BTreeSet<ModuleId> {
         let mut ids = self.take_changed();
         ids.extend(
-            lock(&self.seen)
+            lock(&self.modules)
                 .iter()
-                .filter(|(_, seen)| seen.told != seen.health(now))
+                .filter(|(_, contact)| contact.published != contact.health(now))
                 .map(|(id, _)| id.clone()),
         );
         ids
@@ -144,11 +144,11 @@ impl Presence {
 
     /// The contacts since the last call.
     pub(crate) fn unsaved(&self) -> Vec<(ModuleId, Timestamp)> {
-        lock(&self.seen)
+        lock(&self.modules)
             .iter_mut()
-            .filter_map(|(id, seen)| {
-                let unsaved = std::mem::take(&mut seen.unsaved);
-                seen.heard.filter(|_| unsaved).map(|(at, _)| (id.clone(), at))
+            .filter_map(|(id, contact)| {
+                let unsaved = std::mem::take(&mut contact.unsaved);
+                contact.last_seen.filter(|_| unsaved).map(|(at, _)| (id.clone(), at))
             })
             .collect()
     }

@@ -95,17 +95,17 @@ impl TestHub {
     ///
     /// # Errors
     /// The hub's.
-    pub async fn look_for_room(&self) -> Result<()> {
+    pub async fn check_free_space(&self) -> Result<()> {
         self.hub.check_free_space().await
     }
 
     /// Makes a backup now if one is due, which the hub checks every ten minutes.
-    pub async fn look_for_backup(&self) {
+    pub async fn back_up_if_due(&self) {
         self.hub.back_up_if_due().await;
     }
 
     /// Verifies the database now, which the hub does every week.
-    pub async fn look_for_damage(&self) {
+    pub async fn verify_database(&self) {
         self.hub.verify_database(false).await;
     }
 
@@ -113,7 +113,7 @@ impl TestHub {
     ///
     /// # Errors
     /// The hub's.
-    pub async fn expire_by_itself(&self) -> Result<RetentionReport> {
+    pub async fn expire_automatically(&self) -> Result<RetentionReport> {
         self.hub.expire_automatically().await
     }
 

@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_received_before_the_clock_was_set_is_marked() {
+    fn readings_received_before_the_clock_was_set_are_marked() {
         let clock = ManualClock::at(BOOTED);
         let watch = WrongClock::new(None, &*clock);
         clock.advance(HOUR);
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_of_the_modules_own_is_not_marked() {
+    fn a_timestamp_of_the_module_is_not_marked() {
         let clock = ManualClock::at(BOOTED);
         let watch = WrongClock::new(None, &*clock);
         clock.step_to(BOOTED.plus(HOUR));
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_ahead_marks_what_is_still_ahead() {
+    fn a_clock_that_was_ahead_marks_readings_that_are_still_ahead() {
         let clock = ManualClock::at(BOOTED.plus(2 * HOUR));
         let watch = WrongClock::new(None, &*clock);
         clock.advance(HOUR);
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_survives_a_restart_and_a_step_meanwhile_is_found() {
+    fn known_errors_survive_a_restart_and_a_step_meanwhile_is_detected() {
         let clock = ManualClock::at(BOOTED);
         let first = WrongClock::new(None, &*clock);
         let kept = first.unsaved();

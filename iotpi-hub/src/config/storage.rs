@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_commit_window_is_written_as_it_is_read() {
+    fn a_commit_window_is_serialized_as_it_is_parsed() {
         for meant in [CommitWindow::Auto, CommitWindow::None, CommitWindow::Millis(250)] {
             let config = StorageConfig { commit_window: meant, ..StorageConfig::default() };
 
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_work_is_named() {
+    fn an_invalid_setting_is_named() {
         let storage = |endurance_tbw| StorageConfig { endurance_tbw, ..StorageConfig::default() };
         for wrong in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e7] {
             assert!(storage(wrong).check().unwrap_err().detail().contains("storage.endurance_tbw"));

@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn neither_too_much_nor_too_large_ones_are_kept() {
+    fn only_a_limited_number_of_buffers_of_a_limited_size_is_kept() {
         let buffers = Arc::new(Buffers::default());
         drop(buffers.take(1000));
         assert_eq!(buffers.take(100).bytes.capacity(), 100);

@@ -110,7 +110,7 @@ fn a_frame_was_captured_by_the_hubs_clock_and_not_after_it_came() {
 }
 
 #[tokio::test]
-async fn a_lost_camera_shows_that_it_is_lost_once_a_second_and_comes_back_by_itself() {
+async fn a_lost_camera_shows_a_no_signal_frame_once_a_second_until_its_next_frame() {
     let frames = frames();
     show(&frames, "a", ms(0));
     let mut viewer = watch(&frames, "a", ms(0));
@@ -135,7 +135,7 @@ async fn a_lost_camera_shows_that_it_is_lost_once_a_second_and_comes_back_by_its
 }
 
 #[tokio::test]
-async fn who_comes_to_a_lost_camera_sees_at_once_that_it_is_lost() {
+async fn a_new_viewer_of_a_lost_camera_gets_a_no_signal_frame_at_once() {
     let frames = frames();
     show(&frames, "a", ms(0));
     frames.publish_lost(at(ms(60_000)));
@@ -149,7 +149,7 @@ async fn who_comes_to_a_lost_camera_sees_at_once_that_it_is_lost() {
 }
 
 #[tokio::test]
-async fn a_camera_nobody_saw_leaves_nothing_behind_and_a_removed_one_ends_its_viewers() {
+async fn a_camera_without_frames_leaves_no_state_and_removing_a_camera_ends_its_viewers() {
     let frames = frames();
     drop(watch(&frames, "never", ms(0)));
     assert!(lock(&frames.slots).is_empty());

@@ -74,7 +74,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_micros(1_795_473_000_250_000);
 
     #[test]
-    fn one_is_due_by_age_and_by_growth() {
+    fn a_backup_is_due_by_age_and_by_growth() {
         const MIB: u64 = 1 << 20;
         let config = BackupConfig { every_hours: 24, growth_percent: 50, ..BackupConfig::default() };
         let last = |bytes: u64| BackupFile { number: 1, at: Some(NOW), bytes, path: PathBuf::new() };

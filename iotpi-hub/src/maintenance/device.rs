@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn an_sd_card_and_emmc_are_told_apart_by_their_bus() {
+    fn an_sd_card_and_emmc_are_distinguished_by_their_type() {
         let sys = Sys::new()
             .with("179:0", "mmc0/block/mmcblk0", &[("device/type", "SD"), ("queue/rotational", "0")])
             .with("179:2", "mmc0/block/mmcblk0/mmcblk0p2", &[("partition", "2")])
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn disks_say_whether_they_turn() {
+    fn disks_report_whether_they_rotate() {
         let sys = Sys::new()
             .with("259:0", "nvme0n1", &[("queue/rotational", "0"), ("removable", "0")])
             .with("259:1", "nvme0n1/nvme0n1p1", &[("partition", "1")])
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_on_another_device_is_as_fragile() {
+    fn a_device_on_top_of_another_is_as_fragile() {
         let sys = Sys::new()
             .with("179:0", "mmc0/block/mmcblk0", &[("device/type", "SD")])
             .with("179:2", "mmc0/block/mmcblk0/mmcblk0p2", &[("partition", "2")])
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_block_device_is_unknown() {
+    fn a_file_system_without_a_block_device_is_unknown() {
         let sys = Sys::new().with("7:0", "virtual/block/loop0", &[("queue/rotational", "1")]).with(
             "253:0",
             "virtual/block/zram0",
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_there_yet_lies_where_its_folder_does() {
+    fn a_file_that_does_not_exist_yet_has_the_device_of_its_folder() {
         let folder = tempfile::tempdir().unwrap();
         let number = fs::metadata(folder.path()).unwrap().dev();
         let name = format!("{}:{}", rustix::fs::major(number), rustix::fs::minor(number));

@@ -16,7 +16,7 @@ pub struct Machine {
     sys: PathBuf,
     written: Arc<Written>,
     free: Arc<Free>,
-    look_every: Duration,
+    check_interval: Duration,
 }
 
 impl Default for Machine {
@@ -25,7 +25,7 @@ impl Default for Machine {
             sys: "/sys".into(),
             written: Arc::new(written_by_process),
             free: Arc::new(free_on_disk),
-            look_every: Duration::from_secs(5),
+            check_interval: Duration::from_secs(5),
         }
     }
 }
@@ -57,15 +57,15 @@ impl Machine {
 
     /// Replaces the interval of the check of the free space; 5 s by default.
     #[must_use]
-    pub fn with_look_every(mut self, every: Duration) -> Self {
-        self.look_every = every;
+    pub fn with_check_interval(mut self, every: Duration) -> Self {
+        self.check_interval = every;
         self
     }
 
     /// The interval of the check of the free space.
     #[must_use]
-    pub fn look_every(&self) -> Duration {
-        self.look_every
+    pub fn check_interval(&self) -> Duration {
+        self.check_interval
     }
 
     /// The mount point of sysfs.
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_kernel_counts_is_read() {
+    fn the_counters_of_the_kernel_are_parsed() {
         let text = "rchar: 1\nwchar: 2\nsyscr: 3\nsyscw: 4\nread_bytes: 5\nwrite_bytes: 8192\ncancelled_write_bytes: 4096\n";
 
         assert_eq!(parse_io(text), Some(4096));
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_says_how_much_is_free() {
+    fn this_machine_reports_its_free_space() {
         let folder = tempfile::tempdir().unwrap();
 
         assert!(Machine::default().free_bytes(&folder.path().join("hub.db")).unwrap() > 0);

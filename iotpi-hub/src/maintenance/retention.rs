@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_earlier_than_what_was_received_is_refused() {
+    fn a_clock_earlier_than_the_newest_arrival_is_refused() {
         assert_eq!(refusal(&would(0, 9), NOW.minus(HOUR * 23)), None);
         assert!(refusal(&would(0, 9), NOW.minus(HOUR * 25)).is_some());
     }

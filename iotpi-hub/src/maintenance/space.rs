@@ -20,7 +20,7 @@ pub(crate) struct FreeSpace {
 pub(crate) enum SpaceState {
     /// There is enough space.
     #[default]
-    Room,
+    Enough,
     /// Less than the mark, which eviction can change.
     Low,
     /// The disk itself has so little space that a commit may fail to extend the WAL, and little is reusable.
@@ -37,9 +37,9 @@ impl FreeSpace {
     /// that it does not change with every write.
     pub(crate) fn state(self, mark: u64, was_low: bool) -> SpaceState {
         let more = if was_low { mark / 8 } else { 0 };
-        let room = self.free.saturating_add(self.reusable.saturating_sub(SCATTERED));
-        if mark == 0 || room >= mark + more {
-            SpaceState::Room
+        let available = self.free.saturating_add(self.reusable.saturating_sub(SCATTERED));
+        if mark == 0 || available >= mark + more {
+            SpaceState::Enough
         } else if self.free < mark / 8 + more / 2 {
             SpaceState::Out
         } else {
@@ -59,26 +59,30 @@ mod tests {
     }
 
     #[test]
-    fn what_is_reusable_counts_as_room_but_not_as_disk() {
-        assert_eq!(state(256, 0, false), SpaceState::Room);
+    fn reusable_pages_count_as_space_of_the_database_but_not_of_the_disk() {
+        assert_eq!(state(256, 0, false), SpaceState::Enough);
         assert_eq!(state(255, 0, false), SpaceState::Low);
-        assert_eq!(state(100, 164, false), SpaceState::Room);
+        assert_eq!(state(100, 164, false), SpaceState::Enough);
         assert_eq!(state(100, 163, false), SpaceState::Low);
         assert_eq!(state(31, 232, false), SpaceState::Out);
-        assert_eq!(state(0, 264, false), SpaceState::Room, "a module was removed: its pages are used again");
+        assert_eq!(
+            state(0, 264, false),
+            SpaceState::Enough,
+            "a module was removed: its pages are used again"
+        );
     }
 
     #[test]
-    fn once_low_it_takes_more_to_be_well_again() {
+    fn low_space_ends_above_the_mark() {
         assert_eq!(state(256, 0, true), SpaceState::Low);
-        assert_eq!(state(288, 0, true), SpaceState::Room);
+        assert_eq!(state(288, 0, true), SpaceState::Enough);
         assert_eq!(state(40, 200, true), SpaceState::Out);
         assert_eq!(state(48, 200, true), SpaceState::Low);
-        assert_eq!(state(40, 256, true), SpaceState::Room);
+        assert_eq!(state(40, 256, true), SpaceState::Enough);
     }
 
     #[test]
-    fn a_mark_of_nothing_is_never_met() {
-        assert_eq!(FreeSpace { free: 0, reusable: 0 }.state(0, true), SpaceState::Room);
+    fn a_mark_of_zero_is_never_reached() {
+        assert_eq!(FreeSpace { free: 0, reusable: 0 }.state(0, true), SpaceState::Enough);
     }
 }

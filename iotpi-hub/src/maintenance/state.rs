@@ -35,7 +35,7 @@ pub(crate) struct Storage {
     pub(crate) space: Mutex<SpaceState>,
     full: AtomicBool,
     /// Notified when a write found no space.
-    pub(crate) space_bell: Notify,
+    pub(crate) space_exhausted: Notify,
     pub(crate) backup: Mutex<Option<BackupFile>>,
     pub(crate) backup_turn: Mutex<Turn>,
     /// Held while a backup is made.
@@ -84,7 +84,7 @@ impl Storage {
             wear: Mutex::new(wear),
             space: Mutex::default(),
             full: AtomicBool::new(false),
-            space_bell: Notify::new(),
+            space_exhausted: Notify::new(),
             backup: Mutex::new(newest),
             backup_turn: Mutex::default(),
             backing_up: tokio::sync::Mutex::new(()),

@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_day_is_foretold_of_the_hours_that_were_measured() {
+    fn the_daily_rate_is_computed_from_the_measured_hours() {
         let mut wear = Wear::remembered(None, Duration::ZERO);
 
         wear.count(GB / 100, HOUR / 2, wall(0));
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn the_forecast_is_what_is_left_of_the_endurance() {
+    fn the_forecast_is_the_remaining_endurance() {
         let mut wear = Wear::remembered(None, Duration::ZERO);
         wear.count(2 * GB, HOUR * 24, wall(23));
 
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn totals_go_on_after_a_restart() {
+    fn totals_continue_after_a_restart() {
         let mut before = Wear::remembered(None, Duration::ZERO);
         before.count(3 * GB, HOUR * 12, wall(12));
 

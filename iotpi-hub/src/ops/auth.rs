@@ -87,7 +87,7 @@ impl Hub {
             None => self.owner_of_jwt(secret, hash).await?,
         };
         if let Some(issuer) = caller.issuer() {
-            self.inner.issuers.seen(issuer, self.now().steady);
+            self.inner.issuers.touch(issuer, self.now().steady);
         }
         Ok(Authorization::new(self, caller, credential_info, revision))
     }

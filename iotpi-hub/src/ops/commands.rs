@@ -187,7 +187,7 @@ impl Hub {
         wait: Duration,
     ) -> Result<Vec<LeasedCommand>> {
         caller.is_module(module_id)?;
-        self.heard(caller, module_id).await?;
+        self.touch_module(caller, module_id).await?;
         let submitted = self.inner.commands.submitted(module_id);
         let patience = tokio::time::sleep(wait.min(MAX_WAIT));
         tokio::pin!(patience);
@@ -218,7 +218,7 @@ impl Hub {
                     () = &mut patience => return Ok(claimed),
                     () = self.stopping().cancelled() => return Ok(claimed),
                     () = tokio::time::sleep(HEARD_WHILE_WAITING) => {
-                        self.seen(module_id);
+                        self.touch_known_module(module_id);
                     }
                 }
             }
@@ -242,14 +242,14 @@ impl Hub {
         caller.may_deliver_as(module_id)?;
         if let Some(state) = &report.state {
             let bytes = check_size(state, self.config().limits.state_bytes, "/state")?;
-            self.check_pace(caller, std::iter::repeat_n(module_id, 1 + bytes / READING_BYTES))?;
+            self.check_delivery_rate(caller, std::iter::repeat_n(module_id, 1 + bytes / READING_BYTES))?;
         }
         if let Some(error) = report.command.as_ref().and_then(|c| c.outcome.error())
             && error.chars().count() > MAX_ERROR_LEN
         {
             return Err(HubError::invalid_argument("an error has up to 500 characters").at("/command/error"));
         }
-        self.heard(caller, module_id).await?;
+        self.touch_module(caller, module_id).await?;
         if report.command.is_some() {
             self.sweep_if_due().await?;
         }
@@ -406,7 +406,7 @@ impl Hub {
         self.detect_clock_step();
         self.inner.token_cache.invalidate();
         self.inner.commands.due_changed.notify_one();
-        self.inner.module_bell.notify_one();
+        self.inner.module_changed.notify_one();
         self.inner.recordings.reevaluate_time();
     }
 }

@@ -20,9 +20,9 @@ impl Hub {
     pub async fn record_gap(&self, caller: &Caller, module_id: &ModuleId, gap: &NewGap) -> Result<()> {
         caller.may_deliver_as(module_id)?;
         check(gap)?;
-        self.check_pace(caller, std::iter::repeat_n(module_id, 1 + gap.series.len()))?;
+        self.check_delivery_rate(caller, std::iter::repeat_n(module_id, 1 + gap.series.len()))?;
         self.check_space()?;
-        self.heard(caller, module_id).await?;
+        self.touch_module(caller, module_id).await?;
         let recorded = self.inner.store.record_gap(module_id, gap, self.now()).await;
         recorded.inspect_err(|error| self.note_storage_full(error))?;
         self.changed(module_id);

@@ -26,7 +26,7 @@ impl Hub {
         frame: Frame,
     ) -> Result<FrameReceipt> {
         caller.may_deliver_as(module_id)?;
-        self.heard(caller, module_id).await?;
+        self.touch_module(caller, module_id).await?;
         let outcome = self.inner.frames.publish(module_id, frame, self.moment())?;
         if outcome.announce
             && let Some(camera) = self.camera(module_id)

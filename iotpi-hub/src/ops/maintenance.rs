@@ -24,7 +24,7 @@ const COUNT_WEAR_EVERY: Duration = Duration::from_secs(60);
 /// The interval at which they are saved: a row an hour costs a card nothing.
 const NOTE_WEAR_EVERY: Duration = Duration::from_secs(3_600);
 /// The interval of the check whether a backup is due.
-const LOOK_FOR_BACKUP_EVERY: Duration = Duration::from_secs(600);
+const CHECK_BACKUP_EVERY: Duration = Duration::from_secs(600);
 /// The interval of retention.
 const EXPIRE_EVERY: Duration = Duration::from_secs(3_600);
 /// The time from the start to the first verification of the database, and between later ones.
@@ -32,8 +32,8 @@ const SCRUB_AFTER: Duration = Duration::from_secs(3_600);
 const SCRUB_EVERY: Duration = Duration::from_secs(7 * 86_400);
 /// The eviction steps, of a chunk each, between two checks of the free space, and the number of such checks
 /// before the next regular one.
-const THIN_STEPS: u32 = 32;
-const THIN_ROUNDS: usize = 16;
+const EVICTION_STEPS: u32 = 32;
+const EVICTION_ROUNDS: usize = 16;
 /// Growth below this fraction of the low-water mark is no module's fault: 4 MiB by default. If something else
 /// fills the disk, small databases keep recent readings.
 const SPARED_OF_MARK: u64 = 64;
@@ -131,7 +131,7 @@ impl Hub {
         let wear = lock(&storage.wear).clone();
         let problems = storage.problems();
         let quarantined = self.quarantined();
-        let aside = quarantined.iter().map(|one| {
+        let replaced = quarantined.iter().map(|one| {
             let instead = match &one.salvaged {
                 _ if one.restored => "the newest backup replaced it",
                 Some(what) => what,
@@ -162,7 +162,7 @@ impl Hub {
             commit_window_ms: u64::try_from(storage.commit_window.as_millis()).unwrap_or(u64::MAX),
             last_backup: lock(&storage.backup).as_ref().map(last_backup),
             backup_every_hours: self.config().backup.every_hours,
-            problems: aside.chain(found.into_iter().flatten()).collect(),
+            problems: replaced.chain(found.into_iter().flatten()).collect(),
             quarantined,
             retention: lock(&storage.retention).clone(),
         })
@@ -206,7 +206,7 @@ impl Hub {
     async fn maintain_store(self) {
         let mut ticks = Ticks::new(MAINTAIN_STORE_EVERY, self.stopping());
         while ticks.next().await {
-            if let Err(error) = self.inner.store.tend(self.now()).await {
+            if let Err(error) = self.inner.store.maintain(self.now()).await {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
                     "the maintenance of the store failed"
@@ -217,8 +217,8 @@ impl Hub {
 
     async fn watch_space(self) {
         let storage = &self.inner.storage;
-        let mut ticks = Ticks::new(storage.machine.look_every(), self.stopping());
-        while ticks.next_or(storage.space_bell.notified()).await {
+        let mut ticks = Ticks::new(storage.machine.check_interval(), self.stopping());
+        while ticks.next_or(storage.space_exhausted.notified()).await {
             if let Some(Err(error)) = self.stopping().run_until_cancelled(self.check_free_space()).await {
                 tracing::warn!(error = &error as &dyn std::error::Error, "the free space is unknown");
             }
@@ -230,35 +230,36 @@ impl Hub {
         let storage = &self.inner.storage;
         let mark = self.config().storage.low_water_bytes;
         let Some(file) = storage.file.as_deref().filter(|_| mark > 0) else { return Ok(()) };
-        let was_low = *lock(&storage.space) != SpaceState::Room;
+        let was_low = *lock(&storage.space) != SpaceState::Enough;
         let mut state = self.free_space(file).await?.state(mark, was_low);
-        let mut thinned = false;
-        for _ in 0..THIN_ROUNDS {
+        let mut evicted = false;
+        for _ in 0..EVICTION_ROUNDS {
             // Freed pages do not help a device that is full, so no readings are evicted in vain.
             let Some(before) = self.evict_before().filter(|_| state == SpaceState::Low) else { break };
-            let thinning = Eviction { before, spared_bytes: mark / SPARED_OF_MARK, most: THIN_STEPS };
-            if self.inner.store.thin(thinning, self.now()).await? == 0 {
+            let eviction = Eviction { before, spared_bytes: mark / SPARED_OF_MARK, most: EVICTION_STEPS };
+            if self.inner.store.evict(eviction, self.now()).await? == 0 {
                 break;
             }
-            thinned = true;
+            evicted = true;
             state = self.free_space(file).await?.state(mark, true);
         }
         *lock(&storage.space) = state;
         let full = match state {
-            SpaceState::Room => false,
+            SpaceState::Enough => false,
             SpaceState::Out => true,
             // Readings are accepted while eviction continues.
-            SpaceState::Low => !thinned,
+            SpaceState::Low => !evicted,
         };
         let problem = match (state, full) {
-            (SpaceState::Room, _) => None,
+            (SpaceState::Enough, _) => None,
             (_, true) => Some("The disk is full. New readings are refused until space is free.".to_owned()),
             (_, false) => Some(
                 "The disk is nearly full. Readings are being deleted, first those of the module whose data grew most."
                     .to_owned(),
             ),
         };
-        if storage.report_problem(|problems| &mut problems.space, problem, None) && state == SpaceState::Room
+        if storage.report_problem(|problems| &mut problems.space, problem, None)
+            && state == SpaceState::Enough
         {
             tracing::info!("the disk has enough free space again");
         }
@@ -311,7 +312,7 @@ impl Hub {
     }
 
     async fn watch_backups(self) {
-        let mut ticks = Ticks::new(LOOK_FOR_BACKUP_EVERY, self.stopping());
+        let mut ticks = Ticks::new(CHECK_BACKUP_EVERY, self.stopping());
         while ticks.next().await {
             self.stopping().run_until_cancelled(self.back_up_if_due()).await;
         }
@@ -427,7 +428,7 @@ impl Hub {
     /// A write found no space: the free space is checked at once.
     pub(crate) fn note_storage_full(&self, error: &StoreError) {
         if matches!(error, StoreError::Full(_)) {
-            self.inner.storage.space_bell.notify_one();
+            self.inner.storage.space_exhausted.notify_one();
         }
     }
 }

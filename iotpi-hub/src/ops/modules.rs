@@ -32,7 +32,7 @@ impl Hub {
         self.inner.commands.checker.forget(id);
         // A registration by an admin is not a contact with the module.
         if caller.module_id() == Some(id) {
-            self.inner.presence.heard(id, now);
+            self.inner.presence.touch(id, now);
         } else if !self.inner.presence.knows(id) {
             self.inner.presence.restore(&record, now);
         }
@@ -90,7 +90,7 @@ impl Hub {
     /// Marks a module as changed, so that an event is published.
     pub(crate) fn changed(&self, id: &ModuleId) {
         self.inner.presence.changed(id);
-        self.inner.module_bell.notify_one();
+        self.inner.module_changed.notify_one();
     }
 
     /// Publishes an event with a module's current state. Only the one task that watches modules calls this,
@@ -98,7 +98,7 @@ impl Hub {
     pub(crate) async fn publish_module(&self, id: &ModuleId) -> Result<()> {
         let event = match self.inner.store.module(id).await? {
             Some(record) => {
-                self.inner.presence.told(id, self.now());
+                self.inner.presence.mark_published(id, self.now());
                 Event::Module { module: self.describe(record) }
             }
             None => {

@@ -15,23 +15,23 @@ const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 impl Hub {
     /// Records a contact with the module, and creates it if it was unknown.
-    pub(crate) async fn heard(&self, caller: &Caller, id: &ModuleId) -> Result<()> {
+    pub(crate) async fn touch_module(&self, caller: &Caller, id: &ModuleId) -> Result<()> {
         let now = self.now();
         let new = !self.inner.presence.knows(id);
         if new {
             self.check_new_modules(caller, [id])?;
             self.inner.store.touch(&[(id.clone(), now.wall)], now).await?;
         }
-        if self.inner.presence.heard(id, now) {
-            self.inner.module_bell.notify_one();
+        if self.inner.presence.touch(id, now) {
+            self.inner.module_changed.notify_one();
         }
         Ok(())
     }
 
     /// Records a contact with the module, if it is known.
-    pub(crate) fn seen(&self, id: &ModuleId) {
-        if self.inner.presence.knows(id) && self.inner.presence.heard(id, self.now()) {
-            self.inner.module_bell.notify_one();
+    pub(crate) fn touch_known_module(&self, id: &ModuleId) {
+        if self.inner.presence.knows(id) && self.inner.presence.touch(id, self.now()) {
+            self.inner.module_changed.notify_one();
         }
     }
 
@@ -47,10 +47,10 @@ impl Hub {
                 _ = check.next() => {
                     self.detect_clock_step();
                     self.detect_lost_cameras();
-                    self.publish_modules(self.inner.presence.to_tell(self.now())).await;
+                    self.publish_modules(self.inner.presence.take_unpublished(self.now())).await;
                 }
                 // Only the changed ones: checking every module after each report would grow quadratically.
-                () = self.inner.module_bell.notified() => {
+                () = self.inner.module_changed.notified() => {
                     self.publish_modules(self.inner.presence.take_changed()).await;
                 }
             }

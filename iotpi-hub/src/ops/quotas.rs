@@ -50,7 +50,7 @@ impl Hub {
     ///
     /// # Errors
     /// `RateLimited`.
-    pub(crate) fn check_pace<'a>(
+    pub(crate) fn check_delivery_rate<'a>(
         &self,
         caller: &Caller,
         modules: impl IntoIterator<Item = &'a ModuleId>,

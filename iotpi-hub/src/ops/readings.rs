@@ -80,7 +80,7 @@ impl Hub {
         }
         let modules = || delivery.readings.iter().map(|reading| &reading.module_id);
         self.check_new_modules(caller, modules())?;
-        self.check_pace(caller, modules())?;
+        self.check_delivery_rate(caller, modules())?;
         self.check_space()?;
         self.detect_clock_step();
         // The arrival time is stored to the millisecond, and published as it is stored.
@@ -92,15 +92,15 @@ impl Hub {
         self.inner.metrics.readings.inc_by(stored);
         self.inner.metrics.readings_repeated.inc_by(repeated);
 
-        self.tell_of_clocks_ahead(&readings);
+        self.log_clocks_ahead(&readings);
 
         let modules: BTreeSet<_> = readings.iter().map(|r| &r.module_id).collect();
-        let mut told = false;
+        let mut changed = false;
         for id in &modules {
-            told |= self.inner.presence.heard(id, now);
+            changed |= self.inner.presence.touch(id, now);
         }
-        if told || !recorded.new_modules.is_empty() {
-            self.inner.module_bell.notify_one();
+        if changed || !recorded.new_modules.is_empty() {
+            self.inner.module_changed.notify_one();
         }
         // Events for repeated readings were published when they first arrived.
         let mut repeated_at = recorded.repeated.into_iter().peekable();
@@ -208,19 +208,19 @@ impl Hub {
     }
 
     /// Counts readings ahead of the clock, and logs the first one of each module.
-    fn tell_of_clocks_ahead(&self, readings: &[Reading]) {
+    fn log_clocks_ahead(&self, readings: &[Reading]) {
         let put_at_arrival = |reading: &&Reading| {
             reading.time_source == TimeSource::Arrival && reading.received_at == Some(reading.taken_at)
         };
         for reading in readings.iter().filter(put_at_arrival) {
             self.inner.metrics.readings_ahead.inc();
-            let mut told = lock(&self.inner.clocks_ahead);
-            if !told.contains(&reading.module_id) && (told.len() as u64) < self.config().limits.modules {
+            let mut logged = lock(&self.inner.clocks_ahead);
+            if !logged.contains(&reading.module_id) && (logged.len() as u64) < self.config().limits.modules {
                 tracing::warn!(
                     module = %reading.module_id,
                     "its clock is more than 5 minutes ahead of the hub's: its readings are stored with the time of their arrival"
                 );
-                told.insert(reading.module_id.clone());
+                logged.insert(reading.module_id.clone());
             }
         }
     }

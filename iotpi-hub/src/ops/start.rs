@@ -153,7 +153,7 @@ impl Hub {
             first_admin_code: FirstAdminCode::default(),
             has_users,
             host_name: gethostname::gethostname().to_string_lossy().to_ascii_lowercase(),
-            module_bell: Notify::new(),
+            module_changed: Notify::new(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             started_at: now.wall,

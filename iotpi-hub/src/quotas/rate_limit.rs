@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_minutes_worth_may_be_used_at_once_and_then_comes_back() {
+    fn the_tokens_of_a_minute_may_be_used_at_once_and_are_refilled() {
         let pace: RateLimit<&str> = RateLimit::new(60);
 
         assert_eq!(pace.take(&"a", 60, after(0)), Ok(()));

@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn the_layout_is_what_is_written() {
+    fn the_planned_layout_matches_the_written_file() {
         let frames = entries(&[0, 100, 200, 700]);
         let timing = FrameTiming::of(&frames);
         let layout = Layout::of(timing, &frames);

@@ -152,7 +152,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_is_too_old_goes() {
+    fn frames_that_are_too_old_are_dropped() {
         let mut waiting = FrameBuffer::new(Arc::default());
         (0..10).for_each(|n| {
             waiting.push(frame(n, 100));
@@ -164,7 +164,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn all_cameras_together_hold_no_more_than_their_limit_and_give_back_what_they_held() {
+    fn all_cameras_together_stay_within_their_budget_and_return_it() {
         let budget = Arc::new(Budget::default());
         let mut cameras: Vec<_> = (0..5).map(|_| FrameBuffer::new(Arc::clone(&budget))).collect();
 

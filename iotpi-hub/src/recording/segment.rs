@@ -372,7 +372,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn one_wrong_byte_costs_the_frame_it_is_in_only(at: prop::sample::Index, by in 1_u8..=255) {
+        fn one_wrong_byte_damages_only_its_own_frame(at: prop::sample::Index, by in 1_u8..=255) {
             let (_folder, path, locations) = segment(&[500, 70_000, 1, 300]);
             let begin = usize::try_from(locations[0].offset).unwrap();
             let mut bytes = fs::read(&path).unwrap();
@@ -394,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_a_whole_head_says_nothing_of_itself() {
+    fn a_file_with_an_incomplete_head_has_no_origin() {
         let (_folder, path, locations) = segment(&[50]);
         let mut bytes = fs::read(&path).unwrap();
         bytes[20] ^= 1;

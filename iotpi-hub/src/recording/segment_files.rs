@@ -156,7 +156,7 @@ impl SegmentFiles {
     }
 
     fn write(&mut self, job: WriteJob, lost: &mut u64) -> Result<(), WriteError> {
-        self.check_room()?;
+        self.check_free_space()?;
         let mut batch: Vec<(RecordHead, bytes::Bytes)> = Vec::new();
         let mut batch_bytes = 0;
         for buffered in job.frames {
@@ -202,7 +202,7 @@ impl SegmentFiles {
         }
     }
 
-    fn check_room(&mut self) -> Result<(), WriteError> {
+    fn check_free_space(&mut self) -> Result<(), WriteError> {
         if self.reserve == 0 {
             return Ok(());
         }
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_segment_ends_when_it_is_long_or_old_or_another_stretch_begins() {
+    fn a_segment_ends_when_it_is_long_or_old_or_another_clip_begins() {
         let folder = tempfile::tempdir().unwrap();
         let mut files = files(&folder);
         let (first, second) = (Session::new("continuous"), Session::new("door"));

@@ -218,7 +218,7 @@ pub trait MaintainStore {
     /// writer is over its share: the oldest readings, like [`Self::expire`]. The newest reading of each
     /// series is kept. Returns the number of steps; 0 if nothing is left. Freed space is at first only
     /// [`DiskUse::reusable_bytes`].
-    async fn thin(&self, thinning: Eviction, now: Now) -> Result<u32>;
+    async fn evict(&self, thinning: Eviction, now: Now) -> Result<u32>;
 
     /// Verifies the store, with `deep` false only the quick checks, while other calls continue. Damage is a
     /// result, not an error.
@@ -252,7 +252,7 @@ pub trait MaintainStore {
 
     /// Performs the engine's own maintenance that is due; to be called about every minute. The engine keeps
     /// its promises without it, and takes more space.
-    async fn tend(&self, now: Now) -> Result<()>;
+    async fn maintain(&self, now: Now) -> Result<()>;
 
     /// Compacts all readings now. This happens automatically over time; for tests, and before measurements.
     async fn settle(&self) -> Result<()>;

@@ -93,7 +93,7 @@ impl FromRequestParts<Hub> for Authorization {
         let connection = connection(&parts.extensions)?;
         connection.authenticated(Holder::of_caller(authorization.caller(), connection.address()))?;
         if let Some(module) = authorization.caller().module_id() {
-            hub.seen(module);
+            hub.touch_known_module(module);
         }
         authorized.set(&authorization);
         Ok(authorization)

@@ -179,7 +179,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     /// Updates the presence of the session or token that opened the connection.
     fn touch(&self) {
         if let Some(presence) = &self.presence {
-            presence.heard(self.hub.now().steady);
+            presence.touch(self.hub.now().steady);
         }
     }
 

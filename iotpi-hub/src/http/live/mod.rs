@@ -38,7 +38,7 @@ async fn live(
     let caller = authorization.caller();
     caller.may_read()?;
     let upgrade = upgrade?;
-    let presence = caller.issuer().map(|issuer| hub.inner.issuers.line(issuer, hub.now().steady));
+    let presence = caller.issuer().map(|issuer| hub.inner.issuers.connect(issuer, hub.now().steady));
     let tasks = hub.inner.tasks.clone();
     let (response, upgraded) = upgrade.accept();
     tasks.spawn(async move {

@@ -264,7 +264,7 @@ impl Recorder {
             let lost = self.waiting.len() as u64;
             self.waiting.forget_before(Duration::MAX);
             self.skipped(lost);
-            self.try_again = Some(Instant::now() + self.hub.inner.storage.machine.look_every());
+            self.try_again = Some(Instant::now() + self.hub.inner.storage.machine.check_interval());
             let removed = matches!(error, WriteError::Index(StoreError::NotFound(_)));
             if is_last || removed {
                 // Frames that are on disk are indexed at the next start.

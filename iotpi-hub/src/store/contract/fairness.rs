@@ -76,7 +76,7 @@ async fn evict_sparing(store: &Arc<dyn Store>, spared_bytes: u64, now: Now, max_
     let before = now.wall.minus(Duration::from_secs(MIN_AGE));
     let mut steps = 0;
     while steps < max_steps {
-        match store.thin(Eviction { before, spared_bytes, most: 1 }, now).await.unwrap() {
+        match store.evict(Eviction { before, spared_bytes, most: 1 }, now).await.unwrap() {
             0 => break,
             done => steps += done,
         }

@@ -203,7 +203,7 @@ pub async fn eviction_deletes_the_oldest_readings_first_and_ends(store: Arc<dyn 
     let before = start().plus(Duration::from_secs(9000));
 
     let step = Eviction { before, spared_bytes: 0, most: 1 };
-    assert_eq!(store.thin(step, after(7)).await.unwrap(), 1);
+    assert_eq!(store.evict(step, after(7)).await.unwrap(), 1);
     let (attic, shed) = (stored_times(&store, "attic").await, stored_times(&store, "shed").await);
     assert!(
         attic.len() < 10_000 && attic.last() == Some(&9999),
@@ -222,7 +222,7 @@ pub async fn eviction_deletes_the_oldest_readings_first_and_ends(store: Arc<dyn 
 /// Evicts until nothing is left to evict.
 async fn evict_all(store: &Arc<dyn Store>, eviction: Eviction) {
     let mut calls = 0;
-    while store.thin(eviction, after(7)).await.unwrap() > 0 {
+    while store.evict(eviction, after(7)).await.unwrap() > 0 {
         calls += 1;
         assert!(calls < 10_000, "eviction ends");
     }

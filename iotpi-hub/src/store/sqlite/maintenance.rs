@@ -92,7 +92,7 @@ impl MaintainStore for Sqlite {
         Ok(report)
     }
 
-    async fn thin(&self, thinning: Eviction, now: Now) -> Result<u32> {
+    async fn evict(&self, thinning: Eviction, now: Now) -> Result<u32> {
         let Eviction { before, most, .. } = thinning;
         // On a reader, because it examines every series.
         let cuts = move |db: &Connection| eviction::cuts(db, thinning, now.wall);
@@ -160,7 +160,7 @@ impl MaintainStore for Sqlite {
         self.write("replace a secret of the hub", move |db| users::replace_hub_secret(db, &name, fresh)).await
     }
 
-    async fn tend(&self, now: Now) -> Result<()> {
+    async fn maintain(&self, now: Now) -> Result<()> {
         let compact = move |tx: &mut WriteContext<'_>| {
             tx.ingest.compact_if_old(now);
             Ok(())

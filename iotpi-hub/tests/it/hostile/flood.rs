@@ -52,7 +52,7 @@ async fn a_full_disk_costs_the_module_that_filled_it_its_readings_and_no_other_m
         let is_little = checks.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
         Ok(if is_little.is_ok() { MIB / 2 } else { 1024 * MIB })
     };
-    let machine = Machine::default().with_look_every(Duration::from_secs(86_400)).with_free_bytes(free);
+    let machine = Machine::default().with_check_interval(Duration::from_secs(86_400)).with_free_bytes(free);
     // The free space that growth by more than 16 KiB takes.
     let storage = StorageConfig { low_water_bytes: MIB, ..StorageConfig::default() };
     let config = Config { storage, ..Config::default() };
@@ -65,7 +65,7 @@ async fn a_full_disk_costs_the_module_that_filled_it_its_readings_and_no_other_m
     deliver(&api, &flooder, &readings("flooder", 20_000, 1.0)).await;
 
     checks_with_little_space.store(1, Ordering::Relaxed);
-    api.hub.look_for_room().await.unwrap();
+    api.hub.check_free_space().await.unwrap();
 
     assert_eq!(stored(&api, "honest").await, 4_000);
     let left = stored(&api, "flooder").await;

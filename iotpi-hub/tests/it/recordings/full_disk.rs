@@ -19,7 +19,7 @@ use crate::support::{
 
 /// A machine with a short interval between checks.
 fn machine_with_short_interval() -> Machine {
-    Machine::default().with_look_every(Duration::from_millis(20))
+    Machine::default().with_check_interval(Duration::from_millis(20))
 }
 
 async fn is_paused(api: &Api) -> bool {

@@ -45,7 +45,7 @@ impl SimMachine {
         Machine::default()
             .with_sys("/no/sysfs")
             // The test triggers the checks.
-            .with_look_every(Duration::from_secs(86_400))
+            .with_check_interval(Duration::from_secs(86_400))
             .with_free_bytes(move |_: &Path| Ok(free.load(Ordering::Relaxed)))
             .with_written_bytes(move || Some(written.load(Ordering::Relaxed)))
     }
@@ -154,7 +154,7 @@ async fn below_the_low_water_mark_only_readings_are_rejected() {
     let reading = json!({"module_id": "attic", "value": 1});
 
     setup.machine.set_free_mib(200);
-    setup.api.hub.look_for_room().await.unwrap();
+    setup.api.hub.check_free_space().await.unwrap();
 
     let refused = setup.api.post("/api/sensors/temperature", reading.clone()).send().await;
     assert_eq!((refused.status, refused.problem()["kind"].as_str()), (507, Some("storage_full")));
@@ -171,7 +171,7 @@ async fn below_the_low_water_mark_only_readings_are_rejected() {
     assert!(setup.problems().await[0].contains("full"));
 
     setup.machine.set_free_mib(300);
-    setup.api.hub.look_for_room().await.unwrap();
+    setup.api.hub.check_free_space().await.unwrap();
 
     setup.api.post("/api/sensors/temperature", reading).ok().await;
     assert_eq!(setup.problems().await, Vec::<String>::new());
@@ -184,14 +184,14 @@ async fn old_readings_are_evicted_before_new_ones_are_rejected() {
     setup.record_days("attic", 200).await;
 
     setup.machine.set_free_mib(250);
-    setup.api.hub.look_for_room().await.unwrap();
+    setup.api.hub.check_free_space().await.unwrap();
 
     // The pages of so few readings are too little space, but old readings were evicted first.
     let stored = setup.stored("attic").await;
     assert!((31..=61).contains(&stored), "the readings of 30 days, in whole chunks: {stored}");
     assert!(setup.problems().await[0].contains("being deleted"));
     setup.record_days("attic", 1).await;
-    setup.api.hub.look_for_room().await.unwrap();
+    setup.api.hub.check_free_space().await.unwrap();
     assert_eq!(setup.report().await["full"], json!(true), "no more can be evicted");
     setup.api.stop().await;
 }
@@ -202,11 +202,11 @@ async fn nothing_is_evicted_if_it_would_free_too_little_or_the_clock_may_be_wron
     setup.record_days("attic", 200).await;
 
     setup.machine.set_free_mib(10);
-    setup.api.hub.look_for_room().await.unwrap();
+    setup.api.hub.check_free_space().await.unwrap();
     let with_other_files = setup.stored("attic").await;
     setup.api.hub.step_to(NOW.plus(Duration::from_secs(10 * 365 * 86_400)));
     setup.machine.set_free_mib(100);
-    setup.api.hub.look_for_room().await.unwrap();
+    setup.api.hub.check_free_space().await.unwrap();
 
     assert_eq!((with_other_files, setup.stored("attic").await), (200, 200));
     assert_eq!(setup.report().await["full"], json!(true));
@@ -219,7 +219,7 @@ async fn a_low_water_mark_of_zero_is_disabled() {
     let setup = Setup::new(Config { storage, ..Config::default() }).await;
 
     setup.machine.set_free_mib(0);
-    setup.api.hub.look_for_room().await.unwrap();
+    setup.api.hub.check_free_space().await.unwrap();
 
     setup.record_days("attic", 1).await;
     setup.api.stop().await;
@@ -256,7 +256,7 @@ async fn automatic_backups_follow_the_configured_interval() {
     let setup = Setup::new(Config { backup, ..Config::default() }).await;
     let hours = async |hours: u64| {
         setup.api.hub.advance(Duration::from_secs(hours * 3_600));
-        setup.api.hub.look_for_backup().await;
+        setup.api.hub.back_up_if_due().await;
         backup::list(&setup.database.with_file_name("backups"), &setup.database).unwrap().len()
     };
 
@@ -278,7 +278,7 @@ async fn automatic_backups_can_be_disabled() {
     let setup = Setup::new(Config { backup, ..Config::default() }).await;
 
     setup.api.hub.advance(Duration::from_secs(365 * 86_400));
-    setup.api.hub.look_for_backup().await;
+    setup.api.hub.back_up_if_due().await;
 
     assert!(!setup.database.with_file_name("backups").exists());
     setup.api.stop().await;
@@ -309,7 +309,7 @@ async fn data_older_than_its_retention_is_deleted_automatically() {
     setup.record_days("attic", 1000).await;
     setup.record_days("shed", 3000).await;
 
-    let ran = setup.api.hub.expire_by_itself().await.unwrap();
+    let ran = setup.api.hub.expire_automatically().await.unwrap();
 
     let deleted = ran.readings.gone;
     assert_eq!((ran.refused, ran.readings.of), (None, 4000));
@@ -325,7 +325,7 @@ async fn a_run_that_would_delete_more_than_a_tenth_waits_for_an_admin() {
     let setup = Setup::new(Config { retention, ..Config::default() }).await;
     setup.record_days("attic", 1000).await;
 
-    let ran = setup.api.hub.expire_by_itself().await.unwrap();
+    let ran = setup.api.hub.expire_automatically().await.unwrap();
     let problems = setup.problems().await;
     let before = setup.stored("attic").await;
     let dry_run = setup.api.post("/api/storage/retention", json!({})).ok().await;
@@ -355,7 +355,7 @@ async fn a_clock_jump_deletes_nothing() {
         NOW.plus(Duration::from_secs(7_200)),
     ] {
         setup.api.hub.step_to(jump);
-        let ran = setup.api.hub.expire_by_itself().await.unwrap();
+        let ran = setup.api.hub.expire_automatically().await.unwrap();
 
         assert!(ran.refused.is_some(), "{jump}: {ran:?}");
         assert_eq!(setup.stored("attic").await, 100, "{jump}");
@@ -390,7 +390,7 @@ async fn damage_found_at_run_time_is_reported_and_recorded_for_the_next_start() 
     std::fs::write(setup.database.with_file_name("hub.db.suspect"), "written by the engine").unwrap();
     assert!(setup.problems().await[0].contains("fatal error"));
     std::fs::remove_file(setup.database.with_file_name("hub.db.suspect")).unwrap();
-    setup.api.hub.look_for_damage().await;
+    setup.api.hub.verify_database().await;
     assert_eq!(setup.problems().await, Vec::<String>::new(), "the database of the hub is intact");
     setup.api.stop().await;
 }
@@ -420,7 +420,7 @@ impl Disk {
 async fn fill(api: &Api, checks_free_space: bool) -> usize {
     for batch in 0..5_000_u32 {
         if checks_free_space {
-            api.hub.look_for_room().await.unwrap();
+            api.hub.check_free_space().await.unwrap();
         }
         let readings: Vec<_> = (0..1000_u32)
             .map(|n| {
@@ -474,7 +474,7 @@ async fn a_real_disk_that_fills_up_leaves_its_reserve_and_recovers() {
     assert_eq!(count_readings(&api).await, acknowledged);
 
     disk.set_free_bytes(24 * MIB);
-    api.hub.look_for_room().await.unwrap();
+    api.hub.check_free_space().await.unwrap();
 
     api.post("/api/sensors/temperature", json!({"module_id": "attic", "value": 1})).ok().await;
     api.stop().await;

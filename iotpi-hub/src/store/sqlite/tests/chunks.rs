@@ -92,7 +92,7 @@ async fn eviction_frees_space_at_any_rate() {
         let eviction =
             crate::store::Eviction { before: reading(interval, 20_000).taken_at, spared_bytes: 0, most: 1 };
         let mut calls = 0;
-        while store.thin(eviction, NOW).await.unwrap() > 0 {
+        while store.evict(eviction, NOW).await.unwrap() > 0 {
             calls += 1;
             assert!(calls < 10_000, "eviction ends");
         }

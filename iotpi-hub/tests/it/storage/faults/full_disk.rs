@@ -128,7 +128,7 @@ async fn a_full_disk_is_freed_through_the_api() {
     let hub = TestHub::with_store(config, &format!("sqlite://{}", path.display())).await.unwrap();
     let api = Api::of(hub).await;
     let hub = &api.hub;
-    hub.store().tend(now()).await.unwrap();
+    hub.store().maintain(now()).await.unwrap();
     let reserve = folder.path().join("hub.db.reserve");
     assert!(reserve.exists());
     let client_of = async |id: &str| {
