@@ -91,9 +91,9 @@ pub async fn a_submitted_command_is_queued(store: Arc<dyn Store>) {
     add_module(&store, "led").await;
     let new = new_command("led", "c1", 60);
 
-    let answer = store.submit(&new, MAX_WAITING, after(5)).await.unwrap();
+    let result = store.submit(&new, MAX_WAITING, after(5)).await.unwrap();
 
-    assert!(answer.is_new && answer.superseded.is_empty());
+    assert!(result.is_new && result.superseded.is_empty());
     let expected = Command {
         id: "c1".to_owned(),
         module_id: module("led"),
@@ -111,23 +111,23 @@ pub async fn a_submitted_command_is_queued(store: Arc<dyn Store>) {
         error: None,
         superseded_by: None,
     };
-    assert_eq!(answer.command, expected);
+    assert_eq!(result.command, expected);
     assert_eq!(store.command(&new.id).await.unwrap(), Some(expected));
     assert_eq!(store.command(&"c2".to_owned()).await.unwrap(), None);
 }
 
 pub async fn a_command_for_an_unknown_module_is_refused(store: Arc<dyn Store>) {
-    let answer = store.submit(&new_command("unknown", "c1", 60), MAX_WAITING, after(0)).await;
+    let result = store.submit(&new_command("unknown", "c1", 60), MAX_WAITING, after(0)).await;
 
-    assert!(matches!(answer, Err(StoreError::NotFound(_))), "{answer:?}");
+    assert!(matches!(result, Err(StoreError::NotFound(_))), "{result:?}");
 }
 
 pub async fn a_command_with_an_existing_id_is_refused(store: Arc<dyn Store>) {
     queue_commands(&store, &["c1"]).await;
 
-    let answer = store.submit(&new_command("led", "c1", 1), MAX_WAITING, after(0)).await;
+    let result = store.submit(&new_command("led", "c1", 1), MAX_WAITING, after(0)).await;
 
-    assert!(matches!(answer, Err(StoreError::Conflict(_))), "{answer:?}");
+    assert!(matches!(result, Err(StoreError::Conflict(_))), "{result:?}");
     assert_eq!(command(&store, "c1").await.expires_at, after(3600).wall);
 }
 
@@ -253,9 +253,9 @@ pub async fn a_different_second_outcome_is_refused(store: Arc<dyn Store>) {
 
     let failed = CommandOutcome::Failed { error: "after all".to_owned() };
     for outcome in [failed, CommandOutcome::Succeeded { result: Some(json!(1)) }] {
-        let answer = finish(&store, &CommandReport { outcome, ..report.clone() }, after(2)).await;
+        let result = finish(&store, &CommandReport { outcome, ..report.clone() }, after(2)).await;
 
-        assert!(matches!(answer, Err(StoreError::Conflict(_))), "{answer:?}");
+        assert!(matches!(result, Err(StoreError::Conflict(_))), "{result:?}");
     }
     assert_eq!(
         (state(&store, "c1").await, command(&store, "c1").await.result),
@@ -274,8 +274,8 @@ pub async fn a_report_without_the_current_lease_is_refused(store: Arc<dyn Store>
     let forged = CommandReport { lease: String::new(), ..succeeded(&current, None) };
     let forged = finish(&store, &forged, after(LEASE_SECS)).await;
 
-    for answer in [queued, leased_again, forged] {
-        assert!(matches!(answer, Err(StoreError::Conflict(_))), "{answer:?}");
+    for result in [queued, leased_again, forged] {
+        assert!(matches!(result, Err(StoreError::Conflict(_))), "{result:?}");
     }
     assert_ne!(lost.lease, current.lease);
     assert_eq!(current.command.attempts, 2);

@@ -23,7 +23,7 @@ pub async fn a_registered_module_is_returned_with_its_manifest(store: Arc<dyn St
             "camera": {"width": 640, "height": 480, "fps": 12}, "heartbeat_secs": 10}"#,
     );
 
-    let answer = store.register(&module("led"), &lamp, after(1)).await.unwrap();
+    let result = store.register(&module("led"), &lamp, after(1)).await.unwrap();
 
     let expected = ModuleRecord {
         id: module("led"),
@@ -33,7 +33,7 @@ pub async fn a_registered_module_is_returned_with_its_manifest(store: Arc<dyn St
         state: None,
         delivery: None,
     };
-    assert_eq!(answer, expected);
+    assert_eq!(result, expected);
     assert_eq!(store.module(&module("led")).await.unwrap(), Some(expected));
     assert_eq!(store.module(&module("other")).await.unwrap(), None);
 }
@@ -53,22 +53,22 @@ pub async fn a_second_manifest_replaces_the_first(store: Arc<dyn Store>) {
     store.register(&module("led"), &manifest(r#"{"version": "1"}"#), after(1)).await.unwrap();
     report_state(&store, "led", &state(json!({"on": true})), after(2)).await.unwrap();
 
-    let answer = store.register(&module("led"), &manifest(r#"{"version": "2"}"#), after(3)).await.unwrap();
+    let result = store.register(&module("led"), &manifest(r#"{"version": "2"}"#), after(3)).await.unwrap();
 
-    assert_eq!(answer.manifest.unwrap().version.as_deref(), Some("2"));
-    assert_eq!(answer.registered_at, after(1).wall);
-    assert_eq!(answer.state, Some((state(json!({"on": true})), after(2).wall)));
+    assert_eq!(result.manifest.unwrap().version.as_deref(), Some("2"));
+    assert_eq!(result.registered_at, after(1).wall);
+    assert_eq!(result.state, Some((state(json!({"on": true})), after(2).wall)));
 }
 
 pub async fn a_reported_state_replaces_the_previous_one(store: Arc<dyn Store>) {
     let first = report_state(&store, "led", &state(json!({"on": true, "x": 1})), after(1)).await.unwrap();
     let last = state(json!({"on": false, "nested": {"list": [1, null, "ü"]}}));
 
-    let answer = report_state(&store, "led", &last, after(2)).await.unwrap();
+    let result = report_state(&store, "led", &last, after(2)).await.unwrap();
 
     assert_eq!((first.manifest, first.registered_at), (None, after(1).wall));
-    assert_eq!(answer.state, Some((last, after(2).wall)));
-    assert_eq!(store.module(&module("led")).await.unwrap(), Some(answer));
+    assert_eq!(result.state, Some((last, after(2).wall)));
+    assert_eq!(store.module(&module("led")).await.unwrap(), Some(result));
 }
 
 pub async fn a_state_is_stored_although_the_report_on_a_command_is_refused(store: Arc<dyn Store>) {
@@ -150,7 +150,7 @@ pub async fn removing_a_module_deletes_everything_that_belongs_to_it(store: Arc<
 }
 
 pub async fn removing_an_unknown_module_is_refused(store: Arc<dyn Store>) {
-    let answer = store.remove_module(&module("unknown")).await;
+    let result = store.remove_module(&module("unknown")).await;
 
-    assert!(matches!(answer, Err(StoreError::NotFound(_))), "{answer:?}");
+    assert!(matches!(result, Err(StoreError::NotFound(_))), "{result:?}");
 }

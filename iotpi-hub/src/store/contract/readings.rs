@@ -225,8 +225,8 @@ pub async fn a_cursor_of_another_list_is_refused(store: Arc<dyn Store>) {
         ReadingQuery { until: Some(at(9)), ..whole.clone() },
         ReadingQuery { ascending: true, ..whole.clone() },
     ] {
-        let answer = store.readings(&other, &with(&cursor)).await;
-        assert!(matches!(answer, Err(StoreError::BadCursor)), "{other:?}: {answer:?}");
+        let result = store.readings(&other, &with(&cursor)).await;
+        assert!(matches!(result, Err(StoreError::BadCursor)), "{other:?}: {result:?}");
     }
     let minute = Duration::from_secs(60);
     assert!(matches!(store.buckets(&whole, minute, &with(&cursor)).await, Err(StoreError::BadCursor)));
@@ -234,8 +234,8 @@ pub async fn a_cursor_of_another_list_is_refused(store: Arc<dyn Store>) {
     assert!(matches!(store.modules(&with(&cursor)).await, Err(StoreError::BadCursor)));
     let half = &cursor[..cursor.len() / 2];
     for invalid in ["", "x", "0", "%00", "🙂", half, &format!("{cursor}00")] {
-        let answer = store.readings(&whole, &with(invalid)).await;
-        assert!(matches!(answer, Err(StoreError::BadCursor)), "{invalid}: {answer:?}");
+        let result = store.readings(&whole, &with(invalid)).await;
+        assert!(matches!(result, Err(StoreError::BadCursor)), "{invalid}: {result:?}");
     }
 }
 

@@ -128,9 +128,9 @@ pub async fn an_idempotency_key_with_a_different_request_is_refused(store: Arc<d
     let time_to_live = CommandOrder { time_to_live: Duration::from_secs(60), ..keyed("c2", "k") };
 
     for other in [action, params, time_to_live] {
-        let answer = store.submit(&other, MAX_WAITING, after(2)).await;
+        let result = store.submit(&other, MAX_WAITING, after(2)).await;
 
-        assert!(matches!(answer, Err(StoreError::Conflict(_))), "{answer:?}");
+        assert!(matches!(result, Err(StoreError::Conflict(_))), "{result:?}");
     }
     assert_eq!(store.command(&"c2".to_owned()).await.unwrap(), None);
 }

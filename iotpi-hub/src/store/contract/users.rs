@@ -71,9 +71,9 @@ pub async fn a_session_can_be_ended_before_its_end_time(store: Arc<dyn Store>) {
 }
 
 pub async fn a_session_of_an_unknown_user_is_refused(store: Arc<dyn Store>) {
-    let answer = store.open_session(&[1; 32], &name("unknown"), in_secs(60), after(0)).await;
+    let result = store.open_session(&[1; 32], &name("unknown"), in_secs(60), after(0)).await;
 
-    assert!(matches!(answer, Err(StoreError::NotFound(_))), "{answer:?}");
+    assert!(matches!(result, Err(StoreError::NotFound(_))), "{result:?}");
 }
 
 pub async fn a_token_is_found_by_its_secret(store: Arc<dyn Store>) {
@@ -91,9 +91,9 @@ pub async fn a_second_token_with_the_same_name_is_refused(store: Arc<dyn Store>)
     store.add_token(&[1; 32], &token("script", None)).await.unwrap();
 
     let second = TokenRecord { id: "another".to_owned(), ..token("script", None) };
-    let answer = store.add_token(&[2; 32], &second).await;
+    let result = store.add_token(&[2; 32], &second).await;
 
-    assert!(matches!(answer, Err(StoreError::Conflict(_))), "{answer:?}");
+    assert!(matches!(result, Err(StoreError::Conflict(_))), "{result:?}");
     assert_eq!(store.token(&[2; 32]).await.unwrap(), None);
 }
 
@@ -177,7 +177,7 @@ pub async fn a_new_password_ends_the_sessions_of_its_user(store: Arc<dyn Store>)
 }
 
 pub async fn the_last_admin_can_be_neither_demoted_nor_removed(store: Arc<dyn Store>) {
-    let refused = |answer: Result<(), StoreError>| matches!(answer, Err(StoreError::Conflict(_)));
+    let refused = |result: Result<(), StoreError>| matches!(result, Err(StoreError::Conflict(_)));
     store.add_user(&anna(), after(0)).await.unwrap();
     store.add_user(&UserRecord { name: name("bert"), role: Role::Viewer, ..anna() }, after(0)).await.unwrap();
     store.open_session(&[1; 32], &name("anna"), in_secs(60), after(0)).await.unwrap();
@@ -193,9 +193,9 @@ pub async fn the_last_admin_can_be_neither_demoted_nor_removed(store: Arc<dyn St
     store.remove_user(&name("anna")).await.unwrap();
     assert_eq!(store.user(&name("anna")).await.unwrap(), None);
     assert_eq!(store.session(&[1; 32], after(1)).await.unwrap(), None);
-    for answer in [store.remove_user(&name("anna")).await, store.set_role(&name("anna"), Role::Viewer).await]
+    for result in [store.remove_user(&name("anna")).await, store.set_role(&name("anna"), Role::Viewer).await]
     {
-        assert!(matches!(answer, Err(StoreError::NotFound(_))), "{answer:?}");
+        assert!(matches!(result, Err(StoreError::NotFound(_))), "{result:?}");
     }
 }
 
