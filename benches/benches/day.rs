@@ -60,7 +60,7 @@ fn main() {
         }
         let took = started.elapsed();
         written = written_bytes() - written;
-        store.settle().await.unwrap();
+        store.compact().await.unwrap();
         let disk_use = store.disk_use().await.unwrap();
         let wal = wal_bytes(&path);
         let at_rest = disk_use.database_bytes - disk_use.reusable_bytes - wal;

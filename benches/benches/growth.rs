@@ -58,7 +58,7 @@ async fn fill(path: &Path, series: i64, each: i64) {
         }
     }
     store.record(batch, 20_000, now(each * 60)).await.unwrap();
-    store.settle().await.unwrap();
+    store.compact().await.unwrap();
     store.close().await.unwrap();
 }
 
@@ -201,7 +201,7 @@ async fn removal(path: &Path) {
     store.remove_module(&ModuleId::new("m00000").unwrap()).await.unwrap();
     let removed = began.elapsed();
     let times = writing.await.unwrap();
-    store.settle().await.unwrap();
+    store.compact().await.unwrap();
     println!(
         "\na module with 500,000 readings removed: invisible after {:.1} ms; 1,500 concurrent writes, p50 {:.2} ms, longest {:.1} ms",
         removed.as_secs_f64() * 1e3,

@@ -144,7 +144,7 @@ async fn record_series(hub: &TestHub, module: &str, secs: u64) {
         let batch = (first..secs.min(first + 5000)).map(reading).collect();
         hub.store().record(batch, 10_000, now(first)).await.unwrap();
     }
-    hub.store().settle().await.unwrap();
+    hub.store().compact().await.unwrap();
 }
 
 fn main() {
@@ -192,7 +192,7 @@ fn main() {
             })
             .await;
         // Compacts all readings before they are queried.
-        hub.store().settle().await.unwrap();
+        hub.store().compact().await.unwrap();
         record_series(&hub, "week", 7 * 86_400).await;
         record_series(&hub, "last", 5_000).await;
         for connections in [1, 8] {

@@ -85,7 +85,7 @@ async fn disk_use(interval: u64, readings: u64) {
             maintained_at = secs;
         }
     }
-    store.settle().await.unwrap();
+    store.compact().await.unwrap();
     let disk_use = store.disk_use().await.unwrap();
     let tables = tables(&path);
     let all = (disk_use.database_bytes - empty) as f64;
@@ -123,7 +123,7 @@ async fn chart(interval: u64) {
         let batch = batch.map(|n| reading(&mut random, interval, 0, n)).collect();
         store.record(batch, 1000, now(first * interval)).await.unwrap();
     }
-    store.settle().await.unwrap();
+    store.compact().await.unwrap();
 
     let mut times = Vec::new();
     for _ in 0..200 {

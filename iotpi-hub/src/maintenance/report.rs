@@ -113,7 +113,7 @@ pub struct Expired {
 
 impl From<store::Expired> for Expired {
     fn from(expired: store::Expired) -> Self {
-        Self { gone: expired.gone, of: expired.of }
+        Self { gone: expired.deleted, of: expired.total }
     }
 }
 

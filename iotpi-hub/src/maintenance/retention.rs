@@ -88,10 +88,11 @@ pub(crate) fn refusal(would: &ExpiryReport, wall: Timestamp) -> Option<String> {
         ("hourly averages", would.hours),
         ("daily averages", would.days),
     ];
-    let (what, too_many) = kinds.into_iter().find(|(_, of)| of.gone.saturating_mul(ONE_IN) > of.of)?;
+    let (what, too_many) =
+        kinds.into_iter().find(|(_, expired)| expired.deleted.saturating_mul(ONE_IN) > expired.total)?;
     Some(format!(
         "{} of {} {what} would be deleted at once, more than 10 %; an administrator has to confirm it",
-        too_many.gone, too_many.of
+        too_many.deleted, too_many.total
     ))
 }
 
@@ -105,8 +106,8 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_micros(1_795_473_000_000_000);
     const HOUR: Duration = Duration::from_secs(3_600);
 
-    fn would(gone: u64, of: u64) -> ExpiryReport {
-        ExpiryReport { raw: Expired { gone, of }, newest_at: Some(NOW), ..ExpiryReport::default() }
+    fn would(deleted: u64, total: u64) -> ExpiryReport {
+        ExpiryReport { raw: Expired { deleted, total }, newest_at: Some(NOW), ..ExpiryReport::default() }
     }
 
     #[test]
@@ -129,7 +130,7 @@ mod tests {
         assert_eq!(refusal(&would(10, 100), NOW), None);
         assert!(refusal(&would(11, 100), NOW).unwrap().contains("11 of 100 readings"));
         assert_eq!(refusal(&would(0, 0), NOW), None);
-        let summaries = ExpiryReport { hours: Expired { gone: 2, of: 3 }, ..would(0, 100) };
+        let summaries = ExpiryReport { hours: Expired { deleted: 2, total: 3 }, ..would(0, 100) };
         assert!(refusal(&summaries, NOW).unwrap().contains("2 of 3 hourly averages"));
     }
 

@@ -186,7 +186,7 @@ impl Hub {
         if now.as_micros() < due && !self.stopping().is_cancelled() {
             return;
         }
-        match self.inner.store.keep_note(CREDENTIAL_TIME, &now.as_micros().to_string()).await {
+        match self.inner.store.set_note(CREDENTIAL_TIME, &now.as_micros().to_string()).await {
             Ok(()) => self.inner.credential_time_saved.store(now.as_micros(), Relaxed),
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "the time could not be noted");

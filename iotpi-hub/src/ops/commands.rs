@@ -14,7 +14,7 @@ use crate::{
     error::{HubError, Result},
     ops::authorization::{Authorization, authorization_ended},
     quotas::json_bytes,
-    store::{CommandHistory, CommandOrder, LeaseTerms, Steady},
+    store::{CommandHistory, CommandSubmission, LeaseTerms, Steady},
 };
 
 /// The terms of a lease.
@@ -124,10 +124,10 @@ impl Hub {
             .checker
             .check_params(module_id, &action.name, &action.params, &command.params)
             .await?;
-        self.sweep_if_due().await?;
+        self.apply_due_deadlines().await?;
 
         let now = self.now();
-        let order = CommandOrder {
+        let order = CommandSubmission {
             id: uuid::Uuid::now_v7().to_string(),
             module_id: module_id.clone(),
             hazardous: action.hazardous,
@@ -196,7 +196,7 @@ impl Hub {
             let notified = submitted.notified();
             tokio::pin!(notified);
             notified.as_mut().enable();
-            self.sweep_if_due().await?;
+            self.apply_due_deadlines().await?;
             if let Some(authorization) = authorization
                 && !authorization.survives_revocations().await
             {
@@ -251,7 +251,7 @@ impl Hub {
         }
         self.touch_module(caller, module_id).await?;
         if report.command.is_some() {
-            self.sweep_if_due().await?;
+            self.apply_due_deadlines().await?;
         }
         let now = self.now();
         let mut command = None;
@@ -287,7 +287,7 @@ impl Hub {
     /// Cancelled or not.
     pub async fn cancel_command(&self, caller: &Caller, id: &CommandId) -> Result<Command> {
         caller.may_command()?;
-        self.sweep_if_due().await?;
+        self.apply_due_deadlines().await?;
         let command = self.inner.store.cancel(id, self.now()).await?;
         self.publish_command(&command);
         self.inner.commands.notify(&command.module_id);
@@ -307,17 +307,17 @@ impl Hub {
         self.events().publish(Event::Command { command: command.clone() });
     }
 
-    /// Runs an expiry now if one is due, so that no answer depends on the timing of the background task.
-    async fn sweep_if_due(&self) -> Result<()> {
+    /// Applies the deadlines now if one is due, so that no answer depends on the timing of the background task.
+    async fn apply_due_deadlines(&self) -> Result<()> {
         let due = self.inner.commands.due();
-        if due.is_some_and(|due| due <= self.now().steady) { self.sweep().await } else { Ok(()) }
+        if due.is_some_and(|due| due <= self.now().steady) { self.apply_deadlines().await } else { Ok(()) }
     }
 
-    async fn sweep(&self) -> Result<()> {
+    async fn apply_deadlines(&self) -> Result<()> {
         // An expiry scheduled during this one sets `due` again.
         self.inner.commands.clear_due();
         let now = self.now();
-        let outcome = match self.inner.store.sweep_commands(TERMS, now).await {
+        let outcome = match self.inner.store.apply_deadlines(TERMS, now).await {
             Ok(outcome) => outcome,
             Err(error) => {
                 self.inner.commands.expect(now.steady);
@@ -339,18 +339,21 @@ impl Hub {
     }
 
     /// The background task that ends lifetimes and leases on time.
-    pub(crate) async fn sweep_commands(self) {
+    pub(crate) async fn run_deadlines(self) {
         const AFTER_A_FAILURE: Duration = Duration::from_secs(5);
-        let mut outcome = self.sweep().await;
+        let mut outcome = self.apply_deadlines().await;
         loop {
             if let Err(error) = outcome {
-                tracing::error!(error = &error as &dyn std::error::Error, "commands could not be outcome");
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "the deadlines of commands could not be applied"
+                );
                 // Notifications are ignored here: a store that fails at once would keep this loop busy.
                 tokio::select! {
                     () = self.stopping().cancelled() => return,
                     () = tokio::time::sleep(AFTER_A_FAILURE) => {}
                 }
-                outcome = self.sweep().await;
+                outcome = self.apply_deadlines().await;
                 continue;
             }
             let due = self.inner.commands.due();
@@ -361,7 +364,7 @@ impl Hub {
                 () = self.inner.commands.due_changed.notified() => {}
                 () = tokio::time::sleep(pause) => {}
             }
-            outcome = self.sweep_if_due().await;
+            outcome = self.apply_due_deadlines().await;
         }
     }
 
@@ -449,7 +452,7 @@ mod tests {
         let module_id = ModuleId::new("led").unwrap();
         let now = hub.now();
         hub.inner.store.touch(&[(module_id.clone(), now.wall)], now).await.unwrap();
-        let order = CommandOrder {
+        let order = CommandSubmission {
             id: id.to_owned(),
             module_id,
             command: NewCommand::new(ActionName::new("set").unwrap(), Map::new()),

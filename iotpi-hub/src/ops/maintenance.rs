@@ -299,7 +299,7 @@ impl Hub {
 
     async fn note_wear(&self) {
         let note = lock(&self.inner.storage.wear).note();
-        if let Err(error) = self.inner.store.keep_note(WEAR, &note).await {
+        if let Err(error) = self.inner.store.set_note(WEAR, &note).await {
             tracing::warn!(error = &error as &dyn std::error::Error, "the wear could not be noted");
         }
     }
@@ -407,7 +407,7 @@ impl Hub {
         let would = self.inner.store.expire(&plan, true).await?;
         let refused = self.refusal(&would);
         lock(&self.inner.storage.clock).accept(now.wall, self.inner.clock.uptime());
-        let nothing = [would.raw, would.minutes, would.hours, would.days].iter().all(|of| of.gone == 0);
+        let nothing = [would.raw, would.minutes, would.hours, would.days].iter().all(|of| of.deleted == 0);
         let done =
             if refused.is_some() || nothing { would } else { self.inner.store.expire(&plan, false).await? };
         // A refusal without anything to delete is not reported.

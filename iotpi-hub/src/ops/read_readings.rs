@@ -80,7 +80,7 @@ impl Hub {
     /// Saves the known errors of the clock, if they changed.
     pub(crate) async fn save_clock(&self) {
         let Some(text) = self.inner.wrong_clock.unsaved() else { return };
-        if let Err(error) = self.inner.store.keep_note(CLOCK, &text).await {
+        if let Err(error) = self.inner.store.set_note(CLOCK, &text).await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "when the clock was set could not be saved"

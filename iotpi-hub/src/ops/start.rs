@@ -163,7 +163,7 @@ impl Hub {
             config,
         };
         let hub = Self { inner: Arc::new(inner) };
-        hub.inner.tasks.spawn(hub.clone().sweep_commands());
+        hub.inner.tasks.spawn(hub.clone().run_deadlines());
         hub.inner.tasks.spawn(hub.clone().prune_commands());
         hub.inner.tasks.spawn(hub.clone().watch_modules());
         hub.inner.tasks.spawn(hub.clone().watch_store());

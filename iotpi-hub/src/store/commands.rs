@@ -8,39 +8,39 @@ use serde_json::{Map, Value};
 
 use super::{Now, PageRequest, Result, Steady};
 
-/// A command to be kept.
+/// A command to be stored.
 #[derive(Debug, Clone, PartialEq)]
-pub struct CommandOrder {
-    /// Made by the room.
+pub struct CommandSubmission {
+    /// The id, which the operation has drawn.
     pub id: CommandId,
-    /// For whom.
+    /// The module that is to run it.
     pub module_id: ModuleId,
-    /// What to do.
+    /// The action and its parameters.
     pub command: NewCommand,
-    /// How long it lives.
+    /// The time from its submission to its expiry.
     pub time_to_live: Duration,
-    /// By whom.
+    /// The name of the user or token that issued it.
     pub issued_by: UserName,
-    /// Which session or token issued it; names it without being its secret.
+    /// An identifier of the session or token that issued it; not its secret.
     pub issuer: Option<String>,
-    /// The key under which the same request finds it again.
+    /// The idempotency key: a repeated request with it returns this command.
     pub idempotency_key: Option<String>,
-    /// Whether the module has to say that it begins.
+    /// Whether the module reports the start of the command.
     pub hazardous: bool,
-    /// Of an absolute action, which target it is for: it supersedes what waits for the same one.
+    /// The target of an absolute action: the command supersedes queued ones with the same target.
     pub target: Option<String>,
-    /// How long its issuer may be gone, if that matters.
+    /// The maximum absence of its issuer; `None` if it does not depend on the issuer.
     pub while_alive: Option<Duration>,
 }
 
-/// What became of an order.
+/// The result of submitting a command.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SubmitOutcome {
-    /// The command: the new one, or that of the first request with the same key.
+    /// The new command, or the one that an earlier request with the same key created.
     pub command: Command,
-    /// Whether it is a new one.
+    /// Whether the command is new.
     pub is_new: bool,
-    /// The commands it superseded, oldest first.
+    /// The commands that it superseded, oldest first.
     pub superseded: Vec<Command>,
 }
 
@@ -53,41 +53,41 @@ pub struct Reported {
     pub is_new: bool,
 }
 
-/// Whose presence a command depends on.
+/// The issuer on whose presence a command depends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WatchedIssuer {
-    /// The session or token.
+    /// An identifier of the session or token.
     pub issuer: String,
-    /// How long it may be gone.
+    /// The maximum absence of the issuer.
     pub while_alive: Duration,
 }
 
-/// How much history of commands is kept.
+/// The retention of ended commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CommandHistory {
-    /// How long a command is kept after its end; nothing: none goes for its age.
+    /// The time for which a command is kept after its end; `None`: no limit by age.
     pub keep: Option<Duration>,
-    /// The most ended commands of one module.
+    /// The maximum number of ended commands of one module.
     pub per_module: u64,
-    /// The most commands that go in one step.
+    /// The maximum number of commands deleted in one step.
     pub step: u32,
 }
 
-/// How commands are handed over.
+/// The terms under which commands are leased.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeaseTerms {
-    /// How long a claim holds.
+    /// The duration of a lease.
     pub lease: Duration,
-    /// After so many claims without an outcome a command is dead.
+    /// The number of leases without an outcome after which a command is dead.
     pub max_attempts: u32,
 }
 
-/// What a sweep of the commands changed.
+/// The changes made because deadlines have passed.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Sweep {
-    /// The commands that entered a state: expired, dead, or back in the queue.
+pub struct DeadlineChanges {
+    /// The commands that expired, became dead, were queued again or have an unknown outcome.
     pub changed: Vec<Command>,
-    /// When the next one will be due, if nothing happens before.
+    /// The next deadline; `None` if no command waits.
     pub next: Option<Steady>,
 }
 
@@ -114,7 +114,7 @@ pub trait WriteCommands {
     /// Errors: [`StoreError::NotFound`] (the module); [`StoreError::LimitReached`] if `max_waiting` commands
     /// of the module have not ended; [`StoreError::Conflict`] if the id exists, or the key belongs to a
     /// different request.
-    async fn submit(&self, order: &CommandOrder, max_waiting: u64, now: Now) -> Result<SubmitOutcome>;
+    async fn submit(&self, order: &CommandSubmission, max_waiting: u64, now: Now) -> Result<SubmitOutcome>;
 
     /// Leases the module's oldest commands, up to `limit`, each with its own new lease id; none while one of
     /// the module's commands is leased. Expired ones are never leased.
@@ -154,7 +154,7 @@ pub trait WriteCommands {
     /// dead after `max_attempts` leases. A started command becomes `unknown_outcome` when its lease ends.
     /// While a lease is valid its command is unchanged, even after its lifetime: it may have run, and the
     /// outcome counts. `changed` is in order of submission.
-    async fn sweep_commands(&self, terms: LeaseTerms, now: Now) -> Result<Sweep>;
+    async fn apply_deadlines(&self, terms: LeaseTerms, now: Now) -> Result<DeadlineChanges>;
 
     /// After a start: limits every deadline to the command's whole lifetime from now, and every lease to a
     /// whole lease, whatever the clock did meanwhile.

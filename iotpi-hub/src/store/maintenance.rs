@@ -1,4 +1,4 @@
-//! What the engine is asked for its upkeep, and what it answers.
+//! Maintenance of the store: space, expiry, verification, backup.
 
 use std::{fmt, path::Path};
 
@@ -7,61 +7,61 @@ use iotpi_core::{ModuleId, SensorType, Timestamp};
 
 use super::{Now, Result};
 
-/// What the engine takes of the disk, bytes.
+/// The disk space of the store, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DiskUse {
-    /// The database, what is reusable included.
+    /// The size of the database, including reusable space.
     pub database_bytes: u64,
-    /// What is committed and not yet written back.
+    /// The size of the write-ahead log file.
     pub wal_bytes: u64,
-    /// Of the database, what was freed and will be used again before it grows.
+    /// Free space inside the database, which is used before the file grows.
     pub reusable_bytes: u64,
 }
 
-/// What a look through a database found.
+/// The result of verifying a database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verification {
-    /// Whether everything was looked at, or only what is quickly looked at.
+    /// Whether all checks ran, or only the quick ones.
     pub deep: bool,
-    /// The version of its tables.
+    /// The version of the schema.
     pub version: usize,
-    /// How many rows each table has, by name.
+    /// The number of rows of each table, by name.
     pub rows: Vec<(String, u64)>,
-    /// What is wrong, a sentence each; nothing when it is sound.
+    /// The faults found, one sentence each; empty if the database is sound.
     pub faults: Vec<String>,
 }
 
 impl Verification {
-    /// Whether nothing is wrong.
+    /// Whether no fault was found.
     #[must_use]
     pub fn is_sound(&self) -> bool {
         self.faults.is_empty()
     }
 }
 
-/// What was saved of a damaged database.
+/// The data saved from a damaged database.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Salvaged {
-    /// Readings that were saved.
+    /// The number of readings saved.
     pub readings: u64,
-    /// Readings that were not, as far as the database tells.
+    /// The number of readings lost, as far as the database shows.
     pub readings_lost: u64,
-    /// Series that were saved.
+    /// The number of series saved.
     pub series: u64,
-    /// Modules.
+    /// The number of modules saved.
     pub modules: u64,
-    /// Users.
+    /// The number of users saved.
     pub users: u64,
-    /// Tokens.
+    /// The number of tokens saved.
     pub tokens: u64,
-    /// Commands.
+    /// The number of commands saved.
     pub commands: u64,
-    /// Tables of which some rows could not be saved.
+    /// The tables of which some rows could not be saved.
     pub damaged: Vec<String>,
 }
 
 impl Salvaged {
-    /// Whether everything but readings was saved.
+    /// Whether everything except readings was saved.
     #[must_use]
     pub fn has_all_but_readings(&self) -> bool {
         let of_readings = ["chunks", "wal", "rollups", "rollup_blocks", "series"];
@@ -90,40 +90,40 @@ impl fmt::Display for Salvaged {
 /// A backup that was made and verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackedUp {
-    /// How large it is.
+    /// The size in bytes.
     pub bytes: u64,
-    /// How many rows each table has, by name: in the backup as in what it was taken of.
+    /// The number of rows of each table, by name; the same in the backup and in the store.
     pub rows: Vec<(String, u64)>,
 }
 
-/// How room is made.
+/// The limits of freeing space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Eviction {
-    /// While nobody is over their share, readings taken before this moment go.
+    /// If no writer is over its share, readings taken before this time are deleted.
     pub before: Timestamp,
-    /// Whose data grew by no more than this is not over their share, bytes: they did not fill the disk.
+    /// A writer whose data grew by at most this many bytes is not over its share: it did not fill the disk.
     pub spared_bytes: u64,
-    /// The most steps.
+    /// The maximum number of steps.
     pub most: u32,
 }
 
-/// Up to when what is recorded may go. `None` is never.
+/// The times before which recorded data may be deleted. `None` is never.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ExpiryPlan {
-    /// Readings taken before this moment go, unless a rule of `series` fits.
+    /// Readings taken before this time are deleted, unless a rule in `series` applies.
     pub raw_before: Option<Timestamp>,
-    /// Summaries of minutes that ended before this moment go.
+    /// Rollups of minutes that ended before this time are deleted.
     pub minutes_before: Option<Timestamp>,
-    /// Summaries of hours that ended before this moment go.
+    /// Rollups of hours that ended before this time are deleted.
     pub hours_before: Option<Timestamp>,
-    /// Summaries of days that ended before this moment go.
+    /// Rollups of days that ended before this time are deleted.
     pub days_before: Option<Timestamp>,
-    /// Series that are kept otherwise; the first rule that fits counts.
+    /// Rules for single series; the first that matches applies.
     pub series: Vec<SeriesExpiry>,
 }
 
 impl ExpiryPlan {
-    /// Up to when the readings of that series may go.
+    /// The time before which readings of this series are deleted.
     #[must_use]
     pub fn raw_before(&self, module_id: &ModuleId, sensor: &SensorType) -> Option<Timestamp> {
         let fits = |rule: &&SeriesExpiry| {
@@ -133,8 +133,8 @@ impl ExpiryPlan {
         self.series.iter().find(fits).map_or(self.raw_before, |rule| rule.raw_before)
     }
 
-    /// Up to when gaps in the readings of that series may go, which is when the readings may; without a type, of gaps that name
-    /// none.
+    /// The time before which gaps in the readings of this series are deleted, which is that of the readings.
+    /// Without a type: of gaps whose series is unknown.
     #[must_use]
     pub fn gaps_before(&self, module_id: &ModuleId, sensor: Option<&SensorType>) -> Option<Timestamp> {
         if let Some(sensor) = sensor {
@@ -147,39 +147,39 @@ impl ExpiryPlan {
     }
 }
 
-/// Up to when the readings of some series may go.
+/// The retention of the readings of some series.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeriesExpiry {
-    /// Only this module's.
+    /// The module; `None` matches every module.
     pub module_id: Option<ModuleId>,
-    /// Only of this type.
+    /// The type; `None` matches every type.
     pub sensor: Option<SensorType>,
-    /// Readings taken before this moment go; `None` is never.
+    /// Readings taken before this time are deleted; `None` is never.
     pub raw_before: Option<Timestamp>,
 }
 
-/// What an expiry took, or would take.
+/// The data that an expiry deleted, or would delete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ExpiryReport {
-    /// Of the readings.
+    /// Readings.
     pub raw: Expired,
-    /// Of the summaries of minutes.
+    /// Rollups of minutes.
     pub minutes: Expired,
-    /// Of the summaries of hours.
+    /// Rollups of hours.
     pub hours: Expired,
-    /// Of the summaries of days.
+    /// Rollups of days.
     pub days: Expired,
-    /// When the newest record of all series was received, by the hub's clock.
+    /// The arrival of the newest reading of all series, by the hub's clock.
     pub newest_at: Option<Timestamp>,
 }
 
-/// How many of how many.
+/// A number of deleted items, and of all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Expired {
-    /// So many went, or would.
-    pub gone: u64,
-    /// So many there were before.
-    pub of: u64,
+    /// The number of items deleted, or to be deleted.
+    pub deleted: u64,
+    /// The number of items before the deletion.
+    pub total: u64,
 }
 
 /// The condition of the store. The rules of [`Store`](super::Store) apply.
@@ -218,7 +218,7 @@ pub trait MaintainStore {
     /// writer is over its share: the oldest readings, like [`Self::expire`]. The newest reading of each
     /// series is kept. Returns the number of steps; 0 if nothing is left. Freed space is at first only
     /// [`DiskUse::reusable_bytes`].
-    async fn evict(&self, thinning: Eviction, now: Now) -> Result<u32>;
+    async fn evict(&self, eviction: Eviction, now: Now) -> Result<u32>;
 
     /// Verifies the store, with `deep` false only the quick checks, while other calls continue. Damage is a
     /// result, not an error.
@@ -239,7 +239,7 @@ pub trait MaintainStore {
     async fn note(&self, name: &str) -> Result<Option<String>>;
 
     /// Replaces a note of the hub.
-    async fn keep_note(&self, name: &str, text: &str) -> Result<()>;
+    async fn set_note(&self, name: &str, text: &str) -> Result<()>;
 
     /// The hub's own secret of this name: `fresh` the first time, the stored one from then on.
     async fn hub_secret(&self, name: &str, fresh: [u8; 32]) -> Result<[u8; 32]>;
@@ -255,7 +255,7 @@ pub trait MaintainStore {
     async fn maintain(&self, now: Now) -> Result<()>;
 
     /// Compacts all readings now. This happens automatically over time; for tests, and before measurements.
-    async fn settle(&self) -> Result<()>;
+    async fn compact(&self) -> Result<()>;
 
     /// Whether another program wrote into the store since it was opened or since the last call: it should be
     /// verified.

@@ -33,8 +33,8 @@ mod sqlite;
 mod users;
 
 pub use commands::{
-    CommandHistory, CommandOrder, LeaseTerms, ReadCommands, Reported, SubmitOutcome, Sweep, WatchedIssuer,
-    WriteCommands,
+    CommandHistory, CommandSubmission, DeadlineChanges, LeaseTerms, ReadCommands, Reported, SubmitOutcome,
+    WatchedIssuer, WriteCommands,
 };
 pub(crate) use cursor::hex;
 pub use error::{BoxError, StoreError};

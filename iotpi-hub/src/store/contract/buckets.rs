@@ -98,7 +98,7 @@ pub async fn buckets_of_any_width_are_correct_at_any_sampling_rate(store: Arc<dy
         record(&store, readings.clone()).await;
         assert_all_widths(&store, interval, &readings, 0, "as they arrived").await;
 
-        store.settle().await.unwrap();
+        store.compact().await.unwrap();
         assert_all_widths(&store, interval, &readings, 0, "after compaction").await;
         assert_buckets(&buckets(&store, &query(interval), 7).await, &readings, 7, "after compaction");
     }
@@ -108,7 +108,7 @@ pub async fn buckets_are_correct_for_a_range_that_is_not_aligned(store: Arc<dyn 
     for interval in INTERVALS {
         let readings: Vec<_> = (0..5_000).map(|n| reading(interval, n)).collect();
         record(&store, readings.clone()).await;
-        store.settle().await.unwrap();
+        store.compact().await.unwrap();
         let (since, until) = (readings[1_234].taken_at, readings[4_321].taken_at);
 
         let part = ReadingQuery { since: Some(since), until: Some(until), ..query(interval) };
@@ -130,10 +130,10 @@ pub async fn late_readings_are_added_to_every_bucket(store: Arc<dyn Store>) {
         let numbered = |numbers: &[i64]| numbers.iter().map(|n| reading(interval, *n)).collect::<Vec<_>>();
 
         record(&store, numbered(&first)).await;
-        store.settle().await.unwrap();
+        store.compact().await.unwrap();
         for part in late.chunks(700) {
             record(&store, numbered(part)).await;
-            store.settle().await.unwrap();
+            store.compact().await.unwrap();
         }
 
         let whole: Vec<_> = (0..6_000).map(|n| reading(interval, n)).collect();
@@ -155,7 +155,7 @@ pub async fn buckets_are_correct_when_the_sampling_rate_changes(store: Arc<dyn S
 
     for part in readings.chunks(457) {
         record(&store, part.to_vec()).await;
-        store.settle().await.unwrap();
+        store.compact().await.unwrap();
     }
 
     assert_all_widths(&store, 1, &readings, 0, "at changing rates").await;
@@ -169,12 +169,12 @@ pub async fn buckets_are_unchanged_after_their_readings_expire(store: Arc<dyn St
     for interval in INTERVALS {
         let mut readings: Vec<_> = (0..9_000).map(|n| reading(interval, n)).collect();
         record(&store, readings.clone()).await;
-        store.settle().await.unwrap();
+        store.compact().await.unwrap();
         let plan = ExpiryPlan { raw_before: at(interval, 8_000), ..ExpiryPlan::default() };
 
         let report = store.expire(&plan, false).await.unwrap();
 
-        assert!(report.raw.gone >= 3_000 && report.minutes.gone == 0, "{report:?}");
+        assert!(report.raw.deleted >= 3_000 && report.minutes.deleted == 0, "{report:?}");
         assert_all_widths(&store, interval, &readings, 0, "after the readings expired").await;
 
         // An outbox delivers readings of that time late. They expire, too, and their rollups remain.
@@ -182,7 +182,7 @@ pub async fn buckets_are_unchanged_after_their_readings_expire(store: Arc<dyn St
             .map(|n| Reading { taken_at: at(interval, n).unwrap(), ..reading(interval, n + 1) })
             .collect();
         record(&store, late.clone()).await;
-        store.settle().await.unwrap();
+        store.compact().await.unwrap();
         readings.extend(late);
         assert_all_widths(&store, interval, &readings, 0, "with late readings").await;
         store.expire(&plan, false).await.unwrap();
@@ -194,13 +194,13 @@ pub async fn rollups_of_each_width_expire_separately_and_wider_ones_remain(store
     for interval in INTERVALS {
         let readings: Vec<_> = (0..20_000).map(|n| reading(interval, n)).collect();
         record(&store, readings.clone()).await;
-        store.settle().await.unwrap();
+        store.compact().await.unwrap();
         let before = at(interval, 19_000);
         store.expire(&ExpiryPlan { raw_before: before, ..ExpiryPlan::default() }, false).await.unwrap();
 
         let minutes = ExpiryPlan { minutes_before: before, ..ExpiryPlan::default() };
         let report = store.expire(&minutes, false).await.unwrap();
-        assert!(report.minutes.gone > 0 && report.hours.gone == 0, "every {interval} s: {report:?}");
+        assert!(report.minutes.deleted > 0 && report.hours.deleted == 0, "every {interval} s: {report:?}");
         assert_all_widths(&store, interval, &readings, HOUR, "after the minutes expired").await;
         let remaining = buckets(&store, &query(interval), MINUTE).await;
         let total = 20_000 * interval.min(60) / 60;
@@ -209,7 +209,11 @@ pub async fn rollups_of_each_width_expire_separately_and_wider_ones_remain(store
             "every {interval} s: {} of {total} minutes",
             remaining.len()
         );
-        assert_eq!(store.expire(&minutes, false).await.unwrap().minutes.gone, 0, "nothing is left to expire");
+        assert_eq!(
+            store.expire(&minutes, false).await.unwrap().minutes.deleted,
+            0,
+            "nothing is left to expire"
+        );
 
         let hours = ExpiryPlan { hours_before: before, ..minutes };
         store.expire(&hours, false).await.unwrap();
@@ -227,7 +231,7 @@ pub async fn rollups_of_readings_that_are_still_stored_do_not_expire(store: Arc<
     for interval in INTERVALS {
         let readings: Vec<_> = (0..9_000).map(|n| reading(interval, n)).collect();
         record(&store, readings.clone()).await;
-        store.settle().await.unwrap();
+        store.compact().await.unwrap();
         let before = at(interval, 9_000);
         let plan = ExpiryPlan {
             minutes_before: before,
@@ -238,7 +242,11 @@ pub async fn rollups_of_readings_that_are_still_stored_do_not_expire(store: Arc<
 
         let report = store.expire(&plan, false).await.unwrap();
 
-        assert_eq!((report.minutes.gone, report.hours.gone, report.days.gone), (0, 0, 0), "{report:?}");
+        assert_eq!(
+            (report.minutes.deleted, report.hours.deleted, report.days.deleted),
+            (0, 0, 0),
+            "{report:?}"
+        );
         assert_all_widths(&store, interval, &readings, 0, "with an earlier time for the rollups").await;
     }
 }

@@ -9,16 +9,16 @@ use iotpi_core::{
 use serde_json::{Value, json};
 
 use super::{add_module, after, all_pages, module, page};
-use crate::store::{CommandOrder, LeaseTerms, Now, Steady, Store, StoreError, Sweep};
+use crate::store::{CommandSubmission, DeadlineChanges, LeaseTerms, Now, Steady, Store, StoreError};
 
 pub(super) const LEASE_SECS: u64 = 30;
 pub(super) const TERMS: LeaseTerms = LeaseTerms { lease: Duration::from_secs(LEASE_SECS), max_attempts: 3 };
 pub(super) const MAX_WAITING: u64 = 100;
 
 /// A command with a lifetime of `secs` seconds.
-pub(super) fn new_command(of: &str, id: &str, secs: u64) -> CommandOrder {
+pub(super) fn new_command(of: &str, id: &str, secs: u64) -> CommandSubmission {
     let params = json!({"on": true, "brightness": 40}).as_object().unwrap().clone();
-    CommandOrder {
+    CommandSubmission {
         id: id.to_owned(),
         module_id: module(of),
         command: NewCommand::new(ActionName::new("set").unwrap(), params),
@@ -48,8 +48,8 @@ pub(super) async fn claim_one(store: &Arc<dyn Store>, now: Now) -> LeasedCommand
     claim(store, 1, now).await.pop().expect("a command to claim")
 }
 
-pub(super) async fn sweep(store: &Arc<dyn Store>, secs: u64) -> Sweep {
-    store.sweep_commands(TERMS, after(secs)).await.unwrap()
+pub(super) async fn apply_deadlines(store: &Arc<dyn Store>, secs: u64) -> DeadlineChanges {
+    store.apply_deadlines(TERMS, after(secs)).await.unwrap()
 }
 
 pub(super) async fn command(store: &Arc<dyn Store>, id: &str) -> Command {
@@ -199,7 +199,7 @@ pub async fn a_command_past_its_deadline_is_never_claimed(store: Arc<dyn Store>)
     store.submit(&new_command("led", "short", 10), MAX_WAITING, after(0)).await.unwrap();
     store.submit(&new_command("led", "long", 60), MAX_WAITING, after(0)).await.unwrap();
 
-    // No sweep has run yet.
+    // No apply_deadlines has run yet.
     let claimed = claim(&store, 16, after(10)).await;
 
     assert_eq!(ids(&claimed), ["long"]);
@@ -266,7 +266,7 @@ pub async fn a_different_second_outcome_is_refused(store: Arc<dyn Store>) {
 pub async fn a_report_without_the_current_lease_is_refused(store: Arc<dyn Store>) {
     queue_commands(&store, &["c1"]).await;
     let lost = claim_one(&store, after(0)).await;
-    sweep(&store, LEASE_SECS).await;
+    apply_deadlines(&store, LEASE_SECS).await;
 
     let queued = finish(&store, &succeeded(&lost, None), after(LEASE_SECS)).await;
     let current = claim_one(&store, after(LEASE_SECS)).await;
@@ -300,8 +300,8 @@ pub async fn an_unreported_command_is_queued_again_when_its_lease_ends(store: Ar
     queue_commands(&store, &["c1"]).await;
     claim_one(&store, after(0)).await;
 
-    let early = sweep(&store, LEASE_SECS - 1).await;
-    let due = sweep(&store, LEASE_SECS).await;
+    let early = apply_deadlines(&store, LEASE_SECS - 1).await;
+    let due = apply_deadlines(&store, LEASE_SECS).await;
 
     assert_eq!(early.changed, []);
     assert_eq!(due.changed, [command(&store, "c1").await]);
@@ -312,7 +312,7 @@ pub async fn an_unreported_command_is_queued_again_when_its_lease_ends(store: Ar
 pub async fn a_command_that_is_queued_again_keeps_its_position(store: Arc<dyn Store>) {
     queue_commands(&store, &["c1", "c2"]).await;
     claim_one(&store, after(0)).await;
-    sweep(&store, LEASE_SECS).await;
+    apply_deadlines(&store, LEASE_SECS).await;
 
     assert_eq!(ids(&claim(&store, 16, after(LEASE_SECS)).await), ["c1", "c2"]);
 }
@@ -322,7 +322,7 @@ pub async fn a_command_is_dead_after_the_maximum_number_of_leases(store: Arc<dyn
     let mut last = Vec::new();
     for attempt in 0..3 {
         claim_one(&store, after(attempt * LEASE_SECS)).await;
-        last = sweep(&store, (attempt + 1) * LEASE_SECS).await.changed;
+        last = apply_deadlines(&store, (attempt + 1) * LEASE_SECS).await.changed;
     }
 
     assert_eq!((last[0].state, last[0].attempts), (CommandState::Dead, 3));
@@ -336,14 +336,14 @@ pub async fn a_command_past_its_deadline_expires(store: Arc<dyn Store>) {
         store.submit(&new_command("led", id, secs), MAX_WAITING, after(0)).await.unwrap();
     }
 
-    let early = sweep(&store, 9).await;
-    let due = sweep(&store, 10).await;
+    let early = apply_deadlines(&store, 9).await;
+    let due = apply_deadlines(&store, 10).await;
 
     assert_eq!(early.changed, []);
     let expired: Vec<_> = due.changed.iter().map(|c| (c.id.as_str(), c.state, c.finished_at)).collect();
     let at = Some(after(10).wall);
     assert_eq!(expired, [("c1", CommandState::Expired, at), ("c3", CommandState::Expired, at)]);
-    assert_eq!(sweep(&store, 11).await.changed, []);
+    assert_eq!(apply_deadlines(&store, 11).await.changed, []);
     assert_eq!(state(&store, "c2").await, CommandState::Queued);
 }
 
@@ -353,28 +353,28 @@ pub async fn a_leased_command_does_not_expire_before_its_lease_ends(store: Arc<d
     let done = claim_one(&store, after(9)).await;
 
     // The command was claimed in time. Its outcome counts even if it arrives after the deadline.
-    let swept = sweep(&store, 12).await;
+    let changes = apply_deadlines(&store, 12).await;
     let finished = finish(&store, &succeeded(&done, None), after(13)).await.unwrap();
 
     store.submit(&new_command("led", "lost", 10), MAX_WAITING, after(20)).await.unwrap();
     claim_one(&store, after(20)).await;
-    let lost = sweep(&store, 20 + LEASE_SECS).await;
+    let lost = apply_deadlines(&store, 20 + LEASE_SECS).await;
 
-    assert_eq!(swept.changed, []);
+    assert_eq!(changes.changed, []);
     assert_eq!(finished.state, CommandState::Succeeded);
     assert_eq!(lost.changed[0].state, CommandState::Expired);
 }
 
 pub async fn a_sweep_returns_the_next_deadline(store: Arc<dyn Store>) {
-    assert_eq!(sweep(&store, 0).await.next, None);
+    assert_eq!(apply_deadlines(&store, 0).await.next, None);
     queue_commands(&store, &["c1"]).await;
     store.submit(&new_command("led", "c2", 40), MAX_WAITING, after(0)).await.unwrap();
 
-    let waiting = sweep(&store, 0).await;
+    let waiting = apply_deadlines(&store, 0).await;
     claim(&store, 1, after(5)).await;
-    let leased = sweep(&store, 5).await;
-    let queued = sweep(&store, 35).await;
-    let expired = sweep(&store, 40).await;
+    let leased = apply_deadlines(&store, 5).await;
+    let queued = apply_deadlines(&store, 35).await;
+    let expired = apply_deadlines(&store, 40).await;
 
     assert_eq!(waiting.next, Some(after(40).steady));
     assert_eq!(leased.next, Some(after(5 + LEASE_SECS).steady));
@@ -409,10 +409,10 @@ pub async fn a_clock_that_is_set_back_extends_no_lifetime_or_lease(store: Arc<dy
     store.clamp_deadlines(TERMS, after(0)).await.unwrap();
 
     assert_eq!(command(&store, "queued").await.expires_at, after(60).wall);
-    let queued = sweep(&store, LEASE_SECS).await;
+    let queued = apply_deadlines(&store, LEASE_SECS).await;
     assert_eq!((queued.changed[0].id.as_str(), queued.changed[0].state), ("leased", CommandState::Queued));
     assert_eq!(queued.next, Some(after(60).steady));
-    let expired = sweep(&store, 60).await;
+    let expired = apply_deadlines(&store, 60).await;
     assert_eq!((expired.changed[0].id.as_str(), expired.changed[0].state), ("queued", CommandState::Expired));
     assert_eq!(expired.next, Some(after(3600).steady));
 }
@@ -425,8 +425,8 @@ pub async fn a_clock_that_is_set_forward_extends_no_lifetime(store: Arc<dyn Stor
 
     assert_eq!(command(&store, "c1").await.expires_at, after(3600).wall);
     assert_eq!(claim(&store, 1, far_future).await, []);
-    let swept = store.sweep_commands(TERMS, far_future).await.unwrap();
-    assert_eq!((swept.changed[0].state, swept.next), (CommandState::Expired, None));
+    let changes = store.apply_deadlines(TERMS, far_future).await.unwrap();
+    assert_eq!((changes.changed[0].state, changes.next), (CommandState::Expired, None));
 }
 
 pub async fn commands_are_listed_newest_first(store: Arc<dyn Store>) {

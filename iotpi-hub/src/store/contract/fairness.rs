@@ -38,7 +38,7 @@ async fn record(store: &Arc<dyn Store>, of: &str, series: u64, (from, interval, 
         };
         let last = from + batch.last().unwrap() * interval;
         store.record(batch.iter().map(reading).collect(), MAX_SERIES, after(last)).await.unwrap();
-        store.settle().await.unwrap();
+        store.compact().await.unwrap();
     }
 }
 
@@ -174,7 +174,7 @@ pub async fn evicting_backdated_readings_deletes_their_minutes_but_not_their_day
         |n: u64| Reading::new(module("flooder"), Sample::new(quantity(1), noise(n)), after(n).wall);
     for batch in (0..40_000).map(backdated).collect::<Vec<_>>().chunks(4_000) {
         store.record(batch.to_vec(), MAX_SERIES, after(FULL_AT)).await.unwrap();
-        store.settle().await.unwrap();
+        store.compact().await.unwrap();
     }
 
     evict(&store, after(FULL_AT + DAY), 4).await;

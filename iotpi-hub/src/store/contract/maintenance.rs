@@ -20,7 +20,7 @@ async fn record(store: &Arc<dyn Store>, of: &str, secs: impl Iterator<Item = u64
     for batch in readings.chunks(1000) {
         store.record(batch.to_vec(), MAX_SERIES, after(7)).await.unwrap();
     }
-    store.settle().await.unwrap();
+    store.compact().await.unwrap();
 }
 
 /// The readings of a module, oldest first.
@@ -71,7 +71,7 @@ pub async fn expiry_deletes_old_readings_but_never_the_newest_of_a_series(store:
         stored_times(&store, "shed").await.ends_with(&[2]),
         "the newest reading of a series never expires"
     );
-    assert_eq!((report.raw.gone, report.raw.of), (attic[0], 10_003));
+    assert_eq!((report.raw.deleted, report.raw.total), (attic[0], 10_003));
     assert_eq!(report.newest_at, at(7));
 }
 
@@ -80,10 +80,10 @@ pub async fn a_dry_run_deletes_nothing_and_returns_the_same_counts(store: Arc<dy
 
     let planned = store.expire(&raw(at(6000)), true).await.unwrap();
 
-    assert!(planned.raw.gone > 6000 - MAX_DELETED_TOGETHER && planned.raw.of == 10_000, "{planned:?}");
+    assert!(planned.raw.deleted > 6000 - MAX_DELETED_TOGETHER && planned.raw.total == 10_000, "{planned:?}");
     assert_eq!(stored_times(&store, "attic").await.len(), 10_000);
     assert_eq!(store.expire(&raw(at(6000)), false).await.unwrap().raw, planned.raw);
-    assert_eq!(stored_times(&store, "attic").await.len() as u64, 10_000 - planned.raw.gone);
+    assert_eq!(stored_times(&store, "attic").await.len() as u64, 10_000 - planned.raw.deleted);
 }
 
 pub async fn rollups_remain_after_their_readings_and_expire_separately(store: Arc<dyn Store>) {
@@ -111,7 +111,10 @@ pub async fn rollups_remain_after_their_readings_and_expire_separately(store: Ar
     assert_eq!(before, 10_000);
     let remaining = counted().await;
     assert!((5000..=5060).contains(&remaining), "{remaining}");
-    assert!(report.minutes.gone > 80 && report.minutes.of > 160 && report.raw.gone == 0, "{report:?}");
+    assert!(
+        report.minutes.deleted > 80 && report.minutes.total > 160 && report.raw.deleted == 0,
+        "{report:?}"
+    );
 }
 
 pub async fn gaps_expire_with_their_readings_and_their_numbers_stay_lost(store: Arc<dyn Store>) {
@@ -151,7 +154,7 @@ pub async fn an_expiry_plan_without_a_time_deletes_nothing(store: Arc<dyn Store>
 
     let report = store.expire(&ExpiryPlan::default(), false).await.unwrap();
 
-    assert_eq!((report.raw.gone, report.raw.of), (0, 10));
+    assert_eq!((report.raw.deleted, report.raw.total), (0, 10));
     assert_eq!(stored_times(&store, "attic").await.len(), 10);
 }
 
@@ -188,7 +191,7 @@ pub async fn writes_are_acknowledged_between_the_steps_of_an_expiry(store: Arc<d
     };
     let (report, written) = bounded(interleave(store.expire(&plan, false), write)).await;
 
-    assert!(report.unwrap().raw.gone >= 40_000 - MAX_DELETED_TOGETHER);
+    assert!(report.unwrap().raw.deleted >= 40_000 - MAX_DELETED_TOGETHER);
     assert_eq!(stored_times(&store, "shed").await.len() as u64, written);
     // Writes were acknowledged when a part of the readings was deleted, so the expiry is not a single step.
     let end = oldest().await;
@@ -231,9 +234,9 @@ async fn evict_all(store: &Arc<dyn Store>, eviction: Eviction) {
 pub async fn a_note_is_stored_and_replaced(store: Arc<dyn Store>) {
     assert_eq!(store.note("wear").await.unwrap(), None);
 
-    store.keep_note("wear", "{}").await.unwrap();
-    store.keep_note("other", "[]").await.unwrap();
-    store.keep_note("wear", "{\"bytes\":1}").await.unwrap();
+    store.set_note("wear", "{}").await.unwrap();
+    store.set_note("other", "[]").await.unwrap();
+    store.set_note("wear", "{\"bytes\":1}").await.unwrap();
 
     assert_eq!(store.note("wear").await.unwrap().as_deref(), Some("{\"bytes\":1}"));
     assert_eq!(store.note("other").await.unwrap().as_deref(), Some("[]"));

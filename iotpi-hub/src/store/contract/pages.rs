@@ -75,14 +75,14 @@ pub async fn readings_of_the_same_moment_have_one_order_for_every_page_size(stor
     record(&store, &stored).await;
 
     assert_pages(&store, &stored, &[1, 7, 30, 1000]).await;
-    store.settle().await.unwrap();
+    store.compact().await.unwrap();
     assert_pages(&store, &stored, &[1, 7, 30, 1000]).await;
 }
 
 pub async fn late_readings_appear_when_pages_are_read_again(store: Arc<dyn Store>) {
     let mut stored = regular(20, 0..5);
     record(&store, &stored).await;
-    store.settle().await.unwrap();
+    store.compact().await.unwrap();
     assert_pages(&store, &stored, &[50]).await;
 
     // In the middle, at both ends, and at the microsecond of another reading.
@@ -94,7 +94,7 @@ pub async fn late_readings_appear_when_pages_are_read_again(store: Arc<dyn Store
         assert_pages(&store, &stored, &[50]).await;
     }
 
-    store.settle().await.unwrap();
+    store.compact().await.unwrap();
     assert_pages(&store, &stored, &[3, 50]).await;
 }
 
@@ -104,7 +104,7 @@ pub async fn modules_with_disjoint_time_ranges_are_merged_into_one_list(store: A
         (0..40).flat_map(|n| (0..5).map(move |k| reading(n, n % 10 * 3 - 10 + k % 2, n * 10 + k))).collect();
 
     record(&store, &stored).await;
-    store.settle().await.unwrap();
+    store.compact().await.unwrap();
 
     assert_pages(&store, &stored, &[1, 11, 200]).await;
 }
@@ -115,7 +115,7 @@ pub async fn a_cursor_over_all_modules_continues_after_writes_and_a_compaction(s
     let first = store.readings(&query, &page(15)).await.unwrap();
 
     record(&store, &regular(10, 4..6)).await;
-    store.settle().await.unwrap();
+    store.compact().await.unwrap();
     let rest = PageRequest { limit: 100, cursor: first.next };
     let rest = store.readings(&query, &rest).await.unwrap();
 
@@ -146,7 +146,7 @@ pub async fn expired_readings_disappear_when_pages_are_read_again(store: Arc<dyn
     let old: Vec<_> = (0..8).map(|n| reading(n, -100 * DAY, n)).collect();
     let stored = regular(8, 0..5);
     record(&store, &[old.clone(), stored.clone()].concat()).await;
-    store.settle().await.unwrap();
+    store.compact().await.unwrap();
     assert_pages(&store, &[old, stored.clone()].concat(), &[100]).await;
 
     let plan = ExpiryPlan { raw_before: Some(at(-50 * DAY)), ..ExpiryPlan::default() };
@@ -159,7 +159,7 @@ pub async fn pages_follow_a_latest_time_that_advances(store: Arc<dyn Store>) {
     // The readings of the last seconds are later than every latest time of the queries.
     let mut stored = [regular(10, 0..5), regular(10, 90..95)].concat();
     record(&store, &stored).await;
-    store.settle().await.unwrap();
+    store.compact().await.unwrap();
 
     for latest in 2..9 {
         let late = reading(latest % 10, latest - 3, -latest);

@@ -7,16 +7,16 @@ use iotpi_core::{CommandOutcome, CommandReport, CommandState, LeasedCommand};
 use super::{
     add_module, after,
     commands::{
-        LEASE_SECS, MAX_WAITING, claim, claim_one, finish, ids, new_command, queue_commands, report_as,
-        state, succeeded, sweep,
+        LEASE_SECS, MAX_WAITING, apply_deadlines, claim, claim_one, finish, ids, new_command, queue_commands,
+        report_as, state, succeeded,
     },
 };
-use crate::store::{CommandOrder, Result, Store, StoreError};
+use crate::store::{CommandSubmission, Result, Store, StoreError};
 
 /// Creates a module `led`, and submits and claims its hazardous command `door`.
 async fn claim_door(store: &Arc<dyn Store>, secs: u64) -> LeasedCommand {
     add_module(store, "led").await;
-    let new = CommandOrder { hazardous: true, ..new_command("led", "door", secs) };
+    let new = CommandSubmission { hazardous: true, ..new_command("led", "door", secs) };
     store.submit(&new, MAX_WAITING, after(0)).await.unwrap();
     claim_one(store, after(0)).await
 }
@@ -35,9 +35,9 @@ pub async fn a_started_command_is_never_claimed_again(store: Arc<dyn Store>) {
     let leased = claim_door(&store, 3600).await;
     start(&store, &leased, 1).await.unwrap();
 
-    let swept = sweep(&store, 1 + LEASE_SECS).await;
+    let changes = apply_deadlines(&store, 1 + LEASE_SECS).await;
 
-    let ended = &swept.changed[0];
+    let ended = &changes.changed[0];
     assert_eq!((ended.state, ended.attempts), (CommandState::UnknownOutcome, 1));
     assert_eq!(
         (ended.started_at, ended.finished_at),
@@ -53,10 +53,10 @@ pub async fn a_started_command_is_never_claimed_again(store: Arc<dyn Store>) {
 pub async fn a_hazardous_command_that_was_not_started_is_queued_again(store: Arc<dyn Store>) {
     let lost = claim_door(&store, 3600).await;
 
-    let swept = sweep(&store, LEASE_SECS).await;
+    let changes = apply_deadlines(&store, LEASE_SECS).await;
     let current = claim_one(&store, after(LEASE_SECS)).await;
 
-    assert_eq!(swept.changed[0].state, CommandState::Queued);
+    assert_eq!(changes.changed[0].state, CommandState::Queued);
     assert_eq!(current.command.attempts, 2);
     // The previous lease cannot start the command any more.
     let late = start(&store, &lost, LEASE_SECS).await;
@@ -90,11 +90,11 @@ pub async fn a_command_is_started_once_under_its_current_lease(store: Arc<dyn St
 pub async fn a_command_cannot_be_started_after_its_lease_or_lifetime(store: Arc<dyn Store>) {
     let leased = claim_door(&store, 10).await;
 
-    // No sweep has run yet.
+    // No apply_deadlines has run yet.
     let after_lifetime = start(&store, &leased, 10).await;
 
     queue_commands(&store, &["c1"]).await;
-    sweep(&store, LEASE_SECS).await;
+    apply_deadlines(&store, LEASE_SECS).await;
     let second = claim_one(&store, after(100)).await;
     let after_lease = start(&store, &second, 100 + LEASE_SECS).await;
 
@@ -109,7 +109,7 @@ pub async fn starting_a_command_renews_its_lease_once(store: Arc<dyn Store>) {
     // A repeated report does not renew the lease.
     start(&store, &leased, LEASE_SECS + 5).await.unwrap();
 
-    let early = sweep(&store, 2 * LEASE_SECS - 2).await;
+    let early = apply_deadlines(&store, 2 * LEASE_SECS - 2).await;
 
     assert_eq!((early.changed, early.next), (vec![], Some(after(2 * LEASE_SECS - 1).steady)));
     finish(&store, &succeeded(&leased, None), after(2 * LEASE_SECS - 2)).await.unwrap();

@@ -12,18 +12,18 @@ use super::{
     module,
 };
 use crate::store::{
-    CommandHistory, CommandOrder, Now, Steady, Store, StoreError, SubmitOutcome, WatchedIssuer,
+    CommandHistory, CommandSubmission, Now, Steady, Store, StoreError, SubmitOutcome, WatchedIssuer,
 };
 
-fn absolute(id: &str, target: &str) -> CommandOrder {
-    CommandOrder { target: Some(target.to_owned()), ..new_command("led", id, 3600) }
+fn absolute(id: &str, target: &str) -> CommandSubmission {
+    CommandSubmission { target: Some(target.to_owned()), ..new_command("led", id, 3600) }
 }
 
-fn keyed(id: &str, key: &str) -> CommandOrder {
-    CommandOrder { idempotency_key: Some(key.to_owned()), ..new_command("led", id, 3600) }
+fn keyed(id: &str, key: &str) -> CommandSubmission {
+    CommandSubmission { idempotency_key: Some(key.to_owned()), ..new_command("led", id, 3600) }
 }
 
-async fn submit(store: &Arc<dyn Store>, new: &CommandOrder) -> SubmitOutcome {
+async fn submit(store: &Arc<dyn Store>, new: &CommandSubmission) -> SubmitOutcome {
     store.submit(new, MAX_WAITING, after(1)).await.unwrap()
 }
 
@@ -38,7 +38,7 @@ pub async fn an_absolute_command_supersedes_queued_ones_of_its_action_and_target
     let dim = ActionName::new("dim").unwrap();
     let mut other_action = absolute("other-action", "1");
     other_action.command.action = dim;
-    let other_module = CommandOrder { module_id: module("other"), ..absolute("other-module", "1") };
+    let other_module = CommandSubmission { module_id: module("other"), ..absolute("other-module", "1") };
     for older in [absolute("a", "1"), absolute("b", "2"), absolute("other", ""), other_action, other_module] {
         assert_eq!(submit(&store, &older).await.superseded, []);
     }
@@ -110,10 +110,10 @@ pub async fn a_repeated_request_with_the_same_key_returns_the_first_command(stor
     assert_eq!(third.command, finished);
     assert_eq!(claim(&store, 16, after(5)).await, []);
     // A repeated request supersedes nothing: a command submitted after the first request is newer.
-    let older = CommandOrder { target: Some(String::new()), ..keyed("c4", "absolute") };
+    let older = CommandSubmission { target: Some(String::new()), ..keyed("c4", "absolute") };
     submit(&store, &older).await;
     submit(&store, &absolute("c5", "")).await;
-    let repeated = submit(&store, &CommandOrder { id: "c6".to_owned(), ..older }).await;
+    let repeated = submit(&store, &CommandSubmission { id: "c6".to_owned(), ..older }).await;
     assert_eq!((repeated.command.id.as_str(), repeated.superseded), ("c4", vec![]));
     assert_eq!(ids(&claim(&store, 16, after(5)).await), ["c5"]);
 }
@@ -125,7 +125,7 @@ pub async fn an_idempotency_key_with_a_different_request_is_refused(store: Arc<d
     action.command.action = ActionName::new("dim").unwrap();
     let mut params = keyed("c2", "k");
     params.command.params.insert("on".to_owned(), false.into());
-    let time_to_live = CommandOrder { time_to_live: Duration::from_secs(60), ..keyed("c2", "k") };
+    let time_to_live = CommandSubmission { time_to_live: Duration::from_secs(60), ..keyed("c2", "k") };
 
     for other in [action, params, time_to_live] {
         let result = store.submit(&other, MAX_WAITING, after(2)).await;
@@ -140,8 +140,8 @@ pub async fn an_idempotency_key_is_valid_only_for_its_issuer_and_module(store: A
     add_module(&store, "other").await;
     submit(&store, &keyed("c1", "k")).await;
 
-    let other_issuer = CommandOrder { issued_by: UserName::new("bob").unwrap(), ..keyed("c2", "k") };
-    let other_module = CommandOrder { module_id: module("other"), ..keyed("c3", "k") };
+    let other_issuer = CommandSubmission { issued_by: UserName::new("bob").unwrap(), ..keyed("c2", "k") };
+    let other_module = CommandSubmission { module_id: module("other"), ..keyed("c3", "k") };
 
     for new in [other_issuer, other_module, keyed("c4", "K")] {
         assert!(submit(&store, &new).await.is_new, "{new:?}");
@@ -152,9 +152,12 @@ pub async fn the_issuer_whose_presence_a_command_depends_on_is_stored(store: Arc
     add_module(&store, "led").await;
     let while_alive = Some(Duration::from_millis(2500));
     let issuer = Some("session".to_owned());
-    submit(&store, &CommandOrder { while_alive, issuer: issuer.clone(), ..new_command("led", "heat", 60) })
-        .await;
-    submit(&store, &CommandOrder { issuer, ..new_command("led", "plain", 60) }).await;
+    submit(
+        &store,
+        &CommandSubmission { while_alive, issuer: issuer.clone(), ..new_command("led", "heat", 60) },
+    )
+    .await;
+    submit(&store, &CommandSubmission { issuer, ..new_command("led", "plain", 60) }).await;
     let of = async |module_id: &str, id: &str| {
         store.watched_issuer(&module(module_id), &id.to_owned()).await.unwrap()
     };

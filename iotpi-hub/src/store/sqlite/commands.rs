@@ -19,8 +19,8 @@ use super::{
     modules,
 };
 use crate::store::{
-    BoxError, CommandHistory, CommandOrder, LeaseTerms, Now, Page, PageRequest, ReadCommands, Reported,
-    Result, Steady, StoreError, SubmitOutcome, Sweep, WatchedIssuer, WriteCommands,
+    BoxError, CommandHistory, CommandSubmission, DeadlineChanges, LeaseTerms, Now, Page, PageRequest,
+    ReadCommands, Reported, Result, Steady, StoreError, SubmitOutcome, WatchedIssuer, WriteCommands,
     cursor::{self, List, hex},
 };
 
@@ -35,7 +35,7 @@ const UNKNOWN: &str = "the module began and did not say how it ended";
 /// See [`WriteCommands::submit`](crate::store::WriteCommands::submit).
 pub(super) fn submit(
     db: &Connection,
-    order: &CommandOrder,
+    order: &CommandSubmission,
     max_waiting: u64,
     now: Now,
 ) -> EngineResult<SubmitOutcome> {
@@ -85,7 +85,7 @@ pub(super) const BY_KEY: &str = "SELECT id, action, params, time_to_live_us FROM
      WHERE module_id = ?1 AND issued_by = ?2 AND idempotency_key = ?3";
 
 /// The command of the first request with the order's key, which has to have asked for the same.
-fn first_of_key(db: &Connection, order: &CommandOrder) -> EngineResult<Option<Command>> {
+fn first_of_key(db: &Connection, order: &CommandSubmission) -> EngineResult<Option<Command>> {
     let Some(key) = &order.idempotency_key else { return Ok(None) };
     let first = db
         .prepare_cached(BY_KEY)?
@@ -104,7 +104,7 @@ fn first_of_key(db: &Connection, order: &CommandOrder) -> EngineResult<Option<Co
 }
 
 /// Cancels what waits for the order's target. What is leased may be done already and is left to its end.
-fn supersede(db: &Connection, order: &CommandOrder, now: Now) -> EngineResult<Vec<Command>> {
+fn supersede(db: &Connection, order: &CommandSubmission, now: Now) -> EngineResult<Vec<Command>> {
     let Some(target) = &order.target else { return Ok(Vec::new()) };
     let sql = format!(
         "UPDATE commands SET state = 'cancelled', finished_at_us = ?5, error = ?6, superseded_by = ?4
@@ -310,11 +310,11 @@ pub(super) const NEXT_DUE: &str =
     "SELECT min(CASE state WHEN 'leased' THEN lease_steady_us ELSE expires_steady_us END)
      FROM commands WHERE finished_at_us IS NULL";
 
-/// See [`WriteCommands::sweep_commands`](crate::store::WriteCommands::sweep_commands).
+/// See [`WriteCommands::apply_deadlines`](crate::store::WriteCommands::apply_deadlines).
 ///
 /// A claim that is over makes a command dead, or its outcome unknown, sooner than its time to live makes it expired:
 /// nobody knows whether it was done, and `expired` would say that it was not.
-pub(super) fn sweep(db: &Connection, terms: LeaseTerms, now: Now) -> EngineResult<Sweep> {
+fn apply_deadlines(db: &Connection, terms: LeaseTerms, now: Now) -> EngineResult<DeadlineChanges> {
     const ENDS_AS: &str = "CASE WHEN state = 'leased' AND started_at_us IS NOT NULL THEN 'unknown_outcome'
                                 WHEN state = 'leased' AND attempts >= ?3 THEN 'dead'
                                 WHEN expires_steady_us <= ?1 THEN 'expired' END";
@@ -331,7 +331,7 @@ pub(super) fn sweep(db: &Connection, terms: LeaseTerms, now: Now) -> EngineResul
     let row = params![now.steady.0.as_micros(), now.wall.as_micros(), terms.max_attempts, UNKNOWN];
     let changed = in_order(db.prepare_cached(&sql)?.query_map(row, numbered)?)?;
     let next: Option<i64> = db.prepare_cached(NEXT_DUE)?.query_row([], |row| row.get(0))?;
-    Ok(Sweep { changed, next: next.map(|at| Steady(Timestamp::from_micros(at))) })
+    Ok(DeadlineChanges { changed, next: next.map(|at| Steady(Timestamp::from_micros(at))) })
 }
 
 /// See [`WriteCommands::clamp_deadlines`](crate::store::WriteCommands::clamp_deadlines). What people are shown follows what counts.
@@ -490,7 +490,7 @@ impl ReadCommands for Sqlite {
 
 #[async_trait]
 impl WriteCommands for Sqlite {
-    async fn submit(&self, order: &CommandOrder, max_waiting: u64, now: Now) -> Result<SubmitOutcome> {
+    async fn submit(&self, order: &CommandSubmission, max_waiting: u64, now: Now) -> Result<SubmitOutcome> {
         let order = order.clone();
         self.write("submit a command", move |db| submit(db, &order, max_waiting, now)).await
     }
@@ -533,8 +533,8 @@ impl WriteCommands for Sqlite {
         self.write("cancel a command", move |db| cancel(db, &id, now)).await
     }
 
-    async fn sweep_commands(&self, terms: LeaseTerms, now: Now) -> Result<Sweep> {
-        self.write("sweep commands", move |db| sweep(db, terms, now)).await
+    async fn apply_deadlines(&self, terms: LeaseTerms, now: Now) -> Result<DeadlineChanges> {
+        self.write("apply deadlines", move |db| apply_deadlines(db, terms, now)).await
     }
 
     async fn clamp_deadlines(&self, terms: LeaseTerms, now: Now) -> Result<()> {

@@ -92,10 +92,10 @@ impl MaintainStore for Sqlite {
         Ok(report)
     }
 
-    async fn evict(&self, thinning: Eviction, now: Now) -> Result<u32> {
-        let Eviction { before, most, .. } = thinning;
+    async fn evict(&self, eviction: Eviction, now: Now) -> Result<u32> {
+        let Eviction { before, most, .. } = eviction;
         // On a reader, because it examines every series.
-        let cuts = move |db: &Connection| eviction::cuts(db, thinning, now.wall);
+        let cuts = move |db: &Connection| eviction::cuts(db, eviction, now.wall);
         let cuts = self.read("find the writers over their share", cuts).await?;
         let mut steps = 0;
         for cut in &cuts {
@@ -140,7 +140,7 @@ impl MaintainStore for Sqlite {
         self.look_up("read a note", move |db| notes::note(db, &name)).await
     }
 
-    async fn keep_note(&self, name: &str, text: &str) -> Result<()> {
+    async fn set_note(&self, name: &str, text: &str) -> Result<()> {
         let (name, text) = (name.to_owned(), text.to_owned());
         self.write("store a note", move |db| notes::keep(db, &name, &text)).await
     }
@@ -169,7 +169,7 @@ impl MaintainStore for Sqlite {
         self.make_reserve().await
     }
 
-    async fn settle(&self) -> Result<()> {
+    async fn compact(&self) -> Result<()> {
         while self.memtable.read(AllSeries::records) > 0 {
             // A compaction takes committed records, so each turn is a write of its own.
             let compact = |tx: &mut WriteContext<'_>| {

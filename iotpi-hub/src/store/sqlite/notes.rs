@@ -10,7 +10,7 @@ pub(super) fn note(db: &Connection, name: &str) -> EngineResult<Option<String>> 
     Ok(db.prepare_cached(sql)?.query_row([name], |row| row.get(0)).optional()?)
 }
 
-/// See [`MaintainStore::keep_note`](crate::store::MaintainStore::keep_note).
+/// See [`MaintainStore::set_note`](crate::store::MaintainStore::set_note).
 pub(super) fn keep(db: &Connection, name: &str, text: &str) -> EngineResult<()> {
     let sql = "INSERT INTO notes (name, text) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET text = excluded.text";
     db.prepare_cached(sql)?.execute([name, text])?;

@@ -33,7 +33,7 @@ async fn deliver(api: &Api, token: &str, readings: &[Value]) {
     for batch in readings.chunks(1000) {
         api.post("/api/sensors/temperature", json!(batch)).token(token).ok().await;
     }
-    api.hub.store().settle().await.unwrap();
+    api.hub.store().compact().await.unwrap();
 }
 
 async fn stored(api: &Api, module: &str) -> usize {

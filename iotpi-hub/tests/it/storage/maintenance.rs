@@ -86,7 +86,7 @@ impl Setup {
         for batch in readings.chunks(1000) {
             self.api.post("/api/sensors/temperature", json!(batch)).ok().await;
         }
-        self.api.hub.store().settle().await.unwrap();
+        self.api.hub.store().compact().await.unwrap();
     }
 
     async fn stored(&self, module: &str) -> usize {

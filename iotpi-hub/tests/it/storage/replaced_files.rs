@@ -46,7 +46,7 @@ impl Setup {
         for batch in (0..120_000).collect::<Vec<_>>().chunks(2_000) {
             store.record(batch.iter().map(|n| reading(*n)).collect(), 10, now).await.unwrap();
         }
-        store.settle().await.unwrap();
+        store.compact().await.unwrap();
         assert!(fs::metadata(&self.database).unwrap().len() > 300_000);
     }
 

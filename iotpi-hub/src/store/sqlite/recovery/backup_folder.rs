@@ -121,7 +121,7 @@ mod tests {
     async fn database(folder: &Path) -> PathBuf {
         let file = folder.join("hub.db");
         let store = store::open(&format!("sqlite://{}", file.display())).await.unwrap();
-        store.keep_note("exists", "true").await.unwrap();
+        store.set_note("exists", "true").await.unwrap();
         store.close().await.unwrap();
         file
     }

@@ -226,7 +226,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let home = Self { folder };
             let opened = home.open().await.unwrap();
-            opened.store.keep_note("from", "\"backup\"").await.unwrap();
+            opened.store.set_note("from", "\"backup\"").await.unwrap();
             opened.store.close().await.unwrap();
             drop(opened);
             home.back_up().await;
@@ -408,14 +408,14 @@ mod tests {
     async fn an_interrupted_restore_is_completed_by_the_next_start() {
         let home = Home::new().await;
         let opened = home.open().await.unwrap();
-        opened.store.keep_note("from", "\"present\"").await.unwrap();
+        opened.store.set_note("from", "\"present\"").await.unwrap();
         opened.store.close().await.unwrap();
         drop(opened);
         let newest = home.folder.path().join("backups/hub-000001-20261123T223000Z.db");
         let requested = home.folder.path().join("requested.db");
         store::backup(&home.database(), &requested).await.unwrap();
         let changed = store::open(&format!("sqlite://{}", requested.display())).await.unwrap();
-        changed.keep_note("from", "\"requested\"").await.unwrap();
+        changed.set_note("from", "\"requested\"").await.unwrap();
         changed.close().await.unwrap();
         copy_of(&home.database(), &requested).await.unwrap();
         let replacement =
@@ -441,12 +441,12 @@ mod tests {
     async fn a_backup_is_restored_with_its_own_wal() {
         let home = Home::new().await;
         let opened = home.open().await.unwrap();
-        opened.store.keep_note("from", "\"wal\"").await.unwrap();
+        opened.store.set_note("from", "\"wal\"").await.unwrap();
         let copy = home.folder.path().join("copy.db");
         for part in ["", "-wal"] {
             fs::copy(with_suffix(&home.database(), part), with_suffix(&copy, part)).unwrap();
         }
-        opened.store.keep_note("from", "\"later\"").await.unwrap();
+        opened.store.set_note("from", "\"later\"").await.unwrap();
         opened.store.close().await.unwrap();
         drop(opened);
 

@@ -54,13 +54,13 @@ struct Growth {
 }
 
 /// The next evictions from writers over their share; none if no writer is. Of chunks that arrived before
-/// `thinning.before` the rollups of minutes and hours are kept, as when they expire; of others only those of
+/// `eviction.before` the rollups of minutes and hours are kept, as when they expire; of others only those of
 /// days.
 ///
 /// # Errors
 /// SQLite's.
-pub(crate) fn cuts(db: &Connection, thinning: Eviction, now: Timestamp) -> EngineResult<Vec<Removal>> {
-    let Eviction { before, spared_bytes, most } = thinning;
+pub(crate) fn cuts(db: &Connection, eviction: Eviction, now: Timestamp) -> EngineResult<Vec<Removal>> {
+    let Eviction { before, spared_bytes, most } = eviction;
     let mut growth = Growth::measure(db, now)?;
     let mut cuts = Vec::new();
     for _ in 0..most {

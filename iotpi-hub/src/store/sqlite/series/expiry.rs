@@ -67,26 +67,26 @@ pub(crate) fn plan(db: &Connection, plan: &ExpiryPlan) -> EngineResult<(ExpiryRe
     let rows = series.query_map([REMOVED], |row| Ok((row.get(0)?, parsed(row, 1)?, parsed(row, 2)?)))?;
     for row in rows {
         let (series, module_id, sensor) = row?;
-        report.raw.of += chunked(db, series, i64::MAX)?.1;
+        report.raw.total += chunked(db, series, i64::MAX)?.1;
         let raw_before_us = plan.raw_before(&module_id, &sensor).map_or(i64::MIN, Timestamp::as_micros);
         let (chunks, records) = chunked(db, series, raw_before_us)?;
         let cut = Removal::Chunks { series, before_us: raw_before_us, rollups_before_us };
-        if chunks > 0 && first_that_goes(db, series, raw_before_us)?.is_some() {
-            report.raw.gone += records - kept_for_being_last(db, series, raw_before_us)?;
+        if chunks > 0 && first_deleted(db, series, raw_before_us)?.is_some() {
+            report.raw.deleted += records - kept_for_being_last(db, series, raw_before_us)?;
             cuts.push(cut);
         }
-        let kept_from_us = first_that_stays(db, series, raw_before_us)?.unwrap_or(i64::MAX);
-        for ((before_us, width), told) in rollups_before_us
+        let kept_from_us = first_kept(db, series, raw_before_us)?.unwrap_or(i64::MAX);
+        for ((before_us, width), expired) in rollups_before_us
             .into_iter()
             .zip(WIDTHS)
             .zip([&mut report.days, &mut report.hours, &mut report.minutes])
             .rev()
         {
             let Some((first, last)) = spanned(db, series, width)? else { continue };
-            told.of += (last - first + 1).unsigned_abs();
+            expired.total += (last - first + 1).unsigned_abs();
             let before = unit_of(before_us.min(kept_from_us), width);
             if first < before {
-                told.gone += (before.min(last + 1) - first).unsigned_abs();
+                expired.deleted += (before.min(last + 1) - first).unsigned_abs();
                 cuts.push(Removal::Rollups { series, width, before });
             }
         }
@@ -99,7 +99,7 @@ pub(crate) fn step(tx: &mut WriteContext<'_>, cut: Removal) -> EngineResult<bool
     let (db, ingest) = tx.split();
     match cut {
         Removal::Chunks { series, before_us, rollups_before_us } => {
-            match first_that_goes(db, series, before_us)? {
+            match first_deleted(db, series, before_us)? {
                 Some(chunk) => {
                     expire_chunk(db, series, chunk, rollups_before_us)?;
                     ingest.expire(series, before_us);
@@ -173,7 +173,7 @@ pub(crate) fn oldest(db: &Connection, before: Timestamp) -> EngineResult<Option<
     let rows = found.query_map([before.as_micros()], |row| row.get::<_, i64>(0))?;
     for series in rows {
         let (series, before_us) = (series?, before.as_micros());
-        if first_that_goes(db, series, before_us)?.is_some() {
+        if first_deleted(db, series, before_us)?.is_some() {
             let rollups_before_us = [i64::MIN; WIDTHS.len()];
             return Ok(Some(Removal::Chunks { series, before_us, rollups_before_us }));
         }
@@ -182,7 +182,7 @@ pub(crate) fn oldest(db: &Connection, before: Timestamp) -> EngineResult<Option<
 }
 
 /// The row of the oldest chunk that ends before a time, unless it is the last one.
-fn first_that_goes(db: &Connection, series: i64, before_us: i64) -> EngineResult<Option<i64>> {
+fn first_deleted(db: &Connection, series: i64, before_us: i64) -> EngineResult<Option<i64>> {
     let sql = "SELECT id FROM chunks WHERE series_id = ?1 AND first_us < ?2 AND last_us < ?2
                  AND id <> (SELECT id FROM chunks WHERE series_id = ?1 ORDER BY first_us DESC, id DESC LIMIT 1)
                ORDER BY first_us, id LIMIT 1";
@@ -190,7 +190,7 @@ fn first_that_goes(db: &Connection, series: i64, before_us: i64) -> EngineResult
 }
 
 /// The time of the first record that stays when chunks that end before a time are deleted.
-fn first_that_stays(db: &Connection, series: i64, before_us: i64) -> EngineResult<Option<i64>> {
+fn first_kept(db: &Connection, series: i64, before_us: i64) -> EngineResult<Option<i64>> {
     let sql = "SELECT coalesce((SELECT min(first_us) FROM chunks WHERE series_id = ?1 AND last_us >= ?2),
                                (SELECT max(first_us) FROM chunks WHERE series_id = ?1))";
     Ok(db.prepare_cached(sql)?.query_row([series, before_us], |row| row.get(0))?)

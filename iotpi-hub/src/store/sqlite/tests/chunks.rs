@@ -45,7 +45,7 @@ async fn record(store: &Sqlite, readings: impl IntoIterator<Item = Reading>) {
     for batch in readings.chunks(500) {
         store.record(batch.to_vec(), 10, NOW).await.unwrap();
     }
-    store.settle().await.unwrap();
+    store.compact().await.unwrap();
 }
 
 /// The size of the database without free pages.
@@ -201,7 +201,7 @@ proptest! {
             for batch in late.chunks(170) {
                 store.record(batch.iter().map(|(_, one)| one.clone()).collect(), 10, NOW).await.unwrap();
             }
-            store.settle().await.unwrap();
+            store.compact().await.unwrap();
             assert_buckets(&store, &readings, width, limit, "with the late readings").await;
             store.expire(&ExpiryPlan { raw_before, ..ExpiryPlan::default() }, false).await.unwrap();
             assert_buckets(&store, &readings, width, limit, "after late readings expired").await;

@@ -13,7 +13,7 @@ use iotpi_core::{
 use proptest::prelude::*;
 
 use super::open;
-use crate::store::{CommandOrder, LeaseTerms, Now, PageRequest, Steady, Store, StoreError};
+use crate::store::{CommandSubmission, LeaseTerms, Now, PageRequest, Steady, Store, StoreError};
 
 /// Reports on a command as the module with this index.
 async fn report(
@@ -61,7 +61,7 @@ enum Step {
     Cancel {
         which: usize,
     },
-    Sweep,
+    ApplyDeadlines,
     Advance {
         secs: u64,
     },
@@ -81,7 +81,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (which.clone(), proptest::bool::weighted(0.2), 0..4_u8)
             .prop_map(|(which, stale, outcome)| Step::Finish { which, stale, outcome }),
         1 => which.prop_map(|which| Step::Cancel { which }),
-        3 => Just(Step::Sweep),
+        3 => Just(Step::ApplyDeadlines),
         3 => (1..40_u64).prop_map(|secs| Step::Advance { secs }),
         1 => (-200..200_i64).prop_map(|jump_secs| Step::Restart { jump_secs }),
     ]
@@ -162,7 +162,7 @@ impl Harness {
             Step::Start { which, stale } => self.start(which, stale).await,
             Step::Finish { which, stale, outcome } => self.finish(which, stale, outcome).await,
             Step::Cancel { which } => self.cancel(which).await,
-            Step::Sweep => self.sweep().await,
+            Step::ApplyDeadlines => self.apply_deadlines().await,
             Step::Advance { secs } => self.now += secs,
             Step::Restart { jump_secs } => self.restart(jump_secs).await,
         }
@@ -170,7 +170,7 @@ impl Harness {
 
     async fn submit(&mut self, of: usize, secs: u64, hazardous: bool, target: Option<u8>, key: Option<u8>) {
         let id = format!("c{}", self.model.len());
-        let new = CommandOrder {
+        let new = CommandSubmission {
             id: id.clone(),
             module_id: module(of),
             command: NewCommand::new(ActionName::new("set").unwrap(), serde_json::Map::new()),
@@ -335,8 +335,8 @@ impl Harness {
         }
     }
 
-    async fn sweep(&mut self) {
-        let swept = self.store.sweep_commands(TERMS, at(self.now)).await.unwrap();
+    async fn apply_deadlines(&mut self) {
+        let changes = self.store.apply_deadlines(TERMS, at(self.now)).await.unwrap();
 
         let now = self.now;
         let mut changed = Vec::new();
@@ -354,11 +354,11 @@ impl Harness {
             command.lease = None;
             changed.push(command.id.clone());
         }
-        assert_eq!(swept.changed.iter().map(|c| c.id.clone()).collect::<Vec<_>>(), changed);
+        assert_eq!(changes.changed.iter().map(|c| c.id.clone()).collect::<Vec<_>>(), changed);
         let due =
             |c: &ModelCommand| if c.state == CommandState::Leased { c.lease_ends_at } else { c.expires_at };
         let next = self.model.iter().filter(|c| c.is_unfinished()).map(due).min();
-        assert_eq!(swept.next, next.map(|secs| at(secs).steady));
+        assert_eq!(changes.next, next.map(|secs| at(secs).steady));
     }
 
     async fn restart(&mut self, jump_secs: i64) {

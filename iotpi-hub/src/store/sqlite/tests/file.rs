@@ -161,7 +161,7 @@ async fn opening_a_database_of_this_version_does_not_change_it() {
     let path = folder.path().join("hub.db");
     let store = open(&path).await.unwrap();
     store.record(vec![reading("attic", 1)], 10, NOW).await.unwrap();
-    store.settle().await.unwrap();
+    store.compact().await.unwrap();
     store.close().await.unwrap();
     let before = std::fs::read(&path).unwrap();
 

@@ -103,7 +103,7 @@ proptest! {
                         store.record(readings.clone(), 100, NOW).await.unwrap();
                         stored.extend(readings);
                     }
-                    Step::Compact => store.settle().await.unwrap(),
+                    Step::Compact => store.compact().await.unwrap(),
                     Step::Remove(n) => {
                         let _ = store.remove_module(&module(n)).await;
                         stored.retain(|reading| reading.module_id != module(n));

@@ -149,7 +149,7 @@ async fn a_reading_after_the_latest_time_of_one_query_is_the_newest_of_the_next(
     let path = folder.path().join("hub.db");
     let store = open(&path).await.unwrap();
     store.record(vec![reading("a", 1), reading("a", 20)], 10, NOW).await.unwrap();
-    store.settle().await.unwrap();
+    store.compact().await.unwrap();
     store.close().await.unwrap();
     // The newest readings are not in memory yet.
     let store = open(&path).await.unwrap();

@@ -20,7 +20,7 @@ async fn record_chunks(path: &Path, of: &str, count: i64) {
     });
     store.record(readings.collect(), 10, NOW).await.unwrap();
     store.record(vec![reading("other", 1)], 10, NOW).await.unwrap();
-    store.settle().await.unwrap();
+    store.compact().await.unwrap();
     store.close().await.unwrap();
 }
 
@@ -55,7 +55,7 @@ async fn rows_of_a_removed_module_are_deleted_after_a_crash() {
     // A new module with the same id starts empty before the rows of the removed one are deleted.
     store.record(vec![reading("attic", 7)], 10, NOW).await.unwrap();
     let before = count_readings(&store).await;
-    store.settle().await.unwrap();
+    store.compact().await.unwrap();
     let after = count_readings(&store).await;
     store.close().await.unwrap();
 

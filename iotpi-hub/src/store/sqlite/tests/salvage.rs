@@ -44,7 +44,7 @@ async fn create(path: &Path) {
         }
     };
     record(0, COMPACTED).await;
-    store.settle().await.unwrap();
+    store.compact().await.unwrap();
     record(COMPACTED, COMPACTED + IN_WAL).await;
     let anna = UserRecord {
         name: UserName::new("anna").unwrap(),

@@ -236,7 +236,7 @@ async fn a_module_that_records_in_the_commit_of_its_removal_starts_empty() {
     removed.unwrap();
     assert_eq!(count_readings(&store).await, 1);
     record(4).await.unwrap();
-    store.settle().await.unwrap();
+    store.compact().await.unwrap();
     assert_eq!(count_readings(&store).await, 2);
     drop(store);
     assert_eq!(count_readings(&open(&path).await.unwrap()).await, 2);

@@ -154,7 +154,7 @@ async fn a_full_disk_is_freed_through_the_api() {
     }
 
     assert_eq!(api.delete("/api/modules/m").send().await.status, 204);
-    hub.store().settle().await.unwrap();
+    hub.store().compact().await.unwrap();
 
     assert!(hub.store().disk_use().await.unwrap().reusable_bytes > 0);
     for n in sent..sent + 10 {

@@ -16,7 +16,7 @@ use iotpi_core::{
     ActionName, Command, CommandOutcome, CommandReport, CommandState, LeasedCommand, Manifest, ModuleId,
     NewCommand, Reading, Sample, SeqNo, UserName,
 };
-use iotpi_hub::store::{CommandOrder, Now, Result, Store, StoreError};
+use iotpi_hub::store::{CommandSubmission, Now, Result, Store, StoreError};
 use serde_json::{Map, Value, json};
 use tokio::task::unconstrained;
 
@@ -41,7 +41,7 @@ pub enum Call {
     },
     /// Numbered readings that were acknowledged before.
     RecordAgain(Vec<Reading>),
-    Submit(CommandOrder),
+    Submit(CommandSubmission),
     Claim(u32),
     Finish(CommandReport),
     /// A report with an ended lease, which must be refused.
@@ -76,9 +76,9 @@ fn numbered(reading: Reading, seq: u64) -> Reading {
     Reading { number: Some(SeqNo { epoch: 1, seq }), ..reading }
 }
 
-fn command_order(id: &ModuleId, count: u64) -> CommandOrder {
+fn command_order(id: &ModuleId, count: u64) -> CommandSubmission {
     let params = json!({"level": count}).as_object().cloned().unwrap();
-    CommandOrder {
+    CommandSubmission {
         id: uuid::Uuid::from_u128(u128::from(count)).to_string(),
         module_id: id.clone(),
         command: NewCommand::new(ActionName::new("set").unwrap(), params),
@@ -293,7 +293,7 @@ impl Ledger {
             .flat_map(|module_ledger| &mut module_ledger.commands)
             .filter(leased)
             .for_each(|tracked| tracked.may_be(CommandState::Queued));
-        match store.sweep_commands(TERMS, self.now()).await {
+        match store.apply_deadlines(TERMS, self.now()).await {
             Ok(_) => {
                 let commands = self.modules.iter_mut().flat_map(|module_ledger| &mut module_ledger.commands);
                 for tracked in commands.filter(leased) {
