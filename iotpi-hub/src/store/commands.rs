@@ -114,7 +114,12 @@ pub trait WriteCommands {
     /// Errors: [`StoreError::NotFound`] (the module); [`StoreError::LimitReached`] if `max_waiting` commands
     /// of the module have not ended; [`StoreError::Conflict`] if the id exists, or the key belongs to a
     /// different request.
-    async fn submit(&self, order: &CommandSubmission, max_waiting: u64, now: Now) -> Result<SubmitOutcome>;
+    async fn submit(
+        &self,
+        submission: &CommandSubmission,
+        max_waiting: u64,
+        now: Now,
+    ) -> Result<SubmitOutcome>;
 
     /// Leases the module's oldest commands, up to `limit`, each with its own new lease id; none while one of
     /// the module's commands is leased. Expired ones are never leased.

@@ -118,7 +118,7 @@ async fn carry_out(store: &dyn Store, command: UserCommand) -> anyhow::Result<()
         UserCommand::Add { role, password, name } => {
             if store.user(&name).await?.is_some() {
                 bail!(
-                    "there is a user `{name}` already: `iotpi-hub user passwd {name}` replaces the password"
+                    "there is already a user `{name}`: `iotpi-hub user passwd {name}` replaces the password"
                 );
             }
             let new = NewUser { name, role: role.into(), password: password.read()? };

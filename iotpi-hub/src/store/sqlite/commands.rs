@@ -1,7 +1,7 @@
 //! Commands: `queued -> leased -> succeeded | failed | rejected`, or `expired | cancelled | dead | unknown_outcome`.
 //!
-//! Every step is one `UPDATE ... WHERE state = ...`: a command that moved on meanwhile is not moved again. A claim that
-//! holds protects its command: whatever runs out meanwhile, what the module says in time counts.
+//! Every transition is one `UPDATE ... WHERE state = ...`, so a command whose state has changed meanwhile is not changed again. A
+//! valid lease protects its command: a report in time counts, even if the command's lifetime has ended.
 
 use std::time::Duration;
 
@@ -27,26 +27,26 @@ use crate::store::{
 const COLUMNS: &str = "id, module_id, action, params, state, issued_by, created_at_us, expires_at_us, leased_at_us, \
                        started_at_us, finished_at_us, attempts, result, error, superseded_by";
 
-/// What an older command is told that a newer one made pointless.
-const SUPERSEDED: &str = "a newer command for the same target came before this one was begun";
-/// What is known of a command that was begun and then never heard of.
-const UNKNOWN: &str = "the module began and did not say how it ended";
+/// The error of a command that a newer one superseded.
+const SUPERSEDED: &str = "superseded by a newer command for the same target before it started";
+/// The error of a started command without an outcome.
+const UNKNOWN: &str = "the module started the command and did not report its outcome";
 
 /// See [`WriteCommands::submit`](crate::store::WriteCommands::submit).
 pub(super) fn submit(
     db: &Connection,
-    order: &CommandSubmission,
+    submission: &CommandSubmission,
     max_waiting: u64,
     now: Now,
 ) -> EngineResult<SubmitOutcome> {
-    let module = order.module_id.as_str();
+    let module = submission.module_id.as_str();
     if !db.prepare_cached("SELECT 1 FROM modules WHERE id = ?1")?.exists([module])? {
         return Err(StoreError::NotFound("module").into());
     }
-    if let Some(command) = first_of_key(db, order)? {
+    if let Some(command) = first_of_key(db, submission)? {
         return Ok(SubmitOutcome { command, is_new: false, superseded: Vec::new() });
     }
-    let superseded = supersede(db, order, now)?;
+    let superseded = supersede(db, submission, now)?;
     let sql = "SELECT count(*) FROM commands WHERE module_id = ?1 AND finished_at_us IS NULL";
     let waiting: u64 = db.prepare_cached(sql)?.query_row([module], |row| row.get(0))?;
     if waiting >= max_waiting {
@@ -60,74 +60,76 @@ pub(super) fn submit(
          ON CONFLICT (id) DO NOTHING RETURNING {COLUMNS}"
     );
     let row = params![
-        order.id,
+        submission.id,
         module,
-        order.command.action.as_str(),
-        modules::json(&order.command.params)?,
-        order.hazardous,
-        order.target,
-        order.while_alive.map(micros),
-        order.issued_by.as_str(),
-        order.issuer,
-        order.idempotency_key,
+        submission.command.action.as_str(),
+        modules::json(&submission.command.params)?,
+        submission.hazardous,
+        submission.target,
+        submission.while_alive.map(micros),
+        submission.issued_by.as_str(),
+        submission.issuer,
+        submission.idempotency_key,
         now.wall.as_micros(),
-        micros(order.time_to_live),
-        now.wall.plus(order.time_to_live).as_micros(),
-        now.steady.0.plus(order.time_to_live).as_micros(),
+        micros(submission.time_to_live),
+        now.wall.plus(submission.time_to_live).as_micros(),
+        now.steady.0.plus(submission.time_to_live).as_micros(),
     ];
     match db.prepare_cached(&sql)?.query_row(row, read).optional()? {
         Some(command) => Ok(SubmitOutcome { command, is_new: true, superseded }),
-        None => Err(StoreError::Conflict("there is a command of that id already".to_owned()).into()),
+        None => Err(StoreError::Conflict("there is already a command with that id".to_owned()).into()),
     }
 }
 
 pub(super) const BY_KEY: &str = "SELECT id, action, params, time_to_live_us FROM commands
      WHERE module_id = ?1 AND issued_by = ?2 AND idempotency_key = ?3";
 
-/// The command of the first request with the order's key, which has to have asked for the same.
-fn first_of_key(db: &Connection, order: &CommandSubmission) -> EngineResult<Option<Command>> {
-    let Some(key) = &order.idempotency_key else { return Ok(None) };
+/// The command of the first request with the same idempotency key, which must be the same request.
+fn first_of_key(db: &Connection, submission: &CommandSubmission) -> EngineResult<Option<Command>> {
+    let Some(key) = &submission.idempotency_key else { return Ok(None) };
     let first = db
         .prepare_cached(BY_KEY)?
-        .query_row([order.module_id.as_str(), order.issued_by.as_str(), key], |row| {
+        .query_row([submission.module_id.as_str(), submission.issued_by.as_str(), key], |row| {
             let asked: (String, Map<String, Value>, i64) = (row.get(1)?, json(row, 2)?, row.get(3)?);
             Ok((row.get::<_, CommandId>(0)?, asked))
         })
         .optional()?;
     let Some((id, (action, params, time_to_live))) = first else { return Ok(None) };
-    let asked = (order.command.action.as_str(), &order.command.params, micros(order.time_to_live));
+    let asked =
+        (submission.command.action.as_str(), &submission.command.params, micros(submission.time_to_live));
     if (action.as_str(), &params, time_to_live) == asked {
         command(db, &id)
     } else {
-        Err(StoreError::Conflict(format!("the key `{key}` was another request's")).into())
+        Err(StoreError::Conflict(format!("the idempotency key `{key}` belongs to a different request"))
+            .into())
     }
 }
 
-/// Cancels what waits for the order's target. What is leased may be done already and is left to its end.
-fn supersede(db: &Connection, order: &CommandSubmission, now: Now) -> EngineResult<Vec<Command>> {
-    let Some(target) = &order.target else { return Ok(Vec::new()) };
+/// Cancels queued commands for the same target. A leased one may have run already, so it is not cancelled.
+fn supersede(db: &Connection, submission: &CommandSubmission, now: Now) -> EngineResult<Vec<Command>> {
+    let Some(target) = &submission.target else { return Ok(Vec::new()) };
     let sql = format!(
         "UPDATE commands SET state = 'cancelled', finished_at_us = ?5, error = ?6, superseded_by = ?4
          WHERE module_id = ?1 AND finished_at_us IS NULL AND state = 'queued' AND action = ?2 AND target = ?3
          RETURNING number, {COLUMNS}"
     );
     let row = params![
-        order.module_id.as_str(),
-        order.command.action.as_str(),
+        submission.module_id.as_str(),
+        submission.command.action.as_str(),
         target,
-        order.id,
+        submission.id,
         now.wall.as_micros(),
         SUPERSEDED,
     ];
     in_order(db.prepare_cached(&sql)?.query_map(row, numbered)?)
 }
 
-/// A row led by its number.
+/// A row that begins with its number.
 fn numbered(row: &Row<'_>) -> rusqlite::Result<(i64, Command)> {
     Ok((row.get(0)?, read_from(row, 1)?))
 }
 
-/// RETURNING promises no order.
+/// RETURNING guarantees no order.
 fn in_order(rows: impl Iterator<Item = rusqlite::Result<(i64, Command)>>) -> EngineResult<Vec<Command>> {
     let mut changed = rows.collect::<Result<Vec<_>, _>>()?;
     changed.sort_unstable_by_key(|(number, _)| *number);
@@ -179,11 +181,11 @@ pub(super) fn claim(
     Ok(claimed)
 }
 
-/// 128 random bits: nobody but the one that claimed can name it.
+/// 128 random bits, so that only the client that leased the command can name the lease.
 fn fresh_lease() -> EngineResult<String> {
     let mut bytes = [0; 16];
-    let no_luck = |error| StoreError::Engine { context: "make a lease id", source: BoxError::from(error) };
-    getrandom::fill(&mut bytes).map_err(no_luck)?;
+    let failed = |error| StoreError::Engine { context: "generate a lease id", source: BoxError::from(error) };
+    getrandom::fill(&mut bytes).map_err(failed)?;
     Ok(hex(&bytes))
 }
 
@@ -277,7 +279,7 @@ fn result(outcome: &CommandOutcome) -> Option<&Value> {
     }
 }
 
-/// A report with whatever lease is the present one.
+/// The report with the current lease.
 #[cfg(feature = "sabotage")]
 fn drop_the_fence(db: &Connection, report: &CommandReport) -> EngineResult<CommandReport> {
     use crate::sabotage::{Sabotage, is};
@@ -312,8 +314,8 @@ pub(super) const NEXT_DUE: &str =
 
 /// See [`WriteCommands::apply_deadlines`](crate::store::WriteCommands::apply_deadlines).
 ///
-/// A claim that is over makes a command dead, or its outcome unknown, sooner than its time to live makes it expired:
-/// nobody knows whether it was done, and `expired` would say that it was not.
+/// The end of a lease has priority over the end of the lifetime: it is unknown whether the command ran, and `expired` would mean
+/// that it did not.
 fn apply_deadlines(db: &Connection, terms: LeaseTerms, now: Now) -> EngineResult<DeadlineChanges> {
     const ENDS_AS: &str = "CASE WHEN state = 'leased' AND started_at_us IS NOT NULL THEN 'unknown_outcome'
                                 WHEN state = 'leased' AND attempts >= ?3 THEN 'dead'
@@ -360,7 +362,7 @@ pub(super) const TOO_MANY: &str =
 pub(super) const OLDEST_ENDED: &str = "SELECT number FROM commands
      WHERE module_id = ?1 AND finished_at_us IS NOT NULL ORDER BY number LIMIT ?2";
 
-/// The numbers of commands that may be forgotten, up to a step of them.
+/// The numbers of commands that may be deleted, at most one step of them.
 pub(super) fn prunable(db: &Connection, history: CommandHistory, now: Now) -> EngineResult<Vec<i64>> {
     let number = |row: &Row<'_>| row.get::<_, i64>(0);
     let step = usize::try_from(history.step).unwrap_or(usize::MAX);
@@ -390,8 +392,8 @@ pub(super) fn prunable(db: &Connection, history: CommandHistory, now: Now) -> En
     Ok(ended)
 }
 
-/// Forgets them, if they are still there.
-pub(super) fn forget(db: &Connection, numbers: &[i64]) -> EngineResult<u64> {
+/// Deletes them, if they still exist.
+pub(super) fn delete(db: &Connection, numbers: &[i64]) -> EngineResult<u64> {
     let mut forget =
         db.prepare_cached("DELETE FROM commands WHERE number = ?1 AND finished_at_us IS NOT NULL")?;
     let mut gone = 0;
@@ -449,7 +451,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Command> {
     read_from(row, 0)
 }
 
-/// Reads [`COLUMNS`] that begin at column `at`.
+/// Reads [`COLUMNS`], beginning at column `at`.
 fn read_from(row: &Row<'_>, at: usize) -> rusqlite::Result<Command> {
     Ok(Command {
         id: row.get(at)?,
@@ -490,9 +492,14 @@ impl ReadCommands for Sqlite {
 
 #[async_trait]
 impl WriteCommands for Sqlite {
-    async fn submit(&self, order: &CommandSubmission, max_waiting: u64, now: Now) -> Result<SubmitOutcome> {
-        let order = order.clone();
-        self.write("submit a command", move |db| submit(db, &order, max_waiting, now)).await
+    async fn submit(
+        &self,
+        submission: &CommandSubmission,
+        max_waiting: u64,
+        now: Now,
+    ) -> Result<SubmitOutcome> {
+        let submission = submission.clone();
+        self.write("submit a command", move |db| submit(db, &submission, max_waiting, now)).await
     }
 
     async fn claim(
@@ -542,11 +549,11 @@ impl WriteCommands for Sqlite {
     }
 
     async fn prune_commands(&self, history: CommandHistory, now: Now) -> Result<u64> {
-        // Found by a reader, so that the search holds up no write. What has ended stays as it is meanwhile.
-        let ended = self.read("find commands to forget", move |db| prunable(db, history, now)).await?;
+        // On a reader, so that the search delays no write. Ended commands do not change meanwhile.
+        let ended = self.read("find old commands", move |db| prunable(db, history, now)).await?;
         if ended.is_empty() {
             return Ok(0);
         }
-        self.write("forget commands", move |db| forget(db, &ended)).await
+        self.write("delete commands", move |db| delete(db, &ended)).await
     }
 }

@@ -1,4 +1,4 @@
-//! Opening the engine, and the way of every read and write to its connections.
+//! Opens the engine, and passes reads and writes to its connections.
 
 use std::{
     fs,
@@ -37,12 +37,12 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Sqlite {
     /// Absent in memory, where the writer's connection is the only one. Dropped first: the last connection to close
-    /// writes the WAL back, and a reader cannot.
+    /// checkpoints the WAL, and a reader cannot.
     pub(super) readers: Option<Readers>,
-    /// For single rows.
+    /// For reads of single rows.
     pub(super) lookups: Option<Readers>,
     pub(super) writer: Writer,
-    /// What the database does not have yet where queries look for it.
+    /// The series and the records that are not compacted.
     pub(super) memtable: Arc<Memtable>,
     pub(super) dedup: Arc<Mutex<Dedup>>,
     /// Absent in memory.
@@ -51,20 +51,19 @@ pub(crate) struct Sqlite {
     pub(super) reserve: Option<Arc<Reserve>>,
     /// Absent in memory.
     pub(super) file_watch: Option<FileWatch>,
-    /// What was found wrong with the disk or what is on it. It is noted beside the file that the database wants to be looked
-    /// through at the next start.
+    /// The damage found on the disk. A file beside the database records that it must be verified at the next start.
     pub(super) suspect: Arc<OnceLock<String>>,
 }
 
 impl Sqlite {
-    /// Opens what follows `sqlite:` in a store URL: `///path/to/file.db` or `:memory:`.
+    /// Opens the part of a store URL after `sqlite:`: `///path/to/file.db` or `:memory:`.
     ///
     /// # Errors
-    /// [`StoreError::BadUrl`]; [`StoreError::Engine`] when the database cannot be opened, is another program's or
-    /// was made by a newer hub.
+    /// [`StoreError::BadUrl`]; [`StoreError::Engine`] if the database cannot be opened, belongs to another program or
+    /// was created by a newer hub.
     pub(in crate::store) async fn open(rest: &str, options: StoreOptions) -> Result<Self> {
         match Location::parse(rest) {
-            Some(place) => Self::open_place(place, options).await,
+            Some(location) => Self::open_location(location, options).await,
             None => Err(StoreError::BadUrl(format!("sqlite:{rest}"))),
         }
     }
@@ -74,18 +73,18 @@ impl Sqlite {
     /// # Errors
     /// As [`Self::open`].
     pub(super) async fn open_file(path: &Path, options: StoreOptions) -> Result<Self> {
-        Self::open_place(Location::File(path.to_owned()), options).await
+        Self::open_location(Location::File(path.to_owned()), options).await
     }
 
-    async fn open_place(place: Location, options: StoreOptions) -> Result<Self> {
+    async fn open_location(location: Location, options: StoreOptions) -> Result<Self> {
         let open = move || {
-            let file = match &place {
+            let file = match &location {
                 Location::Memory => None,
                 Location::File(path) => Some(path.clone()),
             };
-            let connection = place.open_writer()?;
+            let connection = location.open_writer()?;
             let ingest = Ingest::load(&connection, options.compact_at).map_err(|fail| {
-                // What is there stays as it was found, the WAL beside it too.
+                // The files stay as they were found, including the WAL.
                 let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
                 fail.into_failure().at_start().into_store_error("read the WAL")
             })?;
@@ -95,7 +94,7 @@ impl Sqlite {
             let open_readers = |most| -> Result<Option<Readers>> {
                 let mut connections = Vec::new();
                 while connections.len() < most
-                    && let Some(connection) = place.open_reader()?
+                    && let Some(connection) = location.open_reader()?
                 {
                     connections.push(connection);
                 }
@@ -110,7 +109,7 @@ impl Sqlite {
         let store: Self = tokio::task::spawn_blocking(open)
             .await
             .map_err(|error| StoreError::Engine { context: "open the database", source: error.into() })??;
-        for id in store.write("look what is removed", |tx| module_removal::begun(tx)).await? {
+        for id in store.write("list removals in progress", |tx| module_removal::begun(tx)).await? {
             match store.remove_module(&id).await {
                 Ok(()) | Err(StoreError::NotFound(_)) => {}
                 Err(error) => return Err(error),
@@ -128,8 +127,8 @@ impl Sqlite {
         done.inspect_err(|error| self.suspect(error))
     }
 
-    /// As [`Self::write`], for work that frees room or that somebody has to do before they can: on a full disk it is done again
-    /// with the room of the reserve.
+    /// Like [`Self::write`], for work that frees space or is needed to free it: on a full disk it is retried with the space of the
+    /// reserve.
     pub(super) async fn free<T: Send + 'static>(
         &self,
         context: &'static str,
@@ -149,30 +148,30 @@ impl Sqlite {
         released
     }
 
-    /// Makes the reserve when it was released and there is room again.
+    /// Creates the reserve if it was released and there is free space again.
     pub(super) async fn make_reserve(&self) -> Result<()> {
         let Some(reserve) = self.reserve.clone() else { return Ok(()) };
         let made = tokio::task::spawn_blocking(move || reserve.make()).await;
-        // Not every file system can, and the hub runs without it.
+        // Not every file system supports it, and the hub runs without it.
         if let Ok(Err(error)) = made {
             tracing::debug!(%error, "there is no reserve for deletions");
         }
         Ok(())
     }
 
-    /// Makes a cut to thin out: one chunk of those it could remove. Answers how many chunks it removed or cut short.
+    /// Evicts one chunk of those that the removal covers. Returns the number of chunks removed or shortened.
     pub(super) async fn cut(&self, cut: Removal) -> Result<u32> {
         let step = move |tx: &mut WriteContext<'_>| expiry::step(tx, cut);
-        let mut removed = self.free("thin out records", step).await?;
+        let mut removed = self.free("evict records", step).await?;
         if matches!(cut, Removal::ShortSums { .. }) {
             while removed {
-                removed = self.free("thin out sums", step).await?;
+                removed = self.free("evict rollups", step).await?;
             }
         }
         Ok(removed.into())
     }
 
-    /// When the newest record of all series was received, by the hub's clock.
+    /// The arrival of the newest record of all series, by the hub's clock.
     pub(super) async fn newest_received(&self) -> Result<Option<Timestamp>> {
         let mut pages = Pages::new();
         let mut received_at = None;
@@ -195,7 +194,7 @@ impl Sqlite {
         self.read_on(self.readers.as_ref(), context, query).await
     }
 
-    /// Reads a few rows by their key, on a connection that no long query uses.
+    /// Reads a few rows by key, on a connection that no long query uses.
     pub(super) async fn look_up<T: Send + 'static>(
         &self,
         context: &'static str,
@@ -218,13 +217,13 @@ impl Sqlite {
         found.inspect_err(|error| self.suspect(error))
     }
 
-    /// Notes beside the file that the next start has to look through it, when the error says so.
+    /// Records beside the file that the next start must verify it, if the error indicates damage.
     pub(super) fn suspect(&self, error: &StoreError) {
         let Some(file) = self.file.as_deref().filter(|_| verify::is_suspect(error)) else { return };
         let cause = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
         if self.suspect.set(cause).is_ok() {
             tracing::error!(error = error as &dyn std::error::Error, "the database is suspect");
-            // The disk may be what is broken; then there is nothing to note it on.
+            // The disk itself may be broken, so a failure of this write is ignored.
             let _ = fs::write(with_suffix(file, SUSPECT), format!("{error}\n"));
         }
     }

@@ -368,7 +368,7 @@ impl ReadFrameIndex for Sqlite {
 
     async fn recording_totals(&self, module_id: &ModuleId) -> Result<RecordingTotals> {
         let module_id = module_id.clone();
-        self.read("sum up recordings", move |db| totals(db, &module_id)).await
+        self.read("compute the totals of recordings", move |db| totals(db, &module_id)).await
     }
 
     async fn clips(&self, query: &ClipQuery, page: &PageRequest) -> Result<Page<Clip>> {
@@ -397,7 +397,7 @@ impl ReadFrameIndex for Sqlite {
     }
 
     async fn tombstones(&self) -> Result<Vec<(ModuleId, String)>> {
-        self.read("list removed recordings", tombstones).await
+        self.read("list tombstones", tombstones).await
     }
 }
 
@@ -405,26 +405,23 @@ impl ReadFrameIndex for Sqlite {
 impl WriteFrameIndex for Sqlite {
     async fn set_recording(&self, module_id: &ModuleId, settings: &RecordingSettings) -> Result<()> {
         let (module_id, settings) = (module_id.clone(), settings.clone());
-        self.write("keep a recording's settings", move |db| set_recording(db, &module_id, &settings)).await
+        self.write("store a recording's settings", move |db| set_recording(db, &module_id, &settings)).await
     }
 
     async fn index_frames(&self, indexed: &IndexedFrames) -> Result<()> {
         let indexed = indexed.clone();
-        self.write("index a recording", move |db| index(db, &indexed)).await
+        self.write("index frames", move |db| index(db, &indexed)).await
     }
 
     async fn add_tombstones(&self, module_id: &ModuleId, names: &[String]) -> Result<()> {
         let (module_id, names) = (module_id.clone(), names.to_vec());
-        self.free("remove recordings", move |db: &mut WriteContext<'_>| {
-            add_tombstones(db, &module_id, &names)
-        })
-        .await
+        self.free("add tombstones", move |db: &mut WriteContext<'_>| add_tombstones(db, &module_id, &names))
+            .await
     }
 
     async fn remove_tombstones(&self, gone: &[(ModuleId, String)]) -> Result<()> {
         let gone = gone.to_vec();
-        self.free("forget removed recordings", move |db: &mut WriteContext<'_>| remove_tombstones(db, &gone))
-            .await
+        self.free("remove tombstones", move |db: &mut WriteContext<'_>| remove_tombstones(db, &gone)).await
     }
 }
 

@@ -142,7 +142,7 @@ impl MaintainStore for Sqlite {
 
     async fn set_note(&self, name: &str, text: &str) -> Result<()> {
         let (name, text) = (name.to_owned(), text.to_owned());
-        self.write("store a note", move |db| notes::keep(db, &name, &text)).await
+        self.write("store a note", move |db| notes::set(db, &name, &text)).await
     }
 
     async fn hub_secret(&self, name: &str, fresh: [u8; 32]) -> Result<[u8; 32]> {

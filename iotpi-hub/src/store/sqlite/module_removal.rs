@@ -30,7 +30,7 @@ pub(super) fn step(db: &Connection, id: &ModuleId) -> EngineResult<bool> {
         return Err(StoreError::NotFound("module").into());
     }
     if delete_some(db, id)? {
-        notes::keep(db, &format!("{BEGUN}{module}"), "null")?;
+        notes::set(db, &format!("{BEGUN}{module}"), "null")?;
         return Ok(false);
     }
     db.prepare_cached("DELETE FROM tokens WHERE module_id = ?1")?.execute([module])?;
@@ -41,7 +41,7 @@ pub(super) fn step(db: &Connection, id: &ModuleId) -> EngineResult<bool> {
     db.prepare_cached(sql)?.execute([module, REMOVED])?;
     // The few other rows are deleted by their foreign keys.
     db.prepare_cached("DELETE FROM modules WHERE id = ?1")?.execute([module])?;
-    notes::forget(db, &format!("{BEGUN}{module}"))?;
+    notes::delete(db, &format!("{BEGUN}{module}"))?;
     Ok(true)
 }
 

@@ -1,4 +1,4 @@
-//! Modules: what they said of themselves, and when they were last heard.
+//! Modules: their manifests, states and last contacts.
 
 use async_trait::async_trait;
 use iotpi_core::{Manifest, ModuleId, Timestamp};
@@ -20,7 +20,7 @@ use crate::store::{
 
 const COLUMNS: &str = "id, manifest, last_seen_at_us, registered_at_us, state, state_at_us";
 
-/// Makes the module if need be. Answers whether it was new.
+/// Creates the module if necessary. Returns whether it is new.
 pub(super) fn ensure(db: &Connection, id: &ModuleId, now: Now) -> EngineResult<bool> {
     let sql = "INSERT INTO modules (id, registered_at_us) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
     Ok(db.prepare_cached(sql)?.execute(params![id.as_str(), now.wall.as_micros()])? == 1)
@@ -71,7 +71,7 @@ pub(super) fn module(db: &Connection, id: &ModuleId) -> EngineResult<Option<Modu
 /// See [`ReadModules::modules`](crate::store::ReadModules::modules).
 pub(super) fn modules(db: &Connection, page: &PageRequest) -> EngineResult<Page<ModuleRecord>> {
     let list = List::new("modules", &());
-    // Every id is greater than this, which is greater than the name of what holds the series of removed modules.
+    // Every id is greater than this, and this is greater than the id that holds the series of removed modules.
     let after = list.key::<String>(page)?.unwrap_or_else(|| "/".to_owned());
     let sql = format!("SELECT {COLUMNS} FROM modules WHERE id > ?1 ORDER BY id LIMIT ?2");
     let mut statement = db.prepare_cached(&sql)?;
@@ -87,15 +87,15 @@ fn record(row: &Row<'_>) -> rusqlite::Result<ModuleRecord> {
         last_seen_at: maybe_moment(row, 2)?,
         registered_at: moment(row, 3)?,
         state: state.zip(maybe_moment(row, 5)?),
-        // In memory: whoever asks adds it.
+        // It is in memory; the caller adds it.
         delivery: None,
     })
 }
 
 /// A value as JSON text.
 pub(super) fn json(value: &impl Serialize) -> EngineResult<String> {
-    let unsayable = |error| StoreError::Engine { context: "write JSON", source: BoxError::from(error) };
-    Ok(serde_json::to_string(value).map_err(unsayable)?)
+    let failed = |error| StoreError::Engine { context: "write JSON", source: BoxError::from(error) };
+    Ok(serde_json::to_string(value).map_err(failed)?)
 }
 
 #[async_trait]
@@ -123,7 +123,7 @@ impl WriteModules for Sqlite {
 
     async fn touch(&self, seen: &[(ModuleId, Timestamp)], now: Now) -> Result<()> {
         let seen = seen.to_vec();
-        self.write("keep when modules were heard", move |db| touch(db, &seen, now)).await
+        self.write("store last contacts", move |db| touch(db, &seen, now)).await
     }
 
     async fn remove_module(&self, id: &ModuleId) -> Result<()> {

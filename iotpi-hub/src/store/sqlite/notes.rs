@@ -1,4 +1,4 @@
-//! What the hub notes for itself.
+//! Notes of the hub.
 
 use rusqlite::{Connection, OptionalExtension as _};
 
@@ -11,14 +11,14 @@ pub(super) fn note(db: &Connection, name: &str) -> EngineResult<Option<String>> 
 }
 
 /// See [`MaintainStore::set_note`](crate::store::MaintainStore::set_note).
-pub(super) fn keep(db: &Connection, name: &str, text: &str) -> EngineResult<()> {
+pub(super) fn set(db: &Connection, name: &str, text: &str) -> EngineResult<()> {
     let sql = "INSERT INTO notes (name, text) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET text = excluded.text";
     db.prepare_cached(sql)?.execute([name, text])?;
     Ok(())
 }
 
-/// Forgets what was noted under that name.
-pub(super) fn forget(db: &Connection, name: &str) -> EngineResult<()> {
+/// Deletes the note with that name.
+pub(super) fn delete(db: &Connection, name: &str) -> EngineResult<()> {
     db.prepare_cached("DELETE FROM notes WHERE name = ?1")?.execute([name])?;
     Ok(())
 }

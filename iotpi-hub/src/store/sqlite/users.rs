@@ -1,4 +1,4 @@
-//! People, their sessions, tokens, and the hub's own secrets. Secrets that others hold are kept as hashes only.
+//! Users, sessions, tokens, and the hub's own secrets. Secrets of clients are stored only as hashes.
 
 use async_trait::async_trait;
 use iotpi_core::{Role, Timestamp, UserName};
@@ -21,14 +21,14 @@ const HOUR_US: i64 = 3_600_000_000;
 /// See [`WriteUsers::add_first_user`](crate::store::WriteUsers::add_first_user).
 pub(super) fn add_first_user(db: &Connection, user: &UserRecord, now: Now) -> EngineResult<()> {
     if has_users(db)? {
-        return Err(StoreError::Conflict("there is a user already".to_owned()).into());
+        return Err(StoreError::Conflict("there is already a user".to_owned()).into());
     }
     add_user(db, user, now)
 }
 
 /// See [`WriteUsers::add_user`](crate::store::WriteUsers::add_user).
 pub(super) fn add_user(db: &Connection, user: &UserRecord, now: Now) -> EngineResult<()> {
-    // A log names who did something by name alone.
+    // Logs identify callers by name alone.
     if db.prepare_cached("SELECT 1 FROM tokens WHERE name = ?1")?.exists([user.name.as_str()])? {
         return Err(StoreError::Conflict(format!("there is a token named {}", user.name)).into());
     }
@@ -36,7 +36,7 @@ pub(super) fn add_user(db: &Connection, user: &UserRecord, now: Now) -> EngineRe
     let sql = "INSERT INTO users (name, role, password_hash, created_at_us) VALUES (?1, ?2, ?3, ?4)
                ON CONFLICT (name) DO NOTHING";
     match db.prepare_cached(sql)?.execute(row)? {
-        0 => Err(StoreError::Conflict(format!("there is a user named {} already", user.name)).into()),
+        0 => Err(StoreError::Conflict(format!("there is already a user named {}", user.name)).into()),
         _ => Ok(()),
     }
 }
@@ -68,7 +68,7 @@ fn changed(users: usize) -> EngineResult<()> {
     if users == 0 { Err(StoreError::NotFound("user").into()) } else { Ok(()) }
 }
 
-/// Refuses to take the role of admin from the only one.
+/// Refuses to remove the last admin.
 fn check_another_admin(db: &Connection, name: &UserName) -> EngineResult<()> {
     let sql = "SELECT 1 FROM users WHERE name = ?1 AND role = 'admin'
                AND NOT EXISTS (SELECT 1 FROM users WHERE name <> ?1 AND role = 'admin')";
@@ -172,7 +172,7 @@ pub(super) fn add_token(db: &Connection, secret: &SecretHash, token: &TokenRecor
         token.created_at.as_micros(),
     ];
     match db.prepare_cached(sql)?.execute(row)? {
-        0 => Err(StoreError::Conflict(format!("there is a token named {} already", token.name)).into()),
+        0 => Err(StoreError::Conflict(format!("there is already a token named {}", token.name)).into()),
         _ => Ok(()),
     }
 }
@@ -329,7 +329,7 @@ impl WriteUsers for Sqlite {
 
     async fn touch_token(&self, id: &str, now: Now) -> Result<()> {
         let id = id.to_owned();
-        self.write("keep that a token was used", move |db| touch_token(db, &id, now)).await
+        self.write("store the use of a token", move |db| touch_token(db, &id, now)).await
     }
 
     async fn revoke_token(&self, id: &str) -> Result<()> {
