@@ -5,9 +5,9 @@
 //!
 //! 1. the quarantine folder is created and synced;
 //! 2. `hub.db.aside` records the folder, the reason and the next step; it is written under another name,
-//!   synced, and renamed;
+//!    synced, and renamed;
 //! 3. `-shm`, `-journal`, `-wal` and the database are renamed into the folder, in this order, never over
-//!   another file;
+//!    another file;
 //! 4. both folders are synced;
 //! 5. the replacement of the database is copied beside it, synced, verified, and renamed to its name;
 //! 6. the report is written into the folder, and `hub.db.aside` is removed.

@@ -95,7 +95,10 @@ mod tests {
         db
     }
 
-    fn load(db: &Connection, from: u64) -> EngineResult<(Wal, Vec<(u64, Vec<WalEntry>)>)> {
+    /// The entries of each record, with its id.
+    type Records = Vec<(u64, Vec<WalEntry>)>;
+
+    fn load(db: &Connection, from: u64) -> EngineResult<(Wal, Records)> {
         let mut records = Vec::new();
         let wal = Wal::load(db, from, |id, entries| records.push((id, entries)))?;
         Ok((wal, records))
