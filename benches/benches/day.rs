@@ -1,6 +1,6 @@
-//! A simulated day on an SD card: 50 modules with one reading per second each, and the commit window of such a card. It
-//! reports the bytes written to the device in that day and the stored bytes of a reading. The day runs as fast as the disk
-//! syncs, with the commits of a real day: the readings of a window are one commit.
+//! A simulated day on an SD card: 50 modules with one reading per second each, and the commit window of such
+//! a card. It reports the bytes written to the device in that day and the stored bytes of a reading. The day
+//! runs as fast as the disk syncs, with the commits of a real day: the readings of a window are one commit.
 #![allow(missing_docs, clippy::unwrap_used, clippy::cast_precision_loss)]
 
 use std::{fs, time::Duration};
@@ -29,7 +29,8 @@ fn main() {
         let (mut batch, mut commit_at, mut maintain_at) = (Vec::new(), COMMIT_EVERY_MICROS, 60_000_000);
         let mut commits = 0_u64;
         for n in 0..secs * MODULES {
-            // The modules take their readings at different times of the second, with the jitter of a timer and a network.
+            // The modules take their readings at different times of the second, with the jitter of a timer
+            // and a network.
             let (module, second) = (n % MODULES, n / MODULES);
             let taken = n * (1_000_000 / MODULES) + random.below(900);
             let received = taken + 1_000 + random.below(4_000);

@@ -1,9 +1,10 @@
-//! The cost of queries and of an idle second with a growing number of series and readings: each query over HTTP on
-//! loopback, with 10, 1,000 and 10,000 series of one type and 10,000 and 1,000,000 readings in all. It prints a table of
-//! the medians of one run. Hub and client share the machine.
+//! The cost of queries and of an idle second with a growing number of series and readings: each query over
+//! HTTP on loopback, with 10, 1,000 and 10,000 series of one type and 10,000 and 1,000,000 readings in all.
+//! It prints a table of the medians of one run. Hub and client share the machine.
 //!
-//! Each series has one reading per minute, at its own phase. A window is 100 s in the middle of the recorded time; a cold
-//! window is different for each query. `IOTPI_BENCH_GROWTH=10000/1e8` measures 100,000,000 readings (some minutes, 1 GB).
+//! Each series has one reading per minute, at its own phase. A window is 100 s in the middle of the recorded
+//! time; a cold window is different for each query. `IOTPI_BENCH_GROWTH=10000/1e8` measures 100,000,000
+//! readings (some minutes, 1 GB).
 #![allow(missing_docs, clippy::unwrap_used, clippy::cast_precision_loss, clippy::cast_possible_truncation)]
 
 use std::{

@@ -1,5 +1,5 @@
-//! Uploads of frames and readings over HTTP on loopback. A frame is acknowledged when it is in its frame slot, a reading
-//! when its commit is on the disk.
+//! Uploads of frames and readings over HTTP on loopback. A frame is acknowledged when it is in its frame
+//! slot, a reading when its commit is on the disk.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::{

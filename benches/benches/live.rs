@@ -1,5 +1,5 @@
-//! The CPU time of frames on live connections: a hub as a separate process, cameras, and clients that acknowledge each
-//! frame. The CPU time is that of the hub and includes the uploads.
+//! The CPU time of frames on live connections: a hub as a separate process, cameras, and clients that
+//! acknowledge each frame. The CPU time is that of the hub and includes the uploads.
 //!
 //! `cargo bench --bench live -- CLIENTS CAMERAS FPS KILOBYTES SECONDS`; the default is 20 1 30 100 10.
 

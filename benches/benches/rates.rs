@@ -1,8 +1,9 @@
-//! Request rates of the hub over HTTP on loopback. The clients cost as little as possible (a socket, one write per request,
-//! the length of the response), so that the hub is measured. Every reading is on the disk before its response. The values
-//! are the medians of one run. Hub and clients share the machine.
+//! Request rates of the hub over HTTP on loopback. The clients cost as little as possible (a socket, one
+//! write per request, the length of the response), so that the hub is measured. Every reading is on the disk
+//! before its response. The values are the medians of one run. Hub and clients share the machine.
 //!
-//! `IOTPI_BENCH_YEAR=1` also queries a chart of a year at 1 Hz (31.5 million readings, which take some minutes to record).
+//! `IOTPI_BENCH_YEAR=1` also queries a chart of a year at 1 Hz (31.5 million readings, which take some
+//! minutes to record).
 #![allow(missing_docs, clippy::unwrap_used, clippy::cast_precision_loss, clippy::cast_possible_truncation)]
 
 use std::{
@@ -270,7 +271,8 @@ async fn control(hub: &TestHub, server: &Server) {
     );
 }
 
-/// Measures the time from sending a reading until each of 100 clients receives it, at 200 readings per second.
+/// Measures the time from sending a reading until each of 100 clients receives it, at 200 readings per
+/// second.
 async fn live(server: &Server) {
     let mut clients = Vec::new();
     for _ in 0..100 {

@@ -1,8 +1,9 @@
-//! The disk space of a reading after compaction, at common sampling rates. It includes chunks, rollups, indexes, free
-//! pages and the WAL. Also the time to query a chart of a year at each rate.
+//! The disk space of a reading after compaction, at common sampling rates. It includes chunks, rollups,
+//! indexes, free pages and the WAL. Also the time to query a chart of a year at each rate.
 //!
 //! `IOTPI_BENCH_READINGS` sets the number of readings of a series (the default is that of the table in
-//! `docs/figures.md`). `IOTPI_BENCH_YEAR=1` adds the chart of a year at 1 Hz, whose database takes some minutes.
+//! `docs/figures.md`). `IOTPI_BENCH_YEAR=1` adds the chart of a year at 1 Hz, whose database takes some
+//! minutes.
 #![allow(missing_docs, clippy::unwrap_used, clippy::cast_precision_loss)]
 
 use std::{sync::Arc, time::Duration};
@@ -41,8 +42,8 @@ fn begin() -> Timestamp {
     Timestamp::from_micros(1_795_472_000_000_000)
 }
 
-/// The `n`-th temperature of a room: a slow wave, the noise of a sensor, two digits. It is taken with the jitter of a timer
-/// and received with the jitter of a network.
+/// The `n`-th temperature of a room: a slow wave, the noise of a sensor, two digits. It is taken with the
+/// jitter of a timer and received with the jitter of a network.
 fn reading(random: &mut Random, interval: u64, module: u64, n: u64) -> Reading {
     let offset = module * 1_000_000 * interval / MODULES;
     let taken = n * interval * 1_000_000 + offset + random.below(900);

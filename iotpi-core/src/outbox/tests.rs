@@ -1,4 +1,5 @@
-//! The outbox on disk: restarts, kills, power cuts, full and damaged files. `tests/it/outbox.rs` tests it with a runner.
+//! The outbox on disk: restarts, kills, power cuts, full and damaged files. `tests/it/outbox.rs` tests it
+//! with a runner.
 
 use std::{
     collections::BTreeSet,
@@ -331,7 +332,8 @@ async fn a_truncated_file_returns_its_complete_readings_and_a_gap_for_the_others
 
         let count = u32::try_from(kept.len()).unwrap();
         assert_eq!(kept, expected(0..count), "cut at {cut}");
-        // A file that ends between two records does not show that others followed: for the hub they are missing.
+        // A file that ends between two records does not show that others followed: for the hub they are
+        // missing.
         untold += usize::from(lost.is_empty());
         assert!(lost.is_empty() || lost == (u64::from(count) + 1..=40).collect(), "cut at {cut}: {lost:?}");
         outbox.close().await;

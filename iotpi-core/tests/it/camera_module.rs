@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{hub, problem};
 
-/// A camera with ten frames per second, each wider by one pixel. The second capture fails. It counts the captures.
+/// A camera with ten frames per second, each wider by one pixel. The second capture fails. It counts the
+/// captures.
 #[derive(Clone, Default)]
 struct CountingCamera(Arc<AtomicU16>);
 

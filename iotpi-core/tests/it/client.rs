@@ -9,8 +9,10 @@ use tokio::{
     sync::mpsc,
 };
 
-/// A server that responds to each request with the next of `answers`. It reports the number of the connection and the
-/// request.
+use crate::bounded;
+
+/// A server that responds to each request with the next of `answers`. It reports the number of the connection
+/// and the request.
 async fn server(answers: Vec<String>) -> (String, mpsc::UnboundedReceiver<(usize, String)>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -55,8 +57,8 @@ async fn connections_are_reused_and_the_token_is_sent() {
     hub.health().await.unwrap();
     hub.health().await.unwrap();
 
-    let (first, request) = requests.recv().await.unwrap();
-    let (second, _) = requests.recv().await.unwrap();
+    let (first, request) = bounded("a request", requests.recv()).await.unwrap();
+    let (second, _) = bounded("a request", requests.recv()).await.unwrap();
     assert_eq!((first, second), (1, 1));
     assert!(request.contains("authorization: Bearer iotpi_abc"), "{request}");
 }
@@ -121,8 +123,8 @@ async fn all_pages_are_read_and_the_cursor_is_encoded() {
     let modules = HubClient::new(&url).unwrap().modules().await.unwrap();
 
     assert_eq!(modules.iter().map(|m| m.id.as_str()).collect::<Vec<_>>(), ["one", "two"]);
-    requests.recv().await.unwrap();
-    let (_, second) = requests.recv().await.unwrap();
+    bounded("a request", requests.recv()).await.unwrap();
+    let (_, second) = bounded("a request", requests.recv()).await.unwrap();
     assert!(second.contains("cursor=a%26b%3Dc"), "{second}");
 }
 

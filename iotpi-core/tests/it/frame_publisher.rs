@@ -87,7 +87,11 @@ async fn the_request_has_the_token_and_the_boundary() {
 
     publisher.publish(frame(100));
 
-    let Some(Received::Push { authorization, content_type }) = hub.received.recv().await else { panic!() };
+    let Some(Received::Push { authorization, content_type }) =
+        bounded("a request", hub.received.recv()).await
+    else {
+        panic!()
+    };
     assert_eq!(authorization.unwrap(), "Bearer iotpi_abc");
     assert_eq!(content_type, "multipart/x-mixed-replace; boundary=iotpi-picture");
 }

@@ -1,4 +1,5 @@
-//! Hazardous actions: they begin only after the hub accepted `started`, never run twice, and report an unknown outcome.
+//! Hazardous actions: they begin only after the hub accepted `started`, never run twice, and report an
+//! unknown outcome.
 
 use std::{
     path::Path,
@@ -149,7 +150,8 @@ fn start(response: StartedResponse, command_log: Option<&Path>, commands: Vec<Le
 }
 
 impl Running {
-    /// Waits for this many outcomes, then stops. Returns the outcome of each command, and the log of the door.
+    /// Waits for this many outcomes, then stops. Returns the outcome of each command, and the log of the
+    /// door.
     async fn outcomes(self, count: usize) -> (Vec<(String, CommandOutcome)>, Vec<String>) {
         self.hub.until(|hub| outcomes(hub).len() >= count).await;
         self.stop.cancel();

@@ -113,7 +113,8 @@ struct Process {
 }
 
 impl Process {
-    /// Starts it with this option of `env` for signals: the parent of the tests may ignore some, and children inherit that.
+    /// Starts it with this option of `env` for signals: the parent of the tests may ignore some, and children
+    /// inherit that.
     async fn start(env: &str) -> Self {
         let folder = TempDir::new().unwrap();
         let mut child = lamp_command(&["env", env], &lamp(&folder)).spawn().unwrap();
@@ -201,8 +202,8 @@ async fn a_module_that_ignores_sighup_keeps_running() {
     assert_eq!(lamp, "off");
 }
 
-/// `script` (bsdutils, on every Debian) gives the module a separate terminal. When it is killed, the terminal closes, as after
-/// a lost SSH connection, and the output of the module fails.
+/// `script` (bsdutils, on every Debian) gives the module a separate terminal. When it is killed, the terminal
+/// closes, as after a lost SSH connection, and the output of the module fails.
 #[tokio::test]
 async fn closing_the_terminal_switches_the_lamp_off() {
     let folder = TempDir::new().unwrap();

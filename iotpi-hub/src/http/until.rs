@@ -14,16 +14,16 @@ use http_body::{Body as _, Frame, SizeHint};
 
 use crate::ops::authorization::{AuthorizationEnd, RequestAuthorization, authorization_ended};
 
-/// A response extension: the body ends with the [`RequestAuthorization`] of its request by itself, and reports
-/// the end.
+/// A response extension: the body ends with the [`RequestAuthorization`] of its request by itself, and
+/// reports the end.
 #[derive(Debug, Clone)]
 pub(super) struct EndsItself;
 
 /// Returns the response, or the error that the caller's authorization has ended.
 ///
-/// The response to a safe method is returned only if the authorization still holds when the response is ready:
-/// the revocation and the response may become ready at the same time. The response to any other method is
-/// returned as it is, because it reports a change that was made, such as the logout of its own session.
+/// The response to a safe method is returned only if the authorization still holds when the response is
+/// ready: the revocation and the response may become ready at the same time. The response to any other method
+/// is returned as it is, because it reports a change that was made, such as the logout of its own session.
 ///
 /// A body that is produced while it is sent ends with the authorization too: it fails, so that a client does
 /// not mistake the part it received for the whole. The server finds the authorization in the extensions of

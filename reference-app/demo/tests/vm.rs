@@ -23,8 +23,8 @@ use zune_jpeg::{JpegDecoder, zune_core::bytestream::ZCursor};
 
 use self::programs::{HubProcess, add_token};
 
-/// The longest wait. A guest without hardware virtualisation is slow: it boots in ten seconds and delivers two
-/// frames a second.
+/// The longest wait. A guest without hardware virtualisation is slow: it boots in ten seconds and delivers
+/// two frames a second.
 const DEADLINE: Duration = Duration::from_secs(120);
 /// The address of the host as the guest sees it.
 const HOST_ADDRESS: &str = "10.0.2.2";

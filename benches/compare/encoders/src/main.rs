@@ -1,5 +1,5 @@
-//! The time that JPEG encoders take for a YUYV image: the candidates for `iotpi-hal` (docs/design/0017). Features select the
-//! encoders: see README.md. It only reports.
+//! The time that JPEG encoders take for a YUYV image: the candidates for `iotpi-hal` (docs/design/0017).
+//! Features select the encoders: see README.md. It only reports.
 
 use std::time::Instant;
 

@@ -1,5 +1,6 @@
-//! A minimal server for comparison, on plain sockets. It reads a request into one buffer and writes the newest frame from
-//! that buffer to the viewers. It has no checks, no limits, and no socket options except `TCP_NODELAY`.
+//! A minimal server for comparison, on plain sockets. It reads a request into one buffer and writes the
+//! newest frame from that buffer to the viewers. It has no checks, no limits, and no socket options except
+//! `TCP_NODELAY`.
 
 use std::{
     collections::HashMap,

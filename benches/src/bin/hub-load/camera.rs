@@ -56,8 +56,8 @@ impl Camera {
         Ok(Self { connection, bytes, jpeg_at, seq: 0, push })
     }
 
-    /// Sends the next frame and waits until it is acknowledged, or with `push` until the kernel has accepted it. Returns the
-    /// time at which it was sent.
+    /// Sends the next frame and waits until it is acknowledged, or with `push` until the kernel has accepted
+    /// it. Returns the time at which it was sent.
     ///
     /// # Errors
     /// Those of the socket; a response that is not successful.

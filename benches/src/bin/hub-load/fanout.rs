@@ -178,7 +178,8 @@ fn numbered(path: &str, n: usize) -> String {
     path.replace("{n}", &n.to_string())
 }
 
-/// Sends frames at this interval, or as fast as they are acknowledged, until `stop` is set. Returns the times.
+/// Sends frames at this interval, or as fast as they are acknowledged, until `stop` is set. Returns the
+/// times.
 fn send(mut camera: Camera, interval: Option<Duration>, stop: &AtomicBool) -> Result<Vec<Duration>, Error> {
     let mut sent = Vec::new();
     let mut due = frame::now();

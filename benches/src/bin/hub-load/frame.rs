@@ -1,4 +1,5 @@
-//! Frames with a stamp: their number and the time they were sent, in a comment segment (COM, ITU-T T.81 B.2.4.5).
+//! Frames with a stamp: their number and the time they were sent, in a comment segment (COM, ITU-T T.81
+//! B.2.4.5).
 
 use std::{
     sync::LazyLock,
@@ -49,7 +50,8 @@ impl Stamp {
     }
 }
 
-/// A frame with the header of a JPEG of 1280 x 720 pixels and exactly this size. The server does not decode it.
+/// A frame with the header of a JPEG of 1280 x 720 pixels and exactly this size. The server does not decode
+/// it.
 pub fn jpeg(bytes: usize) -> Vec<u8> {
     let mut jpeg = BEFORE_STAMP.to_vec();
     jpeg.extend([0; STAMP_BYTES]);

@@ -1,5 +1,5 @@
-//! The load generator of the whole-process measurements. Its clients use plain sockets and as little CPU time as possible,
-//! so that the server is measured. `benches/compare/README.md` describes how to use it.
+//! The load generator of the whole-process measurements. Its clients use plain sockets and as little CPU time
+//! as possible, so that the server is measured. `benches/compare/README.md` describes how to use it.
 //!
 //! It prints each measurement as one line of JSON. Deliberately absent: an HTTP library in the clients.
 #![forbid(unsafe_code)]

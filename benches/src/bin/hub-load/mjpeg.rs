@@ -1,5 +1,5 @@
-//! A streaming parser of responses of type `multipart/x-mixed-replace`: chunked or not, with or without the `Content-Length`
-//! of a part. Of a frame it keeps only the first bytes, which contain its stamp.
+//! A streaming parser of responses of type `multipart/x-mixed-replace`: chunked or not, with or without the
+//! `Content-Length` of a part. Of a frame it keeps only the first bytes, which contain its stamp.
 
 use std::io;
 

@@ -25,8 +25,8 @@ impl CpuTime {
     fn of(pid: u32) -> io::Result<Self> {
         let mut total = Duration::ZERO;
         for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
-            // The same as utime + stime in `stat`, which has a resolution of 10 ms only. A thread may have ended since it was
-            // listed.
+            // The same as utime + stime in `stat`, which has a resolution of 10 ms only. A thread may have
+            // ended since it was listed.
             let Ok(text) = fs::read_to_string(thread?.path().join("schedstat")) else { continue };
             let nanos = text.split_whitespace().next().and_then(|nanos| nanos.parse().ok());
             total += Duration::from_nanos(nanos.ok_or_else(|| unreadable("/proc/PID/task/TID/schedstat"))?);
@@ -106,7 +106,8 @@ impl MeasuredInterval {
         (total, total * kernel / (user + kernel).max(1.0))
     }
 
-    /// The share of the CPU time that other processes used, in percent. With a large share the results are not valid.
+    /// The share of the CPU time that other processes used, in percent. With a large share the results are
+    /// not valid.
     #[allow(clippy::cast_precision_loss)]
     pub fn others_percent(&self) -> f64 {
         let processors = std::thread::available_parallelism().map_or(1, NonZero::get) as f64;

@@ -1,7 +1,7 @@
 //! The memory of a hub under a steady load.
 //!
-//! The hub is a separate process with a new database. Modules record at a fixed rate; two clients query the newest readings,
-//! raw readings, aggregates, modules, storage and metrics with pauses of 20 ms.
+//! The hub is a separate process with a new database. Modules record at a fixed rate; two clients query the
+//! newest readings, raw readings, aggregates, modules, storage and metrics with pauses of 20 ms.
 
 use std::{
     fs,

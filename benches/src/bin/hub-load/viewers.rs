@@ -40,8 +40,8 @@ pub struct Viewers {
 }
 
 impl Viewers {
-    /// Connects all viewers and reads until `stop` changes. It notifies `ready` once per viewer: after the first frame of a
-    /// viewer that reads, after the request of another.
+    /// Connects all viewers and reads until `stop` changes. It notifies `ready` once per viewer: after the
+    /// first frame of a viewer that reads, after the request of another.
     ///
     /// # Errors
     /// Those of the sockets; a response that is no stream, or a stream that ended.

@@ -77,7 +77,7 @@ async fn a_camera_stream_ends_with_its_token() {
     api.call(Method::POST, "/api/camera/frame?module_id=yard").jpeg(jpeg(8, 8, 0)).ok().await;
     let client = HubClient::new(&api.hub.url()).unwrap().with_token(token);
     let mut frames = client.frames(Some(&id("yard"))).await.unwrap();
-    frames.next().await.unwrap().unwrap();
+    bounded("a frame", frames.next()).await.unwrap().unwrap();
 
     api.hub.store().revoke_token(&token_id).await.unwrap();
 

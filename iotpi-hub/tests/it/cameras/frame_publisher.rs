@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use crate::support::{
     api::{Api, NOW_SECS, id, jpeg},
     faulty_network::{Fault, Proxy},
-    wait::LIMIT,
+    wait::{LIMIT, bounded},
 };
 
 fn frame(content_bytes: usize) -> Frame {
@@ -50,10 +50,10 @@ async fn published_frames_reach_the_viewers_and_the_publisher_knows_their_number
     publisher.publish(frame(100_000));
     let first = wait_for_state(&publisher, |state| state.online).await;
     let mut stream = viewer.frames(Some(&id("porch"))).await.unwrap();
-    let newest = stream.next().await.unwrap().unwrap();
+    let newest = bounded("a frame", stream.next()).await.unwrap().unwrap();
     wait_for_state(&publisher, |state| state.viewers == 1).await;
     publisher.publish(frame(50_000));
-    let next = stream.next().await.unwrap().unwrap();
+    let next = bounded("a frame", stream.next()).await.unwrap().unwrap();
     drop(stream);
     wait_for_state(&publisher, |state| state.viewers == 0).await;
     drop(publisher);
@@ -76,7 +76,8 @@ async fn capture_times_are_converted_to_the_hubs_clock_if_the_cameras_clock_is_w
     publisher.publish(frame.clone());
     wait_for_state(&publisher, |state| state.online).await;
 
-    // The hub's clock stands still. The rest is half a round trip and the time from capture to sending.
+    // The clock of the hub does not advance. The rest is half a round trip and the time from capture to
+    // sending.
     let seen = camera(&api).await.camera;
     assert_eq!(seen.taken_at, frame.taken_at());
     assert!((NOW_SECS - 10.0..=NOW_SECS).contains(&seen.captured_at.as_secs_f64()), "{seen:?}");

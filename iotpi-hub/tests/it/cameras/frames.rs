@@ -7,7 +7,10 @@ use hyper::body::Incoming;
 use iotpi_core::MAX_FRAME_BYTES;
 use serde_json::{Value, json};
 
-use crate::support::api::{Api, NOW_SECS, jpeg};
+use crate::support::{
+    api::{Api, NOW_SECS, jpeg},
+    wait::bounded,
+};
 
 impl Api {
     async fn upload(&self, camera: &str, jpeg: Vec<u8>) -> Value {
@@ -19,7 +22,7 @@ impl Api {
 async fn read_until(body: &mut Incoming, enough: impl Fn(&[u8]) -> bool) -> Vec<u8> {
     let mut read = Vec::new();
     while !enough(&read) {
-        let frame = body.frame().await.expect("the stream ended early").unwrap();
+        let frame = bounded("a part", body.frame()).await.expect("the stream ended early").unwrap();
         read.extend_from_slice(frame.data_ref().unwrap_or(&Bytes::new()));
     }
     read
@@ -107,7 +110,7 @@ async fn a_stream_ends_when_its_camera_is_removed() {
 
     api.delete("/api/modules/porch").ok().await;
 
-    assert!(body.frame().await.is_none());
+    assert!(bounded("the end of the stream", body.frame()).await.is_none());
     assert_eq!(api.get("/api/camera/snapshot").problem().await.0, 404);
     api.stop().await;
 }

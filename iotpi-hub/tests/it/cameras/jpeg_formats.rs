@@ -120,7 +120,9 @@ async fn viewers_and_recordings_get_the_tables_a_camera_omits() {
     let mut stream = api.get("/api/camera/stream").open().await.into_body();
     let mut streamed = Vec::new();
     while !streamed.ends_with(b"\xFF\xD9\r\n--frame\r\n") {
-        streamed.extend_from_slice(stream.frame().await.unwrap().unwrap().data_ref().unwrap());
+        streamed.extend_from_slice(
+            bounded("a frame", stream.frame()).await.unwrap().unwrap().data_ref().unwrap(),
+        );
     }
 
     let whole = api.snapshot("porch").await;

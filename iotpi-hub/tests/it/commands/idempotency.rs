@@ -6,7 +6,10 @@ use iotpi_core::{Event, HubClient, LiveMessage, LiveStream, NewCommand, Subscrip
 use iotpi_hub::auth::Role;
 use serde_json::{Value, json};
 
-use crate::support::api::{Api, id};
+use crate::support::{
+    api::{Api, id},
+    wait::bounded,
+};
 
 const CONTROL: &str = "/api/modules/led/control";
 const CLAIM: &str = "/api/modules/led/commands";
@@ -95,7 +98,10 @@ async fn the_client_sends_the_key() {
 /// The next command event.
 async fn receive_command(live: &mut LiveStream) -> (String, String) {
     loop {
-        let LiveMessage::Event(numbered) = live.next().await.unwrap().unwrap() else { continue };
+        let LiveMessage::Event(numbered) = bounded("a live message", live.next()).await.unwrap().unwrap()
+        else {
+            continue;
+        };
         if let Event::Command { command } = numbered.event {
             return (command.id, command.state.as_str().to_owned());
         }

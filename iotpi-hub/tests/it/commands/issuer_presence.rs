@@ -6,7 +6,7 @@ use iotpi_core::{HubClient, Subscription};
 use iotpi_hub::auth::Role;
 use serde_json::{Value, json};
 
-use crate::support::api::Api;
+use crate::support::{api::Api, wait::bounded};
 
 const CONTROL: &str = "/api/modules/heater/control";
 const STATUS: &str = "/api/modules/heater/status";
@@ -51,8 +51,8 @@ async fn an_issuer_with_an_open_live_connection_is_present() {
     let client = HubClient::new(&api.hub.url()).unwrap().with_token(&anna);
     let mut live = client.live(&Subscription::default()).await.unwrap();
     // After hello and the current state, the hub has registered the connection.
-    live.next().await.unwrap();
-    live.next().await.unwrap();
+    bounded("a live message", live.next()).await.unwrap();
+    bounded("a live message", live.next()).await.unwrap();
 
     // No ping is due by the machine's clock, so the connection is silent by the hub's clock.
     api.hub.advance(Duration::from_secs(20));

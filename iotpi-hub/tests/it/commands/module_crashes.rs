@@ -155,8 +155,8 @@ impl Run {
         (module, point)
     }
 
-    /// Submits commands until the module crashed this many times and each outcome occurred, or until it crashed
-    /// twice as often.
+    /// Submits commands until the module crashed this many times and each outcome occurred, or until it
+    /// crashed twice as often.
     async fn kill(&mut self, times: u32) -> Vec<iotpi_core::Command> {
         let point = self.next_point();
         let mut module = (self.start(point), point);

@@ -6,7 +6,7 @@ use tokio::{
 };
 
 use super::case::{Case, Placeholders, Transfer};
-use crate::support::wait::LIMIT;
+use crate::support::wait::{LIMIT, bounded};
 
 const CHUNK_BYTES: usize = 1000;
 
@@ -76,7 +76,7 @@ impl Request {
             // When the hub has answered another connection, it has had the time to read this head.
             let mut other = TcpStream::connect(host).await?;
             other.write_all(b"HEAD /health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n").await?;
-            other.read_to_end(&mut Vec::new()).await?;
+            bounded("the response on another connection", other.read_to_end(&mut Vec::new())).await?;
             stream.write_all(&self.body).await?;
         } else {
             stream.write_all(&[self.head.as_bytes(), self.body.as_slice()].concat()).await?;

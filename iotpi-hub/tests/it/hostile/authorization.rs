@@ -14,8 +14,8 @@ use crate::{
     support::api::{Api, Call},
 };
 
-/// The callers that may use an operation. v: viewer, o: operator, a: admin, m: the module in the path or body,
-/// x: another module.
+/// The callers that may use an operation. v: viewer, o: operator, a: admin, m: the module in the path or
+/// body, x: another module.
 const ALLOWED: [(&str, &str); 43] = [
     ("list_series", "voa"),
     ("record", "oam"),
@@ -170,8 +170,8 @@ async fn callers(api: &Api) -> Vec<Caller> {
     callers
 }
 
-/// The operations on the module `led`; those with a module in the path on the module `other` too. The removal of
-/// a module is the last one, and only for `led`, because the tokens of a removed module are revoked.
+/// The operations on the module `led`; those with a module in the path on the module `other` too. The removal
+/// of a module is the last one, and only for `led`, because the tokens of a removed module are revoked.
 fn targets() -> Vec<(Method, String, String, usize)> {
     let mut targets = Vec::new();
     for (method, path, id, is_open) in operations() {

@@ -1,7 +1,7 @@
 //! Request bodies that are announced and do not arrive, or arrive slowly.
 //!
-//! A body that has to wait for its budget is refused after 4 s, and a body that does not arrive after 5 s. So a
-//! request that is stored while bodies are withheld did not share their budget.
+//! A body that has to wait for its budget is refused after 4 s, and a body that does not arrive after 5 s. So
+//! a request that is stored while bodies are withheld did not share their budget.
 
 use http::Method;
 use serde_json::json;

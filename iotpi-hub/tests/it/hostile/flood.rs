@@ -58,8 +58,8 @@ async fn a_full_disk_costs_the_module_that_filled_it_its_readings_and_no_other_m
     let config = Config { storage, ..Config::default() };
     let api = Api::of(TestHub::on_machine(config, &url, machine, NOW).await.unwrap()).await;
     let (honest, flooder) = (api.module("honest").await, api.module("flooder").await);
-    // The honest module delivers the readings of a year, which would be deleted first if only their age counted.
-    // The flooder delivers five times as many within a day.
+    // The honest module delivers the readings of a year, which would be deleted first if only their age
+    // counted. The flooder delivers five times as many within a day.
     deliver(&api, &honest, &readings("honest", 4_000, DAY / 11.0)).await;
     api.hub.advance(Duration::from_secs(40 * 86_400));
     deliver(&api, &flooder, &readings("flooder", 20_000, 1.0)).await;

@@ -25,8 +25,8 @@ async fn connect_with_small_buffer(api: &Api) -> Live {
     Live::over(api, socket.connect(api.hub.address()).await.unwrap()).await
 }
 
-/// A client that subscribes to everything and never reads. It has almost no buffer, so that the memory measured
-/// is that of the hub.
+/// A client that subscribes to everything and never reads. It has almost no buffer, so that the memory
+/// measured is that of the hub.
 async fn subscribe_without_reading(api: &Api) -> TcpStream {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
@@ -106,8 +106,8 @@ async fn clients_that_do_not_read_cost_little_memory_however_large_the_current_s
     }
     let open = format!("iotpi_live_clients {}", CLIENTS + 2);
     until("every client is connected", async || api.metrics().await.contains(&open)).await;
-    // These requests are later than those of the other clients: when they are answered, the hub has had time for
-    // the others.
+    // These requests are later than those of the other clients: when they are answered, the hub has had time
+    // for the others.
     for _ in 0..3 {
         subscribe(&mut reader, 1000).await;
         receive_recent(&mut reader).await;

@@ -37,7 +37,7 @@ async fn one_connection_more_than_allowed_is_answered_503_and_closed() {
         let mut stream = TcpStream::connect(api.hub.address()).await.unwrap();
         stream.write_all(authenticated.as_bytes()).await.unwrap();
         let mut head = [0; 12];
-        stream.read_exact(&mut head).await.unwrap();
+        bounded("a response", stream.read_exact(&mut head)).await.unwrap();
         assert_eq!(&head, b"HTTP/1.1 200");
         held.push(stream);
     }
@@ -77,7 +77,7 @@ async fn near_the_limit_a_connection_is_closed_after_its_response() {
     for _ in 0..6 {
         let mut stream = TcpStream::connect(api.hub.address()).await.unwrap();
         stream.write_all(authenticated.as_bytes()).await.unwrap();
-        stream.read_exact(&mut [0; 12]).await.unwrap();
+        bounded("a response", stream.read_exact(&mut [0; 12])).await.unwrap();
         held.push(stream);
     }
 
@@ -121,7 +121,7 @@ async fn a_hub_with_open_streams_polls_and_websockets_stops_in_order_and_in_time
     let module = api.lamp().await;
     api.call(http::Method::POST, "/api/camera/frame").jpeg(jpeg(8, 8, 10)).ok().await;
     let mut stream = api.get("/api/camera/stream").open().await.into_body();
-    stream.frame().await.unwrap().unwrap();
+    bounded("a frame", stream.frame()).await.unwrap().unwrap();
     let mut live = Live::connect(&api).await;
     live.send(json!({"type": "subscribe"})).await;
     live.receive().await;
@@ -137,7 +137,7 @@ async fn a_hub_with_open_streams_polls_and_websockets_stops_in_order_and_in_time
 
     assert_eq!((polled.status, polled.json()["items"].clone()), (200, json!([])));
     assert_eq!(live.closed().await, Some(CloseCode::Away));
-    while let Some(frame) = stream.frame().await {
+    while let Some(frame) = bounded("the end of the stream", stream.frame()).await {
         frame.unwrap();
     }
     assert!(TcpStream::connect(api.hub.address()).await.is_err());

@@ -13,7 +13,7 @@ use tokio::{
 
 use crate::support::{
     api::{Api, anonymous, jpeg},
-    wait::{LIMIT, poll},
+    wait::{LIMIT, bounded, poll},
 };
 
 /// The number of connections per way of closing.
@@ -60,7 +60,7 @@ impl Way {
         let mut answer = Vec::new();
         if self.reads() {
             stream.shutdown().await.unwrap();
-            stream.read_to_end(&mut answer).await.unwrap();
+            bounded("the response", stream.read_to_end(&mut answer)).await.unwrap();
         } else if self == Self::Resets {
             stream.set_zero_linger().unwrap();
         }

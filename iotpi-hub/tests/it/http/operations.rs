@@ -5,7 +5,10 @@ use http_body_util::BodyExt as _;
 use iotpi_hub::auth::Role;
 use serde_json::{Value, json};
 
-use crate::support::api::{Api, jpeg};
+use crate::support::{
+    api::{Api, jpeg},
+    wait::bounded,
+};
 
 #[tokio::test]
 async fn health_is_public_and_reports_version_and_uptime() {
@@ -62,7 +65,10 @@ async fn metrics_count_readings_frames_and_commands() {
     api.call(Method::POST, "/api/camera/frame").jpeg(jpeg(8, 8, 1)).ok().await;
     let mut stream = api.get("/api/camera/stream").open().await.into_body();
     let has_the_end = |read: &[u8]| read.windows(2).any(|w| w == [0xFF, 0xD9]);
-    while !has_the_end(stream.frame().await.unwrap().unwrap().data_ref().unwrap()) {}
+    bounded("a complete frame", async {
+        while !has_the_end(stream.frame().await.unwrap().unwrap().data_ref().unwrap()) {}
+    })
+    .await;
     let command = api.post("/api/modules/led/control", json!({"action": "set"})).ok().await;
     api.call(Method::POST, &format!("/api/commands/{}/cancel", command["id"].as_str().unwrap())).ok().await;
     api.get("/api/nothing").problem().await;
@@ -89,7 +95,8 @@ async fn metrics_count_readings_frames_and_commands() {
     api.stop().await;
 }
 
-/// Metrics that every hub with a camera exposes, with their types. Dashboards and alerts depend on these names.
+/// Metrics that every hub with a camera exposes, with their types. Dashboards and alerts depend on these
+/// names.
 const METRICS: &str = "
 iotpi_requests_total counter
 iotpi_readings_stored_total counter

@@ -94,7 +94,8 @@ async fn receive_and_acknowledge(live: &mut LiveStream) -> LiveFrame {
     frame
 }
 
-/// Sends two requests and expects their responses with no frame in between, although the hub had time to send one.
+/// Sends two requests and expects their responses with no frame in between, although the hub had time to send
+/// one.
 async fn assert_no_frame(live: &mut LiveStream) {
     for client_time in [1.5, -2.5] {
         live.ask_time(client_time).await.unwrap();
@@ -220,8 +221,8 @@ async fn a_client_gets_no_more_than_its_own_maximum_rate_beside_a_camera_without
         () = viewer => {}
     }
 
-    // Eight frames take seven intervals of 50 ms, the first of which may be half. This is a lower bound, which a
-    // slow machine cannot miss.
+    // Eight frames take seven intervals of 50 ms, the first of which may be half. This is a lower bound,
+    // which a slow machine cannot miss.
     assert!(begun.elapsed() >= Duration::from_millis(325), "{:?}", begun.elapsed());
     assert!(others >= 8, "{others}");
     api.stop().await;
@@ -462,7 +463,9 @@ async fn a_client_stalled_within_a_frame_can_still_send_requests() {
 
     // The frame that was begun is sent completely, and the next message follows.
     raw.send(json!({"type": "time", "client_time": 1})).await;
-    let Message::Binary(bytes) = raw.0.next().await.unwrap().unwrap() else { panic!("not a frame") };
+    let Message::Binary(bytes) = bounded("a message", raw.0.next()).await.unwrap().unwrap() else {
+        panic!("not a frame")
+    };
     assert_eq!(LiveFrame::read(bytes).unwrap().jpeg, jpeg(8, 8, 4_000_000));
     assert_eq!(raw.receive().await["type"], "time");
     api.stop().await;
@@ -484,7 +487,7 @@ async fn a_binary_message_from_a_client_is_a_problem_and_its_frames_continue() {
     }
 
     raw.send(json!({"type": "watch", "cameras": [{"module_id": "porch", "max_fps": 60}]})).await;
-    assert!(matches!(raw.0.next().await, Some(Ok(Message::Binary(_)))));
+    assert!(matches!(bounded("a message", raw.0.next()).await, Some(Ok(Message::Binary(_)))));
     api.stop().await;
 }
 

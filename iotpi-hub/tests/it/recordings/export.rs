@@ -227,7 +227,7 @@ async fn a_segment_that_is_deleted_during_an_export_ends_it_with_an_error() {
 
         let response = api.get(&format!("/api/cameras/porch/recordings/export?format={format}")).open().await;
         let mut body = response.into_body();
-        body.frame().await.unwrap().unwrap();
+        bounded("the first bytes of the export", body.frame()).await.unwrap().unwrap();
         fs::remove_file(segments.last().unwrap()).unwrap();
         let end = bounded("the end of the export", body.collect()).await;
 

@@ -80,8 +80,8 @@ async fn a_time_lapse_records_one_frame_per_interval_and_requests_no_more() {
     api.stop().await;
 }
 
-/// Publishes ten frames, one per second, begins an event in the second of the last one, and publishes a frame in
-/// each of the five seconds after it.
+/// Publishes ten frames, one per second, begins an event in the second of the last one, and publishes a frame
+/// in each of the five seconds after it.
 async fn check_event(begin: impl AsyncFn(&Api), reason: &str) {
     let data = DataFolder::new();
     let api = data.start().await;

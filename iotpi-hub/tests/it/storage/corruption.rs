@@ -1,4 +1,5 @@
-//! Damaged, truncated and swapped database files: the store opens or returns the reason, and readings are valid.
+//! Damaged, truncated and swapped database files: the store opens or returns the reason, and readings are
+//! valid.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,7 +30,8 @@ async fn open(path: &Path) -> store::Result<Arc<dyn Store>> {
     store::open(&format!("sqlite://{}", path.display())).await
 }
 
-/// Creates a database as a killed process leaves it: most of its readings are checkpointed, some only in the WAL.
+/// Creates a database as a killed process leaves it: most of its readings are checkpointed, some only in the
+/// WAL.
 async fn create_database(folder: &Path, module: &str) {
     let open_file = folder.join("open.db");
     let path = folder.join("hub.db");

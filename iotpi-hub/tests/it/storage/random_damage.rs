@@ -1,5 +1,5 @@
-//! Databases with random damage. `IOTPI_SEED` repeats a run, whose seed is printed; `IOTPI_MUTATIONS` sets the
-//! number of damaged databases.
+//! Databases with random damage. `IOTPI_SEED` repeats a run, whose seed is printed; `IOTPI_MUTATIONS` sets
+//! the number of damaged databases.
 
 use std::{
     env, fs,

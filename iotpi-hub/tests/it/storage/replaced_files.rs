@@ -1,5 +1,5 @@
-//! A database file is deleted, replaced or overwritten while the hub uses it: `/health` reports it, and the store
-//! fails permanently, which ends the program.
+//! A database file is deleted, replaced or overwritten while the hub uses it: `/health` reports it, and the
+//! store fails permanently, which ends the program.
 
 use std::{fs, os::unix::fs::FileExt as _, path::PathBuf};
 

@@ -1,5 +1,5 @@
-//! What the tests share: a hub with an HTTP client, WebSocket and raw clients, faulty networks and damaged
-//! files.
+//! Helpers of the tests: a hub with an HTTP client, WebSocket and raw clients, faulty networks, damaged files,
+//! and bounded waits.
 
 pub mod api;
 pub mod faulty_network;

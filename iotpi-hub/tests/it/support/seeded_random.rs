@@ -55,8 +55,8 @@ pub fn torture() -> bool {
     env::var_os("IOTPI_TORTURE").is_some_and(|value| value == "1")
 }
 
-/// The seeds of a random test: only `IOTPI_SEED`, if it is set. Otherwise there are `few`, or `many` under torture,
-/// and the first one is random, unless `IOTPI_SEEDS_FROM` sets it.
+/// The seeds of a random test: only `IOTPI_SEED`, if it is set. Otherwise there are `few`, or `many` under
+/// torture, and the first one is random, unless `IOTPI_SEEDS_FROM` sets it.
 pub fn seeds(few: u64, many: u64) -> impl Iterator<Item = u64> {
     let number = |name| env::var(name).ok().map(|text| text.parse::<u64>().expect("a seed is a number"));
     let (from, count) = match (number("IOTPI_SEED"), number("IOTPI_CASES")) {

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-/// The longest wait. It is far longer than a slow machine needs, so that a wait this long is a failure. It is also
-/// longer than every timeout of the hub, because some tests advance the time of tokio to such a timeout.
+/// The longest wait. It is far longer than a slow machine needs, so that a wait this long is a failure. It is
+/// also longer than every timeout of the hub, because some tests advance the time of tokio to such a timeout.
 pub const LIMIT: Duration = Duration::from_secs(90);
 
 /// Awaits an event.

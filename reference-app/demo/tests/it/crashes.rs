@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::support::{
     demo::{Demo, id},
     live::{event, receive, receive_reading, set, subscribe},
+    wait::bounded,
 };
 
 /// Receives messages until a module has this health.
@@ -122,7 +123,7 @@ async fn a_killed_hub_is_restarted_with_every_reading_it_acknowledged() {
     }
     assert_the_lamp_runs_a_command(&hub).await;
     let mut frames = hub.frames(Some(&id("camera"))).await.unwrap();
-    assert!(frames.next().await.unwrap().is_some());
+    assert!(bounded("a frame", frames.next()).await.unwrap().is_some());
 
     demo.stop().await;
 }

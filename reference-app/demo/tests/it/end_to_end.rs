@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::support::{
     demo::{Demo, NAMES, id},
     live::{event, receive, receive_reading, set, subscribe},
+    wait::bounded,
 };
 
 #[tokio::test]
@@ -37,8 +38,8 @@ async fn a_reading_a_frame_and_a_command_travel_end_to_end() {
 
     // A frame, and a later one with different content.
     let mut frames = hub.frames(Some(&id("camera"))).await.unwrap();
-    let first = frames.next().await.unwrap().unwrap();
-    let second = frames.next().await.unwrap().unwrap();
+    let first = bounded("a frame", frames.next()).await.unwrap().unwrap();
+    let second = bounded("a frame", frames.next()).await.unwrap().unwrap();
     assert!(first.starts_with(&[0xFF, 0xD8]) && second.starts_with(&[0xFF, 0xD8]));
     assert_ne!(first, second);
 

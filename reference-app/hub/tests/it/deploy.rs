@@ -1,5 +1,5 @@
-//! The units of `deploy/`: the hub and each module run as separate users, and a module cannot read the data of
-//! the hub.
+//! The units of `deploy/`: the hub and each module run as separate users, and a module cannot read the data
+//! of the hub.
 
 use std::{collections::BTreeMap, fs, path::Path};
 

@@ -1,5 +1,5 @@
-//! The program as a process: its command line, and hubs that are killed, attacked and damaged. The tests of the
-//! hub itself are in `iotpi-hub`, those with modules in the demo.
+//! The program as a process: its command line, and hubs that are killed, attacked and damaged. The tests of
+//! the hub itself are in `iotpi-hub`, those with modules in the demo.
 #![allow(clippy::unwrap_used)]
 
 mod attacks;

@@ -52,7 +52,7 @@ impl Http {
         stream.write_all(head.as_bytes()).await?;
         stream.write_all(body).await?;
         let mut response = Vec::new();
-        stream.read_to_end(&mut response).await?;
+        bounded("a response", stream.read_to_end(&mut response)).await?;
         let truncated = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
         let end = response.windows(4).position(|end| end == b"\r\n\r\n").ok_or_else(truncated)?;
         let status = text(&response[..end]).split(' ').nth(1).and_then(|status| status.parse().ok());

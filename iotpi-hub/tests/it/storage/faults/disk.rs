@@ -1,12 +1,13 @@
 //! A simulated disk in memory. After a power cut, writes that were not synced may be lost, torn or reordered.
 //! The n-th operation can fail, and the disk can be full.
 //!
-//! The model: a file has the bytes that programs see and the bytes that are durable. The pending changes are the
-//! writes and truncations since the last sync, which makes them durable. A **failed** sync does not: the kernel
-//! may drop the pages it could not write and mark them clean, so those changes never become durable, whatever a
-//! later sync returns. Names are like bytes: programs see their creation and removal at once, and a sync of the
-//! folder makes them durable, which SQLite does with the first sync of a new journal. A sector of 512 bytes is
-//! written completely or not at all, and a write changes no other bytes. SQLite assumes both of Linux.
+//! The model: a file has the bytes that programs see and the bytes that are durable. The pending changes are
+//! the writes and truncations since the last sync, which makes them durable. A **failed** sync does not: the
+//! kernel may drop the pages it could not write and mark them clean, so those changes never become durable,
+//! whatever a later sync returns. Names are like bytes: programs see their creation and removal at once, and
+//! a sync of the folder makes them durable, which SQLite does with the first sync of a new journal. A sector
+//! of 512 bytes is written completely or not at all, and a write changes no other bytes. SQLite assumes both
+//! of Linux.
 //!
 //! Deliberately absent: bit rot, which `corruption.rs` tests, and locks between processes.
 
@@ -49,8 +50,8 @@ pub enum DiskError {
 pub enum Fault {
     /// The power is cut at this operation. All later ones fail.
     PowerCut { at: u64 },
-    /// The first `times` operations from this one on fail. [`DiskError::Full`] fails only operations that need
-    /// space.
+    /// The first `times` operations from this one on fail. [`DiskError::Full`] fails only operations that
+    /// need space.
     Error { at: u64, times: u64, error: DiskError },
 }
 
@@ -221,8 +222,8 @@ impl Disk {
 
     // ---- functions for SQLite ----
 
-    /// Opens or creates a file. The hub creates its database file before SQLite opens it and not through SQLite,
-    /// so the main file always exists.
+    /// Opens or creates a file. The hub creates its database file before SQLite opens it and not through
+    /// SQLite, so the main file always exists.
     pub fn open(&self, name: &str, create: bool, journal: bool) -> Result<Node, DiskError> {
         let mut state = self.begin(Operation::Open)?;
         let node = match state.names.get(name) {
@@ -280,8 +281,8 @@ impl Disk {
             Ok(state) => state,
             Err(DiskError::NoPower) => return Err(DiskError::NoPower),
             Err(error) => {
-                // A part may have been written: any part of the last write before a power cut, the beginning of
-                // a write that failed.
+                // A part may have been written: any part of the last write before a power cut, the beginning
+                // of a write that failed.
                 let mut state = self.lock();
                 let arrived = if state.powered_off { bytes.len() } else { bytes.len() / 2 / SECTOR * SECTOR };
                 state.write(node, at, &bytes[..arrived]);

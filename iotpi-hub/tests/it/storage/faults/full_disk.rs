@@ -1,4 +1,5 @@
-//! A full disk: writes get 507, no acknowledged change is lost, reads continue, and writes resume by themselves.
+//! A full disk: writes get 507, no acknowledged change is lost, reads continue, and writes resume by
+//! themselves.
 
 use std::{path::Path, time::Duration};
 

@@ -1,5 +1,5 @@
-//! Every disk operation fails, once or from then on: no acknowledged change is lost, and after a fatal failure
-//! nothing is acknowledged any more.
+//! Every disk operation fails, once or from then on: no acknowledged change is lost, and after a fatal
+//! failure nothing is acknowledged any more.
 
 use std::collections::BTreeMap;
 

@@ -1,8 +1,8 @@
 //! A ledger of the calls to a store and their results, with the contents that the store may therefore have.
 //!
 //! A change that was acknowledged must be stored. A change without a result, or with an engine error, may be
-//! stored or not, but not in part. So the ledger has all possible values of each item, and only one when it is
-//! known. Nothing else may be stored.
+//! stored or not, but not in part. So the ledger has all possible values of each item, and only one when it
+//! is known. Nothing else may be stored.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -124,8 +124,8 @@ impl Ledger {
             .sum()
     }
 
-    /// Checks that a store has everything it must have and nothing that it may not have. Afterwards every state
-    /// is known.
+    /// Checks that a store has everything it must have and nothing that it may not have. Afterwards every
+    /// state is known.
     pub async fn check(&mut self, store: &dyn Store) {
         self.check_readings(store).await;
         self.check_modules(store).await;

@@ -1,9 +1,9 @@
-//! A SQLite VFS on a [`Disk`]. The files in a folder that was [`mount`]ed are on that disk; all other files of the
-//! process use the VFS of SQLite.
+//! A SQLite VFS on a [`Disk`]. The files in a folder that was [`mount`]ed are on that disk; all other files
+//! of the process use the VFS of SQLite.
 //!
-//! This is the one file with `unsafe`: the interface of SQLite to a file system is a table of C functions. Each
-//! function converts its arguments to Rust and calls the disk. Locks and the index of the WAL are kept here too,
-//! because they are in the memory of the process and not on the disk.
+//! This is the one file with `unsafe`: the interface of SQLite to a file system is a table of C functions.
+//! Each function converts its arguments to Rust and calls the disk. Locks and the index of the WAL are kept
+//! here too, because they are in the memory of the process and not on the disk.
 #![allow(unsafe_code, reason = "SQLite reaches a file system through C function pointers")]
 // Only SQLite calls the functions below, with the pointers that its documentation promises (sqlite3_vfs,
 // sqlite3_io_methods). No pointer outlives the call, except for the handle inside the file.

@@ -1,8 +1,9 @@
 //! The workload of a store on a faulty disk: several modules make concurrent calls, each one call at a time.
 //!
-//! The same seed causes the same disk operations in the same order. The writer of the store commits all queued
-//! calls in one group, and which calls are queued usually depends on timing. Here the disk is blocked during one
-//! write while the calls of a group are queued. Threads of the engine that write by themselves are not controlled.
+//! The same seed causes the same disk operations in the same order. The writer of the store commits all
+//! queued calls in one group, and which calls are queued usually depends on timing. Here the disk is blocked
+//! during one write while the calls of a group are queued. Threads of the engine that write by themselves are
+//! not controlled.
 
 use std::{
     future::poll_fn,
@@ -67,8 +68,8 @@ pub enum Kind {
     Commands,
 }
 
-/// Whether numbered readings are sent again, acknowledged or not: a store stores each number once. [`numbered`]
-/// sets it.
+/// Whether numbered readings are sent again, acknowledged or not: a store stores each number once.
+/// [`numbered`] sets it.
 pub const SENDS_AGAIN: bool = true;
 
 /// Sets the sequence number of a reading. The only function that does.
@@ -348,7 +349,8 @@ async fn perform(store: &dyn Store, module: &ModuleId, call: &Call, now: Now) ->
     }
 }
 
-/// Makes calls while the writer is busy with another write, so that they are one group whatever the threads do.
+/// Makes calls while the writer is busy with another write, so that they are one group whatever the threads
+/// do.
 async fn make_concurrent_calls(
     store: &dyn Store,
     disk: &Disk,

@@ -1,5 +1,5 @@
-//! Helpers of several tests: the program on the command line and as a running hub, frames, random numbers, and
-//! bounded waits.
+//! Helpers of several tests: the program on the command line and as a running hub, frames, random numbers,
+//! and bounded waits.
 
 pub mod blocking_hub;
 pub mod hub_process;
