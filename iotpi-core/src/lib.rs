@@ -13,6 +13,8 @@ mod uplink;
 #[cfg(feature = "client")]
 mod client;
 #[cfg(feature = "client")]
+mod durable_file;
+#[cfg(feature = "client")]
 mod module;
 #[cfg(feature = "client")]
 mod outbox;

@@ -4,7 +4,8 @@
 
 use std::{error::Error, iter::successors, ops::RangeInclusive, time::Duration};
 
-use iotpi_core::ErrorKind;
+use iotpi_core::{ErrorKind, ModuleId};
+use tokio::task::JoinError;
 
 use crate::store::{BoxError, StoreError};
 
@@ -91,6 +92,11 @@ impl HubError {
         self
     }
 
+    /// There is no such module.
+    pub(crate) fn no_module(id: &ModuleId) -> Self {
+        Self::not_found(format!("There is no module `{id}`."))
+    }
+
     /// The disk of the hub has no space.
     pub(crate) fn storage_full() -> Self {
         Self::new(ErrorKind::StorageFull, "The disk of the hub is full. Nothing was stored.").retry_in(5..=30)
@@ -146,6 +152,12 @@ impl HubError {
     #[must_use]
     pub fn wait(&self) -> Option<Duration> {
         self.retry_after
+    }
+}
+
+impl From<JoinError> for HubError {
+    fn from(error: JoinError) -> Self {
+        Self::internal("A background thread failed.").caused_by(error)
     }
 }
 

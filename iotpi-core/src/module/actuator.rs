@@ -13,7 +13,7 @@ use tokio::{task::JoinError, time::Instant};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
-    client::backoff::Backoff,
+    client::backoff::{Backoff, error_chain},
     device::{Actuator, DeviceError, DeviceErrorKind},
     model::{
         command::{
@@ -369,16 +369,6 @@ fn into_panic(failed: JoinError) {
 /// Truncates an error to the maximum length of an outcome.
 fn truncate(error: &str) -> String {
     error.chars().take(MAX_ERROR_LEN).collect()
-}
-
-fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 /// Returns when the module was asked to stop and the grace period is over.

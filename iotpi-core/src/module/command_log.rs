@@ -5,14 +5,16 @@
 //! only the report was missing. It also protects against a hub that comes back with an older database.
 
 use std::{
-    fs::{self, File},
-    io::{self, Write as _},
+    fs, io,
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::command::{CommandId, CommandOutcome, CommandReport, LeaseId};
+use crate::{
+    durable_file,
+    model::command::{CommandId, CommandOutcome, CommandReport, LeaseId},
+};
 
 /// The number of logged commands. The oldest are dropped first, unreported ones last.
 const REMEMBERED: usize = 64;
@@ -111,24 +113,16 @@ impl CommandLog {
     async fn write(&self) -> io::Result<()> {
         let Some(path) = self.path.clone() else { return Ok(()) };
         let bytes = serde_json::to_vec(&self.entries)?;
-        blocking(move || replace(&path, &bytes)).await
+        blocking(move || write(&path, &bytes)).await
     }
 }
 
-/// Writes a file atomically and durably: it is complete and on disk when this returns.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    fs::create_dir_all(folder)?;
-    let new = path.with_extension("new");
-    let mut file = File::create(&new)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&new, path)?;
-    // The new name is on disk only after a sync of its directory.
-    File::open(folder)?.sync_all()
+/// Writes the file, and creates its folder if necessary.
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    durable_file::replace(path, bytes)
 }
 
 /// Runs a blocking disk operation on a separate thread.

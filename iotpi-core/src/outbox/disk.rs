@@ -22,9 +22,10 @@ use super::{
     record,
     recovery::{self, Recovered},
     segment::{Segment, SegmentItem},
-    state::{State, sync_folder},
+    state::State,
 };
 use crate::{
+    durable_file::sync_folder,
     model::{
         gap::{GapReason, NewGap},
         id::ModuleId,

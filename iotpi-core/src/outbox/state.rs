@@ -2,15 +2,14 @@
 //!
 //! One small file, replaced atomically: a line with the CRC-32 of the rest, then JSON.
 
-use std::{
-    fs::File,
-    io::{self, Write as _},
-    path::Path,
-};
+use std::{io, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{gap::NewGap, id::ModuleId};
+use crate::{
+    durable_file,
+    model::{gap::NewGap, id::ModuleId},
+};
 
 const FILE: &str = "state";
 const VERSION: u32 = 1;
@@ -65,13 +64,9 @@ impl State {
     /// Replaces the file atomically; it is on disk when this returns.
     pub fn write(&self, folder: &Path) -> io::Result<()> {
         let json = serde_json::to_vec(self).map_err(io::Error::other)?;
-        let new = folder.join(format!("{FILE}.new"));
-        let mut file = File::create(&new)?;
-        file.write_all(format!("{:08x}\n", crc32fast::hash(&json)).as_bytes())?;
-        file.write_all(&json)?;
-        file.sync_all()?;
-        std::fs::rename(&new, folder.join(FILE))?;
-        sync_folder(folder)
+        let mut content = format!("{:08x}\n", crc32fast::hash(&json)).into_bytes();
+        content.extend(json);
+        durable_file::replace(&folder.join(FILE), &content)
     }
 }
 
@@ -80,9 +75,4 @@ fn parse(bytes: &[u8]) -> Option<State> {
     let json = rest.strip_prefix(b"\n")?;
     let sum = u32::from_str_radix(std::str::from_utf8(sum).ok()?, 16).ok()?;
     (sum == crc32fast::hash(json)).then(|| serde_json::from_slice(json).ok())?
-}
-
-/// A file's name is on disk only after a sync of its directory.
-pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
 }

@@ -109,9 +109,7 @@ impl Passwords {
             drop((permit, waiting));
             done
         };
-        tokio::task::spawn_blocking(work)
-            .await
-            .map_err(|error| HubError::internal("the password could not be checked").caused_by(error))?
+        tokio::task::spawn_blocking(work).await?
     }
 }
 

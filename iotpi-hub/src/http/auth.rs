@@ -10,12 +10,12 @@ use axum::{
 use http::{HeaderValue, StatusCode, header};
 use iotpi_core::{Timestamp, UserName};
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use super::{
     api_router::{ApiRouter, routes},
     cookie::CookieScope,
-    extract::{JsonBody, OptionalCredential, Path, Query, Uuid, page},
+    extract::{JsonBody, OptionalCredential, PageParams, Path, Query, Uuid},
     page::Page,
     problem::{
         Conflict, NotFound, PermissionDenied, RateLimited, StorageFull, TooLarge, Unauthenticated,
@@ -249,33 +249,21 @@ async fn sign_url(
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(answer)).into_response())
 }
 
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-struct ListParams {
-    /// The most items on the page; the default is 100.
-    #[param(minimum = 1, maximum = 1000)]
-    limit: Option<u32>,
-    /// The `next` of the previous page.
-    #[param(max_length = 1000)]
-    cursor: Option<String>,
-}
-
 /// List tokens
 ///
 /// Lists the tokens by name, without their secrets.
 #[utoipa::path(
     get, path = "/api/auth/tokens", tag = "auth", operation_id = "list_tokens",
-    params(ListParams),
+    params(PageParams),
     responses((status = 200, description = "A page of tokens", body = Page<TokenInfo>), PermissionDenied)
 )]
 async fn list_tokens(
     State(hub): State<Hub>,
     caller: Caller,
-    Query(query): Query<ListParams>,
+    Query(page): Query<PageParams>,
 ) -> Result<Json<Page<TokenInfo>>> {
     caller.may_administer()?;
-    let tokens = hub.store().tokens(&page(query.limit, query.cursor)?).await?;
+    let tokens = hub.store().tokens(&page.request()?).await?;
     Ok(Json(Page::map(tokens, TokenInfo::from)))
 }
 

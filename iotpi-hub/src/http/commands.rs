@@ -10,7 +10,7 @@ use utoipa::IntoParams;
 
 use super::{
     api_router::{ApiRouter, routes},
-    extract::{IngestAuth, JsonBody, Path, Query, Uuid, page},
+    extract::{IngestAuth, JsonBody, PageParams, Path, Query, Uuid},
     page::Page,
     problem::{Conflict, NotFound, PermissionDenied, RateLimited, StorageFull, TooLarge, Unprocessable},
 };
@@ -131,36 +131,24 @@ async fn report(
     hub.report(&caller, &id, report).await.map(Json)
 }
 
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-struct HistoryParams {
-    /// The most items on the page; the default is 100.
-    #[param(minimum = 1, maximum = 1000)]
-    limit: Option<u32>,
-    /// The `next` of the previous page.
-    #[param(max_length = 1000)]
-    cursor: Option<String>,
-}
-
 /// List the commands of a module
 ///
 /// Lists the newest command first.
 #[utoipa::path(
     get, path = "/api/modules/{id}/commands/history", tag = "commands", operation_id = "list_commands",
-    params(("id" = ModuleId, Path, description = "The id of the module"), HistoryParams),
+    params(("id" = ModuleId, Path, description = "The id of the module"), PageParams),
     responses((status = 200, description = "A page of commands", body = Page<Command>), PermissionDenied, NotFound)
 )]
 async fn history(
     State(hub): State<Hub>,
     caller: Caller,
     Path(id): Path<ModuleId>,
-    Query(query): Query<HistoryParams>,
+    Query(page): Query<PageParams>,
 ) -> Result<Json<Page<Command>>> {
     caller.may_read()?;
-    let page = page(query.limit, query.cursor)?;
+    let page = page.request()?;
     if hub.store().module(&id).await?.is_none() {
-        return Err(HubError::not_found(format!("There is no module `{id}`.")));
+        return Err(HubError::no_module(&id));
     }
     Ok(Json(hub.store().commands(&id, &page).await?.into()))
 }

@@ -107,7 +107,7 @@ async fn account(
 ) -> Result<Json<DeliveryAccount>> {
     caller.may_read_of(Some(&id))?;
     if hub.store().module(&id).await?.is_none() {
-        return Err(HubError::not_found(format!("There is no module `{id}`.")));
+        return Err(HubError::no_module(&id));
     }
     Ok(Json(hub.store().delivery(&id).await?))
 }

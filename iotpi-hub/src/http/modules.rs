@@ -3,12 +3,10 @@
 use axum::{Json, extract::State};
 use http::StatusCode;
 use iotpi_core::{Manifest, ModuleId, ModuleInfo};
-use serde::Deserialize;
-use utoipa::IntoParams;
 
 use super::{
     api_router::{ApiRouter, routes},
-    extract::{JsonBody, Path, Query, page},
+    extract::{JsonBody, PageParams, Path, Query},
     page::Page,
     problem::{NotFound, PermissionDenied, RateLimited, StorageFull, TooLarge, Unprocessable},
 };
@@ -52,7 +50,7 @@ async fn register(
 async fn read(State(hub): State<Hub>, caller: Caller, Path(id): Path<ModuleId>) -> Result<Json<ModuleInfo>> {
     caller.may_read_of(Some(&id))?;
     let record = hub.store().module(&id).await?;
-    let record = record.ok_or_else(|| HubError::not_found(format!("There is no module `{id}`.")))?;
+    let record = record.ok_or_else(|| HubError::no_module(&id))?;
     Ok(Json(hub.describe(record)))
 }
 
@@ -86,32 +84,20 @@ async fn remove(State(hub): State<Hub>, caller: Caller, Path(id): Path<ModuleId>
     Ok(StatusCode::NO_CONTENT)
 }
 
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-struct ListParams {
-    /// The most items on the page; the default is 100.
-    #[param(minimum = 1, maximum = 1000)]
-    limit: Option<u32>,
-    /// The `next` of the previous page.
-    #[param(max_length = 1000)]
-    cursor: Option<String>,
-}
-
 /// List modules
 ///
 /// Lists the modules by id.
 #[utoipa::path(
     get, path = "/api/modules", tag = "modules", operation_id = "list_modules",
-    params(ListParams),
+    params(PageParams),
     responses((status = 200, description = "A page of modules", body = Page<ModuleInfo>), PermissionDenied)
 )]
 async fn list(
     State(hub): State<Hub>,
     caller: Caller,
-    Query(query): Query<ListParams>,
+    Query(page): Query<PageParams>,
 ) -> Result<Json<Page<ModuleInfo>>> {
     caller.may_read()?;
-    let modules = hub.store().modules(&page(query.limit, query.cursor)?).await?;
+    let modules = hub.store().modules(&page.request()?).await?;
     Ok(Json(Page::map(modules, |record| hub.describe(record))))
 }

@@ -98,7 +98,8 @@ impl Hub {
                 ));
             }
         };
-        let record = self.inner.store.module(module_id).await?.ok_or_else(|| no_module(module_id))?;
+        let record =
+            self.inner.store.module(module_id).await?.ok_or_else(|| HubError::no_module(module_id))?;
         let Some(manifest) = record.manifest else {
             return Err(HubError::unprocessable(format!(
                 "Module `{module_id}` is not registered, so it accepts no commands."
@@ -422,10 +423,6 @@ fn check_size(object: &Map<String, Value>, max_bytes: u64, pointer: &str) -> Res
             .at(pointer));
     }
     Ok(usize::try_from(bytes).unwrap_or(usize::MAX))
-}
-
-fn no_module(id: &ModuleId) -> HubError {
-    HubError::not_found(format!("There is no module `{id}`."))
 }
 
 #[cfg(test)]

@@ -117,7 +117,7 @@ impl Hub {
     /// Adds a viewer to a camera that has delivered a frame, or to a module that has not delivered one yet.
     pub(crate) fn watch(&self, module_id: &ModuleId, via: ViewerKind) -> Result<Viewer> {
         if self.inner.frames.newest(module_id).is_none() && !self.inner.presence.knows(module_id) {
-            return Err(HubError::not_found(format!("There is no module `{module_id}`.")));
+            return Err(HubError::no_module(module_id));
         }
         Ok(self.inner.frames.watch(module_id, via, self.moment()))
     }

@@ -96,7 +96,7 @@ impl Hub {
     /// Cancel safe.
     pub async fn module_usage(&self, id: &ModuleId) -> Result<ModuleUsage> {
         let record = self.inner.store.module(id).await?;
-        let record = record.ok_or_else(|| HubError::not_found(format!("There is no module `{id}`.")))?;
+        let record = record.ok_or_else(|| HubError::no_module(id))?;
         let limits = &self.config().limits;
         let quota = |used, limit| Quota { used, limit };
         Ok(ModuleUsage {

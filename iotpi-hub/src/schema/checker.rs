@@ -174,7 +174,6 @@ async fn in_time<T: Send + 'static>(
     permits: &Arc<Semaphore>,
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    let broken = |error: tokio::task::JoinError| HubError::internal("a check broke off").caused_by(error);
     let done = async {
         let permit = Arc::clone(permits).acquire_owned().await;
         let permit = permit.map_err(|error| HubError::internal("no check is possible").caused_by(error))?;
@@ -183,7 +182,7 @@ async fn in_time<T: Send + 'static>(
             let _permit = permit;
             work()
         });
-        work.await.map_err(broken)?
+        work.await?
     };
     match tokio::time::timeout(DEADLINE, done).await {
         Ok(done) => done,

@@ -8,8 +8,8 @@ use std::{
 use axum::extract::{FromRequestParts, RawPathParams};
 use http::request::Parts;
 use iotpi_core::{InvalidTimestamp, Timestamp};
-use serde::de::DeserializeOwned;
-use utoipa::ToSchema;
+use serde::{Deserialize, de::DeserializeOwned};
+use utoipa::{IntoParams, ToSchema};
 
 use super::super::serde_messages;
 use crate::{
@@ -57,6 +57,25 @@ impl<T: DeserializeOwned> FromRequestParts<Hub> for Query<T> {
                 )))
             }
         }
+    }
+}
+
+/// The query parameters of a list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PageParams {
+    /// The most items on the page; the default is 100.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+    /// The `next` of the previous page.
+    #[param(max_length = 1000)]
+    cursor: Option<String>,
+}
+
+impl PageParams {
+    pub(crate) fn request(self) -> Result<PageRequest> {
+        page(self.limit, self.cursor)
     }
 }
 

@@ -177,9 +177,8 @@ impl Hub {
         let found = self.inner.store.recorded_frame(id, at, pick).await?.ok_or_else(none)?;
         let folder = self.inner.recordings.folder.clone().ok_or_else(none)?;
         let (module_id, at) = (id.clone(), found.location.at);
-        let read = spawn_blocking(move || recording::open_and_read(&folder, &module_id, &found)).await;
-        let failed = || HubError::internal("The recording cannot be read.");
-        match read.map_err(|error| failed().caused_by(error))?.map_err(|error| failed().caused_by(error))? {
+        let read = spawn_blocking(move || recording::open_and_read(&folder, &module_id, &found)).await?;
+        match read.map_err(|error| HubError::internal("The recording cannot be read.").caused_by(error))? {
             ReadFrame::Whole(jpeg) => Ok((at, jpeg)),
             ReadFrame::Gone => Err(none()),
             ReadFrame::Damaged => {
@@ -236,11 +235,7 @@ impl Hub {
     }
 
     fn check_known(&self, id: &ModuleId) -> Result<()> {
-        if self.inner.presence.knows(id) {
-            Ok(())
-        } else {
-            Err(HubError::not_found(format!("There is no module `{id}`.")))
-        }
+        if self.inner.presence.knows(id) { Ok(()) } else { Err(HubError::no_module(id)) }
     }
 
     fn check_folder(&self) -> Result<()> {
@@ -287,9 +282,7 @@ impl Hub {
     pub(crate) async fn start_recordings(&self) -> Result<()> {
         let Some(folder) = self.inner.recordings.folder.clone() else { return Ok(()) };
         // Listed before a recorder creates the first new segment.
-        let files = spawn_blocking(move || list_segment_files(&folder)).await;
-        let files =
-            files.map_err(|error| HubError::internal("A background thread failed.").caused_by(error))?;
+        let files = spawn_blocking(move || list_segment_files(&folder)).await?;
         for (id, settings) in self.inner.store.all_recording().await? {
             self.apply_recording(&id, settings);
         }
@@ -366,9 +359,7 @@ impl Hub {
     async fn remove_expired_files(&self) -> Result<()> {
         let Some(folder) = self.inner.recordings.folder.clone() else { return Ok(()) };
         let tombstones = self.inner.store.tombstones().await?;
-        let gone = spawn_blocking(move || recording::remove_files(&folder, tombstones)).await;
-        let gone =
-            gone.map_err(|error| HubError::internal("A background thread failed.").caused_by(error))?;
+        let gone = spawn_blocking(move || recording::remove_files(&folder, tombstones)).await?;
         Ok(self.inner.store.remove_tombstones(&gone).await?)
     }
 

@@ -24,7 +24,7 @@ use tokio::task::spawn_blocking;
 
 use crate::{
     Hub,
-    error::{HubError, Result},
+    error::Result,
     recording::{
         remove_files,
         segment::{self, ENDING, Origin},
@@ -82,7 +82,7 @@ pub(super) async fn reconcile(hub: &Hub, folder: &Path, files: Vec<SegmentFile>)
     let mut outcome = Reconciled::default();
     let tombstones = store.tombstones().await?;
     let (at, names) = (folder.to_owned(), tombstones.clone());
-    let gone = spawn_blocking(move || remove_files(&at, names)).await.map_err(join_failed)?;
+    let gone = spawn_blocking(move || remove_files(&at, names)).await?;
     store.remove_tombstones(&gone).await?;
     outcome.removed += gone.len() as u64;
     let tombstones: BTreeSet<_> = tombstones.into_iter().collect();
@@ -171,7 +171,7 @@ async fn drop_from_index(hub: &Hub, module_id: &ModuleId, names: Vec<String>) ->
 async fn index_file(hub: &Hub, file: SegmentFile, from: u64, outcome: &mut Reconciled) -> Result<()> {
     let SegmentFile { module_id, name, path, .. } = file;
     let (file_path, id, stem) = (path.display().to_string(), module_id.clone(), name.clone());
-    let found = spawn_blocking(move || recover(&path, &id, &stem, from)).await.map_err(join_failed)?;
+    let found = spawn_blocking(move || recover(&path, &id, &stem, from)).await?;
     let (origin, scanned) = match found {
         Ok(found) => found,
         // Removed in the meantime, together with its camera.
@@ -242,8 +242,4 @@ fn recover(path: &Path, id: &ModuleId, name: &str, from: u64) -> io::Result<(Ori
     // The process that wrote the file may have ended before it synced.
     file.sync_all()?;
     Ok((origin, scanned))
-}
-
-fn join_failed(error: tokio::task::JoinError) -> HubError {
-    HubError::internal("Recordings could not be reconciled.").caused_by(error)
 }
