@@ -1,6 +1,6 @@
 //! The HTTP transport: translates requests into operations of the hub.
 //!
-//! [`ApiRouter`] both routes and documents the operations, so every route is documented. Deliberately absent:
+//! `ApiRouter` both routes and documents the operations, so every route is documented. Deliberately absent:
 //! domain rules, which belong to `ops/`.
 
 mod api_router;

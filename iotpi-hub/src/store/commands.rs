@@ -111,9 +111,10 @@ pub trait WriteCommands {
     /// the same idempotency key, nothing is stored and that command is returned. An absolute command cancels
     /// those of its action and target that are still queued; their places become free.
     ///
-    /// Errors: [`StoreError::NotFound`] (the module); [`StoreError::LimitReached`] if `max_waiting` commands
-    /// of the module have not ended; [`StoreError::Conflict`] if the id exists, or the key belongs to a
-    /// different request.
+    /// Errors: [`NotFound`](super::StoreError::NotFound) (the module);
+    /// [`LimitReached`](super::StoreError::LimitReached) if `max_waiting` commands of the module have not
+    /// ended; [`Conflict`](super::StoreError::Conflict) if the id exists, or the key belongs to a different
+    /// request.
     async fn submit(
         &self,
         submission: &CommandSubmission,
@@ -152,7 +153,8 @@ pub trait WriteCommands {
 
     /// Cancels a command that is still queued.
     ///
-    /// Errors: [`StoreError::NotFound`]; [`StoreError::Conflict`] if it is not queued any more.
+    /// Errors: [`NotFound`](super::StoreError::NotFound); [`Conflict`](super::StoreError::Conflict) if it is
+    /// not queued any more.
     async fn cancel(&self, id: &CommandId, now: Now) -> Result<Command>;
 
     /// Expires commands whose lifetime has ended; queues those whose lease has ended again, or marks them

@@ -230,9 +230,9 @@ pub trait MaintainStore {
     /// the copy is on disk and was read back and compared. It is made in steps with pauses, so that the
     /// device has time for other writes.
     ///
-    /// Errors: [`StoreError::Conflict`] if the file exists, or the store is in memory;
-    /// [`StoreError::Damaged`] if the copy differs. If cancelled, it ends soon after; an incomplete copy is
-    /// not at `to`.
+    /// Errors: [`Conflict`](super::StoreError::Conflict) if the file exists, or the store is in memory;
+    /// [`Damaged`](super::StoreError::Damaged) if the copy differs. If cancelled, it ends soon after; an
+    /// incomplete copy is not at `to`.
     async fn backup(&self, to: &Path) -> Result<BackedUp>;
 
     /// Reads a note of the hub.
@@ -261,6 +261,6 @@ pub trait MaintainStore {
     /// verified.
     fn take_unverified(&self) -> bool;
 
-    /// Finishes writes in progress and closes; later calls return [`StoreError::Closed`].
+    /// Finishes writes in progress and closes; later calls return [`Closed`](super::StoreError::Closed).
     async fn close(&self) -> Result<()>;
 }

@@ -48,6 +48,6 @@ pub trait WriteModules {
     /// same id starts empty. The rest of its readings is deleted in steps that do not delay other writes,
     /// also after a restart.
     ///
-    /// Errors: [`StoreError::NotFound`].
+    /// Errors: [`NotFound`](super::StoreError::NotFound).
     async fn remove_module(&self, id: &ModuleId) -> Result<()>;
 }

@@ -129,7 +129,8 @@ pub trait WriteReadings {
     /// contact, at most `max_series` in all. A numbered reading that was stored before is not stored again.
     /// Arrival times are stored to the millisecond.
     ///
-    /// Errors: [`StoreError::OtherUnit`] if a series has another unit; [`StoreError::LimitReached`].
+    /// Errors: [`OtherUnit`](super::StoreError::OtherUnit) if a series has another unit;
+    /// [`LimitReached`](super::StoreError::LimitReached).
     async fn record(&self, readings: Vec<Reading>, max_series: u64, now: Now) -> Result<Recorded>;
 
     /// Stores a gap: numbered readings of a module that will never arrive. Creates the module if necessary. A

@@ -78,32 +78,34 @@ pub trait ReadUsers {
 pub trait WriteUsers {
     /// Adds the first user.
     ///
-    /// Errors: [`StoreError::Conflict`] if there is one already.
+    /// Errors: [`Conflict`](super::StoreError::Conflict) if there is one already.
     async fn add_first_user(&self, user: &UserRecord, now: Now) -> Result<()>;
 
     /// Adds a further user.
     ///
-    /// Errors: [`StoreError::Conflict`] if the name belongs to a user or a token.
+    /// Errors: [`Conflict`](super::StoreError::Conflict) if the name belongs to a user or a token.
     async fn add_user(&self, user: &UserRecord, now: Now) -> Result<()>;
 
     /// Replaces a user's password and ends all their sessions.
     ///
-    /// Errors: [`StoreError::NotFound`].
+    /// Errors: [`NotFound`](super::StoreError::NotFound).
     async fn set_password(&self, name: &UserName, password_hash: &str) -> Result<()>;
 
     /// Changes a user's role, from their next request on.
     ///
-    /// Errors: [`StoreError::NotFound`]; [`StoreError::Conflict`] if no admin would be left.
+    /// Errors: [`NotFound`](super::StoreError::NotFound); [`Conflict`](super::StoreError::Conflict) if no
+    /// admin would be left.
     async fn set_role(&self, name: &UserName, role: Role) -> Result<()>;
 
     /// Removes a user and ends all their sessions.
     ///
-    /// Errors: [`StoreError::NotFound`]; [`StoreError::Conflict`] if no admin would be left.
+    /// Errors: [`NotFound`](super::StoreError::NotFound); [`Conflict`](super::StoreError::Conflict) if no
+    /// admin would be left.
     async fn remove_user(&self, name: &UserName) -> Result<()>;
 
     /// Stores a session until `ends`.
     ///
-    /// Errors: [`StoreError::NotFound`] (the user).
+    /// Errors: [`NotFound`](super::StoreError::NotFound) (the user).
     async fn open_session(&self, secret: &SecretHash, user: &UserName, ends: Steady, now: Now) -> Result<()>;
 
     /// After a start: limits every session to `latest`, whatever the clock did when it was opened.
@@ -114,7 +116,7 @@ pub trait WriteUsers {
 
     /// Stores a token. The record's `last_used_at` is ignored.
     ///
-    /// Errors: [`StoreError::Conflict`] if the name belongs to a token or a user.
+    /// Errors: [`Conflict`](super::StoreError::Conflict) if the name belongs to a token or a user.
     async fn add_token(&self, secret: &SecretHash, token: &TokenRecord) -> Result<()>;
 
     /// Records the use of a token, to the hour; an unknown one was revoked meanwhile.
@@ -122,6 +124,6 @@ pub trait WriteUsers {
 
     /// Revokes a token.
     ///
-    /// Errors: [`StoreError::NotFound`].
+    /// Errors: [`NotFound`](super::StoreError::NotFound).
     async fn revoke_token(&self, id: &str) -> Result<()>;
 }
