@@ -169,7 +169,7 @@ pub(crate) fn metrics(report: &StorageReport) -> Vec<Family> {
         ),
         count(
             "iotpi_databases_quarantined",
-            "Damaged databases that nobody has acknowledged.",
+            "Damaged databases in quarantine that are not acknowledged.",
             report.quarantined.len() as u64,
         ),
         count("iotpi_storage_problems", "Problems of the storage.", report.problems.len() as u64),

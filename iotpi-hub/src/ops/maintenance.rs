@@ -73,9 +73,9 @@ impl Hub {
     pub fn acknowledge_quarantine(&self, caller: &Caller) -> Result<()> {
         caller.may_administer()?;
         let Some(file) = &self.inner.storage.file else { return Ok(()) };
-        maintenance::acknowledge(file).map(drop).map_err(|error| {
-            HubError::internal("it could not be written down that this was seen").caused_by(error)
-        })
+        maintenance::acknowledge(file)
+            .map(drop)
+            .map_err(|error| HubError::internal("the acknowledgement could not be saved").caused_by(error))
     }
 
     /// Makes a backup now.
@@ -270,7 +270,7 @@ impl Hub {
     async fn free_space(&self, file: &Path) -> Result<FreeSpace> {
         let free = self.inner.storage.machine.free_bytes(file);
         let free = free
-            .map_err(|error| HubError::internal("the disk does not say how much is free").caused_by(error))?;
+            .map_err(|error| HubError::internal("the free space of the disk is unknown").caused_by(error))?;
         Ok(FreeSpace::new(free, self.inner.store.disk_use().await?))
     }
 
@@ -359,10 +359,8 @@ impl Hub {
         let taken = self.inner.store.disk_use().await?.database_bytes;
         let wanted = taken.saturating_add(self.config().storage.low_water_bytes);
         if storage.machine.free_bytes(&folder.join("backup")).is_ok_and(|free| free < wanted) {
-            let detail = format!(
-                "A backup needs {taken} bytes, and {} does not have so much free space.",
-                folder.display()
-            );
+            let detail =
+                format!("A backup needs {taken} bytes, and {} has less free space.", folder.display());
             return Err(HubError::new(ErrorKind::StorageFull, detail));
         }
         let (made, _) = backup::make(file, folder, self.config().backup.keep, self.now().wall).await?;

@@ -318,16 +318,13 @@ fn at_most(count: u64) -> String {
 }
 
 fn too_deep(place: &Pointer<'_>) -> HubError {
-    over(
-        place,
-        format!("schemas lie up to {MAX_SCHEMA_DEPTH} deep in each other, with every `$ref` expanded"),
-    )
+    over(place, format!("schemas may be nested {MAX_SCHEMA_DEPTH} deep, with every `$ref` expanded"))
 }
 
 fn not_accepted(keyword: &str) -> String {
     let instead = match keyword {
         "definitions" | "$defs" => "; definitions are the `$defs` at the top of `params`",
-        "$schema" => return format!("`$schema` stands at the top of `params` and is {DRAFT}"),
+        "$schema" => return format!("`$schema` belongs at the top of `params` and must be {DRAFT}"),
         "$id" | "$anchor" | "$dynamicRef" | "$dynamicAnchor" | "$recursiveRef" | "$recursiveAnchor" => {
             "; a reference is a `$ref` to `#/$defs/NAME`"
         }
