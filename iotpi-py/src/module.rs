@@ -138,8 +138,8 @@ impl Acting {
         self.actions.is_empty() && self.report_state.is_none() && self.make_safe.is_none()
     }
 
-    /// Asks the module for its state. One that cannot be told is logged and stays as it was: an action that was done
-    /// is not a failure because of it.
+    /// Asks the module for its state. A failure is logged, and the previous state is kept: it
+    /// does not make the action a failure.
     pub async fn look_at_state(&mut self) {
         let Some(function) = &self.report_state else { return };
         match function.call::<_, String>(()).await.and_then(|text| from_json(&text)) {

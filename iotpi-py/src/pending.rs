@@ -86,13 +86,13 @@ impl Pending {
         let work = self.take()?;
         let task = runtime::handle()?.spawn(async move {
             let ended = work.await;
-            // While the interpreter is ending there is nobody left to tell.
+            // While the interpreter is ending no callback can run.
             interpreter::enter(|py| {
-                let told = match ended.map_err(PyErr::from).and_then(|answer| answer.into_object(py)) {
+                let called = match ended.map_err(PyErr::from).and_then(|answer| answer.into_object(py)) {
                     Ok(value) => done.call1(py, (value, py.None())),
                     Err(error) => done.call1(py, (py.None(), error)),
                 };
-                if let Err(error) = told {
+                if let Err(error) = called {
                     error.write_unraisable(py, None);
                 }
             });

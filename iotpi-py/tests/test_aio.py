@@ -19,8 +19,8 @@ def both(hub: HubProcess, client: iotpi.Client) -> aio.Client:
 def test_both_clients_take_the_same_arguments() -> None:
     for name, method in vars(iotpi.Client).items():
         if inspect.isfunction(method):
-            twin = inspect.signature(getattr(aio.Client, name))
-            assert twin.parameters == inspect.signature(method).parameters, name
+            signature = inspect.signature(getattr(aio.Client, name))
+            assert signature.parameters == inspect.signature(method).parameters, name
 
 
 def test_requests_run_side_by_side(both: aio.Client, module_id: str) -> None:

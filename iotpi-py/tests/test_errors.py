@@ -72,9 +72,9 @@ def test_a_problem_of_the_hub_becomes_its_exception(cls: type[iotpi.Error]) -> N
 def test_an_exception_survives_a_copy_and_a_pickle(cls: type[iotpi.Error]) -> None:
     error = cls("what happened", pointer="/3", retry_after=1.0)
 
-    for twin in (copy.copy(error), pickle.loads(pickle.dumps(error))):
-        assert type(twin) is cls
-        assert (str(twin), twin.pointer, twin.retry_after) == (str(error), "/3", 1.0)
+    for copied in (copy.copy(error), pickle.loads(pickle.dumps(error))):
+        assert type(copied) is cls
+        assert (str(copied), copied.pointer, copied.retry_after) == (str(error), "/3", 1.0)
 
 
 def test_a_hub_that_does_not_answer_is_a_timeout() -> None:

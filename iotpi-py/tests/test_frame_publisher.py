@@ -73,7 +73,7 @@ def test_a_closed_publisher_has_no_demand(client: iotpi.Client, module_id: str, 
     publisher.close()
     waiting.join(TIMEOUT_SECS)
 
-    # The one that waited may have been told before it was closed.
+    # The waiting thread may have received the demand before the publisher was closed.
     assert len(answers) == 1
     assert not publisher.wait_for_demand()
     publisher.close()

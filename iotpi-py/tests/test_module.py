@@ -184,7 +184,7 @@ def test_what_lasts_only_while_somebody_watches_is_made_safe(
     safe = threading.Event()
     module.action("heat", while_alive=1)(lambda: None)
     module.make_safe(safe.set)
-    # Somebody else watches; whoever switched it on makes no request any more.
+    # Another client watches; the issuer makes no further request.
     leaving = hub.client("operator")
 
     start(module)
@@ -438,7 +438,7 @@ def test_a_signal_ends_a_module_in_order(number: signal.Signals, tmp_path: Path)
     )
     with silent_server() as server:
         process = subprocess.Popen(
-            # Whoever runs the tests may ignore some signals, and that is inherited.
+            # The process that runs the tests may ignore some signals, and a child inherits that.
             ["env", "--default-signal", sys.executable, script],
             env={**os.environ, "IOTPI_URL": server.url},
             stdout=subprocess.PIPE,

@@ -174,9 +174,10 @@ mod tests {
     #[test]
     fn bytes_around_the_jpeg_are_removed() {
         let picture = baseline(&HUFFMAN_TABLES);
-        let film = [&b"ftypisom"[..], &[0xFF, 0xD9, 1, 2, 3]].concat();
+        let video = [&b"ftypisom"[..], &[0xFF, 0xD9, 1, 2, 3]].concat();
         let long = vec![0x55; 100_000];
-        for behind in [&b""[..], b"\r\n", &[0; 100], &[0xFF; 6], b" \n\0\xFF", b"--frame--\r\n", &film, &long]
+        for behind in
+            [&b""[..], b"\r\n", &[0; 100], &[0xFF; 6], b" \n\0\xFF", b"--frame--\r\n", &video, &long]
         {
             for before in [&b""[..], b"\r\n", &[0; 16], b"--x\r\nContent-Type: image/jpeg\r\n\r\n"] {
                 let frame = frame([before, &picture, behind].concat()).unwrap();

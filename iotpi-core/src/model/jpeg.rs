@@ -37,7 +37,7 @@ impl Layout {
     /// Finds the first image in the bytes.
     ///
     /// Only the headers are read if the bytes end with an end-of-image marker, or with one and padding
-    /// (zeros, `FF`, spaces, line ends). Other bytes after the image, such as the film of a motion photo, are
+    /// (zeros, `FF`, spaces, line ends). Other bytes after the image, such as the video of a motion photo, are
     /// detected by skipping over the scans.
     pub(crate) fn of(bytes: &[u8]) -> Result<Self, InvalidFrame> {
         let start = start(bytes).ok_or(NotJpeg("there is no start-of-image marker in the first KiB"))?;

@@ -110,7 +110,7 @@ impl<A: Actuator> ActuatorModule<A> {
         let limit = spec.as_ref().and_then(ActionSpec::alive_limit);
         if limit.is_some() && !duty.stays {
             let error =
-                "what it does lasts only while somebody watches; a module that runs once does not".to_owned();
+                "the effect of this action depends on the presence of its issuer, which a module that runs once cannot watch".to_owned();
             return Some(CommandOutcome::Rejected { error });
         }
         // Either of the two counts: the manifest may have changed since the command was sent.
@@ -155,11 +155,11 @@ impl<A: Actuator> ActuatorModule<A> {
         let (id, lease) = (leased.command.id.clone(), leased.lease.clone());
         let started = CommandReport { id, lease, outcome: CommandOutcome::Started };
         let started = StatusReport { command: Some(started), ..StatusReport::default() };
-        let told = tokio::select! {
-            told = tokio::time::timeout(left, duty.up.report(started)) => told,
+        let reported = tokio::select! {
+            reported = tokio::time::timeout(left, duty.up.report(started)) => reported,
             () = duty.stop.cancelled() => return Err("not started: the module was stopped".to_owned()),
         };
-        match told {
+        match reported {
             Ok(Ok(_)) => {}
             Ok(Err(error)) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => {
                 return Ok(false);

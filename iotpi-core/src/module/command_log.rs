@@ -34,7 +34,8 @@ struct Entry {
     /// The outcome is `started` as long as there is no other.
     report: CommandReport,
     /// Whether the hub has confirmed the report.
-    told: bool,
+    #[serde(rename = "told")]
+    is_reported: bool,
 }
 
 impl CommandLog {
@@ -50,9 +51,9 @@ impl CommandLog {
             Ok(bytes) => match serde_json::from_slice::<Vec<Entry>>(&bytes) {
                 Ok(entries) => Ok(entries),
                 Err(error) => {
-                    let aside = path.with_extension("unreadable");
-                    tracing::error!(path = %path.display(), %error, aside = %aside.display(), "the unreadable command log was renamed");
-                    fs::rename(&path, aside)?;
+                    let renamed = path.with_extension("unreadable");
+                    tracing::error!(path = %path.display(), %error, renamed = %renamed.display(), "the unreadable command log was renamed");
+                    fs::rename(&path, renamed)?;
                     Ok(Vec::new())
                 }
             },
@@ -68,7 +69,7 @@ impl CommandLog {
                 entry.report.outcome = CommandOutcome::UnknownOutcome { error: INTERRUPTED.to_owned() };
             }
         }
-        self.entries.iter().filter(|entry| !entry.told).map(|entry| entry.report.clone()).collect()
+        self.entries.iter().filter(|entry| !entry.is_reported).map(|entry| entry.report.clone()).collect()
     }
 
     /// The outcome of a command that was started by this process or a previous one.
@@ -80,10 +81,10 @@ impl CommandLog {
     pub(crate) async fn record_start(&mut self, id: &CommandId, lease: &LeaseId) -> io::Result<()> {
         let report = CommandReport { id: id.clone(), lease: lease.clone(), outcome: CommandOutcome::Started };
         if self.entries.len() >= REMEMBERED {
-            let oldest = self.entries.iter().position(|entry| entry.told).unwrap_or(0);
+            let oldest = self.entries.iter().position(|entry| entry.is_reported).unwrap_or(0);
             self.entries.remove(oldest);
         }
-        self.entries.push(Entry { report, told: false });
+        self.entries.push(Entry { report, is_reported: false });
         let written = self.write().await;
         if written.is_err() {
             self.entries.pop();
@@ -106,7 +107,7 @@ impl CommandLog {
     /// does no harm.
     pub(crate) fn mark_reported(&mut self, id: &CommandId) {
         if let Some(entry) = self.entries.iter_mut().find(|entry| &entry.report.id == id) {
-            entry.told = true;
+            entry.is_reported = true;
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! lock                                   held by the process that has it open
-//! state                                  whose it is, its epoch, the gaps to be told
+//! state                                  its module, its epoch, the gaps to be reported
 //! 0000000012-0fa3...-3017.seg            segment 12, of that epoch, from number 3017 on
 //! ```
 
@@ -79,7 +79,7 @@ struct InFlight {
 struct ReadAhead {
     readings: Vec<(QueuedReading, usize)>,
     /// The damaged records between them.
-    holes: Vec<NewGap>,
+    gaps: Vec<NewGap>,
 }
 
 impl Disk {
@@ -246,14 +246,14 @@ impl Disk {
         loop {
             let ordinal = self.segments.front().map(|front| front.ordinal);
             let Some(ordinal) = ordinal else { return Vec::new() };
-            let stretch = self.read_ahead(limit).unwrap_or_else(|error| self.all_unreadable(&error));
-            self.add_gaps(stretch.holes);
-            if stretch.readings.is_empty() {
+            let ahead = self.read_ahead(limit).unwrap_or_else(|error| self.all_unreadable(&error));
+            self.add_gaps(ahead.gaps);
+            if ahead.readings.is_empty() {
                 self.drop_front();
                 continue;
             }
-            let readings: Vec<_> = stretch.readings.iter().map(|(kept, _)| kept.clone()).collect();
-            self.flight = Some(InFlight { ordinal, readings: stretch.readings.into(), gone: None });
+            let readings: Vec<_> = ahead.readings.iter().map(|(reading, _)| reading.clone()).collect();
+            self.flight = Some(InFlight { ordinal, readings: ahead.readings.into(), gone: None });
             return readings;
         }
     }
@@ -278,7 +278,7 @@ impl Disk {
     /// meanwhile.
     pub fn nack(&mut self) {
         if let Some(InFlight { readings, gone: Some(reason), .. }) = self.flight.take() {
-            self.add_gaps(gaps_of(readings.iter().map(|(kept, _)| kept), reason, self.clock.as_ref()));
+            self.add_gaps(gaps_of(readings.iter().map(|(reading, _)| reading), reason, self.clock.as_ref()));
         }
     }
 
@@ -296,7 +296,7 @@ impl Disk {
         for gap in gaps {
             lost += gap.lost();
             if !self.gaps.add(gap) {
-                tracing::error!(folder = %self.folder.display(), "there are too many gaps to tell of");
+                tracing::error!(folder = %self.folder.display(), "there are too many gaps to report");
             }
         }
         if lost > 0 {
@@ -335,7 +335,7 @@ impl Disk {
             _ => None,
         };
         let Some(front) = self.segments.front() else {
-            return Ok(ReadAhead { readings: Vec::new(), holes: Vec::new() });
+            return Ok(ReadAhead { readings: Vec::new(), gaps: Vec::new() });
         };
         let is_loaded = |(ordinal, bytes): &(u64, Vec<u8>)| {
             *ordinal == front.ordinal && bytes.len() as u64 >= front.bytes
@@ -357,8 +357,8 @@ impl Disk {
             reason: GapReason::Unreadable,
             series: Vec::new(),
         };
-        let holes = self.segments.front().map(gap).filter(|gap| gap.first_seq <= gap.last_seq);
-        ReadAhead { readings: Vec::new(), holes: holes.into_iter().collect() }
+        let gaps = self.segments.front().map(gap).filter(|gap| gap.first_seq <= gap.last_seq);
+        ReadAhead { readings: Vec::new(), gaps: gaps.into_iter().collect() }
     }
 
     /// Deletes the oldest segments until this much more is within the limits.
@@ -386,10 +386,10 @@ impl Disk {
         if let (Some((seq, end)), Some(front)) = (under_way, self.segments.front_mut()) {
             (front.settled_seq, front.offset) = (seq, end);
         }
-        let stretch = self.read_ahead(usize::MAX).unwrap_or_else(|error| self.all_unreadable(&error));
-        let lost = gaps_of(stretch.readings.iter().map(|(kept, _)| kept), reason, self.clock.as_ref());
-        self.add_gaps(lost.into_iter().chain(stretch.holes));
-        tracing::warn!(folder = %self.folder.display(), reason = reason.as_str(), "the oldest readings of the outbox went");
+        let ahead = self.read_ahead(usize::MAX).unwrap_or_else(|error| self.all_unreadable(&error));
+        let lost = gaps_of(ahead.readings.iter().map(|(reading, _)| reading), reason, self.clock.as_ref());
+        self.add_gaps(lost.into_iter().chain(ahead.gaps));
+        tracing::warn!(folder = %self.folder.display(), reason = reason.as_str(), "the oldest readings of the outbox were dropped");
         self.drop_front();
     }
 
@@ -411,7 +411,7 @@ impl Disk {
         let written = self.write_state(None);
         self.unsaved = written.is_err();
         if let Err(error) = written {
-            tracing::error!(%error, folder = %self.folder.display(), "the gaps of the outbox cannot be written down");
+            tracing::error!(%error, folder = %self.folder.display(), "the gaps of the outbox cannot be written");
         }
     }
 
@@ -430,14 +430,14 @@ fn read(
     upper: Option<u64>,
     boot: u128,
 ) -> ReadAhead {
-    let (mut readings, mut holes) = (Vec::new(), Vec::new());
+    let (mut readings, mut gaps) = (Vec::new(), Vec::new());
     let (mut end, mut before, mut rotten) = (at, segment.settled_seq, None);
     let mut hole = |before: u64, next: Option<u64>, looks_begun: bool| {
         // At a torn end the number of readings is unknown; if a record had begun, it was one.
         let next = next.or(looks_begun.then_some(before + 2));
         if let Some(last_seq) = next.map(|next| next - 1).filter(|last| *last > before) {
             let reason = GapReason::Unreadable;
-            holes.push(NewGap {
+            gaps.push(NewGap {
                 epoch: segment.epoch,
                 first_seq: before + 1,
                 last_seq,
@@ -466,5 +466,5 @@ fn read(
     if let Some(looks_begun) = rotten {
         hole(before, upper, looks_begun);
     }
-    ReadAhead { readings, holes }
+    ReadAhead { readings, gaps }
 }

@@ -132,9 +132,9 @@ pub(super) fn gaps_of<'a>(
         known.since = known.since.min(at);
         known.until = known.until.max(at);
     }
-    let told = |(gap, series): (NewGap, BTreeMap<_, _>)| NewGap {
+    let merged = |(gap, series): (NewGap, BTreeMap<_, _>)| NewGap {
         series: series.into_values().take(MAX_GAP_SERIES).collect(),
         ..gap
     };
-    gaps.into_iter().map(told).collect()
+    gaps.into_iter().map(merged).collect()
 }

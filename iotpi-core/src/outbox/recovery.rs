@@ -54,8 +54,8 @@ pub(super) fn recover(
     let mut gaps = Gaps::default();
     let mut counted = None;
     let mut killed = None;
-    if let Some(State { epoch, next_seq, gaps: told, .. }) = state {
-        gaps = Gaps::of(told);
+    if let Some(State { epoch, next_seq, gaps: saved, .. }) = state {
+        gaps = Gaps::of(saved);
         let mark = Checkpoint::read(epoch);
         match (next_seq, mark) {
             (Some(next), _) => counted = Some((epoch, next)),

@@ -66,7 +66,7 @@ impl Sender {
             let done = if is_gap {
                 match stop.run_until_cancelled(self.report_gap()).await {
                     Some(Err(error)) if !error.kind().is_transient() => {
-                        tracing::warn!(module = %self.uplink.module_id(), %error, "the hub was not told of a gap");
+                        tracing::warn!(module = %self.uplink.module_id(), %error, "a gap could not be reported");
                         gaps_from = Instant::now() + GAP_RETRY;
                         None
                     }

@@ -1,6 +1,6 @@
 //! Recorded frames in an endless loop: a folder of JPEG files, or one MJPEG file (concatenated JPEGs).
 //!
-//! `ffmpeg -i film.mp4 -c:v mjpeg -q:v 5 -an film.mjpeg` creates one. Deliberately absent: containers (AVI,
+//! `ffmpeg -i video.mp4 -c:v mjpeg -q:v 5 -an video.mjpeg` creates one. Deliberately absent: containers (AVI,
 //! MP4) and the recorded timing: frames come at the rate of the settings, stamped with the time they are
 //! captured from the file.
 
@@ -165,14 +165,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_mjpeg_file_is_split_into_its_complete_frames() {
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("film.mjpeg");
+        let file = folder.path().join("video.mjpeg");
         let pictures = pictures(3);
-        let mut film = Vec::new();
-        film.extend_from_slice(&pictures[0]);
-        film.extend_from_slice(b"\0\0padding");
-        film.extend_from_slice(&pictures[1]);
-        film.extend_from_slice(&pictures[2][..pictures[2].len() / 2]);
-        fs::write(&file, film).unwrap();
+        let mut bytes = Vec::new();
+        bytes.extend_from_slice(&pictures[0]);
+        bytes.extend_from_slice(b"\0\0padding");
+        bytes.extend_from_slice(&pictures[1]);
+        bytes.extend_from_slice(&pictures[2][..pictures[2].len() / 2]);
+        fs::write(&file, bytes).unwrap();
 
         let mut camera = Replay::open(&file, 10.0, clock()).unwrap();
         let shown = [next(&mut camera).await, next(&mut camera).await, next(&mut camera).await];

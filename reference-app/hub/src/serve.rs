@@ -134,7 +134,7 @@ async fn until_told(
 
 /// Completes when standard input is closed, if `asked`; otherwise never.
 async fn stdin_closed(asked: bool) {
-    let (closed, told) = oneshot::channel::<()>();
+    let (closed, is_closed) = oneshot::channel::<()>();
     if !asked {
         return std::future::pending().await;
     }
@@ -143,7 +143,7 @@ async fn stdin_closed(asked: bool) {
         let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
         drop(closed);
     });
-    let _ = told.await;
+    let _ = is_closed.await;
 }
 
 fn cannot_listen(address: SocketAddr, error: std::io::Error) -> anyhow::Error {

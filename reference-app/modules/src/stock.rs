@@ -198,17 +198,17 @@ mod tests {
 
             let runner = Runner::new(hub.clone()).with_outbox_dir(folder.path());
             let running = tokio::spawn(runner.run_until(module.unwrap(), stop.clone()));
-            let told = |hub: &RecordingUplink| {
+            let reported = |hub: &RecordingUplink| {
                 let reports = hub.reports().into_iter().filter_map(|report| report.command);
                 reports.map(|command| command.outcome).collect::<Vec<_>>()
             };
-            hub.until(|hub| told(hub).len() >= 2).await;
+            hub.until(|hub| reported(hub).len() >= 2).await;
             stop.cancel();
             running.await.unwrap().unwrap();
 
             let lit =
                 hub.reports().iter().filter_map(|r| r.state.clone()).any(|state| state["on"] == json!(true));
-            lines.push((told(&hub), lit));
+            lines.push((reported(&hub), lit));
         }
 
         let [(first, lit), (second, lit_again)] = &lines[..] else { panic!("{lines:?}") };

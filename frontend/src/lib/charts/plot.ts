@@ -121,9 +121,9 @@ function hatch(plot: uPlot, gap: Gap, colour: string): void {
   const { min = 0, max = 1 } = plot.scales.x ?? {};
   const pixel = devicePixelRatio;
   const minSecs = ((max - min) * LEAST_PX * pixel) / bbox.width;
-  const stretch = gapInterval(gap, min, max, minSecs);
-  if (!stretch) return;
-  const [from, to] = stretch.map((moment) => plot.valToPos(moment, 'x', true)) as [number, number];
+  const interval = gapInterval(gap, min, max, minSecs);
+  if (!interval) return;
+  const [from, to] = interval.map((moment) => plot.valToPos(moment, 'x', true)) as [number, number];
   ctx.save();
   ctx.beginPath();
   ctx.rect(from, bbox.top, to - from, bbox.height);

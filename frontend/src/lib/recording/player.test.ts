@@ -9,7 +9,7 @@ const RECORDED = [
   ...Array.from({ length: 201 }, (_, at) => 1000 + at / 10),
   ...Array.from({ length: 101 }, (_, at) => 2000 + at / 10)
 ];
-const STRETCHES = [aClip(1000, 1020, 201), aClip(2000, 2010, 101)];
+const CLIPS = [aClip(1000, 1020, 201), aClip(2000, 2010, 101)];
 
 describe('the player', () => {
   const shown: string[] = [];
@@ -30,7 +30,7 @@ describe('the player', () => {
       Promise.resolve(RECORDED.filter((time) => time >= since && time < until))
     );
     player = new Player({ fetch, times, show: async (jpeg) => void shown.push(await jpeg.text()) });
-    player.clips = STRETCHES;
+    player.clips = CLIPS;
   });
 
   afterEach(() => {

@@ -28,7 +28,7 @@ pub(crate) struct Step {
     /// The time range of the whole query.
     time: Range<i64>,
     /// The range of the step's buckets, from the start of the first to the end of the last.
-    stretches: Range<i64>,
+    buckets: Range<i64>,
     /// Only modules after this one, and at most `series` series.
     pub(crate) after: Option<ModuleId>,
     pub(crate) series: usize,
@@ -39,7 +39,7 @@ pub(crate) struct Step {
 impl Step {
     /// The result of the step, to be kept for other queries.
     pub(crate) fn run(&self, summed: &Summed) -> SumRun {
-        let first = self.stretches.start;
+        let first = self.buckets.start;
         let behind = |module: &ModuleId| Boundary::behind(first, module.clone());
         let until = match (summed.sums.last(), &summed.stopped_at) {
             (Some(last), _) if summed.sums.len() == self.most => {
@@ -47,7 +47,7 @@ impl Step {
             }
             (_, Some(module)) => behind(module),
             _ if !summed.goes_on && self.after.is_none() => Boundary::LAST,
-            _ => Boundary::at(self.stretches.end),
+            _ => Boundary::at(self.buckets.end),
         };
         let from = self.after.as_ref().map_or(Boundary::at(first), behind);
         SumRun::new(self.width_us, self.time.clone(), (from, until), summed.sums.clone())
@@ -77,7 +77,7 @@ pub(crate) struct BucketPager {
     next: i64,
     after: Option<ModuleId>,
     /// The number of buckets in a step.
-    stretches: i64,
+    buckets: i64,
     series: usize,
     most: usize,
     goes_on: bool,
@@ -115,7 +115,7 @@ impl BucketPager {
         }
         let most = cursor::limit(page) + 1;
         let (query, request) = (query.clone(), page.clone());
-        let (stretches, found, goes_on) = (0, Vec::new(), false);
+        let (buckets, found, goes_on) = (0, Vec::new(), false);
         let is_part = after.is_some();
         Ok(Self {
             list,
@@ -126,7 +126,7 @@ impl BucketPager {
             until,
             next,
             after,
-            stretches,
+            buckets,
             series: series.max(1),
             most,
             goes_on,
@@ -152,34 +152,34 @@ impl BucketPager {
             self.found.extend_from_slice(sums);
             (self.next, self.after) = (until.us, until.module);
             self.is_part = self.after.is_some();
-            self.stretches = 0;
+            self.buckets = 0;
         }
     }
 
     /// The next step; `None` if the page is complete.
     pub(crate) fn step(&mut self) -> Option<Step> {
-        let room = self.most.saturating_sub(self.found.len());
-        if room == 0 || self.next >= self.until {
+        let remaining = self.most.saturating_sub(self.found.len());
+        if remaining == 0 || self.next >= self.until {
             return None;
         }
-        let usual = i64::try_from(room / self.series).unwrap_or(i64::MAX).max(1);
+        let usual = i64::try_from(remaining / self.series).unwrap_or(i64::MAX).max(1);
         // A bucket with some modules on the last page is a step of its own.
-        self.stretches = if self.after.is_some() { 1 } else { usual.max(self.stretches) };
+        self.buckets = if self.after.is_some() { 1 } else { usual.max(self.buckets) };
         if self.series == 1 && self.after.is_none() {
-            self.stretches = i64::MAX;
+            self.buckets = i64::MAX;
         }
-        let until = self.next.saturating_add(self.width_us.saturating_mul(self.stretches));
+        let until = self.next.saturating_add(self.width_us.saturating_mul(self.buckets));
         Some(Step {
             query: self.query.clone(),
             width_us: self.width_us,
             from_us: self.next.max(self.since),
             until_us: until.min(self.until),
             time: self.since..self.until,
-            stretches: self.next..until,
+            buckets: self.next..until,
             after: self.after.clone(),
             // Each series has at most one sum in a bucket, so this many series, by module, are enough.
-            series: if self.stretches == 1 { room } else { usize::MAX },
-            most: room,
+            series: if self.buckets == 1 { remaining } else { usize::MAX },
+            most: remaining,
         })
     }
 
@@ -201,7 +201,7 @@ impl BucketPager {
         self.goes_on = false;
         // If records are sparse, the next step is larger.
         let few = in_step == 0 || in_step < step.most / 4;
-        self.stretches = if few && !is_part { self.stretches.saturating_mul(2) } else { 0 };
+        self.buckets = if few && !is_part { self.buckets.saturating_mul(2) } else { 0 };
     }
 
     /// The page.

@@ -117,8 +117,8 @@ impl ReadingPager {
 
     /// Takes the records of one module and microsecond.
     fn take_group(&mut self, group: &[Record]) {
-        let room = self.most.saturating_sub(self.found.len());
-        let Some(one) = group.first().filter(|_| room > 0) else { return };
+        let remaining = self.most.saturating_sub(self.found.len());
+        let Some(one) = group.first().filter(|_| remaining > 0) else { return };
         let after = self.after.as_ref().map(|(us, module, ordinal)| {
             let group = (one.point.taken_us, &one.name.module_id).cmp(&(*us, module));
             (group, *ordinal)
@@ -132,9 +132,9 @@ impl ReadingPager {
         let left: Vec<_> = numbered.filter(is_left).collect();
         let clone = |(record, ordinal): &(&Record, u32)| ((*record).clone(), *ordinal);
         if self.query.ascending {
-            self.found.extend(left.iter().take(room).map(clone));
+            self.found.extend(left.iter().take(remaining).map(clone));
         } else {
-            self.found.extend(left.iter().rev().take(room).map(clone));
+            self.found.extend(left.iter().rev().take(remaining).map(clone));
         }
     }
 

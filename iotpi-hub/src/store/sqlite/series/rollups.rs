@@ -87,8 +87,8 @@ fn sum(
     })?;
     for series in held {
         let name = Arc::clone(&series.name);
-        let stretches = stretches(db, series, step.from_us..step.until_us, step.width_us, step.most)?;
-        summed.sums.extend(stretches.map(|(start, sum)| SeriesSum { start, name: Arc::clone(&name), sum }));
+        let buckets = series_buckets(db, series, step.from_us..step.until_us, step.width_us, step.most)?;
+        summed.sums.extend(buckets.map(|(start, sum)| SeriesSum { start, name: Arc::clone(&name), sum }));
     }
     summed.sums.sort_by(|a, b| a.key().cmp(&b.key()));
     summed.sums.truncate(step.most);
@@ -121,7 +121,7 @@ pub(crate) fn first_us(
 }
 
 /// The first `most` buckets of a series that have a record.
-fn stretches(
+fn series_buckets(
     db: &Connection,
     series: SeriesSnapshot,
     time: Range<i64>,
@@ -129,13 +129,13 @@ fn stretches(
     most: usize,
 ) -> EngineResult<impl Iterator<Item = (i64, Sum)>> {
     let row = series.id;
-    let mut stretches = BucketSums::new(width_us, most);
+    let mut buckets = BucketSums::new(width_us, most);
     if let Some(compacted_to) = compacted_to(db, row)? {
         let waiting = series.uncompacted(compacted_to);
-        stretches.add_compacted(db, row, time.clone())?;
+        buckets.add_compacted(db, row, time.clone())?;
         for point in between(&waiting, time.start, time.end) {
-            stretches.add(point.taken_us, point.outcome.value());
+            buckets.add(point.taken_us, point.outcome.value());
         }
     }
-    Ok(stretches.complete())
+    Ok(buckets.complete())
 }

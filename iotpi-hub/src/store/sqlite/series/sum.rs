@@ -68,7 +68,7 @@ impl Sum {
         self.range.map(|(_, max)| max)
     }
 
-    #[allow(clippy::cast_precision_loss)] // No stretch of time has 2^53 records.
+    #[allow(clippy::cast_precision_loss)] // No interval has 2^53 records.
     pub(crate) fn avg(&self) -> Option<f64> {
         // The mean of an overflowed sum is unknown.
         (self.present > 0).then(|| self.sum / self.present as f64).filter(|avg| avg.is_finite())
