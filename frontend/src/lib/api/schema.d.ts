@@ -1216,7 +1216,7 @@ export interface components {
       total?: components['schemas']['Delivery'] | null;
     };
     /**
-     * @description What kind of device a file lies on.
+     * @description The kind of the device that stores a file.
      * @enum {string}
      */
     DeviceKind: 'sd' | 'emmc' | 'ssd' | 'hdd' | 'unknown';
