@@ -71,11 +71,14 @@ impl MaintainStore for Sqlite {
             return Ok(report);
         }
         for cut in cuts {
-            // Each step shares a commit with other waiting writes.
+            // Each step shares a commit with other waiting writes. The caller's thread may be the one that has to
+            // enqueue them, so it gets a turn even if the step is complete at once.
             while self
                 .free("delete expired records", move |tx: &mut WriteContext<'_>| expiry::step(tx, cut))
                 .await?
-            {}
+            {
+                tokio::task::yield_now().await;
+            }
         }
         for of in gaps {
             loop {

@@ -13,8 +13,8 @@ use crate::support::seeded_random::{PrintSeedOnPanic, SeededRandom, seeds};
 
 /// The rounds of a case without a power cut.
 const ROUNDS: u32 = 40;
-/// The size of the WAL at the start of a case, so that it includes a checkpoint (at 1,000 pages).
-const WAL_BYTES: usize = 950 * 536;
+/// The size of the WAL at the start of a case, so that it includes a checkpoint (at 2,000 pages).
+const WAL_BYTES: usize = 1950 * 536;
 
 /// A database shortly before a checkpoint, with the ledger of its contents.
 pub struct SampleDatabase {
