@@ -22,15 +22,15 @@ fn config(folder: &Path) -> Config {
     Config { store: format!("sqlite://{}/hub.db", folder.display()), ..Config::default() }
 }
 
-/// A database file and its WAL, with 600 readings in each.
+/// A database file and its WAL, with 1,800 readings in each.
 async fn intact_files(folder: &Path) -> [Vec<u8>; 2] {
     let mut files = [Vec::new(), Vec::new()];
     for round in 0..2_u32 {
         let api = Api::of(TestHub::opened(config(folder)).await.unwrap()).await;
         for batch in 0..6_u32 {
-            let readings: Vec<_> = (0..100_u32)
+            let readings: Vec<_> = (0..300_u32)
                 .map(|n| {
-                    let at = NOW_SECS + f64::from(round * 600 + batch * 100 + n);
+                    let at = NOW_SECS + f64::from(round * 1800 + batch * 300 + n);
                     json!({"module_id": format!("m{batch}"), "value": n, "timestamp": at})
                 })
                 .collect();
