@@ -82,9 +82,13 @@ struct Started {
 
 async fn start(args: &Args) -> anyhow::Result<Started> {
     let programs = Programs::in_own_folder()?;
-    tokio::fs::create_dir_all(&args.data)
+    // The hub's database has password hashes and keys.
+    tokio::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&args.data)
         .await
-        .with_context(|| format!("the data folder {} cannot be made", args.data.display()))?;
+        .with_context(|| format!("the data folder {} cannot be created", args.data.display()))?;
     let data = tokio::fs::canonicalize(&args.data).await.context("the data folder cannot be found")?;
     let settings = modules::write_settings(&data, &args.camera, args.heartbeat).await?;
 

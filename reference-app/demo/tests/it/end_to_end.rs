@@ -1,5 +1,7 @@
 //! Readings, frames and commands pass from process to process.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use iotpi_core::{
     CommandState, ErrorKind, Event, HubClient, LiveMessage, NewCommand, NewReading, ReadingFilter,
     SensorType, UplinkError,
@@ -50,6 +52,17 @@ async fn a_reading_a_frame_and_a_command_travel_end_to_end() {
     let state = Value::from(lamp.state.unwrap());
     assert_eq!(state, json!({"on": true, "brightness": 40}));
 
+    demo.stop().await;
+}
+
+#[tokio::test]
+async fn a_new_data_folder_is_open_to_its_user_alone() {
+    let demo = Demo::start().await;
+
+    let mode = std::fs::metadata(demo.folder()).unwrap().permissions().mode();
+
+    // The hub would warn of any other on the dashboard.
+    assert_eq!(mode & 0o077, 0, "{mode:o}");
     demo.stop().await;
 }
 

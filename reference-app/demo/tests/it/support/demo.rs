@@ -2,7 +2,7 @@
 
 use std::{
     os::fd::OwnedFd,
-    path::Path,
+    path::{Path, PathBuf},
     process::{ExitStatus, Output, Stdio},
     sync::Arc,
 };
@@ -27,6 +27,9 @@ use super::{
 /// The processes of a demo.
 pub const NAMES: [&str; 5] = ["hub", "system", "temperature", "led", "camera"];
 
+/// The name of the data folder, below a temporary folder.
+const DATA: &str = "data";
+
 /// A running demo. Dropping it kills it, and its children exit with it.
 pub struct Demo {
     child: Child,
@@ -47,7 +50,7 @@ impl Demo {
         program("iotpi-hub");
         let mut child = command_with_default_signals("iotpi-demo")
             .args(["--listen", "127.0.0.1:0", "--heartbeat", "1", "--data"])
-            .arg(data.path())
+            .arg(data.path().join(DATA))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -61,6 +64,11 @@ impl Demo {
             demo.process(name).await;
         }
         demo
+    }
+
+    /// The data folder, which the demo creates.
+    pub fn folder(&self) -> PathBuf {
+        self.data.path().join(DATA)
     }
 
     /// The rest of the first line on standard output that begins with this prefix.
@@ -97,7 +105,7 @@ impl Demo {
         let output = Command::new(program("iotpi-hub"))
             .args(arguments)
             .arg("--data")
-            .arg(self.data.path())
+            .arg(self.folder())
             .output()
             .await
             .unwrap();
@@ -107,7 +115,7 @@ impl Demo {
 
     /// A new token, created while the hub runs.
     pub async fn token(&self, arguments: &[&str]) -> String {
-        add_token(self.data.path(), arguments).await
+        add_token(&self.folder(), arguments).await
     }
 
     /// A client with the rights of an admin.
