@@ -153,9 +153,9 @@ async fn every_completed_frame_survives_kill_9_at_any_moment() {
     let (mut next, mut acknowledged, mut unindexed, mut early) = (0, 0, 0, 0);
 
     for kill in 0..kills {
+        let complete = on_disk(data).len() as u64;
         let hub = HubProcess::start(data).await;
         let client = http(&hub);
-        let complete = on_disk(data).len() as u64;
         if kill == 0 {
             client
                 .send("POST", "/api/camera/frame?module_id=porch", "image/jpeg", &numbered_frame(next))
@@ -185,10 +185,10 @@ async fn every_completed_frame_survives_kill_9_at_any_moment() {
         stop.store(true, Ordering::SeqCst);
         next = bounded("the end of the uploads", uploading).await.unwrap();
 
+        // Before the next start, whose reconciliation truncates incomplete records and removes empty files.
+        let records = on_disk(data);
         let hub = HubProcess::start(data).await;
         let client = http(&hub);
-        // The reconciliation may have truncated an incomplete record by now; it keeps complete ones.
-        let records = on_disk(data);
         until("the reconciliation is complete", async || client.recorded().await == records.len() as u64)
             .await;
         let times = client.times().await;
