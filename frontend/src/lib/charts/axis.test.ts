@@ -43,6 +43,29 @@ describe('the value axis', () => {
   });
 });
 
+describe('the labels of a value axis', () => {
+  test.each([
+    [
+      [0, 0.25, 0.5, 0.75],
+      ['0.00', '0.25', '0.50', '0.75']
+    ],
+    [
+      [0.1, 0.2, 0.3],
+      ['0.1', '0.2', '0.3']
+    ],
+    [
+      [0, 2.5, 5],
+      ['0.0', '2.5', '5.0']
+    ],
+    [
+      [0, 20, 40],
+      ['0', '20', '40']
+    ]
+  ])('of %j are not rounded', (splits, labels) => {
+    expect(valueLabels(splits, '', scaleOf('', 1))).toEqual(labels);
+  });
+});
+
 describe('the value axis of any magnitude', () => {
   const drawn = (low: number, high: number, unit: string) => {
     const scale = scaleOf(unit, Math.max(Math.abs(low), Math.abs(high)));

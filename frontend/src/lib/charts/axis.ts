@@ -52,6 +52,14 @@ const MAX_LABEL_CHARS = 11;
 /** The usual width of a character of a label, in CSS pixels. */
 const CHAR_PX = 6.2;
 
+/** The number of decimals that a step needs: 2 for 0.25, because the steps of an axis have two digits at most. */
+function decimalsOf(step: number): number {
+  if (step === 0) return 0;
+  const most = Math.min(6, Math.max(0, 1 - Math.floor(Math.log10(step) + 1e-9)));
+  const oneLess = step * 10 ** (most - 1);
+  return most > 0 && Math.abs(oneLess - Math.round(oneLess)) < 1e-6 ? most - 1 : most;
+}
+
 /** The labels of the value axis. Only the top label has the power of ten and the unit. */
 export function valueLabels(splits: number[], unit: string, scale: Scale): string[] {
   if (unit === 'boolean') return splits.map((split) => (split === 0 ? 'No' : split === 1 ? 'Yes' : ''));
@@ -61,7 +69,7 @@ export function valueLabels(splits: number[], unit: string, scale: Scale): strin
     return labels.map((label, at) => (label === labels[at - 1] ? '' : label));
   }
   const step = Math.abs((splits[1] ?? 1) - (splits[0] ?? 0));
-  const digits = step >= 1 || step === 0 ? 0 : Math.min(6, Math.ceil(-Math.log10(step) - 1e-9));
+  const digits = decimalsOf(step);
   const power = formatExponent(scale);
   return splits.map((split, at) => {
     const text = formatNumber(split, digits);
