@@ -249,6 +249,8 @@ describe.skipIf(process.env.IOTPI_DEMO === 'mock')('the dashboard', () => {
         .first()
         .waitFor();
       if (name === 'Modules') {
+        // The module that has run commands; its card may be drawn after the one awaited above.
+        await page.locator('[data-module=led]').first().waitFor();
         for (const summary of await page.getByText('Commands and manifest').all()) await summary.click();
         await page.locator('[data-state=succeeded]').first().waitFor();
       }
