@@ -125,11 +125,18 @@ impl Hub {
         self.check_series(&readings)?;
         match self.inner.store.record(readings.clone(), self.max_series_for(caller), now).await {
             Ok(recorded) => Ok((readings, recorded)),
-            // Another request created the series in the meantime; this one will find its unit.
-            Err(StoreError::OtherUnit { unit, .. }) => Err(HubError::unavailable(format!(
-                "At the same time another request began one of these series in {unit}. Nothing was stored. Try again."
-            ))
-            .retry_after(UNIT_WAIT)),
+            // Another request created the series in the meantime. The next attempt will find its unit.
+            Err(StoreError::OtherUnit { index, unit }) if is_custom(&readings[index]) => {
+                Err(HubError::unavailable(format!(
+                    "At the same time another request began one of these series in {unit}. Nothing was stored. Try again."
+                ))
+                .retry_after(UNIT_WAIT))
+            }
+            // The unit of a known quantity is fixed, so another attempt would be refused, too.
+            Err(StoreError::OtherUnit { index, unit }) => {
+                Err(HubError::unprocessable(format!("the unit of this series is {unit}"))
+                    .at(delivery.pointer(index, "unit")))
+            }
             Err(error) => {
                 self.note_storage_full(&error);
                 Err(error.into())
@@ -253,6 +260,10 @@ fn check_number(new: &NewReading, at: &impl Fn(&str) -> String) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+fn is_custom(reading: &Reading) -> bool {
+    matches!(reading.quantity, Quantity::Custom { .. })
 }
 
 fn sensor_type(new: &NewReading, kind: Option<&SensorType>) -> Result<SensorType> {

@@ -1,10 +1,14 @@
 //! Recording and querying readings.
 
 use http::Method;
-use iotpi_hub::auth::Role;
+use iotpi_core::{Quantity, Reading, Sample, SensorType, Unit};
+use iotpi_hub::{
+    auth::Role,
+    store::{Now, Steady},
+};
 use serde_json::{Value, json};
 
-use crate::support::api::{Api, NOW_SECS, anonymous};
+use crate::support::api::{Api, NOW, NOW_SECS, anonymous, id};
 
 fn reading(value: f64, timestamp: f64) -> Value {
     json!({"module_id": "temp-sensor-01", "value": value, "unit": "celsius", "timestamp": timestamp})
@@ -140,6 +144,24 @@ async fn a_custom_series_keeps_its_first_unit() {
         page["items"].as_array().unwrap().iter().map(|r| (&r["value"], &r["unit"])).collect();
     let unit = json!("kilometre");
     assert_eq!(values, [(&json!(1.0), &unit), (&json!(2.0), &unit), (&json!(3.0), &unit)]);
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn a_known_quantity_that_the_store_has_in_another_unit_is_refused_for_good() {
+    let api = Api::start().await;
+    let quantity = Quantity::Custom {
+        name: SensorType::new("temperature").unwrap(),
+        unit: Unit::parse("bananas").unwrap(),
+    };
+    let stored = Reading::new(id("oven"), Sample::new(quantity, 1.0), NOW);
+    let now = Now { wall: NOW, steady: Steady(NOW) };
+    api.hub.store().record(vec![stored], 10, now).await.unwrap();
+
+    let body = json!({"module_id": "oven", "value": 21, "unit": "celsius"});
+    let refused = api.post("/api/sensors/temperature", body).problem().await;
+
+    assert_eq!(refused, (422, "unprocessable".to_owned(), "/unit".to_owned()));
     api.stop().await;
 }
 

@@ -35,7 +35,7 @@ impl Setup {
         Self { api, database, _folder: folder }
     }
 
-    /// Records so many readings that they are in the database file and not only in its WAL.
+    /// Records enough readings for a checkpoint, so that they are in the database file and not only in its WAL.
     async fn fill(&self) {
         let now = Now { wall: NOW, steady: Steady(NOW) };
         let store = self.api.hub.store();
