@@ -1,5 +1,7 @@
 //! The traits of devices. Drivers implement them; modules run them.
 
+use std::io;
+
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 
@@ -152,6 +154,8 @@ pub enum DeviceErrorKind {
     Checksum,
     /// The device is missing, or there is another one in its place.
     NotFound,
+    /// The device answered with data that cannot be parsed.
+    InvalidData,
     /// The device answered with a value outside its range.
     OutOfRange,
     /// The program does not have the permission to use it.
@@ -171,6 +175,7 @@ impl DeviceErrorKind {
             Self::Timeout => "timeout",
             Self::Checksum => "checksum",
             Self::NotFound => "not found",
+            Self::InvalidData => "invalid data",
             Self::OutOfRange => "out of range",
             Self::PermissionDenied => "permission denied",
             Self::Refused => "refused",
@@ -180,6 +185,20 @@ impl DeviceErrorKind {
 }
 
 /// An error of a device.
+///
+/// It is created from an I/O or parse error by `?`, and from an error of a bus or pin with a constructor that
+/// adds the address. [`new`](Self::new) makes any other one.
+///
+/// ```
+/// use iotpi_core::{DeviceError, DeviceErrorKind};
+///
+/// fn celsius(file: &str) -> Result<f64, DeviceError> {
+///     let millidegrees: f64 = std::fs::read_to_string(file)?.trim().parse()?;
+///     Ok(millidegrees / 1000.0)
+/// }
+///
+/// assert_eq!(celsius("/nowhere/temp").unwrap_err().kind(), DeviceErrorKind::NotFound);
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {message}", kind.as_str())]
 pub struct DeviceError {
@@ -193,6 +212,46 @@ impl DeviceError {
     #[must_use]
     pub fn new(kind: DeviceErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), source: None }
+    }
+
+    /// The error for a failed transfer on an I2C bus. It is [`NotFound`](DeviceErrorKind::NotFound) when the
+    /// bus reports that the address was not acknowledged, otherwise [`Bus`](DeviceErrorKind::Bus): many
+    /// adapters do not report which byte was not acknowledged.
+    ///
+    /// ```
+    /// use embedded_hal::i2c::{ErrorKind, NoAcknowledgeSource};
+    /// use iotpi_core::{DeviceError, DeviceErrorKind};
+    ///
+    /// let error = DeviceError::bus(0x48, &ErrorKind::NoAcknowledge(NoAcknowledgeSource::Address));
+    /// assert_eq!(error.kind(), DeviceErrorKind::NotFound);
+    /// assert_eq!(error.to_string(), "not found: no device answers at 0x48: check power, wiring and the address");
+    /// ```
+    #[cfg(feature = "embedded-hal")]
+    #[must_use]
+    pub fn bus<E: embedded_hal::i2c::Error>(address: u8, error: &E) -> Self {
+        use embedded_hal::i2c::{ErrorKind, NoAcknowledgeSource};
+
+        match error.kind() {
+            ErrorKind::NoAcknowledge(NoAcknowledgeSource::Address) => Self::new(
+                DeviceErrorKind::NotFound,
+                format!("no device answers at {address:#04x}: check power, wiring and the address"),
+            ),
+            kind => Self::new(DeviceErrorKind::Bus, format!("I2C at {address:#04x}: {kind} ({error:?})")),
+        }
+    }
+
+    /// The error for a failed transfer on an SPI bus.
+    #[cfg(feature = "embedded-hal")]
+    #[must_use]
+    pub fn spi<E: embedded_hal::spi::Error>(error: &E) -> Self {
+        Self::new(DeviceErrorKind::Bus, format!("SPI: {} ({error:?})", error.kind()))
+    }
+
+    /// The error for a pin that cannot be set or read. All errors of digital and PWM pins implement `Debug`.
+    #[cfg(feature = "embedded-hal")]
+    #[must_use]
+    pub fn pin<E: std::fmt::Debug>(error: &E) -> Self {
+        Self::new(DeviceErrorKind::Bus, format!("the pin cannot be used: {error:?}"))
     }
 
     /// Adds the underlying error.
@@ -212,5 +271,104 @@ impl DeviceError {
 impl From<DeviceErrorKind> for DeviceError {
     fn from(kind: DeviceErrorKind) -> Self {
         Self::new(kind, "no more is known")
+    }
+}
+
+/// Error numbers of Linux for which [`io::ErrorKind`] has no stable word.
+mod errno {
+    pub const EIO: i32 = 5;
+    pub const ENXIO: i32 = 6;
+    pub const ENODEV: i32 = 19;
+    pub const EREMOTEIO: i32 = 121;
+}
+
+/// The kind follows from the kind of the I/O error, and for a device file from its error number: no device
+/// is [`NotFound`](DeviceErrorKind::NotFound), a failed transfer is [`Bus`](DeviceErrorKind::Bus).
+impl From<io::Error> for DeviceError {
+    fn from(error: io::Error) -> Self {
+        let kind = match (error.raw_os_error(), error.kind()) {
+            (Some(errno::EIO | errno::EREMOTEIO), _) => DeviceErrorKind::Bus,
+            (Some(errno::ENXIO | errno::ENODEV), _) | (_, io::ErrorKind::NotFound) => {
+                DeviceErrorKind::NotFound
+            }
+            (_, io::ErrorKind::PermissionDenied) => DeviceErrorKind::PermissionDenied,
+            (_, io::ErrorKind::TimedOut) => DeviceErrorKind::Timeout,
+            (_, io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) => DeviceErrorKind::InvalidData,
+            _ => DeviceErrorKind::Other,
+        };
+        // The text is the message: as the source it would be missing from the reason of a reading.
+        Self::new(kind, error.to_string())
+    }
+}
+
+/// Errors of parsers become [`DeviceErrorKind::InvalidData`].
+macro_rules! from_parse_errors {
+    ($($error:ty),+) => {$(
+        impl From<$error> for DeviceError {
+            fn from(error: $error) -> Self {
+                Self::new(DeviceErrorKind::InvalidData, error.to_string())
+            }
+        }
+    )+};
+}
+
+from_parse_errors!(
+    std::num::ParseFloatError,
+    std::num::ParseIntError,
+    std::str::Utf8Error,
+    std::string::FromUtf8Error,
+    serde_json::Error
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(error: impl Into<DeviceError>) -> DeviceErrorKind {
+        error.into().kind()
+    }
+
+    #[test]
+    fn an_io_error_becomes_a_device_error_of_the_matching_kind() {
+        let os = |number| kind(io::Error::from_raw_os_error(number));
+
+        assert_eq!(os(2), DeviceErrorKind::NotFound);
+        assert_eq!(os(errno::ENODEV), DeviceErrorKind::NotFound);
+        assert_eq!(os(13), DeviceErrorKind::PermissionDenied);
+        assert_eq!(os(110), DeviceErrorKind::Timeout);
+        assert_eq!(os(errno::EREMOTEIO), DeviceErrorKind::Bus);
+        assert_eq!(kind(io::Error::from(io::ErrorKind::InvalidData)), DeviceErrorKind::InvalidData);
+        assert_eq!(os(28), DeviceErrorKind::Other);
+    }
+
+    #[test]
+    fn a_parse_error_keeps_its_text() {
+        fn value(text: &str) -> Result<f64, DeviceError> {
+            let number: i32 = std::str::from_utf8(text.as_bytes())?.trim().parse()?;
+            Ok(f64::from(number))
+        }
+
+        let error = value("warm").unwrap_err();
+
+        assert_eq!(value(" 21\n").unwrap(), 21.0);
+        assert_eq!(error.to_string(), "invalid data: invalid digit found in string");
+        assert_eq!(kind("x".parse::<f64>().unwrap_err()), DeviceErrorKind::InvalidData);
+        assert_eq!(kind(String::from_utf8(vec![0xFF]).unwrap_err()), DeviceErrorKind::InvalidData);
+        assert_eq!(kind(serde_json::from_str::<u8>("{").unwrap_err()), DeviceErrorKind::InvalidData);
+    }
+
+    #[cfg(feature = "embedded-hal")]
+    #[test]
+    fn an_error_of_a_bus_names_the_address_and_the_cause() {
+        use embedded_hal::{digital, i2c, spi};
+
+        let no_acknowledge = |source| DeviceError::bus(0x40, &i2c::ErrorKind::NoAcknowledge(source));
+
+        assert_eq!(no_acknowledge(i2c::NoAcknowledgeSource::Address).kind(), DeviceErrorKind::NotFound);
+        assert_eq!(no_acknowledge(i2c::NoAcknowledgeSource::Unknown).kind(), DeviceErrorKind::Bus);
+        let lost = DeviceError::bus(0x40, &i2c::ErrorKind::ArbitrationLoss);
+        assert!(lost.to_string().starts_with("bus: I2C at 0x40: "), "{lost}");
+        assert_eq!(DeviceError::spi(&spi::ErrorKind::Overrun).kind(), DeviceErrorKind::Bus);
+        assert_eq!(DeviceError::pin(&digital::ErrorKind::Other).kind(), DeviceErrorKind::Bus);
     }
 }
