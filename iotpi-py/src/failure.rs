@@ -42,6 +42,15 @@ impl Failure {
     }
 }
 
+impl Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Hub(problem) => problem.fmt(f),
+            Self::Here { detail, .. } => f.write_str(detail),
+        }
+    }
+}
+
 /// The caller gave something that is not the shape asked for.
 pub fn invalid(error: impl Display) -> Failure {
     Failure::new(ErrorKind::InvalidArgument, error.to_string())

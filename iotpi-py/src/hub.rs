@@ -1,13 +1,20 @@
 //! The client: one method for each request, each answering with a [`Pending`].
 
-use std::{process, time::Duration};
+use std::{
+    process,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use iotpi_core::{
     ActionName, Clock, CommandId, HubClient, ModuleId, NewCommand, NewReading, ReadingFilter, SensorType,
     Subscription, SystemClock, Unit,
 };
-use pyo3::{exceptions::PyRuntimeError, prelude::*};
+use pyo3::{
+    exceptions::{PyRuntimeError, PyValueError},
+    prelude::*,
+};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
@@ -16,7 +23,7 @@ use crate::{
     arguments::{bucket_width, each, event_kind, filter, finite, frame, id, moment, reading, seconds},
     failure::{Failure, invalid},
     frame_publisher::FramePublisher,
-    pages::Pages,
+    pages::{Pages, Query},
     pending::{Answer, Pending},
     stream::{Source, Stream},
 };
@@ -28,7 +35,9 @@ const SLOWEST_LOOK: Duration = Duration::from_millis(500);
 /// A client of one hub.
 #[pyclass(module = "iotpi._iotpi", frozen)]
 pub struct Hub {
-    client: HubClient,
+    url: String,
+    /// `None` after it was closed.
+    client: Mutex<Option<HubClient>>,
     /// The process it was made in: its connections do not survive a fork.
     process: u32,
 }
@@ -40,7 +49,12 @@ impl Hub {
                 "this client was made before the process forked; make one in the child process",
             ));
         }
-        Ok(self.client.clone())
+        let client = self.lock().clone();
+        client.ok_or_else(|| PyValueError::new_err("this client is closed"))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<HubClient>> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ask<F, T>(&self, question: impl FnOnce(HubClient) -> F) -> PyResult<Pending>
@@ -61,12 +75,22 @@ impl Hub {
         if let Some(token) = token {
             client = client.with_token(token);
         }
-        Ok(Self { client, process: process::id() })
+        let url = client.url().to_owned();
+        Ok(Self { url, client: Mutex::new(Some(client)), process: process::id() })
     }
 
     #[getter]
     fn url(&self) -> &str {
-        self.client.url()
+        &self.url
+    }
+
+    /// Closes the idle connections; requests in progress still end. Later ones are refused.
+    fn close(&self) -> Pending {
+        let client = self.lock().take();
+        Pending::new(async move {
+            drop(client);
+            Ok(Answer::Nothing)
+        })
     }
 
     fn health(&self) -> PyResult<Pending> {
@@ -89,16 +113,9 @@ impl Hub {
         until: Option<f64>,
         limit: Option<u64>,
         ascending: bool,
-    ) -> PyResult<Pending> {
-        let sensor: SensorType = id(sensor)?;
+    ) -> PyResult<Pages> {
         let filter = ReadingFilter { ascending, ..filter(module, since, until)? };
-        self.ask(async move |hub| {
-            let mut pages = Pages::new(filter, limit);
-            while pages.wants_more() {
-                pages.take(hub.readings(&sensor, &pages.filter).await?);
-            }
-            Ok(pages.items)
-        })
+        Ok(Pages::new(self.client()?, Query::Readings(id(sensor)?), filter, limit)?)
     }
 
     fn buckets(
@@ -109,16 +126,9 @@ impl Hub {
         since: Option<f64>,
         until: Option<f64>,
         limit: Option<u64>,
-    ) -> PyResult<Pending> {
-        let (sensor, width): (SensorType, _) = (id(sensor)?, bucket_width(width)?);
-        let filter = filter(module, since, until)?;
-        self.ask(async move |hub| {
-            let mut pages = Pages::new(filter, limit);
-            while pages.wants_more() {
-                pages.take(hub.buckets(&sensor, width, &pages.filter).await?);
-            }
-            Ok(pages.items)
-        })
+    ) -> PyResult<Pages> {
+        let query = Query::Buckets(id(sensor)?, bucket_width(width)?);
+        Ok(Pages::new(self.client()?, query, filter(module, since, until)?, limit)?)
     }
 
     #[expect(clippy::too_many_arguments, reason = "called in one place")]
@@ -165,16 +175,9 @@ impl Hub {
         since: Option<f64>,
         until: Option<f64>,
         limit: Option<u64>,
-    ) -> PyResult<Pending> {
-        let sensor = sensor.map(id::<SensorType>).transpose()?;
-        let filter = filter(module, since, until)?;
-        self.ask(async move |hub| {
-            let mut pages = Pages::new(filter, limit);
-            while pages.wants_more() {
-                pages.take(hub.gaps(sensor.as_ref(), &pages.filter).await?);
-            }
-            Ok(pages.items)
-        })
+    ) -> PyResult<Pages> {
+        let query = Query::Gaps(sensor.map(id).transpose()?);
+        Ok(Pages::new(self.client()?, query, filter(module, since, until)?, limit)?)
     }
 
     fn delivery(&self, module: &str) -> PyResult<Pending> {

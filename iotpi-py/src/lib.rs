@@ -15,6 +15,7 @@ mod logging;
 mod module;
 mod pages;
 mod pending;
+mod recorder;
 mod runner;
 mod runtime;
 mod stream;
@@ -28,7 +29,9 @@ mod _iotpi {
     use super::{
         frame_publisher::FramePublisher,
         hub::Hub,
+        pages::Pages,
         pending::{Pending, Started},
+        recorder::Recorder,
         runner::Runner,
         stream::Stream,
     };

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use iotpi_core::{
-    Action, ActionSpec, Actuator, Camera, CameraSpec, Clock, DeviceError, DeviceErrorKind, Frame, Outcome,
-    Quantity, Sample, Sensor, SensorType, SystemClock, Unit,
+    Action, ActionSpec, Actuator, Camera, CameraSpec, Clock, DeviceError, DeviceErrorKind, Frame, Quantity,
+    Sample, Sensor, SensorType, SystemClock, Unit,
 };
 use pyo3::{
     call::PyCallArgs,
@@ -18,6 +18,7 @@ use serde_json::{Map, Value};
 use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::{
+    arguments::id,
     failure::{Failure, invalid, unprocessable},
     interpreter,
 };
@@ -69,19 +70,38 @@ fn device_error(py: Python<'_>, error: &PyErr) -> DeviceError {
     DeviceError::new(kind, error.to_string())
 }
 
-/// A function that measures one quantity.
+/// A series as Python declares it: type, unit.
+pub type SeriesPart = (String, Option<String>);
+/// A sample as Python gives it: type, value, unit, reason for a missing value.
+pub type SamplePart = (String, Option<f64>, Option<String>, String);
+
+/// A function that measures the quantities of one sensor.
 pub struct Measuring {
-    quantity: Quantity,
-    /// What the function's values are in.
-    unit: Unit,
+    quantities: Vec<Quantity>,
     function: Function,
 }
 
 impl Measuring {
-    pub fn new(sensor: SensorType, unit: Option<Unit>, function: Function) -> Result<Self, Failure> {
-        let (quantity, unit) = series(sensor, unit)?;
-        Ok(Self { quantity, unit, function })
+    pub fn new(series: Vec<SeriesPart>, function: Function) -> Result<Self, Failure> {
+        let quantities = series.into_iter().map(declared).collect::<Result<_, _>>()?;
+        Ok(Self { quantities, function })
     }
+}
+
+/// The quantity of a declared series.
+pub fn declared((name, unit): SeriesPart) -> Result<Quantity, Failure> {
+    let unit = unit.as_deref().map(Unit::parse).transpose().map_err(invalid)?;
+    Ok(series(id(&name)?, unit)?.0)
+}
+
+/// The sample that Python gives, in the unit of its quantity.
+pub fn sample((name, value, unit, reason): SamplePart) -> Result<Sample, Failure> {
+    let unit = unit.as_deref().map(Unit::parse).transpose().map_err(invalid)?;
+    let (quantity, unit) = series(id(&name)?, unit)?;
+    Ok(match value.and_then(|value| quantity.unit().of(value, &unit)) {
+        Some(value) => Sample::new(quantity, value),
+        None => Sample::no_data(quantity, reason),
+    })
 }
 
 /// The quantity of a series and the unit its values are given in, if one can become the other.
@@ -105,14 +125,13 @@ pub fn series(sensor: SensorType, unit: Option<Unit>) -> Result<(Quantity, Unit)
 #[async_trait]
 impl Sensor for Measuring {
     fn quantities(&self) -> Vec<Quantity> {
-        vec![self.quantity.clone()]
+        self.quantities.clone()
     }
 
     async fn read(&mut self) -> Result<Vec<Sample>, DeviceError> {
-        let value: Option<f64> = self.function.call(()).await?;
-        let value = value.and_then(|value| self.quantity.unit().of(value, &self.unit));
-        let outcome = value.map_or_else(|| Outcome::no_data("the sensor gave no value"), Outcome::of);
-        Ok(vec![Sample { quantity: self.quantity.clone(), outcome }])
+        let samples: Vec<SamplePart> = self.function.call(()).await?;
+        let wrong = |failure: Failure| DeviceError::new(DeviceErrorKind::Other, failure.to_string());
+        samples.into_iter().map(sample).collect::<Result<_, _>>().map_err(wrong)
     }
 }
 

@@ -1,37 +1,90 @@
 //! Lists that are longer than a page.
 
-use iotpi_core::{MAX_PAGE_ITEMS, Page, ReadingFilter};
+use std::sync::Arc;
 
-/// Pages put together until there are `limit` items, or no more.
-pub struct Pages<T> {
-    /// Asks for the next page.
-    pub filter: ReadingFilter,
-    limit: Option<u64>,
-    pub items: Vec<T>,
+use iotpi_core::{BucketWidth, HubClient, MAX_PAGE_ITEMS, Page, ReadingFilter, SensorType, UplinkError};
+use pyo3::prelude::*;
+use serde::Serialize;
+use tokio::sync::Mutex;
+
+use crate::{
+    failure::{Failure, invalid},
+    pending::{Answer, Pending},
+};
+
+/// The question whose answer has several pages.
+pub enum Query {
+    Readings(SensorType),
+    Buckets(SensorType, BucketWidth),
+    Gaps(Option<SensorType>),
+}
+
+/// The pages of one answer, requested one after the other.
+#[pyclass(module = "iotpi._iotpi", frozen)]
+pub struct Pages {
+    hub: HubClient,
+    query: Arc<Query>,
+    progress: Arc<Mutex<Progress>>,
+}
+
+struct Progress {
+    filter: ReadingFilter,
+    /// The number of items still wanted; `None` for all.
+    left: Option<u64>,
     ended: bool,
 }
 
-impl<T> Pages<T> {
-    pub fn new(filter: ReadingFilter, limit: Option<u64>) -> Self {
-        let mut pages = Self { filter, limit, items: Vec::new(), ended: false };
-        // A limit of 0 goes to the hub, which says what limits there are.
-        pages.filter.limit = Some(pages.next_limit());
-        pages
+impl Pages {
+    pub fn new(
+        hub: HubClient,
+        query: Query,
+        filter: ReadingFilter,
+        limit: Option<u64>,
+    ) -> Result<Self, Failure> {
+        if limit == Some(0) {
+            return Err(invalid("`limit` must be 1 or more; leave it out for all"));
+        }
+        let progress = Progress { filter, left: limit, ended: false };
+        Ok(Self { hub, query: Arc::new(query), progress: Arc::new(Mutex::new(progress)) })
     }
+}
 
-    fn next_limit(&self) -> u32 {
-        let left = self.limit.map_or(u64::MAX, |limit| limit.saturating_sub(self.items.len() as u64));
-        u32::try_from(left).unwrap_or(u32::MAX).min(MAX_PAGE_ITEMS)
+#[pymethods]
+impl Pages {
+    /// The items of the next page as a JSON array; `None` after the last one.
+    fn next_page(&self) -> Pending {
+        let (hub, query, progress) = (self.hub.clone(), self.query.clone(), self.progress.clone());
+        Pending::new(async move {
+            let mut progress = progress.lock().await;
+            if progress.ended {
+                return Ok(Answer::Nothing);
+            }
+            match &*query {
+                Query::Readings(sensor) => {
+                    progress.take(async |filter| hub.readings(sensor, filter).await).await
+                }
+                Query::Buckets(sensor, width) => {
+                    progress.take(async |filter| hub.buckets(sensor, *width, filter).await).await
+                }
+                Query::Gaps(sensor) => {
+                    progress.take(async |filter| hub.gaps(sensor.as_ref(), filter).await).await
+                }
+            }
+        })
     }
+}
 
-    pub fn wants_more(&self) -> bool {
-        !self.ended
-    }
-
-    pub fn take(&mut self, page: Page<T>) {
-        self.items.extend(page.items);
+impl Progress {
+    async fn take<T: Serialize>(
+        &mut self,
+        request: impl AsyncFnOnce(&ReadingFilter) -> Result<Page<T>, UplinkError>,
+    ) -> Result<Answer, Failure> {
+        let limit = self.left.and_then(|left| u32::try_from(left).ok()).unwrap_or(MAX_PAGE_ITEMS);
+        self.filter.limit = Some(limit.min(MAX_PAGE_ITEMS));
+        let page = request(&self.filter).await?;
+        self.left = self.left.map(|left| left.saturating_sub(page.items.len() as u64));
+        self.ended = page.next.is_none() || self.left == Some(0);
         self.filter.cursor = page.next;
-        self.filter.limit = Some(self.next_limit());
-        self.ended = self.filter.cursor.is_none() || self.next_limit() == 0;
+        Answer::json(&page.items)
     }
 }

@@ -8,8 +8,8 @@ use std::{
 
 use async_trait::async_trait;
 use iotpi_core::{
-    ActionSpec, ActuatorModule, CameraModule, CameraSpec, CompositeModule, Manifest, Module, ModuleError,
-    ModuleId, SensorModule, SensorType, Unit, Uplink,
+    ActionSpec, ActuatorModule, CameraModule, CameraSpec, CompositeModule, Manifest, Measure, Module,
+    ModuleError, ModuleId, SensorModule, Uplink,
 };
 use pyo3::{exceptions::PyRuntimeError, prelude::*};
 use tokio_util::sync::CancellationToken;
@@ -18,12 +18,13 @@ use crate::{
     arguments::{id, seconds},
     failure::{Failure, invalid},
     hub::Hub,
-    module::{Acting, Function, Measuring, Seeing},
+    module::{Acting, Function, Measuring, Seeing, SeriesPart, declared},
     pending::{Answer, Pending},
+    recorder::{Receiver, Recorder},
 };
 
-/// A sensor as Python says it: series, unit, seconds between measurements, function.
-type SensorPart = (String, Option<String>, f64, Py<PyAny>);
+/// A sensor as Python declares it: its series, the seconds between measurements, its function.
+type SensorPart = (Vec<SeriesPart>, f64, Py<PyAny>);
 /// An action as Python says it: its entry in the manifest as JSON, function.
 type ActionPart = (String, Py<PyAny>);
 /// A camera as Python says it: width and height in pixels, frames a second, function.
@@ -48,21 +49,29 @@ impl Runner {
         module: &str,
         version: Option<String>,
         description: Option<String>,
+        declared: Vec<SeriesPart>,
         sensors: Vec<SensorPart>,
         actions: Vec<ActionPart>,
         camera: Option<CameraPart>,
         state: Option<Py<PyAny>>,
         make_safe: Option<Py<PyAny>>,
+        recorder: &Recorder,
         outbox: Option<PathBuf>,
     ) -> PyResult<Self> {
         let module: ModuleId = id(module)?;
         let actions = actions.into_iter().map(action).collect::<Result<_, _>>()?;
         let functions = Functions {
-            about: Manifest { version, description, ..Manifest::default() },
+            about: Manifest {
+                version,
+                description,
+                measures: declared.into_iter().map(measure).collect::<Result<_, _>>()?,
+                ..Manifest::default()
+            },
             sensors: sensors.into_iter().map(sensor).collect::<Result<_, _>>()?,
             acting: Acting::new(actions, state.map(Function::new), make_safe.map(Function::new)),
             command_log: outbox.as_ref().map(|folder| folder.join(COMMAND_LOG)),
             camera: camera.map(seeing).transpose()?,
+            receiver: recorder.receiver(),
         };
         let mut runner = iotpi_core::Runner::new(hub.client()?.uplink(module));
         if let Some(folder) = outbox {
@@ -101,10 +110,12 @@ impl Runner {
     }
 }
 
-fn sensor((sensor, unit, every, function): SensorPart) -> Result<(Measuring, Duration), Failure> {
-    let unit = unit.as_deref().map(Unit::parse).transpose().map_err(invalid)?;
-    let measuring = Measuring::new(id::<SensorType>(&sensor)?, unit, Function::new(function))?;
-    Ok((measuring, seconds("every", every)?))
+fn measure(series: SeriesPart) -> Result<Measure, Failure> {
+    Ok(Measure::new(&declared(series)?, None))
+}
+
+fn sensor((series, every, function): SensorPart) -> Result<(Measuring, Duration), Failure> {
+    Ok((Measuring::new(series, Function::new(function))?, seconds("every", every)?))
 }
 
 fn action((spec, function): ActionPart) -> Result<(ActionSpec, Function), Failure> {
@@ -125,11 +136,13 @@ struct Functions {
     acting: Acting,
     command_log: Option<PathBuf>,
     camera: Option<Seeing>,
+    receiver: Receiver,
 }
 
 impl Functions {
-    async fn together(mut self: Box<Self>) -> Box<CompositeModule> {
+    async fn together(mut self) -> Parts {
         self.acting.look_at_state().await;
+        let is_passive = self.sensors.is_empty() && self.acting.is_idle() && self.camera.is_none();
         let mut parts = CompositeModule::new();
         for (measuring, every) in self.sensors {
             parts = parts.with(SensorModule::new(measuring, every));
@@ -144,20 +157,33 @@ impl Functions {
         if let Some(camera) = self.camera {
             parts = parts.with(CameraModule::new(camera));
         }
-        Box::new(parts)
+        Parts { module: Box::new(parts), receiver: self.receiver, is_passive }
     }
+}
+
+/// The parts of the module, ready to run.
+struct Parts {
+    module: Box<CompositeModule>,
+    receiver: Receiver,
+    /// Whether there are no parts: all readings are recorded by the program.
+    is_passive: bool,
 }
 
 #[async_trait]
 impl Module for Functions {
     fn manifest(&self) -> Manifest {
-        use iotpi_core::{Actuator, Camera, Measure, Sensor};
+        use iotpi_core::{Actuator, Camera, Sensor};
 
         let every = |(sensor, every): &(Measuring, Duration)| {
             sensor.quantities().iter().map(|q| Measure::new(q, Some(*every))).collect::<Vec<_>>()
         };
         Manifest {
-            measures: self.sensors.iter().flat_map(every).collect(),
+            measures: self
+                .sensors
+                .iter()
+                .flat_map(every)
+                .chain(self.about.measures.iter().cloned())
+                .collect(),
             actions: self.acting.actions(),
             camera: self.camera.as_ref().map(Camera::spec),
             ..self.about.clone()
@@ -165,10 +191,18 @@ impl Module for Functions {
     }
 
     async fn run(self: Box<Self>, up: Arc<dyn Uplink>, stop: CancellationToken) -> Result<(), ModuleError> {
-        self.together().await.run(up, stop).await
+        let parts = self.together().await;
+        parts.receiver.open(&up).await?;
+        if parts.is_passive {
+            stop.cancelled().await;
+            return Ok(());
+        }
+        parts.module.run(up, stop).await
     }
 
     async fn run_once(self: Box<Self>, up: Arc<dyn Uplink>) -> Result<(), ModuleError> {
-        self.together().await.run_once(up).await
+        let parts = self.together().await;
+        parts.receiver.open(&up).await?;
+        parts.module.run_once(up).await
     }
 }

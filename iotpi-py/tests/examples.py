@@ -25,7 +25,7 @@ class Example:
     def module_id(self) -> str | None:
         """The id of the module, if it is one that runs until it is stopped."""
         runs, named = _RUNS.search(self.code), _ID.search(self.code)
-        goes_on = runs and "asyncio.run" not in runs[0] and "once=True" not in runs[0]
+        goes_on = runs and ("asyncio.run" not in runs[0] or ".serve(" in self.code) and "once=True" not in runs[0]
         return named[1] if goes_on and named else None
 
     def __str__(self) -> str:

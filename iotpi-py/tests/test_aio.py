@@ -19,7 +19,7 @@ def both(hub: HubProcess, client: iotpi.Client) -> aio.Client:
 def test_both_clients_take_the_same_arguments() -> None:
     for name, method in vars(iotpi.Client).items():
         if inspect.isfunction(method):
-            signature = inspect.signature(getattr(aio.Client, name))
+            signature = inspect.signature(getattr(aio.Client, name.replace("__e", "__ae")))
             assert signature.parameters == inspect.signature(method).parameters, name
 
 
@@ -29,6 +29,26 @@ def test_requests_run_side_by_side(both: aio.Client, module_id: str) -> None:
         return await both.latest(module_id)
 
     assert len(asyncio.run(record_many_at_once())) == 10
+
+
+def test_readings_are_iterated_over_or_awaited(both: aio.Client, module_id: str) -> None:
+    async def ask() -> tuple[list[float | None], list[float | None]]:
+        for value in (1, 2, 3):
+            await both.record("temperature", value, module=module_id)
+        query = both.readings("temperature", module=module_id, limit=2)
+        return [reading.value async for reading in query], [reading.value for reading in await query]
+
+    assert asyncio.run(ask()) == ([3, 2], [3, 2])
+
+
+def test_a_client_is_an_asynchronous_context_manager(hub: HubProcess) -> None:
+    async def ask() -> None:
+        async with aio.Client(hub.url, hub.token("operator", "asyncio")) as client:
+            await client.latest()
+        with pytest.raises(ValueError, match="closed"):
+            await client.latest()
+
+    asyncio.run(ask())
 
 
 def test_an_error_arrives_where_it_is_awaited(both: aio.Client) -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 
 import iotpi
 import pytest
@@ -17,14 +18,14 @@ from odd_servers import silent_server
 JPEG = b"\xff\xd8\xff\xe0\x00\x04\x01\x02\xff\xc0\x00\x11\x08\x00\x08\x00\x08\x03\xff\xda\x00\x02\xff\xd9"
 READING = iotpi.Reading(module_id="a", type="temperature", value=1.0, unit="celsius", timestamp=1795472000.0)
 
-CALLS = {
+CALLS: dict[str, Callable[[iotpi.Client], object]] = {
     "health": lambda client: client.health(),
-    "readings": lambda client: client.readings("temperature"),
+    "readings": lambda client: list(client.readings("temperature")),
     "latest": lambda client: client.latest(),
-    "history": lambda client: client.history("temperature"),
+    "history": lambda client: list(client.history("temperature")),
     "record": lambda client: client.record("temperature", 1.0, module="a"),
     "record_many": lambda client: client.record_many([READING]),
-    "gaps": lambda client: client.gaps(),
+    "gaps": lambda client: list(client.gaps()),
     "delivery": lambda client: client.delivery("a"),
     "cameras": lambda client: client.cameras(),
     "snapshot": lambda client: client.snapshot(),
@@ -43,8 +44,8 @@ CALLS = {
 def test_the_list_of_calls_is_whole() -> None:
     public = {name for name, member in vars(iotpi.Client).items() if callable(member) and not name.startswith("_")}
 
-    # `stream_frames` returns a publisher at once; only its `demand` waits.
-    assert public == {*CALLS, "stream_frames"}
+    # `stream_frames` returns a publisher at once; only its `wait_for_demand` waits. `close` sends nothing.
+    assert public == {*CALLS, "stream_frames", "close"}
     assert public == {
         name for name, member in vars(aio.Client).items() if callable(member) and not name.startswith("_")
     }

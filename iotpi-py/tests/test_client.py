@@ -146,12 +146,12 @@ def test_what_arrived_and_what_is_lost_is_told(hub: HubProcess, client: iotpi.Cl
         )
         assert said.status_code == 204, said.text
 
-    [known, unknown] = client.gaps(module_id, limit=None)
+    [known, unknown] = client.gaps(module_id)
     account = client.delivery(module_id)
 
     assert (known.type, known.since, known.until, known.lost, known.reason) == ("temperature", begins, ends, 2, "full")
     assert (unknown.type, unknown.lost) == (None, 1)
-    assert client.gaps(module_id, type="temperature", until=ends) == [known]
+    assert list(client.gaps(module_id, type="temperature", until=ends)) == [known]
     total = account.total
     assert total is not None
     assert (total.expected, total.received, total.lost, total.missing) == (6, 2, 3, 1)
@@ -172,7 +172,7 @@ def test_a_module_that_does_not_number_has_no_account(client: iotpi.Client, modu
     account = client.delivery(module_id)
     assert account.total is None
     assert account.series == [iotpi.SeriesDelivery(type="temperature", expected=0, received=0, lost=0)]
-    assert client.gaps(module_id) == []
+    assert list(client.gaps(module_id)) == []
 
 
 def test_a_bad_reading_is_pointed_at_and_none_is_stored(client: iotpi.Client, module_id: str) -> None:
@@ -200,16 +200,28 @@ def test_readings_are_filtered_and_ordered(client: iotpi.Client, module_id: str)
     assert values(since=since, until=until.timestamp()) == [2, 1]
 
 
-def test_more_readings_than_a_page_holds_come_in_one_list(client: iotpi.Client, module_id: str) -> None:
+def test_readings_are_iterated_over_to_the_last_page(client: iotpi.Client, module_id: str) -> None:
     values: list[float | None] = [float(n) for n in range(1200)]
     client.record_many(readings(module_id, values[:1000]))
     client.record_many(readings(module_id, values)[1000:])
 
-    everything = client.readings("temperature", module=module_id, limit=None, ascending=True)
+    everything = client.readings("temperature", module=module_id, ascending=True)
     most = client.readings("temperature", module=module_id, limit=1100)
 
+    # Each iteration is a new query.
+    assert [reading.value for reading in everything] == values
     assert [reading.value for reading in everything] == values
     assert [reading.value for reading in most] == values[:99:-1]
+
+
+def test_a_client_is_a_context_manager(hub: HubProcess) -> None:
+    with hub.client("operator") as client:
+        client.latest()
+
+    with pytest.raises(ValueError, match="closed"):
+        client.latest()
+    with pytest.raises(ValueError, match="closed"):
+        client.readings("temperature")
 
 
 def test_history_sums_up_an_hour(client: iotpi.Client, module_id: str) -> None:

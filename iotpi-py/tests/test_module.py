@@ -541,6 +541,7 @@ def test_a_terminal_that_is_closed_leaves_the_device_safe(tmp_path: Path) -> Non
 def test_mistakes_are_named_where_they_are_made(module_id: str) -> None:
     module = iotpi.Module()
     module.sensor("temperature")(lambda: 1)
+    module.declare("humidity")
     module.action("set")(lambda: None)
     module.camera(width=1, height=1)(lambda: b"")
     module.state(dict)
@@ -548,6 +549,9 @@ def test_mistakes_are_named_where_they_are_made(module_id: str) -> None:
 
     mistakes: dict[str, Callable[[], Any]] = {
         "already has a sensor for `temperature`": lambda: module.sensor("temperature"),
+        "already has a sensor for `humidity`": lambda: module.sensor("humidity"),
+        "at least one quantity": lambda: module.sensor(),
+        "the unit of a single series": lambda: module.sensor("pressure", "co2", unit="pascal"),
         "already has an action `set`": lambda: module.action("set"),
         "already has a camera": lambda: module.camera(width=1, height=1),
         "already has a function for its state": lambda: module.state(dict),
@@ -555,7 +559,7 @@ def test_mistakes_are_named_where_they_are_made(module_id: str) -> None:
         "`Soil` is not an id": lambda: module.sensor("Soil", unit="percent"),
         "`Blink` is not an id": lambda: module.action("Blink"),
         "say its unit": lambda: module.sensor("soil"),
-        "seconds above 0": lambda: module.sensor("humidity", every=0),
+        "seconds above 0": lambda: module.sensor("pressure", every=0),
         "the module has no id": lambda: module.run(),
         "is not an id": lambda: module.run("No Id"),
         "has no functions": lambda: iotpi.Module(module_id).run(),
@@ -564,4 +568,4 @@ def test_mistakes_are_named_where_they_are_made(module_id: str) -> None:
         with pytest.raises(iotpi.InvalidArgument, match=text):
             mistake()
     with pytest.raises(iotpi.Unprocessable, match="humidity cannot be measured in `celsius`"):
-        module.sensor("humidity", unit="celsius")
+        iotpi.Module().sensor("humidity", unit="celsius")

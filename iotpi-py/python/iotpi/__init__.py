@@ -10,15 +10,17 @@ A module, in six lines::
 
     iotpi.run("my-module")
 
-``sensor``, ``action``, ``camera``, ``state``, ``make_safe`` and ``run`` here are those of one :class:`Module` that is
-there from the start; a program with several modules, or a test, makes its own. :class:`Client` asks a hub and tells it
-things, :class:`iotpi.aio.Client` does the same for asyncio, and everything that goes wrong is an :class:`Error`.
-What runs behind the scenes logs to the logger ``iotpi``.
+``sensor``, ``declare``, ``record``, ``action``, ``camera``, ``state``, ``make_safe``, ``run``, ``serve`` and ``stop``
+here are the methods of one default :class:`Module`. A program with several modules, or a test, creates its own.
+:class:`Client` sends requests to a hub, :class:`iotpi.aio.Client` does so for asyncio. Every exception is an
+:class:`Error`. The package logs to the logger ``iotpi``.
 """
 
 from . import aio
 from ._iotpi import __version__
-from ._streams import Stream
+from ._query import AsyncQuery, Query
+from ._run_all import run_all
+from ._streams import AsyncStream, Stream
 from .client import Client, FramePublisher
 from .errors import (
     Conflict,
@@ -48,7 +50,7 @@ from .events import (
     Recent,
     Resync,
 )
-from .module import Module, action, camera, make_safe, run, sensor, state
+from .module import Module, action, camera, declare, make_safe, record, run, sensor, serve, state, stop
 from .records import (
     Bucket,
     CameraInfo,
@@ -65,8 +67,11 @@ from .records import (
     Stored,
     Watching,
 )
+from .samples import Sample, Series
 
 __all__ = [
+    "AsyncQuery",
+    "AsyncStream",
     "Bucket",
     "CameraInfo",
     "CameraSeen",
@@ -93,12 +98,15 @@ __all__ = [
     "ModuleRemoved",
     "NotFound",
     "PermissionDenied",
+    "Query",
     "RateLimited",
     "Reading",
     "ReadingStored",
     "Recent",
     "Refused",
     "Resync",
+    "Sample",
+    "Series",
     "SeriesDelivery",
     "StorageFull",
     "Stored",
@@ -113,8 +121,13 @@ __all__ = [
     "action",
     "aio",
     "camera",
+    "declare",
     "make_safe",
+    "record",
     "run",
+    "run_all",
     "sensor",
+    "serve",
     "state",
+    "stop",
 ]

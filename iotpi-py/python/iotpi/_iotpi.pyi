@@ -8,7 +8,9 @@ __all__ = [
     "ERROR_KINDS",
     "FramePublisher",
     "Hub",
+    "Pages",
     "Pending",
+    "Recorder",
     "Runner",
     "Started",
     "Stream",
@@ -40,6 +42,10 @@ class Stream:
     def close(self) -> None: ...
 
 @final
+class Pages:
+    def next_page(self) -> Pending: ...
+
+@final
 class FramePublisher:
     def publish(self, jpeg: bytes, timestamp: float | None, sequence: int | None) -> None: ...
     def wait_for_demand(self) -> Pending: ...
@@ -58,6 +64,7 @@ class Hub:
     def __new__(cls, url: str, token: str | None, timeout: float) -> Hub: ...
     @property
     def url(self) -> str: ...
+    def close(self) -> Pending: ...
     def health(self) -> Pending: ...
     def newest(self, module: str | None) -> Pending: ...
     def readings(
@@ -68,7 +75,7 @@ class Hub:
         until: float | None,
         limit: int | None,
         ascending: bool,
-    ) -> Pending: ...
+    ) -> Pages: ...
     def buckets(
         self,
         sensor: str,
@@ -77,7 +84,7 @@ class Hub:
         since: float | None,
         until: float | None,
         limit: int | None,
-    ) -> Pending: ...
+    ) -> Pages: ...
     def record(
         self,
         sensor: str,
@@ -98,7 +105,7 @@ class Hub:
         since: float | None,
         until: float | None,
         limit: int | None,
-    ) -> Pending: ...
+    ) -> Pages: ...
     def delivery(self, module: str) -> Pending: ...
     def cameras(self) -> Pending: ...
     def snapshot(self, module: str | None) -> Pending: ...
@@ -119,6 +126,14 @@ class Hub:
         recent: int,
     ) -> Pending: ...
 
+_Series = tuple[str, str | None]
+_Sample = tuple[str, float | None, str | None, str]
+
+@final
+class Recorder:
+    def __new__(cls) -> Recorder: ...
+    def record(self, part: _Sample, timestamp: float | None) -> Pending: ...
+
 @final
 class Runner:
     def __new__(
@@ -127,11 +142,13 @@ class Runner:
         module: str,
         version: str | None,
         description: str | None,
-        sensors: list[tuple[str, str | None, float, Callable[[], float | None]]],
+        declared: list[_Series],
+        sensors: list[tuple[list[_Series], float, Callable[[], list[_Sample]]]],
         actions: list[tuple[str, Callable[[str], str]]],
         camera: tuple[int, int, float, Callable[[], bytes]] | None,
         state: Callable[[], str] | None,
         make_safe: Callable[[], None] | None,
+        recorder: Recorder,
         outbox: str | PathLike[str] | None,
     ) -> Runner: ...
     def run(self) -> Pending: ...

@@ -83,6 +83,9 @@ class Requests:
             timeout,
         )
 
+    def close(self) -> Request[None]:
+        return Request(self.hub.close(), lambda _: None)
+
     def health(self) -> Request[HubHealth]:
         return Request(self.hub.health(), _one(HubHealth))
 
@@ -94,9 +97,9 @@ class Requests:
         until: Moment | None,
         limit: int | None,
         ascending: bool,
-    ) -> Request[list[Reading]]:
-        pending = self.hub.readings(type, module, unix_seconds(since), unix_seconds(until), limit, ascending)
-        return Request(pending, _many(Reading))
+    ) -> PageReader[Reading]:
+        pages = self.hub.readings(type, module, unix_seconds(since), unix_seconds(until), limit, ascending)
+        return PageReader(pages, _many(Reading))
 
     def latest(self, module: str | None) -> Request[list[Reading]]:
         return Request(self.hub.newest(module), _many(Reading))
@@ -109,9 +112,9 @@ class Requests:
         since: Moment | None,
         until: Moment | None,
         limit: int | None,
-    ) -> Request[list[Bucket]]:
-        pending = self.hub.buckets(type, bucket, module, unix_seconds(since), unix_seconds(until), limit)
-        return Request(pending, _many(Bucket))
+    ) -> PageReader[Bucket]:
+        pages = self.hub.buckets(type, bucket, module, unix_seconds(since), unix_seconds(until), limit)
+        return PageReader(pages, _many(Bucket))
 
     def record(
         self,
@@ -145,8 +148,9 @@ class Requests:
         since: Moment | None,
         until: Moment | None,
         limit: int | None,
-    ) -> Request[list[Gap]]:
-        return Request(self.hub.gaps(module, type, unix_seconds(since), unix_seconds(until), limit), _many(Gap))
+    ) -> PageReader[Gap]:
+        pages = self.hub.gaps(module, type, unix_seconds(since), unix_seconds(until), limit)
+        return PageReader(pages, _many(Gap))
 
     def delivery(self, module: str) -> Request[DeliveryAccount]:
         return Request(self.hub.delivery(module), _one(delivery_account))
@@ -235,6 +239,17 @@ class Lines(Generic[T]):
 
     def close(self) -> None:
         self._stream.close()
+
+
+class PageReader(Generic[T]):
+    """The pages of one answer; ``None`` after the last one."""
+
+    def __init__(self, pages: _iotpi.Pages, read: Callable[[str], list[T]]) -> None:
+        self._pages = pages
+        self._read = read
+
+    def next(self) -> Request[list[T] | None]:
+        return Request(self._pages.next_page(), lambda text: None if text is None else self._read(text))
 
 
 def to_json(value: object) -> str:

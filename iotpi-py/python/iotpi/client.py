@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
+from ._query import Query
 from ._requests import Requests, Upload
 from ._streams import Stream
 from .errors import Error
@@ -30,8 +31,9 @@ class Client:
     """A client of one hub, for scripts and notebooks.
 
     Threads may share it. Each call releases the interpreter while it waits, and Ctrl-C interrupts it. Connections are
-    reused and need no closing. Every method raises the :class:`iotpi.Error` of the matching kind, among them
-    :class:`iotpi.Unavailable` when the hub cannot be reached and :class:`iotpi.Timeout` when it does not answer.
+    reused; ``with`` or :meth:`close` closes them early. Every method raises the :class:`iotpi.Error` of the matching
+    kind, among them :class:`iotpi.Unavailable` when the hub cannot be reached and :class:`iotpi.Timeout` when it does
+    not answer.
 
     Args:
         url: The hub, ``http://HOST:PORT``; by default ``IOTPI_URL``, or ``http://127.0.0.1:8000``.
@@ -53,6 +55,18 @@ class Client:
         """The hub's address."""
         return self._requests.hub.url
 
+    def close(self) -> None:
+        """Closes the client's idle connections. Later requests raise ``ValueError``."""
+        self._requests.close().wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._requests.close().wait()
+
     def health(self) -> HubHealth:
         """Returns the state of the hub."""
         return self._requests.health().wait()
@@ -64,20 +78,20 @@ class Client:
         module: str | None = None,
         since: Moment | None = None,
         until: Moment | None = None,
-        limit: int | None = 100,
+        limit: int | None = None,
         ascending: bool = False,
-    ) -> list[Reading]:
-        """Returns readings of one type, newest first.
+    ) -> Query[Reading]:
+        """Returns all readings of one type, newest first, as an iterable that requests them as needed.
 
         Args:
             type: The quantity, such as ``temperature``.
             module: Only readings of this module.
             since: The earliest time, inclusive.
             until: The latest time, exclusive.
-            limit: The maximum number; ``None`` for all. More than 1,000 take several requests.
+            limit: The maximum number; by default all.
             ascending: Oldest first.
         """
-        return self._requests.readings(type, module, since, until, limit, ascending).wait()
+        return Query(lambda: self._requests.readings(type, module, since, until, limit, ascending))
 
     def latest(self, module: str | None = None) -> list[Reading]:
         """Returns the newest reading of every series, by module and type.
@@ -95,9 +109,9 @@ class Client:
         module: str | None = None,
         since: Moment | None = None,
         until: Moment | None = None,
-        limit: int | None = 1000,
-    ) -> list[Bucket]:
-        """Returns readings of one type, aggregated over UTC-aligned intervals.
+        limit: int | None = None,
+    ) -> Query[Bucket]:
+        """Returns readings of one type, aggregated over UTC-aligned intervals, oldest first.
 
         Args:
             type: The quantity, such as ``temperature``.
@@ -105,9 +119,9 @@ class Client:
             module: Only readings of this module.
             since: The earliest time, inclusive.
             until: The latest time, exclusive.
-            limit: The maximum number of buckets; ``None`` for all.
+            limit: The maximum number of buckets; by default all.
         """
-        return self._requests.history(type, bucket, module, since, until, limit).wait()
+        return Query(lambda: self._requests.history(type, bucket, module, since, until, limit))
 
     def record(
         self,
@@ -160,8 +174,8 @@ class Client:
         type: str | None = None,
         since: Moment | None = None,
         until: Moment | None = None,
-        limit: int | None = 100,
-    ) -> list[Gap]:
+        limit: int | None = None,
+    ) -> Query[Gap]:
         """Returns the readings that modules reported as lost, by start time.
 
         Args:
@@ -169,9 +183,9 @@ class Client:
             type: Only gaps of this type, or of an unknown type.
             since: Only gaps that end at or after this time.
             until: Only gaps that begin before this time.
-            limit: The maximum number; ``None`` for all.
+            limit: The maximum number; by default all.
         """
-        return self._requests.gaps(module, type, since, until, limit).wait()
+        return Query(lambda: self._requests.gaps(module, type, since, until, limit))
 
     def delivery(self, module: str) -> DeliveryAccount:
         """Returns how many numbered readings of a module arrived, were lost, or are missing, in total and by series.

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import logging
-import os
-import select
-import signal
+import asyncio
+import inspect
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,19 +13,21 @@ from os import PathLike
 from typing import Any, TypeVar
 
 from . import _iotpi
-from ._requests import Requests, to_json
-from ._worker import Worker
-from .errors import InvalidArgument, Refused
-from .schema import bind, schema_of
+from ._functions import action_function, camera_function, safe_function, sensor_function, state_function
+from ._requests import Request, Requests, to_json
+from ._signals import stop_on_signals
+from ._worker import ThreadWorker, Worker
+from .errors import InvalidArgument
+from .records import Moment, unix_seconds
+from .samples import NO_VALUE, Series
+from .schema import schema_of
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-_log = logging.getLogger("iotpi.module")
 
 
 @dataclass
 class _Sensor:
-    unit: str
+    series: list[Series]
     every_secs: float
     function: Callable[..., Any]
 
@@ -63,41 +62,108 @@ class Module:
     id: str | None = None
     description: str | None = None
     version: str | None = None
-    _sensors: dict[str, _Sensor] = field(default_factory=dict, init=False, repr=False)
+    _series: dict[str, Series] = field(default_factory=dict, init=False, repr=False)
+    _sensors: list[_Sensor] = field(default_factory=list, init=False, repr=False)
+    _declared: list[Series] = field(default_factory=list, init=False, repr=False)
     _actions: dict[str, _Action] = field(default_factory=dict, init=False, repr=False)
     _camera: _Camera | None = field(default=None, init=False, repr=False)
     _state: Callable[[], Any] | None = field(default=None, init=False, repr=False)
     _make_safe: Callable[[], Any] | None = field(default=None, init=False, repr=False)
     _stopping: threading.Event = field(default_factory=threading.Event, init=False, repr=False)
     _runner: _iotpi.Runner | None = field(default=None, init=False, repr=False)
+    _recorder: _iotpi.Recorder = field(default_factory=_iotpi.Recorder, init=False, repr=False)
 
-    def sensor(self, type: str, *, unit: str | None = None, every: float | timedelta = 60.0) -> Callable[[F], F]:
-        """Makes a function that returns a number a sensor, which is read at the start and then periodically.
+    def sensor(
+        self, *series: str | Series, unit: str | None = None, every: float | timedelta = 60.0
+    ) -> Callable[[F], F]:
+        """Makes a function a sensor, which is read at the start and then periodically.
 
-        If it returns ``None`` or raises, the failure is recorded: a reading without a value, with the reason.
+        The function returns a number. With several series it returns their numbers in order, a dict of them by type,
+        or a list of :class:`Sample`. ``None`` stands for a failed measurement of one series; if the function raises,
+        the failure of all is recorded: readings without a value, with the reason.
 
         Args:
-            type: The quantity: ``temperature``, ``humidity``, ..., or an id of your own.
-            unit: The unit of the number, such as ``celsius`` or ``fahrenheit``; required for a type of your own.
+            series: The quantities: ``temperature``, ``humidity``, ..., or an id of your own; as :class:`Series` with
+                their units.
+            unit: The unit of a single series, such as ``celsius`` or ``fahrenheit``; required for a type of your own.
             every: The interval between measurements in seconds.
 
         Raises:
-            InvalidArgument: The module has a sensor of this type already, or the type is not an id.
+            InvalidArgument: The module has this series already, or the type is not an id or has no unit.
             Unprocessable: The unit does not fit the type.
         """
-        if type in self._sensors:
-            raise InvalidArgument(f"this module already has a sensor for `{type}`")
+        if not series:
+            raise InvalidArgument('a sensor measures at least one quantity: sensor("temperature")')
         secs = every.total_seconds() if isinstance(every, timedelta) else float(every)
         if not 0 < secs < float("inf"):
             raise InvalidArgument(f"every must be a number of seconds above 0, not {every!r}")
-        sensor_unit = unit if unit is not None else _iotpi.canonical_unit(type)
-        _iotpi.canonical_unit(type, sensor_unit)
+        if unit is not None and len(series) > 1:
+            raise InvalidArgument("`unit` is the unit of a single series; use Series(type, unit) for several")
+        measured = [self._new_series(one, unit) for one in series]
 
         def decorate(function: F) -> F:
-            self._sensors[type] = _Sensor(sensor_unit, secs, function)
+            self._series |= {one.type: one for one in measured}
+            self._sensors.append(_Sensor(measured, secs, function))
             return function
 
         return decorate
+
+    def declare(self, *series: str | Series, unit: str | None = None) -> None:
+        """Lists series in the manifest whose readings :meth:`record` provides. Call it before :meth:`run`.
+
+        Args:
+            series: The quantities, as in :meth:`sensor`.
+            unit: The unit of the values.
+
+        Raises:
+            InvalidArgument: The module has this series already, or the type is not an id or has no unit.
+            Unprocessable: The unit does not fit the type.
+        """
+        for one in series:
+            declared = self._new_series(one, unit)
+            self._series[declared.type] = declared
+            self._declared.append(declared)
+
+    def record(
+        self,
+        type: str,
+        value: float | None,
+        *,
+        unit: str | None = None,
+        timestamp: Moment | None = None,
+        reason: str | None = None,
+    ) -> None:
+        """Records a reading when something happens, such as the edge of a pin. May be called from any thread.
+
+        The reading is numbered and goes through the outbox, like those of sensors. Up to 10,000 readings that are
+        recorded while the module does not run wait for its next start.
+
+        Args:
+            type: The quantity; best one that was declared with :meth:`declare` or :meth:`sensor`.
+            value: A number; ``True`` or ``False`` for 1 or 0; ``None`` for a measurement that failed.
+            unit: The unit of ``value``; by default the declared one. A type of your own that was not declared needs
+                one, except for ``True`` and ``False``.
+            timestamp: The time of the event; by default the current time.
+            reason: With a ``value`` of ``None``: the reason, up to 200 characters.
+
+        Raises:
+            InvalidArgument: The type is not an id or has no unit, or the value is not finite.
+            Unprocessable: The unit does not fit the type.
+            Unavailable: Too many readings wait for the module to run.
+        """
+        if unit is None and type in self._series:
+            unit = self._series[type].unit
+        elif unit is None and isinstance(value, bool):
+            unit = "boolean"
+        number = None if value is None else float(value)
+        sample = (type, number, unit, reason or NO_VALUE)
+        self._recorder.record(sample, unix_seconds(timestamp)).wait()
+
+    def _new_series(self, series: str | Series, unit: str | None) -> Series:
+        new = Series(series, unit) if isinstance(series, str) else series
+        if new.type in self._series:
+            raise InvalidArgument(f"this module already has a sensor for `{new.type}`")
+        return new
 
     def action(
         self,
@@ -233,150 +299,129 @@ class Module:
             ModuleFailed: The module could not continue, a function did not return in time, or the outbox cannot be
                 used: it belongs to another module, or another process has it open.
         """
+        with self._started(id, url, token, outbox, ThreadWorker, ThreadWorker) as runner, stop_on_signals(self.stop):
+            (runner.once() if once else runner.run()).wait()
+
+    async def serve(
+        self,
+        id: str | None = None,
+        *,
+        url: str | None = None,
+        token: str | None = None,
+        once: bool = False,
+        outbox: str | PathLike[str] | None = None,
+    ) -> None:
+        """Runs the module like :meth:`run`, in the running event loop of an asyncio program.
+
+        Its functions are called in that loop, so ``async def`` ones may use the program's own objects, and plain ones
+        should return quickly. A plain camera function has its own thread. Several modules may be served at once.
+
+        It runs until :meth:`stop`, or until its task is cancelled: it then shuts down within 2 s before the
+        cancellation takes effect. It installs no signal handlers. ``asyncio.run`` cancels the task on Ctrl-C; for
+        other signals use ``loop.add_signal_handler(signal.SIGTERM, module.stop)``.
+
+        Args:
+            id: As in :meth:`run`.
+            url: As in :meth:`run`.
+            token: As in :meth:`run`.
+            once: As in :meth:`run`.
+            outbox: As in :meth:`run`.
+
+        Raises:
+            InvalidArgument, Error, ModuleFailed: As in :meth:`run`.
+        """
+        loop = asyncio.get_running_loop()
+
+        def in_loop(name: str) -> Worker:
+            return Worker(loop)
+
+        plain_camera = self._camera is not None and not inspect.iscoroutinefunction(self._camera.function)
+        camera_worker = ThreadWorker if plain_camera else in_loop
+        with self._started(id, url, token, outbox, in_loop, camera_worker) as runner:
+            run = Request(runner.once() if once else runner.run(), lambda _: None)
+            running = asyncio.ensure_future(run)
+            try:
+                await asyncio.shield(running)
+            except asyncio.CancelledError:
+                runner.stop()
+                await asyncio.wait([running])
+                # The cancellation takes precedence over the module's own error.
+                if not running.cancelled():
+                    running.exception()
+                raise
+
+    def stop(self) -> None:
+        """Ends :meth:`run` or :meth:`serve` from another thread or a signal handler; returns at once."""
+        self._stopping.set()
+        if self._runner is not None:
+            self._runner.stop()
+
+    @contextmanager
+    def _started(
+        self,
+        id: str | None,
+        url: str | None,
+        token: str | None,
+        outbox: str | PathLike[str] | None,
+        worker: Callable[[str], Worker],
+        camera_worker: Callable[[str], Worker],
+    ) -> Iterator[_iotpi.Runner]:
+        """A runner of this module, with workers that end afterwards."""
         module_id = id or self.id
         if module_id is None:
             raise InvalidArgument("the module has no id: use Module(id) or run(id)")
         if self._runner is not None:
             raise InvalidArgument(f"module `{module_id}` is already running")
-        if not (self._sensors or self._actions or self._camera):
+        if not (self._series or self._actions or self._camera):
             raise InvalidArgument(f"module `{module_id}` has no functions; decorate one with sensor, action or camera")
         requests = Requests(url, token, 10.0)
-        workers = {name: Worker(f"iotpi {module_id} {name}") for name in self._threads()}
+        workers = [worker(f"iotpi {module_id} functions")]
+        if self._camera is not None:
+            workers.append(camera_worker(f"iotpi {module_id} camera"))
         try:
-            self._runner = self._native(requests.hub, module_id, workers, outbox)
+            self._runner = self._native(requests.hub, module_id, workers[0], workers[-1], outbox)
             # stop() may have been called before the runner existed.
             if self._stopping.is_set():
                 self._runner.stop()
-            with _signals(self.stop):
-                (self._runner.once() if once else self._runner.run()).wait()
+            yield self._runner
         finally:
             self._runner = None
             self._stopping.clear()
-            for worker in workers.values():
-                worker.stop()
-
-    def stop(self) -> None:
-        """Ends :meth:`run` from another thread or a signal handler; returns at once."""
-        self._stopping.set()
-        if self._runner is not None:
-            self._runner.stop()
-
-    def _threads(self) -> list[str]:
-        return ["functions"] if self._camera is None else ["functions", "camera"]
+            for one in workers:
+                one.stop()
 
     def _native(
-        self, hub: _iotpi.Hub, id: str, workers: dict[str, Worker], outbox: str | PathLike[str] | None
+        self,
+        hub: _iotpi.Hub,
+        id: str,
+        worker: Worker,
+        camera_worker: Worker,
+        outbox: str | PathLike[str] | None,
     ) -> _iotpi.Runner:
-        worker, camera, state, make_safe = workers["functions"], self._camera, self._state, self._make_safe
+        camera, state, make_safe = self._camera, self._state, self._make_safe
         return _iotpi.Runner(
             hub,
             id,
             self.version,
             self.description,
+            [(one.type, one.unit) for one in self._declared],
             [
-                (name, sensor.unit, sensor.every_secs, _sensor_function(worker, name, sensor.function))
-                for name, sensor in self._sensors.items()
+                (
+                    [(one.type, one.unit) for one in sensor.series],
+                    sensor.every_secs,
+                    sensor_function(worker, sensor.series, sensor.function),
+                )
+                for sensor in self._sensors
             ],
-            [(action.spec, _action_function(worker, action.function)) for action in self._actions.values()],
+            [(action.spec, action_function(worker, action.function)) for action in self._actions.values()],
             None
             if camera is None
-            else (camera.width, camera.height, camera.fps, _camera_function(workers["camera"], camera.function)),
-            (lambda: to_json(worker.call(state))) if state else None,
-            _safe_function(worker, make_safe) if make_safe else None,
+            else (camera.width, camera.height, camera.fps, camera_function(camera_worker, camera.function)),
+            None if state is None else state_function(worker, state),
+            None if make_safe is None else safe_function(worker, make_safe),
+            self._recorder,
             outbox,
         )
-
-
-def _sensor_function(worker: Worker, name: str, function: Callable[..., Any]) -> Callable[[], float | None]:
-    failing = False
-
-    def measure() -> float | None:
-        nonlocal failing
-        try:
-            value = worker.call(function)
-            measured = None if value is None else float(value)
-        except Exception:
-            # The core logs the reason once; the traceback is for the programmer.
-            if not failing:
-                _log.info("sensor %s failed", name, exc_info=True)
-            failing = True
-            raise
-        failing = False
-        return measured
-
-    return measure
-
-
-def _action_function(worker: Worker, function: Callable[..., Any]) -> Callable[[str], str]:
-    def act(params: str) -> str:
-        try:
-            return to_json(worker.call(function, **bind(function, json.loads(params))))
-        except Refused:
-            raise
-        except Exception:
-            _log.exception("action %s failed", function.__qualname__)
-            raise
-
-    return act
-
-
-def _camera_function(worker: Worker, function: Callable[..., Any]) -> Callable[[], bytes]:
-    def capture() -> bytes:
-        jpeg = worker.call(function)
-        if not isinstance(jpeg, bytes | bytearray | memoryview):
-            raise TypeError(f"a camera function must return a JPEG file as bytes, not {type(jpeg).__name__}")
-        return bytes(jpeg)
-
-    return capture
-
-
-@contextmanager
-def _signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Calls ``stop`` on the signals that end a program.
-
-    Does nothing outside the main thread, where Python handles no signals.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    numbers = [signal.SIGINT, signal.SIGQUIT, signal.SIGTERM]
-    # A parent such as nohup ignores SIGHUP so that the module outlives its terminal.
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        numbers.append(signal.SIGHUP)
-
-    def handle(*_: object) -> None:
-        stop()
-        _replace_lost_output()
-
-    before = {number: signal.signal(number, handle) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            # None: the handler was not installed from Python and cannot be restored from it.
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
-
-
-def _replace_lost_output() -> None:
-    """Replaces standard output and error by ``/dev/null`` if their terminal or the reader of their pipe is gone.
-
-    Otherwise a ``print`` in the function of :meth:`Module.make_safe` would raise and leave the device on.
-    """
-    for descriptor in (1, 2):
-        poll = select.poll()
-        poll.register(descriptor, 0)
-        if any(events & (select.POLLHUP | select.POLLERR) for _, events in poll.poll(0)):
-            devnull = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(devnull, descriptor)
-            os.close(devnull)
-
-
-def _safe_function(worker: Worker, function: Callable[[], Any]) -> Callable[[], None]:
-    def make_safe() -> None:
-        _replace_lost_output()
-        worker.call_urgently(function)
-
-    return make_safe
 
 
 _default = Module()
@@ -387,3 +432,7 @@ camera = _default.camera
 state = _default.state
 make_safe = _default.make_safe
 run = _default.run
+declare = _default.declare
+record = _default.record
+serve = _default.serve
+stop = _default.stop
