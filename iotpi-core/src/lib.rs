@@ -35,7 +35,7 @@ pub use model::{
     event::{
         Event, EventKind, LiveMessage, LiveRequest, MAX_LIVE_MESSAGE_BYTES, MAX_RECENT,
         MAX_SUBSCRIPTION_NAMES, MAX_WATCHED_CAMERAS, MAX_WATCHED_FPS, NumberedEvent, Subscription,
-        WatchRequest,
+        UnknownMessage, WatchRequest,
     },
     frame::{Frame, InvalidFrame, MAX_FRAME_BYTES, MAX_FRAME_SIDE},
     gap::{Delivery, DeliveryAccount, Gap, GapReason, MAX_GAP_SERIES, NewGap, SeriesDelivery, SeriesGap},

@@ -162,6 +162,16 @@ impl UplinkError {
         }
     }
 
+    /// Whether the same request may succeed later without a change by the caller. A problem of a kind that this
+    /// version does not know is judged by its status code.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Problem(problem) => problem.is_transient(),
+            Self::Unreachable { .. } | Self::Timeout { .. } | Self::NotAHub { .. } => true,
+        }
+    }
+
     /// The time after which the hub asks for a retry, if it does.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {

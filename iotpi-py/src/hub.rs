@@ -270,7 +270,7 @@ impl Hub {
             let mut pause = FIRST_LOOK;
             loop {
                 let now = hub.command(&command).await?;
-                if now.state.is_final() {
+                if now.is_finished() {
                     return Ok(now);
                 }
                 let left = give_up.saturating_duration_since(Instant::now());

@@ -56,6 +56,6 @@ mod _iotpi {
         interpreter::close_at_exit(module)?;
         logging::install();
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
-        module.add("ERROR_KINDS", ErrorKind::ALL.map(ErrorKind::as_str).to_vec())
+        module.add("ERROR_KINDS", ErrorKind::ALL.iter().map(|kind| kind.as_str()).collect::<Vec<_>>())
     }
 }

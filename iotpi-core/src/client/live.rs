@@ -14,7 +14,7 @@ use crate::{
         error::Problem,
         event::{LiveMessage, LiveRequest, Subscription, WatchRequest},
         id::ModuleId,
-        live_frame::LiveFrame,
+        live_frame::{InvalidLiveFrame, LiveFrame},
     },
     uplink::UplinkError,
 };
@@ -123,7 +123,8 @@ impl LiveStream {
         }
     }
 
-    /// The next message or frame; `None` when the hub closed the connection.
+    /// The next message or frame; `None` when the hub closed the connection. A text message of a type that
+    /// this version does not know is a [`LiveMessage::Unknown`]; such a binary message is skipped.
     ///
     /// # Errors
     /// [`UplinkError`] if the connection broke or the message was not understood.
@@ -139,8 +140,12 @@ impl LiveStream {
                     return Ok(Some(Live::Message(message)));
                 }
                 Some(Ok(Message::Binary(bytes))) => {
-                    let frame = LiveFrame::read(bytes).map_err(|e| self.not_a_hub(e.to_string()))?;
-                    return Ok(Some(Live::Frame(frame)));
+                    match LiveFrame::read(bytes) {
+                        Ok(frame) => return Ok(Some(Live::Frame(frame))),
+                        // A newer hub may send more than frames.
+                        Err(InvalidLiveFrame::Kind(_)) => {}
+                        Err(error) => return Err(self.not_a_hub(error.to_string())),
+                    }
                 }
                 Some(Ok(_)) => {}
                 Some(Err(e)) => return Err(self.broken(e)),

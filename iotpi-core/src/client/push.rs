@@ -104,7 +104,7 @@ impl ClockOffset {
             }
             asked += 1;
             match self.sample(client).await {
-                Err(error) if !error.kind().is_transient() => std::future::pending::<()>().await,
+                Err(error) if !error.is_transient() => std::future::pending::<()>().await,
                 Err(_) => asked = SAMPLES,
                 Ok(()) => {}
             }

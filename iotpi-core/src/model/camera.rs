@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{model::id::ModuleId, time::Timestamp};
+use crate::{
+    model::{id::ModuleId, word::words},
+    time::Timestamp,
+};
 
 /// The hub's answer to a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,27 +97,14 @@ pub struct ViewerInfo {
     pub skipped: u64,
 }
 
-/// The kind of a viewer's connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum ViewerKind {
-    /// An MJPEG stream.
-    Mjpeg,
-    /// A live WebSocket.
-    Live,
-    /// A recording.
-    Recording,
-}
-
-impl ViewerKind {
-    /// The name on the wire.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Mjpeg => "mjpeg",
-            Self::Live => "live",
-            Self::Recording => "recording",
-        }
+words! {
+    /// The kind of a viewer's connection.
+    ViewerKind {
+        /// An MJPEG stream.
+        Mjpeg = "mjpeg",
+        /// A live WebSocket.
+        Live = "live",
+        /// A recording.
+        Recording = "recording",
     }
 }

@@ -4,7 +4,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
-    model::id::{ActionName, ModuleId, UserName},
+    model::{
+        id::{ActionName, ModuleId, UserName},
+        word::words,
+    },
     time::Timestamp,
 };
 
@@ -18,66 +21,37 @@ pub type CommandId = String;
 /// The id of a lease: an opaque secret that only the module with the lease knows.
 pub type LeaseId = String;
 
-/// The state of a command: `queued -> leased -> succeeded | failed | rejected`, or `expired | cancelled |
-/// dead | unknown_outcome`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum CommandState {
-    /// Stored, waiting for its module.
-    Queued,
-    /// Delivered to the module, which has not reported the outcome yet.
-    Leased,
-    /// The action succeeded.
-    Succeeded,
-    /// The action was tried and failed.
-    Failed,
-    /// The module refused the command.
-    Rejected,
-    /// The lifetime ended before the command was run.
-    Expired,
-    /// Cancelled before the module received it.
-    Cancelled,
-    /// Delivered several times without an outcome.
-    Dead,
-    /// Started, and the outcome is unknown. It is not run again.
-    UnknownOutcome,
+words! {
+    /// The state of a command: `queued -> leased -> succeeded | failed | rejected`, or `expired | cancelled |
+    /// dead | unknown_outcome`.
+    CommandState {
+        /// Stored, waiting for its module.
+        Queued = "queued",
+        /// Delivered to the module, which has not reported the outcome yet.
+        Leased = "leased",
+        /// The action succeeded.
+        Succeeded = "succeeded",
+        /// The action was tried and failed.
+        Failed = "failed",
+        /// The module refused the command.
+        Rejected = "rejected",
+        /// The lifetime ended before the command was run.
+        Expired = "expired",
+        /// Cancelled before the module received it.
+        Cancelled = "cancelled",
+        /// Delivered several times without an outcome.
+        Dead = "dead",
+        /// Started, and the outcome is unknown. It is not run again.
+        UnknownOutcome = "unknown_outcome",
+    }
 }
 
 impl CommandState {
-    /// All states, in the order of the life cycle.
-    pub const ALL: [Self; 9] = [
-        Self::Queued,
-        Self::Leased,
-        Self::Succeeded,
-        Self::Failed,
-        Self::Rejected,
-        Self::Expired,
-        Self::Cancelled,
-        Self::Dead,
-        Self::UnknownOutcome,
-    ];
-
-    /// The name of the state on the wire.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Leased => "leased",
-            Self::Succeeded => "succeeded",
-            Self::Failed => "failed",
-            Self::Rejected => "rejected",
-            Self::Expired => "expired",
-            Self::Cancelled => "cancelled",
-            Self::Dead => "dead",
-            Self::UnknownOutcome => "unknown_outcome",
-        }
-    }
-
-    /// Whether the state is final.
+    /// Whether the state is final. False for [`Other`](Self::Other): [`Command::is_finished`] is right for
+    /// the states of a newer hub, too.
     #[must_use]
     pub fn is_final(self) -> bool {
-        !matches!(self, Self::Queued | Self::Leased)
+        !matches!(self, Self::Queued | Self::Leased | Self::Other)
     }
 }
 
@@ -154,6 +128,14 @@ pub struct Command {
     /// The id of the newer command that superseded this one, if it was cancelled for that reason.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = "uuid"))]
     pub superseded_by: Option<CommandId>,
+}
+
+impl Command {
+    /// Whether the command is in a final state.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.state.is_final() || self.finished_at.is_some()
+    }
 }
 
 /// A command with the lease under which the module runs it.
@@ -379,13 +361,6 @@ pub struct StatusReceipt {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_text_of_a_state_is_its_wire_form() {
-        for state in CommandState::ALL {
-            assert_eq!(serde_json::to_value(state).unwrap(), state.as_str());
-        }
-    }
 
     #[test]
     fn a_report_is_parsed_as_documented() {

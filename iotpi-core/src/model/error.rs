@@ -1,73 +1,42 @@
-//! The errors between a program and a hub: a closed list of kinds, and the problem document.
+//! The errors between a program and a hub: a list of kinds, and the problem document.
 //!
 //! Deliberately absent: status codes. Only the hub's HTTP transport maps kinds to status codes.
 
 use serde::{Deserialize, Serialize};
 
-/// The kinds of errors. The Python exceptions and the TypeScript type are the same list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum ErrorKind {
-    /// The request has the wrong form.
-    InvalidArgument,
-    /// The caller is unknown.
-    Unauthenticated,
-    /// The caller does not have the permission.
-    PermissionDenied,
-    /// The object does not exist.
-    NotFound,
-    /// The state of the object has changed.
-    Conflict,
-    /// The request exceeds a documented limit.
-    TooLarge,
-    /// The request is well-formed but not valid.
-    Unprocessable,
-    /// Too many requests; retry later.
-    RateLimited,
-    /// An error inside the hub.
-    Internal,
-    /// The hub is starting, stopping, overloaded or unreachable.
-    Unavailable,
-    /// The hub's disk is full.
-    StorageFull,
+use crate::model::word::words;
+
+words! {
+    /// The kinds of errors. The Python exceptions and the TypeScript type are the same list.
+    ErrorKind {
+        /// The request has the wrong form.
+        InvalidArgument = "invalid_argument",
+        /// The caller is unknown.
+        Unauthenticated = "unauthenticated",
+        /// The caller does not have the permission.
+        PermissionDenied = "permission_denied",
+        /// The object does not exist.
+        NotFound = "not_found",
+        /// The state of the object has changed.
+        Conflict = "conflict",
+        /// The request exceeds a documented limit.
+        TooLarge = "too_large",
+        /// The request is well-formed but not valid.
+        Unprocessable = "unprocessable",
+        /// Too many requests; retry later.
+        RateLimited = "rate_limited",
+        /// An error inside the hub.
+        Internal = "internal",
+        /// The hub is starting, stopping, overloaded or unreachable.
+        Unavailable = "unavailable",
+        /// The hub's disk is full.
+        StorageFull = "storage_full",
+    }
 }
 
 impl ErrorKind {
-    /// All kinds.
-    pub const ALL: [Self; 11] = [
-        Self::InvalidArgument,
-        Self::Unauthenticated,
-        Self::PermissionDenied,
-        Self::NotFound,
-        Self::Conflict,
-        Self::TooLarge,
-        Self::Unprocessable,
-        Self::RateLimited,
-        Self::Internal,
-        Self::Unavailable,
-        Self::StorageFull,
-    ];
-
-    /// The name of the kind on the wire.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::InvalidArgument => "invalid_argument",
-            Self::Unauthenticated => "unauthenticated",
-            Self::PermissionDenied => "permission_denied",
-            Self::NotFound => "not_found",
-            Self::Conflict => "conflict",
-            Self::TooLarge => "too_large",
-            Self::Unprocessable => "unprocessable",
-            Self::RateLimited => "rate_limited",
-            Self::Internal => "internal",
-            Self::Unavailable => "unavailable",
-            Self::StorageFull => "storage_full",
-        }
-    }
-
-    /// Whether the same request may succeed later without a change by the caller.
+    /// Whether the same request may succeed later without a change by the caller. False for
+    /// [`Other`](Self::Other): [`Problem::is_transient`] then decides by the status code.
     #[must_use]
     pub fn is_transient(self) -> bool {
         matches!(self, Self::RateLimited | Self::Internal | Self::Unavailable | Self::StorageFull)
@@ -103,6 +72,17 @@ pub struct Problem {
     pub request_id: Option<String>,
 }
 
+impl Problem {
+    /// Whether the same request may succeed later without a change by the caller.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self.kind {
+            ErrorKind::Other => self.status >= 500 || self.status == 429,
+            kind => kind.is_transient(),
+        }
+    }
+}
+
 impl std::fmt::Display for Problem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: {}", self.kind.as_str(), self.detail)?;
@@ -110,17 +90,5 @@ impl std::fmt::Display for Problem {
             write!(f, " (at {pointer})")?;
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_text_of_a_kind_is_its_wire_form() {
-        for kind in ErrorKind::ALL {
-            assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! The live protocol: the messages of client and hub on `/api/live`. `docs/ref/live.md` is the reference.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::{
     model::{
@@ -166,6 +167,56 @@ pub enum LiveMessage {
     /// An event.
     #[serde(untagged)]
     Event(NumberedEvent),
+    /// A message of a type that this version does not know, from a newer hub.
+    #[serde(untagged)]
+    Unknown(UnknownMessage),
+}
+
+/// The types of all known messages of a hub.
+const KNOWN_TYPES: [&str; 10] = [
+    "hello",
+    "recent",
+    "resync",
+    "time",
+    "problem",
+    "reading",
+    "module",
+    "module_removed",
+    "command",
+    "camera",
+];
+
+/// A message or an event of a newer hub, of a type that this version does not know.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "AnyMessage")]
+#[non_exhaustive]
+pub struct UnknownMessage {
+    /// The type of the message.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Its other fields.
+    #[serde(flatten)]
+    pub fields: Map<String, Value>,
+}
+
+#[derive(Deserialize)]
+struct AnyMessage {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(flatten)]
+    fields: Map<String, Value>,
+}
+
+impl TryFrom<AnyMessage> for UnknownMessage {
+    type Error = String;
+
+    /// A message of a known type that could not be deserialized is malformed, not unknown.
+    fn try_from(AnyMessage { kind, fields }: AnyMessage) -> Result<Self, String> {
+        match KNOWN_TYPES.contains(&kind.as_str()) {
+            true => Err(format!("a malformed message of type {kind}")),
+            false => Ok(Self { kind, fields }),
+        }
+    }
 }
 
 /// An event with its number. Numbers rise by one from the hub's start.
@@ -263,6 +314,24 @@ mod tests {
             let sent: serde_json::Value = serde_json::from_str(text).unwrap();
             assert_eq!(serde_json::to_value(&message).unwrap(), sent);
         }
+    }
+
+    #[test]
+    fn a_message_of_an_unknown_type_is_kept_and_a_malformed_one_is_an_error() {
+        let text = r#"{"type":"firmware","seq":45,"module_id":"led","version":[2,0]}"#;
+
+        let message: LiveMessage = serde_json::from_str(text).unwrap();
+
+        let LiveMessage::Unknown(unknown) = &message else { panic!("{message:?}") };
+        assert_eq!((unknown.kind.as_str(), &unknown.fields["seq"]), ("firmware", &45.into()));
+        assert_eq!(serde_json::to_value(&message).unwrap(), serde_json::from_str::<Value>(text).unwrap());
+        for kind in KNOWN_TYPES {
+            assert!(
+                serde_json::from_value::<LiveMessage>(serde_json::json!({"type": kind})).is_err(),
+                "{kind}"
+            );
+        }
+        assert!(serde_json::from_str::<LiveMessage>(r#"{"seq":1}"#).is_err());
     }
 
     #[test]

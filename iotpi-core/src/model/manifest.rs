@@ -10,7 +10,9 @@ use crate::{
         gap::Delivery,
         id::{ActionName, ModuleId, SensorType},
         reading::Quantity,
+        tolerant,
         unit::Unit,
+        word::words,
     },
     time::Timestamp,
 };
@@ -52,6 +54,15 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// Parses a manifest as a hub stored or returned it. It ignores unknown fields, which a newer hub may
+    /// have written; [`Deserialize`] refuses them, because a module may have misspelt them.
+    ///
+    /// # Errors
+    /// [`serde_json::Error`] if the text is not JSON or a known field is missing or has the wrong type.
+    pub fn from_stored_json(json: &str) -> Result<Self, serde_json::Error> {
+        tolerant::from_json(json)
+    }
+
     /// The heartbeat interval.
     #[must_use]
     pub fn heartbeat(&self) -> Duration {
@@ -232,19 +243,18 @@ pub struct CameraSpec {
     pub fps: f64,
 }
 
-/// The health of a module, derived from the time since its last contact and its heartbeat interval.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Health {
-    /// Last contact within 2.5 heartbeat intervals.
-    Online,
-    /// Last contact within 6 heartbeat intervals.
-    Late,
-    /// No contact for longer.
-    Offline,
-    /// No contact since the hub knows the module.
-    Unknown,
+words! {
+    /// The health of a module, derived from the time since its last contact and its heartbeat interval.
+    Health {
+        /// Last contact within 2.5 heartbeat intervals.
+        Online = "online",
+        /// Last contact within 6 heartbeat intervals.
+        Late = "late",
+        /// No contact for longer.
+        Offline = "offline",
+        /// No contact since the hub knows the module.
+        Unknown = "unknown",
+    }
 }
 
 impl Health {
@@ -267,6 +277,7 @@ pub struct ModuleInfo {
     /// The id of the module.
     pub id: ModuleId,
     /// The manifest; null if the module never registered.
+    #[serde(default, deserialize_with = "tolerant::deserialize")]
     pub manifest: Option<Manifest>,
     /// The health of the module.
     pub health: Health,

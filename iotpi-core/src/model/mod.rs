@@ -16,4 +16,6 @@ pub(crate) mod page;
 pub(crate) mod reading;
 pub(crate) mod recording;
 pub(crate) mod role;
+mod tolerant;
 pub(crate) mod unit;
+mod word;

@@ -9,6 +9,7 @@ use crate::{
         id::{ModuleId, SensorType},
         reading::{IncompatibleUnit, Quantity, Reading, SeqNo, TimeSource, outcome},
         unit::Unit,
+        word::known_or_null,
     },
     time::Timestamp,
 };
@@ -88,7 +89,7 @@ struct Wire {
     seq: Option<u64>,
     #[serde(default)]
     age: Option<f64>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "known_or_null")]
     time_source: Option<TimeSource>,
 }
 

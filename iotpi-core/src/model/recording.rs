@@ -3,7 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    model::id::{ActionName, ModuleId, SensorType},
+    model::{
+        id::{ActionName, ModuleId, SensorType},
+        tolerant,
+        word::{known, words},
+    },
     time::Timestamp,
 };
 
@@ -14,20 +18,20 @@ pub const MAX_FRAME_TIMES: u32 = 10_000;
 /// The maximum length of a recording's reason in characters.
 pub const MAX_RECORDING_REASON: usize = 200;
 
-/// The conditions under which a camera is recorded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum RecordingMode {
-    /// Only on request.
-    #[default]
-    Off,
-    /// One frame at an interval.
-    TimeLapse,
-    /// Every frame.
-    Continuous,
-    /// Every frame during an event, and those just before it.
-    OnEvent,
+words! {
+    /// The conditions under which a camera is recorded.
+    #[derive(Default)]
+    RecordingMode {
+        /// Only on request.
+        #[default]
+        Off = "off",
+        /// One frame at an interval.
+        TimeLapse = "time_lapse",
+        /// Every frame.
+        Continuous = "continuous",
+        /// Every frame during an event, and those just before it.
+        OnEvent = "on_event",
+    }
 }
 
 /// A trigger of an on-event recording: a reading (`type`, with `above`, `below` or both) or a command that
@@ -62,6 +66,7 @@ pub struct RecordingTrigger {
 #[serde(deny_unknown_fields)]
 pub struct RecordingSettings {
     /// The conditions for a recording.
+    #[serde(deserialize_with = "known")]
     pub mode: RecordingMode,
     /// In `time_lapse`: the interval between two frames in seconds, 1 to 86,400. Default 60.
     #[serde(default = "every_secs")]
@@ -111,6 +116,16 @@ fn keep_bytes() -> u64 {
     10_000_000_000
 }
 
+impl RecordingSettings {
+    /// Parses settings as a hub stored them. It ignores unknown fields, which a newer hub may have written.
+    ///
+    /// # Errors
+    /// [`serde_json::Error`] if the text is not JSON or a known field has the wrong type.
+    pub fn from_stored_json(json: &str) -> Result<Self, serde_json::Error> {
+        tolerant::from_json(json)
+    }
+}
+
 impl Default for RecordingSettings {
     fn default() -> Self {
         Self {
@@ -142,6 +157,7 @@ pub struct Recording {
     /// The maximum size of its recordings in bytes.
     pub keep_bytes: u64,
     /// In `on_event`: the triggers.
+    #[serde(deserialize_with = "tolerant::deserialize")]
     pub triggers: Vec<RecordingTrigger>,
     /// Whether the camera is being recorded now.
     pub recording: bool,

@@ -239,7 +239,7 @@ impl Runner {
         let line = Arc::new(self.open_uplink().await?);
         let registered = line.register(&manifest).await;
         let done = match &registered {
-            Err(error) if is_final(error.kind()) => Ok(()),
+            Err(error) if is_final(error) => Ok(()),
             _ => Box::new(module).run_once(line.clone()).await,
         };
         if registered.is_ok() {
@@ -293,7 +293,7 @@ impl RunnerUplink {
                     backoff.succeeded();
                     self.send_heartbeats(manifest.heartbeat()).await;
                 }
-                Err(error) if !accepted_once && is_final(error.kind()) => return error,
+                Err(error) if !accepted_once && is_final(&error) => return error,
                 Err(error) => {
                     tracing::warn!(module = %self.module_id(), error = %error_chain(&error), "the registration failed");
                     tokio::time::sleep(pause(&mut backoff, &error)).await;
@@ -332,8 +332,8 @@ impl RunnerUplink {
 }
 
 /// Whether a retry with the same token and manifest is pointless.
-fn is_final(kind: ErrorKind) -> bool {
-    !kind.is_transient() && kind != ErrorKind::Conflict
+fn is_final(error: &UplinkError) -> bool {
+    !error.is_transient() && error.kind() != ErrorKind::Conflict
 }
 
 #[async_trait]

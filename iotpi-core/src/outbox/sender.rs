@@ -65,7 +65,7 @@ impl Sender {
         while let Some((is_gap, turn)) = stop.run_until_cancelled(self.backlog_step(gaps_from)).await {
             let done = if is_gap {
                 match stop.run_until_cancelled(self.report_gap()).await {
-                    Some(Err(error)) if !error.kind().is_transient() => {
+                    Some(Err(error)) if !error.is_transient() => {
                         tracing::warn!(module = %self.uplink.module_id(), %error, "a gap could not be reported");
                         gaps_from = Instant::now() + GAP_RETRY;
                         None

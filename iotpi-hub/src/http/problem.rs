@@ -27,9 +27,9 @@ pub(crate) fn status(kind: ErrorKind) -> StatusCode {
         ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         ErrorKind::Unprocessable => StatusCode::UNPROCESSABLE_ENTITY,
         ErrorKind::RateLimited => StatusCode::TOO_MANY_REQUESTS,
-        ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         ErrorKind::StorageFull => StatusCode::INSUFFICIENT_STORAGE,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 
@@ -43,9 +43,9 @@ fn title(kind: ErrorKind) -> &'static str {
         ErrorKind::TooLarge => "Too large",
         ErrorKind::Unprocessable => "Unprocessable content",
         ErrorKind::RateLimited => "Rate limited",
-        ErrorKind::Internal => "Internal error",
         ErrorKind::Unavailable => "Unavailable",
         ErrorKind::StorageFull => "Storage full",
+        _ => "Internal error",
     }
 }
 

@@ -49,6 +49,7 @@ from .events import (
     ReadingStored,
     Recent,
     Resync,
+    UnknownEvent,
 )
 from .module import Module, action, camera, declare, make_safe, record, run, sensor, serve, state, stop
 from .records import (
@@ -115,6 +116,7 @@ __all__ = [
     "TooLarge",
     "Unauthenticated",
     "Unavailable",
+    "UnknownEvent",
     "Unprocessable",
     "Watching",
     "__version__",

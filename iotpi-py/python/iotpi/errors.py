@@ -12,7 +12,8 @@ class Error(Exception):
     """The base class of all exceptions of this package.
 
     Attributes:
-        kind: The problem's kind in the hub's closed list; ``None`` for an error without a request.
+        kind: The problem's kind in the hub's list; ``None`` for an error without a request, or of a kind that this
+            version does not know.
         detail: A sentence about this occurrence.
         pointer: The part of the request that is at fault (RFC 6901, such as ``/3/unit``), if it is one part.
         choices: The valid names, if they are few.
@@ -139,6 +140,6 @@ def error_of(
     request_id: str | None = None,
     retry_after: float | None = None,
 ) -> Error:
-    """Creates the exception for a kind; the native module calls it."""
-    cls = _CLASSES.get(kind, Internal)
+    """Creates the exception for a kind; the native module calls it. An unknown kind of a newer hub is an `Error`."""
+    cls = _CLASSES.get(kind, Error)
     return cls(detail, pointer=pointer, choices=choices, request_id=request_id, retry_after=retry_after)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,7 +76,15 @@ class Resync:
     missed: int
 
 
-Event = Hello | Recent | ReadingStored | ModuleChanged | ModuleRemoved | CommandChanged | CameraSeen | Resync
+@dataclass(frozen=True, slots=True)
+class UnknownEvent:
+    """A message of a type that this version does not know, from a newer hub; ``fields`` is its content."""
+
+    type: str
+    fields: Mapping[str, Any]
+
+
+Event = Hello | Recent | ReadingStored | ModuleChanged | ModuleRemoved | CommandChanged | CameraSeen | Resync | UnknownEvent
 
 
 def event_of(message: str) -> Event:
@@ -103,5 +112,5 @@ def event_of(message: str) -> Event:
             return CameraSeen(body["seq"], camera_info(**body["camera"]))
         case "resync":
             return Resync(body["seq"], body["missed"])
-        case other:
-            raise ValueError(f"there is no event of type {other!r}")
+        case unknown:
+            return UnknownEvent(unknown, {name: value for name, value in body.items() if name != "type"})

@@ -9,14 +9,24 @@ from typing import Any, Literal, NotRequired, Self, TypedDict
 
 from .errors import InvalidArgument
 
+# In answers, "other" stands for a word of a newer hub that this version does not know.
 CommandState = Literal[
-    "queued", "leased", "succeeded", "failed", "rejected", "expired", "cancelled", "dead", "unknown_outcome"
+    "queued",
+    "leased",
+    "succeeded",
+    "failed",
+    "rejected",
+    "expired",
+    "cancelled",
+    "dead",
+    "unknown_outcome",
+    "other",
 ]
-ModuleHealth = Literal["online", "late", "offline", "unknown"]
+ModuleHealth = Literal["online", "late", "offline", "unknown", "other"]
 BucketWidth = Literal["1m", "5m", "15m", "1h", "6h", "1d"]
-GapReason = Literal["full", "too_old", "unreadable", "refused", "killed"]
-TimeSource = Literal["module", "estimated", "hub", "arrival", "hub_unsynced"]
-WatchedVia = Literal["mjpeg", "live", "recording"]
+GapReason = Literal["full", "too_old", "unreadable", "refused", "killed", "other"]
+TimeSource = Literal["module", "estimated", "hub", "arrival", "hub_unsynced", "other"]
+WatchedVia = Literal["mjpeg", "live", "recording", "other"]
 EventKind = Literal["reading", "module", "command", "camera"]
 
 Moment = float | datetime
@@ -249,7 +259,7 @@ class Command:
     @property
     def finished(self) -> bool:
         """Whether it is in a final state."""
-        return self.state not in ("queued", "leased")
+        return self.finished_at is not None or self.state not in ("queued", "leased", "other")
 
     @property
     def succeeded(self) -> bool:

@@ -11,7 +11,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let params = Map::from_iter([("on".to_owned(), json!(true))]);
     let mut command = hub.control(&"hall-lamp".parse()?, &NewCommand::new("switch".parse()?, params)).await?;
 
-    while !command.state.is_final() {
+    while !command.is_finished() {
         tokio::time::sleep(Duration::from_millis(100)).await;
         command = hub.command(&command.id).await?;
     }

@@ -34,4 +34,10 @@ describe('a command', () => {
 
     for (const state of states) expect(labelOf(aCommand({ state })).text).not.toBe('');
   });
+
+  test('of a newer hub is labelled with the unknown state', () => {
+    const state = 'of_tomorrow' as CommandState;
+
+    expect(labelOf(aCommand({ state, error: 'why' }))).toEqual({ tone: 'quiet', text: 'of_tomorrow', detail: 'Why.' });
+  });
 });

@@ -56,6 +56,9 @@ export function labelOf(command: Command, health?: Health): CommandLabel {
         text: 'Result unknown',
         detail: `It may or may not have run${error ? ` (${error.replace(/\.$/, '')})` : ''}. It will not be retried; please check the device.`
       };
+    default:
+      // A state of a newer hub.
+      return { tone: 'quiet', text: String(command.state), detail: error };
   }
 }
 

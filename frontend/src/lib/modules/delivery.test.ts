@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { Delivery } from '../api/types';
+import type { Delivery, GapReason } from '../api/types';
 import { formatDate } from '../units/names';
 import { deliverySummary, isComplete, lossSummary } from './delivery';
 
@@ -48,6 +48,12 @@ describe('a list of gaps', () => {
     expect(lossSummary([{ lost: 1, reason: 'full' }], false)).toBe(
       'At least 1 reading lost: the module ran out of space for unsent readings'
     );
+  });
+
+  test('of a newer hub gives an unknown reason as it is', () => {
+    const gap = { lost: 1, reason: 'of_tomorrow' as GapReason };
+
+    expect(lossSummary([gap])).toBe('1 reading lost: of_tomorrow');
   });
 
   test('without entries gives no text', () => {

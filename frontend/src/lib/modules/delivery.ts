@@ -3,14 +3,16 @@ import type { Delivery, Gap, GapReason } from '../api/types';
 import { formatCount, formatDate } from '../units/names';
 import { formatNumber } from '../units/units';
 
-/** Why readings were lost, as the end of a sentence. */
-export const GAP_REASON_TEXTS: Record<GapReason, string> = {
+const GAP_REASON_TEXTS: Record<GapReason, string> = {
   full: 'the module ran out of space for unsent readings',
   too_old: 'they were too old to be sent',
   unreadable: 'unsent readings could not be read',
   refused: 'the hub rejected them',
   killed: 'the module stopped before it saved them'
 };
+
+/** Why readings were lost, as the end of a sentence; the word itself if it is one of a newer hub. */
+export const gapReasonText = (reason: GapReason): string => GAP_REASON_TEXTS[reason] ?? reason;
 
 /** Whether all readings arrived. */
 export const isComplete = ({ lost, missing }: Delivery): boolean => lost === 0 && missing === 0;
@@ -34,6 +36,6 @@ export function deliverySummary(delivery: Delivery): string {
 export function lossSummary(gaps: readonly Pick<Gap, 'lost' | 'reason'>[], complete = true): string | null {
   if (gaps.length === 0) return null;
   const lost = gaps.reduce((sum, gap) => sum + gap.lost, 0);
-  const why = [...new Set(gaps.map((gap) => GAP_REASON_TEXTS[gap.reason]))];
+  const why = [...new Set(gaps.map((gap) => gapReasonText(gap.reason)))];
   return `${complete ? '' : 'At least '}${formatCount(lost, 'reading')} lost: ${why.join('; ')}`;
 }

@@ -41,13 +41,26 @@ pub(super) fn maybe_parsed<T: FromStr<Err: Error + Send + Sync + 'static>>(
 
 /// A JSON text.
 pub(super) fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Column<T> {
-    serde_json::from_str(row.get_ref(column)?.as_str()?).map_err(|error| unreadable(column, error))
+    json_as(row, column, |text| serde_json::from_str(text))
 }
 
 /// A JSON text or NULL.
 pub(super) fn maybe_json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Column<Option<T>> {
+    maybe_json_as(row, column, |text| serde_json::from_str(text))
+}
+
+/// The parser of a JSON text.
+type Parse<T> = fn(&str) -> serde_json::Result<T>;
+
+/// A JSON text, parsed by a function that ignores the fields of newer versions.
+pub(super) fn json_as<T>(row: &Row<'_>, column: usize, parse: Parse<T>) -> Column<T> {
+    parse(row.get_ref(column)?.as_str()?).map_err(|error| unreadable(column, error))
+}
+
+/// A JSON text or NULL, parsed as by [`json_as`].
+pub(super) fn maybe_json_as<T>(row: &Row<'_>, column: usize, parse: Parse<T>) -> Column<Option<T>> {
     match row.get_ref(column)?.as_str_or_null()? {
-        Some(text) => serde_json::from_str(text).map(Some).map_err(|error| unreadable(column, error)),
+        Some(text) => parse(text).map(Some).map_err(|error| unreadable(column, error)),
         None => Ok(None),
     }
 }

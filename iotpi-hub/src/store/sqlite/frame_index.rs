@@ -13,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{
     Sqlite,
-    columns::{json, maybe_moment, moment, parsed},
+    columns::{json_as, maybe_moment, moment, parsed},
     failure::{EngineResult, Failure},
     modules, varint,
     writer::WriteContext,
@@ -47,17 +47,22 @@ fn known(db: &Connection, module: &ModuleId) -> EngineResult<()> {
     if known { Ok(()) } else { Err(StoreError::NotFound("module").into()) }
 }
 
+/// Settings as this hub or a newer one stored them.
+fn stored_settings(row: &Row<'_>, column: usize) -> rusqlite::Result<RecordingSettings> {
+    json_as(row, column, RecordingSettings::from_stored_json)
+}
+
 /// See [`ReadFrameIndex::recording`](crate::store::ReadFrameIndex::recording).
 pub(super) fn recording(db: &Connection, module: &ModuleId) -> EngineResult<Option<RecordingSettings>> {
     let sql = "SELECT settings FROM recording_settings WHERE module_id = ?1";
-    Ok(db.prepare_cached(sql)?.query_row([module.as_str()], |row| json(row, 0)).optional()?)
+    Ok(db.prepare_cached(sql)?.query_row([module.as_str()], |row| stored_settings(row, 0)).optional()?)
 }
 
 /// See [`ReadFrameIndex::all_recording`](crate::store::ReadFrameIndex::all_recording).
 pub(super) fn all_recording(db: &Connection) -> EngineResult<Vec<(ModuleId, RecordingSettings)>> {
     let mut all =
         db.prepare_cached("SELECT module_id, settings FROM recording_settings ORDER BY module_id")?;
-    let all = all.query_map([], |row| Ok((parsed(row, 0)?, json(row, 1)?)))?;
+    let all = all.query_map([], |row| Ok((parsed(row, 0)?, stored_settings(row, 1)?)))?;
     Ok(all.collect::<Result<_, _>>()?)
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Sqlite,
-    columns::{maybe_json, maybe_moment, moment, parsed},
+    columns::{maybe_json, maybe_json_as, maybe_moment, moment, parsed},
     failure::EngineResult,
     module_removal,
     writer::WriteContext,
@@ -83,7 +83,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<ModuleRecord> {
     let state = maybe_json(row, 4)?;
     Ok(ModuleRecord {
         id: parsed(row, 0)?,
-        manifest: maybe_json(row, 1)?,
+        manifest: maybe_json_as(row, 1, Manifest::from_stored_json)?,
         last_seen_at: maybe_moment(row, 2)?,
         registered_at: moment(row, 3)?,
         state: state.zip(maybe_moment(row, 5)?),

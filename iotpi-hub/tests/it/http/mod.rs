@@ -6,6 +6,7 @@ mod connections;
 mod dashboard;
 mod early_close;
 mod hosts;
+mod newer_hub;
 mod operations;
 mod problems;
 mod requests;

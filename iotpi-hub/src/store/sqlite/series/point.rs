@@ -74,12 +74,14 @@ pub(crate) fn source_code(source: TimeSource) -> u8 {
         TimeSource::Hub => 2,
         TimeSource::Arrival => 3,
         TimeSource::HubUnsynced => 4,
+        // No request has another one.
+        _ => 0,
     }
 }
 
 /// The time source of that byte.
 pub(crate) fn source_of(code: u8) -> Option<TimeSource> {
-    TimeSource::ALL.into_iter().find(|source| source_code(*source) == code)
+    TimeSource::ALL.iter().copied().find(|source| source_code(*source) == code)
 }
 
 #[cfg(test)]
