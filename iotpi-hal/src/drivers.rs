@@ -3,26 +3,77 @@
 //!
 //! Drivers of chips are blocking, as is every bus below them. [`crate::blocking::Blocking`] makes a
 //! [`Sensor`](iotpi_core::Sensor) of one. Deliberately absent: a driver that depends on the board.
+//!
+//! To write a driver, implement [`BlockingSensor`]. [`I2cRegisters`] reads and writes registers with errors
+//! of this SDK; [`in_range`] makes a sample of a value that may be outside the range of the chip.
 
-use iotpi_core::{DeviceError, Quantity, Sample};
+use std::ops::RangeInclusive;
+
+use iotpi_core::{DeviceError, DeviceErrorKind, Quantity, Sample};
 
 pub mod bme280;
 pub mod ds18b20;
+mod i2c_registers;
 #[cfg(feature = "tokio")]
 pub mod led;
 #[cfg(feature = "tokio")]
 pub mod motion;
 pub mod system;
 
+pub use i2c_registers::I2cRegisters;
+
 /// A sensor that blocks its thread during a measurement: the blocking counterpart of [`iotpi_core::Sensor`].
+/// [`Blocking`](crate::blocking::Blocking) makes a `Sensor` of it.
+///
+/// ```
+/// use iotpi_core::{DeviceError, Quantity, Sample};
+/// use iotpi_hal::drivers::BlockingSensor;
+///
+/// /// The temperature of a zone of the kernel, in a file with thousandths of a degree.
+/// struct Zone(std::path::PathBuf);
+///
+/// impl BlockingSensor for Zone {
+///     fn quantities(&self) -> Vec<Quantity> {
+///         vec![Quantity::Temperature]
+///     }
+///
+///     fn sense(&mut self) -> Result<Vec<Sample>, DeviceError> {
+///         let millidegrees: f64 = std::fs::read_to_string(&self.0)?.trim().parse()?;
+///         Ok(vec![Sample::new(Quantity::Temperature, millidegrees / 1000.0)])
+///     }
+/// }
+/// ```
 pub trait BlockingSensor: Send + 'static {
     /// The quantities of the samples [`sense`](Self::sense) returns. They do not change.
     fn quantities(&self) -> Vec<Quantity>;
 
-    /// Measures once: one sample of each quantity, in its canonical unit.
+    /// Measures once: one sample of each quantity, in its canonical unit. A quantity that could not be measured
+    /// while others could is a sample without data ([`in_range`], [`Sample::no_data`]).
     ///
     /// # Errors
-    /// [`DeviceError`] when the measurement failed. The next call tries again, and resets the device if
+    /// [`DeviceError`] when nothing could be measured. The next call tries again, and resets the device if
     /// necessary.
     fn sense(&mut self) -> Result<Vec<Sample>, DeviceError>;
+}
+
+/// A sample of a value in the quantity's canonical unit, or one without data when the value is outside the
+/// range of the chip (inclusive) or not a number. The other quantities of the same read keep their values.
+///
+/// ```
+/// use iotpi_core::Quantity;
+/// use iotpi_hal::drivers::in_range;
+///
+/// assert_eq!(in_range(Quantity::Humidity, 40.0, 0.0..=100.0).outcome.value(), Some(40.0));
+/// let reason = in_range(Quantity::Humidity, 118.0, 0.0..=100.0).outcome.reason().map(str::to_owned);
+/// assert_eq!(reason.as_deref(), Some("out of range: 118 percent is outside 0 to 100"));
+/// ```
+#[must_use]
+pub fn in_range(quantity: Quantity, value: f64, range: RangeInclusive<f64>) -> Sample {
+    if range.contains(&value) {
+        return Sample::new(quantity, value);
+    }
+    let (unit, least, most) = (quantity.unit(), range.start(), range.end());
+    let value = (value * 1000.0).round() / 1000.0;
+    let message = format!("{value} {} is outside {least} to {most}", unit.as_str());
+    Sample::no_data(quantity, DeviceError::new(DeviceErrorKind::OutOfRange, message))
 }

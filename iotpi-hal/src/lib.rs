@@ -7,6 +7,7 @@
 //! - [`blocking`]: runs a blocking driver as an async sensor.
 //! - [`camera`]: test card, replay, the camera modules of a Raspberry Pi, V4L2.
 //! - [`sim`]: the simulated world and the simulated devices below the drivers.
+//! - [`testing`]: the contract of drivers as a test suite, for drivers of other crates too.
 //! - [`catalog`]: the table of all drivers, and the functions that open a device from a settings table.
 
 #[cfg(feature = "tokio")]
@@ -20,3 +21,7 @@ pub mod catalog;
 pub mod drivers;
 #[cfg(feature = "sim")]
 pub mod sim;
+#[cfg(feature = "sim")]
+pub mod testing;
+
+pub use embedded_hal;

@@ -6,14 +6,20 @@
 mod bme280;
 mod ds18b20;
 mod fault;
-mod gpio;
+mod i2c;
+mod pin;
+mod register_map;
 mod world;
 
-pub use bme280::{SimBme280, SimDelay, SimI2c, SimI2cError};
+pub use bme280::bme280;
 pub use ds18b20::{SimDs18b20, SimThermometer};
 pub use fault::{Fault, FaultSwitch};
-pub use gpio::{PinError, SimPin};
+pub use i2c::{I2cChip, SimDelay, SimI2c, SimI2cError, Transfer};
+pub use pin::{SimPin, SimPinError};
+pub use register_map::{RegisterMap, RegisterValue, Registers};
 pub use world::{Weather, World};
+
+use world::unit;
 
 /// Locks the state of a simulated device. A poisoned lock is ignored, so that the panic of one test does not
 /// hide behind a second error.

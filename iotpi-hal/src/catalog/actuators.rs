@@ -35,7 +35,7 @@ pub(super) fn led(settings: Value, setup: &Setup) -> Result<Device, Failure> {
     match bus {
         #[cfg(feature = "sim")]
         Bus::Sim => {
-            let sim = crate::sim::SimPin::new(setup.world.faults("led"));
+            let sim = crate::sim::SimPin::new().with_faults(setup.world.faults("led"));
             Ok(Device::Actuator(Box::new(Led::new(sim))))
         }
         #[cfg(feature = "linux")]

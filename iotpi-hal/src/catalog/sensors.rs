@@ -7,6 +7,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use iotpi_core::DeviceError;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -49,8 +50,7 @@ impl Default for Bme280Settings {
 pub struct Ds18b20Settings {
     /// `linux` (default) or `sim`.
     pub bus: Bus,
-    /// The id of the thermometer, `28-00000abcdef0`. Optional when there is only one; ignored by the
-    /// simulated device.
+    /// The id of the thermometer, `28-00000abcdef0`. Optional when there is only one.
     pub id: Option<String>,
 }
 
@@ -113,13 +113,14 @@ fn open_bme280(settings: Value, setup: &Setup, chip: Chip) -> Result<Device, Fai
     match bus {
         #[cfg(feature = "sim")]
         Bus::Sim => {
-            use crate::{drivers::bme280::Bme280, sim::SimBme280};
+            use crate::{drivers::bme280::Bme280, sim};
 
             let name = if chip == Chip::Bme280 { "bme280" } else { "bmp280" };
-            let sim =
-                SimBme280::new(chip, address, setup.world.clone()).with_faults(setup.world.faults(name));
-            let (i2c, delay) = sim.connect();
-            Ok(sensor(Bme280::new(i2c, delay, address, chip)))
+            let bus = sim::SimI2c::new()
+                .with_chip(address, sim::bme280(chip, setup.world.clone()))
+                .with_faults(setup.world.faults(name));
+            let delay = bus.delay();
+            Ok(sensor(Bme280::new(bus, delay, address, chip)))
         }
         #[cfg(feature = "linux")]
         Bus::Linux => {
@@ -141,14 +142,12 @@ pub(super) fn ds18b20(settings: Value, setup: &Setup) -> Result<Device, Failure>
     match bus {
         #[cfg(feature = "sim")]
         Bus::Sim => {
-            use iotpi_core::{DeviceError, DeviceErrorKind};
-
             use crate::sim::{SimDs18b20, SimThermometer};
 
-            let sim = SimDs18b20::new(setup.world.clone(), setup.world.faults("ds18b20")).map_err(|e| {
-                DeviceError::new(DeviceErrorKind::Other, "no folder for the simulated thermometer")
-                    .with_source(e)
-            })?;
+            let id = id.as_deref().unwrap_or("28-0000005e1a2b");
+            let sim = SimDs18b20::new(id, setup.world.clone())
+                .map_err(DeviceError::from)?
+                .with_faults(setup.world.faults("ds18b20"));
             Ok(sensor(SimThermometer::new(sim)))
         }
         // Plain files: this bus needs no feature.
@@ -173,7 +172,8 @@ pub(super) fn motion(settings: Value, setup: &Setup) -> Result<Device, Failure> 
         Bus::Sim => {
             let world = setup.world.clone();
             let faults = world.faults("motion");
-            let sim = crate::sim::SimPin::input(faults, move || world.weather().motion != active_low);
+            let sim =
+                crate::sim::SimPin::input(move || world.weather().motion != active_low).with_faults(faults);
             Ok(Device::Sensor(Box::new(Motion::new(sim, clock, config))))
         }
         #[cfg(feature = "linux")]

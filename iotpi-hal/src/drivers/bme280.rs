@@ -16,11 +16,11 @@
 //! # Troubleshooting
 //! | error | possible cause |
 //! |---|---|
-//! | `not found: nothing answers at 0x76` | no power, SDA and SCL swapped, the other address; `i2cdetect -y 1` lists the connected chips |
+//! | `not found: no device answers at 0x76` | no power, SDA and SCL swapped, the other address; `i2cdetect -y 1` lists the connected chips |
 //! | `not found: found a BMP280` | a BMP280 is often sold as a BME280: use driver `bmp280` |
 //! | `bus` | a loose wire, or wires too long: keep them under a metre at 100 kHz |
 //! | `timeout` | the chip hangs: the next read resets it; if the error persists, check the supply |
-//! | `out of range` | implausible values: wrong supply voltage, a damaged chip, or wiring that reads as all ones |
+//! | `out of range` | one quantity: the value is outside the operating range; all: wrong supply voltage, a damaged chip, or wiring that reads as all ones |
 //!
 //! # Deliberately absent
 //! SPI; the chip's filter and continuous mode (a module measures every few seconds: weather monitoring,
@@ -29,15 +29,10 @@
 //!
 //! Source: Bosch BST-BME280-DS001 and BST-BMP280-DS001.
 
-use std::fmt::Debug;
+use embedded_hal::{delay::DelayNs, i2c::I2c};
+use iotpi_core::{DeviceError, DeviceErrorKind, Outcome, Quantity, Sample};
 
-use embedded_hal::{
-    delay::DelayNs,
-    i2c::{Error as _, ErrorKind, I2c, NoAcknowledgeSource},
-};
-use iotpi_core::{DeviceError, DeviceErrorKind, Quantity, Sample};
-
-use crate::drivers::BlockingSensor;
+use crate::drivers::{BlockingSensor, I2cRegisters, in_range};
 
 mod compensation;
 
@@ -87,33 +82,35 @@ pub enum Chip {
     Bmp280,
 }
 
-/// The physical values of one measurement.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// The values of one measurement. A value outside the operating range is
+/// [`NoData`](iotpi_core::Outcome::NoData).
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Measurement {
     /// Degrees Celsius, -40 to 85.
-    pub temperature: f64,
+    pub temperature: Outcome,
     /// Pascal, 30,000 to 110,000.
-    pub pressure: f64,
+    pub pressure: Outcome,
     /// Relative humidity in per cent, 0 to 100; `None` for a BMP280.
-    pub humidity: Option<f64>,
+    pub humidity: Option<Outcome>,
 }
 
 /// The driver. It sleeps between measurements and starts each one itself (forced mode).
 ///
 #[cfg_attr(feature = "sim", doc = "```")]
 #[cfg_attr(not(feature = "sim"), doc = "```ignore")]
-/// use iotpi_hal::{drivers::bme280::{Bme280, Chip, PRIMARY_ADDRESS}, sim::{SimBme280, Weather, World}};
+/// use iotpi_hal::{drivers::bme280::{Bme280, Chip, PRIMARY_ADDRESS}, sim::{self, SimI2c, Weather, World}};
 ///
-/// let (i2c, delay) = SimBme280::new(Chip::Bme280, PRIMARY_ADDRESS, World::still(Weather::default())).connect();
-/// let mut sensor = Bme280::new(i2c, delay, PRIMARY_ADDRESS, Chip::Bme280);
-/// assert!((sensor.measure()?.temperature - Weather::default().temperature).abs() < 0.01);
+/// let world = World::still(Weather { temperature: 19.5, ..Weather::default() });
+/// let bus = SimI2c::new().with_chip(PRIMARY_ADDRESS, sim::bme280(Chip::Bme280, world));
+/// let mut sensor = Bme280::new(bus.clone(), bus.delay(), PRIMARY_ADDRESS, Chip::Bme280);
+/// assert!((sensor.measure()?.temperature.value().unwrap() - 19.5).abs() < 0.01);
 /// # Ok::<(), iotpi_core::DeviceError>(())
 /// ```
 #[derive(Debug)]
 pub struct Bme280<I, D> {
-    i2c: I,
+    registers: I2cRegisters<I>,
     delay: D,
-    address: u8,
     chip: Chip,
     /// `None` until the chip was identified, and again after every failure: the next measurement then starts
     /// with a reset.
@@ -123,61 +120,75 @@ pub struct Bme280<I, D> {
 impl<I, D> Bme280<I, D>
 where
     I: I2c,
-    I::Error: Debug,
     D: DelayNs,
 {
     /// A driver on a bus. It does not access the chip before the first measurement.
     pub fn new(i2c: I, delay: D, address: u8, chip: Chip) -> Self {
-        Self { i2c, delay, address, chip, calibration: None }
+        Self { registers: I2cRegisters::new(i2c, address), delay, chip, calibration: None }
     }
 
     /// Returns the bus.
     pub fn release(self) -> I {
-        self.i2c
+        self.registers.release()
     }
 
-    /// Measures once. Takes about 10 ms, and 5 ms more when the chip must be identified first.
+    /// Measures once. Takes about 10 ms, and 10 ms more when the chip must be identified first.
     ///
     /// # Errors
     /// - [`DeviceErrorKind::NotFound`]: no chip answers at the address, or a different chip.
     /// - [`DeviceErrorKind::Bus`]: the bus transfer failed.
+    /// - [`DeviceErrorKind::Checksum`]: the calibration was corrupted on the bus.
     /// - [`DeviceErrorKind::Timeout`]: the chip does not finish the measurement.
-    /// - [`DeviceErrorKind::OutOfRange`]: a value outside the operating range, or implausible calibration
-    ///   data.
+    /// - [`DeviceErrorKind::OutOfRange`]: a temperature outside the operating range, without which the other
+    ///   values cannot be computed, or implausible calibration data.
     pub fn measure(&mut self) -> Result<Measurement, DeviceError> {
-        let calibration = match self.calibration {
+        let calibration = match self.calibration.take() {
             Some(calibration) => calibration,
             None => self.find()?,
         };
+        let measured = self.measure_with(&calibration)?;
         self.calibration = Some(calibration);
-        let measured = self.measure_with(&calibration);
-        if measured.is_err() {
-            self.calibration = None;
-        }
-        measured
+        Ok(measured)
     }
 
     fn find(&mut self) -> Result<Calibration, DeviceError> {
-        let [id] = self.registers(register::ID)?;
+        let [id] = self.registers.read(register::ID)?;
         self.check_id(id)?;
-        self.write(register::RESET, register::SOFT_RESET)?;
+        self.registers.write(register::RESET, [register::SOFT_RESET])?;
         // Start-up takes 2 ms (table 1). Then the chip copies the calibration out of its memory.
         self.delay.delay_ms(2);
         self.wait_while(register::COPYING_CALIBRATION)?;
-        let first: [u8; 26] = self.registers(register::CALIBRATION_1)?;
-        let second: [u8; 7] = match self.chip {
-            Chip::Bme280 => self.registers(register::CALIBRATION_2)?,
-            Chip::Bmp280 => [0; 7],
-        };
+        // The chip has no checksum, and a calibration that was corrupted on the bus would falsify all values
+        // until the next reset.
+        let (first, second) = self.calibration_registers()?;
+        if self.calibration_registers()? != (first, second) {
+            return Err(DeviceError::new(
+                DeviceErrorKind::Checksum,
+                format!("two reads of the calibration of the chip at {:#04x} differ", self.address()),
+            ));
+        }
         Calibration::from_registers(&first, &second).ok_or_else(|| {
             DeviceError::new(
                 DeviceErrorKind::OutOfRange,
                 format!(
                     "the calibration memory of the chip at {:#04x} is empty: supply or wiring",
-                    self.address
+                    self.address()
                 ),
             )
         })
+    }
+
+    fn calibration_registers(&mut self) -> Result<([u8; 26], [u8; 7]), DeviceError> {
+        let first = self.registers.read(register::CALIBRATION_1)?;
+        let second = match self.chip {
+            Chip::Bme280 => self.registers.read(register::CALIBRATION_2)?,
+            Chip::Bmp280 => [0; 7],
+        };
+        Ok((first, second))
+    }
+
+    fn address(&self) -> u8 {
+        self.registers.address()
     }
 
     fn check_id(&self, id: u8) -> Result<(), DeviceError> {
@@ -193,24 +204,24 @@ where
         };
         Err(DeviceError::new(
             DeviceErrorKind::NotFound,
-            format!("found {found} (chip id {id:#04x} at {:#04x})", self.address),
+            format!("found {found} (chip id {id:#04x} at {:#04x})", self.address()),
         ))
     }
 
     fn measure_with(&mut self, calibration: &Calibration) -> Result<Measurement, DeviceError> {
         if self.chip == Chip::Bme280 {
             // Takes effect with the next write to ctrl_meas (section 5.4.3).
-            self.write(register::CTRL_HUM, CTRL_HUM_X1)?;
+            self.registers.write(register::CTRL_HUM, [CTRL_HUM_X1])?;
         }
-        self.write(register::CTRL_MEAS, CTRL_MEAS_FORCED_X1)?;
+        self.registers.write(register::CTRL_MEAS, [CTRL_MEAS_FORCED_X1])?;
         self.delay.delay_us(MEASUREMENT_MICROS);
         self.wait_while(register::MEASURING)?;
         // One burst read: the chip shadows the registers, so the values belong to one measurement (section
         // 4.1).
         let data: [u8; 8] = match self.chip {
-            Chip::Bme280 => self.registers(register::DATA)?,
+            Chip::Bme280 => self.registers.read(register::DATA)?,
             Chip::Bmp280 => {
-                let [p1, p2, p3, t1, t2, t3] = self.registers(register::DATA)?;
+                let [p1, p2, p3, t1, t2, t3] = self.registers.read(register::DATA)?;
                 [p1, p2, p3, t1, t2, t3, 0, 0]
             }
         };
@@ -230,22 +241,25 @@ where
             ));
         }
         let t_fine = calibration.t_fine(temperature);
-        let humidity = match self.chip {
-            Chip::Bmp280 => None,
-            Chip::Bme280 => {
-                Some(within("humidity", "%", calibration.humidity(t_fine, humidity), 0.0, 100.0)?)
-            }
-        };
+        let celsius = Calibration::temperature(t_fine);
+        if !(-40.0..=85.0).contains(&celsius) {
+            return Err(DeviceError::new(
+                DeviceErrorKind::OutOfRange,
+                format!("temperature {celsius:.1} °C is outside -40 to 85"),
+            ));
+        }
+        let pressure = calibration.pressure(t_fine, pressure);
+        let humidity = (self.chip == Chip::Bme280).then(|| calibration.humidity(t_fine, humidity));
         Ok(Measurement {
-            temperature: within("temperature", "°C", Calibration::temperature(t_fine), -40.0, 85.0)?,
-            pressure: within("pressure", "Pa", calibration.pressure(t_fine, pressure), 30_000.0, 110_000.0)?,
-            humidity,
+            temperature: Outcome::of(celsius),
+            pressure: in_range(Quantity::Pressure, pressure, 30_000.0..=110_000.0).outcome,
+            humidity: humidity.map(|value| in_range(Quantity::Humidity, value, 0.0..=100.0).outcome),
         })
     }
 
     fn wait_while(&mut self, flag: u8) -> Result<(), DeviceError> {
         for _ in 0..STATUS_TRIES {
-            let [status] = self.registers(register::STATUS)?;
+            let [status] = self.registers.read(register::STATUS)?;
             if status & flag == 0 {
                 return Ok(());
             }
@@ -253,54 +267,7 @@ where
         }
         Err(DeviceError::new(
             DeviceErrorKind::Timeout,
-            format!("the chip at {:#04x} does not finish measuring", self.address),
-        ))
-    }
-
-    fn registers<const N: usize>(&mut self, first: u8) -> Result<[u8; N], DeviceError> {
-        let mut values = [0; N];
-        self.i2c.write_read(self.address, &[first], &mut values).map_err(|e| self.bus_error(&e))?;
-        Ok(values)
-    }
-
-    fn write(&mut self, register: u8, value: u8) -> Result<(), DeviceError> {
-        self.i2c.write(self.address, &[register, value]).map_err(|e| self.bus_error(&e))
-    }
-
-    fn bus_error(&self, error: &I::Error) -> DeviceError {
-        let address = self.address;
-        match error.kind() {
-            // Some adapters do not report whether the address or a data byte was not acknowledged. Before the
-            // chip has been identified, the error means the address. Later it may be a disturbance, and the
-            // next measurement identifies the chip again.
-            ErrorKind::NoAcknowledge(NoAcknowledgeSource::Address) => self.nothing_there(error),
-            ErrorKind::NoAcknowledge(NoAcknowledgeSource::Unknown) if self.calibration.is_none() => {
-                self.nothing_there(error)
-            }
-            kind => {
-                DeviceError::new(DeviceErrorKind::Bus, format!("I2C at {address:#04x}: {kind} ({error:?})"))
-            }
-        }
-    }
-
-    fn nothing_there(&self, error: &I::Error) -> DeviceError {
-        DeviceError::new(
-            DeviceErrorKind::NotFound,
-            format!(
-                "nothing answers at {:#04x}: look at power, wiring and the address ({error:?})",
-                self.address
-            ),
-        )
-    }
-}
-
-fn within(what: &str, unit: &str, value: f64, least: f64, most: f64) -> Result<f64, DeviceError> {
-    if (least..=most).contains(&value) {
-        Ok(value)
-    } else {
-        Err(DeviceError::new(
-            DeviceErrorKind::OutOfRange,
-            format!("{what} {value:.1} {unit} is outside {least} to {most}"),
+            format!("the chip at {:#04x} does not finish measuring", self.address()),
         ))
     }
 }
@@ -308,7 +275,6 @@ fn within(what: &str, unit: &str, value: f64, least: f64, most: f64) -> Result<f
 impl<I, D> BlockingSensor for Bme280<I, D>
 where
     I: I2c + Send + 'static,
-    I::Error: Debug,
     D: DelayNs + Send + 'static,
 {
     fn quantities(&self) -> Vec<Quantity> {
@@ -320,9 +286,10 @@ where
 
     fn sense(&mut self) -> Result<Vec<Sample>, DeviceError> {
         let Measurement { temperature, pressure, humidity } = self.measure()?;
-        let mut samples = vec![Sample::new(Quantity::Temperature, temperature)];
-        samples.extend(humidity.map(|value| Sample::new(Quantity::Humidity, value)));
-        samples.push(Sample::new(Quantity::Pressure, pressure));
+        let sample = |quantity, outcome| Sample { quantity, outcome };
+        let mut samples = vec![sample(Quantity::Temperature, temperature)];
+        samples.extend(humidity.map(|outcome| sample(Quantity::Humidity, outcome)));
+        samples.push(sample(Quantity::Pressure, pressure));
         Ok(samples)
     }
 }

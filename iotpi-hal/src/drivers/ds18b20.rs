@@ -27,7 +27,7 @@
 //! there cannot report 85.000 °C. They report the neighbouring values 84.9375 °C and 85.0625 °C.
 //!
 //! # Deliberately absent
-//! Retries: the module reads again at its next interval, and a failed read is data. Setting the resolution:
+//! Setting the resolution:
 //! the default of the chip is 12 bits. A 1-Wire driver of our own: the timing is in microseconds, which
 //! belongs in the kernel.
 

@@ -66,9 +66,7 @@ where
     }
 
     fn light(&mut self, percent: u8) -> Result<(), DeviceError> {
-        self.pin
-            .set_duty_cycle_percent(percent)
-            .map_err(|e| DeviceError::new(DeviceErrorKind::Bus, format!("the pin could not be set: {e:?}")))
+        self.pin.set_duty_cycle_percent(percent).map_err(|e| DeviceError::pin(&e))
     }
 
     async fn blink(&mut self, times: u32, period: Duration) -> Result<(), DeviceError> {
@@ -199,10 +197,10 @@ impl Params<'_> {
 #[cfg(feature = "sim")]
 mod tests {
     use super::*;
-    use crate::sim::{FaultSwitch, SimPin};
+    use crate::sim::SimPin;
 
     fn lamp() -> (SimPin, Led<SimPin>) {
-        let pin = SimPin::new(FaultSwitch::default());
+        let pin = SimPin::new();
         (pin.clone(), Led::new(pin))
     }
 

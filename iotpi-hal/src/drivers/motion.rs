@@ -19,7 +19,7 @@
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use embedded_hal::digital::InputPin;
-use iotpi_core::{Clock, DeviceError, DeviceErrorKind, Quantity, Sample, Sensor, async_trait};
+use iotpi_core::{Clock, DeviceError, Quantity, Sample, Sensor, async_trait};
 
 /// Debounce and hold times of a motion sensor, and the polarity of its pin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +61,7 @@ where
     /// Whether there is motion now, or was within the hold time. Takes the debounce time when motion begins.
     ///
     /// # Errors
-    /// [`DeviceErrorKind::Bus`] when the pin cannot be read.
+    /// [`DeviceErrorKind::Bus`](iotpi_core::DeviceErrorKind::Bus) when the pin cannot be read.
     ///
     /// # Cancel safety
     /// A cancelled call does not change the state of the sensor.
@@ -81,7 +81,7 @@ where
     /// now.
     ///
     /// # Errors
-    /// [`DeviceErrorKind::Bus`] when the pin cannot be read.
+    /// [`DeviceErrorKind::Bus`](iotpi_core::DeviceErrorKind::Bus) when the pin cannot be read.
     ///
     /// # Cancel safety
     /// A cancelled wait loses no change: the next call compares with the last state that was read.
@@ -104,7 +104,7 @@ where
 
     fn is_active(&mut self) -> Result<bool, DeviceError> {
         let level = if self.config.active_low { self.pin.is_low() } else { self.pin.is_high() };
-        level.map_err(|e| DeviceError::new(DeviceErrorKind::Bus, format!("the pin cannot be read: {e:?}")))
+        level.map_err(|e| DeviceError::pin(&e))
     }
 }
 
@@ -132,11 +132,11 @@ mod tests {
     use iotpi_core::{ManualClock, Timestamp};
 
     use super::*;
-    use crate::sim::{FaultSwitch, SimPin, Weather, World};
+    use crate::sim::{SimPin, Weather, World};
 
     fn sensor(world: &Arc<World>, config: MotionConfig) -> (Arc<ManualClock>, Motion<SimPin>) {
         let (clock, source) = (ManualClock::at(Timestamp::MIN), Arc::clone(world));
-        let pin = SimPin::input(FaultSwitch::default(), move || source.weather().motion);
+        let pin = SimPin::input(move || source.weather().motion);
         (clock.clone(), Motion::new(pin, clock, config))
     }
 
@@ -163,7 +163,7 @@ mod tests {
     async fn a_pulse_shorter_than_the_debounce_time_is_no_motion() {
         let looks = AtomicU32::new(0);
         // High at the first read, low at the second.
-        let pin = SimPin::input(FaultSwitch::default(), move || looks.fetch_add(1, Ordering::Relaxed) == 0);
+        let pin = SimPin::input(move || looks.fetch_add(1, Ordering::Relaxed) == 0);
         let mut motion = Motion::new(pin, ManualClock::at(Timestamp::MIN), MotionConfig::default());
 
         assert!(!motion.look().await.unwrap());

@@ -1,18 +1,13 @@
-//! A BME280 or BMP280 that answers register reads and writes on an I2C bus of its own.
+//! The registers of a BME280 or BMP280.
 //!
-//! Its calibration is the example of the datasheet. It computes raw values by inverting the *integer*
+//! The calibration is the example of the datasheet. Raw values are computed by inverting the *integer*
 //! compensation of section 4.2.3, while the driver uses the floating-point one: an error in either shows as a
-//! difference from the other. It measures in forced mode, takes the time of the datasheet, and skips
+//! difference from the other. The chip measures in forced mode, takes the time of the datasheet, and skips
 //! measurements that are switched off. Deliberately absent: the filter and normal mode.
 
-use std::sync::{Arc, Mutex};
+use std::{sync::Arc, time::Duration};
 
-use embedded_hal::{
-    delay::DelayNs,
-    i2c::{Error, ErrorKind, ErrorType, I2c, NoAcknowledgeSource, Operation},
-};
-
-use super::{Fault, FaultSwitch, World, lock};
+use super::{RegisterMap, Registers, World};
 use crate::drivers::bme280::{Calibration, Chip, register};
 
 /// The example of BST-BMP280-DS001 section 3.12, with typical humidity constants.
@@ -30,233 +25,106 @@ const CALIBRATION: Calibration = Calibration {
     h6: 30,
 };
 
-/// The simulated chip, before it is connected to a bus.
-#[derive(Debug)]
-pub struct SimBme280(State);
+/// The time from a reset until the calibration is copied.
+const START_UP: Duration = Duration::from_millis(2);
 
-#[derive(Debug)]
-struct State {
-    chip: Chip,
-    address: u8,
-    world: Arc<World>,
-    faults: FaultSwitch,
-    registers: [u8; 256],
-    /// `ctrl_hum` at the last write to `ctrl_meas`, which makes it effective.
-    humidity_on: bool,
-    /// The register the next read starts at.
-    pointer: u8,
-    /// Nanoseconds until the measurement is finished.
-    busy_ns: u64,
+/// A BME280 or BMP280 in a world, for a [`SimI2c`](super::SimI2c) bus.
+///
+/// ```
+/// use iotpi_hal::{drivers::bme280::{Bme280, Chip, PRIMARY_ADDRESS}, sim::{self, SimI2c, Weather, World}};
+///
+/// let world = World::still(Weather { humidity: 61.5, ..Weather::default() });
+/// let bus = SimI2c::new().with_chip(PRIMARY_ADDRESS, sim::bme280(Chip::Bme280, world));
+/// let measured = Bme280::new(bus.clone(), bus.delay(), PRIMARY_ADDRESS, Chip::Bme280).measure()?;
+/// assert!((measured.humidity.unwrap().value().unwrap() - 61.5).abs() < 0.03);
+/// # Ok::<(), iotpi_core::DeviceError>(())
+/// ```
+#[must_use]
+pub fn bme280(chip: Chip, world: Arc<World>) -> RegisterMap<u8> {
+    let (id, has_humidity) = match chip {
+        Chip::Bme280 => (0x60, true),
+        Chip::Bmp280 => (0x58, false),
+    };
+    let [first, h1, second] = calibration_registers();
+    RegisterMap::new()
+        .with_paired_writes()
+        .read_only_block(register::CALIBRATION_1, first)
+        .read_only_block(0xA1, h1)
+        .read_only_block(register::CALIBRATION_2, second)
+        .read_only(register::ID, id)
+        .read_only(register::STATUS, 0)
+        .read_only_block(register::DATA, data(None, None, None))
+        .register(register::RESET, 0)
+        .register(register::CTRL_HUM, 0)
+        .register(register::CTRL_MEAS, 0)
+        .on_write(register::RESET, |registers, value| {
+            if value == register::SOFT_RESET {
+                registers.reset();
+                registers.set(register::STATUS, register::COPYING_CALIBRATION);
+                registers.after(START_UP, |registers| registers.set(register::STATUS, 0));
+            }
+        })
+        .on_write(register::CTRL_MEAS, move |registers, ctrl_meas| {
+            if matches!(ctrl_meas & 0b11, 0b01 | 0b10) {
+                let ctrl_hum = if has_humidity { registers.get(register::CTRL_HUM) } else { 0 };
+                measure(registers, ctrl_meas, ctrl_hum, &world);
+            }
+        })
 }
 
-/// An I2C bus with the simulated chip as its only device.
-#[derive(Debug)]
-pub struct SimI2c(Arc<Mutex<State>>);
-
-/// A delay that advances the time of the simulated chip. No thread sleeps.
-#[derive(Debug)]
-pub struct SimDelay(Arc<Mutex<State>>);
-
-/// An error of the simulated I2C bus.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SimI2cError(ErrorKind);
-
-impl Error for SimI2cError {
-    fn kind(&self) -> ErrorKind {
-        self.0
-    }
-}
-
-impl SimBme280 {
-    /// A chip at an address, in a world.
-    #[must_use]
-    pub fn new(chip: Chip, address: u8, world: Arc<World>) -> Self {
-        let mut registers = [0; 256];
-        registers[usize::from(register::ID)] = match chip {
-            Chip::Bme280 => 0x60,
-            Chip::Bmp280 => 0x58,
-        };
-        burn_in(&mut registers);
-        let mut state = State {
-            chip,
-            address,
-            world,
-            faults: FaultSwitch::default(),
-            registers,
-            humidity_on: false,
-            pointer: 0,
-            busy_ns: 0,
-        };
-        state.reset();
-        Self(state)
-    }
-
-    /// The same chip with the faults of this switch.
-    #[must_use]
-    pub fn with_faults(mut self, faults: FaultSwitch) -> Self {
-        self.0.faults = faults;
-        self
-    }
-
-    /// The bus with the chip on it, and the delay that advances its time.
-    #[must_use]
-    pub fn connect(self) -> (SimI2c, SimDelay) {
-        let state = Arc::new(Mutex::new(self.0));
-        (SimI2c(Arc::clone(&state)), SimDelay(state))
-    }
-}
-
-/// Writes the calibration to the registers of the chip (datasheet table 16).
-fn burn_in(registers: &mut [u8; 256]) {
+/// The calibration in the registers of the chip (datasheet table 16): `0x88..=0x9F`, `0xA1`, `0xE1..=0xE7`.
+fn calibration_registers() -> [Vec<u8>; 3] {
     let c = CALIBRATION;
     let words = [c.t1, c.t2.cast_unsigned(), c.t3.cast_unsigned(), c.p1].into_iter();
     let words = words.chain(c.p.map(i16::cast_unsigned)).flat_map(u16::to_le_bytes);
-    for (register, byte) in registers[usize::from(register::CALIBRATION_1)..].iter_mut().zip(words) {
-        *register = byte;
-    }
-    registers[0xA1] = c.h1;
     let [h2_low, h2_high] = c.h2.to_le_bytes();
     let [h4, h5] = [c.h4, c.h5].map(i16::cast_unsigned);
     #[allow(clippy::cast_possible_truncation)]
     let shared = [(h4 >> 4) as u8, (h4 & 0x0F) as u8 | ((h5 & 0x0F) << 4) as u8, (h5 >> 4) as u8];
-    registers[0xE1..=0xE7].copy_from_slice(&[
-        h2_low,
-        h2_high,
-        c.h3,
-        shared[0],
-        shared[1],
-        shared[2],
-        c.h6.cast_unsigned(),
-    ]);
+    let second = vec![h2_low, h2_high, c.h3, shared[0], shared[1], shared[2], c.h6.cast_unsigned()];
+    [words.collect(), vec![c.h1], second]
 }
 
-impl State {
-    fn reset(&mut self) {
-        for register in [register::CTRL_HUM, register::STATUS, register::CTRL_MEAS] {
-            self.registers[usize::from(register)] = 0;
-        }
-        self.humidity_on = false;
-        self.show(None, None, None);
-        self.registers[usize::from(register::STATUS)] = register::COPYING_CALIBRATION;
-        self.busy_ns = 2_000_000;
-    }
+/// One forced measurement. The data registers change when its time has passed.
+fn measure(registers: &mut Registers<u8>, ctrl_meas: u8, ctrl_hum: u8, world: &World) {
+    let times = |bits: u8| if bits == 0 { 0 } else { 1_u64 << (bits.min(5) - 1) };
+    let temperature_times = times(ctrl_meas >> 5);
+    let pressure_times = times(ctrl_meas >> 2 & 0b111);
+    let humidity_times = times(ctrl_hum & 0b111);
+    // Section 9.1, typical: 1 + 2 T + (2 P + 0.5) + (2 H + 0.5) milliseconds.
+    let extra = |times: u64| if times == 0 { 0 } else { 2_000 * times + 500 };
+    let micros = 1_000 + 2_000 * temperature_times + extra(pressure_times) + extra(humidity_times);
 
-    fn write(&mut self, register: u8, value: u8) {
-        match register {
-            register::RESET if value == register::SOFT_RESET => self.reset(),
-            register::CTRL_HUM => self.registers[usize::from(register)] = value & 0b111,
-            register::CTRL_MEAS => {
-                self.registers[usize::from(register)] = value;
-                self.humidity_on =
-                    self.chip == Chip::Bme280 && self.registers[usize::from(register::CTRL_HUM)] != 0;
-                if matches!(value & 0b11, 0b01 | 0b10) {
-                    self.measure(value);
-                }
-            }
-            // All other registers are read-only or not used by the driver.
-            _ => {}
-        }
-    }
-
-    /// One forced measurement. The data registers change when its time has passed.
-    fn measure(&mut self, ctrl_meas: u8) {
-        let times = |bits: u8| if bits == 0 { 0 } else { 1_u64 << (bits.min(5) - 1) };
-        let temperature_times = times(ctrl_meas >> 5);
-        let pressure_times = times(ctrl_meas >> 2 & 0b111);
-        let humidity_times =
-            if self.humidity_on { times(self.registers[usize::from(register::CTRL_HUM)]) } else { 0 };
-        // Section 9.1, typical: 1 + 2 T + (2 P + 0.5) + (2 H + 0.5) milliseconds.
-        let extra = |times: u64| if times == 0 { 0 } else { 2_000 * times + 500 };
-        self.busy_ns =
-            1_000 * (1_000 + 2_000 * temperature_times + extra(pressure_times) + extra(humidity_times));
-        self.registers[usize::from(register::STATUS)] = register::MEASURING;
-
-        if self.faults.fault() == Some(Fault::Stuck) {
-            return;
-        }
-        let weather = self.world.weather();
-        let raw_temperature = invert(20, |raw| f64::from(t_fine(raw)) / 5120.0, weather.temperature);
-        let t_fine = t_fine(raw_temperature);
-        // Pressure falls as its raw value rises.
-        let raw_pressure = invert(20, |raw| -pressure(t_fine, raw), -weather.pressure);
-        let raw_humidity = invert(16, |raw| humidity(t_fine, raw), weather.humidity);
-        // Without the filter, x1 has 16 bits, x2 has 17, up to 20 (section 3.4.1).
-        let coarse = |raw: u32, times: u64| raw & (0xF_FFFF << (4 - times.trailing_zeros().min(4)));
-        self.show(
-            (temperature_times > 0).then(|| coarse(raw_temperature, temperature_times)),
-            (pressure_times > 0).then(|| coarse(raw_pressure, pressure_times)),
-            (humidity_times > 0).then_some(raw_humidity),
-        );
-    }
-
-    /// Writes raw values to the data registers. A skipped measurement has a value of its own (section 4.2.3).
-    #[allow(clippy::cast_possible_truncation)]
-    fn show(&mut self, temperature: Option<u32>, pressure: Option<u32>, humidity: Option<u32>) {
-        let bits20 = |raw: u32| [(raw >> 12) as u8, (raw >> 4) as u8, (raw << 4) as u8];
-        let [p1, p2, p3] = bits20(pressure.unwrap_or(0x8_0000));
-        let [t1, t2, t3] = bits20(temperature.unwrap_or(0x8_0000));
-        let [_, _, h1, h2] = humidity.unwrap_or(0x8000).to_be_bytes();
-        let data = usize::from(register::DATA);
-        self.registers[data..data + 8].copy_from_slice(&[p1, p2, p3, t1, t2, t3, h1, h2]);
-    }
-
-    fn read(&mut self, buffer: &mut [u8]) {
-        let corrupt = self.faults.fault() == Some(Fault::Corrupt);
-        for byte in buffer {
-            // The registers that the fault corrupts. Status and id stay valid, so that the driver gets as far
-            // as possible.
-            *byte = match self.pointer {
-                register::DATA.. | register::CALIBRATION_1..=0xA1 if corrupt => 0xFF,
-                at => self.registers[usize::from(at)],
-            };
-            self.pointer = self.pointer.wrapping_add(1);
-        }
-    }
-
-    fn pass(&mut self, ns: u64) {
-        self.busy_ns = self.busy_ns.saturating_sub(ns);
-        if self.busy_ns == 0 && self.faults.fault() != Some(Fault::Hung) {
-            self.registers[usize::from(register::STATUS)] = 0;
-            // After a forced measurement the chip returns to sleep mode.
-            self.registers[usize::from(register::CTRL_MEAS)] &= !0b11;
-        }
-    }
+    let weather = world.weather();
+    let raw_temperature = invert(20, |raw| f64::from(t_fine(raw)) / 5120.0, weather.temperature);
+    let t_fine = t_fine(raw_temperature);
+    // Pressure falls as its raw value rises.
+    let raw_pressure = invert(20, |raw| -pressure(t_fine, raw), -weather.pressure);
+    let raw_humidity = invert(16, |raw| humidity(t_fine, raw), weather.humidity);
+    // Without the filter, x1 has 16 bits, x2 has 17, up to 20 (section 3.4.1).
+    let coarse = |raw: u32, times: u64| raw & (0xF_FFFF << (4 - times.trailing_zeros().min(4)));
+    let measured = data(
+        (temperature_times > 0).then(|| coarse(raw_temperature, temperature_times)),
+        (pressure_times > 0).then(|| coarse(raw_pressure, pressure_times)),
+        (humidity_times > 0).then_some(raw_humidity),
+    );
+    registers.set(register::STATUS, register::MEASURING);
+    registers.after(Duration::from_micros(micros), move |registers| {
+        registers.set_block(register::DATA, &measured);
+        registers.set(register::STATUS, 0);
+        // After a forced measurement the chip returns to sleep mode.
+        registers.set(register::CTRL_MEAS, ctrl_meas & !0b11);
+    });
 }
 
-impl ErrorType for SimI2c {
-    type Error = SimI2cError;
-}
-
-impl I2c for SimI2c {
-    fn transaction(&mut self, address: u8, operations: &mut [Operation<'_>]) -> Result<(), SimI2cError> {
-        let mut state = lock(&self.0);
-        let fault = state.faults.fault();
-        if address != state.address || fault == Some(Fault::Unplugged) {
-            return Err(SimI2cError(ErrorKind::NoAcknowledge(NoAcknowledgeSource::Address)));
-        }
-        if fault == Some(Fault::Nack) {
-            return Err(SimI2cError(ErrorKind::NoAcknowledge(NoAcknowledgeSource::Data)));
-        }
-        for operation in operations {
-            match operation {
-                // The first byte selects a register; writes are pairs of register and value (section 6.2.1).
-                Operation::Write([register]) => state.pointer = *register,
-                Operation::Write(bytes) => {
-                    for pair in bytes.chunks_exact(2) {
-                        state.write(pair[0], pair[1]);
-                    }
-                }
-                Operation::Read(buffer) => state.read(buffer),
-            }
-        }
-        Ok(())
-    }
-}
-
-impl DelayNs for SimDelay {
-    fn delay_ns(&mut self, ns: u32) {
-        lock(&self.0).pass(ns.into());
-    }
+/// The data registers with these raw values. A skipped measurement has a value of its own (section 4.2.3).
+#[allow(clippy::cast_possible_truncation)]
+fn data(temperature: Option<u32>, pressure: Option<u32>, humidity: Option<u32>) -> [u8; 8] {
+    let bits20 = |raw: u32| [(raw >> 12) as u8, (raw >> 4) as u8, (raw << 4) as u8];
+    let [p1, p2, p3] = bits20(pressure.unwrap_or(0x8_0000));
+    let [t1, t2, t3] = bits20(temperature.unwrap_or(0x8_0000));
+    let [_, _, h1, h2] = humidity.unwrap_or(0x8000).to_be_bytes();
+    [p1, p2, p3, t1, t2, t3, h1, h2]
 }
 
 /// The raw value of `bits` bits at which the increasing function `rising` is closest to `wanted`.
@@ -308,22 +176,28 @@ fn humidity(t_fine: i32, raw: u32) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use iotpi_core::DeviceErrorKind;
+    use embedded_hal::{
+        delay::DelayNs,
+        i2c::{ErrorKind, ErrorType, I2c, NoAcknowledgeSource, Operation},
+    };
+    use iotpi_core::{DeviceErrorKind, Outcome};
     use proptest::prelude::*;
 
     use super::*;
     use crate::{
-        drivers::bme280::{Bme280, PRIMARY_ADDRESS},
-        sim::Weather,
+        drivers::{
+            BlockingSensor,
+            bme280::{Bme280, PRIMARY_ADDRESS},
+        },
+        sim::{Fault, FaultSwitch, SimDelay, SimI2c, Weather},
     };
 
-    fn driver(chip: Chip, sim: SimBme280) -> Bme280<SimI2c, SimDelay> {
-        let (i2c, delay) = sim.connect();
-        Bme280::new(i2c, delay, PRIMARY_ADDRESS, chip)
+    fn bus(chip: Chip, weather: Weather) -> SimI2c {
+        SimI2c::new().with_chip(PRIMARY_ADDRESS, bme280(chip, World::still(weather)))
     }
 
-    fn sim_chip(chip: Chip, weather: Weather) -> SimBme280 {
-        SimBme280::new(chip, PRIMARY_ADDRESS, World::still(weather))
+    fn driver(chip: Chip, bus: &SimI2c) -> Bme280<SimI2c, SimDelay> {
+        Bme280::new(bus.clone(), bus.delay(), PRIMARY_ADDRESS, chip)
     }
 
     #[test]
@@ -341,26 +215,27 @@ mod tests {
         ) {
             let weather = Weather { temperature, humidity, pressure, ..Weather::default() };
 
-            let measured = driver(Chip::Bme280, sim_chip(Chip::Bme280, weather)).measure().unwrap();
+            let measured = driver(Chip::Bme280, &bus(Chip::Bme280, weather)).measure().unwrap();
 
             // One step of 16 bits is 0.0051 °C and 2.6 Pa at 25 °C (section 3.4), and up to 3.7 Pa at the
             // limits of the range.
-            prop_assert!((measured.temperature - temperature).abs() < 0.0065, "{measured:?}");
-            prop_assert!((measured.pressure - pressure).abs() < 4.5, "{measured:?}");
-            prop_assert!((measured.humidity.unwrap() - humidity).abs() < 0.03, "{measured:?}");
+            let value = |outcome: &Outcome| outcome.value().unwrap();
+            prop_assert!((value(&measured.temperature) - temperature).abs() < 0.0065, "{measured:?}");
+            prop_assert!((value(&measured.pressure) - pressure).abs() < 4.5, "{measured:?}");
+            prop_assert!((value(&measured.humidity.unwrap()) - humidity).abs() < 0.03);
         }
     }
 
     #[test]
     fn a_bmp280_has_no_humidity() {
-        let measured = driver(Chip::Bmp280, sim_chip(Chip::Bmp280, Weather::default())).measure().unwrap();
+        let measured = driver(Chip::Bmp280, &bus(Chip::Bmp280, Weather::default())).measure().unwrap();
 
         assert_eq!(measured.humidity, None);
     }
 
     #[test]
     fn the_error_for_an_unexpected_chip_names_it() {
-        let error = driver(Chip::Bme280, sim_chip(Chip::Bmp280, Weather::default())).measure().unwrap_err();
+        let error = driver(Chip::Bme280, &bus(Chip::Bmp280, Weather::default())).measure().unwrap_err();
 
         assert_eq!(error.kind(), DeviceErrorKind::NotFound);
         assert!(
@@ -371,24 +246,34 @@ mod tests {
 
     #[test]
     fn the_other_address_does_not_respond() {
-        let (i2c, delay) = sim_chip(Chip::Bme280, Weather::default()).connect();
+        let bus = bus(Chip::Bme280, Weather::default());
 
-        let error = Bme280::new(i2c, delay, 0x77, Chip::Bme280).measure().unwrap_err();
+        let error = Bme280::new(bus.clone(), bus.delay(), 0x77, Chip::Bme280).measure().unwrap_err();
 
         assert_eq!(error.kind(), DeviceErrorKind::NotFound);
-        assert!(error.to_string().contains("nothing answers at 0x77"), "{error}");
+        assert!(error.to_string().contains("no device answers at 0x77"), "{error}");
     }
 
     #[test]
-    fn weather_outside_the_operating_range_is_an_error() {
-        let hot = Weather { temperature: 92.0, ..Weather::default() };
+    fn a_pressure_outside_the_operating_range_is_no_data_and_the_other_values_are_kept() {
         let high = Weather { pressure: 25_000.0, ..Weather::default() };
 
-        for weather in [hot, high] {
-            let error = driver(Chip::Bme280, sim_chip(Chip::Bme280, weather)).measure().unwrap_err();
+        let samples = driver(Chip::Bme280, &bus(Chip::Bme280, high)).sense().unwrap();
 
-            assert_eq!(error.kind(), DeviceErrorKind::OutOfRange);
-        }
+        let [temperature, humidity, pressure] = &samples[..] else { panic!("{samples:?}") };
+        assert!((temperature.outcome.value().unwrap() - high.temperature).abs() < 0.01);
+        assert!((humidity.outcome.value().unwrap() - high.humidity).abs() < 0.1);
+        let reason = pressure.outcome.reason().unwrap();
+        assert!(reason.starts_with("out of range: 25") && reason.contains("30000"), "{reason}");
+    }
+
+    #[test]
+    fn without_a_temperature_nothing_can_be_computed() {
+        let hot = Weather { temperature: 92.0, ..Weather::default() };
+
+        let error = driver(Chip::Bme280, &bus(Chip::Bme280, hot)).measure().unwrap_err();
+
+        assert_eq!(error.kind(), DeviceErrorKind::OutOfRange);
     }
 
     #[test]
@@ -398,9 +283,9 @@ mod tests {
         impl DelayNs for NoDelay {
             fn delay_ns(&mut self, _ns: u32) {}
         }
-        let (i2c, _delay) = sim_chip(Chip::Bme280, Weather::default()).connect();
+        let bus = bus(Chip::Bme280, Weather::default());
 
-        let error = Bme280::new(i2c, NoDelay, PRIMARY_ADDRESS, Chip::Bme280).measure().unwrap_err();
+        let error = Bme280::new(bus, NoDelay, PRIMARY_ADDRESS, Chip::Bme280).measure().unwrap_err();
 
         assert_eq!(error.kind(), DeviceErrorKind::Timeout);
     }
@@ -409,24 +294,25 @@ mod tests {
     struct AmbiguousNack(SimI2c, FaultSwitch);
 
     impl ErrorType for AmbiguousNack {
-        type Error = SimI2cError;
+        type Error = ErrorKind;
     }
 
     impl I2c for AmbiguousNack {
-        fn transaction(&mut self, address: u8, operations: &mut [Operation<'_>]) -> Result<(), SimI2cError> {
+        fn transaction(&mut self, address: u8, operations: &mut [Operation<'_>]) -> Result<(), ErrorKind> {
+            let unknown = ErrorKind::NoAcknowledge(NoAcknowledgeSource::Unknown);
             match self.1.fault() {
-                Some(_) => Err(SimI2cError(ErrorKind::NoAcknowledge(NoAcknowledgeSource::Unknown))),
-                None => self.0.transaction(address, operations),
+                Some(_) => Err(unknown),
+                None => self.0.transaction(address, operations).map_err(|_| unknown),
             }
         }
     }
 
     #[test]
     fn without_an_error_code_a_chip_that_stops_responding_is_a_bus_error_and_then_not_found() {
-        let (i2c, delay) = sim_chip(Chip::Bme280, Weather::default()).connect();
+        let bus = bus(Chip::Bme280, Weather::default());
         let silence = FaultSwitch::default();
-        let mut driver =
-            Bme280::new(AmbiguousNack(i2c, silence.clone()), delay, PRIMARY_ADDRESS, Chip::Bme280);
+        let ambiguous = AmbiguousNack(bus.clone(), silence.clone());
+        let mut driver = Bme280::new(ambiguous, bus.delay(), PRIMARY_ADDRESS, Chip::Bme280);
         driver.measure().unwrap();
 
         silence.begin(Fault::Unplugged);

@@ -8,12 +8,19 @@ use tempfile::TempDir;
 use super::{Fault, FaultSwitch, World};
 use crate::drivers::{BlockingSensor, ds18b20::Ds18b20};
 
-/// The id of the simulated thermometer.
-const ID: &str = "28-0000005e1a2b";
-
 /// The simulated thermometer. Dropping it removes its folder.
+///
+/// ```
+/// use iotpi_hal::{drivers::BlockingSensor, sim::{SimDs18b20, SimThermometer, Weather, World}};
+///
+/// let chip = SimDs18b20::new("28-0316a2790c1b", World::still(Weather::default()))?;
+/// let samples = SimThermometer::new(chip).sense()?;
+/// assert_eq!(samples[0].outcome.value(), Some(21.5));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct SimDs18b20 {
+    id: String,
     folder: TempDir,
     world: Arc<World>,
     faults: FaultSwitch,
@@ -36,16 +43,33 @@ impl Scratchpad {
         let [low, _] = raw.to_le_bytes();
         Self { raw, byte_6: 0x10 - (low & 0x0F) }
     }
+
+    fn bytes(self) -> [u8; 8] {
+        let [low, high] = self.raw.to_le_bytes();
+        [low, high, 0x4B, 0x46, 0x7F, 0xFF, self.byte_6, 0x10]
+    }
 }
 
 impl SimDs18b20 {
-    /// A thermometer in a world, in a new temporary folder.
+    /// A thermometer with this id (`28-0316a2790c1b`) in a world, in a new temporary folder.
     ///
     /// # Errors
     /// The temporary folder cannot be written.
-    pub fn new(world: Arc<World>, faults: FaultSwitch) -> io::Result<Self> {
-        let folder = tempfile::Builder::new().prefix("iotpi-w1-").tempdir()?;
-        Ok(Self { folder, world, faults, scratchpad: Scratchpad::POWER_ON })
+    pub fn new(id: impl Into<String>, world: Arc<World>) -> io::Result<Self> {
+        Ok(Self {
+            id: id.into(),
+            folder: tempfile::Builder::new().prefix("iotpi-w1-").tempdir()?,
+            world,
+            faults: FaultSwitch::default(),
+            scratchpad: Scratchpad::POWER_ON,
+        })
+    }
+
+    /// The same thermometer with the faults of this switch.
+    #[must_use]
+    pub fn with_faults(mut self, faults: FaultSwitch) -> Self {
+        self.faults = faults;
+        self
     }
 
     /// The folder that replaces [`KERNEL_FOLDER`](crate::drivers::ds18b20::KERNEL_FOLDER).
@@ -60,8 +84,8 @@ impl SimDs18b20 {
     /// The folder cannot be written.
     #[allow(clippy::cast_possible_truncation)]
     pub fn refresh(&mut self) -> io::Result<()> {
-        let fault = self.faults.fault();
-        let device = self.folder.path().join(ID);
+        let fault = self.faults.next_transfer();
+        let device = self.folder.path().join(&self.id);
         if fault == Some(Fault::Unplugged) {
             return match fs::remove_dir_all(&device) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -72,43 +96,51 @@ impl SimDs18b20 {
         if fault != Some(Fault::Stuck) {
             self.scratchpad = Scratchpad::measured((self.world.weather().temperature * 16.0).round() as i16);
         }
+        let measured = self.scratchpad.bytes();
         let text = match fault {
             Some(Fault::Nack) => String::new(),
             // A chip that lost power reports its power-on value.
-            Some(Fault::Hung) => slave_file(Scratchpad::POWER_ON, true),
-            Some(Fault::Corrupt) => slave_file(self.scratchpad, false),
-            Some(Fault::Stuck | Fault::Unplugged) | None => slave_file(self.scratchpad, true),
+            Some(Fault::Hung) => with_checksum(Scratchpad::POWER_ON.bytes()),
+            Some(Fault::Corrupt) => slave_file(measured, crc8(measured) ^ 0x10),
+            // DQ shorted to ground. The checksum of zeros is zero.
+            Some(Fault::BusLow) => slave_file([0; 8], 0),
+            Some(Fault::AllOnes) => slave_file([0xFF; 8], 0xFF),
+            Some(Fault::Noise) => {
+                slave_file([0; 8].map(|_| self.faults.random_byte()), self.faults.random_byte())
+            }
+            _ => with_checksum(measured),
         };
         fs::write(device.join("w1_slave"), text)
     }
 }
 
-/// The kernel's `w1_slave` file: the scratchpad (datasheet figure 9) with its checksum, and the temperature.
-fn slave_file(Scratchpad { raw, byte_6 }: Scratchpad, whole: bool) -> String {
-    let [low, high] = raw.to_le_bytes();
-    let mut pad = vec![low, high, 0x4B, 0x46, 0x7F, 0xFF, byte_6, 0x10];
-    let crc = pad.iter().fold(0, |crc, byte| crc8(crc ^ byte));
-    pad.push(if whole { crc } else { !crc });
-    let bytes = pad.iter().fold(String::new(), |mut text, byte| {
+fn with_checksum(scratchpad: [u8; 8]) -> String {
+    slave_file(scratchpad, crc8(scratchpad))
+}
+
+/// The kernel's `w1_slave` file: the scratchpad (datasheet figure 9) with the checksum the chip sent, and the
+/// temperature.
+fn slave_file(scratchpad: [u8; 8], checksum: u8) -> String {
+    let bytes = scratchpad.iter().chain([&checksum]).fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x} ");
         text
     });
-    let verdict = if whole { "YES" } else { "NO" };
+    let crc = crc8(scratchpad);
+    let verdict = if crc == checksum { "YES" } else { "NO" };
     // Whole thousandths, truncated, as the kernel computes them.
-    let millidegrees = i32::from(raw) * 1000 / 16;
+    let millidegrees = i32::from(i16::from_le_bytes([scratchpad[0], scratchpad[1]])) * 1000 / 16;
     format!("{bytes}: crc={crc:02x} {verdict}\n{bytes}t={millidegrees}\n")
 }
 
-/// The 1-Wire checksum over one byte: x^8 + x^5 + x^4 + 1, bits reflected (Maxim application note 27).
-fn crc8(mut byte: u8) -> u8 {
-    for _ in 0..8 {
-        byte = if byte & 1 == 1 { (byte >> 1) ^ 0x8C } else { byte >> 1 };
-    }
-    byte
+/// The 1-Wire checksum: x^8 + x^5 + x^4 + 1, bits reflected (Maxim application note 27).
+fn crc8(bytes: [u8; 8]) -> u8 {
+    bytes.iter().fold(0, |crc, byte| {
+        (0..8).fold(crc ^ byte, |crc, _| if crc & 1 == 1 { (crc >> 1) ^ 0x8C } else { crc >> 1 })
+    })
 }
 
-/// The production driver on a simulated thermometer. The simulated chip measures at each read, as the kernel
-/// makes the real chip do.
+/// The production driver on a [`SimDs18b20`]. The simulated chip measures at each read, as the kernel makes the
+/// real chip do.
 #[derive(Debug)]
 pub struct SimThermometer {
     sim: SimDs18b20,
@@ -143,9 +175,11 @@ mod tests {
     use super::*;
     use crate::sim::Weather;
 
+    const ID: &str = "28-0000005e1a2b";
+
     #[test]
     fn the_file_has_the_format_of_the_kernel_documentation() {
-        let text = slave_file(Scratchpad::measured(0x0172), true);
+        let text = with_checksum(Scratchpad::measured(0x0172).bytes());
 
         assert_eq!(text, "72 01 4b 46 7f ff 0e 10 57 : crc=57 YES\n72 01 4b 46 7f ff 0e 10 57 t=23125\n");
     }
@@ -153,8 +187,7 @@ mod tests {
     #[test]
     fn the_driver_reads_every_value_of_the_chip() {
         let world = World::still(Weather::default());
-        let mut thermometer =
-            SimThermometer::new(SimDs18b20::new(world.clone(), FaultSwitch::default()).unwrap());
+        let mut thermometer = SimThermometer::new(SimDs18b20::new(ID, world.clone()).unwrap());
 
         // Steps of 5/16 degree over the whole range; 85 °C is one of them.
         for sixteenths in (-55 * 16..=125 * 16).step_by(5) {
@@ -171,7 +204,8 @@ mod tests {
     fn after_power_on_the_85_degrees_of_the_chip_are_no_measurement() {
         let faults = FaultSwitch::default();
         let world = World::still(Weather { temperature: 85.0, ..Weather::default() });
-        let mut thermometer = SimThermometer::new(SimDs18b20::new(world, faults.clone()).unwrap());
+        let chip = SimDs18b20::new(ID, world).unwrap().with_faults(faults.clone());
+        let mut thermometer = SimThermometer::new(chip);
 
         let measured = thermometer.sense().unwrap()[0].outcome.value();
         faults.begin(Fault::Hung);
@@ -183,7 +217,7 @@ mod tests {
 
     #[test]
     fn the_folder_is_deleted_with_the_simulated_device() {
-        let sim = SimDs18b20::new(World::still(Weather::default()), FaultSwitch::default()).unwrap();
+        let sim = SimDs18b20::new(ID, World::still(Weather::default())).unwrap();
         let folder = sim.folder().to_owned();
 
         drop(sim);

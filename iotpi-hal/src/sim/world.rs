@@ -149,7 +149,7 @@ fn wander(seed: u64, stream: u64, secs: f64, period: f64) -> f64 {
 
 /// A number from 0 to 1 that follows from its arguments: SplitMix64 (Steele, Lea, Flood 2014).
 #[allow(clippy::cast_precision_loss)]
-fn unit(seed: u64, stream: u64, step: i64) -> f64 {
+pub(super) fn unit(seed: u64, stream: u64, step: i64) -> f64 {
     let mut z = seed
         .wrapping_add(stream.wrapping_mul(0xD1B5_4A32_D192_ED03))
         .wrapping_add(step.cast_unsigned().wrapping_mul(0x9E37_79B9_7F4A_7C15));

@@ -6,15 +6,16 @@ use iotpi_core::{HubClient, Runner, SensorModule, SystemClock};
 use iotpi_hal::{
     blocking::Blocking,
     drivers::bme280::{Bme280, Chip, PRIMARY_ADDRESS},
-    sim::{SimBme280, World},
+    sim::{self, SimI2c, World},
 };
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let hub = HubClient::new(&env::var("IOTPI_URL")?)?.with_token(env::var("IOTPI_TOKEN")?);
     let world = World::new(42, SystemClock::shared());
-    let (i2c, delay) = SimBme280::new(Chip::Bme280, PRIMARY_ADDRESS, world).connect();
-    let sensor = Blocking::new(Bme280::new(i2c, delay, PRIMARY_ADDRESS, Chip::Bme280));
+    let bus = SimI2c::new().with_chip(PRIMARY_ADDRESS, sim::bme280(Chip::Bme280, world));
+    let delay = bus.delay();
+    let sensor = Blocking::new(Bme280::new(bus, delay, PRIMARY_ADDRESS, Chip::Bme280));
 
     Runner::new(hub.uplink("lab".parse()?)).run(SensorModule::new(sensor, Duration::from_secs(5))).await?;
     Ok(())
