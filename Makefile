@@ -1,6 +1,6 @@
 # The commands of the project. `make help` lists them; each first runs scripts/doctor.sh, which installs what it needs.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-vm torture check bless ui wheel bench compare soak fuzz clean doctor-%
+.PHONY: help demo test test-vm torture check bless ui package wheel bench compare soak fuzz clean doctor-%
 MAKEFLAGS += --no-print-directory
 
 # The port, data folder and camera source of `make demo`: testcard, a folder of JPEG files, /dev/video0.
@@ -48,6 +48,9 @@ $(DASHBOARD): $(DASHBOARD_SOURCES)
 	cd frontend && npm run --silent build
 	rm -rf iotpi-hub/dashboard && cp -r frontend/build iotpi-hub/dashboard
 	@touch $@
+
+package: doctor-check $(DASHBOARD) ## Packs the crates, builds each from its package and installs the programs; some minutes
+	@scripts/package.sh --verify
 
 wheel: doctor-wheel ## Builds the Python package into iotpi-py/dist
 	.venv/bin/maturin build --release --locked --manifest-path iotpi-py/Cargo.toml --out iotpi-py/dist

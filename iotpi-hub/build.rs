@@ -1,9 +1,12 @@
-//! Makes sure the folder the dashboard is embedded from exists; `make ui` fills it.
+//! Rebuilds the crate when the dashboard that it embeds changes.
 #![allow(missing_docs)]
 
-fn main() -> std::io::Result<()> {
-    let dashboard = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("dashboard");
-    std::fs::create_dir_all(&dashboard)?;
-    println!("cargo:rerun-if-changed={}", dashboard.display());
-    Ok(())
+fn main() {
+    let watched = match std::env::var_os("CARGO_FEATURE_DASHBOARD") {
+        None => "build.rs",
+        Some(_) if std::path::Path::new("dashboard").exists() => "dashboard",
+        // cargo would run this script before each build if it watched a folder that does not exist.
+        Some(_) => ".",
+    };
+    println!("cargo:rerun-if-changed={watched}");
 }

@@ -30,6 +30,7 @@ lint 'a hub without the dashboard' --all-targets --package iotpi-hub --no-defaul
 lint 'a hub with sabotage' --lib --package iotpi-hub --features sabotage
 check rustdoc env RUSTDOCFLAGS='--deny warnings' cargo doc --quiet --locked --no-deps
 check layers cargo test --quiet --locked --package iotpi-demo --test it layers
+check 'packed crates' scripts/package.sh
 check cargo-deny cargo deny --all-features check bans licenses sources
 check 'svelte-check' npm --prefix frontend run --silent check
 check 'eslint, prettier' npm --prefix frontend run --silent lint

@@ -2,6 +2,9 @@
 //! independent modules and one hub.
 #![forbid(unsafe_code)]
 #![cfg_attr(feature = "client", doc = include_str!("../README.md"))]
+#![cfg_attr(feature = "document-features", doc = "\n# Features\n")]
+#![cfg_attr(feature = "document-features", doc = document_features::document_features!())]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub use async_trait::async_trait;
 

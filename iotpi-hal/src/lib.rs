@@ -9,6 +9,9 @@
 //! - [`sim`]: the simulated world and the simulated devices below the drivers.
 //! - [`testing`]: the contract of drivers as a test suite, for drivers of other crates too.
 //! - [`catalog`]: the table of all drivers, and the functions that open a device from a settings table.
+#![cfg_attr(feature = "document-features", doc = "\n# Features\n")]
+#![cfg_attr(feature = "document-features", doc = document_features::document_features!())]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "tokio")]
 pub mod blocking;

@@ -22,6 +22,7 @@ use crate::{error::HubError, lock::lock};
 
 #[derive(RustEmbed)]
 #[folder = "dashboard/"]
+#[allow_missing = true]
 struct Files;
 
 const NOT_BUILT: &str = "<!doctype html><meta charset=utf-8><title>iotpi hub</title>\
