@@ -2,5 +2,5 @@
 #![allow(missing_docs)]
 
 fn main() {
-    print!("{}", iotpi_hub::http::openapi());
+    print!("{}", iotpi_hub::openapi());
 }

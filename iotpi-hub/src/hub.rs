@@ -4,16 +4,17 @@ use std::{
     collections::HashSet,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicI64},
+        atomic::{AtomicBool, AtomicI64, AtomicU64},
     },
+    time::Duration,
 };
 
 use iotpi_core::{ModuleId, Timestamp};
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    admission::Admission,
+    admission::{Admission, Connections},
     auth::{FirstAdminCode, LoginRateLimit, Passwords, TokenCache, jwt::SigningKey},
     clock::HubClock,
     commands::Commands,
@@ -30,6 +31,9 @@ use crate::{
     store::{Now, ReadStore, Store, StoreError},
     wrong_clock::WrongClock,
 };
+
+/// Time that requests in progress have to finish when the hub stops.
+pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A running hub. Clones share it.
 ///
@@ -62,6 +66,10 @@ pub(crate) struct Inner {
     pub(crate) config: Config,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) admission: Admission,
+    /// The requests in progress on HTTP servers of the program: see [`Hub::router`].
+    pub(crate) requests: Arc<Connections>,
+    /// The random part of the next request id.
+    pub(crate) next_request: AtomicU64,
     pub(crate) clock: HubClock,
     pub(crate) wrong_clock: WrongClock,
     pub(crate) started_at: Timestamp,
@@ -136,16 +144,26 @@ impl Hub {
     ///
     /// # Errors
     /// The store's, if it cannot be closed properly.
+    ///
+    /// # Cancel safety
+    /// When cancelled, the hub has begun to stop, and the store may still be open. Call it again to finish.
     pub async fn shutdown(&self) -> Result<()> {
         self.inner.stop.cancel();
         self.inner.tasks.close();
-        self.inner.tasks.wait().await;
+        let requests = timeout(DRAIN_TIMEOUT, self.inner.requests.closed());
+        let _ = tokio::join!(self.inner.tasks.wait(), requests);
         let closed = self.inner.store.close().await;
         self.inner.storage.release();
         match closed {
             Ok(()) | Err(StoreError::Closed) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Waits until the time is over that requests in progress have to finish after the hub began to stop.
+    pub(crate) async fn drained(&self) {
+        self.stopping().cancelled().await;
+        tokio::time::sleep(DRAIN_TIMEOUT).await;
     }
 
     pub(crate) fn now(&self) -> Now {

@@ -20,6 +20,10 @@ use crate::{
 
 /// A hub that is being served on a free port of this machine.
 ///
+/// # Cancel safety
+/// The methods are not cancel safe: a cancelled start may leave the hub running, and a cancelled stop an open
+/// store.
+///
 /// ```
 /// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
 /// use iotpi_hub::{auth::Role, testing::TestHub};
@@ -80,7 +84,27 @@ impl TestHub {
     pub async fn on_machine(config: Config, url: &str, machine: Machine, now: Timestamp) -> Result<Self> {
         let clock = ManualClock::at(now);
         let hub = Hub::start_on(config, store::open(url).await?, clock.clone(), machine).await?;
-        Self::serve(hub, Some(clock)).await
+        Self::serve_with(hub, Some(clock), Hub::serve).await
+    }
+
+    /// Serves a hub that the test has started, for example on a store of its own.
+    ///
+    /// # Errors
+    /// `Unavailable` if there is no free port.
+    pub async fn serve(hub: Hub) -> Result<Self> {
+        Self::serve_with(hub, None, Hub::serve).await
+    }
+
+    /// Serves a hub with a function of the test, such as that of a program with routes of its own. It has to
+    /// end when the hub stops.
+    ///
+    /// # Errors
+    /// `Unavailable` if there is no free port.
+    pub async fn served_by<S>(hub: Hub, serve: impl FnOnce(Hub, TcpListener) -> S) -> Result<Self>
+    where
+        S: Future<Output = ()> + Send + 'static,
+    {
+        Self::serve_with(hub, None, serve).await
     }
 
     /// Opens and starts a hub as a program does, including the repair of a damaged database.
@@ -88,7 +112,7 @@ impl TestHub {
     /// # Errors
     /// The hub's.
     pub async fn opened(config: Config) -> Result<Self> {
-        Self::serve(Hub::open(config).await?, None).await
+        Self::serve(Hub::open(config).await?).await
     }
 
     /// Checks the free space now, which the hub does every few seconds.
@@ -123,14 +147,21 @@ impl TestHub {
         clock: Arc<dyn Clock>,
         manual: Option<Arc<ManualClock>>,
     ) -> Result<Self> {
-        Self::serve(Hub::start(config, store, clock).await?, manual).await
+        Self::serve_with(Hub::start(config, store, clock).await?, manual, Hub::serve).await
     }
 
-    async fn serve(hub: Hub, manual: Option<Arc<ManualClock>>) -> Result<Self> {
+    async fn serve_with<S>(
+        hub: Hub,
+        manual: Option<Arc<ManualClock>>,
+        serve: impl FnOnce(Hub, TcpListener) -> S,
+    ) -> Result<Self>
+    where
+        S: Future<Output = ()> + Send + 'static,
+    {
         let no_port = |error: std::io::Error| HubError::unavailable("no free port").caused_by(error);
         let listener = TcpListener::bind("127.0.0.1:0").await.map_err(no_port)?;
         let address = listener.local_addr().map_err(no_port)?;
-        let serving = tokio::spawn(hub.clone().serve(listener));
+        let serving = tokio::spawn(serve(hub.clone(), listener));
         Ok(Self { hub, address, clock: manual, serving })
     }
 

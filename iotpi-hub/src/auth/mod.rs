@@ -3,7 +3,9 @@
 //! Users log in and get a session. Programs use API tokens or short-lived JWTs. Modules use tokens bound to
 //! one module id. Deliberately absent: a default password, and a way to disable authentication.
 
+mod authenticated;
 mod caller;
+mod credential;
 mod credential_reset;
 mod first_admin_code;
 pub(crate) mod jwt;
@@ -16,7 +18,9 @@ pub mod token;
 mod token_cache;
 pub mod user;
 
+pub use authenticated::Authenticated;
 pub use caller::{Caller, Identity};
+pub use credential::{Credential, Jwt, Login, SignedUrl};
 pub(crate) use credential_reset::reset_credentials_if_restored;
 pub(crate) use first_admin_code::FirstAdminCode;
 pub use iotpi_core::Role;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::State,
     response::{AppendHeaders, IntoResponse, Response},
 };
@@ -26,11 +26,10 @@ use super::{
 use crate::{
     Hub,
     auth::{
-        Caller, Identity,
+        Authenticated, Caller, Credential, Identity, Login,
         token::{IssuedToken, NewToken, TokenInfo},
     },
     error::{HubError, Result},
-    ops::auth::{Credential, Login},
 };
 
 pub(super) fn routes() -> ApiRouter {
@@ -62,9 +61,14 @@ struct Session {
     get, path = "/api/auth/session", tag = "auth", operation_id = "session", security(()),
     responses((status = 200, description = "The session", body = Session))
 )]
-async fn session(State(hub): State<Hub>, credential: Result<OptionalCredential>) -> Result<Json<Session>> {
-    let caller = match credential {
-        Ok(OptionalCredential(Some(credential))) => match hub.identify(&credential).await {
+async fn session(
+    State(hub): State<Hub>,
+    authenticated: Option<Extension<Authenticated>>,
+    credential: Result<OptionalCredential>,
+) -> Result<Json<Session>> {
+    let caller = match (authenticated, credential) {
+        (Some(Extension(authenticated)), _) => authenticated.caller().identity().cloned(),
+        (None, Ok(OptionalCredential(Some(credential)))) => match hub.identify(&credential).await {
             Ok(caller) => caller.identity().cloned(),
             Err(error) if error.kind() == iotpi_core::ErrorKind::Unauthenticated => None,
             Err(error) => return Err(error),

@@ -2,7 +2,7 @@
 //!
 //! The page itself is not compressed: it is small, and contains the base path, which depends on the proxy.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use axum::{
     extract::Request,
@@ -29,8 +29,12 @@ const NOT_BUILT: &str = "<!doctype html><meta charset=utf-8><title>iotpi hub</ti
 <h1>The hub runs; its dashboard is not built in</h1>\
 <p>Run <code>make ui</code> in the source tree and build the hub again. The API is described at <a href=docs/>docs/</a>.";
 
+/// The page for the base path of the newest request.
+#[derive(Clone, Default)]
+pub(super) struct PageCache(Arc<Mutex<Option<(String, Page)>>>);
+
 /// Responds with a file of the dashboard. A path without a file is a page of the single-page app.
-pub(super) fn serve(request: &Request) -> Response {
+pub(super) fn serve(request: &Request, cache: &PageCache) -> Response {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET,HEAD")]).into_response();
     }
@@ -52,7 +56,7 @@ pub(super) fn serve(request: &Request) -> Response {
     let base =
         request.extensions().get::<BasePath>().cloned().unwrap_or_default().root_from(request.uri().path());
     match Files::get("index.html") {
-        Some(index) => page(&index, &base, request.headers()),
+        Some(index) => page(&index, &base, request.headers(), cache),
         None => Html(NOT_BUILT).into_response(),
     }
 }
@@ -121,14 +125,13 @@ fn asset(path: &str, file: &File, headers: &HeaderMap) -> Response {
 }
 
 /// Replaces `%base%` in the page by the base path of the hub.
-fn page(index: &EmbeddedFile, base: &str, headers: &HeaderMap) -> Response {
-    static PAGE: Mutex<Option<(String, Page)>> = Mutex::new(None);
+fn page(index: &EmbeddedFile, base: &str, headers: &HeaderMap, PageCache(cache): &PageCache) -> Response {
     // A debug build reads the files again each time, because they may have been rebuilt.
-    let known = lock(&PAGE).clone().filter(|(of, _)| of == base && !cfg!(debug_assertions));
+    let known = lock(cache).clone().filter(|(of, _)| of == base && !cfg!(debug_assertions));
     let page = known.map_or_else(
         || {
             let page = Page::new(&index.data, base);
-            *lock(&PAGE) = Some((base.to_owned(), page.clone()));
+            *lock(cache) = Some((base.to_owned(), page.clone()));
             page
         },
         |(_, page)| page,

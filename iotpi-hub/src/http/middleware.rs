@@ -2,10 +2,7 @@
 
 use std::{
     panic::AssertUnwindSafe,
-    sync::{
-        Arc, LazyLock, Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, atomic::Ordering},
     task::Poll,
     time::Duration,
 };
@@ -22,7 +19,7 @@ use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use tower_service::Service as _;
 
-use super::{decompression, problem, until::while_authorized};
+use super::{decompression, problem, proxy::BasePath, until::while_authorized};
 use crate::{
     Hub,
     error::{HubError, Result},
@@ -49,6 +46,7 @@ const UNREAD_TIMEOUT: Duration = Duration::from_secs(2);
 /// costs a boxed service and a boxed future per request.
 pub(crate) async fn answer(hub: &Hub, router: Router, request: Request) -> Response {
     let id = request_id(hub);
+    let request = BasePath::strip(&hub.config().http, request);
     let challenge = problem::Challenge::to(request.headers());
     let is_api = request.uri().path().starts_with("/api/");
     let (mut request, unread) = keep_body(request);
@@ -88,12 +86,11 @@ async fn routed(hub: &Hub, mut router: Router, request: Request) -> Response {
     }
 }
 
-/// Generates a request id: a version 7 UUID. Its random part is drawn once per process and then incremented,
+/// Generates a request id: a version 7 UUID. Its random part is drawn once per hub and then incremented,
 /// because asking the operating system for each id would cost more than the rest of the function.
 pub(crate) fn request_id(hub: &Hub) -> String {
-    static NEXT: LazyLock<AtomicU64> = LazyLock::new(|| AtomicU64::new(getrandom::u64().unwrap_or_default()));
     let mut rest = [0; 10];
-    rest[2..].copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+    rest[2..].copy_from_slice(&hub.inner.next_request.fetch_add(1, Ordering::Relaxed).to_be_bytes());
     let now = u64::try_from(hub.now().wall.as_micros() / 1000).unwrap_or_default();
     uuid::Builder::from_unix_timestamp_millis(now, &rest).into_uuid().to_string()
 }

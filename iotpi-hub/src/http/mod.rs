@@ -30,6 +30,7 @@ pub(crate) mod proxy;
 mod recordings;
 mod sensors;
 mod serde_messages;
+mod service;
 mod storage;
 mod until;
 
@@ -37,6 +38,7 @@ mod until;
 use axum::middleware::map_response;
 use axum::{
     Router,
+    extract::Request,
     response::{IntoResponse, Response},
 };
 
@@ -74,6 +76,15 @@ pub(crate) fn router(hub: Hub) -> Router {
         let docs: Router<Hub> = utoipa_swagger_ui::SwaggerUi::new("/docs").config(config).into();
         router.merge(docs.layer(map_response(docs_policy)))
     };
+    #[cfg(feature = "dashboard")]
+    let pages = dashboard::PageCache::default();
+    let fallback = async move |request: Request| {
+        outside_the_api(
+            request,
+            #[cfg(feature = "dashboard")]
+            &pages,
+        )
+    };
     router.fallback(fallback).with_state(hub)
 }
 
@@ -96,7 +107,7 @@ fn contains(value: &http::HeaderValue, word: &str) -> bool {
 }
 
 /// Serves paths outside the API: pages of the dashboard, and errors for everything else.
-async fn fallback(request: axum::extract::Request) -> Response {
+fn outside_the_api(request: Request, #[cfg(feature = "dashboard")] pages: &dashboard::PageCache) -> Response {
     let path = request.uri().path();
     let is_page = matches!(*request.method(), http::Method::GET | http::Method::HEAD)
         && request.headers().get(http::header::ACCEPT).is_some_and(|accept| contains(accept, "text/html"));
@@ -111,7 +122,7 @@ async fn fallback(request: axum::extract::Request) -> Response {
         return HubError::not_found(format!("There is nothing at {path}. See /docs.")).into_response();
     }
     #[cfg(feature = "dashboard")]
-    return dashboard::serve(&request);
+    return dashboard::serve(&request, pages);
     #[cfg(not(feature = "dashboard"))]
     HubError::not_found("This hub was built without the dashboard.").into_response()
 }

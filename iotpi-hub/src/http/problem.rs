@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, error::Error as _, sync::Arc, time::Duration};
 
 use axum::{
     Json,
+    body::Body,
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -65,10 +66,10 @@ pub(crate) fn document(error: &HubError, request_id: Option<&str>) -> Problem {
     }
 }
 
-/// `finish` completes the response with the request id.
+/// A problem document. On the routes of the hub, `finish` adds the request id.
 impl IntoResponse for HubError {
     fn into_response(self) -> Response {
-        let mut response = status(self.kind()).into_response();
+        let mut response = into_response(&self).map(Body::from);
         response.extensions_mut().insert(Arc::new(self));
         response
     }
@@ -150,13 +151,16 @@ pub(super) fn unsupported_encoding(name: &str) -> Response {
     response
 }
 
-/// The response to a request that is rejected before routing.
+/// The response to a request without an id.
 pub(crate) fn into_response(error: &HubError) -> http::Response<String> {
     let body = serde_json::to_string(&document(error, None)).unwrap_or_default();
     let mut response = http::Response::new(body);
     *response.status_mut() = status(error.kind());
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+    if error.kind() == ErrorKind::Unauthenticated {
+        Challenge::Bearer.add(headers);
+    }
     if let Some(wait) = error.wait() {
         headers.insert(header::RETRY_AFTER, retry_after(wait));
     }

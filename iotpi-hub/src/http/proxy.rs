@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, OriginalUri};
 use http::{Extensions, HeaderMap, HeaderName, Request, Uri, header, request::Parts, uri::PathAndQuery};
 use ipnet::IpNet;
 
@@ -79,15 +79,20 @@ pub(crate) struct BasePath(Option<String>);
 
 impl BasePath {
     /// Removes `http.base_path` from the path of the request, for a proxy that does not, and stores the base
-    /// path in the request: the configured one, or that in `X-Forwarded-Prefix` from a proxy that removed it.
-    /// The header affects only links and the path of the cookie, so it is accepted from any client.
+    /// path in the request: the configured one, or that in `X-Forwarded-Prefix` from a proxy that removed it,
+    /// followed by the path at which the program nests the router of the hub. The header affects only links
+    /// and the path of the cookie, so it is accepted from any client.
     pub(crate) fn strip<B>(http: &HttpConfig, mut request: Request<B>) -> Request<B> {
+        let nested = nested_prefix(&request);
         let base = match without(request.uri(), &http.base_path) {
             Some(uri) => {
                 *request.uri_mut() = uri;
-                Some(http.base_path.clone())
+                Some(format!("{nested}{}", http.base_path))
             }
-            None => forwarded_prefix(request.headers()),
+            None => match forwarded_prefix(request.headers()) {
+                None if nested.is_empty() => None,
+                forwarded => Some(forwarded.unwrap_or_default() + &nested),
+            },
         };
         if base.is_some() {
             request.extensions_mut().insert(Self(base));
@@ -115,7 +120,8 @@ impl BasePath {
     }
 }
 
-/// The connection permit of a request, which the accept loop stores in its extensions.
+/// The connection permit of a request, which the accept loop or the service of [`Hub::router`] stores in
+/// its extensions.
 pub(crate) fn connection(extensions: &Extensions) -> Result<&Arc<ConnectionPermit>> {
     extensions.get().ok_or_else(|| HubError::internal("the request has no connection"))
 }
@@ -135,6 +141,16 @@ impl FromRequestParts<Hub> for BasePath {
     async fn from_request_parts(parts: &mut Parts, _: &Hub) -> Result<Self> {
         Ok(parts.extensions.get().cloned().unwrap_or_default())
     }
+}
+
+/// The path at which the router of the hub is nested in another one, which removed it; empty if it is not.
+fn nested_prefix<B>(request: &Request<B>) -> String {
+    let Some(OriginalUri(original)) = request.extensions().get() else { return String::new() };
+    let (original, path) = (original.path(), request.uri().path());
+    // `/iotpi` and `/iotpi/` are both passed on as `/`.
+    let prefix = original.strip_suffix(path).unwrap_or(if path == "/" { original } else { "" });
+    // Part of it may come from the client, if the program nests the router at a path with a parameter.
+    if is_base_path(prefix) { prefix.to_owned() } else { String::new() }
 }
 
 fn forwarded_prefix(headers: &HeaderMap) -> Option<String> {

@@ -100,8 +100,7 @@ mod tests {
     use super::*;
     use crate::{
         Config, Hub,
-        auth::{Caller, Role, token::NewToken},
-        ops::auth::Credential,
+        auth::{Caller, Credential, Role, token::NewToken},
         store,
     };
 

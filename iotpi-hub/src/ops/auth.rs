@@ -11,13 +11,14 @@ use iotpi_core::{ModuleId, Timestamp, UserName};
 use crate::{
     Hub,
     auth::{
-        Caller, Issuer, LoginTarget, RevocationList, Role, SECURITY, Secret, hash,
+        Caller, Credential, Issuer, Jwt, Login, LoginTarget, RevocationList, Role, SECURITY, Secret,
+        SignedUrl, hash,
         jwt::JwtKey,
         revocation_list, signed_url,
         token::{self, IssuedToken, NewToken},
     },
     error::{HubError, Result},
-    ops::authorization::{Authorization, VerifiedCredential, is_unauthenticated},
+    ops::authorization::{Authorization, Basis, VerifiedCredential, is_unauthenticated},
     store::{Now, SecretHash, Steady, Store, TokenRecord, UserRecord, hex},
 };
 
@@ -26,44 +27,6 @@ const CREDENTIAL_TIME: &str = "credential_time";
 /// The interval at which it is saved. After a boot with an older clock, credentials that expired since the
 /// last save are valid again for at most this long.
 const NOTE_CREDENTIAL_TIME_EVERY: Duration = Duration::from_secs(300);
-
-/// A credential of a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Credential {
-    /// `Authorization: Bearer`: a token or a JWT.
-    Bearer(String),
-    /// The session cookie.
-    Session(String),
-}
-
-/// A new session.
-#[derive(Debug)]
-pub struct Login {
-    /// The user who logged in.
-    pub caller: Caller,
-    /// The value of the cookie.
-    pub session: String,
-    /// The lifetime of the session.
-    pub lasts: Duration,
-}
-
-/// A signed URL.
-#[derive(Debug)]
-pub struct SignedUrl {
-    /// Path and query with the signature, relative to the address of the hub.
-    pub url: String,
-    /// The end of its validity.
-    pub expires_at: Timestamp,
-}
-
-/// A signed JWT.
-#[derive(Debug)]
-pub struct Jwt {
-    /// The value for `Authorization: Bearer`.
-    pub access_token: String,
-    /// Its lifetime; it ends earlier if its session or token ends.
-    pub lasts: Duration,
-}
 
 impl Hub {
     /// Identifies the caller of a credential.
@@ -146,7 +109,10 @@ impl Hub {
     /// Whether a connection opened with this authorization may continue. This is no evidence of the issuer's
     /// presence.
     pub(crate) async fn still_holds(&self, authorization: &Authorization) -> bool {
-        let credential_info = authorization.credential_info();
+        let credential_info = match authorization.basis() {
+            Basis::Credential(credential_info) => credential_info,
+            Basis::Program(ended) => return !ended.is_cancelled(),
+        };
         if credential_info.expires_at.is_some_and(|expires_at| expires_at <= self.credential_time()) {
             return false;
         }

@@ -12,10 +12,11 @@ use std::{
 };
 
 use iotpi_core::ErrorKind;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     Hub,
-    auth::{Caller, Issuer, jwt::KeyId},
+    auth::{Authenticated, Caller, Issuer, jwt::KeyId},
     error::HubError,
     store::Steady,
 };
@@ -41,12 +42,21 @@ impl From<Issuer> for VerifiedCredential {
     }
 }
 
-/// An identified caller with the credential that authorizes it.
+/// What authorizes a caller.
+#[derive(Debug, Clone)]
+pub(crate) enum Basis {
+    /// A credential of the hub.
+    Credential(VerifiedCredential),
+    /// The program that embeds the hub, until this is cancelled.
+    Program(CancellationToken),
+}
+
+/// An identified caller with what authorizes it.
 #[derive(Debug, Clone)]
 pub(crate) struct Authorization {
     hub: Hub,
     caller: Caller,
-    credential_info: VerifiedCredential,
+    basis: Basis,
     /// The revision of the token cache before the credential was checked.
     revision: u64,
 }
@@ -56,7 +66,18 @@ pub(crate) type AuthorizationEnd = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Authorization {
     pub(crate) fn new(hub: &Hub, caller: Caller, credential_info: VerifiedCredential, revision: u64) -> Self {
-        Self { hub: hub.clone(), caller, credential_info, revision }
+        Self { hub: hub.clone(), caller, basis: Basis::Credential(credential_info), revision }
+    }
+
+    /// The authorization of a caller that the program authenticated. Its request shows that its issuer is
+    /// present.
+    pub(crate) fn by_program(hub: &Hub, authenticated: &Authenticated) -> Self {
+        let caller = authenticated.caller().clone();
+        if let Some(issuer) = caller.issuer() {
+            hub.inner.issuers.touch(issuer, hub.now().steady);
+        }
+        let basis = Basis::Program(authenticated.ended().clone());
+        Self { hub: hub.clone(), caller, basis, revision: hub.inner.token_cache.revision() }
     }
 
     /// The authorized caller.
@@ -64,8 +85,8 @@ impl Authorization {
         &self.caller
     }
 
-    pub(crate) fn credential_info(&self) -> &VerifiedCredential {
-        &self.credential_info
+    pub(crate) fn basis(&self) -> &Basis {
+        &self.basis
     }
 
     /// Waits until the authorization ends: its session or token was removed or changed its role, its JWT or
@@ -74,13 +95,15 @@ impl Authorization {
     /// # Cancel safety
     /// Cancel safe.
     pub(crate) async fn ended(&self) {
+        let credential_info = match &self.basis {
+            Basis::Credential(credential_info) => credential_info,
+            Basis::Program(ended) => return ended.cancelled().await,
+        };
         let mut revocations = self.hub.inner.token_cache.subscribe();
         let mut last_revision = self.revision;
         loop {
-            let left = self
-                .credential_info
-                .expires_at
-                .map(|expires_at| expires_at.0.since(self.hub.credential_time().0));
+            let left =
+                credential_info.expires_at.map(|expires_at| expires_at.0.since(self.hub.credential_time().0));
             let interval = left.map_or(CHECK_EVERY, |left| left.min(CHECK_EVERY));
             tokio::select! {
                 _ = revocations.wait_for(|revision| *revision != last_revision) => {}
@@ -101,7 +124,10 @@ impl Authorization {
     /// # Cancel safety
     /// Cancel safe.
     pub(crate) async fn survives_revocations(&self) -> bool {
-        self.hub.inner.token_cache.revision() == self.revision || self.hub.still_holds(self).await
+        match &self.basis {
+            Basis::Credential(_) if self.hub.inner.token_cache.revision() == self.revision => true,
+            _ => self.hub.still_holds(self).await,
+        }
     }
 }
 

@@ -18,21 +18,21 @@ use crate::{
 };
 
 /// The terms of a lease.
-pub const TERMS: LeaseTerms = LeaseTerms { lease: Duration::from_secs(30), max_attempts: 5 };
+pub(crate) const TERMS: LeaseTerms = LeaseTerms { lease: Duration::from_secs(30), max_attempts: 5 };
 /// The time for which a command is kept after its end, with its idempotency key.
-pub const KEEP_COMMANDS: Duration = Duration::from_secs(30 * 86_400);
+pub(crate) const KEEP_COMMANDS: Duration = Duration::from_secs(30 * 86_400);
 /// The maximum number of ended commands of one module.
-pub const MAX_ENDED: u64 = 10_000;
+pub(crate) const MAX_ENDED: u64 = 10_000;
 /// The maximum length of an idempotency key.
-pub const MAX_KEY_LEN: usize = 64;
+pub(crate) const MAX_KEY_LEN: usize = 64;
 /// This many bytes of a state count as one reading.
 const READING_BYTES: usize = 64;
 /// The maximum size of a command's parameters as JSON, in bytes.
-pub const MAX_PARAMS_BYTES: u64 = 16 * 1024;
+pub(crate) const MAX_PARAMS_BYTES: u64 = 16 * 1024;
 /// The maximum time a claim waits.
-pub const MAX_WAIT: Duration = Duration::from_secs(60);
+pub(crate) const MAX_WAIT: Duration = Duration::from_secs(60);
 /// The maximum number of commands in one claim.
-pub const MAX_CLAIM: u32 = 16;
+pub(crate) const MAX_CLAIM: u32 = 16;
 
 /// A module that waits for commands is present: its last contact is updated at this interval.
 const HEARD_WHILE_WAITING: Duration = Duration::from_secs(5);

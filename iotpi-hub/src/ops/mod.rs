@@ -1,8 +1,8 @@
 //! The operations of the hub: their permissions, rules and consequences.
 
-pub mod auth;
+pub(crate) mod auth;
 pub(crate) mod authorization;
-pub mod commands;
+pub(crate) mod commands;
 mod deliveries;
 mod frames;
 pub(crate) mod health;
@@ -13,6 +13,6 @@ mod presence;
 pub(crate) mod present;
 mod quotas;
 pub(crate) mod read_readings;
-pub mod readings;
+pub(crate) mod readings;
 mod recordings;
 mod start;

@@ -26,7 +26,7 @@ const UNIT_WAIT: Duration = Duration::from_secs(1);
 /// The maximum time by which a reading may be ahead of the hub's clock.
 pub(crate) const MAX_CLOCK_AHEAD: Duration = Duration::from_secs(300);
 /// The maximum number of readings in one request.
-pub const MAX_READINGS: usize = 1000;
+pub(crate) const MAX_READINGS: usize = 1000;
 
 /// Delivered readings, and how their pointers are formed.
 pub(crate) struct Delivery {
@@ -47,7 +47,7 @@ impl Hub {
     ///
     /// # Errors
     /// `InvalidArgument`, `PermissionDenied`, `Unprocessable` (a unit that does not fit, a number that cannot
-    /// be converted), `TooLarge` (more than [`MAX_READINGS`]), `RateLimited` (a quota of the module or the
+    /// be converted), `TooLarge` (more than 1,000), `RateLimited` (a quota of the module or the
     /// caller is exhausted, or there are too many series or modules), `StorageFull`, the store's.
     ///
     /// # Cancel safety

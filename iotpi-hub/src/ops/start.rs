@@ -6,7 +6,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicI64},
+        atomic::{AtomicBool, AtomicI64, AtomicU64},
     },
     time::Duration,
 };
@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     Config, Hub,
-    admission::Admission,
+    admission::{Admission, Connections},
     auth::{FirstAdminCode, LoginRateLimit, Passwords, TokenCache, jwt::SigningKey},
     clock::HubClock,
     commands::Commands,
@@ -48,6 +48,9 @@ impl Hub {
     /// # Errors
     /// `InvalidArgument` if the config is invalid; `Conflict` if another hub has the database open; otherwise
     /// the store's.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: background tasks may have started that keep the store open.
     pub async fn open(config: Config) -> Result<Self> {
         config.check()?;
         let (clock, machine) = (SystemClock::shared(), Machine::default());
@@ -77,6 +80,9 @@ impl Hub {
     ///
     /// # Errors
     /// `InvalidArgument` if the config is invalid; the store's otherwise.
+    ///
+    /// # Cancel safety
+    /// As [`Self::open`].
     pub async fn start(config: Config, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result<Self> {
         Self::start_on(config, store, clock, Machine::default()).await
     }
@@ -85,7 +91,7 @@ impl Hub {
     ///
     /// # Errors
     /// As [`Self::start`].
-    pub async fn start_on(
+    pub(crate) async fn start_on(
         config: Config,
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
@@ -128,6 +134,8 @@ impl Hub {
         storage.hold(lock);
         let inner = Inner {
             admission: Admission::default(),
+            requests: Connections::new(config.http.max_connections as usize),
+            next_request: AtomicU64::new(getrandom::u64().unwrap_or_default()),
             events: Events::new(
                 config.limits.live_backlog as usize,
                 usize::try_from(config.limits.live_backlog_bytes).unwrap_or(usize::MAX),

@@ -2,6 +2,7 @@
 
 use std::{io, sync::Arc, time::Duration};
 
+use axum::Router;
 use http::{Response, header};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -10,7 +11,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::connection::serve_connection;
+use super::connection::{App, serve_connection};
 use crate::{
     Hub,
     admission::{Connections, busy},
@@ -28,9 +29,28 @@ const MAX_REFUSALS: usize = 64;
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Hub {
-    /// Serves all connections until the hub [stops](Hub::shutdown), and returns when the last request has been answered.
+    /// Serves the hub on all connections of the listener until it [stops](Hub::shutdown), and returns when the last request has
+    /// been answered. Connections, and the time and memory that each may take, are limited: `docs/ref/limits.md`.
+    ///
+    /// # Cancel safety
+    /// When cancelled, no more connections are accepted. Those that are open are served until the hub stops.
     pub async fn serve(self, listener: TcpListener) {
         let router = router(self.clone());
+        self.accept(listener, App::Hub(router)).await;
+    }
+
+    /// Like [`Self::serve`], for a router of the program that contains [`Self::router`]. The limits on connections apply to all
+    /// routes; the budgets for bodies and queries, and the checks of the host name and the origin, to those of the hub only.
+    /// Camera frames are received as every other request is, so a module with a fast camera costs more CPU time than with
+    /// [`Self::serve`].
+    ///
+    /// # Cancel safety
+    /// As [`Self::serve`].
+    pub async fn serve_router(self, listener: TcpListener, router: Router) {
+        self.accept(listener, App::Program(router)).await;
+    }
+
+    async fn accept(self, listener: TcpListener, app: App) {
         let connections = Connections::new(self.config().http.max_connections as usize);
         let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
         let mut rate = AcceptRate::new();
@@ -51,7 +71,7 @@ impl Hub {
             let is_proxy = Client::is_trusted(&self.config().http.trusted_proxies, peer.ip());
             if let Some(permit) = connections.enter(peer.ip(), is_proxy) {
                 let connections = Arc::clone(&connections);
-                let serving = serve_connection(self.clone(), router.clone(), connections, stream, permit);
+                let serving = serve_connection(self.clone(), app.clone(), connections, stream, permit);
                 self.inner.tasks.spawn(serving);
             } else {
                 self.inner.metrics.connections_refused.inc();
@@ -61,7 +81,7 @@ impl Hub {
             }
         }
         drop(listener);
-        // All of them close within `DRAIN_TIMEOUT`.
+        // All of them close within the time to drain.
         connections.closed().await;
     }
 }

@@ -3,6 +3,7 @@
 use std::{convert::Infallible, future::poll_fn, sync::Arc};
 
 use axum::{Router, body::Body};
+use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -11,9 +12,9 @@ use tokio::{
     net::TcpStream,
     time::{Instant, timeout},
 };
+use tower_service::Service as _;
 
 use super::{
-    DRAIN_TIMEOUT,
     fast_frames::{self, Outcome},
     limits::{ConnectionState, Phase, RequestGuard},
     response_body::{Content, ResponseBody},
@@ -22,7 +23,8 @@ use super::{
 use crate::{
     Hub,
     admission::{ConnectionPermit, Connections},
-    http::{answer, mjpeg::Mjpeg, proxy::BasePath},
+    http::{answer, mjpeg::Mjpeg},
+    hub::DRAIN_TIMEOUT,
     metrics::GaugeGuard,
     ops::authorization::Authorization,
 };
@@ -38,10 +40,30 @@ const UNSENT_BYTES: u32 = 128 * 1024;
 const SEND_BUFFER_BYTES: usize = 128 * 1024;
 const MAX_HEADERS: usize = 64;
 
+/// What answers the requests of a connection.
+#[derive(Clone)]
+pub(super) enum App {
+    /// The hub alone, with this router.
+    Hub(Router),
+    /// A router of the program.
+    Program(Router),
+}
+
+impl App {
+    async fn answer(&self, hub: &Hub, request: Request<Body>) -> Response<Body> {
+        match self {
+            Self::Hub(router) => answer(hub, router.clone(), request).await,
+            Self::Program(router) => {
+                router.clone().call(request).await.unwrap_or_else(|never| match never {})
+            }
+        }
+    }
+}
+
 /// Serves a connection. An upgraded connection continues in a task of its own, which holds the permit until it ends.
 pub(super) async fn serve_connection(
     hub: Hub,
-    router: Router,
+    app: App,
     connections: Arc<Connections>,
     stream: TcpStream,
     permit: ConnectionPermit,
@@ -55,12 +77,14 @@ pub(super) async fn serve_connection(
     let _ = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES);
     let _ = SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER_BYTES);
     let serve = async {
-        if let Outcome::HandedOver(stream, read) =
-            fast_frames::serve(&hub, stream, &permit, || connections.is_scarce()).await
-        {
+        let outcome = match app {
+            App::Hub(_) => fast_frames::serve(&hub, stream, &permit, || connections.is_scarce()).await,
+            App::Program(_) => Outcome::HandedOver(stream, Bytes::new()),
+        };
+        if let Outcome::HandedOver(stream, read) = outcome {
             let state = Arc::new(ConnectionState::new());
             let stream = TrackedStream::new(stream, read, Arc::clone(&state), Arc::clone(&permit), counted);
-            serve_requests(&hub, &router, &connections, stream, state, &permit).await;
+            serve_requests(&hub, &app, &connections, stream, state, &permit).await;
         }
     };
     tokio::select! {
@@ -74,7 +98,7 @@ pub(super) async fn serve_connection(
 /// Serves the requests of a connection, one after the other.
 async fn serve_requests(
     hub: &Hub,
-    router: &Router,
+    app: &App,
     connections: &Connections,
     stream: TrackedStream,
     state: Arc<ConnectionState>,
@@ -82,7 +106,6 @@ async fn serve_requests(
 ) {
     let http = &hub.config().http;
     let service = service_fn(|request: Request<Incoming>| {
-        let request = BasePath::strip(http, request);
         state.set_phase(Phase::Busy);
         let guard = RequestGuard { state: Arc::clone(&state), permit: Arc::clone(permit) };
         let is_read_only = matches!(*request.method(), Method::GET | Method::HEAD);
@@ -95,7 +118,7 @@ async fn serve_requests(
             }
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(Arc::clone(permit));
-            let mut response = answer(hub, router.clone(), request).await;
+            let mut response = app.answer(hub, request).await;
             permit.finish_request();
             if connections.is_scarce() {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

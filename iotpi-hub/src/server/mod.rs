@@ -10,8 +10,3 @@ mod fast_frames;
 mod limits;
 mod response_body;
 mod socket;
-
-use std::time::Duration;
-
-/// Time that requests in flight have to finish when the hub stops.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);

@@ -155,6 +155,9 @@ pub struct StoreOptions {
 ///
 /// # Errors
 /// [`StoreError::BadUrl`]; [`StoreError::Damaged`]; [`StoreError::Engine`] if the engine cannot open it.
+///
+/// # Cancel safety
+/// When cancelled, nothing is open. The file may have been created.
 pub async fn open(url: &str) -> Result<Arc<dyn Store>> {
     open_with(url, StoreOptions::default()).await
 }
@@ -162,6 +165,9 @@ pub async fn open(url: &str) -> Result<Arc<dyn Store>> {
 /// Like [`open`], with options.
 ///
 /// # Errors
+/// As [`open`].
+///
+/// # Cancel safety
 /// As [`open`].
 pub async fn open_with(url: &str, options: StoreOptions) -> Result<Arc<dyn Store>> {
     match url.split_once(':') {

@@ -17,7 +17,7 @@ fn same_as(path: &str, text: &str) {
 
 #[test]
 fn the_openapi_document_matches_the_golden_file() {
-    same_as("../openapi.json", &iotpi_hub::http::openapi());
+    same_as("../openapi.json", &iotpi_hub::openapi());
 }
 
 /// Messages of each kind, serialized and parsed by the protocol types.

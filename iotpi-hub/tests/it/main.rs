@@ -4,6 +4,7 @@
 mod auth;
 mod cameras;
 mod commands;
+mod embedding;
 mod field;
 mod golden;
 mod hostile;

@@ -105,7 +105,7 @@ fn main() -> ExitCode {
         Command::Check(wanted) => check::run(&wanted),
         Command::Db(db) => db::run(&db),
         Command::Openapi => {
-            println!("{}", iotpi_hub::http::openapi().trim_end());
+            println!("{}", iotpi_hub::openapi().trim_end());
             Ok(())
         }
         Command::Config => {

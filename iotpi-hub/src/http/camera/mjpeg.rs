@@ -2,7 +2,7 @@
 //!
 //! A part is passed to the connection as one chunk of three shared slices, so that a viewer costs one system call per frame and
 //! no copy. axum's bodies consist of `Bytes`, one slice each. So the stream is put into the extensions of the response, and the
-//! server sends it in place of the empty body.
+//! server sends it in place of the empty body. A server of the program gets the slices one by one.
 
 use std::{
     io::IoSlice,
@@ -85,6 +85,13 @@ fn part(frame: &PublishedFrame, jpeg: Bytes) -> Chunk {
 /// Up to three slices that are sent together.
 #[derive(Debug)]
 pub(crate) struct Chunk([Bytes; 3]);
+
+impl Chunk {
+    /// The slices that are not empty.
+    pub(crate) fn into_slices(self) -> impl Iterator<Item = Bytes> {
+        self.0.into_iter().filter(|slice| !slice.is_empty())
+    }
+}
 
 impl From<Bytes> for Chunk {
     fn from(bytes: Bytes) -> Self {

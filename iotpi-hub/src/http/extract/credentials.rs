@@ -1,6 +1,6 @@
 //! The caller of a request, identified by a session, token, JWT or signed URL.
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRef, FromRequestParts};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use http::{Method, header, request::Parts};
 
@@ -11,13 +11,12 @@ use super::super::{
 use crate::{
     Hub,
     admission::Holder,
-    auth::{Caller, signed_url},
+    auth::{Authenticated, Caller, Credential, signed_url},
     error::{HubError, Result},
-    ops::auth::Credential,
     ops::authorization::{Authorization, RequestAuthorization},
 };
 
-/// The session or bearer credential of a request.
+/// The session, token or JWT of a request.
 pub(crate) fn credential(parts: &Parts) -> Result<Option<Credential>> {
     if let Some(value) = parts.headers.get(header::AUTHORIZATION) {
         let token = value.to_str().ok().and_then(token_of).ok_or_else(|| {
@@ -86,12 +85,19 @@ impl FromRequestParts<Hub> for Authorization {
         if let Some(authorization) = authorized.get() {
             return Ok(authorization.clone());
         }
-        let authorization = match signature(parts) {
-            Some((query, signature)) => hub.authorize_signed(parts.uri.path(), &query, signature).await?,
-            None => hub.authorize(&credential(parts)?.ok_or_else(|| missing_credential(parts))?).await?,
+        let authorization = match (parts.extensions.get::<Authenticated>(), signature(parts)) {
+            (Some(authenticated), _) => Authorization::by_program(hub, authenticated),
+            (None, Some((query, signature))) => {
+                hub.authorize_signed(parts.uri.path(), &query, signature).await?
+            }
+            (None, None) => {
+                hub.authorize(&credential(parts)?.ok_or_else(|| missing_credential(parts))?).await?
+            }
         };
-        let connection = connection(&parts.extensions)?;
-        connection.authenticated(Holder::of_caller(authorization.caller(), connection.address()))?;
+        // A route of the program may be on a server that issues no permits.
+        if let Ok(connection) = connection(&parts.extensions) {
+            connection.authenticated(Holder::of_caller(authorization.caller(), connection.address()))?;
+        }
         if let Some(module) = authorization.caller().module_id() {
             hub.touch_known_module(module);
         }
@@ -100,11 +106,16 @@ impl FromRequestParts<Hub> for Authorization {
     }
 }
 
-impl FromRequestParts<Hub> for Caller {
+/// Routes of the program can use this extractor too.
+impl<S> FromRequestParts<S> for Caller
+where
+    S: Send + Sync,
+    Hub: FromRef<S>,
+{
     type Rejection = HubError;
 
-    async fn from_request_parts(parts: &mut Parts, hub: &Hub) -> Result<Self> {
-        Ok(Authorization::from_request_parts(parts, hub).await?.caller().clone())
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        Ok(Authorization::from_request_parts(parts, &Hub::from_ref(state)).await?.caller().clone())
     }
 }
 
@@ -116,7 +127,7 @@ impl FromRequestParts<Hub> for IngestAuth {
     type Rejection = HubError;
 
     async fn from_request_parts(parts: &mut Parts, hub: &Hub) -> Result<Self> {
-        if credential(parts)?.is_none() {
+        if parts.extensions.get::<Authenticated>().is_none() && credential(parts)?.is_none() {
             let client = Client::from_request_parts(parts, hub).await?;
             if hub.config().auth.anonymous_ingest.iter().any(|network| network.contains(&client.address)) {
                 if client.is_certain {

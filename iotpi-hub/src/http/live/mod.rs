@@ -8,7 +8,9 @@ mod socket;
 mod upgrade;
 mod watches;
 
-use axum::{extract::State, response::Response};
+use std::sync::Arc;
+
+use axum::{Extension, extract::State, response::Response};
 use hyper_util::rt::TokioIo;
 
 use self::{client::Client, socket::Socket, upgrade::Upgrade};
@@ -16,7 +18,7 @@ use super::{
     api_router::{ApiRouter, routes},
     problem,
 };
-use crate::{Hub, error::Result, ops::authorization::Authorization};
+use crate::{Hub, admission::ConnectionPermit, error::Result, ops::authorization::Authorization};
 
 pub(super) fn routes() -> ApiRouter {
     ApiRouter::new().routes(routes!(live))
@@ -33,6 +35,7 @@ pub(super) fn routes() -> ApiRouter {
 async fn live(
     State(hub): State<Hub>,
     authorization: Authorization,
+    Extension(connection): Extension<Arc<ConnectionPermit>>,
     upgrade: Result<Upgrade>,
 ) -> Result<Response> {
     let caller = authorization.caller();
@@ -48,6 +51,7 @@ async fn live(
             let ended = Box::pin(async move { authorization.ended().await });
             let socket = Socket::new(TokioIo::new(stream)).await;
             Client::new(hub, caller, socket, presence, ended).run().await;
+            drop(connection);
         }
     });
     Ok(response)

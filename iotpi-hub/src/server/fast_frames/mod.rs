@@ -22,10 +22,8 @@ use tokio::{
     net::TcpStream,
     time::{Instant, timeout, timeout_at},
 };
-use tokio_util::sync::CancellationToken;
 
 use self::{request::FrameRequest, response::FrameResponse};
-use super::DRAIN_TIMEOUT;
 use crate::{
     Hub,
     admission::{ConnectionPermit, MinimumRate},
@@ -78,7 +76,7 @@ pub(super) async fn serve(
         };
         let close = is_closing() || request.close;
         let served = tokio::select! {
-            () = drained(hub.stopping()) => return Outcome::Closed,
+            () = hub.drained() => return Outcome::Closed,
             served = connection.serve(hub, permit, request, close) => served,
         };
         if served.is_err() {
@@ -87,12 +85,6 @@ pub(super) async fn serve(
         }
         wait = idle_timeout;
     }
-}
-
-/// Waits until a frame in progress has had its time to finish after the hub began to stop.
-async fn drained(stopping: &CancellationToken) {
-    stopping.cancelled().await;
-    tokio::time::sleep(DRAIN_TIMEOUT).await;
 }
 
 struct FrameConnection {

@@ -8,7 +8,7 @@ use crate::support::api::{Api, Call};
 
 /// The operations: method, path with parameters, operation id, and whether it is public.
 pub fn operations() -> Vec<(Method, String, String, bool)> {
-    let document: Value = serde_json::from_str(&iotpi_hub::http::openapi()).unwrap();
+    let document: Value = serde_json::from_str(&iotpi_hub::openapi()).unwrap();
     let mut operations = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {

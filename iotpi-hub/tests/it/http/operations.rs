@@ -169,7 +169,7 @@ async fn the_api_describes_itself() {
 
     let document = api.open(Method::GET, "/api/openapi.json").ok().await;
 
-    let golden: Value = serde_json::from_str(&iotpi_hub::http::openapi()).unwrap();
+    let golden: Value = serde_json::from_str(&iotpi_hub::openapi()).unwrap();
     assert_eq!(document, golden);
     api.stop().await;
 }

@@ -123,6 +123,11 @@ impl Wire {
         .await;
     }
 
+    /// Reads up to these bytes.
+    pub async fn read_until(&mut self, end: &[u8]) {
+        self.until(|read| read.windows(end.len()).position(|w| w == end).map(|at| at + end.len())).await;
+    }
+
     /// Reads this many bytes.
     pub async fn read_bytes(&mut self, count: usize) {
         self.until(|read| (read.len() >= count).then_some(count)).await;
