@@ -1,9 +1,9 @@
 //! What went wrong, on its way to becoming a Python exception. `python/iotpi/errors.py` knows which class is which.
 
-use std::{error::Error, fmt::Display};
+use std::{error::Error, fmt::Display, io};
 
 use iotpi_core::{ErrorKind, ModuleError, Problem, RunError, UplinkError};
-use pyo3::{intern, prelude::*, types::PyDict};
+use pyo3::{exceptions::PyOSError, intern, prelude::*, types::PyDict};
 
 /// A failure that has not met Python yet: it can be made on any thread.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub enum Failure {
         detail: String,
         /// The place in what was given that is at fault (RFC 6901).
         pointer: Option<String>,
+        /// The error of the operating system that caused it: its number, if it has one, and its text.
+        os_error: Option<(Option<i32>, String)>,
     },
 }
 
@@ -30,13 +32,15 @@ impl Failure {
     }
 
     fn of(kind: &'static str, detail: String) -> Self {
-        Self::Here { kind, detail, pointer: None }
+        Self::Here { kind, detail, pointer: None, os_error: None }
     }
 
     /// The same, pointing at one place of what was given.
     pub fn at(self, place: String) -> Self {
         match self {
-            Self::Here { kind, detail, .. } => Self::Here { kind, detail, pointer: Some(place) },
+            Self::Here { kind, detail, os_error, .. } => {
+                Self::Here { kind, detail, pointer: Some(place), os_error }
+            }
             hub => hub,
         }
     }
@@ -72,6 +76,13 @@ impl From<&UplinkError> for Failure {
         match error {
             UplinkError::Problem(problem) => problem.clone().into(),
             UplinkError::Timeout { .. } => Self::timeout(with_causes(error)),
+            // The layers between say nothing that a user could act on.
+            UplinkError::Unreachable { source, .. } => Self::Here {
+                kind: error.kind().as_str(),
+                detail: format!("{error}: {}", root_cause(&**source)),
+                pointer: None,
+                os_error: os_error(&**source),
+            },
             other => Self::new(other.kind(), with_causes(other)),
         }
     }
@@ -101,6 +112,7 @@ impl From<Failure> for PyErr {
 impl Failure {
     fn into_exception(self, py: Python<'_>) -> PyResult<PyErr> {
         let more = PyDict::new(py);
+        let mut cause = None;
         let (kind, detail) = match self {
             Self::Hub(problem) => {
                 more.set_item("pointer", problem.pointer)?;
@@ -109,14 +121,24 @@ impl Failure {
                 more.set_item("retry_after", problem.retry_after_secs)?;
                 (problem.kind.as_str(), problem.detail)
             }
-            Self::Here { kind, detail, pointer } => {
+            Self::Here { kind, detail, pointer, os_error } => {
                 more.set_item("pointer", pointer)?;
+                cause = os_error;
                 (kind, detail)
             }
         };
         let errors = py.import(intern!(py, "iotpi.errors"))?;
         let exception = errors.call_method(intern!(py, "error_of"), (kind, detail), Some(&more))?;
-        Ok(PyErr::from_value(exception))
+        let error = PyErr::from_value(exception);
+        // With a number, the constructor returns the subclass for it, such as ConnectionRefusedError.
+        error.set_cause(
+            py,
+            cause.map(|(number, text)| match number {
+                Some(number) => PyOSError::new_err((number, text)),
+                None => PyOSError::new_err(text),
+            }),
+        );
+        Ok(error)
     }
 }
 
@@ -129,4 +151,25 @@ pub fn with_causes(error: &dyn Error) -> String {
         source = cause.source();
     }
     text
+}
+
+/// The innermost error in words, without the number of the operating system.
+fn root_cause(error: &(dyn Error + 'static)) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    let text = innermost.to_string();
+    text.split_once(" (os error").map_or(text.clone(), |(text, _)| text.to_owned())
+}
+
+/// The innermost error of the operating system.
+fn os_error(error: &(dyn Error + 'static)) -> Option<(Option<i32>, String)> {
+    let mut found = None;
+    let mut next = Some(error);
+    while let Some(error) = next {
+        found = error.downcast_ref::<io::Error>().or(found);
+        next = error.source();
+    }
+    found.map(|io| (io.raw_os_error(), root_cause(io)))
 }

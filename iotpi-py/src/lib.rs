@@ -16,13 +16,14 @@ mod module;
 mod pages;
 mod pending;
 mod recorder;
+mod recording_hub;
 mod runner;
 mod runtime;
 mod stream;
 
 #[pymodule]
 mod _iotpi {
-    use iotpi_core::{ErrorKind, SensorType, Unit};
+    use iotpi_core::{ErrorKind, Quantity, SensorType, Unit};
 
     use super::*;
     #[pymodule_export]
@@ -32,9 +33,24 @@ mod _iotpi {
         pages::Pages,
         pending::{Pending, Started},
         recorder::Recorder,
+        recording_hub::RecordingHub,
         runner::Runner,
         stream::Stream,
     };
+
+    /// The quantities that have a unit of their own.
+    const QUANTITIES: [Quantity; 10] = [
+        Quantity::Temperature,
+        Quantity::Humidity,
+        Quantity::Pressure,
+        Quantity::Illuminance,
+        Quantity::Voltage,
+        Quantity::Current,
+        Quantity::Power,
+        Quantity::Distance,
+        Quantity::Co2,
+        Quantity::Motion,
+    ];
 
     /// The unit a series is kept in: a named quantity's own, else the given one.
     #[pyfunction]
@@ -56,6 +72,7 @@ mod _iotpi {
         interpreter::close_at_exit(module)?;
         logging::install();
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        module.add("QUANTITIES", QUANTITIES.each_ref().map(Quantity::name_str).to_vec())?;
         module.add("ERROR_KINDS", ErrorKind::ALL.iter().map(|kind| kind.as_str()).collect::<Vec<_>>())
     }
 }

@@ -21,6 +21,7 @@ use crate::{
     module::{Acting, Function, Measuring, Seeing, SeriesPart, declared},
     pending::{Answer, Pending},
     recorder::{Receiver, Recorder},
+    recording_hub::RecordingHub,
 };
 
 /// A sensor as Python declares it: its series, the seconds between measurements, its function.
@@ -29,6 +30,13 @@ type SensorPart = (Vec<SeriesPart>, f64, Py<PyAny>);
 type ActionPart = (String, Py<PyAny>);
 /// A camera as Python says it: width and height in pixels, frames a second, function.
 type CameraPart = (u32, u32, f64, Py<PyAny>);
+
+/// The hub of a module: a real one, or one for tests.
+#[derive(FromPyObject)]
+enum Uplinks<'py> {
+    Hub(Bound<'py, Hub>),
+    Recording(Bound<'py, RecordingHub>),
+}
 
 /// The file in the outbox's folder that remembers hazardous commands; the outbox leaves it alone, and lets no other module in.
 const COMMAND_LOG: &str = "commands.json";
@@ -45,7 +53,7 @@ impl Runner {
     #[new]
     #[expect(clippy::too_many_arguments, reason = "called in one place, by keyword")]
     fn new(
-        hub: &Hub,
+        hub: Uplinks<'_>,
         module: &str,
         version: Option<String>,
         description: Option<String>,
@@ -73,7 +81,10 @@ impl Runner {
             camera: camera.map(seeing).transpose()?,
             receiver: recorder.receiver(),
         };
-        let mut runner = iotpi_core::Runner::new(hub.client()?.uplink(module));
+        let mut runner = match hub {
+            Uplinks::Hub(hub) => iotpi_core::Runner::new(hub.get().client()?.uplink(module)),
+            Uplinks::Recording(hub) => iotpi_core::Runner::new(hub.get().uplink(module)),
+        };
         if let Some(folder) = outbox {
             runner = runner.with_outbox_dir(folder);
         }

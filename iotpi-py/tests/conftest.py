@@ -1,29 +1,34 @@
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import iotpi
 import pytest
-from hub_process import HubProcess
+from iotpi.testing import HubProcess
+
+pytest_plugins = ["iotpi.testing.fixtures"]
+
+PROJECT = Path(__file__).resolve().parents[2]
+# The programs of the tests use the same hub.
+os.environ.setdefault("IOTPI_HUB_BIN", str(PROJECT / "target" / "debug" / "iotpi-hub"))
 
 _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
+def hub(iotpi_hub: HubProcess) -> HubProcess:
     """One hub for all tests that are content with modules of their own."""
-    hub = HubProcess(tmp_path_factory.mktemp("hub"))
-    yield hub
-    hub.stop()
+    return iotpi_hub
 
 
 @pytest.fixture(scope="session")
-def client(hub: HubProcess) -> iotpi.Client:
+def client(iotpi_client: iotpi.Client) -> iotpi.Client:
     """A client that may do what a person at the dashboard may."""
-    return hub.client("operator")
+    return iotpi_client
 
 
 @pytest.fixture

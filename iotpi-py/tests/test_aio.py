@@ -7,8 +7,8 @@ import inspect
 
 import iotpi
 import pytest
-from hub_process import HubProcess
 from iotpi import aio
+from iotpi.testing import HubProcess
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from typing import Any
 import iotpi
 import pytest
 import requests
-from hub_process import HubProcess
+from iotpi.testing import HubProcess
 from pictures import commented
 
 # A quiet hour long ago: whole, UTC-aligned, and nobody else's.

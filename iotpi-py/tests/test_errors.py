@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import builtins
 import copy
+import errno
 import pickle
 
 import iotpi
@@ -59,7 +60,7 @@ def test_an_exception_is_also_the_builtin_that_fits(cls: type[iotpi.Error], buil
 @pytest.mark.parametrize("cls", KINDS)
 def test_a_problem_of_the_hub_becomes_its_exception(cls: type[iotpi.Error]) -> None:
     with server_that_answers(400, problem(cls.kind or "")) as url, pytest.raises(cls) as raised:
-        iotpi.Client(url).modules()
+        iotpi.Client(url, "a-token").modules()
 
     error = raised.value
     assert type(error) is cls
@@ -89,11 +90,13 @@ def test_a_hub_that_is_not_there_is_unavailable() -> None:
     with silent_server() as server:
         url = server.url
 
-    with pytest.raises(ConnectionError, match="cannot be reached") as raised:
+    with pytest.raises(ConnectionError, match=r"cannot be reached: Connection refused$") as raised:
         iotpi.Client(url).latest()
 
     assert isinstance(raised.value, iotpi.Unavailable)
     assert not isinstance(raised.value, iotpi.Timeout)
+    assert isinstance(raised.value.__cause__, ConnectionRefusedError)
+    assert raised.value.__cause__.errno == errno.ECONNREFUSED
 
 
 def test_what_is_no_hub_is_named_as_such() -> None:

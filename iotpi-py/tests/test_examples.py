@@ -14,8 +14,8 @@ from pathlib import Path
 import iotpi
 import pytest
 from examples import EXAMPLES, PROGRAMS, Example
-from hub_process import HubProcess
 from iotpi import aio
+from iotpi.testing import HubProcess
 
 MODULES = [example for example in EXAMPLES if example.module_id]
 SCRIPTS = [example for example in EXAMPLES if not example.module_id]

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import iotpi
 import pytest
-from hub_process import HubProcess
 from iotpi import aio
+from iotpi.testing import HubProcess
 from pictures import commented
 
 TIMEOUT_SECS = 20

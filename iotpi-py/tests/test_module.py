@@ -16,7 +16,7 @@ from typing import Any
 
 import iotpi
 import pytest
-from hub_process import HubProcess
+from iotpi.testing import HubProcess
 from odd_servers import silent_server
 
 TIMEOUT_SECS = 20

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from hub_process import HubProcess
+from iotpi.testing import HubProcess
 
 SCRIPT = Path(__file__).parent / "seed_module.py"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import iotpi
 import pytest
-from hub_process import HubProcess
 from iotpi import aio
+from iotpi.testing import HubProcess
 
 TIMEOUT_SECS = 30
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import iotpi
 import pytest
-from hub_process import HubProcess
 from iotpi import Sample, Series
 from iotpi.samples import samples_of
+from iotpi.testing import HubProcess
 
 Start = Callable[[iotpi.Module], None]
 
@@ -40,7 +40,7 @@ def test_a_function_of_several_series_returns_them_in_order_by_name_or_as_sample
     [
         (21.5, "returned 1 of 2 values"),
         ((1, 2, 3), r"returned 3 of 2 values \(temperature, humidity\)"),
-        ({"temprature": 1}, "did you mean `temperature`"),
+        ({"temprature": 1}, "Did you mean `temperature`"),
         ("warm", "1 of 2"),
         (("warm", 40), "could not convert"),
     ],

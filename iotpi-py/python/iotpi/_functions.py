@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ._jpeg import jpeg_bytes
 from ._requests import to_json
 from ._signals import replace_lost_output
 from ._worker import Worker
@@ -58,10 +59,7 @@ def camera_function(worker: Worker, function: Callable[..., Any]) -> Callable[[]
     """A function that returns a JPEG file."""
 
     def capture() -> bytes:
-        jpeg = worker.call(function)
-        if not isinstance(jpeg, bytes | bytearray | memoryview):
-            raise TypeError(f"a camera function must return a JPEG file as bytes, not {type(jpeg).__name__}")
-        return bytes(jpeg)
+        return jpeg_bytes(worker.call(function))
 
     return capture
 

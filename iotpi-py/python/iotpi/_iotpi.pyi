@@ -6,11 +6,13 @@ from typing import final
 
 __all__ = [
     "ERROR_KINDS",
+    "QUANTITIES",
     "FramePublisher",
     "Hub",
     "Pages",
     "Pending",
     "Recorder",
+    "RecordingHub",
     "Runner",
     "Started",
     "Stream",
@@ -21,6 +23,7 @@ __all__ = [
 
 __version__: str
 ERROR_KINDS: list[str]
+QUANTITIES: list[str]
 
 def canonical_unit(sensor: str, unit: str | None = None) -> str: ...
 def check_id(text: str) -> None: ...
@@ -135,10 +138,22 @@ class Recorder:
     def record(self, part: _Sample, timestamp: float | None) -> Pending: ...
 
 @final
+class RecordingHub:
+    def __new__(cls) -> RecordingHub: ...
+    def readings(self) -> str: ...
+    def manifest(self, module: str) -> str | None: ...
+    def states(self, module: str) -> str: ...
+    def frames(self, module: str) -> list[bytes]: ...
+    def command(self, module: str, action: str, params: str) -> str: ...
+    def outcome(self, module: str, command: str, timeout: float) -> Pending: ...
+    def delivered(self, module: str, count: int, timeout: float) -> Pending: ...
+    def set_away(self, away: bool) -> None: ...
+
+@final
 class Runner:
     def __new__(
         cls,
-        hub: Hub,
+        hub: Hub | RecordingHub,
         module: str,
         version: str | None,
         description: str | None,

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from . import _iotpi
-from .errors import Error
+from ._jpeg import jpeg_bytes
+from ._similar import did_you_mean
+from .errors import Error, Unauthenticated, Unprocessable
 from .events import Event, event_of
 from .records import (
     Bucket,
@@ -28,6 +31,12 @@ from .records import (
     module_info,
     unix_seconds,
 )
+from .schema import plain
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    from ._jpeg import Jpeg
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -38,13 +47,28 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 class Request(Generic[T]):
     """A request in progress. Either ``wait`` for it or ``await`` it, once."""
 
-    def __init__(self, pending: _iotpi.Pending, read: Callable[[Any], T]) -> None:
+    def __init__(
+        self, pending: _iotpi.Pending, read: Callable[[Any], T], explain: Callable[[Error], None] | None = None
+    ) -> None:
         self._pending = pending
         self._read = read
+        self._explain = explain
 
     def wait(self) -> T:
         """Blocks with the interpreter released."""
-        return self._read(self._pending.wait())
+        with self._explained():
+            answer = self._pending.wait()
+        return self._read(answer)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Adds to an error what this side knows about its cause."""
+        try:
+            yield
+        except Error as error:
+            if self._explain is not None:
+                self._explain(error)
+            raise
 
     def __await__(self) -> Generator[Any, None, T]:
         return self._answer().__await__()
@@ -68,7 +92,9 @@ class Request(Generic[T]):
 
         started = self._pending.start(done)
         try:
-            return self._read(await future)
+            with self._explained():
+                answer = await future
+            return self._read(answer)
         finally:
             started.cancel()
 
@@ -77,17 +103,33 @@ class Requests:
     """The requests to one hub."""
 
     def __init__(self, url: str | None, token: str | None, timeout: float) -> None:
-        self.hub = _iotpi.Hub(
-            url or os.environ.get("IOTPI_URL") or DEFAULT_URL,
-            token or os.environ.get("IOTPI_TOKEN") or None,
-            timeout,
-        )
+        token = token or os.environ.get("IOTPI_TOKEN") or None
+        self.has_token = token is not None
+        self.hub = _iotpi.Hub(url or os.environ.get("IOTPI_URL") or DEFAULT_URL, token, timeout)
+
+    def _request(
+        self, pending: _iotpi.Pending, read: Callable[[Any], T], explain: Callable[[Error], None] | None = None
+    ) -> Request[T]:
+        def explain_all(error: Error) -> None:
+            self.explain(error)
+            if explain is not None:
+                explain(error)
+
+        return Request(pending, read, explain_all)
+
+    def explain(self, error: Error) -> None:
+        """Adds to the error of a request without a token how to get one."""
+        if isinstance(error, Unauthenticated) and not self.has_token:
+            error.add(
+                "There is no token: pass `token=`, or set IOTPI_TOKEN. On the hub's machine "
+                "`iotpi-hub token add --role operator NAME` creates one."
+            )
 
     def close(self) -> Request[None]:
-        return Request(self.hub.close(), lambda _: None)
+        return self._request(self.hub.close(), lambda _: None)
 
     def health(self) -> Request[HubHealth]:
-        return Request(self.hub.health(), _one(HubHealth))
+        return self._request(self.hub.health(), _one(HubHealth))
 
     def readings(
         self,
@@ -99,10 +141,10 @@ class Requests:
         ascending: bool,
     ) -> PageReader[Reading]:
         pages = self.hub.readings(type, module, unix_seconds(since), unix_seconds(until), limit, ascending)
-        return PageReader(pages, _many(Reading))
+        return PageReader(pages, self._request, _many(Reading))
 
     def latest(self, module: str | None) -> Request[list[Reading]]:
-        return Request(self.hub.newest(module), _many(Reading))
+        return self._request(self.hub.newest(module), _many(Reading))
 
     def history(
         self,
@@ -114,7 +156,21 @@ class Requests:
         limit: int | None,
     ) -> PageReader[Bucket]:
         pages = self.hub.buckets(type, bucket, module, unix_seconds(since), unix_seconds(until), limit)
-        return PageReader(pages, _many(Bucket))
+        return PageReader(pages, self._request, _many(Bucket))
+
+    def hint(self, type: str, module: str | None) -> Request[str]:
+        """Which series was probably meant by a query without results; empty if there is no similar one."""
+
+        def read(text: str) -> str:
+            series = [(item["module_id"], item["type"]) for item in json.loads(text)]
+            modules, types = {one[0] for one in series}, {one[1] for one in series}
+            if module is not None and module not in modules and (suggestion := did_you_mean(module, modules)):
+                return f"The hub has no readings of module `{module}`. {suggestion}"
+            if type not in types and (suggestion := did_you_mean(type, types | set(_iotpi.QUANTITIES))):
+                return f"The hub has no readings of type `{type}`. {suggestion}"
+            return ""
+
+        return self._request(self.hub.newest(None), read)
 
     def record(
         self,
@@ -132,14 +188,19 @@ class Requests:
         if isinstance(value, bool) and unit is None:
             unit = "boolean"
         pending = self.hub.record(type, module, value, unit, when, reason, epoch, seq, age)
-        return Request(pending, _stored)
+
+        def explain(error: Error) -> None:
+            if isinstance(error, Unprocessable) and (error.pointer or "").endswith("/unit") and unit is None:
+                error.add(did_you_mean(type, _iotpi.QUANTITIES))
+
+        return self._request(pending, _stored, explain)
 
     def record_many(self, readings: Iterable[Reading]) -> Request[Stored]:
         bodies = [
             {name: value for name, value in asdict(reading).items() if value is not None or name == "value"}
             for reading in readings
         ]
-        return Request(self.hub.record_many(to_json(bodies)), _stored)
+        return self._request(self.hub.record_many(to_json(bodies)), _stored)
 
     def gaps(
         self,
@@ -150,52 +211,52 @@ class Requests:
         limit: int | None,
     ) -> PageReader[Gap]:
         pages = self.hub.gaps(module, type, unix_seconds(since), unix_seconds(until), limit)
-        return PageReader(pages, _many(Gap))
+        return PageReader(pages, self._request, _many(Gap))
 
     def delivery(self, module: str) -> Request[DeliveryAccount]:
-        return Request(self.hub.delivery(module), _one(delivery_account))
+        return self._request(self.hub.delivery(module), _one(delivery_account))
 
     def cameras(self) -> Request[list[CameraInfo]]:
-        return Request(self.hub.cameras(), _many(camera_info))
+        return self._request(self.hub.cameras(), _many(camera_info))
 
     def snapshot(self, module: str | None) -> Request[bytes]:
-        return Request(self.hub.snapshot(module), _bytes)
+        return self._request(self.hub.snapshot(module), _bytes)
 
-    def publish(self, module: str, jpeg: bytes, timestamp: Moment | None, sequence: int | None) -> Request[int]:
-        return Request(self.hub.publish(module, jpeg, unix_seconds(timestamp), sequence), _viewers)
+    def publish(self, module: str, jpeg: Jpeg, timestamp: Moment | None, sequence: int | None) -> Request[int]:
+        return self._request(self.hub.publish(module, jpeg_bytes(jpeg), unix_seconds(timestamp), sequence), _viewers)
 
     def stream_frames(self, module: str) -> Upload:
         return Upload(self.hub.stream_frames(module))
 
     def frames(self, module: str | None) -> Request[Lines[bytes]]:
-        return Request(self.hub.frames(module), lambda stream: Lines(stream, _bytes))
+        return self._request(self.hub.frames(module), lambda stream: Lines(stream, _bytes))
 
     def modules(self) -> Request[list[ModuleInfo]]:
-        return Request(self.hub.modules(), _many(module_info))
+        return self._request(self.hub.modules(), _many(module_info))
 
     def module(self, id: str) -> Request[ModuleInfo]:
-        return Request(self.hub.module(id), _one(module_info))
+        return self._request(self.hub.module(id), _one(module_info))
 
     def control(
         self,
         module: str,
         action: str,
-        params: Mapping[str, Any] | None,
+        params: Mapping[str, Any] | DataclassInstance | None,
         expires_in: float | None,
         key: str | None,
     ) -> Request[Command]:
-        pending = self.hub.control(module, action, to_json(dict(params or {})), expires_in, key)
-        return Request(pending, _one(Command))
+        pending = self.hub.control(module, action, to_json(params or {}), expires_in, key)
+        return self._request(pending, _one(Command))
 
     def command(self, id: str) -> Request[Command]:
-        return Request(self.hub.command(id), _one(Command))
+        return self._request(self.hub.command(id), _one(Command))
 
     def cancel(self, id: str) -> Request[Command]:
-        return Request(self.hub.cancel(id), _one(Command))
+        return self._request(self.hub.cancel(id), _one(Command))
 
     def wait(self, command: Command | str, timeout: float) -> Request[Command]:
         command_id = command.id if isinstance(command, Command) else command
-        return Request(self.hub.settled(command_id, timeout), _one(Command))
+        return self._request(self.hub.settled(command_id, timeout), _one(Command))
 
     def live(
         self,
@@ -205,7 +266,7 @@ class Requests:
         recent: int,
     ) -> Request[Lines[Event]]:
         pending = self.hub.live(_names(kinds), _names(modules), _names(sensors), recent)
-        return Request(pending, lambda stream: Lines(stream, event_of))
+        return self._request(pending, lambda stream: Lines(stream, event_of))
 
 
 class Upload:
@@ -214,8 +275,8 @@ class Upload:
     def __init__(self, native: _iotpi.FramePublisher) -> None:
         self.native = native
 
-    def publish(self, jpeg: bytes, timestamp: Moment | None, sequence: int | None) -> None:
-        self.native.publish(jpeg, unix_seconds(timestamp), sequence)
+    def publish(self, jpeg: Jpeg, timestamp: Moment | None, sequence: int | None) -> None:
+        self.native.publish(jpeg_bytes(jpeg), unix_seconds(timestamp), sequence)
 
     def wait_for_demand(self) -> Request[bool]:
         return Request(self.native.wait_for_demand(), lambda text: text == "true")
@@ -244,17 +305,23 @@ class Lines(Generic[T]):
 class PageReader(Generic[T]):
     """The pages of one answer; ``None`` after the last one."""
 
-    def __init__(self, pages: _iotpi.Pages, read: Callable[[str], list[T]]) -> None:
+    def __init__(
+        self,
+        pages: _iotpi.Pages,
+        request: Callable[[_iotpi.Pending, Callable[[Any], list[T] | None]], Request[list[T] | None]],
+        read: Callable[[str], list[T]],
+    ) -> None:
         self._pages = pages
+        self._request = request
         self._read = read
 
     def next(self) -> Request[list[T] | None]:
-        return Request(self._pages.next_page(), lambda text: None if text is None else self._read(text))
+        return self._request(self._pages.next_page(), lambda text: None if text is None else self._read(text))
 
 
 def to_json(value: object) -> str:
-    """Strict JSON, without NaN, which a hub refuses."""
-    return json.dumps(value, allow_nan=False)
+    """Strict JSON, without NaN, which a hub refuses. Values of typed parameters become their JSON form."""
+    return json.dumps(plain(value), allow_nan=False)
 
 
 def _one(cls: Callable[..., R]) -> Callable[[str], R]:

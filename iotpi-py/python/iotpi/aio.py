@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from ._query import AsyncQuery as Query
 from ._requests import Requests, Upload
@@ -29,6 +29,11 @@ from .records import (
     Reading,
     Stored,
 )
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    from ._jpeg import Jpeg
 
 
 class Client:
@@ -90,7 +95,10 @@ class Client:
             limit: The maximum number; by default all.
             ascending: Oldest first.
         """
-        return Query(lambda: self._requests.readings(type, module, since, until, limit, ascending))
+        return Query(
+            lambda: self._requests.readings(type, module, since, until, limit, ascending),
+            lambda: self._requests.hint(type, module),
+        )
 
     async def latest(self, module: str | None = None) -> list[Reading]:
         """Returns the newest reading of every series, by module and type.
@@ -120,7 +128,10 @@ class Client:
             until: The latest time, exclusive.
             limit: The maximum number of buckets; by default all.
         """
-        return Query(lambda: self._requests.history(type, bucket, module, since, until, limit))
+        return Query(
+            lambda: self._requests.history(type, bucket, module, since, until, limit),
+            lambda: self._requests.hint(type, module),
+        )
 
     async def record(
         self,
@@ -208,7 +219,7 @@ class Client:
         return await self._requests.snapshot(module)
 
     async def publish(
-        self, module: str, jpeg: bytes, *, timestamp: Moment | None = None, sequence: int | None = None
+        self, module: str, jpeg: Jpeg, *, timestamp: Moment | None = None, sequence: int | None = None
     ) -> int:
         """Publishes one frame of a module's camera and returns the number of viewers.
 
@@ -216,7 +227,8 @@ class Client:
 
         Args:
             module: The id of the camera's module.
-            jpeg: A JPEG file, up to 8 MiB.
+            jpeg: A JPEG file up to 8 MiB, as bytes or another buffer, such as the array of ``cv2.imencode``, or as
+                ``io.BytesIO``; or a PIL image, which is encoded.
             timestamp: The capture time; by default the current time.
             sequence: The camera's own number of the frame, one more than the number before, so that the hub counts
                 missing frames.
@@ -251,7 +263,7 @@ class Client:
         self,
         module: str,
         action: str,
-        params: Mapping[str, Any] | None = None,
+        params: Mapping[str, Any] | DataclassInstance | None = None,
         *,
         expires_in: float | None = None,
         key: str | None = None,
@@ -261,7 +273,8 @@ class Client:
         Args:
             module: The id of the module.
             action: One of the actions in the module's manifest.
-            params: The parameters, as the action's schema describes them.
+            params: The parameters, as the action's schema describes them: a dict or a dataclass. An ``Enum`` is sent as
+                its value, a ``timedelta`` as a number of seconds.
             expires_in: The command's lifetime in seconds, 1 to 86,400; by default 60.
             key: An idempotency key of 1 to 64 visible ASCII characters: a repeated request with the same key returns
                 the first command instead of creating another.
@@ -329,11 +342,12 @@ class FramePublisher:
     def __init__(self, upload: Upload) -> None:
         self._upload = upload
 
-    def publish(self, jpeg: bytes, *, timestamp: Moment | None = None, sequence: int | None = None) -> None:
+    def publish(self, jpeg: Jpeg, *, timestamp: Moment | None = None, sequence: int | None = None) -> None:
         """Publishes a frame; returns at once.
 
         Args:
-            jpeg: A JPEG file, up to 8 MiB.
+            jpeg: A JPEG file up to 8 MiB, as bytes or another buffer, such as the array of ``cv2.imencode``, or as
+                ``io.BytesIO``; or a PIL image, which is encoded.
             timestamp: The capture time; by default the current time.
             sequence: The camera's own number of the frame, one more than the number before; by default counted here.
 

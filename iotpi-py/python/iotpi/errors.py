@@ -39,6 +39,11 @@ class Error(Exception):
         self.request_id = request_id
         self.retry_after = retry_after
 
+    def add(self, sentence: str) -> None:
+        """Adds a sentence to the detail."""
+        if sentence:
+            self.detail = f"{self.detail.rstrip('.')}. {sentence}"
+
     def __str__(self) -> str:
         return f"{self.detail} (at {self.pointer})" if self.pointer else self.detail
 

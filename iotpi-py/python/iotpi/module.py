@@ -17,7 +17,7 @@ from ._functions import action_function, camera_function, safe_function, sensor_
 from ._requests import Request, Requests, to_json
 from ._signals import stop_on_signals
 from ._worker import ThreadWorker, Worker
-from .errors import InvalidArgument
+from .errors import InvalidArgument, PermissionDenied, Unauthenticated
 from .records import Moment, unix_seconds
 from .samples import NO_VALUE, Series
 from .schema import schema_of
@@ -155,6 +155,8 @@ class Module:
             unit = self._series[type].unit
         elif unit is None and isinstance(value, bool):
             unit = "boolean"
+        elif type not in self._series:
+            unit = Series(type, unit).unit
         number = None if value is None else float(value)
         sample = (type, number, unit, reason or NO_VALUE)
         self._recorder.record(sample, unix_seconds(timestamp)).wait()
@@ -222,7 +224,10 @@ class Module:
         return decorate
 
     def camera(self, *, width: int, height: int, fps: float = 10.0) -> Callable[[F], F]:
-        """Makes a function that returns a JPEG file as ``bytes`` the module's camera.
+        """Makes a function that returns a frame the module's camera.
+
+        A frame is a JPEG file, as bytes or another buffer, such as the array of ``cv2.imencode``, or as ``io.BytesIO``;
+        or a PIL image, which is encoded.
 
         Args:
             width: The width of a frame in pixels.
@@ -299,8 +304,9 @@ class Module:
             ModuleFailed: The module could not continue, a function did not return in time, or the outbox cannot be
                 used: it belongs to another module, or another process has it open.
         """
-        with self._started(id, url, token, outbox, ThreadWorker, ThreadWorker) as runner, stop_on_signals(self.stop):
-            (runner.once() if once else runner.run()).wait()
+        requests = Requests(url, token, 10.0)
+        with self._explained(id, requests), stop_on_signals(self.stop):
+            self._run_on(requests.hub, id, once, outbox)
 
     async def serve(
         self,
@@ -337,7 +343,11 @@ class Module:
 
         plain_camera = self._camera is not None and not inspect.iscoroutinefunction(self._camera.function)
         camera_worker = ThreadWorker if plain_camera else in_loop
-        with self._started(id, url, token, outbox, in_loop, camera_worker) as runner:
+        requests = Requests(url, token, 10.0)
+        with (
+            self._explained(id, requests),
+            self._started(requests.hub, id, outbox, in_loop, camera_worker) as runner,
+        ):
             run = Request(runner.once() if once else runner.run(), lambda _: None)
             running = asyncio.ensure_future(run)
             try:
@@ -356,12 +366,33 @@ class Module:
         if self._runner is not None:
             self._runner.stop()
 
+    def _run_on(
+        self,
+        hub: _iotpi.Hub | _iotpi.RecordingHub,
+        id: str | None = None,
+        once: bool = False,
+        outbox: str | PathLike[str] | None = None,
+    ) -> None:
+        with self._started(hub, id, outbox, ThreadWorker, ThreadWorker) as runner:
+            (runner.once() if once else runner.run()).wait()
+
+    @contextmanager
+    def _explained(self, id: str | None, requests: Requests) -> Iterator[None]:
+        """Adds to the refusal of a token how to get a valid one."""
+        try:
+            yield
+        except (Unauthenticated, PermissionDenied) as error:
+            if not requests.has_token:
+                error.add("There is no token: pass `token=`, or set IOTPI_TOKEN.")
+            command = f"iotpi-hub token add --role module --module {id or self.id}"
+            error.add(f"On the hub's machine `{command}` creates a token.")
+            raise
+
     @contextmanager
     def _started(
         self,
+        hub: _iotpi.Hub | _iotpi.RecordingHub,
         id: str | None,
-        url: str | None,
-        token: str | None,
         outbox: str | PathLike[str] | None,
         worker: Callable[[str], Worker],
         camera_worker: Callable[[str], Worker],
@@ -374,12 +405,11 @@ class Module:
             raise InvalidArgument(f"module `{module_id}` is already running")
         if not (self._series or self._actions or self._camera):
             raise InvalidArgument(f"module `{module_id}` has no functions; decorate one with sensor, action or camera")
-        requests = Requests(url, token, 10.0)
         workers = [worker(f"iotpi {module_id} functions")]
         if self._camera is not None:
             workers.append(camera_worker(f"iotpi {module_id} camera"))
         try:
-            self._runner = self._native(requests.hub, module_id, workers[0], workers[-1], outbox)
+            self._runner = self._native(hub, module_id, workers[0], workers[-1], outbox)
             # stop() may have been called before the runner existed.
             if self._stopping.is_set():
                 self._runner.stop()
@@ -392,7 +422,7 @@ class Module:
 
     def _native(
         self,
-        hub: _iotpi.Hub,
+        hub: _iotpi.Hub | _iotpi.RecordingHub,
         id: str,
         worker: Worker,
         camera_worker: Worker,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, cast
 
 from . import _iotpi
+from ._similar import did_you_mean, similar
+from .errors import InvalidArgument, Unprocessable
 
 NO_VALUE = "the sensor gave no value"
 
@@ -33,11 +35,25 @@ class Series:
     unit: str | None = None
 
     def __post_init__(self) -> None:
-        _iotpi.canonical_unit(self.type, self.unit)
+        try:
+            _iotpi.canonical_unit(self.type, self.unit)
+        except InvalidArgument as error:
+            if self.unit is None:
+                error.add(did_you_mean(self.type, _iotpi.QUANTITIES))
+            raise
+        meant = similar(self.type, _iotpi.QUANTITIES)
+        # A type of one's own is allowed, so this is no error.
+        if meant is not None and _has_unit(meant, self.unit):
+            message = f"`{self.type}` is none of the known quantities, but a type of your own. Did you mean `{meant}`?"
+            warnings.warn(message, stacklevel=4)
 
-    def measure(self, every_secs: float | None) -> tuple[str, str | None, float | None]:
-        """The entry in the manifest, as the native module takes it."""
-        return self.type, self.unit, every_secs
+
+def _has_unit(type: str, unit: str | None) -> bool:
+    try:
+        _iotpi.canonical_unit(type, unit)
+    except Unprocessable:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,15 +116,9 @@ def _keyed(key: object, value: Any, series: Sequence[Series]) -> Sample:
     types = [one.type for one in series]
     name = key.type if isinstance(key, Series) else str(key)
     if name not in types:
-        raise ValueError(f"the function returned `{name}`, which is not one of its series{did_you_mean(name, types)}")
+        raise ValueError(f"the function returned `{name}`, which is not one of its series. {did_you_mean(name, types)}")
     return Sample(type=name, value=value)
 
 
 def _number(value: Any) -> float | None:
     return None if value is None else float(value)
-
-
-def did_you_mean(name: str, choices: Iterable[str]) -> str:
-    """A question to append to an error about a misspelt name; empty if nothing is similar."""
-    similar = get_close_matches(name, list(choices), n=1, cutoff=0.7)
-    return f"; did you mean `{similar[0]}`?" if similar else ""
