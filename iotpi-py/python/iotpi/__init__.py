@@ -10,10 +10,9 @@ A module, in six lines::
 
     iotpi.run("my-module")
 
-``sensor``, ``declare``, ``record``, ``action``, ``camera``, ``state``, ``make_safe``, ``run``, ``serve`` and ``stop``
-here are the methods of one default :class:`Module`. A program with several modules, or a test, creates its own.
-:class:`Client` sends requests to a hub, :class:`iotpi.aio.Client` does so for asyncio. Every exception is an
-:class:`Error`. The package logs to the logger ``iotpi``.
+``sensor``, ``action``, ``run`` and the other functions here are the methods of one default :class:`Module`. A program
+with several modules, or a test, creates its own. :class:`Client` sends requests to a hub, :class:`iotpi.aio.Client`
+does so for asyncio. Every exception is an :class:`Error`. The package logs to the logger ``iotpi``.
 """
 
 from . import aio
@@ -51,7 +50,7 @@ from .events import (
     Resync,
     UnknownEvent,
 )
-from .module import Module, action, camera, declare, make_safe, record, run, sensor, serve, state, stop
+from .module import Module, action, adapt, camera, declare, make_safe, record, run, sensor, serve, state, stop
 from .records import (
     Bucket,
     CameraInfo,
@@ -121,6 +120,7 @@ __all__ = [
     "Watching",
     "__version__",
     "action",
+    "adapt",
     "aio",
     "camera",
     "declare",

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from ._dataframes import to_pandas, to_polars
 from ._requests import PageReader, Request
+
+if TYPE_CHECKING:
+    import pandas
+    import polars
 
 T = TypeVar("T")
 
@@ -17,7 +22,10 @@ class Query(Generic[T]):
     ``list(query)`` requests all of them. If there are none and a similar type or module has some, a warning says so.
     """
 
-    def __init__(self, start: Callable[[], PageReader[T]], hint: Callable[[], Request[str]] | None = None) -> None:
+    def __init__(
+        self, kind: type[T], start: Callable[[], PageReader[T]], hint: Callable[[], Request[str]] | None = None
+    ) -> None:
+        self._kind = kind
         # Wrong arguments are reported here and not at the first iteration.
         start()
         self._start = start
@@ -32,6 +40,28 @@ class Query(Generic[T]):
         if not found and self._hint is not None and (hint := self._hint().wait()):
             warnings.warn(hint, stacklevel=2)
 
+    def to_pandas(self, time_zone: str = "UTC") -> pandas.DataFrame:
+        """Requests all records and returns them as a data frame of pandas (``pip install 'iotpi[pandas]'``).
+
+        The columns are the fields of the records. Times are ``datetime64`` in the time zone, such as ``Europe/Berlin``;
+        a missing number is NaN.
+
+        Raises:
+            ModuleNotFoundError: pandas is not installed.
+        """
+        return to_pandas(self._kind, self, time_zone)
+
+    def to_polars(self, time_zone: str = "UTC") -> polars.DataFrame:
+        """Requests all records and returns them as a data frame of polars (``pip install 'iotpi[polars]'``).
+
+        The columns are the fields of the records. Times are ``Datetime`` in the time zone, such as ``Europe/Berlin``; a
+        missing value is null.
+
+        Raises:
+            ModuleNotFoundError: polars is not installed.
+        """
+        return to_polars(self._kind, self, time_zone)
+
 
 class AsyncQuery(Generic[T]):
     """The records that match a query. Use ``async for``; each iteration requests them anew, up to 1,000 at a time.
@@ -40,7 +70,10 @@ class AsyncQuery(Generic[T]):
     says so.
     """
 
-    def __init__(self, start: Callable[[], PageReader[T]], hint: Callable[[], Request[str]] | None = None) -> None:
+    def __init__(
+        self, kind: type[T], start: Callable[[], PageReader[T]], hint: Callable[[], Request[str]] | None = None
+    ) -> None:
+        self._kind = kind
         # Wrong arguments are reported here and not at the first iteration.
         start()
         self._start = start
@@ -61,3 +94,11 @@ class AsyncQuery(Generic[T]):
 
     async def _all(self) -> list[T]:
         return [item async for item in self]
+
+    async def to_pandas(self, time_zone: str = "UTC") -> pandas.DataFrame:
+        """As :meth:`Query.to_pandas`."""
+        return to_pandas(self._kind, await self, time_zone)
+
+    async def to_polars(self, time_zone: str = "UTC") -> polars.DataFrame:
+        """As :meth:`Query.to_polars`."""
+        return to_polars(self._kind, await self, time_zone)

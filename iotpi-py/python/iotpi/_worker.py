@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from concurrent.futures import CancelledError, Future
 from typing import Any
 
 # The time that an urgent function waits for the one that is running.
@@ -20,11 +21,11 @@ class Worker:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._pending: set[Future[Any]] = set()
 
     def call(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Calls the function in the loop and blocks until it returns."""
-        called = asyncio.run_coroutine_threadsafe(_outcome(function, args, kwargs), self._loop)
-        return called.result()
+        return self._submit(lambda: _outcome(function, args, kwargs)).result()
 
     def call_urgently(self, function: Callable[[], Any]) -> None:
         """Calls the function in the loop, or in the calling thread if another function blocks the loop."""
@@ -34,14 +35,29 @@ class Worker:
             started.set()
             await _outcome(function, (), {})
 
-        called = asyncio.run_coroutine_threadsafe(start(), self._loop)
+        called = self._submit(start)
         if started.wait(_URGENT_WAIT_SECS) or not called.cancel():
             called.result()
         else:
             asyncio.run(_outcome(function, (), {}))
 
     def stop(self) -> None:
-        """Ends what the worker started."""
+        """Gives up the calls that the loop has not started. It may end without starting them."""
+        for outcome in list(self._pending):
+            outcome.cancel()
+
+    def _submit(self, work: Callable[[], Coroutine[Any, Any, Any]]) -> Future[Any]:
+        # Unlike with `run_coroutine_threadsafe`, there is no coroutine before the loop starts it.
+        outcome: Future[Any] = Future()
+
+        def start() -> None:
+            if outcome.set_running_or_notify_cancel():
+                self._loop.create_task(work()).add_done_callback(lambda task: _settle(outcome, task))
+
+        self._pending.add(outcome)
+        outcome.add_done_callback(self._pending.discard)
+        self._loop.call_soon_threadsafe(start)
+        return outcome
 
 
 class ThreadWorker(Worker):
@@ -67,6 +83,7 @@ class ThreadWorker(Worker):
 
     def stop(self) -> None:
         """Ends the thread as soon as it is idle; coroutines in progress are cancelled."""
+        super().stop()
         self._loop.call_soon_threadsafe(self._loop.stop)
         # The thread of a function that does not return is abandoned.
         self._thread.join(_URGENT_WAIT_SECS)
@@ -75,3 +92,12 @@ class ThreadWorker(Worker):
 async def _outcome(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     result = function(*args, **kwargs)
     return await result if inspect.isawaitable(result) else result
+
+
+def _settle(outcome: Future[Any], task: asyncio.Task[Any]) -> None:
+    if task.cancelled():
+        outcome.set_exception(CancelledError())
+    elif (error := task.exception()) is not None:
+        outcome.set_exception(error)
+    else:
+        outcome.set_result(task.result())

@@ -97,6 +97,7 @@ class Client:
             ascending: Oldest first.
         """
         return Query(
+            Reading,
             lambda: self._requests.readings(type, module, since, until, limit, ascending),
             lambda: self._requests.hint(type, module),
         )
@@ -130,6 +131,7 @@ class Client:
             limit: The maximum number of buckets; by default all.
         """
         return Query(
+            Bucket,
             lambda: self._requests.history(type, bucket, module, since, until, limit),
             lambda: self._requests.hint(type, module),
         )
@@ -196,7 +198,7 @@ class Client:
             until: Only gaps that begin before this time.
             limit: The maximum number; by default all.
         """
-        return Query(lambda: self._requests.gaps(module, type, since, until, limit))
+        return Query(Gap, lambda: self._requests.gaps(module, type, since, until, limit))
 
     def delivery(self, module: str) -> DeliveryAccount:
         """Returns how many numbered readings of a module arrived, were lost, or are missing, in total and by series.

@@ -84,7 +84,9 @@ class UnknownEvent:
     fields: Mapping[str, Any]
 
 
-Event = Hello | Recent | ReadingStored | ModuleChanged | ModuleRemoved | CommandChanged | CameraSeen | Resync | UnknownEvent
+Event = (
+    Hello | Recent | ReadingStored | ModuleChanged | ModuleRemoved | CommandChanged | CameraSeen | Resync | UnknownEvent
+)
 
 
 def event_of(message: str) -> Event:

@@ -13,6 +13,7 @@ from os import PathLike
 from typing import Any, TypeVar
 
 from . import _iotpi
+from ._adapters import adapt as add_device
 from ._functions import action_function, camera_function, safe_function, sensor_function, state_function
 from ._requests import Request, Requests, to_json
 from ._signals import stop_on_signals
@@ -69,6 +70,8 @@ class Module:
     _camera: _Camera | None = field(default=None, init=False, repr=False)
     _state: Callable[[], Any] | None = field(default=None, init=False, repr=False)
     _make_safe: Callable[[], Any] | None = field(default=None, init=False, repr=False)
+    _device_states: dict[str, Callable[[], Any]] = field(default_factory=dict, init=False, repr=False)
+    _device_offs: list[Callable[[], Any]] = field(default_factory=list, init=False, repr=False)
     _stopping: threading.Event = field(default_factory=threading.Event, init=False, repr=False)
     _runner: _iotpi.Runner | None = field(default=None, init=False, repr=False)
     _recorder: _iotpi.Recorder = field(default_factory=_iotpi.Recorder, init=False, repr=False)
@@ -160,6 +163,25 @@ class Module:
         number = None if value is None else float(value)
         sample = (type, number, unit, reason or NO_VALUE)
         self._recorder.record(sample, unix_seconds(timestamp)).wait()
+
+    def adapt(self, device: Any, name: str | None = None, *, every: float | timedelta = 60.0) -> None:
+        """Adds a device of another package.
+
+        A CircuitPython driver becomes a sensor of all its quantities. A button or motion sensor of gpiozero records
+        its edges, other inputs are read periodically, and outputs become actions, with their value in the module's
+        state; they are switched off when the module ends. A ``Picamera2`` becomes the camera, and is started if it was
+        not.
+
+        Args:
+            device: The device.
+            name: The type of the readings of a button, or the name of the action of an output; by default the name of
+                its class, such as ``led``.
+            every: The interval between measurements in seconds.
+
+        Raises:
+            InvalidArgument: There is no adapter for the device, or the module has its series or action already.
+        """
+        add_device(self, device, name, every)
 
     def _new_series(self, series: str | Series, unit: str | None) -> Series:
         new = Series(series, unit) if isinstance(series, str) else series
@@ -420,6 +442,23 @@ class Module:
             for one in workers:
                 one.stop()
 
+    def _all_states(self) -> dict[str, Any]:
+        own = {} if self._state is None else self._state()
+        return {**own, **{name: value() for name, value in self._device_states.items()}}
+
+    async def _all_safe(self) -> None:
+        failure: Exception | None = None
+        for off in [*self._device_offs, *([] if self._make_safe is None else [self._make_safe])]:
+            try:
+                done = off()
+                if inspect.isawaitable(done):
+                    await done
+            except Exception as error:
+                # The other devices have to be switched off, too.
+                failure = failure or error
+        if failure is not None:
+            raise failure
+
     def _native(
         self,
         hub: _iotpi.Hub | _iotpi.RecordingHub,
@@ -428,7 +467,9 @@ class Module:
         camera_worker: Worker,
         outbox: str | PathLike[str] | None,
     ) -> _iotpi.Runner:
-        camera, state, make_safe = self._camera, self._state, self._make_safe
+        camera = self._camera
+        state = self._state if not self._device_states else self._all_states
+        make_safe = self._make_safe if not self._device_offs else self._all_safe
         return _iotpi.Runner(
             hub,
             id,
@@ -464,5 +505,6 @@ make_safe = _default.make_safe
 run = _default.run
 declare = _default.declare
 record = _default.record
+adapt = _default.adapt
 serve = _default.serve
 stop = _default.stop
