@@ -3,7 +3,7 @@
 #![cfg(all(feature = "sim", feature = "camera"))]
 #![allow(clippy::unwrap_used)]
 
-use std::{fs, ops::RangeInclusive, sync::Arc, time::Duration};
+use std::{fs, ops::RangeInclusive, path::Path, sync::Arc, time::Duration};
 
 use iotpi_core::{
     Action, ActionName, Actuator, CameraSpec, DeviceErrorKind, ManualClock, Quantity, Sensor, Timestamp,
@@ -298,4 +298,13 @@ fn driver_names_are_unique_and_every_example_is_complete() {
 
     assert_eq!(names.len(), count);
     assert!(CATALOG.iter().all(|e| e.buses.is_empty() || e.example.contains("bus = \"sim\"")));
+}
+
+#[test]
+fn the_page_about_drivers_contains_the_tested_program() {
+    let file = |path: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+
+    let (page, program) = (file("../docs/howto/driver.md"), file("tests/ina226.rs"));
+
+    assert!(page.contains(&format!("```rust\n{program}```")), "copy tests/ina226.rs into docs/howto/driver.md");
 }

@@ -45,7 +45,7 @@ pub async fn check_sensor(
 /// let mut motion = Motion::new(pin.clone(), ManualClock::at(Timestamp::MIN), MotionConfig::default());
 ///
 /// // A pin cannot report that the sensor is not connected.
-/// SensorContract::new([(Quantity::Motion, 0.0..=0.0)])
+/// SensorContract::new([(Quantity::Motion, 0.0..=1.0)])
 ///     .detecting([Fault::Nack, Fault::BusLow])
 ///     .check(&mut motion, pin.faults())
 ///     .await;
