@@ -11,13 +11,26 @@ mod error_hints;
 pub mod linux;
 #[cfg(feature = "pi")]
 pub mod pi;
-pub mod soft_pwm;
+mod soft_pwm;
 #[cfg(feature = "linux")]
-pub mod sysfs_pwm;
+mod sysfs_pwm;
+
+pub use soft_pwm::{SoftPwm, SoftPwmError};
+#[cfg(feature = "linux")]
+pub use sysfs_pwm::{SysfsPwm, SysfsPwmError};
 
 /// The back end that opens a device.
+///
+/// ```
+/// use iotpi_hal::bus::Bus;
+///
+/// let bus: Bus = serde_json::from_str("\"sim\"")?;
+/// assert_eq!((bus, bus.is_built()), (Bus::Sim, cfg!(feature = "sim")));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Bus {
     /// The simulated device in the simulated world (feature `sim`).
     Sim,
@@ -52,6 +65,12 @@ impl Bus {
 
 /// A delay that blocks the thread. For drivers that run on a blocking thread, as
 /// [`Blocking`](crate::blocking::Blocking) provides.
+///
+/// ```
+/// use iotpi_hal::{bus::SystemDelay, embedded_hal::delay::DelayNs};
+///
+/// SystemDelay.delay_us(10);
+/// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemDelay;
 

@@ -38,6 +38,7 @@ pub use cameras::{V4lControlsSettings, V4lSettings};
 pub use sensors::{Bme280Settings, Ds18b20Settings, MotionSettings, SystemSettings};
 
 /// A device opened by the catalog.
+#[non_exhaustive]
 pub enum Device {
     /// A sensor, which the module reads.
     Sensor(Box<dyn Sensor>),
@@ -88,6 +89,21 @@ pub enum OpenError {
 }
 
 /// The clock and the simulated world that devices are opened with.
+///
+#[cfg_attr(feature = "sim", doc = "```")]
+#[cfg_attr(not(feature = "sim"), doc = "```ignore")]
+/// use iotpi_hal::{catalog::{self, Device, Setup}, sim::{Weather, World}};
+/// use serde_json::json;
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let setup = Setup::in_world(World::still(Weather { temperature: -4.0, ..Weather::default() }));
+/// let Device::Sensor(mut sensor) = catalog::open("ds18b20", json!({"bus": "sim"}), &setup)? else {
+///     panic!("a DS18B20 is a sensor");
+/// };
+/// assert_eq!(sensor.read().await?[0].outcome.value(), Some(-4.0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
 #[derive(Debug, Clone)]
 pub struct Setup {
     clock: Arc<dyn Clock>,
@@ -115,6 +131,11 @@ impl Setup {
 }
 
 /// One entry of the catalog.
+///
+/// ```
+/// let entry = iotpi_hal::catalog::find("bme280").unwrap();
+/// assert_eq!(entry.offers, ["temperature", "humidity", "pressure"]);
+/// ```
 #[derive(Debug)]
 pub struct CatalogEntry {
     /// The driver's name in settings.

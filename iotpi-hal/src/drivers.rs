@@ -1,7 +1,7 @@
 //! Drivers: one file for each chip or kind of device, generic over its bus or pin. A driver owns its bus or
 //! pin.
 //!
-//! Drivers of chips are blocking, as is every bus below them. [`crate::blocking::Blocking`] makes a
+//! Drivers of chips are blocking, as is every bus below them. `blocking::Blocking` makes a
 //! [`Sensor`](iotpi_core::Sensor) of one. Deliberately absent: a driver that depends on the board.
 //!
 //! To write a driver, implement [`BlockingSensor`]. [`I2cRegisters`] reads and writes registers with errors
@@ -23,7 +23,7 @@ pub mod system;
 pub use i2c_registers::I2cRegisters;
 
 /// A sensor that blocks its thread during a measurement: the blocking counterpart of [`iotpi_core::Sensor`].
-/// [`Blocking`](crate::blocking::Blocking) makes a `Sensor` of it.
+/// `blocking::Blocking` makes a `Sensor` of it (feature `tokio`).
 ///
 /// ```
 /// use iotpi_core::{DeviceError, Quantity, Sample};

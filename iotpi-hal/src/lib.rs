@@ -1,14 +1,34 @@
 #![forbid(unsafe_code)]
-#![doc = include_str!("../README.md")]
+// The examples of the README need simulated devices.
+#![cfg_attr(feature = "sim", doc = include_str!("../README.md"))]
+#![cfg_attr(
+    not(feature = "sim"),
+    doc = "Drivers, board back ends, cameras and simulated devices for iotpi modules on a Raspberry Pi."
+)]
 //!
 //! # Map
 //! - [`drivers`]: one file for each chip or kind of device, generic over embedded-hal 1.0.
-//! - [`bus`]: the back ends that open buses and pins. Their errors state how to fix the problem.
-//! - [`blocking`]: runs a blocking driver as an async sensor.
-//! - [`camera`]: test card, replay, the camera modules of a Raspberry Pi, V4L2.
-//! - [`sim`]: the simulated world and the simulated devices below the drivers.
-//! - [`testing`]: the contract of drivers as a test suite, for drivers of other crates too.
-//! - [`catalog`]: the table of all drivers, and the functions that open a device from a settings table.
+#![cfg_attr(
+    feature = "tokio",
+    doc = "- [`bus`]: the back ends that open buses and pins. Their errors state how to fix the problem."
+)]
+#![cfg_attr(feature = "tokio", doc = "- [`blocking`]: runs a blocking driver as an async sensor.")]
+#![cfg_attr(
+    feature = "camera",
+    doc = "- [`camera`]: test card, replay, the camera modules of a Raspberry Pi, V4L2."
+)]
+#![cfg_attr(
+    feature = "sim",
+    doc = "- [`sim`]: simulated chips, buses and pins below the drivers, and their simulated world."
+)]
+#![cfg_attr(
+    feature = "sim",
+    doc = "- [`testing`]: the contract of drivers as a test suite, for drivers of other crates too."
+)]
+#![cfg_attr(
+    feature = "tokio",
+    doc = "- [`catalog`]: the table of all drivers, and the functions that open a device from a settings table."
+)]
 #![cfg_attr(feature = "document-features", doc = "\n# Features\n")]
 #![cfg_attr(feature = "document-features", doc = document_features::document_features!())]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -27,4 +47,5 @@ pub mod sim;
 #[cfg(feature = "sim")]
 pub mod testing;
 
-pub use embedded_hal;
+// Their types are in signatures of this crate.
+pub use {embedded_hal, serde_json};

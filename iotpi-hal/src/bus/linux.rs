@@ -1,8 +1,23 @@
 //! Linux character devices: `/dev/i2c-*` through `linux-embedded-hal`, `/dev/gpiochip*` through `gpiocdev`.
 //!
 //! This is the long-term back end: it needs only the kernel and works on any board.
+//!
+//! ```no_run
+//! use iotpi_hal::bus::{SystemDelay, linux};
+//! use iotpi_hal::drivers::{bme280::{Bme280, Chip, PRIMARY_ADDRESS}, led::Led};
+//!
+//! let i2c = linux::i2c("/dev/i2c-1".as_ref())?;
+//! let sensor = Bme280::new(i2c, SystemDelay, PRIMARY_ADDRESS, Chip::Bme280);
+//!
+//! let lamp = Led::new(iotpi_hal::bus::SoftPwm::new(linux::output(None, 17)?));
+//! let button = linux::input(None, 23, linux::Pull::Up)?;
+//! # Ok::<(), iotpi_core::DeviceError>(())
+//! ```
 
-use std::path::{Path, PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use embedded_hal::{
     digital::{self, InputPin, OutputPin},
@@ -38,10 +53,16 @@ pub fn i2c(path: &Path) -> Result<LinuxI2c, DeviceError> {
 /// An I2C bus opened through its character device.
 pub struct LinuxI2c(I2cdev);
 
+impl fmt::Debug for LinuxI2c {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LinuxI2c").finish_non_exhaustive()
+    }
+}
+
 /// An error of the I2C bus.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct LinuxI2cError(#[from] I2CError);
+#[error(transparent)]
+pub struct LinuxI2cError(I2CError);
 
 fn i2c_errno(error: &LinuxI2CError) -> Option<i32> {
     match error {
@@ -71,12 +92,21 @@ impl i2c::ErrorType for LinuxI2c {
 
 impl I2c for LinuxI2c {
     fn transaction(&mut self, address: u8, operations: &mut [Operation<'_>]) -> Result<(), LinuxI2cError> {
-        Ok(I2c::<u8>::transaction(&mut self.0, address, operations)?)
+        I2c::<u8>::transaction(&mut self.0, address, operations).map_err(LinuxI2cError)
     }
 }
 
 /// The pull resistor of an input.
-pub type Pull = Bias;
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Pull {
+    /// None: the level of an unconnected pin is undefined.
+    #[default]
+    None,
+    /// An unconnected pin is high.
+    Up,
+    /// An unconnected pin is low.
+    Down,
+}
 
 /// Requests a pin of the header as an output, initially low. `chip` is the path of the GPIO chip, for boards
 /// whose chip is not found by its label.
@@ -93,7 +123,12 @@ pub fn output(chip: Option<&Path>, pin: u8) -> Result<LinuxPin, DeviceError> {
 /// # Errors
 /// The same as those of [`output`].
 pub fn input(chip: Option<&Path>, pin: u8, pull: Pull) -> Result<LinuxPin, DeviceError> {
-    take(chip, pin, |request| request.as_input().with_bias(pull))
+    let bias = match pull {
+        Pull::None => Bias::Disabled,
+        Pull::Up => Bias::PullUp,
+        Pull::Down => Bias::PullDown,
+    };
+    take(chip, pin, |request| request.as_input().with_bias(bias))
 }
 
 fn take(
@@ -158,8 +193,8 @@ pub struct LinuxPin(Request);
 
 /// The kernel could not set or read a pin.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct LinuxPinError(#[from] gpiocdev::Error);
+#[error(transparent)]
+pub struct LinuxPinError(gpiocdev::Error);
 
 impl digital::Error for LinuxPinError {
     fn kind(&self) -> digital::ErrorKind {
@@ -173,17 +208,17 @@ impl digital::ErrorType for LinuxPin {
 
 impl OutputPin for LinuxPin {
     fn set_low(&mut self) -> Result<(), LinuxPinError> {
-        Ok(self.0.set_lone_value(Value::Inactive)?)
+        self.0.set_lone_value(Value::Inactive).map_err(LinuxPinError)
     }
 
     fn set_high(&mut self) -> Result<(), LinuxPinError> {
-        Ok(self.0.set_lone_value(Value::Active)?)
+        self.0.set_lone_value(Value::Active).map_err(LinuxPinError)
     }
 }
 
 impl InputPin for LinuxPin {
     fn is_high(&mut self) -> Result<bool, LinuxPinError> {
-        Ok(self.0.lone_value()? == Value::Active)
+        Ok(self.0.lone_value().map_err(LinuxPinError)? == Value::Active)
     }
 
     fn is_low(&mut self) -> Result<bool, LinuxPinError> {

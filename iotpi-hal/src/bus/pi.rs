@@ -3,16 +3,25 @@
 //! It is faster than the character devices, and its software PWM has less jitter. rppal is no longer
 //! maintained (last release: December 2024), and each new board needs a change to it: new systems use
 //! [`linux`](super).
+//!
+//! ```no_run
+//! use iotpi_hal::{bus::pi, drivers::led::Led};
+//!
+//! let lamp = Led::new(pi::output(17)?);
+//! let dimmer = Led::new(pi::pwm(0)?);
+//! # Ok::<(), iotpi_core::DeviceError>(())
+//! ```
 
-use std::path::Path;
+use std::{convert::Infallible, path::Path};
 
 use embedded_hal::{
+    digital::{self, InputPin},
     i2c::{self, ErrorKind, I2c, NoAcknowledgeSource, Operation},
     pwm::{self, SetDutyCycle},
 };
 use iotpi_core::{DeviceError, DeviceErrorKind};
 use rppal::{
-    gpio::{self, Gpio, InputPin, OutputPin},
+    gpio::{self, Gpio, OutputPin},
     pwm::{Channel, Polarity, Pwm},
 };
 
@@ -47,8 +56,8 @@ pub struct PiI2c(rppal::i2c::I2c);
 
 /// An error of the I2C bus.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct PiI2cError(#[from] rppal::i2c::Error);
+#[error(transparent)]
+pub struct PiI2cError(rppal::i2c::Error);
 
 fn i2c_errno(error: &rppal::i2c::Error) -> Option<i32> {
     match error {
@@ -78,10 +87,10 @@ impl I2c for PiI2c {
         // rppal's own `transaction` ends the transfer between write and read. The chips need one combined
         // transfer.
         if let [Operation::Write(write), Operation::Read(read)] = operations {
-            self.0.set_slave_address(address.into())?;
-            return Ok(self.0.write_read(write, read)?);
+            self.0.set_slave_address(address.into()).map_err(PiI2cError)?;
+            return self.0.write_read(write, read).map_err(PiI2cError);
         }
-        Ok(I2c::transaction(&mut self.0, address, operations)?)
+        I2c::transaction(&mut self.0, address, operations).map_err(PiI2cError)
     }
 }
 
@@ -91,8 +100,26 @@ impl I2c for PiI2c {
 /// [`DeviceErrorKind::NotFound`] when this is not a Raspberry Pi or the pin does not exist,
 /// [`DeviceErrorKind::PermissionDenied`] when the user is not in group `gpio`, [`DeviceErrorKind::Bus`] when
 /// this program already uses the pin.
-pub fn input(pin: u8) -> Result<InputPin, DeviceError> {
-    take(pin).map(gpio::Pin::into_input)
+pub fn input(pin: u8) -> Result<PiInput, DeviceError> {
+    take(pin).map(|pin| PiInput(pin.into_input()))
+}
+
+/// An input pin.
+#[derive(Debug)]
+pub struct PiInput(gpio::InputPin);
+
+impl digital::ErrorType for PiInput {
+    type Error = Infallible;
+}
+
+impl InputPin for PiInput {
+    fn is_high(&mut self) -> Result<bool, Infallible> {
+        Ok(gpio::InputPin::is_high(&self.0))
+    }
+
+    fn is_low(&mut self) -> Result<bool, Infallible> {
+        Ok(gpio::InputPin::is_low(&self.0))
+    }
 }
 
 /// Opens a pin as an output with software PWM.
@@ -129,8 +156,8 @@ pub struct PiPin(OutputPin);
 
 /// The pin could not be set.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct PiPinError(#[from] gpio::Error);
+#[error(transparent)]
+pub struct PiPinError(gpio::Error);
 
 impl pwm::Error for PiPinError {
     fn kind(&self) -> pwm::ErrorKind {
@@ -151,10 +178,13 @@ impl SetDutyCycle for PiPin {
         // At 0 % and 100 % rppal needs no PWM thread.
         match duty {
             0 | MAX_DUTY.. => {
-                self.0.clear_pwm()?;
+                self.0.clear_pwm().map_err(PiPinError)?;
                 if duty == 0 { self.0.set_low() } else { self.0.set_high() }
             }
-            _ => self.0.set_pwm_frequency(LAMP_HZ, f64::from(duty) / f64::from(MAX_DUTY))?,
+            _ => {
+                let share = f64::from(duty) / f64::from(MAX_DUTY);
+                self.0.set_pwm_frequency(LAMP_HZ, share).map_err(PiPinError)?;
+            }
         }
         Ok(())
     }
@@ -190,8 +220,8 @@ pub struct PiPwm(Pwm);
 
 /// The PWM channel could not be set.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct PiPwmError(#[from] rppal::pwm::Error);
+#[error(transparent)]
+pub struct PiPwmError(rppal::pwm::Error);
 
 impl pwm::Error for PiPwmError {
     fn kind(&self) -> pwm::ErrorKind {
@@ -209,6 +239,6 @@ impl SetDutyCycle for PiPwm {
     }
 
     fn set_duty_cycle(&mut self, duty: u16) -> Result<(), PiPwmError> {
-        Ok(self.0.set_duty_cycle(f64::from(duty.min(MAX_DUTY)) / f64::from(MAX_DUTY))?)
+        self.0.set_duty_cycle(f64::from(duty.min(MAX_DUTY)) / f64::from(MAX_DUTY)).map_err(PiPwmError)
     }
 }

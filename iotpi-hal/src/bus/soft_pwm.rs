@@ -25,19 +25,30 @@ const PERIOD: Duration = Duration::from_millis(5);
 const MAX_DUTY: u16 = 1000;
 
 /// A pin with a duty cycle. Dropping it switches the pin off.
+///
+#[cfg_attr(feature = "sim", doc = "```")]
+#[cfg_attr(not(feature = "sim"), doc = "```ignore")]
+/// use iotpi_hal::{bus::SoftPwm, embedded_hal::pwm::SetDutyCycle, sim::SimPin};
+///
+/// let pin = SimPin::new();
+/// let mut lamp = SoftPwm::new(pin.clone());
+/// lamp.set_duty_cycle_percent(100)?;
+/// assert_eq!(pin.duty(), 100);
+/// # Ok::<(), iotpi_hal::bus::SoftPwmError>(())
+/// ```
 #[derive(Debug)]
 pub struct SoftPwm {
-    duties: Sender<(u16, Sender<Result<(), PwmError>>)>,
+    duties: Sender<(u16, Sender<Result<(), SoftPwmError>>)>,
     /// The error of the thread, when it could not set the pin.
-    failure: Arc<Mutex<Option<PwmError>>>,
+    failure: Arc<Mutex<Option<SoftPwmError>>>,
 }
 
 /// The pin could not be set.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct PwmError(String);
+pub struct SoftPwmError(String);
 
-impl pwm::Error for PwmError {
+impl pwm::Error for SoftPwmError {
     fn kind(&self) -> pwm::ErrorKind {
         pwm::ErrorKind::Other
     }
@@ -59,7 +70,7 @@ impl SoftPwm {
 }
 
 impl pwm::ErrorType for SoftPwm {
-    type Error = PwmError;
+    type Error = SoftPwmError;
 }
 
 impl SetDutyCycle for SoftPwm {
@@ -67,11 +78,11 @@ impl SetDutyCycle for SoftPwm {
         MAX_DUTY
     }
 
-    fn set_duty_cycle(&mut self, duty: u16) -> Result<(), PwmError> {
+    fn set_duty_cycle(&mut self, duty: u16) -> Result<(), SoftPwmError> {
         if let Some(failure) = self.failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
             return Err(failure);
         }
-        let gone = || PwmError("the thread that switches the pin is gone".to_owned());
+        let gone = || SoftPwmError("the thread that switches the pin is gone".to_owned());
         let (answer, answered) = mpsc::channel();
         self.duties.send((duty.min(MAX_DUTY), answer)).map_err(|_| gone())?;
         answered.recv().map_err(|_| gone())?
@@ -80,8 +91,8 @@ impl SetDutyCycle for SoftPwm {
 
 fn run<P: OutputPin>(
     mut pin: P,
-    asked: &Receiver<(u16, Sender<Result<(), PwmError>>)>,
-    failure: &Mutex<Option<PwmError>>,
+    asked: &Receiver<(u16, Sender<Result<(), SoftPwmError>>)>,
+    failure: &Mutex<Option<SoftPwmError>>,
 ) {
     let mut duty = 0;
     let mut on = false;
@@ -120,9 +131,9 @@ fn run<P: OutputPin>(
     }
 }
 
-fn switch<P: OutputPin>(pin: &mut P, on: bool) -> Result<(), PwmError> {
+fn switch<P: OutputPin>(pin: &mut P, on: bool) -> Result<(), SoftPwmError> {
     let switched = if on { pin.set_high() } else { pin.set_low() };
-    switched.map_err(|e| PwmError(format!("{:?} ({e:?})", e.kind())))
+    switched.map_err(|e| SoftPwmError(format!("{:?} ({e:?})", e.kind())))
 }
 
 #[cfg(test)]

@@ -13,14 +13,19 @@ use iotpi_core::DeviceError;
 
 use super::error_hints::{DeviceFile, errno, open_error};
 
-/// The sysfs folder of the first PWM chip, which is the one of the Raspberry Pi.
-pub const KERNEL_FOLDER: &str = "/sys/class/pwm/pwmchip0";
-
 /// The PWM period: 1 ms.
 const PERIOD_NS: u32 = 1_000_000;
 const MAX_DUTY: u16 = 1000;
 
 /// A PWM channel, enabled with duty zero.
+///
+/// ```no_run
+/// use iotpi_hal::{bus::SysfsPwm, drivers::led::Led};
+///
+/// // BCM 18 with `dtoverlay=pwm,pin=18,func=2`.
+/// let lamp = Led::new(SysfsPwm::open(SysfsPwm::KERNEL_FOLDER.as_ref(), 0)?);
+/// # Ok::<(), iotpi_core::DeviceError>(())
+/// ```
 #[derive(Debug)]
 pub struct SysfsPwm {
     channel: PathBuf,
@@ -29,16 +34,19 @@ pub struct SysfsPwm {
 /// The kernel rejected a value.
 #[derive(Debug, thiserror::Error)]
 #[error("the kernel rejected the PWM setting")]
-pub struct PwmError(#[from] io::Error);
+pub struct SysfsPwmError(#[from] io::Error);
 
-impl pwm::Error for PwmError {
+impl pwm::Error for SysfsPwmError {
     fn kind(&self) -> pwm::ErrorKind {
         pwm::ErrorKind::Other
     }
 }
 
 impl SysfsPwm {
-    /// Opens a channel of the PWM chip with this sysfs folder ([`KERNEL_FOLDER`]).
+    /// The sysfs folder of the first PWM chip, which is the one of the Raspberry Pi.
+    pub const KERNEL_FOLDER: &str = "/sys/class/pwm/pwmchip0";
+
+    /// Opens a channel of the PWM chip with this sysfs folder ([`KERNEL_FOLDER`](Self::KERNEL_FOLDER)).
     ///
     /// # Errors
     /// [`NotFound`](iotpi_core::DeviceErrorKind::NotFound) when the overlay is missing,
@@ -76,7 +84,7 @@ impl SysfsPwm {
 }
 
 impl pwm::ErrorType for SysfsPwm {
-    type Error = PwmError;
+    type Error = SysfsPwmError;
 }
 
 impl SetDutyCycle for SysfsPwm {
@@ -84,7 +92,7 @@ impl SetDutyCycle for SysfsPwm {
         MAX_DUTY
     }
 
-    fn set_duty_cycle(&mut self, duty: u16) -> Result<(), PwmError> {
+    fn set_duty_cycle(&mut self, duty: u16) -> Result<(), SysfsPwmError> {
         let ns = PERIOD_NS / u32::from(MAX_DUTY) * u32::from(duty.min(MAX_DUTY));
         Ok(self.write("duty_cycle", ns)?)
     }

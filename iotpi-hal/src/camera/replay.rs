@@ -16,6 +16,15 @@ use iotpi_core::{Camera, CameraSpec, Clock, DeviceError, DeviceErrorKind, Frame,
 use super::{frame_interval::FrameInterval, mjpeg::split};
 
 /// The replay camera.
+///
+/// ```no_run
+/// use iotpi_core::{CameraModule, SystemClock};
+/// use iotpi_hal::camera::replay::Replay;
+///
+/// let camera = Replay::open("recorded.mjpeg".as_ref(), 12.0, SystemClock::shared())?;
+/// let module = CameraModule::new(camera);
+/// # Ok::<(), iotpi_core::DeviceError>(())
+/// ```
 #[derive(Debug)]
 pub struct Replay {
     spec: CameraSpec,

@@ -46,9 +46,10 @@ const STDERR_TAIL_BYTES: usize = 2 * 1024;
 /// The time a program that closed its output has to exit, and its last standard error to arrive.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The settings of the camera.
+/// The settings of the camera: 640 by 480 pixels, 15 frames a second, quality 80 by default.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Rpicam {
+#[non_exhaustive]
+pub struct RpicamConfig {
     /// The index of the camera in `rpicam-hello --list-cameras`.
     pub camera: u32,
     /// Width in pixels, 16 to 8,192. The program scales the image of the sensor.
@@ -66,12 +67,13 @@ pub struct Rpicam {
     /// The path of the program; `None` searches `PATH` for `rpicam-vid`, then `libcamera-vid`.
     pub program: Option<PathBuf>,
     /// When the program is killed, and when it is restarted.
-    pub timeouts: Timeouts,
+    pub timeouts: RpicamTimeouts,
 }
 
-/// Timeouts and back-off of the child process.
+/// RpicamTimeouts and back-off of the child process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timeouts {
+#[non_exhaustive]
+pub struct RpicamTimeouts {
     /// The program is killed when it writes no frame for this long and for five frame intervals. Default 8 s:
     /// the first frame of a Pi Zero takes four.
     pub no_frame: Duration,
@@ -81,7 +83,7 @@ pub struct Timeouts {
     pub max_backoff: Duration,
 }
 
-impl Default for Timeouts {
+impl Default for RpicamTimeouts {
     fn default() -> Self {
         Self {
             no_frame: Duration::from_secs(8),
@@ -91,7 +93,7 @@ impl Default for Timeouts {
     }
 }
 
-impl Default for Rpicam {
+impl Default for RpicamConfig {
     fn default() -> Self {
         Self {
             camera: 0,
@@ -102,38 +104,12 @@ impl Default for Rpicam {
             hflip: false,
             vflip: false,
             program: None,
-            timeouts: Timeouts::default(),
+            timeouts: RpicamTimeouts::default(),
         }
     }
 }
 
-impl Rpicam {
-    /// Checks the settings and creates the camera. The first capture starts the program.
-    ///
-    /// # Errors
-    /// [`DeviceErrorKind::Refused`] outside the limits, [`DeviceErrorKind::NotFound`] when the program is not
-    /// installed.
-    pub fn open(self, clock: Arc<dyn Clock>) -> Result<RpicamVid, DeviceError> {
-        let within = (16..=8192).contains(&self.width)
-            && (16..=8192).contains(&self.height)
-            && (0.1..=240.0).contains(&self.fps)
-            && (1..=100).contains(&self.quality);
-        if !within {
-            return Err(DeviceError::new(
-                DeviceErrorKind::Refused,
-                "a camera has 16 to 8192 pixels a side, 0.1 to 240 frames a second, a quality of 1 to 100",
-            ));
-        }
-        let program = match &self.program {
-            Some(program) if program.is_file() => program.clone(),
-            Some(program) => return Err(not_installed(program)),
-            None => in_path().ok_or_else(|| not_installed(Path::new(PROGRAMS[0])))?,
-        };
-        let spec = CameraSpec { width: self.width, height: self.height, fps: self.fps };
-        let child = Arc::new(Supervised { program, config: self, clock });
-        Ok(RpicamVid { spec, child, newest: None })
-    }
-
+impl RpicamConfig {
     fn arguments(&self) -> Vec<String> {
         let mut arguments: Vec<String> = "--codec mjpeg --timeout 0 --nopreview --flush --output -"
             .split(' ')
@@ -171,16 +147,57 @@ impl Failed {
 }
 
 /// A camera that reads frames from `rpicam-vid`.
+///
+/// ```no_run
+/// use iotpi_core::{Camera, SystemClock};
+/// use iotpi_hal::camera::rpicam::{Rpicam, RpicamConfig};
+///
+/// # async fn capture() -> Result<(), iotpi_core::DeviceError> {
+/// let mut config = RpicamConfig::default();
+/// (config.width, config.height, config.fps) = (1296, 972, 10.0);
+/// let mut camera = Rpicam::open(config, SystemClock::shared())?;
+/// let frame = camera.capture().await?;
+/// println!("{} bytes", frame.jpeg().len());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
-pub struct RpicamVid {
+pub struct Rpicam {
     spec: CameraSpec,
     child: Arc<Supervised>,
     /// The sender is the supervisor task, which ends when this receiver is dropped.
     newest: Option<watch::Receiver<Newest>>,
 }
 
+impl Rpicam {
+    /// Checks the settings and creates the camera. The first capture starts the program.
+    ///
+    /// # Errors
+    /// [`DeviceErrorKind::Refused`] outside the limits, [`DeviceErrorKind::NotFound`] when the program is not
+    /// installed.
+    pub fn open(config: RpicamConfig, clock: Arc<dyn Clock>) -> Result<Self, DeviceError> {
+        let within = (16..=8192).contains(&config.width)
+            && (16..=8192).contains(&config.height)
+            && (0.1..=240.0).contains(&config.fps)
+            && (1..=100).contains(&config.quality);
+        if !within {
+            return Err(DeviceError::new(
+                DeviceErrorKind::Refused,
+                "a camera has 16 to 8192 pixels a side, 0.1 to 240 frames a second, a quality of 1 to 100",
+            ));
+        }
+        let program = match &config.program {
+            Some(program) if program.is_file() => program.clone(),
+            Some(program) => return Err(not_installed(program)),
+            None => in_path().ok_or_else(|| not_installed(Path::new(PROGRAMS[0])))?,
+        };
+        let spec = CameraSpec { width: config.width, height: config.height, fps: config.fps };
+        Ok(Self { spec, child: Arc::new(Supervised { program, config, clock }), newest: None })
+    }
+}
+
 #[async_trait]
-impl Camera for RpicamVid {
+impl Camera for Rpicam {
     fn spec(&self) -> CameraSpec {
         self.spec
     }
@@ -210,7 +227,7 @@ impl Camera for RpicamVid {
 #[derive(Debug)]
 struct Supervised {
     program: PathBuf,
-    config: Rpicam,
+    config: RpicamConfig,
     clock: Arc<dyn Clock>,
 }
 
@@ -218,7 +235,7 @@ impl Supervised {
     /// Runs the program again and again until all receivers are dropped. The program has exited when this
     /// returns.
     async fn supervise(self: Arc<Self>, frames: watch::Sender<Newest>) {
-        let Timeouts { min_backoff, max_backoff, .. } = self.config.timeouts;
+        let RpicamTimeouts { min_backoff, max_backoff, .. } = self.config.timeouts;
         let mut wait = min_backoff;
         loop {
             let failed = match self.spawn() {

@@ -33,21 +33,21 @@ impl FakeProgram {
         Self { folder, frames }
     }
 
-    fn config(&self) -> Rpicam {
-        Rpicam {
+    fn config(&self) -> RpicamConfig {
+        RpicamConfig {
             program: Some(self.folder.path().join("rpicam-vid")),
-            timeouts: Timeouts {
+            timeouts: RpicamTimeouts {
                 no_frame: BOUND,
                 min_backoff: Duration::from_millis(1),
                 max_backoff: Duration::from_millis(2),
             },
             fps: 200.0,
-            ..Rpicam::default()
+            ..RpicamConfig::default()
         }
     }
 
-    fn open(&self) -> RpicamVid {
-        self.config().open(SystemClock::shared()).unwrap()
+    fn open(&self) -> Rpicam {
+        Rpicam::open(self.config(), SystemClock::shared()).unwrap()
     }
 
     /// Whether the process with the id in the file `pid` exists, including a zombie.
@@ -57,12 +57,12 @@ impl FakeProgram {
     }
 }
 
-async fn next(camera: &mut RpicamVid) -> Result<Frame, DeviceError> {
+async fn next(camera: &mut Rpicam) -> Result<Frame, DeviceError> {
     timeout(BOUND, camera.capture()).await.expect("neither a frame nor an error")
 }
 
 /// The next frame, after any errors that precede it.
-async fn next_frame(camera: &mut RpicamVid) -> bytes::Bytes {
+async fn next_frame(camera: &mut Rpicam) -> bytes::Bytes {
     let frame = async {
         loop {
             if let Ok(frame) = camera.capture().await {
@@ -94,9 +94,16 @@ async fn a_capture_returns_the_newest_frame_of_the_program() {
 #[tokio::test]
 async fn the_program_gets_the_configured_options() {
     let fake = FakeProgram::new("echo \"$@\" >args; cat 1.jpg; exec sleep 600");
-    let config =
-        Rpicam { camera: 1, width: 1296, height: 972, fps: 7.5, quality: 60, hflip: true, ..fake.config() };
-    let mut camera = config.open(SystemClock::shared()).unwrap();
+    let config = RpicamConfig {
+        camera: 1,
+        width: 1296,
+        height: 972,
+        fps: 7.5,
+        quality: 60,
+        hflip: true,
+        ..fake.config()
+    };
+    let mut camera = Rpicam::open(config, SystemClock::shared()).unwrap();
 
     let frame = next(&mut camera).await.unwrap();
 
@@ -133,7 +140,7 @@ async fn a_program_without_output_is_killed_and_restarted() {
     );
     let mut config = fake.config();
     config.timeouts.no_frame = Duration::from_millis(300);
-    let mut camera = config.open(SystemClock::shared()).unwrap();
+    let mut camera = Rpicam::open(config, SystemClock::shared()).unwrap();
 
     let error = next(&mut camera).await.unwrap_err();
     let frame = next_frame(&mut camera).await;
@@ -205,9 +212,9 @@ async fn an_invalid_frame_is_an_error() {
 
 #[test]
 fn the_error_for_a_missing_program_says_what_to_install() {
-    let config = Rpicam { program: Some("/nowhere/rpicam-vid".into()), ..Rpicam::default() };
+    let config = RpicamConfig { program: Some("/nowhere/rpicam-vid".into()), ..RpicamConfig::default() };
 
-    let error = config.open(SystemClock::shared()).unwrap_err();
+    let error = Rpicam::open(config, SystemClock::shared()).unwrap_err();
 
     assert_eq!(error.kind(), DeviceErrorKind::NotFound);
     assert!(error.to_string().contains("apt install rpicam-apps"), "{error}");
@@ -231,13 +238,13 @@ async fn a_program_that_is_removed_while_it_runs_is_not_found() {
 
 #[test]
 fn impossible_settings_are_refused() {
-    let usual = Rpicam::default;
+    let usual = RpicamConfig::default;
     for config in [
-        Rpicam { width: 0, ..usual() },
-        Rpicam { height: 9000, ..usual() },
-        Rpicam { fps: f64::NAN, ..usual() },
-        Rpicam { quality: 0, ..usual() },
+        RpicamConfig { width: 0, ..usual() },
+        RpicamConfig { height: 9000, ..usual() },
+        RpicamConfig { fps: f64::NAN, ..usual() },
+        RpicamConfig { quality: 0, ..usual() },
     ] {
-        assert_eq!(config.open(SystemClock::shared()).unwrap_err().kind(), DeviceErrorKind::Refused);
+        assert_eq!(Rpicam::open(config, SystemClock::shared()).unwrap_err().kind(), DeviceErrorKind::Refused);
     }
 }

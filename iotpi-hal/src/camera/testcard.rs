@@ -39,6 +39,16 @@ const BALL: Rgb = [255, 140, 30];
 const TEXT: Rgb = [255, 255, 255];
 
 /// A camera that paints a moving test card.
+///
+/// ```
+/// use iotpi_core::{CameraSpec, SystemClock, Timestamp};
+/// use iotpi_hal::camera::testcard::TestCard;
+///
+/// let mut card = TestCard::new(CameraSpec { width: 320, height: 240, fps: 5.0 }, SystemClock::shared())?;
+/// let frame = card.paint(Timestamp::parse("2026-06-01T12:00:00Z")?)?;
+/// assert_eq!((frame.width(), frame.height()), (320, 240));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct TestCard {
     spec: CameraSpec,

@@ -43,14 +43,17 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use self::controls::Controls;
+pub use self::{
+    adjusting::ControlActuator,
+    controls::{Controls, Setting},
+};
 use super::{
     mjpeg,
     yuyv::{self, Yuyv},
 };
 
-pub mod adjusting;
-pub mod controls;
+mod adjusting;
+mod controls;
 mod negotiate;
 
 /// Buffers the driver can fill while one is being read: nokhwa requests four.
@@ -67,7 +70,16 @@ const MAX_FRAME_AGE: Duration = Duration::from_secs(10);
 type Newest = Option<Result<Frame, Arc<DeviceError>>>;
 
 /// The settings of the camera.
+///
+/// ```
+/// use iotpi_hal::camera::v4l::{Setting, V4lConfig};
+///
+/// let mut config = V4lConfig::new("/dev/video0");
+/// (config.width, config.height) = (1280, 720);
+/// config.controls.insert("auto_exposure".to_owned(), Setting::Switch(false));
+/// ```
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct V4lConfig {
     /// The device file `/dev/video0`, or a link in `/dev/v4l/by-id`, which does not change with the port.
     pub device: PathBuf,
@@ -81,7 +93,27 @@ pub struct V4lConfig {
     pub controls: Controls,
 }
 
+impl V4lConfig {
+    /// The settings of a camera with 640 by 480 pixels, 15 frames a second and its own controls.
+    #[must_use]
+    pub fn new(device: impl Into<PathBuf>) -> Self {
+        Self { device: device.into(), width: 640, height: 480, fps: 15, controls: Controls::new() }
+    }
+}
+
 /// A V4L2 camera.
+///
+/// ```no_run
+/// use iotpi_core::{Camera, SystemClock};
+/// use iotpi_hal::camera::v4l::{V4l, V4lConfig};
+///
+/// # async fn capture() -> Result<(), iotpi_core::DeviceError> {
+/// let mut camera = V4l::open(V4lConfig::new("/dev/video0"), SystemClock::shared())?;
+/// let frame = camera.capture().await?;
+/// println!("{} by {} pixels", frame.width(), frame.height());
+/// # Ok(())
+/// # }
+/// ```
 pub struct V4l {
     config: V4lConfig,
     spec: CameraSpec,

@@ -16,6 +16,7 @@ use crate::{bus::Bus, drivers::led::Led};
 /// Settings of `led`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct LedSettings {
     /// `linux` (default), `pi` or `sim`.
     #[serde(default)]
@@ -40,14 +41,12 @@ pub(super) fn led(settings: Value, setup: &Setup) -> Result<Device, Failure> {
         }
         #[cfg(feature = "linux")]
         Bus::Linux => {
-            use crate::bus::{
-                linux::output,
-                soft_pwm::SoftPwm,
-                sysfs_pwm::{KERNEL_FOLDER, SysfsPwm},
-            };
+            use crate::bus::{SoftPwm, SysfsPwm, linux::output};
 
             Ok(Device::Actuator(match pwm_channel {
-                Some(channel) => Box::new(Led::new(SysfsPwm::open(KERNEL_FOLDER.as_ref(), channel)?)),
+                Some(channel) => {
+                    Box::new(Led::new(SysfsPwm::open(SysfsPwm::KERNEL_FOLDER.as_ref(), channel)?))
+                }
                 None => Box::new(Led::new(SoftPwm::new(output(chip.as_deref(), pin)?))),
             }))
         }

@@ -8,15 +8,20 @@ use serde_json::Value;
 
 use super::{Device, Failure, Setup, read};
 #[cfg(feature = "v4l")]
-use crate::camera::v4l::{V4l, V4lConfig, adjusting::ControlActuator, controls::Controls};
+use crate::camera::v4l::{ControlActuator, Controls, V4l, V4lConfig};
 use crate::{
     bus::Bus,
-    camera::{replay::Replay, rpicam::Rpicam, testcard::TestCard},
+    camera::{
+        replay::Replay,
+        rpicam::{Rpicam, RpicamConfig},
+        testcard::TestCard,
+    },
 };
 
 /// Settings of `testcard`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct TestCardSettings {
     /// Width in pixels, 160 to 3,840. Default 640.
     pub width: u32,
@@ -35,6 +40,7 @@ impl Default for TestCardSettings {
 /// Settings of `replay`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct ReplaySettings {
     /// A folder of JPEG files, or an MJPEG file.
     pub path: PathBuf,
@@ -50,6 +56,7 @@ fn replay_fps() -> f64 {
 /// Settings of `rpicam`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct RpicamSettings {
     /// `linux` (default), or `sim` for a test card in its place.
     pub bus: Bus,
@@ -76,7 +83,8 @@ pub struct RpicamSettings {
 
 impl Default for RpicamSettings {
     fn default() -> Self {
-        let Rpicam { camera, width, height, fps, quality, hflip, vflip, program, .. } = Rpicam::default();
+        let RpicamConfig { camera, width, height, fps, quality, hflip, vflip, program, .. } =
+            RpicamConfig::default();
         Self { bus: Bus::default(), camera, width, height, fps, quality, rotation: 0, hflip, vflip, program }
     }
 }
@@ -85,6 +93,7 @@ impl Default for RpicamSettings {
 #[cfg(feature = "v4l")]
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct V4lSettings {
     /// `linux` (default), or `sim` for a test card in its place.
     pub bus: Bus,
@@ -113,6 +122,7 @@ impl Default for V4lSettings {
 #[cfg(feature = "v4l")]
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct V4lControlsSettings {
     /// The device file of the camera: `/dev/video0`.
     pub device: PathBuf,
@@ -148,9 +158,18 @@ pub(super) fn rpicam(settings: Value, setup: &Setup) -> Result<Device, Failure> 
     match bus {
         Bus::Linux => {
             let (hflip, vflip) = (hflip != turned, vflip != turned);
-            let config =
-                Rpicam { camera, width, height, fps, quality, hflip, vflip, program, ..Rpicam::default() };
-            Ok(Device::Camera(Box::new(config.open(clock)?)))
+            let config = RpicamConfig {
+                camera,
+                width,
+                height,
+                fps,
+                quality,
+                hflip,
+                vflip,
+                program,
+                ..RpicamConfig::default()
+            };
+            Ok(Device::Camera(Box::new(Rpicam::open(config, clock)?)))
         }
         Bus::Sim => Ok(Device::Camera(Box::new(TestCard::new(CameraSpec { width, height, fps }, clock)?))),
         other @ Bus::Pi => Err(super::not_built(other)),

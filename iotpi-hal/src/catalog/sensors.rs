@@ -29,6 +29,7 @@ use crate::{bus::SystemDelay, drivers::bme280::Bme280};
 /// Settings of `bme280` and `bmp280`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Bme280Settings {
     /// `linux` (default), `pi` or `sim`.
     pub bus: Bus,
@@ -47,6 +48,7 @@ impl Default for Bme280Settings {
 /// Settings of `ds18b20`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Ds18b20Settings {
     /// `linux` (default) or `sim`.
     pub bus: Bus,
@@ -57,6 +59,7 @@ pub struct Ds18b20Settings {
 /// Settings of `motion`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct MotionSettings {
     /// `linux` (default), `pi` or `sim`.
     #[serde(default)]
@@ -88,6 +91,7 @@ fn hold_secs() -> f64 {
 /// Settings of `system`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct SystemSettings {
     /// The folder that contains `/proc` and `/sys`. Default `/`.
     pub root: Option<PathBuf>,
@@ -181,7 +185,7 @@ pub(super) fn motion(settings: Value, setup: &Setup) -> Result<Device, Failure> 
             use crate::bus::linux::{Pull, input};
 
             // Without a sensor the pin must not float.
-            let pull = if active_low { Pull::PullUp } else { Pull::PullDown };
+            let pull = if active_low { Pull::Up } else { Pull::Down };
             Ok(Device::Sensor(Box::new(Motion::new(input(chip.as_deref(), pin, pull)?, clock, config))))
         }
         #[cfg(feature = "pi")]

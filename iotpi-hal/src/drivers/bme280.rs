@@ -36,7 +36,7 @@ use crate::drivers::{BlockingSensor, I2cRegisters, in_range};
 
 mod compensation;
 
-pub use compensation::Calibration;
+pub(crate) use compensation::Calibration;
 
 /// The I2C address with SDO connected to ground.
 pub const PRIMARY_ADDRESS: u8 = 0x76;
@@ -75,6 +75,7 @@ const SKIPPED: u32 = 0x8_0000;
 
 /// The expected chip. The driver must know its quantities before the first measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Chip {
     /// Temperature, humidity, pressure; chip id `0x60`.
     Bme280,

@@ -49,6 +49,19 @@ const POWER_ON_MILLIDEGREES: i32 = 85_000;
 const POWER_ON_BYTE_6: &str = "0c";
 
 /// The driver. One reading takes 750 ms: the kernel starts the conversion when the file is read.
+///
+/// ```
+/// use iotpi_core::DeviceErrorKind;
+/// use iotpi_hal::drivers::ds18b20::Ds18b20;
+///
+/// let thermometer = Ds18b20::new(Some("28-0316a2790c1b".to_owned()));
+/// match thermometer.measure() {
+///     Ok(celsius) => println!("{celsius:.1} °C"),
+///     Err(error) if error.kind() == DeviceErrorKind::NotFound => println!("{error}"),
+///     Err(error) => return Err(error),
+/// }
+/// # Ok::<(), iotpi_core::DeviceError>(())
+/// ```
 #[derive(Debug)]
 pub struct Ds18b20 {
     folder: PathBuf,

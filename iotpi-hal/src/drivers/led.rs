@@ -29,6 +29,17 @@ const BLINK: &str = "blink";
 const LONGEST_BLINK: Duration = Duration::from_secs(25);
 
 /// The actuator. It does not access the pin before the first action.
+///
+#[cfg_attr(feature = "sim", doc = "```")]
+#[cfg_attr(not(feature = "sim"), doc = "```ignore")]
+/// use iotpi_hal::{drivers::led::Led, sim::SimPin};
+///
+/// let pin = SimPin::new();
+/// let mut lamp = Led::new(pin.clone());
+/// lamp.set(Some(true), Some(40))?;
+/// assert_eq!(pin.duty(), 40);
+/// # Ok::<(), iotpi_core::DeviceError>(())
+/// ```
 #[derive(Debug)]
 pub struct Led<P> {
     pin: P,

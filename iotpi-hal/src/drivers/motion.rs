@@ -22,7 +22,16 @@ use embedded_hal::digital::InputPin;
 use iotpi_core::{Clock, DeviceError, Quantity, Sample, Sensor, async_trait};
 
 /// Debounce and hold times of a motion sensor, and the polarity of its pin.
+///
+/// ```
+/// use std::time::Duration;
+/// use iotpi_hal::drivers::motion::MotionConfig;
+///
+/// let mut config = MotionConfig::default();
+/// config.hold = Duration::from_secs(10);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MotionConfig {
     /// The minimum time the pin must be active: 50 ms. A shorter pulse is a disturbance.
     pub debounce: Duration,
@@ -39,6 +48,22 @@ impl Default for MotionConfig {
 }
 
 /// The motion sensor on a pin.
+///
+#[cfg_attr(feature = "sim", doc = "```")]
+#[cfg_attr(not(feature = "sim"), doc = "```ignore")]
+/// use iotpi_core::SystemClock;
+/// use iotpi_hal::{drivers::motion::{Motion, MotionConfig}, sim::SimPin};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// let pin = SimPin::new();
+/// let mut motion = Motion::new(pin.clone(), SystemClock::shared(), MotionConfig::default());
+/// assert!(!motion.look().await?);
+///
+/// pin.drive(true);
+/// assert!(motion.look().await?);
+/// # Ok::<(), iotpi_core::DeviceError>(())
+/// # }).unwrap();
+/// ```
 #[derive(Debug)]
 pub struct Motion<P> {
     pin: P,

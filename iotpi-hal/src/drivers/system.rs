@@ -30,6 +30,13 @@ use crate::drivers::BlockingSensor;
 const THROTTLED_NOW: u32 = 0b1111;
 
 /// The sensor of the machine itself.
+///
+/// ```
+/// use iotpi_hal::drivers::{BlockingSensor, system::System};
+///
+/// let quantities = System::new().quantities();
+/// assert!(quantities.iter().any(|quantity| quantity.name_str() == "uptime"));
+/// ```
 #[derive(Debug)]
 pub struct System {
     root: PathBuf,

@@ -40,6 +40,18 @@ impl Default for Weather {
 }
 
 /// The world shared by all simulated devices of a program.
+///
+/// ```
+/// use iotpi_core::SystemClock;
+/// use iotpi_hal::sim::{Weather, World};
+///
+/// let demo = World::new(42, SystemClock::shared());
+/// assert!((0.0..40.0).contains(&demo.weather().temperature));
+///
+/// let test = World::still(Weather::default());
+/// test.set(Weather { motion: true, ..test.weather() });
+/// assert!(test.weather().motion);
+/// ```
 #[derive(Debug)]
 pub struct World {
     clock: Arc<dyn Clock>,

@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use iotpi_core::{
     ActuatorModule, CameraModule, CompositeModule, Manifest, Module, ModuleError, SensorModule, Uplink,
     async_trait,
@@ -63,6 +63,7 @@ fn add(
             })
         }
         Device::Camera(camera) => devices.with(CameraModule::new(camera)),
+        _ => bail!("driver `{}` is of a kind that this program does not know", settings.driver),
     })
 }
 

@@ -18,6 +18,13 @@ const SET: &str = "set";
 
 /// An actuator for the controls of a camera. Its state contains their values, read from the camera after each
 /// action.
+///
+/// ```
+/// use iotpi_core::ActuatorModule;
+/// use iotpi_hal::camera::v4l::ControlActuator;
+///
+/// let module = ActuatorModule::new(ControlActuator::new("/dev/video0"));
+/// ```
 #[derive(Debug)]
 pub struct ControlActuator {
     device: PathBuf,
@@ -27,7 +34,8 @@ pub struct ControlActuator {
 impl ControlActuator {
     /// The controls of a camera, `/dev/video0`. The device need not exist yet.
     #[must_use]
-    pub fn new(device: PathBuf) -> Self {
+    pub fn new(device: impl Into<PathBuf>) -> Self {
+        let device = device.into();
         let state = adjust(&device, &Controls::new()).unwrap_or_default();
         Self { device, state }
     }
@@ -98,7 +106,7 @@ mod tests {
 
     #[tokio::test]
     async fn adjusting_a_missing_camera_is_an_error() {
-        let mut adjusting = ControlActuator::new("/dev/video250".into());
+        let mut adjusting = ControlActuator::new("/dev/video250");
 
         let error =
             adjusting.perform(&action(json!({"control": "brightness", "value": 1}))).await.unwrap_err();
@@ -109,7 +117,7 @@ mod tests {
 
     #[tokio::test]
     async fn invalid_commands_are_refused() {
-        let mut adjusting = ControlActuator::new("/dev/video250".into());
+        let mut adjusting = ControlActuator::new("/dev/video250");
 
         for params in [
             json!({}),

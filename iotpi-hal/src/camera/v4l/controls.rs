@@ -20,11 +20,20 @@ use super::camera_error;
 
 /// Controls by name. They are set in the order of names, which puts `auto_exposure` before
 /// `exposure_time_absolute`.
+///
+/// ```
+/// use iotpi_hal::camera::v4l::{Controls, Setting};
+///
+/// let controls: Controls = serde_json::from_str(r#"{"brightness": 128, "auto_exposure": false}"#)?;
+/// assert_eq!(controls["brightness"], Setting::Number(128));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 pub type Controls = BTreeMap<String, Setting>;
 
 /// The value of a control.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
+#[non_exhaustive]
 pub enum Setting {
     /// On or off.
     Switch(bool),
